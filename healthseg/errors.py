@@ -1,0 +1,77 @@
+"""The errors a user meets: one base, and the six codes of the reference.
+
+Every error is a sentence that names the value, the rule and the way out, and
+turns into the reference's error object with ``to_dict()``.
+"""
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import Any
+
+
+class HealthsegError(Exception):
+    """The base of all errors that healthseg raises on purpose.
+
+    ``details`` are JSON values: by convention ``parameter``, ``value_provided``,
+    ``validation_rule`` and, where one is near, ``did_you_mean``.
+    """
+
+    code = "CALCULATION_ERROR"
+    http_status = 500
+
+    def __init__(self, message: str, **details: Any) -> None:
+        super().__init__(message)
+        self.message = message
+        self.details = {key: value for key, value in details.items() if value is not None}
+
+    def to_dict(self) -> dict[str, Any]:
+        """The error object of the reference."""
+        return {
+            "status": "error",
+            "error_code": self.code,
+            "error_message": self.message,
+            "details": {**self.details, "http_status": self.http_status},
+        }
+
+
+class InvalidClientId(HealthsegError):
+    code, http_status = "INVALID_CLIENT_ID", 400
+
+
+class InvalidParameters(HealthsegError):
+    code, http_status = "INVALID_PARAMETERS", 400
+
+
+class ClientNotFound(HealthsegError):
+    code, http_status = "CLIENT_NOT_FOUND", 404
+
+
+class CalculationError(HealthsegError):
+    code, http_status = "CALCULATION_ERROR", 500
+
+
+class DataRetrievalError(HealthsegError):
+    code, http_status = "DATA_RETRIEVAL_ERROR", 500
+
+
+class IntegrationError(HealthsegError):
+    code, http_status = "INTEGRATION_ERROR", 503
+
+
+def near(value: str, known: Iterable[str]) -> str | None:
+    """The known word nearest to what was typed, or None.
+
+    >>> near("custmers", ["customers", "events"])
+    'customers'
+    """
+    known = list(known)
+    lowered = {word.lower(): word for word in known}
+    found = difflib.get_close_matches(str(value).lower(), lowered, n=1, cutoff=0.6)
+    return lowered[found[0]] if found else None
+
+
+def hint(value: str, known: Iterable[str]) -> str:
+    """``'; did you mean customers?'`` or an empty string, to end a message with."""
+    word = near(value, known)
+    return f"; did you mean {word}?" if word else ""

@@ -1,0 +1,119 @@
+"""as_of, half-open periods, windows and time zones: the only place that knows them.
+
+A day is a day of the account's own time zone. Time zones enter SQL as a plain
+table of offsets (``zone_offsets``), so that no engine's own zone data is needed
+and the same text runs anywhere.
+"""
+from __future__ import annotations
+
+import datetime as dt
+import functools
+import re
+from collections.abc import Iterable
+from zoneinfo import ZoneInfo, available_timezones
+
+from healthseg.errors import InvalidParameters
+
+UTC = dt.UTC
+_DATE = re.compile(r"^\d{4}-\d{2}-\d{2}$")
+
+
+def as_date(value: str | dt.date, parameter: str = "as_of") -> dt.date:
+    """A calendar date from ``YYYY-MM-DD``, a date, or an instant at midnight.
+
+    Raises InvalidParameters for anything else; a time of day other than
+    midnight is refused, since a day is read whole.
+
+    >>> as_date("2025-10-10")
+    datetime.date(2025, 10, 10)
+    >>> as_date("2025-10-01T00:00:00Z")
+    datetime.date(2025, 10, 1)
+    """
+    rule = "a date YYYY-MM-DD, read through the end of that day in the account's time zone"
+    if isinstance(value, dt.datetime):
+        if value.time() == dt.time():
+            return value.date()
+    elif isinstance(value, dt.date):
+        return value
+    elif isinstance(value, str):
+        text = value.strip()
+        try:
+            if _DATE.match(text):
+                return dt.date.fromisoformat(text)
+            moment = dt.datetime.fromisoformat(text)
+            if moment.time() == dt.time():
+                return moment.date()
+        except ValueError:
+            pass
+    raise InvalidParameters(
+        f"{parameter} {str(value)!r} is not a date: give {rule}",
+        parameter=parameter, value_provided=str(value), validation_rule=rule)
+
+
+def weekly(end: dt.date, days: int, *, with_start: bool = False) -> list[dt.date]:
+    """The dates ``end - 7k`` within the last ``days`` days, oldest first.
+
+    >>> [d.isoformat() for d in weekly(dt.date(2025, 10, 10), 20)]
+    ['2025-09-26', '2025-10-03', '2025-10-10']
+    """
+    dates = {end - dt.timedelta(days=k) for k in range(0, days + 1, 7)}
+    if with_start:
+        dates.add(end - dt.timedelta(days=days))
+    return sorted(dates)
+
+
+def mondays(start: dt.date, end: dt.date) -> list[dt.date]:
+    """The fixed weekly grid that nights share: Mondays in ``[start, end]``."""
+    first = start + dt.timedelta(days=-start.weekday() % 7)
+    return [first + dt.timedelta(days=7 * k) for k in range(max(0, (end - first).days // 7 + 1))]
+
+
+def end_of_day_utc(day: dt.date, zone: str) -> dt.datetime:
+    """The first instant after ``day`` in ``zone``, in UTC: what ``as_of`` is equal to."""
+    following = dt.datetime.combine(day + dt.timedelta(days=1), dt.time(), ZoneInfo(zone))
+    return following.astimezone(UTC)
+
+
+@functools.cache
+def zone_names() -> frozenset[str]:
+    return frozenset(available_timezones())
+
+
+def _offset(zone: ZoneInfo, epoch: int) -> int:
+    return int(dt.datetime.fromtimestamp(epoch, zone).utcoffset().total_seconds())
+
+
+def _next_change(zone: ZoneInfo, low: int, high: int, offset: int) -> int:
+    """The first second in ``(low, high]`` with another offset, by bisection."""
+    while high - low > 1:
+        middle = (low + high) // 2
+        if _offset(zone, middle) == offset:
+            low = middle
+        else:
+            high = middle
+    return high
+
+
+@functools.cache
+def _changes(name: str, start: int, end: int) -> tuple[tuple[int, int, int], ...]:
+    zone, step, rows = ZoneInfo(name), 7 * 86400, []
+    since, offset, at = start, _offset(ZoneInfo(name), start), start
+    while at < end:
+        ahead = min(at + step, end)
+        if _offset(zone, ahead) != offset:
+            change = _next_change(zone, at, ahead, offset)
+            rows.append((since, change, offset))
+            since, offset, at = change, _offset(zone, change), change
+        else:
+            at = ahead
+    return (*rows, (since, end, offset))
+
+
+def zone_offsets(zones: Iterable[str], start: dt.date, end: dt.date) -> list[tuple[str, int, int, int]]:
+    """Rows ``(zone, from_epoch, until_epoch, offset_seconds)`` that cover ``[start, end)``.
+
+    >>> zone_offsets(["UTC"], dt.date(1970, 1, 1), dt.date(1970, 1, 2))
+    [('UTC', 0, 86400, 0)]
+    """
+    low, high = (int(dt.datetime.combine(day, dt.time(), UTC).timestamp()) for day in (start, end))
+    return [(name, *row) for name in sorted(set(zones)) for row in _changes(name, low, high)]
