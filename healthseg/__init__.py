@@ -1,0 +1,40 @@
+"""healthseg: the health of B2B subscription customers.
+
+>>> import healthseg as hs
+>>> "Portfolio" in dir(hs)
+True
+
+Importing does nothing but this: a name is loaded from its module when it is
+first used, so that ``import healthseg`` costs a few milliseconds.
+"""
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from healthseg.data.portfolio import Portfolio
+    from healthseg.errors import HealthsegError
+    from healthseg.tools import calculate_health_score
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Portfolio": "healthseg.data.portfolio",
+    "HealthsegError": "healthseg.errors",
+    "calculate_health_score": "healthseg.tools",
+}
+
+__all__ = ["HealthsegError", "Portfolio", "__version__", "calculate_health_score"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME})
