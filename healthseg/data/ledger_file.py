@@ -1,0 +1,126 @@
+"""The ledger's file: how it is opened, locked, upgraded, and what is said when that fails.
+
+Every operation opens the file and closes it again, so that no connection is
+carried into a forked worker, and nothing but the file itself stays behind.
+"""
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from urllib.parse import quote
+
+from sqlalchemy import Connection, create_engine
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import NullPool
+
+from healthseg.data import ledger_schema as schema
+from healthseg.errors import DataRetrievalError
+
+
+class LedgerFile:
+    """One SQLite file that several processes read and write.
+
+    ``busy_seconds`` is how long an operation waits for another writer.
+    """
+
+    def __init__(self, path: Path, busy_seconds: float) -> None:
+        self.path = path
+        self.busy_seconds = busy_seconds
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection | None]:
+        """A connection on one consistent state, or None where there is no file yet."""
+        if not self.path.exists():
+            yield None
+            return
+        with self._explained(), self._connected("rw") as connection:
+            self._made_current(connection)
+            connection.exec_driver_sql("BEGIN")
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """A connection that holds the write lock; all of it is kept, or on an error nothing."""
+        with self._explained(), self._connected("rwc") as connection:
+            self._made_current(connection)
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            yield connection
+            connection.commit()
+
+    @property
+    def _writable(self) -> bool:
+        # a writer needs the folder as well, for the journal beside the file
+        there = self.path if self.path.exists() else self.path.parent
+        return os.access(there, os.W_OK) and os.access(self.path.parent, os.W_OK)
+
+    def _address(self, wish: str) -> str:
+        """How SQLite opens the file: without a journal in a folder that cannot hold one."""
+        if self._writable:
+            mode = f"mode={wish}"
+        elif self.path.with_name(self.path.name + "-wal").exists():
+            mode = "mode=ro"            # somebody else is writing: read along through their journal
+        else:
+            mode = "immutable=1"        # nobody writes: SQLite need not create a journal to read
+        return f"file:{quote(str(self.path))}?{mode}"
+
+    def _open(self, wish: str) -> sqlite3.Connection:
+        raw = sqlite3.connect(self._address(wish), uri=True, timeout=self.busy_seconds, isolation_level=None)
+        raw.execute("PRAGMA recursive_triggers = ON")      # else INSERT OR REPLACE would delete unnoticed
+        return raw
+
+    @contextmanager
+    def _connected(self, wish: str) -> Iterator[Connection]:
+        engine = create_engine("sqlite://", creator=partial(self._open, wish), poolclass=NullPool)
+        with engine.connect() as connection:
+            yield connection
+
+    def _made_current(self, connection: Connection) -> None:
+        """Refuses what is no ledger or too new for us; upgrades what is older, in one transaction."""
+        found = schema.version(connection)
+        connection.rollback()
+        if found is None:
+            raise DataRetrievalError(f"{self.path} is a SQLite file of something else, not a healthseg ledger: "
+                                     "move it away, or keep the portfolio in another folder", path=str(self.path))
+        if found > schema.LATEST:
+            raise DataRetrievalError(
+                f"the ledger {self.path} has schema version {found}; this healthseg knows versions up to "
+                f"{schema.LATEST}: use the newer healthseg that wrote it", path=str(self.path),
+                value_provided=found, validation_rule=f"schema version at most {schema.LATEST}")
+        if found < schema.LATEST and not self._writable:
+            raise DataRetrievalError(
+                f"the ledger {self.path} has schema version {found}, needs an upgrade to {schema.LATEST}, and cannot "
+                "be written: make its folder writable, or work on a copy of the portfolio", path=str(self.path))
+        if found < schema.LATEST:
+            connection.exec_driver_sql("PRAGMA journal_mode = WAL")
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            schema.upgrade(connection)
+            connection.commit()
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """What SQLite says, in words that name the file and the way out."""
+        try:
+            yield
+        except DBAPIError as problem:
+            name = getattr(problem.orig, "sqlite_errorname", "")
+            reason = next((words for code, words in self._reasons().items() if name.startswith(code)), None)
+            if reason is None:
+                raise
+            raise DataRetrievalError(f"the ledger {self.path} {reason}", path=str(self.path)) from problem
+
+    def _reasons(self) -> dict[str, str]:
+        return {
+            "SQLITE_BUSY": f"has been locked by another process for more than {self.busy_seconds:g} seconds: "
+                           "try again when that one has ended",
+            "SQLITE_READONLY": "cannot be written: make its folder writable, or work on a copy of the portfolio",
+            "SQLITE_CANTOPEN": "cannot be opened: its folder must exist, and be writable to record anything",
+            "SQLITE_PERM": "cannot be opened: the file or its folder may not be read",
+            "SQLITE_NOTADB": "is not a SQLite file: move it away, or restore it from a backup",
+            "SQLITE_CORRUPT": "is damaged: restore it from a backup",
+            "SQLITE_FULL": "cannot grow, the disk is full: nothing of this was recorded",
+            "SQLITE_IOERR": "could not be read or written, the disk reports an error: nothing of this was recorded",
+        }
