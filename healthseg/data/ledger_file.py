@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -14,11 +15,13 @@ from pathlib import Path
 from urllib.parse import quote
 
 from sqlalchemy import Connection, create_engine
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.pool import NullPool
 
 from healthseg.data import ledger_schema as schema
 from healthseg.errors import DataRetrievalError
+
+_WAL_PAUSE_SECONDS = 0.02
 
 
 class LedgerFile:
@@ -95,10 +98,23 @@ class LedgerFile:
                 f"the ledger {self.path} has schema version {found}, needs an upgrade to {schema.LATEST}, and cannot "
                 "be written: make its folder writable, or work on a copy of the portfolio", path=str(self.path))
         if found < schema.LATEST:
-            connection.exec_driver_sql("PRAGMA journal_mode = WAL")
+            self._use_wal(connection)
             connection.exec_driver_sql("BEGIN IMMEDIATE")
             schema.upgrade(connection)
             connection.commit()
+
+    def _use_wal(self, connection: Connection) -> None:
+        """Switches to the write-ahead log, which SQLite does not wait for where two create the file at once."""
+        connection.exec_driver_sql("PRAGMA busy_timeout = 0")
+        for tries_left in reversed(range(1 + int(self.busy_seconds / _WAL_PAUSE_SECONDS))):
+            try:
+                connection.exec_driver_sql("PRAGMA journal_mode = WAL")
+                break
+            except OperationalError as problem:
+                if not tries_left or not problem.orig.sqlite_errorname.startswith("SQLITE_BUSY"):
+                    raise
+                time.sleep(_WAL_PAUSE_SECONDS)
+        connection.exec_driver_sql(f"PRAGMA busy_timeout = {int(self.busy_seconds * 1000)}")
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
