@@ -225,13 +225,13 @@ class HealthScore(Result):
     alerts: list[Fired]
     marks: list[Mark]
 
-    def charts(self) -> dict[str, alt.TopLevelMixin]:
+    def charts(self, width: int = 740) -> dict[str, alt.TopLevelMixin]:
         from healthseg.charts import health
         return {
-            "history": health.history(self.frame("history"), self.frame("forecast"), self.frame("marks")),
-            "change": health.change(self.frame("change")),
-            "components": health.components(self.frame("metrics")),
-            "outlook": health.outlook(self.frame("churn")),
+            "history": health.history(self.frame("history"), self.frame("forecast"), self.frame("marks"), width),
+            "change": health.change(self.frame("change"), width),
+            "components": health.components(self.frame("metrics"), width),
+            "outlook": health.outlook(self.frame("churn"), width),
         }
 
     def verdict(self) -> str:
@@ -296,15 +296,15 @@ class HealthBook(Result):
     input_coverage: list[dict[str, Any]]
     alerts: list[Fired]
 
-    def charts(self) -> dict[str, alt.TopLevelMixin]:
+    def charts(self, width: int = 740) -> dict[str, alt.TopLevelMixin]:
         from healthseg.charts import health_book as charts
         return {
-            "attention": charts.attention(self.frame("customers")),
-            "movers": charts.movers(self.frame("movers")),
-            "distribution": charts.distribution(self.frame("distribution")),
-            "bands": charts.bands_over_time(self.frame("bands")),
-            "disagreements": charts.disagreements(self.frame("disagreements")),
-            "coverage": charts.coverage(self.frame("coverage")),
+            "attention": charts.attention(self.frame("customers"), width),
+            "movers": charts.movers(self.frame("movers"), width),
+            "distribution": charts.distribution(self.frame("distribution"), width),
+            "bands": charts.bands_over_time(self.frame("bands"), width),
+            "disagreements": charts.disagreements(self.frame("disagreements"), width),
+            "coverage": charts.coverage(self.frame("coverage"), width),
         }
 
     def verdict(self) -> str:

@@ -61,8 +61,8 @@ class Result(BaseModel):
                                     value_provided=name, validation_rule="one of " + ", ".join(self._frames))
         return self._frames[name].copy()
 
-    def charts(self) -> dict[str, alt.TopLevelMixin]:
-        """The result's charts by name; each draws one of its frames."""
+    def charts(self, width: int = 740) -> dict[str, alt.TopLevelMixin]:
+        """The result's charts by name, ``width`` pixels wide; each draws its own frames."""
         return {}
 
     def verdict(self) -> str:
