@@ -1,0 +1,15 @@
+-- Per customer and date: the contract of that date (signed by then; of several the one that began last).
+-- in: moments(k, day)
+WITH ranked AS (
+  SELECT m.k, m.day, c.arr, c.seats, c.plan, c.currency,
+    DATEDIFF('day', DATE '1970-01-01', COALESCE(c.renews_on, c.ends_on)) AS renewal_day,
+    ROW_NUMBER() OVER (
+      PARTITION BY m.k, m.day ORDER BY c.starts_on DESC, c.ends_on DESC, c.arr DESC, c.seats DESC, c.plan DESC) AS place
+  FROM moments AS m
+  JOIN scope AS s ON s.k = m.k
+  JOIN contracts AS c ON c.client_id = s.client_id
+  WHERE DATEDIFF('day', DATE '1970-01-01', c.starts_on) <= m.day
+    AND (c.ends_on IS NULL OR DATEDIFF('day', DATE '1970-01-01', c.ends_on) > m.day)
+    AND (c.signed_on IS NULL OR DATEDIFF('day', DATE '1970-01-01', c.signed_on) <= m.day)
+)
+SELECT k, day, arr, seats, plan, currency, renewal_day FROM ranked WHERE place = 1

@@ -1,0 +1,1 @@
+"""COUNTED: measures over spans, and the panel made of them."""

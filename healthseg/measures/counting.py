@@ -1,0 +1,126 @@
+"""What one call counts from: the customers in scope, the days it needs, and the facts read once."""
+from __future__ import annotations
+
+import datetime as dt
+import functools
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from healthseg.measures.cube import Axis, cumulate, trailing
+
+EPOCH = dt.date(1970, 1, 1)
+LOOK_BACK_DAYS = 91          # the farthest that a measure looks before its span (the champion: days −118 … −29)
+
+
+def epoch_day(day: dt.date) -> int:
+    return (day - EPOCH).days
+
+
+def epoch_days(values: pd.Series) -> np.ndarray:
+    """Days since 1970 of a column of dates; FAR in the past for missing ones is the caller's affair."""
+    return pd.to_datetime(values).to_numpy().astype("datetime64[D]").astype(np.int64)
+
+
+@dataclass(frozen=True)
+class Spans:
+    """Half-open spans of days: row ``i`` is customer ``k[i]`` from ``start[i]`` to before ``end[i]``."""
+
+    k: np.ndarray
+    start: np.ndarray
+    end: np.ndarray
+
+    @property
+    def days(self) -> np.ndarray:
+        return self.end - self.start
+
+
+class Counting:
+    """The facts of some customers over the days that some spans need, read lazily and once.
+
+    Measures ask it for cumulative counts (``usage``), counts in a trailing window
+    (``active_users``) and plain rows (``rows``).
+    """
+
+    def __init__(self, book: Any, clients: list[str], spans: Spans) -> None:
+        self.book = book
+        self.clients = clients
+        self.axis = Axis(int(spans.start.min()) - LOOK_BACK_DAYS, int(spans.end.max()))
+        self.customers = book.table("customers").set_index("client_id").loc[clients]
+        self.signup = epoch_days(self.customers["signup_date"])
+        self.tracked_from = epoch_day(book.first_event_day) if book.first_event_day else None
+        self._rows: dict[str, pd.DataFrame] = {}
+        self._scope = pd.DataFrame({"k": np.arange(len(clients), dtype=np.int32), "client_id": clients})
+
+    def rows(self, name: str, **frames: pd.DataFrame) -> pd.DataFrame:
+        """The rows of ``sql/measures/<name>.sql`` for these customers and days."""
+        if frames or name not in self._rows:
+            bounds = pd.DataFrame({"floor_day": [self.axis.origin], "until_day": [self.axis.until]}, dtype=np.int32)
+            found = self.book.sql(f"measures/{name}", scope=self._scope, bounds=bounds, **frames)
+            if frames:
+                return found
+            self._rows[name] = found
+        return self._rows[name]
+
+    def has(self, table: str) -> bool:
+        return self.book.has(table)
+
+    # -- cumulative counts -------------------------------------------------------------
+
+    def total(self, name: str, column: str, where: str | None = None) -> np.ndarray:
+        """Cumulative sum of a column of daily changes, ``[customer, day]``."""
+        return self._total(name, column, where)
+
+    @functools.cache          # noqa: B019 - lives as long as the call
+    def _total(self, name: str, column: str, where: str | None) -> np.ndarray:
+        frame = self.rows(name)
+        if where is not None:
+            frame = frame.query(where)
+        return cumulate(self.axis, len(self.clients), frame["k"].to_numpy(), frame["day"].to_numpy(),
+                        frame[column].to_numpy())
+
+    @functools.cache          # noqa: B019
+    def active_users(self, length: int) -> np.ndarray:
+        """Distinct users in the ``length`` days before each day, ``[customer, day]``."""
+        return self.distinct("user_spells", "n", length)
+
+    @functools.cache          # noqa: B019
+    def distinct(self, name: str, column: str, length: int) -> np.ndarray:
+        frame = self.rows(name)
+        return trailing(self.axis, len(self.clients), frame["k"].to_numpy(), frame["day"].to_numpy(),
+                        frame["following"].to_numpy(dtype=np.float64), frame[column].to_numpy(dtype=np.int64), length)
+
+    def at(self, table: np.ndarray, k: np.ndarray, day: np.ndarray) -> np.ndarray:
+        """A cumulative table's value by the beginning of ``day``."""
+        return table[k, day - self.axis.origin]
+
+    def between(self, table: np.ndarray, spans: Spans, start: np.ndarray | None = None) -> np.ndarray:
+        """The sum over ``[start, end)`` of each span."""
+        start = spans.start if start is None else start
+        return self.at(table, spans.k, spans.end) - self.at(table, spans.k, np.maximum(start, self.axis.origin))
+
+    # -- what is tracked, what was lived -------------------------------------------------
+
+    def tracked(self, spans: Spans, start: np.ndarray | None = None) -> np.ndarray:
+        """Whether events were tracked in the book from the span's start on."""
+        if self.tracked_from is None:
+            return np.zeros(len(spans.k), dtype=bool)
+        return (spans.start if start is None else start) >= self.tracked_from
+
+    def lived_days(self, spans: Spans) -> np.ndarray:
+        """Days of each span on which the customer had signed up."""
+        return np.clip(spans.end - np.maximum(spans.start, self.signup[spans.k]), 0, None)
+
+
+def where(measured: np.ndarray, value: np.ndarray) -> np.ndarray:
+    """``value`` where it was measured, NaN where it was not."""
+    return np.where(measured, np.asarray(value, dtype=np.float64), np.nan)
+
+
+def ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
+    """``above / below``, NaN where ``below`` is zero or missing."""
+    below = np.asarray(below, dtype=np.float64)
+    good = np.isfinite(below) & (below != 0)
+    return np.divide(np.asarray(above, dtype=np.float64), below, out=np.full(below.shape, np.nan), where=good)

@@ -1,0 +1,166 @@
+"""The panel: one row per customer and date, every measure as it was knowable at the end of that date.
+
+A score today, its history, a churn model's rows, a report card are functions of this frame. Its
+rows are kept in the store by what they were made from: a row of a past date is counted once.
+"""
+from __future__ import annotations
+
+import datetime as dt
+import functools
+import hashlib
+import inspect
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from healthseg.measures import spans as measured
+from healthseg.measures.counting import Counting, Spans, epoch_day
+from healthseg.measures.payments import STATUSES
+from healthseg.measures.profile import STATIC, profile, tiers
+
+COLUMNS: dict[str, tuple[str, int]] = {                    # column → measure, window in days
+    "person_events_28d": ("person_events", 28),
+    "api_events_28d": ("api_events", 28),
+    "active_days_28d": ("active_days", 28),
+    "daily_active_users_30d": ("daily_active_users", 30),
+    "weekly_active_users": ("active_users", 7),
+    "monthly_active_users": ("active_users", 30),
+    "usage_vs_own_baseline": ("usage_vs_own_baseline", 28),
+    "days_since_last_person_event": ("days_since_last_person_event", 28),
+    "stickiness_30d": ("stickiness", 30),
+    "sessions_28d": ("sessions", 28),
+    "sessions_per_user_per_week_28d": ("sessions_per_user_per_week", 28),
+    "average_session_minutes_28d": ("average_session_minutes", 28),
+    "unique_features_used_28d": ("unique_features_used", 28),
+    "features_adopted_30d": ("features_adopted", 30),
+    "features_entitled": ("features_entitled", 30),
+    "feature_adoption_rate_30d": ("feature_adoption_rate", 30),
+    "top_user_share_28d": ("top_user_share", 28),
+    "champion_share": ("champion_share", 28),
+    "champion_departed": ("champion_departed", 28),
+    "open_tickets": ("open_tickets", 28),
+    "open_high_tickets": ("open_high_tickets", 28),
+    "tickets_90d": ("tickets_opened", 90),
+    "median_resolution_hours_90d": ("median_resolution_hours", 90),
+    "nps_365d": ("nps", 365),
+    "nps_respondents_365d": ("nps_respondents", 365),
+    "csat_180d": ("csat", 180),
+    "csat_responses_180d": ("csat_responses", 180),
+    "worst_days_overdue": ("worst_days_overdue", 365),
+    "paid_on_time_share_365d": ("paid_on_time_share", 365),
+    "invoices_issued": ("invoices_issued", 365),
+    "payment_status": ("payment_status", 365),
+}
+
+
+def panel(book: Any, dates: Iterable[dt.date], clients: list[str] | None = None) -> pd.DataFrame:
+    """What was known of every customer at the end of each date?
+
+    One row per customer that had signed up and date, in order of date and customer: profile
+    (``live, tenure_days, arr, seats, plan, tier, stage, days_to_renewal`` …) and the columns of
+    ``COLUMNS``, NaN where not measured. Snapshot columns of ``customers`` enter only on the book's last day.
+    A date's row is the same whatever was added to the book later.
+    """
+    wanted = sorted(set(dates))
+    kept = {date: frame for date in wanted if (frame := _stored(book, date)) is not None}
+    fresh = [date for date in wanted if date not in kept]
+    if fresh and clients is not None and len(clients) * 4 < len(book.table("customers")):
+        parts = [kept[date][kept[date]["client_id"].isin(clients)] for date in kept]
+        return _joined([*parts, build(book, fresh, clients)])
+    for date, frame in _build_all(book, fresh):
+        kept[date] = frame
+    frames = [kept[date] for date in wanted]
+    if clients is not None:
+        frames = [frame[frame["client_id"].isin(clients)] for frame in frames]
+    return _joined(frames)
+
+
+def _joined(frames: list[pd.DataFrame]) -> pd.DataFrame:
+    frames = [frame for frame in frames if len(frame)] or frames[:1]
+    if not frames:
+        return pd.DataFrame(columns=["client_id", "date", *COLUMNS])
+    return pd.concat(frames, ignore_index=True).sort_values(["date", "client_id"], kind="stable", ignore_index=True)
+
+
+def _build_all(book: Any, dates: list[dt.date]) -> list[tuple[dt.date, pd.DataFrame]]:
+    if not dates:
+        return []
+    frame = build(book, dates, book.table("customers")["client_id"].tolist())
+    groups = dict(list(frame.groupby("date", sort=False)))
+    out = []
+    for date in dates:
+        rows = groups.get(pd.Timestamp(date), frame.iloc[:0]).reset_index(drop=True)
+        book.store.put_frame("panel", _key(book, date), rows)
+        _memory(book)[date] = rows
+        out.append((date, rows))
+    return out
+
+
+def _memory(book: Any) -> dict[dt.date, pd.DataFrame]:
+    return book.__dict__.setdefault("_panel_rows", {})
+
+
+def _stored(book: Any, date: dt.date) -> pd.DataFrame | None:
+    memory = _memory(book)
+    if date not in memory:
+        found = book.store.get_frame("panel", _key(book, date))
+        if found is None:
+            return None
+        memory[date] = found
+    return memory[date]
+
+
+def _key(book: Any, date: dt.date) -> str:
+    parts = (date.isoformat(), book.content(date), book.counting_settings, version())
+    return f"{date:%Y%m%d}-" + hashlib.sha256("|".join(parts).encode()).hexdigest()[:16]
+
+
+@functools.cache
+def version() -> str:
+    """A hash of the code that counts: a changed definition never meets a row counted by the old one."""
+    from healthseg.measures import adoption, by_key, counting, cube, payments, people, satisfaction, support, usage
+    from healthseg.measures import profile as profiles
+    modules = (adoption, by_key, counting, cube, payments, people, profiles, satisfaction, support, usage)
+    text = "".join(inspect.getsource(module) for module in modules) + repr(COLUMNS)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def build(book: Any, dates: list[dt.date], clients: list[str]) -> pd.DataFrame:
+    """The panel's rows, counted now (``panel`` is the one that remembers them)."""
+    parts = [_build_chunk(book, dates, part) for part in measured.chunks(clients)]
+    return _joined(parts)
+
+
+def _build_chunk(book: Any, dates: list[dt.date], clients: list[str]) -> pd.DataFrame:
+    days = np.array([epoch_day(date) for date in dates], dtype=np.int64)
+    k, day = np.tile(np.arange(len(clients), dtype=np.int64), len(days)), np.repeat(days, len(clients))
+    ends = {window: Spans(k, day + 1 - window, day + 1) for window in {days for _, days in COLUMNS.values()}}
+    columns = {}
+    for from_events in (True, False):        # events are read for a month or so, the small tables for a year
+        chosen = {name: (measured.MEASURES[measure], window) for name, (measure, window) in COLUMNS.items()
+                  if measured.MEASURES[measure].from_events is from_events}
+        count = Counting(book, clients, ends[max(window for _, window in chosen.values())])
+        columns |= {name: measure.count(count, ends[window]) for name, (measure, window) in chosen.items()}
+    columns = {name: columns[name] for name in COLUMNS}
+    who = profile(count, k, day, epoch_day(book.data_until))
+    columns["payment_status"] = _status(columns["payment_status"])
+    frame = pd.DataFrame({"client_id": np.array(clients, dtype=object)[k],
+                          "date": day.astype("datetime64[D]").astype("datetime64[s]")})
+    frame = pd.concat([frame, _static(count, k), who.drop(columns=["k", "day"]), pd.DataFrame(columns)], axis=1)
+    frame["tier"] = tiers(frame["arr"].to_numpy(), book.settings)
+    users = frame["monthly_active_users"]
+    frame["seat_utilisation"] = users / frame["seats"].where(frame["seats"] > 0)
+    frame["tickets_per_10_mau_90d"] = 10 * frame["tickets_90d"] / users.where(users > 0)
+    return frame[frame["tenure_days"] >= 0].reset_index(drop=True)
+
+
+def _status(codes: np.ndarray) -> np.ndarray:
+    words = np.array([*STATUSES, None], dtype=object)
+    return words[np.where(np.isnan(codes), len(STATUSES), codes).astype(np.int64)]
+
+
+def _static(count: Counting, k: np.ndarray) -> pd.DataFrame:
+    known = count.customers
+    return pd.DataFrame({name: known[name].to_numpy(dtype=object)[k] for name in STATIC[1:3] if name in known})

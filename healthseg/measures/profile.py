@@ -1,0 +1,101 @@
+"""Who the customer was on a date: ARR, seats, plan, renewal, stage, as they were known then."""
+from __future__ import annotations
+
+import datetime as dt
+
+import numpy as np
+import pandas as pd
+
+from healthseg.config import tier_names
+from healthseg.measures.counting import Counting, epoch_days
+
+STATIC = ("name", "industry", "region", "timezone", "parent_id")
+
+
+def _column(frame: pd.DataFrame, name: str) -> pd.Series:
+    return frame[name] if name in frame else pd.Series([None] * len(frame), index=frame.index, dtype=object)
+
+
+def _moments(k: np.ndarray, day: np.ndarray) -> pd.DataFrame:
+    return pd.DataFrame({"k": k.astype(np.int32), "day": day.astype(np.int32)})
+
+
+def _merged(moments: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:
+    return moments.merge(found, on=["k", "day"], how="left")
+
+
+def _numbers(values: pd.Series) -> np.ndarray:
+    return pd.to_numeric(values, errors="coerce").to_numpy(dtype=np.float64)
+
+
+def profile(count: Counting, k: np.ndarray, day: np.ndarray, snapshot_day: int | None) -> pd.DataFrame:
+    """One row per ``(k, day)``: what was known of the customer at the end of ``day`` (days since 1970).
+
+    Snapshot columns of ``customers`` are read only on ``snapshot_day`` (the book's last day):
+    they hold today's value, and nobody knows since when.
+    """
+    moments = _moments(k, day)
+    out = pd.DataFrame({"k": k, "day": day, "arr": np.nan, "seats": np.nan, "renewal_day": np.nan,
+                        "plan": pd.Series([None] * len(k), dtype=object), "currency": pd.Series([None] * len(k), dtype=object)})
+    if snapshot_day is not None:
+        _from_snapshot(out, count.customers.reset_index().iloc[k].reset_index(drop=True), day >= snapshot_day)
+    if count.has("customer_changes"):
+        _from_changes(out, moments, count)
+    if count.has("contracts"):
+        _from_contracts(out, _merged(moments, count.rows("contracts_at", moments=moments)))
+    if count.has("arr_changes"):
+        found = _numbers(_merged(moments, count.rows("arr_at", moments=moments))["arr"])
+        out["arr"] = np.where(np.isnan(found), out["arr"], found)
+    out["stage"] = (_merged(moments, count.rows("stage_at", moments=moments))["stage"].to_numpy(dtype=object)
+                    if count.has("stage_changes") else None)
+    return _lives(out, count)
+
+
+def _from_snapshot(out: pd.DataFrame, today: pd.DataFrame, known: np.ndarray) -> None:
+    for name in ("arr", "seats"):
+        out[name] = np.where(known, _numbers(_column(today, name)), np.nan)
+    renewal = _column(today, "renewal_date")
+    days = np.where(renewal.isna(), np.nan, epoch_days(renewal.fillna(dt.date(1970, 1, 1))))
+    out["renewal_day"] = np.where(known, days, np.nan)
+    for name in ("plan", "currency"):
+        out[name] = np.where(known, _column(today, name).to_numpy(dtype=object), None)
+
+
+def _from_changes(out: pd.DataFrame, moments: pd.DataFrame, count: Counting) -> None:
+    found = count.rows("changes_at", moments=moments)
+    for name in ("arr", "seats"):
+        values = _numbers(_merged(moments, found[found["field"] == name])["value"])
+        out[name] = np.where(np.isnan(values), out[name], values)
+    plan = _merged(moments, found[found["field"] == "plan"])["value"]
+    out["plan"] = np.where(plan.isna(), out["plan"], plan.to_numpy(dtype=object))
+    renewal = pd.to_datetime(_merged(moments, found[found["field"] == "renewal_date"])["value"], errors="coerce")
+    days = np.where(renewal.isna(), np.nan, renewal.to_numpy().astype("datetime64[D]").astype(np.int64))
+    out["renewal_day"] = np.where(np.isnan(days), out["renewal_day"], days)
+
+
+def _from_contracts(out: pd.DataFrame, found: pd.DataFrame) -> None:
+    for name in ("arr", "seats", "renewal_day"):
+        values = _numbers(found[name])
+        out[name] = np.where(np.isnan(values), out[name], values)
+    for name in ("plan", "currency"):
+        out[name] = np.where(found[name].isna(), out[name], found[name].to_numpy(dtype=object))
+
+
+def _lives(out: pd.DataFrame, count: Counting) -> pd.DataFrame:
+    """Adds tenure and whether the customer is live; one that has left has no ARR."""
+    k, day = out["k"].to_numpy(), out["day"].to_numpy()
+    left = _column(count.customers, "churned_on")
+    gone = np.where(left.isna(), np.inf, epoch_days(left.fillna(dt.date(1970, 1, 1))).astype(float))[k]
+    out["tenure_days"] = (day - count.signup[k]).astype(np.float64)
+    out["live"] = (day >= count.signup[k]) & (day < gone)
+    out["arr"] = np.where(day >= gone, 0.0, out["arr"])
+    out["days_to_renewal"] = out["renewal_day"] - day
+    return out
+
+
+def tiers(arr: np.ndarray, settings) -> np.ndarray:
+    """The value tier's name of each ARR: lower edge excluded, upper included; None where ARR is missing."""
+    arr = np.asarray(arr, dtype=np.float64)
+    names = np.array(tier_names(settings), dtype=object)
+    place = np.searchsorted(np.array(settings.arr_thresholds), np.nan_to_num(arr), side="left")
+    return np.where(np.isnan(arr), None, names[place])
