@@ -150,7 +150,8 @@ def custom_weights(given: Mapping[str, Any]) -> dict[str, float]:
         raise _refused("component_weights", given, "a mapping of " + ", ".join(WEIGHT_KEYS))
     for name, value in given.items():
         if name not in WEIGHT_KEYS:
-            raise _refused("component_weights", name, "keys are " + ", ".join(WEIGHT_KEYS), hint(str(name), WEIGHT_KEYS))
+            rule = "keys are " + ", ".join(WEIGHT_KEYS)
+            raise _refused("component_weights", name, rule, hint(str(name), WEIGHT_KEYS))
         if not _is_weight(value):
             raise _refused(f"component_weights.{name}", value, "a finite number that is not negative")
     highest = max(map(float, given.values()), default=0.0)
@@ -179,8 +180,8 @@ def model_weights(scoring_model: str, component_weights: Mapping[str, Any] | Non
         raise _refused("component_weights", component_weights, f"only with scoring_model custom, not {scoring_model}")
     if scoring_model == "ml_predictive":
         raise CalculationError(
-            "scoring_model 'ml_predictive' needs a churn model of single customers, and this version has none: its churn "
-            "prediction is the tier's base rate, which ranks nobody. Use weighted_composite or custom",
+            "scoring_model 'ml_predictive' needs a churn model of single customers, and this version has none: its "
+            "churn prediction is the tier's base rate, which ranks nobody. Use weighted_composite or custom",
             parameter="scoring_model", value_provided=scoring_model, validation_rule="weighted_composite or custom")
     return None if component_weights is None else custom_weights(component_weights)
 

@@ -22,8 +22,8 @@ another one: s_c moves by Σ u_m·(s_c − p_m)/(U_c − U_R), so part_m = (V_c/
 V_c·(S' − s_c) = Σ_m V_c·(u_m/U_c)·(S' − p_m), so part_m = V_c·(u_m/U_c)·(S' − p_m)/(V − V_G).
 *Bringing a set in* is taking it out of the result, with the sign turned.
 
-*Configuration* (weights e → e', points p → p'): part_m = e'_m·(p'_m − p_m) + (e'_m − e_m)·(p_m − S), and the
-second terms add up to Σe'p − Σep because both weights sum to 1. A metric in one scorecard alone has weight 0 in the other.
+*Configuration* (weights e → e', points p → p'): part_m = e'_m·(p'_m − p_m) + (e'_m − e_m)·(p_m − S), and the second
+terms add up to Σe'p − Σep because both weights sum to 1. A metric in one scorecard alone has weight 0 in the other.
 
 A mean of nothing keeps the level it had: where no metric is known on both sides, nothing is left after
 step 2, and the newly known ones are held against the old score.
@@ -203,8 +203,9 @@ def _path(before: Side, bridge: Side, after: Side) -> list[Part]:
 
 def _part(kind: str, key: Key, points: Fraction, then: Side, now: Side) -> Part:
     rule = now.rules.get(key) or then.rules[key]
-    values = [None if value is None or np.isnan(value) else value for value in (then.values.get(key), now.values.get(key))]
-    return Part(kind, *key, rule.metric.label, rule.metric.unit, *values, points)
+    values = (one.values.get(key, np.nan) for one in (then, now))
+    known = (None if np.isnan(value) else value for value in values)
+    return Part(kind, *key, rule.metric.label, rule.metric.unit, *known, points)
 
 
 def _total(kind: str, label: str, points: Fraction) -> Part:

@@ -15,7 +15,16 @@ import pandas as pd
 
 from healthseg.config import BANDS, COMPONENTS, Scorecard, Settings
 from healthseg.errors import CalculationError, InvalidParameters, hint
-from healthseg.scoring.components import MISSING_REASONS, Judged, Rule, custom_weights, judge, points_at, ramp_scale, rules_of
+from healthseg.scoring.components import (
+    MISSING_REASONS,
+    Judged,
+    Rule,
+    custom_weights,
+    judge,
+    points_at,
+    ramp_scale,
+    rules_of,
+)
 
 NEEDED = ("tenure_days", "open_tickets", "tickets_90d", "monthly_active_users", "worst_days_overdue")
 SCORE_COLUMNS = (*(f"{name}_score" for name in COMPONENTS), "score", "shown", "uncapped", "cap", "capped", "coverage",
@@ -121,7 +130,7 @@ def _by_scorecard(panel: pd.DataFrame, config: Settings) -> Iterator[tuple[np.nd
     if not config.scorecard_variants:
         yield np.arange(len(panel)), config.scorecard
         return
-    words = pd.DataFrame({name: panel[name] if name in panel else None for name in ("plan", "tier", "stage")})
+    words = panel.reindex(columns=["plan", "tier", "stage"])
     codes = words.groupby(list(words), dropna=False, sort=False).ngroup().to_numpy()
     firsts = words[~pd.Series(codes).duplicated()]
     cards = [config.scorecard_for(*(word if isinstance(word, str) else None for word in row))
@@ -149,8 +158,8 @@ def score_rows(columns: Mapping[str, np.ndarray], rules: tuple[Rule, ...], judge
     high = low + 100.0 * (sum(rule.weight for rule in rules) - coverage)
     score = np.minimum(raw, ceiling)
     return {**{f"{name}_score": np.round(mean, DECIMALS) for name, mean in means.items()},
-            "score": score, "shown": shown(score), "uncapped": raw, "cap": np.where(veto, config.overdue_cap_score, np.nan),
-            "capped": raw > ceiling, "coverage": coverage,
+            "score": score, "shown": shown(score), "uncapped": raw,
+            "cap": np.where(veto, config.overdue_cap_score, np.nan), "capped": raw > ceiling, "coverage": coverage,
             "lowest": np.clip(np.round(np.minimum(low, floor_ceiling), DECIMALS), 0, 100),
             "highest": np.clip(np.round(np.minimum(high, ceiling), DECIMALS), 0, 100),
             "withheld": withheld, "ramping": ramp_scale(columns["tenure_days"], config) < 1}
@@ -178,7 +187,7 @@ def _mean(weighted: list[tuple[float, np.ndarray]]) -> np.ndarray:
 
 
 def effective_weights(rules: tuple[Rule, ...], points: np.ndarray) -> np.ndarray:
-    """Each metric's weight in the score at hand, shape (rows, metrics); a row sums to 1, or 0 where nothing is measured."""
+    """Each metric's weight in the score at hand, shape (rows, metrics); a row sums to 1, or to 0 of nothing."""
     means, shares = component_means(rules, points)
     total = sum(part_weight(rules, name) * ~np.isnan(mean) for name, mean in means.items())
     known = ~np.isnan(points)
@@ -246,7 +255,8 @@ def _long(frame: pd.DataFrame, group: Group, picked: np.ndarray) -> pd.DataFrame
 def _anchors(metric, scale: np.ndarray) -> list[tuple]:
     if not metric.per_tenure:
         return [metric.anchors] * len(scale)
-    return [metric.anchors if by == 1 else tuple((value * float(by), points) for value, points in metric.anchors) for by in scale]
+    return [metric.anchors if by == 1 else tuple((value * by, points) for value, points in metric.anchors)
+            for by in scale.tolist()]
 
 
 def _target(metric, value: np.ndarray, scale: np.ndarray) -> np.ndarray:

@@ -12,20 +12,22 @@ def label_event_dates(customers: pd.DataFrame) -> pd.Series:
 
     A column that the frame lacks counts as unknown for all.
     """
-    dates = [pd.to_datetime(customers[name]).astype("datetime64[us]") for name in ("notice_on", "churned_on") if name in customers]
+    dates = [pd.to_datetime(customers[name]).astype("datetime64[us]")
+             for name in ("notice_on", "churned_on") if name in customers]
     index = pd.Index(customers["client_id"], name="client_id")
     if not dates:
         return pd.Series(np.datetime64("NaT"), index=index, dtype="datetime64[us]", name="event_on")
     return pd.Series(pd.concat(dates, axis=1).min(axis=1).to_numpy(), index=index, name="event_on")
 
 
-def labels(landmarks: pd.DataFrame, event_on: pd.Series, as_of: dt.date, horizon_days: int, lead_days: int = 0) -> pd.DataFrame:
+def labels(landmarks: pd.DataFrame, event_on: pd.Series, as_of: dt.date, horizon_days: int,
+           lead_days: int = 0) -> pd.DataFrame:
     """Did the event fall in (date + lead, date + lead + horizon], as far as it can be known at as_of?
 
-    ``landmarks`` has client_id and date; ``event_on`` (by client_id) is read up to as_of alone. Added columns: outcome
-    (1, 0, or NaN where ``status`` is not "labelled"), status: "labelled"; "after_event" (the event was on or before
-    date: no row of a live customer); "in_lead" (it came too soon to be acted on); "immature" (the window ends after as_of:
-    its events would be seen and its survivors not, so neither is used).
+    ``landmarks`` has client_id and date; ``event_on`` (by client_id) is read up to as_of alone. Added columns:
+    outcome (1, 0, or NaN where ``status`` is not "labelled"), status: "labelled"; "after_event" (the event was on or
+    before date: no row of a live customer); "in_lead" (it came too soon to be acted on); "immature" (the window ends
+    after as_of: its events would be seen and its survivors not, so neither is used).
     """
     date = pd.to_datetime(landmarks["date"]).astype("datetime64[us]").to_numpy()
     known = event_on.where(event_on <= pd.Timestamp(as_of))

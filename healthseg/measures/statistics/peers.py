@@ -13,15 +13,17 @@ QUARTILES = (25, 50, 75)
 def peer_standing(customers: pd.DataFrame, measure: str, min_others: int = 8, level: float = 0.90) -> pd.DataFrame:
     """Each customer's rank among its peers in one measure.
 
-    ``customers`` has client_id, industry, tier (null where unknown) and the measure, a row a live customer. Its peers are
-    the others with a measured value of its industry and tier, else its tier, else the book: the first with
-    ``min_others`` of them. Columns of the reply, sorted by client_id: client_id, value, peer_group (its kind), peer_label,
-    n (the others), percentile (mid-rank 100·(below + ½ equal)/n), lower, upper (Wilson), p25, p50, p75 of the others (order
-    statistics: values that a peer has). Null where even the book has too few, and of a value that is missing.
+    ``customers`` has client_id, industry, tier (null where unknown) and the measure, a row a live customer. Its peers
+    are the others with a measured value of its industry and tier, else its tier, else the book: the first with
+    ``min_others`` of them. Columns of the reply, sorted by client_id: client_id, value, peer_group (its kind),
+    peer_label, n (the others), percentile (mid-rank 100·(below + ½ equal)/n), lower, upper (Wilson), p25, p50, p75 of
+    the others (order statistics: values that a peer has). Null where even the book has too few, and of a value that
+    is missing.
     """
     columns = ["client_id", "industry", "tier", measure]
     frame = customers[columns].rename(columns={measure: "value"}).sort_values("client_id", ignore_index=True)
-    reply = frame[["client_id", "value"]].assign(peer_group=None, peer_label=None).astype({"peer_group": object, "peer_label": object})
+    nothing = pd.Series([None] * len(frame), dtype=object)
+    reply = frame[["client_id", "value"]].assign(peer_group=nothing, peer_label=nothing)
     figures = np.full((len(frame), 2 + len(QUARTILES)), np.nan)
     for name, keys in GROUPS:
         known = frame[frame["value"].notna() & frame[keys].notna().all(axis=1)]

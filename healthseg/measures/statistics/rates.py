@@ -4,8 +4,10 @@ from __future__ import annotations
 import numpy as np
 from scipy import special, stats
 
+Counts = np.ndarray | float
 
-def wilson(successes: np.ndarray | float, trials: np.ndarray | float, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
+
+def wilson(successes: Counts, trials: Counts, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
     """Between which shares does the true share lie, of ``successes`` in ``trials``?
 
     Wilson's score interval (1927), without continuity correction; ``successes`` may be halves, as mid-ranks
@@ -25,7 +27,7 @@ def wilson(successes: np.ndarray | float, trials: np.ndarray | float, level: flo
     return np.clip(low, 0, 1), np.clip(high, 0, 1)
 
 
-def jeffreys(successes: np.ndarray | float, trials: np.ndarray | float, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
+def jeffreys(successes: Counts, trials: Counts, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
     """The equal-tailed posterior interval of a share under the Beta(½, ½) prior; 0 and 1 at the ends.
 
     Brown, Cai & DasGupta (2001), Statistical Science 16(2), §3.1.3.

@@ -40,4 +40,5 @@ def percentages(counts: Sequence[int], decimals: int = 1) -> list[float]:
     if total == 0:
         return [0.0] * len(counts)
     unit = 10 ** decimals
-    return [share / unit for share in largest_remainder([Fraction(count * 100 * unit, total) for count in counts], 100 * unit)]
+    units = [Fraction(count * 100 * unit, total) for count in counts]
+    return [share / unit for share in largest_remainder(units, 100 * unit)]

@@ -17,9 +17,10 @@ def kaplan_meier(time: Sequence[float], event: Sequence[bool], entry: Sequence[f
                  level: float = 0.95) -> pd.DataFrame:
     """What share lasts beyond each time?
 
-    ``time`` is when a spell ended or was last seen, ``event`` whether it ended, ``entry`` when it came under observation
-    (0 by default). Columns, one row per time at which something ended: time, at_risk, events, survival, std_error
-    (Greenwood 1926), lower, upper (log-log transformed, which stays in 0..1; Kalbfleisch & Prentice 2002, §1.4).
+    ``time`` is when a spell ended or was last seen, ``event`` whether it ended, ``entry`` when it came under
+    observation (0 by default). Columns, one row per time at which something ended: time, at_risk, events, survival,
+    std_error (Greenwood 1926), lower, upper (log-log transformed, which stays in 0..1; Kalbfleisch & Prentice 2002,
+    §1.4).
 
     >>> kaplan_meier([1, 2, 3], [True, False, True])["survival"].round(4).tolist()
     [0.6667, 0.0]
@@ -80,13 +81,14 @@ def survival_at(curve: pd.DataFrame, times: Sequence[float]) -> np.ndarray:
     return np.concatenate([[1.0], curve["survival"].to_numpy()])[place]
 
 
-def aalen_johansen(time: Sequence[float], cause: Sequence[str | None], entry: Sequence[float] | None = None) -> pd.DataFrame:
+def aalen_johansen(time: Sequence[float], cause: Sequence[str | None],
+                   entry: Sequence[float] | None = None) -> pd.DataFrame:
     """By which time has what share left by which door, where the doors compete?
 
-    ``cause`` names the door, None where the spell was still open at ``time``. Long frame, one row per cause and time at
-    which something ended: cause, time, at_risk, events (of the cause), cumulative_incidence, std_error. The incidences of all
-    causes and the survival sum to 1 at every time. Aalen & Johansen (1978); the variance is the delta-method one of
-    Marubini & Valsecchi (1995), §10.2, in its binomial form.
+    ``cause`` names the door, None where the spell was still open at ``time``. Long frame, one row per cause and time
+    at which something ended: cause, time, at_risk, events (of the cause), cumulative_incidence, std_error. The
+    incidences of all causes and the survival sum to 1 at every time. Aalen & Johansen (1978); the variance is the
+    delta-method one of Marubini & Valsecchi (1995), §10.2, in its binomial form.
     """
     causes = np.array([None if pd.isna(one) else str(one) for one in cause], dtype=object)
     spells = _spells(time, causes != None, entry)  # noqa: E711 - element-wise
@@ -105,7 +107,8 @@ def aalen_johansen(time: Sequence[float], cause: Sequence[str | None], entry: Se
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
 
 
-def _incidence_variance(n: np.ndarray, d: np.ndarray, own: np.ndarray, before: np.ndarray, incidence: np.ndarray) -> np.ndarray:
+def _incidence_variance(n: np.ndarray, d: np.ndarray, own: np.ndarray, before: np.ndarray,
+                        incidence: np.ndarray) -> np.ndarray:
     """Per time t, over the event times up to t: with g = I(t) − I(t_j), the delta-method sum.
 
     Σ g²·d/(n(n−d)) + Σ S²·(n−own)·own/n³ − 2·Σ g·S·own/n².

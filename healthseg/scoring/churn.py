@@ -1,0 +1,195 @@
+"""How likely is a customer of this tier to be lost? The tier's base rate, and what it says of one customer.
+
+The rate is counted over customer-30-day-steps at risk, and shrunk: tiers scatter around the book,
+rate_t ~ Gamma(mean m, shape 1/τ²), events_t ~ Poisson(rate_t · steps_t). Neither m nor τ is fixed at a best guess, as
+in a small book neither is known: both are integrated over a grid (a flat prior on τ from 0.05 to 1.5, on the
+scale of log rates; Jeffreys' m^−½ on m). Given both, a tier's rate is Gamma(1/τ² + events, 1/(τ²m) + steps), so the
+posterior is a mixture of gammas and all figures are quadrature: no draws, no seed.
+
+The probability over h days is 1 − exp(−rate·h/30), its mean and its interval the mixture's. That interval is about
+the tier's *rate*. What one customer's own probability may be is another question: its log odds scatter around the
+tier's with the standard deviation ``churn_spread_log_odds`` of the settings. A customer leaves once, so the base rate
+alone cannot estimate that spread: it is a stated prior until a model of single customers can.
+"""
+from __future__ import annotations
+
+import datetime as dt
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import optimize, special
+
+from healthseg.config import Settings
+from healthseg.measures.statistics.outcomes import label_event_dates
+
+STEP_DAYS = 30
+HORIZONS = (30, 90, 180, 365)
+TOLERANCE = 0.05            # of a probability: what "confidence" promises
+THE_BOOK = "the book"
+TAUS = np.linspace(0.05, 1.5, 16)
+NODES = 41                  # quantiles of the tier's rate that carry its uncertainty to the customer
+
+
+@dataclass(frozen=True)
+class BaseRates:
+    """One row per tier and horizon, and ``the book`` for customers whose tier is unknown.
+
+    Columns of ``frame``: tier, horizon_days, customers (that were ever at risk), at_risk_now, steps (of 30 days at
+    risk), events, rate_per_30d, probability, base_rate_lower, base_rate_upper, plausible_lower, plausible_upper,
+    confidence. ``frame`` is None where ``reason`` says why there are no rates. ``gone`` holds the customers that had
+    left or given notice by as_of: theirs is no probability any more.
+    """
+
+    frame: pd.DataFrame | None
+    level: float
+    gone: frozenset[str]
+    method: str = "base_rate"
+    reason: str | None = None
+
+    def of(self, client_id: str, tier: str | None) -> pd.DataFrame | None:
+        """A customer's rows: its tier's, the book's where that is unknown; None where there is no probability."""
+        if self.frame is None or client_id in self.gone:
+            return None
+        known = isinstance(tier, str) and (self.frame["tier"] == tier).any()
+        return self.frame[self.frame["tier"] == (tier if known else THE_BOOK)].reset_index(drop=True)
+
+
+def base_rates(customers: pd.DataFrame, as_of: dt.date, tracking_start: dt.date, config: Settings,
+               horizons: Sequence[int] = HORIZONS) -> BaseRates:
+    """How often do customers of each tier leave within a horizon, as far as it was known at as_of?
+
+    ``customers`` has client_id, signup_date, tier and churned_on or notice_on (or both); no date after as_of is read.
+    A customer is at risk from the later of signup and ``tracking_start`` through the earlier of notice, leaving and
+    as_of.
+    """
+    if not {"churned_on", "notice_on"} & set(customers.columns):
+        return BaseRates(None, config.interval_level, frozenset(),
+                         reason="no churn dates: the customers table has neither churned_on nor notice_on")
+    exposed = exposure(customers, as_of, tracking_start)
+    gone = frozenset(exposed.loc[exposed["left"], "client_id"])
+    if not exposed["steps"].sum() > 0:
+        return BaseRates(None, config.interval_level, gone,
+                         reason=f"no customer was at risk between {tracking_start} and {as_of}")
+    sums = exposed[exposed["steps"] > 0].assign(at_risk_now=lambda rows: ~rows["left"], customers=1)
+    columns = ["customers", "at_risk_now", "steps", "events"]
+    counts = sums.groupby("tier", sort=True)[columns].sum()
+    counts.loc[THE_BOOK] = sums[columns].sum()
+    mixtures = _posteriors(counts)
+    rows = [{"tier": tier, **counts.loc[tier], **outlook}
+            for tier in counts.index for outlook in _outlooks(mixtures[tier], horizons, config)]
+    return BaseRates(pd.DataFrame(rows).astype({"customers": int, "at_risk_now": int, "events": int}),
+                     config.interval_level, gone)
+
+
+def exposure(customers: pd.DataFrame, as_of: dt.date, tracking_start: dt.date) -> pd.DataFrame:
+    """Per customer the steps of 30 days at risk, whether its loss was seen, and whether it had left by as_of.
+
+    Days at risk count both ends: the day of entry, and the day of the event or of as_of. A loss before
+    ``tracking_start`` was not watched: it has neither steps nor an event.
+    """
+    until, start = pd.Timestamp(as_of), pd.Timestamp(tracking_start)
+    event = label_event_dates(customers).to_numpy()
+    seen = event <= until
+    signup = pd.to_datetime(customers["signup_date"]).astype("datetime64[us]").to_numpy()
+    entry = np.maximum(signup, start.to_datetime64())
+    last = np.where(seen, event, until.to_datetime64())
+    days = (last - entry) / np.timedelta64(1, "D") + 1
+    steps = np.where(days > 0, days, 0.0) / STEP_DAYS
+    return pd.DataFrame({"client_id": customers["client_id"].to_numpy(), "tier": customers["tier"].to_numpy(),
+                         "steps": steps, "events": (seen & (steps > 0)).astype(int), "left": seen}).sort_values(
+                             "client_id", ignore_index=True)
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """A rate's distribution: gammas of ``shape`` and ``steps`` (the rate parameter) with ``weight``."""
+
+    shape: np.ndarray
+    steps: np.ndarray
+    weight: np.ndarray
+
+    def cdf(self, rate: np.ndarray) -> np.ndarray:
+        return (self.weight[:, None] * special.gammainc(self.shape[:, None], self.steps[:, None] * rate)).sum(axis=0)
+
+    def quantile(self, share: np.ndarray) -> np.ndarray:
+        """Read off the distribution function on a grid of log rates that holds all but a millionth of every gamma."""
+        low = np.log(np.maximum(special.gammaincinv(self.shape, 1e-6) / self.steps, 1e-12)).min()
+        high = np.log(special.gammaincinv(self.shape, 1 - 1e-6) / self.steps).max()
+        grid = np.linspace(low, high, 301)
+        return np.exp(np.interp(share, self.cdf(np.exp(grid)), grid))
+
+    def mean_probability(self, steps: float) -> float:
+        """The mean of 1 − exp(−rate·steps)."""
+        return 1 - float((self.weight * (self.steps / (self.steps + steps)) ** self.shape).sum())
+
+
+def _posteriors(counts: pd.DataFrame) -> dict[str, Mixture]:
+    """Per tier the mixture over (τ, m); for the book the rate pooled over all, Gamma(events + ½, steps)."""
+    tiers = counts.drop(index=THE_BOOK)
+    events, steps = counts.loc[THE_BOOK, ["events", "steps"]].to_numpy(dtype=float)
+    reach = 4 * np.sqrt(1 / (events + 0.5) + 0.25)
+    log_means = np.log((events + 0.5) / steps) + np.linspace(-reach, reach, 33)
+    tau, means = (grid.ravel() for grid in np.meshgrid(TAUS, np.exp(log_means), indexing="ij"))
+    shape, rate = 1 / tau**2, 1 / (tau**2 * means)
+    log_weight = 0.5 * np.log(means)  # m^−½ dm, on the scale of log m
+    for d, t in tiers[["events", "steps"]].to_numpy(dtype=float):
+        log_weight = log_weight + (special.gammaln(shape + d) - special.gammaln(shape) + shape * np.log(rate)
+                                   - (shape + d) * np.log(rate + t))
+    weight = np.exp(log_weight - log_weight.max())
+    kept = weight > 1e-5
+    shape, rate, weight = shape[kept], rate[kept], weight[kept] / weight[kept].sum()
+    pooled = Mixture(np.array([events + 0.5]), np.array([steps]), np.array([1.0]))
+    return {THE_BOOK: pooled, **{tier: Mixture(shape + row["events"], rate + row["steps"], weight)
+                                 for tier, row in tiers.iterrows()}}
+
+
+def _outlooks(rate: Mixture, horizons: Sequence[int], config: Settings) -> list[dict[str, float]]:
+    """Per horizon the tier's probability with its interval, the customer's plausible range, the confidence."""
+    tail = (1 - config.interval_level) / 2
+    edges, nodes = np.split(rate.quantile(np.concatenate([[tail, 1 - tail], (np.arange(NODES) + 0.5) / NODES])), [2])
+    mean_rate = float((rate.weight * rate.shape / rate.steps).sum())
+    rows = []
+    for horizon in horizons:
+        steps = horizon / STEP_DAYS
+        expected = rate.mean_probability(steps)
+        lower, upper = -np.expm1(-edges * steps)
+        own = CustomersOwn(-np.expm1(-nodes * steps), config.churn_spread_log_odds)
+        rows.append({"horizon_days": horizon, "rate_per_30d": mean_rate, "probability": expected,
+                     "base_rate_lower": float(lower), "base_rate_upper": float(upper),
+                     "plausible_lower": own.quantile(tail), "plausible_upper": own.quantile(1 - tail),
+                     "confidence": own.cdf(expected + TOLERANCE) - own.cdf(expected - TOLERANCE)})
+    return rows
+
+
+class CustomersOwn:
+    """The distribution of one customer's own probability.
+
+    For each of the tier's equally likely probabilities the customers' log odds are Normal(μ, spread²), with μ such
+    that their mean probability is the tier's.
+    """
+
+    def __init__(self, tier_probabilities: np.ndarray, spread: float) -> None:
+        centres, means = _centres(spread)
+        wanted = special.logit(np.clip(tier_probabilities, 1e-9, 1 - 1e-9))
+        self.spread, self.centre = spread, np.interp(wanted, means, centres)
+
+    def cdf(self, probability: float) -> float:
+        if not 0 < probability < 1:
+            return float(probability >= 1)
+        return float(special.ndtr((special.logit(probability) - self.centre) / self.spread).mean())
+
+    def quantile(self, share: float) -> float:
+        return optimize.brentq(lambda p: self.cdf(p) - share, 1e-12, 1 - 1e-12, xtol=1e-12)
+
+
+@functools.cache
+def _centres(spread: float) -> tuple[np.ndarray, np.ndarray]:
+    """Centres μ and the log odds of the mean probability of Normal(μ, spread²) log odds (Gauss–Hermite, 61 nodes)."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(61)
+    centres = np.linspace(-40, 40, 4001)
+    means = special.expit(centres[:, None] + spread * nodes) @ (weights / weights.sum())
+    kept = (means > 1e-15) & (means < 1 - 1e-15)
+    return centres[kept], special.logit(means[kept])
