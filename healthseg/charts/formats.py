@@ -1,0 +1,176 @@
+"""Figures and names as a reader sees them: one way to write a number, its unit, a date, a name.
+
+Everything here takes what a frame holds, missing values included, and gives text.
+"""
+from __future__ import annotations
+
+import datetime as dt
+import re
+import unicodedata
+from typing import Any
+
+import pandas as pd
+
+MINUS, DASH = "\u2212", "–"
+# Control characters have no glyph, and directional overrides show other text than is there.
+_UNSHOWABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff\ufffe\uffff]")
+
+
+def is_missing(value: Any) -> bool:
+    """Whether there is no figure: None, NaN, NaT or pandas' NA.
+
+    >>> is_missing(float("nan")), is_missing(0)
+    (True, False)
+    """
+    return value is None or (not isinstance(value, (list, dict, tuple, set)) and bool(pd.isna(value)))
+
+
+def plain(value: Any, limit: int | None = None) -> str:
+    """Text on one line, with what cannot be shown replaced, and cut to ``limit`` characters.
+
+    >>> plain("Acme\\nInc", limit=7)
+    'Acme I…'
+    """
+    if is_missing(value):
+        return ""
+    text = re.sub(r"\s+", " ", _UNSHOWABLE.sub("\ufffd", str(value))).strip()
+    return text if limit is None or len(text) <= limit else text[: max(1, limit - 1)].rstrip() + "…"
+
+
+def number(value: Any, decimals: int = 0) -> str:
+    """A figure with thousands separators, or a dash where there is none.
+
+    >>> number(1234567), number(-3.14159, 1), number(None)
+    ('1,234,567', '−3.1', '–')
+    """
+    if is_missing(value):
+        return DASH
+    text = f"{float(value):,.{decimals}f}"
+    return text.replace("-", MINUS) if float(text.replace(",", "")) else text.lstrip("-")
+
+
+def signed(value: Any, decimals: int = 0) -> str:
+    """A change, with its sign.
+
+    >>> signed(2.44, 1), signed(-3), signed(0)
+    ('+2.4', '−3', '0')
+    """
+    text = number(value, decimals)
+    return f"+{text}" if not is_missing(value) and value > 0 and text.strip("0.,") else text
+
+
+def percent(share: Any, decimals: int = 0) -> str:
+    """A share of one as per cent; what is positive but rounds to nothing says so.
+
+    >>> percent(0.734), percent(0.0004), percent(0)
+    ('73 %', '< 1 %', '0 %')
+    """
+    if is_missing(share):
+        return DASH
+    least = 10.0 ** -decimals
+    if 0 < float(share) * 100 < least / 2:
+        return f"< {number(least, decimals)} %"
+    return f"{number(100 * float(share), decimals)} %"
+
+
+def money(amount: Any, currency: Any = None) -> str:
+    """An amount with its currency, to the unit.
+
+    >>> money(1234567.8, "EUR"), money(1200)
+    ('EUR 1,234,568', '1,200')
+    """
+    if is_missing(amount):
+        return DASH
+    return f"{'' if is_missing(currency) else plain(currency, 8) + ' '}{number(amount)}"
+
+
+def brief_money(amount: Any, currency: Any = None) -> str:
+    """An amount short enough for a label.
+
+    >>> brief_money(1234567, "EUR"), brief_money(-48200), brief_money(310)
+    ('EUR 1.23M', '−48.2k', '310')
+    """
+    if is_missing(amount):
+        return DASH
+    size = abs(float(amount))
+    for least, unit in ((999_500_000, "bn"), (999_500, "M"), (9_995, "k")):
+        if size >= least:
+            scaled = float(amount) / {"bn": 1e9, "M": 1e6, "k": 1e3}[unit]
+            decimals = max(0, 2 - len(str(int(abs(scaled)))) + 1)
+            return f"{'' if is_missing(currency) else plain(currency, 8) + ' '}{number(scaled, decimals)}{unit}"
+    return money(amount, currency)
+
+
+def day(value: Any) -> str:
+    """A date in words that no country reads another way.
+
+    >>> day(dt.date(2025, 10, 9))
+    '9 Oct 2025'
+    """
+    if is_missing(value):
+        return DASH
+    date = pd.Timestamp(value)
+    return f"{date.day} {_MONTHS[date.month - 1]} {date.year}"
+
+
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+def iso(value: Any) -> str | None:
+    """``YYYY-MM-DD``: date-only text is the same instant in every time zone's browser."""
+    return None if is_missing(value) else pd.Timestamp(value).strftime("%Y-%m-%d")
+
+
+def quantity(value: Any, unit: Any) -> str:
+    """A measure's value with its unit, as precise as it is of use.
+
+    >>> quantity(0.734, "share of seats"), quantity(0.93, "ratio"), quantity(3, "days"), quantity(45, "NPS points")
+    ('73 %', '0.93 ×', '3 days', '+45')
+    """
+    word = plain(unit)
+    if is_missing(value):
+        return DASH
+    if word.startswith("share"):
+        return percent(value)
+    if word.startswith("NPS"):
+        return signed(value)
+    if word == "ratio":
+        return f"{number(value, 2)} ×"
+    if word == "1 to 5":
+        return f"{number(value, 1)} of 5"
+    text = number(value, 0 if float(value) == round(float(value)) or abs(float(value)) >= 100 else 1)
+    short = {"hours": "h"}.get(word, word)
+    if text == "1" and short.endswith("s"):
+        short = short[:-1]
+    return f"{text} {short}".strip()
+
+
+def words(name: Any) -> str:
+    """A key's name as words: ``at_risk`` is "at risk".
+
+    >>> words("at_risk")
+    'at risk'
+    """
+    return plain(name).replace("_", " ")
+
+
+def sentence(text: str) -> str:
+    """With its first letter large."""
+    return text[:1].upper() + text[1:]
+
+
+def cells(text: str) -> float:
+    """About how many letters' width a text takes: East Asian letters are twice as wide.
+
+    >>> cells("abc"), cells("日本")
+    (3.0, 3.6)
+    """
+    return float(sum(1.8 if unicodedata.east_asian_width(letter) in "WF" else 1.0 for letter in text))
+
+
+def fitted(text: Any, pixels: float, letter: float = 6.9) -> str:
+    """A text cut to what fits into a width, with letters of about ``letter`` pixels."""
+    text = plain(text)
+    while text and cells(text) * letter > pixels and len(text) > 2:
+        text = plain(text, max(2, min(len(text) - 1, int(len(text) * pixels / (cells(text) * letter)))))
+    return text
