@@ -1,0 +1,39 @@
+"""``import healthseg`` offers everything and loads nothing."""
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import healthseg
+
+
+def run(code: str) -> str:
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+
+
+def test_importing_healthseg_loads_no_library() -> None:
+    heavy = "duckdb pandas numpy pyarrow pydantic sqlalchemy scipy statsmodels sklearn altair papermill nbconvert"
+    loaded = run(f"import sys, healthseg; print([m for m in {heavy.split()} if m in sys.modules])")
+    assert loaded == "[]"
+
+
+def test_importing_healthseg_takes_at_most_150_milliseconds() -> None:
+    clocked = "import time; start = time.perf_counter(); import healthseg; print(time.perf_counter() - start)"
+    assert min(float(run(clocked)) for _ in range(3)) <= 0.15
+
+
+@pytest.mark.parametrize("name", healthseg.__all__)
+def test_every_name_that_is_offered_is_there(name: str) -> None:
+    assert name in dir(healthseg)
+    assert getattr(healthseg, name) is not None
+
+
+def test_the_names_offered_are_the_table_of_names() -> None:
+    assert set(healthseg.__all__) == {*healthseg._HOME, "__version__"}
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="has no attribute 'Portfolo'"):
+        healthseg.Portfolo  # noqa: B018
