@@ -1,0 +1,196 @@
+"""The members of the combination: each is fitted once, then forecasts from every origin.
+
+``fit_*`` estimates parameters from a series without season; ``paths(values,
+horizon)`` of the result gives an array (origins × steps) of what the model with
+those parameters says after 1, 2, ..., n values. The last row is the forecast,
+the rows above are the rolling origins that the interval is measured on.
+
+Parameters are sought on fixed grids (or by statsmodels), with the initial state
+and other linear parameters solved exactly by least squares for each grid point:
+such a search can't run away, and gives the same bits everywhere.
+"""
+from __future__ import annotations
+
+import functools
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.signal import lfilter
+from statsmodels.tsa.holtwinters import SimpleExpSmoothing
+
+LEVEL_GRID = np.r_[0.02, 0.05, np.arange(2, 20) / 20, 0.98]
+DAMPED_LEVELS = (0.05, 0.15, 0.25, 0.35, 0.5, 0.65, 0.8, 0.95)
+DAMPED_TRENDS = (0.01, 0.05, 0.1, 0.2, 0.35, 0.55)       # as shares of the level's parameter, as usual for ETS
+DAMPINGS = (0.8, 0.85, 0.9, 0.94, 0.98)                   # the bounds of R's forecast::ets
+CACHED_LENGTH = 512                                       # longer responses are not worth their memory
+
+
+@dataclass(frozen=True)
+class Naive:
+    """The value ``lag`` steps ago stays: the last one, or that of the same season."""
+
+    lag: int = 1
+
+    def paths(self, values: np.ndarray, horizon: int) -> np.ndarray:
+        origins = np.arange(len(values))[:, None]
+        source = origins + 1 - self.lag + np.arange(horizon) % self.lag
+        return np.where(source < 0, values[0], values[np.maximum(source, 0)])
+
+
+@dataclass(frozen=True)
+class Theta:
+    """Exponential smoothing plus a share of the straight line's slope.
+
+    With ``share`` = 1/2 and the level started at the first value this is the
+    Theta method (Assimakopoulos and Nikolopoulos 2000, in the form of Hyndman
+    and Billah 2003); with both estimated, and the line drawn through the values
+    up to each origin, the dynamic optimised Theta model (Fiorucci, Pellegrini,
+    Louzada, Petropoulos and Koehler, International Journal of Forecasting 32, 2016).
+    """
+
+    alpha: float
+    start: float
+    share: float
+    intercept: bool
+
+    def paths(self, values: np.ndarray, horizon: int) -> np.ndarray:
+        seen = np.arange(1, len(values) + 1)
+        decay = (1 - self.alpha) ** seen
+        intercepts, slopes = running_lines(values)
+        level = lfilter([self.alpha], [1, self.alpha - 1], values) + decay * self.start
+        drift = (np.arange(horizon) + ((1 - decay) / self.alpha)[:, None]) * slopes[:, None]
+        if self.intercept:
+            drift = drift + (decay * intercepts)[:, None]
+        return level[:, None] + self.share * drift
+
+
+def fit_theta(values: np.ndarray) -> Theta:
+    """The Theta method, its smoothing parameter fitted by statsmodels (as in its ThetaModel)."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")     # a search that stops early is judged by its forecast
+        fitted = SimpleExpSmoothing(values, initialization_method="known", initial_level=values[0]).fit()
+    alpha = min(max(float(fitted.params["smoothing_level"]), 1e-4), 1.0)
+    return Theta(alpha, float(values[0]), 0.5, intercept=False)
+
+
+def fit_dynamic_theta(values: np.ndarray) -> Theta:
+    """The dynamic optimised Theta model: alpha on a grid, level and share of the slope by least squares."""
+    skip = 3                                # a line through fewer points says nothing
+    intercepts, slopes = (np.r_[0.0, line[:-1]] for line in running_lines(values))
+    seen, best, found = np.arange(len(values)), np.inf, None
+    for alpha in LEVEL_GRID:
+        decay = (1 - alpha) ** seen
+        level = np.r_[0.0, lfilter([alpha], [1, alpha - 1], values)[:-1]]
+        drift = decay * intercepts + (1 - decay) / alpha * slopes
+        target, decay, drift = (values - level)[skip:], decay[skip:], drift[skip:]
+        start, share = _two_regressors(target, decay, drift)
+        error = float(((target - start * decay - share * drift) ** 2).sum())
+        if error < best:
+            best, found = error, Theta(float(alpha), start, share, intercept=True)
+    if found is None:
+        raise ArithmeticError("no finite sum of squares")
+    return found
+
+
+def _two_regressors(target: np.ndarray, decay: np.ndarray, drift: np.ndarray) -> tuple[float, float]:
+    """Least squares of target on decay and drift, the second coefficient kept in [0, 1]."""
+    dd, dg, gg = (decay ** 2).sum(), (decay * drift).sum(), (drift ** 2).sum()
+    td, tg = (target * decay).sum(), (target * drift).sum()
+    determinant = dd * gg - dg * dg
+    share = (dd * tg - dg * td) / determinant if determinant > 1e-9 * dd * gg else 0.0
+    share = min(max(float(share), 0.0), 1.0)
+    return float((td - share * dg) / dd), share
+
+
+def running_lines(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Intercepts and slopes of the least-squares lines through the first 1, 2, ..., n values (at times 1, 2, ...).
+
+    >>> [line.round(6).tolist() for line in running_lines(np.array([1.0, 3.0, 5.0]))]
+    [[1.0, -1.0, -1.0], [0.0, 2.0, 2.0]]
+    """
+    count = np.arange(1.0, len(values) + 1)
+    sums, moments = np.cumsum(values), np.cumsum(count * values)
+    middle, spread = (count + 1) / 2, count * (count * count - 1) / 12
+    slopes = np.where(count > 1, (moments - middle * sums) / np.where(count > 1, spread, 1.0), 0.0)
+    return sums / count - slopes * middle, slopes
+
+
+@dataclass(frozen=True)
+class DampedTrend:
+    """Holt's method with a damped trend (Gardner and McKenzie 1985), as the innovations model ETS(A,Ad,N).
+
+    ``level = level' + damping·trend' + alpha·error``, ``trend = damping·trend' + beta·error``.
+    """
+
+    alpha: float
+    beta: float
+    damping: float
+    level: float
+    trend: float
+
+    def paths(self, values: np.ndarray, horizon: int) -> np.ndarray:
+        levels, trends = self._states(values)
+        return levels[:, None] + trends[:, None] * np.cumsum(self.damping ** np.arange(1, horizon + 1))
+
+    def _states(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Level and trend after each value, from the errors, which are a linear filter of the values."""
+        numerator, denominator = _filter(self.alpha, self.beta, self.damping)
+        start = np.zeros(len(values))
+        start[0] = 1.0
+        first = [self.level + self.damping * self.trend, -self.damping * self.level]
+        errors = lfilter(numerator, denominator, values) - lfilter(first, denominator, start)
+        trends = lfilter([self.beta], [1, -self.damping], errors)
+        return values - (1 - self.alpha) * errors, trends + self.trend * self.damping ** np.arange(1, len(values) + 1)
+
+
+def fit_damped_trend(values: np.ndarray) -> DampedTrend:
+    """Least squares over a grid of (alpha, beta, damping), with the initial level and trend exact at each point."""
+    responses, moments, determinants = _start_responses(len(values))
+    errors = _unstarted_errors(values)
+    later = responses[:, :-1]
+    first, second = (errors * responses).sum(axis=1), (errors[:, 1:] * later).sum(axis=1)
+    square, cross, shifted = moments
+    one = (shifted * first - cross * second) / determinants
+    two = (square * second - cross * first) / determinants
+    errors -= one[:, None] * responses
+    errors[:, 1:] -= two[:, None] * later
+    best = int(np.argmin((errors ** 2).sum(axis=1)))
+    alpha, beta, damping = _damped_grid()[best]
+    level = -two[best] / damping
+    return DampedTrend(alpha, beta, damping, float(level), float((one[best] - level) / damping))
+
+
+@functools.cache
+def _damped_grid() -> list[tuple[float, float, float]]:
+    return [(alpha, alpha * share, damping)
+            for damping in DAMPINGS for alpha in DAMPED_LEVELS for share in DAMPED_TRENDS]
+
+
+def _filter(alpha: float, beta: float, damping: float) -> tuple[list[float], list[float]]:
+    """The errors of ETS(A,Ad,N) as a filter of the values: its ARIMA(1,1,2) form, turned over."""
+    return ([1.0, -(1 + damping), damping],
+            [1.0, alpha + damping * beta - 1 - damping, damping * (1 - alpha)])
+
+
+def _unstarted_errors(values: np.ndarray) -> np.ndarray:
+    """Errors by grid point (points × values) of a model that starts at level 0 and trend 0."""
+    return np.array([lfilter(*_filter(*point), values) for point in _damped_grid()])
+
+
+def _start_responses(count: int) -> tuple[np.ndarray, tuple[np.ndarray, ...], np.ndarray]:
+    """What a unit of initial state does to the errors, by grid point; the same for all series of one length."""
+    return (_cached_responses if count <= CACHED_LENGTH else _computed_responses)(count)
+
+
+def _computed_responses(count: int) -> tuple[np.ndarray, tuple[np.ndarray, ...], np.ndarray]:
+    impulse = np.zeros(count)
+    impulse[0] = 1.0
+    responses = np.array([lfilter([1.0], _filter(*point)[1], impulse) for point in _damped_grid()])
+    later = responses[:, :-1]
+    square, shifted = (responses ** 2).sum(axis=1), (later ** 2).sum(axis=1)
+    cross = (responses[:, 1:] * later).sum(axis=1)
+    return responses, (square, cross, shifted), square * shifted - cross ** 2
+
+
+_cached_responses = functools.lru_cache(maxsize=128)(_computed_responses)
