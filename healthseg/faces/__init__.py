@@ -1,0 +1,1 @@
+"""SHOWN: the command line, the pages, the reports; no arithmetic here."""

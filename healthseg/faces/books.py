@@ -1,0 +1,28 @@
+"""Which book a notebook or a command speaks of."""
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+VARIABLE = "HEALTHSEG_PORTFOLIO"
+
+
+def address(portfolio: str = "") -> str:
+    """What is asked for, else what HEALTHSEG_PORTFOLIO names, else the demo book beside the package."""
+    from healthseg.errors import DataRetrievalError
+    chosen = portfolio or os.environ.get(VARIABLE, "")
+    if chosen:
+        return chosen
+    here = Path("data") / "demo"
+    for demo in (Path(__file__).resolve().parents[2] / here, here):
+        if demo.is_dir():
+            return str(demo.resolve())
+    raise DataRetrievalError(f"no portfolio is named, and there is no demo book: give one, set {VARIABLE}, or run 'healthseg demo'",
+                             parameter="portfolio", validation_rule="a folder, a DuckDB file or a database address")
+
+
+def open_book(portfolio: str = "") -> Any:
+    """The portfolio at an address; an empty one means HEALTHSEG_PORTFOLIO, and without that the demo book."""
+    from healthseg.data.portfolio import Portfolio
+    return Portfolio.open(address(portfolio))

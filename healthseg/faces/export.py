@@ -1,0 +1,127 @@
+"""An executed notebook becomes one HTML file that needs nothing else: no script, no network, no code shown."""
+from __future__ import annotations
+
+import datetime as dt
+import html
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from nbconvert.exporters.templateexporter import TemplateExporter
+from nbconvert.filters.markdown_mistune import markdown2html_mistune
+
+from healthseg.charts import formats
+from healthseg.faces.page import REPORT
+
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
+
+
+class ReportExporter(TemplateExporter):
+    """nbconvert's exporter with our template; none of its own templates is loaded."""
+
+    file_extension = ".html"
+    output_mimetype = "text/html"
+    template_name = "report"
+
+    def _template_name_default(self) -> str:
+        return "report"
+
+    @property
+    def extra_template_basedirs(self) -> list[str]:
+        return [str(templates())]
+
+
+def templates() -> Path:
+    """The folder of the reports' templates."""
+    return Path(str(resources.files("healthseg.faces"))) / "templates"
+
+
+@dataclass
+class Section:
+    """A question and what answers it."""
+
+    heading: str = ""
+    anchor: str = ""
+    pieces: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Made:
+    """When a report was made, and how long it took, by the face's clock."""
+
+    at: dt.datetime
+    seconds: float
+
+    def words(self) -> str:
+        return f"Made on {formats.day(self.at.date())} at {self.at:%H:%M} UTC in {self.seconds:.1f} s."
+
+
+def facts(notebook: nbformat.NotebookNode) -> dict[str, Any]:
+    """What the opening of a report says of it: title, kind, verdict, as_of, fingerprint."""
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            if REPORT in output.get("data", {}):
+                return dict(output["data"][REPORT])
+    return {}
+
+
+def to_html(notebook: nbformat.NotebookNode, made: Made, index: str = "") -> str:
+    """The report of an executed notebook as one page."""
+    told, sections, footer = facts(notebook), *_sections(notebook)
+    title = " – ".join(filter(None, [told.get("title"), told.get("kind"), f"as of {told['as_of']}" if "as_of" in told else ""]))
+    report = {"policy": POLICY, "style": _style(), "title": formats.plain(title or "Report", 200), "kicker": told.get("kind", _title(notebook)),
+              "sections": sections, "footer": footer, "made": made.words(), "index": index}
+    body, _ = _exporter().from_notebook_node(notebook, resources={"report": report})
+    return body
+
+
+@cache
+def _exporter() -> ReportExporter:
+    return ReportExporter()
+
+
+@cache
+def _style() -> str:
+    return (templates() / "page.css").read_text("utf-8")
+
+
+def _title(notebook: nbformat.NotebookNode) -> str:
+    first = notebook.cells[0].source if notebook.cells else ""
+    return first.lstrip("# ").splitlines()[0] if first.strip() else "Report"
+
+
+def _sections(notebook: nbformat.NotebookNode) -> tuple[list[Section], list[str]]:
+    """The cells by question; the first one is the title, the last one's outputs are the footer."""
+    sections, footer, cells = [Section()], [], notebook.cells[1:]
+    for cell in cells:
+        if cell.cell_type == "markdown":
+            _read_markdown(cell.source, sections)
+        elif cell.cell_type == "code":
+            pieces = [_piece(output) for output in cell.outputs]
+            (footer if "footer" in cell.metadata.get("tags", []) else sections[-1].pieces).extend(filter(None, pieces))
+    return sections, footer
+
+
+def _read_markdown(source: str, sections: list[Section]) -> None:
+    heading, _, rest = source.partition("\n")
+    if heading.startswith("## "):
+        words = heading[3:].strip()
+        anchor = re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-")
+        sections.append(Section(words, anchor))
+        source = rest
+    if source.strip():
+        sections[-1].pieces.append(markdown2html_mistune(source))
+
+
+def _piece(output: Mapping[str, Any]) -> str:
+    data = output.get("data", {})
+    for kind in ("text/html", "image/svg+xml"):
+        if kind in data:
+            return "".join(data[kind])
+    text = "".join(data.get("text/plain", output.get("text", "") if output.get("name") == "stdout" else ""))
+    return f"<pre>{html.escape(text)}</pre>" if text else ""
