@@ -74,7 +74,7 @@ $(READY): requirements.lock pyproject.toml
 	    echo "healthseg needs Python 3.11 or later, and none was found; install one, or name it: make PYTHON=/path/to/python3" >&2; \
 	    exit 1; \
 	  elif [ $$name = none ]; then \
-	    echo "$$new_enough cannot make environments; install its venv package (Debian: apt install python3-venv)" >&2; \
+	    echo "Found$$new_enough, which cannot make environments; install its venv package (Debian: apt install python3-venv)" >&2; \
 	    exit 1; \
 	  fi; \
 	  echo "Making .venv with $$($$name --version)"; \
