@@ -1,0 +1,33 @@
+"""How likely a planted thing is to be found, computed from its size and the book's."""
+from __future__ import annotations
+
+import numpy as np
+from scipy.special import ndtr
+
+DETECTABLE = .95
+Z_MANY = 4.3        # one of some thousand hypotheses under false-discovery control at .01
+Z_FEW = 2.8         # one of about ten
+Z_ONE = 1.96
+Z_DAY = 4.5         # one day of a customer's three years
+
+
+def of_z(z: np.ndarray | float, critical: float) -> np.ndarray:
+    """The chance that a normal statistic with mean ``z`` passes ``critical``.
+
+    >>> float(of_z(1.96, 1.96))
+    0.5
+    """
+    return ndtr(np.abs(np.asarray(z, float)) - critical)
+
+
+def of_ratio(share: np.ndarray, base: np.ndarray, n: np.ndarray, least_ratio: float = 1.25) -> np.ndarray:
+    """The chance that a share over ``n`` units stands out of ``base``: by a ratio of 1.25, and beyond Z_FEW errors."""
+    n = np.maximum(np.asarray(n, float), 1)
+    error = np.sqrt(share * (1 - share) / n) / base
+    null_error = np.sqrt(base * (1 - base) / n) / base
+    return ndtr((share / base - np.maximum(least_ratio, 1 + Z_FEW * null_error)) / np.maximum(error, 1e-12))
+
+
+def of_hazard_ratio(log_ratio: float, events: float, exposed: float) -> float:
+    """Schoenfeld (1981): z = |log HR| √(events · q · (1 − q)), q the share exposed, tested at .05."""
+    return float(of_z(abs(log_ratio) * np.sqrt(max(events * exposed * (1 - exposed), 0)), Z_ONE))
