@@ -28,7 +28,7 @@ test: $(READY) | $(DEMO) ## ruff, then every test, doctest and notebook
 
 lint: $(READY) ## ruff, and notebooks without outputs
 	$(BIN)/ruff check
-	find notebooks -name '*.ipynb' -exec $(BIN)/nbstripout --verify {} +
+	find notebooks -name '*.ipynb' -exec $(BIN)/nbstripout --keep-id --verify {} +
 
 lab: $(READY) | $(DEMO) ## JupyterLab on the notebooks
 	$(BIN)/jupyter lab notebooks
@@ -43,7 +43,7 @@ reports/evidence/%.ipynb: notebooks/%.ipynb $(READY) | $(DEMO)
 	$(BIN)/papermill $< $@
 
 strip: $(READY) ## remove the outputs from all notebooks
-	find notebooks -name '*.ipynb' -exec $(BIN)/nbstripout {} +
+	find notebooks -name '*.ipynb' -exec $(BIN)/nbstripout --keep-id {} +
 
 # The newest versions that pyproject.toml allows, found in an environment of its own.
 lock: $(READY) ## renew requirements.lock
