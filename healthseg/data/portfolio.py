@@ -1,0 +1,380 @@
+"""The portfolio: validated tables, facts and their fingerprints, opened from wherever the data are."""
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import functools
+import os
+import re
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pandas as pd
+
+import healthseg
+from healthseg.config import Settings, fingerprint
+from healthseg.config import settings as make_settings
+from healthseg.data import content as contents
+from healthseg.data import crosschecks, engine, facts, staging
+from healthseg.data.cleaning import ROWS, clean_columns, clean_table, prepare, schema
+from healthseg.data.reports import Check, Drop, TableReport
+from healthseg.data.sources import Sources, locate, quoted
+from healthseg.data.store import Store, root_for
+from healthseg.data.tables import CLIENT_ID_RULE, TABLES, Table
+from healthseg.data.validation import Refused, allowed_loss, example
+from healthseg.errors import ClientNotFound, DataRetrievalError, InvalidClientId, InvalidParameters, hint, near
+from healthseg.periods import as_date
+
+_CODE = ("tables", "parsing", "validation", "cleaning", "staging")
+
+
+@functools.cache
+def contract_version() -> str:
+    """Changes with the code that reads and validates, so that what other code derived is not met again."""
+    folder = Path(__file__).parent
+    return fingerprint([healthseg.__version__, duckdb.__version__,
+                        *((folder / f"{name}.py").read_text(encoding="utf-8") for name in _CODE)])
+
+
+class Portfolio:
+    """A book of customers: tables as given, validated, and counted.
+
+    ``path`` is a folder of ``<table>.parquet|csv|csv.gz`` files (or folders of such
+    files), a ``portfolio.toml``, a DuckDB file or a database address. Opening reads
+    nothing that did not change since the last time; errors name what is wrong.
+
+    >>> import tempfile, pathlib
+    >>> folder = pathlib.Path(tempfile.mkdtemp())
+    >>> _ = (folder / "customers.csv").write_text("client_id,signup_date\\nacme,2025-01-01\\n")
+    >>> _ = (folder / "events.csv").write_text("client_id,user_id,occurred_at\\nacme,ann,2025-01-02 23:30:00\\n")
+    >>> book = Portfolio.open(folder)
+    >>> book.data_until.isoformat(), len(book.table("events")), book.has("tickets")
+    ('2025-01-02', 1, False)
+    """
+
+    def __init__(self, sources: Sources, settings: Settings) -> None:
+        self.path = sources.path
+        self.settings = settings
+        self.root = root_for(sources.folder, sources.identity, local=sources.local)
+        self.store = Store(self.root)
+        self._sources = sources
+        self._spill = self.store.path("spill", f"{os.getpid()}-{uuid.uuid4().hex[:8]}")
+        self._connection: duckdb.DuckDBPyConnection | None = None
+        self._reports: dict[str, TableReport] = {}
+        self._folders: dict[str, Path] = {}
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str], settings: Settings | Mapping[str, Any] | None = None) -> Portfolio:
+        """The portfolio at ``path``; ``settings`` given here stand over those that lie beside the data.
+
+        Raises DataRetrievalError where there are no tables, IntegrationError where a
+        database does not answer, InvalidParameters for settings that cannot be.
+        """
+        sources = locate(path)
+        if not isinstance(settings, Settings):
+            settings = make_settings({**sources.settings, **(settings or {})})
+        return cls(sources, settings)
+
+    # what is there
+
+    def has(self, name: str) -> bool:
+        """Whether the table was given and could be used."""
+        self._known_table(name)
+        report = self.reports.get(name)
+        return report is not None and not report.refused
+
+    def table(self, name: str) -> pd.DataFrame:
+        """The validated rows of a table, sorted by its key; raises DataRetrievalError where it is missing or refused."""
+        table = self._require(name)
+        if name == "events":
+            order = ", ".join(f'"{column}" NULLS LAST' for column in ("client_id", "occurred_at", *table.names[2:]))
+            return self.connection().execute(f"SELECT {', '.join(map(_quote, table.names))} FROM events ORDER BY {order}").df()
+        columns = ", ".join(map(_quote, table.names))
+        with self._working() as connection:
+            return connection.execute(f"SELECT {columns} FROM {engine.parquet([self._folders[name] / ROWS])}").df()
+
+    @functools.cached_property
+    def reports(self) -> dict[str, TableReport]:
+        """The accounting of each table that was given, in the contract's order."""
+        with self._working() as connection:
+            names = [name for name in TABLES if name in self._sources.parts and name != "events"]
+            prepare(connection, pd.DataFrame({"client_id": pd.Series(dtype="str"), "zone": pd.Series(dtype="str")}))
+            found = {}
+            for name in names:
+                found[name] = self._cleaned(connection, TABLES[name])
+                if name == "customers" and not found[name].refused:
+                    prepare(connection, self._accounts)
+            if "events" in self._sources.parts:
+                found["events"] = self._events(connection, found)
+        return {name: found[name] for name in TABLES if name in found}
+
+    @functools.cached_property
+    def _accounts(self) -> pd.DataFrame:
+        """Each customer's id and time zone."""
+        frame = pd.read_parquet(self._folders["customers"] / ROWS, columns=["client_id", "timezone"])
+        zone = frame["timezone"].fillna(self.settings.default_timezone)
+        return pd.DataFrame({"client_id": frame["client_id"], "zone": zone})
+
+    def _cleaned(self, connection: duckdb.DuckDBPyConnection, table: Table) -> TableReport:
+        """A table's report and clean rows, from the store where its files did not change."""
+        parts = self._sources.parts[table.name]
+        token = self._sources.token(table.name)
+        accounts = fingerprint(self._accounts.to_dict("split")["data"]) if table.of_customers and "customers" in self._folders else ""
+        key = fingerprint([contract_version(), table.name, token or uuid.uuid4().hex, accounts,
+                           self.settings.max_loss_share, self.settings.csat_max])
+        folder = self.store.path("tables", f"{table.name}-{key}")
+        report = self.store.get_json("reports", f"{table.name}-{key}") if folder.is_dir() else None
+        if report is not None:
+            self._folders[table.name] = folder
+            return TableReport.from_dict(report)
+        made: list[TableReport] = []
+        self._folders[table.name] = self.store.make_folder(
+            folder, lambda target: made.append(clean_table(connection, table, parts, self.settings, target)))
+        made = made or [TableReport.from_dict(self.store.get_json("reports", f"{table.name}-{key}"))]
+        self.store.put_json("reports", f"{table.name}-{key}", made[0].to_dict())
+        return made[0]
+
+    # events and facts
+
+    def _events(self, connection: duckdb.DuckDBPyConnection, found: Mapping[str, TableReport]) -> TableReport:
+        parts = self._sources.parts["events"]
+        labels = [part.label for part in parts]
+        if "customers" not in found or found["customers"].refused:
+            return TableReport("events", files=labels, refused=True, reason="the customers that they belong to are not usable")
+        try:
+            self._staged = staging.stage(self.store, connection, parts, self.settings, contract_version())
+            self._months = facts.build(self.store, connection, self._staged, dict(self._accounts.itertuples(index=False)),
+                                       self._excluded(found), self.settings, contract_version())
+            return self._events_report(connection, labels)
+        except Refused as problem:
+            return TableReport("events", files=labels, refused=True, reason=str(problem))
+        except duckdb.Error as problem:
+            return TableReport("events", files=labels, refused=True,
+                               reason=f"{labels[0]} cannot be read as a table: {str(problem).splitlines()[0]}")
+
+    def _excluded(self, found: Mapping[str, TableReport]) -> pd.DataFrame:
+        """Internal and test users, by the settings: left out of facts."""
+        empty = pd.DataFrame({"client_id": [], "user_id": []})
+        domains, named = self.settings.exclude_email_domains, self.settings.exclude_users
+        pairs = [empty]
+        if named:
+            pairs.append(self._accounts[["client_id"]].merge(pd.DataFrame({"user_id": sorted(named)}), how="cross"))
+        if domains and "users" in found and not found["users"].refused:
+            users = pd.read_parquet(self._folders["users"] / ROWS, columns=["client_id", "user_id", "email_domain"])
+            pairs.append(users[users["email_domain"].str.lower().isin([domain.lower() for domain in domains])][["client_id", "user_id"]])
+        return pd.concat(pairs[1:]).drop_duplicates().sort_values(["client_id", "user_id"]) if len(pairs) > 1 else empty
+
+    def _events_report(self, connection: duckdb.DuckDBPyConnection, labels: list[str]) -> TableReport:
+        read, drops, fixed, notes = staging.accounted(self._staged, connection, self.settings)
+        drops += self._late_event_drops(connection)
+        kept = read - sum(drop.count for drop in drops)
+        repeats = sum(month.record["repeats"] for month in self._months.values())
+        reason = allowed_loss(TABLES["events"], read, read - kept - repeats, self.settings, drops)
+        if not kept and reason is None:
+            reason = "it holds no rows"
+        columns = sorted({name for entry in self._staged.entries.values() for name in entry["types"]})
+        return TableReport("events", read, kept, fixed, drops, notes, columns, labels, reason is not None, reason)
+
+    def _late_event_drops(self, connection: duckdb.DuckDBPyConnection) -> list[Drop]:
+        """Drops that need more than the row: impossible futures, unknown customers, identical rows."""
+        drops, staged = [], self._staged
+        if staged.beyond:
+            condition = f"reason = 0 AND occurred_at >= DATE '{staged.last + facts.DAY}'"
+            label = min(label for label, entry in staged.entries.items()
+                        if any(dt.date.fromisoformat(day) > staged.last for day, *_ in entry["days"]))
+            drops.append(self._event_drop(connection, "occurred_at lies more than 30 days after the book's other events",
+                                          staged.beyond, label, "occurred_at", condition))
+        unknown = [(client, *value) for month in self._months.values() for client, value in month.record["unknown"].items()]
+        if unknown:
+            client, _, label = min(unknown)
+            drops.append(self._event_drop(connection, "client_id is not in customers", sum(row[1] for row in unknown),
+                                          label, "client_id", f"client_id = {quoted(client)}"))
+        repeats = [month.record for month in self._months.values() if month.record["repeats"]]
+        if repeats:
+            client, at, label = repeats[0]["repeat"]
+            condition = f"client_id = {quoted(client)} AND occurred_at = TIMESTAMP {quoted(at)}"
+            drops.append(self._event_drop(connection, "identical to another row of the same instant",
+                                          sum(record["repeats"] for record in repeats), label, "occurred_at", condition))
+        return drops
+
+    def _event_drop(self, connection: duckdb.DuckDBPyConnection, words: str, count: int, label: str, column: str,
+                    condition: str) -> Drop:
+        value, line = example(connection, TABLES["events"], self._staged.parts[label], self._staged.layout(label),
+                              self.settings, column, condition)
+        return Drop(words, count, value, label, line)
+
+    # time
+
+    @functools.cached_property
+    def first_event_day(self) -> dt.date:
+        """The account-local day of the book's first event: from here on, no events means none."""
+        self._require("events")
+        return min(day for day in contents.fact_sums(self._months))
+
+    @functools.cached_property
+    def data_until(self) -> dt.date:
+        """The book's last whole day: the setting, else the last day of UTC with an event at 23:00 or later,
+        or the last calendar day of rows without times."""
+        if self.settings.data_until is not None:
+            return self.settings.data_until
+        self._require("events")
+        records = [month.record for month in self._months.values()]
+        days = [dt.date.fromisoformat(record["last_day"]) for record in records if record["last_day"]]
+        times = [dt.datetime.fromisoformat(record["last_at"]) for record in records if record["last_at"]]
+        if times:
+            days.append(max(times).date() - (dt.timedelta(0) if max(times).hour >= 23 else facts.DAY))
+        return max(self.first_event_day, *days)
+
+    def as_of(self, value: str | dt.date | None = None) -> dt.date:
+        """The date to read the book at, ``data_until`` by default; raises InvalidParameters outside the data."""
+        if value is None:
+            return self.data_until
+        day = as_date(value)
+        if not self.first_event_day <= day <= self.data_until:
+            raise InvalidParameters(
+                f"as_of {day} lies {'after' if day > self.data_until else 'before'} the data, which run from "
+                f"{self.first_event_day} to {self.data_until}", parameter="as_of", value_provided=str(value),
+                validation_rule=f"a date from {self.first_event_day} to {self.data_until}")
+        return day
+
+    # customers
+
+    def client(self, client_id: str) -> dict[str, Any]:
+        """The customer's row; raises InvalidClientId or ClientNotFound with a near match."""
+        if not isinstance(client_id, str) or not re.fullmatch(CLIENT_ID_RULE[1:-1], client_id):
+            raise InvalidClientId(f"client_id {str(client_id)[:120]!r} is not valid: 1 to 100 letters, digits, _ or -",
+                                  parameter="client_id", value_provided=str(client_id)[:200], validation_rule=CLIENT_ID_RULE)
+        if client_id not in self._clients:
+            raise ClientNotFound(f"no customer {client_id!r}{hint(client_id, self._clients)}", parameter="client_id",
+                                 value_provided=client_id, did_you_mean=near(client_id, self._clients),
+                                 validation_rule="a client_id of the customers table")
+        return dict(self._clients[client_id])
+
+    @functools.cached_property
+    def _clients(self) -> dict[str, dict[str, Any]]:
+        frame = self.table("customers").astype(object)
+        frame = frame.where(frame.notna(), None)
+        return {row["client_id"]: row for row in frame.to_dict("records")}
+
+    # SQL
+
+    @contextlib.contextmanager
+    def _working(self):
+        """A short-lived connection for reading and building, with memory kept for the process."""
+        self._spill.mkdir(parents=True, exist_ok=True)
+        search = self._sources.folder
+        connection = engine.connect(self._spill, memory=engine.BUILD_MEMORY, search=search, attach=self._sources.attach,
+                                    keep_order=False)
+        try:
+            yield connection
+        finally:
+            connection.close()
+            with contextlib.suppress(OSError):
+                self._spill.rmdir()
+
+    def connection(self) -> duckdb.DuckDBPyConnection:
+        """The book's connection, opened at first use: a view for each clean table (without rows where it is
+        missing or refused) and for each fact. Raises DataRetrievalError where customers or events are unusable."""
+        if self._connection is None:
+            for name in ("customers", "events"):
+                self._require(name)
+            connection = engine.connect(self._spill)
+            for name, table in TABLES.items():
+                if name != "events":
+                    usable = name in self._folders and not self.reports[name].refused
+                    select = f"SELECT * FROM {engine.parquet([self._folders[name] / ROWS])}" if usable else schema(table)
+                    connection.execute(f'CREATE VIEW "{name}" AS {select}')
+            prepare(connection, self._accounts)
+            self._view_events(connection)
+            for name, select in facts.views(self._months).items():
+                connection.execute(f"CREATE VIEW {name} AS {select}")
+            self._connection = connection
+        return self._connection
+
+    def _view_events(self, connection: duckdb.DuckDBPyConnection) -> None:
+        facts.make_offsets(connection, self._staged)
+        repeats = any(month.record["repeats"] for month in self._months.values())
+        connection.execute(f"CREATE VIEW events AS {facts.events_select(self._staged, repeats)}")
+
+    def sql(self, name: str, **frames: pd.DataFrame) -> pd.DataFrame:
+        """The result of ``sql/<name>.sql`` over the views, and over the frames given by name."""
+        return engine.run(self.connection(), name, frames)
+
+    # provenance
+
+    @functools.cached_property
+    def _sums(self) -> tuple[contents.Sums, int]:
+        """By day, what became known in all tables; and the snapshot's sum."""
+        connection = self.connection()
+        dated: contents.Sums = dict(contents.fact_sums(self._months))
+        snapshots = 0
+        for place, (name, table) in enumerate(TABLES.items(), start=1):
+            if name == "events" or not self.has(name):
+                continue
+            sums, snapshot = contents.table_sums(connection, table)
+            for day, total in sums.items():
+                dated[day] = (dated.get(day, 0) + place * total) % 2**64
+            snapshots = (snapshots + place * snapshot) % 2**64
+        return dated, snapshots
+
+    def content(self, day: dt.date) -> str:
+        """A fingerprint of all that was knowable by the end of ``day``: later rows and values never change it."""
+        dated, snapshot = self._sums
+        return fingerprint([contract_version(), contents.until(dated, day), snapshot if day >= self.data_until else None])
+
+    def fingerprint(self, as_of: dt.date | None = None, *, ledger: str | None = None) -> str:
+        """A fingerprint of version, settings, all rows and the ledger's head: what a reply is made from."""
+        rows = {name: [report.kept, report.refused] for name, report in self.reports.items()}
+        dated, snapshot = self._sums
+        return fingerprint([healthseg.__version__, self.settings.fingerprint, rows, sum(dated.values()) % 2**64,
+                            snapshot, str(as_of) if as_of else None, ledger])
+
+    def check(self) -> Check:
+        """What each table holds, what was dropped and why, and whether the portfolio can be used."""
+        problems = [f"{name} is not usable: {report.reason}" for name, report in self.reports.items() if report.refused]
+        problems += [f"{name} is missing: it is required{self._note_for(name)}" for name, table in TABLES.items()
+                     if table.required and name not in self.reports]
+        usable = all(self.has(name) for name, table in TABLES.items() if table.required)
+        warnings = list(self._sources.notes) + (crosschecks.warnings(self) if usable else [])
+        return Check(str(self.path), usable, problems, warnings, self.reports,
+                     [name for name in TABLES if name not in self.reports],
+                     self.first_event_day.isoformat() if usable else None, self.data_until.isoformat() if usable else None)
+
+    def _note_for(self, name: str) -> str:
+        note = next((note for note in self._sources.notes if f"did you mean {name}?" in note), None)
+        return f" ({note})" if note else ""
+
+    def _known_table(self, name: str) -> None:
+        if name not in TABLES:
+            raise InvalidParameters(f"unknown table {name!r}{hint(name, TABLES)}", parameter="table", value_provided=name,
+                                    validation_rule="one of " + ", ".join(TABLES))
+
+    def _require(self, name: str) -> Table:
+        self._known_table(name)
+        report = self.reports.get(name)
+        if report is None:
+            raise DataRetrievalError(f"the portfolio {self.path} has no table {name}{self._note_for(name)}",
+                                     parameter="table", value_provided=name)
+        if report.refused:
+            raise DataRetrievalError(f"table {name} of {self.path} was refused: {report.reason}", parameter="table",
+                                     value_provided=name)
+        return TABLES[name]
+
+    def close(self) -> None:
+        """Ends the book's connection; it opens again when it is next used."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def __repr__(self) -> str:
+        return f"Portfolio({str(self.path)!r})"
+
+
+def _quote(name: str) -> str:
+    return f'"{name}"'
+
+
+__all__ = ["Portfolio", "clean_columns"]

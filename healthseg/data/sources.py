@@ -1,0 +1,232 @@
+"""Where a portfolio's tables come from: a folder, a portfolio.toml, a DuckDB file, a database address.
+
+A source is a relation that DuckDB can scan (``relation``), the files behind it,
+and a stat token by which unchanged files are recognised without reading them.
+"""
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from healthseg.config import fingerprint
+from healthseg.data.tables import TABLES
+from healthseg.errors import DataRetrievalError, InvalidParameters, hint
+
+SUFFIXES = (".parquet", ".csv", ".csv.gz")
+ADDRESS = re.compile(r"^[a-z][a-z0-9+]*://", re.IGNORECASE)
+TOML = "portfolio.toml"
+
+
+@dataclass(frozen=True)
+class Part:
+    """One file of a table, or one query; ``path`` is None for what is no file."""
+
+    label: str
+    relation: str
+    path: Path | None = None
+    token: str | None = None        # None: cannot be recognised, so it is read at each opening
+
+    @property
+    def format(self) -> str:
+        if self.path is None:
+            return "query"
+        return "parquet" if self.path.name.endswith(".parquet") else "csv"
+
+
+@dataclass(frozen=True)
+class Sources:
+    """The parts of each table, the settings that came with them, and what was noticed on the way."""
+
+    path: str
+    folder: Path
+    identity: str
+    parts: dict[str, tuple[Part, ...]]
+    settings: dict[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    attach: str | None = None       # a DuckDB file to attach, read-only, as ``source``
+    address: str | None = None      # a database address
+    local: bool = True              # whether store and ledger may lie beside it
+
+    def token(self, table: str) -> str | None:
+        """Equal for equal files: their names, sizes and times of change."""
+        tokens = [part.token for part in self.parts.get(table, ())]
+        return None if None in tokens else fingerprint(tokens)
+
+
+def quoted(text: str) -> str:
+    """A text as an SQL literal.
+
+    >>> quoted("it's")
+    "'it''s'"
+    """
+    return "'" + str(text).replace("'", "''") + "'"
+
+
+def stat_token(path: Path) -> str:
+    stat = os.stat(path)
+    return f"{path.name}:{stat.st_size}:{stat.st_mtime_ns}"
+
+
+def file_part(path: Path, folder: Path) -> Part:
+    text = quoted(str(path))
+    relation = (f"read_parquet({text}, file_row_number = true)" if path.name.endswith(".parquet")
+                else f"read_csv({text}, all_varchar = true, header = true)")
+    label = path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.name
+    return Part(label, relation, path, f"{label}:{stat_token(path)}")
+
+
+def table_name(path: Path) -> str | None:
+    """The table that a file or folder holds by its name, or None where it is no table file."""
+    if path.is_dir():
+        return path.name
+    suffix = next((end for end in SUFFIXES if path.name.endswith(end)), None)
+    return path.name.removesuffix(suffix) if suffix else None
+
+
+def _files_below(path: Path) -> list[Path]:
+    return sorted(file for file in path.rglob("*")
+                  if file.is_file() and file.name.endswith(SUFFIXES) and not file.name.startswith((".", "_")))
+
+
+def _folder_parts(folder: Path, skip: set[str]) -> tuple[dict[str, tuple[Part, ...]], list[str]]:
+    parts: dict[str, list[Part]] = {}
+    notes = []
+    for path in sorted(folder.iterdir()):
+        name = table_name(path)
+        if name is None or path.name.startswith((".", "_")) or name in skip:
+            continue
+        if name not in TABLES:
+            files = _files_below(path) if path.is_dir() else [path]
+            guess = hint(name, TABLES)
+            if not path.is_dir() or (files and guess):
+                notes.append(f"{path.name} is not one of the tables and is not read{guess}")
+            continue
+        files = _files_below(path) if path.is_dir() else [path]
+        if not files and path.is_dir():
+            notes.append(f"{path.name}/ holds no Parquet or CSV file")
+        parts.setdefault(name, []).extend(file_part(file, folder) for file in files)
+    for name, found in parts.items():
+        tops = sorted({part.label.split("/")[0] for part in found})
+        if len(tops) > 1:
+            raise InvalidParameters(f"table {name} is given more than once: {', '.join(tops)}; keep one of them",
+                                    parameter="portfolio", value_provided=name)
+    return {name: tuple(found) for name, found in parts.items() if found}, notes
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError:
+        raise InvalidParameters(f"{path.name} is not UTF-8 text", parameter="portfolio", value_provided=str(path)) from None
+    except tomllib.TOMLDecodeError as problem:
+        raise InvalidParameters(f"{path.name} is not valid TOML: {problem}", parameter="portfolio",
+                                value_provided=str(path), validation_rule="a TOML file") from None
+
+
+_LITERAL = re.compile(r"'((?:[^']|'')+)'")
+
+
+def _query_token(query: str, folder: Path) -> str | None:
+    """What a query over files depends on: its text and the state of each file it names, else None."""
+    files: set[Path] = set()
+    for literal in _LITERAL.findall(query):
+        if not re.search(r"\.\w{2,8}$", literal):
+            continue
+        path = Path(literal)
+        matches = [path] if path.is_absolute() else list(folder.glob(literal)) if ".." not in path.parts else [folder / path]
+        if not matches or any(not match.is_file() for match in matches):
+            return None
+        files.update(matches)
+    if not files:
+        return None
+    return fingerprint([query, sorted(f"{file}:{stat_token(file)}" for file in files)])
+
+
+def _query_part(name: str, query: Any, folder: Path) -> Part:
+    if not isinstance(query, str) or not query.strip():
+        raise InvalidParameters(f"[tables] {name} must be one SQL query in quotes", parameter=f"tables.{name}",
+                                value_provided=str(query)[:200])
+    query = query.strip().rstrip(";")
+    return Part(f"{TOML} [tables] {name}", f"({query}\n)", None, _query_token(query, folder))
+
+
+def _from_toml(path: Path) -> Sources:
+    given = _read_toml(path)
+    folder = path.parent
+    for section in given:
+        if section not in ("tables", "settings"):
+            raise InvalidParameters(f"{path.name}: unknown section [{section}]{hint(section, ('tables', 'settings'))}",
+                                    parameter="portfolio", value_provided=section,
+                                    validation_rule="the sections are [tables] and [settings]")
+    queries: Mapping[str, Any] = given.get("tables", {})
+    for name in queries:
+        if name not in TABLES:
+            raise InvalidParameters(f"{path.name}: [tables] {name} is not one of the tables{hint(name, TABLES)}",
+                                    parameter=f"tables.{name}", value_provided=name,
+                                    validation_rule="one of " + ", ".join(TABLES))
+    parts, notes = _folder_parts(folder, skip=set(queries)) if not queries else ({}, [])
+    parts |= {name: (_query_part(name, query, folder),) for name, query in queries.items()}
+    return Sources(str(path), folder, str(path.resolve()), parts, dict(given.get("settings", {})), tuple(notes))
+
+
+def _from_folder(folder: Path) -> Sources:
+    if (folder / TOML).is_file():
+        return _from_toml(folder / TOML)
+    parts, notes = _folder_parts(folder, skip=set())
+    settings = _read_toml(folder / "healthseg.toml").get("settings", {}) if (folder / "healthseg.toml").is_file() else {}
+    return Sources(str(folder), folder, str(folder.resolve()), parts, settings, tuple(notes))
+
+
+def _from_duckdb(path: Path) -> Sources:
+    import duckdb
+    try:
+        with duckdb.connect(str(path), read_only=True) as connection:
+            names = [row[0] for row in connection.execute(
+                "SELECT table_name FROM information_schema.tables WHERE table_schema = 'main' ORDER BY 1").fetchall()]
+    except duckdb.Error as problem:
+        raise DataRetrievalError(f"{path.name} cannot be opened as a DuckDB file: {str(problem).splitlines()[0]}",
+                                 parameter="portfolio", value_provided=str(path)) from None
+    token = stat_token(path)
+    parts = {name: (Part(f"{path.name} table {name}", f'source.main."{name}"', None, f"{name}:{token}"),)
+             for name in names if name in TABLES}
+    notes = tuple(f"table {name} in {path.name} is not one of the tables and is not read{hint(name, TABLES)}"
+                  for name in names if name not in TABLES)
+    return Sources(str(path), path.parent, str(path.resolve()), parts, {}, notes, attach=str(path))
+
+
+def locate(path: str | os.PathLike[str]) -> Sources:
+    """The sources behind what a user gave as a portfolio.
+
+    Raises InvalidParameters or DataRetrievalError where there is nothing to read,
+    with a near name where one exists; IntegrationError for a database that does not answer.
+    """
+    text = os.fspath(path)
+    if ADDRESS.match(text):
+        from healthseg.data.database import from_address
+        return from_address(text)
+    place = Path(text).expanduser()
+    if place.is_dir():
+        sources = _from_folder(place)
+    elif not place.exists():
+        siblings = [other.name for other in place.parent.iterdir()] if place.parent.is_dir() else []
+        raise DataRetrievalError(f"no portfolio at {text!r}{hint(place.name, siblings)}", parameter="portfolio",
+                                 value_provided=text, validation_rule="a folder of tables, a portfolio.toml, "
+                                 "a DuckDB file or a database address")
+    elif place.suffix == ".toml":
+        sources = _from_toml(place)
+    elif place.suffix in (".duckdb", ".db", ".ddb"):
+        sources = _from_duckdb(place)
+    else:
+        raise InvalidParameters(f"{text!r} is no portfolio: give the folder that holds the tables, a portfolio.toml, "
+                                "a DuckDB file or a database address", parameter="portfolio", value_provided=text)
+    if not sources.parts:
+        known = ", ".join(name for name, table in TABLES.items() if table.required)
+        noted = " (" + "; ".join(sources.notes) + ")" if sources.notes else ""
+        raise DataRetrievalError(f"{text!r} holds no tables{noted}: a portfolio needs at least {known} as "
+                                 "<table>.parquet, .csv or .csv.gz", parameter="portfolio", value_provided=text)
+    return sources

@@ -1,0 +1,9 @@
+-- Per customer, user and account-local day: person events and API calls. Events without a user are one row a day.
+SELECT
+  client_id,
+  user_id,
+  DATE '1970-01-01' + CAST(local_epoch // 86400 AS INTEGER) AS day,
+  CAST(SUM(CASE WHEN api THEN 0 ELSE CAST(n AS BIGINT) END) AS BIGINT) AS events,
+  CAST(SUM(CASE WHEN api THEN CAST(n AS BIGINT) ELSE 0 END) AS BIGINT) AS api_events
+FROM month_events
+GROUP BY 1, 2, 3

@@ -1,0 +1,128 @@
+"""The store beside a portfolio: derived data under keys that say what they were made from.
+
+Everything is written to a temporary name, flushed to disk and renamed, so that a
+reader, another process or a power cut never meets half a file. Two processes that
+make the same thing write the same bytes under the same key: the last rename wins.
+"""
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from healthseg.config import fingerprint
+
+FOLDER = ".healthseg"
+
+
+def writable(folder: Path) -> bool:
+    """Whether files can be made in ``folder``; asked by trying, since modes tell a superuser nothing."""
+    try:
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".healthseg-"):
+            return True
+    except OSError:
+        return False
+
+
+def cache_folder() -> Path:
+    """Where derived data of read-only portfolios go: ``HEALTHSEG_CACHE``, else the platform's cache."""
+    if os.environ.get("HEALTHSEG_CACHE"):
+        return Path(os.environ["HEALTHSEG_CACHE"])
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local")) / "healthseg"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "healthseg"
+    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "healthseg"
+
+
+def root_for(folder: Path, identity: str, *, local: bool = True) -> Path:
+    """The folder of store and ledger: the portfolio's own, else one in the cache named by ``identity``."""
+    if local and ((folder / FOLDER).is_dir() and writable(folder / FOLDER) or writable(folder)):
+        return folder
+    root = cache_folder() / fingerprint(identity)
+    root.mkdir(parents=True, exist_ok=True)
+    return root
+
+
+class Store:
+    """Frames and JSON by level and key, below ``root/.healthseg``.
+
+    >>> import tempfile
+    >>> store = Store(Path(tempfile.mkdtemp()))
+    >>> store.put_json("replies", "abc", {"score": 82})
+    >>> store.get_json("replies", "abc"), store.get_json("replies", "other")
+    ({'score': 82}, None)
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.folder = root / FOLDER
+
+    def path(self, level: str, key: str, suffix: str = "") -> Path:
+        """The place of a key; keys are made by the product, never by a reader."""
+        return self.folder / level / f"{key}{suffix}"
+
+    @contextlib.contextmanager
+    def writing(self, target: Path) -> Iterator[Path]:
+        """A temporary path beside ``target``, renamed to it when the block ends well."""
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = target.with_name(f".{target.name}.{os.getpid()}.{time.monotonic_ns()}")
+        try:
+            yield temporary
+            with open(temporary, "rb") as handle:
+                os.fsync(handle.fileno())
+            os.replace(temporary, target)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def put_json(self, level: str, key: str, value: Any) -> None:
+        with self.writing(self.path(level, key, ".json")) as temporary:
+            temporary.write_text(json.dumps(value, separators=(",", ":")), encoding="utf-8")
+
+    def get_json(self, level: str, key: str) -> Any | None:
+        with contextlib.suppress(FileNotFoundError, json.JSONDecodeError):
+            return json.loads(self.path(level, key, ".json").read_text(encoding="utf-8"))
+        return None
+
+    def put_frame(self, level: str, key: str, frame: pd.DataFrame) -> None:
+        with self.writing(self.path(level, key, ".parquet")) as temporary:
+            frame.to_parquet(temporary, index=False)
+
+    def get_frame(self, level: str, key: str) -> pd.DataFrame | None:
+        path = self.path(level, key, ".parquet")
+        return pd.read_parquet(path) if path.exists() else None
+
+    def make_folder(self, target: Path, fill: Callable[[Path], None]) -> Path:
+        """A folder that is there whole or not at all: filled under a temporary name, then renamed."""
+        if target.is_dir():
+            return target
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
+        try:
+            fill(temporary)
+            try:
+                os.rename(temporary, target)
+            except OSError:
+                if not target.is_dir():     # else another process made the same folder first
+                    raise
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+        return target
+
+    def evict(self, level: str, days: float, keep: set[str] = frozenset()) -> int:
+        """Remove what was last written more than ``days`` ago, except the names in ``keep``; returns how many."""
+        limit, removed = time.time() - days * 86400, 0
+        for path in (self.folder / level).glob("*"):
+            if path.name in keep or path.stat().st_mtime > limit:
+                continue
+            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+            removed += 1
+        return removed

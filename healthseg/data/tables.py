@@ -1,0 +1,171 @@
+"""The contract of the tables: columns, types, allowed values, and from when each value was known.
+
+``known_from`` of a column is the date column (of the same row) on whose day the
+value became known; several names mean the first one that is given. ``STATIC``
+values never change; ``SNAPSHOT`` values are today's and may not be read for past
+dates. The table's own ``known_from`` is the day on which the row itself appears.
+
+>>> TABLES["tickets"].column("csat").known_from
+('resolved_at',)
+>>> [column.name for column in TABLES["invoices"].columns if column.required]
+['invoice_id', 'client_id', 'amount', 'issued_on', 'due_on']
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from healthseg.config import SEVERITIES, STAGES
+
+STATIC, SNAPSHOT = ("static",), ("snapshot",)
+CLIENT_ID_RULE = r"^[a-zA-Z0-9_-]{1,100}$"
+Kind = Literal["id", "text", "zone", "timestamp", "date", "integer", "number", "boolean"]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column. A bad value drops the row where it is required, else becomes null."""
+
+    name: str
+    kind: Kind
+    required: bool = False
+    known_from: tuple[str, ...] = ()
+    allowed: tuple[str, ...] | None = None
+    low: float | None = None
+    high: float | str | None = None     # a word is the name of a setting
+
+    @property
+    def stem(self) -> str:
+        """``opened`` for ``opened_at``: the stem of the day and time marks.
+
+        >>> Column("opened_at", "timestamp").stem
+        'opened'
+        """
+        return self.name.removesuffix("_at")
+
+
+@dataclass(frozen=True)
+class Order:
+    """``later`` may not lie before ``earlier``; else the row is dropped, or the later value emptied."""
+
+    earlier: str
+    later: str
+    drops_row: bool = True
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table. ``identical`` says what identical rows without a key are: one row
+    (``state``), or one occurrence where they have a time of day (``instant``)."""
+
+    name: str
+    columns: tuple[Column, ...]
+    key: tuple[str, ...] = ()
+    required: bool = False
+    identical: Literal["state", "instant"] = "state"
+    orders: tuple[Order, ...] = ()
+
+    def column(self, name: str) -> Column:
+        return next(column for column in self.columns if column.name == name)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(column.name for column in self.columns)
+
+    @property
+    def of_customers(self) -> bool:
+        """Whether each row belongs to a customer."""
+        return self.name != "customers" and "client_id" in self.names
+
+    @property
+    def timestamps(self) -> tuple[Column, ...]:
+        return tuple(column for column in self.columns if column.kind == "timestamp")
+
+
+def _columns(text: str, known_from: str, **marks: dict) -> tuple[Column, ...]:
+    """Columns from ``name[?]:kind[@known_from]`` words; ``known_from`` is the rows' own."""
+    columns = []
+    for word in text.split():
+        head, _, kind = word.partition(":")
+        kind, _, known = kind.partition("@")
+        name = head.removesuffix("?")
+        known = known or known_from
+        columns.append(Column(name, kind, required=not head.endswith("?"), known_from=tuple(known.split("|")),
+                              **marks.get(name, {})))
+    return tuple(columns)
+
+
+def _table(name: str, text: str, known_from: str, *, key: str = "", marks: dict | None = None, **rest) -> Table:
+    return Table(name, _columns(text, known_from, **(marks or {})), key=tuple(key.split()), **rest)
+
+
+_POSITIVE = {"low": 0}
+TABLES: dict[str, Table] = {table.name: table for table in (
+    _table("customers",
+           "client_id:id name?:text signup_date:date industry?:text region?:text plan?:text@snapshot arr?:number@snapshot"
+           " currency?:text@snapshot seats?:integer@snapshot renewal_date?:date@snapshot churned_on?:date@churned_on"
+           " notice_on?:date@notice_on csm_id?:text@snapshot timezone?:zone parent_id?:text"
+           " strategic_value?:number@snapshot potential_arr?:number@snapshot",
+           "signup_date", key="client_id", required=True, orders=(Order("signup_date", "churned_on"),),
+           marks={"seats": _POSITIVE, "arr": _POSITIVE}),
+    _table("customer_changes", "client_id:id field:text value?:text effective_on:date recorded_at?:timestamp",
+           "recorded_at|effective_on"),
+    _table("contracts",
+           "client_id:id starts_on:date ends_on?:date arr:number signed_on?:date seats?:integer plan?:text"
+           " currency?:text renews_on?:date",
+           "signed_on|starts_on", orders=(Order("starts_on", "ends_on"),), marks={"seats": _POSITIVE, "arr": _POSITIVE}),
+    _table("fx", "currency:text on:date rate_to_book:number", "on", key="currency on", marks={"rate_to_book": _POSITIVE}),
+    _table("events",
+           "client_id:id occurred_at:timestamp user_id?:text feature?:text event?:text session_id?:text source?:text"
+           " count?:integer duration_seconds?:number",
+           "occurred_at", required=True, identical="instant",
+           marks={"source": {"allowed": ("ui", "api")}, "count": {"low": 1}, "duration_seconds": _POSITIVE}),
+    _table("users",
+           "user_id:text client_id:id role?:text@snapshot created_at?:timestamp deactivated_at?:timestamp@deactivated_at"
+           " email_domain?:text",
+           "created_at|static", key="client_id user_id", orders=(Order("created_at", "deactivated_at"),)),
+    _table("features", "feature:text category:text released_on?:date recommended_position?:integer",
+           "released_on|static", key="feature", marks={"category": {"allowed": ("core", "advanced", "premium")}}),
+    _table("entitlements", "client_id:id feature:text starts_on?:date ends_on?:date@ends_on", "starts_on|static",
+           orders=(Order("starts_on", "ends_on"),)),
+    _table("tickets",
+           "ticket_id:text client_id:id opened_at:timestamp user_id?:text feature?:text topic?:text"
+           " severity?:text@snapshot first_response_at?:timestamp@first_response_at"
+           " resolved_at?:timestamp@resolved_at csat?:number@resolved_at",
+           "opened_at", key="ticket_id",
+           orders=(Order("opened_at", "resolved_at"), Order("opened_at", "first_response_at", drops_row=False)),
+           marks={"severity": {"allowed": SEVERITIES}, "csat": {"low": 1, "high": "csat_max"}}),
+    _table("surveys", "client_id:id kind:text score:number responded_at:timestamp user_id?:text feature?:text",
+           "responded_at", identical="instant", marks={"kind": {"allowed": ("nps", "csat")}, "score": {"low": 0}}),
+    _table("invoices", "invoice_id:text client_id:id amount:number issued_on:date due_on:date paid_on?:date@paid_on",
+           "issued_on", key="invoice_id", orders=(Order("issued_on", "due_on"),)),
+    _table("arr_changes", "client_id:id effective_on:date arr:number reason?:text", "effective_on",
+           marks={"reason": {"allowed": ("new", "expansion", "contraction", "churn")}, "arr": _POSITIVE}),
+    _table("milestones",
+           "milestone_id:text name:text category:text target_days:integer required?:boolean depends_on?:text"
+           " completes_when?:text marks?:text plans?:text",
+           "static", key="milestone_id",
+           marks={"category": {"allowed": ("onboarding", "adoption", "expansion")}, "target_days": _POSITIVE,
+                  "marks": {"allowed": ("first_value", "activation", "full_adoption")}}),
+    _table("milestone_progress",
+           "client_id:id milestone_id:text started_at?:timestamp@started_at completed_at?:timestamp@completed_at"
+           " blocker?:text@blocked_since blocked_since?:timestamp@blocked_since"
+           " blocker_cleared_at?:timestamp@blocker_cleared_at skipped_at?:timestamp@skipped_at owner?:text@snapshot",
+           "started_at|blocked_since|skipped_at|completed_at|static", key="client_id milestone_id",
+           orders=(Order("started_at", "completed_at"), Order("blocked_since", "blocker_cleared_at", drops_row=False))),
+    _table("messages",
+           "client_id:id channel:text content:text sent_at:timestamp user_id?:text feature?:text"
+           " opened_at?:timestamp@opened_at clicked_at?:timestamp@clicked_at",
+           "sent_at", identical="instant",
+           orders=(Order("sent_at", "opened_at", drops_row=False), Order("sent_at", "clicked_at", drops_row=False))),
+    _table("stage_changes",
+           "client_id:id stage:text effective_at:timestamp recorded_at?:timestamp reason?:text automated?:boolean"
+           " actor?:text",
+           "recorded_at|effective_at", marks={"stage": {"allowed": STAGES}}),
+    _table("interventions", "client_id:id kind:text happened_at:timestamp", "happened_at", identical="instant"),
+    _table("calendar", "starts_on:date ends_on?:date label:text", "starts_on", orders=(Order("starts_on", "ends_on"),)),
+    _table("csms", "csm_id:text tier?:text@snapshot capacity_hours?:number@snapshot contact?:text@snapshot", "static",
+           key="csm_id", marks={"capacity_hours": _POSITIVE}),
+    _table("benchmarks", "industry:text metric:text percentile:number value:number source:text", "static",
+           key="industry metric percentile source", marks={"percentile": {"low": 0, "high": 100}}),
+)}
