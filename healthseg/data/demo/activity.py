@@ -1,4 +1,5 @@
 """Sessions and events of all customers for the whole book, before anybody has left."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
@@ -15,8 +16,8 @@ from healthseg.data.demo.rhythms import Rhythms
 from healthseg.data.demo.scenarios import Scenario
 from healthseg.data.demo.users import Users
 
-MORE_EVENTS = 5.4             # mean beyond the first in a session
-LONGEST_MS = 28 * 60_000      # of a session: with starts two clock hours apart, a gap of 30 minutes stays
+MORE_EVENTS = 4.3  # mean beyond the first in a session
+LONGEST_MS = 28 * 60_000  # of a session: with starts two clock hours apart, a gap of 30 minutes stays
 UI, API = 0, 1
 
 
@@ -25,15 +26,15 @@ class Events:
     """Equally long columns; ``user`` and ``session`` are -1 for calls of the API, ``feature`` too."""
 
     client: np.ndarray
-    user: np.ndarray           # place in Users
+    user: np.ndarray  # place in Users
     feature: np.ndarray
     name: np.ndarray
-    session: np.ndarray        # of all sessions of the chunk, in order of user and day
+    session: np.ndarray  # of all sessions of the chunk, in order of user and day
     utc_ms: np.ndarray
-    day: np.ndarray            # account-local day number
+    day: np.ndarray  # account-local day number
     source: np.ndarray
-    calls: np.ndarray          # 0: one event; else how many the row stands for
-    seconds: np.ndarray        # duration given with the row, 0: none
+    calls: np.ndarray  # 0: one event; else how many the row stands for
+    seconds: np.ndarray  # duration given with the row, 0: none
 
     def keep(self, mask: np.ndarray) -> Events:
         return Events(*(getattr(self, each.name)[mask] for each in fields(self)))
@@ -48,17 +49,27 @@ def _awake(rng: np.random.Generator, users: Users, latents: Latents, days: Frame
     if not world.planted:
         return np.ones((users.count, days.weeks), bool)
     own = autoregression(rng, days.weeks, (users.count,), memory_days=70)
-    liking = np.where(users.champion, 9, 1.15)[:, None]
+    liking = np.where(users.champion, 9, 0.80)[:, None]
     return own + 1.0 * latents.of("breadth")[users.client] + liking > 0
 
 
-def user_days(seed: int, chunk: int, users: Users, latents: Latents, rhythms: Rhythms, incidents: Incidents,
-              days: Frame, world: Scenario) -> tuple[np.ndarray, np.ndarray]:
+def user_days(
+    seed: int,
+    chunk: int,
+    users: Users,
+    latents: Latents,
+    rhythms: Rhythms,
+    incidents: Incidents,
+    days: Frame,
+    world: Scenario,
+) -> tuple[np.ndarray, np.ndarray]:
     """(user, day) pairs on which somebody comes."""
     rng = stream(seed, chunk, "user_days")
     week = np.arange(days.days) // 7
-    frequency = .50 * latents.of("frequency")[:, week] if world.planted else .50 * latents.of("frequency")[:, :1]
-    odds = (frequency + rhythms.weekday_odds(days, world.planted))[users.client] + users.base[:, None].astype(np.float32)
+    frequency = 0.62 * latents.of("frequency")[:, week] if world.planted else 0.62 * latents.of("frequency")[:, :1]
+    odds = (frequency + rhythms.weekday_odds(days, world.planted))[users.client] + users.base[:, None].astype(
+        np.float32
+    )
     chance = incidents.chance[users.client] / (1 + np.exp(-odds))
     day = np.arange(days.days)[None, :]
     there = (day >= users.created[:, None]) & (day < users.left[:, None])
@@ -85,7 +96,9 @@ def _pick(uniform: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return (cumulated < (uniform.astype(np.float32) * cumulated[:, -1])[:, None]).sum(axis=1).astype(np.int8)
 
 
-def _features_of(rng, client, day, persona, adoption: Adoption, days: Frame, planted: bool) -> tuple[np.ndarray, np.ndarray]:
+def _features_of(
+    rng, client, day, persona, adoption: Adoption, days: Frame, planted: bool
+) -> tuple[np.ndarray, np.ndarray]:
     """The main feature of each session, and the other one that it touches in a third of the cases."""
     may = adoption.active(days)
     may[:, :, 0] |= ~may.any(axis=2)
@@ -94,7 +107,7 @@ def _features_of(rng, client, day, persona, adoption: Adoption, days: Frame, pla
         weights *= TASTE.astype(np.float32)[persona]
     weights = np.where(weights.sum(axis=1, keepdims=True) > 0, weights, may[client, day])
     main = _pick(rng.random(len(client)), weights)
-    other = np.where(rng.random(len(client)) < .32, _pick(rng.random(len(client)), weights), main)
+    other = np.where(rng.random(len(client)) < 0.32, _pick(rng.random(len(client)), weights), main)
     return main, other
 
 
@@ -107,8 +120,19 @@ def _session_events(rng, place: np.ndarray, volume: np.ndarray) -> tuple[np.ndar
     return session, np.arange(len(session)) - first[session], count
 
 
-def draw_events(seed: int, chunk: int, who: Customers, users: Users, latents: Latents, rhythms: Rhythms,
-                incidents: Incidents, adoption: Adoption, days: Frame, zones: Zones, world: Scenario) -> Events:
+def draw_events(
+    seed: int,
+    chunk: int,
+    who: Customers,
+    users: Users,
+    latents: Latents,
+    rhythms: Rhythms,
+    incidents: Incidents,
+    adoption: Adoption,
+    days: Frame,
+    zones: Zones,
+    world: Scenario,
+) -> Events:
     """All events of persons, ordered by user, day and time."""
     user, day = user_days(seed, chunk, users, latents, rhythms, incidents, days, world)
     rng = stream(seed, chunk, "sessions")
@@ -124,17 +148,27 @@ def draw_events(seed: int, chunk: int, who: Customers, users: Users, latents: La
     length = np.minimum(rng.exponential(13 * 60_000, len(place)) + 20_000, LONGEST_MS - 2_000)
     share = (order + rng.random(len(order), np.float32) * (order > 0)) / count[session]
     utc_ms = start_ms[session] + (share * length[session]).astype(np.int64) + order
-    feature = np.where(rng.random(len(order), np.float32) < .6, main[session], other[session])
+    feature = np.where(rng.random(len(order), np.float32) < 0.6, main[session], other[session])
     name = _pick_name(rng, len(order))
     local_day = zones.local_day(utc_ms, who.zone[client][session]) - days.start
     empty = np.zeros(len(order), np.int32)
-    events = Events(client[session].astype(np.int32), user[session].astype(np.int32), feature.astype(np.int8), name,
-                    session, utc_ms, local_day.astype(np.int32), empty.astype(np.int8), empty, empty)
+    events = Events(
+        client[session].astype(np.int32),
+        user[session].astype(np.int32),
+        feature.astype(np.int8),
+        name,
+        session,
+        utc_ms,
+        local_day.astype(np.int32),
+        empty.astype(np.int8),
+        empty,
+        empty,
+    )
     return events.keep(within_book(utc_ms, events.day, days))
 
 
 def _pick_name(rng, count: int) -> np.ndarray:
-    shares = np.cumsum([.5, .2, .18, .07])
+    shares = np.cumsum([0.5, 0.2, 0.18, 0.07])
     return np.searchsorted(shares, rng.random(count, np.float32)).astype(np.int8)
 
 
@@ -156,9 +190,18 @@ def draw_calls(seed: int, chunk: int, who: Customers, days: Frame, zones: Zones,
         utc_ms = np.concatenate([utc_ms, by_day])
     local_day = zones.local_day(utc_ms, who.zone[client]) - days.start
     none = np.full(len(client), -1)
-    events = Events(client.astype(np.int32), none.astype(np.int32), none.astype(np.int8), none.astype(np.int8),
-                    none.astype(np.int64), utc_ms, local_day.astype(np.int32), np.full(len(client), API, np.int8),
-                    calls.astype(np.int32), np.zeros(len(client), np.int32))
+    events = Events(
+        client.astype(np.int32),
+        none.astype(np.int32),
+        none.astype(np.int8),
+        none.astype(np.int8),
+        none.astype(np.int64),
+        utc_ms,
+        local_day.astype(np.int32),
+        np.full(len(client), API, np.int8),
+        calls.astype(np.int32),
+        np.zeros(len(client), np.int32),
+    )
     return events.keep(within_book(utc_ms, events.day, days))
 
 
@@ -169,7 +212,9 @@ def lightened(events: Events) -> Events:
     length, and the sums of ``count``; so every driver. Lost: the single moments within a session.
     """
     group = (events.session * (len(names.FEATURES) + 1) + events.feature) * 2
-    midnight = np.concatenate([[False], (events.day[1:] != events.day[:-1]) & (events.session[1:] == events.session[:-1])])
+    midnight = np.concatenate(
+        [[False], (events.day[1:] != events.day[:-1]) & (events.session[1:] == events.session[:-1])]
+    )
     late = np.zeros(len(group), np.int64)
     for at in np.flatnonzero(midnight):
         rest = slice(at, np.searchsorted(events.session, events.session[at], side="right"))

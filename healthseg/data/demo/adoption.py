@@ -1,4 +1,5 @@
 """Which customer uses which feature, from when to when: entitlement, order, bundles, abandonment."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -14,15 +15,24 @@ from healthseg.data.demo.scenarios import Scenario
 from healthseg.data.demo.users import NEVER
 
 LEAST_PLAN = np.array([0, 0, 0, 0, 0, 0, 1, 1, 1, 0, 2, 2, 1, 1, 1])
-POPULARITY = np.array([2.2, 2.0, 1.3, 1.0, .8, .9, .8, .55, .5, .4, .35, .4, .5, .4, .4])
-WAIT_DAYS = np.array([0, 3, 3, 6, 8, 25, 40, 60, 60, 30, 70, 60, 45, 45, 45])   # medians
-TAKE_UP = np.array([1, .97, .95, .85, .8, .8, .65, .5, .5, .6, .5, .5, .4, .35, .35])
-BUNDLES = (("bundle_1", ("reports", "scheduled_exports"), .45), ("bundle_2", ("workflow_builder", "custom_fields"), .40))
-SEQUENCES = (("sequence_1", ("capacity_planner", "goal_tracking", "forecast_view"), .40, (21, 28)),)
+POPULARITY = np.array([2.2, 2.0, 1.3, 1.0, 0.8, 0.9, 0.8, 0.55, 0.5, 0.4, 0.35, 0.4, 0.5, 0.4, 0.4])
+WAIT_DAYS = np.array([0, 3, 3, 6, 8, 25, 40, 60, 60, 30, 70, 60, 45, 45, 45])  # medians
+TAKE_UP = np.array([1, 0.97, 0.95, 0.85, 0.8, 0.8, 0.65, 0.5, 0.5, 0.6, 0.5, 0.5, 0.4, 0.35, 0.35])
+BUNDLES = (
+    ("bundle_1", ("reports", "scheduled_exports"), 0.45),
+    ("bundle_2", ("workflow_builder", "custom_fields"), 0.40),
+)
+SEQUENCES = (("sequence_1", ("capacity_planner", "goal_tracking", "forecast_view"), 0.40, (21, 28)),)
 # taste of the personas for the features, rows as names.PERSONAS
-TASTE = np.array([[.5, .4, .2, .2, .2, .3, 9, 2, 8, .2, .3, .3, 4, 4, 1], [9, .3, .3, .5, .3, 9, .1, 4, .1, .3, .3, .1, 1, 1, 5],
-                  [.4, 9, 2, 4, .4, .2, .2, .1, .2, 4, .1, .1, 2, 1, .3], [.3, .3, 7, .2, 8, .2, .3, .3, .3, .2, 6, 8, .3, .3, .3]])
-ABANDON_SHARE, READOPT_SHARE = .10, .35
+TASTE = np.array(
+    [
+        [0.5, 0.4, 0.2, 0.2, 0.2, 0.3, 9, 2, 8, 0.2, 0.3, 0.3, 4, 4, 1],
+        [9, 0.3, 0.3, 0.5, 0.3, 9, 0.1, 4, 0.1, 0.3, 0.3, 0.1, 1, 1, 5],
+        [0.4, 9, 2, 4, 0.4, 0.2, 0.2, 0.1, 0.2, 4, 0.1, 0.1, 2, 1, 0.3],
+        [0.3, 0.3, 7, 0.2, 8, 0.2, 0.3, 0.3, 0.3, 0.2, 6, 8, 0.3, 0.3, 0.3],
+    ]
+)
+ABANDON_SHARE, READOPT_SHARE = 0.10, 0.35
 
 
 @dataclass
@@ -30,11 +40,11 @@ class Adoption:
     """Customers × features, day numbers, NEVER where it does not happen."""
 
     eligible: np.ndarray
-    intended: np.ndarray       # the first day on which the feature may be used
+    intended: np.ndarray  # the first day on which the feature may be used
     abandoned: np.ndarray
     readopted: np.ndarray
-    path: np.ndarray           # which planted path led there, '' for none
-    weights: np.ndarray        # customers × weeks × features: how much it is used among those in use
+    path: np.ndarray  # which planted path led there, '' for none
+    weights: np.ndarray  # customers × weeks × features: how much it is used among those in use
 
     def active(self, days: Frame) -> np.ndarray:
         """Customers × days × features: whether the feature may be used on the day."""
@@ -60,7 +70,7 @@ def _plant_bundles(rng, intended, path, eligible) -> None:
         taken = rng.random(len(able)) < share
         together = eligible[:, places].max(axis=1) + rng.exponential(45, len(able)).astype(int)
         for place in places:
-            alone = np.where(rng.random(len(able)) < .10, intended[:, place], NEVER)
+            alone = np.where(rng.random(len(able)) < 0.10, intended[:, place], NEVER)
             joint = together + rng.integers(0, 5, len(able))
             intended[:, place] = np.where(able, np.where(taken, joint, alone), intended[:, place])
             path[able & taken, place] = name
@@ -73,9 +83,9 @@ def _plant_sequences(rng, intended, path, eligible) -> None:
         day = eligible[:, places[0]] + rng.exponential(35, len(eligible)).astype(int)
         for step, place in enumerate(places):
             if step:
-                gap = gaps[step - 1] * np.exp(rng.normal(0, .4, len(day)))
+                gap = gaps[step - 1] * np.exp(rng.normal(0, 0.4, len(day)))
                 day = np.maximum(day + gap.round().astype(int), eligible[:, place])
-            alone = np.where(rng.random(len(day)) < .5, intended[:, place], NEVER)
+            alone = np.where(rng.random(len(day)) < 0.5, intended[:, place], NEVER)
             intended[:, place] = np.where(taken, day, alone)
             path[taken, place] = name
 
@@ -83,11 +93,11 @@ def _plant_sequences(rng, intended, path, eligible) -> None:
 def _intended(rng, who: Customers, latents: Latents, eligible, world: Scenario) -> tuple[np.ndarray, np.ndarray]:
     shape = eligible.shape
     path = np.full(shape, "", object)
-    wait = WAIT_DAYS * np.exp(rng.normal(0, .7, shape))
-    liking = latents.of("features")[:, :1] * .5 * world.planted
+    wait = WAIT_DAYS * np.exp(rng.normal(0, 0.7, shape))
+    liking = latents.of("features")[:, :1] * 0.5 * world.planted
     odds = np.log(TAKE_UP / (1.0001 - TAKE_UP)) + liking + rng.logistic(0, 1, shape)
     if world.size_on_adoption:
-        size = (np.log(who.seats) - 2.3) / .82
+        size = (np.log(who.seats) - 2.3) / 0.82
         odds[:, FEATURE["forecast_view"]] += world.size_on_adoption * size
     never = odds < 0
     intended = np.where(never, NEVER, eligible + wait.round().astype(int))
@@ -110,7 +120,13 @@ def draw_adoption(seed: int, chunk: int, who: Customers, latents: Latents, days:
     readopted = np.where(again, abandoned + rng.integers(45, 110, intended.shape), NEVER)
     breadth = latents.of("features")[:, :, None]
     own = autoregression(rng, days.weeks, intended.shape).transpose(0, 2, 1) if world.planted else 0.0
-    common = np.array([0, 0, .3] + [1.0] * (len(names.FEATURES) - 3), np.float32)
-    weights = POPULARITY.astype(np.float32) * np.exp(common * (1.1 * breadth + .5 * own) * world.planted)
-    return Adoption(eligible, intended, abandoned, readopted, path,
-                    np.broadcast_to(weights, (who.count, days.weeks, len(names.FEATURES))).astype(np.float32))
+    common = np.array([0, 0, 0.3] + [1.0] * (len(names.FEATURES) - 3), np.float32)
+    weights = POPULARITY.astype(np.float32) * np.exp(common * (1.1 * breadth + 0.5 * own) * world.planted)
+    return Adoption(
+        eligible,
+        intended,
+        abandoned,
+        readopted,
+        path,
+        np.broadcast_to(weights, (who.count, days.weeks, len(names.FEATURES))).astype(np.float32),
+    )

@@ -1,4 +1,5 @@
 """The whole book: chunk after chunk, added up, written."""
+
 from __future__ import annotations
 
 from collections import defaultdict
@@ -17,10 +18,15 @@ from healthseg.data.demo.spool import Spool
 from healthseg.data.demo.writing import table, write_json, write_parquet
 from healthseg.errors import InvalidParameters
 
-CHUNK_CLIENTS = 250          # more at once would only take more memory
+CHUNK_CLIENTS = 250  # more at once would only take more memory
 SESSIONS_PER_CLIENT = 10**7  # numbers kept free for each customer's sessions
-TRUTH_PER_CHUNK = {"hazard": truth.hazard, "exits": truth.exits, "users": truth.users, "expansions": truth.expansions,
-                   **planted.PER_CHUNK}
+TRUTH_PER_CHUNK = {
+    "hazard": truth.hazard,
+    "exits": truth.exits,
+    "users": truth.users,
+    "expansions": truth.expansions,
+    **planted.PER_CHUNK,
+}
 
 
 class _Book:
@@ -49,15 +55,22 @@ class _Book:
         client = number[events.client]
         first_session = np.full(chunk.who.count, np.iinfo(np.int64).max)
         np.minimum.at(first_session, chunk.persons.client, chunk.persons.session)
-        session = np.where(events.session < 0, -1,
-                           (client + 1) * SESSIONS_PER_CLIENT + events.session - first_session[events.client])
+        session = np.where(
+            events.session < 0, -1, (client + 1) * SESSIONS_PER_CLIENT + events.session - first_session[events.client]
+        )
         self.spool.add(events, client, np.where(events.user < 0, -1, events.user + len(self.user_ids)), session)
         self.user_ids += tables.user_ids(chunk)
         self.client_ids[number] = chunk.who.ids
 
 
-def write_demo(out: str | Path, clients: int | None = None, months: int = 18, seed: int = 7, scenario: str = "default",
-               events: str = "full") -> dict[str, Any]:
+def write_demo(
+    out: str | Path,
+    clients: int | None = None,
+    months: int = 18,
+    seed: int = 7,
+    scenario: str = "default",
+    events: str = "full",
+) -> dict[str, Any]:
     """Write a simulated book to the folder ``out``; gives what ``truth/book.json`` says.
 
     One ``<table>.parquet`` per table, ``events/YYYY-MM.parquet``, and ``truth/``. The same arguments give
@@ -74,7 +87,13 @@ def write_demo(out: str | Path, clients: int | None = None, months: int = 18, se
     for place, first in enumerate(range(0, clients, CHUNK_CLIENTS)):
         chunk = draw_chunk(seed, place, first, min(CHUNK_CLIENTS, clients - first), days, world, events == "light")
         book.take(chunk)
-    return _write(out, book, chunk, {"scenario": world.name, "seed": seed, "clients": clients, "months": months, "events": events}, world)
+    return _write(
+        out,
+        book,
+        chunk,
+        {"scenario": world.name, "seed": seed, "clients": clients, "months": months, "events": events},
+        world,
+    )
 
 
 def _checked(clients: int | None, months: int, name: str, events: str) -> tuple[Scenario, Frame, int]:
@@ -82,11 +101,19 @@ def _checked(clients: int | None, months: int, name: str, events: str) -> tuple[
     clients = world.clients if clients is None else clients
     for parameter, value, low, high in (("clients", clients, 1, 100_000), ("months", months, 3, 60)):
         if not low <= value <= high:
-            raise InvalidParameters(f"{parameter} {value} is out of range: give {low} to {high}", parameter=parameter,
-                                    value_provided=value, validation_rule=f"{low} <= {parameter} <= {high}")
+            raise InvalidParameters(
+                f"{parameter} {value} is out of range: give {low} to {high}",
+                parameter=parameter,
+                value_provided=value,
+                validation_rule=f"{low} <= {parameter} <= {high}",
+            )
     if events not in ("full", "light"):
-        raise InvalidParameters(f"events {events!r} is neither full nor light", parameter="events", value_provided=events,
-                                validation_rule="full or light")
+        raise InvalidParameters(
+            f"events {events!r} is neither full nor light",
+            parameter="events",
+            value_provided=events,
+            validation_rule="full or light",
+        )
     return world, frame(months), clients
 
 
@@ -95,7 +122,9 @@ def _write(out: Path, book: _Book, last: Chunk, arguments: dict[str, Any], world
     shared = tables.of_book(days, last.incidents.calendar)
     whole = {**{name: pa.concat_tables(parts) for name, parts in book.tables.items()}, **shared}
     known = {name: pa.concat_tables(parts) for name, parts in book.truth.items()}
-    known["anomalies"] = pa.concat_tables([overall.book_anomalies(book.total, last.incidents.book, days), known["anomalies"]])
+    known["anomalies"] = pa.concat_tables(
+        [overall.book_anomalies(book.total, last.incidents.book, days), known["anomalies"]]
+    )
     known["withheld"] = pa.concat_tables([known["withheld"], planted.survey_gap(days)])
     known |= {"hazard_terms": truth.hazard_terms(world), **overall.tables(book.total, days, world)}
     known |= {name: table(columns) for name, columns in TRUTH.items() if name not in known}
@@ -105,9 +134,17 @@ def _write(out: Path, book: _Book, last: Chunk, arguments: dict[str, Any], world
     for name, content in known.items():
         write_parquet(out / "truth" / f"{name}.parquet", content)
     checks = truth.checks(known["hazard"], known["exits"], np.datetime64("1970-01-01") + days.start, world)
-    summary = {"version": VERSION, **arguments, "last_day": LAST_DAY.isoformat(), "first_day": str(np.datetime64("1970-01-01") + days.start),
-               "parameters": world.parameters(), "checks": checks, "rows": {"events": rows, **{name: each.num_rows for name, each in whole.items()}},
-               "oracle_auc_30": checks["oracle_auc_30"]["value"], "oracle_auc_90": checks["oracle_auc_90"]["value"],
-               "churns": checks["churns"]["value"]}
+    summary = {
+        "version": VERSION,
+        **arguments,
+        "last_day": LAST_DAY.isoformat(),
+        "first_day": str(np.datetime64("1970-01-01") + days.start),
+        "parameters": world.parameters(),
+        "checks": checks,
+        "rows": {"events": rows, **{name: each.num_rows for name, each in whole.items()}},
+        "oracle_auc_30": checks["oracle_auc_30"]["value"],
+        "oracle_auc_90": checks["oracle_auc_90"]["value"],
+        "churns": checks["churns"]["value"],
+    }
     write_json(out / "truth" / "book.json", summary)
     return summary

@@ -1,4 +1,5 @@
 """One chunk of customers: everything drawn, counted, judged by the hazard, and cut where they left."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from healthseg.data.demo.scenarios import Scenario
 from healthseg.data.demo.support import draw_surveys, draw_tickets
 from healthseg.data.demo.users import Users, draw_users
 
-KNOWN_CLIENT = 123       # a live, rich customer bears this number wherever the book is that large
+KNOWN_CLIENT = 123  # a live, rich customer bears this number wherever the book is that large
 KNOWN_TENURE_DAYS = 200
 
 
@@ -62,17 +63,30 @@ class Chunk:
         return np.where(self.exits.churned < 0, self.days.days, self.exits.churned)
 
 
-def _drivers(who: Customers, counts: Counts, seats, adoption: Adoption, tickets, invoices, zones: Zones, days: Frame,
-             world: Scenario) -> dict[str, np.ndarray]:
+def _drivers(
+    who: Customers,
+    counts: Counts,
+    seats,
+    adoption: Adoption,
+    tickets,
+    surveys,
+    invoices,
+    zones: Zones,
+    days: Frame,
+    world: Scenario,
+) -> dict[str, np.ndarray]:
     at = days.steps - 1
-    out = {"usage_vs_own_baseline": counted.usage_vs_own_baseline(counts, who, at),
-           "seat_utilisation": counted.seat_utilisation(counts, seats, at),
-           "stickiness_30d": counted.stickiness_30d(counts, who, at),
-           "sessions_per_user_per_week_28d": counted.sessions_per_user_per_week_28d(counts, who, at),
-           "feature_adoption_rate_30d": counted.feature_adoption_rate_30d(counts, adoption, at),
-           "open_high_tickets": counted.open_high_tickets(tickets, who, zones, days, at),
-           "worst_days_overdue": counted.worst_days_overdue(invoices, who, at),
-           "days_since_last_person_event": counted.days_since_last_person_event(counts, who, at)}
+    out = {
+        "usage_vs_own_baseline": counted.usage_vs_own_baseline(counts, who, at),
+        "seat_utilisation": counted.seat_utilisation(counts, seats, at),
+        "stickiness_30d": counted.stickiness_30d(counts, who, at),
+        "sessions_per_user_per_week_28d": counted.sessions_per_user_per_week_28d(counts, who, at),
+        "feature_adoption_rate_30d": counted.feature_adoption_rate_30d(counts, adoption, at),
+        "nps_365d": counted.nps_365d(surveys, who, zones, days, at),
+        "open_high_tickets": counted.open_high_tickets(tickets, who, zones, days, at),
+        "worst_days_overdue": counted.worst_days_overdue(invoices, who, at),
+        "days_since_last_person_event": counted.days_since_last_person_event(counts, who, at),
+    }
     for term in terms(world):
         if term.measure == "log_seats":
             out["log_seats"] = np.log(seats[:, at])
@@ -89,7 +103,7 @@ def _cut(events: Events, until: np.ndarray) -> Events:
 def _after_notice(rng, events: Events, exits: Exits) -> Events:
     """The `leak` scenario: people stop coming once notice is given, session by session."""
     noticed = np.where(exits.notice < 0, 10**6, exits.notice)[events.client]
-    stays = rng.random(int(events.session.max()) + 1) < .15
+    stays = rng.random(int(events.session.max()) + 1) < 0.15
     return events.keep((events.day < noticed) | stays[events.session])
 
 
@@ -120,7 +134,9 @@ def draw_chunk(seed: int, place: int, first: int, count: int, days: Frame, world
     invoices = draw_invoices(seed, place, who, money, latents, days)
     tickets = draw_tickets(seed, place, who, users, latents, adoption, days, zones, world)
     surveys = draw_surveys(seed, place, who, users, latents, days, zones)
-    drivers = _drivers(who, counts, money.seats_by_day(who, days), adoption, tickets, invoices, zones, days, world)
+    drivers = _drivers(
+        who, counts, money.seats_by_day(who, days), adoption, tickets, surveys, invoices, zones, days, world
+    )
     exits = draw_exits(seed, place, drivers, who, days, world)
     _known_client(who, exits, tickets, surveys, days)
     until = np.where(exits.churned < 0, days.days, exits.churned)
@@ -131,12 +147,33 @@ def draw_chunk(seed: int, place: int, first: int, count: int, days: Frame, world
         persons = lightened(persons)
     calls = _cut(draw_calls(seed, place, who, days, zones, light), until)
     rng = stream(seed, place, "csm")
-    moved = np.where(rng.random(who.count) < .12, np.maximum(who.signup, 0) + rng.integers(30, 400, who.count), -1)
-    return Chunk(world, days, seed, who, latents, users, rhythms, incidents, adoption, persons, calls, counts, money, tickets,
-                 surveys, invoices, drivers, exits, stages.truncated(stages.draw_spells(seed, place, who, days), exits.churned, days),
-                 milestones.cut(milestones.draw_progress(seed, place, who, days, world), exits.churned, days),
-                 milestones.first_users(persons, users, who.count),
-                 draw_messages(seed, place, who, users, days, zones, world), np.where(moved < days.days, moved, -1), zones)
+    moved = np.where(rng.random(who.count) < 0.12, np.maximum(who.signup, 0) + rng.integers(30, 400, who.count), -1)
+    return Chunk(
+        world,
+        days,
+        seed,
+        who,
+        latents,
+        users,
+        rhythms,
+        incidents,
+        adoption,
+        persons,
+        calls,
+        counts,
+        money,
+        tickets,
+        surveys,
+        invoices,
+        drivers,
+        exits,
+        stages.truncated(stages.draw_spells(seed, place, who, days), exits.churned, days),
+        milestones.cut(milestones.draw_progress(seed, place, who, days, world), exits.churned, days),
+        milestones.first_users(persons, users, who.count),
+        draw_messages(seed, place, who, users, days, zones, world),
+        np.where(moved < days.days, moved, -1),
+        zones,
+    )
 
 
 def all_events(chunk: Chunk) -> Events:

@@ -3,6 +3,7 @@
 Each function gives customers × steps: the measure of docs/measures.md at ``d = step - 1``. A customer that
 has not signed up by ``d`` has NaN.
 """
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -22,10 +23,10 @@ from healthseg.data.demo.users import Users
 class Counts:
     """Daily counts of persons' events, all of them exact integers."""
 
-    events: np.ndarray         # customers × days
-    sessions: np.ndarray       # customers × days: begun
-    active: np.ndarray         # users × days
-    feature_days: np.ndarray   # customers × features × days: somebody used it
+    events: np.ndarray  # customers × days
+    sessions: np.ndarray  # customers × days: begun
+    active: np.ndarray  # users × days
+    feature_days: np.ndarray  # customers × features × days: somebody used it
     users: Users
 
     def by_client(self, per_user: np.ndarray) -> np.ndarray:
@@ -53,8 +54,13 @@ def count(events: Events, users: Users, clients: int, days: Frame) -> Counts:
     width = len(names.FEATURES)
     used = np.zeros(clients * width * span, bool)
     used[(events.client.astype(np.int64) * width + events.feature) * span + events.day] = True
-    return Counts(per_day.reshape(clients, span), sessions.reshape(clients, span), active.reshape(users.count, span),
-                  used.reshape(clients, width, span), users)
+    return Counts(
+        per_day.reshape(clients, span),
+        sessions.reshape(clients, span),
+        active.reshape(users.count, span),
+        used.reshape(clients, width, span),
+        users,
+    )
 
 
 def trailing(daily: np.ndarray, at: np.ndarray, width: int) -> np.ndarray:
@@ -102,7 +108,7 @@ def seat_utilisation(counts: Counts, seats: np.ndarray, at: np.ndarray) -> np.nd
 def feature_adoption_rate_30d(counts: Counts, adoption: Adoption, at: np.ndarray) -> np.ndarray:
     adopted = trailing(counts.feature_days, at, 30) >= 2
     released = np.array([day for *_, day, _ in names.FEATURES])
-    listed = (np.maximum(adoption.eligible, released)[:, :, None] <= at[None, None, :])
+    listed = np.maximum(adoption.eligible, released)[:, :, None] <= at[None, None, :]
     entitled = listed.sum(axis=1)
     with np.errstate(invalid="ignore"):
         return _missing((adopted & listed).sum(axis=1) / entitled, (entitled == 0) | (at < 29))
@@ -117,8 +123,9 @@ def days_since_last_person_event(counts: Counts, who: Customers, at: np.ndarray)
 def open_high_tickets(tickets: pd.DataFrame, who: Customers, zones: Zones, days: Frame, at: np.ndarray) -> np.ndarray:
     high = tickets[tickets["severity"] >= 2]
     client = high["client"].to_numpy()
-    opened, resolved = (zones.local_day(high[each].to_numpy(), who.zone[client]) - days.start
-                        for each in ("opened", "resolved"))
+    opened, resolved = (
+        zones.local_day(high[each].to_numpy(), who.zone[client]) - days.start for each in ("opened", "resolved")
+    )
     open_then = (opened[:, None] <= at) & (resolved[:, None] > at)
     out = np.zeros((who.count, len(at)))
     np.add.at(out, client, open_then)
@@ -127,12 +134,29 @@ def open_high_tickets(tickets: pd.DataFrame, who: Customers, zones: Zones, days:
 
 def worst_days_overdue(invoices: pd.DataFrame, who: Customers, at: np.ndarray) -> np.ndarray:
     client, issued, due, paid = (invoices[each].to_numpy() for each in ("client", "issued", "due", "paid"))
-    paid = np.where(paid <= -10**6, 10**6, paid)
+    paid = np.where(paid <= -(10**6), 10**6, paid)
     unpaid = (issued[:, None] <= at) & (due[:, None] < at) & (paid[:, None] > at)
     worst, known = np.zeros((who.count, len(at))), np.zeros((who.count, len(at)), bool)
     np.maximum.at(worst, client, np.where(unpaid, at - due[:, None], 0))
     np.logical_or.at(known, client, issued[:, None] <= at)
     return _missing(worst, ~known)
+
+
+def nps_365d(surveys: pd.DataFrame, who: Customers, zones: Zones, days: Frame, at: np.ndarray) -> np.ndarray:
+    """Each respondent's latest answer within 365 days; answers without a user count each."""
+    asked = surveys[surveys["kind"] == "nps"]
+    client, user, score = (asked[each].to_numpy() for each in ("client", "user", "score"))
+    day = zones.local_day(asked["responded"].to_numpy(), who.zone[client]) - days.start
+    again = np.full(len(asked), 10**6)  # the day of the same respondent's next answer
+    order = np.lexsort((asked["responded"], user, client))
+    same = (client[order][1:] == client[order][:-1]) & (user[order][1:] == user[order][:-1]) & (user[order][1:] >= 0)
+    again[order[:-1][same]] = day[order[1:][same]]
+    counts = (day[:, None] <= at) & (day[:, None] > at - 365) & (again[:, None] > at)
+    number, balance = np.zeros((who.count, len(at))), np.zeros((who.count, len(at)))
+    np.add.at(number, client, counts)
+    np.add.at(balance, client, counts * ((score >= 9) * 1.0 - (score <= 6))[:, None])
+    with np.errstate(invalid="ignore"):
+        return _missing(100 * balance / number, number == 0)
 
 
 def adopted_30d(counts: Counts, feature: int, at: np.ndarray) -> np.ndarray:

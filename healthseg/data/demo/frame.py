@@ -1,4 +1,5 @@
 """The book's own clock: days, steps, random streams, and local time to UTC and back."""
+
 from __future__ import annotations
 
 import datetime as dt

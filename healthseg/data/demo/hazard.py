@@ -1,4 +1,5 @@
 """Who leaves when: a hazard on 30-day steps, a function of what is measured and one hidden frailty."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass, field
@@ -10,9 +11,10 @@ from healthseg.data.demo.customers import Customers
 from healthseg.data.demo.frame import STEP_DAYS, Frame, stream
 from healthseg.data.demo.scenarios import Scenario
 
-NOTICE_SHARE, NOTICE_DAYS = .90, (20, 60)
+NOTICE_SHARE, NOTICE_DAYS = 0.90, (20, 60)
 CONTINUATIONS = 200
 NODES = 31
+NEAR = 0.08  # a continuation's residual is one of the 16 % of paths that stand nearest
 
 
 @dataclass(frozen=True)
@@ -40,15 +42,15 @@ class Term:
 
 
 BASE_TERMS = (
-    Term("trend", "usage_vs_own_baseline", "log", -.36, .21, .26),
-    Term("seats", "seat_utilisation", "linear", -.36, .62, .22),
-    Term("habit", "stickiness_30d", "linear", -.32, .24, .08),
-    Term("sessions", "sessions_per_user_per_week_28d", "linear", -.30, 2.4, .75),
-    Term("breadth", "feature_adoption_rate_30d", "linear", -.34, .70, .18),
-    Term("tickets", "open_high_tickets", "linear", .34, .45, .85),
-    Term("payment", "worst_days_overdue", "linear", .34, 8.0, 17.0),
-    Term("silence", "days_since_last_person_event", "threshold", .80, knot=5.0),
-    Term("unused_and_broken", "seat_utilisation*open_high_tickets", "interaction", -.14),
+    Term("trend", "usage_vs_own_baseline", "log", -0.20, 0.19, 0.28),
+    Term("seats", "seat_utilisation", "linear", -0.30, 0.80, 0.25),
+    Term("habit", "stickiness_30d", "linear", -0.32, 0.24, 0.12),
+    Term("promoters", "nps_365d", "linear", -0.33, 15.0, 62.0),
+    Term("breadth", "feature_adoption_rate_30d", "linear", -0.30, 0.58, 0.22),
+    Term("tickets", "open_high_tickets", "linear", 0.28, 0.35, 1.1),
+    Term("payment", "worst_days_overdue", "linear", 0.26, 4.0, 14.0),
+    Term("silence", "days_since_last_person_event", "threshold", 0.70, knot=5.0),
+    Term("unused_and_broken", "seat_utilisation*open_high_tickets", "interaction", -0.12),
 )
 
 
@@ -56,21 +58,31 @@ def terms(world: Scenario) -> tuple[Term, ...]:
     """The terms in force; ``drift`` has two sets, one after the other."""
     scaled = [Term(**{**one.__dict__, "coefficient": one.coefficient * world.driver_scale}) for one in BASE_TERMS]
     if world.size_log_odds:
-        scaled.append(Term("size", "log_seats", "linear", world.size_log_odds, 2.3, .82))
-    scaled += [Term(f"adopted_{feature}", f"adopted_30d[{feature}]", "adopted", effect)
-               for feature, effect in world.feature_log_odds]
+        scaled.append(Term("size", "log_seats", "linear", world.size_log_odds, 2.3, 0.82))
+    scaled += [
+        Term(f"adopted_{feature}", f"adopted_30d[{feature}]", "adopted", effect)
+        for feature, effect in world.feature_log_odds
+    ]
     if world.drift_from_step is None:
         return tuple(scaled)
     early = [Term(**{**one.__dict__, "last_step": world.drift_from_step - 1}) for one in scaled]
-    factor = {"trend": .2, "seats": .3, "habit": .3, "payment": 2.5, "tickets": 2.0}
-    late = [Term(**{**one.__dict__, "first_step": world.drift_from_step,
-                    "coefficient": one.coefficient * factor.get(one.driver, 1.0)}) for one in scaled]
+    factor = {"trend": 0.2, "seats": 0.3, "habit": 0.3, "payment": 2.5, "tickets": 2.0}
+    late = [
+        Term(
+            **{
+                **one.__dict__,
+                "first_step": world.drift_from_step,
+                "coefficient": one.coefficient * factor.get(one.driver, 1.0),
+            }
+        )
+        for one in scaled
+    ]
     return tuple(early + late)
 
 
 def _shape(term: Term, values: np.ndarray) -> np.ndarray:
     if term.form == "log":
-        return (np.log(values + .25) - term.center) / term.scale
+        return (np.log(values + 0.25) - term.center) / term.scale
     if term.form == "threshold":
         return np.where(np.isnan(values), np.nan, (values >= term.knot).astype(float))
     return np.clip((values - term.center) / term.scale, -3, 3)
@@ -96,18 +108,18 @@ def contributions(drivers: dict[str, np.ndarray], world: Scenario) -> dict[str, 
 class Exits:
     """Customers × steps, and per customer the days of notice and leaving (-1: not within the book)."""
 
-    eta: np.ndarray            # measured log-odds, intercept included
+    eta: np.ndarray  # measured log-odds, intercept included
     frailty: np.ndarray
     hazard: np.ndarray
     at_risk: np.ndarray
     p30: np.ndarray
     p90: np.ndarray
     p90_mc_se: np.ndarray
-    step: np.ndarray           # place of the step in which they decided, -1
-    decided: np.ndarray        # the day on which they decided: notice, or leaving without
+    step: np.ndarray  # place of the step in which they decided, -1
+    decided: np.ndarray  # the day on which they decided: notice, or leaving without
     notice: np.ndarray
     churned: np.ndarray
-    would: np.ndarray          # the day they leave on, where that lies after the book
+    would: np.ndarray  # the day they leave on, where that lies after the book
     parts: dict[str, np.ndarray] = field(default_factory=dict)
 
 
@@ -125,8 +137,9 @@ def _posterior(eta: np.ndarray, at_risk: np.ndarray, sd: float) -> tuple[np.ndar
     return sd * nodes, posterior / posterior.sum(axis=2, keepdims=True)
 
 
-def _next_law(parts: np.ndarray, eta: np.ndarray, known: np.ndarray):
-    """The law of the next two log-odds given this step's parts: a linear mean and pairs of residuals.
+def _next_law(parts: np.ndarray, eta: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The law of the next two log-odds given this step's parts: a linear mean, and all paths' means of the
+    next step, sorted, with their pairs of residuals, since those who do badly also vary more.
 
     Learnt from all paths as they run without leaving, which only the generator has.
     """
@@ -134,12 +147,16 @@ def _next_law(parts: np.ndarray, eta: np.ndarray, known: np.ndarray):
     design = np.column_stack([np.ones(len(now)), now])[rows]
     ahead = np.column_stack([eta[:, 1:-1].ravel(), eta[:, 2:].ravel()])[rows]
     law, *_ = np.linalg.lstsq(design, ahead, rcond=None)
-    return law, ahead - design @ law
+    mean = design @ law
+    order = np.argsort(mean[:, 0], kind="stable")
+    return law, mean[order, 0], (ahead - mean)[order]
 
 
-def _continued(rng, exits: Exits, parts: np.ndarray, nodes, posterior, sd: float) -> tuple[np.ndarray, np.ndarray]:
+def _continued(
+    rng, exits: Exits, parts: np.ndarray, known: np.ndarray, nodes, posterior, sd: float
+) -> tuple[np.ndarray, np.ndarray]:
     """The chance to decide within three steps, and its Monte Carlo error, by continuations of the measures."""
-    law, residuals = _next_law(parts, exits.eta, exits.at_risk | (exits.step[:, None] >= 0))
+    law, known_means, residuals = _next_law(parts, exits.eta, known)
     client, step = np.nonzero(exits.at_risk)
     mean = np.column_stack([np.ones(len(client)), parts[client, step]]) @ law
     p90, error = np.full(exits.eta.shape, np.nan), np.full(exits.eta.shape, np.nan)
@@ -147,7 +164,9 @@ def _continued(rng, exits: Exits, parts: np.ndarray, nodes, posterior, sd: float
     uniform = (np.arange(CONTINUATIONS) + rng.random((len(client), 1))) / CONTINUATIONS
     chosen = np.minimum((uniform[:, :, None] > cumulated[:, None, :]).sum(axis=2), NODES - 1)
     frailty = nodes[chosen]
-    pair = residuals[rng.integers(0, len(residuals), (len(client), CONTINUATIONS))]
+    rank = np.searchsorted(known_means, mean[:, 0]) / len(known_means)
+    near = rank[:, None] + rng.uniform(-NEAR, NEAR, (len(client), CONTINUATIONS))
+    pair = residuals[(np.clip(near, 0, 0.999_999) * len(residuals)).astype(int)]
     stay = 1 - logistic(exits.eta[client, step][:, None] + frailty)
     for ahead in (0, 1):
         stay = stay * (1 - logistic(mean[:, ahead, None] + pair[:, :, ahead] + frailty))
@@ -167,11 +186,13 @@ def _decide(rng, hazard: np.ndarray, who: Customers, days: Frame) -> tuple[np.nd
     return at_risk, decided_in, np.where(decided_in < 0, -1, day)
 
 
-def draw_exits(seed: int, chunk: int, drivers: dict[str, np.ndarray], who: Customers, days: Frame, world: Scenario) -> Exits:
+def draw_exits(
+    seed: int, chunk: int, drivers: dict[str, np.ndarray], who: Customers, days: Frame, world: Scenario
+) -> Exits:
     rng = stream(seed, chunk, "exits")
     parts = contributions(drivers, world)
     late = np.arange(len(days.steps)) >= (10**6 if world.drift_from_step is None else world.drift_from_step)
-    eta = world.intercept + sum(parts.values()) + .5 * late
+    eta = world.intercept + sum(parts.values()) + 0.5 * late
     frailty = rng.normal(0, 1, who.count) * world.frailty_sd
     hazard = logistic(eta + frailty[:, None])
     at_risk, step, decided = _decide(rng, hazard, who, days)
@@ -179,13 +200,32 @@ def draw_exits(seed: int, chunk: int, drivers: dict[str, np.ndarray], who: Custo
     lag = np.where(gives, rng.integers(NOTICE_DAYS[0], NOTICE_DAYS[1] + 1, who.count), 0)
     leaves, noticed = decided + lag, np.where(gives & (step >= 0) & (decided < days.days), decided, -1)
     inside = (step >= 0) & (leaves < days.days)
-    exits = Exits(eta, frailty, hazard, at_risk, *(np.full(eta.shape, np.nan) for _ in range(3)), step, decided,
-                  noticed, np.where(inside, leaves, -1), np.where((step >= 0) & ~inside, leaves, -1), parts)
+    exits = Exits(
+        eta,
+        frailty,
+        hazard,
+        at_risk,
+        *(np.full(eta.shape, np.nan) for _ in range(3)),
+        step,
+        decided,
+        noticed,
+        np.where(inside, leaves, -1),
+        np.where((step >= 0) & ~inside, leaves, -1),
+        parts,
+    )
     nodes, posterior = _posterior(eta, at_risk, world.frailty_sd)
     expected = (logistic(eta[:, :, None] + nodes) * posterior).sum(axis=2)
     exits.p30 = np.where(at_risk, expected, np.nan)
     stacked = np.stack(list(parts.values()) + [np.broadcast_to(late * 1.0, eta.shape)], axis=2)
-    exits.p90, exits.p90_mc_se = _continued(stream(seed, chunk, "continuations"), exits, stacked, nodes, posterior, world.frailty_sd)
+    exits.p90, exits.p90_mc_se = _continued(
+        stream(seed, chunk, "continuations"),
+        exits,
+        stacked,
+        who.signup[:, None] <= days.steps - 1,
+        nodes,
+        posterior,
+        world.frailty_sd,
+    )
     return exits
 
 

@@ -1,4 +1,5 @@
 """Days that are not like others: holidays, launches, incidents, gaps, and customers' own spikes and dips."""
+
 from __future__ import annotations
 
 import datetime as dt
@@ -11,12 +12,20 @@ from healthseg.data.demo.frame import Frame, epoch_day, stream
 from healthseg.data.demo.rhythms import weekdays
 from healthseg.data.demo.scenarios import Scenario
 
-HOLIDAYS = (((12, 25), "holiday: Christmas Day"), ((12, 26), "holiday: Boxing Day"), ((1, 1), "holiday: New Year"),
-            ((5, 1), "holiday: Labour Day"))
+HOLIDAYS = (
+    ((12, 25), "holiday: Christmas Day"),
+    ((12, 26), "holiday: Boxing Day"),
+    ((1, 1), "holiday: New Year"),
+    ((5, 1), "holiday: Labour Day"),
+)
 # what, place in the book, first weekday, days, factor on people coming, label in the calendar
-BOOK_EVENTS = (("launch", .25, 1, 3, 1.30, "launch: planning suite"), ("incident", .55, 2, 2, .30, "incident: login outage"),
-               ("launch", .70, 0, 3, 1.30, "launch: autumn release"), ("dip", .85, 1, 1, .45, None))
-CLIENT_SHARE = .16
+BOOK_EVENTS = (
+    ("launch", 0.25, 1, 3, 1.30, "launch: planning suite"),
+    ("incident", 0.55, 2, 2, 0.30, "incident: login outage"),
+    ("launch", 0.70, 0, 3, 1.30, "launch: autumn release"),
+    ("dip", 0.85, 1, 1, 0.45, None),
+)
+CLIENT_SHARE = 0.16
 
 
 @dataclass
@@ -25,9 +34,9 @@ class Incidents:
 
     chance: np.ndarray
     volume: np.ndarray
-    calendar: list[tuple[int, int, str]]               # first day, last day, label
+    calendar: list[tuple[int, int, str]]  # first day, last day, label
     book: list[tuple[int, int, float, str, str | None]]  # first day, last day, factor, kind, label
-    clients: list[tuple[int, int, int, float, str]]    # customer, first day, last day, factor, kind
+    clients: list[tuple[int, int, int, float, str]]  # customer, first day, last day, factor, kind
 
 
 def _holidays(days: Frame) -> list[tuple[int, int, str]]:
@@ -53,8 +62,8 @@ def _client_events(rng: np.random.Generator, who: Customers, days: Frame) -> lis
             continue
         day = int(rng.integers(low[client], days.days - 12))
         day += (1 - weekday[day]) % 7
-        kind = "spike" if rng.random() < .5 else "dip"
-        factor, length = (float(rng.choice([4.0, 6.0])), 1) if kind == "spike" else (.08, 3)
+        kind = "spike" if rng.random() < 0.5 else "dip"
+        factor, length = (float(rng.choice([4.0, 6.0])), 1) if kind == "spike" else (0.08, 3)
         rows.append((int(client), day, day + length - 1, factor, kind))
     return rows
 
@@ -66,10 +75,10 @@ def draw_incidents(seed: int, chunk: int, who: Customers, days: Frame, world: Sc
     calendar = sorted(holidays + [(first, last, label) for first, last, _, _, label in book if label])
     if not world.planted:
         return Incidents(chance, volume, calendar, [], [])
-    book = sorted(book + [(first, last, .15, "dip", label) for first, last, label in holidays])
+    book = sorted(book + [(first, last, 0.15, "dip", label) for first, last, label in holidays])
     for first, last, factor, _, _ in book:
-        chance[:, first:last + 1] *= factor
+        chance[:, first : last + 1] *= factor
     clients = _client_events(stream(seed, chunk, "incidents"), who, days)
     for client, first, last, factor, kind in clients:
-        (volume if kind == "spike" else chance)[client, first:last + 1] *= factor
+        (volume if kind == "spike" else chance)[client, first : last + 1] *= factor
     return Incidents(chance, volume, calendar, book, clients)

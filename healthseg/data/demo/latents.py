@@ -1,4 +1,5 @@
 """The customers' hidden weekly paths: correlated first-order autoregressions, and what interventions add to them."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -11,12 +12,12 @@ from healthseg.data.demo.frame import Frame, stream
 from healthseg.data.demo.scenarios import Scenario
 
 PATHS = ("breadth", "frequency", "sessions", "features", "support", "payment", "satisfaction")
-MEMORY_DAYS = 110.0            # after which a path's correlation has fallen to 1/e
-STATIC_SHARE = .45             # of a path's variance that never changes
-COMMON = np.array([.50, .50, .50, .55, .62, .62, .60])   # correlation of a path with the common factor, squared
-LOW = -1.0                     # below this common factor a customer may be given an intervention
-RECOVERED = -.25
-EFFECT = np.array([.8, .0, .3])   # on the usage paths, by kind of intervention
+MEMORY_DAYS = 190.0  # after which a path's correlation has fallen to 1/e
+STATIC_SHARE = 0.50  # of a path's variance that never changes
+COMMON = np.array([0.85, 0.85, 0.50, 0.85, 0.92, 0.92, 0.92])  # correlation of a path with the common factor, squared
+LOW = -1.0  # below this common factor a customer may be given an intervention
+RECOVERED = -0.25
+EFFECT = np.array([0.8, 0.0, 0.3])  # on the usage paths, by kind of intervention
 EFFECT_WEEKS = 12
 
 
@@ -25,14 +26,15 @@ class Latents:
     """``paths`` is customers × weeks × PATHS, each of mean 0 and sd 1, high = well."""
 
     paths: np.ndarray
-    given: dict[str, np.ndarray]   # interventions: client, kind, day, factor then, recovered_without
+    given: dict[str, np.ndarray]  # interventions: client, kind, day, factor then, recovered_without
 
     def of(self, name: str) -> np.ndarray:
         return self.paths[:, :, PATHS.index(name)]
 
 
-def autoregression(rng: np.random.Generator, weeks: int, shape: tuple[int, ...],
-                   memory_days: float = MEMORY_DAYS) -> np.ndarray:
+def autoregression(
+    rng: np.random.Generator, weeks: int, shape: tuple[int, ...], memory_days: float = MEMORY_DAYS
+) -> np.ndarray:
     """Stationary paths of sd 1, the last axis weeks."""
     keep = np.exp(-7 / memory_days)
     out = rng.standard_normal((*shape, weeks)).astype(np.float32)
@@ -51,7 +53,7 @@ def _one_path(rng: np.random.Generator, count: int, weeks: int, moving: bool) ->
 def _interventions(rng: np.random.Generator, common: np.ndarray, who: Customers, days: Frame) -> dict[str, np.ndarray]:
     """Given to customers whose common factor is low, at most once a quarter: hence regression to the mean."""
     low = common < LOW
-    low[:, 1:] &= rng.random(low[:, 1:].shape) < .12
+    low[:, 1:] &= rng.random(low[:, 1:].shape) < 0.12
     low &= np.arange(common.shape[1]) * 7 > np.maximum(who.signup, 21)[:, None]
     rows, last = [], np.full(who.count, -99)
     for week in range(1, common.shape[1] - 2):
@@ -60,15 +62,19 @@ def _interventions(rng: np.random.Generator, common: np.ndarray, who: Customers,
         rows.append(np.column_stack([chosen, np.full(len(chosen), week)]))
     client, week = np.concatenate(rows).T
     ahead = np.minimum(week[:, None] + np.arange(1, 14), common.shape[1] - 1)
-    return {"client": client, "kind": rng.integers(0, len(names.INTERVENTIONS), len(client)),
-            "day": week * 7 + rng.integers(0, 5, len(client)), "factor": common[client, week],
-            "recovered_without": (common[client[:, None], ahead] > RECOVERED).any(axis=1)}
+    return {
+        "client": client,
+        "kind": rng.integers(0, len(names.INTERVENTIONS), len(client)),
+        "day": week * 7 + rng.integers(0, 5, len(client)),
+        "factor": common[client, week],
+        "recovered_without": (common[client[:, None], ahead] > RECOVERED).any(axis=1),
+    }
 
 
 def _add_effects(paths: np.ndarray, given: dict[str, np.ndarray]) -> None:
     for client, kind, day in zip(given["client"], given["kind"], given["day"], strict=True):
         first = day // 7 + 1
-        paths[client, first:first + EFFECT_WEEKS, :3] += EFFECT[kind]
+        paths[client, first : first + EFFECT_WEEKS, :3] += EFFECT[kind]
 
 
 def draw_latents(seed: int, chunk: int, who: Customers, days: Frame, world: Scenario) -> Latents:

@@ -1,4 +1,5 @@
 """Messages to customers: channel, content, who opens and who clicks."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -11,11 +12,11 @@ from healthseg.data.demo.rhythms import weekdays
 from healthseg.data.demo.scenarios import Scenario
 from healthseg.data.demo.users import Users
 
-PER_WEEK = np.array([.60, .35, .06, .10])                 # by channel
-OPEN = np.array([.32, .55, .40, .75])
-CLICK_GIVEN_OPEN = np.array([.18, .35, .50, .30])
-CONTENT_LOG_ODDS = np.array([.0, -.4, .55, .2, -.2])      # of opening
-BEST_WEEKDAY, BEST_LOG_ODDS = 1, .5                       # e-mail is opened more on Tuesdays
+PER_WEEK = np.array([0.60, 0.35, 0.06, 0.10])  # by channel
+OPEN = np.array([0.32, 0.55, 0.40, 0.75])
+CLICK_GIVEN_OPEN = np.array([0.18, 0.35, 0.50, 0.30])
+CONTENT_LOG_ODDS = np.array([0.0, -0.4, 0.55, 0.2, -0.2])  # of opening
+BEST_WEEKDAY, BEST_LOG_ODDS = 1, 0.5  # e-mail is opened more on Tuesdays
 
 
 def open_chance(channel: np.ndarray, content: np.ndarray, weekday: np.ndarray, world: Scenario) -> np.ndarray:
@@ -25,7 +26,9 @@ def open_chance(channel: np.ndarray, content: np.ndarray, weekday: np.ndarray, w
     return 1 / (1 + np.exp(-(odds + extra * world.planted)))
 
 
-def draw_messages(seed: int, chunk: int, who: Customers, users: Users, days: Frame, zones: Zones, world: Scenario) -> pd.DataFrame:
+def draw_messages(
+    seed: int, chunk: int, who: Customers, users: Users, days: Frame, zones: Zones, world: Scenario
+) -> pd.DataFrame:
     """client, channel, content, sent, opened, clicked (UTC milliseconds, -1 for never), user, feature, day."""
     rng = stream(seed, chunk, "messages")
     lived = np.arange(days.days)[None, :] >= np.maximum(who.signup, 0)[:, None]
@@ -44,20 +47,40 @@ def draw_messages(seed: int, chunk: int, who: Customers, users: Users, days: Fra
     clicked = opened + rng.integers(5_000, 600_000, size)
     user = users.first_of[client] + (rng.random(size) * np.bincount(users.client)[client]).astype(int)
     there = (users.created[user] <= day) & (day < users.left[user])
-    about = np.where((content < 3) & (rng.random(size) < .5), rng.integers(5, len(names.FEATURES), size), -1)
+    about = np.where((content < 3) & (rng.random(size) < 0.5), rng.integers(5, len(names.FEATURES), size), -1)
     released = np.array([when for *_, when, _ in names.FEATURES])
     about = np.where(released[about] <= day, about, -1)
-    return pd.DataFrame({"client": client, "channel": channel, "content": content, "sent": sent, "day": day,
-                         "opened": np.where(opens, opened, -1), "clicked": np.where(clicks, clicked, -1),
-                         "user": np.where(there, user, -1), "feature": about})
+    return pd.DataFrame(
+        {
+            "client": client,
+            "channel": channel,
+            "content": content,
+            "sent": sent,
+            "day": day,
+            "opened": np.where(opens, opened, -1),
+            "clicked": np.where(clicks, clicked, -1),
+            "user": np.where(there, user, -1),
+            "feature": about,
+        }
+    )
 
 
 def law_frame(messages: pd.DataFrame, days: Frame, world: Scenario) -> pd.DataFrame:
     """channel, content, weekday, per_week, p_open, p_click, n: the law, and how often it was at work."""
-    grid = np.stack(np.meshgrid(range(len(names.CHANNELS)), range(len(names.CONTENTS)), range(5), indexing="ij"), -1).reshape(-1, 3)
+    grid = np.stack(
+        np.meshgrid(range(len(names.CHANNELS)), range(len(names.CONTENTS)), range(5), indexing="ij"), -1
+    ).reshape(-1, 3)
     channel, content, weekday = grid.T
     opened = open_chance(channel, content, weekday, world)
     place = (messages["channel"] * len(names.CONTENTS) + messages["content"]) * 5 + weekdays(days)[messages["day"]]
-    return pd.DataFrame({"channel": channel, "content": content, "weekday": weekday, "p_open": opened,
-                         "per_week": PER_WEEK[channel] / len(names.CONTENTS) / 5, "p_click": opened * CLICK_GIVEN_OPEN[channel],
-                         "n": np.bincount(place, minlength=len(grid))})
+    return pd.DataFrame(
+        {
+            "channel": channel,
+            "content": content,
+            "weekday": weekday,
+            "p_open": opened,
+            "per_week": PER_WEEK[channel] / len(names.CONTENTS) / 5,
+            "p_click": opened * CLICK_GIVEN_OPEN[channel],
+            "n": np.bincount(place, minlength=len(grid)),
+        }
+    )

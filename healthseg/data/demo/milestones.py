@@ -1,4 +1,5 @@
 """Adoption milestones: the catalogue, each customer's progress, blockers, and what is true of them when."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -20,21 +21,24 @@ CATALOGUE = (
     ("ms_integration", "Integration live", "adoption", 75, False, "ms_data_import", None, None),
     ("ms_task_routine", "Team works in task lists", "adoption", 60, True, None, ("task_lists", 3), None),
     ("ms_champion_trained", "Champion trained", "adoption", 90, True, "ms_team_invited", None, "full_adoption"),
-    ("ms_second_team", "Second team on board", "expansion", 180, False, "ms_champion_trained", None, None))
-MEDIAN_DAYS = np.array([6.0, 14.0, 12.0, 0, 34.0, 0, 40.0, 90.0])   # from the start of each
-BLOCKED_SHARE = .28
-LOG_TIME_RATIO = {"security_review": .95, "data_quality": .70, "no_owner": .50, "integration": .35}
-NONE = -10**6
+    ("ms_second_team", "Second team on board", "expansion", 180, False, "ms_champion_trained", None, None),
+)
+MEDIAN_DAYS = np.array([6.0, 14.0, 12.0, 0, 34.0, 0, 40.0, 90.0])  # from the start of each
+BLOCKED_SHARE = 0.28
+LOG_TIME_RATIO = {"security_review": 0.95, "data_quality": 0.70, "no_owner": 0.50, "integration": 0.35}
+NONE = -(10**6)
 STATUS_DATES = 5
-TRACKED_LATE_DAYS = 60   # customers older than this when the book began have the data's milestones entered by hand
+TRACKED_LATE_DAYS = 60  # customers older than this when the book began have the data's milestones entered by hand
 
 
 def catalogue() -> dict[str, list]:
     """The table `milestones`, column by column."""
     names_of = ("milestone_id", "name", "category", "target_days", "required", "depends_on", "completes_when", "marks")
     columns = {name: [row[place] for row in CATALOGUE] for place, name in enumerate(names_of)}
-    columns["completes_when"] = [None if each is None else f'{{"feature": "{each[0]}", "users": {each[1]}}}'
-                                 for each in columns["completes_when"]]
+    columns["completes_when"] = [
+        None if each is None else f'{{"feature": "{each[0]}", "users": {each[1]}}}'
+        for each in columns["completes_when"]
+    ]
     return columns
 
 
@@ -45,11 +49,17 @@ def _one(rng, place: int, begins: np.ndarray, world: Scenario) -> dict[str, np.n
     blocked = rng.random(count) < BLOCKED_SHARE
     kind = rng.integers(0, len(names.BLOCKERS), count)
     ratio = np.array([LOG_TIME_RATIO[each] for each in names.BLOCKERS])[kind] * world.planted
-    natural = MEDIAN_DAYS[place] * np.exp(.45 * rng.standard_normal(count))
+    natural = MEDIAN_DAYS[place] * np.exp(0.45 * rng.standard_normal(count))
     lasts = np.maximum(2, np.round(natural * np.exp(np.where(blocked, ratio, 0)))).astype(int)
     since = start + np.minimum(rng.integers(0, 3, count), lasts - 1)
-    return {"start": start, "end": start + lasts, "kind": np.where(blocked, kind, -1), "since": since,
-            "cleared": start + np.maximum((lasts * .9).astype(int), 1), "skip": rng.random(count) < .04}
+    return {
+        "start": start,
+        "end": start + lasts,
+        "kind": np.where(blocked, kind, -1),
+        "since": since,
+        "cleared": start + np.maximum((lasts * 0.9).astype(int), 1),
+        "skip": rng.random(count) < 0.04,
+    }
 
 
 def _entered_by_hand(rng, place: int, who: Customers) -> pd.DataFrame:
@@ -57,9 +67,19 @@ def _entered_by_hand(rng, place: int, who: Customers) -> pd.DataFrame:
     client = np.flatnonzero(who.signup < -TRACKED_LATE_DAYS)
     start = who.signup[client]
     nothing = np.full(len(client), NONE)
-    return pd.DataFrame({"client": client, "milestone": place, "started": start, "blocker": -1, "blocked": nothing,
-                         "completed": start + rng.integers(4, 50, len(client)), "cleared": nothing, "skipped": nothing,
-                         "owner": who.csm[client]})
+    return pd.DataFrame(
+        {
+            "client": client,
+            "milestone": place,
+            "started": start,
+            "blocker": -1,
+            "blocked": nothing,
+            "completed": start + rng.integers(4, 50, len(client)),
+            "cleared": nothing,
+            "skipped": nothing,
+            "owner": who.csm[client],
+        }
+    )
 
 
 def draw_progress(seed: int, chunk: int, who: Customers, days: Frame, world: Scenario) -> pd.DataFrame:
@@ -71,16 +91,27 @@ def draw_progress(seed: int, chunk: int, who: Customers, days: Frame, world: Sce
             parts.append(_entered_by_hand(rng, place, who))
             continue
         row = _one(rng, place, done[needs] if needs else who.signup[client], world)
-        stuck = rng.random(len(client)) < .05
+        stuck = rng.random(len(client)) < 0.05
         skipped = row["skip"] & (not required)
         end = np.where(stuck | skipped, NONE, row["end"])
         done[milestone] = row["end"] + np.where(stuck, 400, 0)
         has = (row["kind"] >= 0) & ~skipped
         cleared = np.where(has & ~stuck, np.maximum(row["cleared"], row["since"] + 1), NONE)
-        parts.append(pd.DataFrame({
-            "client": client, "milestone": place, "started": row["start"], "completed": end,
-            "blocker": np.where(has, row["kind"], -1), "blocked": np.where(has, row["since"], NONE), "cleared": cleared,
-            "skipped": np.where(skipped, row["start"] + 10, NONE), "owner": who.csm[client]}))
+        parts.append(
+            pd.DataFrame(
+                {
+                    "client": client,
+                    "milestone": place,
+                    "started": row["start"],
+                    "completed": end,
+                    "blocker": np.where(has, row["kind"], -1),
+                    "blocked": np.where(has, row["since"], NONE),
+                    "cleared": cleared,
+                    "skipped": np.where(skipped, row["start"] + 10, NONE),
+                    "owner": who.csm[client],
+                }
+            )
+        )
     return pd.concat(parts).sort_values(["client", "milestone"], kind="stable", ignore_index=True)
 
 
@@ -122,23 +153,35 @@ def _completed(progress: pd.DataFrame, by_data: dict[int, np.ndarray], shape: tu
     return columns
 
 
-def status_frame(progress: pd.DataFrame, by_data: dict[int, np.ndarray], who: Customers, churned: np.ndarray,
-                 days: Frame) -> pd.DataFrame:
+def status_frame(
+    progress: pd.DataFrame, by_data: dict[int, np.ndarray], who: Customers, churned: np.ndarray, days: Frame
+) -> pd.DataFrame:
     """client, milestone, as_of, status, started, completed, progress on five dates, for customers live then."""
     shape = (who.count, len(CATALOGUE))
     columns = _completed(progress, by_data, shape)
     target = who.signup[:, None] + np.array([each[3] for each in CATALOGUE])
     parts = []
-    for date in np.linspace(days.days * .3, days.days - 1, STATUS_DATES).astype(int):
+    for date in np.linspace(days.days * 0.3, days.days - 1, STATUS_DATES).astype(int):
         live = (who.signup <= date) & ((churned < 0) | (churned > date))
         begun, done, skipped = ((days_of != NONE) & (days_of <= date) for days_of in columns.values())
-        status = np.select([done, skipped, target < date, begun], ["completed", "skipped", "overdue", "in_progress"], "not_started")
+        status = np.select(
+            [done, skipped, target < date, begun], ["completed", "skipped", "overdue", "in_progress"], "not_started"
+        )
         reached = np.full(shape, np.nan)
         for place, first in by_data.items():
             reached[:, place] = (first <= date).mean(axis=1)
         client, place = np.nonzero(np.broadcast_to(live[:, None], shape))
-        parts.append(pd.DataFrame({"client": client, "milestone": place, "as_of": date, "status": status[client, place],
-                                   "started": np.where(begun, columns["started"], NONE)[client, place],
-                                   "completed": np.where(done, columns["completed"], NONE)[client, place],
-                                   "progress": reached[client, place]}))
+        parts.append(
+            pd.DataFrame(
+                {
+                    "client": client,
+                    "milestone": place,
+                    "as_of": date,
+                    "status": status[client, place],
+                    "started": np.where(begun, columns["started"], NONE)[client, place],
+                    "completed": np.where(done, columns["completed"], NONE)[client, place],
+                    "progress": reached[client, place],
+                }
+            )
+        )
     return pd.concat(parts, ignore_index=True)

@@ -1,4 +1,5 @@
 """Contracts, expansions and contractions, ARR, invoices and those who pay them late."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -11,26 +12,26 @@ from healthseg.data.demo.frame import STEP_DAYS, Frame, stream
 from healthseg.data.demo.latents import Latents
 from healthseg.data.demo.scenarios import Scenario
 
-INVOICES_BACK_DAYS = 365       # before the book's first day
-EXPAND_AT, EXPAND_LOG_ODDS, EXPAND_SLOPE = .85, -3.9, 5.0
+INVOICES_BACK_DAYS = 365  # before the book's first day
+EXPAND_AT, EXPAND_LOG_ODDS, EXPAND_SLOPE = 0.85, -3.9, 5.0
 
 
 @dataclass
 class Money:
     """Frames with places and day numbers; ``p_expand`` is customers × steps, over 30 days."""
 
-    contracts: pd.DataFrame    # client, starts, ends, signed, arr, seats, plan, renews
-    moves: pd.DataFrame        # client, day, before, arr, reason, contract
+    contracts: pd.DataFrame  # client, starts, ends, signed, arr, seats, plan, renews
+    moves: pd.DataFrame  # client, day, before, arr, reason, contract
     p_expand: np.ndarray
-    expanded: np.ndarray       # customers × steps: the day, or -1
-    lapsed: np.ndarray         # customer → day from which a renewal was never entered, or -1
+    expanded: np.ndarray  # customers × steps: the day, or -1
+    lapsed: np.ndarray  # customer → day from which a renewal was never entered, or -1
 
     def seats_by_day(self, who: Customers, days: Frame) -> np.ndarray:
         """Customers × days: the seats of the contract of the day, NaN where there is none."""
         out = np.full((who.count, days.days), np.nan)
         rows = self.contracts.sort_values(["client", "starts"], kind="stable")
         for client, starts, ends, seats in rows[["client", "starts", "ends", "seats"]].to_numpy():
-            out[int(client), max(int(starts), 0):max(int(ends), 0)] = seats
+            out[int(client), max(int(starts), 0) : max(int(ends), 0)] = seats
         out[who.withheld["seats"]] = np.nan
         return out
 
@@ -42,17 +43,17 @@ def _changes(rng, who: Customers, users_30d: np.ndarray, days: Frame, world: Sce
     events = []
     for place, step in enumerate(days.steps):
         used = users_30d[:, step - 1] / seats
-        odds = EXPAND_LOG_ODDS + (EXPAND_SLOPE * (np.clip(used, .2, 1.3) - EXPAND_AT) if world.planted else 0)
+        odds = EXPAND_LOG_ODDS + (EXPAND_SLOPE * (np.clip(used, 0.2, 1.3) - EXPAND_AT) if world.planted else 0)
         signed = who.signup < step - 60
         p_expand[:, place] = signed / (1 + np.exp(-odds))
         day = step + rng.integers(0, STEP_DAYS, who.count)
         grows = (rng.random(who.count) < p_expand[:, place]) & (day < days.days)
         expanded[grows, place] = day[grows]
         anniversary = who.signup + 365 * np.ceil((step - who.signup) / 365).astype(int)
-        shrinks = (anniversary < step + STEP_DAYS) & (anniversary < days.days) & (used < .45) & ~grows & signed
-        shrinks &= (rng.random(who.count) < .35) & (seats > 5)
-        more = np.maximum(1, (seats * rng.uniform(.12, .35, who.count)).round())
-        fewer = np.maximum(1, (seats * rng.uniform(.12, .30, who.count)).round())
+        shrinks = (anniversary < step + STEP_DAYS) & (anniversary < days.days) & (used < 0.45) & ~grows & signed
+        shrinks &= (rng.random(who.count) < 0.35) & (seats > 5)
+        more = np.maximum(1, (seats * rng.uniform(0.12, 0.35, who.count)).round())
+        fewer = np.maximum(1, (seats * rng.uniform(0.12, 0.30, who.count)).round())
         seats = seats + np.where(grows, more, 0) - np.where(shrinks, fewer, 0)
         for client in np.flatnonzero(grows | shrinks):
             when, why = (day, "expansion") if grows[client] else (anniversary, "contraction")
@@ -62,14 +63,19 @@ def _changes(rng, who: Customers, users_30d: np.ndarray, days: Frame, world: Sce
 
 def _terms(who: Customers, events: list, days: Frame):
     """Each customer's dated terms: (client, day, seats or None, plan or None, reason)."""
-    rows = [(client, int(who.signup[client]), int(who.seats[client]), int(who.plan[client]), "new")
-            for client in range(who.count)]
+    rows = [
+        (client, int(who.signup[client]), int(who.seats[client]), int(who.plan[client]), "new")
+        for client in range(who.count)
+    ]
     rows += [(client, day, seats, None, why) for client, day, seats, why in events]
-    rows += [(client, int(who.upgraded[client]), None, int(who.plan[client]) + 1, "expansion")
-             for client in np.flatnonzero(who.upgraded >= 0)]
+    rows += [
+        (client, int(who.upgraded[client]), None, int(who.plan[client]) + 1, "expansion")
+        for client in np.flatnonzero(who.upgraded >= 0)
+    ]
     for client in range(who.count):
-        rows += [(client, day, None, None, "renewal")
-                 for day in range(int(who.signup[client]) + 365, days.days + 120, 365)]
+        rows += [
+            (client, day, None, None, "renewal") for day in range(int(who.signup[client]) + 365, days.days + 120, 365)
+        ]
     order = {"new": 0, "contraction": 1, "expansion": 2, "renewal": 3}
     return sorted(rows, key=lambda row: (row[0], row[1], order[row[4]]))
 
@@ -95,8 +101,16 @@ def _moves(contracts: pd.DataFrame, days: Frame) -> pd.DataFrame:
     moved = (contracts["arr"] != before) & (contracts["starts"] < days.days)
     rows = contracts.assign(before=before, contract=np.arange(len(contracts)))[moved]
     reason = np.where(rows["before"] == 0, "new", np.where(rows["arr"] > rows["before"], "expansion", "contraction"))
-    return pd.DataFrame({"client": rows["client"], "day": rows["starts"], "before": rows["before"], "arr": rows["arr"],
-                         "reason": reason, "contract": rows["contract"]}).reset_index(drop=True)
+    return pd.DataFrame(
+        {
+            "client": rows["client"],
+            "day": rows["starts"],
+            "before": rows["before"],
+            "arr": rows["arr"],
+            "reason": reason,
+            "contract": rows["contract"],
+        }
+    ).reset_index(drop=True)
 
 
 def draw_money(seed: int, chunk: int, who: Customers, users_30d: np.ndarray, days: Frame, world: Scenario) -> Money:
@@ -107,7 +121,7 @@ def draw_money(seed: int, chunk: int, who: Customers, users_30d: np.ndarray, day
     contracts["renews"] = contracts["ends"]
     contracts = contracts[contracts["signed"] < days.days].reset_index(drop=True)
     renewal = days.days - 20 - rng.integers(0, 80, who.count)
-    lapsing = rng.random(who.count) < (.04 if world.planted else 0)
+    lapsing = rng.random(who.count) < (0.04 if world.planted else 0)
     last = who.signup + 365 * ((renewal - who.signup) // 365)
     lapsed = np.where(lapsing & (last > days.days - 200) & (last > who.signup), last, -1)
     gone = (lapsed[contracts["client"]] >= 0) & (contracts["starts"] >= lapsed[contracts["client"]])
@@ -127,14 +141,23 @@ def draw_invoices(seed: int, chunk: int, who: Customers, money: Money, latents: 
         client.append(np.full(len(due), one))
         issued.append(due)
     client, issued = np.concatenate(client), np.concatenate(issued)
-    rows = pd.DataFrame({"client": client, "issued": issued, "row": np.arange(len(client))}).sort_values("issued", kind="stable")
+    rows = pd.DataFrame({"client": client, "issued": issued, "row": np.arange(len(client))}).sort_values(
+        "issued", kind="stable"
+    )
     states = money.contracts.sort_values("starts", kind="stable")
     rows = pd.merge_asof(rows, states[["client", "starts", "arr"]], left_on="issued", right_on="starts", by="client")
     rows = rows.sort_values("row", ignore_index=True)
     well = latents.of("payment")[client, np.clip(issued // 7, 0, days.weeks - 1)]
-    late = np.exp(1.1 - 1.0 * well + rng.normal(0, .9, len(client))) - 6
-    never = rng.random(len(client)) < .012 * np.exp(-.8 * well)
+    late = np.exp(2.1 - 0.9 * well + rng.normal(0, 0.6, len(client))) - 8
+    never = rng.random(len(client)) < 0.015 * np.exp(-0.8 * well)
     delay = np.where(never, rng.integers(60, 150, len(client)), np.clip(late, -25, 90)).round().astype(int)
     paid = issued + 30 + delay
-    return pd.DataFrame({"client": client, "issued": issued, "due": issued + 30, "paid": np.where(paid < days.days, paid, -10**6),
-                         "amount": (rows["arr"].to_numpy() * who.billing_months[client] / 12).round(2)})
+    return pd.DataFrame(
+        {
+            "client": client,
+            "issued": issued,
+            "due": issued + 30,
+            "paid": np.where(paid < days.days, paid, -(10**6)),
+            "amount": (rows["arr"].to_numpy() * who.billing_months[client] / 12).round(2),
+        }
+    )

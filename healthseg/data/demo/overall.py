@@ -1,4 +1,5 @@
 """What was planted in the book as a whole: tallies of each chunk, added up, and their laws with power."""
+
 from __future__ import annotations
 
 import json
@@ -20,7 +21,7 @@ from healthseg.data.demo.tables import FEATURE_NAMES
 from healthseg.data.demo.users import NEVER
 from healthseg.data.demo.writing import table
 
-STRATA = 3                  # of volume, within which features are taken as independent
+STRATA = 3  # of volume, within which features are taken as independent
 
 
 def _used_by(chunk: Chunk) -> np.ndarray:
@@ -36,9 +37,14 @@ def _bundle_tally(chunk: Chunk, used: np.ndarray) -> dict[str, np.ndarray]:
     for name, features, _ in BUNDLES:
         places = [FEATURE[each] for each in features]
         able = (chunk.adoption.eligible[:, places] < chunk.until[:, None]).all(axis=1)
-        stratum = np.searchsorted(np.quantile(volume[able], np.arange(1, STRATA) / STRATA), volume) if able.any() else volume
-        expected = sum(rows.sum() * used[rows][:, places].mean(axis=0).prod() for one in range(STRATA)
-                       if (rows := able & (stratum == one)).any())
+        stratum = (
+            np.searchsorted(np.quantile(volume[able], np.arange(1, STRATA) / STRATA), volume) if able.any() else volume
+        )
+        expected = sum(
+            rows.sum() * used[rows][:, places].mean(axis=0).prod()
+            for one in range(STRATA)
+            if (rows := able & (stratum == one)).any()
+        )
         out[f"bundle:{name}"] = np.array([able.sum(), (used[:, places].all(axis=1) & able).sum(), expected], float)
     return out
 
@@ -68,11 +74,17 @@ def tally(chunk: Chunk) -> dict[str, np.ndarray]:
     blocked = chunk.progress.loc[chunk.progress["blocker"] >= 0, "blocker"]
     topics = chunk.tickets["topic"].to_numpy()
     follows = chunk.tickets["client"].to_numpy()[1:] == chunk.tickets["client"].to_numpy()[:-1]
-    out = {"exposed": (adopted & listed & risk).sum(axis=(0, 2)), "unexposed": (~adopted & listed & risk).sum(axis=(0, 2)),
-           "events": (listed & decided[:, None, :] & risk).sum(axis=(0, 2)), "blocked": np.bincount(blocked, minlength=len(names.BLOCKERS)),
-           "daily": chunk.counts.events.sum(axis=0), "topics": np.bincount(topics[:-1][follows] * 6 + topics[1:][follows], minlength=36),
-           "messages": messages.law_frame(chunk.messages, chunk.days, chunk.world)["n"].to_numpy(),
-           **_bundle_tally(chunk, _used_by(chunk)), **_sequence_tally(chunk)}
+    out = {
+        "exposed": (adopted & listed & risk).sum(axis=(0, 2)),
+        "unexposed": (~adopted & listed & risk).sum(axis=(0, 2)),
+        "events": (listed & decided[:, None, :] & risk).sum(axis=(0, 2)),
+        "blocked": np.bincount(blocked, minlength=len(names.BLOCKERS)),
+        "daily": chunk.counts.events.sum(axis=0),
+        "topics": np.bincount(topics[:-1][follows] * 6 + topics[1:][follows], minlength=36),
+        "messages": messages.law_frame(chunk.messages, chunk.days, chunk.world)["n"].to_numpy(),
+        **_bundle_tally(chunk, _used_by(chunk)),
+        **_sequence_tally(chunk),
+    }
     return {name: np.asarray(values, float) for name, values in out.items()}
 
 
@@ -80,13 +92,28 @@ def _feature_effects(total: dict[str, np.ndarray], world: Scenario) -> pa.Table:
     causes = dict(world.feature_log_odds)
     confounded = "forecast_view" if world.size_on_adoption else None
     share = total["exposed"] / np.maximum(total["exposed"] + total["unexposed"], 1)
-    strength = np.array([power.of_hazard_ratio(causes.get(name, 0.0), events, q)
-                         for name, events, q in zip(FEATURE_NAMES, total["events"], share, strict=True)])
-    return table(TRUTH["feature_effects"], {
-        "feature": FEATURE_NAMES, "role": ["cause" if name in causes else "confounded" if name == confounded else "none" for name in FEATURE_NAMES],
-        "log_hr": np.array([causes.get(name, 0.0) for name in FEATURE_NAMES]), "events": total["events"],
-        "confounder": ["seats" if name == confounded else None for name in FEATURE_NAMES], "n_exposed": total["exposed"].astype(int),
-        "n_unexposed": total["unexposed"].astype(int), "power": strength, "detectable": strength >= power.DETECTABLE})
+    strength = np.array(
+        [
+            power.of_hazard_ratio(causes.get(name, 0.0), events, q)
+            for name, events, q in zip(FEATURE_NAMES, total["events"], share, strict=True)
+        ]
+    )
+    return table(
+        TRUTH["feature_effects"],
+        {
+            "feature": FEATURE_NAMES,
+            "role": [
+                "cause" if name in causes else "confounded" if name == confounded else "none" for name in FEATURE_NAMES
+            ],
+            "log_hr": np.array([causes.get(name, 0.0) for name in FEATURE_NAMES]),
+            "events": total["events"],
+            "confounder": ["seats" if name == confounded else None for name in FEATURE_NAMES],
+            "n_exposed": total["exposed"].astype(int),
+            "n_unexposed": total["unexposed"].astype(int),
+            "power": strength,
+            "detectable": strength >= power.DETECTABLE,
+        },
+    )
 
 
 def _bundles(total: dict[str, np.ndarray], world: Scenario) -> pa.Table:
@@ -94,7 +121,16 @@ def _bundles(total: dict[str, np.ndarray], world: Scenario) -> pa.Table:
     for name, features, share in BUNDLES if world.planted else ():
         able, both, expected = total[f"bundle:{name}"]
         z = (both - expected) / np.sqrt(max(expected * (1 - expected / max(able, 1)), 1e-9))
-        rows.append((name, json.dumps(features), share, both / max(expected, 1e-9), int(able), float(power.of_z(max(z, 0), power.Z_MANY))))
+        rows.append(
+            (
+                name,
+                json.dumps(features),
+                share,
+                both / max(expected, 1e-9),
+                int(able),
+                float(power.of_z(max(z, 0), power.Z_MANY)),
+            )
+        )
     return _rows("bundles", rows)
 
 
@@ -104,7 +140,17 @@ def _sequences(total: dict[str, np.ndarray], world: Scenario) -> pa.Table:
         able, used, ordered = total[f"sequence:{name}"]
         chance = used / np.prod(np.arange(1, len(features) + 1))
         z = (ordered - chance) / np.sqrt(max(chance * (1 - chance / max(used, 1)), 1e-9))
-        rows.append((name, json.dumps(features), share, json.dumps(gaps), 0.0, int(able), float(power.of_z(max(z, 0), power.Z_MANY))))
+        rows.append(
+            (
+                name,
+                json.dumps(features),
+                share,
+                json.dumps(gaps),
+                0.0,
+                int(able),
+                float(power.of_z(max(z, 0), power.Z_MANY)),
+            )
+        )
     return _rows("sequences", rows)
 
 
@@ -116,15 +162,28 @@ def _rows(name: str, rows: list[tuple]) -> pa.Table:
 
 def _stage_law() -> pa.Table:
     law = stages.law_frame()
-    return table(TRUTH["stage_law"], {**{name: law[name].tolist() for name in ("stage", "exit_to", "law")},
-                                      **{name: [json.dumps(each, sort_keys=True) for each in law[name]] for name in ("parameters", "quantiles")}})
+    return table(
+        TRUTH["stage_law"],
+        {
+            **{name: law[name].tolist() for name in ("stage", "exit_to", "law")},
+            **{name: [json.dumps(each, sort_keys=True) for each in law[name]] for name in ("parameters", "quantiles")},
+        },
+    )
 
 
 def _blocker_law(total: dict[str, np.ndarray], world: Scenario) -> pa.Table:
     ratio = np.array([milestones.LOG_TIME_RATIO[each] for each in names.BLOCKERS]) * world.planted
-    strength = power.of_z(ratio * np.sqrt(total["blocked"]) / .5, power.Z_ONE)
-    return table(TRUTH["blocker_law"], {"blocker": list(names.BLOCKERS), "log_time_ratio": ratio, "n": total["blocked"].astype(int),
-                                        "power": strength, "detectable": strength >= power.DETECTABLE})
+    strength = power.of_z(ratio * np.sqrt(total["blocked"]) / 0.5, power.Z_ONE)
+    return table(
+        TRUTH["blocker_law"],
+        {
+            "blocker": list(names.BLOCKERS),
+            "log_time_ratio": ratio,
+            "n": total["blocked"].astype(int),
+            "power": strength,
+            "detectable": strength >= power.DETECTABLE,
+        },
+    )
 
 
 def _message_law(total: dict[str, np.ndarray], days: Frame, world: Scenario) -> pa.Table:
@@ -133,30 +192,60 @@ def _message_law(total: dict[str, np.ndarray], days: Frame, world: Scenario) -> 
     base = law.groupby("channel")["p_open"].transform("mean").to_numpy()
     z = (law["p_open"].to_numpy() - base) * np.sqrt(n / (base * (1 - base)))
     strength = power.of_z(z, power.Z_MANY)
-    return table(TRUTH["message_law"], {
-        "channel": [names.CHANNELS[each] for each in law["channel"]], "content": [names.CONTENTS[each] for each in law["content"]],
-        "weekday": law["weekday"].to_numpy(), **{name: law[name].to_numpy() for name in ("per_week", "p_open", "p_click")},
-        "n": n, "power": strength, "detectable": strength >= power.DETECTABLE})
+    return table(
+        TRUTH["message_law"],
+        {
+            "channel": [names.CHANNELS[each] for each in law["channel"]],
+            "content": [names.CONTENTS[each] for each in law["content"]],
+            "weekday": law["weekday"].to_numpy(),
+            **{name: law[name].to_numpy() for name in ("per_week", "p_open", "p_click")},
+            "n": n,
+            "power": strength,
+            "detectable": strength >= power.DETECTABLE,
+        },
+    )
 
 
 def _support_law(total: dict[str, np.ndarray], world: Scenario) -> pa.Table:
     law = support.topic_law(world)
     topic, following = (each.ravel() for each in np.indices(law.shape))
-    return table(TRUTH["support_law"], {
-        "topic": [names.TOPICS[each] for each in topic], "next_topic": [names.TOPICS[each] for each in following], "p": law.ravel(),
-        "n": total["topics"].astype(int), "resolution_median": np.full(law.size, float(support.HOURS_MEDIAN[1])),
-        "resolution_ratio_per_month": np.full(law.size, support.FASTER_PER_MONTH if world.planted else 1.0)})
+    return table(
+        TRUTH["support_law"],
+        {
+            "topic": [names.TOPICS[each] for each in topic],
+            "next_topic": [names.TOPICS[each] for each in following],
+            "p": law.ravel(),
+            "n": total["topics"].astype(int),
+            "resolution_median": np.full(law.size, float(support.HOURS_MEDIAN[1])),
+            "resolution_ratio_per_month": np.full(law.size, support.FASTER_PER_MONTH if world.planted else 1.0),
+        },
+    )
 
 
 def book_anomalies(total: dict[str, np.ndarray], book: list, days: Frame) -> pa.Table:
     first, last, factor, kind, label = (list(each) for each in zip(*book, strict=True)) if book else ([],) * 5
     z = [series_z(total["daily"], day, each) for day, each in zip(first, factor, strict=True)]
-    return anomaly_table("book", [None] * len(first), np.array(first, int), np.array(last, int), np.array(factor, float), kind, label,
-                         np.array(z, float), days)
+    return anomaly_table(
+        "book",
+        [None] * len(first),
+        np.array(first, int),
+        np.array(last, int),
+        np.array(factor, float),
+        kind,
+        label,
+        np.array(z, float),
+        days,
+    )
 
 
 def tables(total: dict[str, np.ndarray], days: Frame, world: Scenario) -> dict[str, pa.Table]:
     """The truth that is one for the book; its anomalies apart."""
-    return {"feature_effects": _feature_effects(total, world), "bundles": _bundles(total, world), "sequences": _sequences(total, world),
-            "stage_law": _stage_law(), "blocker_law": _blocker_law(total, world), "message_law": _message_law(total, days, world),
-            "support_law": _support_law(total, world)}
+    return {
+        "feature_effects": _feature_effects(total, world),
+        "bundles": _bundles(total, world),
+        "sequences": _sequences(total, world),
+        "stage_law": _stage_law(),
+        "blocker_law": _blocker_law(total, world),
+        "message_law": _message_law(total, days, world),
+        "support_law": _support_law(total, world),
+    }

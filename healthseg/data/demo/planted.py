@@ -1,4 +1,5 @@
 """What was planted in each customer: rhythms, champions, adoptions, anomalies, stages, milestones, money."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -16,7 +17,7 @@ from healthseg.data.demo.tables import FEATURE_NAMES, user_ids
 from healthseg.data.demo.users import NEVER
 from healthseg.data.demo.writing import dates, table, words
 
-WINDOW_DAYS = 90           # over which a rhythm's sessions and power are stated
+WINDOW_DAYS = 90  # over which a rhythm's sessions and power are stated
 PEAK_RATIO = 1.25
 
 
@@ -24,7 +25,9 @@ def _by_user(chunk: Chunk) -> np.ndarray:
     """Users × days: persons' events as they are in the book."""
     events = chunk.persons
     weights = np.where(events.calls > 0, events.calls, 1)
-    flat = np.bincount(events.user.astype(np.int64) * chunk.days.days + events.day, weights, chunk.users.count * chunk.days.days)
+    flat = np.bincount(
+        events.user.astype(np.int64) * chunk.days.days + events.day, weights, chunk.users.count * chunk.days.days
+    )
     return flat.reshape(chunk.users.count, chunk.days.days)
 
 
@@ -41,17 +44,28 @@ def champion_exits(chunk: Chunk) -> pa.Table:
         at = np.arange(len(rows))
         return sums[at, left] - sums[at, np.maximum(left - width, 0)]
 
-    share28, share90 = (within(per_user, leavers, width) / np.maximum(within(per_client, client, width), 1) for width in (28, 90))
+    share28, share90 = (
+        within(per_user, leavers, width) / np.maximum(within(per_client, client, width), 1) for width in (28, 90)
+    )
     active = within(per_user > 0, leavers, 90).astype(int)
-    was = (share90 >= .2) & (active >= 12)
+    was = (share90 >= 0.2) & (active >= 12)
     seen = was & (left + 28 <= until[client] - 1) & (left >= 118)
     kept = was | people.planted_exit[leavers]
     rows = leavers[kept]
     ids = np.array(user_ids(chunk), object)
-    return table(TRUTH["champion_exits"], {
-        "client_id": words(chunk.who.ids, people.client[rows]), "user_id": ids[rows], "left_on": dates(people.left[rows], days),
-        "share_28d": share28[kept], "share_90d": share90[kept], "active_days_90d": active[kept],
-        "planted": people.planted_exit[rows], "detectable": seen[kept]})
+    return table(
+        TRUTH["champion_exits"],
+        {
+            "client_id": words(chunk.who.ids, people.client[rows]),
+            "user_id": ids[rows],
+            "left_on": dates(people.left[rows], days),
+            "share_28d": share28[kept],
+            "share_90d": share90[kept],
+            "active_days_90d": active[kept],
+            "planted": people.planted_exit[rows],
+            "detectable": seen[kept],
+        },
+    )
 
 
 def _day_shares(chunk: Chunk) -> np.ndarray:
@@ -68,23 +82,47 @@ def rhythms(chunk: Chunk) -> pa.Table:
     if not chunk.world.planted:
         return table(TRUTH["rhythms"])
     events, until = chunk.persons, chunk.until
-    starts = np.concatenate([[True], events.session[1:] != events.session[:-1]]) & (events.day >= until[events.client] - WINDOW_DAYS)
+    starts = np.concatenate([[True], events.session[1:] != events.session[:-1]]) & (
+        events.day >= until[events.client] - WINDOW_DAYS
+    )
     sessions = np.bincount(events.client[starts], minlength=chunk.who.count)
     parts = []
-    for kind, shares, least in (("weekday", _day_shares(chunk), .05), ("hour", PROFILES[chunk.rhythms.profile], .02)):
+    for kind, shares, least in (("weekday", _day_shares(chunk), 0.05), ("hour", PROFILES[chunk.rhythms.profile], 0.02)):
         used = shares >= least
         base = np.where(used, shares, 0).sum(axis=1, keepdims=True) / used.sum(axis=1, keepdims=True)
         client, place = np.nonzero(used & (shares / base >= PEAK_RATIO))
         share = shares[client, place]
         strength = power.of_ratio(share, base[client, 0], sessions[client] / 1.5)
-        parts.append(pd.DataFrame({"client": client, "weekday": place if kind == "weekday" else -1, "kind": kind,
-                                   "hour": place if kind == "hour" else -1, "rate_ratio": share / base[client, 0], "power": strength}))
+        parts.append(
+            pd.DataFrame(
+                {
+                    "client": client,
+                    "weekday": place if kind == "weekday" else -1,
+                    "kind": kind,
+                    "hour": place if kind == "hour" else -1,
+                    "rate_ratio": share / base[client, 0],
+                    "power": strength,
+                }
+            )
+        )
     rows = pd.concat(parts, ignore_index=True)
-    nullable = {each: pa.array(rows[each].to_numpy(), pa.int64(), mask=(rows[each] < 0).to_numpy()) for each in ("weekday", "hour")}
-    return table(TRUTH["rhythms"], {
-        "scope": ["client"] * len(rows), "id": words(chunk.who.ids, rows["client"]), **nullable,
-        "rate_ratio": rows["rate_ratio"].to_numpy(), "kind": rows["kind"].tolist(), "sessions": sessions[rows["client"]],
-        "power": rows["power"].to_numpy(), "detectable": (rows["power"] >= power.DETECTABLE).to_numpy()})
+    nullable = {
+        each: pa.array(rows[each].to_numpy(), pa.int64(), mask=(rows[each] < 0).to_numpy())
+        for each in ("weekday", "hour")
+    }
+    return table(
+        TRUTH["rhythms"],
+        {
+            "scope": ["client"] * len(rows),
+            "id": words(chunk.who.ids, rows["client"]),
+            **nullable,
+            "rate_ratio": rows["rate_ratio"].to_numpy(),
+            "kind": rows["kind"].tolist(),
+            "sessions": sessions[rows["client"]],
+            "power": rows["power"].to_numpy(),
+            "detectable": (rows["power"] >= power.DETECTABLE).to_numpy(),
+        },
+    )
 
 
 def _first(mask: np.ndarray) -> np.ndarray:
@@ -97,18 +135,34 @@ def adoptions(chunk: Chunk) -> pa.Table:
     days, plan, until = chunk.days, chunk.adoption, chunk.until
     live = np.arange(days.days) < until[:, None, None]
     used = chunk.counts.feature_days & live
-    adopted = (trailing(used, np.arange(days.days), 30) >= 2) & live & (np.arange(days.days) >= plan.eligible[:, :, None])
+    adopted = (
+        (trailing(used, np.arange(days.days), 30) >= 2) & live & (np.arange(days.days) >= plan.eligible[:, :, None])
+    )
     first, since = _first(used), _first(adopted)
     client, feature = np.nonzero(plan.eligible < until[:, None])
-    pick = {name: values[client, feature] for name, values in (
-        ("eligible_on", plan.eligible), ("intended_on", plan.intended), ("adopted_on", since), ("first_event_on", first),
-        ("abandoned_on", plan.abandoned), ("readopted_on", plan.readopted))}
+    pick = {
+        name: values[client, feature]
+        for name, values in (
+            ("eligible_on", plan.eligible),
+            ("intended_on", plan.intended),
+            ("adopted_on", since),
+            ("first_event_on", first),
+            ("abandoned_on", plan.abandoned),
+            ("readopted_on", plan.readopted),
+        )
+    }
     path = plan.path[client, feature]
     gone = {name: values >= until[client] for name, values in pick.items()}
-    return table(TRUTH["adoptions"], {
-        "client_id": words(chunk.who.ids, client), "feature": words(FEATURE_NAMES, feature),
-        **{name: dates(values, days, gone[name]) for name, values in pick.items()},
-        "path": [each or None for each in path], "detectable": ~gone["adopted_on"] & (pick["eligible_on"] >= 0)})
+    return table(
+        TRUTH["adoptions"],
+        {
+            "client_id": words(chunk.who.ids, client),
+            "feature": words(FEATURE_NAMES, feature),
+            **{name: dates(values, days, gone[name]) for name, values in pick.items()},
+            "path": [each or None for each in path],
+            "detectable": ~gone["adopted_on"] & (pick["eligible_on"] >= 0),
+        },
+    )
 
 
 def series_z(series: np.ndarray, first: int, factor: float) -> float:
@@ -117,7 +171,7 @@ def series_z(series: np.ndarray, first: int, factor: float) -> float:
     around = series[days[(days >= 0) & (days < len(series))]]
     around = around[around > 0] if (around > 0).any() else around
     middle = np.median(around)
-    spread = max(1.4826 * np.median(np.abs(around - middle)), np.sqrt(middle), .5)
+    spread = max(1.4826 * np.median(np.abs(around - middle)), np.sqrt(middle), 0.5)
     return float((factor - 1) * middle / spread)
 
 
@@ -126,59 +180,113 @@ def anomalies(chunk: Chunk) -> pa.Table:
     rows = [row for row in chunk.incidents.clients if row[2] < chunk.until[row[0]]]
     z = np.array([series_z(chunk.counts.events[client], first, factor) for client, first, _, factor, _ in rows])
     client, first, last, factor, kind = zip(*rows, strict=True) if rows else ((), (), (), (), ())
-    return anomaly_table("client", words(chunk.who.ids, np.array(client, int)), np.array(first, int), np.array(last, int),
-                         np.array(factor, float), list(kind), [None] * len(rows), z, chunk.days)
+    return anomaly_table(
+        "client",
+        words(chunk.who.ids, np.array(client, int)),
+        np.array(first, int),
+        np.array(last, int),
+        np.array(factor, float),
+        list(kind),
+        [None] * len(rows),
+        z,
+        chunk.days,
+    )
 
 
 def anomaly_table(scope: str, ids, first, last, factor, kind, label, z, days) -> pa.Table:
     strength = power.of_z(z, power.Z_DAY)
-    return table(TRUTH["anomalies"], {
-        "scope": [scope] * len(first), "client_id": ids, "series": ["person_events"] * len(first), "from": dates(first, days),
-        "to": dates(last, days), "factor": factor, "kind": kind, "calendar_label": label, "z": np.asarray(z, float),
-        "power": strength, "detectable": strength >= power.DETECTABLE})
+    return table(
+        TRUTH["anomalies"],
+        {
+            "scope": [scope] * len(first),
+            "client_id": ids,
+            "series": ["person_events"] * len(first),
+            "from": dates(first, days),
+            "to": dates(last, days),
+            "factor": factor,
+            "kind": kind,
+            "calendar_label": label,
+            "z": np.asarray(z, float),
+            "power": strength,
+            "detectable": strength >= power.DETECTABLE,
+        },
+    )
 
 
 def segments(chunk: Chunk) -> pa.Table:
     if not chunk.world.segments:
         return table(TRUTH["segments"])
-    return table(TRUTH["segments"], {"client_id": chunk.who.ids, "segment": [f"segment_{place + 1}" for place in chunk.who.segment]})
+    return table(
+        TRUTH["segments"],
+        {"client_id": chunk.who.ids, "segment": [f"segment_{place + 1}" for place in chunk.who.segment]},
+    )
 
 
 def stage_spells(chunk: Chunk) -> pa.Table:
     spells, days = chunk.spells, chunk.days
     opened = ~spells["closed"].to_numpy()
-    return table(TRUTH["stage_spells"], {
-        "client_id": words(chunk.who.ids, spells["client"]), "stage": spells["stage"].tolist(), "entered_at": dates(spells["entered"], days),
-        "left_at": dates(spells["left"], days, opened), "exit_to": [None if gone else to for gone, to in zip(opened, spells["exit_to"], strict=True)],
-        "recorded_at": dates(np.maximum(np.minimum(spells["recorded"], chunk.until[spells["client"]] - 1), spells["entered"]), days)})
+    return table(
+        TRUTH["stage_spells"],
+        {
+            "client_id": words(chunk.who.ids, spells["client"]),
+            "stage": spells["stage"].tolist(),
+            "entered_at": dates(spells["entered"], days),
+            "left_at": dates(spells["left"], days, opened),
+            "exit_to": [None if gone else to for gone, to in zip(opened, spells["exit_to"], strict=True)],
+            "recorded_at": dates(
+                np.maximum(np.minimum(spells["recorded"], chunk.until[spells["client"]] - 1), spells["entered"]), days
+            ),
+        },
+    )
 
 
 def stage_disagreements(chunk: Chunk) -> pa.Table:
     """Contracts that ended without a new one, while the recorded stage still says customer."""
-    rows = np.flatnonzero((chunk.money.lapsed >= 0) & (chunk.exits.churned < 0) & (chunk.money.lapsed < chunk.days.days))
+    rows = np.flatnonzero(
+        (chunk.money.lapsed >= 0) & (chunk.exits.churned < 0) & (chunk.money.lapsed < chunk.days.days)
+    )
     last = chunk.spells.groupby("client")["stage"].last()
-    return table(TRUTH["stage_disagreements"], {
-        "client_id": chunk.who.ids[rows], "recorded": last.reindex(rows).tolist(), "by_contract": ["churned"] * len(rows),
-        "since": dates(chunk.money.lapsed[rows], chunk.days)})
+    return table(
+        TRUTH["stage_disagreements"],
+        {
+            "client_id": chunk.who.ids[rows],
+            "recorded": last.reindex(rows).tolist(),
+            "by_contract": ["churned"] * len(rows),
+            "since": dates(chunk.money.lapsed[rows], chunk.days),
+        },
+    )
 
 
 def milestone_status(chunk: Chunk) -> pa.Table:
     rows = milestones.status_frame(chunk.progress, chunk.by_data, chunk.who, chunk.exits.churned, chunk.days)
     days, none = chunk.days, milestones.NONE
-    return table(TRUTH["milestone_status"], {
-        "client_id": words(chunk.who.ids, rows["client"]), "milestone_id": words([each[0] for each in milestones.CATALOGUE], rows["milestone"]),
-        "as_of": dates(rows["as_of"], days), "status": rows["status"].tolist(),
-        "started_on": dates(rows["started"], days, (rows["started"] == none).to_numpy()),
-        "completed_on": dates(rows["completed"], days, (rows["completed"] == none).to_numpy()), "progress": rows["progress"].to_numpy()})
+    return table(
+        TRUTH["milestone_status"],
+        {
+            "client_id": words(chunk.who.ids, rows["client"]),
+            "milestone_id": words([each[0] for each in milestones.CATALOGUE], rows["milestone"]),
+            "as_of": dates(rows["as_of"], days),
+            "status": rows["status"].tolist(),
+            "started_on": dates(rows["started"], days, (rows["started"] == none).to_numpy()),
+            "completed_on": dates(rows["completed"], days, (rows["completed"] == none).to_numpy()),
+            "progress": rows["progress"].to_numpy(),
+        },
+    )
 
 
 def blocker_spells(chunk: Chunk) -> pa.Table:
     rows, days, none = chunk.progress, chunk.days, milestones.NONE
     rows = rows[rows["blocker"] >= 0]
-    return table(TRUTH["blocker_spells"], {
-        "client_id": words(chunk.who.ids, rows["client"]), "milestone_id": words([each[0] for each in milestones.CATALOGUE], rows["milestone"]),
-        "blocker": words(names.BLOCKERS, rows["blocker"]), "from": dates(rows["blocked"], days),
-        "to": dates(rows["cleared"], days, (rows["cleared"] == none).to_numpy())})
+    return table(
+        TRUTH["blocker_spells"],
+        {
+            "client_id": words(chunk.who.ids, rows["client"]),
+            "milestone_id": words([each[0] for each in milestones.CATALOGUE], rows["milestone"]),
+            "blocker": words(names.BLOCKERS, rows["blocker"]),
+            "from": dates(rows["blocked"], days),
+            "to": dates(rows["cleared"], days, (rows["cleared"] == none).to_numpy()),
+        },
+    )
 
 
 def interventions(chunk: Chunk) -> pa.Table:
@@ -186,10 +294,17 @@ def interventions(chunk: Chunk) -> pa.Table:
     kept = given["day"] < chunk.until[given["client"]]
     given = {name: values[kept] for name, values in given.items()}
     effect = EFFECT[given["kind"]] * chunk.world.planted
-    return table(TRUTH["interventions"], {
-        "client_id": words(chunk.who.ids, given["client"]), "kind": words(names.INTERVENTIONS, given["kind"]),
-        "on": dates(given["day"], chunk.days), "why_given": [f"common factor {value:.2f} < -1, recovers above {RECOVERED}" for value in given["factor"]],
-        "effect_logit": effect, "recovered_without": given["recovered_without"]})
+    return table(
+        TRUTH["interventions"],
+        {
+            "client_id": words(chunk.who.ids, given["client"]),
+            "kind": words(names.INTERVENTIONS, given["kind"]),
+            "on": dates(given["day"], chunk.days),
+            "why_given": [f"common factor {value:.2f} < -1, recovers above {RECOVERED}" for value in given["factor"]],
+            "effect_logit": effect,
+            "recovered_without": given["recovered_without"],
+        },
+    )
 
 
 def arr_moves(chunk: Chunk) -> pa.Table:
@@ -197,33 +312,79 @@ def arr_moves(chunk: Chunk) -> pa.Table:
     moves = moves[moves["day"] < chunk.until[moves["client"]]]
     last = moves.groupby("client")["arr"].last().reindex(range(chunk.who.count)).to_numpy()
     client = np.concatenate([moves["client"], gone])
-    return table(TRUTH["arr_moves"], {
-        "client_id": words(chunk.who.ids, client), "on": dates(np.concatenate([moves["day"], chunk.exits.churned[gone]]), days),
-        "from": np.concatenate([moves["before"], last[gone]]).astype(float), "to": np.concatenate([moves["arr"], np.zeros(len(gone))]).astype(float),
-        "reason": [*moves["reason"], *["churn"] * len(gone)],
-        "contract_id": [*[f"c{chunk.who.number[a]:04d}_{b}" for a, b in zip(moves["client"], moves["contract"], strict=True)], *[None] * len(gone)]})
+    return table(
+        TRUTH["arr_moves"],
+        {
+            "client_id": words(chunk.who.ids, client),
+            "on": dates(np.concatenate([moves["day"], chunk.exits.churned[gone]]), days),
+            "from": np.concatenate([moves["before"], last[gone]]).astype(float),
+            "to": np.concatenate([moves["arr"], np.zeros(len(gone))]).astype(float),
+            "reason": [*moves["reason"], *["churn"] * len(gone)],
+            "contract_id": [
+                *[f"c{chunk.who.number[a]:04d}_{b}" for a, b in zip(moves["client"], moves["contract"], strict=True)],
+                *[None] * len(gone),
+            ],
+        },
+    )
 
 
-WITHHELD = {"surveys": ("surveys", None), "tickets": ("tickets", None), "invoices": ("invoices", None), "seats": ("contracts", "seats")}
+WITHHELD = {
+    "surveys": ("surveys", None),
+    "tickets": ("tickets", None),
+    "invoices": ("invoices", None),
+    "seats": ("contracts", "seats"),
+}
 
 
 def withheld(chunk: Chunk) -> pa.Table:
-    rows = [(one, *WITHHELD[name], "never handed over") for name, mask in chunk.who.withheld.items() for one in chunk.who.ids[mask]]
-    rows += [(chunk.who.ids[one], "contracts", None, "renewal never entered") for one in np.flatnonzero(
-        (chunk.money.lapsed >= 0) & (chunk.money.lapsed < chunk.until))]
+    rows = [
+        (one, *WITHHELD[name], "never handed over")
+        for name, mask in chunk.who.withheld.items()
+        for one in chunk.who.ids[mask]
+    ]
+    rows += [
+        (chunk.who.ids[one], "contracts", None, "renewal never entered")
+        for one in np.flatnonzero((chunk.money.lapsed >= 0) & (chunk.money.lapsed < chunk.until))
+    ]
     since = [None] * len(rows)
-    return table(TRUTH["withheld"], {**{name: [row[place] for row in rows] for place, name in enumerate(("client_id", "table", "column"))},
-                                     "from": since, "to": since, "why": [row[3] for row in rows]})
+    return table(
+        TRUTH["withheld"],
+        {
+            **{name: [row[place] for row in rows] for place, name in enumerate(("client_id", "table", "column"))},
+            "from": since,
+            "to": since,
+            "why": [row[3] for row in rows],
+        },
+    )
 
 
 def survey_gap(days) -> pa.Table:
     first, after = (min(each, days.days) for each in SURVEY_GAP)
     rows = int(first < days.days)
-    return table(TRUTH["withheld"], {
-        "client_id": [None] * rows, "table": ["surveys"] * rows, "column": [None] * rows, "why": ["the programme paused"] * rows,
-        "from": dates(np.array([first][:rows], int), days), "to": dates(np.array([after - 1][:rows], int), days)})
+    return table(
+        TRUTH["withheld"],
+        {
+            "client_id": [None] * rows,
+            "table": ["surveys"] * rows,
+            "column": [None] * rows,
+            "why": ["the programme paused"] * rows,
+            "from": dates(np.array([first][:rows], int), days),
+            "to": dates(np.array([after - 1][:rows], int), days),
+        },
+    )
 
 
-PER_CHUNK = {"champion_exits": champion_exits, "rhythms": rhythms, "adoptions": adoptions, "anomalies": anomalies, "segments": segments,
-             "stage_spells": stage_spells, "stage_disagreements": stage_disagreements, "milestone_status": milestone_status,
-             "blocker_spells": blocker_spells, "interventions": interventions, "arr_moves": arr_moves, "withheld": withheld}
+PER_CHUNK = {
+    "champion_exits": champion_exits,
+    "rhythms": rhythms,
+    "adoptions": adoptions,
+    "anomalies": anomalies,
+    "segments": segments,
+    "stage_spells": stage_spells,
+    "stage_disagreements": stage_disagreements,
+    "milestone_status": milestone_status,
+    "blocker_spells": blocker_spells,
+    "interventions": interventions,
+    "arr_moves": arr_moves,
+    "withheld": withheld,
+}

@@ -1,14 +1,15 @@
 """How likely a planted thing is to be found, computed from its size and the book's."""
+
 from __future__ import annotations
 
 import numpy as np
 from scipy.special import ndtr
 
-DETECTABLE = .95
-Z_MANY = 4.3        # one of some thousand hypotheses under false-discovery control at .01
-Z_FEW = 2.8         # one of about ten
+DETECTABLE = 0.95
+Z_MANY = 4.3  # one of some thousand hypotheses under false-discovery control at .01
+Z_FEW = 2.8  # one of about ten
 Z_ONE = 1.96
-Z_DAY = 4.5         # one day of a customer's three years
+Z_DAY = 4.5  # one day of a customer's three years
 
 
 def of_z(z: np.ndarray | float, critical: float) -> np.ndarray:

@@ -1,4 +1,5 @@
 """When in the week people work: weekday log-odds, hour profiles, and which customers peak where."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -10,33 +11,39 @@ from healthseg.data.demo.frame import Frame, stream
 from healthseg.data.demo.scenarios import Scenario
 
 # log-odds of coming, Monday first
-WEEKDAYS = np.array([.05, .10, .10, .0, -.15, -2.6, -2.7])
-NULL_WEEKDAY = -.75           # on all days alike, for about the same volume
-PEAK_LOG_ODDS = 1.0           # more on a planted weekday
-PEAK_SHARE = .30
+WEEKDAYS = np.array([0.05, 0.10, 0.10, 0.0, -0.15, -2.6, -2.7])
+NULL_WEEKDAY = -0.75  # on all days alike, for about the same volume
+PEAK_LOG_ODDS = 1.0  # more on a planted weekday
+PEAK_SHARE = 0.30
 
 
 def _profile(peaks: dict[int, float], office: tuple[int, int]) -> np.ndarray:
     """Shares of 24 hours: a plateau over office hours, its edges lower, some hours above it."""
-    hours = np.full(24, .004)
-    hours[office[0]:office[1]] = 1.0
-    hours[[office[0], office[1] - 1]] = .45
+    hours = np.full(24, 0.004)
+    hours[office[0] : office[1]] = 1.0
+    hours[[office[0], office[1] - 1]] = 0.45
     for hour, height in peaks.items():
         hours[hour] = height
     return hours / hours.sum()
 
 
-PROFILES = np.array([_profile({10: 2.1, 14: 1.9}, (8, 18)), _profile({8: 2.6, 9: 2.4}, (7, 17)),
-                     _profile({16: 2.5}, (8, 19)), _profile({20: 2.6, 21: 2.4}, (10, 23)),
-                     np.full(24, 1 / 24)])
-PROFILE_SHARES = (.55, .18, .15, .12, 0.0)
+PROFILES = np.array(
+    [
+        _profile({10: 2.1, 14: 1.9}, (8, 18)),
+        _profile({8: 2.6, 9: 2.4}, (7, 17)),
+        _profile({16: 2.5}, (8, 19)),
+        _profile({20: 2.6, 21: 2.4}, (10, 23)),
+        np.full(24, 1 / 24),
+    ]
+)
+PROFILE_SHARES = (0.55, 0.18, 0.15, 0.12, 0.0)
 FLAT = 4
 
 
 @dataclass
 class Rhythms:
-    profile: np.ndarray        # customer → place in PROFILES
-    peak_weekday: np.ndarray   # customer → 0 … 6, or -1
+    profile: np.ndarray  # customer → place in PROFILES
+    peak_weekday: np.ndarray  # customer → 0 … 6, or -1
 
     def weekday_odds(self, days: Frame, planted: bool) -> np.ndarray:
         """Customers × days: log-odds of the day's weekday."""

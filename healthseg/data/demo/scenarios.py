@@ -1,4 +1,5 @@
 """Which worlds there are: one frozen set of parameters for each named scenario."""
+
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
@@ -15,17 +16,17 @@ class Scenario:
 
     name: str
     clients: int = 250
-    planted: bool = True               # rhythms, changing users and rates, order, bundles, anomalies, message laws
-    intercept: float = -3.78           # of the monthly log-odds of leaving
-    driver_scale: float = 1.0          # times the drivers' coefficients
+    planted: bool = True  # rhythms, changing users and rates, order, bundles, anomalies, message laws
+    intercept: float = -3.97  # of the monthly log-odds of leaving
+    driver_scale: float = 1.0  # times the drivers' coefficients
     frailty_sd: float = 0.6
-    size_log_odds: float = 0.0         # per standard deviation of log seats, the planted confounder
-    size_on_adoption: float = 0.0      # the same confounder on adopting `forecast_view`
-    feature_log_odds: tuple[tuple[str, float], ...] = ()   # adopted features that cause staying
-    leak: bool = False                 # usage falls after notice, and only then
-    segments: bool = False             # four groups of customers far apart
-    dirty: bool = False                # faults in CSV tables
-    drift_from_step: int | None = None   # from here on, other coefficients and a higher base
+    size_log_odds: float = 0.0  # per standard deviation of log seats, the planted confounder
+    size_on_adoption: float = 0.0  # the same confounder on adopting `forecast_view`
+    feature_log_odds: tuple[tuple[str, float], ...] = ()  # adopted features that cause staying
+    leak: bool = False  # usage falls after notice, and only then
+    segments: bool = False  # four groups of customers far apart
+    dirty: bool = False  # faults in CSV tables
+    drift_from_step: int | None = None  # from here on, other coefficients and a higher base
 
     def parameters(self) -> dict[str, Any]:
         return asdict(self)
@@ -33,17 +34,27 @@ class Scenario:
 
 _DEFAULT = Scenario("default")
 
-SCENARIOS: dict[str, Scenario] = {one.name: one for one in (
-    _DEFAULT,
-    replace(_DEFAULT, name="null", planted=False, intercept=-3.3, driver_scale=0.0, frailty_sd=0.0),
-    replace(_DEFAULT, name="leak", leak=True),
-    replace(_DEFAULT, name="confounded", driver_scale=0.0, intercept=-3.45, size_log_odds=-1.1, size_on_adoption=1.2),
-    replace(_DEFAULT, name="effects", clients=2_000,
-            feature_log_odds=(("scheduled_exports", -1.1), ("audit_trail", -1.0)), intercept=-3.5),
-    replace(_DEFAULT, name="segments", segments=True),
-    replace(_DEFAULT, name="dirty", dirty=True),
-    replace(_DEFAULT, name="drift", drift_from_step=10),
-)}
+SCENARIOS: dict[str, Scenario] = {
+    one.name: one
+    for one in (
+        _DEFAULT,
+        replace(_DEFAULT, name="null", planted=False, intercept=-3.3, driver_scale=0.0, frailty_sd=0.0),
+        replace(_DEFAULT, name="leak", leak=True),
+        replace(
+            _DEFAULT, name="confounded", driver_scale=0.0, intercept=-3.45, size_log_odds=-1.1, size_on_adoption=1.2
+        ),
+        replace(
+            _DEFAULT,
+            name="effects",
+            clients=2_000,
+            feature_log_odds=(("scheduled_exports", -1.1), ("audit_trail", -1.0)),
+            intercept=-3.5,
+        ),
+        replace(_DEFAULT, name="segments", segments=True),
+        replace(_DEFAULT, name="dirty", dirty=True),
+        replace(_DEFAULT, name="drift", drift_from_step=10),
+    )
+}
 
 
 def named(name: str) -> Scenario:
@@ -53,6 +64,10 @@ def named(name: str) -> Scenario:
     False
     """
     if name not in SCENARIOS:
-        raise InvalidParameters(f"unknown scenario {name!r}{hint(name, SCENARIOS)}", parameter="scenario",
-                                value_provided=str(name), validation_rule="one of " + ", ".join(SCENARIOS))
+        raise InvalidParameters(
+            f"unknown scenario {name!r}{hint(name, SCENARIOS)}",
+            parameter="scenario",
+            value_provided=str(name),
+            validation_rule="one of " + ", ".join(SCENARIOS),
+        )
     return SCENARIOS[name]

@@ -1,4 +1,5 @@
 """Events on their way to one sorted Parquet file a month, in memory or, chunk by chunk, by way of the disk."""
+
 from __future__ import annotations
 
 import datetime as dt
@@ -13,8 +14,19 @@ from healthseg.data.demo.activity import API, Events
 from healthseg.data.demo.frame import DAY_MS, Frame
 from healthseg.data.demo.writing import write_parquet
 
-ROW = np.dtype([("utc_ms", "<i8"), ("session", "<i8"), ("client", "<i4"), ("user", "<i4"), ("calls", "<i4"),
-                ("seconds", "<i4"), ("feature", "i1"), ("name", "i1"), ("source", "i1")])
+ROW = np.dtype(
+    [
+        ("utc_ms", "<i8"),
+        ("session", "<i8"),
+        ("client", "<i4"),
+        ("user", "<i4"),
+        ("calls", "<i4"),
+        ("seconds", "<i4"),
+        ("feature", "i1"),
+        ("name", "i1"),
+        ("source", "i1"),
+    ]
+)
 
 
 class Spool:
@@ -37,7 +49,7 @@ class Spool:
         order = np.argsort(month, kind="stable")
         ends = np.searchsorted(month[order], np.arange(len(self._months) + 1))
         for place, name in enumerate(self._months):
-            self._keep(name, rows[order[ends[place]:ends[place + 1]]])
+            self._keep(name, rows[order[ends[place] : ends[place + 1]]])
 
     def _keep(self, month: str, rows: np.ndarray) -> None:
         if not self._on_disk:
@@ -89,13 +101,16 @@ def _used(place: np.ndarray, options: pa.Array, missing: np.ndarray | None = Non
 def _event_table(rows: np.ndarray, clients: pa.Array, users: pa.Array) -> pa.Table:
     person = rows["source"] != API
     sessions, session = np.unique(rows["session"], return_inverse=True)
-    return pa.table({
-        "client_id": _used(rows["client"], clients),
-        "occurred_at": pa.array(rows["utc_ms"] * 1_000).cast(pa.timestamp("us")),
-        "user_id": _used(rows["user"], users, ~person),
-        "feature": _coded(rows["feature"], pa.array([name for name, *_ in names.FEATURES]), ~person),
-        "event": _coded(rows["name"], pa.array(names.EVENT_NAMES), ~person),
-        "session_id": _coded(session, pa.array(sessions).cast(pa.string()), ~person),
-        "source": _coded(rows["source"], pa.array(["ui", "api"])),
-        "count": pa.array(rows["calls"], pa.int32(), mask=rows["calls"] == 0),
-        "duration_seconds": pa.array(rows["seconds"], pa.int32(), mask=rows["seconds"] == 0)})
+    return pa.table(
+        {
+            "client_id": _used(rows["client"], clients),
+            "occurred_at": pa.array(rows["utc_ms"] * 1_000).cast(pa.timestamp("us")),
+            "user_id": _used(rows["user"], users, ~person),
+            "feature": _coded(rows["feature"], pa.array([name for name, *_ in names.FEATURES]), ~person),
+            "event": _coded(rows["name"], pa.array(names.EVENT_NAMES), ~person),
+            "session_id": _coded(session, pa.array(sessions).cast(pa.string()), ~person),
+            "source": _coded(rows["source"], pa.array(["ui", "api"])),
+            "count": pa.array(rows["calls"], pa.int32(), mask=rows["calls"] == 0),
+            "duration_seconds": pa.array(rows["seconds"], pa.int32(), mask=rows["seconds"] == 0),
+        }
+    )

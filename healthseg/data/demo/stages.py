@@ -1,4 +1,5 @@
 """Lifecycle stages: a semi-Markov law, spells, and recorded stages that contracts contradict."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -9,16 +10,31 @@ from healthseg.data.demo.frame import Frame, stream
 
 # stage → (next stage, chance, median days, sd of log days)
 LAW: dict[str, tuple[tuple[str, float, float, float], ...]] = {
-    "trial": (("onboarding", .85, 14, .35), ("active", .15, 24, .40)),
-    "onboarding": (("active", .82, 45, .40), ("at_risk", .18, 60, .50)),
-    "active": (("engaged", .38, 80, .60), ("at_risk", .22, 110, .70), ("renewing", .28, 150, .50), ("expanded", .12, 120, .60)),
-    "engaged": (("active", .30, 90, .60), ("renewing", .40, 120, .50), ("expanded", .18, 90, .60), ("at_risk", .12, 130, .70)),
-    "at_risk": (("active", .60, 48, .60), ("engaged", .15, 75, .50), ("renewing", .25, 90, .50)),
-    "renewing": (("active", .60, 35, .40), ("engaged", .20, 32, .40), ("at_risk", .12, 40, .50), ("expanded", .08, 30, .40)),
-    "expanded": (("active", .50, 60, .50), ("engaged", .35, 70, .50), ("renewing", .15, 100, .50)),
+    "trial": (("onboarding", 0.85, 14, 0.35), ("active", 0.15, 24, 0.40)),
+    "onboarding": (("active", 0.82, 45, 0.40), ("at_risk", 0.18, 60, 0.50)),
+    "active": (
+        ("engaged", 0.38, 80, 0.60),
+        ("at_risk", 0.22, 110, 0.70),
+        ("renewing", 0.28, 150, 0.50),
+        ("expanded", 0.12, 120, 0.60),
+    ),
+    "engaged": (
+        ("active", 0.30, 90, 0.60),
+        ("renewing", 0.40, 120, 0.50),
+        ("expanded", 0.18, 90, 0.60),
+        ("at_risk", 0.12, 130, 0.70),
+    ),
+    "at_risk": (("active", 0.60, 48, 0.60), ("engaged", 0.15, 75, 0.50), ("renewing", 0.25, 90, 0.50)),
+    "renewing": (
+        ("active", 0.60, 35, 0.40),
+        ("engaged", 0.20, 32, 0.40),
+        ("at_risk", 0.12, 40, 0.50),
+        ("expanded", 0.08, 30, 0.40),
+    ),
+    "expanded": (("active", 0.50, 60, 0.50), ("engaged", 0.35, 70, 0.50), ("renewing", 0.15, 100, 0.50)),
 }
-BOOK_BACK_DAYS = 420        # older customers' histories begin this long before the book, in `active`
-LATE_SHARE, REASONS = .15, ("usage", "contract", "csm_judgement", "automation")
+BOOK_BACK_DAYS = 420  # older customers' histories begin this long before the book, in `active`
+LATE_SHARE, REASONS = 0.15, ("usage", "contract", "csm_judgement", "automation")
 
 
 def _next(rng, stage: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -37,18 +53,20 @@ def draw_spells(seed: int, chunk: int, who: Customers, days: Frame) -> pd.DataFr
     """client, stage, entered, left, exit_to: one row per spell, as it runs if nobody leaves."""
     rng = stream(seed, chunk, "stages")
     old = who.signup < -BOOK_BACK_DAYS
-    stage = np.where(old, "active", np.where(rng.random(who.count) < .6, "onboarding", "trial")).astype(object)
+    stage = np.where(old, "active", np.where(rng.random(who.count) < 0.6, "onboarding", "trial")).astype(object)
     entered, client = np.where(old, -BOOK_BACK_DAYS, who.signup), np.arange(who.count)
     parts = []
     while len(client):
         to, wait = _next(rng, stage)
-        parts.append(pd.DataFrame({"client": client, "stage": stage, "entered": entered, "left": entered + wait, "exit_to": to}))
+        parts.append(
+            pd.DataFrame({"client": client, "stage": stage, "entered": entered, "left": entered + wait, "exit_to": to})
+        )
         on = entered + wait < days.days
         client, stage, entered = client[on], to[on], (entered + wait)[on]
     spells = pd.concat(parts).sort_values(["client", "entered"], kind="stable", ignore_index=True)
     lag = np.where(rng.random(len(spells)) < LATE_SHARE, rng.integers(1, 12, len(spells)), 0)
     spells["recorded"] = spells["entered"] + lag
-    spells["automated"] = rng.random(len(spells)) < .35
+    spells["automated"] = rng.random(len(spells)) < 0.35
     spells["reason"] = np.array(REASONS, object)[rng.integers(0, len(REASONS), len(spells))]
     return spells
 
@@ -70,7 +88,9 @@ def law_frame() -> pd.DataFrame:
     rows = []
     for stage, exits in LAW.items():
         for to, chance, median, sd in exits:
-            quantiles = {q: round(float(median * np.exp(sd * z)), 2)
-                         for q, z in (("p10", -1.2815515655), ("p50", 0.0), ("p90", 1.2815515655))}
+            quantiles = {
+                q: round(float(median * np.exp(sd * z)), 2)
+                for q, z in (("p10", -1.2815515655), ("p50", 0.0), ("p90", 1.2815515655))
+            }
             rows.append((stage, to, "lognormal", {"chance": chance, "median_days": median, "sd_log": sd}, quantiles))
     return pd.DataFrame(rows, columns=["stage", "exit_to", "law", "parameters", "quantiles"])

@@ -1,4 +1,5 @@
 """Users: how many, who they are, how often they come, when they join and leave, and who is a champion."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -10,10 +11,10 @@ from healthseg.data.demo.customers import Customers
 from healthseg.data.demo.frame import Frame, stream
 from healthseg.data.demo.scenarios import Scenario
 
-JOINERS_PER_SEAT = .32        # over 18 months
-LEAVES_PER_DAY = .00065
-CHAMPION_SHARE = .55          # of the customers have one
-CHAMPION_EXIT_SHARE = .22     # of those who have one lose it on purpose
+JOINERS_PER_SEAT = 0.32  # over 18 months
+LEAVES_PER_DAY = 0.00065
+CHAMPION_SHARE = 0.55  # of the customers have one
+CHAMPION_EXIT_SHARE = 0.22  # of those who have one lose it on purpose
 NEVER = 10**6
 
 
@@ -22,15 +23,15 @@ class Users:
     """Sorted by customer. Days are day numbers; ``left`` is NEVER for those who stay."""
 
     client: np.ndarray
-    serial: np.ndarray         # 1 … within the customer
+    serial: np.ndarray  # 1 … within the customer
     persona: np.ndarray
     created: np.ndarray
     left: np.ndarray
-    base: np.ndarray           # log-odds of coming on a working day
+    base: np.ndarray  # log-odds of coming on a working day
     champion: np.ndarray
     planted_exit: np.ndarray
-    told: np.ndarray           # whether `users.deactivated_at` is filled when they leave
-    first_of: np.ndarray       # place of each customer's first user
+    told: np.ndarray  # whether `users.deactivated_at` is filled when they leave
+    first_of: np.ndarray  # place of each customer's first user
 
     @property
     def count(self) -> int:
@@ -44,7 +45,7 @@ def _lifetimes(rng: np.random.Generator, created: np.ndarray, days: Frame, movin
 
 def draw_users(seed: int, chunk: int, who: Customers, days: Frame, world: Scenario) -> Users:
     rng = stream(seed, chunk, "users")
-    founders = np.maximum(2, (who.seats * rng.uniform(.72, 1.18, who.count)).round().astype(int))
+    founders = np.maximum(2, (who.seats * rng.uniform(0.85, 1.10, who.count)).round().astype(int))
     joiners = rng.poisson(who.seats * JOINERS_PER_SEAT * days.days / 548) * world.planted
     total = founders + joiners
     client = np.repeat(np.arange(who.count), total)
@@ -57,13 +58,14 @@ def draw_users(seed: int, chunk: int, who: Customers, days: Frame, world: Scenar
     joined = np.maximum(signup, 0) + 10 + (rng.random(len(client)) * room).astype(int)
     created = np.where(founding, began, joined)
     left = _lifetimes(rng, created, days, world.planted)
-    base = rng.normal(-1.55, .75, len(client))
+    base = rng.normal(-1.47, 0.45, len(client))
     champion = (serial == 1) & (rng.random(len(client)) < CHAMPION_SHARE)
     base[champion] = np.maximum(base[champion], 2.4)
     planted_exit = champion & (rng.random(len(client)) < CHAMPION_EXIT_SHARE) & world.planted
     exit_day = np.maximum(signup, 0) + rng.integers(130, 430, len(client))
     planted_exit &= exit_day < days.days - 35
     left = np.where(planted_exit, exit_day, np.where(champion, NEVER, left))
-    persona = rng.choice(len(names.PERSONAS), len(client), p=[.26, .28, .34, .12])
-    return Users(client, serial, persona, created, left, base, champion, planted_exit,
-                 rng.random(len(client)) < .85, first_of)
+    persona = rng.choice(len(names.PERSONAS), len(client), p=[0.26, 0.28, 0.34, 0.12])
+    return Users(
+        client, serial, persona, created, left, base, champion, planted_exit, rng.random(len(client)) < 0.85, first_of
+    )

@@ -1,4 +1,5 @@
 """Arrays to Arrow to Parquet, the same bytes every time."""
+
 from __future__ import annotations
 
 import json
@@ -14,16 +15,25 @@ import pyarrow.parquet as pq
 from healthseg.data.demo.frame import DAY_MS, Frame
 from healthseg.data.demo.schema import KINDS
 
-PARQUET = {"compression": "zstd", "compression_level": 1, "version": "2.6", "store_schema": False,
-           "write_statistics": True, "use_dictionary": True}
-WORKING_HOUR_MS = 10 * 3_600_000   # 10:00 UTC is the same calendar day in every zone of the book
+PARQUET = {
+    "compression": "zstd",
+    "compression_level": 1,
+    "version": "2.6",
+    "store_schema": False,
+    "write_statistics": True,
+    "use_dictionary": True,
+}
+WORKING_HOUR_MS = 10 * 3_600_000  # 10:00 UTC is the same calendar day in every zone of the book
 
 
 def dates(day: np.ndarray, days: Frame, missing: np.ndarray | None = None) -> pa.Array:
     """Day numbers as dates."""
     day = np.asarray(day)
-    return pa.array((np.where(missing, 0, day) if missing is not None else day).astype(np.int32) + np.int32(days.start),
-                    pa.int32(), mask=None if missing is None else np.asarray(missing)).cast(pa.date32())
+    return pa.array(
+        (np.where(missing, 0, day) if missing is not None else day).astype(np.int32) + np.int32(days.start),
+        pa.int32(),
+        mask=None if missing is None else np.asarray(missing),
+    ).cast(pa.date32())
 
 
 def moments(utc_ms: np.ndarray, missing: np.ndarray | None = None) -> pa.Array:
@@ -41,8 +51,9 @@ def words(options: Iterable[str], place: np.ndarray, missing: np.ndarray | None 
     """The words at those places, null where ``missing`` (or the place is negative)."""
     place = np.asarray(place)
     gone = place < 0 if missing is None else np.asarray(missing)
-    coded = pa.DictionaryArray.from_arrays(pa.array(np.where(gone, 0, place).astype(np.int32), mask=gone),
-                                           pa.array(list(options), pa.string()))
+    coded = pa.DictionaryArray.from_arrays(
+        pa.array(np.where(gone, 0, place).astype(np.int32), mask=gone), pa.array(list(options), pa.string())
+    )
     return coded.cast(pa.string())
 
 
