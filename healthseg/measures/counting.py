@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from healthseg.data.memory import remember
 from healthseg.measures.cube import Axis, cumulate, trailing
 
 EPOCH = dt.date(1970, 1, 1)
@@ -22,6 +23,11 @@ def epoch_day(day: dt.date) -> int:
 def epoch_days(values: pd.Series) -> np.ndarray:
     """Days since 1970 of a column of dates; FAR in the past for missing ones is the caller's affair."""
     return pd.to_datetime(values).to_numpy().astype("datetime64[D]").astype(np.int64)
+
+
+def customers(book: Any) -> pd.DataFrame:
+    """The customers by id."""
+    return remember(book, "customers", lambda: book.table("customers").set_index("client_id", drop=False))
 
 
 @dataclass(frozen=True)
@@ -48,7 +54,7 @@ class Counting:
         self.book = book
         self.clients = clients
         self.axis = Axis(int(spans.start.min()) - LOOK_BACK_DAYS, int(spans.end.max()))
-        self.customers = book.table("customers").set_index("client_id").loc[clients]
+        self.customers = customers(book).loc[clients]
         self.signup = epoch_days(self.customers["signup_date"])
         self.tracked_from = epoch_day(book.first_event_day) if book.first_event_day else None
         self._rows: dict[str, pd.DataFrame] = {}
@@ -66,6 +72,16 @@ class Counting:
 
     def has(self, table: str) -> bool:
         return self.book.has(table)
+
+    @property
+    def timed(self) -> bool:
+        """Whether the book's events have times: without them there are no sessions to speak of."""
+        return remember(self.book, "timed", lambda: len(self.book.sql("measures/any_hour")) > 0)
+
+    @property
+    def featured(self) -> bool:
+        """Whether the book's events name features."""
+        return remember(self.book, "featured", lambda: len(self.book.sql("measures/features_seen")) > 0)
 
     # -- cumulative counts -------------------------------------------------------------
 

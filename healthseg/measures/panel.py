@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from healthseg.config import Settings, fingerprint
 from healthseg.measures import spans as measured
-from healthseg.measures.counting import Counting, Spans, epoch_day
+from healthseg.measures.counting import Counting, Spans, customers, epoch_day
 from healthseg.measures.payments import STATUSES
 from healthseg.measures.profile import STATIC, profile, tiers
 
@@ -55,47 +56,63 @@ COLUMNS: dict[str, tuple[str, int]] = {                    # column → measure,
 }
 
 
+WHOLE_UP_TO = 2_000          # customers: up to here a date is counted for all, also where one was asked for
+
+
 def panel(book: Any, dates: Iterable[dt.date], clients: list[str] | None = None) -> pd.DataFrame:
     """What was known of every customer at the end of each date?
 
-    One row per customer that had signed up and date, in order of date and customer: profile
+    One row per customer that had signed up and date, in order of customer and date: profile
     (``live, tenure_days, arr, seats, plan, tier, stage, days_to_renewal`` …) and the columns of
     ``COLUMNS``, NaN where not measured. Snapshot columns of ``customers`` enter only on the book's last day.
     A date's row is the same whatever was added to the book later.
     """
     wanted = sorted(set(dates))
-    kept = {date: frame for date in wanted if (frame := _stored(book, date)) is not None}
-    fresh = [date for date in wanted if date not in kept]
-    if fresh and clients is not None and len(clients) * 4 < len(book.table("customers")):
-        parts = [kept[date][kept[date]["client_id"].isin(clients)] for date in kept]
-        return _joined([*parts, build(book, fresh, clients)])
-    for date, frame in _build_all(book, fresh):
-        kept[date] = frame
-    frames = [kept[date] for date in wanted]
-    if clients is not None:
-        frames = [frame[frame["client_id"].isin(clients)] for frame in frames]
-    return _joined(frames)
+    if clients is not None and len(customers(book)) > WHOLE_UP_TO >= len(clients):
+        fresh = [date for date in wanted if _stored(book, date) is None]
+        if fresh:
+            kept = [_of(_stored(book, date), clients) for date in wanted if date not in fresh]
+            return _joined([*kept, build(book, fresh, clients)])
+    whole = _whole(book, tuple(wanted))
+    return whole.copy() if clients is None else _of(whole, clients)
+
+
+def _whole(book: Any, dates: tuple[dt.date, ...]) -> pd.DataFrame:
+    """All customers' rows on these dates; the last few sets of dates are remembered."""
+    recent = book.__dict__.setdefault("_panels", {})
+    if dates not in recent:
+        fresh = [date for date in dates if _stored(book, date) is None]
+        _build_all(book, fresh)
+        while len(recent) > 3:
+            recent.pop(next(iter(recent)))
+        recent[dates] = _joined([_stored(book, date) for date in dates])
+    return recent[dates]
+
+
+def _of(frame: pd.DataFrame, clients: list[str]) -> pd.DataFrame:
+    """The rows of some customers of a frame sorted by customer."""
+    ids = frame["client_id"].to_numpy()
+    ranges = [np.arange(*(np.searchsorted(ids, client, side=side) for side in ("left", "right")))
+              for client in sorted(set(clients))]
+    return frame.iloc[np.concatenate(ranges)].reset_index(drop=True) if ranges else frame.iloc[:0]
 
 
 def _joined(frames: list[pd.DataFrame]) -> pd.DataFrame:
     frames = [frame for frame in frames if len(frame)] or frames[:1]
     if not frames:
         return pd.DataFrame(columns=["client_id", "date", *COLUMNS])
-    return pd.concat(frames, ignore_index=True).sort_values(["date", "client_id"], kind="stable", ignore_index=True)
+    return pd.concat(frames, ignore_index=True).sort_values(["client_id", "date"], kind="stable", ignore_index=True)
 
 
-def _build_all(book: Any, dates: list[dt.date]) -> list[tuple[dt.date, pd.DataFrame]]:
+def _build_all(book: Any, dates: list[dt.date]) -> None:
     if not dates:
-        return []
-    frame = build(book, dates, book.table("customers")["client_id"].tolist())
+        return
+    frame = build(book, dates, customers(book).index.tolist())
     groups = dict(list(frame.groupby("date", sort=False)))
-    out = []
     for date in dates:
         rows = groups.get(pd.Timestamp(date), frame.iloc[:0]).reset_index(drop=True)
         book.store.put_frame("panel", _key(book, date), rows)
         _memory(book)[date] = rows
-        out.append((date, rows))
-    return out
 
 
 def _memory(book: Any) -> dict[dt.date, pd.DataFrame]:
@@ -113,8 +130,17 @@ def _stored(book: Any, date: dt.date) -> pd.DataFrame | None:
 
 
 def _key(book: Any, date: dt.date) -> str:
-    parts = (date.isoformat(), book.content(date), book.counting_settings, version())
+    parts = (date.isoformat(), book.content(date), counting_settings(book.settings), version())
     return f"{date:%Y%m%d}-" + hashlib.sha256("|".join(parts).encode()).hexdigest()[:16]
+
+
+JUDGED = {"scorecard", "scorecard_variants", "min_coverage", "ramp_days", "overdue_cap_days", "overdue_cap_score",
+          "band_edges", "churn_horizon_days", "churn_spread_log_odds", "interval_level", "peers_min", "seed"}
+
+
+def counting_settings(settings: Settings) -> str:
+    """A fingerprint of the settings that change what is counted (the others change what is made of it)."""
+    return fingerprint(settings.model_dump(mode="json", exclude=JUDGED))
 
 
 @functools.cache
@@ -164,3 +190,21 @@ def _status(codes: np.ndarray) -> np.ndarray:
 def _static(count: Counting, k: np.ndarray) -> pd.DataFrame:
     known = count.customers
     return pd.DataFrame({name: known[name].to_numpy(dtype=object)[k] for name in STATIC[1:3] if name in known})
+
+
+def tiers_at(book: Any, days: dict[str, dt.date]) -> dict[str, str | None]:
+    """Each customer's value tier on a day of its own (a churned customer's: the last one it lived)."""
+    out: dict[str, str | None] = {}
+    for clients in measured.chunks(list(days)):
+        day = np.array([epoch_day(days[client]) for client in clients], dtype=np.int64)
+        k = np.arange(len(clients), dtype=np.int64)
+        who = profile(Counting(book, clients, Spans(k, day, day + 1)), k, day, epoch_day(book.data_until))
+        out |= dict(zip(clients, tiers(who["arr"].to_numpy(), book.settings), strict=True))
+    return out
+
+
+def span_of(book: Any, client_id: str, end: dt.date, days: int, measure: str) -> float:
+    """One customer's measure over the ``days`` days that end with ``end``."""
+    spans = pd.DataFrame({"client_id": [client_id], "span_id": [0], "start": [end - dt.timedelta(days=days - 1)],
+                          "end": [end + dt.timedelta(days=1)]})
+    return float(measured.over(book, spans, [measure])[measure].iloc[0])

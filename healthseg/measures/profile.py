@@ -38,7 +38,7 @@ def profile(count: Counting, k: np.ndarray, day: np.ndarray, snapshot_day: int |
     out = pd.DataFrame({"k": k, "day": day, "arr": np.nan, "seats": np.nan, "renewal_day": np.nan,
                         "plan": pd.Series([None] * len(k), dtype=object), "currency": pd.Series([None] * len(k), dtype=object)})
     if snapshot_day is not None:
-        _from_snapshot(out, count.customers.reset_index().iloc[k].reset_index(drop=True), day >= snapshot_day)
+        _from_snapshot(out, count.customers.iloc[k].reset_index(drop=True), day >= snapshot_day)
     if count.has("customer_changes"):
         _from_changes(out, moments, count)
     if count.has("contracts"):

@@ -15,7 +15,7 @@ import pandas as pd
 from healthseg.errors import InvalidParameters, hint
 from healthseg.measures import adoption, payments, people, satisfaction, support, usage
 from healthseg.measures.by_key import BY, over_keys
-from healthseg.measures.counting import Counting, Spans, epoch_days
+from healthseg.measures.counting import Counting, Spans, customers, epoch_days
 
 CLIENTS_AT_ONCE = 500        # bounds the memory: a few cubes of customers' users by days
 
@@ -119,7 +119,7 @@ def _checked(spans: pd.DataFrame, book: Any, clients: list[str] | None) -> pd.Da
     frame = frame.sort_values(["client_id", "span_id"], kind="stable", ignore_index=True)
     if (pd.to_datetime(frame["end"]) <= pd.to_datetime(frame["start"])).any():
         raise InvalidParameters("a span must end after it starts (its end is exclusive)", parameter="spans")
-    strangers = set(frame["client_id"]) - set(book.table("customers")["client_id"])
+    strangers = set(frame["client_id"]) - set(customers(book).index)
     if strangers:
         raise InvalidParameters(f"spans of unknown customer {sorted(strangers)[0]!r}", parameter="spans")
     return frame

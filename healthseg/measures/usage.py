@@ -102,12 +102,7 @@ def usage_vs_own_baseline(count: Counting, spans: Spans) -> np.ndarray:
 
 
 def sessions(count: Counting, spans: Spans) -> np.ndarray:
-    return where(_tracked(count, spans) & _timed(count), count.between(count.total("session_days", "sessions"), spans))
-
-
-def _timed(count: Counting) -> bool:
-    """Whether the book's events have times: without them there are no sessions to speak of."""
-    return bool(count.book.events_have_time)
+    return where(_tracked(count, spans) & count.timed, count.between(count.total("session_days", "sessions"), spans))
 
 
 def sessions_per_user_per_week(count: Counting, spans: Spans) -> np.ndarray:
@@ -134,4 +129,4 @@ def unique_features_used(count: Counting, spans: Spans) -> np.ndarray:
         these = spans.days == length
         table = feature_spells(count, int(length))
         out[these] = count.at(table, spans.k[these], spans.end[these])
-    return where(_tracked(count, spans) & count.book.events_have_feature, out)
+    return where(_tracked(count, spans) & count.featured, out)

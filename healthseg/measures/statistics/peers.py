@@ -42,6 +42,22 @@ def peer_standing(customers: pd.DataFrame, measure: str, min_others: int = 8, le
                         **{f"p{quartile}": figures[:, 2 + at] for at, quartile in enumerate(QUARTILES)})
 
 
+def peers_of(customers: pd.DataFrame, client_id: str, min_others: int = 8) -> tuple[str | None, pd.DataFrame]:
+    """A customer's peers as one group for all measures: the label of the first with enough others, and their rows.
+
+    ``customers`` has client_id, industry and tier. The label is None, and there are no rows, where even the book
+    has too few.
+    """
+    own = customers[customers["client_id"] == client_id]
+    others = customers[customers["client_id"] != client_id]
+    for _, keys in GROUPS:
+        if len(own) and own[keys].notna().all(axis=None):
+            alike = others[(others[keys] == own[keys].iloc[0]).all(axis=1)]
+            if len(alike) >= min_others:
+                return " · ".join(str(own[key].iloc[0]) for key in keys) or "the book", alike
+    return None, others.iloc[:0]
+
+
 def _among_others(values: np.ndarray) -> np.ndarray:
     """Per value: the number of others, those below + ½ those equal, and the others' quartiles."""
     ordered, others = np.sort(values), len(values) - 1

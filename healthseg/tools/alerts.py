@@ -1,0 +1,91 @@
+"""Which alerts are raised: the playbook's rules, the reader's preferences, and the cooldown."""
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from healthseg import playbook
+from healthseg.config import SEVERITIES
+from healthseg.errors import InvalidParameters, hint
+
+LONGEST_COOLDOWN_DAYS = 90
+KEYS = ("thresholds", "minimum_severity", "cooldown_days")
+
+
+@dataclass(frozen=True)
+class Preferences:
+    """A reader's wishes: thresholds by rule, the least severity, and how long a raised alert stays quiet."""
+
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+    minimum_severity: str = "low"
+    cooldown_days: int = 0
+
+
+def preferences(given: Mapping[str, Any] | None, tool: str = "calculate_health_score") -> Preferences:
+    """The preferences, checked.
+
+    >>> preferences({"thresholds": {"score_below": 50}, "cooldown_days": 7}).cooldown_days
+    7
+    """
+    given = dict(given or {})
+    for key in given:
+        if key not in KEYS:
+            raise _refused("alert_preferences", key, "one of " + ", ".join(KEYS), hint(str(key), KEYS))
+    _thresholds(given.get("thresholds", {}), tool)
+    severity = given.get("minimum_severity", "low")
+    if severity not in SEVERITIES:
+        raise _refused("alert_preferences.minimum_severity", severity, "one of " + ", ".join(SEVERITIES),
+                       hint(str(severity), SEVERITIES))
+    days = given.get("cooldown_days", 0)
+    if isinstance(days, bool) or not isinstance(days, int) or not 0 <= days <= LONGEST_COOLDOWN_DAYS:
+        raise _refused("alert_preferences.cooldown_days", days, f"a whole number from 0 to {LONGEST_COOLDOWN_DAYS}")
+    return Preferences(dict(given.get("thresholds", {})), severity, days)
+
+
+def _thresholds(thresholds: Any, tool: str) -> None:
+    known = {rule.name for rule in playbook.rules(tool, "alert") if rule.threshold is not None}
+    if not isinstance(thresholds, Mapping):
+        raise _refused("alert_preferences.thresholds", thresholds, "a mapping of rules to numbers")
+    for name, value in thresholds.items():
+        if name not in known:
+            raise _refused("alert_preferences.thresholds", name, "one of " + ", ".join(sorted(known)), hint(str(name), known))
+        if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
+            raise _refused(f"alert_preferences.thresholds.{name}", value, "a number")
+
+
+def _refused(parameter: str, value: Any, rule: str, near: str = "") -> InvalidParameters:
+    return InvalidParameters(f"Invalid {parameter}: {value!r}; it must be {rule}{near}", parameter=parameter,
+                             value_provided=str(value)[:200], validation_rule=rule)
+
+
+def holding(tool: str, wishes: Preferences, figures: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The alerts whose rules hold for these figures, by rule."""
+    least = SEVERITIES.index(wishes.minimum_severity)
+    found = {}
+    for rule in playbook.rules(tool, "alert"):
+        outcome = rule.fires(figures, wishes.thresholds.get(rule.name))
+        if outcome is not None and SEVERITIES.index(rule.severity) >= least:
+            found[rule.name] = outcome
+    return found
+
+
+def raised(tool: str, wishes: Preferences, figures: Mapping[str, Any],
+           before: Callable[[int], list[Mapping[str, Any] | None]]) -> list[dict[str, Any]]:
+    """What is raised today: what holds, and was not raised within the cooldown before.
+
+    Nothing is remembered between calls: ``before(n)`` gives the figures of each of the n days before, and the
+    days are gone through as if the alerts had been raised then.
+    """
+    today = holding(tool, wishes, figures)
+    if today and wishes.cooldown_days:
+        last: dict[str, int] = {}
+        for day, earlier in enumerate(before(2 * wishes.cooldown_days)):
+            if earlier is not None:
+                for name in holding(tool, wishes, earlier):
+                    if day - last.get(name, -LONGEST_COOLDOWN_DAYS - 1) > wishes.cooldown_days:
+                        last[name] = day
+        now = 2 * wishes.cooldown_days
+        today = {name: alert for name, alert in today.items()
+                 if now - last.get(name, -LONGEST_COOLDOWN_DAYS - 1) > wishes.cooldown_days}
+    return sorted(today.values(), key=lambda alert: (-SEVERITIES.index(alert["severity"]), alert["rule"]))

@@ -1,0 +1,93 @@
+"""calculate_health_score: how healthy is a customer, how sure is that, why did it move, what to do?"""
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import pandas as pd
+from pydantic import Field
+
+from healthseg.data.portfolio import Portfolio
+from healthseg.errors import ClientNotFound
+from healthseg.tools import health_answer, health_book
+from healthseg.tools.health_result import HealthBook, HealthScore
+from healthseg.tools.parameters import Parameters, validated
+
+Model = Literal["weighted_composite", "ml_predictive", "custom"]
+Lookback = Field(default=30, ge=7, le=365, description="Days for trend analysis")
+Threshold = Field(default=60.0, ge=0, le=100, description="Threshold for risk alerts")
+
+
+class CustomerParameters(Parameters):
+    """Parameters of calculate_health_score."""
+
+    client_id: str = Field(description="Customer identifier")
+    scoring_model: Model = Field(default="weighted_composite", description="Scoring model")
+    component_weights: dict[str, Any] | None = Field(default=None, description="Weights of the components (custom only)")
+    lookback_period_days: int = Lookback
+    include_predictions: bool = Field(default=True, description="Include future health and churn predictions")
+    risk_threshold: float = Threshold
+    alert_preferences: dict[str, Any] | None = Field(
+        default=None, description="Alerts: {thresholds: {rule: number}, minimum_severity, cooldown_days}")
+    as_of: str | dt.date | None = Field(default=None, description="Date, read to its end; default the book's last day")
+
+
+class BookParameters(Parameters):
+    """Parameters of calculate_health_score_book."""
+
+    scoring_model: Model = Field(default="weighted_composite", description="Scoring model")
+    component_weights: dict[str, Any] | None = Field(default=None, description="Weights of the components (custom only)")
+    lookback_period_days: int = Lookback
+    risk_threshold: float = Threshold
+    as_of: str | dt.date | None = Field(default=None, description="Date, read to its end; default the book's last day")
+
+
+def calculate_health_score(portfolio: Portfolio, client_id: str, scoring_model: str = "weighted_composite",
+                           component_weights: Mapping[str, float] | None = None, lookback_period_days: int = 30,
+                           include_predictions: bool = True, risk_threshold: float = 60.0,
+                           alert_preferences: Mapping[str, Any] | None = None, *,
+                           as_of: str | dt.date | None = None) -> HealthScore:
+    """How healthy is this customer, how sure is that, why did it move, and what is to be done?
+
+    The score (0–100) is Σ w·c / Σ w over the components that can be measured; each is a weighted mean of metrics that
+    the scorecard maps to points. ``coverage`` says which share of the configured weight was measured,
+    ``possible_range`` what the missing inputs allow. Everything is as of the end of ``as_of`` (default: the book's
+    last whole day). Raises InvalidClientId, ClientNotFound, InvalidParameters, CalculationError (``ml_predictive``),
+    DataRetrievalError. Formulas: docs/methods.md.
+
+    >>> from healthseg.testing import tiny_book
+    >>> book = tiny_book(events=[("a", f"2025-0{m}-{d:02d} 09:00", "u1") for m in (1, 2, 3) for d in range(1, 29)])
+    >>> health = calculate_health_score(book, "a", as_of="2025-03-28")
+    >>> health.current_health_score, health.coverage
+    (95, 0.39)
+    """
+    asked = validated(CustomerParameters, {
+        "client_id": client_id, "scoring_model": scoring_model, "component_weights": _plain(component_weights),
+        "lookback_period_days": lookback_period_days, "include_predictions": include_predictions,
+        "risk_threshold": risk_threshold, "alert_preferences": _plain(alert_preferences), "as_of": as_of})
+    customer = portfolio.client(client_id)
+    date = portfolio.as_of(asked.as_of)
+    if pd.Timestamp(customer["signup_date"]) > pd.Timestamp(date):
+        raise ClientNotFound(f"{client_id} signs up on {customer['signup_date']}, after {date}", parameter="client_id",
+                             value_provided=client_id, signup_date=str(customer["signup_date"]),
+                             validation_rule="signed up by as_of")
+    return health_answer.answer(portfolio, customer, date, asked)
+
+
+def calculate_health_score_book(portfolio: Portfolio, *, scoring_model: str = "weighted_composite",
+                                component_weights: Mapping[str, float] | None = None, lookback_period_days: int = 30,
+                                risk_threshold: float = 60.0, as_of: str | dt.date | None = None) -> HealthBook:
+    """Who in the book needs attention today, who moved, and where do score and money disagree?
+
+    Live customers only; those that left, have not begun or are prospects are counted apart. Raises InvalidParameters
+    and DataRetrievalError.
+    """
+    asked = validated(BookParameters, {
+        "scoring_model": scoring_model, "component_weights": _plain(component_weights),
+        "lookback_period_days": lookback_period_days, "risk_threshold": risk_threshold, "as_of": as_of})
+    return health_book.answer(portfolio, portfolio.as_of(asked.as_of), asked)
+
+
+def _plain(value: Any) -> Any:
+    return dict(value) if isinstance(value, Mapping) else value

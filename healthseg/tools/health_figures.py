@@ -1,0 +1,129 @@
+"""From the panel to figures: one customer's or the book's scores on the dates that a reply needs."""
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from healthseg.config import Settings
+from healthseg.measures import panel as panels
+from healthseg.periods import weekly
+from healthseg.scoring import Scores, score_panel, score_trend
+
+HISTORY_DAYS = 371           # 53 weekly scores: a year's look-back and its forecast
+ARR_DAYS = 90
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The panel's rows and their scores on the dates of one ``as_of``, sorted by customer and date."""
+
+    as_of: dt.date
+    lookback_days: int
+    rows: pd.DataFrame
+    scores: Scores
+    notes: dict[str, str]
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        return self.scores.frame
+
+    def on(self, date: dt.date) -> pd.DataFrame:
+        """Rows and scores of a date side by side, by customer."""
+        here = (self.frame["date"] == pd.Timestamp(date)).to_numpy()
+        extra = [name for name in self.frame if name not in self.rows]
+        return pd.concat([self.rows[here], self.frame.loc[here, extra]], axis=1).set_index("client_id", drop=False)
+
+
+def dates_of(as_of: dt.date, lookback_days: int) -> list[dt.date]:
+    """The dates a reply reads: weekly for a year, the look-back's start, and where ARR is compared."""
+    extra = {as_of - dt.timedelta(days=days) for days in (lookback_days, ARR_DAYS)}
+    return sorted({*weekly(as_of, HISTORY_DAYS), *extra})
+
+
+def judge(book: Any, as_of: dt.date, lookback_days: int, settings: Settings, weights: Mapping[str, float] | None,
+          clients: list[str] | None = None) -> Judged:
+    """Rows and scores of some customers (default: all) on the dates of ``as_of``."""
+    rows = panels.panel(book, dates_of(as_of, lookback_days), clients)
+    rows, notes = with_todays_value(rows)
+    return Judged(as_of, lookback_days, rows, score_panel(rows, settings, weights), notes)
+
+
+def with_todays_value(rows: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, str]]:
+    """History for a book that keeps no past of seats and plan: today's value, and for whom it was used.
+
+    Only for customers of whom no earlier value is known at all. Models never see this: they read the panel.
+    """
+    rows = rows.sort_values(["client_id", "date"], kind="stable", ignore_index=True)
+    if not len(rows):
+        return rows, {}
+    notes: dict[str, str] = {}
+    code = pd.factorize(rows["client_id"])[0]
+    last = np.r_[code[1:] != code[:-1], True]
+    for name in ("seats", "plan"):
+        known = rows[name].notna().to_numpy()
+        earlier = np.bincount(code[known & ~last], minlength=code[-1] + 1) > 0
+        today = known[last] & ~earlier
+        fill = today[code] & ~last
+        if fill.any():
+            values = rows[name].to_numpy()[last][code]
+            rows[name] = np.where(fill, values, rows[name].to_numpy())
+            notes |= dict.fromkeys(rows["client_id"].to_numpy()[fill], "today's value of seats and plan")
+    filled = rows["client_id"].isin(notes)
+    seats = rows["seats"].where(rows["seats"] > 0)
+    rows["seat_utilisation"] = np.where(filled, rows["monthly_active_users"] / seats, rows["seat_utilisation"])
+    return rows, notes
+
+
+def trends(judged: Judged, settings: Settings) -> pd.DataFrame:
+    """The verdict on each customer's trend, by client_id."""
+    return score_trend(judged.frame, judged.as_of, judged.lookback_days, settings).set_index("client_id", drop=False)
+
+
+def number(value: Any) -> float | None:
+    """A plain float, None for what is missing.
+
+    >>> number(float("nan")) is None
+    True
+    """
+    return None if value is None or pd.isna(value) else float(value)
+
+
+def figures(now: Mapping[str, Any], then: Mapping[str, Any] | None, earlier: Mapping[str, Any] | None,
+            trend: Mapping[str, Any] | None, lookback_days: int, risk_threshold: float) -> dict[str, Any]:
+    """The named figures that the playbook's rules read, of one customer on one date."""
+    names = {name: number(value) for name, value in now.items() if _is_figure(name, value)}
+    change = _difference(now, then, "shown")
+    arr_change = _difference(now, earlier, "arr")
+    slope = number(trend["slope_per_week"]) if trend is not None else None
+    baseline = names.get("usage_vs_own_baseline")
+    return {**names, "score": names.get("shown"), "score_change": change, "score_drop": _opposite(change),
+            "lookback_days": lookback_days, "risk_threshold": risk_threshold,
+            "health_trend": trend["trend"] if trend is not None else None, "slope_per_week_down": _opposite(slope),
+            "usage_drop_percent": None if baseline is None else 100 * (1 - baseline),
+            "arr_change_90d": arr_change, "arr_drop_90d": _opposite(arr_change),
+            "renewal_days": names.get("days_to_renewal"), "champion_percent": _percent(names.get("champion_share")),
+            "top_user_percent": _percent(names.get("top_user_share_28d")),
+            "seat_percent": _percent(names.get("seat_utilisation"))}
+
+
+def _is_figure(name: str, value: Any) -> bool:
+    return name not in ("client_id", "date") and (value is None or isinstance(value, int | float | np.number | np.bool_))
+
+
+def _difference(now: Mapping[str, Any], then: Mapping[str, Any] | None, name: str) -> float | None:
+    if then is None or pd.isna(now[name]) or pd.isna(then[name]):
+        return None
+    return float(now[name]) - float(then[name])
+
+
+def _opposite(value: float | None) -> float | None:
+    return None if value is None else -value
+
+
+def _percent(share: float | None) -> float | None:
+    return None if share is None else 100 * share
