@@ -20,6 +20,7 @@ from healthseg.errors import CalculationError, InvalidParameters, hint
 WEIGHT_KEYS = tuple(f"{name}_weight" for name in COMPONENTS)
 TICKET_COUNTS = ("open_high_tickets", "open_tickets", "tickets_90d", "tickets_per_10_mau_90d")
 TICKET_MEASURES = (*TICKET_COUNTS, "median_resolution_hours_90d")
+DECIMALS = 9  # of points and scores: figures that are equal but for the order of their additions are equal
 PRESENT, UNMEASURED, RAMP, SILENCE = range(4)
 MISSING_REASONS = (None, "unmeasured", "ramp", "silence")
 
@@ -134,7 +135,7 @@ def points_at(value: np.ndarray, metric: Metric, scale: np.ndarray | float = 1.0
     stretched = value
     if metric.per_tenure:
         stretched = value / np.where(np.asarray(scale) > 0, scale, 1.0)
-    return np.clip(np.interp(stretched, knots, heights), 0.0, 100.0)
+    return np.round(np.clip(np.interp(stretched, knots, heights), 0.0, 100.0), DECIMALS)
 
 
 def custom_weights(given: Mapping[str, Any]) -> dict[str, float]:

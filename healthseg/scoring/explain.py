@@ -1,7 +1,7 @@
 """Why did the score change? Parts that add up to the change exactly.
 
 Both sides of the change are recomputed in exact arithmetic (``fractions.Fraction``
-of the very points that the score is made of) along a fixed path; each step is
+of the very points and weights that the score is made of) along a fixed path; each step is
 attributed in closed form, and the steps telescope:
 
 1. **configuration**: today's rules on then's data, against then's rules;
@@ -158,7 +158,7 @@ def side(row: Mapping[str, Any] | pd.Series, config: Settings, weights: Mapping[
     veto = raw is not None and not np.isnan(figures["cap"][0])
     withheld = not row["live"] or bool(figures["withheld"][0])
     return Side(plain=_card(rules, judge(columns, rules, config, ramp=False)), ramped=ramped,
-                final=min(raw, Fraction(config.overdue_cap_score)) if veto else raw,
+                final=min(raw, _exact(config.overdue_cap_score)) if veto else raw,
                 values={rule.key: float(value) for rule, value in zip(rules, judged.values[0], strict=True)},
                 rules={rule.key: rule for rule in rules}, shown=None if withheld else int(figures["shown"][0]))
 
@@ -171,9 +171,14 @@ def _bridge(then: Mapping[str, Any] | pd.Series, now: Mapping[str, Any] | pd.Ser
 
 
 def _card(rules: tuple[Rule, ...], judged: Judged) -> Card:
-    return {rule.key: Known(Fraction(rule.component_weight), Fraction(rule.share), Fraction(float(points)))
+    return {rule.key: Known(_exact(rule.component_weight), _exact(rule.share), _exact(points))
             for rule, points in zip(rules, judged.points[0], strict=True)
             if not np.isnan(points) and rule.component_weight > 0}
+
+
+def _exact(figure: float) -> Fraction:
+    """The decimal that a figure is written as: .35 is 35/100, not the nearest binary fraction."""
+    return Fraction(str(round(float(figure), 12)))
 
 
 def _unknown(one: Side) -> tuple[str, ...]:

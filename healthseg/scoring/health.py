@@ -7,7 +7,7 @@ by element-wise operations on that row alone, so a subset of rows has the same b
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +16,7 @@ import pandas as pd
 from healthseg.config import BANDS, COMPONENTS, Scorecard, Settings
 from healthseg.errors import CalculationError, InvalidParameters, hint
 from healthseg.scoring.components import (
+    DECIMALS,
     MISSING_REASONS,
     Judged,
     Rule,
@@ -29,7 +30,6 @@ from healthseg.scoring.components import (
 NEEDED = ("tenure_days", "open_tickets", "tickets_90d", "monthly_active_users", "worst_days_overdue")
 SCORE_COLUMNS = (*(f"{name}_score" for name in COMPONENTS), "score", "shown", "uncapped", "cap", "capped", "coverage",
                  "lowest", "highest", "withheld", "ramping", "band")
-DECIMALS = 9  # figures that are equal but for the order of their additions are equal
 
 
 @dataclass(frozen=True)
@@ -130,9 +130,9 @@ def _by_scorecard(panel: pd.DataFrame, config: Settings) -> Iterator[tuple[np.nd
     if not config.scorecard_variants:
         yield np.arange(len(panel)), config.scorecard
         return
-    words = panel.reindex(columns=["plan", "tier", "stage"])
-    codes = words.groupby(list(words), dropna=False, sort=False).ngroup().to_numpy()
-    firsts = words[~pd.Series(codes).duplicated()]
+    traits = panel.reindex(columns=["plan", "tier", "stage"])
+    codes = traits.groupby(list(traits), dropna=False, sort=False).ngroup().to_numpy()
+    firsts = traits[~pd.Series(codes).duplicated()]
     cards = [config.scorecard_for(*(word if isinstance(word, str) else None for word in row))
              for row in firsts.itertuples(index=False)]
     distinct = [card for at, card in enumerate(cards) if card not in cards[:at]]
@@ -232,7 +232,12 @@ def _framed(ordered: pd.DataFrame, figures: dict[str, np.ndarray], config: Setti
                                                                 for name, column in figures.items()})
     for name in ("capped", "withheld", "ramping"):
         frame[name] = live & (figures[name] == 1)
-    return frame.assign(band=bands_of(frame["shown"].to_numpy(), config))
+    return frame.assign(band=words(bands_of(frame["shown"].to_numpy(), config)))
+
+
+def words(values: Sequence[str | None] | np.ndarray) -> pd.Series:
+    """Words as objects, so that what is missing stays None."""
+    return pd.Series(values, dtype=object)
 
 
 def _long(frame: pd.DataFrame, group: Group, picked: np.ndarray) -> pd.DataFrame:
@@ -247,7 +252,7 @@ def _long(frame: pd.DataFrame, group: Group, picked: np.ndarray) -> pd.DataFrame
             component=rule.component, component_weight=rule.component_weight, share=rule.share, measure=metric.measure,
             label=metric.label, unit=metric.unit, value=value, points=points[:, at], weight=rule.weight,
             effective_weight=effective[:, at], missing=np.isnan(value),
-            missing_reason=np.array(MISSING_REASONS, dtype=object)[group.judged.reasons[here, at]],
+            missing_reason=words([MISSING_REASONS[code] for code in group.judged.reasons[here, at]]),
             anchors=_anchors(metric, scale), target=_target(metric, value, scale), order=at))
     return pd.concat(parts, ignore_index=True)
 

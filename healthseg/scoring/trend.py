@@ -9,6 +9,7 @@ import pandas as pd
 from healthseg.config import Settings
 from healthseg.measures.statistics.robust import theil_sen
 from healthseg.periods import weekly
+from healthseg.scoring.health import words
 
 MIN_TREND_DAYS = 84  # twelve weeks: under it weekly scores cannot tell a drift from their noise
 MIN_POINTS = 6
@@ -36,4 +37,4 @@ def score_trend(scores: pd.DataFrame, as_of: dt.date, lookback_days: int, config
     slopes = theil_sen(weeks, wide, config.interval_level, MIN_POINTS)
     return pd.DataFrame({
         "client_id": customers, "slope_per_week": slopes.slope, "lower": slopes.lower, "upper": slopes.upper,
-        "weeks": slopes.points, "trend": [VERDICTS.get(sign) for sign in slopes.direction.tolist()]})
+        "weeks": slopes.points, "trend": words([VERDICTS.get(sign) for sign in slopes.direction.tolist()])})

@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+import datetime as dt
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import special, stats
+
+from healthseg.config import Settings
+from healthseg.scoring import base_rates
+from healthseg.scoring.churn import STEP_DAYS, CustomersOwn, exposure
+
+AS_OF, START = dt.date(2025, 6, 30), dt.date(2024, 1, 1)
+FIGURES = ["probability", "base_rate_lower", "base_rate_upper", "plausible_lower", "plausible_upper", "confidence"]
+
+
+def customers(*rows):
+    columns = ["client_id", "signup_date", "churned_on", "notice_on", "tier"]
+    return pd.DataFrame(rows, columns=columns).astype({"churned_on": "datetime64[us]", "notice_on": "datetime64[us]"})
+
+
+def simulated(seed, monthly, size=100, spread=0.0):
+    """Customers of tiers with given monthly rates; with ``spread`` their own log odds scatter about the tier's."""
+    rng = np.random.default_rng(seed)
+    frames = []
+    for tier, rate in monthly.items():
+        own = rate * np.exp(spread * rng.standard_normal(size) - spread**2 / 2)
+        signup = pd.Timestamp(START) + pd.to_timedelta(rng.integers(0, 300, size), "D")
+        left = signup + pd.to_timedelta(np.ceil(rng.exponential(STEP_DAYS / own)).clip(max=20_000).astype(int), "D")
+        frames.append(pd.DataFrame({"client_id": [f"{tier}{at}" for at in range(size)], "signup_date": signup,
+                                    "churned_on": left, "tier": tier}))
+    return pd.concat(frames, ignore_index=True)
+
+
+def at_90(found, tier):
+    return found.frame[(found.frame["tier"] == tier) & (found.frame["horizon_days"] == 90)].iloc[0]
+
+
+def test_exposure_counts_days_at_risk_from_entry_to_the_first_of_notice_leaving_and_as_of():
+    rows = exposure(customers(
+        ("late", "2025-06-01", None, None, "SMB"),                     # 1 to 30 June: 30 days
+        ("early", "2023-05-01", "2024-01-30", None, "SMB"),            # tracked from 1 January, leaves on the 30th
+        ("notice", "2024-01-01", "2024-05-01", "2024-02-29", "SMB"),   # notice after 60 days
+        ("before", "2023-01-01", "2023-12-31", None, "SMB"),           # left before tracking began
+        ("future", "2025-06-16", "2025-08-01", "2025-07-01", "SMB"),   # 15 days; what happens later is not known yet
+        ("unborn", "2025-07-15", None, None, "SMB")), AS_OF, START).set_index("client_id")
+    order = ["late", "early", "notice", "before", "future", "unborn"]
+    assert rows.loc[order, "steps"].tolist() == [1.0, 1.0, 2.0, 0.0, 0.5, 0.0]
+    assert rows.loc[order, "events"].tolist() == [0, 1, 1, 0, 0, 0]
+    assert rows.index[rows["left"]].tolist() == ["before", "early", "notice"]
+
+
+def test_nothing_after_as_of_is_read():
+    book = simulated(1, {"SMB": 0.05, "Enterprise": 0.02})
+    blind = book.assign(churned_on=book["churned_on"].where(book["churned_on"] <= pd.Timestamp(AS_OF)))
+    blind = blind[blind["signup_date"] <= pd.Timestamp(AS_OF)]
+    pd.testing.assert_frame_equal(base_rates(book, AS_OF, START, Settings()).frame,
+                                  base_rates(blind, AS_OF, START, Settings()).frame, check_exact=True)
+
+
+def test_the_books_own_rate_is_the_gamma_posterior():
+    found = at_90(base_rates(simulated(2, {"SMB": 0.05, "Enterprise": 0.03}), AS_OF, START, Settings()), "the book")
+    posterior = stats.gamma(found["events"] + 0.5, scale=1 / found["steps"])
+    edges = 1 - np.exp(-3 * posterior.ppf([0.05, 0.95]))
+    assert [found["base_rate_lower"], found["base_rate_upper"]] == pytest.approx(edges.tolist(), rel=2e-3)
+    mean = posterior.expect(lambda rate: 1 - np.exp(-3 * rate))
+    assert found["probability"] == pytest.approx(mean, rel=1e-6)
+
+
+def test_a_small_tier_is_pulled_to_the_book_and_a_large_one_keeps_its_rate():
+    book = pd.concat([simulated(3, {"SMB": 0.05}, 400), simulated(4, {"Enterprise": 0.05}, 4)])
+    found = base_rates(book, AS_OF, START, Settings())
+    large, small, whole = (at_90(found, tier) for tier in ("SMB", "Enterprise", "the book"))
+    crude = {row["tier"]: 1 - np.exp(-3 * row["events"] / row["steps"]) for row in (large, small)}
+    assert large["probability"] == pytest.approx(crude["SMB"], rel=0.03)
+    assert abs(small["probability"] - whole["probability"]) < abs(crude["Enterprise"] - whole["probability"])
+    assert small["base_rate_upper"] - small["base_rate_lower"] > large["base_rate_upper"] - large["base_rate_lower"]
+
+
+def test_tiers_that_truly_differ_are_told_apart():
+    found = base_rates(simulated(5, {"SMB": 0.10, "Enterprise": 0.01}, 200), AS_OF, START, Settings())
+    assert at_90(found, "Enterprise")["base_rate_upper"] < at_90(found, "SMB")["base_rate_lower"]
+
+
+def test_the_interval_covers_the_tiers_rate_as_often_as_it_says():
+    truth = {"Micro": 0.06, "SMB": 0.04, "Enterprise": 0.02}
+    inside = [row["base_rate_lower"] <= 1 - np.exp(-3 * truth[row["tier"]]) <= row["base_rate_upper"]
+              for seed in range(40)
+              for _, row in base_rates(simulated(seed, truth, 40), AS_OF, START, Settings(), [90]).frame.iterrows()
+              if row["tier"] in truth]
+    assert len(inside) == 120
+    assert 0.84 <= np.mean(inside) <= 0.97  # 90 % of 120, within two and a half binomial errors
+
+
+def test_the_plausible_range_covers_single_customers_where_the_rates_interval_does_not():
+    rng = np.random.default_rng(0)
+    found = at_90(base_rates(simulated(6, {"SMB": 0.04}, 400), AS_OF, START, Settings()), "SMB")
+    log_odds = CustomersOwn(np.array([found["probability"]]), 1.0).centre[0] + rng.standard_normal(20_000)
+    own = special.expit(log_odds)
+    assert own.mean() == pytest.approx(found["probability"], abs=0.003)
+    plausible = (own >= found["plausible_lower"]) & (own <= found["plausible_upper"])
+    rate_only = (own >= found["base_rate_lower"]) & (own <= found["base_rate_upper"])
+    assert 0.88 < plausible.mean() < 0.93
+    assert rate_only.mean() < 0.35
+    assert found["confidence"] == pytest.approx((abs(own - found["probability"]) <= 0.05).mean(), abs=0.02)
+
+
+def test_a_customer_of_unknown_tier_has_the_books_rate():
+    book = simulated(7, {"SMB": 0.05, "Enterprise": 0.03})
+    found = base_rates(book, AS_OF, START, Settings())
+    live = book.loc[book["churned_on"] > pd.Timestamp(AS_OF), "client_id"].iloc[0]
+    for tier in (None, np.nan, "never seen"):
+        assert found.of(live, tier)["tier"].unique().tolist() == ["the book"]
+    assert found.of(live, "SMB")["tier"].unique().tolist() == ["SMB"]
+    assert found.of(live, "SMB")["horizon_days"].tolist() == [30, 90, 180, 365]
+
+
+def test_a_customer_that_left_or_gave_notice_has_no_probability():
+    book = customers(("a", "2024-01-01", None, None, "SMB"), ("b", "2024-01-01", None, "2025-06-01", "SMB"))
+    found = base_rates(book, AS_OF, START, Settings())
+    assert found.of("b", "SMB") is None
+    assert found.of("a", "SMB") is not None
+    assert at_90(found, "SMB")[["customers", "at_risk_now", "events"]].tolist() == [2, 1, 1]
+
+
+def test_a_book_without_churn_dates_says_so():
+    book = simulated(8, {"SMB": 0.05}).drop(columns="churned_on")
+    found = base_rates(book, AS_OF, START, Settings())
+    assert found.frame is None
+    assert "neither churned_on nor notice_on" in found.reason
+    assert found.of("SMB1", "SMB") is None
+
+
+def test_a_book_nobody_was_watched_in_says_so():
+    found = base_rates(customers(("a", "2026-01-01", None, None, "SMB")), AS_OF, START, Settings())
+    assert found.frame is None
+    assert "no customer was at risk" in found.reason
+
+
+def test_a_book_in_which_nobody_left_still_has_an_upper_bound():
+    found = at_90(base_rates(customers(*((f"c{at}", "2024-01-01", None, None, "SMB") for at in range(30))),
+                             AS_OF, START, Settings()), "the book")
+    assert found["events"] == 0
+    assert 0 < found["probability"] < 0.01
+    assert found["base_rate_lower"] < 0.001 < found["base_rate_upper"] < 0.02
+
+
+def test_longer_horizons_are_likelier_and_ranges_hold_the_mean():
+    frame = base_rates(simulated(9, {"SMB": 0.05, "Enterprise": 0.03}), AS_OF, START, Settings()).frame
+    for _, tier in frame.groupby("tier"):
+        assert tier["probability"].is_monotonic_increasing
+    assert ((frame["base_rate_lower"] < frame["probability"]) & (frame["probability"] < frame["base_rate_upper"])).all()
+    assert ((frame["plausible_lower"] < frame["base_rate_lower"])
+            & (frame["base_rate_upper"] < frame["plausible_upper"])).all()
+    assert frame[FIGURES].stack().between(0, 1).all()
+
+
+def test_row_order_and_repetition_change_nothing():
+    book = simulated(10, {"SMB": 0.05, "Enterprise": 0.03})
+    once = base_rates(book, AS_OF, START, Settings()).frame
+    again = base_rates(book.sample(frac=1, random_state=1), AS_OF, START, Settings()).frame
+    pd.testing.assert_frame_equal(once, again, check_exact=True)
