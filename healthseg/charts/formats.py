@@ -2,9 +2,9 @@
 
 Everything here takes what a frame holds, missing values included, and gives text.
 """
+
 from __future__ import annotations
 
-import datetime as dt
 import re
 import unicodedata
 from typing import Any
@@ -13,7 +13,9 @@ import pandas as pd
 
 MINUS, DASH = "\u2212", "–"
 # Control characters have no glyph, and directional overrides show other text than is there.
-_UNSHOWABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff\ufffe\uffff]")
+_UNSHOWABLE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff\ufffe\uffff]"
+)
 
 
 def is_missing(value: Any) -> bool:
@@ -67,7 +69,7 @@ def percent(share: Any, decimals: int = 0) -> str:
     """
     if is_missing(share):
         return DASH
-    least = 10.0 ** -decimals
+    least = 10.0**-decimals
     if 0 < float(share) * 100 < least / 2:
         return f"< {number(least, decimals)} %"
     return f"{number(100 * float(share), decimals)} %"
@@ -87,8 +89,8 @@ def money(amount: Any, currency: Any = None) -> str:
 def brief_money(amount: Any, currency: Any = None) -> str:
     """An amount short enough for a label.
 
-    >>> brief_money(1234567, "EUR"), brief_money(-48200), brief_money(310)
-    ('EUR 1.23M', '−48.2k', '310')
+    >>> brief_money(1234567, "EUR"), brief_money(-48200), brief_money(50_000), brief_money(310)
+    ('EUR 1.23M', '−48.2k', '50k', '310')
     """
     if is_missing(amount):
         return DASH
@@ -97,7 +99,9 @@ def brief_money(amount: Any, currency: Any = None) -> str:
         if size >= least:
             scaled = float(amount) / {"bn": 1e9, "M": 1e6, "k": 1e3}[unit]
             decimals = max(0, 2 - len(str(int(abs(scaled)))) + 1)
-            return f"{'' if is_missing(currency) else plain(currency, 8) + ' '}{number(scaled, decimals)}{unit}"
+            figure = number(scaled, decimals)
+            figure = figure.rstrip("0").rstrip(".") if "." in figure else figure
+            return f"{'' if is_missing(currency) else plain(currency, 8) + ' '}{figure}{unit}"
     return money(amount, currency)
 
 

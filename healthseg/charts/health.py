@@ -1,4 +1,5 @@
-"""The pictures of one customer's health: where the score was and goes, why it moved, what is behind it, how likely an end is."""
+"""The pictures of one customer's health: its way and outlook, why it moved, and what is behind it."""
+
 from __future__ import annotations
 
 import pandas as pd
@@ -8,30 +9,59 @@ from healthseg.charts.rows import Axis, Bar, Row, rows
 
 EDGES = (40.0, 60.0, 80.0)
 _POINTS = Axis(0, 100, ticks=(0, 25, 50, 75, 100), labels=("0", "25", "50", "75", "100 points"))
-_KINDS = {"configuration": "the rules changed", "newly_missing": "no longer known", "newly_known": "newly known",
-          "cap": "a cap", "ramp": "new customer's ramp", "rounding": "rounding"}
+_KINDS = {
+    "configuration": "the rules changed",
+    "newly_missing": "no longer known",
+    "newly_known": "newly known",
+    "cap": "a cap",
+    "ramp": "new customer's ramp",
+    "rounding": "rounding",
+}
 
 
-def history(scores: pd.DataFrame, forecast: pd.DataFrame, marks: pd.DataFrame, width: int = theme.WIDE,
-            edges: tuple[float, float, float] = EDGES) -> theme.Picture:
-    """Where is the score heading? Past scores with the range that missing inputs allow, then the forecast, dashed, with its fan.
+def history(
+    scores: pd.DataFrame,
+    forecast: pd.DataFrame,
+    marks: pd.DataFrame,
+    width: int = theme.WIDE,
+    edges: tuple[float, float, float] = EDGES,
+) -> theme.Picture:
+    """Where is the score heading? Past scores with the range that missing inputs allow, then the forecast with its fan.
 
-    ``scores``: date, score, shown, lower, upper; ``forecast``: date, forecast, lower, upper; ``marks``: date, kind, label.
+    ``scores``: date, score, shown, lower, upper; ``forecast``: date, forecast, lower, upper;
+    ``marks``: date, kind (calendar, configuration, stage), label.
     """
     title = "The score over time, and ahead"
     past = scores.assign(day=scores["date"].map(formats.iso)) if len(scores) else scores
     known = past[past["score"].notna()] if len(past) else past
     if not len(known):
-        return theme.nothing(title, "There is no score yet to draw: too few of its inputs are known on every date.", width)
+        return theme.nothing(
+            title, "There is no score yet to draw: too few of its inputs are known on every date.", width
+        )
     ahead = forecast.assign(day=forecast["date"].map(formats.iso)) if len(forecast) else forecast
     frame = timeline.Frame(past, ahead, width, edges)
     named, top = timeline.placed(marks, frame)
-    layers = [*timeline.bands(frame), *timeline.ranges(past), *timeline.fan(known, ahead),
-              *timeline.flags(named), *timeline.line(known, frame), *timeline.ahead_label(ahead, frame)]
+    layers = [
+        *timeline.bands(frame),
+        *timeline.ranges(past),
+        *timeline.fan(known, ahead),
+        *timeline.flags(named),
+        *timeline.line(known, frame),
+        *timeline.ahead_label(ahead, frame),
+    ]
     subtitle = f"Points of 100; n = {len(known)} dates. The grey band is what the missing inputs allow"
     subtitle += "; dashed is the forecast, the tone around it its interval" if len(ahead) else ""
-    return theme.picture([frame.scaled(layer) for layer in layers], title, subtitle, width, 230,
-                         left=30, right=frame.right, top=top, bottom=26)
+    return theme.picture(
+        [frame.scaled(layer) for layer in layers],
+        title,
+        subtitle,
+        width,
+        230,
+        left=30,
+        right=frame.right,
+        top=top,
+        bottom=26,
+    )
 
 
 def change(parts: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
@@ -50,7 +80,12 @@ def change(parts: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
     low, high = min(low, reach.min()), max(high, reach.max())
     room = max(1.0, (high - low) * 0.06)
     items = [_part(row) for row in parts.to_dict("records")]
-    axis = Axis(low - room, high + room, ticks=_round_ticks(low, high), labels=tuple(f"{tick:g}" for tick in _round_ticks(low, high)))
+    axis = Axis(
+        low - room,
+        high + room,
+        ticks=_round_ticks(low, high),
+        labels=tuple(f"{tick:g}" for tick in _round_ticks(low, high)),
+    )
     return rows(items, axis, title, f"Points of the score; n = {len(moved)} parts, which add up to the change", width)
 
 
@@ -66,8 +101,13 @@ def _part(row: dict) -> Row:
 def _part_label(row: dict) -> str:
     label = formats.plain(row["label"])
     if not formats.is_missing(row.get("value_then")) and not formats.is_missing(row.get("value_now")):
-        return f"{label}: {formats.quantity(row['value_then'], row['unit'])} → {formats.quantity(row['value_now'], row['unit'])}"
-    return f"{label} ({_KINDS[row['kind']]})" if row["kind"] in _KINDS and _KINDS[row["kind"]] not in label.lower() else label
+        then, now = (formats.quantity(row[key], row["unit"]) for key in ("value_then", "value_now"))
+        return f"{label}: {then} → {now}"
+    return (
+        f"{label} ({_KINDS[row['kind']]})"
+        if row["kind"] in _KINDS and _KINDS[row["kind"]] not in label.lower()
+        else label
+    )
 
 
 def _round_ticks(low: float, high: float) -> tuple[float, ...]:
@@ -76,7 +116,9 @@ def _round_ticks(low: float, high: float) -> tuple[float, ...]:
     return tuple(first + step * place for place in range(int((high - first) // step) + 1))
 
 
-def components(metrics: pd.DataFrame, width: int = theme.WIDE, edges: tuple[float, float, float] = EDGES) -> theme.Picture:
+def components(
+    metrics: pd.DataFrame, width: int = theme.WIDE, edges: tuple[float, float, float] = EDGES
+) -> theme.Picture:
     """What is behind each component? Each metric's points, with its value; what is not measured says why.
 
     ``metrics``: component, measure, label, unit, value, points, weight, effective_weight, target, missing_reason.
@@ -98,8 +140,11 @@ def _metric(row: dict, edges: tuple[float, float, float]) -> Row:
         return Row(formats.plain(row["label"]), "not measured", soft=True, bars=(Bar(0, 100, theme.GRID, 0.5, 3),))
     points = float(row["points"])
     figure = f"{formats.quantity(row['value'], row['unit'])} · {formats.number(points)} points"
-    return Row(formats.plain(row["label"]), figure,
-               bars=(Bar(0, 100, theme.GRID, 0.6), Bar(0, max(points, 0.4), band_colour(points, edges))))
+    return Row(
+        formats.plain(row["label"]),
+        figure,
+        bars=(Bar(0, 100, theme.GRID, 0.6), Bar(0, max(points, 0.4), band_colour(points, edges))),
+    )
 
 
 def band_colour(score: float, edges: tuple[float, float, float] = EDGES) -> str:
@@ -115,13 +160,21 @@ def outlook(churn: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
     title = "How likely leaving is"
     known = churn[churn["lower"].notna() & churn["upper"].notna()] if len(churn) else churn
     if not len(known):
-        return theme.nothing(title, "The book has too few customers that left, or stayed long enough, for an estimate.", width)
+        return theme.nothing(
+            title, "The book has too few customers that left, or stayed long enough, for an estimate.", width
+        )
     items = [_horizon(int(days), group) for days, group in known.groupby("horizon_days")]
     top = max(0.1, min(1.0, float(known["upper"].max()) * 1.08))
     ticks = tuple(tick for tick in _share_ticks(top))
     axis = Axis(0, top, baseline=0, ticks=ticks, labels=tuple(formats.percent(tick) for tick in ticks))
-    return rows(items, axis, title, "Probability of leaving within each horizon; dark: the rate with its interval, "
-                                    "light: what is plausible for a single customer", width)
+    return rows(
+        items,
+        axis,
+        title,
+        "Probability of leaving within each horizon; dark: the rate with its interval, "
+        "light: what is plausible for a single customer",
+        width,
+    )
 
 
 def _share_ticks(top: float) -> tuple[float, ...]:
@@ -140,11 +193,9 @@ def _horizon(days: int, group: pd.DataFrame) -> Row:
     if rate is not None:
         bars.append(Bar(float(rate["lower"]), float(rate["upper"]), theme.SOFT, 1.0, 7))
         dot = None if formats.is_missing(rate["probability"]) else float(rate["probability"])
-        words.insert(0, f"{formats.percent(rate['probability'])} ({_span(rate)})")
+        words.insert(0, f"{formats.percent(rate['probability'], 1)} ({_span(rate)})")
     return Row(f"Within {days} days", "; ".join(words), bars=tuple(bars), dot=dot)
 
 
 def _span(row: dict) -> str:
-    return f"{formats.number(100 * row['lower'])}–{formats.percent(row['upper'])}"
-
-
+    return f"{formats.number(100 * row['lower'], 1)}–{formats.percent(row['upper'], 1)}"

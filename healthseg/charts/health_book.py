@@ -1,4 +1,5 @@
 """The pictures of the book's health: who needs attention, who moved, how it is spread, what is missing."""
+
 from __future__ import annotations
 
 import altair as alt
@@ -18,17 +19,29 @@ def attention(customers: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture
     if not len(known):
         return theme.nothing(title, "No customer has an ARR and a risk that could be put together.", width)
     items = [_stake(row) for row in known.to_dict("records")]
-    basis = formats.words(known["at_stake_basis"].dropna().iloc[0]) if known["at_stake_basis"].notna().any() else "score and ARR"
+    basis = (
+        formats.words(known["at_stake_basis"].dropna().iloc[0])
+        if known["at_stake_basis"].notna().any()
+        else "score and ARR"
+    )
     axis = _money_axis(0.0, float(known["at_stake"].max()), _only(known["currency"]))
-    return rows(items, axis, title, f"Money a year, by {basis}; n = {len(known)} of {len(customers)} customers; "
-                                    "the colour is the score's band", width)
+    return rows(
+        items,
+        axis,
+        title,
+        f"Money a year, by {basis}; n = {len(known)} of {len(customers)} customers; the colour is the score's band",
+        width,
+    )
 
 
 def _stake(row: dict) -> Row:
     score = "no score" if formats.is_missing(row["score"]) else f"score {formats.number(row['score'])}"
     colour = theme.BAND_COLOURS.get(str(row["band"]), theme.FAINT)
-    return Row(formats.plain(row["name"]), f"{formats.brief_money(row['at_stake'], row['currency'])} · {score}",
-               bars=(Bar(0, float(row["at_stake"]), colour),))
+    return Row(
+        formats.plain(row["name"]),
+        f"{formats.brief_money(row['at_stake'], row['currency'])} · {score}",
+        bars=(Bar(0, float(row["at_stake"]), colour),),
+    )
 
 
 def _only(values: pd.Series) -> str | None:
@@ -61,8 +74,12 @@ def movers(moved: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
     step = next(size for size in (2, 5, 10, 25, 50) if reach / size <= 4)
     count = int(reach // step)
     ticks = tuple(float(step * place) for place in range(-count, count + 1))
-    axis = Axis(-reach * 1.02, reach * 1.02, baseline=0, ticks=ticks, labels=tuple(formats.signed(tick) for tick in ticks))
-    return rows(items, axis, title, f"Change of the score in points over the look-back; n = {len(known)} customers", width)
+    axis = Axis(
+        -reach * 1.02, reach * 1.02, baseline=0, ticks=ticks, labels=tuple(formats.signed(tick) for tick in ticks)
+    )
+    return rows(
+        items, axis, title, f"Change of the score in points over the look-back; n = {len(known)} customers", width
+    )
 
 
 def _move(row: dict) -> Row:
@@ -72,7 +89,7 @@ def _move(row: dict) -> Row:
 
 
 def disagreements(found: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
-    """Where do score and money disagree? The change of ARR of healthy customers that shrank, and of unhealthy ones that grew."""
+    """Where do score and money disagree? The change of ARR of healthy customers that shrank, of unhealthy that grew."""
     title = "Score and money disagree"
     known = found[found["arr_change"].notna()] if len(found) else found
     if not len(known):
@@ -84,9 +101,17 @@ def disagreements(found: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture
             amount = float(row["arr_change"])
             bar = Bar(min(0.0, amount), max(0.0, amount), band_colour(float(row["score"])))
             sign = "+" if amount > 0 else ""
-            items.append(Row(formats.plain(row["name"]), f"{sign}{formats.brief_money(amount)} · score {formats.number(row['score'])}", bars=(bar,)))
+            items.append(
+                Row(
+                    formats.plain(row["name"]),
+                    f"{sign}{formats.brief_money(amount)} · score {formats.number(row['score'])}",
+                    bars=(bar,),
+                )
+            )
     axis = _money_axis(float(known["arr_change"].min()), float(known["arr_change"].max()), None)
-    return rows(items, axis, title, f"Change of ARR a year; n = {len(known)} customers; the colour is the score's band", width)
+    return rows(
+        items, axis, title, f"Change of ARR a year; n = {len(known)} customers; the colour is the score's band", width
+    )
 
 
 def distribution(bins: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
@@ -94,9 +119,18 @@ def distribution(bins: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
     title = "Customers by score"
     if not len(bins) or not bins["customers"].fillna(0).sum():
         return theme.nothing(title, "No customer has a score yet.", width)
-    values = [{"low": float(row["low"]), "high": float(row["high"]), "customers": int(row["customers"]), "zero": 0,
-               "text": formats.number(row["customers"]) if row["customers"] else "", "middle": (float(row["low"]) + float(row["high"])) / 2,
-               "colour": theme.BAND_COLOURS.get(str(row["band"]), theme.FAINT)} for row in bins.to_dict("records")]
+    values = [
+        {
+            "low": float(row["low"]),
+            "high": float(row["high"]),
+            "customers": int(row["customers"]),
+            "zero": 0,
+            "text": formats.number(row["customers"]) if row["customers"] else "",
+            "middle": (float(row["low"]) + float(row["high"])) / 2,
+            "colour": theme.BAND_COLOURS.get(str(row["band"]), theme.FAINT),
+        }
+        for row in bins.to_dict("records")
+    ]
     most = max(value["customers"] for value in values)
     x = alt.Scale(domain=[0, 100], nice=False)
     y = alt.Y("customers:Q", scale=alt.Scale(domain=[0, most * 1.1], nice=False), axis=None)
@@ -104,11 +138,21 @@ def distribution(bins: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
     data = alt.Chart(alt.Data(values=values))
     layers = [
         data.mark_rect(xOffset=1, x2Offset=-1, cornerRadiusTopLeft=2, cornerRadiusTopRight=2).encode(
-            x=alt.X("low:Q", scale=x, axis=axis), x2="high:Q", y=y, y2="zero:Q", color=alt.Color("colour:N", scale=None)),
+            x=alt.X("low:Q", scale=x, axis=axis), x2="high:Q", y=y, y2="zero:Q", color=alt.Color("colour:N", scale=None)
+        ),
         data.mark_text(dy=-9, fontWeight=600).encode(x=alt.X("middle:Q", scale=x, axis=axis), y=y, text="text:N"),
     ]
     total = sum(value["customers"] for value in values)
-    return theme.picture(layers, title, f"Customers with a score in each step of points; n = {total}", width, 170, left=10, right=10, bottom=26)
+    return theme.picture(
+        layers,
+        title,
+        f"Customers with a score in each step of points; n = {total}",
+        width,
+        170,
+        left=10,
+        right=10,
+        bottom=26,
+    )
 
 
 def bands_over_time(bands: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
@@ -123,8 +167,16 @@ def bands_over_time(bands: pd.DataFrame, width: int = theme.WIDE) -> theme.Pictu
     labels = _labels_apart(stacked[stacked["day"] == stacked["day"].max()], measure, 210)
     layers = _areas(stacked, labels, width)
     unit = "Money a year" if measure == "arr" else "Customers"
-    return theme.picture(layers, title, f"{unit}; n = {stacked['day'].nunique()} dates", width, 210,
-                         left=52, right=104 if width < 500 else 150, bottom=26)
+    return theme.picture(
+        layers,
+        title,
+        f"{unit}; n = {stacked['day'].nunique()} dates",
+        width,
+        210,
+        left=52,
+        right=104 if width < 500 else 150,
+        bottom=26,
+    )
 
 
 _ORDER = ("critical", "at_risk", "healthy", "champion", "unknown")
@@ -132,9 +184,14 @@ _ORDER = ("critical", "at_risk", "healthy", "champion", "unknown")
 
 def _stacked(bands: pd.DataFrame, measure: str) -> pd.DataFrame:
     """Where each band's area begins and ends: critical at the bottom, on the axis, where it is read best."""
-    frame = bands.assign(day=bands["date"].map(formats.iso), band=bands["band"].fillna("unknown"), value=bands[measure].fillna(0).astype(float))
-    grid = pd.MultiIndex.from_product([sorted(frame["day"].unique()), [band for band in _ORDER if band in set(frame["band"])]],
-                                      names=["day", "band"])
+    frame = bands.assign(
+        day=bands["date"].map(formats.iso),
+        band=bands["band"].fillna("unknown"),
+        value=bands[measure].fillna(0).astype(float),
+    )
+    grid = pd.MultiIndex.from_product(
+        [sorted(frame["day"].unique()), [band for band in _ORDER if band in set(frame["band"])]], names=["day", "band"]
+    )
     wide = frame.groupby(["day", "band"])[["value", "customers"]].sum().reindex(grid, fill_value=0).reset_index()
     wide["high"] = wide.groupby("day")["value"].cumsum()
     wide["low"] = wide["high"] - wide["value"]
@@ -145,7 +202,9 @@ def _stacked(bands: pd.DataFrame, measure: str) -> pd.DataFrame:
 def _areas(stacked: pd.DataFrame, labels: list[dict], width: int) -> list[alt.Chart]:
     days = sorted(stacked["day"].unique())
     top = float(stacked["high"].max()) * 1.04
-    axis = alt.Axis(format="%b %Y", formatType="utc", tickCount=3 if width < 500 else 7, title=None, grid=False, labelFlush=True, labelOverlap=True)
+    axis = alt.Axis(
+        format="%b %Y", tickCount=3 if width < 500 else 7, title=None, grid=False, labelFlush=True, labelOverlap=True
+    )
     x = alt.X("day:T", scale=alt.Scale(type="utc", domain=[days[0], days[-1]], nice=False), axis=axis)
     scale = alt.Scale(domain=[0, top], nice=False)
     y = alt.Y("low:Q", scale=scale, axis=alt.Axis(format="~s", tickCount=4, title=None))
@@ -153,11 +212,15 @@ def _areas(stacked: pd.DataFrame, labels: list[dict], width: int) -> list[alt.Ch
     values = stacked[["day", "band", "low", "high", "colour"]].to_dict("records")
     end = [{**label, "day": days[-1]} for label in labels]
     return [
-        alt.Chart(alt.Data(values=values)).mark_area(opacity=0.9, stroke=theme.PAPER, strokeWidth=1).encode(
-            x=x, y=y, y2="high:Q", color=paint, detail="band:N"),
-        alt.Chart(alt.Data(values=end)).mark_circle(size=60, opacity=1, dx=0, xOffset=10).encode(
-            x=x, y=alt.Y("at:Q", scale=scale), color=paint),
-        alt.Chart(alt.Data(values=end)).mark_text(align="left", dx=19, fontSize=12).encode(x=x, y=alt.Y("at:Q", scale=scale), text="text:N"),
+        alt.Chart(alt.Data(values=values))
+        .mark_area(opacity=0.9, stroke=theme.PAPER, strokeWidth=1)
+        .encode(x=x, y=y, y2="high:Q", color=paint, detail="band:N"),
+        alt.Chart(alt.Data(values=end))
+        .mark_circle(size=60, opacity=1, dx=0, xOffset=10)
+        .encode(x=x, y=alt.Y("at:Q", scale=scale), color=paint),
+        alt.Chart(alt.Data(values=end))
+        .mark_text(align="left", dx=19, fontSize=12)
+        .encode(x=x, y=alt.Y("at:Q", scale=scale), text="text:N"),
     ]
 
 
@@ -175,10 +238,21 @@ def _labels_apart(last: pd.DataFrame, measure: str, height: int) -> list[dict]:
 
 
 def _one_date(stacked: pd.DataFrame, title: str, measure: str, width: int) -> theme.Picture:
-    items = [Row(formats.sentence(formats.words(row["band"])),
-                 formats.brief_money(row["value"]) if measure == "arr" else formats.number(row["value"]),
-                 bars=(Bar(0, float(row["value"]), row["colour"]),)) for row in stacked.to_dict("records")]
-    return rows(items, _money_axis(0, float(stacked["value"].max()), None), title, f"On {formats.day(stacked['day'].iloc[0])}", width)
+    items = [
+        Row(
+            formats.sentence(formats.words(row["band"])),
+            formats.brief_money(row["value"]) if measure == "arr" else formats.number(row["value"]),
+            bars=(Bar(0, float(row["value"]), row["colour"]),),
+        )
+        for row in stacked.to_dict("records")
+    ]
+    return rows(
+        items,
+        _money_axis(0, float(stacked["value"].max()), None),
+        title,
+        f"On {formats.day(stacked['day'].iloc[0])}",
+        width,
+    )
 
 
 def coverage(inputs: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
@@ -188,11 +262,29 @@ def coverage(inputs: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
         return theme.nothing(title, "The scorecard has no inputs.", width)
     items: list[Row] = []
     for component, group in inputs.groupby("component", sort=False):
-        items.append(Row(formats.sentence(formats.words(component)), f"{formats.percent(group['weight'].sum())} of the score", header=True))
+        items.append(
+            Row(
+                formats.sentence(formats.words(component)),
+                f"{formats.percent(group['weight'].sum())} of the score",
+                header=True,
+            )
+        )
         for row in group.to_dict("records"):
             share = 0.0 if formats.is_missing(row["measured_share"]) else float(row["measured_share"])
             colour = theme.SOFT if share >= 0.9 else theme.BAND_COLOURS["at_risk"] if share > 0 else theme.GRID
-            items.append(Row(formats.plain(row["label"]), f"{formats.percent(share)} · {formats.number(row['measured'])} of "
-                             f"{formats.number(row['customers'])}", bars=(Bar(0, 1, theme.GRID, 0.6, 7), Bar(0, share, colour, 1, 7))))
+            items.append(
+                Row(
+                    formats.plain(row["label"]),
+                    f"{formats.percent(share)} · {formats.number(row['measured'])} of "
+                    f"{formats.number(row['customers'])}",
+                    bars=(Bar(0, 1, theme.GRID, 0.6, 7), Bar(0, share, colour, 1, 7)),
+                )
+            )
     axis = Axis(0, 1, ticks=(0, 0.5, 1), labels=("0 %", "50 %", "100 %"))
-    return rows(items, axis, title, f"Share of the {formats.number(inputs['customers'].max())} customers for whom each is known", width)
+    return rows(
+        items,
+        axis,
+        title,
+        f"Share of the {formats.number(inputs['customers'].max())} customers for whom each is known",
+        width,
+    )

@@ -1,4 +1,5 @@
-"""The one layout of all charts with a row for each thing: words above, the bar below, read alike on a phone and a screen."""
+"""The one layout of charts with a row for each thing: words above, the bar below, alike on phone and screen."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass, field
@@ -52,8 +53,12 @@ def rows(items: list[Row], axis: Axis, title: str, subtitle: str, width: int) ->
     x = alt.Scale(domain=[axis.low, axis.high], nice=False, zero=False)
     y = alt.Scale(domain=[0, height], range=[0, height], nice=False, zero=False)
     place = alt.Y("y:Q", scale=y, axis=None)
-    layers = [*_axis_layers(axis, x, place, height), *_bar_layers(items, tops, x, place), *_text_layers(items, tops, place, width - 16)]
-    return theme.picture(layers, title, subtitle, width, height, left=8, right=8, bottom=24 if axis.ticks else 4)
+    layers = [
+        *_axis_layers(axis, x, place, height),
+        *_bar_layers(items, tops, x, place),
+        *_text_layers(items, tops, place, width - 2),
+    ]
+    return theme.picture(layers, title, subtitle, width, height, left=1, right=1, bottom=24 if axis.ticks else 4)
 
 
 def _tops(items: list[Row]) -> tuple[list[float], float]:
@@ -73,12 +78,21 @@ def _axis_layers(axis: Axis, x: alt.Scale, place: alt.Y, height: float) -> list[
     names = [{"x": tick, "y": height + 16, "text": name} for tick, name in zip(axis.ticks, axis.labels, strict=True)]
     across = alt.X("x:Q", scale=x, axis=None)
     layers = [_data(lines).mark_rule(color=theme.GRID).encode(x=across, y=place, y2="y2:Q")]
-    for align, chosen in (("left", names[:1]), ("center", names[1:-1]), ("right", names[1:][-1:])):
-        layers.append(_data(chosen).mark_text(align=align, color=theme.SOFT, fontSize=12).encode(x=across, y=place, text="text:N"))
+    for align in ("left", "center", "right"):
+        chosen = [name for name in names if _align(name["x"], axis) == align]
+        layers.append(
+            _data(chosen).mark_text(align=align, color=theme.SOFT, fontSize=12).encode(x=across, y=place, text="text:N")
+        )
     if axis.baseline is not None:
         base = [{"x": axis.baseline, "y": 0, "y2": height}]
         layers.append(_data(base).mark_rule(color=theme.FAINT).encode(x=across, y=place, y2="y2:Q"))
     return layers
+
+
+def _align(at: float, axis: Axis) -> str:
+    """A label at an end of the axis stays within it."""
+    place = (at - axis.low) / (axis.high - axis.low)
+    return "left" if place < 0.03 else "right" if place > 0.97 else "center"
 
 
 def _bar_layers(items: list[Row], tops: list[float], x: alt.Scale, place: alt.Y) -> list[alt.Chart]:
@@ -87,17 +101,29 @@ def _bar_layers(items: list[Row], tops: list[float], x: alt.Scale, place: alt.Y)
     spans, dots, targets = [], [], []
     for item, top in zip(items, tops, strict=True):
         middle = top + 27
-        spans += [{"x": bar.start, "x2": bar.end, "y": middle - bar.thickness / 2, "y2": middle + bar.thickness / 2,
-                   "colour": bar.colour, "opacity": bar.opacity} for bar in item.bars]
+        spans += [
+            {
+                "x": bar.start,
+                "x2": bar.end,
+                "y": middle - bar.thickness / 2,
+                "y2": middle + bar.thickness / 2,
+                "colour": bar.colour,
+                "opacity": bar.opacity,
+            }
+            for bar in item.bars
+        ]
         if item.dot is not None:
             dots.append({"x": item.dot, "y": middle, "colour": item.dot_colour})
         if item.target is not None:
             targets.append({"x": item.target, "y": middle - 8, "y2": middle + 8})
     return [
-        _data(spans).mark_rect(cornerRadius=2).encode(x=across, x2="x2:Q", y=place, y2="y2:Q", color=paint,
-                                                      opacity=alt.Opacity("opacity:Q", scale=None)),
+        _data(spans)
+        .mark_rect(cornerRadius=2)
+        .encode(x=across, x2="x2:Q", y=place, y2="y2:Q", color=paint, opacity=alt.Opacity("opacity:Q", scale=None)),
         _data(targets).mark_rule(color=theme.INK, strokeWidth=2).encode(x=across, y=place, y2="y2:Q"),
-        _data(dots).mark_circle(size=80, opacity=1, stroke=theme.PAPER, strokeWidth=1.5).encode(x=across, y=place, color=paint),
+        _data(dots)
+        .mark_circle(size=80, opacity=1, stroke=theme.PAPER, strokeWidth=1.5)
+        .encode(x=across, y=place, color=paint),
     ]
 
 
@@ -112,7 +138,8 @@ def _text_layers(items: list[Row], tops: list[float], place: alt.Y, width: float
     paint = alt.Color("colour:N", scale=None)
     return [
         _data(left).mark_text(align="left", baseline="middle", x=0).encode(y=place, text="text:N", color=paint),
-        _data(headers).mark_text(align="left", baseline="middle", x=0, fontWeight=600, fontSize=13.5).encode(
-            y=place, text="text:N", color=paint),
+        _data(headers)
+        .mark_text(align="left", baseline="middle", x=0, fontWeight=600, fontSize=13.5)
+        .encode(y=place, text="text:N", color=paint),
         _data(right).mark_text(align="right", baseline="middle", x="width").encode(y=place, text="text:N", color=paint),
     ]

@@ -3,6 +3,7 @@
 The bands' colours are Okabe and Ito's, which the colour-blind tell apart; grey is
 context. In a page each colour is a CSS variable, so that a chart follows light and dark.
 """
+
 from __future__ import annotations
 
 import functools
@@ -18,26 +19,65 @@ from healthseg.charts import formats
 
 WIDE, NARROW = 740, 340
 INK, SOFT, FAINT, GRID, PAPER = "#1c2733", "#5a6675", "#98a3b0", "#dfe4ea", "#ffffff"
-BAND_COLOURS = {"critical": "#d55e00", "at_risk": "#e69f00", "healthy": "#009e73", "champion": "#0072b2", "unknown": FAINT}
+BAND_COLOURS = {
+    "critical": "#d55e00",
+    "at_risk": "#e69f00",
+    "healthy": "#009e73",
+    "champion": "#0072b2",
+    "unknown": FAINT,
+}
 BANDS = ("critical", "at_risk", "healthy", "champion")
 UP, DOWN = BAND_COLOURS["champion"], BAND_COLOURS["critical"]
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Liberation Sans', Arial, sans-serif"
-VARIABLES = {INK: "ink", SOFT: "soft", FAINT: "faint", GRID: "grid", PAPER: "paper",
-             **{colour: band for band, colour in BAND_COLOURS.items() if band != "unknown"}}
+VARIABLES = {
+    INK: "ink",
+    SOFT: "soft",
+    FAINT: "faint",
+    GRID: "grid",
+    PAPER: "paper",
+    **{colour: band for band, colour in BAND_COLOURS.items() if band != "unknown"},
+}
 _TITLE_ROOM = 52
 
 
 @alt.theme.register("healthseg", enable=False)
 def config() -> alt.theme.ThemeConfig:
     """The look that every chart carries with it, so that nobody's own charts change."""
-    axis = {"labelColor": SOFT, "labelFontSize": 12, "titleColor": SOFT, "titleFontSize": 12, "titleFontWeight": "normal",
-            "gridColor": GRID, "domain": False, "ticks": False, "labelPadding": 6}
-    return {"config": {
-        "aria": False, "font": FONT, "background": PAPER, "view": {"stroke": None}, "axis": axis, "legend": {"disable": True},
-        "title": {"anchor": "start", "color": INK, "fontSize": 15, "fontWeight": 600, "subtitleColor": SOFT,
-                  "subtitleFontSize": 12, "subtitlePadding": 4, "offset": 10, "frame": "bounds"},
-        "text": {"color": INK, "fontSize": 12.5, "font": FONT}, "line": {"strokeWidth": 2.25, "strokeCap": "round"},
-        "rule": {"color": FAINT}}}
+    axis = {
+        "labelColor": SOFT,
+        "labelFontSize": 12,
+        "titleColor": SOFT,
+        "titleFontSize": 12,
+        "titleFontWeight": "normal",
+        "gridColor": GRID,
+        "domain": False,
+        "ticks": False,
+        "labelPadding": 6,
+    }
+    return {
+        "config": {
+            "aria": False,
+            "font": FONT,
+            "background": PAPER,
+            "view": {"stroke": None},
+            "axis": axis,
+            "legend": {"disable": True},
+            "title": {
+                "anchor": "start",
+                "color": INK,
+                "fontSize": 15,
+                "fontWeight": 600,
+                "subtitleColor": SOFT,
+                "subtitleFontSize": 12,
+                "subtitlePadding": 4,
+                "offset": 10,
+                "frame": "bounds",
+            },
+            "text": {"color": INK, "fontSize": 12.5, "font": FONT},
+            "line": {"strokeWidth": 2.25, "strokeCap": "round"},
+            "rule": {"color": FAINT},
+        }
+    }
 
 
 class Picture(alt.LayerChart):
@@ -47,12 +87,25 @@ class Picture(alt.LayerChart):
         return {"image/svg+xml": svg(self, titled=True), "text/plain": describe(self)}
 
 
-def picture(layers: list[alt.Chart], title: str, subtitle: str, width: int, height: float,
-            left: int = 0, right: int = 0, top: int = 8, bottom: int = 28, **marks: Any) -> Picture:
+def picture(
+    layers: list[alt.Chart],
+    title: str,
+    subtitle: str,
+    width: int,
+    height: float,
+    left: int = 0,
+    right: int = 0,
+    top: int = 8,
+    bottom: int = 28,
+    **marks: Any,
+) -> Picture:
     """Layers as one chart of a fixed outer width: what is drawn leaves ``left`` and ``right`` for axes and labels."""
     lines = textwrap.wrap(formats.plain(subtitle), max(30, width // 6)) or [""]
     return Picture(
-        layer=layers, width=width - left - right, height=height, autosize=alt.AutoSizeParams(type="none"),
+        layer=layers,
+        width=width - left - right,
+        height=height,
+        autosize=alt.AutoSizeParams(type="none"),
         padding={"left": left, "right": right, "top": top + _TITLE_ROOM + 15 * (len(lines) - 1), "bottom": bottom},
         title=alt.TitleParams(text=formats.plain(title), subtitle=lines),
         usermeta={"top": top, "title": formats.plain(title), "subtitle": formats.plain(subtitle), **marks},
@@ -62,8 +115,11 @@ def picture(layers: list[alt.Chart], title: str, subtitle: str, width: int, heig
 def nothing(title: str, reason: str, width: int = WIDE) -> Picture:
     """What stands in the place of a chart that has nothing to draw: the reason, in words."""
     lines = textwrap.wrap(formats.plain(reason), max(24, width // 8))
-    layer = alt.Chart(alt.Data(values=[{"line": lines}])).mark_text(
-        align="left", baseline="top", color=SOFT, fontSize=13, lineHeight=18, x=0, y=6).encode(text="line:N")
+    layer = (
+        alt.Chart(alt.Data(values=[{"line": lines}]))
+        .mark_text(align="left", baseline="top", color=SOFT, fontSize=13, lineHeight=18, x=0, y=6)
+        .encode(text="line:N")
+    )
     return picture([layer], title, "", width, 18 * len(lines) + 12, bottom=4, empty=True, reason=formats.plain(reason))
 
 
@@ -91,23 +147,28 @@ def svg(chart: Picture, titled: bool = False) -> str:
 @functools.lru_cache(maxsize=64)
 def _drawn(spec: str) -> str:
     import vl_convert
+
     version = ".".join(alt.SCHEMA_VERSION.lstrip("v").split(".")[:2])
     return vl_convert.vegalite_to_svg(spec, vl_version=version, allowed_base_urls=[])
 
 
 _ROOT = re.compile(r"<svg [^>]*?width=\"([\d.]+)\" height=\"([\d.]+)\"[^>]*>")
-_NOISE = re.compile(r" (?:role|aria-[a-z]+|pointer-events|class)=\"[^\"]*\"|<path d=\"\"[^>]*/>|"
-                    r"<path d=\"M0,0h0v0h0Z\"/>| xmlns:xlink=\"[^\"]*\"")
+_NOISE = re.compile(
+    r" (?:role|aria-[a-z]+|pointer-events|class)=\"[^\"]*\"|<path d=\"\"[^>]*/>|"
+    r"<path d=\"M0,0h0v0h0Z\"/>| xmlns:xlink=\"[^\"]*\""
+)
 _PAINT = re.compile(r"(fill|stroke)=\"(#[0-9a-fA-F]{6}|white)\"")
 
 
 def _finished(drawn: str, label: str) -> str:
     found = _ROOT.match(drawn)
-    body = _NOISE.sub("", drawn[found.end():])
+    body = _NOISE.sub("", drawn[found.end() :])
     body = _PAINT.sub(_variable, body)
     width, height = found.groups()
-    return (f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
-            f'role="img" aria-label="{html.escape(label)}">{_own_ids(body, label + width)}')
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
+        f'role="img" aria-label="{html.escape(label)}">{_own_ids(body, label + width)}'
+    )
 
 
 def _variable(found: re.Match[str]) -> str:
@@ -119,6 +180,7 @@ def _variable(found: re.Match[str]) -> str:
 def _own_ids(body: str, salt: str) -> str:
     """Ids that no other chart of the page has, counted anew: Vega counts them over the whole process."""
     import hashlib
+
     mark = "h" + hashlib.sha256(salt.encode()).hexdigest()[:8]
     for place, name in enumerate(dict.fromkeys(re.findall(r' id="([^"]+)"', body))):
         body = re.sub(rf'(id="|url\(#){re.escape(name)}(?=["\)])', rf"\g<1>{mark}-{place}", body)

@@ -1,4 +1,5 @@
 """The layers of a score on a time axis: bands, range, line, forecast fan, and flags for what happened."""
+
 from __future__ import annotations
 
 import datetime as dt
@@ -44,14 +45,24 @@ class Frame:
 
     def scaled(self, layer: alt.Chart) -> alt.Chart:
         """The layer on the shared axes."""
-        layer.encoding.x = self._x(str(layer.encoding.x.shorthand)) if layer.encoding.x is not alt.Undefined else layer.encoding.x
+        layer.encoding.x = (
+            self._x(str(layer.encoding.x.shorthand)) if layer.encoding.x is not alt.Undefined else layer.encoding.x
+        )
         return layer
 
     def _x(self, shorthand: str) -> alt.X:
         days = (dt.date.fromisoformat(self.last) - dt.date.fromisoformat(self.first)).days
         form = "%-d %b" if days <= 150 else "%b %Y"
-        axis = alt.Axis(format=form, formatType="utc", tickCount=4 if self.width < 500 else 8, title=None, grid=False,
-                        labelFlush=True, labelOverlap=True, ticks=True, tickColor=theme.GRID)
+        axis = alt.Axis(
+            format=form,
+            tickCount=4 if self.width < 500 else 8,
+            title=None,
+            grid=False,
+            labelFlush=True,
+            labelOverlap=True,
+            ticks=True,
+            tickColor=theme.GRID,
+        )
         return alt.X(shorthand, scale=alt.Scale(type="utc", domain=[self.first, self.last], nice=False), axis=axis)
 
 
@@ -68,13 +79,26 @@ def _data(values: list[dict]) -> alt.Chart:
 def bands(frame: Frame) -> list[alt.Chart]:
     """A strip of colour along the right edge, with the bands' names."""
     bounds = (0.0, *frame.edges, 100.0)
-    strips = [{"day": frame.first, "end": frame.last, "low": low, "high": high, "name": formats.words(band),
-               "middle": (low + high) / 2, "colour": theme.BAND_COLOURS[band]}
-              for band, low, high in zip(theme.BANDS, bounds[:-1], bounds[1:], strict=True)]
+    strips = [
+        {
+            "day": frame.first,
+            "end": frame.last,
+            "low": low,
+            "high": high,
+            "name": formats.words(band),
+            "middle": (low + high) / 2,
+            "colour": theme.BAND_COLOURS[band],
+        }
+        for band, low, high in zip(theme.BANDS, bounds[:-1], bounds[1:], strict=True)
+    ]
     paint = alt.Color("colour:N", scale=None)
     tint = _data(strips).mark_rect(opacity=0.07).encode(x="day:T", x2="end:T", y=y("low:Q"), y2="high:Q", color=paint)
     edge = _data(strips).mark_rect(width=4, xOffset=4).encode(x="end:T", y=y("low:Q"), y2="high:Q", color=paint)
-    names = _data(strips).mark_text(align="left", dx=12, color=theme.SOFT, fontSize=12).encode(x="end:T", y=y("middle:Q"), text="name:N")
+    names = (
+        _data(strips)
+        .mark_text(align="left", dx=12, color=theme.SOFT, fontSize=12)
+        .encode(x="end:T", y=y("middle:Q"), text="name:N")
+    )
     return [tint, edge, names]
 
 
@@ -98,10 +122,16 @@ def line(known: pd.DataFrame, frame: Frame) -> list[alt.Chart]:
     layers = [_data(values).mark_line(color=theme.INK).encode(x="day:T", y=y("score:Q"), detail="run:N")]
     lonely = [value for value in values if sum(other["run"] == value["run"] for other in values) == 1]
     layers.append(_data(lonely).mark_circle(color=theme.INK, size=26, opacity=1).encode(x="day:T", y=y("score:Q")))
-    layers.append(_data([last]).mark_circle(color=theme.INK, size=90, opacity=1, stroke=theme.PAPER, strokeWidth=2).encode(
-        x="day:T", y=y("score:Q")))
-    layers.append(_data([last]).mark_text(dy=-15 if last["score"] < 85 else 18, fontSize=16, fontWeight=700, align="center").encode(
-        x="day:T", y=y("score:Q"), text="text:N"))
+    layers.append(
+        _data([last])
+        .mark_circle(color=theme.INK, size=90, opacity=1, stroke=theme.PAPER, strokeWidth=2)
+        .encode(x="day:T", y=y("score:Q"))
+    )
+    layers.append(
+        _data([last])
+        .mark_text(dy=-15 if last["score"] < 85 else 18, fontSize=16, fontWeight=700, align="center")
+        .encode(x="day:T", y=y("score:Q"), text="text:N")
+    )
     return layers
 
 
@@ -111,11 +141,18 @@ def fan(known: pd.DataFrame, ahead: pd.DataFrame) -> list[alt.Chart]:
         return []
     start = {"day": known.iloc[-1]["day"], "forecast": float(known.iloc[-1]["score"])}
     start |= {"low": start["forecast"], "high": start["forecast"]}
-    values = [start, *({"day": row.day, "forecast": float(row.forecast), "low": float(row.lower), "high": float(row.upper)}
-                       for row in ahead.itertuples())]
+    values = [
+        start,
+        *(
+            {"day": row.day, "forecast": float(row.forecast), "low": float(row.lower), "high": float(row.upper)}
+            for row in ahead.itertuples()
+        ),
+    ]
     colour = theme.BAND_COLOURS["champion"]
-    return [_data(values).mark_area(color=colour, opacity=0.16).encode(x="day:T", y=y("low:Q"), y2="high:Q"),
-            _data(values).mark_line(color=colour, strokeDash=[6, 4]).encode(x="day:T", y=y("forecast:Q"))]
+    return [
+        _data(values).mark_area(color=colour, opacity=0.16).encode(x="day:T", y=y("low:Q"), y2="high:Q"),
+        _data(values).mark_line(color=colour, strokeDash=[6, 4]).encode(x="day:T", y=y("forecast:Q")),
+    ]
 
 
 def ahead_label(ahead: pd.DataFrame, frame: Frame) -> list[alt.Chart]:
@@ -125,17 +162,24 @@ def ahead_label(ahead: pd.DataFrame, frame: Frame) -> list[alt.Chart]:
     row = ahead.iloc[-1]
     value = {"day": row["day"], "score": float(row["forecast"]), "text": formats.number(row["forecast"])}
     colour = theme.BAND_COLOURS["champion"]
-    return [_data([value]).mark_circle(color=colour, size=50, opacity=1).encode(x="day:T", y=y("score:Q")),
-            _data([value]).mark_text(color=colour, dy=-13 if value["score"] < 88 else 15, dx=-4, align="right", fontWeight=600, fontSize=13).encode(
-                x="day:T", y=y("score:Q"), text="text:N")]
+    return [
+        _data([value]).mark_circle(color=colour, size=50, opacity=1).encode(x="day:T", y=y("score:Q")),
+        _data([value])
+        .mark_text(
+            color=colour, dy=-13 if value["score"] < 88 else 15, dx=-4, align="right", fontWeight=600, fontSize=13
+        )
+        .encode(x="day:T", y=y("score:Q"), text="text:N"),
+    ]
 
 
 def placed(marks: pd.DataFrame, frame: Frame) -> tuple[list[dict], int]:
-    """The flags within the axis, the latest few with words, each on a line where it runs into no other; and the room above."""
+    """The flags within the axis, the latest with words on a line where they meet no others; and the room above."""
     if not len(marks):
         return [], 14
     inside = marks.assign(day=marks["date"].map(formats.iso))
-    inside = inside[(inside["day"] >= frame.first) & (inside["day"] <= frame.last)].sort_values(["day", "kind", "label"], kind="stable")
+    inside = inside[(inside["day"] >= frame.first) & (inside["day"] <= frame.last)].sort_values(
+        ["day", "kind", "label"], kind="stable"
+    )
     span, ends, flags = frame.width - 30 - frame.right, [], []
     for place, row in enumerate(inside.to_dict("records")):
         flag = {"day": row["day"], "glyph": _GLYPHS.get(row["kind"], "▼"), "text": "", "line": 0, "align": "left"}
@@ -167,8 +211,22 @@ def flags(named: list[dict]) -> list[alt.Chart]:
         layers.append(_data(named).mark_rule(color=theme.FAINT, strokeDash=[2, 3]).encode(x="day:T"))
     for flag in named:
         up = -10 - _LINE * flag["line"]
-        layers.append(_data([flag]).mark_text(color=theme.SOFT, y=0, dy=up, align="center", fontSize=10).encode(x="day:T", text="glyph:N"))
+        layers.append(
+            _data([flag])
+            .mark_text(color=theme.SOFT, y=0, dy=up, align="center", fontSize=10)
+            .encode(x="day:T", text="glyph:N")
+        )
         if flag["text"]:
-            layers.append(_data([flag]).mark_text(color=theme.SOFT, y=0, dy=up, dx=9 if flag["align"] == "left" else -9,
-                                                  align=flag["align"], fontSize=12).encode(x="day:T", text="text:N"))
+            layers.append(
+                _data([flag])
+                .mark_text(
+                    color=theme.SOFT,
+                    y=0,
+                    dy=up,
+                    dx=9 if flag["align"] == "left" else -9,
+                    align=flag["align"],
+                    fontSize=12,
+                )
+                .encode(x="day:T", text="text:N")
+            )
     return layers

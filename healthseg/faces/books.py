@@ -1,4 +1,5 @@
 """Which book a notebook or a command speaks of."""
+
 from __future__ import annotations
 
 import os
@@ -11,6 +12,7 @@ VARIABLE = "HEALTHSEG_PORTFOLIO"
 def address(portfolio: str = "") -> str:
     """What is asked for, else what HEALTHSEG_PORTFOLIO names, else the demo book beside the package."""
     from healthseg.errors import DataRetrievalError
+
     chosen = portfolio or os.environ.get(VARIABLE, "")
     if chosen:
         return chosen
@@ -18,11 +20,28 @@ def address(portfolio: str = "") -> str:
     for demo in (Path(__file__).resolve().parents[2] / here, here):
         if demo.is_dir():
             return str(demo.resolve())
-    raise DataRetrievalError(f"no portfolio is named, and there is no demo book: give one, set {VARIABLE}, or run 'healthseg demo'",
-                             parameter="portfolio", validation_rule="a folder, a DuckDB file or a database address")
+    raise DataRetrievalError(
+        f"no portfolio is named, and there is no demo book: give one, set {VARIABLE}, or run 'healthseg demo'",
+        parameter="portfolio",
+        validation_rule="a folder, a DuckDB file or a database address",
+    )
 
 
 def open_book(portfolio: str = "") -> Any:
     """The portfolio at an address; an empty one means HEALTHSEG_PORTFOLIO, and without that the demo book."""
     from healthseg.data.portfolio import Portfolio
+
     return Portfolio.open(address(portfolio))
+
+
+def record_settings(book: Any, clock: Any) -> bool:
+    """Note in the ledger which settings are in force, where the book's folder can be written; whether they are new."""
+    from healthseg.data.ledger import FILE_NAME, Ledger
+
+    path = Path(book.path)
+    folder = path if path.is_dir() else path.parent
+    if not path.exists() or not os.access(folder, os.W_OK):
+        return False
+    return Ledger(folder / FILE_NAME, clock).record_settings(
+        book.settings.fingerprint, book.settings.model_dump(mode="json")
+    )

@@ -1,4 +1,5 @@
 """An executed notebook becomes one HTML file that needs nothing else: no script, no network, no code shown."""
+
 from __future__ import annotations
 
 import datetime as dt
@@ -73,9 +74,19 @@ def facts(notebook: nbformat.NotebookNode) -> dict[str, Any]:
 def to_html(notebook: nbformat.NotebookNode, made: Made, index: str = "") -> str:
     """The report of an executed notebook as one page."""
     told, sections, footer = facts(notebook), *_sections(notebook)
-    title = " – ".join(filter(None, [told.get("title"), told.get("kind"), f"as of {told['as_of']}" if "as_of" in told else ""]))
-    report = {"policy": POLICY, "style": _style(), "title": formats.plain(title or "Report", 200), "kicker": told.get("kind", _title(notebook)),
-              "sections": sections, "footer": footer, "made": made.words(), "index": index}
+    title = " – ".join(
+        filter(None, [told.get("title"), told.get("kind"), f"as of {told['as_of']}" if "as_of" in told else ""])
+    )
+    report = {
+        "policy": POLICY,
+        "style": _style(),
+        "title": formats.plain(title or "Report", 200),
+        "kicker": told.get("kind", _title(notebook)),
+        "sections": sections,
+        "footer": footer,
+        "made": made.words(),
+        "index": index,
+    }
     body, _ = _exporter().from_notebook_node(notebook, resources={"report": report})
     return body
 

@@ -1,12 +1,29 @@
 """The page of the book's health: a function for each question of a Monday morning."""
+
 from __future__ import annotations
 
 from typing import Any
 
 from healthseg.charts import formats
 from healthseg.faces.books import open_book
-from healthseg.faces.page import Card, Column, Html, cards, facts, figure, fold, footer, joined, missing
-from healthseg.faces.page import paragraph, safe, style, table, unmeasured, warnings
+from healthseg.faces.page import (
+    Card,
+    Column,
+    Html,
+    cards,
+    facts,
+    figure,
+    fold,
+    footer,
+    joined,
+    missing,
+    paragraph,
+    safe,
+    style,
+    table,
+    unmeasured,
+    warnings,
+)
 
 __all__ = ["attention", "disagreement", "footer", "gaps", "method", "movers", "open_book", "opening", "spread", "trust"]
 
@@ -16,27 +33,62 @@ def opening(book: Any) -> Html:
     verdict = book.verdict()
     excluded = "; ".join(f"{count} {formats.words(why)}" for why, count in book.excluded.items() if count)
     about = f"As of {formats.day(book.as_of)}" + (f" · not counted: {excluded}" if excluded else "")
-    markup = (f'{style()}<header class="hs-opening"><h1>The book’s health</h1><p class="hs-verdict">{safe(verdict)}</p>'
-              f'<p class="hs-about">{safe(about)}</p></header>{warnings(book)}{cards(_cards(book))}')
-    return Html(markup, verdict, {"title": "The book’s health", "kind": "Book health", "verdict": verdict, "as_of": str(book.as_of),
-                                  "fingerprint": book.fingerprint})
+    markup = (
+        f'{style()}<header class="hs-opening"><h1>The book’s health</h1><p class="hs-verdict">{safe(verdict)}</p>'
+        f'<p class="hs-about">{safe(about)}</p></header>{warnings(book)}{cards(_cards(book))}'
+    )
+    return Html(
+        markup,
+        verdict,
+        {
+            "title": "The book’s health",
+            "kind": "Book health",
+            "verdict": verdict,
+            "as_of": str(book.as_of),
+            "fingerprint": book.fingerprint,
+        },
+    )
 
 
 def _cards(book: Any) -> list[Card]:
     moved = book.average_change
-    arr = [Card("ARR", formats.brief_money(book.total_arr, book.currency), f"{formats.number(book.total_customers)} live customers")]
+    arr = [
+        Card(
+            "ARR",
+            formats.brief_money(book.total_arr, book.currency),
+            f"{formats.number(book.total_customers)} live customers",
+        )
+    ]
     if book.total_arr is None and book.total_arr_by_currency:
-        arr = [Card("ARR", formats.DASH, "; ".join(formats.brief_money(value, name) for name, value in book.total_arr_by_currency.items()))]
+        arr = [
+            Card(
+                "ARR",
+                formats.DASH,
+                "; ".join(formats.brief_money(value, name) for name, value in book.total_arr_by_currency.items()),
+            )
+        ]
     change = "" if moved is None else f"{formats.signed(moved, 1)} in {book.lookback_period_days} days"
-    return [Card("Average score", formats.number(book.average_score), f"{formats.number(book.scored_customers)} of "
-                 f"{formats.number(book.total_customers)} have one", change, "" if not moved else "up" if moved > 0 else "down"),
-            Card(f"Below {formats.number(book.risk_threshold)}", formats.number(book.at_risk_customers), "customers at risk"),
-            Card("ARR at risk", formats.brief_money(book.at_risk_arr, book.currency), "of the customers below"),
-            Card("At stake", formats.brief_money(book.at_stake, book.currency), _basis(book.at_stake_basis)), *arr]
+    return [
+        Card(
+            "Average score",
+            formats.number(book.average_score),
+            f"{formats.number(book.scored_customers)} of {formats.number(book.total_customers)} have one",
+            change,
+            "" if not moved else "up" if moved > 0 else "down",
+        ),
+        Card(
+            f"Below {formats.number(book.risk_threshold)}", formats.number(book.at_risk_customers), "customers at risk"
+        ),
+        Card("ARR at risk", formats.brief_money(book.at_risk_arr, book.currency), "of the customers below"),
+        Card("At stake", formats.brief_money(book.at_stake, book.currency), _basis(book.at_stake_basis)),
+        *arr,
+    ]
 
 
 def _basis(basis: str) -> str:
-    return {"expected_loss": "probability of leaving × ARR", "score_and_arr": "(100 − score) × ARR"}.get(basis, formats.words(basis))
+    return {"expected_loss": "probability of leaving × ARR", "score_and_arr": "(100 − score) × ARR"}.get(
+        basis, formats.words(basis)
+    )
 
 
 def _score(key: str = "score") -> Column:
@@ -62,12 +114,26 @@ _REASON = Column("reason", "Why")
 
 def attention(book: Any) -> Html:
     """Who needs attention today?"""
-    columns = [_NAME, _score(), _CHANGE, _money("at_stake", "At stake"), _money("arr", "ARR"),
-               Column("renewal_on", "Renewal", formats.day, True), Column("csm_id", "Manager"), _REASON]
-    lead = joined(f"{formats.number(book.at_risk_customers)} of {formats.number(book.total_customers)} customers are below "
-                  f"{formats.number(book.risk_threshold)}", f"First come those with most at stake, by {_basis(book.at_stake_basis)}")
+    columns = [
+        _NAME,
+        _score(),
+        _CHANGE,
+        _money("at_stake", "At stake"),
+        _money("arr", "ARR"),
+        Column("renewal_on", "Renewal", formats.day, True),
+        Column("csm_id", "Manager"),
+        _REASON,
+    ]
+    lead = joined(
+        f"{formats.number(book.at_risk_customers)} of {formats.number(book.total_customers)} customers are below "
+        f"{formats.number(book.risk_threshold)}",
+        f"First come those with most at stake, by {_basis(book.at_stake_basis)}",
+    )
     rows = book.frame("customers").to_dict("records")
-    return Html(paragraph(lead, "lead") + table(rows, columns, "Most at stake first", "customers") + figure(book, "attention"), lead)
+    return Html(
+        paragraph(lead, "lead") + table(rows, columns, "Most at stake first", "customers") + figure(book, "attention"),
+        lead,
+    )
 
 
 def movers(book: Any) -> Html:
@@ -85,25 +151,57 @@ def movers(book: Any) -> Html:
 def disagreement(book: Any) -> Html:
     """Where do score and money disagree?"""
     rows = book.frame("disagreements").to_dict("records")
-    columns = [_NAME, Column("kind", "Kind", formats.words), _score(), Column("arr", "ARR", formats.money, True),
-               Column("arr_change", "Change of ARR", formats.signed, True), _REASON]
-    lead = f"{formats.number(len(rows))} customers whose money says another thing than their score: look at these before trusting either." if rows else ""
-    return Html((paragraph(lead, "lead") if lead else "") + table(rows, columns, label="customers") + figure(book, "disagreements"), lead)
+    columns = [
+        _NAME,
+        Column("kind", "Kind", formats.words),
+        _score(),
+        Column("arr", "ARR", formats.money, True),
+        Column("arr_change", "Change of ARR", formats.signed, True),
+        _REASON,
+    ]
+    lead = (
+        f"{formats.number(len(rows))} customers whose money says another thing than their score; look here first."
+        if rows
+        else ""
+    )
+    return Html(
+        (paragraph(lead, "lead") if lead else "")
+        + table(rows, columns, label="customers")
+        + figure(book, "disagreements"),
+        lead,
+    )
 
 
 def spread(book: Any) -> Html:
     """How is health spread, by band and ARR, over time?"""
     names = [*book.bands]
     rows = [{"band": band, "customers": book.bands[band], "arr": book.arr_by_band.get(band)} for band in names]
-    columns = [Column("band", "Band", markup=_band), Column("customers", "Customers", formats.number, True),
-               Column("arr", "ARR", lambda value: formats.money(value, book.currency), True)]
+    columns = [
+        Column("band", "Band", markup=_band),
+        Column("customers", "Customers", formats.number, True),
+        Column("arr", "ARR", lambda value: formats.money(value, book.currency), True),
+    ]
     past = [{**row, "date": formats.day(row["date"])} for row in book.frame("bands").to_dict("records")]
-    over = [Column("date", "Date", formats.plain), Column("band", "Band", formats.words), Column("customers", "Customers", formats.number, True),
-            Column("arr", "ARR", formats.money, True)]
-    steps = [{"step": f"{row['low']:.0f} to {row['high']:.0f}", **row} for row in book.frame("distribution").to_dict("records")]
-    bins = [Column("step", "Score", formats.plain), Column("customers", "Customers", formats.number, True), Column("arr", "ARR", formats.money, True)]
-    return Html(table(rows, columns, label="bands") + figure(book, "distribution", table(steps, bins, label="steps"))
-                + figure(book, "bands", table(past, over, label="rows")))
+    over = [
+        Column("date", "Date", formats.plain),
+        Column("band", "Band", formats.words),
+        Column("customers", "Customers", formats.number, True),
+        Column("arr", "ARR", formats.money, True),
+    ]
+    steps = [
+        {"step": f"{row['low']:.0f} to {row['high']:.0f}", **row}
+        for row in book.frame("distribution").to_dict("records")
+    ]
+    bins = [
+        Column("step", "Score", formats.plain),
+        Column("customers", "Customers", formats.number, True),
+        Column("arr", "ARR", formats.money, True),
+    ]
+    return Html(
+        table(rows, columns, label="bands")
+        + figure(book, "distribution", table(steps, bins, label="steps"))
+        + figure(book, "bands", table(past, over, label="rows"))
+    )
 
 
 def _band(row: Any) -> str:
@@ -112,32 +210,47 @@ def _band(row: Any) -> str:
 
 def trust(book: Any) -> Html:
     """Can the score be trusted?"""
-    why = book.not_measured.get("report_card", "the score was not yet held against who left; that takes scores of past dates, "
-                                               "each computed from what was known then, and what happened after")
-    known = joined(f"{formats.number(book.scored_customers)} of {formats.number(book.total_customers)} live customers have a score",
-                   f"on average {formats.percent(book.coverage)} of its inputs are known" if book.coverage is not None else "")
+    why = book.not_measured.get(
+        "report_card",
+        "the score was not yet held against who left; that takes scores of past dates, "
+        "each computed from what was known then, and what happened after",
+    )
+    known = joined(
+        f"{book.scored_customers:,} of {book.total_customers:,} live customers have a score",
+        f"on average {formats.percent(book.coverage)} of its inputs are known" if book.coverage is not None else "",
+    )
     return Html(paragraph(known, "lead") + missing("The report card of the score", why), known)
 
 
 def gaps(book: Any) -> Html:
     """What is missing in the data?"""
     rows = book.frame("coverage").to_dict("records")
-    columns = [Column("label", "Input"), Column("component", "Component", formats.words), Column("measured_share", "Measured", formats.percent, True),
-               Column("measured", "Customers", formats.number, True), Column("weight", "Weight", lambda value: formats.percent(value, 1), True)]
+    columns = [
+        Column("label", "Input"),
+        Column("component", "Component", formats.words),
+        Column("measured_share", "Measured", formats.percent, True),
+        Column("measured", "Customers", formats.number, True),
+        Column("weight", "Weight", lambda value: formats.percent(value, 1), True),
+    ]
     short = [row for row in rows if not formats.is_missing(row["measured_share"]) and row["measured_share"] < 0.9]
-    worst = "; ".join(f"{formats.plain(row['label'], 60)} ({formats.percent(row['measured_share'])})"
-                      for row in sorted(short, key=lambda row: row["measured_share"])[:3])
+    worst = "; ".join(
+        f"{formats.plain(row['label'], 60)} ({formats.percent(row['measured_share'])})"
+        for row in sorted(short, key=lambda row: row["measured_share"])[:3]
+    )
     lead = joined(f"Least known: {worst}") if worst else "Every input is known for nine customers of ten."
     return Html(paragraph(lead, "lead") + figure(book, "coverage", table(rows, columns, label="inputs")), lead)
 
 
 def method(book: Any) -> Html:
     """How was this computed? Behind a fold."""
-    text = joined("Each live customer has the score that its own report shows: the weighted mean of the components that can be measured",
-                  "Customers with too few known inputs have none, and are listed as unknown, never as healthy",
-                  f"At stake is {_basis(book.at_stake_basis)}", "Past dates are rebuilt from what was known on each of them, by today's rules",
-                  "Amounts of different currencies are never added up")
-    pairs = facts([("Look-back", f"{book.lookback_period_days} days"), ("Risk threshold", formats.number(book.risk_threshold))])
+    text = joined(
+        "Each live customer has the score of its own report: the weighted mean of the components that can be measured",
+        "Customers with too few known inputs have none, and are listed as unknown, never as healthy",
+        f"At stake is {_basis(book.at_stake_basis)}",
+        "Past dates are rebuilt from what was known on each of them, by today's rules",
+        "Amounts of different currencies are never added up",
+    )
+    pairs = facts(
+        [("Look-back", f"{book.lookback_period_days} days"), ("Risk threshold", formats.number(book.risk_threshold))]
+    )
     return Html(fold("How this was computed", f"<p>{safe(text)}</p>{pairs}{unmeasured(book)}"), text)
-
-

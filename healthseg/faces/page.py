@@ -2,6 +2,7 @@
 
 Each function gives an ``Html`` that shows itself. Whatever comes from a book passes through ``safe``.
 """
+
 from __future__ import annotations
 
 import html
@@ -23,7 +24,10 @@ class Html:
         self.markup, self.text, self.facts = markup, text, facts
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
-        bundle: dict[str, Any] = {"text/html": f'<div class="hs">{self.markup}</div>', "text/plain": self.text or "a piece of a page"}
+        bundle: dict[str, Any] = {
+            "text/html": f'<div class="hs">{self.markup}</div>',
+            "text/plain": self.text or "a piece of a page",
+        }
         return bundle | ({REPORT: dict(self.facts)} if self.facts else {})
 
 
@@ -85,7 +89,7 @@ class Card:
     figure: str
     note: str = ""
     change: str = ""
-    direction: str = ""              # up, down or nothing
+    direction: str = ""  # up, down or nothing
     band: str = ""
     spark: str = ""
 
@@ -97,10 +101,18 @@ def cards(items: Sequence[Card]) -> str:
 
 def _card(item: Card) -> str:
     arrow = {"up": "▲ ", "down": "▼ "}.get(item.direction, "")
-    change = f'<span class="hs-change hs-{item.direction or "flat"}">{arrow}{safe(item.change)}</span>' if item.change else ""
+    change = (
+        f'<span class="hs-change hs-{item.direction or "flat"}">{arrow}{safe(item.change)}</span>'
+        if item.change
+        else ""
+    )
     band = f'<span class="hs-band hs-is-{safe(item.band)}">{safe(formats.words(item.band))}</span>' if item.band else ""
-    return (f'<div class="hs-card"><p class="hs-name">{safe(item.name)}</p><p class="hs-figure">{safe(item.figure)}{band}</p>'
-            f'<p class="hs-line">{change}{item.spark}</p><p class="hs-note">{safe(item.note)}</p></div>')
+    long = " hs-long" if len(item.figure) > 7 else ""
+    return (
+        f'<div class="hs-card"><p class="hs-name">{safe(item.name)}</p>'
+        f'<p class="hs-figure{long}"><span>{safe(item.figure)}</span>{band}</p>'
+        f'<p class="hs-line">{change}{item.spark}</p><p class="hs-note">{safe(item.note)}</p></div>'
+    )
 
 
 @dataclass(frozen=True)
@@ -127,13 +139,21 @@ def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column], caption:
     if not rows:
         return ""
     head = "".join(f'<th scope="col"{_right(column)}>{safe(column.heading)}</th>' for column in columns)
-    body = "".join(f'<tr{_later(place)}>{"".join(_cell(column, row, first) for first, column in enumerate(columns))}</tr>'
-                   for place, row in enumerate(rows))
-    more = (f'<label class="hs-more"><input type="checkbox"> Show all {formats.number(len(rows))} {safe(label)}</label>'
-            if len(rows) > ROWS_SHOWN else "")
+    body = "".join(
+        f"<tr{_later(place)}>{''.join(_cell(column, row, first) for first, column in enumerate(columns))}</tr>"
+        for place, row in enumerate(rows)
+    )
+    more = (
+        f'<label class="hs-more"><input type="checkbox"> Show all {formats.number(len(rows))} {safe(label)}</label>'
+        if len(rows) > ROWS_SHOWN
+        else ""
+    )
     title = f"<caption>{safe(caption)}</caption>" if caption else ""
-    return (f'<div class="hs-table">{more}<div class="hs-scroll" role="region" aria-label="{safe(caption or label)}" tabindex="0">'
-            f"<table>{title}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div></div>")
+    return (
+        f'<div class="hs-table">{more}<div class="hs-scroll" role="region" '
+        f'aria-label="{safe(caption or label)}" tabindex="0">'
+        f"<table>{title}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div></div>"
+    )
 
 
 def _right(column: Column) -> str:
@@ -156,8 +176,10 @@ def figure(result: Any, name: str, figures: str = "") -> str:
         return f'<p class="hs-missing">{safe(wide.usermeta["reason"])}</p>'
     caption = f'<h3>{safe(wide.usermeta["title"])}</h3><p class="hs-sub">{safe(wide.usermeta["subtitle"])}</p>'
     data = fold("The figures as a table", figures) if figures else ""
-    return (f'<figure class="hs-chart"><figcaption>{caption}</figcaption><div class="hs-wide">{theme.svg(wide)}</div>'
-            f'<div class="hs-narrow">{theme.svg(narrow)}</div>{data}</figure>')
+    return (
+        f'<figure class="hs-chart"><figcaption>{caption}</figcaption><div class="hs-wide">{theme.svg(wide)}</div>'
+        f'<div class="hs-narrow">{theme.svg(narrow)}</div>{data}</figure>'
+    )
 
 
 _LAST: dict[int, tuple[Any, dict[str, Any]]] = {}
@@ -185,15 +207,28 @@ def warnings(result: Any) -> str:
 def unmeasured(result: Any) -> str:
     """Every key of the reply that could not be measured, with the reason."""
     rows = [{"key": key, "why": why} for key, why in result.not_measured.items()]
-    return table(rows, [Column("key", "In the reply", formats.plain), Column("why", "Why it is not measured", formats.plain)], label="keys")
+    return table(
+        rows,
+        [Column("key", "In the reply", formats.plain), Column("why", "Why it is not measured", formats.plain)],
+        label="keys",
+    )
 
 
 def footer(result: Any, book: Any) -> Html:
     """Where the figures come from: data, settings, version. The report adds when it was made."""
     import healthseg
+
     differing = book.settings.differing()
-    settings = "; ".join(f"{name} = {formats.plain(value, 80)}" for name, value in sorted(differing.items())) or "all at their defaults"
-    pairs = [("As of", formats.day(result.as_of)), ("Data until", formats.day(result.data_until)), ("Fingerprint", result.fingerprint),
-             ("healthseg", healthseg.__version__), ("Settings", settings),
-             ("Coverage", f"{formats.percent(result.coverage)} of the inputs" if result.coverage is not None else "")]
+    settings = (
+        "; ".join(f"{name} = {formats.plain(value, 80)}" for name, value in sorted(differing.items()))
+        or "all at their defaults"
+    )
+    pairs = [
+        ("As of", formats.day(result.as_of)),
+        ("Data until", formats.day(result.data_until)),
+        ("Fingerprint", result.fingerprint),
+        ("healthseg", healthseg.__version__),
+        ("Settings", settings),
+        ("Coverage", f"{formats.percent(result.coverage)} of the inputs" if result.coverage is not None else ""),
+    ]
     return Html(f'<div class="hs-footer">{facts(pairs)}</div>', f"as of {result.as_of}, {result.fingerprint}")

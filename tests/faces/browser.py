@@ -1,4 +1,5 @@
 """Headless Chromium as a judge of pages: console, requests, width; driven over its pipe, without a network."""
+
 from __future__ import annotations
 
 import base64
@@ -16,13 +17,27 @@ from typing import Any
 
 import pytest
 
-_FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-          "--disable-component-update", "--disable-sync", "--disable-extensions", "--mute-audio", "--hide-scrollbars", "--remote-debugging-pipe"]
+_FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-extensions",
+    "--mute-audio",
+    "--hide-scrollbars",
+    "--remote-debugging-pipe",
+]
 
 
 def chromium() -> str:
     """The browser's program; a test that needs it is skipped where there is none."""
-    found = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
+    found = next(
+        (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
+    )
     if found is None:
         pytest.skip("Chromium is not installed; .ci/run installs it")
     return found
@@ -44,7 +59,9 @@ class Browser:
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
         """One command and its answer; events that come before it are noted."""
         self._number += 1
-        message = {"id": self._number, "method": method, "params": parameters} | ({"sessionId": self.session} if self.session else {})
+        message = {"id": self._number, "method": method, "params": parameters} | (
+            {"sessionId": self.session} if self.session else {}
+        )
         os.write(self.to, json.dumps(message).encode() + b"\0")
         while True:
             answer = self._next()
@@ -78,10 +95,18 @@ class Browser:
         """Load a file at a width, in light or dark."""
         self.problems.clear()
         self.requests.clear()
-        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600)
-        self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}])
+        self.call(
+            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600
+        )
+        self.call(
+            "Emulation.setEmulatedMedia",
+            features=[{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}],
+        )
         self.call("Page.navigate", url=page.resolve().as_uri())
-        self.run("new Promise(done => document.readyState === 'complete' ? done(1) : addEventListener('load', () => done(1)))")
+        self.run(
+            "new Promise(done => document.readyState === 'complete' ? done(1) : "
+            "addEventListener('load', () => done(1)))"
+        )
 
     def run(self, script: str) -> Any:
         """The value of an expression in the page."""
@@ -103,8 +128,13 @@ def browsing() -> Iterator[Browser]:
     to_child, to, back, from_child = (*os.pipe(), *os.pipe())
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         command = f'exec "$0" "$@" 3<&{to_child} 4>&{from_child}'
-        process = subprocess.Popen(["bash", "-c", command, program, *_FLAGS, f"--user-data-dir={profile}", "about:blank"],
-                                   pass_fds=(to_child, from_child), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+        process = subprocess.Popen(
+            ["bash", "-c", command, program, *_FLAGS, f"--user-data-dir={profile}", "about:blank"],
+            pass_fds=(to_child, from_child),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
         os.close(to_child)
         os.close(from_child)
         try:

@@ -1,4 +1,5 @@
 """A customer's and a book's result with figures that are easy to find again on a page, for tests of what is shown."""
+
 from __future__ import annotations
 
 import datetime as dt
@@ -30,20 +31,79 @@ from healthseg.tools.health_result import (
 
 AS_OF = dt.date(2025, 10, 10)
 METRICS = [
-    ("usage", "seat_utilisation", "Seats in use", "share of seats", .62, 76.0, .14, .8, None),
-    ("usage", "usage_vs_own_baseline", "Usage against own baseline", "ratio", .84, 56.0, .14, 1.2, None),
-    ("usage", "feature_adoption_rate_30d", "Features adopted", "share of entitled features", .47, 60.0, .07, .75, None),
-    ("engagement", "stickiness_30d", "Stickiness (DAU/MAU)", "share", .21, 71.5, .1, .4, None),
-    ("engagement", "sessions_per_user_per_week_28d", "Sessions per user and week", "sessions", 3.4, 84.0, .075, 5, None),
-    ("engagement", "days_since_last_person_event", "Days since anybody used it", "days", 0, 100.0, .075, 0, None),
-    ("support", "open_high_tickets", "Open high or critical tickets", "tickets", 2, 25.0, .06, 0, None),
-    ("support", "tickets_per_10_mau_90d", "Tickets per 10 active users in 90 days", "tickets", 1.7, 66.0, .045, 0, None),
-    ("support", "median_resolution_hours_90d", "Median time to resolution in 90 days", "hours", 31, 77.0, .045, 8, None),
-    ("satisfaction", "nps_365d", "NPS of the last 365 days", "NPS points", None, None, .09, 100,
-     "nobody answered an NPS survey in the last 365 days"),
-    ("satisfaction", "csat_180d", "Mean CSAT of the last 180 days", "1 to 5", 3.8, 68.0, .06, 5, None),
-    ("payment", "worst_days_overdue", "Days the oldest open invoice is overdue", "days", 12, 80.0, .06, 0, None),
-    ("payment", "paid_on_time_share_365d", "Invoices paid at most 5 days late in 365 days", "share", .92, 84.0, .04, 1, None),
+    ("usage", "seat_utilisation", "Seats in use", "share of seats", 0.62, 76.0, 0.14, 0.8, None),
+    ("usage", "usage_vs_own_baseline", "Usage against own baseline", "ratio", 0.84, 56.0, 0.14, 1.2, None),
+    (
+        "usage",
+        "feature_adoption_rate_30d",
+        "Features adopted",
+        "share of entitled features",
+        0.47,
+        60.0,
+        0.07,
+        0.75,
+        None,
+    ),
+    ("engagement", "stickiness_30d", "Stickiness (DAU/MAU)", "share", 0.21, 71.5, 0.1, 0.4, None),
+    (
+        "engagement",
+        "sessions_per_user_per_week_28d",
+        "Sessions per user and week",
+        "sessions",
+        3.4,
+        84.0,
+        0.075,
+        5,
+        None,
+    ),
+    ("engagement", "days_since_last_person_event", "Days since anybody used it", "days", 0, 100.0, 0.075, 0, None),
+    ("support", "open_high_tickets", "Open high or critical tickets", "tickets", 2, 25.0, 0.06, 0, None),
+    (
+        "support",
+        "tickets_per_10_mau_90d",
+        "Tickets per 10 active users in 90 days",
+        "tickets",
+        1.7,
+        66.0,
+        0.045,
+        0,
+        None,
+    ),
+    (
+        "support",
+        "median_resolution_hours_90d",
+        "Median time to resolution in 90 days",
+        "hours",
+        31,
+        77.0,
+        0.045,
+        8,
+        None,
+    ),
+    (
+        "satisfaction",
+        "nps_365d",
+        "NPS of the last 365 days",
+        "NPS points",
+        None,
+        None,
+        0.09,
+        100,
+        "nobody answered an NPS survey in the last 365 days",
+    ),
+    ("satisfaction", "csat_180d", "Mean CSAT of the last 180 days", "1 to 5", 3.8, 68.0, 0.06, 5, None),
+    ("payment", "worst_days_overdue", "Days the oldest open invoice is overdue", "days", 12, 80.0, 0.06, 0, None),
+    (
+        "payment",
+        "paid_on_time_share_365d",
+        "Invoices paid at most 5 days late in 365 days",
+        "share",
+        0.92,
+        84.0,
+        0.04,
+        1,
+        None,
+    ),
 ]
 METRIC_COLUMNS = ["component", "measure", "label", "unit", "value", "points", "weight", "target", "missing_reason"]
 
@@ -57,113 +117,354 @@ def metrics_frame() -> pd.DataFrame:
 def history_frame(weeks: int = 14) -> pd.DataFrame:
     rows = []
     for back in range(weeks, -1, -1):
-        score = 66 + 8 * (back / weeks) + (3 if back % 3 else -2)
-        rows.append({"date": AS_OF - dt.timedelta(days=7 * back), "score": score, "shown": int(score + .5), "coverage": .91,
-                     "lower": score - 6, "upper": score + 4, "note": None})
+        score = 69 + 8 * (back / weeks) + (-3 if back % 3 else 0)
+        rows.append(
+            {
+                "date": AS_OF - dt.timedelta(days=7 * back),
+                "score": score,
+                "shown": int(score + 0.5),
+                "coverage": 0.91,
+                "lower": score - 6,
+                "upper": score + 4,
+                "note": None,
+            }
+        )
     rows[4] |= {"score": None, "shown": None, "lower": None, "upper": None, "note": "too few inputs known"}
     return pd.DataFrame(rows)
 
 
 def forecast_frame() -> pd.DataFrame:
-    return pd.DataFrame([
-        {"date": AS_OF + dt.timedelta(days=30), "forecast": 65.0, "lower": 58.0, "upper": 73.0, "method": "damped trend"},
-        {"date": AS_OF + dt.timedelta(days=60), "forecast": 63.4, "lower": 53.0, "upper": 74.0, "method": "damped trend"},
-        {"date": AS_OF + dt.timedelta(days=90), "forecast": 62.6, "lower": 50.0, "upper": 75.0, "method": "damped trend"}])
+    return pd.DataFrame(
+        [
+            {
+                "date": AS_OF + dt.timedelta(days=30),
+                "forecast": 65.0,
+                "lower": 58.0,
+                "upper": 73.0,
+                "method": "damped trend",
+            },
+            {
+                "date": AS_OF + dt.timedelta(days=60),
+                "forecast": 63.4,
+                "lower": 53.0,
+                "upper": 74.0,
+                "method": "damped trend",
+            },
+            {
+                "date": AS_OF + dt.timedelta(days=90),
+                "forecast": 62.6,
+                "lower": 50.0,
+                "upper": 75.0,
+                "method": "damped trend",
+            },
+        ]
+    )
 
 
 def marks_frame() -> pd.DataFrame:
-    return pd.DataFrame([
-        {"date": dt.date(2025, 7, 14), "kind": "calendar", "label": "Launch of Insights 2"},
-        {"date": dt.date(2025, 8, 4), "kind": "stage", "label": "onboarding to active"},
-        {"date": dt.date(2025, 9, 16), "kind": "calendar", "label": "Incident: exports down"},
-        {"date": dt.date(2025, 9, 22), "kind": "configuration", "label": "Weights of the scorecard changed"}])
+    return pd.DataFrame(
+        [
+            {"date": dt.date(2025, 7, 14), "kind": "calendar", "label": "Launch of Insights 2"},
+            {"date": dt.date(2025, 8, 4), "kind": "stage", "label": "onboarding to active"},
+            {"date": dt.date(2025, 9, 16), "kind": "calendar", "label": "Incident: exports down"},
+            {"date": dt.date(2025, 9, 22), "kind": "configuration", "label": "Weights of the scorecard changed"},
+        ]
+    )
 
 
 def change_frame() -> pd.DataFrame:
-    parts = [("configuration", "Scorecard and settings", -.6, None, None, None), ("newly_missing", "NPS of the last 365 days", -1.1, None, None, None),
-             ("data", "Seats in use", -2.4, .74, .62, "share of seats"), ("data", "Open high or critical tickets", -3.0, 0, 2, "tickets"),
-             ("data", "Sessions per user and week", 1.3, 2.9, 3.4, "sessions"), ("rounding", "Rounding", -.2, None, None, None)]
-    at, rows = 75.0, [{"kind": "from", "label": "10 Sep 2025", "points": 75.0, "start": 0.0, "end": 75.0, "value_then": None, "value_now": None, "unit": None}]
+    parts = [
+        ("configuration", "Scorecard and settings", -0.6, None, None, None),
+        ("newly_missing", "NPS of the last 365 days", -1.1, None, None, None),
+        ("data", "Seats in use", -2.4, 0.74, 0.62, "share of seats"),
+        ("data", "Open high or critical tickets", -3.0, 0, 2, "tickets"),
+        ("data", "Sessions per user and week", 1.3, 2.9, 3.4, "sessions"),
+        ("rounding", "Rounding", -0.2, None, None, None),
+    ]
+    at, rows = (
+        75.0,
+        [
+            {
+                "kind": "from",
+                "label": "10 Sep 2025",
+                "points": 75.0,
+                "start": 0.0,
+                "end": 75.0,
+                "value_then": None,
+                "value_now": None,
+                "unit": None,
+            }
+        ],
+    )
     for kind, label, points, then, now, unit in parts:
-        rows.append({"kind": kind, "label": label, "points": points, "start": at, "end": at + points, "value_then": then, "value_now": now, "unit": unit})
+        rows.append(
+            {
+                "kind": kind,
+                "label": label,
+                "points": points,
+                "start": at,
+                "end": at + points,
+                "value_then": then,
+                "value_now": now,
+                "unit": unit,
+            }
+        )
         at += points
-    rows.append({"kind": "to", "label": "10 Oct 2025", "points": at, "start": 0.0, "end": at, "value_then": None, "value_now": None, "unit": None})
+    rows.append(
+        {
+            "kind": "to",
+            "label": "10 Oct 2025",
+            "points": at,
+            "start": 0.0,
+            "end": at,
+            "value_then": None,
+            "value_now": None,
+            "unit": None,
+        }
+    )
     return pd.DataFrame(rows)
 
 
 def churn_frame() -> pd.DataFrame:
-    rows = [(30, .014, .008, .024, "base_rate"), (30, None, .002, .08, "plausible"), (90, .042, .027, .064, "base_rate"),
-            (90, None, .006, .17, "plausible"), (180, .081, .055, .118, "base_rate"), (180, None, .013, .29, "plausible")]
+    rows = [
+        (30, 0.014, 0.008, 0.024, "base_rate"),
+        (30, None, 0.002, 0.08, "plausible"),
+        (90, 0.042, 0.027, 0.064, "base_rate"),
+        (90, None, 0.006, 0.17, "plausible"),
+        (180, 0.081, 0.055, 0.118, "base_rate"),
+        (180, None, 0.013, 0.29, "plausible"),
+    ]
     return pd.DataFrame(rows, columns=["horizon_days", "probability", "lower", "upper", "kind"])
 
 
 def frames() -> dict[str, pd.DataFrame]:
-    return {"history": history_frame(), "forecast": forecast_frame(), "marks": marks_frame(), "change": change_frame(),
-            "metrics": metrics_frame(), "churn": churn_frame()}
+    return {
+        "history": history_frame(),
+        "forecast": forecast_frame(),
+        "marks": marks_frame(),
+        "change": change_frame(),
+        "metrics": metrics_frame(),
+        "churn": churn_frame(),
+    }
 
 
 def _components() -> list[ComponentDetail]:
     frame, scores, weights = metrics_frame(), COMPONENT_SCORES, WEIGHTS
-    return [ComponentDetail(component=name, score=scores[f"{name}_score"], weight=weights[name],
-                            coverage=float(group.loc[group["points"].notna(), "weight"].sum() / group["weight"].sum()),
-                            metrics=[_metric(row) for row in group.to_dict("records")])
-            for name, group in frame.groupby("component", sort=False)]
+    return [
+        ComponentDetail(
+            component=name,
+            score=scores[f"{name}_score"],
+            weight=weights[name],
+            coverage=float(group.loc[group["points"].notna(), "weight"].sum() / group["weight"].sum()),
+            metrics=[_metric(row) for row in group.to_dict("records")],
+        )
+        for name, group in frame.groupby("component", sort=False)
+    ]
 
 
 def _metric(row: dict) -> MetricDetail:
     return MetricDetail(**{key: None if pd.isna(value) else value for key, value in row.items() if key != "component"})
 
 
-COMPONENT_SCORES = {"usage_score": 65, "engagement_score": 84, "support_score": 53, "satisfaction_score": 68, "payment_score": 82}
-WEIGHTS = {"usage": .35, "engagement": .25, "support": .15, "satisfaction": .15, "payment": .1}
+COMPONENT_SCORES = {
+    "usage_score": 65,
+    "engagement_score": 84,
+    "support_score": 53,
+    "satisfaction_score": 68,
+    "payment_score": 82,
+}
+WEIGHTS = {"usage": 0.35, "engagement": 0.25, "support": 0.15, "satisfaction": 0.15, "payment": 0.1}
 
 
 def health(name: str = "Brightwater Logistics", client_id: str = "cs_client_123", **changes) -> HealthScore:
     """A customer at 69 that fell by 6: every figure of it can be looked for on the page."""
     given = {
-        "as_of": AS_OF, "data_until": AS_OF, "fingerprint": "0123456789abcdef", "coverage": .91, "client_id": client_id, "status": "live",
-        "warnings": [], "not_measured": {"health_metrics.nps_score": "nobody answered an NPS survey in the last 365 days"},
-        "customer": CustomerCard(name=name, industry="Logistics", region="EMEA", tier="Mid-Market", plan="Team", stage="active", arr=84_000.0,
-                                 currency="EUR", seats=120, renewal_on=dt.date(2025, 11, 26), days_to_renewal=47, tenure_days=412,
-                                 csm_id="csm_04", timezone="Europe/Berlin"),
-        "calculation_timestamp": "2025-10-10T22:00:00Z", "scoring_model": "weighted_composite", "component_weights": WEIGHTS,
-        "current_health_score": 69, "band": "healthy", "possible_range": Range(lower=63.0, upper=72.0), "ramping": False, "caps": [],
-        "health_trend": "declining", "trend": Trend(slope_per_week=-.52, interval=Range(lower=-.8, upper=-.2), interval_level=.9, weeks=13, window_days=84),
-        "score_change": -6, "component_scores": ComponentScores(**COMPONENT_SCORES), "components": _components(),
-        "health_metrics": HealthMetrics(weekly_active_users=61, feature_adoption_rate=.47, support_ticket_count=7, open_tickets=3, nps_score=None,
-                                        nps_respondents=0, payment_status="overdue", days_overdue=12),
-        "risk_level": "medium", "risk_threshold": 60.0, "risk_indicators": ["2 high tickets are open"],
-        "risk_indicators_detail": [Fired(rule="open_high_tickets", text="2 high tickets are open", severity="medium", figures={"open_high_tickets": 2})],
+        "as_of": AS_OF,
+        "data_until": AS_OF,
+        "fingerprint": "0123456789abcdef",
+        "coverage": 0.91,
+        "client_id": client_id,
+        "status": "live",
+        "warnings": [],
+        "not_measured": {"health_metrics.nps_score": "nobody answered an NPS survey in the last 365 days"},
+        "customer": CustomerCard(
+            name=name,
+            industry="Logistics",
+            region="EMEA",
+            tier="Mid-Market",
+            plan="Team",
+            stage="active",
+            arr=84_000.0,
+            currency="EUR",
+            seats=120,
+            renewal_on=dt.date(2025, 11, 26),
+            days_to_renewal=47,
+            tenure_days=412,
+            csm_id="csm_04",
+            timezone="Europe/Berlin",
+        ),
+        "calculation_timestamp": "2025-10-10T22:00:00Z",
+        "scoring_model": "weighted_composite",
+        "component_weights": WEIGHTS,
+        "current_health_score": 69,
+        "band": "healthy",
+        "possible_range": Range(lower=63.0, upper=72.0),
+        "ramping": False,
+        "caps": [],
+        "health_trend": "declining",
+        "trend": Trend(
+            slope_per_week=-0.52, interval=Range(lower=-0.8, upper=-0.2), interval_level=0.9, weeks=13, window_days=84
+        ),
+        "score_change": -6,
+        "component_scores": ComponentScores(**COMPONENT_SCORES),
+        "components": _components(),
+        "health_metrics": HealthMetrics(
+            weekly_active_users=61,
+            feature_adoption_rate=0.47,
+            support_ticket_count=7,
+            open_tickets=3,
+            nps_score=None,
+            nps_respondents=0,
+            payment_status="overdue",
+            days_overdue=12,
+        ),
+        "risk_level": "medium",
+        "risk_threshold": 60.0,
+        "risk_indicators": ["2 high tickets are open"],
+        "risk_indicators_detail": [
+            Fired(
+                rule="open_high_tickets",
+                text="2 high tickets are open",
+                severity="medium",
+                figures={"open_high_tickets": 2},
+            )
+        ],
         "churn_prediction": ChurnPrediction(
-            churn_probability=.042, churn_risk_level=None, confidence=.71, key_risk_factors=["Seats in use fell from 74 % to 62 %"],
-            protective_factors=["Somebody used it today"], method="base_rate", reason="the rate of its tier; 31 leavers are too few for a model",
-            horizon_days=90, interval_level=.9, base_rate_interval=Range(lower=.027, upper=.064), plausible_range=Range(lower=.006, upper=.17),
-            by_horizon=[], customers_at_risk=204, leavers=31),
-        "historical_scores": [HistoricalScore(date=row["date"], score=None if pd.isna(row["shown"]) else int(row["shown"]), coverage=.91)
-                              for row in history_frame().to_dict("records")],
-        "predicted_scores": [PredictedScore(date=row["date"], predicted_score=round(row["forecast"]), confidence=.64, lower=int(row["lower"]), upper=int(row["upper"]))
-                             for row in forecast_frame().to_dict("records")],
-        "forecast": Forecast(method="damped trend", reason=None, interval_level=.9, origins=41, mean_absolute_error=3.1,
-                             naive_mean_absolute_error=3.6, interval_coverage=.88),
+            churn_probability=0.042,
+            churn_risk_level=None,
+            confidence=0.71,
+            key_risk_factors=["Seats in use fell from 74 % to 62 %"],
+            protective_factors=["Somebody used it today"],
+            method="base_rate",
+            reason="the rate of its tier; 31 leavers are too few for a model",
+            horizon_days=90,
+            interval_level=0.9,
+            base_rate_interval=Range(lower=0.027, upper=0.064),
+            plausible_range=Range(lower=0.006, upper=0.17),
+            by_horizon=[],
+            customers_at_risk=204,
+            leavers=31,
+        ),
+        "historical_scores": [
+            HistoricalScore(date=row["date"], score=None if pd.isna(row["shown"]) else int(row["shown"]), coverage=0.91)
+            for row in history_frame().to_dict("records")
+        ],
+        "predicted_scores": [
+            PredictedScore(
+                date=row["date"],
+                predicted_score=round(row["forecast"]),
+                confidence=0.64,
+                lower=int(row["lower"]),
+                upper=int(row["upper"]),
+            )
+            for row in forecast_frame().to_dict("records")
+        ],
+        "forecast": Forecast(
+            method="damped trend",
+            reason=None,
+            interval_level=0.9,
+            origins=41,
+            mean_absolute_error=3.1,
+            naive_mean_absolute_error=3.6,
+            interval_coverage=0.88,
+        ),
         "change_explanation": ChangeExplanation(
-            from_date=dt.date(2025, 9, 10), to_date=AS_OF, score_then=75, score_now=69, change=-6,
-            parts=[ChangePart(kind=row["kind"], measure=None, label=row["label"], points=row["points"], value_then=_none(row["value_then"]),
-                              value_now=_none(row["value_now"]), unit=_none(row["unit"])) for row in change_frame().iloc[1:-1].to_dict("records")]),
+            from_date=dt.date(2025, 9, 10),
+            to_date=AS_OF,
+            score_then=75,
+            score_now=69,
+            change=-6,
+            parts=[
+                ChangePart(
+                    kind=row["kind"],
+                    measure=None,
+                    label=row["label"],
+                    points=row["points"],
+                    value_then=_none(row["value_then"]),
+                    value_now=_none(row["value_now"]),
+                    unit=_none(row["unit"]),
+                )
+                for row in change_frame().iloc[1:-1].to_dict("records")
+            ],
+        ),
         "contributing_factors": Factors(
-            positive=["Sessions per user and week at 3.4, 84 points"], negative=["2 high tickets are open, 25 points"],
-            positive_detail=[Factor(text="Sessions per user and week at 3.4, 84 points", measure="sessions_per_user_per_week_28d", value=3.4,
-                                    unit="sessions", points=84.0, effect=1.1)],
-            negative_detail=[Factor(text="2 high tickets are open, 25 points", measure="open_high_tickets", value=2.0, unit="tickets", points=25.0, effect=-2.9)]),
+            positive=["Sessions per user and week at 3.4, 84 points"],
+            negative=["2 high tickets are open, 25 points"],
+            positive_detail=[
+                Factor(
+                    text="Sessions per user and week at 3.4, 84 points",
+                    measure="sessions_per_user_per_week_28d",
+                    value=3.4,
+                    unit="sessions",
+                    points=84.0,
+                    effect=1.1,
+                )
+            ],
+            negative_detail=[
+                Factor(
+                    text="2 high tickets are open, 25 points",
+                    measure="open_high_tickets",
+                    value=2.0,
+                    unit="tickets",
+                    points=25.0,
+                    effect=-2.9,
+                )
+            ],
+        ),
         "improvement_opportunities": [
-            Opportunity(area="Open high or critical tickets", current_state="2 tickets", target_state="0 tickets", impact="+4.6 points", effort="medium",
-                        measure="open_high_tickets", current_value=2.0, target_value=0.0, points=4.6),
-            Opportunity(area="Seats in use", current_state="62 % of seats", target_state="80 % of seats", impact="+3.4 points", effort=None,
-                        measure="seat_utilisation", current_value=.62, target_value=.8, points=3.4)],
-        "recommended_actions": ["Agree a date for each of the 2 open high tickets", "Invite the 46 seats that nobody uses"],
+            Opportunity(
+                area="Open high or critical tickets",
+                current_state="2 tickets",
+                target_state="0 tickets",
+                impact="+4.6 points",
+                effort="medium",
+                measure="open_high_tickets",
+                current_value=2.0,
+                target_value=0.0,
+                points=4.6,
+            ),
+            Opportunity(
+                area="Seats in use",
+                current_state="62 % of seats",
+                target_state="80 % of seats",
+                impact="+3.4 points",
+                effort=None,
+                measure="seat_utilisation",
+                current_value=0.62,
+                target_value=0.8,
+                points=3.4,
+            ),
+        ],
+        "recommended_actions": [
+            "Agree a date for each of the 2 open high tickets",
+            "Invite the 46 seats that nobody uses",
+        ],
         "recommended_actions_detail": [
-            Fired(rule="open_high_tickets", text="Agree a date for each of the 2 open high tickets", severity="high", figures={"open_high_tickets": 2}),
-            Fired(rule="idle_seats", text="Invite the 46 seats that nobody uses", severity="medium", figures={"idle_seats": 46, "seat_utilisation": .62})],
-        "alerts": [], "marks": [Mark(**row) for row in marks_frame().to_dict("records")],
+            Fired(
+                rule="open_high_tickets",
+                text="Agree a date for each of the 2 open high tickets",
+                severity="high",
+                figures={"open_high_tickets": 2},
+            ),
+            Fired(
+                rule="idle_seats",
+                text="Invite the 46 seats that nobody uses",
+                severity="medium",
+                figures={"idle_seats": 46, "seat_utilisation": 0.62},
+            ),
+        ],
+        "alerts": [],
+        "marks": [Mark(**row) for row in marks_frame().to_dict("records")],
     } | changes
     return HealthScore(**given).with_frames(**frames())
 
@@ -172,8 +473,22 @@ def _none(value):
     return None if pd.isna(value) else value
 
 
-NAMES = ["Northwind Traders", "Halcyon Health", "Ridgeline Software", "Tessellate GmbH", "Orchard & Vine", "Kestrel Analytics", "Mosaic Retail Group",
-         "Pinecone Education", "Aurora Freight", "Bluefin Capital", "Cobalt Manufacturing", "Driftwood Media", "Ember Hospitality", "Foxglove Pharma"]
+NAMES = [
+    "Northwind Traders",
+    "Halcyon Health",
+    "Ridgeline Software",
+    "Tessellate GmbH",
+    "Orchard & Vine",
+    "Kestrel Analytics",
+    "Mosaic Retail Group",
+    "Pinecone Education",
+    "Aurora Freight",
+    "Bluefin Capital",
+    "Cobalt Manufacturing",
+    "Driftwood Media",
+    "Ember Hospitality",
+    "Foxglove Pharma",
+]
 
 
 def customers_frame(count: int = 60) -> pd.DataFrame:
@@ -181,36 +496,115 @@ def customers_frame(count: int = 60) -> pd.DataFrame:
     for place in range(count):
         score = 22 + (place * 37) % 76
         arr = 240_000.0 - 3_700 * place
-        rows.append({"client_id": f"cs_client_{place:03d}", "name": NAMES[place % 14] + ("" if place < 14 else f" {place}"), "score": float(score),
-                     "band": ("critical", "at_risk", "healthy", "champion")[sum(score >= edge for edge in (40, 60, 80))],
-                     "change": float((place * 7) % 23 - 11), "trend": "declining" if place % 3 else "stable",
-                     "risk_level": "high" if score < 60 else "low", "reason": "usage is 41 % under its own baseline; 2 high tickets are open",
-                     "arr": arr, "currency": "EUR", "at_stake": arr * (100 - score) / 100, "at_stake_basis": "score_and_arr", "tier": "Corporate",
-                     "stage": "active", "plan": "Team", "industry": "Logistics", "csm_id": f"csm_{place % 5:02d}", "renewal_on": AS_OF + dt.timedelta(days=place * 6),
-                     "days_to_renewal": place * 6, "coverage": .91, "lower": score - 5.0, "upper": min(100.0, score + 5.0), "status": "live"})
-    rows[3] |= {"score": None, "band": None, "change": None, "risk_level": None, "at_stake": None, "reason": "too few inputs are known", "coverage": .22}
+        rows.append(
+            {
+                "client_id": f"cs_client_{place:03d}",
+                "name": NAMES[place % 14] + ("" if place < 14 else f" {place}"),
+                "score": float(score),
+                "band": ("critical", "at_risk", "healthy", "champion")[sum(score >= edge for edge in (40, 60, 80))],
+                "change": float((place * 7) % 23 - 11),
+                "trend": "declining" if place % 3 else "stable",
+                "risk_level": "high" if score < 60 else "low",
+                "reason": "usage is 41 % under its own baseline; 2 high tickets are open",
+                "arr": arr,
+                "currency": "EUR",
+                "at_stake": arr * (100 - score) / 100,
+                "at_stake_basis": "score_and_arr",
+                "tier": "Corporate",
+                "stage": "active",
+                "plan": "Team",
+                "industry": "Logistics",
+                "csm_id": f"csm_{place % 5:02d}",
+                "renewal_on": AS_OF + dt.timedelta(days=place * 6),
+                "days_to_renewal": place * 6,
+                "coverage": 0.91,
+                "lower": score - 5.0,
+                "upper": min(100.0, score + 5.0),
+                "status": "live",
+            }
+        )
+    rows[3] |= {
+        "score": None,
+        "band": None,
+        "change": None,
+        "risk_level": None,
+        "at_stake": None,
+        "reason": "too few inputs are known",
+        "coverage": 0.22,
+    }
     return pd.DataFrame(rows).sort_values("at_stake", ascending=False, kind="stable", ignore_index=True)
 
 
 def book_frames() -> dict[str, pd.DataFrame]:
     customers = customers_frame()
     moved = customers[["client_id", "name", "change", "score", "arr"]].dropna().sort_values("change", kind="stable")
-    moved = pd.concat([moved.tail(5)[::-1].assign(direction="up"), moved.head(5).assign(direction="down")]).assign(reason="Seats in use −6.1 points")
-    disagreements = pd.DataFrame([
-        {"client_id": "cs_client_007", "name": "Pinecone Education", "score": 84.0, "arr": 96_000.0, "arr_change": -24_000.0, "kind": "healthy_and_shrinking",
-         "reason": "ARR fell by EUR 24,000 on 1 Sep 2025"},
-        {"client_id": "cs_client_009", "name": "Bluefin Capital", "score": 38.0, "arr": 120_000.0, "arr_change": 18_000.0, "kind": "unhealthy_and_growing",
-         "reason": "ARR grew by EUR 18,000 on 3 Aug 2025"}])
-    bands = pd.DataFrame([{"date": AS_OF - dt.timedelta(days=28 * back), "band": band, "customers": count + (back if band == "healthy" else 0),
-                           "arr": arr * (1 - back / 60)} for back in range(13, -1, -1)
-                          for band, count, arr in (("critical", 6, 640_000.0), ("at_risk", 14, 1_500_000.0), ("healthy", 25, 3_100_000.0), ("champion", 14, 2_000_000.0))])
-    bins = pd.DataFrame([{"low": float(low), "high": low + 10.0, "band": ("critical",) * 4 + ("at_risk",) * 2 + ("healthy",) * 2 + ("champion",) * 2,
-                          "customers": 3 + low // 10, "arr": 1e5} for low in range(0, 100, 10)])
+    moved = pd.concat([moved.tail(5)[::-1].assign(direction="up"), moved.head(5).assign(direction="down")]).assign(
+        reason="Seats in use −6.1 points"
+    )
+    disagreements = pd.DataFrame(
+        [
+            {
+                "client_id": "cs_client_007",
+                "name": "Pinecone Education",
+                "score": 84.0,
+                "arr": 96_000.0,
+                "arr_change": -24_000.0,
+                "kind": "healthy_and_shrinking",
+                "reason": "ARR fell by EUR 24,000 on 1 Sep 2025",
+            },
+            {
+                "client_id": "cs_client_009",
+                "name": "Bluefin Capital",
+                "score": 38.0,
+                "arr": 120_000.0,
+                "arr_change": 18_000.0,
+                "kind": "unhealthy_and_growing",
+                "reason": "ARR grew by EUR 18,000 on 3 Aug 2025",
+            },
+        ]
+    )
+    bands = pd.DataFrame(
+        [
+            {
+                "date": AS_OF - dt.timedelta(days=28 * back),
+                "band": band,
+                "customers": count + (back if band == "healthy" else 0),
+                "arr": arr * (1 - back / 60),
+            }
+            for back in range(13, -1, -1)
+            for band, count, arr in (
+                ("critical", 6, 640_000.0),
+                ("at_risk", 14, 1_500_000.0),
+                ("healthy", 25, 3_100_000.0),
+                ("champion", 14, 2_000_000.0),
+            )
+        ]
+    )
+    bins = pd.DataFrame(
+        [
+            {
+                "low": float(low),
+                "high": low + 10.0,
+                "band": ("critical",) * 4 + ("at_risk",) * 2 + ("healthy",) * 2 + ("champion",) * 2,
+                "customers": 3 + low // 10,
+                "arr": 1e5,
+            }
+            for low in range(0, 100, 10)
+        ]
+    )
     bins["band"] = [band[place] for place, band in enumerate(bins["band"])]
     inputs = metrics_frame()[["component", "measure", "label", "weight"]].assign(
-        measured_share=[.98, .93, 1, 1, 1, 1, .95, .95, .71, .44, .63, .99, .97], customers=60)
+        measured_share=[0.98, 0.93, 1, 1, 1, 1, 0.95, 0.95, 0.71, 0.44, 0.63, 0.99, 0.97], customers=60
+    )
     inputs["measured"] = (inputs["measured_share"] * 60).round().astype(int)
-    return {"customers": customers, "movers": moved, "disagreements": disagreements, "bands": bands, "distribution": bins, "coverage": inputs}
+    return {
+        "customers": customers,
+        "movers": moved,
+        "disagreements": disagreements,
+        "bands": bands,
+        "distribution": bins,
+        "coverage": inputs,
+    }
 
 
 def _records(frame: pd.DataFrame) -> list[dict]:
@@ -222,13 +616,33 @@ def book(**changes) -> HealthBook:
     shown = book_frames()
     moved = shown["movers"]
     given = {
-        "as_of": AS_OF, "data_until": AS_OF, "fingerprint": "0123456789abcdef", "coverage": .9, "warnings": [], "not_measured": {},
-        "total_customers": 60, "excluded": {"churned": 4, "not_started": 1, "prospect": 2}, "scored_customers": 59, "currency": "EUR", "total_arr": 7_851_000.0,
-        "total_arr_by_currency": {"EUR": 7_851_000.0}, "average_score": 60.3, "average_change": -.4,
-        "bands": {"critical": 14, "at_risk": 16, "healthy": 16, "champion": 13}, "arr_by_band": {"critical": 1.8e6, "at_risk": 2.1e6, "healthy": 2.1e6, "champion": 1.8e6},
-        "at_risk_customers": 30, "at_risk_arr": 3_912_000.0, "at_stake": 3_113_000.0, "at_stake_basis": "score_and_arr", "lookback_period_days": 30,
-        "risk_threshold": 60.0, "customers": _records(shown["customers"]), "movers_up": _records(moved[moved["direction"] == "up"]),
-        "movers_down": _records(moved[moved["direction"] == "down"]), "disagreements": _records(shown["disagreements"]),
-        "input_coverage": _records(shown["coverage"]), "alerts": [],
+        "as_of": AS_OF,
+        "data_until": AS_OF,
+        "fingerprint": "0123456789abcdef",
+        "coverage": 0.9,
+        "warnings": [],
+        "not_measured": {},
+        "total_customers": 60,
+        "excluded": {"churned": 4, "not_started": 1, "prospect": 2},
+        "scored_customers": 59,
+        "currency": "EUR",
+        "total_arr": 7_851_000.0,
+        "total_arr_by_currency": {"EUR": 7_851_000.0},
+        "average_score": 60.3,
+        "average_change": -0.4,
+        "bands": {"critical": 14, "at_risk": 16, "healthy": 16, "champion": 13},
+        "arr_by_band": {"critical": 1.8e6, "at_risk": 2.1e6, "healthy": 2.1e6, "champion": 1.8e6},
+        "at_risk_customers": 30,
+        "at_risk_arr": 3_912_000.0,
+        "at_stake": 3_113_000.0,
+        "at_stake_basis": "score_and_arr",
+        "lookback_period_days": 30,
+        "risk_threshold": 60.0,
+        "customers": _records(shown["customers"]),
+        "movers_up": _records(moved[moved["direction"] == "up"]),
+        "movers_down": _records(moved[moved["direction"] == "down"]),
+        "disagreements": _records(shown["disagreements"]),
+        "input_coverage": _records(shown["coverage"]),
+        "alerts": [],
     } | changes
     return HealthBook(**given).with_frames(**shown)

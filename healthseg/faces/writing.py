@@ -1,0 +1,73 @@
+"""Files that are there whole or not at all, and only where they were meant to be."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from pathlib import Path
+
+from healthseg.errors import InvalidParameters
+
+
+def output_folder(out: str | Path) -> Path:
+    """The folder that reports go to, made if need be; refused where it cannot be written."""
+    folder = Path(out).expanduser().resolve()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as problem:
+        raise InvalidParameters(
+            f"cannot write into {str(out)!r}: {problem.strerror or problem}; name another folder with --out",
+            parameter="out",
+            value_provided=str(out),
+            validation_rule="a folder that can be written",
+        ) from None
+    return folder
+
+
+def inside(folder: Path, *names: str) -> Path:
+    """A path of plain names under a folder, made; refused where a symbolic link stands in the way."""
+    path = folder
+    for name in names:
+        if not name or name in (".", "..") or any(mark in name for mark in "/\\\0"):
+            raise InvalidParameters(
+                f"{name[:80]!r} is no name of a file",
+                parameter="out",
+                value_provided=name[:200],
+                validation_rule="plain names, without separators",
+            )
+        path = path / name
+        if path.is_symlink():
+            raise InvalidParameters(
+                f"{path.relative_to(folder)} is a symbolic link, and links are not followed; remove it or name "
+                "another folder with --out",
+                parameter="out",
+                value_provided=name,
+                validation_rule="no symbolic links",
+            )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file so that a reader sees the old one or the new one, never a part."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask
