@@ -9,11 +9,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from healthseg.forecasting.backtest import Backtest, Within, backtest, within_tolerance
+    from healthseg.forecasting.backtesting import Backtest, Within, backtest, within_tolerance
     from healthseg.forecasting.series import forecast
 
-_HOME = {"forecast": "series", "backtest": "backtest", "Backtest": "backtest",
-         "within_tolerance": "backtest", "Within": "backtest"}
+_HOME = {"forecast": "series", "backtest": "backtesting", "Backtest": "backtesting",
+         "within_tolerance": "backtesting", "Within": "backtesting"}
 
 __all__ = ["Backtest", "Within", "backtest", "forecast", "within_tolerance"]
 

@@ -17,13 +17,12 @@ def smape(actual: np.ndarray, forecast: np.ndarray) -> np.ndarray:
 def scale(history: np.ndarray, season_length: int = 1) -> float:
     """MASE's denominator: mean absolute error of the seasonal naive forecast within the history.
 
-    NaN where the history is not longer than a season or never changes
-    (Hyndman and Koehler, International Journal of Forecasting 22, 2006).
+    Of the naive forecast where the history is shorter than two seasons; NaN where
+    that is never wrong (Hyndman and Koehler, International Journal of Forecasting 22, 2006).
 
     >>> scale(np.array([1.0, 3.0, 2.0]))
     1.5
     """
-    if len(history) <= season_length:
-        return float("nan")
-    size = float(np.abs(history[season_length:] - history[:-season_length]).mean())
-    return size if size > 0 else float("nan")
+    lag = season_length if len(history) >= 2 * season_length else 1
+    changes = np.abs(history[lag:] - history[:-lag])
+    return float(changes.mean()) if changes.any() else float("nan")

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from healthseg.forecasting.intervals import SKIPPED_ORIGINS, half_widths
+from healthseg.forecasting.intervals import half_widths
 from healthseg.forecasting.models import Naive, fit_damped_trend, fit_dynamic_theta, fit_theta
 from healthseg.forecasting.season import Season, find_season
 
@@ -45,6 +45,10 @@ class Fit:
     season: Season | None = None
     parameters: float = 0.0
 
+    @property
+    def starting(self) -> int:
+        return max(member.starting for member in self.members)
+
     def roll(self, values: np.ndarray, horizon: int) -> Roll:
         """Forecasts from every origin of ``values`` with these parameters."""
         adjusted = self.season.remove(values) if self.season else values
@@ -64,17 +68,16 @@ class Roll:
     def at(self, origin: int, level: float, bounds: Bounds) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Forecast, lower and upper for the steps after the first ``origin`` values, which are all that is read."""
         season, path = self.fit.season, self.paths[origin - 1]
-        simple = isinstance(self.fit.members[0], Naive)
         with np.errstate(all="ignore"):
             half = half_widths(self.adjusted[:origin], self.paths[:origin], level, self.fit.parameters,
-                               relative=bounds.upper is None, skip=0 if simple else SKIPPED_ORIGINS)
+                               relative=bounds.upper is None, starting=self.fit.starting)
         if season:
             path, half = season.restore(path, origin), season.widen(half, origin)
         return bounds.clip(path), bounds.clip(path - half), bounds.clip(path + half)
 
 
 def naive_fit(lag: int = 1, method: str = "naive") -> Fit:
-    return Fit(method, (Naive(lag),), parameters=float(lag))
+    return Fit(method, (Naive(lag),), parameters=1.0)
 
 
 def fit_series(values: np.ndarray, horizon: int, season_length: int, missing_share: float = 0.0) -> Fit:

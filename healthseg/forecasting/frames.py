@@ -154,8 +154,8 @@ def _clients(ids: pd.Series) -> tuple[np.ndarray, list]:
     try:
         codes, clients = pd.factorize(ids, sort=True)
     except TypeError:
-        refuse("client_id mixes types that have no common order: give text, or whole numbers, alone", "client_id",
-               ids.iloc[0], "one type")
+        refuse("client_id holds values that can't be sorted or compared: give text, or whole numbers", "client_id",
+               ids.iloc[0], "text or whole numbers")
     return codes, list(clients)
 
 

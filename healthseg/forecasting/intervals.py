@@ -19,22 +19,22 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import stdtrit
 
-SKIPPED_ORIGINS = 3         # a model that has seen fewer values is still starting
 RANDOM_WALK_GROWTH = 0.5
 GROWTH_PRIOR = 3.0          # weight of the random walk, in independent stretches of log steps
 MOST_RESCALING = 2.0        # a fall towards zero must not shrink the past errors to nothing
 
 
 def half_widths(adjusted: np.ndarray, paths: np.ndarray, level: float, parameters: float,
-                *, relative: bool, skip: int = SKIPPED_ORIGINS) -> np.ndarray:
+                *, relative: bool, starting: int = 0) -> np.ndarray:
     """Half widths of the intervals for the steps after the last value.
 
     ``adjusted`` are n values without season, ``paths`` (n × steps) the forecasts
     from each origin, ``parameters`` how many were fitted, ``relative`` whether
-    variance goes with the level. NaN where no earlier origin has a known outcome.
+    variance goes with the level, ``starting`` how many of the first origins to
+    leave out. NaN where no earlier origin has a known outcome.
     """
     count, horizon = paths.shape
-    growth = measured_growth(past_errors(adjusted, paths, relative)[skip:])
+    growth = measured_growth(past_errors(adjusted, paths, relative)[starting:])
     degrees = max(count - parameters, 2.0)
     quantile = float(stdtrit(degrees, (1 + level) / 2))
     ahead = np.arange(1, horizon + 1)

@@ -3,7 +3,8 @@
 ``fit_*`` estimates parameters from a series without season; ``paths(values,
 horizon)`` of the result gives an array (origins × steps) of what the model with
 those parameters says after 1, 2, ..., n values. The last row is the forecast,
-the rows above are the rolling origins that the interval is measured on.
+the rows above are the rolling origins that the interval is measured on, without
+the first ``starting`` ones, where a model has seen too little to be itself.
 
 Parameters are sought on fixed grids (or by statsmodels), with the initial state
 and other linear parameters solved exactly by least squares for each grid point:
@@ -14,6 +15,7 @@ from __future__ import annotations
 import functools
 import warnings
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from scipy.signal import lfilter
@@ -23,19 +25,24 @@ LEVEL_GRID = np.r_[0.02, 0.05, np.arange(2, 20) / 20, 0.98]
 DAMPED_LEVELS = (0.05, 0.15, 0.25, 0.35, 0.5, 0.65, 0.8, 0.95)
 DAMPED_TRENDS = (0.01, 0.05, 0.1, 0.2, 0.35, 0.55)       # as shares of the level's parameter, as usual for ETS
 DAMPINGS = (0.8, 0.85, 0.9, 0.94, 0.98)                   # the bounds of R's forecast::ets
-CACHED_LENGTH = 512                                       # longer responses are not worth their memory
+STARTING_ORIGINS = 3                                      # a line through fewer points says nothing
+CACHED_LENGTH = 1024                                      # values; longer responses are not worth their memory
 
 
 @dataclass(frozen=True)
 class Naive:
-    """The value ``lag`` steps ago stays: the last one, or that of the same season."""
+    """The value ``lag`` steps ago stays: the last one, or that of the same season (while there is none, the last)."""
 
     lag: int = 1
+
+    @property
+    def starting(self) -> int:
+        return self.lag - 1
 
     def paths(self, values: np.ndarray, horizon: int) -> np.ndarray:
         origins = np.arange(len(values))[:, None]
         source = origins + 1 - self.lag + np.arange(horizon) % self.lag
-        return np.where(source < 0, values[0], values[np.maximum(source, 0)])
+        return np.where(source < 0, values[origins], values[np.maximum(source, 0)])
 
 
 @dataclass(frozen=True)
@@ -53,6 +60,7 @@ class Theta:
     start: float
     share: float
     intercept: bool
+    starting: ClassVar[int] = STARTING_ORIGINS
 
     def paths(self, values: np.ndarray, horizon: int) -> np.ndarray:
         seen = np.arange(1, len(values) + 1)
@@ -67,23 +75,23 @@ class Theta:
 
 def fit_theta(values: np.ndarray) -> Theta:
     """The Theta method, its smoothing parameter fitted by statsmodels (as in its ThetaModel)."""
+    scaled = values / 2.0 ** np.frexp(np.abs(values).max())[1]     # so that the search does not depend on the unit
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")     # a search that stops early is judged by its forecast
-        fitted = SimpleExpSmoothing(values, initialization_method="known", initial_level=values[0]).fit()
+        fitted = SimpleExpSmoothing(scaled, initialization_method="known", initial_level=scaled[0]).fit()
     alpha = min(max(float(fitted.params["smoothing_level"]), 1e-4), 1.0)
     return Theta(alpha, float(values[0]), 0.5, intercept=False)
 
 
 def fit_dynamic_theta(values: np.ndarray) -> Theta:
     """The dynamic optimised Theta model: alpha on a grid, level and share of the slope by least squares."""
-    skip = 3                                # a line through fewer points says nothing
     intercepts, slopes = (np.r_[0.0, line[:-1]] for line in running_lines(values))
     seen, best, found = np.arange(len(values)), np.inf, None
     for alpha in LEVEL_GRID:
         decay = (1 - alpha) ** seen
         level = np.r_[0.0, lfilter([alpha], [1, alpha - 1], values)[:-1]]
         drift = decay * intercepts + (1 - decay) / alpha * slopes
-        target, decay, drift = (values - level)[skip:], decay[skip:], drift[skip:]
+        target, decay, drift = (part[STARTING_ORIGINS:] for part in (values - level, decay, drift))
         start, share = _two_regressors(target, decay, drift)
         error = float(((target - start * decay - share * drift) ** 2).sum())
         if error < best:
@@ -128,6 +136,7 @@ class DampedTrend:
     damping: float
     level: float
     trend: float
+    starting: ClassVar[int] = STARTING_ORIGINS
 
     def paths(self, values: np.ndarray, horizon: int) -> np.ndarray:
         levels, trends = self._states(values)
@@ -179,18 +188,22 @@ def _unstarted_errors(values: np.ndarray) -> np.ndarray:
 
 
 def _start_responses(count: int) -> tuple[np.ndarray, tuple[np.ndarray, ...], np.ndarray]:
-    """What a unit of initial state does to the errors, by grid point; the same for all series of one length."""
-    return (_cached_responses if count <= CACHED_LENGTH else _computed_responses)(count)
+    """What a unit of initial state does to the errors, by grid point; the same for all series of one length.
+
+    With the sums of squares and products that its least squares need, and their determinants.
+    """
+    size = 1 << max(7, (count - 1).bit_length())
+    table, sums = (_cached_responses if size <= CACHED_LENGTH else _computed_responses)(size)
+    squares, products = sums
+    square, shifted, cross = squares[:, count - 1], squares[:, count - 2], products[:, count - 2]
+    return table[:, :count], (square, cross, shifted), square * shifted - cross ** 2
 
 
-def _computed_responses(count: int) -> tuple[np.ndarray, tuple[np.ndarray, ...], np.ndarray]:
-    impulse = np.zeros(count)
+def _computed_responses(size: int) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
+    impulse = np.zeros(size)
     impulse[0] = 1.0
-    responses = np.array([lfilter([1.0], _filter(*point)[1], impulse) for point in _damped_grid()])
-    later = responses[:, :-1]
-    square, shifted = (responses ** 2).sum(axis=1), (later ** 2).sum(axis=1)
-    cross = (responses[:, 1:] * later).sum(axis=1)
-    return responses, (square, cross, shifted), square * shifted - cross ** 2
+    table = np.array([lfilter([1.0], _filter(*point)[1], impulse) for point in _damped_grid()])
+    return table, (np.cumsum(table ** 2, axis=1), np.cumsum(table[:, 1:] * table[:, :-1], axis=1))
 
 
-_cached_responses = functools.lru_cache(maxsize=128)(_computed_responses)
+_cached_responses = functools.lru_cache(maxsize=8)(_computed_responses)

@@ -75,16 +75,21 @@ def anchored(spacing: Spacing, instants: np.ndarray) -> Spacing:
 
 
 def detect(instants: np.ndarray) -> Spacing | None:
-    """The spacing of two or more sorted, distinct instants from their median difference; None for fewer.
+    """The spacing of two or more sorted, distinct instants; None for fewer.
 
-    Months are recognised where every date has the same day of the month (or is a
-    month's last), below a day the season is the day, and any other regular
-    spacing has no season.
+    It is their median difference, or where that leaves dates off the grid, as
+    gaps do, their smallest. Months are recognised where every date has the same
+    day of the month (or is a month's last), below a day the season is the day,
+    and any other regular spacing has no season.
     """
     if len(instants) < 2:
         return None
     gaps = np.sort(np.diff(instants))
-    step = int(gaps[(len(gaps) - 1) // 2])
+    candidates = [_from_step(int(step), instants) for step in (gaps[(len(gaps) - 1) // 2], gaps[0])]
+    return next((grid for grid in candidates if grid.positions(instants) is not None), candidates[0])
+
+
+def _from_step(step: int, instants: np.ndarray) -> Spacing:
     for months, (least, most) in MONTHS_BY_DAYS.items():
         if least * DAY <= step <= most * DAY:
             found = Spacing(12 // months, months=months, day=_month_day(instants))
