@@ -64,13 +64,14 @@ def test_days_between_the_weeks_and_after_as_of_are_not_read():
     pd.testing.assert_frame_equal(score_trend(both, AS_OF, 30, Settings()), score_trend(frame, AS_OF, 30, Settings()))
 
 
-def test_weekly_noise_without_a_trend_is_called_a_trend_about_one_time_in_ten():
+def test_overlapping_windows_of_steady_behaviour_are_called_a_trend_about_one_time_in_ten():
     def trends(series):
         frame = weekly_scores(**{f"c{at}": row for at, row in enumerate(series)})
         return score_trend(frame, AS_OF, 30, Settings())["trend"]
-    noise = np.random.default_rng(3).normal(60, 5, (600, 13))
-    assert 0.06 < (trends(noise) != "stable").mean() < 0.14  # a 90 % interval
-    assert (trends(noise + np.arange(13)) == "improving").mean() > 0.7
+    weeks = np.random.default_rng(3).normal(60, 10, (600, 16))
+    windows = np.stack([weeks[:, at:at + 4].mean(axis=1) for at in range(13)], axis=1)    # of 28 days, week by week
+    assert 0.06 < (trends(windows) != "stable").mean() < 0.14  # a 90 % interval
+    assert (trends(windows + 2 * np.arange(13)) == "improving").mean() > 0.7
 
 
 def test_a_churned_customers_score_freezes_at_its_last_live_date(panel):

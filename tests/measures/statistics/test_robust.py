@@ -51,3 +51,21 @@ def test_a_series_among_thousands_has_the_same_bits_as_alone():
 def test_two_points_at_one_place_are_refused():
     with pytest.raises(ValueError, match="distinct"):
         theil_sen([1, 1, 2], [1, 2, 3])
+
+
+def test_an_overlap_of_one_is_no_overlap_and_more_of_it_widens_the_interval():
+    series = np.random.default_rng(8).normal(size=13).cumsum()
+    widths = [float(np.subtract(found.upper, found.lower)[0])
+              for found in (theil_sen(np.arange(13), series, overlap=overlap) for overlap in (1, 2, 4, 8))]
+    assert widths == sorted(widths)
+    assert widths[0] < widths[-1]
+
+
+@pytest.mark.parametrize("points", [8, 13, 53])
+def test_moving_windows_of_noise_are_called_a_trend_no_oftener_than_the_level_says(points):
+    noise = np.random.default_rng(points).normal(size=(1_500, points + 3))
+    windows = np.stack([noise[:, at:at + 4].mean(axis=1) for at in range(points)], axis=1)
+    alarms = {overlap: (theil_sen(np.arange(points), windows, 0.9, overlap=overlap).direction != 0).mean()
+              for overlap in (1, 4)}
+    assert alarms[1] > 0.25
+    assert alarms[4] < 0.12
