@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,11 @@ import pyarrow as pa
 
 from healthseg.data.demo import overall, planted, tables, truth
 from healthseg.data.demo.chunk import Chunk, all_events, draw_chunk
+from healthseg.data.demo.dirt import CSV_TABLES, write_dirt
 from healthseg.data.demo.frame import LAST_DAY, Frame, frame
 from healthseg.data.demo.scenarios import VERSION, Scenario, named
-from healthseg.data.demo.schema import TRUTH
-from healthseg.data.demo.spool import Spool
+from healthseg.data.demo.schema import TABLES, TRUTH
+from healthseg.data.demo.spool import SPOOL, Spool
 from healthseg.data.demo.writing import table, write_json, write_parquet
 from healthseg.errors import InvalidParameters
 
@@ -82,6 +84,7 @@ def write_demo(
     """
     world, days, clients = _checked(clients, months, scenario, events)
     out = Path(out)
+    _clear(out)
     book = _Book(out, days, clients)
     chunk = None
     for place, first in enumerate(range(0, clients, CHUNK_CLIENTS)):
@@ -117,6 +120,24 @@ def _checked(clients: int | None, months: int, name: str, events: str) -> tuple[
     return world, frame(months), clients
 
 
+def _clear(out: Path) -> None:
+    """Take away an earlier demo book; refuse a folder that holds anything else."""
+    if not out.exists() or not any(out.iterdir()):
+        return
+    if not (out / "truth" / "book.json").exists():
+        raise InvalidParameters(
+            f"folder {out} is not empty and holds no demo book: give a new or an empty folder",
+            parameter="out",
+            value_provided=str(out),
+            validation_rule="a new folder, an empty one, or an earlier demo book",
+        )
+    for folder in ("events", "truth", SPOOL):
+        shutil.rmtree(out / folder, ignore_errors=True)
+    for name in TABLES:
+        for suffix in (".parquet", ".csv"):
+            (out / f"{name}{suffix}").unlink(missing_ok=True)
+
+
 def _write(out: Path, book: _Book, last: Chunk, arguments: dict[str, Any], world: Scenario) -> dict[str, Any]:
     days = book.days
     shared = tables.of_book(days, last.incidents.calendar)
@@ -129,8 +150,12 @@ def _write(out: Path, book: _Book, last: Chunk, arguments: dict[str, Any], world
     known |= {"hazard_terms": truth.hazard_terms(world), **overall.tables(book.total, days, world)}
     known |= {name: table(columns) for name, columns in TRUTH.items() if name not in known}
     rows = book.spool.write(out, book.client_ids, pa.array(book.user_ids, pa.string()))
+    spoiled = CSV_TABLES if world.dirty else ()
     for name, content in whole.items():
-        write_parquet(out / f"{name}.parquet", content)
+        if name not in spoiled:
+            write_parquet(out / f"{name}.parquet", content)
+    if world.dirty:
+        known["dirt"] = write_dirt(out, whole, arguments["seed"])
     for name, content in known.items():
         write_parquet(out / "truth" / f"{name}.parquet", content)
     checks = truth.checks(known["hazard"], known["exits"], np.datetime64("1970-01-01") + days.start, world)

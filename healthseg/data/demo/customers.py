@@ -53,11 +53,15 @@ def _signups(rng: np.random.Generator, count: int, days: Frame) -> np.ndarray:
 def draw_customers(seed: int, chunk: int, first: int, count: int, days: Frame, world: Scenario) -> Customers:
     rng = stream(seed, chunk, "customers")
     seats = np.clip(np.exp(rng.normal(2.3, 0.82, count)), 3, 300).round().astype(int)
+    if world.segments:
+        seats = np.clip(np.exp(rng.normal(3.3, 0.25, count)), 15, 60).round().astype(int)
     plan = np.clip(np.digitize(seats * np.exp(rng.normal(0, 0.35, count)), [9, 28]), 0, 2)
     signup = _signups(rng, count, days)
     upgrade = (rng.random(count) < 0.10) & (plan < 2) & world.planted
     upgraded = np.maximum(signup, 0) + rng.integers(60, 400, count)
     upgraded = np.where(upgrade & (upgraded < days.days - 30), upgraded, -1)
+    if world.segments:
+        plan, upgraded = np.full(count, 1), np.full(count, -1)
     segment = rng.integers(0, SEGMENTS, count)
     withheld = {name: rng.random(count) < share for name, share in WITHHELD}
     return Customers(

@@ -19,6 +19,9 @@ LOW = -1.0  # below this common factor a customer may be given an intervention
 RECOVERED = -0.25
 EFFECT = np.array([0.8, 0.0, 0.3])  # on the usage paths, by kind of intervention
 EFFECT_WEEKS = 12
+# the planted groups' shifts of breadth, frequency, sessions and features, and how much of the paths' sd stays
+SEGMENT_SHIFTS = np.array([[1.2, 1.5, 1.8, 1.6], [-1.3, -1.5, -1.2, 1.6], [1.2, -1.5, -1.2, -1.8], [-1.3, 1.5, 1.8, -1.8]])
+WITHIN = 0.22
 
 
 @dataclass
@@ -86,6 +89,8 @@ def draw_latents(seed: int, chunk: int, who: Customers, days: Frame, world: Scen
         if not world.planted and PATHS[place] in ("support", "payment", "satisfaction"):
             share = 0.0
         paths[:, :, place] = np.sqrt(share) * common + np.sqrt(1 - share) * own
+    if world.segments:
+        paths[:, :, :4] = WITHIN * paths[:, :, :4] + SEGMENT_SHIFTS[who.segment][:, None, :]
     given = _interventions(rng, common, who, days)
     if world.planted:
         _add_effects(paths, given)

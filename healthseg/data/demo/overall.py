@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from healthseg.data.demo import messages, milestones, names, power, stages, support
+from healthseg.data.demo import messages, milestones, names, power, segments, stages, support
 from healthseg.data.demo.adoption import BUNDLES, SEQUENCES
 from healthseg.data.demo.chunk import Chunk
 from healthseg.data.demo.counted import trailing
@@ -85,6 +85,8 @@ def tally(chunk: Chunk) -> dict[str, np.ndarray]:
         **_bundle_tally(chunk, _used_by(chunk)),
         **_sequence_tally(chunk),
     }
+    if chunk.world.segments:
+        out |= segments.moments(chunk)
     return {name: np.asarray(values, float) for name, values in out.items()}
 
 
@@ -248,4 +250,5 @@ def tables(total: dict[str, np.ndarray], days: Frame, world: Scenario) -> dict[s
         "blocker_law": _blocker_law(total, world),
         "message_law": _message_law(total, days, world),
         "support_law": _support_law(total, world),
+        **({"segment_centres": segments.centres(total)} if world.segments else {}),
     }

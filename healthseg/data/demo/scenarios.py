@@ -50,7 +50,7 @@ SCENARIOS: dict[str, Scenario] = {
             feature_log_odds=(("scheduled_exports", -1.1), ("audit_trail", -1.0)),
             intercept=-3.5,
         ),
-        replace(_DEFAULT, name="segments", segments=True),
+        replace(_DEFAULT, name="segments", segments=True, driver_scale=0.0, intercept=-3.5),
         replace(_DEFAULT, name="dirty", dirty=True),
         replace(_DEFAULT, name="drift", drift_from_step=10),
     )

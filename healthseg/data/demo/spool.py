@@ -14,6 +14,7 @@ from healthseg.data.demo.activity import API, Events
 from healthseg.data.demo.frame import DAY_MS, Frame
 from healthseg.data.demo.writing import write_parquet
 
+SPOOL = ".spool"
 ROW = np.dtype(
     [
         ("utc_ms", "<i8"),
@@ -33,7 +34,7 @@ class Spool:
     """Takes the chunks' events in turn; ``write`` gives ``events/YYYY-MM.parquet``, sorted by moment."""
 
     def __init__(self, out: Path, days: Frame, on_disk: bool) -> None:
-        self._days, self._folder, self._on_disk = days, out / ".spool", on_disk
+        self._days, self._folder, self._on_disk = days, out / SPOOL, on_disk
         self._parts: dict[str, list[np.ndarray]] = {}
         self._edges, self._months = _months(days)
         if on_disk:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from healthseg.data.demo import names
 from healthseg.data.demo.chunk import Chunk
@@ -132,7 +133,8 @@ def checks(hazard_rows: pa.Table, exit_rows: pa.Table, first: np.datetime64, wor
     p30, p90 = (hazard_rows.column(each).to_numpy()[risk] for each in ("p30", "p90"))
     churned = exit_rows.column("churned_on").drop_null().to_numpy()
     early = int((churned < first + np.timedelta64(365, "D")).sum())
-    noticed = exit_rows.column("notice_on").null_count
+    known = pc.or_(pc.is_valid(exit_rows.column("churned_on")), pc.is_valid(exit_rows.column("notice_on")))
+    noticed, leavers = exit_rows.num_rows - exit_rows.column("notice_on").null_count, pc.sum(known).as_py() or 0
     flat = world.driver_scale == 0.0
     found = {
         "oracle_auc_30": (expected_auc(p30), *((0.5, 1.0) if flat else (0.76, 0.82))),
@@ -140,7 +142,7 @@ def checks(hazard_rows: pa.Table, exit_rows: pa.Table, first: np.datetime64, wor
         "mean_monthly_hazard": (float(p30.mean()), 0.03, 0.04),
         "churns": (len(churned), 0, 10**9),
         "churns_first_365_days": (early, 60 * (len(churned) >= 60), 10**9),
-        "notice_share": (1 - noticed / max(1, exit_rows.num_rows), 0.8, 1.0),
+        "notice_share": (noticed / max(1, leavers), 0.8, 1.0),
     }
     return {
         name: {"value": round(value, 4), "low": low, "high": high, "ok": bool(low <= value <= high)}
