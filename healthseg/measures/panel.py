@@ -17,7 +17,7 @@ import pandas as pd
 
 from healthseg.config import Settings, fingerprint
 from healthseg.measures import spans as measured
-from healthseg.measures.counting import Counting, Spans, customers, epoch_day
+from healthseg.measures.counting import Counting, Spans, customers, epoch_day, epoch_days
 from healthseg.measures.payments import STATUSES
 from healthseg.measures.profile import STATIC, profile, tiers
 
@@ -155,13 +155,18 @@ def version() -> str:
 
 def build(book: Any, dates: list[dt.date], clients: list[str]) -> pd.DataFrame:
     """The panel's rows, counted now (``panel`` is the one that remembers them)."""
-    parts = [_build_chunk(book, dates, part) for part in measured.chunks(clients)]
+    return build_pairs(book, pd.MultiIndex.from_product([clients, dates], names=["client_id", "date"]).to_frame(index=False))
+
+
+def build_pairs(book: Any, pairs: pd.DataFrame) -> pd.DataFrame:
+    """The panel's rows of any pairs of ``client_id`` and ``date``, each customer on dates of its own, counted now."""
+    parts = [_build_chunk(book, pairs[pairs["client_id"].isin(clients)], clients)
+             for clients in measured.chunks(pairs["client_id"].unique().tolist())]
     return _joined(parts)
 
 
-def _build_chunk(book: Any, dates: list[dt.date], clients: list[str]) -> pd.DataFrame:
-    days = np.array([epoch_day(date) for date in dates], dtype=np.int64)
-    k, day = np.tile(np.arange(len(clients), dtype=np.int64), len(days)), np.repeat(days, len(clients))
+def _build_chunk(book: Any, pairs: pd.DataFrame, clients: list[str]) -> pd.DataFrame:
+    k, day = pd.Index(clients).get_indexer(pairs["client_id"]).astype(np.int64), epoch_days(pairs["date"])
     ends = {window: Spans(k, day + 1 - window, day + 1) for window in {days for _, days in COLUMNS.values()}}
     columns = {}
     for from_events in (True, False):        # events are read for a month or so, the small tables for a year

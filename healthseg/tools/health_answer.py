@@ -18,7 +18,7 @@ from healthseg.scoring import explain_change, factors, model_weights, opportunit
 from healthseg.tools import health_outlook as outlook
 from healthseg.tools import health_words as words
 from healthseg.tools.alerts import Preferences, preferences, raised
-from healthseg.tools.health_figures import ARR_DAYS, HISTORY_DAYS, Judged, figures, judge, number
+from healthseg.tools.health_figures import ARR_DAYS, HISTORY_DAYS, Judged, dates_of, figures, frozen_rows, judge, judged_rows, number
 from healthseg.tools.health_marks import marks, settings_at
 from healthseg.tools.health_result import (
     ChangeExplanation,
@@ -50,7 +50,8 @@ def answer(book: Any, customer: Mapping[str, Any], as_of: dt.date, asked: Any) -
 class _Answer:
     """What the parts of one reply share: the customer's rows and scores, and the date that is shown."""
 
-    def __init__(self, book: Any, customer: Mapping[str, Any], as_of: dt.date, asked: Any) -> None:
+    def __init__(self, book: Any, customer: Mapping[str, Any], as_of: dt.date, asked: Any,
+                 judged: Judged | None = None) -> None:
         self.book, self.customer, self.as_of, self.asked = book, customer, as_of, asked
         self.settings: Settings = book.settings
         self.weights = model_weights(asked.scoring_model, asked.component_weights)
@@ -59,15 +60,19 @@ class _Answer:
         self.churned = left is not None and not pd.isna(left) and pd.Timestamp(left) <= pd.Timestamp(as_of)
         self.day = pd.Timestamp(left).date() - dt.timedelta(days=1) if self.churned else as_of
         self.client_id = str(customer["client_id"])
-        self.judged = self._judged(self.day)
+        self.judged = judged if judged is not None else self._judged()
         self.now = self._row(self.day)
         self.then = self._row(self.day - dt.timedelta(days=asked.lookback_period_days))
         self.points = self.judged.scores.points(self.client_id, self.day)
         self.trend = score_trend(self.judged.frame, self.day, asked.lookback_period_days, self.settings).iloc[0]
         self.not_measured: dict[str, str] = {}
 
-    def _judged(self, day: dt.date) -> Judged:
-        return judge(self.book, day, self.asked.lookback_period_days, self.settings, self.weights, [self.client_id])
+    def _judged(self) -> Judged:
+        days = self.asked.lookback_period_days
+        if self.churned:
+            rows = frozen_rows(self.book, self.as_of, days, self.client_id)
+            return judged_rows(rows, self.day, days, self.settings, self.weights)
+        return judge(self.book, self.day, days, self.settings, self.weights, [self.client_id])
 
     def _row(self, day: dt.date) -> dict[str, Any] | None:
         rows = self.judged.on(day)
@@ -303,13 +308,18 @@ class _Answer:
 
     def _figures_before(self, days: int) -> list[dict[str, Any] | None]:
         """The figures of each of the ``days`` days before, oldest first: what a cooldown looks back on."""
+        lookback = self.asked.lookback_period_days
+        past = [self.as_of - dt.timedelta(days=back) for back in range(days, 0, -1)]
+        dates = sorted({date for day in past for date in dates_of(day, lookback)})
+        rows = panels.build(self.book, dates, [self.client_id])
         found = []
-        for back in range(days, 0, -1):
-            day = self.as_of - dt.timedelta(days=back)
-            if day < pd.Timestamp(self.customer["signup_date"]).date() or day < (self.book.first_event_day or day):
-                found.append(None)
+        for day in past:
+            if not (rows["date"] == pd.Timestamp(day)).any():
+                found.append(None)                     # before the customer signed up
                 continue
-            earlier = _Answer(self.book, self.customer, day, self.asked)
+            here = rows[rows["date"].isin(pd.to_datetime(dates_of(day, lookback)))]
+            judged = judged_rows(here, day, lookback, self.settings, self.weights)
+            earlier = _Answer(self.book, self.customer, day, self.asked, judged)
             found.append(figures(earlier.now, earlier.then, earlier._row(day - dt.timedelta(days=ARR_DAYS)), earlier.trend,
                                  self.asked.lookback_period_days, self.asked.risk_threshold))
         return found

@@ -10,7 +10,9 @@ import numpy as np
 import pandas as pd
 
 from healthseg.config import Settings
+from healthseg.data.memory import remember
 from healthseg.measures import panel as panels
+from healthseg.measures.counting import customers
 from healthseg.periods import weekly
 from healthseg.scoring import Scores, score_panel, score_trend
 
@@ -49,8 +51,29 @@ def judge(book: Any, as_of: dt.date, lookback_days: int, settings: Settings, wei
           clients: list[str] | None = None) -> Judged:
     """Rows and scores of some customers (default: all) on the dates of ``as_of``."""
     rows = panels.panel(book, dates_of(as_of, lookback_days), clients)
+    return judged_rows(rows, as_of, lookback_days, settings, weights)
+
+
+def judged_rows(rows: pd.DataFrame, as_of: dt.date, lookback_days: int, settings: Settings,
+                weights: Mapping[str, float] | None) -> Judged:
+    """Rows of the panel, scored."""
     rows, notes = with_todays_value(rows)
     return Judged(as_of, lookback_days, rows, score_panel(rows, settings, weights), notes)
+
+
+def frozen_rows(book: Any, as_of: dt.date, lookback_days: int, client_id: str) -> pd.DataFrame:
+    """The rows of a customer that had left by ``as_of``, on the dates up to its last day.
+
+    Those of all that had left are counted at once, and kept while the book is open.
+    """
+    def make() -> pd.DataFrame:
+        left = pd.to_datetime(customers(book)["churned_on"])
+        left = left[left <= pd.Timestamp(as_of)]
+        pairs = [(client, date) for client, day in left.items()
+                 for date in dates_of(day.date() - dt.timedelta(days=1), lookback_days)]
+        return panels.build_pairs(book, pd.DataFrame(pairs, columns=["client_id", "date"]))
+    rows = remember(book, ("frozen", as_of, lookback_days), make)
+    return rows[rows["client_id"] == client_id].reset_index(drop=True)
 
 
 def with_todays_value(rows: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, str]]:

@@ -27,7 +27,7 @@ def _calendar(book: Any) -> list[Mark]:
 def _stages(book: Any, client_id: str) -> list[Mark]:
     if not book.has("stage_changes"):
         return []
-    rows = remember(book, "stage_changes", lambda: book.table("stage_changes"))
+    rows = remember(book, "stage_days", lambda: book.sql("measures/stage_days"))
     rows = rows[rows["client_id"] == client_id]
     return [Mark(date=pd.Timestamp(row.effective_day).date(), kind="stage", label=str(row.stage)) for row in rows.itertuples()]
 
