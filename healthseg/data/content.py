@@ -58,14 +58,12 @@ def table_sums(connection: duckdb.DuckDBPyConnection, table: Table) -> tuple[Sum
     return dated, snapshot % _WORD
 
 
-def fact_sums(months: Mapping[str, Month]) -> Sums:
-    """Order-free sums of the daily facts by account-local day."""
+def event_sums(months: Mapping[str, Month]) -> Sums:
+    """Order-free sums of the counted events by account-local day."""
     sums: Sums = {}
     for month in months.values():
-        for place, name in enumerate(sorted(month.record["days"]), start=1):
-            for text, _, total in month.record["days"][name]:
-                day = dt.date.fromisoformat(text)
-                sums[day] = (sums.get(day, 0) + place * int(total)) % _WORD
+        for text, _, total in month.record["days"]:
+            sums[dt.date.fromisoformat(text)] = int(total)
     return sums
 
 

@@ -36,13 +36,11 @@ def sql_hash(names: tuple[str, ...]) -> str:
     return hashlib.sha256("\0".join(sql_text(name) for name in names).encode()).hexdigest()[:16]
 
 
-def connect(spill: Path, *, memory: str = QUERY_MEMORY, search: Path | None = None, attach: str | None = None,
-            keep_order: bool = True) -> duckdb.DuckDBPyConnection:
+def connect(spill: Path, *, memory: str = QUERY_MEMORY, search: Path | None = None, attach: str | None = None) -> duckdb.DuckDBPyConnection:
     """A private in-memory database: UTC, bounded memory, spilling to ``spill``; ``search`` resolves relative paths."""
     connection = duckdb.connect(":memory:")
     for name, value in (("TimeZone", "'UTC'"), ("memory_limit", quoted(memory)),
                         ("temp_directory", quoted(str(spill))), ("enable_progress_bar", "false"),
-                        ("preserve_insertion_order", str(keep_order).lower()),
                         ("enable_object_cache", "true"), ("autoinstall_known_extensions", "false")):
         connection.execute(f"SET {name} = {value}")
     if search is not None:

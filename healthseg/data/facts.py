@@ -30,7 +30,6 @@ FACTS = ("user_day", "feature_day", "user_hour", "sessions", "feature_life")
 _ORDER = {"user_day": "client_id, user_id, day", "feature_day": "client_id, user_id, feature, day",
           "user_hour": "client_id, user_id, hour_utc, day, hour", "feature_life": "client_id, user_id, feature",
           "sessions": "client_id, user_id, session_start, session_id, day"}
-_DAILY = ("user_day", "feature_day", "user_hour", "sessions")
 _TEXTS = tuple(f"facts/{name}" for name in ("local_events", *FACTS))
 _SAME = ", ".join(f'"{name}"' for name in (*EVENTS.names, "occurred_has_time"))
 DAY = dt.timedelta(days=1)
@@ -86,104 +85,127 @@ def _stored(store: Store, month: str, key: str, zones: Mapping[str, str]) -> Mon
     return None
 
 
-def _load_window(connection: duckdb.DuckDBPyConnection, staged: Staged, month: str, settings: Settings) -> dict[str, Any]:
-    """``window_events``: known customers' rows around the month, each once; returns the month's accounting."""
+def _load(connection: duckdb.DuckDBPyConnection, staged: Staged, month: str) -> bool:
+    """``local_events``: the known customers' rows around the month; False where there are none.
+
+    Repeated words become ENUMs: grouping and sorting then work on small integers.
+    """
     start, end = _window(month)
-    end = min(end, staged.last + DAY)
-    first, following = month_bounds(month)
-    months = sorted({f"{day:%Y-%m}" for day in (start, first, following)})
-    relation = staged.relation(months)
+    relation = staged.relation(start, end)
+    for name in ("month_events", "window_events"):
+        connection.execute(f"DROP VIEW IF EXISTS {name}")
+    for name in ("local_events", "account_offsets"):
+        connection.execute(f"DROP TABLE IF EXISTS {name}")
     if relation is None:
-        relation = f"(SELECT '' AS file, 0 AS reason, {', '.join(f'NULL AS {name}' for name in _SAME.split(', '))} WHERE FALSE)"
-    bounds = f"occurred_at >= DATE '{start}' AND occurred_at < DATE '{end}'"
-    inside = f"occurred_at >= DATE '{first}' AND occurred_at < DATE '{following}'"
-    connection.execute(f"CREATE OR REPLACE TEMP TABLE loaded_events AS SELECT e.file, a.client_id IS NOT NULL AS known, "
-                       f"e.* EXCLUDE (file, reason, mask) FROM {relation} AS e "
-                       f"LEFT JOIN accounts AS a ON a.client_id = e.client_id WHERE e.reason = 0 AND {bounds}")
-    unknown = connection.execute(f"SELECT client_id, COUNT(*), MIN(file) FROM loaded_events WHERE NOT known AND {inside} "
-                                 "GROUP BY 1 ORDER BY 1").fetchall()
-    record = {"unknown": {client: [count, file] for client, count, file in unknown}, "repeats": 0, "repeat": None}
-    once = "loaded_events"
-    if not settings.keep_identical_events:
-        once = _drop_identical(connection, inside, record)
+        return False
+    kinds = {name: _words(connection, name, relation) for name in ("user_id", "feature", "session_id")}
+    cast = ", ".join(f"CAST({name} AS {kind}) AS {name}" for name, kind in kinds.items())
     connection.execute(f"""
-        CREATE OR REPLACE TEMP TABLE window_events AS
-        SELECT e.client_id, e.user_id, e.feature, e.session_id, COALESCE(e.source = 'api', FALSE) AS api,
-          COALESCE(e."count", 1) AS n, e.duration_seconds, e.occurred_has_time AS has_time, e.occurred_at,
-          EPOCH_MS(e.occurred_at) // 1000 AS epoch
-        FROM {once} AS e WHERE e.known
-          AND NOT EXISTS (SELECT 1 FROM excluded AS x WHERE x.client_id = e.client_id AND x.user_id = e.user_id)""")
+        CREATE TEMP VIEW window_events AS
+        SELECT TRY_CAST(client_id AS client_word) AS client_id, {cast}, COALESCE(source = 'api', FALSE) AS api,
+          COALESCE("count", 1) AS n, duration_seconds, occurred_has_time AS has_time, occurred_at,
+          EPOCH_MS(occurred_at) // 1000 AS epoch, occurred_has_time AND "count" IS NULL AS single,
+          HASH({_SAME}) AS row_hash
+        FROM {relation} WHERE reason = 0""")
+    make_offsets(connection, start, end)
+    connection.execute(f"CREATE TEMP TABLE local_events AS {sql_text('facts/local_events')}")
+    return True
+
+
+def _words(connection: duckdb.DuckDBPyConnection, name: str, relation: str) -> str:
+    """An ENUM of a column's distinct words in order, or plain text where there are none."""
+    connection.execute(f"DROP TYPE IF EXISTS {name}_word")
+    distinct = f"SELECT DISTINCT {name} FROM {relation} WHERE {name} IS NOT NULL"
+    if not connection.execute(f"SELECT 1 FROM ({distinct}) LIMIT 1").fetchall():
+        return "VARCHAR"
+    connection.execute(f"CREATE TEMP TYPE {name}_word AS ENUM ({distinct} ORDER BY 1)")
+    return f"{name}_word"
+
+
+def make_offsets(connection: duckdb.DuckDBPyConnection, start: dt.date, end: dt.date) -> None:
+    """``account_offsets`` over these days, of the connection's ``accounts``."""
+    zones = [row[0] for row in connection.execute("SELECT DISTINCT zone FROM accounts").fetchall()]
+    connection.register("offset_frame", offsets_frame(zones, start, end))
+    connection.execute("CREATE OR REPLACE TEMP TABLE account_offsets AS SELECT CAST(a.client_id AS client_word) AS client_id, "
+                       "o.from_epoch, o.until_epoch, o.offset_seconds FROM accounts AS a "
+                       "JOIN offset_frame AS o ON o.zone = a.zone")
+    connection.unregister("offset_frame")
+
+
+def _account(connection: duckdb.DuckDBPyConnection, staged: Staged, month: str, settings: Settings) -> dict[str, Any]:
+    """What became of the rows of a month of UTC: unknown customers, identical rows; the latter leave local_events."""
+    first, following = month_bounds(month)
+    inside = f"occurred_at >= DATE '{first}' AND occurred_at < DATE '{following}'"
+    record: dict[str, Any] = {"unknown": {}, "repeats": 0, "repeat": None}
+    given = sum(count for day, (count, _) in staged.days.items() if first <= day < following)
+    known = connection.execute(f"SELECT COUNT(*) FROM local_events WHERE {inside}").fetchall()[0][0]
+    if known < given:
+        rows = connection.execute(
+            f"SELECT client_id, COUNT(*), MIN(file) FROM {staged.relation(first, following)} WHERE reason = 0 "
+            "AND TRY_CAST(client_id AS client_word) IS NULL GROUP BY 1 ORDER BY 1").fetchall()
+        record["unknown"] = {client: [count, file] for client, count, file in rows}
+    if not settings.keep_identical_events:
+        record |= _drop_identical(connection, inside)
+    if connection.execute("SELECT 1 FROM excluded LIMIT 1").fetchall():
+        connection.execute("DELETE FROM local_events WHERE (CAST(client_id AS VARCHAR), CAST(user_id AS VARCHAR)) IN "
+                           "(SELECT (client_id, user_id) FROM excluded)")
     return record
 
 
-def _drop_identical(connection: duckdb.DuckDBPyConnection, inside: str, record: dict[str, Any]) -> str:
+def _drop_identical(connection: duckdb.DuckDBPyConnection, inside: str) -> dict[str, Any]:
     """Identical rows of one instant are one event; counted days and counted rows are left alone."""
-    single = 'known AND occurred_has_time AND "count" IS NULL'
-    rows, distinct = connection.execute(
-        f"SELECT COUNT(*), COUNT(DISTINCT HASH({_SAME})) FROM loaded_events WHERE {single}").fetchall()[0]
-    if rows == distinct:
-        return "loaded_events"
-    groups = f"SELECT {_SAME}, COUNT(*) AS copies, MAX(file) AS file FROM loaded_events WHERE {single} GROUP BY {_SAME}"
-    record["repeats"] = connection.execute(
-        f"SELECT CAST(COALESCE(SUM(copies - 1), 0) AS BIGINT) FROM ({groups}) WHERE {inside}").fetchall()[0][0]
-    found = connection.execute(f"SELECT client_id, CAST(occurred_at AS VARCHAR), file FROM ({groups}) WHERE copies > 1 "
-                               f"AND {inside} ORDER BY ALL LIMIT 1").fetchall()
-    record["repeat"] = list(found[0]) if found else None
-    return (f"(SELECT known, {_SAME} FROM loaded_events WHERE NOT ({single}) "
-            f"UNION ALL SELECT TRUE AS known, {_SAME} FROM ({groups}))")
+    connection.execute("CREATE OR REPLACE TEMP TABLE repeated AS SELECT row_hash, MIN(rowid) AS kept FROM local_events "
+                       "WHERE single GROUP BY 1 HAVING COUNT(*) > 1")
+    more = "FROM local_events AS e JOIN repeated AS r ON r.row_hash = e.row_hash WHERE e.single AND e.rowid <> r.kept"
+    count = connection.execute(f"SELECT COUNT(*) {more} AND {inside}").fetchall()[0][0]
+    found = connection.execute(f"SELECT CAST(client_id AS VARCHAR), CAST(occurred_at AS VARCHAR) {more} AND {inside} "
+                               "ORDER BY 1, 2 LIMIT 1").fetchall()
+    connection.execute(f"DELETE FROM local_events WHERE rowid IN (SELECT e.rowid {more})")
+    return {"repeats": count, "repeat": list(found[0]) if found else None}
 
 
-def _localise(connection: duckdb.DuckDBPyConnection, month: str, settings: Settings) -> None:
-    start, end = _window(month)
-    zones = [row[0] for row in connection.execute("SELECT DISTINCT zone FROM accounts").fetchall()]
-    connection.register("offset_frame", offsets_frame(zones, start, end))
-    connection.execute("CREATE OR REPLACE TEMP TABLE account_offsets AS SELECT a.client_id, o.from_epoch, o.until_epoch, "
-                       "o.offset_seconds FROM accounts AS a JOIN offset_frame AS o ON o.zone = a.zone")
-    connection.unregister("offset_frame")
-    connection.execute(f"CREATE OR REPLACE TEMP TABLE local_events AS {sql_text('facts/local_events')}")
+def _bound(connection: duckdb.DuckDBPyConnection, month: str, settings: Settings) -> None:
     first, following = ((day - dt.date(1970, 1, 1)).days * 86400 for day in month_bounds(month))
     connection.execute(f"CREATE OR REPLACE TEMP TABLE bounds AS SELECT CAST({first} AS BIGINT) AS first_epoch, "
                        f"CAST({following} AS BIGINT) AS until_epoch, CAST({settings.session_gap_minutes * 60} AS BIGINT) "
                        "AS gap_seconds")
-    connection.execute(f"CREATE OR REPLACE TEMP VIEW month_events AS SELECT * FROM local_events "
+    connection.execute(f"CREATE TEMP VIEW month_events AS SELECT * FROM local_events "
                        f"WHERE local_epoch >= {first} AND local_epoch < {following}")
 
 
-def _write(connection: duckdb.DuckDBPyConnection, folder: Path) -> dict[str, list]:
-    """Each fact of the month as a file; returns rows and hash by day for each daily fact."""
-    days: dict[str, list] = {}
+def _write(connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
+    """Each fact of the month as a file, sorted by customer."""
     for name in FACTS:
-        rows = f"{name}_rows"
-        connection.execute(f"CREATE OR REPLACE TEMP TABLE {rows} AS {sql_text(f'facts/{name}')} ORDER BY {_ORDER[name]}")
-        connection.execute(f"COPY {rows} TO {quoted(str(folder / f'{name}.parquet'))} (FORMAT PARQUET, COMPRESSION ZSTD)")
-        if name in _DAILY:
-            found = connection.execute(f"SELECT day, COUNT(*), SUM(CAST(HASH({', '.join(_columns(connection, rows))}) AS "
-                                       f"HUGEINT)) FROM {rows} GROUP BY 1 ORDER BY 1").fetchall()
-            days[name] = [[day.isoformat(), count, str(int(total) % 2**64)] for day, count, total in found]
+        connection.execute(f"CREATE TEMP TABLE {name}_rows AS {sql_text(f'facts/{name}')}")
+        connection.execute(f"COPY (SELECT * FROM {name}_rows ORDER BY {_ORDER[name]}) "
+                           f"TO {quoted(str(folder / f'{name}.parquet'))} (FORMAT PARQUET, COMPRESSION ZSTD)")
     for name in FACTS:
         connection.execute(f"DROP TABLE {name}_rows")
-    return days
 
 
-def _columns(connection: duckdb.DuckDBPyConnection, relation: str) -> list[str]:
-    return [row[0] for row in connection.execute(f"DESCRIBE {relation}").fetchall()]
+def _record(connection: duckdb.DuckDBPyConnection, month: str) -> dict[str, Any]:
+    """What is in a month: its customers' zones, the last instants, rows and order-free hash by account-local day."""
+    clients = connection.execute("SELECT a.client_id, a.zone FROM accounts AS a WHERE a.client_id IN "
+                                 "(SELECT DISTINCT CAST(client_id AS VARCHAR) FROM local_events) ORDER BY 1").fetchall()
+    at, day = connection.execute("SELECT MAX(CASE WHEN has_time THEN occurred_at END), MAX(CASE WHEN NOT has_time THEN "
+                                 "occurred_at END) FROM month_events").fetchall()[0]
+    days = connection.execute("SELECT DATE '1970-01-01' + CAST(local_epoch // 86400 AS INTEGER) AS day, COUNT(*), "
+                              "SUM(CAST(row_hash AS HUGEINT)) FROM month_events GROUP BY 1 ORDER BY 1").fetchall()
+    return {"clients": dict(clients), "last_at": at and at.isoformat(), "last_day": day and day.date().isoformat(),
+            "days": [[day.isoformat(), count, str(int(total) % 2**64)] for day, count, total in days]}
 
 
 def _build(store: Store, connection: duckdb.DuckDBPyConnection, staged: Staged, month: str, key: str,
-           settings: Settings) -> Month:
-    record = _load_window(connection, staged, month, settings)
-    _localise(connection, month, settings)
-    first, following = month_bounds(month)
-    inside = f"occurred_at >= DATE '{first}' AND occurred_at < DATE '{following}'"
-    record["clients"] = dict(connection.execute(
-        "SELECT DISTINCT a.client_id, a.zone FROM accounts AS a JOIN window_events AS w ON w.client_id = a.client_id "
-        "ORDER BY 1").fetchall())
-    at, day = connection.execute(f"SELECT MAX(occurred_at) FILTER (WHERE has_time), MAX(occurred_at) FILTER (WHERE NOT "
-                                 f"has_time) FROM window_events WHERE {inside}").fetchall()[0]
-    record |= {"last_at": at and at.isoformat(), "last_day": day and day.date().isoformat()}
+           settings: Settings) -> Month | None:
+    if not _load(connection, staged, month):
+        return None
+    record = _account(connection, staged, month, settings)
+    _bound(connection, month, settings)
+    record |= _record(connection, month)
 
     def fill(folder: Path) -> None:
-        record["days"] = _write(connection, folder)
+        _write(connection, folder)
+        staged.require_unchanged()
         (folder / "record.json").write_text(json.dumps(record, separators=(",", ":")), encoding="utf-8")
 
     folder = store.path(f"facts/{month}", f"{key}-{fingerprint([record['clients'], record['unknown']])}")
@@ -199,11 +221,14 @@ def build(store: Store, connection: duckdb.DuckDBPyConnection, staged: Staged, z
     connection.execute("CREATE OR REPLACE TEMP TABLE excluded AS SELECT CAST(client_id AS VARCHAR) AS client_id, "
                        "CAST(user_id AS VARCHAR) AS user_id FROM excluded_frame")
     connection.unregister("excluded_frame")
+    connection.execute("DROP TYPE IF EXISTS client_word")
+    connection.execute("CREATE TEMP TYPE client_word AS ENUM (SELECT client_id FROM accounts ORDER BY 1)")
     months = {}
     for month in local_months(list(staged.days)):
         key = _key(staged, month, settings, excluded, version)
-        months[month] = (_stored(store, month, key, zones)
-                         or _build(store, connection, staged, month, key, settings))
+        found = _stored(store, month, key, zones) or _build(store, connection, staged, month, key, settings)
+        if found is not None:
+            months[month] = found
     _forget(store, months)
     return months
 
@@ -225,20 +250,9 @@ def views(months: Mapping[str, Month]) -> dict[str, str]:
     return selects
 
 
-def make_offsets(connection: duckdb.DuckDBPyConnection, staged: Staged) -> None:
-    """``account_offsets`` over all days of the staged events; the connection holds ``accounts``."""
-    zones = [row[0] for row in connection.execute("SELECT DISTINCT zone FROM accounts").fetchall()]
-    days = list(staged.days)
-    connection.register("offset_frame", offsets_frame(zones, min(days) - 2 * DAY, max(days) + 2 * DAY))
-    connection.execute("CREATE OR REPLACE TEMP TABLE account_offsets AS SELECT a.client_id, o.from_epoch, o.until_epoch, "
-                       "o.offset_seconds FROM accounts AS a JOIN offset_frame AS o ON o.zone = a.zone")
-    connection.unregister("offset_frame")
-
-
 def events_select(staged: Staged, repeats: bool) -> str:
     """The kept events with their account-local day; identical rows of one instant once where ``repeats``."""
-    rows = (f"SELECT {_SAME} FROM {staged.relation(staged.months)} WHERE reason = 0 "
-            f"AND occurred_at < DATE '{staged.last + DAY}'")
+    rows = f"SELECT {_SAME} FROM {staged.relation(min(staged.days), staged.last + DAY)} WHERE reason = 0"
     if repeats:
         single = 'occurred_has_time AND "count" IS NULL'
         rows = f"SELECT * FROM ({rows}) WHERE NOT ({single}) UNION ALL SELECT DISTINCT * FROM ({rows}) WHERE {single}"

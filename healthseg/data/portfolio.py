@@ -194,11 +194,16 @@ class Portfolio:
                                           label, "client_id", f"client_id = {quoted(client)}"))
         repeats = [month.record for month in self._months.values() if month.record["repeats"]]
         if repeats:
-            client, at, label = repeats[0]["repeat"]
+            client, at = repeats[0]["repeat"]
+            label = self._file_with(at)
             condition = f"client_id = {quoted(client)} AND occurred_at = TIMESTAMP {quoted(at)}"
             drops.append(self._event_drop(connection, "identical to another row of the same instant",
                                           sum(record["repeats"] for record in repeats), label, "occurred_at", condition))
         return drops
+
+    def _file_with(self, at: str) -> str:
+        """A file with events on the day of an instant."""
+        return min(label for label, entry in self._staged.entries.items() if at[:10] in {row[0] for row in entry["days"]})
 
     def _event_drop(self, connection: duckdb.DuckDBPyConnection, words: str, count: int, label: str, column: str,
                     condition: str) -> Drop:
@@ -212,7 +217,7 @@ class Portfolio:
     def first_event_day(self) -> dt.date:
         """The account-local day of the book's first event: from here on, no events means none."""
         self._require("events")
-        return min(day for day in contents.fact_sums(self._months))
+        return min(day for day in contents.event_sums(self._months))
 
     @functools.cached_property
     def data_until(self) -> dt.date:
@@ -266,8 +271,7 @@ class Portfolio:
         """A short-lived connection for reading and building, with memory kept for the process."""
         self._spill.mkdir(parents=True, exist_ok=True)
         search = self._sources.folder
-        connection = engine.connect(self._spill, memory=engine.BUILD_MEMORY, search=search, attach=self._sources.attach,
-                                    keep_order=False)
+        connection = engine.connect(self._spill, memory=engine.BUILD_MEMORY, search=search, attach=self._sources.attach)
         try:
             yield connection
         finally:
@@ -295,7 +299,9 @@ class Portfolio:
         return self._connection
 
     def _view_events(self, connection: duckdb.DuckDBPyConnection) -> None:
-        facts.make_offsets(connection, self._staged)
+        connection.execute("CREATE TEMP TYPE client_word AS ENUM (SELECT client_id FROM accounts ORDER BY 1)")
+        days = list(self._staged.days)
+        facts.make_offsets(connection, min(days), max(days) + facts.DAY)
         repeats = any(month.record["repeats"] for month in self._months.values())
         connection.execute(f"CREATE VIEW events AS {facts.events_select(self._staged, repeats)}")
 
@@ -309,7 +315,7 @@ class Portfolio:
     def _sums(self) -> tuple[contents.Sums, int]:
         """By day, what became known in all tables; and the snapshot's sum."""
         connection = self.connection()
-        dated: contents.Sums = dict(contents.fact_sums(self._months))
+        dated: contents.Sums = dict(contents.event_sums(self._months))
         snapshots = 0
         for place, (name, table) in enumerate(TABLES.items(), start=1):
             if name == "events" or not self.has(name):

@@ -21,13 +21,24 @@ from healthseg.config import Settings, fingerprint
 from healthseg.data.engine import parquet
 from healthseg.data.files import require_readable
 from healthseg.data.reports import Drop
-from healthseg.data.sources import Part, quoted
+from healthseg.data.sources import Part, quoted, stat_token
 from healthseg.data.store import Store
 from healthseg.data.tables import TABLES
 from healthseg.data.validation import Layout, checked, dropped, layout_of
+from healthseg.errors import DataRetrievalError
 
 EVENTS = TABLES["events"]
+_MAX_SPAN_DAYS = 60     # a row group that spans more would be read for too many months
 _VALUES = ", ".join(f'"{name}"' for name in (*EVENTS.names, "occurred_has_time"))
+
+
+@dataclass
+class Group:
+    """Parts of one layout, read where they lie (``direct``) or staged by month first."""
+
+    layout: Layout
+    parts: list[Part]
+    direct: bool
 
 
 @dataclass
@@ -35,6 +46,7 @@ class Staged:
     """The parts' entries in the memo, and what follows from all of them together."""
 
     store: Store
+    settings: Settings
     entries: dict[str, dict[str, Any]]
     parts: dict[str, Part]
     days: dict[dt.date, tuple[int, int]] = field(default_factory=dict)      # rows and hash by UTC day, up to `last`
@@ -45,73 +57,114 @@ class Staged:
         entry = self.entries[label]
         return Layout(entry["types"], tuple(entry["extra"]), frozenset(entry["day_only"]))
 
-    def relation(self, months: Sequence[str]) -> str | None:
-        """The clean and the refused rows of these months of UTC (``YYYY-MM``), of the files that are still there."""
+    def relation(self, start: dt.date, end: dt.date) -> str | None:
+        """All files' checked rows of the UTC days ``[start, end)``, up to the last possible day; None without any."""
+        end = min(end, self.last + dt.timedelta(days=1))
+        selects = [*self._staged_selects(start, end), *self._direct_selects(start, end)]
+        return "(" + " UNION ALL ".join(selects) + ")" if selects else None
+
+    def _staged_selects(self, start: dt.date, end: dt.date) -> list[str]:
         batches: dict[str, list[str]] = {}
         for label, entry in self.entries.items():
-            batches.setdefault(entry["batch"], []).append(label)
+            if entry["batch"]:
+                batches.setdefault(entry["batch"], []).append(label)
+        months = sorted({f"{start + dt.timedelta(days=k):%Y-%m}" for k in range((end - start).days)})
         selects = []
         for batch, labels in sorted(batches.items()):
             folder = self.store.path("staged", batch)
             files = sorted(file for month in months for file in (folder / f"month={month}").glob("*.parquet"))
             if files:
                 live = "" if self.entries[labels[0]]["batch_files"] == len(labels) else (
-                    " WHERE file IN (" + ", ".join(map(quoted, sorted(labels))) + ")")
-                selects.append(f"SELECT * FROM {parquet(files)}{live}")
-        return "(" + " UNION ALL ".join(selects) + ")" if selects else None
+                    " AND file IN (" + ", ".join(map(quoted, sorted(labels))) + ")")
+                selects.append(f"SELECT file, reason, {_VALUES} FROM {parquet(files)} WHERE occurred_at >= DATE '{start}' "
+                               f"AND occurred_at < DATE '{end}'{live}")
+        return selects
 
-    @property
-    def months(self) -> list[str]:
-        return sorted({f"{day:%Y-%m}" for day in self.days})
+    def _direct_selects(self, start: dt.date, end: dt.date) -> list[str]:
+        groups: dict[str, tuple[Layout, list[Part]]] = {}
+        for label, entry in self.entries.items():
+            days = [row[0] for row in entry["days"]]
+            if not entry["batch"] and days and days[0] < end.isoformat() and days[-1] >= start.isoformat():
+                layout = self.layout(label)
+                groups.setdefault(_layout_key(layout, self.parts[label]), (layout, []))[1].append(self.parts[label])
+        return [f"SELECT file, reason, {_VALUES} FROM ({_select(layout, parts, self.settings, (start, end))}) "
+                f"WHERE occurred_at >= DATE '{start}' AND occurred_at < DATE '{end}'" for layout, parts in groups.values()]
+
+    def require_unchanged(self) -> None:
+        """Raises DataRetrievalError if a file was replaced while it was being read."""
+        for part in self.parts.values():
+            if part.path is not None and not (part.path.exists() and part.token.endswith(stat_token(part.path))):
+                raise DataRetrievalError(f"{part.label} changed while it was being read: open the portfolio again when "
+                                         "it is written whole", parameter="portfolio", value_provided=part.label)
 
 
-def _grouped(connection: duckdb.DuckDBPyConnection, parts: Sequence[Part]) -> list[tuple[Layout, list[Part]]]:
-    """Parts that can be scanned together: the same format and columns."""
-    groups: dict[str, tuple[Layout, list[Part]]] = {}
+def _layout_key(layout: Layout, part: Part) -> str:
+    name = part.label if part.path is None else ""
+    return fingerprint([part.format, layout.types, sorted(layout.extra), sorted(layout.day_only), name])
+
+
+def _grouped(connection: duckdb.DuckDBPyConnection, parts: Sequence[Part]) -> list[Group]:
+    """Parts that can be scanned together: the same format, columns and way of reading."""
+    groups: dict[tuple[str, bool], Group] = {}
     for part in parts:
         require_readable(part)
         layout = layout_of(connection, EVENTS, part)
-        key = fingerprint([part.format, layout.types, sorted(layout.extra), sorted(layout.day_only), part.path is None])
-        groups.setdefault(key, (layout, []))[1].append(part)
+        direct = _by_time(connection, part, layout)
+        groups.setdefault((_layout_key(layout, part), direct), Group(layout, [], direct)).parts.append(part)
     return list(groups.values())
 
 
-def _select(layout: Layout, parts: Sequence[Part], settings: Settings) -> str:
+def _by_time(connection: duckdb.DuckDBPyConnection, part: Part, layout: Layout) -> bool:
+    """Whether a month of a Parquet file can be read without reading most of the rest: its row groups follow time."""
+    if part.format != "parquet" or not layout.types["occurred_at"].startswith(("TIMESTAMP", "DATE")):
+        return False
+    groups = connection.execute(
+        "SELECT row_group_num_rows, LEFT(COALESCE(stats_min_value, stats_min), 10), LEFT(COALESCE(stats_max_value, "
+        f"stats_max), 10) FROM parquet_metadata({quoted(str(part.path))}) WHERE path_in_schema = 'occurred_at'").fetchall()
+    try:
+        spans = [(rows, (dt.date.fromisoformat(high) - dt.date.fromisoformat(low)).days) for rows, low, high in groups]
+    except (TypeError, ValueError):
+        return False
+    return sum(rows * days for rows, days in spans) <= _MAX_SPAN_DAYS * sum(rows for rows, _ in spans)
+
+
+def _select(layout: Layout, parts: Sequence[Part], settings: Settings,
+            days: tuple[dt.date, dt.date] | None = None) -> str:
+    """The checked rows of parts of one layout; ``days`` lets Parquet row groups outside of them be passed over."""
     if parts[0].path is None:
         return checked(EVENTS, layout, parts[0].relation, settings, carried=(f"{quoted(parts[0].label)} AS file",))
     files = "[" + ", ".join(quoted(str(part.path)) for part in parts) + "]"
     scan = (f"read_parquet({files}, filename = true)" if parts[0].format == "parquet"
             else f"read_csv({files}, all_varchar = true, header = true, filename = true)")
+    if days is not None:
+        low, high = (f"CAST({quoted(str(day))} AS {layout.types['occurred_at']})" for day in days)
+        scan = f"(SELECT * FROM {scan} WHERE occurred_at >= {low} AND occurred_at < {high})"
     labels = "MAP {" + ", ".join(f"{quoted(str(part.path))}: {quoted(part.label)}" for part in parts) + "}"
     label = f"{labels}[filename] AS file" if len(parts) > 1 else f"{quoted(parts[0].label)} AS file"
     return checked(EVENTS, layout, scan, settings, carried=(label,))
 
 
-def _stage(connection: duckdb.DuckDBPyConnection, groups: Sequence[tuple[Layout, list[Part]]], settings: Settings,
-           folder: Path) -> None:
-    selects = " UNION ALL ".join(f"({_select(layout, parts, settings)})" for layout, parts in groups)
+def _stage(connection: duckdb.DuckDBPyConnection, groups: Sequence[Group], settings: Settings, folder: Path) -> None:
+    selects = " UNION ALL ".join(f"({_select(group.layout, group.parts, settings)})" for group in groups)
     month = "CASE WHEN reason = 0 THEN STRFTIME(occurred_at, '%Y-%m') ELSE 'dropped' END AS month"
+    connection.execute("SET preserve_insertion_order = false")      # bounds the memory of a large file
     connection.execute(f"COPY (SELECT file, reason, mask, {_VALUES}, {month} FROM ({selects})) TO {quoted(str(folder))} "
                        "(FORMAT PARQUET, PARTITION_BY (month), COMPRESSION LZ4_RAW, OVERWRITE_OR_IGNORE)")
+    connection.execute("SET preserve_insertion_order = true")
 
 
-def _entries(connection: duckdb.DuckDBPyConnection, folder: Path, batch: str,
-             groups: Sequence[tuple[Layout, list[Part]]]) -> dict[str, dict[str, Any]]:
-    """The memo's entry of each part of a batch."""
-    entries: dict[str, dict[str, Any]] = {}
-    for layout, parts in groups:
-        for part in parts:
-            entries[part.label] = {
-                "token": part.token, "batch": batch, "batch_files": sum(len(files) for _, files in groups),
-                "types": layout.types, "extra": list(layout.extra), "day_only": sorted(layout.day_only),
-                "read": 0, "reasons": {}, "corrected": {}, "days": []}
-    files = sorted(folder.glob("month=*/*.parquet"))
-    if not files:
+def _entries(connection: duckdb.DuckDBPyConnection, relation: str | None, batch: str | None,
+             groups: Sequence[Group]) -> dict[str, dict[str, Any]]:
+    """The memo's entry of each part, from the checked rows of them all."""
+    size = sum(len(group.parts) for group in groups)
+    entries = {part.label: {"token": part.token, "batch": batch, "batch_files": size, "types": group.layout.types,
+                            "extra": list(group.layout.extra), "day_only": sorted(group.layout.day_only), "read": 0,
+                            "reasons": {}, "corrected": {}, "days": []} for group in groups for part in group.parts}
+    if relation is None:
         return entries
-    masks = {name: place for place, name in enumerate(EVENTS.names)}
     rows = connection.execute(
         f"SELECT file, reason, CASE WHEN reason = 0 THEN CAST(occurred_at AS DATE) END AS day, mask, COUNT(*), "
-        f"SUM(CAST(HASH({_VALUES}) AS HUGEINT)) FROM {parquet(files)} GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4").fetchall()
+        f"SUM(CAST(HASH({_VALUES}) AS HUGEINT)) FROM {relation} GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4").fetchall()
     days: dict[tuple[str, dt.date], list[int]] = {}
     for file, reason, day, mask, count, total in rows:
         entry = entries[file]
@@ -119,7 +172,7 @@ def _entries(connection: duckdb.DuckDBPyConnection, folder: Path, batch: str,
         if reason:
             entry["reasons"][str(reason)] = entry["reasons"].get(str(reason), 0) + count
             continue
-        for name, place in masks.items():
+        for place, name in enumerate(EVENTS.names):
             if mask >> place & 1:
                 entry["corrected"][name] = entry["corrected"].get(name, 0) + count
         sums = days.setdefault((file, day), [0, 0])
@@ -128,6 +181,20 @@ def _entries(connection: duckdb.DuckDBPyConnection, folder: Path, batch: str,
     for (file, day), (count, total) in sorted(days.items()):
         entries[file]["days"].append([day.isoformat(), count, str(total % 2**64)])
     return entries
+
+
+def _read_direct(connection: duckdb.DuckDBPyConnection, groups: Sequence[Group], settings: Settings) -> dict[str, Any]:
+    selects = " UNION ALL ".join(f"({_select(group.layout, group.parts, settings)})" for group in groups)
+    return _entries(connection, f"({selects})", None, groups)
+
+
+def _read_staged(store: Store, connection: duckdb.DuckDBPyConnection, groups: Sequence[Group], settings: Settings,
+                 version: str) -> dict[str, Any]:
+    tokens = [part.token for group in groups for part in group.parts]
+    batch = uuid.uuid4().hex[:16] if None in tokens else fingerprint([version, *sorted(tokens)])
+    folder = store.make_folder(store.path("staged", batch), lambda target: _stage(connection, groups, settings, target))
+    files = sorted(folder.glob("month=*/*.parquet"))
+    return _entries(connection, parquet(files) if files else None, batch, groups)
 
 
 def _last_possible_day(days: dict[dt.date, tuple[int, int]]) -> dt.date | None:
@@ -143,7 +210,7 @@ def _last_possible_day(days: dict[dt.date, tuple[int, int]]) -> dt.date | None:
     return last or (ordered[-1] if ordered else None)
 
 
-def _together(store: Store, entries: dict[str, dict[str, Any]], parts: Sequence[Part]) -> Staged:
+def _together(store: Store, entries: dict[str, dict[str, Any]], parts: Sequence[Part], settings: Settings) -> Staged:
     days: dict[dt.date, tuple[int, int]] = {}
     for entry in entries.values():
         for text, count, total in entry["days"]:
@@ -153,7 +220,7 @@ def _together(store: Store, entries: dict[str, dict[str, Any]], parts: Sequence[
     last = _last_possible_day(days)
     kept = {day: value for day, value in sorted(days.items()) if day <= last} if last else {}
     beyond = sum(count for day, (count, _) in days.items() if day not in kept)
-    return Staged(store, entries, {part.label: part for part in parts}, kept, beyond, last)
+    return Staged(store, settings, entries, {part.label: part for part in parts}, kept, beyond, last)
 
 
 def stage(store: Store, connection: duckdb.DuckDBPyConnection, parts: Sequence[Part], settings: Settings,
@@ -162,18 +229,17 @@ def stage(store: Store, connection: duckdb.DuckDBPyConnection, parts: Sequence[P
     memo = store.get_json("staged", f"memo-{version}") or {}
     known = {part.label: memo[part.label] for part in parts
              if part.token is not None and memo.get(part.label, {}).get("token") == part.token
-             and store.path("staged", memo[part.label]["batch"]).is_dir()}
+             and (not memo[part.label]["batch"] or store.path("staged", memo[part.label]["batch"]).is_dir())}
     fresh = [part for part in parts if part.label not in known]
-    if fresh:
-        groups = _grouped(connection, fresh)
-        tokens = [part.token for part in fresh]
-        batch = uuid.uuid4().hex[:16] if None in tokens else fingerprint([version, *sorted(tokens)])
-        folder = store.make_folder(store.path("staged", batch), lambda target: _stage(connection, groups, settings, target))
-        known |= _entries(connection, folder, batch, groups)
+    groups = _grouped(connection, fresh)
+    if direct := [group for group in groups if group.direct]:
+        known |= _read_direct(connection, direct, settings)
+    if staged := [group for group in groups if not group.direct]:
+        known |= _read_staged(store, connection, staged, settings, version)
     if fresh or set(known) != set(memo):
         store.put_json("staged", f"memo-{version}", known)
-        _forget(store, {entry["batch"] for entry in known.values()})
-    return _together(store, {part.label: known[part.label] for part in parts}, parts)
+        _forget(store, {entry["batch"] or "" for entry in known.values()})
+    return _together(store, {part.label: known[part.label] for part in parts}, parts, settings)
 
 
 def _forget(store: Store, batches: set[str]) -> None:

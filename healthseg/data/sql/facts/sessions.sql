@@ -1,47 +1,62 @@
 -- Per session and account-local day that it touches: its start, its length by the end of that day, that day's events.
 -- A session is a session_id of a user; without one, a gap of more than gap_seconds begins the next. A session_id that
 -- comes back after more than a day is a new session, so that a month needs no more than the day before it.
+-- Only the first event of a session and the last of each of its days matter; `running` numbers a user's events.
 -- in: local_events, bounds(first_epoch, until_epoch of local time, gap_seconds)
 WITH timed AS (
-  SELECT client_id, user_id, session_id, occurred_at, epoch, n,
-    local_epoch // 86400 AS day_number,
-    COALESCE(CAST(FLOOR(duration_seconds) AS BIGINT), 0) AS lasting,
-    LAG(epoch) OVER (PARTITION BY client_id, user_id, session_id ORDER BY epoch NULLS FIRST) AS previous
-  FROM local_events
-  WHERE NOT api AND has_time AND user_id IS NOT NULL
-), begun AS (
-  SELECT t.*,
-    MAX(CASE
-      WHEN t.previous IS NULL THEN t.epoch
-      WHEN t.session_id IS NULL AND t.epoch - t.previous > b.gap_seconds THEN t.epoch
-      WHEN t.epoch - t.previous > 86400 THEN t.epoch
-    END) OVER (
-      PARTITION BY t.client_id, t.user_id, t.session_id ORDER BY t.epoch NULLS FIRST
-      RANGE BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS start_epoch
-  FROM timed AS t
+  SELECT
+    e.client_id, e.user_id, e.session_id, e.occurred_at, e.epoch,
+    e.local_epoch // 86400 AS day_number,
+    COALESCE(CAST(FLOOR(e.duration_seconds) AS BIGINT), 0) AS lasting,
+    e.n,
+    CASE WHEN e.session_id IS NULL AND b.gap_seconds < 86400 THEN b.gap_seconds ELSE 86400 END AS longest_gap
+  FROM local_events AS e
   CROSS JOIN bounds AS b
-), days AS (
-  SELECT client_id, user_id, session_id, start_epoch, day_number,
-    MIN(occurred_at) AS first_at,
-    MAX(epoch * 1000000 + CASE WHEN lasting > 999999 THEN 999999 ELSE lasting END) AS last_and_lasting,
-    CAST(SUM(CAST(n AS BIGINT)) AS BIGINT) AS events
-  FROM begun
-  GROUP BY 1, 2, 3, 4, 5
-), sessions AS (
-  SELECT client_id, user_id, session_id, start_epoch, day_number, last_and_lasting, events,
-    MIN(first_at) OVER (PARTITION BY client_id, user_id, session_id, start_epoch) AS session_start,
-    MIN(day_number) OVER (PARTITION BY client_id, user_id, session_id, start_epoch) AS start_day_number
-  FROM days
+  WHERE NOT e.api AND e.has_time AND e.user_id IS NOT NULL
+), neighbours AS (
+  SELECT
+    client_id, user_id, session_id, occurred_at, epoch, day_number, lasting, longest_gap,
+    LAG(epoch) OVER (PARTITION BY client_id, user_id, session_id ORDER BY epoch NULLS FIRST, lasting NULLS FIRST) AS previous,
+    LEAD(epoch) OVER (PARTITION BY client_id, user_id, session_id ORDER BY epoch NULLS FIRST, lasting NULLS FIRST) AS following,
+    LEAD(day_number) OVER (
+      PARTITION BY client_id, user_id, session_id ORDER BY epoch NULLS FIRST, lasting NULLS FIRST) AS following_day,
+    CAST(SUM(CAST(n AS BIGINT)) OVER (
+      PARTITION BY client_id, user_id, session_id ORDER BY epoch NULLS FIRST, lasting NULLS FIRST
+      ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS BIGINT) AS running
+  FROM timed
+), marked AS (
+  SELECT
+    client_id, user_id, session_id, occurred_at, epoch, day_number, lasting, running,
+    previous IS NULL OR epoch - previous > longest_gap AS begins,
+    following IS NULL OR following - epoch > longest_gap OR following_day <> day_number AS ends
+  FROM neighbours
+), edges AS (
+  SELECT
+    client_id, user_id, session_id, epoch, day_number, lasting, running, ends,
+    MAX(CASE WHEN begins THEN occurred_at END) OVER (
+      PARTITION BY client_id, user_id, session_id ORDER BY running NULLS FIRST
+      ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS began_at,
+    MAX(CASE WHEN begins THEN epoch END) OVER (
+      PARTITION BY client_id, user_id, session_id ORDER BY running NULLS FIRST
+      ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS began_epoch,
+    MAX(CASE WHEN begins THEN day_number END) OVER (
+      PARTITION BY client_id, user_id, session_id ORDER BY running NULLS FIRST
+      ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS began_day,
+    MAX(CASE WHEN ends THEN running END) OVER (
+      PARTITION BY client_id, user_id, session_id ORDER BY running NULLS FIRST
+      ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS counted_before
+  FROM marked
+  WHERE begins OR ends
 )
 SELECT
   s.client_id,
   s.user_id,
   s.session_id,
-  DATE_TRUNC('second', s.session_start) AS session_start,
-  DATE '1970-01-01' + CAST(s.start_day_number AS INTEGER) AS start_day,
+  DATE_TRUNC('second', s.began_at) AS session_start,
+  DATE '1970-01-01' + CAST(s.began_day AS INTEGER) AS start_day,
   DATE '1970-01-01' + CAST(s.day_number AS INTEGER) AS day,
-  s.last_and_lasting // 1000000 + s.last_and_lasting % 1000000 - s.start_epoch AS seconds,
-  s.events
-FROM sessions AS s
+  s.epoch + s.lasting - s.began_epoch AS seconds,
+  s.running - COALESCE(s.counted_before, 0) AS events
+FROM edges AS s
 CROSS JOIN bounds AS b
-WHERE s.day_number * 86400 >= b.first_epoch AND s.day_number * 86400 < b.until_epoch
+WHERE s.ends AND s.day_number * 86400 >= b.first_epoch AND s.day_number * 86400 < b.until_epoch
