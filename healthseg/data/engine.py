@@ -40,9 +40,12 @@ def connect(spill: Path, *, memory: str = QUERY_MEMORY, search: Path | None = No
     """A private in-memory database: UTC, bounded memory, spilling to ``spill``; ``search`` resolves relative paths."""
     connection = duckdb.connect(":memory:")
     for name, value in (("TimeZone", "'UTC'"), ("memory_limit", quoted(memory)),
-                        ("temp_directory", quoted(str(spill))), ("enable_progress_bar", "false"),
+                        ("temp_directory", quoted(str(spill))),
                         ("enable_object_cache", "true"), ("autoinstall_known_extensions", "false")):
         connection.execute(f"SET {name} = {value}")
+    # In a notebook without ipywidgets DuckDB draws no bar, and refuses to be told so.
+    if connection.execute("SELECT current_setting('enable_progress_bar')").fetchone()[0]:
+        connection.execute("SET enable_progress_bar = false")
     if search is not None:
         connection.execute(f"SET file_search_path = {quoted(str(search.resolve()))}")
     if attach is not None:
