@@ -69,7 +69,9 @@ def backtest(frame: pd.DataFrame, horizon: int, level: float = 0.9, *, origins: 
     >>> found = backtest(frame, 3, origins=20)
     >>> found.overall[["model", "mase", "coverage"]].round(2)
                 model  mase  coverage
-    0        forecast   ...
+    0        forecast  0.37       1.0
+    1           naive  2.00       1.0
+    2  seasonal naive  2.00       1.0
     >>> within_tolerance(found.errors, step=3, tolerance=5)
     Within(probability=1.0, origins=20)
     """

@@ -215,10 +215,13 @@ def _spacings(instants: list[np.ndarray], by_date: bool, spacing: str | None) ->
 
 def _series(client: Any, instants: np.ndarray, values: np.ndarray, spacing: Spacing, season: int | None) -> Series:
     positions = spacing.positions(instants)
-    if positions is None or positions[-1] >= LONGEST_GRID:
+    if positions is None:
         refuse(f"the dates of client {client!r} are not evenly spaced: bring them to one per hour, day, week, month, "
                "quarter or year first (steps may be missing)", "date", client, "evenly spaced dates")
     length = int(positions[-1]) + 1
+    if length > LONGEST_GRID:
+        refuse(f"the dates of client {client!r} span {length:,} steps, mostly empty: give coarser dates", "date", client,
+               f"at most {LONGEST_GRID:,} steps from first to last")
     grid = np.interp(np.arange(length), positions, values)
     known = np.zeros(length, dtype=bool)
     known[positions] = True

@@ -34,6 +34,7 @@ def frame(values=(1.0, 2.0, 3.0), dates=WEEK, client="a") -> pd.DataFrame:
     (frame(dates=("2025-01-06", "2025-01-06", "2025-01-13")), "more than one row on 2025-01-06"),
     (frame(dates=(4, 4, 5)), "more than one row on 4"),
     (frame(dates=("2025-01-06", "2025-01-13", "2025-01-22")), "not evenly spaced"),
+    (frame(dates=(0, 1, 2_000_000)), "span 2,000,001 steps"),
     (frame(client=["a", None, "a"]), "client_id is missing in row 1"),
     (frame(client=["a", ["b"], "a"]), "client_id holds values"),
     (frame(values=(1.0,), dates=WEEK[:1]), "give spacing"),

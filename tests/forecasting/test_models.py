@@ -20,7 +20,7 @@ def test_theta_is_the_one_of_statsmodels(walk, seed):
 def test_the_damped_trend_has_the_states_of_statsmodels(walk, alpha, beta, damping):
     values = walk(50, 3)
     ours = DampedTrend(alpha, beta, damping, level=58.0, trend=0.7).paths(values, 6)
-    # statsmodels multiplies the start's trend by the damping once more, hence its division here
+    # in statsmodels the trend's parameter is a share of the level's
     theirs = Holt(values, damped_trend=True, initialization_method="known", initial_level=58.0, initial_trend=0.7).fit(
         smoothing_level=alpha, smoothing_trend=beta / alpha, damping_trend=damping, optimized=False)
     assert ours[-1] == pytest.approx(theirs.forecast(6), rel=1e-10)
