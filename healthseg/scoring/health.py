@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from healthseg.config import BANDS, COMPONENTS, Scorecard, Settings
+from healthseg.config import BANDS, COMPONENTS, Metric, Scorecard, Settings
 from healthseg.errors import CalculationError, InvalidParameters, hint
 from healthseg.scoring.components import (
     DECIMALS,
@@ -30,6 +30,11 @@ from healthseg.scoring.components import (
 NEEDED = ("tenure_days", "open_tickets", "tickets_90d", "monthly_active_users", "worst_days_overdue")
 SCORE_COLUMNS = (*(f"{name}_score" for name in COMPONENTS), "score", "shown", "uncapped", "cap", "capped", "coverage",
                  "lowest", "highest", "withheld", "ramping", "band")
+PER_METRIC = {
+    "component": lambda rule: rule.component, "component_weight": lambda rule: rule.component_weight,
+    "share": lambda rule: rule.share, "measure": lambda rule: rule.metric.measure,
+    "label": lambda rule: rule.metric.label, "unit": lambda rule: rule.metric.unit, "weight": lambda rule: rule.weight,
+}
 
 
 @dataclass(frozen=True)
@@ -69,8 +74,8 @@ class Scores:
         if date is not None:
             picked &= (self.frame["date"] == pd.Timestamp(date)).to_numpy()
         parts = [_long(self.frame, group, picked) for group in self.groups]
-        long = pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
-        return long.sort_values(["client_id", "date", "order"], kind="stable", ignore_index=True).drop(columns="order")
+        long = pd.concat([part for part in parts if len(part)] or parts[:1]).sort_index(kind="stable")
+        return long.reset_index(drop=True)
 
 
 def score_panel(panel: pd.DataFrame, config: Settings, weights: Mapping[str, float] | None = None) -> Scores:
@@ -235,36 +240,35 @@ def _framed(ordered: pd.DataFrame, figures: dict[str, np.ndarray], config: Setti
     return frame.assign(band=words(bands_of(frame["shown"].to_numpy(), config)))
 
 
-def words(values: Sequence[str | None] | np.ndarray) -> pd.Series:
+def words(values: Sequence[str | None] | np.ndarray, index: pd.Index | None = None) -> pd.Series:
     """Words as objects, so that what is missing stays None."""
-    return pd.Series(values, dtype=object)
+    return pd.Series(values, index=index, dtype=object)
 
 
 def _long(frame: pd.DataFrame, group: Group, picked: np.ndarray) -> pd.DataFrame:
+    """One row per picked row and metric, indexed by the position in ``frame``."""
     here = picked[group.rows]
-    keys = frame.loc[group.rows[here], ["client_id", "date"]].reset_index(drop=True)
-    points, scale = group.judged.points[here], group.scale[here]
-    effective = effective_weights(group.rules, points)
-    parts = []
-    for at, rule in enumerate(group.rules):
-        metric, value = rule.metric, group.judged.values[here, at]
-        parts.append(keys.assign(
-            component=rule.component, component_weight=rule.component_weight, share=rule.share, measure=metric.measure,
-            label=metric.label, unit=metric.unit, value=value, points=points[:, at], weight=rule.weight,
-            effective_weight=effective[:, at], missing=np.isnan(value),
-            missing_reason=words([MISSING_REASONS[code] for code in group.judged.reasons[here, at]]),
-            anchors=_anchors(metric, scale), target=_target(metric, value, scale), order=at))
-    return pd.concat(parts, ignore_index=True)
+    rows, scale, rules = group.rows[here], group.scale[here], group.rules
+    judged = group.judged
+    value, points, reasons = (figures[here] for figures in (judged.values, judged.points, judged.reasons))
+    targets = [_target(rule.metric, value[:, at], scale) for at, rule in enumerate(rules)]
+    anchors = [_anchors(rule.metric, by) for by in scale.tolist() for rule in rules]
+    per_metric = {name: np.tile([figure(rule) for rule in rules], len(rows)) for name, figure in PER_METRIC.items()}
+    keys = frame.loc[np.repeat(rows, len(rules)), ["client_id", "date"]]
+    return keys.assign(
+        **per_metric, value=value.ravel(), points=points.ravel(),
+        effective_weight=effective_weights(rules, points).ravel(), missing=np.isnan(value).ravel(),
+        missing_reason=words(np.array(MISSING_REASONS, dtype=object)[reasons].ravel(), keys.index), anchors=anchors,
+        target=np.stack(targets, axis=1).ravel())
 
 
-def _anchors(metric, scale: np.ndarray) -> list[tuple]:
-    if not metric.per_tenure:
-        return [metric.anchors] * len(scale)
-    return [metric.anchors if by == 1 else tuple((value * by, points) for value, points in metric.anchors)
-            for by in scale.tolist()]
+def _anchors(metric: Metric, by: float) -> tuple[tuple[float, float], ...]:
+    if by == 1 or not metric.per_tenure:
+        return metric.anchors
+    return tuple((value * by, points) for value, points in metric.anchors)
 
 
-def _target(metric, value: np.ndarray, scale: np.ndarray) -> np.ndarray:
+def _target(metric: Metric, value: np.ndarray, scale: np.ndarray) -> np.ndarray:
     """The value nearest to the customer's at which the metric earns the most it can."""
     best = max(points for _, points in metric.anchors)
     knots = [knot for knot, points in metric.anchors if points == best]

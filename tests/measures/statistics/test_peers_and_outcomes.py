@@ -5,11 +5,11 @@ import datetime as dt
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from healthseg.measures.statistics.outcomes import label_event_dates, labels
-from healthseg.measures.statistics.peers import order_statistic, peer_standing
+from healthseg.measures.statistics.peers import order_statistic, peer_standing, peers_of
 from healthseg.measures.statistics.rates import wilson
 from healthseg.measures.statistics.temporal import temporal_splits
 
@@ -62,6 +62,23 @@ def test_quartiles_of_the_others_are_what_sorting_the_others_gives(values):
         assert found.loc[at, "p75"] == others[order_statistic(len(others), 0.75)]
         below = sum(one < values[at] for one in others) + sum(one == values[at] for one in others) / 2
         assert found.loc[at, "percentile"] == pytest.approx(100 * below / len(others))
+
+
+KINDS = st.tuples(st.integers(0, 9), st.sampled_from(["retail", "steel", None]), st.sampled_from(["SMB", None]))
+
+
+@settings(max_examples=40)
+@given(st.lists(KINDS, min_size=5, max_size=25))
+def test_one_customers_peers_are_those_it_is_ranked_among(rows):
+    values, industries, tiers = (list(column) for column in zip(*rows, strict=True))
+    frame = book(values).assign(industry=industries, tier=tiers)
+    for _, row in peer_standing(frame, "usage").iterrows():
+        label, peers = peers_of(frame, row["client_id"])
+        assert label == row["peer_label"]
+        assert len(peers) == (0 if label is None else row["n"])
+        assert row["client_id"] not in peers["client_id"].tolist()
+        if label is not None:
+            assert sorted(peers["usage"])[order_statistic(len(peers), 0.75)] == row["p75"]
 
 
 CUSTOMERS = pd.DataFrame({"client_id": ["a", "b", "c", "d"], "churned_on": ["2025-05-01", None, "2025-03-10", None],
