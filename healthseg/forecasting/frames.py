@@ -220,8 +220,8 @@ def _series(client: Any, instants: np.ndarray, values: np.ndarray, spacing: Spac
                "quarter or year first (steps may be missing)", "date", client, "evenly spaced dates")
     length = int(positions[-1]) + 1
     if length > LONGEST_GRID:
-        refuse(f"the dates of client {client!r} span {length:,} steps, mostly empty: give coarser dates", "date", client,
-               f"at most {LONGEST_GRID:,} steps from first to last")
+        refuse(f"the dates of client {client!r} span {length:,} steps, mostly empty: give coarser dates", "date",
+               client, f"at most {LONGEST_GRID:,} steps from first to last")
     grid = np.interp(np.arange(length), positions, values)
     known = np.zeros(length, dtype=bool)
     known[positions] = True
