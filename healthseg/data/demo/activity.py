@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 
 import numpy as np
+from scipy.special import ndtri
 
 from healthseg.data.demo import names
 from healthseg.data.demo.adoption import TASTE, Adoption
@@ -49,6 +50,9 @@ def _awake(rng: np.random.Generator, users: Users, latents: Latents, days: Frame
     if not world.planted:
         return np.ones((users.count, days.weeks), bool)
     own = autoregression(rng, days.weeks, (users.count,), memory_days=70)
+    if world.segments:  # the same share of everybody's users, so that the groups lie close together
+        people = np.bincount(users.client)[users.client]
+        own = np.broadcast_to(ndtri((users.serial - 0.5) / people)[:, None], own.shape)
     liking = np.where(users.champion, 9, 0.80)[:, None]
     return own + 1.0 * latents.of("breadth")[users.client] + liking > 0
 

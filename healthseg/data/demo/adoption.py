@@ -32,6 +32,8 @@ TASTE = np.array(
         [0.3, 0.3, 7, 0.2, 8, 0.2, 0.3, 0.3, 0.3, 0.2, 6, 8, 0.3, 0.3, 0.3],
     ]
 )
+PULL, SEGMENT_PULL = 1.1, 3.0  # of the hidden path on how much a feature is used; far apart in `segments`
+CONFOUNDED = "file_sharing"  # what large customers adopt in `confounded`
 ABANDON_SHARE, READOPT_SHARE = 0.10, 0.35
 
 
@@ -98,13 +100,13 @@ def _intended(rng, who: Customers, latents: Latents, eligible, world: Scenario) 
     odds = np.log(TAKE_UP / (1.0001 - TAKE_UP)) + liking + rng.logistic(0, 1, shape)
     if world.size_on_adoption:
         size = (np.log(who.seats) - 2.3) / 0.82
-        odds[:, FEATURE["forecast_view"]] += world.size_on_adoption * size
-    never = odds < 0
+        place = FEATURE[CONFOUNDED]
+        odds[:, place] += world.size_on_adoption * size - np.log(TAKE_UP[place] / (1 - TAKE_UP[place]))
+    never = (odds < 0) & (not world.segments)
     intended = np.where(never, NEVER, eligible + wait.round().astype(int))
-    if world.planted:
+    if world.planted and not world.segments:
         _plant_bundles(rng, intended, path, eligible)
-        if not world.size_on_adoption:
-            _plant_sequences(rng, intended, path, eligible)
+        _plant_sequences(rng, intended, path, eligible)
     intended[:, 0] = eligible[:, 0]
     return np.where(eligible >= NEVER, NEVER, np.minimum(intended, NEVER)), path
 
@@ -113,15 +115,17 @@ def draw_adoption(seed: int, chunk: int, who: Customers, latents: Latents, days:
     rng = stream(seed, chunk, "adoption")
     eligible = _eligible(who)
     intended, path = _intended(rng, who, latents, eligible, world)
-    leaving = (rng.random(intended.shape) < ABANDON_SHARE) & (intended < days.days - 150) & world.planted
+    leaving = (rng.random(intended.shape) < ABANDON_SHARE) & (intended < days.days - 150)
+    leaving &= world.planted and not world.segments
     leaving[:, :3] = False
     abandoned = np.where(leaving, np.maximum(intended, 0) + rng.integers(60, 140, intended.shape), NEVER)
     again = leaving & (rng.random(intended.shape) < READOPT_SHARE)
     readopted = np.where(again, abandoned + rng.integers(45, 110, intended.shape), NEVER)
     breadth = latents.of("features")[:, :, None]
     own = autoregression(rng, days.weeks, intended.shape).transpose(0, 2, 1) if world.planted else 0.0
+    pull = SEGMENT_PULL if world.segments else PULL
     common = np.array([0, 0, 0.3] + [1.0] * (len(names.FEATURES) - 3), np.float32)
-    weights = POPULARITY.astype(np.float32) * np.exp(common * (1.1 * breadth + 0.5 * own) * world.planted)
+    weights = POPULARITY.astype(np.float32) * np.exp(common * (pull * breadth + 0.5 * own) * world.planted)
     return Adoption(
         eligible,
         intended,

@@ -146,6 +146,7 @@ def _write(out: Path, book: _Book, last: Chunk, arguments: dict[str, Any], world
     known["anomalies"] = pa.concat_tables(
         [overall.book_anomalies(book.total, last.incidents.book, days), known["anomalies"]]
     )
+    known["rhythms"] = pa.concat_tables([overall.book_rhythms(book.total, world), known["rhythms"]])
     known["withheld"] = pa.concat_tables([known["withheld"], planted.survey_gap(days)])
     known |= {"hazard_terms": truth.hazard_terms(world), **overall.tables(book.total, days, world)}
     known |= {name: table(columns) for name, columns in TRUTH.items() if name not in known}

@@ -9,13 +9,14 @@ import pandas as pd
 
 from healthseg.data.demo import counted, milestones, stages
 from healthseg.data.demo.activity import Events, draw_calls, draw_events, joined, lightened
-from healthseg.data.demo.adoption import Adoption, draw_adoption
+from healthseg.data.demo.adoption import SEQUENCES, Adoption, draw_adoption
 from healthseg.data.demo.counted import Counts
 from healthseg.data.demo.customers import Customers, draw_customers
 from healthseg.data.demo.frame import Frame, Zones, stream
 from healthseg.data.demo.hazard import Exits, draw_exits, feature_of, terms
 from healthseg.data.demo.incidents import Incidents, draw_incidents
-from healthseg.data.demo.latents import Latents, draw_latents
+from healthseg.data.demo.interventions import give, weekly_standing
+from healthseg.data.demo.latents import LOW, RECOVERED, Latents, draw_latents
 from healthseg.data.demo.messages import draw_messages
 from healthseg.data.demo.money import Money, draw_invoices, draw_money
 from healthseg.data.demo.names import PLACES
@@ -30,7 +31,7 @@ KNOWN_TENURE_DAYS = 200
 
 @dataclass
 class Chunk:
-    """All of some customers. ``persons`` and ``calls`` are cut at leaving; ``counts`` are not."""
+    """All of some customers. ``persons``, ``calls`` and ``counts`` are cut at leaving; the frames are not."""
 
     world: Scenario
     days: Frame
@@ -90,6 +91,8 @@ def _drivers(
     for term in terms(world):
         if term.measure == "log_seats":
             out["log_seats"] = np.log(seats[:, at])
+        elif term.measure.startswith("sequence["):
+            out[term.measure] = counted.in_order(counts, SEQUENCES[0][1], at)
         elif feature_of(term.measure) is not None:
             out[term.measure] = counted.adopted_30d(counts, feature_of(term.measure), at)
     there = who.signup[:, None] <= at
@@ -140,9 +143,13 @@ def draw_chunk(seed: int, place: int, first: int, count: int, days: Frame, world
     exits = draw_exits(seed, place, drivers, who, days, world)
     _known_client(who, exits, tickets, surveys, days)
     until = np.where(exits.churned < 0, days.days, exits.churned)
+    if not world.planted:
+        standing = weekly_standing(counts.events, who)
+        latents.given = give(stream(seed, place, "interventions"), standing, LOW, RECOVERED, who)
     persons = _cut(persons, until)
     if world.leak:
         persons = _after_notice(stream(seed, place, "leak"), persons, exits)
+    counts = counted.count(persons, users, who.count, days)
     if light:
         persons = lightened(persons)
     calls = _cut(draw_calls(seed, place, who, days, zones, light), until)

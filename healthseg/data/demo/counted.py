@@ -162,3 +162,11 @@ def nps_365d(surveys: pd.DataFrame, who: Customers, zones: Zones, days: Frame, a
 def adopted_30d(counts: Counts, feature: int, at: np.ndarray) -> np.ndarray:
     """1 where the feature was used on at least 2 of the 30 days, else 0."""
     return _missing((trailing(counts.feature_days[:, feature], at, 30) >= 2).astype(float), at < 29)
+
+
+def in_order(counts: Counts, features: tuple[str, ...], at: np.ndarray) -> np.ndarray:
+    """1 where all of these features have been used by then, first uses on days that rise; else 0."""
+    used = counts.feature_days[:, [names.FEATURE[each] for each in features]]
+    first = np.where(used.any(axis=2), used.argmax(axis=2), 10**6)
+    rises = (np.diff(first, axis=1) > 0).all(axis=1)
+    return (rises[:, None] & (first[:, -1:] <= at)).astype(float)

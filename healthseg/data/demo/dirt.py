@@ -3,6 +3,7 @@
 Rows that must be dropped are added to the clean ones, and what is altered in a clean row is
 nothing that a driver is counted from: the rest of the truth stays as in `default`.
 """
+
 from __future__ import annotations
 
 import csv
@@ -21,25 +22,35 @@ from healthseg.data.demo.writing import table
 
 CSV_TABLES = ("customers", "users", "tickets", "surveys", "invoices", "contracts")
 LATE = "events/late.csv"
-TIMES = 5                       # how often each fault occurs in a table
+TIMES = 5  # how often each fault occurs in a table
 EVENT_COLUMNS = ("client_id", "occurred_at", "source", "count")
 Row = dict[str, str]
 # a row added to a table that must not stay: table, fault, column, value given there
 ADDED = (
-    ("customers", "wrong_type", "signup_date", "31/31/2024"), ("customers", "missing_required", "signup_date", ""),
-    ("customers", "bad_id", "client_id", "no such id!"), ("users", "unknown_customer", "client_id", "cs_client_99999"),
-    ("users", "missing_required", "user_id", ""), ("tickets", "unknown_customer", "client_id", "cs_client_99999"),
-    ("tickets", "impossible_date", "resolved_at", "2001-01-01 10:00:00"), ("tickets", "wrong_type", "opened_at", "yesterday"),
-    ("surveys", "bad_enum", "kind", "ces"), ("surveys", "wrong_type", "score", "very good"),
-    ("surveys", "missing_required", "responded_at", ""), ("invoices", "wrong_type", "amount", "twelve"),
-    ("invoices", "impossible_date", "due_on", "2001-01-01"), ("invoices", "bad_id", "client_id", "../secrets"),
-    ("contracts", "impossible_date", "ends_on", "2001-01-01"), ("contracts", "wrong_type", "arr", "a lot"))
+    ("customers", "wrong_type", "signup_date", "31/31/2024"),
+    ("customers", "missing_required", "signup_date", ""),
+    ("customers", "bad_id", "client_id", "no such id!"),
+    ("users", "unknown_customer", "client_id", "cs_client_99999"),
+    ("users", "missing_required", "user_id", ""),
+    ("tickets", "unknown_customer", "client_id", "cs_client_99999"),
+    ("tickets", "impossible_date", "resolved_at", "2001-01-01 10:00:00"),
+    ("tickets", "wrong_type", "opened_at", "yesterday"),
+    ("surveys", "bad_enum", "kind", "ces"),
+    ("surveys", "wrong_type", "score", "very good"),
+    ("surveys", "missing_required", "responded_at", ""),
+    ("invoices", "wrong_type", "amount", "twelve"),
+    ("invoices", "impossible_date", "due_on", "2001-01-01"),
+    ("invoices", "bad_id", "client_id", "../secrets"),
+    ("contracts", "impossible_date", "ends_on", "2001-01-01"),
+    ("contracts", "wrong_type", "arr", "a lot"),
+)
 # an optional value of a clean row that must become null: table, fault, column, value, rows that may be hit
 ALTERED: tuple[tuple[str, str, str, str, Callable[[Row], bool]], ...] = (
     ("customers", "wrong_type", "strategic_value", "high", lambda row: row["strategic_value"] != ""),
     ("tickets", "wrong_type", "csat", "great", lambda row: row["csat"] != ""),
     ("tickets", "bad_enum", "severity", "urgent", lambda row: row["severity"] == "low"),
-    ("contracts", "wrong_type", "renews_on", "soon", lambda row: row["renews_on"] != ""))
+    ("contracts", "wrong_type", "renews_on", "soon", lambda row: row["renews_on"] != ""),
+)
 KEYS = {"customers": "client_id", "users": "user_id", "tickets": "ticket_id", "invoices": "invoice_id"}
 
 
@@ -118,17 +129,28 @@ def _late_events(customers: pa.Table, seed: int) -> _Spoiled:
     live = [row["client_id"] for row in customers.to_pylist() if row["churned_on"] is None]
     spoiled = _Spoiled("events", [], stream(seed, 0, "dirt:events"))
     noon = dt.datetime.combine(LAST_DAY, dt.time(12))
-    cases = (("plain", "kept", "{day} 12:00:00", {}), ("mixed_zone", "kept", "{day} 14:30:00+02:00", {}),
-             ("mixed_zone", "kept", "{day}T06:30:00-06:00", {}), ("impossible_date", "dropped", "2031-01-01 00:00:00", {}),
-             ("impossible_date", "dropped", "1890-01-01 00:00:00", {}), ("wrong_type", "dropped", "noon", {}),
-             ("missing_required", "dropped", "", {}), ("bad_enum", "corrected", "{day} 13:00:00", {"source": "robot"}),
-             ("wrong_type", "corrected", "{day} 13:15:00", {"count": "many"}),
-             ("bad_id", "dropped", "{day} 12:45:00", {"client_id": "a b"}),
-             ("unknown_customer", "dropped", "{day} 12:50:00", {"client_id": "cs_client_99999"}))
+    cases = (
+        ("plain", "kept", "{day} 12:00:00", {}),
+        ("mixed_zone", "kept", "{day} 14:30:00+02:00", {}),
+        ("mixed_zone", "kept", "{day}T06:30:00-06:00", {}),
+        ("impossible_date", "dropped", "2031-01-01 00:00:00", {}),
+        ("impossible_date", "dropped", "1890-01-01 00:00:00", {}),
+        ("wrong_type", "dropped", "noon", {}),
+        ("missing_required", "dropped", "", {}),
+        ("bad_enum", "corrected", "{day} 13:00:00", {"source": "robot"}),
+        ("wrong_type", "corrected", "{day} 13:15:00", {"count": "many"}),
+        ("bad_id", "dropped", "{day} 12:45:00", {"client_id": "a b"}),
+        ("unknown_customer", "dropped", "{day} 12:50:00", {"client_id": "cs_client_99999"}),
+    )
     for serial in range(TIMES):
         for fault, expected, when, other in cases:
             day = (noon - dt.timedelta(days=1 + serial)).date()
-            row = {"client_id": live[serial % len(live)], "occurred_at": when.format(day=day), "source": "api", "count": "3"}
+            row = {
+                "client_id": live[serial % len(live)],
+                "occurred_at": when.format(day=day),
+                "source": "api",
+                "count": "3",
+            }
             spoiled.rows.append({**row, **other})
             spoiled.note(len(spoiled.rows) - 1, next(iter(other), "occurred_at"), fault, expected)
     for place in range(3):

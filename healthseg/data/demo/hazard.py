@@ -63,6 +63,8 @@ def terms(world: Scenario) -> tuple[Term, ...]:
         Term(f"adopted_{feature}", f"adopted_30d[{feature}]", "adopted", effect)
         for feature, effect in world.feature_log_odds
     ]
+    if world.sequence_log_odds:
+        scaled.append(Term("sequence", "sequence[sequence_1]", "adopted", world.sequence_log_odds))
     if world.drift_from_step is None:
         return tuple(scaled)
     early = [Term(**{**one.__dict__, "last_step": world.drift_from_step - 1}) for one in scaled]
@@ -192,7 +194,7 @@ def draw_exits(
     rng = stream(seed, chunk, "exits")
     parts = contributions(drivers, world)
     late = np.arange(len(days.steps)) >= (10**6 if world.drift_from_step is None else world.drift_from_step)
-    eta = world.intercept + sum(parts.values()) + 0.5 * late
+    eta = world.intercept + sum(parts.values()) + 0.4 * late
     frailty = rng.normal(0, 1, who.count) * world.frailty_sd
     hazard = logistic(eta + frailty[:, None])
     at_risk, step, decided = _decide(rng, hazard, who, days)
@@ -216,7 +218,7 @@ def draw_exits(
     nodes, posterior = _posterior(eta, at_risk, world.frailty_sd)
     expected = (logistic(eta[:, :, None] + nodes) * posterior).sum(axis=2)
     exits.p30 = np.where(at_risk, expected, np.nan)
-    stacked = np.stack(list(parts.values()) + [np.broadcast_to(late * 1.0, eta.shape)], axis=2)
+    stacked = np.stack([*parts.values(), np.broadcast_to(late * 1.0, eta.shape)], axis=2)
     exits.p90, exits.p90_mc_se = _continued(
         stream(seed, chunk, "continuations"),
         exits,

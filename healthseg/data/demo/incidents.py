@@ -26,6 +26,7 @@ BOOK_EVENTS = (
     ("dip", 0.85, 1, 1, 0.45, None),
 )
 CLIENT_SHARE = 0.16
+DIP_SEATS = 18  # a small customer's days are often empty: only larger ones can show a dip
 
 
 @dataclass
@@ -62,8 +63,8 @@ def _client_events(rng: np.random.Generator, who: Customers, days: Frame) -> lis
             continue
         day = int(rng.integers(low[client], days.days - 12))
         day += (1 - weekday[day]) % 7
-        kind = "spike" if rng.random() < 0.5 else "dip"
-        factor, length = (float(rng.choice([4.0, 6.0])), 1) if kind == "spike" else (0.08, 3)
+        kind = "dip" if who.seats[client] >= DIP_SEATS else "spike"
+        factor, length = (float(rng.choice([5.0, 8.0])), 1) if kind == "spike" else (0.03, 3)
         rows.append((int(client), day, day + length - 1, factor, kind))
     return rows
 

@@ -6,22 +6,24 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from healthseg.data.demo import names
 from healthseg.data.demo.customers import Customers
 from healthseg.data.demo.frame import Frame, stream
+from healthseg.data.demo.interventions import give
 from healthseg.data.demo.scenarios import Scenario
 
 PATHS = ("breadth", "frequency", "sessions", "features", "support", "payment", "satisfaction")
 MEMORY_DAYS = 190.0  # after which a path's correlation has fallen to 1/e
 STATIC_SHARE = 0.50  # of a path's variance that never changes
 COMMON = np.array([0.85, 0.85, 0.50, 0.85, 0.92, 0.92, 0.92])  # correlation of a path with the common factor, squared
-LOW = -1.0  # below this common factor a customer may be given an intervention
+LOW = -0.9  # below this common factor a customer may be given an intervention
 RECOVERED = -0.25
 EFFECT = np.array([0.8, 0.0, 0.3])  # on the usage paths, by kind of intervention
 EFFECT_WEEKS = 12
 # the planted groups' shifts of breadth, frequency, sessions and features, and how much of the paths' sd stays
-SEGMENT_SHIFTS = np.array([[1.2, 1.5, 1.8, 1.6], [-1.3, -1.5, -1.2, 1.6], [1.2, -1.5, -1.2, -1.8], [-1.3, 1.5, 1.8, -1.8]])
-WITHIN = 0.22
+SEGMENT_SHIFTS = np.array(
+    [[1.5, 1.5, 1.6, 1.6], [-1.5, -1.4, -1.2, 1.8], [1.5, -1.5, -1.2, -1.9], [-1.5, 1.5, 1.6, -1.9]]
+)
+WITHIN = 0.18
 
 
 @dataclass
@@ -53,27 +55,6 @@ def _one_path(rng: np.random.Generator, count: int, weeks: int, moving: bool) ->
     return np.sqrt(STATIC_SHARE) * static + (np.sqrt(1 - STATIC_SHARE) * changing if moving else 0 * changing)
 
 
-def _interventions(rng: np.random.Generator, common: np.ndarray, who: Customers, days: Frame) -> dict[str, np.ndarray]:
-    """Given to customers whose common factor is low, at most once a quarter: hence regression to the mean."""
-    low = common < LOW
-    low[:, 1:] &= rng.random(low[:, 1:].shape) < 0.12
-    low &= np.arange(common.shape[1]) * 7 > np.maximum(who.signup, 21)[:, None]
-    rows, last = [], np.full(who.count, -99)
-    for week in range(1, common.shape[1] - 2):
-        chosen = np.flatnonzero(low[:, week] & (week - last > 13))
-        last[chosen] = week
-        rows.append(np.column_stack([chosen, np.full(len(chosen), week)]))
-    client, week = np.concatenate(rows).T
-    ahead = np.minimum(week[:, None] + np.arange(1, 14), common.shape[1] - 1)
-    return {
-        "client": client,
-        "kind": rng.integers(0, len(names.INTERVENTIONS), len(client)),
-        "day": week * 7 + rng.integers(0, 5, len(client)),
-        "factor": common[client, week],
-        "recovered_without": (common[client[:, None], ahead] > RECOVERED).any(axis=1),
-    }
-
-
 def _add_effects(paths: np.ndarray, given: dict[str, np.ndarray]) -> None:
     for client, kind, day in zip(given["client"], given["kind"], given["day"], strict=True):
         first = day // 7 + 1
@@ -91,7 +72,7 @@ def draw_latents(seed: int, chunk: int, who: Customers, days: Frame, world: Scen
         paths[:, :, place] = np.sqrt(share) * common + np.sqrt(1 - share) * own
     if world.segments:
         paths[:, :, :4] = WITHIN * paths[:, :, :4] + SEGMENT_SHIFTS[who.segment][:, None, :]
-    given = _interventions(rng, common, who, days)
-    if world.planted:
+    given = give(rng, common, LOW, RECOVERED, who)
+    if world.planted and not world.segments:
         _add_effects(paths, given)
     return Latents(paths, given)

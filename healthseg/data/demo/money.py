@@ -121,7 +121,7 @@ def draw_money(seed: int, chunk: int, who: Customers, users_30d: np.ndarray, day
     contracts["renews"] = contracts["ends"]
     contracts = contracts[contracts["signed"] < days.days].reset_index(drop=True)
     renewal = days.days - 20 - rng.integers(0, 80, who.count)
-    lapsing = rng.random(who.count) < (0.04 if world.planted else 0)
+    lapsing = rng.random(who.count) < (0.14 if world.planted else 0)
     last = who.signup + 365 * ((renewal - who.signup) // 365)
     lapsed = np.where(lapsing & (last > days.days - 200) & (last > who.signup), last, -1)
     gone = (lapsed[contracts["client"]] >= 0) & (contracts["starts"] >= lapsed[contracts["client"]])

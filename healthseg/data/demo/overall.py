@@ -6,20 +6,20 @@ import json
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 
-from healthseg.data.demo import messages, milestones, names, power, segments, stages, support
-from healthseg.data.demo.adoption import BUNDLES, SEQUENCES
+from healthseg.data.demo import messages, milestones, names, planted, power, segments, stages, support
+from healthseg.data.demo.adoption import BUNDLES, CONFOUNDED, SEQUENCES
 from healthseg.data.demo.chunk import Chunk
 from healthseg.data.demo.counted import trailing
 from healthseg.data.demo.frame import Frame
 from healthseg.data.demo.names import FEATURE
-from healthseg.data.demo.planted import anomaly_table, series_z
 from healthseg.data.demo.scenarios import Scenario
 from healthseg.data.demo.schema import TRUTH
 from healthseg.data.demo.tables import FEATURE_NAMES
 from healthseg.data.demo.users import NEVER
-from healthseg.data.demo.writing import table
+from healthseg.data.demo.writing import table, words
 
 STRATA = 3  # of volume, within which features are taken as independent
 
@@ -85,6 +85,8 @@ def tally(chunk: Chunk) -> dict[str, np.ndarray]:
         **_bundle_tally(chunk, _used_by(chunk)),
         **_sequence_tally(chunk),
     }
+    recent = planted.sessions_since(chunk, np.full(chunk.who.count, chunk.days.days - planted.WINDOW_DAYS))
+    out |= {f"visits:{kind}": recent @ shares for kind, shares in planted.week_shares(chunk).items()}
     if chunk.world.segments:
         out |= segments.moments(chunk)
     return {name: np.asarray(values, float) for name, values in out.items()}
@@ -92,7 +94,7 @@ def tally(chunk: Chunk) -> dict[str, np.ndarray]:
 
 def _feature_effects(total: dict[str, np.ndarray], world: Scenario) -> pa.Table:
     causes = dict(world.feature_log_odds)
-    confounded = "forecast_view" if world.size_on_adoption else None
+    confounded = CONFOUNDED if world.size_on_adoption else None
     share = total["exposed"] / np.maximum(total["exposed"] + total["unexposed"], 1)
     strength = np.array(
         [
@@ -120,7 +122,7 @@ def _feature_effects(total: dict[str, np.ndarray], world: Scenario) -> pa.Table:
 
 def _bundles(total: dict[str, np.ndarray], world: Scenario) -> pa.Table:
     rows = []
-    for name, features, share in BUNDLES if world.planted else ():
+    for name, features, share in BUNDLES if world.planted and not world.segments else ():
         able, both, expected = total[f"bundle:{name}"]
         z = (both - expected) / np.sqrt(max(expected * (1 - expected / max(able, 1)), 1e-9))
         rows.append(
@@ -138,7 +140,7 @@ def _bundles(total: dict[str, np.ndarray], world: Scenario) -> pa.Table:
 
 def _sequences(total: dict[str, np.ndarray], world: Scenario) -> pa.Table:
     rows = []
-    for name, features, share, gaps in SEQUENCES if world.planted and not world.size_on_adoption else ():
+    for name, features, share, gaps in SEQUENCES if world.planted and not world.segments else ():
         able, used, ordered = total[f"sequence:{name}"]
         chance = used / np.prod(np.arange(1, len(features) + 1))
         z = (ordered - chance) / np.sqrt(max(chance * (1 - chance / max(used, 1)), 1e-9))
@@ -148,7 +150,7 @@ def _sequences(total: dict[str, np.ndarray], world: Scenario) -> pa.Table:
                 json.dumps(features),
                 share,
                 json.dumps(gaps),
-                0.0,
+                world.sequence_log_odds,
                 int(able),
                 float(power.of_z(max(z, 0), power.Z_MANY)),
             )
@@ -189,19 +191,26 @@ def _blocker_law(total: dict[str, np.ndarray], world: Scenario) -> pa.Table:
 
 
 def _message_law(total: dict[str, np.ndarray], days: Frame, world: Scenario) -> pa.Table:
+    """The law of each cell, and its margins: by channel and content (weekday null), by channel and weekday."""
     empty = {name: np.zeros(0, int) for name in ("channel", "content", "day")}
-    law, n = messages.law_frame(empty, days, world), total["messages"].astype(int)
-    base = law.groupby("channel")["p_open"].transform("mean").to_numpy()
-    z = (law["p_open"].to_numpy() - base) * np.sqrt(n / (base * (1 - base)))
+    cells = messages.law_frame(empty, days, world).assign(n=total["messages"].astype(int))
+    base = cells.groupby("channel")["p_open"].mean()
+    parts = []
+    for keys in (["channel", "content", "weekday"], ["channel", "content"], ["channel", "weekday"]):
+        law = {"p_open": "mean", "p_click": "mean", "per_week": "sum", "n": "sum"}
+        parts.append(cells.groupby(keys, as_index=False).agg(law))
+    rows = pd.concat(parts, ignore_index=True)
+    own = base[rows["channel"]].to_numpy()
+    z = (rows["p_open"].to_numpy() - own) * np.sqrt(rows["n"].to_numpy() / (own * (1 - own)))
     strength = power.of_z(z, power.Z_MANY)
+    content, weekday = rows["content"].fillna(-1).to_numpy(int), rows["weekday"].to_numpy(float)
     return table(
         TRUTH["message_law"],
         {
-            "channel": [names.CHANNELS[each] for each in law["channel"]],
-            "content": [names.CONTENTS[each] for each in law["content"]],
-            "weekday": law["weekday"].to_numpy(),
-            **{name: law[name].to_numpy() for name in ("per_week", "p_open", "p_click")},
-            "n": n,
+            "channel": [names.CHANNELS[each] for each in rows["channel"]],
+            "content": words(names.CONTENTS, content),
+            "weekday": weekday,
+            **{name: rows[name].to_numpy() for name in ("per_week", "p_open", "p_click", "n")},
             "power": strength,
             "detectable": strength >= power.DETECTABLE,
         },
@@ -224,10 +233,22 @@ def _support_law(total: dict[str, np.ndarray], world: Scenario) -> pa.Table:
     )
 
 
+def book_rhythms(total: dict[str, np.ndarray], world: Scenario) -> pa.Table:
+    """The peaks of the last 90 days' visits of all customers together."""
+    if not world.planted:
+        return table(TRUTH["rhythms"])
+    parts = []
+    for kind in ("weekday", "hour"):
+        visits = total[f"visits:{kind}"]
+        parts.append(planted.peaks(visits[None, :] / visits.sum(), kind, np.array([round(visits.sum())])))
+    rows = pd.concat(parts, ignore_index=True)
+    return planted.rhythm_table("book", rows, pa.array(["book"] * len(rows)))
+
+
 def book_anomalies(total: dict[str, np.ndarray], book: list, days: Frame) -> pa.Table:
     first, last, factor, kind, label = (list(each) for each in zip(*book, strict=True)) if book else ([],) * 5
-    z = [series_z(total["daily"], day, each) for day, each in zip(first, factor, strict=True)]
-    return anomaly_table(
+    z = [planted.series_z(total["daily"], day, each) for day, each in zip(first, factor, strict=True)]
+    return planted.anomaly_table(
         "book",
         [None] * len(first),
         np.array(first, int),

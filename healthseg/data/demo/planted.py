@@ -9,16 +9,17 @@ import pyarrow as pa
 from healthseg.data.demo import milestones, names, power
 from healthseg.data.demo.chunk import Chunk
 from healthseg.data.demo.counted import trailing
-from healthseg.data.demo.latents import EFFECT, RECOVERED
-from healthseg.data.demo.rhythms import PROFILES, WEEKDAYS
+from healthseg.data.demo.latents import EFFECT, LOW, RECOVERED
+from healthseg.data.demo.rhythms import PEAK_LOG_ODDS, PROFILES, WEEKDAYS
 from healthseg.data.demo.schema import TRUTH
 from healthseg.data.demo.support import SURVEY_GAP
 from healthseg.data.demo.tables import FEATURE_NAMES, user_ids
-from healthseg.data.demo.users import NEVER
+from healthseg.data.demo.users import NEVER, Users
 from healthseg.data.demo.writing import dates, table, words
 
 WINDOW_DAYS = 90  # over which a rhythm's sessions and power are stated
 PEAK_RATIO = 1.25
+LEAST_SHARE = {"weekday": 0.05, "hour": 0.02}  # a day or an hour that holds less is not in use
 
 
 def _by_user(chunk: Chunk) -> np.ndarray:
@@ -48,7 +49,7 @@ def champion_exits(chunk: Chunk) -> pa.Table:
         within(per_user, leavers, width) / np.maximum(within(per_client, client, width), 1) for width in (28, 90)
     )
     active = within(per_user > 0, leavers, 90).astype(int)
-    was = (share90 >= 0.2) & (active >= 12)
+    was = (share90 >= 0.2) & (active >= 12) & _is_top(per_user, people, leavers)
     seen = was & (left + 28 <= until[client] - 1) & (left >= 118)
     kept = was | people.planted_exit[leavers]
     rows = leavers[kept]
@@ -68,44 +69,59 @@ def champion_exits(chunk: Chunk) -> pa.Table:
     )
 
 
+def _is_top(per_user: np.ndarray, people: Users, leavers: np.ndarray) -> np.ndarray:
+    """Whether nobody else of the customer has more events in the 90 days before."""
+    ends = np.append(people.first_of[1:], people.count)
+    out = np.zeros(len(leavers), bool)
+    for place, user in enumerate(leavers):
+        client, left = people.client[user], people.left[user]
+        own = per_user[people.first_of[client] : ends[client], max(left - 90, 0) : left].sum(axis=1)
+        out[place] = own[user - people.first_of[client]] == own.max()
+    return out
+
+
 def _day_shares(chunk: Chunk) -> np.ndarray:
     """Customers × weekdays: expected share of visits, from the users' log-odds."""
     people, rhythm = chunk.users, chunk.rhythms
-    odds = WEEKDAYS[None, :] + 1.0 * (np.arange(7)[None, :] == rhythm.peak_weekday[:, None])
+    odds = WEEKDAYS[None, :] + PEAK_LOG_ODDS * (np.arange(7)[None, :] == rhythm.peak_weekday[:, None])
     chance = 1 / (1 + np.exp(-(odds[people.client] + people.base[:, None])))
     visits = np.add.reduceat(chance, people.first_of, axis=0)
     return visits / visits.sum(axis=1, keepdims=True)
 
 
-def rhythms(chunk: Chunk) -> pa.Table:
-    """A row per customer and weekday or hour that stands out by 1.25 of the mean of those in use."""
-    if not chunk.world.planted:
-        return table(TRUTH["rhythms"])
-    events, until = chunk.persons, chunk.until
-    starts = np.concatenate([[True], events.session[1:] != events.session[:-1]]) & (
-        events.day >= until[events.client] - WINDOW_DAYS
+def sessions_since(chunk: Chunk, since: np.ndarray) -> np.ndarray:
+    """Of each customer, the sessions begun on or after a day."""
+    events = chunk.persons
+    begins = np.concatenate([[True], events.session[1:] != events.session[:-1]])
+    begins &= events.day >= since[events.client]
+    return np.bincount(events.client[begins], minlength=chunk.who.count)
+
+
+def week_shares(chunk: Chunk) -> dict[str, np.ndarray]:
+    """Customers × weekdays and customers × hours: the planted shares of visits."""
+    return {"weekday": _day_shares(chunk), "hour": PROFILES[chunk.rhythms.profile]}
+
+
+def peaks(shares: np.ndarray, kind: str, sessions: np.ndarray) -> pd.DataFrame:
+    """The cells that stand out by 1.25 of the mean of those in use; sessions come in bursts, hence the 1.5."""
+    used = shares >= LEAST_SHARE[kind]
+    base = np.where(used, shares, 0).sum(axis=1, keepdims=True) / used.sum(axis=1, keepdims=True)
+    row, place = np.nonzero(used & (shares / base >= PEAK_RATIO))
+    share, base = shares[row, place], base[row, 0]
+    return pd.DataFrame(
+        {
+            "row": row,
+            "weekday": place if kind == "weekday" else -1,
+            "hour": place if kind == "hour" else -1,
+            "kind": kind,
+            "rate_ratio": share / base,
+            "sessions": sessions[row],
+            "power": power.of_ratio(share, base, sessions[row] / 1.5),
+        }
     )
-    sessions = np.bincount(events.client[starts], minlength=chunk.who.count)
-    parts = []
-    for kind, shares, least in (("weekday", _day_shares(chunk), 0.05), ("hour", PROFILES[chunk.rhythms.profile], 0.02)):
-        used = shares >= least
-        base = np.where(used, shares, 0).sum(axis=1, keepdims=True) / used.sum(axis=1, keepdims=True)
-        client, place = np.nonzero(used & (shares / base >= PEAK_RATIO))
-        share = shares[client, place]
-        strength = power.of_ratio(share, base[client, 0], sessions[client] / 1.5)
-        parts.append(
-            pd.DataFrame(
-                {
-                    "client": client,
-                    "weekday": place if kind == "weekday" else -1,
-                    "kind": kind,
-                    "hour": place if kind == "hour" else -1,
-                    "rate_ratio": share / base[client, 0],
-                    "power": strength,
-                }
-            )
-        )
-    rows = pd.concat(parts, ignore_index=True)
+
+
+def rhythm_table(scope: str, rows: pd.DataFrame, ids: pa.Array) -> pa.Table:
     nullable = {
         each: pa.array(rows[each].to_numpy(), pa.int64(), mask=(rows[each] < 0).to_numpy())
         for each in ("weekday", "hour")
@@ -113,16 +129,25 @@ def rhythms(chunk: Chunk) -> pa.Table:
     return table(
         TRUTH["rhythms"],
         {
-            "scope": ["client"] * len(rows),
-            "id": words(chunk.who.ids, rows["client"]),
+            "scope": [scope] * len(rows),
+            "id": ids,
             **nullable,
             "rate_ratio": rows["rate_ratio"].to_numpy(),
             "kind": rows["kind"].tolist(),
-            "sessions": sessions[rows["client"]],
+            "sessions": rows["sessions"].to_numpy(),
             "power": rows["power"].to_numpy(),
             "detectable": (rows["power"] >= power.DETECTABLE).to_numpy(),
         },
     )
+
+
+def rhythms(chunk: Chunk) -> pa.Table:
+    """The customers' peaks, with the sessions of the last 90 days in which each was there."""
+    if not chunk.world.planted:
+        return table(TRUTH["rhythms"])
+    sessions = sessions_since(chunk, chunk.until - WINDOW_DAYS)
+    rows = pd.concat([peaks(shares, kind, sessions) for kind, shares in week_shares(chunk).items()])
+    return rhythm_table("client", rows, words(chunk.who.ids, rows["row"].to_numpy()))
 
 
 def _first(mask: np.ndarray) -> np.ndarray:
@@ -293,14 +318,14 @@ def interventions(chunk: Chunk) -> pa.Table:
     given = chunk.latents.given
     kept = given["day"] < chunk.until[given["client"]]
     given = {name: values[kept] for name, values in given.items()}
-    effect = EFFECT[given["kind"]] * chunk.world.planted
+    effect = EFFECT[given["kind"]] * (chunk.world.planted and not chunk.world.segments)
     return table(
         TRUTH["interventions"],
         {
             "client_id": words(chunk.who.ids, given["client"]),
             "kind": words(names.INTERVENTIONS, given["kind"]),
             "on": dates(given["day"], chunk.days),
-            "why_given": [f"common factor {value:.2f} < -1, recovers above {RECOVERED}" for value in given["factor"]],
+            "why_given": [f"standing {value:.2f} < {LOW}, recovers above {RECOVERED}" for value in given["factor"]],
             "effect_logit": effect,
             "recovered_without": given["recovered_without"],
         },

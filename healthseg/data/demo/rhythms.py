@@ -13,7 +13,7 @@ from healthseg.data.demo.scenarios import Scenario
 # log-odds of coming, Monday first
 WEEKDAYS = np.array([0.05, 0.10, 0.10, 0.0, -0.15, -2.6, -2.7])
 NULL_WEEKDAY = -0.75  # on all days alike, for about the same volume
-PEAK_LOG_ODDS = 1.0  # more on a planted weekday
+PEAK_LOG_ODDS = 1.6  # more on a planted weekday
 PEAK_SHARE = 0.30
 
 
@@ -29,10 +29,10 @@ def _profile(peaks: dict[int, float], office: tuple[int, int]) -> np.ndarray:
 
 PROFILES = np.array(
     [
-        _profile({10: 2.1, 14: 1.9}, (8, 18)),
-        _profile({8: 2.6, 9: 2.4}, (7, 17)),
-        _profile({16: 2.5}, (8, 19)),
-        _profile({20: 2.6, 21: 2.4}, (10, 23)),
+        _profile({10: 3.2, 14: 2.8}, (8, 18)),
+        _profile({8: 3.4, 9: 3.0}, (7, 17)),
+        _profile({16: 3.6}, (8, 19)),
+        _profile({20: 3.6, 21: 3.2}, (10, 23)),
         np.full(24, 1 / 24),
     ]
 )

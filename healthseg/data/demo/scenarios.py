@@ -21,8 +21,9 @@ class Scenario:
     driver_scale: float = 1.0  # times the drivers' coefficients
     frailty_sd: float = 0.6
     size_log_odds: float = 0.0  # per standard deviation of log seats, the planted confounder
-    size_on_adoption: float = 0.0  # the same confounder on adopting `forecast_view`
+    size_on_adoption: float = 0.0  # the same confounder on adopting `file_sharing`
     feature_log_odds: tuple[tuple[str, float], ...] = ()  # adopted features that cause staying
+    sequence_log_odds: float = 0.0  # of having adopted the planted sequence in its order
     leak: bool = False  # usage falls after notice, and only then
     segments: bool = False  # four groups of customers far apart
     dirty: bool = False  # faults in CSV tables
@@ -41,14 +42,16 @@ SCENARIOS: dict[str, Scenario] = {
         replace(_DEFAULT, name="null", planted=False, intercept=-3.3, driver_scale=0.0, frailty_sd=0.0),
         replace(_DEFAULT, name="leak", leak=True),
         replace(
-            _DEFAULT, name="confounded", driver_scale=0.0, intercept=-3.45, size_log_odds=-1.1, size_on_adoption=1.2
+            _DEFAULT, name="confounded", driver_scale=0.0, intercept=-3.45, size_log_odds=-1.1, size_on_adoption=1.8
         ),
         replace(
             _DEFAULT,
             name="effects",
             clients=2_000,
             feature_log_odds=(("scheduled_exports", -1.1), ("audit_trail", -1.0)),
-            intercept=-3.5,
+            sequence_log_odds=-1.0,
+            driver_scale=0.85,
+            intercept=-3.6,
         ),
         replace(_DEFAULT, name="segments", segments=True, driver_scale=0.0, intercept=-3.5),
         replace(_DEFAULT, name="dirty", dirty=True),

@@ -22,8 +22,8 @@ def _columns(text: str) -> dict[str, str]:
 TABLES = {
     name: _columns(text)
     for name, text in {
-        "customers": "client_id:w name:w signup_date:d industry:w region:w plan:w arr:f currency:w seats:i renewal_date:d "
-        "churned_on:d notice_on:d csm_id:w timezone:w parent_id:w strategic_value:f potential_arr:f",
+        "customers": "client_id:w name:w signup_date:d industry:w region:w plan:w arr:f currency:w seats:i "
+        "renewal_date:d churned_on:d notice_on:d csm_id:w timezone:w parent_id:w strategic_value:f potential_arr:f",
         "customer_changes": "client_id:w field:w value:w effective_on:d recorded_at:t",
         "contracts": "client_id:w starts_on:d ends_on:d arr:f signed_on:d seats:i plan:w currency:w renews_on:d",
         "users": "user_id:w client_id:w role:w created_at:t deactivated_at:t email_domain:w",
@@ -49,17 +49,21 @@ TABLES = {
 TRUTH = {
     name: _columns(text)
     for name, text in {
-        "hazard_terms": "driver:w measure:w form:w coefficient:f center:f scale:f knot:f direction:i first_step:i last_step:i",
+        "hazard_terms": "driver:w measure:w form:w coefficient:f center:f scale:f knot:f direction:i "
+        "first_step:i last_step:i",
         "exits": "client_id:w notice_on:d churned_on:d step:i would_have_churned_on:d",
         "users": "user_id:w client_id:w persona:w rate:f created_on:d left_on:d champion:b",
-        "champion_exits": "client_id:w user_id:w left_on:d share_28d:f share_90d:f active_days_90d:i planted:b detectable:b",
+        "champion_exits": "client_id:w user_id:w left_on:d share_28d:f share_90d:f active_days_90d:i "
+        "planted:b detectable:b",
         "rhythms": "scope:w id:w weekday:i hour:i rate_ratio:f kind:w sessions:i power:f detectable:b",
         "adoptions": "client_id:w feature:w eligible_on:d intended_on:d adopted_on:d first_event_on:d abandoned_on:d "
         "readopted_on:d path:w detectable:b",
-        "feature_effects": "feature:w role:w log_hr:f confounder:w n_exposed:i n_unexposed:i events:f power:f detectable:b",
+        "feature_effects": "feature:w role:w log_hr:f confounder:w n_exposed:i n_unexposed:i events:f "
+        "power:f detectable:b",
         "sequences": "id:w features:w share:f gap_median:w outcome_log_hr:f n:i power:f detectable:b",
         "bundles": "id:w features:w share:f lift_given_volume:f n:i power:f detectable:b",
-        "anomalies": "scope:w client_id:w series:w from:d to:d factor:f kind:w calendar_label:w z:f power:f detectable:b",
+        "anomalies": "scope:w client_id:w series:w from:d to:d factor:f kind:w calendar_label:w "
+        "z:f power:f detectable:b",
         "segments": "client_id:w segment:w",
         "segment_centres": "segment:w measure:w mean:f sd_within:f min_separation:f",
         "stage_spells": "client_id:w stage:w entered_at:d left_at:d exit_to:w recorded_at:d",

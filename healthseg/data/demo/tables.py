@@ -46,7 +46,6 @@ def customers(chunk: Chunk) -> pa.Table:
     potential = np.where(
         rng.random(who.count) < 0.12, np.round(last["arr"] * rng.uniform(1.1, 1.9, who.count), -2), np.nan
     )
-    lapsed = (chunk.money.lapsed >= 0) & ~gone
     parent = np.where(rng.random(who.count) < 0.04, np.roll(np.arange(who.count), 3), -1)
     ids = who.ids
     return table(
@@ -58,7 +57,7 @@ def customers(chunk: Chunk) -> pa.Table:
             "industry": words(names.INDUSTRIES, who.industry),
             "region": words([place[0] for place in names.PLACES], who.zone),
             "plan": words(names.PLANS, np.where(gone, -1, last["plan"]).astype(int)),
-            "arr": np.where(gone | lapsed, 0.0, last["arr"]),
+            "arr": np.where(gone, 0.0, last["arr"]),
             "currency": ["EUR"] * who.count,
             "seats": np.where(who.withheld["seats"], np.nan, np.where(gone, 0, last["seats"])),
             "renewal_date": dates(np.nan_to_num(last["ends"]), days, gone),

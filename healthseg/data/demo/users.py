@@ -47,6 +47,8 @@ def draw_users(seed: int, chunk: int, who: Customers, days: Frame, world: Scenar
     rng = stream(seed, chunk, "users")
     founders = np.maximum(2, (who.seats * rng.uniform(0.85, 1.10, who.count)).round().astype(int))
     joiners = rng.poisson(who.seats * JOINERS_PER_SEAT * days.days / 548) * world.planted
+    if world.segments:
+        founders, joiners = who.seats, 0 * joiners
     total = founders + joiners
     client = np.repeat(np.arange(who.count), total)
     first_of = np.concatenate([[0], np.cumsum(total)[:-1]])
@@ -57,7 +59,7 @@ def draw_users(seed: int, chunk: int, who: Customers, days: Frame, world: Scenar
     room = np.maximum(days.days - 15 - np.maximum(signup, 0), 1)
     joined = np.maximum(signup, 0) + 10 + (rng.random(len(client)) * room).astype(int)
     created = np.where(founding, began, joined)
-    left = _lifetimes(rng, created, days, world.planted)
+    left = _lifetimes(rng, created, days, world.planted and not world.segments)
     base = rng.normal(-1.47, 0.45, len(client))
     champion = (serial == 1) & (rng.random(len(client)) < CHAMPION_SHARE)
     base[champion] = np.maximum(base[champion], 2.4)
