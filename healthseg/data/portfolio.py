@@ -270,7 +270,7 @@ class Portfolio:
     def _working(self):
         """A short-lived connection for reading and building, with memory kept for the process."""
         self._spill.mkdir(parents=True, exist_ok=True)
-        search = self._sources.folder
+        search = self._sources.search or self._sources.folder
         connection = engine.connect(self._spill, memory=engine.BUILD_MEMORY, search=search, attach=self._sources.attach)
         try:
             yield connection

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import string
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from healthseg.errors import DataRetrievalError, InvalidParameters, hint
 SUFFIXES = (".parquet", ".csv", ".csv.gz")
 ADDRESS = re.compile(r"^[a-z][a-z0-9+]*://", re.IGNORECASE)
 TOML = "portfolio.toml"
+SECTIONS = ("source", "tables", "settings")
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ class Sources:
     attach: str | None = None       # a DuckDB file to attach, read-only, as ``source``
     address: str | None = None      # a database address
     local: bool = True              # whether store and ledger may lie beside it
+    search: Path | None = None      # where queries look for their files, if not in ``folder``
 
     def token(self, table: str) -> str | None:
         """Equal for equal files: their names, sizes and times of change."""
@@ -131,6 +134,28 @@ def _read_toml(path: Path) -> dict[str, Any]:
 _LITERAL = re.compile(r"'((?:[^']|'')+)'")
 
 
+def _data_folder(path: Path, given: Any) -> Path:
+    """Where queries look for their files: beside the toml, or the first of ``[source] folder`` that is there.
+
+    ``$NAME`` in a folder is an environment variable; a folder whose variable is not set is passed over.
+    """
+    rule = "[source] has one key, folder: a folder, or a list of which the first that is there is read"
+    folders = given.get("folder", ".") if isinstance(given, Mapping) and set(given) <= {"folder"} else None
+    folders = [folders] if isinstance(folders, str) else folders
+    if not isinstance(folders, list) or not all(isinstance(folder, str) for folder in folders):
+        raise InvalidParameters(f"{path.name}: [source] {given!r} is not understood; {rule}", parameter="source",
+                                value_provided=str(given)[:200], validation_rule=rule)
+    for folder in folders:
+        try:
+            place = path.parent / Path(string.Template(folder).substitute(os.environ)).expanduser()
+        except (KeyError, ValueError):
+            continue
+        if place.is_dir():
+            return place
+    raise DataRetrievalError(f"{path.name}: the data that it maps are not there; looked for {', '.join(folders)}, relative to "
+                             f"{path.parent}", parameter="source.folder", value_provided=", ".join(folders), validation_rule=rule)
+
+
 def _query_token(query: str, folder: Path) -> str | None:
     """What a query over files depends on: its text and the state of each file it names, else None."""
     files: set[Path] = set()
@@ -157,12 +182,12 @@ def _query_part(name: str, query: Any, folder: Path) -> Part:
 
 def _from_toml(path: Path) -> Sources:
     given = _read_toml(path)
-    folder = path.parent
     for section in given:
-        if section not in ("tables", "settings"):
-            raise InvalidParameters(f"{path.name}: unknown section [{section}]{hint(section, ('tables', 'settings'))}",
+        if section not in SECTIONS:
+            raise InvalidParameters(f"{path.name}: unknown section [{section}]{hint(section, SECTIONS)}",
                                     parameter="portfolio", value_provided=section,
-                                    validation_rule="the sections are [tables] and [settings]")
+                                    validation_rule="the sections are [source], [tables] and [settings]")
+    folder = _data_folder(path, given.get("source", {}))
     queries: Mapping[str, Any] = given.get("tables", {})
     for name in queries:
         if name not in TABLES:
@@ -171,7 +196,8 @@ def _from_toml(path: Path) -> Sources:
                                     validation_rule="one of " + ", ".join(TABLES))
     parts, notes = _folder_parts(folder, skip=set(queries)) if not queries else ({}, [])
     parts |= {name: (_query_part(name, query, folder),) for name, query in queries.items()}
-    return Sources(str(path), folder, str(path.resolve()), parts, dict(given.get("settings", {})), tuple(notes))
+    return Sources(str(path), path.parent, str(path.resolve()), parts, dict(given.get("settings", {})), tuple(notes),
+                   search=folder)
 
 
 def _from_folder(folder: Path) -> Sources:
