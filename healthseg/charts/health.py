@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pandas as pd
 
 from healthseg.charts import formats, theme, timeline
@@ -91,11 +93,15 @@ def change(parts: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
 
 def _part(row: dict) -> Row:
     if row["kind"] in ("from", "to"):
-        return Row(formats.plain(row["label"]), formats.number(row["end"]), dot=float(row["end"]), header=False)
+        return Row(_dated(row["label"]), formats.number(row["end"]), dot=float(row["end"]))
     up = row["points"] >= 0
     quiet = row["kind"] != "data"
     bar = Bar(*sorted((float(row["start"]), float(row["end"]))), theme.UP if up else theme.DOWN, 0.45 if quiet else 1.0)
-    return Row(_part_label(row), formats.signed(row["points"], 1), bars=(bar,))
+    return Row(_part_label(row), formats.signed(row["points"], 1), bars=(bar,), short=formats.plain(row["label"]))
+
+
+def _dated(label: str) -> str:
+    return formats.day(label) if re.fullmatch(r"\d{4}-\d{2}-\d{2}", str(label)) else formats.plain(label)
 
 
 def _part_label(row: dict) -> str:
@@ -132,14 +138,20 @@ def components(
         items.append(Row(formats.sentence(formats.words(component)), f"{share} of the score", header=True))
         items += [_metric(row, edges) for row in group.to_dict("records")]
     n = int(metrics["points"].notna().sum())
-    return rows(items, _POINTS, title, f"0 to 100 points; n = {n} of {len(metrics)} inputs measured", width)
+    return rows(
+        items,
+        _POINTS,
+        title,
+        f"Each value, and its points from 0 to 100; n = {n} of {len(metrics)} inputs measured",
+        width,
+    )
 
 
 def _metric(row: dict, edges: tuple[float, float, float]) -> Row:
     if formats.is_missing(row["points"]):
         return Row(formats.plain(row["label"]), "not measured", soft=True, bars=(Bar(0, 100, theme.GRID, 0.5, 3),))
     points = float(row["points"])
-    figure = f"{formats.quantity(row['value'], row['unit'])} · {formats.number(points)} points"
+    figure = f"{formats.quantity(row['value'], row['unit'])} · {formats.number(points)}"
     return Row(
         formats.plain(row["label"]),
         figure,
@@ -183,18 +195,18 @@ def _share_ticks(top: float) -> tuple[float, ...]:
 
 
 def _horizon(days: int, group: pd.DataFrame) -> Row:
-    bars, words, dot = [], [], None
     kinds = {row["kind"]: row for row in group.to_dict("records")}
-    if "plausible" in kinds:
-        row = kinds["plausible"]
-        bars.append(Bar(float(row["lower"]), float(row["upper"]), theme.FAINT, 0.35, 15))
-        words.append(f"one customer: {_span(row)}")
     rate = next((kinds[name] for name in kinds if name != "plausible"), None)
+    bars, figure, dot = [], "", None
+    if "plausible" in kinds:
+        single = kinds["plausible"]
+        bars.append(Bar(float(single["lower"]), float(single["upper"]), theme.FAINT, 0.35, 15))
+        figure = f"one customer: {_span(single)}"
     if rate is not None:
         bars.append(Bar(float(rate["lower"]), float(rate["upper"]), theme.SOFT, 1.0, 7))
         dot = None if formats.is_missing(rate["probability"]) else float(rate["probability"])
-        words.insert(0, f"{formats.percent(rate['probability'], 1)} ({_span(rate)})")
-    return Row(f"Within {days} days", "; ".join(words), bars=tuple(bars), dot=dot)
+        figure = f"{formats.percent(rate['probability'], 1)} ({_span(rate)})"
+    return Row(f"Within {days} days", figure, bars=tuple(bars), dot=dot)
 
 
 def _span(row: dict) -> str:

@@ -71,7 +71,7 @@ def movers(moved: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
         chosen = known[known["direction"] == direction].head(MOST)
         items += [Row(words, "points, and the score now", header=True)] if len(chosen) else []
         items += [_move(row) for row in chosen.to_dict("records")]
-    step = next(size for size in (2, 5, 10, 25, 50) if reach / size <= 4)
+    step = next(size for size in (5, 10, 25, 50) if reach / size <= 2.5 or size == 50)
     count = int(reach // step)
     ticks = tuple(float(step * place) for place in range(-count, count + 1))
     axis = Axis(

@@ -32,6 +32,7 @@ class Row:
     dot: float | None = None
     dot_colour: str = theme.INK
     target: float | None = None
+    short: str = ""  # the label where the whole one does not fit
     header: bool = False
     soft: bool = False
 
@@ -127,13 +128,18 @@ def _bar_layers(items: list[Row], tops: list[float], x: alt.Scale, place: alt.Y)
     ]
 
 
+def _label(item: Row, room: float) -> str:
+    whole = formats.fitted(item.label, room)
+    return whole if whole == item.label or not item.short else formats.fitted(item.short, room)
+
+
 def _text_layers(items: list[Row], tops: list[float], place: alt.Y, width: float) -> list[alt.Chart]:
     left, right, headers = [], [], []
     for item, top in zip(items, tops, strict=True):
         figure = formats.fitted(item.figure, width * 0.62)
         room = width - formats.cells(figure) * 6.9 - 14
         line = {"y": top + (18 if item.header else 11), "colour": theme.SOFT if item.soft else theme.INK}
-        (headers if item.header else left).append({**line, "text": formats.fitted(item.label, room)})
+        (headers if item.header else left).append({**line, "text": _label(item, room)})
         right.append({**line, "text": figure, "colour": theme.SOFT})
     paint = alt.Color("colour:N", scale=None)
     return [

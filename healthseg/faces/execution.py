@@ -102,7 +102,8 @@ def execute(job: Job) -> nbformat.NotebookNode:
                 progress_bar=False,
                 log_output=False,
                 execution_timeout=SECONDS_FOR_A_NOTEBOOK,
-                config=Config({"KernelManager": {"transport": "ipc"}}),
+                extra_arguments=["--log-level=CRITICAL"],
+                config=Config({"KernelManager": {"transport": "ipc", "ip": f"{private}/kernel"}}),
             )
         except papermill.PapermillExecutionError as problem:
             raise _told(problem) from None

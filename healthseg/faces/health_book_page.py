@@ -15,6 +15,7 @@ from healthseg.faces.page import (
     figure,
     fold,
     footer,
+    isolated,
     joined,
     missing,
     paragraph,
@@ -80,15 +81,9 @@ def _cards(book: Any) -> list[Card]:
             f"Below {formats.number(book.risk_threshold)}", formats.number(book.at_risk_customers), "customers at risk"
         ),
         Card("ARR at risk", formats.brief_money(book.at_risk_arr, book.currency), "of the customers below"),
-        Card("At stake", formats.brief_money(book.at_stake, book.currency), _basis(book.at_stake_basis)),
+        Card("At stake", formats.brief_money(book.at_stake, book.currency), book.at_stake_basis.partition(",")[0]),
         *arr,
     ]
-
-
-def _basis(basis: str) -> str:
-    return {"expected_loss": "probability of leaving × ARR", "score_and_arr": "(100 − score) × ARR"}.get(
-        basis, formats.words(basis)
-    )
 
 
 def _score(key: str = "score") -> Column:
@@ -103,13 +98,17 @@ def _score_markup(row: Any) -> str:
     return f"{dot}{formats.number(row['score'])}"
 
 
-def _money(key: str, heading: str) -> Column:
+def _money(key: str, heading: str, currency: str | None) -> Column:
+    """Amounts of one currency have it in the heading, those of several each beside them."""
+    if currency:
+        return Column(key, f"{heading}, {currency}", formats.money, True)
     return Column(key, heading, numeric=True, markup=lambda row: safe(formats.money(row.get(key), row.get("currency"))))
 
 
 _CHANGE = Column("change", "Change", formats.signed, True)
-_NAME = Column("name", "Customer")
-_REASON = Column("reason", "Why")
+_NAME = Column(
+    "name", "Customer and why", markup=lambda row: f"{isolated(row['name'])}<small>{isolated(row['reason'])}</small>"
+)
 
 
 def attention(book: Any) -> Html:
@@ -118,16 +117,15 @@ def attention(book: Any) -> Html:
         _NAME,
         _score(),
         _CHANGE,
-        _money("at_stake", "At stake"),
-        _money("arr", "ARR"),
+        _money("at_stake", "At stake", book.currency),
+        _money("arr", "ARR", book.currency),
         Column("renewal_on", "Renewal", formats.day, True),
         Column("csm_id", "Manager"),
-        _REASON,
     ]
     lead = joined(
         f"{formats.number(book.at_risk_customers)} of {formats.number(book.total_customers)} customers are below "
         f"{formats.number(book.risk_threshold)}",
-        f"First come those with most at stake, by {_basis(book.at_stake_basis)}",
+        f"First come those with most at stake, by {book.at_stake_basis}",
     )
     rows = book.frame("customers").to_dict("records")
     return Html(
@@ -139,7 +137,7 @@ def attention(book: Any) -> Html:
 def movers(book: Any) -> Html:
     """Who moved most, up and down?"""
     found = book.frame("movers")
-    columns = [_NAME, _score(), _CHANGE, Column("arr", "ARR", formats.money, True), _REASON]
+    columns = [_NAME, _score(), _CHANGE, Column("arr", "ARR", formats.money, True)]
     lead = f"Over the last {book.lookback_period_days} days."
     pieces = []
     for direction, title in (("up", "Up"), ("down", "Down")):
@@ -157,7 +155,6 @@ def disagreement(book: Any) -> Html:
         _score(),
         Column("arr", "ARR", formats.money, True),
         Column("arr_change", "Change of ARR", formats.signed, True),
-        _REASON,
     ]
     lead = (
         f"{formats.number(len(rows))} customers whose money says another thing than their score; look here first."
@@ -246,7 +243,7 @@ def method(book: Any) -> Html:
     text = joined(
         "Each live customer has the score of its own report: the weighted mean of the components that can be measured",
         "Customers with too few known inputs have none, and are listed as unknown, never as healthy",
-        f"At stake is {_basis(book.at_stake_basis)}",
+        f"At stake is {book.at_stake_basis}",
         "Past dates are rebuilt from what was known on each of them, by today's rules",
         "Amounts of different currencies are never added up",
     )

@@ -49,7 +49,7 @@ def _trend_card(health: Any) -> Card:
         formats.words(health.health_trend),
         f"{trend.weeks} weeks; {formats.percent(trend.interval_level)} interval {between(trend.interval, 1)}",
         f"{formats.signed(trend.slope_per_week, 1)} a week",
-        _direction(trend.slope_per_week),
+        "" if health.health_trend == "stable" else _direction(trend.slope_per_week),
     )
 
 
@@ -69,7 +69,7 @@ def share_range(interval: Any) -> str:
 
 def odds(share: float) -> str:
     """A probability, with a decimal where it is small."""
-    return formats.percent(share, 1 if share < 0.0995 else 0)
+    return formats.percent(share, 1 if share < 0.2 else 0)
 
 
 def _leaving_card(health: Any) -> Card:

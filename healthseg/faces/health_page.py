@@ -6,7 +6,7 @@ from typing import Any
 
 from healthseg.charts import formats, small
 from healthseg.faces.books import open_book
-from healthseg.faces.health_cards import between, five, share_range
+from healthseg.faces.health_cards import between, five, odds, share_range
 from healthseg.faces.page import (
     Column,
     Html,
@@ -79,10 +79,7 @@ def standing(health: Any) -> Html:
     shown = "withheld" if health.current_health_score is None else f"{health.current_health_score} of 100"
     label = f"Score {shown}; possible from {formats.number(spread.lower)} to {formats.number(spread.upper)}"
     picture = small.strip(health.current_health_score, spread.lower, spread.upper, label)
-    sure = (
-        f"{formats.percent(health.coverage)} of the inputs are known; with all of them the score would lie between "
-        f"{formats.number(spread.lower)} and {formats.number(spread.upper)}"
-    )
+    sure = _sure(health)
     withheld = "Too few inputs are known for a score" if health.current_health_score is None else ""
     ramp = "The customer is new: usage is judged by how long it has been here" if health.ramping else ""
     frozen = "The customer has left: the score is that of its last day" if health.status == "churned" else ""
@@ -93,6 +90,16 @@ def standing(health: Any) -> Html:
         f"<span>healthy</span><span>champion</span></p></div>"
         + paragraph(joined(withheld, sure, ramp, frozen, *caps), "lead"),
         label,
+    )
+
+
+def _sure(health: Any) -> str:
+    spread = health.possible_range
+    if health.coverage is not None and health.coverage > 0.9999:
+        return "All inputs are known: nothing is missing that could change the score"
+    return (
+        f"{formats.percent(health.coverage)} of the inputs are known; with all of them the score would lie between "
+        f"{formats.number(spread.lower)} and {formats.number(spread.upper)}"
     )
 
 
@@ -257,7 +264,7 @@ def _odds(risk: Any) -> str:
         return joined(f"No estimate: {risk.reason}")
     level = formats.percent(risk.interval_level)
     first = (
-        f"{formats.percent(risk.churn_probability, 1)} of such customers leave within {risk.horizon_days} days "
+        f"{odds(risk.churn_probability)} of such customers leave within {risk.horizon_days} days "
         f"({level} interval {share_range(risk.base_rate_interval)})"
         if risk.method == "base_rate"
         else f"{formats.percent(risk.churn_probability, 1)} within {risk.horizon_days} days"

@@ -107,10 +107,9 @@ def _card(item: Card) -> str:
         else ""
     )
     band = f'<span class="hs-band hs-is-{safe(item.band)}">{safe(formats.words(item.band))}</span>' if item.band else ""
-    long = " hs-long" if len(item.figure) > 7 else ""
     return (
         f'<div class="hs-card"><p class="hs-name">{safe(item.name)}</p>'
-        f'<p class="hs-figure{long}"><span>{safe(item.figure)}</span>{band}</p>'
+        f'<p class="hs-figure"><span>{safe(item.figure)}</span>{band}</p>'
         f'<p class="hs-line">{change}{item.spark}</p><p class="hs-note">{safe(item.note)}</p></div>'
     )
 
@@ -150,9 +149,9 @@ def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column], caption:
     )
     title = f"<caption>{safe(caption)}</caption>" if caption else ""
     return (
-        f'<div class="hs-table">{more}<div class="hs-scroll" role="region" '
+        f'<div class="hs-table"><div class="hs-scroll" role="region" '
         f'aria-label="{safe(caption or label)}" tabindex="0">'
-        f"<table>{title}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div></div>"
+        f"<table>{title}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>{more}</div>"
     )
 
 
@@ -173,7 +172,7 @@ def figure(result: Any, name: str, figures: str = "") -> str:
     """A chart of a result, drawn for a screen and for a phone, with its figures as a table behind a fold."""
     wide, narrow = (drawn(result, width)[name] for width in (theme.WIDE, theme.NARROW))
     if theme.is_empty(wide):
-        return f'<p class="hs-missing">{safe(wide.usermeta["reason"])}</p>'
+        return paragraph(wide.usermeta["reason"], "lead")
     caption = f'<h3>{safe(wide.usermeta["title"])}</h3><p class="hs-sub">{safe(wide.usermeta["subtitle"])}</p>'
     data = fold("The figures as a table", figures) if figures else ""
     return (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -41,8 +40,7 @@ def validated(name: str, given: Mapping[str, Any]) -> None:
     """Raise InvalidParameters where a tool's parameters are not as they must be."""
     from healthseg.tools.parameters import validated as checked
 
-    model = tool(name).parameters
-    checked(model, {key: value for key, value in given.items() if key != "client_id" or key in model.model_fields})
+    checked(tool(name).parameters, given)
 
 
 def reply(name: str, portfolio: Any, given: Mapping[str, Any]) -> Any:
@@ -52,9 +50,10 @@ def reply(name: str, portfolio: Any, given: Mapping[str, Any]) -> Any:
 
 def book_reply(name: str, portfolio: Any, given: Mapping[str, Any]) -> Any:
     """A tool's reply for the whole book, with those of the parameters that it takes."""
-    function = tool(name).book
-    taken = inspect.signature(function).parameters
-    return function(portfolio, **{key: value for key, value in given.items() if key in taken and key != "client_id"})
+    found = tool(name)
+    return found.book(
+        portfolio, **{key: value for key, value in given.items() if key in found.book_parameters.model_fields}
+    )
 
 
 def from_text(name: str, parameter: str, text: str) -> Any:
