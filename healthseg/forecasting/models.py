@@ -155,55 +155,69 @@ class DampedTrend:
 
 def fit_damped_trend(values: np.ndarray) -> DampedTrend:
     """Least squares over a grid of (alpha, beta, damping), with the initial level and trend exact at each point."""
-    responses, moments, determinants = _start_responses(len(values))
-    errors = _unstarted_errors(values)
-    later = responses[:, :-1]
-    first, second = (errors * responses).sum(axis=1), (errors[:, 1:] * later).sum(axis=1)
-    square, cross, shifted = moments
-    one = (shifted * first - cross * second) / determinants
-    two = (square * second - cross * first) / determinants
-    errors -= one[:, None] * responses
-    errors[:, 1:] -= two[:, None] * later
-    best = int(np.argmin((errors ** 2).sum(axis=1)))
-    alpha, beta, damping = _damped_grid()[best]
-    level = -two[best] / damping
-    return DampedTrend(alpha, beta, damping, float(level), float((one[best] - level) / damping))
+    alpha, beta, damping = _damped_grid()
+    responses, square, shifted, cross = _start_responses(len(values))
+    errors = _recursion(_differences(values, damping))
+    later, determinant = responses[:-1], square * shifted - cross ** 2
+    first, second = (errors * responses).sum(axis=0), (errors[1:] * later).sum(axis=0)
+    one = (shifted * first - cross * second) / determinant
+    two = (square * second - cross * first) / determinant
+    errors -= one * responses
+    errors[1:] -= two * later
+    best = int(np.argmin((errors ** 2).sum(axis=0)))
+    level = float(-two[best] / damping[best])
+    return DampedTrend(float(alpha[best]), float(beta[best]), float(damping[best]), level,
+                       float((one[best] - level) / damping[best]))
 
 
 @functools.cache
-def _damped_grid() -> list[tuple[float, float, float]]:
-    return [(alpha, alpha * share, damping)
-            for damping in DAMPINGS for alpha in DAMPED_LEVELS for share in DAMPED_TRENDS]
+def _damped_grid() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """alpha, beta and damping of every grid point."""
+    grid = np.meshgrid(DAMPINGS, DAMPED_LEVELS, DAMPED_TRENDS, indexing="ij")
+    damping, alpha, share = (part.ravel() for part in grid)
+    return alpha, alpha * share, damping
 
 
-def _filter(alpha: float, beta: float, damping: float) -> tuple[list[float], list[float]]:
+def _filter(alpha: float | np.ndarray, beta: float | np.ndarray, damping: float | np.ndarray) -> tuple[list, list]:
     """The errors of ETS(A,Ad,N) as a filter of the values: its ARIMA(1,1,2) form, turned over."""
     return ([1.0, -(1 + damping), damping],
             [1.0, alpha + damping * beta - 1 - damping, damping * (1 - alpha)])
 
 
-def _unstarted_errors(values: np.ndarray) -> np.ndarray:
-    """Errors by grid point (points × values) of a model that starts at level 0 and trend 0."""
-    return np.array([lfilter(*_filter(*point), values) for point in _damped_grid()])
+def _differences(values: np.ndarray, damping: np.ndarray) -> np.ndarray:
+    """The filter's numerator: values × grid points, for a model that starts at level 0 and trend 0."""
+    before = np.r_[0.0, values[:-1]]
+    earlier = np.r_[0.0, before[:-1]]
+    return (values - before)[:, None] - damping * (before - earlier)[:, None]
 
 
-def _start_responses(count: int) -> tuple[np.ndarray, tuple[np.ndarray, ...], np.ndarray]:
-    """What a unit of initial state does to the errors, by grid point; the same for all series of one length.
+def _recursion(inputs: np.ndarray) -> np.ndarray:
+    """The filter's denominator, run down the rows of ``inputs`` for all grid points at once."""
+    _, (_, once, twice) = _filter(*_damped_grid())
+    before = earlier = np.zeros(inputs.shape[1])
+    rows = np.empty_like(inputs)
+    for row, given in zip(rows, inputs, strict=True):
+        np.subtract(given - once * before, twice * earlier, out=row)
+        before, earlier = row, before
+    return rows
 
-    With the sums of squares and products that its least squares need, and their determinants.
+
+def _start_responses(count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """What a unit of initial state does to the errors (values × grid points); the same for all series of one length.
+
+    Then what its least squares need: sums of squares of all and of all but the
+    last, and of the products of neighbours.
     """
     size = 1 << max(7, (count - 1).bit_length())
-    table, sums = (_cached_responses if size <= CACHED_LENGTH else _computed_responses)(size)
-    squares, products = sums
-    square, shifted, cross = squares[:, count - 1], squares[:, count - 2], products[:, count - 2]
-    return table[:, :count], (square, cross, shifted), square * shifted - cross ** 2
+    table, squares, products = (_cached_responses if size <= CACHED_LENGTH else _computed_responses)(size)
+    return table[:count], squares[count - 1], squares[count - 2], products[count - 2]
 
 
-def _computed_responses(size: int) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
-    impulse = np.zeros(size)
+def _computed_responses(size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    impulse = np.zeros((size, len(_damped_grid()[0])))
     impulse[0] = 1.0
-    table = np.array([lfilter([1.0], _filter(*point)[1], impulse) for point in _damped_grid()])
-    return table, (np.cumsum(table ** 2, axis=1), np.cumsum(table[:, 1:] * table[:, :-1], axis=1))
+    table = _recursion(impulse)
+    return table, np.cumsum(table ** 2, axis=0), np.cumsum(table[1:] * table[:-1], axis=0)
 
 
 _cached_responses = functools.lru_cache(maxsize=8)(_computed_responses)
