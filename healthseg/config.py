@@ -101,24 +101,32 @@ def _metric(measure, label, unit, weight, anchors, why, **marks) -> Metric:
 DEFAULT_SCORECARD = Scorecard(components={
     "usage": Component(weight=0.35, metrics=(
         _metric("seat_utilisation", "Seats in use", "share of seats", 0.4, [(0, 0), (.5, 60), (.8, 100)],
-                "a seat nobody uses is the first one cancelled; above four fifths little is left to gain", per_tenure=True),
-        _metric("usage_vs_own_baseline", "Usage against own baseline", "ratio", 0.4, [(0, 0), (.8, 50), (1, 80), (1.2, 100)],
-                "each customer is its own yardstick: a drop of a fifth is a warning whatever the size", own_baseline=True),
-        _metric("feature_adoption_rate_30d", "Features adopted", "share of entitled features", 0.2, [(0, 0), (.4, 50), (.75, 100)],
+                "a seat nobody uses is the first one cancelled; above four fifths little is left to gain",
+                per_tenure=True),
+        _metric("usage_vs_own_baseline", "Usage against own baseline", "ratio", 0.4,
+                [(0, 0), (.8, 50), (1, 80), (1.2, 100)],
+                "each customer is its own yardstick: a drop of a fifth is a warning whatever the size",
+                own_baseline=True),
+        _metric("feature_adoption_rate_30d", "Features adopted", "share of entitled features", 0.2,
+                [(0, 0), (.4, 50), (.75, 100)],
                 "breadth makes leaving costly; few customers adopt everything", per_tenure=True))),
     "engagement": Component(weight=0.25, metrics=(
         _metric("stickiness_30d", "Stickiness (DAU/MAU)", "share", 0.4, [(0, 0), (.1, 40), (.2, 70), (.4, 100)],
                 "0.2 is one working day a week, common for B2B products; 0.4 is two"),
-        _metric("sessions_per_user_per_week_28d", "Sessions per user and week", "sessions", 0.3, [(0, 0), (1, 40), (3, 80), (5, 100)],
+        _metric("sessions_per_user_per_week_28d", "Sessions per user and week", "sessions", 0.3,
+                [(0, 0), (1, 40), (3, 80), (5, 100)],
                 "once a week is a habit in the making, every working day a full one"),
-        _metric("days_since_last_person_event", "Days since anybody used it", "days", 0.3, [(0, 100), (7, 80), (14, 40), (30, 0)],
+        _metric("days_since_last_person_event", "Days since anybody used it", "days", 0.3,
+                [(0, 100), (7, 80), (14, 40), (30, 0)],
                 "a week of silence can be a holiday, a month is absence"))),
     "support": Component(weight=0.15, metrics=(
         _metric("open_high_tickets", "Open high or critical tickets", "tickets", 0.4, [(0, 100), (1, 50), (3, 0)],
                 "each is a promise not yet kept"),
-        _metric("tickets_per_10_mau_90d", "Tickets per 10 active users in 90 days", "tickets", 0.3, [(0, 100), (2, 60), (6, 0)],
+        _metric("tickets_per_10_mau_90d", "Tickets per 10 active users in 90 days", "tickets", 0.3,
+                [(0, 100), (2, 60), (6, 0)],
                 "load relative to the people who use it, not to the contract"),
-        _metric("median_resolution_hours_90d", "Median time to resolution in 90 days", "hours", 0.3, [(8, 100), (48, 60), (168, 0)],
+        _metric("median_resolution_hours_90d", "Median time to resolution in 90 days", "hours", 0.3,
+                [(8, 100), (48, 60), (168, 0)],
                 "within a working day is excellent; a week is failure"))),
     "satisfaction": Component(weight=0.15, metrics=(
         _metric("nps_365d", "NPS of the last 365 days", "NPS points", 0.6, [(-100, 0), (0, 50), (50, 85), (100, 100)],
@@ -126,9 +134,11 @@ DEFAULT_SCORECARD = Scorecard(components={
         _metric("csat_180d", "Mean CSAT of the last 180 days", "1 to 5", 0.4, [(1, 0), (3, 40), (4, 75), (5, 100)],
                 "three of five is a polite complaint"))),
     "payment": Component(weight=0.10, metrics=(
-        _metric("worst_days_overdue", "Days the oldest open invoice is overdue", "days", 0.6, [(0, 100), (30, 50), (60, 0)],
+        _metric("worst_days_overdue", "Days the oldest open invoice is overdue", "days", 0.6,
+                [(0, 100), (30, 50), (60, 0)],
                 "a month late is a dispute, two months a decision"),
-        _metric("paid_on_time_share_365d", "Invoices paid at most 5 days late in 365 days", "share", 0.4, [(.5, 0), (.9, 80), (1, 100)],
+        _metric("paid_on_time_share_365d", "Invoices paid at most 5 days late in 365 days", "share", 0.4,
+                [(.5, 0), (.9, 80), (1, 100)],
                 "habitual lateness is common and weak evidence, hence the lower weight"))),
 })
 
@@ -141,7 +151,7 @@ class Settings(Frozen):
     default_timezone: str = "UTC"
     book_currency: str | None = None
     max_loss_share: Annotated[float, Field(ge=0, le=1)] = 0.2   # a table that loses more rows is refused
-    keep_identical_events: bool = False                    # identical rows of one instant are one event unless this is set
+    keep_identical_events: bool = False  # identical rows of one instant are one event unless this is set
     exclude_email_domains: tuple[str, ...] = ()            # internal and test users, left out everywhere
     exclude_users: tuple[str, ...] = ()
     csat_max: Annotated[int, Field(ge=2)] = 5

@@ -15,7 +15,7 @@ EVENT = ("client_id", "occurred_at", "user_id", "feature", "source")
 
 def tiny_book(events: Sequence[tuple], customers: pd.DataFrame | None = None, settings: dict[str, Any] | None = None,
               **tables: pd.DataFrame) -> Portfolio:
-    """A book of a few events, each ``(client_id, occurred_at[, user_id[, feature[, source]]])``, in a folder of its own.
+    """A book of a few events, each ``(client_id, occurred_at[, user_id[, feature[, source]]])``, in its own folder.
 
     Customers that are not given are those of the events, signed up on 2024-01-01. Other tables are given by name.
 

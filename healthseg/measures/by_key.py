@@ -17,7 +17,7 @@ BY = {"user": ("user_days", "user_id", ("person_events", "active_days")),
 
 def over_keys(book: Any, frame: pd.DataFrame, measures: Iterable[str], by: str) -> pd.DataFrame:
     """``spans.over`` by user or feature, for a frame that it has checked."""
-    source, key, offered = _offered(by, list(measures))
+    source, key, _ = _offered(by, list(measures))
     clients = frame["client_id"].unique().tolist()
     if not clients:
         return frame.assign(**{key: [], **{name: [] for name in measures}})
@@ -47,6 +47,6 @@ def _offered(by: str, measures: list[str]) -> tuple[str, str, tuple[str, ...]]:
                                 validation_rule="one of client, " + ", ".join(BY))
     missing = [name for name in measures if name not in BY[by][2]]
     if missing:
-        raise InvalidParameters(f"{missing[0]!r} is not counted by {by}", parameter="measures", value_provided=missing[0],
-                                validation_rule="one of " + ", ".join(BY[by][2]))
+        raise InvalidParameters(f"{missing[0]!r} is not counted by {by}", parameter="measures",
+                                value_provided=missing[0], validation_rule="one of " + ", ".join(BY[by][2]))
     return BY[by]

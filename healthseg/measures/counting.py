@@ -21,8 +21,14 @@ def epoch_day(day: dt.date) -> int:
 
 
 def epoch_days(values: pd.Series) -> np.ndarray:
-    """Days since 1970 of a column of dates; FAR in the past for missing ones is the caller's affair."""
+    """Days since 1970 of a column of dates without gaps."""
     return pd.to_datetime(values).to_numpy().astype("datetime64[D]").astype(np.int64)
+
+
+def epoch_days_or_nan(values: pd.Series) -> np.ndarray:
+    """Days since 1970 as floats, NaN where the date is missing."""
+    dates = pd.to_datetime(values, errors="coerce").to_numpy().astype("datetime64[D]")
+    return np.where(np.isnat(dates), np.nan, dates.astype(np.int64))
 
 
 def customers(book: Any) -> pd.DataFrame:

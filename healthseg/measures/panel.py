@@ -155,7 +155,8 @@ def version() -> str:
 
 def build(book: Any, dates: list[dt.date], clients: list[str]) -> pd.DataFrame:
     """The panel's rows, counted now (``panel`` is the one that remembers them)."""
-    return build_pairs(book, pd.MultiIndex.from_product([clients, dates], names=["client_id", "date"]).to_frame(index=False))
+    every = pd.MultiIndex.from_product([clients, dates], names=["client_id", "date"])
+    return build_pairs(book, every.to_frame(index=False))
 
 
 def build_pairs(book: Any, pairs: pd.DataFrame) -> pd.DataFrame:

@@ -93,4 +93,5 @@ def paid_on_time_share(count: Counting, spans: Spans) -> np.ndarray:
     row, span = within(rows["k"].to_numpy(), due, spans.k, spans.start, spans.end)
     on_time = (paid[row] <= due[row] + grace) & (paid[row] < spans.end[span])
     late = ~on_time & (spans.end[span] - 1 > due[row] + grace)
-    return ratio(np.bincount(span[on_time], minlength=len(spans.k)), np.bincount(span[on_time | late], minlength=len(spans.k)))
+    settled = span[on_time | late]
+    return ratio(np.bincount(span[on_time], minlength=len(spans.k)), np.bincount(settled, minlength=len(spans.k)))

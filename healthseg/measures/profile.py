@@ -1,13 +1,11 @@
 """Who the customer was on a date: ARR, seats, plan, renewal, stage, as they were known then."""
 from __future__ import annotations
 
-import datetime as dt
-
 import numpy as np
 import pandas as pd
 
 from healthseg.config import tier_names
-from healthseg.measures.counting import Counting, epoch_days
+from healthseg.measures.counting import Counting, epoch_days_or_nan
 
 STATIC = ("name", "industry", "region", "timezone", "parent_id")
 
@@ -35,8 +33,9 @@ def profile(count: Counting, k: np.ndarray, day: np.ndarray, snapshot_day: int |
     they hold today's value, and nobody knows since when.
     """
     moments = _moments(k, day)
+    nothing = pd.Series([None] * len(k), dtype=object)
     out = pd.DataFrame({"k": k, "day": day, "arr": np.nan, "seats": np.nan, "renewal_day": np.nan,
-                        "plan": pd.Series([None] * len(k), dtype=object), "currency": pd.Series([None] * len(k), dtype=object)})
+                        "plan": nothing, "currency": nothing})
     if snapshot_day is not None:
         _from_snapshot(out, count.customers.iloc[k].reset_index(drop=True), day >= snapshot_day)
     if count.has("customer_changes"):
@@ -54,9 +53,7 @@ def profile(count: Counting, k: np.ndarray, day: np.ndarray, snapshot_day: int |
 def _from_snapshot(out: pd.DataFrame, today: pd.DataFrame, known: np.ndarray) -> None:
     for name in ("arr", "seats"):
         out[name] = np.where(known, _numbers(_column(today, name)), np.nan)
-    renewal = _column(today, "renewal_date")
-    days = np.where(renewal.isna(), np.nan, epoch_days(renewal.fillna(dt.date(1970, 1, 1))))
-    out["renewal_day"] = np.where(known, days, np.nan)
+    out["renewal_day"] = np.where(known, epoch_days_or_nan(_column(today, "renewal_date")), np.nan)
     for name in ("plan", "currency"):
         out[name] = np.where(known, _column(today, name).to_numpy(dtype=object), None)
 
@@ -68,8 +65,7 @@ def _from_changes(out: pd.DataFrame, moments: pd.DataFrame, count: Counting) -> 
         out[name] = np.where(np.isnan(values), out[name], values)
     plan = _merged(moments, found[found["field"] == "plan"])["value"]
     out["plan"] = np.where(plan.isna(), out["plan"], plan.to_numpy(dtype=object))
-    renewal = pd.to_datetime(_merged(moments, found[found["field"] == "renewal_date"])["value"], errors="coerce")
-    days = np.where(renewal.isna(), np.nan, renewal.to_numpy().astype("datetime64[D]").astype(np.int64))
+    days = epoch_days_or_nan(_merged(moments, found[found["field"] == "renewal_date"])["value"])
     out["renewal_day"] = np.where(np.isnan(days), out["renewal_day"], days)
 
 
@@ -84,8 +80,8 @@ def _from_contracts(out: pd.DataFrame, found: pd.DataFrame) -> None:
 def _lives(out: pd.DataFrame, count: Counting) -> pd.DataFrame:
     """Adds tenure and whether the customer is live; one that has left has no ARR."""
     k, day = out["k"].to_numpy(), out["day"].to_numpy()
-    left = _column(count.customers, "churned_on")
-    gone = np.where(left.isna(), np.inf, epoch_days(left.fillna(dt.date(1970, 1, 1))).astype(float))[k]
+    left = epoch_days_or_nan(_column(count.customers, "churned_on"))
+    gone = np.where(np.isnan(left), np.inf, left)[k]
     out["tenure_days"] = (day - count.signup[k]).astype(np.float64)
     out["live"] = (day >= count.signup[k]) & (day < gone)
     out["arr"] = np.where(day >= gone, 0.0, out["arr"])

@@ -103,7 +103,8 @@ def over(book: Any, spans: pd.DataFrame, measures: Iterable[str], by: str = "cli
     >>> import datetime as dt, pandas as pd
     >>> from healthseg.testing import tiny_book
     >>> book = tiny_book(events=[("a", "2025-03-03 09:00", "u1"), ("a", "2025-03-04 09:00", "u2")])
-    >>> spans = pd.DataFrame({"client_id": ["a"], "span_id": [1], "start": [dt.date(2025, 3, 3)], "end": [dt.date(2025, 3, 5)]})
+    >>> spans = pd.DataFrame({"client_id": ["a"], "span_id": [1],
+    ...                       "start": [dt.date(2025, 3, 3)], "end": [dt.date(2025, 3, 5)]})
     >>> over(book, spans, ["person_events", "active_users"])[["person_events", "active_users"]].values.tolist()
     [[2.0, 2.0]]
     """

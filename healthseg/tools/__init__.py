@@ -30,7 +30,8 @@ class Tool:
 
 
 TOOLS: dict[str, Tool] = {tool.name: tool for tool in (
-    Tool("calculate_health_score", calculate_health_score, calculate_health_score_book, CustomerParameters, BookParameters),
+    Tool("calculate_health_score", calculate_health_score, calculate_health_score_book, CustomerParameters,
+         BookParameters),
 )}
 
 __all__ = ["TOOLS", "Tool", "calculate_health_score", "calculate_health_score_book"]

@@ -49,7 +49,8 @@ def _thresholds(thresholds: Any, tool: str) -> None:
         raise _refused("alert_preferences.thresholds", thresholds, "a mapping of rules to numbers")
     for name, value in thresholds.items():
         if name not in known:
-            raise _refused("alert_preferences.thresholds", name, "one of " + ", ".join(sorted(known)), hint(str(name), known))
+            rule = "one of " + ", ".join(sorted(known))
+            raise _refused("alert_preferences.thresholds", name, rule, hint(str(name), known))
         if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
             raise _refused(f"alert_preferences.thresholds.{name}", value, "a number")
 

@@ -16,6 +16,7 @@ from healthseg.tools.parameters import Parameters, validated
 
 Model = Literal["weighted_composite", "ml_predictive", "custom"]
 Lookback = Field(default=30, ge=7, le=365, description="Days for trend analysis")
+Weights = Field(default=None, description="Weights of the components (custom only)")
 Threshold = Field(default=60.0, ge=0, le=100, description="Threshold for risk alerts")
 
 
@@ -24,7 +25,7 @@ class CustomerParameters(Parameters):
 
     client_id: str = Field(description="Customer identifier")
     scoring_model: Model = Field(default="weighted_composite", description="Scoring model")
-    component_weights: dict[str, Any] | None = Field(default=None, description="Weights of the components (custom only)")
+    component_weights: dict[str, Any] | None = Weights
     lookback_period_days: int = Lookback
     include_predictions: bool = Field(default=True, description="Include future health and churn predictions")
     risk_threshold: float = Threshold
@@ -37,7 +38,7 @@ class BookParameters(Parameters):
     """Parameters of calculate_health_score_book."""
 
     scoring_model: Model = Field(default="weighted_composite", description="Scoring model")
-    component_weights: dict[str, Any] | None = Field(default=None, description="Weights of the components (custom only)")
+    component_weights: dict[str, Any] | None = Weights
     lookback_period_days: int = Lookback
     risk_threshold: float = Threshold
     as_of: str | dt.date | None = Field(default=None, description="Date, read to its end; default the book's last day")
@@ -50,8 +51,8 @@ def calculate_health_score(portfolio: Portfolio, client_id: str, scoring_model: 
                            as_of: str | dt.date | None = None) -> HealthScore:
     """How healthy is this customer, how sure is that, why did it move, and what is to be done?
 
-    The score (0–100) is Σ w·c / Σ w over the components that can be measured; each is a weighted mean of metrics that
-    the scorecard maps to points. ``coverage`` says which share of the configured weight was measured,
+    The score (0–100) is Σ w·c / Σ w over the components that can be measured; each is a weighted mean of metrics
+    that the scorecard maps to points. ``coverage`` says which share of the configured weight was measured,
     ``possible_range`` what the missing inputs allow. Everything is as of the end of ``as_of`` (default: the book's
     last whole day). Raises InvalidClientId, ClientNotFound, InvalidParameters, CalculationError (``ml_predictive``),
     DataRetrievalError. Formulas: docs/methods.md.
@@ -60,7 +61,7 @@ def calculate_health_score(portfolio: Portfolio, client_id: str, scoring_model: 
     >>> book = tiny_book(events=[("a", f"2025-0{m}-{d:02d} 09:00", "u1") for m in (1, 2, 3) for d in range(1, 29)])
     >>> health = calculate_health_score(book, "a", as_of="2025-03-28")
     >>> health.current_health_score, health.coverage
-    (95, 0.39)
+    (91, 0.39)
     """
     asked = validated(CustomerParameters, {
         "client_id": client_id, "scoring_model": scoring_model, "component_weights": _plain(component_weights),

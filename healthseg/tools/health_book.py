@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,15 +15,16 @@ from healthseg.data.memory import remember
 from healthseg.measures.counting import customers
 from healthseg.scoring import bands_of, explain_change, factors, model_weights, risk_level, shown
 from healthseg.tools import health_words as words
-from healthseg.tools.health_figures import ARR_DAYS, HISTORY_DAYS, Judged, figures, judge, number, trends
+from healthseg.tools.health_figures import ARR_DAYS, HISTORY_DAYS, Judged, figures, judge, trends
 from healthseg.tools.health_result import Fired, HealthBook
+from healthseg.tools.rounding import rounded
 
 TOOL = words.TOOL
 MOVERS = 10
 STEP = 5                     # points a bar of the distribution is wide
-LISTED = ["client_id", "name", "score", "band", "change", "trend", "risk_level", "reason", "arr", "currency", "at_stake",
-          "at_stake_basis", "tier", "stage", "plan", "industry", "csm_id", "renewal_on", "days_to_renewal", "coverage",
-          "lower", "upper", "status"]
+LISTED = ["client_id", "name", "score", "band", "change", "trend", "risk_level", "reason", "arr", "currency",
+          "at_stake", "at_stake_basis", "tier", "stage", "plan", "industry", "csm_id", "renewal_on",
+          "days_to_renewal", "coverage", "lower", "upper", "status"]
 
 
 def answer(book: Any, as_of: dt.date, asked: Any) -> HealthBook:
@@ -36,9 +38,9 @@ class _Book:
     def __init__(self, book: Any, as_of: dt.date, asked: Any) -> None:
         self.book, self.as_of, self.asked, self.settings = book, as_of, asked, book.settings
         self.weights = model_weights(asked.scoring_model, asked.component_weights)
-        key = ("judged", as_of, asked.lookback_period_days, str(self.weights))
-        self.judged: Judged = remember(book, key, lambda: judge(book, as_of, asked.lookback_period_days, self.settings,
-                                                                self.weights))
+        days = asked.lookback_period_days
+        self.judged: Judged = remember(book, ("judged", as_of, days, str(self.weights)),
+                                       lambda: judge(book, as_of, days, self.settings, self.weights))
         today = self.judged.on(as_of)
         self.today = today[today["live"].astype(bool)]
         self.then = self.judged.on(as_of - dt.timedelta(days=asked.lookback_period_days))
@@ -54,18 +56,19 @@ class _Book:
         currencies = self._currencies(table)
         single = len(currencies) <= 1
         below = table[table["score"] < self.asked.risk_threshold]
-        shares = {band: int((table["band"] == band).sum()) for band in BANDS}
         return HealthBook(
             as_of=self.as_of, data_until=self.book.data_until, fingerprint=self.book.fingerprint(self.as_of),
-            coverage=_mean(table["coverage"], 4), warnings=self._warnings(single), not_measured=self._not_measured(table),
-            total_customers=len(table), excluded=self._excluded(), scored_customers=int(table["score"].notna().sum()),
+            coverage=rounded(table["coverage"].mean()), warnings=self._warnings(single),
+            not_measured=self._not_measured(table), total_customers=len(table), excluded=self._excluded(),
+            scored_customers=int(table["score"].notna().sum()),
             currency=next(iter(currencies), None) if single else None,
             total_arr=round(sum(currencies.values()), 2) if single and currencies else None,
             total_arr_by_currency={key: round(value, 2) for key, value in sorted(currencies.items())},
-            average_score=_mean(table["score"], 1), average_change=_mean(table["change"], 1), bands=shares,
-            arr_by_band={band: round(float(table.loc[table["band"] == band, "arr"].sum()), 2) for band in BANDS} if single else {},
-            at_risk_customers=len(below), at_risk_arr=round(float(below["arr"].sum()), 2) if single else None,
-            at_stake=round(float(table["at_stake"].sum()), 2) if single else None,
+            average_score=rounded(table["score"].mean(), 1), average_change=rounded(table["change"].mean(), 1),
+            bands={band: int((table["band"] == band).sum()) for band in BANDS},
+            arr_by_band={band: _sum(table.loc[table["band"] == band, "arr"]) for band in BANDS} if single else {},
+            at_risk_customers=len(below), at_risk_arr=_sum(below["arr"]) if single else None,
+            at_stake=_sum(table["at_stake"]) if single else None,
             at_stake_basis="(100 − score) / 100 × ARR, as no account has a probability of its own",
             lookback_period_days=self.asked.lookback_period_days, risk_threshold=self.asked.risk_threshold,
             customers=_records(table), movers_up=_records(movers[movers["direction"] == "up"]),
@@ -88,14 +91,15 @@ class _Book:
         rows, ids = self.today, self.today.index
         known = self.known.loc[ids]
         table = pd.DataFrame({
-            "client_id": ids, "name": known["name"] if "name" in known else ids, "score": rows["shown"], "band": rows["band"],
-            "change": [self.figures[client]["score_change"] for client in ids],
-            "trend": self.trends["trend"].reindex(ids), "risk_level": [risk_level(score, self.asked.risk_threshold)
-                                                                        for score in rows["shown"]],
-            "reason": [self._reason(client) for client in ids], "arr": rows["arr"], "currency": self._currency(rows, known),
-            "at_stake": (100 - rows["score"]) / 100 * rows["arr"], "at_stake_basis": "(100 − score) / 100 × ARR",
-            "renewal_on": _dates(rows["renewal_day"]), "days_to_renewal": rows["days_to_renewal"], "coverage": rows["coverage"],
-            "lower": rows["lowest"], "upper": rows["highest"], "status": "live", "tier": rows["tier"], "stage": rows["stage"],
+            "client_id": ids, "name": _column(known, "name").fillna(ids.to_series()), "score": rows["shown"],
+            "band": rows["band"], "change": [self.figures[client]["score_change"] for client in ids],
+            "trend": self.trends["trend"].reindex(ids),
+            "risk_level": [risk_level(score, self.asked.risk_threshold) for score in rows["shown"]],
+            "reason": [self._reason(client) for client in ids], "arr": rows["arr"],
+            "currency": self._currency(rows, known), "at_stake": (100 - rows["score"]) / 100 * rows["arr"],
+            "at_stake_basis": "(100 − score) / 100 × ARR", "renewal_on": _dates(rows["renewal_day"]),
+            "days_to_renewal": rows["days_to_renewal"], "coverage": rows["coverage"], "lower": rows["lowest"],
+            "upper": rows["highest"], "status": "live", "tier": rows["tier"], "stage": rows["stage"],
             "plan": rows["plan"], "industry": _column(known, "industry"), "csm_id": _column(known, "csm_id")})
         table = table[LISTED].astype({"change": float}).reset_index(drop=True)
         order = table.assign(unknown=table["score"].isna(), stake=-table["at_stake"].fillna(-1), low=table["score"])
@@ -121,10 +125,13 @@ class _Book:
             return words.factor(row["measure"], row["label"], row["value"], "negative")
         return "nothing stands out against it"
 
+    @cached_property
+    def points(self) -> Any:
+        """The metrics of today's scores, by customer."""
+        return self.judged.scores.points(date=self.as_of).groupby("client_id", sort=False)
+
     def _points(self, client: str) -> pd.DataFrame:
-        index = remember(self.book, ("points", id(self.judged)), lambda: self.judged.scores.points(date=self.as_of).groupby(
-            "client_id", sort=False))
-        return index.get_group(client)
+        return self.points.get_group(client)
 
     # -- lists ---------------------------------------------------------------------------
 
@@ -174,11 +181,12 @@ class _Book:
         grid = [pd.Timestamp(self.as_of - dt.timedelta(days=7 * back)) for back in range(HISTORY_DAYS // 7 + 1)]
         first = pd.Timestamp(self.book.first_event_day or self.as_of)
         here = (frame["live"] & frame["date"].isin(grid) & (frame["date"] >= first)).to_numpy()
-        rows = pd.DataFrame({"date": frame["date"], "band": frame["band"].fillna("unknown"), "arr": self.judged.rows["arr"]})[here]
-        found = rows.groupby(["date", "band"], sort=True).agg(customers=("arr", "size"), arr=("arr", "sum")).reset_index()
-        place = {band: at for at, band in enumerate([*BANDS, "unknown"])}
-        return found.sort_values(["date", "band"], key=lambda column: column.map(place) if column.name == "band" else column,
-                                 ignore_index=True)
+        rows = pd.DataFrame({"date": frame["date"], "band": frame["band"].fillna("unknown"),
+                             "arr": self.judged.rows["arr"]})[here]
+        found = rows.groupby(["date", "band"]).agg(customers=("arr", "size"), arr=("arr", "sum")).reset_index()
+        place = found["band"].map({band: at for at, band in enumerate([*BANDS, "unknown"])})
+        order = found.assign(place=place).sort_values(["date", "place"], ignore_index=True)
+        return order.drop(columns="place")
 
     def _distribution(self, table: pd.DataFrame) -> pd.DataFrame:
         """Customers and ARR by steps of the score."""
@@ -191,7 +199,7 @@ class _Book:
 
     def _input_coverage(self) -> pd.DataFrame:
         """Of how many live customers each input of the score is known."""
-        points = self.judged.scores.points(date=self.as_of)
+        points = self.points.obj
         points = points[points["client_id"].isin(self.today.index)]
         by = points.assign(measured=~points["missing"]).groupby(["component", "measure"], sort=False)
         found = by.agg(label=("label", "first"), weight=("weight", "first"), measured=("measured", "sum"),
@@ -206,7 +214,8 @@ class _Book:
     def _excluded(self) -> dict[str, int]:
         rows = self.judged.on(self.as_of)
         signup = pd.to_datetime(self.known["signup_date"])
-        return {"churned": int((~rows["live"].astype(bool)).sum()), "not_started": int((signup > pd.Timestamp(self.as_of)).sum())}
+        return {"churned": int((~rows["live"].astype(bool)).sum()),
+                "not_started": int((signup > pd.Timestamp(self.as_of)).sum())}
 
     def _warnings(self, single: bool) -> list[str]:
         found = [] if single else ["several currencies and no rates: totals are given by currency and never added up"]
@@ -232,9 +241,8 @@ def _dates(days: pd.Series) -> list[dt.date | None]:
     return [None if pd.isna(day) else dt.date(1970, 1, 1) + dt.timedelta(days=int(day)) for day in days]
 
 
-def _mean(values: pd.Series, decimals: int) -> float | None:
-    value = number(values.mean())
-    return None if value is None else round(value, decimals)
+def _sum(money: pd.Series) -> float:
+    return round(float(money.sum()), 2)
 
 
 def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:

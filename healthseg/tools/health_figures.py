@@ -15,6 +15,7 @@ from healthseg.measures import panel as panels
 from healthseg.measures.counting import customers
 from healthseg.periods import weekly
 from healthseg.scoring import Scores, score_panel, score_trend
+from healthseg.tools.rounding import number
 
 HISTORY_DAYS = 371           # 53 weekly scores: a year's look-back and its forecast
 ARR_DAYS = 90
@@ -107,15 +108,6 @@ def trends(judged: Judged, settings: Settings) -> pd.DataFrame:
     return score_trend(judged.frame, judged.as_of, judged.lookback_days, settings).set_index("client_id", drop=False)
 
 
-def number(value: Any) -> float | None:
-    """A plain float, None for what is missing.
-
-    >>> number(float("nan")) is None
-    True
-    """
-    return None if value is None or pd.isna(value) else float(value)
-
-
 def figures(now: Mapping[str, Any], then: Mapping[str, Any] | None, earlier: Mapping[str, Any] | None,
             trend: Mapping[str, Any] | None, lookback_days: int, risk_threshold: float) -> dict[str, Any]:
     """The named figures that the playbook's rules read, of one customer on one date."""
@@ -135,7 +127,7 @@ def figures(now: Mapping[str, Any], then: Mapping[str, Any] | None, earlier: Map
 
 
 def _is_figure(name: str, value: Any) -> bool:
-    return name not in ("client_id", "date") and (value is None or isinstance(value, int | float | np.number | np.bool_))
+    return name not in ("client_id", "date") and (value is None or isinstance(value, int | float | np.number | np.bool))
 
 
 def _difference(now: Mapping[str, Any], then: Mapping[str, Any] | None, name: str) -> float | None:

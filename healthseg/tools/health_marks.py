@@ -6,22 +6,24 @@ from typing import Any
 
 import pandas as pd
 
-from healthseg.tools.health_result import Mark
 from healthseg.data.memory import remember
+from healthseg.tools.health_result import Mark
 
 
 def marks(book: Any, client_id: str | None, start: pd.Timestamp, end: dt.date) -> list[Mark]:
     """The marks between two dates, oldest first; stages only of a named customer."""
     found = [*_calendar(book), *_settings(book), *(_stages(book, client_id) if client_id else [])]
     first = pd.Timestamp(start).date()
-    return sorted((mark for mark in found if first <= mark.date <= end), key=lambda mark: (mark.date, mark.kind, mark.label))
+    within = [mark for mark in found if first <= mark.date <= end]
+    return sorted(within, key=lambda mark: (mark.date, mark.kind, mark.label))
 
 
 def _calendar(book: Any) -> list[Mark]:
     if not book.has("calendar"):
         return []
     rows = remember(book, "calendar", lambda: book.table("calendar"))
-    return [Mark(date=pd.Timestamp(row.starts_on).date(), kind="calendar", label=str(row.label)) for row in rows.itertuples()]
+    return [Mark(date=pd.Timestamp(row.starts_on).date(), kind="calendar", label=str(row.label))
+            for row in rows.itertuples()]
 
 
 def _stages(book: Any, client_id: str) -> list[Mark]:
@@ -29,7 +31,8 @@ def _stages(book: Any, client_id: str) -> list[Mark]:
         return []
     rows = remember(book, "stage_days", lambda: book.sql("measures/stage_days"))
     rows = rows[rows["client_id"] == client_id]
-    return [Mark(date=pd.Timestamp(row.effective_day).date(), kind="stage", label=str(row.stage)) for row in rows.itertuples()]
+    return [Mark(date=pd.Timestamp(row.effective_day).date(), kind="stage", label=str(row.stage))
+            for row in rows.itertuples()]
 
 
 def _settings(book: Any) -> list[Mark]:

@@ -3,27 +3,67 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from healthseg.config import Settings, fingerprint
+from healthseg.data.memory import remember
 from healthseg.forecasting import backtest, forecast, within_tolerance
 from healthseg.measures import panel as panels
 from healthseg.measures.counting import epoch_day
 from healthseg.periods import weekly
 from healthseg.scoring import BaseRates, base_rates
 from healthseg.scoring.churn import HORIZONS
-from healthseg.tools.health_figures import Judged, judge, number
+from healthseg.tools.health_figures import Judged, judge
 from healthseg.tools.health_result import ChurnPrediction, Forecast, PredictedScore, Range
-from healthseg.data.memory import remember
+from healthseg.tools.health_subject import Subject
+from healthseg.tools.rounding import integer, number, rounded, word
 
 WEEKS = 13                   # the farthest prediction is 90 days
 AHEAD_DAYS = (30, 60, 90)
 SAMPLE = 40                  # customers whose past forecasts say how far off forecasts are
 LEAST_WEEKS = 30
 TOLERATED_POINTS = 5.0
+FAN = ["date", "forecast", "lower", "upper", "method"]
+RATES = ["horizon_days", "probability", "lower", "upper", "kind"]
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What is foreseen of a customer, with the frames behind it and why something is missing."""
+
+    fan: pd.DataFrame
+    rates: pd.DataFrame
+    predicted: list[PredictedScore] | None
+    forecast: Forecast | None
+    churn: ChurnPrediction | None
+    not_measured: dict[str, str]
+
+
+def ahead(subject: Subject) -> Outlook:
+    """The outlook of a customer: its score's forecast and its base rate of leaving, where both were asked for."""
+    if subject.churned or not subject.asked.include_predictions:
+        why = "the customer has churned" if subject.churned else "not requested"
+        missing = dict.fromkeys(("$.predicted_scores", "$.churn_prediction"), why)
+        return Outlook(pd.DataFrame(columns=FAN), pd.DataFrame(columns=RATES), None, None, None, missing)
+    book, settings, missing = subject.book, subject.settings, {}
+    coming = fan(subject.judged, settings)
+    errors = past_errors(book, subject.as_of, settings, subject.weights)
+    predicted = predictions(coming, errors, subject.as_of)
+    if not predicted:
+        missing["$.predicted_scores"] = "too few weekly scores to forecast from"
+    elif predicted[0].confidence is None:
+        missing["$.predicted_scores[*].confidence"] = "fewer than 20 back-tested forecasts in the book"
+    found = rates(book, subject.as_of, settings)
+    prediction, frame = churn(found, subject.client_id, word(subject.now["tier"]), settings)
+    if prediction.churn_probability is None:
+        missing["$.churn_prediction.churn_probability"] = prediction.reason
+    for key in ("churn_risk_level", "key_risk_factors", "protective_factors"):
+        missing[f"$.churn_prediction.{key}"] = "a base rate says nothing of a single customer"
+    return Outlook(coming[FAN], frame, predicted or None, described(coming, errors, settings), prediction, missing)
 
 
 def series(judged: Judged) -> pd.DataFrame:
@@ -38,7 +78,7 @@ def fan(judged: Judged, settings: Settings) -> pd.DataFrame:
     """The forecast of every customer's score for the next 13 weeks; empty where there is no score."""
     frame = series(judged)
     if frame.empty:
-        return pd.DataFrame(columns=["client_id", "date", "forecast", "lower", "upper", "method"])
+        return pd.DataFrame(columns=["client_id", *FAN])
     return forecast(frame, WEEKS, settings.interval_level, season_length=1, lower_bound=0, upper_bound=100,
                     spacing="weekly")
 
@@ -82,30 +122,23 @@ def predictions(ahead: pd.DataFrame, errors: pd.DataFrame, as_of: dt.date) -> li
         if not np.isfinite([point, low, high]).all():
             continue
         found.append(PredictedScore(
-            date=as_of + dt.timedelta(days=day), predicted_score=_whole(point), lower=_whole(low), upper=_whole(high),
-            confidence=_rounded(within_tolerance(errors, round(day / 7), TOLERATED_POINTS).probability)))
+            date=as_of + dt.timedelta(days=day), predicted_score=integer(point), lower=integer(low),
+            upper=integer(high),
+            confidence=rounded(within_tolerance(errors, round(day / 7), TOLERATED_POINTS).probability)))
     return found
-
-
-def _whole(value: float) -> int:
-    return int(np.floor(value + 0.5))
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 4)
 
 
 def described(ahead: pd.DataFrame, errors: pd.DataFrame, settings: Settings) -> Forecast:
     """The forecast's method, and how it did in the past beside the naive one."""
     by = {model: errors[errors["model"] == model] for model in ("forecast", "naive")}
     origins = int(by["forecast"].groupby(["client_id", "origin"]).ngroups) if len(errors) else 0
-    mean = {model: _rounded(float(frame["error"].abs().mean())) if len(frame) else None for model, frame in by.items()}
+    mean = {model: rounded(float(frame["error"].abs().mean())) if len(frame) else None for model, frame in by.items()}
     covered = by["forecast"]["coverage"].dropna()
     return Forecast(method=ahead["method"].iloc[0] if len(ahead) else "none",
                     reason=None if len(ahead) else "no score in the history",
                     interval_level=settings.interval_level, origins=origins, mean_absolute_error=mean["forecast"],
                     naive_mean_absolute_error=mean["naive"],
-                    interval_coverage=_rounded(float(covered.mean())) if len(covered) else None)
+                    interval_coverage=rounded(float(covered.mean())) if len(covered) else None)
 
 
 def rates(book: Any, as_of: dt.date, settings: Settings) -> BaseRates:
@@ -125,7 +158,8 @@ def rates(book: Any, as_of: dt.date, settings: Settings) -> BaseRates:
     return remember(book, ("base_rates", epoch_day(as_of), settings.fingerprint), make)
 
 
-def churn(found: BaseRates, client_id: str, tier: str | None, settings: Settings) -> tuple[ChurnPrediction, pd.DataFrame]:
+def churn(found: BaseRates, client_id: str, tier: str | None,
+          settings: Settings) -> tuple[ChurnPrediction, pd.DataFrame]:
     """The prediction of one customer, and its frame: horizon_days, probability, lower, upper, kind."""
     rows = found.of(client_id, tier)
     shared = {"method": found.method, "horizon_days": settings.churn_horizon_days,
@@ -136,24 +170,24 @@ def churn(found: BaseRates, client_id: str, tier: str | None, settings: Settings
         empty = dict.fromkeys(("churn_probability", "confidence", "base_rate_interval", "plausible_range",
                                "customers_at_risk", "leavers"))
         return (ChurnPrediction(**shared, **empty, by_horizon=[], reason=why),
-                pd.DataFrame(columns=["horizon_days", "probability", "lower", "upper", "kind"]))
+                pd.DataFrame(columns=RATES))
     at = rows.iloc[(rows["horizon_days"] - settings.churn_horizon_days).abs().argmin()]
     whose = "the book" if at["tier"] == "the book" else f"the tier {at['tier']}"
     reason = (f"base rate of {whose}: {at['events']} left in {at['steps']:,.0f} customer-months "
               f"({at['customers']} customers); it ranks nobody within it")
     prediction = ChurnPrediction(
-        **{**shared, "horizon_days": int(at["horizon_days"])}, churn_probability=_rounded(at["probability"]),
-        confidence=_rounded(at["confidence"]), reason=reason,
-        base_rate_interval=_range(at, "base_rate"), plausible_range=_range(at, "plausible"),
-        by_horizon=[{"horizon_days": int(row["horizon_days"]), "churn_probability": _rounded(row["probability"]),
-                     "base_rate_interval": _range(row, "base_rate").model_dump(),
-                     "plausible_range": _range(row, "plausible").model_dump()} for _, row in rows.iterrows()],
+        **{**shared, "horizon_days": int(at["horizon_days"])}, churn_probability=rounded(at["probability"]),
+        confidence=rounded(at["confidence"]), reason=reason,
+        base_rate_interval=interval_of(at, "base_rate"), plausible_range=interval_of(at, "plausible"),
+        by_horizon=[{"horizon_days": int(row["horizon_days"]), "churn_probability": rounded(row["probability"]),
+                     "base_rate_interval": interval_of(row, "base_rate").model_dump(),
+                     "plausible_range": interval_of(row, "plausible").model_dump()} for _, row in rows.iterrows()],
         customers_at_risk=int(at["at_risk_now"]), leavers=int(at["events"]))
     return prediction, _churn_frame(rows)
 
 
-def _range(row: pd.Series, kind: str) -> Range:
-    return Range(lower=_rounded(number(row[f"{kind}_lower"])), upper=_rounded(number(row[f"{kind}_upper"])))
+def interval_of(row: pd.Series, kind: str) -> Range:
+    return Range(lower=rounded(number(row[f"{kind}_lower"])), upper=rounded(number(row[f"{kind}_upper"])))
 
 
 def _churn_frame(rows: pd.DataFrame) -> pd.DataFrame:

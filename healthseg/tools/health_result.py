@@ -237,12 +237,8 @@ class HealthScore(Result):
     def verdict(self) -> str:
         if self.current_health_score is None:
             return f"{self.customer.name}: no score, {round(100 * (self.coverage or 0))} % of the inputs are known"
-        moved = self.score_change
-        change = ("unchanged" if moved == 0 else f"{'up' if moved > 0 else 'down'} {abs(moved)}") if moved is not None else ""
-        window = (self.change_explanation.to_date - self.change_explanation.from_date).days
-        words = [f"{self.current_health_score}, {(self.band or '').replace('_', ' ')}",
-                 f"{change} in {window} days" if change else "no earlier score to compare with"]
-        text = f"{self.customer.name}: " + ", ".join(words)
+        text = (f"{self.customer.name}: {self.current_health_score}, {(self.band or '').replace('_', ' ')}, "
+                + self._moved())
         if self.status == "churned":
             return text + "; churned, frozen at its last day"
         if self.customer.days_to_renewal is not None and self.customer.days_to_renewal >= 0:
@@ -250,11 +246,19 @@ class HealthScore(Result):
         todo = len(self.recommended_actions)
         return text + (f"; {todo} thing{'s' if todo > 1 else ''} to do" if todo else "")
 
+    def _moved(self) -> str:
+        if self.score_change is None:
+            return "no earlier score to compare with"
+        window = (self.change_explanation.to_date - self.change_explanation.from_date).days
+        direction = "up" if self.score_change > 0 else "down"
+        moved = f"{direction} {abs(self.score_change)}" if self.score_change else "unchanged"
+        return f"{moved} in {window} days"
+
     def summary(self) -> dict[str, Any]:
-        spread = self.possible_range
+        spread, known = self.possible_range, round(100 * (self.coverage or 0))
         return {
             "Score": "withheld" if self.current_health_score is None else f"{self.current_health_score} ({self.band})",
-            "Possible range": f"{spread.lower:.0f} to {spread.upper:.0f}, {100 * (self.coverage or 0):.0f} % of inputs known",
+            "Possible range": f"{spread.lower:.0f} to {spread.upper:.0f}, {known} % of inputs known",
             "Trend": self.health_trend or "too few weeks to tell",
             "Risk level": self.risk_level or "unknown",
             "Things to do": "; ".join(self.recommended_actions) or "none",
@@ -264,11 +268,12 @@ class HealthScore(Result):
 class HealthBook(Result):
     """What the portfolio report of calculate_health_score needs; its frames are:
 
-    customers: client_id, name, score, band, change, trend, risk_level, reason, arr, currency, at_stake, at_stake_basis,
-    tier, stage, plan, industry, csm_id, renewal_on, days_to_renewal, coverage, lower, upper, status (a row a live customer,
-    most at stake first); movers: client_id, name, change, score, arr, direction, reason; disagreements: client_id, name,
-    score, arr, arr_change, kind, reason; bands: date, band, customers, arr; distribution: low, high, band, customers, arr;
-    coverage: component, measure, label, weight, measured_share, measured, customers.
+    customers: client_id, name, score, band, change, trend, risk_level, reason, arr, currency, at_stake,
+    at_stake_basis, tier, stage, plan, industry, csm_id, renewal_on, days_to_renewal, coverage, lower, upper, status
+    (a row a live customer, most at stake first); movers: client_id, name, change, score, arr, currency, direction,
+    reason; disagreements: client_id, name, score, arr, currency, arr_change, kind, reason; bands: date, band,
+    customers, arr; distribution: low, high, band, customers, arr; coverage: component, measure, label, weight,
+    measured_share, measured, customers.
     """
 
     tool: ClassVar[str] = "calculate_health_score"

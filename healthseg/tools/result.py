@@ -70,7 +70,7 @@ class Result(BaseModel):
         return f"{type(self).__name__} as of {self.as_of}"
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
-        rows = "".join(f"<tr><th style='text-align:left'>{html.escape(str(key))}</th><td>{html.escape(str(value))}</td></tr>"
+        rows = "".join(f"<tr><th>{html.escape(str(key))}</th><td>{html.escape(str(value))}</td></tr>"
                        for key, value in self.summary().items())
         page = (f"<div class='healthseg'><p><strong>{html.escape(self.verdict())}</strong></p><table>{rows}</table>"
                 f"<p><small>as of {self.as_of} · data until {self.data_until} · {self.fingerprint}</small></p></div>")
