@@ -81,12 +81,18 @@ def user_days(
     return np.nonzero(there & (rng.random(chance.shape, np.float32) < chance))
 
 
+def _apart(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Two clock hours apart, around midnight too: no hour is favoured where all are alike."""
+    between = np.abs(one - other)
+    return np.minimum(between, 24 - between) >= 2
+
+
 def _session_starts(rng, client, rhythms: Rhythms, more: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(place of the user-day, hour) of one to three sessions, at least two clock hours apart."""
     hours = np.stack([rhythms.draw_hours(client, rng.random(len(client))) for _ in range(3)])
     drawn = rng.random((2, len(client)))
-    second = (drawn[0] < more) & (abs(hours[1] - hours[0]) >= 2)
-    third = (drawn[1] < more) & (abs(hours[2] - hours[0]) >= 2) & (~second | (abs(hours[2] - hours[1]) >= 2))
+    second = (drawn[0] < more) & _apart(hours[1], hours[0])
+    third = (drawn[1] < more) & _apart(hours[2], hours[0]) & (~second | _apart(hours[2], hours[1]))
     kept = np.stack([np.ones(len(client), bool), second, third]).T
     ordered = np.where(kept, hours.T, 99)
     ordered.sort(axis=1)

@@ -1,0 +1,69 @@
+"""The dirty book: each listed fault stands where it is said to, and taking them out gives the clean book."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+from healthseg.data.demo import write_demo
+from healthseg.data.demo.dirt import CSV_TABLES, LATE
+
+
+@pytest.fixture(scope="module")
+def books(tmp_path_factory) -> tuple[Path, Path]:
+    folder = tmp_path_factory.mktemp("dirty")
+    for scenario in ("default", "dirty"):
+        write_demo(folder / scenario, clients=30, months=9, scenario=scenario, events="light")
+    return folder / "default", folder / "dirty"
+
+
+def lines(path: Path) -> list[dict[str, str]]:
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_each_fault_stands_in_its_row(books):
+    dirt = pq.read_table(books[1] / "truth" / "dirt.parquet").to_pandas()
+    files = {name: lines(books[1] / f"{name}.csv") for name in CSV_TABLES} | {"events": lines(books[1] / LATE)}
+    assert set(dirt["table"]) == set(files) and set(dirt["expected"]) == {"dropped", "kept", "corrected"}
+    for fault in dirt.itertuples():
+        row = files[fault.table][fault.row - 1]
+        assert row["client_id"] == fault.client_id and row[fault.column] == fault.value
+
+
+def test_every_kind_of_fault_is_there(books):
+    dirt = pq.read_table(books[1] / "truth" / "dirt.parquet").to_pandas()
+    assert {
+        "duplicate",
+        "unknown_customer",
+        "impossible_date",
+        "wrong_type",
+        "mixed_zone",
+        "bad_id",
+        "bad_enum",
+        "missing_required",
+    } <= set(dirt["fault"])
+
+
+@pytest.mark.parametrize("name", CSV_TABLES)
+def test_without_the_dropped_rows_the_clean_table_remains(name, books):
+    clean = pq.read_table(books[0] / f"{name}.parquet").to_pandas()
+    dirt = pq.read_table(books[1] / "truth" / "dirt.parquet").to_pandas().query("table == @name")
+    rows = pd.DataFrame(lines(books[1] / f"{name}.csv"))
+    kept = rows.drop(index=dirt.loc[dirt["expected"] == "dropped", "row"] - 1)
+    assert len(kept) == len(clean) and (kept["client_id"].to_numpy() == clean["client_id"].to_numpy()).all()
+    touched = set(dirt.loc[dirt["expected"] != "dropped", "row"] - 1)
+    for column in clean.columns:
+        if clean[column].dtype.kind not in "OU" and str(clean[column].dtype) != "str":
+            continue
+        ours, theirs = kept[column], clean[column].astype(object).where(clean[column].notna(), "").astype(str)
+        same = (ours.to_numpy() == theirs.to_numpy()) | ours.index.isin(touched)
+        assert same.all(), column
+
+
+def test_no_table_is_given_twice(books):
+    assert not [name for name in CSV_TABLES if (books[1] / f"{name}.parquet").exists()]

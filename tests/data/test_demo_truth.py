@@ -1,0 +1,254 @@
+"""The demo book's truth: drivers recounted from the tables, the hazard, and nothing planted in the null book."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+from healthseg.data.demo import write_demo
+from healthseg.data.demo.truth import expected_auc
+
+DAY = pd.Timedelta(days=1)
+START = pd.Timestamp("2024-04-11")
+
+
+@pytest.fixture(scope="module")
+def book(tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("truth") / "book"
+    write_demo(out, events="light")
+    return out
+
+
+@pytest.fixture(scope="module")
+def null(tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("truth") / "null"
+    write_demo(out, scenario="null", events="light")
+    return out
+
+
+def read(book: Path, name: str) -> pd.DataFrame:
+    return pq.read_table(book / f"{name}.parquet").to_pandas()
+
+
+def person_days(book: Path, client: str) -> pd.DataFrame:
+    """One customer's person events with their local day, counted plainly."""
+    parts = [
+        pq.read_table(path, filters=[("client_id", "=", client)]).to_pandas()
+        for path in sorted((book / "events").iterdir())
+    ]
+    rows = pd.concat([part for part in parts if len(part)])
+    rows = rows[rows["source"] == "ui"].assign(count=lambda frame: frame["count"].fillna(1).astype(int))
+    zone = read(book, "customers").set_index("client_id").loc[client, "timezone"]
+    rows["day"] = rows["occurred_at"].dt.tz_localize("UTC").dt.tz_convert(zone).dt.tz_localize(None).dt.normalize()
+    return rows
+
+
+def some_rows(book: Path, column: str) -> pd.DataFrame:
+    """Twelve rows of the hazard, spread over customers and steps."""
+    hazard = read(book, "truth/hazard").dropna(subset=[column])
+    return hazard.iloc[np.linspace(0, len(hazard) - 1, 12).astype(int)]
+
+
+def test_seat_utilisation_is_found_again_in_the_tables(book):
+    contracts = read(book, "contracts")
+    for row in some_rows(book, "d_seat_utilisation").itertuples():
+        d = pd.Timestamp(row.step_start) - DAY
+        rows = person_days(book, row.client_id)
+        active = rows.loc[(rows["day"] > d - 30 * DAY) & (rows["day"] <= d), "user_id"].nunique()
+        own = contracts[
+            (contracts["client_id"] == row.client_id)
+            & (pd.to_datetime(contracts["starts_on"]) <= d)
+            & (pd.to_datetime(contracts["ends_on"]) > d)
+        ].sort_values("starts_on")
+        assert row.d_seat_utilisation == pytest.approx(active / own["seats"].iloc[-1], abs=1e-12)
+
+
+def test_usage_against_the_own_baseline_is_found_again_in_the_tables(book):
+    signup = pd.to_datetime(read(book, "customers").set_index("client_id")["signup_date"])
+    for row in some_rows(book, "d_usage_vs_own_baseline").itertuples():
+        d = pd.Timestamp(row.step_start) - DAY
+        per_day = person_days(book, row.client_id).groupby("day")["count"].sum()
+        now = per_day[(per_day.index > d - 28 * DAY) & (per_day.index <= d)].sum()
+        before = per_day[(per_day.index > d - 112 * DAY) & (per_day.index <= d - 28 * DAY)].sum()
+        since = max(d - 111 * DAY, START, signup[row.client_id])
+        tracked = (d - 28 * DAY - since).days + 1
+        assert row.d_usage_vs_own_baseline == pytest.approx(now / (before / tracked * 28), rel=1e-12)
+
+
+def test_overdue_days_are_found_again_in_the_tables(book):
+    invoices = read(book, "invoices")
+    for name in ("issued_on", "due_on", "paid_on"):
+        invoices[name] = pd.to_datetime(invoices[name])
+    for row in some_rows(book, "d_worst_days_overdue").itertuples():
+        d = pd.Timestamp(row.step_start) - DAY
+        own = invoices[(invoices["client_id"] == row.client_id) & (invoices["issued_on"] <= d)]
+        unpaid = own[(own["due_on"] < d) & ~(own["paid_on"] <= d)]
+        assert row.d_worst_days_overdue == (0 if unpaid.empty else (d - unpaid["due_on"]).dt.days.max())
+
+
+def test_what_is_withheld_is_missing_for_its_driver(book):
+    hazard, withheld = read(book, "truth/hazard"), read(book, "truth/withheld")
+    for table, driver in (
+        ("invoices", "d_worst_days_overdue"),
+        ("surveys", "d_nps_365d"),
+        ("contracts", "d_seat_utilisation"),
+    ):
+        whole = withheld[(withheld["table"] == table) & (withheld["why"] == "never handed over")]
+        rows = hazard[hazard["client_id"].isin(whole["client_id"])]
+        assert len(rows) and rows[driver].isna().all()
+
+
+def test_the_hazard_is_what_its_terms_say(book):
+    hazard, terms = read(book, "truth/hazard"), read(book, "truth/hazard_terms").set_index("driver")
+    parameters = json.loads((book / "truth" / "book.json").read_text())["parameters"]
+    linear = {
+        one.measure: ((hazard[f"d_{one.measure}"] - one.center) / one.scale).clip(-3, 3)
+        for one in terms[terms["form"] == "linear"].itertuples()
+    }
+    eta = parameters["intercept"] + sum(
+        terms.loc[terms["measure"] == name, "coefficient"].iloc[0] * value.fillna(0) for name, value in linear.items()
+    )
+    trend, silence = terms.loc["trend"], terms.loc["silence"]
+    eta += trend["coefficient"] * (
+        (np.log(hazard["d_usage_vs_own_baseline"] + 0.25) - trend["center"]) / trend["scale"]
+    ).fillna(0)
+    eta += silence["coefficient"] * (hazard["d_days_since_last_person_event"] >= silence["knot"])
+    both = linear["seat_utilisation"] * linear["open_high_tickets"]
+    eta += terms.loc["unused_and_broken", "coefficient"] * both.fillna(0)
+    assert np.allclose(eta, hazard["eta_measured"], atol=1e-9)
+    risk = hazard[hazard["at_risk"]]
+    assert np.allclose(risk["h_true"], 1 / (1 + np.exp(-(risk["eta_measured"] + risk["frailty"]))))
+
+
+def test_the_oracle_and_the_churns_lie_where_they_should(book):
+    summary = json.loads((book / "truth" / "book.json").read_text())
+    assert all(check["ok"] for check in summary["checks"].values()), summary["checks"]
+    risk = read(book, "truth/hazard").query("at_risk")
+    assert 0.76 <= expected_auc(risk["p30"].to_numpy()) <= 0.82
+    churned = pd.to_datetime(read(book, "truth/exits")["churned_on"]).dropna()
+    assert (churned < START + 365 * DAY).sum() >= 60
+    assert (read(book, "customers")["churned_on"].notna()).sum() == len(churned)
+
+
+def test_probabilities_agree_with_what_happened(book):
+    risk = read(book, "truth/hazard").query("at_risk")
+    decided = risk["decided"].sum()
+    assert abs(decided - risk["p30"].sum()) < 3 * np.sqrt(decided)
+    assert (risk["p90"] > risk["p30"]).all() and (risk["p90_mc_se"] < 0.03).all()
+
+
+def test_notice_comes_twenty_to_sixty_days_before(book):
+    exits = read(book, "truth/exits").dropna(subset=["notice_on", "churned_on"])
+    lead = (pd.to_datetime(exits["churned_on"]) - pd.to_datetime(exits["notice_on"])).dt.days
+    assert lead.between(20, 60).all() and lead.nunique() > 20
+
+
+def test_the_drivers_go_together_in_the_scorecards_direction(book):
+    risk, terms = read(book, "truth/hazard").query("at_risk"), read(book, "truth/hazard_terms")
+    additive = terms[terms["form"].isin(["linear", "log"])]
+    assert len(additive) == 7
+    oriented = pd.DataFrame({one.measure: risk[f"d_{one.measure}"] * one.direction for one in additive.itertuples()})
+    pairs = oriented.corr(method="spearman").to_numpy()[np.triu_indices(7, 1)]
+    assert 0.15 < pairs.mean() < 0.40
+
+
+def test_persons_who_leave_do_not_come_again(book):
+    users = read(book, "truth/users").dropna(subset=["left_on"]).set_index("user_id")
+    for path in sorted((book / "events").iterdir()):
+        rows = pq.read_table(path, columns=["user_id", "occurred_at"]).to_pandas().dropna()
+        rows = rows[rows["user_id"].isin(users.index)]
+        assert (rows["occurred_at"] < rows["user_id"].map(pd.to_datetime(users["left_on"])) + 1.5 * DAY).all()
+
+
+def test_first_use_and_milestones_follow_from_the_events(book):
+    adoptions, status = read(book, "truth/adoptions"), read(book, "truth/milestone_status")
+    rows = person_days(book, "cs_client_123")
+    first = rows.groupby("feature")["day"].min()
+    own = adoptions[adoptions["client_id"] == "cs_client_123"].set_index("feature")["first_event_on"].dropna()
+    assert (pd.to_datetime(own).sort_index() == first.sort_index()[own.sort_index().index]).all()
+    assert set(status["status"]) == {"completed", "skipped", "overdue", "in_progress", "not_started"}
+    progress = read(book, "milestone_progress")
+    done = progress[(progress["completed_at"].notna())].merge(status, on=["client_id", "milestone_id"])
+    later = done[pd.to_datetime(done["as_of"]) >= done["completed_at"].dt.normalize()]
+    assert (later["status"] == "completed").all()
+
+
+def test_usage_falls_after_notice_only_in_the_leak_book(book, tmp_path):
+    write_demo(tmp_path, scenario="leak", events="light")
+    assert read(tmp_path, "truth/hazard").equals(read(book, "truth/hazard"))
+    exits = read(book, "truth/exits").dropna(subset=["notice_on", "churned_on"]).set_index("client_id")
+    counts = []
+    for path in (book, tmp_path):
+        rows = pd.concat(
+            [
+                pq.read_table(one, columns=["client_id", "occurred_at", "source"]).to_pandas()
+                for one in (path / "events").iterdir()
+            ]
+        )
+        rows = rows[(rows["source"] == "ui") & rows["client_id"].isin(exits.index)]
+        after = rows["occurred_at"] > rows["client_id"].map(pd.to_datetime(exits["notice_on"])) + DAY
+        counts.append((len(rows) - after.sum(), after.sum()))
+    (before, late), (leak_before, leak_late) = counts
+    assert abs(leak_before - before) < 0.02 * before and leak_late < 0.25 * late
+
+
+def test_in_the_null_book_leaving_depends_on_nothing(null):
+    terms, hazard = read(null, "truth/hazard_terms"), read(null, "truth/hazard")
+    assert (terms["coefficient"] == 0).all()
+    risk = hazard[hazard["at_risk"]]
+    assert risk["h_true"].nunique() == 1 and np.allclose(risk["p30"], risk["h_true"])
+    assert (hazard["frailty"] == 0).all()
+
+
+def test_in_the_null_book_hours_and_weekdays_are_uniform(null):
+    zones = read(null, "customers").set_index("client_id")["timezone"]
+    rows = pd.concat(
+        [
+            pq.read_table(path, columns=["client_id", "session_id", "occurred_at"]).to_pandas()
+            for path in (null / "events").iterdir()
+        ]
+    ).dropna()
+    starts = rows.groupby(["client_id", "session_id"], as_index=False)["occurred_at"].min()
+    local = pd.concat(
+        [
+            part["occurred_at"].dt.tz_localize("UTC").dt.tz_convert(zones[one]).dt.tz_localize(None)
+            for one, part in starts.groupby("client_id")
+        ]
+    )
+    for cells, count in ((local.dt.hour, 24), (local.dt.day_of_week, 7)):
+        share = cells.value_counts(normalize=True)
+        assert len(share) == count and (share * count).between(0.96, 1.04).all()
+
+
+def test_in_the_null_book_nothing_is_planted(null):
+    for name in ("rhythms", "anomalies", "sequences", "bundles", "champion_exits", "segments"):
+        assert read(null, f"truth/{name}").empty, name
+    assert read(null, "truth/users")["left_on"].isna().all()
+    assert (read(null, "truth/feature_effects")["log_hr"] == 0).all()
+    assert len(read(null, "interventions")) > 20 and len(read(null, "calendar")) > 3
+    law = read(null, "truth/message_law").groupby("channel")["p_open"].nunique()
+    assert (law == 1).all()
+
+
+def test_planted_things_say_how_likely_they_are_to_be_found(book):
+    for name in ("rhythms", "anomalies", "sequences", "bundles", "feature_effects", "blocker_law", "message_law"):
+        frame = read(book, f"truth/{name}")
+        assert len(frame) and frame["power"].between(0, 1).all()
+        assert (frame["detectable"] == (frame["power"] >= 0.95)).all()
+    for name in ("rhythms", "anomalies", "sequences", "bundles", "champion_exits", "blocker_law"):
+        assert read(book, f"truth/{name}")["detectable"].any(), name
+
+
+def test_the_segments_lie_far_apart(tmp_path):
+    write_demo(tmp_path, scenario="segments", events="light", clients=200)
+    assert read(tmp_path, "truth/segment_centres")["min_separation"].iloc[0] >= 5.5
+    assert read(tmp_path, "truth/segments")["segment"].nunique() == 4
+
+
+def test_expected_auc_of_two_separate_certainties_is_one():
+    assert expected_auc(np.array([0.0, 1.0])) == 1.0
