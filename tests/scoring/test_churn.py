@@ -68,6 +68,20 @@ def test_the_books_own_rate_is_the_gamma_posterior():
     assert found["probability"] == pytest.approx(mean, rel=1e-6)
 
 
+def test_a_tiers_probability_is_the_mean_over_all_rates_and_scatters_that_its_counts_allow():
+    # events of a tier given the book's mean m and the scatter τ are negative binomial; both integrated by brute force
+    found = base_rates(simulated(11, {"SMB": 0.06, "Enterprise": 0.02}, 60), AS_OF, START, Settings())
+    rows = [at_90(found, tier) for tier in ("SMB", "Enterprise")]
+    tau, log_m = np.meshgrid(np.linspace(0.05, 1.5, 120), np.linspace(np.log(0.002), np.log(0.6), 400))
+    shape, beta = 1 / tau**2, 1 / (tau**2 * np.exp(log_m))
+    weight = np.exp(log_m / 2)
+    for row in rows:
+        weight = weight * stats.nbinom.pmf(row["events"], shape, beta / (beta + row["steps"]))
+    for row in rows:
+        survival = ((beta + row["steps"]) / (beta + row["steps"] + 3)) ** (shape + row["events"])
+        assert row["probability"] == pytest.approx(1 - (weight * survival).sum() / weight.sum(), rel=0.01)
+
+
 def test_a_small_tier_is_pulled_to_the_book_and_a_large_one_keeps_its_rate():
     book = pd.concat([simulated(3, {"SMB": 0.05}, 400), simulated(4, {"Enterprise": 0.05}, 4)])
     found = base_rates(book, AS_OF, START, Settings())

@@ -49,6 +49,12 @@ def test_under_a_cap_only_the_invoice_helps(panel):
     assert rows.at["worst_days_overdue", "target"] == 30.0
 
 
+def test_an_invoice_paid_too_late_to_lift_the_cap_brings_nothing(panel):
+    config = Settings(overdue_cap_days=20)
+    scores = score_panel(panel({"worst_days_overdue": 40}), config)      # the next anchor, 30 days, is still capped
+    assert opportunities(scores.points(), scores.frame.iloc[0], EVERYWHERE, config).empty
+
+
 def test_a_missing_metric_or_one_without_peers_is_no_opportunity(panel):
     assert found(panel({"seat_utilisation": NAN})).empty
     assert found(panel({"csat_180d": 2})).empty

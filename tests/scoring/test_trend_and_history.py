@@ -86,6 +86,14 @@ def test_a_churned_customers_score_freezes_at_its_last_live_date(panel):
     assert frozen["frozen_on"].dt.date.tolist()[2:] == [days[1], days[1]]
 
 
+def test_frozen_scores_are_no_weeks_of_a_trend(panel):
+    days = [AS_OF - dt.timedelta(weeks=week) for week in range(13)]
+    frame = panel(*({"date": day, "live": week > 7} for week, day in enumerate(days)))
+    frozen = freeze(score_panel(frame, Settings()).frame)
+    assert frozen["score"].notna().all()
+    assert score_trend(frozen, AS_OF, 30, Settings())["weeks"].item() == 5
+
+
 def test_freezing_knows_customers_apart(panel):
     frame = panel({"client_id": "a"}, {"client_id": "b", "live": False})
     assert freeze(score_panel(frame, Settings()).frame)["status"].tolist() == ["live", "not_started"]

@@ -110,6 +110,7 @@ def test_an_event_after_as_of_is_not_read():
     early = labels(rows, events, dt.date(2025, 6, 15), 10)
     assert (early["status"].item(), early["outcome"].item()) == ("labelled", 0.0)
     assert labels(rows, events, dt.date(2025, 6, 15), 30)["status"].item() == "immature"
+    assert labels(rows, events, dt.date(2025, 6, 15), 30, lead_days=25)["status"].item() == "immature"
 
 
 @given(folds=st.integers(1, 5), horizon=st.integers(0, 60), seed=st.integers(0, 50))
