@@ -62,8 +62,9 @@ def base_rates(customers: pd.DataFrame, as_of: dt.date, tracking_start: dt.date,
     """How often do customers of each tier leave within a horizon, as far as it was known at as_of?
 
     ``customers`` has client_id, signup_date, tier and churned_on or notice_on (or both); no date after as_of is read.
-    A customer is at risk from the later of signup and ``tracking_start`` through the earlier of notice, leaving and
-    as_of.
+    ``tier`` is that of the customer's last day at risk: once it has left its ARR is 0, and would put all leavers into
+    the lowest tier. A customer is at risk from the later of signup and ``tracking_start`` through the earlier of
+    notice, leaving and as_of.
     """
     if not {"churned_on", "notice_on"} & set(customers.columns):
         return BaseRates(None, config.interval_level, frozenset(),
