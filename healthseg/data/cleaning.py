@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
@@ -12,7 +13,7 @@ from healthseg.config import Settings
 from healthseg.data.files import require_readable
 from healthseg.data.parsing import SQL_TYPES
 from healthseg.data.reports import Drop, TableReport
-from healthseg.data.sources import Part, quoted
+from healthseg.data.sources import Part, quoted, scan
 from healthseg.data.tables import Table
 from healthseg.data.validation import (
     Layout,
@@ -23,7 +24,9 @@ from healthseg.data.validation import (
     dropped,
     example,
     layout_of,
+    no_rows,
     numbered,
+    rejects,
 )
 from healthseg.periods import zone_names, zone_offsets
 
@@ -64,16 +67,19 @@ def offsets_frame(zones: Sequence[str], start: dt.date, end: dt.date) -> pd.Data
 
 
 def _load(connection: duckdb.DuckDBPyConnection, table: Table, parts: Sequence[Part], settings: Settings
-          ) -> dict[str, tuple[Part, Layout]]:
-    """All parts' checked rows in the temporary table ``loaded``."""
-    layouts = {}
+          ) -> tuple[dict[str, tuple[Part, Layout]], list[Drop]]:
+    """All parts' checked rows in the temporary table ``loaded``; returns their layouts, and lines that are no rows."""
+    layouts, lines = {}, {}
     for place, part in enumerate(parts):
         require_readable(part)
-        layouts[part.label] = (part, layout_of(connection, table, part))
-        select = checked(table, layouts[part.label][1], part.relation, settings, row=numbered(part),
+        layout = layout_of(connection, table, part)
+        select = checked(table, layout, scan([part], rejects="bad_lines"), settings, row=numbered(part),
                          carried=(f"{quoted(part.label)} AS file",))
         connection.execute(f"INSERT INTO loaded {select}" if place else f"CREATE OR REPLACE TEMP TABLE loaded AS {select}")
-    return layouts
+        lines |= rejects(connection, "bad_lines", [part])
+        rejected = tuple(line for line, _ in lines.get(part.label, ()))
+        layouts[part.label] = (part, replace(layout, rejected=rejected))
+    return layouts, no_rows(lines)
 
 
 def _identity(table: Table) -> tuple[str, str]:
@@ -167,28 +173,38 @@ def _warnings(layouts: dict[str, tuple[Part, Layout]]) -> list[str]:
     return found
 
 
+def refusal(name: str, parts: Sequence[Part], reason: str) -> TableReport:
+    """The report of a table that cannot be used at all."""
+    return TableReport(name, files=[part.label for part in parts], refused=True, reason=reason)
+
+
+def unreadable(part: Part, problem: duckdb.Error) -> str:
+    """DuckDB's own reason, in one line."""
+    return f"{part.label} cannot be read as a table: {str(problem).splitlines()[0]}"
+
+
 def clean_table(connection: duckdb.DuckDBPyConnection, table: Table, parts: Sequence[Part], settings: Settings,
                 folder: Path) -> TableReport:
     """The accounting of a table, its clean rows written to ``folder``; a refused table leaves no rows."""
-    labels = [part.label for part in parts]
     try:
-        layouts = _load(connection, table, parts, settings)
+        layouts, lost_lines = _load(connection, table, parts, settings)
         _mark_repeats(connection, table, settings)
         counts = _counts(connection)
-        read = sum(sum(by_file.values()) for by_file in counts.values())
+        read = sum(sum(by_file.values()) for by_file in counts.values()) + sum(drop.count for drop in lost_lines)
         kept = sum(counts.get(0, {}).values())
-        drops = dropped(connection, table, settings, counts, layouts) + _late_drops(connection, table, settings, layouts)
+        drops = lost_lines + dropped(connection, table, settings, counts, layouts)
+        drops += _late_drops(connection, table, settings, layouts)
         fixed, columns = corrected(table, "judged", connection), sorted({n for _, o in layouts.values() for n in o.types})
         lost = read - kept - sum(counts.get(IDENTICAL, {}).values())
-        reason = allowed_loss(table, read, lost, settings, drops)
+        reason = allowed_loss(read, lost, settings, drops)
         if table.required and not kept and reason is None:
             reason = "it holds no rows"
         warnings = _warnings(layouts) + ([] if read else ["holds a header but no rows"])
     except Refused as problem:
-        return TableReport(table.name, files=labels, refused=True, reason=str(problem))
+        return refusal(table.name, parts, str(problem))
     except duckdb.Error as problem:
-        return TableReport(table.name, files=labels, refused=True,
-                           reason=f"{labels[0]} cannot be read as a table: {str(problem).splitlines()[0]}")
+        return refusal(table.name, parts, unreadable(parts[0], problem))
     relation = f"({_localise(connection, table)})" if reason is None else f"({schema(table)})"
     connection.execute(f"COPY {relation} TO {quoted(str(folder / ROWS))} (FORMAT PARQUET)")
-    return TableReport(table.name, read, kept, fixed, drops, warnings, columns, labels, reason is not None, reason)
+    return TableReport(table.name, read, kept, fixed, drops, warnings, columns, [part.label for part in parts],
+                       reason is not None, reason)

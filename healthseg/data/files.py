@@ -5,21 +5,16 @@ import codecs
 import gzip
 import zlib
 from pathlib import Path
-from typing import IO
 
-from healthseg.data.sources import Part
+from healthseg.data.sources import Part, open_bytes
 from healthseg.data.validation import Refused
 
 _CHUNK = 1 << 20
 
 
-def _open(path: Path) -> IO[bytes]:
-    return gzip.open(path) if path.name.endswith(".gz") else open(path, "rb")
-
-
 def _read_text(path: Path, label: str) -> None:
     decoder, line = codecs.getincrementaldecoder("utf-8")(), 1
-    with _open(path) as handle:
+    with open_bytes(path) as handle:
         while chunk := handle.read(_CHUNK):
             if b"\0" in chunk:
                 raise Refused(f"{label} is no text file: it holds NUL bytes (UTF-16 or binary); save it as CSV in UTF-8")

@@ -18,17 +18,19 @@ import healthseg
 from healthseg.config import Settings, fingerprint
 from healthseg.config import settings as make_settings
 from healthseg.data import content as contents
-from healthseg.data import crosschecks, engine, facts, staging
-from healthseg.data.cleaning import ROWS, clean_columns, clean_table, prepare, schema
-from healthseg.data.reports import Check, Drop, TableReport
-from healthseg.data.sources import Sources, locate, quoted
+from healthseg.data import crosschecks, engine
+from healthseg.data.cleaning import ROWS, clean_table, prepare, refusal, schema, unreadable
+from healthseg.data.eventbook import EventBook
+from healthseg.data.parsing import SQL_TYPES
+from healthseg.data.reports import Check, TableReport
+from healthseg.data.sources import Sources, locate
 from healthseg.data.store import Store, root_for
 from healthseg.data.tables import CLIENT_ID_RULE, TABLES, Table
-from healthseg.data.validation import Refused, allowed_loss, example
+from healthseg.data.validation import Refused
 from healthseg.errors import ClientNotFound, DataRetrievalError, InvalidClientId, InvalidParameters, hint, near
 from healthseg.periods import as_date
 
-_CODE = ("tables", "parsing", "validation", "cleaning", "staging")
+_CODE = ("tables", "parsing", "validation", "cleaning", "staging", "facts", "content")
 
 
 @functools.cache
@@ -90,16 +92,20 @@ class Portfolio:
         """The validated rows of a table, sorted by its key; raises DataRetrievalError where it is missing or refused."""
         table = self._require(name)
         if name == "events":
+            columns = ", ".join(f'"{column}"' for column in table.names)
             order = ", ".join(f'"{column}" NULLS LAST' for column in ("client_id", "occurred_at", *table.names[2:]))
-            return self.connection().execute(f"SELECT {', '.join(map(_quote, table.names))} FROM events ORDER BY {order}").df()
-        columns = ", ".join(map(_quote, table.names))
-        with self._working() as connection:
-            return connection.execute(f"SELECT {columns} FROM {engine.parquet([self._folders[name] / ROWS])}").df()
+            frame = self.connection().execute(f"SELECT {columns} FROM events ORDER BY {order}").df()
+        else:
+            with self._working() as connection:
+                frame = connection.execute(self._select(name)).df()
+        words = [column.name for column in table.columns if SQL_TYPES[column.kind] == "VARCHAR"]
+        return frame.astype(dict.fromkeys(words, "str"))
 
     @functools.cached_property
     def reports(self) -> dict[str, TableReport]:
         """The accounting of each table that was given, in the contract's order."""
         with self._working() as connection:
+            self._evict()
             names = [name for name in TABLES if name in self._sources.parts and name != "events"]
             prepare(connection, pd.DataFrame({"client_id": pd.Series(dtype="str"), "zone": pd.Series(dtype="str")}))
             found = {}
@@ -108,7 +114,7 @@ class Portfolio:
                 if name == "customers" and not found[name].refused:
                     prepare(connection, self._accounts)
             if "events" in self._sources.parts:
-                found["events"] = self._events(connection, found)
+                found["events"] = self._counted(connection, found)
         return {name: found[name] for name in TABLES if name in found}
 
     @functools.cached_property
@@ -122,7 +128,8 @@ class Portfolio:
         """A table's report and clean rows, from the store where its files did not change."""
         parts = self._sources.parts[table.name]
         token = self._sources.token(table.name)
-        accounts = fingerprint(self._accounts.to_dict("split")["data"]) if table.of_customers and "customers" in self._folders else ""
+        known = table.of_customers and "customers" in self._folders
+        accounts = fingerprint(self._accounts.to_dict("split")["data"]) if known else ""
         key = fingerprint([contract_version(), table.name, token or uuid.uuid4().hex, accounts,
                            self.settings.max_loss_share, self.settings.csat_max])
         folder = self.store.path("tables", f"{table.name}-{key}")
@@ -137,79 +144,38 @@ class Portfolio:
         self.store.put_json("reports", f"{table.name}-{key}", made[0].to_dict())
         return made[0]
 
-    # events and facts
+    def _evict(self) -> None:
+        """Clean tables that nobody opened for a month, and what crashed processes left, go; asked once a day."""
+        if self.store.get_json("reports", "evicted") != dt.date.today().isoformat():
+            for level, days in (("tables", 30), ("reports", 30), ("spill", 1)):
+                self.store.evict(level, days)
+            self.store.put_json("reports", "evicted", dt.date.today().isoformat())
 
-    def _events(self, connection: duckdb.DuckDBPyConnection, found: Mapping[str, TableReport]) -> TableReport:
+    def _counted(self, connection: duckdb.DuckDBPyConnection, found: Mapping[str, TableReport]) -> TableReport:
+        """The events' report; their facts are built, or found in the store."""
         parts = self._sources.parts["events"]
-        labels = [part.label for part in parts]
         if "customers" not in found or found["customers"].refused:
-            return TableReport("events", files=labels, refused=True, reason="the customers that they belong to are not usable")
+            return refusal("events", parts, "the customers that they belong to are not usable")
         try:
-            self._staged = staging.stage(self.store, connection, parts, self.settings, contract_version())
-            self._months = facts.build(self.store, connection, self._staged, dict(self._accounts.itertuples(index=False)),
-                                       self._excluded(found), self.settings, contract_version())
-            return self._events_report(connection, labels)
+            self._eventbook = EventBook.build(self.store, connection, parts, self._accounts, self._excluded(found),
+                                              self.settings, contract_version())
+            return self._eventbook.report(connection, self.settings)
         except Refused as problem:
-            return TableReport("events", files=labels, refused=True, reason=str(problem))
+            return refusal("events", parts, str(problem))
         except duckdb.Error as problem:
-            return TableReport("events", files=labels, refused=True,
-                               reason=f"{labels[0]} cannot be read as a table: {str(problem).splitlines()[0]}")
+            return refusal("events", parts, unreadable(parts[0], problem))
 
     def _excluded(self, found: Mapping[str, TableReport]) -> pd.DataFrame:
         """Internal and test users, by the settings: left out of facts."""
-        empty = pd.DataFrame({"client_id": [], "user_id": []})
-        domains, named = self.settings.exclude_email_domains, self.settings.exclude_users
-        pairs = [empty]
-        if named:
-            pairs.append(self._accounts[["client_id"]].merge(pd.DataFrame({"user_id": sorted(named)}), how="cross"))
+        pairs = [pd.DataFrame({"client_id": pd.Series(dtype="str"), "user_id": pd.Series(dtype="str")})]
+        domains = {domain.lower() for domain in self.settings.exclude_email_domains}
+        if self.settings.exclude_users:
+            named = pd.DataFrame({"user_id": sorted(self.settings.exclude_users)})
+            pairs.append(self._accounts[["client_id"]].merge(named, how="cross"))
         if domains and "users" in found and not found["users"].refused:
             users = pd.read_parquet(self._folders["users"] / ROWS, columns=["client_id", "user_id", "email_domain"])
-            pairs.append(users[users["email_domain"].str.lower().isin([domain.lower() for domain in domains])][["client_id", "user_id"]])
-        return pd.concat(pairs[1:]).drop_duplicates().sort_values(["client_id", "user_id"]) if len(pairs) > 1 else empty
-
-    def _events_report(self, connection: duckdb.DuckDBPyConnection, labels: list[str]) -> TableReport:
-        read, drops, fixed, notes = staging.accounted(self._staged, connection, self.settings)
-        drops += self._late_event_drops(connection)
-        kept = read - sum(drop.count for drop in drops)
-        repeats = sum(month.record["repeats"] for month in self._months.values())
-        reason = allowed_loss(TABLES["events"], read, read - kept - repeats, self.settings, drops)
-        if not kept and reason is None:
-            reason = "it holds no rows"
-        columns = sorted({name for entry in self._staged.entries.values() for name in entry["types"]})
-        return TableReport("events", read, kept, fixed, drops, notes, columns, labels, reason is not None, reason)
-
-    def _late_event_drops(self, connection: duckdb.DuckDBPyConnection) -> list[Drop]:
-        """Drops that need more than the row: impossible futures, unknown customers, identical rows."""
-        drops, staged = [], self._staged
-        if staged.beyond:
-            condition = f"reason = 0 AND occurred_at >= DATE '{staged.last + facts.DAY}'"
-            label = min(label for label, entry in staged.entries.items()
-                        if any(dt.date.fromisoformat(day) > staged.last for day, *_ in entry["days"]))
-            drops.append(self._event_drop(connection, "occurred_at lies more than 30 days after the book's other events",
-                                          staged.beyond, label, "occurred_at", condition))
-        unknown = [(client, *value) for month in self._months.values() for client, value in month.record["unknown"].items()]
-        if unknown:
-            client, _, label = min(unknown)
-            drops.append(self._event_drop(connection, "client_id is not in customers", sum(row[1] for row in unknown),
-                                          label, "client_id", f"client_id = {quoted(client)}"))
-        repeats = [month.record for month in self._months.values() if month.record["repeats"]]
-        if repeats:
-            client, at = repeats[0]["repeat"]
-            label = self._file_with(at)
-            condition = f"client_id = {quoted(client)} AND occurred_at = TIMESTAMP {quoted(at)}"
-            drops.append(self._event_drop(connection, "identical to another row of the same instant",
-                                          sum(record["repeats"] for record in repeats), label, "occurred_at", condition))
-        return drops
-
-    def _file_with(self, at: str) -> str:
-        """A file with events on the day of an instant."""
-        return min(label for label, entry in self._staged.entries.items() if at[:10] in {row[0] for row in entry["days"]})
-
-    def _event_drop(self, connection: duckdb.DuckDBPyConnection, words: str, count: int, label: str, column: str,
-                    condition: str) -> Drop:
-        value, line = example(connection, TABLES["events"], self._staged.parts[label], self._staged.layout(label),
-                              self.settings, column, condition)
-        return Drop(words, count, value, label, line)
+            pairs.append(users.loc[users["email_domain"].str.lower().isin(domains), ["client_id", "user_id"]])
+        return pd.concat(pairs).drop_duplicates().sort_values(["client_id", "user_id"])
 
     # time
 
@@ -217,7 +183,7 @@ class Portfolio:
     def first_event_day(self) -> dt.date:
         """The account-local day of the book's first event: from here on, no events means none."""
         self._require("events")
-        return min(day for day in contents.event_sums(self._months))
+        return self._eventbook.first_day
 
     @functools.cached_property
     def data_until(self) -> dt.date:
@@ -226,12 +192,7 @@ class Portfolio:
         if self.settings.data_until is not None:
             return self.settings.data_until
         self._require("events")
-        records = [month.record for month in self._months.values()]
-        days = [dt.date.fromisoformat(record["last_day"]) for record in records if record["last_day"]]
-        times = [dt.datetime.fromisoformat(record["last_at"]) for record in records if record["last_at"]]
-        if times:
-            days.append(max(times).date() - (dt.timedelta(0) if max(times).hour >= 23 else facts.DAY))
-        return max(self.first_event_day, *days)
+        return self._eventbook.last_whole_day
 
     def as_of(self, value: str | dt.date | None = None) -> dt.date:
         """The date to read the book at, ``data_until`` by default; raises InvalidParameters outside the data."""
@@ -260,9 +221,14 @@ class Portfolio:
 
     @functools.cached_property
     def _clients(self) -> dict[str, dict[str, Any]]:
-        frame = self.table("customers").astype(object)
-        frame = frame.where(frame.notna(), None)
-        return {row["client_id"]: row for row in frame.to_dict("records")}
+        names = self._require("customers").names
+        with self._working() as connection:
+            rows = connection.execute(self._select("customers")).fetchall()
+        return {row[0]: dict(zip(names, row, strict=True)) for row in rows}
+
+    def _select(self, name: str) -> str:
+        columns = ", ".join(f'"{column}"' for column in TABLES[name].names)
+        return f"SELECT {columns} FROM {engine.parquet([self._folders[name] / ROWS])}"
 
     # SQL
 
@@ -292,18 +258,9 @@ class Portfolio:
                     select = f"SELECT * FROM {engine.parquet([self._folders[name] / ROWS])}" if usable else schema(table)
                     connection.execute(f'CREATE VIEW "{name}" AS {select}')
             prepare(connection, self._accounts)
-            self._view_events(connection)
-            for name, select in facts.views(self._months).items():
-                connection.execute(f"CREATE VIEW {name} AS {select}")
+            self._eventbook.create_views(connection)
             self._connection = connection
         return self._connection
-
-    def _view_events(self, connection: duckdb.DuckDBPyConnection) -> None:
-        connection.execute("CREATE TEMP TYPE client_word AS ENUM (SELECT client_id FROM accounts ORDER BY 1)")
-        days = list(self._staged.days)
-        facts.make_offsets(connection, min(days), max(days) + facts.DAY)
-        repeats = any(month.record["repeats"] for month in self._months.values())
-        connection.execute(f"CREATE VIEW events AS {facts.events_select(self._staged, repeats)}")
 
     def sql(self, name: str, **frames: pd.DataFrame) -> pd.DataFrame:
         """The result of ``sql/<name>.sql`` over the views, and over the frames given by name."""
@@ -315,7 +272,7 @@ class Portfolio:
     def _sums(self) -> tuple[contents.Sums, int]:
         """By day, what became known in all tables; and the snapshot's sum."""
         connection = self.connection()
-        dated: contents.Sums = dict(contents.event_sums(self._months))
+        dated: contents.Sums = contents.event_sums(self._eventbook.months)
         snapshots = 0
         for place, (name, table) in enumerate(TABLES.items(), start=1):
             if name == "events" or not self.has(name):
@@ -378,9 +335,3 @@ class Portfolio:
     def __repr__(self) -> str:
         return f"Portfolio({str(self.path)!r})"
 
-
-def _quote(name: str) -> str:
-    return f'"{name}"'
-
-
-__all__ = ["Portfolio", "clean_columns"]

@@ -5,14 +5,17 @@ and a stat token by which unchanged files are recognised without reading them.
 """
 from __future__ import annotations
 
+import csv
+import functools
+import gzip
 import os
 import re
 import string
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from healthseg.config import fingerprint
 from healthseg.data.tables import TABLES
@@ -26,18 +29,27 @@ SECTIONS = ("source", "tables", "settings")
 
 @dataclass(frozen=True)
 class Part:
-    """One file of a table, or one query; ``path`` is None for what is no file."""
+    """One file of a table, or one query. Without a token it cannot be recognised and is read at each opening."""
 
     label: str
-    relation: str
     path: Path | None = None
-    token: str | None = None        # None: cannot be recognised, so it is read at each opening
+    query: str | None = None
+    token: str | None = None
 
     @property
     def format(self) -> str:
         if self.path is None:
             return "query"
         return "parquet" if self.path.name.endswith(".parquet") else "csv"
+
+    @functools.cached_property
+    def header(self) -> tuple[str, tuple[str, ...]]:
+        """A CSV file's delimiter and column names, from its first line."""
+        return csv_header(self.path)
+
+    @property
+    def relation(self) -> str:
+        return scan([self])
 
 
 @dataclass(frozen=True)
@@ -75,12 +87,40 @@ def stat_token(path: Path) -> str:
     return f"{path.name}:{stat.st_size}:{stat.st_mtime_ns}"
 
 
+def open_bytes(path: Path) -> IO[bytes]:
+    return gzip.open(path) if path.name.endswith(".gz") else open(path, "rb")
+
+
+def csv_header(path: Path) -> tuple[str, tuple[str, ...]]:
+    """The delimiter (comma, semicolon, tab or bar: the one the first line has most of) and the column names."""
+    with open_bytes(path) as handle:
+        first = handle.readline(1 << 20).decode("utf-8-sig", errors="replace").rstrip("\r\n")
+    delimiter = max(",;\t|", key=first.count)
+    names: list[str] = []
+    for place, name in enumerate(next(csv.reader([first], delimiter=delimiter), [])):
+        name = name.strip() or f"column_{place + 1}"
+        names.append(name if name not in names else f"{name}_{place + 1}")
+    return delimiter, tuple(names)
+
+
+def scan(parts: Sequence[Part], *, filename: bool = False, rejects: str | None = None) -> str:
+    """A relation over parts of one format and the same columns; lines that are no rows go to the table ``rejects``."""
+    if parts[0].format == "query":
+        return f"({parts[0].query}\n)"
+    files = "[" + ", ".join(quoted(str(part.path)) for part in parts) + "]"
+    named = ", filename = true" if filename else ""
+    if parts[0].format == "parquet":
+        return f"read_parquet({files}, file_row_number = true{named})"
+    delimiter, names = parts[0].header
+    columns = ", ".join(f"{quoted(name)}: 'VARCHAR'" for name in names)
+    kept = f", store_rejects = true, rejects_table = '{rejects}', rejects_scan = '{rejects}_scan'" if rejects else ""
+    return (f"read_csv({files}, auto_detect = false, header = true, delim = {quoted(delimiter)}, quote = '\"', "
+            f"escape = '\"', columns = {{{columns}}}, ignore_errors = true{kept}{named})")
+
+
 def file_part(path: Path, folder: Path) -> Part:
-    text = quoted(str(path))
-    relation = (f"read_parquet({text}, file_row_number = true)" if path.name.endswith(".parquet")
-                else f"read_csv({text}, all_varchar = true, header = true)")
     label = path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.name
-    return Part(label, relation, path, f"{label}:{stat_token(path)}")
+    return Part(label, path, token=f"{label}:{stat_token(path)}")
 
 
 def table_name(path: Path) -> str | None:
@@ -105,12 +145,12 @@ def _folder_parts(folder: Path, skip: set[str]) -> tuple[dict[str, tuple[Part, .
             continue
         if name not in TABLES:
             files = _files_below(path) if path.is_dir() else [path]
-            guess = hint(name, TABLES)
-            if not path.is_dir() or (files and guess):
+            guess = hint(table_name(Path(name)) or name if path.is_dir() else name, TABLES)
+            if not path.is_dir() or guess:
                 notes.append(f"{path.name} is not one of the tables and is not read{guess}")
             continue
         files = _files_below(path) if path.is_dir() else [path]
-        if not files and path.is_dir():
+        if not files:
             notes.append(f"{path.name}/ holds no Parquet or CSV file")
         parts.setdefault(name, []).extend(file_part(file, folder) for file in files)
     for name, found in parts.items():
@@ -177,7 +217,7 @@ def _query_part(name: str, query: Any, folder: Path) -> Part:
         raise InvalidParameters(f"[tables] {name} must be one SQL query in quotes", parameter=f"tables.{name}",
                                 value_provided=str(query)[:200])
     query = query.strip().rstrip(";")
-    return Part(f"{TOML} [tables] {name}", f"({query}\n)", None, _query_token(query, folder))
+    return Part(f"{TOML} [tables] {name}", query=query, token=_query_token(query, folder))
 
 
 def _from_toml(path: Path) -> Sources:
@@ -218,7 +258,7 @@ def _from_duckdb(path: Path) -> Sources:
         raise DataRetrievalError(f"{path.name} cannot be opened as a DuckDB file: {str(problem).splitlines()[0]}",
                                  parameter="portfolio", value_provided=str(path)) from None
     token = stat_token(path)
-    parts = {name: (Part(f"{path.name} table {name}", f'source.main."{name}"', None, f"{name}:{token}"),)
+    parts = {name: (Part(f"{path.name} table {name}", query=f'SELECT * FROM source.main."{name}"', token=f"{name}:{token}"),)
              for name in names if name in TABLES}
     notes = tuple(f"table {name} in {path.name} is not one of the tables and is not read{hint(name, TABLES)}"
                   for name in names if name not in TABLES)

@@ -7,10 +7,11 @@ not change is not read again; new files are read together, as one batch.
 from __future__ import annotations
 
 import datetime as dt
+import json
 import shutil
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,13 +22,14 @@ from healthseg.config import Settings, fingerprint
 from healthseg.data.engine import parquet
 from healthseg.data.files import require_readable
 from healthseg.data.reports import Drop
-from healthseg.data.sources import Part, quoted, stat_token
+from healthseg.data.sources import Part, quoted, scan, stat_token
 from healthseg.data.store import Store
 from healthseg.data.tables import TABLES
-from healthseg.data.validation import Layout, checked, dropped, layout_of
+from healthseg.data.validation import Layout, checked, dropped, layout_of, no_rows, rejects
 from healthseg.errors import DataRetrievalError
 
 EVENTS = TABLES["events"]
+_LINES = "lines.json"
 _MAX_SPAN_DAYS = 60     # a row group that spans more would be read for too many months
 _VALUES = ", ".join(f'"{name}"' for name in (*EVENTS.names, "occurred_has_time"))
 
@@ -55,7 +57,8 @@ class Staged:
 
     def layout(self, label: str) -> Layout:
         entry = self.entries[label]
-        return Layout(entry["types"], tuple(entry["extra"]), frozenset(entry["day_only"]))
+        return Layout(entry["types"], tuple(entry["extra"]), frozenset(entry["day_only"]),
+                      tuple(line for line, _ in entry["rejected"]))
 
     def relation(self, start: dt.date, end: dt.date) -> str | None:
         """All files' checked rows of the UTC days ``[start, end)``, up to the last possible day; None without any."""
@@ -87,7 +90,7 @@ class Staged:
             if not entry["batch"] and days and days[0] < end.isoformat() and days[-1] >= start.isoformat():
                 layout = self.layout(label)
                 groups.setdefault(_layout_key(layout, self.parts[label]), (layout, []))[1].append(self.parts[label])
-        return [f"SELECT file, reason, {_VALUES} FROM ({_select(layout, parts, self.settings, (start, end))}) "
+        return [f"SELECT file, reason, {_VALUES} FROM ({_select(layout, parts, self.settings, days=(start, end))}) "
                 f"WHERE occurred_at >= DATE '{start}' AND occurred_at < DATE '{end}'" for layout, parts in groups.values()]
 
     def require_unchanged(self) -> None:
@@ -99,7 +102,7 @@ class Staged:
 
 
 def _layout_key(layout: Layout, part: Part) -> str:
-    name = part.label if part.path is None else ""
+    name = {"query": part.label, "csv": part.header}.get(part.format) if part.format != "parquet" else None
     return fingerprint([part.format, layout.types, sorted(layout.extra), sorted(layout.day_only), name])
 
 
@@ -128,38 +131,43 @@ def _by_time(connection: duckdb.DuckDBPyConnection, part: Part, layout: Layout) 
     return sum(rows * days for rows, days in spans) <= _MAX_SPAN_DAYS * sum(rows for rows, _ in spans)
 
 
-def _select(layout: Layout, parts: Sequence[Part], settings: Settings,
-            days: tuple[dt.date, dt.date] | None = None) -> str:
+def _select(layout: Layout, parts: Sequence[Part], settings: Settings, *, days: tuple[dt.date, dt.date] | None = None,
+            rejects: str | None = None) -> str:
     """The checked rows of parts of one layout; ``days`` lets Parquet row groups outside of them be passed over."""
     if parts[0].path is None:
-        return checked(EVENTS, layout, parts[0].relation, settings, carried=(f"{quoted(parts[0].label)} AS file",))
-    files = "[" + ", ".join(quoted(str(part.path)) for part in parts) + "]"
-    scan = (f"read_parquet({files}, filename = true)" if parts[0].format == "parquet"
-            else f"read_csv({files}, all_varchar = true, header = true, filename = true)")
+        return checked(EVENTS, layout, scan(parts), settings, carried=(f"{quoted(parts[0].label)} AS file",))
+    relation = scan(parts, filename=True, rejects=rejects)
     if days is not None:
         low, high = (f"CAST({quoted(str(day))} AS {layout.types['occurred_at']})" for day in days)
-        scan = f"(SELECT * FROM {scan} WHERE occurred_at >= {low} AND occurred_at < {high})"
+        relation = f"(SELECT * FROM {relation} WHERE occurred_at >= {low} AND occurred_at < {high})"
     labels = "MAP {" + ", ".join(f"{quoted(str(part.path))}: {quoted(part.label)}" for part in parts) + "}"
     label = f"{labels}[filename] AS file" if len(parts) > 1 else f"{quoted(parts[0].label)} AS file"
-    return checked(EVENTS, layout, scan, settings, carried=(label,))
+    return checked(EVENTS, layout, relation, settings, carried=(label,))
 
 
 def _stage(connection: duckdb.DuckDBPyConnection, groups: Sequence[Group], settings: Settings, folder: Path) -> None:
-    selects = " UNION ALL ".join(f"({_select(group.layout, group.parts, settings)})" for group in groups)
+    """Writes the checked rows by month of UTC, and the lines that are no rows."""
+    selects = " UNION ALL ".join(f"({_select(group.layout, group.parts, settings, rejects=f'bad_lines_{place}')})"
+                                 for place, group in enumerate(groups))
     month = "CASE WHEN reason = 0 THEN STRFTIME(occurred_at, '%Y-%m') ELSE 'dropped' END AS month"
     connection.execute("SET preserve_insertion_order = false")      # bounds the memory of a large file
     connection.execute(f"COPY (SELECT file, reason, mask, {_VALUES}, {month} FROM ({selects})) TO {quoted(str(folder))} "
                        "(FORMAT PARQUET, PARTITION_BY (month), COMPRESSION LZ4_RAW, OVERWRITE_OR_IGNORE)")
     connection.execute("SET preserve_insertion_order = true")
+    lines: dict[str, list[tuple[int, str]]] = {}
+    for place, group in enumerate(groups):
+        lines |= rejects(connection, f"bad_lines_{place}", group.parts)
+    (folder / _LINES).write_text(json.dumps(lines), encoding="utf-8")
 
 
 def _entries(connection: duckdb.DuckDBPyConnection, relation: str | None, batch: str | None,
-             groups: Sequence[Group]) -> dict[str, dict[str, Any]]:
+             groups: Sequence[Group], lines: Mapping[str, list[tuple[int, str]]]) -> dict[str, dict[str, Any]]:
     """The memo's entry of each part, from the checked rows of them all."""
     size = sum(len(group.parts) for group in groups)
     entries = {part.label: {"token": part.token, "batch": batch, "batch_files": size, "types": group.layout.types,
-                            "extra": list(group.layout.extra), "day_only": sorted(group.layout.day_only), "read": 0,
-                            "reasons": {}, "corrected": {}, "days": []} for group in groups for part in group.parts}
+                            "extra": list(group.layout.extra), "day_only": sorted(group.layout.day_only),
+                            "rejected": lines.get(part.label, []), "read": len(lines.get(part.label, [])), "reasons": {},
+                            "corrected": {}, "days": []} for group in groups for part in group.parts}
     if relation is None:
         return entries
     rows = connection.execute(
@@ -185,7 +193,7 @@ def _entries(connection: duckdb.DuckDBPyConnection, relation: str | None, batch:
 
 def _read_direct(connection: duckdb.DuckDBPyConnection, groups: Sequence[Group], settings: Settings) -> dict[str, Any]:
     selects = " UNION ALL ".join(f"({_select(group.layout, group.parts, settings)})" for group in groups)
-    return _entries(connection, f"({selects})", None, groups)
+    return _entries(connection, f"({selects})", None, groups, {})
 
 
 def _read_staged(store: Store, connection: duckdb.DuckDBPyConnection, groups: Sequence[Group], settings: Settings,
@@ -194,7 +202,8 @@ def _read_staged(store: Store, connection: duckdb.DuckDBPyConnection, groups: Se
     batch = uuid.uuid4().hex[:16] if None in tokens else fingerprint([version, *sorted(tokens)])
     folder = store.make_folder(store.path("staged", batch), lambda target: _stage(connection, groups, settings, target))
     files = sorted(folder.glob("month=*/*.parquet"))
-    return _entries(connection, parquet(files) if files else None, batch, groups)
+    return _entries(connection, parquet(files) if files else None, batch, groups,
+                    json.loads((folder / _LINES).read_text(encoding="utf-8")))
 
 
 def _last_possible_day(days: dict[dt.date, tuple[int, int]]) -> dt.date | None:
@@ -261,7 +270,8 @@ def accounted(staged: Staged, connection: duckdb.DuckDBPyConnection, settings: S
         for name, count in entry["corrected"].items():
             fixed[name] = fixed.get(name, 0) + count
     found = {label: (part, staged.layout(label)) for label, part in staged.parts.items()}
-    drops = dropped(connection, EVENTS, settings, counts, found)
+    drops = no_rows({label: entry["rejected"] for label, entry in staged.entries.items()})
+    drops += dropped(connection, EVENTS, settings, counts, found)
     extra = sorted({name for entry in staged.entries.values() for name in entry["extra"]})
     notes = [f"columns that are not in the contract are not read: {', '.join(extra[:20])}"] if extra else []
     days = sorted({name for entry in staged.entries.values() for name in entry["day_only"]})

@@ -46,7 +46,7 @@ def cache_folder() -> Path:
 
 def root_for(folder: Path, identity: str, *, local: bool = True) -> Path:
     """The folder of store and ledger: the portfolio's own, else one in the cache named by ``identity``."""
-    if local and ((folder / FOLDER).is_dir() and writable(folder / FOLDER) or writable(folder)):
+    if local and writable(folder / FOLDER if (folder / FOLDER).is_dir() else folder):
         return folder
     root = cache_folder() / fingerprint(identity)
     root.mkdir(parents=True, exist_ok=True)

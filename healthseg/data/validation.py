@@ -40,6 +40,7 @@ class Layout:
     types: dict[str, str]
     extra: tuple[str, ...] = ()
     day_only: frozenset[str] = frozenset()
+    rejected: tuple[int, ...] = ()      # the lines of a CSV file that are no rows
 
 
 def layout_of(connection: duckdb.DuckDBPyConnection, table: Table, part: Part) -> Layout:
@@ -154,9 +155,38 @@ def numbered(part: Part) -> str:
     return "file_row_number + 1" if part.format == "parquet" else "ROW_NUMBER() OVER ()"
 
 
-def line_of(part: Part, row: int | None) -> int | None:
+def line_of(part: Part, layout: Layout, row: int) -> int | None:
     """The line for a reader: of a CSV file with its header as line 1, of a Parquet file the row."""
-    return None if row is None or part.format == "query" else row + 1 if part.format == "csv" else row
+    if part.format != "csv":
+        return row if part.format == "parquet" else None
+    line = row + 1
+    for rejected in layout.rejected:
+        line += rejected <= line
+    return line
+
+
+def rejects(connection: duckdb.DuckDBPyConnection, table: str, parts: Sequence[Part]) -> dict[str, list[tuple[int, str]]]:
+    """The lines that are no rows, by part, after a scan that kept them in ``table``; the table is removed."""
+    labels = {str(part.path): part.label for part in parts}
+    found: dict[str, list[tuple[int, str]]] = {}
+    if parts[0].format == "csv":
+        rows = connection.execute(f"SELECT file_path, line, MIN(csv_line) FROM {table} JOIN {table}_scan "
+                                  "USING (scan_id, file_id) GROUP BY 1, 2 ORDER BY 1, 2").fetchall()
+        for path, line, text in rows:
+            found.setdefault(labels[path], []).append((line, text.strip().splitlines()[0][:200] if text.strip() else ""))
+        connection.execute(f"DROP TABLE {table}")
+        connection.execute(f"DROP TABLE {table}_scan")
+    return found
+
+
+def no_rows(lines: dict[str, list[tuple[int, str]]]) -> list[Drop]:
+    """The drop for lines that are no rows of their CSV file."""
+    lines = {label: found for label, found in lines.items() if found}
+    if not lines:
+        return []
+    label = min(lines)
+    line, text = lines[label][0]
+    return [Drop("the line does not have the header's columns", sum(map(len, lines.values())), text, label, line)]
 
 
 def example(connection: duckdb.DuckDBPyConnection, table: Table, part: Part, layout: Layout, settings: Settings,
@@ -168,7 +198,7 @@ def example(connection: duckdb.DuckDBPyConnection, table: Table, part: Part, lay
     select = checked(table, layout, part.relation, settings, row=numbered(part), carried=(raw,))
     found = connection.execute(f"SELECT given_text, row_number FROM ({select}) WHERE {condition} "
                                "ORDER BY row_number LIMIT 1").fetchall()
-    return (found[0][0], line_of(part, found[0][1])) if found else (None, None)
+    return (found[0][0], line_of(part, layout, found[0][1])) if found else (None, None)
 
 
 def dropped(connection: duckdb.DuckDBPyConnection, table: Table, settings: Settings,
@@ -192,7 +222,7 @@ def corrected(table: Table, relation: str, connection: duckdb.DuckDBPyConnection
     return {name: count for name, count in counts.items() if count}
 
 
-def allowed_loss(table: Table, read: int, lost: int, settings: Settings, drops: Sequence[Drop]) -> str | None:
+def allowed_loss(read: int, lost: int, settings: Settings, drops: Sequence[Drop]) -> str | None:
     """Why the table is refused for its losses, or None. Identical rows are no loss."""
     if not read or lost <= settings.max_loss_share * read:
         return None
