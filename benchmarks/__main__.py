@@ -37,12 +37,14 @@ def run(name: str, arguments: list[str]) -> tuple[int, str]:
 
 def section(name: str, arguments: list[str], printed: str) -> str:
     command = " ".join(["python", f"benchmarks/{name}.py", *arguments])
-    return f"## {name}\n\n`{command}`, {dt.date.today()}, Python {platform.python_version()}\n\n```\n{printed.strip()}\n```\n"
+    made = f"`{command}`, {dt.date.today()}, Python {platform.python_version()}"
+    return f"## {name}\n\n{made}\n\n```\n{printed.strip()}\n```\n"
 
 
 def written(path: Path, name: str, text: str) -> None:
     """Replaces the benchmark's section in the file, or adds it."""
-    whole = path.read_text(encoding="utf-8") if path.exists() else "# Evidence\n\nFigures, and the commands that made them.\n"
+    title = "# Evidence\n\nFigures, and the commands that made them.\n"
+    whole = path.read_text(encoding="utf-8") if path.exists() else title
     pattern = re.compile(rf"^## {re.escape(name)}\n.*?(?=^## |\Z)", re.MULTILINE | re.DOTALL)
     changed = pattern.sub(lambda _: text + "\n", whole) if pattern.search(whole) else whole.rstrip() + "\n\n" + text
     path.write_text(changed.rstrip() + "\n", encoding="utf-8")
