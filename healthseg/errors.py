@@ -9,6 +9,8 @@ import difflib
 from collections.abc import Iterable
 from typing import Any
 
+ALWAYS = ("parameter", "value_provided", "validation_rule")     # keys that the reference's error object always has
+
 
 class HealthsegError(Exception):
     """The base of all errors that healthseg raises on purpose.
@@ -31,7 +33,7 @@ class HealthsegError(Exception):
             "status": "error",
             "error_code": self.code,
             "error_message": self.message,
-            "details": {**self.details, "http_status": self.http_status},
+            "details": {**dict.fromkeys(ALWAYS), **self.details, "http_status": self.http_status},
         }
 
 

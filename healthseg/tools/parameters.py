@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from healthseg.errors import InvalidParameters, hint
 
 Model = TypeVar("Model", bound="Parameters")
+SHOULD = "Input should be "
 
 
 class Parameters(BaseModel):
@@ -34,11 +35,13 @@ def validated(model: type[Model], values: Mapping[str, Any]) -> Model:
         return model(**values)
     except ValidationError as problem:
         first = problem.errors()[0]
-        name, rule = ".".join(str(part) for part in first["loc"]), _rule(first)
-        given = values.get(str(first["loc"][0])) if first["loc"] else None
+        name = str(first["loc"][0])
+        rule = " or ".join(_rule(error) for error in problem.errors() if error["loc"][0] == name)
+        rule = ("it must be " if first["msg"].startswith(SHOULD) else "") + rule
+        given = values.get(name)
         near = hint(str(given), _words(first)) if isinstance(given, str) else ""
         raise InvalidParameters(f"Invalid {name}: {str(given)[:80]!r}; {rule}{near}", parameter=name,
-                                value_provided=_plain(given), validation_rule=rule) from None
+                                value_provided=str(given)[:200], validation_rule=rule) from None
 
 
 def _words(error: Mapping[str, Any]) -> list[str]:
@@ -47,9 +50,4 @@ def _words(error: Mapping[str, Any]) -> list[str]:
 
 
 def _rule(error: Mapping[str, Any]) -> str:
-    rule = error["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-    return ("it must be " if error["msg"].startswith("Input should be ") else "") + rule
-
-
-def _plain(value: Any) -> Any:
-    return value if isinstance(value, str | int | float | bool | type(None)) else str(value)[:200]
+    return error["msg"].removeprefix("Value error, ").removeprefix(SHOULD)
