@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 MINUS, DASH = "\u2212", "–"
+JOIN = "\u00a0"  # a figure and its unit stay on one line
 # Control characters have no glyph, and directional overrides show other text than is there.
 _UNSHOWABLE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff\ufffe\uffff]"
@@ -35,7 +36,7 @@ def plain(value: Any, limit: int | None = None) -> str:
     """
     if is_missing(value):
         return ""
-    text = re.sub(r"\s+", " ", _UNSHOWABLE.sub("\ufffd", str(value))).strip()
+    text = re.sub("[ \t-\r\x85\u2028\u2029]+", " ", _UNSHOWABLE.sub("\ufffd", str(value))).strip()
     return text if limit is None or len(text) <= limit else text[: max(1, limit - 1)].rstrip() + "…"
 
 
@@ -65,32 +66,32 @@ def percent(share: Any, decimals: int = 0) -> str:
     """A share of one as per cent; what is positive but rounds to nothing says so.
 
     >>> percent(0.734), percent(0.0004), percent(0)
-    ('73 %', '< 1 %', '0 %')
+    ('73\\xa0%', '<\\xa01\\xa0%', '0\\xa0%')
     """
     if is_missing(share):
         return DASH
     least = 10.0**-decimals
     if 0 < float(share) * 100 < least / 2:
-        return f"< {number(least, decimals)} %"
-    return f"{number(100 * float(share), decimals)} %"
+        return f"<{JOIN}{number(least, decimals)}{JOIN}%"
+    return f"{number(100 * float(share), decimals)}{JOIN}%"
 
 
 def money(amount: Any, currency: Any = None) -> str:
     """An amount with its currency, to the unit.
 
     >>> money(1234567.8, "EUR"), money(1200)
-    ('EUR 1,234,568', '1,200')
+    ('EUR\\xa01,234,568', '1,200')
     """
     if is_missing(amount):
         return DASH
-    return f"{'' if is_missing(currency) else plain(currency, 8) + ' '}{number(amount)}"
+    return f"{'' if is_missing(currency) else plain(currency, 8) + JOIN}{number(amount)}"
 
 
 def brief_money(amount: Any, currency: Any = None) -> str:
     """An amount short enough for a label.
 
     >>> brief_money(1234567, "EUR"), brief_money(-48200), brief_money(50_000), brief_money(310)
-    ('EUR 1.23M', '−48.2k', '50k', '310')
+    ('EUR\\xa01.23M', '−48.2k', '50k', '310')
     """
     if is_missing(amount):
         return DASH
@@ -101,14 +102,14 @@ def brief_money(amount: Any, currency: Any = None) -> str:
             decimals = max(0, 2 - len(str(int(abs(scaled)))) + 1)
             figure = number(scaled, decimals)
             figure = figure.rstrip("0").rstrip(".") if "." in figure else figure
-            return f"{'' if is_missing(currency) else plain(currency, 8) + ' '}{figure}{unit}"
+            return f"{'' if is_missing(currency) else plain(currency, 8) + JOIN}{figure}{unit}"
     return money(amount, currency)
 
 
 def day(value: Any) -> str:
     """A date in words that no country reads another way.
 
-    >>> day(dt.date(2025, 10, 9))
+    >>> day("2025-10-09")
     '9 Oct 2025'
     """
     if is_missing(value):
@@ -129,7 +130,7 @@ def quantity(value: Any, unit: Any) -> str:
     """A measure's value with its unit, as precise as it is of use.
 
     >>> quantity(0.734, "share of seats"), quantity(0.93, "ratio"), quantity(3, "days"), quantity(45, "NPS points")
-    ('73 %', '0.93 ×', '3 days', '+45')
+    ('73\\xa0%', '0.93\\xa0×', '3\\xa0days', '+45')
     """
     word = plain(unit)
     if is_missing(value):
@@ -139,14 +140,14 @@ def quantity(value: Any, unit: Any) -> str:
     if word.startswith("NPS"):
         return signed(value)
     if word == "ratio":
-        return f"{number(value, 2)} ×"
+        return f"{number(value, 2)}{JOIN}×"
     if word == "1 to 5":
         return f"{number(value, 1)} of 5"
     text = number(value, 0 if float(value) == round(float(value)) or abs(float(value)) >= 100 else 1)
     short = {"hours": "h"}.get(word, word)
     if text == "1" and short.endswith("s"):
         short = short[:-1]
-    return f"{text} {short}".strip()
+    return f"{text}{JOIN}{short}".strip()
 
 
 def words(name: Any) -> str:

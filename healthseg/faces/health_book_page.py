@@ -68,12 +68,13 @@ def _cards(book: Any) -> list[Card]:
                 "; ".join(formats.brief_money(value, name) for name, value in book.total_arr_by_currency.items()),
             )
         ]
-    change = "" if moved is None else f"{formats.signed(moved, 1)} in {book.lookback_period_days} days"
+    change = "" if moved is None else formats.signed(moved, 1)
     return [
         Card(
             "Average score",
             formats.number(book.average_score),
-            f"{formats.number(book.scored_customers)} of {formats.number(book.total_customers)} have one",
+            f"{formats.number(book.scored_customers)} of {formats.number(book.total_customers)} have one; change in "
+            f"{book.lookback_period_days} days",
             change,
             "" if not moved else "up" if moved > 0 else "down",
         ),
