@@ -104,15 +104,15 @@ def _mark_repeats(connection: duckdb.DuckDBPyConnection, table: Table, settings:
     connection.execute(f"""
         CREATE OR REPLACE TEMP TABLE judged AS
         WITH known AS (
-          SELECT * REPLACE (CASE WHEN reason = 0 AND {unknown} THEN {UNKNOWN} ELSE reason END AS reason) FROM loaded
+          SELECT * REPLACE (CASE WHEN fault = 0 AND {unknown} THEN {UNKNOWN} ELSE fault END AS fault) FROM loaded
         ), placed AS (
-          SELECT *, ROW_NUMBER() OVER (PARTITION BY reason, {identity} ORDER BY {latest}, file, row_number) AS place,
-            FIRST_VALUE(HASH({every})) OVER (PARTITION BY reason, {identity} ORDER BY {latest}, file, row_number) AS kept
+          SELECT *, ROW_NUMBER() OVER (PARTITION BY fault, {identity} ORDER BY {latest}, file, row_number) AS place,
+            FIRST_VALUE(HASH({every})) OVER (PARTITION BY fault, {identity} ORDER BY {latest}, file, row_number) AS kept
           FROM known
         )
         SELECT * EXCLUDE (place, kept) REPLACE (
-          CASE WHEN reason > 0 OR place = 1 OR NOT ({repeats}) THEN reason
-               WHEN HASH({every}) = kept THEN {IDENTICAL} ELSE {CONFLICT} END AS reason)
+          CASE WHEN fault > 0 OR place = 1 OR NOT ({repeats}) THEN fault
+               WHEN HASH({every}) = kept THEN {IDENTICAL} ELSE {CONFLICT} END AS fault)
         FROM placed""")
 
 
@@ -122,12 +122,12 @@ def _late_drops(connection: duckdb.DuckDBPyConnection, table: Table, settings: S
     words = {UNKNOWN: "client_id is not in customers", IDENTICAL: "identical to another row",
              CONFLICT: f"another row has the same {key} (kept: the one whose values sort last)"}
     drops = []
-    for reason, text in words.items():
+    for fault, text in words.items():
         count, place = connection.execute(
-            f"SELECT COUNT(*), MIN((file, row_number)) FROM judged WHERE reason = {reason}").fetchall()[0]
+            f"SELECT COUNT(*), MIN((file, row_number)) FROM judged WHERE fault = {fault}").fetchall()[0]
         if count:
             file, row = (place if isinstance(place, tuple) else tuple(place.values()))
-            column = "client_id" if reason == UNKNOWN or not table.key else table.key[-1]
+            column = "client_id" if fault == UNKNOWN or not table.key else table.key[-1]
             value, line = example(connection, table, *layouts[file], settings, column, f"row_number = {row}")
             drops.append(Drop(text, count, value, file, line))
     return drops
@@ -135,7 +135,7 @@ def _late_drops(connection: duckdb.DuckDBPyConnection, table: Table, settings: S
 
 def _counts(connection: duckdb.DuckDBPyConnection) -> dict[int, dict[str, int]]:
     counts: dict[int, dict[str, int]] = {}
-    for reason, file, count in connection.execute("SELECT reason, file, COUNT(*) FROM judged GROUP BY ALL").fetchall():
+    for reason, file, count in connection.execute("SELECT fault, file, COUNT(*) FROM judged GROUP BY ALL").fetchall():
         counts.setdefault(reason, {})[file] = count
     return counts
 
@@ -146,7 +146,7 @@ def _localise(connection: duckdb.DuckDBPyConnection, table: Table) -> str:
     if table.timestamps:
         stamps = [f'"{column.name}"' for column in table.timestamps]
         low, high = connection.execute(f"SELECT MIN(LEAST({', '.join(stamps)})), MAX(GREATEST({', '.join(stamps)})) "
-                                       "FROM judged WHERE reason = 0").fetchall()[0]
+                                       "FROM judged WHERE fault = 0").fetchall()[0]
         start, end = (low or dt.datetime(2000, 1, 1)).year, (high or dt.datetime(2000, 1, 1)).year
         zones = [row[0] for row in connection.execute("SELECT DISTINCT zone FROM accounts").fetchall()] or ["UTC"]
         connection.register("offset_frame", offsets_frame(zones, dt.date(start, 1, 1), dt.date(end + 1, 1, 2)))
@@ -160,7 +160,7 @@ def _localise(connection: duckdb.DuckDBPyConnection, table: Table) -> str:
         names += [f"CAST(CASE WHEN t.{column.stem}_has_time THEN {stamp} + TO_SECONDS(o{place}.offset_seconds) "
                   f"ELSE {stamp} END AS DATE) AS {column.stem}_day", f"t.{column.stem}_has_time"]
     order = ", ".join(f'"{name}"' for name in dict.fromkeys((*table.key, *table.names)))
-    return f"SELECT {', '.join(names)} FROM judged AS t {' '.join(joins)} WHERE t.reason = 0 ORDER BY {order}"
+    return f"SELECT {', '.join(names)} FROM judged AS t {' '.join(joins)} WHERE t.fault = 0 ORDER BY {order}"
 
 
 def _warnings(layouts: dict[str, tuple[Part, Layout]]) -> list[str]:

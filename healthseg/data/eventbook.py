@@ -68,7 +68,7 @@ class EventBook:
             return []
         label = min(label for label, entry in self.staged.entries.items()
                     if any(dt.date.fromisoformat(day) > self.staged.last for day, *_ in entry["days"]))
-        condition = f"reason = 0 AND occurred_at >= DATE '{self.staged.last + facts.DAY}'"
+        condition = f"fault = 0 AND occurred_at >= DATE '{self.staged.last + facts.DAY}'"
         return [self._drop(connection, settings, _FUTURE, self.staged.beyond, label, "occurred_at", condition)]
 
     def _unknown(self, connection: duckdb.DuckDBPyConnection, settings: Settings) -> list[Drop]:

@@ -106,7 +106,7 @@ def _load(connection: duckdb.DuckDBPyConnection, staged: Staged, month: str) -> 
           COALESCE("count", 1) AS n, duration_seconds, occurred_has_time AS has_time, occurred_at,
           EPOCH_MS(occurred_at) // 1000 AS epoch, occurred_has_time AND "count" IS NULL AS single,
           HASH({_SAME}) AS row_hash
-        FROM {relation} WHERE reason = 0""")
+        FROM {relation} WHERE fault = 0""")
     make_offsets(connection, start, end)
     connection.execute(f"CREATE TEMP TABLE local_events AS {sql_text('facts/local_events')}")
     return True
@@ -141,7 +141,7 @@ def _account(connection: duckdb.DuckDBPyConnection, staged: Staged, month: str, 
     known = connection.execute(f"SELECT COUNT(*) FROM local_events WHERE {inside}").fetchall()[0][0]
     if known < given:
         rows = connection.execute(
-            f"SELECT client_id, COUNT(*), MIN(file) FROM {staged.relation(first, following)} WHERE reason = 0 "
+            f"SELECT client_id, COUNT(*), MIN(file) FROM {staged.relation(first, following)} WHERE fault = 0 "
             "AND TRY_CAST(client_id AS client_word) IS NULL GROUP BY 1 ORDER BY 1").fetchall()
         record["unknown"] = {client: [count, file] for client, count, file in rows}
     if not settings.keep_identical_events:
@@ -252,7 +252,7 @@ def views(months: Mapping[str, Month]) -> dict[str, str]:
 
 def events_select(staged: Staged, repeats: bool) -> str:
     """The kept events with their account-local day; identical rows of one instant once where ``repeats``."""
-    rows = f"SELECT {_SAME} FROM {staged.relation(min(staged.days), staged.last + DAY)} WHERE reason = 0"
+    rows = f"SELECT {_SAME} FROM {staged.relation(min(staged.days), staged.last + DAY)} WHERE fault = 0"
     if repeats:
         single = 'occurred_has_time AND "count" IS NULL'
         rows = f"SELECT * FROM ({rows}) WHERE NOT ({single}) UNION ALL SELECT DISTINCT * FROM ({rows}) WHERE {single}"

@@ -79,7 +79,7 @@ class Staged:
             if files:
                 live = "" if self.entries[labels[0]]["batch_files"] == len(labels) else (
                     " AND file IN (" + ", ".join(map(quoted, sorted(labels))) + ")")
-                selects.append(f"SELECT file, reason, {_VALUES} FROM {parquet(files)} WHERE occurred_at >= DATE '{start}' "
+                selects.append(f"SELECT file, fault, {_VALUES} FROM {parquet(files)} WHERE occurred_at >= DATE '{start}' "
                                f"AND occurred_at < DATE '{end}'{live}")
         return selects
 
@@ -90,7 +90,7 @@ class Staged:
             if not entry["batch"] and days and days[0] < end.isoformat() and days[-1] >= start.isoformat():
                 layout = self.layout(label)
                 groups.setdefault(_layout_key(layout, self.parts[label]), (layout, []))[1].append(self.parts[label])
-        return [f"SELECT file, reason, {_VALUES} FROM ({_select(layout, parts, self.settings, days=(start, end))}) "
+        return [f"SELECT file, fault, {_VALUES} FROM ({_select(layout, parts, self.settings, days=(start, end))}) "
                 f"WHERE occurred_at >= DATE '{start}' AND occurred_at < DATE '{end}'" for layout, parts in groups.values()]
 
     def require_unchanged(self) -> None:
@@ -149,9 +149,9 @@ def _stage(connection: duckdb.DuckDBPyConnection, groups: Sequence[Group], setti
     """Writes the checked rows by month of UTC, and the lines that are no rows."""
     selects = " UNION ALL ".join(f"({_select(group.layout, group.parts, settings, rejects=f'bad_lines_{place}')})"
                                  for place, group in enumerate(groups))
-    month = "CASE WHEN reason = 0 THEN STRFTIME(occurred_at, '%Y-%m') ELSE 'dropped' END AS month"
+    month = "CASE WHEN fault = 0 THEN STRFTIME(occurred_at, '%Y-%m') ELSE 'dropped' END AS month"
     connection.execute("SET preserve_insertion_order = false")      # bounds the memory of a large file
-    connection.execute(f"COPY (SELECT file, reason, mask, {_VALUES}, {month} FROM ({selects})) TO {quoted(str(folder))} "
+    connection.execute(f"COPY (SELECT file, fault, mask, {_VALUES}, {month} FROM ({selects})) TO {quoted(str(folder))} "
                        "(FORMAT PARQUET, PARTITION_BY (month), COMPRESSION LZ4_RAW, OVERWRITE_OR_IGNORE)")
     connection.execute("SET preserve_insertion_order = true")
     lines: dict[str, list[tuple[int, str]]] = {}
@@ -166,19 +166,19 @@ def _entries(connection: duckdb.DuckDBPyConnection, relation: str | None, batch:
     size = sum(len(group.parts) for group in groups)
     entries = {part.label: {"token": part.token, "batch": batch, "batch_files": size, "types": group.layout.types,
                             "extra": list(group.layout.extra), "day_only": sorted(group.layout.day_only),
-                            "rejected": lines.get(part.label, []), "read": len(lines.get(part.label, [])), "reasons": {},
+                            "rejected": lines.get(part.label, []), "read": len(lines.get(part.label, [])), "faults": {},
                             "corrected": {}, "days": []} for group in groups for part in group.parts}
     if relation is None:
         return entries
     rows = connection.execute(
-        f"SELECT file, reason, CASE WHEN reason = 0 THEN CAST(occurred_at AS DATE) END AS day, mask, COUNT(*), "
+        f"SELECT file, fault, CASE WHEN fault = 0 THEN CAST(occurred_at AS DATE) END AS day, mask, COUNT(*), "
         f"SUM(CAST(HASH({_VALUES}) AS HUGEINT)) FROM {relation} GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4").fetchall()
     days: dict[tuple[str, dt.date], list[int]] = {}
-    for file, reason, day, mask, count, total in rows:
+    for file, fault, day, mask, count, total in rows:
         entry = entries[file]
         entry["read"] += count
-        if reason:
-            entry["reasons"][str(reason)] = entry["reasons"].get(str(reason), 0) + count
+        if fault:
+            entry["faults"][str(fault)] = entry["faults"].get(str(fault), 0) + count
             continue
         for place, name in enumerate(EVENTS.names):
             if mask >> place & 1:
@@ -265,7 +265,7 @@ def accounted(staged: Staged, connection: duckdb.DuckDBPyConnection, settings: S
     counts: dict[int, dict[str, int]] = {}
     fixed: dict[str, int] = {}
     for label, entry in staged.entries.items():
-        for number, count in entry["reasons"].items():
+        for number, count in entry["faults"].items():
             counts.setdefault(int(number), {})[label] = count
         for name, count in entry["corrected"].items():
             fixed[name] = fixed.get(name, 0) + count

@@ -131,7 +131,7 @@ def _read(table: Table, layout: Layout, relation: str, row: str, carried: Sequen
 
 def checked(table: Table, layout: Layout, relation: str, settings: Settings, *, row: str = "0",
             carried: Sequence[str] = ()) -> str:
-    """The select of a part's rows: ``row_number``, ``reason``, ``mask``, the clean columns and times of day."""
+    """The select of a part's rows: ``row_number``, ``fault``, ``mask``, the clean columns and times of day."""
     cases = " ".join(f"WHEN {reason.condition} THEN {number}"
                      for number, reason in enumerate(reasons(table, settings), start=1))
     given = [column for column in table.columns if not column.required and column.name in layout.types
@@ -140,7 +140,7 @@ def checked(table: Table, layout: Layout, relation: str, settings: Settings, *, 
     mask = " + ".join(f"CASE WHEN {condition} THEN {1 << table.names.index(name)} ELSE 0 END"
                       for name, condition in unusable.items()) or "0"
     items = ["row_number", *(name.split(" AS ")[-1] for name in carried),
-             f"CAST(CASE {cases} ELSE 0 END AS UTINYINT) AS reason", f"CAST({mask} AS INTEGER) AS mask"]
+             f"CAST(CASE {cases} ELSE 0 END AS UTINYINT) AS fault", f"CAST({mask} AS INTEGER) AS mask"]
     for column in table.columns:
         emptied = unusable.get(column.name)
         items.append(f'CASE WHEN {emptied} THEN NULL ELSE "{column.name}" END AS "{column.name}"' if emptied
@@ -210,14 +210,14 @@ def dropped(connection: duckdb.DuckDBPyConnection, table: Table, settings: Setti
         if not by_part:
             continue
         label = min(by_part)
-        value, line = example(connection, table, *parts[label], settings, reason.column, f"reason = {number}")
+        value, line = example(connection, table, *parts[label], settings, reason.column, f"fault = {number}")
         drops.append(Drop(reason.words, sum(by_part.values()), value, label, line))
     return drops
 
 
 def corrected(table: Table, relation: str, connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
     """How many values of each optional column were emptied in the kept rows of a checked relation."""
-    masks = connection.execute(f"SELECT mask, COUNT(*) FROM {relation} WHERE mask > 0 AND reason = 0 GROUP BY 1").fetchall()
+    masks = connection.execute(f"SELECT mask, COUNT(*) FROM {relation} WHERE mask > 0 AND fault = 0 GROUP BY 1").fetchall()
     counts = {name: sum(n for mask, n in masks if mask >> place & 1) for place, name in enumerate(table.names)}
     return {name: count for name, count in counts.items() if count}
 
