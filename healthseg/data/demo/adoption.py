@@ -17,7 +17,7 @@ from healthseg.data.demo.users import NEVER
 LEAST_PLAN = np.array([0, 0, 0, 0, 0, 0, 1, 1, 1, 0, 2, 2, 1, 1, 1])
 POPULARITY = np.array([2.2, 2.0, 1.3, 1.0, 0.8, 0.9, 0.8, 0.55, 0.5, 0.4, 0.35, 0.4, 0.5, 0.4, 0.4])
 WAIT_DAYS = np.array([0, 3, 3, 6, 8, 25, 40, 60, 60, 30, 70, 60, 45, 45, 45])  # medians
-TAKE_UP = np.array([1, 0.97, 0.95, 0.85, 0.8, 0.8, 0.65, 0.5, 0.5, 0.6, 0.5, 0.5, 0.4, 0.35, 0.35])
+TAKE_UP = np.array([1, 0.97, 0.97, 0.85, 0.95, 0.8, 0.65, 0.5, 0.5, 0.6, 0.5, 0.5, 0.4, 0.35, 0.35])
 BUNDLES = (
     ("bundle_1", ("reports", "scheduled_exports"), 0.45),
     ("bundle_2", ("workflow_builder", "custom_fields"), 0.40),
@@ -26,10 +26,10 @@ SEQUENCES = (("sequence_1", ("capacity_planner", "goal_tracking", "forecast_view
 # taste of the personas for the features, rows as names.PERSONAS
 TASTE = np.array(
     [
-        [0.5, 0.4, 0.2, 0.2, 0.2, 0.3, 9, 2, 8, 0.2, 0.3, 0.3, 4, 4, 1],
-        [9, 0.3, 0.3, 0.5, 0.3, 9, 0.1, 4, 0.1, 0.3, 0.3, 0.1, 1, 1, 5],
-        [0.4, 9, 2, 4, 0.4, 0.2, 0.2, 0.1, 0.2, 4, 0.1, 0.1, 2, 1, 0.3],
-        [0.3, 0.3, 7, 0.2, 8, 0.2, 0.3, 0.3, 0.3, 0.2, 6, 8, 0.3, 0.3, 0.3],
+        [0.2, 0.2, 0.1, 0.3, 9, 0.2, 8, 1, 8, 0.1, 0.1, 0.2, 2, 2, 0.3],
+        [9, 0.2, 0.1, 0.4, 0.1, 9, 0.1, 4, 0.1, 0.2, 0.2, 0.1, 1, 0.5, 4],
+        [0.2, 9, 0.4, 2, 0.1, 0.2, 0.1, 0.1, 0.1, 5, 0.1, 0.1, 1, 1, 0.2],
+        [0.2, 0.2, 9, 0.3, 0.3, 0.1, 0.2, 0.2, 0.2, 0.1, 7, 9, 0.2, 0.2, 0.2],
     ]
 )
 PULL, SEGMENT_PULL = 1.1, 3.0  # of the hidden path on how much a feature is used; far apart in `segments`

@@ -45,7 +45,7 @@ BASE_TERMS = (
     Term("trend", "usage_vs_own_baseline", "log", -0.20, 0.19, 0.28),
     Term("seats", "seat_utilisation", "linear", -0.30, 0.80, 0.25),
     Term("habit", "stickiness_30d", "linear", -0.32, 0.24, 0.12),
-    Term("promoters", "nps_365d", "linear", -0.33, 15.0, 62.0),
+    Term("promoters", "nps_365d", "linear", -0.36, 15.0, 62.0),
     Term("breadth", "feature_adoption_rate_30d", "linear", -0.30, 0.58, 0.22),
     Term("tickets", "open_high_tickets", "linear", 0.28, 0.35, 1.1),
     Term("payment", "worst_days_overdue", "linear", 0.26, 4.0, 14.0),
@@ -140,18 +140,26 @@ def _posterior(eta: np.ndarray, at_risk: np.ndarray, sd: float) -> tuple[np.ndar
 
 
 def _next_law(parts: np.ndarray, eta: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The law of the next two log-odds given this step's parts: a linear mean, and all paths' means of the
-    next step, sorted, with their pairs of residuals, since those who do badly also vary more.
+    """The law of the next two log-odds given this step's parts and the mean log-odds so far.
+
+    A linear mean, and all paths' means of the next step, sorted, with their pairs of residuals, since those
+    who do badly also vary more.
 
     Learnt from all paths as they run without leaving, which only the generator has.
     """
-    now, rows = parts[:, :-2].reshape(-1, parts.shape[2]), known[:, :-2].ravel()
-    design = np.column_stack([np.ones(len(now)), now])[rows]
-    ahead = np.column_stack([eta[:, 1:-1].ravel(), eta[:, 2:].ravel()])[rows]
+    client, step = np.nonzero(known[:, :-2])
+    design = _design(parts, client, step)
+    ahead = np.column_stack([eta[client, step + 1], eta[client, step + 2]])
     law, *_ = np.linalg.lstsq(design, ahead, rcond=None)
     mean = design @ law
     order = np.argsort(mean[:, 0], kind="stable")
     return law, mean[order, 0], (ahead - mean)[order]
+
+
+def _design(parts: np.ndarray, client: np.ndarray, step: np.ndarray) -> np.ndarray:
+    """The step's parts, and which step it is; steps whose continuations lie beyond the book count as the last one."""
+    last = parts.shape[1] - 3
+    return np.column_stack([parts[client, step], np.minimum(step, last)[:, None] == np.arange(last + 1)])
 
 
 def _continued(
@@ -160,15 +168,15 @@ def _continued(
     """The chance to decide within three steps, and its Monte Carlo error, by continuations of the measures."""
     law, known_means, residuals = _next_law(parts, exits.eta, known)
     client, step = np.nonzero(exits.at_risk)
-    mean = np.column_stack([np.ones(len(client)), parts[client, step]]) @ law
+    mean = _design(parts, client, step) @ law
     p90, error = np.full(exits.eta.shape, np.nan), np.full(exits.eta.shape, np.nan)
     cumulated = np.cumsum(posterior[client, step], axis=1)
     uniform = (np.arange(CONTINUATIONS) + rng.random((len(client), 1))) / CONTINUATIONS
     chosen = np.minimum((uniform[:, :, None] > cumulated[:, None, :]).sum(axis=2), NODES - 1)
     frailty = nodes[chosen]
     rank = np.searchsorted(known_means, mean[:, 0]) / len(known_means)
-    near = rank[:, None] + rng.uniform(-NEAR, NEAR, (len(client), CONTINUATIONS))
-    pair = residuals[(np.clip(near, 0, 0.999_999) * len(residuals)).astype(int)]
+    near = np.clip(rank, NEAR, 1 - NEAR)[:, None] + rng.uniform(-NEAR, NEAR, (len(client), CONTINUATIONS))
+    pair = residuals[(np.clip(near, 0, 1 - 1e-9) * len(residuals)).astype(int)]
     stay = 1 - logistic(exits.eta[client, step][:, None] + frailty)
     for ahead in (0, 1):
         stay = stay * (1 - logistic(mean[:, ahead, None] + pair[:, :, ahead] + frailty))
@@ -218,12 +226,14 @@ def draw_exits(
     nodes, posterior = _posterior(eta, at_risk, world.frailty_sd)
     expected = (logistic(eta[:, :, None] + nodes) * posterior).sum(axis=2)
     exits.p30 = np.where(at_risk, expected, np.nan)
-    stacked = np.stack([*parts.values(), np.broadcast_to(late * 1.0, eta.shape)], axis=2)
+    known = who.signup[:, None] <= days.steps - 1
+    so_far = np.cumsum(eta * known, axis=1) / np.maximum(np.cumsum(known, axis=1), 1)
+    stacked = np.stack([*parts.values(), so_far, np.broadcast_to(late * 1.0, eta.shape)], axis=2)
     exits.p90, exits.p90_mc_se = _continued(
         stream(seed, chunk, "continuations"),
         exits,
         stacked,
-        who.signup[:, None] <= days.steps - 1,
+        known,
         nodes,
         posterior,
         world.frailty_sd,

@@ -17,7 +17,7 @@ class Scenario:
     name: str
     clients: int = 250
     planted: bool = True  # rhythms, changing users and rates, order, bundles, anomalies, message laws
-    intercept: float = -3.97  # of the monthly log-odds of leaving
+    intercept: float = -4.0  # of the monthly log-odds of leaving
     driver_scale: float = 1.0  # times the drivers' coefficients
     frailty_sd: float = 0.6
     size_log_odds: float = 0.0  # per standard deviation of log seats, the planted confounder
