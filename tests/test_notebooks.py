@@ -1,0 +1,109 @@
+"""The notebooks as files, and under stock papermill from any folder."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from tests.faces.made import small_book
+
+__all__ = ["small_book"]
+
+ROOT = Path(__file__).resolve().parents[1]
+NOTEBOOKS = sorted(
+    path for folder in ("customer", "portfolio") for path in (ROOT / "notebooks" / folder).glob("*.ipynb")
+)
+each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: f"{path.parent.name}-{path.stem}")
+
+
+def _read(path: Path) -> nbformat.NotebookNode:
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    return notebook
+
+
+def _code(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def test_there_is_a_notebook_for_a_customer_and_for_the_book():
+    assert {path.parent.name for path in NOTEBOOKS} == {"customer", "portfolio"}
+
+
+@each_notebook
+def test_a_notebook_begins_with_its_title_and_its_parameters(path):
+    title, parameters, *_ = _read(path).cells
+    assert title.cell_type == "markdown" and title.source.startswith("# ")
+    assert parameters.metadata["tags"] == ["parameters"]
+    for line in parameters.source.splitlines():
+        assert re.fullmatch(r"\w+: \w+ = .+  # .+", line), "each parameter has a type, a default and a meaning"
+
+
+@each_notebook
+def test_a_notebook_stores_no_outputs(path):
+    assert not any(cell.outputs or cell.execution_count for cell in _code(_read(path)))
+
+
+@each_notebook
+def test_a_notebook_defines_and_computes_nothing(path):
+    banned = (
+        ast.FunctionDef,
+        ast.Lambda,
+        ast.ClassDef,
+        ast.BinOp,
+        ast.AugAssign,
+        ast.For,
+        ast.While,
+        ast.If,
+        ast.ListComp,
+        ast.DictComp,
+    )
+    for cell in _code(_read(path)):
+        assert not [node for node in ast.walk(ast.parse(cell.source)) if isinstance(node, banned)], cell.source
+
+
+@each_notebook
+def test_a_notebook_names_no_path(path):
+    for cell in _code(_read(path)):
+        for node in ast.walk(ast.parse(cell.source)):
+            assert not (isinstance(node, ast.Constant) and isinstance(node.value, str) and "/" in node.value)
+
+
+@each_notebook
+def test_every_question_is_answered_by_one_call(path):
+    cells = _read(path).cells
+    questions = [
+        place for place, cell in enumerate(cells) if cell.cell_type == "markdown" and cell.source.startswith("## ")
+    ]
+    assert len(questions) == 6
+    for place in questions:
+        assert cells[place].source.endswith("?")
+        assert isinstance(ast.parse(cells[place + 1].source).body[0], ast.Expr)
+
+
+@each_notebook
+def test_papermill_runs_a_notebook_from_any_folder(path, small_book, tmp_path):
+    notebook = _read(path)
+    given = ["-p", "portfolio", str(small_book.folder)]
+    given += ["-p", "client_id", small_book.client_id] if path.parent.name == "customer" else []
+    done = subprocess.run(
+        [sys.executable, "-m", "papermill", str(path), "out.ipynb", "--no-progress-bar", *given],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "unknown parameter" not in done.stderr
+    executed = nbformat.read(tmp_path / "out.ipynb", as_version=4)
+    assert len(_code(executed)) == len(_code(notebook)) + 1, "the injected parameters are one cell more"
+    assert [cell.outputs[0].output_type for cell in _code(executed)[3:]] == ["execute_result"] * (
+        len(_code(notebook)) - 2
+    )
