@@ -250,5 +250,14 @@ def test_the_segments_lie_far_apart(tmp_path):
     assert read(tmp_path, "truth/segments")["segment"].nunique() == 4
 
 
+def test_on_the_day_of_the_gap_nothing_was_loaded(book):
+    gap = read(book, "truth/anomalies").query("kind == 'gap'")
+    assert len(gap) == 1 and gap["factor"].iloc[0] == 0
+    day = pd.Timestamp(gap["from"].iloc[0])
+    rows = pq.read_table(book / "events" / f"{day:%Y-%m}.parquet", columns=["occurred_at"]).to_pandas()["occurred_at"]
+    per_day = rows.dt.normalize().value_counts()
+    assert day not in per_day.index and {day - DAY, day + DAY} <= set(per_day.index)
+
+
 def test_expected_auc_of_two_separate_certainties_is_one():
     assert expected_auc(np.array([0.0, 1.0])) == 1.0

@@ -174,7 +174,7 @@ def draw_events(
         empty,
         empty,
     )
-    return events.keep(within_book(utc_ms, events.day, days))
+    return events.keep(within_book(utc_ms, events.day, days, incidents))
 
 
 def _pick_name(rng, count: int) -> np.ndarray:
@@ -182,13 +182,15 @@ def _pick_name(rng, count: int) -> np.ndarray:
     return np.searchsorted(shares, rng.random(count, np.float32)).astype(np.int8)
 
 
-def within_book(utc_ms: np.ndarray, day: np.ndarray, days: Frame) -> np.ndarray:
-    """Both the UTC day and the account's day lie in the book."""
+def within_book(utc_ms: np.ndarray, day: np.ndarray, days: Frame, incidents: Incidents) -> np.ndarray:
+    """Both the UTC day and the account's day lie in the book, and the UTC day was loaded."""
     utc_day = utc_ms // DAY_MS - days.start
-    return (utc_day >= 0) & (utc_day < days.days) & (day >= 0) & (day < days.days)
+    return incidents.loaded(utc_day) & (utc_day >= 0) & (utc_day < days.days) & (day >= 0) & (day < days.days)
 
 
-def draw_calls(seed: int, chunk: int, who: Customers, days: Frame, zones: Zones, light: bool) -> Events:
+def draw_calls(
+    seed: int, chunk: int, who: Customers, incidents: Incidents, days: Frame, zones: Zones, light: bool
+) -> Events:
     """Calls of the API, aggregated by the sender: twice a day, the nightly run always at 23:30 UTC."""
     rng = stream(seed, chunk, "calls")
     client, day = np.nonzero(who.uses_api[:, None] & (np.arange(days.days) >= np.maximum(who.signup, 0)[:, None]))
@@ -212,7 +214,7 @@ def draw_calls(seed: int, chunk: int, who: Customers, days: Frame, zones: Zones,
         calls.astype(np.int32),
         np.zeros(len(client), np.int32),
     )
-    return events.keep(within_book(utc_ms, events.day, days))
+    return events.keep(within_book(utc_ms, events.day, days, incidents))
 
 
 def lightened(events: Events) -> Events:

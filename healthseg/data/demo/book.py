@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 from collections import defaultdict
 from pathlib import Path
@@ -87,8 +88,10 @@ def write_demo(
     _clear(out)
     book = _Book(out, days, clients)
     chunk = None
-    for place, first in enumerate(range(0, clients, CHUNK_CLIENTS)):
-        chunk = draw_chunk(seed, place, first, min(CHUNK_CLIENTS, clients - first), days, world, events == "light")
+    chunks = -(-clients // CHUNK_CLIENTS)
+    edges = [clients * place // chunks for place in range(chunks + 1)]  # alike in size: none of a few customers
+    for place, (first, after) in enumerate(itertools.pairwise(edges)):
+        chunk = draw_chunk(seed, place, first, after - first, days, world, events == "light")
         book.take(chunk)
     return _write(
         out,

@@ -152,7 +152,7 @@ def draw_chunk(seed: int, place: int, first: int, count: int, days: Frame, world
     counts = counted.count(persons, users, who.count, days)
     if light:
         persons = lightened(persons)
-    calls = _cut(draw_calls(seed, place, who, days, zones, light), until)
+    calls = _cut(draw_calls(seed, place, who, incidents, days, zones, light), until)
     rng = stream(seed, place, "csm")
     moved = np.where(rng.random(who.count) < 0.12, np.maximum(who.signup, 0) + rng.integers(30, 400, who.count), -1)
     return Chunk(

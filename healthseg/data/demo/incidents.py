@@ -23,6 +23,7 @@ BOOK_EVENTS = (
     ("launch", 0.25, 1, 3, 1.30, "launch: planning suite"),
     ("incident", 0.55, 2, 2, 0.30, "incident: login outage"),
     ("launch", 0.70, 0, 3, 1.30, "launch: autumn release"),
+    ("gap", 0.40, 3, 1, 0.0, None),  # a day of UTC that was never loaded
     ("dip", 0.85, 1, 1, 0.45, None),
 )
 CLIENT_SHARE = 0.16
@@ -38,6 +39,11 @@ class Incidents:
     calendar: list[tuple[int, int, str]]  # first day, last day, label
     book: list[tuple[int, int, float, str, str | None]]  # first day, last day, factor, kind, label
     clients: list[tuple[int, int, int, float, str]]  # customer, first day, last day, factor, kind
+
+    def loaded(self, utc_day: np.ndarray) -> np.ndarray:
+        """Whether the day of UTC is in the book: not one of its gaps."""
+        gaps = [first for first, _, _, kind, _ in self.book if kind == "gap"]
+        return ~np.isin(utc_day, gaps)
 
 
 def _holidays(days: Frame) -> list[tuple[int, int, str]]:
@@ -77,7 +83,9 @@ def draw_incidents(seed: int, chunk: int, who: Customers, days: Frame, world: Sc
     if not world.planted:
         return Incidents(chance, volume, calendar, [], [])
     book = sorted(book + [(first, last, 0.15, "dip", label) for first, last, label in holidays])
-    for first, last, factor, _, _ in book:
+    for first, last, factor, kind, _ in book:
+        if kind == "gap":
+            continue
         chance[:, first : last + 1] *= factor
     clients = _client_events(stream(seed, chunk, "incidents"), who, days)
     for client, first, last, factor, kind in clients:
