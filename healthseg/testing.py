@@ -10,7 +10,7 @@ import pandas as pd
 
 from healthseg.data.portfolio import Portfolio
 
-EVENT = ("client_id", "occurred_at", "user_id", "feature", "source")
+EVENT = ("client_id", "occurred_at", "user_id", "feature", "source", "session_id", "count", "duration_seconds")
 
 
 def tiny_book(events: Sequence[tuple], customers: pd.DataFrame | None = None, settings: dict[str, Any] | None = None,

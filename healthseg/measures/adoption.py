@@ -49,7 +49,7 @@ def eligible(count: Counting) -> pd.DataFrame:
 def features_entitled(count: Counting, spans: Spans) -> np.ndarray:
     """Distinct features that the customer could use on the span's last day."""
     table = _entitled(count)
-    return where(count.tracked(spans) & count.featured, count.at(table, spans.k, spans.end))
+    return where(count.tracked(spans) & count.featured(spans), count.at(table, spans.k, spans.end))
 
 
 def _entitled(count: Counting) -> np.ndarray:
@@ -103,7 +103,7 @@ def features_adopted(count: Counting, spans: Spans) -> np.ndarray:
     for length in np.unique(spans.days):
         these = spans.days == length
         out[these] = count.at(_adopted(count, int(length)), spans.k[these], spans.end[these])
-    return where(count.tracked(spans) & count.featured, out)
+    return where(count.tracked(spans) & count.featured(spans), out)
 
 
 def _adopted(count: Counting, length: int) -> np.ndarray:

@@ -29,8 +29,8 @@ def over_keys(book: Any, frame: pd.DataFrame, measures: Iterable[str], by: str) 
     pairs = rows.iloc[row].assign(span=span).groupby(["span", key], sort=True, observed=True)
     out = pd.DataFrame({"person_events": pairs["person_events"].sum(), "active_days": pairs["day"].nunique()})
     if "active_users" in measures:
-        out["active_users"] = _users(count, spans)
-    out = out.reset_index()
+        out["active_users"] = _users(count, spans)             # none where only events without a user name the feature
+    out = out.fillna(0).astype(float).reset_index()
     return pd.concat([frame.iloc[out["span"]].reset_index(drop=True), out[[key, *measures]]], axis=1)
 
 

@@ -13,7 +13,8 @@ from healthseg.data.memory import remember
 from healthseg.measures.cube import Axis, cumulate, trailing
 
 EPOCH = dt.date(1970, 1, 1)
-LOOK_BACK_DAYS = 91          # the farthest that a measure looks before its span (the champion: days −118 … −29)
+LOOK_BACK_DAYS = 84          # before a span's start: its own baseline
+CHAMPION_DAYS = 118          # before a span's end: the champion's 90 days and the 28 after them
 
 
 def epoch_day(day: dt.date) -> int:
@@ -59,7 +60,8 @@ class Counting:
     def __init__(self, book: Any, clients: list[str], spans: Spans) -> None:
         self.book = book
         self.clients = clients
-        self.axis = Axis(int(spans.start.min()) - LOOK_BACK_DAYS, int(spans.end.max()))
+        self.axis = Axis(min(int(spans.start.min()) - LOOK_BACK_DAYS, int(spans.end.min()) - CHAMPION_DAYS),
+                         int(spans.end.max()))
         self.customers = customers(book).loc[clients]
         self.signup = epoch_days(self.customers["signup_date"])
         self.tracked_from = epoch_day(book.first_event_day) if book.first_event_day else None
@@ -79,15 +81,17 @@ class Counting:
     def has(self, table: str) -> bool:
         return self.book.has(table)
 
-    @property
-    def timed(self) -> bool:
-        """Whether the book's events have times: without them there are no sessions to speak of."""
-        return remember(self.book, "timed", lambda: len(self.book.sql("measures/any_hour")) > 0)
+    def timed(self, spans: Spans) -> np.ndarray:
+        """Whether the book's events had times by each span's end: without them there are no sessions to speak of."""
+        return self._since("first_hour", spans)
 
-    @property
-    def featured(self) -> bool:
-        """Whether the book's events name features."""
-        return remember(self.book, "featured", lambda: len(self.book.sql("measures/features_seen")) > 0)
+    def featured(self, spans: Spans) -> np.ndarray:
+        """Whether the book's events named features by each span's end."""
+        return self._since("features_seen", spans)
+
+    def _since(self, name: str, spans: Spans) -> np.ndarray:
+        first = remember(self.book, name, lambda: self.book.sql(f"measures/{name}")["first_day"].min())
+        return np.zeros(len(spans.k), dtype=bool) if pd.isna(first) else spans.end > first
 
     # -- cumulative counts -------------------------------------------------------------
 

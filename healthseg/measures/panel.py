@@ -8,14 +8,16 @@ from __future__ import annotations
 import datetime as dt
 import functools
 import hashlib
-import inspect
+import importlib.resources
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from healthseg.config import Settings, fingerprint
+from healthseg.data.engine import sql_hash
 from healthseg.measures import spans as measured
 from healthseg.measures.counting import Counting, Spans, customers, epoch_day, epoch_days
 from healthseg.measures.payments import STATUSES
@@ -56,6 +58,7 @@ COLUMNS: dict[str, tuple[str, int]] = {                    # column → measure,
 }
 
 
+WORDS = ("client_id", "industry", "region", "plan", "currency", "stage", "tier", "payment_status")
 WHOLE_UP_TO = 2_000          # customers: up to here a date is counted for all, also where one was asked for
 
 
@@ -146,11 +149,11 @@ def counting_settings(settings: Settings) -> str:
 @functools.cache
 def version() -> str:
     """A hash of the code that counts: a changed definition never meets a row counted by the old one."""
-    from healthseg.measures import adoption, by_key, counting, cube, payments, people, satisfaction, support, usage
-    from healthseg.measures import profile as profiles
-    modules = (adoption, by_key, counting, cube, payments, people, profiles, satisfaction, support, usage)
-    text = "".join(inspect.getsource(module) for module in modules) + repr(COLUMNS)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    code = "".join(path.read_text(encoding="utf-8") for path in sorted(Path(__file__).parent.glob("*.py")))
+    texts = importlib.resources.files("healthseg.data").joinpath("sql")
+    names = sorted(f"{kind}/{text.name.removesuffix('.sql')}" for kind in ("facts", "measures")
+                   for text in texts.joinpath(kind).iterdir())
+    return hashlib.sha256((code + sql_hash(tuple(names))).encode()).hexdigest()[:16]
 
 
 def build(book: Any, dates: list[dt.date], clients: list[str]) -> pd.DataFrame:
@@ -185,7 +188,13 @@ def _build_chunk(book: Any, pairs: pd.DataFrame, clients: list[str]) -> pd.DataF
     users = frame["monthly_active_users"]
     frame["seat_utilisation"] = users / frame["seats"].where(frame["seats"] > 0)
     frame["tickets_per_10_mau_90d"] = 10 * frame["tickets_90d"] / users.where(users > 0)
-    return frame[frame["tenure_days"] >= 0].reset_index(drop=True)
+    return _typed(frame[frame["tenure_days"] >= 0].reset_index(drop=True))
+
+
+def _typed(frame: pd.DataFrame) -> pd.DataFrame:
+    """With the types that the store gives back, so that a row that was just counted is the one that is read later."""
+    words = {name: "str" for name in WORDS if name in frame}
+    return frame.astype({**words, "date": "datetime64[ms]"})
 
 
 def _status(codes: np.ndarray) -> np.ndarray:

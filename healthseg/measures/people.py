@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from healthseg.measures.counting import Counting, Spans, where
+from healthseg.measures.counting import CHAMPION_DAYS, Counting, Spans, where
 from healthseg.measures.cube import FAR, cumulate
 
 
@@ -72,11 +72,11 @@ def top_user_share(count: Counting, spans: Spans) -> np.ndarray:
 
 
 def _champion(count: Counting, spans: Spans) -> tuple[np.ndarray, np.ndarray]:
-    """The champion's row (−1 where there is none) and share, by days −118 … −29 before each span's end."""
+    """The champion's row (−1 where there is none) and share, by the 90 days before the last 28 of each span."""
     users, settings = _users(count), count.book.settings
-    who, most, total = _largest(count, spans, 118, 28)
+    who, most, total = _largest(count, spans, CHAMPION_DAYS, 28)
     share = np.where(total > 0, most / np.maximum(total, 1), 0.0)
-    high, low = (np.maximum(spans.end - back - count.axis.origin, 0) for back in (28, 118))
+    high, low = (np.maximum(spans.end - back - count.axis.origin, 0) for back in (28, CHAMPION_DAYS))
     active = np.where(who >= 0, users.days[who, high] - users.days[who, low], 0) if len(users.k) else np.zeros(len(who))
     good = (share >= settings.champion_min_share) & (active >= settings.champion_min_active_days)
     return np.where(good, who, -1), share
@@ -84,13 +84,13 @@ def _champion(count: Counting, spans: Spans) -> tuple[np.ndarray, np.ndarray]:
 
 def champion_share(count: Counting, spans: Spans) -> np.ndarray:
     who, share = _champion(count, spans)
-    return where(count.tracked(spans, spans.end - 118) & (who >= 0), share)
+    return where(count.tracked(spans, spans.end - CHAMPION_DAYS) & (who >= 0), share)
 
 
 def champion_departed(count: Counting, spans: Spans) -> np.ndarray:
     """1 where there was a champion who was deactivated or has not been seen for 28 days, else 0."""
     who, _ = _champion(count, spans)
-    measured = count.tracked(spans, spans.end - 118)
+    measured = count.tracked(spans, spans.end - CHAMPION_DAYS)
     if not len(_users(count).k):
         return where(measured, np.zeros(len(who)))
     users = _users(count)

@@ -108,10 +108,11 @@ def over(book: Any, spans: pd.DataFrame, measures: Iterable[str], by: str = "cli
     >>> over(book, spans, ["person_events", "active_users"])[["person_events", "active_users"]].values.tolist()
     [[2.0, 2.0]]
     """
-    frame = _checked(spans, book, clients)
+    frame, measures = _checked(spans, book, clients), list(measures)
     if by != "client":
         return over_keys(book, frame, measures, by)
-    parts = [_chunk(book, frame, part, known(measures)) for part in chunks(frame["client_id"].unique().tolist())]
+    chosen = known(measures)
+    parts = [_chunk(book, frame, part, chosen) for part in chunks(frame["client_id"].unique().tolist())]
     return pd.concat(parts, ignore_index=True) if parts else frame.assign(**{name: [] for name in measures})
 
 

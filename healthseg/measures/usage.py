@@ -102,7 +102,8 @@ def usage_vs_own_baseline(count: Counting, spans: Spans) -> np.ndarray:
 
 
 def sessions(count: Counting, spans: Spans) -> np.ndarray:
-    return where(_tracked(count, spans) & count.timed, count.between(count.total("session_days", "sessions"), spans))
+    begun = count.between(count.total("session_days", "sessions"), spans)
+    return where(_tracked(count, spans) & count.timed(spans), begun)
 
 
 def sessions_per_user_per_week(count: Counting, spans: Spans) -> np.ndarray:
@@ -129,4 +130,4 @@ def unique_features_used(count: Counting, spans: Spans) -> np.ndarray:
         these = spans.days == length
         table = feature_spells(count, int(length))
         out[these] = count.at(table, spans.k[these], spans.end[these])
-    return where(_tracked(count, spans) & count.featured, out)
+    return where(_tracked(count, spans) & count.featured(spans), out)

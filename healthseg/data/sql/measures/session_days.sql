@@ -5,7 +5,7 @@ WITH steps AS (
     DATEDIFF('day', DATE '1970-01-01', x.start_day) AS start_day,
     DATEDIFF('day', DATE '1970-01-01', x.day) AS day,
     CAST(x.seconds AS BIGINT)
-      - COALESCE(LAG(CAST(x.seconds AS BIGINT)) OVER (PARTITION BY s.k, x.user_id, x.session_start ORDER BY x.day), 0) AS added
+      - COALESCE(LAG(CAST(x.seconds AS BIGINT)) OVER (PARTITION BY s.k, x.user_id, x.session_start, x.session_id ORDER BY x.day), 0) AS added
   FROM sessions AS x
   JOIN scope AS s ON s.client_id = x.client_id
   CROSS JOIN bounds AS b

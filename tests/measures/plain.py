@@ -1,0 +1,286 @@
+"""docs/measures.md once more in plain Python: support, satisfaction, payments, the profile, and a whole row."""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+import statistics
+from typing import Any
+
+from tests.measures import plain_usage as usage
+from tests.measures.plain_usage import DAY, NAN, Plain, missing, share
+
+TIERS = ((10_000, "Micro"), (50_000, "SMB"), (100_000, "Mid-Market"), (250_000, "Corporate"), (math.inf, "Enterprise"))
+
+
+def open_now(book: Plain, client: str, end: dt.date) -> list[dict]:
+    return [
+        row
+        for row in book.of("tickets", client)
+        if book.day(client, row["opened_at"]) < end
+        and (row.get("resolved_at") is None or book.day(client, row["resolved_at"]) >= end)
+    ]
+
+
+def ticketed(book: Plain, client: str, end: dt.date, value: float) -> float:
+    return value if book.has("tickets") and end > book.signup(client) else NAN
+
+
+def open_tickets(book: Plain, client: str, start: dt.date, end: dt.date) -> float:
+    return ticketed(book, client, end, len(open_now(book, client, end)))
+
+
+def open_high_tickets(book: Plain, client: str, start: dt.date, end: dt.date) -> float:
+    return ticketed(
+        book, client, end, sum(row["severity"] in ("high", "critical") for row in open_now(book, client, end))
+    )
+
+
+def tickets_opened(book: Plain, client: str, start: dt.date, end: dt.date) -> float:
+    days = [book.day(client, row["opened_at"]) for row in book.of("tickets", client)]
+    return ticketed(book, client, end, sum(start <= day < end for day in days))
+
+
+def resolved(book: Plain, client: str, start: dt.date, end: dt.date) -> list[dict]:
+    return [
+        row
+        for row in book.of("tickets", client)
+        if row.get("resolved_at") is not None and start <= book.day(client, row["resolved_at"]) < end
+    ]
+
+
+def median_resolution_hours(book: Plain, client: str, start: dt.date, end: dt.date) -> float:
+    both = [
+        (book.instant(row["opened_at"]), book.instant(row["resolved_at"])) for row in resolved(book, client, start, end)
+    ]
+    hours = [(late - early).total_seconds() / 3600 for early, late in both if early is not None and late is not None]
+    return statistics.median(hours) if hours else NAN
+
+
+def answers(book: Plain, client: str, start: dt.date, end: dt.date) -> list[float]:
+    """The latest NPS of each respondent, and every anonymous one."""
+    rows = [
+        row
+        for row in book.of("surveys", client)
+        if row["kind"] == "nps" and start <= book.day(client, row["responded_at"]) < end
+    ]
+    latest = {}
+    for row in sorted(rows, key=lambda row: (str(row["responded_at"]), row["score"])):
+        if row.get("user_id") is not None:
+            latest[row["user_id"]] = row["score"]
+    return [*latest.values(), *(row["score"] for row in rows if row.get("user_id") is None)]
+
+
+def nps(book: Plain, client: str, start: dt.date, end: dt.date) -> float:
+    given = answers(book, client, start, end)
+    return share(100 * (sum(score >= 9 for score in given) - sum(score <= 6 for score in given)), len(given))
+
+
+def nps_respondents(book: Plain, client: str, start: dt.date, end: dt.date) -> float:
+    return len(answers(book, client, start, end)) if book.has("surveys") else NAN
+
+
+def ratings(book: Plain, client: str, start: dt.date, end: dt.date) -> list[float]:
+    surveys = [
+        row["score"]
+        for row in book.of("surveys", client)
+        if row["kind"] == "csat" and start <= book.day(client, row["responded_at"]) < end
+    ]
+    return surveys + [row["csat"] for row in resolved(book, client, start, end) if row.get("csat") is not None]
+
+
+def csat(book: Plain, client: str, start: dt.date, end: dt.date) -> float:
+    given = ratings(book, client, start, end)
+    return statistics.fmean(given) if given else NAN
+
+
+def csat_responses(book: Plain, client: str, start: dt.date, end: dt.date) -> float:
+    return len(ratings(book, client, start, end)) if book.has("surveys") or book.has("tickets") else NAN
+
+
+def invoices_issued(book: Plain, client: str, start: dt.date, end: dt.date) -> float:
+    if not book.has("invoices"):
+        return NAN
+    return sum(book.date(row["issued_on"]) < end for row in book.of("invoices", client))
+
+
+def owed(book: Plain, client: str, end: dt.date) -> list[dict]:
+    """Invoices open at the end of the last day, less what the open credit notes cover, oldest first."""
+    rows = [
+        row
+        for row in book.of("invoices", client)
+        if book.date(row["issued_on"]) < end and (row.get("paid_on") is None or book.date(row["paid_on"]) >= end)
+    ]
+    credit = -sum(row["amount"] for row in rows if row["amount"] < 0)
+    out = []
+    for row in sorted(
+        (row for row in rows if row["amount"] > 0), key=lambda row: (str(row["due_on"]), row["invoice_id"])
+    ):
+        if credit >= row["amount"]:
+            credit -= row["amount"]
+        else:
+            credit = 0
+            out.append(row)
+    return out
+
+
+def worst_days_overdue(book: Plain, client: str, start: dt.date, end: dt.date) -> float:
+    if not invoices_issued(book, client, start, end) > 0:
+        return NAN
+    return max([0, *((end - DAY - book.date(row["due_on"])).days for row in owed(book, client, end))])
+
+
+def payment_status(book: Plain, client: str, start: dt.date, end: dt.date) -> float:
+    worst = worst_days_overdue(book, client, start, end)
+    return worst if missing(worst) else 2 if worst > 0 else 1 if owed(book, client, end) else 0
+
+
+def paid_on_time_share(book: Plain, client: str, start: dt.date, end: dt.date) -> float:
+    grace = book.setting("paid_late_days", 5) * DAY
+    punctual = []
+    for row in book.of("invoices", client):
+        due, paid = book.date(row["due_on"]), book.date(row.get("paid_on"))
+        if row["amount"] > 0 and start <= due < end:
+            is_paid = paid is not None and paid < end
+            if is_paid or end - DAY > due + grace:
+                punctual.append(is_paid and paid <= due + grace)
+    return share(sum(punctual), len(punctual))
+
+
+NEED_LIFE = {
+    each.__name__: each
+    for each in (
+        usage.person_events,
+        usage.api_events,
+        usage.active_days,
+        usage.active_users,
+        usage.daily_active_users,
+        usage.stickiness,
+        usage.usage_vs_own_baseline,
+        usage.sessions,
+        usage.sessions_per_user_per_week,
+        usage.average_session_minutes,
+        usage.unique_features_used,
+    )
+}
+MEASURES = NEED_LIFE | {
+    each.__name__: each
+    for each in (
+        usage.days_since_last_person_event,
+        usage.features_entitled,
+        usage.features_adopted,
+        usage.feature_adoption_rate,
+        usage.top_user_share,
+        usage.champion_share,
+        usage.champion_departed,
+        open_tickets,
+        open_high_tickets,
+        tickets_opened,
+        median_resolution_hours,
+        nps,
+        nps_respondents,
+        csat,
+        csat_responses,
+        invoices_issued,
+        worst_days_overdue,
+        payment_status,
+        paid_on_time_share,
+    )
+}
+
+
+def measure(book: Plain, name: str, client: str, start: dt.date, end: dt.date) -> float:
+    if name in NEED_LIFE and not book.measured(client, start, end):
+        return NAN
+    return float(MEASURES[name](book, client, start, end))
+
+
+# -- the panel's profile ------------------------------------------------------------------
+
+
+def contract_of(book: Plain, client: str, day: dt.date) -> dict:
+    rows = [
+        row
+        for row in book.of("contracts", client)
+        if book.date(row["starts_on"]) <= day
+        and (row.get("ends_on") is None or day < book.date(row["ends_on"]))
+        and (row.get("signed_on") is None or book.date(row["signed_on"]) <= day)
+    ]
+    return max(rows, key=lambda row: str(row["starts_on"])) if rows else {}
+
+
+def changed(book: Plain, client: str, name: str, day: dt.date) -> Any:
+    rows = [
+        row
+        for row in book.of("customer_changes", client)
+        if row["field"] == name
+        and book.date(row["effective_on"]) <= day
+        and (row.get("recorded_at") is None or book.day(client, row["recorded_at"]) <= day)
+    ]
+    return max(rows, key=lambda row: str(row["effective_on"]))["value"] if rows else None
+
+
+def first(*values: Any) -> Any:
+    return next((value for value in values if value is not None), None)
+
+
+def profile(book: Plain, client: str, day: dt.date) -> dict[str, Any]:
+    known = book.customers[client]
+    today = known if day >= book.last else {}
+    contract = contract_of(book, client, day)
+    gone = book.date(known.get("churned_on"))
+    arrs = [row for row in book.of("arr_changes", client) if book.date(row["effective_on"]) <= day]
+    arr = max(arrs, key=lambda row: str(row["effective_on"]))["arr"] if arrs else None
+    arr = first(arr, contract.get("arr"), changed(book, client, "arr", day), today.get("arr"))
+    arr = 0 if gone is not None and day >= gone else arr
+    renewal = book.date(
+        first(
+            contract.get("renews_on"),
+            contract.get("ends_on"),
+            changed(book, client, "renewal_date", day),
+            today.get("renewal_date"),
+        )
+    )
+    stages = [
+        row
+        for row in book.of("stage_changes", client)
+        if book.day(client, row["effective_at"]) <= day
+        and (row.get("recorded_at") is None or book.day(client, row["recorded_at"]) <= day)
+    ]
+    return {
+        "live": book.signup(client) <= day and not (gone is not None and day >= gone),
+        "tenure_days": (day - book.signup(client)).days,
+        "arr": arr,
+        "tier": None if arr is None else next(name for edge, name in TIERS if float(arr) <= edge),
+        "seats": first(contract.get("seats"), changed(book, client, "seats", day), today.get("seats")),
+        "plan": first(contract.get("plan"), changed(book, client, "plan", day), today.get("plan")),
+        "days_to_renewal": None if renewal is None else (renewal - day).days,
+        "stage": max(stages, key=lambda row: str(row["effective_at"]))["stage"] if stages else None,
+    }
+
+
+def panel_row(book: Plain, client: str, day: dt.date, columns: dict[str, tuple[str, int]]) -> dict[str, Any]:
+    row = profile(book, client, day)
+    for name, (figure, days) in columns.items():
+        row[name] = measure(book, figure, client, day - (days - 1) * DAY, day + DAY)
+    row["payment_status"] = {0: "current", 1: "due", 2: "overdue"}.get(row["payment_status"])
+    users = row["monthly_active_users"]
+    row["seat_utilisation"] = share(users, float(row["seats"] or 0))
+    row["tickets_per_10_mau_90d"] = share(row["tickets_90d"] * 10, users)
+    return row
+
+
+def differences(found: dict[str, Any], expected: dict[str, Any], close: float = 1e-9) -> dict[str, tuple]:
+    """What differs, by column; a missing value equals a missing value."""
+    out = {}
+    for name, value in expected.items():
+        given = found[name]
+        if missing(value) or missing(given):
+            same = missing(value) and missing(given)
+        elif isinstance(given, str):
+            same = given == value
+        else:
+            same = math.isclose(float(given), float(value), rel_tol=close, abs_tol=close)
+        if not same:
+            out[name] = (given, value)
+    return out
