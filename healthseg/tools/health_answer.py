@@ -16,10 +16,13 @@ from healthseg.tools import health_details as details
 from healthseg.tools import health_outlook as outlook
 from healthseg.tools.alerts import preferences, raised
 from healthseg.tools.health_marks import marks
-from healthseg.tools.health_result import Fired, HealthScore, Range
+from healthseg.tools.health_result import Fired, HealthScore, HistoricalScore, Range
 from healthseg.tools.health_subject import Subject
 from healthseg.tools.health_words import TOOL
 from healthseg.tools.rounding import integer, number
+
+WITHHELD = "withheld: nothing is known of usage and engagement, or too little in all"
+NOT_A_DAY = "the customer left on the day it signed up"
 
 
 def answer(book: Any, customer: Mapping[str, Any], as_of: dt.date, asked: Any) -> HealthScore:
@@ -28,6 +31,7 @@ def answer(book: Any, customer: Mapping[str, Any], as_of: dt.date, asked: Any) -
     subject = Subject(book, customer, as_of, asked)
     ahead = outlook.ahead(subject)
     metrics, history, change = details.metrics(subject), changes.history(subject), changes.change(subject)
+    past = changes.historical(subject, history)
     found = marks(book, subject.client_id, history["date"].min(), subject.day)
     opportunities, no_opportunities = details.opportunities(subject)
     risks = playbook.fired(TOOL, "risk", subject.figures)
@@ -37,7 +41,7 @@ def answer(book: Any, customer: Mapping[str, Any], as_of: dt.date, asked: Any) -
     reply = HealthScore(
         as_of=as_of, data_until=book.data_until, fingerprint=book.fingerprint(as_of),
         coverage=round(float(now["coverage"]), 4), warnings=_warnings(subject),
-        not_measured=_not_measured(subject, ahead, no_opportunities),
+        not_measured=_not_measured(subject, ahead, past, no_opportunities),
         client_id=subject.client_id, status="churned" if subject.churned else "live", customer=details.card(subject),
         calculation_timestamp=end_of_day_utc(as_of, subject.zone).strftime("%Y-%m-%dT%H:%M:%SZ"),
         scoring_model=asked.scoring_model, component_weights=details.component_weights(subject),
@@ -49,7 +53,7 @@ def answer(book: Any, customer: Mapping[str, Any], as_of: dt.date, asked: Any) -
         health_metrics=details.health_metrics(subject),
         risk_level=risk_level(number(now["shown"]), asked.risk_threshold), risk_threshold=asked.risk_threshold,
         risk_indicators=_texts(risks), risk_indicators_detail=_fired(risks),
-        churn_prediction=ahead.churn, historical_scores=changes.historical(subject, history),
+        churn_prediction=ahead.churn, historical_scores=past,
         predicted_scores=ahead.predicted, forecast=ahead.forecast, change_explanation=change,
         contributing_factors=details.factors(subject), improvement_opportunities=opportunities,
         recommended_actions=_texts(actions), recommended_actions_detail=_fired(actions), alerts=_fired(alerts),
@@ -85,11 +89,14 @@ def _warnings(subject: Subject) -> list[str]:
     return found
 
 
-def _not_measured(subject: Subject, ahead: outlook.Outlook, no_opportunities: str | None) -> dict[str, str]:
+def _not_measured(subject: Subject, ahead: outlook.Outlook, past: list[HistoricalScore],
+                  no_opportunities: str | None) -> dict[str, str]:
     """Why a key is null or empty, by its path."""
     found, now = dict(ahead.not_measured), subject.now
-    if now["withheld"]:
-        found["$.current_health_score"] = "withheld: nothing is known of usage and engagement, or too little in all"
+    if pd.isna(now["shown"]):
+        found |= dict.fromkeys(("$.current_health_score", "$.risk_level"), WITHHELD if now["live"] else NOT_A_DAY)
+    if any(one.score is None for one in past):
+        found["$.historical_scores[*].score"] = "withheld where too little was known"
     if subject.trend["trend"] is None:
         found["$.health_trend"] = f"{int(subject.trend['weeks'])} weekly scores, at least 6 are needed"
     if _score_change(subject) is None:

@@ -12,7 +12,7 @@ from healthseg.tools.health_figures import HISTORY_DAYS
 from healthseg.tools.health_marks import settings_at
 from healthseg.tools.health_result import ChangeExplanation, ChangePart, HistoricalScore
 from healthseg.tools.health_subject import Subject
-from healthseg.tools.rounding import integer, rounded
+from healthseg.tools.rounding import integer, rounded, word
 
 WATERFALL = ["kind", "label", "points", "start", "end", "value_then", "value_now", "unit", "measure"]
 
@@ -34,7 +34,7 @@ def historical(subject: Subject, frame: pd.DataFrame) -> list[HistoricalScore]:
     grid = {subject.start, *(subject.day - dt.timedelta(days=7 * k) for k in range(subject.lookback_days // 7 + 1))}
     rows = frame[frame["date"].isin(pd.to_datetime(sorted(grid)))]
     return [HistoricalScore(date=row.date.date(), score=integer(row.shown), coverage=round(row.coverage, 4),
-                            note=row.note) for row in rows.itertuples()]
+                            note=word(row.note)) for row in rows.itertuples()]
 
 
 def change(subject: Subject) -> ChangeExplanation:

@@ -62,16 +62,25 @@ def judged_rows(rows: pd.DataFrame, as_of: dt.date, lookback_days: int, settings
     return Judged(as_of, lookback_days, rows, score_panel(rows, settings, weights), notes)
 
 
+def last_day(signup: Any, left: Any) -> dt.date:
+    """The day whose score a customer that left keeps: the one before it left, or the first where that is the same.
+
+    >>> last_day("2025-02-01", "2025-03-01").isoformat(), last_day("2025-02-01", "2025-02-01").isoformat()
+    ('2025-02-28', '2025-02-01')
+    """
+    return max(pd.Timestamp(left) - pd.Timedelta(days=1), pd.Timestamp(signup)).date()
+
+
 def frozen_rows(book: Any, as_of: dt.date, lookback_days: int, client_id: str) -> pd.DataFrame:
     """The rows of a customer that had left by ``as_of``, on the dates up to its last day.
 
     Those of all that had left are counted at once, and kept while the book is open.
     """
     def make() -> pd.DataFrame:
-        left = pd.to_datetime(customers(book)["churned_on"])
-        left = left[left <= pd.Timestamp(as_of)]
-        pairs = [(client, date) for client, day in left.items()
-                 for date in dates_of(day.date() - dt.timedelta(days=1), lookback_days)]
+        known = customers(book)
+        left = known[pd.to_datetime(known["churned_on"]) <= pd.Timestamp(as_of)]
+        pairs = [(row.client_id, date) for row in left.itertuples()
+                 for date in dates_of(last_day(row.signup_date, row.churned_on), lookback_days)]
         return panels.build_pairs(book, pd.DataFrame(pairs, columns=["client_id", "date"]))
     rows = remember(book, ("frozen", as_of, lookback_days), make)
     return rows[rows["client_id"] == client_id].reset_index(drop=True)

@@ -60,7 +60,8 @@ def ahead(subject: Subject) -> Outlook:
     found = rates(book, subject.as_of, settings)
     prediction, frame = churn(found, subject.client_id, word(subject.now["tier"]), settings)
     if prediction.churn_probability is None:
-        missing["$.churn_prediction.churn_probability"] = prediction.reason
+        missing |= dict.fromkeys((f"$.churn_prediction.{key}" for key in ("churn_probability", "confidence")),
+                                 prediction.reason)
     for key in ("churn_risk_level", "key_risk_factors", "protective_factors"):
         missing[f"$.churn_prediction.{key}"] = "a base rate says nothing of a single customer"
     return Outlook(coming[FAN], frame, predicted or None, described(coming, errors, settings), prediction, missing)
@@ -97,7 +98,9 @@ def past_errors(book: Any, as_of: dt.date, settings: Settings, weights: dict | N
 
 
 def _back_tested(book: Any, as_of: dt.date, settings: Settings, weights: dict | None) -> pd.DataFrame:
-    customers = sorted(book.table("customers")["client_id"], key=lambda name: hashlib.sha256(name.encode()).digest())
+    known = book.table("customers")
+    known = known.loc[pd.to_datetime(known["signup_date"]) <= pd.Timestamp(as_of), "client_id"]
+    customers = sorted(known, key=lambda name: hashlib.sha256(name.encode()).digest())
     judged = judge(book, as_of, 7, settings, weights, sorted(customers[:4 * SAMPLE]))
     frame = series(judged)
     weeks = frame.groupby("client_id").size()

@@ -11,7 +11,16 @@ import pandas as pd
 from healthseg.config import Settings
 from healthseg.measures import panel as panels
 from healthseg.scoring import model_weights, score_trend
-from healthseg.tools.health_figures import ARR_DAYS, Judged, dates_of, figures, frozen_rows, judge, judged_rows
+from healthseg.tools.health_figures import (
+    ARR_DAYS,
+    Judged,
+    dates_of,
+    figures,
+    frozen_rows,
+    judge,
+    judged_rows,
+    last_day,
+)
 
 
 class Subject:
@@ -26,7 +35,7 @@ class Subject:
         self.lookback_days: int = asked.lookback_period_days
         left = customer.get("churned_on")
         self.churned = left is not None and not pd.isna(left) and pd.Timestamp(left) <= pd.Timestamp(as_of)
-        self.day = pd.Timestamp(left).date() - dt.timedelta(days=1) if self.churned else as_of
+        self.day = last_day(customer["signup_date"], left) if self.churned else as_of
         self.start = self.day - dt.timedelta(days=self.lookback_days)
         self.judged = judged if judged is not None else self._judged()
 
