@@ -12,6 +12,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from healthseg.tools import TOOLS
 from tests.faces.made import small_book
 
 __all__ = ["small_book"]
@@ -74,6 +75,17 @@ def test_a_notebook_names_no_path(path):
     for cell in _code(_read(path)):
         for node in ast.walk(ast.parse(cell.source)):
             assert not (isinstance(node, ast.Constant) and isinstance(node.value, str) and "/" in node.value)
+
+
+@each_notebook
+def test_a_notebook_takes_what_its_tool_takes(path):
+    tool = TOOLS[path.stem]
+    model = tool.parameters if path.parent.name == "customer" else tool.book_parameters
+    cell = _read(path).cells[1].source
+    declared = {line.target.id: ast.literal_eval(line.value) for line in ast.parse(cell).body}
+    assert set(declared) == {"portfolio", *model.model_fields}
+    for name, field in model.model_fields.items():
+        assert field.is_required() or declared[name] == field.default
 
 
 @each_notebook

@@ -44,7 +44,8 @@ def validated(name: str, given: Mapping[str, Any]) -> None:
 
 
 def reply(name: str, portfolio: Any, given: Mapping[str, Any]) -> Any:
-    """A tool's reply; what it does not know, it refuses itself."""
+    """A tool's reply; parameters that it does not know are refused with the nearest that it does."""
+    validated(name, given)
     return tool(name).function(portfolio, **given)
 
 

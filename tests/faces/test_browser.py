@@ -67,7 +67,8 @@ def test_a_page_opens_quietly_and_fits_its_screen(browser: Browser, pages, name,
 def test_each_chart_is_drawn_once_for_the_screen_at_hand(browser: Browser, pages, width):
     browser.open(pages["customer"], width)
     seen = browser.run(
-        "[...document.querySelectorAll('.hs-chart svg')].map(svg => svg.getBoundingClientRect().width).filter(w => w > 0)"
+        "[...document.querySelectorAll('.hs-chart svg')]"
+        ".map(svg => svg.getBoundingClientRect().width).filter(width => width > 0)"
     )
     assert len(seen) == 4 and all(wide >= (340 if width == 390 else 700) for wide in seen)
 

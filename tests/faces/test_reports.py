@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 
 import nbformat
+import pandas as pd
 import pytest
 
 import healthseg as hs
@@ -104,22 +105,24 @@ def test_the_notebook_beside_it_holds_no_path_of_this_machine(made, small_book: 
 
 
 def test_a_report_that_fails_is_told_and_the_others_are_there(small_book: Book, tmp_path):
-    lines = []
+    lines, customers = [], pd.read_parquet(small_book.folder / "customers.parquet")
+    last = customers.sort_values(["signup_date", "client_id"]).iloc[-1]
+    before = (pd.Timestamp(last["signup_date"]) - pd.Timedelta(days=10)).date()
     run = reports.make_reports(
         str(small_book.folder),
         (TOOL,),
-        [small_book.client_id],
+        [last["client_id"]],
         book=True,
         out=tmp_path,
         clock=lambda: AT,
-        parameters={"scoring_model": "ml_predictive"},
+        as_of=str(before),
         say=lines.append,
     )
-    assert run.status == 3 and [outcome.client_id for outcome in run.failed] == [small_book.client_id]
-    assert not (tmp_path / small_book.client_id / f"{TOOL}.html").exists()
+    assert run.status == 3 and [outcome.client_id for outcome in run.failed] == [last["client_id"]]
+    assert not (tmp_path / last["client_id"] / f"{TOOL}.html").exists()
     assert (tmp_path / "book" / f"{TOOL}.html").is_file()
     read = Read(run.index.read_text("utf-8"))
-    assert "1 of 2 reports could not be made" in read.text and "CALCULATION_ERROR" in read.text
+    assert "1 of 2 reports could not be made" in read.text and run.failed[0].error["error_code"] in read.text
     assert any("failed" in line for line in lines)
     assert not list(tmp_path.rglob("*.part"))
 
