@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from healthseg.data.demo import overall, planted, tables, truth
+from healthseg.data.demo import overall, people, planted, shared, tables, truth
 from healthseg.data.demo.chunk import Chunk, all_events, draw_chunk
 from healthseg.data.demo.dirt import CSV_TABLES, write_dirt
 from healthseg.data.demo.frame import LAST_DAY, Frame, frame
@@ -28,6 +28,7 @@ TRUTH_PER_CHUNK = {
     "exits": truth.exits,
     "users": truth.users,
     "expansions": truth.expansions,
+    **people.PER_CHUNK,
     **planted.PER_CHUNK,
 }
 
@@ -143,8 +144,8 @@ def _clear(out: Path) -> None:
 
 def _write(out: Path, book: _Book, last: Chunk, arguments: dict[str, Any], world: Scenario) -> dict[str, Any]:
     days = book.days
-    shared = tables.of_book(days, last.incidents.calendar)
-    whole = {**{name: pa.concat_tables(parts) for name, parts in book.tables.items()}, **shared}
+    once = shared.of_book(days, last.incidents.calendar)
+    whole = {**{name: pa.concat_tables(parts) for name, parts in book.tables.items()}, **once}
     known = {name: pa.concat_tables(parts) for name, parts in book.truth.items()}
     known["anomalies"] = pa.concat_tables(
         [overall.book_anomalies(book.total, last.incidents.book, days), known["anomalies"]]

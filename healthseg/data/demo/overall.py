@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from healthseg.data.demo import messages, milestones, names, planted, power, segments, stages, support
+from healthseg.data.demo import messages, milestones, names, people, planted, power, segments, stages, support
 from healthseg.data.demo.adoption import BUNDLES, CONFOUNDED, SEQUENCES
 from healthseg.data.demo.chunk import Chunk
 from healthseg.data.demo.counted import trailing
@@ -85,8 +85,8 @@ def tally(chunk: Chunk) -> dict[str, np.ndarray]:
         **_bundle_tally(chunk, _used_by(chunk)),
         **_sequence_tally(chunk),
     }
-    recent = planted.sessions_since(chunk, np.full(chunk.who.count, chunk.days.days - planted.WINDOW_DAYS))
-    out |= {f"visits:{kind}": recent @ shares for kind, shares in planted.week_shares(chunk).items()}
+    recent = people.sessions_since(chunk, np.full(chunk.who.count, chunk.days.days - people.WINDOW_DAYS))
+    out |= {f"visits:{kind}": recent @ shares for kind, shares in people.week_shares(chunk).items()}
     if chunk.world.segments:
         out |= segments.moments(chunk)
     return {name: np.asarray(values, float) for name, values in out.items()}
@@ -240,9 +240,9 @@ def book_rhythms(total: dict[str, np.ndarray], world: Scenario) -> pa.Table:
     parts = []
     for kind in ("weekday", "hour"):
         visits = total[f"visits:{kind}"]
-        parts.append(planted.peaks(visits[None, :] / visits.sum(), kind, np.array([round(visits.sum())])))
+        parts.append(people.peaks(visits[None, :] / visits.sum(), kind, np.array([round(visits.sum())])))
     rows = pd.concat(parts, ignore_index=True)
-    return planted.rhythm_table("book", rows, pa.array(["book"] * len(rows)))
+    return people.rhythm_table("book", rows, pa.array(["book"] * len(rows)))
 
 
 def book_anomalies(total: dict[str, np.ndarray], book: list, days: Frame) -> pa.Table:
