@@ -11,7 +11,7 @@ from healthseg.data.demo.frame import Frame, stream
 from healthseg.data.demo.scenarios import Scenario
 
 SEGMENTS = 4
-PRICE_PER_SEAT = np.array([1_150.0, 1_650.0, 2_300.0])  # a year, by plan
+PRICE_PER_SEAT = np.array([1_900.0, 3_000.0, 4_400.0])  # a year, by plan
 # what a share of the customers never hands over: input, share
 WITHHELD = (("surveys", 0.15), ("tickets", 0.06), ("seats", 0.05), ("invoices", 0.06))
 

@@ -43,11 +43,11 @@ class Term:
 
 BASE_TERMS = (
     Term("trend", "usage_vs_own_baseline", "log", -0.20, 0.19, 0.28),
-    Term("seats", "seat_utilisation", "linear", -0.30, 0.80, 0.25),
+    Term("seats", "seat_utilisation", "linear", -0.34, 0.80, 0.25),
     Term("habit", "stickiness_30d", "linear", -0.32, 0.24, 0.12),
     Term("promoters", "nps_365d", "linear", -0.36, 15.0, 62.0),
-    Term("breadth", "feature_adoption_rate_30d", "linear", -0.30, 0.58, 0.22),
-    Term("tickets", "open_high_tickets", "linear", 0.28, 0.35, 1.1),
+    Term("breadth", "feature_adoption_rate_30d", "linear", -0.34, 0.58, 0.22),
+    Term("tickets", "open_high_tickets", "linear", 0.28, 0.2, 0.75),
     Term("payment", "worst_days_overdue", "linear", 0.26, 4.0, 14.0),
     Term("silence", "days_since_last_person_event", "threshold", 0.70, knot=5.0),
     Term("unused_and_broken", "seat_utilisation*open_high_tickets", "interaction", -0.12),

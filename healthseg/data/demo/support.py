@@ -25,7 +25,7 @@ TOPIC_LAW = np.array(
     ]
 )
 NULL_TOPICS = np.full((6, 6), 1 / 6)
-HOURS_MEDIAN = np.array([30.0, 40.0, 110.0, 150.0])  # to resolution, by severity; the grave ones are hard
+HOURS_MEDIAN = np.array([14.0, 26.0, 90.0, 130.0])  # to resolution, by severity; the grave ones are hard
 FASTER_PER_MONTH = 0.985
 SURVEY_GAP = (200, 245)  # days without surveys: the programme paused
 NPS_EVERY_DAYS, CSAT_EVERY_DAYS = 55, 80  # per 10 seats
@@ -60,7 +60,7 @@ def _topics(rng, client: np.ndarray, law: np.ndarray) -> np.ndarray:
 
 
 def _severity(rng, pressure: np.ndarray) -> np.ndarray:
-    edges = np.column_stack([-0.9 - 0.5 * pressure, 0.35 - 0.5 * pressure, 1.35 - 0.5 * pressure])
+    edges = np.column_stack([-0.6 - 0.45 * pressure, 0.85 - 0.45 * pressure, 1.8 - 0.45 * pressure])
     return (rng.normal(0, 1, len(pressure))[:, None] > edges).sum(axis=1)
 
 
