@@ -35,6 +35,7 @@ class Part:
     path: Path | None = None
     query: str | None = None
     token: str | None = None
+    stat: str | None = None         # a file's size and time of change when it was located
 
     @property
     def format(self) -> str:
@@ -48,8 +49,18 @@ class Part:
         return csv_header(self.path)
 
     @property
+    def shape(self) -> tuple[Any, ...]:
+        """Equal for parts that one scan can read."""
+        return {"parquet": tuple, "csv": lambda: self.header, "query": lambda: (self.label,)}[self.format]()
+
+    @property
     def relation(self) -> str:
         return scan([self])
+
+    @property
+    def changed(self) -> bool:
+        """Whether the file is another one than was located."""
+        return self.path is not None and not (self.path.exists() and stat_token(self.path) == self.stat)
 
 
 @dataclass(frozen=True)
@@ -120,7 +131,8 @@ def scan(parts: Sequence[Part], *, filename: bool = False, rejects: str | None =
 
 def file_part(path: Path, folder: Path) -> Part:
     label = path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.name
-    return Part(label, path, token=f"{label}:{stat_token(path)}")
+    stat = stat_token(path)
+    return Part(label, path, token=f"{label}:{stat}", stat=stat)
 
 
 def table_name(path: Path) -> str | None:

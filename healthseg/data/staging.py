@@ -22,7 +22,7 @@ from healthseg.config import Settings, fingerprint
 from healthseg.data.engine import parquet
 from healthseg.data.files import require_readable
 from healthseg.data.reports import Drop
-from healthseg.data.sources import Part, quoted, scan, stat_token
+from healthseg.data.sources import Part, quoted, scan
 from healthseg.data.store import Store
 from healthseg.data.tables import TABLES
 from healthseg.data.validation import Layout, checked, dropped, layout_of, no_rows, rejects
@@ -96,14 +96,13 @@ class Staged:
     def require_unchanged(self) -> None:
         """Raises DataRetrievalError if a file was replaced while it was being read."""
         for part in self.parts.values():
-            if part.path is not None and not (part.path.exists() and part.token.endswith(stat_token(part.path))):
+            if part.changed:
                 raise DataRetrievalError(f"{part.label} changed while it was being read: open the portfolio again when "
                                          "it is written whole", parameter="portfolio", value_provided=part.label)
 
 
 def _layout_key(layout: Layout, part: Part) -> str:
-    name = {"query": part.label, "csv": part.header}.get(part.format) if part.format != "parquet" else None
-    return fingerprint([part.format, layout.types, sorted(layout.extra), sorted(layout.day_only), name])
+    return fingerprint([part.format, part.shape, layout.types, sorted(layout.extra), sorted(layout.day_only)])
 
 
 def _grouped(connection: duckdb.DuckDBPyConnection, parts: Sequence[Part]) -> list[Group]:
