@@ -110,12 +110,12 @@ def day(value: Any) -> str:
     """A date in words that no country reads another way.
 
     >>> day("2025-10-09")
-    '9 Oct 2025'
+    '9\\xa0Oct\\xa02025'
     """
     if is_missing(value):
         return DASH
     date = pd.Timestamp(value)
-    return f"{date.day} {_MONTHS[date.month - 1]} {date.year}"
+    return f"{date.day}{JOIN}{_MONTHS[date.month - 1]}{JOIN}{date.year}"
 
 
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")

@@ -129,10 +129,15 @@ def line(known: pd.DataFrame, frame: Frame) -> list[alt.Chart]:
     )
     layers.append(
         _data([last])
-        .mark_text(dy=-15 if last["score"] < 85 else 18, fontSize=16, fontWeight=700, align="center")
+        .mark_text(dy=18 if _falls(values) or last["score"] > 85 else -15, fontSize=16, fontWeight=700, align="center")
         .encode(x="day:T", y=y("score:Q"), text="text:N")
     )
     return layers
+
+
+def _falls(values: list[dict]) -> bool:
+    """Whether the line comes from above, so that its last figure stands below it."""
+    return len(values) > 1 and values[-2]["score"] > values[-1]["score"] >= 12
 
 
 def fan(known: pd.DataFrame, ahead: pd.DataFrame) -> list[alt.Chart]:
@@ -184,7 +189,13 @@ def placed(marks: pd.DataFrame, frame: Frame) -> tuple[list[dict], int]:
     for place, row in enumerate(inside.to_dict("records")):
         flag = {"day": row["day"], "glyph": _GLYPHS.get(row["kind"], "▼"), "text": "", "line": 0, "align": "left"}
         if place >= len(inside) - _FLAGS:
-            _set_text(flag, row["label"], frame.at(row["day"]) * span, span, ends)
+            _set_text(
+                flag,
+                formats.words(row["label"]) if row["kind"] == "stage" else row["label"],
+                frame.at(row["day"]) * span,
+                span,
+                ends,
+            )
         flags.append(flag)
     return flags, 14 + _LINE * len(ends)
 

@@ -200,7 +200,7 @@ def facts(pairs: Iterable[tuple[str, str]]) -> str:
 
 def warnings(result: Any) -> str:
     """What the reply warns of."""
-    return lines((safe(text) for text in result.warnings), "warnings")
+    return lines((safe(formats.sentence(formats.plain(text))) for text in result.warnings), "warnings")
 
 
 def unmeasured(result: Any) -> str:

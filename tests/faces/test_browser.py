@@ -102,9 +102,10 @@ def test_a_long_table_opens_and_closes(browser: Browser, pages):
     assert browser.run(rows) == 60
 
 
-def test_the_index_searches_sorts_and_filters(browser: Browser, pages):
-    browser.open(pages["index"])
-    rows = "[...document.querySelectorAll('#customers tbody tr')].filter(row => !row.hidden)"
+@pytest.mark.parametrize("width", [390, 1440])
+def test_the_index_searches_sorts_and_filters(browser: Browser, pages, width):
+    browser.open(pages["index"], width)
+    rows = "[...document.querySelectorAll('#customers tbody tr')].filter(row => row.offsetHeight)"
     browser.run("search.value = 'nörthwind TRADERS'; search.dispatchEvent(new Event('input'))")
     assert browser.run(f"{rows}.length") == browser.run(
         "document.getElementById('count').textContent.split(' ')[0] | 0"
