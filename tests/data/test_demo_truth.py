@@ -180,7 +180,8 @@ def test_first_use_and_milestones_follow_from_the_events(book):
 
 def test_usage_falls_after_notice_only_in_the_leak_book(book, tmp_path):
     write_demo(tmp_path, scenario="leak", events="light")
-    assert read(tmp_path, "truth/hazard").equals(read(book, "truth/hazard"))
+    ours, theirs = (read(path, "truth/hazard").query("at_risk").reset_index(drop=True) for path in (tmp_path, book))
+    assert ours.equals(theirs)
     exits = read(book, "truth/exits").dropna(subset=["notice_on", "churned_on"]).set_index("client_id")
     counts = []
     for path in (book, tmp_path):

@@ -13,7 +13,7 @@ from healthseg.data.demo.adoption import SEQUENCES, Adoption, draw_adoption
 from healthseg.data.demo.counted import Counts
 from healthseg.data.demo.customers import Customers, draw_customers
 from healthseg.data.demo.frame import Frame, Zones, stream
-from healthseg.data.demo.hazard import Exits, draw_exits, feature_of, terms
+from healthseg.data.demo.hazard import Exits, draw_exits, feature_of, measured_odds, terms
 from healthseg.data.demo.incidents import Incidents, draw_incidents
 from healthseg.data.demo.interventions import give, weekly_standing
 from healthseg.data.demo.latents import LOW, RECOVERED, Latents, draw_latents
@@ -137,9 +137,8 @@ def draw_chunk(seed: int, place: int, first: int, count: int, days: Frame, world
     invoices = draw_invoices(seed, place, who, money, latents, days)
     tickets = draw_tickets(seed, place, who, users, latents, adoption, days, zones, world)
     surveys = draw_surveys(seed, place, who, users, latents, days, zones)
-    drivers = _drivers(
-        who, counts, money.seats_by_day(who, days), adoption, tickets, surveys, invoices, zones, days, world
-    )
+    seats = money.seats_by_day(who, days)
+    drivers = _drivers(who, counts, seats, adoption, tickets, surveys, invoices, zones, days, world)
     exits = draw_exits(seed, place, drivers, who, days, world)
     _known_client(who, exits, tickets, surveys, days)
     until = np.where(exits.churned < 0, days.days, exits.churned)
@@ -150,6 +149,9 @@ def draw_chunk(seed: int, place: int, first: int, count: int, days: Frame, world
     if world.leak:
         persons = _after_notice(stream(seed, place, "leak"), persons, exits)
     counts = counted.count(persons, users, who.count, days)
+    if world.leak:  # what is read after notice is what the book shows; nobody is at risk any more then
+        drivers = _drivers(who, counts, seats, adoption, tickets, surveys, invoices, zones, days, world)
+        exits.eta = measured_odds(drivers, world)
     if light:
         persons = lightened(persons)
     calls = _cut(draw_calls(seed, place, who, incidents, days, zones, light), until)

@@ -13,6 +13,7 @@ from healthseg.data.demo.scenarios import Scenario
 
 NOTICE_SHARE, NOTICE_DAYS = 0.90, (20, 60)
 CONTINUATIONS = 200
+DRIFT_LOG_ODDS = 0.4  # more for everybody, after the drift
 NODES = 31
 NEAR = 0.08  # a continuation's residual is one of the 16 % of paths that stand nearest
 
@@ -196,13 +197,22 @@ def _decide(rng, hazard: np.ndarray, who: Customers, days: Frame) -> tuple[np.nd
     return at_risk, decided_in, np.where(decided_in < 0, -1, day)
 
 
+def _late(steps: int, world: Scenario) -> np.ndarray:
+    """Whether a step lies after the drift."""
+    return np.arange(steps) >= (steps if world.drift_from_step is None else world.drift_from_step)
+
+
+def measured_odds(drivers: dict[str, np.ndarray], world: Scenario) -> np.ndarray:
+    """Customers × steps: the log-odds of leaving that the drivers tell, the intercept included."""
+    told = sum(contributions(drivers, world).values())
+    return world.intercept + told + DRIFT_LOG_ODDS * _late(told.shape[1], world)
+
+
 def draw_exits(
     seed: int, chunk: int, drivers: dict[str, np.ndarray], who: Customers, days: Frame, world: Scenario
 ) -> Exits:
     rng = stream(seed, chunk, "exits")
-    parts = contributions(drivers, world)
-    late = np.arange(len(days.steps)) >= (10**6 if world.drift_from_step is None else world.drift_from_step)
-    eta = world.intercept + sum(parts.values()) + 0.4 * late
+    parts, eta = contributions(drivers, world), measured_odds(drivers, world)
     frailty = rng.normal(0, 1, who.count) * world.frailty_sd
     hazard = logistic(eta + frailty[:, None])
     at_risk, step, decided = _decide(rng, hazard, who, days)
@@ -228,7 +238,7 @@ def draw_exits(
     exits.p30 = np.where(at_risk, expected, np.nan)
     known = who.signup[:, None] <= days.steps - 1
     so_far = np.cumsum(eta * known, axis=1) / np.maximum(np.cumsum(known, axis=1), 1)
-    stacked = np.stack([*parts.values(), so_far, np.broadcast_to(late * 1.0, eta.shape)], axis=2)
+    stacked = np.stack([*parts.values(), so_far, np.broadcast_to(_late(eta.shape[1], world) * 1.0, eta.shape)], axis=2)
     exits.p90, exits.p90_mc_se = _continued(
         stream(seed, chunk, "continuations"),
         exits,
