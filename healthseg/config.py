@@ -160,8 +160,19 @@ class Settings(Frozen):
     late_days: Annotated[int, Field(ge=0)] = 7             # events arrive late: these days are always derived anew
     adopted_min_days: Annotated[int, Field(ge=1)] = 2      # once is a look, twice is a choice
     adopted_min_users: Annotated[int, Field(ge=1)] = 1
+    abandoned_after_days: Annotated[int, Field(ge=14)] = 60   # two months without a use: longer than a quarter's routine
+    funnel_first_use_days: Annotated[int, Field(ge=2)] = 2    # ever: the second day is the first that was chosen
+    funnel_regular_days: Annotated[int, Field(ge=2)] = 4      # of the last 28: once a week
+    funnel_power_days: Annotated[int, Field(ge=3)] = 12       # of the last 28: three days a week
+    low_adoption_share: Annotated[float, Field(gt=0, lt=1)] = 0.25
     champion_min_share: Annotated[float, Field(gt=0, le=1)] = 0.2
     champion_min_active_days: Annotated[int, Field(ge=1)] = 12
+    # 28 days without the champion are a departure only where that seldom: of 100 champions who stay, a tenth of one
+    champion_silence_max_p: Annotated[float, Field(gt=0, le=1)] = 0.001
+    power_min_days: Annotated[int, Field(ge=1, le=28)] = 12     # of 28; three working days a week
+    regular_min_days: Annotated[int, Field(ge=1, le=28)] = 4    # of 28; once a week
+    activation_features: tuple[str, ...] = ()              # activated = used one of them; empty: any person event
+    activation_days: Annotated[int, Field(ge=1)] = 14      # after creation, where activation_features are set
     baseline_min_tracked_days: Annotated[int, Field(ge=1)] = 28
     paid_late_days: Annotated[int, Field(ge=0)] = 5
     # judged
@@ -179,7 +190,12 @@ class Settings(Frozen):
     # a spread has an AUC of 0.76, what churn models of subscriptions commonly reach
     churn_spread_log_odds: Annotated[float, Field(gt=0, le=3)] = 1.0
     interval_level: Annotated[float, Field(gt=0.5, lt=1)] = 0.90
+    effects_interval_level: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
+    effects_max_q: Annotated[float, Field(gt=0, lt=1)] = 0.01   # false-discovery rate at which an effect is spoken of
     peers_min: Annotated[int, Field(ge=2)] = 8
+    # a week's peak: how far it stands out, and how seldom chance does that among all hours (or days) of a flat week
+    peak_min_ratio: Annotated[float, Field(gt=1)] = 1.25
+    peak_max_p: Annotated[float, Field(gt=0, lt=1)] = 0.01
     seed: int = 7
 
     @field_validator("default_timezone")

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from healthseg.data.memory import remember
+from healthseg.measures import shelf
 from healthseg.measures.cube import Axis, cumulate, trailing
 
 EPOCH = dt.date(1970, 1, 1)
@@ -60,8 +61,8 @@ class Counting:
     def __init__(self, book: Any, clients: list[str], spans: Spans) -> None:
         self.book = book
         self.clients = clients
-        self.axis = Axis(min(int(spans.start.min()) - LOOK_BACK_DAYS, int(spans.end.min()) - CHAMPION_DAYS),
-                         int(spans.end.max()))
+        before = spans.start - np.maximum(spans.days, LOOK_BACK_DAYS)          # the span before, or its own baseline
+        self.axis = Axis(min(int(before.min()), int(spans.end.min()) - CHAMPION_DAYS), int(spans.end.max()))
         self.customers = customers(book).loc[clients]
         self.signup = epoch_days(self.customers["signup_date"])
         self.tracked_from = epoch_day(book.first_event_day) if book.first_event_day else None
@@ -72,7 +73,9 @@ class Counting:
         """The rows of ``sql/measures/<name>.sql`` for these customers and days."""
         if frames or name not in self._rows:
             bounds = pd.DataFrame({"floor_day": [self.axis.origin], "until_day": [self.axis.until]}, dtype=np.int32)
-            found = self.book.sql(f"measures/{name}", scope=self._scope, bounds=bounds, **frames)
+            found = shelf.rows(self.book, name, self.clients, self.axis.origin, self.axis.until, **frames)
+            if found is None:
+                found = self.book.sql(f"measures/{name}", scope=self._scope, bounds=bounds, **frames)
             if frames:
                 return found
             self._rows[name] = found

@@ -138,7 +138,8 @@ def _key(book: Any, date: dt.date) -> str:
 
 
 JUDGED = {"scorecard", "scorecard_variants", "min_coverage", "ramp_days", "overdue_cap_days", "overdue_cap_score",
-          "band_edges", "churn_horizon_days", "churn_spread_log_odds", "interval_level", "peers_min", "seed"}
+          "band_edges", "churn_horizon_days", "churn_spread_log_odds", "interval_level", "peers_min", "peak_min_ratio",
+          "peak_max_p", "seed"}
 
 
 def counting_settings(settings: Settings) -> str:

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy import special
 
 from healthseg.measures.counting import CHAMPION_DAYS, Counting, Spans, where
 from healthseg.measures.cube import FAR, cumulate
@@ -88,7 +89,7 @@ def champion_share(count: Counting, spans: Spans) -> np.ndarray:
 
 
 def champion_departed(count: Counting, spans: Spans) -> np.ndarray:
-    """1 where there was a champion who was deactivated or has not been seen for 28 days, else 0."""
+    """1 where there was a champion who was deactivated, or whose 28 days of silence are no chance, else 0."""
     who, _ = _champion(count, spans)
     measured = count.tracked(spans, spans.end - CHAMPION_DAYS)
     if not len(_users(count).k):
@@ -96,5 +97,27 @@ def champion_departed(count: Counting, spans: Spans) -> np.ndarray:
     users = _users(count)
     slot = spans.end - count.axis.origin
     recent = users.days[who, slot] - users.days[who, np.maximum(slot - 28, 0)]
-    departed = (who >= 0) & ((recent == 0) | (users.gone[who] < spans.end))
+    active = users.days[who, np.maximum(slot - 28, 0)] - users.days[who, np.maximum(slot - CHAMPION_DAYS, 0)]
+    silent = (recent == 0) & (silence_p(active, CHAMPION_DAYS - 28, 28) <= count.book.settings.champion_silence_max_p)
+    departed = (who >= 0) & (silent | (users.gone[who] < spans.end))
     return where(measured, departed)
+
+
+def silence_p(active_days: np.ndarray, of_days: int, silent_days: int) -> np.ndarray:
+    """How likely is it that somebody who came on so many of ``of_days`` stays away for ``silent_days`` by chance?
+
+    Days are taken as alike: the posterior predictive of the Beta(½, ½) prior, B(a + ½, n − a + m + ½) / B(a + ½, n − a + ½).
+
+    >>> [round(float(p), 4) for p in silence_p(np.array([12, 24, 60]), 90, 28)]
+    [0.0276, 0.0005, 0.0]
+    """
+    active = np.asarray(active_days, dtype=float)
+    above = special.betaln(active + 0.5, of_days - active + silent_days + 0.5)
+    return np.exp(above - special.betaln(active + 0.5, of_days - active + 0.5))
+
+
+def champion_ids(count: Counting, spans: Spans) -> list[str | None]:
+    """The user_id of each span's champion, None where there is none."""
+    who, _ = _champion(count, spans)
+    ids = _users(count).user_id
+    return [str(ids[place]) if place >= 0 else None for place in who]

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from healthseg.errors import InvalidParameters, hint
-from healthseg.measures import adoption, payments, people, satisfaction, support, usage
+from healthseg.measures import adoption, growth, lives, payments, people, satisfaction, support, usage
 from healthseg.measures.by_key import BY, over_keys
 from healthseg.measures.counting import Counting, Spans, customers, epoch_days
 
@@ -31,7 +31,7 @@ class Measure:
     @property
     def from_events(self) -> bool:
         """Whether it is counted from the events' facts (else from the small tables)."""
-        return self.count.__module__ in (usage.__name__, adoption.__name__, people.__name__)
+        return self.count.__module__ in {module.__name__ for module in (usage, adoption, people, lives, growth)}
 
     @property
     def question(self) -> str:
@@ -57,6 +57,16 @@ MEASURES: dict[str, Measure] = {measure.name: measure for measure in (
     Measure("top_user_share", "share", people.top_user_share),
     Measure("champion_share", "share", people.champion_share),
     Measure("champion_departed", "0 or 1", people.champion_departed),
+    Measure("new_users", "users", growth.new_users),
+    Measure("returning_users", "users", growth.returning_users),
+    Measure("resurrected_users", "users", growth.resurrected_users),
+    Measure("dormant_users", "users", growth.dormant_users),
+    Measure("power_users", "users", lives.power_users),
+    Measure("regular_users", "users", lives.regular_users),
+    Measure("at_risk_users", "users", lives.at_risk_users),
+    Measure("inactive_users", "users", lives.inactive_users),
+    Measure("provisioned_users", "users", lives.provisioned_users),
+    Measure("activated_users", "users", lives.activated_users),
     Measure("open_tickets", "tickets", support.open_tickets),
     Measure("open_high_tickets", "tickets", support.open_high_tickets),
     Measure("tickets_opened", "tickets", support.tickets_opened),

@@ -7,6 +7,7 @@ import math
 import statistics
 from typing import Any
 
+from tests.measures import plain_people as people
 from tests.measures import plain_usage as usage
 from tests.measures.plain_usage import DAY, NAN, Plain, missing, share
 
@@ -163,7 +164,7 @@ NEED_LIFE = {
         usage.unique_features_used,
     )
 }
-MEASURES = NEED_LIFE | {
+MEASURES = NEED_LIFE | people.MEASURES | {
     each.__name__: each
     for each in (
         usage.days_since_last_person_event,
