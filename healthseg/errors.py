@@ -69,7 +69,10 @@ def near(value: str, known: Iterable[str]) -> str | None:
     """
     known = list(known)
     lowered = {word.lower(): word for word in known}
-    found = difflib.get_close_matches(str(value).lower(), lowered, n=1, cutoff=0.6)
+    typed = str(value).lower()
+    found = difflib.get_close_matches(typed, lowered, n=1, cutoff=0.6)
+    begun = {word[:len(typed)]: word for word in lowered}                # "lookbak" begins like a longer name
+    found = found or [begun[word] for word in difflib.get_close_matches(typed, begun, n=1, cutoff=0.8)]
     return lowered[found[0]] if found else None
 
 

@@ -75,7 +75,8 @@ def test_every_library_that_the_package_imports_is_a_dependency() -> None:
             elif isinstance(node, ast.ImportFrom) and not node.level:
                 names.add(node.module.split(".")[0])
     foreign = names - set(sys.stdlib_module_names) - {"healthseg"}
-    assert {canonicalize_name(called.get(name, name)) for name in foreign} <= set(requirements(PROJECT["dependencies"]))
+    declared = requirements([*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["lab"]])
+    assert {canonicalize_name(called.get(name, name)) for name in foreign} <= set(declared)
 
 
 def test_the_commands_that_readme_and_contributing_name_are_targets() -> None:
