@@ -72,7 +72,8 @@ def make_book(folder: Path, events: int, days: int, clients: int = 250) -> None:
     users = clients * 30
     connection.execute(f"""COPY (
         SELECT 'client_' || lpad(CAST(u % {clients} AS VARCHAR), 5, '0') AS client_id,
-          TIMESTAMP '{START}' + to_microseconds(second * 1000000 + CAST(hash(i * 5) % 1000000 AS BIGINT)) AS occurred_at,
+          TIMESTAMP '{START}' + to_microseconds(second * 1000000 + CAST(hash(i * 5) % 1000000 AS BIGINT))
+            AS occurred_at,
           'user_' || u AS user_id, 'feature_' || least(hash(i * 3) % 20, hash(i * 11) % 20) AS feature,
           CASE WHEN hash(i * 7) % 50 = 0 THEN 'api' ELSE 'ui' END AS source
         FROM (SELECT i, CAST(hash(i // 12) % {users} AS BIGINT) AS u,
@@ -154,7 +155,9 @@ def one_more_day(folder: Path, scratch: Path) -> tuple[float, float]:
     added = build_seconds(scratch)
     rewritten = files[len(files) // 2]
     connection = duckdb.connect()
-    connection.execute(f"COPY (SELECT * FROM '{rewritten}' ORDER BY occurred_at OFFSET 1) TO '{aside}' (FORMAT PARQUET)")
+    connection.execute(
+        f"COPY (SELECT * FROM '{rewritten}' ORDER BY occurred_at OFFSET 1) TO '{aside}' (FORMAT PARQUET)"
+    )
     os.replace(aside, rewritten)
     changed = build_seconds(scratch)
     print(f"  a file a day: all {whole:.2f} s, one day more {added:.2f} s, one old day rewritten {changed:.2f} s")

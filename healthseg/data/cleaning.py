@@ -45,7 +45,11 @@ def schema(table: Table) -> str:
     types = {column.name: SQL_TYPES[column.kind] for column in table.columns}
     types |= {f"{column.stem}_day": "DATE" for column in table.timestamps}
     types |= {f"{column.stem}_has_time": "BOOLEAN" for column in table.timestamps}
-    return "SELECT " + ", ".join(f'CAST(NULL AS {types[name]}) AS "{name}"' for name in clean_columns(table)) + " WHERE FALSE"
+    return (
+        "SELECT "
+        + ", ".join(f'CAST(NULL AS {types[name]}) AS "{name}"' for name in clean_columns(table))
+        + " WHERE FALSE"
+    )
 
 
 def prepare(connection: duckdb.DuckDBPyConnection, accounts: pd.DataFrame) -> None:
@@ -75,7 +79,9 @@ def _load(connection: duckdb.DuckDBPyConnection, table: Table, parts: Sequence[P
         layout = layout_of(connection, table, part)
         select = checked(table, layout, scan([part], rejects="bad_lines"), settings, row=numbered(part),
                          carried=(f"{quoted(part.label)} AS file",))
-        connection.execute(f"INSERT INTO loaded {select}" if place else f"CREATE OR REPLACE TEMP TABLE loaded AS {select}")
+        connection.execute(
+            f"INSERT INTO loaded {select}" if place else f"CREATE OR REPLACE TEMP TABLE loaded AS {select}"
+        )
         lines |= rejects(connection, "bad_lines", [part])
         rejected = tuple(line for line, _ in lines.get(part.label, ()))
         layouts[part.label] = (part, replace(layout, rejected=rejected))
@@ -194,7 +200,10 @@ def clean_table(connection: duckdb.DuckDBPyConnection, table: Table, parts: Sequ
         kept = sum(counts.get(0, {}).values())
         drops = lost_lines + dropped(connection, table, settings, counts, layouts)
         drops += _late_drops(connection, table, settings, layouts)
-        fixed, columns = corrected(table, "judged", connection), sorted({n for _, o in layouts.values() for n in o.types})
+        fixed, columns = (
+            corrected(table, "judged", connection),
+            sorted({n for _, o in layouts.values() for n in o.types}),
+        )
         lost = read - kept - sum(counts.get(IDENTICAL, {}).values())
         reason = allowed_loss(read, lost, settings, drops)
         if table.required and not kept and reason is None:

@@ -43,8 +43,11 @@ def table_sums(connection: duckdb.DuckDBPyConnection, table: Table) -> tuple[Sum
     for known_from, names in _groups(table).items():
         values = ", ".join(f'"{name}"' for name in dict.fromkeys([*_identity(table, own), *names]))
         if known_from == SNAPSHOT:
-            snapshot = int(connection.execute(
-                f"SELECT COALESCE(SUM(CAST(HASH('snapshot', {values}) AS HUGEINT)), 0) FROM \"{table.name}\"").fetchall()[0][0])
+            snapshot = int(
+                connection.execute(
+                    f"SELECT COALESCE(SUM(CAST(HASH('snapshot', {values}) AS HUGEINT)), 0) FROM \"{table.name}\""
+                ).fetchall()[0][0]
+            )
             continue
         days = [_day(table, name) for name in known_from if (name,) != STATIC]
         day = f"COALESCE({', '.join(days)})" if len(days) > 1 else (days[0] if days else "CAST(NULL AS DATE)")

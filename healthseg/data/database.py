@@ -33,16 +33,22 @@ def _engine(address: str) -> Any:
     try:
         return sqlalchemy.create_engine(address, **({} if address.startswith("sqlite") else {"pool_pre_ping": True}))
     except sqlalchemy.exc.NoSuchModuleError:
-        raise InvalidParameters(f"{shown} is of a kind of database that is not known here; known are postgresql, mysql, "
-                                "sqlite and what SQLAlchemy dialects are installed for", parameter="portfolio",
-                                value_provided=shown) from None
+        raise InvalidParameters(
+            f"{shown} is of a kind of database that is not known here; known are postgresql, mysql, "
+            "sqlite and what SQLAlchemy dialects are installed for",
+            parameter="portfolio",
+            value_provided=shown,
+        ) from None
     except sqlalchemy.exc.ArgumentError:
         raise InvalidParameters(f"{shown} is not a database address; they look like "
                                 "postgresql://user:password@host/database", parameter="portfolio",
                                 value_provided=shown) from None
     except ImportError as problem:
-        raise IntegrationError(f"{shown} needs the driver {problem.name}, which is not installed: pip install {problem.name}",
-                               parameter="portfolio", value_provided=shown) from None
+        raise IntegrationError(
+            f"{shown} needs the driver {problem.name}, which is not installed: pip install {problem.name}",
+            parameter="portfolio",
+            value_provided=shown,
+        ) from None
 
 
 def _frames(connection: Any, name: str) -> Iterator[Any]:
@@ -82,14 +88,21 @@ def from_address(address: str) -> Sources:
                 _copy(connection, name, folder / f"{name}.parquet")
     except sqlalchemy.exc.SQLAlchemyError as problem:
         kind = type(problem).__name__
-        raise IntegrationError(f"the database {shown} does not answer ({kind}): check that it runs, that it can be reached "
-                               "from here, and the user and password", parameter="portfolio", value_provided=shown) from None
+        raise IntegrationError(
+            f"the database {shown} does not answer ({kind}): check that it runs, that it can be reached "
+            "from here, and the user and password",
+            parameter="portfolio",
+            value_provided=shown,
+        ) from None
     finally:
         engine.dispose()
     parts = {path.stem: (_part(path, shown),) for path in sorted(folder.glob("*.parquet"))}
     if not parts:
-        raise DataRetrievalError(f"the database {shown} holds none of the tables; a portfolio needs at least customers and "
-                                 "events", parameter="portfolio", value_provided=shown)
+        raise DataRetrievalError(
+            f"the database {shown} holds none of the tables; a portfolio needs at least customers and events",
+            parameter="portfolio",
+            value_provided=shown,
+        )
     notes = tuple(f"table {name} is not one of the tables and is not read{hint(name, TABLES)}"
                   for name in sorted(set(names) - set(TABLES)) if hint(name, TABLES))
     sources = Sources(shown, folder, shown, parts, {}, notes, local=False)

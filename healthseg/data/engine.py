@@ -24,7 +24,7 @@ QUERY_MEMORY = "4GB"
 def sql_text(name: str) -> str:
     """The text of ``sql/<name>.sql``.
 
-    >>> "user_day" in sql_text("facts/feature_life") or "feature" in sql_text("facts/feature_life")
+    >>> sql_text("facts/feature_life").startswith("-- Per customer, user and feature")
     True
     """
     return importlib.resources.files("healthseg.data").joinpath("sql", *f"{name}.sql".split("/")).read_text("utf-8")
@@ -36,7 +36,9 @@ def sql_hash(names: tuple[str, ...]) -> str:
     return hashlib.sha256("\0".join(sql_text(name) for name in names).encode()).hexdigest()[:16]
 
 
-def connect(spill: Path, *, memory: str = QUERY_MEMORY, search: Path | None = None, attach: str | None = None) -> duckdb.DuckDBPyConnection:
+def connect(
+    spill: Path, *, memory: str = QUERY_MEMORY, search: Path | None = None, attach: str | None = None
+) -> duckdb.DuckDBPyConnection:
     """A private in-memory database: UTC, bounded memory, spilling to ``spill``; ``search`` resolves relative paths."""
     connection = duckdb.connect(":memory:")
     for name, value in (("TimeZone", "'UTC'"), ("memory_limit", quoted(memory)),

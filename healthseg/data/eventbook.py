@@ -84,7 +84,9 @@ class EventBook:
         if not records:
             return []
         client, at = records[0]["repeat"]
-        label = min(label for label, entry in self.staged.entries.items() if at[:10] in {row[0] for row in entry["days"]})
+        label = min(
+            label for label, entry in self.staged.entries.items() if at[:10] in {row[0] for row in entry["days"]}
+        )
         condition = f"client_id = {quoted(client)} AND occurred_at = TIMESTAMP {quoted(at)}"
         return [self._drop(connection, settings, "identical to another row of the same instant",
                            sum(record["repeats"] for record in records), label, "occurred_at", condition)]

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import shutil
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,9 +124,11 @@ def make_offsets(connection: duckdb.DuckDBPyConnection, start: dt.date, end: dt.
     """``account_offsets`` over these days, of the connection's ``accounts``."""
     zones = [row[0] for row in connection.execute("SELECT DISTINCT zone FROM accounts").fetchall()]
     connection.register("offset_frame", offsets_frame(zones, start, end))
-    connection.execute("CREATE OR REPLACE TEMP TABLE account_offsets AS SELECT CAST(a.client_id AS client_word) AS client_id, "
-                       "o.from_epoch, o.until_epoch, o.offset_seconds FROM accounts AS a "
-                       "JOIN offset_frame AS o ON o.zone = a.zone")
+    connection.execute(
+        "CREATE OR REPLACE TEMP TABLE account_offsets AS SELECT CAST(a.client_id AS client_word) AS client_id, "
+        "o.from_epoch, o.until_epoch, o.offset_seconds FROM accounts AS a "
+        "JOIN offset_frame AS o ON o.zone = a.zone"
+    )
     connection.unregister("offset_frame")
 
 
@@ -166,9 +166,11 @@ def _drop_identical(connection: duckdb.DuckDBPyConnection, inside: str) -> dict[
 
 def _bound(connection: duckdb.DuckDBPyConnection, month: str, settings: Settings) -> None:
     first, following = ((day - dt.date(1970, 1, 1)).days * 86400 for day in month_bounds(month))
-    connection.execute(f"CREATE OR REPLACE TEMP TABLE bounds AS SELECT CAST({first} AS BIGINT) AS first_epoch, "
-                       f"CAST({following} AS BIGINT) AS until_epoch, CAST({settings.session_gap_minutes * 60} AS BIGINT) "
-                       "AS gap_seconds")
+    connection.execute(
+        f"CREATE OR REPLACE TEMP TABLE bounds AS SELECT CAST({first} AS BIGINT) AS first_epoch, "
+        f"CAST({following} AS BIGINT) AS until_epoch, CAST({settings.session_gap_minutes * 60} AS BIGINT) "
+        "AS gap_seconds"
+    )
     connection.execute(f"CREATE TEMP VIEW month_events AS SELECT * FROM local_events "
                        f"WHERE local_epoch >= {first} AND local_epoch < {following}")
 
@@ -229,24 +231,19 @@ def build(store: Store, connection: duckdb.DuckDBPyConnection, staged: Staged, z
         found = _stored(store, month, key, zones) or _build(store, connection, staged, month, key, settings)
         if found is not None:
             months[month] = found
-    _forget(store, months)
+    for month, current in months.items():       # another process may read an older state yet: it stays for a day
+        store.evict(f"facts/{month}", days=1, keep={current.folder.name})
     return months
-
-
-def _forget(store: Store, months: Mapping[str, Month]) -> None:
-    """Older states of a month, a day after they were made: another process may read them yet."""
-    for month, current in months.items():
-        for folder in (store.folder / "facts" / month).glob("*"):
-            if folder != current.folder and folder.stat().st_mtime < time.time() - 86400:
-                shutil.rmtree(folder, ignore_errors=True)
 
 
 def views(months: Mapping[str, Month]) -> dict[str, str]:
     """The select behind each fact's view."""
     selects = {name: "SELECT * FROM " + parquet(month.folder / f"{name}.parquet" for month in months.values())
                for name in FACTS}
-    selects["feature_life"] = (f"SELECT client_id, user_id, feature, MIN(first_day) AS first_day, MAX(last_day) AS last_day "
-                               f"FROM ({selects['feature_life']}) GROUP BY 1, 2, 3")
+    selects["feature_life"] = (
+        f"SELECT client_id, user_id, feature, MIN(first_day) AS first_day, MAX(last_day) AS last_day "
+        f"FROM ({selects['feature_life']}) GROUP BY 1, 2, 3"
+    )
     return selects
 
 
@@ -257,7 +254,12 @@ def events_select(staged: Staged, repeats: bool) -> str:
         single = 'occurred_has_time AND "count" IS NULL'
         rows = f"SELECT * FROM ({rows}) WHERE NOT ({single}) UNION ALL SELECT DISTINCT * FROM ({rows}) WHERE {single}"
     epoch = "EPOCH_MS(e.occurred_at) // 1000"
-    day = ("CAST(CASE WHEN e.occurred_has_time THEN e.occurred_at + TO_SECONDS(o.offset_seconds) ELSE e.occurred_at END "
-           "AS DATE) AS occurred_day")
-    return (f"SELECT e.* EXCLUDE (occurred_has_time), {day}, e.occurred_has_time FROM ({rows}) AS e "
-            f"JOIN account_offsets AS o ON o.client_id = e.client_id AND {epoch} >= o.from_epoch AND {epoch} < o.until_epoch")
+    day = (
+        "CAST(CASE WHEN e.occurred_has_time THEN e.occurred_at + TO_SECONDS(o.offset_seconds) ELSE e.occurred_at END "
+        "AS DATE) AS occurred_day"
+    )
+    return (
+        f"SELECT e.* EXCLUDE (occurred_has_time), {day}, e.occurred_has_time FROM ({rows}) AS e "
+        f"JOIN account_offsets AS o ON o.client_id = e.client_id "
+        f"AND {epoch} >= o.from_epoch AND {epoch} < o.until_epoch"
+    )

@@ -17,7 +17,9 @@ def _read_text(path: Path, label: str) -> None:
     with open_bytes(path) as handle:
         while chunk := handle.read(_CHUNK):
             if b"\0" in chunk:
-                raise Refused(f"{label} is no text file: it holds NUL bytes (UTF-16 or binary); save it as CSV in UTF-8")
+                raise Refused(
+                    f"{label} is no text file: it holds NUL bytes (UTF-16 or binary); save it as CSV in UTF-8"
+                )
             try:
                 decoder.decode(chunk)
             except UnicodeDecodeError as problem:

@@ -86,7 +86,10 @@ def fault(column: Column, settings: Settings) -> tuple[str, str] | None:
         words = ", ".join(map(quoted, column.allowed))
         return f"{name} NOT IN ({words})", f"{column.name} is none of {', '.join(column.allowed)}"
     if column.kind in ("timestamp", "date"):
-        return f"{name} < TIMESTAMP '{EARLIEST}' OR {name} >= TIMESTAMP '2200-01-01'", f"{column.name} is an impossible date"
+        return (
+            f"{name} < TIMESTAMP '{EARLIEST}' OR {name} >= TIMESTAMP '2200-01-01'",
+            f"{column.name} is an impossible date",
+        )
     high = getattr(settings, column.high) if isinstance(column.high, str) else column.high
     bounds = [(f"{name} < {column.low}", f"below {column.low}")] if column.low is not None else []
     bounds += [(f"{name} > {high}", f"above {high}")] if high is not None else []

@@ -14,7 +14,6 @@ from typing import Any
 import duckdb
 import pandas as pd
 
-import healthseg
 from healthseg.config import Settings, fingerprint
 from healthseg.config import settings as make_settings
 from healthseg.data import content as contents
@@ -37,7 +36,7 @@ _CODE = ("tables", "parsing", "validation", "cleaning", "staging", "facts", "con
 def contract_version() -> str:
     """Changes with the code that reads and validates, so that what other code derived is not met again."""
     folder = Path(__file__).parent
-    return fingerprint([healthseg.__version__, duckdb.__version__,
+    return fingerprint([duckdb.__version__, (folder.parent / "__init__.py").read_text(encoding="utf-8"),
                         *((folder / f"{name}.py").read_text(encoding="utf-8") for name in _CODE)])
 
 
@@ -89,7 +88,7 @@ class Portfolio:
         return report is not None and not report.refused
 
     def table(self, name: str) -> pd.DataFrame:
-        """The validated rows of a table, sorted by its key; raises DataRetrievalError where it is missing or refused."""
+        """The validated rows of a table, sorted by its key; raises DataRetrievalError for one missing or refused."""
         table = self._require(name)
         if name == "events":
             columns = ", ".join(f'"{column}"' for column in table.names)
@@ -105,7 +104,6 @@ class Portfolio:
     def reports(self) -> dict[str, TableReport]:
         """The accounting of each table that was given, in the contract's order."""
         with self._working() as connection:
-            self._evict()
             names = [name for name in TABLES if name in self._sources.parts and name != "events"]
             prepare(connection, pd.DataFrame({"client_id": pd.Series(dtype="str"), "zone": pd.Series(dtype="str")}))
             found = {}
@@ -142,14 +140,15 @@ class Portfolio:
             folder, lambda target: made.append(clean_table(connection, table, parts, self.settings, target)))
         made = made or [TableReport.from_dict(self.store.get_json("reports", f"{table.name}-{key}"))]
         self.store.put_json("reports", f"{table.name}-{key}", made[0].to_dict())
+        self._evict()
         return made[0]
 
     def _evict(self) -> None:
-        """Clean tables that nobody opened for a month, and what crashed processes left, go; asked once a day."""
-        if self.store.get_json("reports", "evicted") != dt.date.today().isoformat():
-            for level, days in (("tables", 30), ("reports", 30), ("spill", 1)):
-                self.store.evict(level, days)
-            self.store.put_json("reports", "evicted", dt.date.today().isoformat())
+        """Clean tables that were made more than a month ago and are not in use, and what crashed processes left."""
+        current = {folder.name for folder in self._folders.values()}
+        self.store.evict("tables", days=30, keep=current)
+        self.store.evict("reports", days=30, keep={f"{name}.json" for name in current})
+        self.store.evict("spill", days=1)
 
     def _counted(self, connection: duckdb.DuckDBPyConnection, found: Mapping[str, TableReport]) -> TableReport:
         """The events' report; their facts are built, or found in the store."""
@@ -211,8 +210,12 @@ class Portfolio:
     def client(self, client_id: str) -> dict[str, Any]:
         """The customer's row; raises InvalidClientId or ClientNotFound with a near match."""
         if not isinstance(client_id, str) or not re.fullmatch(CLIENT_ID_RULE[1:-1], client_id):
-            raise InvalidClientId(f"client_id {str(client_id)[:120]!r} is not valid: 1 to 100 letters, digits, _ or -",
-                                  parameter="client_id", value_provided=str(client_id)[:200], validation_rule=CLIENT_ID_RULE)
+            raise InvalidClientId(
+                f"client_id {str(client_id)[:120]!r} is not valid: 1 to 100 letters, digits, _ or -",
+                parameter="client_id",
+                value_provided=str(client_id)[:200],
+                validation_rule=CLIENT_ID_RULE,
+            )
         if client_id not in self._clients:
             raise ClientNotFound(f"no customer {client_id!r}{hint(client_id, self._clients)}", parameter="client_id",
                                  value_provided=client_id, did_you_mean=near(client_id, self._clients),
@@ -255,7 +258,9 @@ class Portfolio:
             for name, table in TABLES.items():
                 if name != "events":
                     usable = name in self._folders and not self.reports[name].refused
-                    select = f"SELECT * FROM {engine.parquet([self._folders[name] / ROWS])}" if usable else schema(table)
+                    select = (
+                        f"SELECT * FROM {engine.parquet([self._folders[name] / ROWS])}" if usable else schema(table)
+                    )
                     connection.execute(f'CREATE VIEW "{name}" AS {select}')
             prepare(connection, self._accounts)
             self._eventbook.create_views(connection)
@@ -286,13 +291,15 @@ class Portfolio:
     def content(self, day: dt.date) -> str:
         """A fingerprint of all that was knowable by the end of ``day``: later rows and values never change it."""
         dated, snapshot = self._sums
-        return fingerprint([contract_version(), contents.until(dated, day), snapshot if day >= self.data_until else None])
+        return fingerprint(
+            [contract_version(), contents.until(dated, day), snapshot if day >= self.data_until else None]
+        )
 
     def fingerprint(self, as_of: dt.date | None = None, *, ledger: str | None = None) -> str:
         """A fingerprint of version, settings, all rows and the ledger's head: what a reply is made from."""
         rows = {name: [report.kept, report.refused] for name, report in self.reports.items()}
         dated, snapshot = self._sums
-        return fingerprint([healthseg.__version__, self.settings.fingerprint, rows, sum(dated.values()) % 2**64,
+        return fingerprint([contract_version(), self.settings.fingerprint, rows, sum(dated.values()) % 2**64,
                             snapshot, str(as_of) if as_of else None, ledger])
 
     def check(self) -> Check:
@@ -302,9 +309,16 @@ class Portfolio:
                      if table.required and name not in self.reports]
         usable = all(self.has(name) for name, table in TABLES.items() if table.required)
         warnings = list(self._sources.notes) + (crosschecks.warnings(self) if usable else [])
-        return Check(str(self.path), usable, problems, warnings, self.reports,
-                     [name for name in TABLES if name not in self.reports],
-                     self.first_event_day.isoformat() if usable else None, self.data_until.isoformat() if usable else None)
+        return Check(
+            str(self.path),
+            usable,
+            problems,
+            warnings,
+            self.reports,
+            [name for name in TABLES if name not in self.reports],
+            self.first_event_day.isoformat() if usable else None,
+            self.data_until.isoformat() if usable else None,
+        )
 
     def _note_for(self, name: str) -> str:
         note = next((note for note in self._sources.notes if f"did you mean {name}?" in note), None)
@@ -312,8 +326,12 @@ class Portfolio:
 
     def _known_table(self, name: str) -> None:
         if name not in TABLES:
-            raise InvalidParameters(f"unknown table {name!r}{hint(name, TABLES)}", parameter="table", value_provided=name,
-                                    validation_rule="one of " + ", ".join(TABLES))
+            raise InvalidParameters(
+                f"unknown table {name!r}{hint(name, TABLES)}",
+                parameter="table",
+                value_provided=name,
+                validation_rule="one of " + ", ".join(TABLES),
+            )
 
     def _require(self, name: str) -> Table:
         self._known_table(name)

@@ -177,10 +177,16 @@ def _read_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except UnicodeDecodeError:
-        raise InvalidParameters(f"{path.name} is not UTF-8 text", parameter="portfolio", value_provided=str(path)) from None
+        raise InvalidParameters(
+            f"{path.name} is not UTF-8 text", parameter="portfolio", value_provided=str(path)
+        ) from None
     except tomllib.TOMLDecodeError as problem:
-        raise InvalidParameters(f"{path.name} is not valid TOML: {problem}", parameter="portfolio",
-                                value_provided=str(path), validation_rule="a TOML file") from None
+        raise InvalidParameters(
+            f"{path.name} is not valid TOML: {problem}",
+            parameter="portfolio",
+            value_provided=str(path),
+            validation_rule="a TOML file",
+        ) from None
 
 
 _LITERAL = re.compile(r"'((?:[^']|'')+)'")
@@ -204,8 +210,12 @@ def _data_folder(path: Path, given: Any) -> Path:
             continue
         if place.is_dir():
             return place
-    raise DataRetrievalError(f"{path.name}: the data that it maps are not there; looked for {', '.join(folders)}, relative to "
-                             f"{path.parent}", parameter="source.folder", value_provided=", ".join(folders), validation_rule=rule)
+    raise DataRetrievalError(
+        f"{path.name}: the data that it maps are not there; looked for {', '.join(folders)}, relative to {path.parent}",
+        parameter="source.folder",
+        value_provided=", ".join(folders),
+        validation_rule=rule,
+    )
 
 
 def _query_token(query: str, folder: Path) -> str | None:
@@ -215,7 +225,9 @@ def _query_token(query: str, folder: Path) -> str | None:
         if not re.search(r"\.\w{2,8}$", literal):
             continue
         path = Path(literal)
-        matches = [path] if path.is_absolute() else list(folder.glob(literal)) if ".." not in path.parts else [folder / path]
+        matches = (
+            [path] if path.is_absolute() else list(folder.glob(literal)) if ".." not in path.parts else [folder / path]
+        )
         if not matches or any(not match.is_file() for match in matches):
             return None
         files.update(matches)
@@ -256,7 +268,9 @@ def _from_folder(folder: Path) -> Sources:
     if (folder / TOML).is_file():
         return _from_toml(folder / TOML)
     parts, notes = _folder_parts(folder, skip=set())
-    settings = _read_toml(folder / "healthseg.toml").get("settings", {}) if (folder / "healthseg.toml").is_file() else {}
+    settings = (
+        _read_toml(folder / "healthseg.toml").get("settings", {}) if (folder / "healthseg.toml").is_file() else {}
+    )
     return Sources(str(folder), folder, str(folder.resolve()), parts, settings, tuple(notes))
 
 
@@ -270,8 +284,11 @@ def _from_duckdb(path: Path) -> Sources:
         raise DataRetrievalError(f"{path.name} cannot be opened as a DuckDB file: {str(problem).splitlines()[0]}",
                                  parameter="portfolio", value_provided=str(path)) from None
     token = stat_token(path)
-    parts = {name: (Part(f"{path.name} table {name}", query=f'SELECT * FROM source.main."{name}"', token=f"{name}:{token}"),)
-             for name in names if name in TABLES}
+    parts = {
+        name: (Part(f"{path.name} table {name}", query=f'SELECT * FROM source.main."{name}"', token=f"{name}:{token}"),)
+        for name in names
+        if name in TABLES
+    }
     notes = tuple(f"table {name} in {path.name} is not one of the tables and is not read{hint(name, TABLES)}"
                   for name in names if name not in TABLES)
     return Sources(str(path), path.parent, str(path.resolve()), parts, {}, notes, attach=str(path))

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import shutil
-import time
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -79,8 +77,10 @@ class Staged:
             if files:
                 live = "" if self.entries[labels[0]]["batch_files"] == len(labels) else (
                     " AND file IN (" + ", ".join(map(quoted, sorted(labels))) + ")")
-                selects.append(f"SELECT file, fault, {_VALUES} FROM {parquet(files)} WHERE occurred_at >= DATE '{start}' "
-                               f"AND occurred_at < DATE '{end}'{live}")
+                selects.append(
+                    f"SELECT file, fault, {_VALUES} FROM {parquet(files)} WHERE occurred_at >= DATE '{start}' "
+                    f"AND occurred_at < DATE '{end}'{live}"
+                )
         return selects
 
     def _direct_selects(self, start: dt.date, end: dt.date) -> list[str]:
@@ -90,8 +90,11 @@ class Staged:
             if not entry["batch"] and days and days[0] < end.isoformat() and days[-1] >= start.isoformat():
                 layout = self.layout(label)
                 groups.setdefault(_layout_key(layout, self.parts[label]), (layout, []))[1].append(self.parts[label])
-        return [f"SELECT file, fault, {_VALUES} FROM ({_select(layout, parts, self.settings, days=(start, end))}) "
-                f"WHERE occurred_at >= DATE '{start}' AND occurred_at < DATE '{end}'" for layout, parts in groups.values()]
+        return [
+            f"SELECT file, fault, {_VALUES} FROM ({_select(layout, parts, self.settings, days=(start, end))}) "
+            f"WHERE occurred_at >= DATE '{start}' AND occurred_at < DATE '{end}'"
+            for layout, parts in groups.values()
+        ]
 
     def require_unchanged(self) -> None:
         """Raises DataRetrievalError if a file was replaced while it was being read."""
@@ -122,7 +125,8 @@ def _by_time(connection: duckdb.DuckDBPyConnection, part: Part, layout: Layout) 
         return False
     groups = connection.execute(
         "SELECT row_group_num_rows, LEFT(COALESCE(stats_min_value, stats_min), 10), LEFT(COALESCE(stats_max_value, "
-        f"stats_max), 10) FROM parquet_metadata({quoted(str(part.path))}) WHERE path_in_schema = 'occurred_at'").fetchall()
+        f"stats_max), 10) FROM parquet_metadata({quoted(str(part.path))}) WHERE path_in_schema = 'occurred_at'"
+    ).fetchall()
     try:
         spans = [(rows, (dt.date.fromisoformat(high) - dt.date.fromisoformat(low)).days) for rows, low, high in groups]
     except (TypeError, ValueError):
@@ -246,16 +250,10 @@ def stage(store: Store, connection: duckdb.DuckDBPyConnection, parts: Sequence[P
         known |= _read_staged(store, connection, staged, settings, version)
     if fresh or set(known) != set(memo):
         store.put_json("staged", f"memo-{version}", known)
-        _forget(store, {entry["batch"] or "" for entry in known.values()})
+        store.evict(
+            "staged", days=1, keep={f"memo-{version}.json", *(entry["batch"] or "" for entry in known.values())}
+        )
     return _together(store, {part.label: known[part.label] for part in parts}, parts, settings)
-
-
-def _forget(store: Store, batches: set[str]) -> None:
-    """Batches that the memo no longer names, a day after they were last written: another process may read them yet."""
-
-    for folder in (store.folder / "staged").glob("*"):
-        if folder.is_dir() and folder.name not in batches and folder.stat().st_mtime < time.time() - 86400:
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def accounted(staged: Staged, connection: duckdb.DuckDBPyConnection, settings: Settings

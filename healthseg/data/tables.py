@@ -100,72 +100,156 @@ def _table(name: str, text: str, known_from: str, *, key: str = "", marks: dict 
 
 
 _POSITIVE = {"low": 0}
-TABLES: dict[str, Table] = {table.name: table for table in (
-    _table("customers",
-           "client_id:id name?:text signup_date:date industry?:text region?:text plan?:text@snapshot arr?:number@snapshot"
-           " currency?:text@snapshot seats?:integer@snapshot renewal_date?:date@snapshot churned_on?:date@churned_on"
-           " notice_on?:date@notice_on csm_id?:text@snapshot timezone?:zone parent_id?:text"
-           " strategic_value?:number@snapshot potential_arr?:number@snapshot",
-           "signup_date", key="client_id", required=True, orders=(Order("signup_date", "churned_on"),),
-           marks={"seats": _POSITIVE, "arr": _POSITIVE}),
-    _table("customer_changes", "client_id:id field:text value?:text effective_on:date recorded_at?:timestamp",
-           "recorded_at|effective_on"),
-    _table("contracts",
-           "client_id:id starts_on:date ends_on?:date arr:number signed_on?:date seats?:integer plan?:text"
-           " currency?:text renews_on?:date",
-           "signed_on|starts_on", orders=(Order("starts_on", "ends_on"),), marks={"seats": _POSITIVE, "arr": _POSITIVE}),
-    _table("fx", "currency:text on:date rate_to_book:number", "on", key="currency on", marks={"rate_to_book": _POSITIVE}),
-    _table("events",
-           "client_id:id occurred_at:timestamp user_id?:text feature?:text event?:text session_id?:text source?:text"
-           " count?:integer duration_seconds?:number",
-           "occurred_at", required=True, identical="instant",
-           marks={"source": {"allowed": ("ui", "api")}, "count": {"low": 1}, "duration_seconds": _POSITIVE}),
-    _table("users",
-           "user_id:text client_id:id role?:text@snapshot created_at?:timestamp deactivated_at?:timestamp@deactivated_at"
-           " email_domain?:text",
-           "created_at|static", key="client_id user_id", orders=(Order("created_at", "deactivated_at"),)),
-    _table("features", "feature:text category:text released_on?:date recommended_position?:integer",
-           "released_on|static", key="feature", marks={"category": {"allowed": ("core", "advanced", "premium")}}),
-    _table("entitlements", "client_id:id feature:text starts_on?:date ends_on?:date@ends_on", "starts_on|static",
-           orders=(Order("starts_on", "ends_on"),)),
-    _table("tickets",
-           "ticket_id:text client_id:id opened_at:timestamp user_id?:text feature?:text topic?:text"
-           " severity?:text@snapshot first_response_at?:timestamp@first_response_at"
-           " resolved_at?:timestamp@resolved_at csat?:number@resolved_at",
-           "opened_at", key="ticket_id",
-           orders=(Order("opened_at", "resolved_at"), Order("opened_at", "first_response_at", drops_row=False)),
-           marks={"severity": {"allowed": SEVERITIES}, "csat": {"low": 1, "high": "csat_max"}}),
-    _table("surveys", "client_id:id kind:text score:number responded_at:timestamp user_id?:text feature?:text",
-           "responded_at", identical="instant", marks={"kind": {"allowed": ("nps", "csat")}, "score": {"low": 0}}),
-    _table("invoices", "invoice_id:text client_id:id amount:number issued_on:date due_on:date paid_on?:date@paid_on",
-           "issued_on", key="invoice_id", orders=(Order("issued_on", "due_on"),)),
-    _table("arr_changes", "client_id:id effective_on:date arr:number reason?:text", "effective_on",
-           marks={"reason": {"allowed": ("new", "expansion", "contraction", "churn")}, "arr": _POSITIVE}),
-    _table("milestones",
-           "milestone_id:text name:text category:text target_days:integer required?:boolean depends_on?:text"
-           " completes_when?:text marks?:text plans?:text",
-           "static", key="milestone_id",
-           marks={"category": {"allowed": ("onboarding", "adoption", "expansion")}, "target_days": _POSITIVE,
-                  "marks": {"allowed": ("first_value", "activation", "full_adoption")}}),
-    _table("milestone_progress",
-           "client_id:id milestone_id:text started_at?:timestamp@started_at completed_at?:timestamp@completed_at"
-           " blocker?:text@blocked_since blocked_since?:timestamp@blocked_since"
-           " blocker_cleared_at?:timestamp@blocker_cleared_at skipped_at?:timestamp@skipped_at owner?:text@snapshot",
-           "started_at|blocked_since|skipped_at|completed_at|static", key="client_id milestone_id",
-           orders=(Order("started_at", "completed_at"), Order("blocked_since", "blocker_cleared_at", drops_row=False))),
-    _table("messages",
-           "client_id:id channel:text content:text sent_at:timestamp user_id?:text feature?:text"
-           " opened_at?:timestamp@opened_at clicked_at?:timestamp@clicked_at",
-           "sent_at", identical="instant",
-           orders=(Order("sent_at", "opened_at", drops_row=False), Order("sent_at", "clicked_at", drops_row=False))),
-    _table("stage_changes",
-           "client_id:id stage:text effective_at:timestamp recorded_at?:timestamp reason?:text automated?:boolean"
-           " actor?:text",
-           "recorded_at|effective_at", marks={"stage": {"allowed": STAGES}}),
-    _table("interventions", "client_id:id kind:text happened_at:timestamp", "happened_at", identical="instant"),
-    _table("calendar", "starts_on:date ends_on?:date label:text", "starts_on", orders=(Order("starts_on", "ends_on"),)),
-    _table("csms", "csm_id:text tier?:text@snapshot capacity_hours?:number@snapshot contact?:text@snapshot", "static",
-           key="csm_id", marks={"capacity_hours": _POSITIVE}),
-    _table("benchmarks", "industry:text metric:text percentile:number value:number source:text", "static",
-           key="industry metric percentile source", marks={"percentile": {"low": 0, "high": 100}}),
-)}
+TABLES: dict[str, Table] = {
+    table.name: table
+    for table in (
+        _table(
+            "customers",
+            "client_id:id name?:text signup_date:date industry?:text region?:text plan?:text@snapshot"
+            " arr?:number@snapshot"
+            " currency?:text@snapshot seats?:integer@snapshot renewal_date?:date@snapshot churned_on?:date@churned_on"
+            " notice_on?:date@notice_on csm_id?:text@snapshot timezone?:zone parent_id?:text"
+            " strategic_value?:number@snapshot potential_arr?:number@snapshot",
+            "signup_date",
+            key="client_id",
+            required=True,
+            orders=(Order("signup_date", "churned_on"),),
+            marks={"seats": _POSITIVE, "arr": _POSITIVE},
+        ),
+        _table(
+            "customer_changes",
+            "client_id:id field:text value?:text effective_on:date recorded_at?:timestamp",
+            "recorded_at|effective_on",
+        ),
+        _table(
+            "contracts",
+            "client_id:id starts_on:date ends_on?:date arr:number signed_on?:date seats?:integer plan?:text"
+            " currency?:text renews_on?:date",
+            "signed_on|starts_on",
+            orders=(Order("starts_on", "ends_on"),),
+            marks={"seats": _POSITIVE, "arr": _POSITIVE},
+        ),
+        _table(
+            "fx",
+            "currency:text on:date rate_to_book:number",
+            "on",
+            key="currency on",
+            marks={"rate_to_book": _POSITIVE},
+        ),
+        _table(
+            "events",
+            "client_id:id occurred_at:timestamp user_id?:text feature?:text event?:text session_id?:text source?:text"
+            " count?:integer duration_seconds?:number",
+            "occurred_at",
+            required=True,
+            identical="instant",
+            marks={"source": {"allowed": ("ui", "api")}, "count": {"low": 1}, "duration_seconds": _POSITIVE},
+        ),
+        _table(
+            "users",
+            "user_id:text client_id:id role?:text@snapshot created_at?:timestamp"
+            " deactivated_at?:timestamp@deactivated_at"
+            " email_domain?:text",
+            "created_at|static",
+            key="client_id user_id",
+            orders=(Order("created_at", "deactivated_at"),),
+        ),
+        _table(
+            "features",
+            "feature:text category:text released_on?:date recommended_position?:integer",
+            "released_on|static",
+            key="feature",
+            marks={"category": {"allowed": ("core", "advanced", "premium")}},
+        ),
+        _table(
+            "entitlements",
+            "client_id:id feature:text starts_on?:date ends_on?:date@ends_on",
+            "starts_on|static",
+            orders=(Order("starts_on", "ends_on"),),
+        ),
+        _table(
+            "tickets",
+            "ticket_id:text client_id:id opened_at:timestamp user_id?:text feature?:text topic?:text"
+            " severity?:text@snapshot first_response_at?:timestamp@first_response_at"
+            " resolved_at?:timestamp@resolved_at csat?:number@resolved_at",
+            "opened_at",
+            key="ticket_id",
+            orders=(Order("opened_at", "resolved_at"), Order("opened_at", "first_response_at", drops_row=False)),
+            marks={"severity": {"allowed": SEVERITIES}, "csat": {"low": 1, "high": "csat_max"}},
+        ),
+        _table(
+            "surveys",
+            "client_id:id kind:text score:number responded_at:timestamp user_id?:text feature?:text",
+            "responded_at",
+            identical="instant",
+            marks={"kind": {"allowed": ("nps", "csat")}, "score": {"low": 0}},
+        ),
+        _table(
+            "invoices",
+            "invoice_id:text client_id:id amount:number issued_on:date due_on:date paid_on?:date@paid_on",
+            "issued_on",
+            key="invoice_id",
+            orders=(Order("issued_on", "due_on"),),
+        ),
+        _table(
+            "arr_changes",
+            "client_id:id effective_on:date arr:number reason?:text",
+            "effective_on",
+            marks={"reason": {"allowed": ("new", "expansion", "contraction", "churn")}, "arr": _POSITIVE},
+        ),
+        _table(
+            "milestones",
+            "milestone_id:text name:text category:text target_days:integer required?:boolean depends_on?:text"
+            " completes_when?:text marks?:text plans?:text",
+            "static",
+            key="milestone_id",
+            marks={
+                "category": {"allowed": ("onboarding", "adoption", "expansion")},
+                "target_days": _POSITIVE,
+                "marks": {"allowed": ("first_value", "activation", "full_adoption")},
+            },
+        ),
+        _table(
+            "milestone_progress",
+            "client_id:id milestone_id:text started_at?:timestamp@started_at completed_at?:timestamp@completed_at"
+            " blocker?:text@blocked_since blocked_since?:timestamp@blocked_since"
+            " blocker_cleared_at?:timestamp@blocker_cleared_at skipped_at?:timestamp@skipped_at owner?:text@snapshot",
+            "started_at|blocked_since|skipped_at|completed_at|static",
+            key="client_id milestone_id",
+            orders=(Order("started_at", "completed_at"), Order("blocked_since", "blocker_cleared_at", drops_row=False)),
+        ),
+        _table(
+            "messages",
+            "client_id:id channel:text content:text sent_at:timestamp user_id?:text feature?:text"
+            " opened_at?:timestamp@opened_at clicked_at?:timestamp@clicked_at",
+            "sent_at",
+            identical="instant",
+            orders=(Order("sent_at", "opened_at", drops_row=False), Order("sent_at", "clicked_at", drops_row=False)),
+        ),
+        _table(
+            "stage_changes",
+            "client_id:id stage:text effective_at:timestamp recorded_at?:timestamp reason?:text automated?:boolean"
+            " actor?:text",
+            "recorded_at|effective_at",
+            marks={"stage": {"allowed": STAGES}},
+        ),
+        _table("interventions", "client_id:id kind:text happened_at:timestamp", "happened_at", identical="instant"),
+        _table(
+            "calendar", "starts_on:date ends_on?:date label:text", "starts_on", orders=(Order("starts_on", "ends_on"),)
+        ),
+        _table(
+            "csms",
+            "csm_id:text tier?:text@snapshot capacity_hours?:number@snapshot contact?:text@snapshot",
+            "static",
+            key="csm_id",
+            marks={"capacity_hours": _POSITIVE},
+        ),
+        _table(
+            "benchmarks",
+            "industry:text metric:text percentile:number value:number source:text",
+            "static",
+            key="industry metric percentile source",
+            marks={"percentile": {"low": 0, "high": 100}},
+        ),
+    )
+}

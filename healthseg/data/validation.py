@@ -86,9 +86,14 @@ def reasons(table: Table, settings: Settings) -> list[Reason]:
     if table.name == "surveys":
         bad = (f"kind = 'nps' AND (score > 10 OR score <> FLOOR(score)) "
                f"OR kind = 'csat' AND (score < 1 OR score > {settings.csat_max})")
-        found.append(Reason(f"score is outside its scale (nps: whole, 0 to 10; csat: 1 to {settings.csat_max})", bad, "score"))
-    found += [Reason(f"{order.later} lies before {order.earlier}", _disorder(table, order.earlier, order.later), order.later)
-              for order in table.orders if order.drops_row]
+        found.append(
+            Reason(f"score is outside its scale (nps: whole, 0 to 10; csat: 1 to {settings.csat_max})", bad, "score")
+        )
+    found += [
+        Reason(f"{order.later} lies before {order.earlier}", _disorder(table, order.earlier, order.later), order.later)
+        for order in table.orders
+        if order.drops_row
+    ]
     return found
 
 
@@ -165,7 +170,9 @@ def line_of(part: Part, layout: Layout, row: int) -> int | None:
     return line
 
 
-def rejects(connection: duckdb.DuckDBPyConnection, table: str, parts: Sequence[Part]) -> dict[str, list[tuple[int, str]]]:
+def rejects(
+    connection: duckdb.DuckDBPyConnection, table: str, parts: Sequence[Part]
+) -> dict[str, list[tuple[int, str]]]:
     """The lines that are no rows, by part, after a scan that kept them in ``table``; the table is removed."""
     labels = {str(part.path): part.label for part in parts}
     found: dict[str, list[tuple[int, str]]] = {}
@@ -173,7 +180,9 @@ def rejects(connection: duckdb.DuckDBPyConnection, table: str, parts: Sequence[P
         rows = connection.execute(f"SELECT file_path, line, MIN(csv_line) FROM {table} JOIN {table}_scan "
                                   "USING (scan_id, file_id) GROUP BY 1, 2 ORDER BY 1, 2").fetchall()
         for path, line, text in rows:
-            found.setdefault(labels[path], []).append((line, text.strip().splitlines()[0][:200] if text.strip() else ""))
+            found.setdefault(labels[path], []).append(
+                (line, text.strip().splitlines()[0][:200] if text.strip() else "")
+            )
         connection.execute(f"DROP TABLE {table}")
         connection.execute(f"DROP TABLE {table}_scan")
     return found
@@ -217,7 +226,9 @@ def dropped(connection: duckdb.DuckDBPyConnection, table: Table, settings: Setti
 
 def corrected(table: Table, relation: str, connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
     """How many values of each optional column were emptied in the kept rows of a checked relation."""
-    masks = connection.execute(f"SELECT mask, COUNT(*) FROM {relation} WHERE mask > 0 AND fault = 0 GROUP BY 1").fetchall()
+    masks = connection.execute(
+        f"SELECT mask, COUNT(*) FROM {relation} WHERE mask > 0 AND fault = 0 GROUP BY 1"
+    ).fetchall()
     counts = {name: sum(n for mask, n in masks if mask >> place & 1) for place, name in enumerate(table.names)}
     return {name: count for name, count in counts.items() if count}
 
@@ -227,5 +238,7 @@ def allowed_loss(read: int, lost: int, settings: Settings, drops: Sequence[Drop]
     if not read or lost <= settings.max_loss_share * read:
         return None
     worst = max(drops, key=lambda drop: drop.count)
-    return (f"{lost:,} of {read:,} rows cannot be used ({lost / read:.1%}; at most {settings.max_loss_share:.0%} may be "
-            f"lost, setting max_loss_share), most of them because {worst.reason}")
+    return (
+        f"{lost:,} of {read:,} rows cannot be used ({lost / read:.1%}; at most {settings.max_loss_share:.0%} may be "
+        f"lost, setting max_loss_share), most of them because {worst.reason}"
+    )

@@ -9,7 +9,9 @@ import pytest
 from healthseg.data.portfolio import Portfolio
 
 CUSTOMERS = "client_id,signup_date,timezone\nacme,2025-01-01,UTC\nbeta,2025-01-01,Europe/Berlin\n"
-EVENTS = "client_id,user_id,occurred_at,feature\nacme,ann,2025-03-03 10:00:00,search\nacme,bob,2025-03-04 23:10:00,search\n"
+EVENTS = (
+    "client_id,user_id,occurred_at,feature\nacme,ann,2025-03-03 10:00:00,search\nacme,bob,2025-03-04 23:10:00,search\n"
+)
 
 
 @pytest.fixture

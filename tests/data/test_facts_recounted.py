@@ -33,8 +33,9 @@ NAMES = ["client_id", "user_id", "occurred_at", "feature", "source", "session_id
 
 def book_of(rows: list[tuple]) -> tuple[Portfolio, Path]:
     folder = Path(tempfile.mkdtemp())
-    pd.DataFrame({"client_id": list(ZONES), "signup_date": ["2025-01-01"] * 4, "timezone": list(ZONES.values())}).to_csv(
-        folder / "customers.csv", index=False)
+    pd.DataFrame(
+        {"client_id": list(ZONES), "signup_date": ["2025-01-01"] * 4, "timezone": list(ZONES.values())}
+    ).to_csv(folder / "customers.csv", index=False)
     pd.DataFrame(rows, columns=NAMES).to_csv(folder / "events.csv", index=False, date_format="%Y-%m-%d %H:%M:%S")
     return Portfolio.open(folder, {"max_loss_share": 1}), folder
 

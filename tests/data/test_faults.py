@@ -29,7 +29,9 @@ def only_drop(book, table):
     ("acme,2025-03-03 10:00:00,1", "does not have the header's columns", "acme,2025-03-03 10:00:00,1"),
 ])
 def test_a_bad_event_is_dropped_with_its_reason_value_and_line(make_book, row, reason, example):
-    book = make_book(LOOSE, events=f"client_id,occurred_at\nacme,2025-03-03 10:00:00\n{row}\nacme,2025-03-03 11:00:00\n")
+    book = make_book(
+        LOOSE, events=f"client_id,occurred_at\nacme,2025-03-03 10:00:00\n{row}\nacme,2025-03-03 11:00:00\n"
+    )
     report = book.reports["events"]
     drop = only_drop(book, "events")
     assert (report.read, report.kept, drop.count, drop.file) == (3, 2, 1, "events.csv")
@@ -88,7 +90,9 @@ def test_identical_events_of_one_instant_are_one_and_of_one_calendar_day_are_sev
 
 
 def test_counted_rows_are_never_taken_for_repeats(make_book, rows):
-    book = make_book(events="client_id,user_id,occurred_at,count\nacme,ann,2025-03-03 10:00:00,5\nacme,ann,2025-03-03 10:00:00,5\n")
+    book = make_book(
+        events="client_id,user_id,occurred_at,count\nacme,ann,2025-03-03 10:00:00,5\nacme,ann,2025-03-03 10:00:00,5\n"
+    )
     assert rows(book, "user_day", "events") == [(10,)]
 
 

@@ -16,9 +16,20 @@ def daily(folder: Path, days: list[str]) -> None:
     """A file of events for each day: three users, one of them past midnight."""
     (folder / "events").mkdir(parents=True, exist_ok=True)
     for day in days:
-        rows = [f"{client},{user},{day} {at},f{k % 2}" for k, (client, user, at) in enumerate([
-            ("acme", "ann", "09:00:00"), ("acme", "ann", "09:10:00"), ("acme", "bob", "23:50:00"), ("beta", "bea", "22:40:00")])]
-        (folder / "events" / f"{day}.csv").write_text("client_id,user_id,occurred_at,feature\n" + "\n".join(rows) + "\n")
+        rows = [
+            f"{client},{user},{day} {at},f{k % 2}"
+            for k, (client, user, at) in enumerate(
+                [
+                    ("acme", "ann", "09:00:00"),
+                    ("acme", "ann", "09:10:00"),
+                    ("acme", "bob", "23:50:00"),
+                    ("beta", "bea", "22:40:00"),
+                ]
+            )
+        ]
+        (folder / "events" / f"{day}.csv").write_text(
+            "client_id,user_id,occurred_at,feature\n" + "\n".join(rows) + "\n"
+        )
 
 
 def facts_files(folder: Path) -> dict[str, bytes]:
@@ -81,7 +92,9 @@ def test_a_rewritten_file_is_read_again_and_a_removed_one_is_gone(folder):
     assert Portfolio.open(folder).content(pd.Timestamp("2025-03-10").date()) == first
     path.unlink()
     book = Portfolio.open(folder)
-    assert book.reports["events"].read == 36 and "2025-03-05" not in set(book.table("events")["occurred_at"].dt.date.astype(str))
+    assert book.reports["events"].read == 36 and "2025-03-05" not in set(
+        book.table("events")["occurred_at"].dt.date.astype(str)
+    )
 
 
 def test_a_new_customer_brings_back_the_events_that_were_unknown(folder):
@@ -105,10 +118,15 @@ def test_a_changed_zone_moves_the_days(folder):
 def test_internal_users_are_left_out_of_facts(folder):
     daily(folder, days_of("2025-03-01", 2))
     (folder / "users.csv").write_text("user_id,client_id,email_domain\nann,acme,us.example\nbob,acme,acme.example\n")
-    for settings, users in (({"exclude_email_domains": ["US.example"]}, ["bea", "bob"]), ({"exclude_users": ["bob"]}, ["ann", "bea"]),
-                            ({}, ["ann", "bea", "bob"])):
+    for settings, users in (
+        ({"exclude_email_domains": ["US.example"]}, ["bea", "bob"]),
+        ({"exclude_users": ["bob"]}, ["ann", "bea"]),
+        ({}, ["ann", "bea", "bob"]),
+    ):
         book = Portfolio.open(folder, settings)
-        assert [row[0] for row in book.connection().execute("SELECT DISTINCT user_id FROM user_day ORDER BY 1").fetchall()] == users
+        assert [
+            row[0] for row in book.connection().execute("SELECT DISTINCT user_id FROM user_day ORDER BY 1").fetchall()
+        ] == users
         assert book.reports["events"].kept == 8
 
 

@@ -9,7 +9,9 @@ def events(*rows: str, head: str = "client_id,user_id,occurred_at") -> str:
 
 
 def test_a_gap_longer_than_the_setting_begins_a_session(make_book, rows):
-    given = events("ann,2025-03-03 10:00:00", "ann,2025-03-03 10:30:00", "ann,2025-03-03 11:00:01", "bob,2025-03-03 10:10:00")
+    given = events(
+        "ann,2025-03-03 10:00:00", "ann,2025-03-03 10:30:00", "ann,2025-03-03 11:00:01", "bob,2025-03-03 10:10:00"
+    )
     assert rows(make_book(events=given), "sessions", COLUMNS) == [
         ("ann", "2025-03-03 10:00:00", "2025-03-03", "2025-03-03", 1800, 2),
         ("ann", "2025-03-03 11:00:01", "2025-03-03", "2025-03-03", 0, 1),
@@ -25,7 +27,9 @@ def test_a_session_over_midnight_has_a_row_a_day_with_the_length_until_then(make
 
 
 def test_a_session_over_the_border_of_a_month_is_one(make_book, rows):
-    given = events("ann,2025-03-31 23:40:00", "ann,2025-03-31 23:59:00", "ann,2025-04-01 00:10:00", "ann,2025-04-01 00:50:00")
+    given = events(
+        "ann,2025-03-31 23:40:00", "ann,2025-03-31 23:59:00", "ann,2025-04-01 00:10:00", "ann,2025-04-01 00:50:00"
+    )
     assert rows(make_book(events=given), "sessions", COLUMNS) == [
         ("ann", "2025-03-31 23:40:00", "2025-03-31", "2025-03-31", 1140, 2),
         ("ann", "2025-03-31 23:40:00", "2025-03-31", "2025-04-01", 1800, 1),
@@ -62,8 +66,13 @@ def test_the_last_events_duration_is_added(make_book, rows):
 
 
 def test_api_calls_unknown_users_and_calendar_days_make_no_session(make_book, rows):
-    given = events("ann,2025-03-03 10:00:00,api", ",2025-03-03 10:01:00,ui", "ann,2025-03-03,ui", "ann,2025-03-03 10:02:00,UI",
-                   head="client_id,user_id,occurred_at,source")
+    given = events(
+        "ann,2025-03-03 10:00:00,api",
+        ",2025-03-03 10:01:00,ui",
+        "ann,2025-03-03,ui",
+        "ann,2025-03-03 10:02:00,UI",
+        head="client_id,user_id,occurred_at,source",
+    )
     book = make_book(events=given)
     assert rows(book, "sessions", "CAST(session_start AS VARCHAR)") == [("2025-03-03 10:02:00",)]
     assert rows(book, "user_day", "user_id, events, api_events") == [("ann", 2, 1), (None, 1, 0)]

@@ -56,9 +56,15 @@ def test_a_mapped_file_that_changes_is_read_again(mapped):
     assert Portfolio.open(mapped).reports["events"].read == 4
 
 
-@pytest.mark.parametrize(("old", "new", "message"), [
-    ("[tables]", "[table]", "did you mean tables"), ("events =", "event =", "did you mean events"),
-    ("[settings]", "[settings", "not valid TOML"), ("session_gap_minutes", "session_gap_minute", "did you mean session_gap_minutes")])
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("[tables]", "[table]", "did you mean tables"),
+        ("events =", "event =", "did you mean events"),
+        ("[settings]", "[settings", "not valid TOML"),
+        ("session_gap_minutes", "session_gap_minute", "did you mean session_gap_minutes"),
+    ],
+)
 def test_a_slip_in_the_toml_is_named(mapped, old, new, message):
     path = mapped / "portfolio.toml"
     path.write_text(path.read_text().replace(old, new))
@@ -79,7 +85,9 @@ def test_a_duckdb_file_is_a_portfolio(tmp_path, rows):
     path = tmp_path / "book.duckdb"
     with duckdb.connect(str(path)) as connection:
         connection.execute("CREATE TABLE customers AS SELECT 'acme' AS client_id, DATE '2025-01-01' AS signup_date")
-        connection.execute("CREATE VIEW events AS SELECT 'acme' AS client_id, TIMESTAMP '2025-03-03 10:00' AS occurred_at")
+        connection.execute(
+            "CREATE VIEW events AS SELECT 'acme' AS client_id, TIMESTAMP '2025-03-03 10:00' AS occurred_at"
+        )
         connection.execute("CREATE TABLE ticket (a INT)")
     book = Portfolio.open(path)
     assert rows(book, "user_day", "client_id, events") == [("acme", 1)]

@@ -74,14 +74,29 @@ def test_a_text_is_one_commented_query(path):
     assert isinstance(sqlglot.parse_one(text, read="duckdb"), exp.Query)
 
 
-@pytest.mark.parametrize("text", ["SELECT AVG(a) FROM t", "SELECT SUM(a) FROM t", "SELECT STDDEV(a) FROM t",
-                                  "SELECT SUM(CAST(a AS DOUBLE)) FROM t", "SELECT SUM(CASE WHEN b THEN a ELSE 0 END) FROM t",
-                                  "SELECT ANY_VALUE(a) FROM t", "SELECT SUM(0.5) FROM t"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "SELECT AVG(a) FROM t",
+        "SELECT SUM(a) FROM t",
+        "SELECT STDDEV(a) FROM t",
+        "SELECT SUM(CAST(a AS DOUBLE)) FROM t",
+        "SELECT SUM(CASE WHEN b THEN a ELSE 0 END) FROM t",
+        "SELECT ANY_VALUE(a) FROM t",
+        "SELECT SUM(0.5) FROM t",
+    ],
+)
 def test_the_rule_catches_what_it_is_for(text):
     assert faults(text)
 
 
-@pytest.mark.parametrize("text", ["SELECT SUM(CAST(a AS BIGINT)) FROM t", "SELECT SUM(CAST(a AS DECIMAL(18, 2))) FROM t",
-                                  "SELECT SUM(CASE WHEN b THEN 1 ELSE 0 END), MEDIAN(a), MAX(a) FROM t"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "SELECT SUM(CAST(a AS BIGINT)) FROM t",
+        "SELECT SUM(CAST(a AS DECIMAL(18, 2))) FROM t",
+        "SELECT SUM(CASE WHEN b THEN 1 ELSE 0 END), MEDIAN(a), MAX(a) FROM t",
+    ],
+)
 def test_the_rule_lets_exact_sums_pass(text):
     assert faults(text) == []

@@ -26,6 +26,13 @@ def test_each_column_says_from_when_it_was_known(table):
 def test_todays_values_are_snapshots():
     found = {f"{table.name}.{column.name}" for table in TABLES.values() for column in table.columns
              if column.known_from == SNAPSHOT}
-    assert {"customers.arr", "customers.seats", "customers.plan", "customers.renewal_date", "customers.csm_id", "users.role",
-            "tickets.severity"} <= found
+    assert {
+        "customers.arr",
+        "customers.seats",
+        "customers.plan",
+        "customers.renewal_date",
+        "customers.csm_id",
+        "users.role",
+        "tickets.severity",
+    } <= found
     assert not any(name.startswith("contracts.") for name in found)
