@@ -28,6 +28,7 @@ class Shown:
     write: Callable[[Any], str] = formats.plain
     numeric: bool = False
     money: bool = False
+    tight: bool = False
 
     def cell(self, row: Row) -> dict[str, Any]:
         value = row.get(self.key)
@@ -37,6 +38,7 @@ class Shown:
             "sort": self._sort(value),
             "numeric": self.numeric,
             "label": self.heading,
+            "tight": self.tight,
             "dot": row.get("band") or "unknown" if self.key == "score" else "",
         }
 
@@ -53,7 +55,7 @@ COLUMNS = (
     Shown("risk_level", "Risk", formats.words),
     Shown("at_stake", "At stake", numeric=True, money=True),
     Shown("arr", "ARR", numeric=True, money=True),
-    Shown("renewal_on", "Renewal", formats.day),
+    Shown("renewal_on", "Renewal", formats.day, tight=True),
     Shown("stage", "Stage", formats.words),
     Shown("csm_id", "Manager"),
     Shown("reason", "Why"),
