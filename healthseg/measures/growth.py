@@ -38,7 +38,7 @@ def dormant_users(count: Counting, spans: Spans) -> np.ndarray:
 
 
 def _measured(count: Counting, spans: Spans) -> np.ndarray:
-    """Where the span before was tracked, and, for a customer from before tracking, its old users had time to be seen."""
+    """Where the span before was tracked; a customer from before tracking: where its old users had time to be seen."""
     old = count.signup[spans.k] < (count.tracked_from or 0)
     since = np.minimum(spans.start - spans.days, np.where(old, spans.start - TRUNCATED_DAYS, spans.start))
     return count.tracked(spans, since) & (count.lived_days(spans) > 0)
@@ -50,13 +50,10 @@ def _active(count: Counting, spans: Spans) -> tuple[np.ndarray, np.ndarray, np.n
     for length in np.unique(spans.days):
         these = spans.days == length
         k, start, end = spans.k[these], spans.start[these], spans.end[these]
-        one, two = _distinct(count, int(length)), _distinct(count, int(2 * length))
-        out[:, these] = count.at(one, k, end), count.at(one, k, np.maximum(start, count.axis.origin)), count.at(two, k, end)
+        one, two = count.active_users(int(length)), count.active_users(int(2 * length))
+        before = count.at(one, k, np.maximum(start, count.axis.origin))
+        out[:, these] = count.at(one, k, end), before, count.at(two, k, end)
     return out[0], out[1], out[2]
-
-
-def _distinct(count: Counting, length: int) -> np.ndarray:
-    return count.active_users(length)
 
 
 def _firsts(count: Counting) -> np.ndarray:

@@ -5,13 +5,12 @@ but not listed are there too. Internal and test users, by the settings, are in n
 """
 from __future__ import annotations
 
-import datetime as dt
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from healthseg.measures.counting import Counting, Spans, epoch_day, where
+from healthseg.measures.counting import Counting, Spans, where
 
 WINDOW_DAYS = 28
 SEEN_DAYS = 90               # a user that is not listed belongs to the customer while seen within these days
@@ -146,5 +145,3 @@ def active_before(count: Counting) -> np.ndarray:
     old = count.signup[frame["k"]] < tracked
     early = frame["first_day"].to_numpy() < tracked + TRUNCATED_DAYS
     return old & np.where(frame["created_day"].notna(), frame["created_day"].to_numpy() < tracked, early)
-
-

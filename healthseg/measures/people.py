@@ -106,7 +106,8 @@ def champion_departed(count: Counting, spans: Spans) -> np.ndarray:
 def silence_p(active_days: np.ndarray, of_days: int, silent_days: int) -> np.ndarray:
     """How likely is it that somebody who came on so many of ``of_days`` stays away for ``silent_days`` by chance?
 
-    Days are taken as alike: the posterior predictive of the Beta(½, ½) prior, B(a + ½, n − a + m + ½) / B(a + ½, n − a + ½).
+    Days are taken as alike: the posterior predictive of the Beta(½, ½) prior,
+    B(a + ½, n − a + m + ½) / B(a + ½, n − a + ½).
 
     >>> [round(float(p), 4) for p in silence_p(np.array([12, 24, 60]), 90, 28)]
     [0.0276, 0.0005, 0.0]

@@ -1,0 +1,57 @@
+"""Weekly retention of user cohorts: of the users first seen in a week, how many came back in each week after?
+
+N-week bounded retention ("return on"): week n of a user are the seven days that begin 7·n days after its first person
+event. Cohorts are the blocks of seven days, counted back from the end, in which users were first seen. A cell is blank
+until the whole week lies behind every user of the cohort: an unfinished week would look like a loss.
+"""
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from healthseg.measures.counting import Counting, Spans, epoch_day
+from healthseg.measures.lives import active_before, days_of, lives
+from healthseg.measures.spans import chunks
+
+WEEKS = 12
+
+
+def retention(book: Any, end: dt.date, clients: list[str], weeks: int = WEEKS) -> pd.DataFrame:
+    """Rows of cohort (its first day), week (0, 1, …), users, retained (NaN: not yet known), over the last ``weeks``.
+
+    All users of ``clients`` together; those who may have been there before tracking began are in no cohort. Week 0 is
+    the week of the first event: all of them.
+    """
+    stop = epoch_day(end)
+    origin = stop - 7 * weeks
+    users, retained = np.zeros(weeks, dtype=np.int64), np.zeros((weeks, weeks), dtype=np.int64)
+    for some in chunks(clients):
+        k = np.zeros(1, dtype=np.int64)
+        count = Counting(book, some, Spans(k, np.array([origin]), np.array([stop])))
+        _add(count, origin, stop, users, retained)
+    cohort, week = (part.ravel() for part in np.indices((weeks, weeks)))
+    last_day = origin + 7 * cohort + 6 + 7 * week + 6          # of week n of the cohort's latest user
+    known = last_day < stop
+    began = (origin + 7 * cohort).astype("datetime64[D]").astype("datetime64[s]")
+    frame = pd.DataFrame({"cohort": began, "week": week, "users": users[cohort],
+                          "retained": np.where(known, retained[cohort, week], np.nan)})
+    tracked = origin + 7 * cohort >= (count.tracked_from if len(clients) else stop)
+    return frame[(week <= weeks - 1 - cohort) & tracked].reset_index(drop=True)
+
+
+def _add(count: Counting, origin: int, stop: int, users: np.ndarray, retained: np.ndarray) -> None:
+    """Adds the customers' users, and the weeks in which each came, to the cohorts' counts."""
+    frame = lives(count)
+    first = frame["first_day"].fillna(-1).to_numpy().astype(np.int64)
+    fresh = (first >= origin) & (first < stop) & ~active_before(count)
+    cohort = (first - origin) // 7
+    users += np.bincount(cohort[fresh], minlength=len(users))
+    rows = days_of(count)
+    user, day = rows["user"].to_numpy(), rows["day"].to_numpy()
+    kept = fresh[user] & (day < stop)
+    week = (day[kept] - first[user[kept]]) // 7
+    pairs = np.unique(np.stack([user[kept], week]), axis=1)
+    np.add.at(retained, (cohort[pairs[0]], pairs[1]), 1)
