@@ -81,10 +81,21 @@ def _cards(book: Any) -> list[Card]:
         Card(
             f"Below {formats.number(book.risk_threshold)}", formats.number(book.at_risk_customers), "customers at risk"
         ),
-        Card("ARR at risk", formats.brief_money(book.at_risk_arr, book.currency), "of the customers below"),
-        Card("At stake", formats.brief_money(book.at_stake, book.currency), book.at_stake_basis.partition(",")[0]),
+        _amount(book, "ARR at risk", book.at_risk_arr, "of the customers below"),
+        _amount(book, "At stake", book.at_stake, book.at_stake_basis.partition(",")[0]),
         *arr,
     ]
+
+
+def _has_arr(book: Any) -> bool:
+    return book.total_arr is not None or bool(book.total_arr_by_currency)
+
+
+def _amount(book: Any, name: str, amount: float | None, note: str) -> Card:
+    """An amount of the whole book: none where no ARR is known, which is not zero."""
+    known = _has_arr(book)
+    figure = formats.brief_money(amount, book.currency) if known else formats.DASH
+    return Card(name, figure, note if known else "no ARR is known")
 
 
 def _score(key: str = "score") -> Column:
@@ -126,11 +137,15 @@ def attention(book: Any) -> Html:
     lead = joined(
         f"{formats.number(book.at_risk_customers)} of {formats.number(book.total_customers)} customers are below "
         f"{formats.number(book.risk_threshold)}",
-        f"First come those with most at stake, by {book.at_stake_basis}",
+        f"First come those with most at stake, by {book.at_stake_basis}"
+        if _has_arr(book)
+        else "No ARR is known, so that nothing can be said of what is at stake: the lowest scores come first",
     )
     rows = book.frame("customers").to_dict("records")
     return Html(
-        paragraph(lead, "lead") + table(rows, columns, "Most at stake first", "customers") + figure(book, "attention"),
+        paragraph(lead, "lead")
+        + table(rows, columns, "Most at stake first" if _has_arr(book) else "Lowest score first", "customers")
+        + figure(book, "attention"),
         lead,
     )
 

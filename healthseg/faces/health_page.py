@@ -210,13 +210,13 @@ def components(health: Any) -> Html:
         Column("points", "Points", formats.number, True),
         Column("effective_weight", "Share of the score", lambda value: formats.percent(value, 1), True),
     ]
-    unknown = [
-        missing(row["label"], row["missing_reason"] or "its input is not in the book")
-        for row in rows
-        if row["points"] is None
-    ]
+    unknown: dict[str, list[str]] = {}
+    for row in rows:
+        if row["points"] is None:
+            unknown.setdefault(row["missing_reason"] or "the input is not in the book", []).append(row["label"])
+    gaps = "".join(missing(", ".join(labels), why) for why, labels in unknown.items())
     return Html(
-        f'<div class="hs-tiles">{tiles}</div>{"".join(unknown)}'
+        f'<div class="hs-tiles">{tiles}</div>{gaps}'
         + figure(health, "components", table(rows, columns, "Inputs", "inputs"))
     )
 

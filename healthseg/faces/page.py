@@ -134,9 +134,10 @@ class Column:
 
 
 def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column], caption: str = "", label: str = "rows") -> str:
-    """A table of which twelve rows are seen before all are asked for."""
+    """A table of which twelve rows are seen before all are asked for; columns without any value are left out."""
     if not rows:
         return ""
+    columns = [column for place, column in enumerate(columns) if place == 0 or _any_known(column, rows)]
     head = "".join(f'<th scope="col"{_right(column)}>{safe(column.heading)}</th>' for column in columns)
     body = "".join(
         f"<tr{_later(place)}>{''.join(_cell(column, row, first) for first, column in enumerate(columns))}</tr>"
@@ -153,6 +154,11 @@ def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column], caption:
         f'aria-label="{safe(caption or label)}" tabindex="0">'
         f"<table>{title}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>{more}</div>"
     )
+
+
+def _any_known(column: Column, rows: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a column has anything to show: one that has not is left out."""
+    return any(not formats.is_missing(row.get(column.key, "")) for row in rows)
 
 
 def _right(column: Column) -> str:

@@ -210,3 +210,32 @@ def test_the_opening_tells_title_and_verdict_to_the_index():
 
 def test_a_page_is_the_same_bytes_each_time(pages):
     assert html_of("customer", samples.health()) == pages["customer"]
+
+
+def test_a_book_without_arr_has_no_amounts_and_no_empty_columns():
+    without = samples.book(total_arr=None, total_arr_by_currency={}, at_risk_arr=0.0, at_stake=0.0, currency=None)
+    blank = without.frame("customers").assign(arr=None, at_stake=None, currency=None, renewal_on=None)
+    read = Read(html_of("portfolio", without.with_frames(customers=blank)))
+    assert "At stake – no ARR is known" in read.text and "No ARR is known, so that nothing can be said" in read.text
+    head = read.text[read.text.index("Customer and why") :][:60]
+    assert "Manager" in head and "Renewal" not in head and "ARR" not in head
+
+
+def test_inputs_that_are_missing_for_one_reason_share_a_line():
+    health = samples.health()
+    parts = [
+        part.model_copy(
+            update={
+                "metrics": [
+                    metric.model_copy(update={"points": None, "value": None, "missing_reason": "no table"})
+                    for metric in part.metrics
+                ]
+            }
+        )
+        for part in health.components[:2]
+    ]
+    text = Read(html_of("customer", samples.health(components=parts))).text
+    assert (
+        text.count("not measured. No table") == 1
+        and "Seats in use, Usage against own baseline, Features adopted, Stickiness" in text
+    )
