@@ -41,8 +41,10 @@ class _Book:
         days = asked.lookback_period_days
         self.judged: Judged = remember(book, ("judged", as_of, days, str(self.weights)),
                                        lambda: judge(book, as_of, days, self.settings, self.weights))
-        today = self.judged.on(as_of)
-        self.today = today[today["live"].astype(bool)]
+        self.rows = self.judged.on(as_of)
+        self.live = self.rows["live"].astype(bool)
+        self.prospect = self.live & (self.rows["stage"] == "prospect")
+        self.today = self.rows[self.live & ~self.prospect]
         self.then = self.judged.on(as_of - dt.timedelta(days=asked.lookback_period_days))
         self.before = self.judged.on(as_of - dt.timedelta(days=ARR_DAYS))
         self.trends = trends(self.judged, self.settings)
@@ -59,7 +61,7 @@ class _Book:
         return HealthBook(
             as_of=self.as_of, data_until=self.book.data_until, fingerprint=self.book.fingerprint(self.as_of),
             coverage=rounded(table["coverage"].mean()), warnings=self._warnings(single),
-            not_measured=self._not_measured(table), total_customers=len(table), excluded=self._excluded(),
+            not_measured=self._not_measured(table, single), total_customers=len(table), excluded=self._excluded(),
             scored_customers=int(table["score"].notna().sum()),
             currency=next(iter(currencies), None) if single else None,
             total_arr=round(sum(currencies.values()), 2) if single and currencies else None,
@@ -90,6 +92,8 @@ class _Book:
     def _customers(self) -> pd.DataFrame:
         rows, ids = self.today, self.today.index
         known = self.known.loc[ids]
+        if self.as_of < self.book.data_until:
+            known = known.assign(csm_id=None)               # who managed them before is not known
         table = pd.DataFrame({
             "client_id": ids, "name": _column(known, "name").fillna(ids.to_series()), "score": rows["shown"],
             "band": rows["band"], "change": [self.figures[client]["score_change"] for client in ids],
@@ -153,7 +157,7 @@ class _Book:
         parts = [part for part in change.parts if part.kind != "rounding" and sign * part.points > 0]
         parts.sort(key=lambda part: (-abs(part.points), part.label))
         return "; ".join(f"{words.of_change(part.kind, part.label, part.measure, part.value_then, part.value_now)} "
-                         f"({float(part.points):+.1f})" for part in parts[:2])
+                         f"({part.displayed:+.1f})" for part in parts[:2])
 
     def _disagreements(self, table: pd.DataFrame) -> pd.DataFrame:
         found = []
@@ -212,9 +216,8 @@ class _Book:
         return known.groupby(known["currency"].fillna("unknown"))["arr"].sum().to_dict()
 
     def _excluded(self) -> dict[str, int]:
-        rows = self.judged.on(self.as_of)
         signup = pd.to_datetime(self.known["signup_date"])
-        return {"churned": int((~rows["live"].astype(bool)).sum()),
+        return {"churned": int((~self.live).sum()), "prospect": int(self.prospect.sum()),
                 "not_started": int((signup > pd.Timestamp(self.as_of)).sum())}
 
     def _warnings(self, single: bool) -> list[str]:
@@ -223,10 +226,12 @@ class _Book:
             found.append(f"of {len(self.judged.notes)} customers past scores use today's value of seats and plan")
         return found
 
-    def _not_measured(self, table: pd.DataFrame) -> dict[str, str]:
+    def _not_measured(self, table: pd.DataFrame, single: bool) -> dict[str, str]:
         found = {}
         if table["arr"].isna().all():
             found["$.total_arr"] = "no table holds ARR as of this date"
+        elif not single:
+            found |= dict.fromkeys(("$.total_arr", "$.at_risk_arr", "$.at_stake"), "several currencies and no rates")
         withheld = int(table["score"].isna().sum())
         if withheld:
             found["$.customers[*].score"] = f"withheld for {withheld} customers: too little is known of them"

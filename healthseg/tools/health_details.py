@@ -38,6 +38,7 @@ FLOATS = ["value", "points", "weight", "effective_weight", "target"]
 def card(subject: Subject) -> CustomerCard:
     row, given = subject.now, subject.customer
     renewal = number(row["renewal_day"])
+    today = subject.as_of >= subject.book.data_until        # who managed it before is not known
     return CustomerCard(
         name=str(given.get("name") or subject.client_id), industry=word(given.get("industry")),
         region=word(given.get("region")), tier=word(row["tier"]), plan=word(row["plan"]), stage=word(row["stage"]),
@@ -46,7 +47,8 @@ def card(subject: Subject) -> CustomerCard:
         seats=integer(row["seats"]),
         renewal_on=None if renewal is None else EPOCH + dt.timedelta(days=int(renewal)),
         days_to_renewal=None if renewal is None else int(renewal) - epoch_day(subject.as_of),
-        tenure_days=int(row["tenure_days"]), csm_id=word(given.get("csm_id")), timezone=subject.zone)
+        tenure_days=int(row["tenure_days"]), csm_id=word(given.get("csm_id")) if today else None,
+        timezone=subject.zone)
 
 
 def component_weights(subject: Subject) -> dict[str, float]:

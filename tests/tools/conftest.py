@@ -20,7 +20,7 @@ REPOSITORY = Path(__file__).parents[2]
 
 @pytest.fixture(scope="session")
 def demo_folder(tmp_path_factory):
-    """60 customers over 18 months: 23 leave, 21 lack a table, 4 lack seats."""
+    """60 customers over 18 months: a third leave, a third lack a table."""
     folder = tmp_path_factory.mktemp("demo")
     write_demo(folder, clients=60, events="light")
     return folder
@@ -45,7 +45,7 @@ def reply(demo):
 
 @pytest.fixture(scope="session")
 def replies(demo, reply):
-    """The reply of every customer of the demo, by client_id: 37 live, 23 churned."""
+    """The reply of every customer of the demo, by client_id."""
     return {client: reply(client) for client in demo.table("customers")["client_id"]}
 
 

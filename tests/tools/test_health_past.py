@@ -1,0 +1,164 @@
+"""Nothing of a later day is read, nothing that does not matter changes a reply, and ranges hold the truth."""
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import healthseg as hs
+from healthseg.data.tables import TABLES
+
+PAST = dt.date(2025, 3, 14)
+INPUTS = ("surveys", "tickets", "invoices", "seats")
+DRAW = """
+import sys, healthseg as hs
+book = hs.Portfolio.open(sys.argv[1])
+for client in sys.argv[2:]:
+    sys.stdout.write(hs.calculate_health_score(book, client).to_json())
+"""
+
+
+def tables_of(folder):
+    """The given tables' frames; events in one."""
+    frames = {path.stem: pd.read_parquet(path) for path in sorted(folder.glob("*.parquet"))}
+    parts = [pd.read_parquet(path) for path in sorted((folder / "events").glob("*.parquet"))]
+    return {**frames, "events": pd.concat(parts, ignore_index=True)}
+
+
+def local_days(values, zones):
+    """The days of dates, or of UTC instants where each row's customer lives."""
+    if not pd.api.types.is_datetime64_any_dtype(values):
+        return pd.to_datetime(values)
+    out = values.copy()
+    for zone in zones.dropna().unique():
+        here = zones == zone
+        out[here] = values[here].dt.tz_localize("UTC").dt.tz_convert(zone).dt.tz_localize(None)
+    return out.dt.normalize()
+
+
+def cut(frames, date):
+    """The tables as they were known at the end of a day: by the contract's ``known_from``, without snapshots."""
+    customers = frames["customers"].set_index("client_id")
+    signed_up = pd.to_datetime(customers["signup_date"]) <= pd.Timestamp(date)
+    left = {}
+    for name, frame in frames.items():
+        table = TABLES[name]
+        zones = frame["client_id"].map(customers["timezone"]) if "client_id" in frame else pd.Series("UTC", frame.index)
+        day = {column.name: local_days(frame[column.name], zones) for column in table.columns
+               if column.kind in ("date", "timestamp") and column.name in frame}
+        late = pd.Series(False, frame.index)
+        if "client_id" in frame:
+            late |= ~frame["client_id"].map(signed_up).astype(bool)
+        frame = frame.copy()
+        for column in (one for one in table.columns if one.name in frame):
+            known = pd.Series(pd.NaT, frame.index, dtype="datetime64[us]")
+            for source in (one for one in column.known_from if one in day):
+                known = known.fillna(day[source].astype("datetime64[us]"))
+            if column.required:
+                late |= known > pd.Timestamp(date)
+            elif name == "customers" and column.known_from == ("snapshot",):
+                frame[column.name] = None
+            else:
+                frame[column.name] = frame[column.name].astype(object).where(~(known > pd.Timestamp(date)))
+        left[name] = frame[~late]
+    return left
+
+
+@pytest.fixture(scope="module")
+def frames(demo_folder):
+    return tables_of(demo_folder)
+
+
+def written(frames, folder):
+    folder.mkdir()
+    for name, frame in frames.items():
+        frame.to_parquet(folder / f"{name}.parquet", index=False)
+    return folder
+
+
+def test_a_past_reply_is_that_of_a_book_that_ends_there(demo, frames, tmp_path):
+    book = hs.Portfolio.open(written(cut(frames, PAST), tmp_path / "cut"), {"data_until": PAST})
+    customers = sorted(book.table("customers")["client_id"])
+    assert 40 < len(customers) <= 60
+    for client in customers[::3]:
+        whole, ended = (hs.calculate_health_score(one, client, as_of=PAST).to_dict() for one in (demo, book))
+        for reply in (whole, ended):
+            for key in ("data_until", "fingerprint"):
+                del reply[key]
+            del reply["customer"]["currency"]       # of the customers table: today's, without an amount beside it
+        assert whole == ended, client
+
+
+def test_a_past_books_page_is_that_of_a_book_that_ends_there(demo, frames, tmp_path):
+    from healthseg.tools import calculate_health_score_book
+    book = hs.Portfolio.open(written(cut(frames, PAST), tmp_path / "cut"), {"data_until": PAST})
+    whole, ended = (calculate_health_score_book(one, as_of=PAST) for one in (demo, book))
+    columns = ["client_id", "score", "change", "trend", "arr", "at_stake", "coverage", "lower", "upper", "reason"]
+    pd.testing.assert_frame_equal(whole.frame("customers")[columns], ended.frame("customers")[columns],
+                                  check_dtype=False)
+    assert whole.frame("customers")["csm_id"].isna().all()
+    assert whole.excluded["churned"] == ended.excluded["churned"] and whole.bands == ended.bands
+
+
+def test_order_format_and_time_zone_do_not_change_a_byte(demo_folder, frames, tmp_path):
+    """One process reads the demo as it is; another its rows shuffled, columns turned round, small tables as CSV."""
+    mixed = tmp_path / "mixed"
+    mixed.mkdir()
+    for name, frame in frames.items():
+        turned = frame.sample(frac=1, random_state=3)[frame.columns[::-1]]
+        if name == "events":
+            turned.to_parquet(mixed / "events.parquet", index=False)
+        else:
+            turned.to_csv(mixed / f"{name}.csv", index=False)
+    plain = tmp_path / "plain"
+    shutil.copytree(demo_folder, plain, ignore=shutil.ignore_patterns(".healthseg", "truth", "healthseg.sqlite*"))
+    clients = ["cs_client_001", "cs_client_005", "cs_client_017", "cs_client_028", "cs_client_045"]
+    runs = [subprocess.Popen([sys.executable, "-c", DRAW, str(folder), *clients], stdout=subprocess.PIPE,
+                             cwd=Path(hs.__file__).parents[1], env={**os.environ, "TZ": zone, "PYTHONHASHSEED": seed})
+            for folder, zone, seed in ((plain, "Pacific/Kiritimati", "1"), (mixed, "America/St_Johns", "2"))]
+    one, other = (run.communicate(timeout=300)[0] for run in runs)
+    assert [run.returncode for run in runs] == [0, 0]
+    assert len(one) > 10_000 and one == other
+
+
+def test_the_possible_range_holds_the_score_that_the_whole_inputs_give(frames, replies, tmp_path):
+    """Of each customer of whom all is known one input is taken away; what it gave lies in the range of the rest."""
+    known = [client for client, one in replies.items() if one.status == "live" and one.coverage == 1]
+    taken = {client: INPUTS[place % len(INPUTS)] for place, client in enumerate(known)}
+    less = {name: frame[frame["client_id"].map(taken) != name] if name in INPUTS else frame
+            for name, frame in frames.items()}
+    tickets, surveys, changes = less["tickets"], less["surveys"], less["customer_changes"]
+    # CSAT comes from both: it goes with either
+    less["tickets"] = tickets.assign(csat=tickets["csat"].where(tickets["client_id"].map(taken) != "surveys"))
+    less["surveys"] = surveys[(surveys["client_id"].map(taken) != "tickets") | (surveys["kind"] == "nps")]
+    for name in ("customers", "contracts"):
+        seats = less[name]["seats"].where(less[name]["client_id"].map(taken) != "seats")
+        less[name] = less[name].assign(seats=seats)
+    seats = (changes["client_id"].map(taken) == "seats") & (changes["field"] == "seats")
+    less["customer_changes"] = changes[~seats]
+    book = hs.Portfolio.open(written(less, tmp_path / "less"))
+    assert len(known) >= 12
+    for client in known:
+        health = hs.calculate_health_score(book, client, include_predictions=False)
+        exact = replies[client].frame("history")["score"].iloc[-1]
+        spread = health.frame("history").iloc[-1]
+        assert health.coverage < 1 and spread["upper"] > spread["lower"], (client, taken[client])
+        assert spread["lower"] - 1e-6 <= exact <= spread["upper"] + 1e-6, (client, taken[client])
+
+
+def test_a_reply_says_what_it_was_made_from(demo, frames, tmp_path, reply):
+    less = {**frames, "events": frames["events"].iloc[:-1]}
+    other = hs.Portfolio.open(written(less, tmp_path / "less"))
+    health = reply("cs_client_001")
+    assert health.fingerprint == demo.fingerprint(health.as_of)
+    assert hs.calculate_health_score(other, "cs_client_001").fingerprint != health.fingerprint
+    softer = hs.Portfolio.open(demo.path, {"overdue_cap_score": 50})
+    assert hs.calculate_health_score(softer, "cs_client_001").fingerprint != health.fingerprint
+    assert json.loads(health.to_json())["fingerprint"] == health.fingerprint
