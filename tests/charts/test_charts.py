@@ -164,18 +164,17 @@ def test_the_machines_time_zone_does_not_move_a_date():
         "from tests.faces import samples; from healthseg.charts import health, theme;"
         "f = samples.frames(); print(theme.svg(health.history(f['history'], f['forecast'], f['marks'])))"
     )
-    drawn = {
-        subprocess.run(
-            [sys.executable, "-c", script],
-            cwd=ROOT,
-            env={**os.environ, "TZ": zone},
-            check=True,
-            capture_output=True,
-            text=True,
-        ).stdout
-        for zone in ("Pacific/Kiritimati", "America/Los_Angeles")
-    }
-    assert len(drawn) == 1
+    elsewhere = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=ROOT,
+        env={**os.environ, "TZ": "Pacific/Kiritimati"},
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    frames = samples.frames()
+    here = theme.svg(health.history(frames["history"], frames["forecast"], frames["marks"]))
+    assert elsewhere.strip() == here
 
 
 def test_a_chart_shows_itself_as_svg_in_jupyter():
