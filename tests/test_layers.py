@@ -25,6 +25,7 @@ MAY_IMPORT = {
     "periods": BASE,
     "playbook": BASE,
     "data": BASE,
+    "testing": BASE | {"data"},                # tiny books for doctests and tests
     "measures": BASE | {"data"},
     "scoring": BASE | {"data", "measures"},
     "forecasting": BASE | {"data", "measures"},
