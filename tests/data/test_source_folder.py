@@ -9,7 +9,7 @@ from healthseg.errors import DataRetrievalError, InvalidParameters
 QUERIES = """
 [tables]
 customers = "SELECT id AS client_id, since AS signup_date FROM 'accounts.csv'"
-events = "SELECT id AS client_id, at AS occurred_at FROM 'log.csv'"
+events = "SELECT id AS client_id, seen AS occurred_at FROM 'log.csv'"
 """
 
 
@@ -20,7 +20,7 @@ def mapping(tmp_path):
         folder = tmp_path / name
         folder.mkdir()
         (folder / "accounts.csv").write_text("id,since\na,2025-01-01\n")
-        (folder / "log.csv").write_text(f"id,at\na,{day}\n")
+        (folder / "log.csv").write_text(f"id,seen\na,{day}\n")
 
     def write(source):
         place = tmp_path / "mapping" / "portfolio.toml"
