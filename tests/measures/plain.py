@@ -164,30 +164,34 @@ NEED_LIFE = {
         usage.unique_features_used,
     )
 }
-MEASURES = NEED_LIFE | people.MEASURES | {
-    each.__name__: each
-    for each in (
-        usage.days_since_last_person_event,
-        usage.features_entitled,
-        usage.features_adopted,
-        usage.feature_adoption_rate,
-        usage.top_user_share,
-        usage.champion_share,
-        usage.champion_departed,
-        open_tickets,
-        open_high_tickets,
-        tickets_opened,
-        median_resolution_hours,
-        nps,
-        nps_respondents,
-        csat,
-        csat_responses,
-        invoices_issued,
-        worst_days_overdue,
-        payment_status,
-        paid_on_time_share,
-    )
-}
+MEASURES = (
+    NEED_LIFE
+    | people.MEASURES
+    | {
+        each.__name__: each
+        for each in (
+            usage.days_since_last_person_event,
+            usage.features_entitled,
+            usage.features_adopted,
+            usage.feature_adoption_rate,
+            usage.top_user_share,
+            usage.champion_share,
+            usage.champion_departed,
+            open_tickets,
+            open_high_tickets,
+            tickets_opened,
+            median_resolution_hours,
+            nps,
+            nps_respondents,
+            csat,
+            csat_responses,
+            invoices_issued,
+            worst_days_overdue,
+            payment_status,
+            paid_on_time_share,
+        )
+    }
+)
 
 
 def measure(book: Plain, name: str, client: str, start: dt.date, end: dt.date) -> float:

@@ -39,8 +39,11 @@ def growth(book: Plain, client: str, start: dt.date, end: dt.date) -> dict[str, 
         return None
     now = users_of(book.person(client, start, end))
     before = users_of(book.person(client, start - (end - start), start))
-    new = {user for user, first in firsts(book, client).items() if start <= first < end
-           and truly_new(book, client, user, first)}
+    new = {
+        user
+        for user, first in firsts(book, client).items()
+        if start <= first < end and truly_new(book, client, user, first)
+    }
     return {"new": new, "returning": now & before, "resurrected": now - before - new, "dormant": before - now}
 
 
@@ -48,6 +51,7 @@ def _growth(kind: str):
     def measure(book: Plain, client: str, start: dt.date, end: dt.date) -> float:
         found = growth(book, client, start, end)
         return NAN if found is None else len(found[kind])
+
     measure.__name__ = f"{kind}_users"
     return measure
 
@@ -64,8 +68,11 @@ def cohort_of(book: Plain, client: str, user: str, end: dt.date) -> str:
 
 def possible(book: Plain, client: str, end: dt.date) -> set[str]:
     named = listed(book, client)
-    here = {user for user, (created, left) in named.items()
-            if not (created is not None and created >= end) and not (left is not None and left < end - 28 * DAY)}
+    here = {
+        user
+        for user, (created, left) in named.items()
+        if not (created is not None and created >= end) and not (left is not None and left < end - 28 * DAY)
+    }
     return here | {user for user in users_of(book.person(client, end - 90 * DAY, end)) if user not in named}
 
 
@@ -74,6 +81,7 @@ def _cohort(kind: str):
         if end - 28 * DAY < book.first_day or end <= book.signup(client):
             return NAN
         return sum(cohort_of(book, client, user, end) == kind for user in possible(book, client, end))
+
     measure.__name__ = f"{kind}_users"
     return measure
 
@@ -81,8 +89,11 @@ def _cohort(kind: str):
 def provisioned(book: Plain, client: str, end: dt.date) -> set[str]:
     if not book.has("users"):
         return {user for user, first in firsts(book, client).items() if first < end}
-    return {user for user, (created, left) in listed(book, client).items()
-            if not (created is not None and created >= end) and not (left is not None and left < end)}
+    return {
+        user
+        for user, (created, left) in listed(book, client).items()
+        if not (created is not None and created >= end) and not (left is not None and left < end)
+    }
 
 
 def provisioned_users(book: Plain, client: str, start: dt.date, end: dt.date) -> float:
@@ -98,8 +109,12 @@ def activated_users(book: Plain, client: str, start: dt.date, end: dt.date) -> f
     return sum(user in first and first[user] < end for user in provisioned(book, client, end))
 
 
-MEASURES = {each.__name__: each for each in (
-    *map(_growth, ("new", "returning", "resurrected", "dormant")),
-    *map(_cohort, ("power", "regular", "at_risk", "inactive")),
-    provisioned_users, activated_users,
-)}
+MEASURES = {
+    each.__name__: each
+    for each in (
+        *map(_growth, ("new", "returning", "resurrected", "dormant")),
+        *map(_cohort, ("power", "regular", "at_risk", "inactive")),
+        provisioned_users,
+        activated_users,
+    )
+}

@@ -330,7 +330,9 @@ def champion_departed(book: Plain, client: str, start: dt.date, end: dt.date) ->
         book.day(client, row.get("deactivated_at")) for row in book.of("users", client) if row["user_id"] == found[0]
     ]
     gone = any(day is not None and day < end for day in left)
-    active = len({event.day for event in book.person(client, end - 118 * DAY, end - 28 * DAY) if event.user == found[0]})
+    active = len(
+        {event.day for event in book.person(client, end - 118 * DAY, end - 28 * DAY) if event.user == found[0]}
+    )
     return gone or (
         all(event.user != found[0] for event in book.person(client, end - 28 * DAY, end))
         and chance_of_silence(active) <= book.setting("champion_silence_max_p", 0.001)

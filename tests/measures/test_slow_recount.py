@@ -7,11 +7,9 @@ import functools
 import random
 
 import pandas as pd
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from healthseg.data.demo import write_demo
 from healthseg.data.portfolio import Portfolio
 from healthseg.measures import panel
 from healthseg.measures.spans import MEASURES, over
@@ -43,7 +41,7 @@ def check_panel(book: Portfolio, slow: Plain, dates: list[dt.date], clients: lis
 
 
 @given(seed=st.integers(0, 10_000))
-@settings(max_examples=16)
+@settings(max_examples=8)
 def test_the_panel_of_a_random_book_equals_its_plain_recount(seed):
     book, slow = both(seed)
     dice = random.Random(seed)
@@ -53,7 +51,7 @@ def test_the_panel_of_a_random_book_equals_its_plain_recount(seed):
 
 
 @given(seed=st.integers(0, 10_000))
-@settings(max_examples=10)
+@settings(max_examples=6)
 def test_any_span_of_a_random_book_equals_its_plain_recount(seed):
     book, slow = both(seed)
     dice = random.Random(seed)
@@ -71,7 +69,7 @@ def test_any_span_of_a_random_book_equals_its_plain_recount(seed):
 
 
 @given(seed=st.integers(0, 10_000))
-@settings(max_examples=5)
+@settings(max_examples=3)
 def test_spans_by_user_and_by_feature_equal_their_plain_recount(seed):
     book, slow = both(seed)
     frame = pd.DataFrame(
@@ -110,13 +108,6 @@ def by_word(slow: Plain, row, key: str) -> dict[str, list[int]]:
         word: [sum(event.count for event in group), len({event.day for event in group}), len(users_of(group))]
         for word, group in groups.items()
     }
-
-
-@pytest.fixture(scope="module")
-def demo(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("book") / "demo"
-    write_demo(folder, clients=12, events="light")
-    return folder
 
 
 def test_the_demo_books_panel_equals_its_plain_recount(demo):
