@@ -162,8 +162,6 @@ class Settings(Frozen):
     adopted_min_users: Annotated[int, Field(ge=1)] = 1
     abandoned_after_days: Annotated[int, Field(ge=14)] = 60   # two months without a use: longer than a quarter's routine
     funnel_first_use_days: Annotated[int, Field(ge=2)] = 2    # ever: the second day is the first that was chosen
-    funnel_regular_days: Annotated[int, Field(ge=2)] = 4      # of the last 28: once a week
-    funnel_power_days: Annotated[int, Field(ge=3)] = 12       # of the last 28: three days a week
     low_adoption_share: Annotated[float, Field(gt=0, lt=1)] = 0.25
     champion_min_share: Annotated[float, Field(gt=0, le=1)] = 0.2
     champion_min_active_days: Annotated[int, Field(ge=1)] = 12

@@ -63,10 +63,11 @@ def _entitled(count: Counting) -> np.ndarray:
 
 def _width(count: Counting) -> int:
     """How many feature numbers there are: a key is ``customer × width + feature``."""
-    return len(_features(count))
+    return len(feature_numbers(count))
 
 
-def _features(count: Counting) -> pd.Index:
+def feature_numbers(count: Counting) -> pd.Index:
+    """All features that are listed or were used, in order; their places are their numbers."""
     if "all_features" not in count.__dict__:
         used = set(count.rows("feature_days")["feature"].unique())
         count.__dict__["all_features"] = pd.Index(sorted(used | set(eligible(count)["feature"])))
@@ -74,7 +75,7 @@ def _features(count: Counting) -> pd.Index:
 
 
 def _eligible_changes(rows: pd.DataFrame, count: Counting) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    key = rows["k"].to_numpy(dtype=np.int64) * _width(count) + _features(count).get_indexer(rows["feature"])
+    key = rows["k"].to_numpy(dtype=np.int64) * _width(count) + feature_numbers(count).get_indexer(rows["feature"])
     one = np.ones(len(rows), dtype=np.int64)
     return (np.concatenate([key, key]),
             np.concatenate([rows["from_day"].to_numpy(dtype=np.int64), rows["until_day"].to_numpy(dtype=np.int64)]),
@@ -107,12 +108,26 @@ def features_adopted(count: Counting, spans: Spans) -> np.ndarray:
 
 
 def _adopted(count: Counting, length: int) -> np.ndarray:
+    """How many of a customer's features are adopted, ``[customer, day]``."""
     cache = count.__dict__.setdefault("adopted", {})
+    if length not in cache:
+        key, day, delta = adoption_changes(count, length)
+        cache[length] = cumulate(count.axis, len(count.clients), key // _width(count), day, delta)
+    return cache[length]
+
+
+def adoption_changes(count: Counting, length: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """When each customer's feature becomes adopted (+1) and ceases to be (−1), as sorted ``(key, day, change)``.
+
+    A key is ``customer × features + feature``, features in the order of ``feature_numbers``; from the end of ``day`` on
+    the rule holds, or no longer does.
+    """
+    cache = count.__dict__.setdefault("adoption_changes", {})
     if length not in cache:
         settings, parts = count.book.settings, []
         parts.append(_eligible_changes(eligible(count), count))
         frame = _client_feature_days(count)
-        numbers = _features(count).get_indexer(count.__dict__["feature_names"])
+        numbers = feature_numbers(count).get_indexer(count.__dict__["feature_names"])
         key = frame["k"].to_numpy() * _width(count) + numbers[frame["f"].to_numpy()]
         order = np.lexsort((frame["day"].to_numpy(), key))
         parts.append(_day_spells(frame.iloc[order], key[order], length, settings.adopted_min_days))
@@ -120,14 +135,14 @@ def _adopted(count: Counting, length: int) -> np.ndarray:
         if settings.adopted_min_users > 1:
             parts.append(_user_changes(count, length))
             least.append(settings.adopted_min_users)
-        cache[length] = _holding(count, parts, np.array(least))
+        cache[length] = _holding(parts, np.array(least))
     return cache[length]
 
 
 def _user_changes(count: Counting, length: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Changes of the number of distinct users of a customer's feature in the last ``length`` days."""
     rows = count.rows("feature_user_days").sort_values(["k", "feature", "user_id", "day"])
-    key = rows["k"].to_numpy(dtype=np.int64) * _width(count) + _features(count).get_indexer(rows["feature"])
+    key = rows["k"].to_numpy(dtype=np.int64) * _width(count) + feature_numbers(count).get_indexer(rows["feature"])
     day = rows["day"].to_numpy(dtype=np.int64)
     following = _following(rows, ["k", "feature", "user_id"])
     stop = np.minimum(day + length, np.where(np.isnan(following), FAR, following).astype(np.int64))
@@ -135,8 +150,8 @@ def _user_changes(count: Counting, length: int) -> tuple[np.ndarray, np.ndarray,
     return np.concatenate([key, key]), np.concatenate([day, stop]), np.concatenate([one, -one])
 
 
-def _holding(count: Counting, parts: list[tuple], least: np.ndarray) -> np.ndarray:
-    """How many of a customer's features meet all the conditions, ``[customer, day]``."""
+def _holding(parts: list[tuple], least: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """When all the conditions of a key begin and cease to be met."""
     key = np.concatenate([part[0] for part in parts])
     day = np.concatenate([part[1] for part in parts])
     changes = np.zeros((len(key), len(parts)), dtype=np.int64)
@@ -144,8 +159,7 @@ def _holding(count: Counting, parts: list[tuple], least: np.ndarray) -> np.ndarr
     for column, part in enumerate(parts):
         changes[at:at + len(part[0]), column] = part[2]
         at += len(part[0])
-    key, day, delta = all_hold(key, day, changes, least)
-    return cumulate(count.axis, len(count.clients), key // _width(count), day, delta)
+    return all_hold(key, day, changes, least)
 
 
 def feature_adoption_rate(count: Counting, spans: Spans) -> np.ndarray:

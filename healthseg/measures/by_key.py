@@ -10,9 +10,13 @@ import pandas as pd
 from healthseg.errors import InvalidParameters
 from healthseg.measures.counting import Counting, Spans, epoch_days
 from healthseg.measures.cube import within
+from healthseg.measures.feature_pairs import BY_USER, ENTITLED, over_entitled, over_user_features
 
 BY = {"user": ("user_days", "user_id", ("person_events", "active_days")),
-      "feature": ("feature_days", "feature", ("person_events", "active_days", "active_users"))}
+      "feature": ("feature_days", "feature", ("person_events", "active_days", "active_users")),
+      "entitled_feature": ("feature_days", "feature", ENTITLED),
+      "user_feature": ("feature_user_days", "feature", BY_USER)}
+PAIRS = {"entitled_feature": over_entitled, "user_feature": over_user_features}
 
 
 def over_keys(book: Any, frame: pd.DataFrame, measures: Iterable[str], by: str) -> pd.DataFrame:
@@ -21,6 +25,8 @@ def over_keys(book: Any, frame: pd.DataFrame, measures: Iterable[str], by: str) 
     clients = frame["client_id"].unique().tolist()
     if not clients:
         return frame.assign(**{key: [], **{name: [] for name in measures}})
+    if by in PAIRS:
+        return PAIRS[by](book, frame, list(measures))
     place = pd.Index(clients).get_indexer(frame["client_id"]).astype(np.int64)
     spans = Spans(place, epoch_days(frame["start"]), epoch_days(frame["end"]))
     count = Counting(book, clients, spans)

@@ -1,0 +1,110 @@
+"""Landmark rows: who a customer was on a date, which features it had adopted, and what came after."""
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from healthseg.measures import panel as panels
+from healthseg.measures import spans as measured
+from healthseg.measures.counting import EPOCH, Counting, Spans, customers, epoch_day, epoch_days
+from healthseg.measures.feature_voice import said
+from healthseg.measures.statistics.outcomes import label_event_dates, labels
+
+GIVEN = ("log seats", "log tenure", "log person events of 28 days")
+LEAST_KNOWN = 0.5            # of the rows, under which a figure is not adjusted for
+
+
+def quarter_ends(first: dt.date, last: dt.date) -> list[dt.date]:
+    """The quarters' last days from ``first`` to ``last``.
+
+    >>> [str(day) for day in quarter_ends(dt.date(2025, 1, 1), dt.date(2025, 7, 1))]
+    ['2025-03-31', '2025-06-30']
+    """
+    ends = pd.date_range(first, last, freq="QE")
+    return [end.date() for end in ends]
+
+
+def landmark_rows(book: Any, as_of: dt.date, rule_days: int, horizon_days: int) -> pd.DataFrame:
+    """A row per customer and quarter end on which it was live and had not given notice, with what came after it.
+
+    The first landmark has ``rule_days`` of tracked events behind it, the last ``horizon_days`` before ``as_of``. Columns:
+    the panel's, and ``outcome`` (1: lost within the horizon). No row where the book has no churn dates.
+    """
+    first = book.first_event_day + dt.timedelta(days=rule_days - 1)
+    dates = quarter_ends(first, as_of - dt.timedelta(days=horizon_days))
+    if not dates:
+        return pd.DataFrame(columns=["client_id", "date", "outcome"])
+    rows = panels.panel(book, dates)
+    rows = rows[rows["live"].astype(bool)].reset_index(drop=True)
+    known = customers(book).reset_index(drop=True)
+    rows = labels(rows, label_event_dates(known), as_of, horizon_days)
+    return rows[rows["status"] == "labelled"].reset_index(drop=True)
+
+
+def adopted_at(book: Any, rows: pd.DataFrame, rule_days: int) -> pd.DataFrame:
+    """For each landmark row's customer and date the features that it could use: were they adopted (1) or not (0)?"""
+    end = rows["date"] + pd.Timedelta(days=1)
+    spans = pd.DataFrame({"client_id": rows["client_id"], "span_id": np.arange(len(rows)), "end": end,
+                          "start": end - pd.Timedelta(days=rule_days)})
+    found = [measured.over(book, spans[spans["client_id"].isin(some)], ["adopted"], by="entitled_feature")
+             for some in measured.chunks(spans["client_id"].unique().tolist())]
+    pairs = pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=["span_id", "feature", "adopted"])
+    return pairs[["span_id", "feature", "adopted"]].dropna(ignore_index=True)
+
+
+def given(rows: pd.DataFrame) -> tuple[np.ndarray, list[str], list[str]]:
+    """What effects are adjusted for: columns (NaN where a row does not know), their names, and what could not be.
+
+    Size, tenure and overall activity enter as logs with their squares, the tier and the landmark as one column a word.
+    """
+    size = {"log seats": rows["seats"].where(rows["seats"] > 0), "log tenure": rows["tenure_days"] + 1,
+            "log person events of 28 days": rows["person_events_28d"] + 1}
+    columns, names, left_out = [], [], []
+    for name in GIVEN:
+        values = np.log(size[name].to_numpy(dtype=float, na_value=np.nan))
+        if not len(values) or np.isfinite(values).mean() < LEAST_KNOWN:
+            left_out.append(name)
+            continue
+        scaled = (values - np.nanmean(values)) / (np.nanstd(values) or 1)
+        columns += [scaled, scaled**2]
+        names.append(name)
+    tier = rows["tier"].astype(object).where(rows["tier"].notna(), "unknown")
+    (names if (tier != "unknown").any() else left_out).append("tier")
+    for words in (tier, rows["date"].astype(str)):
+        columns += [(words == word).to_numpy(dtype=float) for word in sorted(words.unique())[1:]]
+    names.append("quarter")
+    return (np.column_stack(columns) if columns else np.empty((len(rows), 0))), names, left_out
+
+
+def rose_within(book: Any, rows: pd.DataFrame, horizon_days: int) -> np.ndarray:
+    """1 where the ARR of a landmark row's customer rose in the ``horizon_days`` after it; NaN without ``arr_changes``."""
+    if not book.has("arr_changes") or not len(rows):
+        return np.full(len(rows), np.nan)
+    clients = sorted(rows["client_id"].unique())
+    day = np.array([epoch_day(book.data_until)], dtype=np.int64)
+    rises = Counting(book, clients, Spans(np.zeros(1, dtype=np.int64), day, day + 1)).rows("arr_rises")
+    scale = np.int64(2**31)
+    ordered = np.sort(rises["k"].to_numpy(dtype=np.int64) * scale + rises["day"].to_numpy(dtype=np.int64))
+    key = pd.Index(clients).get_indexer(rows["client_id"]) * scale + epoch_days(rows["date"])
+    after = np.searchsorted(ordered, key + horizon_days, side="right") - np.searchsorted(ordered, key, side="right")
+    return (after > 0).astype(float)
+
+
+def told_before(book: Any, rows: pd.DataFrame, features: pd.Series, days: int) -> np.ndarray:
+    """1 where a message about the row's feature reached its customer in the ``days`` that end with the row's date."""
+    clients = sorted(rows["client_id"].unique())
+    last = max(pd.to_datetime(rows["date"])).date()
+    sent = said(book, "messages", EPOCH, last, clients)
+    if sent is None:
+        return np.zeros(len(rows))
+    scale = np.int64(2**31)
+    names = pd.Index(sorted(set(sent["feature"]) | set(features)))
+    place = pd.Index(clients)
+    ordered = np.sort((place.get_indexer(sent["client_id"]) * len(names) + names.get_indexer(sent["feature"])) * scale
+                      + epoch_days(sent["date"]))
+    key = (place.get_indexer(rows["client_id"]) * len(names) + names.get_indexer(features)) * scale + epoch_days(rows["date"])
+    count = np.searchsorted(ordered, key, side="right") - np.searchsorted(ordered, key - days, side="right")
+    return (count > 0).astype(float)
