@@ -14,6 +14,7 @@ import pytest
 
 import healthseg as hs
 from healthseg.data.tables import TABLES
+from healthseg.tools import calculate_health_score_book
 
 PAST = dt.date(2025, 3, 14)
 INPUTS = ("surveys", "tickets", "invoices", "seats")
@@ -83,11 +84,16 @@ def written(frames, folder):
     return folder
 
 
-def test_a_past_reply_is_that_of_a_book_that_ends_there(demo, frames, tmp_path):
-    book = hs.Portfolio.open(written(cut(frames, PAST), tmp_path / "cut"), {"data_until": PAST})
+@pytest.fixture(scope="module")
+def ended_book(frames, tmp_path_factory):
+    return hs.Portfolio.open(written(cut(frames, PAST), tmp_path_factory.mktemp("past") / "cut"), {"data_until": PAST})
+
+
+def test_a_past_reply_is_that_of_a_book_that_ends_there(demo, ended_book):
+    book = ended_book
     customers = sorted(book.table("customers")["client_id"])
     assert 40 < len(customers) <= 60
-    for client in customers[::3]:
+    for client in customers[::4]:
         whole, ended = (hs.calculate_health_score(one, client, as_of=PAST).to_dict() for one in (demo, book))
         for reply in (whole, ended):
             for key in ("data_until", "fingerprint"):
@@ -96,10 +102,8 @@ def test_a_past_reply_is_that_of_a_book_that_ends_there(demo, frames, tmp_path):
         assert whole == ended, client
 
 
-def test_a_past_books_page_is_that_of_a_book_that_ends_there(demo, frames, tmp_path):
-    from healthseg.tools import calculate_health_score_book
-    book = hs.Portfolio.open(written(cut(frames, PAST), tmp_path / "cut"), {"data_until": PAST})
-    whole, ended = (calculate_health_score_book(one, as_of=PAST) for one in (demo, book))
+def test_a_past_books_page_is_that_of_a_book_that_ends_there(demo, ended_book):
+    whole, ended = (calculate_health_score_book(one, as_of=PAST) for one in (demo, ended_book))
     columns = ["client_id", "score", "change", "trend", "arr", "at_stake", "coverage", "lower", "upper", "reason"]
     pd.testing.assert_frame_equal(whole.frame("customers")[columns], ended.frame("customers")[columns],
                                   check_dtype=False)
@@ -119,7 +123,7 @@ def test_order_format_and_time_zone_do_not_change_a_byte(demo_folder, frames, tm
             turned.to_csv(mixed / f"{name}.csv", index=False)
     plain = tmp_path / "plain"
     shutil.copytree(demo_folder, plain, ignore=shutil.ignore_patterns(".healthseg", "truth", "healthseg.sqlite*"))
-    clients = ["cs_client_001", "cs_client_005", "cs_client_017", "cs_client_028", "cs_client_045"]
+    clients = ["cs_client_001", "cs_client_005", "cs_client_028"]
     runs = [subprocess.Popen([sys.executable, "-c", DRAW, str(folder), *clients], stdout=subprocess.PIPE,
                              cwd=Path(hs.__file__).parents[1], env={**os.environ, "TZ": zone, "PYTHONHASHSEED": seed})
             for folder, zone, seed in ((plain, "Pacific/Kiritimati", "1"), (mixed, "America/St_Johns", "2"))]
