@@ -117,3 +117,60 @@ def zone_offsets(zones: Iterable[str], start: dt.date, end: dt.date) -> list[tup
     """
     low, high = (int(dt.datetime.combine(day, dt.time(), UTC).timestamp()) for day in (start, end))
     return [(name, *row) for name in sorted(set(zones)) for row in _changes(name, low, high)]
+
+
+def as_hour(value: str | dt.date, zone: str, parameter: str) -> dt.datetime:
+    """A whole hour of the account's own clock from a date, ``YYYY-MM-DDTHH:00`` or one with an offset.
+
+    >>> as_hour("2025-10-01T07:00Z", "Europe/Berlin", "period_start").isoformat()
+    '2025-10-01T09:00:00'
+    """
+    try:
+        moment = dt.datetime.fromisoformat(value.strip()) if isinstance(value, str) else value
+    except ValueError:
+        moment = None
+    if isinstance(moment, dt.date) and not isinstance(moment, dt.datetime):
+        return dt.datetime.combine(moment, dt.time())
+    if isinstance(moment, dt.datetime) and moment.tzinfo is not None and moment.astimezone(UTC).time() != dt.time():
+        moment = moment.astimezone(ZoneInfo(zone)).replace(tzinfo=None)
+    if not isinstance(moment, dt.datetime) or (moment.minute, moment.second, moment.microsecond) != (0, 0, 0):
+        raise InvalidParameters(f"{parameter} {str(value)!r} is not a date or a whole hour", parameter=parameter,
+                                value_provided=str(value), validation_rule="YYYY-MM-DD or YYYY-MM-DDTHH:00")
+    return moment.replace(tzinfo=None)
+
+
+def grains(start: dt.date, end: dt.date, granularity: str) -> list[tuple[dt.date, dt.date, bool]]:
+    """The days, ISO weeks or calendar months of ``[start, end)``, cut to it, and whether each lies in it whole.
+
+    >>> [(str(a), str(b), whole) for a, b, whole in grains(dt.date(2025, 9, 29), dt.date(2025, 10, 8), "weekly")]
+    [('2025-09-29', '2025-10-06', True), ('2025-10-06', '2025-10-08', False)]
+    """
+    found, day = [], start
+    while day < end:
+        first, following = _grain(day, granularity)
+        found.append((day, min(following, end), first >= start and following <= end))
+        day = following
+    return found
+
+
+def _grain(day: dt.date, granularity: str) -> tuple[dt.date, dt.date]:
+    """The first day of the grain that holds ``day``, and the first after it."""
+    if granularity == "monthly":
+        first = day.replace(day=1)
+        return first, (first + dt.timedelta(days=32)).replace(day=1)
+    first, length = (day - dt.timedelta(days=day.weekday()), 7) if granularity == "weekly" else (day, 1)
+    return first, first + dt.timedelta(days=length)
+
+
+def local_hours(start: dt.datetime, end: dt.datetime, zone: str) -> list[tuple[int, dt.datetime]]:
+    """The hours of ``[start, end)`` of the account's clock: instant (seconds since 1970) and local time with offset.
+
+    Hours are counted in real time, so a day on which the clock changes has 23 or 25.
+
+    >>> hours = local_hours(dt.datetime(2025, 10, 26), dt.datetime(2025, 10, 27), "Europe/Berlin")
+    >>> len(hours), hours[2][1].isoformat(), hours[3][1].isoformat()
+    (25, '2025-10-26T02:00:00+02:00', '2025-10-26T02:00:00+01:00')
+    """
+    where = ZoneInfo(zone)
+    first, last = (int(moment.replace(tzinfo=where).timestamp()) for moment in (start, end))
+    return [(at, dt.datetime.fromtimestamp(at, where)) for at in range(first, last, 3600)]

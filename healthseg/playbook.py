@@ -17,7 +17,7 @@ from healthseg.config import SEVERITIES
 from healthseg.errors import InvalidParameters
 from healthseg.expressions import Condition
 
-KINDS = ("risk", "action", "alert", "disagreement")
+KINDS = ("risk", "action", "alert", "disagreement", "book_action", "book_alert")
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Rule:
 
 
 class _Plain(string.Formatter):
-    """Formatting that knows plain names only, and says "unknown" for a figure that is missing."""
+    """Formatting that knows plain names only, says "unknown" for a figure that is missing, and counts nouns."""
 
     def get_field(self, field_name: str, args: Any, kwargs: Any) -> tuple[Any, str]:
         if not field_name.isidentifier():
@@ -57,14 +57,27 @@ class _Plain(string.Formatter):
         return kwargs.get(field_name), field_name
 
     def format_field(self, value: Any, format_spec: str) -> str:
-        return "unknown" if value is None else format(value, format_spec)
+        if value is None:
+            return "unknown"
+        if format_spec.startswith("n "):
+            return counted(value, format_spec.removeprefix("n "))
+        return format(value, format_spec).replace("-", "−") if isinstance(value, int | float) else str(value)
+
+
+def counted(value: float, noun: str) -> str:
+    """A whole number and its noun, in the plural where it is not one.
+
+    >>> counted(1, "open ticket"), counted(3, "open ticket")
+    ('1 open ticket', '3 open tickets')
+    """
+    return f"{value:,.0f} {noun}{'' if round(value) == 1 else 's'}"
 
 
 def words(template: str, figures: Mapping[str, Any]) -> str:
     """The template with its figures.
 
-    >>> words("{open_tickets:.0f} tickets are open", {"open_tickets": 2.0})
-    '2 tickets are open'
+    >>> words("{open_tickets:n open ticket}, NPS {nps:+.0f}", {"open_tickets": 2.0, "nps": -8.0})
+    '2 open tickets, NPS −8'
     """
     return _Plain().vformat(template, (), figures)
 

@@ -5,12 +5,14 @@ but not listed are there too. Internal and test users, by the settings, are in n
 """
 from __future__ import annotations
 
+import datetime as dt
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from healthseg.measures.counting import Counting, Spans, where
+from healthseg.data.memory import remember
+from healthseg.measures.counting import Counting, Spans, epoch_day, where
 
 WINDOW_DAYS = 28
 SEEN_DAYS = 90               # a user that is not listed belongs to the customer while seen within these days
@@ -145,3 +147,72 @@ def active_before(count: Counting) -> np.ndarray:
     old = count.signup[frame["k"]] < tracked
     early = frame["first_day"].to_numpy() < tracked + TRUNCATED_DAYS
     return old & np.where(frame["created_day"].notna(), frame["created_day"].to_numpy() < tracked, early)
+
+
+def users_of(count: Counting, end: dt.date) -> pd.DataFrame:
+    """One customer's users who could have been active in the 28 days before ``end``, most active first.
+
+    Columns: user_id, cohort, active_days, before_days (of the 28 days before those), person_events (of the last 28),
+    created_on, first_seen_on, last_seen_on, deactivated_on (dates, null where unknown).
+    """
+    stop = epoch_day(end)
+    frame, rows = cohorts(count, stop), days_of(count)
+    rows = rows[rows["day"] < stop]
+    lately = rows[rows["day"] >= stop - WINDOW_DAYS]
+    events = np.bincount(lately["user"], lately["person_events"], minlength=len(lives(count)))[frame.index]
+    last = rows.groupby("user")["day"].max().reindex(frame.index)
+    out = frame[["user_id", "cohort", "active_days", "before_days"]].assign(
+        person_events=events.astype(np.int64), created_on=_dates(frame["created_day"]),
+        first_seen_on=_dates(frame["first_day"]), last_seen_on=_dates(last),
+        deactivated_on=_dates(frame["deactivated_day"]))
+    return out.sort_values(["active_days", "person_events", "user_id"], ascending=[False, False, True],
+                           kind="stable", ignore_index=True)
+
+
+def activation(count: Counting, end: dt.date) -> tuple[int, int]:
+    """Users that used one of the settings' ``activation_features`` within their first days, of those old enough."""
+    settings, stop = count.book.settings, epoch_day(end)
+    users = provisioned(count, stop)
+    users = users[users["created_day"] + settings.activation_days <= stop]
+    uses = feature_firsts(count, end)
+    uses = uses[uses["feature"].isin(settings.activation_features)]
+    first = users["user_id"].map(uses.groupby("user_id")["first_day"].min().rename(index=str))
+    return int((first < users["created_day"] + settings.activation_days).sum()), len(users)
+
+
+def feature_firsts(count: Counting, end: dt.date) -> pd.DataFrame:
+    """Feature, user_id (null: events without a user) and first_day of each use by a person from before ``end``."""
+    rows = count.rows("feature_firsts")
+    return rows[rows["first_day"] < epoch_day(end)].reset_index(drop=True)
+
+
+def hours_of(count: Counting, start: dt.date, end: dt.date) -> pd.DataFrame:
+    """User, day, hour (local), hour_utc and person_events of each hour with a person event in ``[start, end)``.
+
+    ``user`` is a number for each user of a customer, -1 for events without one.
+    """
+    rows = count.rows("user_hours")
+    rows = rows[(rows["day"] >= epoch_day(start)) & (rows["day"] < epoch_day(end))].reset_index(drop=True)
+    keys = [rows["k"], rows["user_id"].astype("str").fillna("")]
+    user = rows.groupby(keys, sort=True).ngroup().where(rows["user_id"].notna(), -1)
+    return rows[["day", "hour", "hour_utc", "person_events"]].assign(user=user.to_numpy(dtype=np.int64))
+
+
+def counting(book: Any, clients: list[str], start: dt.date, end: dt.date) -> Counting:
+    """The facts of some customers over ``[start, end)`` and what measures look back on, read once for many calls."""
+    span = Spans(np.zeros(1, np.int64), np.array([epoch_day(start)]), np.array([epoch_day(end)]))
+    return Counting(book, clients, span)
+
+
+def _dates(days: pd.Series) -> pd.Series:
+    values = days.to_numpy(dtype=float)
+    known = np.where(np.isnan(values), 0, values).astype(np.int64).astype("datetime64[D]").astype("datetime64[s]")
+    return pd.Series(np.where(np.isnan(values), np.datetime64("NaT", "s"), known), index=days.index)
+
+
+def book_days(book: Any, until: dt.date) -> pd.DataFrame:
+    """day (since 1970) and person_events of the whole book, each day from the first of tracking to before ``until``."""
+    rows = remember(book, "book days", lambda: book.sql("measures/book_days"))
+    day = np.arange(epoch_day(book.first_event_day), epoch_day(until), dtype=np.int64)
+    known = rows.set_index("day")["person_events"].reindex(day).fillna(0)
+    return pd.DataFrame({"day": day, "person_events": known.to_numpy(dtype=float)})

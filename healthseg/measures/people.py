@@ -1,10 +1,13 @@
 """On whom usage hangs: the top user's share, and the champion and their departure."""
 from __future__ import annotations
 
+import datetime as dt
+from typing import Any
+
 import numpy as np
 from scipy import special
 
-from healthseg.measures.counting import CHAMPION_DAYS, Counting, Spans, where
+from healthseg.measures.counting import CHAMPION_DAYS, Counting, Spans, epoch_day, where
 from healthseg.measures.cube import FAR, cumulate
 
 
@@ -117,8 +120,15 @@ def silence_p(active_days: np.ndarray, of_days: int, silent_days: int) -> np.nda
     return np.exp(above - special.betaln(active + 0.5, of_days - active + 0.5))
 
 
-def champion_ids(count: Counting, spans: Spans) -> list[str | None]:
-    """The user_id of each span's champion, None where there is none."""
-    who, _ = _champion(count, spans)
-    ids = _users(count).user_id
-    return [str(ids[place]) if place >= 0 else None for place in who]
+def champion_of(count: Counting, end: dt.date) -> dict[str, Any] | None:
+    """One customer's champion at ``end``: user_id, active_days of the 90, silent_days since; None without one."""
+    day = np.array([epoch_day(end)])
+    spans = Spans(np.zeros(1, dtype=np.int64), day - 28, day)
+    who = int(_champion(count, spans)[0][0])
+    if who < 0:
+        return None
+    users, slot = _users(count), int(day[0]) - count.axis.origin
+    days = users.days[who]
+    last = int(np.searchsorted(days, days[slot]))            # the slot after the last day with an event
+    return {"user_id": str(users.user_id[who]), "active_days": int(days[slot - 28] - days[slot - CHAMPION_DAYS]),
+            "silent_days": slot - last, "deactivated": bool(users.gone[who] < day[0])}

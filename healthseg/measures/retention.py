@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from healthseg.measures.counting import Counting, Spans, epoch_day
-from healthseg.measures.lives import active_before, days_of, lives
+from healthseg.measures.counting import Counting, epoch_day
+from healthseg.measures.lives import active_before, counting, days_of, lives
 from healthseg.measures.spans import chunks
 
 WEEKS = 12
@@ -29,16 +29,27 @@ def retention(book: Any, end: dt.date, clients: list[str], weeks: int = WEEKS) -
     origin = stop - 7 * weeks
     users, retained = np.zeros(weeks, dtype=np.int64), np.zeros((weeks, weeks), dtype=np.int64)
     for some in chunks(clients):
-        k = np.zeros(1, dtype=np.int64)
-        count = Counting(book, some, Spans(k, np.array([origin]), np.array([stop])))
-        _add(count, origin, stop, users, retained)
+        _add(counting(book, some, end - dt.timedelta(days=7 * weeks), end), origin, stop, users, retained)
+    return _table(book, stop, users, retained)
+
+
+def retention_of(count: Counting, end: dt.date, weeks: int = WEEKS) -> pd.DataFrame:
+    """``retention`` of the customers of a counting that reaches back over the weeks."""
+    users, retained = np.zeros(weeks, dtype=np.int64), np.zeros((weeks, weeks), dtype=np.int64)
+    _add(count, epoch_day(end) - 7 * weeks, epoch_day(end), users, retained)
+    return _table(count.book, epoch_day(end), users, retained)
+
+
+def _table(book: Any, stop: int, users: np.ndarray, retained: np.ndarray) -> pd.DataFrame:
+    """The counts as rows; NaN where a cohort's week is not over, nothing of cohorts from before tracking."""
+    weeks, origin = len(users), stop - 7 * len(users)
     cohort, week = (part.ravel() for part in np.indices((weeks, weeks)))
     last_day = origin + 7 * cohort + 6 + 7 * week + 6          # of week n of the cohort's latest user
     known = last_day < stop
     began = (origin + 7 * cohort).astype("datetime64[D]").astype("datetime64[s]")
     frame = pd.DataFrame({"cohort": began, "week": week, "users": users[cohort],
                           "retained": np.where(known, retained[cohort, week], np.nan)})
-    tracked = origin + 7 * cohort >= (count.tracked_from if len(clients) else stop)
+    tracked = origin + 7 * cohort >= epoch_day(book.first_event_day)
     return frame[(week <= weeks - 1 - cohort) & tracked].reset_index(drop=True)
 
 

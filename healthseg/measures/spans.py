@@ -5,6 +5,7 @@ a granularity, a peer comparison are spans of one kind or another.
 """
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +16,7 @@ import pandas as pd
 from healthseg.errors import InvalidParameters, hint
 from healthseg.measures import adoption, growth, lives, payments, people, satisfaction, support, usage
 from healthseg.measures.by_key import BY, over_keys
-from healthseg.measures.counting import Counting, Spans, customers, epoch_days
+from healthseg.measures.counting import Counting, Spans, customers, epoch_day, epoch_days
 
 CLIENTS_AT_ONCE = 500        # bounds the memory: a few cubes of customers' users by days
 
@@ -126,6 +127,14 @@ def over(book: Any, spans: pd.DataFrame, measures: Iterable[str], by: str = "cli
     return pd.concat(parts, ignore_index=True) if parts else frame.assign(**{name: [] for name in measures})
 
 
+def over_one(count: Counting, parts: list[tuple[Any, dt.date, dt.date]], measures: Iterable[str]) -> pd.DataFrame:
+    """``over`` for spans ``(span_id, start, end)`` of one customer, whose facts ``count`` has read for many calls."""
+    frame = pd.DataFrame(parts, columns=["span_id", "start", "end"])
+    start, end = (np.array([epoch_day(day) for day in frame[name]], dtype=np.int64) for name in ("start", "end"))
+    spans = Spans(np.zeros(len(frame), dtype=np.int64), start, end)
+    return frame.assign(**{measure.name: measure.count(count, spans) for measure in known(measures)})
+
+
 def _checked(spans: pd.DataFrame, book: Any, clients: list[str] | None) -> pd.DataFrame:
     frame = spans if clients is None else spans[spans["client_id"].isin(clients)]
     frame = frame.sort_values(["client_id", "span_id"], kind="stable", ignore_index=True)
@@ -149,4 +158,4 @@ def _chunk(book: Any, frame: pd.DataFrame, clients: list[str], measures: list[Me
     return rows.assign(**{measure.name: measure.count(count, spans) for measure in measures})
 
 
-__all__ = ["BY", "MEASURES", "Measure", "known", "over"]
+__all__ = ["BY", "MEASURES", "Measure", "known", "over", "over_one"]

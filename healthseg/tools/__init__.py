@@ -12,6 +12,9 @@ from healthseg.tools.calculate_health_score import (
     calculate_health_score_book,
 )
 from healthseg.tools.parameters import Parameters
+from healthseg.tools.track_usage_engagement import BookParameters as UsageBookParameters
+from healthseg.tools.track_usage_engagement import CustomerParameters as UsageParameters
+from healthseg.tools.track_usage_engagement import track_usage_engagement, track_usage_engagement_book
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,9 @@ class Tool:
 TOOLS: dict[str, Tool] = {tool.name: tool for tool in (
     Tool("calculate_health_score", calculate_health_score, calculate_health_score_book, CustomerParameters,
          BookParameters),
+    Tool("track_usage_engagement", track_usage_engagement, track_usage_engagement_book, UsageParameters,
+         UsageBookParameters),
 )}
 
-__all__ = ["TOOLS", "Tool", "calculate_health_score", "calculate_health_score_book"]
+__all__ = ["TOOLS", "Tool", "calculate_health_score", "calculate_health_score_book", "track_usage_engagement",
+           "track_usage_engagement_book"]

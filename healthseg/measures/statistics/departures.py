@@ -22,17 +22,24 @@ def departures(values: np.ndarray, least_z: float = LEAST_Z) -> pd.DataFrame:
     [[30.0, 7.0, 70.0, 0.1, -7.53]]
     """
     values = np.asarray(values, dtype=float)
-    shifts = 7 * np.r_[np.arange(-WEEKS_AROUND, 0), np.arange(1, WEEKS_AROUND + 1)]
-    place = np.arange(len(values))[:, None] + shifts[None, :]
-    inside = (place >= 0) & (place < len(values))
-    around = np.where(inside, values[np.clip(place, 0, max(len(values) - 1, 0))], np.nan)
-    enough = np.isfinite(around).sum(axis=1) >= LEAST_DAYS
-    around, day = around[enough], np.flatnonzero(enough)
-    middle = np.nanmedian(around, axis=1)
-    spread = 1.4826 * np.nanmedian(np.abs(around - middle[:, None]), axis=1)
+    like = around(values, np.arange(len(values)))
+    enough = np.isfinite(like).sum(axis=1) >= LEAST_DAYS
+    like, day = like[enough], np.flatnonzero(enough)
+    if not len(day):
+        return pd.DataFrame({name: [] for name in ("place", "value", "expected", "ratio", "z")}, dtype=float)
+    middle = np.nanmedian(like, axis=1)
+    spread = 1.4826 * np.nanmedian(np.abs(like - middle[:, None]), axis=1)
     spread = np.maximum(np.maximum(spread, np.sqrt(middle)), 0.5)
     z, away = (values[day] - middle) / spread, np.abs(values[day] - middle)
-    found = (np.abs(z) >= least_z) & (away >= LEAST_CHANGE * middle)
+    found = (np.abs(z) >= least_z) & (away >= LEAST_CHANGE * middle) & (middle > 0)
     ratio = np.divide(values[day], middle, out=np.full(len(day), np.nan), where=middle > 0)
     frame = pd.DataFrame({"place": day, "value": values[day], "expected": middle, "ratio": ratio, "z": z})
     return frame[found].reset_index(drop=True)
+
+
+def around(values: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """The same weekday's values in the weeks around each place, NaN beyond the series' ends."""
+    shifts = 7 * np.r_[np.arange(-WEEKS_AROUND, 0), np.arange(1, WEEKS_AROUND + 1)]
+    place = np.asarray(places)[:, None] + shifts[None, :]
+    inside = (place >= 0) & (place < len(values))
+    return np.where(inside, values[np.clip(place, 0, max(len(values) - 1, 0))], np.nan)

@@ -36,9 +36,9 @@ def velocity(series: np.ndarray, seed: int, level: float = 0.90) -> Velocity:
     """By how much did the slope change between the earlier and the later half of evenly spaced points?
 
     Each half has a Theil–Sen line; its residuals, centred, are drawn with replacement and put back on the line, and
-    both slopes are taken again, 999 times; the interval holds the middle ``level`` of the differences. The residuals are
-    widened by √(n / (n − 2)) for the two fitted parameters, and by Student's over the normal quantile for the few points
-    that their spread is known from. With an odd number of points the middle one belongs to both halves.
+    both slopes are taken again, 999 times; the interval holds the middle ``level`` of the differences. The residuals
+    are widened by √(n / (n − 2)) for the two fitted parameters, and by Student's over the normal quantile for the few
+    points that their spread is known from. With an odd number of points the middle one belongs to both halves.
 
     >>> velocity(np.r_[np.zeros(6), np.arange(6.0)], seed=7).word
     'accelerating'
@@ -48,7 +48,8 @@ def velocity(series: np.ndarray, seed: int, level: float = 0.90) -> Velocity:
         return Velocity(np.nan, np.nan, np.nan)
     random = np.random.default_rng(seed)
     size = -(-len(values) // 2)
-    (early, drawn_early), (late, drawn_late) = (_slopes(half, random, level) for half in (values[:size], values[-size:]))
+    (early, drawn_early), (late, drawn_late) = (_slopes(half, random, level)
+                                                for half in (values[:size], values[-size:]))
     lower, upper = np.quantile(drawn_late - drawn_early, [(1 - level) / 2, (1 + level) / 2])
     return Velocity(late - early, float(lower), float(upper))
 
