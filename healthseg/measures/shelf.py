@@ -16,8 +16,11 @@ CUSTOMERS_AT_MOST = 2_000
 EVENTS_AT_MOST = 5_000_000
 FEW = 25                     # customers in a call: more are read by one query
 FIRST_DAY = {"session_days": "start_day"}          # the column that the first day of the window is held against
-SHELVED = ("usage_days", "user_days", "user_spells", "session_days", "feature_days", "feature_user_days", "user_hours",
-           "user_lives", "feature_firsts")
+FROM_THE_FLOOR = ("usage_days", "user_days", "user_spells", "session_days", "feature_days", "feature_user_days",
+                  "user_hours")
+WITH_ALL_BEFORE = ("last_seen", "user_lives", "feature_firsts", "ticket_days", "ticket_resolutions", "invoice_rows",
+                   "csat_survey_days", "csat_ticket_days", "nps_spells", "deactivations", "entitled_features")
+SHELVED = FROM_THE_FLOOR + WITH_ALL_BEFORE
 BEFORE, NEVER = -(2**31), 2**31 - 1
 
 
@@ -34,8 +37,9 @@ def rows(book: Any, name: str, clients: list[str], floor_day: int, until_day: in
     part = part.assign(k=k)
     if "day" not in part:
         return part.reset_index(drop=True)
-    since = part[FIRST_DAY.get(name, "day")].to_numpy()
-    kept = (since >= floor_day) & (part["day"].to_numpy() < until_day)
+    kept = part["day"].to_numpy() < until_day
+    if name in FROM_THE_FLOOR:
+        kept &= part[FIRST_DAY.get(name, "day")].to_numpy() >= floor_day
     return part[kept].reset_index(drop=True)
 
 

@@ -82,7 +82,7 @@ def _last_seen(count: Counting) -> np.ndarray:
     """The last day with a person event before each day, −1 where there was none."""
     if "seen" not in count.__dict__:
         rows = count.rows("last_seen")
-        slot = np.where(rows["day"].isna(), -1, rows["day"].to_numpy(dtype=np.float64, na_value=-1) - count.axis.origin)
+        slot = np.maximum(rows["day"].to_numpy(dtype=np.float64, na_value=-1) - count.axis.origin, -1)
         seen = np.full((len(count.clients), count.axis.size), -1, dtype=np.int64)
         np.maximum.at(seen, (rows["k"].to_numpy(), slot.astype(np.int64) + 1), rows["seen"].to_numpy(dtype=np.int64))
         count.__dict__["seen"] = np.maximum.accumulate(seen, axis=1)

@@ -101,7 +101,7 @@ def test_a_customer_of_the_past_or_future_of_its_span_is_not_measured():
 
 def test_a_measure_that_there_is_not_is_answered_with_the_nearest():
     book = tiny_book([("a", "2025-03-31 09:00")])
-    with pytest.raises(InvalidParameters, match="unknown measure 'activ_users'.*did you mean.*active_users"):
+    with pytest.raises(InvalidParameters, match=r"unknown measure 'activ_users'.*did you mean.*active_users"):
         over(book, span(), ["activ_users"])
     with pytest.raises(InvalidParameters, match="'sessions' is not counted by user"):
         over(book, span(), ["sessions"], by="user")

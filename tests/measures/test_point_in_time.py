@@ -1,4 +1,4 @@
-"""A date's row never changes: not by rows that come later, not by values that come later, not by an overwritten today."""
+"""A date's row never changes: not by later rows, not by later values, not by an overwritten today."""
 
 from __future__ import annotations
 
