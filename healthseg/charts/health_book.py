@@ -6,7 +6,7 @@ import altair as alt
 import pandas as pd
 
 from healthseg.charts import formats, theme
-from healthseg.charts.health import band_colour
+from healthseg.charts.health import EDGES, band_colour
 from healthseg.charts.rows import Axis, Bar, Row, rows
 
 MOST = 12
@@ -88,7 +88,9 @@ def _move(row: dict) -> Row:
     return Row(formats.plain(row["name"]), f"{formats.signed(change)} to {formats.number(row['score'])}", bars=(bar,))
 
 
-def disagreements(found: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
+def disagreements(
+    found: pd.DataFrame, width: int = theme.WIDE, edges: tuple[float, float, float] = EDGES
+) -> theme.Picture:
     """Where do score and money disagree? The change of ARR of healthy customers that shrank, of unhealthy that grew."""
     title = "Score and money disagree"
     known = found[found["arr_change"].notna()] if len(found) else found
@@ -99,7 +101,7 @@ def disagreements(found: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture
         items.append(Row(formats.sentence(formats.words(kind)), "change of ARR", header=True))
         for row in group.head(MOST).to_dict("records"):
             amount = float(row["arr_change"])
-            bar = Bar(min(0.0, amount), max(0.0, amount), band_colour(float(row["score"])))
+            bar = Bar(min(0.0, amount), max(0.0, amount), band_colour(float(row["score"]), edges))
             sign = "+" if amount > 0 else ""
             items.append(
                 Row(

@@ -159,7 +159,7 @@ def movers(book: Any) -> Html:
     for direction, title in (("up", "Up"), ("down", "Down")):
         rows = found[found["direction"] == direction].to_dict("records")
         pieces.append(f"<h3>{title}</h3>" + (table(rows, columns, label="customers") or paragraph("Nobody.")))
-    return Html(paragraph(lead, "lead") + figure(book, "movers", "".join(pieces)), lead)
+    return Html(paragraph(lead, "lead") + "".join(pieces) + figure(book, "movers"), lead)
 
 
 def disagreement(book: Any) -> Html:

@@ -78,7 +78,7 @@ def standing(health: Any) -> Html:
     spread = health.possible_range
     shown = "withheld" if health.current_health_score is None else f"{health.current_health_score} of 100"
     label = f"Score {shown}; possible from {formats.number(spread.lower)} to {formats.number(spread.upper)}"
-    picture = small.strip(health.current_health_score, spread.lower, spread.upper, label)
+    picture = small.strip(health.current_health_score, spread.lower, spread.upper, label, health.band_edges)
     sure = _sure(health)
     withheld = "Too few inputs are known for a score" if health.current_health_score is None else ""
     ramp = "The customer is new: usage is judged by how long it has been here" if health.ramping else ""

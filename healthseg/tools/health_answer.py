@@ -45,7 +45,7 @@ def answer(book: Any, customer: Mapping[str, Any], as_of: dt.date, asked: Any) -
         client_id=subject.client_id, status="churned" if subject.churned else "live", customer=details.card(subject),
         calculation_timestamp=end_of_day_utc(as_of, subject.zone).strftime("%Y-%m-%dT%H:%M:%SZ"),
         scoring_model=asked.scoring_model, component_weights=details.component_weights(subject),
-        current_health_score=integer(now["shown"]), band=now["band"],
+        current_health_score=integer(now["shown"]), band=now["band"], band_edges=subject.settings.band_edges,
         possible_range=Range(lower=round(now["lowest"], 1), upper=round(now["highest"], 1)),
         ramping=bool(now["ramping"]), caps=details.caps(subject),
         health_trend=subject.trend["trend"], trend=details.trend(subject), score_change=_score_change(subject),

@@ -56,18 +56,19 @@ class _Book:
         movers, disagreements = self._movers(table), self._disagreements(table)
         spread, inputs = self._distribution(table), self._input_coverage()
         currencies = self._currencies(table)
-        single = len(currencies) <= 1
+        single = len(currencies) == 1            # none: no ARR is known
         below = table[table["score"] < self.asked.risk_threshold]
         return HealthBook(
             as_of=self.as_of, data_until=self.book.data_until, fingerprint=self.book.fingerprint(self.as_of),
-            coverage=rounded(table["coverage"].mean()), warnings=self._warnings(single),
+            coverage=rounded(table["coverage"].mean()), warnings=self._warnings(len(currencies) > 1),
             not_measured=self._not_measured(table, single), total_customers=len(table), excluded=self._excluded(),
             scored_customers=int(table["score"].notna().sum()),
             currency=next(iter(currencies), None) if single else None,
-            total_arr=round(sum(currencies.values()), 2) if single and currencies else None,
+            total_arr=round(sum(currencies.values()), 2) if single else None,
             total_arr_by_currency={key: round(value, 2) for key, value in sorted(currencies.items())},
             average_score=rounded(table["score"].mean(), 1), average_change=rounded(table["change"].mean(), 1),
             bands={band: int((table["band"] == band).sum()) for band in BANDS},
+            band_edges=self.settings.band_edges,
             arr_by_band={band: _sum(table.loc[table["band"] == band, "arr"]) for band in BANDS} if single else {},
             at_risk_customers=len(below), at_risk_arr=_sum(below["arr"]) if single else None,
             at_stake=_sum(table["at_stake"]) if single else None,
@@ -220,8 +221,8 @@ class _Book:
         return {"churned": int((~self.live).sum()), "prospect": int(self.prospect.sum()),
                 "not_started": int((signup > pd.Timestamp(self.as_of)).sum())}
 
-    def _warnings(self, single: bool) -> list[str]:
-        found = [] if single else ["several currencies and no rates: totals are given by currency and never added up"]
+    def _warnings(self, mixed: bool) -> list[str]:
+        found = ["several currencies and no rates: totals are given by currency and never added up"] if mixed else []
         if self.judged.notes:
             found.append(f"of {len(self.judged.notes)} customers past scores use today's value of seats and plan")
         return found
@@ -229,7 +230,7 @@ class _Book:
     def _not_measured(self, table: pd.DataFrame, single: bool) -> dict[str, str]:
         found = {}
         if table["arr"].isna().all():
-            found["$.total_arr"] = "no table holds ARR as of this date"
+            found |= dict.fromkeys(("$.total_arr", "$.at_risk_arr", "$.at_stake"), "no table holds ARR as of this date")
         elif not single:
             found |= dict.fromkeys(("$.total_arr", "$.at_risk_arr", "$.at_stake"), "several currencies and no rates")
         withheld = int(table["score"].isna().sum())

@@ -28,8 +28,6 @@ from healthseg.tools.health_result import (
 from healthseg.tools.health_subject import Subject
 from healthseg.tools.rounding import integer, number, rounded, word
 
-MISSING = {"unmeasured": "no data", "ramp": "too new: no own baseline yet",
-           "silence": "no ticket to measure, or nobody active"}
 METRICS = ["component", "measure", "label", "unit", "value", "points", "weight", "effective_weight", "target",
            "missing_reason"]
 FLOATS = ["value", "points", "weight", "effective_weight", "target"]
@@ -67,8 +65,9 @@ def metrics(subject: Subject) -> pd.DataFrame:
     """The metrics' frame: the scorecard's rows with values, points, targets and reasons of missing ones."""
     frame = subject.points[METRICS].copy()
     frame["target"] = frame["target"].where(frame["points"].notna())
-    reasons = frame["missing_reason"].map(MISSING, na_action="ignore").astype(object)
-    frame["missing_reason"] = reasons.where(reasons.notna(), None)
+    reasons = [words.why_missing(row.measure, row.missing_reason, subject.book.has)
+               if isinstance(row.missing_reason, str) else None for row in frame.itertuples()]
+    frame["missing_reason"] = pd.Series(reasons, index=frame.index, dtype=object)
     return frame.astype(dict.fromkeys(FLOATS, float))
 
 
@@ -146,6 +145,6 @@ def opportunities(subject: Subject) -> tuple[list[Opportunity], str | None]:
 def _opportunity(row, group: str) -> Opportunity:
     return Opportunity(
         area=words.area(row.measure, row.label), current_state=words.said(row.measure, row.value),
-        target_state=f"{words.said(row.measure, row.target)} (at least a quarter of the peers are there: {group})",
+        target_state=f"{words.said(row.measure, row.target)}, as at least a quarter of the peers ({group})",
         impact=words.impact(row.impact), effort=words.effort(row.measure), measure=row.measure,
         current_value=rounded(row.value), target_value=rounded(row.target), points=round(row.impact, 2))

@@ -200,6 +200,7 @@ class HealthScore(Result):
     component_weights: dict[str, float]
     current_health_score: int | None
     band: str | None
+    band_edges: tuple[float, float, float]
     possible_range: Range
     ramping: bool
     caps: list[str]
@@ -228,9 +229,10 @@ class HealthScore(Result):
     def charts(self, width: int = 740) -> dict[str, alt.TopLevelMixin]:
         from healthseg.charts import health
         return {
-            "history": health.history(self.frame("history"), self.frame("forecast"), self.frame("marks"), width),
+            "history": health.history(self.frame("history"), self.frame("forecast"), self.frame("marks"), width,
+                                      self.band_edges),
             "change": health.change(self.frame("change"), width),
-            "components": health.components(self.frame("metrics"), width),
+            "components": health.components(self.frame("metrics"), width, self.band_edges),
             "outlook": health.outlook(self.frame("churn"), width),
         }
 
@@ -287,6 +289,7 @@ class HealthBook(Result):
     average_score: float | None
     average_change: float | None
     bands: dict[str, int]
+    band_edges: tuple[float, float, float]
     arr_by_band: dict[str, float]
     at_risk_customers: int
     at_risk_arr: float | None
@@ -308,7 +311,7 @@ class HealthBook(Result):
             "movers": charts.movers(self.frame("movers"), width),
             "distribution": charts.distribution(self.frame("distribution"), width),
             "bands": charts.bands_over_time(self.frame("bands"), width),
-            "disagreements": charts.disagreements(self.frame("disagreements"), width),
+            "disagreements": charts.disagreements(self.frame("disagreements"), width, self.band_edges),
             "coverage": charts.coverage(self.frame("coverage"), width),
         }
 

@@ -1,19 +1,21 @@
 """Figures of the health score in a reader's words; the templates are the playbook's."""
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from healthseg import playbook
 
 TOOL = "calculate_health_score"
 FORMATS = {
     "percent": lambda value: f"{100 * value:.0f} %",
-    "change": lambda value: f"{100 * (value - 1):+.0f} %",
-    "days": lambda value: f"{value:.0f} day{'' if round(value) == 1 else 's'}",
-    "hours": lambda value: f"{value:.0f} hours",
+    "change": lambda value: ("level with" if abs(value - 1) < 0.005 else
+                             f"{100 * abs(value - 1):.0f} % {'above' if value > 1 else 'below'}"),
+    "days": lambda value: playbook.counted(value, "day"),
+    "hours": lambda value: playbook.counted(value, "hour"),
+    "tickets": lambda value: playbook.counted(value, "ticket"),
     "count": lambda value: f"{value:.0f}",
     "number": lambda value: f"{value:.1f}",
-    "signed": lambda value: f"{value:+.0f}",
+    "signed": lambda value: f"{value:+.0f}".replace("-", "−"),
 }
 
 
@@ -25,6 +27,16 @@ def area(measure: str, label: str) -> str:
     return _entry(measure).get("area", label)
 
 
+def why_missing(measure: str, reason: str, has: Callable[[str], bool]) -> str:
+    """Why a metric is missing, in words; ``has`` says whether the book has a table."""
+    if reason != "unmeasured":
+        return {"ramp": "too new: no baseline of its own yet", "silence": "no ticket, or nobody active"}[reason]
+    table = _entry(measure).get("table")
+    if table and not has(table):
+        return f"the book has no {table}"
+    return _entry(measure).get("missing", "no data")
+
+
 def effort(measure: str) -> str | None:
     return _entry(measure).get("effort")
 
@@ -33,7 +45,7 @@ def said(measure: str, value: float) -> str:
     """A measure's value as a reader meets it.
 
     >>> said("seat_utilisation", 0.64), said("usage_vs_own_baseline", 0.8), said("days_since_last_person_event", 1)
-    ('64 %', '-20 %', '1 day')
+    ('64 %', '20 % below', '1 day')
     """
     return FORMATS[_entry(measure).get("format", "number")](value)
 
