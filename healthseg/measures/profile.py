@@ -82,6 +82,8 @@ def _lives(out: pd.DataFrame, count: Counting) -> pd.DataFrame:
     k, day = out["k"].to_numpy(), out["day"].to_numpy()
     left = epoch_days_or_nan(_column(count.customers, "churned_on"))
     gone = np.where(np.isnan(left), np.inf, left)[k]
+    notice = epoch_days_or_nan(_column(count.customers, "notice_on"))[k]
+    out["days_since_notice"] = np.where(notice <= day, day - notice, np.nan)
     out["tenure_days"] = (day - count.signup[k]).astype(np.float64)
     out["live"] = (day >= count.signup[k]) & (day < gone)
     out["arr"] = np.where(day >= gone, 0.0, out["arr"])

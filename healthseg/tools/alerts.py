@@ -1,6 +1,7 @@
 """Which alerts are raised: the playbook's rules, the reader's preferences, and the cooldown."""
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 from healthseg import playbook
 from healthseg.config import SEVERITIES
 from healthseg.errors import InvalidParameters, hint
+from healthseg.measures.counting import epoch_day
 
 LONGEST_COOLDOWN_DAYS = 90
 KEYS = ("thresholds", "minimum_severity", "cooldown_days")
@@ -72,21 +74,28 @@ def holding(tool: str, wishes: Preferences, figures: Mapping[str, Any]) -> dict[
 
 
 def raised(tool: str, wishes: Preferences, figures: Mapping[str, Any],
-           before: Callable[[int], list[Mapping[str, Any] | None]]) -> list[dict[str, Any]]:
+           before: Callable[[int], list[Mapping[str, Any] | None]], today: dt.date) -> list[dict[str, Any]]:
     """What is raised today: what holds, and was not raised within the cooldown before.
 
     Nothing is remembered between calls: ``before(n)`` gives the figures of each of the n days before, and the
-    days are gone through as if the alerts had been raised then.
+    days are gone through as if the alerts had been raised then. A rule that held on all of them began before
+    what is rebuilt; it is raised again every ``cooldown_days + 1`` days, counted from 1970 (``today``).
     """
-    today = holding(tool, wishes, figures)
-    if today and wishes.cooldown_days:
-        last: dict[str, int] = {}
-        for day, earlier in enumerate(before(2 * wishes.cooldown_days)):
-            if earlier is not None:
-                for name in holding(tool, wishes, earlier):
-                    if day - last.get(name, -LONGEST_COOLDOWN_DAYS - 1) > wishes.cooldown_days:
-                        last[name] = day
-        now = 2 * wishes.cooldown_days
-        today = {name: alert for name, alert in today.items()
-                 if now - last.get(name, -LONGEST_COOLDOWN_DAYS - 1) > wishes.cooldown_days}
-    return sorted(today.values(), key=lambda alert: (-SEVERITIES.index(alert["severity"]), alert["rule"]))
+    held = holding(tool, wishes, figures)
+    if held and wishes.cooldown_days:
+        window = 2 * wishes.cooldown_days + 1
+        days = [set() if earlier is None else set(holding(tool, wishes, earlier)) for earlier in before(window)]
+        held = {name: alert for name, alert in held.items()
+                if _due([name in day for day in days], wishes.cooldown_days, epoch_day(today))}
+    return sorted(held.values(), key=lambda alert: (-SEVERITIES.index(alert["severity"]), alert["rule"]))
+
+
+def _due(held: list[bool], cooldown_days: int, today: int) -> bool:
+    """Whether a rule that holds today is raised, by the days before on which it held."""
+    if all(held):
+        return today % (cooldown_days + 1) == 0
+    last = -cooldown_days - 1
+    for day, holds in enumerate(held):
+        if holds and day - last > cooldown_days:
+            last = day
+    return len(held) - last > cooldown_days

@@ -36,7 +36,7 @@ def answer(book: Any, customer: Mapping[str, Any], as_of: dt.date, asked: Any) -
     opportunities, no_opportunities = details.opportunities(subject)
     risks = playbook.fired(TOOL, "risk", subject.figures)
     actions = [] if subject.churned else playbook.fired(TOOL, "action", subject.figures)
-    alerts = [] if subject.churned else raised(TOOL, wishes, subject.figures, subject.figures_before)
+    alerts = [] if subject.churned else raised(TOOL, wishes, subject.figures, subject.figures_before, as_of)
     now = subject.now
     reply = HealthScore(
         as_of=as_of, data_until=book.data_until, fingerprint=book.fingerprint(as_of),

@@ -13,7 +13,7 @@ from healthseg.config import Settings, fingerprint
 from healthseg.data.memory import remember
 from healthseg.forecasting import backtest, forecast, within_tolerance
 from healthseg.measures import panel as panels
-from healthseg.measures.counting import epoch_day
+from healthseg.measures.counting import customers, epoch_day
 from healthseg.periods import weekly
 from healthseg.scoring import BaseRates, base_rates
 from healthseg.scoring.churn import HORIZONS
@@ -98,13 +98,13 @@ def past_errors(book: Any, as_of: dt.date, settings: Settings, weights: dict | N
 
 
 def _back_tested(book: Any, as_of: dt.date, settings: Settings, weights: dict | None) -> pd.DataFrame:
-    known = book.table("customers")
+    known = customers(book).reset_index(drop=True)
     known = known.loc[pd.to_datetime(known["signup_date"]) <= pd.Timestamp(as_of), "client_id"]
-    customers = sorted(known, key=lambda name: hashlib.sha256(name.encode()).digest())
-    judged = judge(book, as_of, 7, settings, weights, sorted(customers[:4 * SAMPLE]))
+    drawn = sorted(known, key=lambda name: hashlib.sha256(name.encode()).digest())[:4 * SAMPLE]
+    judged = judge(book, as_of, 7, settings, weights, sorted(drawn))
     frame = series(judged)
     weeks = frame.groupby("client_id").size()
-    chosen = [name for name in customers[:4 * SAMPLE] if weeks.get(name, 0) >= LEAST_WEEKS][:SAMPLE]
+    chosen = [name for name in drawn if weeks.get(name, 0) >= LEAST_WEEKS][:SAMPLE]
     frame = frame[frame["client_id"].isin(chosen)]
     columns = ["client_id", "origin", "step", "model", "error", "coverage"]
     if frame.empty:
@@ -147,18 +147,25 @@ def described(ahead: pd.DataFrame, errors: pd.DataFrame, settings: Settings) -> 
 def rates(book: Any, as_of: dt.date, settings: Settings) -> BaseRates:
     """The tiers' base rates of leaving, as known at ``as_of``."""
     def make() -> BaseRates:
-        customers = book.table("customers")
-        customers = customers[pd.to_datetime(customers["signup_date"]) <= pd.Timestamp(as_of)].reset_index(drop=True)
-        if customers.empty:
+        known = customers(book).reset_index(drop=True)
+        known = known[pd.to_datetime(known["signup_date"]) <= pd.Timestamp(as_of)].reset_index(drop=True)
+        if known.empty:
             return BaseRates(None, settings.interval_level, frozenset(), reason="no customer had signed up by then")
-        left = customers["churned_on"] if "churned_on" in customers else pd.Series([None] * len(customers))
-        until = pd.to_datetime(left).where(lambda day: day <= pd.Timestamp(as_of)) - pd.Timedelta(days=1)
+        until = pd.to_datetime(known["churned_on"]).where(lambda day: day <= pd.Timestamp(as_of)) - pd.Timedelta(days=1)
         last = until.fillna(pd.Timestamp(as_of)).dt.date
-        tier = panels.tiers_at(book, dict(zip(customers["client_id"], last, strict=True)))
-        start = book.first_event_day or customers["signup_date"].min()
+        tier = panels.tiers_at(book, dict(zip(known["client_id"], last, strict=True)))
         horizons = sorted({*HORIZONS, settings.churn_horizon_days})
-        return base_rates(customers.assign(tier=customers["client_id"].map(tier)), as_of, start, settings, horizons)
+        known = known.assign(tier=known["client_id"].map(tier)).drop(columns=_untold(book))
+        return base_rates(known, as_of, book.first_event_day, settings, horizons)
     return remember(book, ("base_rates", epoch_day(as_of), settings.fingerprint), make)
+
+
+def _untold(book: Any) -> list[str]:
+    """The dates of leaving of which the book says nothing: not that nobody left, but that it does not know."""
+    told = set(book.reports["customers"].columns)
+    if book.has("arr_changes") or book.has("stage_changes"):
+        told.add("churned_on")
+    return [name for name in ("churned_on", "notice_on") if name not in told]
 
 
 def churn(found: BaseRates, client_id: str, tier: str | None,

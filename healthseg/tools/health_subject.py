@@ -10,6 +10,7 @@ import pandas as pd
 
 from healthseg.config import Settings
 from healthseg.measures import panel as panels
+from healthseg.measures.counting import customers
 from healthseg.scoring import model_weights, score_trend
 from healthseg.tools.health_figures import (
     ARR_DAYS,
@@ -28,12 +29,13 @@ class Subject:
 
     def __init__(self, book: Any, customer: Mapping[str, Any], as_of: dt.date, asked: Any,
                  judged: Judged | None = None) -> None:
-        self.book, self.customer, self.as_of, self.asked = book, customer, as_of, asked
+        self.book, self.as_of, self.asked = book, as_of, asked
+        self.customer: Mapping[str, Any] = customers(book).loc[customer["client_id"]].to_dict()
         self.settings: Settings = book.settings
         self.weights = model_weights(asked.scoring_model, asked.component_weights)
         self.client_id = str(customer["client_id"])
         self.lookback_days: int = asked.lookback_period_days
-        left = customer.get("churned_on")
+        left = self.customer["churned_on"]
         self.churned = left is not None and not pd.isna(left) and pd.Timestamp(left) <= pd.Timestamp(as_of)
         self.day = last_day(customer["signup_date"], left) if self.churned else as_of
         self.start = self.day - dt.timedelta(days=self.lookback_days)

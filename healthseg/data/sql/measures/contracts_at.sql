@@ -1,8 +1,12 @@
 -- Per customer and date: the contract of that date (signed by then; of several the one that began last).
+-- A contract that names no renewal renews when it ends, unless it is one of those that roll on from month to month.
 -- in: moments(k, day)
 WITH ranked AS (
   SELECT m.k, m.day, c.arr, c.seats, c.plan, c.currency,
-    DATEDIFF('day', DATE '1970-01-01', COALESCE(c.renews_on, c.ends_on)) AS renewal_day,
+    DATEDIFF('day', DATE '1970-01-01', CASE
+      WHEN c.renews_on IS NOT NULL THEN c.renews_on
+      WHEN DATEDIFF('day', c.starts_on, c.ends_on) >= 60 THEN c.ends_on
+      END) AS renewal_day,
     ROW_NUMBER() OVER (
       PARTITION BY m.k, m.day ORDER BY c.starts_on DESC, c.ends_on DESC, c.arr DESC, c.seats DESC, c.plan DESC) AS place
   FROM moments AS m
