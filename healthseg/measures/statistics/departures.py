@@ -11,15 +11,16 @@ LEAST_CHANGE = 0.20
 
 
 def departures(values: np.ndarray, least_z: float = LEAST_Z) -> pd.DataFrame:
-    """Which days of a daily series depart from their weekday?
+    """Which days of a daily series of counts depart from their weekday?
 
-    A day is held against the median of the same weekday in the eight weeks before and after it (as far as the series
-    goes, at least 6 of them); the spread is the largest of 1.4826 × their median absolute deviation, the root of the
-    median (Poisson's, for counts) and ½. Reported are days at least 4.5 spreads and 20 % away from the median.
+    A day is held against the median m of the same weekday in the eight weeks before and after it (as far as the series
+    goes, at least 6 of them), on the scale of roots, where counts of any size have like spreads: 2·(√value − √m). The
+    spread is 1.4826 × the median absolute value of that over all days of the series, at least 1 (Poisson's): sixteen
+    weekdays alone tell it too badly. Reported are days at least 4.5 spreads and 20 % away.
     Columns, a row a departing day: place (in the series), value, expected, ratio, z.
 
     >>> departures(np.array([70.0] * 30 + [7.0] + [70.0] * 30)).round(2).values.tolist()
-    [[30.0, 7.0, 70.0, 0.1, -7.53]]
+    [[30.0, 7.0, 70.0, 0.1, -11.44]]
     """
     values = np.asarray(values, dtype=float)
     like = around(values, np.arange(len(values)))
@@ -28,10 +29,9 @@ def departures(values: np.ndarray, least_z: float = LEAST_Z) -> pd.DataFrame:
     if not len(day):
         return pd.DataFrame({name: [] for name in ("place", "value", "expected", "ratio", "z")}, dtype=float)
     middle = np.nanmedian(like, axis=1)
-    spread = 1.4826 * np.nanmedian(np.abs(like - middle[:, None]), axis=1)
-    spread = np.maximum(np.maximum(spread, np.sqrt(middle)), 0.5)
-    z, away = (values[day] - middle) / spread, np.abs(values[day] - middle)
-    found = (np.abs(z) >= least_z) & (away >= LEAST_CHANGE * middle) & (middle > 0)
+    away = 2 * (np.sqrt(values[day]) - np.sqrt(middle))
+    z = away / max(1.4826 * float(np.median(np.abs(away))), 1.0)
+    found = (np.abs(z) >= least_z) & (np.abs(values[day] - middle) >= LEAST_CHANGE * middle) & (middle > 0)
     ratio = np.divide(values[day], middle, out=np.full(len(day), np.nan), where=middle > 0)
     frame = pd.DataFrame({"place": day, "value": values[day], "expected": middle, "ratio": ratio, "z": z})
     return frame[found].reset_index(drop=True)
