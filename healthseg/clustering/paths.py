@@ -31,14 +31,18 @@ def path_measures(lives: pd.DataFrame, signup_day: pd.Series, first_day: int, la
     """
     begun = signup_day[(signup_day >= first_day) & (signup_day + PATH_DAYS - 1 <= last_day)]
     rows = lives[lives["client_id"].isin(begun.index)]
-    start = rows["client_id"].map(begun)
+    start = _of(rows, begun)
     stayed = rows.groupby("client_id")["until_day"].max() >= begun + PATH_DAYS
-    rows = rows[(rows["from_day"] < start + PATH_DAYS) & rows["client_id"].map(stayed).fillna(False).astype(bool)]
-    start = rows["client_id"].map(begun)
+    rows = rows[(rows["from_day"] < start + PATH_DAYS) & (_of(rows, stayed) == 1)]
+    start = _of(rows, begun)
     rows = rows.assign(day=(rows["first_use_day"] - start).where(rows["first_use_day"] < start + PATH_DAYS),
                        again=rows["second_use_day"] < start + PATH_DAYS)
     found = [{"client_id": client, **_path(path)} for client, path in rows.groupby("client_id", sort=True)]
     return pd.DataFrame(found, columns=["client_id", *MEASURES]).set_index("client_id")
+
+
+def _of(rows: pd.DataFrame, by_client: pd.Series) -> np.ndarray:
+    return by_client.astype(float).reindex(rows["client_id"]).to_numpy()
 
 
 def _path(rows: pd.DataFrame) -> dict[str, float]:
@@ -80,17 +84,17 @@ def groups(frame: pd.DataFrame, seed: int) -> Groups:
     which all customers come from one normal cloud (p ≤ 0.01).
     """
     used = [name for name in frame.columns if frame[name].notna().mean() >= LEAST_KNOWN and frame[name].nunique() > 1]
-    points = _standardised(frame[used])
-    if len(points) < LEAST_CUSTOMERS or not used:
+    if len(frame) < LEAST_CUSTOMERS or not used:
         return Groups(None, f"{len(frame)} customers whose first {PATH_DAYS} days were watched, {LEAST_CUSTOMERS} are "
                             "needed", len(frame), used)
+    points = _standardised(frame[used])
     parted = {k: labels for k in range(2, MOST_GROUPS + 1) if (labels := _parted(points, k, seed)) is not None}
     steady = {k: _stability(points, labels, k, seed) for k, labels in parted.items()}
     good = [k for k, stability in steady.items() if stability >= STABILITY]
     if not good:
         best = max(steady.values(), default=None)
-        return Groups(None, "no stable patterns: resampled customers fall into other groups each time", len(frame), used,
-                      stability=best)
+        return Groups(None, "no stable patterns: resampled customers fall into other groups each time", len(frame),
+                      used, stability=best)
     apart = {k: _silhouette(points, parted[k]) for k in good}
     k = max(good, key=lambda one: (apart[one], -one))
     p = _null_p(points, apart[k], seed)

@@ -1,4 +1,4 @@
-"""The life of each feature with each customer: since when it could be used, first use, adoption, abandonment, return."""
+"""Each feature's life with each customer: since when it could be used, first use, adoption, abandonment, return."""
 from __future__ import annotations
 
 import datetime as dt
@@ -21,10 +21,10 @@ def feature_lives(book: Any, as_of: dt.date, rule_days: int, silent_days: int,
 
     ``from_day`` is when the clock begins: the latest of signup, release and entitlement; ``until_day`` (exclusive) when
     the feature was last open to the customer: its entitlement's end, its leaving, else the day after ``as_of``.
-    ``first_use_day`` and ``second_use_day`` are days with a person event from then on; ``adopted_day`` the first by whose
-    end the rule of adoption held over ``rule_days``; ``abandoned_day`` the first of ``silent_days`` without use after
-    adoption (known only once they have passed); ``readopted_day`` when it was adopted again after them. All are days
-    since 1970, NaN where it did not happen. ``watched``: events were tracked from the clock's beginning on;
+    ``first_use_day`` and ``second_use_day`` are days with a person event from then on; ``adopted_day`` the first by
+    whose end the rule of adoption held over ``rule_days``; ``abandoned_day`` the first of ``silent_days`` without use
+    after adoption (known only once they have passed); ``readopted_day`` when it was adopted again after them. All are
+    days since 1970, NaN where it did not happen. ``watched``: events were tracked from the clock's beginning on;
     ``seen_adopting``: watched, or not in use in the first ``silent_days`` of tracking.
     """
     wanted = sorted(customers(book).index) if clients is None else clients

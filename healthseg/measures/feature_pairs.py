@@ -106,7 +106,7 @@ def _adopted(count: Counting, spans: Spans, numbers: pd.Index, cells: int) -> np
 
 
 def holds_at(changes: tuple[np.ndarray, np.ndarray, np.ndarray], key: np.ndarray, end: np.ndarray) -> np.ndarray:
-    """1 where a key's condition holds by the beginning of ``end``: its changes, +1 and −1 in turn, are odd in number."""
+    """1 where a key's condition holds by the beginning of ``end``: its changes, +1 and −1 in turn, are then odd."""
     keys, days, _ = changes
     scale = np.int64(FAR)
     ordered = keys * scale + days

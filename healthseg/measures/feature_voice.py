@@ -14,10 +14,10 @@ TABLES = {"messages": ("feature_messages", ("messages",)), "tickets": ("feature_
 
 
 def said(book: Any, what: str, start: dt.date, until: dt.date, clients: list[str]) -> pd.DataFrame | None:
-    """Rows of ``what`` (messages, tickets or csat) on a feature with a day in ``[start, until]``, by client and feature.
+    """Rows of ``what`` (messages, tickets or csat) on a feature with a day in ``[start, until]``.
 
-    Columns: client_id, feature, date, and messages; or topic, tickets; or topic, score. None where no table holds it, or
-    no row of it ever named a feature: that is not measured, and not zero.
+    Columns: client_id, feature, date, and messages; or topic, tickets; or topic, score. None where no table holds it,
+    or no row of it ever named a feature: that is not measured, and not zero.
     """
     name, tables = TABLES[what]
     if not clients or not any(book.has(table) for table in tables):
@@ -29,7 +29,8 @@ def said(book: Any, what: str, start: dt.date, until: dt.date, clients: list[str
     if not len(rows):
         return None
     rows = rows[rows["day"] >= epoch_day(start)]
-    frame = pd.DataFrame({"client_id": np.array(clients, dtype=object)[rows["k"]], "feature": rows["feature"].astype(str),
-                          "date": rows["day"].to_numpy(dtype=np.int64).astype("datetime64[D]").astype("datetime64[s]")})
+    dates = rows["day"].to_numpy(dtype=np.int64).astype("datetime64[D]").astype("datetime64[s]")
+    frame = pd.DataFrame({"client_id": np.array(clients, dtype=object)[rows["k"]],
+                          "feature": rows["feature"].astype(str), "date": dates})
     extra = rows.drop(columns=["k", "feature", "day"])
     return pd.concat([frame.reset_index(drop=True), extra.reset_index(drop=True)], axis=1)

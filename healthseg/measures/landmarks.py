@@ -17,26 +17,28 @@ GIVEN = ("log seats", "log tenure", "log person events of 28 days")
 LEAST_KNOWN = 0.5            # of the rows, under which a figure is not adjusted for
 
 
-def quarter_ends(first: dt.date, last: dt.date) -> list[dt.date]:
-    """The quarters' last days from ``first`` to ``last``.
+def period_ends(first: dt.date, last: dt.date, every: str) -> list[dt.date]:
+    """The last days of quarters ("QE") or months ("ME") from ``first`` to ``last``.
 
-    >>> [str(day) for day in quarter_ends(dt.date(2025, 1, 1), dt.date(2025, 7, 1))]
+    >>> [str(day) for day in period_ends(dt.date(2025, 1, 1), dt.date(2025, 7, 1), "QE")]
     ['2025-03-31', '2025-06-30']
     """
-    ends = pd.date_range(first, last, freq="QE")
+    ends = pd.date_range(first, last, freq=every)
     return [end.date() for end in ends]
 
 
-def landmark_rows(book: Any, as_of: dt.date, rule_days: int, horizon_days: int) -> pd.DataFrame:
-    """A row per customer and quarter end on which it was live and had not given notice, with what came after it.
+def landmark_rows(book: Any, as_of: dt.date, rule_days: int, horizon_days: int, every: str = "QE") -> pd.DataFrame:
+    """A row per customer and quarter end (``every="ME"``: month end) on which it was live and had not given notice,
+    with what came after it.
 
-    The first landmark has ``rule_days`` of tracked events behind it, the last ``horizon_days`` before ``as_of``. Columns:
-    the panel's, and ``outcome`` (1: lost within the horizon). No row where the book has no churn dates.
+    The first landmark has ``rule_days`` of tracked events behind it, the last ``horizon_days`` before ``as_of``.
+    Columns: the panel's, and ``outcome`` (1: lost within the horizon). No row where the book has no churn dates.
     """
     first = book.first_event_day + dt.timedelta(days=rule_days - 1)
-    dates = quarter_ends(first, as_of - dt.timedelta(days=horizon_days))
+    dates = period_ends(first, as_of - dt.timedelta(days=horizon_days), every)
     if not dates:
-        return pd.DataFrame(columns=["client_id", "date", "outcome"])
+        return pd.DataFrame(columns=["client_id", "date", "outcome"]).astype({"date": "datetime64[ms]",
+                                                                              "outcome": float})
     rows = panels.panel(book, dates)
     rows = rows[rows["live"].astype(bool)].reset_index(drop=True)
     known = customers(book).reset_index(drop=True)
@@ -58,7 +60,8 @@ def adopted_at(book: Any, rows: pd.DataFrame, rule_days: int) -> pd.DataFrame:
 def given(rows: pd.DataFrame) -> tuple[np.ndarray, list[str], list[str]]:
     """What effects are adjusted for: columns (NaN where a row does not know), their names, and what could not be.
 
-    Size, tenure and overall activity enter as logs with their squares, the tier and the landmark as one column a word.
+    Size, tenure and overall activity enter as logs with their squares, the tier and the landmark's quarter as one
+    column a word.
     """
     size = {"log seats": rows["seats"].where(rows["seats"] > 0), "log tenure": rows["tenure_days"] + 1,
             "log person events of 28 days": rows["person_events_28d"] + 1}
@@ -73,14 +76,15 @@ def given(rows: pd.DataFrame) -> tuple[np.ndarray, list[str], list[str]]:
         names.append(name)
     tier = rows["tier"].astype(object).where(rows["tier"].notna(), "unknown")
     (names if (tier != "unknown").any() else left_out).append("tier")
-    for words in (tier, rows["date"].astype(str)):
+    quarter = pd.to_datetime(rows["date"]).dt.to_period("Q").astype(str)
+    for words in (tier, quarter):
         columns += [(words == word).to_numpy(dtype=float) for word in sorted(words.unique())[1:]]
     names.append("quarter")
     return (np.column_stack(columns) if columns else np.empty((len(rows), 0))), names, left_out
 
 
 def rose_within(book: Any, rows: pd.DataFrame, horizon_days: int) -> np.ndarray:
-    """1 where the ARR of a landmark row's customer rose in the ``horizon_days`` after it; NaN without ``arr_changes``."""
+    """1 where a landmark row's customer's ARR rose in the ``horizon_days`` after it; NaN without ``arr_changes``."""
     if not book.has("arr_changes") or not len(rows):
         return np.full(len(rows), np.nan)
     clients = sorted(rows["client_id"].unique())
@@ -105,6 +109,7 @@ def told_before(book: Any, rows: pd.DataFrame, features: pd.Series, days: int) -
     place = pd.Index(clients)
     ordered = np.sort((place.get_indexer(sent["client_id"]) * len(names) + names.get_indexer(sent["feature"])) * scale
                       + epoch_days(sent["date"]))
-    key = (place.get_indexer(rows["client_id"]) * len(names) + names.get_indexer(features)) * scale + epoch_days(rows["date"])
+    asked = place.get_indexer(rows["client_id"]) * len(names) + names.get_indexer(features)
+    key = asked * scale + epoch_days(rows["date"])
     count = np.searchsorted(ordered, key, side="right") - np.searchsorted(ordered, key - days, side="right")
     return (count > 0).astype(float)

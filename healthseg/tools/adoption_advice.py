@@ -15,6 +15,7 @@ from healthseg.tools.adoption_features import Lives
 from healthseg.tools.adoption_figures import Figures
 from healthseg.tools.adoption_parts import is_found, staying
 from healthseg.tools.adoption_result import Barrier, Impact, LowFeature, Recommendation
+from healthseg.tools.adoption_subject import Subject
 from healthseg.tools.adoption_words import TOOL
 from healthseg.tools.rounding import number, rounded
 
@@ -28,7 +29,8 @@ TELLING = ("announce", "show_it")         # the rules whose action is to tell cu
 
 
 def barriers(figures: Figures, feature: str, clients: list[str] | None = None) -> list[Barrier] | None:
-    """Topics with at least 3 tickets on the feature in a year, and unhappy answers; None without tickets and answers."""
+    """Topics with at least 3 tickets on the feature in a year, and unhappy answers; None without tickets and answers.
+    """
     if figures.tickets is None and figures.csat is None:
         return None
     rows, answers = (_of(frame, feature, clients) for frame in (figures.tickets, figures.csat))
@@ -60,14 +62,16 @@ def _said(one: Barrier) -> str:
 # -- figures for the rules -----------------------------------------------------------------
 
 
-def book_figures(figures: Figures, row: Mapping[str, Any], lives: Lives, blocked: list[Barrier] | None) -> dict[str, Any]:
+def book_figures(figures: Figures, row: Mapping[str, Any], lives: Lives,
+                 blocked: list[Barrier] | None) -> dict[str, Any]:
     """The named figures of a feature over all customers."""
     pairs = figures.pairs[figures.pairs["feature"] == row["feature"]]
     without = pairs[pairs["adopted"] == 0]
-    untold = int((~without["told"].astype(bool) & (without["days_ever"] == 0)).sum()) if figures.messages_known else None
+    unaware = ~without["told"].astype(bool) & (without["days_ever"] == 0)
+    untold = int(unaware.sum()) if figures.messages_known else None
     once, became = int((pairs["days_ever"] == 1).sum()), lives.became(row["feature"])
-    return {"rate_percent": _percent(row["rate"]), "customers": len(pairs), "not_adopted": len(without), "untold": untold,
-            "untold_percent": None if untold is None else _ratio(untold, len(without)), "once": once,
+    return {"rate_percent": _percent(row["rate"]), "customers": len(pairs), "not_adopted": len(without),
+            "untold": untold, "untold_percent": None if untold is None else _ratio(untold, len(without)), "once": once,
             "once_percent": _ratio(once, int((pairs["days_ever"] >= 1).sum())), "abandoned": became["abandoned"],
             "abandoned_percent": _ratio(became["abandoned"], became["adopters"]), **_voice(row, blocked)}
 
@@ -111,7 +115,8 @@ def _low(row: Mapping[str, Any], blocked: list[Barrier] | None, fired: list[dict
                       total_customers=int(row["customers"]))
 
 
-def book_recommendations(figures: Figures, frame: pd.DataFrame, lives: Lives, effects: Effects | None) -> list[Recommendation]:
+def book_recommendations(figures: Figures, frame: pd.DataFrame, lives: Lives,
+                         effects: Effects | None) -> list[Recommendation]:
     """Features furthest below the upper quarter of the tiers, for which a rule says what to do."""
     tiers = figures.pairs.assign(tier=figures.pairs["client_id"].map(figures.live["tier"].astype(object)))
     found = []
@@ -122,7 +127,8 @@ def book_recommendations(figures: Figures, frame: pd.DataFrame, lives: Lives, ef
             continue
         fired = playbook.fired(TOOL, "action", book_figures(figures, row, lives, barriers(figures, row["feature"])))
         if fired:
-            reason = f"{100 * row['rate']:.0f} % have adopted it, {100 * target:.0f} % in the upper quarter of {among} tiers"
+            reason = (f"{100 * row['rate']:.0f} % have adopted it, {100 * target:.0f} % in the upper quarter of "
+                      f"{among} tiers")
             found.append((gap * row["customers"], _recommended(figures, row, target, fired, effects, reason)))
     found.sort(key=lambda one: (-one[0], one[1].feature))
     return [one for _, one in found[:MOST_RECOMMENDED]]
@@ -160,8 +166,9 @@ def told_impact(figures: Figures, effects: Effects | None) -> Impact | None:
 
 
 def _impact_text(impact: Impact) -> str:
-    return (f"{impact.lower_percentage_points:+.1f} to {impact.upper_percentage_points:+.1f} percentage points of adoption "
-            f"within {TOLD_HORIZON_DAYS} days among those told ({100 * impact.interval_level:.0f} %, n = {impact.n:,})")
+    return (f"{impact.lower_percentage_points:+.1f} to {impact.upper_percentage_points:+.1f} percentage points of "
+            f"adoption within {TOLD_HORIZON_DAYS} days among those told ({100 * impact.interval_level:.0f} %, "
+            f"n = {impact.n:,})")
 
 
 # -- one customer --------------------------------------------------------------------------
@@ -170,20 +177,19 @@ def _impact_text(impact: Impact) -> str:
 class Advice:
     """What one customer has not adopted, held against its peers."""
 
-    def __init__(self, figures: Figures, client_id: str, tier: str | None, industry: str | None, frame: pd.DataFrame,
-                 pairs: pd.DataFrame, users: int, lives: Lives, effects: Effects | None) -> None:
-        self.figures, self.client_id, self.frame, self.users = figures, client_id, frame, users
-        self.pairs, self.lives, self.effects = pairs.set_index("feature"), lives, effects
-        everyone = figures.live.reset_index(drop=True)[["client_id", "tier", "industry"]]
-        own = pd.DataFrame({"client_id": [client_id], "tier": [tier], "industry": [industry]})
-        others = everyone[everyone["client_id"] != client_id]
-        self.group, peers = peers_of(pd.concat([own, others], ignore_index=True), client_id, figures.settings.peers_min)
-        self.theirs = figures.pairs[figures.pairs["client_id"].isin(peers["client_id"])]
+    def __init__(self, subject: Subject, words: Mapping[str, str | None], effects: Effects | None) -> None:
+        self.subject, self.figures, self.effects = subject, subject.figures, effects
+        everyone = self.figures.live.reset_index(drop=True)[["client_id", "tier", "industry"]]
+        own = pd.DataFrame({"client_id": [subject.client_id], **{name: [word] for name, word in words.items()}})
+        others = everyone[everyone["client_id"] != subject.client_id].astype(object)
+        self.group, peers = peers_of(pd.concat([own.astype(object), others], ignore_index=True), subject.client_id,
+                                     self.figures.settings.peers_min)
+        self.theirs = self.figures.pairs[self.figures.pairs["client_id"].isin(peers["client_id"])]
 
     @cached_property
     def open(self) -> pd.DataFrame:
         """Features that it could use and has not adopted, with the peers' adopted share and how many kept them."""
-        rows = self.frame[self.frame["adopted"] == 0].set_index("feature", drop=False)
+        rows = self.subject.frame[self.subject.frame["adopted"] == 0].set_index("feature", drop=False)
         by = self.theirs[self.theirs["adopted"].notna()].groupby("feature")["adopted"].agg(["mean", "size"])
         known = by[by["size"] >= self.figures.settings.peers_min].reindex(rows.index)
         book = Lives.of_book(self.figures)
@@ -195,30 +201,29 @@ class Advice:
 
     def figures_of(self, row: Mapping[str, Any], blocked: list[Barrier] | None) -> dict[str, Any]:
         ever = int(self.users_ever.get(row["feature"], 0))
-        return {"users_ever": ever, "other_users": max(self.users - ever, 0), "peers": number(row["peers"]),
-                "peer_percent": _percent(row["peer_share"]), "kept_percent": _percent(row["kept_share"]),
-                "abandoned_here": self.lives.became(row["feature"])["abandoned"], **_voice(row, blocked)}
+        return {"users_ever": ever, "other_users": max(len(self.subject.users) - ever, 0),
+                "peers": number(row["peers"]), "peer_percent": _percent(row["peer_share"]),
+                "kept_percent": _percent(row["kept_share"]),
+                "abandoned_here": self.subject.lives.became(row["feature"])["abandoned"], **_voice(row, blocked)}
 
     @cached_property
     def users_ever(self) -> pd.Series:
-        day = self.figures.as_of
-        length = max((day - self.figures.book.first_event_day).days + 1, 1)
-        rows = self.figures.user_days_of([self.client_id], day, length)
-        return rows.groupby("feature")["user_id"].nunique()
+        return self.subject.ever.groupby("feature")["user_id"].nunique()
 
     def low(self) -> list[LowFeature]:
         """All that it could use and has not adopted."""
         found = []
         for row in self.open.to_dict("records"):
-            blocked = barriers(self.figures, row["feature"], [self.client_id])
+            blocked = barriers(self.figures, row["feature"], [self.subject.client_id])
             found.append(_low(row, blocked, playbook.fired(TOOL, "action", self.figures_of(row, blocked))))
         return found
 
     def recommendations(self) -> list[Recommendation]:
         """What similar customers adopted and kept, most of them first."""
         found = []
-        for row in self.open[self.open["peer_share"] > 0].head(MOST_RECOMMENDED).to_dict("records"):
-            blocked = barriers(self.figures, row["feature"], [self.client_id])
+        rows = self.open[self.open["peer_share"] > 0].head(MOST_RECOMMENDED)
+        for row in rows.to_dict("records"):
+            blocked = barriers(self.figures, row["feature"], [self.subject.client_id])
             fired = playbook.fired(TOOL, "action", self.figures_of(row, blocked))
             kept = "" if np.isnan(row["kept_share"]) else (
                 f"; {100 * row['kept_share']:.0f} % of adoptions in the book last 180 days")

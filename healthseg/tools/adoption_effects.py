@@ -12,7 +12,6 @@ from healthseg.config import Component, Scorecard, Settings
 from healthseg.data.memory import remember
 from healthseg.measures import landmarks
 from healthseg.measures import panel as panels
-from healthseg.measures.counting import customers
 from healthseg.measures.statistics.effects import (
     LEAST,
     Estimate,
@@ -27,14 +26,15 @@ from healthseg.measures.statistics.rates import wilson
 from healthseg.scoring import score_panel
 from healthseg.tools.adoption_figures import Figures
 
-HORIZON_DAYS, EXPANSION_DAYS, TOLD_DAYS, TOLD_HORIZON_DAYS = 90, 180, 30, 60
+HORIZON_DAYS, STEP_DAYS, EXPANSION_DAYS, TOLD_DAYS, TOLD_HORIZON_DAYS = 90, 30, 180, 30, 60
 ADOPTION = "feature_adoption_rate_30d"
 OVERALL = ("adoption_vs_health_score", "adoption_vs_retention", "adoption_vs_expansion")
 
 
 @dataclass(frozen=True)
 class Effects:
-    """``frame``: a row per hypothesis with its raw and adjusted figures, n, odds ratio, rates, p and q.
+    """``frame``: a row per thing tried with its raw and adjusted figures, n, rates, p and q, and the odds of leaving
+    month by month with their own p and q.
 
     ``name`` is a feature, one of ``OVERALL``, or ``messages`` (being told of a feature, on having adopted it 60 days
     later, in points). Figures are NaN where ``reason`` says why there are none.
@@ -60,28 +60,27 @@ class _Trials:
     def __init__(self, figures: Figures) -> None:
         self.figures, self.book, self.settings = figures, figures.book, figures.settings
         self.rows = landmarks.landmark_rows(self.book, figures.as_of, figures.period_days, HORIZON_DAYS)
-        self.given, self.names, self.left_out = landmarks.given(self.rows) if len(self.rows) else (np.empty((0, 0)), [], [])
+        nothing = (np.empty((0, 0)), [], [])
+        self.given, self.names, self.left_out = landmarks.given(self.rows) if len(self.rows) else nothing
         self.complete = np.isfinite(self.given).all(axis=1)
         self.customer, ids = pd.factorize(self.rows["client_id"], sort=True)
         self.draws = resamples(max(len(ids), 1), self.settings.seed)
         self.stays = 1 - self.rows["outcome"].to_numpy(dtype=float)
+        self.steps = Steps(figures)
 
     def run(self) -> Effects:
         pairs = landmarks.adopted_at(self.book, self.rows, self.figures.period_days)
         found = [self._feature(name, rows) for name, rows in pairs.groupby("feature", sort=True)]
         found += [self._health(pairs), self._retention(pairs), self._expansion(pairs), self._messages(pairs)]
         frame = pd.DataFrame(found)
-        tested = frame["p"].notna()
-        frame["q"] = np.nan
-        frame.loc[tested, "q"] = benjamini_hochberg(frame.loc[tested, "p"].to_numpy(dtype=float))
         dates = sorted(pd.to_datetime(self.rows["date"]).dt.date.unique())
-        return Effects(frame, self.names, self.left_out, dates)
+        return Effects(_with_q(frame), self.names, self.left_out, dates)
 
     # -- one hypothesis each ------------------------------------------------------------
 
     def _feature(self, name: str, pairs: pd.DataFrame) -> dict[str, Any]:
         at, x = pairs["span_id"].to_numpy(dtype=int), pairs["adopted"].to_numpy(dtype=float)
-        return self._tried(name, at, x, self.stays[at], odds=True)
+        return {**self._tried(name, at, x, self.stays[at], rates=True), **self.steps.odds(name)}
 
     def _retention(self, pairs: pd.DataFrame) -> dict[str, Any]:
         at, x = _rates(pairs)
@@ -89,7 +88,8 @@ class _Trials:
 
     def _expansion(self, pairs: pd.DataFrame) -> dict[str, Any]:
         at, x = _rates(pairs)
-        mature = pd.to_datetime(self.rows["date"]) <= pd.Timestamp(self.figures.as_of - dt.timedelta(days=EXPANSION_DAYS))
+        latest = pd.Timestamp(self.figures.as_of - dt.timedelta(days=EXPANSION_DAYS))
+        mature = pd.to_datetime(self.rows["date"]) <= latest
         keep = mature.to_numpy(dtype=bool)[at]
         y = landmarks.rose_within(self.book, self.rows, EXPANSION_DAYS)[at]
         reason = None if self.book.has("arr_changes") else "the book has no arr_changes"
@@ -129,7 +129,7 @@ class _Trials:
 
     # -- how each is tried ---------------------------------------------------------------
 
-    def _tried(self, name: str, at: np.ndarray, x: np.ndarray, y: np.ndarray, odds: bool = False,
+    def _tried(self, name: str, at: np.ndarray, x: np.ndarray, y: np.ndarray, rates: bool = False,
                extra: np.ndarray | None = None, points: bool = False, reason: str | None = None) -> dict[str, Any]:
         keep = self.complete[at] & np.isfinite(y)
         given = self.given[at] if extra is None else np.column_stack([self.given[at], extra])
@@ -144,13 +144,11 @@ class _Trials:
         if adjusted is None:
             return self._untried(name, "the adjusted figure cannot be told from this few rows", at, y)
         found = {**self._counts(name, at, y), **_named("raw", raw), **_named("adjusted", adjusted), "p": adjusted.p}
-        return {**found, **(self._odds(x, y, given, who) if odds else {})}
+        return {**found, **(self._rates(x, y) if rates else {})}
 
-    def _odds(self, x: np.ndarray, y: np.ndarray, given: np.ndarray, who: np.ndarray) -> dict[str, Any]:
-        """The odds of leaving, and both retention rates with their n."""
-        level = self.settings.effects_interval_level
-        ratio = odds_ratio(x, 1 - y, given, who, level)
-        out = {} if ratio is None else {"odds_ratio": ratio.value, "odds_lower": ratio.lower, "odds_upper": ratio.upper}
+    def _rates(self, x: np.ndarray, y: np.ndarray) -> dict[str, Any]:
+        """Both retention rates with their n."""
+        level, out = self.settings.effects_interval_level, {}
         for name, side in (("adopters", x == 1), ("others", x == 0)):
             lower, upper = wilson(y[side].sum(), side.sum(), level)
             out |= {f"{name}_n": int(side.sum()), f"{name}_retention": float(y[side].mean()),
@@ -179,15 +177,59 @@ class _Trials:
         return {"name": name, "n": len(at), "customers": len(np.unique(self.customer[at])), "events": events,
                 "non_events": others}
 
-    def _untried(self, name: str, reason: str, at: np.ndarray | None = None, y: np.ndarray | None = None) -> dict[str, Any]:
+    def _untried(self, name: str, reason: str, at: np.ndarray | None = None,
+                 y: np.ndarray | None = None) -> dict[str, Any]:
         at, y = (np.empty(0, dtype=int), np.empty(0)) if at is None else (at, y)
         return {**self._counts(name, at, y), "p": np.nan, "adjusted": np.nan, "raw": np.nan, "reason": reason}
+
+
+class Steps:
+    """Leaving month by month: at each month's end, who leaves in the 30 days after it? The odds, pooled over months.
+
+    Pooled logistic regression over short steps is the discrete-time hazard model (D'Agostino et al. 1990): what was
+    adopted is as of the step's beginning, so that nothing is stale, and every leaver is seen.
+    """
+
+    def __init__(self, figures: Figures) -> None:
+        self.figures, self.settings = figures, figures.settings
+        rows = landmarks.landmark_rows(figures.book, figures.as_of, figures.period_days, STEP_DAYS, every="ME")
+        self.given = landmarks.given(rows)[0] if len(rows) else np.empty((0, 0))
+        self.complete = np.isfinite(self.given).all(axis=1)
+        self.customer = pd.factorize(rows["client_id"], sort=True)[0]
+        self.left = rows["outcome"].to_numpy(dtype=float)
+        self.pairs = dict(list(landmarks.adopted_at(figures.book, rows, figures.period_days).groupby("feature")))
+
+    def odds(self, feature: str) -> dict[str, Any]:
+        """The odds of leaving of those that had adopted the feature, against the others; none under 20 leavers."""
+        pairs = self.pairs.get(feature)
+        if pairs is None:
+            return {}
+        at, x = pairs["span_id"].to_numpy(dtype=int), pairs["adopted"].to_numpy(dtype=float)
+        keep = self.complete[at]
+        at, x = at[keep], x[keep]
+        left = int(self.left[at].sum())
+        stayed = len(np.unique(self.customer[at])) - left
+        ratio = None if min(left, stayed) < LEAST else odds_ratio(x, self.left[at], self.given[at], self.customer[at],
+                                                                  self.settings.effects_interval_level)
+        known = {} if ratio is None else {"odds_ratio": ratio.value, "odds_lower": ratio.lower,
+                                          "odds_upper": ratio.upper, "odds_p": ratio.p}
+        return {"steps_n": len(at), "leavers": left, **known}
+
+
+def _with_q(frame: pd.DataFrame) -> pd.DataFrame:
+    """With the false-discovery rates of p and odds_p, all of them being one family."""
+    frame = frame.reindex(columns=[*frame.columns, *({"odds_p"} - set(frame.columns))])
+    tried = frame[["p", "odds_p"]].to_numpy(dtype=float)
+    q = np.full(tried.shape, np.nan)
+    q[~np.isnan(tried)] = benjamini_hochberg(tried[~np.isnan(tried)])
+    return frame.assign(q=q[:, 0], odds_q=q[:, 1])
 
 
 def _named(kind: str, estimate: Estimate | None) -> dict[str, float]:
     if estimate is None:
         return {kind: np.nan}
-    return {kind: estimate.value, f"{kind}_lower": estimate.lower, f"{kind}_upper": estimate.upper, f"{kind}_p": estimate.p}
+    return {kind: estimate.value, f"{kind}_lower": estimate.lower, f"{kind}_upper": estimate.upper,
+            f"{kind}_p": estimate.p}
 
 
 def _rates(pairs: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
@@ -201,11 +243,9 @@ def without(settings: Settings, measure: str) -> Settings:
     def stripped(components: dict[str, Component]) -> dict[str, Component]:
         kept = {name: tuple(metric for metric in one.metrics if metric.measure != measure)
                 for name, one in components.items()}
-        return {name: components[name].model_copy(update={"metrics": metrics}) for name, metrics in kept.items() if metrics}
+        return {name: components[name].model_copy(update={"metrics": metrics})
+                for name, metrics in kept.items() if metrics}
     card = Scorecard(components=stripped(settings.scorecard.components))
-    variants = tuple(one.model_copy(update={"components": stripped(one.components)}) for one in settings.scorecard_variants)
+    variants = tuple(one.model_copy(update={"components": stripped(one.components)})
+                     for one in settings.scorecard_variants)
     return settings.model_copy(update={"scorecard": card, "scorecard_variants": variants})
-
-
-def churn_dates_known(book: Any) -> bool:
-    return bool({"churned_on", "notice_on"} & set(customers(book).dropna(axis=1, how="all").columns))

@@ -33,7 +33,8 @@ def book_features(figures: Figures, names: list[str]) -> pd.DataFrame:
     level = figures.settings.interval_level
     by = pairs.groupby("feature", sort=True)
     known = by["adopted"].count()
-    frame = pd.DataFrame({"customers": by.size(), "adopted": by["adopted"].sum(min_count=1), "users": by["users"].sum()})
+    frame = pd.DataFrame({"customers": by.size(), "adopted": by["adopted"].sum(min_count=1),
+                          "users": by["users"].sum(min_count=1)})
     frame["rate"] = frame["adopted"] / known.where(known > 0)
     frame["lower"], frame["upper"] = wilson(frame["adopted"].fillna(0), known, level)
     users = pairs["client_id"].map(figures.users)
@@ -46,8 +47,11 @@ def book_features(figures: Figures, names: list[str]) -> pd.DataFrame:
     return _common(figures, frame.reindex(names), figures.user_days)
 
 
-def customer_features(figures: Figures, pairs: pd.DataFrame, active_users: float, user_days: pd.DataFrame) -> pd.DataFrame:
-    """A row a feature that one customer could use: the share of its active users that used it, and whether it is adopted."""
+def customer_features(figures: Figures, pairs: pd.DataFrame, active_users: float,
+                      user_days: pd.DataFrame) -> pd.DataFrame:
+    """A row a feature that one customer could use: the share of its active users that used it, and whether it is
+    adopted.
+    """
     frame = pairs.set_index("feature")[["adopted", "users", "events", "recent_days"]]
     frame = frame.rename(columns={"events": "events_per_adopter"}).assign(customers=1)
     frame["rate"] = frame["users"] / active_users if active_users > 0 else np.where(frame["users"].isna(), np.nan, 0.0)
@@ -60,7 +64,8 @@ def customer_features(figures: Figures, pairs: pd.DataFrame, active_users: float
 
 
 def _common(figures: Figures, frame: pd.DataFrame, user_days: pd.DataFrame) -> pd.DataFrame:
-    """With category, release, frequency, and satisfaction (of all who answered: of one customer hardly anybody does)."""
+    """With category, release, frequency, and satisfaction (of all who answered: of one customer hardly anybody does).
+    """
     listed = figures.features.reindex(frame.index)
     frame.insert(0, "category", listed["category"])
     frame["released_on"] = listed["released_on"]

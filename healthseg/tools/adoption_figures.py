@@ -19,7 +19,8 @@ from healthseg.measures.feature_lives import feature_lives
 CATEGORIES = ("core", "advanced", "premium")
 NO_CATEGORY = "uncategorised"
 RECENT_DAYS = 28
-CSAT_DAYS = 365
+YEAR_DAYS = 365
+PAIRS = ["client_id", "feature", "category", "adopted", "events", "users", "recent_days", "days_ever", "told"]
 DAY = dt.timedelta(days=1)
 
 
@@ -59,7 +60,8 @@ class Figures:
 
     @cached_property
     def features(self) -> pd.DataFrame:
-        """Each feature's category, release and recommended position, by name; without a ``features`` table those used."""
+        """Each feature's category, release and recommended position, by name; without a ``features`` table those used.
+        """
         if self.book.has("features"):
             table = self.book.table("features").set_index("feature", drop=False)
             released = pd.to_datetime(table["released_on"])
@@ -85,8 +87,7 @@ class Figures:
         """A row per customer and feature that it could use on ``day``: adopted (over the period), users and events of
         the period, days of use in the last 28 and ever, whether it was told of the feature; with its category."""
         if not clients:
-            return pd.DataFrame(columns=["client_id", "feature", "category", "adopted", "events", "users", "recent_days",
-                                         "days_ever", "told"]).astype({"adopted": float, "told": bool})
+            return pd.DataFrame(columns=PAIRS).astype({"adopted": float, "told": bool})
         windows = {"period": self.period_days, "recent": RECENT_DAYS,
                    "ever": max((day - self.book.first_event_day).days + 1, 1)}
         asked = {"period": ["adopted", "person_events", "active_users"], "recent": ["active_days"],
@@ -145,7 +146,8 @@ class Figures:
 
     @cached_property
     def silent_days(self) -> int:
-        """Days without use after which a feature counts as abandoned: never fewer than the rule of adoption looks at."""
+        """Days without use after which a feature counts as abandoned: never fewer than the rule of adoption looks at.
+        """
         return max(self.settings.abandoned_after_days, self.period_days)
 
     @cached_property
@@ -161,8 +163,11 @@ class Figures:
 
     @cached_property
     def tickets(self) -> pd.DataFrame | None:
-        return voices.said(self.book, "tickets", self.as_of - (CSAT_DAYS - 1) * DAY, self.as_of, self.known.index.tolist())
+        return self._of_a_year("tickets")
 
     @cached_property
     def csat(self) -> pd.DataFrame | None:
-        return voices.said(self.book, "csat", self.as_of - (CSAT_DAYS - 1) * DAY, self.as_of, self.known.index.tolist())
+        return self._of_a_year("csat")
+
+    def _of_a_year(self, what: str) -> pd.DataFrame | None:
+        return voices.said(self.book, what, self.as_of - (YEAR_DAYS - 1) * DAY, self.as_of, self.known.index.tolist())

@@ -14,8 +14,9 @@ from healthseg.tools.adoption_figures import Figures
 from healthseg.tools.adoption_funnel import STAGES
 
 EFFECTS = ["name", "adjusted", "lower", "upper", "p", "q", "raw", "raw_lower", "raw_upper", "raw_p", "odds_ratio",
-           "odds_lower", "odds_upper", "adopters_retention", "adopters_n", "others_retention", "others_n", "n", "customers",
-           "events", "found", "reason"]
+           "odds_lower", "odds_upper", "odds_p",
+           "odds_q", "adopters_retention", "adopters_n", "others_retention", "others_n", "n",
+           "customers", "events", "found", "reason"]
 
 
 def funnel(units: pd.DataFrame, stages: pd.DataFrame, awareness_known: bool) -> pd.DataFrame:
@@ -34,12 +35,13 @@ def funnel(units: pd.DataFrame, stages: pd.DataFrame, awareness_known: bool) -> 
 
 
 def effects(tried: Effects | None, figures: Figures) -> pd.DataFrame:
-    """A row a feature: raw and adjusted correlation with staying, odds ratio, retention rates; largest adjusted first."""
+    """A row a feature: raw and adjusted correlation with staying, odds ratio, retention rates; largest adjusted first.
+    """
     if tried is None:
         return pd.DataFrame(columns=EFFECTS)
     frame = tried.frame[~tried.frame["name"].isin([*OVERALL, "messages"])]
     frame = frame.rename(columns={"adjusted_lower": "lower", "adjusted_upper": "upper"})
-    frame = frame.assign(found=frame["q"] <= figures.settings.effects_max_q)
+    frame = frame.assign(found=frame[["q", "odds_q"]].min(axis=1) <= figures.settings.effects_max_q)
     order = frame["adjusted"].sort_values(ascending=False, na_position="last", kind="stable").index
     return frame.loc[order].reindex(columns=EFFECTS).reset_index(drop=True)
 
@@ -51,10 +53,12 @@ def named(frame: pd.DataFrame, names: Iterable[str]) -> pd.DataFrame:
 
 def customers(figures: Figures, pairs: pd.DataFrame) -> pd.DataFrame:
     """A row a live customer: client_id, name, tier, arr, entitled, adopted, rate, users; lowest rate first."""
-    by = pairs.groupby("client_id").agg(entitled=("feature", "size"), adopted=("adopted", "sum"), rate=("adopted", "mean"))
+    by = pairs.groupby("client_id").agg(entitled=("feature", "size"), adopted=("adopted", "sum"),
+                                        rate=("adopted", "mean"))
     live = figures.live
-    names = known_customers(figures.book).reindex(live.index).get("name")
-    frame = pd.DataFrame({"client_id": live.index, "name": live.index if names is None else names.fillna(live.index.to_series()),
+    given = known_customers(figures.book).reindex(live.index).get("name")
+    ids = live.index.to_series()
+    frame = pd.DataFrame({"client_id": ids, "name": ids if given is None else given.fillna(ids),
                           "tier": live["tier"].astype(object), "arr": live["arr"]}, index=live.index)
     frame = frame.join(by).assign(users=figures.users.reindex(live.index))
     frame = frame.fillna({"entitled": 0}).reset_index(drop=True)
@@ -63,7 +67,9 @@ def customers(figures: Figures, pairs: pd.DataFrame) -> pd.DataFrame:
 
 
 def abandoned(frame: pd.DataFrame, lives: Lives) -> pd.DataFrame:
-    """A row a feature: adoptions seen, abandoned, taken up again, share kept 180 days with its interval; least kept first."""
+    """A row a feature: adoptions seen, abandoned, taken up again, share kept 180 days with its interval; least kept
+    first.
+    """
     rows = [{"feature": name, "category": category, **lives.became(name)}
             for name, category in zip(frame["feature"], frame["category"], strict=True)]
     columns = ["feature", "category", "adopters", "abandoned", "readopted", "share", "lower", "upper"]
@@ -72,7 +78,9 @@ def abandoned(frame: pd.DataFrame, lives: Lives) -> pd.DataFrame:
 
 
 def own_times(own: pd.DataFrame, book: Lives) -> pd.DataFrame:
-    """One customer's days to adoption beside the book's median: feature, category, days (NaN: not yet), waited, median."""
+    """One customer's days to adoption beside the book's median: feature, category, days (NaN: not yet), waited,
+    median.
+    """
     watched = own[own["watched"].astype(bool)]
     rows = [{"name": row.feature, "category": row.category, "days": row.adopted_day - row.from_day,
              "waited": row.until_day - 1 - row.from_day, "median": book.time_to(row.feature, "adopted_day").days}

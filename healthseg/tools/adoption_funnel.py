@@ -9,14 +9,16 @@ STAGES = ("eligible", "awareness", "trial", "first_use", "regular_use", "power_u
 
 
 def reached(units: pd.DataFrame, settings: Settings) -> pd.DataFrame:
-    """Which stage each unit (days_ever, recent_days, told) has reached; each stage is asked of those before it alone."""
+    """Which stage each unit (days_ever, recent_days, told) has reached; each stage is asked of those before it alone.
+    """
     used = units["days_ever"] >= 1
     aware = units["told"].astype(bool) | used
     trial = aware & used
     first = trial & (units["days_ever"] >= settings.funnel_first_use_days)
     regular = first & (units["recent_days"] >= settings.regular_min_days)
-    return pd.DataFrame({"eligible": True, "awareness": aware, "trial": trial, "first_use": first, "regular_use": regular,
-                         "power_use": regular & (units["recent_days"] >= settings.power_min_days)}, index=units.index)
+    power = regular & (units["recent_days"] >= settings.power_min_days)
+    return pd.DataFrame({"eligible": True, "awareness": aware, "trial": trial, "first_use": first,
+                         "regular_use": regular, "power_use": power}, index=units.index)
 
 
 def counted(stages: pd.DataFrame, awareness_known: bool) -> dict[str, float | int | None]:

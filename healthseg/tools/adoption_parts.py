@@ -1,7 +1,7 @@
 """From figures to the parts of the reply: rounded here and nowhere before."""
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -36,9 +36,9 @@ def summary(figures: Figures, pairs: pd.DataFrame, lives: Lives, category: str, 
     known = rows["adopted"].notna()
     total, adopted = len(rows), rows["adopted"].sum() if known.any() else None
     time = lives.category_time(category)
-    share = (lambda count: int(count)) if customers == 1 else (lambda count: round(count / customers, 2))
+    share = (lambda count: int(count)) if customers <= 1 else (lambda count: round(count / customers, 2))
     return CategorySummary(
-        total_features=share(total) if customers else 0.0, adopted_features=None if adopted is None else share(adopted),
+        total_features=share(total), adopted_features=None if adopted is None else share(adopted),
         adoption_rate=None if adopted is None else rounded(adopted / known.sum()),
         average_time_to_adopt_days=number(time.days), time_to_adopt=time_to(time, figures.settings.interval_level))
 
@@ -48,7 +48,8 @@ def details(figures: Figures, frame: pd.DataFrame, lives: Lives, effects: Effect
     return [_detail(figures, row, lives, effects, single) for row in frame.to_dict("records")]
 
 
-def _detail(figures: Figures, row: Mapping[str, Any], lives: Lives, effects: Effects | None, single: bool) -> FeatureDetail:
+def _detail(figures: Figures, row: Mapping[str, Any], lives: Lives, effects: Effects | None,
+            single: bool) -> FeatureDetail:
     name, level = row["feature"], figures.settings.interval_level
     first, adopted, became = lives.time_to(name, FIRST_USE), lives.time_to(name, ADOPTED), lives.became(name)
     stays = None if effects is None else staying(figures, effects, name)
@@ -77,24 +78,28 @@ def _association(figures: Figures, row: Mapping[str, Any]) -> dict[str, Any]:
             "upper": rounded(row.get("adjusted_upper")), "p": rounded(row["p"], 6), "q": rounded(q, 6),
             "raw": rounded(row["raw"]), "raw_lower": rounded(row.get("raw_lower")),
             "raw_upper": rounded(row.get("raw_upper")), "raw_p": rounded(row.get("raw_p"), 6), "n": int(row["n"]),
-            "customers": int(row["customers"]), "events": integer(row["events"]), "non_events": integer(row["non_events"]),
+            "customers": int(row["customers"]), "events": integer(row["events"]),
+            "non_events": integer(row["non_events"]),
             "interval_level": figures.settings.effects_interval_level, "found": is_found(figures, row),
             "reason": word(row.get("reason"))}
 
 
 def is_found(figures: Figures, row: Mapping[str, Any] | None) -> bool:
     """Whether an effect is spoken of: its false-discovery rate over all that was tried is small enough."""
-    q = None if row is None else number(row["q"])
-    return q is not None and q <= figures.settings.effects_max_q
+    known = [] if row is None else [q for q in (number(row["q"]), number(row["odds_q"])) if q is not None]
+    return bool(known) and min(known) <= figures.settings.effects_max_q
 
 
 def staying(figures: Figures, effects: Effects, name: str) -> Staying | None:
     row = effects.of(name)
     if row is None:
         return None
-    text = words.staying(name, row, effects.adjusted_for, figures.settings.effects_interval_level, is_found(figures, row))
+    text = words.staying(name, row, effects.adjusted_for, figures.settings.effects_interval_level,
+                         is_found(figures, row))
     return Staying(**_association(figures, row), text=text, odds_ratio_of_leaving=rounded(row.get("odds_ratio")),
                    odds_ratio_lower=rounded(row.get("odds_lower")), odds_ratio_upper=rounded(row.get("odds_upper")),
+                   odds_ratio_p=rounded(row.get("odds_p"), 6), odds_ratio_q=rounded(row.get("odds_q"), 6),
+                   leavers=integer(row.get("leavers")),
                    retention_adopters=rounded(row.get("adopters_retention")), adopters_n=integer(row.get("adopters_n")),
                    retention_others=rounded(row.get("others_retention")), others_n=integer(row.get("others_n")))
 
@@ -108,9 +113,7 @@ def correlations(figures: Figures, effects: Effects) -> Correlations:
         found[name] = Association(**_association(figures, row), text=text)
     return Correlations(**{name: one.adjusted for name, one in found.items()}, detail=found,
                         adjusted_for=effects.adjusted_for, not_adjusted_for=effects.not_adjusted_for,
-                        landmarks=effects.landmarks, hypotheses_tried=int(effects.frame["p"].notna().sum()))
+                        landmarks=effects.landmarks,
+                        hypotheses_tried=int(effects.frame[["p", "odds_p"]].notna().sum().sum()))
 
 
-def reasons(found: Sequence[tuple[str, bool, str]]) -> dict[str, str]:
-    """``not_measured``: the paths whose condition holds, with their reasons."""
-    return {path: reason for path, missing, reason in found if missing}

@@ -60,9 +60,10 @@ def _pattern(figures: Figures, frame: pd.DataFrame, group: int, used: list[str],
     year = _year(stayed[stayed["client_id"].isin(inside.index)], figures.settings.interval_level)
     return Pattern(pattern=" and ".join(phrases[name]["name_high" if apart[name] > 0 else "name_low"]
                                         for name, _ in sides[:2]).capitalize() or "Like the others",
-                   percentage=share, characteristics="; ".join(said) or "nothing sets them apart", avg_time_to_value=None,
-                   retention_rate=rounded(year[0]), retention_lower=rounded(year[1]), retention_upper=rounded(year[2]),
-                   customers=len(inside), figures={name: rounded(value) for name, value in values.items()})
+                   percentage=share, characteristics="; ".join(said) or "nothing sets them apart",
+                   avg_time_to_value=None, retention_rate=rounded(year[0]), retention_lower=rounded(year[1]),
+                   retention_upper=rounded(year[2]), customers=len(inside),
+                   figures={name: rounded(value) for name, value in values.items()})
 
 
 def _spells(figures: Figures, known: pd.DataFrame, signup: pd.Series) -> pd.DataFrame:

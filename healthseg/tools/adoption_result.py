@@ -23,8 +23,8 @@ class TimeTo(Part):
 
 
 class CategorySummary(Part):
-    total_features: float
-    adopted_features: float | None
+    total_features: int | float
+    adopted_features: int | float | None
     adoption_rate: float | None
     average_time_to_adopt_days: float | None
     time_to_adopt: TimeTo
@@ -47,17 +47,20 @@ class Association(Part):
     events: int | None
     non_events: int | None
     interval_level: float
-    found: bool                      # q within the setting effects_max_q
+    found: bool                      # q (or the odds ratio's) within the setting effects_max_q
     text: str
     reason: str | None = None
 
 
 class Staying(Association):
-    """Of a feature and staying for 90 days: both retention rates and the adjusted odds of leaving."""
+    """Of a feature and staying for 90 days: both retention rates; and the adjusted odds of leaving, month by month."""
 
     odds_ratio_of_leaving: float | None
     odds_ratio_lower: float | None
     odds_ratio_upper: float | None
+    odds_ratio_p: float | None
+    odds_ratio_q: float | None
+    leavers: int | None
     retention_adopters: float | None
     adopters_n: int | None
     retention_others: float | None
@@ -208,8 +211,9 @@ class LowFeature(Part):
 
 
 class FeatureAdoption(Result):
-    """track_feature_adoption's reply, for one customer or for all; frames: ``features``, ``curves``, ``kept``, ``funnel``,
-    ``effects``, ``low``, and for all customers ``paths``, for one ``peers``."""
+    """track_feature_adoption's reply, for one customer or for all; frames: ``features``, ``curves``, ``kept``,
+    ``funnel``, ``effects``, ``low``, and for all customers ``paths``, for one ``peers``.
+    """
 
     tool: ClassVar[str] = "track_feature_adoption"
 

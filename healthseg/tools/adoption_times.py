@@ -27,7 +27,8 @@ class Time:
 
 
 def spells(lives: pd.DataFrame, event: str) -> pd.DataFrame:
-    """Watched rows with ``time`` (days from the clock's beginning) and ``happened``; open ones end with what was seen."""
+    """Watched rows with ``time`` (days from the clock's beginning) and ``happened``; open ones end with what was seen.
+    """
     rows = lives[lives["watched"].astype(bool)]
     happened = rows[event].notna().to_numpy()
     end = np.where(happened, rows[event], rows["until_day"] - 1)

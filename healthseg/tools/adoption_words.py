@@ -10,6 +10,8 @@ TOOL = "track_feature_adoption"
 WHAT = {"adoption_vs_health_score": "the health score 90 days later", "adoption_vs_retention": "staying for 90 days",
         "adoption_vs_expansion": "a rise of ARR within 180 days"}
 
+PLAIN = {"log seats": "size", "log tenure": "tenure", "log person events of 28 days": "overall activity"}
+
 
 def listed(names: Sequence[str]) -> str:
     """
@@ -23,6 +25,15 @@ def interval(low: float, high: float, level: float, form: str = ".2f") -> str:
     return f"{100 * level:.0f} %: {low:{form}} to {high:{form}}"
 
 
+def equal(given: Sequence[str]) -> str:
+    """What was held equal, as a reader calls it.
+
+    >>> equal(["log seats", "log tenure", "tier"])
+    'at equal size, tenure and tier'
+    """
+    return f"at equal {listed([PLAIN.get(name, name) for name in given])}"
+
+
 def overall(name: str, row: Mapping[str, Any], given: Sequence[str], level: float, found: bool) -> str:
     """One of the three overall figures, of the adopted share."""
     if not _known(row["adjusted"]):
@@ -30,9 +41,9 @@ def overall(name: str, row: Mapping[str, Any], given: Sequence[str], level: floa
     figures = f"r = {row['adjusted']:.2f}, {interval(row['adjusted_lower'], row['adjusted_upper'], level)}"
     if found:
         side = "with" if row["adjusted"] > 0 else "against"
-        return f"A larger adopted share goes {side} {WHAT[name]}, at equal {listed(given)} ({figures}, n = {row['n']:,.0f})"
-    lead = f"Raw it seems to ({row['raw']:.2f}), but a" if _raw_stands_out(row) else "A"
-    return f"{lead}t equal {listed(given)} the adopted share does not go with {WHAT[name]} beyond chance ({figures})"
+        return f"A larger adopted share goes {side} {WHAT[name]}, {equal(given)} ({figures}, n = {row['n']:,.0f})"
+    raw = f"Raw it seems to (r = {row['raw']:.2f}); " if _raw_stands_out(row) else ""
+    return _first_upper(f"{raw}{equal(given)} {_unsure('a larger adopted share', WHAT[name], row, figures)}")
 
 
 def staying(feature: str, row: Mapping[str, Any], given: Sequence[str], level: float, found: bool) -> str:
@@ -43,12 +54,25 @@ def staying(feature: str, row: Mapping[str, Any], given: Sequence[str], level: f
              f"{100 * row['others_retention']:.0f} % of {row['others_n']:,.0f} where it was not")
     figures = f"r = {row['adjusted']:.2f}, {interval(row['adjusted_lower'], row['adjusted_upper'], level)}"
     if not found:
-        lead = f"Raw, {rates}; but a" if _raw_stands_out(row) else "A"
-        return f"{lead}t equal {listed(given)} adopting {feature} does not go with staying beyond chance ({figures})"
+        raw = f"Raw, {rates}; " if _raw_stands_out(row) else ""
+        return _first_upper(f"{raw}{equal(given)} {_unsure(f'adopting {feature}', 'staying', row, figures)}")
     odds = ("" if not _known(row.get("odds_ratio")) else
-            f"; odds of leaving × {row['odds_ratio']:.2f} ({interval(row['odds_lower'], row['odds_upper'], level)})")
+            f"; odds of leaving in a month × {row['odds_ratio']:.2f} "
+            f"({interval(row['odds_lower'], row['odds_upper'], level)})")
     side = "staying" if row["adjusted"] > 0 else "leaving"
-    return f"Adopting {feature} goes with {side} at equal {listed(given)} ({figures}{odds}); {rates}, not adjusted"
+    return f"Adopting {feature} goes with {side} {equal(given)} ({figures}{odds}); {rates}, not adjusted"
+
+
+def _unsure(what: str, outcome: str, row: Mapping[str, Any], figures: str) -> str:
+    """An interval that leaves out 0 is not yet a finding where many were looked at."""
+    if row["adjusted_lower"] <= 0 <= row["adjusted_upper"]:
+        return f"{what} cannot be told to go with {outcome} ({figures})"
+    return (f"{what} may go with {outcome} ({figures}), but of all that was tried chance gives as much "
+            f"(q = {row['q']:.2g})")
+
+
+def _first_upper(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _raw_stands_out(row: Mapping[str, Any]) -> bool:

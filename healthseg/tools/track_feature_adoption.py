@@ -43,13 +43,14 @@ def track_feature_adoption(portfolio: Portfolio, client_id: str | None = None, f
                            time_period_days: int = 30, include_adoption_funnel: bool = True,
                            include_correlation_analysis: bool = True, benchmark_against: str | None = None, *,
                            as_of: str | dt.date | None = None) -> FeatureAdoption:
-    """Which of the features that can be used are adopted, how fast, how deep, for how long, and does it go with staying?
+    """Which of the features that can be used are adopted, how fast, how deep, for how long, and does it go with
+    staying?
 
     Adopted means: a person's events on ``adopted_min_days`` (2) days of ``time_period_days``, on one of them by
     ``adopted_min_users`` (1). The denominator is what is released and entitled at the end of ``as_of``. Times are
-    Kaplan–Meier medians with those not there yet; effects are measured at quarter ends on the 90 days after them, adjusted
-    for size, tenure, tier and overall activity. Without ``client_id`` the reply is about all live customers. Raises
-    InvalidClientId, ClientNotFound, InvalidParameters, DataRetrievalError. Formulas: docs/methods.md.
+    Kaplan–Meier medians with those not there yet; effects are measured at quarter ends on the 90 days after them,
+    adjusted for size, tenure, tier and overall activity. Without ``client_id`` the reply is about all live customers.
+    Raises InvalidClientId, ClientNotFound, InvalidParameters, DataRetrievalError. Formulas: docs/methods.md.
 
     >>> from healthseg.testing import tiny_book
     >>> days = [f"2025-03-{day:02d} 09:00" for day in range(1, 31)]

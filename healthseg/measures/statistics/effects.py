@@ -8,14 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import special, stats
 
 RESAMPLES = 400
 LEAST = 20                   # customers with the outcome, and without it, under which nothing is said
 RIDGE = 1e-8                 # of a standardised column: keeps a tier that a resample misses from dividing by zero
-STEPS = 50
-PRIOR = 0.1                  # precision on what is adjusted for (an sd of 3 on log odds): a tier without an event settles
-LARGEST_LOG_ODDS = 8.0       # beyond, one side has no event and the odds have no end
+STEPS, SETTLED = 100, 1e-7
+PRIOR = 0.1                  # precision of a normal prior on log odds, an sd of 3: hardly more than nothing
 
 
 @dataclass(frozen=True)
@@ -30,9 +29,12 @@ class Estimate:
 
 @dataclass(frozen=True)
 class OddsRatio:
+    """A factor on the odds with its interval and the p of its being 1."""
+
     value: float
     lower: float
     upper: float
+    p: float
 
 
 def resamples(customers: int, seed: int, count: int = RESAMPLES) -> np.ndarray:
@@ -52,8 +54,9 @@ def partial_correlation(x: np.ndarray, y: np.ndarray, given: np.ndarray, custome
     ``given`` has a row each and any number of columns (none: Pearson's correlation, of two yes-or-no columns phi);
     ``customer`` numbers the rows' customers as the columns of ``draws`` (``resamples``). The interval is of Student's t
     around Fisher's z, with the standard error over resampled customers and as many degrees of freedom as the rarer side
-    of x and y has customers, less one. For p that error is at least 1/√(n − k − 3), Fisher's where nothing goes together:
-    resampling one leaver of ninety cannot tell how many there might have been. None where x or y does not vary.
+    of x and y has customers, less one. For p that error is at least 1/√(n − k − 3), Fisher's where nothing goes
+    together: resampling one leaver of ninety cannot tell how many there might have been. None where x or y does not
+    vary.
 
     >>> x = np.array([0, 0, 1, 1, 0, 1.0])
     >>> round(partial_correlation(x, x[::-1], np.empty((6, 0)), np.arange(6), resamples(6, seed=7)).value, 4)
@@ -71,7 +74,9 @@ def partial_correlation(x: np.ndarray, y: np.ndarray, given: np.ndarray, custome
 
 def adjusted_difference(x: np.ndarray, y: np.ndarray, given: np.ndarray, customer: np.ndarray, draws: np.ndarray,
                         level: float = 0.95) -> Estimate | None:
-    """By how much does y differ where x is 1 and not 0, ``given`` being equal? By least squares, resampled by customer."""
+    """By how much does y differ where x is 1 and not 0, ``given`` being equal? By least squares, resampled by
+    customer.
+    """
     found = _inverses(x, y, given, customer, draws)
     if found is None:
         return None
@@ -81,7 +86,8 @@ def adjusted_difference(x: np.ndarray, y: np.ndarray, given: np.ndarray, custome
 
 def _inverses(x: np.ndarray, y: np.ndarray, given: np.ndarray, customer: np.ndarray,
               draws: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-    """The inverse of the matrix of products of the standardised columns (given, x, y): of all rows, of each resample."""
+    """The inverse of the matrix of products of the standardised columns (given, x, y): of all rows, of each resample.
+    """
     if len(x) < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
         return None
     columns = np.column_stack([given, x, y]).astype(float)
@@ -135,8 +141,9 @@ def odds_ratio(x: np.ndarray, y: np.ndarray, given: np.ndarray, customer: np.nda
                level: float = 0.95) -> OddsRatio | None:
     """By what factor do the odds of y change with x, ``given`` being equal?
 
-    Logistic regression by Newton's steps, with the sandwich over customers (Liang & Zeger 1986) for the interval; what is
-    adjusted for has a weak normal prior, x has none. None where it does not settle: one side has no event.
+    Logistic regression by Newton's steps under a weak normal prior, which settles where a side has no event. The
+    standard error is the larger of the sandwich's over customers (Liang & Zeger 1986) and the information's: of a side
+    without events the sandwich knows no spread. None where x or y does not vary.
     """
     columns = np.column_stack([np.ones(len(x)), given, x]).astype(float)
     spread = columns.std(axis=0)
@@ -144,21 +151,21 @@ def odds_ratio(x: np.ndarray, y: np.ndarray, given: np.ndarray, customer: np.nda
     if spread[-1] == 0 or np.ptp(y) == 0:
         return None
     beta = _fitted(columns, y)
-    if beta is None or abs(beta[-1]) > LARGEST_LOG_ODDS:
+    if beta is None:
         return None
-    chance = 1 / (1 + np.exp(-columns @ beta))
+    chance = special.expit(columns @ beta)
     bread = np.linalg.inv(_information(columns, chance))
     scores = np.zeros((customer.max() + 1, columns.shape[1]))
     np.add.at(scores, customer, columns * (y - chance)[:, None])
     groups = len(np.unique(customer))
     meat = scores.T @ scores * groups / max(groups - 1, 1)
-    error = float(np.sqrt((bread @ meat @ bread)[-1, -1]))
-    reach = stats.norm.ppf((1 + level) / 2) * error
-    return OddsRatio(float(np.exp(beta[-1])), float(np.exp(beta[-1] - reach)), float(np.exp(beta[-1] + reach)))
+    error = float(np.sqrt(max((bread @ meat @ bread)[-1, -1], bread[-1, -1])))
+    reach, p = stats.norm.ppf((1 + level) / 2) * error, float(2 * stats.norm.sf(abs(beta[-1]) / error))
+    return OddsRatio(*np.exp([beta[-1], beta[-1] - reach, beta[-1] + reach]).tolist(), p)
 
 
 def _prior(columns: np.ndarray) -> np.ndarray:
-    return np.r_[0.0, np.full(columns.shape[1] - 2, PRIOR), 0.0]
+    return np.r_[0.0, np.full(columns.shape[1] - 1, PRIOR)]
 
 
 def _information(columns: np.ndarray, chance: np.ndarray) -> np.ndarray:
@@ -167,12 +174,22 @@ def _information(columns: np.ndarray, chance: np.ndarray) -> np.ndarray:
 
 
 def _fitted(columns: np.ndarray, y: np.ndarray) -> np.ndarray | None:
+    """Newton's steps, halved until they climb: the posterior has one top, but a full step may leap over it."""
+    prior = _prior(columns)
+
+    def height(beta: np.ndarray) -> float:
+        line = columns @ beta
+        return float(y @ line - np.logaddexp(0, line).sum() - (prior * beta**2).sum() / 2)
+
     beta = np.zeros(columns.shape[1])
     beta[0] = np.log(y.mean() / (1 - y.mean()))
+    at = height(beta)
     for _ in range(STEPS):
-        chance = 1 / (1 + np.exp(-np.clip(columns @ beta, -30, 30)))
-        step = np.linalg.solve(_information(columns, chance), columns.T @ (y - chance) - _prior(columns) * beta)
-        beta = beta + np.clip(step, -4, 4)
-        if np.abs(step).max() < 1e-8:
-            return beta
+        chance = special.expit(columns @ beta)
+        step = np.linalg.solve(_information(columns, chance), columns.T @ (y - chance) - prior * beta)
+        if np.abs(step).max() < SETTLED:
+            return beta + step
+        while (reached := height(beta + step)) < at and np.abs(step).max() > SETTLED:
+            step = step / 2
+        beta, at = beta + step, max(reached, at)
     return None
