@@ -94,7 +94,7 @@ def test_every_question_is_answered_by_one_call(path):
     questions = [
         place for place, cell in enumerate(cells) if cell.cell_type == "markdown" and cell.source.startswith("## ")
     ]
-    assert len(questions) == 6
+    assert 4 <= len(questions) <= 9
     for place in questions:
         assert cells[place].source.endswith("?")
         assert isinstance(ast.parse(cells[place + 1].source).body[0], ast.Expr)
