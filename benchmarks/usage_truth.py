@@ -1,0 +1,119 @@
+"""What `track_usage_engagement` finds of what was planted, and what it finds where nothing was.
+
+    python benchmarks/usage_truth.py [--seeds 20] [--clients 250]
+
+On the demo book: peaks (same weekday, an hour beside counts), champions four weeks after they left, the book's
+unusual days, each over the items flagged detectable. On null books (uniform weeks, constant users): how many of them
+show a peak at any customer or in the whole book, a departed champion, an unusual day. Exit status 1 where a figure
+misses its reach.
+"""
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pandas as pd
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))       # so that a checkout that is not installed will do
+
+import healthseg as hs  # noqa: E402
+from healthseg.clustering.rhythms import DAY_NAMES  # noqa: E402
+from healthseg.data.demo import write_demo  # noqa: E402
+from healthseg.measures import panel  # noqa: E402
+from healthseg.measures.lives import counting, hours_of  # noqa: E402
+from healthseg.tools import track_usage_engagement_book  # noqa: E402
+from healthseg.tools.usage_week import heatmap  # noqa: E402
+
+DAY = dt.timedelta(days=1)
+WINDOW = 91 * DAY                   # 13 whole weeks
+REACH = 0.9                         # of the detectable items
+ALLOWED = {20: 1, 50: 2, 200: 4}    # null books with a finding
+
+
+def peaks_of(book: hs.Portfolio, client: str, end: dt.date):
+    """The heat map of the 13 weeks before ``end``, as a reply of the tool has it."""
+    start = max(end - WINDOW, book.first_event_day)
+    hours = hours_of(counting(book, [client], start, end), start, end)
+    return heatmap(hours, start, end, "", book.settings)[0]
+
+
+def last_days(book: hs.Portfolio) -> dict[str, dt.date]:
+    """The day after each customer's last."""
+    rows = book.table("customers")
+    left = pd.to_datetime(rows["churned_on"])
+    return {client: book.data_until + DAY if pd.isna(day) else day.date()
+            for client, day in zip(rows["client_id"], left, strict=True)}
+
+
+def is_named(found, row: dict) -> bool:
+    if row["kind"] == "weekday":
+        return DAY_NAMES[int(row["weekday"])] in (found.peak_days or [])
+    return any(cell.peak for hour, cell in enumerate(found.hours) if abs(hour - row["hour"]) <= 1)
+
+
+def planted(clients: int) -> list[tuple[str, int, int]]:
+    """What was found of what, on the demo book."""
+    with tempfile.TemporaryDirectory() as folder:
+        write_demo(folder, clients=clients, events="light")
+        book = hs.Portfolio.open(folder)
+        ends = last_days(book)
+        truth = {name: pd.read_parquet(Path(folder) / "truth" / f"{name}.parquet").query("detectable")
+                 for name in ("rhythms", "champion_exits", "anomalies")}
+        rows = truth["rhythms"].query("scope == 'client'").to_dict("records")
+        maps = {client: peaks_of(book, client, ends[client]) for client in {row["id"] for row in rows}}
+        peaks = [is_named(maps[row["id"]], row) for row in rows]
+        exits = [hs.track_usage_engagement(book, row.client_id, as_of=row.left_on + 28 * DAY).dependence
+                 for row in truth["champion_exits"].itertuples()]
+        year = book.data_until - 364 * DAY
+        days = [day.date for day in track_usage_engagement_book(book).unusual_days]
+        odd = [any(row["from"] <= day <= row["to"] for day in days)
+               for row in truth["anomalies"].query("scope == 'book'").to_dict("records") if row["from"] >= year]
+        book.close()
+    gone = sum(bool(part.champion_departed) for part in exits)
+    return [("peaks", sum(peaks), len(peaks)), ("departed champions", gone, len(exits)),
+            ("unusual days of the book", sum(odd), len(odd))]
+
+
+def null(seed: int, clients: int) -> dict[str, int]:
+    """Findings in a book where nothing was planted."""
+    with tempfile.TemporaryDirectory() as folder:
+        write_demo(folder, clients=clients, scenario="null", seed=seed, events="light")
+        book = hs.Portfolio.open(folder)
+        rows = panel.panel(book, [book.data_until])
+        departed = int((rows.loc[rows["live"], "champion_departed"] == 1).sum())
+        maps = [peaks_of(book, client, end) for client, end in last_days(book).items()]
+        whole = track_usage_engagement_book(book, lookback_period_days=91)
+        book.close()
+    at_customers = sum(bool(found.peak_days or found.peak_hours) for found in maps)
+    of_book = bool(whole.activity_heatmap.peak_days or whole.activity_heatmap.peak_hours)
+    return {"peak": at_customers + of_book, "departed champion": departed, "unusual day": len(whole.unusual_days)}
+
+
+def main() -> int:
+    given = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    given.add_argument("--seeds", type=int, default=20)
+    given.add_argument("--clients", type=int, default=250)
+    asked, started, missed = given.parse_args(), time.monotonic(), False
+    for name, found, of in planted(asked.clients):
+        missed |= found < REACH * of
+        share = found / max(of, 1)
+        print(f"{name:26s} {found:4d} of {of:4d} detectable found ({share:.3f}; reach {REACH})", flush=True)
+    totals = {"peak": 0, "departed champion": 0, "unusual day": 0}
+    for seed in range(1, asked.seeds + 1):
+        for name, found in null(seed, asked.clients).items():
+            totals[name] += found > 0
+    allowed = max((most for books, most in ALLOWED.items() if books <= asked.seeds), default=0)
+    for name, books in totals.items():
+        missed |= books > allowed
+        print(f"null books with any {name:18s} {books:3d} of {asked.seeds} (reach {allowed})")
+    print(f"{time.monotonic() - started:.0f} s")
+    return int(missed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
