@@ -6,16 +6,20 @@ further apart than k-means parts one cloud of the same covariance.
 """
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from scipy.cluster import vq
+from scipy.spatial.distance import cdist
 
 PATH_DAYS = 90
 MEASURES = ("share_tried", "median_first_use_days", "share_in_order", "share_returned_to")
 LEAST_CUSTOMERS = 40
 LEAST_GROUP = 8
 MOST_GROUPS = 5
+STARTS, ROUNDS = 4, 25
 STABILITY, DRAWS = 0.8, 40
 NULL_DRAWS, NULL_P = 99, 0.01
 LEAST_KNOWN = 0.8
@@ -110,32 +114,54 @@ def _standardised(frame: pd.DataFrame) -> np.ndarray:
     return (values - values.mean(axis=0)) / np.where(values.std(axis=0) > 0, values.std(axis=0), 1)
 
 
-def _centres(points: np.ndarray, k: int, seed: int):
-    from sklearn.cluster import KMeans  # here, since importing it costs a second that most calls need not pay
-    return KMeans(k, n_init=4, random_state=seed).fit(points)
+def _centres(points: np.ndarray, k: int, seed: int, starts: int) -> np.ndarray | None:
+    """k-means' centres, the tightest of several starts; None where no start keeps k groups."""
+    found = []
+    for start in range(starts):
+        with contextlib.suppress(vq.ClusterError):
+            centres, labels = vq.kmeans2(points, k, iter=ROUNDS, minit="++", missing="raise", rng=seed + start)
+            found.append((float(((points - centres[labels]) ** 2).sum()), start, centres))
+    return min(found, key=lambda one: one[:2])[2] if found else None
 
 
-def _parted(points: np.ndarray, k: int, seed: int) -> np.ndarray | None:
+def _parted(points: np.ndarray, k: int, seed: int, starts: int = STARTS) -> np.ndarray | None:
     """The labels of k groups, None where one is too small."""
-    if len(np.unique(points, axis=0)) <= k:
+    centres = _centres(points, k, seed, starts)
+    if centres is None:
         return None
-    labels = _centres(points, k, seed).labels_
+    labels = vq.vq(points, centres)[0]
     return labels if np.bincount(labels, minlength=k).min() >= LEAST_GROUP else None
 
 
 def _stability(points: np.ndarray, labels: np.ndarray, k: int, seed: int) -> float:
-    from sklearn.metrics import adjusted_rand_score
+    """The mean adjusted Rand index (Hubert & Arabie 1985) between the groups and those of resampled customers."""
     rng, found = np.random.default_rng(seed), []
     for _ in range(DRAWS):
-        drawn = points[rng.integers(0, len(points), len(points))]
-        if len(np.unique(drawn, axis=0)) > k:
-            found.append(adjusted_rand_score(labels, _centres(drawn, k, seed).predict(points)))
-    return float(np.mean(found)) if found else 0.0
+        centres = _centres(points[rng.integers(0, len(points), len(points))], k, seed, STARTS)
+        found.append(0.0 if centres is None else _adjusted_rand(labels, vq.vq(points, centres)[0]))
+    return float(np.mean(found))
+
+
+def _adjusted_rand(one: np.ndarray, other: np.ndarray) -> float:
+    table = np.zeros((one.max() + 1, other.max() + 1))
+    np.add.at(table, (one, other), 1)
+    both, rows, columns = (float((counts * (counts - 1) / 2).sum())
+                           for counts in (table, table.sum(axis=1), table.sum(axis=0)))
+    chance = rows * columns / (len(one) * (len(one) - 1) / 2)
+    most = (rows + columns) / 2
+    return (both - chance) / (most - chance) if most > chance else 1.0
 
 
 def _silhouette(points: np.ndarray, labels: np.ndarray) -> float:
-    from sklearn.metrics import silhouette_score
-    return float(silhouette_score(points, labels))
+    """Rousseeuw's (1987) mean silhouette: how much nearer a customer is to its own group than to the next."""
+    distances, sizes = cdist(points, points), np.bincount(labels)
+    sums = np.stack([distances[:, labels == group].sum(axis=1) for group in range(len(sizes))], axis=1)
+    own = np.arange(len(points)), labels
+    inside = sums[own] / np.maximum(sizes[labels] - 1, 1)
+    means = sums / sizes
+    means[own] = np.inf
+    nearest = means.min(axis=1)
+    return float(((nearest - inside) / np.maximum(nearest, inside)).mean())
 
 
 def _null_p(points: np.ndarray, silhouette: float, seed: int) -> float:
@@ -146,7 +172,7 @@ def _null_p(points: np.ndarray, silhouette: float, seed: int) -> float:
     for _ in range(NULL_DRAWS):
         cloud = rng.standard_normal(points.shape) @ spread.T
         best = max((_silhouette(cloud, labels) for k in range(2, MOST_GROUPS + 1)
-                    if (labels := _parted(cloud, k, seed)) is not None), default=-1.0)
+                    if (labels := _parted(cloud, k, seed, 1)) is not None), default=-1.0)
         reached += best >= silhouette
     return (1 + reached) / (1 + NULL_DRAWS)
 

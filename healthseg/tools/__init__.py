@@ -12,6 +12,12 @@ from healthseg.tools.calculate_health_score import (
     calculate_health_score_book,
 )
 from healthseg.tools.parameters import Parameters
+from healthseg.tools.track_feature_adoption import (
+    AdoptionBookParameters,
+    AdoptionParameters,
+    track_feature_adoption,
+    track_feature_adoption_book,
+)
 from healthseg.tools.track_usage_engagement import BookParameters as UsageBookParameters
 from healthseg.tools.track_usage_engagement import CustomerParameters as UsageParameters
 from healthseg.tools.track_usage_engagement import track_usage_engagement, track_usage_engagement_book
@@ -37,7 +43,9 @@ TOOLS: dict[str, Tool] = {tool.name: tool for tool in (
          BookParameters),
     Tool("track_usage_engagement", track_usage_engagement, track_usage_engagement_book, UsageParameters,
          UsageBookParameters),
+    Tool("track_feature_adoption", track_feature_adoption, track_feature_adoption_book, AdoptionParameters,
+         AdoptionBookParameters),
 )}
 
-__all__ = ["TOOLS", "Tool", "calculate_health_score", "calculate_health_score_book", "track_usage_engagement",
-           "track_usage_engagement_book"]
+__all__ = ["TOOLS", "Tool", "calculate_health_score", "calculate_health_score_book", "track_feature_adoption",
+           "track_feature_adoption_book", "track_usage_engagement", "track_usage_engagement_book"]

@@ -242,15 +242,14 @@ class FeatureAdoption(Result):
 
     def charts(self, width: int = 740) -> dict[str, alt.TopLevelMixin]:
         from healthseg.charts import adoption
-        found = {"features": adoption.features(self.frame("features"), self.client_id is not None, width),
-                 "time_to_adopt": adoption.time_to_adopt(self.frame("curves"), width)}
-        if self.adoption_funnel is not None:
-            found["funnel"] = adoption.funnel(self.frame("funnel"), width)
-        if self.client_id is not None:
-            return found
-        if self.correlation_analysis is not None:
-            found["effects"] = adoption.effects(self.frame("effects"), width)
-        return {**found, "kept": adoption.kept(self.frame("kept"), width)}
+        single = self.client_id is not None
+        found = {"features": adoption.features(self.frame("features"), single, width),
+                 "funnel": adoption.funnel(self.frame("funnel"), width),
+                 "effects": adoption.effects(self.frame("effects"), width)}
+        if single:
+            return {**found, "time_to_adopt": adoption.own_times(self.frame("curves"), width)}
+        return {**found, "time_to_adopt": adoption.time_to_adopt(self.frame("category_curves"), width),
+                "kept": adoption.kept(self.frame("kept"), width)}
 
     @property
     def adoption_rate(self) -> float | None:
