@@ -1,0 +1,96 @@
+"""Charts of usage: what they draw of known frames, and the reason in words where there is nothing to draw."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from healthseg.charts import theme, usage, usage_book
+
+DAYS = pd.date_range("2025-03-03", periods=4, freq="7D")
+WEEKS = pd.DataFrame({"start": DAYS, "end": DAYS + pd.Timedelta(days=7), "person_events": [10.0, 20.0, 15.0, 25.0]})
+GROWTH = WEEKS[["start", "end"]].assign(
+    active_users=[3.0, 4, 4, 5],
+    new_users=[1.0, 1, 0, 2],
+    returning_users=[2.0, 2, 3, 3],
+    resurrected_users=[0.0, 1, 1, 0],
+    dormant_users=[1.0, 1, 1, 1],
+)
+GRID = pd.MultiIndex.from_product([range(7), range(24)], names=["weekday", "hour"]).to_frame(index=False)
+GRID = GRID.assign(user_hours=(GRID["hour"] == 9).astype(int) * 5, person_events=0)
+RETENTION = pd.DataFrame(
+    {"cohort": DAYS[[0, 0, 1, 1]], "week": [0, 1, 0, 1], "users": 4, "retained": [4.0, 2, 4, None]}
+).assign(share=lambda frame: frame["retained"] / frame["users"])
+FEATURES = pd.DataFrame(
+    {"feature": ["plan", "report"], "adoption_rate": [0.8, 0.2], "weekly_usage": [12.0, 1.0], "active_users": [4, 1]}
+)
+PEERS = pd.DataFrame({"client_id": ["a", "b", "c"], "value": [0.5, 0.7, 0.2]})
+HISTOGRAM = pd.DataFrame({"active_days": [0, 3, 12], "cohort": ["inactive", "at_risk", "power"], "users": [2, 1, 1]})
+CUSTOMERS = pd.DataFrame({"name": ["Acme", "Bolt"], "usage_ratio": [0.2, 1.0], "breaks_away": [True, False]})
+STEPS = pd.DataFrame({"low": [0.0, 0.5], "high": [0.1, 0.6], "customers": [1, 3], "arr": [0.0, 1.0]})
+BOOK_DAYS = pd.DataFrame(
+    {
+        "date": DAYS,
+        "person_events": [5.0, 5, 1, 5],
+        "ratio": [1.0, 1, 0.2, 1],
+        "unusual": [False, False, True, False],
+        "calendar": [None, None, "incident: <outage>", None],
+    }
+)
+DRAWN = {
+    "series": lambda width: usage.series(WEEKS.assign(complete=[True, True, True, False]), width),
+    "trend": lambda width: usage.trend(WEEKS.assign(fitted=[11.0, 14, 18, 23]), width),
+    "growth": lambda width: usage.growth(GROWTH, width),
+    "heatmap": lambda width: usage.heatmap(GRID, width),
+    "histogram": lambda width: usage.histogram(HISTOGRAM, width),
+    "retention": lambda width: usage.retention(RETENTION, width),
+    "features": lambda width: usage.features(FEATURES, width),
+    "peers": lambda width: usage.peers(PEERS, "b", width),
+    "breaking_away": lambda width: usage_book.breaking_away(CUSTOMERS, width),
+    "utilisation": lambda width: usage_book.utilisation(STEPS, width),
+    "days": lambda width: usage_book.days(BOOK_DAYS, width),
+}
+NOTHING = {
+    "series": usage.series(WEEKS.assign(person_events=0.0, complete=True)),
+    "trend": usage.trend(WEEKS.iloc[:0].assign(fitted=[])),
+    "growth": usage.growth(GROWTH.assign(dormant_users=float("nan"))),
+    "heatmap": usage.heatmap(GRID.assign(user_hours=0)),
+    "histogram": usage.histogram(HISTOGRAM.iloc[:0]),
+    "retention": usage.retention(RETENTION.iloc[:0]),
+    "features": usage.features(FEATURES.iloc[:0]),
+    "peers": usage.peers(PEERS.iloc[:1], "a"),
+    "breaking_away": usage_book.breaking_away(CUSTOMERS.assign(breaks_away=False)),
+    "utilisation": usage_book.utilisation(STEPS.assign(customers=0)),
+    "days": usage_book.days(BOOK_DAYS.iloc[:0]),
+}
+
+
+@pytest.mark.parametrize("name", DRAWN)
+@pytest.mark.parametrize("width", [theme.WIDE, theme.NARROW])
+def test_a_chart_is_drawn_in_its_width_with_title_and_number(name, width):
+    chart = DRAWN[name](width)
+    assert not theme.is_empty(chart) and chart.usermeta["title"] and "n = " in chart.usermeta["subtitle"]
+    drawn = theme.svg(chart)
+    assert drawn.startswith("<svg") and "<outage>" not in drawn
+
+
+@pytest.mark.parametrize("name", NOTHING)
+def test_where_there_is_nothing_the_reason_stands_in_words(name):
+    chart = NOTHING[name]
+    assert theme.is_empty(chart) and chart.usermeta["reason"].endswith(".")
+
+
+def test_a_cut_part_of_the_series_is_lighter_and_said_to_be():
+    chart = DRAWN["series"](theme.WIDE)
+    values = chart.data.values
+    assert [value["opacity"] for value in values] == [1.0, 1.0, 1.0, 0.45] and "Lighter" in chart.usermeta["subtitle"]
+
+
+def test_the_parts_of_growth_stand_on_each_other():
+    values = [value for value in DRAWN["growth"](theme.WIDE).layer[0].data.values if value["high"] > 0]
+    assert max(value["high"] for value in values) == GROWTH["active_users"].max()
+
+
+def test_a_blank_cell_of_retention_is_not_drawn_as_zero():
+    values = DRAWN["retention"](theme.WIDE).layer[0].data.values
+    assert [(value["cohort"], value["week"]) for value in values] == [(0, 0), (0, 1), (1, 0)]
