@@ -35,13 +35,14 @@ def book():
     events = [
         *used("a", "u1", "search", *every("2025-01-01", "2025-06-30")),
         *used("a", "u2", "search", *every("2025-06-25", "2025-06-28")),
-        *used("a", "u1", "export", "2025-03-10", "2025-03-12", "2025-03-13", "2025-06-29"),   # adopted, dropped, once more
+        *used("a", "u1", "export", "2025-03-10", "2025-03-12", "2025-03-13", "2025-06-29"),   # adopted, dropped
         *used("b", "u3", "search", "2025-02-05", "2025-02-07", "2025-06-20", "2025-06-21"),
         *used("b", "u3", "reports", "2025-03-10", "2025-05-01"),                              # never twice in 30 days
         *used("c", "u4", "search", "2025-02-01", "2025-06-30"),
         *used("d", "u5", "search", *every("2025-04-01", "2025-04-30")),
     ]
-    entitled = pd.DataFrame([(client, feature, start) for client, start in zip("abcd", SIGNUPS["signup_date"], strict=True)
+    starts = zip("abcd", SIGNUPS["signup_date"], strict=True)
+    entitled = pd.DataFrame([(client, feature, start) for client, start in starts
                              for feature in ("search", "export", "reports")] + [("a", "vault", "2025-01-01")],
                             columns=["client_id", "feature", "starts_on"])
     messages = pd.DataFrame({"client_id": ["c", "b"], "channel": "email", "content": "product_tips",
@@ -62,7 +63,7 @@ def test_adopted_is_two_days_of_the_period_and_the_denominator_is_who_is_entitle
     search, vault = detail(reply, "search"), detail(reply, "vault")
     assert (search.customers_using, search.total_customers, search.adoption_rate) == (2, 3, 0.6667)   # a and b; c once
     assert (vault.customers_using, vault.total_customers) == (0, 1)
-    assert detail(reply, "export").customers_using == 0                                            # a single day in June
+    assert detail(reply, "export").customers_using == 0                    # a single day in June
     assert reply.total_customers == 3 and reply.excluded == {"churned": 1, "not_started": 0, "prospect": 0}
 
 
@@ -90,7 +91,7 @@ def test_time_to_adopt_counts_those_not_there_yet_and_leaves_out_those_from_befo
     assert (search.n, search.events, search.excluded_untracked) == (2, 1, 2)   # b after 6 days; c not yet; a, d before
     assert search.days == 6.0
     assert detail(lives, "search").time_to_first_use.days == 0.0               # c on its first day, b on its fifth
-    reports = detail(lives, "reports").time_to_adopt                           # released in March: everybody was watched
+    reports = detail(lives, "reports").time_to_adopt                           # released in March: all were watched
     assert (reports.n, reports.events, reports.days) == (4, 0, None)
 
 
@@ -144,7 +145,8 @@ def test_a_period_from_before_tracking_is_missing_and_not_zero(book):
     early = track_feature_adoption(book, "a", as_of="2025-01-10")
     assert early.feature_adoption_summary["core_features"].adoption_rate is None
     assert "before events were tracked" in early.not_measured["$.feature_adoption_summary.core_features.adoption_rate"]
-    assert track_feature_adoption(book, as_of="2025-01-10").feature_adoption_summary["core_features"].adopted_features is None
+    everyone = track_feature_adoption(book, as_of="2025-01-10")
+    assert everyone.feature_adoption_summary["core_features"].adopted_features is None
 
 
 def test_api_calls_adopt_nothing():
@@ -184,7 +186,8 @@ def test_satisfaction_needs_five_answers_on_the_feature():
 
 
 def test_without_features_in_events_there_is_nothing_to_adopt_and_it_is_said():
-    reply = track_feature_adoption(tiny_book([("a", "2025-03-01 09:00:00", "u1"), ("a", "2025-03-30 09:00:00", "u1")]), "a")
+    nameless = tiny_book([("a", "2025-03-01 09:00:00", "u1"), ("a", "2025-03-30 09:00:00", "u1")])
+    reply = track_feature_adoption(nameless, "a")
     assert reply.feature_details == [] and reply.recommendations == [] and reply.adoption_rate is None
     assert reply.verdict().endswith("adoption is not measured")
 
@@ -208,7 +211,8 @@ def test_peers_are_of_the_asked_kind_and_withheld_under_eight():
 
 def test_by_entitled_feature_agrees_with_the_measures_by_customer_and_by_feature(demo):
     clients = demo.table("customers")["client_id"].tolist()
-    frame = pd.DataFrame({"client_id": clients, "span_id": 0, "start": dt.date(2025, 5, 1), "end": dt.date(2025, 5, 31)})
+    start, end = dt.date(2025, 5, 1), dt.date(2025, 5, 31)
+    frame = pd.DataFrame({"client_id": clients, "span_id": 0, "start": start, "end": end})
     pairs = spans.over(demo, frame, ["adopted", "person_events", "active_days", "active_users"], by="entitled_feature")
     whole = spans.over(demo, frame, ["features_adopted", "features_entitled"]).set_index("client_id")
     mine = pairs.groupby("client_id")["adopted"].agg(["sum", "size"]).reindex(whole.index).fillna(0)

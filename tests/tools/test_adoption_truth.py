@@ -29,7 +29,8 @@ def simulated(folder, scenario, **given):
 
 def test_the_planted_days_of_first_use_and_adoption_are_found_to_the_day(demo, truth):
     known = truth("adoptions")
-    rows = known.merge(Figures.of(demo, demo.as_of(), 30).lives, on=["client_id", "feature"], how="outer", indicator=True)
+    lives = Figures.of(demo, demo.as_of(), 30).lives
+    rows = known.merge(lives, on=["client_id", "feature"], how="outer", indicator=True)
     assert (rows["_merge"] == "both").all()
     detectable = rows[rows["detectable"].astype(bool)]
     for planted, found in (("adopted_on", "adopted_day"), ("first_event_on", "first_use_day")):
@@ -78,7 +79,8 @@ def test_what_is_null_has_its_reason(whole):
 
 def test_the_funnel_narrows_and_categories_add_up(whole):
     for funnel in (whole.adoption_funnel, *whole.category_funnels, *whole.feature_funnels):
-        stages = [funnel.eligible, funnel.awareness, funnel.trial, funnel.first_use, funnel.regular_use, funnel.power_use]
+        stages = [funnel.eligible, funnel.awareness, funnel.trial, funnel.first_use, funnel.regular_use,
+                  funnel.power_use]
         assert stages == sorted(stages, reverse=True)
     for stage in ("eligible", "trial", "first_use", "regular_use", "power_use"):
         assert getattr(whole.adoption_funnel, stage) == sum(getattr(one, stage) for one in whole.category_funnels)
@@ -105,7 +107,8 @@ def test_every_customer_of_the_book_gets_a_reply(demo):
 @pytest.mark.parametrize(("given", "parameter"), [
     ({"feature_category": "cor"}, "feature_category"), ({"time_period_days": 6}, "time_period_days"),
     ({"time_period_days": 366}, "time_period_days"), ({"time_period_days": "30"}, "time_period_days"),
-    ({"benchmark_against": "peers"}, "benchmark_against"), ({"include_adoption_funnel": "yes"}, "include_adoption_funnel"),
+    ({"benchmark_against": "peers"}, "benchmark_against"),
+    ({"include_adoption_funnel": "yes"}, "include_adoption_funnel"),
     ({"as_of": "2030-01-01"}, "as_of"), ({"client_id": 7}, "client_id")])
 def test_a_parameter_outside_its_range_is_refused_by_name(demo, given, parameter):
     with pytest.raises(InvalidParameters) as caught:

@@ -43,12 +43,14 @@ def test_the_partial_correlation_is_that_of_what_least_squares_leaves():
 def test_the_difference_is_the_coefficient_of_least_squares():
     x, y, given, who = world(3, confounding=1.0)
     model = sm.OLS(y, sm.add_constant(np.column_stack([given, x]))).fit()
-    assert adjusted_difference(x, y, given, who, resamples(who.max() + 1, 7)).value == pytest.approx(model.params[-1], abs=1e-6)
+    found = adjusted_difference(x, y, given, who, resamples(who.max() + 1, 7))
+    assert found.value == pytest.approx(model.params[-1], abs=1e-6)
 
 
 def test_the_odds_ratio_is_that_of_logistic_regression_with_the_customers_sandwich():
     x, y, given, who = world(4, n=3000, effect=-1.0, confounding=0.5)
-    model = sm.Logit(y, sm.add_constant(np.column_stack([given, x]))).fit(disp=0, cov_type="cluster", cov_kwds={"groups": who})
+    columns = sm.add_constant(np.column_stack([given, x]))
+    model = sm.Logit(y, columns).fit(disp=0, cov_type="cluster", cov_kwds={"groups": who})
     found = odds_ratio(x, y, given, who)
     assert np.log(found.value) == pytest.approx(model.params[-1], abs=2e-3)       # a prior with an sd of 3
     assert np.log(found.upper / found.lower) / 3.92 == pytest.approx(model.bse[-1], rel=0.03)
