@@ -160,7 +160,8 @@ class Settings(Frozen):
     late_days: Annotated[int, Field(ge=0)] = 7             # events arrive late: these days are always derived anew
     adopted_min_days: Annotated[int, Field(ge=1)] = 2      # once is a look, twice is a choice
     adopted_min_users: Annotated[int, Field(ge=1)] = 1
-    abandoned_after_days: Annotated[int, Field(ge=14)] = 60   # two months without a use: longer than a quarter's routine
+    # two months without a use: longer than a quarter's routine
+    abandoned_after_days: Annotated[int, Field(ge=14)] = 60
     funnel_first_use_days: Annotated[int, Field(ge=2)] = 2    # ever: the second day is the first that was chosen
     low_adoption_share: Annotated[float, Field(gt=0, lt=1)] = 0.25
     champion_min_share: Annotated[float, Field(gt=0, le=1)] = 0.2

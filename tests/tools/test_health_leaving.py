@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 
 import pandas as pd
 import pytest
@@ -56,7 +57,7 @@ def test_an_alert_that_never_ends_is_raised_once_in_every_cooldown() -> None:
               if "inactive" in [alert.rule for alert in hs.calculate_health_score(
                   silent, "a", as_of=f"2025-03-{day:02d}", include_predictions=False,
                   alert_preferences={"cooldown_days": 6}).alerts]]
-    assert [late - early for early, late in zip(raised, raised[1:], strict=False)] == [7, 7, 7]
+    assert [late - early for early, late in itertools.pairwise(raised)] == [7, 7, 7]
 
 
 def test_a_date_before_the_leaving_is_not_changed_by_it() -> None:
