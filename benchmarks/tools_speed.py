@@ -1,6 +1,6 @@
 """How long a call of a tool takes on an open book: 200 calls over distinct customers, after one that is not timed.
 
-    python benchmarks/tools_speed.py [--clients 250] [--calls 200]
+    python benchmarks/tools_speed.py [--clients 330] [--calls 200]
 
 Wall clock and processor time of one process, in milliseconds: on a busy machine the second is the fairer one. Exit
 status 1 where the 95th percentile of the processor's time misses its reach.
@@ -40,7 +40,7 @@ def timed(book: hs.Portfolio, name: str, clients: list[str]) -> tuple[np.ndarray
 
 def main() -> int:
     given = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    given.add_argument("--clients", type=int, default=250)
+    given.add_argument("--clients", type=int, default=330)
     given.add_argument("--calls", type=int, default=200)
     asked, missed = given.parse_args(), False
     with tempfile.TemporaryDirectory() as folder:

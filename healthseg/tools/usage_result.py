@@ -250,8 +250,11 @@ class UsageEngagement(Result):
         figures, trend = self.engagement_metrics, self.usage_trends
         if not self.usage_analytics.person_events:
             return f"{self.name}: no person used it in this period"
-        of = f" of {figures.licensed_seats} seats" if figures.licensed_seats else ""
-        users = f"{self.name}: {figures.monthly_active_users or figures.active_users}{of} used in 30 days"
+        many, days = figures.monthly_active_users, 30
+        if many is None:
+            many, days = figures.active_users, self.analysis_period.days
+        users = f"{self.name}: {many} active user{'' if many == 1 else 's'} in {days} days"
+        users += f" on {figures.licensed_seats} seats" if figures.licensed_seats else ""
         rate = "" if trend.weekly_growth_rate is None else f" ({100 * trend.weekly_growth_rate:+.1f} % a week)"
         moving = f"; usage {trend.trend_direction}{rate}" if trend.trend_direction else ""
         todo = len(self.recommendations)
@@ -325,8 +328,10 @@ class UsageBook(Result):
             return "The book has no live customers"
         away = len(self.breaking_away)
         used = "" if self.seat_utilisation is None else f", {100 * self.seat_utilisation:.0f} % of the seats in use"
-        return (f"{self.monthly_active_users or 0:,} users active in 30 days{used}; {away} of {self.total_customers} "
-                f"customers break{'s' if away == 1 else ''} away from the book")
+        month = self.monthly_active_users
+        known = "Too few days are tracked" if month is None else f"{month:,} users active in 30 days{used}"
+        verb = "breaks" if away == 1 else "break"
+        return f"{known}; {away} of {self.total_customers} customers {verb} away from the book"
 
     def summary(self) -> dict[str, Any]:
         return {"Customers": self.total_customers, "Active users in 30 days": self.monthly_active_users,
