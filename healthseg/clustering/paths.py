@@ -22,7 +22,7 @@ MOST_GROUPS = 5
 STARTS, ROUNDS = 4, 25
 STABILITY, DRAWS = 0.8, 40
 NULL_DRAWS, NULL_P = 99, 0.01
-LEAST_KNOWN = 0.8
+LEAST_KNOWN, LEAST_DISTINCT, MOST_ALIKE = 0.8, 10, 1 / 3
 
 
 def path_measures(lives: pd.DataFrame, signup_day: pd.Series, first_day: int, last_day: int) -> pd.DataFrame:
@@ -87,8 +87,10 @@ def groups(frame: pd.DataFrame, seed: int) -> Groups:
     resampled customers is at least 0.8 the one with the largest silhouette, if it exceeds that of 99 simulated books in
     which all customers come from one normal cloud (p ≤ 0.01).
     """
-    used = [name for name in frame.columns if frame[name].notna().mean() >= LEAST_KNOWN and frame[name].nunique() > 1]
-    if len(frame) < LEAST_CUSTOMERS or not used:
+    used = [name for name in frame.columns if _graded(frame[name])]
+    if len(frame) >= LEAST_CUSTOMERS and not used:
+        return Groups(None, "no stable patterns: too many customers do exactly the same", len(frame), used)
+    if len(frame) < LEAST_CUSTOMERS:
         return Groups(None, f"{len(frame)} customers whose first {PATH_DAYS} days were watched, {LEAST_CUSTOMERS} are "
                             "needed", len(frame), used)
     points = _standardised(frame[used])
@@ -107,6 +109,13 @@ def groups(frame: pd.DataFrame, seed: int) -> Groups:
         return Groups(None, "no stable patterns: the groups stand no further apart than parts of one cloud", len(frame),
                       used, **evidence)
     return Groups(_by_size(pd.Series(parted[k], index=frame.index)), None, len(frame), used, **evidence)
+
+
+def _graded(values: pd.Series) -> bool:
+    """Whether a measure is known of most and fine enough to group by: k-means finds "groups" in any few values."""
+    known = values.dropna()
+    return (len(known) >= LEAST_KNOWN * len(values) and known.nunique() >= LEAST_DISTINCT
+            and known.value_counts(normalize=True).iloc[0] <= MOST_ALIKE)
 
 
 def _standardised(frame: pd.DataFrame) -> np.ndarray:
@@ -165,16 +174,29 @@ def _silhouette(points: np.ndarray, labels: np.ndarray) -> float:
 
 
 def _null_p(points: np.ndarray, silhouette: float, seed: int) -> float:
-    """How often one normal cloud of the same covariance is parted as well as this, by the best number of groups."""
+    """How often one normal cloud of the same covariance is parted as well as this, by the best number of groups.
+
+    Each of its values is moved to the nearest that was seen: shares of few features clump by themselves.
+    """
     rng = np.random.default_rng(seed)
     spread = np.linalg.cholesky(np.cov(points.T).reshape(points.shape[1], -1) + 1e-9 * np.eye(points.shape[1]))
     reached = 0
     for _ in range(NULL_DRAWS):
-        cloud = rng.standard_normal(points.shape) @ spread.T
+        cloud = _snapped(rng.standard_normal(points.shape) @ spread.T, points)
         best = max((_silhouette(cloud, labels) for k in range(2, MOST_GROUPS + 1)
                     if (labels := _parted(cloud, k, seed, 1)) is not None), default=-1.0)
         reached += best >= silhouette
     return (1 + reached) / (1 + NULL_DRAWS)
+
+
+def _snapped(cloud: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Each column's values moved to the nearest value that the column of ``points`` has."""
+    out = np.empty_like(cloud)
+    for column, known in enumerate(np.unique(values) for values in points.T):
+        place = np.clip(np.searchsorted(known, cloud[:, column]), 1, max(len(known) - 1, 1))
+        low, high = known[place - 1], known[np.minimum(place, len(known) - 1)]
+        out[:, column] = np.where(cloud[:, column] - low < high - cloud[:, column], low, high)
+    return out
 
 
 def _by_size(labels: pd.Series) -> pd.Series:

@@ -39,6 +39,11 @@ def test_one_cloud_has_no_stable_patterns():
     assert all("no stable patterns" in one.reason for one in found)
 
 
+def test_a_cloud_of_few_distinct_shares_has_no_patterns_either():
+    coarse = [groups((cloud(seed, n=300) * 4).round() / 4, seed=7) for seed in range(4)]
+    assert sum(one.labels is not None for one in coarse) == 0
+
+
 def test_few_customers_have_no_patterns_and_the_number_is_said():
     found = groups(cloud(1, n=39), seed=7)
     assert found.labels is None and found.reason.startswith("39 customers") and "40 are needed" in found.reason
