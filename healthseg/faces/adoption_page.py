@@ -27,7 +27,7 @@ from healthseg.faces.page import (
     warnings,
 )
 
-__all__ = ["fast", "footer", "method", "next_ones", "open_book", "opening", "used"]
+__all__ = ["depth", "fast", "footer", "method", "next_ones", "open_book", "opening", "used"]
 
 
 def opening(reply: Any) -> Html:
@@ -75,14 +75,23 @@ def used(reply: Any) -> Html:
         Column("average_time_to_first_use_days", "Days to first use", formats.number, True),
     ]
     rows = [one.model_dump() for one in reply.feature_details]
-    return Html(
-        paragraph(lead, "lead")
-        + figure(reply, "features", table(rows, columns, label="features"))
-        + figure(
-            reply, "funnel", paragraph(f"Counted are {reply.adoption_funnel.unit}.") if reply.adoption_funnel else ""
-        ),
-        lead,
-    )
+    return Html(paragraph(lead, "lead") + figure(reply, "features", table(rows, columns, label="features")), lead)
+
+
+def depth(reply: Any) -> Html:
+    """How deep does it go?"""
+    if reply.adoption_funnel is None:
+        return Html(missing("The funnel", "not requested"))
+    lead = f"Counted are {reply.adoption_funnel.unit}; each stage holds the next."
+    columns = [
+        Column("stage", "Stage", formats.words),
+        Column("units", "Pairs", formats.number, True),
+        Column("share", "Of all", formats.percent, True),
+        Column("of_before", "Of the stage before", formats.percent, True),
+    ]
+    stages = reply.frame("funnel")
+    rows = stages[stages["scope"] == "all"].to_dict("records")
+    return Html(paragraph(lead, "lead") + figure(reply, "funnel", table(rows, columns, label="stages")), lead)
 
 
 def next_ones(reply: Any) -> Html:

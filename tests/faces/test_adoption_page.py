@@ -24,7 +24,8 @@ def book():
 
 def test_a_customers_page_shows_all_its_sections_and_no_markup_of_a_name(book):
     reply = track_feature_adoption(book, "a")
-    pieces = [getattr(adoption_page, name)(reply) for name in ("opening", "used", "next_ones", "fast", "method")]
+    names = ("opening", "used", "depth", "next_ones", "fast", "method")
+    pieces = [getattr(adoption_page, name)(reply) for name in names]
     page = "".join(piece.markup for piece in [*pieces, adoption_page.footer(reply, book)])
     assert "<script" not in page and "&lt;script&gt;" in page and page.count("<figure") >= 1
     assert pieces[0].facts["client_id"] == "a" and pieces[0].facts["verdict"]
