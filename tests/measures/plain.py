@@ -214,6 +214,12 @@ def contract_of(book: Plain, client: str, day: dt.date) -> dict:
     return max(rows, key=lambda row: str(row["starts_on"])) if rows else {}
 
 
+def end_of(book: Plain, contract: dict) -> Any:
+    """When a contract ends that does not roll on from month to month."""
+    end = book.date(contract.get("ends_on"))
+    return end if end is not None and (end - book.date(contract["starts_on"])).days >= 60 else None
+
+
 def changed(book: Plain, client: str, name: str, day: dt.date) -> Any:
     rows = [
         row
@@ -229,11 +235,28 @@ def first(*values: Any) -> Any:
     return next((value for value in values if value is not None), None)
 
 
+def left_on(book: Plain, client: str) -> dt.date | None:
+    """``churned_on``; where it is empty the last change of ARR if it ended it, else the last stage if it is churned."""
+    said = book.date(book.customers[client].get("churned_on"))
+    if said is not None:
+        return said
+    arrs = book.of("arr_changes", client)
+    if arrs:
+        last = max(arrs, key=lambda row: (str(row["effective_on"]), float(row["arr"])))
+        if float(last["arr"]) == 0 or last.get("reason") == "churn":
+            return book.date(last["effective_on"])
+    stages = book.of("stage_changes", client)
+    if stages:
+        last = max(stages, key=lambda row: (str(row["effective_at"]), row["stage"]))
+        return book.day(client, last["effective_at"]) if last["stage"] == "churned" else None
+    return None
+
+
 def profile(book: Plain, client: str, day: dt.date) -> dict[str, Any]:
     known = book.customers[client]
     today = known if day >= book.last else {}
     contract = contract_of(book, client, day)
-    gone = book.date(known.get("churned_on"))
+    gone = left_on(book, client)
     arrs = [row for row in book.of("arr_changes", client) if book.date(row["effective_on"]) <= day]
     arr = max(arrs, key=lambda row: str(row["effective_on"]))["arr"] if arrs else None
     arr = first(arr, contract.get("arr"), changed(book, client, "arr", day), today.get("arr"))
@@ -241,7 +264,7 @@ def profile(book: Plain, client: str, day: dt.date) -> dict[str, Any]:
     renewal = book.date(
         first(
             contract.get("renews_on"),
-            contract.get("ends_on"),
+            end_of(book, contract),
             changed(book, client, "renewal_date", day),
             today.get("renewal_date"),
         )
