@@ -82,9 +82,9 @@ class Counting:
     def rows(self, name: str, **frames: pd.DataFrame) -> pd.DataFrame:
         """The rows of ``sql/measures/<name>.sql`` for these customers and days."""
         if frames or name not in self._rows:
-            bounds = pd.DataFrame({"floor_day": [self.axis.origin], "until_day": [self.axis.until]}, dtype=np.int32)
             found = shelf.rows(self.book, name, self.clients, self.axis.origin, self.axis.until, **frames)
             if found is None:
+                bounds = shelf.bounds(self.axis.origin, self.axis.until)
                 found = self.book.sql(f"measures/{name}", scope=self._scope, bounds=bounds, **frames)
             if frames:
                 return found

@@ -165,8 +165,9 @@ def build(book: Any, dates: list[dt.date], clients: list[str]) -> pd.DataFrame:
 
 def build_pairs(book: Any, pairs: pd.DataFrame) -> pd.DataFrame:
     """The panel's rows of any pairs of ``client_id`` and ``date``, each customer on dates of its own, counted now."""
+    days = measured.days_counted(pairs["date"], pairs["date"])
     parts = [_build_chunk(book, pairs[pairs["client_id"].isin(clients)], clients)
-             for clients in measured.chunks(pairs["client_id"].unique().tolist())]
+             for clients in measured.chunks(pairs["client_id"].unique().tolist(), days)]
     return _joined(parts)
 
 

@@ -5,6 +5,7 @@ that the same SQL gives for the customer alone: every one is of one day, and the
 """
 from __future__ import annotations
 
+import datetime as dt
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,14 @@ FROM_THE_FLOOR = ("usage_days", "user_days", "user_spells", "session_days", "fea
 WITH_ALL_BEFORE = ("last_seen", "user_lives", "feature_firsts", "ticket_days", "ticket_resolutions", "invoice_rows",
                    "csat_survey_days", "csat_ticket_days", "nps_spells", "deactivations", "entitled_features")
 SHELVED = FROM_THE_FLOOR + WITH_ALL_BEFORE
-BEFORE, NEVER = -(2**31), 2**31 - 1
+EPOCH = dt.date(1970, 1, 1)
+BEFORE, NEVER = -25_567, 84_006          # 1900 and 2200: no event lies outside
+
+
+def bounds(floor_day: int, until_day: int) -> pd.DataFrame:
+    """The days ``[floor_day, until_day)`` as the SQL reads them: dates, so that files outside are not opened."""
+    floor, until = (EPOCH + dt.timedelta(days=int(day)) for day in (floor_day, until_day))
+    return pd.DataFrame({"floor_day": [floor], "until_day": [until]}, dtype=object)
 
 
 def rows(book: Any, name: str, clients: list[str], floor_day: int, until_day: int, **frames: pd.DataFrame
@@ -52,8 +60,7 @@ def _load(book: Any, name: str, frames: dict[str, pd.DataFrame]) -> tuple[pd.Dat
     """All customers' rows in order of customer, the first row of each, and each customer's place."""
     clients = sorted(book.table("customers")["client_id"])
     scope = pd.DataFrame({"k": np.arange(len(clients), dtype=np.int32), "client_id": clients})
-    bounds = pd.DataFrame({"floor_day": [BEFORE], "until_day": [NEVER]}, dtype=np.int32)
-    frame = book.sql(f"measures/{name}", scope=scope, bounds=bounds, **frames)
+    frame = book.sql(f"measures/{name}", scope=scope, bounds=bounds(BEFORE, NEVER), **frames)
     frame = frame.sort_values([column for column in ("k", "user_id", "feature", "day", "hour_utc") if column in frame],
                               kind="stable", ignore_index=True)
     first = np.searchsorted(frame["k"].to_numpy(), np.arange(len(clients) + 1))

@@ -16,9 +16,9 @@ import pandas as pd
 from healthseg.errors import InvalidParameters, hint
 from healthseg.measures import adoption, growth, lives, payments, people, satisfaction, support, usage
 from healthseg.measures.by_key import BY, over_keys
-from healthseg.measures.counting import Counting, Spans, customers, epoch_day, epoch_days
+from healthseg.measures.counting import CHAMPION_DAYS, Counting, Spans, customers, epoch_day, epoch_days
 
-CLIENTS_AT_ONCE = 500        # bounds the memory: a few cubes of customers' users by days
+CUSTOMER_DAYS_AT_ONCE = 500_000        # bounds the memory: a few cubes of customers' users by days
 
 
 @dataclass(frozen=True)
@@ -93,10 +93,17 @@ def known(names: Iterable[str]) -> list[Measure]:
     return [MEASURES[name] for name in names]
 
 
-def chunks(clients: list[str], size: int = CLIENTS_AT_ONCE) -> Iterator[list[str]]:
-    clients = sorted(clients)
+def chunks(clients: list[str], days: int = 1_000) -> Iterator[list[str]]:
+    """The customers in order, as many at a time as can be counted at once over so many days."""
+    clients, size = sorted(clients), max(1, CUSTOMER_DAYS_AT_ONCE // days)
     for at in range(0, len(clients), size):
         yield clients[at:at + size]
+
+
+def days_counted(start: pd.Series, end: pd.Series) -> int:
+    """Days from the farthest that measures look back before the first ``start`` to the last ``end``."""
+    first, last = pd.to_datetime(start).min(), pd.to_datetime(end).max()
+    return CHAMPION_DAYS + (0 if pd.isna(first) else (last - first).days)
 
 
 def over(book: Any, spans: pd.DataFrame, measures: Iterable[str], by: str = "client",
@@ -123,7 +130,8 @@ def over(book: Any, spans: pd.DataFrame, measures: Iterable[str], by: str = "cli
     if by != "client":
         return over_keys(book, frame, measures, by)
     chosen = known(measures)
-    parts = [_chunk(book, frame, part, chosen) for part in chunks(frame["client_id"].unique().tolist())]
+    days = days_counted(frame["start"], frame["end"])
+    parts = [_chunk(book, frame, part, chosen) for part in chunks(frame["client_id"].unique().tolist(), days)]
     return pd.concat(parts, ignore_index=True) if parts else frame.assign(**{name: [] for name in measures})
 
 

@@ -265,7 +265,7 @@ def _contracts(dice: Dice) -> pd.DataFrame:
 
 def _arr_changes(dice: Dice) -> pd.DataFrame:
     frame = dice.rows(
-        3, lambda client: {"client_id": client, "effective_on": dice.day(), "arr": dice.roll.randint(0, 400) * 1000}
+        3, lambda client: {"client_id": client, "effective_on": dice.day(), "arr": dice.roll.randint(1, 400) * 1000}
     )
     return frame.drop_duplicates(["client_id", "effective_on"])
 

@@ -4,5 +4,6 @@ FROM feature_day AS f
 JOIN scope AS s ON s.client_id = f.client_id
 CROSS JOIN bounds AS b
 WHERE f.events > 0 AND f.user_id IS NOT NULL
-  AND DATEDIFF('day', DATE '1970-01-01', f.day) >= b.floor_day
-  AND DATEDIFF('day', DATE '1970-01-01', f.day) < b.until_day
+  AND f.day >= b.floor_day
+  AND f.day < b.until_day
+  AND f.client_id BETWEEN (SELECT MIN(client_id) FROM scope) AND (SELECT MAX(client_id) FROM scope)

@@ -1,5 +1,5 @@
 -- Per customer and day: person events, API events, distinct users with a person event.
--- in: scope(k, client_id), bounds(floor_day, until_day) as days since 1970; facts user_day
+-- in: scope(k, client_id), bounds(floor_day, until_day); facts user_day
 SELECT
   s.k,
   DATEDIFF('day', DATE '1970-01-01', u.day) AS day,
@@ -9,6 +9,7 @@ SELECT
 FROM user_day AS u
 JOIN scope AS s ON s.client_id = u.client_id
 CROSS JOIN bounds AS b
-WHERE DATEDIFF('day', DATE '1970-01-01', u.day) >= b.floor_day
-  AND DATEDIFF('day', DATE '1970-01-01', u.day) < b.until_day
+WHERE u.day >= b.floor_day
+  AND u.day < b.until_day
+  AND u.client_id BETWEEN (SELECT MIN(client_id) FROM scope) AND (SELECT MAX(client_id) FROM scope)
 GROUP BY 1, 2

@@ -6,8 +6,9 @@ WITH days AS (
   JOIN scope AS s ON s.client_id = u.client_id
   CROSS JOIN bounds AS b
   WHERE u.events > 0 AND u.user_id IS NOT NULL
-    AND DATEDIFF('day', DATE '1970-01-01', u.day) >= b.floor_day
-    AND DATEDIFF('day', DATE '1970-01-01', u.day) < b.until_day
+    AND u.day >= b.floor_day
+    AND u.day < b.until_day
+    AND u.client_id BETWEEN (SELECT MIN(client_id) FROM scope) AND (SELECT MAX(client_id) FROM scope)
 ), spells AS (
   SELECT k, day, LEAD(day) OVER (PARTITION BY k, user_id ORDER BY day) AS following
   FROM days
