@@ -141,7 +141,7 @@ JUDGED = {"scorecard", "scorecard_variants", "min_coverage", "ramp_days", "overd
           "band_edges", "churn_horizon_days", "churn_spread_log_odds", "interval_level", "peers_min", "peak_min_ratio",
           "peak_max_p", "seed",
           "effects_interval_level", "effects_max_q", "low_adoption_share", "funnel_first_use_days",
-          "abandoned_after_days", "peak_min_ratio", "peak_max_p"}
+          "abandoned_after_days"}
 
 
 def counting_settings(settings: Settings) -> str:
