@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,6 +76,7 @@ class Counting:
         self.signup = epoch_days(self.customers["signup_date"])
         self.tracked_from = epoch_day(book.first_event_day) if book.first_event_day else None
         self._rows: dict[str, pd.DataFrame] = {}
+        self._tables: dict[tuple, np.ndarray] = {}
         self._scope = pd.DataFrame({"k": np.arange(len(clients), dtype=np.int32), "client_id": clients})
 
     def rows(self, name: str, **frames: pd.DataFrame) -> pd.DataFrame:
@@ -108,28 +108,26 @@ class Counting:
 
     # -- cumulative counts -------------------------------------------------------------
 
-    def total(self, name: str, column: str, where: str | None = None) -> np.ndarray:
+    def total(self, name: str, column: str) -> np.ndarray:
         """Cumulative sum of a column of daily changes, ``[customer, day]``."""
-        return self._total(name, column, where)
+        if (name, column) not in self._tables:
+            frame = self.rows(name)
+            self._tables[name, column] = cumulate(self.axis, len(self.clients), frame["k"].to_numpy(),
+                                                  frame["day"].to_numpy(), frame[column].to_numpy())
+        return self._tables[name, column]
 
-    @functools.cache          # noqa: B019 - lives as long as the call
-    def _total(self, name: str, column: str, where: str | None) -> np.ndarray:
-        frame = self.rows(name)
-        if where is not None:
-            frame = frame.query(where)
-        return cumulate(self.axis, len(self.clients), frame["k"].to_numpy(), frame["day"].to_numpy(),
-                        frame[column].to_numpy())
-
-    @functools.cache          # noqa: B019
     def active_users(self, length: int) -> np.ndarray:
         """Distinct users in the ``length`` days before each day, ``[customer, day]``."""
         return self.distinct("user_spells", "n", length)
 
-    @functools.cache          # noqa: B019
     def distinct(self, name: str, column: str, length: int) -> np.ndarray:
-        frame = self.rows(name)
-        return trailing(self.axis, len(self.clients), frame["k"].to_numpy(), frame["day"].to_numpy(),
-                        frame["following"].to_numpy(dtype=np.float64), frame[column].to_numpy(dtype=np.int64), length)
+        """A count of things seen in the ``length`` days before each day, ``[customer, day]``."""
+        if (name, column, length) not in self._tables:
+            frame = self.rows(name)
+            self._tables[name, column, length] = trailing(
+                self.axis, len(self.clients), frame["k"].to_numpy(), frame["day"].to_numpy(),
+                frame["following"].to_numpy(dtype=np.float64), frame[column].to_numpy(dtype=np.int64), length)
+        return self._tables[name, column, length]
 
     def at(self, table: np.ndarray, k: np.ndarray, day: np.ndarray) -> np.ndarray:
         """A cumulative table's value by the beginning of ``day``."""
