@@ -243,7 +243,8 @@ def left_on(book: Plain, client: str) -> dt.date | None:
     arrs = book.of("arr_changes", client)
     if arrs:
         last = max(arrs, key=lambda row: (str(row["effective_on"]), float(row["arr"])))
-        if float(last["arr"]) == 0 or last.get("reason") == "churn":
+        paid = max(float(row["arr"]) for row in arrs) > 0
+        if (float(last["arr"]) == 0 and paid) or last.get("reason") == "churn":
             return book.date(last["effective_on"])
     stages = book.of("stage_changes", client)
     if stages:

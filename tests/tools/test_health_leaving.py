@@ -21,6 +21,11 @@ def test_a_customer_whose_arr_ended_has_left_on_that_day() -> None:
     assert (health.status, health.change_explanation.to_date) == ("churned", dt.date(2025, 2, 28))
 
 
+def test_a_customer_that_never_paid_has_not_left() -> None:
+    changes = pd.DataFrame({"client_id": ["a"], "effective_on": ["2025-01-01"], "arr": [0]})
+    assert hs.calculate_health_score(tiny_book(DAILY + PEER, arr_changes=changes), "a").status == "live"
+
+
 def test_a_customer_whose_last_stage_is_churned_has_left_and_one_won_back_has_not() -> None:
     stages = pd.DataFrame({"client_id": ["a", "b", "b"], "stage": ["churned", "churned", "active"],
                            "effective_at": ["2025-03-10", "2025-02-01", "2025-03-01"]})
