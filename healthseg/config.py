@@ -157,7 +157,6 @@ class Settings(Frozen):
     csat_max: Annotated[int, Field(ge=2)] = 5
     # counted
     session_gap_minutes: Annotated[int, Field(ge=1)] = 30  # Google Analytics', Amplitude's and Mixpanel's default
-    late_days: Annotated[int, Field(ge=0)] = 7             # events arrive late: these days are always derived anew
     adopted_min_days: Annotated[int, Field(ge=1)] = 2      # once is a look, twice is a choice
     adopted_min_users: Annotated[int, Field(ge=1)] = 1
     # two months without a use: longer than a quarter's routine
