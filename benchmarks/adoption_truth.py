@@ -17,8 +17,8 @@ import pandas as pd
 
 import healthseg as hs
 from healthseg.data.demo import write_demo
-from healthseg.tools.adoption_effects import OVERALL, effects
-from healthseg.tools.adoption_figures import Figures
+from healthseg.tools.adoption.effects import OVERALL, effects
+from healthseg.tools.adoption.figures import Figures
 
 FEATURE = "file_sharing"
 DEFAULT = ("null", "confounded", "default", "effects")

@@ -27,7 +27,7 @@ from healthseg.data.demo import write_demo  # noqa: E402
 from healthseg.measures import panel  # noqa: E402
 from healthseg.measures.lives import counting, hours_of  # noqa: E402
 from healthseg.tools import track_usage_engagement_book  # noqa: E402
-from healthseg.tools.usage_week import heatmap  # noqa: E402
+from healthseg.tools.usage.week import heatmap  # noqa: E402
 
 DAY = dt.timedelta(days=1)
 WINDOW = 91 * DAY                   # 13 whole weeks

@@ -237,3 +237,47 @@ def footer(result: Any, book: Any) -> Html:
         ("Coverage", f"{formats.percent(result.coverage)} of the inputs" if result.coverage is not None else ""),
     ]
     return Html(f'<div class="hs-footer">{facts(pairs)}</div>', f"as of {result.as_of}, {result.fingerprint}")
+
+
+def opening(
+    reply: Any, kind: str, title: str, about: Sequence[str], items: Sequence[Card] = (), band: str = ""
+) -> Html:
+    """How a page begins: whose it is, the verdict in a line, about what, warnings and figures at a glance.
+
+    ``about`` holds lines of finished markup; the facts travel to the report's title and the index.
+    """
+    verdict = formats.sentence(reply.verdict().removeprefix(f"{title}: "))
+    mood = f" hs-is-{safe(band)}" if band else ""
+    below = "".join(f'<p class="hs-about">{line}</p>' for line in about if line)
+    markup = (
+        f'{style()}<header class="hs-opening{mood}"><h1>{isolated(title)}</h1><p class="hs-verdict">{safe(verdict)}</p>'
+        f"{below}</header>{warnings(reply)}{cards(items) if items else ''}"
+    )
+    told = {"title": formats.plain(title, 120), "kind": kind, "verdict": verdict}
+    return Html(markup, reply.verdict(), told | {"as_of": str(reply.as_of), "fingerprint": reply.fingerprint})
+
+
+def customer_line(reply: Any) -> str:
+    """As of when, and whose: the line under a customer's name."""
+    return f"As of {formats.day(reply.as_of)} · {safe(reply.client_id)}"
+
+
+def book_opening(reply: Any, kind: str, title: str, items: Sequence[Card]) -> Html:
+    """How a book's page begins: with who is not counted, and why."""
+    excluded = "; ".join(f"{count} {formats.words(why)}" for why, count in reply.excluded.items() if count)
+    about = f"As of {formats.day(reply.as_of)}" + (f" · not counted: {excluded}" if excluded else "")
+    return opening(reply, kind, title, [safe(about)], items)
+
+
+def method(reply: Any, *sentences: str, pairs: Iterable[tuple[str, str]] = ()) -> Html:
+    """How was this computed? Behind a fold, with what could not be measured."""
+    text, known = joined(*sentences), list(pairs)
+    told = facts(known) if known else ""
+    return Html(fold("How this was computed", f"<p>{safe(text)}</p>{told}{unmeasured(reply)}"), text)
+
+
+def money_column(reply: Any, key: str = "arr", name: str = "ARR") -> Column:
+    """A column of amounts: in the book's currency, or each row with its own."""
+    if reply.currency:
+        return Column(key, f"{name}, {reply.currency}", formats.money, True)
+    return Column(key, name, numeric=True, markup=lambda row: safe(formats.money(row.get(key), row.get("currency"))))

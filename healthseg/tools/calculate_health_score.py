@@ -10,8 +10,9 @@ from pydantic import Field
 
 from healthseg.data.portfolio import Portfolio
 from healthseg.errors import ClientNotFound
-from healthseg.tools import health_answer, health_book
-from healthseg.tools.health_result import HealthBook, HealthScore
+from healthseg.tools.health import answer as health_answer
+from healthseg.tools.health import book as health_book
+from healthseg.tools.health.result import HealthBook, HealthScore
 from healthseg.tools.parameters import Parameters, validated
 
 Model = Literal["weighted_composite", "ml_predictive", "custom"]

@@ -9,8 +9,8 @@ from pydantic import Field
 
 from healthseg.data.portfolio import Portfolio
 from healthseg.errors import ClientNotFound
-from healthseg.tools import adoption_answer
-from healthseg.tools.adoption_result import AdoptionBook, FeatureAdoption
+from healthseg.tools.adoption import answer as adoption_answer
+from healthseg.tools.adoption.result import AdoptionBook, FeatureAdoption
 from healthseg.tools.parameters import Parameters, validated
 
 Category = Literal["core", "advanced", "premium", "all"]

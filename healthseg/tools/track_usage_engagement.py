@@ -7,10 +7,11 @@ from typing import Literal
 from pydantic import Field
 
 from healthseg.data.portfolio import Portfolio
-from healthseg.tools import usage_answer, usage_book
 from healthseg.tools.parameters import Parameters, validated
-from healthseg.tools.usage_period import period_of
-from healthseg.tools.usage_result import UsageBook, UsageEngagement
+from healthseg.tools.usage import answer as usage_answer
+from healthseg.tools.usage import book as usage_book
+from healthseg.tools.usage.period import period_of
+from healthseg.tools.usage.result import UsageBook, UsageEngagement
 
 Granularity = Literal["hourly", "daily", "weekly", "monthly"]
 Day = str | dt.date | None

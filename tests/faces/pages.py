@@ -11,7 +11,9 @@ import nbformat
 from nbformat.v4 import new_output
 
 from healthseg import config
-from healthseg.faces import export, health_book_page, health_page
+from healthseg.faces import export
+from healthseg.faces.pages import health as health_page
+from healthseg.faces.pages import health_book as health_book_page
 
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 MADE = export.Made(dt.datetime(2025, 10, 11, 4, 30, tzinfo=dt.UTC), 3.2)

@@ -6,7 +6,7 @@ import datetime as dt
 
 import pandas as pd
 
-from healthseg.tools.health_result import (
+from healthseg.tools.health.result import (
     ChangeExplanation,
     ChangePart,
     ChurnPrediction,

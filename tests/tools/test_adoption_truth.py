@@ -12,8 +12,8 @@ from healthseg.data.demo import write_demo
 from healthseg.errors import ClientNotFound, InvalidClientId, InvalidParameters
 from healthseg.testing import tiny_book
 from healthseg.tools import TOOLS, track_feature_adoption, track_feature_adoption_book
-from healthseg.tools.adoption_effects import OVERALL, effects
-from healthseg.tools.adoption_figures import Figures
+from healthseg.tools.adoption.effects import OVERALL, effects
+from healthseg.tools.adoption.figures import Figures
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,214 @@
+"""The page of the book's features: a function for each question of who plans the product and its rollout."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from healthseg.charts import formats
+from healthseg.faces import page
+from healthseg.faces.books import open_book
+from healthseg.faces.page import (
+    Card,
+    Column,
+    Html,
+    figure,
+    footer,
+    isolated,
+    joined,
+    lines,
+    missing,
+    paragraph,
+    safe,
+    table,
+)
+from healthseg.faces.pages.adoption import method
+
+__all__ = [
+    "abandoned",
+    "adoption",
+    "fast",
+    "footer",
+    "funnel",
+    "least",
+    "method",
+    "next_ones",
+    "open_book",
+    "opening",
+    "paths",
+    "staying",
+]
+
+
+def opening(reply: Any) -> Html:
+    """The book, as of when, the verdict, and its figures at a glance."""
+    return page.book_opening(reply, "Feature adoption", "The book’s features", _cards(reply))
+
+
+def _cards(reply: Any) -> list[Card]:
+    return [
+        Card(
+            formats.sentence(formats.words(name)),
+            formats.percent(one.adoption_rate),
+            f"a customer has adopted {formats.number(one.adopted_features, 1)} of "
+            f"{formats.number(one.total_features, 1)} on average",
+        )
+        for name, one in reply.feature_adoption_summary.items()
+    ]
+
+
+def adoption(reply: Any) -> Html:
+    """What is adopted, how deep, how broad, how often?"""
+    columns = [
+        Column("feature", "Feature", formats.words),
+        Column("category", "Category", formats.words),
+        Column("rate", "Adopted", formats.percent, True),
+        Column("adopted", "Customers", formats.number, True),
+        Column("customers", "Could use it", formats.number, True),
+        Column("events_per_adopter", "Events an adopter", formats.number, True),
+        Column("user_share", "Of its users", formats.percent, True),
+        Column("usage_frequency", "How often", formats.words),
+        Column("satisfaction", "CSAT", lambda value: formats.number(value, 1), True),
+    ]
+    rows = reply.frame("features").to_dict("records")
+    lead = joined(f"Adopted means {reply.rule}; of the customers that could use the feature")
+    low = [
+        f"{safe(formats.words(one.feature))} ({formats.percent(one.adoption_rate)}): "
+        f"{safe('; '.join(one.barriers or []) or 'no barrier is known')}"
+        for one in reply.low_adoption_features
+    ]
+    hardly = f"<h3>Hardly adopted, and what stands in the way</h3>{lines(low)}" if low else ""
+    return Html(
+        paragraph(lead, "lead") + figure(reply, "features", table(rows, columns, label="features")) + hardly, lead
+    )
+
+
+def fast(reply: Any) -> Html:
+    """How long does it take?"""
+    columns = [
+        Column("feature_name", "Feature", formats.words),
+        Column("days", "Half had adopted it by day", formats.number, True),
+        Column("between", "Interval"),
+        Column("n", "Watched", formats.number, True),
+        Column("events", "Adopted", formats.number, True),
+    ]
+    rows = [
+        {
+            "feature_name": one.feature_name,
+            **one.time_to_adopt.model_dump(),
+            "between": _between(one.time_to_adopt.lower, one.time_to_adopt.upper),
+        }
+        for one in reply.feature_details
+    ]
+    return Html(figure(reply, "time_to_adopt", table(rows, columns, label="features")))
+
+
+def _between(lower: float | None, upper: float | None) -> str | None:
+    if lower is None:
+        return None
+    return f"{formats.number(lower)} to {formats.number(upper) if upper is not None else 'not reached'}"
+
+
+def funnel(reply: Any) -> Html:
+    """How far do they come?"""
+    if reply.adoption_funnel is None:
+        return Html(missing("The funnel", "not requested"))
+    columns = [
+        Column("scope", "Features", formats.words),
+        Column("stage", "Stage", formats.words),
+        Column("units", "Pairs", formats.number, True),
+        Column("share", "Of all", formats.percent, True),
+        Column("of_before", "Of the stage before", formats.percent, True),
+    ]
+    rows = reply.frame("funnel").to_dict("records")
+    return Html(
+        paragraph(f"Counted are {reply.adoption_funnel.unit}.", "lead")
+        + figure(reply, "funnel", table(rows, columns, label="stages"))
+    )
+
+
+def staying(reply: Any) -> Html:
+    """What goes with staying, raw and adjusted?"""
+    found = reply.correlation_analysis
+    if found is None:
+        return Html(missing("Correlations", "not requested"))
+    said = lines(safe(one.text) for one in found.detail.values())
+    columns = [
+        Column("name", "Feature", formats.words),
+        Column("adjusted", "Adjusted", _figure, True),
+        Column("lower", "From", _figure, True),
+        Column("upper", "To", _figure, True),
+        Column("q", "q", _figure, True),
+        Column("raw", "Raw", _figure, True),
+        Column("odds_ratio", "Odds of leaving ×", _figure, True),
+        Column("odds_lower", "From", _figure, True),
+        Column("odds_upper", "To", _figure, True),
+        Column("n", "n", formats.number, True),
+    ]
+    rows = reply.frame("effects").to_dict("records")
+    lead = joined(
+        f"{found.hypotheses_tried} figures were tried; spoken of is what remains under false-discovery control",
+        "A correlation is no proof of a cause",
+    )
+    return Html(paragraph(lead, "lead") + said + figure(reply, "effects", table(rows, columns, label="features")), lead)
+
+
+def _figure(value: Any) -> str:
+    return formats.number(value, 2)
+
+
+def abandoned(reply: Any) -> Html:
+    """What is abandoned?"""
+    columns = [
+        Column("feature", "Feature", formats.words),
+        Column("adopters", "Seen to adopt it", formats.number, True),
+        Column("abandoned", "Abandoned it", formats.number, True),
+        Column("readopted", "Took it up again", formats.number, True),
+        Column("share", "Kept 180 days", formats.percent, True),
+    ]
+    days = reply.feature_details[0].kept.silent_days if reply.feature_details else None
+    lead = joined(f"Abandoned are features that nobody of the customer used for {days} days" if days else "")
+    return Html(
+        paragraph(lead, "lead") + figure(reply, "kept") + table(reply.abandoned, columns, label="features"), lead
+    )
+
+
+def paths(reply: Any) -> Html:
+    """Are there distinct paths?"""
+    evidence = reply.pattern_evidence
+    if not reply.adoption_patterns:
+        return Html(paragraph(joined(evidence.reason or "no stable patterns"), "lead"))
+    columns = [
+        Column("pattern", "Path"),
+        Column("percentage", "Of customers, %", lambda value: formats.number(value, 1), True),
+        Column("characteristics", "What sets it apart"),
+        Column("retention_rate", "Stayed a year", formats.percent, True),
+    ]
+    return Html(table([one.model_dump() for one in reply.adoption_patterns], columns, label="paths"))
+
+
+def least(reply: Any) -> Html:
+    """Who adopts least?"""
+    columns = [
+        Column("name", "Customer", markup=lambda row: isolated(row["name"])),
+        Column("tier", "Tier"),
+        Column("adopted", "Adopted", formats.number, True),
+        Column("entitled", "Could use", formats.number, True),
+        Column("rate", "Share", formats.percent, True),
+        Column("arr", "ARR", formats.money, True),
+    ]
+    return Html(table(reply.customers, columns, label="customers"))
+
+
+def next_ones(reply: Any) -> Html:
+    """What to do?"""
+    rows = [
+        f"<b>{safe(formats.words(one.feature))}</b>: {safe('; '.join(one.recommended_actions))}"
+        f"<br><small>{safe(one.reason)}"
+        f"{safe('. Expected: ' + one.expected_impact) if one.expected_impact else ''}</small>"
+        for one in reply.recommendations
+    ]
+    why = reply.not_measured.get("$.recommendations[*].expected_impact", "")
+    return Html(
+        (lines(rows, ordered=True) or paragraph("No rule fired."))
+        + (missing("What it would bring", why) if why else "")
+    )

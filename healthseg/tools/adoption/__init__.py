@@ -1,0 +1,1 @@
+"""What a customer's features, and the book's, are answered with."""

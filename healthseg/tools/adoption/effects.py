@@ -1,0 +1,251 @@
+"""Does adopting go with staying? At landmarks, raw and adjusted, with one list of every hypothesis tried."""
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from healthseg.config import Component, Scorecard, Settings
+from healthseg.data.memory import remember
+from healthseg.measures import landmarks
+from healthseg.measures import panel as panels
+from healthseg.measures.statistics.effects import (
+    LEAST,
+    Estimate,
+    adjusted_difference,
+    odds_ratio,
+    partial_correlation,
+    ranks,
+    resamples,
+)
+from healthseg.measures.statistics.multiplicity import benjamini_hochberg
+from healthseg.measures.statistics.rates import wilson
+from healthseg.scoring import score_panel
+from healthseg.tools.adoption.figures import Figures
+
+HORIZON_DAYS, STEP_DAYS, EXPANSION_DAYS, TOLD_DAYS, TOLD_HORIZON_DAYS = 90, 30, 180, 30, 60
+ADOPTION = "feature_adoption_rate_30d"
+OVERALL = ("adoption_vs_health_score", "adoption_vs_retention", "adoption_vs_expansion")
+
+
+@dataclass(frozen=True)
+class Effects:
+    """``frame``: a row per thing tried with its raw and adjusted figures, n, rates, p and q, and the odds of leaving
+    month by month with their own p and q.
+
+    ``name`` is a feature, one of ``OVERALL``, or ``messages`` (being told of a feature, on having adopted it 60 days
+    later, in points). Figures are NaN where ``reason`` says why there are none.
+    """
+
+    frame: pd.DataFrame
+    adjusted_for: list[str]
+    not_adjusted_for: list[str]
+    landmarks: list[dt.date]
+
+    def of(self, name: str) -> dict[str, Any] | None:
+        rows = self.frame[self.frame["name"] == name]
+        return rows.iloc[0].to_dict() if len(rows) else None
+
+
+def effects(figures: Figures) -> Effects:
+    """All effects of one day and rule of adoption, made once per open book."""
+    key = ("adoption effects", figures.as_of, figures.period_days)
+    return remember(figures.book, key, lambda: _Trials(figures).run())
+
+
+class _Trials:
+    def __init__(self, figures: Figures) -> None:
+        self.figures, self.book, self.settings = figures, figures.book, figures.settings
+        self.rows = landmarks.landmark_rows(self.book, figures.as_of, figures.period_days, HORIZON_DAYS)
+        nothing = (np.empty((0, 0)), [], [])
+        self.given, self.names, self.left_out = landmarks.given(self.rows) if len(self.rows) else nothing
+        self.complete = np.isfinite(self.given).all(axis=1)
+        self.customer, ids = pd.factorize(self.rows["client_id"], sort=True)
+        self.draws = resamples(max(len(ids), 1), self.settings.seed)
+        self.stays = 1 - self.rows["outcome"].to_numpy(dtype=float)
+        self.steps = Steps(figures)
+
+    def run(self) -> Effects:
+        pairs = landmarks.adopted_at(self.book, self.rows, self.figures.period_days)
+        found = [self._feature(name, rows) for name, rows in pairs.groupby("feature", sort=True)]
+        found += [self._health(pairs), self._retention(pairs), self._expansion(pairs), self._messages(pairs)]
+        frame = pd.DataFrame(found)
+        dates = sorted(pd.to_datetime(self.rows["date"]).dt.date.unique())
+        return Effects(_with_q(frame), self.names, self.left_out, dates)
+
+    # -- one hypothesis each ------------------------------------------------------------
+
+    def _feature(self, name: str, pairs: pd.DataFrame) -> dict[str, Any]:
+        at, x = pairs["span_id"].to_numpy(dtype=int), pairs["adopted"].to_numpy(dtype=float)
+        return {**self._tried(name, at, x, self.stays[at], rates=True), **self.steps.odds(name)}
+
+    def _retention(self, pairs: pd.DataFrame) -> dict[str, Any]:
+        at, x = _rates(pairs)
+        return self._tried("adoption_vs_retention", at, x, self.stays[at])
+
+    def _expansion(self, pairs: pd.DataFrame) -> dict[str, Any]:
+        at, x = _rates(pairs)
+        latest = pd.Timestamp(self.figures.as_of - dt.timedelta(days=EXPANSION_DAYS))
+        mature = pd.to_datetime(self.rows["date"]) <= latest
+        keep = mature.to_numpy(dtype=bool)[at]
+        y = landmarks.rose_within(self.book, self.rows, EXPANSION_DAYS)[at]
+        reason = None if self.book.has("arr_changes") else "the book has no arr_changes"
+        return self._tried("adoption_vs_expansion", at[keep], x[keep], y[keep], reason=reason)
+
+    def _health(self, pairs: pd.DataFrame) -> dict[str, Any]:
+        """Spearman: with the score 90 days later, computed without the adoption metric, of those who are still live."""
+        at, x = _rates(pairs)
+        later = self._scores_later()[at]
+        keep = np.isfinite(later)
+        at, x, y = at[keep], x[keep], later[keep]
+        return self._tried("adoption_vs_health_score", at, ranks(x) if len(x) else x, ranks(y) if len(y) else y)
+
+    def _scores_later(self) -> np.ndarray:
+        if not len(self.rows):
+            return np.empty(0)
+        then = pd.to_datetime(self.rows["date"]) + pd.Timedelta(days=HORIZON_DAYS)
+        rows = panels.panel(self.book, sorted(then.dt.date.unique()))
+        rows = rows[rows["live"].astype(bool)]
+        scores = score_panel(rows, without(self.settings, ADOPTION)).frame
+        known = scores.set_index(["client_id", "date"])["score"]
+        known.index = pd.MultiIndex.from_arrays([known.index.get_level_values(0),
+                                                 pd.to_datetime(known.index.get_level_values(1))])
+        return known.reindex(pd.MultiIndex.from_arrays([self.rows["client_id"], then])).to_numpy(dtype=float)
+
+    def _messages(self, pairs: pd.DataFrame) -> dict[str, Any]:
+        """Of those who had not adopted a feature: have more done so 60 days later where they were told of it before?"""
+        if not self.figures.messages_known or not len(self.rows):
+            return self._untried("messages", "no message names a feature")
+        ahead = self.rows.assign(date=pd.to_datetime(self.rows["date"]) + pd.Timedelta(days=TOLD_HORIZON_DAYS))
+        later = landmarks.adopted_at(self.book, ahead, self.figures.period_days)
+        rows = pairs[pairs["adopted"] == 0].merge(later, on=["span_id", "feature"], suffixes=("", "_later"))
+        at = rows["span_id"].to_numpy(dtype=int)
+        told = landmarks.told_before(self.book, self.rows.iloc[at], rows["feature"], TOLD_DAYS)
+        which = pd.get_dummies(rows["feature"], drop_first=True, dtype=float).to_numpy()
+        return self._tried("messages", at, told, rows["adopted_later"].to_numpy(dtype=float), extra=which, points=True)
+
+    # -- how each is tried ---------------------------------------------------------------
+
+    def _tried(self, name: str, at: np.ndarray, x: np.ndarray, y: np.ndarray, rates: bool = False,
+               extra: np.ndarray | None = None, points: bool = False, reason: str | None = None) -> dict[str, Any]:
+        keep = self.complete[at] & np.isfinite(y)
+        given = self.given[at] if extra is None else np.column_stack([self.given[at], extra])
+        at, x, y, given = at[keep], x[keep], y[keep], given[keep]
+        reason = reason or self._too_few(at, y) or (None if len(x) and np.ptp(x) > 0 else "all alike in adoption")
+        if reason:
+            return self._untried(name, reason, at, y)
+        who, level = self.customer[at], self.settings.effects_interval_level
+        estimate = adjusted_difference if points else partial_correlation
+        raw = estimate(x, y, np.empty((len(x), 0)), who, self.draws, level)
+        adjusted = estimate(x, y, given, who, self.draws, level)
+        if adjusted is None:
+            return self._untried(name, "the adjusted figure cannot be told from this few rows", at, y)
+        found = {**self._counts(name, at, y), **_named("raw", raw), **_named("adjusted", adjusted), "p": adjusted.p}
+        return {**found, **(self._rates(x, y) if rates else {})}
+
+    def _rates(self, x: np.ndarray, y: np.ndarray) -> dict[str, Any]:
+        """Both retention rates with their n."""
+        level, out = self.settings.effects_interval_level, {}
+        for name, side in (("adopters", x == 1), ("others", x == 0)):
+            lower, upper = wilson(y[side].sum(), side.sum(), level)
+            out |= {f"{name}_n": int(side.sum()), f"{name}_retention": float(y[side].mean()),
+                    f"{name}_lower": float(lower), f"{name}_upper": float(upper)}
+        return out
+
+    def _too_few(self, at: np.ndarray, y: np.ndarray) -> str | None:
+        """Where y is a yes or no: fewer than 20 customers with the one, or with the other."""
+        if not len(at):
+            return "no landmark with a full outcome after it" if not len(self.rows) else "no row with all figures known"
+        if len(np.unique(y)) > 2:
+            people = len(np.unique(self.customer[at]))
+            return f"{people} customers, at least {2 * LEAST} are needed" if people < 2 * LEAST else None
+        events, others = self._sides(at, y)
+        return f"{events} customers with the outcome and {others} without it, {LEAST} of each are needed" if min(
+            events, others) < LEAST else None
+
+    def _sides(self, at: np.ndarray, y: np.ndarray) -> tuple[int, int]:
+        """Customers that met the rarer outcome at some landmark, and those that met the other."""
+        rarer = 1.0 if y.mean() <= 0.5 else 0.0
+        return tuple(len(np.unique(self.customer[at[y == side]])) for side in (rarer, 1 - rarer))
+
+    def _counts(self, name: str, at: np.ndarray, y: np.ndarray) -> dict[str, Any]:
+        two = len(np.unique(y)) <= 2
+        events, others = self._sides(at, y) if two and len(y) else (np.nan, np.nan)
+        return {"name": name, "n": len(at), "customers": len(np.unique(self.customer[at])), "events": events,
+                "non_events": others}
+
+    def _untried(self, name: str, reason: str, at: np.ndarray | None = None,
+                 y: np.ndarray | None = None) -> dict[str, Any]:
+        at, y = (np.empty(0, dtype=int), np.empty(0)) if at is None else (at, y)
+        return {**self._counts(name, at, y), "p": np.nan, "adjusted": np.nan, "raw": np.nan, "reason": reason}
+
+
+class Steps:
+    """Leaving month by month: at each month's end, who leaves in the 30 days after it? The odds, pooled over months.
+
+    Pooled logistic regression over short steps is the discrete-time hazard model (D'Agostino et al. 1990): what was
+    adopted is as of the step's beginning, so that nothing is stale, and every leaver is seen.
+    """
+
+    def __init__(self, figures: Figures) -> None:
+        self.figures, self.settings = figures, figures.settings
+        rows = landmarks.landmark_rows(figures.book, figures.as_of, figures.period_days, STEP_DAYS, every="ME")
+        self.given = landmarks.given(rows)[0] if len(rows) else np.empty((0, 0))
+        self.complete = np.isfinite(self.given).all(axis=1)
+        self.customer = pd.factorize(rows["client_id"], sort=True)[0]
+        self.left = rows["outcome"].to_numpy(dtype=float)
+        self.pairs = dict(list(landmarks.adopted_at(figures.book, rows, figures.period_days).groupby("feature")))
+
+    def odds(self, feature: str) -> dict[str, Any]:
+        """The odds of leaving of those that had adopted the feature, against the others; none under 20 leavers."""
+        pairs = self.pairs.get(feature)
+        if pairs is None:
+            return {}
+        at, x = pairs["span_id"].to_numpy(dtype=int), pairs["adopted"].to_numpy(dtype=float)
+        keep = self.complete[at]
+        at, x = at[keep], x[keep]
+        left = int(self.left[at].sum())
+        stayed = len(np.unique(self.customer[at])) - left
+        ratio = None if min(left, stayed) < LEAST else odds_ratio(x, self.left[at], self.given[at], self.customer[at],
+                                                                  self.settings.effects_interval_level)
+        known = {} if ratio is None else {"odds_ratio": ratio.value, "odds_lower": ratio.lower,
+                                          "odds_upper": ratio.upper, "odds_p": ratio.p}
+        return {"steps_n": len(at), "leavers": left, **known}
+
+
+def _with_q(frame: pd.DataFrame) -> pd.DataFrame:
+    """With the false-discovery rates of p and odds_p, all of them being one family."""
+    frame = frame.reindex(columns=[*frame.columns, *({"odds_p"} - set(frame.columns))])
+    tried = frame[["p", "odds_p"]].to_numpy(dtype=float)
+    q = np.full(tried.shape, np.nan)
+    q[~np.isnan(tried)] = benjamini_hochberg(tried[~np.isnan(tried)])
+    return frame.assign(q=q[:, 0], odds_q=q[:, 1])
+
+
+def _named(kind: str, estimate: Estimate | None) -> dict[str, float]:
+    if estimate is None:
+        return {kind: np.nan}
+    return {kind: estimate.value, f"{kind}_lower": estimate.lower, f"{kind}_upper": estimate.upper,
+            f"{kind}_p": estimate.p}
+
+
+def _rates(pairs: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Landmark rows and the share of their features that was adopted."""
+    rates = pairs.groupby("span_id", sort=True)["adopted"].mean() if len(pairs) else pd.Series(dtype=float)
+    return rates.index.to_numpy(dtype=int), rates.to_numpy(dtype=float)
+
+
+def without(settings: Settings, measure: str) -> Settings:
+    """The settings with scorecards that leave out one measure."""
+    def stripped(components: dict[str, Component]) -> dict[str, Component]:
+        kept = {name: tuple(metric for metric in one.metrics if metric.measure != measure)
+                for name, one in components.items()}
+        return {name: components[name].model_copy(update={"metrics": metrics})
+                for name, metrics in kept.items() if metrics}
+    card = Scorecard(components=stripped(settings.scorecard.components))
+    variants = tuple(one.model_copy(update={"components": stripped(one.components)})
+                     for one in settings.scorecard_variants)
+    return settings.model_copy(update={"scorecard": card, "scorecard_variants": variants})

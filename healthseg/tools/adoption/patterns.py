@@ -1,0 +1,85 @@
+"""The paths on which customers take to the features, named by what sets them apart; or that there are none."""
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from healthseg import playbook
+from healthseg.clustering import paths
+from healthseg.data.memory import remember
+from healthseg.measures.counting import customers, epoch_day, epoch_days, epoch_days_or_nan
+from healthseg.measures.statistics.shares import percentages
+from healthseg.measures.statistics.survival import kaplan_meier, survival_at
+from healthseg.tools.adoption.figures import Figures
+from healthseg.tools.adoption.result import Pattern, PatternEvidence
+from healthseg.tools.adoption.words import TOOL
+from healthseg.tools.rounding import rounded
+
+YEAR = 365
+APART = 0.5                  # standard deviations from the other groups, from which a measure names a group
+
+
+def patterns(figures: Figures) -> tuple[list[Pattern], PatternEvidence, pd.DataFrame]:
+    """Patterns (none where no groups are stable), the evidence, and the frame of paths with their group."""
+    key = ("adoption paths", figures.as_of, figures.period_days)
+    return remember(figures.book, key, lambda: _found(figures))
+
+
+def _found(figures: Figures) -> tuple[list[Pattern], PatternEvidence, pd.DataFrame]:
+    known = customers(figures.book)
+    signup = pd.Series(epoch_days(known["signup_date"]), index=known.index)
+    position = figures.lives["feature"].map(figures.features["recommended_position"])
+    measured = paths.path_measures(figures.lives.assign(recommended_position=position), signup,
+                                   epoch_day(figures.book.first_event_day), epoch_day(figures.as_of))
+    groups = paths.groups(measured, figures.settings.seed)
+    frame = measured.assign(group=-1 if groups.labels is None else groups.labels)
+    evidence = PatternEvidence(
+        stable=groups.labels is not None, reason=groups.reason, customers=groups.customers,
+        groups=None if groups.labels is None else int(groups.labels.max() + 1), silhouette=rounded(groups.silhouette),
+        silhouette_p=rounded(groups.silhouette_p), stability=rounded(groups.stability))
+    if groups.labels is None:
+        return [], evidence, frame.reset_index()
+    shares = percentages(groups.labels.value_counts().sort_index().tolist())
+    stayed = _spells(figures, known, signup)
+    found = [_pattern(figures, frame, group, groups.used, share, stayed) for group, share in enumerate(shares)]
+    return found, evidence, frame.reset_index()
+
+
+def _pattern(figures: Figures, frame: pd.DataFrame, group: int, used: list[str], share: float,
+             stayed: pd.DataFrame) -> Pattern:
+    inside, others = frame[frame["group"] == group], frame[frame["group"] != group]
+    spread = frame[used].std().replace(0, np.nan)
+    apart = ((inside[used].mean() - others[used].mean()) / spread).dropna()
+    apart = apart[apart.abs() >= APART].sort_values(key=lambda values: -values.abs(), kind="stable")
+    phrases = playbook.phrases(TOOL, "path")
+    sides = [(name, phrases[name]["high" if value > 0 else "low"]) for name, value in apart.items()]
+    values = inside[used].median()
+    said = [f"{text}: {playbook.words(phrases[name]['value'], {'value': values[name]})}" for name, text in sides]
+    year = _year(stayed[stayed["client_id"].isin(inside.index)], figures.settings.interval_level)
+    return Pattern(pattern=" and ".join(phrases[name]["name_high" if apart[name] > 0 else "name_low"]
+                                        for name, _ in sides[:2]).capitalize() or "Like the others",
+                   percentage=share, characteristics="; ".join(said) or "nothing sets them apart",
+                   avg_time_to_value=None, retention_rate=rounded(year[0]), retention_lower=rounded(year[1]),
+                   retention_upper=rounded(year[2]), customers=len(inside),
+                   figures={name: rounded(value) for name, value in values.items()})
+
+
+def _spells(figures: Figures, known: pd.DataFrame, signup: pd.Series) -> pd.DataFrame:
+    """Days from day 90 until a customer left, or was last seen live."""
+    gone = epoch_days_or_nan(known["churned_on"]) if "churned_on" in known else np.full(len(known), np.nan)
+    end = epoch_day(figures.as_of)
+    left = gone <= end
+    time = np.where(left, gone, end) - signup.to_numpy() - paths.PATH_DAYS
+    return pd.DataFrame({"client_id": known.index, "time": time, "left": left})
+
+
+def _year(rows: pd.DataFrame, level: float) -> tuple[Any, Any, Any]:
+    """The share that stayed for a year from day 90; nothing where nobody has been followed that long."""
+    if not len(rows) or rows["time"].max() < YEAR:
+        return None, None, None
+    curve = kaplan_meier(rows["time"], rows["left"], np.full(len(rows), -1.0), level)
+    steps = curve[curve["time"] <= YEAR]
+    value = float(survival_at(curve, [YEAR])[0])
+    return (value, steps["lower"].iloc[-1], steps["upper"].iloc[-1]) if len(steps) else (value, None, None)

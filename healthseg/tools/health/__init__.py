@@ -1,0 +1,1 @@
+"""What one customer's health, and the book's, is answered with."""

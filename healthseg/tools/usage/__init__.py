@@ -1,0 +1,1 @@
+"""What a customer's usage, and the book's, is answered with."""
