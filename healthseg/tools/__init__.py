@@ -1,26 +1,21 @@
-"""ANSWERED: the tools of the reference, and the registry that the faces are made from."""
+"""ANSWERED: the tools of the reference, and the registry that the faces are made from.
+
+Each tool lies in a folder of its own, whose module ``tool`` has the function, the function for the book
+(``<name>_book``), ``CustomerParameters`` and ``BookParameters``. It is loaded when the tool is first used: a
+call of one tool does not pay for what the others import.
+"""
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from healthseg.tools.calculate_health_score import (
-    BookParameters,
-    CustomerParameters,
-    calculate_health_score,
-    calculate_health_score_book,
-)
-from healthseg.tools.parameters import Parameters
-from healthseg.tools.track_feature_adoption import (
-    AdoptionBookParameters,
-    AdoptionParameters,
-    track_feature_adoption,
-    track_feature_adoption_book,
-)
-from healthseg.tools.track_usage_engagement import BookParameters as UsageBookParameters
-from healthseg.tools.track_usage_engagement import CustomerParameters as UsageParameters
-from healthseg.tools.track_usage_engagement import track_usage_engagement, track_usage_engagement_book
+if TYPE_CHECKING:
+    from healthseg.tools.adoption.tool import track_feature_adoption, track_feature_adoption_book
+    from healthseg.tools.health.tool import calculate_health_score, calculate_health_score_book
+    from healthseg.tools.parameters import Parameters
+    from healthseg.tools.usage.tool import track_usage_engagement, track_usage_engagement_book
 
 
 @dataclass(frozen=True)
@@ -28,24 +23,44 @@ class Tool:
     """A tool as the faces see it: its function for a customer, its function for the book, their parameters."""
 
     name: str
-    function: Callable[..., Any]
-    book: Callable[..., Any]
-    parameters: type[Parameters]
-    book_parameters: type[Parameters]
+    folder: str
+
+    @property
+    def function(self) -> Callable[..., Any]:
+        return self._part(self.name)
+
+    @property
+    def book(self) -> Callable[..., Any]:
+        return self._part(f"{self.name}_book")
+
+    @property
+    def parameters(self) -> type[Parameters]:
+        return self._part("CustomerParameters")
+
+    @property
+    def book_parameters(self) -> type[Parameters]:
+        return self._part("BookParameters")
 
     @property
     def summary(self) -> str:
         return (self.function.__doc__ or "").strip().split("\n")[0]
 
+    def _part(self, name: str) -> Any:
+        return getattr(importlib.import_module(f"healthseg.tools.{self.folder}.tool"), name)
+
 
 TOOLS: dict[str, Tool] = {tool.name: tool for tool in (
-    Tool("calculate_health_score", calculate_health_score, calculate_health_score_book, CustomerParameters,
-         BookParameters),
-    Tool("track_usage_engagement", track_usage_engagement, track_usage_engagement_book, UsageParameters,
-         UsageBookParameters),
-    Tool("track_feature_adoption", track_feature_adoption, track_feature_adoption_book, AdoptionParameters,
-         AdoptionBookParameters),
+    Tool("calculate_health_score", "health"),
+    Tool("track_usage_engagement", "usage"),
+    Tool("track_feature_adoption", "adoption"),
 )}
 
 __all__ = ["TOOLS", "Tool", "calculate_health_score", "calculate_health_score_book", "track_feature_adoption",
            "track_feature_adoption_book", "track_usage_engagement", "track_usage_engagement_book"]
+
+
+def __getattr__(name: str) -> Any:
+    tool = TOOLS.get(name.removesuffix("_book"))
+    if tool is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return tool.function if name == tool.name else tool.book

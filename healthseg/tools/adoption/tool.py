@@ -19,7 +19,7 @@ Days = Field(default=30, ge=7, le=365, description="Days over which adoption is 
 AsOf = Field(default=None, description="Date, read to its end; default the book's last day")
 
 
-class AdoptionParameters(Parameters):
+class CustomerParameters(Parameters):
     """Parameters of track_feature_adoption."""
 
     client_id: str | None = Field(default=None, description="Specific customer (omit for all customers)")
@@ -31,7 +31,7 @@ class AdoptionParameters(Parameters):
     as_of: str | dt.date | None = AsOf
 
 
-class AdoptionBookParameters(Parameters):
+class BookParameters(Parameters):
     """Parameters of track_feature_adoption_book."""
 
     feature_category: Category = Field(default="all", description="Category of features")
@@ -59,7 +59,7 @@ def track_feature_adoption(portfolio: Portfolio, client_id: str | None = None, f
     >>> [(one.feature_name, one.adopted) for one in adoption.feature_details]
     [('export', False), ('search', True)]
     """
-    asked = validated(AdoptionParameters, {
+    asked = validated(CustomerParameters, {
         "client_id": client_id, "feature_category": feature_category, "time_period_days": time_period_days,
         "include_adoption_funnel": include_adoption_funnel,
         "include_correlation_analysis": include_correlation_analysis, "benchmark_against": benchmark_against,
@@ -80,7 +80,7 @@ def track_feature_adoption_book(portfolio: Portfolio, *, feature_category: str =
 
     Raises InvalidParameters and DataRetrievalError.
     """
-    given = validated(AdoptionBookParameters, {"feature_category": feature_category,
+    given = validated(BookParameters, {"feature_category": feature_category,
                                                "time_period_days": time_period_days, "as_of": as_of})
-    asked = validated(AdoptionParameters, given.model_dump())
+    asked = validated(CustomerParameters, given.model_dump())
     return adoption_answer.of_all(portfolio, portfolio.as_of(asked.as_of), asked, kind=AdoptionBook)
