@@ -48,8 +48,8 @@ def test_environment_yml_holds_the_dependencies_of_pyproject() -> None:
     assert conda["python"] == PROJECT["requires-python"]
 
 
-def test_the_extras_are_lab_and_test() -> None:
-    assert set(EXTRAS) == {"lab", "test"}
+def test_the_extras_are_lab_postgres_and_test() -> None:
+    assert set(EXTRAS) == {"lab", "postgres", "test"}
 
 
 def test_the_lock_satisfies_the_bounds_of_pyproject() -> None:
