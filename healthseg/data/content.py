@@ -53,6 +53,8 @@ def table_sums(connection: duckdb.DuckDBPyConnection, table: Table) -> tuple[Sum
         day = f"COALESCE({', '.join(days)})" if len(days) > 1 else (days[0] if days else "CAST(NULL AS DATE)")
         always = known_from[-1:] == STATIC
         where = "" if always else f"WHERE {day} IS NOT NULL"
+        if known_from != own and not always:             # a value that is not there says nothing on any day
+            where += " AND (" + " OR ".join(f'"{name}" IS NOT NULL' for name in names) + ")"
         label = "|".join(known_from)
         for known, total in connection.execute(
                 f"SELECT {day} AS day, SUM(CAST(HASH('{label}', {values}) AS HUGEINT)) FROM \"{table.name}\" {where} "

@@ -170,11 +170,13 @@ TABLES: dict[str, Table] = {
         _table(
             "tickets",
             "ticket_id:text client_id:id opened_at:timestamp user_id?:text feature?:text topic?:text"
-            " severity?:text@snapshot first_response_at?:timestamp@first_response_at"
+            " severity?:text@severity_set_at|opened_at severity_set_at?:timestamp@severity_set_at"
+            " first_response_at?:timestamp@first_response_at"
             " resolved_at?:timestamp@resolved_at csat?:number@resolved_at",
             "opened_at",
             key="ticket_id",
-            orders=(Order("opened_at", "resolved_at"), Order("opened_at", "first_response_at", drops_row=False)),
+            orders=(Order("opened_at", "resolved_at"), Order("opened_at", "first_response_at", drops_row=False),
+                    Order("opened_at", "severity_set_at", drops_row=False)),
             marks={"severity": {"allowed": SEVERITIES}, "csat": {"low": 1, "high": "csat_max"}},
         ),
         _table(

@@ -33,18 +33,8 @@ def epoch_days_or_nan(values: pd.Series) -> np.ndarray:
 
 
 def customers(book: Any) -> pd.DataFrame:
-    """The customers by id; ``churned_on`` is also taken from where else the book says that one has left."""
-    return remember(book, "customers", lambda: _with_leavers(book, book.table("customers")))
-
-
-def _with_leavers(book: Any, known: pd.DataFrame) -> pd.DataFrame:
-    """Where ``churned_on`` is empty: the last change of ARR if it ended it, else the last stage if it is churned."""
-    known = known.set_index("client_id", drop=False)
-    for table, query in (("arr_changes", "measures/arr_ended"), ("stage_changes", "measures/stage_ended")):
-        if book.has(table):
-            ended = book.sql(query).set_index("client_id")["ended_on"].reindex(known.index)
-            known["churned_on"] = known["churned_on"].fillna(pd.to_datetime(ended).astype(known["churned_on"].dtype))
-    return known
+    """The customers by id, as their table has them. Who had left by a day: ``leaving.customers_as_of``."""
+    return remember(book, "customers", lambda: book.table("customers").set_index("client_id", drop=False))
 
 
 @dataclass(frozen=True)

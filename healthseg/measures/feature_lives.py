@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 
 from healthseg.measures.adoption import adoption_changes, eligible, feature_numbers
-from healthseg.measures.counting import Counting, Spans, customers, epoch_day, epoch_days_or_nan
+from healthseg.measures.counting import EPOCH, Counting, Spans, customers, epoch_day
 from healthseg.measures.cube import FAR
+from healthseg.measures.leaving import left_days
 from healthseg.measures.spans import chunks
 
 DAYS = ("from_day", "until_day", "first_use_day", "second_use_day", "adopted_day", "abandoned_day", "readopted_day")
@@ -55,8 +56,7 @@ def _open(count: Counting, end: int) -> pd.DataFrame:
     """Customer, feature, and the days in which it was open to the customer; several entitlements are taken as one."""
     rows = eligible(count).groupby(["k", "feature"], sort=True).agg(
         from_day=("from_day", "min"), until_day=("until_day", "max")).reset_index()
-    gone = (epoch_days_or_nan(count.customers["churned_on"]) if "churned_on" in count.customers
-            else np.full(len(count.clients), np.nan))
+    gone = left_days(count.book, count.clients, EPOCH + dt.timedelta(days=end - 1))
     k = rows["k"].to_numpy(dtype=np.int64)
     begin = np.maximum(rows["from_day"].to_numpy(dtype=np.int64), count.signup[k])
     until = np.fmin(np.minimum(rows["until_day"].to_numpy(dtype=np.float64), end), gone[k])

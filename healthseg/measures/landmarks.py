@@ -9,8 +9,9 @@ import pandas as pd
 
 from healthseg.measures import panel as panels
 from healthseg.measures import spans as measured
-from healthseg.measures.counting import EPOCH, Counting, Spans, customers, epoch_day, epoch_days
+from healthseg.measures.counting import EPOCH, Counting, Spans, epoch_day, epoch_days
 from healthseg.measures.feature_voice import said
+from healthseg.measures.leaving import customers_as_of
 from healthseg.measures.statistics.outcomes import label_event_dates, labels
 
 GIVEN = ("log seats", "log tenure", "log person events of 28 days")
@@ -41,7 +42,7 @@ def landmark_rows(book: Any, as_of: dt.date, rule_days: int, horizon_days: int, 
                                                                               "outcome": float})
     rows = panels.panel(book, dates)
     rows = rows[rows["live"].astype(bool)].reset_index(drop=True)
-    known = customers(book).reset_index(drop=True)
+    known = customers_as_of(book, as_of).reset_index(drop=True)
     rows = labels(rows, label_event_dates(known), as_of, horizon_days)
     return rows[rows["status"] == "labelled"].reset_index(drop=True)
 

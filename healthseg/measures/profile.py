@@ -1,6 +1,8 @@
 """Who the customer was on a date: ARR, seats, plan, renewal, stage, as they were known then."""
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 
@@ -26,6 +28,39 @@ def _numbers(values: pd.Series) -> np.ndarray:
     return pd.to_numeric(values, errors="coerce").to_numpy(dtype=np.float64)
 
 
+@dataclass(frozen=True)
+class Said:
+    """What the tables said of customers at moments ``(k, day)``: the contract, the ARR and the stage, since when each
+    (``from_day``)."""
+
+    moments: pd.DataFrame
+    contract: pd.DataFrame
+    arr: pd.DataFrame
+    stage: pd.DataFrame
+
+    @classmethod
+    def of(cls, count: Counting, moments: pd.DataFrame) -> Said:
+        def told(table: str, query: str, columns: list[str]) -> pd.DataFrame:
+            if count.has(table):
+                return _merged(moments, count.rows(query, moments=moments))
+            return moments.reindex(columns=[*moments.columns, *columns]).astype(dict.fromkeys(columns, object))
+        return cls(moments, told("contracts", "contracts_at", ["arr", "seats", "plan", "currency", "renewal_day",
+                                                               "from_day"]),
+                   told("arr_changes", "arr_at", ["arr", "from_day", "ended"]),
+                   told("stage_changes", "stage_at", ["stage", "from_day"]))
+
+    def left_day(self, count: Counting) -> np.ndarray:
+        """The day on which a customer that had left by the moment left, NaN of one that had not: ``churned_on`` unless
+        a contract or a stage began after it, else the ARR's end, else the stage ``churned``."""
+        k, day = (self.moments[name].to_numpy() for name in ("k", "day"))
+        churned = epoch_days_or_nan(_column(count.customers, "churned_on"))[k]
+        stage, staged = self.stage["stage"].to_numpy(dtype=object), _numbers(self.stage["from_day"])
+        back = (_numbers(self.contract["from_day"]) > churned) | ((stage != "churned") & (staged > churned))
+        ended = np.where(_numbers(self.arr["ended"]) == 1, _numbers(self.arr["from_day"]), np.nan)
+        left = np.where((churned <= day) & ~back, churned, ended)
+        return np.where(np.isnan(left) & (stage == "churned"), staged, left)
+
+
 def profile(count: Counting, k: np.ndarray, day: np.ndarray, snapshot_day: int | None) -> pd.DataFrame:
     """One row per ``(k, day)``: what was known of the customer at the end of ``day`` (days since 1970).
 
@@ -40,14 +75,12 @@ def profile(count: Counting, k: np.ndarray, day: np.ndarray, snapshot_day: int |
         _from_snapshot(out, count.customers.iloc[k].reset_index(drop=True), day >= snapshot_day)
     if count.has("customer_changes"):
         _from_changes(out, moments, count)
-    if count.has("contracts"):
-        _from_contracts(out, _merged(moments, count.rows("contracts_at", moments=moments)))
-    if count.has("arr_changes"):
-        found = _numbers(_merged(moments, count.rows("arr_at", moments=moments))["arr"])
-        out["arr"] = np.where(np.isnan(found), out["arr"], found)
-    out["stage"] = (_merged(moments, count.rows("stage_at", moments=moments))["stage"].to_numpy(dtype=object)
-                    if count.has("stage_changes") else None)
-    return _lives(out, count)
+    said = Said.of(count, moments)
+    _from_contracts(out, said.contract)
+    found = _numbers(said.arr["arr"])
+    out["arr"] = np.where(np.isnan(found), out["arr"], found)
+    out["stage"] = said.stage["stage"].to_numpy(dtype=object)
+    return _lives(out, count, said.left_day(count))
 
 
 def _from_snapshot(out: pd.DataFrame, today: pd.DataFrame, known: np.ndarray) -> None:
@@ -77,16 +110,14 @@ def _from_contracts(out: pd.DataFrame, found: pd.DataFrame) -> None:
         out[name] = np.where(found[name].isna(), out[name], found[name].to_numpy(dtype=object))
 
 
-def _lives(out: pd.DataFrame, count: Counting) -> pd.DataFrame:
+def _lives(out: pd.DataFrame, count: Counting, left: np.ndarray) -> pd.DataFrame:
     """Adds tenure and whether the customer is live; one that has left has no ARR."""
     k, day = out["k"].to_numpy(), out["day"].to_numpy()
-    left = epoch_days_or_nan(_column(count.customers, "churned_on"))
-    gone = np.where(np.isnan(left), np.inf, left)[k]
     notice = epoch_days_or_nan(_column(count.customers, "notice_on"))[k]
     out["days_since_notice"] = np.where(notice <= day, day - notice, np.nan)
     out["tenure_days"] = (day - count.signup[k]).astype(np.float64)
-    out["live"] = (day >= count.signup[k]) & (day < gone)
-    out["arr"] = np.where(day >= gone, 0.0, out["arr"])
+    out["live"] = (day >= count.signup[k]) & np.isnan(left)
+    out["arr"] = np.where(np.isnan(left), out["arr"], 0.0)
     out["days_to_renewal"] = out["renewal_day"] - day
     return out
 

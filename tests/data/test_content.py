@@ -31,9 +31,9 @@ TABLES = {
         "zoe,acme,{after},,user",
     ],
     "tickets": [
-        "ticket_id,client_id,opened_at,severity,first_response_at,resolved_at,csat",
-        "1,acme,2025-03-05 10:00:00,low,2025-03-05 11:00:00,{after},4",
-        "2,acme,{after},low,,,",
+        "ticket_id,client_id,opened_at,severity,severity_set_at,first_response_at,resolved_at,csat",
+        "1,acme,2025-03-05 10:00:00,{high},{after},2025-03-05 11:00:00,{after},4",
+        "2,acme,{after},low,,,,",
     ],
     "invoices": [
         "invoice_id,client_id,amount,issued_on,due_on,paid_on",
@@ -73,7 +73,8 @@ def texts(after: str) -> dict[str, str]:
         kept = [line for line in lines if after or not any(line.startswith(head) for head in required)]
         if name == "events" and not after:
             kept = kept[:4]
-        found[name] = "\n".join(line.replace("{after}", after) for line in kept) + "\n"
+        filled = (line.replace("{after}", after).replace("{high}", "high" if after else "") for line in kept)
+        found[name] = "\n".join(filled) + "\n"
     return found
 
 
@@ -119,7 +120,7 @@ def test_the_book_cut_at_a_day_has_the_same_content_until_that_day(tmp_path, who
         ("customers", "100,5,pro", "999,7,basic"),
         ("users", "admin", "user"),
         ("tickets", "11:00:00,2025-03-15,4", "11:00:00,2025-03-16,5"),
-        ("tickets", "10:00:00,low", "10:00:00,critical"),
+        ("tickets", "10:00:00,high", "10:00:00,critical"),
         ("customers", "pro,2025-03-15,", "pro,,"),
         ("invoices", "2025-03-01,2025-03-15", "2025-03-01,"),
         ("messages", "2025-03-15", ""),

@@ -203,6 +203,7 @@ def _tickets(dice: Dice) -> pd.DataFrame:
             "opened_at": at,
             "resolved_at": solved,
             "severity": dice.roll.choice(("low", "medium", "high", "critical")),
+            "severity_set_at": dice.maybe(dice.after(at, 20), 0.3),
             "csat": dice.maybe(dice.roll.randint(1, 5)) if solved else None,
         }
 
@@ -264,9 +265,12 @@ def _contracts(dice: Dice) -> pd.DataFrame:
 
 
 def _arr_changes(dice: Dice) -> pd.DataFrame:
-    frame = dice.rows(
-        3, lambda client: {"client_id": client, "effective_on": dice.day(), "arr": dice.roll.randint(1, 400) * 1000}
-    )
+    def make(client: str) -> dict:
+        arr = dice.roll.choice((0, *(dice.roll.randint(1, 400) * 1000 for _ in range(4))))
+        reason = dice.maybe("churn" if arr == 0 else dice.roll.choice(("new", "expansion")), 0.5)
+        return {"client_id": client, "effective_on": dice.day(), "arr": arr, "reason": reason}
+
+    frame = dice.rows(3, make)
     return frame.drop_duplicates(["client_id", "effective_on"])
 
 
@@ -292,7 +296,7 @@ def _stage_changes(dice: Dice) -> pd.DataFrame:
         at = dice.at()
         return {
             "client_id": client,
-            "stage": dice.roll.choice(("onboarding", "active", "at_risk")),
+            "stage": dice.roll.choice(("onboarding", "active", "at_risk", "churned")),
             "effective_at": at,
             "recorded_at": dice.maybe(dice.after(at, 20)),
         }

@@ -32,9 +32,9 @@ def open_tickets(book: Plain, client: str, start: dt.date, end: dt.date) -> floa
 
 
 def open_high_tickets(book: Plain, client: str, start: dt.date, end: dt.date) -> float:
-    return ticketed(
-        book, client, end, sum(row["severity"] in ("high", "critical") for row in open_now(book, client, end))
-    )
+    high = [row for row in open_now(book, client, end) if row["severity"] in ("high", "critical")]
+    told = [book.day(client, first(row.get("severity_set_at"), row["opened_at"])) for row in high]
+    return ticketed(book, client, end, sum(day < end for day in told))
 
 
 def tickets_opened(book: Plain, client: str, start: dt.date, end: dt.date) -> float:
@@ -235,33 +235,45 @@ def first(*values: Any) -> Any:
     return next((value for value in values if value is not None), None)
 
 
-def left_on(book: Plain, client: str) -> dt.date | None:
-    """``churned_on``; where it is empty the last change of ARR if it ended it, else the last stage if it is churned."""
+def left_on(book: Plain, client: str, day: dt.date) -> dt.date | None:
+    """When a customer that had left by ``day`` left: ``churned_on`` unless a contract or a stage began after it, else
+    the last change of ARR if it ended it, else the last stage if it is churned."""
     said = book.date(book.customers[client].get("churned_on"))
-    if said is not None:
-        return said
-    arrs = book.of("arr_changes", client)
+    begun = book.date(contract_of(book, client, day).get("starts_on"))
+    stage = stage_of(book, client, day)
+    staged = book.day(client, stage["effective_at"]) if stage else None
+    if said is not None and said <= day:
+        back = (begun is not None and begun > said) or (stage and stage["stage"] != "churned" and staged > said)
+        if not back:
+            return said
+    arrs = [row for row in book.of("arr_changes", client) if book.date(row["effective_on"]) <= day]
     if arrs:
         last = max(arrs, key=lambda row: (str(row["effective_on"]), float(row["arr"])))
         paid = max(float(row["arr"]) for row in arrs) > 0
         if (float(last["arr"]) == 0 and paid) or last.get("reason") == "churn":
             return book.date(last["effective_on"])
-    stages = book.of("stage_changes", client)
-    if stages:
-        last = max(stages, key=lambda row: (str(row["effective_at"]), row["stage"]))
-        return book.day(client, last["effective_at"]) if last["stage"] == "churned" else None
-    return None
+    return staged if stage and stage["stage"] == "churned" else None
+
+
+def stage_of(book: Plain, client: str, day: dt.date) -> dict:
+    rows = [
+        row
+        for row in book.of("stage_changes", client)
+        if book.day(client, row["effective_at"]) <= day
+        and (row.get("recorded_at") is None or book.day(client, row["recorded_at"]) <= day)
+    ]
+    return max(rows, key=lambda row: str(row["effective_at"])) if rows else {}
 
 
 def profile(book: Plain, client: str, day: dt.date) -> dict[str, Any]:
     known = book.customers[client]
     today = known if day >= book.last else {}
     contract = contract_of(book, client, day)
-    gone = left_on(book, client)
+    gone = left_on(book, client, day)
     arrs = [row for row in book.of("arr_changes", client) if book.date(row["effective_on"]) <= day]
     arr = max(arrs, key=lambda row: str(row["effective_on"]))["arr"] if arrs else None
     arr = first(arr, contract.get("arr"), changed(book, client, "arr", day), today.get("arr"))
-    arr = 0 if gone is not None and day >= gone else arr
+    arr = arr if gone is None else 0
     renewal = book.date(
         first(
             contract.get("renews_on"),
@@ -270,21 +282,15 @@ def profile(book: Plain, client: str, day: dt.date) -> dict[str, Any]:
             today.get("renewal_date"),
         )
     )
-    stages = [
-        row
-        for row in book.of("stage_changes", client)
-        if book.day(client, row["effective_at"]) <= day
-        and (row.get("recorded_at") is None or book.day(client, row["recorded_at"]) <= day)
-    ]
     return {
-        "live": book.signup(client) <= day and not (gone is not None and day >= gone),
+        "live": book.signup(client) <= day and gone is None,
         "tenure_days": (day - book.signup(client)).days,
         "arr": arr,
         "tier": None if arr is None else next(name for edge, name in TIERS if float(arr) <= edge),
         "seats": first(contract.get("seats"), changed(book, client, "seats", day), today.get("seats")),
         "plan": first(contract.get("plan"), changed(book, client, "plan", day), today.get("plan")),
         "days_to_renewal": None if renewal is None else (renewal - day).days,
-        "stage": max(stages, key=lambda row: str(row["effective_at"]))["stage"] if stages else None,
+        "stage": stage_of(book, client, day).get("stage"),
     }
 
 

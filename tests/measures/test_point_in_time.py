@@ -20,8 +20,6 @@ from tests.measures.plain import missing
 from tests.measures.plain_usage import Plain
 
 LAST = FIRST + dt.timedelta(days=DAYS - 1)
-# A ticket's severity is today's and yet read for past dates: nothing in the contract says what it was.
-READ_ANYHOW = {("tickets", "severity")}
 
 
 def cut(tables: dict[str, pd.DataFrame], day: dt.date) -> dict[str, pd.DataFrame]:
@@ -45,7 +43,7 @@ def _cut(table: Table, frame: pd.DataFrame, day: dt.date, days: Plain) -> pd.Dat
 def _holds(table: Table, row: dict, name: str, own: tuple[str, ...], day: dt.date, days: Plain) -> bool:
     known_from = table.column(name).known_from
     if known_from == SNAPSHOT:
-        return (table.name, name) in READ_ANYHOW
+        return False
     return known_from == own or _known(table, row, known_from, day, days)
 
 

@@ -9,7 +9,8 @@ import pandas as pd
 from healthseg import playbook
 from healthseg.clustering import paths
 from healthseg.data.memory import remember
-from healthseg.measures.counting import customers, epoch_day, epoch_days, epoch_days_or_nan
+from healthseg.measures.counting import epoch_day, epoch_days, epoch_days_or_nan
+from healthseg.measures.leaving import customers_as_of
 from healthseg.measures.statistics.shares import percentages
 from healthseg.measures.statistics.survival import kaplan_meier, survival_at
 from healthseg.tools.adoption.figures import Figures
@@ -28,7 +29,7 @@ def patterns(figures: Figures) -> tuple[list[Pattern], PatternEvidence, pd.DataF
 
 
 def _found(figures: Figures) -> tuple[list[Pattern], PatternEvidence, pd.DataFrame]:
-    known = customers(figures.book)
+    known = customers_as_of(figures.book, figures.as_of)
     signup = pd.Series(epoch_days(known["signup_date"]), index=known.index)
     position = figures.lives["feature"].map(figures.features["recommended_position"])
     measured = paths.path_measures(figures.lives.assign(recommended_position=position), signup,
@@ -68,7 +69,7 @@ def _pattern(figures: Figures, frame: pd.DataFrame, group: int, used: list[str],
 
 def _spells(figures: Figures, known: pd.DataFrame, signup: pd.Series) -> pd.DataFrame:
     """Days from day 90 until a customer left, or was last seen live."""
-    gone = epoch_days_or_nan(known["churned_on"]) if "churned_on" in known else np.full(len(known), np.nan)
+    gone = epoch_days_or_nan(known["churned_on"])
     end = epoch_day(figures.as_of)
     left = gone <= end
     time = np.where(left, gone, end) - signup.to_numpy() - paths.PATH_DAYS

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from healthseg.data.portfolio import Portfolio
 from healthseg.errors import ClientNotFound
+from healthseg.measures.leaving import customer_as_of
 from healthseg.tools.adoption import answer as adoption_answer
 from healthseg.tools.adoption.result import AdoptionBook, FeatureAdoption
 from healthseg.tools.parameters import Parameters, validated
@@ -66,7 +67,8 @@ def track_feature_adoption(portfolio: Portfolio, client_id: str | None = None, f
         "as_of": as_of})
     if client_id is None:
         return adoption_answer.of_all(portfolio, portfolio.as_of(asked.as_of), asked)
-    customer, date = portfolio.client(client_id), portfolio.as_of(asked.as_of)
+    date = portfolio.as_of(asked.as_of)
+    customer = customer_as_of(portfolio, client_id, date)
     if pd.Timestamp(customer["signup_date"]) > pd.Timestamp(date):
         raise ClientNotFound(f"{client_id} signs up on {customer['signup_date']}, after {date}", parameter="client_id",
                              value_provided=client_id, signup_date=str(customer["signup_date"]),

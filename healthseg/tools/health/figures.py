@@ -12,7 +12,7 @@ import pandas as pd
 from healthseg.config import Settings
 from healthseg.data.memory import remember
 from healthseg.measures import panel as panels
-from healthseg.measures.counting import customers
+from healthseg.measures.leaving import customers_as_of
 from healthseg.periods import weekly
 from healthseg.scoring import Scores, score_panel, score_trend
 from healthseg.tools.rounding import number
@@ -77,8 +77,8 @@ def frozen_rows(book: Any, as_of: dt.date, lookback_days: int, client_id: str) -
     Those of all that had left are counted at once, and kept while the book is open.
     """
     def make() -> pd.DataFrame:
-        known = customers(book)
-        left = known[pd.to_datetime(known["churned_on"]) <= pd.Timestamp(as_of)]
+        known = customers_as_of(book, as_of)
+        left = known[known["churned_on"].notna()]
         pairs = [(row.client_id, date) for row in left.itertuples()
                  for date in dates_of(last_day(row.signup_date, row.churned_on), lookback_days)]
         return panels.build_pairs(book, pd.DataFrame(pairs, columns=["client_id", "date"]))

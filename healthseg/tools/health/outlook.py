@@ -14,6 +14,7 @@ from healthseg.data.memory import remember
 from healthseg.forecasting import backtest, forecast, within_tolerance
 from healthseg.measures import panel as panels
 from healthseg.measures.counting import customers, epoch_day
+from healthseg.measures.leaving import customers_as_of
 from healthseg.periods import weekly
 from healthseg.scoring import BaseRates, base_rates
 from healthseg.scoring.churn import HORIZONS
@@ -147,11 +148,11 @@ def described(ahead: pd.DataFrame, errors: pd.DataFrame, settings: Settings) -> 
 def rates(book: Any, as_of: dt.date, settings: Settings) -> BaseRates:
     """The tiers' base rates of leaving, as known at ``as_of``."""
     def make() -> BaseRates:
-        known = customers(book).reset_index(drop=True)
+        known = customers_as_of(book, as_of).reset_index(drop=True)
         known = known[pd.to_datetime(known["signup_date"]) <= pd.Timestamp(as_of)].reset_index(drop=True)
         if known.empty:
             return BaseRates(None, settings.interval_level, frozenset(), reason="no customer had signed up by then")
-        until = pd.to_datetime(known["churned_on"]).where(lambda day: day <= pd.Timestamp(as_of)) - pd.Timedelta(days=1)
+        until = known["churned_on"] - pd.Timedelta(days=1)
         last = until.fillna(pd.Timestamp(as_of)).dt.date
         tier = panels.tiers_at(book, dict(zip(known["client_id"], last, strict=True)))
         horizons = sorted({*HORIZONS, settings.churn_horizon_days})

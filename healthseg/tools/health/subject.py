@@ -10,7 +10,6 @@ import pandas as pd
 
 from healthseg.config import Settings
 from healthseg.measures import panel as panels
-from healthseg.measures.counting import customers
 from healthseg.scoring import model_weights, score_trend
 from healthseg.tools.health.figures import (
     ARR_DAYS,
@@ -30,7 +29,7 @@ class Subject:
     def __init__(self, book: Any, customer: Mapping[str, Any], as_of: dt.date, asked: Any,
                  judged: Judged | None = None) -> None:
         self.book, self.as_of, self.asked = book, as_of, asked
-        self.customer: Mapping[str, Any] = customers(book).loc[customer["client_id"]].to_dict()
+        self.customer = customer
         self.settings: Settings = book.settings
         self.weights = model_weights(asked.scoring_model, asked.component_weights)
         self.client_id = str(customer["client_id"])

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from healthseg.data.portfolio import Portfolio
 from healthseg.errors import ClientNotFound
+from healthseg.measures.leaving import customer_as_of
 from healthseg.tools.health import answer as health_answer
 from healthseg.tools.health import book as health_book
 from healthseg.tools.health.result import HealthBook, HealthScore
@@ -74,7 +75,7 @@ def calculate_health_score(portfolio: Portfolio, client_id: str, scoring_model: 
         raise ClientNotFound(f"{client_id} signs up on {customer['signup_date']}, after {date}", parameter="client_id",
                              value_provided=client_id, signup_date=str(customer["signup_date"]),
                              validation_rule="signed up by as_of")
-    return health_answer.answer(portfolio, customer, date, asked)
+    return health_answer.answer(portfolio, customer_as_of(portfolio, client_id, date), date, asked)
 
 
 def calculate_health_score_book(portfolio: Portfolio, *, scoring_model: str = "weighted_composite",

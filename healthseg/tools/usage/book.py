@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from healthseg import playbook
-from healthseg.measures.counting import customers, epoch_days
+from healthseg.measures.counting import epoch_days
+from healthseg.measures.leaving import customers_as_of
 from healthseg.measures.lives import book_days, counting, hours_of
 from healthseg.measures.retention import retention
 from healthseg.measures.spans import over
@@ -37,7 +38,7 @@ def answer(book: Any, as_of: dt.date, asked: Any) -> UsageBook:
     """The reply for the book at ``as_of``; ``asked`` are the validated parameters."""
     settings, end = book.settings, as_of + DAY
     start = max(end - asked.lookback_period_days * DAY, book.first_event_day)
-    rows, known = book_rows(book, as_of), customers(book)
+    rows, known = book_rows(book, as_of), customers_as_of(book, as_of)
     everybody = known.index[epoch_days(known["signup_date"]) < (end - dt.date(1970, 1, 1)).days].tolist()
     table = _customers(rows, known, settings)
     growth, growth_frame, weeks = _growth(book, everybody, start, end)
@@ -196,7 +197,7 @@ def _money(table: pd.DataFrame) -> tuple[str | None, list[str]]:
 def _excluded(book: Any, known: pd.DataFrame, as_of: dt.date, live: int) -> dict[str, int]:
     day = pd.Timestamp(as_of)
     begun = pd.to_datetime(known["signup_date"]) <= day
-    left = pd.to_datetime(known["churned_on"]) <= day if "churned_on" in known else begun & False
+    left = known["churned_on"].notna()
     churned, waiting = int((begun & left).sum()), int((~begun).sum())
     return {"churned": churned, "not_started": waiting, "prospect": len(known) - churned - waiting - live}
 

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from healthseg.data.portfolio import Portfolio
+from healthseg.measures.leaving import customer_as_of
 from healthseg.tools.parameters import Parameters, validated
 from healthseg.tools.usage import answer as usage_answer
 from healthseg.tools.usage import book as usage_book
@@ -62,7 +63,8 @@ def track_usage_engagement(portfolio: Portfolio, client_id: str, period_start: D
         "include_feature_breakdown": include_feature_breakdown,
         "include_user_segmentation": include_user_segmentation, "benchmark_comparison": benchmark_comparison,
         "include_users": include_users, "as_of": as_of})
-    customer, date = portfolio.client(client_id), portfolio.as_of(asked.as_of)
+    date = portfolio.as_of(asked.as_of)
+    customer = customer_as_of(portfolio, client_id, date)
     return usage_answer.answer(portfolio, customer, date, asked, period_of(portfolio, customer, date, asked))
 
 

@@ -2,7 +2,7 @@
 -- A contract that names no renewal renews when it ends, unless it is one of those that roll on from month to month.
 -- in: moments(k, day)
 WITH ranked AS (
-  SELECT m.k, m.day, c.arr, c.seats, c.plan, c.currency,
+  SELECT m.k, m.day, c.arr, c.seats, c.plan, c.currency, DATEDIFF('day', DATE '1970-01-01', c.starts_on) AS from_day,
     DATEDIFF('day', DATE '1970-01-01', CASE
       WHEN c.renews_on IS NOT NULL THEN c.renews_on
       WHEN DATEDIFF('day', c.starts_on, c.ends_on) >= 60 THEN c.ends_on
@@ -16,4 +16,4 @@ WITH ranked AS (
     AND (c.ends_on IS NULL OR DATEDIFF('day', DATE '1970-01-01', c.ends_on) > m.day)
     AND (c.signed_on IS NULL OR DATEDIFF('day', DATE '1970-01-01', c.signed_on) <= m.day)
 )
-SELECT k, day, arr, seats, plan, currency, renewal_day FROM ranked WHERE place = 1
+SELECT k, day, arr, seats, plan, currency, renewal_day, from_day FROM ranked WHERE place = 1

@@ -1,0 +1,54 @@
+"""Who had left by a day, by whichever table says so."""
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from healthseg.data.memory import remember
+from healthseg.measures.counting import Counting, Spans, customers, epoch_day
+from healthseg.measures.profile import Said
+
+
+def customers_as_of(book: Any, as_of: dt.date) -> pd.DataFrame:
+    """The customers by id, with ``churned_on`` and ``notice_on`` as they were known at the end of ``as_of``.
+
+    Who left, and when: ``churned_on``, else the change of ARR that ended it, else the stage ``churned``
+    (``profile.Said.left_day``); a later day is not known yet, and a customer that was won back has not left.
+
+    >>> from healthseg.testing import tiny_book
+    >>> changes = pd.DataFrame({"client_id": "a", "effective_on": ["2025-01-01", "2025-03-01"], "arr": [100, 0]})
+    >>> book = tiny_book([("a", "2025-03-08 09:00", "u1")], arr_changes=changes)
+    >>> [str(customers_as_of(book, dt.date(2025, 3, day))["churned_on"]["a"])[:10] for day in (1, 8)]
+    ['2025-03-01', '2025-03-01']
+    >>> bool(customers_as_of(book, dt.date(2025, 2, 28))["churned_on"].isna()["a"])
+    True
+    """
+    return remember(book, ("customers", as_of), lambda: _as_of(book, as_of))
+
+
+def _as_of(book: Any, as_of: dt.date) -> pd.DataFrame:
+    known = customers(book)
+    left = pd.Series(left_days(book, known.index.tolist(), as_of), index=known.index)
+    found = known.assign(churned_on=pd.to_datetime(left, unit="D").astype("datetime64[us]"))
+    if "notice_on" in known:
+        notice = pd.to_datetime(known["notice_on"])
+        found["notice_on"] = notice.where(notice <= pd.Timestamp(as_of))
+    return found
+
+
+def left_days(book: Any, clients: list[str], as_of: dt.date) -> np.ndarray:
+    """The day (since 1970) on which each of the customers left that had left by ``as_of``, else NaN."""
+    if not clients:
+        return np.empty(0)
+    every, day = np.arange(len(clients)), np.full(len(clients), epoch_day(as_of), dtype=np.int64)
+    count = Counting(book, clients, Spans(every, day, day + 1))
+    moments = pd.DataFrame({"k": every.astype(np.int32), "day": day.astype(np.int32)})
+    return Said.of(count, moments).left_day(count)
+
+
+def customer_as_of(book: Any, client_id: Any, as_of: dt.date) -> dict[str, Any]:
+    """One customer as ``customers_as_of`` has it. Raises InvalidClientId and ClientNotFound."""
+    return customers_as_of(book, as_of).loc[book.client(client_id)["client_id"]].to_dict()
