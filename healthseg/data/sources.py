@@ -260,18 +260,21 @@ def _from_toml(path: Path) -> Sources:
                                     validation_rule="one of " + ", ".join(TABLES))
     parts, notes = _folder_parts(folder, skip=set(queries)) if not queries else ({}, [])
     parts |= {name: (_query_part(name, query, folder),) for name, query in queries.items()}
-    return Sources(str(path), path.parent, str(path.resolve()), parts, dict(given.get("settings", {})), tuple(notes),
-                   search=folder)
+    settings = {**given.get("settings", {}), **_settings_beside(path.parent)}
+    return Sources(str(path), path.parent, str(path.resolve()), parts, settings, tuple(notes), search=folder)
+
+
+def _settings_beside(folder: Path) -> dict[str, Any]:
+    """The ``[settings]`` of the healthseg.toml in a folder."""
+    path = folder / "healthseg.toml"
+    return dict(_read_toml(path).get("settings", {})) if path.is_file() else {}
 
 
 def _from_folder(folder: Path) -> Sources:
     if (folder / TOML).is_file():
         return _from_toml(folder / TOML)
     parts, notes = _folder_parts(folder, skip=set())
-    settings = (
-        _read_toml(folder / "healthseg.toml").get("settings", {}) if (folder / "healthseg.toml").is_file() else {}
-    )
-    return Sources(str(folder), folder, str(folder.resolve()), parts, settings, tuple(notes))
+    return Sources(str(folder), folder, str(folder.resolve()), parts, _settings_beside(folder), tuple(notes))
 
 
 def _from_duckdb(path: Path) -> Sources:
@@ -291,7 +294,8 @@ def _from_duckdb(path: Path) -> Sources:
     }
     notes = tuple(f"table {name} in {path.name} is not one of the tables and is not read{hint(name, TABLES)}"
                   for name in names if name not in TABLES)
-    return Sources(str(path), path.parent, str(path.resolve()), parts, {}, notes, attach=str(path))
+    settings = _settings_beside(path.parent)
+    return Sources(str(path), path.parent, str(path.resolve()), parts, settings, notes, attach=str(path))
 
 
 def locate(path: str | os.PathLike[str]) -> Sources:

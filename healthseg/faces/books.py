@@ -28,10 +28,15 @@ def address(portfolio: str = "") -> str:
 
 
 def open_book(portfolio: str = "") -> Any:
-    """The portfolio at an address; an empty one means HEALTHSEG_PORTFOLIO, and without that the demo book."""
-    from healthseg.data.portfolio import Portfolio
+    """The portfolio at an address; an empty one means HEALTHSEG_PORTFOLIO, and without that the demo book.
 
-    return Portfolio.open(address(portfolio))
+    Settings of the environment stand over those that lie beside the data.
+    """
+    from healthseg.data.portfolio import Portfolio
+    from healthseg.faces.settings import in_force
+
+    chosen = address(portfolio)
+    return Portfolio.open(chosen, in_force(chosen).overrides)
 
 
 def record_settings(book: Any, clock: Any) -> bool:

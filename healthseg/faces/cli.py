@@ -15,9 +15,10 @@ from typing import Any
 
 import healthseg
 from healthseg.errors import CalculationError, HealthsegError, near
+from healthseg.faces import cli_surroundings
 
 OK, ERROR, USAGE = 0, 1, 2
-COMMANDS = ("demo", "check", "tools", "run", "report", "lab")
+COMMANDS = ("demo", "check", "tools", "run", "report", "lab", *cli_surroundings.COMMANDS)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -67,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     _run_parser(commands)
     _report_parser(commands)
     commands.add_parser("lab", help="JupyterLab on the notebooks").set_defaults(command=_lab)
+    cli_surroundings.add_parsers(commands)
     return parser
 
 
