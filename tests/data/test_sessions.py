@@ -81,3 +81,11 @@ def test_api_calls_unknown_users_and_calendar_days_make_no_session(make_book, ro
 def test_counted_rows_weigh_in_events_not_in_length(make_book, rows):
     given = events("ann,2025-03-03 10:00:00,5", "ann,2025-03-03 10:10:00,7", head="client_id,user_id,occurred_at,count")
     assert rows(make_book(events=given), "sessions", "seconds, events") == [(600, 12)]
+
+
+def test_what_a_day_added_to_a_session_is_known_over_midnight_and_the_border_of_a_month(make_book, rows):
+    given = events("ann,2025-03-31 23:40:00", "ann,2025-03-31 23:59:00", "ann,2025-04-01 00:10:00",
+                   "ann,2025-04-01 00:50:00", "bob,2025-03-31 23:55:00", "bob,2025-04-01 00:05:00")
+    assert rows(make_book(events=given), "sessions", "user_id, CAST(day AS VARCHAR), seconds, added_seconds") == [
+        ("ann", "2025-03-31", 1140, 1140), ("ann", "2025-04-01", 0, 0), ("ann", "2025-04-01", 1800, 660),
+        ("bob", "2025-03-31", 0, 0), ("bob", "2025-04-01", 600, 600)]

@@ -1,4 +1,5 @@
--- Per session and account-local day that it touches: its start, its length by the end of that day, that day's events.
+-- Per session and account-local day that it touches: its start, its length by the end of that day, what the day added to
+-- it, that day's events.
 -- A session is a session_id of a user; without one, a gap of more than gap_seconds begins the next. A session_id that
 -- comes back after more than a day is a new session, so that a month needs no more than the day before it.
 -- Only the first event of a session and the last of each of its days matter; `running` numbers a user's events.
@@ -47,6 +48,15 @@ WITH timed AS (
       ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS counted_before
   FROM marked
   WHERE begins OR ends
+), days AS (
+  SELECT
+    client_id, user_id, session_id, began_at, began_day, day_number,
+    epoch + lasting - began_epoch AS seconds,
+    running - COALESCE(counted_before, 0) AS events,
+    LAG(epoch + lasting - began_epoch) OVER (
+      PARTITION BY client_id, user_id, session_id, began_epoch ORDER BY running NULLS FIRST) AS seconds_before
+  FROM edges
+  WHERE ends
 )
 SELECT
   s.client_id,
@@ -55,8 +65,9 @@ SELECT
   DATE_TRUNC('second', s.began_at) AS session_start,
   DATE '1970-01-01' + CAST(s.began_day AS INTEGER) AS start_day,
   DATE '1970-01-01' + CAST(s.day_number AS INTEGER) AS day,
-  s.epoch + s.lasting - s.began_epoch AS seconds,
-  s.running - COALESCE(s.counted_before, 0) AS events
-FROM edges AS s
+  s.seconds,
+  s.seconds - COALESCE(s.seconds_before, 0) AS added_seconds,
+  s.events
+FROM days AS s
 CROSS JOIN bounds AS b
-WHERE s.ends AND s.day_number * 86400 >= b.first_epoch AND s.day_number * 86400 < b.until_epoch
+WHERE s.day_number * 86400 >= b.first_epoch AND s.day_number * 86400 < b.until_epoch
