@@ -16,9 +16,10 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from healthseg.errors import InvalidParameters, hint
+from healthseg.lifecycle import STAGES as STAGES
+from healthseg.lifecycle import LedgerPlace, Lifecycle, Outbox
 
 COMPONENTS = ("usage", "engagement", "support", "satisfaction", "payment")
-STAGES = ("prospect", "trial", "onboarding", "active", "engaged", "at_risk", "renewing", "expanded", "churned")
 SEVERITIES = ("low", "medium", "high", "critical")
 Anchor = tuple[float, float]
 
@@ -187,6 +188,11 @@ class Settings(Frozen):
     # sd of the log odds of leaving between customers of one tier, where no model estimates it: a perfect model of such
     # a spread has an AUC of 0.76, what churn models of subscriptions commonly reach
     churn_spread_log_odds: Annotated[float, Field(gt=0, le=3)] = 1.0
+    churn_lead_days: Annotated[int, Field(ge=0, le=90)] = 0     # too late to act on: losses within them teach nothing
+    churn_min_leavers: Annotated[int, Field(ge=2)] = 10         # under it a model is not even tried
+    churn_gate_z: Annotated[float, Field(ge=0)] = 2.33          # of the held-out AUC: 1 % of books without signal pass
+    # a boosted model has some hundred splits to place: vendors of such models ask for 200 to 580 leavers
+    churn_boosting_min_leavers: Annotated[int, Field(ge=50)] = 500
     interval_level: Annotated[float, Field(gt=0.5, lt=1)] = 0.90
     effects_interval_level: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
     effects_max_q: Annotated[float, Field(gt=0, lt=1)] = 0.01   # false-discovery rate at which an effect is spoken of
@@ -194,7 +200,16 @@ class Settings(Frozen):
     # a week's peak: how far it stands out, and how seldom chance does that among all hours (or days) of a flat week
     peak_min_ratio: Annotated[float, Field(gt=1)] = 1.25
     peak_max_p: Annotated[float, Field(gt=0, lt=1)] = 0.01
+    # when a milestone is due: so many days after signing up, or after the last milestone that it depends on
+    milestone_anchor: Literal["signup", "dependency"] = "signup"
+    milestone_days: Literal["calendar", "business"] = "calendar"    # business: Monday to Friday, without holidays
+    # after the last due date: who has all required milestones by then has succeeded
+    milestone_grace_days: Annotated[int, Field(ge=0)] = 30
     seed: int = 7
+    # recorded
+    lifecycle: Lifecycle = Lifecycle()
+    outbox: Outbox = Outbox()
+    ledger: LedgerPlace = LedgerPlace()
 
     @field_validator("default_timezone")
     @classmethod

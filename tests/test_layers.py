@@ -16,11 +16,12 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 # What a layer may import of healthseg, itself always included.
-BASE = {"errors", "expressions", "config", "periods", "playbook"}
+BASE = {"errors", "expressions", "lifecycle", "config", "periods", "playbook"}
 BELOW_TOOLS = BASE | {"data", "measures", "scoring", "forecasting", "clustering", "charts"}
 MAY_IMPORT = {
     "errors": set(),
     "expressions": {"errors"},
+    "lifecycle": {"errors", "expressions"},
     "config": BASE,
     "periods": BASE,
     "playbook": BASE,

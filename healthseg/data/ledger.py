@@ -8,23 +8,19 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, Table, select
+from sqlalchemy import Row, select
 
 from healthseg.config import SEVERITIES, STAGES, fingerprint
-from healthseg.data.ledger_file import LedgerFile
-from healthseg.data.ledger_schema import ALERTS, HISTORY, SEGMENT_RUNS, SETTINGS, STAGE_EVENTS
-from healthseg.errors import CalculationError, InvalidParameters, hint
-from healthseg.periods import UTC
+from healthseg.data.ledger_record import FILE_NAME, Clock, Record, one_of, stored_instant, stored_json
+from healthseg.data.ledger_schema import ALERTS, SEGMENT_RUNS, SETTINGS, STAGE_EVENTS
+from healthseg.errors import CalculationError, InvalidParameters
 
-FILE_NAME = "healthseg.sqlite"
-Clock = Callable[[], dt.datetime]
+__all__ = ["FILE_NAME", "KINDS", "Alert", "Clock", "Ledger", "SegmentRun", "SettingsInForce", "StageEvent"]
+KINDS = ("transition", "correction")
 
 
 @dataclass(frozen=True)
@@ -60,6 +56,8 @@ class StageEvent:
     reason: str | None
     automated: bool
     recorded_at: dt.datetime
+    kind: str = "transition"
+    seq: int = 0
 
 
 @dataclass(frozen=True)
@@ -73,14 +71,11 @@ class Alert:
     figures: Mapping[str, Any]
 
 
-class Ledger:
-    """The append-only record beside a portfolio.
+class Ledger(Record):
+    """The append-only record of a portfolio: the file ``FILE_NAME`` in its folder, or a schema on a server.
 
-    ``path`` is the SQLite file (``FILE_NAME`` in the portfolio's folder). ``clock`` says what time it is whenever
-    something is recorded; without one the ledger can only be read. ``busy_seconds`` is how long to wait
-    for another process that writes.
-
-    Raises DataRetrievalError where the file is locked for longer, damaged, of a newer healthseg, or cannot be written.
+    Raises DataRetrievalError where it is locked for longer than ``busy_seconds``, damaged, of a newer healthseg, or
+    cannot be written, and IntegrationError where a server does not answer. In each case nothing was recorded.
 
     >>> import datetime as dt, pathlib, tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -91,78 +86,59 @@ class Ledger:
     {'seed': 7}
     """
 
-    def __init__(self, path: str | Path, clock: Clock | None = None, *, busy_seconds: float = 10.0) -> None:
-        self.path = Path(path)
-        self._clock = clock
-        self._file = LedgerFile(self.path, busy_seconds)
-        self._open = threading.local()      # this thread's transaction, if it is within one
-
     # -- what was recorded ---------------------------------------------------------------------------------
-
-    def head(self, *tables: str) -> str:
-        """A digest of all that was recorded in these tables, in order; for fingerprints of replies.
-
-        By default of the customers' stages alone, which replies depend on; a ledger that has none, and a portfolio
-        without a ledger, have the same head.
-        """
-        chosen = [_table(name) for name in tables or (STAGE_EVENTS.name,)]
-        with self._reading() as connection:
-            return fingerprint({table.name: _last_digest(connection, table) for table in chosen})
 
     def settings_at(self, moment: dt.datetime) -> SettingsInForce | None:
         """The settings in force at an instant (those first used then included); None before any were recorded."""
-        until = _stored_instant(moment, "moment")
+        until = stored_instant(moment, "moment")
         query = select(SETTINGS).where(SETTINGS.c.recorded_at <= until).order_by(SETTINGS.c.seq.desc()).limit(1)
-        return next(map(_settings, self._rows(query)), None)
+        return next(map(_settings, self.rows(query)), None)
 
     def settings_history(self) -> list[SettingsInForce]:
         """Every change of the settings, oldest first: where the marks in a score's history come from."""
-        return [_settings(row) for row in self._rows(select(SETTINGS).order_by(SETTINGS.c.seq))]
+        return [_settings(row) for row in self.rows(select(SETTINGS).order_by(SETTINGS.c.seq))]
 
     def segment_run(self, run_id: str) -> SegmentRun | None:
         """One segmentation run, or None if no such run was recorded."""
-        return next(map(_run, self._rows(select(SEGMENT_RUNS).where(SEGMENT_RUNS.c.run_id == run_id))), None)
+        return next(map(_run, self.rows(select(SEGMENT_RUNS).where(SEGMENT_RUNS.c.run_id == run_id))), None)
 
     def segment_runs(self) -> list[SegmentRun]:
         """All segmentation runs, in the order in which they were recorded."""
-        return [_run(row) for row in self._rows(select(SEGMENT_RUNS).order_by(SEGMENT_RUNS.c.seq))]
+        return [_run(row) for row in self.rows(select(SEGMENT_RUNS).order_by(SEGMENT_RUNS.c.seq))]
 
     def stage_events(self, client_id: str | None = None, *, effective_before: dt.datetime | None = None,
-                     recorded_before: dt.datetime | None = None) -> list[StageEvent]:
+                     recorded_before: dt.datetime | None = None, after: int = 0) -> list[StageEvent]:
         """Stage events by customer, in order of effect; of two with the same instant the later recorded comes last.
 
-        Both limits are exclusive instants: what was true before one, and what was known before the other.
+        Both limits are exclusive instants: what was true before one, and what was known before the other. ``after``
+        leaves out those up to a ``seq``.
         """
         table, query = STAGE_EVENTS.c, select(STAGE_EVENTS)
         if client_id is not None:
             query = query.where(table.client_id == client_id)
         if effective_before is not None:
-            query = query.where(table.effective_at < _stored_instant(effective_before, "effective_before"))
+            query = query.where(table.effective_at < stored_instant(effective_before, "effective_before"))
+        if after:
+            query = query.where(table.seq > after)
         if recorded_before is not None:
-            query = query.where(table.recorded_at < _stored_instant(recorded_before, "recorded_before"))
-        return [_event(row) for row in self._rows(query.order_by(table.client_id, table.effective_at, table.seq))]
+            query = query.where(table.recorded_at < stored_instant(recorded_before, "recorded_before"))
+        return [_event(row) for row in self.rows(query.order_by(table.client_id, table.effective_at, table.seq))]
 
     def alerts(self, client_id: str | None = None) -> list[Alert]:
         """Raised alerts, of one customer or of all, in the order in which they were recorded."""
         query = select(ALERTS).order_by(ALERTS.c.seq)
         return [_alert(row) for row in
-                self._rows(query if client_id is None else query.where(ALERTS.c.client_id == client_id))]
+                self.rows(query if client_id is None else query.where(ALERTS.c.client_id == client_id))]
 
     # -- recording -----------------------------------------------------------------------------------------
 
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """All that is recorded within is recorded together, or on an error not at all."""
-        with self._writing():
-            yield
-
     def record_settings(self, fingerprint: str, settings: Mapping[str, Any]) -> bool:
         """Notes the settings now used; whether that is a change from those in force."""
-        with self._writing() as connection:
+        with self.writing() as connection:
             last = connection.execute(select(SETTINGS.c.fingerprint).order_by(SETTINGS.c.seq.desc()).limit(1)).scalar()
             if last == fingerprint:
                 return False
-            self._append(connection, SETTINGS, [{"fingerprint": fingerprint, "settings": _stored_json(settings)}])
+            self.append(connection, SETTINGS, [{"fingerprint": fingerprint, "settings": stored_json(settings)}])
             return True
 
     def record_segment_run(self, inputs: str, criteria: Mapping[str, Any], as_of: dt.date,
@@ -171,13 +147,13 @@ class Ledger:
 
         The same run again changes nothing. Raises CalculationError if the same inputs come with other members.
         """
-        values = {"inputs": inputs, "criteria": _stored_json(criteria), "as_of": as_of.isoformat()}
-        row = {"run_id": fingerprint(values), **values, "members": _stored_json(members)}
-        with self._writing() as connection:
+        values = {"inputs": inputs, "criteria": stored_json(criteria), "as_of": as_of.isoformat()}
+        row = {"run_id": fingerprint(values), **values, "members": stored_json(members)}
+        with self.writing() as connection:
             known = connection.execute(
                 select(SEGMENT_RUNS.c.members).where(SEGMENT_RUNS.c.run_id == row["run_id"])).scalar()
             if known is None:
-                self._append(connection, SEGMENT_RUNS, [row])
+                self.append(connection, SEGMENT_RUNS, [row])
             elif known != row["members"]:
                 raise CalculationError(
                     f"segmentation run {row['run_id']} is recorded with other members: the same inputs must give the "
@@ -185,19 +161,20 @@ class Ledger:
         return row["run_id"]
 
     def record_stage_event(self, request_id: str, client_id: str, stage: str, effective_at: dt.datetime, *,
-                           actor: str, reason: str | None = None, automated: bool = False) -> StageEvent:
+                           actor: str, reason: str | None = None, automated: bool = False,
+                           kind: str = "transition") -> StageEvent:
         """Notes that a customer entered a stage; the same request again returns what it recorded the first time.
 
         Raises InvalidParameters for an unknown stage, an instant without time zone, and a request id that
         was used for something else.
         """
-        row = {"request_id": request_id, "client_id": client_id, "stage": _one_of(stage, STAGES, "stage"),
-               "effective_at": _stored_instant(effective_at, "effective_at"), "actor": actor, "reason": reason,
-               "automated": int(automated)}
-        with self._writing() as connection:
+        row = {"request_id": request_id, "client_id": client_id, "stage": one_of(stage, STAGES, "stage"),
+               "effective_at": stored_instant(effective_at, "effective_at"), "actor": actor, "reason": reason,
+               "automated": int(automated), "kind": one_of(kind, KINDS, "kind")}
+        with self.writing() as connection:
             same_id = select(STAGE_EVENTS).where(STAGE_EVENTS.c.request_id == request_id)
             if connection.execute(same_id).first() is None:
-                self._append(connection, STAGE_EVENTS, [row])
+                self.append(connection, STAGE_EVENTS, [row])
             known = connection.execute(same_id).one()
         if any(known._mapping[name] != value for name, value in row.items()):
             raise InvalidParameters(
@@ -209,90 +186,15 @@ class Ledger:
     def record_alerts(self, alerts: Iterable[Alert]) -> list[Alert]:
         """Notes alerts, all or none; returns those that are new (one a customer, rule and day)."""
         given = {(alert.client_id, alert.rule, alert.raised_on.isoformat()): alert for alert in alerts}
-        with self._writing() as connection:
+        with self.writing() as connection:
             key = select(ALERTS.c.client_id, ALERTS.c.rule, ALERTS.c.raised_on)
             known = {tuple(row) for row in connection.execute(key.where(ALERTS.c.raised_on.in_({k[2] for k in given})))}
             new = {key: alert for key, alert in given.items() if key not in known}
-            self._append(connection, ALERTS, [
+            self.append(connection, ALERTS, [
                 {"client_id": client_id, "rule": rule, "raised_on": raised_on,
-                 "severity": _one_of(alert.severity, SEVERITIES, "severity"), "figures": _stored_json(alert.figures)}
+                 "severity": one_of(alert.severity, SEVERITIES, "severity"), "figures": stored_json(alert.figures)}
                 for (client_id, rule, raised_on), alert in new.items()])
         return list(new.values())
-
-    # -- within --------------------------------------------------------------------------------------------
-
-    @contextmanager
-    def _writing(self) -> Iterator[Connection]:
-        outer = getattr(self._open, "connection", None)
-        if outer is not None:
-            yield outer
-            return
-        if self._clock is None:
-            raise CalculationError(f"the ledger {self.path} was opened to read, without a clock: nothing is recorded")
-        with self._file.writing() as connection:
-            self._open.connection = connection
-            try:
-                yield connection
-            finally:
-                self._open.connection = None
-
-    @contextmanager
-    def _reading(self) -> Iterator[Connection | None]:
-        outer = getattr(self._open, "connection", None)
-        if outer is not None:
-            yield outer
-            return
-        with self._file.reading() as connection:
-            yield connection
-
-    def _rows(self, query: Select) -> list[Row]:
-        with self._reading() as connection:
-            return [] if connection is None else list(connection.execute(query))
-
-    def _append(self, connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
-        """Adds rows behind the last one, each with its number, time and digest."""
-        if not rows:
-            return
-        last = connection.execute(select(table.c.seq, table.c.digest).order_by(table.c.seq.desc()).limit(1)).first()
-        seq, digest = last or (0, "")
-        now = _stored_instant(self._clock(), "clock")
-        numbered = []
-        for row in rows:
-            seq += 1
-            row = {**row, "seq": seq, "recorded_at": now}
-            digest = fingerprint([digest, row])
-            numbered.append({**row, "digest": digest})
-        connection.execute(table.insert(), numbered)
-
-
-def _table(name: str) -> Table:
-    return HISTORY[_one_of(name, tuple(HISTORY), "table")]
-
-
-def _last_digest(connection: Connection | None, table: Table) -> str | None:
-    if connection is None:
-        return None
-    return connection.execute(select(table.c.digest).order_by(table.c.seq.desc()).limit(1)).scalar()
-
-
-def _one_of(word: str, known: Sequence[str], parameter: str) -> str:
-    if word not in known:
-        raise InvalidParameters(f"unknown {parameter} {word!r}{hint(word, known)}", parameter=parameter,
-                                value_provided=word, validation_rule="one of " + ", ".join(known))
-    return word
-
-
-def _stored_instant(moment: dt.datetime, parameter: str) -> str:
-    """UTC text of fixed width, whose order is the order in time."""
-    if not isinstance(moment, dt.datetime) or moment.tzinfo is None:
-        raise InvalidParameters(f"{parameter} {str(moment)!r} is not an instant: give a datetime with a time zone",
-                                parameter=parameter, value_provided=str(moment),
-                                validation_rule="a datetime with a time zone")
-    return moment.astimezone(UTC).isoformat(timespec="microseconds")
-
-
-def _stored_json(value: Mapping[str, Any]) -> str:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 def _settings(row: Row) -> SettingsInForce:
@@ -306,7 +208,7 @@ def _run(row: Row) -> SegmentRun:
 
 def _event(row: Row) -> StageEvent:
     return StageEvent(row.request_id, row.client_id, row.stage, dt.datetime.fromisoformat(row.effective_at), row.actor,
-                      row.reason, bool(row.automated), dt.datetime.fromisoformat(row.recorded_at))
+                      row.reason, bool(row.automated), dt.datetime.fromisoformat(row.recorded_at), row.kind, row.seq)
 
 
 def _alert(row: Row) -> Alert:

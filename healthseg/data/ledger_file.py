@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
-from sqlalchemy import Connection, create_engine
+from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.pool import NullPool
 
@@ -33,6 +33,12 @@ class LedgerFile:
     def __init__(self, path: Path, busy_seconds: float) -> None:
         self.path = path
         self.busy_seconds = busy_seconds
+        self._engines: dict[str, Engine] = {}
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return str(self.path)
 
     @contextmanager
     def reading(self) -> Iterator[Connection | None]:
@@ -77,8 +83,9 @@ class LedgerFile:
 
     @contextmanager
     def _connected(self, wish: str) -> Iterator[Connection]:
-        engine = create_engine("sqlite://", creator=partial(self._open, wish), poolclass=NullPool)
-        with engine.connect() as connection:
+        if wish not in self._engines:       # engines have no connections of their own: each opens the file anew
+            self._engines[wish] = create_engine("sqlite://", creator=partial(self._open, wish), poolclass=NullPool)
+        with self._engines[wish].connect() as connection:
             yield connection
 
     def _made_current(self, connection: Connection) -> None:

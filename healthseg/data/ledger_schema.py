@@ -1,4 +1,4 @@
-"""The ledger's tables, and how a file of any version comes to the newest.
+"""The ledger's tables, and how a ledger of any version comes to the newest.
 
 Columns are of two types that every database has: whole numbers and text. An
 instant is UTC text of fixed width, so that text order is time order; a
@@ -6,6 +6,8 @@ structure is canonical JSON. ``seq`` is counted by the ledger, under its write
 lock, and ``digest`` chains a row to the one before it.
 """
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 from sqlalchemy import Column, Connection, Integer, MetaData, Table, Text, UniqueConstraint, func, inspect, select
 
@@ -28,21 +30,36 @@ SEGMENT_RUNS = _history("segment_runs", _text("run_id", unique=True), _text("inp
                         _text("as_of"), _text("members"))
 STAGE_EVENTS = _history("stage_events", _text("request_id", unique=True), _text("client_id"), _text("stage"),
                         _text("effective_at"), _text("actor"), _text("reason", nullable=True),
-                        Column("automated", Integer, nullable=False))
+                        Column("automated", Integer, nullable=False), _text("kind"))
 ALERTS = _history("alerts_raised", _text("client_id"), _text("rule"), _text("severity"), _text("raised_on"),
                   _text("figures"), UniqueConstraint("client_id", "rule", "raised_on"))
-HISTORY = {table.name: table for table in (SETTINGS, SEGMENT_RUNS, STAGE_EVENTS, ALERTS)}
+OUTBOX = _history("outbox", _text("key", unique=True), _text("request_id"), _text("client_id"), _text("action"),
+                  _text("handler", nullable=True), _text("payload"), _text("due_at", nullable=True))
+OUTBOX_ATTEMPTS = _history("outbox_attempts", _text("key"), Column("attempt", Integer, nullable=False),
+                           _text("outcome"), _text("reason", nullable=True), _text("until", nullable=True))
+HISTORY = {table.name: table for table in (SETTINGS, SEGMENT_RUNS, STAGE_EVENTS, ALERTS, OUTBOX, OUTBOX_ATTEMPTS)}
 
 
-def _append_only(name: str) -> tuple[str, str]:
-    """The triggers that refuse every change of a row (SQLite's words for it)."""
-    return tuple(f"CREATE TRIGGER {name}_no_{verb.lower()} BEFORE {verb} ON {name} "
-                 f"BEGIN SELECT RAISE(ABORT, '{name} is append-only: record a new row instead'); END"
-                 for verb in ("UPDATE", "DELETE"))
+@dataclass(frozen=True)
+class AppendOnly:
+    """A table that from then on refuses every change of a row."""
+
+    table: str
+
+    def statements(self, dialect: str) -> list[str]:
+        """The triggers, in a database's own words."""
+        told = f"{self.table} is append-only: record a new row instead"
+        if dialect == "sqlite":
+            return [f"CREATE TRIGGER {self.table}_no_{verb.lower()} BEFORE {verb} ON {self.table} "
+                    f"BEGIN SELECT RAISE(ABORT, '{told}'); END" for verb in ("UPDATE", "DELETE")]
+        return [f"CREATE FUNCTION {self.table}_refuse() RETURNS trigger LANGUAGE plpgsql AS "
+                f"$$ BEGIN RAISE EXCEPTION USING MESSAGE = '{told}'; END $$",
+                f"CREATE TRIGGER {self.table}_no_change BEFORE UPDATE OR DELETE OR TRUNCATE ON {self.table} "
+                f"FOR EACH STATEMENT EXECUTE FUNCTION {self.table}_refuse()"]
 
 
-# A migration is written once and never edited: the n-th brings a file from version n - 1 to version n.
-MIGRATIONS: tuple[tuple[str, ...], ...] = (
+# A migration is written once and never edited: the n-th brings a ledger from version n - 1 to version n.
+MIGRATIONS: tuple[tuple[str | AppendOnly, ...], ...] = (
     (
         "CREATE TABLE schema_version (version INTEGER NOT NULL PRIMARY KEY)",
         "CREATE TABLE settings_in_force (seq INTEGER NOT NULL PRIMARY KEY, fingerprint TEXT NOT NULL, "
@@ -57,8 +74,19 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "severity TEXT NOT NULL, raised_on TEXT NOT NULL, figures TEXT NOT NULL, recorded_at TEXT NOT NULL, "
         "digest TEXT NOT NULL, UNIQUE (client_id, rule, raised_on))",
         "CREATE INDEX stage_events_by_client ON stage_events (client_id, effective_at)",
-        *_append_only("schema_version"), *_append_only("settings_in_force"), *_append_only("segment_runs"),
-        *_append_only("stage_events"), *_append_only("alerts_raised"),
+        AppendOnly("schema_version"), AppendOnly("settings_in_force"), AppendOnly("segment_runs"),
+        AppendOnly("stage_events"), AppendOnly("alerts_raised"),
+    ),
+    (
+        "ALTER TABLE stage_events ADD COLUMN kind TEXT NOT NULL DEFAULT 'transition'",
+        "CREATE TABLE outbox (seq INTEGER NOT NULL PRIMARY KEY, key TEXT NOT NULL UNIQUE, request_id TEXT NOT NULL, "
+        "client_id TEXT NOT NULL, action TEXT NOT NULL, handler TEXT, payload TEXT NOT NULL, due_at TEXT, "
+        "recorded_at TEXT NOT NULL, digest TEXT NOT NULL)",
+        "CREATE TABLE outbox_attempts (seq INTEGER NOT NULL PRIMARY KEY, key TEXT NOT NULL, attempt INTEGER NOT NULL, "
+        "outcome TEXT NOT NULL, reason TEXT, until TEXT, recorded_at TEXT NOT NULL, digest TEXT NOT NULL)",
+        "CREATE INDEX outbox_by_request ON outbox (request_id)",
+        "CREATE INDEX outbox_attempts_by_key ON outbox_attempts (key, seq)",
+        AppendOnly("outbox"), AppendOnly("outbox_attempts"),
     ),
 )
 LATEST = len(MIGRATIONS)
@@ -75,6 +103,7 @@ def version(connection: Connection) -> int | None:
 def upgrade(connection: Connection) -> None:
     """Brings the tables to the newest version, within the caller's transaction."""
     for number in range((version(connection) or 0) + 1, LATEST + 1):
-        for statement in MIGRATIONS[number - 1]:
-            connection.exec_driver_sql(statement)
+        for step in MIGRATIONS[number - 1]:
+            for statement in step.statements(connection.dialect.name) if isinstance(step, AppendOnly) else (step,):
+                connection.exec_driver_sql(statement)
         connection.execute(SCHEMA_VERSION.insert().values(version=number))

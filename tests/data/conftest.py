@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from healthseg.data.portfolio import Portfolio
+from tests.data.postgres import server
 
 CUSTOMERS = "client_id,signup_date,timezone\nacme,2025-01-01,UTC\nbeta,2025-01-01,Europe/Berlin\n"
 EVENTS = (
@@ -48,3 +49,10 @@ def rows():
     def read(book: Portfolio, relation: str, columns: str) -> list[tuple]:
         return book.connection().execute(f"SELECT {columns} FROM {relation} ORDER BY ALL").fetchall()
     return read
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    """The address of a PostgreSQL server of our own, made for these tests and ended after them."""
+    with server() as address:
+        yield address

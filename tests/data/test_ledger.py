@@ -15,6 +15,7 @@ import pytest
 from sqlalchemy import MetaData, create_engine
 
 from healthseg.data import ledger_schema as schema
+from healthseg.data import outbox
 from healthseg.data.ledger import FILE_NAME, Alert, Ledger
 from healthseg.errors import CalculationError, DataRetrievalError, InvalidParameters
 
@@ -209,6 +210,8 @@ def test_rows_can_be_neither_changed_nor_deleted(ledger: Ledger, name: str, chan
     ledger.record_segment_run("data1", {}, dt.date(2025, 10, 1), {})
     ledger.record_stage_event("r1", "c1", "trial", at(1), actor="ann")
     ledger.record_alerts([Alert("c1", "low_score", "high", dt.date(2025, 10, 1), {})])
+    outbox.put(ledger, [outbox.Message("r1", "c1", "notify", "hook", {}, at(1))])
+    outbox.claim(ledger, 1, 60)
     connection = raw(ledger)
     with pytest.raises(sqlite3.IntegrityError, match="append-only"):
         connection.execute(change.format(name))
