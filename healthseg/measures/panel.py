@@ -138,10 +138,11 @@ def _key(book: Any, date: dt.date) -> str:
 
 
 JUDGED = {"scorecard", "scorecard_variants", "min_coverage", "ramp_days", "overdue_cap_days", "overdue_cap_score",
-          "band_edges", "churn_horizon_days", "churn_spread_log_odds", "interval_level", "peers_min", "peak_min_ratio",
-          "peak_max_p", "seed",
+          "band_edges", "churn_horizon_days", "churn_spread_log_odds", "churn_lead_days", "churn_min_leavers",
+          "churn_gate_z", "churn_boosting_min_leavers", "interval_level", "peers_min", "peak_min_ratio",
+          "peak_max_p", "seed", "lifecycle", "outbox", "ledger",
           "effects_interval_level", "effects_max_q", "low_adoption_share", "funnel_first_use_days",
-          "abandoned_after_days"}
+          "abandoned_after_days", "milestone_anchor", "milestone_days", "milestone_grace_days"}
 
 
 def counting_settings(settings: Settings) -> str:

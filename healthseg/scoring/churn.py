@@ -78,7 +78,7 @@ def base_rates(customers: pd.DataFrame, as_of: dt.date, tracking_start: dt.date,
     columns = ["customers", "at_risk_now", "steps", "events"]
     counts = sums.groupby("tier", sort=True)[columns].sum()
     counts.loc[THE_BOOK] = sums[columns].sum()
-    mixtures = _posteriors(counts)
+    mixtures = rate_posteriors(counts)
     rows = [{"tier": tier, **counts.loc[tier], **outlook}
             for tier in counts.index for outlook in _outlooks(mixtures[tier], horizons, config)]
     return BaseRates(pd.DataFrame(rows).astype({"customers": int, "at_risk_now": int, "events": int}),
@@ -127,7 +127,7 @@ class Mixture:
         return 1 - float((self.weight * (self.steps / (self.steps + steps)) ** self.shape).sum())
 
 
-def _posteriors(counts: pd.DataFrame) -> dict[str, Mixture]:
+def rate_posteriors(counts: pd.DataFrame) -> dict[str, Mixture]:
     """Per tier the mixture over (τ, m); for the book the rate pooled over all, Gamma(events + ½, steps)."""
     tiers = counts.drop(index=THE_BOOK)
     events, steps = counts.loc[THE_BOOK, ["events", "steps"]].to_numpy(dtype=float)

@@ -1,0 +1,171 @@
+"""HazardClassifier: the chance that an event falls into one step, as a scikit-learn estimator.
+
+A discrete-time hazard is a logistic regression on customer-steps (Allison 1982; Singer & Willett 1993): each step that
+a customer was at risk is a row, and its outcome says whether the event fell into it.
+"""
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy import special
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from healthseg.scoring.design import HINGE, LINEAR, MISSING, Design, make_design
+from healthseg.scoring.posterior import Posterior, Prior, fit_posterior
+
+SCALES = {"directed": 0.10, "measure": 0.05, "feature": 0.03, "level": 0.20, MISSING: 0.10, HINGE: 0.03}
+DEFAULT_GROUP = "measure"
+INTERCEPT_SD = 3.0
+
+
+class HazardClassifier(ClassifierMixin, BaseEstimator):
+    """A penalised additive logistic model with directions as its prior, and a posterior.
+
+    Coefficients are of standardised columns. ``directions`` gives each feature a prior direction: +1 where more of it
+    means more of the event, −1 where less, 0 where nobody knows (fractions share one direction among forms of the
+    same measure). The directed coefficients are m · direction + deviation, m ~ Normal(``strength``, ``strength_sd``²):
+    equal weights are the prior (Dawes 1979), from which the data move all together and each alone. Each group
+    of coefficients (``groups``, one name a feature) has its own standard deviation, started at ``scales`` and chosen by
+    evidence (``posterior``). NaN is missing, not a number.
+
+    Attributes after ``fit``: classes_, n_features_in_, design_, posterior_, group_names_.
+
+    >>> X = np.array([[0.0], [1.0], [2.0], [3.0]] * 20)
+    >>> model = HazardClassifier().fit(X, [0, 0, 1, 1] * 20)
+    >>> model.predict(np.array([[0.0], [3.0]])).tolist()
+    [0, 1]
+    """
+
+    def __init__(self, directions: Any = None, groups: Any = None, bent: Any = None, strength: float = 0.2,
+                 strength_sd: float = 0.15, scales: Any = None, integrate: bool = True) -> None:
+        self.directions = directions
+        self.groups = groups
+        self.bent = bent
+        self.strength = strength
+        self.strength_sd = strength_sd
+        self.scales = scales
+        self.integrate = integrate
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_class = False
+        tags.input_tags.allow_nan = True
+        return tags
+
+    def fit(self, X: Any, y: Any) -> HazardClassifier:
+        """Rows of measures, and whether the event fell into the step after each."""
+        X, y = validate_data(self, X, y, dtype=float, ensure_all_finite="allow-nan")
+        check_classification_targets(y)
+        if type_of_target(y) != "binary" and len(np.unique(y)) > 2:
+            raise ValueError(f"Only binary classification is supported. The type of the target is {type_of_target(y)}.")
+        self.classes_, outcome = np.unique(y, return_inverse=True)
+        if len(self.classes_) < 2:
+            raise ValueError("one class only: a hazard is learnt from rows with the event and rows without (1 class)")
+        width = X.shape[1]
+        bent = np.ones(width, dtype=bool) if self.bent is None else np.asarray(self.bent, dtype=bool)
+        self.design_ = make_design(X, bent)
+        self.direction_ = self._direction(width)
+        prior = self._prior(outcome.mean(), width)
+        self.posterior_ = fit_posterior(self._matrix(X), outcome.astype(float), prior, integrate=self.integrate)
+        return self
+
+    def _direction(self, width: int) -> np.ndarray:
+        given = np.zeros(width) if self.directions is None else np.asarray(self.directions, dtype=float)
+        if given.shape != (width,):
+            raise ValueError(f"directions has {given.size} entries for {width} features")
+        return np.array([given[column.measure] if column.form == LINEAR else 0.0 for column in self.design_.columns])
+
+    def _prior(self, rate: float, width: int) -> Prior:
+        """Of the intercept, the common strength of the directions, and every column."""
+        named = [DEFAULT_GROUP] * width if self.groups is None else list(self.groups)
+        of_column = [named[column.measure] if column.form == LINEAR else column.form for column in self.design_.columns]
+        self.group_names_ = sorted(set(of_column))
+        known = {**SCALES, **(self.scales or {})}
+        count = len(of_column)
+        group = np.array([-1, -1, *(self.group_names_.index(name) for name in of_column)])
+        mean = np.r_[special.logit(np.clip(rate, 1e-4, 1 - 1e-4)), self.strength, np.zeros(count)]
+        sd = np.r_[INTERCEPT_SD, self.strength_sd if self.direction_.any() else 1e-6, np.ones(count)]
+        return Prior(mean, sd, group, np.array([known[name] for name in self.group_names_]))
+
+    def _matrix(self, X: np.ndarray) -> np.ndarray:
+        """Intercept, the sum of the directed columns, and all columns."""
+        columns = self.design_.matrix(X)
+        return np.column_stack([np.ones(len(X)), columns @ self.direction_, columns])
+
+    def _checked(self, X: Any) -> np.ndarray:
+        check_is_fitted(self)
+        return validate_data(self, X, dtype=float, ensure_all_finite="allow-nan", reset=False)
+
+    def decision_function(self, X: Any) -> np.ndarray:
+        """Log odds of the event in the step."""
+        checked = self._checked(X)
+        return self.posterior_.log_odds(self._matrix(checked))
+
+    def log_odds_sd(self, X: Any) -> np.ndarray:
+        """How sure each row's log odds are: the standard deviation of their posterior."""
+        checked = self._checked(X)
+        return np.sqrt(self.posterior_.variance(self._matrix(checked)))
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        p = special.expit(self.decision_function(X))
+        return np.column_stack([1 - p, p])
+
+    def predict(self, X: Any) -> np.ndarray:
+        certain = (self.decision_function(X) > 0).astype(int)
+        return self.classes_[certain]
+
+    def weights(self) -> np.ndarray:
+        """What each column of the design adds to the log odds per unit: its part of the common strength included."""
+        check_is_fitted(self)
+        return self.direction_ * self.posterior_.mean[1] + self.posterior_.mean[2:]
+
+    def parts(self, X: Any) -> np.ndarray:
+        """Rows × features: each feature's part of the log odds, against the average row. With ``base`` they add up."""
+        checked = self._checked(X)
+        values = self.design_.matrix(checked) * self.weights()
+        owner = np.array([column.measure for column in self.design_.columns])
+        return np.stack([values[:, owner == place].sum(axis=1) for place in range(self.n_features_in_)], axis=1)
+
+    @property
+    def base(self) -> float:
+        """The log odds of the average row."""
+        return float(self.posterior_.mean[0])
+
+    def part_sd(self, X: Any, places: list[int]) -> np.ndarray:
+        """The standard deviation of what some features together add to each row's log odds."""
+        matrix = self._matrix(self._checked(X))
+        owner = np.array([column.measure for column in self.design_.columns])
+        mine = np.isin(owner, places)
+        columns = np.where(mine, matrix[:, 2:], 0.0)
+        part = np.column_stack([np.zeros(len(matrix)), columns @ self.direction_, columns])
+        return np.sqrt(self.posterior_.variance(part))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values, from which ``from_dict`` makes the same predictions."""
+        check_is_fitted(self)
+        posterior, rows = self.posterior_, np.tril_indices(len(self.posterior_.mean))
+        return {"parameters": {name: _plain(value) for name, value in self.get_params().items()},
+                "classes": self.classes_.tolist(), "features": self.n_features_in_, "design": self.design_.to_dict(),
+                "direction": self.direction_.tolist(), "group_names": self.group_names_,
+                "mean": posterior.mean.tolist(), "covariance": posterior.covariance[rows].tolist(),
+                "scales": posterior.scales.tolist(), "evidence": posterior.evidence}
+
+    @classmethod
+    def from_dict(cls, kept: dict[str, Any]) -> HazardClassifier:
+        model = cls(**kept["parameters"])
+        model.classes_, model.n_features_in_ = np.array(kept["classes"]), int(kept["features"])
+        model.design_, model.group_names_ = Design.from_dict(kept["design"]), list(kept["group_names"])
+        model.direction_ = np.array(kept["direction"], dtype=float)
+        mean = np.array(kept["mean"], dtype=float)
+        lower = np.zeros((len(mean), len(mean)))
+        lower[np.tril_indices(len(mean))] = kept["covariance"]
+        covariance = lower + np.tril(lower, -1).T
+        model.posterior_ = Posterior(mean, covariance, np.array(kept["scales"], dtype=float), float(kept["evidence"]))
+        return model
+
+
+def _plain(value: Any) -> Any:
+    return value.tolist() if isinstance(value, np.ndarray) else value

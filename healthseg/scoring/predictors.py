@@ -1,0 +1,158 @@
+"""What a churn model reads of the panel: each measure, its form, its prior direction, and how it is called."""
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from healthseg.config import Settings
+from healthseg.errors import CalculationError, hint
+from healthseg.scoring.components import judge, rules_of
+
+VALUE, LOG, POINTS, LEVEL = "value", "log", "points", "level"
+FAMILY = "feature_events_"
+# measure → label, unit, form: what is in no scorecard, or is there too (its metric's label and unit win)
+KNOWN: dict[str, tuple[str, str, str]] = {
+    "arr": ("ARR", "money", LOG), "seats": ("Seats", "seats", LOG), "tenure_days": ("Tenure", "days", LOG),
+    "days_to_renewal": ("Days to renewal", "days", VALUE),
+    "person_events_28d": ("Events of persons in 28 days", "events", LOG),
+    "api_events_28d": ("API events in 28 days", "events", LOG),
+    "active_days_28d": ("Active days of 28", "days", VALUE),
+    "daily_active_users_30d": ("Daily active users", "users", LOG),
+    "weekly_active_users": ("Weekly active users", "users", LOG),
+    "monthly_active_users": ("Monthly active users", "users", LOG),
+    "sessions_28d": ("Sessions in 28 days", "sessions", LOG),
+    "average_session_minutes_28d": ("Average session", "minutes", LOG),
+    "unique_features_used_28d": ("Features used in 28 days", "features", VALUE),
+    "features_adopted_30d": ("Features adopted", "features", VALUE),
+    "features_entitled": ("Features entitled", "features", VALUE),
+    "top_user_share_28d": ("The top user's share", "share", VALUE),
+    "champion_share": ("The champion's share", "share", VALUE),
+    "champion_departed": ("The champion is gone", "0 or 1", VALUE),
+    "open_tickets": ("Open tickets", "tickets", LOG), "tickets_90d": ("Tickets in 90 days", "tickets", LOG),
+    "nps_respondents_365d": ("Persons who answered NPS", "persons", LOG),
+    "csat_responses_180d": ("CSAT answers", "answers", LOG),
+    "invoices_issued": ("Invoices in 365 days", "invoices", LOG),
+}
+LOGGED = {"usage_vs_own_baseline", "days_since_last_person_event", "open_high_tickets", "tickets_per_10_mau_90d",
+          "median_resolution_hours_90d", "worst_days_overdue", "sessions_per_user_per_week_28d"}
+HALF = 0.5                              # of a metric's direction: its value has one half, its points the other
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """One input of the model. ``direction`` is +: more of it, more leaving; ``level`` a word that makes it 1."""
+
+    measure: str
+    form: str
+    label: str
+    unit: str
+    group: str
+    direction: float = 0.0
+    level: str | None = None
+
+    @property
+    def bent(self) -> bool:
+        """Whether its effect may bend: of a metric's points the scorecard has bent it already."""
+        return self.form in (VALUE, LOG) and self.direction != 0
+
+
+def predictors_of(rows: pd.DataFrame, config: Settings) -> tuple[Predictor, ...]:
+    """The inputs that vary in these rows, in a fixed order; what is constant or never known is left out."""
+    found = [*_metrics(config), *_measures(rows, config), *_levels(rows)]
+    values = values_of(rows, found, config)
+    return tuple(one for one, column in zip(found, values.T, strict=True) if _varies(column))
+
+
+def _varies(column: np.ndarray) -> bool:
+    known = column[~np.isnan(column)]
+    return len(known) > 0 and bool(np.ptp(known) > 0)
+
+
+def _metrics(config: Settings) -> list[Predictor]:
+    """The scorecard's metrics, each as its value and as its points, with the scorecard's direction."""
+    found = []
+    for rule in rules_of(config.scorecard):
+        metric = rule.metric
+        rises = metric.anchors[-1][1] - metric.anchors[0][1]
+        sign = -float(np.sign(rises)) if rises else 0.0
+        form = LOG if metric.measure in LOGGED else VALUE
+        shared = {"measure": metric.measure, "label": metric.label, "unit": metric.unit, "group": "directed"}
+        found += [Predictor(**shared, form=form, direction=HALF * sign),
+                  Predictor(**shared, form=POINTS, direction=-HALF if sign else 0.0)]
+    return found
+
+
+def _measures(rows: pd.DataFrame, config: Settings) -> list[Predictor]:
+    scored = {rule.metric.measure for rule in rules_of(config.scorecard)}
+    plain = [Predictor(name, form, label, unit, "measure") for name, (label, unit, form) in KNOWN.items()
+             if name in rows and name not in scored]
+    families = sorted(name for name in rows if name.startswith(FAMILY))
+    return plain + [Predictor(name, LOG, _family_label(name), "events", "feature") for name in families]
+
+
+def _family_label(name: str) -> str:
+    """``feature_events_28d[export]`` → Events of export in 28 days."""
+    days, feature = name.removeprefix(FAMILY).removesuffix("]").split("d[", 1)
+    return f"Events of {feature} in {days} days"
+
+
+def _levels(rows: pd.DataFrame) -> list[Predictor]:
+    """Each tier: a coefficient drawn towards none is a base rate drawn towards the book's."""
+    if "tier" not in rows:
+        return []
+    tiers = sorted(word for word in rows["tier"].dropna().unique() if isinstance(word, str))
+    return [Predictor("tier", LEVEL, f"Tier {tier}", "word", "level", level=tier) for tier in tiers]
+
+
+def values_of(rows: pd.DataFrame, predictors: Iterable[Predictor], config: Settings) -> np.ndarray:
+    """Rows × predictors, NaN where missing. Raises CalculationError for a measure that the rows lack."""
+    points = _points(rows, config)
+    columns = [_column(rows, one, points) for one in predictors]
+    return np.column_stack(columns) if columns else np.empty((len(rows), 0))
+
+
+def _column(rows: pd.DataFrame, one: Predictor, points: dict[str, tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+    if one.form == LEVEL:
+        return (rows[one.measure] == one.level).to_numpy(dtype=float)
+    if one.measure in points:
+        value, earned = points[one.measure]
+    elif one.measure in rows:
+        value, earned = _numbers(rows, one.measure), None
+    elif one.measure.startswith(FAMILY):
+        return np.zeros(len(rows))                       # a feature that nobody has used by then
+    else:
+        raise CalculationError(f"the rows lack the measure {one.measure!r} that the model reads"
+                               f"{hint(one.measure, rows.columns)}", parameter="panel", value_provided=one.measure)
+    if one.form == POINTS:
+        return earned
+    return np.log1p(np.maximum(value, 0.0)) if one.form == LOG else value
+
+
+def _points(rows: pd.DataFrame, config: Settings) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Per metric the values and points as the score judges them; metrics of absent columns are unmeasured."""
+    rules = rules_of(config.scorecard)
+    names = {rule.metric.measure for rule in rules} | {"tenure_days", "open_tickets", "tickets_90d",
+                                                       "monthly_active_users"}
+    columns = {name: _numbers(rows, name) if name in rows else np.full(len(rows), np.nan) for name in names}
+    judged = judge(columns, rules, config)
+    return {rule.metric.measure: (judged.values[:, at], judged.points[:, at]) for at, rule in enumerate(rules)}
+
+
+def _numbers(rows: pd.DataFrame, name: str) -> np.ndarray:
+    values = rows[name].to_numpy(dtype=float, na_value=np.nan)
+    return np.where(np.isfinite(values), values, np.nan)
+
+
+def measured(rows: pd.DataFrame, one: Predictor) -> np.ndarray:
+    """The measure behind a predictor, in its own unit."""
+    if one.form == LEVEL:
+        return (rows[one.measure] == one.level).to_numpy(dtype=float)
+    return _numbers(rows, one.measure) if one.measure in rows else np.zeros(len(rows))
+
+
+def to_dicts(predictors: Iterable[Predictor]) -> list[dict[str, Any]]:
+    return [asdict(one) for one in predictors]

@@ -1,0 +1,123 @@
+"""Customer-steps at risk, and what a model would have said on dates that it had not seen."""
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import special
+
+from healthseg.config import Settings
+from healthseg.errors import InvalidParameters
+from healthseg.measures.statistics.outcomes import labels
+from healthseg.scoring.churn import THE_BOOK, rate_posteriors
+from healthseg.scoring.hazard import HazardClassifier
+from healthseg.scoring.predictors import Predictor, predictors_of, values_of
+
+STEP_DAYS = 30
+LEAST_DATES = 3                     # before the first held-out date
+LEAST_EVENTS = 5                    # in the rows that teach for it
+MOST_ORIGINS = 24                   # the last two years of held-out dates
+AT_RISK = ("client_id", "date", "live")
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A classifier and what it reads."""
+
+    predictors: tuple[Predictor, ...]
+    classifier: HazardClassifier
+
+    def values(self, rows: pd.DataFrame, config: Settings) -> np.ndarray:
+        return values_of(rows, self.predictors, config)
+
+
+def rows_at_risk(panel: pd.DataFrame, event_on: pd.Series, as_of: dt.date) -> pd.DataFrame:
+    """The panel's rows of customers that were live and had not given notice, with ``event_on`` as known at as_of.
+
+    ``event_on`` (by client_id) is the earlier of notice and leaving. Rows that end with a customer's notice or leaving
+    are all of it that a model may learn from: after it the customer behaves like one that is leaving. Raises
+    InvalidParameters for a panel without the columns, with two rows of a customer and date, or with dates after as_of.
+    """
+    missing = [name for name in AT_RISK if name not in panel]
+    if missing:
+        raise InvalidParameters(f"the panel lacks the column {missing[0]!r}; it has a row per client_id and date, and "
+                                "says who was live", parameter="panel", value_provided=missing[0])
+    date = pd.to_datetime(panel["date"]).astype("datetime64[us]")
+    if len(date) and date.max() > pd.Timestamp(as_of):
+        raise InvalidParameters(f"the panel has rows of {date.max():%Y-%m-%d}, after {as_of}: the dates are out of "
+                                "order, a model learns from what was known by then", parameter="as_of",
+                                value_provided=str(as_of), validation_rule="not before the panel's last date")
+    event = event_on.where(event_on <= pd.Timestamp(as_of)).reindex(panel["client_id"]).to_numpy()
+    rows = panel.assign(date=date.to_numpy(), event_on=event)
+    risk = panel["live"].fillna(False).to_numpy(dtype=bool) & ~(event <= rows["date"].to_numpy())
+    rows = rows[risk].sort_values(["date", "client_id"], kind="stable", ignore_index=True)
+    if rows.duplicated(["client_id", "date"]).any():
+        raise InvalidParameters("the panel has two rows of one customer and date", parameter="panel")
+    return rows
+
+
+def outcomes(rows: pd.DataFrame, as_of: dt.date, days: int, lead_days: int, after_days: int = 0) -> np.ndarray:
+    """Per row 1, 0, or NaN where it cannot be known: was the customer lost in the ``days`` after lead + after?"""
+    found = labels(rows[["client_id", "date"]], _by_row(rows), as_of, days, lead_days + after_days)
+    return found["outcome"].to_numpy()
+
+
+def _by_row(rows: pd.DataFrame) -> pd.Series:
+    known = rows.drop_duplicates("client_id")
+    return pd.Series(known["event_on"].to_numpy(), index=known["client_id"])
+
+
+def learnt_by(rows: pd.DataFrame, date: np.datetime64, step_days: int, lead_days: int) -> np.ndarray:
+    """The rows whose outcome was complete at the end of ``date``."""
+    return (rows["date"].to_numpy() + np.timedelta64(step_days + lead_days, "D")) <= date
+
+
+def fit_classifier(rows: pd.DataFrame, outcome: np.ndarray, config: Settings, *, integrate: bool = True) -> Fitted:
+    """The additive logistic hazard of rows whose outcomes are known (0 or 1)."""
+    predictors = predictors_of(rows, config)
+    classifier = HazardClassifier([one.direction for one in predictors], [one.group for one in predictors],
+                                  [one.bent for one in predictors], integrate=integrate)
+    return Fitted(predictors, classifier.fit(values_of(rows, predictors, config), outcome))
+
+
+def held_out(rows: pd.DataFrame, as_of: dt.date, config: Settings, *, step_days: int = STEP_DAYS, lead_days: int = 0,
+             fit: Callable[..., Fitted] = fit_classifier) -> pd.DataFrame:
+    """What each date's rows would have been given by a model of the dates before: rolling origin.
+
+    For each date a model is fitted to the rows whose outcome was complete by then. Columns: client_id, date,
+    event_on, log_odds, base_log_odds (of the tier's shrunken base rate, known by then). A date's rows are the same
+    whatever came later, so that a longer history adds dates and changes none.
+    """
+    dates = np.unique(rows["date"].to_numpy())[LEAST_DATES:][-MOST_ORIGINS:]
+    outcome = outcomes(rows, as_of, step_days, lead_days)
+    parts = []
+    for date in dates:
+        teach = learnt_by(rows, date, step_days, lead_days) & ~np.isnan(outcome)
+        events = outcome[teach].sum()
+        if events < LEAST_EVENTS or events == teach.sum():
+            continue
+        model = fit(rows[teach], outcome[teach], config, integrate=False)
+        here = rows[rows["date"].to_numpy() == date]
+        parts.append(here[["client_id", "date", "event_on"]].assign(
+            log_odds=model.classifier.decision_function(model.values(here, config)),
+            base_log_odds=base_log_odds(rows[teach], outcome[teach], here)))
+    if not parts:
+        return rows.iloc[:0][["client_id", "date", "event_on"]].assign(log_odds=0.0, base_log_odds=0.0)
+    return pd.concat(parts, ignore_index=True)
+
+
+def base_log_odds(teach: pd.DataFrame, outcome: np.ndarray, rows: pd.DataFrame) -> np.ndarray:
+    """Per row the log odds of its tier's shrunken base rate in a step."""
+    tier = _tiers(teach)
+    counts = pd.DataFrame({"events": outcome, "steps": 1.0}).groupby(tier, sort=True).sum()
+    counts.loc[THE_BOOK] = [outcome.sum(), float(len(outcome))]
+    known = {name: special.logit(mixture.mean_probability(1.0)) for name, mixture in rate_posteriors(counts).items()}
+    return np.array([known.get(name, known[THE_BOOK]) for name in _tiers(rows)])
+
+
+def _tiers(rows: pd.DataFrame) -> np.ndarray:
+    words = rows["tier"] if "tier" in rows else pd.Series(None, index=rows.index, dtype=object)
+    return words.astype(object).where(words.notna(), "unknown").to_numpy()
