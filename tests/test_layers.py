@@ -37,7 +37,8 @@ MAY_IMPORT = {
 }
 DATABASES = {"duckdb", "sqlalchemy", "sqlite3", "psycopg"}
 NUMBERS = {"numpy", "pandas", "scipy", "statsmodels", "sklearn", "pyarrow"}
-READS_A_CLOCK = {"healthseg.data.store"}        # a cache's age is not in any reply
+READS_A_CLOCK = {"healthseg.data.store",        # a cache's age, and when something was recorded: in no figure
+                 "healthseg.data.wallclock"}
 CLOCKS = re.compile(r"\b((datetime|date|dt|pd\.Timestamp)\.(now|utcnow|today)|time\.(time|time_ns|localtime|gmtime))$")
 SQL = re.compile(r"""\s*(select\s.+?\sfrom\s|with\s+\w+\s+as\s*(materialized\s*)?\(|insert\s+into\s|delete\s+from\s
                      |create\s+(or\s+replace\s+)?(temp\s+|temporary\s+)?(table|view|trigger|index)\s|copy\s*\()""",

@@ -7,7 +7,7 @@ import functools
 import os
 import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import pandas as pd
 from healthseg.config import Settings, fingerprint
 from healthseg.config import settings as make_settings
 from healthseg.data import content as contents
-from healthseg.data import crosschecks, engine
+from healthseg.data import crosschecks, engine, ledger_stages
 from healthseg.data.cleaning import ROWS, clean_table, prepare, refusal, schema, unreadable
 from healthseg.data.eventbook import EventBook
 from healthseg.data.parsing import SQL_TYPES
@@ -26,6 +26,7 @@ from healthseg.data.sources import Sources, locate
 from healthseg.data.store import Store, root_for
 from healthseg.data.tables import CLIENT_ID_RULE, TABLES, Table
 from healthseg.data.validation import Refused
+from healthseg.data.wallclock import wall_clock
 from healthseg.errors import ClientNotFound, DataRetrievalError, InvalidClientId, InvalidParameters, hint, near
 from healthseg.periods import as_date
 
@@ -56,20 +57,24 @@ class Portfolio:
     ('2025-01-02', 1, False)
     """
 
-    def __init__(self, sources: Sources, settings: Settings) -> None:
+    def __init__(self, sources: Sources, settings: Settings, clock: Callable[[], dt.datetime] = wall_clock) -> None:
         self.path = sources.path
         self.settings = settings
+        self.clock = clock
         self.root = root_for(sources.folder, sources.identity, local=sources.local)
         self.store = Store(self.root)
         self._sources = sources
-        self._spill = self.store.path("spill", f"{os.getpid()}-{uuid.uuid4().hex[:8]}")
+        self._token = uuid.uuid4().hex[:8]
         self._connection: duckdb.DuckDBPyConnection | None = None
         self._reports: dict[str, TableReport] = {}
         self._folders: dict[str, Path] = {}
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str], settings: Settings | Mapping[str, Any] | None = None) -> Portfolio:
+    def open(cls, path: str | os.PathLike[str], settings: Settings | Mapping[str, Any] | None = None,
+             clock: Callable[[], dt.datetime] = wall_clock) -> Portfolio:
         """The portfolio at ``path``; ``settings`` given here stand over those that lie beside the data.
+
+        ``clock`` says when something is recorded in its ledger; no figure depends on it.
 
         Raises DataRetrievalError where there are no tables, IntegrationError where a
         database does not answer, InvalidParameters for settings that cannot be.
@@ -77,15 +82,16 @@ class Portfolio:
         sources = locate(path)
         if not isinstance(settings, Settings):
             settings = make_settings({**sources.settings, **(settings or {})})
-        return cls(sources, settings)
+        return cls(sources, settings, clock)
 
     # what is there
 
     def has(self, name: str) -> bool:
-        """Whether the table was given and could be used."""
+        """Whether the table was given and could be used; stages may also have been recorded."""
         self._known_table(name)
         report = self.reports.get(name)
-        return report is not None and not report.refused
+        given = report is not None and not report.refused
+        return given or (name == "stage_changes" and bool(self.recorded_stages))
 
     def table(self, name: str) -> pd.DataFrame:
         """The validated rows of a table, sorted by its key; raises DataRetrievalError for one missing or refused."""
@@ -176,6 +182,31 @@ class Portfolio:
             pairs.append(users.loc[users["email_domain"].str.lower().isin(domains), ["client_id", "user_id"]])
         return pd.concat(pairs).drop_duplicates().sort_values(["client_id", "user_id"])
 
+    # what was recorded
+
+    @property
+    def has_ledger(self) -> bool:
+        """Whether something may have been recorded."""
+        return ledger_stages.there_is(self.settings.ledger, self._ledger_file)
+
+    def ledger(self) -> Any:
+        """The ledger of this portfolio, opened with its clock; reading from one that is not there finds nothing."""
+        return ledger_stages.opened(self.settings.ledger, self._ledger_file, self.clock)
+
+    @property
+    def folder(self) -> Path:
+        """Where the portfolio's files lie."""
+        return self._sources.folder
+
+    @functools.cached_property
+    def _ledger_file(self) -> Path | None:
+        return ledger_stages.ledger_file(self._sources.folder, self._sources.local)
+
+    @functools.cached_property
+    def recorded_stages(self) -> list[Any]:
+        """The stage events of the ledger when they were first asked for: an open book does not change."""
+        return self.ledger().stage_events() if self.has_ledger else []
+
     # time
 
     @functools.cached_property
@@ -261,6 +292,9 @@ class Portfolio:
                     select = (
                         f"SELECT * FROM {engine.parquet([self._folders[name] / ROWS])}" if usable else schema(table)
                     )
+                    if name == "stage_changes":
+                        zones = dict(zip(self._accounts["client_id"], self._accounts["zone"], strict=True))
+                        select = ledger_stages.stage_view(connection, select, self.recorded_stages, zones)
                     connection.execute(f'CREATE VIEW "{name}" AS {select}')
             prepare(connection, self._accounts)
             self._eventbook.create_views(connection)
@@ -343,6 +377,15 @@ class Portfolio:
             raise DataRetrievalError(f"table {name} of {self.path} was refused: {report.reason}", parameter="table",
                                      value_provided=name)
         return TABLES[name]
+
+    @property
+    def _spill(self) -> Path:
+        """Where this process' queries spill to: a copy in another process has its own."""
+        return self.store.path("spill", f"{os.getpid()}-{self._token}")
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All that was read and counted, without the connection: a process of ours goes on from it."""
+        return {**self.__dict__, "_connection": None}
 
     def close(self) -> None:
         """Ends the book's connection; it opens again when it is next used."""

@@ -43,11 +43,9 @@ def _settings(book: Any) -> list[Mark]:
 
 def settings_history(book: Any) -> list[Any]:
     """The settings that were in force, oldest first, as the ledger has them; none where there is no ledger yet."""
-    path = book.root / "healthseg.sqlite"
-    if not path.exists():
+    if not book.has_ledger:
         return []
-    from healthseg.data.ledger import Ledger
-    return remember(book, "settings_history", lambda: Ledger(path).settings_history())
+    return remember(book, "settings_history", lambda: book.ledger().settings_history())
 
 
 def settings_at(book: Any, day: dt.date) -> dict[str, Any] | None:
