@@ -21,7 +21,7 @@ from healthseg.errors import DataRetrievalError, IntegrationError, InvalidParame
 _CHUNK_ROWS = 200_000
 
 
-def _shown(address: str) -> str:
+def without_password(address: str) -> str:
     """The address without user and password: fit for messages, replies and the names of folders."""
     scheme, _, rest = address.partition("://")
     return f"{scheme}://{rest.rpartition('@')[2].partition('?')[0]}"
@@ -29,7 +29,7 @@ def _shown(address: str) -> str:
 
 def _engine(address: str) -> Any:
     import sqlalchemy
-    shown = _shown(address)
+    shown = without_password(address)
     try:
         return sqlalchemy.create_engine(address, **({} if address.startswith("sqlite") else {"pool_pre_ping": True}))
     except sqlalchemy.exc.NoSuchModuleError:
@@ -79,7 +79,7 @@ def _copy(connection: Any, name: str, path: Path) -> None:
 def from_address(address: str) -> Sources:
     """The tables behind a database address; raises IntegrationError where it does not answer, never with a password."""
     import sqlalchemy
-    shown, engine = _shown(address), _engine(address)
+    shown, engine = without_password(address), _engine(address)
     folder = Path(tempfile.mkdtemp(prefix="healthseg-"))
     try:
         with engine.connect() as connection:
@@ -108,6 +108,28 @@ def from_address(address: str) -> Sources:
     sources = Sources(shown, folder, shown, parts, {}, notes, local=False)
     weakref.finalize(parts[next(iter(parts))][0], _remove, folder)
     return sources
+
+
+def watermark(address: str, query: str) -> str:
+    """The one row that a query of the reader's answers: what changes with every change of the tables.
+
+    Raises IntegrationError where the database does not answer, InvalidParameters where the query has no one row.
+    """
+    import sqlalchemy
+    shown, engine = without_password(address), _engine(address)
+    try:
+        with engine.connect() as connection:
+            rows = connection.execute(sqlalchemy.text(query)).fetchmany(2)
+    except sqlalchemy.exc.SQLAlchemyError as problem:
+        raise IntegrationError(f"the database {shown} does not answer the version query ({type(problem).__name__})",
+                               parameter="cache.version_query", value_provided=shown) from None
+    finally:
+        engine.dispose()
+    if len(rows) != 1:
+        raise InvalidParameters("the version query must give one row, as in select max(updated_at), count(*) from …",
+                                parameter="cache.version_query", value_provided=f"{len(rows)} rows or more",
+                                validation_rule="one row")
+    return "|".join(str(value) for value in rows[0])
 
 
 def _part(path: Path, shown: str) -> Part:

@@ -15,11 +15,12 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from healthseg.config import fingerprint
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FOLDER = ".healthseg"
 
@@ -97,6 +98,8 @@ class Store:
             frame.to_parquet(temporary, index=False)
 
     def get_frame(self, level: str, key: str) -> pd.DataFrame | None:
+        import pandas as pd  # a reply that was kept is found without it
+
         path = self.path(level, key, ".parquet")
         return pd.read_parquet(path) if path.exists() else None
 

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 from pathlib import Path
 from typing import Any
 
 VARIABLE = "HEALTHSEG_PORTFOLIO"
+
+
+def now() -> dt.datetime:
+    """The faces' clock: tools read none."""
+    return dt.datetime.now(dt.UTC)
 
 
 def address(portfolio: str = "") -> str:

@@ -116,6 +116,7 @@ def _run_parser(commands: Any) -> None:
     run = commands.add_parser("run", help="a tool's reply as JSON")
     run.add_argument("tool", metavar="TOOL", help="see 'healthseg tools'")
     _common(run)
+    run.add_argument("--no-cache", action="store_true", help="make the reply anew, and keep it not")
     run.set_defaults(command=_run)
 
 
@@ -163,13 +164,12 @@ def _tools(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
 
 
 def _run(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
-    from healthseg.faces import books, registry, reports
+    from healthseg.faces.replies import Replies
 
     _known_tools([given.tool], parser)
-    book = books.open_book(given.portfolio)
-    parameters = _parameters(given, [given.tool], parser)
-    books.record_settings(book, reports.now)
-    print(registry.reply(given.tool, book, parameters).to_json())
+    typed = {"given": given.given, "params": given.params, "as_of": given.as_of}
+    replies = Replies(given.portfolio, cache=not given.no_cache)
+    print(replies.typed_reply(given.tool, typed, lambda: _parameters(given, [given.tool], parser)).to_json())
     return OK
 
 

@@ -1,0 +1,167 @@
+"""Replies as the faces give them: from the cache where one holds, else made, with what stands around them.
+
+``Replies`` is the entry for programs as well; the tools themselves neither keep nor look anything up.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from healthseg.config import fingerprint
+from healthseg.data.cache import Kept, ReplyCache, State, code_state, data_state
+from healthseg.data.sources import ADDRESS, locate
+from healthseg.data.store import cache_folder, root_for
+from healthseg.faces import books
+from healthseg.faces.settings import InForce, in_force
+
+Given = Mapping[str, Any]
+WRITERS = ("manage_lifecycle_stages",)  # its replies say what was just done: never given twice
+MINUTES = {
+    "calculate_health_score": "health_minutes",
+    "segment_customers": "segments_minutes",
+    "segment_by_value_tier": "segments_minutes",
+}
+OTHERS = "usage_minutes"
+NOT_ASKED, WRITES, OFF = "not asked for", "this tool writes", "the settings keep none"
+UNTOLD = "the source cannot tell whether it changed; a database needs cache.version_query"
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A tool's reply as a dictionary, with ``cache`` and, where Mixpanel is used, its state."""
+
+    body: dict[str, Any]
+
+    def to_json(self, indent: int | None = 2) -> str:
+        return json.dumps(self.body, indent=indent, ensure_ascii=False)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A portfolio as it is now: its settings, its cache, and its state where that can be told."""
+
+    settings: InForce
+    values: Mapping[str, Any]  # [settings] as given, beside the data and over it
+    cache: ReplyCache
+    state: State | None
+
+
+class Replies:
+    """The tools of one portfolio, answering as over the command line or MCP.
+
+    ``cache=False`` makes every reply anew. ``clock`` gives seconds since 1970.
+
+    >>> from healthseg.testing import tiny_book
+    >>> book = tiny_book([("a", f"2025-03-{day:02d} 09:00", "u1") for day in range(1, 29)])
+    >>> replies = Replies(book.path, clock=iter(range(10**10, 10**11, 60)).__next__)
+    >>> asked = {"client_id": "a", "period_start": "2025-03-15", "period_end": "2025-03-29"}
+    >>> first, _, again = (replies.reply("track_usage_engagement", asked).body for _ in range(3))
+    >>> first["cache"]["hit"], again["cache"]["hit"], first["fingerprint"] == again["fingerprint"]
+    (False, True, True)
+    """
+
+    def __init__(self, portfolio: str = "", *, cache: bool = True, clock: Callable[[], float] = time.time) -> None:
+        self.address = books.address(portfolio)
+        self._asked, self._clock = cache, clock
+        self._book: Any = None
+        self._opened: tuple[str, str] | None = None
+
+    def reply(self, tool: str, given: Given) -> Reply:
+        """The reply of a tool to parameters; raises HealthsegError as the tool does."""
+        return self.typed_reply(tool, given, lambda: given)
+
+    def typed_reply(self, tool: str, typed: Given, read: Callable[[], Given]) -> Reply:
+        """The reply to parameters as they were typed; they are read only where no reply to the same is kept."""
+        place, now = self._place(), self._clock()
+        minutes, reason = self._minutes(tool, place)
+        if reason is None:
+            kept = place.cache.get(self._key(tool, typed, place), now)
+            if kept is not None:
+                return self._around(json.loads(kept.text), _told(kept, now))
+        body = self._made(tool, read(), place)
+        if reason is not None:
+            return self._around(body, {"hit": False, "kept": False, "reason": reason})
+        return self._around(body, self._keep(tool, typed, body, minutes))
+
+    def close(self) -> None:
+        """Let go of the open book."""
+        if self._book is not None:
+            self._book.close()
+        self._book = self._opened = None
+
+    def _place(self) -> _Place:
+        settings = in_force(self.address)
+        if ADDRESS.match(self.address):
+            root, state = cache_folder() / fingerprint(self._shown()), self._watermark(settings)
+            return _Place(settings, settings.overrides, ReplyCache(root), state)
+        sources = locate(self.address)
+        root = root_for(sources.folder, sources.identity, local=sources.local)
+        values = {**sources.settings, **settings.overrides}
+        elsewhere = bool(values.get("ledger", {}).get("address"))  # a ledger on a server: no file tells its changes
+        return _Place(settings, values, ReplyCache(root), None if elsewhere else data_state(sources, root))
+
+    def _shown(self) -> str:
+        from healthseg.data.database import without_password
+
+        return without_password(self.address)
+
+    def _watermark(self, settings: InForce) -> State | None:
+        if not settings.cache.version_query:
+            return None
+        from healthseg.data.database import watermark
+
+        return State(watermark(self.address, settings.cache.version_query), 0.0)
+
+    def _minutes(self, tool: str, place: _Place) -> tuple[float, str | None]:
+        """For how long the tool's replies hold, and why they are not kept where they aren't."""
+        minutes = getattr(place.settings.cache, MINUTES.get(tool, OTHERS))
+        if not self._asked:
+            return 0.0, NOT_ASKED
+        if tool in WRITERS:
+            return 0.0, WRITES
+        if not place.settings.cache.enabled or minutes == 0:
+            return 0.0, OFF
+        return minutes, UNTOLD if place.state is None else None
+
+    def _key(self, tool: str, given: Given, place: _Place) -> str:
+        asked = {name: value for name, value in given.items() if value is not None}
+        return fingerprint([code_state(), tool, asked, self.address, place.values, place.state.token])
+
+    def _made(self, tool: str, given: Given, place: _Place) -> dict[str, Any]:
+        from healthseg.faces import registry
+
+        registry.tool(tool)
+        book = self._open(place)
+        books.record_settings(book, books.now)
+        return registry.reply(tool, book, given).to_dict()
+
+    def _open(self, place: _Place) -> Any:
+        """The book, opened again where its source or settings changed, or cannot tell."""
+        wanted = (place.state.token, fingerprint(place.values)) if place.state is not None else None
+        if self._book is None or wanted is None or wanted != self._opened:
+            self.close()
+            settled = place.state is not None and place.state.settled(self._clock())
+            self._book, self._opened = books.open_book(self.address), wanted if settled else None
+        return self._book
+
+    def _keep(self, tool: str, given: Given, body: dict[str, Any], minutes: float) -> dict[str, Any]:
+        """Keep what was made of a state that stayed as it was; what changed meanwhile is made anew next time."""
+        place, now = self._place(), self._clock()
+        same = place.state is not None and self._opened == (place.state.token, fingerprint(place.values))
+        kept = same and place.cache.put(
+            self._key(tool, given, place), json.dumps(body, ensure_ascii=False), now, 60 * minutes)
+        return {"hit": False, "kept": kept, "age_seconds": 0.0, "holds_seconds": 60 * minutes if kept else 0.0}
+
+    def _around(self, body: dict[str, Any], cache: dict[str, Any]) -> Reply:
+        return Reply({**body, "cache": cache})
+
+
+def _told(kept: Kept, now: float) -> dict[str, Any]:
+    return {"hit": True, "kept": True, "age_seconds": round(now - kept.made_at, 3),
+            "holds_seconds": round(kept.until - now, 3)}
+
+
