@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from scipy.cluster import vq
-from scipy.spatial.distance import cdist
+
+from healthseg.clustering.agreement import adjusted_rand, silhouette
 
 PATH_DAYS = 90
 MEASURES = ("share_tried", "median_first_use_days", "share_in_order", "share_returned_to")
@@ -101,7 +102,7 @@ def groups(frame: pd.DataFrame, seed: int) -> Groups:
         best = max(steady.values(), default=None)
         return Groups(None, "no stable patterns: resampled customers fall into other groups each time", len(frame),
                       used, stability=best)
-    apart = {k: _silhouette(points, parted[k]) for k in good}
+    apart = {k: silhouette(points, parted[k]) for k in good}
     k = max(good, key=lambda one: (apart[one], -one))
     p = _null_p(points, apart[k], seed)
     evidence = {"silhouette": apart[k], "silhouette_p": p, "stability": steady[k]}
@@ -147,30 +148,8 @@ def _stability(points: np.ndarray, labels: np.ndarray, k: int, seed: int) -> flo
     rng, found = np.random.default_rng(seed), []
     for _ in range(DRAWS):
         centres = _centres(points[rng.integers(0, len(points), len(points))], k, seed, STARTS)
-        found.append(0.0 if centres is None else _adjusted_rand(labels, vq.vq(points, centres)[0]))
+        found.append(0.0 if centres is None else adjusted_rand(labels, vq.vq(points, centres)[0]))
     return float(np.mean(found))
-
-
-def _adjusted_rand(one: np.ndarray, other: np.ndarray) -> float:
-    table = np.zeros((one.max() + 1, other.max() + 1))
-    np.add.at(table, (one, other), 1)
-    both, rows, columns = (float((counts * (counts - 1) / 2).sum())
-                           for counts in (table, table.sum(axis=1), table.sum(axis=0)))
-    chance = rows * columns / (len(one) * (len(one) - 1) / 2)
-    most = (rows + columns) / 2
-    return (both - chance) / (most - chance) if most > chance else 1.0
-
-
-def _silhouette(points: np.ndarray, labels: np.ndarray) -> float:
-    """Rousseeuw's (1987) mean silhouette: how much nearer a customer is to its own group than to the next."""
-    distances, sizes = cdist(points, points), np.bincount(labels)
-    sums = np.stack([distances[:, labels == group].sum(axis=1) for group in range(len(sizes))], axis=1)
-    own = np.arange(len(points)), labels
-    inside = sums[own] / np.maximum(sizes[labels] - 1, 1)
-    means = sums / sizes
-    means[own] = np.inf
-    nearest = means.min(axis=1)
-    return float(((nearest - inside) / np.maximum(nearest, inside)).mean())
 
 
 def _null_p(points: np.ndarray, silhouette: float, seed: int) -> float:
@@ -183,7 +162,7 @@ def _null_p(points: np.ndarray, silhouette: float, seed: int) -> float:
     reached = 0
     for _ in range(NULL_DRAWS):
         cloud = _snapped(rng.standard_normal(points.shape) @ spread.T, points)
-        best = max((_silhouette(cloud, labels) for k in range(2, MOST_GROUPS + 1)
+        best = max((silhouette(cloud, labels) for k in range(2, MOST_GROUPS + 1)
                     if (labels := _parted(cloud, k, seed, 1)) is not None), default=-1.0)
         reached += best >= silhouette
     return (1 + reached) / (1 + NULL_DRAWS)
