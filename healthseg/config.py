@@ -197,6 +197,20 @@ class Settings(Frozen):
     effects_interval_level: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
     effects_max_q: Annotated[float, Field(gt=0, lt=1)] = 0.01   # false-discovery rate at which an effect is spoken of
     peers_min: Annotated[int, Field(ge=2)] = 8
+    # grouped
+    segment_compare_days: Annotated[int, Field(ge=7)] = 90      # who moved since: a quarter
+    segment_min_effect: Annotated[float, Field(gt=0, lt=1)] = 0.33   # Cliff's delta; Romano et al. (2006): medium
+    messages_window_days: Annotated[int, Field(ge=14)] = 180    # how customers answer messages: two quarters
+    messages_engaged_days: Annotated[int, Field(ge=1)] = 7      # a click later than that answers something else
+    messages_min_sent: Annotated[int, Field(ge=1)] = 30         # fewer say nothing of a channel
+    # hours of a manager that a customer takes a month, by tier; another number of tiers takes them by rank
+    tier_hours_per_month: dict[str, Annotated[float, Field(gt=0)]] = {
+        "Micro": 0.5, "SMB": 1.0, "Mid-Market": 4.0, "Corporate": 8.0, "Enterprise": 16.0}
+    csm_capacity_hours: Annotated[float, Field(gt=0)] = 120.0   # a month with customers, where csms doesn't say
+    strategic_weights: tuple[float, float, float] = (0.5, 0.3, 0.2)  # of the ranks of ARR, potential, strategic value
+    support_tiers: dict[str, str] = {}                          # plan → what its support is called
+    expansion_min_utilisation: Annotated[float, Field(gt=0, le=1)] = 0.9
+    at_risk_draws: Annotated[int, Field(ge=100)] = 10_000
     # a week's peak: how far it stands out, and how seldom chance does that among all hours (or days) of a flat week
     peak_min_ratio: Annotated[float, Field(gt=1)] = 1.25
     peak_max_p: Annotated[float, Field(gt=0, lt=1)] = 0.01
@@ -224,6 +238,13 @@ class Settings(Frozen):
     def _thresholds(cls, values: tuple[float, ...]) -> tuple[float, ...]:
         if not values or sorted(set(values)) != list(values) or values[0] < 0:
             raise ValueError("arr_thresholds must be non-negative and rise")
+        return values
+
+    @field_validator("strategic_weights")
+    @classmethod
+    def _weights(cls, values: tuple[float, float, float]) -> tuple[float, float, float]:
+        if min(values) < 0 or not sum(values) > 0:
+            raise ValueError("strategic_weights must be non-negative, not all 0")
         return values
 
     @field_validator("band_edges")

@@ -152,7 +152,7 @@ def _stability(points: np.ndarray, labels: np.ndarray, k: int, seed: int) -> flo
     return float(np.mean(found))
 
 
-def _null_p(points: np.ndarray, silhouette: float, seed: int) -> float:
+def _null_p(points: np.ndarray, parted_as: float, seed: int) -> float:
     """How often one normal cloud of the same covariance is parted as well as this, by the best number of groups.
 
     Each of its values is moved to the nearest that was seen: shares of few features clump by themselves.
@@ -164,7 +164,7 @@ def _null_p(points: np.ndarray, silhouette: float, seed: int) -> float:
         cloud = _snapped(rng.standard_normal(points.shape) @ spread.T, points)
         best = max((silhouette(cloud, labels) for k in range(2, MOST_GROUPS + 1)
                     if (labels := _parted(cloud, k, seed, 1)) is not None), default=-1.0)
-        reached += best >= silhouette
+        reached += best >= parted_as
     return (1 + reached) / (1 + NULL_DRAWS)
 
 
