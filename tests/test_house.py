@@ -48,8 +48,8 @@ def test_environment_yml_holds_the_dependencies_of_pyproject() -> None:
     assert conda["python"] == PROJECT["requires-python"]
 
 
-def test_the_extras_are_lab_postgres_and_test() -> None:
-    assert set(EXTRAS) == {"lab", "postgres", "test"}
+def test_the_extras_are_lab_mcp_mixpanel_postgres_and_test() -> None:
+    assert set(EXTRAS) == {"lab", "mcp", "mixpanel", "postgres", "test"}
 
 
 def test_the_lock_satisfies_the_bounds_of_pyproject() -> None:
@@ -75,7 +75,8 @@ def test_every_library_that_the_package_imports_is_a_dependency() -> None:
             elif isinstance(node, ast.ImportFrom) and not node.level:
                 names.add(node.module.split(".")[0])
     foreign = names - set(sys.stdlib_module_names) - {"healthseg"}
-    declared = requirements([*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["lab"]])
+    extras = [text for extra in EXTRAS if extra != "test" for text in EXTRAS[extra]]
+    declared = requirements([*PROJECT["dependencies"], *extras])
     assert {canonicalize_name(called.get(name, name)) for name in foreign} <= set(declared)
 
 

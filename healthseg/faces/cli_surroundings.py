@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from typing import Any
 
-COMMANDS = ("settings",)
+SHORTEST_TOKEN = 16
+COMMANDS = ("settings", "mcp")
 
 
 def add_parsers(commands: Any) -> None:
     """These commands, among the others."""
     _settings_parser(commands)
+    _mcp_parser(commands)
 
 
 def _portfolio(parser: argparse.ArgumentParser) -> None:
@@ -52,3 +55,50 @@ def _settings(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int
 def _short(value: Any) -> str:
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 100 else text[:97] + "..."
+
+
+def _mcp_parser(commands: Any) -> None:
+    mcp = commands.add_parser("mcp", help="serve the tools to MCP clients, over stdio or HTTP")
+    _portfolio(mcp)
+    mcp.add_argument("--http", action="store_true", help="over HTTP, with the bearer token of HEALTHSEG_MCP_TOKEN")
+    mcp.add_argument("--host", help="the address to listen on (default: this machine only)")
+    mcp.add_argument("--port", type=int, help="the port (default: 8765)")
+    mcp.add_argument("--no-cache", action="store_true", help="make every reply anew")
+    mcp.set_defaults(command=_mcp)
+
+
+def _mcp(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
+    from healthseg.errors import CalculationError
+
+    if not given.http and (given.host or given.port is not None):
+        parser.error("--host and --port go with --http")
+    try:
+        import anyio
+
+        from healthseg.faces import mcp_server
+    except ImportError as problem:
+        raise CalculationError(f"{problem.name} is not installed: pip install 'healthseg[mcp]'") from None
+    desk = mcp_server.Desk(given.portfolio, cache=not given.no_cache)
+    if given.http:
+        return _mcp_http(desk, given)
+    anyio.run(mcp_server.over_stdio, desk)
+    return 0
+
+
+def _mcp_http(desk: Any, given: argparse.Namespace) -> int:
+    import uvicorn
+
+    from healthseg.errors import InvalidParameters
+    from healthseg.faces import mcp_server
+
+    token = desk.settings.secret("mcp.token")
+    if not token or len(token) < SHORTEST_TOKEN:
+        raise InvalidParameters(
+            f"over HTTP callers present a bearer token: set HEALTHSEG_MCP_TOKEN, {SHORTEST_TOKEN} characters or more",
+            parameter="mcp.token", validation_rule=f"at least {SHORTEST_TOKEN} characters")
+    host = given.host or desk.settings.mcp.host
+    port = desk.settings.mcp.port if given.port is None else given.port
+    app = mcp_server.http_app(desk, token, host)
+    print(f"http://{host}:{port}/mcp", file=sys.stderr, flush=True)
+    uvicorn.run(app, host=host, port=port, log_level="warning")
+    return 0

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -27,6 +28,12 @@ MINUTES = {
 }
 OTHERS = "usage_minutes"
 NOT_ASKED, WRITES, OFF = "not asked for", "this tool writes", "the settings keep none"
+# What stands beside a tool's own keys, as JSON Schema.
+AROUND = {
+    "cache": {"type": "object", "description": "Whether the reply was kept from before, its age and how long it holds"},
+    "degraded": {"type": "boolean", "description": "Whether a source of the reply is down or older than it should be"},
+    "integrations": {"type": "object", "description": "Each outside source that was used, and how old its data are"},
+}
 UNTOLD = "the source cannot tell whether it changed; a database needs cache.version_query"
 
 
@@ -69,6 +76,7 @@ class Replies:
         self._asked, self._clock = cache, clock
         self._book: Any = None
         self._opened: tuple[str, str] | None = None
+        self._lock = threading.Lock()  # a book answers one caller at a time; what is kept answers any number
 
     def reply(self, tool: str, given: Given) -> Reply:
         """The reply of a tool to parameters; raises HealthsegError as the tool does."""
@@ -76,19 +84,30 @@ class Replies:
 
     def typed_reply(self, tool: str, typed: Given, read: Callable[[], Given]) -> Reply:
         """The reply to parameters as they were typed; they are read only where no reply to the same is kept."""
-        place, now = self._place(), self._clock()
+        place = self._place()
         minutes, reason = self._minutes(tool, place)
-        if reason is None:
-            kept = place.cache.get(self._key(tool, typed, place), now)
-            if kept is not None:
-                return self._around(json.loads(kept.text), _told(kept, now))
-        body = self._made(tool, read(), place)
-        if reason is not None:
-            return self._around(body, {"hit": False, "kept": False, "reason": reason})
-        return self._around(body, self._keep(tool, typed, body, minutes))
+        found = self._found(tool, typed, place) if reason is None else None
+        if found is not None:
+            return found
+        with self._lock:
+            found = self._found(tool, typed, place) if reason is None else None  # of another caller, meanwhile
+            if found is not None:
+                return found
+            body = self._made(tool, read(), place)
+            told = {"hit": False, "kept": False, "reason": reason} if reason else self._keep(tool, typed, body, minutes)
+        return self._around(body, told)
+
+    def _found(self, tool: str, typed: Given, place: _Place) -> Reply | None:
+        now = self._clock()
+        kept = place.cache.get(self._key(tool, typed, place), now)
+        return self._around(json.loads(kept.text), _told(kept, now)) if kept is not None else None
 
     def close(self) -> None:
         """Let go of the open book."""
+        with self._lock:
+            self._let_go()
+
+    def _let_go(self) -> None:
         if self._book is not None:
             self._book.close()
         self._book = self._opened = None
@@ -143,7 +162,7 @@ class Replies:
         """The book, opened again where its source or settings changed, or cannot tell."""
         wanted = (place.state.token, fingerprint(place.values)) if place.state is not None else None
         if self._book is None or wanted is None or wanted != self._opened:
-            self.close()
+            self._let_go()
             settled = place.state is not None and place.state.settled(self._clock())
             self._book, self._opened = books.open_book(self.address), wanted if settled else None
         return self._book
