@@ -33,16 +33,25 @@ def address(portfolio: str = "") -> str:
     )
 
 
+def resolved(portfolio: str = "") -> str:
+    """The address as it is understood from every folder: a path is made whole."""
+    chosen = address(portfolio)
+    return str(Path(chosen).resolve()) if Path(chosen).exists() else chosen
+
+
 def open_book(portfolio: str = "") -> Any:
     """The portfolio at an address; an empty one means HEALTHSEG_PORTFOLIO, and without that the demo book.
 
-    Settings of the environment stand over those that lie beside the data.
+    Settings of the environment stand over those that lie beside the data. In the kernels of a batch it is the book
+    that the batch opened, with all that was counted of it.
     """
     from healthseg.data.portfolio import Portfolio
+    from healthseg.faces.kernels import sharing
     from healthseg.faces.settings import in_force
 
     chosen = address(portfolio)
-    return Portfolio.open(chosen, in_force(chosen).overrides)
+    shared = sharing.book_at(chosen)
+    return shared or Portfolio.open(chosen, in_force(chosen).overrides)
 
 
 def record_settings(book: Any, clock: Any) -> bool:
@@ -56,3 +65,11 @@ def record_settings(book: Any, clock: Any) -> bool:
     return Ledger(folder / FILE_NAME, clock).record_settings(
         book.settings.fingerprint, book.settings.model_dump(mode="json")
     )
+
+
+def ledger_head(book: Any) -> list[int]:
+    """How much the ledger holds that replies are made from; it only grows."""
+    if not book.has_ledger:
+        return [0, 0]
+    ledger = book.ledger()
+    return [len(ledger.settings_history()), len(ledger.stage_events())]

@@ -15,7 +15,7 @@ from typing import Any
 
 import healthseg
 from healthseg.errors import CalculationError, HealthsegError, near
-from healthseg.faces import cli_surroundings
+from healthseg.faces import cli_surroundings, report_command
 
 OK, ERROR, USAGE = 0, 1, 2
 COMMANDS = ("demo", "check", "tools", "run", "report", "lab", *cli_surroundings.COMMANDS)
@@ -124,12 +124,7 @@ def _report_parser(commands: Any) -> None:
     report = commands.add_parser("report", help="reports as HTML files that open offline, and an index over them")
     report.add_argument("tools", nargs="*", metavar="TOOL", help="which tools (default: all)")
     _common(report)
-    report.add_argument("--client", action="append", default=[], metavar="ID", help="a customer; may be repeated")
-    report.add_argument("--all-clients", action="store_true", help="every live customer")
-    report.add_argument("--riskiest", type=int, default=0, metavar="N", help="the N customers with most at stake")
-    report.add_argument("--book", action="store_true", help="the reports of the whole book")
-    report.add_argument("--out", default="reports", help="the folder (default: reports)")
-    report.add_argument("--workers", type=int, metavar="N", help="how many at once (default: one a core)")
+    report_command.options(report)
     report.set_defaults(command=_report)
 
 
@@ -174,29 +169,15 @@ def _run(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
 
 
 def _report(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
-    from healthseg.faces import registry, reports
+    from healthseg.faces import registry
 
     _known_tools(given.tools, parser)
-    if not (given.client or given.all_clients or given.riskiest or given.book):
-        parser.error("report what? give --client ID, --all-clients, --riskiest N or --book")
-    if given.riskiest < 0 or (given.workers is not None and given.workers < 1):
-        parser.error("--riskiest and --workers take whole numbers from 1")
+    wrong = report_command.usage_error(given)
+    if wrong:
+        parser.error(wrong)
     tools = given.tools or registry.names()
-    run = reports.make_reports(
-        given.portfolio,
-        tools,
-        given.client,
-        all_clients=given.all_clients,
-        riskiest=given.riskiest,
-        book=given.book,
-        out=given.out,
-        parameters=_parameters(given, tools, parser),
-        workers=given.workers,
-        say=lambda line: print(line, file=sys.stderr),
-    )
-    made = len(run.outcomes) - len(run.failed)
-    print(f"{made} of {len(run.outcomes)} reports in {run.seconds:.0f} s: {run.index}")
-    return run.status
+    parameters = _parameters(given, tools, parser)
+    return report_command.run(given, tools, parameters, lambda line: print(line, file=sys.stderr))
 
 
 def _lab(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:

@@ -1,13 +1,12 @@
-"""One notebook, executed by papermill in a process of its own, and written as a page and as a notebook."""
+"""One notebook, executed by papermill in a kernel of its own, and written as a page and as a notebook."""
 
 from __future__ import annotations
 
 import datetime as dt
 import os
-import tempfile
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +14,11 @@ import nbformat
 
 from healthseg import errors
 from healthseg.faces.books import VARIABLE
+from healthseg.faces.privacy import PSEUDONYMS
+from healthseg.faces.watching import Limits, Watch
 
-SECONDS_FOR_A_NOTEBOOK = 600
 Clock = Callable[[], dt.datetime]
+OK, FAILED, KILLED, TIMED_OUT, SKIPPED = STATUSES = ("ok", "failed", "killed", "timed out", "skipped")
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,11 @@ class Job:
     parameters: Mapping[str, Any]
     portfolio: str
     folder: str
+    key: str = ""  # what the report is made from: one with the same key is the same
+    formats: tuple[str, ...] = ()  # beside HTML: pdf, csv
+    charts: str = "auto"
+    pseudonyms: str = ""  # the key that user names are hidden with; empty: they are shown
+    limits: Limits = field(default_factory=Limits)
 
     @property
     def names(self) -> tuple[str, str]:
@@ -43,7 +49,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a job; ``error`` is the reference's error object where it failed."""
+    """What became of a job; ``error`` is the reference's error object where there is no report."""
 
     tool: str
     client_id: str | None
@@ -51,79 +57,129 @@ class Outcome:
     seconds: float
     facts: Mapping[str, Any]
     error: Mapping[str, Any] | None = None
+    status: str = OK
+    memory_mb: float = 0.0
 
     @property
     def ok(self) -> bool:
         return self.error is None
 
 
-def make(job: Job, at: dt.datetime) -> Outcome:
-    """Execute, export and write one report; what goes wrong is told, not raised."""
-    started = time.monotonic()
+def make(job: Job, at: dt.datetime, ahead: bool = False) -> Outcome:
+    """Execute, export and write one report; what goes wrong is told, not raised.
+
+    With ``ahead`` the next notebook's kernel starts while this one runs.
+    """
+    started, watch = time.monotonic(), Watch(job.limits)
     try:
-        facts = _make(job, at, started)
-        return Outcome(job.tool, job.client_id, job.page, time.monotonic() - started, facts)
-    except errors.HealthsegError as problem:
-        return Outcome(job.tool, job.client_id, job.page, time.monotonic() - started, {}, problem.to_dict())
-    except Exception as problem:
-        told = errors.CalculationError(f"the report could not be made: {type(problem).__name__}: {str(problem)[:500]}")
-        return Outcome(job.tool, job.client_id, job.page, time.monotonic() - started, {}, told.to_dict())
+        facts, problem, status = _make(job, at, started, watch, ahead), None, OK
+    except errors.HealthsegError as raised:
+        facts, problem, status = {}, raised, watch.status or raised.details.get("status", FAILED)
+    except Exception as raised:
+        told = f"the report could not be made: {type(raised).__name__}: {str(raised)[:500]}"
+        facts, problem, status = {}, errors.CalculationError(told), watch.status or FAILED
+    told = None if problem is None else problem.to_dict()
+    return Outcome(
+        job.tool, job.client_id, job.page, time.monotonic() - started, facts, told, status, round(watch.peak_mb, 1)
+    )
 
 
-def _make(job: Job, at: dt.datetime, started: float) -> Mapping[str, Any]:
-    from healthseg.faces import export, writing
+def _make(job: Job, at: dt.datetime, started: float, watch: Watch, ahead: bool) -> Mapping[str, Any]:
+    from healthseg.faces import export, files
 
-    folder, (owner, tool) = Path(job.folder), job.names
-    page = writing.inside(folder, owner, f"{tool}.html")
-    copy = writing.inside(folder, owner, f"{tool}.ipynb")
-    executed = execute(job)
-    markup = export.to_html(executed, export.Made(at, time.monotonic() - started), index="../index.html")
-    writing.write_whole(copy, nbformat.writes(scrubbed(executed, job)) + "\n")
-    writing.write_whole(page, markup)
-    return export.facts(executed)
+    places = files.places(job)  # refused before anything runs
+    executed = execute(job, watch, ahead)
+    facts = export.facts(executed)
+    made = export.Made(at, time.monotonic() - started, job.key, job.charts)
+    files.write(job, places, executed, facts, made)
+    return {key: value for key, value in facts.items() if key != "reply"}
 
 
-def execute(job: Job) -> nbformat.NotebookNode:
+def execute(job: Job, watch: Watch | None = None, ahead: bool = False) -> nbformat.NotebookNode:
     """The executed notebook. It ran if its last code cell did: its own metadata are not asked.
 
     The book's address reaches the kernel as an environment variable: neither a path nor a password is written down.
     """
     import papermill
-    from traitlets.config import Config
 
-    notebook = nbformat.read(job.notebook, as_version=4)
-    with tempfile.TemporaryDirectory(prefix="hs-") as private:
-        os.environ |= {VARIABLE: job.portfolio, "JUPYTER_RUNTIME_DIR": private, "PYTHONPATH": _python_path()}
-        try:
-            done = papermill.execute_notebook(
-                notebook,
-                None,
-                parameters=dict(job.parameters),
-                progress_bar=False,
-                log_output=False,
-                execution_timeout=SECONDS_FOR_A_NOTEBOOK,
-                extra_arguments=["--log-level=CRITICAL"],
-                config=Config({"KernelManager": {"transport": "ipc", "ip": f"{private}/kernel"}}),
-            )
-        except papermill.PapermillExecutionError as problem:
-            raise _told(problem) from None
+    watch = watch or Watch(job.limits)
+    engine = _engine()
+    _set_environment(job)
+    try:
+        done = papermill.execute_notebook(
+            nbformat.read(job.notebook, as_version=4),
+            None,
+            parameters=dict(job.parameters),
+            engine_name=engine,
+            progress_bar=False,
+            log_output=False,
+            request_save_on_cell_execute=False,
+            extra_arguments=["--log-level=CRITICAL", "--HistoryManager.enabled=False"],
+            watched=watch,
+            ahead=ahead,
+            printed_limit=int(job.limits.printed_mb * 1e6),
+        )
+    except papermill.PapermillExecutionError as problem:
+        raise _told(problem) from None
+    except Exception as problem:
+        raise _ended(problem, watch) from problem
+    if watch.status:
+        raise _failure(watch.reason, watch.status)
     if not _ran_to_its_end(done):
-        raise errors.CalculationError("the notebook ended before its last cell")
+        raise _failure("the notebook ended before its last cell", FAILED)
     return done
 
 
-def _python_path() -> str:
-    """Where the kernel finds this healthseg, installed or not."""
-    here = str(Path(__file__).resolve().parents[2])
-    return os.pathsep.join(dict.fromkeys([here, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]))
+def _engine() -> str:
+    """Our engine's name, registered with papermill also where the package's entry points are not installed."""
+    from papermill.engines import papermill_engines
+
+    from healthseg.faces.engine import HealthsegEngine
+
+    papermill_engines.register("healthseg", HealthsegEngine)
+    return "healthseg"
+
+
+def _set_environment(job: Job) -> None:
+    from healthseg.faces.kernels.supply import ONE_THREAD, python_path
+
+    os.environ |= {
+        VARIABLE: job.portfolio,
+        PSEUDONYMS: job.pseudonyms,
+        "PYTHONPATH": python_path(),
+        **ONE_THREAD,
+    }
+
+
+def _failure(message: str, status: str, cell: int | None = None) -> errors.HealthsegError:
+    where = f"cell {cell}: " if cell else ""
+    return errors.CalculationError(f"{where}{message}", status=status, cell=cell)
+
+
+def _ended(problem: Exception, watch: Watch) -> errors.HealthsegError:
+    """Why a notebook's kernel is gone: a limit, or its own end."""
+    from nbclient.exceptions import DeadKernelError
+
+    from healthseg.faces.engine import PrintedTooMuch
+
+    cell = getattr(problem, "cell_number", None)
+    if watch.status:
+        return _failure(watch.reason, watch.status, cell)
+    if isinstance(problem, PrintedTooMuch):
+        return _failure(str(problem), KILLED, cell)
+    if isinstance(problem, DeadKernelError) or "died" in str(problem):
+        return _failure(f"its kernel died{getattr(problem, 'ending', '')}", KILLED, cell)
+    return _failure(f"the notebook could not be executed: {type(problem).__name__}: {str(problem)[:500]}", FAILED, cell)
 
 
 def _told(problem: Any) -> errors.HealthsegError:
     """An error of the notebook as one of ours, with the cell's number where it is not one already."""
     known = getattr(errors, problem.ename, None)
     if isinstance(known, type) and issubclass(known, errors.HealthsegError):
-        return known(problem.evalue)
-    return errors.CalculationError(f"cell {problem.exec_count} raised {problem.ename}: {str(problem.evalue)[:500]}")
+        return known(problem.evalue, cell=problem.exec_count)
+    return errors.CalculationError(
+        f"cell {problem.exec_count} raised {problem.ename}: {str(problem.evalue)[:500]}", cell=problem.exec_count
+    )
 
 
 def _ran_to_its_end(notebook: nbformat.NotebookNode) -> bool:
@@ -134,13 +190,17 @@ def _ran_to_its_end(notebook: nbformat.NotebookNode) -> bool:
 
 def scrubbed(notebook: nbformat.NotebookNode, job: Job) -> nbformat.NotebookNode:
     """The notebook without run-time metadata, and with no absolute path of this machine."""
-    text = nbformat.writes(notebook)
+    from healthseg.faces.page import REPORT
+
+    clean = nbformat.from_dict(notebook)
+    clean.metadata.pop("papermill", None)
+    for cell in clean.cells:
+        for name in ("papermill", "execution"):
+            cell.metadata.pop(name, None)
+        for output in cell.get("outputs", []):
+            output.get("data", {}).get(REPORT, {}).pop("reply", None)
+    text = nbformat.writes(clean)
     for path in (job.portfolio, str(Path(job.notebook).parent), job.folder, str(Path.cwd()), str(Path.home())):
         if len(path) > 3 and os.path.isabs(path):
             text = text.replace(path, Path(path).name)
-    clean = nbformat.reads(text, as_version=4)
-    clean.metadata.pop("papermill", None)
-    for cell in clean.cells:
-        cell.metadata.pop("papermill", None)
-        cell.metadata.pop("execution", None)
-    return clean
+    return nbformat.reads(text, as_version=4)

@@ -22,6 +22,9 @@ from healthseg.faces.page import REPORT
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
 
 
+KEY = "healthseg-key"
+
+
 class ReportExporter(TemplateExporter):
     """nbconvert's exporter with our template; none of its own templates is loaded."""
 
@@ -57,6 +60,8 @@ class Made:
 
     at: dt.datetime
     seconds: float
+    key: str = ""  # what it was made from
+    charts: str = "auto"
 
     def words(self) -> str:
         return f"Made on {formats.day(self.at.date())} at {self.at:%H:%M} UTC in {self.seconds:.1f} s."
@@ -71,7 +76,7 @@ def facts(notebook: nbformat.NotebookNode) -> dict[str, Any]:
     return {}
 
 
-def to_html(notebook: nbformat.NotebookNode, made: Made, index: str = "") -> str:
+def to_html(notebook: nbformat.NotebookNode, made: Made, index: str = "", book: bool = False) -> str:
     """The report of an executed notebook as one page."""
     told, sections, footer = facts(notebook), *_sections(notebook)
     title = " – ".join(
@@ -79,6 +84,8 @@ def to_html(notebook: nbformat.NotebookNode, made: Made, index: str = "") -> str
     )
     report = {
         "policy": POLICY,
+        "key_name": KEY,
+        "key": made.key,
         "style": _style(),
         "title": formats.plain(title or "Report", 200),
         "kicker": told.get("kind", _title(notebook)),

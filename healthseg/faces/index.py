@@ -48,6 +48,17 @@ class Shown:
         return formats.plain(value) if isinstance(value, int | float | str) else str(value)
 
 
+MOVED = 5
+SHORT = {
+    "calculate_health_score": "health",
+    "track_usage_engagement": "usage",
+    "segment_customers": "segment",
+    "track_feature_adoption": "features",
+    "manage_lifecycle_stages": "stage",
+    "track_adoption_milestones": "milestones",
+    "segment_by_value_tier": "tier",
+    "analyze_engagement_patterns": "patterns",
+}
 COLUMNS = (
     Shown("name", "Customer"),
     Shown("score", "Score", formats.number, True),
@@ -62,10 +73,39 @@ COLUMNS = (
 )
 
 
+@dataclass(frozen=True)
+class Shelf:
+    """What lies where: the folder of the index, that of the reports, and what is known of each report."""
+
+    folder: Path
+    place: Path
+    tools: Sequence[str]
+    lines: Mapping[str, Mapping[str, Any]]
+    run: str = ""
+
+    def href(self, owner: str, tool: str) -> str:
+        """The address of a report as seen from the index; empty where there is none."""
+        page = self.place / owner / f"{tool}.html"
+        return page.relative_to(self.folder).as_posix() if page.is_file() else ""
+
+    @property
+    def failed(self) -> list[Mapping[str, Any]]:
+        """The reports that were tried last without success."""
+        return [line for _, line in sorted(self.lines.items()) if line.get("error")]
+
+
 def page(
-    overview: Any, tools: Sequence[str], folder: Path, outcomes: Sequence[Outcome], at: dt.datetime, seconds: float
+    overview: Any,
+    shelf: Shelf,
+    outcomes: Sequence[Outcome],
+    before: Mapping[str, Any],
+    at: dt.datetime,
+    seconds: float,
 ) -> str:
-    """The index as one page that opens from a drive; a row links to its report where there is one."""
+    """The index as one page that opens from a drive; a row links to its reports where there are any.
+
+    ``before`` is the last line of the run that came before: what changed since then is told.
+    """
     customers = overview.customers
     script = (templates() / "index.js").read_text("utf-8").strip()
     return _template().render(
@@ -76,11 +116,12 @@ def page(
         as_of=formats.day(overview.as_of),
         data_until=formats.day(overview.data_until),
         columns=COLUMNS,
-        rows=[_row(row, tools, folder) for row in customers],
+        rows=[_row(row, shelf) for row in customers],
         managers=sorted({formats.plain(row["csm_id"]) for row in customers if row.get("csm_id")}),
-        reports=_reports(tools, folder, outcomes),
-        failed=[_failure(one) for one in outcomes if not one.ok],
+        reports=_reports(shelf),
+        failed=[_failure(line) for line in shelf.failed],
         made=len(outcomes),
+        changes=changes(overview, before),
         provenance=_provenance(overview, outcomes, at, seconds),
     )
 
@@ -97,37 +138,66 @@ def _policy(script: str) -> str:
     return "; ".join((*parts, "form-action 'none'"))
 
 
-def _row(row: Row, tools: Sequence[str], folder: Path) -> dict[str, Any]:
-    pages = (f"{row['client_id']}/{tool}.html" for tool in tools)
-    href = next((page for page in pages if (folder / page).is_file()), "")
+def _row(row: Row, shelf: Shelf) -> dict[str, Any]:
+    pages = [(tool, shelf.href(row["client_id"], tool)) for tool in shelf.tools]
+    links = [(SHORT.get(tool, formats.words(tool)), href) for tool, href in pages if href]
     return {
         "cells": [column.cell(row) for column in COLUMNS],
-        "href": href,
+        "href": links[0][1] if links else "",
+        "links": links if len(links) > 1 else [],
         "manager": formats.plain(row.get("csm_id")),
     }
 
 
-def _reports(tools: Sequence[str], folder: Path, outcomes: Sequence[Outcome]) -> list[dict[str, str]]:
-    told = {outcome.tool: outcome.facts for outcome in outcomes if outcome.client_id is None and outcome.ok}
+def _reports(shelf: Shelf) -> list[dict[str, str]]:
+    found = [(tool, shelf.href("book", tool), shelf.lines.get(f"book/{tool}", {})) for tool in shelf.tools]
     return [
         {
-            "href": f"book/{tool}.html",
-            "name": told.get(tool, {}).get("kind", formats.sentence(formats.words(tool))),
-            "says": told.get(tool, {}).get("verdict", "made before"),
+            "href": href,
+            "name": line.get("kind") or formats.sentence(formats.words(tool)),
+            "says": line.get("verdict") or "made before",
         }
-        for tool in tools
-        if (folder / "book" / f"{tool}.html").is_file()
+        for tool, href, line in found
+        if href
     ]
 
 
-def _failure(outcome: Outcome) -> dict[str, str]:
-    error = outcome.error or {}
+def _failure(line: Mapping[str, Any]) -> dict[str, str]:
+    error = line["error"]
     return {
-        "who": outcome.client_id or "the book",
-        "tool": formats.words(outcome.tool),
-        "why": formats.plain(error.get("error_message"), 400),
-        "code": str(error.get("error_code", "")),
+        "who": line.get("client_id") or "the book",
+        "tool": formats.words(line["tool"]),
+        "why": formats.plain(error.get("message"), 400),
+        "code": f"{line['status']}, {error.get('code', '')}",
     }
+
+
+def changes(overview: Any, before: Mapping[str, Any]) -> dict[str, Any]:
+    """What is different from the run before: who came and went, whose risk changed, whose score moved by 5 or more."""
+    known = before.get("customers") or {}
+    rows = {row["client_id"]: row for row in overview.customers}
+    if not known:
+        return {}
+    told = [_changed(row, known[client]) for client, row in rows.items() if client in known]
+    came = [formats.plain(rows[client]["name"]) for client in rows if client not in known]
+    gone = [client for client in known if client not in rows]
+    return {
+        "since": before.get("as_of", ""),
+        "moved": sorted(filter(None, told), key=lambda one: (-abs(one["by"]), one["name"])),
+        "came": came,
+        "gone": gone,
+    }
+
+
+def _changed(row: Row, was: Sequence[Any]) -> dict[str, Any] | None:
+    score, risk = row.get("score"), row.get("risk_level")
+    by = 0 if formats.is_missing(score) or was[0] is None else round(score - was[0])
+    if abs(by) < MOVED and risk == was[1]:
+        return None
+    words = [f"score {formats.number(was[0])} to {formats.number(score)}"] if by else []
+    risks = [formats.words(level or "unknown") for level in (was[1], risk)]
+    words += [f"risk {risks[0]} to {risks[1]}"] if risk != was[1] else []
+    return {"name": formats.plain(row["name"]), "client_id": row["client_id"], "by": by, "says": ", ".join(words)}
 
 
 def _provenance(overview: Any, outcomes: Sequence[Outcome], at: dt.datetime, seconds: float) -> list[tuple[str, str]]:

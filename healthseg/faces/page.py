@@ -12,6 +12,7 @@ from importlib import resources
 from typing import Any
 
 from healthseg.charts import formats, theme
+from healthseg.faces import privacy
 
 ROWS_SHOWN = 12
 REPORT = "application/vnd.healthseg.report+json"
@@ -254,7 +255,8 @@ def opening(
         f"{below}</header>{warnings(reply)}{cards(items) if items else ''}"
     )
     told = {"title": formats.plain(title, 120), "kind": kind, "verdict": verdict}
-    return Html(markup, reply.verdict(), told | {"as_of": str(reply.as_of), "fingerprint": reply.fingerprint})
+    told |= {"as_of": str(reply.as_of), "fingerprint": reply.fingerprint, "reply": privacy.hidden(reply.to_dict())}
+    return Html(markup, reply.verdict(), told)
 
 
 def customer_line(reply: Any) -> str:

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import datetime as dt
-import functools
-import multiprocessing
 import os
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from healthseg.errors import CalculationError, InvalidParameters
-from healthseg.faces import books, writing
-from healthseg.faces.execution import Clock, Job, Outcome, make
+from healthseg.faces import books, days, files, manifest, plans, pool, privacy, registry, writing
+from healthseg.faces.execution import OK, SKIPPED, Clock, Job, Outcome
+from healthseg.faces.plans import Asked, notebooks
+from healthseg.faces.progress import Progress
+from healthseg.faces.watching import Limits
 
+__all__ = ["Run", "make_reports", "notebooks", "now"]
 HEALTH = "calculate_health_score"
 
 
@@ -38,18 +40,13 @@ class Run:
         return tuple(outcome for outcome in self.outcomes if not outcome.ok)
 
     @property
+    def skipped(self) -> int:
+        return sum(outcome.status == SKIPPED for outcome in self.outcomes)
+
+    @property
     def status(self) -> int:
         """0: all are there; 3: some failed, the others are there."""
         return 3 if self.failed else 0
-
-
-def notebooks() -> Path:
-    """The folder of the notebooks: in the package where it was installed, else beside it."""
-    here = Path(__file__).resolve()
-    for folder in (here.parents[1] / "notebooks", here.parents[2] / "notebooks"):
-        if folder.is_dir():
-            return folder
-    raise CalculationError("the notebooks are not installed with this package")
 
 
 def make_reports(
@@ -65,46 +62,48 @@ def make_reports(
     parameters: Mapping[str, Any] | None = None,
     workers: int | None = None,
     clock: Clock = now,
-    say: Callable[[str], None] = lambda line: None,
+    progress: Progress | None = None,
+    resume: bool = False,
+    fail_fast: bool = False,
+    due: bool = False,
+    shard: str = "1/1",
+    formats: Sequence[str] = (),
+    charts: str = "auto",
+    show_users: bool = False,
+    keep_days: int = 0,
+    limits: Limits | None = None,
 ) -> Run:
     """Make reports of customers (named, all, or the ``riskiest`` n with most at stake) and of the book, and the index.
 
     ``out/<client_id>/<tool>.html``, ``out/book/<tool>.html`` and ``out/index.html`` are written whole or not at all,
-    the executed notebooks beside them. Parameters are checked before anything runs; raises HealthsegError where they
-    are wrong, a client is unknown, or ``out`` cannot be written. A report that fails is listed, the others are made.
-    """
-    from healthseg.faces import index
+    the executed notebooks and the replies as JSON beside them. Parameters are checked before anything runs; raises
+    HealthsegError where they are wrong, a client is unknown, or ``out`` cannot be written, and ``pool.Stopped`` where
+    a signal ended the run. A report that fails is listed, the others are made.
 
-    started, address = time.monotonic(), books.address(portfolio)
+    ``resume`` leaves what is there and made from the same; ``shard`` makes one part of several; ``due`` makes those
+    whose day, week, month or quarter has passed; ``keep_days`` puts the reports of each day into a folder of its own,
+    and keeps so many.
+    """
+    started, address = time.monotonic(), books.resolved(portfolio)
     opened = books.open_book(address)
-    given = _checked(tools, {**(parameters or {}), **({"as_of": as_of} if as_of else {})})
-    overview = _overview(opened, given)
+    given = {**(parameters or {}), **({"as_of": as_of} if as_of else {})}
+    asked = plans.checked(
+        Asked(
+            tuple(tools), given, book, tuple(formats), charts, show_users, plans.shard(shard), limits or Limits()
+        )
+    )
+    books.record_settings(opened, clock)
+    overview = registry.book_reply(HEALTH, opened, given)
     chosen = _clients(opened, clients, all_clients, overview, riskiest)
     folder = writing.output_folder(out)
-    books.record_settings(opened, clock)
-    jobs = _jobs(
-        tools, chosen, book, given, str(Path(address).resolve()) if Path(address).exists() else address, folder
-    )
-    outcomes = _run(jobs, workers, clock(), say)
-    page = writing.inside(folder, "index.html")
-    writing.write_whole(page, index.page(overview, tools, folder, outcomes, clock(), time.monotonic() - started))
-    return Run(tuple(outcomes), page, time.monotonic() - started)
-
-
-def _checked(tools: Sequence[str], given: Mapping[str, Any]) -> dict[str, Any]:
-    """The parameters as JSON, valid for every tool asked for."""
-    from healthseg.faces import registry
-
-    for name in tools:
-        registry.validated(name, {**given, "client_id": "checked-before"})
-    return dict(given)
-
-
-def _overview(opened: Any, given: Mapping[str, Any]) -> Any:
-    """The book at a glance, which the index shows and the riskiest come from."""
-    from healthseg.faces import registry
-
-    return registry.book_reply(HEALTH, opened, given)
+    if due:
+        asked = _only_due(asked, folder, overview.as_of)
+    place = days.folder(folder, overview.as_of) if keep_days else folder
+    content = plans.content(opened, given, books.ledger_head(opened))
+    key = "" if show_users else privacy.key(opened)
+    jobs = plans.jobs(asked, chosen, address, place, content, key) if asked.tools else []
+    made = _Batch(folder, place, jobs, asked, overview, clock, progress or Progress(quiet=True))
+    return made.run(opened, workers, resume, fail_fast, keep_days, started)
 
 
 def _clients(opened: Any, clients: Iterable[str], all_clients: bool, overview: Any, riskiest: int) -> list[str]:
@@ -113,68 +112,143 @@ def _clients(opened: Any, clients: Iterable[str], all_clients: bool, overview: A
     return list(dict.fromkeys(chosen))
 
 
-def _jobs(
-    tools: Sequence[str], clients: Sequence[str], book: bool, given: Mapping[str, Any], address: str, folder: Path
-) -> list[Job]:
-    """The book's reports first: they are waited for."""
-    where = notebooks()
-    jobs = [
-        Job(
-            tool,
-            None,
-            str(where / "portfolio" / f"{tool}.ipynb"),
-            _taken(where / "portfolio" / f"{tool}.ipynb", given),
-            address,
-            str(folder),
-        )
-        for tool in tools
-        if book
-    ]
-    for client in clients:
-        for tool in tools:
-            notebook = where / "customer" / f"{tool}.ipynb"
-            jobs.append(
-                Job(tool, client, str(notebook), _taken(notebook, {**given, "client_id": client}), address, str(folder))
+def _only_due(asked: Asked, folder: Path, day: dt.date) -> Asked:
+    done: dict[str, dt.date] = {}
+    for line in manifest.latest(folder).values():
+        if line["status"] == OK and line.get("as_of"):
+            last = dt.date.fromisoformat(line["as_of"])
+            done[line["tool"]] = max(last, done.get(line["tool"], last))
+    return Asked(**{**vars(asked), "tools": plans.due(asked.tools, day, done)})
+
+
+@dataclass
+class _Batch:
+    """One run: its jobs, its manifest, and its index at the end."""
+
+    folder: Path
+    place: Path
+    jobs: list[Job]
+    asked: Asked
+    overview: Any
+    clock: Clock
+    progress: Progress
+
+    def run(
+        self, opened: Any, workers: int | None, resume: bool, fail_fast: bool, keep_days: int, started: float
+    ) -> Run:
+        told = manifest.Manifest(self.folder, self.clock(), self._header())
+        self.progress.begin(len(self.jobs))
+        done: dict[int, Outcome] = {}
+        stopped: pool.Stopped | None = None
+        try:
+            with pool.stoppable() as check:
+                for place, outcome in self._outcomes(opened, workers, resume, fail_fast, check):
+                    done[place] = outcome
+                    told.tell(self.jobs[place], outcome, self.clock())
+                    self.progress.tell(outcome)
+        except pool.Stopped as problem:
+            stopped = problem
+        self.progress.end()
+        outcomes = tuple(done[place] for place in sorted(done))
+        if stopped:
+            told.end(self.clock(), stopped=stopped.number)
+            raise stopped
+        page = self._switch(outcomes, told.name, time.monotonic() - started)
+        run = Run(outcomes, page, time.monotonic() - started)
+        told.end(self.clock(), status=run.status, customers=_standings(self.overview), as_of=str(self.overview.as_of))
+        if keep_days:
+            days.retire(self.folder, keep_days)
+        manifest.tidy(self.folder)
+        return run
+
+    def _header(self) -> dict[str, Any]:
+        place, count = self.asked.shard
+        return {
+            "tools": self.asked.tools,
+            "reports": len(self.jobs),
+            "as_of": str(self.overview.as_of),
+            "fingerprint": self.overview.fingerprint,
+            "shard": f"{place}/{count}",
+        }
+
+    def _outcomes(
+        self, opened: Any, workers: int | None, resume: bool, fail_fast: bool, check: Callable[[], None]
+    ) -> Iterable[tuple[int, Outcome]]:
+        there = manifest.latest(self.folder) if resume else {}
+        todo = []
+        for place, job in enumerate(self.jobs):
+            page = writing.inside(Path(job.folder), *job.names[:1], f"{job.tool}.html")
+            if resume and files.key_of(page) == job.key:
+                yield place, _skipped(job, there.get("/".join(job.names), {}))
+            else:
+                todo.append(place)
+        if not todo:
+            return
+        count = max(1, min(workers or os.cpu_count() or 1, len(todo)))
+        with _template(opened, self.jobs, todo, self.asked):
+            chosen = [self.jobs[place] for place in todo]
+            for place, outcome in pool.run(chosen, count, self.clock(), check, fail_fast):
+                yield todo[place], outcome
+
+    def _switch(self, outcomes: Sequence[Outcome], name: str, seconds: float) -> Path:
+        """The index, which until now showed the run before."""
+        from healthseg.faces import index
+
+        shown = index.Shelf(self.folder, self.place, registry.names(), manifest.latest(self.folder), name)
+        before = manifest.last_ended(self.folder, name)
+        text = index.page(self.overview, shown, outcomes, before, self.clock(), seconds)
+        page = writing.inside(self.folder, "index.html")
+        if self.place != self.folder:
+            inner = index.Shelf(self.place, self.place, registry.names(), manifest.latest(self.folder), name)
+            writing.write_whole(
+                self.place / "index.html", index.page(self.overview, inner, outcomes, before, self.clock(), seconds)
             )
-    if not jobs:
-        raise InvalidParameters(
-            "no report was asked for: name customers with --client, or give --all-clients, --riskiest N or --book",
-            parameter="client",
-            validation_rule="at least one customer, or the book",
-        )
-    return jobs
+        writing.write_whole(page, text)
+        return page
 
 
-def _taken(notebook: Path, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of the parameters that a notebook declares: papermill would only warn of others."""
-    return {name: value for name, value in given.items() if name in _declared(notebook)}
+def _skipped(job: Job, line: Mapping[str, Any]) -> Outcome:
+    facts = {name: line[name] for name in ("fingerprint", "as_of", "verdict", "kind") if line.get(name)}
+    return Outcome(job.tool, job.client_id, job.page, 0.0, facts, status=SKIPPED)
 
 
-@functools.cache
-def _declared(notebook: Path) -> frozenset[str]:
-    import papermill
-
-    return frozenset(papermill.inspect_notebook(str(notebook).replace("{", "{{").replace("}", "}}")))
+def _standings(overview: Any) -> dict[str, list[Any]]:
+    """Where each customer stands, for the next run to tell what changed."""
+    return {row["client_id"]: [row.get("score"), row.get("risk_level"), row.get("arr")] for row in overview.customers}
 
 
-def _run(jobs: list[Job], workers: int | None, at: dt.datetime, say: Callable[[str], None]) -> list[Outcome]:
-    count = max(1, min(workers or os.cpu_count() or 1, len(jobs)))
-    done: dict[int, Outcome] = {}
-    with ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn")) as pool:
-        waiting: dict[Future[Outcome], int] = {pool.submit(make, job, at): place for place, job in enumerate(jobs)}
-        for number, future in enumerate(as_completed(waiting), 1):
-            place = waiting[future]
-            done[place] = _outcome(future, jobs[place])
-            say(
-                f"[{number}/{len(jobs)}] {done[place].page}: "
-                + ("made" if done[place].ok else f"failed, {done[place].error['error_message']}")
-            )
-    return [done[place] for place in sorted(done)]
+@contextmanager
+def _template(opened: Any, jobs: Sequence[Job], todo: Sequence[int], asked: Asked):
+    """The process that this run's kernels are forked from, with what its reports have in common; none elsewhere."""
+    from healthseg.faces.engine import TEMPLATE
+    from healthseg.faces.kernels import sharing, supply
 
-
-def _outcome(future: Future[Outcome], job: Job) -> Outcome:
+    if not supply.can_fork():
+        yield
+        return
+    for tool, client in {jobs[place].tool: jobs[place].client_id for place in todo if jobs[place].client_id}.items():
+        _prepare(opened, tool, client, asked)
+    with tempfile.TemporaryFile() as shared:
+        sharing.dump(opened, jobs[0].portfolio, shared)
+        shared.seek(0)
+        template = supply.Template(shared)
+    opened.close()
+    before = os.environ.get(TEMPLATE)
     try:
-        return future.result()
-    except BrokenExecutor:
-        told = CalculationError("the process that made this report was ended from outside (out of memory, or killed)")
-        return Outcome(job.tool, job.client_id, job.page, 0.0, {}, told.to_dict())
+        os.environ[TEMPLATE] = template.ready().path
+        yield
+    finally:
+        os.environ.pop(TEMPLATE) if before is None else os.environ.update({TEMPLATE: before})
+        template.close()
+
+
+def _prepare(opened: Any, tool: str, client: str, asked: Asked) -> None:
+    """Count once what a tool's replies have in common; an error is met again, and told, where its report is made."""
+    from healthseg.errors import HealthsegError
+
+    taken = registry.tool(tool).parameters.model_fields
+    given = {name: value for name, value in asked.parameters.items() if name in taken}
+    try:
+        registry.reply(tool, opened, {**given, "client_id": client})
+    except (HealthsegError, ArithmeticError, LookupError, TypeError, ValueError, NameError):
+        return

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from healthseg.faces import index
-from healthseg.faces.execution import Outcome
 from tests.faces import samples
 from tests.faces.browser import Browser, browsing
 from tests.faces.hostile import HOSTILE
@@ -35,15 +34,16 @@ def pages(tmp_path_factory) -> dict[str, Path]:
         {**row, "name": HOSTILE[place % len(HOSTILE)], "reason": HOSTILE[-place % len(HOSTILE)]}
         for place, row in enumerate(book.customers)
     ]
-    failed = Outcome(
-        TOOL, "cs_client_004", "x", 1.0, {}, {"error_code": "CALCULATION_ERROR", "error_message": HOSTILE[0]}
-    )
+    failed = {"tool": TOOL, "client_id": "cs_client_004", "status": "failed",
+              "error": {"code": "CALCULATION_ERROR", "message": HOSTILE[0], "cell": 3}}
+    shelf = index.Shelf(folder, folder, [TOOL], {})
+    bad = index.Shelf(folder, folder, [TOOL], {f"cs_client_004/{TOOL}": failed})
     made = {
         "customer": html_of("customer", samples.health()),
         "hostile": html_of("customer", hostile),
         "book": html_of("portfolio", book),
-        "index": index.page(book, [TOOL], folder, [], AT, 1.0),
-        "hostile-index": index.page(book.model_copy(update={"customers": rows}), [TOOL], folder, [failed], AT, 1.0),
+        "index": index.page(book, shelf, [], {}, AT, 1.0),
+        "hostile-index": index.page(book.model_copy(update={"customers": rows}), bad, [], {}, AT, 1.0),
     }
     for name, text in made.items():
         (folder / f"{name}.html").write_text(text, "utf-8")

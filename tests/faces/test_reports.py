@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import io
 import json
 import os
 import re
@@ -15,6 +16,7 @@ import pytest
 import healthseg as hs
 from healthseg.errors import CalculationError, HealthsegError, InvalidParameters
 from healthseg.faces import execution, reports, writing
+from healthseg.faces.progress import Progress
 from tests.faces.made import Book, small_book
 from tests.faces.pages import Read
 
@@ -42,8 +44,9 @@ def test_all_reports_are_there_and_nothing_else(made, small_book: Book):
     found = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
     assert found == {
         "index.html",
-        *(f"{owner}/{TOOL}.{kind}" for owner in ("book", small_book.client_id) for kind in ("html", "ipynb")),
-    }
+        *(f"{owner}/{TOOL}.{kind}" for owner in ("book", small_book.client_id) for kind in ("html", "ipynb", "json")),
+    } | {f"runs/{path.name}" for path in (out / "runs").iterdir()}
+    assert len(list((out / "runs").iterdir())) == 1
 
 
 def test_a_page_shows_the_figures_of_the_reply(made, small_book: Book):
@@ -105,7 +108,7 @@ def test_the_notebook_beside_it_holds_no_path_of_this_machine(made, small_book: 
 
 
 def test_a_report_that_fails_is_told_and_the_others_are_there(small_book: Book, tmp_path):
-    lines, customers = [], pd.read_parquet(small_book.folder / "customers.parquet")
+    told, customers = io.StringIO(), pd.read_parquet(small_book.folder / "customers.parquet")
     last = customers.sort_values(["signup_date", "client_id"]).iloc[-1]
     before = (pd.Timestamp(last["signup_date"]) - pd.Timedelta(days=10)).date()
     run = reports.make_reports(
@@ -116,14 +119,14 @@ def test_a_report_that_fails_is_told_and_the_others_are_there(small_book: Book, 
         out=tmp_path,
         clock=lambda: AT,
         as_of=str(before),
-        say=lines.append,
+        progress=Progress(stream=told),
     )
     assert run.status == 3 and [outcome.client_id for outcome in run.failed] == [last["client_id"]]
     assert not (tmp_path / last["client_id"] / f"{TOOL}.html").exists()
     assert (tmp_path / "book" / f"{TOOL}.html").is_file()
     read = Read(run.index.read_text("utf-8"))
-    assert "1 of 2 reports could not be made" in read.text and run.failed[0].error["error_code"] in read.text
-    assert any("failed" in line for line in lines)
+    assert "1 report could not be made" in read.text and run.failed[0].error["error_code"] in read.text
+    assert "failed" in told.getvalue()
     assert not list(tmp_path.rglob("*.part"))
 
 

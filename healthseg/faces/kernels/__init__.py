@@ -1,0 +1,1 @@
+"""Kernels that are forked from one process which has imported everything, one for each notebook."""
