@@ -15,7 +15,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio
     from healthseg.errors import HealthsegError
-    from healthseg.tools import calculate_health_score, track_feature_adoption, track_usage_engagement
+    from healthseg.tools import (
+        calculate_health_score,
+        track_adoption_milestones,
+        track_feature_adoption,
+        track_usage_engagement,
+    )
 
 __version__ = "0.1.0"
 
@@ -23,12 +28,13 @@ _HOME = {
     "Portfolio": "healthseg.data.portfolio",
     "HealthsegError": "healthseg.errors",
     "calculate_health_score": "healthseg.tools",
+    "track_adoption_milestones": "healthseg.tools",
     "track_feature_adoption": "healthseg.tools",
     "track_usage_engagement": "healthseg.tools",
 }
 
-__all__ = ["HealthsegError", "Portfolio", "__version__", "calculate_health_score", "track_feature_adoption",
-           "track_usage_engagement"]
+__all__ = ["HealthsegError", "Portfolio", "__version__", "calculate_health_score",
+           "track_adoption_milestones", "track_feature_adoption", "track_usage_engagement"]
 
 
 def __getattr__(name: str) -> Any:

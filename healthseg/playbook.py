@@ -17,8 +17,8 @@ from healthseg.config import SEVERITIES
 from healthseg.errors import InvalidParameters
 from healthseg.expressions import Condition
 
-KINDS = ("risk", "strength", "action", "alert", "disagreement", "book_action", "book_alert", "focus", "touch", "contact", "automation",
-         "theme", "escalation")
+KINDS = ("risk", "strength", "action", "alert", "disagreement", "book_action", "book_alert", "focus", "touch",
+         "contact", "automation", "theme", "escalation")
 
 
 @dataclass(frozen=True)

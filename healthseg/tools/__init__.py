@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from healthseg.tools.adoption.tool import track_feature_adoption, track_feature_adoption_book
     from healthseg.tools.health.tool import calculate_health_score, calculate_health_score_book
+    from healthseg.tools.milestones.tool import track_adoption_milestones, track_adoption_milestones_book
     from healthseg.tools.parameters import Parameters
     from healthseg.tools.usage.tool import track_usage_engagement, track_usage_engagement_book
 
@@ -53,10 +54,12 @@ TOOLS: dict[str, Tool] = {tool.name: tool for tool in (
     Tool("calculate_health_score", "health"),
     Tool("track_usage_engagement", "usage"),
     Tool("track_feature_adoption", "adoption"),
+    Tool("track_adoption_milestones", "milestones"),
 )}
 
-__all__ = ["TOOLS", "Tool", "calculate_health_score", "calculate_health_score_book", "track_feature_adoption",
-           "track_feature_adoption_book", "track_usage_engagement", "track_usage_engagement_book"]
+__all__ = ["TOOLS", "Tool", "calculate_health_score", "calculate_health_score_book", "track_adoption_milestones",
+           "track_adoption_milestones_book", "track_feature_adoption", "track_feature_adoption_book",
+           "track_usage_engagement", "track_usage_engagement_book"]
 
 
 def __getattr__(name: str) -> Any:

@@ -43,3 +43,16 @@ def word(value: Any) -> str | None:
     ('basic', True)
     """
     return value if isinstance(value, str) else None
+
+
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows as JSON values: missing ones are null, whole figures are integers, others have four decimals."""
+    return [{key: _plain(value) for key, value in row.items()} for row in frame.to_dict("records")]
+
+
+def _plain(value: Any) -> Any:
+    if value is None or pd.isna(value):
+        return None
+    if isinstance(value, float | np.floating):
+        return int(value) if float(value).is_integer() else round(float(value), 4)
+    return value.item() if isinstance(value, np.generic) else value

@@ -50,13 +50,15 @@ def _one(rng, place: int, begins: np.ndarray, world: Scenario) -> dict[str, np.n
     kind = rng.integers(0, len(names.BLOCKERS), count)
     ratio = np.array([LOG_TIME_RATIO[each] for each in names.BLOCKERS])[kind] * world.planted
     natural = MEDIAN_DAYS[place] * np.exp(0.45 * rng.standard_normal(count))
-    lasts = np.maximum(2, np.round(natural * np.exp(np.where(blocked, ratio, 0)))).astype(int)
-    since = start + np.minimum(rng.integers(0, 3, count), lasts - 1)
+    onset = np.minimum(rng.integers(0, 3, count), np.maximum(natural.astype(int) - 1, 0))
+    # from its onset on, a blocker makes what remains longer
+    lasts = np.round(onset + (natural - onset) * np.exp(np.where(blocked, ratio, 0)))
+    lasts = np.maximum(lasts, np.maximum(2, onset + 1)).astype(int)
     return {
         "start": start,
         "end": start + lasts,
         "kind": np.where(blocked, kind, -1),
-        "since": since,
+        "since": start + onset,
         "cleared": start + np.maximum((lasts * 0.9).astype(int), 1),
         "skip": rng.random(count) < 0.04,
     }
@@ -142,14 +144,15 @@ def first_users(events: Events, users: Users, clients: int) -> dict[int, np.ndar
 
 
 def _completed(progress: pd.DataFrame, by_data: dict[int, np.ndarray], shape: tuple[int, int]) -> dict[str, np.ndarray]:
-    """Customers × milestones: days of start, completion (the earlier of hand and data) and skipping, or NONE."""
+    """Customers × milestones: days of start, completion (each the earlier of hand and data) and skipping, or NONE."""
     columns = {name: np.full(shape, NONE) for name in ("started", "completed", "skipped")}
     for name, values in columns.items():
         values[progress["client"], progress["milestone"]] = progress[name]
     for place, first in by_data.items():
-        hand = columns["completed"][:, place]
-        day = np.minimum(np.where(hand == NONE, -NONE, hand), first[:, -1])
-        columns["completed"][:, place] = np.where(day == -NONE, NONE, day)
+        for name, user in (("started", 0), ("completed", -1)):
+            hand = columns[name][:, place]
+            day = np.minimum(np.where(hand == NONE, -NONE, hand), first[:, user])
+            columns[name][:, place] = np.where(day == -NONE, NONE, day)
     return columns
 
 

@@ -150,11 +150,11 @@ def odds_ratio(x: np.ndarray, y: np.ndarray, given: np.ndarray, customer: np.nda
     columns = columns[:, np.r_[True, spread[1:] > 0]]
     if spread[-1] == 0 or np.ptp(y) == 0:
         return None
-    beta = _fitted(columns, y)
+    beta = logistic_fit(columns, y)
     if beta is None:
         return None
     chance = special.expit(columns @ beta)
-    bread = np.linalg.inv(_information(columns, chance))
+    bread = np.linalg.inv(logistic_information(columns, chance))
     scores = np.zeros((customer.max() + 1, columns.shape[1]))
     np.add.at(scores, customer, columns * (y - chance)[:, None])
     groups = len(np.unique(customer))
@@ -168,12 +168,12 @@ def _prior(columns: np.ndarray) -> np.ndarray:
     return np.r_[0.0, np.full(columns.shape[1] - 1, PRIOR)]
 
 
-def _information(columns: np.ndarray, chance: np.ndarray) -> np.ndarray:
+def logistic_information(columns: np.ndarray, chance: np.ndarray) -> np.ndarray:
     weights = chance * (1 - chance)
     return (columns * weights[:, None]).T @ columns + np.diag(_prior(columns) + RIDGE * len(columns))
 
 
-def _fitted(columns: np.ndarray, y: np.ndarray) -> np.ndarray | None:
+def logistic_fit(columns: np.ndarray, y: np.ndarray) -> np.ndarray | None:
     """Newton's steps, halved until they climb: the posterior has one top, but a full step may leap over it."""
     prior = _prior(columns)
 
@@ -186,7 +186,7 @@ def _fitted(columns: np.ndarray, y: np.ndarray) -> np.ndarray | None:
     at = height(beta)
     for _ in range(STEPS):
         chance = special.expit(columns @ beta)
-        step = np.linalg.solve(_information(columns, chance), columns.T @ (y - chance) - prior * beta)
+        step = np.linalg.solve(logistic_information(columns, chance), columns.T @ (y - chance) - prior * beta)
         if np.abs(step).max() < SETTLED:
             return beta + step
         while (reached := height(beta + step)) < at and np.abs(step).max() > SETTLED:

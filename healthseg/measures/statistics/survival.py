@@ -75,6 +75,24 @@ def quantile_time(curve: pd.DataFrame, share: float = 0.5) -> Median:
     return Median(first("survival"), first("lower"), first("upper"))
 
 
+def median_times(time: np.ndarray, event: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Kaplan–Meier's median of each weighting ``[draw, spell]`` of spells, all at risk from the beginning; infinite
+    where half are never reached.
+
+    >>> median_times(np.array([1.0, 2, 3]), np.array([True, True, True]), np.array([[1, 1, 1], [0, 0, 2]])).tolist()
+    [2.0, 3.0]
+    """
+    order = np.argsort(time, kind="stable")
+    time, weights = np.asarray(time, dtype=float)[order], weights[:, order]
+    at, first = np.unique(time, return_index=True)
+    events = np.add.reduceat(weights * np.asarray(event)[order], first, axis=1)
+    at_risk = np.cumsum(weights[:, ::-1], axis=1)[:, ::-1][:, first]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        survival = np.cumprod(np.where(at_risk > 0, 1 - events / np.maximum(at_risk, 1), 1.0), axis=1)
+    reached = survival <= 0.5 + 1e-12
+    return np.where(reached.any(axis=1), at[reached.argmax(axis=1)], np.inf)
+
+
 def survival_at(curve: pd.DataFrame, times: Sequence[float]) -> np.ndarray:
     """The curve's value at given times: 1 before its first step."""
     place = np.searchsorted(curve["time"].to_numpy(), np.asarray(times, dtype=float), side="right")

@@ -17,6 +17,7 @@ from healthseg.tools.adoption.figures import DAY, NO_CATEGORY, Figures
 from healthseg.tools.adoption.patterns import patterns
 from healthseg.tools.adoption.result import AdoptionBook, Benchmark, FeatureAdoption, Funnel, NamedFunnel
 from healthseg.tools.adoption.subject import Subject
+from healthseg.tools.rounding import records
 
 
 def of_all(book: Any, as_of: dt.date, asked: Any, kind: type[FeatureAdoption] = FeatureAdoption) -> FeatureAdoption:
@@ -118,8 +119,8 @@ def _funnels(figures: Figures, asked: Any, units: pd.DataFrame, stages: pd.DataF
 
 
 def _extra(figures: Figures, pairs: pd.DataFrame, frame: pd.DataFrame, lives: Lives) -> dict[str, Any]:
-    return {"customers": frames.records(frames.customers(figures, pairs)),
-            "abandoned": frames.records(frames.abandoned(frame, lives))}
+    return {"customers": records(frames.customers(figures, pairs)),
+            "abandoned": records(frames.abandoned(frame, lives))}
 
 
 def _warnings(figures: Figures, keys: Mapping[str, Any]) -> list[str]:

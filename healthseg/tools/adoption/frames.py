@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -86,16 +85,3 @@ def own_times(own: pd.DataFrame, book: Lives) -> pd.DataFrame:
              "waited": row.until_day - 1 - row.from_day, "median": book.time_to(row.feature, "adopted_day").days}
             for row in watched.itertuples()]
     return pd.DataFrame(rows, columns=["name", "category", "days", "waited", "median"]).astype({"median": float})
-
-
-def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """Rows as JSON values: missing ones are null, whole figures are integers, others have four decimals."""
-    return [{key: _plain(value) for key, value in row.items()} for row in frame.to_dict("records")]
-
-
-def _plain(value: Any) -> Any:
-    if value is None or pd.isna(value):
-        return None
-    if isinstance(value, float | np.floating):
-        return int(value) if float(value).is_integer() else round(float(value), 4)
-    return value.item() if isinstance(value, np.generic) else value

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from healthseg.measures.statistics.effects import resamples
-from healthseg.measures.statistics.survival import kaplan_meier, quantile_time, survival_at
+from healthseg.measures.statistics.survival import kaplan_meier, median_times, quantile_time, survival_at
 
 BEFORE = -1.0               # a spell of length 0 (used on the very first day) was at risk too
 DRAWS = 200
@@ -68,24 +68,12 @@ def pooled_median(rows: pd.DataFrame, excluded: int, level: float, seed: int) ->
     if point.days is None:
         return Time(None, None, None, point.n, point.events, excluded)
     codes = pd.factorize(rows["client_id"], sort=True)[0]
-    drawn = _drawn_medians(rows, resamples(codes.max() + 1, seed, DRAWS)[:, codes])
+    weights = resamples(codes.max() + 1, seed, DRAWS)[:, codes]
+    drawn = median_times(rows["time"].to_numpy(), rows["happened"].to_numpy(), weights)
     tail = (1 - level) / 2
     place = [int(np.floor(tail * DRAWS)), int(np.ceil((1 - tail) * DRAWS)) - 1]
     lower, upper = np.sort(drawn)[place]
     return Time(point.days, float(lower), float(upper) if np.isfinite(upper) else None, point.n, point.events, excluded)
-
-
-def _drawn_medians(rows: pd.DataFrame, weights: np.ndarray) -> np.ndarray:
-    """The Kaplan–Meier median of each weighting of the rows; infinite where half are never reached."""
-    order = np.argsort(rows["time"].to_numpy(), kind="stable")
-    time, weights = rows["time"].to_numpy()[order], weights[:, order]
-    at, first = np.unique(time, return_index=True)
-    events = np.add.reduceat(weights * rows["happened"].to_numpy()[order], first, axis=1)
-    at_risk = np.cumsum(weights[:, ::-1], axis=1)[:, ::-1][:, first]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        survival = np.cumprod(np.where(at_risk > 0, 1 - events / np.maximum(at_risk, 1), 1.0), axis=1)
-    reached = survival <= 0.5 + 1e-12
-    return np.where(reached.any(axis=1), at[reached.argmax(axis=1)], np.inf)
 
 
 def share_by(rows: pd.DataFrame, days: int, level: float) -> tuple[float, float, float] | None:
