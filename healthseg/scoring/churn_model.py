@@ -20,13 +20,13 @@ from healthseg.scoring.kin import Kin, kin_of
 from healthseg.scoring.predictors import FAMILY, KNOWN, Predictor, measured, to_dicts
 from healthseg.scoring.rolling import STEP_DAYS, Fitted, fit_classifier, held_out, outcomes
 
+DECIMALS = 9
 VERSION = 1                          # of the saved form: a model of another one is refused
 HORIZONS = (30, 90, 180, 365)
 CALIBRATED = (30, 90)
 JUDGED_EVENTS, JUDGED_DATES = 20, 6  # held out over a horizon, from which on it is no extrapolation
 PREDICTED = ["client_id", "date", "horizon_days", "probability", "lower", "upper", "confidence", "extrapolated",
              "log_odds", "log_odds_sd"]
-EXPLAINED = ["client_id", "date", "kin", "label", "measure", "unit", "value", "usual", "log_odds", "sd", "members"]
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class ChurnModel:
         if refusal:
             return cls(**shared, gate=Gate(False, refusal, events, steps), base_log_odds=_base(events, steps))
         if past is None:
-            past = held_out(rows, as_of, config, step_days=step_days, lead_days=lead)
+            past = held_out(rows, as_of, config, step_days=step_days)
         past = past[past["date"] <= pd.Timestamp(as_of)]
         seen = outcomes(past, as_of, step_days, lead)
         known = ~np.isnan(seen)
@@ -91,7 +91,8 @@ class ChurnModel:
         fitted, calibration = self._ready()
         values = fitted.values(rows, self.config)
         raw = fitted.classifier.decision_function(values)
-        return calibration.log_odds(raw), calibration.sd(raw, fitted.classifier.log_odds_sd(values))
+        sd = calibration.sd(raw, fitted.classifier.log_odds_sd(values))
+        return np.round(calibration.log_odds(raw), DECIMALS), np.round(sd, DECIMALS)    # the same alone as among others
 
     def predict(self, rows: pd.DataFrame, horizons: Sequence[int] = HORIZONS) -> pd.DataFrame:
         """The probability that each row's customer is lost within each horizon (days), with its interval.
@@ -121,19 +122,21 @@ class ChurnModel:
         """
         fitted, calibration = self._ready()
         values = fitted.values(rows, self.config)
-        parts = fitted.classifier.parts(values) * calibration.slope
-        found = []
-        for place, kin in enumerate(self.kin):
-            members, lead = list(kin.members), fitted.predictors[kin.lead]
-            found.append(pd.DataFrame({
-                "client_id": rows["client_id"].to_numpy(), "date": rows["date"].to_numpy(), "kin": place,
-                "label": lead.label, "measure": lead.measure, "unit": lead.unit,
-                "value": measured(rows, lead), "usual": self.usual[kin.lead],
-                "log_odds": parts[:, members].sum(axis=1),
-                "sd": fitted.classifier.part_sd(values, members) * calibration.slope,
-                "members": ", ".join(dict.fromkeys(fitted.predictors[one].label for one in members))}))
-        return pd.concat(found, ignore_index=True)[EXPLAINED].sort_values(
-            ["client_id", "date", "kin"], kind="stable", ignore_index=True)
+        members = [list(kin.members) for kin in self.kin]
+        parts, sds = fitted.classifier.joint_parts(values, members)
+        leads = [fitted.predictors[kin.lead] for kin in self.kin]
+        labels = [", ".join(dict.fromkeys(fitted.predictors[one].label for one in some)) for some in members]
+        order, count = np.argsort(rows["client_id"].to_numpy(dtype=str), kind="stable"), len(self.kin)
+        return pd.DataFrame({
+            "client_id": np.repeat(rows["client_id"].to_numpy()[order], count),
+            "date": np.repeat(rows["date"].to_numpy()[order], count), "kin": np.tile(np.arange(count), len(rows)),
+            **{name: np.tile([getattr(one, name) for one in leads], len(rows))
+               for name in ("label", "measure", "unit")},
+            "value": np.column_stack([measured(rows, one) for one in leads])[order].ravel(),
+            "usual": np.tile([self.usual[kin.lead] for kin in self.kin], len(rows)),
+            "log_odds": np.round(calibration.slope * parts[order].ravel(), DECIMALS),
+            "sd": np.round(calibration.slope * sds[order].ravel(), DECIMALS),
+            "members": np.tile(labels, len(rows))})
 
     @property
     def base(self) -> float:

@@ -40,13 +40,16 @@ class Design:
 
     def matrix(self, values: np.ndarray) -> np.ndarray:
         """Rows × columns, without an intercept."""
-        standard = self.standard(values)
-        gone = np.isnan(values)
-        out = np.empty((len(values), len(self.columns)))
-        for at, column in enumerate(self.columns):
-            out[:, at] = (_form(standard[:, column.measure], gone[:, column.measure], column) - column.center
-                          ) / column.scale
-        return out
+        standard, gone = self.standard(values), np.isnan(values)
+        owner = np.array([column.measure for column in self.columns], dtype=int)
+        center, scale, knot = (np.array([getattr(column, name) for column in self.columns])
+                               for name in ("center", "scale", "knot"))
+        hinge, missing = (np.array([column.form == form for column in self.columns]) for form in (HINGE, MISSING))
+        out = standard[:, owner]
+        out[:, hinge] = np.maximum(out[:, hinge] - knot[hinge], 0.0)
+        out[:, hinge] = np.where(gone[:, owner[hinge]], center[hinge], out[:, hinge])
+        out[:, missing] = gone[:, owner[missing]]
+        return (out - center) / scale
 
     def standard(self, values: np.ndarray) -> np.ndarray:
         return np.clip(np.nan_to_num((values - self.centers) / self.scales), -CLIPPED, CLIPPED)
@@ -59,14 +62,6 @@ class Design:
     def from_dict(cls, kept: dict[str, Any]) -> Design:
         return cls(np.array(kept["centers"], dtype=float), np.array(kept["scales"], dtype=float),
                    tuple(Column(**column) for column in kept["columns"]))
-
-
-def _form(standard: np.ndarray, gone: np.ndarray, column: Column) -> np.ndarray:
-    if column.form == MISSING:
-        return gone.astype(float)
-    if column.form == HINGE:
-        return np.where(gone, column.center, np.maximum(standard - column.knot, 0.0))
-    return standard
 
 
 def make_design(values: np.ndarray, bent: Sequence[bool]) -> Design:

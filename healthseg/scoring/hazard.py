@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from healthseg.scoring.design import HINGE, LINEAR, MISSING, Design, make_design
 from healthseg.scoring.posterior import Posterior, Prior, fit_posterior
 
-SCALES = {"directed": 0.10, "measure": 0.05, "feature": 0.03, "level": 0.20, MISSING: 0.10, HINGE: 0.03}
+SCALES = {"directed": 0.10, "measure": 0.05, "feature": 0.06, "level": 0.20, MISSING: 0.10, HINGE: 0.03}
 DEFAULT_GROUP = "measure"
 INTERCEPT_SD = 3.0
 
@@ -134,14 +134,25 @@ class HazardClassifier(ClassifierMixin, BaseEstimator):
         """The log odds of the average row."""
         return float(self.posterior_.mean[0])
 
-    def part_sd(self, X: Any, places: list[int]) -> np.ndarray:
-        """The standard deviation of what some features together add to each row's log odds."""
-        matrix = self._matrix(self._checked(X))
+    def joint_parts(self, X: Any, groups: list[list[int]]) -> tuple[np.ndarray, np.ndarray]:
+        """Rows × groups: what the features of each group together add to the log odds, and its standard deviation."""
+        checked = self._checked(X)
+        columns = self.design_.matrix(checked)
         owner = np.array([column.measure for column in self.design_.columns])
-        mine = np.isin(owner, places)
-        columns = np.where(mine, matrix[:, 2:], 0.0)
-        part = np.column_stack([np.zeros(len(matrix)), columns @ self.direction_, columns])
-        return np.sqrt(self.posterior_.variance(part))
+        weights, covariance = self.weights(), self._weights_covariance()
+        parts, sds = np.empty((len(columns), len(groups))), np.empty((len(columns), len(groups)))
+        for at, group in enumerate(groups):
+            mine = np.flatnonzero(np.isin(owner, group))
+            here = columns[:, mine]
+            parts[:, at] = here @ weights[mine]
+            sds[:, at] = np.sqrt(np.maximum(((here @ covariance[np.ix_(mine, mine)]) * here).sum(axis=1), 0.0))
+        return parts, sds
+
+    def _weights_covariance(self) -> np.ndarray:
+        """Of ``weights``: the common strength and each column's own deviation taken together."""
+        whole, direction = self.posterior_.covariance, self.direction_
+        cross = np.outer(direction, whole[1, 2:])
+        return whole[2:, 2:] + cross + cross.T + whole[1, 1] * np.outer(direction, direction)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values, from which ``from_dict`` makes the same predictions."""

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,11 +70,6 @@ def _by_row(rows: pd.DataFrame) -> pd.Series:
     return pd.Series(known["event_on"].to_numpy(), index=known["client_id"])
 
 
-def learnt_by(rows: pd.DataFrame, date: np.datetime64, step_days: int, lead_days: int) -> np.ndarray:
-    """The rows whose outcome was complete at the end of ``date``."""
-    return (rows["date"].to_numpy() + np.timedelta64(step_days + lead_days, "D")) <= date
-
-
 def fit_classifier(rows: pd.DataFrame, outcome: np.ndarray, config: Settings, *, integrate: bool = True) -> Fitted:
     """The additive logistic hazard of rows whose outcomes are known (0 or 1)."""
     predictors = predictors_of(rows, config)
@@ -83,30 +78,43 @@ def fit_classifier(rows: pd.DataFrame, outcome: np.ndarray, config: Settings, *,
     return Fitted(predictors, classifier.fit(values_of(rows, predictors, config), outcome))
 
 
-def held_out(rows: pd.DataFrame, as_of: dt.date, config: Settings, *, step_days: int = STEP_DAYS, lead_days: int = 0,
-             fit: Callable[..., Fitted] = fit_classifier) -> pd.DataFrame:
-    """What each date's rows would have been given by a model of the dates before: rolling origin.
+def held_out(rows: pd.DataFrame, as_of: dt.date, config: Settings, *, step_days: int = STEP_DAYS,
+             origins: Sequence[dt.date] | None = None, fit: Callable[..., Fitted] = fit_classifier) -> pd.DataFrame:
+    """What rows would have been given by a model of what was complete before them: rolling origin.
 
-    For each date a model is fitted to the rows whose outcome was complete by then. Columns: client_id, date,
-    event_on, log_odds, base_log_odds (of the tier's shrunken base rate, known by then). A date's rows are the same
-    whatever came later, so that a longer history adds dates and changes none.
+    ``origins`` are the days on which models are made (default: each date of the rows); one speaks of the rows from its
+    day to the next origin. Columns: client_id, date, event_on, log_odds, base_log_odds (of the tier's shrunken base
+    rate, known by then). An origin's rows are the same whatever came later: a longer history adds, and changes none.
     """
-    dates = np.unique(rows["date"].to_numpy())[LEAST_DATES:][-MOST_ORIGINS:]
-    outcome = outcomes(rows, as_of, step_days, lead_days)
-    parts = []
-    for date in dates:
-        teach = learnt_by(rows, date, step_days, lead_days) & ~np.isnan(outcome)
-        events = outcome[teach].sum()
-        if events < LEAST_EVENTS or events == teach.sum():
-            continue
-        model = fit(rows[teach], outcome[teach], config, integrate=False)
-        here = rows[rows["date"].to_numpy() == date]
-        parts.append(here[["client_id", "date", "event_on"]].assign(
-            log_odds=model.classifier.decision_function(model.values(here, config)),
-            base_log_odds=base_log_odds(rows[teach], outcome[teach], here)))
-    if not parts:
-        return rows.iloc[:0][["client_id", "date", "event_on"]].assign(log_odds=0.0, base_log_odds=0.0)
-    return pd.concat(parts, ignore_index=True)
+    days = sorted(origins or pd.DatetimeIndex(rows["date"].unique()).date)
+    ends = [*days[1:], as_of + dt.timedelta(days=1)]
+    parts = [held_out_on(rows, origin, config, until=end, step_days=step_days, fit=fit)
+             for origin, end in list(zip(days, ends, strict=True))[-MOST_ORIGINS:]]
+    return pd.concat(parts, ignore_index=True) if parts else _nothing(rows)
+
+
+def held_out_on(rows: pd.DataFrame, origin: dt.date, config: Settings, *, until: dt.date | None = None,
+                step_days: int = STEP_DAYS, fit: Callable[..., Fitted] = fit_classifier) -> pd.DataFrame:
+    """One origin of ``held_out``: its rows from ``origin`` to before ``until`` (default: of that day alone).
+
+    No row where fewer than three dates, five leavers or nobody who stayed teach for it.
+    """
+    teach = rows[rows["date"] < pd.Timestamp(origin)]
+    outcome = outcomes(teach, origin, step_days, config.churn_lead_days)
+    known = ~np.isnan(outcome)
+    teach, outcome = teach[known], outcome[known]
+    if teach["date"].nunique() < LEAST_DATES or outcome.sum() < LEAST_EVENTS or outcome.all():
+        return _nothing(rows)
+    model = fit(teach, outcome, config, integrate=False)
+    end = until or origin + dt.timedelta(days=1)
+    here = rows[(rows["date"] >= pd.Timestamp(origin)) & (rows["date"] < pd.Timestamp(end))]
+    return here[["client_id", "date", "event_on"]].assign(
+        log_odds=model.classifier.decision_function(model.values(here, config)),
+        base_log_odds=base_log_odds(teach, outcome, here)).reset_index(drop=True)
+
+
+def _nothing(rows: pd.DataFrame) -> pd.DataFrame:
+    return rows.iloc[:0][["client_id", "date", "event_on"]].assign(log_odds=0.0, base_log_odds=0.0)
 
 
 def base_log_odds(teach: pd.DataFrame, outcome: np.ndarray, rows: pd.DataFrame) -> np.ndarray:

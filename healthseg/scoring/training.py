@@ -1,0 +1,147 @@
+"""Models of a book: trained once a month on a fixed grid of dates, kept as JSON in the book's store.
+
+The grid begins with the first whole window of tracking and goes on by steps of 30 days, so that nights share it: the
+model of a day is that of the last date of the grid, and knows what was known at the end of that date. Each date's
+held-out log odds are kept beside it; a new date costs one classifier and one model, and changes none before it.
+"""
+from __future__ import annotations
+
+import datetime as dt
+import functools
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from healthseg.config import fingerprint
+from healthseg.data.memory import remember
+from healthseg.measures import panel as panels
+from healthseg.measures.counting import customers
+from healthseg.measures.families import feature_events, joined, most_used
+from healthseg.measures.leaving import customers_as_of
+from healthseg.measures.statistics.outcomes import label_event_dates
+from healthseg.scoring.churn_model import ChurnModel
+from healthseg.scoring.gate import Gate
+from healthseg.scoring.predictors import FAMILY
+from healthseg.scoring.rolling import MOST_ORIGINS, STEP_DAYS, held_out_on, rows_at_risk
+
+LEVEL = "models"
+
+
+def grid(book: Any, as_of: dt.date) -> list[dt.date]:
+    """The dates on which models are trained, up to as_of; empty until the first 30 days have been tracked."""
+    if book.first_event_day is None:
+        return []
+    first = book.first_event_day + dt.timedelta(days=STEP_DAYS - 1)
+    return [first + dt.timedelta(days=STEP_DAYS * k) for k in range((as_of - first).days // STEP_DAYS + 1)]
+
+
+def churn_model(book: Any, as_of: dt.date) -> ChurnModel:
+    """The model in force at the end of ``as_of``: of the last date of the grid. Its gate may have said no."""
+    dates = grid(book, as_of)
+    if not dates:
+        why = "no account-level model: events have been tracked for fewer than 30 days"
+        return ChurnModel(book.settings, as_of, Gate(False, why, 0, 0), 0.0, book.settings.churn_lead_days, STEP_DAYS)
+    return _model(book, dates[-1])
+
+
+def predictions(book: Any, as_of: dt.date, clients: list[str]) -> pd.DataFrame:
+    """What the model in force says of customers that are live and have not given notice: ``ChurnModel.predict``.
+
+    CalculationError where the gate said no.
+    """
+    return _told(book, as_of, clients, "predict", churn_model(book, as_of).predict)
+
+
+def explanations(book: Any, as_of: dt.date, clients: list[str]) -> pd.DataFrame:
+    """Why: ``ChurnModel.explain`` of the same customers."""
+    return _told(book, as_of, clients, "explain", churn_model(book, as_of).explain)
+
+
+def _told(book: Any, as_of: dt.date, clients: list[str], name: str, tell: Callable) -> pd.DataFrame:
+    """Of a book that is counted as a whole all customers are told at once, and kept."""
+    known = customers(book)
+    if len(known) > panels.WHOLE_UP_TO:
+        return tell(rows_of(book, as_of, clients))
+    whole = remember(book, (name, as_of), lambda: tell(rows_of(book, as_of, known.index.tolist())))
+    return whole[whole["client_id"].isin(clients)].reset_index(drop=True)
+
+
+def rows_of(book: Any, date: dt.date, clients: list[str], model: ChurnModel | None = None) -> pd.DataFrame:
+    """The measures of customers at risk on a date, with the families that the model (of that date) reads."""
+    model = model or churn_model(book, date)
+    rows = panels.panel(book, [date], clients)
+    rows = rows[rows["live"].astype(bool) & rows["days_since_notice"].isna()].reset_index(drop=True)
+    names = [one.measure for one in model.fitted.predictors if one.measure.startswith(FAMILY)] if model.fitted else []
+    features = sorted({name.split("[", 1)[1].removesuffix("]") for name in names})
+    return pd.concat([rows, feature_events(book, rows, features)], axis=1) if features else rows
+
+
+def _model(book: Any, date: dt.date) -> ChurnModel:
+    def make() -> ChurnModel:
+        key = f"churn-{_key(book, date)}"
+        kept = book.store.get_json(LEVEL, key)
+        if kept is None:
+            kept = _trained(book, date).to_json()
+            book.store.put_json(LEVEL, key, kept)
+        return ChurnModel.from_json(kept)       # also of one just trained: the same bytes whoever made it
+    return remember(book, ("churn_model", date), make)
+
+
+def _trained(book: Any, date: dt.date) -> ChurnModel:
+    dates = grid(book, date)
+    panels.panel(book, dates)                   # counted at once: date by date would read the events again and again
+    rows = training_rows(book, date)
+    known = label_event_dates(customers_as_of(book, date))
+    past = pd.concat([_held_out(book, one) for one in dates[-MOST_ORIGINS:]], ignore_index=True)
+    return ChurnModel.fit(rows, date, book.settings,
+                          past=past.assign(event_on=known.reindex(past["client_id"]).to_numpy()))
+
+
+def _held_out(book: Any, date: dt.date) -> pd.DataFrame:
+    """The log odds that a model of the dates before gave to the customers of ``date``."""
+    def make() -> pd.DataFrame:
+        key = f"held-out-{_key(book, date)}"
+        kept = book.store.get_frame(LEVEL, key)
+        if kept is None:
+            kept = held_out_on(training_rows(book, date), date, book.settings)
+            book.store.put_frame(LEVEL, key, kept)
+        return kept.assign(date=kept["date"].astype("datetime64[us]"))
+    return remember(book, ("held_out", date), make)
+
+
+def training_rows(book: Any, date: dt.date) -> pd.DataFrame:
+    """Customer-months at risk on the grid up to ``date``, with the events known at its end."""
+    parts = [_on(book, one) for one in grid(book, date)]
+    told = customers_as_of(book, date).drop(columns=untold(book))
+    return most_used(rows_at_risk(joined(parts), label_event_dates(told), date))
+
+
+def _on(book: Any, date: dt.date) -> pd.DataFrame:
+    """The panel of one date of the grid, with all families."""
+    def make() -> pd.DataFrame:
+        rows = panels.panel(book, [date])
+        return pd.concat([rows, feature_events(book, rows)], axis=1)
+    return remember(book, ("grid", date), make)
+
+
+def untold(book: Any) -> list[str]:
+    """The dates of leaving of which the book says nothing: not that nobody left, but that it does not know."""
+    names = set(book.reports["customers"].columns)
+    if book.has("arr_changes") or book.has("stage_changes"):
+        names.add("churned_on")
+    return [name for name in ("churned_on", "notice_on") if name not in names]
+
+
+def _key(book: Any, date: dt.date) -> str:
+    parts = [book.content(date), book.settings.fingerprint, panels.version(), version()]
+    return f"{date:%Y%m%d}-{fingerprint(parts)}"
+
+
+@functools.cache
+def version() -> str:
+    """A hash of the code that models: a changed one never reads what another made."""
+    code = "".join(path.read_text(encoding="utf-8") for path in sorted(Path(__file__).parent.glob("*.py")))
+    return hashlib.sha256(code.encode()).hexdigest()[:16]
