@@ -8,6 +8,7 @@ keep customers (odds ratio <= 0.4), recovered where the adjusted 95 % interval e
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -82,16 +83,28 @@ def planted(seeds: int, clients: int | None) -> bool:
 
 
 def days(seeds: int, clients: int | None) -> bool:
-    """The day of adoption and of first use of every pair flagged detectable."""
-    equal, n = 0, 0
+    """The day of adoption and of first use of every pair flagged detectable; and the order of planted sequences."""
+    equal, n, ordered, sequences = 0, 0, 0, 0
     for _, figures, folder in books("default", min(seeds, 3), clients):
         known = pd.read_parquet(folder / "truth" / "adoptions.parquet").query("detectable")
         rows = known.merge(figures.lives, on=["client_id", "feature"], how="left")
         same = [(pd.to_datetime(rows[planted]) - pd.Timestamp(0)).dt.days == rows[ours]
                 for planted, ours in (("adopted_on", "adopted_day"), ("first_event_on", "first_use_day"))]
         equal, n = equal + int((same[0] & same[1]).sum()), n + len(rows)
+        for row in pd.read_parquet(folder / "truth" / "sequences.parquet").query("detectable").itertuples():
+            ordered, sequences = ordered + in_order(figures, json.loads(row.features)), sequences + 1
     print(f"adoption days: {equal} of {n} pairs equal to the day (90 %)", flush=True)
-    return equal >= 0.9 * n
+    print(f"feature order: {ordered} of {sequences} planted sequences are the order of most that took all their steps "
+          "(90 %)", flush=True)
+    return equal >= 0.9 * n and ordered >= 0.9 * sequences
+
+
+def in_order(figures: Figures, features: list[str]) -> bool:
+    """Whether the planted order is commoner than all others together among those seen taking every step."""
+    lives = figures.lives
+    first = lives[lives["watched"]].pivot(index="client_id", columns="feature", values="first_use_day")
+    steps = first[features].dropna().diff(axis=1).iloc[:, 1:]
+    return bool((steps > 0).all(axis=1).mean() > 0.5)
 
 
 def main() -> int:

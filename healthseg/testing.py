@@ -1,6 +1,8 @@
 """Tiny books made of literals: for doctests, tests, and for trying a definition by hand."""
 from __future__ import annotations
 
+import atexit
+import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,6 +32,7 @@ def tiny_book(events: Sequence[tuple], customers: pd.DataFrame | None = None, se
         customers = customers.assign(name="Customer " + customers["client_id"])
     last = str(max(frame["occurred_at"]))[:10]
     folder = Path(tempfile.mkdtemp(prefix="healthseg-tiny-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)      # others may still open it by its path until then
     for name, table in {"customers": customers, "events": frame, **tables}.items():
         table.to_csv(folder / f"{name}.csv", index=False)
     return Portfolio.open(folder, {"data_until": last, **(settings or {})})

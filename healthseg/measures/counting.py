@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ from healthseg.measures.cube import Axis, cumulate, trailing
 EPOCH = dt.date(1970, 1, 1)
 LOOK_BACK_DAYS = 84          # before a span's start: its own baseline
 CHAMPION_DAYS = 118          # before a span's end: the champion's 90 days and the 28 after them
+CUSTOMER_DAYS_AT_ONCE = 500_000        # bounds the memory: a few cubes of customers' users by days
 
 
 def epoch_day(day: dt.date) -> int:
@@ -35,6 +37,13 @@ def epoch_days_or_nan(values: pd.Series) -> np.ndarray:
 def customers(book: Any) -> pd.DataFrame:
     """The customers by id, as their table has them. Who had left by a day: ``leaving.customers_as_of``."""
     return remember(book, "customers", lambda: book.table("customers").set_index("client_id", drop=False))
+
+
+def chunks(clients: list[str], days: int = 1_000) -> Iterator[list[str]]:
+    """The customers in order, as many at a time as can be counted at once over so many days."""
+    clients, size = sorted(clients), max(1, CUSTOMER_DAYS_AT_ONCE // days)
+    for at in range(0, len(clients), size):
+        yield clients[at:at + size]
 
 
 @dataclass(frozen=True)

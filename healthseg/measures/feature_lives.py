@@ -8,10 +8,9 @@ import numpy as np
 import pandas as pd
 
 from healthseg.measures.adoption import adoption_changes, eligible, feature_numbers
-from healthseg.measures.counting import EPOCH, Counting, Spans, customers, epoch_day
+from healthseg.measures.counting import EPOCH, Counting, Spans, chunks, customers, epoch_day
 from healthseg.measures.cube import FAR
 from healthseg.measures.leaving import left_days
-from healthseg.measures.spans import chunks
 
 DAYS = ("from_day", "until_day", "first_use_day", "second_use_day", "adopted_day", "abandoned_day", "readopted_day")
 

@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from healthseg.measures.counting import Counting, epoch_day
+from healthseg.measures.counting import Counting, chunks, epoch_day
 from healthseg.measures.lives import active_before, counting, days_of, lives
-from healthseg.measures.spans import chunks
 
 WEEKS = 12
 

@@ -6,7 +6,7 @@ a granularity, a peer comparison are spans of one kind or another.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,9 +16,7 @@ import pandas as pd
 from healthseg.errors import InvalidParameters, hint
 from healthseg.measures import adoption, growth, lives, payments, people, satisfaction, support, usage
 from healthseg.measures.by_key import BY, over_keys
-from healthseg.measures.counting import CHAMPION_DAYS, Counting, Spans, customers, epoch_day, epoch_days
-
-CUSTOMER_DAYS_AT_ONCE = 500_000        # bounds the memory: a few cubes of customers' users by days
+from healthseg.measures.counting import CHAMPION_DAYS, Counting, Spans, chunks, customers, epoch_day, epoch_days
 
 
 @dataclass(frozen=True)
@@ -93,13 +91,6 @@ def known(names: Iterable[str]) -> list[Measure]:
     return [MEASURES[name] for name in names]
 
 
-def chunks(clients: list[str], days: int = 1_000) -> Iterator[list[str]]:
-    """The customers in order, as many at a time as can be counted at once over so many days."""
-    clients, size = sorted(clients), max(1, CUSTOMER_DAYS_AT_ONCE // days)
-    for at in range(0, len(clients), size):
-        yield clients[at:at + size]
-
-
 def days_counted(start: pd.Series, end: pd.Series) -> int:
     """Days from the farthest that measures look back before the first ``start`` to the last ``end``."""
     first, last = pd.to_datetime(start).min(), pd.to_datetime(end).max()
@@ -166,4 +157,4 @@ def _chunk(book: Any, frame: pd.DataFrame, clients: list[str], measures: list[Me
     return rows.assign(**{measure.name: measure.count(count, spans) for measure in measures})
 
 
-__all__ = ["BY", "MEASURES", "Measure", "known", "over", "over_one"]
+__all__ = ["BY", "MEASURES", "Measure", "chunks", "known", "over", "over_one"]

@@ -38,6 +38,18 @@ def test_the_planted_days_of_first_use_and_adoption_are_found_to_the_day(demo, t
     assert len(detectable) > 80 and rows.loc[rows["adopted_on"].isna(), "adopted_day"].isna().all()
 
 
+def test_features_planted_in_order_are_first_used_in_that_order_with_the_planted_gaps(demo, truth):
+    lives = Figures.of(demo, demo.as_of(), 30).lives
+    first = lives[lives["watched"]].pivot(index="client_id", columns="feature", values="first_use_day")
+    planted = truth("sequences").query("detectable")
+    assert len(planted)
+    for row in planted.itertuples():
+        steps = first[json.loads(row.features)].dropna()
+        gaps = steps.diff(axis=1).iloc[:, 1:]
+        assert (gaps > 0).all(axis=1).mean() > 0.75 and len(steps) >= 10      # by chance one of six
+        assert (gaps.median() - json.loads(row.gap_median)).abs().max() <= 10
+
+
 def test_the_plan_of_time_to_adopt_comes_back_in_order(demo):
     """The generator makes core features wait days, and premium ones months."""
     times = {name: one.time_to_adopt for name, one in track_feature_adoption(demo).feature_adoption_summary.items()}
