@@ -1,187 +1,33 @@
-"""The papermill engine: ``papermill --engine healthseg``, in Airflow and Dagster as well.
+"""The papermill engine's entry point: ``papermill --engine healthseg``, in Airflow and Dagster as well.
 
-A notebook runs in a kernel that was forked from a process which has imported everything: a fresh state in a fifth of
-the time. Where that can't be had (another system, a kernel of another name) it runs in a plain kernel, and the log
-says so.
+papermill loads it while it is itself being imported, so this module imports nothing of papermill.
 """
 
 from __future__ import annotations
 
-import atexit
-import contextlib
-import os
-import signal
-from collections.abc import Callable
 from typing import Any
 
-from papermill.clientwrap import PapermillNotebookClient
-from papermill.engines import NBClientEngine
-from papermill.log import logger
-from papermill.utils import merge_kwargs, remove_args
 
-from healthseg.faces.kernels import supply
+class HealthsegEngine:
+    """Executes notebooks in forked kernels; what papermill asks of an engine, answered by ``kernels.forking``."""
 
-TEMPLATE = "HEALTHSEG_TEMPLATE"
-_running: dict[str, Any] = {}
+    @staticmethod
+    def execute_notebook(nb: Any, kernel_name: str, *given: Any, **more: Any) -> Any:
+        """The executed notebook."""
+        from healthseg.faces.kernels.forking import ForkingEngine
 
+        return ForkingEngine.execute_notebook(nb, kernel_name, *given, **more)
 
-class Client(PapermillNotebookClient):
-    """papermill's client with a kernel that is already there, and a limit to what a notebook may print."""
+    @staticmethod
+    def nb_kernel_name(nb: Any, name: str | None = None) -> str:
+        """The kernel that a notebook asks for."""
+        from papermill.utils import nb_kernel_name
 
-    def __init__(self, *given: Any, printed_limit: int = 0, **more: Any) -> None:
-        super().__init__(*given, **more)
-        self._limit, self._printed = printed_limit, 0
-        self.cell_number = 0
+        return nb_kernel_name(nb, name)
 
-    def execute_cell(self, cell: Any, *given: Any, **more: Any) -> Any:
-        self.cell_number += cell.cell_type == "code" and bool(cell.source.strip())
-        return super().execute_cell(cell, *given, **more)
+    @staticmethod
+    def nb_language(nb: Any, language: str | None = None) -> str:
+        """The language that a notebook is in."""
+        from papermill.utils import nb_language
 
-    def process_message(self, message: dict[str, Any], *given: Any, **more: Any) -> Any:
-        if self._limit:
-            self._printed += _size(message["content"])
-            if self._printed > self._limit:
-                self.km.process.kill()
-                message["content"] = {**message["content"], "text": "", "data": {}}
-        return super().process_message(message, *given, **more)
-
-    @property
-    def too_much(self) -> bool:
-        """Whether the kernel was killed for what it printed."""
-        return bool(self._limit) and self._printed > self._limit
-
-    @property
-    def printed_mb(self) -> float:
-        """The limit in megabytes."""
-        return self._limit / 1e6
-
-
-def _size(content: dict[str, Any]) -> int:
-    return len(content.get("text") or "") + sum(
-        len(value) for value in (content.get("data") or {}).values() if isinstance(value, str)
-    )
-
-
-class HealthsegEngine(NBClientEngine):
-    """Executes notebooks in forked kernels."""
-
-    @classmethod
-    def execute_managed_notebook(
-        cls,
-        nb_man: Any,
-        kernel_name: str,
-        log_output: bool = False,
-        start_timeout: int = 60,
-        execution_timeout: int | None = None,
-        **given: Any,
-    ) -> Any:
-        kernels = _kernels(kernel_name)
-        if kernels is None:
-            return super().execute_managed_notebook(
-                nb_man,
-                kernel_name,
-                log_output=log_output,
-                start_timeout=start_timeout,
-                execution_timeout=execution_timeout,
-                **_without(given, "watched", "ahead", "printed_limit"),
-            )
-        watched: Callable[[Any], Any] = given.pop("watched", _nobody)
-        manager = kernels.take(
-            kernel_name, given.pop("extra_arguments", []), os.getcwd(), ahead=given.pop("ahead", False)
-        )
-        safe = remove_args(["timeout", "startup_timeout", "input_path"], **given)
-        final = merge_kwargs(
-            safe,
-            timeout=execution_timeout or given.get("timeout"),
-            startup_timeout=start_timeout,
-            kernel_name=kernel_name,
-            log=logger,
-            log_output=log_output,
-        )
-        try:
-            with watched(manager):
-                return _executed(Client(nb_man, km=manager, **final))
-        finally:
-            supply.release(manager)
-
-
-def _executed(client: Client) -> Any:
-    """Run the cells; an exception that ends the run is told in which cell, and how the kernel ended."""
-    try:
-        return client.execute(cleanup_kc=False)
-    except Exception as problem:
-        problem.cell_number, problem.ending = client.cell_number, _ending(client.km.process.poll())
-        if client.too_much:
-            raise PrintedTooMuch(client.cell_number, f"it printed more than {client.printed_mb:.0f} MB") from None
-        raise
-    finally:
-        _stop_channels(client)
-
-
-def _ending(status: int | None) -> str:
-    """
-    >>> _ending(-9), _ending(3), _ending(None)
-    (' (SIGKILL)', ' (exit status 3)', '')
-    """
-    if status is None:
-        return ""
-    return f" ({signal.Signals(-status).name})" if status < 0 else f" (exit status {status})"
-
-
-class PrintedTooMuch(RuntimeError):
-    """A notebook was ended because its outputs would have filled the memory of whoever collects them."""
-
-    def __init__(self, cell_number: int, message: str) -> None:
-        super().__init__(message)
-        self.cell_number = cell_number
-
-
-def _stop_channels(client: Client) -> None:
-    with contextlib.suppress(Exception):
-        if client.kc is not None:
-            client.kc.stop_channels()
-
-
-@contextlib.contextmanager
-def _nobody(manager: Any):
-    yield
-
-
-def _without(given: dict[str, Any], *names: str) -> dict[str, Any]:
-    return {name: value for name, value in given.items() if name not in names}
-
-
-def _kernels(kernel_name: str) -> supply.Supply | None:
-    """This process' supply of kernels of a name; None, with a line in the log, where they are started the plain way."""
-    if not supply.can_fork():
-        logger.info("Kernels are not forked on this system: the notebook runs in a plain kernel")
-        return None
-    if not supply.is_plain(kernel_name):
-        logger.info(f"Kernel {kernel_name!r} is not this Python's own: the notebook runs in it the plain way")
-        return None
-    try:
-        return kernels()
-    except supply.NoTemplate as problem:
-        logger.warning(f"{problem}; the notebook runs in a plain kernel")
-        return None
-
-
-def kernels() -> supply.Supply:
-    """This process' supply; its template is the one that ``HEALTHSEG_TEMPLATE`` names, else one of its own."""
-    owner = os.getpid()
-    if _running.get("owner") != owner:
-        path = os.environ.get(TEMPLATE)
-        template = None if path else supply.Template().ready()
-        _running.update(owner=owner, template=template, supply=supply.Supply(path or template.path))
-        atexit.register(stop)
-    return _running["supply"]
-
-
-def stop() -> None:
-    """End the kernel that waits, and the template if it is our own."""
-    if _running.get("owner") != os.getpid():
-        return
-    _running["supply"].close()
-    if _running["template"] is not None:
-        _running["template"].close()
-    _running.clear()
+        return nb_language(nb, language)

@@ -160,7 +160,7 @@ def _ended(problem: Exception, watch: Watch) -> errors.HealthsegError:
     """Why a notebook's kernel is gone: a limit, or its own end."""
     from nbclient.exceptions import DeadKernelError
 
-    from healthseg.faces.engine import PrintedTooMuch
+    from healthseg.faces.kernels.forking import PrintedTooMuch
 
     cell = getattr(problem, "cell_number", None)
     if watch.status:

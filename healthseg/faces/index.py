@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import datetime as dt
 import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,6 +108,7 @@ def page(
     ``before`` is the last line of the run that came before: what changed since then is told.
     """
     customers = overview.customers
+    rows = [_row(row, shelf) for row in customers]
     script = (templates() / "index.js").read_text("utf-8").strip()
     return _template().render(
         style="".join((templates() / name).read_text("utf-8") for name in ("page.css", "pieces.css", "index.css")),
@@ -116,12 +118,14 @@ def page(
         as_of=formats.day(overview.as_of),
         data_until=formats.day(overview.data_until),
         columns=COLUMNS,
-        rows=[_row(row, shelf) for row in customers],
+        rows=rows,
+        data=inert(rows),
         managers=sorted({formats.plain(row["csm_id"]) for row in customers if row.get("csm_id")}),
         reports=_reports(shelf),
         failed=[_failure(line) for line in shelf.failed],
         made=len(outcomes),
-        changes=changes(overview, before),
+        changes=changes(overview, before, shelf),
+        least=MOVED,
         provenance=_provenance(overview, outcomes, at, seconds),
     )
 
@@ -129,6 +133,16 @@ def page(
 def _template() -> jinja2.Template:
     loader = jinja2.FileSystemLoader(templates())
     return jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True).get_template("index.html.j2")
+
+
+def inert(value: Any) -> str:
+    """A JSON value that can stand within a script element: no text of it ends the element or begins another.
+
+    >>> inert("</script>")
+    '"\\\\u003c/script\\\\u003e"'
+    """
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return "".join(f"\\u{ord(mark):04x}" if mark in "<>&\u2028\u2029" else mark for mark in text)
 
 
 def _policy(script: str) -> str:
@@ -172,24 +186,24 @@ def _failure(line: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def changes(overview: Any, before: Mapping[str, Any]) -> dict[str, Any]:
+def changes(overview: Any, before: Mapping[str, Any], shelf: Shelf) -> dict[str, Any]:
     """What is different from the run before: who came and went, whose risk changed, whose score moved by 5 or more."""
     known = before.get("customers") or {}
     rows = {row["client_id"]: row for row in overview.customers}
     if not known:
         return {}
-    told = [_changed(row, known[client]) for client, row in rows.items() if client in known]
+    told = [_changed(row, known[client], shelf) for client, row in rows.items() if client in known]
     came = [formats.plain(rows[client]["name"]) for client in rows if client not in known]
     gone = [client for client in known if client not in rows]
     return {
-        "since": before.get("as_of", ""),
+        "since": formats.day(before["as_of"]) if before.get("as_of") else "the run before",
         "moved": sorted(filter(None, told), key=lambda one: (-abs(one["by"]), one["name"])),
         "came": came,
         "gone": gone,
     }
 
 
-def _changed(row: Row, was: Sequence[Any]) -> dict[str, Any] | None:
+def _changed(row: Row, was: Sequence[Any], shelf: Shelf) -> dict[str, Any] | None:
     score, risk = row.get("score"), row.get("risk_level")
     by = 0 if formats.is_missing(score) or was[0] is None else round(score - was[0])
     if abs(by) < MOVED and risk == was[1]:
@@ -197,7 +211,8 @@ def _changed(row: Row, was: Sequence[Any]) -> dict[str, Any] | None:
     words = [f"score {formats.number(was[0])} to {formats.number(score)}"] if by else []
     risks = [formats.words(level or "unknown") for level in (was[1], risk)]
     words += [f"risk {risks[0]} to {risks[1]}"] if risk != was[1] else []
-    return {"name": formats.plain(row["name"]), "client_id": row["client_id"], "by": by, "says": ", ".join(words)}
+    href = next(filter(None, (shelf.href(row["client_id"], tool) for tool in shelf.tools)), "")
+    return {"name": formats.plain(row["name"]), "href": href, "by": by, "says": ", ".join(words)}
 
 
 def _provenance(overview: Any, outcomes: Sequence[Outcome], at: dt.datetime, seconds: float) -> list[tuple[str, str]]:

@@ -99,7 +99,7 @@ def _work(channel: Connection, at: dt.datetime) -> None:
     linux.die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    from healthseg.faces import engine
+    from healthseg.faces.kernels import forking
 
     logging.getLogger("papermill").setLevel(logging.CRITICAL)   # what went wrong is in the outcome
     try:
@@ -113,7 +113,7 @@ def _work(channel: Connection, at: dt.datetime) -> None:
     except (EOFError, OSError):
         pass
     finally:
-        engine.stop()
+        forking.stop()
 
 
 def run(

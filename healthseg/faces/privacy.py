@@ -37,7 +37,7 @@ def shown(user: Any) -> Any:
 
     >>> os.environ["HEALTHSEG_PSEUDONYMS"] = "key"
     >>> shown("ann@acme.example")
-    'user-6f1ed002'
+    'user-1362ade8'
     >>> del os.environ["HEALTHSEG_PSEUDONYMS"]
     >>> shown("ann@acme.example")
     'ann@acme.example'

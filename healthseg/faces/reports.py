@@ -220,7 +220,6 @@ def _standings(overview: Any) -> dict[str, list[Any]]:
 @contextmanager
 def _template(opened: Any, jobs: Sequence[Job], todo: Sequence[int], asked: Asked):
     """The process that this run's kernels are forked from, with what its reports have in common; none elsewhere."""
-    from healthseg.faces.engine import TEMPLATE
     from healthseg.faces.kernels import sharing, supply
 
     if not supply.can_fork():
@@ -233,12 +232,12 @@ def _template(opened: Any, jobs: Sequence[Job], todo: Sequence[int], asked: Aske
         shared.seek(0)
         template = supply.Template(shared)
     opened.close()
-    before = os.environ.get(TEMPLATE)
+    before = os.environ.get(supply.TEMPLATE)
     try:
-        os.environ[TEMPLATE] = template.ready().path
+        os.environ[supply.TEMPLATE] = template.ready().path
         yield
     finally:
-        os.environ.pop(TEMPLATE) if before is None else os.environ.update({TEMPLATE: before})
+        os.environ.pop(supply.TEMPLATE) if before is None else os.environ.update({supply.TEMPLATE: before})
         template.close()
 
 

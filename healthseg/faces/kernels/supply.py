@@ -21,6 +21,7 @@ from jupyter_client.provisioning import LocalProvisioner
 
 from healthseg.faces.kernels import drawing, linux, messages
 
+TEMPLATE = "HEALTHSEG_TEMPLATE"  # where the template that a batch shares listens
 SECONDS_TO_IMPORT = 120.0
 SECONDS_TO_FORK = 30.0
 ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL", "NUMEXPR")}
