@@ -13,7 +13,7 @@ from healthseg.scoring.health import words
 
 MIN_TREND_DAYS = 84  # twelve weeks: under it weekly scores cannot tell a drift from their noise
 MIN_POINTS = 6
-OVERLAP_WEEKS = 4  # usage and engagement are windows of 28 and 30 days: four weekly scores in a row share data
+OVERLAP_WEEKS = 5  # windows of 28 and 30 days share data for four weeks, those of 90 and more for longer
 VERDICTS = {1.0: "improving", -1.0: "declining", 0.0: "stable"}
 
 

@@ -68,9 +68,11 @@ def test_overlapping_windows_of_steady_behaviour_are_called_a_trend_about_one_ti
     def trends(series):
         frame = weekly_scores(**{f"c{at}": row for at, row in enumerate(series)})
         return score_trend(frame, AS_OF, 30, Settings())["trend"]
-    weeks = np.random.default_rng(3).normal(60, 10, (600, 16))
-    windows = np.stack([weeks[:, at:at + 4].mean(axis=1) for at in range(13)], axis=1)    # of 28 days, week by week
-    assert 0.06 < (trends(windows) != "stable").mean() < 0.14  # a 90 % interval
+    rng = np.random.default_rng(3)
+    fast, slow = (np.stack([weeks[:, at:at + length].mean(axis=1) for at in range(13)], axis=1) for length, weeks in
+                  ((4, rng.normal(60, 10, (600, 16))), (13, rng.normal(60, 10, (600, 25)))))
+    windows = 0.8 * fast + 0.2 * slow                                   # of 28 and 91 days, week by week
+    assert 0.03 < (trends(windows) != "stable").mean() < 0.13           # a 90 % interval
     assert (trends(windows + 2 * np.arange(13)) == "improving").mean() > 0.7
 
 
