@@ -58,6 +58,7 @@ class StageEvent:
     recorded_at: dt.datetime
     kind: str = "transition"
     seq: int = 0
+    digest: str = ""
 
 
 @dataclass(frozen=True)
@@ -123,6 +124,10 @@ class Ledger(Record):
         if recorded_before is not None:
             query = query.where(table.recorded_at < stored_instant(recorded_before, "recorded_before"))
         return [_event(row) for row in self.rows(query.order_by(table.client_id, table.effective_at, table.seq))]
+
+    def stage_event_of(self, request_id: str) -> StageEvent | None:
+        """The stage event that a request recorded, or None."""
+        return next(map(_event, self.rows(select(STAGE_EVENTS).where(STAGE_EVENTS.c.request_id == request_id))), None)
 
     def alerts(self, client_id: str | None = None) -> list[Alert]:
         """Raised alerts, of one customer or of all, in the order in which they were recorded."""
@@ -208,7 +213,8 @@ def _run(row: Row) -> SegmentRun:
 
 def _event(row: Row) -> StageEvent:
     return StageEvent(row.request_id, row.client_id, row.stage, dt.datetime.fromisoformat(row.effective_at), row.actor,
-                      row.reason, bool(row.automated), dt.datetime.fromisoformat(row.recorded_at), row.kind, row.seq)
+                      row.reason, bool(row.automated), dt.datetime.fromisoformat(row.recorded_at), row.kind, row.seq,
+                      row.digest)
 
 
 def _alert(row: Row) -> Alert:

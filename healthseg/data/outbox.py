@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Row, Select, select
@@ -50,7 +50,8 @@ class Kept:
     reason: str | None = None
     until: dt.datetime | None = None
     recorded_at: dt.datetime | None = None
-    key: str = field(default="")
+    key: str = ""
+    place: int = 0                   # in the order in which messages were kept
 
 
 def put(ledger: Ledger, messages: Iterable[Message]) -> None:
@@ -147,7 +148,7 @@ def _standing(row: Row, attempts: list[Row]) -> Kept:
         status, until = _STATUS[last.outcome], _at(last.until)
         reason = next((one.reason for one in reversed(attempts) if one.reason), None) if status != COMPLETED else None
     tried = attempts[-1].attempt if attempts else 0
-    return Kept(message, status, tried, reason, until, _at(row.recorded_at), row.key)
+    return Kept(message, status, tried, reason, until, _at(row.recorded_at), row.key, row.seq)
 
 
 def _at(text: str | None) -> dt.datetime | None:

@@ -293,6 +293,7 @@ class Portfolio:
                         f"SELECT * FROM {engine.parquet([self._folders[name] / ROWS])}" if usable else schema(table)
                     )
                     if name == "stage_changes":
+                        connection.execute(f"CREATE VIEW imported_stage_changes AS {select}")
                         zones = dict(zip(self._accounts["client_id"], self._accounts["zone"], strict=True))
                         select = ledger_stages.stage_view(connection, select, self.recorded_stages, zones)
                     connection.execute(f'CREATE VIEW "{name}" AS {select}')

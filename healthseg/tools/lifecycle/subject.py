@@ -1,0 +1,102 @@
+"""Whom a reply is about: one customer's changes as they were effective and known, its days and its stage's curve."""
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+import pandas as pd
+
+from healthseg.config import Settings
+from healthseg.lifecycle import Edge
+from healthseg.measures.leaving import customer_as_of
+from healthseg.measures.stages import Change, Spell, history, in_force, spells
+from healthseg.measures.stays import CHURNED, Stay, book_curves, book_stays
+from healthseg.tools.lifecycle import criteria, figures
+from healthseg.tools.lifecycle.moments import Moment
+from healthseg.tools.rounding import number
+
+READ = ("health_score", "days_since_last_person_event", "person_events_28d", "open_high_tickets", "days_to_renewal",
+        "arr", "tenure_days", "contract_ended")
+
+
+class Subject:
+    """A customer at ``as_of`` (the reply's day); what is counted is counted on ``day``, the last one with data."""
+
+    def __init__(self, book: Any, client_id: str, zone: str, as_of: Moment | None, known_at: Moment | None) -> None:
+        self.book, self.client_id, self.zone = book, client_id, zone
+        self.settings: Settings = book.settings
+        self.known = history(book)
+        self.known_by = None if known_at is None else known_at.last
+        self.given: list[Change] = self.known.of(client_id)
+        limit = None if as_of is None else as_of.last + dt.timedelta(microseconds=1)
+        self.changes = in_force(self.given, limit, self.known_by)
+        last = self.changes[-1].day if self.changes else book.data_until
+        self.as_of = as_of.day if as_of is not None else max(book.data_until, last)
+        self.day = min(self.as_of, book.data_until)
+
+    @cached_property
+    def customer(self) -> Mapping[str, Any]:
+        return customer_as_of(self.book, self.client_id, self.day)
+
+    @cached_property
+    def spells(self) -> list[Spell]:
+        return spells(self.changes)
+
+    @property
+    def last(self) -> Change | None:
+        return self.changes[-1] if self.changes else None
+
+    @property
+    def stage(self) -> str | None:
+        return self.last.stage if self.last else None
+
+    @property
+    def left_on(self) -> dt.date | None:
+        left = self.customer["churned_on"]
+        return None if pd.isna(left) else pd.Timestamp(left).date()
+
+    @property
+    def days_in_stage(self) -> int | None:
+        return self.spells[-1].days(self.as_of) if self.spells else None
+
+    @cached_property
+    def edge(self) -> Edge | None:
+        """The way forward from its stage."""
+        return self.settings.lifecycle.forward(self.stage)
+
+    @cached_property
+    def days(self) -> list[figures.Day]:
+        """Its figures on each of the last days; none of one that has left."""
+        since = self.spells[-1].start if self.spells else self.day
+        wanted = {*READ, *(criteria.needed([self.edge]) if self.edge else ())}
+        return figures.daily(self.book, self.day, self.client_id, wanted, since)
+
+    @property
+    def now(self) -> figures.Day:
+        """Its figures on the day; of one that has left, of what stands without it."""
+        if self.days:
+            return self.days[-1]
+        since = self.spells[-1].start if self.spells else self.day
+        known = figures.contracts(self.book)
+        return figures.contract_figures(known, self.client_id, self.day, since)
+
+    def figure(self, name: str) -> float | None:
+        return number(self.now.get(name))
+
+    @cached_property
+    def held(self) -> list[criteria.Held]:
+        level = self.settings.interval_level
+        return [criteria.held(one, self.days, level) for one in self.edge.criteria] if self.edge else []
+
+    @cached_property
+    def stay(self) -> Stay | None:
+        """How long customers of the book stay in its stage."""
+        if self.stage is None or self.stage == CHURNED:
+            return None
+        return book_curves(self.book, self.known, self.day, self.known_by).get(self.stage)
+
+    @property
+    def stays(self) -> pd.DataFrame:
+        return book_stays(self.book, self.known, self.day, self.known_by)
