@@ -137,12 +137,22 @@ def describe(chart: Picture) -> str:
 
 def svg(chart: Picture, titled: bool = False) -> str:
     """The chart as one SVG element with a name, whose colours are a page's variables with our own as fall-back."""
-    spec = chart.to_dict(validate=False)
-    if not titled:
-        spec.pop("title")
-        spec["padding"]["top"] = chart.usermeta["top"]
-        spec["config"]["background"] = None
-    return _finished(draw(json.dumps(spec, sort_keys=True)), describe(chart))
+    return svg_of(chart.to_dict(validate=False) if titled else spec(chart), chart)
+
+
+def svg_of(given: dict[str, Any], chart: Picture) -> str:
+    """The SVG of a chart whose grammar is at hand."""
+    return _finished(draw(json.dumps(given, sort_keys=True)), describe(chart))
+
+
+def spec(chart: Picture) -> dict[str, Any]:
+    """The chart in Vega-Lite's grammar, without the title that a page sets in its own type."""
+    found = chart.to_dict(validate=False)
+    for name in ("title", "$schema"):
+        found.pop(name)
+    found["padding"]["top"] = chart.usermeta["top"]
+    found["config"]["background"] = None
+    return found
 
 
 _elsewhere: list[Callable[[str], str | None]] = []

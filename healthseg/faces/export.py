@@ -1,4 +1,4 @@
-"""An executed notebook becomes one HTML file that needs nothing else: no script, no network, no code shown."""
+"""An executed notebook becomes one HTML file that needs nothing else: no network, no code, its own scripts only."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from importlib import resources
-from pathlib import Path
 from typing import Any
 
 import nbformat
@@ -17,10 +15,8 @@ from nbconvert.exporters.templateexporter import TemplateExporter
 from nbconvert.filters.markdown_mistune import markdown2html_mistune
 
 from healthseg.charts import formats
+from healthseg.faces import scripting
 from healthseg.faces.page import REPORT
-
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
-
 
 KEY = "healthseg-key"
 
@@ -37,12 +33,7 @@ class ReportExporter(TemplateExporter):
 
     @property
     def extra_template_basedirs(self) -> list[str]:
-        return [str(templates())]
-
-
-def templates() -> Path:
-    """The folder of the reports' templates."""
-    return Path(str(resources.files("healthseg.faces"))) / "templates"
+        return [str(scripting.templates())]
 
 
 @dataclass
@@ -82,8 +73,11 @@ def to_html(notebook: nbformat.NotebookNode, made: Made, index: str = "", book: 
     title = " – ".join(
         filter(None, [told.get("title"), told.get("kind"), f"as of {told['as_of']}" if "as_of" in told else ""])
     )
+    interactive = made.charts == "interactive" or (made.charts == "auto" and book)
+    scripts = _scripts(sections, interactive)
     report = {
-        "policy": POLICY,
+        "policy": scripting.policy(scripts),
+        "scripts": scripts,
         "key_name": KEY,
         "key": made.key,
         "style": _style(),
@@ -105,12 +99,21 @@ def _exporter() -> ReportExporter:
 
 @cache
 def _style() -> str:
-    return (templates() / "page.css").read_text("utf-8")
+    return (scripting.templates() / "page.css").read_text("utf-8")
 
 
 def _title(notebook: nbformat.NotebookNode) -> str:
     first = notebook.cells[0].source if notebook.cells else ""
     return first.lstrip("# ").splitlines()[0] if first.strip() else "Report"
+
+
+def _scripts(sections: list[Section], interactive: bool) -> list[str]:
+    """The scripts that a page needs; without interactive charts their grammar is taken out of its sections."""
+    specs = any(scripting.has_specs(piece) for section in sections for piece in section.pieces)
+    if not interactive:
+        for section in sections:
+            section.pieces[:] = [scripting.without_specs(piece) for piece in section.pieces]
+    return [scripting.report(), *([scripting.vega(), scripting.charts()] if specs and interactive else [])]
 
 
 def _sections(notebook: nbformat.NotebookNode) -> tuple[list[Section], list[str]]:

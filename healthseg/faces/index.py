@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import datetime as dt
-import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +11,9 @@ from typing import Any
 import jinja2
 
 from healthseg.charts import formats
+from healthseg.faces import scripting
 from healthseg.faces.execution import Outcome
-from healthseg.faces.export import templates
+from healthseg.faces.page import inert
 
 Row = Mapping[str, Any]
 
@@ -50,6 +48,7 @@ class Shown:
 
 
 MOVED = 5
+STYLES = ("page.css", "pieces.css", "index.css")
 SHORT = {
     "calculate_health_score": "health",
     "track_usage_engagement": "usage",
@@ -109,11 +108,11 @@ def page(
     """
     customers = overview.customers
     rows = [_row(row, shelf) for row in customers]
-    script = (templates() / "index.js").read_text("utf-8").strip()
+    script = scripting.index()
     return _template().render(
-        style="".join((templates() / name).read_text("utf-8") for name in ("page.css", "pieces.css", "index.css")),
+        style="".join((scripting.templates() / name).read_text("utf-8") for name in STYLES),
         script=script,
-        policy=_policy(script),
+        policy=scripting.policy([script]),
         verdict=overview.verdict(),
         as_of=formats.day(overview.as_of),
         data_until=formats.day(overview.data_until),
@@ -131,25 +130,8 @@ def page(
 
 
 def _template() -> jinja2.Template:
-    loader = jinja2.FileSystemLoader(templates())
+    loader = jinja2.FileSystemLoader(scripting.templates())
     return jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True).get_template("index.html.j2")
-
-
-def inert(value: Any) -> str:
-    """A JSON value that can stand within a script element: no text of it ends the element or begins another.
-
-    >>> inert("</script>")
-    '"\\\\u003c/script\\\\u003e"'
-    """
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    return "".join(f"\\u{ord(mark):04x}" if mark in "<>&\u2028\u2029" else mark for mark in text)
-
-
-def _policy(script: str) -> str:
-    """Nothing from anywhere, and of scripts this one alone."""
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    parts = ("default-src 'none'", "style-src 'unsafe-inline'", f"script-src 'sha256-{digest}'", "base-uri 'none'")
-    return "; ".join((*parts, "form-action 'none'"))
 
 
 def _row(row: Row, shelf: Shelf) -> dict[str, Any]:

@@ -6,6 +6,7 @@ Each function gives an ``Html`` that shows itself. Whatever comes from a book pa
 from __future__ import annotations
 
 import html
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -15,6 +16,7 @@ from healthseg.charts import formats, theme
 from healthseg.faces import privacy
 
 ROWS_SHOWN = 12
+SPEC = "application/vnd.vegalite+json"
 REPORT = "application/vnd.healthseg.report+json"
 
 
@@ -172,7 +174,18 @@ def _later(place: int) -> str:
 
 def _cell(column: Column, row: Mapping[str, Any], first: int) -> str:
     tag = 'th scope="row"' if first == 0 else "td"
-    return f'<{tag}{_right(column)} data-label="{safe(column.heading)}">{column.cell(row)}</{tag.split()[0]}>'
+    label = f'data-label="{safe(column.heading)}"'
+    return f"<{tag}{_right(column)} {label}{_sorted_by(column, row)}>{column.cell(row)}</{tag.split()[0]}>"
+
+
+def _sorted_by(column: Column, row: Mapping[str, Any]) -> str:
+    """What a cell is sorted by, where its text says it in another way: a number as such, a date as it is written."""
+    value = row.get(column.key)
+    if formats.is_missing(value) or isinstance(value, bool | str):
+        return ""
+    if hasattr(value, "isoformat"):
+        return f' data-sort="{safe(value.isoformat())}"'
+    return f' data-sort="{value:.10g}"' if column.numeric and isinstance(value, int | float) else ""
 
 
 def figure(result: Any, name: str, figures: str = "") -> str:
@@ -181,11 +194,29 @@ def figure(result: Any, name: str, figures: str = "") -> str:
     if theme.is_empty(wide):
         return paragraph(wide.usermeta["reason"], "lead")
     caption = f'<h3>{safe(wide.usermeta["title"])}</h3><p class="hs-sub">{safe(wide.usermeta["subtitle"])}</p>'
-    data = fold("The figures as a table", figures) if figures else ""
+    data, spec = fold("The figures as a table", figures) if figures else "", theme.spec(wide)
     return (
-        f'<figure class="hs-chart"><figcaption>{caption}</figcaption><div class="hs-wide">{theme.svg(wide)}</div>'
-        f'<div class="hs-narrow">{theme.svg(narrow)}</div>{data}</figure>'
+        f'<figure class="hs-chart"><figcaption>{caption}</figcaption><div class="hs-wide">{theme.svg_of(spec, wide)}'
+        f'</div><div class="hs-narrow">{theme.svg(narrow)}</div>{data}{inert_data(spec, SPEC, "hs-spec")}</figure>'
     )
+
+
+def inert_data(value: Any, kind: str = "application/json", name: str = "hs-data") -> str:
+    """Data for a report's own script, which JupyterLab leaves alone; of charts, what static reports leave out."""
+    return f'<script type="{kind}" class="{name}">{inert(value)}</script>'
+
+
+def inert(value: Any) -> str:
+    """A JSON value that can stand within a script element: no text of it ends the element or begins another.
+
+    >>> inert("</script>")
+    '"\\\\u003c/script\\\\u003e"'
+    """
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return text.translate(_INERT)
+
+
+_INERT = {ord(mark): f"\\u{ord(mark):04x}" for mark in "<>&\u2028\u2029"}
 
 
 _LAST: dict[int, tuple[Any, dict[str, Any]]] = {}

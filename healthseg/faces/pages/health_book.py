@@ -20,8 +20,21 @@ from healthseg.faces.page import (
     safe,
     table,
 )
+from healthseg.faces.pages.what_if import what_if
 
-__all__ = ["attention", "disagreement", "footer", "gaps", "method", "movers", "open_book", "opening", "spread", "trust"]
+__all__ = [
+    "attention",
+    "disagreement",
+    "footer",
+    "gaps",
+    "method",
+    "movers",
+    "open_book",
+    "opening",
+    "spread",
+    "trust",
+    "what_if",
+]
 
 
 def opening(book: Any) -> Html:

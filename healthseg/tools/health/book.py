@@ -14,7 +14,7 @@ from healthseg.config import BANDS
 from healthseg.data.memory import remember
 from healthseg.measures.counting import customers
 from healthseg.scoring import bands_of, explain_change, factors, model_weights, risk_level, shown
-from healthseg.tools.health import words
+from healthseg.tools.health import what_if, words
 from healthseg.tools.health.figures import ARR_DAYS, HISTORY_DAYS, Judged, figures, judge, trends
 from healthseg.tools.health.result import Fired, HealthBook
 from healthseg.tools.rounding import rounded
@@ -37,10 +37,10 @@ class _Book:
 
     def __init__(self, book: Any, as_of: dt.date, asked: Any) -> None:
         self.book, self.as_of, self.asked, self.settings = book, as_of, asked, book.settings
-        self.weights = model_weights(asked.scoring_model, asked.component_weights)
-        days = asked.lookback_period_days
-        self.judged: Judged = remember(book, ("judged", as_of, days, str(self.weights)),
-                                       lambda: judge(book, as_of, days, self.settings, self.weights))
+        self.rules = Asked.of(asked.scoring_model, asked.component_weights)
+        self.weights, days = self.rules.weights, asked.lookback_period_days
+        self.judged: Judged = remember(book, ("judged", as_of, days, self.rules.key),
+                                       lambda: judge(book, as_of, days, self.rules))
         self.rows = self.judged.on(as_of)
         self.live = self.rows["live"].astype(bool)
         self.prospect = self.live & (self.rows["stage"] == "prospect")
@@ -78,7 +78,7 @@ class _Book:
             movers_down=_records(movers[movers["direction"] == "down"]), disagreements=_records(disagreements),
             input_coverage=_records(inputs), alerts=self._alerts(),
         ).with_frames(customers=table, movers=movers, disagreements=disagreements, bands=self._bands(),
-                      distribution=spread, coverage=inputs)
+                      distribution=spread, coverage=inputs, what_if=self._what_if(table))
 
     # -- the customers -------------------------------------------------------------------
 
@@ -129,6 +129,11 @@ class _Book:
             row = worst.iloc[0]
             return words.factor(row["measure"], row["label"], row["value"], "negative")
         return "nothing stands out against it"
+
+    def _what_if(self, table: pd.DataFrame) -> pd.DataFrame:
+        rows = what_if.frame(self.judged.scores.points(date=self.as_of), self.today,
+                             table.set_index("client_id")["name"])
+        return rows.assign(least_coverage=self.settings.min_coverage)
 
     @cached_property
     def points(self) -> Any:
