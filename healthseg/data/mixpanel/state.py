@@ -1,0 +1,80 @@
+"""What was fetched when: ``events/mixpanel/sync.json``, beside the days' files, and the one lock of a sync."""
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import json
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from healthseg.data.store import FOLDER, Store
+from healthseg.errors import CalculationError
+
+PLACE = ("events", "mixpanel")
+FILE = "sync.json"
+DAY = dt.timedelta(days=1)
+
+
+@dataclass
+class State:
+    """The days that are there, those that could not be had, the last hour's queries, and how the last sync ended.
+
+    ``days`` has by date ``fetched_at`` (UTC) and counts; ``rules`` is a fingerprint of the settings that rows follow.
+    """
+
+    rules: str = ""
+    days: dict[str, dict[str, Any]] = field(default_factory=dict)
+    incomplete: dict[str, str] = field(default_factory=dict)
+    queries: list[float] = field(default_factory=list)
+    last: dict[str, Any] = field(default_factory=dict)      # at, ok, and error where it failed
+    synced_at: str | None = None                            # the last sync that went well to its end
+
+    def fetched_at(self, day: dt.date) -> dt.datetime | None:
+        entry = self.days.get(day.isoformat())
+        return dt.datetime.fromisoformat(entry["fetched_at"]) if entry else None
+
+    @property
+    def until(self) -> str | None:
+        """The last day that is there."""
+        return max(self.days, default=None)
+
+
+def folder_of(portfolio: Path) -> Path:
+    """Where a portfolio's exported days lie."""
+    return portfolio.joinpath(*PLACE)
+
+
+def read(portfolio: Path) -> State | None:
+    """The state of a portfolio's sync; None where there never was one."""
+    try:
+        told = json.loads((folder_of(portfolio) / FILE).read_text(encoding="utf-8"))
+        return State(**told)
+    except FileNotFoundError:
+        return None
+    except (ValueError, TypeError):
+        return State()      # what cannot be read is fetched again
+
+
+def write(portfolio: Path, state: State) -> None:
+    with Store(portfolio).writing(folder_of(portfolio) / FILE) as temporary:
+        temporary.write_text(json.dumps(vars(state), indent=1, sort_keys=True), encoding="utf-8")
+
+
+@contextlib.contextmanager
+def alone(portfolio: Path) -> Iterator[None]:
+    """Holds the portfolio's sync for this process; ends with the process, however that ends."""
+    folder = portfolio / FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = sqlite3.connect(folder / "mixpanel.lock", timeout=0, isolation_level=None)
+    try:
+        try:
+            lock.execute("BEGIN EXCLUSIVE")
+        except sqlite3.OperationalError:
+            raise CalculationError("another sync of this portfolio is running: wait until it is done",
+                                   parameter="portfolio", value_provided=str(portfolio)) from None
+        yield
+    finally:
+        lock.close()
