@@ -64,6 +64,34 @@ def _sequence_tally(chunk: Chunk) -> dict[str, np.ndarray]:
     return out
 
 
+def _products(chunk: Chunk, adopted: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Of each feature, over the steps in which it could be used: the sums of products of what effects are adjusted for
+    (size, tenure, activity) with itself and with having adopted."""
+    steps = chunk.days.steps - 1
+    logs = [
+        np.log(np.broadcast_to(chunk.who.seats[:, None], rows.shape[::2])),
+        np.log1p(np.maximum(steps - chunk.who.signup[:, None], 0)),
+        np.log1p(trailing(chunk.counts.events, steps, 28)),
+    ]
+    given = np.stack([np.ones(logs[0].shape), *logs, *(one**2 for one in logs)], axis=-1)
+    with_adopted = np.concatenate(
+        [np.broadcast_to(given, (len(FEATURE_NAMES), *given.shape)), adopted.transpose(1, 0, 2)[..., None]], axis=-1
+    )
+    return np.einsum("fcsa,fcsb->fab", with_adopted * rows.transpose(1, 0, 2)[..., None], with_adopted)
+
+
+def _explained(products: np.ndarray) -> np.ndarray:
+    """The share of each feature's adoption that size, tenure and activity explain: R² by least squares."""
+    out = np.zeros(len(products))
+    for place, one in enumerate(products):
+        steps, users = one[0, 0], one[0, -1]
+        spread = users - users**2 / max(steps, 1)
+        if spread > 0:
+            fitted = one[:-1, -1] @ np.linalg.lstsq(one[:-1, :-1], one[:-1, -1], rcond=None)[0]
+            out[place] = np.clip((fitted - users**2 / steps) / spread, 0, 1)
+    return out
+
+
 def tally(chunk: Chunk) -> dict[str, np.ndarray]:
     """Counts of one chunk that add up over chunks."""
     steps = chunk.days.steps - 1
@@ -75,8 +103,11 @@ def tally(chunk: Chunk) -> dict[str, np.ndarray]:
     topics = chunk.tickets["topic"].to_numpy()
     follows = chunk.tickets["client"].to_numpy()[1:] == chunk.tickets["client"].to_numpy()[:-1]
     out = {
+        "explained": _products(chunk, adopted, listed & risk),
         "exposed": (adopted & listed & risk).sum(axis=(0, 2)),
         "unexposed": (~adopted & listed & risk).sum(axis=(0, 2)),
+        "exposed_events": (chunk.exits.hazard[:, None, :] * (adopted & listed & risk)).sum(axis=(0, 2)),
+        "other_events": (chunk.exits.hazard[:, None, :] * (~adopted & listed & risk)).sum(axis=(0, 2)),
         "events": (listed & decided[:, None, :] & risk).sum(axis=(0, 2)),
         "blocked": np.bincount(blocked, minlength=len(names.BLOCKERS)),
         "daily": chunk.counts.events.sum(axis=0),
@@ -95,12 +126,9 @@ def tally(chunk: Chunk) -> dict[str, np.ndarray]:
 def _feature_effects(total: dict[str, np.ndarray], world: Scenario) -> pa.Table:
     causes = dict(world.feature_log_odds)
     confounded = CONFOUNDED if world.size_on_adoption else None
-    share = total["exposed"] / np.maximum(total["exposed"] + total["unexposed"], 1)
+    sides = zip(total["exposed_events"], total["other_events"], _explained(total["explained"]), strict=True)
     strength = np.array(
-        [
-            power.of_hazard_ratio(causes.get(name, 0.0), events, q)
-            for name, events, q in zip(FEATURE_NAMES, total["events"], share, strict=True)
-        ]
+        [power.of_odds_ratio(causes.get(name, 0.0), *side) for name, side in zip(FEATURE_NAMES, sides, strict=True)]
     )
     return table(
         TRUTH["feature_effects"],

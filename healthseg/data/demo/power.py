@@ -29,6 +29,13 @@ def of_ratio(share: np.ndarray, base: np.ndarray, n: np.ndarray, least_ratio: fl
     return ndtr((share / base - np.maximum(least_ratio, 1 + Z_FEW * null_error)) / np.maximum(error, 1e-12))
 
 
-def of_hazard_ratio(log_ratio: float, events: float, exposed: float) -> float:
-    """Schoenfeld (1981): z = |log HR| √(events · q · (1 − q)), q the share exposed, tested at .05."""
-    return float(of_z(abs(log_ratio) * np.sqrt(max(events * exposed * (1 - exposed), 0)), Z_ONE))
+def of_odds_ratio(log_ratio: float, exposed_events: float, other_events: float, explained: float = 0.0) -> float:
+    """The chance that an adjusted effect on a rare event is told from none at .05.
+
+    Woolf (1955): the variance of a log odds ratio is 1/events + 1/events of both sides, where events are rare;
+    adjusting for what explains a share R² of the exposure divides it by 1 − R² (Hsieh & Lavori 2000).
+    """
+    if min(exposed_events, other_events) <= 0 or explained >= 1:
+        return float(of_z(0.0, Z_ONE))
+    error = np.sqrt((1 / exposed_events + 1 / other_events) / (1 - explained))
+    return float(of_z(log_ratio / error, Z_ONE))
