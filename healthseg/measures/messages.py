@@ -1,0 +1,52 @@
+"""How do customers answer messages? By channel and content, with what was sent as the denominator."""
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from healthseg.data.memory import remember
+from healthseg.measures.statistics.rates import wilson
+
+COUNTS = ["sent", "opened", "clicked", "engaged"]
+MOST_CONTENTS, LONGEST_CONTENT = 50, 60      # more, or longer, are texts and no categories
+
+
+def answers(book: Any, as_of: dt.date) -> pd.DataFrame | None:
+    """Per customer, channel and content: sent, opened, clicked, engaged; None without a ``messages`` table.
+
+    Counted are messages sent in the ``messages_window_days`` up to ``as_of`` but for the last ``messages_engaged_days``,
+    which are still being answered. Engaged means clicked within those days or, but for mails, opened: opening a mail is
+    often the mail program's doing.
+    """
+    return remember(book, ("message_answers", as_of), lambda: _answers(book, as_of))
+
+
+def _answers(book: Any, as_of: dt.date) -> pd.DataFrame | None:
+    if not book.has("messages"):
+        return None
+    settings, end = book.settings, as_of + dt.timedelta(days=1)
+    within = settings.messages_engaged_days
+    bounds = pd.DataFrame({"floor_day": [end - dt.timedelta(days=settings.messages_window_days)],
+                           "until_day": [end - dt.timedelta(days=within)], "known_day": [end]}, dtype=object)
+    return book.sql("measures/message_answers", message_bounds=bounds.assign(within_days=np.int32(within)))
+
+
+def rates(rows: pd.DataFrame, by: str, least: int, level: float) -> pd.DataFrame:
+    """Answers by channel or content, best first: sent, opened, clicked, engaged, rate of engagement and its interval.
+
+    Left out is what was sent fewer than ``least`` times. Ties are broken by name.
+    """
+    found = rows.groupby(by, sort=True)[COUNTS].sum().astype(int)
+    found = found[found["sent"] >= least]
+    lower, upper = wilson(found["engaged"].to_numpy(), found["sent"].to_numpy(), level)
+    found = found.assign(rate=found["engaged"] / found["sent"], lower=lower, upper=upper).reset_index(names=by)
+    return found.sort_values(["rate", by], ascending=[False, True], kind="stable", ignore_index=True)
+
+
+def are_categories(rows: pd.DataFrame) -> bool:
+    """Whether contents are categories, not texts."""
+    contents = rows["content"].dropna().unique()
+    return len(contents) <= MOST_CONTENTS and all(len(content) <= LONGEST_CONTENT for content in contents)
