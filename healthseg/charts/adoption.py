@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import altair as alt
 import pandas as pd
 
 from healthseg.charts import formats, theme
+from healthseg.charts.curves import shares
 from healthseg.charts.rows import Axis, Bar, Row, rows
 
 BLUE, GREEN, AMBER = (theme.BAND_COLOURS[band] for band in ("champion", "healthy", "at_risk"))
@@ -95,63 +95,14 @@ def _own_time(row: dict) -> Row:
 def time_to_adopt(curves: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
     """How long until it is adopted? The share that has by each day, with those not there yet."""
     subtitle = "Share of customer and feature pairs adopted by each day from when they could be (Kaplan–Meier)"
-    return _curves(curves, "Time to adopt", subtitle, "No pair was watched from its beginning.", width)
+    return shares(curves, CATEGORIES, "Time to adopt", subtitle, "No pair was watched from its beginning.", width)
 
 
 def kept(curves: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
     """Does it last? The share of adoptions that has not been abandoned by each day."""
     subtitle = "Share of adoptions still in use by each day after them (Kaplan–Meier)"
-    return _curves(curves, "Retention after adoption", subtitle, "No adoption was followed long enough.", width)
-
-
-def _curves(curves: pd.DataFrame, title: str, subtitle: str, nothing: str, width: int) -> theme.Picture:
-    if not len(curves):
-        return theme.nothing(title, nothing, width)
-    last = float(curves["days"].max()) or 1.0
-    x = alt.X(
-        "days:Q",
-        scale=alt.Scale(domain=[0, last], nice=False),
-        axis=alt.Axis(title="days", grid=False, tickCount=4 if width < 500 else 8),
-    )
-    y = alt.Scale(domain=[0, 1], nice=False)
-    layers, ends = [], []
-    for name, rows_ in curves.groupby("name", sort=False):
-        colour = CATEGORIES.get(str(name), BLUE)
-        points = rows_[["days", "share", "lower", "upper"]].astype(float)
-        values = points.where(points.notna(), None).astype(object).where(points.notna(), None).to_dict("records")
-        layers += _curve(values, colour, x, y)
-        ends.append({"days": last, "share": values[-1]["share"], "text": formats.words(name), "colour": colour})
-    label = (
-        alt.Chart(alt.Data(values=_apart(ends)))
-        .mark_text(align="left", dx=6)
-        .encode(x=x, y=alt.Y("place:Q", scale=y), text="text:N", color=alt.Color("colour:N", scale=None))
-    )
-    return theme.picture([*layers, label], title, subtitle, width, 240, left=44, right=92, bottom=40)
-
-
-def _curve(values: list[dict], colour: str, x: alt.X, y: alt.Scale) -> list[alt.Chart]:
-    axis = alt.Axis(format="%", tickCount=5, title=None)
-    banded = [value for value in values if value["lower"] is not None and value["upper"] is not None]
-    band = (
-        alt.Chart(alt.Data(values=banded))
-        .mark_area(color=colour, opacity=0.15, interpolate="step-after")
-        .encode(x=x, y=alt.Y("lower:Q", scale=y, axis=axis), y2="upper:Q")
-    )
-    line = (
-        alt.Chart(alt.Data(values=values))
-        .mark_line(color=colour, interpolate="step-after")
-        .encode(x=x, y=alt.Y("share:Q", scale=y, axis=axis))
-    )
-    return [band, line]
-
-
-def _apart(ends: list[dict]) -> list[dict]:
-    """Labels at the lines' ends, moved up where they would lie over each other."""
-    placed, free = [], -1.0
-    for end in sorted(ends, key=lambda one: one["share"]):
-        free = max(end["share"], free + 0.075)
-        placed.append({**end, "place": min(free, 1.0)})
-    return placed
+    nothing = "No adoption was followed long enough."
+    return shares(curves, CATEGORIES, "Retention after adoption", subtitle, nothing, width)
 
 
 def funnel(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:

@@ -140,4 +140,4 @@ def sooner(found: Acceleration | None) -> str | None:
     if found is None:
         return None
     return (f"{found.lower_days:.0f} to {found.upper_days:.0f} days ({100 * found.interval_level:.0f} %, "
-            f"n = {found.n} that got past it)")
+            f"n = {found.n})")

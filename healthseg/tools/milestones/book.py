@@ -22,7 +22,6 @@ from healthseg.tools.milestones.figures import NO_PLAN, TOOL, Figures, kaplan, r
 from healthseg.tools.milestones.result import MilestonesBook
 from healthseg.tools.rounding import records, rounded
 
-QUARTERS_DRAWN = 4
 FUNNEL = ["milestone_id", "name", "category", "required", "target_days", "customers", *STATUSES, "completed_share",
           "blocked", "waiting", "overdue_arr", "due", "on_time", "median_days", "lower", "upper", "n"]
 BLOCKERS = ["blocker", "customers", "milestones", "severe", "arr", "oldest_days", "usual_days", "factor", "lower",
@@ -51,6 +50,7 @@ class _Book:
     def reply(self) -> MilestonesBook:
         funnel, blockers, late, success = self.funnel(), self.blockers(), self.late, self.success()
         cohorts, values = self.cohorts()
+        ranks = {mark: self._between(mark) for mark in self.figures.marks}
         done = self.figures
         reply = MilestonesBook(
             as_of=done.as_of, data_until=done.book.data_until, fingerprint=done.book.fingerprint(done.as_of),
@@ -60,15 +60,15 @@ class _Book:
             day_kind=done.settings.milestone_days, customers_late=int((late["overdue_required"] > 0).sum()),
             customers_late_arr=self._sum(late.loc[late["overdue_required"] > 0, "client_id"]),
             customers_blocked=self._customers("blocked"), customers_done=self._done(),
-            milestones_due=int(funnel["due"].sum()), milestones_on_time=int(funnel["on_time"].sum()),
+            customers_done_share=_share(self._done(), self.tracked), milestones_due=int(funnel["due"].sum()),
+            milestones_on_time=int(funnel["on_time"].sum()),
+            milestones_on_time_share=_share(int(funnel["on_time"].sum()), int(funnel["due"].sum())),
             funnel=records(funnel), values=records(values), cohorts=records(cohorts),
-            log_rank={mark: self._between(mark) for mark in done.marks}, blockers=records(blockers),
+            log_rank=ranks, quarters_differ=value.beyond_chance(done, ranks), blockers=records(blockers),
             late=records(late), success=records(success), calibration=self._calibration(),
             actions=self._actions(funnel, blockers, late))
-        drawn = cohorts[(cohorts["mark"] == "first_value") & (cohorts["n"] >= done.settings.peers_min)]["quarter"]
-        return reply.with_frames(
-            funnel=funnel, blockers=blockers, late=late, cohorts=cohorts, success=success,
-            value=value.curves(done, drawn.tail(QUARTERS_DRAWN).tolist()))
+        return reply.with_frames(funnel=funnel, blockers=blockers, late=late, cohorts=cohorts, success=success,
+                                 value=value.curves(done, []))
 
     @property
     def tracked(self) -> int:
@@ -260,3 +260,7 @@ class _Book:
         if model.model is None:
             found["$.success"] = f"{model.past} past customers with {model.failures} failures are too few to tell"
         return found
+
+
+def _share(part: int, whole: int) -> float | None:
+    return rounded(part / whole) if whole else None

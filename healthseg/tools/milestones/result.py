@@ -109,6 +109,7 @@ class Value(Part):
     book_lower: float | None
     book_upper: float | None
     log_rank_p: float | None         # the quarter against the others
+    pace_differs: bool | None        # its q within the setting effects_max_q
     interval_level: float
     forecast: Forecast | None
 
@@ -250,7 +251,7 @@ class AdoptionMilestones(Result):
 
 class MilestonesBook(Result):
     """track_adoption_milestones_book's reply: the funnel, where customers get stuck, time to value by quarter,
-    blockers, who is late; frames of the same names, and ``value`` (the quarters' curves)."""
+    blockers, who is late; frames of the same names, and ``value`` (the curves)."""
 
     tool: ClassVar[str] = "track_adoption_milestones"
 
@@ -264,12 +265,15 @@ class MilestonesBook(Result):
     customers_late_arr: float | None
     customers_blocked: int
     customers_done: int              # all required onboarding and adoption milestones
+    customers_done_share: float | None
     milestones_due: int              # of live customers, not skipped, due by as_of
     milestones_on_time: int          # of them completed by their date
+    milestones_on_time_share: float | None
     funnel: list[dict[str, Any]]
     values: list[dict[str, Any]]     # time to each mark, over the book
     cohorts: list[dict[str, Any]]    # and by quarter
     log_rank: dict[str, float | None]            # p that the quarters are alike, by mark
+    quarters_differ: dict[str, bool | None]      # its q within the setting effects_max_q
     blockers: list[dict[str, Any]]
     late: list[dict[str, Any]]
     success: list[dict[str, Any]]    # open customers by their likelihood, lowest first
@@ -279,8 +283,10 @@ class MilestonesBook(Result):
     def charts(self, width: int = 740) -> dict[str, alt.TopLevelMixin]:
         from healthseg.charts import milestones
         return {"funnel": milestones.funnel(self.frame("funnel"), width),
-                "value": milestones.cohorts(self.frame("value"), width),
-                "blockers": milestones.blockers(self.frame("blockers"), self.currency, width)}
+                "value": milestones.values(self.frame("value"), width),
+                "quarters": milestones.quarters(self.frame("cohorts"), self.log_rank.get("first_value"), width),
+                "blockers": milestones.blockers(self.frame("blockers"), self.currency, width),
+                "slower": milestones.slower(self.frame("blockers"), width)}
 
     def verdict(self) -> str:
         if not self.tracked_customers:

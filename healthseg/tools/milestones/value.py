@@ -8,6 +8,7 @@ import pandas as pd
 
 from healthseg.measures.milestone_catalogue import MARKS, date_of
 from healthseg.measures.milestone_times import Ahead, Mark, ahead
+from healthseg.measures.statistics.multiplicity import benjamini_hochberg
 from healthseg.measures.statistics.survival import Median, quantile_time, survival_at
 from healthseg.tools.milestones.details import ON_TIME_DAYS, told
 from healthseg.tools.milestones.figures import Figures, kaplan
@@ -19,6 +20,8 @@ NOBODY = Median(None, None, None)
 
 def time_to_value(figures: Figures, client_id: str) -> TimeToValue:
     found = {name: one for name, mark in figures.marks.items() if (one := _value(figures, client_id, mark)) is not None}
+    differ = beyond_chance(figures, {name: one.log_rank_p for name, one in found.items()})
+    found = {name: one.model_copy(update={"pace_differs": differ[name]}) for name, one in found.items()}
     days = {f"{name}_days": found[name].days if name in found else None for name in MARKS}
     words = {name: found[name].word if name in found else None for name in MARKS}
     return TimeToValue(**days, vs_target=VsTarget(**words), detail=list(found.values()))
@@ -41,8 +44,15 @@ def _value(figures: Figures, client_id: str, mark: Mark) -> Value | None:
         quarter=row["quarter"], cohort_n=len(peers), cohort_reached=int(peers["happened"].sum()),
         cohort_median_days=median.time, cohort_lower=median.lower, cohort_upper=median.upper,
         cohort_share_by_then=share, book_n=len(everyone), book_median_days=book.time, book_lower=book.lower,
-        book_upper=book.upper, log_rank_p=None if rank is None else rounded(rank.p), interval_level=figures.level,
-        forecast=_forecast(figures, row, everyone))
+        book_upper=book.upper, log_rank_p=None if rank is None else rounded(rank.p), pace_differs=None,
+        interval_level=figures.level, forecast=_forecast(figures, row, everyone))
+
+
+def beyond_chance(figures: Figures, p: dict[str, float | None]) -> dict[str, bool | None]:
+    """Whether each p, all of them tried together, is more than chance gives; None where there is none."""
+    known = {name: one for name, one in p.items() if one is not None}
+    q = dict(zip(known, benjamini_hochberg(list(known.values())), strict=True))
+    return {name: bool(q[name] <= figures.settings.effects_max_q) if name in q else None for name in p}
 
 
 def _cohort(figures: Figures, peers: pd.DataFrame, row: dict[str, Any]) -> tuple[Median, float | None]:

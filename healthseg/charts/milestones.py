@@ -1,0 +1,286 @@
+"""The pictures of milestones: a customer's plan, the times to value, where the book gets stuck, what blockers cost."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from healthseg.charts import formats, theme
+from healthseg.charts.curves import shares
+from healthseg.charts.rows import Axis, Bar, Row, rows
+
+BLUE, GREEN, AMBER, RED = (theme.BAND_COLOURS[band] for band in ("champion", "healthy", "at_risk", "critical"))
+STATUSES = {"completed": BLUE, "in_progress": GREEN, "overdue": RED, "not_started": theme.GRID, "skipped": theme.FAINT}
+MARKS = {"first_value": "First value", "activation": "Activation", "full_adoption": "Full adoption"}
+MARK_COLOURS = {"First value": BLUE, "Activation": GREEN, "Full adoption": AMBER}
+PERCENT = Axis(0, 1.0, baseline=0, ticks=(0, 0.25, 0.5, 0.75, 1), labels=("0 %", "25 %", "50 %", "75 %", "100 %"))
+STEPS = (5, 10, 15, 30, 60, 90, 180, 365, 730)
+MOST_QUARTERS = 8
+
+
+def _days(reach: float) -> Axis:
+    """An axis of days from 0 with at most six ticks."""
+    step = next((size for size in STEPS if reach / size <= 5), 1460)
+    ticks = tuple(float(step * place) for place in range(int(reach // step) + 1))
+    return Axis(0, max(reach, 1.0), baseline=0, ticks=ticks, labels=tuple(formats.number(tick) for tick in ticks))
+
+
+def plan(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
+    """How far, what is late, when will it be done? A bar for each milestone, over the days since the customer began."""
+    title = "The plan, and what became of it"
+    if not len(frame):
+        return theme.nothing(title, "No milestone of this customer is known.", width)
+    began = float(frame["began_day"].iloc[0])
+    ages = {
+        name: frame[f"{name}_day"] - began for name in ("target", "started", "completed", "median", "lower", "upper")
+    }
+    frame = frame.assign(**ages, today=frame["day"] - began)
+    items: list[Row] = []
+    reach = _reach(frame)
+    for category, group in frame.groupby("category", sort=False):
+        items.append(Row(formats.sentence(formats.words(category)), header=True))
+        items += [_milestone(row, reach) for row in group.to_dict("records")]
+    subtitle = (
+        "Days since the customer began; mark: due; blue: completed, green: in progress, vermilion: overdue; "
+        "dot and lighter bar: when those whose was open as long completed it"
+    )
+    return rows(items, _days(reach), title, subtitle, width)
+
+
+def _reach(frame: pd.DataFrame) -> float:
+    """The days shown: to the last target or completion, and to today unless years of waiting would hide both."""
+    known = float(frame[["target", "completed"]].max().max())
+    coming = float(frame[["today", "median"]].max().max()) if frame["completed"].isna().any() else 0.0
+    return max(known, min(coming if coming == coming else 0.0, 1.6 * known), 1.0) * 1.04
+
+
+def _milestone(row: dict, reach: float) -> Row:
+    status = row["status"]
+    start = 0.0 if formats.is_missing(row["started"]) else max(float(row["started"]), 0.0)
+    end = row["completed"] if status == "completed" else row["today"]
+    bars = []
+    if status in ("completed", "overdue") or (status == "in_progress"):
+        first = min(start, reach)
+        bars.append(Bar(first, max(min(float(end), reach), first + 0.006 * reach), STATUSES[status]))
+    if not formats.is_missing(row["lower"]) and row["lower"] < reach:
+        last = reach if formats.is_missing(row["upper"]) else min(float(row["upper"]), reach)
+        bars.append(Bar(float(row["lower"]), last, STATUSES[status] if status != "not_started" else theme.FAINT, 0.3))
+    median = row["median"]
+    return Row(
+        formats.plain(row["name"]),
+        _told(row),
+        bars=tuple(bars),
+        dot=None if formats.is_missing(median) or median > reach else float(median),
+        dot_colour=STATUSES[status] if status != "not_started" else theme.FAINT,
+        target=None if formats.is_missing(row["target"]) or row["target"] > reach else float(row["target"]),
+        soft=status in ("skipped", "not_started"),
+    )
+
+
+def _told(row: dict) -> str:
+    """What the row says at its end."""
+    due = "" if formats.is_missing(row["target"]) else f" · due {formats.number(row['target'])}"
+    if row["status"] == "completed":
+        return f"day {formats.number(row['completed'])}{due}"
+    if row["status"] == "overdue":
+        late = f"overdue {formats.number(row['today'] - row['target'])} days"
+        return f"{late} · {formats.words(row['blocker'])}" if row["blocked"] else late
+    progress = ""
+    if row["users"] and not formats.is_missing(row["reached"]):
+        progress = f" · {formats.number(row['reached'])} of {formats.number(row['users'])} users"
+    blocked = f" · {formats.words(row['blocker'])}" if row["blocked"] else ""
+    return f"{formats.words(row['status'])}{progress}{blocked}{due}"
+
+
+def value(curves: pd.DataFrame, marks: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
+    """How long did value take, beside the others? A row for each mark: the customer's days over the others' spread."""
+    title = "Time to value"
+    if not len(marks):
+        return theme.nothing(title, "No milestone stands for value.", width)
+    spread = {
+        (row["mark"], name): _spread(curves, row["mark"], name)
+        for row in marks.to_dict("records")
+        for name in ("book", row["quarter"])
+    }
+    ends = [one[1] for one in spread.values() if one is not None and one[1] == one[1]]  # a tenth can take for years
+    known = max([*marks["target_days"].dropna(), *ends, *marks.loc[marks["happened"].astype(bool), "days"], 1.0])
+    reach = 1.06 * max(known, min(float(marks["days"].max()), 1.5 * known))
+    items = [_mark(row, spread, reach, width) for row in marks.to_dict("records")]
+    subtitle = (
+        "Days since the customer began; dot: this customer (amber: not yet); mark: due; darker bar: the middle "
+        "80 % of those who began in the same quarter, lighter: of the book, those not there yet included"
+    )
+    return rows(items, _days(reach), title, subtitle, width)
+
+
+def _spread(curves: pd.DataFrame, mark: str, name: str) -> tuple[float, float, float] | None:
+    """The days by which a tenth, half and nine tenths got there; NaN where the curve does not reach them."""
+    rows_ = curves[(curves["mark"] == mark) & (curves["name"] == name)]
+    if not len(rows_):
+        return None
+    return tuple(
+        float(rows_.loc[rows_["share"] >= share - 1e-12, "days"].min())
+        if (rows_["share"] >= share - 1e-12).any()
+        else float("nan")
+        for share in (0.1, 0.5, 0.9)
+    )
+
+
+def _mark(row: dict, spread: dict, reach: float, width: int) -> Row:
+    bars, medians = [], []
+    for name, words, opacity, thickness in (("book", "book", 0.35, 17), (row["quarter"], "quarter", 0.8, 9)):
+        found = spread[row["mark"], name]
+        if found is not None and found[0] == found[0]:
+            last = reach if found[2] != found[2] else min(found[2], reach)
+            bars.append(Bar(min(found[0], reach), last, theme.FAINT, opacity, thickness))
+            medians.append(
+                f"{words} {formats.number(found[1])}" if found[1] == found[1] else f"half of {words} not yet"
+            )
+    own = f"day {formats.number(row['days'])}" if row["happened"] else f"not after {formats.number(row['days'])} days"
+    return Row(
+        MARKS[row["mark"]],
+        " · ".join([own, *(medians if width >= theme.WIDE else [])]),
+        bars=tuple(bars),
+        dot=min(float(row["days"]), reach),
+        dot_colour=BLUE if row["happened"] else AMBER,
+        target=None if formats.is_missing(row["target_days"]) else float(row["target_days"]),
+    )
+
+
+def funnel(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
+    """Where do customers get stuck? A bar of statuses for each milestone."""
+    title = "Through the milestones"
+    if not len(frame):
+        return theme.nothing(title, "No milestones are known.", width)
+    items: list[Row] = []
+    for category, group in frame.groupby("category", sort=False):
+        items.append(Row(formats.sentence(formats.words(category)), header=True))
+        items += [_step(row) for row in group.to_dict("records")]
+    subtitle = (
+        "Share of the live customers it applies to and who did not skip it; blue: completed, green: in progress, "
+        "grey: not started, vermilion: overdue"
+    )
+    return rows(items, PERCENT, title, subtitle, width)
+
+
+def _step(row: dict) -> Row:
+    asked = row["customers"] - row["skipped"]
+    bars, at = [], 0.0
+    for status in ("completed", "in_progress", "not_started", "overdue"):
+        share = row[status] / asked if asked else 0.0
+        if share:
+            bars.append(Bar(at, at + share, STATUSES[status], thickness=14))
+        at += share
+    late = f" · {formats.number(row['overdue'])} overdue" if row["overdue"] else ""
+    blocked = f", {formats.number(row['blocked'])} blocked" if row["blocked"] else ""
+    return Row(
+        formats.plain(row["name"]), f"{formats.percent(row['completed_share'])}{late}{blocked}", bars=tuple(bars)
+    )
+
+
+def values(curves: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
+    """How long does value take? The share of customers that had got there by each day, with those not there yet."""
+    known = curves[curves["name"] == "book"] if len(curves) else curves
+    known = known.assign(name=known["mark"].map(MARKS))
+    subtitle = "Share of all customers, those who left included, that had got there by each day (Kaplan–Meier)"
+    return shares(_cut(known), MARK_COLOURS, "Time to value", subtitle, "No milestone stands for value.", width)
+
+
+def _cut(curves: pd.DataFrame) -> pd.DataFrame:
+    """The days up to four times those by which half got there: a plateau of years would hide the beginning."""
+    half = curves[curves["share"] >= 0.5].groupby("name")["days"].min()
+    if not len(half):
+        return curves
+    reach = min(4 * float(half.max()), float(curves["days"].max())) or 1.0
+    kept = curves[curves["days"] <= reach]
+    ends = kept.groupby("name", sort=False).tail(1).assign(days=reach)
+    return pd.concat([kept, ends], ignore_index=True)
+
+
+def quarters(frame: pd.DataFrame, p: float | None, width: int = theme.WIDE) -> theme.Picture:
+    """Is it getting faster? The median with its interval of those who began in each quarter."""
+    title = "Days to first value, by the quarter in which customers began"
+    known = frame[(frame["mark"] == "first_value") & frame["median_days"].notna()] if len(frame) else frame
+    if not len(known):
+        return theme.nothing(title, "In no quarter did enough customers begin, or half of them get there.", width)
+    known = known.tail(MOST_QUARTERS)
+    reach = 1.06 * float(known[["median_days", "upper"]].max().max())
+    items = [
+        Row(
+            row["quarter"],
+            _quarter(row, width),
+            bars=(Bar(float(row["lower"]), reach if formats.is_missing(row["upper"]) else row["upper"], BLUE, 0.35),),
+            dot=float(row["median_days"]),
+            dot_colour=BLUE,
+        )
+        for row in known.to_dict("records")
+    ]
+    test = "" if p is None else f"; log-rank over all quarters: p = {formats.number(p, 2)}"
+    return rows(items, _days(reach), title, f"Kaplan–Meier median with its 90 % interval{test}", width)
+
+
+def _quarter(row: dict, width: int) -> str:
+    by_target = f" · {formats.percent(row['share_by_target'])} by target" if width >= theme.WIDE else ""
+    return f"{formats.number(row['median_days'])} days{by_target} · n = {formats.number(row['n'])}"
+
+
+def blockers(frame: pd.DataFrame, currency: str | None, width: int = theme.WIDE) -> theme.Picture:
+    """What blocks, and how much stands behind it? ARR of the customers at which each blocker stands."""
+    title = "Blockers that stand"
+    known = frame[frame["customers"] > 0] if len(frame) else frame
+    if not len(known):
+        return theme.nothing(title, "No blocker stands at a live customer.", width)
+    by = "arr" if known["arr"].notna().all() else "customers"
+    reach = 1.04 * float(known[by].max())
+    items = [
+        Row(
+            formats.sentence(formats.words(row["blocker"])),
+            " · ".join(
+                [
+                    f"{formats.number(row['customers'])} customer{'' if row['customers'] == 1 else 's'}",
+                    *([formats.brief_money(row["arr"], currency)] if by == "arr" else []),
+                    *([f"oldest {formats.number(row['oldest_days'])} days"] if width >= theme.WIDE else []),
+                ]
+            ),
+            bars=(Bar(0, float(row[by]), AMBER),),
+        )
+        for row in known.to_dict("records")
+    ]
+    subtitle = "ARR of the customers at which it stands" if by == "arr" else "Customers at which it stands"
+    return rows(items, Axis(0, max(reach, 1.0), baseline=0), title, subtitle, width)
+
+
+def slower(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
+    """How much longer does a blocker make it? The factor on what remains, with its interval."""
+    title = "How much longer a blocker makes it"
+    known = frame[frame["factor"].notna()] if len(frame) else frame
+    if not len(known):
+        return theme.nothing(title, "Too few milestones with the same blocker were followed to tell.", width)
+    high = known["upper"].fillna(known["factor"] * 1.5)
+    reach = 1.05 * float(max(high.max(), 2.0))
+    ticks = tuple(float(tick) for tick in range(int(reach) + 1))
+    axis = Axis(0, reach, 1, ticks, tuple(f"× {tick:.0f}" for tick in ticks))
+    ordered = known.sort_values(["factor", "blocker"], ascending=[False, True], kind="stable")
+    items = [
+        Row(
+            formats.sentence(formats.words(row["blocker"])),
+            f"× {formats.number(row['factor'], 1)} · {formats.number(row['lower'], 1)} to "
+            f"{'more' if formats.is_missing(row['upper']) else formats.number(row['upper'], 1)} · "
+            f"n = {formats.number(row['n'])}",
+            bars=(
+                Bar(
+                    0.0 if formats.is_missing(row["lower"]) else float(row["lower"]),
+                    reach if formats.is_missing(row["upper"]) else float(row["upper"]),
+                    RED if row["found"] else theme.FAINT,
+                    0.35,
+                ),
+            ),
+            dot=float(row["factor"]),
+            dot_colour=RED if row["found"] else theme.FAINT,
+        )
+        for row in ordered.to_dict("records")
+    ]
+    subtitle = (
+        "Factor on the time that remains once it is there, the milestone being equal, with its 95 % interval; "
+        "vermilion: beyond chance"
+    )
+    return rows(items, axis, title, subtitle, width)
