@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from healthseg.errors import HealthsegError
     from healthseg.tools import (
         calculate_health_score,
+        manage_lifecycle_stages,
         track_adoption_milestones,
         track_feature_adoption,
         track_usage_engagement,
@@ -28,13 +29,14 @@ _HOME = {
     "Portfolio": "healthseg.data.portfolio",
     "HealthsegError": "healthseg.errors",
     "calculate_health_score": "healthseg.tools",
+    "manage_lifecycle_stages": "healthseg.tools",
     "track_adoption_milestones": "healthseg.tools",
     "track_feature_adoption": "healthseg.tools",
     "track_usage_engagement": "healthseg.tools",
 }
 
 __all__ = ["HealthsegError", "Portfolio", "__version__", "calculate_health_score",
-           "track_adoption_milestones", "track_feature_adoption", "track_usage_engagement"]
+           "manage_lifecycle_stages", "track_adoption_milestones", "track_feature_adoption", "track_usage_engagement"]
 
 
 def __getattr__(name: str) -> Any:

@@ -78,7 +78,7 @@ def shard(text: str) -> tuple[int, int]:
 def checked(asked: Asked) -> Asked:
     """The same, with its parameters valid for every tool asked for; raises InvalidParameters."""
     for name in asked.tools:
-        registry.validated(name, {**asked.parameters, "client_id": "checked-before"})
+        registry.validated_for_report(name, {**asked.parameters, "client_id": "checked-before"})
     for kind in asked.formats:
         _one_of("format", kind, FORMATS)
     _one_of("charts", asked.charts, CHARTS)

@@ -43,6 +43,25 @@ def validated(name: str, given: Mapping[str, Any]) -> None:
     checked(tool(name).parameters, given)
 
 
+def report_parameters(name: str) -> list[str]:
+    """The parameters of a tool that its reports take: reports only read, and leave out those that record something."""
+    fields = tool(name).parameters.model_fields
+    return [key for key, field in fields.items() if not (field.json_schema_extra or {}).get("records")]
+
+
+def validated_for_report(name: str, given: Mapping[str, Any]) -> None:
+    """``validated``, of what a report takes; a tool that can also write is asked to read."""
+    for key in given:
+        if key in tool(name).parameters.model_fields and key not in report_parameters(name):
+            raise InvalidParameters(
+                f"a report only reads, and does not take {key!r}",
+                parameter=key,
+                value_provided=str(given[key])[:200],
+                validation_rule="one of " + ", ".join(report_parameters(name)),
+            )
+    validated(name, {**given, **tool(name).reading})
+
+
 def reply(name: str, portfolio: Any, given: Mapping[str, Any]) -> Any:
     """A tool's reply; parameters that it does not know are refused with the nearest that it does."""
     validated(name, given)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from healthseg.tools.adoption.tool import track_feature_adoption, track_feature_adoption_book
     from healthseg.tools.health.tool import calculate_health_score, calculate_health_score_book
+    from healthseg.tools.lifecycle.tool import manage_lifecycle_stages, manage_lifecycle_stages_book
     from healthseg.tools.milestones.tool import track_adoption_milestones, track_adoption_milestones_book
     from healthseg.tools.parameters import Parameters
     from healthseg.tools.usage.tool import track_usage_engagement, track_usage_engagement_book
@@ -43,6 +44,11 @@ class Tool:
         return self._part("BookParameters")
 
     @property
+    def reading(self) -> dict[str, Any]:
+        """What a tool that can also write has to be asked, so that it only reads."""
+        return getattr(importlib.import_module(f"healthseg.tools.{self.folder}.tool"), "READING", {})
+
+    @property
     def summary(self) -> str:
         return (self.function.__doc__ or "").strip().split("\n")[0]
 
@@ -54,10 +60,12 @@ TOOLS: dict[str, Tool] = {tool.name: tool for tool in (
     Tool("calculate_health_score", "health"),
     Tool("track_usage_engagement", "usage"),
     Tool("track_feature_adoption", "adoption"),
+    Tool("manage_lifecycle_stages", "lifecycle"),
     Tool("track_adoption_milestones", "milestones"),
 )}
 
-__all__ = ["TOOLS", "Tool", "calculate_health_score", "calculate_health_score_book", "track_adoption_milestones",
+__all__ = ["TOOLS", "Tool", "calculate_health_score", "calculate_health_score_book", "manage_lifecycle_stages",
+           "manage_lifecycle_stages_book", "track_adoption_milestones",
            "track_adoption_milestones_book", "track_feature_adoption", "track_feature_adoption_book",
            "track_usage_engagement", "track_usage_engagement_book"]
 

@@ -58,6 +58,7 @@ def answer(subject: Subject, asked: Any, made: Move | None) -> LifecycleStage:
         days_in_previous_stage=spells[-2].days(subject.as_of) if len(spells) > 1 else None,
         days_in_current_stage=subject.days_in_stage, stage_progression=_progression(subject),
         stage_health=_health(subject), position=_position(subject, place),
+        stuck_share=subject.settings.lifecycle.stuck_share,
         automated_actions_triggered=_triggered(subject, made) if made is not None else [],
         last_transition_actions=_of_last(subject), next_stage_criteria=coming, suggestion=hint, disagreements=apart,
         recommended_actions=[one.text for one in actions], recommended_actions_detail=actions,
@@ -203,11 +204,14 @@ def _frames(subject: Subject, reply: LifecycleStage) -> dict[str, pd.DataFrame]:
     steps = [one.model_dump() for one in reply.stage_progression]
     columns = list(ProgressionStep.model_fields)
     stay = subject.stay
+    told = reply.position is not None
     curve = pd.DataFrame(columns=["time", "at_risk", "events", "survival", "std_error", "lower", "upper"])
     exits = pd.DataFrame(columns=["cause", "time", "cumulative_incidence", "std_error"])
     details = [one.model_dump() for one in reply.next_stage_criteria.criteria_detail]
-    return {"progression": pd.DataFrame(steps, columns=columns), "curve": curve if stay is None else stay.curve,
-            "exits": exits if stay is None else stay.exits,
+    out = [one.model_dump() for one in (reply.position.doors if told else None) or []]
+    return {"progression": pd.DataFrame(steps, columns=columns),
+            "curve": stay.curve if stay is not None and told else curve,
+            "exits": exits if stay is None else stay.exits, "doors": pd.DataFrame(out, columns=list(Door.model_fields)),
             "criteria": pd.DataFrame(details, columns=list(CriterionDetail.model_fields)),
             "history": pd.DataFrame([one.model_dump() for one in reply.history],
                                     columns=list(RecordedChange.model_fields))}

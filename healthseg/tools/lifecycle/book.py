@@ -75,7 +75,7 @@ class _Book:
             recommended_actions_detail=fired,
         ).with_frames(stages=table, over_time=self.over_time(), matrix=matrix, stuck=stuck, moves=moves,
                       curves=frames.curves(self.curves, self.settings.lifecycle.min_spells), returns=returns,
-                      disagreements=apart)
+                      durations=frames.durations(self.curves, self.settings.lifecycle), disagreements=apart)
 
     # -- the stages ----------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from healthseg.lifecycle import STAGES
+from healthseg.lifecycle import STAGES, Lifecycle
 from healthseg.measures.statistics.rates import wilson
 from healthseg.measures.stays import CHURNED, SAME_DAY, Stay
 
@@ -77,6 +77,14 @@ def curves(found: Mapping[str, Stay], least: int) -> pd.DataFrame:
         parts.append(pd.concat([start, rows], ignore_index=True).assign(stage=stage, n=stay.n))
     columns = ["stage", "days", "share", "lower", "upper", "n"]
     return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
+
+
+def durations(found: Mapping[str, Stay], rules: Lifecycle) -> pd.DataFrame:
+    """stage, q25, median, q75, stuck_from (days by which a quarter, half, three quarters, nearly all had left), n."""
+    shares = {"q25": 0.25, "median": 0.5, "q75": 0.75, "stuck_from": 1 - rules.stuck_share}
+    rows = [{"stage": stage, **{name: found[stage].gone_by(-1, share) for name, share in shares.items()},
+             "n": found[stage].n} for stage in STAGES if stage in found and found[stage].n >= rules.min_spells]
+    return pd.DataFrame(rows, columns=["stage", *shares, "n"]).astype(dict.fromkeys(shares, float))
 
 
 def returns(stays: pd.DataFrame) -> pd.DataFrame:

@@ -164,6 +164,7 @@ class LifecycleStage(Result):
     stage_progression: list[ProgressionStep]
     stage_health: StageHealth
     position: Position | None
+    stuck_share: float
     automated_actions_triggered: list[TriggeredAction]
     last_transition_actions: list[TriggeredAction]
     next_stage_criteria: NextStage
@@ -177,9 +178,9 @@ class LifecycleStage(Result):
         from healthseg.charts import lifecycle
         return {
             "timeline": lifecycle.timeline(self.frame("progression"), self.as_of, width),
-            "position": lifecycle.position(self.frame("curve"), self.current_stage,
-                                           self.days_in_current_stage, width),
-            "criteria": lifecycle.criteria(self.frame("criteria"), width),
+            "position": lifecycle.position(self.frame("curve"), self.current_stage, self.days_in_current_stage,
+                                           self.stuck_share, width),
+            "doors": lifecycle.doors(self.frame("doors"), self.current_stage, width),
         }
 
     def verdict(self) -> str:
@@ -212,9 +213,10 @@ class LifecycleBook(Result):
 
     stages: stage, customers, arr, typical_days, lower, upper, n, stuck (a row a stage with customers or a curve);
     over_time: date, stage, customers, arr; matrix: source, target, n, of, share, lower, upper; curves: stage, days,
-    share, lower, upper, at_risk; stuck: client_id, name, stage, days, share_still_in, typical_days, arr, csm_id,
-    since, reason; moves: client_id, name, source, target, on, kind (setback, return, win-back), arr, reason;
-    returns: stage, stays, returns, share; disagreements: client_id, name, recorded, suggests, kind, since, arr, reason.
+    share, lower, upper, n; durations: stage, q25, median, q75, stuck_from, n; stuck: client_id, name, stage, since,
+    days, share_still_in, typical_days, arr, currency, csm_id, reason; moves: client_id, kind (setback, return,
+    win-back), source, target, on, visit, name, arr, currency, csm_id; returns: stage, stays, returns, share;
+    disagreements: client_id, name, recorded, suggests, kind, since, arr, currency, csm_id, reason.
     """
 
     tool: ClassVar[str] = "manage_lifecycle_stages"
@@ -243,7 +245,7 @@ class LifecycleBook(Result):
         return {
             "stages": charts.over_time(self.frame("over_time"), width),
             "matrix": charts.matrix(self.frame("matrix"), width),
-            "curves": charts.curves(self.frame("curves"), width),
+            "durations": charts.durations(self.frame("durations"), width),
             "stuck": charts.stuck(self.frame("stuck"), width),
         }
 

@@ -26,6 +26,7 @@ Action = Literal["get_stage", "update_stage", "transition", "get_history"]
 Stage = Literal["prospect", "trial", "onboarding", "active", "engaged", "at_risk", "renewing", "expanded", "churned"]
 Instant = str | dt.date | dt.datetime | None
 WRITES = {"update_stage": CORRECTION, "transition": TRANSITION}
+READING = {"action": "get_stage"}
 ONLY_WRITES = ("new_stage", "transition_reason", "effective_at", "request_id", "actor")
 ID_RULE = "^[A-Za-z0-9_.:-]{1,100}$"
 RECORDS: dict[str, Any] = {"json_schema_extra": {"records": True}}      # reports, which only read, don't take these

@@ -1,0 +1,182 @@
+"""The page of the book's stages: a function for each question of who leads the managers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from healthseg.charts import formats
+from healthseg.faces import page
+from healthseg.faces.books import open_book
+from healthseg.faces.page import (
+    Card,
+    Column,
+    Html,
+    figure,
+    footer,
+    isolated,
+    joined,
+    lines,
+    paragraph,
+    safe,
+    table,
+)
+
+__all__ = ["apart", "back", "footer", "matrix", "method", "open_book", "opening", "stages", "stuck", "times", "to_do"]
+
+_NAME = Column("name", "Customer", markup=lambda row: isolated(row["name"]))
+_WHY = Column("name", "Customer and why",
+              markup=lambda row: f"{isolated(row['name'])}<small>{isolated(row['reason'])}</small>")
+
+
+def opening(book: Any) -> Html:
+    """The book, as of when, the verdict, and its figures at a glance."""
+    return page.book_opening(book, "Lifecycle", "The book’s stages", _cards(book))
+
+
+def _cards(book: Any) -> list[Card]:
+    risk = None if book.stage_arr is None else book.stage_arr.get("at_risk")
+    found = [
+        Card("Live customers", formats.number(book.total_customers),
+             formats.brief_money(book.total_arr, book.currency) + " ARR" if book.total_arr is not None else ""),
+        Card("At risk", formats.number(book.stage_counts.get("at_risk")),
+             f"{formats.brief_money(risk, book.currency)} ARR" if risk is not None else "customers"),
+        Card("Stuck", formats.number(len(book.stuck_customers)), "longer in a stage than nearly all"),
+        Card("Fell back", formats.number(len(book.setbacks)), f"in {book.window_days} days"),
+        Card("Contradicted", formats.number(len(book.disagreements)), "by contracts, leaving or usage"),
+    ]
+    return found
+
+
+def stages(book: Any) -> Html:
+    """Who is in which stage, and how did that develop?"""
+    columns = [
+        Column("stage", "Stage", formats.words),
+        Column("customers", "Customers", formats.number, True),
+        Column("arr", "ARR", lambda value: formats.money(value, book.currency), True),
+        Column("typical_days", "Half leave by day", formats.number, True),
+        Column("n", "Stays watched", formats.number, True),
+        Column("stuck", "Stuck", formats.number, True),
+    ]
+    past = [{**row, "date": formats.day(row["date"])} for row in book.frame("over_time").to_dict("records")]
+    over = [
+        Column("date", "Date", formats.plain),
+        Column("stage", "Stage", formats.words),
+        Column("customers", "Customers", formats.number, True),
+        Column("arr", "ARR", formats.money, True),
+    ]
+    none = (f"{formats.number(book.without_stage)} live customers have no stage" if book.without_stage else "")
+    rows = book.frame("stages").to_dict("records")
+    return Html((paragraph(joined(none), "lead") if none else "") + table(rows, columns, label="stages")
+                + figure(book, "stages", table(past, over, label="rows")))
+
+
+def matrix(book: Any) -> Html:
+    """How do customers move from stage to stage?"""
+    columns = [
+        Column("source", "From", formats.words),
+        Column("target", "To", formats.words),
+        Column("share", "Share", formats.percent, True),
+        Column("lower", "At least", formats.percent, True),
+        Column("upper", "At most", formats.percent, True),
+        Column("n", "Moves", formats.number, True),
+        Column("of", "Of", formats.number, True),
+    ]
+    rows = book.frame("matrix").to_dict("records")
+    lead = joined("Of the stays in a stage that ended while the book was watched",
+                  f"intervals are at {formats.percent(book.interval_level)} (Wilson)")
+    return Html(paragraph(lead, "lead") + figure(book, "matrix", table(rows, columns, label="moves")), lead)
+
+
+def times(book: Any) -> Html:
+    """How long do customers stay in a stage?"""
+    columns = [
+        Column("stage", "Stage", formats.words),
+        Column("q25", "A quarter left by day", formats.number, True),
+        Column("median", "Half", formats.number, True),
+        Column("q75", "Three quarters", formats.number, True),
+        Column("stuck_from", "Nearly all", formats.number, True),
+        Column("n", "Stays watched", formats.number, True),
+    ]
+    rows = book.frame("durations").to_dict("records")
+    return Html(figure(book, "durations", table(rows, columns, label="stages")))
+
+
+def stuck(book: Any) -> Html:
+    """Who is stuck?"""
+    columns = [
+        _WHY,
+        Column("stage", "Stage", formats.words),
+        Column("days", "Days", formats.number, True),
+        page.money_column(book),
+        Column("csm_id", "Manager"),
+    ]
+    rows = book.frame("stuck").to_dict("records")
+    lead = joined(f"Stuck is who is still in a stage when no more than {formats.percent(book.stuck_share)} of all that "
+                  "came into it are; most ARR first") if rows else ""
+    return Html((paragraph(lead, "lead") if lead else "") + table(rows, columns, label="customers")
+                + figure(book, "stuck"), lead)
+
+
+def back(book: Any) -> Html:
+    """Who fell back, and who comes to a stage again?"""
+    columns = [
+        _NAME,
+        Column("on", "On", formats.day, True),
+        Column("source", "From", formats.words),
+        Column("target", "To", formats.words),
+        page.money_column(book),
+        Column("csm_id", "Manager"),
+    ]
+    moves = book.frame("moves").sort_values("arr", ascending=False, kind="stable")
+    fallen = moves[moves["kind"] == "setback"].to_dict("records")
+    won = moves[moves["kind"] == "win-back"].to_dict("records")
+    again = [
+        Column("stage", "Stage", formats.words),
+        Column("stays", "Stays", formats.number, True),
+        Column("returns", "By customers who were in it before", formats.number, True),
+        Column("share", "Share", formats.percent, True),
+    ]
+    lead = joined(f"{formats.number(len(fallen))} moves back in {book.window_days} days: to at risk, from engaged to "
+                  "active, or to a beginning; most ARR first")
+    markup = paragraph(lead, "lead") + table(fallen, columns, label="moves")
+    if won:
+        markup += "<h3>Won back</h3>" + table(won, columns, label="customers")
+    returns = book.frame("returns").to_dict("records")
+    return Html(markup + "<h3>Returns, each counted as a stay of its own</h3>" + table(returns, again, label="stages"),
+                lead)
+
+
+def apart(book: Any) -> Html:
+    """Where do contracts and usage say something else?"""
+    rows = book.frame("disagreements").to_dict("records")
+    if not rows:
+        return Html(paragraph("Nothing contradicts what is recorded."))
+    columns = [
+        _WHY,
+        Column("recorded", "Recorded", formats.words),
+        Column("suggests", "Others suggest", formats.words),
+        Column("since", "Since", formats.day, True),
+        page.money_column(book),
+        Column("csm_id", "Manager"),
+    ]
+    lead = f"{formats.number(len(rows))} customers whose stage and another table say two things; most ARR first."
+    return Html(paragraph(lead, "lead") + table(rows, columns, label="customers"), lead)
+
+
+def to_do(book: Any) -> Html:
+    """What to do?"""
+    rows = [safe(one.text) for one in book.recommended_actions_detail]
+    return Html(lines(rows, ordered=True) or paragraph("No rule fired."))
+
+
+def method(book: Any) -> Html:
+    """How was this computed? Behind a fold."""
+    return page.method(
+        book,
+        "Stages are those in force by the end of the day; imported and recorded changes are one history",
+        "Shares still in a stage are Kaplan–Meier's with late entry; leaving the book is a door like the others",
+        "A stay that began before events were tracked counts from then on",
+        "Past dates show live customers in the stage that is known of them today, with the ARR of the date",
+        "Amounts of different currencies are never added up",
+        pairs=[("Window of moves", f"{book.window_days} days"), ("Stuck", formats.percent(book.stuck_share))],
+    )
