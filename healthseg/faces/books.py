@@ -42,16 +42,19 @@ def resolved(portfolio: str = "") -> str:
 def open_book(portfolio: str = "") -> Any:
     """The portfolio at an address; an empty one means HEALTHSEG_PORTFOLIO, and without that the demo book.
 
-    Settings of the environment stand over those that lie beside the data. In the kernels of a batch it is the book
+    Settings of the environment stand over those that lie beside the data; in a notebook it says where events are
+    behind. In the kernels of a batch it is the book
     that the batch opened, with all that was counted of it.
     """
     from healthseg.data.portfolio import Portfolio
+    from healthseg.faces import integrations
     from healthseg.faces.kernels import sharing
     from healthseg.faces.settings import in_force
 
     chosen = address(portfolio)
-    shared = sharing.book_at(chosen)
-    return shared or Portfolio.open(chosen, in_force(chosen).overrides)
+    shared, settings = sharing.book_at(chosen), in_force(chosen)
+    integrations.announce(chosen, settings, now())
+    return shared or Portfolio.open(chosen, settings.overrides)
 
 
 def record_settings(book: Any, clock: Any) -> bool:

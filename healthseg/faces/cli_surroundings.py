@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import datetime as dt
 import json
+import os
 import sys
+import time
+from pathlib import Path
 from typing import Any
 
 SHORTEST_TOKEN = 16
-COMMANDS = ("settings", "mcp")
+COMMANDS = ("settings", "sync", "mcp")
 
 
 def add_parsers(commands: Any) -> None:
     """These commands, among the others."""
     _settings_parser(commands)
+    _sync_parser(commands)
     _mcp_parser(commands)
 
 
@@ -102,3 +107,40 @@ def _mcp_http(desk: Any, given: argparse.Namespace) -> int:
     print(f"http://{host}:{port}/mcp", file=sys.stderr, flush=True)
     uvicorn.run(app, host=host, port=port, log_level="warning")
     return 0
+
+
+def _sync_parser(commands: Any) -> None:
+    sync = commands.add_parser("sync", help="fetch events from an outside source into the portfolio")
+    sync.add_argument("source", choices=("mixpanel",), help="where from")
+    _portfolio(sync)
+    sync.add_argument("--from", dest="first", type=_day, metavar="DATE", help="the first day (default: the earliest "
+                      "that is there, else 30 days before the last)")
+    sync.add_argument("--to", dest="last", type=_day, metavar="DATE", help="the last day (default: yesterday)")
+    sync.set_defaults(command=_sync)
+
+
+def _day(text: str) -> dt.date:
+    return dt.date.fromisoformat(text)
+
+
+def _sync(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
+    from healthseg.errors import CalculationError
+    from healthseg.faces import books, settings
+
+    try:
+        from healthseg.data.mixpanel.sync import Sync
+    except ImportError as problem:
+        raise CalculationError(f"{problem.name} is not installed: pip install 'healthseg[mixpanel]'") from None
+    address = given.portfolio or os.environ.get(books.VARIABLE, "")
+    if not address:
+        parser.error(f"sync into which portfolio? give --portfolio, or set {books.VARIABLE}")
+    known = settings.in_force(address)
+    secrets = {name: known.secret(f"mixpanel.{name}") for name in ("api_secret", "service_account_secret",
+                                                                   "project_token")}
+    if secrets["api_secret"] and not known.mixpanel.service_account:
+        print("MIXPANEL_API_SECRET ends in March 2027: make a service account", file=sys.stderr)
+    sync = Sync(Path(address), known.mixpanel, secrets, now=books.now, sleep=time.sleep,
+                say=lambda line: print(line, file=sys.stderr, flush=True))
+    outcome = sync.run(given.first, given.last)
+    print(json.dumps(outcome.to_dict(), indent=2))
+    return 1 if outcome.incomplete else 0

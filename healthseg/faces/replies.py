@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import threading
 import time
@@ -16,7 +17,8 @@ from healthseg.config import fingerprint
 from healthseg.data.cache import Kept, ReplyCache, State, code_state, data_state
 from healthseg.data.sources import ADDRESS, locate
 from healthseg.data.store import cache_folder, root_for
-from healthseg.faces import books
+from healthseg.errors import HealthsegError
+from healthseg.faces import books, integrations
 from healthseg.faces.settings import InForce, in_force
 
 Given = Mapping[str, Any]
@@ -95,12 +97,12 @@ class Replies:
                 return found
             body = self._made(tool, read(), place)
             told = {"hit": False, "kept": False, "reason": reason} if reason else self._keep(tool, typed, body, minutes)
-        return self._around(body, told)
+        return self._around(tool, body, told, place)
 
     def _found(self, tool: str, typed: Given, place: _Place) -> Reply | None:
         now = self._clock()
         kept = place.cache.get(self._key(tool, typed, place), now)
-        return self._around(json.loads(kept.text), _told(kept, now)) if kept is not None else None
+        return self._around(tool, json.loads(kept.text), _told(kept, now), place) if kept is not None else None
 
     def close(self) -> None:
         """Let go of the open book."""
@@ -156,7 +158,10 @@ class Replies:
         registry.tool(tool)
         book = self._open(place)
         books.record_settings(book, books.now)
-        return registry.reply(tool, book, given).to_dict()
+        try:
+            return registry.reply(tool, book, given).to_dict()
+        except HealthsegError as problem:
+            raise integrations.instead_of(problem, self._mixpanel(place)) from None
 
     def _open(self, place: _Place) -> Any:
         """The book, opened again where its source or settings changed, or cannot tell."""
@@ -175,8 +180,11 @@ class Replies:
             self._key(tool, given, place), json.dumps(body, ensure_ascii=False), now, 60 * minutes)
         return {"hit": False, "kept": kept, "age_seconds": 0.0, "holds_seconds": 60 * minutes if kept else 0.0}
 
-    def _around(self, body: dict[str, Any], cache: dict[str, Any]) -> Reply:
-        return Reply({**body, "cache": cache})
+    def _mixpanel(self, place: _Place) -> dict[str, Any] | None:
+        return integrations.mixpanel(self.address, place.settings, dt.datetime.fromtimestamp(self._clock(), dt.UTC))
+
+    def _around(self, tool: str, body: dict[str, Any], cache: dict[str, Any], place: _Place) -> Reply:
+        return Reply({**body, **integrations.around(tool, self._mixpanel(place)), "cache": cache})
 
 
 def _told(kept: Kept, now: float) -> dict[str, Any]:
