@@ -144,6 +144,28 @@ DEFAULT_SCORECARD = Scorecard(components={
 })
 
 
+class TierStrategy(Frozen):
+    """How customers of a tier are looked after: words of the team's own, repeated in replies as such."""
+
+    touch_frequency: str
+    executive_engagement: str | None = None
+    support_sla: str | None = None
+    success_programs: tuple[str, ...] = ()
+    automation_level: str
+
+
+TIER_STRATEGIES = {
+    "Micro": TierStrategy(touch_frequency="quarterly (automated)", automation_level="high"),
+    "SMB": TierStrategy(touch_frequency="monthly (automated + human)", automation_level="high"),
+    "Mid-Market": TierStrategy(touch_frequency="bi-weekly", executive_engagement="yearly business review",
+                               success_programs=("Shared success plan",), automation_level="medium"),
+    "Corporate": TierStrategy(touch_frequency="weekly", executive_engagement="half-yearly business review",
+                              success_programs=("Success plan",), automation_level="low"),
+    "Enterprise": TierStrategy(touch_frequency="weekly", executive_engagement="quarterly business review",
+                               success_programs=("Account plan", "Executive sponsor"), automation_level="low"),
+}
+
+
 class Settings(Frozen):
     """What can be set, with defaults. Units are in the names."""
 
@@ -206,6 +228,7 @@ class Settings(Frozen):
     # hours of a manager that a customer takes a month, by tier; another number of tiers takes them by rank
     tier_hours_per_month: dict[str, Annotated[float, Field(gt=0)]] = {
         "Micro": 0.5, "SMB": 1.0, "Mid-Market": 4.0, "Corporate": 8.0, "Enterprise": 16.0}
+    tier_strategies: dict[str, TierStrategy] = TIER_STRATEGIES  # what the team has set itself; other names by rank
     csm_capacity_hours: Annotated[float, Field(gt=0)] = 120.0   # a month with customers, where csms doesn't say
     strategic_weights: tuple[float, float, float] = (0.5, 0.3, 0.2)  # of the ranks of ARR, potential, strategic value
     support_tiers: dict[str, str] = {}                          # plan → what its support is called
