@@ -68,7 +68,7 @@ def timeline(progression: pd.DataFrame, as_of: dt.date, width: int = theme.WIDE)
         _data(names).mark_text(align="left", x=-_LEFT + 2, fontSize=12.5).encode(y=at, text="text:N"),
     ]
     subtitle = f"Days in each stay; n = {len(values)}, the last one until {formats.day(as_of)}"
-    return theme.picture(layers, title, subtitle, width, height, left=_LEFT, right=8, top=6, bottom=26)
+    return theme.picture(layers, title, subtitle, width, height, left=_LEFT, right=22, top=6, bottom=26)
 
 
 def _stays(progression: pd.DataFrame, lanes: list[str], as_of: dt.date, width: int) -> list[dict]:
@@ -79,7 +79,7 @@ def _stays(progression: pd.DataFrame, lanes: list[str], as_of: dt.date, width: i
         start = pd.Timestamp(row["start_date"])
         end = pd.Timestamp(as_of if formats.is_missing(row["end_date"]) else row["end_date"])
         end = max(end, start + pd.Timedelta(days=max(1, whole // 200)))
-        room = (end - start).days / whole * (width - _LEFT - 8)
+        room = (end - start).days / whole * (width - _LEFT - 22)
         text = formats.number(row["duration_days"])
         top = lanes.index(row["stage"]) + 0.225
         found.append({"start": formats.iso(start), "end": formats.iso(end), "top": top, "bottom": top + 0.55,
@@ -110,8 +110,9 @@ def position(curve: pd.DataFrame, stage: str | None, day: int | None, stuck_shar
               axis=alt.Axis(title="days in the stage", grid=False, tickCount=4 if width < 500 else 8))
     scale, axis = alt.Scale(domain=[0, 1], nice=False), alt.Axis(format="%", tickCount=5, title=None)
     y, colour = alt.Y("share:Q", scale=scale, axis=axis), COLOURS[stage]
-    right = day > 0.55 * last
-    label = f"this customer, day {formats.number(day)}: {formats.percent(here)} still here"
+    right = day > 0.5 * last
+    label = f"day {formats.number(day)}: {formats.percent(here)} still here"
+    label = label if width < 500 else f"this customer, {label}"
     mark = [{"day": min(float(day), last), "share": here, "text": label}]
     layers = [
         _data(values).mark_area(color=colour, opacity=0.15, interpolate="step-after").encode(
@@ -119,8 +120,8 @@ def position(curve: pd.DataFrame, stage: str | None, day: int | None, stuck_shar
         _data(values).mark_line(color=colour, interpolate="step-after").encode(x=x, y=y),
         _data([{"share": stuck_share, "text": f"stuck below {formats.percent(stuck_share)}"}]).mark_rule(
             color=theme.FAINT, strokeDash=[4, 4]).encode(y=y),
-        _data([{"share": stuck_share, "text": f"stuck below {formats.percent(stuck_share)}", "day": last}]).mark_text(
-            align="right", dy=9, color=theme.SOFT, fontSize=11.5).encode(x=x, y=y, text="text:N"),
+        _data([{"share": stuck_share, "text": f"stuck below {formats.percent(stuck_share)}", "day": 0}]).mark_text(
+            align="left", dx=6, dy=-8, color=theme.SOFT, fontSize=11.5).encode(x=x, y=y, text="text:N"),
         _data(mark).mark_rule(color=theme.INK).encode(x=x),
         _data(mark)
         .mark_circle(color=theme.INK, size=90, opacity=1, stroke=theme.PAPER, strokeWidth=2)

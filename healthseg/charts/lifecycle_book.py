@@ -35,7 +35,7 @@ def over_time(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
     scale = alt.Scale(domain=[0, top], nice=False)
     y = alt.Y("low:Q", scale=scale, axis=alt.Axis(format="~s", tickCount=4, title=None))
     paint = alt.Color("colour:N", scale=None)
-    ends = _labels(stacked[stacked["day"] == days[-1]], measure, top)
+    ends = [{**label, "day": days[-1]} for label in _labels(stacked[stacked["day"] == days[-1]], measure, top)]
     layers = [
         alt.Chart(alt.Data(values=stacked[["day", "stage", "low", "high", "colour"]].to_dict("records")))
         .mark_area(opacity=0.9, stroke=theme.PAPER, strokeWidth=1)
@@ -115,8 +115,8 @@ def matrix(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
     ]
     subtitle = ("Share of the stays in the stage at the left that ended in the stage above"
                 + ("" if wide else ", per cent") + f"; n = {int(frame['n'].sum()):,} stays that ended")
-    return theme.picture(layers, title, subtitle, width, row_height * len(sources), left=left, right=4, top=top,
-                         bottom=6)
+    return theme.picture(layers, title, subtitle, width, row_height * len(sources), left=left, right=4 if wide else 30,
+                         top=top, bottom=6)
 
 
 def durations(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:

@@ -15,10 +15,10 @@ from typing import Any
 
 import healthseg
 from healthseg.errors import CalculationError, HealthsegError, near
-from healthseg.faces import cli_surroundings, report_command
+from healthseg.faces import cli_lifecycle, cli_surroundings, report_command
 
 OK, ERROR, USAGE = 0, 1, 2
-COMMANDS = ("demo", "check", "tools", "run", "report", "lab", *cli_surroundings.COMMANDS)
+COMMANDS = ("demo", "check", "tools", "run", "report", "lab", *cli_surroundings.COMMANDS, *cli_lifecycle.COMMANDS)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -69,6 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     _report_parser(commands)
     commands.add_parser("lab", help="JupyterLab on the notebooks").set_defaults(command=_lab)
     cli_surroundings.add_parsers(commands)
+    cli_lifecycle.add_parsers(commands)
     return parser
 
 

@@ -133,7 +133,7 @@ def back(book: Any) -> Html:
     again = [
         Column("stage", "Stage", formats.words),
         Column("stays", "Stays", formats.number, True),
-        Column("returns", "By customers who were in it before", formats.number, True),
+        Column("returns", "Returns", formats.number, True),
         Column("share", "Share", formats.percent, True),
     ]
     lead = joined(f"{formats.number(len(fallen))} moves back in {book.window_days} days: to at risk, from engaged to "
@@ -142,7 +142,7 @@ def back(book: Any) -> Html:
     if won:
         markup += "<h3>Won back</h3>" + table(won, columns, label="customers")
     returns = book.frame("returns").to_dict("records")
-    return Html(markup + "<h3>Returns, each counted as a stay of its own</h3>" + table(returns, again, label="stages"),
+    return Html(markup + "<h3>Returns: stays of customers that were in the stage before</h3>" + table(returns, again, label="stages"),
                 lead)
 
 
@@ -154,7 +154,7 @@ def apart(book: Any) -> Html:
     columns = [
         _WHY,
         Column("recorded", "Recorded", formats.words),
-        Column("suggests", "Others suggest", formats.words),
+        Column("suggests", "Suggested", formats.words),
         Column("since", "Since", formats.day, True),
         page.money_column(book),
         Column("csm_id", "Manager"),

@@ -8,12 +8,13 @@ from typing import Any
 
 import pandas as pd
 
+from healthseg.errors import InvalidParameters
 from healthseg.lifecycle import Edge
 from healthseg.measures.counting import customers
 from healthseg.measures.stages import Spell, history, in_force, spells, zones
 from healthseg.periods import end_of_day_utc
 from healthseg.tools.lifecycle import criteria, figures
-from healthseg.tools.lifecycle.moves import LONGEST_REASON, TRANSITION, Move, Wish
+from healthseg.tools.lifecycle.moves import LONGEST_REASON, TRANSITION, Wish
 
 ACTOR = "rule"
 
@@ -75,12 +76,21 @@ def _step(client: str, name: str, spell: Spell, edges: list[Edge], days: list[fi
     return None
 
 
-def apply(book: Any, steps: Iterable[Step], notify_team: bool = True) -> list[tuple[Step, Move]]:
-    """Makes the automatic ones of the moves, each in a transaction of its own; one that was moved meanwhile is left."""
+def apply(book: Any, steps: Iterable[Step], notify_team: bool = True) -> list[dict[str, Any]]:
+    """Makes the automatic ones of the moves, each in a transaction of its own, and says what became of each.
+
+    The outcome is moved, unchanged (made before), or refused with the reason, where the customer was moved meanwhile.
+    """
+    return [_made(book, step, notify_team) for step in steps if step.automatic]
+
+
+def _made(book: Any, step: Step, notify_team: bool) -> dict[str, Any]:
     from healthseg.tools.lifecycle.tool import recorded
-    zone = zones(book)
-    return [(step, recorded(book, zone[step.client_id], step.wish(), notify_team))
-            for step in steps if step.automatic]
+    try:
+        move = recorded(book, zones(book)[step.client_id], step.wish(), notify_team)
+    except InvalidParameters as problem:
+        return {**step.to_dict(), "outcome": "refused", "reason": problem.message}
+    return {**step.to_dict(), "outcome": "moved" if move.changed else "unchanged"}
 
 
 def _names(book: Any) -> Mapping[str, str]:
