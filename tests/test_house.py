@@ -19,7 +19,7 @@ import healthseg
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS = PROJECT["optional-dependencies"]
-CONDA_NAMES = {"duckdb": "python-duckdb", "tzdata": "python-tzdata"}    # the rest is called the same
+CONDA_NAMES = {"duckdb": "python-duckdb", "typst": "typst-py", "tzdata": "python-tzdata"}    # the rest is called the same
 ONLY_CONDA = {"python", "pip"}
 
 
@@ -48,8 +48,8 @@ def test_environment_yml_holds_the_dependencies_of_pyproject() -> None:
     assert conda["python"] == PROJECT["requires-python"]
 
 
-def test_the_extras_are_lab_mcp_mixpanel_postgres_and_test() -> None:
-    assert set(EXTRAS) == {"lab", "mcp", "mixpanel", "postgres", "test"}
+def test_the_extras_are_lab_mcp_mixpanel_pdf_postgres_and_test() -> None:
+    assert set(EXTRAS) == {"lab", "mcp", "mixpanel", "pdf", "postgres", "test"}
 
 
 def test_the_lock_satisfies_the_bounds_of_pyproject() -> None:

@@ -176,6 +176,11 @@ def _drawn_here(spec: str) -> str:
     return vl_convert.vegalite_to_svg(spec, vl_version=version, allowed_base_urls=[])
 
 
+def named(drawn: str, label: str) -> str:
+    """A drawing of any chart as one SVG element with a name."""
+    return _finished(drawn, label)
+
+
 _ROOT = re.compile(r"<svg [^>]*?width=\"([\d.]+)\" height=\"([\d.]+)\"[^>]*>")
 _NOISE = re.compile(
     r" (?:role|aria-[a-z]+|pointer-events|class)=\"[^\"]*\"|<path d=\"\"[^>]*/>|"

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-import html
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -15,7 +13,7 @@ from nbconvert.exporters.templateexporter import TemplateExporter
 from nbconvert.filters.markdown_mistune import markdown2html_mistune
 
 from healthseg.charts import formats
-from healthseg.faces import scripting
+from healthseg.faces import foreign, scripting
 from healthseg.faces.page import REPORT
 
 KEY = "healthseg-key"
@@ -67,24 +65,42 @@ def facts(notebook: nbformat.NotebookNode) -> dict[str, Any]:
     return {}
 
 
+@dataclass
+class Document:
+    """What an executed notebook says: its title, the questions with what answers them, and where it comes from."""
+
+    title: str
+    kicker: str
+    sections: list[Section]
+    footer: list[str]
+
+    @property
+    def parts(self) -> list[tuple[str, list[str]]]:
+        """Each heading with its pieces."""
+        return [(section.heading, section.pieces) for section in self.sections]
+
+
+def read(notebook: nbformat.NotebookNode) -> Document:
+    """The report of an executed notebook, before it has a form."""
+    told, sections, footer = facts(notebook), *_sections(notebook)
+    dated = f"as of {told['as_of']}" if "as_of" in told else ""
+    title = " – ".join(filter(None, [told.get("title"), told.get("kind"), dated]))
+    kicker = told.get("kind", _title(notebook))
+    return Document(formats.plain(title or kicker, 200), kicker, sections, footer)
+
+
 def to_html(notebook: nbformat.NotebookNode, made: Made, index: str = "", book: bool = False) -> str:
     """The report of an executed notebook as one page."""
-    told, sections, footer = facts(notebook), *_sections(notebook)
-    title = " – ".join(
-        filter(None, [told.get("title"), told.get("kind"), f"as of {told['as_of']}" if "as_of" in told else ""])
-    )
+    document = read(notebook)
     interactive = made.charts == "interactive" or (made.charts == "auto" and book)
-    scripts = _scripts(sections, interactive)
+    scripts = _scripts(document.sections, interactive)
     report = {
         "policy": scripting.policy(scripts),
         "scripts": scripts,
         "key_name": KEY,
         "key": made.key,
         "style": _style(),
-        "title": formats.plain(title or "Report", 200),
-        "kicker": told.get("kind", _title(notebook)),
-        "sections": sections,
-        "footer": footer,
+        "document": document,
         "made": made.words(),
         "index": index,
     }
@@ -123,7 +139,7 @@ def _sections(notebook: nbformat.NotebookNode) -> tuple[list[Section], list[str]
         if cell.cell_type == "markdown":
             _read_markdown(cell.source, sections)
         elif cell.cell_type == "code":
-            pieces = [_piece(output) for output in cell.outputs]
+            pieces = [foreign.piece(output) for output in cell.outputs]
             (footer if "footer" in cell.metadata.get("tags", []) else sections[-1].pieces).extend(filter(None, pieces))
     return sections, footer
 
@@ -137,12 +153,3 @@ def _read_markdown(source: str, sections: list[Section]) -> None:
         source = rest
     if source.strip():
         sections[-1].pieces.append(markdown2html_mistune(source))
-
-
-def _piece(output: Mapping[str, Any]) -> str:
-    data = output.get("data", {})
-    for kind in ("text/html", "image/svg+xml"):
-        if kind in data:
-            return "".join(data[kind])
-    text = "".join(data.get("text/plain", output.get("text", "") if output.get("name") == "stdout" else ""))
-    return f"<pre>{html.escape(text)}</pre>" if text else ""

@@ -30,7 +30,24 @@ def write(
     writing.write_whole(where["ipynb"], nbformat.writes(scrubbed(executed, job)) + "\n")
     if "reply" in facts:
         writing.write_whole(where["json"], json.dumps(facts["reply"], indent=1, ensure_ascii=False) + "\n")
+    for kind in job.formats:
+        _EXTRA[kind](export.read(executed), where[kind])
     writing.write_whole(where["html"], markup)
+
+
+def _pdf(document: export.Document, place: Path) -> None:
+    from healthseg.faces import pdf
+
+    writing.write_whole(place, pdf.made(document.title, document.kicker, document.parts, document.footer))
+
+
+def _csv(document: export.Document, place: Path) -> None:
+    from healthseg.faces import tables
+
+    writing.write_folder(place, tables.csv_files(document.parts))
+
+
+_EXTRA = {"pdf": _pdf, "csv": _csv}
 
 
 def key_of(page: Path) -> str:

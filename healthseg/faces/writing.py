@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from healthseg.errors import InvalidParameters
@@ -51,12 +52,13 @@ def inside(folder: Path, *names: str) -> Path:
     return path
 
 
-def write_whole(path: Path, text: str) -> None:
+def write_whole(path: Path, content: str | bytes) -> None:
     """Write a file so that a reader sees the old one or the new one, never a part."""
+    content = content.encode("utf-8") if isinstance(content, str) else content
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, 0o666 & ~_umask())
@@ -65,6 +67,16 @@ def write_whole(path: Path, text: str) -> None:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
         raise
+
+
+def write_folder(path: Path, files: Mapping[str, str]) -> None:
+    """Write a folder of files so that it holds these and no others; each is written whole."""
+    path.mkdir(exist_ok=True)
+    for name, content in files.items():
+        write_whole(inside(path, name), content)
+    for left in path.iterdir():
+        if left.name not in files and left.is_file():
+            left.unlink()
 
 
 def _umask() -> int:

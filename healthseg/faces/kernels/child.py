@@ -70,10 +70,10 @@ def _leave(status: int) -> None:
     import atexit
 
     with contextlib.suppress(BaseException):
-        from IPython.core.interactiveshell import InteractiveShell
+        from ipykernel.zmqshell import ZMQInteractiveShell
 
-        if InteractiveShell.initialized():
-            InteractiveShell.instance().user_ns.clear()
+        if ZMQInteractiveShell.initialized():
+            ZMQInteractiveShell.instance().user_ns.clear()
             gc.collect()
     with contextlib.suppress(BaseException):
         atexit._run_exitfuncs()
