@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from healthseg.measures.milestone_catalogue import MARKS, Catalogue, DayCount, c
 from healthseg.measures.milestones import states
 from healthseg.measures.statistics.logrank import TimeFactor, time_factor
 from healthseg.measures.statistics.multiplicity import benjamini_hochberg
-from healthseg.measures.statistics.survival import kaplan_meier
+from healthseg.measures.statistics.survival import kaplan_meier, quantile_time
 
 BEFORE = -1.0                # a spell of length 0 (done on the very first day) was at risk too
 LEAST_BLOCKED = 10           # spells with a blocker under which nothing is said of it
@@ -105,6 +105,18 @@ def _value(rows: pd.DataFrame, mark: Mark) -> pd.DataFrame:
         out.loc[out["open"] > 0, ["reached_day", "days"]] = np.nan
     out.loc[~out["known"], "days"] = np.nan
     return out.drop(columns="open").assign(mark=mark.name).reset_index()
+
+
+def value_median(book: Any, as_of: dt.date, mark: str, clients: Iterable[str], least: int) -> float | None:
+    """The days by which half of some customers had reached a mark, those not there yet included (Kaplan–Meier).
+
+    None of fewer than ``least`` whose days can be known, and where fewer than half got there.
+    """
+    rows = values(book, as_of)
+    rows = rows[(rows["mark"] == mark) & rows["known"].astype(bool) & rows["client_id"].isin(list(clients))]
+    if len(rows) < least:
+        return None
+    return quantile_time(kaplan_meier(rows["time"], rows["happened"], np.full(len(rows), BEFORE))).time
 
 
 # -- what is to come --------------------------------------------------------------------------

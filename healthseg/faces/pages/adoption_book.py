@@ -181,6 +181,7 @@ def paths(reply: Any) -> Html:
         Column("pattern", "Path"),
         Column("percentage", "Of customers, %", lambda value: formats.number(value, 1), True),
         Column("characteristics", "What sets it apart"),
+        Column("avg_time_to_value", "Half had value by day", formats.number, True),
         Column("retention_rate", "Stayed a year", formats.percent, True),
     ]
     return Html(table([one.model_dump() for one in reply.adoption_patterns], columns, label="paths"))

@@ -134,7 +134,8 @@ def _said(one: dict[str, Any], reply: Any) -> str:
         ""
         if p is None
         else (
-            f"; quarters {'differ' if differ else 'cannot be told apart'} (log-rank p = {formats.number(p, 3)}, {len(reply.log_rank)} tests)"
+            f"; quarters {'differ' if differ else 'cannot be told apart'} "
+            f"(log-rank p = {formats.number(p, 3)}, {len(reply.log_rank)} tests)"
         )
     )
     return (

@@ -42,8 +42,8 @@ def likelihood(columns: np.ndarray, y: np.ndarray, customer: np.ndarray) -> Like
     """Fits the chance of ``y`` (0 or 1) given ``columns``; ``customer`` numbers the rows' customers.
 
     Logistic regression under a weak prior. Each fifth of the customers is foretold by the fit to the others; the
-    regression of what happened on those log odds is the calibration (Cox 1958), their mean squared error is Brier's
-    (1950), beside that of the others' plain share. Standard errors are over customers (Liang & Zeger 1986). None where
+    regression of what happened on those log odds is the calibration (Cox 1958). The mean squared error (Brier 1950) of
+    each fifth, fitted and calibrated on the others, stands beside that of the others' plain share. Standard errors are over customers (Liang & Zeger 1986). None where
     a part of the customers knows one outcome only.
     """
     groups = customer % FOLDS
@@ -58,10 +58,20 @@ def likelihood(columns: np.ndarray, y: np.ndarray, customer: np.ndarray) -> Like
     calibration = _fit(foretold[:, None], y)
     if calibration is None:
         return None
-    chance = special.expit(calibration[0] + calibration[1] * foretold)
+    chance = _calibrated(foretold, y, groups)
     return Likelihood(beta, _covariance(columns, y, beta, customer), float(calibration[0]), float(calibration[1]),
                       float(((chance - y) ** 2).mean()), float(((shares - y) ** 2).mean()),
                       len(np.unique(customer)), len(y))
+
+
+def _calibrated(foretold: np.ndarray, y: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """The chances of each fifth, calibrated on the others."""
+    chance = np.empty(len(y))
+    for one in range(FOLDS):
+        inside = groups == one
+        by = _fit(foretold[~inside][:, None], y[~inside])
+        chance[inside] = special.expit(foretold[inside] if by is None else by[0] + by[1] * foretold[inside])
+    return chance
 
 
 def _with_one(columns: np.ndarray) -> np.ndarray:

@@ -63,8 +63,9 @@ def _sections(figures: Figures, reply: FeatureAdoption) -> Found:
             ("$.adoption_funnel.awareness", funnel is not None and not figures.messages_known,
              "no message names a feature"),
             ("$.adoption_patterns", reply.client_id is not None, "patterns are of many customers: ask for all"),
-            ("$.adoption_patterns[*].avg_time_to_value", bool(reply.adoption_patterns),
-             "the first-value milestone is not part of this reply"),
+            ("$.adoption_patterns[*].avg_time_to_value",
+             any(one.avg_time_to_value is None for one in reply.adoption_patterns or []),
+             "no milestone stands for first value, or too few of the group are known to have reached it"),
             ("$.correlation_analysis", reply.correlation_analysis is None, NOT_ASKED),
             ("$.low_adoption_features[*].barriers", no_barriers, "no tickets or answers name a feature")]
 

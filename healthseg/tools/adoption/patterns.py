@@ -11,6 +11,7 @@ from healthseg.clustering import paths
 from healthseg.data.memory import remember
 from healthseg.measures.counting import epoch_day, epoch_days, epoch_days_or_nan
 from healthseg.measures.leaving import customers_as_of
+from healthseg.measures.milestone_times import value_median
 from healthseg.measures.statistics.shares import percentages
 from healthseg.measures.statistics.survival import kaplan_meier, survival_at
 from healthseg.tools.adoption.figures import Figures
@@ -59,11 +60,12 @@ def _pattern(figures: Figures, frame: pd.DataFrame, group: int, used: list[str],
     values = inside[used].median()
     said = [f"{text}: {playbook.words(phrases[name]['value'], {'value': values[name]})}" for name, text in sides]
     year = _year(stayed[stayed["client_id"].isin(inside.index)], figures.settings.interval_level)
+    value = value_median(figures.book, figures.as_of, "first_value", inside.index, figures.settings.peers_min)
     return Pattern(pattern=" and ".join(phrases[name]["name_high" if apart[name] > 0 else "name_low"]
                                         for name, _ in sides[:2]).capitalize() or "Like the others",
                    percentage=share, characteristics="; ".join(said) or "nothing sets them apart",
-                   avg_time_to_value=None, retention_rate=rounded(year[0]), retention_lower=rounded(year[1]),
-                   retention_upper=rounded(year[2]), customers=len(inside),
+                   avg_time_to_value=value, retention_rate=rounded(year[0]),
+                   retention_lower=rounded(year[1]), retention_upper=rounded(year[2]), customers=len(inside),
                    figures={name: rounded(value) for name, value in values.items()})
 
 
