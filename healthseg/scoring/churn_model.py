@@ -66,7 +66,7 @@ class ChurnModel:
         teach = ~np.isnan(outcome)
         events, steps = int(np.nansum(outcome)), int(teach.sum())
         shared = {"config": config, "trained_until": as_of, "lead_days": lead, "step_days": step_days}
-        refusal = _refusal(events, steps)
+        refusal = _refusal(events, steps, config)
         if refusal:
             return cls(**shared, gate=Gate(False, refusal, events, steps), base_log_odds=_base(events, steps))
         if past is None:
@@ -144,6 +144,10 @@ class ChurnModel:
         fitted, calibration = self._ready()
         return float(calibration.log_odds(np.array([fitted.classifier.base]))[0])
 
+    def base_probability(self, horizon_days: float) -> float:
+        """The book's base rate over a horizon: of those that the model learnt from, steps compounded."""
+        return float(-np.expm1(horizon_days / self.step_days * np.log1p(-special.expit(self.base_log_odds))))
+
     def _ready(self) -> tuple[Fitted, Calibration]:
         if self.fitted is None or self.calibration is None:
             raise CalculationError(self.gate.reason, parameter="model", validation_rule="a book that carries a model")
@@ -180,13 +184,23 @@ class ChurnModel:
                    calibration=Calibration(**kept["calibration"]), kin=kin, usual=tuple(kept["usual"]))
 
 
-def _refusal(events: int, steps: int) -> str | None:
+def refused(config: Settings, as_of: dt.date, leavers: int) -> ChurnModel:
+    """The answer where so few have left that nothing needs to be counted."""
+    why = (f"no account-level model: {leavers} customers have left or given notice, {config.churn_min_leavers} are "
+           "needed")
+    return ChurnModel(config, as_of, Gate(False, why, leavers, 0), 0.0, config.churn_lead_days, STEP_DAYS)
+
+
+def _refusal(events: int, steps: int, config: Settings) -> str | None:
     if steps == 0:
         return "no account-level model: no customer was watched for a whole step"
     if events == 0:
         return f"no account-level model: nobody left in {steps:,} customer-months, so that nothing tells leavers apart"
     if events == steps:
         return f"no account-level model: all {events} customers that were watched left, and nobody stayed"
+    if events < config.churn_min_leavers:
+        return (f"no account-level model: {events} customers left in {steps:,} customer-months, "
+                f"{config.churn_min_leavers} are needed")
     return None
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from healthseg.config import COMPONENTS, Metric, Scorecard, Settings
-from healthseg.errors import CalculationError, InvalidParameters, hint
+from healthseg.errors import InvalidParameters, hint
 
 WEIGHT_KEYS = tuple(f"{name}_weight" for name in COMPONENTS)
 TICKET_COUNTS = ("open_high_tickets", "open_tickets", "tickets_90d", "tickets_per_10_mau_90d")
@@ -171,19 +171,13 @@ def _is_weight(value: Any) -> bool:
 def model_weights(scoring_model: str, component_weights: Mapping[str, Any] | None) -> dict[str, float] | None:
     """The weights that a call asks for: None where the scorecard's own stand.
 
-    ``component_weights`` belong to ``custom`` alone; without them ``custom`` has the
-    scorecard's. ``ml_predictive`` is refused with the reason.
+    ``component_weights`` belong to ``custom`` alone; without them ``custom`` has the scorecard's.
     """
     models = ("weighted_composite", "ml_predictive", "custom")
     if scoring_model not in models:
         raise _refused("scoring_model", scoring_model, "one of " + ", ".join(models), hint(str(scoring_model), models))
     if component_weights is not None and scoring_model != "custom":
         raise _refused("component_weights", component_weights, f"only with scoring_model custom, not {scoring_model}")
-    if scoring_model == "ml_predictive":
-        raise CalculationError(
-            "scoring_model 'ml_predictive' needs a churn model of single customers, and this version has none: its "
-            "churn prediction is the tier's base rate, which ranks nobody. Use weighted_composite or custom",
-            parameter="scoring_model", value_provided=scoring_model, validation_rule="weighted_composite or custom")
     return None if component_weights is None else custom_weights(component_weights)
 
 

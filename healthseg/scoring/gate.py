@@ -71,9 +71,9 @@ def judge_held_out(log_odds: np.ndarray, base: np.ndarray, outcome: np.ndarray, 
     counted = f"{leavers} customers left in {steps:,} customer-months"
     shared = {"leavers": leavers, "customer_steps": steps, "held_out_leavers": seen,
               "held_out_dates": len(np.unique(date))}
-    if leavers < config.churn_min_leavers or seen == 0 or seen == len(outcome):
-        return Gate(False, f"no account-level model: {counted}; at least {config.churn_min_leavers}, of them some on "
-                    "held-out dates, are needed to try one", **shared)
+    if seen == 0 or seen == len(outcome):
+        return Gate(False, f"no account-level model: {counted}, too few of them on dates that a model could be held "
+                    "against", **shared)
     auc, z = ranked_within_dates(log_odds, outcome, date)
     skill = log_skill(log_odds, base, outcome)
     figures = {**shared, "auc": auc, "z": z, "skill": skill}

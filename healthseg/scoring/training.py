@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from healthseg.config import fingerprint
@@ -22,8 +23,9 @@ from healthseg.measures.counting import customers
 from healthseg.measures.families import feature_events, joined, most_used
 from healthseg.measures.leaving import customers_as_of
 from healthseg.measures.statistics.outcomes import label_event_dates
-from healthseg.scoring.churn_model import ChurnModel
+from healthseg.scoring.churn_model import HORIZONS, ChurnModel, refused
 from healthseg.scoring.gate import Gate
+from healthseg.scoring.predictive import HORIZON_DAYS, Standing, odds_ratio
 from healthseg.scoring.predictors import FAMILY
 from healthseg.scoring.rolling import MOST_ORIGINS, STEP_DAYS, held_out_on, rows_at_risk
 
@@ -52,7 +54,8 @@ def predictions(book: Any, as_of: dt.date, clients: list[str]) -> pd.DataFrame:
 
     CalculationError where the gate said no.
     """
-    return _told(book, as_of, clients, "predict", churn_model(book, as_of).predict)
+    horizons = sorted({*HORIZONS, book.settings.churn_horizon_days})
+    return _told(book, as_of, clients, "predict", lambda rows: churn_model(book, as_of).predict(rows, horizons))
 
 
 def explanations(book: Any, as_of: dt.date, clients: list[str]) -> pd.DataFrame:
@@ -69,12 +72,17 @@ def _told(book: Any, as_of: dt.date, clients: list[str], name: str, tell: Callab
     return whole[whole["client_id"].isin(clients)].reset_index(drop=True)
 
 
-def rows_of(book: Any, date: dt.date, clients: list[str], model: ChurnModel | None = None) -> pd.DataFrame:
-    """The measures of customers at risk on a date, with the families that the model (of that date) reads."""
-    model = model or churn_model(book, date)
-    rows = panels.panel(book, [date], clients)
+def rows_of(book: Any, date: dt.date, clients: list[str]) -> pd.DataFrame:
+    """The measures of customers at risk on a date, with the families that the model in force reads."""
+    model, rows = churn_model(book, date), panels.panel(book, [date], clients)
     rows = rows[rows["live"].astype(bool) & rows["days_since_notice"].isna()].reset_index(drop=True)
-    names = [one.measure for one in model.fitted.predictors if one.measure.startswith(FAMILY)] if model.fitted else []
+    return with_families(book, rows, model)
+
+
+def with_families(book: Any, rows: pd.DataFrame, *models: ChurnModel) -> pd.DataFrame:
+    """Rows of the panel with the families that the models read."""
+    names = [one.measure for model in models if model.fitted for one in model.fitted.predictors
+             if one.measure.startswith(FAMILY)]
     features = sorted({name.split("[", 1)[1].removesuffix("]") for name in names})
     return pd.concat([rows, feature_events(book, rows, features)], axis=1) if features else rows
 
@@ -91,10 +99,11 @@ def _model(book: Any, date: dt.date) -> ChurnModel:
 
 
 def _trained(book: Any, date: dt.date) -> ChurnModel:
-    dates = grid(book, date)
+    dates, known = grid(book, date), label_event_dates(customers_as_of(book, date).drop(columns=untold(book)))
+    if known.notna().sum() < book.settings.churn_min_leavers:        # nothing to learn from: nothing to count
+        return refused(book.settings, date, int(known.notna().sum()))
     panels.panel(book, dates)                   # counted at once: date by date would read the events again and again
     rows = training_rows(book, date)
-    known = label_event_dates(customers_as_of(book, date))
     past = pd.concat([_held_out(book, one) for one in dates[-MOST_ORIGINS:]], ignore_index=True)
     return ChurnModel.fit(rows, date, book.settings,
                           past=past.assign(event_on=known.reindex(past["client_id"]).to_numpy()))
@@ -145,3 +154,26 @@ def version() -> str:
     """A hash of the code that models: a changed one never reads what another made."""
     code = "".join(path.read_text(encoding="utf-8") for path in sorted(Path(__file__).parent.glob("*.py")))
     return hashlib.sha256(code.encode()).hexdigest()[:16]
+
+
+def standings(book: Any, rows: pd.DataFrame, horizon_days: int = HORIZON_DAYS) -> Standing:
+    """The odds of leaving of rows of the panel, against the book's base rate, each by the model in force on its date.
+
+    NaN before the first date on which the gate said yes, and for customers that have left or given notice.
+    """
+    found = np.full((3, len(rows)), np.nan)
+    risk = rows["live"].fillna(False).to_numpy(dtype=bool) & rows["days_since_notice"].isna().to_numpy()
+    rows = rows.reset_index(drop=True)
+    day = pd.to_datetime(rows["date"]).to_numpy()
+    trained = np.array(grid(book, book.data_until), dtype="datetime64[D]")
+    in_force = np.searchsorted(trained, day.astype("datetime64[D]"), side="right") - 1
+    models = {at: _model(book, trained[at].item()) for at in sorted(set(in_force[risk & (in_force >= 0)].tolist()))}
+    models = {at: model for at, model in models.items() if model.eligible}
+    rows = with_families(book, rows, *models.values())
+    for at, model in models.items():
+        here = np.flatnonzero(risk & (in_force == at))
+        told = model.predict(rows.iloc[here], [horizon_days])
+        order = np.lexsort([day[here], rows["client_id"].to_numpy(dtype=str)[here]])
+        base = model.base_probability(horizon_days)
+        found[:, here[order]] = [odds_ratio(told[name].to_numpy(), base) for name in ("probability", "lower", "upper")]
+    return Standing(*found)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from healthseg.config import DEFAULT_SCORECARD, Settings, settings
-from healthseg.errors import CalculationError, InvalidParameters
+from healthseg.errors import InvalidParameters
 from healthseg.scoring import custom_weights, model_weights, score_panel
 from healthseg.scoring.components import points_at, rules_of
 
@@ -129,9 +129,8 @@ def test_weights_belong_to_the_custom_model_alone():
     assert model_weights("custom", {"usage_weight": 1})["usage_weight"] == 1.0
 
 
-def test_a_model_that_is_not_there_is_refused_with_the_reason():
-    with pytest.raises(CalculationError, match="needs a churn model"):
-        model_weights("ml_predictive", None)
+def test_a_model_that_there_is_not_is_refused_with_the_nearest():
+    assert model_weights("ml_predictive", None) is None
     with pytest.raises(InvalidParameters, match="did you mean weighted_composite"):
         model_weights("weighted_composit", None)
 

@@ -139,10 +139,11 @@ def test_a_customer_that_has_not_signed_up_yet_is_not_found_and_the_day_is_said(
 
 
 def test_a_model_that_the_book_cannot_carry_is_refused_with_the_reason(demo, conform):
-    for call in (lambda **given: hs.calculate_health_score(demo, "cs_client_001", **given),
+    signed_up = demo.table("customers").sort_values("signup_date")["client_id"].iloc[0]
+    for call in (lambda **given: hs.calculate_health_score(demo, signed_up, **given),
                  lambda **given: calculate_health_score_book(demo, **given)):
-        error = error_of(CalculationError, call, scoring_model="ml_predictive")
-        assert "base rate" in error["error_message"] and error["details"]["value_provided"] == "ml_predictive"
+        error = error_of(CalculationError, call, scoring_model="ml_predictive", as_of="2024-06-20")
+        assert "no account-level model" in error["error_message"] and error["details"]["value_provided"] == "ml_predictive"
         assert conform("error", error) == []
 
 

@@ -13,7 +13,7 @@ from healthseg.periods import end_of_day_utc
 from healthseg.scoring import risk_level
 from healthseg.tools.alerts import preferences, raised
 from healthseg.tools.health import change as changes
-from healthseg.tools.health import details, outlook
+from healthseg.tools.health import details, outlook, predictive
 from healthseg.tools.health.marks import marks
 from healthseg.tools.health.result import Fired, HealthScore, HistoricalScore, Range
 from healthseg.tools.health.subject import Subject
@@ -88,14 +88,21 @@ def _warnings(subject: Subject) -> list[str]:
     return found
 
 
+def _why_withheld(subject: Subject) -> str:
+    if not subject.now["live"]:
+        return NOT_A_DAY
+    return predictive.WITHHELD if subject.rules.predictive else WITHHELD
+
+
 def _not_measured(subject: Subject, ahead: outlook.Outlook, past: list[HistoricalScore],
                   no_opportunities: str | None) -> dict[str, str]:
     """Why a key is null or empty, by its path."""
     found, now = dict(ahead.not_measured), subject.now
     if pd.isna(now["shown"]):
-        found |= dict.fromkeys(("$.current_health_score", "$.risk_level"), WITHHELD if now["live"] else NOT_A_DAY)
+        found |= dict.fromkeys(("$.current_health_score", "$.risk_level"), _why_withheld(subject))
     if any(one.score is None for one in past):
-        found["$.historical_scores[*].score"] = "withheld where too little was known"
+        found["$.historical_scores[*].score"] = (predictive.WITHHELD if subject.rules.predictive
+                                                 else "withheld where too little was known")
     if subject.trend["trend"] is None:
         found["$.health_trend"] = f"{int(subject.trend['weeks'])} weekly scores, at least 6 are needed"
     if _score_change(subject) is None:

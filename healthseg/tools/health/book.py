@@ -13,9 +13,10 @@ from healthseg import playbook
 from healthseg.config import BANDS
 from healthseg.data.memory import remember
 from healthseg.measures.counting import customers
-from healthseg.scoring import bands_of, explain_change, factors, model_weights, risk_level, shown
-from healthseg.tools.health import what_if, words
-from healthseg.tools.health.figures import ARR_DAYS, HISTORY_DAYS, Judged, figures, judge, trends
+from healthseg.scoring import Change, bands_of, explain_change, factors, risk_level, shown
+from healthseg.tools import alerts
+from healthseg.tools.health import predictive, stakes, what_if, words
+from healthseg.tools.health.figures import ARR_DAYS, HISTORY_DAYS, Asked, Judged, figures, judge, trends
 from healthseg.tools.health.result import Fired, HealthBook
 from healthseg.tools.rounding import rounded
 
@@ -49,6 +50,7 @@ class _Book:
         self.before = self.judged.on(as_of - dt.timedelta(days=ARR_DAYS))
         self.trends = trends(self.judged, self.settings)
         self.known = customers(book)
+        self.stakes = stakes.of_rows(book, as_of, self.today)
 
     def reply(self) -> HealthBook:
         self.figures = dict(self._figures())
@@ -72,7 +74,7 @@ class _Book:
             arr_by_band={band: _sum(table.loc[table["band"] == band, "arr"]) for band in BANDS} if single else {},
             at_risk_customers=len(below), at_risk_arr=_sum(below["arr"]) if single else None,
             at_stake=_sum(table["at_stake"]) if single else None,
-            at_stake_basis="(100 − score) / 100 × ARR, as no account has a probability of its own",
+            at_stake_basis=stakes.basis(self.book, self.as_of),
             lookback_period_days=self.asked.lookback_period_days, risk_threshold=self.asked.risk_threshold,
             customers=_records(table), movers_up=_records(movers[movers["direction"] == "up"]),
             movers_down=_records(movers[movers["direction"] == "down"]), disagreements=_records(disagreements),
@@ -101,8 +103,8 @@ class _Book:
             "trend": self.trends["trend"].reindex(ids),
             "risk_level": [risk_level(score, self.asked.risk_threshold) for score in rows["shown"]],
             "reason": [self._reason(client) for client in ids], "arr": rows["arr"],
-            "currency": self._currency(rows, known), "at_stake": (100 - rows["score"]) / 100 * rows["arr"],
-            "at_stake_basis": "(100 − score) / 100 × ARR", "renewal_on": _dates(rows["renewal_day"]),
+            "currency": self._currency(rows, known), "at_stake": self.stakes["at_stake"].reindex(ids),
+            "at_stake_basis": self.stakes["basis"].reindex(ids), "renewal_on": _dates(rows["renewal_day"]),
             "days_to_renewal": rows["days_to_renewal"], "coverage": rows["coverage"], "lower": rows["lowest"],
             "upper": rows["highest"], "status": "live", "tier": rows["tier"], "stage": rows["stage"],
             "plan": rows["plan"], "industry": _column(known, "industry"), "csm_id": _column(known, "csm_id")})
@@ -155,8 +157,7 @@ class _Book:
 
     def _why_moved(self, client: str) -> str:
         """The largest parts of the change, in words, those in its direction only."""
-        change = explain_change(self.then.loc[client], self.today.loc[client], self.settings, self.settings,
-                                self.weights, self.weights)
+        change = self._change(client)
         if not change.parts:
             return change.reason or "no part changed"
         sign = 1 if change.exact > 0 else -1
@@ -164,6 +165,13 @@ class _Book:
         parts.sort(key=lambda part: (-abs(part.points), part.label))
         return "; ".join(f"{words.of_change(part.kind, part.label, part.measure, part.value_then, part.value_now)} "
                          f"({part.displayed:+.1f})" for part in parts[:2])
+
+    def _change(self, client: str) -> Change:
+        then, now = self.then.loc[client], self.today.loc[client]
+        if self.rules.predictive:
+            start = self.as_of - dt.timedelta(days=self.asked.lookback_period_days)
+            return predictive.change_of(self.book, client, (start, then), (self.as_of, now))
+        return explain_change(then, now, self.settings, self.settings, self.weights, self.weights)
 
     def _disagreements(self, table: pd.DataFrame) -> pd.DataFrame:
         found = []
@@ -178,8 +186,9 @@ class _Book:
         return frame.loc[order.index, columns].reset_index(drop=True)
 
     def _alerts(self) -> list[Fired]:
-        found = [Fired(**{**rule, "figures": {**rule["figures"], "client_id": client}})
-                 for client in self.today.index for rule in playbook.fired(TOOL, "alert", self.figures[client])]
+        wishes = alerts.preferences(self.asked.alert_preferences)
+        found = [Fired(**{**rule, "figures": {**rule["figures"], "client_id": client}}) for client in self.today.index
+                 for rule in alerts.holding(TOOL, wishes, self.figures[client]).values()]
         order = {"critical": 0, "high": 1, "medium": 2, "low": 3}
         return sorted(found, key=lambda alert: (order[alert.severity], alert.figures["client_id"], alert.rule))
 

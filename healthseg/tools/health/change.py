@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 
 from healthseg.config import settings
-from healthseg.scoring import explain_change
+from healthseg.scoring import Change, explain_change
+from healthseg.tools.health import predictive
 from healthseg.tools.health.figures import HISTORY_DAYS
 from healthseg.tools.health.marks import settings_at
 from healthseg.tools.health.result import ChangeExplanation, ChangePart, HistoricalScore
@@ -43,11 +44,15 @@ def change(subject: Subject) -> ChangeExplanation:
     if subject.then is None:
         return ChangeExplanation(**edges, score_then=None, score_now=integer(subject.now["shown"]), change=None,
                                  parts=[], reason="the customer had not signed up then")
-    before = settings_at(subject.book, subject.start)
-    rules_then = settings(before) if before is not None else subject.settings
-    found = explain_change(subject.then, subject.now, rules_then, subject.settings, subject.weights, subject.weights)
+    found = predictive.change(subject) if subject.rules.predictive else _of_scorecard(subject)
     return ChangeExplanation(**edges, score_then=found.shown_then, score_now=found.shown_now, change=found.shown,
                              parts=[_part(part) for part in found.parts], reason=found.reason)
+
+
+def _of_scorecard(subject: Subject) -> Change:
+    before = settings_at(subject.book, subject.start)
+    rules_then = settings(before) if before is not None else subject.settings
+    return explain_change(subject.then, subject.now, rules_then, subject.settings, subject.weights, subject.weights)
 
 
 def _part(part) -> ChangePart:

@@ -12,7 +12,7 @@ from healthseg.measures.statistics.peers import peers_of
 from healthseg.scoring import factors as score_factors
 from healthseg.scoring import opportunities as score_opportunities
 from healthseg.scoring import trend_window_days
-from healthseg.tools.health import words
+from healthseg.tools.health import predictive, words
 from healthseg.tools.health.result import (
     ComponentDetail,
     ComponentScores,
@@ -114,6 +114,8 @@ def trend(subject: Subject) -> Trend:
 
 def factors(subject: Subject) -> Factors:
     """What holds the score up (points it brings) and what pulls it down (points it costs)."""
+    if subject.rules.predictive:
+        return predictive.factors(subject)
     rows = score_factors(subject.points, subject.settings)
     sides = {side: [_factor(row, side) for row in rows[rows["side"] == side].itertuples()]
              for side in ("positive", "negative")}
@@ -130,8 +132,8 @@ def _factor(row, side: str) -> Factor:
 
 def opportunities(subject: Subject) -> tuple[list[Opportunity], str | None]:
     """The next steps that peers show to be within reach; or the reason why there can be none."""
-    if subject.churned:
-        return [], None
+    if subject.churned or subject.rules.predictive:
+        return [], predictive.NO_OPPORTUNITIES if subject.rules.predictive else None
     today = panels.panel(subject.book, [subject.as_of])
     least = subject.settings.peers_min
     group, peers = peers_of(today[today["live"].astype(bool)], subject.client_id, least)

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,11 +14,13 @@ from healthseg.data.memory import remember
 from healthseg.measures import panel as panels
 from healthseg.measures.leaving import customers_as_of
 from healthseg.periods import weekly
-from healthseg.scoring import Scores, score_panel, score_trend
+from healthseg.scoring import Scores, model_weights, score_panel, score_trend, training
+from healthseg.scoring.predictive import predictive_scores
 from healthseg.tools.rounding import number
 
 HISTORY_DAYS = 371           # 53 weekly scores: a year's look-back and its forecast
 ARR_DAYS = 90
+PREDICTIVE = "ml_predictive"
 
 
 @dataclass(frozen=True)
@@ -48,11 +50,34 @@ def dates_of(as_of: dt.date, lookback_days: int) -> list[dt.date]:
     return sorted({*weekly(as_of, HISTORY_DAYS), *extra})
 
 
-def judge(book: Any, as_of: dt.date, lookback_days: int, settings: Settings, weights: Mapping[str, float] | None,
-          clients: list[str] | None = None) -> Judged:
+@dataclass(frozen=True)
+class Asked:
+    """Which score is asked for: the scorecard's, by weights of its own, or the churn model's."""
+
+    weights: Mapping[str, float] | None = None
+    predictive: bool = False
+
+    @classmethod
+    def of(cls, scoring_model: str, component_weights: Mapping[str, Any] | None) -> Asked:
+        return cls(model_weights(scoring_model, component_weights), scoring_model == PREDICTIVE)
+
+    @property
+    def key(self) -> str:
+        return PREDICTIVE if self.predictive else str(self.weights)
+
+
+def judge(book: Any, as_of: dt.date, lookback_days: int, asked: Asked, clients: list[str] | None = None) -> Judged:
     """Rows and scores of some customers (default: all) on the dates of ``as_of``."""
-    rows = panels.panel(book, dates_of(as_of, lookback_days), clients)
-    return judged_rows(rows, as_of, lookback_days, settings, weights)
+    return judge_rows(book, panels.panel(book, dates_of(as_of, lookback_days), clients), as_of, lookback_days, asked)
+
+
+def judge_rows(book: Any, rows: pd.DataFrame, as_of: dt.date, lookback_days: int, asked: Asked) -> Judged:
+    """Rows of the panel with the score that is asked for."""
+    if not asked.predictive:
+        return judged_rows(rows, as_of, lookback_days, book.settings, asked.weights)
+    rows = rows.sort_values(["client_id", "date"], kind="stable", ignore_index=True)
+    judged = judged_rows(rows, as_of, lookback_days, book.settings, None)
+    return replace(judged, scores=predictive_scores(judged.scores, training.standings(book, rows), book.settings))
 
 
 def judged_rows(rows: pd.DataFrame, as_of: dt.date, lookback_days: int, settings: Settings,

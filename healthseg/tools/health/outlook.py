@@ -1,4 +1,4 @@
-"""Where a score is heading: its forecast with the back-tested error, and the base rate of leaving."""
+"""Where a score is heading: its forecast with the back-tested error."""
 from __future__ import annotations
 
 import datetime as dt
@@ -13,15 +13,14 @@ from healthseg.config import Settings, fingerprint
 from healthseg.data.memory import remember
 from healthseg.forecasting import backtest, forecast, within_tolerance
 from healthseg.measures import panel as panels
-from healthseg.measures.counting import customers, epoch_day
-from healthseg.measures.leaving import customers_as_of
+from healthseg.measures.counting import customers
 from healthseg.periods import weekly
-from healthseg.scoring import BaseRates, base_rates
-from healthseg.scoring.churn import HORIZONS
-from healthseg.tools.health.figures import Judged, judge
-from healthseg.tools.health.result import ChurnPrediction, Forecast, PredictedScore, Range
+from healthseg.scoring import training
+from healthseg.tools.health import leaving
+from healthseg.tools.health.figures import Asked, Judged, judge
+from healthseg.tools.health.result import ChurnPrediction, Forecast, PredictedScore
 from healthseg.tools.health.subject import Subject
-from healthseg.tools.rounding import integer, number, rounded, word
+from healthseg.tools.rounding import integer, rounded
 
 WEEKS = 13                   # the farthest prediction is 90 days
 AHEAD_DAYS = (30, 60, 90)
@@ -29,7 +28,6 @@ SAMPLE = 40                  # customers whose past forecasts say how far off fo
 LEAST_WEEKS = 30
 TOLERATED_POINTS = 5.0
 FAN = ["date", "forecast", "lower", "upper", "method"]
-RATES = ["horizon_days", "probability", "lower", "upper", "kind"]
 
 
 @dataclass(frozen=True)
@@ -45,27 +43,22 @@ class Outlook:
 
 
 def ahead(subject: Subject) -> Outlook:
-    """The outlook of a customer: its score's forecast and its base rate of leaving, where both were asked for."""
+    """The outlook of a customer: its score's forecast and how likely it is to leave, where both were asked for."""
     if subject.churned or not subject.asked.include_predictions:
         why = "the customer has churned" if subject.churned else "not requested"
         missing = dict.fromkeys(("$.predicted_scores", "$.churn_prediction"), why)
-        return Outlook(pd.DataFrame(columns=FAN), pd.DataFrame(columns=RATES), None, None, None, missing)
+        return Outlook(pd.DataFrame(columns=FAN), pd.DataFrame(columns=leaving.RATES), None, None, None, missing)
     book, settings, missing = subject.book, subject.settings, {}
     coming = fan(subject.judged, settings)
-    errors = past_errors(book, subject.as_of, settings, subject.weights)
+    errors = past_errors(book, subject.as_of, subject.rules)
     predicted = predictions(coming, errors, subject.as_of)
     if not predicted:
         missing["$.predicted_scores"] = "too few weekly scores to forecast from"
     elif predicted[0].confidence is None:
         missing["$.predicted_scores[*].confidence"] = "fewer than 20 back-tested forecasts in the book"
-    found = rates(book, subject.as_of, settings)
-    prediction, frame = churn(found, subject.client_id, word(subject.now["tier"]), settings)
-    if prediction.churn_probability is None:
-        missing |= dict.fromkeys((f"$.churn_prediction.{key}" for key in ("churn_probability", "confidence")),
-                                 prediction.reason)
-    for key in ("churn_risk_level", "key_risk_factors", "protective_factors"):
-        missing[f"$.churn_prediction.{key}"] = "a base rate says nothing of a single customer"
-    return Outlook(coming[FAN], frame, predicted or None, described(coming, errors, settings), prediction, missing)
+    prediction, frame, unknown = leaving.of_customer(subject)
+    return Outlook(coming[FAN], frame, predicted or None, described(coming, errors, settings), prediction,
+                   missing | unknown)
 
 
 def series(judged: Judged) -> pd.DataFrame:
@@ -85,24 +78,25 @@ def fan(judged: Judged, settings: Settings) -> pd.DataFrame:
                     spacing="weekly")
 
 
-def past_errors(book: Any, as_of: dt.date, settings: Settings, weights: dict | None) -> pd.DataFrame:
+def past_errors(book: Any, as_of: dt.date, rules: Asked) -> pd.DataFrame:
     """Errors of forecasts made at earlier dates, over a fixed sample of the book's customers."""
-    key = f"{as_of:%Y%m%d}-" + fingerprint([book.content(as_of), settings.fingerprint, weights, panels.version()])
+    key = f"{as_of:%Y%m%d}-" + fingerprint([book.content(as_of), book.settings.fingerprint, rules.key,
+                                                 panels.version(), training.version() if rules.predictive else ""])
 
     def make() -> pd.DataFrame:
         kept = book.store.get_frame("models", f"score-errors-{key}")
         if kept is None:
-            kept = _back_tested(book, as_of, settings, weights)
+            kept = _back_tested(book, as_of, rules)
             book.store.put_frame("models", f"score-errors-{key}", kept)
         return kept
     return remember(book, ("past_errors", key), make)
 
 
-def _back_tested(book: Any, as_of: dt.date, settings: Settings, weights: dict | None) -> pd.DataFrame:
+def _back_tested(book: Any, as_of: dt.date, rules: Asked) -> pd.DataFrame:
     known = customers(book).reset_index(drop=True)
     known = known.loc[pd.to_datetime(known["signup_date"]) <= pd.Timestamp(as_of), "client_id"]
     drawn = sorted(known, key=lambda name: hashlib.sha256(name.encode()).digest())[:4 * SAMPLE]
-    judged = judge(book, as_of, 7, settings, weights, sorted(drawn))
+    judged = judge(book, as_of, 7, rules, sorted(drawn))
     frame = series(judged)
     weeks = frame.groupby("client_id").size()
     chosen = [name for name in drawn if weeks.get(name, 0) >= LEAST_WEEKS][:SAMPLE]
@@ -110,8 +104,8 @@ def _back_tested(book: Any, as_of: dt.date, settings: Settings, weights: dict | 
     columns = ["client_id", "origin", "step", "model", "error", "coverage"]
     if frame.empty:
         return pd.DataFrame(columns=columns)
-    errors = backtest(frame, WEEKS, settings.interval_level, origins=6, refit_every=6, season_length=1, lower_bound=0,
-                      upper_bound=100, spacing="weekly").errors
+    errors = backtest(frame, WEEKS, book.settings.interval_level, origins=6, refit_every=6, season_length=1,
+                      lower_bound=0, upper_bound=100, spacing="weekly").errors
     return errors.loc[errors["model"].isin(["forecast", "naive"]), columns].reset_index(drop=True)
 
 
@@ -143,68 +137,3 @@ def described(ahead: pd.DataFrame, errors: pd.DataFrame, settings: Settings) -> 
                     interval_level=settings.interval_level, origins=origins, mean_absolute_error=mean["forecast"],
                     naive_mean_absolute_error=mean["naive"],
                     interval_coverage=rounded(float(covered.mean())) if len(covered) else None)
-
-
-def rates(book: Any, as_of: dt.date, settings: Settings) -> BaseRates:
-    """The tiers' base rates of leaving, as known at ``as_of``."""
-    def make() -> BaseRates:
-        known = customers_as_of(book, as_of).reset_index(drop=True)
-        known = known[pd.to_datetime(known["signup_date"]) <= pd.Timestamp(as_of)].reset_index(drop=True)
-        if known.empty:
-            return BaseRates(None, settings.interval_level, frozenset(), reason="no customer had signed up by then")
-        until = known["churned_on"] - pd.Timedelta(days=1)
-        last = until.fillna(pd.Timestamp(as_of)).dt.date
-        tier = panels.tiers_at(book, dict(zip(known["client_id"], last, strict=True)))
-        horizons = sorted({*HORIZONS, settings.churn_horizon_days})
-        known = known.assign(tier=known["client_id"].map(tier)).drop(columns=_untold(book))
-        return base_rates(known, as_of, book.first_event_day, settings, horizons)
-    return remember(book, ("base_rates", epoch_day(as_of), settings.fingerprint), make)
-
-
-def _untold(book: Any) -> list[str]:
-    """The dates of leaving of which the book says nothing: not that nobody left, but that it does not know."""
-    told = set(book.reports["customers"].columns)
-    if book.has("arr_changes") or book.has("stage_changes"):
-        told.add("churned_on")
-    return [name for name in ("churned_on", "notice_on") if name not in told]
-
-
-def churn(found: BaseRates, client_id: str, tier: str | None,
-          settings: Settings) -> tuple[ChurnPrediction, pd.DataFrame]:
-    """The prediction of one customer, and its frame: horizon_days, probability, lower, upper, kind."""
-    rows = found.of(client_id, tier)
-    shared = {"method": found.method, "horizon_days": settings.churn_horizon_days,
-              "interval_level": settings.interval_level, "churn_risk_level": None, "key_risk_factors": None,
-              "protective_factors": None}
-    if rows is None:
-        why = found.reason or "notice was given or the customer has left: there is nothing left to predict"
-        empty = dict.fromkeys(("churn_probability", "confidence", "base_rate_interval", "plausible_range",
-                               "customers_at_risk", "leavers"))
-        return (ChurnPrediction(**shared, **empty, by_horizon=[], reason=why),
-                pd.DataFrame(columns=RATES))
-    at = rows.iloc[(rows["horizon_days"] - settings.churn_horizon_days).abs().argmin()]
-    whose = "the book" if at["tier"] == "the book" else f"the tier {at['tier']}"
-    reason = (f"base rate of {whose}: {at['events']} left in {at['steps']:,.0f} customer-months "
-              f"({at['customers']} customers); it ranks nobody within it")
-    prediction = ChurnPrediction(
-        **{**shared, "horizon_days": int(at["horizon_days"])}, churn_probability=rounded(at["probability"]),
-        confidence=rounded(at["confidence"]), reason=reason,
-        base_rate_interval=interval_of(at, "base_rate"), plausible_range=interval_of(at, "plausible"),
-        by_horizon=[{"horizon_days": int(row["horizon_days"]), "churn_probability": rounded(row["probability"]),
-                     "base_rate_interval": interval_of(row, "base_rate").model_dump(),
-                     "plausible_range": interval_of(row, "plausible").model_dump()} for _, row in rows.iterrows()],
-        customers_at_risk=int(at["at_risk_now"]), leavers=int(at["events"]))
-    return prediction, _churn_frame(rows)
-
-
-def interval_of(row: pd.Series, kind: str) -> Range:
-    return Range(lower=rounded(number(row[f"{kind}_lower"])), upper=rounded(number(row[f"{kind}_upper"])))
-
-
-def _churn_frame(rows: pd.DataFrame) -> pd.DataFrame:
-    parts = [pd.DataFrame({"horizon_days": rows["horizon_days"], "probability": rows["probability"],
-                           "lower": rows[f"{kind}_lower"], "upper": rows[f"{kind}_upper"], "kind": kind})
-             for kind in ("base_rate", "plausible")]
-    return pd.concat(parts, ignore_index=True)
-
-

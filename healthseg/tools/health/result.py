@@ -63,6 +63,35 @@ class Trend(Part):
     window_days: int
 
 
+class ChurnFactor(Part):
+    """What puts a customer's odds of leaving above or below the average customer-month's, with its figures."""
+
+    text: str
+    label: str
+    measure: str
+    unit: str
+    value: float | None
+    usual: float | None              # the median of the rows that the model learnt from
+    log_odds: float
+    sd: float
+    odds_ratio: float
+    measures: list[str]              # those that move together, and cannot be told apart
+
+
+class ChurnGate(Part):
+    """Whether the book carries a model of single customers, and the held-out figures that decided it."""
+
+    eligible: bool
+    reason: str
+    leavers: int
+    customer_months: int
+    auc: float | None
+    z: float | None
+    skill: float | None              # 1 − log score ÷ that of the base rate
+    median_interval_width: float | None
+    trained_until: dt.date
+
+
 class ChurnPrediction(Part):
     churn_probability: float | None
     churn_risk_level: str | None
@@ -78,6 +107,10 @@ class ChurnPrediction(Part):
     by_horizon: list[dict[str, Any]]
     customers_at_risk: int | None
     leavers: int | None
+    base_rate: float | None = None   # the tier's, beside a model's own probability
+    gate: ChurnGate | None = None
+    key_risk_factors_detail: list[ChurnFactor] | None = None
+    protective_factors_detail: list[ChurnFactor] | None = None
 
 
 class HistoricalScore(Part):

@@ -10,15 +10,16 @@ import pandas as pd
 
 from healthseg.config import Settings
 from healthseg.measures import panel as panels
-from healthseg.scoring import model_weights, score_trend
+from healthseg.scoring import score_trend
 from healthseg.tools.health.figures import (
     ARR_DAYS,
+    Asked,
     Judged,
     dates_of,
     figures,
     frozen_rows,
     judge,
-    judged_rows,
+    judge_rows,
     last_day,
 )
 
@@ -31,7 +32,8 @@ class Subject:
         self.book, self.as_of, self.asked = book, as_of, asked
         self.customer = customer
         self.settings: Settings = book.settings
-        self.weights = model_weights(asked.scoring_model, asked.component_weights)
+        self.rules = Asked.of(asked.scoring_model, asked.component_weights)
+        self.weights = self.rules.weights
         self.client_id = str(customer["client_id"])
         self.lookback_days: int = asked.lookback_period_days
         left = self.customer["churned_on"]
@@ -43,8 +45,8 @@ class Subject:
     def _judged(self) -> Judged:
         if self.churned:
             rows = frozen_rows(self.book, self.as_of, self.lookback_days, self.client_id)
-            return judged_rows(rows, self.day, self.lookback_days, self.settings, self.weights)
-        return judge(self.book, self.day, self.lookback_days, self.settings, self.weights, [self.client_id])
+            return judge_rows(self.book, rows, self.day, self.lookback_days, self.rules)
+        return judge(self.book, self.day, self.lookback_days, self.rules, [self.client_id])
 
     def row(self, day: dt.date) -> dict[str, Any] | None:
         """The customer's measures and scores on a day; None before it signed up."""
@@ -88,5 +90,5 @@ class Subject:
 
     def _figures_on(self, rows: pd.DataFrame, day: dt.date) -> dict[str, Any]:
         here = rows[rows["date"].isin(pd.to_datetime(dates_of(day, self.lookback_days)))]
-        judged = judged_rows(here, day, self.lookback_days, self.settings, self.weights)
+        judged = judge_rows(self.book, here, day, self.lookback_days, self.rules)
         return Subject(self.book, self.customer, day, self.asked, judged).figures

@@ -13,6 +13,7 @@ from healthseg.errors import ClientNotFound
 from healthseg.measures.leaving import customer_as_of
 from healthseg.tools.health import answer as health_answer
 from healthseg.tools.health import book as health_book
+from healthseg.tools.health.predictive import refuse_without_model
 from healthseg.tools.health.result import HealthBook, HealthScore
 from healthseg.tools.parameters import Parameters, validated
 
@@ -20,6 +21,7 @@ Model = Literal["weighted_composite", "ml_predictive", "custom"]
 Lookback = Field(default=30, ge=7, le=365, description="Days for trend analysis")
 Weights = Field(default=None, description="Weights of the components (custom only)")
 Threshold = Field(default=60.0, ge=0, le=100, description="Threshold for risk alerts")
+Preferences = Field(default=None, description="Alerts: {thresholds: {rule: number}, minimum_severity, cooldown_days}")
 
 
 class CustomerParameters(Parameters):
@@ -31,8 +33,7 @@ class CustomerParameters(Parameters):
     lookback_period_days: int = Lookback
     include_predictions: bool = Field(default=True, description="Include future health and churn predictions")
     risk_threshold: float = Threshold
-    alert_preferences: dict[str, Any] | None = Field(
-        default=None, description="Alerts: {thresholds: {rule: number}, minimum_severity, cooldown_days}")
+    alert_preferences: dict[str, Any] | None = Preferences
     as_of: str | dt.date | None = Field(default=None, description="Date, read to its end; default the book's last day")
 
 
@@ -43,6 +44,7 @@ class BookParameters(Parameters):
     component_weights: dict[str, Any] | None = Weights
     lookback_period_days: int = Lookback
     risk_threshold: float = Threshold
+    alert_preferences: dict[str, Any] | None = Preferences
     as_of: str | dt.date | None = Field(default=None, description="Date, read to its end; default the book's last day")
 
 
@@ -75,21 +77,26 @@ def calculate_health_score(portfolio: Portfolio, client_id: str, scoring_model: 
         raise ClientNotFound(f"{client_id} signs up on {customer['signup_date']}, after {date}", parameter="client_id",
                              value_provided=client_id, signup_date=str(customer["signup_date"]),
                              validation_rule="signed up by as_of")
+    refuse_without_model(portfolio, date, asked.scoring_model)
     return health_answer.answer(portfolio, customer_as_of(portfolio, client_id, date), date, asked)
 
 
 def calculate_health_score_book(portfolio: Portfolio, *, scoring_model: str = "weighted_composite",
                                 component_weights: Mapping[str, float] | None = None, lookback_period_days: int = 30,
-                                risk_threshold: float = 60.0, as_of: str | dt.date | None = None) -> HealthBook:
+                                risk_threshold: float = 60.0, alert_preferences: Mapping[str, Any] | None = None,
+                                as_of: str | dt.date | None = None) -> HealthBook:
     """Who in the book needs attention today, who moved, and where do score and money disagree?
 
-    Live customers only; those that left, have not begun or are prospects are counted apart. Raises InvalidParameters
-    and DataRetrievalError.
+    Live customers only; those that left, have not begun or are prospects are counted apart. ``alerts`` are all that
+    hold, whatever ``cooldown_days``. Raises InvalidParameters and DataRetrievalError.
     """
     asked = validated(BookParameters, {
         "scoring_model": scoring_model, "component_weights": _plain(component_weights),
-        "lookback_period_days": lookback_period_days, "risk_threshold": risk_threshold, "as_of": as_of})
-    return health_book.answer(portfolio, portfolio.as_of(asked.as_of), asked)
+        "lookback_period_days": lookback_period_days, "risk_threshold": risk_threshold,
+        "alert_preferences": _plain(alert_preferences), "as_of": as_of})
+    date = portfolio.as_of(asked.as_of)
+    refuse_without_model(portfolio, date, asked.scoring_model)
+    return health_book.answer(portfolio, date, asked)
 
 
 def _plain(value: Any) -> Any:

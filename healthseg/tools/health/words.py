@@ -50,6 +50,18 @@ def said(measure: str, value: float) -> str:
     return FORMATS[_entry(measure).get("format", "number")](value)
 
 
+def measured(measure: str, label: str, value: float, usual: float) -> str:
+    """A measure's value beside what is usual, as a factor of a model.
+
+    >>> measured("open_high_tickets", "Open high tickets", 3, 0)
+    'Open high tickets: 3 tickets, usually 0 tickets'
+    """
+    if measure == "tier":
+        return label if value == 1 else "Its value tier"
+    now, often = "not measured" if value != value else said(measure, value), said(measure, usual)
+    return f"{label}: {now}" + ("" if now == often else f", usually {often}")
+
+
 def factor(measure: str, label: str, value: float, side: str) -> str:
     """What a metric says for or against the customer.
 
