@@ -102,7 +102,6 @@ def _trained(book: Any, date: dt.date) -> ChurnModel:
     dates, known = grid(book, date), label_event_dates(customers_as_of(book, date).drop(columns=untold(book)))
     if known.notna().sum() < book.settings.churn_min_leavers:        # nothing to learn from: nothing to count
         return refused(book.settings, date, int(known.notna().sum()))
-    panels.panel(book, dates)                   # counted at once: date by date would read the events again and again
     rows = training_rows(book, date)
     past = pd.concat([_held_out(book, one) for one in dates[-MOST_ORIGINS:]], ignore_index=True)
     return ChurnModel.fit(rows, date, book.settings,
@@ -123,17 +122,19 @@ def _held_out(book: Any, date: dt.date) -> pd.DataFrame:
 
 def training_rows(book: Any, date: dt.date) -> pd.DataFrame:
     """Customer-months at risk on the grid up to ``date``, with the events known at its end."""
-    parts = [_on(book, one) for one in grid(book, date)]
     told = customers_as_of(book, date).drop(columns=untold(book))
-    return most_used(rows_at_risk(joined(parts), label_event_dates(told), date))
+    return most_used(rows_at_risk(joined(_counted(book, grid(book, date))), label_event_dates(told), date))
 
 
-def _on(book: Any, date: dt.date) -> pd.DataFrame:
-    """The panel of one date of the grid, with all families."""
-    def make() -> pd.DataFrame:
-        rows = panels.panel(book, [date])
-        return pd.concat([rows, feature_events(book, rows)], axis=1)
-    return remember(book, ("grid", date), make)
+def _counted(book: Any, dates: list[dt.date]) -> list[pd.DataFrame]:
+    """Each date's panel with all families; what is missing is counted at once, since each count reads the events."""
+    kept: dict[dt.date, pd.DataFrame] = remember(book, "grid", dict)
+    fresh = [date for date in dates if date not in kept]
+    if fresh:
+        rows = panels.panel(book, fresh)
+        rows = pd.concat([rows, feature_events(book, rows)], axis=1)
+        kept |= {date: rows[rows["date"] == pd.Timestamp(date)].reset_index(drop=True) for date in fresh}
+    return [kept[date] for date in dates]
 
 
 def untold(book: Any) -> list[str]:

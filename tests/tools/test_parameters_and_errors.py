@@ -143,7 +143,8 @@ def test_a_model_that_the_book_cannot_carry_is_refused_with_the_reason(demo, con
     for call in (lambda **given: hs.calculate_health_score(demo, signed_up, **given),
                  lambda **given: calculate_health_score_book(demo, **given)):
         error = error_of(CalculationError, call, scoring_model="ml_predictive", as_of="2024-06-20")
-        assert "no account-level model" in error["error_message"] and error["details"]["value_provided"] == "ml_predictive"
+        assert "no account-level model" in error["error_message"]
+        assert error["details"]["value_provided"] == "ml_predictive"
         assert conform("error", error) == []
 
 
