@@ -24,6 +24,8 @@ from healthseg.lifecycle import Handler, revealed
 
 Deliver = Callable[[Message], None]
 _LONGEST_REASON = 300
+_UNREACHABLE = (TimeoutError, ConnectionError, socket.gaierror, smtplib.SMTPServerDisconnected,
+                smtplib.SMTPConnectError)
 
 
 class Undelivered(Exception):
@@ -43,7 +45,7 @@ def deliverer(handler: Handler, folder: Path) -> Deliver:
             kinds[handler.kind](handler, message, folder)
         except HealthsegError as problem:
             raise Undelivered(problem.message) from None
-        except (TimeoutError, ConnectionError, socket.gaierror) as problem:
+        except _UNREACHABLE as problem:
             raise Undelivered(f"no answer within {handler.timeout_seconds:g} s: {_said(problem)}", True) from None
         except (OSError, http.client.HTTPException, smtplib.SMTPException, ValueError) as problem:
             raise Undelivered(_said(problem)) from None

@@ -42,7 +42,7 @@ def _advance(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     book = books.open_book(given.portfolio)
     clients = [book.client(client)["client_id"] for client in given.client] or None
     as_of = book.as_of(given.as_of)
-    steps = advance.plan(book, as_of, clients)
+    steps = advance.plan(book, as_of, clients, present=given.as_of is None)
     told: dict[str, Any] = {"as_of": as_of.isoformat(), "applied": given.apply}
     if not given.apply:
         _print({**told, "moves": [step.to_dict() for step in steps]})

@@ -42,21 +42,24 @@ class Step:
                     request_id=f"advance-{self.client_id}-{self.since:%Y%m%d}-{self.source}-{self.target}"[:100])
 
 
-def standing_spells(book: Any, as_of: dt.date, known_by: dt.datetime | None = None) -> dict[str, Spell]:
-    """Each customer's present stay, by client_id."""
+def standing_spells(book: Any, as_of: dt.date | None, known_by: dt.datetime | None = None) -> dict[str, Spell]:
+    """Each customer's stay at the end of ``as_of`` (None: by all that is recorded), by client_id."""
     known, zone = history(book), zones(book)
-    limits = {name: end_of_day_utc(as_of, name) for name in set(zone.values())}
+    limits = {name: None if as_of is None else end_of_day_utc(as_of, name) for name in set(zone.values())}
     found = {client: spells(in_force(changes, limits[zone[client]], known_by))
              for client, changes in known.by_client.items() if client in zone}
     return {client: rows[-1] for client, rows in sorted(found.items()) if rows}
 
 
-def plan(book: Any, as_of: dt.date, only: Iterable[str] | None = None) -> list[Step]:
-    """What follows from the figures of ``as_of``: of each live customer the first of its stage's edges that is met."""
+def plan(book: Any, as_of: dt.date, only: Iterable[str] | None = None, present: bool = False) -> list[Step]:
+    """What follows from the figures of ``as_of``: of each live customer the first of its stage's edges that is met.
+
+    Its stage is that of ``as_of``; with ``present`` the one it is in by all that is recorded.
+    """
     edges: dict[str, list[Edge]] = {}
     for edge in book.settings.lifecycle.edges:
         edges.setdefault(edge.source, []).append(edge)
-    standing = standing_spells(book, as_of)
+    standing = standing_spells(book, None if present else as_of)
     if only is not None:
         standing = {client: spell for client, spell in standing.items() if client in set(only)}
     needed = criteria.needed(book.settings.lifecycle.edges)
