@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 SHORTEST_TOKEN = 16
-COMMANDS = ("settings", "sync", "mcp")
+COMMANDS = ("settings", "sync", "mcp", "alerts")
 
 
 def add_parsers(commands: Any) -> None:
@@ -20,6 +20,7 @@ def add_parsers(commands: Any) -> None:
     _settings_parser(commands)
     _sync_parser(commands)
     _mcp_parser(commands)
+    _alerts_parser(commands)
 
 
 def _portfolio(parser: argparse.ArgumentParser) -> None:
@@ -144,3 +145,24 @@ def _sync(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     outcome = sync.run(given.first, given.last)
     print(json.dumps(outcome.to_dict(), indent=2))
     return 1 if outcome.incomplete else 0
+
+
+def _alerts_parser(commands: Any) -> None:
+    alerts = commands.add_parser("alerts", help="evaluate the alerts of the whole book, and tell what is new")
+    doing = alerts.add_subparsers(dest="doing", metavar="WHAT", required=True)
+    run = doing.add_parser("run", help="evaluate, note, deliver, and write the digest page")
+    _portfolio(run)
+    run.add_argument("--out", default="reports", help="the folder of the digest page (default: reports)")
+    run.add_argument("--no-deliver", action="store_true", help="leave the messages in the outbox")
+    run.set_defaults(command=_alerts)
+
+
+def _alerts(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
+    from healthseg.faces import alerts, alerts_page, books, settings
+
+    address = books.address(given.portfolio)
+    book = books.open_book(address)
+    run = alerts.run(book, settings.in_force(address), delivers=not given.no_deliver)
+    path = alerts_page.write(run, given.out, books.now())
+    print(json.dumps({**run.to_dict(), "page": str(path)}, indent=2, ensure_ascii=False, default=str))
+    return 0

@@ -54,6 +54,7 @@ class AlertSettings(Frozen):
     lookback_days: Annotated[int, Field(ge=7, le=365)] = 30
     cooldown_days: Annotated[int, Field(ge=0, le=90)] = 7  # an alert that goes on is told again after this
     minimum_severity: Severity = "low"
+    recipients: tuple[str, ...] = ()  # addresses for customers whose manager has none
 
 
 class Secret(Frozen):
