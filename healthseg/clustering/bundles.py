@@ -15,7 +15,7 @@ import pandas as pd
 
 from healthseg.clustering.bundles_chance import at_least, margins_only
 from healthseg.clustering.bundles_itemsets import frequent_itemsets
-from healthseg.clustering.judging import Family, Limits
+from healthseg.clustering.judging import COLUMNS, Family, Limits
 from healthseg.measures.statistics.rates import wilson
 
 KIND = "bundle"
@@ -52,9 +52,10 @@ def bundles(used: pd.DataFrame, later: pd.DataFrame | None, limits: Limits, leve
         own = now.told(items)
         told[items] = {**own, "p": max(own["p"], *(told[pair]["p"] for pair in itertools.combinations(items, 2)))}
     rows = [_row(items, one, level) for items, one in told.items()]
-    tried = pd.DataFrame(rows, columns=["key", "support", "n", "prevalence", "base_rate", "lift", "lower", "upper", "p"])
-    return Bundles(Family(KIND, tried, [str(one) for one in used.index], _again(now, list(told)),
-                          _held_out(later, [items for items in told if len(items) > 2 or items in good]), limits), used)
+    tried = pd.DataFrame(rows, columns=COLUMNS)
+    held = _held_out(later, [items for items in told if len(items) > 2 or items in good])
+    units = [str(one) for one in used.index]
+    return Bundles(Family(KIND, tried, units, _again(now, list(told)), held, limits), used)
 
 
 class _Table:

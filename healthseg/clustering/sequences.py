@@ -20,7 +20,7 @@ import pandas as pd
 from scipy import special
 
 from healthseg.clustering.bundles_chance import at_least
-from healthseg.clustering.judging import Family, Limits
+from healthseg.clustering.judging import COLUMNS, Family, Limits
 from healthseg.clustering.sequences_prefixspan import prefixspan
 
 KIND = "sequence"
@@ -30,7 +30,6 @@ SOON_DAYS = 60               # a step is made within two months, or it is no ste
 BREADTHS = 3                 # groups of customers by the share of the other features that they took up
 ONE_WAY = 2.0                # times as often in this order as in the other
 PROMISING = 0.05             # p of a step, over which no longer sequence can pass
-COLUMNS = ["key", "support", "n", "prevalence", "base_rate", "lift", "lower", "upper", "p"]
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ class Orders:
         return np.diff(self.days.loc[self.shows(key), key.split(ARROW)].to_numpy(), axis=1)
 
     def unfinished(self, key: str) -> tuple[int, int]:
-        """Customers that could go all the way and made the first step but not all soon after each other; of how many."""
+        """Customers that could go all the way, and of them those that made the first step but not all in time."""
         names = key.split(ARROW)
         begun = self.days[names[0]].notna().to_numpy() & self.clocks[names].notna().all(axis=1).to_numpy()
         return int((begun & ~self.shows(key)).sum()), int(begun.sum())
@@ -82,7 +81,8 @@ def sequences(lives: pd.DataFrame, limits: Limits, level: float = 0.9) -> Orders
 class _Search:
     def __init__(self, days: pd.DataFrame, clocks: np.ndarray, ends: np.ndarray, limits: Limits, level: float) -> None:
         self.limits, self.z = limits, special.ndtri((1 + level) / 2)
-        self.names, self.clients, self.days, self.clocks = days.columns.tolist(), days.index.tolist(), days.to_numpy(), clocks
+        self.names, self.clients = days.columns.tolist(), days.index.tolist()
+        self.days, self.clocks = days.to_numpy(), clocks
         self.ends = np.where(np.isfinite(self.days), self.days, ends)
         self.middle = float(np.nanmedian(self.days)) if np.isfinite(self.days).any() else np.nan
         self.steps: dict[tuple[str, str], _Step] = {}
@@ -149,7 +149,8 @@ class _Search:
         reach = np.exp(self.z / np.sqrt(max(weakest.had.sum(), 0.5)))
         one_way = all(self._one_way(pair) for pair in itertools.pairwise(items))
         p = max(step.p() for step in steps) if one_way else 1.0
-        return ARROW.join(items), support, n, prevalence, prevalence / max(lift, 1e-9), lift, lift / reach, lift * reach, p
+        return (ARROW.join(items), support, n, prevalence, prevalence / max(lift, 1e-9), lift, lift / reach,
+                lift * reach, p)
 
     def _later(self, items: tuple[str, ...]) -> tuple:
         """The same steps among the first uses after the middle of all first uses."""
@@ -162,7 +163,8 @@ class _Search:
             for column, row in enumerate(rows):
                 items = tuple(keys[row].split(ARROW))
                 support[:, column] = weights @ soon(self.days[:, self._places(items)])
-                lift[:, column] = np.min([self.steps[pair].lifts(weights) for pair in itertools.pairwise(items)], axis=0)
+                steps = [self.steps[pair].lifts(weights) for pair in itertools.pairwise(items)]
+                lift[:, column] = np.min(steps, axis=0)
             return support, lift
         return again
 

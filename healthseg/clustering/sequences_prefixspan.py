@@ -6,7 +6,6 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-
 Steps = frozenset[tuple[str, str]]
 
 
@@ -14,8 +13,8 @@ def prefixspan(rows: pd.DataFrame, least: int, longest: int = 4, steps: Steps | 
     """Which sequences of items do at least ``least`` units show?
 
     ``rows`` has unit, item and time (any ordered numbers); a unit shows (a, b) where it has an a before a b, strictly:
-    items of one time are in no order. Columns: items (a tuple), support (units); sorted by length, then items. Pei et al.
-    (2001), with the projections as the earliest time at which each unit has the prefix; items may come again. Where
+    items of one time are in no order. Columns: items (a tuple), support (units); sorted by length, then items. Pei et
+    al. (2001), with the projections as the earliest time at which each unit has the prefix; items may come again. Where
     ``steps`` are given, a sequence is made of them alone.
 
     >>> rows = pd.DataFrame({"unit": [1, 1, 2, 2], "item": ["a", "b", "a", "b"], "time": [0, 1, 5, 9]})
