@@ -167,7 +167,8 @@ def band_colour(score: float, edges: tuple[float, float, float] = EDGES) -> str:
 def outlook(churn: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
     """How likely is leaving? The estimate with its interval, and apart from it the range plausible for one customer.
 
-    ``churn``: horizon_days, probability, lower, upper, kind (base_rate or plausible).
+    ``churn``: horizon_days, probability, lower, upper, kind (model, base_rate or plausible). A model's estimate is the
+    customer's own: its interval is drawn, and the base rate is a mark beside it.
     """
     title = "How likely leaving is"
     known = churn[churn["lower"].notna() & churn["upper"].notna()] if len(churn) else churn
@@ -179,14 +180,13 @@ def outlook(churn: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
     top = max(0.1, min(1.0, float(known["upper"].max()) * 1.08))
     ticks = tuple(tick for tick in _share_ticks(top))
     axis = Axis(0, top, baseline=0, ticks=ticks, labels=tuple(formats.percent(tick) for tick in ticks))
-    return rows(
-        items,
-        axis,
-        title,
-        "Probability of leaving within each horizon; dark: the rate with its interval, "
-        "light: what is plausible for a single customer",
-        width,
+    kinds = set(known["kind"])
+    what = (
+        "dark: the customer's own with its interval, mark: the base rate of its tier"
+        if "model" in kinds
+        else "dark: the rate with its interval, light: what is plausible for a single customer"
     )
+    return rows(items, axis, title, f"Probability of leaving within each horizon; {what}", width)
 
 
 def _share_ticks(top: float) -> tuple[float, ...]:
@@ -196,7 +196,8 @@ def _share_ticks(top: float) -> tuple[float, ...]:
 
 def _horizon(days: int, group: pd.DataFrame) -> Row:
     kinds = {row["kind"]: row for row in group.to_dict("records")}
-    rate = next((kinds[name] for name in kinds if name != "plausible"), None)
+    rate = kinds.get("model", kinds.get("base_rate"))
+    target = float(kinds["base_rate"]["probability"]) if "model" in kinds and "base_rate" in kinds else None
     bars, figure, dot = [], "", None
     if "plausible" in kinds:
         single = kinds["plausible"]
@@ -206,7 +207,7 @@ def _horizon(days: int, group: pd.DataFrame) -> Row:
         bars.append(Bar(float(rate["lower"]), float(rate["upper"]), theme.SOFT, 1.0, 7))
         dot = None if formats.is_missing(rate["probability"]) else float(rate["probability"])
         figure = f"{formats.percent(rate['probability'], 1)} ({_span(rate)})"
-    return Row(f"Within {days} days", figure, bars=tuple(bars), dot=dot)
+    return Row(f"Within {days} days", figure, bars=tuple(bars), dot=dot, target=target)
 
 
 def _span(row: dict) -> str:

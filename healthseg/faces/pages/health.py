@@ -227,7 +227,8 @@ def likelihood(health: Any) -> Html:
         Column("lower", "From", lambda value: formats.percent(value, 1), True),
         Column("upper", "To", lambda value: formats.percent(value, 1), True),
     ]
-    reasons = _reasons("What speaks for leaving", [*health.risk_indicators, *(risk.key_risk_factors or [])])
+    signs = [*health.risk_indicators, *(risk.key_risk_factors or [])]
+    reasons = _reasons("What speaks for leaving", signs)
     reasons += _reasons("What speaks for staying", risk.protective_factors or [])
     lead = _odds(risk)
     return Html(
@@ -242,11 +243,18 @@ def _odds(risk: Any) -> str:
     if risk.churn_probability is None:
         return joined(f"No estimate: {risk.reason}")
     level = formats.percent(risk.interval_level)
+    if risk.method != "base_rate":
+        return joined(
+            f"{formats.percent(risk.churn_probability, 1)} within {risk.horizon_days} days ({level} interval "
+            f"{share_range(risk.plausible_range)}), {risk.churn_risk_level} against the book; the base rate of such "
+            f"customers is {odds(risk.base_rate)}",
+            f"Confidence {formats.percent(risk.confidence)}: the chance that the customer’s own probability is within "
+            "5 points of it",
+            formats.sentence(risk.reason),
+        )
     first = (
         f"{odds(risk.churn_probability)} of such customers leave within {risk.horizon_days} days "
         f"({level} interval {share_range(risk.base_rate_interval)})"
-        if risk.method == "base_rate"
-        else f"{formats.percent(risk.churn_probability, 1)} within {risk.horizon_days} days"
     )
     single = (
         f"For a single customer anything from {share_range(risk.plausible_range)} is plausible"

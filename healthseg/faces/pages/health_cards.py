@@ -76,7 +76,15 @@ def _leaving_card(health: Any) -> Card:
     risk = health.churn_prediction
     if risk is None or risk.churn_probability is None:
         return Card("Likelihood of leaving", formats.DASH, "not estimated")
-    kind = "its tier's rate" if risk.method == "base_rate" else formats.words(risk.method)
+    if risk.method != "base_rate":
+        return Card(
+            f"Leaving in {risk.horizon_days} days",
+            odds(risk.churn_probability),
+            f"{formats.percent(risk.interval_level)} interval {share_range(risk.plausible_range)}; such customers "
+            f"{odds(risk.base_rate)}",
+            f"{risk.churn_risk_level} risk",
+        )
+    kind = "its tier's rate"
     return Card(
         f"Leaving in {risk.horizon_days} days",
         odds(risk.churn_probability),
