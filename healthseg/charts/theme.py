@@ -186,12 +186,13 @@ _NOISE = re.compile(
     r" (?:role|aria-[a-z]+|pointer-events|class)=\"[^\"]*\"|<path d=\"\"[^>]*/>|"
     r"<path d=\"M0,0h0v0h0Z\"/>| xmlns:xlink=\"[^\"]*\""
 )
+_FINE = re.compile(r"(\d\.\d\d)\d+")  # a hundredth of a pixel is enough
 _PAINT = re.compile(r"(fill|stroke)=\"(#[0-9a-fA-F]{6}|white)\"")
 
 
 def _finished(drawn: str, label: str) -> str:
     found = _ROOT.match(drawn)
-    body = _NOISE.sub("", drawn[found.end() :])
+    body = _FINE.sub(r"\1", _NOISE.sub("", drawn[found.end() :]))
     body = _PAINT.sub(_variable, body)
     width, height = found.groups()
     return (

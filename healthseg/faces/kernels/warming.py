@@ -25,8 +25,9 @@ def chart() -> None:
     altair = sys.modules.get("altair")
     if altair is None:
         return
-    from healthseg.charts import theme
+    from healthseg.charts import schemas, theme
 
+    schemas.remember()
     data = altair.Data(values=[{"a": 1, "b": 2}])
     line = altair.Chart(data).mark_line().encode(x="a:Q", y="b:Q", color="c:N", tooltip=["a:Q"])
     theme.picture([line, line.mark_text(), line.mark_bar()], "Warm", "up", 200, 100).to_dict()

@@ -26,6 +26,7 @@
   const draw = async script => {
     const figure = script.closest("figure"), wide = figure.querySelector(".hs-wide");
     const spec = painted(JSON.parse(script.textContent), getComputedStyle(figure));
+    spec.config.mark = { ...spec.config.mark, tooltip: true };
     const place = document.createElement("div");
     const label = wide.querySelector("svg") && wide.querySelector("svg").getAttribute("aria-label");
     const view = new vega.View(vega.parse(vegaLite.compile(spec, { logger: vega.logger(vega.Error) }).spec), { renderer: "svg", loader, hover: true, logger: vega.logger(vega.Error) });
