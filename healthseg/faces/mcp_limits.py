@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import math
+import threading
+import weakref
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from healthseg.errors import HealthsegError
 from healthseg.faces.settings_sections import LimitSettings
 
 MINUTE_MS, HOUR_MS = 60_000, 3_600_000
+MOST_OPEN = 64  # callers whose counters are kept open at once
 
 
 class RateLimited(HealthsegError):
@@ -33,27 +37,42 @@ class Limits:
     def __init__(self, folder: Path, settings: LimitSettings, clock: Callable[[], float]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._path, self._settings, self._clock = folder / "mcp-limits.sqlite", settings, clock
+        self._lock = threading.Lock()  # within the process; between processes the file is locked
+        self._buckets: dict[str, Any] = {}
+        weakref.finalize(self, _closed, self._buckets)
 
     def take(self, caller: str) -> None:
         """Count a request; raises RateLimited where it is one too many. A refused request is not counted."""
         named = f"caller_{hashlib.sha256(caller.encode()).hexdigest()[:16]}"
         each, total = self._settings.per_caller_a_minute, self._settings.in_all_an_hour
-        self._take(named, each, MINUTE_MS, "of this caller within a minute")
-        self._take("everyone", total, HOUR_MS, "of all callers within an hour")
+        with self._lock:
+            self._take(named, each, MINUTE_MS, "of this caller within a minute")
+            self._take("everyone", total, HOUR_MS, "of all callers within an hour")
 
     def _take(self, table: str, most: int, interval_ms: int, words: str) -> None:
-        from pyrate_limiter import Rate, RateItem, SQLiteBucket
+        from pyrate_limiter import RateItem
 
-        now = int(1000 * self._clock())
-        bucket = SQLiteBucket.init_from_file([Rate(most, interval_ms)], table, str(self._path), use_file_lock=True)
-        try:
-            bucket.leak(now)
-            item = RateItem(table, now)
-            if not bucket.put(item):
-                seconds = max(1, math.ceil(bucket.waiting(item) / 1000))
-                noun = "request" if most == 1 else "requests"
-                raise RateLimited(f"more than {most:,} {noun} {words}: wait {seconds} s",
-                                  validation_rule=f"at most {most:,} {words.removeprefix('of ')}",
-                                  retry_after_seconds=seconds)
-        finally:
-            bucket.close()
+        now, bucket = int(1000 * self._clock()), self._bucket(table, most, interval_ms)
+        bucket.leak(now)
+        item = RateItem(table, now)
+        if not bucket.put(item):
+            seconds = max(1, math.ceil(bucket.waiting(item) / 1000))
+            noun = "request" if most == 1 else "requests"
+            raise RateLimited(f"more than {most:,} {noun} {words}: wait {seconds} s",
+                              validation_rule=f"at most {most:,} {words.removeprefix('of ')}",
+                              retry_after_seconds=seconds)
+
+    def _bucket(self, table: str, most: int, interval_ms: int) -> Any:
+        from pyrate_limiter import Rate, SQLiteBucket
+
+        if table not in self._buckets:
+            while len(self._buckets) >= MOST_OPEN:
+                self._buckets.pop(next(iter(self._buckets))).close()
+            self._buckets[table] = SQLiteBucket.init_from_file([Rate(most, interval_ms)], table, str(self._path),
+                                                               use_file_lock=True)
+        return self._buckets[table]
+
+
+def _closed(buckets: dict[str, Any]) -> None:
+    for bucket in buckets.values():
+        bucket.close()
