@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from healthseg.tools import (
         calculate_health_score,
         manage_lifecycle_stages,
+        segment_by_value_tier,
+        segment_customers,
         track_adoption_milestones,
         track_feature_adoption,
         track_usage_engagement,
@@ -30,13 +32,16 @@ _HOME = {
     "HealthsegError": "healthseg.errors",
     "calculate_health_score": "healthseg.tools",
     "manage_lifecycle_stages": "healthseg.tools",
+    "segment_by_value_tier": "healthseg.tools",
+    "segment_customers": "healthseg.tools",
     "track_adoption_milestones": "healthseg.tools",
     "track_feature_adoption": "healthseg.tools",
     "track_usage_engagement": "healthseg.tools",
 }
 
 __all__ = ["HealthsegError", "Portfolio", "__version__", "calculate_health_score",
-           "manage_lifecycle_stages", "track_adoption_milestones", "track_feature_adoption", "track_usage_engagement"]
+           "manage_lifecycle_stages", "segment_by_value_tier", "segment_customers",
+           "track_adoption_milestones", "track_feature_adoption", "track_usage_engagement"]
 
 
 def __getattr__(name: str) -> Any:

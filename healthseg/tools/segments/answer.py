@@ -20,7 +20,7 @@ from healthseg.tools.segments.figures import Figures
 from healthseg.tools.segments.grouping import by_groups, evidence_of
 from healthseg.tools.segments.making import Made, make
 from healthseg.tools.segments.measures import TOOL
-from healthseg.tools.segments.placing import Placed, Placer, by_health, by_rules, by_usage, by_value, by_word
+from healthseg.tools.segments.placing import Placer, by_health, by_rules, by_usage, by_value, by_word
 from healthseg.tools.segments.result import Cell, Evidence, Fired, Migration, Pareto, Segment, Segmentation
 from healthseg.tools.segments.standing import place
 from healthseg.tools.segments.words import brief
@@ -72,7 +72,7 @@ class _Run:
     def reply(self) -> Segmentation:
         moved, flows, since, then = self._migration()
         named = [self._named(part.members) for part in self.made.segments]
-        segments = self._segments(named)
+        segments = self._listed(self._segments(named))
         tried = insights.differences(self.rows, self.names, [part.name for part in self.made.segments if part.placed],
                                      self.placer.ingredients, self.settings.effects_interval_level,
                                      self.settings.effects_max_q, self.settings.segment_min_effect)
@@ -122,6 +122,11 @@ class _Run:
         return [self._segment(part, figures, share, arr_share)
                 for part, figures, share, arr_share in zip(parts, named, shares, arr_shares, strict=True)]
 
+    def _listed(self, parts: list[Any]) -> list[Any]:
+        """The highest first where they have an order; the unplaced last."""
+        placed = parts[:self.made.placed]
+        return [*(reversed(placed) if self.placer.ordered else placed), *parts[self.made.placed:]]
+
     def _segment(self, part: Any, figures: dict[str, Any], share: float, arr_share: float | None) -> Segment:
         rows = self.rows.loc[list(part.members)]
         told = counted.characteristics(rows, self.level)
@@ -155,7 +160,7 @@ class _Run:
 
     def _summary(self) -> dict[str, int]:
         found: dict[str, int] = {}
-        for part in self.made.segments:
+        for part in self._listed(list(self.made.segments)):
             key = keeping.slug(part.name)
             while key in found:
                 key += "_2"

@@ -2,13 +2,15 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import altair as alt
 from pydantic import PrivateAttr
 
 from healthseg.errors import ClientNotFound, hint
 from healthseg.tools.result import Part, Result
+
+if TYPE_CHECKING:
+    import altair as alt
 
 STRATEGY = ("recommended_engagement_strategy", "recommended_channels", "recommended_content", "escalation_criteria",
             "recommended_actions", "channels_detail", "content_detail", "strategy_rules")

@@ -90,11 +90,11 @@ def _answered(portfolio: Portfolio, asked: CustomerParameters) -> Segmentation:
         raise InvalidParameters(f"compare_with {since} does not lie before as_of {date}", parameter="compare_with",
                                 value_provided=str(asked.compare_with), validation_rule="a date before as_of")
     if asked.client_id is not None:
-        _live(portfolio, asked.client_id, date)
+        refuse_unless_live(portfolio, asked.client_id, date)
     return segment_answer.answer(portfolio, date, asked.model_copy(update={"compare_with": since}))
 
 
-def _live(portfolio: Portfolio, client_id: str, date: dt.date) -> None:
+def refuse_unless_live(portfolio: Portfolio, client_id: str, date: dt.date) -> None:
     """Raises where the customer is unknown, not there yet or no longer."""
     customer = portfolio.client(client_id)
     left = customer.get("churned_on")

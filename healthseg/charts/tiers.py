@@ -1,0 +1,196 @@
+"""The pictures of value tiers: how large, how concentrated, what became of last year's ARR, what may be lost or won."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import altair as alt
+import pandas as pd
+
+from healthseg.charts import formats, segments, theme
+from healthseg.charts.rows import Axis, Bar, Row, rows
+
+BLUE, GREEN, AMBER, RED = (theme.BAND_COLOURS[band] for band in ("champion", "healthy", "at_risk", "critical"))
+PARTS = {"start": "A year ago", "new": "New", "expansion": "Expansion", "contraction": "Contraction", "churn": "Churn",
+         "end": "Now"}
+
+
+def _data(values: list[dict[str, Any]]) -> alt.Chart:
+    return alt.Chart(alt.Data(values=values))
+
+
+def money_axis(low: float, high: float, currency: str | None) -> Axis:
+    """A scale of amounts from zero, with about four ticks."""
+    low, high = min(low, 0.0), max(high, 0.0)
+    reach = (high - low) or 1.0
+    size = 10.0 ** len(str(int(reach))) / 100
+    step = next(size * times for times in (1, 2, 5, 10, 20, 50, 100) if reach / (size * times) <= 4)
+    ticks = tuple(step * place for place in range(-int(-low // step), int(high // step) + 1))
+    names = tuple(formats.brief_money(tick, currency if tick == ticks[-1] else None) for tick in ticks)
+    return Axis(low * 1.02, high * 1.02 or 1.0, baseline=0, ticks=ticks, labels=names)
+
+
+def sizes(frame: pd.DataFrame, currency: str | None, width: int = theme.WIDE) -> theme.Picture:
+    """How are customers and ARR spread over the tiers?"""
+    title = "Customers and ARR by tier"
+    if not len(frame) or not frame["customers"].sum():
+        return theme.nothing(title, "There are no customers.", width)
+    items = []
+    for row in frame.to_dict("records"):
+        bars = [Bar(0, float(row["share"]), theme.FAINT)]
+        money = "ARR not known"
+        if not formats.is_missing(row["arr_share"]):
+            money = f"{formats.brief_money(row['arr'], currency)} ({formats.percent(row['arr_share'])})"
+            bars = [Bar(0, float(row["arr_share"]), BLUE, 0.85, 17), Bar(0, float(row["share"]), theme.INK, 0.55, 5)]
+        items.append(Row(formats.plain(row["tier"]), f"{formats.number(row['customers'])} "
+                         f"({formats.percent(row['share'])}) · {money}", bars=tuple(bars)))
+    reach = max(float(frame["share"].max()), float(frame["arr_share"].fillna(0).max()))
+    return rows(items, segments.percent_axis(reach), title,
+                f"Blue: share of the ARR, dark: share of the customers; n = {formats.number(frame['customers'].sum())}",
+                width)
+
+
+def lorenz(frame: pd.DataFrame, gini: float | None, width: int = theme.WIDE) -> theme.Picture:
+    """How unequal is the ARR?"""
+    return segments.lorenz(frame, gini, width)
+
+
+def waterfall(frame: pd.DataFrame, currency: str | None, width: int = theme.WIDE, scope: str = "the book"
+              ) -> theme.Picture:
+    """What became of last year's ARR? Each part hangs where the one before ended."""
+    title = "ARR, a year ago and now"
+    own = frame[frame["scope"] == scope] if len(frame) else frame
+    if not len(own) or not own["amount"].abs().sum():
+        return theme.nothing(title, "The ARR of a year ago is not known.", width)
+    amount = own.set_index("part")["amount"]
+    items, at = [], 0.0
+    for part, name in PARTS.items():
+        value = float(amount[part])
+        whole = part in ("start", "end")
+        low, high = (0.0, value) if whole else sorted((at, at + value))
+        at = value if whole else at + value
+        colour = theme.SOFT if whole else BLUE if value >= 0 else RED
+        sign = "" if whole or value <= 0 else "+"
+        share = "" if part == "start" or not amount["start"] else f" ({formats.percent(value / amount['start'])})"
+        items.append(Row(name, f"{sign}{formats.brief_money(value, currency)}{share}", bars=(Bar(low, high, colour),)))
+    peak = max(float(amount["start"] + max(amount["new"], 0) + max(amount["expansion"], 0)), float(amount["end"]))
+    return rows(items, money_axis(0, peak, currency), title, "Net change of each customer over twelve months", width)
+
+
+def retention(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
+    """How much of last year's ARR did each tier keep? Gross in the bar, net as the mark."""
+    title = "Revenue retention by tier"
+    known = frame[frame["nrr"].notna()] if len(frame) else frame
+    if not len(known):
+        return theme.nothing(title, "The ARR of a year ago is not known.", width)
+    items = [
+        Row(formats.plain(row["tier"]), f"net {formats.percent(row['nrr'])} · gross {formats.percent(row['grr'])} · "
+            f"n = {formats.number(row['cohort'])}", bars=(Bar(0, float(row["grr"]), theme.FAINT),), dot=float(row["nrr"]),
+            dot_colour=BLUE if row["nrr"] >= 1 else RED)
+        for row in known.to_dict("records")
+    ]
+    reach = max(1.1, float(known["nrr"].max()) * 1.05)
+    ticks = tuple(tick for tick in (0, 0.5, 1.0, 1.5, 2.0, 3.0) if tick <= reach)
+    axis = Axis(0, reach, baseline=1.0, ticks=ticks, labels=tuple(formats.percent(tick) for tick in ticks))
+    return rows(items, axis, title, "Bar: gross (without growth), dot: net; customers of the tier a year ago", width)
+
+
+def moves(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
+    """Who is in another tier than a year ago?"""
+    return segments.flows(frame, width)
+
+
+def capacity(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
+    """Do the managers' hours suffice? The hours that each tier takes, and the mark of those there are."""
+    title = "Managers' hours"
+    if not len(frame):
+        return theme.nothing(title, "There are no tiers.", width)
+    items = []
+    for row in reversed(frame.to_dict("records")):
+        there = "hours there are not known"
+        if not formats.is_missing(row["available_hours"]):
+            there = f"{formats.number(row['available_hours'])} there"
+        short = not formats.is_missing(row["available_hours"]) and row["hours"] > row["available_hours"]
+        items.append(Row(formats.plain(row["tier"]), f"{formats.number(row['hours'])} h needed · {there} · "
+                         f"{formats.number(row['need'])} of {formats.number(row['current'])} managers",
+                         bars=(Bar(0, float(row["hours"]), AMBER if short else GREEN),),
+                         target=None if formats.is_missing(row["available_hours"]) else float(row["available_hours"])))
+    reach = max(float(frame["hours"].max()), float(frame["available_hours"].fillna(0).max()), 1.0)
+    step = next((size for size in (10, 20, 50, 100, 200, 500, 1000, 2000, 5000) if reach / size <= 5), 10_000)
+    ticks = tuple(float(step * at) for at in range(int(reach // step) + 1))
+    axis = Axis(0, reach * 1.02, baseline=0, ticks=ticks, labels=tuple(f"{formats.number(tick)} h" for tick in ticks))
+    return rows(items, axis, title, "Hours a month; mark: what the tier's managers have; amber: too few", width)
+
+
+def at_risk(frame: pd.DataFrame, currency: str | None, width: int = theme.WIDE) -> theme.Picture:
+    """How much ARR may be lost? Its distribution over simulated quarters."""
+    title = "ARR that may be lost in 90 days"
+    if not len(frame):
+        return theme.nothing(title, "No ARR is known, or the book has no rate of leaving.", width)
+    values = [{"low": float(row["low"]), "high": float(row["high"]), "share": float(row["share"]), "zero": 0}
+              for row in frame.to_dict("records")]
+    top = max(value["share"] for value in values)
+    x = alt.X("low:Q", scale=alt.Scale(domain=[0, values[-1]["high"]], nice=False),
+              axis=alt.Axis(format="~s", tickCount=5, title=formats.plain(currency) or None, grid=False))
+    y = alt.Y("share:Q", scale=alt.Scale(domain=[0, top * 1.08], nice=False), axis=None)
+    middle = sum((value["low"] + value["high"]) / 2 * value["share"] for value in values) / sum(
+        value["share"] for value in values)
+    mark = [{"low": middle, "share": top * 1.03, "zero": 0, "text": f"expected {formats.brief_money(middle, currency)}"}]
+    layers = [
+        _data(values).mark_rect(color=RED, opacity=0.55, xOffset=0.5, x2Offset=-0.5).encode(x=x, x2="high:Q", y=y,
+                                                                                         y2="zero:Q"),
+        _data(mark).mark_rule(color=theme.INK, strokeWidth=2).encode(x=x, y=y, y2="zero:Q"),
+        _data(mark).mark_text(align="left", dx=6, fontWeight=600, baseline="middle").encode(x=x, y=y, text="text:N"),
+    ]
+    return theme.picture(layers, title, "How often each sum was lost, of 10,000 simulated quarters", width, 170, left=10,
+                         right=14, bottom=42)
+
+
+def pipeline(frame: pd.DataFrame, currency: str | None, width: int = theme.WIDE) -> theme.Picture:
+    """What could each tier come to pay more? The potential with its interval."""
+    title = "Expansion potential by tier"
+    known = frame[frame["potential"].fillna(0) > 0] if len(frame) else frame
+    if not len(known):
+        return theme.nothing(title, "No potential is known, or there is none.", width)
+    items = [
+        Row(formats.plain(row["tier"]), f"{formats.brief_money(row['potential'], currency)} · "
+            f"{formats.number(row['ready'])} ready of {formats.number(row['customers'])}",
+            bars=(Bar(float(row["potential_lower"]), float(row["potential_upper"]), BLUE, 0.3, 17),
+                  Bar(0, float(row["potential"]), BLUE)))
+        for row in known.to_dict("records")
+    ]
+    axis = money_axis(0, float(known["potential_upper"].max()), currency)
+    return rows(items, axis, title, "Seats that will be needed and premium features that peers pay for; light: interval",
+                width)
+
+
+def standing(frame: pd.DataFrame, place: dict[str, Any], thresholds: list[float], currency: str | None,
+             width: int = theme.WIDE) -> theme.Picture:
+    """Where does this customer stand by value? Its ARR among all, with the thresholds, on a scale of ratios."""
+    title = "ARR among all customers"
+    known = frame[frame["arr"].fillna(0) > 0] if len(frame) else frame
+    if not len(known) or formats.is_missing(place["arr"]) or not place["arr"] > 0:
+        return theme.nothing(title, "Its ARR is not known, or 0.", width)
+    points, low, high = segments.stacked([math.log10(float(value)) for value in known["arr"]], width - 20)
+    height = 22 + 7 * max(point["level"] for point in points) + 30
+    ends = [(place["above"] or 0.0), place["up_to"] or float("inf")]
+    dots = [{"x": 10 ** point["x"], "y": height - 12 - 7 * point["level"],
+             "colour": BLUE if ends[0] < 10 ** point["x"] <= ends[1] else theme.FAINT} for point in points]
+    x = alt.Scale(type="log", domain=[10 ** (low - 0.06), 10 ** (high + 0.06)], nice=False)
+    inside = [limit for limit in thresholds if 10 ** (low - 0.06) < limit < 10 ** (high + 0.06)]
+    across = alt.X("x:Q", scale=x, axis=alt.Axis(values=inside, format="~s", title=formats.plain(currency) or None,
+                                                 grid=False))
+    down = alt.Y("y:Q", scale=alt.Scale(domain=[0, height], range=[0, height], nice=False), axis=None)
+    here = [{"x": float(place["arr"]), "y": 14, "y2": height, "text": formats.fitted(place["name"], width / 2)}]
+    right = math.log10(place["arr"]) > (low + high) / 2
+    layers = [
+        _data([{"x": limit, "y": 24, "y2": height} for limit in inside]).mark_rule(
+            color=theme.SOFT, strokeDash=[4, 3]).encode(x=across, y=down, y2="y2:Q"),
+        _data(dots).mark_circle(size=26, opacity=0.75).encode(x=across, y=down, color=alt.Color("colour:N", scale=None)),
+        _data(here).mark_rule(color=theme.INK, strokeWidth=2).encode(x=across, y=down, y2="y2:Q"),
+        _data(here).mark_text(align="right" if right else "left", dx=-6 if right else 6, fontWeight=600,
+                              baseline="middle").encode(x=across, y=down, text="text:N"),
+    ]
+    subtitle = f"A point a customer, blue in its tier ({place['tier']}); dashed: thresholds; n = {len(known)}"
+    return theme.picture(layers, title, subtitle, width, height, left=10, right=14, bottom=42)

@@ -1,0 +1,102 @@
+"""The page of one customer's segment: a function for each question that its reader has."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from healthseg.charts import formats
+from healthseg.faces import page
+from healthseg.faces.books import open_book
+from healthseg.faces.page import Card, Html, figure, footer, joined, lines, missing, paragraph, safe
+from healthseg.faces.pages import segments_book
+
+__all__ = ["before", "footer", "method", "next_segment", "open_book", "opening", "stands", "works"]
+
+
+def opening(reply: Any) -> Html:
+    """Who, as of when, and the verdict in a line."""
+    here = reply.customer_standing
+    if here is None:
+        return segments_book.opening(reply)
+    line = f"As of {formats.day(reply.as_of)} · {safe(here.client_id)}"
+    return page.opening(reply, "Segment", here.name, [line], _cards(reply, here))
+
+
+def _cards(reply: Any, here: Any) -> list[Card]:
+    own = reply.segment(here.segment_id)
+    found = [
+        Card("Segment", here.segment_name if len(here.segment_name) <= 22 else f"{here.segment_name[:21]}…",
+             f"{formats.number(own.customer_count)} customers, {own.percentage_of_total:.0f} % of the book"),
+        Card("Score", formats.number(here.score), f"trend {here.trend}" if here.trend else "no trend yet"),
+        Card("ARR", formats.brief_money(here.arr, reply.currency), "a year"),
+    ]
+    if here.certainty is not None:
+        found.append(Card("Certainty", formats.percent(here.certainty), "that it belongs here"))
+    if here.border is not None and here.next_segment:
+        found.append(Card("To the border", _distance(here), f"next: {here.next_segment}"))
+    return found
+
+
+def _distance(here: Any) -> str:
+    unit = "" if here.measure == "score" else " sd" if here.measure is None else ""
+    return f"{formats.number(here.border, 0 if here.measure in ('score', 'arr') else 2)}{unit}"
+
+
+def stands(reply: Any) -> Html:
+    """Where does it stand, and why?"""
+    here = reply.customer_standing
+    if here is None:
+        return Html(missing("A customer's place", "no client_id was given"))
+    own = reply.segment(here.segment_id)
+    lead = joined(f"{own.segment_name}: {own.segment_description}", f"Not placed: {here.reason}" if here.reason else "")
+    apart = lines((safe(text) for text in own.set_apart_by))
+    more = f"<h3>What sets this segment apart</h3>{apart}" if apart else ""
+    return Html(paragraph(lead, "lead") + lines((safe(text) for text in here.why)) + figure(reply, "standing") + more,
+                lead)
+
+
+def next_segment(reply: Any) -> Html:
+    """What would move it?"""
+    here = reply.customer_standing
+    if here is None or not here.what_would_move_it:
+        why = "its segment has no neighbour in order" if here is not None else "no client_id was given"
+        if here is not None and here.next_segment:
+            text = f"The next segment is {here.next_segment}, {here.border:.1f} standard deviations within segments away."
+            return Html(paragraph(text, "lead"), text)
+        return Html(missing("What would move it", why), why)
+    return Html(lines((safe(text) for text in here.what_would_move_it)))
+
+
+def before(reply: Any) -> Html:
+    """Where was it before?"""
+    here = reply.customer_standing
+    if here is None or here.since is None:
+        return Html(missing("Where it was before", reply.not_measured.get("$.migration", "no client_id was given")))
+    if here.before is None:
+        text = f"It was no customer yet on {formats.day(here.since)}."
+    elif here.before == here.segment_name:
+        text = f"In the same segment as on {formats.day(here.since)}."
+    else:
+        text = f"On {formats.day(here.since)} it was in {here.before}; now it is in {here.segment_name}."
+    noise = reply.migration.noise if reply.migration else None
+    told = "" if noise is None else (
+        f" In the whole book {reply.migration.moved} customers moved; measurement alone would move "
+        f"{noise.expected_moves:.0f} ({100 * noise.level:.0f} %: {noise.lower:.0f} to {noise.upper:.0f})."
+    )
+    return Html(paragraph(text + told, "lead"), text)
+
+
+def works(reply: Any) -> Html:
+    """What works for such customers?"""
+    here = reply.customer_standing
+    if here is None:
+        return Html(missing("What works for such customers", "no client_id was given"))
+    own = reply.segment(here.segment_id)
+    if own.recommended_engagement_strategy is None:
+        return Html(missing("What works for such customers", "not requested"))
+    return Html(segments_book.advice_of(own, reply))
+
+
+def method(reply: Any) -> Html:
+    """How was this computed? Behind a fold."""
+    return segments_book.method(reply)
