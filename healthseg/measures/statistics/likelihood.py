@@ -43,8 +43,8 @@ def likelihood(columns: np.ndarray, y: np.ndarray, customer: np.ndarray) -> Like
 
     Logistic regression under a weak prior. Each fifth of the customers is foretold by the fit to the others; the
     regression of what happened on those log odds is the calibration (Cox 1958). The mean squared error (Brier 1950) of
-    each fifth, fitted and calibrated on the others, stands beside that of the others' plain share. Standard errors are over customers (Liang & Zeger 1986). None where
-    a part of the customers knows one outcome only.
+    each fifth, fitted and calibrated on the others, stands beside that of the others' plain share. Standard errors are
+    over customers (Liang & Zeger 1986). None where a part of the customers knows one outcome only.
     """
     groups = customer % FOLDS
     beta = _fit(columns, y)

@@ -10,7 +10,8 @@ from tests.measures.statistics.test_survival import AML, AML_ENDED, MP6, MP6_END
 # The placebo group of Freireich et al. (1963): all relapsed
 PLACEBO = [1, 1, 2, 2, 3, 4, 4, 5, 5, 8, 8, 8, 8, 11, 11, 12, 12, 15, 17, 22, 23]
 # The group of R's survival::aml that was not maintained
-NOT_MAINTAINED, NOT_MAINTAINED_ENDED = [5, 5, 8, 8, 12, 16, 23, 27, 30, 33, 43, 45], [1, 1, 1, 1, 1, 0, 1, 1, 1, 1, 1, 1]
+NOT_MAINTAINED = [5, 5, 8, 8, 12, 16, 23, 27, 30, 33, 43, 45]
+NOT_MAINTAINED_ENDED = [1, 1, 1, 1, 1, 0, 1, 1, 1, 1, 1, 1]
 
 
 def test_freireichs_groups_have_the_published_log_rank_statistic():
@@ -51,8 +52,8 @@ def test_one_group_and_groups_that_nothing_tells_apart_have_no_test():
 
 
 def blocked(seed, log_factor, onset_days=3.0, spells=500):
-    """Spells of five kinds of milestone, over a quarter of them blocked: from then on what remains is longer; a twentieth
-    never ends; follow-up of any length."""
+    """Spells of five kinds of milestone, over a quarter of them blocked: from then on what remains is longer; a
+    twentieth never ends; follow-up of any length."""
     rng = np.random.default_rng(seed)
     kind = rng.integers(0, 5, spells)
     natural = np.array([6, 12, 14, 34, 40])[kind] * np.exp(0.45 * rng.standard_normal(spells))

@@ -1,0 +1,122 @@
+"""Milestones against what was planted: statuses, the cost of blockers, forecasts and likelihoods that happened.
+
+    python benchmarks/milestones_truth.py [--seeds 20]
+
+Of each simulated book: every status, start and completion on five dates against the truth; the planted factor of each
+blocker against its 95 % interval; in a book without effects, blockers that are called slow; and of forecasts and
+likelihoods made on early dates, what happened later.
+"""
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+import healthseg as hs
+from healthseg.data.demo import write_demo
+from healthseg.measures.milestone_times import blocker_effects, forecast
+from healthseg.measures.milestones import states
+from healthseg.tools.milestones.figures import OPEN, Figures
+from healthseg.tools.milestones.success import Success
+
+EARLY = ("2024-07-01", "2024-10-15", "2025-02-01")
+LEVEL = 0.90
+
+
+def statuses(book: hs.Portfolio, truth: pd.DataFrame) -> tuple[int, int]:
+    """How many rows of the truth there are, and how many differ in status, start or completion."""
+    wrong = 0
+    for date, rows in truth.groupby("as_of"):
+        found = states(book, date)
+        merged = rows.merge(found[found["live"]], on=["client_id", "milestone_id"], how="outer", suffixes=("_true", ""))
+        same = merged["status"] == merged["status_true"]
+        for column, day in (("started_on", "started_day"), ("completed_on", "completed_day")):
+            known = (pd.to_datetime(merged[column]) - pd.Timestamp(0)).dt.days
+            same &= (known == merged[day]) | (known.isna() & merged[day].isna())
+        wrong += int((~same).sum())
+    return len(truth), wrong
+
+
+def blockers(book: hs.Portfolio, law: pd.DataFrame) -> pd.DataFrame:
+    """Each planted factor with the interval found, and whether it was called slower than chance."""
+    found = blocker_effects(book, book.as_of(), 0.95).merge(law, on="blocker")
+    true = np.exp(found["log_time_ratio"])
+    return found.assign(held=(found["lower"] <= true) & ((found["upper"] >= true) | found["upper"].isna()),
+                        called=found["q"] <= 0.01)
+
+
+def foretold(book: hs.Portfolio) -> tuple[list[tuple[str, bool]], list[tuple[float, bool]]]:
+    """Of forecasts made early, by which of their days it was done (of those followed to that day, whatever became of
+    them); of likelihoods, what happened."""
+    last = states(book, book.as_of()).set_index(["client_id", "milestone_id"])
+    final = Success(Figures.of(book, book.as_of()))
+    outcome = dict(zip(final.ids, zip(final.finished, final.succeeded, strict=True), strict=True))
+    reached, chances = [], []
+    for date in map(dt.date.fromisoformat, EARLY):
+        rows = states(book, date)
+        for row in rows[rows["live"] & rows["status"].isin(OPEN)].to_dict("records"):
+            end = last.loc[(row["client_id"], row["milestone_id"])]
+            found = forecast(book, date, row, 8, LEVEL)
+            reached += [(name, bool(end["completed_day"] <= day)) for name, day in
+                        (("lower", found.lower), ("median", found.median), ("upper", found.upper))
+                        if day is not None and end["day"] >= day and end["status"] != "skipped"]
+        model = Success(Figures.of(book, date))
+        for client in model.ids:
+            chance = model.of(client)
+            if chance.basis == "model" and outcome[client][0]:
+                chances.append((chance.value, bool(outcome[client][1])))
+    return reached, chances
+
+
+def main() -> int:
+    given = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    given.add_argument("--seeds", type=int, default=20)
+    seeds = range(1, given.parse_args().seeds + 1)
+    parts, reached, chances, rows, wrong, called = [], [], [], 0, 0, 0
+    with tempfile.TemporaryDirectory() as folder:
+        for seed in seeds:
+            for scenario in ("default", "null"):
+                path = Path(folder) / scenario
+                write_demo(path, seed=seed, scenario=scenario, events="light")
+                book = hs.Portfolio.open(path)
+                law = pd.read_parquet(path / "truth" / "blocker_law.parquet")
+                if scenario == "null":
+                    called += int(blockers(book, law)["called"].any())
+                else:
+                    counted = statuses(book, pd.read_parquet(path / "truth" / "milestone_status.parquet"))
+                    rows, wrong = rows + counted[0], wrong + counted[1]
+                    parts.append(blockers(book, law))
+                    more = foretold(book)
+                    reached, chances = reached + more[0], chances + more[1]
+                book.close()
+    return told(pd.concat(parts), pd.DataFrame(reached, columns=["by", "done"]), np.array(chances), rows, wrong, called,
+                len(seeds))
+
+
+def told(found: pd.DataFrame, reached: pd.DataFrame, chances: np.ndarray, rows: int, wrong: int, called: int,
+         seeds: int) -> int:
+    print(f"statuses, starts, completions: {rows:,} rows on five dates of {seeds} books, {wrong} differ (reach 0)")
+    held = found.groupby("blocker")["held"].agg(["sum", "size"])
+    power = found.groupby("blocker")["called"].sum()
+    for name, row in held.iterrows():
+        print(f"blocker {name}: planted factor within its 95 % interval in {row['sum']} of {row['size']} "
+              f"(reach 18 of 20), called slower in {power[name]}")
+    print(f"books without effects: a blocker called slower in {called} of {seeds} (accepted 1 of 20)")
+    shares = reached.groupby("by")["done"].agg(["mean", "size"])
+    print("forecasts made early, done by their " + ", ".join(
+        f"{name} {shares.loc[name, 'mean']:.1%} of {shares.loc[name, 'size']} (said {said:.0%})"
+        for name, said in (("lower", (1 - LEVEL) / 2), ("median", 0.5), ("upper", (1 + LEVEL) / 2))))
+    order = np.array_split(chances[np.argsort(chances[:, 0], kind="stable")], 4)
+    said = ", ".join(f"{part[:, 0].mean():.0%} said {part[:, 1].mean():.0%} happened" for part in order)
+    print(f"likelihoods made early, later known: {len(chances)}; by quarter: {said}")
+    good = wrong == 0 and (held["sum"] >= 0.9 * held["size"]).all() and called <= max(1, seeds // 20)
+    return int(not good)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,253 @@
+"""track_adoption_milestones, counted by hand: every key, every parameter, what is absent and why."""
+from __future__ import annotations
+
+import datetime as dt
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import healthseg as hs
+from healthseg.errors import ClientNotFound, InvalidClientId, InvalidParameters
+from healthseg.testing import tiny_book
+from healthseg.tools import track_adoption_milestones_book
+
+PLAN = pd.DataFrame(
+    [("admin", "Admin account setup", "onboarding", 1, True, None, None, None),
+     ("import", "Data imported", "onboarding", 20, True, "admin", None, None),
+     ("team", "Team in search", "adoption", 30, True, None, '{"feature": "search", "users": 4}', None),
+     ("api", "API integration active", "adoption", 45, True, "import", None, None),
+     ("extra", "Second product", "expansion", 90, False, "api", None, None)],
+    columns=["milestone_id", "name", "category", "target_days", "required", "depends_on", "completes_when", "marks"])
+DONE = pd.DataFrame(
+    [("a", "admin", "2025-04-01", "2025-04-01 12:00:00", None, None, None, "ann"),
+     ("a", "import", "2025-04-03", "2025-04-21 00:00:00", None, None, None, "ann"),
+     ("a", "api", "2025-04-22", None, "legal review", "2025-05-01", None, "bob"),
+     ("b", "admin", "2025-04-01", "2025-04-05", None, None, None, None),
+     ("b", "extra", None, None, None, None, "2025-04-30", None)],
+    columns=["client_id", "milestone_id", "started_at", "completed_at", "blocker", "blocked_since", "skipped_at",
+             "owner"])
+WHO = pd.DataFrame({"client_id": ["a", "b", "old"], "name": ["Acme", "Beta", "Old"],
+                    "signup_date": ["2025-04-01", "2025-04-01", "2024-01-01"],
+                    "churned_on": [None, "2025-05-11", None]})
+STATUSES = ("completed", "in_progress", "overdue", "not_started", "skipped")
+
+
+def used():
+    weekly = pd.date_range("2025-03-01", "2025-05-31", freq="7D").strftime("%Y-%m-%d 09:00:00")
+    return [*(("old", at, "o1", "plan") for at in weekly), *(("a", at, "a1", "search") for at in weekly[5:]),
+            ("a", "2025-04-10 09:00:00", "a2", "search"), ("a", "2025-05-20 09:00:00", "a3", "search")]
+
+
+@pytest.fixture(scope="module")
+def book():
+    return tiny_book(used(), WHO, {"data_until": "2025-05-31"}, milestones=PLAN, milestone_progress=DONE)
+
+
+@pytest.fixture(scope="module")
+def reply(book):
+    return hs.track_adoption_milestones(book, "a")
+
+
+def one(reply, name):
+    return next(part for part in reply.milestone_details if part.milestone_id == name)
+
+
+def test_the_five_statuses_partition_the_total(book):
+    for client in ("a", "b"):
+        done = hs.track_adoption_milestones(book, client).overall_progress
+        assert sum(getattr(done, f"{name}_milestones") for name in STATUSES) == done.total_milestones == 5
+    assert done.completion_rate == 0.25 and done.skipped_milestones == 1 and done.on_track is False
+
+
+def test_a_milestone_done_half_a_day_early_is_ahead_by_it(reply):
+    """The reference's own example: a target of one day, done after half a day."""
+    admin = one(reply, "admin")
+    assert (admin.actual_completion_days, admin.ahead_behind, admin.days_ahead) == (0.5, "ahead", 0.5)
+    assert admin.completion_date == "2025-04-01T12:00:00Z" and admin.status == "completed"
+
+
+def test_what_was_done_on_its_due_day_is_on_time(reply):
+    imported = one(reply, "import")
+    assert (imported.target_date, imported.actual_completion_days) == (dt.date(2025, 4, 21), 20.0)
+    assert (imported.ahead_behind, imported.days_ahead) == ("on_time", 0.0)
+
+
+def test_an_overdue_milestone_has_no_completion_and_says_by_how_much(reply):
+    api = one(reply, "api")
+    assert (api.status, api.actual_completion_days, api.completion_date) == ("overdue", None, None)
+    assert (api.days_overdue, api.days_remaining, api.elapsed_days) == (15.0, None, 60.0)
+    assert api.expected_completion_date == dt.date(2025, 5, 16) and api.blocker == "legal review"
+
+
+def test_progress_is_users_reached_of_users_asked_and_only_where_use_completes_it(reply):
+    team = one(reply, "team")
+    assert (team.status, team.users_reached, team.users_asked, team.progress_percentage) == ("overdue", 3, 4, 0.75)
+    assert one(reply, "api").progress_percentage is None
+    assert "$.milestone_details[*].progress_percentage" in reply.not_measured
+
+
+def test_what_waits_says_for_what(reply):
+    extra = one(reply, "extra")
+    assert extra.status == "not_started" and extra.waits_for == ["API integration active"]
+    assert extra.days_remaining == 30.0
+
+
+def test_a_blocker_has_its_age_owner_severity_and_what_it_holds_up(reply):
+    blocker, = reply.blockers
+    assert (blocker.milestone_id, blocker.age_days, blocker.owner) == ("api", 30, "bob")
+    assert (blocker.severity, blocker.holds_up) == ("high", ["Second product"])
+    assert blocker.recommended_action and blocker.rules
+
+
+def test_the_severity_follows_from_necessity_and_dependants(book):
+    optional = PLAN.assign(required=[True, True, True, False, False])
+    alone = PLAN.assign(depends_on=[None, "admin", None, "import", None])
+    for plan, severity in ((optional, "low"), (alone, "medium")):
+        given = tiny_book(used(), WHO, {"data_until": "2025-05-31"}, milestones=plan, milestone_progress=DONE)
+        assert [part.severity for part in hs.track_adoption_milestones(given, "a").blockers] == [severity]
+
+
+def test_times_to_value_are_days_from_the_beginning_against_their_targets(reply):
+    value = reply.time_to_value
+    assert (value.first_value_days, value.activation_days, value.full_adoption_days) == (None, 20.0, None)
+    assert value.vs_target.model_dump() == {"first_value": "overdue", "activation": "on_target",
+                                            "full_adoption": "overdue"}
+    assert reply.not_measured["$.time_to_value.first_value_days"] == "not reached yet"
+
+
+def test_categories_filter_everything(book):
+    found = hs.track_adoption_milestones(book, "a", "adoption")
+    assert {part.milestone_category for part in found.milestone_details} == {"adoption"}
+    assert found.overall_progress.total_milestones == 2 and list(found.category_progress) == ["adoption"]
+    assert [part.milestone_id for part in hs.track_adoption_milestones(book, "a", "onboarding").blockers] == []
+
+
+def test_the_mean_days_of_a_category_come_with_their_number(reply):
+    onboarding = reply.category_progress["onboarding"]
+    assert (onboarding.avg_days_to_complete, onboarding.n, onboarding.completion_rate) == (10.2, 2, 1.0)
+    assert reply.category_progress["expansion"].avg_days_to_complete is None
+
+
+def test_without_overdue_ones_details_and_blockers_go_and_counts_stay(book, reply):
+    found = hs.track_adoption_milestones(book, "a", include_overdue=False)
+    assert [part.milestone_id for part in found.milestone_details] == ["admin", "import", "extra"]
+    assert found.blockers == [] and found.overall_progress == reply.overall_progress
+
+
+def test_without_recommendations_there_is_null_and_the_reason(book):
+    found = hs.track_adoption_milestones(book, "a", include_recommendations=False)
+    assert found.recommendations is None and found.not_measured["$.recommendations"] == "not requested"
+
+
+def test_recommendations_name_their_rules_and_the_overdue_come_first(reply):
+    names = [part.milestone_id for part in reply.recommendations]
+    assert names == ["team", "api", "extra"]
+    assert all(part.recommended_actions and part.rules for part in reply.recommendations)
+    assert "1 more user" in reply.recommendations[0].recommended_actions[0]
+    assert reply.recommendations[1].estimated_acceleration is None
+    assert "$.recommendations[*].estimated_acceleration" in reply.not_measured
+
+
+def test_a_likelihood_needs_thirty_past_customers(reply):
+    success = reply.success_probability
+    assert success.overall_success_likelihood is None and success.by_date == dt.date(2025, 6, 15)      # 45 + 30 days
+    assert "it needs 30 and 10" in reply.not_measured["$.success_probability.overall_success_likelihood"]
+    assert any("overdue required" in text for text in success.risk_factors)
+
+
+def test_a_customer_that_left_is_shown_as_of_its_last_day(book):
+    found = hs.track_adoption_milestones(book, "b")
+    assert "churned on 2025-05-11: shown as of 2025-05-10" in found.warnings
+    assert one(found, "api").status == "not_started" and one(found, "extra").status == "skipped"
+    assert found.recommendations == [] and one(found, "api").forecast_completion is None
+
+
+def test_an_earlier_date_knows_nothing_of_what_came_after(book):
+    early = hs.track_adoption_milestones(book, "a", as_of="2025-04-20")
+    assert [one(early, name).status for name in ("admin", "import", "team", "api")] == [
+        "completed", "in_progress", "in_progress", "not_started"]
+    assert early.blockers == [] and one(early, "team").users_reached == 2
+    assert one(early, "import").owner is None                                     # owners are known as of today
+    assert "$.milestone_details[*].owner" in early.not_measured
+
+
+def test_a_book_without_milestones_says_so_everywhere():
+    plain = tiny_book(used(), WHO, {"data_until": "2025-05-31"})
+    found = hs.track_adoption_milestones(plain, "a")
+    assert found.milestone_details is None and found.blockers is None and found.overall_progress.on_track is None
+    assert found.not_measured["$.milestone_details"] == "the book has no milestones table"
+    whole = track_adoption_milestones_book(plain)
+    assert whole.funnel == [] and whole.tracked_customers == 0 and "none are known" in whole.verdict()
+    json.dumps([found.to_dict(), whole.to_dict()], allow_nan=False)
+
+
+def test_a_customer_from_before_anything_was_entered_is_not_called_late(book):
+    found = hs.track_adoption_milestones(book, "old")
+    assert [part.milestone_id for part in found.milestone_details] == ["team"]
+
+
+@pytest.mark.parametrize(("given", "error", "said"), [
+    ({"client_id": "a b"}, InvalidClientId, "not valid"),
+    ({"client_id": "acme"}, ClientNotFound, "acme"),
+    ({"client_id": "a", "milestone_category": "adoptoin"}, InvalidParameters, "adoption"),
+    ({"client_id": "a", "include_overdue": "yes"}, InvalidParameters, "boolean"),
+    ({"client_id": "a", "include_recommendations": 1}, InvalidParameters, "boolean"),
+    ({"client_id": "a", "as_of": "2025-13-01"}, InvalidParameters, "YYYY-MM-DD"),
+    ({"client_id": "a", "as_of": "2026-01-01"}, InvalidParameters, "after the data"),
+    ({"client_id": "a", "as_of": "2025-03-10"}, ClientNotFound, "2025-04-01"),
+])
+def test_what_is_asked_wrongly_is_refused_with_the_way_out(book, given, error, said):
+    with pytest.raises(error, match=said) as caught:
+        hs.track_adoption_milestones(book, **given)
+    assert caught.value.to_dict()["status"] == "error"
+
+
+def test_a_client_id_is_needed(book):
+    with pytest.raises(InvalidParameters, match="client_id"):
+        hs.track_adoption_milestones(book, None)
+
+
+# -- what others' history brings ---------------------------------------------------------------
+
+
+def blocked_book(saves):
+    """Sixty customers that were blocked by the same for 10 to 60 days and done soon after, and one that still is."""
+    rng, rows = np.random.default_rng(1), []
+    for place in range(60):
+        start, stood = dt.date(2025, 1, 2), int(rng.integers(10, 61))
+        after = 2 if saves else 60 + int(rng.integers(0, 40))
+        rows.append((f"c{place:02d}", start, "legal review", start, start + dt.timedelta(days=stood),
+                     start + dt.timedelta(days=stood + after)))
+    rows.append(("now", dt.date(2025, 5, 20), "legal review", dt.date(2025, 5, 20), None, None))
+    done = pd.DataFrame(rows, columns=["client_id", "started_at", "blocker", "blocked_since", "blocker_cleared_at",
+                                       "completed_at"]).assign(milestone_id="api")
+    who = pd.DataFrame({"client_id": done["client_id"], "signup_date": "2025-01-01"})
+    who.loc[60, "signup_date"] = "2025-05-01"
+    days = pd.date_range("2025-01-01", "2025-05-31", freq="7D").strftime("%Y-%m-%d 09:00:00")
+    return tiny_book([("c00", at, "u") for at in days], who, {"data_until": "2025-05-31"},
+                     milestones=PLAN[PLAN["milestone_id"] == "api"].assign(depends_on=None), milestone_progress=done)
+
+
+def test_acceleration_is_what_those_who_got_past_the_same_blocker_saved():
+    found = hs.track_adoption_milestones(blocked_book(saves=True), "now")
+    detail = found.recommendations[0].estimated_acceleration_detail
+    # after 11 days blocked the median of what remains is about 25 + 2 days; once past it, 2 days
+    assert detail.n == 60 and detail.lower_days > 10 and detail.lower_days < 25 < detail.upper_days + 5
+    assert found.recommendations[0].estimated_acceleration.startswith(f"{detail.lower_days:.0f} to ")
+
+
+def test_there_is_no_acceleration_where_getting_past_it_saved_nothing():
+    found = hs.track_adoption_milestones(blocked_book(saves=False), "now")
+    detail = found.recommendations[0].estimated_acceleration_detail
+    assert detail is None or detail.lower_days > 0
+    assert hs.track_adoption_milestones(blocked_book(saves=True), "now", as_of="2025-05-19").blockers == []
+
+
+def test_a_forecast_is_of_those_whose_was_open_as_long_with_its_number():
+    api = one(hs.track_adoption_milestones(blocked_book(saves=True), "now"), "api")
+    coming = api.forecast_completion
+    assert coming.among == "with the same blocker as long" and 50 <= coming.n <= 60
+    assert dt.date(2025, 6, 1) <= coming.lower <= coming.median <= coming.upper <= dt.date(2025, 7, 25)
+    assert coming.interval_level == 0.90
