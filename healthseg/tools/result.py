@@ -4,11 +4,13 @@ from __future__ import annotations
 import datetime as dt
 import html
 import json
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import altair as alt
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
+
+if TYPE_CHECKING:
+    import altair as alt
 
 
 class Part(BaseModel):
