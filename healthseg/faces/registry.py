@@ -50,7 +50,7 @@ def report_parameters(name: str) -> list[str]:
 
 
 def validated_for_report(name: str, given: Mapping[str, Any]) -> None:
-    """``validated``, of what a report takes; a tool that can also write is asked to read."""
+    """``validated``, of what a report takes; a tool that can also write is asked to read, and what it needs its notebook has."""
     for key in given:
         if key in tool(name).parameters.model_fields and key not in report_parameters(name):
             raise InvalidParameters(
@@ -59,7 +59,7 @@ def validated_for_report(name: str, given: Mapping[str, Any]) -> None:
                 value_provided=str(given[key])[:200],
                 validation_rule="one of " + ", ".join(report_parameters(name)),
             )
-    validated(name, {**given, **tool(name).reading})
+    validated(name, {**tool(name).report_defaults, **given, **tool(name).reading})
 
 
 def reply(name: str, portfolio: Any, given: Mapping[str, Any]) -> Any:

@@ -51,6 +51,11 @@ class Tool:
         return getattr(importlib.import_module(f"healthseg.tools.{self.folder}.tool"), "READING", {})
 
     @property
+    def report_defaults(self) -> dict[str, Any]:
+        """What a tool has to be told, as its notebooks tell it where nobody says otherwise."""
+        return getattr(importlib.import_module(f"healthseg.tools.{self.folder}.tool"), "REPORT_DEFAULTS", {})
+
+    @property
     def summary(self) -> str:
         return (self.function.__doc__ or "").strip().split("\n")[0]
 

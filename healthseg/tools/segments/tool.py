@@ -26,6 +26,9 @@ Since = Field(default=None, description="Earlier date to compare with; default s
 AsOf = Field(default=None, description="Date, read to its end; default the book's last day")
 
 
+REPORT_DEFAULTS = {"segment_type": "health", "segmentation_criteria": {}}
+
+
 class BookParameters(Parameters):
     """Parameters of segment_customers_book."""
 
