@@ -22,7 +22,7 @@ import healthseg as hs  # noqa: E402
 from healthseg.data.demo import write_demo  # noqa: E402
 from healthseg.tools import TOOLS  # noqa: E402
 
-REACH_MS = {"track_usage_engagement": 150.0}
+REACH_MS = {"track_usage_engagement": 150.0, "track_adoption_milestones": 50.0}
 
 
 def timed(book: hs.Portfolio, name: str, clients: list[str]) -> tuple[np.ndarray, np.ndarray]:
