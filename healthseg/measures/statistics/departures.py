@@ -1,6 +1,8 @@
 """Days that are not like the same weekdays around them."""
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 
@@ -8,33 +10,65 @@ WEEKS_AROUND = 8             # on each side, as far as the series goes
 LEAST_DAYS = 6
 LEAST_Z = 4.5                # one day of three years in a series of counts without any
 LEAST_CHANGE = 0.20
+COLUMNS = ["place", "value", "expected", "ratio", "z"]
+EXTREMES = 3                 # of two earlier spikes neither hides the next
+RECORD_MARGIN = 0.2
 
 
 def departures(values: np.ndarray, least_z: float = LEAST_Z) -> pd.DataFrame:
     """Which days of a daily series of counts depart from their weekday?
 
-    A day is held against the median m of the same weekday in the eight weeks before and after it (as far as the series
-    goes, at least 6 of them), on the scale of roots, where counts of any size have like spreads: 2·(√value − √m). The
-    spread is 1.4826 × the median absolute value of that over all days of the series, at least 1 (Poisson's): sixteen
-    weekdays alone tell it too badly. Reported are days at least 4.5 spreads and 20 % away.
+    Reported are days at least 4.5 spreads and 20 % away from what ``against_weekday`` expects.
     Columns, a row a departing day: place (in the series), value, expected, ratio, z.
 
     >>> departures(np.array([70.0] * 30 + [7.0] + [70.0] * 30)).round(2).values.tolist()
     [[30.0, 7.0, 70.0, 0.1, -11.44]]
     """
+    days = against_weekday(values)
+    found = (np.abs(days.z) >= least_z) & days.is_change
+    columns = (days.place.astype(float), days.value, days.expected, days.ratio, days.z)
+    return pd.DataFrame({name: column[found] for name, column in zip(COLUMNS, columns, strict=True)})
+
+
+@dataclass(frozen=True)
+class Days:
+    """Of each day that can be held against others: its place in the series, value, what was expected, the distance in
+    spreads."""
+
+    place: np.ndarray
+    value: np.ndarray
+    expected: np.ndarray
+    z: np.ndarray
+
+    @property
+    def ratio(self) -> np.ndarray:
+        return np.divide(self.value, self.expected, out=np.full(len(self.value), np.nan), where=self.expected > 0)
+
+    @property
+    def is_change(self) -> np.ndarray:
+        """Whether the day is at least a fifth away from what was expected."""
+        return (np.abs(self.value - self.expected) >= LEAST_CHANGE * self.expected) & (self.expected > 0)
+
+
+def against_weekday(values: np.ndarray, of_usual: np.ndarray | float = 1.0) -> Days:
+    """How far is each day from its weekday?
+
+    A day is held against the median m of the same weekday in the eight weeks before and after it (as far as the series
+    goes, at least 6 of them), times ``of_usual`` (what a wider event left of that day), on the scale of roots, where
+    counts of any size have like spreads: 2·(√value − √m). The spread is 1.4826 × the median absolute value of that over
+    all days of the series, at least 1 (Poisson's): sixteen weekdays alone tell it too badly. Days with fewer than six
+    like them are left out.
+    """
     values = np.asarray(values, dtype=float)
     like = around(values, np.arange(len(values)))
-    enough = np.isfinite(like).sum(axis=1) >= LEAST_DAYS
-    like, day = like[enough], np.flatnonzero(enough)
-    if not len(day):
-        return pd.DataFrame({name: [] for name in ("place", "value", "expected", "ratio", "z")}, dtype=float)
-    middle = np.nanmedian(like, axis=1)
-    away = 2 * (np.sqrt(values[day]) - np.sqrt(middle))
-    z = away / max(1.4826 * float(np.median(np.abs(away))), 1.0)
-    found = (np.abs(z) >= least_z) & (np.abs(values[day] - middle) >= LEAST_CHANGE * middle) & (middle > 0)
-    ratio = np.divide(values[day], middle, out=np.full(len(day), np.nan), where=middle > 0)
-    frame = pd.DataFrame({"place": day, "value": values[day], "expected": middle, "ratio": ratio, "z": z})
-    return frame[found].reset_index(drop=True)
+    place = np.flatnonzero(np.isfinite(like).sum(axis=1) >= LEAST_DAYS)
+    value = values[place]
+    if not len(place):
+        return Days(place, value, value, value)
+    usual = _medians(like[place])
+    spread = max(1.4826 * float(np.median(np.abs(2 * (np.sqrt(value) - np.sqrt(usual))))), 1.0)
+    expected = usual * np.broadcast_to(np.asarray(of_usual, dtype=float), values.shape)[place]
+    return Days(place, value, expected, 2 * (np.sqrt(value) - np.sqrt(expected)) / spread)
 
 
 def around(values: np.ndarray, places: np.ndarray) -> np.ndarray:
@@ -43,3 +77,37 @@ def around(values: np.ndarray, places: np.ndarray) -> np.ndarray:
     place = np.asarray(places)[:, None] + shifts[None, :]
     inside = (place >= 0) & (place < len(values))
     return np.where(inside, values[np.clip(place, 0, max(len(values) - 1, 0))], np.nan)
+
+
+def _medians(rows: np.ndarray) -> np.ndarray:
+    """The median of each row's values, NaN left out; each row has at least one."""
+    ordered, many = np.sort(rows, axis=1), np.isfinite(rows).sum(axis=1)
+    place = np.arange(len(rows))
+    return (ordered[place, (many - 1) // 2] + ordered[place, many // 2]) / 2
+
+
+def beyond_earlier(values: np.ndarray, least: int = 144) -> np.ndarray:
+    """Which values of a metric, of whose law nothing is known, are like none before?
+
+    Those beyond the third largest (below the third smallest) of all values before them, by more than a fifth of the
+    range between those two: a level that has come to stay is soon no news, and of two earlier spikes neither hides the
+    next. Nothing is said before ``least`` values have been seen.
+
+    >>> beyond_earlier(np.r_[np.tile([1.0, 2.0], 100), 9.0, 1.0]).nonzero()[0].tolist()
+    [200]
+    """
+    values = np.asarray(values, dtype=float)
+    low, high = _running_extreme(values), -_running_extreme(-values)
+    reach = RECORD_MARGIN * (high - low) + 1e-9 * (1 + np.abs(values).max(initial=0.0))
+    new = (values > high + reach) | (values < low - reach)
+    return new & (np.arange(len(values)) >= max(least, EXTREMES))
+
+
+def _running_extreme(values: np.ndarray) -> np.ndarray:
+    """The third smallest of the values before each; infinite before there are three."""
+    lowest, found = [np.inf] * EXTREMES, np.empty(len(values))
+    for place, value in enumerate(values.tolist()):
+        found[place] = lowest[-1]
+        if value < lowest[-1]:
+            lowest = sorted([*lowest[:-1], value])
+    return found
