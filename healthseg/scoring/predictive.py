@@ -40,11 +40,12 @@ def odds_ratio(probability: np.ndarray, base: np.ndarray | float) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Standing:
-    """Rows' odds ratios against the base rate, with both ends of their intervals; NaN without a model."""
+    """Rows' odds ratios against the base rate, with both ends of their intervals, and their probability."""
 
-    ratio: np.ndarray
+    ratio: np.ndarray               # NaN without a model
     lower: np.ndarray
     upper: np.ndarray
+    probability: np.ndarray
 
 
 def predictive_scores(scores: Scores, standing: Standing, config: Settings) -> Scores:

@@ -81,10 +81,13 @@ def rows_of(book: Any, date: dt.date, clients: list[str]) -> pd.DataFrame:
 
 def with_families(book: Any, rows: pd.DataFrame, *models: ChurnModel) -> pd.DataFrame:
     """Rows of the panel with the families that the models read."""
-    names = [one.measure for model in models if model.fitted for one in model.fitted.predictors
-             if one.measure.startswith(FAMILY)]
+    names = {one.measure for model in models if model.fitted for one in model.fitted.predictors
+             if one.measure.startswith(FAMILY)}
+    if names <= set(rows):
+        return rows
+    rows = rows.drop(columns=[name for name in rows if name.startswith(FAMILY)])
     features = sorted({name.split("[", 1)[1].removesuffix("]") for name in names})
-    return pd.concat([rows, feature_events(book, rows, features)], axis=1) if features else rows
+    return pd.concat([rows, feature_events(book, rows, features)], axis=1)
 
 
 def _model(book: Any, date: dt.date) -> ChurnModel:
@@ -162,7 +165,7 @@ def standings(book: Any, rows: pd.DataFrame, horizon_days: int = HORIZON_DAYS) -
 
     NaN before the first date on which the gate said yes, and for customers that have left or given notice.
     """
-    found = np.full((3, len(rows)), np.nan)
+    found = np.full((4, len(rows)), np.nan)
     risk = rows["live"].fillna(False).to_numpy(dtype=bool) & rows["days_since_notice"].isna().to_numpy()
     rows = rows.reset_index(drop=True)
     day = pd.to_datetime(rows["date"]).to_numpy()
@@ -176,5 +179,6 @@ def standings(book: Any, rows: pd.DataFrame, horizon_days: int = HORIZON_DAYS) -
         told = model.predict(rows.iloc[here], [horizon_days])
         order = np.lexsort([day[here], rows["client_id"].to_numpy(dtype=str)[here]])
         base = model.base_probability(horizon_days)
-        found[:, here[order]] = [odds_ratio(told[name].to_numpy(), base) for name in ("probability", "lower", "upper")]
+        found[:3, here[order]] = [odds_ratio(told[name].to_numpy(), base) for name in ("probability", "lower", "upper")]
+        found[3, here[order]] = told["probability"]
     return Standing(*found)

@@ -1,0 +1,207 @@
+"""The pictures of how good scores and models are: accuracy, calibration, capture, warning, robustness, weights."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from healthseg.charts import formats, theme
+from healthseg.charts.rows import Axis, Bar, Row, rows
+
+MOST = 15
+
+
+def _shares(top: float = 1.0, low: float = 0.0) -> Axis:
+    step = next(size for size in (0.05, 0.1, 0.2, 0.25) if (top - low) / size <= 5.5)
+    ticks = tuple(round(low + step * place, 4) for place in range(int((top - low) / step + 1e-9) + 1))
+    return Axis(low, top, baseline=low, ticks=ticks, labels=tuple(formats.percent(tick) for tick in ticks))
+
+
+def accuracy(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
+    """Which score tells leavers from stayers? AUC with its interval.
+
+    ``frame``: name, score, auc, auc_lower, auc_upper, leavers, rows.
+    """
+    title = "Who tells leavers from stayers"
+    known = frame[frame["auc"].notna()]
+    if not len(known):
+        return theme.nothing(title, "Too few customers left to judge any score.", width)
+    rivals = {"last_activity", "usage_alone", "base_rate"}
+    items = [
+        Row(
+            row["name"],
+            f"{formats.number(row['auc'], 2)} ({formats.number(row['auc_lower'], 2)} to "
+            f"{formats.number(row['auc_upper'], 2)})",
+            bars=(
+                Bar(
+                    float(row["auc_lower"]),
+                    float(row["auc_upper"]),
+                    theme.FAINT if row["score"] in rivals else theme.UP,
+                    thickness=7,
+                ),
+            ),
+            dot=float(row["auc"]),
+            soft=row["score"] in rivals,
+        )
+        for row in known.to_dict("records")
+    ]
+    low = min(0.4, float(known["auc_lower"].min()) - 0.02)
+    ticks = tuple(tick for tick in (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0) if tick >= low)
+    axis = Axis(low, 1.0, baseline=0.5, ticks=ticks, labels=tuple(formats.number(tick, 1) for tick in ticks))
+    leavers = formats.number(known["leavers"].max())
+    return rows(items, axis, title, f"AUC with its interval; 0.5 is chance; n = {leavers} losses at most", width)
+
+
+def calibration(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
+    """Do as many leave as was said? Tenths of a probability's rows, else of the score's.
+
+    ``frame``: score, bin, rows, leavers, said, probability, rate, lower, upper.
+    """
+    title = "Said and seen"
+    chosen = frame[frame["score"] == "ml_predictive"]
+    chosen = chosen if len(chosen) else frame[frame["score"] == "weighted_composite"]
+    if not len(chosen):
+        return theme.nothing(title, "There is no score to hold against what happened.", width)
+    told = bool(chosen["probability"].iloc[0])
+    items = [_tenth(row, told) for row in chosen.to_dict("records")]
+    what = "mark: the probability that was said" if told else "tenths from the highest score to the lowest"
+    return rows(
+        items,
+        _shares(min(1.0, max(0.1, 1.1 * float(chosen["upper"].max())))),
+        title,
+        f"Share that left, with its interval; {what}; n = {formats.number(chosen['rows'].sum())} customer-months",
+        width,
+    )
+
+
+def _tenth(row: dict, told: bool) -> Row:
+    said = formats.percent(row["said"], 1) if told else f"score {formats.number(row['said'])}"
+    return Row(
+        f"Tenth {row['bin']}: {said}",
+        f"{formats.percent(row['rate'], 1)} left ({row['leavers']} of {row['rows']})",
+        bars=(Bar(float(row["lower"]), float(row["upper"]), theme.FAINT, thickness=7),),
+        dot=float(row["rate"]),
+        target=float(row["said"]) if told else None,
+    )
+
+
+def capture(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
+    """How many of those who left were among the accounts that the team can look after?
+
+    ``frame``: name, capacity, share, caught, leavers, lift.
+    """
+    title = "Caught within the team's capacity"
+    known = frame[frame["share"].notna()]
+    if not len(known):
+        return theme.nothing(title, "Nobody left within the horizon of any date.", width)
+    items = []
+    for capacity, group in known.groupby("capacity", sort=False):
+        items.append(Row(formats.sentence(str(capacity)), header=True))
+        items += [
+            Row(
+                row["name"],
+                f"{formats.percent(row['share'])}, {formats.number(row['caught'])} of "
+                f"{formats.number(row['leavers'])} ({formats.number(row['lift'], 1)} ×)",
+                bars=(Bar(0.0, float(row["share"]), theme.UP),),
+            )
+            for row in group.to_dict("records")
+        ]
+    subtitle = "Share of losses among the riskiest customers of each date; × : against customers drawn by lot"
+    return rows(items, _shares(), title, subtitle, width)
+
+
+def lead_times(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
+    """How early did an alarm stand? The share of leavers warned so many days before, without a break.
+
+    ``frame``: score, name, lead_days, leavers, warned, share.
+    """
+    title = "How early the warning stood"
+    known = frame[frame["share"].notna() & frame["score"].isin(["weighted_composite", "ml_predictive"])]
+    if not len(known):
+        return theme.nothing(title, "No leaver was watched long enough before it left.", width)
+    items = []
+    for name, group in known.groupby("name", sort=False):
+        items.append(Row(str(name), header=True))
+        items += [
+            Row(
+                f"{row['lead_days']} days before",
+                f"{formats.percent(row['share'])}, {row['warned']} of {row['leavers']}",
+                bars=(Bar(0.0, float(row["share"]), theme.UP),),
+            )
+            for row in group.to_dict("records")
+        ]
+    return rows(items, _shares(), title, "Share of leavers below the threshold from then on until they left", width)
+
+
+def ranks(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
+    """Who is among the riskiest whatever the weights? The share of perturbed scorecards that say so.
+
+    ``frame``: name, score, share, rank.
+    """
+    title = "Among the riskiest, whatever the weights"
+    known = frame[frame["share"] > 0].head(MOST) if len(frame) else frame
+    if not len(known):
+        return theme.nothing(title, "No customer has a score today.", width)
+    items = [
+        Row(
+            formats.plain(row["name"]),
+            f"{formats.percent(row['share'])} of scorecards; score {formats.number(row['score'])}",
+            bars=(Bar(0.0, float(row["share"]), theme.DOWN if row["share"] >= 0.9 else theme.FAINT),),
+        )
+        for row in known.to_dict("records")
+    ]
+    subtitle = "Share of scorecards with other weights and thresholds that place a customer among the riskiest"
+    return rows(items, _shares(), title, f"{subtitle}; first {len(known)} of {len(frame)}", width)
+
+
+def weights(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
+    """Today's weights, and those that outcomes suggest.
+
+    ``frame``: component, weight_now, weight_suggested.
+    """
+    title = "Weights, today's and from outcomes"
+    if not len(frame) or frame["weight_suggested"].isna().all():
+        return theme.nothing(title, "Too few left on earlier or later dates to learn weights and to judge them.", width)
+    items = [
+        Row(
+            formats.sentence(row["component"]),
+            f"{formats.percent(row['weight_now'])} → {formats.percent(row['weight_suggested'])}",
+            bars=(Bar(0.0, float(row["weight_suggested"]), theme.UP),),
+            target=float(row["weight_now"]),
+        )
+        for row in frame.to_dict("records")
+    ]
+    top = max(0.5, float(frame[["weight_now", "weight_suggested"]].max().max()) * 1.05)
+    return rows(items, _shares(min(1.0, top)), title, "Bar: from outcomes of earlier dates; mark: today's", width)
+
+
+def effects(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
+    """What goes with leaving and staying in the model? Odds ratios of the spread-out half of customers.
+
+    ``frame``: label, log_odds, lower, upper (of going from the first to the third quartile).
+    """
+    title = "What goes with leaving and with staying"
+    known = frame.head(MOST)
+    if not len(known):
+        return theme.nothing(title, "There is no model of single customers.", width)
+    items = [
+        Row(
+            formats.plain(row["label"]),
+            f"{formats.signed(row['log_odds'], 2)} ({formats.signed(row['lower'], 2)} to "
+            f"{formats.signed(row['upper'], 2)})",
+            bars=(
+                Bar(
+                    float(row["lower"]),
+                    float(row["upper"]),
+                    theme.DOWN if row["lower"] > 0 else theme.UP if row["upper"] < 0 else theme.FAINT,
+                    thickness=7,
+                ),
+            ),
+            dot=float(row["log_odds"]),
+        )
+        for row in known.to_dict("records")
+    ]
+    reach = max(0.5, float(known[["lower", "upper"]].abs().max().max()) * 1.05)
+    ticks = (-round(reach, 1), 0.0, round(reach, 1))
+    axis = Axis(-reach, reach, baseline=0.0, ticks=ticks, labels=("stays", "no effect", "leaves"))
+    subtitle = "Change of the log odds from a low (first quartile) to a high value (third), with its interval"
+    return rows(items, axis, title, f"{subtitle}; the {len(known)} largest", width)
