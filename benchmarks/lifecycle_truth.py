@@ -1,0 +1,99 @@
+"""What manage_lifecycle_stages finds in books whose stages are known, over many seeds.
+
+    python benchmarks/lifecycle_truth.py [--seeds 20] [--clients 250]
+
+Stays equal to the planted ones to the day; disagreements with contracts exactly the planted ones; the planted law
+inside the curves' 90 % intervals, counted at its quartiles over the stages with 30 stays, beside the naive curve of
+finished stays alone.
+"""
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))       # so that a checkout that is not installed will do
+
+import numpy as np  # noqa: E402
+import pandas as pd  # noqa: E402
+
+import healthseg as hs  # noqa: E402
+from healthseg.data.demo import write_demo  # noqa: E402
+from healthseg.measures.stages import history  # noqa: E402
+from healthseg.measures.statistics.survival import survival_at  # noqa: E402
+from healthseg.measures.stays import book_curves, book_stays  # noqa: E402
+from healthseg.tools import manage_lifecycle_stages_book  # noqa: E402
+
+QUARTILES = (0.25, 0.5, 0.75)
+DRAWS = 200_000
+
+
+def law(rows: pd.DataFrame, leaving: float, rng: np.random.Generator) -> np.ndarray:
+    """Days in a stage under its planted law, where customers also leave at a constant rate a day."""
+    told = [json.loads(text) for text in rows["parameters"]]
+    door = rng.choice(len(told), DRAWS, p=[one["chance"] for one in told])
+    median, spread = (np.array([one[name] for one in told])[door] for name in ("median_days", "sd_log"))
+    days = np.maximum(1, np.round(median * np.exp(spread * rng.standard_normal(DRAWS))))
+    return np.minimum(days, np.ceil(rng.exponential(1 / leaving, DRAWS))) if leaving > 0 else days
+
+
+def one(folder: str) -> dict[str, float]:
+    book, planted = hs.Portfolio.open(folder), Path(folder) / "truth"
+    known, until = history(book), book.data_until
+    found, curves = book_stays(book, known, until, None), book_curves(book, known, until, None)
+    spells = pd.read_parquet(planted / "stage_spells.parquet")
+    ours = set(zip(found["client_id"], found["stage"], found["start"].dt.strftime("%Y-%m-%d"), strict=True))
+    ours = {row for row in ours if row[1] != "churned"}
+    theirs = set(zip(spells["client_id"], spells["stage"], spells["entered_at"].astype(str).str[:10], strict=True))
+    reply = manage_lifecycle_stages_book(book)
+    told = {(row["client_id"], str(row["since"])[:10]) for row in reply.disagreements if row["kind"] == "contract"}
+    rows = pd.read_parquet(planted / "stage_disagreements.parquet")
+    apart = set(zip(rows["client_id"], rows["since"].astype(str).str[:10], strict=True))
+    laws, rng = pd.read_parquet(planted / "stage_law.parquet"), np.random.default_rng(7)
+    inside = tried = naive_inside = 0
+    for stage, law_rows in laws.groupby("stage"):
+        mine = found[(found["stage"] == stage) & (found["entry"] < found["days"])]
+        if stage not in curves or curves[stage].n < 30:
+            continue
+        watched = (mine["days"] - mine["entry"]).sum()
+        days = law(law_rows, (mine["exit_to"] == "churned").sum() / watched, rng)
+        finished = np.sort(found.loc[(found["stage"] == stage) & found["exit_to"].notna(), "days"])
+        for share in QUARTILES:
+            day = np.quantile(days, share)
+            low, high = (survival_at(curves[stage].curve.assign(survival=curves[stage].curve[side].ffill()), [day])[0]
+                         for side in ("lower", "upper"))
+            inside, tried = inside + (low <= 1 - share <= high), tried + 1
+            left = np.mean(finished <= day)
+            reach = 1.645 * np.sqrt(share * (1 - share) / len(finished))
+            naive_inside += abs(left - share) <= reach
+    book.close()
+    return {"stays": len(ours & theirs) / len(theirs | ours), "apart": float(told == apart), "inside": inside,
+            "tried": tried, "naive": naive_inside, "stuck": len(reply.stuck_customers)}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--clients", type=int, default=250)
+    asked, found = parser.parse_args(), []
+    for seed in range(1, asked.seeds + 1):
+        with tempfile.TemporaryDirectory() as folder:
+            write_demo(folder, clients=asked.clients, seed=seed, events="light")
+            found.append(one(folder))
+        print(f"  seed {seed}: stays equal {found[-1]['stays']:.3f}, disagreements exact {found[-1]['apart']:.0f}, "
+              f"law inside {found[-1]['inside']} of {found[-1]['tried']} (naive {found[-1]['naive']}), stuck "
+              f"{found[-1]['stuck']:.0f}", flush=True)
+    table = pd.DataFrame(found)
+    covered = table["inside"].sum() / table["tried"].sum()
+    print(f"stays equal to the day in {int((table['stays'] == 1).sum())} of {len(table)} books; disagreements with "
+          f"contracts exact in {int(table['apart'].sum())}; the law inside 90 % intervals at {covered:.3f} of "
+          f"{int(table['tried'].sum())} quartiles (naive curve of finished stays: "
+          f"{table['naive'].sum() / table['tried'].sum():.3f})")
+    return int(not ((table["stays"] == 1).all() and table["apart"].all() and covered >= 0.85))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,82 @@
+"""Charts of stages: what they draw of known frames, and the reason in words where there is nothing to draw."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+
+import pandas as pd
+import pytest
+
+from healthseg.charts import lifecycle, lifecycle_book, theme
+
+AS_OF = dt.date(2025, 6, 30)
+WAY = pd.DataFrame({"stage": ["trial", "active", "at_risk", "active"],
+                    "start_date": [dt.date(2025, 1, 1), dt.date(2025, 2, 1), dt.date(2025, 4, 1), dt.date(2025, 6, 29)],
+                    "end_date": [dt.date(2025, 2, 1), dt.date(2025, 4, 1), dt.date(2025, 6, 29), None],
+                    "duration_days": [31, 59, 89, 1], "visit": [1, 1, 1, 2]})
+CURVE = pd.DataFrame({"time": [10.0, 40.0, 90.0], "at_risk": [40, 20, 5], "survival": [0.8, 0.4, 0.05],
+                      "lower": [0.7, 0.3, float("nan")], "upper": [0.9, 0.5, float("nan")]})
+DOORS = pd.DataFrame({"to": ["active", "churned"], "share": [0.7, 0.3], "share_from_here": [0.9, None]})
+TIME = pd.DataFrame({"date": pd.to_datetime(["2025-01-01", "2025-01-01", "2025-01-08"]),
+                     "stage": ["active", "none", "active"], "customers": [3, 1, 4], "arr": [300.0, 50.0, 400.0]})
+MATRIX = pd.DataFrame({"source": ["trial", "trial", "active"], "target": ["active", "churned", "at_risk"],
+                       "n": [7, 3, 5], "of": [10, 10, 5], "share": [0.7, 0.3, 1.0]})
+LENGTHS = pd.DataFrame({"stage": ["trial", "active"], "q25": [5.0, None], "median": [14.0, 98.0],
+                        "q75": [20.0, None], "stuck_from": [33.0, None], "n": [16, 459]})
+STUCK = pd.DataFrame({"name": ["Acme <b>", "Bolt"], "stage": ["active", "trial"], "days": [820, 60],
+                      "typical_days": [98.0, None]})
+DRAWN = {
+    "timeline": lambda width: lifecycle.timeline(WAY, AS_OF, width),
+    "position": lambda width: lifecycle.position(CURVE, "at_risk", 45, 0.1, width),
+    "late": lambda width: lifecycle.position(CURVE, "at_risk", 900, 0.1, width),
+    "doors": lambda width: lifecycle.doors(DOORS, "at_risk", width),
+    "over_time": lambda width: lifecycle_book.over_time(TIME, width),
+    "matrix": lambda width: lifecycle_book.matrix(MATRIX, width),
+    "durations": lambda width: lifecycle_book.durations(LENGTHS, width),
+    "stuck": lambda width: lifecycle_book.stuck(STUCK, width),
+}
+NOTHING = {
+    "timeline": lifecycle.timeline(WAY.iloc[:0], AS_OF),
+    "position": lifecycle.position(CURVE.iloc[:0], "active", 3, 0.1),
+    "no stage": lifecycle.position(CURVE, None, None, 0.1),
+    "doors": lifecycle.doors(DOORS.iloc[:0], "active"),
+    "over_time": lifecycle_book.over_time(TIME.iloc[:0]),
+    "one date": lifecycle_book.over_time(TIME.iloc[:2]),
+    "matrix": lifecycle_book.matrix(MATRIX.iloc[:0]),
+    "durations": lifecycle_book.durations(LENGTHS.assign(median=float("nan"))),
+    "stuck": lifecycle_book.stuck(STUCK.iloc[:0]),
+}
+
+
+@pytest.mark.parametrize("name", DRAWN)
+@pytest.mark.parametrize("width", [theme.WIDE, theme.NARROW])
+def test_a_chart_is_drawn_at_both_widths_and_keeps_to_them(name, width):
+    picture = DRAWN[name](width)
+    drawn = theme.svg(picture)
+    assert not theme.is_empty(picture) and drawn.startswith("<svg")
+    assert float(drawn.split('width="')[1].split('"')[0]) == pytest.approx(width, abs=40)
+
+
+@pytest.mark.parametrize("name", NOTHING)
+def test_where_there_is_nothing_to_draw_stands_the_reason(name):
+    assert theme.is_empty(NOTHING[name]) and NOTHING[name].usermeta["reason"].endswith(".")
+
+
+def values(picture) -> str:
+    return json.dumps(picture.to_dict(validate=False), ensure_ascii=False)
+
+
+def test_the_customers_own_day_is_marked_with_the_share_still_there():
+    assert "day 45: 40\u00a0% still here" in values(DRAWN["position"](theme.WIDE))
+
+
+def test_areas_lie_on_each_other_and_end_with_their_names():
+    told = values(DRAWN["over_time"](theme.WIDE))
+    assert '"text": "active 400"' in told and '"high": 350.0' in told and "no stage" not in told
+
+
+def test_a_short_stay_is_still_seen_and_a_long_one_has_its_days():
+    told = json.loads(values(DRAWN["timeline"](theme.WIDE)))
+    bars = next(layer["data"]["values"] for layer in told["layer"] if layer["mark"]["type"] == "rect")
+    assert [bar["text"] for bar in bars] == ["31", "59", "89", ""] and bars[-1]["end"] > bars[-1]["start"]
