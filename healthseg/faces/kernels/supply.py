@@ -25,7 +25,12 @@ TEMPLATE = "HEALTHSEG_TEMPLATE"  # where the template that a batch shares listen
 SECONDS_TO_IMPORT = 120.0
 SECONDS_TO_FORK = 30.0
 ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL", "NUMEXPR")}
-ONE_THREAD |= {"ARROW_DEFAULT_MEMORY_POOL": "system"}  # its own has a thread, which a fork would lose
+# Arrow's own allocator has a thread, which a fork would lose; debugpy would complain of frozen modules.
+QUIET = {
+    "ARROW_DEFAULT_MEMORY_POOL": "system",
+    "JE_ARROW_MALLOC_CONF": "background_thread:false",
+    "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+}
 
 
 class NoTemplate(RuntimeError):
@@ -59,7 +64,7 @@ class Template:
         self.path = str(self.folder / "template")
         number = shared.fileno() if shared is not None else -1
         code = f"from healthseg.faces.kernels import template; template.main({self.path!r}, {number})"
-        environment = {**os.environ, **ONE_THREAD, "PYTHONPATH": python_path()}
+        environment = {**os.environ, **ONE_THREAD, **QUIET, "PYTHONPATH": python_path()}
         with open(self.folder / "log", "wb") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-c", code],

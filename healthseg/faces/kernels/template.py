@@ -20,13 +20,34 @@ from typing import Any
 
 from healthseg.faces.kernels import linux, messages
 
-MODULES = (
+KERNEL = (
     "ipykernel.kernelapp",
     "ipykernel.ipkernel",
     "ipykernel.zmqshell",
+    "ipykernel.debugger",  # six tenths of a kernel's start
     "IPython.core.completerlib",
+    "IPython.core.debugger",
+    "IPython.core.logger",
+    "IPython.core.oinspect",
+    "IPython.extensions.storemagic",
+    "IPython.utils.wildcard",
+    "tornado.platform.asyncio",
+    "tornado.queues",
+    "zmq.utils.garbage",
+    "encodings.ascii",
+    "encodings.idna",
+    "encodings.latin_1",
+    "mimetypes",
+)
+LIBRARIES = (
     "numpy",
     "pandas",
+    "pandas.core.methods.to_dict",
+    "pandas.core.reshape.reshape",
+    "pandas.core.arrays.arrow.extension_types",
+    "pyarrow.dataset",
+    "pyarrow.parquet",
+    "pyarrow.pandas_compat",
     "scipy.optimize",
     "sklearn.cluster",
     "sklearn.preprocessing",
@@ -34,10 +55,21 @@ MODULES = (
     "statsmodels.tsa.exponential_smoothing.ets",
     "statsmodels.tsa.api",
     "altair",
+    "narwhals.stable.v1._namespace",
+    "narwhals._pandas_like.namespace",
     "duckdb",
-    "nbformat",
+    "pydantic.type_adapter",
+    "sqlalchemy.dialects.sqlite",
+    "tzdata",
+)
+OURS = (
     "healthseg.data.portfolio",
+    "healthseg.faces.integrations",
     "healthseg.faces.page",
+    "healthseg.faces.settings",
+    "healthseg.faces.kernels.child",
+    "healthseg.faces.kernels.drawing",
+    "healthseg.faces.kernels.sharing",
 )
 
 
@@ -62,7 +94,7 @@ def main(path: str, shared: int = -1) -> None:
 def _import() -> None:
     from healthseg.tools import TOOLS
 
-    for name in (*MODULES, *_pages()):
+    for name in (*KERNEL, *LIBRARIES, *OURS, *_within("healthseg.faces.pages"), *_within("healthseg.charts")):
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
     for tool in TOOLS.values():
@@ -70,12 +102,12 @@ def _import() -> None:
             _ = tool.parameters
 
 
-def _pages() -> list[str]:
+def _within(package: str) -> list[str]:
+    """The names of a package's modules."""
     import pkgutil
 
-    from healthseg.faces import pages
-
-    return [f"{pages.__name__}.{found.name}" for found in pkgutil.iter_modules(pages.__path__)]
+    path = importlib.import_module(package).__path__
+    return [f"{package}.{found.name}" for found in pkgutil.iter_modules(path)]
 
 
 def _warm_up() -> None:
