@@ -88,7 +88,7 @@ class ChurnModel:
 
     def log_odds(self, rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
         """Calibrated log odds of the next step, and their standard deviation; CalculationError without a model."""
-        fitted, calibration = self._ready()
+        fitted, calibration = self.ready()
         values = fitted.values(rows, self.config)
         raw = fitted.classifier.decision_function(values)
         sd = calibration.sd(raw, fitted.classifier.log_odds_sd(values))
@@ -120,7 +120,7 @@ class ChurnModel:
         each other. ``log_odds`` are against the average row that the model learnt from; with ``base`` they add up to
         the row's calibrated log odds. ``sd`` is how sure a part is, ``usual`` the median of the measure.
         """
-        fitted, calibration = self._ready()
+        fitted, calibration = self.ready()
         values = fitted.values(rows, self.config)
         members = [list(kin.members) for kin in self.kin]
         parts, sds = fitted.classifier.joint_parts(values, members)
@@ -141,14 +141,15 @@ class ChurnModel:
     @property
     def base(self) -> float:
         """The calibrated log odds of the average row."""
-        fitted, calibration = self._ready()
+        fitted, calibration = self.ready()
         return float(calibration.log_odds(np.array([fitted.classifier.base]))[0])
 
     def base_probability(self, horizon_days: float) -> float:
         """The book's base rate over a horizon: of those that the model learnt from, steps compounded."""
         return float(-np.expm1(horizon_days / self.step_days * np.log1p(-special.expit(self.base_log_odds))))
 
-    def _ready(self) -> tuple[Fitted, Calibration]:
+    def ready(self) -> tuple[Fitted, Calibration]:
+        """Classifier and calibration; CalculationError, with the gate's reason, where there are none."""
         if self.fitted is None or self.calibration is None:
             raise CalculationError(self.gate.reason, parameter="model", validation_rule="a book that carries a model")
         return self.fitted, self.calibration

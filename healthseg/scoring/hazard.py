@@ -148,6 +148,13 @@ class HazardClassifier(ClassifierMixin, BaseEstimator):
             sds[:, at] = np.sqrt(np.maximum(((here @ covariance[np.ix_(mine, mine)]) * here).sum(axis=1), 0.0))
         return parts, sds
 
+    def contrast(self, pair: np.ndarray, group: list[int]) -> tuple[float, float]:
+        """What a group of features adds to the second row's log odds more than to the first's, and how sure that is."""
+        columns = self.design_.matrix(self._checked(pair))
+        owner = np.array([column.measure for column in self.design_.columns])
+        change = np.where(np.isin(owner, group), columns[1] - columns[0], 0.0)
+        return float(change @ self.weights()), float(np.sqrt(max(change @ self._weights_covariance() @ change, 0.0)))
+
     def _weights_covariance(self) -> np.ndarray:
         """Of ``weights``: the common strength and each column's own deviation taken together."""
         whole, direction = self.posterior_.covariance, self.direction_

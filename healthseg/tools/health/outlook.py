@@ -27,6 +27,7 @@ AHEAD_DAYS = (30, 60, 90)
 SAMPLE = 40                  # customers whose past forecasts say how far off forecasts are
 LEAST_WEEKS = 30
 TOLERATED_POINTS = 5.0
+COMPOSITE = Asked()
 FAN = ["date", "forecast", "lower", "upper", "method"]
 
 
@@ -93,20 +94,25 @@ def past_errors(book: Any, as_of: dt.date, rules: Asked) -> pd.DataFrame:
 
 
 def _back_tested(book: Any, as_of: dt.date, rules: Asked) -> pd.DataFrame:
-    known = customers(book).reset_index(drop=True)
-    known = known.loc[pd.to_datetime(known["signup_date"]) <= pd.Timestamp(as_of), "client_id"]
-    drawn = sorted(known, key=lambda name: hashlib.sha256(name.encode()).digest())[:4 * SAMPLE]
-    judged = judge(book, as_of, 7, rules, sorted(drawn))
-    frame = series(judged)
-    weeks = frame.groupby("client_id").size()
-    chosen = [name for name in drawn if weeks.get(name, 0) >= LEAST_WEEKS][:SAMPLE]
-    frame = frame[frame["client_id"].isin(chosen)]
+    frame = sample_series(book, as_of, rules=rules)
     columns = ["client_id", "origin", "step", "model", "error", "coverage"]
     if frame.empty:
         return pd.DataFrame(columns=columns)
     errors = backtest(frame, WEEKS, book.settings.interval_level, origins=6, refit_every=6, season_length=1,
                       lower_bound=0, upper_bound=100, spacing="weekly").errors
     return errors.loc[errors["model"].isin(["forecast", "naive"]), columns].reset_index(drop=True)
+
+
+def sample_series(book: Any, as_of: dt.date, count: int = SAMPLE, rules: Asked = COMPOSITE) -> pd.DataFrame:
+    """Weekly scores of a fixed sample of ``count`` customers with 30 weeks or more, as forecasting's long frame."""
+    known = customers(book).reset_index(drop=True)
+    known = known.loc[pd.to_datetime(known["signup_date"]) <= pd.Timestamp(as_of), "client_id"]
+    drawn = sorted(known, key=lambda name: hashlib.sha256(name.encode()).digest())[:4 * count]
+    judged = judge(book, as_of, 7, rules, sorted(drawn))
+    frame = series(judged)
+    weeks = frame.groupby("client_id").size()
+    chosen = [name for name in drawn if weeks.get(name, 0) >= LEAST_WEEKS][:count]
+    return frame[frame["client_id"].isin(chosen)]
 
 
 def predictions(ahead: pd.DataFrame, errors: pd.DataFrame, as_of: dt.date) -> list[PredictedScore]:
