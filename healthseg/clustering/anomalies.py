@@ -3,12 +3,11 @@
 Three questions are asked of every day, each with its own law. *People*: were the day's users as many as on that weekday
 in the weeks around (``departures.against_weekday``)? *Doing*: did those who came do as much as they usually do
 (``anomalies_intensity``)? Asked of the sum of events alone, a customer's day is so wide of its mean by the luck of who
-came that spikes drown in it. *Calls* of the API are a machine's, of whose law nothing is known: is it a number like
-none before (``departures.beyond_earlier``)? A day is reported where
+came that spikes drown in it. *Calls* of the API are a machine's, of whose law little is known: they are held against
+their weekday, and must also be like none before (``departures.beyond_earlier``). A day is reported where
 
-1. chance gives such a day less often than once in 1 / ``max_p`` days (its return time, from which its severity comes);
-   of calls the return time is at least the days seen before,
-2. people: it is at least a fifth away from what was expected.
+1. chance gives such a day less often than once in 1 / ``max_p`` days (its return time, from which its severity comes),
+2. people and calls: it is at least a fifth away from what was expected.
 
 Where a series is wilder than its law, its own tails say so: its scores are shrunk until their 95 % point (of doing the
 98 % point) is no farther out than the normal distribution's. Of few people no p is smaller than Poisson's.
@@ -26,6 +25,8 @@ from healthseg.measures.statistics.departures import Days, against_weekday, beyo
 
 MAX_P = 1e-5                 # one alarm in 270 years of days; a book of 250 has one by chance in a year
 SEVERITY_RETURN_DAYS = {"critical": 1e12, "high": 1e9, "medium": 1e6, "low": 0.0}
+LEAST_CALL_DAYS = 28
+STILL_OPEN_DAYS = 7
 COLUMNS = ["first_day", "last_day", "day", "anomaly_type", "about", "value", "expected", "ratio", "z", "return_days",
            "severity", "person_events", "usual_person_events", "open"]
 
@@ -34,13 +35,15 @@ def anomalies(days: pd.DataFrame, of_usual: np.ndarray | float = 1.0, max_p: flo
     """The anomalies of a daily series.
 
     ``days`` has a row a day, without gaps: day (since 1970), person_events, users (that came), sessions (begun; NaN
-    where events have no times: then the events are held against the users) and, where they are measured, api_events.
+    where events have no times: then the events are held against the users) and, where they are measured, api_events
+    (with of_usual_length: False for days that a change of clocks made longer or shorter: their calls are not asked).
     ``of_usual`` is what a wider event left of each day's people (1: nothing happened).
 
     Columns: first_day, last_day, day (the farthest out of them), anomaly_type (unusual_spike, unusual_dip), about
     (people: users; doing: events of those who came; calls of the API), value and expected (of that), ratio, z,
     return_days, severity (critical from 1e12 days, high 1e9, medium 1e6, else low), person_events and
-    usual_person_events (median of the weekday around) of the day, open (nothing since was as usual). In order of
+    usual_person_events (median of the weekday around) of the day, open (nothing since was as usual, and
+    it is at most a week ago). In order of
     first_day; neighbouring days of one kind are one anomaly.
 
     >>> day, random = np.arange(140), np.random.default_rng(3)
@@ -55,7 +58,8 @@ def anomalies(days: pd.DataFrame, of_usual: np.ndarray | float = 1.0, max_p: flo
     people = against_weekday(users, of_usual)
     parts = [_people(people, max_p), _doing(events, np.where(np.isfinite(begun), begun, users), max_p)]
     if "api_events" in days:
-        parts.append(_calls(days["api_events"].to_numpy(dtype=float)))
+        long = days["of_usual_length"].to_numpy(dtype=bool) if "of_usual_length" in days else np.ones(len(days), bool)
+        parts.append(_calls(days["api_events"].to_numpy(dtype=float), long, max_p))
     found = [part for part in parts if len(part["place"])]
     if not found:
         return pd.DataFrame({name: [] for name in COLUMNS})
@@ -64,7 +68,7 @@ def anomalies(days: pd.DataFrame, of_usual: np.ndarray | float = 1.0, max_p: flo
     usual = against_weekday(events)
     usual = pd.Series(usual.expected, index=usual.place).reindex(place).to_numpy(dtype=float)
     rows = rows.assign(day=day[place], person_events=events[place], usual_person_events=usual)
-    return _spells(rows, _last_usual_day(day, people))
+    return _spells(rows, _last_usual_day(day, people), int(day[-1]))
 
 
 def _people(days: Days, max_p: float) -> dict[str, object]:
@@ -86,11 +90,12 @@ def _doing(events: np.ndarray, sessions: np.ndarray, max_p: float) -> dict[str, 
     return _passing("doing", np.arange(len(events)), events, expected, z, p, p <= max_p)
 
 
-def _calls(calls: np.ndarray) -> dict[str, object]:
-    place = np.flatnonzero(beyond_earlier(calls))
-    usual = np.array([np.median(calls[:at]) for at in place])
-    z = np.where(calls[place] > usual, np.inf, -np.inf)
-    return _passing("calls", place, calls[place], usual, z, 1 / np.maximum(place, 1), np.ones(len(place), dtype=bool))
+def _calls(calls: np.ndarray, of_usual_length: np.ndarray, max_p: float) -> dict[str, object]:
+    days = against_weekday(calls)
+    z = _tamed(days.z, 0.95)
+    p = np.maximum(2 * special.ndtr(-np.abs(z)), 2 * _poisson_tail(days.value, days.expected))
+    new = (beyond_earlier(calls, LEAST_CALL_DAYS) & of_usual_length)[days.place]
+    return _passing("calls", days.place, days.value, days.expected, z, p, days.is_change & (p <= max_p) & new)
 
 
 def _tamed(z: np.ndarray, share: float) -> np.ndarray:
@@ -114,7 +119,7 @@ def _last_usual_day(day: np.ndarray, people: Days) -> int:
     return int(day[usual[-1]]) if len(usual) else -1
 
 
-def _spells(found: pd.DataFrame, last_usual: int) -> pd.DataFrame:
+def _spells(found: pd.DataFrame, last_usual: int, last: int) -> pd.DataFrame:
     """Neighbouring days of one kind as one, with the figures of the farthest out."""
     found = found.assign(anomaly_type=np.where(found["z"] > 0, "unusual_spike", "unusual_dip"))
     found = found.sort_values(["about", "anomaly_type", "day"], kind="stable", ignore_index=True)
@@ -124,7 +129,8 @@ def _spells(found: pd.DataFrame, last_usual: int) -> pd.DataFrame:
     bounds = found.groupby(spell)["day"].agg(first_day="min", last_day="max")
     farthest = found.assign(spell=spell, far=-found["z"].abs()).sort_values(["spell", "far"], kind="stable")
     rows = farthest.groupby("spell").head(1).set_index("spell").join(bounds)
-    rows = rows.assign(severity=[severity(days) for days in rows["return_days"]], open=rows["last_day"] > last_usual)
+    rows = rows.assign(severity=[severity(days) for days in rows["return_days"]],
+                       open=(rows["last_day"] > last_usual) & (rows["last_day"] > last - STILL_OPEN_DAYS))
     return rows.sort_values(["first_day", "anomaly_type", "about"], kind="stable", ignore_index=True)[COLUMNS]
 
 
