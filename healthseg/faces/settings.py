@@ -213,6 +213,21 @@ def _refuse_secrets(given: Mapping[str, Any], path: Path | None) -> None:
             raise InvalidParameters(
                 f"{path.name} holds {secret.name}, which is a secret: set {secret.variable}, or put it into "
                 f"{SECRETS_FILE} with mode 0600", parameter=secret.name, validation_rule=f"{FILE} holds no secrets")
+    for name in _written_out(given.get("settings", {})) if path and not private(path) else ():
+        raise InvalidParameters(
+            f"{path.name} holds settings.{name}, which is a secret, and others can read it: write $NAME of a variable "
+            f"instead, or chmod 600 {path.name}", parameter=f"settings.{name}", validation_rule="$NAME, or mode 0600")
+
+
+def _written_out(given: Mapping[str, Any]) -> Iterator[str]:
+    """The secrets of the outbox and the ledger that stand in the file itself."""
+    for name, handler in given.get("outbox", {}).get("handlers", {}).items():
+        for key in ("token", "password"):
+            if not str(handler.get(key, "$")).startswith("$"):
+                yield f"outbox.handlers.{name}.{key}"
+    address = str(given.get("ledger", {}).get("address", "$"))
+    if not address.startswith("$") and "@" in address:
+        yield "ledger.address"
 
 
 def _secrets(environment: Mapping[str, str], path: Path | None, beside: Path | None,
