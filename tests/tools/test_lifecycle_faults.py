@@ -1,0 +1,173 @@
+"""What a move survives: processes killed, a disk that is full, a folder that is read-only, a ledger that is locked."""
+from __future__ import annotations
+
+import contextlib
+import itertools
+import multiprocessing
+import os
+import shutil
+import sqlite3
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+
+import healthseg as hs
+from benchmarks.lifecycle_kill import Place, run
+from healthseg.data.ledger import FILE_NAME, Ledger
+from healthseg.data.portfolio import Portfolio
+from healthseg.errors import DataRetrievalError
+from healthseg.lifecycle import LedgerPlace
+from tests.data.postgres import server
+from tests.tools.lifecycle_books import Clock, at, book_of, changes
+
+manage = hs.manage_lifecycle_stages
+SPAWN = multiprocessing.get_context("spawn")
+_NUMBERS = itertools.count()
+
+
+@pytest.fixture(scope="module")
+def postgres():
+    with server() as address:
+        yield address
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+def test_processes_that_are_killed_lose_nothing_and_record_nothing_twice(kind, tmp_path, request):
+    """A tenth of benchmarks/lifecycle_kill.py: eight processes, the same 20 customers, one killed all the time."""
+    place = str(tmp_path / FILE_NAME) if kind == "sqlite" else request.getfixturevalue("postgres")
+    found = run(Place(place, f"kill{os.getpid()}"), tmp_path, 400, 8, 20, kill_every=0.5)
+    assert (found.recorded, found.answered) == (400, 400) and found.kills >= 1
+    assert (found.lost, found.twice, found.illegal, found.unannounced) == (0, 0, 0, 0)
+
+
+@pytest.fixture
+def own() -> Portfolio:
+    return book_of(changes(("a", "active", "2025-02-01")), "a", clock=Clock(at(7, 1)))
+
+
+def test_a_ledger_that_another_program_locks_is_an_error_within_its_time_and_records_nothing(own):
+    manage(own, "a", "transition", "engaged")
+    hurried = own.settings.model_copy(update={"ledger": LedgerPlace(busy_seconds=0.5)})
+    hasty = Portfolio.open(own.path, hurried, own.clock)
+    manage(hasty, "a", "get_stage")
+    other = sqlite3.connect(own.folder / FILE_NAME, isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    began = time.monotonic()
+    with pytest.raises(DataRetrievalError, match=r"locked by another process for more than 0\.5 seconds") as refused:
+        manage(hasty, "a", "transition", "at_risk")
+    assert time.monotonic() - began < 10 and refused.value.to_dict()["error_code"] == "DATA_RETRIEVAL_ERROR"
+    assert manage(hasty, "a", "get_stage").current_stage == "engaged", "reading does not wait"
+    other.close()
+    assert manage(hasty, "a", "transition", "at_risk").changed
+
+
+def mounted(folder: Path, *options: str) -> None:
+    """A disk of its own at a folder; skips where that may not be made."""
+    made = subprocess.run(["mount", "-t", "tmpfs", *options, "tmpfs", str(folder)], capture_output=True)
+    if made.returncode:
+        pytest.skip("a disk of its own cannot be mounted here (needs the right to mount)")
+
+
+@contextlib.contextmanager
+def read_only(folder: Path):
+    """A copy of a folder that nobody can write to: by its rights, for root (who may write anywhere) by its disk."""
+    copy = Path(tempfile.mkdtemp())
+    root = os.geteuid() == 0
+    if root:
+        mounted(copy)
+    shutil.copytree(folder, copy, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".healthseg"))
+    try:
+        if root:
+            subprocess.run(["mount", "-o", "remount,ro", str(copy)], check=True)
+        else:
+            copy.chmod(0o555)
+        yield copy
+    finally:
+        if root:
+            subprocess.run(["umount", str(copy)], check=True)
+        copy.chmod(0o755)
+        shutil.rmtree(copy)
+
+
+@pytest.mark.parametrize("recorded", [False, True])
+def test_a_read_only_folder_is_an_error_and_can_still_be_read(own, monkeypatch, tmp_path, recorded):
+    monkeypatch.setenv("HEALTHSEG_CACHE", str(tmp_path))
+    if recorded:
+        manage(own, "a", "transition", "engaged")
+    with read_only(own.folder) as folder:
+        before = sorted(path.name for path in folder.iterdir())
+        book, began = Portfolio.open(folder, own.settings, own.clock), time.monotonic()
+        with pytest.raises(DataRetrievalError, match=r"cannot be (opened|written)"):
+            manage(book, "a", "transition", "at_risk")
+        assert time.monotonic() - began < 60
+        assert manage(book, "a", "get_stage").current_stage == ("engaged" if recorded else "active")
+        assert sorted(path.name for path in folder.iterdir()) == before
+        book.close()
+
+
+@pytest.fixture
+def small_disk():
+    """A disk of 400 kilobytes."""
+    folder = Path(tempfile.mkdtemp())
+    mounted(folder, "-o", "size=400k")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+    folder.rmdir()
+
+
+def test_a_full_disk_is_an_error_and_nothing_is_half_written(small_disk):
+    ledger = Ledger(small_disk / FILE_NAME, lambda: at(7, 1))
+    ledger.record_stage_event("first", "a", "trial", at(2, 1), actor="ann")
+    done = 0
+    with pytest.raises(DataRetrievalError, match=r"disk is full|disk reports an error"):
+        for number in range(5_000):
+            with ledger.transaction():
+                ledger.record_stage_event(f"{number}-a", "a", "active", at(2, 2), actor="ann", reason="x" * 500)
+                ledger.record_stage_event(f"{number}-b", "a", "active", at(2, 2), actor="ann", reason="x" * 500)
+            done += 1
+    events = ledger.stage_events()
+    assert len(events) == 1 + 2 * done, "a transaction is there whole or not at all"
+    with sqlite3.connect(small_disk / FILE_NAME) as raw:
+        assert raw.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    raw.close()
+
+
+def _append_limited(path: str, answers) -> None:
+    import resource
+    import signal
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    ledger = Ledger(path, lambda: at(7, 1))
+    ledger.record_stage_event("first", "a", "trial", at(2, 1), actor="ann")
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+    done = 0
+    try:
+        for number in range(5_000):
+            ledger.record_stage_event(str(number), "a", "active", at(2, 2), actor="ann", reason="x" * 900)
+            done += 1
+    except DataRetrievalError as problem:
+        answers.put((problem.message, done))
+
+
+def test_a_file_that_cannot_grow_is_an_error_and_keeps_what_was_recorded(tmp_path):
+    answers = SPAWN.Queue()
+    process = SPAWN.Process(target=_append_limited, args=(str(tmp_path / FILE_NAME), answers))
+    process.start()
+    message, done = answers.get(timeout=120)
+    process.join(60)
+    assert "nothing of this was recorded" in message and done > 0
+    assert len(Ledger(tmp_path / FILE_NAME).stage_events()) == 1 + done
+
+
+def test_the_same_tool_writes_to_a_server_and_reads_it_back(postgres):
+    place = {"ledger": {"address": postgres, "schema_name": f"tool{os.getpid()}_{next(_NUMBERS)}"}}
+    book = book_of(changes(("a", "active", "2025-02-01")), "a", clock=Clock(at(7, 1)), settings=place)
+    reply = manage(book, "a", "transition", "engaged", "uses it daily", request_id="r1")
+    assert (reply.changed, reply.current_stage, reply.stage_source) == (True, "engaged", "recorded")
+    assert not manage(book, "a", "transition", "engaged", request_id="r1").changed
+    again = Portfolio.open(book.path, book.settings, book.clock)
+    assert manage(again, "a", "get_stage").current_stage == "engaged" and again.has_ledger
+    assert not (book.folder / FILE_NAME).exists()
+    assert "healthseg@" not in str(book.settings.differing())
