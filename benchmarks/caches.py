@@ -1,0 +1,119 @@
+"""Kept replies: how fast one is found, that a changed row is never hidden, and what a cold command costs.
+
+    python benchmarks/caches.py [--clients 250] [--runs 5]
+
+A process's processor time is compared with what importing the libraries alone takes. Exit status 1 where a reach is
+missed.
+"""
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))       # so that a checkout that is not installed will do
+
+from healthseg.data.demo import write_demo  # noqa: E402
+from healthseg.faces.replies import WRITERS, Replies  # noqa: E402
+from healthseg.tools import TOOLS  # noqa: E402
+from tests.faces.asked import asked_of  # noqa: E402
+
+CLIENT = "cs_client_001"
+COMMAND = [str(Path(sys.executable).parent / "healthseg"), "run"]
+FITTING = "import pandas, duckdb, statsmodels.tsa.api, sklearn.linear_model"
+PLAIN = "import pandas, duckdb"
+FITS = ("calculate_health_score", "segment_customers", "segment_by_value_tier", "analyze_engagement_patterns")
+REACH_MS, REACH_FIT, REACH_PLAIN = 10.0, 1.5, 2.5
+
+
+def processor(command: list[str], runs: int) -> float:
+    """The least processor time of a whole process, in seconds, after one run that is not counted."""
+    subprocess.run(command, check=True, capture_output=True)
+    taken = []
+    for _ in range(runs):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run(command, check=True, capture_output=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        taken.append(after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime)
+    return min(taken)
+
+
+def words(tool: str, folder: str, *more: str) -> list[str]:
+    import json
+    return [*COMMAND, tool, "--portfolio", folder, "--params", json.dumps(asked_of(tool, CLIENT)), *more]
+
+
+def found(folder: str) -> Iterator[bool]:
+    """Milliseconds in which a kept reply is found, for each tool that keeps any."""
+    replies = Replies(folder)
+    for tool in TOOLS:
+        if tool in WRITERS:
+            continue
+        asked = asked_of(tool, CLIENT)
+        for _ in range(3):
+            replies.reply(tool, asked)
+        taken = []
+        for _ in range(200):
+            before = time.perf_counter()
+            hit = replies.reply(tool, asked).body["cache"]["hit"]
+            taken.append(1000 * (time.perf_counter() - before))
+        most = statistics.quantiles(taken, n=20)[-1]
+        print(f"{tool}, kept: p50 {statistics.median(taken):.1f} ms, p95 {most:.1f} ms (reach {REACH_MS:.0f})"
+              + ("" if hit else ", NOT found"))
+        yield hit and most <= REACH_MS
+
+
+def fresh(folder: str) -> Iterator[bool]:
+    """After a change of each table's file no kept reply is given."""
+    replies = Replies(folder)
+    asked = {"client_id": CLIENT}
+    for file in sorted(Path(folder).glob("*.parquet")):
+        for _ in range(3):
+            kept = replies.reply("track_usage_engagement", asked).body["cache"]
+        stat = file.stat()
+        data = file.read_bytes()
+        file.write_bytes(data)                              # as many bytes as before,
+        os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))     # and as old as before
+        hidden = replies.reply("track_usage_engagement", asked).body["cache"]["hit"]
+        yield kept["hit"] and not hidden
+        if hidden or not kept["hit"]:
+            print(f"{file.name}: kept {kept['hit']}, hidden {hidden}")
+
+
+def cold(folder: str, runs: int) -> Iterator[bool]:
+    """Whole processes with facts stored, against the libraries' imports."""
+    libraries = {words: processor([sys.executable, "-c", words], runs) for words in (FITTING, PLAIN)}
+    for tool in TOOLS:
+        base, reach = (FITTING, REACH_FIT) if tool in FITS else (PLAIN, REACH_PLAIN)
+        ratio = processor(words(tool, folder, "--no-cache"), runs) / libraries[base]
+        print(f"run {tool}, made: {ratio:.2f} × {base!r} (reach {reach})")
+        yield ratio <= reach
+    ratio = processor(words("calculate_health_score", folder), runs) / libraries[PLAIN]
+    print(f"run calculate_health_score, kept: {ratio:.2f} × {PLAIN!r} (reach {REACH_PLAIN})")
+    yield ratio <= REACH_PLAIN
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--clients", type=int, default=250)
+    parser.add_argument("--runs", type=int, default=3)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        write_demo(folder, clients=given.clients)
+        quick = list(found(folder))
+        seen = list(fresh(folder))
+        print(f"a table written anew in {len(seen)} ways: {sum(seen)} times no kept reply was given")
+        started = list(cold(folder, given.runs))
+    return int(not all([*quick, *seen, *started]))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
