@@ -19,7 +19,7 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
 
 reports: $(READY) | $(DEMO) ## the demo book's reports: the whole book and its riskiest customers
-	$(BIN)/healthseg report calculate_health_score --portfolio data/demo --book --riskiest 5 --out reports
+	$(BIN)/healthseg report --portfolio data/demo --book --riskiest 5 --out reports
 	@echo "Open $(CURDIR)/reports/index.html"
 
 test: $(READY) | $(DEMO) ## ruff, then every test, doctest and notebook

@@ -159,6 +159,7 @@ class _Batch:
         if keep_days:
             days.retire(self.folder, keep_days)
         manifest.tidy(self.folder)
+        writing.sweep(self.folder)
         return run
 
     def _header(self) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -77,6 +78,15 @@ def write_folder(path: Path, files: Mapping[str, str]) -> None:
     for left in path.iterdir():
         if left.name not in files and left.is_file():
             left.unlink()
+
+
+def sweep(folder: Path, seconds: float = 3600.0) -> None:
+    """Remove what processes that were killed had begun to write, if none has touched it for so long."""
+    limit = time.time() - seconds
+    for part in folder.rglob(".*.part"):
+        with contextlib.suppress(FileNotFoundError):
+            if part.stat().st_mtime < limit:
+                part.unlink()
 
 
 def _umask() -> int:
