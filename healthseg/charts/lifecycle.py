@@ -153,8 +153,9 @@ def doors(frame: pd.DataFrame, stage: str | None, width: int = theme.WIDE) -> th
     for row in frame.to_dict("records"):
         now = 0.0 if formats.is_missing(row["share_from_here"]) else float(row["share_from_here"])
         bars = (Bar(0, float(row["share"]), theme.FAINT, 0.55, 17), Bar(0, now, COLOURS[row["to"]], 1.0, 8))
-        note = f"{formats.percent(row['share'])} of all · {formats.percent(now)} of those still here so long"
-        items.append(Row(formats.sentence(formats.words(row["to"])), note if width > 500 else
-                         f"{formats.percent(row['share'])} · {formats.percent(now)}", bars=bars))
+        wide, here = width > 500, "" if formats.is_missing(row["share_from_here"]) else f" · {formats.percent(now)}"
+        note = f"{formats.percent(row['share'])}{' of all' if wide else ''}{here}"
+        note += " of those still here so long" if wide and here else ""
+        items.append(Row(formats.sentence(formats.words(row["to"])), note, bars=bars))
     subtitle = "Grey: of all that came into the stage; colour: of those still in it after as many days (Aalen–Johansen)"
     return rows(items, PERCENT, title, subtitle, width)

@@ -38,7 +38,7 @@ def standing(stay: Stay | None, day: int, settings: Settings, leads_on: bool) ->
 
 def _told(stay: Stay, day: int, still: float) -> str | None:
     if still <= 0 or day > stay.watched_until():
-        return f"no stay was seen to last beyond day {stay.watched_until():.0f}"
+        return f"no other stay was seen to end after day {stay.watched_until():.0f}"
     for share in _SHARES:
         by = stay.gone_by(day, share)
         if by is not None:
@@ -49,7 +49,8 @@ def _told(stay: Stay, day: int, still: float) -> str | None:
 def doors(stay: Stay, day: int) -> list[tuple[str, float, float | None]]:
     """Each way out, with its share of all that come in, and of those still in on the day; the likeliest first."""
     whole, before, still = stay.doors(), stay.doors(day), stay.still_in(day)
-    found = [(to, share, (share - before.get(to, 0.0)) / still if still > 0 else None) for to, share in whole.items()]
+    seen = still > 0 and day < stay.watched_until()
+    found = [(to, share, (share - before.get(to, 0.0)) / still if seen else None) for to, share in whole.items()]
     return sorted(found, key=lambda one: (-one[1], one[0]))
 
 
