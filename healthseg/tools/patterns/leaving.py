@@ -1,0 +1,135 @@
+"""What precedes leaving and staying: each sign, feature, order and bundle against who left in the month after.
+
+At every month's end of the book's history: who showed it, and who left (or gave notice) within 30 days? The p is that
+of its odds of leaving at equal size, tenure, tier and quarter, by pooled logistic regression over the months (a
+discrete-time hazard, whose odds ratio at a few per cent a month is the hazard ratio). A sign foretells: little activity
+is what many of them are made of. What a customer uses may be advised: it is held against others of equal activity, and
+against the other features that look promising, since what only comes along with a cause has no effect of its own. The
+lift is plain: the monthly rate of leaving with it over the rate without.
+"""
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from healthseg.clustering.judging import COLUMNS, Family, Limits
+from healthseg.measures import landmarks as measured
+from healthseg.measures.statistics.effects import LEAST, odds_ratio
+from healthseg.measures.statistics.rates import wilson
+
+PROMISING = 0.05
+RIVALS = 3                    # other promising features that one is held against
+EXTRA = ["hazard_ratio", "hazard_lower", "hazard_upper", "rate_with", "rate_without", "months_with", "months_without",
+         "left_with", "left_without"]
+
+
+@dataclass(frozen=True)
+class Tried:
+    """A family with the figures beside it, and 1/0/NaN by key and month row."""
+
+    family: Family
+    shown: dict[str, np.ndarray]
+    adjusted_for: list[str]
+    reason: str | None = None
+
+
+class Leaving:
+    """Tries what is shown (1, 0, NaN by month row) against leaving in the month after."""
+
+    def __init__(self, rows: pd.DataFrame, limits: Limits, level: float, at_equal_activity: bool) -> None:
+        self.rows, self.limits, self.level = rows, limits, level
+        if not at_equal_activity:
+            rows = rows.assign(person_events_28d=np.nan)
+        self.left = rows["outcome"].to_numpy(dtype=float)
+        nothing = (np.empty((len(rows), 0)), [], [])
+        self.given, self.names, self.left_out = measured.given(rows) if len(rows) else nothing
+        self.complete = np.isfinite(self.given).all(axis=1)
+        self.customer, self.units = pd.factorize(rows["client_id"], sort=True)
+        date = pd.to_datetime(rows["date"])
+        self.late = (date > date.quantile(0.5)).to_numpy() if len(rows) else np.zeros(0, dtype=bool)
+
+    @property
+    def reason(self) -> str | None:
+        """Why nothing can be tried."""
+        left = int(self.left.sum()) if len(self.left) else 0
+        if left < LEAST:
+            return f"{left} customers left in the months that were watched, {LEAST} are needed"
+        return None
+
+    def family(self, kind: str, shown: Mapping[str, np.ndarray], rivals: bool = False) -> Tried:
+        """One hypothesis a key; those that can't be tried (all alike, too few) were not."""
+        if self.reason:
+            return Tried(Family(kind, pd.DataFrame(columns=[*COLUMNS, *EXTRA]), limits=self.limits), {}, self.names,
+                         self.reason)
+        told = {key: one for key, x in shown.items() if (one := self._told(x)) is not None}
+        if rivals:
+            told = self._without_rivals(told, shown)
+        tried = pd.DataFrame([{"key": key, **one} for key, one in told.items()], columns=[*COLUMNS, *EXTRA])
+        held = pd.DataFrame([{"key": key, **self._later(shown[key])} for key, one in told.items()
+                             if one["p"] <= PROMISING], columns=["key", "lift", "p"])
+        kept = {key: shown[key] for key in told}
+        return Tried(Family(kind, tried, self.units.tolist(), self._again(list(kept.values())), held, self.limits),
+                     kept, self.names)
+
+    def _told(self, x: np.ndarray, other: np.ndarray | None = None, rows: np.ndarray | None = None) -> dict | None:
+        keep = np.isfinite(x) & self.complete & (True if rows is None else rows)
+        with_it, without = keep & (x == 1), keep & (x == 0)
+        if min(with_it.sum(), without.sum()) < LEAST or self.left[keep].sum() < LEAST:
+            return None
+        given = self.given if other is None else np.column_stack([self.given, other])
+        ratio = odds_ratio(x[keep], self.left[keep], given[keep], self.customer[keep], self.level)
+        if ratio is None:
+            return None
+        left, among = self.left[with_it].sum(), with_it.sum()
+        left_without, rest = self.left[without].sum(), without.sum()
+        support = len(np.unique(self.customer[with_it]))
+        n = len(np.unique(self.customer[keep]))
+        rate, base = left / among, max(left_without, 0.5) / rest
+        low, high = wilson(left, among, self.level)
+        return {"support": support, "n": n, "prevalence": support / n, "base_rate": base,
+                "lift": max(rate, 0.5 / among) / base,
+                "lower": float(low) / base, "upper": float(high) / base, "p": ratio.p, "hazard_ratio": ratio.value,
+                "hazard_lower": ratio.lower, "hazard_upper": ratio.upper, "rate_with": rate,
+                "rate_without": left_without / rest, "months_with": int(among), "months_without": int(rest),
+                "left_with": int(left), "left_without": int(left_without)}
+
+    def _later(self, x: np.ndarray) -> dict[str, float]:
+        """The same in the later half of the months."""
+        told = self._told(x, rows=self.late)
+        return {"lift": np.nan, "p": np.nan} if told is None else {"lift": told["lift"], "p": told["p"]}
+
+    def _without_rivals(self, told: dict[str, dict], shown: Mapping[str, np.ndarray]) -> dict[str, dict]:
+        """Each promising feature again, held against the stronger of the other promising ones."""
+        promising = sorted((key for key, one in told.items() if one["p"] <= PROMISING), key=lambda key: told[key]["p"])
+        out = dict(told)
+        for place, key in enumerate(promising):
+            others = promising[:place][:RIVALS]
+            if others:
+                beside = np.column_stack([np.nan_to_num(shown[one]) for one in others])
+                again = self._told(shown[key], beside)
+                out[key] = {**told[key], **({"p": 1.0} if again is None else {
+                    "p": max(told[key]["p"], again["p"]),
+                    **{name: again[name] for name in ("hazard_ratio", "hazard_lower", "hazard_upper")}})}
+        return out
+
+    def _again(self, shown: list[np.ndarray]):
+        def again(weights: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            support, lift = (np.empty((len(weights), len(rows))) for _ in range(2))
+            for column, row in enumerate(rows):
+                support[:, column], lift[:, column] = self._drawn(weights.astype(float), shown[row])
+            return support, lift
+        return again
+
+    def _drawn(self, weights: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        keep = np.isfinite(x) & self.complete
+        sums = {}
+        for name, here in (("with", keep & (x == 1)), ("without", keep & (x == 0))):
+            months = np.bincount(self.customer[here], minlength=len(self.units))
+            left = np.bincount(self.customer[here], self.left[here], minlength=len(self.units))
+            sums[name] = (weights @ months, weights @ left, weights @ (months > 0))
+        (months, left, support), (others, others_left, _) = sums["with"], sums["without"]
+        base = np.maximum(others_left, 0.5) / np.maximum(others, 1)
+        return support, np.maximum(left, 0.5) / np.maximum(months, 1) / base

@@ -1,0 +1,92 @@
+"""What goes with staying, for what was found: retention with it and without, adjusted; and who carries it."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from healthseg.clustering.bundles import PLUS
+from healthseg.data.memory import remember
+from healthseg.measures import landmarks as measured
+from healthseg.measures.statistics.effects import LEAST, Estimate, partial_correlation, resamples
+from healthseg.tools.patterns.landmarks import HORIZON_DAYS, RULE_DAYS
+from healthseg.tools.patterns.study import USED, Study
+from healthseg.tools.segments.figures import Figures
+
+CARRIED = 0.25               # of the scope's ARR, from which on it matters to many
+
+
+@dataclass(frozen=True)
+class Staying:
+    """Staying for 90 days at quarter ends, with and without something; None where too few left or stayed."""
+
+    correlation: Estimate | None
+    rate_with: float | None
+    rate_without: float | None
+    n_with: int
+    n_without: int
+
+
+class Outcomes:
+    def __init__(self, study: Study) -> None:
+        self.study, months = study, study.months
+        rows = remember(study.book, ("pattern quarters", study.scope.as_of), lambda: measured.landmark_rows(
+            study.book, study.scope.as_of, RULE_DAYS, HORIZON_DAYS))
+        keys = pd.MultiIndex.from_arrays([months["client_id"].astype(str), pd.to_datetime(months["date"])])
+        place = pd.Series(np.arange(len(months)), index=keys)
+        asked = pd.MultiIndex.from_arrays([rows["client_id"].astype(str), pd.to_datetime(rows["date"])])
+        at = place.reindex(asked).to_numpy()
+        known = np.isfinite(at)
+        self.at, self.rows = at[known].astype(int), rows[known].reset_index(drop=True)
+        self.stays = 1 - self.rows["outcome"].to_numpy(dtype=float)
+        self.given = measured.given(self.rows)[0] if len(self.rows) else np.empty((0, 0))
+        self.customer, ids = pd.factorize(self.rows["client_id"], sort=True)
+        self.draws = resamples(max(len(ids), 1), study.settings.seed)
+
+    def staying(self, shown: np.ndarray) -> Staying:
+        """``shown`` is 1, 0 or NaN by month row."""
+        x = shown[self.at]
+        keep = np.isfinite(x) & np.isfinite(self.given).all(axis=1)
+        sides = [keep & (x == side) for side in (1, 0)]
+        rates = [float(self.stays[side].mean()) if side.any() else None for side in sides]
+        left = keep & (self.stays == 0)
+        few = min(len(np.unique(self.customer[left])), len(np.unique(self.customer[keep & ~left]))) < LEAST
+        estimate = None
+        if not few and all(side.any() for side in sides):
+            estimate = partial_correlation(x[keep], self.stays[keep], self.given[keep], self.customer[keep], self.draws,
+                                           self.study.settings.effects_interval_level)
+        return Staying(estimate, *rates, *(int(side.sum()) for side in sides))
+
+    def shown(self, kind: str, key: str) -> np.ndarray | None:
+        """1, 0, NaN by month row of a pattern that was tried against leaving, or is made of what was."""
+        habits = self.study.habits.shown
+        if kind in self.study.signs:
+            return self.study.signs[kind].shown.get(key)
+        if kind == "bundle":
+            parts = [habits.get(USED + feature) for feature in key.split(PLUS)]
+            return None if any(part is None for part in parts) else np.prod(parts, axis=0)
+        return habits.get(key)
+
+
+def arr_share(book: Any, scope: Any, clients: set[str]) -> float | None:
+    """The share of the scope's ARR that some customers hold; None where amounts can't be added up or are unknown."""
+    figures = Figures.of(book, scope.as_of)
+    money = figures.money
+    if not money.addable:
+        return None
+    known = money.amounts.reindex([client for client in scope.clients if client in money.amounts.index]).dropna()
+    total = float(known.sum())
+    return float(known.reindex([one for one in known.index if one in clients]).sum()) / total if total > 0 else None
+
+
+def impact(proven: bool | None, share: float | None) -> str | None:
+    """High where the adjusted outcome is beyond chance and carriers hold a quarter of the ARR, medium where one, low.
+
+    >>> impact(True, 0.4), impact(True, 0.1), impact(False, 0.1), impact(None, None)
+    ('high', 'medium', 'low', None)
+    """
+    if proven is None or share is None:
+        return None
+    return ("low", "medium", "high")[int(proven) + int(share >= CARRIED)]
