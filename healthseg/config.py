@@ -194,6 +194,7 @@ class Settings(Frozen):
     regular_min_days: Annotated[int, Field(ge=1, le=28)] = 4    # of 28; once a week
     activation_features: tuple[str, ...] = ()              # activated = used one of them; empty: any person event
     activation_days: Annotated[int, Field(ge=1)] = 14      # after creation, where activation_features are set
+    self_service_features: tuple[str, ...] = ()            # help pages, guides: who uses them helps itself
     baseline_min_tracked_days: Annotated[int, Field(ge=1)] = 28
     paid_late_days: Annotated[int, Field(ge=0)] = 5
     # judged

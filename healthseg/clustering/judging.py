@@ -5,8 +5,8 @@ call are judged together, as one Benjamini–Hochberg family. A pattern passes w
 
 1. it reaches its kind's least support and least lift,
 2. its q over everything tried in the call is at most ``max_q``,
-3. it is found again on held-out time: on the same side of its base rate, with p at most ``held_out_max_p``. What could
-   not be asked of held-out time was not found again,
+3. it is found again on held-out time: on the same side of its base rate, with p at most ``held_out_max_p`` (one-sided:
+   the side is given). What could not be asked of held-out time was not found again,
 4. among those it stands up to resampling: ``confidence`` is the share of bootstrap resamples of the units (customers;
    of a single customer its weeks) in which support and lift reach their limits again, on the same side. It decides
    nothing here: a tool filters by it.
@@ -48,7 +48,7 @@ class Family:
     the lift) and p; further columns are carried along. ``units`` are what is resampled: client ids or, of a single
     customer, weeks. ``again(weights, rows)`` asks the hypotheses at positions ``rows`` of ``tried`` again where unit j
     is drawn ``weights[draw, j]`` times: support and lift, each ``[draw, hypothesis]``. ``held_out`` has the same
-    hypotheses on the later part of the window: key, lift, p; None where the window is too short to be cut.
+    hypotheses on the later part of the window: key, lift, p (one-sided); None where the window is too short to be cut.
     """
 
     kind: str

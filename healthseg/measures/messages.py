@@ -17,20 +17,35 @@ MOST_CONTENTS, LONGEST_CONTENT = 50, 60      # more, or longer, are texts and no
 def answers(book: Any, as_of: dt.date) -> pd.DataFrame | None:
     """Per customer, channel and content: sent, opened, clicked, engaged; None without a ``messages`` table.
 
-    Counted are messages sent in the ``messages_window_days`` up to ``as_of`` but for the last ``messages_engaged_days``,
-    which are still being answered. Engaged means clicked within those days or, but for mails, opened: opening a mail is
-    often the mail program's doing.
+    Counted are messages sent in the ``messages_window_days`` up to ``as_of``, as ``answers_by_day`` counts them.
     """
-    return remember(book, ("message_answers", as_of), lambda: _answers(book, as_of))
+    end = as_of + dt.timedelta(days=1)
+    rows = answers_by_day(book, end - dt.timedelta(days=book.settings.messages_window_days), end)
+    return None if rows is None else _summed(book, as_of, rows)
 
 
-def _answers(book: Any, as_of: dt.date) -> pd.DataFrame | None:
+def _summed(book: Any, as_of: dt.date, rows: pd.DataFrame) -> pd.DataFrame:
+    keys = ["client_id", "channel", "content"]
+    return remember(book, ("message_answers", as_of),
+                    lambda: rows.groupby(keys, sort=True, dropna=False)[COUNTS].sum().astype(int).reset_index())
+
+
+def answers_by_day(book: Any, start: dt.date, end: dt.date) -> pd.DataFrame | None:
+    """Per customer, channel, content and sent_day (since 1970): sent, opened, clicked, engaged; None without the table.
+
+    Counted are messages sent in ``[start, end)`` but for the last ``messages_engaged_days``, which are still being
+    answered. Engaged means clicked within those days or, but for mails, opened: opening a mail is often the mail
+    program's doing.
+    """
+    return remember(book, ("message days", start, end), lambda: _answers_by_day(book, start, end))
+
+
+def _answers_by_day(book: Any, start: dt.date, end: dt.date) -> pd.DataFrame | None:
     if not book.has("messages"):
         return None
-    settings, end = book.settings, as_of + dt.timedelta(days=1)
-    within = settings.messages_engaged_days
-    bounds = pd.DataFrame({"floor_day": [end - dt.timedelta(days=settings.messages_window_days)],
-                           "until_day": [end - dt.timedelta(days=within)], "known_day": [end]}, dtype=object)
+    within = book.settings.messages_engaged_days
+    bounds = pd.DataFrame({"floor_day": [start], "until_day": [end - dt.timedelta(days=within)], "known_day": [end]},
+                          dtype=object)
     return book.sql("measures/message_answers", message_bounds=bounds.assign(within_days=np.int32(within)))
 
 

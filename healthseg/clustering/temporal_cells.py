@@ -1,0 +1,116 @@
+"""When do people come? Sessions by weekday, hour and part of a day on the account's own clock, against no rhythm.
+
+The null turns every user's week by a chance number of hours: each user's volume and the gaps between its sessions stay,
+the clock is lost. Under it the excess t of a cell over its like in one user's week (the sessions in the cell, less the
+mean of the cells in use) has mean zero, and the weeks (of a scope of many customers: the customers) are independent;
+so their mean over its standard error has Student's distribution, whatever the volumes; nothing needs to be drawn.
+"""
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import special
+
+from healthseg.clustering.rhythms import DAY_NAMES, IN_USE
+from healthseg.measures.counting import customers, epoch_day
+from healthseg.measures.lives import counting
+from healthseg.periods import zone_offsets
+
+PARTS = ("night", "morning", "afternoon", "evening")         # six hours each, from midnight
+PART_IN_USE = 0.10           # of all sessions: people do come in that part of days
+LEVEL_Z = 1.96
+LEAST_SESSIONS = 20          # of a customer (user) that is asked whether it shows a pattern
+
+
+def session_starts(portfolio: Any, clients: Sequence[str], start: dt.date, end: dt.date) -> pd.DataFrame:
+    """Client_id, user_id, day (since 1970), weekday (0 = Monday) and hour of each session that began in
+    ``[start, end)``, on the account's own clock; empty where events have no times."""
+    names = sorted(clients)
+    rows = counting(portfolio, names, start, end).rows("session_starts")
+    rows = rows[(rows["day"] >= epoch_day(start)) & (rows["day"] < epoch_day(end))]
+    client, second = np.array(names, dtype=object)[rows["k"].to_numpy()], rows["start_second"].to_numpy(dtype=np.int64)
+    local = second + _offsets(portfolio, names, rows["k"].to_numpy(), second, start, end)
+    out = pd.DataFrame({"client_id": client, "user_id": rows["user_id"].astype("str").to_numpy(dtype=object),
+                        "day": rows["day"].to_numpy(dtype=np.int64), "second": second})
+    out = out.assign(weekday=(out["day"] + 3) % 7, hour=local % 86_400 // 3600)
+    return out.sort_values(["client_id", "user_id", "second"], kind="stable", ignore_index=True).drop(columns="second")
+
+
+def _offsets(portfolio: Any, names: list[str], k: np.ndarray, second: np.ndarray, start: dt.date, end: dt.date
+             ) -> np.ndarray:
+    """Seconds that each row's own clock is ahead of UTC."""
+    frame, out = customers(portfolio).loc[names], np.zeros(len(second), dtype=np.int64)
+    zones = frame["timezone"] if "timezone" in frame else pd.Series(None, index=frame.index, dtype=object)
+    zone = zones.fillna(portfolio.settings.default_timezone).astype(str).to_numpy()[k]
+    day = dt.timedelta(days=1)
+    for name in np.unique(zone):
+        rows = zone_offsets([name], start - day, end + day)
+        here = zone == name
+        at = np.searchsorted([since for _, since, *_ in rows], second[here], side="right") - 1
+        out[here] = np.array([offset for *_, offset in rows])[np.maximum(at, 0)]
+    return out
+
+
+@dataclass(frozen=True)
+class Cells:
+    """The cells that are asked about: name, and which of 168 hours of the week they hold and are held against.
+
+    ``own[cell, hour of the week]`` is 1 within the cell; ``like[cell, hour of the week]`` adds up to the mean of the
+    cells in use that it is held against.
+    """
+
+    key: list[str]
+    own: np.ndarray
+    like: np.ndarray
+
+
+def cells_of(counts: np.ndarray) -> Cells:
+    """The weekdays, the hours in use and the parts of weekdays in use, from the counts of the 168 hours of the week.
+
+    A day is in use with 5 % of the sessions, an hour with 2 %, a part of days with 10 %. Days that are not in use are
+    asked too (they may be low); hours of the night, when nobody comes, are not.
+    """
+    grid = counts.reshape(7, 24)
+    total = max(grid.sum(), 1)
+    days, hours = grid.sum(axis=1) >= IN_USE["day"] * total, grid.sum(axis=0) >= IN_USE["hour"] * total
+    parts = grid.reshape(7, 4, 6).sum(axis=(0, 2)) >= PART_IN_USE * total
+    weekday, hour = np.divmod(np.arange(168), 24)
+    part = hour // 6
+    rows = [(f"day:{DAY_NAMES[at]}", weekday == at, np.isin(weekday, np.flatnonzero(days)) / max(days.sum(), 1))
+            for at in range(7)]
+    rows += [(f"hour:{at:02d}", hour == at, np.isin(hour, np.flatnonzero(hours)) / max(hours.sum(), 1))
+             for at in np.flatnonzero(hours)]
+    rows += [(f"part:{DAY_NAMES[at]} {PARTS[which]}", (weekday == at) & (part == which),
+              (days[weekday] & (part == which)) / max(days.sum(), 1))
+             for at in np.flatnonzero(days) for which in np.flatnonzero(parts)]
+    return Cells([name for name, *_ in rows], np.array([own for _, own, _ in rows], dtype=float),
+                 np.array([like for *_, like in rows], dtype=float))
+
+
+def tried(weeks: np.ndarray, cells: Cells) -> pd.DataFrame:
+    """Every cell's sessions over those of its like (lift), its interval at 95 %, and p (two-sided).
+
+    ``weeks[unit, hour of the week]`` are the sessions of independent units: users' weeks, or customers.
+    Columns: key, sessions, expected, lift, lower, upper, p.
+    """
+    own, like = weeks @ cells.own.T, weeks @ cells.like.T
+    count, expected = own.sum(axis=0), like.sum(axis=0)
+    excess = own - like
+    with np.errstate(divide="ignore", invalid="ignore"):
+        t = excess.mean(axis=0) / (excess.std(axis=0, ddof=1) / np.sqrt(len(excess)))
+        lift = count / expected
+        error = np.sqrt(((own - lift * like)**2).sum(axis=0)) / np.maximum(count, 0.5)
+    return pd.DataFrame({"key": cells.key, "sessions": count, "expected": expected, "lift": lift,
+                         "lower": lift * np.exp(-LEVEL_Z * error), "upper": lift * np.exp(LEVEL_Z * error),
+                         "p": 2 * special.stdtr(max(len(excess) - 1, 1), -np.abs(np.nan_to_num(t)))})
+
+
+def table(rows: pd.DataFrame, unit: np.ndarray, units: int) -> np.ndarray:
+    """Sessions by unit and hour of the week."""
+    place = rows["weekday"].to_numpy(dtype=np.int64) * 24 + rows["hour"].to_numpy(dtype=np.int64)
+    return np.bincount(unit * 168 + place, minlength=units * 168).reshape(units, 168).astype(float)
