@@ -10,12 +10,12 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from scipy import special, stats
+from scipy import special
 
 INTERCEPT_SD, SLOPE_SD = 0.3, 0.2
 FADES = np.linspace(0.5, 1.0, 26)
 FADE_MEAN, FADE_SD = 0.9, 0.1
-NODES = stats.norm.ppf((np.arange(41) + 0.5) / 41)          # of a customer's own log odds
+NODES = special.ndtri((np.arange(41) + 0.5) / 41)          # of a customer's own log odds
 TOLERATED = 0.05                                            # of a probability: what "confidence" promises
 
 
@@ -91,7 +91,7 @@ def _fade(later: list[tuple[int, np.ndarray, np.ndarray]], base: float) -> float
 def spread_of(calibration: Calibration, log_odds: np.ndarray, sd: np.ndarray, horizon_days: float,
               level: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Lower and upper end of each probability at ``level``, and the chance to be within 5 points of the estimate."""
-    reach = stats.norm.ppf((1 + level) / 2) * sd
+    reach = special.ndtri((1 + level) / 2) * sd
     lower, upper = (calibration.probability(log_odds + side * reach, horizon_days) for side in (-1, 1))
     estimate = calibration.probability(log_odds, horizon_days)
     draws = calibration.probability(log_odds[:, None] + sd[:, None] * NODES, horizon_days)

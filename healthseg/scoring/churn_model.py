@@ -13,7 +13,9 @@ from scipy import special
 
 from healthseg.config import Settings
 from healthseg.errors import CalculationError
+from healthseg.scoring.boosting import Boosted
 from healthseg.scoring.calibration import Calibration, calibrate, spread_of
+from healthseg.scoring.challenge import challenged
 from healthseg.scoring.gate import Gate, judge_held_out
 from healthseg.scoring.hazard import HazardClassifier
 from healthseg.scoring.kin import Kin, kin_of
@@ -79,7 +81,10 @@ class ChurnModel:
         if not gate.eligible:
             return cls(**shared, gate=gate, base_log_odds=_base(events, steps))
         fitted = fit_classifier(rows[teach], outcome[teach], config)
-        return _finished(cls(**shared, gate=gate, base_log_odds=_base(events, steps), fitted=fitted),
+        if events >= config.churn_boosting_min_leavers:
+            fitted = challenged(fitted, rows[teach], outcome[teach], step_days + lead, config)
+        kind = "logistic" if fitted.boosted is None else "boosted"
+        return _finished(cls(**shared, gate=gate, base_log_odds=_base(events, steps), kind=kind, fitted=fitted),
                          rows[teach], past, as_of)
 
     @property
@@ -90,7 +95,7 @@ class ChurnModel:
         """Calibrated log odds of the next step, and their standard deviation; CalculationError without a model."""
         fitted, calibration = self.ready()
         values = fitted.values(rows, self.config)
-        raw = fitted.classifier.decision_function(values)
+        raw = fitted.log_odds(values)
         sd = calibration.sd(raw, fitted.classifier.log_odds_sd(values))
         return np.round(calibration.log_odds(raw), DECIMALS), np.round(sd, DECIMALS)    # the same alone as among others
 
@@ -123,7 +128,7 @@ class ChurnModel:
         fitted, calibration = self.ready()
         values = fitted.values(rows, self.config)
         members = [list(kin.members) for kin in self.kin]
-        parts, sds = fitted.classifier.joint_parts(values, members)
+        parts, sds = fitted.joint_parts(values, members)
         leads = [fitted.predictors[kin.lead] for kin in self.kin]
         labels = [", ".join(dict.fromkeys(fitted.predictors[one].label for one in some)) for some in members]
         order, count = np.argsort(rows["client_id"].to_numpy(dtype=str), kind="stable"), len(self.kin)
@@ -142,7 +147,7 @@ class ChurnModel:
     def base(self) -> float:
         """The calibrated log odds of the average row."""
         fitted, calibration = self.ready()
-        return float(calibration.log_odds(np.array([fitted.classifier.base]))[0])
+        return float(calibration.log_odds(np.array([fitted.base]))[0])
 
     def base_probability(self, horizon_days: float) -> float:
         """The book's base rate over a horizon: of those that the model learnt from, steps compounded."""
@@ -164,6 +169,7 @@ class ChurnModel:
                 "kind": self.kind, "judged": list(self.judged)}
         if self.fitted is not None:
             kept |= {"predictors": to_dicts(self.fitted.predictors), "classifier": self.fitted.classifier.to_dict(),
+                     "boosted": None if self.fitted.boosted is None else self.fitted.boosted.to_dict(),
                      "calibration": self.calibration.to_dict(), "kin": [asdict(one) for one in self.kin],
                      "usual": list(self.usual)}
         return json.dumps(kept, separators=(",", ":"))
@@ -179,9 +185,10 @@ class ChurnModel:
         if "classifier" not in kept:
             return cls(**shared)
         predictors = tuple(Predictor(**one) for one in kept["predictors"])
+        boosted = Boosted.from_dict(kept["boosted"]) if kept.get("boosted") else None
         _refuse_unknown(predictors, shared["config"])
         kin = tuple(Kin(one["lead"], tuple(one["members"])) for one in kept["kin"])
-        return cls(**shared, fitted=Fitted(predictors, HazardClassifier.from_dict(kept["classifier"])),
+        return cls(**shared, fitted=Fitted(predictors, HazardClassifier.from_dict(kept["classifier"]), boosted),
                    calibration=Calibration(**kept["calibration"]), kin=kin, usual=tuple(kept["usual"]))
 
 

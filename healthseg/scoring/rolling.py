@@ -12,6 +12,7 @@ from scipy import special
 from healthseg.config import Settings
 from healthseg.errors import InvalidParameters
 from healthseg.measures.statistics.outcomes import labels
+from healthseg.scoring.boosting import Boosted
 from healthseg.scoring.churn import THE_BOOK, rate_posteriors
 from healthseg.scoring.hazard import HazardClassifier
 from healthseg.scoring.predictors import Predictor, predictors_of, values_of
@@ -25,13 +26,32 @@ AT_RISK = ("client_id", "date", "live")
 
 @dataclass(frozen=True)
 class Fitted:
-    """A classifier and what it reads."""
+    """A classifier and what it reads, and trees on top of it where they were better on later time."""
 
     predictors: tuple[Predictor, ...]
     classifier: HazardClassifier
+    boosted: Boosted | None = None
 
     def values(self, rows: pd.DataFrame, config: Settings) -> np.ndarray:
         return values_of(rows, self.predictors, config)
+
+    def log_odds(self, values: np.ndarray) -> np.ndarray:
+        odds = self.classifier.decision_function(values)
+        return odds if self.boosted is None else odds + self.boosted.log_odds(values)
+
+    @property
+    def base(self) -> float:
+        """What belongs to no predictor: the log odds of the average row, and the trees' roots."""
+        roots = 0.0 if self.boosted is None else sum(float(tree.value[0]) for tree in self.boosted.trees)
+        return self.classifier.base + roots
+
+    def joint_parts(self, values: np.ndarray, groups: list[list[int]]) -> tuple[np.ndarray, np.ndarray]:
+        """``HazardClassifier.joint_parts``, with what the trees add; of the trees no doubt is known."""
+        parts, sds = self.classifier.joint_parts(values, groups)
+        if self.boosted is not None:
+            added = self.boosted.added(values)
+            parts = parts + np.stack([added[:, group].sum(axis=1) for group in groups], axis=1)
+        return parts, sds
 
 
 def rows_at_risk(panel: pd.DataFrame, event_on: pd.Series, as_of: dt.date) -> pd.DataFrame:
@@ -109,7 +129,7 @@ def held_out_on(rows: pd.DataFrame, origin: dt.date, config: Settings, *, until:
     end = until or origin + dt.timedelta(days=1)
     here = rows[(rows["date"] >= pd.Timestamp(origin)) & (rows["date"] < pd.Timestamp(end))]
     return here[["client_id", "date", "event_on"]].assign(
-        log_odds=model.classifier.decision_function(model.values(here, config)),
+        log_odds=model.log_odds(model.values(here, config)),
         base_log_odds=base_log_odds(teach, outcome, here)).reset_index(drop=True)
 
 

@@ -73,13 +73,22 @@ def accuracy(card: Any) -> Html:
         Column("leavers", "Losses", formats.number, True),
         Column("rows", "Customer-months", formats.number, True),
     ]
-    against = [
-        f"{row['name']} against {row['rival_name'].lower()}: {formats.signed(row['gain'], 2)} "
-        f"({formats.signed(row['lower'], 2)} to {formats.signed(row['upper'], 2)})"
-        for row in card.frame("against").to_dict("records")
+    against = card.frame("against").to_dict("records")
+    pairs = [
+        Column("name", "Score"),
+        Column("rival_name", "Against"),
+        Column("gain", "AUC gained", lambda value: formats.signed(value, 3), True),
+        Column("lower", "From", lambda value: formats.signed(value, 3), True),
+        Column("upper", "To", lambda value: formats.signed(value, 3), True),
     ]
-    lead = joined("On the same customer-months, AUC gained", *against)
-    return Html(paragraph(lead, "lead") + figure(card, "accuracy", table(rows, columns, "Scores and rivals")), lead)
+    ours = [row for row in against if row["score"] == "weighted_composite"]
+    sure = [row["rival_name"].lower() for row in ours if row["lower"] > 0]
+    lead = joined(
+        f"On the same customer-months the health score is surely better than {len(sure)} of {len(ours)}: "
+        f"{', '.join(sure) or 'none'}"
+    )
+    both = figure(card, "accuracy", table(rows, columns, "Scores and rivals"))
+    return Html(paragraph(lead, "lead") + both + table(against, pairs, "Each against each", label="pairs"), lead)
 
 
 def _figure(key: str, name: str, decimals: int = 2) -> Column:
