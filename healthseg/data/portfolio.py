@@ -101,7 +101,7 @@ class Portfolio:
             order = ", ".join(f'"{column}" NULLS LAST' for column in ("client_id", "occurred_at", *table.names[2:]))
             frame = self.connection().execute(f"SELECT {columns} FROM events ORDER BY {order}").df()
         else:
-            with self._working() as connection:
+            with self._reading() as connection:
                 frame = connection.execute(self._select(name)).df()
         words = [column.name for column in table.columns if SQL_TYPES[column.kind] == "VARCHAR"]
         return frame.astype(dict.fromkeys(words, "str"))
@@ -256,7 +256,7 @@ class Portfolio:
     @functools.cached_property
     def _clients(self) -> dict[str, dict[str, Any]]:
         names = self._require("customers").names
-        with self._working() as connection:
+        with self._reading() as connection:
             rows = connection.execute(self._select("customers")).fetchall()
         return {row[0]: dict(zip(names, row, strict=True)) for row in rows}
 
@@ -278,6 +278,15 @@ class Portfolio:
             connection.close()
             with contextlib.suppress(OSError):
                 self._spill.rmdir()
+
+    @contextlib.contextmanager
+    def _reading(self):
+        """The book's connection where it is open, else a short-lived one: opening one costs more than a small table."""
+        if self._connection is not None:
+            yield self._connection
+            return
+        with self._working() as connection:
+            yield connection
 
     def connection(self) -> duckdb.DuckDBPyConnection:
         """The book's connection, opened at first use: a view for each clean table (without rows where it is

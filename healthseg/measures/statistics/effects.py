@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import special, stats
+import pandas as pd
+from scipy import special
 
 RESAMPLES = 400
 LEAST = 20                   # customers with the outcome, and without it, under which nothing is said
@@ -44,7 +45,7 @@ def resamples(customers: int, seed: int, count: int = RESAMPLES) -> np.ndarray:
 
 def ranks(values: np.ndarray) -> np.ndarray:
     """Mid-ranks: a correlation of them is Spearman's."""
-    return stats.rankdata(values)
+    return pd.Series(values).rank().to_numpy()
 
 
 def partial_correlation(x: np.ndarray, y: np.ndarray, given: np.ndarray, customer: np.ndarray, draws: np.ndarray,
@@ -125,8 +126,8 @@ def _estimate(value: float, drawn: np.ndarray, x: np.ndarray, y: np.ndarray, cus
     if not np.isfinite(value) or not error > 0:
         return None
     freedom = max(min(_rarer(x, customer), _rarer(y, customer)) - 1, 1)
-    reach = stats.t.ppf((1 + level) / 2, freedom) * error
-    p = float(2 * stats.t.sf(abs(value) / max(error, least_error), freedom))
+    reach = special.stdtrit(freedom, (1 + level) / 2) * error
+    p = float(2 * special.stdtr(freedom, -abs(value) / max(error, least_error)))
     return Estimate(value, float(value - reach), float(value + reach), p)
 
 
@@ -160,7 +161,7 @@ def odds_ratio(x: np.ndarray, y: np.ndarray, given: np.ndarray, customer: np.nda
     groups = len(np.unique(customer))
     meat = scores.T @ scores * groups / max(groups - 1, 1)
     error = float(np.sqrt(max((bread @ meat @ bread)[-1, -1], bread[-1, -1])))
-    reach, p = stats.norm.ppf((1 + level) / 2) * error, float(2 * stats.norm.sf(abs(beta[-1]) / error))
+    reach, p = special.ndtri((1 + level) / 2) * error, float(2 * special.ndtr(-abs(beta[-1]) / error))
     return OddsRatio(*np.exp([beta[-1], beta[-1] - reach, beta[-1] + reach]).tolist(), p)
 
 

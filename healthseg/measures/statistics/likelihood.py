@@ -4,7 +4,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import special, stats
+from scipy import special
 
 from healthseg.measures.statistics.effects import logistic_fit, logistic_information
 
@@ -33,7 +33,7 @@ class Likelihood:
         """The chance of a case with its interval: of the chance, not of what will happen."""
         row = np.r_[1.0, columns]
         height, error = float(row @ self.beta), float(np.sqrt(row @ self.covariance @ row))
-        reach = stats.norm.ppf((1 + level) / 2) * error
+        reach = special.ndtri((1 + level) / 2) * error
         chances = special.expit(self.intercept + self.slope * np.array([height, height - reach, height + reach]))
         return float(chances[0]), float(chances[1]), float(chances[2])
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy import optimize, stats
+from scipy import optimize, special
 
 FACTORS = np.linspace(-3.0, 3.0, 25)         # log factors at which the inverted test is looked at first
 SETTLED = 1e-5
@@ -79,7 +79,7 @@ def _tested(names: np.ndarray, n: np.ndarray, observed: np.ndarray, expected: np
         return None
     statistic = float(gap @ np.linalg.solve(inner, gap))
     frame = pd.DataFrame({"group": names, "n": n, "observed": observed, "expected": expected})
-    return LogRank(statistic, len(gap), float(stats.chi2.sf(statistic, len(gap))), frame)
+    return LogRank(statistic, len(gap), float(special.chdtrc(len(gap), statistic)), frame)
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def time_factor(time: np.ndarray, event: np.ndarray, onset: np.ndarray, stratum:
     exposed = np.isfinite(onset)
     if exposed.sum() < 2 or not (event & exposed).any() or not (event & ~exposed).any():
         return None
-    edge = stats.norm.ppf((1 + level) / 2)
+    edge = special.ndtri((1 + level) / 2)
     strata = [tuple(column[stratum == one] for column in (time, event, onset, cluster)) for one in np.unique(stratum)]
     clusters = int(cluster.max()) + 1
 
@@ -124,7 +124,7 @@ def time_factor(time: np.ndarray, event: np.ndarray, onset: np.ndarray, stratum:
         return None
     lower, upper = _crossing(z, values, -edge), _crossing(z, values, edge)
     return TimeFactor(float(np.exp(root)), None if lower is None else float(np.exp(lower)),
-                      None if upper is None else float(np.exp(upper)), float(2 * stats.norm.sf(abs(z(0.0)))),
+                      None if upper is None else float(np.exp(upper)), float(2 * special.ndtr(-abs(z(0.0)))),
                       int(exposed.sum()), int((event & exposed).sum()))
 
 

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import special, stats
+from scipy import special
 
 Counts = np.ndarray | float
 
@@ -17,7 +17,7 @@ def wilson(successes: Counts, trials: Counts, level: float = 0.95) -> tuple[np.n
     [0.0624, 0.1605]
     """
     successes, trials = np.asarray(successes, dtype=float), np.asarray(trials, dtype=float)
-    z = stats.norm.ppf((1 + level) / 2)
+    z = special.ndtri((1 + level) / 2)
     n = np.where(trials > 0, trials, np.nan)
     share = successes / n
     centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)

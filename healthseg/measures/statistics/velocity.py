@@ -4,7 +4,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from healthseg.measures.statistics.robust import theil_sen
 
@@ -61,7 +61,7 @@ def _slopes(half: np.ndarray, random: np.random.Generator, level: float) -> tupl
     slope = float(theil_sen(x, half, min_points=2).slope[0])
     line = slope * x
     residuals = half - line
-    wider = stats.t.ppf((1 + level) / 2, n - 2) / stats.norm.ppf((1 + level) / 2)
+    wider = special.stdtrit(n - 2, (1 + level) / 2) / special.ndtri((1 + level) / 2)
     residuals = (residuals - residuals.mean()) * np.sqrt(n / (n - 2)) * wider
     drawn = line + residuals[random.integers(0, n, size=(RESAMPLES, n))]
     return slope, theil_sen(x, drawn, min_points=2).slope
