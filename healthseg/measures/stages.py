@@ -112,13 +112,21 @@ class History:
 
 def history(book: Any) -> History:
     """The book's changes as they stand now: the imported are read once, the ledger's newest at each call."""
-    known = book.__dict__.get("_stage_history") or History(_imported(book), [], 0, "")
-    if book.has_ledger:
-        fresh = book.ledger().stage_events(after=known.seq)
-        if fresh:
-            known = _with_events(known, fresh, zones(book))
+    known = book.__dict__.get("_stage_history") or _imported_alone(book)
+    newest = book.ledger().stage_events(after=max(0, known.seq - 1)) if book.has_ledger else []
+    if known.seq and known.head not in {event.digest for event in newest}:       # another ledger stands there now
+        known = _imported_alone(book)
+        newest = book.ledger().stage_events() if book.has_ledger else []
+    fresh = [event for event in newest if event.seq > known.seq]
+    if fresh:
+        known = _with_events(known, fresh, zones(book))
     book.__dict__["_stage_history"] = known
     return known
+
+
+def _imported_alone(book: Any) -> History:
+    imported = remember(book, "imported stages", lambda: _imported(book))
+    return History(imported, [], 0, "")
 
 
 def _with_events(known: History, events: list[Any], zone: Mapping[str, str]) -> History:

@@ -6,19 +6,19 @@ to be seen at all (left truncation). Stays that go on are censored; leaving the 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from healthseg.data.memory import remember
 from healthseg.measures.leaving import customers_as_of
 from healthseg.measures.stages import History, in_force, spells, zones
 from healthseg.measures.statistics.survival import Median, aalen_johansen, kaplan_meier, quantile_time, survival_at
 from healthseg.periods import end_of_day_utc
 
+_KEPT = 8
 SAME_DAY = 0.5               # days: a stay that began and ended on one day
 CHURNED = "churned"
 STAYS = ["client_id", "stage", "start", "end", "days", "entry", "exit_to", "visit", "automated"]
@@ -107,14 +107,25 @@ def stay_curves(frame: pd.DataFrame, level: float) -> dict[str, Stay]:
 def book_stays(book: Any, known: History, as_of: dt.date, known_by: dt.datetime | None) -> pd.DataFrame:
     """``stays``, made once for the same changes."""
     key = ("stays", as_of, known_by, _state(known, as_of))
-    return remember(book, key, lambda: stays(book, known, as_of, known_by))
+    return _recent(book, key, lambda: stays(book, known, as_of, known_by))
 
 
 def book_curves(book: Any, known: History, as_of: dt.date, known_by: dt.datetime | None) -> Mapping[str, Stay]:
     """``stay_curves`` of the whole book, made once for the same changes."""
-    key = ("stay curves", as_of, known_by, _state(known, as_of))
-    return remember(book, key, lambda: stay_curves(book_stays(book, known, as_of, known_by),
-                                                   book.settings.interval_level))
+    key = ("curves", as_of, known_by, _state(known, as_of))
+    return _recent(book, key, lambda: stay_curves(book_stays(book, known, as_of, known_by),
+                                                  book.settings.interval_level))
+
+
+def _recent(book: Any, key: Hashable, make: Callable[[], Any]) -> Any:
+    """``make()``, kept with the last few: unlike the tables, the ledger of an open book grows."""
+    kept = book.__dict__.setdefault("_stays", {})
+    if key not in kept:
+        made = make()
+        while len(kept) >= _KEPT:
+            kept.pop(next(iter(kept)))
+        kept[key] = made
+    return kept[key]
 
 
 def _state(known: History, as_of: dt.date) -> int:

@@ -380,3 +380,14 @@ def test_replies_are_the_same_bytes_and_their_fingerprint_follows_the_ledger(boo
     assert first.to_json() == again.to_json()
     manage(book, who, "transition", "churned")
     assert manage(book, "a", "get_stage").fingerprint != first.fingerprint
+
+
+def test_a_ledger_that_was_put_back_from_a_backup_is_read_anew(own, clock):
+    manage(own, "a", "transition", "engaged")
+    backup = (own.folder / "healthseg.sqlite").read_bytes()
+    clock.now = at(7, 3)
+    manage(own, "a", "transition", "at_risk")
+    (own.folder / "healthseg.sqlite").write_bytes(backup)
+    assert manage(own, "a", "get_stage").current_stage == "engaged"
+    (own.folder / "healthseg.sqlite").unlink()
+    assert manage(own, "a", "get_stage").current_stage == "active"

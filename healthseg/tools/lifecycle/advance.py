@@ -15,6 +15,7 @@ from healthseg.measures.stages import Spell, history, in_force, spells, zones
 from healthseg.periods import end_of_day_utc
 from healthseg.tools.lifecycle import criteria, figures
 from healthseg.tools.lifecycle.moves import LONGEST_REASON, TRANSITION, Wish
+from healthseg.tools.lifecycle.recording import recorded
 
 ACTOR = "rule"
 
@@ -88,7 +89,6 @@ def apply(book: Any, steps: Iterable[Step], notify_team: bool = True) -> list[di
 
 
 def _made(book: Any, step: Step, notify_team: bool) -> dict[str, Any]:
-    from healthseg.tools.lifecycle.tool import recorded
     try:
         move = recorded(book, zones(book)[step.client_id], step.wish(), notify_team)
     except InvalidParameters as problem:

@@ -10,6 +10,7 @@ from typing import Any
 from healthseg.config import fingerprint
 from healthseg.data import outbox
 from healthseg.data.ledger import Ledger, StageEvent
+from healthseg.data.ledger_stages import local_day
 from healthseg.data.outbox import Message
 from healthseg.errors import InvalidParameters
 from healthseg.lifecycle import Lifecycle
@@ -99,7 +100,6 @@ def _stage_before(ledger: Ledger, imported: Iterable[Change], zone: str, event: 
 
 def _effective(wish: Wish, standing: list[Change], now: dt.datetime, signup: dt.date, zone: str) -> dt.datetime:
     """When it takes effect: now, behind all that is recorded, or when it was asked for, between signup and now."""
-    from healthseg.data.ledger_stages import local_day
     at = wish.effective_at
     if at is None:
         last = standing[-1].effective_at if standing else now

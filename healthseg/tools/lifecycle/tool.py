@@ -11,13 +11,12 @@ from pydantic import Field
 from healthseg.data.portfolio import Portfolio
 from healthseg.errors import ClientNotFound, InvalidParameters, hint
 from healthseg.lifecycle import STAGES
-from healthseg.measures.leaving import customer_as_of
 from healthseg.measures.stages import history, zones
 from healthseg.tools.lifecycle import answer as lifecycle_answer
 from healthseg.tools.lifecycle import book as lifecycle_book
-from healthseg.tools.lifecycle.announce import Announcer
 from healthseg.tools.lifecycle.moments import Moment, moment
-from healthseg.tools.lifecycle.moves import CORRECTION, TRANSITION, Move, Wish, checked_reason, move
+from healthseg.tools.lifecycle.moves import CORRECTION, TRANSITION, Move, Wish, checked_reason
+from healthseg.tools.lifecycle.recording import recorded
 from healthseg.tools.lifecycle.result import LifecycleBook, LifecycleStage
 from healthseg.tools.lifecycle.subject import Subject
 from healthseg.tools.parameters import Parameters, validated
@@ -116,15 +115,6 @@ def _moved(portfolio: Portfolio, zone: str, asked: CustomerParameters) -> Move:
     wish = Wish(asked.client_id, asked.new_stage, WRITES[asked.action], _effective_at(asked, zone),
                 checked_reason(asked.transition_reason), asked.automated, _actor(asked), _request_id(asked))
     return recorded(portfolio, zone, wish, asked.notify_team)
-
-
-def recorded(portfolio: Portfolio, zone: str, wish: Wish, notify_team: bool) -> Move:
-    """Makes a move in the portfolio's ledger, with the messages that it sets off."""
-    customer = customer_as_of(portfolio, wish.client_id, portfolio.data_until)
-    imported = [one for one in history(portfolio).of(wish.client_id) if not one.seq]
-    announce = Announcer(portfolio, customer, zone, notify_team)
-    signup = pd.Timestamp(customer["signup_date"]).date()
-    return move(portfolio.ledger(), imported, zone, signup, portfolio.settings.lifecycle, wish, announce)
 
 
 def _effective_at(asked: CustomerParameters, zone: str) -> dt.datetime | None:
