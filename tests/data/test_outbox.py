@@ -253,7 +253,7 @@ def test_a_webhook_that_hangs_costs_its_time_once_a_run_and_is_tried_again(ledge
         outbox.put(ledger, [message(request=f"r{number}") for number in range(5)])
         began = time.monotonic()
         told = run(ledger, chosen, tmp_path)
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < 10
         assert told["to_be_retried"] == 1 and "no answer within 0.5 s" in told["problems"][0]["reason"]
         assert len(hook.keys) == 1 and statuses(ledger) == ["scheduled"] * 5
         assert sorted(kept.attempts for kept in outbox.everything(ledger)) == [0, 0, 0, 0, 1]
