@@ -48,9 +48,14 @@ def plan(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
 
 def _reach(frame: pd.DataFrame) -> float:
     """The days shown: to the last target or completion, and to today unless years of waiting would hide both."""
-    known = float(frame[["target", "completed"]].max().max())
-    coming = float(frame[["today", "median"]].max().max()) if frame["completed"].isna().any() else 0.0
-    return max(known, min(coming if coming == coming else 0.0, 1.6 * known), 1.0) * 1.04
+    known = _largest(frame[["target", "completed"]]) or _largest(frame[["today"]])
+    coming = _largest(frame[["today", "median"]]) if frame["completed"].isna().any() else 0.0
+    return max(known, min(coming, 1.6 * known), 1.0) * 1.04
+
+
+def _largest(frame: pd.DataFrame) -> float:
+    """The largest figure of a frame, 0 where it has none."""
+    return float(frame.max(axis=None)) if frame.notna().any(axis=None) else 0.0
 
 
 def _milestone(row: dict, reach: float) -> Row:
@@ -208,7 +213,7 @@ def quarters(frame: pd.DataFrame, p: float | None, width: int = theme.WIDE) -> t
         Row(
             row["quarter"],
             _quarter(row, width),
-            bars=(Bar(float(row["lower"]), reach if formats.is_missing(row["upper"]) else row["upper"], BLUE, 0.35),),
+            bars=(Bar(*_bounds(row["lower"], row["upper"], reach), BLUE, 0.35),),
             dot=float(row["median_days"]),
             dot_colour=BLUE,
         )
@@ -216,6 +221,11 @@ def quarters(frame: pd.DataFrame, p: float | None, width: int = theme.WIDE) -> t
     ]
     test = "" if p is None else f"; log-rank over all quarters: p = {formats.number(p, 2)}"
     return rows(items, _days(reach), title, f"Kaplan–Meier median with its 90 % interval{test}", width)
+
+
+def _bounds(lower: float | None, upper: float | None, reach: float) -> tuple[float, float]:
+    """An interval's ends as far as they are shown; an end that is not known lies beyond."""
+    return (0.0 if formats.is_missing(lower) else float(lower), reach if formats.is_missing(upper) else float(upper))
 
 
 def _quarter(row: dict, width: int) -> str:
@@ -268,8 +278,7 @@ def slower(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
             f"n = {formats.number(row['n'])}",
             bars=(
                 Bar(
-                    0.0 if formats.is_missing(row["lower"]) else float(row["lower"]),
-                    reach if formats.is_missing(row["upper"]) else float(row["upper"]),
+                    *_bounds(row["lower"], row["upper"], reach),
                     RED if row["found"] else theme.FAINT,
                     0.35,
                 ),

@@ -17,6 +17,7 @@ from healthseg.measures.statistics.multiplicity import benjamini_hochberg
 from healthseg.measures.statistics.survival import kaplan_meier, quantile_time
 
 BEFORE = -1.0                # a spell of length 0 (done on the very first day) was at risk too
+LEAST_AT_RISK = 2            # the last step of a curve is not read: it is one spell's, and takes the curve to 0
 LEAST_BLOCKED = 10           # spells with a blocker under which nothing is said of it
 SPELLS = ["client_id", "milestone_id", "time", "happened"]
 
@@ -136,11 +137,12 @@ class Ahead:
 def ahead(rows: pd.DataFrame, elapsed: float, level: float) -> Ahead:
     """When will a spell end that has lasted ``elapsed``? The quantiles of Kaplan–Meier's curve of those that did too.
 
-    ``rows`` has time, happened and perhaps entry. The interval is of the single spell, not of its median.
+    ``rows`` has time, happened and perhaps entry. The interval is of the single spell, not of its median: its shares
+    are those of one spell more (Vovk et al. 2005, conformal). The last spell left is not read.
 
-    >>> rows = pd.DataFrame({"time": [2, 5, 6, 7, 8, 9], "happened": True})
-    >>> ahead(rows, 4, 0.6)
-    Ahead(median=7.0, lower=5.0, upper=8.0, n=5, of='')
+    >>> rows = pd.DataFrame({"time": [2, *range(5, 25)], "happened": True})
+    >>> ahead(rows, 4, 0.4)
+    Ahead(median=14.0, lower=10.0, upper=19.0, n=20, of='')
     """
     entry = rows["entry"].to_numpy(dtype=float) if "entry" in rows else np.full(len(rows), BEFORE)
     time = rows["time"].to_numpy(dtype=float)
@@ -149,12 +151,15 @@ def ahead(rows: pd.DataFrame, elapsed: float, level: float) -> Ahead:
     if not later.any():
         return Ahead(None, None, None, 0)
     curve = kaplan_meier(time[later], rows["happened"].to_numpy()[later], np.maximum(entry, elapsed)[later])
-    tail = (1 - level) / 2
+    curve, n = curve[curve["at_risk"] >= LEAST_AT_RISK], int(here.sum())
+    tail, one_more = (1 - level) / 2, (n + 1) / max(n, 1)
 
     def reached(share: float) -> float | None:
         found = curve.loc[curve["survival"] <= 1 - share + 1e-12, "time"]
-        return float(found.iloc[0]) if len(found) else None
-    return Ahead(reached(0.5), reached(tail), reached(1 - tail), int(here.sum()))
+        return float(found.iloc[0]) if len(found) and share > 0 else None
+    lower = reached(tail * one_more - 1 / max(n, 1))
+    soonest = float(curve["time"].iloc[0]) if len(curve) else None
+    return Ahead(reached(0.5), soonest if lower is None else lower, reached((1 - tail) * one_more), n)
 
 
 def from_start(book: Any, as_of: dt.date) -> pd.DataFrame:

@@ -44,16 +44,23 @@ def states(book: Any, as_of: dt.date) -> pd.DataFrame:
 
 
 def _states(book: Any, as_of: dt.date, plan: Catalogue | None) -> pd.DataFrame:
-    who = lives(book, as_of)
-    rows = _applying(book, as_of, plan, who)
+    rows = _applying(book, as_of, plan, lives(book, as_of))
+    rows = _measurable(rows, book, as_of) if len(rows) else rows
     if not len(rows):
-        return rows
-    rows = _with_entries(rows, book, as_of)
-    rows = _with_users(rows, book, plan)
-    rows = _measurable(rows, book)
+        return _nothing()
     count = DayCount.of(book, as_of)
-    rows = _with_dependencies(rows)
-    return _with_status(_with_targets(rows, book, count), count)
+    rows = _with_users(_with_entries(rows, book, as_of), book, plan)
+    return _with_status(_with_targets(_with_dependencies(rows), book, count), count)
+
+
+def _nothing() -> pd.DataFrame:
+    """A book's states where no milestone applies to anybody."""
+    types = dict.fromkeys(["client_id", "milestone_id", "name", "category", "feature", "completed_by", "blocker",
+                           "owner", "waits_for", "status"], object)
+    types |= dict.fromkeys(["began_day", "anchor_day", "target_day", *ENTERED, "day", "days", "since_began", "reached",
+                            "users", "progress", "target_days", "elapsed"], float)
+    types |= dict.fromkeys(["live", "required", "watched", "blocked"], bool)
+    return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in types.items()})
 
 
 # -- who --------------------------------------------------------------------------------------
@@ -184,15 +191,17 @@ def _first_uses(rows: pd.DataFrame, book: Any, asked: pd.DataFrame) -> pd.Series
     return pd.Series(found["day"].to_numpy(dtype=float), index=index).sort_index()
 
 
-def _measurable(rows: pd.DataFrame, book: Any) -> pd.DataFrame:
+def _measurable(rows: pd.DataFrame, book: Any, as_of: dt.date) -> pd.DataFrame:
     """Without what nobody could know: milestones completed by hand where nothing was entered by hand.
 
-    That is all of them without ``milestone_progress``; and those of a customer of which nothing was ever entered and
-    that began before the book's first entry.
+    That is all of them without ``milestone_progress``; and those of a customer of which nothing was entered by
+    ``as_of`` and that began before the first entry of the book.
     """
     entered = entries(book)
-    first = entered[ENTERED].min(axis=None) if len(entered) else np.inf
-    before = (rows["began_day"] < first) & ~rows["client_id"].isin(entered["client_id"])
+    earliest = entered[ENTERED].min(axis=1)
+    known = entered[earliest <= epoch_day(as_of)]
+    first = earliest.min() if len(known) else np.inf
+    before = (rows["began_day"] < first) & ~rows["client_id"].isin(known["client_id"])
     return rows[rows["feature"].notna() | ~before].reset_index(drop=True)
 
 

@@ -102,16 +102,31 @@ def test_first_value_is_the_earliest_and_full_adoption_the_last_of_what_was_not_
 
 
 def test_a_forecast_looks_only_at_spells_that_lasted_as_long():
-    rows = pd.DataFrame({"time": [1, 2, 3, 20, 30, 40, 50], "happened": True})
+    rows = pd.DataFrame({"time": [1, 2, 3, *range(20, 40)], "happened": True})
     found = ahead(rows, 10, 0.5)
-    assert (found.median, found.lower, found.upper, found.n) == (30, 20, 40, 4)
-    assert ahead(rows, 50, 0.5).n == 0 and ahead(rows, 50, 0.5).median is None
+    # of 20 that lasted as long: the 10th, the 5th and the 16th, as of 21
+    assert (found.median, found.lower, found.upper, found.n) == (29, 24, 35, 20)
+    assert ahead(rows, 39, 0.5).n == 0 and ahead(rows, 39, 0.5).median is None
+
+
+def test_a_forecasts_interval_holds_a_new_spell_as_often_as_it_says():
+    held = []
+    for seed in range(300):
+        lasts = np.ceil(30 * np.exp(0.5 * np.random.default_rng(seed).standard_normal(41)))
+        found = ahead(pd.DataFrame({"time": lasts[:40], "happened": True}), 0, 0.80)
+        held.append(found.lower <= lasts[40] <= (found.upper or np.inf))
+    assert 0.75 <= np.mean(held) <= 0.88
 
 
 def test_a_forecast_that_most_never_reach_has_no_median():
-    rows = pd.DataFrame({"time": [20.0, 90, 90, 90], "happened": [True, False, False, False]})
+    rows = pd.DataFrame({"time": [20.0, 25, *[90] * 10], "happened": [True, True, *[False] * 10]})
     found = ahead(rows, 10, 0.5)
     assert (found.median, found.lower, found.upper) == (None, 20, None)
+
+
+def test_the_last_step_of_a_curve_is_not_read():
+    rows = pd.DataFrame({"time": [20.0, *[30] * 8, 40], "happened": [True, *[False] * 8, True]})
+    assert ahead(rows, 10, 0.5).median is None
 
 
 def test_the_cost_of_a_blocker_is_told_of_those_that_were_met_often_enough():

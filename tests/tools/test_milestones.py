@@ -251,3 +251,69 @@ def test_a_forecast_is_of_those_whose_was_open_as_long_with_its_number():
     assert coming.among == "with the same blocker as long" and 50 <= coming.n <= 60
     assert dt.date(2025, 6, 1) <= coming.lower <= coming.median <= coming.upper <= dt.date(2025, 7, 25)
     assert coming.interval_level == 0.90
+
+
+# -- the likelihood of success -------------------------------------------------------------------
+
+
+def onboarding_book(watched_from="2025-01-01"):
+    """Customers that begin three a week from May 2024 on and need two milestones within 75 days: a third is slow with
+    the first, and then mostly fails; events, and leavers, are known from ``watched_from`` on."""
+    rng, who, done = np.random.default_rng(5), [], []
+    for place in range(150):
+        began = dt.date(2024, 5, 6) + dt.timedelta(days=7 * (place // 3))
+        slow = rng.random() < 0.35
+        first = int(rng.integers(25, 50)) if slow else int(rng.integers(2, 15))
+        second = first + int(rng.integers(30, 120)) if slow else first + int(rng.integers(5, 30))
+        leaves = began + dt.timedelta(days=45) if slow and rng.random() < 0.4 else None
+        who.append((f"c{place:03d}", began, leaves if leaves is None or str(leaves) >= watched_from else None))
+        if leaves is not None and str(leaves) < watched_from:
+            who.pop()                                            # left before anybody kept count: not in the book
+            continue
+        ends = [began + dt.timedelta(days=days) for days in (first, second)]
+        done += [(f"c{place:03d}", name, end) for name, end in zip(("one", "two"), ends, strict=True)
+                 if leaves is None or end < leaves]
+    plan = pd.DataFrame({"milestone_id": ["one", "two"], "name": ["One", "Two"], "category": ["onboarding", "adoption"],
+                         "target_days": [20, 45]})
+    days = pd.date_range(watched_from, "2025-05-31", freq="7D").strftime("%Y-%m-%d 09:00:00")
+    customers = pd.DataFrame(who, columns=["client_id", "signup_date", "churned_on"])
+    progress = pd.DataFrame(done, columns=["client_id", "milestone_id", "completed_at"])
+    return tiny_book([("c100", at, "u") for at in days], customers, {"data_until": "2025-05-31"}, milestones=plan,
+                     milestone_progress=progress)
+
+
+def test_the_likelihood_follows_from_where_past_customers_stood():
+    given = onboarding_book()
+    date = "2025-04-20"
+    replies = {}
+    for client in given.table("customers")["client_id"].tolist()[-60:]:
+        if str(given.client(client)["signup_date"]) <= date:
+            replies[client] = hs.track_adoption_milestones(given, client, as_of=date).success_probability
+    told = {client: one for client, one in replies.items() if one.basis == "model"}
+    assert len(told) >= 10 and all(one.lower <= one.overall_success_likelihood <= one.upper for one in told.values())
+    one = next(iter(told.values()))
+    assert one.past_customers >= 30 and one.past_failures >= 10
+    assert one.calibration.brier < one.calibration.brier_of_share and 0.5 < one.calibration.slope < 2
+    late = [one.overall_success_likelihood for one in told.values() if "overdue" in " ".join(one.risk_factors)]
+    calm = [one.overall_success_likelihood for one in told.values() if not one.risk_factors]
+    assert late and calm and max(late) < max(calm) and np.mean(late) < np.mean(calm) - 0.2
+
+
+def test_an_outcome_that_is_known_is_observed_and_not_foretold():
+    given = onboarding_book()
+    known = given.table("customers")
+    for client in known.loc[known["churned_on"].isna(), "client_id"].tolist()[40:90:9]:
+        success = hs.track_adoption_milestones(given, client).success_probability
+        assert success.basis == "observed" and success.overall_success_likelihood in (0.0, 1.0)
+        assert success.lower is None and success.calibration is None
+
+
+def test_customers_that_stayed_until_anybody_kept_count_are_no_proof_of_success():
+    """Those who began before leavers are known are in the book only because they stayed: what they had done by then
+    does not count."""
+    from healthseg.tools.milestones.answer import success_of
+    from healthseg.tools.milestones.figures import Figures
+    models = [success_of(Figures.of(one, one.as_of())) for one in (onboarding_book("2024-05-01"), onboarding_book())]
+    whole, cut = models
+    naive = cut.succeeded[(cut.began + cut.horizon <= cut.began.max()) & cut.known].mean()
+    assert cut.past < whole.past and abs(cut.share - whole.share) < 0.08 < naive - whole.share + 0.1

@@ -1,7 +1,6 @@
 """track_adoption_milestones on simulated books: what was planted is found to the day, and every key is there."""
 from __future__ import annotations
 
-import datetime as dt
 import json
 
 import numpy as np
@@ -109,18 +108,6 @@ def test_an_observed_outcome_is_what_the_days_say(demo):
             done = all(one.completion_date is not None and one.completion_date[:10] <= str(success.by_date)
                        for one in needed if one.status != "skipped")
             assert success.overall_success_likelihood == float(done)
-
-
-def test_likelihoods_fall_with_what_is_overdue_and_come_with_their_calibration(demo):
-    date = dt.date(2025, 1, 15)
-    model = success_of(Figures.of(demo, date))
-    assert model.past >= 30 and model.failures >= 10 and model.model.useful
-    behind, ahead = (model.model.at(np.array([1.0, late, 0.0, 0.5, 0.5]), 0.9)[0] for late in (0.6, 0.0))
-    assert behind < ahead
-    told = [hs.track_adoption_milestones(demo, client, as_of=date).success_probability for client in model.ids
-            if model.of(client).basis == "model"]
-    assert told and all(one.lower <= one.overall_success_likelihood <= one.upper for one in told)
-    assert all(one.calibration.brier < one.calibration.brier_of_share for one in told)
 
 
 def test_the_tool_stands_in_the_registry_with_its_parameters():

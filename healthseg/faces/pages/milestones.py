@@ -222,10 +222,10 @@ def _chance(likely: Any) -> str:
         return f"The required onboarding and adoption milestones {outcome} completed by {by}"
     if likely.overall_success_likelihood is None:
         return ""
+    share = "" if likely.book_share is None else f"; of past customers {formats.percent(likely.book_share)} had them"
     return (
         f"With a chance of {formats.percent(likely.overall_success_likelihood)} ({formats.percent(likely.lower)} to "
-        f"{formats.percent(likely.upper)}) all required onboarding and adoption milestones are complete by {by}; of "
-        f"{likely.past_customers} past customers {formats.percent(likely.book_share)} were"
+        f"{formats.percent(likely.upper)}) all required onboarding and adoption milestones are complete by {by}{share}"
     )
 
 

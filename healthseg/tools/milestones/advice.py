@@ -50,7 +50,7 @@ def success(figures: Figures, model: Success, client_id: str, done: Progress, va
     return Told(
         overall_success_likelihood=rounded(chance.value), lower=rounded(chance.lower), upper=rounded(chance.upper),
         interval_level=figures.level, basis=chance.basis, by_date=date_of(by_day),
-        book_share=rounded(1 - model.failures / model.past) if model.past else None, past_customers=model.past,
+        book_share=rounded(model.share), past_customers=model.past,
         past_failures=model.failures, calibration=calibration(model) if fitted is not None else None,
         risk_factors=[rule["text"] for rule in against], positive_factors=[rule["text"] for rule in favour],
         rules=[*against, *favour]), chance.reason

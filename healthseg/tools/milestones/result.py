@@ -196,7 +196,7 @@ class Success(Part):
     interval_level: float
     basis: str | None                # observed, or model
     by_date: dt.date | None
-    book_share: float | None         # of past customers
+    book_share: float | None         # of past customers that were watched from their beginning
     past_customers: int
     past_failures: int
     calibration: Calibration | None

@@ -7,6 +7,7 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
+from healthseg.measures.counting import epoch_day
 from healthseg.measures.milestone_times import Ahead, ahead
 from healthseg.measures.statistics.likelihood import Likelihood, likelihood
 from healthseg.tools.milestones.figures import Figures
@@ -46,7 +47,15 @@ class Success:
         self.horizon = np.nanmax(np.where(np.isfinite(self.due), self.due, np.nan), axis=1, initial=-np.inf) + grace
         self.today = (lives["day"].to_numpy(dtype=float) - self.began)
         self.live = lives["live"].to_numpy(dtype=bool)
+        self.watched_age = np.maximum(self._watched_from() - self.began, 0)
         self.all_done = np.nanmax(self.done, axis=1) if len(self.ids) else np.empty(0)
+
+    def _watched_from(self) -> float:
+        """The first day from which on leavers are in the book: of customers that began before it, only those are that
+        stayed until then."""
+        days = self.figures.lives
+        left = days.loc[~days["live"], "day"]
+        return float(min([epoch_day(self.figures.book.first_event_day), *left]))
 
     def _ages(self, rows: pd.DataFrame, column: str, never: float) -> np.ndarray:
         """Customers × milestones: the age at which it happened; NaN where the milestone is not asked for."""
@@ -58,9 +67,9 @@ class Success:
 
     @cached_property
     def finished(self) -> np.ndarray:
-        """Customers whose last target and the days of grace have passed, and whose outcome is known."""
-        as_of = (pd.Timestamp(self.figures.as_of) - pd.Timestamp(0)).days
-        return (self.began + self.horizon <= as_of) & self.known & np.isfinite(self.horizon)
+        """Customers that were watched before they were done, and whose last target and days of grace have passed."""
+        over = self.began + self.horizon <= epoch_day(self.figures.as_of)
+        return over & self.known & np.isfinite(self.horizon) & (self.watched_age < np.fmin(self.horizon, self.all_done))
 
     @cached_property
     def succeeded(self) -> np.ndarray:
@@ -74,6 +83,12 @@ class Success:
     def failures(self) -> int:
         return int((self.finished & ~self.succeeded).sum())
 
+    @property
+    def share(self) -> float | None:
+        """The share of those watched from their beginning that had all in time."""
+        whole = self.finished & (self.watched_age == 0)
+        return float(self.succeeded[whole].mean()) if whole.sum() >= self.figures.settings.peers_min else None
+
     @cached_property
     def model(self) -> Likelihood | None:
         if self.past < LEAST_FINISHED or self.failures < LEAST_FAILURES:
@@ -81,8 +96,10 @@ class Success:
         who = np.flatnonzero(self.finished)
         parts, outcomes, customers = [], [], []
         for age in np.arange(0.0, np.max(self.horizon[who]), STEP):
-            open_ones = who[(age < self.horizon[who]) & (age < self.all_done[who])
+            open_ones = who[(age < self.horizon[who]) & (age < self.all_done[who]) & (age >= self.watched_age[who])
                             & (self.live[who] | (age <= self.today[who]))]
+            if not len(open_ones):
+                continue
             parts.append(self.standing(open_ones, np.full(len(open_ones), age)))
             outcomes.append(self.succeeded[open_ones])
             customers.append(np.searchsorted(who, open_ones))
@@ -152,4 +169,4 @@ class Success:
         if client_id not in self.ids:
             return np.nan
         at = int(self.ids.get_loc(client_id))
-        return self.began[at] + self.horizon[at]
+        return self.began[at] + self.horizon[at] if np.isfinite(self.horizon[at]) else np.nan
