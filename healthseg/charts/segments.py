@@ -259,7 +259,6 @@ def lorenz(frame: pd.DataFrame, gini: float | None, width: int = theme.WIDE) -> 
     if not len(frame):
         return theme.nothing(title, "No ARR is known, or it cannot be added up.", width)
     points = [{"x": float(a), "y": float(b)} for a, b in frame[["share_of_customers", "share_of_total"]].to_numpy()]
-    side = 300 if width < 500 else 320
     across = alt.X("x:Q", scale=alt.Scale(domain=[0, 1], nice=False),
                    axis=alt.Axis(format="%", tickCount=5, title="customers, from the smallest", grid=False))
     up = alt.Y("y:Q", scale=alt.Scale(domain=[0, 1], nice=False), axis=alt.Axis(format="%", tickCount=5, title="ARR"))
@@ -274,7 +273,7 @@ def lorenz(frame: pd.DataFrame, gini: float | None, width: int = theme.WIDE) -> 
         _data(mark).mark_text(align="right", dx=-10, dy=-6, fontWeight=600).encode(x=across, y=up, text="text:N"),
     ]
     subtitle = f"Lorenz curve; Gini {formats.number(gini, 2)}; dashed: all alike; n = {len(points) - 1} customers"
-    return theme.picture(layers, title, subtitle, min(width, 460), side, left=54, right=14, bottom=44)
+    return theme.picture(layers, title, subtitle, width, 250, left=54, right=14, bottom=44)
 
 
 def scatter(frame: pd.DataFrame, kind: str, width: int = theme.WIDE) -> theme.Picture:

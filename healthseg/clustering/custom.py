@@ -44,13 +44,14 @@ class Grouping:
     def place(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Where other rows of the same measures lie: as ``placed``, for rows with all of them."""
         known = frame[[scale.measure for scale in self.scales]].astype(float).dropna()
-        return _placed(known, self.evidence.mixture, self.scales, self.order)
+        return _placed(known, self.evidence.mixture, self.scales, self.order) if len(known) else _nobody()
 
 
 def grouping(frame: pd.DataFrame, method: str, least: int, most: int, seed: int, given: int | None = None) -> Grouping:
     """Groups of the rows of ``frame`` (indexed by client_id, a column a measure), as far as the evidence goes.
 
-    Rows that lack a measure are left out. The evidence is gathered on a fixed sample, all rows are placed by its groups.
+    Rows that lack a measure are left out. The evidence is gathered on a fixed sample, all rows are
+    placed by its groups.
     """
     frame = frame.sort_index().astype(float)
     dropped, scales = _scales(frame)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from threadpoolctl import threadpool_limits
 
 from healthseg.clustering.agreement import adjusted_rand, silhouette
 from healthseg.clustering.mixture import Mixture, fit
@@ -21,6 +22,7 @@ from healthseg.clustering.reference import references
 LEAST_CUSTOMERS = 40
 SAMPLE = 600                # customers that the evidence is gathered on; all are placed by what is found
 RESAMPLES, STARTS = 25, 10
+LOOK, HOPELESS = 8, 0.65    # after so many resamples a number that agrees less is given up
 LEAST_STABILITY = 0.8       # mean adjusted Rand index over resamples
 LEAST_JACCARD = 0.75        # of each group with its like in a resample (Hennig 2007: below it no group is "stable")
 DRAWS, MOST_P = 99, 0.01
@@ -64,6 +66,12 @@ def evidence(points: np.ndarray, floor: np.ndarray, method: str, least: int, mos
     """
     if len(points) < LEAST_CUSTOMERS:
         return _none(f"{len(points)} customers with all measures, {LEAST_CUSTOMERS} are needed", len(points))
+    with threadpool_limits(1):      # the same bits whatever the machine, and small matrices are slower on more
+        return _gathered(points, floor, method, least, most, seed, given)
+
+
+def _gathered(points: np.ndarray, floor: np.ndarray, method: str, least: int, most: int, seed: int,
+              given: int | None) -> Evidence:
     one = fit(points, 1, method, floor, seed)
     numbers = [given] if given else list(range(2, most + 1))
     fits = {k: found for k in numbers if (found := fit(points, k, method, floor, seed, STARTS)) is not None}
@@ -121,15 +129,17 @@ def _stability(points: np.ndarray, found: Mixture, one_bic: float, floor: np.nda
     labels, rng = found.labels(points), np.random.default_rng([seed, 3])
     agreed, kept = [], np.zeros(found.groups)
     for draw in range(RESAMPLES):
+        if draw == LOOK and np.mean(agreed) < HOPELESS:
+            break
         drawn = points[rng.integers(0, len(points), len(points))]
-        again = fit(drawn, found.groups, found.method, floor, seed + draw + 1, STARTS // 2)
+        again = fit(drawn, found.groups, found.method, floor, seed + draw + 1, 3)
         if again is None:
             agreed.append(0.0)
             continue
         other = again.labels(points)
         agreed.append(adjusted_rand(labels, other))
         kept += _jaccard(labels, other, found.groups)
-    return float(np.mean(agreed)), float(kept.min() / RESAMPLES)
+    return float(np.mean(agreed)), float(kept.min() / len(agreed))
 
 
 def _jaccard(labels: np.ndarray, other: np.ndarray, groups: int) -> np.ndarray:
@@ -151,7 +161,7 @@ def _reference_p(points: np.ndarray, best: Mixture, one_bic: float, floor: np.nd
     reached = [0, 0]
     for draw, cloud in enumerate(references(points, DRAWS, seed), start=1):
         single = fit(cloud, 1, best.method, floor, seed)
-        fits = {k: fit(cloud, k, best.method, floor, seed + draw, STARTS // 2 if k == best.groups else 1)
+        fits = {k: fit(cloud, k, best.method, floor, seed + draw, 3 if k == best.groups else 1)
                 for k in range(2, most + 1)}
         gains = [found.bic - single.bic for found in fits.values() if found is not None]
         like = fits.get(best.groups)

@@ -50,7 +50,7 @@ def report_parameters(name: str) -> list[str]:
 
 
 def validated_for_report(name: str, given: Mapping[str, Any]) -> None:
-    """``validated``, of what a report takes; a tool that can also write is asked to read, and what it needs its notebook has."""
+    """``validated``, of what a report takes: to read, and with what its notebook fills in."""
     for key in given:
         if key in tool(name).parameters.model_fields and key not in report_parameters(name):
             raise InvalidParameters(

@@ -113,7 +113,7 @@ def by_value(figures: Figures, criteria: dict[str, Any]) -> Placer:
 def _money_range(low: float | None, high: float | None, currency: str | None) -> str:
     unit = f"{currency} " if currency else ""
     if low is None:
-        return f"up to {unit}{high:,.0f}"
+        return "of any amount" if high is None else f"up to {unit}{high:,.0f}"
     return f"above {unit}{low:,.0f}" + ("" if high is None else f" and up to {unit}{high:,.0f}")
 
 
@@ -162,7 +162,7 @@ def by_usage(figures: Figures, criteria: dict[str, Any]) -> Placer:
 
     def told(low: float | None, high: float | None) -> str:
         if low is None:
-            return f"{called} below {measures.written(measure, high)}"
+            return f"{called}, any" if high is None else f"{called} below {measures.written(measure, high)}"
         return f"{called} from {measures.written(measure, low)}" + (
             "" if high is None else f" to below {measures.written(measure, high)}")
 

@@ -1,0 +1,261 @@
+"""segment_customers on books that can be counted by hand, and its identities on a lively one."""
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import healthseg as hs
+from healthseg.errors import ClientNotFound, DataRetrievalError, InvalidParameters
+from healthseg.testing import tiny_book
+from healthseg.tools.segments.keeping import resolve
+
+DAYS = [f"2025-03-{day:02d} 09:00:00" for day in range(1, 31)]
+
+
+def book_of(arr, settings=None, **more):
+    """A customer for each ARR, each used on every day of March by one user."""
+    ids = [f"c{at:02d}" for at in range(len(arr))]
+    customers = pd.DataFrame({"client_id": ids, "signup_date": "2024-03-30", "arr": arr, **more})
+    return tiny_book([(client, day, "u1") for client in ids for day in DAYS], customers, settings)
+
+
+@pytest.fixture(scope="module")
+def small():
+    """Ten customers by ARR: 4 up to 10,000, 3 up to 50,000, 2 up to 100,000, 1 above."""
+    arr = [1000, 2000, 5000, 10_000, 10_001, 20_000, 50_000, 60_000, 100_000, 400_000]
+    return book_of(arr, industry=["a"] * 6 + ["b"] * 3 + [None], currency="EUR")
+
+
+def sizes(reply):
+    return {one.segment_name: one.customer_count for one in reply.segments}
+
+
+def test_by_value_an_upper_end_belongs_to_its_segment_and_the_highest_comes_first(small):
+    found = hs.segment_customers(small, {"arr_thresholds": [10_000, 50_000, 100_000]}, "value", 1)
+    assert sizes(found) == {"Enterprise": 1, "Corporate": 2, "Mid-Market": 3, "SMB": 4}
+    assert list(sizes(found)) == ["Enterprise", "Corporate", "Mid-Market", "SMB"]
+    assert found.segments[2].segment_criteria == {"arr_above": 10_000, "arr_up_to": 50_000}
+    assert found.segments[2].total_arr == 80_001 and found.total_arr == 658_001
+
+
+def test_small_segments_are_put_together_and_the_reply_says_so(small):
+    found = hs.segment_customers(small, {"arr_thresholds": [10_000, 50_000, 100_000]}, "value", 3)
+    assert sizes(found) == {"Corporate + Enterprise": 3, "Mid-Market": 3, "SMB": 4}
+    assert found.merged == ["Corporate + Enterprise: put together from Corporate, Enterprise"]
+    assert found.segments[0].segment_criteria == {"arr_above": 50_000, "arr_up_to": None}
+    assert sizes(hs.segment_customers(small, {"arr_thresholds": [10_000]}, "value", 50)) == {"SMB + Enterprise": 10}
+
+
+def test_who_cannot_be_placed_is_in_a_segment_of_its_own_with_the_reason(small):
+    found = hs.segment_customers(small, {}, "industry", 1)
+    assert sizes(found) == {"a": 6, "b": 3, "Not placed": 1}
+    assert found.unplaced == {"no industry is known": 1} and found.segments_created == 2
+    assert not found.segments[-1].placed and "no industry is known" in found.segments[-1].segment_description
+
+
+def test_the_top_fifth_is_the_sum_of_the_sorted_amounts(small):
+    pareto = hs.segment_customers(small, {}, "value", 1).pareto_analysis
+    assert (pareto.top_customers, pareto.top_arr) == (2, 500_000)
+    assert pareto.top_20_percent_contribute == "76% of total ARR" and pareto.segment == "Enterprise & Mid-Market"
+
+
+def test_every_arr_missing_one_value_zero_and_one_customer_have_a_defined_reply():
+    missing = hs.segment_customers(book_of([None] * 3), {}, "value", 1)
+    assert sizes(missing) == {"Not placed": 3} and missing.total_arr is None
+    assert missing.unplaced == {"no ARR is known": 3} and missing.not_measured["$.total_arr"]
+    assert sizes(hs.segment_customers(book_of([7000] * 6), {}, "value", 1)) == {"Micro": 6}
+    alone = hs.segment_customers(book_of([5]), {}, "health")
+    assert alone.total_customers == 1 == sum(sizes(alone).values())
+    nothing = hs.segment_customers(book_of([0, 0]), {}, "value", 1)
+    assert nothing.pareto_analysis.top_share is None and sizes(nothing) == {"Micro": 2}
+
+
+def test_many_currencies_without_rates_are_never_added_up_and_with_rates_they_are():
+    names = [f"X{chr(65 + at // 26)}{chr(65 + at % 26)}" for at in range(40)]
+    book = book_of([20_000] * 40, currency=names)
+    found = hs.segment_customers(book, {}, "value", 1)
+    assert found.total_arr is None and len(found.total_arr_by_currency) == 40 and sizes(found) == {"SMB": 40}
+    assert any("never added up" in text for text in found.warnings)
+    fx = pd.DataFrame({"currency": ["USD", "USD"], "on": ["2025-01-01", "2025-06-01"], "rate_to_book": [0.5, 9]})
+    customers = pd.DataFrame({"client_id": ["a", "b", "c"], "signup_date": "2024-01-01", "arr": [10_000, 10_000, 10],
+                              "currency": ["EUR", "USD", "JPY"]})
+    events = [(client, day, "u") for client in "abc" for day in DAYS]
+    rated = tiny_book(events, customers, {"book_currency": "EUR"}, fx=fx)
+    found = hs.segment_customers(rated, {"arr_thresholds": [5_000]}, "value", 1)
+    assert found.total_arr == 15_000 and found.unplaced == {"its ARR's currency has no rate": 1}
+    assert sizes(found) == {"Enterprise": 1, "SMB": 1, "Not placed": 1}
+
+
+def test_rules_are_tried_in_order_and_unknown_is_not_no(small):
+    rules = [{"name": "Large", "when": "arr > 50000"}, {"name": "Loud", "when": "open_tickets > 0"}]
+    found = hs.segment_customers(small, {"rules": rules[:1]}, "custom", 1)
+    assert sizes(found) == {"Large": 3, "No rule applies": 7}
+    found = hs.segment_customers(small, {"rules": rules}, "custom", 1)
+    assert sizes(found) == {"Large": 3, "Not placed": 7}
+    assert "not measured" in next(iter(found.unplaced))
+
+
+def test_a_run_is_kept_once_and_its_segments_can_be_found_again():
+    book = book_of([1000, 2000, 90_000])
+    first = hs.segment_customers(book, {}, "value", 1)
+    again = hs.segment_customers(hs.Portfolio.open(book.path, {"data_until": "2025-03-30"}), {}, "value", 1)
+    assert first.run.resolvable and again.to_json() == first.to_json()
+    assert len(book.ledger().segment_runs()) == 1
+    run, members = resolve(book, first.segments[0].segment_id)
+    assert members == first.segments[0].client_ids and run.as_of == first.as_of
+    other = hs.segment_customers(book, {"arr_thresholds": [5]}, "value", 1)
+    assert not {one.segment_id for one in other.segments} & {one.segment_id for one in first.segments}
+    with pytest.raises(InvalidParameters, match="did you mean"):
+        resolve(book, first.segments[0].segment_id[:-1] + "x")
+
+
+class NoPlace(hs.Portfolio):
+    """A portfolio in whose folder nothing can be written."""
+
+    def ledger(self):
+        raise DataRetrievalError("the ledger's folder cannot be written")
+
+
+def test_on_a_folder_that_cannot_be_written_the_reply_says_that_it_was_not_kept():
+    found = hs.segment_customers(NoPlace.open(book_of([1000, 2000]).path, {"data_until": "2025-03-30"}), {}, "value", 1)
+    assert not found.run.resolvable and found.run.reason.startswith("not kept")
+    assert found.run.reason in found.warnings and sizes(found) == {"Micro": 2}
+
+
+def test_trend_weighting_moves_the_classified_score_by_its_formula(demo):
+    plain = hs.segment_customers(demo, {}, "health", 1)
+    moved = hs.segment_customers(demo, {"trend_weighting": 0.5}, "health", 1).frame("customers").set_index("client_id")
+    trend = hs.calculate_health_score(demo, moved.index[0]).trend
+    shown = plain.frame("customers").set_index("client_id")["value"]
+    assert trend is None or trend.slope_per_week is None or moved["value"].iloc[0] == pytest.approx(
+        np.clip(shown.iloc[0] + 0.5 * trend.slope_per_week * 30 / 7, 0, 100), abs=0.02)
+
+
+def test_moves_add_up_to_the_customers_then_and_now(demo):
+    found = hs.segment_customers(demo, {}, "health", 1).migration
+    now = sum(one.customers for one in found.flows if one.to_segment != "Left")
+    assert now == hs.segment_customers(demo, {}, "health", 1).total_customers
+    assert found.stayed + found.moved + found.entered == now
+    assert found.left == sum(one.customers for one in found.flows if one.to_segment == "Left")
+    assert found.noise.lower <= found.noise.expected_moves <= found.noise.upper
+
+
+def test_a_facts_segments_have_no_noise_and_hysteresis_moves_fewer(demo):
+    assert hs.segment_customers(demo, {}, "industry", 1).migration.noise is None
+    plain = hs.segment_customers(demo, {}, "health", 1)
+    held = hs.segment_customers(demo, {"hysteresis": 50}, "health", 1)
+    assert held.total_customers == plain.total_customers
+    assert held.frame("customers")["segment_name"].tolist() != plain.frame("customers")["segment_name"].tolist()
+    assert any("border is crossed only" in text for text in held.warnings)
+
+
+def test_a_customer_has_its_place_its_border_and_what_would_move_it(demo):
+    found = hs.segment_customers(demo, {}, "health", 1)
+    client = found.segments[0].client_ids[0]
+    place = hs.segment_customers(demo, {}, "health", 1, client_id=client).customer_standing
+    assert place == found.customer(client) and place.segment_id == found.segments[0].segment_id
+    assert place.why and place.border is not None
+    with pytest.raises(ClientNotFound):
+        found.customer("nobody")
+
+
+@pytest.mark.parametrize("output", ["detailed", "summary", "ids_only"])
+def test_the_output_formats_hold_what_they_say(demo, conform, output):
+    found = json.loads(hs.segment_customers(demo, {}, "health", 1, output_format=output).to_json())
+    if output == "detailed":
+        assert conform("segment_customers", found) == []
+    if output == "ids_only":
+        assert all(set(one) == {"segment_id", "segment_name", "client_ids"} for one in found["segments"])
+    if output == "summary":
+        assert "recommended_engagement_strategy" not in found["segments"][0]
+        assert "client_ids" not in found["segments"][0] and found["segments"][0]["customer_count"]
+
+
+def test_without_recommendations_there_are_none_and_the_reply_says_why(demo):
+    found = hs.segment_customers(demo, {}, "health", 1, include_recommendations=False)
+    assert found.recommended_actions == [] and found.segments[0].recommended_engagement_strategy is None
+    assert found.not_measured["$.segments[*].recommended_channels"] == "not requested"
+
+
+def test_advice_rests_on_rules_and_channels_on_how_they_were_answered(demo):
+    found = hs.segment_customers(demo, {}, "health", 1).segments[0]
+    assert found.strategy_rules and all(rule.figures for rule in found.strategy_rules)
+    assert all(0 <= one.lower <= one.rate <= one.upper <= 1 and one.sent >= 30 for one in found.channels_detail or [])
+    assert [one.rate for one in found.channels_detail] == sorted((one.rate for one in found.channels_detail), reverse=True)
+
+
+KINDS = st.one_of(
+    st.tuples(st.just("value"), st.builds(dict, arr_thresholds=st.lists(
+        st.integers(0, 400_000), min_size=1, max_size=6, unique=True).map(sorted))),
+    st.tuples(st.just("health"), st.builds(dict, health_score_thresholds=st.lists(
+        st.integers(1, 99), min_size=1, max_size=5, unique=True).map(sorted), trend_weighting=st.sampled_from([0, 0.5, 1]))),
+    st.tuples(st.sampled_from(["usage", "industry", "lifecycle"]), st.just({})))
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(KINDS, st.integers(1, 30), st.integers(1, 12))
+def test_segments_part_the_customers_and_all_sums_add_up(demo, kind, least, most):
+    found = hs.segment_customers(demo, kind[1], kind[0], least, most, include_recommendations=False)
+    everybody = [client for one in found.segments for client in one.client_ids]
+    assert len(everybody) == len(set(everybody)) == found.total_customers == sum(found.segment_summary.values())
+    assert sum(one.customer_count for one in found.segments) == found.total_customers
+    assert sum(round(10 * one.percentage_of_total) for one in found.segments) == 1000
+    assert sum(one.total_arr or 0 for one in found.segments) == pytest.approx(found.total_arr, abs=0.5)
+    placed = [one for one in found.segments if one.placed]
+    assert len(placed) == found.segments_created <= most
+    assert all(one.customer_count >= least for one in placed) or len(placed) == 1
+    arr = found.frame("customers")["arr"].dropna().sort_values(ascending=False).to_numpy()
+    count = int(np.ceil(round(0.2 * len(arr), 9)))
+    assert found.pareto_analysis.top_arr == pytest.approx(arr[:count].sum(), abs=0.5)
+
+
+REFUSED = [
+    ("value", {"arr_thresholds": [50, 10]}, "arr_thresholds", "don't rise"),
+    ("value", {"arr_thresholds": [10, 10]}, "arr_thresholds", "repeated"),
+    ("value", {"arr_thresholds": [-1, 10]}, "arr_thresholds", "negative"),
+    ("value", {"arr_thresholds": ["10"]}, "arr_thresholds", "finite number"),
+    ("value", {"arr_thresholds": [float("nan")]}, "arr_thresholds", "finite number"),
+    ("value", {"arr_thresholds": []}, "arr_thresholds", "not such a list"),
+    ("value", {"arr_treshold": [1]}, "arr_treshold", "did you mean arr_thresholds"),
+    ("value", {"include_expansion_potential": 1}, "include_expansion_potential", "true or false"),
+    ("health", {"health_score_thresholds": [40, 101]}, "health_score_thresholds", "outside"),
+    ("health", {"trend_weighting": 2}, "trend_weighting", "0 to 1"),
+    ("health", {"names": ["a", "b"]}, "names", "4 different names"),
+    ("usage", {"measure": "stickines_30d"}, "measure", "did you mean stickiness_30d"),
+    ("usage", {"measure": "stickiness_30d"}, "thresholds", "needed"),
+    ("industry", {"names": []}, "names", "no keys"),
+    ("custom", {"measures": []}, "measures", "1 to 12"),
+    ("custom", {"measures": ["seats", "seats"]}, "measures", "twice"),
+    ("custom", {"method": "kmean"}, "method", "did you mean kmeans"),
+    ("custom", {"k": 1}, "k", "2 to"),
+    ("custom", {"k": 50}, "k", "2 to"),
+    ("custom", {"rules": [{"name": "x", "when": "__import__('os')"}]}, "rules[0].when", "not allowed"),
+    ("custom", {"rules": [{"name": "x", "when": "scoree < 60"}]}, "rules[0].when", "did you mean score"),
+    ("custom", {"rules": [{"name": "x", "when": "score <"}]}, "rules[0].when", "parsed"),
+    ("custom", {"rules": [{"name": "x"}]}, "rules[0]", "name and when"),
+    ("custom", {"rules": [], "k": 2}, "rules", "don't go with"),
+]
+
+
+@pytest.mark.parametrize(("kind", "criteria", "key", "said"), REFUSED, ids=str)
+def test_criteria_that_cannot_be_are_refused_with_key_value_and_rule(small, kind, criteria, key, said):
+    with pytest.raises(InvalidParameters) as caught:
+        hs.segment_customers(small, criteria, kind)
+    details = caught.value.to_dict()["details"]
+    assert details["parameter"] == f"segmentation_criteria.{key}" and details["validation_rule"]
+    assert said in str(caught.value) + details["validation_rule"]
+
+
+@pytest.mark.parametrize("given", [{"min_segment_size": 0}, {"max_segments": 0}, {"min_segment_size": 2.5},
+                                   {"output_format": "short"}, {"segment_type": "helth"}, {"compare_with": "2025-03-30"},
+                                   {"segmentation_criteria": None}, {"segmentation_criteria": [1]}])
+def test_parameters_outside_their_range_are_refused(small, given):
+    asked = {"segmentation_criteria": {}, "segment_type": "health", **given}
+    with pytest.raises(InvalidParameters) as caught:
+        hs.segment_customers(small, **asked)
+    assert caught.value.details["parameter"] == next(iter(given))
