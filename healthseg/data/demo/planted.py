@@ -24,9 +24,12 @@ def series_z(series: np.ndarray, first: int, factor: float) -> float:
 
 
 def anomalies(chunk: Chunk) -> pa.Table:
-    """The customers' own spikes and dips that lie before leaving."""
+    """The customers' own spikes and dips that lie before leaving.
+
+    A spike multiplies what those do who come: its z is that of the power that the day's sessions give it.
+    """
     rows = [row for row in chunk.incidents.clients if row[2] < chunk.until[row[0]]]
-    z = np.array([series_z(chunk.counts.events[client], first, factor) for client, first, _, factor, _ in rows])
+    z = np.array([_client_z(chunk, *row) for row in rows])
     client, first, last, factor, kind = zip(*rows, strict=True) if rows else ((), (), (), (), ())
     return anomaly_table(
         "client",
@@ -39,6 +42,15 @@ def anomalies(chunk: Chunk) -> pa.Table:
         z,
         chunk.days,
     )
+
+
+def _client_z(chunk: Chunk, client: int, first: int, last: int, factor: float, kind: str) -> float:
+    events, sessions = chunk.counts.events[client], chunk.counts.sessions[client]
+    if kind != "spike":
+        return series_z(events, first, factor)
+    usual = np.delete(np.arange(len(events)), np.arange(first, last + 1))
+    per_session = events[usual].sum() / max(sessions[usual].sum(), 1)
+    return power.z_of(power.of_spike(float(sessions[first]), float(per_session), factor), power.Z_DAY)
 
 
 def anomaly_table(scope: str, ids, first, last, factor, kind, label, z, days) -> pa.Table:
