@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio
     from healthseg.errors import HealthsegError
     from healthseg.tools import (
+        analyze_engagement_patterns,
         calculate_health_score,
         manage_lifecycle_stages,
         segment_by_value_tier,
@@ -30,6 +31,7 @@ __version__ = "0.1.0"
 _HOME = {
     "Portfolio": "healthseg.data.portfolio",
     "HealthsegError": "healthseg.errors",
+    "analyze_engagement_patterns": "healthseg.tools",
     "calculate_health_score": "healthseg.tools",
     "manage_lifecycle_stages": "healthseg.tools",
     "segment_by_value_tier": "healthseg.tools",
@@ -39,7 +41,7 @@ _HOME = {
     "track_usage_engagement": "healthseg.tools",
 }
 
-__all__ = ["HealthsegError", "Portfolio", "__version__", "calculate_health_score",
+__all__ = ["HealthsegError", "Portfolio", "__version__", "analyze_engagement_patterns", "calculate_health_score",
            "manage_lifecycle_stages", "segment_by_value_tier", "segment_customers",
            "track_adoption_milestones", "track_feature_adoption", "track_usage_engagement"]
 

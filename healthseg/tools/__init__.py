@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from healthseg.tools.lifecycle.tool import manage_lifecycle_stages, manage_lifecycle_stages_book
     from healthseg.tools.milestones.tool import track_adoption_milestones, track_adoption_milestones_book
     from healthseg.tools.parameters import Parameters
+    from healthseg.tools.patterns.tool import analyze_engagement_patterns, analyze_engagement_patterns_book
     from healthseg.tools.segments.tool import segment_customers, segment_customers_book
     from healthseg.tools.tiers.tool import segment_by_value_tier, segment_by_value_tier_book
     from healthseg.tools.usage.tool import track_usage_engagement, track_usage_engagement_book
@@ -71,9 +72,11 @@ TOOLS: dict[str, Tool] = {tool.name: tool for tool in (
     Tool("track_adoption_milestones", "milestones"),
     Tool("segment_customers", "segments"),
     Tool("segment_by_value_tier", "tiers"),
+    Tool("analyze_engagement_patterns", "patterns"),
 )}
 
-__all__ = ["TOOLS", "Tool", "calculate_health_score", "calculate_health_score_book", "manage_lifecycle_stages",
+__all__ = ["TOOLS", "Tool", "analyze_engagement_patterns", "analyze_engagement_patterns_book",
+           "calculate_health_score", "calculate_health_score_book", "manage_lifecycle_stages",
            "manage_lifecycle_stages_book", "segment_by_value_tier", "segment_by_value_tier_book", "segment_customers",
            "segment_customers_book", "track_adoption_milestones", "track_adoption_milestones_book",
            "track_feature_adoption", "track_feature_adoption_book", "track_usage_engagement",

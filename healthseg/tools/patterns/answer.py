@@ -49,9 +49,9 @@ class _Run:
         curves = self.signs.curves(rows["key"].tolist())
         moved, spells = futures.moved(self.wide)
         ahead, why = self._predictive(curves)
-        temporal, week = others.temporal(self.study, self.reasons)
+        temporal, week = others.temporal(self.study, self.reasons, self.least)
         communication = others.communication(self.study, self.reasons)
-        support = others.support(self.study, self.reasons)
+        support = others.support(self.study, self.reasons, self.least)
         unusual = others.anomalies(self.study, self.reasons)
         patterns = self._patterns()
         figures = advice.figures(self, patterns, usage, risks, moved, ahead, unusual, temporal)
@@ -137,14 +137,17 @@ class _Run:
         kind, key = row["kind"], row["key"]
         evidence = held.evidence(row, self.study.level)
         return Pattern(
-            pattern_id=held.pattern_id(kind, key), pattern_name=words.name(kind, key),
+            pattern_id=held.pattern_id(kind, key), pattern_name=others.name(kind, key) or words.name(kind, key),
             pattern_type=words.TYPES.get(kind, kind), confidence=evidence.confidence, prevalence=evidence.prevalence,
             description=others.described(kind, key, row) or words.described(kind, key, row),
-            business_impact=self._impact(row), actionable_insight=advice.insight(kind, key, row, self.wide),
+            business_impact=self._impact(row), actionable_insight=(others.insight(kind, key, row)
+                                or advice.insight(kind, key, row, self.wide)),
             key=key, evidence=evidence, within=held.within(self.study, row))
 
     def _impact(self, row: dict[str, Any]) -> str | None:
         if self.scope.kind == SINGLE:
+            return None
+        if row["kind"] in ("temporal", "communication", "support"):
             return None
         proven = self._proven(row)
         if proven is None:

@@ -9,6 +9,7 @@ import pandas as pd
 
 from healthseg.clustering.sequences import ARROW
 from healthseg.measures.counting import customers
+from healthseg.tools.patterns.signs import BY_NAME
 
 EVIDENCE = ["support", "n", "lift", "lift_lower", "lift_upper", "q", "confidence"]
 
@@ -70,7 +71,7 @@ def customer_frame(run: Any, ahead: Any) -> pd.DataFrame:
                      for name in ("churn_candidates", "expansion_candidates"))
     found = []
     for client in run.scope.clients:
-        signs = [key for key, who in showing.items() if client in who]
+        signs = [BY_NAME[key].label for key, who in showing.items() if client in who]
         if signs or client in churn or client in expand:
             name = known.loc[client].get("name")
             found.append({"client_id": client, "name": name if isinstance(name, str) else client, "signs": signs,

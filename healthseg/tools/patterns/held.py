@@ -12,7 +12,7 @@ from healthseg.clustering.sequences import ARROW
 from healthseg.clustering.sequences_prefixspan import contains
 from healthseg.config import fingerprint
 from healthseg.measures import panel as panels
-from healthseg.tools.patterns import words
+from healthseg.tools.patterns import others, words
 from healthseg.tools.patterns.result import Evidence, Rejected, Testing, Within
 from healthseg.tools.patterns.study import Study
 from healthseg.tools.rounding import rounded
@@ -69,8 +69,9 @@ def not_held(study: Study, least_confidence: float) -> list[Rejected]:
     gone = rows[~(rows["passes"] & (rows["confidence"].fillna(0) >= least_confidence)) & (rows["p"] <= 0.05)]
     gone = gone.sort_values(["q", "kind", "key"], kind="stable").head(NOT_HELD)
     level = study.level
-    return [Rejected(pattern_name=words.name(row["kind"], row["key"]), evidence=evidence(row, level),
-                     pattern_type=words.TYPES.get(row["kind"], row["kind"]), why=_why(row, study, least_confidence))
+    return [Rejected(pattern_name=others.name(row["kind"], row["key"]) or words.name(row["kind"], row["key"]),
+                     evidence=evidence(row, level), pattern_type=words.TYPES.get(row["kind"], row["kind"]),
+                     why=_why(row, study, least_confidence))
             for row in gone.to_dict("records")]
 
 

@@ -9,9 +9,12 @@ import numpy as np
 import pandas as pd
 
 from healthseg.clustering.bundles import Bundles, bundles
+from healthseg.clustering.communication import Communication, communication
 from healthseg.clustering.judging import Family, Limits, judge
 from healthseg.clustering.personas import Personas, personas
 from healthseg.clustering.sequences import Orders, sequences
+from healthseg.clustering.support_sequences import Support, support
+from healthseg.clustering.temporal import Temporal, temporal
 from healthseg.data.memory import remember
 from healthseg.measures import landmarks as measured
 from healthseg.measures import spans
@@ -175,12 +178,32 @@ class Study:
             found[ORDER + key] = shown
         return found
 
+    # -- days, hours, messages, tickets ------------------------------------------------------
+
+    @property
+    def _window(self) -> tuple[Any, list[str], dt.date, dt.date]:
+        return self.book, self.scope.clients, self.scope.start, self.scope.end
+
+    @cached_property
+    def time(self) -> Temporal:
+        return temporal(*self._window, level=self.level)
+
+    @cached_property
+    def messages(self) -> Communication:
+        return communication(*self._window)
+
+    @cached_property
+    def tickets(self) -> Support:
+        return support(*self._window, seed=self.settings.seed)
+
     # -- all together ------------------------------------------------------------------------
 
     @cached_property
     def families(self) -> list[Family]:
-        found = []
-        if self.features_asked:
+        asked = (("temporal", "time"), ("communication", "messages"), ("support", "tickets"))
+        found = [getattr(self, name).family for category, name in asked
+                 if category in self.categories and self.scope.clients and getattr(self, name).family is not None]
+        if self.features_asked and self.scope.clients:
             found += [self.orders.family] if self.orders is not None and self.scope.kind != SINGLE else []
             found += [self.bundles.family] if self.used.size else []
         if self.scope.kind != SINGLE:

@@ -1,0 +1,171 @@
+"""The pictures of patterns: what holds, what precedes leaving and how early, who the users are, when they come."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+
+from healthseg.charts import formats, theme
+from healthseg.charts.curves import shares
+from healthseg.charts.rows import Axis, Bar, Row, rows
+from healthseg.charts.usage import heatmap
+
+BLUE, GREEN, AMBER, RED = (theme.BAND_COLOURS[band] for band in ("champion", "healthy", "at_risk", "critical"))
+TYPES = {
+    "temporal": ("When they come", BLUE),
+    "feature_usage": ("What is used together, or one after the other", GREEN),
+    "communication": ("What they answer", BLUE),
+    "support": ("What they ask", AMBER),
+    "risk": ("What precedes leaving", RED),
+    "success": ("What precedes staying", BLUE),
+}
+MOST = 24
+LINES = 4
+
+
+def times(value: float) -> str:
+    """A factor as a reader says it.
+
+    >>> times(2.0), times(0.25)
+    ('2.0 ×', '0.25 ×')
+    """
+    return f"{value:.1f} ×" if value >= 1 else f"{value:.2f} ×"
+
+
+def _log_axis(low: float, high: float) -> Axis:
+    marks = [mark for mark in (0.05, 0.1, 0.25, 0.5, 1, 2, 4, 8, 16, 32) if low <= mark <= high]
+    labels = tuple(f"{mark:g} ×" for mark in marks)
+    return Axis(math.log(low), math.log(high), 0.0, tuple(math.log(mark) for mark in marks), labels)
+
+
+def lifts(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
+    """What holds, and how strong? Each pattern's factor over its base rate with its interval, on a scale of ratios."""
+    title = "How much more, or less, than the base rate"
+    if not len(frame):
+        return theme.nothing(title, "No pattern holds: nothing that was tried is beyond chance and comes back.", width)
+    shown = frame.head(MOST)
+    edges = shown[["lift", "lift_lower", "lift_upper"]].astype(float)
+    edges = edges.where(edges > 0.02).stack()
+    low, high = min(0.8, float(edges.min()) / 1.1), max(2.0, float(edges.max()) * 1.1)
+    items: list[Row] = []
+    for kind, (heading, colour) in TYPES.items():
+        group = shown[shown["type"] == kind]
+        if len(group):
+            items.append(Row(heading, header=True))
+            items += [_lift(row, colour, low) for row in group.to_dict("records")]
+    subtitle = (
+        "Dot: the factor over the base rate, bar: its interval; a scale of ratios; at the right: how many show it, of "
+        "how many"
+    )
+    return rows(items, _log_axis(low, high), title, subtitle, width)
+
+
+def _lift(row: dict, colour: str, low: float) -> Row:
+    start, end = (max(float(row[name]), low) for name in ("lift_lower", "lift_upper"))
+    note = f"{times(float(row['lift']))} · {formats.number(row['support'])} of {formats.number(row['n'])}"
+    return Row(
+        row["name"], note, bars=(Bar(math.log(start), math.log(end), colour, 0.35),), dot=math.log(row["lift"]),
+        dot_colour=colour,
+    )
+
+
+def risks(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
+    """How likely is leaving after a sign? The rate within 90 days of its first day, beside that without it."""
+    title = "Lost within 90 days of a sign"
+    known = frame[frame["probability_of_churn"].notna()] if len(frame) else frame
+    if not len(known):
+        return theme.nothing(title, "No sign of leaving stands, or too few spells of one could be followed.", width)
+    known = known.sort_values("probability_of_churn", ascending=False, kind="stable").head(MOST)
+    top = min(1.0, float(known["probability_upper"].max()) * 1.1)
+    step = 0.1 if top <= 0.65 else 0.25
+    ticks = tuple(round(step * place, 2) for place in range(int(top / step) + 1))
+    axis = Axis(0, top, 0, ticks, tuple(formats.percent(tick) for tick in ticks))
+    subtitle = "Bar: after the sign's first day, lighter: the interval; mark: without it at the same time; n: spells"
+    return rows([_risk(row) for row in known.to_dict("records")], axis, title, subtitle, width)
+
+
+def _risk(row: dict) -> Row:
+    base = row["base_rate"]
+    note = f"{formats.percent(row['probability_of_churn'])} · without {formats.percent(base)} · n = {row['n']:.0f}"
+    return Row(
+        row["pattern"],
+        note,
+        bars=(
+            Bar(float(row["probability_lower"]), float(row["probability_upper"]), RED, 0.25, 17),
+            Bar(0, float(row["probability_of_churn"]), RED),
+        ),
+        target=None if formats.is_missing(base) else float(base),
+    )
+
+
+def leads(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
+    """How early? The share of leavers that showed a sign, by days before leaving."""
+    title = "How early the signs show"
+    nothing = "No sign of leaving stands: there is nothing to be seen early."
+    if not len(frame):
+        return theme.nothing(title, nothing, width)
+    gaps = frame.groupby("sign", sort=False)["gap"].mean().sort_values(ascending=False, kind="stable")
+    chosen = gaps.index[:LINES].tolist()
+    known = frame[frame["sign"].isin(chosen)].rename(columns={"sign": "name", "lead_days": "days", "leavers": "share"})
+    known = known.assign(lower=float("nan"), upper=float("nan")).dropna(subset=["share"])
+    names = {name: _short(name) for name in chosen}
+    colours = dict(zip(names.values(), (RED, BLUE, AMBER, GREEN), strict=False))
+    stayers = frame.groupby("sign")["stayers"].first()
+    told = ", ".join(f"{formats.percent(stayers[name])} ({_short(name)})" for name in chosen)
+    subtitle = f"Share of leavers that showed the sign so many days before they left; among those who stayed: {told}"
+    return shares(known.assign(name=known["name"].map(names)), colours, title, subtitle, nothing, width)
+
+
+def _short(name: str) -> str:
+    """A sign in a few words, for the end of a line.
+
+    >>> _short("Nobody there for five days")
+    'Nobody there…'
+    """
+    cut = name if len(name) <= 14 else name[:14].rsplit(" ", 1)[0] + "…"
+    return cut
+
+
+def personas(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
+    """Who are the users? Each persona's share, and what it turns to more often than others do."""
+    title = "Personas and what they turn to"
+    if not len(frame):
+        return theme.nothing(title, "Users do not fall into stable groups by what they do.", width)
+    items: list[Row] = []
+    high = max(2.0, float(frame["factor"].max()) * 1.08)
+    for name, group in frame.groupby("persona", sort=False):
+        items.append(Row(f"{name}: {group['percentage'].iloc[0]:.0f} %", header=True))
+        items += [
+            Row(
+                formats.sentence(formats.words(row["feature"])),
+                times(float(row["factor"])),
+                bars=(Bar(0.0, math.log(float(row["factor"])), BLUE),),
+            )
+            for row in group.to_dict("records")
+        ]
+    subtitle = "How many times as often as other users of the same features; a scale of ratios"
+    return rows(items, _log_axis(1.0, high), title, subtitle, width)
+
+
+def gaps(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
+    """How long between two steps? The middle half of customers, and the median."""
+    title = "Days between the steps"
+    if not len(frame):
+        return theme.nothing(title, "No order of adoption holds.", width)
+    items, reach = [], float(frame["days"].max())
+    for _, group in frame.groupby(["sequence", "step"], sort=False):
+        first, second = (formats.words(group[name].iloc[0]) for name in ("first", "second"))
+        low, middle, high = group["days"].quantile([0.25, 0.5, 0.75])
+        note = f"{middle:.0f} days · {low:.0f} to {high:.0f} · n = {len(group)}"
+        bars = (Bar(float(low), float(high), GREEN, 0.4),)
+        items.append(Row(f"{formats.sentence(first)} → {second}", note, bars=bars, dot=float(middle), dot_colour=GREEN))
+    ticks = tuple(float(tick) for tick in range(0, int(reach) + 1, 15))
+    axis = Axis(0, max(reach, 1.0) * 1.03, 0, ticks, tuple(f"{tick:.0f}" for tick in ticks))
+    subtitle = "From the first use of one feature to the first of the next; bar: the middle half, dot: the median"
+    return rows(items, axis, title, subtitle, width)
+
+
+def week(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
+    """When do they come? Sessions by weekday and hour of the accounts' own clocks."""
+    return heatmap(frame.rename(columns={"sessions": "user_hours"}), width)

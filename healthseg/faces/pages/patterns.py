@@ -1,0 +1,180 @@
+"""The page of one customer's patterns: what is particular, compared with its own past and with the book."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from healthseg.charts import formats
+from healthseg.faces import page
+from healthseg.faces.books import open_book
+from healthseg.faces.page import Card, Column, Html, figure, footer, joined, lines, missing, paragraph, safe, table
+
+__all__ = ["actions", "follows", "footer", "method", "open_book", "opening", "particular", "unusual", "when"]
+
+
+def opening(reply: Any) -> Html:
+    """Who, as of when, and the verdict in a line."""
+    name = reply.analysis_scope.customer_name
+    return page.opening(reply, "Engagement patterns", name, [page.customer_line(reply)], _cards(reply))
+
+
+def _cards(reply: Any) -> list[Card]:
+    risks, unusual = reply.risk_patterns or [], reply.anomalies or []
+    own = [one for one in unusual if one.client_id]
+    return [
+        Card("Patterns shown", formats.number(len(reply.identified_patterns)), _tried(reply)),
+        Card("Signs of leaving", formats.number(len(risks)), "shown on the last weekly date"),
+        Card("Unusual days", formats.number(len(own)), f"in {reply.analysis_period.days} days"),
+    ]
+
+
+def _tried(reply: Any) -> str:
+    return f"of {formats.number(reply.testing.hypotheses)} tried"
+
+
+def particular(reply: Any) -> Html:
+    """What is particular about this customer?"""
+    if not reply.identified_patterns:
+        text = "It shows none of the patterns that hold in the book, and none of its own beyond chance."
+        return Html(paragraph(text, "lead"), text)
+    lead = "What it shows of the patterns that hold in the book, and what holds within it."
+    return Html(paragraph(lead, "lead") + lines(pattern_line(one) for one in reply.identified_patterns), lead)
+
+
+def pattern_line(one: Any) -> str:
+    """A pattern with its figures, and what may be done."""
+    sure = f"comes back in {formats.percent(one.confidence)} of resamples"
+    advice = f" {safe(formats.sentence(one.actionable_insight))}." if one.actionable_insight else ""
+    return f"<b>{safe(one.pattern_name)}</b>: {safe(one.description)}; {sure}.{advice}"
+
+
+def follows(reply: Any) -> Html:
+    """What usually follows?"""
+    if reply.risk_patterns is None:
+        return Html(missing("What follows", reply.not_measured["$.risk_patterns"]))
+    if not reply.risk_patterns:
+        text = "It shows no sign that precedes leaving in this book."
+        return Html(paragraph(text, "lead"), text)
+    lead = joined("Of other customers that showed the same", "the rate is of those who left or gave notice")
+    return Html(paragraph(lead, "lead") + table(risk_rows(reply), RISK_COLUMNS, label="signs"), lead)
+
+
+def risk_rows(reply: Any) -> list[dict[str, Any]]:
+    return [
+        {
+            **one.model_dump(),
+            "interval": interval(one.probability_lower, one.probability_upper),
+            "lead": None if one.lead_days is None else f"{one.lead_days:.0f}",
+        }
+        for one in reply.risk_patterns
+    ]
+
+
+def interval(lower: float | None, upper: float | None) -> str | None:
+    if lower is None or upper is None:
+        return None
+    return f"{formats.percent(lower)} to {formats.percent(upper)}"
+
+
+RISK_COLUMNS = [
+    Column("pattern", "Sign"),
+    Column("probability_of_churn", "Lost in 90 days", formats.percent, True),
+    Column("interval", "Interval"),
+    Column("base_rate", "Without it", formats.percent, True),
+    Column("n", "Spells", formats.number, True),
+    Column("lead", "Median days before", numeric=True),
+    Column("among_leavers", "Of leavers’ weeks", formats.percent, True),
+    Column("among_stayers", "Of stayers’ weeks", formats.percent, True),
+    Column("shown_now", "Show it now", formats.number, True),
+    Column("recommended_intervention", "What to do"),
+]
+
+
+def when(reply: Any) -> Html:
+    """When do they come?"""
+    found = reply.temporal_patterns
+    if found is None:
+        return Html(missing("When they come", reply.not_measured["$.temporal_patterns"]))
+    lead = when_in_words(reply)
+    return Html(paragraph(lead, "lead") + figure(reply, "week"), lead)
+
+
+def when_in_words(reply: Any) -> str:
+    found = reply.temporal_patterns
+    why = reply.not_measured.get("$.temporal_patterns.peak_activity_days")
+    if why:
+        return joined(f"Peaks can’t be told: {why}")
+    peaks = [*(found.peak_activity_days or []), *(found.peak_activity_hours or [])]
+    lows = found.low_activity_periods or []
+    trend = found.detail["trend"]
+    return joined(
+        f"Peaks: {', '.join(peaks)}" if peaks else "No day or hour stands out beyond chance",
+        f"little happens on {', '.join(lows)}" if lows else "",
+        f"week by week the usage is {trend['direction']} ({trend['weekly_growth_rate']:+.1%} a week)" if trend else "",
+        f"seasons: {found.seasonal_trends or reply.not_measured.get('$.temporal_patterns.seasonal_trends', '')}",
+    )
+
+
+def unusual(reply: Any) -> Html:
+    """What was unusual, and did everyone see it?"""
+    if reply.anomalies is None:
+        return Html(missing("Unusual days", reply.not_measured["$.anomalies"]))
+    if not reply.anomalies:
+        text = "No day stood out of the usual weeks."
+        return Html(paragraph(text, "lead"), text)
+    return Html(table(anomaly_rows(reply), ANOMALY_COLUMNS, label="unusual days"))
+
+
+def anomaly_rows(reply: Any) -> list[dict[str, Any]]:
+    return [
+        {
+            **one.model_dump(),
+            "kind": "spike" if one.anomaly_type == "unusual_spike" else "dip",
+            "whose": one.client_id or f"the whole {one.scope}",
+            "cause": one.likely_cause or "nothing in calendar, tickets or gaps",
+            "todo": "find out" if one.action_required else "",
+        }
+        for one in reply.anomalies
+    ]
+
+
+ANOMALY_COLUMNS = [
+    Column("date", "Day", formats.day),
+    Column("whose", "Whose"),
+    Column("kind", "What"),
+    Column("description", "How much"),
+    Column("cause", "Likely cause"),
+    Column("todo", "To do"),
+]
+
+
+def actions(reply: Any) -> Html:
+    """What to do?"""
+    told = [safe(text) for text in reply.recommended_actions]
+    own = [safe(formats.sentence(one.recommended_intervention)) for one in reply.risk_patterns or []]
+    found = list(dict.fromkeys([*told, *own]))
+    if not found:
+        return Html(paragraph("No rule of the playbook asks for anything.", "lead"))
+    return Html(lines(found, ordered=True))
+
+
+def method(reply: Any) -> Html:
+    """How was this computed?"""
+    testing = reply.testing
+    return page.method(
+        reply,
+        f"{testing.hypotheses:,} patterns were tried and are judged as one family: reported is what has a "
+        f"false-discovery q of at most {testing.max_q:g}, is found again on held-out time (p ≤ "
+        f"{testing.held_out_max_p:g}), and comes back in {testing.min_pattern_confidence:.0%} of "
+        f"{testing.resamples} resamples",
+        "Confidence is that share of resamples",
+        "Signs of leaving are asked at every month’s end of the book’s history, at equal size, tenure, tier and "
+        "quarter; what customers use also at equal activity",
+        "A rate of leaving follows the first day of a spell of the sign; beside it stands that of the same dates "
+        "without it",
+        pairs=[
+            ("Window", f"{reply.analysis_period.start_date} to before {reply.analysis_period.end_date}"),
+            ("Customers", formats.number(reply.customers_analyzed)),
+            ("Tried by type", "; ".join(f"{name} {count}" for name, count in testing.by_type.items())),
+        ],
+    )

@@ -1,0 +1,291 @@
+"""The page of the book's patterns: what holds, what precedes leaving, who the users are, when and how to reach them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from healthseg.charts import formats
+from healthseg.faces import page
+from healthseg.faces.books import open_book
+from healthseg.faces.page import (
+    Card,
+    Column,
+    Html,
+    figure,
+    fold,
+    footer,
+    isolated,
+    joined,
+    lines,
+    missing,
+    paragraph,
+    safe,
+    table,
+)
+from healthseg.faces.pages.patterns import (
+    RISK_COLUMNS,
+    interval,
+    method,
+    pattern_line,
+    risk_rows,
+    unusual,
+    when_in_words,
+)
+
+__all__ = [
+    "footer",
+    "help_",
+    "hold",
+    "leaving",
+    "method",
+    "next_ones",
+    "open_book",
+    "opening",
+    "people",
+    "reach",
+    "rejected",
+    "staying",
+    "steps",
+    "unusual",
+]
+
+
+def opening(reply: Any) -> Html:
+    """The book, as of when, the verdict, and its figures at a glance."""
+    name = reply.analysis_scope.segment_name
+    title = f"Patterns of {name}" if name else "The book’s patterns"
+    return page.book_opening(reply, "Engagement patterns", title, _cards(reply))
+
+
+def _cards(reply: Any) -> list[Card]:
+    found = [
+        Card(
+            "Patterns that hold",
+            formats.number(len(reply.identified_patterns)),
+            f"of {formats.number(reply.testing.hypotheses)} tried",
+        ),
+        Card("Customers", formats.number(reply.customers_analyzed), f"in {reply.analysis_period.days} days"),
+    ]
+    ahead = reply.predictive_insights
+    if ahead is not None:
+        right = "" if ahead.confidence_score is None else (
+            f"of past ones {formats.percent(ahead.confidence_score)} left (n = {ahead.confidence_n})"
+        )
+        found.append(Card("Likely to leave", formats.number(ahead.likely_churn_candidates), right))
+        found.append(Card("Ready to expand", formats.number(ahead.likely_expansion_candidates), "by all six rules"))
+    if reply.user_personas:
+        found.append(Card("Personas", formats.number(len(reply.user_personas)), _of_users(reply)))
+    return found
+
+
+def _of_users(reply: Any) -> str:
+    return f"of {formats.number(reply.persona_evidence.users)} users"
+
+
+def hold(reply: Any) -> Html:
+    """What patterns hold, how strong, how sure?"""
+    told = lines(pattern_line(one) + _reversed(one) for one in reply.identified_patterns)
+    lead = joined(
+        f"{len(reply.identified_patterns)} of {reply.testing.hypotheses:,} that were tried hold",
+        "each is beyond chance among all of them, found again on held-out time, and comes back in resamples",
+    )
+    return Html(paragraph(lead, "lead") + figure(reply, "patterns") + fold("Each pattern in words", told), lead)
+
+
+def _reversed(one: Any) -> str:
+    groups = [f"{safe(part.group)} ({part.lift:.2f} ×)" for part in one.within if part.reversed]
+    return f" <b>The other way round</b> in {', '.join(groups)}." if groups else ""
+
+
+def leaving(reply: Any) -> Html:
+    """What precedes leaving, and how early?"""
+    if reply.risk_patterns is None:
+        return Html(missing("What precedes leaving", reply.not_measured["$.risk_patterns"]))
+    rows = table(risk_rows(reply), RISK_COLUMNS, label="signs")
+    ahead = reply.predictive_insights
+    lead = f"Best moment to act: {ahead.optimal_intervention_timing}." if ahead and ahead.timing_days else ""
+    early = [
+        f"<b>{safe(one.pattern)}</b>, often after: {safe('; '.join(one.early_warning_indicators).lower())}"
+        for one in reply.risk_patterns
+        if one.early_warning_indicators
+    ]
+    return Html(
+        (paragraph(lead, "lead") if lead else "")
+        + figure(reply, "risk", rows)
+        + figure(reply, "lead")
+        + (fold("What is there already when a sign begins", lines(early)) if early else "")
+    )
+
+
+def next_ones(reply: Any) -> Html:
+    """Who shows it now?"""
+    rows = reply.frame("customers").to_dict("records")
+    if not rows:
+        return Html(paragraph("Nobody shows a sign of leaving that stands.", "lead"))
+    columns = [
+        Column("name", "Customer", markup=lambda row: isolated(row["name"])),
+        Column("count", "Signs", formats.number, True),
+        Column("told", "Which"),
+        Column("likely", "By the model"),
+    ]
+    labels = {one.pattern: one for one in reply.risk_patterns or []}
+    for row in rows:
+        row["told"] = "; ".join(row["signs"]) or None
+        row["likely"] = "likely to leave" if row["likely_to_leave"] else (
+            "ready to expand" if row["ready_to_expand"] else None
+        )
+    lead = f"{len(rows)} customers show one of {len(labels)} signs, or are candidates."
+    return Html(paragraph(lead, "lead") + table(rows, columns, label="customers"), lead)
+
+
+def staying(reply: Any) -> Html:
+    """What precedes staying?"""
+    if reply.success_patterns is None:
+        return Html(missing("What precedes staying", reply.not_measured["$.success_patterns"]))
+    if not reply.success_patterns:
+        text = "Nothing that was tried goes with staying beyond chance at equal size, tenure and tier."
+        return Html(paragraph(text, "lead"), text)
+    columns = [
+        Column("pattern", "What"),
+        Column("retention_with", "Stayed 90 days with it", formats.percent, True),
+        Column("n_with", "n", formats.number, True),
+        Column("retention_without", "Without", formats.percent, True),
+        Column("n_without", "n", formats.number, True),
+        Column("correlation", "Correlation, adjusted", lambda value: formats.number(value, 2), True),
+        Column("hazard", "Hazard ratio"),
+    ]
+    rows = [
+        {
+            **one.model_dump(),
+            "hazard": f"{one.outcome.hazard_ratio:.2f} ({one.outcome.lower:.2f} to {one.outcome.upper:.2f})",
+        }
+        for one in reply.success_patterns
+    ]
+    return Html(table(rows, columns, label="patterns"))
+
+
+def steps(reply: Any) -> Html:
+    """Which features go together, and one after the other?"""
+    usage = reply.feature_usage_patterns
+    if usage is None:
+        return Html(missing("Features", reply.not_measured["$.feature_usage_patterns"]))
+    orders = [
+        f"<b>{safe(' → '.join(formats.words(name) for name in one.sequence))}</b>: {one.customers} customers, half a "
+        f"step within {one.median_days:.0f} days ({one.lower_quartile:.0f} to {one.upper_quartile:.0f}); "
+        f"{formats.percent(one.unfinished_share)} of {one.unfinished_of} that began have not finished in time"
+        for one in usage.sequential_adoption.gaps
+    ]
+    together = [
+        f"<b>{safe(' + '.join(formats.words(name) for name in one.bundle))}</b>: {one.support} of {one.users_of_any} "
+        f"that use any use all ({formats.percent(one.co_usage_rate)}), {one.lift:.1f} times what volume alone gives"
+        for one in usage.feature_bundles
+    ]
+    body = figure(reply, "gaps") + lines(orders) if orders else paragraph("No order of adoption holds.", "lead")
+    return Html(body + (f"<h3>Used together</h3>{lines(together)}" if together else ""))
+
+
+def people(reply: Any) -> Html:
+    """Who are the users?"""
+    told = reply.persona_evidence
+    if reply.user_personas is None:
+        return Html(missing("Personas", reply.not_measured["$.user_personas"]))
+    if not reply.user_personas:
+        return Html(paragraph(joined(told.reason or "no personas"), "lead"))
+    lead = joined(
+        f"{formats.number(told.users)} users with 20 events or more fall into {len(reply.user_personas)} groups by "
+        "what they turn to",
+        f"resampled users fall into the same ones (agreement {told.stability:.2f} of 1)",
+        f"{formats.number(told.not_clustered)} did too little to be placed",
+    )
+    each = [
+        f"<b>{safe(one.persona_name)}</b> ({one.percentage:.0f} %, {formats.number(one.users)}): "
+        f"{safe('; '.join(one.characteristics))}"
+        for one in reply.user_personas
+    ]
+    return Html(paragraph(lead, "lead") + figure(reply, "personas") + fold("Each persona in words", lines(each)), lead)
+
+
+def reach(reply: Any) -> Html:
+    """When and how to reach people?"""
+    if reply.temporal_patterns is None:
+        week = missing("When they come", reply.not_measured["$.temporal_patterns"])
+    else:
+        week = paragraph(when_in_words(reply), "lead") + figure(reply, "week")
+    return Html(week + _messages(reply) + _tickets(reply))
+
+
+def _messages(reply: Any) -> str:
+    found = reply.communication_patterns
+    if found is None:
+        return missing("How messages are answered", reply.not_measured["$.communication_patterns"])
+    columns = [
+        Column("name", "Name", formats.words),
+        Column("rate", "Engaged within 7 days", formats.percent, True),
+        Column("interval", "Interval"),
+        Column("opened_rate", "Opened", formats.percent, True),
+        Column("sent", "Sent", formats.number, True),
+    ]
+    parts = []
+    for key, heading in (("channels", "By channel"), ("contents", "By content"), ("weekdays", "By weekday")):
+        rows = [{**row, "interval": interval(row["lower"], row["upper"])} for row in found.detail.get(key, [])]
+        parts.append(table(rows, columns, caption=heading, label=key))
+    return "<h3>How messages are answered</h3>" + "".join(parts)
+
+
+def _tickets(reply: Any) -> str:
+    found = reply.support_patterns
+    if found is None:
+        return missing("Tickets", reply.not_measured["$.support_patterns"])
+    names = found.common_issue_sequences or []
+    told = joined(
+        f"Resolution: {found.time_to_resolution_trends.lower()}" if found.time_to_resolution_trends else "",
+        f"one after the other more often than by chance: {'; '.join(formats.words(name) for name in names)}"
+        if names
+        else "no topic follows another beyond chance",
+    )
+    return f"<h3>Tickets</h3>{paragraph(told, 'lead')}"
+
+
+def help_(reply: Any) -> Html:
+    """Does what is done for low customers help?"""
+    found = reply.pattern_transitions["from_at_risk_to_healthy"]
+    why = reply.not_measured.get("$.pattern_transitions.from_at_risk_to_healthy.success_rate")
+    if why:
+        text = joined(f"Of {found.spells} spells under a score of 60 it can’t be told", why)
+        return Html(paragraph(text, "lead") + _todo(reply), text)
+    lead = joined(
+        f"{formats.percent(found.success_rate)} of {found.treated} low spells with an intervention in 30 days "
+        f"recovered, {formats.percent(found.matched_success_rate)} of like ones without: a difference of "
+        f"{100 * found.difference:+.0f} points ({100 * found.difference_lower:+.0f} to "
+        f"{100 * found.difference_upper:+.0f})"
+    )
+    return Html(paragraph(lead, "lead") + _todo(reply), lead)
+
+
+def _todo(reply: Any) -> str:
+    columns = [
+        Column("opportunity", "Opportunity"),
+        Column("current_state", "Now"),
+        Column("opportunity_state", "Then"),
+        Column("potential_impact", "Impact, from history"),
+        Column("effort", "Effort"),
+        Column("priority", "Priority"),
+    ]
+    rows = [one.model_dump() for one in reply.engagement_optimization]
+    told = lines((safe(text) for text in reply.recommended_actions), ordered=True)
+    return table(rows, columns, label="opportunities") + (f"<h3>What to do</h3>{told}" if told else "")
+
+
+def rejected(reply: Any) -> Html:
+    """What was tried and did not hold?"""
+    rows = reply.frame("rejected").to_dict("records")
+    if not rows:
+        return Html(paragraph("Nothing else came near.", "lead"))
+    columns = [
+        Column("name", "Looked like a pattern"),
+        Column("lift", "Factor", lambda value: formats.number(value, 2), True),
+        Column("support", "Shown by", formats.number, True),
+        Column("n", "Of", formats.number, True),
+        Column("why", "Why it does not stand"),
+    ]
+    return Html(table(rows, columns, label="patterns"))
