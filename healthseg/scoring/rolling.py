@@ -119,15 +119,15 @@ def held_out_on(rows: pd.DataFrame, origin: dt.date, config: Settings, *, until:
 
     No row where fewer than three dates, five leavers or nobody who stayed teach for it.
     """
+    end = until or origin + dt.timedelta(days=1)
+    here = rows[(rows["date"] >= pd.Timestamp(origin)) & (rows["date"] < pd.Timestamp(end))]
     teach = rows[rows["date"] < pd.Timestamp(origin)]
     outcome = outcomes(teach, origin, step_days, config.churn_lead_days)
     known = ~np.isnan(outcome)
     teach, outcome = teach[known], outcome[known]
-    if teach["date"].nunique() < LEAST_DATES or outcome.sum() < LEAST_EVENTS or outcome.all():
+    if not len(here) or teach["date"].nunique() < LEAST_DATES or outcome.sum() < LEAST_EVENTS or outcome.all():
         return _nothing(rows)
     model = fit(teach, outcome, config, integrate=False)
-    end = until or origin + dt.timedelta(days=1)
-    here = rows[(rows["date"] >= pd.Timestamp(origin)) & (rows["date"] < pd.Timestamp(end))]
     return here[["client_id", "date", "event_on"]].assign(
         log_odds=model.log_odds(model.values(here, config)),
         base_log_odds=base_log_odds(teach, outcome, here)).reset_index(drop=True)

@@ -114,7 +114,7 @@ def test_the_customers_page_says(pages, words):
         "usage is 41 % under its own baseline; 2 high tickets are open",
         "Show all 60 customers",
         "ARR fell by EUR 24,000 on 1 Sep 2025",
-        "The report card of the score: not measured.",
+        "is told by its report card",
         "Least known: NPS of the last 365 days (44 %)",
     ],
 )

@@ -15,7 +15,6 @@ from healthseg.faces.page import (
     footer,
     isolated,
     joined,
-    missing,
     paragraph,
     safe,
     table,
@@ -207,16 +206,15 @@ def _band(row: Any) -> str:
 
 def trust(book: Any) -> Html:
     """Can the score be trusted?"""
-    why = book.not_measured.get(
-        "report_card",
-        "the score was not yet held against who left; that takes scores of past dates, "
-        "each computed from what was known then, and what happened after",
-    )
     known = joined(
         f"{book.scored_customers:,} of {book.total_customers:,} live customers have a score",
         f"on average {formats.percent(book.coverage)} of its inputs are known" if book.coverage is not None else "",
     )
-    return Html(paragraph(known, "lead") + missing("The report card of the score", why), known)
+    card = (
+        "How often the score was right, how early and beside what, is told by its report card: "
+        "the notebook score_report_card holds every past score against who left"
+    )
+    return Html(paragraph(known, "lead") + paragraph(joined(book.leaving_model or "")) + paragraph(joined(card)), known)
 
 
 def gaps(book: Any) -> Html:

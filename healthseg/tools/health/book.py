@@ -13,7 +13,7 @@ from healthseg import playbook
 from healthseg.config import BANDS
 from healthseg.data.memory import remember
 from healthseg.measures.counting import customers
-from healthseg.scoring import Change, bands_of, explain_change, factors, risk_level, shown
+from healthseg.scoring import Change, bands_of, explain_change, factors, risk_level, shown, training
 from healthseg.tools import alerts
 from healthseg.tools.health import predictive, stakes, what_if, words
 from healthseg.tools.health.figures import ARR_DAYS, HISTORY_DAYS, Asked, Judged, figures, judge, trends
@@ -75,6 +75,7 @@ class _Book:
             at_risk_customers=len(below), at_risk_arr=_sum(below["arr"]) if single else None,
             at_stake=_sum(table["at_stake"]) if single else None,
             at_stake_basis=stakes.basis(self.book, self.as_of),
+            leaving_model=training.churn_model(self.book, self.as_of).gate.reason,
             lookback_period_days=self.asked.lookback_period_days, risk_threshold=self.asked.risk_threshold,
             customers=_records(table), movers_up=_records(movers[movers["direction"] == "up"]),
             movers_down=_records(movers[movers["direction"] == "down"]), disagreements=_records(disagreements),

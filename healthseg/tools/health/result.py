@@ -329,6 +329,7 @@ class HealthBook(Result):
     at_risk_arr: float | None
     at_stake: float | None
     at_stake_basis: str
+    leaving_model: str | None = None # what the gate of the churn model said
     lookback_period_days: int
     risk_threshold: float
     customers: list[dict[str, Any]]
