@@ -99,7 +99,7 @@ def to_html(notebook: nbformat.NotebookNode, made: Made, index: str = "", book: 
         "scripts": scripts,
         "key_name": KEY,
         "key": made.key,
-        "style": _style(),
+        "style": _style() + ("" if facts(notebook) else scripting.pieces()),
         "document": document,
         "made": made.words(),
         "index": index,

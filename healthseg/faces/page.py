@@ -131,6 +131,8 @@ class Column:
         if self.markup:
             return self.markup(row)
         value = row.get(self.key)
+        if self.key in privacy.USER_KEYS:
+            value = privacy.shown(value)
         if self.write:
             return safe(self.write(value))
         return isolated(value) if not formats.is_missing(value) else formats.DASH

@@ -63,13 +63,19 @@ def charts() -> str:
     return _file("charts.js").replace("/*names*/{}", json.dumps(theme.VARIABLES, sort_keys=True))
 
 
+@functools.cache
+def pieces() -> str:
+    """The look of tables and charts, for pages whose notebook does not bring it along."""
+    return _file("pieces.css")
+
+
 def _file(name: str) -> str:
     return (templates() / name).read_text("utf-8").strip()
 
 
 @functools.cache
 def vega() -> str:
-    """Vega, Vega-Lite and what they need as one script; bundling takes two seconds, so a batch does it once."""
+    """Vega with its embedder and what they need as one script; bundling takes two seconds, so a batch does it once."""
     from healthseg.faces.kernels.supply import TEMPLATE
 
     shared = os.environ.get(TEMPLATE)
@@ -79,7 +85,7 @@ def vega() -> str:
             return kept.read_text("utf-8")
     import vl_convert
 
-    made = vl_convert.javascript_bundle("window.vega = vega; window.vegaLite = vegaLite;")
+    made = vl_convert.javascript_bundle()
     made = made.replace("</script", "<\\/script").replace("<!--", "<\\!--").strip()
     if kept is not None:
         from healthseg.faces import writing

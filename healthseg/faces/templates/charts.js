@@ -29,15 +29,13 @@
     spec.config.mark = { ...spec.config.mark, tooltip: true };
     const place = document.createElement("div");
     const label = wide.querySelector("svg") && wide.querySelector("svg").getAttribute("aria-label");
-    const view = new vega.View(vega.parse(vegaLite.compile(spec, { logger: vega.logger(vega.Error) }).spec), { renderer: "svg", loader, hover: true, logger: vega.logger(vega.Error) });
-    view.tooltip(tooltip);
-    await view.initialize(place).runAsync();
+    const drawn = await vegaEmbed(place, spec, { mode: "vega-lite", renderer: "svg", actions: false, defaultStyle: false, hover: true, loader, tooltip, logLevel: 1 });
     const svg = place.querySelector("svg");
     if (!svg) return;
     svg.setAttribute("role", "img");
     svg.setAttribute("aria-label", label || "chart");
     if (views.has(script)) views.get(script).finalize();
-    views.set(script, view);
+    views.set(script, drawn);
     wide.replaceChildren(place);
     figure.dataset.drawn = "again";
   };
