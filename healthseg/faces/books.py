@@ -59,15 +59,21 @@ def open_book(portfolio: str = "") -> Any:
 
 def record_settings(book: Any, clock: Any) -> bool:
     """Note in the ledger which settings are in force, where the book's folder can be written; whether they are new."""
-    from healthseg.data.ledger import FILE_NAME, Ledger
+    from healthseg.data import ledger_stages
+    from healthseg.errors import DataRetrievalError
 
     path = Path(book.path)
     folder = path if path.is_dir() else path.parent
-    if not path.exists() or not os.access(folder, os.W_OK):
+    elsewhere = book.settings.ledger.address is not None
+    if not elsewhere and (not path.exists() or not os.access(folder, os.W_OK)):
         return False
-    return Ledger(folder / FILE_NAME, clock).record_settings(
-        book.settings.fingerprint, book.settings.model_dump(mode="json")
-    )
+    ledger = ledger_stages.opened(book.settings.ledger, folder / ledger_stages.FILE_NAME, clock)
+    try:
+        return ledger.record_settings(book.settings.fingerprint, book.settings.model_dump(mode="json"))
+    except DataRetrievalError:
+        if elsewhere:  # a user of the server who may only read can be answered all the same
+            return False
+        raise
 
 
 def ledger_head(book: Any) -> list[int]:
