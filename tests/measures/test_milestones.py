@@ -32,7 +32,9 @@ def progress(*rows):
 
 
 def book(plan, done=None, events=(), who=WHO, settings=None, **tables):
-    done = progress({"milestone_id": "none", "started_at": "2024-12-02"}) if done is None else done
+    """The plan, with what was entered for customer a; the book's first entry ever is of the 2nd of December."""
+    first = progress({"milestone_id": "none", "started_at": "2024-12-02"})
+    done = first if done is None else pd.concat([first, done])
     return tiny_book([*EVENTS, *events], who, settings, milestones=plan, milestone_progress=done, **tables)
 
 
