@@ -17,10 +17,10 @@ LEAST_CUSTOMERS = 8         # a side: fewer say nothing of a segment
 MOST = 8
 COLUMNS = ["measure", "label", "segment", "other", "median", "other_median", "n", "other_n", "cliffs_delta", "lower",
            "upper", "p", "q", "stands"]
-# What follows from what the segments were made of is no news of them: counts grow with size, shares of seats fall with
-# the seats, a score is made of usage.
+# What follows from what the segments were made of is no news of them: counts grow with size, shares of seats and of
+# users hang on how many there are, a score is made of usage.
 USED = {"breadth", "frequency", "change", "volume", "people", "health"}
-FOLLOWS = {"size": {"size", "volume", "people", "breadth"}, "volume": USED | {"size"}, "breadth": USED | {"size"},
+FOLLOWS = {"size": {"size", "volume", "people", "breadth", "frequency"}, "volume": USED | {"size"}, "breadth": USED | {"size"},
            "frequency": USED, "change": USED, "people": {"people", "volume", "size"},
            "health": USED | {"size", "support", "satisfaction", "payment"}, "support": {"support", "health"},
            "satisfaction": {"satisfaction", "health"}, "payment": {"payment", "health"}, "tenure": {"tenure"},
