@@ -14,6 +14,19 @@ from healthseg.faces.replies import AROUND, WRITERS
 
 APPENDS = ("segment_customers",)  # keeps the run it made, so that its segments are found again
 
+# The reference's error object.
+ERROR: dict[str, Any] = {
+    "type": "object",
+    "title": "Error",
+    "properties": {
+        "status": {"const": "error"},
+        "error_code": {"type": "string"},
+        "error_message": {"type": "string"},
+        "details": {"type": "object"},
+    },
+    "required": ["status", "error_code", "error_message", "details"],
+}
+
 
 @functools.cache
 def listed() -> tuple[Tool, ...]:
@@ -34,10 +47,15 @@ def described(name: str) -> Tool:
 
 
 def reply_schema(function: Any) -> dict[str, Any]:
-    """The JSON Schema of what a tool answers over a face: its result's, and what the faces add."""
+    """The JSON Schema of what a tool answers over a face: its result's with what the faces add, or the error object.
+
+    Some clients hold errors against it as well.
+    """
     result = typing.get_type_hints(function)["return"]
     schema = result.model_json_schema(mode="serialization") if _is_model(result) else {"type": "object"}
-    return {**schema, "properties": {**schema.get("properties", {}), **AROUND}}
+    definitions = schema.pop("$defs", {})
+    reply = {**schema, "properties": {**schema.get("properties", {}), **AROUND}}
+    return {"type": "object", "anyOf": [reply, ERROR], "$defs": definitions}
 
 
 def _is_model(result: Any) -> bool:

@@ -20,7 +20,7 @@ from mcp import Client, StdioServerParameters
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.exceptions import MCPError
 
-from healthseg.faces import cli, mcp_limits, mcp_server
+from healthseg.faces import cli, mcp_limits, mcp_server, mcp_tools
 from healthseg.faces.mcp_reports import SCHEME
 from healthseg.faces.replies import WRITERS, Replies
 from healthseg.faces.settings_sections import LimitSettings
@@ -83,7 +83,9 @@ def test_every_tool_of_the_registry_is_listed_with_typed_parameters_and_words():
     for tool in listed:
         assert set(tool.input_schema["properties"]) == set(TOOLS[tool.name].parameters.model_fields)
         assert tool.input_schema["additionalProperties"] is False and tool.input_schema["type"] == "object"
-        assert tool.output_schema["type"] == "object" and "cache" in tool.output_schema["properties"]
+        reply, error = tool.output_schema["anyOf"]
+        assert tool.output_schema["type"] == reply["type"] == "object" and "cache" in reply["properties"]
+        assert set(error["required"]) == {"status", "error_code", "error_message", "details"}
         assert tool.description.startswith(TOOLS[tool.name].summary) and ">>>" not in tool.description
         assert tool.annotations.read_only_hint is (tool.name not in {*WRITERS, "segment_customers"})
         for schema in (tool.input_schema, tool.output_schema):
@@ -95,6 +97,7 @@ def test_a_reply_over_mcp_is_of_its_schema_and_the_reference_s_shape(answered, t
     result = answered[tool]
     assert not result.is_error, result.content[0].text
     assert json.loads(result.content[0].text) == result.structured_content
+    jsonschema.validate(result.structured_content, mcp_tools.described(tool).output_schema)
     assert conform(tool, result.structured_content) == []
 
 
@@ -124,6 +127,8 @@ def test_an_error_is_the_reference_s_object(tool, arguments, code):
     assert result.is_error and result.structured_content["error_code"] == code
     assert set(result.structured_content) == {"status", "error_code", "error_message", "details"}
     assert set(result.structured_content["details"]) >= {"parameter", "value_provided", "validation_rule"}
+    schema = next(told.output_schema for told in mcp_tools.listed() if told.name == tool)
+    jsonschema.validate(result.structured_content, schema)      # some clients hold errors against it as well
 
 
 def test_missing_data_and_a_silent_database_are_errors_of_their_own(tmp_path):
@@ -231,7 +236,7 @@ def test_a_refused_request_is_an_error_object_with_seconds_to_wait(monkeypatch):
     *answered, refusal = talk(mcp_server.server(desk), thrice)
     assert [result.is_error for result in answered] == [False, False] and refusal.is_error
     told = refusal.structured_content
-    assert told["error_code"] == "RATE_LIMIT_EXCEEDED" and 55 <= told["details"]["retry_after_seconds"] <= 61
+    assert told["error_code"] == "RATE_LIMIT_EXCEEDED" and 1 <= told["details"]["retry_after_seconds"] <= 61
     assert Replies(book.path).reply("track_usage_engagement", {"client_id": "a"}).body     # no other face is limited
 
 
