@@ -22,6 +22,7 @@ TYPES = {
 }
 MOST = 24
 LINES = 4
+ROOM = 12  # letters at the end of a line
 
 
 def times(value: float) -> str:
@@ -121,10 +122,9 @@ def _short(name: str) -> str:
     """A sign in a few words, for the end of a line.
 
     >>> _short("Nobody there for five days")
-    'Nobody there…'
+    'Nobody…'
     """
-    cut = name if len(name) <= 14 else name[:14].rsplit(" ", 1)[0] + "…"
-    return cut
+    return name if len(name) <= ROOM else name[:ROOM].rsplit(" ", 1)[0] + "…"
 
 
 def personas(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
@@ -168,4 +168,4 @@ def gaps(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
 
 def week(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
     """When do they come? Sessions by weekday and hour of the accounts' own clocks."""
-    return heatmap(frame.rename(columns={"sessions": "user_hours"}), width)
+    return heatmap(frame.rename(columns={"sessions": "user_hours"}), width, "Sessions begun")

@@ -56,7 +56,7 @@ def follows(reply: Any) -> Html:
         text = "It shows no sign that precedes leaving in this book."
         return Html(paragraph(text, "lead"), text)
     lead = joined("Of other customers that showed the same", "the rate is of those who left or gave notice")
-    return Html(paragraph(lead, "lead") + table(risk_rows(reply), RISK_COLUMNS, label="signs"), lead)
+    return Html(paragraph(lead, "lead") + table(risk_rows(reply), RISK_COLUMNS[:6], label="signs"), lead)
 
 
 def risk_rows(reply: Any) -> list[dict[str, Any]]:
@@ -86,7 +86,6 @@ RISK_COLUMNS = [
     Column("among_leavers", "Of leavers’ weeks", formats.percent, True),
     Column("among_stayers", "Of stayers’ weeks", formats.percent, True),
     Column("shown_now", "Show it now", formats.number, True),
-    Column("recommended_intervention", "What to do"),
 ]
 
 

@@ -50,6 +50,9 @@ __all__ = [
 ]
 
 
+SIGNS_SHOWN = 3
+
+
 def opening(reply: Any) -> Html:
     """The book, as of when, the verdict, and its figures at a glance."""
     name = reply.analysis_scope.segment_name
@@ -130,7 +133,8 @@ def next_ones(reply: Any) -> Html:
     ]
     labels = {one.pattern: one for one in reply.risk_patterns or []}
     for row in rows:
-        row["told"] = "; ".join(row["signs"]) or None
+        more = f" and {len(row['signs']) - SIGNS_SHOWN} more" if len(row["signs"]) > SIGNS_SHOWN else ""
+        row["told"] = "; ".join(row["signs"][:SIGNS_SHOWN]) + more or None
         row["likely"] = "likely to leave" if row["likely_to_leave"] else (
             "ready to expand" if row["ready_to_expand"] else None
         )

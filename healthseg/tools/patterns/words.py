@@ -74,13 +74,14 @@ def described(kind: str, key: str, row: dict) -> str:
     """What was found, in figures."""
     if kind == "sequence":
         steps = [plain(one) for one in key.split(ARROW)]
-        return (f"{row['support']} of {row['n']} customers that could took up {listed(steps)} in this order, each "
+        return (f"{row['support']:.0f} of {row['n']:.0f} customers that could took up {listed(steps)} in this order, each "
                 f"within 60 days of the one before: {row['lift']:.1f} times as often as others as broad")
     if kind == "bundle":
-        return (f"{row['support']} of {row['n']} use {listed([plain(one) for one in key.split(PLUS)])}: "
+        return (f"{row['support']:.0f} of {row['n']:.0f} use {listed([plain(one) for one in key.split(PLUS)])}: "
                 f"{row['lift']:.1f} times as often as volume and popularity alone would bring them together")
     less = row["lift"] < 1
     times = 1 / row["lift"] if less else row["lift"]
     return (f"{rate(row['rate_with'])} left within a month of showing it, {rate(row['rate_without'])} without: "
             f"{times:.1f} times as {'seldom' if less else 'often'} (hazard ratio {row['hazard_ratio']:.2f}, "
-            f"{row['hazard_lower']:.2f} to {row['hazard_upper']:.2f}, {row['support']} of {row['n']} customers)")
+            f"{row['hazard_lower']:.2f} to {row['hazard_upper']:.2f}, {row['support']:.0f} of {row['n']:.0f} "
+            "customers)")
