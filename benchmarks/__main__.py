@@ -17,7 +17,8 @@ import sys
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
-FULL: dict[str, list[str]] = {"mixpanel": ["--events", "10000000"], "facts": ["--memory", "50000000"], "panel": ["--clients", "10000"]}
+FULL: dict[str, list[str]] = {"mixpanel": ["--events", "10000000"],
+                              "facts": ["--memory", "50000000"], "panel": ["--clients", "10000"]}
 
 
 def known() -> list[str]:

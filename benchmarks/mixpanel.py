@@ -1,4 +1,4 @@
-"""A day of a million events (in full, ten) from a server on this machine that streams like Mixpanel: memory, time, exact counts.
+"""A day of a million events (in full, ten) from a server that streams like Mixpanel: memory, time, exact counts.
 
     python benchmarks/mixpanel.py [--events 1000000]
 
