@@ -4,7 +4,7 @@
   const screen = matchMedia("(min-width:641px)"), dark = matchMedia("(prefers-color-scheme:dark)");
   const painted = (value, style) => {
     if (Array.isArray(value)) return value.map(one => painted(one, style));
-    if (value && typeof value === "object") return Object.fromEntries(Object.entries(value).map(([key, one]) => [key, key === "datasets" || key === "values" ? one : painted(one, style)]));
+    if (value && typeof value === "object") return Object.fromEntries(Object.entries(value).map(([key, one]) => [key, painted(one, style)]));
     const name = typeof value === "string" && names[value.toLowerCase()];
     return name ? style.getPropertyValue(`--hs-${name}`).trim() || value : value;
   };
@@ -32,6 +32,7 @@
     const drawn = await vegaEmbed(place, spec, { mode: "vega-lite", renderer: "svg", actions: false, defaultStyle: false, hover: true, loader, tooltip, logLevel: 1 });
     const svg = place.querySelector("svg");
     if (!svg) return;
+    for (const part of svg.querySelectorAll("[role],[aria-label],[aria-roledescription]")) for (const name of ["role", "aria-label", "aria-roledescription", "aria-hidden"]) part.removeAttribute(name);
     svg.setAttribute("role", "img");
     svg.setAttribute("aria-label", label || "chart");
     if (views.has(script)) views.get(script).finalize();
