@@ -1,0 +1,54 @@
+"""The notebooks for those who iterate: their form, and that they run on a small book and remember the run."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from tests.faces.made import small_book
+
+__all__ = ["small_book"]
+
+ROOT = Path(__file__).resolve().parents[1]
+NOTEBOOKS = sorted((ROOT / "notebooks" / "models").glob("*.ipynb"))
+each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+
+
+def test_there_is_a_notebook_for_the_score_the_churn_model_forecasts_and_segments():
+    assert [path.stem for path in NOTEBOOKS] == ["churn_model", "forecasts", "score_report_card", "segments"]
+
+
+@each_notebook
+def test_it_begins_with_its_title_and_explained_parameters_and_stores_no_outputs(path):
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    title, parameters, *rest = notebook.cells
+    assert title.source.startswith("# ") and parameters.metadata["tags"] == ["parameters"]
+    for line in parameters.source.splitlines():
+        assert re.fullmatch(r"\w+: \w+ = .+  # .+", line)
+    assert not any(cell.outputs or cell.execution_count for cell in rest if cell.cell_type == "code")
+    asked = [cell.source for cell in rest if cell.cell_type == "markdown"]
+    assert asked[-1] == "## What changed since the last run?" and all(text.endswith("?") for text in asked)
+
+
+@each_notebook
+def test_it_runs_on_a_small_book_and_the_run_is_remembered(path, small_book, tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "papermill", str(path), "out.ipynb", "--no-progress-bar", "-p", "portfolio",
+         str(small_book.folder)],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    kept = Path(small_book.folder) / ".healthseg" / "runs" / f"{path.stem}.json"
+    log = json.loads(kept.read_text(encoding="utf-8"))
+    assert log[-1]["figures"] and log[-1]["fingerprint"] and log[-1]["configuration"]
