@@ -42,7 +42,7 @@ def sizes(frame: pd.DataFrame, currency: str | None, width: int = theme.WIDE) ->
     for row in frame.to_dict("records"):
         bars = [Bar(0, float(row["share"]), paint[row["segment"]])]
         money = "ARR not known"
-        if not formats.is_missing(row["arr_share"]):
+        if not formats.is_missing(row["arr_share"]) and not formats.is_missing(row["arr"]):
             money = f"{formats.brief_money(row['arr'], currency)} ({formats.percent(row['arr_share'])})"
             bars.append(Bar(0, float(row["arr_share"]), paint[row["segment"]], 0.35, 19))
         text = f"{formats.number(row['customers'])} ({formats.percent(row['share'])}) · {money}"
@@ -68,9 +68,12 @@ def profile(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
     cell = (width - left - 4) / len(names)
     values = [
         {
-            "x": names.index(row["segment"]) * cell + cell / 2, "y": labels.index(row["label"]) * 30 + 15,
-            "x2": names.index(row["segment"]) * cell, "xe": (names.index(row["segment"]) + 1) * cell - 2,
-            "y2": labels.index(row["label"]) * 30 + 1, "ye": labels.index(row["label"]) * 30 + 29,
+            "x": names.index(row["segment"]) * cell + cell / 2,
+            "y": labels.index(row["label"]) * 30 + 15,
+            "x2": names.index(row["segment"]) * cell,
+            "xe": (names.index(row["segment"]) + 1) * cell - 2,
+            "y2": labels.index(row["label"]) * 30 + 1,
+            "ye": labels.index(row["label"]) * 30 + 29,
             "colour": BLUE if row["distance"] > 0 else RED,
             "strength": min(abs(float(row["distance"])) / 2, 1) * 0.55,
             "text": formats.fitted(_bare(row["text"]) if cell < 92 else row["text"], cell - 6, 6.4),
@@ -78,25 +81,47 @@ def profile(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
         for row in frame.to_dict("records")
     ]
     short = 6.6 if width >= 500 else 6.2
-    heads = [{"x": at * cell + cell / 2, "y": -12 - 14 * (len(lines) - 1 - line), "text": text}
-             for at, name in enumerate(names) for lines in [_wrapped(name, cell - 4)] for line, text in enumerate(lines)]
+    heads = [
+        {"x": at * cell + cell / 2, "y": -12 - 14 * (len(lines) - 1 - line), "text": text}
+        for at, name in enumerate(names)
+        for lines in [_wrapped(name, cell - 4)]
+        for line, text in enumerate(lines)
+    ]
     own = {row["label"] for row in frame[frame["ingredient"].astype(bool)].to_dict("records")}
-    marks = [{"x": -left + 2, "y": at * 30 + 15, "text": formats.fitted(label + (" *" if label in own else ""), left - 8,
-                                                                        short)}
-             for at, label in enumerate(labels)]
+    marks = [
+        {
+            "x": -left + 2,
+            "y": at * 30 + 15,
+            "text": formats.fitted(label + (" *" if label in own else ""), left - 8, short),
+        }
+        for at, label in enumerate(labels)
+    ]
     height = 30 * len(labels)
     wide = alt.Scale(domain=[0, width - left - 4], nice=False)
     deep = alt.Scale(domain=[0, height], range=[0, height], nice=False)
     x, y = alt.X("x:Q", scale=wide, axis=None), alt.Y("y:Q", scale=deep, axis=None)
     layers = [
-        _data(values).mark_rect(cornerRadius=2).encode(
-            x=alt.X("x2:Q", scale=wide, axis=None), x2="xe:Q", y=alt.Y("y2:Q", scale=deep, axis=None), y2="ye:Q", color=_paint(), opacity=alt.Opacity("strength:Q", scale=None)),
+        _data(values)
+        .mark_rect(cornerRadius=2)
+        .encode(
+            x=alt.X("x2:Q", scale=wide, axis=None),
+            x2="xe:Q",
+            y=alt.Y("y2:Q", scale=deep, axis=None),
+            y2="ye:Q",
+            color=_paint(),
+            opacity=alt.Opacity("strength:Q", scale=None),
+        ),
         _data(values).mark_text(baseline="middle", fontSize=12).encode(x=x, y=y, text="text:N"),
-        _data(heads).mark_text(baseline="middle", fontWeight=600, fontSize=12, clip=False).encode(x=x, y=y, text="text:N"),
-        _data(marks).mark_text(align="left", baseline="middle", fontSize=12, color=theme.SOFT).encode(
-            x=x, y=y, text="text:N"),
+        _data(heads)
+        .mark_text(baseline="middle", fontWeight=600, fontSize=12, clip=False)
+        .encode(x=x, y=y, text="text:N"),
+        _data(marks)
+        .mark_text(align="left", baseline="middle", fontSize=12, color=theme.SOFT)
+        .encode(x=x, y=y, text="text:N"),
     ]
-    subtitle = "Blue: above the book's median, vermilion: below, the stronger the farther; * what the segments were made of"
+    subtitle = (
+        "Blue: above the book's median, vermilion: below, the stronger the farther; * what the segments were made of"
+    )
     return theme.picture(layers, title, subtitle, width, height, left=left, right=4, top=42, bottom=6)
 
 
@@ -119,10 +144,14 @@ def differences(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
         tried = f"{len(frame)} comparisons were made; none stands" if len(frame) else "there was nothing to compare"
         return theme.nothing(title, f"No difference beyond chance: {tried}.", width)
     items = [
-        Row(f"{row['label']}: {formats.plain(row['segment'])} above {formats.plain(row['other'])}",
+        Row(
+            f"{row['label']}: {formats.plain(row['segment'])} above {formats.plain(row['other'])}",
             f"{formats.percent((1 + row['cliffs_delta']) / 2)} of pairs · n = {row['n']} and {row['other_n']}",
             bars=(Bar(50 * (1 + float(row["lower"])), 50 * (1 + float(row["upper"])), BLUE, 0.35, 9),),
-            dot=50 * (1 + float(row["cliffs_delta"])), dot_colour=BLUE, short=str(row["label"]))
+            dot=50 * (1 + float(row["cliffs_delta"])),
+            dot_colour=BLUE,
+            short=str(row["label"]),
+        )
         for row in stands.to_dict("records")
     ]
     axis = Axis(40, 102, baseline=50, ticks=(50, 75, 100), labels=("50 %: no difference", "75 %", "100 %"))
@@ -142,24 +171,37 @@ def flows(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
     room = 92 if width < 500 else 170
     inner = width - 2 * room
     ribbons = _ribbons(frame, left, right, paint, inner)
-    blocks = [{"x": side, "x2": side + 9, "y": top, "y2": bottom, "colour": paint[name]}
-              for ends, side in ((left, 0), (right, inner - 9)) for name, (top, bottom, _) in ends.items()]
-    labels = [{"x": at, "y": (top + bottom) / 2, "text": formats.fitted(f"{name} {formats.number(count)}", room - 10, 6.6)}
-              for ends, at in ((left, -6), (right, inner + 6)) for name, (top, bottom, count) in ends.items()]
+    blocks = [
+        {"x": side, "x2": side + 9, "y": top, "y2": bottom, "colour": paint[name]}
+        for ends, side in ((left, 0), (right, inner - 9))
+        for name, (top, bottom, _) in ends.items()
+    ]
+    labels = [
+        {"x": at, "y": (top + bottom) / 2, "text": formats.fitted(f"{name} {formats.number(count)}", room - 10, 6.6)}
+        for ends, at in ((left, -6), (right, inner + 6))
+        for name, (top, bottom, count) in ends.items()
+    ]
     x = alt.Scale(domain=[0, inner], nice=False)
     y = alt.Scale(domain=[0, height], range=[0, height], nice=False)
     across, down = alt.X("x:Q", scale=x, axis=None), alt.Y("y:Q", scale=y, axis=None)
     layers = [
-        _data(ribbons).mark_area(interpolate="linear").encode(
-            x=across, y=down, y2="y2:Q", color=_paint(), opacity=alt.Opacity("strength:Q", scale=None), detail="key:N"),
+        _data(ribbons)
+        .mark_area(interpolate="linear")
+        .encode(
+            x=across, y=down, y2="y2:Q", color=_paint(), opacity=alt.Opacity("strength:Q", scale=None), detail="key:N"
+        ),
         _data(blocks).mark_rect().encode(x=across, x2="x2:Q", y=down, y2="y2:Q", color=_paint()),
-        _data([one for one in labels if one["x"] < 0]).mark_text(align="right", baseline="middle", fontSize=12).encode(
-            x=across, y=down, text="text:N"),
-        _data([one for one in labels if one["x"] > 0]).mark_text(align="left", baseline="middle", fontSize=12).encode(
-            x=across, y=down, text="text:N"),
+        _data([one for one in labels if one["x"] < 0])
+        .mark_text(align="right", baseline="middle", fontSize=12)
+        .encode(x=across, y=down, text="text:N"),
+        _data([one for one in labels if one["x"] > 0])
+        .mark_text(align="left", baseline="middle", fontSize=12)
+        .encode(x=across, y=down, text="text:N"),
     ]
     moved = frame.loc[frame["from"] != frame["to"], "customers"].sum()
-    subtitle = f"Left: then, right: now; grey: stayed; n = {formats.number(frame['customers'].sum())}, {moved} elsewhere"
+    subtitle = (
+        f"Left: then, right: now; grey: stayed; n = {formats.number(frame['customers'].sum())}, {moved} elsewhere"
+    )
     return theme.picture(layers, title, subtitle, width, height, left=room, right=room, top=14, bottom=10)
 
 
@@ -167,8 +209,9 @@ def _ends(frame: pd.DataFrame, side: str, height: float, gap: float) -> dict[str
     """Where each segment's block begins and ends on a side, and its customers; least room for a label each."""
     counts = frame.groupby(side)["customers"].sum()
     last = ("New", "Left", "Not placed", "Other")
-    names = sorted(counts.index, key=lambda name: (name in last, last.index(name) if name in last else 0,
-                                                   -counts[name], name))
+    names = sorted(
+        counts.index, key=lambda name: (name in last, last.index(name) if name in last else 0, -counts[name], name)
+    )
     least = 16.0
     scale = max(height - gap * (len(names) - 1) - least * len(names), 10) / counts.sum()
     found, at = {}, 0.0
@@ -182,10 +225,12 @@ def _ends(frame: pd.DataFrame, side: str, height: float, gap: float) -> dict[str
 def _ribbons(frame: pd.DataFrame, left: dict, right: dict, paint: dict[str, str], inner: float) -> list[dict[str, Any]]:
     """Bands from block to block, as points of areas along a smooth step."""
     used = {("l", name): top for name, (top, _, _) in left.items()} | {
-        ("r", name): top for name, (top, _, _) in right.items()}
+        ("r", name): top for name, (top, _, _) in right.items()
+    }
     order_left, order_right = list(left), list(right)
-    flows_ = sorted(frame.to_dict("records"), key=lambda row: (order_left.index(row["from"]),
-                                                               order_right.index(row["to"])))
+    flows_ = sorted(
+        frame.to_dict("records"), key=lambda row: (order_left.index(row["from"]), order_right.index(row["to"]))
+    )
     found = []
     for row in flows_:
         ends = []
@@ -198,11 +243,20 @@ def _ribbons(frame: pd.DataFrame, left: dict, right: dict, paint: dict[str, str]
         for place in range(25):
             share = place / 24
             bend = share * share * (3 - 2 * share)
-            found.append({"key": f"{row['from']}→{row['to']}", "x": 9 + share * (inner - 18),
-                          "y": ends[0][0] + bend * (ends[1][0] - ends[0][0]),
-                          "y2": ends[0][1] + bend * (ends[1][1] - ends[0][1]),
-                          "colour": theme.FAINT if stays else paint[row["from"]] if row["from"] != "New" else
-                          paint[row["to"]], "strength": 0.22 if stays else 0.62})
+            found.append(
+                {
+                    "key": f"{row['from']}→{row['to']}",
+                    "x": 9 + share * (inner - 18),
+                    "y": ends[0][0] + bend * (ends[1][0] - ends[0][0]),
+                    "y2": ends[0][1] + bend * (ends[1][1] - ends[0][1]),
+                    "colour": theme.FAINT
+                    if stays
+                    else paint[row["from"]]
+                    if row["from"] != "New"
+                    else paint[row["to"]],
+                    "strength": 0.22 if stays else 0.62,
+                }
+            )
     return found
 
 
@@ -222,27 +276,49 @@ def matrix(frame: pd.DataFrame, currency: str | None, width: int = theme.WIDE) -
         at, down = bands.index(row["band"]) * cell, tiers.index(row["tier"]) * high
         known = most > 0 and not formats.is_missing(row["expected_loss"])
         loss = formats.brief_money(row["expected_loss"]) if known else ""
-        values.append({"x": at, "xe": at + cell - 3, "y": down, "ye": down + high - 3, "xm": at + cell / 2 - 1,
-                       "y1": down + 19, "y3": down + 38, "count": formats.number(row["customers"]),
-                       "loss": f"{loss} at risk" if loss and cell > 90 else loss,
-                       "strength": 0.06 + 0.6 * (float(row["expected_loss"]) / most) ** 0.7 if known else 0.06})
-    heads = [{"xm": at * cell + cell / 2, "y": -12, "text": BAND_NAMES.get(band, "Unknown")}
-             for at, band in enumerate(bands)]
-    sides = [{"xm": -left + 2, "y": at * high + 26, "text": formats.fitted(tier, left - 6, 6.8)}
-             for at, tier in enumerate(tiers)]
+        values.append(
+            {
+                "x": at,
+                "xe": at + cell - 3,
+                "y": down,
+                "ye": down + high - 3,
+                "xm": at + cell / 2 - 1,
+                "y1": down + 19,
+                "y3": down + 38,
+                "count": formats.number(row["customers"]),
+                "loss": f"{loss} at risk" if loss and cell > 90 else loss,
+                "strength": 0.06 + 0.6 * (float(row["expected_loss"]) / most) ** 0.7 if known else 0.06,
+            }
+        )
+    heads = [
+        {"xm": at * cell + cell / 2, "y": -12, "text": BAND_NAMES.get(band, "Unknown")} for at, band in enumerate(bands)
+    ]
+    sides = [
+        {"xm": -left + 2, "y": at * high + 26, "text": formats.fitted(tier, left - 6, 6.8)}
+        for at, tier in enumerate(tiers)
+    ]
     height = high * len(tiers)
     x = alt.Scale(domain=[0, width - left - 4], nice=False)
     y = alt.Scale(domain=[0, height], range=[0, height], nice=False)
     across = alt.X("xm:Q", scale=x, axis=None)
 
     def text(values_: list, column: str, place: str, **marks: Any) -> alt.Chart:
-        return _data(values_).mark_text(baseline="middle", **marks).encode(
-            x=across, y=alt.Y(f"{place}:Q", scale=y, axis=None), text=f"{column}:N")
+        return (
+            _data(values_)
+            .mark_text(baseline="middle", **marks)
+            .encode(x=across, y=alt.Y(f"{place}:Q", scale=y, axis=None), text=f"{column}:N")
+        )
 
     layers = [
-        _data(values).mark_rect(cornerRadius=3, color=RED).encode(
-            x=alt.X("x:Q", scale=x, axis=None), x2="xe:Q", y=alt.Y("y:Q", scale=y, axis=None), y2="ye:Q",
-            opacity=alt.Opacity("strength:Q", scale=None)),
+        _data(values)
+        .mark_rect(cornerRadius=3, color=RED)
+        .encode(
+            x=alt.X("x:Q", scale=x, axis=None),
+            x2="xe:Q",
+            y=alt.Y("y:Q", scale=y, axis=None),
+            y2="ye:Q",
+            opacity=alt.Opacity("strength:Q", scale=None),
+        ),
         text(values, "count", "y1", fontWeight=600, fontSize=14),
         text(values, "loss", "y3", fontSize=11.5),
         text(heads, "text", "y", fontWeight=600, fontSize=12),
@@ -259,14 +335,18 @@ def lorenz(frame: pd.DataFrame, gini: float | None, width: int = theme.WIDE) -> 
     if not len(frame):
         return theme.nothing(title, "No ARR is known, or it cannot be added up.", width)
     points = [{"x": float(a), "y": float(b)} for a, b in frame[["share_of_customers", "share_of_total"]].to_numpy()]
-    across = alt.X("x:Q", scale=alt.Scale(domain=[0, 1], nice=False),
-                   axis=alt.Axis(format="%", tickCount=5, title="customers, from the smallest", grid=False))
+    across = alt.X(
+        "x:Q",
+        scale=alt.Scale(domain=[0, 1], nice=False),
+        axis=alt.Axis(format="%", tickCount=5, title="customers, from the smallest", grid=False),
+    )
     up = alt.Y("y:Q", scale=alt.Scale(domain=[0, 1], nice=False), axis=alt.Axis(format="%", tickCount=5, title="ARR"))
     at = min(points, key=lambda point: abs(point["x"] - 0.8))
     mark = [{"x": at["x"], "y": at["y"], "text": f"the top fifth has {formats.percent(1 - at['y'])}"}]
     layers = [
-        _data([{"x": 0, "y": 0}, {"x": 1, "y": 1}]).mark_line(color=theme.FAINT, strokeDash=[4, 4], strokeWidth=1.5).encode(
-            x=across, y=up),
+        _data([{"x": 0, "y": 0}, {"x": 1, "y": 1}])
+        .mark_line(color=theme.FAINT, strokeDash=[4, 4], strokeWidth=1.5)
+        .encode(x=across, y=up),
         _data(points).mark_area(color=BLUE, opacity=0.14).encode(x=across, y=up),
         _data(points).mark_line(color=BLUE).encode(x=across, y=up),
         _data(mark).mark_circle(size=80, color=BLUE, opacity=1).encode(x=across, y=up),
@@ -274,104 +354,3 @@ def lorenz(frame: pd.DataFrame, gini: float | None, width: int = theme.WIDE) -> 
     ]
     subtitle = f"Lorenz curve; Gini {formats.number(gini, 2)}; dashed: all alike; n = {len(points) - 1} customers"
     return theme.picture(layers, title, subtitle, width, 250, left=54, right=14, bottom=44)
-
-
-def scatter(frame: pd.DataFrame, kind: str, width: int = theme.WIDE) -> theme.Picture:
-    """How far apart do groups stand? Customers in the two directions that part the groups best."""
-    title = "Customers in the two directions that part them best"
-    known = frame[frame["x"].notna()] if "x" in frame else frame.iloc[:0]
-    if not len(known) or known["segment_name"].nunique() < 2:
-        return theme.nothing(title, "There are no groups by measures to draw.", width)
-    counts = known["segment_name"].value_counts()
-    names = sorted(counts.index, key=lambda name: (-counts[name], name))
-    paint = colours(names)
-    points = [{"x": float(row["x"]), "y": float(row["y"]), "colour": paint[row["segment_name"]],
-               "strength": 0.35 + 0.5 * float(row["certainty"])} for row in known.to_dict("records")]
-    middles = known.groupby("segment_name")[["x", "y"]].median()
-    labels = [{"x": float(middles.loc[name, "x"]), "y": float(middles.loc[name, "y"]),
-               "text": formats.fitted(name, 210 if width > 500 else 130)} for name in names]
-    pad = 1.5
-    across = alt.X("x:Q", scale=alt.Scale(domain=[float(known["x"].min()) - pad, float(known["x"].max()) + pad], nice=False),
-                   axis=alt.Axis(title="standard deviations within segments", grid=True, tickCount=5))
-    up = alt.Y("y:Q", scale=alt.Scale(domain=[float(known["y"].min()) - pad, float(known["y"].max()) + pad], nice=False),
-               axis=alt.Axis(title=None, tickCount=5))
-    layers = [
-        _data(points).mark_circle(size=34).encode(x=across, y=up, color=_paint(),
-                                                  opacity=alt.Opacity("strength:Q", scale=None)),
-        _data(labels).mark_text(fontWeight=600, fontSize=12, stroke=theme.PAPER, strokeWidth=4, dy=-2).encode(
-            x=across, y=up, text="text:N"),
-        _data(labels).mark_text(fontWeight=600, fontSize=12, dy=-2).encode(x=across, y=up, text="text:N"),
-    ]
-    return theme.picture(layers, title, f"A point a customer, fainter where its segment is less sure; n = {len(known)}",
-                         width, 320, left=34, right=10, bottom=42)
-
-
-def evidence(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
-    """Into how many segments do the customers fall? Stability and silhouette for each number tried."""
-    title = "How many segments?"
-    known = frame[frame["groups"] > 1] if len(frame) else frame
-    known = known[known["stability"].notna()] if len(known) else known
-    if not len(known):
-        return theme.nothing(title, "One cloud describes the customers as well as any parts of it.", width)
-    items = []
-    for row in known.to_dict("records"):
-        passes = bool(row["passes"])
-        items.append(Row(f"{int(row['groups'])} segments",
-                         f"stability {row['stability']:.2f} · silhouette {row['silhouette']:.2f}"
-                         f"{' · passes' if passes else ''}",
-                         bars=(Bar(0, max(float(row["stability"]), 0.0), GREEN if passes else theme.FAINT),),
-                         target=0.8))
-    axis = Axis(0, 1.02, baseline=0, ticks=(0, 0.5, 0.8, 1), labels=("0", "0.5", "0.8 is asked", "1"))
-    return rows(items, axis, title, "Stability: agreement of resampled customers' segments (adjusted Rand index)", width)
-
-
-def standing(frame: pd.DataFrame, place: dict[str, Any], width: int = theme.WIDE) -> theme.Picture:
-    """Where does this customer stand? Its value among all customers', with the borders of its segment."""
-    title = "Where it stands"
-    if not len(frame) or formats.is_missing(place["value"]):
-        return theme.nothing(title, "These segments come from words or from several measures: there is no one scale.", width)
-    points, low, high = stacked(frame["value"].tolist(), width - 20)
-    height = 22 + 7 * max(point["level"] for point in points) + 30
-    ends = [edge for edge in (place["above"], place["up_to"]) if edge is not None]
-    low, high = min([low, place["value"], *ends]), max([high, place["value"], *ends])
-    pad = (high - low or 1) * 0.03
-    inside = [place["above"] if place["above"] is not None else low - pad,
-              place["up_to"] if place["up_to"] is not None else high + pad]
-    for point in points:
-        point["y"] = height - 12 - 7 * point["level"]
-        point["colour"] = BLUE if inside[0] <= point["x"] <= inside[1] else theme.FAINT
-    x = alt.Scale(domain=[low - pad, high + pad], nice=False, zero=False)
-    across = alt.X("x:Q", scale=x, axis=alt.Axis(title=None, tickCount=5 if width < 500 else 9, grid=False))
-    y = alt.Scale(domain=[0, height], range=[0, height], nice=False)
-    down = alt.Y("y:Q", scale=y, axis=None)
-    here = [{"x": place["value"], "y": 20, "y2": height, "text": formats.fitted(place["name"], width / 2)}]
-    right = place["value"] > (low + high) / 2
-    layers = [
-        _data([{"x": edge, "y": 24, "y2": height} for edge in ends]).mark_rule(color=theme.SOFT, strokeDash=[4, 3]).encode(
-            x=across, y=down, y2="y2:Q"),
-        _data(points).mark_circle(size=26, opacity=0.75).encode(x=across, y=down, color=_paint()),
-        _data(here).mark_rule(color=theme.INK, strokeWidth=2).encode(x=across, y=down, y2="y2:Q"),
-        _data(here).mark_text(align="right" if right else "left", dx=-6 if right else 6, fontWeight=600,
-                              baseline="middle").encode(x=across, y=alt.Y("y:Q", scale=y, axis=None), text="text:N"),
-    ]
-    subtitle = f"A point a customer, blue in its segment ({place['segment_name']}); dashed: its borders; n = {len(frame)}"
-    return theme.picture(layers, title, subtitle, width, height, left=10, right=10, bottom=26)
-
-
-def stacked(values: list[float], width: float) -> tuple[list[dict[str, Any]], float, float]:
-    """Points heaped up where they would lie on each other."""
-    low, high = min(values), max(values)
-    bins = max(20, int(width / 9))
-    step = (high - low) / bins or 1.0
-    heights: dict[int, int] = {}
-    found = []
-    most = 30
-    for value in sorted(values):
-        at = int((value - low) / step)
-        heights[at] = heights.get(at, 0) + 1
-        found.append({"x": low + (at + 0.5) * step if high > low else low, "level": heights[at]})
-    tallest = max(heights.values())
-    if tallest > most:
-        for point in found:
-            point["level"] = point["level"] * most / tallest
-    return found, low, high

@@ -8,12 +8,18 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from healthseg.charts import formats, segments, theme
+from healthseg.charts import formats, segment_groups, segments, theme
 from healthseg.charts.rows import Axis, Bar, Row, rows
 
 BLUE, GREEN, AMBER, RED = (theme.BAND_COLOURS[band] for band in ("champion", "healthy", "at_risk", "critical"))
-PARTS = {"start": "A year ago", "new": "New", "expansion": "Expansion", "contraction": "Contraction", "churn": "Churn",
-         "end": "Now"}
+PARTS = {
+    "start": "A year ago",
+    "new": "New",
+    "expansion": "Expansion",
+    "contraction": "Contraction",
+    "churn": "Churn",
+    "end": "Now",
+}
 
 
 def _data(values: list[dict[str, Any]]) -> alt.Chart:
@@ -40,15 +46,24 @@ def sizes(frame: pd.DataFrame, currency: str | None, width: int = theme.WIDE) ->
     for row in frame.to_dict("records"):
         bars = [Bar(0, float(row["share"]), theme.FAINT)]
         money = "ARR not known"
-        if not formats.is_missing(row["arr_share"]):
+        if not formats.is_missing(row["arr_share"]) and not formats.is_missing(row["arr"]):
             money = f"{formats.brief_money(row['arr'], currency)} ({formats.percent(row['arr_share'])})"
             bars = [Bar(0, float(row["arr_share"]), BLUE, 0.85, 17), Bar(0, float(row["share"]), theme.INK, 0.55, 5)]
-        items.append(Row(formats.plain(row["tier"]), f"{formats.number(row['customers'])} "
-                         f"({formats.percent(row['share'])}) · {money}", bars=tuple(bars)))
+        items.append(
+            Row(
+                formats.plain(row["tier"]),
+                f"{formats.number(row['customers'])} ({formats.percent(row['share'])}) · {money}",
+                bars=tuple(bars),
+            )
+        )
     reach = max(float(frame["share"].max()), float(frame["arr_share"].fillna(0).max()))
-    return rows(items, segments.percent_axis(reach), title,
-                f"Blue: share of the ARR, dark: share of the customers; n = {formats.number(frame['customers'].sum())}",
-                width)
+    return rows(
+        items,
+        segments.percent_axis(reach),
+        title,
+        f"Blue: share of the ARR, dark: share of the customers; n = {formats.number(frame['customers'].sum())}",
+        width,
+    )
 
 
 def lorenz(frame: pd.DataFrame, gini: float | None, width: int = theme.WIDE) -> theme.Picture:
@@ -56,8 +71,9 @@ def lorenz(frame: pd.DataFrame, gini: float | None, width: int = theme.WIDE) -> 
     return segments.lorenz(frame, gini, width)
 
 
-def waterfall(frame: pd.DataFrame, currency: str | None, width: int = theme.WIDE, scope: str = "the book"
-              ) -> theme.Picture:
+def waterfall(
+    frame: pd.DataFrame, currency: str | None, width: int = theme.WIDE, scope: str = "the book"
+) -> theme.Picture:
     """What became of last year's ARR? Each part hangs where the one before ended."""
     title = "ARR, a year ago and now"
     own = frame[frame["scope"] == scope] if len(frame) else frame
@@ -85,9 +101,14 @@ def retention(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
     if not len(known):
         return theme.nothing(title, "The ARR of a year ago is not known.", width)
     items = [
-        Row(formats.plain(row["tier"]), f"net {formats.percent(row['nrr'])} · gross {formats.percent(row['grr'])} · "
-            f"n = {formats.number(row['cohort'])}", bars=(Bar(0, float(row["grr"]), theme.FAINT),), dot=float(row["nrr"]),
-            dot_colour=BLUE if row["nrr"] >= 1 else RED)
+        Row(
+            formats.plain(row["tier"]),
+            f"net {formats.percent(row['nrr'])} · gross {formats.percent(row['grr'])} · "
+            f"n = {formats.number(row['cohort'])}",
+            bars=(Bar(0, float(row["grr"]), theme.FAINT),),
+            dot=float(row["nrr"]),
+            dot_colour=BLUE if row["nrr"] >= 1 else RED,
+        )
         for row in known.to_dict("records")
     ]
     reach = max(1.1, float(known["nrr"].max()) * 1.05)
@@ -112,10 +133,15 @@ def capacity(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
         if not formats.is_missing(row["available_hours"]):
             there = f"{formats.number(row['available_hours'])} there"
         short = not formats.is_missing(row["available_hours"]) and row["hours"] > row["available_hours"]
-        items.append(Row(formats.plain(row["tier"]), f"{formats.number(row['hours'])} h needed · {there} · "
-                         f"{formats.number(row['need'])} of {formats.number(row['current'])} managers",
-                         bars=(Bar(0, float(row["hours"]), AMBER if short else GREEN),),
-                         target=None if formats.is_missing(row["available_hours"]) else float(row["available_hours"])))
+        items.append(
+            Row(
+                formats.plain(row["tier"]),
+                f"{formats.number(row['hours'])} h needed · {there} · "
+                f"{formats.number(row['need'])} of {formats.number(row['current'])} managers",
+                bars=(Bar(0, float(row["hours"]), AMBER if short else GREEN),),
+                target=None if formats.is_missing(row["available_hours"]) else float(row["available_hours"]),
+            )
+        )
     reach = max(float(frame["hours"].max()), float(frame["available_hours"].fillna(0).max()), 1.0)
     step = next((size for size in (10, 20, 50, 100, 200, 500, 1000, 2000, 5000) if reach / size <= 5), 10_000)
     ticks = tuple(float(step * at) for at in range(int(reach // step) + 1))
@@ -128,23 +154,40 @@ def at_risk(frame: pd.DataFrame, currency: str | None, width: int = theme.WIDE) 
     title = "ARR that may be lost in 90 days"
     if not len(frame):
         return theme.nothing(title, "No ARR is known, or the book has no rate of leaving.", width)
-    values = [{"low": float(row["low"]), "high": float(row["high"]), "share": float(row["share"]), "zero": 0}
-              for row in frame.to_dict("records")]
+    values = [
+        {"low": float(row["low"]), "high": float(row["high"]), "share": float(row["share"]), "zero": 0}
+        for row in frame.to_dict("records")
+    ]
     top = max(value["share"] for value in values)
-    x = alt.X("low:Q", scale=alt.Scale(domain=[0, values[-1]["high"]], nice=False),
-              axis=alt.Axis(format="~s", tickCount=5, title=formats.plain(currency) or None, grid=False))
+    x = alt.X(
+        "low:Q",
+        scale=alt.Scale(domain=[0, values[-1]["high"]], nice=False),
+        axis=alt.Axis(format="~s", tickCount=5, title=formats.plain(currency) or None, grid=False),
+    )
     y = alt.Y("share:Q", scale=alt.Scale(domain=[0, top * 1.08], nice=False), axis=None)
     middle = sum((value["low"] + value["high"]) / 2 * value["share"] for value in values) / sum(
-        value["share"] for value in values)
-    mark = [{"low": middle, "share": top * 1.03, "zero": 0, "text": f"expected {formats.brief_money(middle, currency)}"}]
+        value["share"] for value in values
+    )
+    mark = [
+        {"low": middle, "share": top * 1.03, "zero": 0, "text": f"expected {formats.brief_money(middle, currency)}"}
+    ]
     layers = [
-        _data(values).mark_rect(color=RED, opacity=0.55, xOffset=0.5, x2Offset=-0.5).encode(x=x, x2="high:Q", y=y,
-                                                                                         y2="zero:Q"),
+        _data(values)
+        .mark_rect(color=RED, opacity=0.55, xOffset=0.5, x2Offset=-0.5)
+        .encode(x=x, x2="high:Q", y=y, y2="zero:Q"),
         _data(mark).mark_rule(color=theme.INK, strokeWidth=2).encode(x=x, y=y, y2="zero:Q"),
         _data(mark).mark_text(align="left", dx=6, fontWeight=600, baseline="middle").encode(x=x, y=y, text="text:N"),
     ]
-    return theme.picture(layers, title, "How often each sum was lost, of 10,000 simulated quarters", width, 170, left=10,
-                         right=14, bottom=42)
+    return theme.picture(
+        layers,
+        title,
+        "How often each sum was lost, of 10,000 simulated quarters",
+        width,
+        170,
+        left=10,
+        right=14,
+        bottom=42,
+    )
 
 
 def pipeline(frame: pd.DataFrame, currency: str | None, width: int = theme.WIDE) -> theme.Picture:
@@ -154,43 +197,61 @@ def pipeline(frame: pd.DataFrame, currency: str | None, width: int = theme.WIDE)
     if not len(known):
         return theme.nothing(title, "No potential is known, or there is none.", width)
     items = [
-        Row(formats.plain(row["tier"]), f"{formats.brief_money(row['potential'], currency)} · "
+        Row(
+            formats.plain(row["tier"]),
+            f"{formats.brief_money(row['potential'], currency)} · "
             f"{formats.number(row['ready'])} ready of {formats.number(row['customers'])}",
-            bars=(Bar(float(row["potential_lower"]), float(row["potential_upper"]), BLUE, 0.3, 17),
-                  Bar(0, float(row["potential"]), BLUE)))
+            bars=(
+                Bar(float(row["potential_lower"]), float(row["potential_upper"]), BLUE, 0.3, 17),
+                Bar(0, float(row["potential"]), BLUE),
+            ),
+        )
         for row in known.to_dict("records")
     ]
     axis = money_axis(0, float(known["potential_upper"].max()), currency)
-    return rows(items, axis, title, "Seats that will be needed and premium features that peers pay for; light: interval",
-                width)
+    return rows(
+        items, axis, title, "Seats that will be needed and premium features that peers pay for; light: interval", width
+    )
 
 
-def standing(frame: pd.DataFrame, place: dict[str, Any], thresholds: list[float], currency: str | None,
-             width: int = theme.WIDE) -> theme.Picture:
+def standing(
+    frame: pd.DataFrame, place: dict[str, Any], thresholds: list[float], currency: str | None, width: int = theme.WIDE
+) -> theme.Picture:
     """Where does this customer stand by value? Its ARR among all, with the thresholds, on a scale of ratios."""
     title = "ARR among all customers"
     known = frame[frame["arr"].fillna(0) > 0] if len(frame) else frame
     if not len(known) or formats.is_missing(place["arr"]) or not place["arr"] > 0:
         return theme.nothing(title, "Its ARR is not known, or 0.", width)
-    points, low, high = segments.stacked([math.log10(float(value)) for value in known["arr"]], width - 20)
+    points, low, high = segment_groups.stacked([math.log10(float(value)) for value in known["arr"]], width - 20)
     height = 22 + 7 * max(point["level"] for point in points) + 30
     ends = [(place["above"] or 0.0), place["up_to"] or float("inf")]
-    dots = [{"x": 10 ** point["x"], "y": height - 12 - 7 * point["level"],
-             "colour": BLUE if ends[0] < 10 ** point["x"] <= ends[1] else theme.FAINT} for point in points]
+    dots = [
+        {
+            "x": 10 ** point["x"],
+            "y": height - 12 - 7 * point["level"],
+            "colour": BLUE if ends[0] < 10 ** point["x"] <= ends[1] else theme.FAINT,
+        }
+        for point in points
+    ]
     x = alt.Scale(type="log", domain=[10 ** (low - 0.06), 10 ** (high + 0.06)], nice=False)
     inside = [limit for limit in thresholds if 10 ** (low - 0.06) < limit < 10 ** (high + 0.06)]
-    across = alt.X("x:Q", scale=x, axis=alt.Axis(values=inside, format="~s", title=formats.plain(currency) or None,
-                                                 grid=False))
+    across = alt.X(
+        "x:Q", scale=x, axis=alt.Axis(values=inside, format="~s", title=formats.plain(currency) or None, grid=False)
+    )
     down = alt.Y("y:Q", scale=alt.Scale(domain=[0, height], range=[0, height], nice=False), axis=None)
     here = [{"x": float(place["arr"]), "y": 14, "y2": height, "text": formats.fitted(place["name"], width / 2)}]
     right = math.log10(place["arr"]) > (low + high) / 2
     layers = [
-        _data([{"x": limit, "y": 24, "y2": height} for limit in inside]).mark_rule(
-            color=theme.SOFT, strokeDash=[4, 3]).encode(x=across, y=down, y2="y2:Q"),
-        _data(dots).mark_circle(size=26, opacity=0.75).encode(x=across, y=down, color=alt.Color("colour:N", scale=None)),
+        _data([{"x": limit, "y": 24, "y2": height} for limit in inside])
+        .mark_rule(color=theme.SOFT, strokeDash=[4, 3])
+        .encode(x=across, y=down, y2="y2:Q"),
+        _data(dots)
+        .mark_circle(size=26, opacity=0.75)
+        .encode(x=across, y=down, color=alt.Color("colour:N", scale=None)),
         _data(here).mark_rule(color=theme.INK, strokeWidth=2).encode(x=across, y=down, y2="y2:Q"),
-        _data(here).mark_text(align="right" if right else "left", dx=-6 if right else 6, fontWeight=600,
-                              baseline="middle").encode(x=across, y=down, text="text:N"),
+        _data(here)
+        .mark_text(align="right" if right else "left", dx=-6 if right else 6, fontWeight=600, baseline="middle")
+        .encode(x=across, y=down, text="text:N"),
     ]
     subtitle = f"A point a customer, blue in its tier ({place['tier']}); dashed: thresholds; n = {len(known)}"
     return theme.picture(layers, title, subtitle, width, height, left=10, right=14, bottom=42)

@@ -102,7 +102,8 @@ def _first_centres(white: np.ndarray, points: np.ndarray, groups: int, rng: np.r
     nearest = ((white - white[chosen[0]]) ** 2).sum(axis=1)
     for _ in range(groups - 1):
         total = nearest.sum()
-        at = int(np.searchsorted(np.cumsum(nearest), rng.random() * total)) if total > 0 else int(rng.integers(len(points)))
+        drawn = rng.random() * total
+        at = int(np.searchsorted(np.cumsum(nearest), drawn)) if total > 0 else int(rng.integers(len(points)))
         chosen.append(min(at, len(points) - 1))
         nearest = np.minimum(nearest, ((white - white[chosen[-1]]) ** 2).sum(axis=1))
     return points[chosen]

@@ -1,7 +1,8 @@
-"""Segments by thresholds: where a value lies, what a range is called, and what becomes of segments that are too small."""
+"""Segments by thresholds: where a value lies, what a range is called, what becomes of segments that are too small."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -35,7 +36,7 @@ def range_names(thresholds: Sequence[float], write=lambda value: f"{value:g}") -
     ['below 40', '40–60', '60 and above']
     """
     told = [write(value) for value in thresholds]
-    return [f"below {told[0]}", *(f"{a}–{b}" for a, b in zip(told, told[1:], strict=False)), f"{told[-1]} and above"]
+    return [f"below {told[0]}", *(f"{a}–{b}" for a, b in pairwise(told)), f"{told[-1]} and above"]
 
 
 def merged(counts: Sequence[int], least: int, most: int, ordered: bool) -> list[list[int]]:

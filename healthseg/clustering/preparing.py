@@ -1,4 +1,4 @@
-"""Measures as points: transformed where they are skewed, scaled by their middle half, so that none rules by its unit."""
+"""Measures as points: transformed where they are skewed, scaled by their middle half, so that no unit rules."""
 from __future__ import annotations
 
 from dataclasses import dataclass

@@ -15,7 +15,7 @@ from healthseg.measures.counting import customers
 class Money:
     """ARR by client_id as it can be compared, and in which currencies.
 
-    ``amounts`` are in the book's currency where ``converted`` or where there is one currency only, else each in its own.
+    ``amounts`` are in the book's currency where ``converted`` or where there is only one, else each in its own.
     ``currency`` is None where amounts can't be added up (or none is named); ``by_currency`` are the given amounts'
     currencies. ``no_rate`` are customers whose amount could not be converted.
     """
@@ -60,7 +60,8 @@ def money(book: Any, rows: pd.DataFrame, date: dt.date) -> Money:
         rates = pd.concat([rates.drop(target, errors="ignore"), pd.Series({target: 1.0})])
     rate = currency.map(rates).astype(float)
     lacking = tuple(rows.index[rate.isna() & arr.notna()].astype(str))
-    return Money(pd.Series(np.round((arr * rate).to_numpy(), 6), index=rows.index), currency, target, True, True, lacking)
+    amounts = pd.Series(np.round((arr * rate).to_numpy(), 6), index=rows.index)
+    return Money(amounts, currency, target, True, True, lacking)
 
 
 def _rates(book: Any, date: dt.date) -> pd.Series | None:

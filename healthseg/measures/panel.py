@@ -142,7 +142,8 @@ JUDGED = {"scorecard", "scorecard_variants", "min_coverage", "ramp_days", "overd
           "churn_gate_z", "churn_boosting_min_leavers", "interval_level", "peers_min", "peak_min_ratio",
           "peak_max_p", "seed", "lifecycle", "outbox", "ledger",
           "effects_interval_level", "effects_max_q", "low_adoption_share", "segment_compare_days", "segment_min_effect",
-          "messages_window_days", "messages_engaged_days", "messages_min_sent", "tier_hours_per_month", "tier_strategies",
+          "messages_window_days", "messages_engaged_days", "messages_min_sent", "tier_hours_per_month",
+          "tier_strategies",
           "csm_capacity_hours", "strategic_weights", "support_tiers", "expansion_min_utilisation", "at_risk_draws",
           "funnel_first_use_days", "self_service_features",
           "abandoned_after_days", "milestone_anchor", "milestone_days", "milestone_grace_days"}

@@ -43,7 +43,8 @@ class Retention:
 
 
 def retention(rows: pd.DataFrame) -> Retention:
-    """NRR = Σ now ÷ Σ then, GRR = Σ min(now, then) ÷ Σ then, over those with an ARR then (SaaS Metrics Standards Board).
+    """NRR = Σ now ÷ Σ then, GRR = Σ min(now, then) ÷ Σ then, over those with an ARR then (SaaS Metrics
+    Standards Board).
 
     ``rows`` are ``movements``; both rates are None where nobody had an ARR.
 

@@ -96,9 +96,11 @@ def test_the_border_lies_where_two_groups_are_equally_near():
     frame, _ = four(6, 120)
     found = grouping(frame, "kmeans", 5, 5, seed=7)
     mixture = found.evidence.mixture
-    middle = (mixture.centres[found.order[0]] + mixture.centres[found.order[1]]) / 2
-    raw = pd.DataFrame([[scale.centre + scale.spread * value for scale, value in zip(found.scales, middle, strict=True)]],
-                       columns=NAMES, index=["m"])
+    away = np.sqrt(mixture.distances(mixture.centres)) + 99 * np.eye(4)
+    one, other = np.unravel_index(away.argmin(), away.shape)
+    middle = (mixture.centres[one] + mixture.centres[other]) / 2
+    values = [scale.centre + scale.spread * value for scale, value in zip(found.scales, middle, strict=True)]
+    raw = pd.DataFrame([values], columns=NAMES, index=["m"])
     assert found.place(raw)["border"].iloc[0] == pytest.approx(0, abs=1e-6)
 
 

@@ -186,14 +186,16 @@ def test_advice_rests_on_rules_and_channels_on_how_they_were_answered(demo):
     found = hs.segment_customers(demo, {}, "health", 1).segments[0]
     assert found.strategy_rules and all(rule.figures for rule in found.strategy_rules)
     assert all(0 <= one.lower <= one.rate <= one.upper <= 1 and one.sent >= 30 for one in found.channels_detail or [])
-    assert [one.rate for one in found.channels_detail] == sorted((one.rate for one in found.channels_detail), reverse=True)
+    known = [one.rate for one in found.channels_detail]
+    assert known == sorted(known, reverse=True)
 
 
 KINDS = st.one_of(
     st.tuples(st.just("value"), st.builds(dict, arr_thresholds=st.lists(
         st.integers(0, 400_000), min_size=1, max_size=6, unique=True).map(sorted))),
     st.tuples(st.just("health"), st.builds(dict, health_score_thresholds=st.lists(
-        st.integers(1, 99), min_size=1, max_size=5, unique=True).map(sorted), trend_weighting=st.sampled_from([0, 0.5, 1]))),
+        st.integers(1, 99), min_size=1, max_size=5, unique=True).map(sorted),
+        trend_weighting=st.sampled_from([0, 0.5, 1]))),
     st.tuples(st.sampled_from(["usage", "industry", "lifecycle"]), st.just({})))
 
 
@@ -252,7 +254,8 @@ def test_criteria_that_cannot_be_are_refused_with_key_value_and_rule(small, kind
 
 
 @pytest.mark.parametrize("given", [{"min_segment_size": 0}, {"max_segments": 0}, {"min_segment_size": 2.5},
-                                   {"output_format": "short"}, {"segment_type": "helth"}, {"compare_with": "2025-03-30"},
+                                   {"output_format": "short"}, {"segment_type": "helth"},
+                                   {"compare_with": "2025-03-30"},
                                    {"segmentation_criteria": None}, {"segmentation_criteria": [1]}])
 def test_parameters_outside_their_range_are_refused(small, given):
     asked = {"segmentation_criteria": {}, "segment_type": "health", **given}

@@ -86,7 +86,9 @@ def test_the_waterfall_is_the_planted_one(demo, truth):
     days = pd.to_datetime(moves["on"])
 
     def standing(day):
-        return moves[days <= day].assign(on=days).sort_values(["client_id", "on"], kind="stable").groupby("client_id")["to"].last()
+        known = moves[days <= day].assign(on=days).sort_values(["client_id", "on"], kind="stable")
+        return known.groupby("client_id")["to"].last()
+
     then, now = standing(since), standing(until)
     found = hs.segment_by_value_tier(demo).retention
     assert found.start == pytest.approx(then[then > 0].sum(), abs=1)
@@ -212,7 +214,8 @@ def test_tiers_part_the_customers_and_all_sums_add_up(demo, limits, model):
 
 
 @pytest.mark.parametrize(("limits", "said"), [
-    ([50, 10], "don't rise"), ([10, 10], "repeated"), ([-1], "negative"), (["10"], "finite"), ([float("inf")], "finite"),
+    ([50, 10], "don't rise"), ([10, 10], "repeated"), ([-1], "negative"), (["10"], "finite"),
+    ([float("inf")], "finite"),
     ([], "not such a list"), ([True], "finite"), ("10", ""), ([None], "finite")])
 def test_thresholds_that_cannot_be_are_refused(limits, said):
     with pytest.raises(InvalidParameters) as caught:

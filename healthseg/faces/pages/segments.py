@@ -25,8 +25,11 @@ def opening(reply: Any) -> Html:
 def _cards(reply: Any, here: Any) -> list[Card]:
     own = reply.segment(here.segment_id)
     found = [
-        Card("Segment", here.segment_name if len(here.segment_name) <= 22 else f"{here.segment_name[:21]}…",
-             f"{formats.number(own.customer_count)} customers, {own.percentage_of_total:.0f} % of the book"),
+        Card(
+            "Segment",
+            here.segment_name if len(here.segment_name) <= 22 else f"{here.segment_name[:21]}…",
+            f"{formats.number(own.customer_count)} customers, {own.percentage_of_total:.0f} % of the book",
+        ),
         Card("Score", formats.number(here.score), f"trend {here.trend}" if here.trend else "no trend yet"),
         Card("ARR", formats.brief_money(here.arr, reply.currency), "a year"),
     ]
@@ -49,10 +52,11 @@ def stands(reply: Any) -> Html:
         return Html(missing("A customer's place", "no client_id was given"))
     own = reply.segment(here.segment_id)
     lead = joined(f"{own.segment_name}: {own.segment_description}", f"Not placed: {here.reason}" if here.reason else "")
-    apart = lines((safe(text) for text in own.set_apart_by))
+    apart = lines(safe(text) for text in own.set_apart_by)
     more = f"<h3>What sets this segment apart</h3>{apart}" if apart else ""
-    return Html(paragraph(lead, "lead") + lines((safe(text) for text in here.why)) + figure(reply, "standing") + more,
-                lead)
+    return Html(
+        paragraph(lead, "lead") + lines(safe(text) for text in here.why) + figure(reply, "standing") + more, lead
+    )
 
 
 def next_segment(reply: Any) -> Html:
@@ -61,10 +65,12 @@ def next_segment(reply: Any) -> Html:
     if here is None or not here.what_would_move_it:
         why = "its segment has no neighbour in order" if here is not None else "no client_id was given"
         if here is not None and here.next_segment:
-            text = f"The next segment is {here.next_segment}, {here.border:.1f} standard deviations within segments away."
+            text = (
+                f"The next segment is {here.next_segment}, {here.border:.1f} standard deviations within segments away."
+            )
             return Html(paragraph(text, "lead"), text)
         return Html(missing("What would move it", why), why)
-    return Html(lines((safe(text) for text in here.what_would_move_it)))
+    return Html(lines(safe(text) for text in here.what_would_move_it))
 
 
 def before(reply: Any) -> Html:
@@ -79,9 +85,13 @@ def before(reply: Any) -> Html:
     else:
         text = f"On {formats.day(here.since)} it was in {here.before}; now it is in {here.segment_name}."
     noise = reply.migration.noise if reply.migration else None
-    told = "" if noise is None else (
-        f" In the whole book {reply.migration.moved} customers moved; measurement alone would move "
-        f"{noise.expected_moves:.0f} ({100 * noise.level:.0f} %: {noise.lower:.0f} to {noise.upper:.0f})."
+    told = (
+        ""
+        if noise is None
+        else (
+            f" In the whole book {reply.migration.moved} customers moved; measurement alone would move "
+            f"{noise.expected_moves:.0f} ({100 * noise.level:.0f} %: {noise.lower:.0f} to {noise.upper:.0f})."
+        )
     )
     return Html(paragraph(text + told, "lead"), text)
 

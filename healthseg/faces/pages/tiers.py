@@ -12,9 +12,14 @@ from healthseg.faces.pages import tiers_book
 
 __all__ = ["footer", "method", "next_tier", "open_book", "opening", "potential", "risk", "stands"]
 
-RULES = {"healthy": "Score of 80 or more", "not_declining": "Score not declining", "seats_in_use": "Nine of ten seats in use",
-         "nothing_overdue": "No invoice overdue", "no_critical_ticket": "No high or critical ticket open",
-         "long_enough": "Customer for 90 days"}
+RULES = {
+    "healthy": "Score of 80 or more",
+    "not_declining": "Score not declining",
+    "seats_in_use": "Nine of ten seats in use",
+    "nothing_overdue": "No invoice overdue",
+    "no_critical_ticket": "No high or critical ticket open",
+    "long_enough": "Customer for 90 days",
+}
 
 
 def opening(reply: Any) -> Html:
@@ -30,13 +35,20 @@ def _cards(reply: Any, here: Any) -> list[Card]:
     money = reply.currency
     return [
         Card("Tier", here.tier, f"a year ago {here.tier_a_year_ago}" if here.tier_a_year_ago else ""),
-        Card("ARR", formats.brief_money(here.arr, money),
-             f"number {here.rank} of {here.of}" if here.rank else "not known",
-             _change(here), _direction(here)),
+        Card(
+            "ARR",
+            formats.brief_money(here.arr, money),
+            f"number {here.rank} of {here.of}" if here.rank else "not known",
+            _change(here),
+            _direction(here),
+        ),
         Card("To the next tier", formats.brief_money(here.to_next, money), here.next_tier or "none is above"),
         Card("Potential", formats.brief_money(here.potential, money), here.potential_source or "not known"),
-        Card("Expected loss", formats.brief_money(here.expected_loss, money),
-             f"{formats.percent(here.leaving_probability)} to leave in 90 days"),
+        Card(
+            "Expected loss",
+            formats.brief_money(here.expected_loss, money),
+            f"{formats.percent(here.leaving_probability)} to leave in 90 days",
+        ),
     ]
 
 
@@ -60,14 +72,27 @@ def stands(reply: Any) -> Html:
     if here.reason:
         return Html(missing("Its tier", here.reason), here.reason)
     own = reply.tier(here.tier)
-    text = joined(f"{own.tier_name}: {own.tier_description}",
-                  f"With {own.customer_count - 1} others it pays {formats.percent(here.share_of_arr, 1)} of the book's ARR"
-                  if here.share_of_arr is not None else "")
+    text = joined(
+        f"{own.tier_name}: {own.tier_description}",
+        f"With {own.customer_count - 1} others it pays {formats.percent(here.share_of_arr, 1)} of the book's ARR"
+        if here.share_of_arr is not None
+        else "",
+    )
     plan = own.engagement_strategy
-    facts = "" if plan is None else page.facts([
-        ("Touch", plan.touch_frequency), ("Executive", plan.executive_engagement or ""),
-        ("Support", plan.support_sla or ""), ("Programmes", "; ".join(plan.success_programs)),
-        ("Hours a month", formats.number(here.hours_per_month, 1)), ("Manager", here.csm_id or "")])
+    facts = (
+        ""
+        if plan is None
+        else page.facts(
+            [
+                ("Touch", plan.touch_frequency),
+                ("Executive", plan.executive_engagement or ""),
+                ("Support", plan.support_sla or ""),
+                ("Programmes", "; ".join(plan.success_programs)),
+                ("Hours a month", formats.number(here.hours_per_month, 1)),
+                ("Manager", here.csm_id or ""),
+            ]
+        )
+    )
     return Html(paragraph(text, "lead") + figure(reply, "standing") + facts, text)
 
 
@@ -97,19 +122,32 @@ def potential(reply: Any) -> Html:
         why = "no ARR, seats or users are known" if here is not None else "no client_id was given"
         return Html(missing("Its potential", why))
     span = here.potential_interval
-    lead = (f"{formats.money(here.potential, reply.currency)} a year "
-            f"({100 * reply.interval_level:.0f} %: {formats.money(span.lower)} to {formats.money(span.upper)}), "
-            f"from {here.potential_source}.")
-    rows = [{"part": "Seats that will be needed", "amount": here.from_seats},
-            {"part": "Premium features that peers pay for", "amount": here.from_premium_features},
-            {"part": "At stake: seats that nobody uses", "amount": here.contraction_exposure}]
+    lead = (
+        f"{formats.money(here.potential, reply.currency)} a year "
+        f"({100 * reply.interval_level:.0f} %: {formats.money(span.lower)} to {formats.money(span.upper)}), "
+        f"from {here.potential_source}."
+    )
+    rows = [
+        {"part": "Seats that will be needed", "amount": here.from_seats},
+        {"part": "Premium features that peers pay for", "amount": here.from_premium_features},
+        {"part": "At stake: seats that nobody uses", "amount": here.contraction_exposure},
+    ]
     parts = table(rows, [Column("part", "From"), Column("amount", "Amount a year", formats.money, True)], label="parts")
-    users = "" if here.users is None or here.seats is None else paragraph(
-        f"{formats.number(here.users)} of {formats.number(here.seats)} seats are in use"
-        + (f"; {formats.number(here.users_in_a_year)} users are forecast in a year" if here.users_in_a_year else "") + ".")
+    users = (
+        ""
+        if here.users is None or here.seats is None
+        else paragraph(
+            f"{formats.number(here.users)} of {formats.number(here.seats)} seats are in use"
+            + (f"; {formats.number(here.users_in_a_year)} users are forecast in a year" if here.users_in_a_year else "")
+            + "."
+        )
+    )
     rules = lines(f"{_mark(here.rules[name])} {safe(text)}" for name, text in RULES.items())
-    ready = {True: "It is ready to expand: all six hold.", False: "It is not ready to expand: not all hold.",
-             None: "Whether it is ready to expand is not known: a figure is missing."}[here.ready]
+    ready = {
+        True: "It is ready to expand: all six hold.",
+        False: "It is not ready to expand: not all hold.",
+        None: "Whether it is ready to expand is not known: a figure is missing.",
+    }[here.ready]
     return Html(paragraph(lead, "lead") + parts + users + f"<h3>Ready to expand?</h3>{paragraph(ready)}{rules}", lead)
 
 
@@ -123,10 +161,14 @@ def risk(reply: Any) -> Html:
     if here is None or here.leaving_probability is None:
         return Html(missing("What may be lost", "the book has no rate of leaving"))
     span = here.leaving_interval
-    text = ("It gave notice: its ARR is lost unless it is won back." if here.gave_notice else
-            f"{formats.percent(here.leaving_probability)} to leave in 90 days (plausible: {formats.percent(span.lower)} to "
-            f"{formats.percent(span.upper)}); that makes {formats.money(here.expected_loss, reply.currency)} of "
-            f"{formats.money(here.arr, reply.currency)} expected to be lost.")
+    text = (
+        "It gave notice: its ARR is lost unless it is won back."
+        if here.gave_notice
+        else f"{formats.percent(here.leaving_probability)} to leave in 90 days (plausible: "
+        f"{formats.percent(span.lower)} to "
+        f"{formats.percent(span.upper)}); that makes {formats.money(here.expected_loss, reply.currency)} of "
+        f"{formats.money(here.arr, reply.currency)} expected to be lost."
+    )
     return Html(paragraph(text, "lead"), text)
 
 

@@ -9,8 +9,19 @@ from healthseg.faces import page
 from healthseg.faces.books import open_book
 from healthseg.faces.page import Card, Column, Html, figure, footer, joined, lines, missing, paragraph, safe, table
 
-__all__ = ["capacity", "concentration", "footer", "grow", "method", "open_book", "opening", "revenue", "risk", "tiers",
-           "to_do"]
+__all__ = [
+    "capacity",
+    "concentration",
+    "footer",
+    "grow",
+    "method",
+    "open_book",
+    "opening",
+    "revenue",
+    "risk",
+    "tiers",
+    "to_do",
+]
 
 
 def opening(reply: Any) -> Html:
@@ -20,16 +31,28 @@ def opening(reply: Any) -> Html:
 
 def _cards(reply: Any) -> list[Card]:
     kept, risk, pareto = reply.retention, reply.at_risk, reply.pareto_analysis
-    found = [Card("ARR", formats.brief_money(reply.total_arr, reply.currency),
-                  f"{formats.number(reply.total_customers)} live customers")]
+    found = [
+        Card(
+            "ARR",
+            formats.brief_money(reply.total_arr, reply.currency),
+            f"{formats.number(reply.total_customers)} live customers",
+        )
+    ]
     if pareto.top_share is not None:
         found.append(Card("Top fifth", formats.percent(pareto.top_share), f"of the ARR: {pareto.tier_distribution}"))
     if kept is not None and kept.nrr is not None:
-        found += [Card("Net retention", formats.percent(kept.nrr), f"of last year's ARR; n = {kept.cohort}"),
-                  Card("Gross retention", formats.percent(kept.grr), "without growth")]
+        found += [
+            Card("Net retention", formats.percent(kept.nrr), f"of last year's ARR; n = {kept.cohort}"),
+            Card("Gross retention", formats.percent(kept.grr), "without growth"),
+        ]
     if risk is not None and risk.customers:
-        found.append(Card("May be lost in 90 days", formats.brief_money(risk.expected, reply.currency),
-                          f"{formats.brief_money(risk.lower)} to {formats.brief_money(risk.upper)} ({100 * risk.level:.0f} %)"))
+        found.append(
+            Card(
+                "May be lost in 90 days",
+                formats.brief_money(risk.expected, reply.currency),
+                f"{formats.brief_money(risk.lower)} to {formats.brief_money(risk.upper)} ({100 * risk.level:.0f} %)",
+            )
+        )
     return found
 
 
@@ -38,10 +61,13 @@ def tiers(reply: Any) -> Html:
     rows = reply.frame("tiers").to_dict("records")
     columns = [
         Column("tier", "Tier", markup=lambda row: f"{safe(row['tier'])}<small>{safe(row['description'])}</small>"),
-        Column("customers", "Customers", formats.number, True), Column("share", "Share", formats.percent, True),
+        Column("customers", "Customers", formats.number, True),
+        Column("share", "Share", formats.percent, True),
         Column("arr", f"ARR, {reply.currency}" if reply.currency else "ARR", formats.money, True),
-        Column("arr_share", "Of the ARR", formats.percent, True), Column("average_arr", "Mean ARR", formats.money, True),
-        Column("health", "Mean score", formats.number, True), Column("nrr", "NRR", formats.percent, True),
+        Column("arr_share", "Of the ARR", formats.percent, True),
+        Column("average_arr", "Mean ARR", formats.money, True),
+        Column("health", "Mean score", formats.number, True),
+        Column("nrr", "NRR", formats.percent, True),
         Column("grr", "GRR", formats.percent, True),
     ]
     return Html(table(rows, columns, label="tiers") + figure(reply, "sizes"))
@@ -52,8 +78,11 @@ def concentration(reply: Any) -> Html:
     found = reply.pareto_analysis
     if found.top_share is None:
         return Html(missing("Concentration", reply.not_measured.get("$.pareto_analysis.top_20_percent_customers", "")))
-    lead = (f"The {found.top_20_percent_customers} largest of {found.n} customers pay {formats.percent(found.top_share)} of "
-            f"the ARR: {found.tier_distribution}.")
+    lead = (
+        f"The {found.top_20_percent_customers} largest of {found.n} customers pay "
+        f"{formats.percent(found.top_share)} of "
+        f"the ARR: {found.tier_distribution}."
+    )
     return Html(paragraph(lead, "lead") + figure(reply, "lorenz"), lead)
 
 
@@ -64,42 +93,70 @@ def revenue(reply: Any) -> Html:
         return Html(missing("Retention of revenue", reply.not_measured.get("$.retention", "")))
     moved = reply.year_on_year
     lead = joined(
-        f"Of {formats.brief_money(found.start, reply.currency)} a year ago {formats.percent(found.nrr)} are there with the "
+        f"Of {formats.brief_money(found.start, reply.currency)} a year ago "
+        f"{formats.percent(found.nrr)} are there with the "
         f"same customers, {formats.percent(found.grr)} without what they added",
         f"{found.lost} of {found.cohort} customers left",
-        f"{moved.up} customers are in a higher tier than a year ago, {moved.down} in a lower one")
+        f"{moved.up} customers are in a higher tier than a year ago, {moved.down} in a lower one",
+    )
     rows = [{"scope": one.tier_name, **one.retention.model_dump()} for one in reply.value_tiers if one.retention]
     rows.append({"scope": "All", **found.model_dump()})
-    columns = [Column("scope", "Tier a year ago"),
-               *(Column(name, title, formats.money, True) for name, title in (
-                   ("start", "Then"), ("new", "New"), ("expansion", "Expansion"), ("contraction", "Contraction"),
-                   ("churn", "Churn"), ("end", "Now"))),
-               Column("nrr", "NRR", formats.percent, True), Column("grr", "GRR", formats.percent, True),
-               Column("cohort", "n", formats.number, True)]
-    return Html(paragraph(lead, "lead") + figure(reply, "waterfall", table(rows, columns, label="tiers"))
-                + figure(reply, "retention") + figure(reply, "moves"), lead)
+    columns = [
+        Column("scope", "Tier a year ago"),
+        *(
+            Column(name, title, formats.money, True)
+            for name, title in (
+                ("start", "Then"),
+                ("new", "New"),
+                ("expansion", "Expansion"),
+                ("contraction", "Contraction"),
+                ("churn", "Churn"),
+                ("end", "Now"),
+            )
+        ),
+        Column("nrr", "NRR", formats.percent, True),
+        Column("grr", "GRR", formats.percent, True),
+        Column("cohort", "n", formats.number, True),
+    ]
+    return Html(
+        paragraph(lead, "lead")
+        + figure(reply, "waterfall", table(rows, columns, label="tiers"))
+        + figure(reply, "retention")
+        + figure(reply, "moves"),
+        lead,
+    )
 
 
 def capacity(reply: Any) -> Html:
     """How many managers does this take, and how many are there?"""
     rows = [one.model_dump() for one in reply.resource_allocation_recommendations]
-    columns = [Column("tier", "Tier"), Column("customers", "Customers", formats.number, True),
-               Column("hours_per_customer", "Hours each", lambda value: formats.number(value, 1), True),
-               Column("hours_needed", "Hours needed", formats.number, True),
-               Column("hours_available", "Hours there", formats.number, True),
-               Column("recommended_csm_count", "Managers needed", formats.number, True),
-               Column("current_csm_count", "There", formats.number, True),
-               Column("gap", "Gap", formats.signed, True), Column("priority", "Priority", formats.words)]
+    columns = [
+        Column("tier", "Tier"),
+        Column("customers", "Customers", formats.number, True),
+        Column("hours_per_customer", "Hours each", lambda value: formats.number(value, 1), True),
+        Column("hours_needed", "Hours needed", formats.number, True),
+        Column("hours_available", "Hours there", formats.number, True),
+        Column("recommended_csm_count", "Managers needed", formats.number, True),
+        Column("current_csm_count", "There", formats.number, True),
+        Column("gap", "Gap", formats.signed, True),
+        Column("priority", "Priority", formats.words),
+    ]
     told = reply.suggested_thresholds
     if told.thresholds is None:
         advice = missing("Thresholds that the managers' hours would carry", told.reason)
     else:
         frame = reply.frame("thresholds").to_dict("records")
-        advice = "<h3>Thresholds that the managers' hours would carry</h3>" + table(frame, [
-            Column("tier", "Tier"), Column("given_above", "Now above", formats.money, True),
-            Column("given_customers", "Customers now", formats.number, True),
-            Column("suggested_above", "Would be above", formats.money, True),
-            Column("suggested_customers", "Customers then", formats.number, True)], label="tiers")
+        advice = "<h3>Thresholds that the managers' hours would carry</h3>" + table(
+            frame,
+            [
+                Column("tier", "Tier"),
+                Column("given_above", "Now above", formats.money, True),
+                Column("given_customers", "Customers now", formats.number, True),
+                Column("suggested_above", "Would be above", formats.money, True),
+                Column("suggested_customers", "Customers then", formats.number, True),
+            ],
+            label="tiers",
+        )
     return Html(figure(reply, "capacity", table(rows, columns, label="tiers")) + advice)
 
 
@@ -107,22 +164,39 @@ def risk(reply: Any) -> Html:
     """How much ARR may be lost?"""
     found = reply.at_risk
     if found is None or not found.customers:
-        return Html(missing("ARR that may be lost", reply.not_measured.get("$.at_risk", "the book has no rate of leaving")))
-    lead = (f"Expected in {found.horizon_days} days: {formats.brief_money(found.expected, reply.currency)} "
-            f"({100 * found.level:.0f} %: {formats.brief_money(found.lower)} to {formats.brief_money(found.upper)}), "
-            f"of which {formats.brief_money(found.certain)} gave notice. A sum of risks is no risk of the sum: the interval "
-            "is wide where few large customers decide it.")
+        return Html(
+            missing("ARR that may be lost", reply.not_measured.get("$.at_risk", "the book has no rate of leaving"))
+        )
+    lead = (
+        f"Expected in {found.horizon_days} days: {formats.brief_money(found.expected, reply.currency)} "
+        f"({100 * found.level:.0f} %: {formats.brief_money(found.lower)} to {formats.brief_money(found.upper)}), "
+        f"of which {formats.brief_money(found.certain)} gave notice. "
+        "A sum of risks is no risk of the sum: the interval "
+        "is wide where few large customers decide it."
+    )
     rows = [{"tier": one.tier_name, **one.at_risk.model_dump()} for one in reply.value_tiers if one.at_risk]
-    columns = [Column("tier", "Tier"), Column("expected", "Expected", formats.money, True),
-               Column("lower", "From", formats.money, True), Column("upper", "To", formats.money, True),
-               Column("certain", "Notice given", formats.money, True),
-               Column("customers", "Customers", formats.number, True)]
+    columns = [
+        Column("tier", "Tier"),
+        Column("expected", "Expected", formats.money, True),
+        Column("lower", "From", formats.money, True),
+        Column("upper", "To", formats.money, True),
+        Column("certain", "Notice given", formats.money, True),
+        Column("customers", "Customers", formats.number, True),
+    ]
     people = reply.frame("customers").sort_values("expected_loss", ascending=False, na_position="last")
-    who = table(people.head(40).to_dict("records"),
-                [Column("name", "Customer"), Column("tier", "Tier"), Column("score", "Score", formats.number, True),
-                 Column("leaving_probability", "May leave", formats.percent, True),
-                 Column("expected_loss", "Expected loss", formats.money, True),
-                 Column("arr", "ARR", formats.money, True)], "Most expected loss first", "customers")
+    who = table(
+        people.head(40).to_dict("records"),
+        [
+            Column("name", "Customer"),
+            Column("tier", "Tier"),
+            Column("score", "Score", formats.number, True),
+            Column("leaving_probability", "May leave", formats.percent, True),
+            Column("expected_loss", "Expected loss", formats.money, True),
+            Column("arr", "ARR", formats.money, True),
+        ],
+        "Most expected loss first",
+        "customers",
+    )
     return Html(paragraph(lead, "lead") + figure(reply, "at_risk", table(rows, columns, label="tiers")) + who, lead)
 
 
@@ -131,21 +205,34 @@ def grow(reply: Any) -> Html:
     told = [one for one in reply.value_tiers if one.expansion_pipeline is not None]
     if not told:
         return Html(missing("Expansion", reply.not_measured.get("$.value_tiers[*].expansion_pipeline", "")))
-    rows = [{"tier": one.tier_name, **one.expansion_pipeline.model_dump(), **one.expansion_pipeline.rules_met}
-            for one in told]
-    columns = [Column("tier", "Tier"), Column("total_expansion_potential", "Potential", formats.money, True),
-               Column("from_seats", "Seats", formats.money, True),
-               Column("from_premium_features", "Premium features", formats.money, True),
-               Column("from_customers_table", "As given", formats.money, True),
-               Column("high_probability_expansions", "Ready", formats.number, True),
-               Column("unknown", "Not known", formats.number, True),
-               Column("contraction_exposure", "Idle seats, ARR", formats.money, True)]
+    rows = [
+        {"tier": one.tier_name, **one.expansion_pipeline.model_dump(), **one.expansion_pipeline.rules_met}
+        for one in told
+    ]
+    columns = [
+        Column("tier", "Tier"),
+        Column("total_expansion_potential", "Potential", formats.money, True),
+        Column("from_seats", "Seats", formats.money, True),
+        Column("from_premium_features", "Premium features", formats.money, True),
+        Column("from_customers_table", "As given", formats.money, True),
+        Column("high_probability_expansions", "Ready", formats.number, True),
+        Column("unknown", "Not known", formats.number, True),
+        Column("contraction_exposure", "Idle seats, ARR", formats.money, True),
+    ]
     people = reply.frame("customers")
     ready = people[people["ready"].eq(True)].sort_values("potential", ascending=False, na_position="last")
-    who = table(ready.to_dict("records"), [
-        Column("name", "Customer"), Column("tier", "Tier"), Column("potential", "Potential", formats.money, True),
-        Column("arr", "ARR", formats.money, True), Column("score", "Score", formats.number, True)],
-        "Ready to expand, most potential first", "customers")
+    who = table(
+        ready.to_dict("records"),
+        [
+            Column("name", "Customer"),
+            Column("tier", "Tier"),
+            Column("potential", "Potential", formats.money, True),
+            Column("arr", "ARR", formats.money, True),
+            Column("score", "Score", formats.number, True),
+        ],
+        "Ready to expand, most potential first",
+        "customers",
+    )
     return Html(figure(reply, "pipeline", table(rows, columns, label="tiers")) + who)
 
 
@@ -161,11 +248,15 @@ def method(reply: Any) -> Html:
     return page.method(
         reply,
         "A tier's upper end belongs to it; customers without a known ARR are in none",
-        "Potential is the seats that a forecast of the users asks for beyond those there are, where nine of ten are in use, "
+        "Potential is the seats that a forecast of the users asks for beyond those there are, where nine of ten are in "
+        "use, "
         "and the largest difference in ARR per seat that peers with a bundle of premium features pay",
-        "Net retention is this year's ARR of last year's customers over last year's, gross retention without what they added",
+        "Net retention is this year's ARR of last year's customers over last year's, gross retention without what "
+        "they added",
         "What may be lost is simulated from each customer's probability of leaving",
         "Managers needed are the tier's hours over a manager's hours a month, both settings where csms doesn't say",
-        pairs=[("Model", formats.words(reply.segmentation_model)),
-               ("Thresholds", ", ".join(formats.number(value) for value in reply.arr_thresholds))],
+        pairs=[
+            ("Model", formats.words(reply.segmentation_model)),
+            ("Thresholds", ", ".join(formats.number(value) for value in reply.arr_thresholds)),
+        ],
     )

@@ -244,7 +244,7 @@ class _Run:
             found.append("several currencies and no rates: amounts are compared with the thresholds in their own, and "
                          "totals are given by currency and never added up")
         if self.money.no_rate:
-            found.append(f"{len(self.money.no_rate)} customers have a currency without a rate: their ARR counts nowhere")
+            found.append(f"{len(self.money.no_rate)} customers' currencies have no rate: their ARR counts nowhere")
         if self.criteria.get("hysteresis"):
             found.append(f"a border is crossed only by {self.criteria['hysteresis']:g} or more, over twelve weeks")
         return found + ([run.reason] if run.reason else [])

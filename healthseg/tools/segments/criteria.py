@@ -34,8 +34,9 @@ def checked(kind: str, given: Mapping[str, Any], settings: Settings, largest: in
     for key in given:
         if key not in KEYS[kind]:
             known = ", ".join(KEYS[kind]) or "no keys"
-            raise refuse(f"unknown criterion {str(key)[:80]!r} of type {kind}{hint(str(key), KEYS[kind])}", str(key)[:80],
-                         given[key], f"{kind} takes {known}")
+            name = str(key)[:80]
+            raise refuse(f"unknown criterion {name!r} of type {kind}{hint(name, KEYS[kind])}", name, given[key],
+                         f"{kind} takes {known}")
     return _CHECKS[kind](given, settings, largest)
 
 

@@ -1,4 +1,4 @@
-"""What segments and tiers are made of: the live customers of a day, measured, scored, with their ARR in one currency."""
+"""What segments and tiers are made of: the live customers of a day, measured and scored, with their ARR."""
 from __future__ import annotations
 
 import datetime as dt

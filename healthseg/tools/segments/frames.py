@@ -47,7 +47,7 @@ def customers(run: Any, places: dict[str, Place]) -> pd.DataFrame:
 
 
 def _mapped(run: Any, frame: pd.DataFrame) -> pd.DataFrame:
-    """With two coordinates: the directions in which the segments' centres lie farthest apart, in standard deviations."""
+    """With two coordinates: the directions in which the segments' centres lie farthest apart."""
     found = run.placer.grouping
     if found.evidence.mixture is None or not len(found.placed) or found.groups < 2:
         return frame.assign(x=np.nan, y=np.nan)

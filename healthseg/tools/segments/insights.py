@@ -20,8 +20,8 @@ COLUMNS = ["measure", "label", "segment", "other", "median", "other_median", "n"
 # What follows from what the segments were made of is no news of them: counts grow with size, shares of seats and of
 # users hang on how many there are, a score is made of usage.
 USED = {"breadth", "frequency", "change", "volume", "people", "health"}
-FOLLOWS = {"size": {"size", "volume", "people", "breadth", "frequency"}, "volume": USED | {"size"}, "breadth": USED | {"size"},
-           "frequency": USED, "change": USED, "people": {"people", "volume", "size"},
+FOLLOWS = {"size": {"size", "volume", "people", "breadth", "frequency"}, "volume": USED | {"size"},
+           "breadth": USED | {"size"}, "frequency": USED, "change": USED, "people": {"people", "volume", "size"},
            "health": USED | {"size", "support", "satisfaction", "payment"}, "support": {"support", "health"},
            "satisfaction": {"satisfaction", "health"}, "payment": {"payment", "health"}, "tenure": {"tenure"},
            "contract": {"contract"}}
@@ -83,7 +83,8 @@ def _words(row: dict[str, Any], level: float) -> str:
     wins = (1 + row["cliffs_delta"]) / 2
     return (f"{row['label']}: {row['segment']} {own} in the median (n = {row['n']}), {row['other']} {theirs} "
             f"(n = {row['other_n']}); the former is higher in {100 * wins:.0f} % of pairs "
-            f"({100 * level:.0f} %: {50 * (1 + row['lower']):.0f} to {50 * (1 + row['upper']):.0f} %, q = {row['q']:.2g})")
+            f"({100 * level:.0f} %: {50 * (1 + row['lower']):.0f} to {50 * (1 + row['upper']):.0f} %, "
+            f"q = {row['q']:.2g})")
 
 
 def _plain(value: Any) -> Any:

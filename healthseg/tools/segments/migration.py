@@ -82,7 +82,7 @@ def noise(figures: Figures, placer: Placer, placed: Placed, group_of: np.ndarray
     rng = np.random.default_rng([figures.settings.seed, 11])
     moves = np.array([_redrawn(values, error, placer, group_of, rng) for _ in range(DRAWS)])
     tail = (1 - level) / 2
-    low, high = (float(np.sort(moves)[int(round(share * (DRAWS - 1)))]) for share in (tail, 1 - tail))
+    low, high = (float(np.sort(moves)[round(share * (DRAWS - 1))]) for share in (tail, 1 - tail))
     return Noise(expected_moves=round(float(moves.mean()), 2), lower=low, upper=high, level=level,
                  error_sd=round(error, 4), method="each value re-drawn twice with its error")
 

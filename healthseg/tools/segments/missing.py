@@ -38,15 +38,17 @@ def _advice(reply: Segmentation, asked: Any) -> list[tuple[str, bool, str]]:
                 for key in ("recommended_engagement_strategy", "recommended_channels", "recommended_content",
                             "escalation_criteria", "recommended_actions")]
     few = "no messages table, or too few messages were sent to it"
-    return [("$.segments[*].recommended_channels", any(one.recommended_channels is None for one in reply.segments), few),
+    return [("$.segments[*].recommended_channels", any(one.recommended_channels is None for one in reply.segments),
+             few),
             ("$.segments[*].recommended_content", any(one.recommended_content is None for one in reply.segments),
              f"{few}, or contents are no categories")]
 
 
 def _time(reply: Segmentation, figures: Figures) -> list[tuple[str, bool, str]]:
     moved = reply.migration
-    found = [("$.migration", moved is None, f"the book begins on {figures.book.first_event_day}, after the earlier date")]
+    first = figures.book.first_event_day
+    found = [("$.migration", moved is None, f"the book begins on {first}, after the earlier date")]
     if moved is not None:
-        found += [("$.migration.noise", moved.noise is None, "recorded facts are not noisy, or too little is known of it"),
+        found += [("$.migration.noise", moved.noise is None, "recorded facts have none, or too little is known of it"),
                   ("$.migration.up", moved.up is None, "these segments have no order")]
     return found

@@ -283,7 +283,7 @@ class Segmentation(Result):
         return verdict(self) if self.customer_standing is None else customer_verdict(self)
 
     def charts(self, width: int = 740) -> dict[str, alt.TopLevelMixin]:
-        from healthseg.charts import segments
+        from healthseg.charts import segment_groups, segments
         drawn = {
             "sizes": segments.sizes(self.frame("segments"), self.currency, width),
             "profile": segments.profile(self.frame("profile"), width),
@@ -291,12 +291,12 @@ class Segmentation(Result):
             "flows": segments.flows(self.frame("flows"), width),
             "matrix": segments.matrix(self.frame("matrix"), self.currency, width),
             "lorenz": segments.lorenz(self.frame("lorenz"), self.pareto_analysis.gini, width),
-            "map": segments.scatter(self.frame("customers"), self.segmentation_type, width),
+            "map": segment_groups.scatter(self.frame("customers"), self.segmentation_type, width),
         }
         if self.evidence is not None:
-            drawn["evidence"] = segments.evidence(self.frame("evidence"), width)
+            drawn["evidence"] = segment_groups.evidence(self.frame("evidence"), width)
         if self.customer_standing is not None:
-            drawn["standing"] = segments.standing(self.frame("values"), self.customer_standing.model_dump(), width)
+            drawn["standing"] = segment_groups.standing(self.frame("values"), self.customer_standing.model_dump(), width)
         return drawn
 
     def summary(self) -> dict[str, Any]:

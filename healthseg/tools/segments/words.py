@@ -16,7 +16,8 @@ def brief(amount: float | None, currency: str | None) -> str:
     unit = f"{currency} " if currency else ""
     for least, letter in ((1e9, "bn"), (1e6, "M"), (1e3, "k")):
         if abs(amount) >= least:
-            return f"{unit}{amount / least:.3g}{letter}" if amount / least < 100 else f"{unit}{amount / least:.0f}{letter}"
+            scaled = amount / least
+            return f"{unit}{scaled:.3g}{letter}" if scaled < 100 else f"{unit}{scaled:.0f}{letter}"
     return f"{unit}{amount:.0f}"
 
 
@@ -28,8 +29,8 @@ def verdict(reply: Any) -> str:
     largest = max(placed, key=lambda one: one.customer_count, default=None)
     if largest is None:
         return f"None of {reply.total_customers} customers could be placed"
-    text = (f"{reply.total_customers} customers in {len(placed)} segment{'s' if len(placed) != 1 else ''}; the largest is "
-            f"{largest.segment_name} ({largest.customer_count})")
+    text = (f"{reply.total_customers} customers in {len(placed)} segment{'s' if len(placed) != 1 else ''}; the largest "
+            f"is {largest.segment_name} ({largest.customer_count})")
     moved = reply.migration
     if moved is not None:
         text += f"; {moved.moved} moved since {moved.since}"

@@ -192,8 +192,8 @@ class Tiers:
             percentage_of_arr=arr_share, avg_arr_per_customer=rounded(arr.mean(), 0) if known else None,
             characteristics=None if brief_only else parts.characteristics(self, members),
             engagement_strategy=None if brief_only or not placed else parts.engagement(self, name),
-            expansion_pipeline=parts.pipeline(self, members) if self.asked.include_expansion_potential and not brief_only
-            else None,
+            expansion_pipeline=None if brief_only or not self.asked.include_expansion_potential else
+            parts.pipeline(self, members),
             retention=None if brief_only or self.since is None or not placed else parts.tier_revenue(self, name),
             at_risk=None if brief_only or not self.addable else parts.at_risk(self, members),
             avg_strategic_value=rounded(strategic.mean(), 2) if self.asked.include_strategic_value else None,
@@ -221,7 +221,8 @@ class Tiers:
                 for row in reversed(needs.to_dict("records"))]
 
     def _suggestion(self, needs: pd.DataFrame) -> Suggestion:
-        found = capacity.suggested(self.arr, self.limits, needs["hours_each"].tolist(), needs["available_hours"].tolist())
+        found = capacity.suggested(self.arr, self.limits, needs["hours_each"].tolist(),
+                                   needs["available_hours"].tolist())
         if found is None:
             why = ("it is not known what hours each tier's managers have" if needs["available_hours"].isna().any()
                    else "the hours of a tier's managers carry no customer")

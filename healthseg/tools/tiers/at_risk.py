@@ -34,8 +34,8 @@ def _probabilities(figures: Figures) -> pd.DataFrame:
         horizon = settings.churn_horizon_days
         table = found.frame[found.frame["horizon_days"] == horizon].set_index("tier")
         tier = rows["tier"].astype(object).where(rows["tier"].isin(table.index), THE_BOOK)
-        for name, column in (("probability", "probability"), ("lower", "plausible_lower"), ("upper", "plausible_upper")):
-            frame[name] = tier.map(table[column]).astype(float)
+        for name in ("probability", "lower", "upper"):
+            frame[name] = tier.map(table[name if name in table else f"plausible_{name}"]).astype(float)
         low, high = (tier.map(table[f"base_rate_{end}"]).astype(float) for end in ("lower", "upper"))
         frame["shared_sd"] = _sd(low, high, settings.interval_level)
         frame["own_sd"] = settings.churn_spread_log_odds
@@ -77,7 +77,7 @@ def expected_losses(figures: Figures) -> pd.Series:
 
 @dataclass(frozen=True)
 class AtRisk:
-    """The simulated sum of ARR that is lost: each draw's total, in order of draws; what is certain is in all of them."""
+    """The simulated sum of ARR that is lost: each draw's total; what is certain is in all of them."""
 
     draws: np.ndarray
     expected: float
@@ -87,7 +87,7 @@ class AtRisk:
 
     def quantile(self, share: float) -> float:
         """An order statistic of the draws."""
-        return float(np.sort(self.draws)[int(round(share * (len(self.draws) - 1)))])
+        return float(np.sort(self.draws)[round(share * (len(self.draws) - 1))])
 
 
 def simulate(figures: Figures, clients: pd.Index, seed: int) -> AtRisk:

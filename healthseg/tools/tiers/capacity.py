@@ -76,9 +76,10 @@ def suggested(amounts: pd.Series, given: Sequence[float], hours_each: Sequence[f
               available: Sequence[float]) -> list[float] | None:
     """Thresholds under which each tier's managers have as many customers as their hours carry, from the top down.
 
-    The topmost tier takes as many of the largest customers as its hours allow, and so on; a threshold is the largest ARR
-    that is left out, so that this customer belongs below. Where the customers run out the given thresholds stay, halved
-    until they rise. None where a tier's hours are not known, or do not carry a single customer.
+    The topmost tier takes as many of the largest customers as its hours allow, and so on; a threshold is the
+    largest ARR that is left out, so that this customer belongs below. Where the customers run out the given
+    thresholds stay, halved until they rise. None where a tier's hours are not known, or do not carry a single
+    customer.
     """
     known = np.sort(amounts.dropna().to_numpy(dtype=float))[::-1]
     if not len(known) or any(not np.isfinite(value) for value in available[1:]):

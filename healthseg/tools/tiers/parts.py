@@ -62,7 +62,8 @@ def engagement(run: Tiers, name: str) -> Engagement:
     plan = capacity.by_rank(run.names, run.settings.tier_strategies)[at]
     each = capacity.hours_of(run.names, run.settings)[at]
     hours = run.settings.csm_capacity_hours
-    return Engagement(csm_ratio=f"1 CSM per {max(int(hours // each), 1)} accounts ({each:g} of {hours:g} hours a month)",
+    accounts = max(int(hours // each), 1)
+    return Engagement(csm_ratio=f"1 CSM per {accounts} accounts ({each:g} of {hours:g} hours a month)",
                       touch_frequency=plan.touch_frequency, executive_engagement=plan.executive_engagement,
                       support_sla=plan.support_sla, success_programs=list(plan.success_programs),
                       automation_level=plan.automation_level, source="settings")

@@ -1,10 +1,10 @@
 """What could each customer come to pay more: seats that will be needed, premium features it does not have.
 
-potential = max(0, users forecast in a year − seats) × ARR ÷ seats, where nine of ten seats are in use (else 0), plus seats ×
-the difference in ARR per seat between peers with and without the premium features that the customer has not, where
-that is known to be positive. Features that the same customers have are sold together and count once, and of several
-such bundles the one with the largest difference: plans hold each other, and their differences must not be added. A
-``potential_arr`` of the customers table stands over all.
+potential = max(0, users forecast in a year − seats) × ARR ÷ seats, where nine of ten seats are in use (else 0), plus
+seats × the difference in ARR per seat between peers with and without the premium features that the customer has not,
+where that is known to be positive. Features that the same customers have are sold together and count once, and of
+several such bundles the one with the largest difference: plans hold each other, and their differences must not be
+added. A ``potential_arr`` of the customers table stands over all.
 """
 from __future__ import annotations
 
@@ -122,8 +122,9 @@ def premium_effects(figures: Figures, rows: pd.DataFrame, per_seat: pd.Series, d
             if shift is None:
                 shift, whose = _shift(per_seat, held[feature], rows.index, figures), "the book"
             if shift is not None:
-                found.append({"feature": feature, "bundle": ", ".join(bundle), "tier": tier, "peers": whose, "per_seat": shift.median,
-                              "lower": shift.lower, "upper": shift.upper, "with_it": shift.n, "without": shift.others,
+                found.append({"feature": feature, "bundle": ", ".join(bundle), "tier": tier, "peers": whose,
+                              "per_seat": shift.median, "lower": shift.lower,
+                              "upper": shift.upper, "with_it": shift.n, "without": shift.others,
                               "stands": shift.lower >= 0 and shift.median > 0})
     columns = ["feature", "bundle", "tier", "peers", "per_seat", "lower", "upper", "with_it", "without", "stands"]
     return pd.DataFrame(found, columns=columns)

@@ -45,16 +45,17 @@ def segment_by_value_tier(portfolio: Portfolio, segmentation_model: str = "arr_b
                           as_of: str | dt.date | None = None) -> ValueTiers:
     """Which customers are worth what, how did each tier keep its revenue, what does it take, what may be lost?
 
-    k rising thresholds make k + 1 tiers; an upper end belongs to its tier. ``potential_based`` adds what a customer could
-    come to pay, ``strategic_value`` cuts weighted ranks of ARR, potential and strategic value into tiers of the sizes
-    that ``arr_based`` has. Raises InvalidClientId, ClientNotFound, InvalidParameters, DataRetrievalError. Formulas:
-    docs/methods.md.
+    k rising thresholds make k + 1 tiers; an upper end belongs to its tier. ``potential_based`` adds what a customer
+    could come to pay, ``strategic_value`` cuts weighted ranks of ARR, potential and strategic value into tiers of the
+    sizes that ``arr_based`` has. Raises InvalidClientId, ClientNotFound, InvalidParameters, DataRetrievalError.
+    Formulas: docs/methods.md.
 
     >>> import pandas as pd
     >>> from healthseg.testing import tiny_book
     >>> customers = pd.DataFrame({"client_id": ["a", "b"], "signup_date": "2024-01-01", "arr": [900, 50_000]})
     >>> book = tiny_book([("a", "2025-03-03 09:00", "u1"), ("b", "2025-03-03 09:00", "u2")], customers)
-    >>> [(tier.tier_name, tier.customer_count) for tier in segment_by_value_tier(book, arr_thresholds=[1_000]).value_tiers]
+    >>> found = segment_by_value_tier(book, arr_thresholds=[1_000])
+    >>> [(tier.tier_name, tier.customer_count) for tier in found.value_tiers]
     [('Enterprise', 1), ('SMB', 1)]
     """
     asked = validated(CustomerParameters, {

@@ -1,0 +1,140 @@
+"""What segment_customers finds in books whose groups are known, and in books without any, over many seeds.
+
+    python benchmarks/segments_truth.py [--seeds 20] [--clouds 20] [--study NAME]...
+
+segments: the planted number of groups and the adjusted Rand index with them; null: demo books without effects, `custom`
+and the criteria types (no stable segments, no insight); clouds: independent, correlated, skewed and counted values.
+"""
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))       # so that a checkout that is not installed will do
+
+import numpy as np  # noqa: E402
+import pandas as pd  # noqa: E402
+from scipy import stats  # noqa: E402
+
+import healthseg as hs  # noqa: E402
+from healthseg.clustering.agreement import adjusted_rand  # noqa: E402
+from healthseg.clustering.custom import grouping  # noqa: E402
+from healthseg.clustering.mixture import METHODS  # noqa: E402
+from healthseg.data.demo import write_demo  # noqa: E402
+from healthseg.tools.segments.answer import placer_of  # noqa: E402
+from healthseg.tools.segments.criteria import checked  # noqa: E402
+from healthseg.tools.segments.figures import Figures  # noqa: E402
+from healthseg.tools.segments.insights import differences, insights  # noqa: E402
+from healthseg.tools.segments.making import Made, make  # noqa: E402
+from healthseg.tools.segments.placing import Placer  # noqa: E402
+
+KINDS = ("independent", "correlated", "correlated skewed", "correlated counts")
+CRITERIA = ("value", "usage", "health", "industry", "lifecycle")
+
+
+def books(scenario: str, seeds: int) -> Iterator[tuple[int, Figures, Path]]:
+    for seed in range(1, seeds + 1):
+        with tempfile.TemporaryDirectory() as folder:
+            write_demo(folder, seed=seed, scenario=scenario, events="light")
+            book = hs.Portfolio.open(folder)
+            yield seed, Figures.of(book, book.as_of()), Path(folder)
+            book.close()
+
+
+def placed(figures: Figures, kind: str, given: dict[str, Any] | None = None) -> tuple[Placer, Made]:
+    """The segments of a type with the defaults of the tool."""
+    criteria = checked(kind, given or {}, figures.settings, 10)
+    placer = placer_of(figures, kind, criteria, 5, 10)
+    return placer, make(placer, placer.at(figures.as_of), 5, 10, "benchmark")
+
+
+def planted(seeds: int) -> bool:
+    """The true number of groups, and who belongs together."""
+    good = dict.fromkeys(METHODS, 0)
+    for seed, figures, folder in books("segments", seeds):
+        known = pd.read_parquet(folder / "truth" / "segments.parquet").set_index("client_id")["segment"]
+        told = []
+        for method in METHODS:
+            _, made = placed(figures, "custom", {"method": method})
+            people = made.at[made.at < made.placed]
+            index = adjusted_rand(pd.factorize(known.reindex(people.index))[0], people.to_numpy())
+            good[method] += made.placed == 4 and index >= 0.9
+            told.append(f"{method}: {made.placed} segments, adjusted Rand {index:.3f}")
+        print(f"  segments {seed}: {'; '.join(told)}", flush=True)
+    print("segments: 4 groups with an adjusted Rand index of 0.9 or more in "
+          + ", ".join(f"{count} of {seeds} by {method}" for method, count in good.items()) + " (18 of 20)", flush=True)
+    return min(good.values()) >= 0.9 * seeds
+
+
+def said_of(figures: Figures, kind: str) -> list[str]:
+    """The measures of which an insight is spoken."""
+    placer, made = placed(figures, kind)
+    names = [part.name for part in made.segments if part.placed]
+    own, level = figures.settings, figures.settings.effects_interval_level
+    rows = figures.live.assign(score=figures.live["shown"])
+    tried = differences(rows, made.at.map(lambda at: made.segments[at].name), names, placer.ingredients, level,
+                        own.effects_max_q, own.segment_min_effect)
+    return [f"{kind}: {one.measure}" for one in insights(tried, level)]
+
+
+def null(seeds: int) -> bool:
+    """Demo books in which nothing was planted: no stable segments, and no difference that is spoken of."""
+    quiet = dict.fromkeys((*METHODS, "insights"), 0)
+    for seed, figures, _ in books("null", seeds):
+        for method in METHODS:
+            placer, _ = placed(figures, "custom", {"method": method})
+            quiet[method] += placer.grouping.reason is not None
+        said = [text for kind in CRITERIA for text in said_of(figures, kind)]
+        quiet["insights"] += not said
+        print(f"  null {seed}: insights {said or 'none'}", flush=True)
+    told = ", ".join(f"{count} of {seeds} ({name})" for name, count in quiet.items())
+    print(f"null: silent in {told} (19 of 20)", flush=True)
+    return min(quiet.values()) >= seeds - max(1, seeds // 20)
+
+
+def cloud(kind: str, seed: int, customers: int = 200) -> pd.DataFrame:
+    """One cloud of four measures without groups."""
+    rng = np.random.default_rng(seed)
+    z = rng.standard_normal((customers, 4))
+    if "correlated" in kind:
+        loads = rng.normal(size=(4, 2))
+        covariance = loads @ loads.T + 0.5 * np.eye(4)
+        spread = np.sqrt(np.diag(covariance))
+        z = z @ np.linalg.cholesky(covariance / np.outer(spread, spread)).T
+    if "skewed" in kind:
+        z = np.exp(z)
+    if "counts" in kind:
+        z = stats.poisson.ppf(stats.norm.cdf(z), np.array([0.7, 2, 5, 20]))
+    return pd.DataFrame(z, index=[f"c{at:03d}" for at in range(customers)], columns=list("abcd"))
+
+
+def clouds(seeds: int) -> bool:
+    """Values of every kind without groups."""
+    reached = True
+    for kind in KINDS:
+        for method in METHODS:
+            silent = sum(grouping(cloud(kind, seed), method, 5, 8, seed=7).reason is not None for seed in range(seeds))
+            reached &= silent >= seeds - max(1, seeds // 20)
+            print(f"clouds: {kind}, {method}: no stable segments in {silent} of {seeds} (19 of 20)", flush=True)
+    return reached
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--clouds", type=int, default=20)
+    parser.add_argument("--study", action="append", choices=("segments", "null", "clouds"))
+    given = parser.parse_args()
+    studies = {"segments": lambda: planted(given.seeds), "null": lambda: null(given.seeds),
+               "clouds": lambda: clouds(given.clouds)}
+    reached = [studies[name]() for name in given.study or studies]
+    return int(not all(reached))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
