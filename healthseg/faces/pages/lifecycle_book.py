@@ -142,8 +142,8 @@ def back(book: Any) -> Html:
     if won:
         markup += "<h3>Won back</h3>" + table(won, columns, label="customers")
     returns = book.frame("returns").to_dict("records")
-    return Html(markup + "<h3>Returns: stays of customers that were in the stage before</h3>" + table(returns, again, label="stages"),
-                lead)
+    markup += "<h3>Returns: stays of customers that were in the stage before</h3>"
+    return Html(markup + table(returns, again, label="stages"), lead)
 
 
 def apart(book: Any) -> Html:
