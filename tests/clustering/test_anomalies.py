@@ -1,0 +1,193 @@
+"""Days unlike others: found where they are, silent where nothing is, explained only by what the book holds."""
+from __future__ import annotations
+
+import datetime as dt
+import importlib.util
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from healthseg.clustering.anomalies import anomalies, severity
+from healthseg.clustering.anomalies_book import anomalies_of
+from healthseg.clustering.anomalies_intensity import intensity
+from healthseg.measures.statistics.departures import against_weekday, beyond_earlier
+from healthseg.testing import tiny_book
+
+START, LENGTH = dt.date(2025, 1, 6), 140          # a Monday, twenty weeks
+FIRST = (START - dt.date(1970, 1, 1)).days
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def usage(seed: int = 1, length: int = 400, people: float = 8.0) -> pd.DataFrame:
+    """Days of a customer: users of a weekday, one or two sessions each, geometric bursts of events."""
+    random = np.random.default_rng(seed)
+    day = np.arange(length)
+    users = random.poisson(np.where((day + 3) % 7 < 5, people, 1.0))
+    sessions = users + random.binomial(users, 0.4)
+    events = np.array([random.geometric(0.2, n).sum() for n in sessions])
+    return pd.DataFrame({"day": day, "person_events": events, "users": users, "sessions": sessions}).astype(float)
+
+
+def test_people_who_do_many_times_as_much_as_usual_are_a_spike():
+    days = usage()
+    busy = int(days["users"].iloc[195:205].idxmax())
+    days.loc[busy, "person_events"] *= 6
+    found = anomalies(days)
+    assert found[["day", "anomaly_type", "about"]].values.tolist() == [[busy, "unusual_spike", "doing"]]
+    assert 4 < found["ratio"].iloc[0] < 9
+
+
+def test_one_spike_does_not_hide_the_next():
+    days = usage(people=12)
+    days.loc[[100, 101, 250], "person_events"] *= [40, 8, 8]
+    assert {100, 250} <= set(anomalies(days)["day"])
+
+
+def test_a_dip_of_people_over_neighbouring_days_is_one_anomaly():
+    days = usage(people=40)
+    days.loc[201:202, ["person_events", "users", "sessions"]] = [10.0, 2.0, 2.0]
+    found = anomalies(days)
+    assert found[["first_day", "last_day", "about"]].values.tolist() == [[201, 202, "people"]]
+    assert found["severity"].iloc[0] in ("high", "critical")
+    assert not found["open"].iloc[0]
+
+
+def test_a_dip_that_lasts_to_the_end_is_open():
+    days = usage(people=40)
+    days.loc[394:, ["person_events", "users", "sessions"]] = 0.0
+    assert anomalies(days)["open"].iloc[-1]
+
+
+def test_nobody_coming_is_no_news_where_few_come():
+    days = usage(people=5)
+    days.loc[200, ["person_events", "users", "sessions"]] = 0.0
+    assert len(anomalies(days)) == 0
+
+
+def test_two_hundred_customers_without_anomalies_have_hardly_an_alarm():
+    alarms = sum(len(anomalies(usage(seed, people=2 + seed % 20))) for seed in range(200))
+    assert alarms <= 2        # 219 years: 73 allowed at one in three years
+
+
+def test_what_a_wider_event_left_of_a_day_is_what_the_customer_is_held_against():
+    days = usage(people=40)
+    days.loc[200, ["person_events", "users", "sessions"]] = [60.0, 12.0, 12.0]
+    left = np.ones(400)
+    left[200] = 0.3
+    assert len(anomalies(days)) == 1
+    assert len(anomalies(days, left)) == 0
+
+
+def test_calls_of_a_machine_are_news_only_where_they_are_like_none_before():
+    days = usage().assign(api_events=np.random.default_rng(3).poisson(100, 400).astype(float))
+    days.loc[[150, 160, 170, 300], "api_events"] = [400, 400, 400, 0]
+    assert anomalies(days).query("about == 'calls'")["day"].tolist() == [150, 160, 170, 300]
+    days.loc[350, "api_events"] = 390
+    assert 350 not in anomalies(days)["day"].tolist()
+    long = days.assign(of_usual_length=days["day"] != 300)
+    assert 300 not in anomalies(long)["day"].tolist()
+
+
+def test_without_times_events_are_held_against_users():
+    days = usage().assign(sessions=np.nan)
+    busy = int(days["users"].iloc[195:205].idxmax())
+    days.loc[busy, "person_events"] *= 8
+    assert busy in anomalies(days)["day"].tolist()
+
+
+def test_a_short_series_says_nothing():
+    assert len(anomalies(usage(length=20))) == 0
+    assert intensity(np.array([5.0, 90.0]), np.array([1.0, 1.0]))[1].tolist() == [0.0, 0.0]
+    assert len(against_weekday(np.arange(10.0)).place) == 0
+
+
+def test_scores_of_intensity_are_calibrated_where_sessions_are_geometric():
+    random = np.random.default_rng(11)
+    sessions = random.integers(1, 5, 20_000)
+    events = np.array([random.geometric(0.2, n).sum() for n in sessions])
+    score = intensity(events, sessions)[1]
+    assert 0.0008 < (score > 3).mean() < 0.0020         # 0.00135
+
+
+def test_a_level_that_has_come_to_stay_is_soon_no_news():
+    values = np.r_[np.tile([1.0, 2.0, 3.0], 100), np.tile([9.0, 10.0], 50)]
+    assert beyond_earlier(values).nonzero()[0].tolist() == [300, 301, 302]
+
+
+def test_severity_follows_the_return_time():
+    assert [severity(days) for days in (1e5, 2e6, 2e9, 2e12)] == ["low", "medium", "high", "critical"]
+
+
+def book(missing: int | None = None, quiet: int | None = None, **tables: pd.DataFrame):
+    """Six customers of eight users; on day ``missing`` nothing was loaded, on day ``quiet`` nearly nobody came."""
+    events = []
+    for at in range(LENGTH):
+        day = START + dt.timedelta(days=at)
+        for client in range(6):
+            for user in range(8 if day.weekday() < 5 else 2):
+                if at == missing or (at == quiet and user > 0) or (at + user + client) % 4 == 0:
+                    continue
+                events.append((f"c{client}", f"{day} 09:{user:02d}", f"u{user}"))
+    return tiny_book(events, **tables)
+
+
+CLIENTS = [f"c{at}" for at in range(6)]
+END = START + dt.timedelta(days=LENGTH)
+
+
+def test_a_day_that_was_not_loaded_is_no_decline():
+    found = anomalies_of(book(missing=72), CLIENTS, START, END)
+    assert found[["client_id", "cause", "action_required"]].values.tolist() == [[None, "data_gap", False]]
+    assert "2025-03-19" in found["likely_cause"].iloc[0]
+
+
+def test_a_dip_of_all_is_one_event_and_the_calendar_names_it():
+    calendar = pd.DataFrame({"starts_on": ["2025-03-19"], "ends_on": ["2025-03-19"], "label": ["holiday: all"]})
+    found = anomalies_of(book(quiet=72, calendar=calendar), CLIENTS, START, END)
+    assert found[["client_id", "anomaly_type", "cause", "likely_cause"]].values.tolist() == \
+        [[None, "unusual_dip", "calendar", "holiday: all"]]
+
+
+def test_tickets_are_a_cause_only_where_there_are_more_than_chance_gives():
+    opened = [*(f"2025-03-19 1{at}:00" for at in range(6)), "2025-01-20 10:00", "2025-05-01 10:00"]
+    tickets = pd.DataFrame({"ticket_id": [f"t{at}" for at in range(8)], "client_id": "c0", "opened_at": opened,
+                            "topic": ["login"] * 8})
+    told = anomalies_of(book(quiet=72, tickets=tickets), CLIENTS, START, END, each=False)
+    assert told["cause"].tolist() == ["tickets"]
+    assert told["likely_cause"].iloc[0].startswith("6 tickets opened within a day of it")
+    assert told["likely_cause"].iloc[0].endswith("most about login")
+    few = anomalies_of(book(quiet=72, tickets=tickets.tail(3)), CLIENTS, START, END, each=False)
+    assert few["cause"].isna().all()
+
+
+def test_only_what_touches_the_window_is_told_and_the_future_is_not_read():
+    whole = book(quiet=72)
+    after = dt.date(2025, 3, 21)
+    assert len(anomalies_of(whole, CLIENTS, after, END)) == 0
+    before = anomalies_of(whole, CLIENTS, START, dt.date(2025, 3, 19))
+    assert len(before) == 0
+    shown = anomalies_of(whole, CLIENTS, START, dt.date(2025, 3, 20))
+    assert shown["action_required"].tolist() == [True]
+
+
+def benchmark():
+    spec = importlib.util.spec_from_file_location("patterns_anomalies", ROOT / "benchmarks" / "patterns_anomalies.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_on_the_numenta_series_the_rule_is_quiet_and_beats_a_rolling_gaussian_at_3_sigma():
+    told = benchmark()
+    folder = told.nab_folder()
+    if folder is None:
+        pytest.skip(f"no Numenta series: HEALTHSEG_SHARED_DATA is {os.environ.get('HEALTHSEG_SHARED_DATA')!r}")
+    series = told.nab(folder)
+    flags = {name: beyond_earlier(frame["value"].to_numpy()) for name, (frame, _) in series.items()}
+    quiet, real = ({name: one for name, one in series.items() if name.startswith(kind)} for kind in ("art", "real"))
+    plain = {name: z > 3 for name, z in told.gaussian(real, 1152).items()}
+    assert told.scored(quiet, flags)["per_1000"] <= 1
+    assert told.scored(real, flags)["f1"] >= 1.5 * told.scored(real, plain)["f1"]
