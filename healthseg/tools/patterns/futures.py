@@ -25,7 +25,7 @@ from healthseg.tools.tiers.ready import readiness
 
 THRESHOLD = 60
 TIMES_BASE = 2.0             # the book's rate of leaving: from there on churn_risk_level is high or critical
-BACK_DATES = 6               # dates on which the rule of candidates is tried again
+BACK_DATES = 4               # dates on which the rule of candidates is tried again
 LEAST_CANDIDATES = 20
 RANDOM_Z = 1.96
 

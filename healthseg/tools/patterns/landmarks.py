@@ -45,6 +45,8 @@ class Landmarks:
 
     def _months(self) -> pd.DataFrame:
         rows = measured.landmark_rows(self.book, self.as_of, RULE_DAYS, STEP_DAYS, every="ME")
+        if not len(rows):
+            rows = rows.reindex(columns=[*rows.columns, *panels.COLUMNS, "seat_utilisation", "tickets_per_10_mau_90d"])
         dates = sorted(pd.to_datetime(rows["date"]).dt.date.unique())
         before = pd.DataFrame({"client_id": [], "date": [], **{name: [] for name in CHANGES.values()}})
         if len(dates) > 1:

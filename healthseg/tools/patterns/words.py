@@ -74,8 +74,8 @@ def described(kind: str, key: str, row: dict) -> str:
     """What was found, in figures."""
     if kind == "sequence":
         steps = [plain(one) for one in key.split(ARROW)]
-        return (f"{row['support']:.0f} of {row['n']:.0f} customers that could took up {listed(steps)} in this order, each "
-                f"within 60 days of the one before: {row['lift']:.1f} times as often as others as broad")
+        return (f"{row['support']:.0f} of {row['n']:.0f} customers that could took up {listed(steps)} in this order, "
+                f"each within 60 days of the one before: {row['lift']:.1f} times as often as others as broad")
     if kind == "bundle":
         return (f"{row['support']:.0f} of {row['n']:.0f} use {listed([plain(one) for one in key.split(PLUS)])}: "
                 f"{row['lift']:.1f} times as often as volume and popularity alone would bring them together")

@@ -1,0 +1,133 @@
+"""What analyze_engagement_patterns finds in books whose truth is known, over many seeds.
+
+    python benchmarks/patterns_truth.py [--seeds 20] [--clients N] [--scenario NAME]... [--events light]
+
+null: books with any pattern reported; default: planted orders, bundles (Jaccard >= .8) and personas (adjusted Rand
+index >= .8) that are flagged detectable, and what else is reported of features; effects: features and the order that
+keep customers, flagged detectable.
+"""
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+
+import healthseg as hs
+from healthseg.clustering.agreement import adjusted_rand
+from healthseg.clustering.bundles import PLUS
+from healthseg.clustering.sequences import ARROW
+from healthseg.data.demo import write_demo
+from healthseg.tools import analyze_engagement_patterns
+from healthseg.tools.patterns.scope import all_customers
+from healthseg.tools.patterns.study import ORDER, USED, Study
+
+SAME = 0.8
+FEATURES = frozenset({"feature_usage"})
+
+
+def books(scenario: str, given: argparse.Namespace) -> Iterator[tuple[int, hs.Portfolio, Path]]:
+    for seed in range(1, given.seeds + 1):
+        with tempfile.TemporaryDirectory() as folder:
+            write_demo(folder, clients=given.clients, seed=seed, scenario=scenario, events=given.events)
+            book = hs.Portfolio.open(folder)
+            yield seed, book, Path(folder)
+            book.close()
+
+
+def planted(folder: Path, name: str) -> list[tuple[set[str], bool]]:
+    rows = pd.read_parquet(folder / "truth" / f"{name}.parquet")
+    return [(set(json.loads(row.features)), bool(row.detectable)) for row in rows.itertuples()]
+
+
+def alike(one: set[str], other: set[str]) -> bool:
+    return len(one & other) / len(one | other) >= SAME
+
+
+def null(given: argparse.Namespace) -> bool:
+    """No pattern is reported where nothing was planted; anomalies have a number of their own."""
+    hits = 0
+    for seed, book, _ in books("null", given):
+        started = time.perf_counter()
+        reply = analyze_engagement_patterns(book, "all_customers", include_predictions=False)
+        names = [one.pattern_name for one in reply.identified_patterns]
+        hits += bool(names or reply.user_personas)
+        print(f"  null {seed}: {reply.testing.hypotheses} tried, reported {names}, {len(reply.user_personas or [])} "
+              f"personas, {time.perf_counter() - started:.1f} s", flush=True)
+    print(f"null: {hits} of {given.seeds} books report any pattern (at most {max(1, given.seeds // 25)})", flush=True)
+    return hits <= max(1, given.seeds // 25)
+
+
+def default(given: argparse.Namespace) -> bool:
+    """Orders, bundles and personas: recovered of those detectable, and reported without having been planted."""
+    found, of, right, reported = 0, 0, 0, 0
+    for seed, book, folder in books("default", given):
+        study = Study.of(book, all_customers(book, book.as_of(), 90), FEATURES)
+        rows = study.judged[study.judged["passes"]]
+        told = {kind: [set(key.split(mark)) for key in rows.loc[rows["kind"] == kind, "key"]]
+                for kind, mark in (("sequence", ARROW), ("bundle", PLUS))}
+        truth = {"sequence": planted(folder, "sequences"), "bundle": planted(folder, "bundles")}
+        for kind in truth:
+            sure = [features for features, detectable in truth[kind] if detectable]
+            found, of = found + sum(any(alike(one, two) for two in told[kind]) for one in sure), of + len(sure)
+        known = [features for kind in truth.values() for features, _ in kind]
+        all_told = told["sequence"] + told["bundle"]
+        right += sum(any(one <= features for features in known) for one in all_told)
+        reported += len(all_told)
+        agreement = _personas(study, folder)
+        found, of = found + (agreement >= SAME), of + 1
+        print(f"  default {seed}: {told}, personas' agreement {agreement:.2f}", flush=True)
+    print(f"default: {found} of {of} detectable recovered (90 %), {reported - right} of {reported} reported were not "
+          "planted (at most 10 %)", flush=True)
+    return found >= 0.9 * of and reported - right <= 0.1 * reported
+
+
+def _personas(study: Study, folder: Path) -> float:
+    labels = study.personas[0].labels
+    if labels is None:
+        return 0.0
+    truth = pd.read_parquet(folder / "truth" / "users.parquet").set_index(["client_id", "user_id"])["persona"]
+    own = truth.reindex(labels.index)
+    known = own.notna().to_numpy()
+    return adjusted_rand(labels.to_numpy()[known], pd.factorize(own[known])[0])
+
+
+def effects(given: argparse.Namespace) -> bool:
+    """What keeps customers: recovered of the causes that are detectable, and named beside them."""
+    found, of, wrong, reported = 0, 0, 0, 0
+    for seed, book, folder in books("effects", given):
+        study = Study.of(book, all_customers(book, book.as_of(), 90), FEATURES)
+        rows = study.judged[study.judged["passes"] & (study.judged["kind"] == "habit") & (study.judged["lift"] < 1)]
+        truth = pd.read_parquet(folder / "truth" / "feature_effects.parquet")
+        sure = (USED + truth.loc[(truth["role"] == "cause") & truth["detectable"], "feature"]).tolist()
+        causes = (USED + truth.loc[truth["role"] == "cause", "feature"]).tolist()
+        orders = [features for features, _ in planted(folder, "sequences")]
+        by_order = [key for key in rows["key"] if key.startswith(ORDER)
+                    and any(set(key.removeprefix(ORDER).split(ARROW)) <= one for one in orders)]
+        found, of = found + sum(key in set(rows["key"]) for key in sure), of + len(sure)
+        wrong += sum(key not in causes and key not in by_order for key in rows["key"])
+        reported += len(rows)
+        print(f"  effects {seed}: {rows['key'].tolist()}", flush=True)
+    print(f"effects: {found} of {of} detectable recovered (90 %), {wrong} of {reported} reported are no cause "
+          "(at most 10 %)", flush=True)
+    return found >= 0.9 * of and wrong <= 0.1 * reported
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--clients", type=int)
+    parser.add_argument("--events", default="light")
+    parser.add_argument("--scenario", action="append", choices=("null", "default", "effects"))
+    given = parser.parse_args()
+    tests = {"null": null, "default": default, "effects": effects}
+    return 0 if all([tests[name](given) for name in given.scenario or tests]) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

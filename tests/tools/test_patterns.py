@@ -1,0 +1,202 @@
+"""analyze_engagement_patterns on the demo book: its shape, its scopes, its evidence, what it refuses."""
+from __future__ import annotations
+
+import json
+
+import pandas as pd
+import pytest
+
+import healthseg as hs
+from healthseg.data.demo import write_demo
+from healthseg.errors import ClientNotFound, InvalidClientId, InvalidParameters
+from healthseg.testing import tiny_book
+from healthseg.tools import analyze_engagement_patterns, analyze_engagement_patterns_book, segment_customers
+from healthseg.tools.patterns.held import pattern_id
+from healthseg.tools.patterns.signs import BY_NAME, SIGNS
+
+TOOL = "analyze_engagement_patterns"
+
+
+@pytest.fixture(scope="module")
+def book(tmp_path_factory):
+    """120 customers, enough leavers to learn from."""
+    folder = tmp_path_factory.mktemp("patterns")
+    write_demo(folder, clients=140, seed=3, events="light")
+    return hs.Portfolio.open(folder)
+
+
+@pytest.fixture(scope="module")
+def found(book):
+    return analyze_engagement_patterns(book, "all_customers")
+
+
+@pytest.fixture(scope="module")
+def live(book):
+    rows = book.table("customers")
+    return rows.loc[rows["churned_on"].isna(), "client_id"].tolist()
+
+
+@pytest.fixture(scope="module")
+def one(book, live):
+    return analyze_engagement_patterns(book, "single_customer", client_id=live[0])
+
+
+@pytest.fixture(scope="module")
+def segment(book):
+    run = segment_customers(book, {}, "health")
+    return max((part for part in run.segments if part.placed), key=lambda part: part.customer_count)
+
+
+@pytest.fixture(scope="module")
+def of_segment(book, segment):
+    return analyze_engagement_patterns(book, "segment", segment_id=segment.segment_id)
+
+
+def test_the_reply_of_each_scope_has_the_references_shape(found, one, of_segment, conform):
+    for reply in (found, one, of_segment):
+        assert conform(TOOL, json.loads(reply.to_json())) == []
+
+
+def test_each_null_key_of_the_reference_has_its_reason(found, one, of_segment):
+    for reply in (found, one, of_segment):
+        for key in ("temporal_patterns", "feature_usage_patterns", "communication_patterns", "support_patterns",
+                    "user_personas", "success_patterns", "risk_patterns", "anomalies", "predictive_insights"):
+            if getattr(reply, key) is None:
+                assert reply.not_measured[f"$.{key}"]
+
+
+def test_every_pattern_carries_its_evidence_and_has_passed(found):
+    assert found.identified_patterns
+    for pattern in found.identified_patterns:
+        told = pattern.evidence
+        assert told.q <= found.testing.max_q and told.found_again and told.confidence >= 0.7
+        assert told.support <= told.n and told.prevalence == pytest.approx(told.support / told.n, abs=1e-4)
+        assert max(told.lift, 1 / told.lift) >= 1.25
+
+
+def test_all_that_was_tried_is_one_family_and_counted(found):
+    rows = found.frame("patterns")
+    assert len(rows) == found.testing.hypotheses == sum(found.testing.by_type.values())
+    assert (rows["q"] >= rows["p"] - 1e-12).all()
+
+
+def test_a_risk_pattern_stands_beside_the_rate_without_it_and_among_stayers(found):
+    assert found.risk_patterns
+    for risk in found.risk_patterns:
+        assert risk.outcome.lower > 1 and risk.outcome.hazard_ratio > 1
+        assert risk.among_leavers is not None and risk.among_stayers is not None
+        if risk.n < 20:
+            assert risk.probability_of_churn is None
+        else:
+            assert risk.probability_lower <= risk.probability_of_churn <= risk.probability_upper
+
+
+def test_the_signs_found_are_those_that_were_planted(found):
+    """The demo's hazard is made of these measures; usage by users and of features falls with them."""
+    planted = {"usage_vs_own_baseline", "seat_utilisation", "stickiness_30d", "nps_365d", "feature_adoption_rate_30d",
+               "open_high_tickets", "worst_days_overdue", "days_since_last_person_event", "users_change",
+               "features_change", "champion_departed", "top_user_share_28d", "tickets_per_10_mau_90d"}
+    keys = [one.key for one in found.identified_patterns if one.key in BY_NAME]
+    assert keys and all({measure for measure, _, _ in BY_NAME[key].parts} & planted for key in keys)
+
+
+def test_personas_sum_to_100(found):
+    if found.user_personas:
+        assert sum(one.percentage for one in found.user_personas) == pytest.approx(100)
+
+
+def test_a_higher_confidence_leaves_fewer_patterns(book, found):
+    strict = analyze_engagement_patterns(book, "all_customers", min_pattern_confidence=1.0)
+    assert {one.key for one in strict.identified_patterns} <= {one.key for one in found.identified_patterns}
+    assert all(one.confidence == 1.0 for one in strict.identified_patterns)
+
+
+def test_the_books_reply_is_that_of_all_customers(book, found):
+    assert analyze_engagement_patterns_book(book).to_json() == found.to_json()
+
+
+def test_a_category_that_is_not_asked_for_is_not_answered(book):
+    reply = analyze_engagement_patterns(book, "all_customers", pattern_categories=["support"],
+                                        include_predictions=False)
+    assert reply.temporal_patterns is None and reply.anomalies is None and reply.user_personas is None
+    assert reply.not_measured["$.feature_usage_patterns"] == "not requested"
+    assert reply.predictive_insights is None and reply.not_measured["$.predictive_insights"] == "not requested"
+
+
+def test_one_customer_is_told_what_it_shows_of_the_books_patterns(one, found):
+    assert one.customers_analyzed == 1 and one.analysis_scope.client_id
+    learnt = {pattern.key for pattern in found.identified_patterns}
+    assert all(pattern.key in learnt for pattern in one.identified_patterns
+               if pattern.pattern_type in ("risk", "success"))
+    assert all(risk.shown_by_customer for risk in one.risk_patterns or [])
+
+
+def test_a_segment_is_found_again_by_its_id(of_segment, segment):
+    assert of_segment.analysis_scope.segment_name == segment.segment_name
+    assert of_segment.customers_analyzed == segment.customer_count
+
+
+def test_an_unknown_segment_is_refused_with_those_there_are(book, segment):
+    with pytest.raises(InvalidParameters) as problem:
+        analyze_engagement_patterns(book, "segment", segment_id="seg_nothing_0")
+    assert segment.segment_id in problem.value.details["known_segments"]
+
+
+def test_an_outdated_segment_is_refused(book, segment):
+    with pytest.raises(InvalidParameters, match="days from 2025-06-01"):
+        analyze_engagement_patterns(book, "segment", segment_id=segment.segment_id, as_of="2025-06-01")
+
+
+@pytest.mark.parametrize(("given", "kind", "told"), [
+    ({"analysis_scope": "single_customer"}, InvalidParameters, "needs a client_id"),
+    ({"analysis_scope": "segment"}, InvalidParameters, "needs a segment_id"),
+    ({"analysis_scope": "all_customers", "client_id": "a"}, InvalidParameters, "goes with analysis_scope"),
+    ({"analysis_scope": "everyone"}, InvalidParameters, "analysis_scope"),
+    ({"analysis_scope": "single_customer", "client_id": "nobody"}, ClientNotFound, "no customer"),
+    ({"analysis_scope": "single_customer", "client_id": "a b"}, InvalidClientId, "not valid"),
+    ({"analysis_scope": "all_customers", "analysis_period_days": 366}, InvalidParameters, "365"),
+    ({"analysis_scope": "all_customers", "min_pattern_confidence": 1.1}, InvalidParameters, "less than or equal to 1"),
+    ({"analysis_scope": "all_customers", "pattern_categories": ["tempral"]}, InvalidParameters, "temporal"),
+    ({"analysis_scope": "all_customers", "pattern_categories": []}, InvalidParameters, "at least 1"),
+])
+def test_what_cannot_be_asked_is_refused_in_words(book, given, kind, told):
+    with pytest.raises(kind, match=told) as problem:
+        analyze_engagement_patterns(book, **given)
+    assert problem.value.to_dict()["details"]["validation_rule"]
+
+
+def test_a_window_longer_than_the_data_is_shortened_and_said():
+    short = tiny_book([("a", f"2025-03-{day:02d} 09:00", "u1", "search") for day in range(1, 29)])
+    reply = analyze_engagement_patterns(short, "all_customers", analysis_period_days=90)
+    assert reply.analysis_period.days == 28 and "shortened to the 28 days" in reply.warnings[0]
+    assert reply.identified_patterns == [] and reply.risk_patterns is None
+    assert "20 are needed" in reply.not_measured["$.risk_patterns"]
+
+
+def test_a_customer_that_left_is_shown_as_of_its_last_day(book):
+    rows = book.table("customers").dropna(subset=["churned_on"])
+    later = pd.Timestamp(book.first_event_day) + pd.Timedelta(days=120)
+    gone = rows[pd.to_datetime(rows["churned_on"]) > later].iloc[0]
+    reply = analyze_engagement_patterns(book, "single_customer", client_id=gone["client_id"])
+    assert reply.analysis_period.end_date == pd.Timestamp(gone["churned_on"]).date()
+    assert reply.warnings[0].startswith("churned on")
+
+
+def test_a_pattern_has_its_id_in_every_call(found, one):
+    shared = [pattern for pattern in [*found.identified_patterns, *one.identified_patterns]
+              if pattern.pattern_type == "risk"]
+    assert shared and all(pattern.pattern_id == pattern_id("risk", pattern.key) for pattern in shared)
+
+
+def test_a_sign_is_unknown_where_a_measure_is():
+    rows = pd.DataFrame({"seat_utilisation": [0.5, 0.5, 0.7, None], "open_high_tickets": [1, None, 1, 1]})
+    shown = BY_NAME["idle_and_broken"].shown(rows)
+    assert shown[[0, 2]].tolist() == [1, 0] and pd.isna(shown[[1, 3]]).all()
+
+
+def test_every_sign_has_its_words():
+    assert all(sign.label and sign.advice for sign in SIGNS)
+
+
+def test_the_verdict_says_how_many_hold_of_how_many(found):
+    assert f"{len(found.identified_patterns)} of {found.testing.hypotheses} possible patterns hold" in found.verdict()
