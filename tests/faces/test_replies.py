@@ -16,9 +16,11 @@ import pytest
 from healthseg.data import cache
 from healthseg.data.ledger_record import FILE_NAME
 from healthseg.errors import HealthsegError
-from healthseg.faces import cli
-from healthseg.faces.replies import Replies
+from healthseg.faces import cli, registry
+from healthseg.faces.replies import MINUTES, WRITERS, Replies
+from healthseg.faces.settings_sections import CacheSettings
 from healthseg.testing import tiny_book
+from healthseg.tools import TOOLS
 
 TOOL = "track_usage_engagement"
 ASKED = {"client_id": "a", "period_start": "2025-03-15", "period_end": "2025-03-29"}
@@ -81,9 +83,6 @@ def test_usage_is_kept_for_30_minutes_and_health_for_an_hour(folder, clock, tool
 
 
 def test_segments_are_kept_for_four_hours():
-    from healthseg.faces.replies import MINUTES
-    from healthseg.faces.settings_sections import CacheSettings
-
     assert getattr(CacheSettings(), MINUTES["segment_customers"]) == 240
     assert getattr(CacheSettings(), MINUTES["segment_by_value_tier"]) == 240
 
@@ -214,3 +213,9 @@ def test_a_kept_reply_comes_within_10_ms(folder, clock):
         assert hit(replies)
         taken.append(time.thread_time() - before)
     assert sorted(taken)[int(0.95 * len(taken))] <= 0.010
+
+
+def test_every_tool_that_can_write_is_known_to_keep_no_reply():
+    assert {name for name, tool in TOOLS.items()
+            if set(registry.report_parameters(name)) != set(tool.parameters.model_fields)} == set(WRITERS)
+    assert set(MINUTES) <= {*TOOLS, "segment_customers", "segment_by_value_tier"}
