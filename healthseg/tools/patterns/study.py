@@ -22,7 +22,7 @@ from healthseg.measures.counting import Counting, Spans, chunks, epoch_day
 from healthseg.measures.feature_lives import feature_lives
 from healthseg.tools.patterns.landmarks import RULE_DAYS, Landmarks
 from healthseg.tools.patterns.leaving import Leaving, Tried
-from healthseg.tools.patterns.scope import SINGLE, Scope, all_customers
+from healthseg.tools.patterns.scope import ALL, SINGLE, Scope, all_customers
 from healthseg.tools.patterns.signs import RISK, SIGNS, SUCCESS
 
 SEQUENCES = Limits(support=10)       # customers in one order; p and held-out time keep chance away
@@ -61,8 +61,11 @@ class Study:
 
     @cached_property
     def lives(self) -> pd.DataFrame:
+        """Of all: also of customers that left before the window, whose orders of adoption are history as well."""
         whole = remember(self.book, ("pattern lives", self.scope.as_of), lambda: feature_lives(
             self.book, self.scope.as_of, RULE_DAYS, self.settings.abandoned_after_days))
+        if self.scope.kind == ALL:
+            return whole
         return whole[whole["client_id"].isin(self.scope.clients)].reset_index(drop=True)
 
     @cached_property
