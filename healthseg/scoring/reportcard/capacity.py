@@ -42,7 +42,7 @@ def captured(rows: pd.DataFrame, names: list[str], accounts: int, hours: float |
 def _taken(order: pd.DataFrame, accounts: int, hours: float | None, need: Mapping[str, float]) -> np.ndarray:
     if hours is None:
         return (order.groupby("date").cumcount() < accounts).to_numpy()
-    wanted = order["tier"].map(need).fillna(OTHER_HOURS)
+    wanted = pd.Series([need.get(tier, OTHER_HOURS) for tier in order["tier"]], index=order.index, dtype=float)
     return (wanted.groupby(order["date"]).cumsum() <= hours).to_numpy()
 
 
