@@ -102,7 +102,8 @@ class _Run:
                           profile=frames.profile(reply, self), differences=tried, flows=flows,
                           matrix=frames.matrix(reply), lorenz=frames.lorenz(self), values=frames.values(self),
                           evidence=frames.evidence(self.placer))
-        return reply.with_places(places)
+        return reply.with_places(places, lambda client: place(self.figures, self.placer, self.placed, self.made, client,
+                                                              then, since, full=True))
 
     # -- the segments --------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import PrivateAttr
@@ -253,9 +254,12 @@ class Segmentation(Result):
     customer_standing: Place | None
 
     _places: dict[str, Place] = PrivateAttr(default_factory=dict)
+    _tell: Callable[[str], Place] | None = PrivateAttr(default=None)
 
-    def with_places(self, places: dict[str, Place]) -> Segmentation:
+    def with_places(self, places: dict[str, Place], tell: Callable[[str], Place]) -> Segmentation:
+        """The same reply, knowing its customers; ``tell`` says all of one, when it is asked for."""
         self._places.update(places)
+        self._tell = tell
         return self
 
     def customer(self, client_id: str) -> Place:
@@ -264,7 +268,7 @@ class Segmentation(Result):
             raise ClientNotFound(f"{client_id!r} is not among the live customers of this segmentation"
                                  f"{hint(client_id, self._places)}", parameter="client_id",
                                  value_provided=str(client_id)[:200], validation_rule="a live customer at as_of")
-        return self._places[client_id]
+        return self._tell(client_id)
 
     def segment(self, segment_id: str) -> Segment:
         return next(one for one in self.segments if one.segment_id == segment_id)
@@ -296,7 +300,8 @@ class Segmentation(Result):
         if self.evidence is not None:
             drawn["evidence"] = segment_groups.evidence(self.frame("evidence"), width)
         if self.customer_standing is not None:
-            drawn["standing"] = segment_groups.standing(self.frame("values"), self.customer_standing.model_dump(), width)
+            drawn["standing"] = segment_groups.standing(self.frame("values"),
+                                                       self.customer_standing.model_dump(), width)
         return drawn
 
     def summary(self) -> dict[str, Any]:

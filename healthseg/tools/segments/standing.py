@@ -19,10 +19,10 @@ HEALTH = "calculate_health_score"
 
 
 def place(figures: Figures, placer: Placer, placed: Placed, made: Made, client: str, then: pd.Series | None,
-          since: dt.date | None) -> Place:
-    """One customer's place; ``then`` are the segments' names on the earlier date."""
+          since: dt.date | None, full: bool = False) -> Place:
+    """One customer's place; ``then`` are the segments' names on the earlier date, ``full`` adds why and what moves it."""
     at = made.at[client]
-    segment, row = made.segments[at], figures.live.loc[client]
+    segment = made.segments[at]
     value = number(placed.value[client])
     low, high = _ends(segment) if segment.placed else (None, None)
     certainty, next_name, border = _next(placer, placed, made, client, value, low, high)
@@ -32,8 +32,11 @@ def place(figures: Figures, placer: Placer, placed: Placed, made: Made, client: 
         "placed": segment.placed, "reason": word(placed.reason[client]), "measure": placer.measure,
         "value": rounded(value), "above": low, "up_to": high, "certainty": rounded(certainty),
         "next_segment": next_name, "border": rounded(border), "since": since, "arr": rounded(arr, 2),
-        "before": None if then is None else word(then.get(client)), "score": integer(row["shown"]),
+        "before": None if then is None else word(then.get(client)), "score": integer(figures.live["shown"][client]),
         "trend": word(figures.trends["trend"].get(client))}
+    if not full:
+        return Place(**shared, why=[], what_would_move_it=[])
+    row = figures.live.loc[client]
     return Place(**shared, why=_why(placer, row, value, segment),
                  what_would_move_it=_movers(placer, row, value, segment, low, high, made, at))
 

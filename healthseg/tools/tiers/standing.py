@@ -21,8 +21,8 @@ def places(run: Tiers, needs: pd.DataFrame) -> dict[str, TierPlace]:
     ids = run.arr.index.to_series()
     order = run.arr.to_frame("arr").assign(id=ids).sort_values(["arr", "id"], ascending=[False, True], kind="stable")
     rank = {client: at for at, client in enumerate(order.index[order["arr"].notna()], start=1)}
-    table = _table(run)
-    return {str(row["client_id"]): _place(run, row, hours, rank) for row in table.to_dict("records")}
+    table, total = _table(run), run.money.total()
+    return {str(row["client_id"]): _place(run, row, hours, rank, total) for row in table.to_dict("records")}
 
 
 def _table(run: Tiers) -> pd.DataFrame:
@@ -39,12 +39,11 @@ def _table(run: Tiers) -> pd.DataFrame:
     return frame.join(run.movements[["tier_then", "start"]])
 
 
-def _place(run: Tiers, row: dict, hours: pd.Series, rank: dict[str, int]) -> TierPlace:
+def _place(run: Tiers, row: dict, hours: pd.Series, rank: dict[str, int], total: float | None) -> TierPlace:
     at, client = int(row["number"]), str(row["client_id"])
     low, high = bounds(run.limits, at) if at != UNPLACED else (None, None)
     by = _classified_by(run, row)
     arr, loss = number(row["arr"]), number(row["probability"])
-    total = run.money.total()
     ranked = run.asked.segmentation_model == "strategic_value"
     seen = high is not None and by is not None and not ranked
     return TierPlace(
