@@ -124,8 +124,8 @@ def main() -> int:
     rows = sum((null(seed, asked.clients) for seed in range(1, asked.null_seeds + 1)), np.zeros(2, dtype=int))
     allowed = max((most for many, most in ALLOWED.items() if many <= asked.null_seeds), default=0)
     missed |= rows[0] > allowed
-    print(f"null books with a pattern of all customers {rows[0]} of {asked.null_seeds} (reach {allowed}); single customers "
-          f"with a peak {rows[1]} of {asked.null_seeds * asked.clients}")
+    print(f"null books with a pattern of all customers {rows[0]} of {asked.null_seeds} (reach {allowed}); "
+          f"single customers with a peak {rows[1]} of {asked.null_seeds * asked.clients}")
     print(f"{time.monotonic() - started:.0f} s")
     return int(missed)
 

@@ -83,8 +83,13 @@ def judge(families: Sequence[Family], seed: int, max_q: float = MAX_Q, held_out_
         judged.append(_judged(family, part, seed, max_q, held_out_max_p, resamples))
     columns = ["kind", *COLUMNS, *JUDGED_COLUMNS]
     filled = [part for part in judged if len(part)]
-    frame = pd.concat(filled, ignore_index=True) if filled else pd.DataFrame({name: [] for name in columns})
+    frame = pd.concat(filled, ignore_index=True) if filled else _nothing(columns)
     return frame[[*columns, *(name for name in frame if name not in columns)]]
+
+
+def _nothing(columns: list[str]) -> pd.DataFrame:
+    kinds = {"kind": "str", "key": "str", "found_again": bool, "passes": bool}
+    return pd.DataFrame({name: pd.Series(dtype=kinds.get(name, float)) for name in columns})
 
 
 def _with_held_out(family: Family) -> pd.DataFrame:

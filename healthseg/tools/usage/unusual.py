@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from healthseg.data.memory import remember
-from healthseg.measures.counting import EPOCH, epoch_day, epoch_days
+from healthseg.clustering.anomalies_causes import calendar
+from healthseg.measures.counting import EPOCH, epoch_day
 from healthseg.measures.lives import book_days
 from healthseg.measures.statistics.departures import around, departures
 from healthseg.tools.rounding import rounded, word
@@ -29,18 +29,6 @@ def unusual(days: pd.DataFrame, start: dt.date, end: dt.date, book: Any, until: 
     found["calendar"] = [next((label for first, last, label in labels if first <= day <= last), None)
                          for day in found["day"]]
     return found[COLUMNS].astype({"book_ratio": float, "calendar": object})
-
-
-def calendar(book: Any) -> list[tuple[int, int, str]]:
-    """First day, last day and label of the calendar's entries, as they begin."""
-    def make() -> list[tuple[int, int, str]]:
-        if not book.has("calendar"):
-            return []
-        rows = book.table("calendar")
-        last = epoch_days(rows["ends_on"].where(rows["ends_on"].notna(), rows["starts_on"]))
-        first = epoch_days(rows["starts_on"])
-        return sorted(zip(first.tolist(), last.tolist(), rows["label"].astype(str), strict=True))
-    return remember(book, "calendar days", make)
 
 
 def _book_ratio(book: Any, until: dt.date, days: pd.DataFrame, day: int) -> float:
