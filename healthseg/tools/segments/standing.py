@@ -20,7 +20,7 @@ HEALTH = "calculate_health_score"
 
 def place(figures: Figures, placer: Placer, placed: Placed, made: Made, client: str, then: pd.Series | None,
           since: dt.date | None, full: bool = False) -> Place:
-    """One customer's place; ``then`` are the segments' names on the earlier date, ``full`` adds why and what moves it."""
+    """A place; ``then`` are the segments' names on an earlier date, ``full`` adds why, what moves it."""
     at = made.at[client]
     segment = made.segments[at]
     value = number(placed.value[client])
