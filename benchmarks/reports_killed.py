@@ -43,7 +43,7 @@ def main() -> int:
         start, usual, written = time.perf_counter(), 0.0, {}
         for kill in range(given.kills + 1):
             began = time.perf_counter()
-            process = subprocess.Popen(command, env=environment, start_new_session=True)
+            process = subprocess.Popen(command, env=environment, start_new_session=True, cwd=f"{name}/package")
             try:
                 # Over the whole length of a run as it was last seen; the first is killed within its first half minute.
                 moment = draw.uniform(0.0, usual or 30.0) if kill < given.kills else None

@@ -153,7 +153,7 @@ def package(tmp_path_factory) -> dict[str, str]:
 
 def _started(command: list[str], environment: dict[str, str]) -> subprocess.Popen:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
-                            start_new_session=True)
+                            start_new_session=True, cwd=environment["PYTHONPATH"])
 
 
 @forks
@@ -182,7 +182,7 @@ def test_a_run_that_is_killed_loses_nothing_and_is_resumed(small_book: Book, pac
     there = {page: page.stat().st_mtime_ns for page in tmp_path.rglob(f"{TOOL}.html") if files.key_of(page)}
     assert all(page.read_text("utf-8").rstrip().endswith("</html>") for page in there)
     again = subprocess.run(_command(small_book, tmp_path, "--resume", "--quiet"), capture_output=True, text=True,
-                           env=package, timeout=300)
+                           env=package, timeout=300, cwd=package["PYTHONPATH"])
     assert again.returncode == 0 and again.stdout == again.stderr == "", again.stderr
     last = {line["report"]: line["status"] for line in _lines(tmp_path) if "report" in line}
     assert len(last) == 4 and set(last.values()) <= {"ok", "skipped"}
