@@ -31,8 +31,9 @@ COLUMNS = ["first_day", "last_day", "day", "anomaly_type", "about", "value", "ex
            "severity", "person_events", "usual_person_events", "open"]
 
 
-def anomalies(days: pd.DataFrame, of_usual: np.ndarray | float = 1.0, max_p: float = MAX_P) -> pd.DataFrame:
-    """The anomalies of a daily series.
+def anomalies(days: pd.DataFrame, of_usual: np.ndarray | float = 1.0, max_p: float = MAX_P, since: int = 0
+              ) -> pd.DataFrame:
+    """The anomalies of a daily series, those of days from ``since`` on (all days are what they are held against).
 
     ``days`` has a row a day, without gaps: day (since 1970), person_events, users (that came), sessions (begun; NaN
     where events have no times: then the events are held against the users) and, where they are measured, api_events
@@ -60,11 +61,13 @@ def anomalies(days: pd.DataFrame, of_usual: np.ndarray | float = 1.0, max_p: flo
     if "api_events" in days:
         long = days["of_usual_length"].to_numpy(dtype=bool) if "of_usual_length" in days else np.ones(len(days), bool)
         parts.append(_calls(days["api_events"].to_numpy(dtype=float), long, max_p))
-    found = [part for part in parts if len(part["place"])]
+    day = days["day"].to_numpy(dtype=np.int64)
+    found = [pd.DataFrame(part) for part in parts if (day[part["place"]] >= since).any()]
     if not found:
         return pd.DataFrame({name: [] for name in COLUMNS})
-    rows = pd.concat([pd.DataFrame(part) for part in found], ignore_index=True)
-    place, day = rows["place"].to_numpy(dtype=np.int64), days["day"].to_numpy(dtype=np.int64)
+    rows = pd.concat(found, ignore_index=True)
+    rows = rows[day[rows["place"].to_numpy(dtype=np.int64)] >= since].reset_index(drop=True)
+    place = rows["place"].to_numpy(dtype=np.int64)
     usual = against_weekday(events)
     usual = pd.Series(usual.expected, index=usual.place).reindex(place).to_numpy(dtype=float)
     rows = rows.assign(day=day[place], person_events=events[place], usual_person_events=usual)

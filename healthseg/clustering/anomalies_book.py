@@ -42,7 +42,7 @@ def anomalies_of(portfolio: Any, clients: Sequence[str], start: dt.date, end: dt
 
 
 def _scope(portfolio: Any, book: Daily, places: np.ndarray, start: dt.date, end: dt.date, max_p: float) -> pd.DataFrame:
-    found = _within(anomalies(book.of(places), max_p=max_p), start, end)
+    found = _within(anomalies(book.of(places), max_p=max_p, since=_since(start)), start, end)
     rest = _of_usual(book, places)
     found = found.assign(client_id=None, of_usual=rest[found["day"].to_numpy(dtype=np.int64) - book.first_day])
     return _explained(portfolio, found, [book.clients[place] for place in places], end)
@@ -53,12 +53,17 @@ def _one(portfolio: Any, book: Daily, place: int, start: dt.date, end: dt.date, 
     if after - first < LEAST_DAYS:
         return pd.DataFrame()
     rest = _of_usual(book, np.array([place]))
-    found = _within(anomalies(book.of([place]), rest[first:after], max_p), start, end)
+    found = _within(anomalies(book.of([place]), rest[first:after], max_p, _since(start)), start, end)
     if not len(found):
         return found
     found = found.assign(client_id=book.clients[place],
                          of_usual=rest[found["day"].to_numpy(dtype=np.int64) - book.first_day])
     return _explained(portfolio, found, [book.clients[place]], end)
+
+
+def _since(start: dt.date) -> int:
+    """Somewhat before the window, so that what began there and lasted into it is whole."""
+    return epoch_day(start) - LEAST_DAYS
 
 
 def _within(found: pd.DataFrame, start: dt.date, end: dt.date) -> pd.DataFrame:
