@@ -117,6 +117,8 @@ def leaving(reply: Any) -> Html:
         + figure(reply, "risk", rows)
         + figure(reply, "lead")
         + (fold("What is there already when a sign begins", lines(early)) if early else "")
+        + "<h3>Who shows a sign now</h3>"
+        + next_ones(reply).markup
     )
 
 

@@ -19,7 +19,7 @@ Categories = Field(default=None, min_length=1, description="Categories of patter
 Predictions = Field(default=True, description="Include predictive insights")
 Confidence = Field(default=0.70, ge=0, le=1, description="Least share of resamples in which a pattern comes back")
 AsOf = Field(default=None, description="Date, read to its end; default the book's last day")
-READING = {"analysis_scope": "single_customer"}     # what a customer's report asks for
+REPORT_DEFAULTS = {"analysis_scope": "single_customer"}     # what a customer's notebook asks for
 
 
 class CustomerParameters(Parameters):
