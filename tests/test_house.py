@@ -19,7 +19,7 @@ import healthseg
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS = PROJECT["optional-dependencies"]
-CONDA_NAMES = {"duckdb": "python-duckdb", "typst": "typst-py", "tzdata": "python-tzdata"}    # the rest is called the same
+CONDA_NAMES = {"duckdb": "python-duckdb", "typst": "typst-py", "tzdata": "python-tzdata"}    # others have one name
 ONLY_CONDA = {"python", "pip"}
 
 
