@@ -36,7 +36,8 @@ lab: $(READY) | $(DEMO) ## JupyterLab on the notebooks
 bench: $(READY) ## what is measured, each beside what one would use instead
 	$(BIN)/python -m benchmarks
 
-evidence: $(EVIDENCE) ## the notebooks of notebooks/models, executed into reports/evidence
+evidence: $(EVIDENCE) ## the long studies: figures into docs/evidence.md, notebooks of models into reports/evidence
+	$(BIN)/python -m benchmarks --full --write docs/evidence.md
 
 reports/evidence/%.ipynb: notebooks/%.ipynb $(READY) | $(DEMO)
 	@mkdir -p $(@D)

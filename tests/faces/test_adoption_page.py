@@ -28,7 +28,7 @@ def test_a_customers_page_shows_all_its_sections_and_no_markup_of_a_name(book):
     names = ("opening", "used", "depth", "next_ones", "fast", "method")
     pieces = [getattr(adoption_page, name)(reply) for name in names]
     page = "".join(piece.markup for piece in [*pieces, adoption_page.footer(reply, book)])
-    assert "<script" not in page and "&lt;script&gt;" in page and page.count("<figure") >= 1
+    assert EVIL not in page and "&lt;script&gt;" in page and page.count("<figure") >= 1
     assert pieces[0].facts["title"] and pieces[0].facts["verdict"]
 
 
@@ -36,7 +36,7 @@ def test_the_books_page_shows_all_its_sections(book):
     reply = track_feature_adoption_book(book)
     names = [name for name in adoption_book_page.__all__ if name not in ("footer", "open_book")]
     page = "".join(getattr(adoption_book_page, name)(reply).markup for name in names)
-    assert "<script" not in page and "customers whose first 90 days were watched" in page
+    assert EVIL not in page and "customers whose first 90 days were watched" in page
 
 
 def test_charts_are_drawn_at_both_widths_or_say_why_not(book):

@@ -145,7 +145,7 @@ def test_a_withheld_score_is_no_number_anywhere():
         forecast=None,
         coverage=0.2,
         churn_prediction=None,
-        not_measured={"predicted_scores": "too few scores", "churn_prediction": "not requested"},
+        not_measured={"$.predicted_scores": "too few scores", "$.churn_prediction": "not requested"},
     )
     text = Read(html_of("customer", withheld)).text
     assert "no score, 20 % of the inputs are known" in text.lower()

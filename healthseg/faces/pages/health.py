@@ -171,7 +171,7 @@ def _tested(forecast: Any) -> str:
 
 
 def _no_forecast(health: Any) -> str:
-    why = health.not_measured.get("predicted_scores")
+    why = health.not_measured.get("$.predicted_scores")
     return missing("The forecast", why) if health.predicted_scores is None and why else ""
 
 
@@ -217,7 +217,7 @@ def likelihood(health: Any) -> Html:
     risk = health.churn_prediction
     if risk is None:
         return Html(
-            missing("The likelihood of leaving", health.not_measured.get("churn_prediction", "it was not asked for"))
+            missing("The likelihood of leaving", health.not_measured.get("$.churn_prediction", "it was not asked for"))
         )
     rows = health.frame("churn").to_dict("records")
     columns = [
