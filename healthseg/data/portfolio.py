@@ -6,6 +6,7 @@ import datetime as dt
 import functools
 import os
 import re
+import shutil
 import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -136,18 +137,20 @@ class Portfolio:
         accounts = fingerprint(self._accounts.to_dict("split")["data"]) if known else ""
         key = fingerprint([contract_version(), table.name, token or uuid.uuid4().hex, accounts,
                            self.settings.max_loss_share, self.settings.csat_max])
-        folder = self.store.path("tables", f"{table.name}-{key}")
-        report = self.store.get_json("reports", f"{table.name}-{key}") if folder.is_dir() else None
+        name = f"{table.name}-{key}"
+        folder = self.store.path("tables", name)
+        report = self.store.get_json("reports", name) if folder.is_dir() else None
         if report is not None:
             self._folders[table.name] = folder
             return TableReport.from_dict(report)
-        made: list[TableReport] = []
-        self._folders[table.name] = self.store.make_folder(
-            folder, lambda target: made.append(clean_table(connection, table, parts, self.settings, target)))
-        made = made or [TableReport.from_dict(self.store.get_json("reports", f"{table.name}-{key}"))]
-        self.store.put_json("reports", f"{table.name}-{key}", made[0].to_dict())
+
+        def fill(target: Path) -> None:        # the report first: who finds the folder finds it too
+            self.store.put_json("reports", name, clean_table(connection, table, parts, self.settings, target).to_dict())
+        if folder.is_dir():                     # its report is lost
+            shutil.rmtree(folder)
+        self._folders[table.name] = self.store.make_folder(folder, fill)
         self._evict()
-        return made[0]
+        return TableReport.from_dict(self.store.get_json("reports", name))
 
     def _evict(self) -> None:
         """Clean tables that were made more than a month ago and are not in use, and what crashed processes left."""

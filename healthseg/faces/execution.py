@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -104,30 +105,30 @@ def execute(job: Job, watch: Watch | None = None, ahead: bool = False) -> nbform
 
     watch = watch or Watch(job.limits)
     engine = _engine()
-    _set_environment(job)
-    try:
-        done = papermill.execute_notebook(
-            nbformat.read(job.notebook, as_version=4),
-            None,
-            parameters=dict(job.parameters),
-            engine_name=engine,
-            progress_bar=False,
-            log_output=False,
-            request_save_on_cell_execute=False,
-            extra_arguments=["--log-level=CRITICAL", "--HistoryManager.enabled=False"],
-            watched=watch,
-            ahead=ahead,
-            printed_limit=int(job.limits.printed_mb * 1e6),
-        )
-    except papermill.PapermillExecutionError as problem:
-        raise _told(problem) from None
-    except Exception as problem:
-        raise _ended(problem, watch) from problem
-    if watch.status:
-        raise _failure(watch.reason, watch.status)
-    if not _ran_to_its_end(done):
-        raise _failure("the notebook ended before its last cell", FAILED)
-    return done
+    with _environment(job):
+        try:
+            done = papermill.execute_notebook(
+                nbformat.read(job.notebook, as_version=4),
+                None,
+                parameters=dict(job.parameters),
+                engine_name=engine,
+                progress_bar=False,
+                log_output=False,
+                request_save_on_cell_execute=False,
+                extra_arguments=["--log-level=CRITICAL", "--HistoryManager.enabled=False"],
+                watched=watch,
+                ahead=ahead,
+                printed_limit=int(job.limits.printed_mb * 1e6),
+            )
+        except papermill.PapermillExecutionError as problem:
+            raise _told(problem) from None
+        except Exception as problem:
+            raise _ended(problem, watch) from problem
+        if watch.status:
+            raise _failure(watch.reason, watch.status)
+        if not _ran_to_its_end(done):
+            raise _failure("the notebook ended before its last cell", FAILED)
+        return done
 
 
 def _engine() -> str:
@@ -140,15 +141,19 @@ def _engine() -> str:
     return "healthseg"
 
 
-def _set_environment(job: Job) -> None:
+@contextlib.contextmanager
+def _environment(job: Job) -> Iterator[None]:
+    """What the kernel is told, for as long as the notebook runs."""
     from healthseg.faces.kernels.supply import ONE_THREAD, python_path
 
-    os.environ |= {
-        VARIABLE: job.portfolio,
-        PSEUDONYMS: job.pseudonyms,
-        "PYTHONPATH": python_path(),
-        **ONE_THREAD,
-    }
+    told = {VARIABLE: job.portfolio, PSEUDONYMS: job.pseudonyms, "PYTHONPATH": python_path(), **ONE_THREAD}
+    before = {name: os.environ.get(name) for name in told}
+    os.environ |= told
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
 def _failure(message: str, status: str, cell: int | None = None) -> errors.HealthsegError:

@@ -33,6 +33,5 @@ def test_todays_values_are_snapshots():
         "customers.renewal_date",
         "customers.csm_id",
         "users.role",
-        "tickets.severity",
     } <= found
     assert not any(name.startswith("contracts.") for name in found)

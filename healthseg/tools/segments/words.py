@@ -9,7 +9,7 @@ from healthseg.tools.segments import measures
 def brief(amount: float | None, currency: str | None) -> str:
     """
     >>> brief(1_234_567, "EUR"), brief(None, None)
-    ('EUR 1.2M', 'an unknown')
+    ('EUR 1.23M', 'an unknown')
     """
     if amount is None:
         return "an unknown"
