@@ -1,6 +1,6 @@
 """What track_feature_adoption finds in books whose truth is known, over many seeds.
 
-    python benchmarks/adoption_truth.py [--seeds 20] [--clients N] [--scenario NAME]...
+    python benchmarks/adoption_truth.py [--seeds 20] [--first 1] [--clients N] [--scenario NAME]...
 
 null: books with any effect at q; confounded: a raw effect that larger customers explain; effects: two features that
 keep customers (odds ratio <= 0.4), recovered where the adjusted 95 % interval excludes 1; default: adoption days.
@@ -25,8 +25,8 @@ FEATURE = "file_sharing"
 DEFAULT = ("null", "confounded", "default", "effects")
 
 
-def books(scenario: str, seeds: int, clients: int | None) -> Iterator[tuple[int, Figures, Path]]:
-    for seed in range(1, seeds + 1):
+def books(scenario: str, seeds: range, clients: int | None) -> Iterator[tuple[int, Figures, Path]]:
+    for seed in seeds:
         with tempfile.TemporaryDirectory() as folder:
             write_demo(folder, clients=clients, seed=seed, scenario=scenario, events="light")
             book = hs.Portfolio.open(folder)
@@ -34,7 +34,7 @@ def books(scenario: str, seeds: int, clients: int | None) -> Iterator[tuple[int,
             book.close()
 
 
-def null(seeds: int, clients: int | None) -> bool:
+def null(seeds: range, clients: int | None) -> bool:
     """No feature, and none of the three overall figures, stands out where nothing was planted."""
     found = []
     for seed, figures, _ in books("null", seeds, clients):
@@ -43,11 +43,11 @@ def null(seeds: int, clients: int | None) -> bool:
         found.append(len(hits) > 0)
         print(f"  null {seed}: smallest q {frame['q'].min():.3f}, of odds {frame['odds_q'].min():.3f}, tried "
               f"{frame[['p', 'odds_p']].notna().sum().sum()}, found {hits['name'].tolist()}", flush=True)
-    print(f"null: any adjusted effect in {sum(found)} of {seeds} books (at most 1 of 20)", flush=True)
-    return sum(found) <= max(1, seeds // 20)
+    print(f"null: any adjusted effect in {sum(found)} of {len(seeds)} books (at most 1 of 20)", flush=True)
+    return sum(found) <= max(1, len(seeds) // 20)
 
 
-def confounded(seeds: int, clients: int | None) -> bool:
+def confounded(seeds: range, clients: int | None) -> bool:
     """Large customers adopt a feature and stay: raw it seems to keep them, adjusted it does not."""
     raw, covered, tried = 0, 0, 0
     for seed, figures, _ in books("confounded", seeds, clients):
@@ -59,10 +59,10 @@ def confounded(seeds: int, clients: int | None) -> bool:
               f"[{row['adjusted_lower']:.3f}, {row['adjusted_upper']:.3f}]", flush=True)
     print(f"confounded: raw significant in {raw} of {tried} (19 of 20), adjusted interval holds 0 in {covered} of "
           f"{tried} (18 of 20)", flush=True)
-    return raw >= 0.95 * seeds and covered >= 0.9 * seeds
+    return raw >= 0.95 * len(seeds) and covered >= 0.9 * len(seeds)
 
 
-def planted(seeds: int, clients: int | None) -> bool:
+def planted(seeds: range, clients: int | None) -> bool:
     """Of the features that keep customers, flagged detectable: how many are recovered?"""
     recovered, spoken, n, others = 0, 0, 0, 0
     for seed, figures, folder in books("effects", seeds, clients):
@@ -82,10 +82,10 @@ def planted(seeds: int, clients: int | None) -> bool:
     return recovered >= 0.9 * n
 
 
-def days(seeds: int, clients: int | None) -> bool:
+def days(seeds: range, clients: int | None) -> bool:
     """The day of adoption and of first use of every pair flagged detectable; and the order of planted sequences."""
     equal, n, ordered, sequences = 0, 0, 0, 0
-    for _, figures, folder in books("default", min(seeds, 3), clients):
+    for _, figures, folder in books("default", seeds[:3], clients):
         known = pd.read_parquet(folder / "truth" / "adoptions.parquet").query("detectable")
         rows = known.merge(figures.lives, on=["client_id", "feature"], how="left")
         same = [(pd.to_datetime(rows[planted]) - pd.Timestamp(0)).dt.days == rows[ours]
@@ -110,11 +110,12 @@ def in_order(figures: Figures, features: list[str]) -> bool:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--first", type=int, default=1, help="the first seed")
     parser.add_argument("--clients", type=int)
     parser.add_argument("--scenario", action="append", choices=DEFAULT)
     given = parser.parse_args()
     studies = {"null": null, "confounded": confounded, "default": days, "effects": planted}
-    reached = [studies[name](given.seeds, given.clients) for name in given.scenario or DEFAULT]
+    reached = [studies[name](range(given.first, given.first + given.seeds), given.clients) for name in given.scenario or DEFAULT]
     return int(not all(reached))
 
 
