@@ -115,7 +115,8 @@ def main() -> int:
     parser.add_argument("--scenario", action="append", choices=DEFAULT)
     given = parser.parse_args()
     studies = {"null": null, "confounded": confounded, "default": days, "effects": planted}
-    reached = [studies[name](range(given.first, given.first + given.seeds), given.clients) for name in given.scenario or DEFAULT]
+    seeds = range(given.first, given.first + given.seeds)
+    reached = [studies[name](seeds, given.clients) for name in given.scenario or DEFAULT]
     return int(not all(reached))
 
 
