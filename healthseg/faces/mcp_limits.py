@@ -74,5 +74,6 @@ class Limits:
 
 
 def _closed(buckets: dict[str, Any]) -> None:
+    """The connections alone: a collection may come while another counter of this thread holds the file's lock."""
     for bucket in buckets.values():
-        bucket.close()
+        bucket.conn.close()

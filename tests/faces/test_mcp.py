@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import sys
@@ -224,6 +225,16 @@ def test_a_caller_has_100_requests_a_minute_and_all_have_1000_an_hour(tmp_path):
 def test_processes_count_together(tmp_path):
     first, second = (mcp_limits.Limits(tmp_path, LimitSettings(per_caller_a_minute=3), Clock()) for _ in range(2))
     assert [refused(each, "ann") is None for each in (first, second, first, second)] == [True, True, True, False]
+
+
+def test_counters_that_are_forgotten_while_others_count_disturb_nobody(tmp_path):
+    """A collection may come at any moment, also while another counter of the same thread holds the file's lock."""
+    first, second = (mcp_limits.Limits(tmp_path, LimitSettings(), Clock()) for _ in range(2))
+    first.take("ann"), second.take("ann")
+    with second._buckets["everyone"].lock:
+        del first                       # what its finalizer raises is an error here
+        gc.collect()
+    assert refused(second, "ann") is None
 
 
 def test_a_refused_request_is_an_error_object_with_seconds_to_wait(monkeypatch):
