@@ -22,7 +22,7 @@ from healthseg.scoring.churn import BaseRates, base_rates
 from healthseg.scoring.churn_model import ChurnModel
 
 MONTHS = 12
-SIZES = ((60, 401), (120, 301), (250, 1))
+SIZES = ((60, 401), (120, 301), (250, 601))      # seeds that no choice was made on
 LOW, HIGH = 0.84, 0.96
 
 

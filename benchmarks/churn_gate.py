@@ -54,7 +54,7 @@ def main() -> int:
     drawn = [gate_of(without_signal(books[at % len(books)], np.random.default_rng(at))) for at in range(asked.null)]
     missed |= shown("no signal, at the level of measures (reach: yes in at most 2 %)", pd.DataFrame(drawn)) > 0.02
     missed |= shown("no signal, whole books (reach: at most 1 of 20)", pd.DataFrame(map(gate_of, books))) > 0.05
-    for clients, first, count, least in ((120, 301, asked.small, 0.85), (250, 1, asked.medium, 0.95)):
+    for clients, first, count, least in ((120, 301, asked.small, 0.85), (250, 601, asked.medium, 0.95)):
         found = pd.DataFrame([gate_of(rows_of("default", clients, first + at)) for at in range(count)])
         missed |= shown(f"demo books of {clients} (reach: yes in {100 * least:.0f} %)", found) < least
     print(f"{time.monotonic() - started:.0f} s")

@@ -27,6 +27,7 @@ from healthseg.scoring.churn_model import ChurnModel
 from healthseg.scoring.rolling import outcomes
 
 MONTHS = 12
+FIRST_SEED = 601                    # the model's form and its prior's strength were chosen on seeds 1 to 20
 LEAST_250, LEAST_5000 = 0.90, 0.97
 
 
@@ -80,7 +81,7 @@ def main() -> int:
     for name, count in (("--seeds", 20), ("--large", 3), ("--leak", 3)):
         given.add_argument(name, type=int, default=count)
     asked, started, missed = given.parse_args(), time.monotonic(), []
-    small = pd.DataFrame([one("default", 250, seed) for seed in range(1, asked.seeds + 1)])
+    small = pd.DataFrame([one("default", 250, seed) for seed in range(FIRST_SEED, FIRST_SEED + asked.seeds)])
     shown(f"{asked.seeds} books of 250 customers (reach: mean gain_30 {LEAST_250}, mean slope 0.8 to 1.25, Brier < 1)",
           small)
     mean = small.mean()
