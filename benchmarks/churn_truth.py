@@ -1,6 +1,6 @@
 """The churn model against the planted truth, out of time, with the true probabilities as fractional labels.
 
-    python benchmarks/churn_truth.py [--seeds 20] [--large 3] [--leak 3]
+    python benchmarks/churn_truth.py [--small 20] [--large 3] [--leak 3]
 
 Trained on what was known after 12 months, judged on the customer-months after: the share of the oracle's AUC gain over
 0.5, the calibration slope, the Brier score beside the base rate's (books of 250 as their mean, books of 5,000 each).
@@ -76,29 +76,36 @@ def shown(title: str, table: pd.DataFrame) -> None:
     print(table.agg(["mean", "min", "max"]).T.round(3).to_string(), flush=True)
 
 
+def small(count: int) -> list[str]:
+    found = pd.DataFrame([one("default", 250, seed) for seed in range(FIRST_SEED, FIRST_SEED + count)])
+    shown(f"{count} books of 250 customers (reach: mean gain_30 {LEAST_250}, mean slope 0.8 to 1.25, Brier < 1)", found)
+    mean = found.mean()
+    return (["gain at 250"] * (not mean["gain_30"] >= LEAST_250) + ["Brier at 250"] * (not mean["brier_ratio_30"] < 1)
+            + ["slope at 250"] * (not 0.8 <= mean["slope_30"] <= 1.25))
+
+
+def large(count: int) -> list[str]:
+    found = pd.DataFrame([one("default", 5000, seed) for seed in range(101, 101 + count)])
+    shown(f"{count} books of 5,000 customers (reach: gain_30 {LEAST_5000} and the rest, each)", found)
+    return (["gain at 5,000"] * (not (found["gain_30"] >= LEAST_5000).all())
+            + ["slope at 5,000"] * (not found["slope_30"].between(0.8, 1.25).all())
+            + ["Brier at 5,000"] * (not (found["brier_ratio_30"] < 1).all()))
+
+
+def leak(count: int) -> list[str]:
+    found = pd.DataFrame([one("leak", 250, seed) for seed in range(1, count + 1)])
+    shown(f"{count} books in which usage falls after notice alone (reach: AUC not above the oracle's)", found)
+    return ["leak"] * (not (found["auc_30"] <= found["oracle_auc_30"] + 0.005).all())
+
+
 def main() -> int:
     given = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    for name, count in (("--seeds", 20), ("--large", 3), ("--leak", 3)):
-        given.add_argument(name, type=int, default=count)
+    for study, count in ((small, 20), (large, 3), (leak, 3)):
+        given.add_argument(f"--{study.__name__}", type=int, default=count, help="books")
     asked, started, missed = given.parse_args(), time.monotonic(), []
-    if asked.seeds:
-        small = pd.DataFrame([one("default", 250, seed) for seed in range(FIRST_SEED, FIRST_SEED + asked.seeds)])
-        shown(f"{asked.seeds} books of 250 customers (reach: mean gain_30 {LEAST_250}, mean slope 0.8 to 1.25, Brier < 1)",
-              small)
-        mean = small.mean()
-        missed += ["gain at 250"] * (not mean["gain_30"] >= LEAST_250)
-        missed += ["slope at 250"] * (not 0.8 <= mean["slope_30"] <= 1.25)
-        missed += ["Brier at 250"] * (not mean["brier_ratio_30"] < 1)
-    if asked.large:
-        large = pd.DataFrame([one("default", 5000, seed) for seed in range(101, 101 + asked.large)])
-        shown(f"{asked.large} books of 5,000 customers (reach: gain_30 {LEAST_5000} and the rest, each)", large)
-        missed += ["gain at 5,000"] * (not (large["gain_30"] >= LEAST_5000).all())
-        missed += ["slope at 5,000"] * (not large["slope_30"].between(0.8, 1.25).all())
-        missed += ["Brier at 5,000"] * (not (large["brier_ratio_30"] < 1).all())
-    if asked.leak:
-        leak = pd.DataFrame([one("leak", 250, seed) for seed in range(1, asked.leak + 1)])
-        shown(f"{asked.leak} books in which usage falls after notice alone (reach: AUC not above the oracle's)", leak)
-        missed += ["leak"] * (not (leak["auc_30"] <= leak["oracle_auc_30"] + 0.005).all())
+    for study in (small, large, leak):
+        count = getattr(asked, study.__name__)
+        missed += study(count) if count else []
     print(f"\n{'missed: ' + ', '.join(missed) if missed else 'all reached'}; {time.monotonic() - started:.0f} s")
     return int(bool(missed))
 
