@@ -118,6 +118,7 @@ def _run_parser(commands: Any) -> None:
     run.add_argument("tool", metavar="TOOL", help="see 'healthseg tools'")
     _common(run)
     run.add_argument("--no-cache", action="store_true", help="make the reply anew, and keep it not")
+    run.add_argument("--actor", metavar="NAME", help="who asks for a change of stage (default: this machine's user)")
     run.set_defaults(command=_run)
 
 
@@ -160,12 +161,17 @@ def _tools(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
 
 
 def _run(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
+    from healthseg.faces import acting
     from healthseg.faces.replies import Replies
 
+    def parameters() -> dict[str, Any]:
+        named = {"actor": given.actor} if given.actor is not None else {}
+        return acting.signed(given.tool, {**_parameters(given, [given.tool], parser), **named}, acting.user())
+
     _known_tools([given.tool], parser)
-    typed = {"given": given.given, "params": given.params, "as_of": given.as_of}
+    typed = {"given": given.given, "params": given.params, "as_of": given.as_of, "actor": given.actor}
     replies = Replies(given.portfolio, cache=not given.no_cache)
-    print(replies.typed_reply(given.tool, typed, lambda: _parameters(given, [given.tool], parser)).to_json())
+    print(replies.typed_reply(given.tool, typed, parameters).to_json())
     return OK
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import hmac
 import json
 import time
@@ -20,7 +19,7 @@ from mcp.shared.exceptions import MCPError
 import healthseg
 from healthseg.data.store import cache_folder
 from healthseg.errors import CalculationError, HealthsegError
-from healthseg.faces import mcp_reports, mcp_tools, registry
+from healthseg.faces import acting, mcp_reports, mcp_tools, registry
 from healthseg.faces.mcp_limits import Limits
 from healthseg.faces.replies import Replies
 from healthseg.faces.settings import InForce, in_force
@@ -66,7 +65,7 @@ class Desk:
     def _answer(self, caller: str, name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
         try:
             self.limits.take(caller)
-            return self.replies.reply(name, arguments).body
+            return self.replies.reply(name, acting.signed(name, arguments, caller)).body
         except HealthsegError as problem:
             return problem.to_dict()
         except Exception as problem:
@@ -142,7 +141,7 @@ def _caller(context: Context) -> str:
     client = context.session.client_params
     name = client.client_info.name if client is not None else "unnamed"
     token = get_access_token()
-    return f"{token.client_id if token else getpass.getuser()}:{name}"
+    return f"{token.client_id if token else acting.user()}:{name}"
 
 
 async def _beat(context: Context, name: str) -> None:

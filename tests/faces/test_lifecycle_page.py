@@ -8,16 +8,18 @@ import shutil
 
 import pandas as pd
 import pytest
+from mcp.types import Implementation
 
 import healthseg as hs
-from healthseg.faces import cli
+from healthseg.faces import cli, mcp_server
 from healthseg.faces.pages import lifecycle as page
 from healthseg.faces.pages import lifecycle_book as book_page
 from healthseg.testing import tiny_book
 from healthseg.tools import manage_lifecycle_stages, manage_lifecycle_stages_book
 from tests.faces.made import small_book
+from tests.faces.test_mcp import own_cache, talk
 
-__all__ = ["small_book"]
+__all__ = ["own_cache", "small_book"]
 PIECES = ("opening", "usual", "next_stage", "to_do", "apart", "way", "method")
 BOOK_PIECES = ("opening", "stages", "to_do", "stuck", "back", "apart", "matrix", "times", "method")
 
@@ -133,3 +135,31 @@ def test_a_transition_over_the_command_line_is_delivered_by_an_outbox_run(copied
     lines = [json.loads(line) for line in (copied.folder / "log.jsonl").read_text().splitlines()]
     assert [line["action"] for line in lines] == ["update_crm_stage", "notify_csm"]
     assert asked(capsys, "outbox", "run", *given)[1]["delivered"] == 0
+
+
+def test_a_change_over_the_command_line_is_signed_by_the_user_unless_another_is_named(copied, capsys, monkeypatch):
+    monkeypatch.setenv("LOGNAME", "ann")
+
+    def asks(stage: str, *more: str) -> dict:
+        return asked(capsys, "run", "manage_lifecycle_stages", "--portfolio", str(copied.folder), "-p",
+                     f"client_id={copied.client_id}", "-p", "action=update_stage", "-p", f"new_stage={stage}", *more)[1]
+    assert asks("trial")["actor"] == "ann"
+    assert asks("active", "--actor", "bob")["actor"] == "bob"
+    assert asks("engaged", "-p", "actor=eve")["actor"] == "eve"
+    read = asked(capsys, "run", "manage_lifecycle_stages", "--portfolio", str(copied.folder), "-p",
+                 f"client_id={copied.client_id}", "-p", "action=get_stage")[1]
+    assert read["actor"] == "eve", "who only reads signs nothing"
+    assert [one.actor for one in hs.Portfolio.open(copied.folder).ledger().stage_events()] == ["ann", "bob", "eve"]
+
+
+def test_a_change_over_mcp_is_signed_by_the_caller(copied, monkeypatch):
+    monkeypatch.setenv("LOGNAME", "ann")
+    desk = mcp_server.Desk(str(copied.folder))
+
+    async def conversation(client) -> None:
+        for more in ({"new_stage": "trial"}, {"new_stage": "active", "actor": "bob"}):
+            asked = {"client_id": copied.client_id, "action": "update_stage", **more}
+            assert not (await client.call_tool("manage_lifecycle_stages", asked)).is_error
+    talk(mcp_server.server(desk), conversation, client_info=Implementation(name="crm\n", version="1"))
+    desk.replies.close()
+    assert [one.actor for one in hs.Portfolio.open(copied.folder).ledger().stage_events()] == ["ann:crm", "bob"]

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 import healthseg as hs
+from benchmarks import lifecycle_locked
 from benchmarks.lifecycle_kill import Place, run
 from healthseg.data.ledger import FILE_NAME, Ledger
 from healthseg.data.portfolio import Portfolio
@@ -62,6 +63,16 @@ def test_a_ledger_that_another_program_locks_is_an_error_within_its_time_and_rec
     assert manage(hasty, "a", "get_stage").current_stage == "engaged", "reading does not wait"
     other.close()
     assert manage(hasty, "a", "transition", "at_risk").changed
+
+
+@pytest.mark.parametrize("way", lifecycle_locked.HOLDS)
+def test_a_ledger_that_another_process_holds_is_waited_for_as_long_as_the_settings_say(way):
+    """Seconds of benchmarks/lifecycle_locked.py, which holds it for 30."""
+    found = lifecycle_locked.run(way, 2.5, short=0.5, long=30)
+    assert "locked by another process for more than 0.5 seconds" in found.short.refusal
+    assert 0.4 < found.short.seconds < 2.5 and found.rows_after_refusal == 2, "the refused change left no row"
+    assert found.long.refusal is None and found.again and found.rows == 3 and found.sound
+    assert (found.reader is None) == (way == "locking mode EXCLUSIVE"), "else reading does not wait"
 
 
 def mounted(folder: Path, *options: str) -> None:
