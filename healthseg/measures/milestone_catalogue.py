@@ -135,6 +135,22 @@ def _reached(name: str, needs: dict[str, tuple[str, ...]]) -> set[str]:
     return found
 
 
+def holidays(book: Any) -> list[dt.date]:
+    """The days of ``calendar`` on which nobody works: rows whose label, up to a colon where it has one, says holiday.
+
+    Those to come are among them: they are known beforehand, and move only days that are still to come.
+    """
+    return remember(book, "holidays", lambda: _holidays(book)) if book.has("calendar") else []
+
+
+def _holidays(book: Any) -> list[dt.date]:
+    rows = book.table("calendar")
+    rows = rows[rows["label"].str.partition(":")[0].str.contains(r"\bholidays?\b", case=False, na=False)]
+    starts, ends = (pd.to_datetime(rows[name]) for name in ("starts_on", "ends_on"))
+    spans = zip(starts, ends.fillna(starts), strict=True)
+    return sorted({one.date() for start, end in spans for one in pd.date_range(start, end)})
+
+
 class DayCount:
     """How days are counted from one to another: all of them, or Monday to Friday without holidays.
 
@@ -149,17 +165,14 @@ class DayCount:
         self._week = np.busdaycalendar(holidays=np.array(holidays, dtype="datetime64[D]"))
 
     @classmethod
-    def of(cls, book: Any, as_of: dt.date) -> DayCount:
-        """As the settings say; holidays are rows of ``calendar`` labelled so that began by ``as_of``."""
-        days: list[dt.date] = []
-        if book.settings.milestone_days == BUSINESS and book.has("calendar"):
-            rows = book.table("calendar")
-            rows = rows[rows["label"].str.contains("holiday", case=False, na=False)]
-            starts, ends = (pd.to_datetime(rows[name]) for name in ("starts_on", "ends_on"))
-            for start, end in zip(starts, ends.fillna(starts), strict=True):
-                if start <= pd.Timestamp(as_of):
-                    days += [one.date() for one in pd.date_range(start, end)]
-        return cls(book.settings.milestone_days, days)
+    def of(cls, book: Any) -> DayCount:
+        """As the settings say."""
+        return cls.business(book) if book.settings.milestone_days == BUSINESS else cls(CALENDAR, [])
+
+    @classmethod
+    def business(cls, book: Any) -> DayCount:
+        """Monday to Friday without the book's holidays."""
+        return cls(BUSINESS, holidays(book))
 
     def after(self, day: np.ndarray, count: np.ndarray) -> np.ndarray:
         """The day ``count`` days after each; NaN where either is."""
@@ -170,6 +183,13 @@ class DayCount:
         out[known] = np.busday_offset(_dates(day[known]), np.ceil(count[known]).astype(np.int64), roll="forward",
                                       busdaycal=self._week).astype(np.int64)
         return out
+
+    def nth(self, day: int, count: int) -> int:
+        """The ``count``-th day after one; of business days Monday is the first after a Saturday, too."""
+        if self.kind == CALENDAR:
+            return day + count
+        found = np.busday_offset(_dates(np.array([day])), count, roll="backward", busdaycal=self._week)
+        return int(found.astype(np.int64)[0])
 
     def between(self, first: np.ndarray | float, second: np.ndarray | float) -> np.ndarray:
         """The days from each to each, negative backwards; NaN where either is."""

@@ -34,7 +34,7 @@ def spells(book: Any, as_of: dt.date) -> pd.DataFrame:
             return pd.DataFrame(columns=SPELLS)
         rows = rows[rows["watched"] & rows["anchor_day"].notna()]
         end = rows["completed_day"].fillna(rows["skipped_day"]).fillna(rows["day"])
-        time = np.maximum(DayCount.of(book, as_of).between(rows["anchor_day"], end), 0)
+        time = np.maximum(DayCount.of(book).between(rows["anchor_day"], end), 0)
         return pd.DataFrame({"client_id": rows["client_id"], "milestone_id": rows["milestone_id"], "time": time,
                              "happened": rows["completed_day"].notna()}).reset_index(drop=True)
     return remember(book, ("milestone spells", as_of), made)
@@ -89,7 +89,7 @@ def _values(book: Any, as_of: dt.date, plan: Catalogue | None) -> pd.DataFrame:
         return pd.DataFrame(columns=columns)
     frame = pd.concat(parts, ignore_index=True)
     end = frame["reached_day"].fillna(frame["day"])
-    time = np.maximum(DayCount.of(book, as_of).between(frame["began_day"], end), 0)
+    time = np.maximum(DayCount.of(book).between(frame["began_day"], end), 0)
     began = pd.to_datetime(frame["began_day"], unit="D")
     quarter = began.dt.year.astype(str) + " Q" + began.dt.quarter.astype(str)
     return frame.assign(time=time, happened=frame["reached_day"].notna(), quarter=quarter)[columns]
@@ -170,7 +170,7 @@ def from_start(book: Any, as_of: dt.date) -> pd.DataFrame:
         if not len(rows):
             return pd.DataFrame(columns=[*SPELLS, "blocker", "onset", "cleared", "status"])
         rows = rows[rows["started_day"].notna() & rows["feature"].isna()]
-        count = DayCount.of(book, as_of)
+        count = DayCount.of(book)
         end = rows["completed_day"].fillna(rows["skipped_day"]).fillna(rows["day"])
         time = np.maximum(count.between(rows["started_day"], end), 0)
         onset = np.maximum(count.between(rows["started_day"], rows["blocked_day"]), 0)
@@ -188,7 +188,7 @@ def forecast(book: Any, as_of: dt.date, row: Any, least: int, level: float) -> A
     A started one is held against those started as long ago: with the same blocker, with any, or all, the first with
     ``least`` of them; others against those that were due as long ago. Nothing where there are fewer.
     """
-    count = DayCount.of(book, as_of)
+    count = DayCount.of(book)
     for begin, rows, of in _alike(book, as_of, row):
         elapsed = float(count.between(begin, row["day"]))
         if int((rows["time"] > elapsed).sum()) >= least:

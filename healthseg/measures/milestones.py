@@ -48,7 +48,7 @@ def _states(book: Any, as_of: dt.date, plan: Catalogue | None) -> pd.DataFrame:
     rows = _measurable(rows, book, as_of) if len(rows) else rows
     if not len(rows):
         return _nothing()
-    count = DayCount.of(book, as_of)
+    count = DayCount.of(book)
     rows = _with_users(_with_entries(rows, book, as_of), book, plan)
     return _with_status(_with_targets(_with_dependencies(rows), book, count), count)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from healthseg.measures.milestone_catalogue import BUSINESS, DayCount, catalogue
+from healthseg.measures.milestone_catalogue import BUSINESS, CALENDAR, DayCount, catalogue, holidays
 from healthseg.measures.milestones import STATUSES, states
 from healthseg.testing import tiny_book
 
@@ -132,12 +132,25 @@ def test_days_can_begin_with_the_last_dependency():
     assert after["target_day"] == day("2025-04-20") and after["status"] == "overdue"
 
 
-def test_business_days_leave_out_weekends_and_holidays_known_by_then():
-    calendar = pd.DataFrame({"starts_on": ["2025-03-10", "2025-03-11"], "label": ["holiday: Founders' Day", "launch"]})
+def test_business_days_leave_out_weekends_and_holidays_also_those_to_come():
+    calendar = pd.DataFrame({"starts_on": ["2025-03-10", "2025-03-11", "2025-03-11"],
+                             "label": ["holiday: Founders' Day", "launch", "launch: holiday offers"]})
     given = book(milestones(("m", 6)), progress({"milestone_id": "m", "completed_at": "2025-03-12"}), calendar=calendar,
                  settings={"milestone_days": "business"})
-    assert row(given, date="2025-03-09")["target_day"] == day("2025-03-11")      # a holiday to come is not read
+    assert row(given, date="2025-03-09")["target_day"] == day("2025-03-12"), "a holiday is known before it comes"
     assert row(given)["target_day"] == day("2025-03-12") and row(given)["days"] == 6
+    by_calendar = book(milestones(("m", 6)), None, calendar=calendar)
+    found = row(by_calendar)
+    assert found["target_day"] == found["began_day"] + 6, "all days count where the settings say so"
+
+
+def test_holidays_are_all_days_of_the_rows_that_say_so():
+    rows = pd.DataFrame({"starts_on": ["2025-05-01", "2025-12-24", "2025-06-01", "2025-06-02"],
+                         "ends_on": [None, "2025-12-26", None, None],
+                         "label": ["Public Holiday", "holidays", "incident: holiday rota", "launch"]})
+    given = book(milestones(("m", 6)), None, calendar=rows)
+    assert [one.isoformat() for one in holidays(given)] == ["2025-05-01", "2025-12-24", "2025-12-25", "2025-12-26"]
+    assert holidays(book(milestones(("m", 6)), None)) == []
 
 
 def test_business_days_go_forth_and_back():
@@ -146,6 +159,9 @@ def test_business_days_go_forth_and_back():
     for days in (0, 1, 4, 11):
         assert (count.between(start, count.after(start, np.array(float(days)))) == days).all()
     assert np.isnan(count.after(np.array([np.nan]), np.array([2.0]))).all()
+    friday = day("2025-03-07")
+    assert [count.nth(start, 1) for start in range(friday, friday + 4)] == [day("2025-03-11")] * 4, "Monday is off"
+    assert DayCount(CALENDAR, []).nth(friday, 3) == friday + 3
 
 
 def test_a_customer_that_came_back_begins_anew():

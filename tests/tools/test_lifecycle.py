@@ -294,6 +294,16 @@ def test_actions_are_scheduled_at_once_or_for_nine_of_the_next_business_day_by_t
     assert kept["notify_csm"].payload["text"] == "Customer a (a) moved from onboarding to active."
 
 
+@pytest.mark.parametrize(("moved", "due"), [(4, "2025-07-08"), (5, "2025-07-08"), (7, "2025-07-08"), (8, "2025-07-09")])
+def test_a_delayed_action_waits_for_the_first_day_after_it_on_which_somebody_works(moved, due):
+    """July 4 is a Friday; Monday the 7th is a holiday, that of the day after somewhere else is none."""
+    calendar = pd.DataFrame({"starts_on": ["2025-07-07", "2025-07-08"], "label": ["holiday: Founders' Day", "launch"]})
+    made = book_of(changes(("a", "onboarding", "2025-05-01")), "a", clock=Clock(at(7, moved)), settings=OUT,
+                   calendar=calendar)
+    assert actions(manage(made, "a", "transition", "active"))[0] == (
+        "send_welcome_email", "scheduled", f"{due}T09:00:00Z")
+
+
 def test_a_mail_without_anybody_to_send_it_to_is_not_configured():
     made = book_of(changes(("a", "active", "2025-05-01")), "a", settings=OUT)
     assert actions(manage(made, "a", "transition", "engaged"))[1] == ("notify_csm", "not_configured", None)

@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import numpy as np
-
 from healthseg import playbook
 from healthseg.config import Settings
 from healthseg.data.ledger import StageEvent
@@ -15,7 +13,7 @@ from healthseg.data.memory import remember
 from healthseg.data.outbox import Message
 from healthseg.lifecycle import Action
 from healthseg.measures.counting import EPOCH
-from healthseg.measures.milestone_catalogue import BUSINESS, DayCount
+from healthseg.measures.milestone_catalogue import DayCount
 from healthseg.measures.panel import panel
 from healthseg.periods import UTC
 
@@ -69,7 +67,7 @@ class Announcer:
         if not action.business_days:
             return now
         day = (effective_at.astimezone(ZoneInfo(self.zone)).date() - EPOCH).days
-        due = int(DayCount(BUSINESS, []).after(np.array([day]), np.array([action.business_days]))[0])
+        due = DayCount.business(self.book).nth(day, action.business_days)
         hour = dt.datetime.combine(EPOCH + dt.timedelta(days=due), dt.time(self.settings.lifecycle.hour))
         return max(now, hour.replace(tzinfo=ZoneInfo(self.zone)).astimezone(UTC))
 

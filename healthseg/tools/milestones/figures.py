@@ -59,7 +59,7 @@ class Figures:
 
     @cached_property
     def count(self) -> DayCount:
-        return DayCount.of(self.book, self.as_of)
+        return DayCount.of(self.book)
 
     @cached_property
     def names(self) -> dict[str, str]:
