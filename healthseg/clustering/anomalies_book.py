@@ -15,41 +15,43 @@ from healthseg.measures.counting import EPOCH, epoch_day
 from healthseg.measures.statistics.departures import LEAST_Z, against_weekday
 
 LEAST_DAYS = 28
+Window = tuple[dt.date, dt.date, dt.date]        # start, end, and the day before which days are known
 FOUND_COLUMNS = ["client_id", *COLUMNS, "date", "of_usual", "cause", "likely_cause", "action_required"]
 
 
 def anomalies_of(portfolio: Any, clients: Sequence[str], start: dt.date, end: dt.date, max_p: float = MAX_P,
-                 each: bool = True) -> pd.DataFrame:
+                 each: bool = True, until: dt.date | None = None) -> pd.DataFrame:
     """The anomalies that touch ``[start, end)``: of the sum of ``clients``, and (``each``) of every single one.
 
     A row an anomaly: client_id (None: the sum of ``clients``), the columns of ``anomalies``, date (of the day farthest
     out), of_usual (what the rest of the book had of its usual people on that day; 1 where it did as always), cause,
     likely_cause, action_required (a dip with no cause in calendar or gaps, and nothing since as usual). Days are held
-    against the whole history before ``end``. What the rest of the book explains, and days whose data is missing, are
-    left out of the customers' rows; in the sum of all customers they stand, once. Customers with fewer than 28 days are
-    not asked.
+    against the whole history before ``until`` (None: ``end``). What the rest of the book explains, and days whose data
+    is missing, are left out of the customers' rows; in the sum of all customers they stand, once. Customers with fewer
+    than 28 days are not asked.
     """
-    book = daily(portfolio, end)
+    book, known = daily(portfolio, until or end), until or end
     index = pd.Index(book.clients)
     places = index.get_indexer(sorted(clients))
-    parts = [_scope(portfolio, book, places, start, end, max_p)] if len(places) > 1 else []
+    parts = [_scope(portfolio, book, places, (start, end, known), max_p)] if len(places) > 1 else []
     if each or len(places) == 1:
-        own = [_one(portfolio, book, int(place), start, end, max_p) for place in places]
+        own = [_one(portfolio, book, int(place), (start, end, known), max_p) for place in places]
         parts += own if len(places) == 1 else [part[part["cause"] != "data_gap"] for part in own if len(part)]
     filled = [part for part in parts if len(part)]
     frame = pd.concat(filled, ignore_index=True) if filled else pd.DataFrame({name: [] for name in FOUND_COLUMNS})
     return frame[FOUND_COLUMNS]
 
 
-def _scope(portfolio: Any, book: Daily, places: np.ndarray, start: dt.date, end: dt.date, max_p: float) -> pd.DataFrame:
+def _scope(portfolio: Any, book: Daily, places: np.ndarray, window: Window, max_p: float) -> pd.DataFrame:
+    start, end, known = window
     found = _within(anomalies(book.of(places), max_p=max_p, since=_since(start)), start, end)
     rest = _of_usual(book, places)
     found = found.assign(client_id=None, of_usual=rest[found["day"].to_numpy(dtype=np.int64) - book.first_day])
-    return _explained(portfolio, found, [book.clients[place] for place in places], end)
+    return _explained(portfolio, found, [book.clients[place] for place in places], known)
 
 
-def _one(portfolio: Any, book: Daily, place: int, start: dt.date, end: dt.date, max_p: float) -> pd.DataFrame:
-    first, after = book.lived[place]
+def _one(portfolio: Any, book: Daily, place: int, window: Window, max_p: float) -> pd.DataFrame:
+    (start, end, known), (first, after) = window, book.lived[place]
     if after - first < LEAST_DAYS:
         return pd.DataFrame()
     rest = _of_usual(book, np.array([place]))
@@ -58,7 +60,7 @@ def _one(portfolio: Any, book: Daily, place: int, start: dt.date, end: dt.date, 
         return found
     found = found.assign(client_id=book.clients[place],
                          of_usual=rest[found["day"].to_numpy(dtype=np.int64) - book.first_day])
-    return _explained(portfolio, found, [book.clients[place]], end)
+    return _explained(portfolio, found, [book.clients[place]], known)
 
 
 def _since(start: dt.date) -> int:
@@ -81,8 +83,8 @@ def _of_usual(book: Daily, places: np.ndarray) -> np.ndarray:
     return rest
 
 
-def _explained(portfolio: Any, found: pd.DataFrame, clients: Sequence[str], end: dt.date) -> pd.DataFrame:
-    found = with_causes(portfolio, found, clients, end)
+def _explained(portfolio: Any, found: pd.DataFrame, clients: Sequence[str], known: dt.date) -> pd.DataFrame:
+    found = with_causes(portfolio, found, clients, known)
     dates = [EPOCH + dt.timedelta(days=int(day)) for day in found["day"]]
     told = found["cause"].isin(["calendar", "data_gap"])
     down = found["anomaly_type"] == "unusual_dip"

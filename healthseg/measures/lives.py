@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from healthseg.data.memory import remember
-from healthseg.measures.counting import Counting, Spans, chunks, customers, epoch_day, where
+from healthseg.measures.counting import Counting, Spans, epoch_day, where
 
 WINDOW_DAYS = 28
 SEEN_DAYS = 90               # a user that is not listed belongs to the customer while seen within these days
@@ -208,14 +207,3 @@ def _dates(days: pd.Series) -> pd.Series:
     values = days.to_numpy(dtype=float)
     known = np.where(np.isnan(values), 0, values).astype(np.int64).astype("datetime64[D]").astype("datetime64[s]")
     return pd.Series(np.where(np.isnan(values), np.datetime64("NaT", "s"), known), index=days.index)
-
-
-def book_days(book: Any, until: dt.date) -> pd.DataFrame:
-    """day (since 1970) and person_events of the whole book, each day from the first of tracking to before ``until``."""
-    def make() -> pd.Series:
-        some = chunks(customers(book).index.tolist())
-        rows = pd.concat([counting(book, part, book.first_event_day, until).rows("usage_days") for part in some])
-        return rows.groupby("day")["person_events"].sum()
-    day = np.arange(epoch_day(book.first_event_day), epoch_day(until), dtype=np.int64)
-    known = remember(book, ("book days", until), make).reindex(day).fillna(0)
-    return pd.DataFrame({"day": day, "person_events": known.to_numpy(dtype=float)})

@@ -9,7 +9,8 @@ import healthseg as hs
 from healthseg.clustering.rhythms import DAY_NAMES, hour_ranges
 from healthseg.data.demo import write_demo
 from healthseg.measures import panel
-from healthseg.tools import track_usage_engagement_book
+from healthseg.testing import tiny_book
+from healthseg.tools import analyze_engagement_patterns, track_usage_engagement_book
 
 DAY = dt.timedelta(days=1)
 WINDOW = 91 * DAY                       # 13 whole weeks: the truth states power over 90 days
@@ -75,6 +76,18 @@ def test_a_customers_dip_in_the_incident_is_one_that_the_book_saw(demo, truth):
     start, large = incident["from"], demo.table("users").groupby("client_id").size().idxmax()
     found = hs.track_usage_engagement(demo, large, start - 7 * DAY, start + 7 * DAY).unusual_days
     assert all(day.book_ratio < 0.5 for day in found if start <= day.date <= incident["to"])
+
+
+def test_a_day_on_which_those_who_came_did_much_more_is_unusual_as_the_patterns_say():
+    days = [dt.date(2025, 1, 6) + at * DAY for at in range(140)]
+    busy = days[93]
+    book = tiny_book([("a", f"{day} {10 + user}:{minute:02d}", f"u{user}") for at, day in enumerate(days)
+                      for user in range(1 + (at * 7) % 4)
+                      for minute in range(60 if day == busy else 2 + (at + user) % 3)])
+    found = hs.track_usage_engagement(book, "a", busy - 21 * DAY, busy + 21 * DAY).unusual_days
+    assert [(day.date, day.about) for day in found] == [(busy, "doing")]
+    patterns = analyze_engagement_patterns(book, "single_customer", client_id="a")
+    assert found[0].value > 5 * found[0].value_expected and [one.date for one in patterns.anomalies] == [busy]
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])

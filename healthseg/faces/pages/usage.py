@@ -160,6 +160,10 @@ def _weeks(usage: Any) -> str:
     return table(usage.frame("growth").to_dict("records"), columns, label="weeks")
 
 
+def what_stood_out(about: str) -> str:
+    return {"people": "who came", "doing": "what each did"}[about]
+
+
 def _unusual(usage: Any) -> str:
     rows = [day.model_dump() for day in usage.unusual_days]
     columns = [
@@ -167,7 +171,8 @@ def _unusual(usage: Any) -> str:
         Column("person_events", "Events", formats.number, True),
         Column("expected", "Usual", formats.number, True),
         Column("book_ratio", "The rest of the book", formats.percent, True),
-        Column("calendar", "Calendar", formats.plain),
+        Column("about", "What stood out", what_stood_out),
+        Column("likely_cause", "Likely cause", formats.plain),
     ]
     return table(rows, columns, "Days that were not like others", "days")
 

@@ -20,6 +20,7 @@ from healthseg.faces.page import (
     safe,
     table,
 )
+from healthseg.faces.pages.usage import what_stood_out
 
 __all__ = [
     "actions",
@@ -179,7 +180,8 @@ def unusual_days(usage: Any) -> Html:
         Column("person_events", "Events", formats.number, True),
         Column("expected", "Usual", formats.number, True),
         Column("ratio", "Ratio", formats.percent, True),
-        Column("calendar", "Calendar", formats.plain),
+        Column("about", "What stood out", what_stood_out),
+        Column("likely_cause", "Likely cause", formats.plain),
     ]
     return Html(figure(usage, "days", table(rows, columns, label="days")))
 
@@ -197,6 +199,6 @@ def method(usage: Any) -> Html:
         usage,
         "Live customers only; users who come and go are of all customers, those that have left since too",
         "Usage against the own baseline is the events of 28 days over those of the 84 days before, a tracked day alike",
-        "A day is unusual 4.5 robust spreads and a fifth away from the same weekdays of eight weeks on both sides",
+        "A day is unusual where as many people, or as much done by each, comes by chance once in 100,000 such days",
         "Amounts of different currencies are never added up",
     )

@@ -4,30 +4,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 
 WEEKS_AROUND = 8             # on each side, as far as the series goes
 LEAST_DAYS = 6
 LEAST_Z = 4.5                # one day of three years in a series of counts without any
 LEAST_CHANGE = 0.20
-COLUMNS = ["place", "value", "expected", "ratio", "z"]
 EXTREMES = 3                 # of two earlier spikes neither hides the next
 RECORD_MARGIN = 0.2
-
-
-def departures(values: np.ndarray, least_z: float = LEAST_Z) -> pd.DataFrame:
-    """Which days of a daily series of counts depart from their weekday?
-
-    Reported are days at least 4.5 spreads and 20 % away from what ``against_weekday`` expects.
-    Columns, a row a departing day: place (in the series), value, expected, ratio, z.
-
-    >>> departures(np.array([70.0] * 30 + [7.0] + [70.0] * 30)).round(2).values.tolist()
-    [[30.0, 7.0, 70.0, 0.1, -11.44]]
-    """
-    days = against_weekday(values)
-    found = (np.abs(days.z) >= least_z) & days.is_change
-    columns = (days.place.astype(float), days.value, days.expected, days.ratio, days.z)
-    return pd.DataFrame({name: column[found] for name, column in zip(COLUMNS, columns, strict=True)})
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from typing import Any
 import pandas as pd
 
 from healthseg import playbook
-from healthseg.measures.counting import epoch_days
 from healthseg.measures.lives import hours_of
 from healthseg.measures.retention import retention_of
 from healthseg.tools.rounding import number
@@ -19,7 +18,7 @@ from healthseg.tools.usage import series as usage_series
 from healthseg.tools.usage import unusual as usage_unusual
 from healthseg.tools.usage import week as usage_week
 from healthseg.tools.usage.missing import not_measured
-from healthseg.tools.usage.period import Period
+from healthseg.tools.usage.period import DAY, Period
 from healthseg.tools.usage.result import Advice, Alert, UsageEngagement
 from healthseg.tools.usage.subject import TOOL, Subject
 
@@ -93,9 +92,7 @@ def _users(subject: Subject) -> list[dict[str, Any]]:
 
 
 def _unusual(subject: Subject) -> pd.DataFrame:
-    days = usage_series.days_of(subject)
-    days = days.assign(day=epoch_days(days["start"]))
-    return usage_unusual.unusual(days, subject.start, subject.end, subject.book, subject.known_until)
+    return usage_unusual.unusual(subject.book, [subject.client_id], subject.start, subject.end, subject.as_of + DAY)
 
 
 def _warnings(subject: Subject) -> list[str]:

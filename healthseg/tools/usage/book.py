@@ -8,12 +8,11 @@ import numpy as np
 import pandas as pd
 
 from healthseg import playbook
-from healthseg.measures.counting import epoch_days
+from healthseg.measures.counting import EPOCH, epoch_days
 from healthseg.measures.leaving import customers_as_of
-from healthseg.measures.lives import book_days, counting, hours_of
+from healthseg.measures.lives import counting, hours_of
 from healthseg.measures.retention import retention
 from healthseg.measures.spans import over
-from healthseg.measures.statistics.departures import around
 from healthseg.tools.rounding import integer, rounded
 from healthseg.tools.usage import details
 from healthseg.tools.usage import unusual as usage_unusual
@@ -47,7 +46,7 @@ def answer(book: Any, as_of: dt.date, asked: Any) -> UsageBook:
     zone = "each account's own clock"
     hours = hours_of(counting(book, everybody, start, end), start, end)
     heatmap, week_frames, reasons = usage_week.heatmap(hours, start, end, zone, settings)
-    days, unusual = _days(book, end)
+    days, unusual = _days(book, everybody, end)
     figures = _figures(table)
     actions = playbook.fired(TOOL, "book_action", figures)
     money = _money(table)
@@ -131,23 +130,17 @@ def _growth(book: Any, clients: list[str], start: dt.date, end: dt.date
     return growth, table.astype({"pulse_ratio": float}), weeks
 
 
-def _days(book: Any, end: dt.date) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _days(book: Any, clients: list[str], end: dt.date) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The book's days of the last year, with what was usual on such days; and those that were not."""
-    days = book_days(book, end)
     start = end - UNUSUAL_DAYS * DAY
-    unusual = usage_unusual.unusual(days, start, end, book, end, of_book=True)
-    values = days["person_events"].to_numpy()
-    like = around(values, np.arange(len(values)))
-    known = np.isfinite(like).any(axis=1)
-    expected = np.full(len(values), np.nan)
-    expected[known] = np.nanmedian(like[known], axis=1)
-    frame = pd.DataFrame({"date": days["day"].to_numpy().astype("datetime64[D]").astype("datetime64[s]"),
-                          "person_events": values, "expected": expected})
+    unusual = usage_unusual.unusual(book, clients, start, end, end)
+    frame = usage_unusual.usual_days(book, clients, end)
     labels = dict(zip(unusual["date"], unusual["calendar"], strict=True))
-    dates = [date.date() for date in frame["date"]]
-    frame = frame.assign(ratio=frame["person_events"] / frame["expected"].where(frame["expected"] > 0),
+    dates = [EPOCH + dt.timedelta(days=day) for day in frame["day"].tolist()]
+    frame = frame.assign(date=frame["day"].to_numpy().astype("datetime64[D]").astype("datetime64[s]"),
                          unusual=[date in labels for date in dates],
                          calendar=pd.Series([labels.get(date) for date in dates], dtype=object))
+    frame = frame[["date", "person_events", "expected", "ratio", "unusual", "calendar"]]
     return frame[frame["date"] >= pd.Timestamp(start)].reset_index(drop=True), unusual
 
 

@@ -175,11 +175,15 @@ class Benchmark(Part):
 class UnusualDay(Part):
     date: dt.date
     person_events: int
-    expected: float
-    ratio: float
+    expected: float | None           # median of the same weekday around; null where there are too few of them
+    ratio: float | None
     z: float
-    book_ratio: float | None         # the same day in the book without this customer
+    about: str                       # people, or doing (events of those who came)
+    value: int                       # of what stood out, on the day of the spell that is farthest out
+    value_expected: float
+    book_ratio: float | None         # what the rest of the book had of its usual people; 1 where all was as always
     calendar: str | None
+    likely_cause: str | None         # the calendar's label, missing data, tickets; null where the book names none
 
 
 class Advice(Part):

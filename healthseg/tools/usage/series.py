@@ -11,7 +11,6 @@ from healthseg.measures.counting import epoch_day
 from healthseg.measures.lives import hours_of
 from healthseg.periods import grains, local_hours
 from healthseg.tools.rounding import integer
-from healthseg.tools.usage.period import DAY
 from healthseg.tools.usage.subject import Subject
 
 MEASURES = ("person_events", "api_events", "active_users", "sessions")
@@ -68,11 +67,3 @@ def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     rows = frame.to_dict("records")
     return [{**{name: str(row[name]) for name in ("start", "end")}, **{name: integer(row[name]) for name in MEASURES},
              "complete": bool(row["complete"])} for row in rows]
-
-
-def days_of(subject: Subject) -> pd.DataFrame:
-    """Person events of every day that unusual days are told by: up to eight weeks on both sides of the period."""
-    first = max(subject.first_day, subject.start - 56 * DAY)
-    last = min(subject.end + 56 * DAY, subject.known_until)
-    parts = [(at, first + at * DAY, first + (at + 1) * DAY) for at in range((last - first).days)]
-    return subject.over(parts, ("person_events",))[["start", "person_events"]]

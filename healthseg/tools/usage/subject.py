@@ -67,9 +67,9 @@ class Subject:
 
     @cached_property
     def count(self) -> Counting:
-        """The customer's facts: 12 weeks at least, and eight weeks on both sides of the period as far as known."""
-        start = min(self.start - 8 * WEEK, self.end - TREND_DAYS * DAY, self.start - self.period.days * DAY)
-        return lives.counting(self.book, [self.client_id], start, min(self.end + 8 * WEEK, self.known_until))
+        """The customer's facts: of the period, as long before it, and 12 weeks at least."""
+        start = min(self.end - TREND_DAYS * DAY, self.start - self.period.days * DAY)
+        return lives.counting(self.book, [self.client_id], start, self.end)
 
     def over(self, parts: list[tuple[Any, dt.date, dt.date]], measures: tuple[str, ...]) -> pd.DataFrame:
         return over_one(self.count, parts, measures)

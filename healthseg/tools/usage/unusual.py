@@ -1,47 +1,66 @@
-"""Days on which usage was not what it is on such days; and whether the whole book saw them."""
+"""Days on which usage was not what it is on such days, as ``clustering.anomalies_book`` finds them; a row a day."""
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from healthseg.clustering.anomalies_causes import calendar
+from healthseg.clustering.anomalies_book import anomalies_of
+from healthseg.clustering.anomalies_days import daily
 from healthseg.measures.counting import EPOCH, epoch_day
-from healthseg.measures.lives import book_days
-from healthseg.measures.statistics.departures import around, departures
+from healthseg.measures.statistics.departures import against_weekday
 from healthseg.tools.rounding import rounded, word
 from healthseg.tools.usage.result import UnusualDay
 
-COLUMNS = ["date", "value", "expected", "ratio", "z", "book_ratio", "calendar"]
+COLUMNS = ["date", "person_events", "expected", "ratio", "z", "about", "value", "value_expected", "book_ratio",
+           "calendar", "likely_cause"]
 
 
-def unusual(days: pd.DataFrame, start: dt.date, end: dt.date, book: Any, until: dt.date, of_book: bool = False
-            ) -> pd.DataFrame:
-    """The departing days of ``[start, end)`` in a daily series (day since 1970, person_events)."""
-    found = departures(days["person_events"].to_numpy())
-    found = found.assign(day=days["day"].to_numpy()[found["place"].astype(int)])
-    found = found[(found["day"] >= epoch_day(start)) & (found["day"] < epoch_day(end))].reset_index(drop=True)
-    labels = calendar(book)
-    found["date"] = [EPOCH + dt.timedelta(days=int(day)) for day in found["day"]]
-    found["book_ratio"] = np.nan if of_book else [_book_ratio(book, until, days, day) for day in found["day"]]
-    found["calendar"] = [next((label for first, last, label in labels if first <= day <= last), None)
-                         for day in found["day"]]
-    return found[COLUMNS].astype({"book_ratio": float, "calendar": object})
+def unusual(book: Any, clients: Sequence[str], start: dt.date, end: dt.date, until: dt.date) -> pd.DataFrame:
+    """The unusual days of ``[start, end)``: of one customer, or of the sum of many.
+
+    Each day of an anomaly has its own events and those usual on its weekday; what stood out (about, value,
+    value_expected, z) is that of the anomaly's day farthest out. Calls of the API are left out: they are no person's
+    usage. ``until``: days before it are known.
+    """
+    found = anomalies_of(book, clients, start, end, each=False, until=until)
+    found = found[found["about"] != "calls"].reset_index(drop=True)
+    spans = [np.arange(row.first_day, row.last_day + 1) for row in found.itertuples()]
+    rows = found.loc[np.repeat(found.index, [len(span) for span in spans])].reset_index(drop=True)
+    rows["day"] = np.concatenate(spans).astype(np.int64) if spans else np.empty(0, dtype=np.int64)
+    rows = rows[(rows["day"] >= epoch_day(start)) & (rows["day"] < epoch_day(end))]
+    rows = rows.assign(far=-rows["z"].astype(float).abs()).sort_values(["day", "far", "about"], kind="stable")
+    rows = rows.drop_duplicates("day").reset_index(drop=True)
+    days = usual_days(book, clients, until).set_index("day").reindex(rows["day"])
+    label = rows["likely_cause"].where(rows["cause"] == "calendar", None)
+    return pd.DataFrame({
+        "date": pd.Series([EPOCH + dt.timedelta(days=int(day)) for day in rows["day"]], dtype=object),
+        **{name: days[name].to_numpy() for name in ("person_events", "expected", "ratio")},
+        "z": rows["z"].astype(float), "about": rows["about"].astype(object), "value": rows["value"].astype(float),
+        "value_expected": rows["expected"].astype(float), "book_ratio": rows["of_usual"].astype(float),
+        "calendar": label.astype(object), "likely_cause": rows["likely_cause"].astype(object)})[COLUMNS]
 
 
-def _book_ratio(book: Any, until: dt.date, days: pd.DataFrame, day: int) -> float:
-    """The rest of the book on that day, over its usual number on such days."""
-    whole = book_days(book, until)
-    own = days.set_index("day")["person_events"].reindex(whole["day"]).fillna(0).to_numpy()
-    rest = whole["person_events"].to_numpy() - own
-    middle = np.nanmedian(around(rest, np.array([day - int(whole["day"].iloc[0])])))
-    return float(rest[day - int(whole["day"].iloc[0])] / middle) if middle > 0 else float("nan")
+def usual_days(book: Any, clients: Sequence[str], until: dt.date) -> pd.DataFrame:
+    """day (since 1970), person_events of each day before ``until``, expected (the weekday's median of the eight weeks
+    around; NaN where fewer than six days are like it) and their ratio."""
+    series = daily(book, until)
+    places = pd.Index(series.clients).get_indexer(sorted(clients))
+    days = (series.of(places) if len(places) else pd.DataFrame({"day": [], "person_events": []}, dtype=np.int64))
+    days = days[["day", "person_events"]]
+    like = against_weekday(days["person_events"].to_numpy(dtype=float))
+    expected, ratio = np.full(len(days), np.nan), np.full(len(days), np.nan)
+    expected[like.place], ratio[like.place] = like.expected, like.ratio
+    return days.assign(person_events=days["person_events"].astype(float), expected=expected, ratio=ratio)
 
 
 def records(frame: pd.DataFrame) -> list[UnusualDay]:
-    return [UnusualDay(date=row["date"], person_events=int(row["value"]), expected=round(row["expected"], 1),
-                       ratio=round(row["ratio"], 2), z=round(row["z"], 1), book_ratio=rounded(row["book_ratio"], 2),
-                       calendar=word(row["calendar"]))
+    return [UnusualDay(date=row["date"], person_events=int(row["person_events"]), expected=rounded(row["expected"], 1),
+                       ratio=rounded(row["ratio"], 2), z=round(row["z"], 1), about=row["about"],
+                       value=int(row["value"]), value_expected=round(row["value_expected"], 1),
+                       book_ratio=rounded(row["book_ratio"], 2), calendar=word(row["calendar"]),
+                       likely_cause=word(row["likely_cause"]))
             for row in frame.to_dict("records")]
