@@ -11,12 +11,12 @@ import html
 import json
 import re
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import altair as alt
 
-from healthseg.charts import formats
+from healthseg.charts import formats, texts
 
 WIDE, NARROW = 740, 340
 INK, SOFT, FAINT, GRID, PAPER = "#1c2733", "#5a6675", "#98a3b0", "#dfe4ea", "#ffffff"
@@ -84,8 +84,29 @@ def config() -> alt.theme.ThemeConfig:
 class Picture(alt.LayerChart):
     """A chart of layers that shows itself as an SVG where its grammar is not known (JupyterLab 4 reads Vega-Lite 5)."""
 
+    def __init__(self, data: Any = alt.Undefined, layer: Sequence[alt.Chart] = (), **given: Any) -> None:
+        if any(_has_own(one) for one in layer):
+            super().__init__(data=data, layer=layer, **given)
+            return
+        # altair copies each layer three times over, to merge the parameters and sizes that ours have not
+        if data is alt.Undefined and layer and all(one.data is layer[0].data for one in layer):
+            data, layer = layer[0].data, [_without_data(one) for one in layer]
+        super(alt.LayerChart, self).__init__(data=data, layer=list(layer), **given)
+
     def _repr_mimebundle_(self, *_: Any, **__: Any) -> dict[str, Any]:
         return {"image/svg+xml": svg(self, titled=True), "text/plain": describe(self)}
+
+
+def _has_own(layer: Any) -> bool:
+    """Whether a layer has what altair lifts to the chart of layers."""
+    kept = layer._kwds
+    return any(kept.get(name, alt.Undefined) is not alt.Undefined for name in ("params", "width", "height", "view"))
+
+
+def _without_data(layer: alt.Chart) -> alt.Chart:
+    bare = layer.copy(deep=False)
+    bare.data = alt.Undefined
+    return bare
 
 
 def picture(
@@ -110,7 +131,8 @@ def picture(
         padding={"left": left, "right": right, "top": top + _TITLE_ROOM + 15 * (len(lines) - 1), "bottom": bottom},
         title=alt.TitleParams(text=formats.plain(title), subtitle=lines),
         usermeta={"top": top, "title": formats.plain(title), "subtitle": formats.plain(subtitle), **marks},
-    ).configure(**config()["config"])
+        config=alt.Config(**config()["config"]),
+    )
 
 
 def nothing(title: str, reason: str, width: int = WIDE) -> Picture:
@@ -173,7 +195,9 @@ def _drawn_here(spec: str) -> str:
     import vl_convert
 
     version = ".".join(alt.SCHEMA_VERSION.lstrip("v").split(".")[:2])
-    return vl_convert.vegalite_to_svg(spec, vl_version=version, allowed_base_urls=[])
+    marked, shown = texts.marked(json.loads(spec))
+    given = json.dumps(marked) if shown else spec
+    return texts.restored(vl_convert.vegalite_to_svg(given, vl_version=version, allowed_base_urls=[]), shown)
 
 
 def named(drawn: str, label: str) -> str:
@@ -181,6 +205,7 @@ def named(drawn: str, label: str) -> str:
     return _finished(drawn, label)
 
 
+_TAG = re.compile("<[^>]*>")
 _ROOT = re.compile(r"<svg [^>]*?width=\"([\d.]+)\" height=\"([\d.]+)\"[^>]*>")
 _NOISE = re.compile(
     r" (?:role|aria-[a-z]+|pointer-events|class)=\"[^\"]*\"|<path d=\"\"[^>]*/>|"
@@ -192,13 +217,17 @@ _PAINT = re.compile(r"(fill|stroke)=\"(#[0-9a-fA-F]{6}|white)\"")
 
 def _finished(drawn: str, label: str) -> str:
     found = _ROOT.match(drawn)
-    body = _FINE.sub(r"\1", _NOISE.sub("", drawn[found.end() :]))
-    body = _PAINT.sub(_variable, body)
+    body = _TAG.sub(_tidy, drawn[found.end() :])
     width, height = found.groups()
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
         f'role="img" aria-label="{html.escape(label)}">{_own_ids(body, label + width)}'
     )
+
+
+def _tidy(tag: re.Match[str]) -> str:
+    """A tag without what a page does not need; texts between tags are nobody's to change."""
+    return _PAINT.sub(_variable, _FINE.sub(r"\1", _NOISE.sub("", tag.group())))
 
 
 def _variable(found: re.Match[str]) -> str:

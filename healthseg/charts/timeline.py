@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import groupby
+from operator import itemgetter
+from typing import Any
 
 import altair as alt
 import pandas as pd
@@ -27,11 +32,11 @@ class Frame:
     def right(self) -> int:
         return 74
 
-    @property
+    @cached_property
     def first(self) -> str:
         return str(self.past["day"].min())
 
-    @property
+    @cached_property
     def last(self) -> str:
         last = max([*self.past["day"], *(self.ahead["day"] if len(self.ahead) else [])])
         if last > self.first:
@@ -217,27 +222,21 @@ def _set_text(flag: dict, label: str, at: float, span: float, ends: list[list[tu
 
 def flags(named: list[dict]) -> list[alt.Chart]:
     """A thin line for each, its kind as a glyph and its words above the plot."""
-    layers = []
-    if named:
-        layers.append(_data(named).mark_rule(color=theme.FAINT, strokeDash=[2, 3]).encode(x="day:T"))
-    for flag in named:
-        up = -10 - _LINE * flag["line"]
-        layers.append(
-            _data([flag])
-            .mark_text(color=theme.SOFT, y=0, dy=up, align="center", fontSize=10)
-            .encode(x="day:T", text="glyph:N")
-        )
-        if flag["text"]:
-            layers.append(
-                _data([flag])
-                .mark_text(
-                    color=theme.SOFT,
-                    y=0,
-                    dy=up,
-                    dx=9 if flag["align"] == "left" else -9,
-                    align=flag["align"],
-                    fontSize=12,
-                )
-                .encode(x="day:T", text="text:N")
-            )
+    if not named:
+        return []
+    marks: dict[str, Any] = {"color": theme.SOFT, "y": 0}
+    layers = [_data(named).mark_rule(color=theme.FAINT, strokeDash=[2, 3]).encode(x="day:T")]
+    for line, flags in _by(named, "line"):
+        mark = {**marks, "dy": -10 - _LINE * line, "align": "center", "fontSize": 10}
+        layers.append(_data(flags).mark_text(**mark).encode(x="day:T", text="glyph:N"))
+    for (line, align), flags in _by([flag for flag in named if flag["text"]], "line", "align"):
+        aside = {"dx": 9 if align == "left" else -9, "align": align, "fontSize": 12}
+        mark = {**marks, "dy": -10 - _LINE * line, **aside}
+        layers.append(_data(flags).mark_text(**mark).encode(x="day:T", text="text:N"))
     return layers
+
+
+def _by(named: list[dict], *keys: str) -> Iterator[tuple[Any, list[dict]]]:
+    """The flags that share a layer, since they share what is no figure of theirs."""
+    key = itemgetter(*keys)
+    return ((shared, list(flags)) for shared, flags in groupby(sorted(named, key=key), key))
