@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from healthseg.data.ledger_stages import local_day
-from healthseg.data.memory import remember
+from healthseg.data.memory import forget, remember
 from healthseg.measures.counting import customers
 from healthseg.periods import UTC
 
@@ -111,17 +111,31 @@ class History:
 
 
 def history(book: Any) -> History:
-    """The book's changes as they stand now: the imported are read once, the ledger's newest at each call."""
+    """The book's changes as they stand now: the imported are read once, the ledger's newest at each call.
+
+    Where one of the newest was known by the end of the data, the open book's tables and panel are read anew as well.
+    """
     known = book.__dict__.get("_stage_history") or _imported_alone(book)
-    newest = book.ledger().stage_events(after=max(0, known.seq - 1)) if book.has_ledger else []
+    newest = book.ledger().stage_events(after=max(0, known.seq - 1)) if book.has_recorded_stages else []
     if known.seq and known.head not in {event.digest for event in newest}:       # another ledger stands there now
         known = _imported_alone(book)
-        newest = book.ledger().stage_events() if book.has_ledger else []
+        newest = book.ledger().stage_events() if book.has_recorded_stages else []
     fresh = [event for event in newest if event.seq > known.seq]
     if fresh:
         known = _with_events(known, fresh, zones(book))
+        if _concern_the_panel(book, fresh):
+            forget(book)
     book.__dict__["_stage_history"] = known
     return known
+
+
+def _concern_the_panel(book: Any, fresh: list[Any]) -> bool:
+    """Whether a day of the data knows of them, and the book's tables, as they were read, don't."""
+    if "recorded_stages" not in book.__dict__:
+        return False
+    read, zone = max((one.seq for one in book.recorded_stages), default=0), zones(book)
+    return any(one.seq > read and local_day(one.recorded_at, zone[one.client_id]) <= book.data_until
+               for one in fresh if one.client_id in zone)
 
 
 def _imported_alone(book: Any) -> History:

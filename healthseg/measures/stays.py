@@ -28,7 +28,8 @@ def stays(book: Any, known: History, as_of: dt.date, known_by: dt.datetime | Non
     """One row per stay that began by the end of ``as_of``, as known: client_id, stage, start, end (dates, end NaT while
     it goes on), days (to the end, or to ``as_of``), entry (days after its start from which it was watched), exit_to
     (None while it goes on; churned also where the customer left and no stage says so), visit, automated."""
-    zone, left = zones(book), customers_as_of(book, as_of)["churned_on"].dropna().dt.date.to_dict()
+    zone, counted = zones(book), customers_as_of(book, min(as_of, book.data_until))
+    left = counted["churned_on"].dropna().dt.date.to_dict()
     limits = {name: end_of_day_utc(as_of, name) for name in set(zone.values())}
     rows = []
     for client in sorted(known.by_client):

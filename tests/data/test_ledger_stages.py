@@ -9,6 +9,7 @@ import pytest
 from healthseg.data.portfolio import Portfolio
 from healthseg.errors import DataRetrievalError
 from healthseg.measures.panel import panel
+from healthseg.measures.stages import history
 from healthseg.testing import tiny_book
 
 EVENTS = [("a", "2025-03-01 09:00", "u1"), ("a", "2025-04-20 09:00", "u1"), ("b", "2025-04-20 09:00", "u2")]
@@ -61,10 +62,22 @@ def test_a_book_without_imported_stages_has_those_that_were_recorded():
     assert again.has("stage_changes") and stages(again)["a"] == [None, "active"]
 
 
-def test_an_open_book_does_not_change(book):
+def test_an_open_book_keeps_its_stages_until_its_history_is_read_again(book):
     assert stages(book)["a"] == ["trial", "trial"]
+    before = book.fingerprint()
     recorded(book, at(4, 10), ("a", "active", at(4, 1)))
+    assert stages(book)["a"] == ["trial", "trial"] and book.fingerprint() == before, "another process's, unheard of"
+    history(book)
+    assert stages(book)["a"] == ["trial", "active"] and book.fingerprint() != before
+
+
+def test_what_no_day_of_the_data_knows_of_leaves_an_open_books_panel_alone(book):
     assert stages(book)["a"] == ["trial", "trial"]
+    kept, connection = panel(book, DAYS), book.connection()
+    recorded(book, at(5, 10), ("a", "active", at(4, 1)))
+    assert history(book).of("a")[-1].stage == "active"
+    assert book.connection() is connection, "nothing is read again for it"
+    pd.testing.assert_frame_equal(panel(book, DAYS), kept)
 
 
 def test_a_recorded_churn_ends_the_customer_from_that_day_on(book):

@@ -11,6 +11,7 @@ import healthseg as hs
 from healthseg.data.portfolio import Portfolio
 from healthseg.errors import ClientNotFound, InvalidClientId, InvalidParameters
 from healthseg.lifecycle import STAGES, TRANSITIONS, Lifecycle
+from healthseg.tools import manage_lifecycle_stages_book
 from tests.tools.lifecycle_books import Clock, at, book_of, changes, customers, used
 
 manage = hs.manage_lifecycle_stages
@@ -139,6 +140,38 @@ def test_a_transition_takes_effect_now_and_is_seen_by_the_next_call(book, who):
     assert manage(book, who, "get_stage").current_stage == "engaged"
     assert manage(book, who, "get_stage", as_of="2025-06-30").current_stage == "active"
     assert any("data end on 2025-06-30" in text for text in reply.warnings)
+
+
+def test_a_transition_is_seen_by_the_books_page_too_that_was_open_before(own):
+    def told(**given) -> tuple:
+        reply = manage_lifecycle_stages_book(own, **given)
+        counts = {stage: count for stage, count in reply.stage_counts.items() if count}
+        return str(reply.as_of), counts, [row["target"] for row in reply.setbacks], reply.excluded["churned"]
+    before = ("2025-06-30", {"active": 1}, [], 0)
+    assert told() == before
+    manage(own, "a", "transition", "at_risk")
+    assert told() == ("2025-07-01", {"at_risk": 1}, ["at_risk"], 0)
+    assert told(as_of="2025-07-01") == told() and told(as_of="2025-06-30") == before
+    assert told(known_at="2025-06-30T12:00:00Z") == before
+    manage(own, "a", "transition", "churned")
+    assert told() == ("2025-07-01", {}, ["at_risk"], 1)
+    reply = manage_lifecycle_stages_book(own)
+    assert reply.total_customers == 0 and "2025-06-30" in reply.warnings[0]
+    with pytest.raises(InvalidParameters, match="after the data"):
+        manage_lifecycle_stages_book(own, as_of="2025-07-02")
+
+
+def test_a_transition_within_the_data_is_seen_by_whatever_reads_a_stage(clock):
+    clock.now = at(6, 20)
+    book = book_of(changes(("a", "active", "2025-02-01"), ("b", "active", "2025-02-01")), "a", "b", clock=clock)
+
+    def members() -> dict[str, list[str]]:
+        found = hs.segment_customers(book, {}, "lifecycle", min_segment_size=1).segments
+        return {one.segment_name: sorted(one.client_ids) for one in found}
+    (before,) = members().values()
+    assert before == ["a", "b"]
+    manage(book, "a", "transition", "at_risk")
+    assert sorted(members().values()) == [["a"], ["b"]]
 
 
 def test_the_same_transition_again_changes_nothing_and_says_so(book, who):

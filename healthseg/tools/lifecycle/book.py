@@ -31,7 +31,10 @@ DISAGREE = ["client_id", "name", "recorded", "suggests", "kind", "since", "arr",
 
 
 def answer(book: Any, as_of: dt.date, known_by: dt.datetime | None) -> LifecycleBook:
-    """The reply for the book at ``as_of``, as it was known at an instant (None: all that is recorded)."""
+    """The reply for the book at ``as_of``, as it was known at an instant (None: all that is recorded).
+
+    ``as_of`` may lie after the data, where a stage changed since; what is counted is counted on the data's last day.
+    """
     return _Book(book, as_of, known_by).reply()
 
 
@@ -40,17 +43,18 @@ class _Book:
 
     def __init__(self, book: Any, as_of: dt.date, known_by: dt.datetime | None) -> None:
         self.book, self.as_of, self.known_by, self.settings = book, as_of, known_by, book.settings
+        self.day = min(as_of, book.data_until)
         self.known = history(book)
         self.stays = book_stays(book, self.known, as_of, known_by)
-        self.curves = book_curves(book, self.known, as_of, known_by)
+        self.curves = book_curves(book, self.known, self.day, known_by)
         self.spells = advance.standing_spells(book, as_of, known_by)
-        self.rows = panel(book, weekly(as_of, HISTORY_DAYS))
-        today = self.rows[self.rows["date"] == pd.Timestamp(as_of)].set_index("client_id", drop=False)
+        self.rows = panel(book, weekly(self.day, HISTORY_DAYS))
+        today = self.rows[self.rows["date"] == pd.Timestamp(self.day)].set_index("client_id", drop=False)
         stage = pd.Series({client: spell.stage for client, spell in self.spells.items()}, dtype=object)
         self.everybody = today.assign(stage=stage.reindex(today.index))
-        alive = self.everybody["live"].astype(bool)
-        self.prospect = alive & (self.everybody["stage"] == "prospect")
-        self.live = self.everybody[alive & ~self.prospect]
+        self.left = ~self.everybody["live"].astype(bool) | (self.everybody["stage"] == CHURNED)
+        self.prospect = ~self.left & (self.everybody["stage"] == "prospect")
+        self.live = self.everybody[~self.left & ~self.prospect]
 
     def reply(self) -> LifecycleBook:
         stuck, apart = self.stuck(), self.disagreements()
@@ -81,7 +85,7 @@ class _Book:
 
     @cached_property
     def money(self) -> Any:
-        return money(self.book, self.live, self.as_of)
+        return money(self.book, self.live, self.day)
 
     def stages(self, stuck: pd.DataFrame) -> pd.DataFrame:
         """A row for each stage that has customers or a curve."""
@@ -103,7 +107,7 @@ class _Book:
         """Name, ARR, currency and manager of customers, in their order."""
         known = customers(self.book).reindex(clients)
         ids = pd.Series(clients.to_numpy(dtype=object), index=known.index)
-        today = self.as_of >= self.book.data_until
+        today = self.day == self.book.data_until
         return pd.DataFrame({
             "name": (known["name"].fillna(ids) if "name" in known else ids).to_numpy(dtype=object),
             "arr": self.money.amounts.reindex(clients).to_numpy(dtype=float),
@@ -144,23 +148,26 @@ class _Book:
 
     def disagreements(self) -> pd.DataFrame:
         """Where a recorded stage and contracts, leaving or usage are two things, most ARR first."""
-        left, known = customers_as_of(self.book, self.as_of)["churned_on"], figures.contracts(self.book)
+        left, known = customers_as_of(self.book, self.day)["churned_on"], figures.contracts(self.book)
         silent = self.everybody["days_since_last_person_event"]
         found = []
         for client, spell in self.spells.items():
-            told = figures.contract_figures(known, client, self.as_of, spell.start)
+            told = figures.contract_figures(known, client, self.day, spell.start)
             quiet = silent.get(client)
             told["days_since_last_person_event"] = None if quiet is None or pd.isna(quiet) else float(quiet)
             gone = None if pd.isna(left[client]) else pd.Timestamp(left[client]).date()
             found += [{"client_id": client, "recorded": one.recorded_stage, "suggests": one.suggests, "kind": one.kind,
                        "since": one.since, "reason": one.text}
-                      for one in disagreements(spell.stage, spell.start, gone, told, self.as_of)]
+                      for one in disagreements(spell.stage, spell.start, gone, told, self.day)]
         return self._with_who(found, DISAGREE, ["arr"])
 
     # -- about the reply -----------------------------------------------------------------
 
     def _fired(self, stuck: pd.DataFrame, apart: pd.DataFrame, setbacks: pd.DataFrame) -> list[Fired]:
-        ready = sum(step.automatic for step in advance.plan(self.book, self.as_of)) if self.known_by is None else None
+        ready = None
+        if self.known_by is None:
+            steps = advance.plan(self.book, self.day, present=self.as_of > self.day)
+            ready = sum(step.automatic for step in steps)
         given = {"customers": len(self.live), "stuck": len(stuck), "disagreements": len(apart),
                  "setbacks": setbacks["client_id"].nunique(), "window_days": WINDOW_DAYS, "ready": ready,
                  "without_stage": int(self.live["stage"].isna().sum())}
@@ -168,11 +175,13 @@ class _Book:
 
     def _excluded(self) -> dict[str, int]:
         signup = pd.to_datetime(customers(self.book)["signup_date"])
-        return {"churned": int((~self.everybody["live"].astype(bool)).sum()), "prospect": int(self.prospect.sum()),
-                "not_started": int((signup > pd.Timestamp(self.as_of)).sum())}
+        return {"churned": int(self.left.sum()), "prospect": int(self.prospect.sum()),
+                "not_started": int((signup > pd.Timestamp(self.day)).sum())}
 
     def _warnings(self) -> list[str]:
         found = []
+        if self.as_of > self.day:
+            found.append(f"the data end on {self.day}: what is counted from them is as of then")
         if not self.money.addable:
             found.append("several currencies and no rates: amounts are listed, and never added up")
         if not self.spells:

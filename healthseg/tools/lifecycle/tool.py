@@ -12,6 +12,7 @@ from healthseg.data.portfolio import Portfolio
 from healthseg.errors import ClientNotFound, InvalidParameters, hint
 from healthseg.lifecycle import STAGES
 from healthseg.measures.stages import history, zones
+from healthseg.periods import as_date
 from healthseg.tools.lifecycle import answer as lifecycle_answer
 from healthseg.tools.lifecycle import book as lifecycle_book
 from healthseg.tools.lifecycle.moments import Moment, moment
@@ -51,7 +52,7 @@ class BookParameters(Parameters):
     """Parameters of manage_lifecycle_stages_book."""
 
     known_at: Instant = Field(default=None, description="Read what was known by then; default all that is recorded")
-    as_of: str | dt.date | None = Field(default=None, description="Date, read to its end; default the book's last day")
+    as_of: str | dt.date | None = Field(default=None, description="Date, read to its end; default all that is recorded")
 
 
 def manage_lifecycle_stages(portfolio: Portfolio, client_id: str, action: str, new_stage: str | None = None,
@@ -96,11 +97,27 @@ def manage_lifecycle_stages_book(portfolio: Portfolio, *, known_at: Instant = No
                                  as_of: str | dt.date | None = None) -> LifecycleBook:
     """In which stages are the customers, how do they move between them, who is stuck, where do other data disagree?
 
+    Without ``as_of`` stages are read from all that is recorded; what is counted ends with the data.
+
     Raises InvalidParameters and DataRetrievalError.
     """
     asked = validated(BookParameters, {"known_at": known_at, "as_of": as_of})
-    known = None if asked.known_at is None else moment(asked.known_at, portfolio.settings.default_timezone, "known_at")
-    return lifecycle_book.answer(portfolio, portfolio.as_of(asked.as_of), None if known is None else known.last)
+    zone = portfolio.settings.default_timezone
+    known = None if asked.known_at is None else moment(asked.known_at, zone, "known_at").last
+    return lifecycle_book.answer(portfolio, _book_day(portfolio, asked.as_of, known), known)
+
+
+def _book_day(portfolio: Portfolio, given: str | dt.date | None, known_by: dt.datetime | None) -> dt.date:
+    """The day of the book's reply: within the data, or up to the last change that is recorded (the default)."""
+    last = _last_recorded(portfolio, known_by)
+    day = last if given is None else as_date(given)
+    return day if portfolio.data_until < day <= last else portfolio.as_of(given)
+
+
+def _last_recorded(portfolio: Portfolio, known_by: dt.datetime | None = None) -> dt.date:
+    """The last day for which the book holds anything: the data's, or that of a later change of stage."""
+    days = (one.day for one in history(portfolio).recorded if known_by is None or one.known_at <= known_by)
+    return max((portfolio.data_until, *days))
 
 
 def _moved(portfolio: Portfolio, zone: str, asked: CustomerParameters) -> Move:
@@ -155,7 +172,6 @@ def _as_of(portfolio: Portfolio, client_id: str, zone: str, given: Instant) -> M
     if at.day < signup:
         raise ClientNotFound(f"{client_id} signs up on {signup}, after {at.day}", parameter="client_id",
                              value_provided=client_id, signup_date=str(signup), validation_rule="signed up by as_of")
-    last = max((one.day for one in history(portfolio).recorded), default=portfolio.data_until)
-    if not portfolio.data_until < at.day <= last:
+    if not portfolio.data_until < at.day <= _last_recorded(portfolio):
         portfolio.as_of(at.day)
     return at
