@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.spatial.distance import cdist
+import scipy
 
 
 def adjusted_rand(one: np.ndarray, other: np.ndarray) -> float:
@@ -31,7 +31,7 @@ def silhouette(points: np.ndarray, labels: np.ndarray) -> float:
     >>> silhouette(np.array([[0.0], [0.1], [5.0], [5.1]]), np.array([0, 0, 1, 1])) > 0.9
     True
     """
-    distances, sizes = cdist(points, points), np.bincount(labels)
+    distances, sizes = scipy.spatial.distance.cdist(points, points), np.bincount(labels)
     sums = distances @ (labels[:, None] == np.arange(len(sizes))).astype(float)
     own = np.arange(len(points)), labels
     inside = sums[own] / np.maximum(sizes[labels] - 1, 1)

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from scipy import special
+import scipy
 
 from healthseg.clustering.anomalies_intensity import intensity
 from healthseg.measures.statistics.departures import Days, against_weekday, beyond_earlier
@@ -76,27 +76,27 @@ def anomalies(days: pd.DataFrame, of_usual: np.ndarray | float = 1.0, max_p: flo
 
 def _people(days: Days, max_p: float) -> dict[str, object]:
     z = _tamed(days.z, 0.95)
-    p = np.maximum(2 * special.ndtr(-np.abs(z)), 2 * _poisson_tail(days.value, days.expected))
+    p = np.maximum(2 * scipy.special.ndtr(-np.abs(z)), 2 * _poisson_tail(days.value, days.expected))
     return _passing("people", days.place, days.value, days.expected, z, p, days.is_change & (p <= max_p))
 
 
 def _poisson_tail(value: np.ndarray, expected: np.ndarray) -> np.ndarray:
     """What chance alone gives where few come: the root of 0 lies far from that of 6, which Poisson reaches easily."""
-    upper = special.gammainc(np.maximum(value, 1e-9), expected)          # P(Y ≥ value)
-    return np.where(value > expected, upper, special.gammaincc(value + 1, expected))
+    upper = scipy.special.gammainc(np.maximum(value, 1e-9), expected)          # P(Y ≥ value)
+    return np.where(value > expected, upper, scipy.special.gammaincc(value + 1, expected))
 
 
 def _doing(events: np.ndarray, sessions: np.ndarray, max_p: float) -> dict[str, object]:
     expected, score = intensity(events, sessions)
     z = _tamed(score, 0.98)
-    p = 2 * special.ndtr(-np.abs(z))
+    p = 2 * scipy.special.ndtr(-np.abs(z))
     return _passing("doing", np.arange(len(events)), events, expected, z, p, p <= max_p)
 
 
 def _calls(calls: np.ndarray, of_usual_length: np.ndarray, max_p: float) -> dict[str, object]:
     days = against_weekday(calls)
     z = _tamed(days.z, 0.95)
-    p = np.maximum(2 * special.ndtr(-np.abs(z)), 2 * _poisson_tail(days.value, days.expected))
+    p = np.maximum(2 * scipy.special.ndtr(-np.abs(z)), 2 * _poisson_tail(days.value, days.expected))
     new = (beyond_earlier(calls, LEAST_CALL_DAYS) & of_usual_length)[days.place]
     return _passing("calls", days.place, days.value, days.expected, z, p, days.is_change & (p <= max_p) & new)
 
@@ -105,7 +105,7 @@ def _tamed(z: np.ndarray, share: float) -> np.ndarray:
     """Scores shrunk so that ``share`` of them lie where the normal distribution has them, if they lie farther out."""
     if not len(z):
         return z
-    return z / max(float(np.quantile(np.abs(z), share)) / special.ndtri((1 + share) / 2), 1.0)
+    return z / max(float(np.quantile(np.abs(z), share)) / scipy.special.ndtri((1 + share) / 2), 1.0)
 
 
 def _passing(about: str, place: np.ndarray, value: np.ndarray, expected: np.ndarray, z: np.ndarray, p: np.ndarray,

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import special
+import scipy
 
 from healthseg.clustering.anomalies_days import gaps
 from healthseg.clustering.support_tickets import tickets
@@ -65,7 +65,7 @@ def _tickets(first: int, last: int, opened: pd.DataFrame, until: dt.date) -> str
     near, span = opened[(day >= first - 1) & (day <= last + 1)], last - first + 3
     lasted = max((until - EPOCH).days - int(day.min()), span + 1)
     usual = (len(day) - len(near)) * span / (lasted - span)
-    if len(near) < LEAST_TICKETS or special.gammainc(len(near), usual) > TICKETS_MAX_P:      # P(N ≥ n) of a mean
+    if len(near) < LEAST_TICKETS or scipy.special.gammainc(len(near), usual) > TICKETS_MAX_P:      # P(N ≥ n) of a mean
         return None
     topics = near["topic"].dropna().value_counts().sort_index().sort_values(ascending=False, kind="stable")
     about = f", most about {topics.index[0]}" if len(topics) else ""

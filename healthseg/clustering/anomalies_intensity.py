@@ -9,7 +9,7 @@ stand out (at first: without the highest fortieth), again and again, so that one
 from __future__ import annotations
 
 import numpy as np
-from scipy import special
+import scipy
 
 DAYS_AROUND = 28
 PRIOR_SESSIONS = 20.0
@@ -41,7 +41,7 @@ def intensity(events: np.ndarray, sessions: np.ndarray) -> tuple[np.ndarray, np.
             return np.zeros(len(events)), np.zeros(len(events))
         mean = _local_mean(events * kept, sessions * kept)
         score = np.where(there, _score(events - sessions, sessions, mean, kept), 0.0)
-        usual = there & (np.abs(score) < -special.ndtri(OUTLYING_P))
+        usual = there & (np.abs(score) < -scipy.special.ndtri(OUTLYING_P))
         if (usual == kept).all():
             break
         kept = usual
@@ -79,10 +79,10 @@ def _score(more: np.ndarray, sessions: np.ndarray, mean: np.ndarray, kept: np.nd
 
 def _tails(value: np.ndarray, expected: np.ndarray, size: np.ndarray, chance: np.ndarray) -> np.ndarray:
     """Normal quantiles of negative binomial tails; P(Y ≤ k) is the incomplete beta ratio I_chance(size, k + 1)."""
-    upper = special.betaincc(size, np.maximum(value, 1e-9), chance)
-    lower = special.betainc(size, value + 1, chance)
-    return np.where(value > expected, -special.ndtri(np.maximum(upper, 1e-300)),
-                    special.ndtri(np.maximum(lower, 1e-300)))
+    upper = scipy.special.betaincc(size, np.maximum(value, 1e-9), chance)
+    lower = scipy.special.betainc(size, value + 1, chance)
+    return np.where(value > expected, -scipy.special.ndtri(np.maximum(upper, 1e-300)),
+                    scipy.special.ndtri(np.maximum(lower, 1e-300)))
 
 
 def _dispersion(more: np.ndarray, sessions: np.ndarray, each: np.ndarray) -> float:

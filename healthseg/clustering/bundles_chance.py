@@ -9,7 +9,7 @@ them, Rasch's (1960). Sums over customers are then Poisson-binomial.
 from __future__ import annotations
 
 import numpy as np
-from scipy import special, stats
+import scipy
 
 ROUNDS, SETTLED = 200, 1e-9
 NEGLIGIBLE = 1e-18           # of a probability: the parts of a distribution that are left out
@@ -36,9 +36,9 @@ def margins_only(has: np.ndarray, could: np.ndarray) -> np.ndarray:
     rows, columns = (has & free).sum(axis=1), (has & free).sum(axis=0)
     alpha, beta = np.zeros(has.shape[0]), np.zeros(has.shape[1])
     for _ in range(ROUNDS):
-        alpha += _step(rows, special.expit(alpha[:, None] + beta) * free, 1)
-        beta += _step(columns, special.expit(alpha[:, None] + beta) * free, 0)
-        chance = special.expit(alpha[:, None] + beta) * free
+        alpha += _step(rows, scipy.special.expit(alpha[:, None] + beta) * free, 1)
+        beta += _step(columns, scipy.special.expit(alpha[:, None] + beta) * free, 0)
+        chance = scipy.special.expit(alpha[:, None] + beta) * free
         if np.abs(chance.sum(axis=1) - rows).max(initial=0) < SETTLED * max(free.shape):
             break
     return chance + fixed
@@ -67,7 +67,7 @@ def at_least(count: int, chances: np.ndarray) -> float:
     for chance, size in zip(values, sizes, strict=True):
         reach = 10 * np.sqrt(size * chance * (1 - chance)) + 12
         low, high = max(int(size * chance - reach), 0), min(int(size * chance + reach) + 1, int(size))
-        mass = np.convolve(mass, stats.binom.pmf(np.arange(low, high + 1), size, chance))
+        mass = np.convolve(mass, scipy.stats.binom.pmf(np.arange(low, high + 1), size, chance))
         kept = np.flatnonzero(mass > NEGLIGIBLE)
         first += low + int(kept[0])
         mass = mass[kept[0]:kept[-1] + 1]

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
-from scipy import special
+import scipy
 
 COUNTS = ("engaged", "opened")
 
@@ -45,11 +45,11 @@ class Excess:
             error = np.sqrt(units) * here.std(axis=0, ddof=1) if len(here) > 1 else np.full(len(self.keys), np.nan)
             t = np.nan_to_num(here.sum(axis=0) / error)
             lift = np.where(like > 0, count / like, 1.0)
-            reach = special.stdtrit(units - 1, (1 + level) / 2) * error / np.maximum(count, 0.5)
+            reach = scipy.special.stdtrit(units - 1, (1 + level) / 2) * error / np.maximum(count, 0.5)
         return pd.DataFrame({"key": self.keys, "support": shows, "n": asked,
                              "prevalence": shows / np.maximum(asked, 1), "base_rate": like / np.maximum(sent, 1),
                              "lift": lift, "lower": lift * np.exp(-reach), "upper": lift * np.exp(reach),
-                             "p": 2 * special.stdtr(units - 1, -np.abs(t)), "sent": sent.astype(int),
+                             "p": 2 * scipy.special.stdtr(units - 1, -np.abs(t)), "sent": sent.astype(int),
                              "answered": count.astype(int)})
 
     def again(self, weights: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

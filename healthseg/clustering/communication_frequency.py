@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy import special
+import scipy
 
 from healthseg.measures.statistics.multiplicity import benjamini_hochberg
 
@@ -77,7 +77,7 @@ def _trend(frame: pd.DataFrame) -> tuple[float, float]:
         return 0.0, 1.0
     slope = float((centred * excess).sum()) / square
     error = float(np.sqrt((centred**2 * (excess - slope * weight * centred)**2).sum())) / square
-    return slope, 1.0 if error == 0 else float(2 * special.stdtr(len(x) - 2, -abs(slope) / error))
+    return slope, 1.0 if error == 0 else float(2 * scipy.special.stdtr(len(x) - 2, -abs(slope) / error))
 
 
 def _answer(name: str, seen: pd.DataFrame, trend: tuple[float, float] | None, q: float | None) -> Frequency:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import linalg
+import scipy
 
 MOST_ROUNDS = 60
 TOLERANCE = 1e-4            # of the mean log-likelihood a round
@@ -112,7 +112,7 @@ def _first_centres(white: np.ndarray, points: np.ndarray, groups: int, rng: np.r
 def _whitener(covariance: np.ndarray, floor: np.ndarray) -> np.ndarray:
     """W with W Wᵀ the inverse of the covariance: the transposed inverse of its Cholesky factor."""
     factor = np.linalg.cholesky(covariance + np.diag(floor))
-    return linalg.solve_triangular(factor, np.eye(len(factor)), lower=True).T
+    return scipy.linalg.solve_triangular(factor, np.eye(len(factor)), lower=True).T
 
 
 def _squared(white: np.ndarray, centres: np.ndarray) -> np.ndarray:

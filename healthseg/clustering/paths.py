@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.cluster import vq
+import scipy
 
 from healthseg.clustering.agreement import adjusted_rand, silhouette
 
@@ -128,8 +128,9 @@ def _centres(points: np.ndarray, k: int, seed: int, starts: int) -> np.ndarray |
     """k-means' centres, the tightest of several starts; None where no start keeps k groups."""
     found = []
     for start in range(starts):
-        with contextlib.suppress(vq.ClusterError):
-            centres, labels = vq.kmeans2(points, k, iter=ROUNDS, minit="++", missing="raise", rng=seed + start)
+        with contextlib.suppress(scipy.cluster.vq.ClusterError):
+            centres, labels = scipy.cluster.vq.kmeans2(points, k, iter=ROUNDS, minit="++", missing="raise",
+                                                       rng=seed + start)
             found.append((float(((points - centres[labels]) ** 2).sum()), start, centres))
     return min(found, key=lambda one: one[:2])[2] if found else None
 
@@ -139,7 +140,7 @@ def _parted(points: np.ndarray, k: int, seed: int, starts: int = STARTS) -> np.n
     centres = _centres(points, k, seed, starts)
     if centres is None:
         return None
-    labels = vq.vq(points, centres)[0]
+    labels = scipy.cluster.vq.vq(points, centres)[0]
     return labels if np.bincount(labels, minlength=k).min() >= LEAST_GROUP else None
 
 
@@ -148,7 +149,7 @@ def _stability(points: np.ndarray, labels: np.ndarray, k: int, seed: int) -> flo
     rng, found = np.random.default_rng(seed), []
     for _ in range(DRAWS):
         centres = _centres(points[rng.integers(0, len(points), len(points))], k, seed, STARTS)
-        found.append(0.0 if centres is None else adjusted_rand(labels, vq.vq(points, centres)[0]))
+        found.append(0.0 if centres is None else adjusted_rand(labels, scipy.cluster.vq.vq(points, centres)[0]))
     return float(np.mean(found))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from scipy import stats
+import scipy
 
 
 def references(points: np.ndarray, draws: int, seed: int) -> Iterator[np.ndarray]:
@@ -25,7 +25,7 @@ def references(points: np.ndarray, draws: int, seed: int) -> Iterator[np.ndarray
 
 def _factor(points: np.ndarray) -> np.ndarray:
     """A root of the normal scores' correlation, its least eigenvalues lifted where ranks don't fit a normal copula."""
-    ranks = stats.rankdata(points, axis=0)
+    ranks = scipy.stats.rankdata(points, axis=0)
     rho = np.corrcoef(ranks.T).reshape(points.shape[1], -1)
     values, vectors = np.linalg.eigh(2 * np.sin(np.pi * rho / 6))
     root = vectors * np.sqrt(np.maximum(values, 1e-6))

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from statsmodels.tsa.seasonal import STL
 
 from healthseg.measures.counting import EPOCH
 
@@ -84,6 +83,8 @@ def _season(name: str, logs: np.ndarray, place: np.ndarray, length: int, seed: i
     seen = len(logs) / length
     if seen < LEAST_CYCLES:
         return Season(name, seen, None, None, None, False, f"{seen:.1f} cycles seen, two full ones are needed")
+    from statsmodels.tsa.seasonal import STL  # takes longer to import than a reply to make
+
     parts = STL(logs, period=length, robust=True).fit()
     both = float(np.var(parts.seasonal + parts.resid))
     strength = max(0.0, 1 - float(np.var(parts.resid)) / both) if both > 0 else 0.0

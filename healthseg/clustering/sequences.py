@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy import special
+import scipy
 
 from healthseg.clustering.bundles_chance import at_least
 from healthseg.clustering.judging import COLUMNS, Family, Limits
@@ -80,7 +80,7 @@ def sequences(lives: pd.DataFrame, limits: Limits, level: float = 0.9) -> Orders
 
 class _Search:
     def __init__(self, days: pd.DataFrame, clocks: np.ndarray, ends: np.ndarray, limits: Limits, level: float) -> None:
-        self.limits, self.z = limits, special.ndtri((1 + level) / 2)
+        self.limits, self.z = limits, scipy.special.ndtri((1 + level) / 2)
         self.names, self.clients = days.columns.tolist(), days.index.tolist()
         self.days, self.clocks = days.to_numpy(), clocks
         self.ends = np.where(np.isfinite(self.days), self.days, ends)

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import special
+import scipy
 
 from healthseg.clustering.judging import Family, Limits
 from healthseg.clustering.support_tickets import tickets
@@ -139,7 +139,7 @@ class _Chains:
             error = np.sqrt(n) * (seen - expected).std(axis=0, ddof=1) if n > 1 else np.full(len(keys), np.nan)
             t = np.nan_to_num((count - like) / error)
             lift, reach = np.where(like > 0, count / like, 1.0), 1.96 * error / np.maximum(count, 0.5)
-        p = 2 * special.stdtr(max(n - 1, 1), -np.abs(t))
+        p = 2 * scipy.special.stdtr(max(n - 1, 1), -np.abs(t))
         own = dict(zip(keys, p.tolist(), strict=True))
         p = np.array([max(own[key], *(own[pair] for pair in itertools.pairwise(key))) for key in keys])
         shows = (seen > 0).sum(axis=0)

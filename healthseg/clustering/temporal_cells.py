@@ -1,9 +1,10 @@
-"""When do people come? Sessions by weekday, hour and part of a day on the account's own clock, against no rhythm.
+"""When do people come, and when not? Active user-hours by weekday, hour and part of a day on the account's own clock.
 
-The null turns every user's week by a chance number of hours: each user's volume and the gaps between its sessions stay,
-the clock is lost. Under it the excess t of a cell over its like in one user's week (the sessions in the cell, less the
-mean of the cells in use) has mean zero, and the weeks (of a scope of many customers: the customers) are independent;
-so their mean over its standard error has Student's distribution, whatever the volumes; nothing needs to be drawn.
+The null turns every user's week by a chance number of hours: each user's volume and the gaps between its visits stay,
+the clock is lost. Under it the excess t of a cell over its like in one user's week (the user-hours in the cell, less
+the mean of the cells in use) has mean zero, and the weeks (of a scope of many customers: the customers) are
+independent; so their mean over its standard error has Student's distribution, whatever the volumes; nothing needs to
+be drawn. Lows, and parts of days, are told by it; which days and hours are peaks is for ``rhythms`` to say.
 """
 from __future__ import annotations
 
@@ -14,46 +15,27 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import special
+import scipy
 
 from healthseg.clustering.rhythms import DAY_NAMES, IN_USE
-from healthseg.measures.counting import customers, epoch_day
-from healthseg.measures.lives import counting
-from healthseg.periods import zone_offsets
+from healthseg.measures.lives import counting, hours_of
 
 PARTS = ("night", "morning", "afternoon", "evening")         # six hours each, from midnight
-PART_IN_USE = 0.10           # of all sessions: people do come in that part of days
+PART_IN_USE = 0.10           # of all user-hours: people do come in that part of days
 LEVEL_Z = 1.96
-LEAST_SESSIONS = 20          # of a customer (user) that is asked whether it shows a pattern
+LEAST_USER_HOURS = 20        # of a customer (user) that is asked whether it shows a pattern
 
 
-def session_starts(portfolio: Any, clients: Sequence[str], start: dt.date, end: dt.date) -> pd.DataFrame:
-    """Client_id, user_id, day (since 1970), weekday (0 = Monday) and hour of each session that began in
-    ``[start, end)``, on the account's own clock; empty where events have no times."""
+def user_hours(portfolio: Any, clients: Sequence[str], start: dt.date, end: dt.date) -> pd.DataFrame:
+    """client_id, k (its place among them), user (a number), day (since 1970), weekday (0 = Monday) and hour of each
+    hour in ``[start, end)`` in which a user did anything, on the account's own clock; empty where events have no
+    times."""
     names = sorted(clients)
-    rows = counting(portfolio, names, start, end).rows("session_starts")
-    rows = rows[(rows["day"] >= epoch_day(start)) & (rows["day"] < epoch_day(end))]
-    client, second = np.array(names, dtype=object)[rows["k"].to_numpy()], rows["start_second"].to_numpy(dtype=np.int64)
-    local = second + _offsets(portfolio, names, rows["k"].to_numpy(), second, start, end)
-    out = pd.DataFrame({"client_id": client, "user_id": rows["user_id"].astype("str").to_numpy(dtype=object),
-                        "day": rows["day"].to_numpy(dtype=np.int64), "second": second})
-    out = out.assign(weekday=(out["day"] + 3) % 7, hour=local % 86_400 // 3600)
-    return out.sort_values(["client_id", "user_id", "second"], kind="stable", ignore_index=True).drop(columns="second")
-
-
-def _offsets(portfolio: Any, names: list[str], k: np.ndarray, second: np.ndarray, start: dt.date, end: dt.date
-             ) -> np.ndarray:
-    """Seconds that each row's own clock is ahead of UTC."""
-    frame, out = customers(portfolio).loc[names], np.zeros(len(second), dtype=np.int64)
-    zones = frame["timezone"] if "timezone" in frame else pd.Series(None, index=frame.index, dtype=object)
-    zone = zones.fillna(portfolio.settings.default_timezone).astype(str).to_numpy()[k]
-    day = dt.timedelta(days=1)
-    for name in np.unique(zone):
-        rows = zone_offsets([name], start - day, end + day)
-        here = zone == name
-        at = np.searchsorted([since for _, since, *_ in rows], second[here], side="right") - 1
-        out[here] = np.array([offset for *_, offset in rows])[np.maximum(at, 0)]
-    return out
+    rows = hours_of(counting(portfolio, names, start, end), start, end)
+    rows = rows[rows["user"] >= 0].drop_duplicates(["user", "day", "hour"])
+    rows = rows.sort_values(["user", "day", "hour"], kind="stable", ignore_index=True)
+    out = rows[["k", "user", "day", "hour"]].astype(np.int64)
+    return out.assign(client_id=np.array(names, dtype=object)[out["k"]], weekday=(out["day"] + 3) % 7)
 
 
 @dataclass(frozen=True)
@@ -72,7 +54,7 @@ class Cells:
 def cells_of(counts: np.ndarray) -> Cells:
     """The weekdays, the hours in use and the parts of weekdays in use, from the counts of the 168 hours of the week.
 
-    A day is in use with 5 % of the sessions, an hour with 2 %, a part of days with 10 %. Days that are not in use are
+    A day is in use with 5 % of the user-hours, an hour with 2 %, a part of days with 10 %. Days that are not in use are
     asked too (they may be low); hours of the night, when nobody comes, are not.
     """
     grid = counts.reshape(7, 24)
@@ -93,10 +75,10 @@ def cells_of(counts: np.ndarray) -> Cells:
 
 
 def tried(weeks: np.ndarray, cells: Cells) -> pd.DataFrame:
-    """Every cell's sessions over those of its like (lift), its interval at 95 %, and p (two-sided).
+    """Every cell's user-hours over those of its like (lift), its interval at 95 %, and p (two-sided).
 
-    ``weeks[unit, hour of the week]`` are the sessions of independent units: users' weeks, or customers.
-    Columns: key, sessions, expected, lift, lower, upper, p.
+    ``weeks[unit, hour of the week]`` are the user-hours of independent units: users' weeks, or customers.
+    Columns: key, user_hours, expected, lift, lower, upper, p.
     """
     own, like = weeks @ cells.own.T, weeks @ cells.like.T
     count, expected = own.sum(axis=0), like.sum(axis=0)
@@ -105,12 +87,12 @@ def tried(weeks: np.ndarray, cells: Cells) -> pd.DataFrame:
         t = excess.mean(axis=0) / (excess.std(axis=0, ddof=1) / np.sqrt(len(excess)))
         lift = count / expected
         error = np.sqrt(((own - lift * like)**2).sum(axis=0)) / np.maximum(count, 0.5)
-    return pd.DataFrame({"key": cells.key, "sessions": count, "expected": expected, "lift": lift,
+    return pd.DataFrame({"key": cells.key, "user_hours": count, "expected": expected, "lift": lift,
                          "lower": lift * np.exp(-LEVEL_Z * error), "upper": lift * np.exp(LEVEL_Z * error),
-                         "p": 2 * special.stdtr(max(len(excess) - 1, 1), -np.abs(np.nan_to_num(t)))})
+                         "p": 2 * scipy.special.stdtr(max(len(excess) - 1, 1), -np.abs(np.nan_to_num(t)))})
 
 
 def table(rows: pd.DataFrame, unit: np.ndarray, units: int) -> np.ndarray:
-    """Sessions by unit and hour of the week."""
+    """User-hours by unit and hour of the week."""
     place = rows["weekday"].to_numpy(dtype=np.int64) * 24 + rows["hour"].to_numpy(dtype=np.int64)
     return np.bincount(unit * 168 + place, minlength=units * 168).reshape(units, 168).astype(float)

@@ -7,7 +7,9 @@ values that come later never change it, nor does an overwritten snapshot.
 from __future__ import annotations
 
 import datetime as dt
+import json
 from collections.abc import Mapping
+from pathlib import Path
 
 import duckdb
 
@@ -15,6 +17,7 @@ from healthseg.data.facts import Month
 from healthseg.data.tables import SNAPSHOT, STATIC, Table
 
 Sums = dict[dt.date | None, int]
+FILE = "sums.json"
 _WORD = 2**64
 
 
@@ -72,6 +75,23 @@ def event_sums(months: Mapping[str, Month]) -> Sums:
     return sums
 
 
-def until(sums: Sums, day: dt.date) -> int:
-    """The sum over all that was known by the end of ``day``."""
-    return sum(total for known, total in sums.items() if known is None or known <= day) % _WORD
+def until(sums: Sums, day: dt.date | None) -> int:
+    """The sum over all that was known by the end of ``day``, or over all."""
+    return sum(total for known, total in sums.items() if day is None or known is None or known <= day) % _WORD
+
+
+def write_sums(path: Path, sums: tuple[Sums, int]) -> None:
+    """Keep a table's sums; as texts, since JSON's numbers are not safe beyond 53 bits."""
+    dated, snapshot = sums
+    days = [[None if day is None else day.isoformat(), str(total)] for day, total in dated.items()]
+    path.write_text(json.dumps({"days": days, "snapshot": str(snapshot)}, separators=(",", ":")), encoding="utf-8")
+
+
+def read_sums(path: Path) -> tuple[Sums, int] | None:
+    """The sums that were kept, or None where there are none, or half a file."""
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError):
+        return None
+    days = {None if day is None else dt.date.fromisoformat(day): int(total) for day, total in kept["days"]}
+    return days, int(kept["snapshot"])

@@ -16,6 +16,7 @@ from healthseg.data.sources import Part, quoted
 from healthseg.data.staging import EVENTS, Staged
 from healthseg.data.store import Store
 from healthseg.data.validation import allowed_loss, example
+from healthseg.data.workbench import Workbench
 
 _FUTURE = "occurred_at lies more than 30 days after the book's other events"
 
@@ -28,12 +29,12 @@ class EventBook:
     months: dict[str, facts.Month]
 
     @classmethod
-    def build(cls, store: Store, connection: duckdb.DuckDBPyConnection, parts: Sequence[Part], accounts: pd.DataFrame,
+    def build(cls, store: Store, bench: Workbench, parts: Sequence[Part], accounts: pd.DataFrame,
               excluded: pd.DataFrame, settings: Settings, version: str) -> EventBook:
         """Reads the files that are new, builds the months that changed; raises Refused for what is no table."""
-        staged = staging.stage(store, connection, parts, settings, version)
+        staged = staging.stage(store, bench, parts, settings, version)
         zones = dict(accounts.itertuples(index=False, name=None))
-        return cls(staged, facts.build(store, connection, staged, zones, excluded, settings, version))
+        return cls(staged, facts.build(store, bench, staged, zones, excluded, settings, version))
 
     @property
     def first_day(self) -> dt.date:
@@ -49,12 +50,12 @@ class EventBook:
             days.append(max(times).date() - (dt.timedelta(0) if max(times).hour >= 23 else facts.DAY))
         return max(self.first_day, *days)
 
-    def report(self, connection: duckdb.DuckDBPyConnection, settings: Settings) -> TableReport:
+    def report(self, bench: Workbench, settings: Settings) -> TableReport:
         """The accounting of all rows of all files."""
-        read, drops, fixed, notes = staging.accounted(self.staged, connection, settings)
+        read, drops, fixed, notes = staging.accounted(self.staged, bench, settings)
         repeats = sum(month.record["repeats"] for month in self.months.values())
-        drops += self._beyond(connection, settings) + self._unknown(connection, settings)
-        drops += self._repeated(connection, settings)
+        drops += self._beyond(bench, settings) + self._unknown(bench, settings)
+        drops += self._repeated(bench, settings)
         kept = read - sum(drop.count for drop in drops)
         reason = allowed_loss(read, read - kept - repeats, settings, drops)
         if reason is None and not event_sums(self.months):
@@ -63,23 +64,23 @@ class EventBook:
         return TableReport("events", read, kept, fixed, drops, notes, columns, list(self.staged.entries),
                            reason is not None, reason)
 
-    def _beyond(self, connection: duckdb.DuckDBPyConnection, settings: Settings) -> list[Drop]:
+    def _beyond(self, bench: Workbench, settings: Settings) -> list[Drop]:
         if not self.staged.beyond:
             return []
         label = min(label for label, entry in self.staged.entries.items()
                     if any(dt.date.fromisoformat(day) > self.staged.last for day, *_ in entry["days"]))
         condition = f"fault = 0 AND occurred_at >= DATE '{self.staged.last + facts.DAY}'"
-        return [self._drop(connection, settings, _FUTURE, self.staged.beyond, label, "occurred_at", condition)]
+        return [self._drop(bench, settings, _FUTURE, self.staged.beyond, label, "occurred_at", condition)]
 
-    def _unknown(self, connection: duckdb.DuckDBPyConnection, settings: Settings) -> list[Drop]:
+    def _unknown(self, bench: Workbench, settings: Settings) -> list[Drop]:
         rows = [(client, *value) for month in self.months.values() for client, value in month.record["unknown"].items()]
         if not rows:
             return []
         client, _, label = min(rows)
-        return [self._drop(connection, settings, "client_id is not in customers", sum(row[1] for row in rows), label,
+        return [self._drop(bench, settings, "client_id is not in customers", sum(row[1] for row in rows), label,
                            "client_id", f"client_id = {quoted(client)}")]
 
-    def _repeated(self, connection: duckdb.DuckDBPyConnection, settings: Settings) -> list[Drop]:
+    def _repeated(self, bench: Workbench, settings: Settings) -> list[Drop]:
         records = [month.record for month in self.months.values() if month.record["repeats"]]
         if not records:
             return []
@@ -88,13 +89,13 @@ class EventBook:
             label for label, entry in self.staged.entries.items() if at[:10] in {row[0] for row in entry["days"]}
         )
         condition = f"client_id = {quoted(client)} AND occurred_at = TIMESTAMP {quoted(at)}"
-        return [self._drop(connection, settings, "identical to another row of the same instant",
+        return [self._drop(bench, settings, "identical to another row of the same instant",
                            sum(record["repeats"] for record in records), label, "occurred_at", condition)]
 
-    def _drop(self, connection: duckdb.DuckDBPyConnection, settings: Settings, words: str, count: int, label: str,
+    def _drop(self, bench: Workbench, settings: Settings, words: str, count: int, label: str,
               column: str, condition: str) -> Drop:
-        value, line = example(connection, EVENTS, self.staged.parts[label], self.staged.layout(label), settings, column,
-                              condition)
+        value, line = example(bench.connection, EVENTS, self.staged.parts[label], self.staged.layout(label), settings,
+                              column, condition)
         return Drop(words, count, value, label, line)
 
     def create_views(self, connection: duckdb.DuckDBPyConnection) -> None:

@@ -23,6 +23,7 @@ from healthseg.data.engine import parquet, sql_hash, sql_text
 from healthseg.data.sources import quoted
 from healthseg.data.staging import EVENTS, Staged
 from healthseg.data.store import Store
+from healthseg.data.workbench import Workbench
 
 FACTS = ("user_day", "feature_day", "user_hour", "sessions", "feature_life")
 _ORDER = {"user_day": "client_id, user_id, day", "feature_day": "client_id, user_id, feature, day",
@@ -215,9 +216,28 @@ def _build(store: Store, connection: duckdb.DuckDBPyConnection, staged: Staged, 
     return Month(folder, json.loads((folder / "record.json").read_text(encoding="utf-8")))
 
 
-def build(store: Store, connection: duckdb.DuckDBPyConnection, staged: Staged, zones: Mapping[str, str],
-          excluded: pd.DataFrame, settings: Settings, version: str) -> dict[str, Month]:
-    """All months of facts, those that are not in the store built; ``connection`` holds ``accounts``."""
+def build(store: Store, bench: Workbench, staged: Staged, zones: Mapping[str, str], excluded: pd.DataFrame,
+          settings: Settings, version: str) -> dict[str, Month]:
+    """All months of facts, those that are not in the store built."""
+    months = {}
+    prepared = False
+    for month in local_months(list(staged.days)):
+        key = _key(staged, month, settings, excluded, version)
+        found = _stored(store, month, key, zones)
+        if found is None:
+            if not prepared:
+                _prepare(bench.connection, excluded)
+                prepared = True
+            found = _build(store, bench.connection, staged, month, key, settings)
+        if found is not None:
+            months[month] = found
+    for month, current in months.items():       # another process may read an older state yet: it stays for a day
+        store.evict(f"facts/{month}", days=1, keep={current.folder.name})
+    return months
+
+
+def _prepare(connection: duckdb.DuckDBPyConnection, excluded: pd.DataFrame) -> None:
+    """What every month is built with: the users to leave out, and the known customers as an ENUM."""
     connection.register("excluded_frame", excluded.astype("str") if len(excluded) else
                         pd.DataFrame({"client_id": pd.Series(dtype="str"), "user_id": pd.Series(dtype="str")}))
     connection.execute("CREATE OR REPLACE TEMP TABLE excluded AS SELECT CAST(client_id AS VARCHAR) AS client_id, "
@@ -225,15 +245,6 @@ def build(store: Store, connection: duckdb.DuckDBPyConnection, staged: Staged, z
     connection.unregister("excluded_frame")
     connection.execute("DROP TYPE IF EXISTS client_word")
     connection.execute("CREATE TEMP TYPE client_word AS ENUM (SELECT client_id FROM accounts ORDER BY 1)")
-    months = {}
-    for month in local_months(list(staged.days)):
-        key = _key(staged, month, settings, excluded, version)
-        found = _stored(store, month, key, zones) or _build(store, connection, staged, month, key, settings)
-        if found is not None:
-            months[month] = found
-    for month, current in months.items():       # another process may read an older state yet: it stays for a day
-        store.evict(f"facts/{month}", days=1, keep={current.folder.name})
-    return months
 
 
 def views(months: Mapping[str, Month]) -> dict[str, str]:

@@ -5,20 +5,19 @@ carried into a forked worker, and nothing but the file itself stays behind.
 """
 from __future__ import annotations
 
-import os
 import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.pool import NullPool
 
 from healthseg.data import ledger_schema as schema
+from healthseg.data.ledger_place import address, is_writable
 from healthseg.errors import DataRetrievalError
 
 _WAL_PAUSE_SECONDS = 0.02
@@ -60,24 +59,8 @@ class LedgerFile:
             yield connection
             connection.commit()
 
-    @property
-    def _writable(self) -> bool:
-        # a writer needs the folder as well, for the journal beside the file
-        there = self.path if self.path.exists() else self.path.parent
-        return os.access(there, os.W_OK) and os.access(self.path.parent, os.W_OK)
-
-    def _address(self, wish: str) -> str:
-        """How SQLite opens the file: without a journal in a folder that cannot hold one."""
-        if self._writable:
-            mode = f"mode={wish}"
-        elif self.path.with_name(self.path.name + "-wal").exists():
-            mode = "mode=ro"            # somebody else is writing: read along through their journal
-        else:
-            mode = "immutable=1"        # nobody writes: SQLite need not create a journal to read
-        return f"file:{quote(str(self.path))}?{mode}"
-
     def _open(self, wish: str) -> sqlite3.Connection:
-        raw = sqlite3.connect(self._address(wish), uri=True, timeout=self.busy_seconds, isolation_level=None)
+        raw = sqlite3.connect(address(self.path, wish), uri=True, timeout=self.busy_seconds, isolation_level=None)
         raw.execute("PRAGMA recursive_triggers = ON")      # else INSERT OR REPLACE would delete unnoticed
         return raw
 
@@ -100,7 +83,7 @@ class LedgerFile:
                 f"the ledger {self.path} has schema version {found}; this healthseg knows versions up to "
                 f"{schema.LATEST}: use the newer healthseg that wrote it", path=str(self.path),
                 value_provided=found, validation_rule=f"schema version at most {schema.LATEST}")
-        if found < schema.LATEST and not self._writable:
+        if found < schema.LATEST and not is_writable(self.path):
             raise DataRetrievalError(
                 f"the ledger {self.path} has schema version {found}, needs an upgrade to {schema.LATEST}, and cannot "
                 "be written: make its folder writable, or work on a copy of the portfolio", path=str(self.path))

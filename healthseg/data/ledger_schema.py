@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import Column, Connection, Integer, MetaData, Table, Text, UniqueConstraint, func, inspect, select
 
+from healthseg.data.ledger_place import LATEST
+
 METADATA = MetaData()
 
 
@@ -89,7 +91,6 @@ MIGRATIONS: tuple[tuple[str | AppendOnly, ...], ...] = (
         AppendOnly("outbox"), AppendOnly("outbox_attempts"),
     ),
 )
-LATEST = len(MIGRATIONS)
 
 
 def version(connection: Connection) -> int | None:

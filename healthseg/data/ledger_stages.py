@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 import duckdb
 import pandas as pd
 
+from healthseg.data import ledger_place
 from healthseg.data.cleaning import schema
 from healthseg.data.tables import TABLES
 from healthseg.errors import DataRetrievalError
@@ -35,6 +36,14 @@ def ledger_file(folder: Path, local: bool) -> Path | None:
 def there_is(place: LedgerPlace, path: Path | None) -> bool:
     """Whether there may be something in the ledger; a file that is not there has nothing."""
     return place.address is not None or (path is not None and path.exists())
+
+
+def may_have_stages(place: LedgerPlace, path: Path | None) -> bool:
+    """Whether stages may have been recorded; a server is not asked for that alone."""
+    if place.address is not None or path is None:
+        return place.address is not None
+    found = ledger_place.glance(path)
+    return found is None or found.has_stages
 
 
 def opened(place: LedgerPlace, path: Path | None, clock: Any) -> Ledger:

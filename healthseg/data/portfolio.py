@@ -28,6 +28,7 @@ from healthseg.data.store import Store, root_for
 from healthseg.data.tables import CLIENT_ID_RULE, TABLES, Table
 from healthseg.data.validation import Refused
 from healthseg.data.wallclock import wall_clock
+from healthseg.data.workbench import Workbench
 from healthseg.errors import ClientNotFound, DataRetrievalError, InvalidClientId, InvalidParameters, hint, near
 from healthseg.periods import as_date
 
@@ -110,16 +111,15 @@ class Portfolio:
     @functools.cached_property
     def reports(self) -> dict[str, TableReport]:
         """The accounting of each table that was given, in the contract's order."""
-        with self._working() as connection:
+        with Workbench(self._working) as bench:
             names = [name for name in TABLES if name in self._sources.parts and name != "events"]
-            prepare(connection, pd.DataFrame({"client_id": pd.Series(dtype="str"), "zone": pd.Series(dtype="str")}))
             found = {}
             for name in names:
-                found[name] = self._cleaned(connection, TABLES[name])
+                found[name] = self._cleaned(bench, TABLES[name])
                 if name == "customers" and not found[name].refused:
-                    prepare(connection, self._accounts)
+                    bench.know(self._accounts)
             if "events" in self._sources.parts:
-                found["events"] = self._counted(connection, found)
+                found["events"] = self._counted(bench, found)
         return {name: found[name] for name in TABLES if name in found}
 
     @functools.cached_property
@@ -129,12 +129,16 @@ class Portfolio:
         zone = frame["timezone"].fillna(self.settings.default_timezone)
         return pd.DataFrame({"client_id": frame["client_id"], "zone": zone})
 
-    def _cleaned(self, connection: duckdb.DuckDBPyConnection, table: Table) -> TableReport:
+    @functools.cached_property
+    def _accounts_fingerprint(self) -> str:
+        return fingerprint(self._accounts.to_dict("split")["data"])
+
+    def _cleaned(self, bench: Workbench, table: Table) -> TableReport:
         """A table's report and clean rows, from the store where its files did not change."""
         parts = self._sources.parts[table.name]
         token = self._sources.token(table.name)
         known = table.of_customers and "customers" in self._folders
-        accounts = fingerprint(self._accounts.to_dict("split")["data"]) if known else ""
+        accounts = self._accounts_fingerprint if known else ""
         key = fingerprint([contract_version(), table.name, token or uuid.uuid4().hex, accounts,
                            self.settings.max_loss_share, self.settings.csat_max])
         name = f"{table.name}-{key}"
@@ -145,7 +149,8 @@ class Portfolio:
             return TableReport.from_dict(report)
 
         def fill(target: Path) -> None:        # the report first: who finds the folder finds it too
-            self.store.put_json("reports", name, clean_table(connection, table, parts, self.settings, target).to_dict())
+            cleaned = clean_table(bench.connection, table, parts, self.settings, target)
+            self.store.put_json("reports", name, cleaned.to_dict())
         if folder.is_dir():                     # its report is lost
             shutil.rmtree(folder)
         self._folders[table.name] = self.store.make_folder(folder, fill)
@@ -159,15 +164,15 @@ class Portfolio:
         self.store.evict("reports", days=30, keep={f"{name}.json" for name in current})
         self.store.evict("spill", days=1)
 
-    def _counted(self, connection: duckdb.DuckDBPyConnection, found: Mapping[str, TableReport]) -> TableReport:
+    def _counted(self, bench: Workbench, found: Mapping[str, TableReport]) -> TableReport:
         """The events' report; their facts are built, or found in the store."""
         parts = self._sources.parts["events"]
         if "customers" not in found or found["customers"].refused:
             return refusal("events", parts, "the customers that they belong to are not usable")
         try:
-            self._eventbook = EventBook.build(self.store, connection, parts, self._accounts, self._excluded(found),
+            self._eventbook = EventBook.build(self.store, bench, parts, self._accounts, self._excluded(found),
                                               self.settings, contract_version())
-            return self._eventbook.report(connection, self.settings)
+            return self._eventbook.report(bench, self.settings)
         except Refused as problem:
             return refusal("events", parts, str(problem))
         except duckdb.Error as problem:
@@ -192,6 +197,11 @@ class Portfolio:
         """Whether something may have been recorded."""
         return ledger_stages.there_is(self.settings.ledger, self._ledger_file)
 
+    @property
+    def has_recorded_stages(self) -> bool:
+        """Whether stages may have been recorded, now."""
+        return ledger_stages.may_have_stages(self.settings.ledger, self._ledger_file)
+
     def ledger(self) -> Any:
         """The ledger of this portfolio, opened with its clock; reading from one that is not there finds nothing."""
         return ledger_stages.opened(self.settings.ledger, self._ledger_file, self.clock)
@@ -208,7 +218,7 @@ class Portfolio:
     @functools.cached_property
     def recorded_stages(self) -> list[Any]:
         """The stage events of the ledger when they were first asked for: an open book does not change."""
-        return self.ledger().stage_events() if self.has_ledger else []
+        return self.ledger().stage_events() if self.has_recorded_stages else []
 
     # time
 
@@ -329,18 +339,32 @@ class Portfolio:
         for place, (name, table) in enumerate(TABLES.items(), start=1):
             if name == "events" or not self.has(name):
                 continue
-            sums, snapshot = contents.table_sums(connection, table)
+            sums, snapshot = self._table_sums(connection, table)
             for day, total in sums.items():
                 dated[day] = (dated.get(day, 0) + place * total) % 2**64
             snapshots = (snapshots + place * snapshot) % 2**64
         return dated, snapshots
 
-    def content(self, day: dt.date) -> str:
-        """A fingerprint of all that was knowable by the end of ``day``: later rows and values never change it."""
+    def _table_sums(self, connection: duckdb.DuckDBPyConnection, table: Table) -> tuple[contents.Sums, int]:
+        """A table's sums, kept beside its clean rows unless stages that were recorded stand among them."""
+        if table.name == "stage_changes" and self.recorded_stages:
+            return contents.table_sums(connection, table)
+        file = self._folders[table.name] / contents.FILE
+        kept = contents.read_sums(file)
+        if kept is None:
+            kept = contents.table_sums(connection, table)
+            with self.store.writing(file) as temporary:
+                contents.write_sums(temporary, kept)
+        return kept
+
+    def content(self, day: dt.date | None = None) -> str:
+        """A fingerprint of all that was knowable by the end of ``day``: later rows and values never change it.
+
+        Without a day, of all rows whenever they became known.
+        """
         dated, snapshot = self._sums
-        return fingerprint(
-            [contract_version(), contents.until(dated, day), snapshot if day >= self.data_until else None]
-        )
+        return fingerprint([contract_version(), contents.until(dated, day),
+                            snapshot if day is None or day >= self.data_until else None])
 
     def fingerprint(self, as_of: dt.date | None = None, *, ledger: str | None = None) -> str:
         """A fingerprint of version, settings, all rows and the ledger's head: what a reply is made from."""

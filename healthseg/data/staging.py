@@ -24,6 +24,7 @@ from healthseg.data.sources import Part, quoted, scan
 from healthseg.data.store import Store
 from healthseg.data.tables import TABLES
 from healthseg.data.validation import Layout, checked, dropped, layout_of, no_rows, rejects
+from healthseg.data.workbench import Workbench
 from healthseg.errors import DataRetrievalError
 
 EVENTS = TABLES["events"]
@@ -235,7 +236,7 @@ def _together(store: Store, entries: dict[str, dict[str, Any]], parts: Sequence[
     return Staged(store, settings, entries, {part.label: part for part in parts}, kept, beyond, last)
 
 
-def stage(store: Store, connection: duckdb.DuckDBPyConnection, parts: Sequence[Part], settings: Settings,
+def stage(store: Store, bench: Workbench, parts: Sequence[Part], settings: Settings,
           version: str) -> Staged:
     """All parts of events, staged; only those not in the memo are read. Raises Refused for a part that is no table."""
     memo = store.get_json("staged", f"memo-{version}") or {}
@@ -243,11 +244,11 @@ def stage(store: Store, connection: duckdb.DuckDBPyConnection, parts: Sequence[P
              if part.token is not None and memo.get(part.label, {}).get("token") == part.token
              and (not memo[part.label]["batch"] or store.path("staged", memo[part.label]["batch"]).is_dir())}
     fresh = [part for part in parts if part.label not in known]
-    groups = _grouped(connection, fresh)
+    groups = _grouped(bench.connection, fresh) if fresh else []
     if direct := [group for group in groups if group.direct]:
-        known |= _read_direct(connection, direct, settings)
+        known |= _read_direct(bench.connection, direct, settings)
     if staged := [group for group in groups if not group.direct]:
-        known |= _read_staged(store, connection, staged, settings, version)
+        known |= _read_staged(store, bench.connection, staged, settings, version)
     if fresh or set(known) != set(memo):
         store.put_json("staged", f"memo-{version}", known)
         store.evict(
@@ -256,7 +257,7 @@ def stage(store: Store, connection: duckdb.DuckDBPyConnection, parts: Sequence[P
     return _together(store, {part.label: known[part.label] for part in parts}, parts, settings)
 
 
-def accounted(staged: Staged, connection: duckdb.DuckDBPyConnection, settings: Settings
+def accounted(staged: Staged, bench: Workbench, settings: Settings
               ) -> tuple[int, list[Drop], dict[str, int], list[str]]:
     """Rows read, drops by the rows themselves, corrected values, and notes."""
     counts: dict[int, dict[str, int]] = {}
@@ -268,7 +269,7 @@ def accounted(staged: Staged, connection: duckdb.DuckDBPyConnection, settings: S
             fixed[name] = fixed.get(name, 0) + count
     found = {label: (part, staged.layout(label)) for label, part in staged.parts.items()}
     drops = no_rows({label: entry["rejected"] for label, entry in staged.entries.items()})
-    drops += dropped(connection, EVENTS, settings, counts, found)
+    drops += dropped(bench.connection, EVENTS, settings, counts, found) if counts else []
     extra = sorted({name for entry in staged.entries.values() for name in entry["extra"]})
     notes = [f"columns that are not in the contract are not read: {', '.join(extra[:20])}"] if extra else []
     days = sorted({name for entry in staged.entries.values() for name in entry["day_only"]})

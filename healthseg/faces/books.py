@@ -59,7 +59,7 @@ def open_book(portfolio: str = "") -> Any:
 
 def record_settings(book: Any, clock: Any) -> bool:
     """Note in the ledger which settings are in force, where the book's folder can be written; whether they are new."""
-    from healthseg.data import ledger_stages
+    from healthseg.data import ledger_place, ledger_stages
     from healthseg.errors import DataRetrievalError
 
     path = Path(book.path)
@@ -67,7 +67,11 @@ def record_settings(book: Any, clock: Any) -> bool:
     elsewhere = book.settings.ledger.address is not None
     if not elsewhere and (not path.exists() or not os.access(folder, os.W_OK)):
         return False
-    ledger = ledger_stages.opened(book.settings.ledger, folder / ledger_stages.FILE_NAME, clock)
+    file = folder / ledger_stages.FILE_NAME
+    known = None if elsewhere else ledger_place.glance(file)
+    if known is not None and known.settings == book.settings.fingerprint:
+        return False
+    ledger = ledger_stages.opened(book.settings.ledger, file, clock)
     try:
         return ledger.record_settings(book.settings.fingerprint, book.settings.model_dump(mode="json"))
     except DataRetrievalError:

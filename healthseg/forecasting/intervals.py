@@ -17,7 +17,7 @@ its reason:
 from __future__ import annotations
 
 import numpy as np
-from scipy.special import stdtrit
+import scipy
 
 RANDOM_WALK_GROWTH = 0.5
 GROWTH_PRIOR = 3.0          # weight of the random walk, in independent stretches of log steps
@@ -36,7 +36,7 @@ def half_widths(adjusted: np.ndarray, paths: np.ndarray, level: float, parameter
     count, horizon = paths.shape
     growth = measured_growth(past_errors(adjusted, paths, relative)[starting:])
     degrees = max(count - parameters, 2.0)
-    quantile = float(stdtrit(degrees, (1 + level) / 2))
+    quantile = float(scipy.special.stdtrit(degrees, (1 + level) / 2))
     ahead = np.arange(1, horizon + 1)
     return quantile * np.sqrt(count / degrees) * np.sqrt(1 + ahead / count) * growth
 

@@ -18,8 +18,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from scipy.signal import lfilter
-from statsmodels.tsa.holtwinters import SimpleExpSmoothing
+import scipy
 
 LEVEL_GRID = np.r_[0.02, 0.05, np.arange(2, 20) / 20, 0.98]
 DAMPED_LEVELS = (0.05, 0.15, 0.25, 0.35, 0.5, 0.65, 0.8, 0.95)
@@ -66,7 +65,7 @@ class Theta:
         seen = np.arange(1, len(values) + 1)
         decay = (1 - self.alpha) ** seen
         intercepts, slopes = running_lines(values)
-        level = lfilter([self.alpha], [1, self.alpha - 1], values) + decay * self.start
+        level = scipy.signal.lfilter([self.alpha], [1, self.alpha - 1], values) + decay * self.start
         drift = (np.arange(horizon) + ((1 - decay) / self.alpha)[:, None]) * slopes[:, None]
         if self.intercept:
             drift = drift + (decay * intercepts)[:, None]
@@ -75,6 +74,8 @@ class Theta:
 
 def fit_theta(values: np.ndarray) -> Theta:
     """The Theta method, its smoothing parameter fitted by statsmodels (as in its ThetaModel)."""
+    from statsmodels.tsa.holtwinters import SimpleExpSmoothing  # takes longer to import than a reply to make
+
     scaled = values / 2.0 ** np.frexp(np.abs(values).max())[1]     # so that the search does not depend on the unit
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")     # a search that stops early is judged by its forecast
@@ -89,7 +90,7 @@ def fit_dynamic_theta(values: np.ndarray) -> Theta:
     seen, best, found = np.arange(len(values)), np.inf, None
     for alpha in LEVEL_GRID:
         decay = (1 - alpha) ** seen
-        level = np.r_[0.0, lfilter([alpha], [1, alpha - 1], values)[:-1]]
+        level = np.r_[0.0, scipy.signal.lfilter([alpha], [1, alpha - 1], values)[:-1]]
         drift = decay * intercepts + (1 - decay) / alpha * slopes
         target, decay, drift = (part[STARTING_ORIGINS:] for part in (values - level, decay, drift))
         start, share = _two_regressors(target, decay, drift)
@@ -148,8 +149,8 @@ class DampedTrend:
         start = np.zeros(len(values))
         start[0] = 1.0
         first = [self.level + self.damping * self.trend, -self.damping * self.level]
-        errors = lfilter(numerator, denominator, values) - lfilter(first, denominator, start)
-        trends = lfilter([self.beta], [1, -self.damping], errors)
+        errors = scipy.signal.lfilter(numerator, denominator, values) - scipy.signal.lfilter(first, denominator, start)
+        trends = scipy.signal.lfilter([self.beta], [1, -self.damping], errors)
         return values - (1 - self.alpha) * errors, trends + self.trend * self.damping ** np.arange(1, len(values) + 1)
 
 

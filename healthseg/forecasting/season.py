@@ -13,8 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import fdtrc
-from scipy.stats import rankdata
+import scipy
 
 MIN_SEASONS = 3             # with two, one odd year looks like a season
 SIGNIFICANCE = 0.01         # a false season costs more than a faint one that is missed
@@ -81,8 +80,8 @@ def _differs_by_season(changes: np.ndarray, season_length: int) -> bool:
     if np.ptp(changes) <= 1e-9 * np.abs(changes).max():
         return False
     digits = np.round(changes / np.abs(changes).max(), 9)
-    ratio, degrees = _variance_ratio(rankdata(digits), season_length)
-    return bool(fdtrc(season_length - 1, degrees, ratio) < SIGNIFICANCE)
+    ratio, degrees = _variance_ratio(scipy.stats.rankdata(digits), season_length)
+    return bool(scipy.special.fdtrc(season_length - 1, degrees, ratio) < SIGNIFICANCE)
 
 
 def _variance_ratio(values: np.ndarray, season_length: int) -> tuple[float, int]:

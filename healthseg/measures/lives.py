@@ -186,15 +186,15 @@ def feature_firsts(count: Counting, end: dt.date) -> pd.DataFrame:
 
 
 def hours_of(count: Counting, start: dt.date, end: dt.date) -> pd.DataFrame:
-    """User, day, hour (local), hour_utc and person_events of each hour with a person event in ``[start, end)``.
+    """User, day, hour (local), hour_utc, person_events and k of each hour with a person event in ``[start, end)``.
 
-    ``user`` is a number for each user of a customer, -1 for events without one.
+    ``user`` is a number for each user of a customer, -1 for events without one; k is the customer's place.
     """
     rows = count.rows("user_hours")
     rows = rows[(rows["day"] >= epoch_day(start)) & (rows["day"] < epoch_day(end))].reset_index(drop=True)
     keys = [rows["k"], rows["user_id"].astype("str").fillna("")]
     user = rows.groupby(keys, sort=True).ngroup().where(rows["user_id"].notna(), -1)
-    return rows[["day", "hour", "hour_utc", "person_events"]].assign(user=user.to_numpy(dtype=np.int64))
+    return rows[["day", "hour", "hour_utc", "person_events", "k"]].assign(user=user.to_numpy(dtype=np.int64))
 
 
 def counting(book: Any, clients: list[str], start: dt.date, end: dt.date) -> Counting:

@@ -5,7 +5,6 @@ import datetime as dt
 from typing import Any
 
 import numpy as np
-from scipy import special
 
 from healthseg.measures.counting import CHAMPION_DAYS, Counting, Spans, epoch_day, where
 from healthseg.measures.cube import FAR, cumulate
@@ -110,14 +109,14 @@ def silence_p(active_days: np.ndarray, of_days: int, silent_days: int) -> np.nda
     """How likely is it that somebody who came on so many of ``of_days`` stays away for ``silent_days`` by chance?
 
     Days are taken as alike: the posterior predictive of the Beta(½, ½) prior,
-    B(a + ½, n − a + m + ½) / B(a + ½, n − a + ½).
+    B(a + ½, n − a + m + ½) / B(a + ½, n − a + ½) = Π (n − a + ½ + i) / (n + 1 + i), i from 0 to m − 1.
 
     >>> [round(float(p), 4) for p in silence_p(np.array([12, 24, 60]), 90, 28)]
     [0.0276, 0.0005, 0.0]
     """
-    active = np.asarray(active_days, dtype=float)
-    above = special.betaln(active + 0.5, of_days - active + silent_days + 0.5)
-    return np.exp(above - special.betaln(active + 0.5, of_days - active + 0.5))
+    away = of_days - np.asarray(active_days, dtype=float)[..., None] + 0.5
+    day = np.arange(silent_days)
+    return np.prod((away + day) / (of_days + 1 + day), axis=-1)
 
 
 def champion_of(count: Counting, end: dt.date) -> dict[str, Any] | None:

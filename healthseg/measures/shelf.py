@@ -1,21 +1,28 @@
-"""A middling book's daily facts, read once: what hundreds of calls for one customer each then take their rows from.
+"""A middling book's daily facts, read once and kept: what calls for one customer each then take their rows from.
 
 A query for one customer costs some ten milliseconds whatever it finds; a call needs ten of them. The rows are those
 that the same SQL gives for the customer alone: every one is of one day, and the days are cut as the SQL cuts them.
+They lie in the store in order of customer, in a form that is mapped into memory: a call reads its customer's alone.
 """
 from __future__ import annotations
 
 import datetime as dt
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
+from healthseg.config import fingerprint
 from healthseg.data.memory import remember
+from healthseg.measures.keys import counting_settings, version
 
 CUSTOMERS_AT_MOST = 2_000
 EVENTS_AT_MOST = 5_000_000
 FEW = 25                     # customers in a call: more are read by one query
+LEVEL = "shelf"
 FIRST_DAY = {"session_days": "start_day"}          # the column that the first day of the window is held against
 FROM_THE_FLOOR = ("usage_days", "user_days", "user_spells", "session_days", "feature_days", "feature_user_days",
                   "user_hours")
@@ -32,19 +39,44 @@ def bounds(floor_day: int, until_day: int) -> pd.DataFrame:
     return pd.DataFrame({"floor_day": [floor], "until_day": [until]}, dtype=object)
 
 
+class Kept:
+    """A file of rows in order of customer (``k``), mapped into memory; in another process it is mapped again."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @cached_property
+    def table(self) -> pa.Table:
+        return pa.ipc.open_file(pa.memory_map(str(self.path))).read_all()
+
+    @cached_property
+    def columns(self) -> pa.Schema:
+        """The columns as they were counted: words are kept as numbers of a dictionary."""
+        table = self.table
+        return pa.schema([field.with_type(pa.large_string()) if pa.types.is_dictionary(field.type) else field
+                          for field in table.schema], metadata=table.schema.metadata)
+
+    def of(self, places: list[int]) -> pd.DataFrame:
+        """The rows of the customers at these places, whose ``k`` is then their position in ``places``."""
+        every = self.table.column("k").to_numpy()
+        edges = [(int(np.searchsorted(every, k)), int(np.searchsorted(every, k, side="right"))) for k in places]
+        parts = pa.concat_tables([self.table.slice(first, last - first) for first, last in edges])
+        frame = parts.cast(self.columns).to_pandas(use_threads=False)
+        return frame.assign(k=np.repeat(np.arange(len(places)), [last - first for first, last in edges]))
+
+    def __getstate__(self) -> dict[str, Path]:
+        return {"path": self.path}
+
+
 def rows(book: Any, name: str, clients: list[str], floor_day: int, until_day: int, **frames: pd.DataFrame
          ) -> pd.DataFrame | None:
     """The rows of ``sql/measures/<name>.sql`` for a few customers; None where they are to be queried."""
     if name not in SHELVED or len(clients) > FEW or not remember(book, "shelf", lambda: _small(book)):
         return None
-    frame, first, place = remember(book, ("shelf", name), lambda: _load(book, name, frames))
-    at = [place[client] for client in clients]
-    index = np.concatenate([np.arange(first[k], first[k + 1]) for k in at])
-    part = frame.iloc[index]
-    k = np.repeat(np.arange(len(at)), [first[k + 1] - first[k] for k in at])
-    part = part.assign(k=k)
+    place = remember(book, "shelf places", lambda: {client: k for k, client in enumerate(_everyone(book))})
+    part = remember(book, ("shelf", name), lambda: _kept(book, name, frames)).of([place[client] for client in clients])
     if "day" not in part:
-        return part.reset_index(drop=True)
+        return part
     kept = part["day"].to_numpy() < until_day
     if name in FROM_THE_FLOOR:
         kept &= part[FIRST_DAY.get(name, "day")].to_numpy() >= floor_day
@@ -56,12 +88,37 @@ def _small(book: Any) -> bool:
     return reports["customers"].kept <= CUSTOMERS_AT_MOST and reports["events"].kept <= EVENTS_AT_MOST
 
 
-def _load(book: Any, name: str, frames: dict[str, pd.DataFrame]) -> tuple[pd.DataFrame, np.ndarray, dict[str, int]]:
-    """All customers' rows in order of customer, the first row of each, and each customer's place."""
-    clients = sorted(book.table("customers")["client_id"])
+def _everyone(book: Any) -> list[str]:
+    return sorted(book.table("customers")["client_id"])
+
+
+def _kept(book: Any, name: str, frames: dict[str, pd.DataFrame]) -> Kept:
+    """The file of all customers' rows, made where it is not there."""
+    given = {key: frame.to_dict("split")["data"] for key, frame in frames.items()}
+    key = fingerprint([book.content(), counting_settings(book.settings), version(), given])
+    path = book.store.path(LEVEL, f"{name}-{key}", ".arrow")
+    if not path.exists():
+        with book.store.writing(path) as temporary:
+            _write(_load(book, name, frames), temporary)
+        book.store.evict(LEVEL, days=1)        # another process may read an older state yet
+    return Kept(path)
+
+
+def _load(book: Any, name: str, frames: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """All customers' rows, in order of customer."""
+    clients = _everyone(book)
     scope = pd.DataFrame({"k": np.arange(len(clients), dtype=np.int32), "client_id": clients})
     frame = book.sql(f"measures/{name}", scope=scope, bounds=bounds(BEFORE, NEVER), **frames)
-    frame = frame.sort_values([column for column in ("k", "user_id", "feature", "day", "hour_utc") if column in frame],
-                              kind="stable", ignore_index=True)
-    first = np.searchsorted(frame["k"].to_numpy(), np.arange(len(clients) + 1))
-    return frame, first, {client: k for k, client in enumerate(clients)}
+    first = [column for column in ("k", "user_id", "feature", "day", "hour_utc") if column in frame]
+    rest = [column for column in frame if column not in first]       # of equal rows it does not matter which is first
+    return frame.sort_values([*first, *rest], ignore_index=True)
+
+
+def _write(frame: pd.DataFrame, path: Path) -> None:
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    for place, field in enumerate(table.schema):
+        if pa.types.is_large_string(field.type) or pa.types.is_string(field.type):
+            words = table.column(place).combine_chunks().dictionary_encode()
+            table = table.set_column(place, pa.field(field.name, words.type), words)
+    with pa.ipc.new_file(str(path), table.schema) as file:
+        file.write_table(table.combine_chunks())

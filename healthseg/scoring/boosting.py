@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import special
-from sklearn.tree import DecisionTreeRegressor
+import scipy
 
 TREES, RATE, DEPTH = 40, 0.08, 2
 MOST_ROWS = 12_000                  # that trees are grown on, drawn with the seed
@@ -79,9 +78,11 @@ def boost(X: np.ndarray, outcome: np.ndarray, log_odds: np.ndarray, seed: int) -
     if len(X) > MOST_ROWS:
         chosen = np.sort(np.random.default_rng(seed).choice(len(X), MOST_ROWS, replace=False))
         X, outcome, log_odds = X[chosen], outcome[chosen], log_odds[chosen]
+    from sklearn.tree import DecisionTreeRegressor  # takes longer to import than a kept forest to ask
+
     odds, trees = log_odds.copy(), []
     for at in range(TREES):
-        p = special.expit(odds)
+        p = scipy.special.expit(odds)
         curvature = np.maximum(p * (1 - p), 1e-6)
         grown = DecisionTreeRegressor(max_depth=DEPTH, min_samples_leaf=LEAST_LEAF, random_state=seed + at)
         grown.fit(X, (outcome - p) / curvature, sample_weight=curvature)
@@ -90,7 +91,7 @@ def boost(X: np.ndarray, outcome: np.ndarray, log_odds: np.ndarray, seed: int) -
     return Boosted(tuple(trees))
 
 
-def _kept(grown: DecisionTreeRegressor, X: np.ndarray, gradient: np.ndarray, curvature: np.ndarray) -> Tree:
+def _kept(grown: Any, X: np.ndarray, gradient: np.ndarray, curvature: np.ndarray) -> Tree:
     """The tree's splits with Newton's step, drawn towards none, in each node."""
     tree = grown.tree_
     inside = grown.decision_path(X).T                # nodes × rows

@@ -7,15 +7,16 @@ standing has faded: c + ρʲ·(x − c), ρ ~ Normal(0.9, 0.1²). All three are 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
-from scipy import special
+import scipy
 
 INTERCEPT_SD, SLOPE_SD = 0.3, 0.2
 FADES = np.linspace(0.5, 1.0, 26)
 FADE_MEAN, FADE_SD = 0.9, 0.1
-NODES = special.ndtri((np.arange(41) + 0.5) / 41)          # of a customer's own log odds
+NODES = np.array([NormalDist().inv_cdf((node + 0.5) / 41) for node in range(41)])     # of a customer's own log odds
 TOLERATED = 0.05                                            # of a probability: what "confidence" promises
 
 
@@ -65,7 +66,7 @@ def calibrate(raw: np.ndarray, outcome: np.ndarray, center: float, step_days: in
     precision = np.diag([1 / INTERCEPT_SD**2, 1 / SLOPE_SD**2])
     beta = start.copy()
     for _ in range(25):
-        p = special.expit(center + design @ beta)
+        p = scipy.special.expit(center + design @ beta)
         gradient = design.T @ (outcome - p) - precision @ (beta - start)
         curvature = (design * (p * (1 - p))[:, None]).T @ design + precision
         step = np.linalg.solve(curvature, gradient)
@@ -91,7 +92,7 @@ def _fade(later: list[tuple[int, np.ndarray, np.ndarray]], base: float) -> float
 def spread_of(calibration: Calibration, log_odds: np.ndarray, sd: np.ndarray, horizon_days: float,
               level: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Lower and upper end of each probability at ``level``, and the chance to be within 5 points of the estimate."""
-    reach = special.ndtri((1 + level) / 2) * sd
+    reach = scipy.special.ndtri((1 + level) / 2) * sd
     lower, upper = (calibration.probability(log_odds + side * reach, horizon_days) for side in (-1, 1))
     estimate = calibration.probability(log_odds, horizon_days)
     draws = calibration.probability(log_odds[:, None] + sd[:, None] * NODES, horizon_days)

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy import optimize, special
+import scipy
 
 from healthseg.config import Settings
 from healthseg.measures.statistics.outcomes import label_event_dates
@@ -113,12 +113,13 @@ class Mixture:
     weight: np.ndarray
 
     def cdf(self, rate: np.ndarray) -> np.ndarray:
-        return (self.weight[:, None] * special.gammainc(self.shape[:, None], self.steps[:, None] * rate)).sum(axis=0)
+        below = scipy.special.gammainc(self.shape[:, None], self.steps[:, None] * rate)
+        return (self.weight[:, None] * below).sum(axis=0)
 
     def quantile(self, share: np.ndarray) -> np.ndarray:
         """Read off the distribution function on a grid of log rates that holds all but a millionth of every gamma."""
-        low = np.log(np.maximum(special.gammaincinv(self.shape, 1e-6) / self.steps, 1e-12)).min()
-        high = np.log(special.gammaincinv(self.shape, 1 - 1e-6) / self.steps).max()
+        low = np.log(np.maximum(scipy.special.gammaincinv(self.shape, 1e-6) / self.steps, 1e-12)).min()
+        high = np.log(scipy.special.gammaincinv(self.shape, 1 - 1e-6) / self.steps).max()
         grid = np.linspace(low, high, 301)
         return np.exp(np.interp(share, self.cdf(np.exp(grid)), grid))
 
@@ -137,8 +138,8 @@ def rate_posteriors(counts: pd.DataFrame) -> dict[str, Mixture]:
     shape, rate = 1 / tau**2, 1 / (tau**2 * means)
     log_weight = 0.5 * np.log(means)  # m^−½ dm, on the scale of log m
     for d, t in tiers[["events", "steps"]].to_numpy(dtype=float):
-        log_weight = log_weight + (special.gammaln(shape + d) - special.gammaln(shape) + shape * np.log(rate)
-                                   - (shape + d) * np.log(rate + t))
+        log_weight = log_weight + (scipy.special.gammaln(shape + d) - scipy.special.gammaln(shape)
+                                   + shape * np.log(rate) - (shape + d) * np.log(rate + t))
     weight = np.exp(log_weight - log_weight.max())
     kept = weight > 1e-5
     shape, rate, weight = shape[kept], rate[kept], weight[kept] / weight[kept].sum()
@@ -174,16 +175,16 @@ class CustomersOwn:
 
     def __init__(self, tier_probabilities: np.ndarray, spread: float) -> None:
         centres, means = _centres(spread)
-        wanted = special.logit(np.clip(tier_probabilities, 1e-9, 1 - 1e-9))
+        wanted = scipy.special.logit(np.clip(tier_probabilities, 1e-9, 1 - 1e-9))
         self.spread, self.centre = spread, np.interp(wanted, means, centres)
 
     def cdf(self, probability: float) -> float:
         if not 0 < probability < 1:
             return float(probability >= 1)
-        return float(special.ndtr((special.logit(probability) - self.centre) / self.spread).mean())
+        return float(scipy.special.ndtr((scipy.special.logit(probability) - self.centre) / self.spread).mean())
 
     def quantile(self, share: float) -> float:
-        return optimize.brentq(lambda p: self.cdf(p) - share, 1e-12, 1 - 1e-12, xtol=1e-12)
+        return scipy.optimize.brentq(lambda p: self.cdf(p) - share, 1e-12, 1 - 1e-12, xtol=1e-12)
 
 
 @functools.cache
@@ -191,6 +192,6 @@ def _centres(spread: float) -> tuple[np.ndarray, np.ndarray]:
     """Centres μ and the log odds of the mean probability of Normal(μ, spread²) log odds (Gauss–Hermite, 61 nodes)."""
     nodes, weights = np.polynomial.hermite_e.hermegauss(61)
     centres = np.linspace(-40, 40, 4001)
-    means = special.expit(centres[:, None] + spread * nodes) @ (weights / weights.sum())
+    means = scipy.special.expit(centres[:, None] + spread * nodes) @ (weights / weights.sum())
     kept = (means > 1e-15) & (means < 1 - 1e-15)
-    return centres[kept], special.logit(means[kept])
+    return centres[kept], scipy.special.logit(means[kept])

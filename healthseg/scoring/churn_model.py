@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import special
+import scipy
 
 from healthseg.config import Settings
 from healthseg.errors import CalculationError
@@ -151,7 +151,7 @@ class ChurnModel:
 
     def base_probability(self, horizon_days: float) -> float:
         """The book's base rate over a horizon: of those that the model learnt from, steps compounded."""
-        return float(-np.expm1(horizon_days / self.step_days * np.log1p(-special.expit(self.base_log_odds))))
+        return float(-np.expm1(horizon_days / self.step_days * np.log1p(-scipy.special.expit(self.base_log_odds))))
 
     def ready(self) -> tuple[Fitted, Calibration]:
         """Classifier and calibration; CalculationError, with the gate's reason, where there are none."""
@@ -213,7 +213,7 @@ def _refusal(events: int, steps: int, config: Settings) -> str | None:
 
 
 def _base(events: int, steps: int) -> float:
-    return float(special.logit((events + 0.5) / (steps + 1.0)))
+    return float(scipy.special.logit((events + 0.5) / (steps + 1.0)))
 
 
 def _finished(model: ChurnModel, rows: pd.DataFrame, past: pd.DataFrame, as_of: dt.date) -> ChurnModel:

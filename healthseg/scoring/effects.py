@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from scipy import special
+import scipy
 
 from healthseg.scoring.churn_model import ChurnModel
 from healthseg.scoring.predictors import LEVEL, measured
@@ -33,7 +33,7 @@ def effects(model: ChurnModel, rows: pd.DataFrame) -> pd.DataFrame:
                       "members": ", ".join(dict.fromkeys(fitted.predictors[one].label for one in kin.members)),
                       "log_odds": part * calibration.slope, "sd": sd * calibration.slope})
     frame = pd.DataFrame(found, columns=["label", "measure", "members", "low", "high", "log_odds", "sd"])
-    reach = special.ndtri((1 + model.config.interval_level) / 2) * frame["sd"]
+    reach = scipy.special.ndtri((1 + model.config.interval_level) / 2) * frame["sd"]
     frame = frame.assign(lower=frame["log_odds"] - reach, upper=frame["log_odds"] + reach)
     frame["direction"] = np.select([frame["lower"] > 0, frame["upper"] < 0], [1, -1], 0)
     order = frame["log_odds"].abs().sort_values(ascending=False, kind="stable").index

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from healthseg.config import Settings
 
@@ -48,7 +48,7 @@ def ranked_within_dates(score: np.ndarray, outcome: np.ndarray, date: np.ndarray
         n, gone = int(here.sum()), float(outcome[here].sum())
         if gone in (0.0, float(n)):
             continue
-        ranks = stats.rankdata(score[here])
+        ranks = scipy.stats.rankdata(score[here])
         over += float(ranks[outcome[here] == 1].sum() - gone * (gone + 1) / 2)
         pairs += gone * (n - gone)
         variance += gone * (n - gone) / n * float(ranks.var(ddof=1))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy import special
+import scipy
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -86,7 +86,7 @@ class HazardClassifier(ClassifierMixin, BaseEstimator):
         known = {**SCALES, **(self.scales or {})}
         count = len(of_column)
         group = np.array([-1, -1, *(self.group_names_.index(name) for name in of_column)])
-        mean = np.r_[special.logit(np.clip(rate, 1e-4, 1 - 1e-4)), self.strength, np.zeros(count)]
+        mean = np.r_[scipy.special.logit(np.clip(rate, 1e-4, 1 - 1e-4)), self.strength, np.zeros(count)]
         sd = np.r_[INTERCEPT_SD, self.strength_sd if self.direction_.any() else 1e-6, np.ones(count)]
         return Prior(mean, sd, group, np.array([known[name] for name in self.group_names_]))
 
@@ -110,7 +110,7 @@ class HazardClassifier(ClassifierMixin, BaseEstimator):
         return np.sqrt(self.posterior_.variance(self._matrix(checked)))
 
     def predict_proba(self, X: Any) -> np.ndarray:
-        p = special.expit(self.decision_function(X))
+        p = scipy.special.expit(self.decision_function(X))
         return np.column_stack([1 - p, p])
 
     def predict(self, X: Any) -> np.ndarray:

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.cluster import hierarchy
-from scipy.spatial.distance import squareform
+import scipy
 
 if TYPE_CHECKING:
     from healthseg.scoring.rolling import Fitted
@@ -37,8 +36,9 @@ def kin_of(values: np.ndarray, fitted: Fitted) -> tuple[Kin, ...]:
     if len(names) == 1:
         label = np.array([1])
     else:
-        tree = hierarchy.linkage(squareform(np.clip(distance, 0, None), checks=False), "average")
-        label = hierarchy.fcluster(tree, 1 - KINDRED, "distance")
+        pairs = scipy.spatial.distance.squareform(np.clip(distance, 0, None), checks=False)
+        tree = scipy.cluster.hierarchy.linkage(pairs, "average")
+        label = scipy.cluster.hierarchy.fcluster(tree, 1 - KINDRED, "distance")
     moved = fitted.classifier.parts(values).std(axis=0)
     order = list(dict.fromkeys(label.tolist()))
     return tuple(_group(np.flatnonzero(label == one), moved) for one in order)

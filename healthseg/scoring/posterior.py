@@ -12,8 +12,10 @@ import itertools
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import linalg, special
+import scipy
 from threadpoolctl import threadpool_limits
+
+from healthseg.measures.statistics.logistic import ROWS_AT_ONCE, Quadratic, expand
 
 ROUNDS, FIXED_ROUNDS = 10, 2            # Newton steps, of which the first few keep the given σ
 LOG_STEPS = (-1.0, -0.4, 0.4, 1.0)      # what is tried on a group's log σ, one group after the other
@@ -21,7 +23,6 @@ SPREAD = 0.7                            # of log σ: the grid that is integrated
 HYPER_SD = 1.0                          # of log σ around its given value, a priori
 FAR = 3.0                               # log odds that one early step may change a row by
 TOLERANCE = 1e-5
-ROWS_AT_ONCE = 20_000
 
 
 @dataclass(frozen=True)
@@ -58,16 +59,6 @@ class Posterior:
         return np.maximum(np.concatenate(parts), 0.0)
 
 
-@dataclass(frozen=True)
-class _Quadratic:
-    """The log likelihood around ``at``: value + gradientᵀd − ½ dᵀ curvature d."""
-
-    at: np.ndarray
-    value: float
-    gradient: np.ndarray
-    curvature: np.ndarray
-
-
 def fit_posterior(design: np.ndarray, outcome: np.ndarray, prior: Prior, *, integrate: bool = True,
                   start: np.ndarray | None = None, scales: np.ndarray | None = None) -> Posterior:
     """The posterior of β. ``integrate=False`` stays at the best σ; ``start`` and ``scales`` begin elsewhere."""
@@ -79,7 +70,7 @@ def _fit(design, outcome, prior: Prior, integrate: bool, start, scales) -> Poste
     beta = prior.mean.copy() if start is None else start.copy()
     log_scales = np.log(prior.scales if scales is None else scales)
     for at in range(ROUNDS):
-        around = _expand(design, outcome, beta)
+        around = expand(design, outcome, beta)
         if at >= FIXED_ROUNDS or scales is not None:
             log_scales = _better_scales(around, prior, log_scales)
         target = _solve(around, prior, log_scales)[1]
@@ -88,29 +79,15 @@ def _fit(design, outcome, prior: Prior, integrate: bool, start, scales) -> Poste
         beta = beta + share * (target - beta)
         if share == 1.0 and change < TOLERANCE and at > FIXED_ROUNDS:
             break
-    return _integrated(_expand(design, outcome, beta), prior, log_scales, integrate)
+    return _integrated(expand(design, outcome, beta), prior, log_scales, integrate)
 
 
-def _expand(design: np.ndarray, outcome: np.ndarray, beta: np.ndarray) -> _Quadratic:
-    """One pass over the rows."""
-    width = design.shape[1]
-    value, gradient, curvature = 0.0, np.zeros(width), np.zeros((width, width))
-    for begin in range(0, len(design), ROWS_AT_ONCE):
-        rows, y = design[begin:begin + ROWS_AT_ONCE], outcome[begin:begin + ROWS_AT_ONCE]
-        odds = rows @ beta
-        p = special.expit(odds)
-        value += float((y * odds - np.logaddexp(0, odds)).sum())
-        gradient += rows.T @ (y - p)
-        curvature += (rows * (p * (1 - p))[:, None]).T @ rows
-    return _Quadratic(beta, value, gradient, curvature)
-
-
-def _solve(around: _Quadratic, prior: Prior, log_scales: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+def _solve(around: Quadratic, prior: Prior, log_scales: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
     """Log evidence, mode and the Cholesky factor of the posterior's precision, by the quadratic."""
     precision = prior.precision(log_scales)
-    factor = linalg.cholesky(around.curvature + np.diag(precision), lower=True)
+    factor = scipy.linalg.cholesky(around.curvature + np.diag(precision), lower=True)
     right = around.gradient + around.curvature @ around.at + precision * prior.mean
-    mode = linalg.cho_solve((factor, True), right)
+    mode = scipy.linalg.cho_solve((factor, True), right)
     step = mode - around.at
     likelihood = around.value + around.gradient @ step - 0.5 * step @ around.curvature @ step
     penalty = 0.5 * (precision * (mode - prior.mean) ** 2).sum() - 0.5 * np.log(precision).sum()
@@ -118,7 +95,7 @@ def _solve(around: _Quadratic, prior: Prior, log_scales: np.ndarray) -> tuple[fl
     return float(likelihood - penalty - np.log(np.diag(factor)).sum() - hyper), mode, factor
 
 
-def _better_scales(around: _Quadratic, prior: Prior, log_scales: np.ndarray) -> np.ndarray:
+def _better_scales(around: Quadratic, prior: Prior, log_scales: np.ndarray) -> np.ndarray:
     best, found = _solve(around, prior, log_scales)[0], log_scales.copy()
     for place in range(len(found)):
         for step in LOG_STEPS:
@@ -130,7 +107,7 @@ def _better_scales(around: _Quadratic, prior: Prior, log_scales: np.ndarray) -> 
     return found
 
 
-def _integrated(around: _Quadratic, prior: Prior, log_scales: np.ndarray, integrate: bool) -> Posterior:
+def _integrated(around: Quadratic, prior: Prior, log_scales: np.ndarray, integrate: bool) -> Posterior:
     """Mean and covariance of the mixture over σ of the three largest groups (each a third, the same, three times)."""
     sizes = np.bincount(prior.group[prior.group >= 0], minlength=len(log_scales))
     widest = np.argsort(-sizes, kind="stable")[:3] if integrate else []
@@ -144,6 +121,6 @@ def _integrated(around: _Quadratic, prior: Prior, log_scales: np.ndarray, integr
     covariance = np.zeros_like(around.curvature)
     for share, (_, mode, factor) in zip(weight, parts, strict=True):
         if share > 1e-4:
-            within = linalg.cho_solve((factor, True), np.eye(len(mode)))
+            within = scipy.linalg.cho_solve((factor, True), np.eye(len(mode)))
             covariance += share * (within + np.outer(mode - mean, mode - mean))
     return Posterior(mean, (covariance + covariance.T) / 2, np.exp(log_scales), float(evidence.max()))

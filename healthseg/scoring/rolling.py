@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy import special
+import scipy
 
 from healthseg.config import Settings
 from healthseg.errors import InvalidParameters
@@ -142,7 +142,8 @@ def base_log_odds(teach: pd.DataFrame, outcome: np.ndarray, rows: pd.DataFrame) 
     tier = _tiers(teach)
     counts = pd.DataFrame({"events": outcome, "steps": 1.0}).groupby(tier, sort=True).sum()
     counts.loc[THE_BOOK] = [outcome.sum(), float(len(outcome))]
-    known = {name: special.logit(mixture.mean_probability(1.0)) for name, mixture in rate_posteriors(counts).items()}
+    known = {name: scipy.special.logit(mixture.mean_probability(1.0))
+             for name, mixture in rate_posteriors(counts).items()}
     return np.array([known.get(name, known[THE_BOOK]) for name in _tiers(rows)])
 
 

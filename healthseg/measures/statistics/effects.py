@@ -9,12 +9,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy import special
+import scipy
+
+from healthseg.measures.statistics import logistic
+from healthseg.measures.statistics.normal import standard_errors
 
 RESAMPLES = 400
 LEAST = 20                   # customers with the outcome, and without it, under which nothing is said
 RIDGE = 1e-8                 # of a standardised column: keeps a tier that a resample misses from dividing by zero
-STEPS, SETTLED = 100, 1e-7
 PRIOR = 0.1                  # precision of a normal prior on log odds, an sd of 3: hardly more than nothing
 
 
@@ -126,8 +128,8 @@ def _estimate(value: float, drawn: np.ndarray, x: np.ndarray, y: np.ndarray, cus
     if not np.isfinite(value) or not error > 0:
         return None
     freedom = max(min(_rarer(x, customer), _rarer(y, customer)) - 1, 1)
-    reach = special.stdtrit(freedom, (1 + level) / 2) * error
-    p = float(2 * special.stdtr(freedom, -abs(value) / max(error, least_error)))
+    reach = scipy.special.stdtrit(freedom, (1 + level) / 2) * error
+    p = float(2 * scipy.special.stdtr(freedom, -abs(value) / max(error, least_error)))
     return Estimate(value, float(value - reach), float(value + reach), p)
 
 
@@ -151,46 +153,22 @@ def odds_ratio(x: np.ndarray, y: np.ndarray, given: np.ndarray, customer: np.nda
     columns = columns[:, np.r_[True, spread[1:] > 0]]
     if spread[-1] == 0 or np.ptp(y) == 0:
         return None
-    beta = logistic_fit(columns, y)
+    beta = log_odds(columns, y)
     if beta is None:
         return None
-    chance = special.expit(columns @ beta)
-    bread = np.linalg.inv(logistic_information(columns, chance))
-    scores = np.zeros((customer.max() + 1, columns.shape[1]))
-    np.add.at(scores, customer, columns * (y - chance)[:, None])
-    groups = len(np.unique(customer))
-    meat = scores.T @ scores * groups / max(groups - 1, 1)
-    error = float(np.sqrt(max((bread @ meat @ bread)[-1, -1], bread[-1, -1])))
-    reach, p = special.ndtri((1 + level) / 2) * error, float(2 * special.ndtr(-abs(beta[-1]) / error))
+    plain, over_customers = logistic.covariances(columns, y, beta, weak_prior(columns), customer)
+    error = float(np.sqrt(max(over_customers[-1, -1], plain[-1, -1])))
+    reach, p = standard_errors(level) * error, float(2 * scipy.special.ndtr(-abs(beta[-1]) / error))
     return OddsRatio(*np.exp([beta[-1], beta[-1] - reach, beta[-1] + reach]).tolist(), p)
 
 
-def _prior(columns: np.ndarray) -> np.ndarray:
-    return np.r_[0.0, np.full(columns.shape[1] - 1, PRIOR)]
-
-
-def logistic_information(columns: np.ndarray, chance: np.ndarray) -> np.ndarray:
-    weights = chance * (1 - chance)
-    return (columns * weights[:, None]).T @ columns + np.diag(_prior(columns) + RIDGE * len(columns))
-
-
-def logistic_fit(columns: np.ndarray, y: np.ndarray) -> np.ndarray | None:
-    """Newton's steps, halved until they climb: the posterior has one top, but a full step may leap over it."""
-    prior = _prior(columns)
-
-    def height(beta: np.ndarray) -> float:
-        line = columns @ beta
-        return float(y @ line - np.logaddexp(0, line).sum() - (prior * beta**2).sum() / 2)
-
+def log_odds(columns: np.ndarray, y: np.ndarray) -> np.ndarray | None:
+    """The log odds of y by ``columns``, the first of which is 1, under a weak prior that leaves the first alone."""
     beta = np.zeros(columns.shape[1])
     beta[0] = np.log(y.mean() / (1 - y.mean()))
-    at = height(beta)
-    for _ in range(STEPS):
-        chance = special.expit(columns @ beta)
-        step = np.linalg.solve(logistic_information(columns, chance), columns.T @ (y - chance) - prior * beta)
-        if np.abs(step).max() < SETTLED:
-            return beta + step
-        while (reached := height(beta + step)) < at and np.abs(step).max() > SETTLED:
-            step = step / 2
-        beta, at = beta + step, max(reached, at)
-    return None
+    return logistic.fit(columns, y, weak_prior(columns), np.zeros(columns.shape[1]), start=beta)
+
+
+def weak_prior(columns: np.ndarray) -> np.ndarray:
+    """Its precision, by column."""
+    return np.r_[0.0, np.full(columns.shape[1] - 1, PRIOR)]

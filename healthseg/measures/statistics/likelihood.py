@@ -4,9 +4,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import special
+import scipy
 
-from healthseg.measures.statistics.effects import logistic_fit, logistic_information
+from healthseg.measures.statistics.effects import log_odds, weak_prior
+from healthseg.measures.statistics.logistic import covariances
+from healthseg.measures.statistics.normal import standard_errors
 
 FOLDS = 5
 
@@ -33,8 +35,8 @@ class Likelihood:
         """The chance of a case with its interval: of the chance, not of what will happen."""
         row = np.r_[1.0, columns]
         height, error = float(row @ self.beta), float(np.sqrt(row @ self.covariance @ row))
-        reach = special.ndtri((1 + level) / 2) * error
-        chances = special.expit(self.intercept + self.slope * np.array([height, height - reach, height + reach]))
+        reach = standard_errors(level) * error
+        chances = scipy.special.expit(self.intercept + self.slope * np.array([height, height - reach, height + reach]))
         return float(chances[0]), float(chances[1]), float(chances[2])
 
 
@@ -59,7 +61,9 @@ def likelihood(columns: np.ndarray, y: np.ndarray, customer: np.ndarray) -> Like
     if calibration is None:
         return None
     chance = _calibrated(foretold, y, groups)
-    return Likelihood(beta, _covariance(columns, y, beta, customer), float(calibration[0]), float(calibration[1]),
+    full = _with_one(columns)
+    covariance = covariances(full, y, beta, weak_prior(full), customer)[1]
+    return Likelihood(beta, covariance, float(calibration[0]), float(calibration[1]),
                       float(((chance - y) ** 2).mean()), float(((shares - y) ** 2).mean()),
                       len(np.unique(customer)), len(y))
 
@@ -70,7 +74,7 @@ def _calibrated(foretold: np.ndarray, y: np.ndarray, groups: np.ndarray) -> np.n
     for one in range(FOLDS):
         inside = groups == one
         by = _fit(foretold[~inside][:, None], y[~inside])
-        chance[inside] = special.expit(foretold[inside] if by is None else by[0] + by[1] * foretold[inside])
+        chance[inside] = scipy.special.expit(foretold[inside] if by is None else by[0] + by[1] * foretold[inside])
     return chance
 
 
@@ -79,15 +83,4 @@ def _with_one(columns: np.ndarray) -> np.ndarray:
 
 
 def _fit(columns: np.ndarray, y: np.ndarray) -> np.ndarray | None:
-    return None if not len(y) or np.ptp(y) == 0 else logistic_fit(_with_one(columns), y)
-
-
-def _covariance(columns: np.ndarray, y: np.ndarray, beta: np.ndarray, customer: np.ndarray) -> np.ndarray:
-    """The sandwich over customers."""
-    full = _with_one(columns)
-    chance = special.expit(full @ beta)
-    bread = np.linalg.inv(logistic_information(full, chance))
-    scores = np.zeros((int(customer.max()) + 1, full.shape[1]))
-    np.add.at(scores, customer, full * (y - chance)[:, None])
-    groups = len(np.unique(customer))
-    return bread @ (scores.T @ scores * groups / max(groups - 1, 1)) @ bread
+    return None if not len(y) or np.ptp(y) == 0 else log_odds(_with_one(columns), y)

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy import optimize, special
+import scipy
+
+from healthseg.measures.statistics.normal import standard_errors
 
 FACTORS = np.linspace(-3.0, 3.0, 25)         # log factors at which the inverted test is looked at first
 SETTLED = 1e-5
@@ -79,7 +81,7 @@ def _tested(names: np.ndarray, n: np.ndarray, observed: np.ndarray, expected: np
         return None
     statistic = float(gap @ np.linalg.solve(inner, gap))
     frame = pd.DataFrame({"group": names, "n": n, "observed": observed, "expected": expected})
-    return LogRank(statistic, len(gap), float(special.chdtrc(len(gap), statistic)), frame)
+    return LogRank(statistic, len(gap), float(scipy.special.chdtrc(len(gap), statistic)), frame)
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,7 @@ def time_factor(time: np.ndarray, event: np.ndarray, onset: np.ndarray, stratum:
     exposed = np.isfinite(onset)
     if exposed.sum() < 2 or not (event & exposed).any() or not (event & ~exposed).any():
         return None
-    edge = special.ndtri((1 + level) / 2)
+    edge = standard_errors(level)
     strata = [tuple(column[stratum == one] for column in (time, event, onset, cluster)) for one in np.unique(stratum)]
     clusters = int(cluster.max()) + 1
 
@@ -124,7 +126,7 @@ def time_factor(time: np.ndarray, event: np.ndarray, onset: np.ndarray, stratum:
         return None
     lower, upper = _crossing(z, values, -edge), _crossing(z, values, edge)
     return TimeFactor(float(np.exp(root)), None if lower is None else float(np.exp(lower)),
-                      None if upper is None else float(np.exp(upper)), float(2 * special.ndtr(-abs(z(0.0)))),
+                      None if upper is None else float(np.exp(upper)), float(2 * scipy.special.ndtr(-abs(z(0.0)))),
                       int(exposed.sum()), int((event & exposed).sum()))
 
 
@@ -135,7 +137,7 @@ def _crossing(z: object, values: np.ndarray, height: float) -> float | None:
     if not len(places):
         return None
     place = places[np.argmin(np.abs(FACTORS[places]))]
-    return float(optimize.bisect(lambda one: z(one) - height, FACTORS[place], FACTORS[place + 1], xtol=SETTLED))
+    return float(scipy.optimize.bisect(lambda one: z(one) - height, FACTORS[place], FACTORS[place + 1], xtol=SETTLED))
 
 
 def _exposure_z(strata: list[tuple[np.ndarray, ...]], clusters: int, log_factor: float) -> float:

@@ -2,7 +2,9 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import special
+import scipy
+
+from healthseg.measures.statistics.normal import standard_errors
 
 Counts = np.ndarray | float
 
@@ -17,7 +19,7 @@ def wilson(successes: Counts, trials: Counts, level: float = 0.95) -> tuple[np.n
     [0.0624, 0.1605]
     """
     successes, trials = np.asarray(successes, dtype=float), np.asarray(trials, dtype=float)
-    z = special.ndtri((1 + level) / 2)
+    z = standard_errors(level)
     n = np.where(trials > 0, trials, np.nan)
     share = successes / n
     centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
@@ -40,7 +42,7 @@ def beta_interval(alpha: np.ndarray, beta: np.ndarray, level: float, at_zero: np
                   at_one: np.ndarray | bool = False) -> tuple[np.ndarray, np.ndarray]:
     """The equal-tailed interval of a Beta distribution, its ends opened to 0 and 1 where told."""
     tail = (1 - level) / 2
-    low, high = special.betaincinv(alpha, beta, tail), special.betaincinv(alpha, beta, 1 - tail)
+    low, high = scipy.special.betaincinv(alpha, beta, tail), scipy.special.betaincinv(alpha, beta, 1 - tail)
     return np.where(at_zero, 0.0, low), np.where(at_one, 1.0, high)
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import special
+
+from healthseg.measures.statistics.normal import standard_errors
 
 CHUNK = 2_000  # rows at a time: 53 weekly points have 1,378 pairs, 22 MB a chunk
 
@@ -53,7 +54,7 @@ def _chunk(x: np.ndarray, rows: np.ndarray, level: float, min_points: int, overl
     points = (~np.isnan(rows)).sum(axis=1)
     pairs = points * (points - 1) // 2
     variance = _kendall_variance(rows, points) * _overlap_factor(points, overlap)
-    reach = special.ndtri((1 + level) / 2) * np.sqrt(variance)
+    reach = standard_errors(level) * np.sqrt(variance)
     enough = points >= max(min_points, 2)
     low = np.maximum(np.round((pairs - reach) / 2).astype(int) - 1, 0)
     high = np.minimum(np.round((pairs + reach) / 2).astype(int), pairs - 1)

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy import special
+
+from healthseg.measures.statistics.normal import standard_errors
 
 
 def kaplan_meier(time: Sequence[float], event: Sequence[bool], entry: Sequence[float] | None = None,
@@ -32,7 +33,7 @@ def kaplan_meier(time: Sequence[float], event: Sequence[bool], entry: Sequence[f
     with np.errstate(divide="ignore", invalid="ignore"):
         greenwood = np.cumsum(d / (n * (n - d)))
         error = np.where(survival > 0, survival * np.sqrt(greenwood), np.nan)
-        reach = special.ndtri((1 + level) / 2) * np.sqrt(greenwood) / np.abs(np.log(survival))
+        reach = standard_errors(level) * np.sqrt(greenwood) / np.abs(np.log(survival))
         inside = (survival > 0) & (survival < 1)
         lower, upper = (np.where(inside, survival ** np.exp(sign * reach), np.nan) for sign in (1, -1))
     return table.assign(survival=survival, std_error=error, lower=lower, upper=upper)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy import optimize, special
+import scipy
 
 from healthseg.config import COMPONENTS, Settings
 from healthseg.scoring.reportcard.accuracy import LEAST_EVENTS, auc, resampled
@@ -80,9 +80,10 @@ def _learnt(rows: pd.DataFrame, now: np.ndarray, names: list[str]) -> np.ndarray
     share = 1 / max(len(np.unique(rows["date"])), 1)      # a customer's rows tell one story, not one a date
 
     def loss(free: np.ndarray) -> float:
-        weights = special.softmax(free[2:])
+        weights = scipy.special.softmax(free[2:])
         odds = free[0] - np.exp(free[1]) * (_mean(rows, weights, names) - 70) / 10
         fit = (np.logaddexp(0, odds) - outcome * odds).sum() * 3 * share
-        return float(fit + PULL * special.rel_entr(now, weights).sum())
-    start = np.concatenate([[special.logit(np.clip(outcome.mean(), 0.01, 0.99)), 0.0], np.log(np.maximum(now, 1e-3))])
-    return special.softmax(optimize.minimize(loss, start, method="L-BFGS-B").x[2:])
+        return float(fit + PULL * scipy.special.rel_entr(now, weights).sum())
+    mean = scipy.special.logit(np.clip(outcome.mean(), 0.01, 0.99))
+    start = np.concatenate([[mean, 0.0], np.log(np.maximum(now, 1e-3))])
+    return scipy.special.softmax(scipy.optimize.minimize(loss, start, method="L-BFGS-B").x[2:])

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+import scipy
 
 from healthseg.measures import messages
 from healthseg.tools.rounding import rounded
@@ -44,7 +44,7 @@ def mean_interval(known: np.ndarray, level: float) -> tuple[float | None, float 
     mean = float(known.mean())
     if len(known) < 2:
         return mean, None, None
-    reach = float(stats.t.ppf((1 + level) / 2, len(known) - 1) * known.std(ddof=1) / np.sqrt(len(known)))
+    reach = float(scipy.stats.t.ppf((1 + level) / 2, len(known) - 1) * known.std(ddof=1) / np.sqrt(len(known)))
     return mean, mean - reach, mean + reach
 
 

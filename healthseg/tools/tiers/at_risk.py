@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy import special, stats
+import scipy
 
 from healthseg.data.memory import remember
 from healthseg.scoring import training
@@ -66,8 +66,8 @@ def _with_notice(frame: pd.DataFrame, gone: frozenset[str]) -> pd.DataFrame:
 
 def _sd(lower: pd.Series, upper: pd.Series, level: float) -> np.ndarray:
     """The standard deviation on log odds of a range of probabilities."""
-    low, high = (special.logit(np.clip(edge.to_numpy(dtype=float), 1e-6, 1 - 1e-6)) for edge in (lower, upper))
-    return (high - low) / (2 * stats.norm.ppf((1 + level) / 2))
+    low, high = (scipy.special.logit(np.clip(edge.to_numpy(dtype=float), 1e-6, 1 - 1e-6)) for edge in (lower, upper))
+    return (high - low) / (2 * scipy.stats.norm.ppf((1 + level) / 2))
 
 
 def expected_losses(figures: Figures) -> pd.Series:
@@ -111,8 +111,8 @@ def simulate(figures: Figures, clients: pd.Index, seed: int) -> AtRisk:
 
 def _drawn(table: pd.DataFrame, arr: np.ndarray, tier: np.ndarray, rng: np.random.Generator, draws: int) -> np.ndarray:
     shared, own = table["shared_sd"].to_numpy(), table["own_sd"].to_numpy()
-    mean = special.logit(np.clip(table["probability"].to_numpy(dtype=float), 1e-9, 1 - 1e-9))
+    mean = scipy.special.logit(np.clip(table["probability"].to_numpy(dtype=float), 1e-9, 1 - 1e-9))
     centre = mean * np.sqrt(1 + np.pi * (shared**2 + own**2) / 8)    # whose mean probability is the customer's
     common = rng.standard_normal((draws, tier.max() + 1))[:, tier] * shared
     odds = centre + common + rng.standard_normal((draws, len(arr))) * own
-    return ((rng.random((draws, len(arr))) < special.expit(odds)) * arr).sum(axis=1)
+    return ((rng.random((draws, len(arr))) < scipy.special.expit(odds)) * arr).sum(axis=1)

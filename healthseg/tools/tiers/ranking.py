@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+import scipy
 
 from healthseg.clustering.ordering import UNPLACED, places
 
@@ -37,7 +37,7 @@ def _mid_ranks(values: np.ndarray) -> np.ndarray:
     known = np.isfinite(values)
     out = np.full(len(values), np.nan)
     if known.any():
-        out[known] = (stats.rankdata(values[known]) - 0.5) / known.sum()
+        out[known] = (scipy.stats.rankdata(values[known]) - 0.5) / known.sum()
     return out
 
 

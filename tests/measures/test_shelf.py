@@ -1,0 +1,60 @@
+"""Rows that are kept are those that the SQL gives for the customers alone, in this process and in the next."""
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from healthseg.data.portfolio import Portfolio
+from healthseg.measures import shelf
+from healthseg.measures.counting import epoch_day
+from tests.measures.books import DAYS, FIRST, open_book, random_tables
+
+FLOOR, UNTIL = epoch_day(FIRST) + DAYS // 3, epoch_day(FIRST) + 2 * DAYS // 3
+NAMES = [name for name in shelf.FROM_THE_FLOOR if name != "user_spells"]     # which says more of what comes after
+
+
+@pytest.fixture(scope="module")
+def book() -> Portfolio:
+    return open_book(random_tables(5))
+
+
+def queried(book: Portfolio, name: str, clients: list[str]) -> pd.DataFrame:
+    scope = pd.DataFrame({"k": np.arange(len(clients), dtype=np.int32), "client_id": clients})
+    return book.sql(f"measures/{name}", scope=scope, bounds=shelf.bounds(FLOOR, UNTIL))
+
+
+def ordered(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.astype({"k": "int64"}).sort_values(list(frame), ignore_index=True)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_kept_rows_are_those_of_the_query(book, name):
+    everyone = sorted(book.table("customers")["client_id"])
+    for clients in ([everyone[1]], [everyone[2], everyone[0]], [everyone[0], everyone[2]]):
+        found = shelf.rows(book, name, clients, FLOOR, UNTIL)
+        pd.testing.assert_frame_equal(ordered(found), ordered(queried(book, name, clients)), check_exact=True)
+
+
+def test_another_process_finds_the_file_and_a_handed_over_book_maps_it_again(book, monkeypatch):
+    client = [sorted(book.table("customers")["client_id"])[0]]
+    first = shelf.rows(book, "user_days", client, FLOOR, UNTIL)
+    monkeypatch.setattr(shelf, "_load", None)
+    again = Portfolio.open(book.path)
+    pd.testing.assert_frame_equal(shelf.rows(again, "user_days", client, FLOOR, UNTIL), first)
+    handed = pickle.loads(pickle.dumps(again))
+    pd.testing.assert_frame_equal(shelf.rows(handed, "user_days", client, FLOOR, UNTIL), first)
+
+
+def test_a_changed_book_never_meets_the_rows_of_the_old_one():
+    tables = random_tables(6)
+    client = [tables["customers"]["client_id"].min()]
+    before = shelf.rows(open_book(tables), "usage_days", client, FLOOR, UNTIL)
+    more = tables["events"][tables["events"]["client_id"] == client[0]].sample(5, random_state=1)
+    tables["events"] = pd.concat([tables["events"], more.assign(occurred_at=pd.Timestamp(FIRST) + pd.Timedelta(
+        days=DAYS // 2, hours=12))], ignore_index=True)
+    after = shelf.rows(open_book(tables), "usage_days", client, FLOOR, UNTIL)
+    assert after["person_events"].sum() + after["api_events"].sum() != (
+        before["person_events"].sum() + before["api_events"].sum())
