@@ -193,8 +193,8 @@ def _ran_to_its_end(notebook: nbformat.NotebookNode) -> bool:
     return bool(code) and code[-1].execution_count is not None and not failed
 
 
-def scrubbed(notebook: nbformat.NotebookNode, job: Job) -> nbformat.NotebookNode:
-    """The notebook without run-time metadata, and with no absolute path of this machine."""
+def scrubbed(notebook: nbformat.NotebookNode, job: Job) -> str:
+    """The notebook as its file's text, without run-time metadata and with no absolute path of this machine."""
     from healthseg.faces.page import REPORT
 
     clean = nbformat.from_dict(notebook)
@@ -202,10 +202,12 @@ def scrubbed(notebook: nbformat.NotebookNode, job: Job) -> nbformat.NotebookNode
     for cell in clean.cells:
         for name in ("papermill", "execution"):
             cell.metadata.pop(name, None)
+        if "injected-parameters" in cell.metadata.get("tags", []):
+            cell.id = "injected-parameters"     # else a random one
         for output in cell.get("outputs", []):
             output.get("data", {}).get(REPORT, {}).pop("reply", None)
     text = nbformat.writes(clean)
     for path in (job.portfolio, str(Path(job.notebook).parent), job.folder, str(Path.cwd()), str(Path.home())):
         if len(path) > 3 and os.path.isabs(path):
             text = text.replace(path, Path(path).name)
-    return nbformat.reads(text, as_version=4)
+    return text + "\n"

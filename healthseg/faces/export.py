@@ -104,7 +104,8 @@ def to_html(notebook: nbformat.NotebookNode, made: Made, index: str = "", book: 
         "made": made.words(),
         "index": index,
     }
-    body, _ = _exporter().from_notebook_node(notebook, resources={"report": report})
+    # what the template shows is in the resources: the notebook itself would only be copied, cell by cell
+    body, _ = _exporter().from_notebook_node(nbformat.v4.new_notebook(), resources={"report": report})
     return body
 
 

@@ -27,7 +27,7 @@ def write(
 ) -> None:
     """Write all files, the page last: where it is, the others are."""
     markup = export.to_html(executed, made, index="../index.html", book=job.client_id is None)
-    writing.write_whole(where["ipynb"], nbformat.writes(scrubbed(executed, job)) + "\n")
+    writing.write_whole(where["ipynb"], scrubbed(executed, job))
     if "reply" in facts:
         writing.write_whole(where["json"], json.dumps(facts["reply"], indent=1, ensure_ascii=False) + "\n")
     for kind in job.formats:

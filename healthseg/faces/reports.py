@@ -238,7 +238,7 @@ def _template(opened: Any, jobs: Sequence[Job], todo: Sequence[int], asked: Aske
         os.environ[supply.TEMPLATE] = template.ready().path
         yield
     finally:
-        os.environ.pop(supply.TEMPLATE) if before is None else os.environ.update({supply.TEMPLATE: before})
+        os.environ.pop(supply.TEMPLATE, None) if before is None else os.environ.update({supply.TEMPLATE: before})
         template.close()
 
 

@@ -107,6 +107,12 @@ def test_the_notebook_beside_it_holds_no_path_of_this_machine(made, small_book: 
         )
 
 
+def test_no_part_of_the_notebook_beside_it_is_random(made, small_book: Book):
+    notebook = nbformat.read(made[1] / small_book.client_id / f"{TOOL}.ipynb", as_version=4)
+    source = nbformat.read(reports.notebooks() / "customer" / f"{TOOL}.ipynb", as_version=4)
+    assert {cell.id for cell in notebook.cells} - {cell.id for cell in source.cells} == {"injected-parameters"}
+
+
 def test_a_report_that_fails_is_told_and_the_others_are_there(small_book: Book, tmp_path):
     told, customers = io.StringIO(), pd.read_parquet(small_book.folder / "customers.parquet")
     last = customers.sort_values(["signup_date", "client_id"]).iloc[-1]
