@@ -167,5 +167,5 @@ def gaps(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
 
 
 def week(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
-    """When do they come? Sessions by weekday and hour of the accounts' own clocks."""
-    return heatmap(frame.rename(columns={"sessions": "user_hours"}), width, "Sessions begun")
+    """When do they come? Active user-hours by weekday and hour of the accounts' own clocks."""
+    return heatmap(frame, width)

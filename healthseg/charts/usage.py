@@ -147,10 +147,8 @@ def growth(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
     )
 
 
-def heatmap(
-    grid: pd.DataFrame, width: int = theme.WIDE, counted: str = "User-hours with any event"
-) -> theme.Picture:
-    """When is it used? Active user-hours (or what ``counted`` says) by weekday and hour of the account's own clock."""
+def heatmap(grid: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
+    """When is it used? Active user-hours by weekday and hour of the account's own clock."""
     title = "When it is used"
     if not len(grid) or not grid["user_hours"].sum():
         return theme.nothing(title, "No event of a user has a time of day in this period.", width)
@@ -184,7 +182,7 @@ def heatmap(
         .mark_text(align="right", baseline="middle", x=-8, color=theme.SOFT)
         .encode(y=alt.Y("weekday:Q", scale=down, axis=None), text="text:N"),
     ]
-    subtitle = f"{counted}, local time; the darkest has {most:.0f}; n = {grid['user_hours'].sum():.0f}"
+    subtitle = f"User-hours with any event, local time; the darkest has {most:.0f}; n = {grid['user_hours'].sum():.0f}"
     return theme.picture(layers, title, subtitle, width, 7 * CELL, left=44, right=8, bottom=26)
 
 

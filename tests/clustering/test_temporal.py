@@ -10,7 +10,7 @@ import pytest
 from healthseg.clustering.judging import judge
 from healthseg.clustering.seasonality import seasons
 from healthseg.clustering.temporal import peaks_and_lows, temporal
-from healthseg.clustering.temporal_cells import cells_of, session_starts, tried
+from healthseg.clustering.temporal_cells import cells_of, tried, user_hours
 from healthseg.testing import tiny_book
 
 START = dt.date(2025, 1, 6)          # a Monday
@@ -58,14 +58,14 @@ def test_a_quiet_friday_afternoon_is_a_low_of_its_own():
 
 def test_hours_are_those_of_the_accounts_own_clock():
     portfolio = book(lambda day, hour: office(day, hour) * (3 if hour == 10 else 1), zone="Asia/Kolkata")
-    rows = session_starts(portfolio, ["a"], START, END)
+    rows = user_hours(portfolio, ["a"], START, END)
     assert set(rows.loc[rows["weekday"] < 5, "hour"]) == set(range(13, 23 + 1)) - {23}      # 8:05 UTC is 13:35
     assert found(portfolio).peak_hours == ["3-4pm"]
 
 
-def test_a_session_counts_once_however_many_events_it_has():
+def test_a_users_hour_counts_once_however_many_events_it_has():
     events = [("a", f"2025-01-07 10:{minute:02d}", "u1", "search") for minute in range(30)]
-    rows = session_starts(tiny_book(events), ["a"], START, END)
+    rows = user_hours(tiny_book(events), ["a"], START, END)
     assert rows[["weekday", "hour"]].values.tolist() == [[1, 10]]
 
 
@@ -86,7 +86,7 @@ def test_one_users_busy_hour_in_one_week_is_no_rhythm():
     assert frame.loc["day:Tuesday", "p"] > 0.1
 
 
-def test_lift_is_the_sessions_over_the_mean_of_the_days_in_use():
+def test_lift_is_the_user_hours_over_the_mean_of_the_days_in_use():
     week = np.zeros((4, 168))
     week[:, [9, 33, 57]] = 2           # Monday, Tuesday, Wednesday at nine
     week[:, 33] = 5
@@ -95,13 +95,13 @@ def test_lift_is_the_sessions_over_the_mean_of_the_days_in_use():
     assert frame.loc["day:Sunday", "lift"] == 0
 
 
-def test_too_few_weeks_or_sessions_say_why():
+def test_too_few_weeks_or_user_hours_say_why():
     portfolio = book(office)
     short = temporal(portfolio, ["a"], END - dt.timedelta(days=20), END)
     assert short.family is None
     assert short.reason == "2 whole weeks, at least 4 are needed"
     empty = temporal(tiny_book([("a", "2025-03-03", "u1"), ("a", "2025-03-10", "u1")]), ["a"], START, END)
-    assert "0 sessions" in empty.reason
+    assert "0 active user-hours" in empty.reason
 
 
 def test_a_rising_series_has_a_trend():

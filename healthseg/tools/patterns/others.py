@@ -19,11 +19,11 @@ from healthseg.tools.rounding import records, rounded, word
 MOST_ANOMALIES = 50
 ABOUT = {"people": ("users", "users came"), "doing": ("person_events", "events of those who came"),
          "calls": ("api_events", "calls of the API")}
-WEEK = ["weekday", "hour", "sessions"]
+WEEK = ["weekday", "hour", "user_hours"]
 
 
 def temporal(study: Study, reasons: dict[str, str], least: float) -> tuple[Temporal | None, pd.DataFrame]:
-    """The section, and sessions by weekday and hour over an hour's mean."""
+    """The section, and user-hours by weekday and hour over an hour's mean."""
     if "temporal" not in study.categories:
         reasons["$.temporal_patterns"] = NOT_ASKED
         return None, pd.DataFrame(columns=WEEK)
@@ -37,7 +37,7 @@ def temporal(study: Study, reasons: dict[str, str], least: float) -> tuple[Tempo
         reasons["$.temporal_patterns.seasonal_trends"] = "; ".join(
             f"{one.cycle}: {one.reason or 'no cycle beyond chance'}" for one in found.seasons if one.cycle != "week")
     trend = found.trend
-    detail = {"sessions": found.sessions, "weeks": found.weeks, "trend": None if trend is None else {
+    detail = {"user_hours": found.user_hours, "weeks": found.weeks, "trend": None if trend is None else {
         "direction": trend.direction, "weekly_growth_rate": rounded(trend.weekly_growth_rate),
         "lower": rounded(trend.lower), "upper": rounded(trend.upper), "weeks": trend.weeks},
         "seasons": [{"cycle": one.cycle, "found": one.found, "cycles_seen": rounded(one.cycles_seen, 1),
@@ -59,7 +59,7 @@ def _season(one: Any) -> str | None:
 
 def _week(grid: np.ndarray) -> pd.DataFrame:
     day, hour = np.indices(grid.shape)
-    return pd.DataFrame({"weekday": day.ravel(), "hour": hour.ravel(), "sessions": grid.ravel().astype(float)})
+    return pd.DataFrame({"weekday": day.ravel(), "hour": hour.ravel(), "user_hours": grid.ravel().astype(float)})
 
 
 def communication(study: Study, reasons: dict[str, str]) -> Communication | None:
@@ -144,8 +144,8 @@ def described(kind: str, key: str, row: dict[str, Any]) -> str | None:
     times = f"{row['lift']:.1f} times" if row["lift"] >= 1 else f"{row['lift']:.2f} times"
     if kind == "temporal":
         beside = {"day": "days", "hour": "hours"}.get(key.split(":")[0], "the same part of other days")
-        return (f"{times} as many sessions as the mean of {beside} in use; {row['support']:.0f} of {row['n']:.0f} "
-                "show it")
+        shown = f"; {row['support']:.0f} of {row['n']:.0f} show it" if row["n"] else ""
+        return f"{times} the active user-hours of the mean of {beside} in use{shown}"
     if kind == "communication":
         return (f"{times} as many answers as other messages of the same channel; {row['support']:.0f} of "
                 f"{row['n']:.0f} customers show it")
