@@ -13,6 +13,9 @@ from typing import Any
 import numpy as np
 import scipy
 
+from healthseg.errors import CalculationError
+from healthseg.measures.statistics import logistic
+
 INTERCEPT_SD, SLOPE_SD = 0.3, 0.2
 FADES = np.linspace(0.5, 1.0, 26)
 FADE_MEAN, FADE_SD = 0.9, 0.1
@@ -63,16 +66,11 @@ def calibrate(raw: np.ndarray, outcome: np.ndarray, center: float, step_days: in
     """
     away = raw - center
     design, start = np.column_stack([np.ones(len(raw)), away]), np.array([0.0, 1.0])
-    precision = np.diag([1 / INTERCEPT_SD**2, 1 / SLOPE_SD**2])
-    beta = start.copy()
-    for _ in range(25):
-        p = scipy.special.expit(center + design @ beta)
-        gradient = design.T @ (outcome - p) - precision @ (beta - start)
-        curvature = (design * (p * (1 - p))[:, None]).T @ design + precision
-        step = np.linalg.solve(curvature, gradient)
-        beta = beta + step
-        if np.abs(step).max() < 1e-9:
-            break
+    precision = 1 / np.array([INTERCEPT_SD, SLOPE_SD]) ** 2
+    beta = logistic.fit(design, outcome, precision, start, offset=center)
+    if beta is None:
+        raise CalculationError("the calibration of held-out log odds did not settle", value_provided=len(raw))
+    curvature = logistic.expand(design, outcome, beta, center).curvature + np.diag(precision)
     spread = np.linalg.inv(curvature)
     calibrated = [(ahead, center + beta[0] + beta[1] * (odds - center), seen) for ahead, odds, seen in later]
     return Calibration(center, float(beta[0]), float(beta[1]), float(spread[0, 0]), float(spread[1, 1]),
