@@ -81,12 +81,13 @@ class Groups:
     stability: float | None = None
 
 
-def groups(frame: pd.DataFrame, seed: int) -> Groups:
+def groups(frame: pd.DataFrame, seed: int, one_unit: bool = False) -> Groups:
     """The stable groups of a frame of measures (a row a customer), or the reason why there are none.
 
     k-means on standardised measures for 2 to 5 groups of at least 8; of those whose mean adjusted Rand index over
     resampled customers is at least 0.8 the one with the largest silhouette, if it exceeds that of 99 simulated books in
-    which all customers come from one normal cloud (p ≤ 0.01).
+    which all customers come from one normal cloud (p ≤ 0.01). Measures of ``one_unit`` are not standardised: those that
+    differ little shall count little.
     """
     used = [name for name in frame.columns if _graded(frame[name])]
     if len(frame) >= LEAST_CUSTOMERS and not used:
@@ -94,7 +95,7 @@ def groups(frame: pd.DataFrame, seed: int) -> Groups:
     if len(frame) < LEAST_CUSTOMERS:
         return Groups(None, f"{len(frame)} customers whose first {PATH_DAYS} days were watched, {LEAST_CUSTOMERS} are "
                             "needed", len(frame), used)
-    points = _standardised(frame[used])
+    points = frame[used].to_numpy(dtype=float) if one_unit else _standardised(frame[used])
     parted = {k: labels for k in range(2, MOST_GROUPS + 1) if (labels := _parted(points, k, seed)) is not None}
     steady = {k: _stability(points, labels, k, seed) for k, labels in parted.items()}
     good = [k for k, stability in steady.items() if stability >= STABILITY]

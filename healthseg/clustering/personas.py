@@ -3,8 +3,9 @@
 A user is described by the log-ratio of its shares of feature-days to what the book's users would spread over the same
 features: those that anybody of its customer used in the window. Shares are drawn towards that by a few days, so that
 the zeros of a seldom user say little. The directions along which users differ more than an average feature does are
-grouped as adoption paths are (``paths.groups``): spoken of where resampled users fall into the same groups, and they
-stand further apart than one cloud is parted.
+grouped as adoption paths are (``paths.groups``), in the unit that log-ratios share: were all directions given the same
+spread, the least telling one would cut groups in two. They are spoken of where resampled users fall into the same
+groups, and stand further apart than one cloud is parted.
 """
 from __future__ import annotations
 
@@ -54,7 +55,7 @@ def personas(feature_days: pd.DataFrame, seed: int) -> Personas:
     points = _directions(ratios)
     names = [f"{client}|{user}" for client, user in table.index]
     at = sample_of(names, SAMPLE)
-    found = groups(pd.DataFrame(points[at]), seed)
+    found = groups(pd.DataFrame(points[at]), seed, one_unit=True)
     evidence = {"silhouette": found.silhouette, "silhouette_p": found.silhouette_p, "stability": found.stability}
     if found.labels is None:
         return Personas(None, _of_users(found.reason), len(table), **evidence)
@@ -95,9 +96,8 @@ def _directions(ratios: np.ndarray) -> np.ndarray:
 
 def _placed(points: np.ndarray, at: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """All users by the nearest centre of the sampled ones' groups, numbered from the largest."""
-    scale = points[at].std(axis=0)
     centres = np.stack([points[at[labels == one]].mean(axis=0) for one in range(labels.max() + 1)])
-    away = (((points[:, None, :] - centres) / np.where(scale > 0, scale, 1)) ** 2).sum(axis=2)
+    away = ((points[:, None, :] - centres) ** 2).sum(axis=2)
     nearest = away.argmin(axis=1)
     nearest[at] = labels
     order = np.argsort(-np.bincount(nearest, minlength=len(centres)), kind="stable")
