@@ -52,14 +52,18 @@ def schema(table: Table) -> str:
     )
 
 
-def prepare(connection: duckdb.DuckDBPyConnection, accounts: pd.DataFrame) -> None:
-    """What validation joins with: the zones there are, and the known customers with theirs."""
+def prepare_zones(connection: duckdb.DuckDBPyConnection) -> None:
+    """The zones there are, which validation holds values against."""
     connection.register("zone_frame", pd.DataFrame({"zone": sorted(zone_names())}))
+    connection.execute("CREATE TEMP TABLE known_zones AS SELECT zone FROM zone_frame")
+    connection.unregister("zone_frame")
+
+
+def prepare_accounts(connection: duckdb.DuckDBPyConnection, accounts: pd.DataFrame) -> None:
+    """The known customers with their zones."""
     connection.register("account_frame", accounts)
-    connection.execute("CREATE OR REPLACE TEMP TABLE known_zones AS SELECT zone FROM zone_frame")
     connection.execute("CREATE OR REPLACE TEMP TABLE accounts AS SELECT CAST(client_id AS VARCHAR) AS client_id, "
                        "CAST(zone AS VARCHAR) AS zone FROM account_frame")
-    connection.unregister("zone_frame")
     connection.unregister("account_frame")
 
 

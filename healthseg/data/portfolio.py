@@ -19,7 +19,7 @@ from healthseg.config import Settings, fingerprint
 from healthseg.config import settings as make_settings
 from healthseg.data import content as contents
 from healthseg.data import crosschecks, engine, ledger_stages
-from healthseg.data.cleaning import ROWS, clean_table, prepare, refusal, schema, unreadable
+from healthseg.data.cleaning import ROWS, clean_table, prepare_accounts, refusal, schema, unreadable
 from healthseg.data.eventbook import EventBook
 from healthseg.data.parsing import SQL_TYPES
 from healthseg.data.reports import Check, TableReport
@@ -294,9 +294,9 @@ class Portfolio:
 
     @contextlib.contextmanager
     def _reading(self):
-        """The book's connection where it is open, else a short-lived one: opening one costs more than a small table."""
-        if self._connection is not None:
-            yield self._connection
+        """The book's connection, or a short-lived one where the book cannot be used as a whole."""
+        if all(name in self.reports and not self.reports[name].refused for name in ("customers", "events")):
+            yield self.connection()
             return
         with self._working() as connection:
             yield connection
@@ -319,7 +319,7 @@ class Portfolio:
                         zones = dict(zip(self._accounts["client_id"], self._accounts["zone"], strict=True))
                         select = ledger_stages.stage_view(connection, select, self.recorded_stages, zones)
                     connection.execute(f'CREATE VIEW "{name}" AS {select}')
-            prepare(connection, self._accounts)
+            prepare_accounts(connection, self._accounts)
             self._eventbook.create_views(connection)
             self._connection = connection
         return self._connection

@@ -98,10 +98,13 @@ class Store:
             frame.to_parquet(temporary, index=False)
 
     def get_frame(self, level: str, key: str) -> pd.DataFrame | None:
-        import pandas as pd  # a reply that was kept is found without it
+        from pyarrow.parquet import ParquetFile  # a reply that was kept is found without it
 
         path = self.path(level, key, ".parquet")
-        return pd.read_parquet(path) if path.exists() else None
+        if not path.exists():
+            return None
+        with ParquetFile(path) as file:
+            return file.read(use_threads=False).to_pandas(use_threads=False)
 
     def make_folder(self, target: Path, fill: Callable[[Path], None]) -> Path:
         """A folder that is there whole or not at all: filled under a temporary name, then renamed."""

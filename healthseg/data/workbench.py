@@ -11,7 +11,7 @@ from types import TracebackType
 import duckdb
 import pandas as pd
 
-from healthseg.data.cleaning import prepare
+from healthseg.data.cleaning import prepare_accounts, prepare_zones
 
 
 class Workbench:
@@ -30,14 +30,15 @@ class Workbench:
     def connection(self) -> duckdb.DuckDBPyConnection:
         if self._opened is None:
             self._opened = self._closing.enter_context(self._connect())
-            prepare(self._opened, self._accounts)
+            prepare_zones(self._opened)
+            prepare_accounts(self._opened, self._accounts)
         return self._opened
 
     def know(self, accounts: pd.DataFrame) -> None:
         """From now on these are the known customers."""
         self._accounts = accounts
         if self._opened is not None:
-            prepare(self._opened, accounts)
+            prepare_accounts(self._opened, accounts)
 
     def __enter__(self) -> Workbench:
         return self

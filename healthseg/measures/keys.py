@@ -1,10 +1,12 @@
 """What counted rows are kept under: the settings that change what is counted, and the code that counts."""
 from __future__ import annotations
 
+import datetime as dt
 import functools
 import hashlib
 import importlib.resources
 from pathlib import Path
+from typing import Any
 
 from healthseg.config import Settings, fingerprint
 from healthseg.data.engine import sql_hash
@@ -24,6 +26,12 @@ JUDGED = {"scorecard", "scorecard_variants", "min_coverage", "ramp_days", "overd
 def counting_settings(settings: Settings) -> str:
     """A fingerprint of the settings that change what is counted (the others change what is made of it)."""
     return fingerprint(settings.model_dump(mode="json", exclude=JUDGED))
+
+
+def dated_key(book: Any, date: dt.date) -> str:
+    """The key of what was counted as it was known at the end of a date."""
+    parts = (date.isoformat(), book.content(date), counting_settings(book.settings), version())
+    return f"{date:%Y%m%d}-" + hashlib.sha256("|".join(parts).encode()).hexdigest()[:16]
 
 
 @functools.cache

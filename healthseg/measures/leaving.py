@@ -9,6 +9,7 @@ import pandas as pd
 
 from healthseg.data.memory import remember
 from healthseg.measures.counting import Counting, Spans, customers, epoch_day
+from healthseg.measures.keys import dated_key
 from healthseg.measures.profile import Said
 
 
@@ -31,12 +32,24 @@ def customers_as_of(book: Any, as_of: dt.date) -> pd.DataFrame:
 
 def _as_of(book: Any, as_of: dt.date) -> pd.DataFrame:
     known = customers(book)
-    left = pd.Series(left_days(book, known.index.tolist(), as_of), index=known.index)
+    left = known.index.to_series().map(_left(book, as_of)).astype("float64")
     found = known.assign(churned_on=pd.to_datetime(left, unit="D").astype("datetime64[us]"))
     if "notice_on" in known:
         notice = pd.to_datetime(known["notice_on"])
         found["notice_on"] = notice.where(notice <= pd.Timestamp(as_of))
     return found
+
+
+def _left(book: Any, as_of: dt.date) -> dict[str, int]:
+    """The day on which each customer left that had left by ``as_of``; from the store where it was counted before."""
+    key = dated_key(book, as_of)
+    left = book.store.get_json("left", key)
+    if left is None:
+        everyone = customers(book).index.tolist()
+        days = left_days(book, everyone, as_of)
+        left = {client: int(day) for client, day in zip(everyone, days, strict=True) if not np.isnan(day)}
+        book.store.put_json("left", key, left)
+    return left
 
 
 def left_days(book: Any, clients: list[str], as_of: dt.date) -> np.ndarray:

@@ -6,7 +6,6 @@ rows are kept in the store by what they were made from: a row of a past date is 
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
 from collections.abc import Iterable
 from typing import Any
 
@@ -15,7 +14,7 @@ import pandas as pd
 
 from healthseg.measures import spans as measured
 from healthseg.measures.counting import Counting, Spans, customers, epoch_day, epoch_days
-from healthseg.measures.keys import counting_settings, version
+from healthseg.measures.keys import dated_key
 from healthseg.measures.payments import STATUSES
 from healthseg.measures.profile import STATIC, profile, tiers
 
@@ -110,7 +109,7 @@ def _build_all(book: Any, dates: list[dt.date]) -> None:
     groups = dict(list(frame.groupby("date", sort=False)))
     for date in dates:
         rows = groups.get(pd.Timestamp(date), frame.iloc[:0]).reset_index(drop=True)
-        book.store.put_frame("panel", _key(book, date), rows)
+        book.store.put_frame("panel", dated_key(book, date), rows)
         _memory(book)[date] = rows
 
 
@@ -121,16 +120,11 @@ def _memory(book: Any) -> dict[dt.date, pd.DataFrame]:
 def _stored(book: Any, date: dt.date) -> pd.DataFrame | None:
     memory = _memory(book)
     if date not in memory:
-        found = book.store.get_frame("panel", _key(book, date))
+        found = book.store.get_frame("panel", dated_key(book, date))
         if found is None:
             return None
         memory[date] = found
     return memory[date]
-
-
-def _key(book: Any, date: dt.date) -> str:
-    parts = (date.isoformat(), book.content(date), counting_settings(book.settings), version())
-    return f"{date:%Y%m%d}-" + hashlib.sha256("|".join(parts).encode()).hexdigest()[:16]
 
 
 def build(book: Any, dates: list[dt.date], clients: list[str]) -> pd.DataFrame:

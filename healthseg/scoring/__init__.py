@@ -17,11 +17,11 @@ from healthseg.scoring.trend import score_trend, trend_window_days
 
 if TYPE_CHECKING:
     from healthseg.scoring.churn_model import ChurnModel
-    from healthseg.scoring.hazard import HazardClassifier
+    from healthseg.scoring.hazard_classifier import HazardClassifier
     from healthseg.scoring.reportcard import ReportCard, report_card
     from healthseg.scoring.training import churn_model
 
-_HOME = {"ChurnModel": "churn_model", "HazardClassifier": "hazard", "ReportCard": "reportcard",
+_HOME = {"ChurnModel": "churn_model", "HazardClassifier": "hazard_classifier", "ReportCard": "reportcard",
          "report_card": "reportcard", "churn_model": "training"}
 
 __all__ = ["BaseRates", "Change", "ChurnModel", "HazardClassifier", "ReportCard", "Scores", "bands_of", "base_rates",

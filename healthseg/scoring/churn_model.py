@@ -17,7 +17,7 @@ from healthseg.scoring.boosting import Boosted
 from healthseg.scoring.calibration import Calibration, calibrate, spread_of
 from healthseg.scoring.challenge import challenged
 from healthseg.scoring.gate import Gate, judge_held_out
-from healthseg.scoring.hazard import HazardClassifier
+from healthseg.scoring.hazard import AdditiveHazard
 from healthseg.scoring.kin import Kin, kin_of
 from healthseg.scoring.predictors import FAMILY, KNOWN, Predictor, measured, to_dicts
 from healthseg.scoring.rolling import STEP_DAYS, Fitted, fit_classifier, held_out, outcomes
@@ -188,7 +188,7 @@ class ChurnModel:
         boosted = Boosted.from_dict(kept["boosted"]) if kept.get("boosted") else None
         _refuse_unknown(predictors, shared["config"])
         kin = tuple(Kin(one["lead"], tuple(one["members"])) for one in kept["kin"])
-        return cls(**shared, fitted=Fitted(predictors, HazardClassifier.from_dict(kept["classifier"]), boosted),
+        return cls(**shared, fitted=Fitted(predictors, AdditiveHazard.from_dict(kept["classifier"]), boosted),
                    calibration=Calibration(**kept["calibration"]), kin=kin, usual=tuple(kept["usual"]))
 
 

@@ -1,7 +1,8 @@
-"""HazardClassifier: the chance that an event falls into one step, as a scikit-learn estimator.
+"""An additive hazard: the chance that an event falls into one step, as it was learnt.
 
 A discrete-time hazard is a logistic regression on customer-steps (Allison 1982; Singer & Willett 1993): each step that
-a customer was at risk is a row, and its outcome says whether the event fell into it.
+a customer was at risk is a row, and its outcome says whether the event fell into it. A model that was kept needs
+numpy alone to be asked; it is learnt by ``HazardClassifier``, an estimator of scikit-learn, whose import takes longer.
 """
 from __future__ import annotations
 
@@ -9,35 +10,19 @@ from typing import Any
 
 import numpy as np
 import scipy
-from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils.multiclass import check_classification_targets, type_of_target
-from sklearn.utils.validation import check_is_fitted, validate_data
 
-from healthseg.scoring.design import HINGE, LINEAR, MISSING, Design, make_design
-from healthseg.scoring.posterior import Posterior, Prior, fit_posterior
+from healthseg.scoring.design import HINGE, LINEAR, MISSING, Design
+from healthseg.scoring.posterior import Posterior, Prior
 
 SCALES = {"directed": 0.10, "measure": 0.05, "feature": 0.06, "level": 0.20, MISSING: 0.10, HINGE: 0.03}
 DEFAULT_GROUP = "measure"
 INTERCEPT_SD = 3.0
+PARAMETERS = ("bent", "directions", "groups", "integrate", "scales", "strength", "strength_sd")
 
 
-class HazardClassifier(ClassifierMixin, BaseEstimator):
-    """A penalised additive logistic model with directions as its prior, and a posterior.
-
-    Coefficients are of standardised columns. ``directions`` gives each feature a prior direction: +1 where more of it
-    means more of the event, −1 where less, 0 where nobody knows (fractions share one direction among forms of the
-    same measure). The directed coefficients are m · direction + deviation, m ~ Normal(``strength``, ``strength_sd``²):
-    equal weights are the prior (Dawes 1979), from which the data move all together and each alone. Each group
-    of coefficients (``groups``, one name a feature) has its own standard deviation, started at ``scales`` and chosen by
-    evidence (``posterior``). NaN is missing, not a number.
-
-    Attributes after ``fit``: classes_, n_features_in_, design_, posterior_, group_names_.
-
-    >>> X = np.array([[0.0], [1.0], [2.0], [3.0]] * 20)
-    >>> model = HazardClassifier().fit(X, [0, 0, 1, 1] * 20)
-    >>> model.predict(np.array([[0.0], [3.0]])).tolist()
-    [0, 1]
-    """
+class AdditiveHazard:
+    """What a ``HazardClassifier`` learnt, and its parameters. Attributes: classes_, n_features_in_, design_,
+    direction_, posterior_, group_names_."""
 
     def __init__(self, directions: Any = None, groups: Any = None, bent: Any = None, strength: float = 0.2,
                  strength_sd: float = 0.15, scales: Any = None, integrate: bool = True) -> None:
@@ -48,29 +33,6 @@ class HazardClassifier(ClassifierMixin, BaseEstimator):
         self.strength_sd = strength_sd
         self.scales = scales
         self.integrate = integrate
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.classifier_tags.multi_class = False
-        tags.input_tags.allow_nan = True
-        return tags
-
-    def fit(self, X: Any, y: Any) -> HazardClassifier:
-        """Rows of measures, and whether the event fell into the step after each."""
-        X, y = validate_data(self, X, y, dtype=float, ensure_all_finite="allow-nan")
-        check_classification_targets(y)
-        if type_of_target(y) != "binary" and len(np.unique(y)) > 2:
-            raise ValueError(f"Only binary classification is supported. The type of the target is {type_of_target(y)}.")
-        self.classes_, outcome = np.unique(y, return_inverse=True)
-        if len(self.classes_) < 2:
-            raise ValueError("one class only: a hazard is learnt from rows with the event and rows without (1 class)")
-        width = X.shape[1]
-        bent = np.ones(width, dtype=bool) if self.bent is None else np.asarray(self.bent, dtype=bool)
-        self.design_ = make_design(X, bent)
-        self.direction_ = self._direction(width)
-        prior = self._prior(outcome.mean(), width)
-        self.posterior_ = fit_posterior(self._matrix(X), outcome.astype(float), prior, integrate=self.integrate)
-        return self
 
     def _direction(self, width: int) -> np.ndarray:
         given = np.zeros(width) if self.directions is None else np.asarray(self.directions, dtype=float)
@@ -96,8 +58,7 @@ class HazardClassifier(ClassifierMixin, BaseEstimator):
         return np.column_stack([np.ones(len(X)), columns @ self.direction_, columns])
 
     def _checked(self, X: Any) -> np.ndarray:
-        check_is_fitted(self)
-        return validate_data(self, X, dtype=float, ensure_all_finite="allow-nan", reset=False)
+        return np.asarray(X, dtype=float)
 
     def decision_function(self, X: Any) -> np.ndarray:
         """Log odds of the event in the step."""
@@ -109,17 +70,8 @@ class HazardClassifier(ClassifierMixin, BaseEstimator):
         checked = self._checked(X)
         return np.sqrt(self.posterior_.variance(self._matrix(checked)))
 
-    def predict_proba(self, X: Any) -> np.ndarray:
-        p = scipy.special.expit(self.decision_function(X))
-        return np.column_stack([1 - p, p])
-
-    def predict(self, X: Any) -> np.ndarray:
-        certain = (self.decision_function(X) > 0).astype(int)
-        return self.classes_[certain]
-
     def weights(self) -> np.ndarray:
         """What each column of the design adds to the log odds per unit: its part of the common strength included."""
-        check_is_fitted(self)
         return self.direction_ * self.posterior_.mean[1] + self.posterior_.mean[2:]
 
     def parts(self, X: Any) -> np.ndarray:
@@ -163,16 +115,15 @@ class HazardClassifier(ClassifierMixin, BaseEstimator):
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values, from which ``from_dict`` makes the same predictions."""
-        check_is_fitted(self)
         posterior, rows = self.posterior_, np.tril_indices(len(self.posterior_.mean))
-        return {"parameters": {name: _plain(value) for name, value in self.get_params().items()},
+        return {"parameters": {name: _plain(getattr(self, name)) for name in PARAMETERS},
                 "classes": self.classes_.tolist(), "features": self.n_features_in_, "design": self.design_.to_dict(),
                 "direction": self.direction_.tolist(), "group_names": self.group_names_,
                 "mean": posterior.mean.tolist(), "covariance": posterior.covariance[rows].tolist(),
                 "scales": posterior.scales.tolist(), "evidence": posterior.evidence}
 
     @classmethod
-    def from_dict(cls, kept: dict[str, Any]) -> HazardClassifier:
+    def from_dict(cls, kept: dict[str, Any]) -> AdditiveHazard:
         model = cls(**kept["parameters"])
         model.classes_, model.n_features_in_ = np.array(kept["classes"]), int(kept["features"])
         model.design_, model.group_names_ = Design.from_dict(kept["design"]), list(kept["group_names"])

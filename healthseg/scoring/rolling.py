@@ -14,7 +14,7 @@ from healthseg.errors import InvalidParameters
 from healthseg.measures.statistics.outcomes import labels
 from healthseg.scoring.boosting import Boosted
 from healthseg.scoring.churn import THE_BOOK, rate_posteriors
-from healthseg.scoring.hazard import HazardClassifier
+from healthseg.scoring.hazard import AdditiveHazard
 from healthseg.scoring.predictors import Predictor, predictors_of, values_of
 
 STEP_DAYS = 30
@@ -29,7 +29,7 @@ class Fitted:
     """A classifier and what it reads, and trees on top of it where they were better on later time."""
 
     predictors: tuple[Predictor, ...]
-    classifier: HazardClassifier
+    classifier: AdditiveHazard
     boosted: Boosted | None = None
 
     def values(self, rows: pd.DataFrame, config: Settings) -> np.ndarray:
@@ -46,7 +46,7 @@ class Fitted:
         return self.classifier.base + roots
 
     def joint_parts(self, values: np.ndarray, groups: list[list[int]]) -> tuple[np.ndarray, np.ndarray]:
-        """``HazardClassifier.joint_parts``, with what the trees add; of the trees no doubt is known."""
+        """``AdditiveHazard.joint_parts``, with what the trees add; of the trees no doubt is known."""
         parts, sds = self.classifier.joint_parts(values, groups)
         if self.boosted is not None:
             added = self.boosted.added(values)
@@ -92,6 +92,8 @@ def _by_row(rows: pd.DataFrame) -> pd.Series:
 
 def fit_classifier(rows: pd.DataFrame, outcome: np.ndarray, config: Settings, *, integrate: bool = True) -> Fitted:
     """The additive logistic hazard of rows whose outcomes are known (0 or 1)."""
+    from healthseg.scoring.hazard_classifier import HazardClassifier  # what is only asked does without scikit-learn
+
     predictors = predictors_of(rows, config)
     classifier = HazardClassifier([one.direction for one in predictors], [one.group for one in predictors],
                                   [one.bent for one in predictors], integrate=integrate)

@@ -18,6 +18,7 @@ import pandas as pd
 
 from healthseg.config import fingerprint
 from healthseg.data.memory import remember
+from healthseg.measures import keys
 from healthseg.measures import panel as panels
 from healthseg.measures.counting import customers
 from healthseg.measures.families import feature_events, joined, most_used
@@ -149,7 +150,7 @@ def untold(book: Any) -> list[str]:
 
 
 def _key(book: Any, date: dt.date) -> str:
-    parts = [book.content(date), book.settings.fingerprint, panels.version(), version()]
+    parts = [book.content(date), book.settings.fingerprint, keys.version(), version()]
     return f"{date:%Y%m%d}-{fingerprint(parts)}"
 
 

@@ -10,7 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from healthseg.scoring.design import HINGE, LINEAR, make_design
-from healthseg.scoring.hazard import HazardClassifier
+from healthseg.scoring.hazard_classifier import HazardClassifier
 from healthseg.scoring.posterior import Prior, fit_posterior
 
 

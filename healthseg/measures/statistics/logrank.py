@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import scipy
 
-from healthseg.measures.statistics.normal import standard_errors
+from healthseg.measures.statistics.normal import chi_square_p, standard_errors, two_sided_p
 
 FACTORS = np.linspace(-3.0, 3.0, 25)         # log factors at which the inverted test is looked at first
 SETTLED = 1e-5
@@ -81,7 +81,7 @@ def _tested(names: np.ndarray, n: np.ndarray, observed: np.ndarray, expected: np
         return None
     statistic = float(gap @ np.linalg.solve(inner, gap))
     frame = pd.DataFrame({"group": names, "n": n, "observed": observed, "expected": expected})
-    return LogRank(statistic, len(gap), float(scipy.special.chdtrc(len(gap), statistic)), frame)
+    return LogRank(statistic, len(gap), chi_square_p(statistic, len(gap)), frame)
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ def time_factor(time: np.ndarray, event: np.ndarray, onset: np.ndarray, stratum:
         return None
     lower, upper = _crossing(z, values, -edge), _crossing(z, values, edge)
     return TimeFactor(float(np.exp(root)), None if lower is None else float(np.exp(lower)),
-                      None if upper is None else float(np.exp(upper)), float(2 * scipy.special.ndtr(-abs(z(0.0)))),
+                      None if upper is None else float(np.exp(upper)), two_sided_p(z(0.0)),
                       int(exposed.sum()), int((event & exposed).sum()))
 
 

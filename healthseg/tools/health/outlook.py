@@ -12,7 +12,7 @@ import pandas as pd
 from healthseg.config import Settings, fingerprint
 from healthseg.data.memory import remember
 from healthseg.forecasting import backtest, forecast, within_tolerance
-from healthseg.measures import panel as panels
+from healthseg.measures import keys
 from healthseg.measures.counting import customers
 from healthseg.periods import weekly
 from healthseg.scoring import training
@@ -82,7 +82,7 @@ def fan(judged: Judged, settings: Settings) -> pd.DataFrame:
 def past_errors(book: Any, as_of: dt.date, rules: Asked) -> pd.DataFrame:
     """Errors of forecasts made at earlier dates, over a fixed sample of the book's customers."""
     key = f"{as_of:%Y%m%d}-" + fingerprint([book.content(as_of), book.settings.fingerprint, rules.key,
-                                                 panels.version(), training.version() if rules.predictive else ""])
+                                                 keys.version(), training.version() if rules.predictive else ""])
 
     def make() -> pd.DataFrame:
         kept = book.store.get_frame("models", f"score-errors-{key}")

@@ -5,7 +5,7 @@ import datetime as dt
 import functools
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from healthseg.config import fingerprint
 from healthseg.data.ledger import SegmentRun
 from healthseg.data.memory import remember
 from healthseg.errors import CalculationError, DataRetrievalError, InvalidParameters, hint
-from healthseg.measures import panel as panels
+from healthseg.measures import keys
 from healthseg.tools.segments.result import Run
 
 _CODE = ("clustering", "scoring", "tools/segments", "tools/tiers")
@@ -28,6 +28,21 @@ def slug(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")[:40].strip("_") or "segment"
 
 
+def slugs(names: Sequence[str]) -> list[str]:
+    """A key for each name, no two alike: a slug that is taken gets the first free number.
+
+    >>> slugs(["Tier A", "Tier-A", "日本", "中国"])
+    ['tier_a', 'tier_a_2', 'segment', 'segment_2']
+    """
+    found: list[str] = []
+    for name in names:
+        key, at = slug(name), 2
+        while key in found:
+            key, at = f"{slug(name)}_{at}", at + 1
+        found.append(key)
+    return found
+
+
 @functools.cache
 def code_version() -> str:
     """Changes with the code that segments: a run is the same only where the rules are."""
@@ -38,7 +53,7 @@ def code_version() -> str:
 
 def inputs(book: Any, as_of: dt.date) -> str:
     """What a run is made from: data, settings and rules."""
-    return fingerprint([book.fingerprint(as_of), panels.version(), code_version()])
+    return fingerprint([book.fingerprint(as_of), keys.version(), code_version()])
 
 
 def segment_id(name: str, number: int, run: str) -> str:
