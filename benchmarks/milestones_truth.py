@@ -14,15 +14,18 @@ import sys
 import tempfile
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))       # so that a checkout that is not installed will do
 
-import healthseg as hs
-from healthseg.data.demo import write_demo
-from healthseg.measures.milestone_times import Ahead, blocker_effects, forecast
-from healthseg.measures.milestones import states
-from healthseg.tools.milestones.figures import OPEN, Figures
-from healthseg.tools.milestones.success import Success
+import numpy as np  # noqa: E402
+import pandas as pd  # noqa: E402
+
+import healthseg as hs  # noqa: E402
+from healthseg.data.demo import write_demo  # noqa: E402
+from healthseg.measures.milestone_times import Ahead, blocker_effects, forecast  # noqa: E402
+from healthseg.measures.milestones import states  # noqa: E402
+from healthseg.tools.milestones.figures import OPEN, Figures  # noqa: E402
+from healthseg.tools.milestones.success import Success  # noqa: E402
 
 EARLY = ("2024-07-01", "2024-10-15", "2025-02-01")
 LATE = dt.date(2025, 6, 8)

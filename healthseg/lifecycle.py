@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, m
 from healthseg.errors import InvalidParameters
 from healthseg.expressions import Condition
 
+SETBACKS = ("at_risk", "churned")
 STAGES = ("prospect", "trial", "onboarding", "active", "engaged", "at_risk", "renewing", "expanded", "churned")
 Stage = Literal["prospect", "trial", "onboarding", "active", "engaged", "at_risk", "renewing", "expanded", "churned"]
 
@@ -163,8 +164,8 @@ class Lifecycle(_Frozen):
         return target in self.targets(source)
 
     def forward(self, stage: str | None) -> Edge | None:
-        """The way forward from a stage: the first of its edges that does not lead out of the book."""
-        return next((edge for edge in self.edges if edge.source == stage and edge.target != "churned"), None)
+        """The way forward from a stage: the first of its edges that leads neither back to risk nor out of the book."""
+        return next((edge for edge in self.edges if edge.source == stage and edge.target not in SETBACKS), None)
 
 
 class Handler(_Frozen):

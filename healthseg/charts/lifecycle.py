@@ -110,29 +110,45 @@ def position(curve: pd.DataFrame, stage: str | None, day: int | None, stuck_shar
               axis=alt.Axis(title="days in the stage", grid=False, tickCount=4 if width < 500 else 8))
     scale, axis = alt.Scale(domain=[0, 1], nice=False), alt.Axis(format="%", tickCount=5, title=None)
     y, colour = alt.Y("share:Q", scale=scale, axis=axis), COLOURS[stage]
-    right = day > 0.5 * last
     label = f"day {formats.number(day)}: {formats.percent(here)} still here"
     label = label if width < 500 else f"this customer, {label}"
-    mark = [{"day": min(float(day), last), "share": here, "text": label}]
+    at, room = min(float(day), last), (formats.cells(label) * 7.2 + 20) / (width - 58) * last
+    mark = [{"day": at, "share": here}]
+    side, start, height = _clear(values, at, room, last)
+    told = [{"day": start, "height": height, "text": label}]
     layers = [
         _data(values).mark_area(color=colour, opacity=0.15, interpolate="step-after").encode(
             x=x, y=alt.Y("lower:Q", scale=scale, axis=axis), y2="upper:Q"),
         _data(values).mark_line(color=colour, interpolate="step-after").encode(x=x, y=y),
         _data([{"share": stuck_share, "text": f"stuck below {formats.percent(stuck_share)}"}]).mark_rule(
             color=theme.FAINT, strokeDash=[4, 4]).encode(y=y),
-        _data([{"share": stuck_share, "text": f"stuck below {formats.percent(stuck_share)}", "day": 0}]).mark_text(
-            align="left", dx=6, dy=-8, color=theme.SOFT, fontSize=11.5).encode(x=x, y=y, text="text:N"),
+        _data([{"share": stuck_share, "text": f"stuck below {formats.percent(stuck_share)}", "day": last}]).mark_text(
+            align="right", dx=-2, dy=-8, color=theme.SOFT, fontSize=11.5).encode(x=x, y=y, text="text:N"),
         _data(mark).mark_rule(color=theme.INK).encode(x=x),
         _data(mark)
         .mark_circle(color=theme.INK, size=90, opacity=1, stroke=theme.PAPER, strokeWidth=2)
         .encode(x=x, y=y),
-        _data(mark).mark_text(align="right" if right else "left", dx=-10 if right else 10, y=10, fontSize=12.5,
-                              fontWeight=600).encode(x=x, text="text:N"),
+        _data(told).mark_text(align=side, dx=-10 if side == "right" else 10, fontSize=12.5, fontWeight=600).encode(
+            x=x, y=alt.Y("height:Q", scale=scale, axis=axis), text="text:N"),
     ]
     n = int(curve["at_risk"].max())
     subtitle = (f"Share of the customers that came to {formats.words(stage)} and are still in it, with its interval; "
                 f"at most {formats.number(n)} were watched at once")
     return theme.picture(layers, title, subtitle, width, 230, left=44, right=14, top=10, bottom=40)
+
+
+def _clear(values: list[dict], day: float, room: float, last: float) -> tuple[str, float, float]:
+    """Where a label stands clear of the curve: its alignment, the day that it begins at (or ends), and its height.
+
+    Beside its day, under the curve or above it; else at the right end, over all.
+    """
+    side, first, end = ("right", day - room, day) if day > 0.5 * last else ("left", day, day + room)
+    begin = max((value["day"] for value in values if value["day"] <= first), default=0.0)
+    beside = [value for value in values if begin <= value["day"] <= end]
+    low, high = min(value["lower"] for value in beside), max(value["upper"] for value in beside)
+    if first < 0 or end > last or (low < 0.26 and high > 0.86):
+        return "right", last, 0.94
+    return side, day, low - 0.09 if low >= 0.26 else high + 0.08
 
 
 def _shown_until(rows_: pd.DataFrame) -> float:

@@ -84,6 +84,27 @@ def fold(summary: str, body: str) -> str:
     return f'<details class="hs-fold"><summary>{safe(summary)}</summary><div>{body}</div></details>'
 
 
+def noted(text: Any, note: str) -> str:
+    """A name with a line under it, for the first cell of a row."""
+    return f"{isolated(text)}<small>{safe(note)}</small>"
+
+
+def advice(texts: Iterable[str]) -> str:
+    """What the rules of the playbook say, in their order."""
+    return lines(map(safe, texts), ordered=True) or paragraph("No rule fired.", "lead")
+
+
+def between(lower: float | None, upper: float | None, digits: int = 0, beyond: str = "not reached") -> str | None:
+    """An interval in words; None without one.
+
+    >>> between(3, None), between(1.26, 2, 1, "more")
+    ('3 to not reached', '1.3 to 2.0')
+    """
+    if lower is None:
+        return None
+    return f"{formats.number(lower, digits)} to {beyond if upper is None else formats.number(upper, digits)}"
+
+
 @dataclass(frozen=True)
 class Card:
     """A figure with its name, its change and its past."""

@@ -71,6 +71,26 @@ def test_the_customers_own_day_is_marked_with_the_share_still_there():
     assert "day 45: 40\u00a0% still here" in values(DRAWN["position"](theme.WIDE))
 
 
+@pytest.mark.parametrize("width", [theme.WIDE, theme.NARROW])
+@pytest.mark.parametrize("day", [0, 11, 60, 120, 200, 290])
+def test_the_words_at_the_customers_day_stand_clear_of_the_curve(day, width):
+    times = [float(time) for time in range(5, 301, 5)]
+    share = pd.Series([2 ** -((time / 100) ** 2) for time in times])
+    curve = pd.DataFrame({"time": times, "at_risk": 90, "survival": share, "lower": (share - 0.03).clip(lower=0),
+                          "upper": (share + 0.03).clip(upper=1)})
+    drawn = lifecycle.position(curve, "engaged", day, 0.1, width).to_dict()
+    told = next(layer for layer in drawn["layer"] if "still here" in str(layer["data"]["values"]))
+    (words,) = told["data"]["values"]
+    across = told["encoding"]["x"]["scale"]["domain"][1]
+    room = len(words["text"]) * 6.9 / (width - 58) * across
+    first, last = (words["day"] - room, words["day"]) if told["mark"]["align"] == "right" else (
+        words["day"], words["day"] + room)
+    assert first >= 0 and last <= across
+    band = curve[(curve["time"] > first) & (curve["time"] <= last)]
+    under, over = words["height"] + 0.03 <= band["lower"].min(), words["height"] - 0.03 >= band["upper"].max()
+    assert under or over
+
+
 def test_areas_lie_on_each_other_and_end_with_their_names():
     told = values(DRAWN["over_time"](theme.WIDE))
     assert '"text": "active 400"' in told and '"high": 350.0' in told and "no stage" not in told

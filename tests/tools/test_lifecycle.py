@@ -384,6 +384,18 @@ def test_criteria_say_what_holds_since_when():
     assert later.progress.estimated_days_to_transition == 0
 
 
+def test_a_setback_is_no_next_stage_and_who_stays_engaged_is_not_stuck():
+    others = [("engaged", "2025-01-02"), ("active", "2025-01-20")]
+    clients = [f"c{number}" for number in range(30)]
+    made = book_of(changes(("a", "engaged", "2025-01-02"), *((client, *step) for client in clients for step in others)),
+                   "a", *clients)
+    reply = manage(made, "a", "get_stage")
+    assert reply.position.share_still_in < made.settings.lifecycle.stuck_share and not reply.position.stuck
+    assert reply.next_stage_criteria.target_stage is None and "at_risk" in reply.next_stage_criteria.allowed_stages
+    assert manage_lifecycle_stages_book(made).stuck_customers == []
+    assert Lifecycle().forward("active").target == "engaged" and Lifecycle().forward("expanded").target == "engaged"
+
+
 def test_a_criterion_over_days_has_to_hold_on_each_of_them():
     rules = {"lifecycle": {"edges": [{"source": "active", "target": "engaged", "criteria": [
         {"text": "Used in 28 days", "when": "person_events_28d >= 1", "figure": "person_events_28d", "days": 30}]}]}}

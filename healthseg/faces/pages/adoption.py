@@ -37,6 +37,7 @@ def _cards(reply: Any) -> list[Card]:
             f"{formats.number(one.adopted_features)} of {formats.number(one.total_features)} adopted",
         )
         for name, one in reply.feature_adoption_summary.items()
+        if one.total_features
     ]
     standing = reply.benchmark_standing
     if standing.peer_median is not None:
@@ -93,7 +94,7 @@ def next_ones(reply: Any) -> Html:
     ]
     why = reply.not_measured.get("$.recommendations[*].expected_impact", "")
     impact = "" if not why else missing("What it would bring", why)
-    barriers = [f"{safe(formats.words(one.feature))}: {safe('; '.join(one.barriers))}" for one in _blocked(reply)]
+    barriers = [safe(formats.words(f"{one.feature}: {'; '.join(one.barriers)}")) for one in _blocked(reply)]
     return Html(
         lines(rows, ordered=True) + impact + (f"<h3>What stands in the way</h3>{lines(barriers)}" if barriers else "")
     )

@@ -59,8 +59,7 @@ def _cards(reply: Any) -> list[Card]:
 def adoption(reply: Any) -> Html:
     """What is adopted, how deep, how broad, how often?"""
     columns = [
-        Column("feature", "Feature", formats.words),
-        Column("category", "Category", formats.words),
+        Column("feature", "Feature", markup=_feature),
         Column("rate", "Adopted", formats.percent, True),
         Column("adopted", "Customers", formats.number, True),
         Column("customers", "Could use it", formats.number, True),
@@ -73,13 +72,17 @@ def adoption(reply: Any) -> Html:
     lead = joined(f"Adopted means {reply.rule}; of the customers that could use the feature")
     low = [
         f"{safe(formats.words(one.feature))} ({formats.percent(one.adoption_rate)}): "
-        f"{safe('; '.join(one.barriers or []) or 'no barrier is known')}"
+        f"{safe(formats.words('; '.join(one.barriers or [])) or 'no barrier is known')}"
         for one in reply.low_adoption_features
     ]
     hardly = f"<h3>Hardly adopted, and what stands in the way</h3>{lines(low)}" if low else ""
     return Html(
         paragraph(lead, "lead") + figure(reply, "features", table(rows, columns, label="features")) + hardly, lead
     )
+
+
+def _feature(row: dict[str, Any]) -> str:
+    return page.noted(formats.words(row["feature"]), formats.words(row["category"]) or "")
 
 
 def fast(reply: Any) -> Html:
@@ -95,17 +98,11 @@ def fast(reply: Any) -> Html:
         {
             "feature_name": one.feature_name,
             **one.time_to_adopt.model_dump(),
-            "between": _between(one.time_to_adopt.lower, one.time_to_adopt.upper),
+            "between": page.between(one.time_to_adopt.lower, one.time_to_adopt.upper),
         }
         for one in reply.feature_details
     ]
     return Html(figure(reply, "time_to_adopt", table(rows, columns, label="features")))
-
-
-def _between(lower: float | None, upper: float | None) -> str | None:
-    if lower is None:
-        return None
-    return f"{formats.number(lower)} to {formats.number(upper) if upper is not None else 'not reached'}"
 
 
 def funnel(reply: Any) -> Html:

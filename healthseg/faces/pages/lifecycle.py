@@ -71,8 +71,7 @@ def usual(reply: Any) -> Html:
     between = typical.interval
     median = "" if typical.median_days is None or between is None else (
         f"Half of the {formats.number(typical.n)} stays watched ended by day {formats.number(typical.median_days)} "
-        f"({formats.percent(typical.interval_level)} interval {formats.number(between.lower)} to "
-        f"{formats.number(between.upper) if between.upper is not None else 'not reached'})")
+        f"({formats.percent(typical.interval_level)} interval {page.between(between.lower, between.upper)})")
     lead = joined(place.text or "", median, "This customer is stuck: no more than "
                   f"{formats.percent(reply.stuck_share)} are still in the stage after so long" if place.stuck else "")
     columns = [
@@ -88,9 +87,10 @@ def usual(reply: Any) -> Html:
 def next_stage(reply: Any) -> Html:
     """What is missing for the next stage?"""
     coming = reply.next_stage_criteria
+    allowed = joined("From here it can go to " + ", ".join(formats.words(one) for one in coming.allowed_stages))
     if coming.target_stage is None:
-        why = reply.not_measured.get("$.next_stage_criteria.target_stage", "no way forward is set")
-        return Html(missing("A next stage", why), why)
+        why = joined(reply.not_measured.get("$.next_stage_criteria.target_stage", "no way forward is set"))
+        return Html(paragraph(why, "lead") + paragraph(allowed, "sub"), why)
     columns = [
         Column("text", "Criterion"),
         Column("met", "Met", markup=lambda row: safe(_met(row))),
@@ -101,7 +101,6 @@ def next_stage(reply: Any) -> Html:
     progress = coming.progress
     lead = joined(f"{progress.criteria_met} of {progress.criteria_total} criteria of "
                   f"{formats.words(coming.target_stage)} are met", _estimate(progress))
-    allowed = joined("From here it can go to " + ", ".join(formats.words(one) for one in coming.allowed_stages))
     why = reply.not_measured.get("$.next_stage_criteria.progress.estimated_days_to_transition", "")
     return Html(paragraph(lead, "lead") + table(rows, columns, label="criteria")
                 + (missing("When it may come", why) if why else "") + paragraph(allowed, "sub"), lead)
@@ -130,9 +129,8 @@ def _estimate(progress: Any) -> str:
         return ""
     if days == 0:
         return "the move is due"
-    upper = "not reached" if between.upper is None else formats.number(between.upper)
     return (f"It may come in about {_days(days)} ({formats.percent(progress.interval_level)} interval "
-            f"{formats.number(between.lower)} to {upper}): {progress.estimate_basis}")
+            f"{page.between(between.lower, between.upper)}): {progress.estimate_basis}")
 
 
 def way(reply: Any) -> Html:
@@ -146,7 +144,7 @@ def way(reply: Any) -> Html:
     ]
     steps = [one.model_dump() for one in reply.stage_progression]
     entries = [
-        Column("effective_at", "Took effect", lambda value: formats.day(value[:10]), True),
+        Column("effective_at", "Took effect", lambda value: formats.day(value[:10])),
         Column("stage", "Stage", formats.words),
         Column("recorded_at", "Known since", lambda value: formats.day(value[:10]), True),
         Column("actor", "By"),
@@ -178,8 +176,7 @@ def apart(reply: Any) -> Html:
 
 def to_do(reply: Any) -> Html:
     """What to do?"""
-    rows = [safe(one.text) for one in reply.recommended_actions_detail]
-    return Html(lines(rows, ordered=True) or paragraph("No rule fired."))
+    return Html(page.advice(one.text for one in reply.recommended_actions_detail))
 
 
 def method(reply: Any) -> Html:

@@ -15,17 +15,14 @@ from healthseg.faces.page import (
     footer,
     isolated,
     joined,
-    lines,
     paragraph,
-    safe,
     table,
 )
 
 __all__ = ["apart", "back", "footer", "matrix", "method", "open_book", "opening", "stages", "stuck", "times", "to_do"]
 
 _NAME = Column("name", "Customer", markup=lambda row: isolated(row["name"]))
-_WHY = Column("name", "Customer and why",
-              markup=lambda row: f"{isolated(row['name'])}<small>{isolated(row['reason'])}</small>")
+_WHY = Column("name", "Customer and why", markup=lambda row: page.noted(row["name"], row["reason"]))
 
 
 def opening(book: Any) -> Html:
@@ -165,8 +162,7 @@ def apart(book: Any) -> Html:
 
 def to_do(book: Any) -> Html:
     """What to do?"""
-    rows = [safe(one.text) for one in book.recommended_actions_detail]
-    return Html(lines(rows, ordered=True) or paragraph("No rule fired."))
+    return Html(page.advice(one.text for one in book.recommended_actions_detail))
 
 
 def method(book: Any) -> Html:

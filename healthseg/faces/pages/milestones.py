@@ -53,7 +53,7 @@ def _cards(reply: Any) -> list[Card]:
         Card(
             "Blocked",
             formats.number(len(reply.blockers)),
-            "; ".join(formats.words(one.blocker) for one in reply.blockers[:2]) or "no blocker stands",
+            "; ".join(dict.fromkeys(formats.words(one.blocker) for one in reply.blockers[:2])) or "no blocker stands",
         ),
     ]
     detail = {one.mark: one for one in reply.time_to_value.detail}
@@ -63,7 +63,7 @@ def _cards(reply: Any) -> list[Card]:
 
 
 def _value_card(one: Any) -> Card:
-    days = "not yet" if one.reached_on is None else "–" if one.days is None else f"{formats.number(one.days)} days"
+    days = "not yet" if one.reached_on is None else "–" if one.days is None else f"{formats.number(one.days, 1)} days"
     target = "" if one.target_days is None else f"target {formats.number(one.target_days)}"
     return Card("First value", days, target, formats.words(one.word or ""))
 
@@ -95,19 +95,23 @@ def how_far(reply: Any) -> Html:
     ]
     lead = joined("; ".join(said))
     columns = [
-        Column("milestone_name", "Milestone"),
-        Column("status", "Status", formats.words),
-        Column("target_date", "Due", formats.day),
-        Column("completed_on", "Completed", formats.day),
+        Column("milestone_name", "Milestone", markup=_milestone),
+        Column("target_date", "Due", formats.day, True),
+        Column("completed_on", "Done", formats.day, True),
         Column("actual_completion_days", "Days", lambda days: formats.number(days, 1), True),
         Column("days_ahead", "Ahead", lambda days: formats.signed(days, 1), True),
-        Column("completed_by", "By", formats.words),
-        Column("progress", "Users"),
+        Column("progress", "Users", numeric=True),
         Column("owner", "Owner"),
     ]
     rows = [_row(one) for one in reply.milestone_details]
     chart = figure(reply, "plan", table(rows, columns, label="milestones"))
     return Html(paragraph(lead, "lead") + chart, lead)
+
+
+def _milestone(row: dict[str, Any]) -> str:
+    """Its name, and under it how it stands."""
+    by = f" by {formats.words(row['completed_by'])}" if row["completed_by"] else ""
+    return page.noted(row["milestone_name"], formats.words(row["status"]) + by)
 
 
 def _row(one: Any) -> dict[str, Any]:
@@ -123,13 +127,11 @@ def blocks(reply: Any) -> Html:
     late = [one for one in reply.milestone_details if one.status == "overdue"]
     said = lines(_late(one) for one in late)
     columns = [
-        Column("blocker", "Blocker", formats.words),
-        Column("milestone_name", "Milestone"),
-        Column("severity", "Severity", formats.words),
+        Column("blocker", "Blocker", markup=_blocker),
         Column("age_days", "Stands, days", formats.number, True),
-        Column("usual", "Usually stands, days", numeric=True),
-        Column("slower", "Makes it longer by", numeric=True),
-        Column("holds_up", "Holds up", lambda names: "; ".join(names)),
+        Column("usual", "Usually, days", numeric=True),
+        Column("slower", "Longer by", numeric=True),
+        Column("severity", "Severity", formats.words),
         Column("owner", "Owner"),
     ]
     rows = [{**one.model_dump(), "usual": _usual(one), "slower": _slower(one.effect)} for one in reply.blockers]
@@ -138,6 +140,12 @@ def blocks(reply: Any) -> Html:
         f"{len(rows)} blocked" if rows else "no blocker stands",
     )
     return Html(paragraph(lead, "lead") + said + table(rows, columns, label="blockers"), lead)
+
+
+def _blocker(row: dict[str, Any]) -> str:
+    """What stands, and under it at which milestone, and what that holds up."""
+    held = f"; holds up {', '.join(row['holds_up'])}" if row["holds_up"] else ""
+    return page.noted(formats.words(row["blocker"]), f"at {row['milestone_name']}{held}")
 
 
 def _late(one: Any) -> str:
@@ -151,17 +159,14 @@ def _late(one: Any) -> str:
 def _usual(one: Any) -> str | None:
     if one.usual_days_to_clear is None:
         return None
-    upper = "more" if one.usual_upper is None else formats.number(one.usual_upper)
-    return (
-        f"{formats.number(one.usual_days_to_clear)} ({formats.number(one.usual_lower)} to {upper}; n = {one.usual_n})"
-    )
+    spread = page.between(one.usual_lower, one.usual_upper, beyond="more")
+    return f"{formats.number(one.usual_days_to_clear)} ({spread}; n = {one.usual_n})"
 
 
 def _slower(effect: Any) -> str | None:
     if effect is None or not effect.found:
         return None
-    upper = "more" if effect.upper is None else formats.number(effect.upper, 1)
-    return f"× {formats.number(effect.factor, 1)} ({formats.number(effect.lower, 1)} to {upper})"
+    return f"× {formats.number(effect.factor, 1)} ({page.between(effect.lower, effect.upper, 1, 'more')})"
 
 
 def act(reply: Any) -> Html:
@@ -197,9 +202,9 @@ def when(reply: Any) -> Html:
     open_ones = [one for one in reply.milestone_details if one.status in ("in_progress", "overdue", "not_started")]
     columns = [
         Column("milestone_name", "Milestone"),
-        Column("target_date", "Due", formats.day),
-        Column("median", "Half by", formats.day),
-        Column("between", "Between"),
+        Column("target_date", "Due", formats.day, True),
+        Column("median", "Half by", formats.day, True),
+        Column("between", "Between", numeric=True),
         Column("among", "Among"),
         Column("n", "n", formats.number, True),
     ]
@@ -271,7 +276,7 @@ def _compared(one: Any, tests: int) -> str:
     what = formats.sentence(formats.words(one.mark))
     own = "not yet" if one.reached_on is None else f"on {formats.day(one.reached_on)}"
     if one.days is not None:
-        own = f"after {formats.number(one.days)} days"
+        own = f"after {formats.number(one.days, 1)} days"
     share = (
         ""
         if one.cohort_share_by_then is None

@@ -55,7 +55,7 @@ def _cards(reply: Any) -> list[Card]:
         ),
     ]
     if first is not None and first["median_days"] is not None:
-        between = f"{formats.number(first['lower'])} to {formats.number(first['upper'])}"
+        between = page.between(first["lower"], first["upper"])
         found.append(
             Card(
                 "First value",
@@ -92,16 +92,8 @@ def stuck(reply: Any) -> Html:
         Column("between", "Interval"),
         Column("n", "n", formats.number, True),
     ]
-    rows = [{**row, "between": _between(row)} for row in reply.funnel]
+    rows = [{**row, "between": page.between(row["lower"], row["upper"])} for row in reply.funnel]
     return Html(paragraph(lead, "lead") + figure(reply, "funnel", table(rows, columns, label="milestones")), lead)
-
-
-def _between(row: dict[str, Any]) -> str | None:
-    if row["lower"] is None:
-        return None
-    return (
-        f"{formats.number(row['lower'])} to {'not reached' if row['upper'] is None else formats.number(row['upper'])}"
-    )
 
 
 def value(reply: Any) -> Html:
@@ -118,7 +110,7 @@ def value(reply: Any) -> Html:
         Column("between", "Interval"),
         Column("share_by_target", "By target", formats.percent, True),
     ]
-    rows = [{**row, "between": _between(row)} for row in reversed(reply.cohorts)]
+    rows = [{**row, "between": page.between(row["lower"], row["upper"])} for row in reversed(reply.cohorts)]
     quarters = figure(reply, "quarters", table(rows, columns, label="quarters"))
     return Html(lines(said) + figure(reply, "value") + quarters)
 
@@ -128,7 +120,7 @@ def _said(one: dict[str, Any], reply: Any) -> str:
     half = (
         "fewer than half got there"
         if one["median_days"] is None
-        else (f"half by day {formats.number(one['median_days'])} ({_between(one)})")
+        else (f"half by day {formats.number(one['median_days'])} ({page.between(one['lower'], one['upper'])})")
     )
     test = (
         ""
@@ -149,27 +141,15 @@ def blocks(reply: Any) -> Html:
     if not reply.blockers:
         return Html(missing("Blockers", reply.not_measured.get("$.blockers", "none was ever recorded often enough")))
     columns = [
-        Column("blocker", "Blocker", formats.words),
+        Column("blocker", "Blocker", markup=_blocker),
         Column("customers", "Customers", formats.number, True),
-        Column("milestones", "Milestones", formats.number, True),
-        Column("severe", "Others wait", formats.number, True),
         Column("arr", f"ARR{', ' + reply.currency if reply.currency else ''}", formats.money, True),
         Column("oldest_days", "Oldest, days", formats.number, True),
-        Column("usual_days", "Half are gone by day", formats.number, True),
-        Column("factor", "Longer ×", lambda one: formats.number(one, 2), True),
-        Column("between", "Interval"),
+        Column("usual_days", "Half gone by day", formats.number, True),
+        Column("longer", "Longer by", numeric=True),
         Column("n", "n", formats.number, True),
     ]
-    rows = [
-        {
-            **row,
-            "between": None
-            if row["lower"] is None
-            else f"{formats.number(row['lower'], 2)} to "
-            f"{'more' if row['upper'] is None else formats.number(row['upper'], 2)}",
-        }
-        for row in reply.blockers
-    ]
+    rows = [{**row, "longer": _longer(row)} for row in reply.blockers]
     found = [row for row in reply.blockers if row["found"]]
     lead = joined(
         f"{formats.number(reply.customers_blocked)} customers are blocked"
@@ -185,21 +165,37 @@ def blocks(reply: Any) -> Html:
     )
 
 
+def _blocker(row: dict[str, Any]) -> str:
+    """What stands, and under it at how many milestones, and for how many others wait."""
+    others = f"; others wait for {formats.number(row['severe'])}" if row["severe"] else ""
+    at = f"at {formats.number(row['milestones'])} milestone{'' if row['milestones'] == 1 else 's'}{others}"
+    return page.noted(formats.words(row["blocker"]), at)
+
+
+def _longer(row: dict[str, Any]) -> str | None:
+    if row["factor"] is None or row["lower"] is None:
+        return None
+    return f"× {formats.number(row['factor'], 1)} ({page.between(row['lower'], row['upper'], 1, 'more')})"
+
+
 def late(reply: Any) -> Html:
     """Who is late?"""
     if not reply.late:
         return Html(paragraph("Nobody is." if reply.tracked_customers else "Not known.", "lead"))
     columns = [
-        Column("name", "Customer", markup=lambda row: isolated(row["name"])),
+        Column("name", "Customer and what is late longest", markup=_late),
         money_column(reply),
         Column("overdue_required", "Required overdue", formats.number, True),
         Column("overdue", "Overdue", formats.number, True),
-        Column("worst", "The oldest"),
-        Column("worst_days", "Overdue, days", formats.number, True),
-        Column("blocker", "Blocker", lambda name: formats.words(name) or formats.DASH),
+        Column("worst_days", "Days late", formats.number, True),
         Column("csm_id", "Manager"),
     ]
     return Html(table(reply.late, columns, label="customers"))
+
+
+def _late(row: dict[str, Any]) -> str:
+    stands = f"; blocked: {formats.words(row['blocker'])}" if row["blocker"] else ""
+    return page.noted(row["name"], row["worst"] + stands)
 
 
 def likely(reply: Any) -> Html:
@@ -218,7 +214,7 @@ def likely(reply: Any) -> Html:
         Column("likelihood", "Likely to succeed", formats.percent, True),
         Column("between", "Interval"),
         Column("open", "Required ones open", formats.number, True),
-        Column("by_date", "By", formats.day),
+        Column("by_date", "By", formats.day, True),
     ]
     rows = [
         {**row, "between": f"{formats.percent(row['lower'])} to {formats.percent(row['upper'])}"}
@@ -229,8 +225,7 @@ def likely(reply: Any) -> Html:
 
 def actions(reply: Any) -> Html:
     """What to do?"""
-    rows = [safe(rule["text"]) for rule in reply.actions]
-    return Html(lines(rows, ordered=True) or paragraph("No rule fired.", "lead"))
+    return Html(page.advice(rule["text"] for rule in reply.actions))
 
 
 def method(reply: Any) -> Html:

@@ -91,7 +91,7 @@ def _reply(figures: Figures, asked: Any, tried: Effects | None, kind: type[Featu
         warnings=[*(warnings or []), *_warnings(figures, keys)], analysis_period_days=figures.period_days,
         period_start=start, period_end=day + DAY, feature_category=asked.feature_category,
         rule=f"events of persons on at least {settings.adopted_min_days} of {figures.period_days} days, by at least "
-             f"{settings.adopted_min_users} user(s)",
+             f"{settings.adopted_min_users} user{'' if settings.adopted_min_users == 1 else 's'}",
         correlation_analysis=None if tried is None else parts.correlations(figures, tried), **keys)
     return reply.model_copy(update={"not_measured": missing.reasons(figures, asked, reply, tried),
                                     "coverage": missing.coverage(reply)})

@@ -135,11 +135,11 @@ class _Book:
 
     def _stuck(self, client: str, place: Standing) -> dict[str, Any]:
         spell = self.spells[client]
-        typical = self.curves[spell.stage].median.time
+        typical, left = self.curves[spell.stage].median.time, 100 * self.settings.lifecycle.stuck_share
         return {"client_id": client, "stage": spell.stage, "since": spell.start, "days": place.day,
                 "share_still_in": place.still_in, "typical_days": typical,
                 "reason": f"{place.day} days in {spell.stage.replace('_', ' ')}; half leave it by day {typical:.0f}, "
-                          f"and after {place.stuck_from:.0f} days {self.settings.lifecycle.stuck_share:.0%} are left"}
+                          f"and after {place.stuck_from:.0f} days {left:.0f} % are left"}
 
     def moves(self) -> pd.DataFrame:
         """What customers did lately that a reader asks about: fell back, came back to a stage, were won back."""

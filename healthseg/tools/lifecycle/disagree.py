@@ -18,17 +18,18 @@ def disagreements(stage: str | None, since: dt.date | None, left_on: dt.date | N
     """What other tables say against a recorded stage; ``figures`` are the customer's on ``day``."""
     found = []
     if stage is not None and stage != "churned" and left_on is not None and (since is None or left_on >= since):
-        found.append(_told("leaving", stage, "churned", left_on, f"the customer left on {left_on}"))
+        found.append(_told("leaving", stage, "churned", left_on, f"the customer left on {_said(left_on)}"))
     elif stage not in NO_CUSTOMER and figures.get("contract_ended") == 1:
         ended = figures["contract_ended_on"]
-        found.append(_told("contract", stage, "churned", ended, f"the contract ended on {ended}, and no other began"))
+        why = f"the contract ended on {_said(ended)}, and no other began"
+        found.append(_told("contract", stage, "churned", ended, why))
     if stage == "churned" and since is not None and (figures.get("contract_began_on") or dt.date.min) > since:
         began = figures["contract_began_on"]
-        found.append(_told("contract", stage, "active", began, f"a contract began on {began}, after it left"))
+        found.append(_told("contract", stage, "active", began, f"a contract began on {_said(began)}, after it left"))
     silent = figures.get("days_since_last_person_event")
     if stage in IN_USE and silent is not None and silent >= SILENT_DAYS and left_on is None:
         last = day - dt.timedelta(days=int(silent))
-        found.append(_told("usage", stage, "at_risk", last, f"nobody has used it since {last}"))
+        found.append(_told("usage", stage, "at_risk", last, f"nobody has used it since {_said(last)}"))
     return found
 
 
@@ -37,12 +38,17 @@ def _told(kind: str, stage: str, suggests: str, since: dt.date | None, text: str
                         text=f"recorded {stage.replace('_', ' ')}, but {text}")
 
 
+def _said(day: dt.date | None) -> str:
+    """A day as a reader says it."""
+    return "an unknown day" if day is None else f"{day.day} {day:%b %Y}"
+
+
 def suggestion(left_on: dt.date | None, figures: Mapping[str, Any]) -> Suggestion:
     """The stage that the data suggest, by the first rule that holds: a hint beside the record, never recorded."""
     score, tenure = figures.get("health_score"), figures.get("tenure_days")
     used = (figures.get("person_events_28d") or 0) > 0
     rules = (
-        (left_on is not None, "churned", f"the customer left on {left_on}"),
+        (left_on is not None, "churned", f"the customer left on {_said(left_on)}"),
         (figures.get("contract_ended") == 1, "churned", "its contract has ended"),
         (figures.get("contract_in_force") is None and not used, None, "neither a contract nor usage is known"),
         (figures.get("contract_in_force") == 0 and not used, "prospect", "it has neither a contract nor usage"),

@@ -74,7 +74,8 @@ def _value(figures: Figures, reply: AdoptionMilestones, known: bool) -> Found:
 
 def _blocked(figures: Figures, reply: AdoptionMilestones) -> Found:
     faster = [one for one in reply.recommendations or [] if one.estimated_acceleration is None]
-    return [("$.recommendations[*].estimated_acceleration", bool(faster),
-             "no blocker stands, or too few customers got past the same one, or it brought them nothing beyond chance"),
+    why = ("too few customers that were blocked by the same for as long got past it, or it brought them nothing beyond "
+           "chance" if reply.blockers else "no blocker stands: nothing is known to hold it up")
+    return [("$.recommendations[*].estimated_acceleration", bool(faster), why),
             ("$.blockers[*].age_days", any(one.age_days is None for one in reply.blockers or []),
              "since when it stands was not entered")]
