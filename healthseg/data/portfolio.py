@@ -217,7 +217,7 @@ class Portfolio:
 
     @functools.cached_property
     def recorded_stages(self) -> list[Any]:
-        """The stage events of the ledger when they were first asked for: an open book does not change."""
+        """The stage events of the ledger when they were first asked for; ``memory.forget`` lets go of them."""
         return self.ledger().stage_events() if self.has_recorded_stages else []
 
     # time
