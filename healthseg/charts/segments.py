@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Sequence
 from typing import Any
 
 import altair as alt
@@ -15,6 +16,7 @@ BLUE, GREEN, AMBER, RED = (theme.BAND_COLOURS[band] for band in ("champion", "he
 PALETTE = (BLUE, GREEN, AMBER, RED, "#56b4e9", "#cc79a7", "#7a6fbe", "#8c6d31")
 BAND_NAMES = {"champion": "Champion", "healthy": "Healthy", "at_risk": "At risk", "critical": "Critical"}
 MOST = 12
+PERCENT = "format(100 * datum.value, '.0f') + ' %'"
 
 
 def _data(values: list[dict[str, Any]]) -> alt.Chart:
@@ -159,13 +161,13 @@ def differences(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
     return rows(items, axis, title, subtitle, width)
 
 
-def flows(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
-    """Who moved? Segments then at the left, now at the right; the bands are customers."""
+def flows(frame: pd.DataFrame, width: int = theme.WIDE, order: Sequence[str] = ()) -> theme.Picture:
+    """Who moved? Segments then at the left, now at the right, as ``order`` has them; the bands are customers."""
     title = "Who moved"
     if not len(frame):
         return theme.nothing(title, "The book has no earlier date to compare with.", width)
     height, gap = 320, 10
-    left, right = _ends(frame, "from", height, gap), _ends(frame, "to", height, gap)
+    left, right = _ends(frame, "from", height, gap, order), _ends(frame, "to", height, gap, order)
     names = list(dict.fromkeys([*right, *left]))
     paint = colours(names) | {"New": theme.SOFT, "Left": theme.SOFT}
     room = 92 if width < 500 else 170
@@ -205,13 +207,14 @@ def flows(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
     return theme.picture(layers, title, subtitle, width, height, left=room, right=room, top=14, bottom=10)
 
 
-def _ends(frame: pd.DataFrame, side: str, height: float, gap: float) -> dict[str, tuple[float, float, int]]:
+def _ends(
+    frame: pd.DataFrame, side: str, height: float, gap: float, order: Sequence[str]
+) -> dict[str, tuple[float, float, int]]:
     """Where each segment's block begins and ends on a side, and its customers; least room for a label each."""
     counts = frame.groupby(side)["customers"].sum()
-    last = ("New", "Left", "Not placed", "Other")
-    names = sorted(
-        counts.index, key=lambda name: (name in last, last.index(name) if name in last else 0, -counts[name], name)
-    )
+    last = ["New", "Left", "Not placed", "Other"]
+    ranks = {name: at for at, name in enumerate([*(one for one in order if one not in last), None, *last])}
+    names = sorted(counts.index, key=lambda name: (ranks.get(name, ranks[None]), -counts[name], name))
     least = 16.0
     scale = max(height - gap * (len(names) - 1) - least * len(names), 10) / counts.sum()
     found, at = {}, 0.0
@@ -338,9 +341,13 @@ def lorenz(frame: pd.DataFrame, gini: float | None, width: int = theme.WIDE) -> 
     across = alt.X(
         "x:Q",
         scale=alt.Scale(domain=[0, 1], nice=False),
-        axis=alt.Axis(format="%", tickCount=5, title="customers, from the smallest", grid=False),
+        axis=alt.Axis(labelExpr=PERCENT, tickCount=5, title="customers, from the smallest", grid=False),
     )
-    up = alt.Y("y:Q", scale=alt.Scale(domain=[0, 1], nice=False), axis=alt.Axis(format="%", tickCount=5, title="ARR"))
+    up = alt.Y(
+        "y:Q",
+        scale=alt.Scale(domain=[0, 1], nice=False),
+        axis=alt.Axis(labelExpr=PERCENT, tickCount=5, title=None),
+    )
     at = min(points, key=lambda point: abs(point["x"] - 0.8))
     mark = [{"x": at["x"], "y": at["y"], "text": f"the top fifth has {formats.percent(1 - at['y'])}"}]
     layers = [
@@ -350,7 +357,7 @@ def lorenz(frame: pd.DataFrame, gini: float | None, width: int = theme.WIDE) -> 
         _data(points).mark_area(color=BLUE, opacity=0.14).encode(x=across, y=up),
         _data(points).mark_line(color=BLUE).encode(x=across, y=up),
         _data(mark).mark_circle(size=80, color=BLUE, opacity=1).encode(x=across, y=up),
-        _data(mark).mark_text(align="right", dx=-10, dy=-6, fontWeight=600).encode(x=across, y=up, text="text:N"),
+        _data(mark).mark_text(align="right", dx=-10, dy=-6, fontSize=12).encode(x=across, y=up, text="text:N"),
     ]
-    subtitle = f"Lorenz curve; Gini {formats.number(gini, 2)}; dashed: all alike; n = {len(points) - 1} customers"
+    subtitle = f"Share of the ARR; Gini {formats.number(gini, 2)}; dashed: all alike; n = {len(points) - 1} customers"
     return theme.picture(layers, title, subtitle, width, 250, left=54, right=14, bottom=44)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import altair as alt
@@ -117,9 +118,9 @@ def retention(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
     return rows(items, axis, title, "Bar: gross (without growth), dot: net; customers of the tier a year ago", width)
 
 
-def moves(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
-    """Who is in another tier than a year ago?"""
-    return segments.flows(frame, width)
+def moves(frame: pd.DataFrame, width: int = theme.WIDE, order: Sequence[str] = ()) -> theme.Picture:
+    """Who is in another tier than a year ago? Tiers as ``order`` has them."""
+    return segments.flows(frame, width, order)
 
 
 def capacity(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
@@ -149,8 +150,10 @@ def capacity(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
     return rows(items, axis, title, "Hours a month; mark: what the tier's managers have; amber: too few", width)
 
 
-def at_risk(frame: pd.DataFrame, currency: str | None, width: int = theme.WIDE) -> theme.Picture:
-    """How much ARR may be lost? Its distribution over simulated quarters."""
+def at_risk(
+    frame: pd.DataFrame, expected: float | None, currency: str | None, width: int = theme.WIDE
+) -> theme.Picture:
+    """How much ARR may be lost? Its distribution over simulated quarters, and what is expected."""
     title = "ARR that may be lost in 90 days"
     if not len(frame):
         return theme.nothing(title, "No ARR is known, or the book has no rate of leaving.", width)
@@ -165,12 +168,8 @@ def at_risk(frame: pd.DataFrame, currency: str | None, width: int = theme.WIDE) 
         axis=alt.Axis(format="~s", tickCount=5, title=formats.plain(currency) or None, grid=False),
     )
     y = alt.Y("share:Q", scale=alt.Scale(domain=[0, top * 1.08], nice=False), axis=None)
-    middle = sum((value["low"] + value["high"]) / 2 * value["share"] for value in values) / sum(
-        value["share"] for value in values
-    )
-    mark = [
-        {"low": middle, "share": top * 1.03, "zero": 0, "text": f"expected {formats.brief_money(middle, currency)}"}
-    ]
+    text = f"expected {formats.brief_money(expected, currency)}"
+    mark = [] if expected is None else [{"low": expected, "share": top * 1.03, "zero": 0, "text": text}]
     layers = [
         _data(values)
         .mark_rect(color=RED, opacity=0.55, xOffset=0.5, x2Offset=-0.5)

@@ -8,6 +8,7 @@ from scipy import stats
 from sklearn.metrics import adjusted_rand_score, silhouette_score
 from sklearn.mixture import GaussianMixture
 
+from benchmarks.segments_truth import KINDS, cloud
 from healthseg.clustering.agreement import adjusted_rand, silhouette
 from healthseg.clustering.custom import grouping, profile
 from healthseg.clustering.evidence import sample_of
@@ -28,22 +29,6 @@ def four(seed, n=160):
     return pd.DataFrame(CORNERS[label] + within.T, index=ids, columns=NAMES), label
 
 
-def cloud(kind, seed, n=160):
-    """One cloud without groups: independent, correlated, skewed or counted."""
-    rng = np.random.default_rng(seed)
-    z = rng.standard_normal((n, 4))
-    if "correlated" in kind:
-        loads = rng.normal(size=(4, 2))
-        covariance = loads @ loads.T + 0.5 * np.eye(4)
-        spread = np.sqrt(np.diag(covariance))
-        z = z @ np.linalg.cholesky(covariance / np.outer(spread, spread)).T
-    if "skewed" in kind:
-        z = np.exp(z)
-    if "counts" in kind:
-        z = stats.poisson.ppf(stats.norm.cdf(z), np.array([0.7, 2, 5, 20]))
-    return pd.DataFrame(z, index=[f"c{at:03d}" for at in range(n)], columns=NAMES)
-
-
 @pytest.mark.parametrize("method", METHODS)
 def test_planted_groups_are_found_again_with_their_number(method):
     frame, label = four(1)
@@ -54,10 +39,10 @@ def test_planted_groups_are_found_again_with_their_number(method):
     assert found.placed["certainty"].between(0.25, 1).all() and found.placed["certainty"].median() > 0.99
 
 
-@pytest.mark.parametrize("kind", ["independent", "correlated", "correlated skewed", "correlated counts"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_cloud_has_no_stable_segments(kind):
     for seed in (1, 2):
-        found = grouping(cloud(kind, seed), "gaussian_mixture", 5, 6, seed=7)
+        found = grouping(cloud(kind, seed, 160), "gaussian_mixture", 5, 6, seed=7)
         assert found.reason is not None, found.evidence.tried
 
 
@@ -69,7 +54,7 @@ def test_the_same_customers_in_another_order_are_grouped_alike():
 
 
 def test_a_number_that_is_asked_for_is_given_and_judged():
-    asked = grouping(cloud("independent", 4), "kmeans", 5, 8, seed=7, given=3)
+    asked = grouping(cloud("independent", 4, 160), "kmeans", 5, 8, seed=7, given=3)
     assert asked.groups == 3 and asked.reason is not None and asked.evidence.groups is None
 
 

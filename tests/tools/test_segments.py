@@ -10,6 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import healthseg as hs
+from healthseg.charts import segments as charts
+from healthseg.clustering.agreement import adjusted_rand
+from healthseg.data.demo import write_demo
 from healthseg.errors import ClientNotFound, DataRetrievalError, InvalidParameters
 from healthseg.testing import tiny_book
 from healthseg.tools.segments.keeping import resolve
@@ -262,3 +265,35 @@ def test_parameters_outside_their_range_are_refused(small, given):
     with pytest.raises(InvalidParameters) as caught:
         hs.segment_customers(small, **asked)
     assert caught.value.details["parameter"] == next(iter(given))
+
+
+def test_the_planted_segments_of_a_book_are_found_again(tmp_path):
+    write_demo(tmp_path, seed=1, scenario="segments", events="light")
+    found = hs.segment_customers(hs.Portfolio.open(tmp_path), {"method": "gaussian_mixture"}, "custom")
+    planted = pd.read_parquet(tmp_path / "truth" / "segments.parquet").set_index("client_id")["segment"]
+    told = {client: one.segment_name for one in found.segments if one.placed for client in one.client_ids}
+    assert found.segments_created == 4 and len(told) >= 0.95 * found.total_customers
+    labels = [pd.factorize(np.array(one))[0] for one in (planted.reindex(list(told)).tolist(), list(told.values()))]
+    assert adjusted_rand(*labels) >= 0.9
+
+
+def test_who_has_left_is_refused_with_the_day_and_the_date_to_ask_for():
+    changes = pd.DataFrame([("c01", "2024-04-01", 5000), ("c01", "2025-03-20", 0)],
+                           columns=["client_id", "effective_on", "arr"])
+    ids = ["c00", "c01"]
+    customers = pd.DataFrame({"client_id": ids, "signup_date": "2024-03-30"})
+    book = tiny_book([(client, day, "u1") for client in ids for day in DAYS], customers, arr_changes=changes)
+    for asked in (lambda **given: hs.segment_customers(book, {}, "usage", 1, client_id="c01", **given),
+                  lambda **given: hs.segment_by_value_tier(book, arr_thresholds=[100], client_id="c01", **given)):
+        with pytest.raises(ClientNotFound, match=r"left on 2025-03-20, .*: as_of 2025-03-19") as refused:
+            asked()
+        assert asked(as_of=refused.value.details["last_as_of"]).customer_standing.client_id == "c01"
+
+
+def test_the_bands_of_who_moved_stand_in_the_segments_own_order():
+    moves = pd.DataFrame([("Healthy", "Healthy", 30), ("Champion", "Champion", 2), ("At risk", "Healthy", 50),
+                          ("New", "Champion", 9)], columns=["from", "to", "customers"])
+    drawn = charts.flows(moves, 740, ["Champion", "Healthy", "At risk"]).to_json()
+    names = [drawn.index(f'"{name} {count}') for name, count in (("Champion", 2), ("Healthy", 30), ("At risk", 50),
+                                                                 ("New", 9))]
+    assert names == sorted(names)

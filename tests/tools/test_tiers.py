@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import healthseg as hs
+from healthseg.charts import formats
 from healthseg.errors import ClientNotFound, InvalidParameters
 from healthseg.measures.messages import rates
 from healthseg.measures.revenue import movements, retention, waterfall
@@ -275,3 +276,15 @@ def test_answers_have_their_denominator_and_their_interval():
     found = rates(rows, "channel", 30, 0.9)
     assert found[["channel", "sent", "engaged", "rate"]].values.tolist() == [["mail", 60, 6, 0.1]]
     assert found["lower"].iloc[0] < 0.1 < found["upper"].iloc[0]
+
+
+def test_tiers_whose_names_differ_in_punctuation_alone_keep_their_own_health():
+    found = hs.segment_by_value_tier(book_of([10, 20, 30]), arr_thresholds=[15], names=["Tier A", "Tier-A"])
+    assert list(found.tier_health_summary) == ["tier_a", "tier_a_2"]
+    assert sizes(found) == {"Tier-A": 2, "Tier A": 1}
+
+
+def test_the_chart_of_what_may_be_lost_names_the_expectation_of_the_reply(demo):
+    found = hs.segment_by_value_tier(demo)
+    expected = formats.brief_money(found.at_risk.expected, found.currency)
+    assert f"expected {expected}" in found.charts()["at_risk"].to_json()

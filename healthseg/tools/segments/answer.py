@@ -160,13 +160,9 @@ class _Run:
                 "strategy_rules": [*rules, *(Fired(**rule) for rule in actions)]}
 
     def _summary(self) -> dict[str, int]:
-        found: dict[str, int] = {}
-        for part in self._listed(list(self.made.segments)):
-            key = keeping.slug(part.name)
-            while key in found:
-                key += "_2"
-            found[key] = len(part.members)
-        return found
+        parts = self._listed(list(self.made.segments))
+        keys = keeping.slugs([part.name for part in parts])
+        return {key: len(part.members) for key, part in zip(keys, parts, strict=True)}
 
     def _unplaced(self) -> dict[str, int]:
         reasons = self.placed.reason[self.placed.place == UNPLACED].value_counts()

@@ -292,7 +292,7 @@ class Segmentation(Result):
             "sizes": segments.sizes(self.frame("segments"), self.currency, width),
             "profile": segments.profile(self.frame("profile"), width),
             "differences": segments.differences(self.frame("differences"), width),
-            "flows": segments.flows(self.frame("flows"), width),
+            "flows": segments.flows(self.frame("flows"), width, [one.segment_name for one in self.segments]),
             "matrix": segments.matrix(self.frame("matrix"), self.currency, width),
             "lorenz": segments.lorenz(self.frame("lorenz"), self.pareto_analysis.gini, width),
             "map": segment_groups.scatter(self.frame("customers"), self.segmentation_type, width),

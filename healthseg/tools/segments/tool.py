@@ -10,6 +10,7 @@ from pydantic import Field
 
 from healthseg.data.portfolio import Portfolio
 from healthseg.errors import ClientNotFound, InvalidParameters
+from healthseg.measures.leaving import customer_as_of
 from healthseg.tools.parameters import Parameters, validated
 from healthseg.tools.segments import answer as segment_answer
 from healthseg.tools.segments.result import Segmentation
@@ -99,16 +100,18 @@ def _answered(portfolio: Portfolio, asked: CustomerParameters) -> Segmentation:
 
 def refuse_unless_live(portfolio: Portfolio, client_id: str, date: dt.date) -> None:
     """Raises where the customer is unknown, not there yet or no longer."""
-    customer = portfolio.client(client_id)
-    left = customer.get("churned_on")
+    customer = customer_as_of(portfolio, client_id, date)
+    left = customer["churned_on"]
     if pd.Timestamp(customer["signup_date"]) > pd.Timestamp(date):
-        raise ClientNotFound(f"{client_id} signs up on {customer['signup_date']}, after {date}", parameter="client_id",
-                             value_provided=client_id, signup_date=str(customer["signup_date"]),
+        begun = pd.Timestamp(customer["signup_date"]).date()
+        raise ClientNotFound(f"{client_id} signs up on {begun}, after {date}", parameter="client_id",
+                             value_provided=client_id, signup_date=str(begun),
                              validation_rule="signed up by as_of")
-    if left is not None and not pd.isna(left) and pd.Timestamp(left) <= pd.Timestamp(date):
-        raise ClientNotFound(f"{client_id} left on {left}: segments hold live customers; ask for an as_of before it",
-                             parameter="client_id", value_provided=client_id, churned_on=str(left),
-                             validation_rule="live at as_of")
+    if not pd.isna(left):
+        last = left.date() - dt.timedelta(days=1)
+        raise ClientNotFound(f"{client_id} left on {left.date()}, and segments and tiers hold live customers; where it "
+                             f"stood on its last day: as_of {last}", parameter="client_id", value_provided=client_id,
+                             churned_on=str(left.date()), last_as_of=str(last), validation_rule="live at as_of")
 
 
 def _plain(value: Any) -> Any:

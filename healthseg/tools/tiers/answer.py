@@ -18,7 +18,7 @@ from healthseg.measures.statistics.concentration import gini, top_fifth
 from healthseg.measures.statistics.shares import percentages
 from healthseg.tools.rounding import rounded
 from healthseg.tools.segments.figures import DAY, Figures
-from healthseg.tools.segments.keeping import slug
+from healthseg.tools.segments.keeping import slugs
 from healthseg.tools.tiers import capacity, frames, missing, parts, ranking, standing
 from healthseg.tools.tiers.potential import potential, premium_effects
 from healthseg.tools.tiers.ready import readiness
@@ -158,7 +158,8 @@ class Tiers:
             output_detail_level=self.asked.output_detail_level, interval_level=self.level, value_tiers=tiers,
             unplaced=self._unplaced(), pareto_analysis=self._pareto(),
             resource_allocation_recommendations=self._allocation(needs),
-            tier_health_summary={slug(name): parts.health(self, name) for name in reversed(self.names)},
+            tier_health_summary={key: parts.health(self, name) for key, name in
+                                 zip(slugs(self.names[::-1]), self.names[::-1], strict=True)},
             recommended_actions=[rule["text"] for rule in actions],
             recommended_actions_detail=[Fired(**rule) for rule in actions],
             retention=None if self.since is None else parts.revenue(self.movements, self.movements),

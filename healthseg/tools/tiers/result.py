@@ -303,9 +303,10 @@ class ValueTiers(Result):
                  "lorenz": tiers.lorenz(self.frame("lorenz"), self.pareto_analysis.gini, width),
                  "waterfall": tiers.waterfall(self.frame("waterfall"), self.currency, width),
                  "retention": tiers.retention(self.frame("tiers"), width),
-                 "moves": tiers.moves(self.frame("moves"), width),
+                 "moves": tiers.moves(self.frame("moves"), width, [one.tier_name for one in self.value_tiers]),
                  "capacity": tiers.capacity(self.frame("capacity"), width),
-                 "at_risk": tiers.at_risk(self.frame("at_risk"), self.currency, width),
+                 "at_risk": tiers.at_risk(self.frame("at_risk"), self.at_risk and self.at_risk.expected, self.currency,
+                                          width),
                  "pipeline": tiers.pipeline(self.frame("tiers"), self.currency, width)}
         if self.customer_standing is not None:
             drawn["standing"] = tiers.standing(self.frame("customers"), self.customer_standing.model_dump(),
