@@ -60,6 +60,7 @@ class Outcome:
     error: Mapping[str, Any] | None = None
     status: str = OK
     memory_mb: float = 0.0
+    orphaned: bool = False  # its kernel went with the process that kernels are forked from
 
     @property
     def ok(self) -> bool:
@@ -80,9 +81,9 @@ def make(job: Job, at: dt.datetime, ahead: bool = False) -> Outcome:
         told = f"the report could not be made: {type(raised).__name__}: {str(raised)[:500]}"
         facts, problem, status = {}, errors.CalculationError(told), watch.status or FAILED
     told = None if problem is None else problem.to_dict()
-    return Outcome(
-        job.tool, job.client_id, job.page, time.monotonic() - started, facts, told, status, round(watch.peak_mb, 1)
-    )
+    orphaned = not watch.status and getattr(getattr(problem, "__cause__", None), "orphaned", False)
+    seconds, peak = time.monotonic() - started, round(watch.peak_mb, 1)
+    return Outcome(job.tool, job.client_id, job.page, seconds, facts, told, status, peak, orphaned)
 
 
 def _make(job: Job, at: dt.datetime, started: float, watch: Watch, ahead: bool) -> Mapping[str, Any]:

@@ -11,10 +11,14 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from multiprocessing.connection import Connection, wait
+from typing import TYPE_CHECKING
 
 from healthseg.errors import CalculationError
 from healthseg.faces.execution import KILLED, TIMED_OUT, Job, Outcome, make
 from healthseg.faces.kernels import linux
+
+if TYPE_CHECKING:
+    from healthseg.faces.kernels.keeping import Kept
 
 GRACE_SECONDS = 30.0        # beyond a notebook's deadline, for export and writing
 FATTEST_MB = 1500.0         # a worker beyond it is replaced
@@ -60,6 +64,7 @@ class Worker:
         theirs.close()
         self.place: int | None = None
         self.job: Job | None = None
+        self.ended = 0  # how often the template had ended when the job was given
         self.leaving, self._since = False, 0.0
 
     def give(self, place: int, job: Job, ahead: bool) -> None:
@@ -117,40 +122,55 @@ def _work(channel: Connection, at: dt.datetime) -> None:
 
 
 def run(
-    jobs: Iterable[Job], count: int, at: dt.datetime, check: Callable[[], None], fail_fast: bool = False
+    jobs: Iterable[Job],
+    count: int,
+    at: dt.datetime,
+    check: Callable[[], None],
+    fail_fast: bool = False,
+    template: Kept | None = None,
 ) -> Iterator[tuple[int, Outcome]]:
     """Make the jobs with ``count`` processes; each one's place and outcome, as they come.
 
-    ``check`` is called between, and may raise. With ``fail_fast`` no job is begun after the first that failed.
+    ``check`` is called between, and may raise. With ``fail_fast`` no job is begun after the first that failed. A job
+    whose kernel went because the ``template`` ended is made once more at the end, alone: it may have been the reason.
     """
-    waiting = deque(enumerate(jobs))
+    waiting, again = deque(enumerate(jobs)), deque()
+    tried: set[int] = set()
     workers: list[Worker] = []
     try:
-        while waiting or any(worker.job for worker in workers):
+        while waiting or again or any(worker.job for worker in workers):
             check()
-            _assign(workers, waiting, count, at)
+            ended = template.look() if template else 0
+            _assign(workers, waiting, count, at, ended)
+            if again and not waiting and not any(worker.job for worker in workers):
+                _assign(workers, deque([again.popleft()]), 1, at, ended)
             busy = [worker for worker in workers if worker.job]
             wait([end for worker in busy for end in (worker.channel, worker.process.sentinel)], timeout=0.2)
             for worker in busy:
                 outcome = worker.take()
                 if outcome is None:
                     continue
-                yield worker.place, outcome
-                worker.job = None
+                place, job, worker.job = worker.place, worker.job, None
+                if outcome.orphaned and template and place not in tried:
+                    template.lost(worker.ended)
+                    tried.add(place)
+                    again.append((place, job))
+                    continue
+                yield place, outcome
                 if fail_fast and not outcome.ok:
                     waiting.clear()
+                    again.clear()
     finally:
         for worker in workers:
             worker.kill()
 
 
-def _assign(workers: list[Worker], waiting: deque, count: int, at: dt.datetime) -> None:
+def _assign(workers: list[Worker], waiting: deque, count: int, at: dt.datetime, ended: int) -> None:
     workers[:] = [worker for worker in workers if worker.job or not worker.leaving]
     while waiting and len(workers) < count:
         workers.append(Worker(at))
     for worker in workers:
         if worker.job is None and waiting:
             place, job = waiting.popleft()
+            worker.ended = ended
             worker.give(place, job, ahead=len(waiting) >= count)
-
-

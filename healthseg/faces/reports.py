@@ -7,10 +7,10 @@ import datetime as dt
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from healthseg.faces import books, days, files, manifest, plans, pool, privacy, registry, writing
 from healthseg.faces.execution import OK, SKIPPED, Clock, Job, Outcome
@@ -18,13 +18,11 @@ from healthseg.faces.plans import Asked, notebooks
 from healthseg.faces.progress import Progress
 from healthseg.faces.watching import Limits
 
-__all__ = ["Run", "make_reports", "notebooks", "now"]
+if TYPE_CHECKING:
+    from healthseg.faces.kernels.keeping import Kept
+
+__all__ = ["Run", "make_reports", "notebooks"]
 HEALTH = "calculate_health_score"
-
-
-def now() -> dt.datetime:
-    """The face's clock: tools read none."""
-    return dt.datetime.now(dt.UTC)
 
 
 @dataclass(frozen=True)
@@ -61,7 +59,7 @@ def make_reports(
     as_of: str | None = None,
     parameters: Mapping[str, Any] | None = None,
     workers: int | None = None,
-    clock: Clock = now,
+    clock: Clock = books.now,
     progress: Progress | None = None,
     resume: bool = False,
     fail_fast: bool = False,
@@ -186,9 +184,9 @@ class _Batch:
         if not todo:
             return
         count = max(1, min(workers or os.cpu_count() or 1, len(todo)))
-        with _template(opened, self.jobs, todo, self.asked):
+        with _template(opened, self.jobs, todo, self.asked) as template:
             chosen = [self.jobs[place] for place in todo]
-            for place, outcome in pool.run(chosen, count, self.clock(), check, fail_fast):
+            for place, outcome in pool.run(chosen, count, self.clock(), check, fail_fast, template):
                 yield todo[place], outcome
 
     def _switch(self, outcomes: Sequence[Outcome], name: str, seconds: float) -> Path:
@@ -219,27 +217,26 @@ def _standings(overview: Any) -> dict[str, list[Any]]:
 
 
 @contextlib.contextmanager
-def _template(opened: Any, jobs: Sequence[Job], todo: Sequence[int], asked: Asked):
+def _template(opened: Any, jobs: Sequence[Job], todo: Sequence[int], asked: Asked) -> Iterator[Kept | None]:
     """The process that this run's kernels are forked from, with what its reports have in common; none elsewhere."""
-    from healthseg.faces.kernels import sharing, supply
+    from healthseg.faces.kernels import keeping, sharing, supply
 
     if not supply.can_fork():
-        yield
+        yield None
         return
     for tool, client in {jobs[place].tool: jobs[place].client_id for place in todo if jobs[place].client_id}.items():
         _prepare(opened, tool, client, asked)
+    before = os.environ.get(supply.TEMPLATE)
     with tempfile.TemporaryFile() as shared:
         sharing.dump(opened, jobs[0].portfolio, shared)
-        shared.seek(0)
-        template = supply.Template(shared)
-    opened.close()
-    before = os.environ.get(supply.TEMPLATE)
-    try:
-        os.environ[supply.TEMPLATE] = template.ready().path
-        yield
-    finally:
-        os.environ.pop(supply.TEMPLATE, None) if before is None else os.environ.update({supply.TEMPLATE: before})
-        template.close()
+        opened.close()
+        template = keeping.Kept(shared)
+        try:
+            os.environ[supply.TEMPLATE] = template.path
+            yield template
+        finally:
+            os.environ.pop(supply.TEMPLATE, None) if before is None else os.environ.update({supply.TEMPLATE: before})
+            template.close()
 
 
 def _prepare(opened: Any, tool: str, client: str, asked: Asked) -> None:

@@ -7,11 +7,12 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import nbformat
 
 from healthseg.faces import execution, pool
-from healthseg.faces.kernels import supply
+from healthseg.faces.kernels import keeping, supply
 from healthseg.faces.watching import Limits
 
 AT = dt.datetime(2026, 1, 2, 3, 4, tzinfo=dt.UTC)
@@ -39,18 +40,34 @@ def job(folder: Path, name: str, *cells: str, limits: Limits | None = None, **pa
 @contextmanager
 def template() -> Iterator[supply.Template]:
     """A process that kernels are forked from, which the workers of this block share."""
-    made = supply.Template().ready()
+    with _listening(supply.Template().ready()) as made:
+        yield made
+
+
+@contextmanager
+def kept_template() -> Iterator[keeping.Kept]:
+    """The same, started anew where it ends."""
+    with _listening(keeping.Kept()) as made:
+        yield made
+
+
+@contextmanager
+def _listening(made: Any) -> Iterator[Any]:
+    before = os.environ.get(supply.TEMPLATE)
     os.environ[supply.TEMPLATE] = made.path
     try:
         yield made
     finally:
         os.environ.pop(supply.TEMPLATE)
+        os.environ.update({} if before is None else {supply.TEMPLATE: before})
         made.close()
 
 
-def outcomes(jobs: list[execution.Job], count: int = 2, fail_fast: bool = False) -> list[execution.Outcome | None]:
+def outcomes(
+    jobs: list[execution.Job], count: int = 2, fail_fast: bool = False, kept: keeping.Kept | None = None
+) -> list[execution.Outcome | None]:
     """What became of each job, in their order; None of those that were not begun."""
     found: dict[int, execution.Outcome] = {}
-    for place, outcome in pool.run(jobs, count, AT, lambda: None, fail_fast):
+    for place, outcome in pool.run(jobs, count, AT, lambda: None, fail_fast, kept):
         found[place] = outcome
     return [found.get(place) for place in range(len(jobs))]

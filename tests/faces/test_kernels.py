@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -15,9 +17,9 @@ import papermill
 import pytest
 
 from healthseg.faces import execution
-from healthseg.faces.kernels import forking, linux, messages, supply
+from healthseg.faces.kernels import forking, keeping, linux, messages, supply
 from healthseg.faces.watching import Limits
-from tests.faces.notebooks import job, notebook, outcomes, template
+from tests.faces.notebooks import job, kept_template, notebook, outcomes, template
 
 pytestmark = pytest.mark.skipif(not supply.can_fork(), reason="kernels are forked on Linux only")
 ROOT = Path(__file__).resolve().parents[2]
@@ -150,6 +152,49 @@ def test_papermill_finds_the_engine_by_its_entry_point(tmp_path):
         pytest.skip("this checkout is not installed, so that papermill knows no entry points of it")
     assert found.returncode == 0, found.stderr
     assert nbformat.reads(found.stdout, as_version=4).cells[-1].outputs[0].text == "42\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_batch_goes_on_when_its_template_is_killed(tmp_path, number):
+    jobs = [job(tmp_path, name, f"import time; time.sleep({seconds})") for name, seconds in
+            (("a", 1), ("b", 3), ("c", 3), ("d", 0))]
+    with kept_template() as kept:
+        first = kept.template.process.pid
+        killer = threading.Timer(4, os.kill, (first, number))
+        killer.start()
+        found = outcomes(jobs, kept=kept)
+        killer.join()
+        assert [one.status for one in found] == ["ok"] * 4, [one.error for one in found]
+        assert kept.ended == 1 and kept.template.process.pid != first and kept.template.path == kept.path
+
+
+def test_a_notebook_that_kills_its_template_is_tried_once_more_and_alone(tmp_path):
+    kill = "import os, signal, time; os.kill(os.getppid(), signal.SIGKILL); time.sleep(9)"
+    jobs = [job(tmp_path, "kills", kill), *(job(tmp_path, name, "import time; time.sleep(1)") for name in "ab")]
+    with kept_template() as kept:
+        found = outcomes(jobs, kept=kept)
+        assert [one.status for one in found] == ["killed", "ok", "ok"], [one.error for one in found]
+        assert kept.ended == 2
+
+
+def test_a_template_that_keeps_ending_is_given_up_and_kernels_are_plain(tmp_path, monkeypatch):
+    monkeypatch.setattr(keeping, "MOST", 0)
+    with kept_template() as kept:
+        kept.template.process.kill()
+        kept.template.process.wait()
+        found = outcomes([job(tmp_path, "a", "6 * 7")], count=1, kept=kept)
+        assert [one.status for one in found] == ["ok"] and kept.ended == 1 and not kept.template.runs()
+
+
+def test_a_template_of_ones_own_that_ended_is_started_anew(monkeypatch):
+    monkeypatch.delenv(supply.TEMPLATE, raising=False)
+    forking.stop()
+    forking.kernels()
+    own = forking._running["template"]
+    own.process.kill()
+    own.process.wait()
+    assert forking.kernels() is forking.kernels() and forking._running["template"].runs()
+    forking.stop()
 
 
 def test_a_template_that_cannot_start_says_why(monkeypatch):

@@ -74,20 +74,18 @@ class ForkingEngine(NBClientEngine):
         execution_timeout: int | None = None,
         **given: Any,
     ) -> Any:
-        kernels = _kernels(kernel_name)
-        if kernels is None:
+        kernel = _kernel(kernel_name, given.get("extra_arguments", []), given.pop("ahead", False))
+        if kernel is None:
             return super().execute_managed_notebook(
                 nb_man,
                 kernel_name,
                 log_output=log_output,
                 start_timeout=start_timeout,
                 execution_timeout=execution_timeout,
-                **_without(given, "watched", "ahead", "printed_limit"),
+                **_without(given, "watched", "printed_limit"),
             )
+        given.pop("extra_arguments", None)
         watched: Callable[[Any], Any] = given.pop("watched", _nobody)
-        manager = kernels.take(
-            kernel_name, given.pop("extra_arguments", []), os.getcwd(), ahead=given.pop("ahead", False)
-        )
         safe = remove_args(["timeout", "startup_timeout", "input_path"], **given)
         final = merge_kwargs(
             safe,
@@ -98,18 +96,20 @@ class ForkingEngine(NBClientEngine):
             log_output=log_output,
         )
         try:
-            with watched(manager):
-                return _executed(Client(nb_man, km=manager, **final))
+            with watched(kernel):
+                return _executed(Client(nb_man, km=kernel, **final))
         finally:
-            supply.release(manager)
+            supply.release(kernel)
 
 
 def _executed(client: Client) -> Any:
     """Run the cells; an exception that ends the run is told in which cell, and how the kernel ended."""
+    kernel = client.km.process      # a client whose kernel ends while it starts lets go of it
     try:
         return client.execute(cleanup_kc=False)
     except Exception as problem:
-        problem.cell_number, problem.ending = client.cell_number, _ending(client.km.process.poll())
+        problem.cell_number, problem.ending = client.cell_number, _ending(kernel.poll())
+        problem.orphaned = kernel.orphaned
         if client.too_much:
             raise PrintedTooMuch(client.cell_number, f"it printed more than {client.printed_mb:.0f} MB") from None
         raise
@@ -150,8 +150,8 @@ def _without(given: dict[str, Any], *names: str) -> dict[str, Any]:
     return {name: value for name, value in given.items() if name not in names}
 
 
-def _kernels(kernel_name: str) -> supply.Supply | None:
-    """This process' supply of kernels of a name; None, with a line in the log, where they are started the plain way."""
+def _kernel(kernel_name: str, arguments: list[str], ahead: bool) -> supply.ForkedManager | None:
+    """A forked kernel of a name; None, with a line in the log, where it is to be started the plain way."""
     if not supply.can_fork():
         logger.info("Kernels are not forked on this system: the notebook runs in a plain kernel")
         return None
@@ -159,7 +159,7 @@ def _kernels(kernel_name: str) -> supply.Supply | None:
         logger.info(f"Kernel {kernel_name!r} is not this Python's own: the notebook runs in it the plain way")
         return None
     try:
-        return kernels()
+        return kernels().take(kernel_name, arguments, os.getcwd(), ahead)
     except supply.NoTemplate as problem:
         logger.warning(f"{problem}; the notebook runs in a plain kernel")
         return None
@@ -168,12 +168,20 @@ def _kernels(kernel_name: str) -> supply.Supply | None:
 def kernels() -> supply.Supply:
     """This process' supply; its template is the one that ``HEALTHSEG_TEMPLATE`` names, else one of its own."""
     owner = os.getpid()
+    if _running.get("owner") == owner and not _running_still():
+        stop()
     if _running.get("owner") != owner:
         path = os.environ.get(supply.TEMPLATE)
         template = None if path else supply.Template().ready()
         _running.update(owner=owner, template=template, supply=supply.Supply(path or template.path))
         atexit.register(stop)
     return _running["supply"]
+
+
+def _running_still() -> bool:
+    """Whether the template of our own runs; of one that is shared, whether it has not swept its folder."""
+    own = _running["template"]
+    return own.runs() if own is not None else _running["supply"].folder.is_dir()
 
 
 def stop() -> None:

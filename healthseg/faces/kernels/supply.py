@@ -57,11 +57,13 @@ def is_plain(kernel_name: str) -> bool:
 class Template:
     """A running template process, and where it listens; it ends with the process that started it."""
 
-    def __init__(self, shared: Any = None) -> None:
+    def __init__(self, shared: Any = None, folder: Path | None = None) -> None:
         if not can_fork():
             raise NoTemplate("kernels are forked on Linux only")
-        self.folder = Path(tempfile.mkdtemp(prefix="hs-"))
+        self.folder = folder or Path(tempfile.mkdtemp(prefix="hs-"))
+        self.folder.mkdir(mode=0o700, exist_ok=True)
         self.path = str(self.folder / "template")
+        Path(self.path).unlink(missing_ok=True)
         number = shared.fileno() if shared is not None else -1
         code = f"from healthseg.faces.kernels import template; template.main({self.path!r}, {number})"
         environment = {**os.environ, **ONE_THREAD, **QUIET, "PYTHONPATH": python_path()}
@@ -87,8 +89,12 @@ class Template:
             time.sleep(0.02)
         return self
 
-    def close(self) -> None:
-        """End the template and every kernel that still runs."""
+    def runs(self) -> bool:
+        """Whether its process has not ended."""
+        return self.process.poll() is None
+
+    def end(self) -> None:
+        """End the template and every kernel that still runs; its folder stays."""
         with contextlib.suppress(OSError):
             self.process.stdin.close()
         try:
@@ -96,6 +102,10 @@ class Template:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+
+    def close(self) -> None:
+        """End the template and every kernel that still runs, and remove what lies in its folder."""
+        self.end()
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
@@ -112,6 +122,7 @@ class Forked:
 
     def __init__(self, channel: socket.socket, pid: int) -> None:
         self._channel, self.pid, self.returncode = channel, pid, None
+        self.orphaned = False  # its template has gone, and it with that
 
     def poll(self) -> int | None:
         if self.returncode is None:
@@ -130,7 +141,7 @@ class Forked:
         try:
             self.returncode = messages.receive(self._channel)["status"]
         except (EOFError, ConnectionError):
-            self.returncode = -signal.SIGKILL       # the template has gone, and its kernels with it
+            self.returncode, self.orphaned = -signal.SIGKILL, True
         self._channel.close()
 
     def send_signal(self, number: int) -> None:
@@ -153,16 +164,18 @@ class ForkedProvisioner(LocalProvisioner):
 
     async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> Mapping[str, Any]:
         arguments = cmd[cmd.index("ipykernel_launcher") + 1 :]
-        channel = messages.connection(self.template_path, SECONDS_TO_FORK)
-        channel.settimeout(SECONDS_TO_FORK)
         request = {
             "arguments": arguments,
             "environment": dict(kwargs.get("env") or os.environ) | ONE_THREAD,
             "folder": str(kwargs.get("cwd") or os.getcwd()),
             "drawing": self.drawing_path,
         }
-        messages.send(channel, request)
-        self.pid = self.pgid = messages.receive(channel)["pid"]
+        try:
+            channel = messages.connection(self.template_path, SECONDS_TO_FORK)
+            messages.send(channel, request)
+            self.pid = self.pgid = messages.receive(channel)["pid"]
+        except (OSError, EOFError) as problem:
+            raise NoTemplate(f"the process that kernels are forked from does not answer: {problem}") from None
         self.process = Forked(channel, self.pid)
         self.cwd = request["folder"]
         return self.connection_info
@@ -191,7 +204,10 @@ class Supply:
     """Kernels for one process that executes notebooks, the next one starting while this one runs."""
 
     def __init__(self, template_path: str) -> None:
-        self.folder = Path(tempfile.mkdtemp(dir=os.path.dirname(template_path)))
+        try:
+            self.folder = Path(tempfile.mkdtemp(dir=os.path.dirname(template_path)))
+        except OSError:
+            raise NoTemplate("the process that kernels are forked from has ended") from None
         self._template_path, self._count = template_path, 0
         self._drawing_path = str(self.folder / "drawing")
         drawing.serve(self._drawing_path)
@@ -206,7 +222,8 @@ class Supply:
             waiting = None
         manager = waiting[1] if waiting else self._start(kernel_name, arguments, folder)
         if ahead:
-            self._ready = kind, self._start(kernel_name, arguments, folder)
+            with contextlib.suppress(NoTemplate):       # whoever needs it is told
+                self._ready = kind, self._start(kernel_name, arguments, folder)
         return manager
 
     def _start(self, kernel_name: str, arguments: list[str], folder: str) -> ForkedManager:

@@ -184,6 +184,7 @@ class Template:
                 return
         self._selector.unregister(channel)
         _kill_group(pid)
+        os.kill(pid, signal.SIGKILL)    # it may not have had the time to become a group; it was not reaped yet
 
     def _reap(self, _: Any) -> None:
         with contextlib.suppress(BlockingIOError):

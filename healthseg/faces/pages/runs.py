@@ -7,15 +7,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from healthseg.charts import formats
+from healthseg.faces import books
 from healthseg.faces.page import Column, Html, joined, paragraph, table
 
 KEPT = 50
 LEVEL = "runs"
-
-
-def now() -> dt.datetime:
-    """The face's clock."""
-    return dt.datetime.now(dt.UTC)
 
 
 def record(
@@ -24,7 +20,7 @@ def record(
     configuration: Mapping[str, Any],
     figures: Mapping[str, float],
     fingerprint: str,
-    clock: Callable[[], dt.datetime] = now,
+    clock: Callable[[], dt.datetime] = books.now,
 ) -> Html:
     """Adds a run to the book's log, and tells its figures beside those of the last run that differs.
 
