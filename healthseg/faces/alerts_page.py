@@ -25,13 +25,15 @@ def write(run: Run, out: str | Path, at: dt.datetime) -> Path:
     """The page's path; written whole or not at all."""
     folder = writing.output_folder(out)
     path = writing.inside(folder, FILE)
-    writing.write_whole(path, digest(run, at, links=_links(run, folder)))
+    overview = "index.html" if (folder / "index.html").is_file() else ""
+    writing.write_whole(path, digest(run, at, _links(run, folder), overview))
     return path
 
 
-def digest(run: Run, at: dt.datetime, links: Mapping[str, str]) -> str:
-    """The page's markup; ``links`` are the reports of customers, by id."""
+def digest(run: Run, at: dt.datetime, links: Mapping[str, str], overview: str = "") -> str:
+    """The page's markup; ``links`` are the reports of customers, by id, ``overview`` is the address of the index."""
     verdict, style = _verdict(run), "".join((scripting.templates() / name).read_text("utf-8") for name in STYLES)
+    back = f' · <a href="{page.safe(overview)}">All reports</a>' if overview else ""
     parts = "".join(_part(run, status, question, none, links) for status, question, none in PARTS)
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
@@ -40,7 +42,8 @@ def digest(run: Run, at: dt.datetime, links: Mapping[str, str]) -> str:
         '<meta name="color-scheme" content="light dark"><meta name="referrer" content="no-referrer">'
         f"<title>Alerts – {formats.day(run.as_of)}</title><style>{style}</style></head>"
         f'<body><div class="index"><main><div class="hs"><header class="hs-opening"><h1>Alerts</h1>'
-        f'<p class="hs-verdict">{page.safe(verdict)}</p><p class="hs-about">As of {formats.day(run.as_of)}</p></header>'
+        f'<p class="hs-verdict">{page.safe(verdict)}</p>'
+        f'<p class="hs-about">As of {formats.day(run.as_of)}{back}</p></header>'
         f"{parts}{_delivery(run)}</div></main><footer><small>Evaluated {at:%Y-%m-%d %H:%M} UTC</small></footer>"
         "</div></body></html>\n"
     )

@@ -11,7 +11,7 @@ from typing import Any
 import jinja2
 
 from healthseg.charts import formats
-from healthseg.faces import scripting
+from healthseg.faces import alerts_page, scripting
 from healthseg.faces.execution import Outcome
 from healthseg.faces.page import inert
 
@@ -124,6 +124,7 @@ def page(
         failed=[_failure(line) for line in shelf.failed],
         made=len(outcomes),
         changes=changes(overview, before, shelf),
+        alerts=alerts_page.FILE if (shelf.folder / alerts_page.FILE).is_file() else "",
         least=MOVED,
         provenance=_provenance(overview, outcomes, at, seconds),
     )

@@ -11,7 +11,7 @@ import pytest
 
 from healthseg.data import outbox
 from healthseg.data.portfolio import Portfolio
-from healthseg.faces import alerts, alerts_page, cli
+from healthseg.faces import alerts, alerts_page, cli, index, registry
 from healthseg.faces.alerts import ENDED, GOES_ON, NEW, QUIET
 from healthseg.faces.settings import in_force
 from healthseg.testing import tiny_book
@@ -127,4 +127,15 @@ def test_the_command_writes_the_digest_with_names_as_text(folder, tmp_path, caps
     assert told["counts"]["new"] >= 1 and told["as_of"] == "2025-05-31"
     markup = (tmp_path / "out" / alerts_page.FILE).read_text()
     assert "&lt;b&gt;Bob&lt;/b&gt;" in markup and "<b>Bob" not in markup and "What is new?" in markup
-    assert "30 days overdue" in markup and "http://" not in markup
+    assert "30 days overdue" in markup and "http://" not in markup and "All reports" not in markup
+
+
+def test_the_digest_and_the_index_lead_to_each_other(folder, tmp_path):
+    book, at = Portfolio.open(folder), dt.datetime(2025, 5, 31, tzinfo=dt.UTC)
+    shelf = index.Shelf(tmp_path, tmp_path, (), {})
+    overview = registry.book_reply("calculate_health_score", book, {})
+    assert alerts_page.FILE not in index.page(overview, shelf, (), {}, at, 1.0)
+    (tmp_path / "index.html").write_text("the run before")
+    written = alerts_page.write(alerts.Run(dt.date(2025, 5, 31), (), {}), tmp_path, at)
+    assert '<a href="index.html">All reports</a>' in written.read_text("utf-8")
+    assert f'<a href="{alerts_page.FILE}">Alerts' in index.page(overview, shelf, (), {}, at, 1.0)

@@ -215,6 +215,13 @@ def test_a_page_is_the_same_bytes_each_time(pages):
     assert html_of("customer", samples.health()) == pages["customer"]
 
 
+def test_the_card_of_what_is_at_stake_says_how_without_a_cut_bracket():
+    told = "probability of leaving in 90 days × ARR (where notice was given, the whole ARR)"
+    text = Read(html_of("portfolio", samples.book(at_stake_basis=told))).text
+    assert told in text and text.count("(where notice was given") == text.count("(where notice was given, the whole")
+    assert text.count("probability of leaving in 90 days × ARR") > text.count(told), "and the card names it in short"
+
+
 def test_a_book_without_arr_has_no_amounts_and_no_empty_columns():
     without = samples.book(total_arr=None, total_arr_by_currency={}, at_risk_arr=0.0, at_stake=0.0, currency=None)
     blank = without.frame("customers").assign(arr=None, at_stake=None, currency=None, renewal_on=None)

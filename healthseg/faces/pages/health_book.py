@@ -72,7 +72,7 @@ def _cards(book: Any) -> list[Card]:
             f"Below {formats.number(book.risk_threshold)}", formats.number(book.at_risk_customers), "customers at risk"
         ),
         _amount(book, "ARR at risk", book.at_risk_arr, "of the customers below"),
-        _amount(book, "At stake", book.at_stake, book.at_stake_basis.partition(",")[0]),
+        _amount(book, "At stake", book.at_stake, book.at_stake_basis.partition(" (where")[0].partition(",")[0]),
         *arr,
     ]
 
