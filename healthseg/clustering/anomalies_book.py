@@ -69,6 +69,8 @@ def _since(start: dt.date) -> int:
 
 
 def _within(found: pd.DataFrame, start: dt.date, end: dt.date) -> pd.DataFrame:
+    if not len(found):
+        return found
     inside = (found["last_day"] >= epoch_day(start)) & (found["first_day"] < epoch_day(end))
     return found[inside].reset_index(drop=True)
 

@@ -44,11 +44,14 @@ class Daily:
         places = np.asarray(places, dtype=np.int64)
         first, after = int(self.lived[places, 0].min()), int(self.lived[places, 1].max())
         sums = {name: table[places, first:after].sum(axis=0, dtype=np.int64) for name, table in self.counts.items()}
-        frame = pd.DataFrame({"day": np.arange(first, max(after, first)) + self.first_day, **sums})
-        frame = frame if self.has_sessions else frame.assign(sessions=np.nan)
-        if not frame["api_events"].any():
-            return frame.drop(columns="api_events")
-        return frame.assign(of_usual_length=~self.clocks_changed[places, first:after].any(axis=0))
+        columns = {"day": np.arange(first, max(after, first)) + self.first_day, **sums}
+        if not self.has_sessions:
+            columns["sessions"] = np.full(len(columns["day"]), np.nan)
+        if sums["api_events"].any():
+            columns["of_usual_length"] = ~self.clocks_changed[places, first:after].any(axis=0)
+        else:
+            del columns["api_events"]
+        return pd.DataFrame(columns)
 
 
 def daily(portfolio: Any, until: dt.date) -> Daily:
