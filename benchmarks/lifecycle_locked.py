@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))       # so that a checkout that is not installed will do
 
 import healthseg as hs  # noqa: E402
-from healthseg.data.ledger import FILE_NAME  # noqa: E402
+from healthseg.data.ledger.ledger import FILE_NAME  # noqa: E402
 from healthseg.errors import DataRetrievalError  # noqa: E402
 from healthseg.lifecycle import LedgerPlace  # noqa: E402
 from healthseg.testing import tiny_book  # noqa: E402

@@ -90,7 +90,7 @@ def main() -> int:
                        "HEALTHSEG_LIMITS__IN_ALL_AN_HOUR": "1000000"}
         asked = questions(hs.Portfolio.open(book_folder))
         server = subprocess.Popen(
-            [sys.executable, "-m", "healthseg.faces.cli", "mcp", "--http", "--port", "8799", "--portfolio",
+            [sys.executable, "-m", "healthseg.faces.cli.main", "mcp", "--http", "--port", "8799", "--portfolio",
              str(book_folder)], env=environment, stderr=subprocess.PIPE, text=True)
         try:
             address = server.stderr.readline().strip()

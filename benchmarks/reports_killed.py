@@ -30,7 +30,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
     from healthseg.data.demo import write_demo
-    from healthseg.faces import files, manifest
+    from healthseg.faces.batches import files, manifest
 
     draw, moments = random.Random(given.seed), []
     with tempfile.TemporaryDirectory() as name:
@@ -38,7 +38,7 @@ def main() -> int:
             shutil.copytree(ROOT / part, f"{name}/package/{part}", ignore=shutil.ignore_patterns("__pycache__"))
         write_demo(f"{name}/book", clients=given.clients, months=9, events="light")
         out, environment = Path(name) / "out", {**os.environ, "PYTHONPATH": f"{name}/package"}
-        command = [sys.executable, "-m", "healthseg.faces.cli", "report", TOOL, "--portfolio", f"{name}/book",
+        command = [sys.executable, "-m", "healthseg.faces.cli.main", "report", TOOL, "--portfolio", f"{name}/book",
                    "--riskiest", str(given.reports), "--out", str(out), "--resume", "--quiet", "--workers", "2"]
         start, usual, written = time.perf_counter(), 0.0, {}
         for kill in range(given.kills + 1):

@@ -70,7 +70,7 @@ def posts():
 
 def command(folder, *words):
     """The command line in a process of its own."""
-    return subprocess.run([sys.executable, "-m", "healthseg.faces.cli", *words], capture_output=True, text=True,
+    return subprocess.run([sys.executable, "-m", "healthseg.faces.cli.main", *words], capture_output=True, text=True,
                           timeout=300, cwd=folder, env={**os.environ, "PYTHONPATH": str(REPOSITORY)})
 
 

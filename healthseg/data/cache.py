@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from healthseg.config import fingerprint
-from healthseg.data.sources import Sources
+from healthseg.data.reading.sources import Sources
 from healthseg.data.store import FOLDER
 
 LEDGER = "healthseg.sqlite"     # as the ledger names it, whose module costs more to import than a reply to find

@@ -14,7 +14,7 @@ from pathlib import Path
 import duckdb
 import pandas as pd
 
-from healthseg.data.sources import quoted
+from healthseg.data.reading.sources import quoted
 
 BUILD_MEMORY = "1300MB"     # leaves room for the process itself within 2 GiB
 QUERY_MEMORY = "4GB"

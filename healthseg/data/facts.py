@@ -18,10 +18,10 @@ import duckdb
 import pandas as pd
 
 from healthseg.config import Settings, fingerprint
-from healthseg.data.cleaning import offsets_frame
 from healthseg.data.engine import parquet, sql_hash, sql_text
-from healthseg.data.sources import quoted
-from healthseg.data.staging import EVENTS, Staged
+from healthseg.data.reading.cleaning import offsets_frame
+from healthseg.data.reading.sources import quoted
+from healthseg.data.reading.staging import EVENTS, Staged
 from healthseg.data.store import Store
 from healthseg.data.workbench import Workbench
 

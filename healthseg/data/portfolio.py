@@ -18,21 +18,23 @@ import pandas as pd
 from healthseg.config import Settings, fingerprint
 from healthseg.config import settings as make_settings
 from healthseg.data import content as contents
-from healthseg.data import crosschecks, engine, ledger_stages
-from healthseg.data.cleaning import ROWS, clean_table, prepare_accounts, refusal, schema, unreadable
-from healthseg.data.eventbook import EventBook
-from healthseg.data.parsing import SQL_TYPES
+from healthseg.data import engine
+from healthseg.data.ledger import stages as ledger_stages
+from healthseg.data.reading import crosschecks
+from healthseg.data.reading.cleaning import ROWS, clean_table, prepare_accounts, refusal, schema, unreadable
+from healthseg.data.reading.eventbook import EventBook
+from healthseg.data.reading.parsing import SQL_TYPES
+from healthseg.data.reading.sources import Sources, locate
+from healthseg.data.reading.validation import Refused
 from healthseg.data.reports import Check, TableReport
-from healthseg.data.sources import Sources, locate
 from healthseg.data.store import Store, root_for
 from healthseg.data.tables import CLIENT_ID_RULE, TABLES, Table
-from healthseg.data.validation import Refused
 from healthseg.data.wallclock import wall_clock
 from healthseg.data.workbench import Workbench
 from healthseg.errors import ClientNotFound, DataRetrievalError, InvalidClientId, InvalidParameters, hint, near
 from healthseg.periods import as_date
 
-_CODE = ("tables", "parsing", "validation", "cleaning", "staging", "facts", "content")
+_CODE = ("tables", "reading/parsing", "reading/validation", "reading/cleaning", "reading/staging", "facts", "content")
 
 
 @functools.cache

@@ -11,7 +11,7 @@ from types import TracebackType
 import duckdb
 import pandas as pd
 
-from healthseg.data.cleaning import prepare_accounts, prepare_zones
+from healthseg.data.reading.cleaning import prepare_accounts, prepare_zones
 
 
 class Workbench:

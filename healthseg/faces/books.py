@@ -48,7 +48,7 @@ def open_book(portfolio: str = "") -> Any:
     """
     from healthseg.data.portfolio import Portfolio
     from healthseg.faces import integrations
-    from healthseg.faces.kernels import sharing
+    from healthseg.faces.batches.kernels import sharing
     from healthseg.faces.settings import in_force
 
     chosen = address(portfolio)
@@ -59,7 +59,8 @@ def open_book(portfolio: str = "") -> Any:
 
 def record_settings(book: Any, clock: Any) -> bool:
     """Note in the ledger which settings are in force, where the book's folder can be written; whether they are new."""
-    from healthseg.data import ledger_place, ledger_stages
+    from healthseg.data.ledger import place as ledger_place
+    from healthseg.data.ledger import stages as ledger_stages
     from healthseg.errors import DataRetrievalError
 
     path = Path(book.path)

@@ -84,6 +84,6 @@ def announce(portfolio: str, settings: InForce, now: dt.datetime) -> None:
     jupyter = sys.modules.get("IPython")
     said = sentence(mixpanel(portfolio, settings, now)) if jupyter and jupyter.get_ipython() else None
     if said:
-        from healthseg.faces import page
+        from healthseg.faces.html import page
 
         jupyter.display.display(page.Html(page.style() + page.lines([page.safe(said)], "warnings"), said))

@@ -15,7 +15,7 @@ from typing import Any
 
 from healthseg.config import fingerprint
 from healthseg.data.cache import Kept, ReplyCache, State, code_state, data_state
-from healthseg.data.sources import ADDRESS, locate
+from healthseg.data.reading.sources import ADDRESS, locate
 from healthseg.data.store import cache_folder, root_for
 from healthseg.errors import HealthsegError
 from healthseg.faces import books, integrations
@@ -126,14 +126,14 @@ class Replies:
         return _Place(settings, values, ReplyCache(root), None if elsewhere else data_state(sources, root))
 
     def _shown(self) -> str:
-        from healthseg.data.database import without_password
+        from healthseg.data.reading.database import without_password
 
         return without_password(self.address)
 
     def _watermark(self, settings: InForce) -> State | None:
         if not settings.cache.version_query:
             return None
-        from healthseg.data.database import watermark
+        from healthseg.data.reading.database import watermark
 
         return State(watermark(self.address, settings.cache.version_query), 0.0)
 

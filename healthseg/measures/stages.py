@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from healthseg.data.ledger_stages import local_day
+from healthseg.data.ledger.stages import local_day
 from healthseg.data.memory import forget, remember
 from healthseg.measures.counting import customers
 from healthseg.periods import UTC

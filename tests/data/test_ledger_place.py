@@ -6,9 +6,9 @@ import sqlite3
 
 import pytest
 
-from healthseg.data import ledger_schema as schema
-from healthseg.data.ledger import FILE_NAME, Ledger
-from healthseg.data.ledger_place import LATEST, Glance, glance
+from healthseg.data.ledger import schema
+from healthseg.data.ledger.ledger import FILE_NAME, Ledger
+from healthseg.data.ledger.place import LATEST, Glance, glance
 
 NOW = dt.datetime(2025, 10, 1, tzinfo=dt.UTC)
 

@@ -22,7 +22,8 @@ from healthseg.errors import (
     IntegrationError,
     InvalidParameters,
 )
-from healthseg.faces import cli, integrations
+from healthseg.faces import integrations
+from healthseg.faces.cli import main as cli
 from healthseg.faces.replies import Replies
 from healthseg.faces.settings import in_force
 from tests.data.mixpanel_server import ACCOUNT, ACCOUNT_SECRET, DAY, PROJECT, SECRET, Handler, Project, serving

@@ -13,10 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from healthseg.data import outbox, outbox_run
-from healthseg.data.ledger import FILE_NAME, Ledger
-from healthseg.data.outbox import Message
-from healthseg.data.outbox_handlers import Undelivered, deliverer
+from healthseg.data.ledger.ledger import FILE_NAME, Ledger
+from healthseg.data.outbox import outbox
+from healthseg.data.outbox import run as outbox_run
+from healthseg.data.outbox.handlers import Undelivered, deliverer
+from healthseg.data.outbox.outbox import Message
 from healthseg.lifecycle import Handler, Outbox
 
 START = dt.datetime(2025, 10, 1, 12, tzinfo=dt.UTC)

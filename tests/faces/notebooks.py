@@ -11,9 +11,9 @@ from typing import Any
 
 import nbformat
 
-from healthseg.faces import execution, pool
-from healthseg.faces.kernels import keeping, supply
-from healthseg.faces.watching import Limits
+from healthseg.faces.batches import execution, pool
+from healthseg.faces.batches.kernels import keeping, supply
+from healthseg.faces.batches.watching import Limits
 
 AT = dt.datetime(2026, 1, 2, 3, 4, tzinfo=dt.UTC)
 KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}

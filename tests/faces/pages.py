@@ -11,7 +11,7 @@ import nbformat
 from nbformat.v4 import new_output
 
 from healthseg import config
-from healthseg.faces import export, scripting
+from healthseg.faces.html import export, scripting
 from healthseg.faces.pages import health as health_page
 from healthseg.faces.pages import health_book as health_book_page
 

@@ -9,10 +9,14 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from healthseg.data import outbox
+from healthseg.data.outbox import outbox
 from healthseg.data.portfolio import Portfolio
-from healthseg.faces import alerts, alerts_page, cli, index, registry
-from healthseg.faces.alerts import ENDED, GOES_ON, NEW, QUIET
+from healthseg.faces import registry
+from healthseg.faces.alerts import digest as alerts_page
+from healthseg.faces.alerts import run as alerts
+from healthseg.faces.alerts.run import ENDED, GOES_ON, NEW, QUIET
+from healthseg.faces.cli import main as cli
+from healthseg.faces.html import index
 from healthseg.faces.settings import in_force
 from healthseg.testing import tiny_book
 

@@ -16,10 +16,11 @@ from pathlib import Path
 import pytest
 
 from healthseg.errors import InvalidParameters
-from healthseg.faces import days, files, index, manifest, plans, pool, reports
-from healthseg.faces.execution import Outcome
-from healthseg.faces.kernels import supply
-from healthseg.faces.progress import Progress
+from healthseg.faces.batches import days, files, manifest, plans, pool, reports
+from healthseg.faces.batches.execution import Outcome
+from healthseg.faces.batches.kernels import supply
+from healthseg.faces.batches.progress import Progress
+from healthseg.faces.html import index
 from tests.faces.made import Book, small_book
 from tests.faces.notebooks import job, outcomes, template
 
@@ -138,8 +139,8 @@ def test_a_worker_that_is_killed_costs_its_own_report_alone(tmp_path):
 
 
 def _command(book: Book, out: Path, *more: str) -> list[str]:
-    return [sys.executable, "-m", "healthseg.faces.cli", "report", TOOL, "--portfolio", str(book.folder), "--riskiest",
-            "3", "--book", "--out", str(out), "--workers", "2", *more]
+    return [sys.executable, "-m", "healthseg.faces.cli.main", "report", TOOL, "--portfolio", str(book.folder),
+            "--riskiest", "3", "--book", "--out", str(out), "--workers", "2", *more]
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from healthseg.faces import index
+from healthseg.faces.html import index
 from tests.faces import samples
 from tests.faces.browser import Browser, browsing
 from tests.faces.hostile import HOSTILE

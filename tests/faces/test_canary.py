@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from healthseg.errors import InvalidParameters
-from healthseg.faces import cli
+from healthseg.faces.cli import main as cli
 from healthseg.faces.settings import in_force
 from healthseg.faces.settings_sections import SECRETS
 from healthseg.testing import tiny_book

@@ -13,7 +13,8 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from healthseg.errors import HealthsegError
-from healthseg.faces import export, foreign, markup, page, pdf, privacy, tables, writing
+from healthseg.faces import privacy, writing
+from healthseg.faces.html import export, foreign, markup, page, pdf, tables
 from tests.faces import samples
 from tests.faces.hostile import HOSTILE
 from tests.faces.pages import Read, shown
@@ -131,7 +132,7 @@ def test_a_folder_of_files_holds_these_and_no_others(tmp_path):
 
 
 def test_the_reply_lies_beside_the_page_and_not_in_the_notebook():
-    from healthseg.faces.execution import Job, scrubbed
+    from healthseg.faces.batches.execution import Job, scrubbed
 
     notebook = shown("customer", samples.health())
     told = export.facts(notebook)

@@ -16,9 +16,9 @@ import nbformat
 import papermill
 import pytest
 
-from healthseg.faces import execution
-from healthseg.faces.kernels import forking, keeping, linux, messages, supply
-from healthseg.faces.watching import Limits
+from healthseg.faces.batches import execution
+from healthseg.faces.batches.kernels import forking, keeping, linux, messages, supply
+from healthseg.faces.batches.watching import Limits
 from tests.faces.notebooks import job, kept_template, notebook, outcomes, template
 
 pytestmark = pytest.mark.skipif(not supply.can_fork(), reason="kernels are forked on Linux only")
@@ -83,7 +83,7 @@ def test_the_template_has_one_thread(running):
 def _executed(path: Path, engine: str | None) -> nbformat.NotebookNode:
     from papermill.engines import papermill_engines
 
-    from healthseg.faces.engine import HealthsegEngine
+    from healthseg.faces.batches.engine import HealthsegEngine
 
     papermill_engines.register("healthseg", HealthsegEngine)
     return papermill.execute_notebook(str(path), None, engine_name=engine, progress_bar=False)

@@ -11,7 +11,8 @@ import pytest
 from mcp.types import Implementation
 
 import healthseg as hs
-from healthseg.faces import cli, mcp_server
+from healthseg.faces.cli import main as cli
+from healthseg.faces.mcp import server as mcp_server
 from healthseg.faces.pages import lifecycle as page
 from healthseg.faces.pages import lifecycle_book as book_page
 from healthseg.testing import tiny_book

@@ -21,8 +21,11 @@ from mcp import Client, StdioServerParameters
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.exceptions import MCPError
 
-from healthseg.faces import cli, mcp_limits, mcp_server, mcp_tools
-from healthseg.faces.mcp_reports import SCHEME
+from healthseg.faces.cli import main as cli
+from healthseg.faces.mcp import limits as mcp_limits
+from healthseg.faces.mcp import server as mcp_server
+from healthseg.faces.mcp import tools as mcp_tools
+from healthseg.faces.mcp.reports import SCHEME
 from healthseg.faces.replies import WRITERS, Replies
 from healthseg.faces.settings_sections import LimitSettings
 from healthseg.testing import tiny_book
@@ -319,7 +322,7 @@ def test_over_http_a_token_is_asked_for(small_book: Book, capsys, monkeypatch):
 def test_over_stdio_the_command_serves(tmp_path):
     book = tiny_book([("a", f"2025-03-{day:02d} 09:00", "u1") for day in range(1, 29)])
     command = StdioServerParameters(
-        command=sys.executable, args=["-m", "healthseg.faces.cli", "mcp", "--portfolio", str(book.path)],
+        command=sys.executable, args=["-m", "healthseg.faces.cli.main", "mcp", "--portfolio", str(book.path)],
         env={**os.environ, "PYTHONPATH": str(ROOT)})
 
     async def conversation(client: Client) -> tuple[Any, Any]:

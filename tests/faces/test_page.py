@@ -8,7 +8,7 @@ import re
 import pytest
 
 from healthseg import config
-from healthseg.faces import page, scripting
+from healthseg.faces.html import page, scripting
 from tests.faces import samples
 from tests.faces.hostile import HOSTILE
 from tests.faces.pages import Read, html_of, shown
@@ -201,7 +201,7 @@ def test_there_are_never_more_than_five_cards():
 
 
 def test_the_opening_tells_title_and_verdict_to_the_index():
-    from healthseg.faces import export
+    from healthseg.faces.html import export
 
     told = export.facts(shown("customer", samples.health()))
     assert (

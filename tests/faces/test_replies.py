@@ -14,9 +14,10 @@ import pandas as pd
 import pytest
 
 from healthseg.data import cache
-from healthseg.data.ledger_record import FILE_NAME
+from healthseg.data.ledger.record import FILE_NAME
 from healthseg.errors import HealthsegError
-from healthseg.faces import cli, registry
+from healthseg.faces import registry
+from healthseg.faces.cli import main as cli
 from healthseg.faces.replies import MINUTES, WRITERS, Replies
 from healthseg.faces.settings_sections import CacheSettings
 from healthseg.testing import tiny_book

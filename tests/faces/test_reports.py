@@ -15,8 +15,9 @@ import pytest
 
 import healthseg as hs
 from healthseg.errors import CalculationError, HealthsegError, InvalidParameters
-from healthseg.faces import execution, reports, writing
-from healthseg.faces.progress import Progress
+from healthseg.faces import writing
+from healthseg.faces.batches import execution, reports
+from healthseg.faces.batches.progress import Progress
 from tests.faces.made import Book, small_book
 from tests.faces.pages import Read
 

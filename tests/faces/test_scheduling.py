@@ -12,7 +12,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from healthseg.faces import cli, plans, registry, report_command
+from healthseg.faces import registry
+from healthseg.faces.batches import plans
+from healthseg.faces.cli import main as cli
+from healthseg.faces.cli import report as report_command
 
 TEXT = (Path(__file__).resolve().parents[2] / "docs" / "scheduling.md").read_text("utf-8")
 

@@ -10,7 +10,8 @@ import pytest
 
 from healthseg.data.portfolio import Portfolio
 from healthseg.errors import DataRetrievalError, InvalidParameters
-from healthseg.faces import books, cli
+from healthseg.faces import books
+from healthseg.faces.cli import main as cli
 from healthseg.faces.settings import SECTIONS, in_force, schema
 from healthseg.faces.settings_sections import SECRETS
 

@@ -320,7 +320,7 @@ def test_actions_are_scheduled_at_once_or_for_nine_of_the_next_business_day_by_t
         ("send_welcome_email", "scheduled", "2025-07-07T07:00:00Z"),
         ("update_crm_stage", "scheduled", "2025-07-04T15:00:00Z"),
         ("notify_csm", "scheduled", "2025-07-04T15:00:00Z")]
-    from healthseg.data import outbox
+    from healthseg.data.outbox import outbox
     kept = {one.message.action: one.message for one in outbox.everything(made.ledger())}
     assert kept["notify_csm"].payload["recipients"] == ["max@vendor.example"]
     assert kept["send_welcome_email"].payload["recipients"] == ["ann@acme.example"]
@@ -349,7 +349,7 @@ def test_who_is_not_to_be_notified_is_not_and_a_welcome_comes_once():
 
 
 def test_the_status_of_an_action_is_what_happened(tmp_path):
-    from healthseg.data import outbox_run
+    from healthseg.data.outbox import run as outbox_run
     made = book_of(changes(("a", "active", "2025-05-01")), "a", settings=OUT)
     manage(made, "a", "transition", "engaged")
     told = outbox_run.run(made.ledger(), made.settings.outbox, made.folder)

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from healthseg.data import engine
 from healthseg.data.mixpanel.records import EPOCH
 from healthseg.data.mixpanel.state import folder_of
-from healthseg.data.sources import quoted
+from healthseg.data.reading.sources import quoted
 from healthseg.data.store import FOLDER, Store
 
 _BATCH = 50_000             # rows written at once

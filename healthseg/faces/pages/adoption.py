@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from healthseg.charts import formats
-from healthseg.faces import page
 from healthseg.faces.books import open_book
-from healthseg.faces.page import (
+from healthseg.faces.html import page
+from healthseg.faces.html.page import (
     Card,
     Column,
     Html,

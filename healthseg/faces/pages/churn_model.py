@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from healthseg.charts import formats, models
-from healthseg.faces import page
 from healthseg.faces.books import open_book
-from healthseg.faces.page import Card, Column, Html, facts, figure, joined, missing, paragraph, table
+from healthseg.faces.html import page
+from healthseg.faces.html.page import Card, Column, Html, facts, figure, joined, missing, paragraph, table
 from healthseg.faces.pages import runs
 
 __all__ = ["calibration", "customers", "gate", "learnt", "open_book", "opening", "runlog", "view"]

@@ -6,7 +6,7 @@ from typing import Any
 
 from healthseg.charts import formats
 from healthseg.faces.books import open_book
-from healthseg.faces.page import Column, Html, joined, paragraph, style, table
+from healthseg.faces.html.page import Column, Html, joined, paragraph, style, table
 from healthseg.faces.pages import runs
 
 __all__ = ["by_step", "open_book", "opening", "overall", "runlog", "where"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from healthseg.charts import formats, small
-from healthseg.faces.page import Card
+from healthseg.faces.html.page import Card
 
 
 def five(health: Any) -> list[Card]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from healthseg.charts import formats
-from healthseg.faces import page
 from healthseg.faces.books import open_book
-from healthseg.faces.page import Card, Column, Html, figure, footer, joined, lines, missing, paragraph, safe, table
+from healthseg.faces.html import page
+from healthseg.faces.html.page import Card, Column, Html, figure, footer, joined, lines, missing, paragraph, safe, table
 
 __all__ = ["actions", "follows", "footer", "method", "open_book", "opening", "particular", "unusual", "when"]
 

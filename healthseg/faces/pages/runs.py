@@ -8,7 +8,7 @@ from typing import Any
 
 from healthseg.charts import formats
 from healthseg.faces import books
-from healthseg.faces.page import Column, Html, joined, paragraph, table
+from healthseg.faces.html.page import Column, Html, joined, paragraph, table
 
 KEPT = 50
 LEVEL = "runs"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from healthseg.charts import formats
-from healthseg.faces.page import Column, Html, inert_data, missing, paragraph, safe, table
+from healthseg.faces.html.page import Column, Html, inert_data, missing, paragraph, safe, table
 
 
 def what_if(book: Any) -> Html:

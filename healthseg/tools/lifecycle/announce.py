@@ -8,9 +8,9 @@ from zoneinfo import ZoneInfo
 
 from healthseg import playbook
 from healthseg.config import Settings
-from healthseg.data.ledger import StageEvent
+from healthseg.data.ledger.ledger import StageEvent
 from healthseg.data.memory import remember
-from healthseg.data.outbox import Message
+from healthseg.data.outbox.outbox import Message
 from healthseg.lifecycle import Action
 from healthseg.measures.counting import EPOCH
 from healthseg.measures.milestone_catalogue import DayCount

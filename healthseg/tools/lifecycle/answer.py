@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from healthseg import playbook
-from healthseg.data import outbox
+from healthseg.data.outbox import outbox
 from healthseg.measures.stages import Change, in_force
 from healthseg.tools.lifecycle import standing as standings
 from healthseg.tools.lifecycle.criteria import Held

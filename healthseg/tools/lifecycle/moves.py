@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from healthseg.config import fingerprint
-from healthseg.data import outbox
-from healthseg.data.ledger import Ledger, StageEvent
-from healthseg.data.ledger_stages import local_day
-from healthseg.data.outbox import Message
+from healthseg.data.ledger.ledger import Ledger, StageEvent
+from healthseg.data.ledger.stages import local_day
+from healthseg.data.outbox import outbox
+from healthseg.data.outbox.outbox import Message
 from healthseg.errors import InvalidParameters
 from healthseg.lifecycle import Lifecycle
 from healthseg.measures.stages import Change, in_force, of_event

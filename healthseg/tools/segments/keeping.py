@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from healthseg.config import fingerprint
-from healthseg.data.ledger import SegmentRun
+from healthseg.data.ledger.ledger import SegmentRun
 from healthseg.data.memory import remember
 from healthseg.errors import CalculationError, DataRetrievalError, InvalidParameters, hint
 from healthseg.measures import keys

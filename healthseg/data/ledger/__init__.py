@@ -1,0 +1,1 @@
+"""What is recorded, and never changed: who said what, when, of which moment."""

@@ -1,0 +1,1 @@
+"""Reports by the thousand: planned, executed in kernels of their own, recorded."""

@@ -1,0 +1,1 @@
+"""What a page is made of, and what becomes of it: HTML, PDF, CSV, the index."""
