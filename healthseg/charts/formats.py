@@ -28,6 +28,15 @@ def is_missing(value: Any) -> bool:
     return value is None or (not isinstance(value, (list, dict, tuple, set)) and bool(pd.isna(value)))
 
 
+def showable(text: str) -> str:
+    """The text with a mark for each character that has no glyph, or makes others look as they are not.
+
+    >>> showable("a\\x01b\\nc")
+    'a\ufffdb\\nc'
+    """
+    return _UNSHOWABLE.sub("\ufffd", text)
+
+
 def plain(value: Any, limit: int | None = None) -> str:
     """Text on one line, with what cannot be shown replaced, and cut to ``limit`` characters.
 
@@ -36,7 +45,7 @@ def plain(value: Any, limit: int | None = None) -> str:
     """
     if is_missing(value):
         return ""
-    text = re.sub("[ \t-\r\x85\u2028\u2029]+", " ", _UNSHOWABLE.sub("\ufffd", str(value))).strip()
+    text = re.sub("[ \t-\r\x85\u2028\u2029]+", " ", showable(str(value))).strip()
     return text if limit is None or len(text) <= limit else text[: max(1, limit - 1)].rstrip() + "…"
 
 

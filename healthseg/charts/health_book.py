@@ -207,7 +207,7 @@ def _areas(stacked: pd.DataFrame, labels: list[dict], width: int) -> list[alt.Ch
     axis = alt.Axis(
         format="%b %Y", tickCount=3 if width < 500 else 7, title=None, grid=False, labelFlush=True, labelOverlap=True
     )
-    x = alt.X("day:T", scale=alt.Scale(type="utc", domain=[days[0], days[-1]], nice=False), axis=axis)
+    x = alt.X("day:T", scale=theme.time_scale(days[0], days[-1]), axis=axis)
     scale = alt.Scale(domain=[0, top], nice=False)
     y = alt.Y("low:Q", scale=scale, axis=alt.Axis(format="~s", tickCount=4, title=None))
     paint = alt.Color("colour:N", scale=None)

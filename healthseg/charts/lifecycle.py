@@ -47,7 +47,7 @@ def timeline(progression: pd.DataFrame, as_of: dt.date, width: int = theme.WIDE)
     form = "%-d %b" if (dt.date.fromisoformat(last) - dt.date.fromisoformat(first)).days <= 150 else "%b %Y"
     axis = alt.Axis(format=form, tickCount=4 if width < 500 else 8, title=None, grid=False, labelFlush=True,
                     labelOverlap=True)
-    x = alt.X("start:T", scale=alt.Scale(type="utc", domain=[first, last], nice=False), axis=axis)
+    x = alt.X("start:T", scale=theme.time_scale(first, last), axis=axis)
     scale = alt.Scale(domain=[0, len(lanes)], range=[0, height], nice=False, zero=False)
     place = alt.Y("top:Q", scale=scale, axis=None)
     names = [{"at": lane + 0.5, "text": formats.sentence(formats.words(stage))} for lane, stage in enumerate(lanes)]

@@ -177,6 +177,19 @@ def spec(chart: Picture) -> dict[str, Any]:
     return found
 
 
+def time_scale(first: str, last: str) -> alt.Scale:
+    """A scale of days in UTC, so that a day is the same day in every reader's browser.
+
+    The bounds are one expression: where a mark has two ends, Vega-Lite would read bounds that are texts as dates at
+    the one end and as words at the other, and say so on the reader's console.
+
+    >>> time_scale("2025-03-03", "2025-03-10").to_dict()["domain"]
+    {'expr': '[datetime("2025-03-03"), datetime("2025-03-10")]'}
+    """
+    bounds = ", ".join(f"datetime({json.dumps(text)})" for text in (first, last))
+    return alt.Scale(type="utc", domain=alt.ExprRef(f"[{bounds}]"), nice=False)
+
+
 _elsewhere: list[Callable[[str], str | None]] = []
 
 

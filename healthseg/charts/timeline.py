@@ -68,7 +68,7 @@ class Frame:
             ticks=True,
             tickColor=theme.GRID,
         )
-        return alt.X(shorthand, scale=alt.Scale(type="utc", domain=[self.first, self.last], nice=False), axis=axis)
+        return alt.X(shorthand, scale=theme.time_scale(self.first, self.last), axis=axis)
 
 
 def y(field: str) -> alt.Y:

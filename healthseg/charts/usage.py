@@ -26,11 +26,11 @@ def chart(values: list[dict]) -> alt.Chart:
 
 
 def time_axis(first: str, last: str, width: int) -> alt.X:
-    """An axis of dates, in UTC so that a day is the same day in every reader's browser."""
+    """An axis of dates."""
     axis = alt.Axis(
         format="%-d %b", tickCount=4 if width < 500 else 8, title=None, grid=False, labelFlush=True, labelOverlap=True
     )
-    return alt.X("start:T", scale=alt.Scale(type="utc", domain=[first, last], nice=False), axis=axis)
+    return alt.X("start:T", scale=theme.time_scale(first, last), axis=axis)
 
 
 def count_axis(field: str, low: float, high: float) -> alt.Y:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import pandas as pd
 import pytest
+import vl_convert
 
 from healthseg.charts import theme, usage, usage_book
 
@@ -78,6 +81,13 @@ def test_a_chart_is_drawn_in_its_width_with_title_and_number(name, width):
 def test_where_there_is_nothing_the_reason_stands_in_words(name):
     chart = NOTHING[name]
     assert theme.is_empty(chart) and chart.usermeta["reason"].endswith(".")
+
+
+@pytest.mark.parametrize("name", ["series", "trend", "growth", "days"])
+def test_both_ends_of_a_mark_share_one_domain_of_days(name):
+    given = json.dumps(DRAWN[name](theme.WIDE).to_dict())
+    across = next(scale for scale in vl_convert.vegalite_to_vega(given)["scales"] if scale["name"] == "x")
+    assert across["domain"].keys() == {"signal"}, "a union of fields is of domains that differ"
 
 
 def test_a_cut_part_of_the_series_is_lighter_and_said_to_be():

@@ -7,6 +7,8 @@ import datetime as dt
 import io
 import json
 import re
+import subprocess
+import sys
 
 import nbformat
 import pytest
@@ -76,6 +78,20 @@ def test_altairs_charts_of_any_notebook_become_named_pictures_with_their_figures
         read = Read(text)
         assert read.foreign == [] and "https://cdn" not in text and "2.5" in read.text
         assert [told["aria-label"] for tag, told in read.tags if tag == "svg"] == ["Two </script> bars"]
+
+
+def test_control_characters_in_the_chart_of_any_notebook_do_not_end_the_process():
+    texts = ["nul\x00", "bell\x07", "\x1b[0m", "\ud800", "ok"]
+    values = [{"a\x01": text, "b": place} for place, text in enumerate(texts)]
+    encoding = {"x": {"field": "a\x01", "type": "nominal"}, "y": {"field": "b", "type": "quantitative"}}
+    spec = {"data": {"values": values}, "title": "T\x01", "mark": "bar", "encoding": encoding}
+    code = (
+        "import json, sys; from healthseg.faces.html import foreign; spec = json.loads(sys.argv[1]);"
+        "print(ascii(foreign.piece({'data': {'application/vnd.vegalite.v6+json': spec}})))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, json.dumps(spec)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert 'aria-label="T\\ufffd"' in done.stdout and "<svg" in done.stdout and ">ok</text>" in done.stdout
 
 
 def test_outputs_of_other_kinds_are_shown_as_what_they_are():

@@ -21,7 +21,7 @@ def piece(output: Mapping[str, Any]) -> str:
     data = output.get("data", {})
     spec = chart_of(data)
     if spec is not None:
-        return _figure(spec)
+        return _figure(_showable(spec))
     for kind in ("text/html", "image/svg+xml"):
         if kind in data:
             return "".join(data[kind])
@@ -47,6 +47,15 @@ def chart_of(data: Mapping[str, Any]) -> dict[str, Any] | None:
             continue
         return spec
     return None
+
+
+def _showable(value: Any) -> Any:
+    """The grammar with texts that can be drawn: the renderer ends the whole process at a control character."""
+    if isinstance(value, str):
+        return formats.showable(value)
+    if isinstance(value, Mapping):
+        return {formats.showable(name): _showable(part) for name, part in value.items()}
+    return [_showable(part) for part in value] if isinstance(value, list) else value
 
 
 def _figure(spec: dict[str, Any]) -> str:
