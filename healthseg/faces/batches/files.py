@@ -36,6 +36,12 @@ def write(
     writing.write_whole(where["html"], markup)
 
 
+def facts(job: Job) -> dict[str, Any]:
+    """What a report that is there tells of itself beside its page: its verdict, its date, its book's fingerprint."""
+    told = export.facts(nbformat.read(places(job)["ipynb"], as_version=4))
+    return {name: value for name, value in told.items() if name != "reply"}
+
+
 def _pdf(document: export.Document, place: Path) -> None:
     from healthseg.faces.html import pdf
 

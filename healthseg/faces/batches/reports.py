@@ -179,7 +179,7 @@ class _Batch:
         for place, job in enumerate(self.jobs):
             page = writing.inside(Path(job.folder), *job.names[:1], f"{job.tool}.html")
             if resume and files.key_of(page) == job.key:
-                yield place, _skipped(job, there.get("/".join(job.names), {}))
+                yield place, _kept(job, there.get("/".join(job.names), {}))
             else:
                 todo.append(place)
         if not todo:
@@ -207,7 +207,10 @@ class _Batch:
         return page
 
 
-def _skipped(job: Job, line: Mapping[str, Any]) -> Outcome:
+def _kept(job: Job, line: Mapping[str, Any]) -> Outcome:
+    """A report that is there. Where its run was killed before it could tell of it, this run tells that it was made."""
+    if line.get("key") != job.key:
+        return Outcome(job.tool, job.client_id, job.page, 0.0, files.facts(job))
     facts = {name: line[name] for name in ("fingerprint", "as_of", "verdict", "kind") if line.get(name)}
     return Outcome(job.tool, job.client_id, job.page, 0.0, facts, status=SKIPPED)
 
