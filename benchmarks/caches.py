@@ -30,7 +30,8 @@ CLIENT = "cs_client_001"
 COMMAND = [str(Path(sys.executable).parent / "healthseg"), "run"]
 FITTING = "import pandas, duckdb, statsmodels.tsa.api, sklearn.linear_model"
 PLAIN = "import pandas, duckdb"
-FITS = ("calculate_health_score", "segment_customers", "segment_by_value_tier", "analyze_engagement_patterns")
+FITS = ("calculate_health_score", "segment_customers", "segment_by_value_tier", "analyze_engagement_patterns",
+        "track_feature_adoption")
 REACH_MS, REACH_FIT, REACH_PLAIN = 10.0, 1.5, 2.5
 
 
@@ -52,7 +53,7 @@ def words(tool: str, folder: str, *more: str) -> list[str]:
 
 
 def found(folder: str) -> Iterator[bool]:
-    """Milliseconds in which a kept reply is found, for each tool that keeps any."""
+    """Milliseconds in which a kept reply is found, for each tool that keeps any; the clock's and the processor's."""
     replies = Replies(folder)
     for tool in TOOLS:
         if tool in WRITERS:
@@ -60,15 +61,16 @@ def found(folder: str) -> Iterator[bool]:
         asked = asked_of(tool, CLIENT)
         for _ in range(3):
             replies.reply(tool, asked)
-        taken = []
+        taken, worked, hits = [], [], []
         for _ in range(200):
-            before = time.perf_counter()
-            hit = replies.reply(tool, asked).body["cache"]["hit"]
+            before, at_work = time.perf_counter(), time.process_time()
+            hits.append(replies.reply(tool, asked).body["cache"]["hit"])
             taken.append(1000 * (time.perf_counter() - before))
-        most = statistics.quantiles(taken, n=20)[-1]
-        print(f"{tool}, kept: p50 {statistics.median(taken):.1f} ms, p95 {most:.1f} ms (reach {REACH_MS:.0f})"
-              + ("" if hit else ", NOT found"))
-        yield hit and most <= REACH_MS
+            worked.append(1000 * (time.process_time() - at_work))
+        most, of_processor = (statistics.quantiles(times, n=20)[-1] for times in (taken, worked))
+        print(f"{tool}, kept: p50 {statistics.median(taken):.1f} ms, p95 {most:.1f} ms (reach {REACH_MS:.0f}), "
+              f"of the processor {of_processor:.1f} ms" + ("" if all(hits) else f", {200 - sum(hits)} NOT found"))
+        yield all(hits) and most <= REACH_MS
 
 
 def fresh(folder: str) -> Iterator[bool]:

@@ -1,11 +1,17 @@
 """What several calls on one open book share is made once."""
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable, Hashable
 from typing import Any, TypeVar
 
+from healthseg.config import fingerprint
+from healthseg.data.cache import code_state
+
+LEVEL = "made"
+UNUSED_DAYS = 30
 Made = TypeVar("Made")
-_OF_ROWS = ("_remembered", "_panels", "_panel_rows", "_stays", "recorded_stages", "_sums")
+_OF_ROWS = ("_remembered", "_panels", "_panel_rows", "_stays", "recorded_stages", "settings_history", "_sums")
 
 
 def remember(book: Any, key: Hashable, make: Callable[[], Made]) -> Made:
@@ -14,6 +20,18 @@ def remember(book: Any, key: Hashable, make: Callable[[], Made]) -> Made:
     if key not in kept:
         kept[key] = make()
     return kept[key]
+
+
+def stored(book: Any, name: str, day: dt.date, make: Callable[[], Any]) -> Any:
+    """``make()``, a value of JSON, from the store where the same code made it of the same rows and settings.
+
+    Of what is made of the whole book and is asked for by each of its customers. ``day`` is the last that it knows of.
+    """
+    key = f"{name}-{day:%Y%m%d}-{fingerprint([code_state(), book.content(day), book.settings.fingerprint])}"
+    if book.store.get_json(LEVEL, key) is None:
+        book.store.put_json(LEVEL, key, make())
+        book.store.evict(LEVEL, days=UNUSED_DAYS)
+    return book.store.get_json(LEVEL, key)          # also what was just made: the same whoever made it
 
 
 def forget(book: Any) -> None:

@@ -208,6 +208,11 @@ class Portfolio:
         """The ledger of this portfolio, opened with its clock; reading from one that is not there finds nothing."""
         return ledger_stages.opened(self.settings.ledger, self._ledger_file, self.clock)
 
+    @functools.cached_property
+    def settings_history(self) -> list[Any]:
+        """The settings that were in force, oldest first, as the ledger has them when they are first asked for."""
+        return ledger_stages.settings_history(self.settings.ledger, self._ledger_file, self.clock)
+
     @property
     def folder(self) -> Path:
         """Where the portfolio's files lie."""

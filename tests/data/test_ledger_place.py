@@ -8,7 +8,7 @@ import pytest
 
 from healthseg.data.ledger import schema
 from healthseg.data.ledger.ledger import FILE_NAME, Ledger
-from healthseg.data.ledger.place import LATEST, Glance, glance
+from healthseg.data.ledger.place import LATEST, Glance, glance, settings_history
 
 NOW = dt.datetime(2025, 10, 1, tzinfo=dt.UTC)
 
@@ -33,6 +33,14 @@ def test_the_settings_in_force_are_those_noted_last(ledger, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == [FILE_NAME]
 
 
+def test_the_history_of_settings_is_the_ledgers(ledger, tmp_path):
+    assert settings_history(tmp_path / FILE_NAME) == []
+    for name in ("one", "two", "one"):
+        ledger.record_settings(name, {"seed": len(name)})
+    found = settings_history(tmp_path / FILE_NAME)
+    assert found == ledger.settings_history() and [one.fingerprint for one in found] == ["one", "two", "one"]
+
+
 def test_a_recorded_stage_is_seen(ledger, tmp_path):
     ledger.record_stage_event("r1", "acme", "active", NOW, actor="ann")
     assert glance(tmp_path / FILE_NAME) == Glance(True, None)
@@ -47,7 +55,7 @@ def test_a_ledger_of_another_version_is_left_to_the_ledger_itself(ledger, tmp_pa
         connection.execute("DELETE FROM schema_version")
         connection.execute("INSERT INTO schema_version VALUES (?)", (version,))
     connection.close()
-    assert glance(tmp_path / FILE_NAME) is None
+    assert glance(tmp_path / FILE_NAME) is None and settings_history(tmp_path / FILE_NAME) is None
 
 
 def test_what_is_no_ledger_cannot_be_told(tmp_path):

@@ -15,21 +15,13 @@ from typing import Any
 from sqlalchemy import Row, select
 
 from healthseg.config import SEVERITIES, STAGES, fingerprint
+from healthseg.data.ledger.place import SettingsInForce, settings_in_force
 from healthseg.data.ledger.record import FILE_NAME, Clock, Record, one_of, stored_instant, stored_json
 from healthseg.data.ledger.schema import ALERTS, SEGMENT_RUNS, SETTINGS, STAGE_EVENTS
 from healthseg.errors import CalculationError, InvalidParameters
 
 __all__ = ["FILE_NAME", "KINDS", "Alert", "Clock", "Ledger", "SegmentRun", "SettingsInForce", "StageEvent"]
 KINDS = ("transition", "correction")
-
-
-@dataclass(frozen=True)
-class SettingsInForce:
-    """Settings, from ``first_used_at`` until the next ones."""
-
-    fingerprint: str
-    settings: dict[str, Any]
-    first_used_at: dt.datetime
 
 
 @dataclass(frozen=True)
@@ -203,7 +195,7 @@ class Ledger(Record):
 
 
 def _settings(row: Row) -> SettingsInForce:
-    return SettingsInForce(row.fingerprint, json.loads(row.settings), dt.datetime.fromisoformat(row.recorded_at))
+    return settings_in_force(row.fingerprint, row.settings, row.recorded_at)
 
 
 def _run(row: Row) -> SegmentRun:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from healthseg.data.ledger.ledger import Ledger, StageEvent
+    from healthseg.data.ledger.place import SettingsInForce
 
 FILE_NAME = "healthseg.sqlite"
 
@@ -44,6 +45,14 @@ def may_have_stages(place: LedgerPlace, path: Path | None) -> bool:
         return place.address is not None
     found = ledger_place.glance(path)
     return found is None or found.has_stages
+
+
+def settings_history(place: LedgerPlace, path: Path | None, clock: Any) -> list[SettingsInForce]:
+    """Every change of the settings, oldest first; none where there is no ledger yet."""
+    if not there_is(place, path):
+        return []
+    found = ledger_place.settings_history(path) if place.address is None and path is not None else None
+    return opened(place, path, clock).settings_history() if found is None else found
 
 
 def opened(place: LedgerPlace, path: Path | None, clock: Any) -> Ledger:

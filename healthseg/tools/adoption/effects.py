@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from healthseg.config import Component, Scorecard, Settings
-from healthseg.data.memory import remember
+from healthseg.data.memory import remember, stored
 from healthseg.measures import landmarks
 from healthseg.measures import panel as panels
 from healthseg.measures.statistics.effects import (
@@ -49,11 +49,21 @@ class Effects:
         rows = self.frame[self.frame["name"] == name]
         return rows.iloc[0].to_dict() if len(rows) else None
 
+    def to_json(self) -> dict[str, Any]:
+        return {**vars(self), "frame": self.frame.to_dict("split", index=False),
+                "landmarks": [day.isoformat() for day in self.landmarks]}
+
+    @classmethod
+    def from_json(cls, kept: dict[str, Any]) -> Effects:
+        dates = [dt.date.fromisoformat(day) for day in kept["landmarks"]]
+        return cls(**{**kept, "frame": pd.DataFrame(**kept["frame"]), "landmarks": dates})
+
 
 def effects(figures: Figures) -> Effects:
-    """All effects of one day and rule of adoption, made once per open book."""
-    key = ("adoption effects", figures.as_of, figures.period_days)
-    return remember(figures.book, key, lambda: _Trials(figures).run())
+    """All effects of one day and rule of adoption, made once per state of the book."""
+    name = f"adoption-effects-{figures.period_days}"
+    return remember(figures.book, (name, figures.as_of), lambda: Effects.from_json(
+        stored(figures.book, name, figures.as_of, lambda: _Trials(figures).run().to_json())))
 
 
 class _Trials:

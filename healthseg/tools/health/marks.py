@@ -38,17 +38,10 @@ def _stages(book: Any, client_id: str) -> list[Mark]:
 def _settings(book: Any) -> list[Mark]:
     """The second and later settings that the ledger knows: the first are no change."""
     return [Mark(date=known.first_used_at.date(), kind="configuration", label="settings changed")
-            for known in settings_history(book)[1:]]
-
-
-def settings_history(book: Any) -> list[Any]:
-    """The settings that were in force, oldest first, as the ledger has them; none where there is no ledger yet."""
-    if not book.has_ledger:
-        return []
-    return remember(book, "settings_history", lambda: book.ledger().settings_history())
+            for known in book.settings_history[1:]]
 
 
 def settings_at(book: Any, day: dt.date) -> dict[str, Any] | None:
     """The settings in force at the end of a day, as the ledger has them; None where it has none from then."""
-    known = [entry for entry in settings_history(book) if entry.first_used_at.date() <= day]
+    known = [entry for entry in book.settings_history if entry.first_used_at.date() <= day]
     return dict(known[-1].settings) if known else None

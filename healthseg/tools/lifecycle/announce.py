@@ -3,20 +3,21 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from healthseg import playbook
 from healthseg.config import Settings
-from healthseg.data.ledger.ledger import StageEvent
 from healthseg.data.memory import remember
-from healthseg.data.outbox.outbox import Message
 from healthseg.lifecycle import Action
 from healthseg.measures.counting import EPOCH
 from healthseg.measures.milestone_catalogue import DayCount
 from healthseg.measures.panel import panel
 from healthseg.periods import UTC
 
+if TYPE_CHECKING:
+    from healthseg.data.ledger.ledger import StageEvent
+    from healthseg.data.outbox.outbox import Message
 
 class Announcer:
     """Makes the messages of one customer's moves."""
@@ -32,6 +33,7 @@ class Announcer:
                 if (first or not action.first_time) and (self.notify_team or action.to != "manager")]
 
     def _message(self, action: Action, event: StageEvent, previous: str | None) -> Message:
+        from healthseg.data.outbox.outbox import Message
         recipients = self._recipients(action)
         handler = self.settings.outbox.handler_of(action.action)
         if handler is not None and self.settings.outbox.handlers[handler].kind == "smtp" and not recipients:

@@ -6,7 +6,6 @@ from typing import Any
 import pandas as pd
 
 from healthseg import playbook
-from healthseg.data.outbox import outbox
 from healthseg.measures.stages import Change, in_force
 from healthseg.tools.lifecycle import standing as standings
 from healthseg.tools.lifecycle.criteria import Held
@@ -131,9 +130,10 @@ def _of_last(subject: Subject) -> list[TriggeredAction]:
 
 
 def _actions(subject: Subject, request_id: str) -> list[TriggeredAction]:
+    from healthseg.data.outbox.outbox import of_request
     return [TriggeredAction(action=one.message.action, status=one.status, reason=one.reason, attempts=one.attempts,
                             scheduled_for=None if one.message.due_at is None else told(one.message.due_at))
-            for one in sorted(outbox.of_request(subject.book.ledger(), request_id), key=lambda one: one.place)]
+            for one in sorted(of_request(subject.book.ledger(), request_id), key=lambda one: one.place)]
 
 
 def _fired(subject: Subject, place: standings.Standing, coming: NextStage, apart: list[Any],

@@ -5,16 +5,17 @@ import datetime as dt
 import unicodedata
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from healthseg.config import fingerprint
-from healthseg.data.ledger.ledger import Ledger, StageEvent
 from healthseg.data.ledger.stages import local_day
-from healthseg.data.outbox import outbox
-from healthseg.data.outbox.outbox import Message
 from healthseg.errors import InvalidParameters
 from healthseg.lifecycle import Lifecycle
 from healthseg.measures.stages import Change, in_force, of_event
+
+if TYPE_CHECKING:
+    from healthseg.data.ledger.ledger import Ledger, StageEvent
+    from healthseg.data.outbox.outbox import Message
 
 TRANSITION, CORRECTION = "transition", "correction"
 LONGEST_REASON = 2_000
@@ -45,7 +46,7 @@ class Move:
     previous: str | None
 
 
-Announce = Callable[[StageEvent, str | None, bool], Iterable[Message]]
+Announce = Callable[["StageEvent", "str | None", bool], "Iterable[Message]"]
 
 
 def move(ledger: Ledger, imported: Iterable[Change], zone: str, signup: dt.date, rules: Lifecycle, wish: Wish,
@@ -56,6 +57,8 @@ def move(ledger: Ledger, imported: Iterable[Change], zone: str, signup: dt.date,
     sets off (a correction sets off nothing). Raises InvalidParameters where the move is not allowed, lies before the
     customer signed up or in the future, or where the request id was used for something else: nothing is recorded then.
     """
+    from healthseg.data.outbox.outbox import put  # who only reads stages does not load it
+
     with ledger.transaction() as now:
         known = _repeated(ledger, wish)
         if known is not None:
@@ -75,7 +78,7 @@ def move(ledger: Ledger, imported: Iterable[Change], zone: str, signup: dt.date,
             reason=wish.reason, automated=wish.automated, kind=wish.kind)
         if wish.kind == TRANSITION:
             first = not any(change.stage == wish.stage for change in changes)
-            outbox.put(ledger, announce(event, current, first))
+            put(ledger, announce(event, current, first))
         return Move(event, True, current)
 
 

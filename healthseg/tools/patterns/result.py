@@ -2,11 +2,12 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Any, ClassVar
-
-import altair as alt
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from healthseg.tools.result import Part, Result
+
+if TYPE_CHECKING:
+    import altair as alt
 
 
 class Scope(Part):
