@@ -108,7 +108,7 @@ def position(curve: pd.DataFrame, stage: str | None, day: int | None, stuck_shar
     here = [value["share"] for value in values if value["day"] <= day][-1]
     x = alt.X("day:Q", scale=alt.Scale(domain=[0, last], nice=False),
               axis=alt.Axis(title="days in the stage", grid=False, tickCount=4 if width < 500 else 8))
-    scale, axis = alt.Scale(domain=[0, 1], nice=False), alt.Axis(format="%", tickCount=5, title=None)
+    scale, axis = alt.Scale(domain=[0, 1], nice=False), theme.percent_axis()
     y, colour = alt.Y("share:Q", scale=scale, axis=axis), COLOURS[stage]
     label = f"day {formats.number(day)}: {formats.percent(here)} still here"
     label = label if width < 500 else f"this customer, {label}"

@@ -22,7 +22,6 @@ TYPES = {
 }
 MOST = 24
 LINES = 4
-ROOM = 12  # letters at the end of a line
 
 
 def times(value: float) -> str:
@@ -110,21 +109,11 @@ def leads(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
     chosen = gaps.index[:LINES].tolist()
     known = frame[frame["sign"].isin(chosen)].rename(columns={"sign": "name", "lead_days": "days", "leavers": "share"})
     known = known.assign(lower=float("nan"), upper=float("nan")).dropna(subset=["share"])
-    names = {name: _short(name) for name in chosen}
-    colours = dict(zip(names.values(), (RED, BLUE, AMBER, GREEN), strict=False))
+    colours = dict(zip(chosen, (RED, BLUE, AMBER, GREEN), strict=False))
     stayers = frame.groupby("sign")["stayers"].first()
-    told = ", ".join(f"{formats.percent(stayers[name])} ({_short(name)})" for name in chosen)
+    told = ", ".join(f"{formats.percent(stayers[name])} ({formats.plain(name)})" for name in chosen)
     subtitle = f"Share of leavers that showed the sign so many days before they left; among those who stayed: {told}"
-    return shares(known.assign(name=known["name"].map(names)), colours, title, subtitle, nothing, width)
-
-
-def _short(name: str) -> str:
-    """A sign in a few words, for the end of a line.
-
-    >>> _short("Nobody there for five days")
-    'Nobody…'
-    """
-    return name if len(name) <= ROOM else name[:ROOM].rsplit(" ", 1)[0] + "…"
+    return shares(known, colours, title, subtitle, nothing, width)
 
 
 def personas(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:

@@ -55,7 +55,7 @@ def rows(items: list[Row], axis: Axis, title: str, subtitle: str, width: int) ->
     y = alt.Scale(domain=[0, height], range=[0, height], nice=False, zero=False)
     place = alt.Y("y:Q", scale=y, axis=None)
     layers = [
-        *_axis_layers(axis, x, place, height),
+        *_axis_layers(axis, x, place, height, tops, items),
         *_bar_layers(items, tops, x, place),
         *_text_layers(items, tops, place, width - 2),
     ]
@@ -74,8 +74,10 @@ def _data(values: list[dict]) -> alt.Chart:
     return alt.Chart(alt.Data(values=values))
 
 
-def _axis_layers(axis: Axis, x: alt.Scale, place: alt.Y, height: float) -> list[alt.Chart]:
-    lines = [{"x": tick, "y": 0, "y2": height} for tick in axis.ticks]
+def _axis_layers(
+    axis: Axis, x: alt.Scale, place: alt.Y, height: float, tops: list[float], items: list[Row]
+) -> list[alt.Chart]:
+    lines = [{"x": tick, "y": 0, "y2": height} for tick in axis.ticks if tick != axis.low]
     names = [{"x": tick, "y": height + 16, "text": name} for tick, name in zip(axis.ticks, axis.labels, strict=True)]
     across = alt.X("x:Q", scale=x, axis=None)
     layers = [_data(lines).mark_rule(color=theme.GRID).encode(x=across, y=place, y2="y2:Q")]
@@ -85,9 +87,17 @@ def _axis_layers(axis: Axis, x: alt.Scale, place: alt.Y, height: float) -> list[
             _data(chosen).mark_text(align=align, color=theme.SOFT, fontSize=12).encode(x=across, y=place, text="text:N")
         )
     if axis.baseline is not None:
-        base = [{"x": axis.baseline, "y": 0, "y2": height}]
+        base = _base(axis, height, tops, items)
         layers.append(_data(base).mark_rule(color=theme.FAINT).encode(x=across, y=place, y2="y2:Q"))
     return layers
+
+
+def _base(axis: Axis, height: float, tops: list[float], items: list[Row]) -> list[dict]:
+    """The baseline: through all rows, or at the left edge beside the bars alone, where it would touch the names."""
+    if axis.baseline != axis.low:
+        return [{"x": axis.baseline, "y": 0, "y2": height}]
+    bars = [top + 27 for item, top in zip(items, tops, strict=True) if not item.header]
+    return [{"x": axis.baseline, "y": middle - 8, "y2": middle + 8} for middle in bars]
 
 
 def _align(at: float, axis: Axis) -> str:

@@ -190,6 +190,15 @@ def time_scale(first: str, last: str) -> alt.Scale:
     return alt.Scale(type="utc", domain=alt.ExprRef(f"[{bounds}]"), nice=False)
 
 
+def percent_axis(ticks: int = 5) -> alt.Axis:
+    """An axis of shares, written as in texts: a figure, a narrow gap, the sign.
+
+    >>> percent_axis().to_dict()["labelExpr"]
+    "format(100 * datum.value, 'd') + '\xa0%'"
+    """
+    return alt.Axis(labelExpr=f"format(100 * datum.value, 'd') + '{formats.JOIN}%'", tickCount=ticks, title=None)
+
+
 _elsewhere: list[Callable[[str], str | None]] = []
 
 

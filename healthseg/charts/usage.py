@@ -296,7 +296,7 @@ def features(used: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
     more = f" of {len(used)}" if len(used) > MOST else ""
     return rows(
         items,
-        Axis(0, 1, baseline=0, ticks=(0, 0.5, 1), labels=("0%", "50%", "100%")),
+        Axis(0, 1, baseline=0, ticks=(0, 0.5, 1), labels=("0 %", "50 %", "100 %")),
         title,
         f"Share of the period's active users; n = {len(chosen)}{more} features",
         width,

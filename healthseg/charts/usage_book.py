@@ -31,7 +31,7 @@ def breaking_away(customers: pd.DataFrame, width: int = theme.WIDE) -> theme.Pic
     top = max(1.1, middle * 1.1)
     return rows(
         items,
-        Axis(0, top, baseline=0, ticks=(0, 0.5, 1), labels=("0%", "50%", "100%")),
+        Axis(0, top, baseline=0, ticks=(0, 0.5, 1), labels=("0 %", "50 %", "100 %")),
         title,
         f"28 days against the 84 before; the mark is the book's median, {formats.percent(middle)}; "
         f"n = {len(known)} of {len(customers)} customers",
@@ -56,7 +56,7 @@ def utilisation(steps: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
         }
         for row in steps.to_dict("records")
     ]
-    axis = alt.Axis(values=[0, 20, 40, 60, 80, 100], labelExpr="datum.value + '%'", title=None, grid=False)
+    axis = alt.Axis(values=[0, 20, 40, 60, 80, 100], labelExpr="datum.value + ' %'", title=None, grid=False)
     scale = alt.Scale(domain=[0, 110], nice=False)
     top = max(value["customers"] for value in values) * 1.15
     y = alt.Y("customers:Q", scale=alt.Scale(domain=[0, top], nice=False), axis=None)
@@ -89,7 +89,7 @@ def days(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
     odd = _named(known[known["unusual"]], 30 if width < 500 else 0)
     x = time_axis(values[0]["start"], values[-1]["start"], width)
     top = max(1.6, *(value["value"] for value in values)) * 1.04
-    axis = alt.Axis(format=".0%", tickCount=4, title=None)
+    axis = theme.percent_axis(4)
     y = alt.Y("value:Q", scale=alt.Scale(domain=[0, top], nice=False), axis=axis)
     layers = [
         chart(values).mark_line(color=theme.FAINT, strokeWidth=1).encode(x=x, y=y),

@@ -44,7 +44,8 @@ def book_features(figures: Figures, names: list[str]) -> pd.DataFrame:
     frame["user_share"] = adopters["user_share"].median()
     frame["regular"] = (pairs["recent_days"] >= figures.settings.regular_min_days).groupby(pairs["feature"]).sum()
     frame["power"] = (pairs["recent_days"] >= figures.settings.power_min_days).groupby(pairs["feature"]).sum()
-    return _common(figures, frame.reindex(names), figures.user_days)
+    frame = frame.reindex(names).assign(customers=lambda rows: rows["customers"].fillna(0).astype(int))
+    return _common(figures, frame, figures.user_days)
 
 
 def customer_features(figures: Figures, pairs: pd.DataFrame, active_users: float,

@@ -154,7 +154,7 @@ def _premium(figures: Figures, rows: pd.DataFrame, per_seat: pd.Series, date: dt
     if held is None:
         return found
     table = premium_effects(figures, rows, per_seat, date)
-    table, seats = table[table["stands"]], rows["seats"].astype(float)
+    table, seats = table[table["stands"].astype(bool)], rows["seats"].astype(float)
     found[:] = np.where(per_seat.notna(), 0.0, np.nan)[:, None]
     for row in table.sort_values(["per_seat", "feature"], kind="stable").itertuples():      # the largest stays
         without = (rows["tier"] == row.tier) & ~held[row.feature] & per_seat.notna()
