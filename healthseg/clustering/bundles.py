@@ -31,9 +31,12 @@ class Bundles:
     family: Family
     used: pd.DataFrame
 
-    def co_usage(self, key: str) -> tuple[int, int]:
-        """Units that use all features of a bundle, and those that use any, of those that could use all."""
-        cells = self.used[key.split(PLUS)].dropna().to_numpy()
+    def co_usage(self, key: str, beside: list[str] | None = None) -> tuple[int, int]:
+        """Units that use all features of a bundle, and those that use any, of those that could use all.
+
+        Without those ``beside`` the window, who tell of chance and not of today.
+        """
+        cells = self.used.drop(index=beside or [])[key.split(PLUS)].dropna().to_numpy()
         return int(cells.all(axis=1).sum()), int(cells.any(axis=1).sum())
 
 

@@ -1,6 +1,7 @@
 """analyze_engagement_patterns on the demo book: its shape, its scopes, its evidence, what it refuses."""
 from __future__ import annotations
 
+import datetime as dt
 import json
 
 import pandas as pd
@@ -9,10 +10,13 @@ import pytest
 import healthseg as hs
 from healthseg.data.demo import write_demo
 from healthseg.errors import ClientNotFound, InvalidClientId, InvalidParameters
+from healthseg.measures.leaving import customers_as_of
 from healthseg.testing import tiny_book
 from healthseg.tools import analyze_engagement_patterns, analyze_engagement_patterns_book, segment_customers
 from healthseg.tools.patterns.held import pattern_id
+from healthseg.tools.patterns.scope import all_customers
 from healthseg.tools.patterns.signs import BY_NAME, SIGNS
+from healthseg.tools.patterns.study import Study
 
 TOOL = "analyze_engagement_patterns"
 
@@ -55,6 +59,32 @@ def of_segment(book, segment):
 def test_the_reply_of_each_scope_has_the_references_shape(found, one, of_segment, conform):
     for reply in (found, one, of_segment):
         assert conform(TOOL, json.loads(reply.to_json())) == []
+
+
+def test_of_all_customers_those_who_left_count_with_their_last_days(book):
+    scope = all_customers(book, book.as_of(), 90)
+    study = Study.of(book, scope, frozenset({"feature_usage"}))
+    left = customers_as_of(book, book.as_of())["churned_on"].dropna()
+    gone = left[(left <= pd.Timestamp(scope.start)) & (left > pd.Timestamp(book.first_event_day))]
+    assert len(gone) > 20 and set(study.bundles.used.index) <= set(scope.clients) | set(gone.index)
+    client, day = next((name, day.date()) for name, day in gone.items() if name in study.bundles.used.index)
+    events = book.table("events")
+    own = events[(events["client_id"] == client) & events["user_id"].notna() & (events["source"] != "api")]
+    day_of = own["occurred_at"].dt.tz_localize("UTC").dt.tz_convert(book.client(client)["timezone"]).dt.date
+    used = set(own.loc[(day_of >= day - dt.timedelta(days=90)) & (day_of < day), "feature"].dropna())
+    told = study.bundles.used.loc[client].dropna()
+    assert {name for name, value in told.items() if value} == used & set(told.index) != set()
+    assert set(study.gone) == set(study.used.index) - set(scope.clients)
+
+
+def test_how_many_use_a_bundle_today_is_told_of_the_window(book, found):
+    shown = found.feature_usage_patterns.feature_bundles
+    scope = all_customers(book, book.as_of(), 90)
+    used = Study.of(book, scope, frozenset({"feature_usage"})).used.reindex(scope.clients)
+    assert shown
+    for one in shown:
+        cells = used[one.bundle].dropna()
+        assert (one.support, one.users_of_any) == (cells.all(axis=1).sum(), cells.any(axis=1).sum())
 
 
 def test_each_null_key_of_the_reference_has_its_reason(found, one, of_segment):

@@ -64,7 +64,7 @@ def _best(study: Study, keys: list[str]) -> list[str] | None:
 
 
 def _bundle(study: Study, row: dict[str, Any], outcomes: Outcomes) -> Bundle:
-    all_of, any_of = study.bundles.co_usage(row["key"])
+    all_of, any_of = study.bundles.co_usage(row["key"], study.gone)
     shown = outcomes.shown("bundle", row["key"])
     found = outcomes.staying(shown).correlation if shown is not None else None
     return Bundle(bundle=row["key"].split(PLUS), co_usage_rate=rounded(all_of / max(any_of, 1)), support=all_of,

@@ -20,6 +20,7 @@ from healthseg.measures import landmarks as measured
 from healthseg.measures import spans
 from healthseg.measures.counting import Counting, Spans, chunks, epoch_day
 from healthseg.measures.feature_lives import feature_lives
+from healthseg.measures.leaving import customers_as_of
 from healthseg.tools.patterns.landmarks import RULE_DAYS, Landmarks
 from healthseg.tools.patterns.leaving import Leaving, Tried
 from healthseg.tools.patterns.scope import ALL, SINGLE, Scope, all_customers
@@ -76,7 +77,10 @@ class Study:
 
     @cached_property
     def used(self) -> pd.DataFrame:
-        """Units × features of the window: 1 used, 0 not, NaN not open to it. Units are customers, or one's users."""
+        """Units × features of the window: 1 used, 0 not, NaN not open to it. Units are customers, or one's users.
+
+        Of all customers also those that left before: the as many days until they did, as their orders are history too.
+        """
         return self._used(self.scope.start)
 
     def _used(self, start: dt.date) -> pd.DataFrame:
@@ -85,12 +89,30 @@ class Study:
             rows = rows[rows["day"] >= epoch_day(start)] if len(rows) else rows
             return (rows.pivot_table(index="user_id", columns="feature", values="day", aggfunc="nunique")
                     .notna().astype(float))
-        frame = pd.DataFrame({"client_id": self.scope.clients, "span_id": 0, "start": start, "end": self.scope.end})
+        frame = pd.concat([pd.DataFrame({"client_id": self.scope.clients, "start": start, "end": self.scope.end}),
+                           self._before_leaving((self.scope.end - start).days)]).assign(span_id=0)
         found = [spans.over(self.book, frame[frame["client_id"].isin(some)], ["active_days"], by="entitled_feature")
-                 for some in spans.chunks(self.scope.clients)]
+                 for some in spans.chunks(frame["client_id"].tolist())]
         rows = pd.concat(found, ignore_index=True)
         days = rows.pivot(index="client_id", columns="feature", values="active_days").astype(float)
         return (days > 0).astype(float).where(days.notna())
+
+    @property
+    def gone(self) -> list[str]:
+        """Customers that tell which bundles there are, and are no part of the window."""
+        within = {*self.scope.clients} if self.scope.kind == ALL else {*self.used.index}
+        return [name for name in self.used.index if name not in within]
+
+    def _before_leaving(self, days: int) -> pd.DataFrame:
+        """The last days of each customer of the book that left before the window."""
+        if self.scope.kind != ALL:
+            return pd.DataFrame(columns=["client_id", "start", "end"])
+        left = customers_as_of(self.book, self.scope.as_of)["churned_on"].dropna().dt.date.drop(self.scope.clients,
+                                                                                               errors="ignore")
+        first = self.book.first_event_day
+        start = [max(first, day - dt.timedelta(days=days)) for day in left]
+        frame = pd.DataFrame({"client_id": left.index, "start": start, "end": left.to_numpy()})
+        return frame[frame["start"] < frame["end"]]
 
     @cached_property
     def bundles(self) -> Bundles:
