@@ -83,8 +83,9 @@ def tried(weeks: np.ndarray, cells: Cells) -> pd.DataFrame:
     own, like = weeks @ cells.own.T, weeks @ cells.like.T
     count, expected = own.sum(axis=0), like.sum(axis=0)
     excess = own - like
+    spread = excess.std(axis=0, ddof=1) if len(excess) > 1 else np.full(len(cells.key), np.nan)     # one unit: p is 1
     with np.errstate(divide="ignore", invalid="ignore"):
-        t = excess.mean(axis=0) / (excess.std(axis=0, ddof=1) / np.sqrt(len(excess)))
+        t = excess.mean(axis=0) / (spread / np.sqrt(len(excess)))
         lift = count / expected
         error = np.sqrt(((own - lift * like)**2).sum(axis=0)) / np.maximum(count, 0.5)
     return pd.DataFrame({"key": cells.key, "user_hours": count, "expected": expected, "lift": lift,

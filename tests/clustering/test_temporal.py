@@ -86,6 +86,12 @@ def test_one_users_busy_hour_in_one_week_is_no_rhythm():
     assert frame.loc["day:Tuesday", "p"] > 0.1
 
 
+def test_a_single_week_says_nothing_of_chance():
+    week = np.zeros((1, 168))
+    week[0, [9, 33, 34]] = 1, 1, 5
+    assert (tried(week, cells_of(week.sum(axis=0)))["p"] == 1).all()
+
+
 def test_lift_is_the_user_hours_over_the_mean_of_the_days_in_use():
     week = np.zeros((4, 168))
     week[:, [9, 33, 57]] = 2           # Monday, Tuesday, Wednesday at nine
