@@ -135,7 +135,7 @@ def _wrapped(name: str, room: float) -> list[str]:
 
 def _bare(text: str) -> str:
     """A figure without its unit where there is little room."""
-    return text.replace(" %", "%").partition(" ")[0]
+    return text if text.endswith("%") else text.partition(" ")[0]
 
 
 def differences(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:

@@ -116,17 +116,11 @@ def growth(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
     x = time_axis(values[0]["start"], values[-1]["end"], width)
     low, high = low * 1.1, high * 1.06
     y = count_axis("low", low, high)
-    legend = [
-        {"text": f"■ {name}", "x": place, "colour": colour}
-        for place, (name, colour) in enumerate([*((name, colour) for _, name, colour in GROWTH), ("Dormant", RED)])
-    ]
-    step = min(110, (width - 60) / 4)
-    labels = [
-        chart([{**item}])
-        .mark_text(align="left", baseline="top", fontSize=12, x=item["x"] * step, y=-14, color=item["colour"])
-        .encode(text="text:N")
-        for item in legend
-    ]
+    labels, at = [], 0.0
+    for name, colour in [*((name, colour) for _, name, colour in GROWTH), ("Dormant", RED)]:
+        mark = {"align": "left", "baseline": "top", "fontSize": 12, "x": at, "y": -14, "color": colour}
+        labels.append(chart([{"text": f"■ {name}"}]).mark_text(**mark).encode(text="text:N"))
+        at += 6.6 * formats.cells(name) + (32 if width >= 500 else 16)
     layers = [
         chart(values)
         .mark_rect(x2Offset=-2)
