@@ -14,7 +14,7 @@ from healthseg.charts.usage import heatmap
 BLUE, GREEN, AMBER, RED = (theme.BAND_COLOURS[band] for band in ("champion", "healthy", "at_risk", "critical"))
 TYPES = {
     "temporal": ("When they come", BLUE),
-    "feature_usage": ("What is used together, or one after the other", GREEN),
+    "feature_usage": ("Used together, or one after the other", GREEN),
     "communication": ("What they answer", BLUE),
     "support": ("What they ask", AMBER),
     "risk": ("What precedes leaving", RED),

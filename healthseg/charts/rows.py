@@ -147,7 +147,7 @@ def _text_layers(items: list[Row], tops: list[float], place: alt.Y, width: float
     left, right, headers = [], [], []
     for item, top in zip(items, tops, strict=True):
         figure = formats.fitted(item.figure, width * 0.62)
-        room = width - formats.cells(figure) * 6.9 - 14
+        room = (width - formats.cells(figure) * 6.9 - 14) * (0.87 if item.header else 1)  # bold letters are wider
         line = {"y": top + (18 if item.header else 11), "colour": theme.SOFT if item.soft else theme.INK}
         (headers if item.header else left).append({**line, "text": _label(item, room)})
         right.append({**line, "text": figure, "colour": theme.SOFT})
