@@ -90,7 +90,8 @@ def settings_in_force(fingerprint: str, settings: str, recorded_at: str) -> Sett
 @contextlib.contextmanager
 def _reading(path: Path) -> Iterator[sqlite3.Connection]:
     """One state of a ledger's file, to read; raises sqlite3.Error where it is of another version."""
-    with contextlib.closing(sqlite3.connect(address(path, "rw"), uri=True, isolation_level=None)) as connection:
+    source = address(path, "rw")    # of one that is locked the ledger tells, which waits as long as the settings say
+    with contextlib.closing(sqlite3.connect(source, timeout=0, uri=True, isolation_level=None)) as connection:
         connection.execute("BEGIN")
         version, = connection.execute("SELECT MAX(version) FROM schema_version").fetchone()
         if version != LATEST:
