@@ -55,7 +55,8 @@ OURS = """
 import datetime as dt, json, sys, tempfile, os
 sys.path.insert(0, {root!r})
 from pathlib import Path
-from healthseg.faces import books, execution, plans, pool, registry, reports
+from healthseg.faces import books, registry
+from healthseg.faces.batches import execution, plans, pool, reports
 if __name__ == "__main__":
     jobs = [execution.Job(*one) for one in json.loads({jobs!r})]
     at = dt.datetime.now(dt.UTC)

@@ -198,7 +198,7 @@ def test_processes_share_what_is_kept(folder, capsys):
     for _ in range(2):
         assert cli.main(words) == 0
     capsys.readouterr()
-    script = ("import sys\nfrom healthseg.faces import cli\nstatus = cli.main(sys.argv[1:])\n"
+    script = ("import sys\nfrom healthseg.faces.cli import main as cli\nstatus = cli.main(sys.argv[1:])\n"
               "print(sorted({'pandas', 'duckdb', 'altair'} & set(sys.modules)), file=sys.stderr)\nsys.exit(status)")
     done = subprocess.run([sys.executable, "-c", script, *words], capture_output=True, text=True, check=True)
     assert json.loads(done.stdout)["cache"]["hit"] and done.stderr.strip() == "[]"
