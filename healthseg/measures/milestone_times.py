@@ -97,13 +97,13 @@ def _values(book: Any, as_of: dt.date, plan: Catalogue | None) -> pd.DataFrame:
 
 def _value(rows: pd.DataFrame, mark: Mark) -> pd.DataFrame:
     chosen = rows[rows["milestone_id"].isin(mark.ids) & (rows["status"] != "skipped")]
-    groups = chosen.groupby("client_id", sort=True)
+    groups = chosen.assign(open=chosen["completed_day"].isna()).groupby("client_id", sort=True)
     pick = "min" if mark.first else "max"
     out = groups.agg(began_day=("began_day", "first"), day=("day", "first"), target_day=("target_day", pick),
                      reached_day=("completed_day", pick), days=("since_began", pick), known=("watched", "all"),
-                     open=("completed_day", lambda days: days.isna().sum()))
+                     open=("open", "any"))
     if not mark.first:
-        out.loc[out["open"] > 0, ["reached_day", "days"]] = np.nan
+        out.loc[out["open"], ["reached_day", "days"]] = np.nan
     out.loc[~out["known"], "days"] = np.nan
     return out.drop(columns="open").assign(mark=mark.name).reset_index()
 
