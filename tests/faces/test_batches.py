@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import io
 import json
@@ -18,7 +19,7 @@ import pytest
 from healthseg.errors import InvalidParameters
 from healthseg.faces.batches import days, files, manifest, plans, pool, reports
 from healthseg.faces.batches.execution import Outcome
-from healthseg.faces.batches.kernels import supply
+from healthseg.faces.batches.kernels import linux, supply
 from healthseg.faces.batches.progress import Progress
 from healthseg.faces.html import index
 from tests.faces.made import Book, small_book
@@ -267,3 +268,28 @@ def test_stopping_is_noted_only_within_its_block(number):
 
 def test_a_manifest_line_holds_no_path_of_this_machine(twice):
     assert not [line for line in _lines(twice[0]) if str(twice[0]) in json.dumps(line)]
+
+
+@forks
+def test_a_worker_whose_run_died_before_it_was_up_makes_nothing(tmp_path):
+    """Else two processes would write one report: this one, and the run that goes on with the work."""
+    given = job(tmp_path, "late", "1")
+    path = tmp_path / "job.json"
+    path.write_text(json.dumps(dataclasses.astuple(given)[:6]))
+    script = (
+        "import datetime as dt, json, os, signal, sys\n"
+        "from healthseg.faces.batches import execution, pool\n"
+        "if __name__ == '__main__':\n"
+        "    worker = pool.Worker(dt.datetime.now(dt.UTC))\n"
+        "    worker.give(0, execution.Job(*json.load(open(sys.argv[1]))), False)\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    program = tmp_path / "run.py"
+    program.write_text(script)
+    run = subprocess.Popen([sys.executable, str(program), str(path)], start_new_session=True,
+                           env={**os.environ, "PYTHONPATH": str(ROOT)})
+    assert run.wait() == -signal.SIGKILL
+    until = time.monotonic() + 60
+    while linux.group_memory(run.pid) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert not linux.group_memory(run.pid) and not list((tmp_path / "out").rglob("*.html"))

@@ -6,6 +6,7 @@ import contextlib
 import datetime as dt
 import logging
 import multiprocessing
+import os
 import signal
 import time
 from collections import deque
@@ -102,6 +103,9 @@ class Worker:
 def _work(channel: Connection, at: dt.datetime) -> None:
     """A worker's life: it ends with the process that started it, or when that says so."""
     linux.die_with_parent()
+    starter = multiprocessing.parent_process()
+    if starter is not None and os.getppid() != starter.pid:
+        return      # it ended before this process could ask to end with it; the job that lies in the pipe is not ours
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     from healthseg.faces.batches.kernels import forking
