@@ -62,10 +62,10 @@ def lifts(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
 
 
 def _lift(row: dict, colour: str, low: float) -> Row:
-    start, end = (max(float(row[name]), low) for name in ("lift_lower", "lift_upper"))
+    start, at, end = (max(low, float(row[name])) for name in ("lift_lower", "lift", "lift_upper"))     # 0: at the edge
     note = f"{times(float(row['lift']))} · {formats.number(row['support'])} of {formats.number(row['n'])}"
     return Row(
-        row["name"], note, bars=(Bar(math.log(start), math.log(end), colour, 0.35),), dot=math.log(row["lift"]),
+        row["name"], note, bars=(Bar(math.log(start), math.log(end), colour, 0.35),), dot=math.log(at),
         dot_colour=colour,
     )
 
