@@ -100,8 +100,7 @@ class Study:
     @property
     def gone(self) -> list[str]:
         """Customers that tell which bundles there are, and are no part of the window."""
-        within = {*self.scope.clients} if self.scope.kind == ALL else {*self.used.index}
-        return [name for name in self.used.index if name not in within]
+        return self.used.index.difference(self.scope.clients).tolist() if self.scope.kind == ALL else []
 
     def _before_leaving(self, days: int) -> pd.DataFrame:
         """The last days of each customer of the book that left before the window."""

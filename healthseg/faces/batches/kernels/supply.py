@@ -19,7 +19,7 @@ from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
 from jupyter_client.manager import KernelManager
 from jupyter_client.provisioning import LocalProvisioner
 
-from healthseg.faces.batches.kernels import drawing, linux, messages
+from healthseg.faces.batches.kernels import drawing, messages
 
 TEMPLATE = "HEALTHSEG_TEMPLATE"  # where the template that a batch shares listens
 SECONDS_TO_IMPORT = 120.0
@@ -257,8 +257,3 @@ def release(manager: ForkedManager) -> None:
     manager.cleanup_resources()
     for left in Path(manager.ip).parent.glob(f"{Path(manager.ip).name}[-.]*"):
         left.unlink(missing_ok=True)
-
-
-def memory_of(manager: ForkedManager) -> int:
-    """The resident memory of a kernel and all that it started, in bytes."""
-    return linux.group_memory(manager.process.pid)
