@@ -45,10 +45,11 @@ class Family:
 
     ``tried`` has a row per hypothesis: key (unique in the kind), support (units showing it), n (units in which it could
     be measured), prevalence, base_rate, lift (over the base rate; below 1 for what is rarer than it), lower, upper (of
-    the lift) and p; further columns are carried along. ``units`` are what is resampled: client ids or, of a single
-    customer, weeks. ``again(weights, rows)`` asks the hypotheses at positions ``rows`` of ``tried`` again where unit j
-    is drawn ``weights[draw, j]`` times: support and lift, each ``[draw, hypothesis]``. ``held_out`` has the same
-    hypotheses on the later part of the window: key, lift, p (one-sided); None where the window is too short to be cut.
+    the lift) and p; further columns are carried along, and ``sure_lift``, where it is there, is what must reach the
+    least lift in its place. ``units`` are what is resampled: client ids or, of a single customer, weeks.
+    ``again(weights, rows)`` asks the hypotheses at positions ``rows`` of ``tried`` again where unit j is drawn
+    ``weights[draw, j]`` times: support and lift, each ``[draw, hypothesis]``. ``held_out`` has the same hypotheses on
+    the later part of the window: key, lift, p (one-sided); None where the window is too short to be cut.
     """
 
     kind: str
@@ -106,7 +107,8 @@ def _judged(family: Family, part: pd.DataFrame, seed: int, max_q: float, held_ou
     side = np.sign(np.log(part["lift"].to_numpy(dtype=float).clip(1e-12)))
     same = side == np.sign(np.log(part["held_out_lift"].to_numpy(dtype=float).clip(1e-12)))
     found_again = same & (part["held_out_p"] <= held_out_max_p).to_numpy()
-    reached = _reach(part["support"].to_numpy(dtype=float), part["lift"].to_numpy(dtype=float), family.limits, side)
+    lift = part["sure_lift" if "sure_lift" in part else "lift"].to_numpy(dtype=float)
+    reached = _reach(part["support"].to_numpy(dtype=float), lift, family.limits, side)
     passes = reached & (part["q"] <= max_q).to_numpy() & found_again
     part = part.assign(found_again=found_again, confidence=np.nan, passes=passes)
     if passes.any() and family.again is not None:

@@ -58,17 +58,19 @@ def adopted_at(book: Any, rows: pd.DataFrame, rule_days: int) -> pd.DataFrame:
     return pairs[["span_id", "feature", "adopted"]].dropna(ignore_index=True)
 
 
-def given(rows: pd.DataFrame) -> tuple[np.ndarray, list[str], list[str]]:
+def given(rows: pd.DataFrame, seats_in_use: bool = False) -> tuple[np.ndarray, list[str], list[str]]:
     """What effects are adjusted for: columns (NaN where a row does not know), their names, and what could not be.
 
     Size, tenure and overall activity enter as logs with their squares, the tier and the landmark's quarter as one
-    column a word.
+    column a word; ``seats_in_use`` adds the seat utilisation, on its own scale.
     """
     size = {"log seats": rows["seats"].where(rows["seats"] > 0), "log tenure": rows["tenure_days"] + 1,
             "log person events of 28 days": rows["person_events_28d"] + 1}
+    known = {name: np.log(size[name].to_numpy(dtype=float, na_value=np.nan)) for name in GIVEN}
+    if seats_in_use:
+        known["seat utilisation"] = rows["seat_utilisation"].to_numpy(dtype=float, na_value=np.nan)
     columns, names, left_out = [], [], []
-    for name in GIVEN:
-        values = np.log(size[name].to_numpy(dtype=float, na_value=np.nan))
+    for name, values in known.items():
         if not len(values) or np.isfinite(values).mean() < LEAST_KNOWN:
             left_out.append(name)
             continue

@@ -14,6 +14,7 @@ from healthseg.data.demo.adoption import BUNDLES, CONFOUNDED, SEQUENCES
 from healthseg.data.demo.chunk import Chunk
 from healthseg.data.demo.counted import trailing
 from healthseg.data.demo.frame import Frame
+from healthseg.data.demo.hazard import terms
 from healthseg.data.demo.names import FEATURE
 from healthseg.data.demo.scenarios import Scenario
 from healthseg.data.demo.schema import TRUTH
@@ -105,6 +106,7 @@ def tally(chunk: Chunk) -> dict[str, np.ndarray]:
     out = {
         "explained": _products(chunk, adopted, listed & risk),
         "exposed": (adopted & listed & risk).sum(axis=(0, 2)),
+        "share_of_listed": ((adopted & listed & risk) / np.maximum(listed.sum(axis=1), 1)[:, None]).sum(axis=(0, 2)),
         "unexposed": (~adopted & listed & risk).sum(axis=(0, 2)),
         "exposed_events": (chunk.exits.hazard[:, None, :] * (adopted & listed & risk)).sum(axis=(0, 2)),
         "other_events": (chunk.exits.hazard[:, None, :] * (~adopted & listed & risk)).sum(axis=(0, 2)),
@@ -138,6 +140,7 @@ def _feature_effects(total: dict[str, np.ndarray], world: Scenario) -> pa.Table:
                 "cause" if name in causes else "confounded" if name == confounded else "none" for name in FEATURE_NAMES
             ],
             "log_hr": np.array([causes.get(name, 0.0) for name in FEATURE_NAMES]),
+            "breadth_log_hr": _through_breadth(world) * total["share_of_listed"] / np.maximum(total["exposed"], 1),
             "events": total["events"],
             "confounder": ["seats" if name == confounded else None for name in FEATURE_NAMES],
             "n_exposed": total["exposed"].astype(int),
@@ -146,6 +149,12 @@ def _feature_effects(total: dict[str, np.ndarray], world: Scenario) -> pa.Table:
             "detectable": strength >= power.DETECTABLE,
         },
     )
+
+
+def _through_breadth(world: Scenario) -> float:
+    """The log odds of leaving of a customer that uses all features that are open to it, against one that uses none."""
+    return sum(one.coefficient / one.scale for one in terms(world) if one.measure == "feature_adoption_rate_30d"
+               and one.first_step == 0)
 
 
 def _bundles(total: dict[str, np.ndarray], world: Scenario) -> pa.Table:

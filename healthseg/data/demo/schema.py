@@ -58,7 +58,7 @@ TRUTH = {
         "rhythms": "scope:w id:w weekday:i hour:i rate_ratio:f kind:w sessions:i power:f detectable:b",
         "adoptions": "client_id:w feature:w eligible_on:d intended_on:d adopted_on:d first_event_on:d abandoned_on:d "
         "readopted_on:d path:w detectable:b",
-        "feature_effects": "feature:w role:w log_hr:f confounder:w n_exposed:i n_unexposed:i events:f "
+        "feature_effects": "feature:w role:w log_hr:f breadth_log_hr:f confounder:w n_exposed:i n_unexposed:i events:f "
         "power:f detectable:b",
         "sequences": "id:w features:w share:f gap_median:w outcome_log_hr:f n:i power:f detectable:b",
         "bundles": "id:w features:w share:f lift_given_volume:f n:i power:f detectable:b",

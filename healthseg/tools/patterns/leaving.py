@@ -2,10 +2,13 @@
 
 At every month's end of the book's history: who showed it, and who left (or gave notice) within 30 days? The p is that
 of its odds of leaving at equal size, tenure, tier and quarter, by pooled logistic regression over the months (a
-discrete-time hazard, whose odds ratio at a few per cent a month is the hazard ratio). A sign foretells: little activity
-is what many of them are made of. What a customer uses may be advised: it is held against others of equal activity, and
-against the other features that look promising, since what only comes along with a cause has no effect of its own. The
-lift is plain: the monthly rate of leaving with it over the rate without.
+discrete-time hazard, whose odds ratio at a few per cent a month is the hazard ratio). The lift is plain: the monthly
+rate of leaving with it over the rate without.
+
+A sign foretells: little activity is what many of them are made of. What a customer uses may be advised: it is held
+against others of equal activity, with as many seats in use and as large a share of the other features, and against the
+others that look promising, since what only comes along with a cause has no effect of its own. As every feature makes
+its customer a little broader, the near end of the interval of its adjusted odds must reach the least lift.
 """
 from __future__ import annotations
 
@@ -45,7 +48,7 @@ class Leaving:
             rows = rows.assign(person_events_28d=np.nan)
         self.left = rows["outcome"].to_numpy(dtype=float)
         nothing = (np.empty((len(rows), 0)), [], [])
-        self.given, self.names, self.left_out = measured.given(rows) if len(rows) else nothing
+        self.given, self.names, self.left_out = measured.given(rows, at_equal_activity) if len(rows) else nothing
         self.complete = np.isfinite(self.given).all(axis=1)
         self.customer, self.units = pd.factorize(rows["client_id"], sort=True)
         date = pd.to_datetime(rows["date"])
@@ -59,20 +62,28 @@ class Leaving:
             return f"{left} customers left in the months that were watched, {LEAST} are needed"
         return None
 
-    def family(self, kind: str, shown: Mapping[str, np.ndarray], rivals: bool = False) -> Tried:
-        """One hypothesis a key; those that can't be tried (all alike, too few) were not."""
+    def family(self, kind: str, shown: Mapping[str, np.ndarray], beside: Mapping[str, np.ndarray] | None = None
+               ) -> Tried:
+        """One hypothesis a key; those that can't be tried (all alike, too few) were not.
+
+        ``beside`` (by key, by month row) is what each is adjusted for on top; with it each is also held against rivals.
+        """
         if self.reason:
             return Tried(Family(kind, pd.DataFrame(columns=[*COLUMNS, *EXTRA]), limits=self.limits), {}, self.names,
                          self.reason)
-        told = {key: one for key, x in shown.items() if (one := self._told(x)) is not None}
-        if rivals:
-            told = self._without_rivals(told, shown)
+        own = {key: (x, None if beside is None else beside[key][:, None]) for key, x in shown.items()}
+        told = {key: one for key, (x, other) in own.items() if (one := self._told(x, other)) is not None}
+        if beside is not None:
+            told = self._without_rivals(told, own)
         tried = pd.DataFrame([{"key": key, **one} for key, one in told.items()], columns=[*COLUMNS, *EXTRA])
-        held = pd.DataFrame([{"key": key, **self._later(shown[key])} for key, one in told.items()
+        if beside is not None:
+            tried["sure_lift"] = _sure(tried)
+        held = pd.DataFrame([{"key": key, **self._later(*own[key])} for key, one in told.items()
                              if one["p"] <= PROMISING], columns=["key", "lift", "p"])
         kept = {key: shown[key] for key in told}
+        names = self.names if beside is None else [*self.names, "share of other features"]
         return Tried(Family(kind, tried, self.units.tolist(), self._again(list(kept.values())), held, self.limits),
-                     kept, self.names)
+                     kept, names)
 
     def _told(self, x: np.ndarray, other: np.ndarray | None = None, rows: np.ndarray | None = None) -> dict | None:
         keep = np.isfinite(x) & self.complete & (True if rows is None else rows)
@@ -96,20 +107,21 @@ class Leaving:
                 "rate_without": left_without / rest, "months_with": int(among), "months_without": int(rest),
                 "left_with": int(left), "left_without": int(left_without)}
 
-    def _later(self, x: np.ndarray) -> dict[str, float]:
+    def _later(self, x: np.ndarray, other: np.ndarray | None) -> dict[str, float]:
         """The same in the later half of the months."""
-        told = self._told(x, rows=self.late)
+        told = self._told(x, other, self.late)
         return {"lift": np.nan, "p": np.nan} if told is None else {"lift": told["lift"], "p": told["p"]}
 
-    def _without_rivals(self, told: dict[str, dict], shown: Mapping[str, np.ndarray]) -> dict[str, dict]:
+    def _without_rivals(self, told: dict[str, dict], own: Mapping[str, tuple[np.ndarray, np.ndarray]]
+                        ) -> dict[str, dict]:
         """Each promising feature again, held against the stronger of the other promising ones."""
         promising = sorted((key for key, one in told.items() if one["p"] <= PROMISING), key=lambda key: told[key]["p"])
         out = dict(told)
         for place, key in enumerate(promising):
             others = promising[:place][:RIVALS]
             if others:
-                beside = np.column_stack([np.nan_to_num(shown[one]) for one in others])
-                again = self._told(shown[key], beside)
+                x, beside = own[key]
+                again = self._told(x, np.column_stack([beside, *(np.nan_to_num(own[one][0]) for one in others)]))
                 out[key] = {**told[key], **({"p": 1.0} if again is None else {
                     "p": max(told[key]["p"], again["p"]),
                     **{name: again[name] for name in ("hazard_ratio", "hazard_lower", "hazard_upper")}})}
@@ -133,3 +145,9 @@ class Leaving:
         (months, left, support), (others, others_left, _) = sums["with"], sums["without"]
         base = np.maximum(others_left, 0.5) / np.maximum(others, 1)
         return support, np.maximum(left, 0.5) / np.maximum(months, 1) / base
+
+
+def _sure(tried: pd.DataFrame) -> np.ndarray:
+    """The end of each adjusted interval that is nearer to 1; 1 where it holds 1."""
+    lower, upper = tried["hazard_lower"].to_numpy(dtype=float), tried["hazard_upper"].to_numpy(dtype=float)
+    return np.where(upper < 1, upper, np.where(lower > 1, lower, 1.0))

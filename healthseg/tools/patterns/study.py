@@ -12,7 +12,7 @@ from healthseg.clustering.bundles import Bundles, bundles
 from healthseg.clustering.communication import Communication, communication
 from healthseg.clustering.judging import Family, Limits, judge
 from healthseg.clustering.personas import Personas, personas
-from healthseg.clustering.sequences import Orders, sequences
+from healthseg.clustering.sequences import ARROW, Orders, sequences
 from healthseg.clustering.support_sequences import Support, support
 from healthseg.clustering.temporal import Temporal, temporal
 from healthseg.data.memory import remember
@@ -172,7 +172,9 @@ class Study:
     def habits(self) -> Tried:
         """What customers use, together, and took up in which order, against staying."""
         tries = Leaving(self.months, SIGNS_LIMITS, self.settings.effects_interval_level, at_equal_activity=True)
-        return tries.family("habit", self._uses(), rivals=True)
+        uses = self._uses()
+        shown = uses | self._ordered()
+        return tries.family("habit", shown, {key: _share_of_others(key, uses, len(self.months)) for key in shown})
 
     def _uses(self) -> dict[str, np.ndarray]:
         if not len(self.months):
@@ -183,7 +185,7 @@ class Study:
             shown = np.full(len(self.months), np.nan)
             shown[rows["span_id"].to_numpy(dtype=int)] = rows["adopted"].to_numpy(dtype=float)
             found[USED + str(feature)] = shown
-        return found | self._ordered()
+        return found
 
     def _ordered(self) -> dict[str, np.ndarray]:
         """Promising orders, completed by the month's end."""
@@ -195,7 +197,7 @@ class Study:
         day = (pd.to_datetime(self.months["date"]) - pd.Timestamp(1970, 1, 1)).dt.days.to_numpy()
         found = {}
         for key in keys:
-            names = key.split(" → ")
+            names = key.split(ARROW)
             could = self.orders.clocks[names].notna().all(axis=1).to_numpy()
             last = np.where(self.orders.shows(key), self.orders.days[names[-1]].to_numpy(), np.inf)
             shown = np.where(could[place] & (place >= 0), (last[place] <= day).astype(float), np.nan)
@@ -241,3 +243,13 @@ class Study:
 
     def family(self, kind: str) -> Family | None:
         return next((one for one in self.families if one.kind == kind), None)
+
+
+def _share_of_others(key: str, uses: dict[str, np.ndarray], rows: int) -> np.ndarray:
+    """By month row: of the features that are no part of a habit, the share used of those open; the mean where none."""
+    part_of = {USED + name for name in key.removeprefix(ORDER).split(ARROW)} | {key}
+    others = [shown for name, shown in uses.items() if name not in part_of]
+    used = np.sum([np.nan_to_num(shown) for shown in others], axis=0) if others else np.zeros(rows)
+    open_to = np.sum([np.isfinite(shown) for shown in others], axis=0) if others else np.zeros(rows)
+    share = np.divide(used, open_to, out=np.full(rows, np.nan), where=open_to > 0)
+    return np.where(np.isfinite(share), share, np.nanmean(share) if np.isfinite(share).any() else 0.0)
