@@ -22,12 +22,14 @@ def remember(book: Any, key: Hashable, make: Callable[[], Made]) -> Made:
     return kept[key]
 
 
-def stored(book: Any, name: str, day: dt.date, make: Callable[[], Any]) -> Any:
+def stored(book: Any, name: str, day: dt.date | None, make: Callable[[], Any]) -> Any:
     """``make()``, a value of JSON, from the store where the same code made it of the same rows and settings.
 
-    Of what is made of the whole book and is asked for by each of its customers. ``day`` is the last that it knows of.
+    Of what is made of the whole book and is asked for by each of its customers. ``day`` is the last that it knows of;
+    None of what is made of all rows, whenever they became known.
     """
-    key = f"{name}-{day:%Y%m%d}-{fingerprint([code_state(), book.content(day), book.settings.fingerprint])}"
+    until = "all" if day is None else f"{day:%Y%m%d}"
+    key = f"{name}-{until}-{fingerprint([code_state(), book.content(day), book.settings.fingerprint])}"
     if book.store.get_json(LEVEL, key) is None:
         book.store.put_json(LEVEL, key, make())
         book.store.evict(LEVEL, days=UNUSED_DAYS)

@@ -9,8 +9,8 @@ import pandas as pd
 
 from healthseg.data.memory import remember
 from healthseg.measures import shelf
-from healthseg.measures.counting import customers, epoch_day, epoch_days
-from healthseg.measures.leaving import customers_as_of, left_days
+from healthseg.measures.counting import customers, epoch_day, epoch_days, epoch_days_or_nan
+from healthseg.measures.leaving import customers_as_of
 from healthseg.measures.milestone_catalogue import Catalogue, DayCount, catalogue
 from healthseg.periods import end_of_day_utc
 
@@ -75,7 +75,7 @@ def lives(book: Any, as_of: dt.date) -> pd.DataFrame:
 def _lives(book: Any, as_of: dt.date) -> pd.DataFrame:
     known = customers_as_of(book, as_of)
     ids, today = known.index.tolist(), epoch_day(as_of)
-    left = left_days(book, ids, as_of)
+    left = epoch_days_or_nan(known["churned_on"])
     signup = epoch_days(known["signup_date"])
     began = np.fmax(signup, _came_back(book, ids, as_of))
     frame = pd.DataFrame({"client_id": ids, "signup_day": signup, "began_day": began, "live": np.isnan(left),

@@ -44,3 +44,9 @@ def test_what_is_stored_is_made_once_for_the_same_rows_and_settings():
     stored(book, "shares", day - dt.timedelta(days=1), make)
     stored(Portfolio.open(book.path, {"seed": 99}), "shares", day, make)
     assert len(calls) == 4
+
+
+def test_of_all_rows_and_of_a_day_are_kept_apart():
+    book, found = open_book(random_tables(5)), iter(range(9))
+    of_all, of_day = (stored(book, "count", day, lambda: next(found)) for day in (None, book.data_until))
+    assert (of_all, of_day, stored(book, "count", None, lambda: next(found))) == (0, 1, 0)

@@ -140,11 +140,18 @@ def test_potential_comes_from_seats_that_are_needed_and_from_the_table_where_it_
     events += [("b", day, "u1") for day in DAYS]
     customers = pd.DataFrame({"client_id": ["a", "b"], "signup_date": "2023-01-01", "arr": [10_000, 5_000],
                               "seats": [10, 10], "potential_arr": [None, 777]})
-    found = hs.segment_by_value_tier(tiny_book(events, customers))
+    book = tiny_book(events, customers)
+    found = hs.segment_by_value_tier(book)
     a, b = found.customer("a"), found.customer("b")
     assert a.from_seats > 0 and a.potential == a.from_seats + (a.from_premium_features or 0)
     assert a.from_seats == pytest.approx((a.users_in_a_year - 10) * 1_000, abs=60)
     assert (b.potential, b.potential_source, b.contraction_exposure) == (777, "customers table", 4_500)
+    kept = hs.segment_by_value_tier(hs.Portfolio.open(book.path, book.settings))    # the forecast is not made again,
+    assert kept.to_json() == found.to_json()
+    other = book.settings.model_copy(update={"interval_level": 0.8})
+    narrow = hs.segment_by_value_tier(hs.Portfolio.open(book.path, other))      # but for other settings it is
+    reach = [reply.tier("SMB").expansion_pipeline.potential_interval.upper for reply in (found, narrow)]
+    assert reach[0] > reach[1]
 
 
 def test_strategic_tiers_have_the_sizes_of_the_arr_tiers_and_show_what_hangs_on_the_weights():

@@ -4,9 +4,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import scipy
 
-from healthseg.measures.statistics.normal import standard_errors
+from healthseg.measures.statistics.normal import standard_errors, student_errors
 from healthseg.measures.statistics.robust import theil_sen
 
 LEAST_POINTS = 8
@@ -62,7 +61,7 @@ def _slopes(half: np.ndarray, random: np.random.Generator, level: float) -> tupl
     slope = float(theil_sen(x, half, min_points=2).slope[0])
     line = slope * x
     residuals = half - line
-    wider = scipy.special.stdtrit(n - 2, (1 + level) / 2) / standard_errors(level)
+    wider = student_errors(level, n - 2) / standard_errors(level)
     residuals = (residuals - residuals.mean()) * np.sqrt(n / (n - 2)) * wider
     drawn = line + residuals[random.integers(0, n, size=(RESAMPLES, n))]
     return slope, theil_sen(x, drawn, min_points=2).slope

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import scipy
 
 from healthseg.measures import messages
+from healthseg.measures.statistics.normal import student_errors
 from healthseg.tools.rounding import rounded
 from healthseg.tools.segments import measures
 from healthseg.tools.segments.figures import NEW_DAYS, OVERDUE_DAYS, SILENT_DAYS, Figures
@@ -44,7 +44,7 @@ def mean_interval(known: np.ndarray, level: float) -> tuple[float | None, float 
     mean = float(known.mean())
     if len(known) < 2:
         return mean, None, None
-    reach = float(scipy.stats.t.ppf((1 + level) / 2, len(known) - 1) * known.std(ddof=1) / np.sqrt(len(known)))
+    reach = float(student_errors(level, len(known) - 1) * known.std(ddof=1) / np.sqrt(len(known)))
     return mean, mean - reach, mean + reach
 
 

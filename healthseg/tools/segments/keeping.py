@@ -7,14 +7,16 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from healthseg.config import fingerprint
-from healthseg.data.ledger.ledger import SegmentRun
 from healthseg.data.memory import remember
 from healthseg.errors import CalculationError, DataRetrievalError, InvalidParameters, hint
 from healthseg.measures import keys
 from healthseg.tools.segments.result import Run
+
+if TYPE_CHECKING:
+    from healthseg.data.ledger.ledger import SegmentRun
 
 _CODE = ("clustering", "scoring", "tools/segments", "tools/tiers")
 

@@ -5,9 +5,9 @@ import datetime as dt
 
 import numpy as np
 import pandas as pd
-import scipy
 
 from healthseg.clustering.ordering import places
+from healthseg.measures.statistics.normal import standard_errors
 from healthseg.tools.segments.figures import Figures
 from healthseg.tools.segments.placing import Placed, Placer
 from healthseg.tools.segments.result import Migration, Move, Noise
@@ -71,7 +71,7 @@ def noise(figures: Figures, placer: Placer, placed: Placed, group_of: np.ndarray
     if placer.grouping is not None and placed.more is not None:
         stays = placed.more["same_again"].reindex(placed.place.index[placed.place >= 0]).dropna().to_numpy()
         expected, spread = float((1 - stays).sum()), float(np.sqrt((stays * (1 - stays)).sum()))
-        reach = float(scipy.stats.norm.ppf((1 + level) / 2)) * spread
+        reach = standard_errors(level) * spread
         return Noise(expected_moves=round(expected, 2), lower=round(max(0.0, expected - reach), 2),
                      upper=round(expected + reach, 2), level=level, error_sd=None,
                      method="two draws from each customer's memberships")

@@ -8,6 +8,7 @@ import pandas as pd
 import scipy
 
 from healthseg.data.memory import remember
+from healthseg.measures.statistics.normal import standard_errors
 from healthseg.scoring import training
 from healthseg.scoring.churn import THE_BOOK
 from healthseg.tools.health import leaving
@@ -67,7 +68,7 @@ def _with_notice(frame: pd.DataFrame, gone: frozenset[str]) -> pd.DataFrame:
 def _sd(lower: pd.Series, upper: pd.Series, level: float) -> np.ndarray:
     """The standard deviation on log odds of a range of probabilities."""
     low, high = (scipy.special.logit(np.clip(edge.to_numpy(dtype=float), 1e-6, 1 - 1e-6)) for edge in (lower, upper))
-    return (high - low) / (2 * scipy.stats.norm.ppf((1 + level) / 2))
+    return (high - low) / (2 * standard_errors(level))
 
 
 def expected_losses(figures: Figures) -> pd.Series:

@@ -13,7 +13,7 @@ import datetime as dt
 import numpy as np
 import pandas as pd
 
-from healthseg.data.memory import remember
+from healthseg.data.memory import remember, stored
 from healthseg.forecasting import forecast
 from healthseg.measures import panel as panels
 from healthseg.measures.statistics.shifts import hodges_lehmann
@@ -64,12 +64,19 @@ def _seats(figures: Figures, rows: pd.DataFrame, per_seat: pd.Series, date: dt.d
     full = known & (users / seats >= figures.settings.expansion_min_utilisation)
     found = pd.DataFrame({name: np.where(known, 0.0, np.nan) for name in COLUMNS[:3]}, index=rows.index)
     found["users_in_a_year"] = np.nan
-    ahead = _users_ahead(figures, rows.index[full].tolist(), date)
+    ahead = _kept_users_ahead(figures, rows.index[full].tolist(), date)
     for name, column in (("potential", "forecast"), ("lower", "lower"), ("upper", "upper")):
         more = (ahead[column] - seats.reindex(ahead.index)).clip(lower=0) * per_seat.reindex(ahead.index)
         found.loc[ahead.index, f"seats_{name}"] = more
     found.loc[ahead.index, "users_in_a_year"] = ahead["forecast"]
     return found
+
+
+def _kept_users_ahead(figures: Figures, clients: list[str], date: dt.date) -> pd.DataFrame:
+    """``_users_ahead``, forecast once per state of the book; all of its rows, since today's seats say whose."""
+    kept = stored(figures.book, f"users-ahead-{figures.as_of:%Y%m%d}-{date:%Y%m%d}", None,
+                  lambda: _users_ahead(figures, clients, date).reset_index(names="client_id").to_dict("list"))
+    return pd.DataFrame(kept).set_index("client_id").astype(float)
 
 
 def _users_ahead(figures: Figures, clients: list[str], date: dt.date) -> pd.DataFrame:

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-import scipy
 
 from healthseg.clustering.ordering import UNPLACED, places
+from healthseg.measures.statistics.effects import ranks
 
 STEP = 0.1                  # by which each weight is moved, to see how far the tiers depend on it
 PARTS = ("arr", "potential", "strategic_value")
@@ -37,7 +37,7 @@ def _mid_ranks(values: np.ndarray) -> np.ndarray:
     known = np.isfinite(values)
     out = np.full(len(values), np.nan)
     if known.any():
-        out[known] = (scipy.stats.rankdata(values[known]) - 0.5) / known.sum()
+        out[known] = (ranks(values[known]) - 0.5) / known.sum()
     return out
 
 

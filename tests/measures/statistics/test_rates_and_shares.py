@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from healthseg.measures.statistics.multiplicity import Hypotheses, benjamini_hochberg
+from healthseg.measures.statistics.normal import student_errors
 from healthseg.measures.statistics.rates import jeffreys, shrunken_share, wilson
 from healthseg.measures.statistics.shares import largest_remainder, percentages
 
@@ -111,3 +112,8 @@ def test_percentages_add_up_to_one_hundred(counts):
 
 def test_percentages_of_nothing_are_nothing():
     assert percentages([0, 0]) == [0.0, 0.0]
+
+
+@given(st.floats(0.05, 0.999), st.integers(1, 3_000))
+def test_students_errors_are_those_of_scipy(level, degrees):
+    assert student_errors(level, degrees) == pytest.approx(float(stats.t.ppf((1 + level) / 2, degrees)), rel=1e-9)
