@@ -290,6 +290,17 @@ class Settings(Frozen):
     def fingerprint(self) -> str:
         return fingerprint(self.model_dump(mode="json"))
 
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Settings:
+        """A copy with other values has a fingerprint of its own.
+
+        >>> given = Settings()
+        >>> given.fingerprint != given.model_copy(update={"seed": 8}).fingerprint == Settings(seed=8).fingerprint
+        True
+        """
+        copied = super().model_copy(update=update, deep=deep)
+        copied.__dict__.pop("fingerprint", None)        # what a copy takes along is that of the values before
+        return copied
+
     def differing(self) -> dict[str, Any]:
         """The settings that differ from the defaults, for footers and provenance."""
         ours, theirs = self.model_dump(mode="json"), Settings().model_dump(mode="json")
