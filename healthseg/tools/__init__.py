@@ -6,10 +6,13 @@ call of one tool does not pay for what the others import.
 """
 from __future__ import annotations
 
+import functools
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from threadpoolctl import threadpool_limits
 
 if TYPE_CHECKING:
     from healthseg.tools.adoption.tool import track_feature_adoption, track_feature_adoption_book
@@ -32,11 +35,11 @@ class Tool:
 
     @property
     def function(self) -> Callable[..., Any]:
-        return self._part(self.name)
+        return _on_one_thread(self._part(self.name))
 
     @property
     def book(self) -> Callable[..., Any]:
-        return self._part(f"{self.name}_book")
+        return _on_one_thread(self._part(f"{self.name}_book"))
 
     @property
     def parameters(self) -> type[Parameters]:
@@ -62,6 +65,17 @@ class Tool:
 
     def _part(self, name: str) -> Any:
         return getattr(importlib.import_module(f"healthseg.tools.{self.folder}.tool"), name)
+
+
+@functools.cache
+def _on_one_thread(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The same bits whatever the machine's cores; and threads of linear algebra that wait for each other on a busy
+    machine make small matrices a hundred times slower."""
+    @functools.wraps(function)
+    def pinned(*given: Any, **named: Any) -> Any:
+        with threadpool_limits(1, "blas"):
+            return function(*given, **named)
+    return pinned
 
 
 TOOLS: dict[str, Tool] = {tool.name: tool for tool in (
