@@ -3,10 +3,13 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Hashable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from healthseg.config import fingerprint
 from healthseg.data.cache import code_state
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 LEVEL = "made"
 UNUSED_DAYS = 30
@@ -28,12 +31,27 @@ def stored(book: Any, name: str, day: dt.date | None, make: Callable[[], Any]) -
     Of what is made of the whole book and is asked for by each of its customers. ``day`` is the last that it knows of;
     None of what is made of all rows, whenever they became known.
     """
+    return _from_store(book, _key(book, name, day), make, book.store.get_json, book.store.put_json)
+
+
+def stored_frame(book: Any, name: str, day: dt.date | None, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+    """``stored``, of a frame that Parquet can hold."""
+    return _from_store(book, _key(book, name, day), make, book.store.get_frame, book.store.put_frame)
+
+
+def _key(book: Any, name: str, day: dt.date | None) -> str:
     until = "all" if day is None else f"{day:%Y%m%d}"
-    key = f"{name}-{until}-{fingerprint([code_state(), book.content(day), book.settings.fingerprint])}"
-    if book.store.get_json(LEVEL, key) is None:
-        book.store.put_json(LEVEL, key, make())
+    return f"{name}-{until}-{fingerprint([code_state(), book.content(day), book.settings.fingerprint])}"
+
+
+def _from_store(book: Any, key: str, make: Callable[[], Made], get: Callable[[str, str], Made | None],
+                put: Callable[[str, str, Made], None]) -> Made:
+    found = get(LEVEL, key)
+    if found is None:
+        put(LEVEL, key, make())
         book.store.evict(LEVEL, days=UNUSED_DAYS)
-    return book.store.get_json(LEVEL, key)          # also what was just made: the same whoever made it
+        found = get(LEVEL, key)          # what was just made, too, is read: it is the same whoever made it
+    return found
 
 
 def forget(book: Any) -> None:

@@ -20,7 +20,7 @@ from healthseg.config import settings as make_settings
 from healthseg.data import content as contents
 from healthseg.data import engine
 from healthseg.data.ledger import stages as ledger_stages
-from healthseg.data.reading import crosschecks
+from healthseg.data.reading import clean_rows, crosschecks
 from healthseg.data.reading.cleaning import ROWS, clean_table, prepare_accounts, refusal, schema, unreadable
 from healthseg.data.reading.eventbook import EventBook
 from healthseg.data.reading.parsing import SQL_TYPES
@@ -105,8 +105,7 @@ class Portfolio:
             order = ", ".join(f'"{column}" NULLS LAST' for column in ("client_id", "occurred_at", *table.names[2:]))
             frame = self.connection().execute(f"SELECT {columns} FROM events ORDER BY {order}").df()
         else:
-            with self._reading() as connection:
-                frame = connection.execute(self._select(name)).df()
+            frame = clean_rows.frame(self._folders[name], table.names)
         words = [column.name for column in table.columns if SQL_TYPES[column.kind] == "VARCHAR"]
         return frame.astype(dict.fromkeys(words, "str"))
 
@@ -127,7 +126,7 @@ class Portfolio:
     @functools.cached_property
     def _accounts(self) -> pd.DataFrame:
         """Each customer's id and time zone."""
-        frame = pd.read_parquet(self._folders["customers"] / ROWS, columns=["client_id", "timezone"])
+        frame = clean_rows.frame(self._folders["customers"], ("client_id", "timezone"))
         zone = frame["timezone"].fillna(self.settings.default_timezone)
         return pd.DataFrame({"client_id": frame["client_id"], "zone": zone})
 
@@ -188,7 +187,7 @@ class Portfolio:
             named = pd.DataFrame({"user_id": sorted(self.settings.exclude_users)})
             pairs.append(self._accounts[["client_id"]].merge(named, how="cross"))
         if domains and "users" in found and not found["users"].refused:
-            users = pd.read_parquet(self._folders["users"] / ROWS, columns=["client_id", "user_id", "email_domain"])
+            users = clean_rows.frame(self._folders["users"], ("client_id", "user_id", "email_domain"))
             pairs.append(users.loc[users["email_domain"].str.lower().isin(domains), ["client_id", "user_id"]])
         return pd.concat(pairs).drop_duplicates().sort_values(["client_id", "user_id"])
 
@@ -276,13 +275,7 @@ class Portfolio:
     @functools.cached_property
     def _clients(self) -> dict[str, dict[str, Any]]:
         names = self._require("customers").names
-        with self._reading() as connection:
-            rows = connection.execute(self._select("customers")).fetchall()
-        return {row[0]: dict(zip(names, row, strict=True)) for row in rows}
-
-    def _select(self, name: str) -> str:
-        columns = ", ".join(f'"{column}"' for column in TABLES[name].names)
-        return f"SELECT {columns} FROM {engine.parquet([self._folders[name] / ROWS])}"
+        return {row["client_id"]: row for row in clean_rows.records(self._folders["customers"], names)}
 
     # SQL
 
@@ -298,15 +291,6 @@ class Portfolio:
             connection.close()
             with contextlib.suppress(OSError):
                 self._spill.rmdir()
-
-    @contextlib.contextmanager
-    def _reading(self):
-        """The book's connection, or a short-lived one where the book cannot be used as a whole."""
-        if all(name in self.reports and not self.reports[name].refused for name in ("customers", "events")):
-            yield self.connection()
-            return
-        with self._working() as connection:
-            yield connection
 
     def connection(self) -> duckdb.DuckDBPyConnection:
         """The book's connection, opened at first use: a view for each clean table (without rows where it is
@@ -340,26 +324,27 @@ class Portfolio:
     @functools.cached_property
     def _sums(self) -> tuple[contents.Sums, int]:
         """By day, what became known in all tables; and the snapshot's sum."""
-        connection = self.connection()
+        self._require("customers")
+        self._require("events")
         dated: contents.Sums = contents.event_sums(self._eventbook.months)
         snapshots = 0
         for place, (name, table) in enumerate(TABLES.items(), start=1):
             if name == "events" or not self.has(name):
                 continue
-            sums, snapshot = self._table_sums(connection, table)
+            sums, snapshot = self._table_sums(table)
             for day, total in sums.items():
                 dated[day] = (dated.get(day, 0) + place * total) % 2**64
             snapshots = (snapshots + place * snapshot) % 2**64
         return dated, snapshots
 
-    def _table_sums(self, connection: duckdb.DuckDBPyConnection, table: Table) -> tuple[contents.Sums, int]:
+    def _table_sums(self, table: Table) -> tuple[contents.Sums, int]:
         """A table's sums, kept beside its clean rows unless stages that were recorded stand among them."""
         if table.name == "stage_changes" and self.recorded_stages:
-            return contents.table_sums(connection, table)
+            return contents.table_sums(self.connection(), table)
         file = self._folders[table.name] / contents.FILE
         kept = contents.read_sums(file)
         if kept is None:
-            kept = contents.table_sums(connection, table)
+            kept = contents.table_sums(self.connection(), table)
             with self.store.writing(file) as temporary:
                 contents.write_sums(temporary, kept)
         return kept

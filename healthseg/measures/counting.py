@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from healthseg.data.memory import remember
+from healthseg.data.memory import remember, stored
 from healthseg.measures import shelf
 from healthseg.measures.cube import Axis, cumulate, trailing
 
@@ -102,8 +102,11 @@ class Counting:
         return self._since("features_seen", spans)
 
     def _since(self, name: str, spans: Spans) -> np.ndarray:
-        first = remember(self.book, name, lambda: self.book.sql(f"measures/{name}")["first_day"].min())
-        return np.zeros(len(spans.k), dtype=bool) if pd.isna(first) else spans.end > first
+        def made() -> list[int | None]:
+            day = self.book.sql(f"measures/{name}")["first_day"].min()
+            return [None if pd.isna(day) else int(day)]
+        first, = remember(self.book, name, lambda: stored(self.book, name, None, made))
+        return np.zeros(len(spans.k), dtype=bool) if first is None else spans.end > first
 
     # -- cumulative counts -------------------------------------------------------------
 

@@ -2,12 +2,13 @@
 from __future__ import annotations
 
 import datetime as dt
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from healthseg.data.memory import remember
+from healthseg.data.memory import remember, stored, stored_frame
 from healthseg.measures import shelf
 from healthseg.measures.counting import customers, epoch_day, epoch_days, epoch_days_or_nan
 from healthseg.measures.leaving import customers_as_of
@@ -49,7 +50,7 @@ def _states(book: Any, as_of: dt.date, plan: Catalogue | None) -> pd.DataFrame:
     if not len(rows):
         return _nothing()
     count = DayCount.of(book)
-    rows = _with_users(_with_entries(rows, book, as_of), book, plan)
+    rows = _with_users(_with_entries(rows, book, as_of), book, as_of, plan)
     return _with_status(_with_targets(_with_dependencies(rows), book, count), count)
 
 
@@ -87,15 +88,19 @@ def _lives(book: Any, as_of: dt.date) -> pd.DataFrame:
 def _came_back(book: Any, ids: list[str], as_of: dt.date) -> np.ndarray:
     """The day on which each customer's present spell began after an earlier one had ended, else NaN."""
     until = shelf.bounds(epoch_day(as_of), epoch_day(as_of) + 1)
-    nothing = pd.Series(np.nan, index=pd.Index(ids))
     by_stage, by_contract = (
-        book.sql(f"measures/{name}", bounds=until).set_index("client_id")["day"].astype(float).reindex(ids)
-        if book.has(table) else nothing
+        pd.Series(stored(book, f"{name}-{as_of:%Y%m%d}", None, partial(_days, book, name, until))
+                  if book.has(table) else {}, dtype=float).reindex(ids)
         for name, table in (("stage_returns", "stage_changes"), ("contract_returns", "contracts")))
     churned = pd.to_datetime(customers(book)["churned_on"]).reindex(ids)
     gone = (churned - pd.Timestamp(0)).dt.days.astype(float)
     by_stage = by_stage.where(gone.isna() | (gone > epoch_day(as_of)) | (by_stage > gone))
     return np.fmin(by_stage.to_numpy(), by_contract.to_numpy())
+
+
+def _days(book: Any, name: str, until: pd.DataFrame) -> dict[str, int]:
+    found = book.sql(f"measures/{name}", bounds=until).dropna(subset=["day"])
+    return dict(zip(found["client_id"], found["day"].astype(int).tolist(), strict=True))
 
 
 def _applying(book: Any, as_of: dt.date, plan: Catalogue | None, who: pd.DataFrame) -> pd.DataFrame:
@@ -116,7 +121,8 @@ def _applying(book: Any, as_of: dt.date, plan: Catalogue | None, who: pd.DataFra
 
 def entries(book: Any) -> pd.DataFrame:
     """All that was ever entered by hand, days since 1970; ``completed_part``: the share of its day that had passed."""
-    return remember(book, "milestone entries", lambda: _entries(book))
+    return remember(book, "milestone entries",
+                    lambda: stored_frame(book, "milestone-entries", None, lambda: _entries(book)))
 
 
 def _entries(book: Any) -> pd.DataFrame:
@@ -152,12 +158,13 @@ def _with_entries(rows: pd.DataFrame, book: Any, as_of: dt.date) -> pd.DataFrame
     return rows.assign(by_hand=rows["completed_day"])
 
 
-def _with_users(rows: pd.DataFrame, book: Any, plan: Catalogue) -> pd.DataFrame:
+def _with_users(rows: pd.DataFrame, book: Any, as_of: dt.date, plan: Catalogue) -> pd.DataFrame:
     """How many of the users asked for had used the feature, and when the first and the last of them did."""
     asked = plan.frame.dropna(subset=["feature"]).groupby("feature", as_index=False)["users"].max()
     rows = rows.assign(reached=np.nan, first_use=np.nan, by_data=np.nan)
     if len(asked):
-        firsts = _first_uses(rows, book, asked)
+        found = stored_frame(book, f"milestone-uses-{as_of:%Y%m%d}", None, lambda: _first_uses(rows, book, asked))
+        firsts = found.set_index(["client_id", "feature", "nth"])["day"].astype(float).sort_index()
         of_data = rows["feature"].notna().to_numpy()
         keys = rows.loc[of_data, ["client_id", "feature", "users"]]
         nth = firsts.reindex(pd.MultiIndex.from_frame(keys)).to_numpy(dtype=float)
@@ -176,8 +183,8 @@ def _with_users(rows: pd.DataFrame, book: Any, plan: Catalogue) -> pd.DataFrame:
         started_day=np.fmin(rows["started_day"], rows["first_use"]))
 
 
-def _first_uses(rows: pd.DataFrame, book: Any, asked: pd.DataFrame) -> pd.Series:
-    """The day on which each further user first used a feature, by customer, feature and the user's place in the row."""
+def _first_uses(rows: pd.DataFrame, book: Any, asked: pd.DataFrame) -> pd.DataFrame:
+    """client_id, feature, nth, day: when each further user first used a feature, nth being its place in the row."""
     who = rows.drop_duplicates("client_id")
     scope = pd.DataFrame({"k": np.arange(len(who), dtype=np.int32), "client_id": who["client_id"].to_numpy(),
                           "from_day": who["began_day"].to_numpy(dtype=np.int64),
@@ -187,8 +194,7 @@ def _first_uses(rows: pd.DataFrame, book: Any, asked: pd.DataFrame) -> pd.Series
              for name, chosen in (("milestone_users", ~back), ("milestone_users_again", back)) if chosen.any()]
     found = pd.concat(parts, ignore_index=True)
     ids = scope["client_id"].to_numpy()[found["k"].to_numpy(dtype=np.int64)]
-    index = pd.MultiIndex.from_arrays([ids, found["feature"].to_numpy(dtype=object), found["nth"].astype(np.int64)])
-    return pd.Series(found["day"].to_numpy(dtype=float), index=index).sort_index()
+    return found.assign(client_id=ids)[["client_id", "feature", "nth", "day"]].astype({"nth": np.int64})
 
 
 def _measurable(rows: pd.DataFrame, book: Any, as_of: dt.date) -> pd.DataFrame:

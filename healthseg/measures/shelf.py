@@ -21,7 +21,7 @@ from healthseg.measures.keys import counting_settings, version
 
 CUSTOMERS_AT_MOST = 2_000
 EVENTS_AT_MOST = 5_000_000
-FEW = 25                     # customers in a call: more are read by one query
+FEW = 25                     # customers in a call: some days of more of them are read by one query
 LEVEL = "shelf"
 FIRST_DAY = {"session_days": "start_day"}          # the column that the first day of the window is held against
 FROM_THE_FLOOR = ("usage_days", "user_days", "user_spells", "session_days", "feature_days", "feature_user_days",
@@ -59,19 +59,37 @@ class Kept:
     def of(self, places: list[int]) -> pd.DataFrame:
         """The rows of the customers at these places, whose ``k`` is then their position in ``places``."""
         every = self.table.column("k").to_numpy()
-        edges = [(int(np.searchsorted(every, k)), int(np.searchsorted(every, k, side="right"))) for k in places]
-        parts = pa.concat_tables([self.table.slice(first, last - first) for first, last in edges])
+        first, after = (np.searchsorted(every, np.asarray(places, dtype=every.dtype), side=side).tolist()
+                        for side in ("left", "right"))
+        parts = pa.concat_tables([self.table.slice(start, end - start) for start, end in _runs(first, after)])
         frame = parts.cast(self.columns).to_pandas(use_threads=False)
-        return frame.assign(k=np.repeat(np.arange(len(places)), [last - first for first, last in edges]))
+        return frame.assign(k=np.repeat(np.arange(len(places)), np.subtract(after, first)))
 
     def __getstate__(self) -> dict[str, Path]:
         return {"path": self.path}
 
 
+def _runs(first: list[int], after: list[int]) -> list[tuple[int, int]]:
+    """Ranges of rows, those that follow each other as one.
+
+    >>> _runs([0, 3, 9], [3, 5, 11])
+    [(0, 5), (9, 11)]
+    """
+    found: list[tuple[int, int]] = []
+    for start, end in zip(first, after, strict=True):
+        if found and found[-1][1] == start:
+            found[-1] = found[-1][0], end
+        else:
+            found.append((start, end))
+    return found
+
+
 def rows(book: Any, name: str, clients: list[str], floor_day: int, until_day: int, **frames: pd.DataFrame
          ) -> pd.DataFrame | None:
-    """The rows of ``sql/measures/<name>.sql`` for a few customers; None where they are to be queried."""
-    if name not in SHELVED or len(clients) > FEW or not remember(book, "shelf", lambda: _small(book)):
+    """The rows of ``sql/measures/<name>.sql`` for a few customers, or for all days; else None: query them."""
+    if name not in SHELVED or not remember(book, "shelf", lambda: _small(book)):
+        return None
+    if len(clients) > FEW and not _all_days(book, floor_day, until_day):
         return None
     place = remember(book, "shelf places", lambda: {client: k for k, client in enumerate(_everyone(book))})
     part = remember(book, ("shelf", name), lambda: _kept(book, name, frames)).of([place[client] for client in clients])
@@ -86,6 +104,11 @@ def rows(book: Any, name: str, clients: list[str], floor_day: int, until_day: in
 def _small(book: Any) -> bool:
     reports = book.reports
     return reports["customers"].kept <= CUSTOMERS_AT_MOST and reports["events"].kept <= EVENTS_AT_MOST
+
+
+def _all_days(book: Any, floor_day: int, until_day: int) -> bool:
+    first, last = ((day - EPOCH).days for day in (book.first_event_day, book.data_until))
+    return floor_day <= first and until_day > last
 
 
 def _everyone(book: Any) -> list[str]:

@@ -5,7 +5,7 @@ import datetime as dt
 
 import pandas as pd
 
-from healthseg.data.memory import stored
+from healthseg.data.memory import stored, stored_frame
 from healthseg.data.portfolio import Portfolio
 from healthseg.measures.panel import LEVEL, MANY_DATES, panel
 from tests.measures.books import DAYS, FIRST, open_book, random_tables
@@ -50,3 +50,19 @@ def test_of_all_rows_and_of_a_day_are_kept_apart():
     book, found = open_book(random_tables(5)), iter(range(9))
     of_all, of_day = (stored(book, "count", day, lambda: next(found)) for day in (None, book.data_until))
     assert (of_all, of_day, stored(book, "count", None, lambda: next(found))) == (0, 1, 0)
+
+
+def test_a_frame_that_is_stored_is_the_same_whoever_made_it():
+    book, calls = open_book(random_tables(5)), []
+
+    def make() -> pd.DataFrame:
+        calls.append(1)
+        return pd.DataFrame({"name": pd.Series(["a", None], dtype="str"), "day": [0.1 + 0.2, float("nan")],
+                             "at": pd.to_datetime(["2025-03-02 09:00:00.5", None])})
+
+    first = stored_frame(book, "frame", None, make)
+    again = stored_frame(Portfolio.open(book.path), "frame", None, make)
+    assert len(calls) == 1
+    pd.testing.assert_frame_equal(first, again, check_exact=True)
+    stored_frame(Portfolio.open(book.path, {"seed": 99}), "frame", None, make)
+    assert len(calls) == 2

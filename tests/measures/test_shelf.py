@@ -38,6 +38,19 @@ def test_kept_rows_are_those_of_the_query(book, name):
         pd.testing.assert_frame_equal(ordered(found), ordered(queried(book, name, clients)), check_exact=True)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_of_all_days_any_number_of_customers_is_kept(book, monkeypatch, name):
+    everyone, (first, last) = sorted(book.table("customers")["client_id"]), (epoch_day(day) for day in (
+        book.first_event_day, book.data_until))
+    monkeypatch.setattr(shelf, "FEW", 1)
+    assert shelf.rows(book, name, everyone, first + 1, last + 1) is None
+    for clients in (everyone, everyone[::2]):
+        found = shelf.rows(book, name, clients, first, last + 1)
+        scope = pd.DataFrame({"k": np.arange(len(clients), dtype=np.int32), "client_id": clients})
+        asked = book.sql(f"measures/{name}", scope=scope, bounds=shelf.bounds(first, last + 1))
+        pd.testing.assert_frame_equal(ordered(found), ordered(asked), check_exact=True)
+
+
 def test_another_process_finds_the_file_and_a_handed_over_book_maps_it_again(book, monkeypatch):
     client = [sorted(book.table("customers")["client_id"])[0]]
     first = shelf.rows(book, "user_days", client, FLOOR, UNTIL)
