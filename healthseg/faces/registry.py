@@ -68,6 +68,11 @@ def reply(name: str, portfolio: Any, given: Mapping[str, Any]) -> Any:
     return tool(name).function(portfolio, **given)
 
 
+def report_reply(name: str, portfolio: Any, given: Mapping[str, Any]) -> Any:
+    """The reply that a customer's report shows: it only reads, and its notebook fills in what the tool requires."""
+    return reply(name, portfolio, {**tool(name).report_defaults, **given, **tool(name).reading})
+
+
 def book_reply(name: str, portfolio: Any, given: Mapping[str, Any]) -> Any:
     """A tool's reply for the whole book, with those of the parameters that it takes."""
     found = tool(name)

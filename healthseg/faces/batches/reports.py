@@ -248,4 +248,4 @@ def _prepare(opened: Any, tool: str, client: str, asked: Asked) -> None:
     taken = registry.tool(tool).parameters.model_fields
     given = {name: value for name, value in asked.parameters.items() if name in taken}
     with contextlib.suppress(Exception):    # whatever goes wrong is met again, and told, where the report is made
-        registry.reply(tool, opened, {**given, "client_id": client})
+        registry.report_reply(tool, opened, {**given, "client_id": client})
