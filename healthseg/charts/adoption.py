@@ -89,18 +89,19 @@ def _own_time(row: dict) -> Row:
         note,
         bars=(bar,),
         target=None if formats.is_missing(row["median"]) else row["median"],
+        brief=f"{'not after ' if open_still else ''}{formats.number(length)}",
     )
 
 
 def time_to_adopt(curves: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
     """How long until it is adopted? The share that has by each day, with those not there yet."""
-    subtitle = "Share of customer and feature pairs adopted by each day from when they could be (Kaplan–Meier)"
+    subtitle = "Share of customer and feature pairs adopted by each day from when they could be"
     return shares(curves, CATEGORIES, "Time to adopt", subtitle, "No pair was watched from its beginning.", width)
 
 
 def kept(curves: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
     """Does it last? The share of adoptions that has not been abandoned by each day."""
-    subtitle = "Share of adoptions still in use by each day after them (Kaplan–Meier)"
+    subtitle = "Share of adoptions still in use by each day after them"
     nothing = "No adoption was followed long enough."
     return shares(curves, CATEGORIES, "Retention after adoption", subtitle, nothing, width)
 
@@ -133,7 +134,8 @@ def effects(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
     reach = max(0.1, float(known[["lower", "upper", "raw"]].abs().max().max()))
     step = 0.1 if reach <= 0.35 else 0.25
     ticks = tuple(round(step * place, 2) for place in range(-int(reach // step), int(reach // step) + 1))
-    axis = Axis(-reach * 1.03, reach * 1.03, 0, ticks, tuple(f"{tick:+.2g}" if tick else "0" for tick in ticks))
+    labels = tuple(formats.signed(tick, 2) if tick else "0" for tick in ticks)
+    axis = Axis(-reach * 1.03, reach * 1.03, 0, ticks, labels)
     items = [_effect(row) for row in known.to_dict("records")]
     subtitle = (
         "Correlation of adoption with staying for 90 days, at equal size, tenure, tier, activity, with its interval; "

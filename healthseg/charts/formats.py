@@ -159,18 +159,40 @@ def quantity(value: Any, unit: Any) -> str:
     return f"{text}{JOIN}{short}".strip()
 
 
+_NAMES = {
+    "csm": "manager",
+    "csm_judgement": "manager’s judgement",
+    "direct_csm": "manager in person",
+    "email": "e-mail",
+    "in_app": "in the app",
+}
+
+
 def words(name: Any) -> str:
     """A key's name as words: ``at_risk`` is "at risk".
 
-    >>> words("at_risk")
-    'at risk'
+    >>> words("at_risk"), words("direct_csm")
+    ('at risk', 'manager in person')
     """
-    return plain(name).replace("_", " ")
+    return _NAMES.get(plain(name)) or plain(name).replace("_", " ")
 
 
 def sentence(text: str) -> str:
     """With its first letter large."""
     return text[:1].upper() + text[1:]
+
+
+_ISO_DAY = re.compile(r"(?<![\w-])\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d)(?![\w-])")
+
+
+def prose(text: Any) -> str:
+    """A sentence of a reply as a reader has it: dates in words, a true minus, a figure and its per cent on one line.
+
+    >>> prose("since 2025-07-12 by -4.2% (10-11am)")
+    'since 12\xa0Jul\xa02025 by −4.2\xa0% (10-11am)'
+    """
+    dated = _ISO_DAY.sub(lambda found: day(found.group()), plain(text))
+    return re.sub(r"(?<=\d) ?%", f"{JOIN}%", re.sub(r"(^|[\s(])-(?=\d)", rf"\1{MINUS}", dated))
 
 
 def cells(text: str) -> float:

@@ -176,7 +176,7 @@ def bands_over_time(bands: pd.DataFrame, width: int = theme.WIDE) -> theme.Pictu
         width,
         210,
         left=52,
-        right=104 if width < 500 else 150,
+        right=122 if width < 500 else 150,
         bottom=26,
     )
 
@@ -209,7 +209,7 @@ def _areas(stacked: pd.DataFrame, labels: list[dict], width: int) -> list[alt.Ch
     )
     x = alt.X("day:T", scale=theme.time_scale(days[0], days[-1]), axis=axis)
     scale = alt.Scale(domain=[0, top], nice=False)
-    y = alt.Y("low:Q", scale=scale, axis=alt.Axis(format="~s", tickCount=4, title=None))
+    y = alt.Y("low:Q", scale=scale, axis=alt.Axis(labelExpr=theme.BRIEF, tickCount=4, title=None))
     paint = alt.Color("colour:N", scale=None)
     values = stacked[["day", "band", "low", "high", "colour"]].to_dict("records")
     end = [{**label, "day": days[-1]} for label in labels]

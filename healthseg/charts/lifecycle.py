@@ -45,7 +45,7 @@ def timeline(progression: pd.DataFrame, as_of: dt.date, width: int = theme.WIDE)
     first, last = values[0]["start"], max(formats.iso(as_of) or "", *(value["end"] for value in values))
     height = _STEP * len(lanes)
     form = "%-d %b" if (dt.date.fromisoformat(last) - dt.date.fromisoformat(first)).days <= 150 else "%b %Y"
-    axis = alt.Axis(format=form, tickCount=4 if width < 500 else 8, title=None, grid=False, labelFlush=True,
+    axis = alt.Axis(format=form, tickCount=4 if width < 500 else 6, title=None, grid=False, labelFlush=True,
                     labelOverlap=True)
     x = alt.X("start:T", scale=theme.time_scale(first, last), axis=axis)
     scale = alt.Scale(domain=[0, len(lanes)], range=[0, height], nice=False, zero=False)
@@ -133,7 +133,7 @@ def position(curve: pd.DataFrame, stage: str | None, day: int | None, stuck_shar
     ]
     n = int(curve["at_risk"].max())
     subtitle = (f"Share of the customers that came to {formats.words(stage)} and are still in it, with its interval; "
-                f"at most {formats.number(n)} were watched at once")
+                f"n = {formats.number(n)}")
     return theme.picture(layers, title, subtitle, width, 230, left=44, right=14, top=10, bottom=40)
 
 
@@ -173,5 +173,5 @@ def doors(frame: pd.DataFrame, stage: str | None, width: int = theme.WIDE) -> th
         note = f"{formats.percent(row['share'])}{' of all' if wide else ''}{here}"
         note += " of those still here so long" if wide and here else ""
         items.append(Row(formats.sentence(formats.words(row["to"])), note, bars=bars))
-    subtitle = "Grey: of all that came into the stage; colour: of those still in it after as many days (Aalen–Johansen)"
+    subtitle = "Grey: of all that came into the stage; colour: of those still in it after as many days"
     return rows(items, PERCENT, title, subtitle, width)

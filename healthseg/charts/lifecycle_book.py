@@ -33,7 +33,7 @@ def over_time(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
                     labelOverlap=True)
     x = alt.X("day:T", scale=theme.time_scale(days[0], days[-1]), axis=axis)
     scale = alt.Scale(domain=[0, top], nice=False)
-    y = alt.Y("low:Q", scale=scale, axis=alt.Axis(format="~s", tickCount=4, title=None))
+    y = alt.Y("low:Q", scale=scale, axis=alt.Axis(labelExpr=theme.BRIEF, tickCount=4, title=None))
     paint = alt.Color("colour:N", scale=None)
     ends = [{**label, "day": days[-1]} for label in _labels(stacked[stacked["day"] == days[-1]], measure, top)]
     layers = [

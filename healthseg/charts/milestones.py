@@ -186,7 +186,7 @@ def values(curves: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
     """How long does value take? The share of customers that had got there by each day, with those not there yet."""
     known = curves[curves["name"] == "book"] if len(curves) else curves
     known = known.assign(name=known["mark"].map(MARKS))
-    subtitle = "Share of all customers, those who left included, that had got there by each day (Kaplan–Meier)"
+    subtitle = "Share of all customers, those who left included, that had got there by each day"
     return shares(_cut(known), MARK_COLOURS, "Time to value", subtitle, "No milestone stands for value.", width)
 
 
@@ -219,8 +219,8 @@ def quarters(frame: pd.DataFrame, p: float | None, width: int = theme.WIDE) -> t
         )
         for row in known.to_dict("records")
     ]
-    test = "" if p is None else f"; log-rank over all quarters: p = {formats.number(p, 2)}"
-    return rows(items, _days(reach), title, f"Kaplan–Meier median with its 90 % interval{test}", width)
+    test = "" if p is None else f"; a difference between quarters: p = {formats.number(p, 2)}"
+    return rows(items, _days(reach), title, f"Half got there by the dot; bar: its 90 % interval{test}", width)
 
 
 def _bounds(lower: float | None, upper: float | None, reach: float) -> tuple[float, float]:

@@ -41,7 +41,7 @@ def _log_axis(low: float, high: float) -> Axis:
 
 def lifts(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
     """What holds, and how strong? Each pattern's factor over its base rate with its interval, on a scale of ratios."""
-    title = "How much more, or less, than the base rate"
+    title = "How many times as often as otherwise"
     if not len(frame):
         return theme.nothing(title, "No pattern holds: nothing that was tried is beyond chance and comes back.", width)
     shown = frame.head(MOST)
@@ -55,8 +55,8 @@ def lifts(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
             items.append(Row(heading, header=True))
             items += [_lift(row, colour, low) for row in group.to_dict("records")]
     subtitle = (
-        "Dot: the factor over the base rate, bar: its interval; a scale of ratios; at the right: how many show it, of "
-        "how many"
+        "Above 1 more often, below 1 less often than without it, or than usual; bar: the interval; right: how many "
+        "customers show it, of how many"
     )
     return rows(items, _log_axis(low, high), title, subtitle, width)
 
@@ -66,7 +66,7 @@ def _lift(row: dict, colour: str, low: float) -> Row:
     note = f"{times(float(row['lift']))} · {formats.number(row['support'])} of {formats.number(row['n'])}"
     return Row(
         row["name"], note, bars=(Bar(math.log(start), math.log(end), colour, 0.35),), dot=math.log(at),
-        dot_colour=colour,
+        dot_colour=colour, brief=times(float(row["lift"])),
     )
 
 
@@ -81,7 +81,7 @@ def risks(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
     step = 0.1 if top <= 0.65 else 0.25
     ticks = tuple(round(step * place, 2) for place in range(int(top / step) + 1))
     axis = Axis(0, top, 0, ticks, tuple(formats.percent(tick) for tick in ticks))
-    subtitle = "Bar: after the sign's first day, lighter: the interval; mark: without it at the same time; n: spells"
+    subtitle = "Bar: after the sign's first day, lighter: the interval; mark: at the same time without it; n: times"
     return rows([_risk(row) for row in known.to_dict("records")], axis, title, subtitle, width)
 
 
@@ -96,6 +96,7 @@ def _risk(row: dict) -> Row:
             Bar(0, float(row["probability_of_churn"]), RED),
         ),
         target=None if formats.is_missing(base) else float(base),
+        brief=formats.percent(row["probability_of_churn"]),
     )
 
 
@@ -148,7 +149,8 @@ def gaps(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
         low, middle, high = group["days"].quantile([0.25, 0.5, 0.75])
         note = f"{middle:.0f} days · {low:.0f} to {high:.0f} · n = {len(group)}"
         bars = (Bar(float(low), float(high), GREEN, 0.4),)
-        items.append(Row(f"{formats.sentence(first)} → {second}", note, bars=bars, dot=float(middle), dot_colour=GREEN))
+        items.append(Row(f"{formats.sentence(first)} → {second}", note, bars=bars, dot=float(middle), dot_colour=GREEN,
+                         brief=f"{middle:.0f} days"))
     ticks = tuple(float(tick) for tick in range(0, int(reach) + 1, 15))
     axis = Axis(0, max(reach, 1.0) * 1.03, 0, ticks, tuple(f"{tick:.0f}" for tick in ticks))
     subtitle = "From the first use of one feature to the first of the next; bar: the middle half, dot: the median"

@@ -33,6 +33,7 @@ class Row:
     dot_colour: str = theme.INK
     target: float | None = None
     short: str = ""  # the label where the whole one does not fit
+    brief: str = ""  # the figure where a label of the chart would not fit beside the whole one
     header: bool = False
     soft: bool = False
 
@@ -55,7 +56,7 @@ def rows(items: list[Row], axis: Axis, title: str, subtitle: str, width: int) ->
     y = alt.Scale(domain=[0, height], range=[0, height], nice=False, zero=False)
     place = alt.Y("y:Q", scale=y, axis=None)
     layers = [
-        *_axis_layers(axis, x, place, height, tops, items),
+        *_axis_layers(axis, x, place, height, tops, items, width),
         *_bar_layers(items, tops, x, place),
         *_text_layers(items, tops, place, width - 2),
     ]
@@ -75,10 +76,10 @@ def _data(values: list[dict]) -> alt.Chart:
 
 
 def _axis_layers(
-    axis: Axis, x: alt.Scale, place: alt.Y, height: float, tops: list[float], items: list[Row]
+    axis: Axis, x: alt.Scale, place: alt.Y, height: float, tops: list[float], items: list[Row], width: float
 ) -> list[alt.Chart]:
     lines = [{"x": tick, "y": 0, "y2": height} for tick in axis.ticks if tick != axis.low]
-    names = [{"x": tick, "y": height + 16, "text": name} for tick, name in zip(axis.ticks, axis.labels, strict=True)]
+    names = [{"x": tick, "y": height + 16, "text": name} for tick, name in _apart(axis, width)]
     across = alt.X("x:Q", scale=x, axis=None)
     layers = [_data(lines).mark_rule(color=theme.GRID).encode(x=across, y=place, y2="y2:Q")]
     for align in ("left", "center", "right"):
@@ -90,6 +91,19 @@ def _axis_layers(
         base = _base(axis, height, tops, items)
         layers.append(_data(base).mark_rule(color=theme.FAINT).encode(x=across, y=place, y2="y2:Q"))
     return layers
+
+
+def _apart(axis: Axis, width: float) -> list[tuple[float, str]]:
+    """The labels of the axis that fit beside each other, from the last one, which may hold the unit."""
+    kept, edge = [], float("inf")
+    for tick, name in zip(reversed(axis.ticks), reversed(axis.labels), strict=True):
+        long = formats.cells(name) * 7
+        left = (tick - axis.low) / (axis.high - axis.low) * width
+        left -= {"left": 0.0, "center": 0.5, "right": 1.0}[_align(tick, axis)] * long
+        if left + long < edge:
+            kept.append((tick, name))
+            edge = left - 4
+    return kept[::-1]
 
 
 def _base(axis: Axis, height: float, tops: list[float], items: list[Row]) -> list[dict]:
@@ -138,16 +152,26 @@ def _bar_layers(items: list[Row], tops: list[float], x: alt.Scale, place: alt.Y)
     ]
 
 
+def _is_cut(item: Row, width: float) -> bool:
+    """Whether a figure, or the label beside it, would not be seen whole."""
+    figure = formats.fitted(item.figure, width * 0.62)
+    return figure != item.figure or formats.fitted(item.label, _room(item, figure, width)) != item.label
+
+
+def _room(item: Row, figure: str, width: float) -> float:
+    return (width - formats.cells(figure) * 6.9 - 14) * (0.87 if item.header else 1)  # bold letters are wider
+
+
 def _label(item: Row, room: float) -> str:
     whole = formats.fitted(item.label, room)
     return whole if whole == item.label or not item.short else formats.fitted(item.short, room)
 
 
 def _text_layers(items: list[Row], tops: list[float], place: alt.Y, width: float) -> list[alt.Chart]:
-    left, right, headers = [], [], []
+    left, right, headers, tight = [], [], [], any(_is_cut(item, width) for item in items)
     for item, top in zip(items, tops, strict=True):
-        figure = formats.fitted(item.figure, width * 0.62)
-        room = (width - formats.cells(figure) * 6.9 - 14) * (0.87 if item.header else 1)  # bold letters are wider
+        figure = formats.fitted(item.brief if tight and item.brief else item.figure, width * 0.62)
+        room = _room(item, figure, width)
         line = {"y": top + (18 if item.header else 11), "colour": theme.SOFT if item.soft else theme.INK}
         (headers if item.header else left).append({**line, "text": _label(item, room)})
         right.append({**line, "text": figure, "colour": theme.SOFT})

@@ -16,6 +16,7 @@ BLUE, GREEN, AMBER, RED = (theme.BAND_COLOURS[band] for band in ("champion", "he
 PALETTE = (BLUE, GREEN, AMBER, RED, "#56b4e9", "#cc79a7", "#7a6fbe", "#8c6d31")
 BAND_NAMES = {"champion": "Champion", "healthy": "Healthy", "at_risk": "At risk", "critical": "Critical"}
 MOST = 12
+QUARTERS = [0, 0.25, 0.5, 0.75, 1]
 PERCENT = "format(100 * datum.value, '.0f') + ' %'"
 
 
@@ -66,7 +67,7 @@ def profile(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
     if not len(frame) or frame["segment"].nunique() < 2:
         return theme.nothing(title, "There is one segment only: nothing to compare it with.", width)
     names, labels = list(dict.fromkeys(frame["segment"])), list(dict.fromkeys(frame["label"]))
-    left = 118 if width < 500 else 232
+    left = max(118, min(156, width - 4 - 68 * len(names))) if width < 500 else 232
     cell = (width - left - 4) / len(names)
     values = [
         {
@@ -179,7 +180,7 @@ def flows(frame: pd.DataFrame, width: int = theme.WIDE, order: Sequence[str] = (
         for name, (top, bottom, _) in ends.items()
     ]
     labels = [
-        {"x": at, "y": (top + bottom) / 2, "text": formats.fitted(f"{name} {formats.number(count)}", room - 10, 6.6)}
+        {"x": at, "y": (top + bottom) / 2, "text": _wrapped(f"{name} {formats.number(count)}", room - 10)}
         for ends, at in ((left, -6), (right, inner + 6))
         for name, (top, bottom, count) in ends.items()
     ]
@@ -194,10 +195,10 @@ def flows(frame: pd.DataFrame, width: int = theme.WIDE, order: Sequence[str] = (
         ),
         _data(blocks).mark_rect().encode(x=across, x2="x2:Q", y=down, y2="y2:Q", color=_paint()),
         _data([one for one in labels if one["x"] < 0])
-        .mark_text(align="right", baseline="middle", fontSize=12)
+        .mark_text(align="right", baseline="middle", fontSize=12, lineHeight=14)
         .encode(x=across, y=down, text="text:N"),
         _data([one for one in labels if one["x"] > 0])
-        .mark_text(align="left", baseline="middle", fontSize=12)
+        .mark_text(align="left", baseline="middle", fontSize=12, lineHeight=14)
         .encode(x=across, y=down, text="text:N"),
     ]
     moved = frame.loc[frame["from"] != frame["to"], "customers"].sum()
@@ -324,7 +325,7 @@ def matrix(frame: pd.DataFrame, currency: str | None, width: int = theme.WIDE) -
         ),
         text(values, "count", "y1", fontWeight=600, fontSize=14),
         text(values, "loss", "y3", fontSize=11.5),
-        text(heads, "text", "y", fontWeight=600, fontSize=12),
+        text(heads, "text", "y", fontWeight=600, fontSize=12 if cell > 72 else 11),
         text(sides, "text", "y", align="left", fontSize=12, color=theme.SOFT),
     ]
     unit = f", {currency}" if currency else ""
@@ -341,12 +342,12 @@ def lorenz(frame: pd.DataFrame, gini: float | None, width: int = theme.WIDE) -> 
     across = alt.X(
         "x:Q",
         scale=alt.Scale(domain=[0, 1], nice=False),
-        axis=alt.Axis(labelExpr=PERCENT, tickCount=5, title="customers, from the smallest", grid=False),
+        axis=alt.Axis(labelExpr=PERCENT, values=QUARTERS, title="customers, from the smallest", grid=False),
     )
     up = alt.Y(
         "y:Q",
         scale=alt.Scale(domain=[0, 1], nice=False),
-        axis=alt.Axis(labelExpr=PERCENT, tickCount=5, title=None),
+        axis=alt.Axis(labelExpr=PERCENT, values=QUARTERS, title=None),
     )
     at = min(points, key=lambda point: abs(point["x"] - 0.8))
     mark = [{"x": at["x"], "y": at["y"], "text": f"the top fifth has {formats.percent(1 - at['y'])}"}]

@@ -38,6 +38,7 @@ VARIABLES = {
     PAPER: "paper",
     **{colour: band for band, colour in BAND_COLOURS.items() if band != "unknown"},
 }
+BRIEF = "datum.value ? format(datum.value, '~s') : '0'"     # an axis of large figures: 0, 5k, 10k
 _TITLE_ROOM = 52
 
 

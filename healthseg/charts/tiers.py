@@ -138,9 +138,10 @@ def capacity(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
             Row(
                 formats.plain(row["tier"]),
                 f"{formats.number(row['hours'])} h needed · {there} · "
-                f"{formats.number(row['need'])} of {formats.number(row['current'])} managers",
+                f"managers: {formats.number(row['need'])} needed, {formats.number(row['current'])} there",
                 bars=(Bar(0, float(row["hours"]), AMBER if short else GREEN),),
                 target=None if formats.is_missing(row["available_hours"]) else float(row["available_hours"]),
+                brief=f"{formats.number(row['hours'])} h needed · {there}",
             )
         )
     reach = max(float(frame["hours"].max()), float(frame["available_hours"].fillna(0).max()), 1.0)
@@ -165,7 +166,7 @@ def at_risk(
     x = alt.X(
         "low:Q",
         scale=alt.Scale(domain=[0, values[-1]["high"]], nice=False),
-        axis=alt.Axis(format="~s", tickCount=5, title=formats.plain(currency) or None, grid=False),
+        axis=alt.Axis(labelExpr=theme.BRIEF, tickCount=5, title=formats.plain(currency) or None, grid=False),
     )
     y = alt.Y("share:Q", scale=alt.Scale(domain=[0, top * 1.08], nice=False), axis=None)
     text = f"expected {formats.brief_money(expected, currency)}"
@@ -234,9 +235,8 @@ def standing(
     ]
     x = alt.Scale(type="log", domain=[10 ** (low - 0.06), 10 ** (high + 0.06)], nice=False)
     inside = [limit for limit in thresholds if 10 ** (low - 0.06) < limit < 10 ** (high + 0.06)]
-    across = alt.X(
-        "x:Q", scale=x, axis=alt.Axis(values=inside, format="~s", title=formats.plain(currency) or None, grid=False)
-    )
+    axis = alt.Axis(values=inside, labelExpr=theme.BRIEF, title=formats.plain(currency) or None, grid=False)
+    across = alt.X("x:Q", scale=x, axis=axis)
     down = alt.Y("y:Q", scale=alt.Scale(domain=[0, height], range=[0, height], nice=False), axis=None)
     here = [{"x": float(place["arr"]), "y": 14, "y2": height, "text": formats.fitted(place["name"], width / 2)}]
     right = math.log10(place["arr"]) > (low + high) / 2

@@ -11,12 +11,12 @@ from healthseg.charts.rows import Axis, Bar, Row, rows
 BLUE, GREEN, AMBER, RED = (theme.BAND_COLOURS[band] for band in ("champion", "healthy", "at_risk", "critical"))
 COHORT_COLOURS = {"power": BLUE, "regular": GREEN, "at_risk": AMBER, "inactive": theme.FAINT}
 GROWTH = (
-    ("returning_users", "Returning", theme.FAINT),
-    ("resurrected_users", "Resurrected", BLUE),
+    ("returning_users", "Stayed", theme.FAINT),
+    ("resurrected_users", "Came back", BLUE),
     ("new_users", "New", GREEN),
 )
 WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-PARTS = ((0, "12am"), (6, "6am"), (12, "12pm"), (18, "6pm"))
+PARTS = ((0, "00:00"), (6, "06:00"), (12, "12:00"), (18, "18:00"))
 MOST = 14
 CELL = 24
 
@@ -34,7 +34,7 @@ def time_axis(first: str, last: str, width: int) -> alt.X:
 
 
 def count_axis(field: str, low: float, high: float) -> alt.Y:
-    axis = alt.Axis(format="~s", tickCount=4, title=None)
+    axis = alt.Axis(labelExpr=theme.BRIEF, tickCount=4, title=None)
     return alt.Y(f"{field}:Q", scale=alt.Scale(domain=[low, high], nice=False), axis=axis)
 
 
@@ -93,7 +93,7 @@ def trend(weeks: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
         chart(values).mark_rect(color=theme.FAINT, opacity=0.55, x2Offset=-2).encode(x=x, x2="end:T", y=y, y2="zero:Q"),
         chart(line).mark_line(color=theme.INK).encode(x=x, y=y),
     ]
-    said = "the line is Theil–Sen's, on logarithms" if line else "too few weeks for a trend"
+    said = "the line is their trend" if line else "too few weeks for a trend"
     return theme.picture(
         layers, title, f"Blocks of seven days; {said}; n = {len(values)} weeks", width, 180, left=44, right=8, bottom=26
     )
@@ -117,10 +117,10 @@ def growth(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
     low, high = low * 1.1, high * 1.06
     y = count_axis("low", low, high)
     labels, at = [], 0.0
-    for name, colour in [*((name, colour) for _, name, colour in GROWTH), ("Dormant", RED)]:
+    for name, colour in [*((name, colour) for _, name, colour in GROWTH), ("Stopped", RED)]:
         mark = {"align": "left", "baseline": "top", "fontSize": 12, "x": at, "y": -14, "color": colour}
         labels.append(chart([{"text": f"■ {name}"}]).mark_text(**mark).encode(text="text:N"))
-        at += 6.6 * formats.cells(name) + (32 if width >= 500 else 16)
+        at += 7 * formats.cells(f"■ {name}") + (18 if width >= 500 else 10)
     layers = [
         chart(values)
         .mark_rect(x2Offset=-2)
@@ -131,7 +131,7 @@ def growth(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
     return theme.picture(
         layers,
         title,
-        f"Users by week against the week before; n = {len(known)} weeks",
+        f"Users of a week; stayed: of the week before; stopped: not seen again; n = {len(known)} weeks",
         width,
         190,
         left=44,
@@ -143,7 +143,7 @@ def growth(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
 
 def heatmap(grid: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
     """When is it used? Active user-hours by weekday and hour of the account's own clock."""
-    title = "When it is used"
+    title = "Hours of the week"
     if not len(grid) or not grid["user_hours"].sum():
         return theme.nothing(title, "No event of a user has a time of day in this period.", width)
     most = float(grid["user_hours"].max())
@@ -176,7 +176,8 @@ def heatmap(grid: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
         .mark_text(align="right", baseline="middle", x=-8, color=theme.SOFT)
         .encode(y=alt.Y("weekday:Q", scale=down, axis=None), text="text:N"),
     ]
-    subtitle = f"User-hours with any event, local time; the darkest has {most:.0f}; n = {grid['user_hours'].sum():.0f}"
+    counted = formats.number(grid["user_hours"].sum())
+    subtitle = f"Hours in which a user was active, local time; the strongest has {formats.number(most)}; n = {counted}"
     return theme.picture(layers, title, subtitle, width, 7 * CELL, left=44, right=8, bottom=26)
 
 
@@ -236,6 +237,9 @@ def retention(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
     title = "Who came back"
     if not len(frame):
         return theme.nothing(title, "No user was first seen in the last twelve weeks.", width)
+    frame = frame[frame["cohort"].isin(frame.loc[frame["share"].notna(), "cohort"])]
+    if not len(frame):
+        return theme.nothing(title, "No week of those who were first seen in the last twelve is over.", width)
     cohorts = sorted(frame["cohort"].unique())
     place = {cohort: at for at, cohort in enumerate(cohorts)}
     known = frame.dropna(subset="share").to_dict("records")
@@ -247,7 +251,7 @@ def retention(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
             "cohort": place[row["cohort"]],
             "below": place[row["cohort"]] + 1,
             "opacity": 0.06 + 0.8 * row["share"],
-            "text": formats.percent(row["share"]).replace(formats.JOIN, "") if width >= 500 else "",
+            "text": formats.percent(row["share"]) if width >= 500 else "",
         }
         for row in known
     ]
@@ -282,7 +286,7 @@ def features(used: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
     items = [
         Row(
             formats.words(row["feature"]),
-            f"{formats.percent(row['adoption_rate'])} of users · {formats.number(row['weekly_usage'])} a week",
+            f"{formats.percent(row['adoption_rate'])} of users · {_often(row['weekly_usage'])}",
             bars=(Bar(0, float(row["adoption_rate"]), BLUE),),
         )
         for row in chosen
@@ -297,9 +301,14 @@ def features(used: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
     )
 
 
+def _often(events: float) -> str:
+    """How many events a week, also where they round to none."""
+    return "< 1 a week" if 0 < events < 0.5 else f"{formats.number(events)} a week"
+
+
 def peers(found: pd.DataFrame, client_id: str, width: int = theme.WIDE) -> theme.Picture:
     """Where does it stand among the others? A tick for each customer, this one in colour."""
-    title = "Compared with the book"
+    title = "Among all customers"
     known = found.dropna(subset="value") if len(found) else found
     if len(known) < 2:
         return theme.nothing(title, "No other customer can be compared.", width)

@@ -32,13 +32,13 @@ def report(kind: str, tool: str, portfolio: Path, client_id: str) -> str:
     exec(parameters.source, names)
     names |= {"portfolio": str(portfolio), **({"client_id": client_id} if kind == "customer" else {})}
     for cell in cells:
-        shown = _run(cell.source, names)
+        shown = run_cell(cell.source, names)
         if shown is not None:
             cell.outputs = [new_output("execute_result", data=shown._repr_mimebundle_(), execution_count=1)]
     return export.to_html(notebook, export.Made(AT, 1.0), index="../index.html", book=kind == "portfolio")
 
 
-def _run(source: str, names: dict[str, Any]) -> Any:
+def run_cell(source: str, names: dict[str, Any]) -> Any:
     """Run a cell; what its last line is worth, where that is an expression."""
     parsed = ast.parse(source)
     last = parsed.body.pop() if isinstance(parsed.body[-1], ast.Expr) else None

@@ -38,7 +38,7 @@ def test_a_customers_page_answers_each_question(book, small_book):
     reply = manage_lifecycle_stages(book, small_book.client_id, "get_stage")
     shown = pieces(page, PIECES, reply)
     assert reply.current_stage.replace("_", " ").capitalize() in shown["opening"]
-    assert "<svg" in shown["way"] and "As it was entered" in shown["way"]
+    assert "<svg" in shown["way"] and "Each change as it was entered" in shown["way"]
     assert all(text in shown["next_stage"] for text in map(page.safe, reply.next_stage_criteria.criteria))
     assert f"{reply.next_stage_criteria.progress.criteria_met} of" in shown["next_stage"]
     assert "Kaplan" in shown["method"]

@@ -89,7 +89,7 @@ def test_every_picture_has_a_name_and_no_code_is_shown(pages, kind):
         "From 75 on 10 Sep 2025 to 69 on 10 Oct 2025",
         "−0.5 points a week over 13 weeks (90 % interval −0.8 to −0.2)",
         "The forecast for 8 Jan 2026 is 63 (90 % interval 50 to 75)",
-        "on 41 past forecasts it was off by 3.1 points on average, the naive forecast by 3.6",
+        "On 41 past forecasts it was off by 3.1 points on average, a forecast of no change by 3.6",
         "NPS of the last 365 days: not measured. Nobody answered an NPS survey in the last 365 days",
         "4.2 % of such customers leave within 90 days (90 % interval 2.7 % to 6.4 %)",
         "from 0.6 % to 17.0 % is plausible",

@@ -16,6 +16,7 @@ from healthseg.charts import formats, schemas, theme
 from healthseg.faces import privacy
 
 ROWS_SHOWN = 12
+LONG = 40   # characters of a cell, its own markup among them, that fill a line of their own on a phone
 SPEC = "application/vnd.vegalite+json"
 REPORT = "application/vnd.healthseg.report+json"
 
@@ -43,6 +44,11 @@ def safe(value: Any) -> str:
     return html.escape(formats.plain(value), quote=True)
 
 
+def prose(text: Any) -> str:
+    """A sentence of a reply as safe text, with its dates and figures as a reader has them."""
+    return safe(formats.prose(text))
+
+
 def isolated(value: Any) -> str:
     """Safe text whose direction does not reach beyond it: for names."""
     return f"<bdi>{safe(value)}</bdi>"
@@ -56,7 +62,7 @@ def style() -> str:
 
 def paragraph(text: str, kind: str = "") -> str:
     """A paragraph of plain text."""
-    return f'<p class="hs-{kind}">{safe(text)}</p>' if kind else f"<p>{safe(text)}</p>"
+    return f'<p class="hs-{kind}">{prose(text)}</p>' if kind else f"<p>{prose(text)}</p>"
 
 
 def joined(*sentences: str) -> str:
@@ -77,7 +83,7 @@ def lines(texts: Iterable[str], kind: str = "points", ordered: bool = False) -> 
 
 def missing(what: str, why: str) -> str:
     """The one line where something would have stood."""
-    return f'<p class="hs-missing"><b>{safe(what)}: not measured.</b> {safe(formats.sentence(why))}</p>'
+    return f'<p class="hs-missing"><b>{safe(what)}: not measured.</b> {prose(formats.sentence(why))}</p>'
 
 
 def fold(summary: str, body: str) -> str:
@@ -87,12 +93,17 @@ def fold(summary: str, body: str) -> str:
 
 def noted(text: Any, note: str) -> str:
     """A name with a line under it, for the first cell of a row."""
-    return f"{isolated(text)}<small>{safe(note)}</small>"
+    return f"{isolated(text)}<small>{prose(note)}</small>"
+
+
+def severity(name: Any) -> str:
+    """How grave something is, as a mark before its words."""
+    return f'<span class="hs-severity hs-{safe(name)}">{safe(formats.words(name))}</span>'
 
 
 def advice(texts: Iterable[str]) -> str:
     """What the rules of the playbook say, in their order."""
-    return lines(map(safe, texts), ordered=True) or paragraph("No rule fired.", "lead")
+    return lines(map(prose, texts), ordered=True) or paragraph("No rule fired.", "lead")
 
 
 def between(lower: float | None, upper: float | None, digits: int = 0, beyond: str = "not reached") -> str | None:
@@ -177,7 +188,7 @@ def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column], caption:
     )
     title = f"<caption>{safe(caption)}</caption>" if caption else ""
     return (
-        f'<div class="hs-table"><div class="hs-scroll" role="region" '
+        f'<div class="hs-table"><div class="hs-scroll" role="group" '
         f'aria-label="{safe(caption or label)}" tabindex="0">'
         f"<table>{title}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>{more}</div>"
     )
@@ -197,9 +208,10 @@ def _later(place: int) -> str:
 
 
 def _cell(column: Column, row: Mapping[str, Any], first: int) -> str:
-    tag = 'th scope="row"' if first == 0 else "td"
+    tag, text = "td" if first else 'th scope="row"', column.cell(row)
     label = f'data-label="{safe(column.heading)}"'
-    return f"<{tag}{_right(column)} {label}{_sorted_by(column, row)}>{column.cell(row)}</{tag.split()[0]}>"
+    kind = _right(column) or (' class="hs-long"' if first and len(text) > LONG else "")
+    return f"<{tag}{kind} {label}{_sorted_by(column, row)}>{text}</{tag.split()[0]}>"
 
 
 def _sorted_by(column: Column, row: Mapping[str, Any]) -> str:
@@ -264,7 +276,7 @@ def facts(pairs: Iterable[tuple[str, str]]) -> str:
 
 def warnings(result: Any) -> str:
     """What the reply warns of."""
-    return lines((safe(formats.sentence(formats.plain(text))) for text in result.warnings), "warnings")
+    return lines((prose(formats.sentence(formats.plain(text))) for text in result.warnings), "warnings")
 
 
 def unmeasured(result: Any) -> str:
@@ -304,7 +316,7 @@ def opening(
 
     ``about`` holds lines of finished markup; the facts travel to the report's title and the index.
     """
-    verdict = formats.sentence(reply.verdict().removeprefix(f"{title}: "))
+    verdict = formats.prose(formats.sentence(reply.verdict().removeprefix(f"{title}: ")))
     mood = f" hs-is-{safe(band)}" if band else ""
     below = "".join(f'<p class="hs-about">{line}</p>' for line in about if line)
     markup = (
@@ -331,8 +343,8 @@ def book_opening(reply: Any, kind: str, title: str, items: Sequence[Card]) -> Ht
 def method(reply: Any, *sentences: str, pairs: Iterable[tuple[str, str]] = ()) -> Html:
     """How was this computed? Behind a fold, with what could not be measured."""
     text, known = joined(*sentences), list(pairs)
-    told = facts(known) if known else ""
-    return Html(fold("How this was computed", f"<p>{safe(text)}</p>{told}{unmeasured(reply)}"), text)
+    shown = facts(known) if known else ""
+    return Html(fold("How this was computed", f"<p>{prose(text)}</p>{shown}{unmeasured(reply)}"), text)
 
 
 def money_column(reply: Any, key: str = "arr", name: str = "ARR") -> Column:

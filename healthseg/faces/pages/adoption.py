@@ -17,6 +17,7 @@ from healthseg.faces.html.page import (
     lines,
     missing,
     paragraph,
+    prose,
     safe,
     table,
 )
@@ -41,7 +42,7 @@ def _cards(reply: Any) -> list[Card]:
     ]
     standing = reply.benchmark_standing
     if standing.peer_median is not None:
-        note = f"{standing.peer_group}, n = {standing.n}; {formats.number(standing.percentile)}th percentile"
+        note = f"{standing.peer_group}, n = {standing.n}; above {formats.number(standing.percentile)} % of them"
         found.append(Card("Median of the peers", formats.percent(standing.peer_median), note))
     return found
 
@@ -87,8 +88,8 @@ def next_ones(reply: Any) -> Html:
         why = "nothing is left that its peers adopted, or there are too few peers to tell"
         return Html(missing("A next feature", why), why)
     rows = [
-        f"<b>{safe(formats.words(one.feature))}</b>: {safe('; '.join(one.recommended_actions))}<br>"
-        f"<small>{safe(one.reason)}"
+        f"<b>{safe(formats.words(one.feature))}</b>: {prose('; '.join(one.recommended_actions))}<br>"
+        f"<small>{prose(one.reason)}"
         f"{safe('. Expected: ' + one.expected_impact) if one.expected_impact else ''}</small>"
         for one in reply.recommendations
     ]

@@ -18,6 +18,7 @@ from healthseg.faces.html.page import (
     lines,
     missing,
     paragraph,
+    prose,
     safe,
     table,
 )
@@ -128,7 +129,7 @@ def staying(reply: Any) -> Html:
     found = reply.correlation_analysis
     if found is None:
         return Html(missing("Correlations", "not requested"))
-    said = lines(safe(one.text) for one in found.detail.values())
+    said = lines(prose(one.text) for one in found.detail.values())
     columns = [
         Column("name", "Feature", formats.words),
         Column("adjusted", "Adjusted", _figure, True),
@@ -200,8 +201,8 @@ def least(reply: Any) -> Html:
 def next_ones(reply: Any) -> Html:
     """What to do?"""
     rows = [
-        f"<b>{safe(formats.words(one.feature))}</b>: {safe('; '.join(one.recommended_actions))}"
-        f"<br><small>{safe(one.reason)}"
+        f"<b>{safe(formats.words(one.feature))}</b>: {prose('; '.join(one.recommended_actions))}"
+        f"<br><small>{prose(one.reason)}"
         f"{safe('. Expected: ' + one.expected_impact) if one.expected_impact else ''}</small>"
         for one in reply.recommendations
     ]

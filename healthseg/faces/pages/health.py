@@ -18,6 +18,7 @@ from healthseg.faces.html.page import (
     lines,
     missing,
     paragraph,
+    prose,
     safe,
     table,
 )
@@ -162,10 +163,10 @@ def _tested(forecast: Any) -> str:
     if forecast is None:
         return ""
     if forecast.mean_absolute_error is None:
-        return f"Method: {formats.words(forecast.method)}; too few past dates to test it on"
+        return "Too few past dates to test it on"
     return (
-        f"Method: {formats.words(forecast.method)}; on {formats.number(forecast.origins)} past forecasts it was off by "
-        f"{formats.number(forecast.mean_absolute_error, 1)} points on average, the naive forecast by "
+        f"On {formats.number(forecast.origins)} past forecasts it was off by "
+        f"{formats.number(forecast.mean_absolute_error, 1)} points on average, a forecast of no change by "
         f"{formats.number(forecast.naive_mean_absolute_error, 1)}"
     )
 
@@ -250,7 +251,6 @@ def _odds(risk: Any) -> str:
             f"customers is {odds(risk.base_rate)}",
             f"Confidence {formats.percent(risk.confidence)}: the chance that the customer’s own probability is within "
             "5 points of it",
-            formats.sentence(risk.reason),
         )
     first = (
         f"{odds(risk.churn_probability)} of such customers leave within {risk.horizon_days} days "
@@ -267,7 +267,8 @@ def _odds(risk: Any) -> str:
 
 def _reasons(title: str, texts: list[str]) -> str:
     found = list(dict.fromkeys(texts))
-    return f"<div><h3>{safe(title)}</h3>{lines((isolated(text) for text in found), 'points')}</div>" if found else ""
+    points = lines(f"<bdi>{prose(text)}</bdi>" for text in found)
+    return f"<div><h3>{safe(title)}</h3>{points}</div>" if found else ""
 
 
 def actions(health: Any) -> Html:
@@ -283,21 +284,14 @@ def actions(health: Any) -> Html:
         Column("points", "Points of the score", lambda value: formats.signed(value, 1), True),
     ]
     gains = f"<h3>What it would bring</h3>{table(rows, columns, label='inputs')}" if rows else ""
-    raised = _reasons("Alerts", [f"{alert.severity}: {alert.text}" for alert in health.alerts])
+    alerts = lines(f"{page.severity(alert.severity)} {prose(alert.text)}" for alert in health.alerts)
+    raised = f"<h3>Alerts</h3>{alerts}" if alerts else ""
     return Html(todo + gains + raised, "; ".join(health.recommended_actions) or "nothing to do")
 
 
 def _action(fired: Any) -> str:
-    figures = ", ".join(f"{formats.words(name)} {_figure(value)}" for name, value in fired.figures.items())
-    because = f"<small>Rule {safe(formats.words(fired.rule))}{': ' + safe(figures) if figures else ''}</small>"
-    severity = safe(fired.severity)
-    return f'<span class="hs-severity hs-{severity}">{severity}</span> {isolated(fired.text)}{because}'
-
-
-def _figure(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:,.2f}".rstrip("0").rstrip(".")
-    return formats.plain(value, 60)
+    because = f"<small>Rule of the playbook: {safe(formats.words(fired.rule))}</small>"
+    return f"{page.severity(fired.severity)} {prose(fired.text)}{because}"
 
 
 def method(health: Any) -> Html:
@@ -318,5 +312,7 @@ def method(health: Any) -> Html:
             ("Scoring model", formats.words(health.scoring_model)),
             ("Risk threshold", formats.number(health.risk_threshold)),
             ("Risk level", health.risk_level or "unknown"),
+            ("Forecast", formats.words(health.forecast.method) if health.forecast else ""),
+            ("Likelihood of leaving", health.churn_prediction.reason if health.churn_prediction else ""),
         ],
     )

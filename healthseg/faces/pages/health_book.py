@@ -16,6 +16,7 @@ from healthseg.faces.html.page import (
     isolated,
     joined,
     paragraph,
+    prose,
     safe,
     table,
 )
@@ -102,7 +103,7 @@ def _score_markup(row: Any) -> str:
 
 _CHANGE = Column("change", "Change", formats.signed, True)
 _NAME = Column(
-    "name", "Customer and why", markup=lambda row: f"{isolated(row['name'])}<small>{isolated(row['reason'])}</small>"
+    "name", "Customer and why", markup=lambda row: f"{isolated(row['name'])}<small>{prose(row['reason'])}</small>"
 )
 
 
@@ -136,7 +137,7 @@ def attention(book: Any) -> Html:
 def movers(book: Any) -> Html:
     """Who moved most, up and down?"""
     found = book.frame("movers")
-    columns = [_NAME, _score(), _CHANGE, Column("arr", "ARR", formats.money, True)]
+    columns = [_NAME, _score(), _CHANGE, page.money_column(book)]
     lead = f"Over the last {book.lookback_period_days} days."
     pieces = []
     for direction, title in (("up", "Up"), ("down", "Down")):
@@ -201,7 +202,7 @@ def spread(book: Any) -> Html:
 
 
 def _band(row: Any) -> str:
-    return f'<span class="hs-dot hs-is-{safe(row["band"])}"></span>{safe(formats.words(row["band"]))}'
+    return f'<span><span class="hs-dot hs-is-{safe(row["band"])}"></span>{safe(formats.words(row["band"]))}</span>'
 
 
 def trust(book: Any) -> Html:

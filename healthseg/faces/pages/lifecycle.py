@@ -12,11 +12,13 @@ from healthseg.faces.html.page import (
     Column,
     Html,
     figure,
+    fold,
     footer,
     joined,
     lines,
     missing,
     paragraph,
+    prose,
     safe,
     table,
 )
@@ -146,17 +148,19 @@ def way(reply: Any) -> Html:
     entries = [
         Column("effective_at", "Took effect", lambda value: formats.day(value[:10])),
         Column("stage", "Stage", formats.words),
-        Column("recorded_at", "Known since", lambda value: formats.day(value[:10]), True),
-        Column("actor", "By"),
-        Column("reason", "Reason"),
-        Column("kind", "Kind", formats.words),
-        Column("in_force", "Stands", lambda value: "yes" if value else "replaced", False),
+        Column("recorded_at", "Known since", lambda value: formats.day(value[:10])),
+        Column("actor", "By", formats.words),
+        Column("reason", "Reason", formats.words),
     ]
     changes = [one.model_dump() for one in reversed(reply.history)]
+    if any(one["kind"] != "transition" for one in changes):
+        entries.append(Column("kind", "Kind", formats.words))
+    if not all(one["in_force"] for one in changes):
+        entries.append(Column("in_force", "Stands", lambda value: "yes" if value else "replaced"))
     said = [f"{safe(formats.words(one.action))}: {safe(formats.words(one.status))}"
-            + (f" ({safe(one.reason)})" if one.reason else "") for one in reply.last_transition_actions]
+            + (f" ({prose(one.reason)})" if one.reason else "") for one in reply.last_transition_actions]
     actions = f"<h3>What the last move set off</h3>{lines(said)}" if said else ""
-    log = f"<h3>As it was entered</h3>{table(changes, entries, label='changes')}" if changes else ""
+    log = fold("Each change as it was entered", table(changes, entries, label="changes")) if changes else ""
     return Html(figure(reply, "timeline", table(steps, columns, label="stays")) + actions + log)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from healthseg.charts import formats
@@ -18,6 +19,7 @@ from healthseg.faces.html.page import (
     lines,
     missing,
     paragraph,
+    prose,
     safe,
     table,
 )
@@ -184,7 +186,7 @@ def act(reply: Any) -> Html:
 
 def _advice(one: Any, owner: str | None) -> str:
     who = f" <small>{safe('owner: ' + owner)}</small>" if owner else ""
-    actions = lines(safe(action) for action in one.recommended_actions)
+    actions = lines(prose(action) for action in one.recommended_actions)
     saved = (
         f"<small>{safe(f'Those who got past it were done sooner by {one.estimated_acceleration}')}</small>"
         if one.estimated_acceleration
@@ -211,7 +213,7 @@ def when(reply: Any) -> Html:
     rows = [{**one.model_dump(), **_coming(one.forecast_completion)} for one in open_ones]
     told = table(rows, columns, label="open milestones")
     factors = [
-        f"<h3>{name}</h3>{lines(safe(text) for text in texts)}"
+        f"<h3>{name}</h3>{lines(prose(text) for text in texts)}"
         for name, texts in (("Against it", likely.risk_factors), ("In its favour", likely.positive_factors))
         if texts
     ]
@@ -256,7 +258,7 @@ def value(reply: Any) -> Html:
     detail = reply.time_to_value.detail
     if not detail:
         return Html(missing("Time to value", "no milestone stands for it"))
-    said = [safe(_compared(one, len(detail))) for one in detail]
+    said = [prose(_compared(one)) for one in detail]
     columns = [
         Column("mark", "Value", formats.words),
         Column("definition", "Means"),
@@ -272,7 +274,7 @@ def value(reply: Any) -> Html:
     return Html(lines(said) + figure(reply, "value", table(rows, columns, label="values")))
 
 
-def _compared(one: Any, tests: int) -> str:
+def _compared(one: Any) -> str:
     what = formats.sentence(formats.words(one.mark))
     own = "not yet" if one.reached_on is None else f"on {formats.day(one.reached_on)}"
     if one.days is not None:
@@ -289,8 +291,7 @@ def _compared(one: Any, tests: int) -> str:
         ""
         if one.log_rank_p is None
         else (
-            f"; that quarter’s pace {'differs from' if one.pace_differs else 'cannot be told from'} the others’ "
-            f"(log-rank p = {formats.number(one.log_rank_p, 3)}, {tests} tests)"
+            f"; that quarter’s pace {'differs from' if one.pace_differs else 'cannot be told from'} the others’"
         )
     )
     return f"{what} ({one.definition}): {own}{share}{pace}"
@@ -306,8 +307,19 @@ def method(reply: Any) -> Html:
         "Forecasts are Kaplan–Meier’s curves of the customers whose milestone was open as long; their intervals are of "
         "the single customer",
         "The likelihood is a logistic regression on where past customers stood, calibrated on customers left out of it",
-        pairs=[("Category", reply.milestone_category), *_calibration(reply.success_probability.calibration)],
+        pairs=[
+            ("Category", reply.milestone_category),
+            ("Quarters compared", log_ranks({one.mark: one.log_rank_p for one in reply.time_to_value.detail})),
+            *_calibration(reply.success_probability.calibration),
+        ],
     )
+
+
+def log_ranks(found: Mapping[str, float | None]) -> str:
+    """The log-rank tests between quarters, all that were made."""
+    known = {formats.words(name): p for name, p in found.items() if p is not None}
+    told = "; ".join(f"{name} p = {formats.number(p, 3)}" for name, p in known.items())
+    return f"{told} (log-rank, {len(known)} tests)" if known else ""
 
 
 def _calibration(one: Any) -> list[tuple[str, str]]:

@@ -19,9 +19,10 @@ from healthseg.faces.html.page import (
     missing,
     money_column,
     paragraph,
-    safe,
+    prose,
     table,
 )
+from healthseg.faces.pages.milestones import log_ranks
 
 __all__ = ["actions", "blocks", "footer", "late", "likely", "method", "open_book", "opening", "stuck", "value"]
 
@@ -100,7 +101,7 @@ def value(reply: Any) -> Html:
     """How long does value take, and is it getting faster?"""
     if not reply.values:
         return Html(missing("Time to value", reply.not_measured.get("$.values", "no milestone stands for it")))
-    said = [safe(_said(one, reply)) for one in reply.values]
+    said = [prose(_said(one, reply)) for one in reply.values]
     columns = [
         Column("quarter", "Began in"),
         Column("mark", "Value", formats.words),
@@ -126,8 +127,7 @@ def _said(one: dict[str, Any], reply: Any) -> str:
         ""
         if p is None
         else (
-            f"; quarters {'differ' if differ else 'cannot be told apart'} "
-            f"(log-rank p = {formats.number(p, 3)}, {len(reply.log_rank)} tests)"
+            f"; quarters {'differ' if differ else 'cannot be told apart'}"
         )
     )
     return (
@@ -238,5 +238,5 @@ def method(reply: Any) -> Html:
         "A blocker’s factor compares what remained of milestones once it was there with the same milestone elsewhere, "
         "by inverting a log-rank test",
         "An association of blockers with time is no proof that removing one saves it",
-        pairs=[("Category", reply.milestone_category)],
+        pairs=[("Category", reply.milestone_category), ("Quarters compared", log_ranks(reply.log_rank))],
     )

@@ -7,7 +7,21 @@ from typing import Any
 from healthseg.charts import formats
 from healthseg.faces.books import open_book
 from healthseg.faces.html import page
-from healthseg.faces.html.page import Card, Column, Html, figure, footer, joined, lines, missing, paragraph, safe, table
+from healthseg.faces.html.page import (
+    Card,
+    Column,
+    Html,
+    figure,
+    fold,
+    footer,
+    joined,
+    lines,
+    missing,
+    paragraph,
+    prose,
+    safe,
+    table,
+)
 
 __all__ = ["actions", "follows", "footer", "method", "open_book", "opening", "particular", "unusual", "when"]
 
@@ -37,15 +51,32 @@ def particular(reply: Any) -> Html:
     if not reply.identified_patterns:
         text = "It shows none of the patterns that hold in the book, and none of its own beyond chance."
         return Html(paragraph(text, "lead"), text)
-    lead = "What it shows of the patterns that hold in the book, and what holds within it."
-    return Html(paragraph(lead, "lead") + lines(pattern_line(one) for one in reply.identified_patterns), lead)
+    lead = "What it shows of the patterns that hold in the book, the strongest first, and what holds within it."
+    shown = sorted(reply.identified_patterns, key=lambda one: (one.pattern_type == "temporal", -one.evidence.lift))
+    figures = fold("Each with its figures", lines(pattern_line(one) for one in shown))
+    return Html(paragraph(lead, "lead") + lines(_brief(one) for one in shown) + figures, lead)
+
+
+def _brief(one: Any) -> str:
+    """A pattern in the words of a reader who has to act on it."""
+    known = one.evidence
+    says = one.description
+    if one.pattern_type in ("risk", "success"):
+        rates = [formats.percent(rate, 1) for rate in (known.base_rate * known.lift, known.base_rate)]
+        says = f"{rates[0]} of those who show it left within a month, {rates[1]} of the others"
+    elif one.pattern_type == "temporal":
+        usual = "day" if one.key.startswith("day:") else "hour"
+        share = f"{known.lift:.1f} times" if known.lift >= 1 else f"{formats.percent(known.lift)} of"
+        says = f"{share} the use of a usual {usual}"
+    advice = f" {prose(formats.sentence(one.actionable_insight))}." if one.actionable_insight else ""
+    return f"<b>{safe(one.pattern_name)}</b>: {prose(says)}.{advice}"
 
 
 def pattern_line(one: Any) -> str:
     """A pattern with its figures, and what may be done."""
     sure = f"comes back in {formats.percent(one.confidence)} of resamples"
-    advice = f" {safe(formats.sentence(one.actionable_insight))}." if one.actionable_insight else ""
-    return f"<b>{safe(one.pattern_name)}</b>: {safe(one.description)}; {sure}.{advice}"
+    advice = f" {prose(formats.sentence(one.actionable_insight))}." if one.actionable_insight else ""
+    return f"<b>{safe(one.pattern_name)}</b>: {prose(one.description)}; {sure}.{advice}"
 
 
 def follows(reply: Any) -> Html:
@@ -56,7 +87,7 @@ def follows(reply: Any) -> Html:
         text = "It shows no sign that precedes leaving in this book."
         return Html(paragraph(text, "lead"), text)
     lead = joined("Of other customers that showed the same", "the rate is of those who left or gave notice")
-    return Html(paragraph(lead, "lead") + table(risk_rows(reply), RISK_COLUMNS[:6], label="signs"), lead)
+    return Html(paragraph(lead, "lead") + figure(reply, "risk", table(risk_rows(reply), RISK_COLUMNS[:6])), lead)
 
 
 def risk_rows(reply: Any) -> list[dict[str, Any]]:
@@ -79,9 +110,9 @@ def interval(lower: float | None, upper: float | None) -> str | None:
 RISK_COLUMNS = [
     Column("pattern", "Sign"),
     Column("probability_of_churn", "Lost in 90 days", formats.percent, True),
-    Column("interval", "Interval"),
+    Column("interval", "Interval", numeric=True),
     Column("base_rate", "Without it", formats.percent, True),
-    Column("n", "Spells", formats.number, True),
+    Column("n", "Times seen", formats.number, True),
     Column("lead", "Median days before", numeric=True),
     Column("among_leavers", "Of leavers’ weeks", formats.percent, True),
     Column("among_stayers", "Of stayers’ weeks", formats.percent, True),
@@ -108,8 +139,10 @@ def when_in_words(reply: Any) -> str:
     trend = found.detail["trend"]
     return joined(
         f"Peaks: {', '.join(peaks)}" if peaks else "No day or hour stands out beyond chance",
-        f"little happens on {', '.join(lows)}" if lows else "",
-        f"week by week the usage is {trend['direction']} ({trend['weekly_growth_rate']:+.1%} a week)" if trend else "",
+        f"little happens on {', '.join(one if one.endswith('day') else one.lower() for one in lows)}" if lows else "",
+        f"usage is {trend['direction']} ({formats.signed(100 * trend['weekly_growth_rate'], 1)} % a week)"
+        if trend
+        else "",
         f"seasons: {found.seasonal_trends or reply.not_measured.get('$.temporal_patterns.seasonal_trends', '')}",
     )
 
@@ -131,7 +164,7 @@ def anomaly_rows(reply: Any) -> list[dict[str, Any]]:
             "kind": "spike" if one.anomaly_type == "unusual_spike" else "dip",
             "whose": one.client_id or f"the whole {one.scope}",
             "cause": one.likely_cause or "nothing in calendar, tickets or gaps",
-            "todo": "find out" if one.action_required else "",
+            "todo": "find out" if one.action_required else None,
         }
         for one in reply.anomalies
     ]
@@ -149,8 +182,8 @@ ANOMALY_COLUMNS = [
 
 def actions(reply: Any) -> Html:
     """What to do?"""
-    told = [safe(text) for text in reply.recommended_actions]
-    own = [safe(formats.sentence(one.recommended_intervention)) for one in reply.risk_patterns or []]
+    told = [prose(text) for text in reply.recommended_actions]
+    own = [prose(f"{one.pattern}: {one.recommended_intervention}") for one in reply.risk_patterns or []]
     found = list(dict.fromkeys([*told, *own]))
     if not found:
         return Html(paragraph("No rule of the playbook asks for anything.", "lead"))
@@ -168,7 +201,7 @@ def method(reply: Any) -> Html:
         f"{testing.resamples} resamples",
         "Confidence is that share of resamples",
         "Signs of leaving are asked at every month’s end of the book’s history, at equal size, tenure, tier and "
-        "quarter; what customers use also at equal activity",
+        "quarter; what customers use also at equal activity, seats in use and share of other features",
         "A rate of leaving follows the first day of a spell of the sign; beside it stands that of the same dates "
         "without it",
         pairs=[

@@ -19,6 +19,7 @@ from healthseg.faces.html.page import (
     lines,
     missing,
     paragraph,
+    prose,
     safe,
     table,
 )
@@ -227,7 +228,7 @@ def _messages(reply: Any) -> str:
     columns = [
         Column("name", "Name", formats.words),
         Column("rate", "Engaged within 7 days", formats.percent, True),
-        Column("interval", "Interval"),
+        Column("interval", "Interval", numeric=True),
         Column("opened_rate", "Opened", formats.percent, True),
         Column("sent", "Sent", formats.number, True),
     ]
@@ -278,7 +279,7 @@ def _todo(reply: Any) -> str:
         Column("priority", "Priority"),
     ]
     rows = [one.model_dump() for one in reply.engagement_optimization]
-    told = lines((safe(text) for text in reply.recommended_actions), ordered=True)
+    told = lines((prose(text) for text in reply.recommended_actions), ordered=True)
     return table(rows, columns, label="opportunities") + (f"<h3>What to do</h3>{told}" if told else "")
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from healthseg.charts import formats
 from healthseg.faces.books import open_book
 from healthseg.faces.html import page
-from healthseg.faces.html.page import Card, Html, figure, footer, joined, lines, missing, paragraph, safe
+from healthseg.faces.html.page import Card, Html, figure, footer, joined, lines, missing, paragraph, prose, safe
 from healthseg.faces.pages import segments_book
 
 __all__ = ["before", "footer", "method", "next_segment", "open_book", "opening", "stands", "works"]
@@ -36,12 +36,12 @@ def _cards(reply: Any, here: Any) -> list[Card]:
     if here.certainty is not None:
         found.append(Card("Certainty", formats.percent(here.certainty), "that it belongs here"))
     if here.border is not None and here.next_segment:
-        found.append(Card("To the border", _distance(here), f"next: {here.next_segment}"))
+        found.append(Card("To the next segment", _distance(here), here.next_segment))
     return found
 
 
 def _distance(here: Any) -> str:
-    unit = "" if here.measure == "score" else " sd" if here.measure is None else ""
+    unit = " points" if here.measure == "score" else " sd" if here.measure is None else ""
     return f"{formats.number(here.border, 0 if here.measure in ('score', 'arr') else 2)}{unit}"
 
 
@@ -52,10 +52,14 @@ def stands(reply: Any) -> Html:
         return Html(missing("A customer's place", "no client_id was given"))
     own = reply.segment(here.segment_id)
     lead = joined(f"{own.segment_name}: {own.segment_description}", f"Not placed: {here.reason}" if here.reason else "")
-    apart = lines(safe(text) for text in own.set_apart_by)
+    why = [text for text in here.why if own.segment_description not in text]
+    if not here.reason and len(why) < len(here.why):
+        said = (text.replace(f" ({own.segment_description})", "") for text in here.why if text not in why)
+        lead = joined(*said, lead)
+    apart = lines(prose(text) for text in own.set_apart_by)
     more = f"<h3>What sets this segment apart</h3>{apart}" if apart else ""
     return Html(
-        paragraph(lead, "lead") + lines(safe(text) for text in here.why) + figure(reply, "standing") + more, lead
+        paragraph(lead, "lead") + lines(prose(text) for text in why) + figure(reply, "standing") + more, lead
     )
 
 
@@ -70,7 +74,7 @@ def next_segment(reply: Any) -> Html:
             )
             return Html(paragraph(text, "lead"), text)
         return Html(missing("What would move it", why), why)
-    return Html(lines(safe(text) for text in here.what_would_move_it))
+    return Html(lines(prose(text) for text in here.what_would_move_it))
 
 
 def before(reply: Any) -> Html:
@@ -89,8 +93,9 @@ def before(reply: Any) -> Html:
         ""
         if noise is None
         else (
-            f" In the whole book {reply.migration.moved} customers moved; measurement alone would move "
-            f"{noise.expected_moves:.0f} ({100 * noise.level:.0f} %: {noise.lower:.0f} to {noise.upper:.0f})."
+            f" In the whole book {reply.migration.moved} customers moved; {noise.expected_moves:.0f} "
+            f"({100 * noise.level:.0f} % interval {noise.lower:.0f} to {noise.upper:.0f}) would have by the error of "
+            f"measurement alone."
         )
     )
     return Html(paragraph(text + told, "lead"), text)
@@ -104,7 +109,8 @@ def works(reply: Any) -> Html:
     own = reply.segment(here.segment_id)
     if own.recommended_engagement_strategy is None:
         return Html(missing("What works for such customers", "not requested"))
-    return Html(segments_book.advice_of(own, reply))
+    lead = f"For all {formats.number(own.customer_count)} customers of {own.segment_name}, this one among them."
+    return Html(paragraph(lead, "lead") + segments_book.advice_of(own, reply), lead)
 
 
 def method(reply: Any) -> Html:

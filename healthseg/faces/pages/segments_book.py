@@ -18,6 +18,7 @@ from healthseg.faces.html.page import (
     lines,
     missing,
     paragraph,
+    prose,
     safe,
     table,
 )
@@ -202,7 +203,7 @@ def at_risk(reply: Any) -> Html:
 
 def apart(reply: Any) -> Html:
     """What sets segments apart, beyond what they were made of?"""
-    told = lines(safe(text) for text in reply.cross_segment_insights)
+    told = lines(prose(text) for text in reply.cross_segment_insights)
     lead = (
         f"Of {reply.insights_tried} comparisons these stand, after allowing for their number."
         if reply.cross_segment_insights
@@ -257,7 +258,7 @@ def to_do(reply: Any) -> Html:
     """What to do, for whom?"""
     if not reply.recommended_actions and not any(one.recommended_engagement_strategy for one in reply.segments):
         return Html(missing("What to do", "not requested"))
-    first = lines((safe(text) for text in reply.recommended_actions[:8]), ordered=True)
+    first = lines((prose(text) for text in reply.recommended_actions[:8]), ordered=True)
     parts = [
         fold(f"{one.segment_name}: {one.recommended_engagement_strategy.primary_focus}", advice_of(one, reply))
         for one in reply.segments
@@ -283,9 +284,9 @@ def advice_of(one: Any, reply: Any) -> str:
         else missing("Channels", "no messages table, or too few messages were sent to it")
     )
     content = _answers(one.content_detail, "Content") if one.content_detail else ""
-    actions = lines((safe(text) for text in one.recommended_actions or []), ordered=True)
-    escalate = lines(safe(text) for text in one.escalation_criteria or [])
-    themes = lines(safe(text) for text in plan.content_themes)
+    actions = lines((prose(text) for text in one.recommended_actions or []), ordered=True)
+    escalate = lines(prose(text) for text in one.escalation_criteria or [])
+    themes = lines(prose(text) for text in plan.content_themes)
     return (
         pairs
         + (f"<h3>Do now</h3>{actions}" if actions else "")
@@ -295,15 +296,17 @@ def advice_of(one: Any, reply: Any) -> str:
 
 
 def _answers(found: list[Any], heading: str) -> str:
-    rows = [one.model_dump() for one in found]
+    rows = [
+        {**one.model_dump(), "interval": f"{formats.percent(one.lower)} to {formats.percent(one.upper)}"}
+        for one in found
+    ]
     columns = [
         Column("name", heading, formats.words),
         Column("rate", "Answered", formats.percent, True),
-        Column("lower", "From", formats.percent, True),
-        Column("upper", "To", formats.percent, True),
+        Column("interval", "Interval", numeric=True),
         Column("sent", "Sent", formats.number, True),
     ]
-    return table(rows, columns, label="rows")
+    return table(rows, columns, label=heading.lower())
 
 
 def method(reply: Any) -> Html:

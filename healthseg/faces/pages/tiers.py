@@ -38,7 +38,7 @@ def _cards(reply: Any, here: Any) -> list[Card]:
         Card(
             "ARR",
             formats.brief_money(here.arr, money),
-            f"number {here.rank} of {here.of}" if here.rank else "not known",
+            "; ".join(filter(None, [f"number {here.rank} of {here.of}" if here.rank else "not known", _since(here)])),
             _change(here),
             _direction(here),
         ),
@@ -55,7 +55,11 @@ def _cards(reply: Any, here: Any) -> list[Card]:
 def _change(here: Any) -> str:
     if not here.arr_a_year_ago or here.arr is None:
         return ""
-    return f"{formats.signed(100 * (here.arr / here.arr_a_year_ago - 1))} % in a year"
+    return f"{formats.signed(100 * (here.arr / here.arr_a_year_ago - 1))}{formats.JOIN}%"
+
+
+def _since(here: Any) -> str:
+    return "change in a year" if _change(here) else ""
 
 
 def _direction(here: Any) -> str:
@@ -73,7 +77,7 @@ def stands(reply: Any) -> Html:
         return Html(missing("Its tier", here.reason), here.reason)
     own = reply.tier(here.tier)
     text = joined(
-        f"{own.tier_name}: {own.tier_description}",
+        f"{own.tier_name}: {tiers_book.limits(own.tier_description)}",
         f"With {own.customer_count - 1} others it pays {formats.percent(here.share_of_arr, 1)} of the book's ARR"
         if here.share_of_arr is not None
         else "",
@@ -124,15 +128,17 @@ def potential(reply: Any) -> Html:
     span = here.potential_interval
     lead = (
         f"{formats.money(here.potential, reply.currency)} a year "
-        f"({100 * reply.interval_level:.0f} %: {formats.money(span.lower)} to {formats.money(span.upper)}), "
+        f"({100 * reply.interval_level:.0f} % interval {formats.money(span.lower)} to {formats.money(span.upper)}), "
         f"from {here.potential_source}."
+        if here.potential or span.upper
+        else f"Nothing more is to be expected: {here.potential_source} point to no amount beyond what it pays."
     )
     rows = [
         {"part": "Seats that will be needed", "amount": here.from_seats},
         {"part": "Premium features that peers pay for", "amount": here.from_premium_features},
         {"part": "At stake: seats that nobody uses", "amount": here.contraction_exposure},
     ]
-    parts = table(rows, [Column("part", "From"), Column("amount", "Amount a year", formats.money, True)], label="parts")
+    parts = table(rows, [Column("part", "From"), page.money_column(reply, "amount", "A year")], label="parts")
     users = (
         ""
         if here.users is None or here.seats is None
@@ -144,15 +150,15 @@ def potential(reply: Any) -> Html:
     )
     rules = lines(f"{_mark(here.rules[name])} {safe(text)}" for name, text in RULES.items())
     ready = {
-        True: "It is ready to expand: all six hold.",
-        False: "It is not ready to expand: not all hold.",
-        None: "Whether it is ready to expand is not known: a figure is missing.",
+        True: "Yes: all six conditions hold.",
+        False: f"Not yet: {sum(bool(here.rules[name]) for name in RULES)} of {len(RULES)} conditions hold.",
+        None: "Not known: a figure is missing.",
     }[here.ready]
     return Html(paragraph(lead, "lead") + parts + users + f"<h3>Ready to expand?</h3>{paragraph(ready)}{rules}", lead)
 
 
 def _mark(holds: bool | None) -> str:
-    return {True: "<b>yes</b> ·", False: "<b>no</b> ·", None: "<b>unknown</b> ·"}[holds]
+    return {True: "<b>✓ yes:</b>", False: "<b>✗ no:</b>", None: "<b>? not known:</b>"}[holds]
 
 
 def risk(reply: Any) -> Html:
@@ -164,9 +170,9 @@ def risk(reply: Any) -> Html:
     text = (
         "It gave notice: its ARR is lost unless it is won back."
         if here.gave_notice
-        else f"{formats.percent(here.leaving_probability)} to leave in 90 days (plausible: "
-        f"{formats.percent(span.lower)} to "
-        f"{formats.percent(span.upper)}); that makes {formats.money(here.expected_loss, reply.currency)} of "
+        else f"{formats.percent(here.leaving_probability)} to leave in 90 days (90 % interval "
+        f"{formats.percent(span.lower)} to {formats.percent(span.upper)}); that makes "
+        f"{formats.money(here.expected_loss, reply.currency)} of "
         f"{formats.money(here.arr, reply.currency)} expected to be lost."
     )
     return Html(paragraph(text, "lead"), text)

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from healthseg.charts import formats
 from healthseg.faces.books import open_book
 from healthseg.faces.html import page
-from healthseg.faces.html.page import Card, Column, Html, figure, footer, joined, lines, missing, paragraph, safe, table
+from healthseg.faces.html.page import (
+    Card,
+    Column,
+    Html,
+    figure,
+    footer,
+    joined,
+    lines,
+    missing,
+    paragraph,
+    prose,
+    table,
+)
 
 __all__ = [
     "capacity",
@@ -60,12 +73,12 @@ def tiers(reply: Any) -> Html:
     """How are customers and ARR spread over the tiers?"""
     rows = reply.frame("tiers").to_dict("records")
     columns = [
-        Column("tier", "Tier", markup=lambda row: f"{safe(row['tier'])}<small>{safe(row['description'])}</small>"),
+        Column("tier", "Tier", markup=lambda row: page.noted(row["tier"], limits(row["description"]))),
         Column("customers", "Customers", formats.number, True),
         Column("share", "Share", formats.percent, True),
         Column("arr", f"ARR, {reply.currency}" if reply.currency else "ARR", formats.money, True),
         Column("arr_share", "Of the ARR", formats.percent, True),
-        Column("average_arr", "Mean ARR", formats.money, True),
+        page.money_column(reply, "average_arr", "Mean ARR"),
         Column("health", "Mean score", formats.number, True),
         Column("nrr", "NRR", formats.percent, True),
         Column("grr", "GRR", formats.percent, True),
@@ -86,6 +99,16 @@ def concentration(reply: Any) -> Html:
     return Html(paragraph(lead, "lead") + figure(reply, "lorenz"), lead)
 
 
+def limits(description: str) -> str:
+    """A tier's limits in words.
+
+    >>> limits("EUR 50,000 < ARR <= EUR 100,000"), limits("ARR <= EUR 10,000")
+    ('ARR above EUR 50,000, up to EUR 100,000', 'ARR up to EUR 10,000')
+    """
+    text = re.sub(r"^(.+) < ARR <= (.+)$", r"ARR above \1, up to \2", description)
+    return text.replace("ARR <= ", "ARR up to ").replace("ARR > ", "ARR above ")
+
+
 def revenue(reply: Any) -> Html:
     """What became of last year's ARR?"""
     found = reply.retention
@@ -104,7 +127,7 @@ def revenue(reply: Any) -> Html:
     columns = [
         Column("scope", "Tier a year ago"),
         *(
-            Column(name, title, formats.money, True)
+            page.money_column(reply, name, title)
             for name, title in (
                 ("start", "Then"),
                 ("new", "New"),
@@ -150,9 +173,9 @@ def capacity(reply: Any) -> Html:
             frame,
             [
                 Column("tier", "Tier"),
-                Column("given_above", "Now above", formats.money, True),
+                page.money_column(reply, "given_above", "Now above"),
                 Column("given_customers", "Customers now", formats.number, True),
-                Column("suggested_above", "Would be above", formats.money, True),
+                page.money_column(reply, "suggested_above", "Would be above"),
                 Column("suggested_customers", "Customers then", formats.number, True),
             ],
             label="tiers",
@@ -177,10 +200,10 @@ def risk(reply: Any) -> Html:
     rows = [{"tier": one.tier_name, **one.at_risk.model_dump()} for one in reply.value_tiers if one.at_risk]
     columns = [
         Column("tier", "Tier"),
-        Column("expected", "Expected", formats.money, True),
-        Column("lower", "From", formats.money, True),
-        Column("upper", "To", formats.money, True),
-        Column("certain", "Notice given", formats.money, True),
+        page.money_column(reply, "expected", "Expected"),
+        page.money_column(reply, "lower", "From"),
+        page.money_column(reply, "upper", "To"),
+        page.money_column(reply, "certain", "Notice given"),
         Column("customers", "Customers", formats.number, True),
     ]
     people = reply.frame("customers").sort_values("expected_loss", ascending=False, na_position="last")
@@ -191,8 +214,8 @@ def risk(reply: Any) -> Html:
             Column("tier", "Tier"),
             Column("score", "Score", formats.number, True),
             Column("leaving_probability", "May leave", formats.percent, True),
-            Column("expected_loss", "Expected loss", formats.money, True),
-            Column("arr", "ARR", formats.money, True),
+            page.money_column(reply, "expected_loss", "Expected loss"),
+            page.money_column(reply),
         ],
         "Most expected loss first",
         "customers",
@@ -211,13 +234,13 @@ def grow(reply: Any) -> Html:
     ]
     columns = [
         Column("tier", "Tier"),
-        Column("total_expansion_potential", "Potential", formats.money, True),
-        Column("from_seats", "Seats", formats.money, True),
-        Column("from_premium_features", "Premium features", formats.money, True),
-        Column("from_customers_table", "As given", formats.money, True),
+        page.money_column(reply, "total_expansion_potential", "Potential"),
+        page.money_column(reply, "from_seats", "Seats"),
+        page.money_column(reply, "from_premium_features", "Premium features"),
+        page.money_column(reply, "from_customers_table", "As given"),
         Column("high_probability_expansions", "Ready", formats.number, True),
         Column("unknown", "Not known", formats.number, True),
-        Column("contraction_exposure", "Idle seats, ARR", formats.money, True),
+        page.money_column(reply, "contraction_exposure", "Idle seats, ARR"),
     ]
     people = reply.frame("customers")
     ready = people[people["ready"].eq(True)].sort_values("potential", ascending=False, na_position="last")
@@ -226,8 +249,8 @@ def grow(reply: Any) -> Html:
         [
             Column("name", "Customer"),
             Column("tier", "Tier"),
-            Column("potential", "Potential", formats.money, True),
-            Column("arr", "ARR", formats.money, True),
+            page.money_column(reply, "potential", "Potential"),
+            page.money_column(reply),
             Column("score", "Score", formats.number, True),
         ],
         "Ready to expand, most potential first",
@@ -240,7 +263,7 @@ def to_do(reply: Any) -> Html:
     """What to do?"""
     if not reply.recommended_actions:
         return Html(paragraph("No rule of the playbook holds.", "lead"))
-    return Html(lines((safe(text) for text in reply.recommended_actions), ordered=True))
+    return Html(lines((prose(text) for text in reply.recommended_actions), ordered=True))
 
 
 def method(reply: Any) -> Html:

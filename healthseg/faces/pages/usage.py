@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Any
 
 from healthseg.charts import formats, small
@@ -18,7 +19,9 @@ from healthseg.faces.html.page import (
     lines,
     missing,
     paragraph,
+    prose,
     safe,
+    severity,
     table,
 )
 
@@ -41,10 +44,14 @@ def opening(usage: Any) -> Html:
     """Who, which period, the verdict, and five figures."""
     period = usage.analysis_period
     span = (
-        f"{formats.day(period.effective_start)} to {formats.day(period.effective_end)} (exclusive), "
-        f"{period.days} days in {period.timezone}"
+        f"{formats.day(period.effective_start)} to {formats.day(_last_day(period))}, {period.days} days "
+        f"by the clock of {period.timezone}"
     )
     return page.opening(usage, "Customer usage", usage.name, [safe(span), page.customer_line(usage)], _five(usage))
+
+
+def _last_day(period: Any) -> dt.date:
+    return dt.date.fromisoformat(str(period.effective_end)[:10]) - dt.timedelta(days=1)
 
 
 def _five(usage: Any) -> list[Card]:
@@ -124,8 +131,8 @@ def growth(usage: Any) -> Html:
         ""
         if period.new_users is None
         else (
-            f"In the period {period.new_users} users are new, {period.returning_users} returned, "
-            f"{period.resurrected_users} were won back and {period.dormant_users} did not come again"
+            f"Of the period's users {period.new_users} are new, {period.returning_users} came before too and "
+            f"{period.resurrected_users} came back after a break; {period.dormant_users} of before did not come again"
         )
     )
     own, odd = usage.own_baseline, _unusual(usage)
@@ -148,9 +155,9 @@ def _weeks(usage: Any) -> str:
     names = (
         ("active_users", "Active"),
         ("new_users", "New"),
-        ("returning_users", "Returning"),
-        ("resurrected_users", "Resurrected"),
-        ("dormant_users", "Dormant"),
+        ("returning_users", "Stayed"),
+        ("resurrected_users", "Came back"),
+        ("dormant_users", "Stopped"),
     )
     columns = [
         Column("start", "Week from", formats.day),
@@ -294,8 +301,8 @@ def comparison(usage: Any) -> Html:
 
 def actions(usage: Any) -> Html:
     """What to do?"""
-    todo = [f"{safe(advice.text)} <small>{safe(advice.rule)}</small>" for advice in usage.recommendations_detail]
-    raised = [f"{safe(formats.words(alert.severity))}: {safe(alert.message)}" for alert in usage.alerts]
+    todo = [prose(advice.text) for advice in usage.recommendations_detail]
+    raised = [f"{severity(alert.severity)} {prose(alert.message)}" for alert in usage.alerts]
     nothing = "" if todo else paragraph("No rule of the playbook asks for anything.", "lead")
     alerts = f"<h3>Alerts</h3>{lines(raised)}" if raised else ""
     return Html(nothing + lines(todo, ordered=True) + alerts, "; ".join(usage.recommendations))

@@ -17,7 +17,7 @@ from healthseg.faces.html.page import (
     joined,
     lines,
     paragraph,
-    safe,
+    prose,
     table,
 )
 from healthseg.faces.pages.usage import what_stood_out
@@ -188,7 +188,7 @@ def unusual_days(usage: Any) -> Html:
 
 def actions(usage: Any) -> Html:
     """What to do?"""
-    todo = [f"{safe(advice.text)} <small>{safe(advice.rule)}</small>" for advice in usage.recommendations_detail]
+    todo = [prose(advice.text) for advice in usage.recommendations_detail]
     nothing = "" if todo else paragraph("No rule of the playbook asks for anything.", "lead")
     return Html(nothing + lines(todo, ordered=True), "; ".join(usage.recommendations))
 

@@ -1,5 +1,5 @@
 (() => {
-  const PAGE = 100, FIRST = 12;
+  const PAGE = 100, FIRST = 12, FEW = 6;
   const make = (tag, attributes, ...parts) => {
     const element = document.createElement(tag);
     for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
@@ -61,7 +61,7 @@
       });
     });
     choice.addEventListener("change", () => choice.value && sort(Number(choice.value), heads[Number(choice.value)].classList.contains("hs-num")));
-    box.prepend(make("label", { class: "hs-sortby" }, "Sort by ", choice));
+    if (rows.length > FEW) box.prepend(make("label", { class: "hs-sortby" }, "Sort by ", choice));
     back.addEventListener("click", () => { first -= PAGE; show(); });
     forth.addEventListener("click", () => { first += PAGE; show(); });
     if (more) more.addEventListener("change", show);
@@ -93,8 +93,8 @@
     const usual = sliders.map(slider => slider.value);
     const scores = weights => given.customers.map(customer => score(customer, weights, given.least));
     const mean = shown => { const known = shown.filter(one => one !== null); return known.length ? known.reduce((a, b) => a + b, 0) / known.length : NaN; };
-    const row = (tag, cells) => make("tr", {}, ...cells.map((text, at) => make(at ? tag : "th", { scope: tag === "th" ? "col" : "row", ...(at ? { class: "hs-num" } : {}) }, at ? text : make("bdi", {}, text))));
-    const table = (head, lines) => make("table", {}, make("thead", {}, row("th", head)), make("tbody", {}, ...lines.map(line => row("td", line))));
+    const row = (tag, cells, heads = []) => make("tr", {}, ...cells.map((text, at) => make(at ? tag : "th", { ...(tag === "th" ? { scope: "col" } : at ? {} : { scope: "row" }), ...(at ? { class: "hs-num" } : {}), ...(heads[at] ? { "data-label": heads[at] } : {}) }, at ? text : make("bdi", {}, text))));
+    const table = (head, lines) => make("table", {}, make("thead", {}, row("th", head)), make("tbody", {}, ...lines.map(line => row("td", line, head))));
     const show = () => {
       const weights = sliders.map(slider => Number(slider.value)), sum = weights.reduce((a, b) => a + b, 0);
       const same = sliders.every((slider, at) => slider.value === usual[at]);
