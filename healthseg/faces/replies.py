@@ -36,7 +36,7 @@ AROUND = {
     "degraded": {"type": "boolean", "description": "Whether a source of the reply is down or older than it should be"},
     "integrations": {"type": "object", "description": "Each outside source that was used, and how old its data are"},
 }
-UNTOLD = "the source cannot tell whether it changed; a database needs cache.version_query"
+UNTOLD = "the source, or the ledger's server, cannot tell whether it changed; a database needs cache.version_query"
 
 
 @dataclass(frozen=True)
@@ -118,12 +118,12 @@ class Replies:
         settings = in_force(self.address)
         if ADDRESS.match(self.address):
             root, state = cache_folder() / fingerprint(self._shown()), self._watermark(settings)
-            return _Place(settings, settings.overrides, ReplyCache(root), state)
-        sources = locate(self.address)
-        root = root_for(sources.folder, sources.identity, local=sources.local)
-        values = {**sources.settings, **settings.overrides}
-        elsewhere = bool(values.get("ledger", {}).get("address"))  # a ledger on a server: no file tells its changes
-        return _Place(settings, values, ReplyCache(root), None if elsewhere else data_state(sources, root))
+            values: Mapping[str, Any] = settings.overrides
+        else:
+            sources = locate(self.address)
+            root = root_for(sources.folder, sources.identity, local=sources.local)
+            values, state = {**sources.settings, **settings.overrides}, data_state(sources, root)
+        return _Place(settings, values, ReplyCache(root), _with_ledger(state, values))
 
     def _shown(self) -> str:
         from healthseg.data.reading.database import without_password
@@ -185,6 +185,17 @@ class Replies:
 
     def _around(self, tool: str, body: dict[str, Any], cache: dict[str, Any], place: _Place) -> Reply:
         return Reply({**body, **integrations.around(tool, self._mixpanel(place)), "cache": cache})
+
+
+def _with_ledger(state: State | None, values: Mapping[str, Any]) -> State | None:
+    """The state of the data and of a ledger on a server; one in a file is among the data's files."""
+    if state is None or not values.get("ledger", {}).get("address"):
+        return state
+    from healthseg.config import settings as checked
+    from healthseg.data.ledger.watermark import watermark
+
+    recorded = watermark(checked(values).ledger)
+    return None if recorded is None else State(fingerprint([state.token, recorded]), state.changed_at)
 
 
 def _told(kept: Kept, now: float) -> dict[str, Any]:

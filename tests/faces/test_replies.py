@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import os
 import sqlite3
@@ -14,14 +15,19 @@ import pandas as pd
 import pytest
 
 from healthseg.data import cache
+from healthseg.data.ledger import schema
+from healthseg.data.ledger.ledger import Ledger
 from healthseg.data.ledger.record import FILE_NAME
+from healthseg.data.ledger.watermark import NOTHING, TABLES, watermark
 from healthseg.errors import HealthsegError
 from healthseg.faces import registry
 from healthseg.faces.cli import main as cli
 from healthseg.faces.replies import MINUTES, WRITERS, Replies
 from healthseg.faces.settings_sections import CacheSettings
+from healthseg.lifecycle import LedgerPlace
 from healthseg.testing import tiny_book
 from healthseg.tools import TOOLS
+from tests.data.postgres import server
 
 TOOL = "track_usage_engagement"
 ASKED = {"client_id": "a", "period_start": "2025-03-15", "period_end": "2025-03-29"}
@@ -49,7 +55,7 @@ def clock() -> Clock:
     return Clock()
 
 
-def warmed(folder: Path, clock: Clock, **asked) -> Replies:
+def warmed(folder: Path | str, clock: Clock, **asked) -> Replies:
     """Replies that were asked twice: the first call of all notes the settings in the ledger."""
     replies = Replies(str(folder), clock=clock)
     for _ in range(2):
@@ -189,6 +195,59 @@ def test_a_database_is_kept_by_its_watermark_and_not_without(tmp_path, clock, mo
         events.head(1).assign(occurred_at="2025-03-20 11:00").to_sql("events", connection, index=False,
                                                                      if_exists="append")
     assert [marked.reply(TOOL, ASKED).body["cache"]["hit"] for _ in range(2)] == [False, True]
+
+
+@pytest.fixture(scope="module")
+def postgres():
+    with server() as address:
+        yield address
+
+
+def recorded(book: str, number: int, place: str) -> None:
+    """One more row in the ledger on a server, as another machine would add it."""
+    ledger = Ledger(place, lambda: dt.datetime(2025, 3, 20, number, tzinfo=dt.UTC), schema_name=book)
+    began = dt.datetime(2025, 3, 10, number, tzinfo=dt.UTC)
+    ledger.record_stage_event(f"r{number}", "a", "at_risk", began, actor="ann")
+
+
+@pytest.mark.parametrize("tables", ["files", "database"])
+def test_with_a_ledger_on_a_server_replies_are_kept_until_one_row_is_recorded(
+        folder, clock, tmp_path, monkeypatch, postgres, tables):
+    monkeypatch.setenv("LEDGER_ADDRESS", postgres)
+    monkeypatch.setenv("HEALTHSEG_SETTINGS__LEDGER", json.dumps({"address": "$LEDGER_ADDRESS", "schema_name": tables}))
+    place = str(folder)
+    if tables == "database":
+        place = f"sqlite:///{tmp_path / 'book.db'}"
+        monkeypatch.setenv("HEALTHSEG_CACHE__VERSION_QUERY", "select count(*) from events")
+        with sqlite3.connect(tmp_path / "book.db") as connection:
+            for name in ("customers", "events"):
+                pd.read_csv(folder / f"{name}.csv").to_sql(name, connection, index=False)
+    replies = warmed(place, clock, as_of="2025-03-27", period_end="2025-03-28")
+    asked = {"as_of": "2025-03-27", "period_end": "2025-03-28"}
+    for number in (1, 2):
+        before = replies.reply(TOOL, ASKED | asked).body
+        recorded(tables, number, postgres)
+        after = replies.reply(TOOL, ASKED | asked).body
+        assert before["cache"]["hit"] and not after["cache"]["hit"]
+        assert after["fingerprint"] != before["fingerprint"]
+        assert hit(replies, **asked)
+
+
+def test_a_ledgers_server_that_does_not_answer_tells_nothing(tmp_path, postgres):
+    silent = LedgerPlace(address=f"postgresql://ann:secret@/db?host={tmp_path}", busy_seconds=1)
+    assert watermark(silent) is None and watermark(LedgerPlace()) is None
+    newer = Ledger(postgres, lambda: dt.datetime(2025, 3, 20, tzinfo=dt.UTC), schema_name="newer")
+    place = LedgerPlace(address=postgres, schema_name="newer")
+    assert watermark(place) == NOTHING
+    newer.record_settings("a", {})
+    assert watermark(place) not in (None, NOTHING)
+    with newer.writing() as connection:
+        connection.execute(schema.SCHEMA_VERSION.insert().values(version=schema.LATEST + 1))
+    assert watermark(place) is None
+
+
+def test_every_table_of_the_ledger_is_in_its_watermark():
+    assert set(TABLES) == set(schema.HISTORY)
 
 
 def test_processes_share_what_is_kept(folder, capsys):
