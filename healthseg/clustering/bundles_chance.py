@@ -8,6 +8,8 @@ them, Rasch's (1960). Sums over customers are then Poisson-binomial.
 """
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import scipy
 
@@ -64,11 +66,22 @@ def at_least(count: int, chances: np.ndarray) -> float:
     """
     values, sizes = np.unique(np.round(np.asarray(chances, dtype=float), 10), return_counts=True)
     mass, first = np.ones(1), 0
-    for chance, size in zip(values, sizes, strict=True):
-        reach = 10 * np.sqrt(size * chance * (1 - chance)) + 12
-        low, high = max(int(size * chance - reach), 0), min(int(size * chance + reach) + 1, int(size))
-        mass = np.convolve(mass, scipy.stats.binom.pmf(np.arange(low, high + 1), size, chance))
+    for low, part in _binomials(values, sizes):
+        mass = np.convolve(mass, part)
         kept = np.flatnonzero(mass > NEGLIGIBLE)
         first += low + int(kept[0])
         mass = mass[kept[0]:kept[-1] + 1]
     return float(np.clip(mass[max(count - first, 0):].sum(), NEGLIGIBLE if count > first else 0, 1))
+
+
+def _binomials(chances: np.ndarray, sizes: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """Of each chance and size the binomial's mass within 10 spreads, and the count that it begins with."""
+    reach = 10 * np.sqrt(sizes * chances * (1 - chances)) + 12
+    low = np.maximum((sizes * chances - reach).astype(int), 0)
+    lengths = np.minimum((sizes * chances + reach).astype(int) + 1, sizes) - low + 1
+    begin = np.cumsum(lengths) - lengths
+    n, chance = np.repeat(sizes, lengths), np.repeat(chances, lengths)
+    k = np.arange(lengths.sum()) - np.repeat(begin - low, lengths)
+    log = (scipy.special.gammaln(n + 1) - scipy.special.gammaln(k + 1) - scipy.special.gammaln(n - k + 1)
+           + scipy.special.xlogy(k, chance) + scipy.special.xlog1py(n - k, -chance))
+    return zip(low.tolist(), np.split(np.exp(log), begin[1:]), strict=True)

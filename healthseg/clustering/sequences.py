@@ -12,6 +12,7 @@ since the feature could be used enter.
 """
 from __future__ import annotations
 
+import functools
 import itertools
 from dataclasses import dataclass
 
@@ -34,12 +35,19 @@ PROMISING = 0.05             # p of a step, over which no longer sequence can pa
 
 @dataclass(frozen=True)
 class Orders:
-    """``family`` for judging; ``days`` are customers × features (first uses, days since 1970; NaN: never, or unseen),
-    ``clocks`` since when each could be used (NaN: never, or before tracking)."""
+    """``days`` are customers × features (first uses, days since 1970; NaN: never, or unseen), ``clocks`` since when
+    each could be used (NaN: never, or before tracking), ``ends`` until when it was watched."""
 
-    family: Family
     days: pd.DataFrame
     clocks: pd.DataFrame
+    ends: pd.DataFrame
+    limits: Limits
+    level: float
+
+    @functools.cached_property
+    def family(self) -> Family:
+        """Every order that enough customers show, against chance; searched for when it is first asked for."""
+        return _Search(self.days, self.clocks.to_numpy(), self.ends.to_numpy(), self.limits, self.level).family()
 
     def shows(self, key: str, by_day: float = np.inf) -> np.ndarray:
         """Which customers show a sequence, each step soon after the one before, by a day."""
@@ -74,8 +82,7 @@ def sequences(lives: pd.DataFrame, limits: Limits, level: float = 0.9) -> Orders
     clients = sorted(lives["client_id"].unique())
     days, clocks, ends = (watched.pivot(index="client_id", columns="feature", values=name).reindex(clients)
                           .astype(float) for name in ("first_use_day", "from_day", "until_day"))
-    search = _Search(days, clocks.to_numpy(), ends.to_numpy(), limits, level)
-    return Orders(search.family(), days, clocks)
+    return Orders(days, clocks, ends, limits, level)
 
 
 class _Search:

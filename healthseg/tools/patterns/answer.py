@@ -13,7 +13,7 @@ from healthseg.tools.patterns.result import EngagementPatterns, Fired, Pattern, 
 from healthseg.tools.patterns.result import Scope as ScopePart
 from healthseg.tools.patterns.scope import SINGLE, Scope
 from healthseg.tools.patterns.signs import TOOL
-from healthseg.tools.patterns.study import Study
+from healthseg.tools.patterns.study import ORDER, Study
 
 CATEGORIES = ("temporal", "feature_usage", "communication", "support")
 
@@ -41,13 +41,13 @@ class _Run:
     def reply(self) -> EngagementPatterns:
         usage = self._feature_usage()
         people, told, persona_frame = self._personas()
-        leaves = self.wide.signs["risk"].reason
+        leaves = self.wide.foretold.reason
         risks = None if leaves else self.signs.risks(self.learnt, self.scope.client_id)
         successes = None if leaves else futures.successes(self.wide, self.learnt, self.outcomes, self.signs,
                                                           self.scope.client_id)
         rows = self.learnt[(self.learnt["kind"] == "risk") & (self.learnt["lift"] > 1)]
         curves = self.signs.curves(rows["key"].tolist())
-        moved, spells = futures.moved(self.wide)
+        moved, no_spells = futures.moved(self.wide)
         ahead, why = self._predictive(curves)
         temporal, week = others.temporal(self.study, self.reasons, self.least)
         communication = others.communication(self.study, self.reasons)
@@ -68,7 +68,7 @@ class _Run:
             predictive_insights=ahead, engagement_optimization=advice.optimisation(figures),
             recommended_actions=[rule.text for rule in actions], recommended_actions_detail=actions)
         reply = reply.model_copy(update={"not_measured": missing.reasons(
-            reply, self.reasons, leaves, spells.reason, why, self.asked.include_predictions)})
+            reply, self.reasons, leaves, no_spells, why, self.asked.include_predictions)})
         return reply.with_frames(
             patterns=self.study.judged.drop(columns=["passes"]).assign(passes=self.study.judged["passes"]),
             held=frames.held_frame(patterns), risk=frames.risk_frame(risks), success=frames.success_frame(successes),
@@ -161,8 +161,8 @@ class _Run:
         if kind in ("risk", "success", "habit"):
             return bool(row["hazard_lower"] > 1 or row["hazard_upper"] < 1)
         if kind == "sequence":
-            tried = self.study.habits.family.tried
-            own = tried[tried["key"] == f"took up {key}"] if len(tried) else tried
+            tried = self.study.tried("habit")
+            own = tried[tried["key"] == ORDER + key]
             return None if not len(own) else bool(own["hazard_upper"].iloc[0] < 1 or own["hazard_lower"].iloc[0] > 1)
         if kind == "bundle":
             shown = self.outcomes.shown(kind, key)

@@ -54,8 +54,8 @@ def _all_gaps(orders: Any, keys: list[str]) -> float | None:
 
 def _best(study: Study, keys: list[str]) -> list[str] | None:
     """The order whose customers leave least at equal size, tenure, tier and activity, where that is beyond chance."""
-    tried = study.habits.family.tried
-    rows = tried[tried["key"].isin([ORDER + key for key in keys])] if len(tried) else tried
+    tried = study.tried("habit")
+    rows = tried[tried["key"].isin([ORDER + key for key in keys])]
     rows = rows[rows["hazard_upper"].astype(float) < 1]
     if not len(rows):
         return None

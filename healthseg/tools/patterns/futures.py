@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from healthseg.clustering.sequences import ARROW
+from healthseg.data.memory import stored
 from healthseg.measures import panel as panels
 from healthseg.scoring import training
 from healthseg.tools.health.figures import judged_rows
@@ -18,7 +19,7 @@ from healthseg.tools.patterns.outcomes import Outcomes
 from healthseg.tools.patterns.result import Kind, Outcome, Predictive, Risk, Success, Transition, Warning_
 from healthseg.tools.patterns.signs import BY_NAME, RISK, SIGNS
 from healthseg.tools.patterns.study import USED, Study
-from healthseg.tools.patterns.transitions import Transitions, transitions
+from healthseg.tools.patterns.transitions import transitions
 from healthseg.tools.rounding import integer, rounded
 from healthseg.tools.segments.figures import Figures
 from healthseg.tools.tiers.ready import readiness
@@ -56,8 +57,8 @@ class Signs:
         rows = found[(found["kind"] == RISK) & (found["lift"] > 1)].sort_values("hazard_ratio", ascending=False,
                                                                                 kind="stable")
         passing = rows["key"].tolist()
-        risks = [self._risk(row, passing, client) for row in rows.to_dict("records")]
-        return risks if client is None else [one for one in risks if one.shown_by_customer]
+        return [self._risk(row, passing, client) for row in rows.to_dict("records")
+                if client is None or client in self.showing(row["key"])]
 
     def _risk(self, row: dict[str, Any], passing: list[str], client: str | None) -> Risk:
         study, sign = self.study, BY_NAME[row["key"]]
@@ -66,7 +67,7 @@ class Signs:
         start = episodes.first_days(self.weeks, shown)
         others = {name: self.shown[name] for name in passing if name != sign.name}
         early = episodes.warnings_of(self.weeks, start, others)[:4]
-        names = study.signs[RISK].adjusted_for
+        names = study.foretold.adjusted_for
         return Risk(
             pattern=sign.label, risk_type="churn", recommended_intervention=sign.advice,
             early_warning_indicators=[BY_NAME[name].label for name, _, _ in early],
@@ -79,7 +80,7 @@ class Signs:
                                  share_otherwise=rounded(base)) for name, share, base in early],
             outcome=outcome(row, study, names), confidence=rounded(row["confidence"]),
             shown_now=len(self.showing(sign.name)), within=within(study, row),
-            shown_by_customer=None if client is None else client in self.showing(sign.name))
+            shown_by_customer=None if client is None else True)
 
     def curves(self, names: list[str]) -> pd.DataFrame:
         """The lead-time curves of some signs: sign, and ``lead_curve``'s columns."""
@@ -91,27 +92,26 @@ class Signs:
 def successes(study: Study, found: pd.DataFrame, outcomes: Outcomes, signs: Signs, client: str | None) -> list[Success]:
     rows = found[found["kind"].isin(["success", "habit"]) & (found["lift"] < 1)]
     rows = rows.sort_values(["hazard_ratio", "key"], kind="stable")
-    told = [_success(study, row, outcomes, signs, client) for row in rows.to_dict("records")]
-    return told if client is None else [one for one in told if one.shown_by_customer]
+    return [_success(study, row, outcomes, None if client is None else True) for row in rows.to_dict("records")
+            if client is None or client in carriers(study, row["kind"], row["key"], signs)]
 
 
-def _success(study: Study, row: dict[str, Any], outcomes: Outcomes, signs: Signs, client: str | None) -> Success:
+def _success(study: Study, row: dict[str, Any], outcomes: Outcomes, shown: bool | None) -> Success:
     kind, key = row["kind"], row["key"]
     found = outcomes.staying(outcomes.shown(kind, key))
-    tried = study.habits if kind == "habit" else study.signs["success"]
+    tries = study.advised if kind == "habit" else study.foretold
     one = found.correlation
     insight = f"{words.name(kind, key)}: {words.described(kind, key, row)}"
     if found.rate_with is not None and found.rate_without is not None:
         insight += (f". {words.percent(found.rate_with)} stayed for {HORIZON_DAYS} days with it (n = {found.n_with}), "
                     f"{words.percent(found.rate_without)} without (n = {found.n_without})")
-    shows = None if client is None else client in carriers(study, kind, key, signs)
     return Success(pattern=words.name(kind, key), success_metric="retention_rate",
                    correlation=rounded(one and one.value), insight=insight,
                    correlation_lower=rounded(one and one.lower),
                    correlation_upper=rounded(one and one.upper), retention_with=rounded(found.rate_with),
                    retention_without=rounded(found.rate_without), n_with=found.n_with, n_without=found.n_without,
-                   outcome=outcome(row, study, tried.adjusted_for), confidence=rounded(row["confidence"]),
-                   shown_by_customer=shows)
+                   outcome=outcome(row, study, tries.adjusted_for), confidence=rounded(row["confidence"]),
+                   shown_by_customer=shown)
 
 
 def carriers(study: Study, kind: str, key: str, signs: Signs) -> set[str]:
@@ -131,7 +131,18 @@ def carriers(study: Study, kind: str, key: str, signs: Signs) -> set[str]:
 # -- from at risk to healthy ---------------------------------------------------------------------
 
 
-def moved(study: Study) -> tuple[Transition, Transitions]:
+def moved(study: Study) -> tuple[Transition, str | None]:
+    """What became of low spells, and why nothing can be said of it; of the whole book it is kept."""
+    def make() -> list[Any]:
+        told, reason = _moved(study)
+        return [told.model_dump(mode="json"), reason]
+    if study.scope.kind == "segment":
+        return _moved(study)
+    told, reason = stored(study.book, "pattern-transitions", study.scope.as_of, make)
+    return Transition(**told), reason
+
+
+def _moved(study: Study) -> tuple[Transition, str | None]:
     book, scope = study.book, study.scope
     rows = panels.panel(book, study.landmarks.dates())
     judged = judged_rows(rows, scope.as_of, 30, study.settings, None)
@@ -151,7 +162,7 @@ def moved(study: Study) -> tuple[Transition, Transitions]:
         matched_success_rate=rounded(found.matched_rate), matched_lower=rounded(found.matched_lower),
         matched_upper=rounded(found.matched_upper), matched=found.matched, difference=rounded(found.difference),
         difference_lower=rounded(found.difference_lower), difference_upper=rounded(found.difference_upper),
-        interval_level=study.level, by_kind=kinds, spells=len(found.spells)), found
+        interval_level=study.level, by_kind=kinds, spells=len(found.spells)), found.reason
 
 
 # -- who is next -----------------------------------------------------------------------------
@@ -162,7 +173,7 @@ def predictive(study: Study, curves: pd.DataFrame) -> tuple[Predictive, dict[str
     book, scope, why = study.book, study.scope, {}
     model = training.churn_model(book, scope.as_of)
     churn = _candidates(study, scope.as_of) if model.eligible else None
-    precision, n = _precision(study) if model.eligible else (None, None)
+    precision, n = _precision(study.book_wide) if model.eligible else (None, None)
     if not model.eligible:
         why |= dict.fromkeys(("likely_churn_candidates", "confidence_score"), model.gate.reason)
     elif precision is None:
@@ -188,7 +199,13 @@ def _candidates(study: Study, date: dt.date) -> list[str]:
 
 
 def _precision(study: Study) -> tuple[float | None, int]:
-    """Of the candidates on past dates, each by the model of its day: the share lost within 90 days."""
+    """Of the candidates on past dates, each by the model of its day: the share lost within 90 days, and their n."""
+    lost, n = _lost(study) if study.scope.kind == "segment" else stored(
+        study.book, "pattern-candidates", study.scope.as_of, lambda: _lost(study))
+    return (lost / n if n >= LEAST_CANDIDATES else None), n
+
+
+def _lost(study: Study) -> list[int]:
     dates = [date for date in training.grid(study.book, study.scope.as_of)
              if date <= study.scope.as_of - dt.timedelta(days=HORIZON_DAYS)][-BACK_DATES:]
     event, lost, n = study.landmarks.event, 0, 0
@@ -199,7 +216,7 @@ def _precision(study: Study) -> tuple[float | None, int]:
         when, until = event.reindex(names), pd.Timestamp(date) + pd.Timedelta(days=HORIZON_DAYS)
         lost += int(((when > pd.Timestamp(date)) & (when <= until)).sum())
         n += len(names)
-    return (lost / n if n >= LEAST_CANDIDATES else None), n
+    return [lost, n]
 
 
 def timing(curves: pd.DataFrame) -> tuple[str | None, int | None]:

@@ -14,6 +14,7 @@ from healthseg.config import fingerprint
 from healthseg.measures import panel as panels
 from healthseg.tools.patterns import others, words
 from healthseg.tools.patterns.result import Evidence, Rejected, Testing, Within
+from healthseg.tools.patterns.scope import SINGLE
 from healthseg.tools.patterns.study import Study
 from healthseg.tools.rounding import rounded
 
@@ -79,6 +80,9 @@ def _why(row: dict[str, Any], study: Study, least_confidence: float) -> str:
     limits = study.family(row["kind"]).limits
     if row["support"] < limits.support:
         return f"shown by {row['support']:.0f}, {limits.support:.0f} are needed"
+    sure = row.get("sure_lift", np.nan)
+    if np.isfinite(sure) and max(sure, 1 / max(sure, 1e-9)) < limits.lift:
+        return f"at equal activity and breadth the odds may be {sure:.2f} times those without it: too near to matter"
     if max(row["lift"], 1 / max(row["lift"], 1e-9)) < limits.lift:
         return f"{row['lift']:.2f} times its base rate: too near to it to matter"
     if row["q"] > study.settings.effects_max_q:
@@ -95,15 +99,14 @@ def pattern_id(kind: str, key: str) -> str:
 
 def within(study: Study, row: dict[str, Any]) -> list[Within]:
     """The pattern among customers of each tier and tenure that shows it often enough, with reversals."""
-    family = study.family(row["kind"])
-    if family is None or family.again is None or study.scope.kind == "single_customer":
+    if study.scope.kind == SINGLE:
         return []
-    at = int(np.flatnonzero((family.tried["key"] == row["key"]).to_numpy())[0])
+    units, again = study.asked_again(row["kind"], row["key"])
     groups = _groups(study)
-    weights = np.array([[unit in members for unit in family.units] for members in groups.values()], dtype=int)
-    if not len(weights):
+    weights = np.array([[unit in members for unit in units] for members in groups.values()], dtype=int)
+    if again is None or not len(weights):
         return []
-    support, lift = (one[:, 0] for one in family.again(weights, np.array([at])))
+    support, lift = again(weights)
     side = np.sign(np.log(max(row["lift"], 1e-9)))
     return [Within(group=name, support=int(count), lift=rounded(value),
                    reversed=bool(np.log(max(value, 1e-9)) * side <= -np.log(REVERSED)))

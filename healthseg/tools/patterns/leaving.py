@@ -13,7 +13,6 @@ its customer a little broader, the near end of the interval of its adjusted odds
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -29,21 +28,11 @@ EXTRA = ["hazard_ratio", "hazard_lower", "hazard_upper", "rate_with", "rate_with
          "left_with", "left_without"]
 
 
-@dataclass(frozen=True)
-class Tried:
-    """A family with the figures beside it, and 1/0/NaN by key and month row."""
-
-    family: Family
-    shown: dict[str, np.ndarray]
-    adjusted_for: list[str]
-    reason: str | None = None
-
-
 class Leaving:
     """Tries what is shown (1, 0, NaN by month row) against leaving in the month after."""
 
     def __init__(self, rows: pd.DataFrame, limits: Limits, level: float, at_equal_activity: bool) -> None:
-        self.rows, self.limits, self.level = rows, limits, level
+        self.rows, self.limits, self.level, self.at_equal_activity = rows, limits, level, at_equal_activity
         if not at_equal_activity:
             rows = rows.assign(person_events_28d=np.nan)
         self.left = rows["outcome"].to_numpy(dtype=float)
@@ -62,15 +51,19 @@ class Leaving:
             return f"{left} customers left in the months that were watched, {LEAST} are needed"
         return None
 
+    @property
+    def adjusted_for(self) -> list[str]:
+        return [*self.names, "share of other features"] if self.at_equal_activity else self.names
+
     def family(self, kind: str, shown: Mapping[str, np.ndarray], beside: Mapping[str, np.ndarray] | None = None
-               ) -> Tried:
+               ) -> Family:
         """One hypothesis a key; those that can't be tried (all alike, too few) were not.
 
-        ``beside`` (by key, by month row) is what each is adjusted for on top; with it each is also held against rivals.
+        ``beside`` (by key, by month row: the share of other features) is what each is adjusted for on top; with it each
+        is also held against rivals.
         """
         if self.reason:
-            return Tried(Family(kind, pd.DataFrame(columns=[*COLUMNS, *EXTRA]), limits=self.limits), {}, self.names,
-                         self.reason)
+            return Family(kind, pd.DataFrame(columns=[*COLUMNS, *EXTRA]), limits=self.limits)
         own = {key: (x, None if beside is None else beside[key][:, None]) for key, x in shown.items()}
         told = {key: one for key, (x, other) in own.items() if (one := self._told(x, other)) is not None}
         if beside is not None:
@@ -80,10 +73,7 @@ class Leaving:
             tried["sure_lift"] = _sure(tried)
         held = pd.DataFrame([{"key": key, **self._later(*own[key])} for key, one in told.items()
                              if one["p"] <= PROMISING], columns=["key", "lift", "p"])
-        kept = {key: shown[key] for key in told}
-        names = self.names if beside is None else [*self.names, "share of other features"]
-        return Tried(Family(kind, tried, self.units.tolist(), self._again(list(kept.values())), held, self.limits),
-                     kept, names)
+        return Family(kind, tried, self.units.tolist(), self._again([shown[key] for key in told]), held, self.limits)
 
     def _told(self, x: np.ndarray, other: np.ndarray | None = None, rows: np.ndarray | None = None) -> dict | None:
         keep = np.isfinite(x) & self.complete & (True if rows is None else rows)
@@ -131,11 +121,13 @@ class Leaving:
         def again(weights: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             support, lift = (np.empty((len(weights), len(rows))) for _ in range(2))
             for column, row in enumerate(rows):
-                support[:, column], lift[:, column] = self._drawn(weights.astype(float), shown[row])
+                support[:, column], lift[:, column] = self.drawn(weights, shown[row])
             return support, lift
         return again
 
-    def _drawn(self, weights: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def drawn(self, weights: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Support and lift of what is shown where each customer counts ``weights[draw, customer]`` times."""
+        weights = weights.astype(float)
         keep = np.isfinite(x) & self.complete
         sums = {}
         for name, here in (("with", keep & (x == 1)), ("without", keep & (x == 0))):

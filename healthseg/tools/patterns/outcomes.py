@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -29,9 +30,24 @@ class Staying:
     n_without: int
 
 
+@dataclass(frozen=True)
+class Quarters:
+    """By quarter-end row of a customer: the month row it is, whether the customer stayed, what is equal, who it is."""
+
+    month: np.ndarray
+    stays: np.ndarray
+    given: np.ndarray
+    customer: np.ndarray
+    draws: np.ndarray
+
+
 class Outcomes:
     def __init__(self, study: Study) -> None:
-        self.study, months = study, study.months
+        self.study = study
+
+    @cached_property
+    def quarters(self) -> Quarters:
+        study, months = self.study, self.study.months
         rows = remember(study.book, ("pattern quarters", study.scope.as_of), lambda: measured.landmark_rows(
             study.book, study.scope.as_of, RULE_DAYS, HORIZON_DAYS))
         keys = pd.MultiIndex.from_arrays([months["client_id"].astype(str), pd.to_datetime(months["date"])])
@@ -39,35 +55,33 @@ class Outcomes:
         asked = pd.MultiIndex.from_arrays([rows["client_id"].astype(str), pd.to_datetime(rows["date"])])
         at = place.reindex(asked).to_numpy()
         known = np.isfinite(at)
-        self.at, self.rows = at[known].astype(int), rows[known].reset_index(drop=True)
-        self.stays = 1 - self.rows["outcome"].to_numpy(dtype=float)
-        self.given = measured.given(self.rows)[0] if len(self.rows) else np.empty((0, 0))
-        self.customer, ids = pd.factorize(self.rows["client_id"], sort=True)
-        self.draws = resamples(max(len(ids), 1), study.settings.seed)
+        rows = rows[known].reset_index(drop=True)
+        customer, ids = pd.factorize(rows["client_id"], sort=True)
+        return Quarters(at[known].astype(int), 1 - rows["outcome"].to_numpy(dtype=float),
+                        measured.given(rows)[0] if len(rows) else np.empty((0, 0)), customer,
+                        resamples(max(len(ids), 1), study.settings.seed))
 
     def staying(self, shown: np.ndarray) -> Staying:
         """``shown`` is 1, 0 or NaN by month row."""
-        x = shown[self.at]
-        keep = np.isfinite(x) & np.isfinite(self.given).all(axis=1)
+        quarters = self.quarters
+        x, stays, customer = shown[quarters.month], quarters.stays, quarters.customer
+        keep = np.isfinite(x) & np.isfinite(quarters.given).all(axis=1)
         sides = [keep & (x == side) for side in (1, 0)]
-        rates = [float(self.stays[side].mean()) if side.any() else None for side in sides]
-        left = keep & (self.stays == 0)
-        few = min(len(np.unique(self.customer[left])), len(np.unique(self.customer[keep & ~left]))) < LEAST
+        rates = [float(stays[side].mean()) if side.any() else None for side in sides]
+        left = keep & (stays == 0)
+        few = min(len(np.unique(customer[left])), len(np.unique(customer[keep & ~left]))) < LEAST
         estimate = None
         if not few and all(side.any() for side in sides):
-            estimate = partial_correlation(x[keep], self.stays[keep], self.given[keep], self.customer[keep], self.draws,
+            estimate = partial_correlation(x[keep], stays[keep], quarters.given[keep], customer[keep], quarters.draws,
                                            self.study.settings.effects_interval_level)
         return Staying(estimate, *rates, *(int(side.sum()) for side in sides))
 
     def shown(self, kind: str, key: str) -> np.ndarray | None:
         """1, 0, NaN by month row of a pattern that was tried against leaving, or is made of what was."""
-        habits = self.study.habits.shown
-        if kind in self.study.signs:
-            return self.study.signs[kind].shown.get(key)
         if kind == "bundle":
-            parts = [habits.get(USED + feature) for feature in key.split(PLUS)]
+            parts = [self.study.uses.get(USED + feature) for feature in key.split(PLUS)]
             return None if any(part is None for part in parts) else np.prod(parts, axis=0)
-        return habits.get(key)
+        return self.study.shown(kind, key)
 
 
 def arr_share(book: Any, scope: Any, clients: set[str]) -> float | None:

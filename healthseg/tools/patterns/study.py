@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -15,23 +16,27 @@ from healthseg.clustering.personas import Personas, personas
 from healthseg.clustering.sequences import ARROW, Orders, sequences
 from healthseg.clustering.support_sequences import Support, support
 from healthseg.clustering.temporal import Temporal, temporal
-from healthseg.data.memory import remember
+from healthseg.data.memory import remember, stored_frame
 from healthseg.measures import landmarks as measured
 from healthseg.measures import spans
 from healthseg.measures.counting import Counting, Spans, chunks, epoch_day
 from healthseg.measures.feature_lives import feature_lives
 from healthseg.measures.leaving import customers_as_of
 from healthseg.tools.patterns.landmarks import RULE_DAYS, Landmarks
-from healthseg.tools.patterns.leaving import Leaving, Tried
+from healthseg.tools.patterns.leaving import EXTRA, Leaving
 from healthseg.tools.patterns.scope import ALL, SINGLE, Scope, all_customers
-from healthseg.tools.patterns.signs import RISK, SIGNS, SUCCESS
+from healthseg.tools.patterns.signs import BY_NAME, RISK, SIGNS, SUCCESS
 
 SEQUENCES = Limits(support=10)       # customers in one order; p and held-out time keep chance away
 BUNDLES = SIGNS_LIMITS = Limits()
 USERS = Limits(support=5)            # of one customer: users that use all of a bundle
 LEAST_EVENTS = 20                    # of a user in the window, from which on what it does says something
+KINDS = ("temporal", "communication", "support", "sequence", "bundle", RISK, SUCCESS, "habit")
 USED = "uses "
 ORDER = "took up "
+
+
+Weighed = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
 class Study:
@@ -40,6 +45,7 @@ class Study:
     def __init__(self, book: Any, scope: Scope, categories: frozenset[str]) -> None:
         self.book, self.scope, self.categories, self.settings = book, scope, categories, book.settings
         self.level = book.settings.interval_level
+        self._families: dict[str, Family | None] = {}
 
     @classmethod
     def of(cls, book: Any, scope: Scope, categories: frozenset[str]) -> Study:
@@ -63,8 +69,9 @@ class Study:
     @cached_property
     def lives(self) -> pd.DataFrame:
         """Of all: also of customers that left before the window, whose orders of adoption are history as well."""
-        whole = remember(self.book, ("pattern lives", self.scope.as_of), lambda: feature_lives(
-            self.book, self.scope.as_of, RULE_DAYS, self.settings.abandoned_after_days))
+        whole = remember(self.book, ("pattern lives", self.scope.as_of), lambda: stored_frame(
+            self.book, "pattern-lives", self.scope.as_of, lambda: feature_lives(
+                self.book, self.scope.as_of, RULE_DAYS, self.settings.abandoned_after_days)))
         if self.scope.kind == ALL:
             return whole
         return whole[whole["client_id"].isin(self.scope.clients)].reset_index(drop=True)
@@ -162,21 +169,32 @@ class Study:
         return self.landmarks.months()
 
     @cached_property
-    def signs(self) -> dict[str, Tried]:
-        """The signs of leaving and of staying."""
-        tries = Leaving(self.months, SIGNS_LIMITS, self.settings.effects_interval_level, at_equal_activity=False)
-        return {kind: tries.family(kind, {sign.name: sign.shown(self.months) for sign in SIGNS if sign.kind == kind})
-                for kind in (RISK, SUCCESS)}
+    def foretold(self) -> Leaving:
+        """What signs are tried with."""
+        return Leaving(self.months, SIGNS_LIMITS, self.settings.effects_interval_level, at_equal_activity=False)
 
     @cached_property
-    def habits(self) -> Tried:
-        """What customers use, together, and took up in which order, against staying."""
-        tries = Leaving(self.months, SIGNS_LIMITS, self.settings.effects_interval_level, at_equal_activity=True)
-        uses = self._uses()
-        shown = uses | self._ordered()
-        return tries.family("habit", shown, {key: _share_of_others(key, uses, len(self.months)) for key in shown})
+    def advised(self) -> Leaving:
+        """What customers use, together, and took up in which order is tried with."""
+        return Leaving(self.months, SIGNS_LIMITS, self.settings.effects_interval_level, at_equal_activity=True)
 
-    def _uses(self) -> dict[str, np.ndarray]:
+    def _signs(self, kind: str) -> Family:
+        return self.foretold.family(kind, {sign.name: sign.shown(self.months) for sign in SIGNS if sign.kind == kind})
+
+    def _habits(self) -> Family:
+        shown = self.uses | {ORDER + key: self._completed(key) for key in self._promising()}
+        beside = {key: _share_of_others(key, self.uses, len(self.months)) for key in shown}
+        return self.advised.family("habit", shown, beside)
+
+    def shown(self, kind: str, key: str) -> np.ndarray | None:
+        """1, 0 or NaN by month row of what may be tried against leaving; None for what can't be."""
+        if kind in (RISK, SUCCESS):
+            return BY_NAME[key].shown(self.months)
+        return self._completed(key.removeprefix(ORDER)) if key.startswith(ORDER) else self.uses.get(key)
+
+    @cached_property
+    def uses(self) -> dict[str, np.ndarray]:
+        """Of each feature, by month row: adopted then (1), not (0), not open to it (NaN)."""
         if not len(self.months):
             return {}
         pairs = measured.adopted_at(self.book, self.months, RULE_DAYS)
@@ -187,22 +205,21 @@ class Study:
             found[USED + str(feature)] = shown
         return found
 
-    def _ordered(self) -> dict[str, np.ndarray]:
-        """Promising orders, completed by the month's end."""
-        if self.orders is None or not len(self.orders.family.tried):
-            return {}
+    def _promising(self) -> list[str]:
+        """Orders that are worth trying against leaving."""
+        if self.orders is None or not len(self.months):
+            return []
         tried = self.orders.family.tried
-        keys = tried.loc[(tried["p"] <= 1e-4) & (tried["support"] >= SEQUENCES.support), "key"]
+        return tried.loc[(tried["p"] <= 1e-4) & (tried["support"] >= SEQUENCES.support), "key"].tolist()
+
+    def _completed(self, order: str) -> np.ndarray:
+        """By month row: an order was taken to its end by then (1) or not (0); NaN where it could not be."""
+        names = order.split(ARROW)
         place = self.orders.days.index.get_indexer(self.months["client_id"])
         day = (pd.to_datetime(self.months["date"]) - pd.Timestamp(1970, 1, 1)).dt.days.to_numpy()
-        found = {}
-        for key in keys:
-            names = key.split(ARROW)
-            could = self.orders.clocks[names].notna().all(axis=1).to_numpy()
-            last = np.where(self.orders.shows(key), self.orders.days[names[-1]].to_numpy(), np.inf)
-            shown = np.where(could[place] & (place >= 0), (last[place] <= day).astype(float), np.nan)
-            found[ORDER + key] = shown
-        return found
+        could = self.orders.clocks[names].notna().all(axis=1).to_numpy()
+        last = np.where(self.orders.shows(order), self.orders.days[names[-1]].to_numpy(), np.inf)
+        return np.where(could[place] & (place >= 0), (last[place] <= day).astype(float), np.nan)
 
     # -- days, hours, messages, tickets ------------------------------------------------------
 
@@ -224,25 +241,56 @@ class Study:
 
     # -- all together ------------------------------------------------------------------------
 
-    @cached_property
+    @property
     def families(self) -> list[Family]:
-        asked = (("temporal", "time"), ("communication", "messages"), ("support", "tickets"))
-        found = [getattr(self, name).family for category, name in asked
-                 if category in self.categories and self.scope.clients and getattr(self, name).family is not None]
-        if self.features_asked and self.scope.clients:
-            found += [self.orders.family] if self.orders is not None and self.scope.kind != SINGLE else []
-            found += [self.bundles.family] if self.used.size else []
-        if self.scope.kind != SINGLE:
-            found += [tried.family for tried in (*self.signs.values(), self.habits)]
-        return found
+        return [family for kind in KINDS if (family := self.family(kind)) is not None]
+
+    def family(self, kind: str) -> Family | None:
+        """What is tried of a kind; None where it is not asked for, or nothing can be tried."""
+        if kind not in self._families:
+            self._families[kind] = self._family(kind)
+        return self._families[kind]
+
+    def _family(self, kind: str) -> Family | None:
+        of_book, by_category = self.scope.kind != SINGLE, {"temporal": "time", "communication": "messages",
+                                                            "support": "tickets"}
+        if kind in by_category:
+            return getattr(self, by_category[kind]).family if kind in self.categories and self.scope.clients else None
+        if kind in ("sequence", "bundle"):
+            if not self.features_asked or not self.scope.clients:
+                return None
+            if kind == "bundle":
+                return self.bundles.family if self.used.size else None
+            return self.orders.family if of_book and self.orders is not None else None
+        if not of_book:
+            return None
+        return self._habits() if kind == "habit" else self._signs(kind)
+
+    def asked_again(self, kind: str, key: str) -> tuple[Sequence[str], Weighed | None]:
+        """The units of a kind, and a pattern asked again of them weighted: its support and lift by weighting."""
+        if kind in (RISK, SUCCESS, "habit"):
+            tries = self.advised if kind == "habit" else self.foretold
+            return tries.units.tolist(), lambda weights: tries.drawn(weights, self.shown(kind, key))
+        family = self.family(kind)
+        if family is None or family.again is None:
+            return [], None
+        at = np.flatnonzero((family.tried["key"] == key).to_numpy())[:1]
+        return family.units, lambda weights: tuple(one[:, 0] for one in family.again(weights, at))
 
     @cached_property
     def judged(self) -> pd.DataFrame:
-        """Everything tried; of one customer its own, and below it what was tried on the book."""
-        return judge(self.families, self.settings.seed, self.settings.effects_max_q)
+        """Everything tried. Of the whole book it is kept: each of its customers is held against it."""
+        def make() -> pd.DataFrame:
+            return judge(self.families, self.settings.seed, self.settings.effects_max_q)
+        if self.scope.kind != ALL:
+            return make()
+        name = f"patterns-{self.scope.asked_days}-{'+'.join(sorted(self.categories))}"
+        return stored_frame(self.book, name, self.scope.as_of, make)
 
-    def family(self, kind: str) -> Family | None:
-        return next((one for one in self.families if one.kind == kind), None)
+    def tried(self, kind: str) -> pd.DataFrame:
+        """What was tried of a kind, with the figures of leaving (NaN where those were not asked)."""
+        rows = self.judged[self.judged["kind"] == kind]
+        return rows.reindex(columns=list(dict.fromkeys([*rows, *EXTRA])))
 
 
 def _share_of_others(key: str, uses: dict[str, np.ndarray], rows: int) -> np.ndarray:
