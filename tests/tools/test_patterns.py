@@ -61,6 +61,12 @@ def test_the_reply_of_each_scope_has_the_references_shape(found, one, of_segment
         assert conform(TOOL, json.loads(reply.to_json())) == []
 
 
+def test_a_customers_reply_is_the_same_from_what_was_kept_of_the_book(book, found, one, live):
+    again = hs.Portfolio.open(book.path)
+    assert analyze_engagement_patterns(again, "single_customer", client_id=live[0]).to_json() == one.to_json()
+    again.close()
+
+
 def test_of_all_customers_those_who_left_count_with_their_last_days(book):
     scope = all_customers(book, book.as_of(), 90)
     study = Study.of(book, scope, frozenset({"feature_usage"}))
