@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FOLDER = ".healthseg"
+_DAY_SECONDS = 86_400
 
 
 def writable(folder: Path) -> bool:
@@ -89,8 +90,11 @@ class Store:
             temporary.write_text(json.dumps(value, separators=(",", ":")), encoding="utf-8")
 
     def get_json(self, level: str, key: str) -> Any | None:
+        path = self.path(level, key, ".json")
         with contextlib.suppress(FileNotFoundError, json.JSONDecodeError):
-            return json.loads(self.path(level, key, ".json").read_text(encoding="utf-8"))
+            found = json.loads(path.read_text(encoding="utf-8"))
+            self.in_use(path)
+            return found
         return None
 
     def put_frame(self, level: str, key: str, frame: pd.DataFrame) -> None:
@@ -103,6 +107,7 @@ class Store:
         path = self.path(level, key, ".parquet")
         if not path.exists():
             return None
+        self.in_use(path)
         with ParquetFile(path) as file:
             return file.read(use_threads=False).to_pandas(use_threads=False)
 
@@ -123,9 +128,15 @@ class Store:
             shutil.rmtree(temporary, ignore_errors=True)
         return target
 
+    def in_use(self, path: Path) -> None:
+        """Marks a file that was read, once a day by its time of change: ``evict`` spares it."""
+        with contextlib.suppress(OSError):          # of another user's file, say: then it is made again some day
+            if path.stat().st_mtime < time.time() - _DAY_SECONDS:
+                os.utime(path)
+
     def evict(self, level: str, days: float, keep: set[str] = frozenset()) -> int:
-        """Remove what was last written more than ``days`` ago, except the names in ``keep``; returns how many."""
-        limit, removed = time.time() - days * 86400, 0
+        """Remove what was not written, nor read, for ``days``, except the names in ``keep``; returns how many."""
+        limit, removed = time.time() - days * _DAY_SECONDS, 0
         for path in (self.folder / level).glob("*"):
             if path.name in keep or path.stat().st_mtime > limit:
                 continue

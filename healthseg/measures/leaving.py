@@ -12,6 +12,8 @@ from healthseg.measures.counting import Counting, Spans, customers, epoch_day
 from healthseg.measures.keys import dated_key
 from healthseg.measures.profile import Said
 
+LEVEL, UNUSED_DAYS = "left", 30
+
 
 def customers_as_of(book: Any, as_of: dt.date) -> pd.DataFrame:
     """The customers by id, with ``churned_on`` and ``notice_on`` as they were known at the end of ``as_of``.
@@ -43,12 +45,13 @@ def _as_of(book: Any, as_of: dt.date) -> pd.DataFrame:
 def _left(book: Any, as_of: dt.date) -> dict[str, int]:
     """The day on which each customer left that had left by ``as_of``; from the store where it was counted before."""
     key = dated_key(book, as_of)
-    left = book.store.get_json("left", key)
+    left = book.store.get_json(LEVEL, key)
     if left is None:
         everyone = customers(book).index.tolist()
         days = left_days(book, everyone, as_of)
         left = {client: int(day) for client, day in zip(everyone, days, strict=True) if not np.isnan(day)}
-        book.store.put_json("left", key, left)
+        book.store.put_json(LEVEL, key, left)
+        book.store.evict(LEVEL, days=UNUSED_DAYS)
     return left
 
 

@@ -55,6 +55,7 @@ COLUMNS: dict[str, tuple[str, int]] = {                    # column → measure,
 
 
 WORDS = ("client_id", "industry", "region", "plan", "currency", "stage", "tier", "payment_status")
+ROWS_LEVEL, ROWS_UNUSED_DAYS = "panel", 30                 # of one date
 LEVEL, MANY_DATES, UNUSED_DAYS = "panels", 8, 7            # of the dates that are asked for together, in one file
 WHOLE_UP_TO = 2_000          # customers: up to here a date is counted for all, also where one was asked for
 
@@ -123,8 +124,9 @@ def _build_all(book: Any, dates: list[dt.date]) -> None:
     groups = dict(list(frame.groupby("date", sort=False)))
     for date in dates:
         rows = groups.get(pd.Timestamp(date), frame.iloc[:0]).reset_index(drop=True)
-        book.store.put_frame("panel", dated_key(book, date), rows)
+        book.store.put_frame(ROWS_LEVEL, dated_key(book, date), rows)
         _memory(book)[date] = rows
+    book.store.evict(ROWS_LEVEL, days=ROWS_UNUSED_DAYS)
 
 
 def _memory(book: Any) -> dict[dt.date, pd.DataFrame]:
@@ -134,7 +136,7 @@ def _memory(book: Any) -> dict[dt.date, pd.DataFrame]:
 def _stored(book: Any, date: dt.date) -> pd.DataFrame | None:
     memory = _memory(book)
     if date not in memory:
-        found = book.store.get_frame("panel", dated_key(book, date))
+        found = book.store.get_frame(ROWS_LEVEL, dated_key(book, date))
         if found is None:
             return None
         memory[date] = found

@@ -6,6 +6,7 @@ They lie in the store in order of customer, in a form that is mapped into memory
 """
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 from functools import cached_property
 from pathlib import Path
@@ -29,6 +30,7 @@ FROM_THE_FLOOR = ("usage_days", "user_days", "user_spells", "session_days", "fea
 WITH_ALL_BEFORE = ("last_seen", "user_lives", "feature_firsts", "ticket_days", "ticket_resolutions", "invoice_rows",
                    "csat_survey_days", "csat_ticket_days", "nps_spells", "deactivations", "entitled_features")
 SHELVED = FROM_THE_FLOOR + WITH_ALL_BEFORE
+COUNTED = b"counted"         # the columns' types as they were counted, in the file's schema
 EPOCH = dt.date(1970, 1, 1)
 BEFORE, NEVER = -25_567, 84_006          # 1900 and 2200: no event lies outside
 
@@ -40,7 +42,10 @@ def bounds(floor_day: int, until_day: int) -> pd.DataFrame:
 
 
 class Kept:
-    """A file of rows in order of customer (``k``), mapped into memory; in another process it is mapped again."""
+    """A file of rows in order of customer (``k``), mapped into memory; in another process it is mapped again.
+
+    Numbers lie in it as narrow as they can be told, words as numbers of a dictionary.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -51,10 +56,8 @@ class Kept:
 
     @cached_property
     def columns(self) -> pa.Schema:
-        """The columns as they were counted: words are kept as numbers of a dictionary."""
-        table = self.table
-        return pa.schema([field.with_type(pa.large_string()) if pa.types.is_dictionary(field.type) else field
-                          for field in table.schema], metadata=table.schema.metadata)
+        """The columns as they were counted."""
+        return pa.ipc.read_schema(pa.py_buffer(self.table.schema.metadata[COUNTED]))
 
     def of(self, places: list[int]) -> pd.DataFrame:
         """The rows of the customers at these places, whose ``k`` is then their position in ``places``."""
@@ -124,6 +127,7 @@ def _kept(book: Any, name: str, frames: dict[str, pd.DataFrame]) -> Kept:
         with book.store.writing(path) as temporary:
             _write(_load(book, name, frames), temporary)
         book.store.evict(LEVEL, days=1)        # another process may read an older state yet
+    book.store.in_use(path)
     return Kept(path)
 
 
@@ -138,10 +142,28 @@ def _load(book: Any, name: str, frames: dict[str, pd.DataFrame]) -> pd.DataFrame
 
 
 def _write(frame: pd.DataFrame, path: Path) -> None:
-    table = pa.Table.from_pandas(frame, preserve_index=False)
-    for place, field in enumerate(table.schema):
-        if pa.types.is_large_string(field.type) or pa.types.is_string(field.type):
-            words = table.column(place).combine_chunks().dictionary_encode()
-            table = table.set_column(place, pa.field(field.name, words.type), words)
-    with pa.ipc.new_file(str(path), table.schema) as file:
-        file.write_table(table.combine_chunks())
+    counted = pa.Table.from_pandas(frame, preserve_index=False)
+    whole = [pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
+             for column in counted.columns]
+    columns = [column if name == "k" else _narrow(column)       # of customers without rows, too, k is looked for
+               for name, column in zip(counted.column_names, whole, strict=True)]
+    schema = pa.schema([(name, column.type) for name, column in zip(counted.column_names, columns, strict=True)],
+                       metadata={COUNTED: counted.schema.serialize().to_pybytes()})
+    with pa.ipc.new_file(str(path), schema) as file:
+        file.write_table(pa.Table.from_arrays(columns, schema=schema))
+
+
+def _narrow(column: pa.Array) -> pa.Array:
+    """The same values in the narrowest whole numbers that hold them; words as numbers of a dictionary.
+
+    >>> str(_narrow(pa.array([20_000.0, None])).type), str(_narrow(pa.array([0.5, None])).type)
+    ('int16', 'double')
+    """
+    if pa.types.is_large_string(column.type) or pa.types.is_string(column.type):
+        words = column.dictionary_encode()
+        return pa.DictionaryArray.from_arrays(_narrow(words.indices), words.dictionary)
+    if pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
+        for kind in (pa.int8(), pa.int16(), pa.int32()):
+            with contextlib.suppress(pa.ArrowInvalid):
+                return column.cast(kind)
+    return column

@@ -65,6 +65,15 @@ def test_the_second_of_two_makers_finds_the_firsts_folder(store):
     assert (store.make_folder(target, fill) / "a").read_text() == "first" and names(store, "facts") == ["k"]
 
 
+def test_eviction_spares_what_was_read(store):
+    for key in ("asked", "forgotten"):
+        store.put_json("replies", key, {})
+        os.utime(store.path("replies", key, ".json"), (0, 0))
+    assert store.get_json("replies", "asked") == {}
+    assert store.evict("replies", 30) == 1
+    assert store.get_json("replies", "asked") == {} and store.get_json("replies", "forgotten") is None
+
+
 def test_eviction_removes_what_is_old_and_not_named(store):
     for key in ("old", "kept", "new"):
         store.put_json("replies", key, 1)

@@ -2,12 +2,13 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 
 import pandas as pd
 
 from healthseg.data.memory import stored, stored_frame
 from healthseg.data.portfolio import Portfolio
-from healthseg.measures.panel import LEVEL, MANY_DATES, panel
+from healthseg.measures.panel import LEVEL, MANY_DATES, ROWS_LEVEL, panel
 from tests.measures.books import DAYS, FIRST, open_book, random_tables
 
 DATES = [FIRST + dt.timedelta(days=DAYS - 1 - step) for step in range(MANY_DATES)]
@@ -27,6 +28,17 @@ def test_a_few_dates_need_no_file_of_their_own():
     book = open_book(random_tables(5))
     panel(book, DATES[1:])
     assert not (book.store.folder / LEVEL).exists()
+
+
+def test_rows_of_a_date_that_nobody_asks_for_are_let_go():
+    book = open_book(random_tables(5))
+    panel(book, DATES[:2])
+    kept = sorted((book.store.folder / ROWS_LEVEL).iterdir())
+    for path in kept:
+        os.utime(path, (0, 0))
+    panel(Portfolio.open(book.path), [DATES[0], DATES[2]])
+    left = sorted((book.store.folder / ROWS_LEVEL).iterdir())
+    assert len(kept) == len(left) == 2 and len(set(kept) & set(left)) == 1
 
 
 def test_what_is_stored_is_made_once_for_the_same_rows_and_settings():

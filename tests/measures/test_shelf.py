@@ -51,6 +51,16 @@ def test_of_all_days_any_number_of_customers_is_kept(book, monkeypatch, name):
         pd.testing.assert_frame_equal(ordered(found), ordered(asked), check_exact=True)
 
 
+def test_a_customer_without_rows_has_none_however_many_come_before_it(tmp_path):
+    rows = pd.DataFrame({"k": np.array([0, 0, 300], dtype=np.int32), "day": [9, 20_000, 70_000],
+                         "n": [0.5, 1e300, np.nan], "word": pd.Series(["a", None, "b"], dtype="str")})
+    shelf._write(rows, tmp_path / "rows.arrow")
+    kept = shelf.Kept(tmp_path / "rows.arrow")
+    assert len(kept.of([299, 70_000])) == 0
+    pd.testing.assert_frame_equal(kept.of([300, 5, 0]), rows.iloc[[2, 0, 1]].assign(k=[0, 2, 2]).reset_index(drop=True),
+                                  check_exact=True)
+
+
 def test_another_process_finds_the_file_and_a_handed_over_book_maps_it_again(book, monkeypatch):
     client = [sorted(book.table("customers")["client_id"])[0]]
     first = shelf.rows(book, "user_days", client, FLOOR, UNTIL)
