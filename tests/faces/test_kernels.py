@@ -13,11 +13,15 @@ import time
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import papermill
 import pytest
 
+import healthseg as hs
+from healthseg.data import memory
+from healthseg.data.demo import write_demo
 from healthseg.faces.batches import execution
-from healthseg.faces.batches.kernels import forking, keeping, linux, messages, supply
+from healthseg.faces.batches.kernels import forking, keeping, linux, messages, sharing, supply
 from healthseg.faces.batches.watching import Limits
 from tests.faces.notebooks import job, kept_template, notebook, outcomes, template
 
@@ -232,3 +236,22 @@ def test_a_message_arrives_whole_or_not_at_all():
     other.close()
 
 
+
+
+def test_what_was_counted_of_a_book_is_handed_over_whole(tmp_path, monkeypatch):
+    write_demo(tmp_path / "book", clients=12, months=4, seed=3, events="light")
+    book = hs.Portfolio.open(tmp_path / "book")
+    weekend = np.busdaycalendar(weekmask="1111100", holidays=["2025-12-25"])
+    counted = {"of the book": {"book": book, "by": lambda day: day + len(counted)}, "calendar": weekend}
+    for key, value in {**counted, "left out": threading.Lock()}.items():
+        memory.remember(book, key, lambda value=value: value)
+    monkeypatch.setattr(sharing, "_shared", {})
+    with open(tmp_path / "shared", "w+b") as file:
+        sharing.dump(book, "here", file)
+        file.seek(0)
+        sharing.load(file)
+    found = sharing.book_at("here")
+    there = found.__dict__["_remembered"]
+    assert there["of the book"]["book"] is found and there["of the book"]["by"](40) == 42 and "left out" not in there
+    assert there["calendar"].holidays.tolist() == weekend.holidays.tolist()
+    assert found.table("customers").equals(book.table("customers"))
