@@ -280,6 +280,7 @@ def coverage(inputs: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
                     f"{formats.percent(share)} · {formats.number(row['measured'])} of "
                     f"{formats.number(row['customers'])}",
                     bars=(Bar(0, 1, theme.GRID, 0.6, 7), Bar(0, share, colour, 1, 7)),
+                    brief=formats.percent(share),
                 )
             )
     axis = Axis(0, 1, ticks=(0, 0.5, 1), labels=("0 %", "50 %", "100 %"))

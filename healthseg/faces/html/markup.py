@@ -29,10 +29,11 @@ class Node:
     def text(self) -> str:
         """Its words, in one line.
 
-        >>> parse("<p>One <b>two</b><small>three</small></p>").text
-        'One two three'
+        >>> parse("<p>One <b>two</b>: <small>three</small></p>").text
+        'One two: three'
         """
-        return " ".join(" ".join(self._words()).replace("\u00a0", " ").split())
+        joined = " ".join(" ".join(self._words()).replace("\u00a0", " ").split())
+        return re.sub(r" (?=[:;,])", "", joined)
 
     @property
     def lines(self) -> list[str]:

@@ -98,7 +98,8 @@ def noted(text: Any, note: str) -> str:
 
 def severity(name: Any) -> str:
     """How grave something is, as a mark before its words."""
-    return f'<span class="hs-severity hs-{safe(name)}">{safe(formats.words(name))}</span>'
+    said = f'{safe(formats.words(name))}<span class="hs-unseen">:</span>'
+    return f'<span class="hs-severity hs-{safe(name)}">{said}</span>'
 
 
 def advice(texts: Iterable[str]) -> str:
@@ -270,7 +271,8 @@ def drawn(result: Any, width: int) -> dict[str, Any]:
 
 def facts(pairs: Iterable[tuple[str, str]]) -> str:
     """Names and values in two columns; values that are missing are left out."""
-    body = "".join(f"<div><dt>{safe(name)}</dt><dd>{isolated(value)}</dd></div>" for name, value in pairs if value)
+    known = [(safe(name), prose(value)) for name, value in pairs if value]
+    body = "".join(f"<div><dt>{name}</dt><dd><bdi>{value}</bdi></dd></div>" for name, value in known)
     return f'<dl class="hs-facts">{body}</dl>'
 
 

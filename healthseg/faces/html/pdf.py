@@ -68,7 +68,7 @@ def _block(node: Node) -> list[dict[str, Any]]:
     if "hs-cards" in node.names:
         return [{"kind": "cards", "items": [_card(card) for card in node.elements]}]
     if "hs-tiles" in node.names:
-        return [{"kind": "cards", "items": [[part.text for part in tile.elements] for tile in node.elements]}]
+        return [{"kind": "cards", "items": [_tile(tile) for tile in node.elements]}]
     if node.tag == "summary":
         return [{"kind": "h3", "text": node.text}]
     return [] if node.tag in ("label", "button", "input") else _blocks(node)
@@ -92,6 +92,12 @@ def _painted(node: Node) -> str:
 def _card(card: Node) -> list[str]:
     """Name, figure, change and note."""
     return [part.text for part in card.elements]
+
+
+def _tile(tile: Node) -> list[str]:
+    """The figure of a tile is its first part, a card's its second."""
+    figure, name, *rest = (part.text for part in tile.elements)
+    return [name, figure, *rest]
 
 
 def _figure(node: Node) -> list[dict[str, Any]]:

@@ -36,7 +36,7 @@ __all__ = [
     "unusual_days",
 ]
 _NAME = Column(
-    "name", "Customer", markup=lambda row: f"{isolated(row['name'])}<small>{isolated(row['reason'] or '')}</small>"
+    "name", "Customer", markup=lambda row: f"{isolated(row['name'])}<small>{prose(row['reason'] or '')}</small>"
 )
 
 
@@ -120,8 +120,8 @@ def coming_and_going(usage: Any) -> Html:
         if period.new_users is None
         else joined(
             f"In {usage.lookback_period_days} days {formats.number(period.new_users)} users are new, "
-            f"{formats.number(period.returning_users)} returned, "
-            f"{formats.number(period.resurrected_users)} were won back "
+            f"{formats.number(period.returning_users)} came before too, "
+            f"{formats.number(period.resurrected_users)} came back after a break "
             f"and {formats.number(period.dormant_users)} did not come again"
         )
     )
