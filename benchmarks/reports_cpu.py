@@ -4,8 +4,9 @@
 
 The engine: a batch with one worker, its whole tree of processes read from /proc after each report (kernel, template,
 worker with its export, and the process that hands out the work). Bare: the same cells, warm and in one process, with
-what the batch shares counted before: of customers one process for all, of the book one a kind, so that no kind profits
-from what another left in memory. The first report of each kind is not counted in either. Reach: at most 0.35 s.
+what the batch shares counted before: of customers one process for all, of the book one a kind, where they run for the
+first time, as in the engine, so that nothing profits from what another left in memory. Of customers' reports the first
+of each kind is not counted on either side. Reach: at most 0.35 s on average, of customers' reports and of all.
 """
 from __future__ import annotations
 
