@@ -16,6 +16,9 @@ A day that a wider event explains (the whole book's dip) is held against what th
 """
 from __future__ import annotations
 
+import functools
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 import scipy
@@ -31,11 +34,11 @@ COLUMNS = ["first_day", "last_day", "day", "anomaly_type", "about", "value", "ex
            "severity", "person_events", "usual_person_events", "open"]
 
 
-def anomalies(days: pd.DataFrame, of_usual: np.ndarray | float = 1.0, max_p: float = MAX_P, since: int = 0
-              ) -> pd.DataFrame:
+def anomalies(days: Mapping[str, np.ndarray] | pd.DataFrame, of_usual: np.ndarray | float = 1.0,
+              max_p: float = MAX_P, since: int = 0) -> pd.DataFrame:
     """The anomalies of a daily series, those of days from ``since`` on (all days are what they are held against).
 
-    ``days`` has a row a day, without gaps: day (since 1970), person_events, users (that came), sessions (begun; NaN
+    ``days`` has a value a day, without gaps: day (since 1970), person_events, users (that came), sessions (begun; NaN
     where events have no times: then the events are held against the users) and, where they are measured, api_events
     (with of_usual_length: False for days that a change of clocks made longer or shorter: their calls are not asked).
     ``of_usual`` is what a wider event left of each day's people (1: nothing happened).
@@ -54,17 +57,16 @@ def anomalies(days: pd.DataFrame, of_usual: np.ndarray | float = 1.0, max_p: flo
     >>> anomalies(days)[["first_day", "last_day", "anomaly_type", "about"]].values.tolist()
     [[64, 65, 'unusual_dip', 'people']]
     """
-    events, users = days["person_events"].to_numpy(dtype=float), days["users"].to_numpy(dtype=float)
-    begun = days["sessions"].to_numpy(dtype=float)
+    events, users, begun = (np.asarray(days[name], dtype=float) for name in ("person_events", "users", "sessions"))
+    day = np.asarray(days["day"], dtype=np.int64)
     people = against_weekday(users, of_usual)
     parts = [_people(people, max_p), _doing(events, np.where(np.isfinite(begun), begun, users), max_p)]
     if "api_events" in days:
-        long = days["of_usual_length"].to_numpy(dtype=bool) if "of_usual_length" in days else np.ones(len(days), bool)
-        parts.append(_calls(days["api_events"].to_numpy(dtype=float), long, max_p))
-    day = days["day"].to_numpy(dtype=np.int64)
+        long = np.asarray(days["of_usual_length"], dtype=bool) if "of_usual_length" in days else np.ones(len(day), bool)
+        parts.append(_calls(np.asarray(days["api_events"], dtype=float), long, max_p))
     found = [pd.DataFrame(part) for part in parts if (day[part["place"]] >= since).any()]
     if not found:
-        return pd.DataFrame({name: [] for name in COLUMNS})
+        return _nothing()
     rows = pd.concat(found, ignore_index=True)
     rows = rows[day[rows["place"].to_numpy(dtype=np.int64)] >= since].reset_index(drop=True)
     place = rows["place"].to_numpy(dtype=np.int64)
@@ -72,6 +74,11 @@ def anomalies(days: pd.DataFrame, of_usual: np.ndarray | float = 1.0, max_p: flo
     usual = pd.Series(usual.expected, index=usual.place).reindex(place).to_numpy(dtype=float)
     rows = rows.assign(day=day[place], person_events=events[place], usual_person_events=usual)
     return _spells(rows, _last_usual_day(day, people), int(day[-1]))
+
+
+@functools.cache
+def _nothing() -> pd.DataFrame:
+    return pd.DataFrame({name: [] for name in COLUMNS})
 
 
 def _people(days: Days, max_p: float) -> dict[str, object]:

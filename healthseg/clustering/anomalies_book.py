@@ -55,7 +55,7 @@ def _one(portfolio: Any, book: Daily, place: int, window: Window, max_p: float) 
     if after - first < LEAST_DAYS:
         return pd.DataFrame()
     rest = _of_usual(book, np.array([place]))
-    found = _within(anomalies(book.of([place]), rest[first:after], max_p, _since(start)), start, end)
+    found = _within(anomalies(book.columns_of([place]), rest[first:after], max_p, _since(start)), start, end)
     if not len(found):
         return found
     found = found.assign(client_id=book.clients[place],

@@ -41,6 +41,9 @@ class Daily:
 
     def of(self, places: Sequence[int] | np.ndarray) -> pd.DataFrame:
         """The sum of some customers' days, as ``anomalies`` reads them, over the days on which any of them lived."""
+        return pd.DataFrame(self.columns_of(places))
+
+    def columns_of(self, places: Sequence[int] | np.ndarray) -> dict[str, np.ndarray]:
         places = np.asarray(places, dtype=np.int64)
         first, after = int(self.lived[places, 0].min()), int(self.lived[places, 1].max())
         sums = {name: table[places, first:after].sum(axis=0, dtype=np.int64) for name, table in self.counts.items()}
@@ -51,7 +54,7 @@ class Daily:
             columns["of_usual_length"] = ~self.clocks_changed[places, first:after].any(axis=0)
         else:
             del columns["api_events"]
-        return pd.DataFrame(columns)
+        return columns
 
 
 def daily(portfolio: Any, until: dt.date) -> Daily:
