@@ -139,12 +139,21 @@ def when_in_words(reply: Any) -> str:
     trend = found.detail["trend"]
     return joined(
         f"Peaks: {', '.join(peaks)}" if peaks else "No day or hour stands out beyond chance",
-        f"little happens on {', '.join(one if one.endswith('day') else one.lower() for one in lows)}" if lows else "",
+        f"little happens on {', '.join(_named(one) for one in lows)}" if lows else "",
         f"usage is {trend['direction']} ({formats.signed(100 * trend['weekly_growth_rate'], 1)} % a week)"
         if trend
         else "",
         f"seasons: {found.seasonal_trends or reply.not_measured.get('$.temporal_patterns.seasonal_trends', '')}",
     )
+
+
+def _named(period: str) -> str:
+    """A period within a sentence: the days' names stay large.
+
+    >>> _named("Weekends"), _named("Sunday afternoon")
+    ('weekends', 'Sunday afternoon')
+    """
+    return period if period.split()[0].endswith("day") else period.lower()
 
 
 def unusual(reply: Any) -> Html:
