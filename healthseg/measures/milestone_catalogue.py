@@ -164,6 +164,10 @@ class DayCount:
         self.kind = kind
         self._week = np.busdaycalendar(holidays=np.array(holidays, dtype="datetime64[D]"))
 
+    def __reduce__(self) -> tuple[type[DayCount], tuple[str, list[dt.date]]]:
+        """A calendar of business days cannot be pickled by itself."""
+        return DayCount, (self.kind, self._week.holidays.tolist())
+
     @classmethod
     def of(cls, book: Any) -> DayCount:
         """As the settings say."""

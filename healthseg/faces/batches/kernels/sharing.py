@@ -10,7 +10,6 @@ import pickle
 from typing import Any, BinaryIO
 
 import cloudpickle
-import numpy as np
 
 _REMEMBERED, _BOOK = "_remembered", "the book"
 _UNPORTABLE = (TypeError, AttributeError, pickle.PicklingError)
@@ -43,11 +42,6 @@ class _Writer(cloudpickle.Pickler):
 
     def persistent_id(self, given: Any) -> str | None:
         return _BOOK if given is self._book else None
-
-    def reducer_override(self, given: Any) -> Any:
-        if isinstance(given, np.busdaycalendar):    # it cannot be pickled by itself
-            return np.busdaycalendar, (given.weekmask, given.holidays)
-        return super().reducer_override(given)
 
 
 class _Reader(pickle.Unpickler):
