@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import inspect
 import json
 
 import pandas as pd
@@ -141,5 +142,4 @@ def test_unknown_customers_and_categories_without_a_table_are_refused(demo):
 def test_the_registry_names_the_parameters_that_the_functions_take():
     tool = TOOLS["track_feature_adoption"]
     for model, function in ((tool.parameters, tool.function), (tool.book_parameters, tool.book)):
-        taken = set(function.__kwdefaults__ or {}) | set(function.__code__.co_varnames[:function.__code__.co_argcount])
-        assert set(model.model_fields) == taken - {"portfolio"}
+        assert set(model.model_fields) == set(inspect.signature(function).parameters) - {"portfolio"}

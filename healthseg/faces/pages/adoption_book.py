@@ -193,7 +193,7 @@ def least(reply: Any) -> Html:
         Column("adopted", "Adopted", formats.number, True),
         Column("entitled", "Could use", formats.number, True),
         Column("rate", "Share", formats.percent, True),
-        Column("arr", "ARR", formats.money, True),
+        Column("arr", "ARR", numeric=True, markup=lambda row: safe(formats.money(row["arr"], row["currency"]))),
     ]
     return Html(table(reply.customers, columns, label="customers"))
 

@@ -171,7 +171,7 @@ def anomaly_rows(reply: Any) -> list[dict[str, Any]]:
         {
             **one.model_dump(),
             "kind": "spike" if one.anomaly_type == "unusual_spike" else "dip",
-            "whose": one.client_id or f"the whole {one.scope}",
+            "whose": one.customer_name or one.client_id or f"the whole {one.scope}",
             "cause": one.likely_cause or "nothing in calendar, tickets or gaps",
             "todo": "find out" if one.action_required else None,
         }

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from healthseg.measures.counting import customers as known_customers
+from healthseg.measures.money import money
 from healthseg.tools.adoption.effects import OVERALL, Effects
 from healthseg.tools.adoption.features import Lives
 from healthseg.tools.adoption.figures import Figures
@@ -51,14 +52,20 @@ def named(frame: pd.DataFrame, names: Iterable[str]) -> pd.DataFrame:
 
 
 def customers(figures: Figures, pairs: pd.DataFrame) -> pd.DataFrame:
-    """A row a live customer: client_id, name, tier, arr, entitled, adopted, rate, users; lowest rate first."""
+    """A row a live customer: client_id, name, tier, arr, currency, entitled, adopted, rate, users; lowest rate first.
+
+    ARR is in the book's currency where amounts can be added up, else in each customer's own.
+    """
     by = pairs.groupby("client_id").agg(entitled=("feature", "size"), adopted=("adopted", "sum"),
                                         rate=("adopted", "mean"))
     live = figures.live
     given = known_customers(figures.book).reindex(live.index).get("name")
     ids = live.index.to_series()
+    amounts = money(figures.book, live, figures.as_of)
+    own = amounts.by_currency if amounts.currency is None else amounts.currency
     frame = pd.DataFrame({"client_id": ids, "name": ids if given is None else given.fillna(ids),
-                          "tier": live["tier"].astype(object), "arr": live["arr"]}, index=live.index)
+                          "tier": live["tier"].astype(object), "arr": amounts.amounts, "currency": own},
+                         index=live.index)
     frame = frame.join(by).assign(users=figures.users.reindex(live.index))
     frame = frame.fillna({"entitled": 0}).reset_index(drop=True)
     return frame.sort_values(["rate", "arr", "client_id"], ascending=[True, False, True], na_position="last",

@@ -10,6 +10,7 @@ from healthseg.clustering.bundles import PLUS
 from healthseg.clustering.sequences import ARROW
 from healthseg.tools.patterns import words
 from healthseg.tools.patterns.result import Optimisation
+from healthseg.tools.patterns.scope import SINGLE
 from healthseg.tools.patterns.signs import BY_NAME, TOOL
 from healthseg.tools.patterns.study import ORDER, USED
 
@@ -39,7 +40,7 @@ def figures(run: Any, patterns: list, usage: Any, risks: list | None, moved: Any
             temporal: Any) -> dict[str, Any]:
     """Named figures for the playbook's rules; None where unknown."""
     top = risks[0] if risks else None
-    gap = max(usage.sequential_adoption.gaps, key=lambda one: one.unfinished_of, default=None) if usage else None
+    gap = max(_begun(run, usage), key=lambda one: one.unfinished_of, default=None)
     bundle = usage.feature_bundles[0] if usage and usage.feature_bundles else None
     return {
         "scope": run.scope.kind, "customers": len(run.scope.clients), "patterns": len(patterns),
@@ -64,6 +65,16 @@ def figures(run: Any, patterns: list, usage: Any, risks: list | None, moved: Any
         "peaks": None if temporal is None else len(temporal.peak_activity_hours or []),
         "peak_hours": ", ".join(temporal.peak_activity_hours or []) or None if temporal else None,
         "peak_days": ", ".join(temporal.peak_activity_days or []) or None if temporal else None}
+
+
+def _begun(run: Any, usage: Any) -> list:
+    """The orders that customers began and did not finish; of one customer those that it did not finish itself."""
+    gaps = usage.sequential_adoption.gaps if usage else []
+    if run.scope.kind != SINGLE:
+        return gaps
+    orders = run.study.orders
+    return [gap for gap in gaps
+            if not orders.shows(ARROW.join(gap.sequence))[orders.days.index.get_loc(run.scope.client_id)]]
 
 
 def optimisation(figures: dict[str, Any]) -> list[Optimisation]:

@@ -10,6 +10,7 @@ from healthseg.clustering.anomalies_book import anomalies_of
 from healthseg.clustering.rhythms import hour_ranges
 from healthseg.clustering.temporal import PeaksAndLows, peaks_and_lows
 from healthseg.data.memory import remember
+from healthseg.measures.counting import customers
 from healthseg.tools.patterns.missing import NOT_ASKED
 from healthseg.tools.patterns.result import Anomaly, Communication, Support, Temporal
 from healthseg.tools.patterns.scope import SINGLE
@@ -179,10 +180,11 @@ def anomalies(study: Study, reasons: dict[str, str]) -> list[Anomaly] | None:
     found = remember(study.book, key, lambda: anomalies_of(study.book, scope.clients, scope.start, scope.end))
     found = found.assign(of_all=found["client_id"].isna()).sort_values(
         ["of_all", "return_days", "first_day", "client_id"], ascending=[False, False, True, True], kind="stable")
-    return [_anomaly(row, scope) for row in found.head(MOST_ANOMALIES).to_dict("records")]
+    names = customers(study.book)["name"].dropna().to_dict() if "name" in customers(study.book) else {}
+    return [_anomaly(row, scope, names) for row in found.head(MOST_ANOMALIES).to_dict("records")]
 
 
-def _anomaly(row: dict[str, Any], scope: Any) -> Anomaly:
+def _anomaly(row: dict[str, Any], scope: Any, names: dict[str, str]) -> Anomaly:
     own = word(row["client_id"])
     series, told = ABOUT[row["about"]]
     day = pd.Timestamp(row["date"]).date()
@@ -190,7 +192,8 @@ def _anomaly(row: dict[str, Any], scope: Any) -> Anomaly:
     change = "as many" if row["value"] == row["expected"] else f"{row['ratio']:.1f} times as many"
     text = f"{told[:1].upper()}{told[1:]}: {row['value']:,.0f}, {row['expected']:,.0f} were to be expected ({change})"
     whose = "customer" if own or scope.kind == SINGLE else {"segment": "segment"}.get(scope.kind, "book")
+    client = own or scope.client_id
     return Anomaly(anomaly_type=row["anomaly_type"], date=day, description=text, likely_cause=word(row["likely_cause"]),
-                   action_required=bool(row["action_required"]), scope=whose, client_id=own or scope.client_id,
-                   series=series, until=last.date(), return_days=rounded(min(row["return_days"], 1e12), 0),
-                   factor=rounded(row["ratio"]))
+                   action_required=bool(row["action_required"]), scope=whose, client_id=client,
+                   customer_name=names.get(client), series=series, until=last.date(),
+                   return_days=rounded(min(row["return_days"], 1e12), 0), factor=rounded(row["ratio"]))

@@ -235,6 +235,7 @@ class Anomaly(Part):
     action_required: bool
     scope: str
     client_id: str | None
+    customer_name: str | None
     series: str
     until: dt.date
     return_days: float | None        # how seldom as much would come by chance
