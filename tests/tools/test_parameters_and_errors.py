@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import inspect
 import socket
 
 import numpy as np
@@ -109,7 +110,7 @@ def test_the_book_refuses_the_same_as_the_customer(demo, given):
 def test_the_registry_names_the_parameters_that_the_functions_take():
     tool = TOOLS["calculate_health_score"]
     for model, function in ((tool.parameters, tool.function), (tool.book_parameters, tool.book)):
-        taken = set(function.__kwdefaults__ or {}) | set(function.__code__.co_varnames[:function.__code__.co_argcount])
+        taken = set(inspect.signature(function).parameters)
         assert set(model.model_fields) == taken - {"portfolio"}
 
 
