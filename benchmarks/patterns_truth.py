@@ -4,7 +4,7 @@
 
 null: books with any pattern reported; default: planted orders, bundles (Jaccard >= .8) and personas (adjusted Rand
 index >= .8) that are flagged detectable, and what else is reported of features; effects: features and the order that
-keep customers, flagged detectable.
+keep customers, flagged detectable, and the signs of leaving and staying against the true hazard.
 """
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from healthseg.clustering.sequences import ARROW
 from healthseg.data.demo import write_demo
 from healthseg.tools import analyze_engagement_patterns
 from healthseg.tools.patterns.scope import all_customers
+from healthseg.tools.patterns.signs import BY_NAME, SIGNS
 from healthseg.tools.patterns.study import ORDER, USED, Study
 
 SAME = 0.8
@@ -105,6 +106,7 @@ def effects(given: argparse.Namespace) -> bool:
     ratios of all features that were tried are held against their true ones, which their 95 % intervals should hold.
     """
     found, of, wrong, reported, held, tried = 0, 0, 0, 0, 0, 0
+    signs = np.zeros(4, dtype=int)
     for seed, book, folder in books("effects", given):
         study = Study.of(book, all_customers(book, book.as_of(), 90), FEATURES)
         habits = study.judged[study.judged["kind"] == "habit"].set_index("key")
@@ -120,11 +122,34 @@ def effects(given: argparse.Namespace) -> bool:
         reported += len(rows)
         inside = _holds_truth(habits, truth[~truth["feature"].isin(set().union(*orders))])
         held, tried = held + int(inside.sum()), tried + len(inside)
+        signs += _signs(study, folder)
         print(f"  effects {seed}: {rows.index.tolist()}", flush=True)
     print(f"effects: {found} of {of} detectable recovered (90 %), {wrong} of {reported} reported are no cause "
           f"(at most 10 %); {held} of {tried} intervals of features hold the true hazard ratio, breadth included "
           f"({held / max(tried, 1):.3f}; 0.95 is stated)", flush=True)
-    return found >= 0.9 * of and wrong <= 0.1 * reported
+    print(f"signs of leaving and staying: {signs[0]} of {signs[1]} whose measures drive the hazard found (90 %), "
+          f"{signs[2]} of {signs[3]} reported foretell nothing (at most 10 %)", flush=True)
+    return found >= 0.9 * of and wrong <= 0.1 * reported and signs[0] >= 0.9 * signs[1] and signs[2] <= 0.1 * signs[3]
+
+
+def _signs(study: Study, folder: Path) -> tuple[int, int, int, int]:
+    """Signs of leaving and staying: those of a driver of the true hazard that were found, of how many; and of what was
+    reported, what does not foretell: the true hazard after it is less than a quarter off that without it."""
+    months, rows = study.months, study.judged[study.judged["kind"].isin(["risk", "success"])].set_index("key")
+    hazard = pd.read_parquet(folder / "truth" / "hazard.parquet", columns=["client_id", "step_start", "h_true"])
+    asked = pd.DataFrame({"client_id": months["client_id"].astype(str), "place": np.arange(len(months)),
+                          "date": pd.to_datetime(months["date"]).astype("datetime64[ns]")})
+    hazard = hazard.assign(client_id=hazard["client_id"].astype(str),
+                           date=pd.to_datetime(hazard["step_start"]).astype("datetime64[ns]"))
+    true = pd.merge_asof(asked.sort_values("date"), hazard.sort_values("date"), on="date", by="client_id")
+    true = true.sort_values("place")["h_true"].to_numpy(dtype=float)
+    terms = set(pd.read_parquet(folder / "truth" / "hazard_terms.parquet")["measure"])
+    drivers = [sign.name for sign in SIGNS if {measure for measure, _, _ in sign.parts} <= terms]
+    passing = rows.index[rows["passes"]]
+    lifts = {name: np.nanmean(true[(shown := BY_NAME[name].shown(months)) == 1]) / np.nanmean(true[shown == 0])
+             for name in passing}
+    wrong = sum((lift - 1) * (rows.loc[name, "lift"] - 1) <= 0 or 0.8 < lift < 1.25 for name, lift in lifts.items())
+    return sum(name in passing for name in drivers), len(drivers), wrong, len(passing)
 
 
 def _holds_truth(habits: pd.DataFrame, truth: pd.DataFrame) -> pd.Series:
