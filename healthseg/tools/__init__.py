@@ -70,7 +70,7 @@ class Tool:
 @functools.cache
 def _on_one_thread(function: Callable[..., Any]) -> Callable[..., Any]:
     """The same bits whatever the machine's cores; and threads of linear algebra that wait for each other on a busy
-    machine make small matrices a hundred times slower."""
+    machine make small matrices forty to ninety times slower."""
     @functools.wraps(function)
     def pinned(*given: Any, **named: Any) -> Any:
         with threadpool_limits(1, "blas"):
