@@ -6,6 +6,7 @@
 Each benchmark runs as a process of its own. ``--full`` adds the long ones (10,000 customers, 50 million events, many
 seeds); ``--write`` keeps what they printed, with the command that made it.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -17,8 +18,11 @@ import sys
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
-FULL: dict[str, list[str]] = {"mixpanel": ["--events", "10000000"],
-                              "facts": ["--memory", "50000000"], "panel": ["--clients", "10000"]}
+FULL: dict[str, list[str]] = {
+    "mixpanel": ["--events", "10000000"],
+    "facts": ["--memory", "50000000"],
+    "panel": ["--clients", "10000"],
+}
 
 
 def known() -> list[str]:
@@ -29,7 +33,9 @@ def run(name: str, arguments: list[str]) -> tuple[int, str]:
     """A benchmark's exit status and what it printed; its lines are shown as they come."""
     command = [sys.executable, str(FOLDER / f"{name}.py"), *arguments]
     lines = []
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
         for line in process.stdout:
             print(line, end="", flush=True)
             lines.append(line)
@@ -47,7 +53,11 @@ def written(path: Path, name: str, text: str) -> None:
     title = "# Evidence\n\nFigures, and the commands that made them.\n"
     whole = path.read_text(encoding="utf-8") if path.exists() else title
     pattern = re.compile(rf"^## {re.escape(name)}\n.*?(?=^## |\Z)", re.MULTILINE | re.DOTALL)
-    changed = pattern.sub(lambda _: text + "\n", whole) if pattern.search(whole) else whole.rstrip() + "\n\n" + text
+    changed = (
+        pattern.sub(lambda _: text + "\n", whole)
+        if pattern.search(whole)
+        else whole.rstrip() + "\n\n" + text
+    )
     path.write_text(changed.rstrip() + "\n", encoding="utf-8")
 
 

@@ -3,6 +3,7 @@
 A book's rows are kept in a folder of the machine's temporary one (or ``HEALTHSEG_BENCHMARK_ROWS``): the same seeds are
 read by several studies.
 """
+
 from __future__ import annotations
 
 import os
@@ -14,14 +15,17 @@ import numpy as np
 import pandas as pd
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))       # so that a checkout that is not installed will do
+sys.path.insert(0, str(ROOT))  # so that a checkout that is not installed will do
 
 import healthseg as hs  # noqa: E402
 from healthseg.data.demo import write_demo  # noqa: E402
 from healthseg.data.demo.truth import expected_auc  # noqa: E402
 from healthseg.scoring import training  # noqa: E402
 
-FOLDER = Path(os.environ.get("HEALTHSEG_BENCHMARK_ROWS") or Path(tempfile.gettempdir()) / "healthseg-benchmark-rows")
+FOLDER = Path(
+    os.environ.get("HEALTHSEG_BENCHMARK_ROWS")
+    or Path(tempfile.gettempdir()) / "healthseg-benchmark-rows"
+)
 TRUTH = ["eta_measured", "p30", "p90", "h_true"]
 
 
@@ -44,7 +48,9 @@ def _made(folder: Path) -> pd.DataFrame:
     training.panels.panel(book, training.grid(book, last))
     rows = training.training_rows(book, last)
     known = pd.read_parquet(folder / "truth" / "hazard.parquet")
-    known["date"] = pd.to_datetime(known["step_start"]).astype("datetime64[us]") - pd.Timedelta(days=1)
+    known["date"] = pd.to_datetime(known["step_start"]).astype("datetime64[us]") - pd.Timedelta(
+        days=1
+    )
     book.close()
     return rows.merge(known[["client_id", "date", *TRUTH]], on=["client_id", "date"], how="left")
 

@@ -5,6 +5,7 @@
 null: books with any effect at q; confounded: a raw effect that larger customers explain; effects: two features that
 keep customers (odds ratio <= 0.4), recovered where the adjusted 95 % interval excludes 1; default: adoption days.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -41,9 +42,15 @@ def null(seeds: range, clients: int | None) -> bool:
         frame = effects(figures).frame
         hits = frame[frame[["q", "odds_q"]].min(axis=1) <= figures.settings.effects_max_q]
         found.append(len(hits) > 0)
-        print(f"  null {seed}: smallest q {frame['q'].min():.3f}, of odds {frame['odds_q'].min():.3f}, tried "
-              f"{frame[['p', 'odds_p']].notna().sum().sum()}, found {hits['name'].tolist()}", flush=True)
-    print(f"null: any adjusted effect in {sum(found)} of {len(seeds)} books (at most 1 of 20)", flush=True)
+        print(
+            f"  null {seed}: smallest q {frame['q'].min():.3f}, of odds {frame['odds_q'].min():.3f}, tried "
+            f"{frame[['p', 'odds_p']].notna().sum().sum()}, found {hits['name'].tolist()}",
+            flush=True,
+        )
+    print(
+        f"null: any adjusted effect in {sum(found)} of {len(seeds)} books (at most 1 of 20)",
+        flush=True,
+    )
     return sum(found) <= max(1, len(seeds) // 20)
 
 
@@ -55,10 +62,16 @@ def confounded(seeds: range, clients: int | None) -> bool:
         tried += row["raw"] == row["raw"]
         raw += row["raw_p"] < 0.05
         covered += row["adjusted_lower"] <= 0 <= row["adjusted_upper"]
-        print(f"  confounded {seed}: raw {row['raw']:.3f} (p {row['raw_p']:.4f}), adjusted {row['adjusted']:.3f} "
-              f"[{row['adjusted_lower']:.3f}, {row['adjusted_upper']:.3f}]", flush=True)
-    print(f"confounded: raw significant in {raw} of {tried} (19 of 20), adjusted interval holds 0 in {covered} of "
-          f"{tried} (18 of 20)", flush=True)
+        print(
+            f"  confounded {seed}: raw {row['raw']:.3f} (p {row['raw_p']:.4f}), adjusted {row['adjusted']:.3f} "
+            f"[{row['adjusted_lower']:.3f}, {row['adjusted_upper']:.3f}]",
+            flush=True,
+        )
+    print(
+        f"confounded: raw significant in {raw} of {tried} (19 of 20), adjusted interval holds 0 in {covered} of "
+        f"{tried} (18 of 20)",
+        flush=True,
+    )
     return raw >= 0.95 * len(seeds) and covered >= 0.9 * len(seeds)
 
 
@@ -71,14 +84,23 @@ def planted(seeds: range, clients: int | None) -> bool:
         found = effects(figures)
         for name in causes:
             row = found.of(name)
-            good, said = row["odds_upper"] < 1, min(row["q"], row["odds_q"]) <= figures.settings.effects_max_q
+            good, said = (
+                row["odds_upper"] < 1,
+                min(row["q"], row["odds_q"]) <= figures.settings.effects_max_q,
+            )
             recovered, spoken, n = recovered + good, spoken + said, n + 1
-            print(f"  effects {seed}: {name} odds ratio {row['odds_ratio']:.2f} [{row['odds_lower']:.2f}, "
-                  f"{row['odds_upper']:.2f}], q {row['odds_q']:.4f}; of the correlation {row['q']:.4f}", flush=True)
+            print(
+                f"  effects {seed}: {name} odds ratio {row['odds_ratio']:.2f} [{row['odds_lower']:.2f}, "
+                f"{row['odds_upper']:.2f}], q {row['odds_q']:.4f}; of the correlation {row['q']:.4f}",
+                flush=True,
+            )
         rest = found.frame[~found.frame["name"].isin([*causes, *OVERALL])]
         others += int((rest[["q", "odds_q"]].min(axis=1) <= figures.settings.effects_max_q).sum())
-    print(f"effects: {recovered} of {n} detectable recovered (90 %), {spoken} also at the false-discovery rate; "
-          f"{others} of the other features too (breadth itself keeps customers)", flush=True)
+    print(
+        f"effects: {recovered} of {n} detectable recovered (90 %), {spoken} also at the false-discovery rate; "
+        f"{others} of the other features too (breadth itself keeps customers)",
+        flush=True,
+    )
     return recovered >= 0.9 * n
 
 
@@ -88,21 +110,36 @@ def days(seeds: range, clients: int | None) -> bool:
     for _, figures, folder in books("default", seeds[:3], clients):
         known = pd.read_parquet(folder / "truth" / "adoptions.parquet").query("detectable")
         rows = known.merge(figures.lives, on=["client_id", "feature"], how="left")
-        same = [(pd.to_datetime(rows[planted]) - pd.Timestamp(0)).dt.days == rows[ours]
-                for planted, ours in (("adopted_on", "adopted_day"), ("first_event_on", "first_use_day"))]
+        same = [
+            (pd.to_datetime(rows[planted]) - pd.Timestamp(0)).dt.days == rows[ours]
+            for planted, ours in (
+                ("adopted_on", "adopted_day"),
+                ("first_event_on", "first_use_day"),
+            )
+        ]
         equal, n = equal + int((same[0] & same[1]).sum()), n + len(rows)
-        for row in pd.read_parquet(folder / "truth" / "sequences.parquet").query("detectable").itertuples():
-            ordered, sequences = ordered + in_order(figures, json.loads(row.features)), sequences + 1
+        for row in (
+            pd.read_parquet(folder / "truth" / "sequences.parquet").query("detectable").itertuples()
+        ):
+            ordered, sequences = (
+                ordered + in_order(figures, json.loads(row.features)),
+                sequences + 1,
+            )
     print(f"adoption days: {equal} of {n} pairs equal to the day (90 %)", flush=True)
-    print(f"feature order: {ordered} of {sequences} planted sequences are the order of most that took all their steps "
-          "(90 %)", flush=True)
+    print(
+        f"feature order: {ordered} of {sequences} planted sequences are the order of most that took all their steps "
+        "(90 %)",
+        flush=True,
+    )
     return equal >= 0.9 * n and ordered >= 0.9 * sequences
 
 
 def in_order(figures: Figures, features: list[str]) -> bool:
     """Whether the planted order is commoner than all others together among those seen taking every step."""
     lives = figures.lives
-    first = lives[lives["watched"]].pivot(index="client_id", columns="feature", values="first_use_day")
+    first = lives[lives["watched"]].pivot(
+        index="client_id", columns="feature", values="first_use_day"
+    )
     steps = first[features].dropna().diff(axis=1).iloc[:, 1:]
     return bool((steps > 0).all(axis=1).mean() > 0.5)
 

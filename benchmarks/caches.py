@@ -6,6 +6,7 @@ A process's processor time is compared with what importing the libraries alone t
 slow in other minutes: the median of the ratios counts. Python may write its byte code, as it does for whoever installed
 the package. Exit status 1 where a reach is missed.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -20,7 +21,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))       # so that a checkout that is not installed will do
+sys.path.insert(0, str(ROOT))  # so that a checkout that is not installed will do
 
 from healthseg.data.demo import write_demo  # noqa: E402
 from healthseg.faces.replies import WRITERS, Replies  # noqa: E402
@@ -31,10 +32,17 @@ CLIENT = "cs_client_001"
 COMMAND = [str(Path(sys.executable).parent / "healthseg"), "run"]
 FITTING = "import pandas, duckdb, statsmodels.tsa.api, sklearn.linear_model"
 PLAIN = "import pandas, duckdb"
-FITS = ("calculate_health_score", "segment_customers", "segment_by_value_tier", "analyze_engagement_patterns",
-        "track_feature_adoption")
+FITS = (
+    "calculate_health_score",
+    "segment_customers",
+    "segment_by_value_tier",
+    "analyze_engagement_patterns",
+    "track_feature_adoption",
+)
 REACH_MS, REACH_FIT, REACH_PLAIN = 10.0, 1.5, 2.5
-ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+ENVIRONMENT = {
+    name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"
+}
 
 
 def processor(command: list[str]) -> float:
@@ -55,7 +63,16 @@ def times(command: list[str], libraries: str, runs: int) -> float:
 
 def words(tool: str, folder: str, *more: str) -> list[str]:
     import json
-    return [*COMMAND, tool, "--portfolio", folder, "--params", json.dumps(asked_of(tool, CLIENT)), *more]
+
+    return [
+        *COMMAND,
+        tool,
+        "--portfolio",
+        folder,
+        "--params",
+        json.dumps(asked_of(tool, CLIENT)),
+        *more,
+    ]
 
 
 def found(folder: str) -> Iterator[bool]:
@@ -74,8 +91,11 @@ def found(folder: str) -> Iterator[bool]:
             taken.append(1000 * (time.perf_counter() - before))
             worked.append(1000 * (time.process_time() - at_work))
         most, of_processor = (statistics.quantiles(each, n=20)[-1] for each in (taken, worked))
-        print(f"{tool}, kept: p50 {statistics.median(taken):.1f} ms, p95 {most:.1f} ms (reach {REACH_MS:.0f}), "
-              f"of the processor {of_processor:.1f} ms" + ("" if all(hits) else f", {200 - sum(hits)} NOT found"))
+        print(
+            f"{tool}, kept: p50 {statistics.median(taken):.1f} ms, p95 {most:.1f} ms (reach {REACH_MS:.0f}), "
+            f"of the processor {of_processor:.1f} ms"
+            + ("" if all(hits) else f", {200 - sum(hits)} NOT found")
+        )
         yield all(hits) and most <= REACH_MS
 
 
@@ -88,8 +108,8 @@ def fresh(folder: str) -> Iterator[bool]:
             kept = replies.reply("track_usage_engagement", asked).body["cache"]
         stat = file.stat()
         data = file.read_bytes()
-        file.write_bytes(data)                              # as many bytes as before,
-        os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))     # and as old as before
+        file.write_bytes(data)  # as many bytes as before,
+        os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))  # and as old as before
         hidden = replies.reply("track_usage_engagement", asked).body["cache"]["hit"]
         yield kept["hit"] and not hidden
         if hidden or not kept["hit"]:
@@ -117,7 +137,9 @@ def main() -> int:
         write_demo(folder, clients=given.clients)
         quick = list(found(folder))
         seen = list(fresh(folder))
-        print(f"a table written anew in {len(seen)} ways: {sum(seen)} times no kept reply was given")
+        print(
+            f"a table written anew in {len(seen)} ways: {sum(seen)} times no kept reply was given"
+        )
         started = list(cold(folder, given.runs))
     return int(not all([*quick, *seen, *started]))
 

@@ -6,6 +6,7 @@ Without signal, at the level of measures: the customer-months of whole null book
 all. Without signal, whole books: the scenario ``null``. With signal: demo books of 120 and 250 customers, at their end.
 Exit status 1 where a share misses its reach.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -19,7 +20,7 @@ from _churn_books import rows_of
 from healthseg.config import Settings
 from healthseg.scoring.churn_model import ChurnModel
 
-RATE = 0.036                        # of leaving in 30 days, as in the demo
+RATE = 0.036  # of leaving in 30 days, as in the demo
 
 
 def without_signal(rows: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
@@ -34,14 +35,22 @@ def without_signal(rows: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame
 
 def gate_of(rows: pd.DataFrame) -> dict[str, float]:
     model = ChurnModel.fit(rows, rows["date"].max().date(), Settings())
-    return {"yes": float(model.eligible), "leavers": model.gate.leavers, "auc": model.gate.auc, "z": model.gate.z,
-            "skill": model.gate.skill}
+    return {
+        "yes": float(model.eligible),
+        "leavers": model.gate.leavers,
+        "auc": model.gate.auc,
+        "z": model.gate.z,
+        "skill": model.gate.skill,
+    }
 
 
 def shown(title: str, found: pd.DataFrame) -> float:
-    print(f"{title}: yes in {found['yes'].sum():.0f} of {len(found)}; leavers {found['leavers'].mean():.0f}, "
-          f"AUC {found['auc'].mean():.3f}, z {found['z'].mean():.2f} (sd {found['z'].std():.2f}), "
-          f"skill {found['skill'].mean():.3f}", flush=True)
+    print(
+        f"{title}: yes in {found['yes'].sum():.0f} of {len(found)}; leavers {found['leavers'].mean():.0f}, "
+        f"AUC {found['auc'].mean():.3f}, z {found['z'].mean():.2f} (sd {found['z'].std():.2f}), "
+        f"skill {found['skill'].mean():.3f}",
+        flush=True,
+    )
     return float(found["yes"].mean())
 
 
@@ -51,12 +60,30 @@ def main() -> int:
         given.add_argument(name, type=int, default=count)
     asked, started, missed = given.parse_args(), time.monotonic(), False
     books = [rows_of("null", 250, 201 + at) for at in range(asked.whole)]
-    drawn = [gate_of(without_signal(books[at % len(books)], np.random.default_rng(at))) for at in range(asked.null)]
-    missed |= shown("no signal, at the level of measures (reach: yes in at most 2 %)", pd.DataFrame(drawn)) > 0.02
-    missed |= shown("no signal, whole books (reach: at most 1 of 20)", pd.DataFrame(map(gate_of, books))) > 0.05
-    for clients, first, count, least in ((120, 301, asked.small, 0.85), (250, 601, asked.medium, 0.95)):
-        found = pd.DataFrame([gate_of(rows_of("default", clients, first + at)) for at in range(count)])
-        missed |= shown(f"demo books of {clients} (reach: yes in {100 * least:.0f} %)", found) < least
+    drawn = [
+        gate_of(without_signal(books[at % len(books)], np.random.default_rng(at)))
+        for at in range(asked.null)
+    ]
+    missed |= (
+        shown(
+            "no signal, at the level of measures (reach: yes in at most 2 %)", pd.DataFrame(drawn)
+        )
+        > 0.02
+    )
+    missed |= (
+        shown("no signal, whole books (reach: at most 1 of 20)", pd.DataFrame(map(gate_of, books)))
+        > 0.05
+    )
+    for clients, first, count, least in (
+        (120, 301, asked.small, 0.85),
+        (250, 601, asked.medium, 0.95),
+    ):
+        found = pd.DataFrame(
+            [gate_of(rows_of("default", clients, first + at)) for at in range(count)]
+        )
+        missed |= (
+            shown(f"demo books of {clients} (reach: yes in {100 * least:.0f} %)", found) < least
+        )
     print(f"{time.monotonic() - started:.0f} s")
     return int(missed)
 

@@ -9,6 +9,7 @@ where its interval excludes zero. OULAD: withdrawal within 28 days, told on ever
 student; reach: not significantly worse than the single measure that the other folds pick, and a calibration slope
 whose interval holds 1. Intervals: bootstrap by customer. Exit status 1 where something is not reached.
 """
+
 from __future__ import annotations
 
 import datetime as dt
@@ -23,7 +24,7 @@ from scipy import special
 from sklearn.linear_model import LogisticRegression
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))       # so that a checkout that is not installed will do
+sys.path.insert(0, str(ROOT))  # so that a checkout that is not installed will do
 os.environ.setdefault("HEALTHSEG_SHARED_DATA", str(ROOT.parent / "shared" / "data"))
 
 import healthseg as hs  # noqa: E402
@@ -48,7 +49,9 @@ def picked(rows: pd.DataFrame, outcome: np.ndarray) -> tuple[str, float]:
     """The measure with the AUC farthest from a half, and its sign."""
     names, values = counts(rows)
     names += ["person_events_28d", "active_days_28d", "days_since_last_person_event", "tenure_days"]
-    values = np.column_stack([values, *(rows[name].fillna(0.0) for name in names[values.shape[1]:])])
+    values = np.column_stack(
+        [values, *(rows[name].fillna(0.0) for name in names[values.shape[1] :])]
+    )
     far = [auc(outcome, column, np.ones(len(column))) - 0.5 for column in values.T]
     best = int(np.argmax(np.abs(far)))
     return names[best], float(np.sign(far[best]))
@@ -57,6 +60,7 @@ def picked(rows: pd.DataFrame, outcome: np.ndarray) -> tuple[str, float]:
 def compared(frame: pd.DataFrame, ours: str, theirs: str) -> tuple[float, float, float]:
     def difference(outcome, one, other, weight) -> float:
         return auc(outcome, one, weight) - auc(outcome, other, weight)
+
     return resampled(difference, frame, ("outcome", ours, theirs), DRAWS, LEVEL, SEED)
 
 
@@ -83,7 +87,9 @@ def socialnet() -> bool:
         late = rows[(rows["date"] >= pd.Timestamp(begin)) & (rows["date"] < pd.Timestamp(end))]
         if early["outcome"].sum() >= 5 and len(late):
             parts.append(_rivals(early, late))
-    frame = pd.concat(parts).merge(ours[["client_id", "date", "log_odds"]], on=["client_id", "date"])
+    frame = pd.concat(parts).merge(
+        ours[["client_id", "date", "log_odds"]], on=["client_id", "date"]
+    )
     return _judged(frame) & _signs(rows, until, book.settings)
 
 
@@ -92,17 +98,23 @@ def _rivals(early: pd.DataFrame, late: pd.DataFrame) -> pd.DataFrame:
     mean, sd = before.mean(axis=0), before.std(axis=0) + 1e-9
     fitted = LogisticRegression(max_iter=5000).fit((before - mean) / sd, early["outcome"])
     name, sign = picked(early, early["outcome"].to_numpy())
-    return late[["client_id", "date", "outcome"]].assign(regression=fitted.decision_function((after - mean) / sd),
-                                                         single=sign * late[name].fillna(0.0))
+    return late[["client_id", "date", "outcome"]].assign(
+        regression=fitted.decision_function((after - mean) / sd),
+        single=sign * late[name].fillna(0.0),
+    )
 
 
 def _judged(frame: pd.DataFrame) -> bool:
     last = frame[frame["date"] >= "2020-07-01"]
     for title, part in (("all months", frame), ("the last third", last)):
-        figures = {name: auc(part["outcome"].to_numpy(), part[name].to_numpy(), np.ones(len(part)))
-                   for name in ("log_odds", "regression", "single")}
-        print(f"socialnet, {title}: {int(part['outcome'].sum())} leavers in {len(part)} account-months; AUC "
-              + ", ".join(f"{name} {value:.4f}" for name, value in figures.items()))
+        figures = {
+            name: auc(part["outcome"].to_numpy(), part[name].to_numpy(), np.ones(len(part)))
+            for name in ("log_odds", "regression", "single")
+        }
+        print(
+            f"socialnet, {title}: {int(part['outcome'].sum())} leavers in {len(part)} account-months; AUC "
+            + ", ".join(f"{name} {value:.4f}" for name, value in figures.items())
+        )
     against = compared(frame, "log_odds", "regression")
     above = compared(frame, "log_odds", "single")
     told("model − regression", against)
@@ -117,15 +129,21 @@ def _signs(rows: pd.DataFrame, until: dt.date, settings) -> bool:
     model = fit_classifier(known, known["outcome"].to_numpy(), settings)
     values, right = model.values(known, settings), True
     for feature, sign in SIGNS.items():
-        places = [at for at, one in enumerate(model.predictors) if one.measure.endswith(f"[{feature}]")]
+        places = [
+            at for at, one in enumerate(model.predictors) if one.measure.endswith(f"[{feature}]")
+        ]
         lead = values[:, places[0]]
         low, high = np.nanquantile(lead, [0.25, 0.75])
-        pair = np.stack([np.nanmean(values[lead <= low], axis=0), np.nanmean(values[lead >= high], axis=0)])
+        pair = np.stack(
+            [np.nanmean(values[lead <= low], axis=0), np.nanmean(values[lead >= high], axis=0)]
+        )
         part, sd = model.classifier.contrast(pair, places)
         wrong = sign * part + 1.96 * sd < 0
         right &= not wrong
-        print(f"  {feature}: {part:+.3f} (sd {sd:.3f}), planted {'harm' if sign > 0 else 'protection'}"
-              f"{', WRONG' if wrong else ''}")
+        print(
+            f"  {feature}: {part:+.3f} (sd {sd:.3f}), planted {'harm' if sign > 0 else 'protection'}"
+            f"{', WRONG' if wrong else ''}"
+        )
     return right
 
 
@@ -137,8 +155,11 @@ def oulad() -> bool:
     until = book.data_until
     rows = rows_at_risk(panel, label_event_dates(customers_as_of(book, until)), until)
     rows = rows.assign(outcome=outcomes(rows, until, 28, 0))
-    fold = pd.Series(rows["client_id"].unique()).pipe(lambda ids: dict(zip(ids, np.random.default_rng(SEED).permutation(
-        np.arange(len(ids)) % 5), strict=True)))
+    fold = pd.Series(rows["client_id"].unique()).pipe(
+        lambda ids: dict(
+            zip(ids, np.random.default_rng(SEED).permutation(np.arange(len(ids)) % 5), strict=True)
+        )
+    )
     place = rows["client_id"].map(fold).to_numpy()
     rows["log_odds"], rows["single"] = np.nan, np.nan
     for one in range(5):
@@ -147,11 +168,15 @@ def oulad() -> bool:
         rows.loc[late, "log_odds"] = model.log_odds(model.values(rows[late], book.settings))
         name, sign = picked(early, early["outcome"].to_numpy())
         rows.loc[late, "single"] = sign * rows.loc[late, name].fillna(0.0)
-    found = {name: auc(rows["outcome"].to_numpy(), rows[name].to_numpy(), np.ones(len(rows)))
-             for name in ("log_odds", "single")}
+    found = {
+        name: auc(rows["outcome"].to_numpy(), rows[name].to_numpy(), np.ones(len(rows)))
+        for name in ("log_odds", "single")
+    }
     students = rows.loc[rows["outcome"] == 1, "client_id"].nunique()
-    print(f"oulad: {students} withdrawals, {int(rows['outcome'].sum())} of {len(rows)} student-dates; AUC "
-          + ", ".join(f"{name} {value:.4f}" for name, value in found.items()))
+    print(
+        f"oulad: {students} withdrawals, {int(rows['outcome'].sum())} of {len(rows)} student-dates; AUC "
+        + ", ".join(f"{name} {value:.4f}" for name, value in found.items())
+    )
     against = compared(rows, "log_odds", "single")
     told("model − single measure", against)
     slope = resampled(_slope, rows, ("outcome", "log_odds"), DRAWS, LEVEL, SEED)

@@ -7,6 +7,7 @@ A book of 250 customers × 18 months: hold out every date, fit, calibrate (reach
 Times are of the processor, so that a busy machine tells the same; beside them scikit-learn's logistic regression on
 the same matrix, as what one fit costs at least.
 """
+
 from __future__ import annotations
 
 import sys
@@ -30,13 +31,20 @@ def timed(rows: pd.DataFrame, title: str, reach: float) -> tuple[ChurnModel, boo
     outcome = outcomes(rows, until, 30, 0)
     known = ~np.isnan(outcome)
     fitted = model.fitted
-    matrix = np.nan_to_num(fitted.classifier.design_.matrix(fitted.values(rows[known], model.config)))
+    matrix = np.nan_to_num(
+        fitted.classifier.design_.matrix(fitted.values(rows[known], model.config))
+    )
     begun = time.process_time()
     LogisticRegression(max_iter=200).fit(matrix, outcome[known])
     plain = time.process_time() - begun
-    print(f"{title}: hold out, fit and calibrate {spent:.1f} s of the processor (reach {reach:g}; on the wall "
-          f"{time.monotonic() - wall:.1f} s)")
-    print(f"  {known.sum():,} rows, {matrix.shape[1]} columns; one plain logistic regression {plain:.2f} s", flush=True)
+    print(
+        f"{title}: hold out, fit and calibrate {spent:.1f} s of the processor (reach {reach:g}; on the wall "
+        f"{time.monotonic() - wall:.1f} s)"
+    )
+    print(
+        f"  {known.sum():,} rows, {matrix.shape[1]} columns; one plain logistic regression {plain:.2f} s",
+        flush=True,
+    )
     return model, spent <= reach
 
 
@@ -44,7 +52,9 @@ def main() -> int:
     small = rows_of("default", 250, 1)
     _, ok = timed(small, "250 customers", 10.0)
     half = rows_of("default", 5000, 101)
-    large = pd.concat([half, half.assign(client_id=half["client_id"] + "_again")], ignore_index=True)
+    large = pd.concat(
+        [half, half.assign(client_id=half["client_id"] + "_again")], ignore_index=True
+    )
     model, fine = timed(large, "10,000 customers", 60.0)
     today = large[large["date"] == large["date"].max()]
     started = time.process_time()

@@ -7,6 +7,7 @@ Trained on what was known after 12 months, judged on the customer-months after: 
 In the leak scenario usage falls after notice alone: the model's AUC may not lie above what was knowable. Beside it the
 same rows with a plain logistic regression on all measures. Exit status 1 where a figure misses its reach.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -27,7 +28,7 @@ from healthseg.scoring.churn_model import ChurnModel
 from healthseg.scoring.rolling import outcomes
 
 MONTHS = 12
-FIRST_SEED = 601                    # the model's form and its prior's strength were chosen on seeds 1 to 20
+FIRST_SEED = 601  # the model's form and its prior's strength were chosen on seeds 1 to 20
 LEAST_250, LEAST_5000 = 0.90, 0.97
 
 
@@ -40,20 +41,31 @@ def slope(truth: np.ndarray, forecast: np.ndarray) -> float:
 
 def plain(rows: pd.DataFrame, until: pd.Timestamp, test: pd.DataFrame) -> np.ndarray:
     """What one would use instead: a logistic regression on all numeric measures, missing ones at their medians."""
-    names = [name for name in rows.select_dtypes("number") if name not in ("eta_measured", "p30", "p90", "h_true")]
+    names = [
+        name
+        for name in rows.select_dtypes("number")
+        if name not in ("eta_measured", "p30", "p90", "h_true")
+    ]
     outcome = outcomes(rows, until.date(), 30, 0)
     known = ~np.isnan(outcome)
-    chain = make_pipeline(SimpleImputer(strategy="median", keep_empty_features=True), StandardScaler(),
-                          LogisticRegression(max_iter=2000))
+    chain = make_pipeline(
+        SimpleImputer(strategy="median", keep_empty_features=True),
+        StandardScaler(),
+        LogisticRegression(max_iter=2000),
+    )
     return chain.fit(rows.loc[known, names], outcome[known]).decision_function(test[names])
 
 
 def one(scenario: str, clients: int, seed: int) -> dict[str, float]:
     rows = rows_of(scenario, clients, seed)
     until = pd.Timestamp(np.unique(rows["date"])[MONTHS])
-    past = rows[rows["date"] <= until].assign(event_on=lambda kept: kept["event_on"].where(kept["event_on"] <= until))
+    past = rows[rows["date"] <= until].assign(
+        event_on=lambda kept: kept["event_on"].where(kept["event_on"] <= until)
+    )
     model = ChurnModel.fit(past, until.date(), Settings())
-    test = rows[(rows["date"] >= until) & rows["p30"].notna()].sort_values(["client_id", "date"], ignore_index=True)
+    test = rows[(rows["date"] >= until) & rows["p30"].notna()].sort_values(
+        ["client_id", "date"], ignore_index=True
+    )
     found = {"yes": float(model.eligible), "z": model.gate.z or 0.0}
     if not model.eligible:
         return found
@@ -64,9 +76,14 @@ def one(scenario: str, clients: int, seed: int) -> dict[str, float]:
         known = ~np.isnan(truth)
         truth, forecast = truth[known], forecast[known]
         base = np.full(len(truth), model.base_probability(days))
-        found |= {f"gain_{days}": gain(truth, forecast), f"slope_{days}": slope(truth, forecast),
-                  f"brier_ratio_{days}": fractional_brier(truth, forecast) / fractional_brier(truth, base),
-                  f"auc_{days}": fractional_auc(truth, forecast), f"oracle_auc_{days}": expected_auc(truth)}
+        found |= {
+            f"gain_{days}": gain(truth, forecast),
+            f"slope_{days}": slope(truth, forecast),
+            f"brier_ratio_{days}": fractional_brier(truth, forecast)
+            / fractional_brier(truth, base),
+            f"auc_{days}": fractional_auc(truth, forecast),
+            f"oracle_auc_{days}": expected_auc(truth),
+        }
     found["plain_gain_30"] = gain(test["p30"].to_numpy(), plain(past, until, test))
     return found
 
@@ -77,24 +94,39 @@ def shown(title: str, table: pd.DataFrame) -> None:
 
 
 def small(count: int) -> list[str]:
-    found = pd.DataFrame([one("default", 250, seed) for seed in range(FIRST_SEED, FIRST_SEED + count)])
-    shown(f"{count} books of 250 customers (reach: mean gain_30 {LEAST_250}, mean slope 0.8 to 1.25, Brier < 1)", found)
+    found = pd.DataFrame(
+        [one("default", 250, seed) for seed in range(FIRST_SEED, FIRST_SEED + count)]
+    )
+    shown(
+        f"{count} books of 250 customers (reach: mean gain_30 {LEAST_250}, mean slope 0.8 to 1.25, Brier < 1)",
+        found,
+    )
     mean = found.mean()
-    return (["gain at 250"] * (not mean["gain_30"] >= LEAST_250) + ["Brier at 250"] * (not mean["brier_ratio_30"] < 1)
-            + ["slope at 250"] * (not 0.8 <= mean["slope_30"] <= 1.25))
+    return (
+        ["gain at 250"] * (not mean["gain_30"] >= LEAST_250)
+        + ["Brier at 250"] * (not mean["brier_ratio_30"] < 1)
+        + ["slope at 250"] * (not 0.8 <= mean["slope_30"] <= 1.25)
+    )
 
 
 def large(count: int) -> list[str]:
     found = pd.DataFrame([one("default", 5000, seed) for seed in range(101, 101 + count)])
-    shown(f"{count} books of 5,000 customers (reach: gain_30 {LEAST_5000} and the rest, each)", found)
-    return (["gain at 5,000"] * (not (found["gain_30"] >= LEAST_5000).all())
-            + ["slope at 5,000"] * (not found["slope_30"].between(0.8, 1.25).all())
-            + ["Brier at 5,000"] * (not (found["brier_ratio_30"] < 1).all()))
+    shown(
+        f"{count} books of 5,000 customers (reach: gain_30 {LEAST_5000} and the rest, each)", found
+    )
+    return (
+        ["gain at 5,000"] * (not (found["gain_30"] >= LEAST_5000).all())
+        + ["slope at 5,000"] * (not found["slope_30"].between(0.8, 1.25).all())
+        + ["Brier at 5,000"] * (not (found["brier_ratio_30"] < 1).all())
+    )
 
 
 def leak(count: int) -> list[str]:
     found = pd.DataFrame([one("leak", 250, seed) for seed in range(1, count + 1)])
-    shown(f"{count} books in which usage falls after notice alone (reach: AUC not above the oracle's)", found)
+    shown(
+        f"{count} books in which usage falls after notice alone (reach: AUC not above the oracle's)",
+        found,
+    )
     return ["leak"] * (not (found["auc_30"] <= found["oracle_auc_30"] + 0.005).all())
 
 
@@ -106,7 +138,9 @@ def main() -> int:
     for study in (small, large, leak):
         count = getattr(asked, study.__name__)
         missed += study(count) if count else []
-    print(f"\n{'missed: ' + ', '.join(missed) if missed else 'all reached'}; {time.monotonic() - started:.0f} s")
+    print(
+        f"\n{'missed: ' + ', '.join(missed) if missed else 'all reached'}; {time.monotonic() - started:.0f} s"
+    )
     return int(bool(missed))
 
 

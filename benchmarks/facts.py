@@ -4,6 +4,7 @@
 
 Prints one line a figure: name, measured ratio, what is to be reached.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -88,10 +89,14 @@ def split_by_day(folder: Path, target: Path) -> list[Path]:
     (target / "events").mkdir(parents=True)
     shutil.copy(folder / "customers.parquet", target)
     connection = duckdb.connect()
-    connection.execute(f"COPY (SELECT *, CAST(occurred_at AS DATE) AS day FROM '{folder}/events.parquet') TO "
-                       f"'{target}/parts' (FORMAT PARQUET, PARTITION_BY (day))")
+    connection.execute(
+        f"COPY (SELECT *, CAST(occurred_at AS DATE) AS day FROM '{folder}/events.parquet') TO "
+        f"'{target}/parts' (FORMAT PARQUET, PARTITION_BY (day))"
+    )
     for number, part in enumerate(sorted((target / "parts").glob("day=*/*.parquet"))):
-        part.rename(target / "events" / f"{part.parent.name.removeprefix('day=')}-{number:05d}.parquet")
+        part.rename(
+            target / "events" / f"{part.parent.name.removeprefix('day=')}-{number:05d}.parquet"
+        )
     shutil.rmtree(target / "parts")
     return sorted((target / "events").glob("*.parquet"))
 
@@ -126,9 +131,13 @@ def agree(folder: Path) -> None:
     connection.execute("SET TimeZone = 'UTC'")
     connection.execute(f"CREATE VIEW events AS SELECT * FROM '{folder}/events.parquet'")
     connection.execute(f"CREATE VIEW customers AS SELECT * FROM '{folder}/customers.parquet'")
-    sums = {"user_day": "count(*), sum(events), sum(api_events)", "feature_day": "count(*), sum(events)",
-            "user_hour": "count(*), sum(events), sum(hour)", "feature_life": "count(*), sum(last_day - first_day)",
-            "sessions": "count(*), sum(events), count(DISTINCT start_day)"}
+    sums = {
+        "user_day": "count(*), sum(events), sum(api_events)",
+        "feature_day": "count(*), sum(events)",
+        "user_hour": "count(*), sum(events), sum(hour)",
+        "feature_life": "count(*), sum(last_day - first_day)",
+        "sessions": "count(*), sum(events), count(DISTINCT start_day)",
+    }
     for name, query in RIVALS.items():
         ours = book.execute(f"SELECT {sums[name]} FROM {name}").fetchall()
         theirs = connection.execute(f"SELECT {sums[name]} FROM ({query})").fetchall()
@@ -160,7 +169,9 @@ def one_more_day(folder: Path, scratch: Path) -> tuple[float, float]:
     )
     os.replace(aside, rewritten)
     changed = build_seconds(scratch)
-    print(f"  a file a day: all {whole:.2f} s, one day more {added:.2f} s, one old day rewritten {changed:.2f} s")
+    print(
+        f"  a file a day: all {whole:.2f} s, one day more {added:.2f} s, one old day rewritten {changed:.2f} s"
+    )
     return added / whole, changed / whole
 
 
@@ -169,17 +180,23 @@ def rewritten_whole(folder: Path) -> float:
     shutil.rmtree(folder / ".healthseg", ignore_errors=True)
     whole = build_seconds(folder)
     connection = duckdb.connect()
-    connection.execute(f"COPY (SELECT * FROM '{folder}/events.parquet' LIMIT (SELECT count(*) - 1000 FROM "
-                       f"'{folder}/events.parquet')) TO '{folder}/new.parquet' (FORMAT PARQUET)")
+    connection.execute(
+        f"COPY (SELECT * FROM '{folder}/events.parquet' LIMIT (SELECT count(*) - 1000 FROM "
+        f"'{folder}/events.parquet')) TO '{folder}/new.parquet' (FORMAT PARQUET)"
+    )
     os.replace(folder / "new.parquet", folder / "events.parquet")
     return build_seconds(folder) / whole
 
 
 def memory(folder: Path) -> float:
     """Peak memory in GiB of building the facts in a process of its own."""
-    code = ("import sys, resource; from healthseg.data.portfolio import Portfolio; "
-            "Portfolio.open(sys.argv[1]).reports; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)")
-    done = subprocess.run([sys.executable, "-c", code, str(folder)], capture_output=True, text=True, check=True)
+    code = (
+        "import sys, resource; from healthseg.data.portfolio import Portfolio; "
+        "Portfolio.open(sys.argv[1]).reports; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(folder)], capture_output=True, text=True, check=True
+    )
     return int(done.stdout.split()[-1]) / 2**20
 
 
@@ -188,21 +205,31 @@ def main() -> None:
     parser.add_argument("--events", type=int, default=5_000_000)
     parser.add_argument("--days", type=int, default=548)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--memory", type=int, default=0, help="events of the memory test, 50000000 for the full one")
+    parser.add_argument(
+        "--memory", type=int, default=0, help="events of the memory test, 50000000 for the full one"
+    )
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
         make_book(scratch / "one", given.events, given.days)
         agree(scratch / "one")
-        print(f"facts over hand-written queries: {against_rival(scratch / 'one', given.rounds):.2f} (reach 1.5)")
+        print(
+            f"facts over hand-written queries: {against_rival(scratch / 'one', given.rounds):.2f} (reach 1.5)"
+        )
         added, changed = one_more_day(scratch / "one", scratch / "daily")
         print(f"one day more over building all: {added:.3f} (reach 0.10)")
         print(f"one old day rewritten over building all: {changed:.3f}")
-        print(f"the single file rewritten over building all: {rewritten_whole(scratch / 'one'):.3f}")
+        print(
+            f"the single file rewritten over building all: {rewritten_whole(scratch / 'one'):.3f}"
+        )
         if given.memory:
             make_book(scratch / "large", given.memory, given.days, clients=2500)
-            print(f"memory of {given.memory:,} events: {memory(scratch / 'large'):.2f} GiB (reach 2)")
-    print(f"peak of this process {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB")
+            print(
+                f"memory of {given.memory:,} events: {memory(scratch / 'large'):.2f} GiB (reach 2)"
+            )
+    print(
+        f"peak of this process {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB"
+    )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """One warm calculate_health_score: 200 calls over distinct customers of the demo book, beside a bare forecast.
 
-    python benchmarks/health.py [--clients 250] [--calls 200]
+python benchmarks/health.py [--clients 250] [--calls 200]
 """
+
 from __future__ import annotations
 
 import argparse
@@ -38,16 +39,26 @@ def main() -> int:
         gone = book.table("customers").query("churned_on == churned_on")["client_id"]
         if len(gone):
             timed(hs.calculate_health_score, book, gone.iloc[0])
-        calls = np.array([timed(hs.calculate_health_score, book, client) for client in ids[:given.calls]])
+        calls = np.array(
+            [timed(hs.calculate_health_score, book, client) for client in ids[: given.calls]]
+        )
         whole = timed(calculate_health_score_book, book)
         weeks = pd.date_range("2024-10-11", periods=53, freq="7D")
-        series = pd.DataFrame({"client_id": "a", "date": weeks, "value": 70 + 5 * np.sin(np.arange(53.0))})
-        bare = np.median([timed(forecast, series, 13, lower_bound=0, upper_bound=100) for _ in range(20)])
-    p95 = np.quantile(calls, .95)
-    print(f"the demo book of {given.clients} customers: {making:.1f} s (reach 8 for 250); facts {facts:.1f} s")
+        series = pd.DataFrame(
+            {"client_id": "a", "date": weeks, "value": 70 + 5 * np.sin(np.arange(53.0))}
+        )
+        bare = np.median(
+            [timed(forecast, series, 13, lower_bound=0, upper_bound=100) for _ in range(20)]
+        )
+    p95 = np.quantile(calls, 0.95)
+    print(
+        f"the demo book of {given.clients} customers: {making:.1f} s (reach 8 for 250); facts {facts:.1f} s"
+    )
     print(f"first call (panel and back-test built): {first:.2f} s")
-    print(f"warm call over {len(calls)} customers: median {1000 * np.median(calls):.0f} ms, p95 {1000 * p95:.0f} ms "
-          f"(reach 100), {p95 / bare:.1f} x one bare forecast of 53 weeks")
+    print(
+        f"warm call over {len(calls)} customers: median {1000 * np.median(calls):.0f} ms, p95 {1000 * p95:.0f} ms "
+        f"(reach 100), {p95 / bare:.1f} x one bare forecast of 53 weeks"
+    )
     print(f"the whole book: {whole:.2f} s")
     return int(p95 > 0.1)
 

@@ -6,6 +6,7 @@ Each worker has its share of requests, each with an id. It writes down a request
 being killed goes on where it stopped, asking again for the one that was in hand. Afterwards: every request was recorded
 once, every one that was answered is there, every customer's history is a legal path. Exit status 1 where not.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -23,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))       # so that a checkout that is not installed will do
+sys.path.insert(0, str(ROOT))  # so that a checkout that is not installed will do
 
 from healthseg.data.ledger.ledger import Ledger  # noqa: E402
 from healthseg.data.outbox.outbox import Message, everything  # noqa: E402
@@ -52,10 +53,10 @@ class Found:
 
     recorded: int
     answered: int
-    lost: int            # requests without a row, and answered ones without
+    lost: int  # requests without a row, and answered ones without
     twice: int
-    illegal: int         # steps that the graph does not allow, or out of order
-    unannounced: int     # transitions without their message
+    illegal: int  # steps that the graph does not allow, or out of order
+    unannounced: int  # transitions without their message
     kills: int
     seconds: float
 
@@ -69,7 +70,16 @@ def now() -> dt.datetime:
 
 
 def announce(event: Any, previous: str | None, first: bool) -> list[Message]:
-    return [Message(event.request_id, event.client_id, "notify_csm", "file", {"stage": event.stage}, event.recorded_at)]
+    return [
+        Message(
+            event.request_id,
+            event.client_id,
+            "notify_csm",
+            "file",
+            {"stage": event.stage},
+            event.recorded_at,
+        )
+    ]
 
 
 def worker(place: Place, number: int, requests: int, customers: int, diary: str) -> None:
@@ -97,18 +107,29 @@ def one(ledger: Ledger, request_id: str, client: str) -> None:
             made = move(ledger, [], "UTC", SIGNUP, RULES, wish, announce)
         except InvalidParameters as problem:
             known = ledger.stage_event_of(request_id)
-            if known is not None:                   # it was recorded before this process was killed
+            if known is not None:  # it was recorded before this process was killed
                 return
             assert "can go to" in problem.message, problem.message
             continue
         if made.event is not None:
-            return                                   # else another had moved it to that stage: try another one
+            return  # else another had moved it to that stage: try another one
 
 
-def run(place: Place, folder: Path, transitions: int, processes: int, customers: int, kill_every: float,
-        method: str = "forkserver") -> Found:
+def run(
+    place: Place,
+    folder: Path,
+    transitions: int,
+    processes: int,
+    customers: int,
+    kill_every: float,
+    method: str = "forkserver",
+) -> Found:
     """Runs the workers, kills one every so many seconds, starts it again, and looks at what is there."""
-    context, share, began = multiprocessing.get_context(method), transitions // processes, time.monotonic()
+    context, share, began = (
+        multiprocessing.get_context(method),
+        transitions // processes,
+        time.monotonic(),
+    )
     if method == "forkserver":
         context.set_forkserver_preload(["benchmarks.lifecycle_kill"])
 
@@ -118,7 +139,7 @@ def run(place: Place, folder: Path, transitions: int, processes: int, customers:
         process.start()
         return process
 
-    place.ledger().record_settings("made", {})        # the tables
+    place.ledger().record_settings("made", {})  # the tables
     running = {number: start(number) for number in range(processes)}
     kills, next_kill, chance = 0, time.monotonic() + kill_every, random.Random(7)
     while running:
@@ -126,22 +147,32 @@ def run(place: Place, folder: Path, transitions: int, processes: int, customers:
         for number, process in list(running.items()):
             if process.exitcode is not None:
                 process.join()
-                assert process.exitcode in (0, -signal.SIGKILL), f"worker {number} ended with {process.exitcode}"
+                assert process.exitcode in (0, -signal.SIGKILL), (
+                    f"worker {number} ended with {process.exitcode}"
+                )
                 del running[number]
                 if process.exitcode:
                     running[number] = start(number)
         if running and time.monotonic() >= next_kill:
-            os.kill(chance.choice(sorted(process.pid for process in running.values())), signal.SIGKILL)
+            os.kill(
+                chance.choice(sorted(process.pid for process in running.values())), signal.SIGKILL
+            )
             kills, next_kill = kills + 1, time.monotonic() + kill_every
     return _looked_at(place, folder, share, processes, kills, time.monotonic() - began)
 
 
-def _looked_at(place: Place, folder: Path, share: int, processes: int, kills: int, seconds: float) -> Found:
+def _looked_at(
+    place: Place, folder: Path, share: int, processes: int, kills: int, seconds: float
+) -> Found:
     ledger = place.ledger()
     events = ledger.stage_events()
     wanted = {f"{number}-{request}" for number in range(processes) for request in range(share)}
-    answered = {line.rstrip(".") for number in range(processes)
-                for line in (folder / f"diary-{number}").read_text().splitlines() if line.endswith(".")}
+    answered = {
+        line.rstrip(".")
+        for number in range(processes)
+        for line in (folder / f"diary-{number}").read_text().splitlines()
+        if line.endswith(".")
+    }
     counts = Counter(event.request_id for event in events)
     by_client: dict[str, list[Any]] = {}
     for event in events:
@@ -150,12 +181,21 @@ def _looked_at(place: Place, folder: Path, share: int, processes: int, kills: in
     for path in by_client.values():
         for before, after in zip([None, *path[:-1]], path, strict=True):
             source = before.stage if before else None
-            late = before is not None and (before.effective_at >= after.effective_at or before.seq >= after.seq)
+            late = before is not None and (
+                before.effective_at >= after.effective_at or before.seq >= after.seq
+            )
             illegal += late or source == after.stage or not RULES.allows(source, after.stage)
     told = Counter(kept.message.request_id for kept in everything(ledger))
-    return Found(len(events), len(answered), len(wanted - set(counts)) + len(answered - set(counts)),
-                 sum(count - 1 for count in counts.values()), illegal,
-                 sum(told[event.request_id] != 1 for event in events), kills, seconds)
+    return Found(
+        len(events),
+        len(answered),
+        len(wanted - set(counts)) + len(answered - set(counts)),
+        sum(count - 1 for count in counts.values()),
+        illegal,
+        sum(told[event.request_id] != 1 for event in events),
+        kills,
+        seconds,
+    )
 
 
 def main() -> int:
@@ -172,16 +212,34 @@ def main() -> int:
         with tempfile.TemporaryDirectory() as folder:
             if kind == "postgres":
                 from tests.data.postgres import server
+
                 with server() as address:
-                    found = run(Place(address), Path(folder), asked.transitions, asked.processes, asked.customers,
-                                asked.kill_every)
+                    found = run(
+                        Place(address),
+                        Path(folder),
+                        asked.transitions,
+                        asked.processes,
+                        asked.customers,
+                        asked.kill_every,
+                    )
             else:
-                found = run(Place(str(Path(folder) / "healthseg.sqlite")), Path(folder), asked.transitions,
-                            asked.processes, asked.customers, asked.kill_every)
-        print(f"{kind}: {asked.processes} processes, {asked.customers} customers: {found.recorded} transitions "
-              f"recorded, {found.answered} answered, {found.kills} killed; lost {found.lost}, twice {found.twice}, "
-              f"illegal steps {found.illegal}, without message {found.unannounced}; {found.seconds:.0f} s", flush=True)
-        well &= found.well and found.recorded == asked.transitions // asked.processes * asked.processes
+                found = run(
+                    Place(str(Path(folder) / "healthseg.sqlite")),
+                    Path(folder),
+                    asked.transitions,
+                    asked.processes,
+                    asked.customers,
+                    asked.kill_every,
+                )
+        print(
+            f"{kind}: {asked.processes} processes, {asked.customers} customers: {found.recorded} transitions "
+            f"recorded, {found.answered} answered, {found.kills} killed; lost {found.lost}, twice {found.twice}, "
+            f"illegal steps {found.illegal}, without message {found.unannounced}; {found.seconds:.0f} s",
+            flush=True,
+        )
+        well &= (
+            found.well and found.recorded == asked.transitions // asked.processes * asked.processes
+        )
     return int(not well)
 
 

@@ -7,6 +7,7 @@ mode ``EXCLUSIVE``, which does not), while ``update_stage`` is called by one who
 default setting) and by one who waits ``--long``. Afterwards: the refused change is not there, not in part either, and
 the same call is made without ado. Exit status 1 where not.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))       # so that a checkout that is not installed will do
+sys.path.insert(0, str(ROOT))  # so that a checkout that is not installed will do
 
 import healthseg as hs  # noqa: E402
 from healthseg.data.ledger.ledger import FILE_NAME  # noqa: E402
@@ -28,9 +29,11 @@ from healthseg.lifecycle import LedgerPlace  # noqa: E402
 from healthseg.testing import tiny_book  # noqa: E402
 
 SPAWN = multiprocessing.get_context("spawn")
-HOLDS = {"BEGIN EXCLUSIVE": ("BEGIN EXCLUSIVE",),
-         "locking mode EXCLUSIVE": ("PRAGMA locking_mode = EXCLUSIVE", "BEGIN EXCLUSIVE")}
-LATE = 2.0                  # seconds that an answer may come after its stated time, on a busy machine
+HOLDS = {
+    "BEGIN EXCLUSIVE": ("BEGIN EXCLUSIVE",),
+    "locking mode EXCLUSIVE": ("PRAGMA locking_mode = EXCLUSIVE", "BEGIN EXCLUSIVE"),
+}
+LATE = 2.0  # seconds that an answer may come after its stated time, on a busy machine
 
 
 @dataclass(frozen=True)
@@ -50,17 +53,23 @@ class Found:
     long: Asked
     reader: float | None
     rows_after_refusal: int
-    again: bool             # the refused call, made again
+    again: bool  # the refused call, made again
     rows: int
-    sound: bool             # SQLite's own check
+    sound: bool  # SQLite's own check
 
     def well(self, held: float) -> bool:
         """Whether the short wait was refused in its time, the long one served when the file was free, nothing half."""
         named = self.short.refusal is not None and "locked by another process" in self.short.refusal
         in_time = self.short.waits * 0.9 <= self.short.seconds <= self.short.waits + LATE
         served = self.long.refusal is None and self.long.seconds <= held + LATE
-        return named and in_time and served and self.again and self.sound and (self.rows_after_refusal, self.rows) == (
-            2, 3)
+        return (
+            named
+            and in_time
+            and served
+            and self.again
+            and self.sound
+            and (self.rows_after_refusal, self.rows) == (2, 3)
+        )
 
 
 def hold(path: str, way: str, seconds: float, ready: Any) -> None:
@@ -96,8 +105,12 @@ def run(way: str, seconds: float, short: float, long: float) -> Found:
     """Both calls one after the other, the second one while the rest of the time lasts."""
     made = tiny_book([("a", f"2025-03-{day:02d} 09:00", "u1") for day in range(1, 31)])
     path = made.folder / FILE_NAME
-    hasty, patient = (hs.Portfolio.open(made.path, made.settings.model_copy(update={
-        "ledger": LedgerPlace(busy_seconds=wait)})) for wait in (short, long))
+    hasty, patient = (
+        hs.Portfolio.open(
+            made.path, made.settings.model_copy(update={"ledger": LedgerPlace(busy_seconds=wait)})
+        )
+        for wait in (short, long)
+    )
     hs.manage_lifecycle_stages(patient, "a", "update_stage", "trial")
     hs.manage_lifecycle_stages(hasty, "a", "get_stage")
     ready = SPAWN.Event()
@@ -127,13 +140,16 @@ def main() -> int:
         well &= found.well(given.seconds)
         read = "shut out" if found.reader is None else f"answered after {found.reader:.2f} s"
         said = (found.short.refusal or "nothing").partition(FILE_NAME)[2].strip()
-        print(f"{way}, {given.seconds:g} s\n"
-              f"  asked with a wait of {found.short.waits:g} s: after {found.short.seconds:.1f} s the error "
-              f"“… {said}”\n"
-              f"  asked next with a wait of {found.long.waits:g} s: "
-              f"{'done' if found.long.refusal is None else 'refused'} after {found.long.seconds:.1f} s\n"
-              f"  reading meanwhile: {read}; rows of the refused change {found.rows_after_refusal - 2}, made again "
-              f"{'yes' if found.again else 'no'}; the file {'sound' if found.sound else 'damaged'}", flush=True)
+        print(
+            f"{way}, {given.seconds:g} s\n"
+            f"  asked with a wait of {found.short.waits:g} s: after {found.short.seconds:.1f} s the error "
+            f"“… {said}”\n"
+            f"  asked next with a wait of {found.long.waits:g} s: "
+            f"{'done' if found.long.refusal is None else 'refused'} after {found.long.seconds:.1f} s\n"
+            f"  reading meanwhile: {read}; rows of the refused change {found.rows_after_refusal - 2}, made again "
+            f"{'yes' if found.again else 'no'}; the file {'sound' if found.sound else 'damaged'}",
+            flush=True,
+        )
     return int(not well)
 
 

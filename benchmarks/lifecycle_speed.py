@@ -6,6 +6,7 @@ One process, the panel of the day built, one untimed call, then calls over disti
 time in milliseconds: on a busy machine the second is the fairer one. Exit status 1 where the 95th percentile of the
 processor's time misses its reach (50 reading, 100 writing).
 """
+
 from __future__ import annotations
 
 import argparse
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))       # so that a checkout that is not installed will do
+sys.path.insert(0, str(ROOT))  # so that a checkout that is not installed will do
 
 import numpy as np  # noqa: E402
 
@@ -52,13 +53,19 @@ def write(book: hs.Portfolio) -> Callable[[str], Any]:
 def measured(kind: str, folder: str, settings: dict[str, Any], calls: int) -> bool:
     """Prints a line for reading and one for writing; whether both are within reach."""
     book, well = hs.Portfolio.open(folder, settings), True
-    live = book.table("customers").query("churned_on.isna()")["client_id"].tolist()[:calls + 1]
+    live = book.table("customers").query("churned_on.isna()")["client_id"].tolist()[: calls + 1]
     for name, make in (("reading", read), ("writing", write)):
         wall, processor = timed(make(book), live)
-        (wall_50, wall_95), (half, most) = np.percentile(wall, [50, 95]), np.percentile(processor, [50, 95])
+        (wall_50, wall_95), (half, most) = (
+            np.percentile(wall, [50, 95]),
+            np.percentile(processor, [50, 95]),
+        )
         well &= bool(most <= REACH_MS[name])
-        print(f"{kind}, {name}: {len(wall)} calls, wall p50 {wall_50:.0f} p95 {wall_95:.0f} ms, processor p50 "
-              f"{half:.0f} p95 {most:.0f} ms (reach {REACH_MS[name]:.0f})", flush=True)
+        print(
+            f"{kind}, {name}: {len(wall)} calls, wall p50 {wall_50:.0f} p95 {wall_95:.0f} ms, processor p50 "
+            f"{half:.0f} p95 {most:.0f} ms (reach {REACH_MS[name]:.0f})",
+            flush=True,
+        )
     book.close()
     return well
 
@@ -75,6 +82,7 @@ def main() -> int:
         well = measured("file", folder, {}, asked.calls)
         if not asked.file_only:
             from tests.data.postgres import server
+
             (Path(folder) / "healthseg.sqlite").unlink()
             other = stack.enter_context(tempfile.TemporaryDirectory())
             shutil.copytree(folder, other, dirs_exist_ok=True)

@@ -6,6 +6,7 @@ Stays equal to the planted ones to the day; disagreements with contracts exactly
 inside the curves' 90 % intervals, counted at its quartiles over the stages with 30 stays. The law knows no leaving,
 which is drawn apart from it: here those that left are censored. Beside it the naive curve of finished stays alone.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -15,7 +16,7 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))       # so that a checkout that is not installed will do
+sys.path.insert(0, str(ROOT))  # so that a checkout that is not installed will do
 
 import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402
@@ -35,7 +36,9 @@ def law(rows: pd.DataFrame, rng: np.random.Generator) -> np.ndarray:
     """Days in a stage under its planted law."""
     told = [json.loads(text) for text in rows["parameters"]]
     door = rng.choice(len(told), DRAWS, p=[one["chance"] for one in told])
-    median, spread = (np.array([one[name] for one in told])[door] for name in ("median_days", "sd_log"))
+    median, spread = (
+        np.array([one[name] for one in told])[door] for name in ("median_days", "sd_log")
+    )
     return np.maximum(1, np.round(median * np.exp(spread * rng.standard_normal(DRAWS))))
 
 
@@ -46,11 +49,24 @@ def one(folder: str) -> dict[str, float]:
     exits = found["exit_to"].astype(object)
     curves = stay_curves(found.assign(exit_to=exits.where(exits != "churned", None)), LEVEL)
     spells = pd.read_parquet(planted / "stage_spells.parquet")
-    ours = set(zip(found["client_id"], found["stage"], found["start"].dt.strftime("%Y-%m-%d"), strict=True))
+    ours = set(
+        zip(found["client_id"], found["stage"], found["start"].dt.strftime("%Y-%m-%d"), strict=True)
+    )
     ours = {row for row in ours if row[1] != "churned"}
-    theirs = set(zip(spells["client_id"], spells["stage"], spells["entered_at"].astype(str).str[:10], strict=True))
+    theirs = set(
+        zip(
+            spells["client_id"],
+            spells["stage"],
+            spells["entered_at"].astype(str).str[:10],
+            strict=True,
+        )
+    )
     reply = manage_lifecycle_stages_book(book)
-    told = {(row["client_id"], str(row["since"])[:10]) for row in reply.disagreements if row["kind"] == "contract"}
+    told = {
+        (row["client_id"], str(row["since"])[:10])
+        for row in reply.disagreements
+        if row["kind"] == "contract"
+    }
     rows = pd.read_parquet(planted / "stage_disagreements.parquet")
     apart = set(zip(rows["client_id"], rows["since"].astype(str).str[:10], strict=True))
     laws, rng = pd.read_parquet(planted / "stage_law.parquet"), np.random.default_rng(7)
@@ -62,15 +78,25 @@ def one(folder: str) -> dict[str, float]:
         finished = np.sort(found.loc[(found["stage"] == stage) & found["exit_to"].notna(), "days"])
         for share in QUARTILES:
             day = np.quantile(days, share)
-            low, high = (survival_at(curves[stage].curve.assign(survival=curves[stage].curve[side].ffill()), [day])[0]
-                         for side in ("lower", "upper"))
+            low, high = (
+                survival_at(
+                    curves[stage].curve.assign(survival=curves[stage].curve[side].ffill()), [day]
+                )[0]
+                for side in ("lower", "upper")
+            )
             true = float(np.mean(days > day))
             inside, tried = inside + (low <= true <= high), tried + 1
             reach = 1.645 * np.sqrt(true * (1 - true) / len(finished))
             naive_inside += abs(np.mean(finished > day) - true) <= reach
     book.close()
-    return {"stays": len(ours & theirs) / len(theirs | ours), "apart": float(told == apart), "inside": inside,
-            "tried": tried, "naive": naive_inside, "stuck": len(reply.stuck_customers)}
+    return {
+        "stays": len(ours & theirs) / len(theirs | ours),
+        "apart": float(told == apart),
+        "inside": inside,
+        "tried": tried,
+        "naive": naive_inside,
+        "stuck": len(reply.stuck_customers),
+    }
 
 
 def main() -> int:
@@ -82,15 +108,20 @@ def main() -> int:
         with tempfile.TemporaryDirectory() as folder:
             write_demo(folder, clients=asked.clients, seed=seed, events="light")
             found.append(one(folder))
-        print(f"  seed {seed}: stays equal {found[-1]['stays']:.3f}, disagreements exact {found[-1]['apart']:.0f}, "
-              f"law inside {found[-1]['inside']} of {found[-1]['tried']} (naive {found[-1]['naive']}), stuck "
-              f"{found[-1]['stuck']:.0f}", flush=True)
+        print(
+            f"  seed {seed}: stays equal {found[-1]['stays']:.3f}, disagreements exact {found[-1]['apart']:.0f}, "
+            f"law inside {found[-1]['inside']} of {found[-1]['tried']} (naive {found[-1]['naive']}), stuck "
+            f"{found[-1]['stuck']:.0f}",
+            flush=True,
+        )
     table = pd.DataFrame(found)
     covered = table["inside"].sum() / table["tried"].sum()
-    print(f"stays equal to the day in {int((table['stays'] == 1).sum())} of {len(table)} books; disagreements with "
-          f"contracts exact in {int(table['apart'].sum())}; the law inside 90 % intervals at {covered:.3f} of "
-          f"{int(table['tried'].sum())} quartiles (naive curve of finished stays: "
-          f"{table['naive'].sum() / table['tried'].sum():.3f})")
+    print(
+        f"stays equal to the day in {int((table['stays'] == 1).sum())} of {len(table)} books; disagreements with "
+        f"contracts exact in {int(table['apart'].sum())}; the law inside 90 % intervals at {covered:.3f} of "
+        f"{int(table['tried'].sum())} quartiles (naive curve of finished stays: "
+        f"{table['naive'].sum() / table['tried'].sum():.3f})"
+    )
     return int(not ((table["stays"] == 1).all() and table["apart"].all() and covered >= 0.85))
 
 

@@ -8,6 +8,7 @@ in-sample error of the seasonal naive forecast, the share of outcomes inside the
 read by the scoring alone. Exit status 1 where the data are absent or a figure
 misses what was set out to be reached.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -21,13 +22,13 @@ import numpy as np
 import pandas as pd
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))       # so that a checkout that is not installed will do
+sys.path.insert(0, str(ROOT))  # so that a checkout that is not installed will do
 
 from healthseg.forecasting import forecast  # noqa: E402
 from healthseg.forecasting.accuracy import scale, smape  # noqa: E402
 
 SEASONS = {"YEARLY": 1, "QUARTERLY": 4, "MONTHLY": 12, "OTHER": 1}
-CHUNK = 100                         # series in one call
+CHUNK = 100  # series in one call
 FIGURES = ["sMAPE", "MASE", "coverage"]
 REACH = {"sMAPE": 12.9, "MASE": 1.415, "ms": 30.0}
 COVERED, COVERED_EACH = (0.86, 0.94), (0.82, 0.96)
@@ -42,8 +43,10 @@ def folder() -> Path:
     home = Path(os.environ.get("HEALTHSEG_SHARED_DATA") or ROOT.parent / "shared" / "data") / "m3"
     for name in ("m3_long.csv.gz", "m3_meta.csv", "m3_method_scores_recomputed.csv"):
         if not (home / name).is_file():
-            raise DataAbsent(f"the M3 series are absent: no {name} in {home}; set HEALTHSEG_SHARED_DATA to the folder "
-                             "that holds m3/")
+            raise DataAbsent(
+                f"the M3 series are absent: no {name} in {home}; set HEALTHSEG_SHARED_DATA to the folder "
+                "that holds m3/"
+            )
     return home
 
 
@@ -61,27 +64,51 @@ def scored(batch: list[tuple[str, str, np.ndarray, np.ndarray]]) -> pd.DataFrame
     """One row per series, all of one period: period, ms, sMAPE, MASE, coverage."""
     kind = batch[0][1]
     horizon = len(batch[0][3])
-    frame = pd.concat([pd.DataFrame({"client_id": name, "date": np.arange(len(train)), "value": train})
-                       for name, _, train, _ in batch])
+    frame = pd.concat(
+        [
+            pd.DataFrame({"client_id": name, "date": np.arange(len(train)), "value": train})
+            for name, _, train, _ in batch
+        ]
+    )
     start = time.process_time()
     got = forecast(frame, horizon, season_length=SEASONS[kind])
     ms = 1000 * (time.process_time() - start) / len(batch)
-    by_name = {name: rows[["forecast", "lower", "upper"]].to_numpy().T for name, rows in got.groupby("client_id")}
-    return pd.DataFrame([{"period": kind, "ms": ms, **scores(SEASONS[kind], train, test, *by_name[name])}
-                         for name, _, train, test in batch])
+    by_name = {
+        name: rows[["forecast", "lower", "upper"]].to_numpy().T
+        for name, rows in got.groupby("client_id")
+    }
+    return pd.DataFrame(
+        [
+            {"period": kind, "ms": ms, **scores(SEASONS[kind], train, test, *by_name[name])}
+            for name, _, train, test in batch
+        ]
+    )
 
 
-def scores(season: int, train: np.ndarray, test: np.ndarray, point: np.ndarray, low: np.ndarray,
-           high: np.ndarray) -> dict:
-    return {"sMAPE": smape(test, point).mean(), "MASE": np.abs(test - point).mean() / scale(train, season),
-            "coverage": ((low <= test) & (test <= high)).mean()}
+def scores(
+    season: int,
+    train: np.ndarray,
+    test: np.ndarray,
+    point: np.ndarray,
+    low: np.ndarray,
+    high: np.ndarray,
+) -> dict:
+    return {
+        "sMAPE": smape(test, point).mean(),
+        "MASE": np.abs(test - point).mean() / scale(train, season),
+        "coverage": ((low <= test) & (test <= high)).mean(),
+    }
 
 
 def run(processes: int = 2, every: int = 1) -> pd.DataFrame:
     """Scores of every series, in batches over ``processes``."""
     taken = series(every)
-    batches = [group[k:k + CHUNK] for kind in SEASONS for group in [[one for one in taken if one[1] == kind]]
-               for k in range(0, len(group), CHUNK)]
+    batches = [
+        group[k : k + CHUNK]
+        for kind in SEASONS
+        for group in [[one for one in taken if one[1] == kind]]
+        for k in range(0, len(group), CHUNK)
+    ]
     if processes == 1:
         return pd.concat(map(scored, batches), ignore_index=True)
     with ProcessPoolExecutor(processes) as pool:
@@ -100,7 +127,11 @@ def table(found: pd.DataFrame) -> pd.DataFrame:
 def missed(rows: pd.DataFrame) -> list[str]:
     """What was set out to be reached and is not."""
     whole = rows.loc["ALL"]
-    words = [f"{name} {whole[name]:.3f} is over {most}" for name, most in REACH.items() if not whole[name] <= most]
+    words = [
+        f"{name} {whole[name]:.3f} is over {most}"
+        for name, most in REACH.items()
+        if not whole[name] <= most
+    ]
     for name, covered in rows["coverage"].items():
         least, most = COVERED if name == "ALL" else COVERED_EACH
         if not least <= covered <= most:
@@ -119,7 +150,11 @@ def main() -> int:
         return 1
     print(rows.round({"sMAPE": 2, "MASE": 3, "coverage": 3, "ms": 1}).to_string())
     print("\nbeside the competition's methods (all series)")
-    print(others.loc[["THETA", "ForecastPro", "COMB S-H-D", "DAMPEN", "NAIVE2"], ["sMAPE_ALL", "MASE_ALL"]].to_string())
+    print(
+        others.loc[
+            ["THETA", "ForecastPro", "COMB S-H-D", "DAMPEN", "NAIVE2"], ["sMAPE_ALL", "MASE_ALL"]
+        ].to_string()
+    )
     short = missed(rows)
     print("\n" + ("missed: " + "; ".join(short) if short else "all reached"))
     return 1 if short else 0

@@ -4,6 +4,7 @@
 
 Every answer is compared with what Python gives for the same parameters. Exit status 1 where one is wrong or lost.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))       # so that a checkout that is not installed will do
+sys.path.insert(0, str(ROOT))  # so that a checkout that is not installed will do
 
 import anyio  # noqa: E402
 import httpx2  # noqa: E402
@@ -46,29 +47,41 @@ def questions(book: hs.Portfolio) -> list[tuple[str, dict[str, Any], dict[str, A
     rows = book.table("customers")
     clients = [str(client) for client in rows.loc[rows["churned_on"].isna(), "client_id"]][:6]
     asked = [(tool, asked_of(tool, client)) for tool in TOOLS for client in clients]
-    asked += [(tool, asked_of(tool, wrong)) for tool in TOOLS for wrong in ("nobody", "no@body")
-              if "client_id" in asked_of(tool, wrong)]
+    asked += [
+        (tool, asked_of(tool, wrong))
+        for tool in TOOLS
+        for wrong in ("nobody", "no@body")
+        if "client_id" in asked_of(tool, wrong)
+    ]
     asked += [("calculate_health_score", {"client_id": clients[0], "lookback_period_days": 1000})]
     return [(tool, arguments, expected(book, tool, arguments)) for tool, arguments in asked]
 
 
-async def caller(address: str, number: int, calls: int, asked: list[Any], wrong: list[str], taken: list[float]) -> None:
+async def caller(
+    address: str, number: int, calls: int, asked: list[Any], wrong: list[str], taken: list[float]
+) -> None:
     headers = {"Authorization": f"Bearer {TOKEN}"}
-    async with httpx2.AsyncClient(headers=headers, timeout=600) as http, \
-            Client(streamable_http_client(address, http_client=http)) as client:
+    async with (
+        httpx2.AsyncClient(headers=headers, timeout=600) as http,
+        Client(streamable_http_client(address, http_client=http)) as client,
+    ):
         await client.list_tools()
         for k in range(calls):
             tool, arguments, right = asked[(number + 7 * k) % len(asked)]
             before = time.perf_counter()
             result = await client.call_tool(tool, arguments)
             taken.append(time.perf_counter() - before)
-            got = {key: value for key, value in result.structured_content.items() if key not in AROUND}
+            got = {
+                key: value for key, value in result.structured_content.items() if key not in AROUND
+            }
             if got != right or result.is_error != ("error_code" in right):
                 keys = [key for key in {*got, *right} if got.get(key) != right.get(key)]
                 wrong.append(f"{tool} {arguments}: {', '.join(sorted(keys))}")
 
 
-async def all_callers(address: str, callers: int, calls: int, asked: list[Any]) -> tuple[list[str], list[float]]:
+async def all_callers(
+    address: str, callers: int, calls: int, asked: list[Any]
+) -> tuple[list[str], list[float]]:
     wrong: list[str] = []
     taken: list[float] = []
     async with anyio.create_task_group() as tasks:
@@ -85,13 +98,31 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         book_folder = Path(folder) / "book"
         write_demo(book_folder, clients=60, months=12, events="light")
-        environment = {**os.environ, "HEALTHSEG_MCP_TOKEN": TOKEN, "HEALTHSEG_CACHE": f"{folder}/cache",
-                       "HEALTHSEG_LIMITS__PER_CALLER_A_MINUTE": "1000000", "PYTHONPATH": str(ROOT),
-                       "HEALTHSEG_LIMITS__IN_ALL_AN_HOUR": "1000000"}
+        environment = {
+            **os.environ,
+            "HEALTHSEG_MCP_TOKEN": TOKEN,
+            "HEALTHSEG_CACHE": f"{folder}/cache",
+            "HEALTHSEG_LIMITS__PER_CALLER_A_MINUTE": "1000000",
+            "PYTHONPATH": str(ROOT),
+            "HEALTHSEG_LIMITS__IN_ALL_AN_HOUR": "1000000",
+        }
         asked = questions(hs.Portfolio.open(book_folder))
         server = subprocess.Popen(
-            [sys.executable, "-m", "healthseg.faces.cli.main", "mcp", "--http", "--port", "8799", "--portfolio",
-             str(book_folder)], env=environment, stderr=subprocess.PIPE, text=True)
+            [
+                sys.executable,
+                "-m",
+                "healthseg.faces.cli.main",
+                "mcp",
+                "--http",
+                "--port",
+                "8799",
+                "--portfolio",
+                str(book_folder),
+            ],
+            env=environment,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
         try:
             address = server.stderr.readline().strip()
             time.sleep(2)
@@ -102,9 +133,11 @@ def main() -> int:
             server.terminate()
             server.wait()
     most = statistics.quantiles(taken, n=20)[-1]
-    print(f"{len(TOOLS)} tools, {len(asked)} different questions, {len(taken)} of {given.calls} calls answered by "
-          f"{given.callers} clients in {seconds:.0f} s: {len(wrong)} wrong; "
-          f"median {1000 * statistics.median(taken):.0f} ms, p95 {1000 * most:.0f} ms")
+    print(
+        f"{len(TOOLS)} tools, {len(asked)} different questions, {len(taken)} of {given.calls} calls answered by "
+        f"{given.callers} clients in {seconds:.0f} s: {len(wrong)} wrong; "
+        f"median {1000 * statistics.median(taken):.0f} ms, p95 {1000 * most:.0f} ms"
+    )
     print("\n".join(wrong[:5]))
     return int(bool(wrong) or len(taken) != given.calls // given.callers * given.callers)
 

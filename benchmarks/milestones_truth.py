@@ -6,6 +6,7 @@ Of each simulated book: every status, start and completion on five dates against
 blocker against its 95 % interval; in a book without effects, blockers that are called slow; and of forecasts and
 likelihoods made on early dates, what happened later.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -15,7 +16,7 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))       # so that a checkout that is not installed will do
+sys.path.insert(0, str(ROOT))  # so that a checkout that is not installed will do
 
 import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402
@@ -37,7 +38,12 @@ def statuses(book: hs.Portfolio, truth: pd.DataFrame) -> tuple[int, int]:
     wrong = 0
     for date, rows in truth.groupby("as_of"):
         found = states(book, date)
-        merged = rows.merge(found[found["live"]], on=["client_id", "milestone_id"], how="outer", suffixes=("_true", ""))
+        merged = rows.merge(
+            found[found["live"]],
+            on=["client_id", "milestone_id"],
+            how="outer",
+            suffixes=("_true", ""),
+        )
         same = merged["status"] == merged["status_true"]
         for column, day in (("started_on", "started_day"), ("completed_on", "completed_day")):
             known = (pd.to_datetime(merged[column]) - pd.Timestamp(0)).dt.days
@@ -50,8 +56,10 @@ def blockers(book: hs.Portfolio, law: pd.DataFrame) -> pd.DataFrame:
     """Each planted factor with the interval found, and whether it was called slower than chance."""
     found = blocker_effects(book, book.as_of(), 0.95).merge(law, on="blocker")
     true = np.exp(found["log_time_ratio"])
-    return found.assign(held=(found["lower"] <= true) & ((found["upper"] >= true) | found["upper"].isna()),
-                        called=found["q"] <= 0.01)
+    return found.assign(
+        held=(found["lower"] <= true) & ((found["upper"] >= true) | found["upper"].isna()),
+        called=found["q"] <= 0.01,
+    )
 
 
 def foretold(book: hs.Portfolio) -> tuple[list[str], list[tuple[float, bool]]]:
@@ -64,12 +72,18 @@ def foretold(book: hs.Portfolio) -> tuple[list[str], list[tuple[float, bool]]]:
     for date in map(dt.date.fromisoformat, EARLY):
         rows = states(book, date)
         for row in rows[rows["live"] & rows["status"].isin(OPEN)].to_dict("records"):
-            end, found = last.loc[(row["client_id"], row["milestone_id"])], forecast(book, date, row, 8, LEVEL)
+            end, found = (
+                last.loc[(row["client_id"], row["milestone_id"])],
+                forecast(book, date, row, 8, LEVEL),
+            )
             if found.lower is not None and end["status"] != "skipped":
                 fell.append(_fell(found, end["completed_day"], end["day"]))
     model = Success(Figures.of(book, LATE))
-    chances = [(chance.value, bool(outcome[client])) for client in model.ids
-               if (chance := model.of(client)).basis == "model" and over[client]]
+    chances = [
+        (chance.value, bool(outcome[client]))
+        for client in model.ids
+        if (chance := model.of(client)).basis == "model" and over[client]
+    ]
     return [one for one in fell if one is not None], chances
 
 
@@ -98,31 +112,54 @@ def main() -> int:
                 if scenario == "null":
                     called += int(blockers(book, law)["called"].any())
                 else:
-                    counted = statuses(book, pd.read_parquet(path / "truth" / "milestone_status.parquet"))
+                    counted = statuses(
+                        book, pd.read_parquet(path / "truth" / "milestone_status.parquet")
+                    )
                     rows, wrong = rows + counted[0], wrong + counted[1]
                     parts.append(blockers(book, law))
                     more = foretold(book)
                     fell, chances = fell + more[0], chances + more[1]
                 book.close()
-    return told(pd.concat(parts), pd.Series(fell), np.array(chances), rows, wrong, called, len(seeds))
+    return told(
+        pd.concat(parts), pd.Series(fell), np.array(chances), rows, wrong, called, len(seeds)
+    )
 
 
-def told(found: pd.DataFrame, fell: pd.Series, chances: np.ndarray, rows: int, wrong: int, called: int,
-         seeds: int) -> int:
-    print(f"statuses, starts, completions: {rows:,} rows on five dates of {seeds} books, {wrong} differ (reach 0)")
+def told(
+    found: pd.DataFrame,
+    fell: pd.Series,
+    chances: np.ndarray,
+    rows: int,
+    wrong: int,
+    called: int,
+    seeds: int,
+) -> int:
+    print(
+        f"statuses, starts, completions: {rows:,} rows on five dates of {seeds} books, {wrong} differ (reach 0)"
+    )
     held = found.groupby("blocker")["held"].agg(["sum", "size"])
     power = found.groupby("blocker")["called"].sum()
     for name, row in held.iterrows():
-        print(f"blocker {name}: planted factor within its 95 % interval in {row['sum']} of {row['size']} "
-              f"(reach 18 of 20), called slower in {power[name]}")
-    print(f"books without effects: a blocker called slower in {called} of {seeds} (accepted 1 of 20)")
+        print(
+            f"blocker {name}: planted factor within its 95 % interval in {row['sum']} of {row['size']} "
+            f"(reach 18 of 20), called slower in {power[name]}"
+        )
+    print(
+        f"books without effects: a blocker called slower in {called} of {seeds} (accepted 1 of 20)"
+    )
     shares = fell.value_counts(normalize=True)
-    print(f"forecasts made early, followed since: {len(fell)}; below their {LEVEL:.0%} interval {shares['below']:.1%}, "
-          f"within {shares['within']:.1%}, above {shares['above']:.1%}")
+    print(
+        f"forecasts made early, followed since: {len(fell)}; below their {LEVEL:.0%} interval {shares['below']:.1%}, "
+        f"within {shares['within']:.1%}, above {shares['above']:.1%}"
+    )
     order = np.array_split(chances[np.argsort(chances[:, 0], kind="stable")], 4)
-    said = ", ".join(f"{part[:, 0].mean():.0%} said {part[:, 1].mean():.0%} happened" for part in order)
+    said = ", ".join(
+        f"{part[:, 0].mean():.0%} said {part[:, 1].mean():.0%} happened" for part in order
+    )
     print(f"likelihoods made on {LATE}, later known: {len(chances)}; by quarter: {said}")
-    good = wrong == 0 and (held["sum"] >= 0.9 * held["size"]).all() and called <= max(1, seeds // 20)
+    good = (
+        wrong == 0 and (held["sum"] >= 0.9 * held["size"]).all() and called <= max(1, seeds // 20)
+    )
     return int(not good)
 
 

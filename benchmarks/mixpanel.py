@@ -5,6 +5,7 @@
 The faults (30 and more, each passing and each staying) are tests/data/test_mixpanel.py. Exit status 1 where an event is
 lost or counted twice, or the process that syncs needs more than 1 GiB.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -19,15 +20,17 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))       # so that a checkout that is not installed will do
+sys.path.insert(0, str(ROOT))  # so that a checkout that is not installed will do
 
 REACH_MB = 1024
 DAY = dt.date(2025, 3, 10)
 START_MS = int(dt.datetime(2025, 3, 10, tzinfo=dt.UTC).timestamp() * 1000)
-REPEATED = 20       # one event in so many is sent twice
+REPEATED = 20  # one event in so many is sent twice
 BLOCK = 5_000
-LINE = ('{"event":"feature %d","properties":{"time":%d,"distinct_id":"user-%d","company":"cs_client_%03d",'
-        '"$insert_id":"%016x","mp_processing_time_ms":%d,"$browser":"Firefox","$city":"Lisbon","page":"/reports/x"}}\n')
+LINE = (
+    '{"event":"feature %d","properties":{"time":%d,"distinct_id":"user-%d","company":"cs_client_%03d",'
+    '"$insert_id":"%016x","mp_processing_time_ms":%d,"$browser":"Firefox","$city":"Lisbon","page":"/reports/x"}}\n'
+)
 
 
 def block(first: int, last: int, total: int) -> bytes:
@@ -42,6 +45,7 @@ def block(first: int, last: int, total: int) -> bytes:
 
 def serve(events: int, port: object) -> None:
     """Answers one request with the whole day, in chunks."""
+
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
@@ -66,10 +70,18 @@ def synced(folder: str, port: int, result: object) -> None:
     """Syncs the day in a process of its own; sends the outcome, seconds and megabytes."""
     from healthseg.data.mixpanel.settings import MixpanelSettings
     from healthseg.data.mixpanel.sync import Sync
-    settings = MixpanelSettings(api_url=f"http://127.0.0.1:{port}", account_key="company", event_timezone="UTC")
+
+    settings = MixpanelSettings(
+        api_url=f"http://127.0.0.1:{port}", account_key="company", event_timezone="UTC"
+    )
     started = time.monotonic()
-    outcome = Sync(Path(folder), settings, {"api_secret": "s"}, now=lambda: dt.datetime(2025, 3, 20, tzinfo=dt.UTC),
-                   sleep=time.sleep).run(DAY, DAY)
+    outcome = Sync(
+        Path(folder),
+        settings,
+        {"api_secret": "s"},
+        now=lambda: dt.datetime(2025, 3, 20, tzinfo=dt.UTC),
+        sleep=time.sleep,
+    ).run(DAY, DAY)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     result.send((outcome.to_dict(), time.monotonic() - started, peak))
 
@@ -90,10 +102,16 @@ def main() -> int:
         server.join()
         written = sum(path.stat().st_size for path in Path(folder).rglob("*.parquet")) / 2**20
     sent = events + -(-events // REPEATED)
-    exact = (outcome["received"], outcome["events"], outcome["repeats"]) == (sent, events, sent - events)
+    exact = (outcome["received"], outcome["events"], outcome["repeats"]) == (
+        sent,
+        events,
+        sent - events,
+    )
     size = len(block(0, 1000, events)) / 1000 * events / 2**30
-    print(f"a day of {events:,} events ({size:.1f} GiB of lines, {sent - events:,} of them sent twice): "
-          f"{seconds:.0f} s, {peak:.0f} MB at most (reach {REACH_MB}), {written:.0f} MB of Parquet")
+    print(
+        f"a day of {events:,} events ({size:.1f} GiB of lines, {sent - events:,} of them sent twice): "
+        f"{seconds:.0f} s, {peak:.0f} MB at most (reach {REACH_MB}), {written:.0f} MB of Parquet"
+    )
     print(json.dumps({key: outcome[key] for key in ("received", "events", "repeats", "queries")}))
     print("every event once" if exact else "NOT exact")
     return int(not exact or peak > REACH_MB)

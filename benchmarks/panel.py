@@ -6,6 +6,7 @@ Every query computes its window's measures of all dates as one would write them 
 dates with the rows of their window, grouped by customer and date. Prints the seconds of each, the panel's, their ratio,
 and the peak of memory; and at 2,000 customers or more what one new date costs. Exit status 1 where a figure misses.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -21,41 +22,41 @@ from pathlib import Path
 import pandas as pd
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))       # so that a checkout that is not installed will do
+sys.path.insert(0, str(ROOT))  # so that a checkout that is not installed will do
 
 from healthseg.data.portfolio import Portfolio  # noqa: E402
 from healthseg.measures.panel import build  # noqa: E402
 
 DATES = 78
-MANY = 2_000                        # customers from which on memory and a new date are measured
+MANY = 2_000  # customers from which on memory and a new date are measured
 REACH = {"ratio": 3.0, "gib": 6.0, "new date": 5.0}
 
 
 def within(table: str, days: int, day: str = "day") -> str:
-    return (f"dates AS d JOIN {table} AS x ON x.{day} <= d.d AND x.{day} > d.d - {days}")
+    return f"dates AS d JOIN {table} AS x ON x.{day} <= d.d AND x.{day} > d.d - {days}"
 
 
 QUERIES = {
     "7 days": f"""
-        SELECT x.client_id, d.d, count(DISTINCT x.user_id) AS weekly FROM {within('user_day', 7)}
+        SELECT x.client_id, d.d, count(DISTINCT x.user_id) AS weekly FROM {within("user_day", 7)}
         WHERE x.events > 0 GROUP BY ALL""",
     "28 days": f"""
         WITH by_user AS (
           SELECT x.client_id, d.d, x.user_id, sum(x.events) AS n, sum(x.api_events) AS api
-          FROM {within('user_day', 28)} GROUP BY ALL
+          FROM {within("user_day", 28)} GROUP BY ALL
         ), users AS (
           SELECT client_id, d, sum(n) AS events, sum(api) AS calls, count(user_id) FILTER (n > 0) AS active,
             max(n) FILTER (user_id IS NOT NULL) AS top, sum(n) FILTER (user_id IS NOT NULL) AS named
           FROM by_user GROUP BY ALL
         ), days AS (
-          SELECT x.client_id, d.d, count(DISTINCT x.day) AS active_days FROM {within('user_day', 28)}
+          SELECT x.client_id, d.d, count(DISTINCT x.day) AS active_days FROM {within("user_day", 28)}
           WHERE x.events > 0 GROUP BY ALL
         ), sessions AS (
           SELECT client_id, d, count(*) AS sessions, avg(seconds) / 60 AS minutes FROM (
             SELECT x.client_id, d.d, x.user_id, x.session_start, x.session_id, arg_max(x.seconds, x.day) AS seconds
-            FROM {within('sessions', 28, 'start_day')} WHERE x.day <= d.d GROUP BY ALL) GROUP BY ALL
+            FROM {within("sessions", 28, "start_day")} WHERE x.day <= d.d GROUP BY ALL) GROUP BY ALL
         ), features AS (
-          SELECT x.client_id, d.d, count(DISTINCT x.feature) AS features FROM {within('feature_day', 28)}
+          SELECT x.client_id, d.d, count(DISTINCT x.feature) AS features FROM {within("feature_day", 28)}
           WHERE x.events > 0 GROUP BY ALL
         ), last AS (
           SELECT c.client_id, d.d, x.day AS last_day FROM dates AS d CROSS JOIN customers AS c
@@ -75,9 +76,9 @@ QUERIES = {
           WHERE x.events > 0 GROUP BY ALL
         ), sticky AS (
           SELECT x.client_id, d.d, avg(coalesce(y.users, 0) / x.users) AS stickiness, sum(y.users) / 30 AS dau
-          FROM {within('monthly', 30)} LEFT JOIN daily AS y ON y.client_id = x.client_id AND y.day = x.day GROUP BY ALL
+          FROM {within("monthly", 30)} LEFT JOIN daily AS y ON y.client_id = x.client_id AND y.day = x.day GROUP BY ALL
         ), used AS (
-          SELECT x.client_id, d.d, x.feature FROM {within('feature_day', 30)} WHERE x.events > 0
+          SELECT x.client_id, d.d, x.feature FROM {within("feature_day", 30)} WHERE x.events > 0
           GROUP BY ALL HAVING count(DISTINCT x.day) >= 2
         ), entitled AS (
           SELECT DISTINCT e.client_id, d.d, e.feature FROM dates AS d
@@ -87,7 +88,7 @@ QUERIES = {
           SELECT e.client_id, e.d, count(e.feature) AS entitled, count(u.feature) AS adopted
           FROM entitled AS e LEFT JOIN used AS u USING (client_id, d, feature) GROUP BY ALL
         ), active AS (
-          SELECT x.client_id, d.d, count(DISTINCT x.user_id) AS mau FROM {within('user_day', 30)}
+          SELECT x.client_id, d.d, count(DISTINCT x.user_id) AS mau FROM {within("user_day", 30)}
           WHERE x.events > 0 GROUP BY ALL
         )
         SELECT * FROM active LEFT JOIN sticky USING (client_id, d) LEFT JOIN adoption USING (client_id, d)""",
@@ -103,17 +104,17 @@ QUERIES = {
           SELECT client_id, d, max(n) / sum(n) AS share, arg_max(user_id, n) AS user_id, arg_max(days, n) AS days
           FROM users GROUP BY ALL
         ), seen AS (
-          SELECT x.client_id, d.d - 28 AS d, x.user_id, count(*) AS recent FROM {within('user_day', 28)}
+          SELECT x.client_id, d.d - 28 AS d, x.user_id, count(*) AS recent FROM {within("user_day", 28)}
           WHERE x.events > 0 GROUP BY ALL
         )
         SELECT base.*, c.share, c.days, s.recent FROM base LEFT JOIN champions AS c USING (client_id, d)
         LEFT JOIN seen AS s ON s.client_id = c.client_id AND s.d = c.d AND s.user_id = c.user_id""",
     "90 days": f"""
         WITH opened AS (
-          SELECT x.client_id, d.d, count(*) AS tickets FROM {within('tickets', 90, 'opened_day')} GROUP BY ALL
+          SELECT x.client_id, d.d, count(*) AS tickets FROM {within("tickets", 90, "opened_day")} GROUP BY ALL
         ), solved AS (
           SELECT x.client_id, d.d, median(date_diff('second', x.opened_at, x.resolved_at)) / 3600 AS hours
-          FROM {within('tickets', 90, 'resolved_day')} GROUP BY ALL
+          FROM {within("tickets", 90, "resolved_day")} GROUP BY ALL
         ), open AS (
           SELECT x.client_id, d.d, count(*) AS open, count(*) FILTER (x.severity IN ('high', 'critical')) AS high
           FROM dates AS d JOIN tickets AS x ON x.opened_day <= d.d AND coalesce(x.resolved_day, d.d + 1) > d.d
@@ -122,20 +123,20 @@ QUERIES = {
         SELECT * FROM opened FULL JOIN solved USING (client_id, d) FULL JOIN open USING (client_id, d)""",
     "180 days": f"""
         SELECT client_id, d, avg(score) AS csat, count(*) AS answers FROM (
-          SELECT x.client_id, d.d, x.score FROM {within('surveys', 180, 'responded_day')} WHERE x.kind = 'csat'
+          SELECT x.client_id, d.d, x.score FROM {within("surveys", 180, "responded_day")} WHERE x.kind = 'csat'
           UNION ALL
-          SELECT x.client_id, d.d, x.csat FROM {within('tickets', 180, 'resolved_day')} WHERE x.csat IS NOT NULL)
+          SELECT x.client_id, d.d, x.csat FROM {within("tickets", 180, "resolved_day")} WHERE x.csat IS NOT NULL)
         GROUP BY ALL""",
     "365 days": f"""
         WITH latest AS (
           SELECT x.client_id, d.d, x.user_id, arg_max(x.score, x.responded_at) AS score
-          FROM {within('surveys', 365, 'responded_day')} WHERE x.kind = 'nps' GROUP BY ALL
+          FROM {within("surveys", 365, "responded_day")} WHERE x.kind = 'nps' GROUP BY ALL
         ), nps AS (
           SELECT client_id, d, 100 * avg(CASE WHEN score >= 9 THEN 1 WHEN score <= 6 THEN -1 ELSE 0 END) AS nps,
             count(*) AS respondents FROM latest GROUP BY ALL
         ), punctual AS (
           SELECT x.client_id, d.d, avg(CASE WHEN x.paid_on <= x.due_on + 5 THEN 1 ELSE 0 END) AS in_time
-          FROM {within('invoices', 365, 'due_on')} WHERE x.paid_on <= d.d OR d.d > x.due_on + 5 GROUP BY ALL
+          FROM {within("invoices", 365, "due_on")} WHERE x.paid_on <= d.d OR d.d > x.due_on + 5 GROUP BY ALL
         ), overdue AS (
           SELECT x.client_id, d.d, max(date_diff('day', x.due_on, d.d)) AS worst, count(*) AS unpaid
           FROM dates AS d JOIN invoices AS x ON x.issued_on <= d.d AND coalesce(x.paid_on, d.d + 1) > d.d GROUP BY ALL
@@ -147,6 +148,7 @@ QUERIES = {
 def prepare(folder: Path, clients: int, events: str) -> None:
     """The book and its facts, in a process of its own: its memory is not the panel's."""
     from healthseg.data.demo import write_demo
+
     write_demo(folder, clients=clients, events=events)
     Portfolio.open(folder).connection()
 
@@ -165,7 +167,9 @@ def by_hand(book: Portfolio, dates: list[dt.date], times: int) -> float:
     """Seconds of all the hand-written queries, each printed."""
     connection = book.connection()
     connection.register("date_frame", pd.DataFrame({"d": dates}))
-    connection.execute("CREATE OR REPLACE TEMP TABLE dates AS SELECT CAST(d AS DATE) AS d FROM date_frame")
+    connection.execute(
+        "CREATE OR REPLACE TEMP TABLE dates AS SELECT CAST(d AS DATE) AS d FROM date_frame"
+    )
     total = 0.0
     for name, query in QUERIES.items():
         taken = seconds(lambda query=query: connection.execute(query).df(), times)
@@ -178,25 +182,34 @@ def measure(folder: Path, clients: int, times: int) -> bool:
     book = Portfolio.open(folder)
     ids = sorted(book.table("customers")["client_id"])
     dates = [book.data_until - dt.timedelta(days=7 * back) for back in range(DATES)]
-    build(book, dates[:1], ids[:1])                                  # opens the files once
+    build(book, dates[:1], ids[:1])  # opens the files once
     panel = seconds(lambda: build(book, dates, ids), times)
     gib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    print(f"panel of {clients:,} customers and {DATES} dates: {panel:.2f} s, peak {gib:.2f} GiB", flush=True)
+    print(
+        f"panel of {clients:,} customers and {DATES} dates: {panel:.2f} s, peak {gib:.2f} GiB",
+        flush=True,
+    )
     one = seconds(lambda: build(book, dates[:53], ids[:1]), max(3, times))
     print(f"one customer on 53 dates: {one * 1000:.0f} ms")
     fresh = seconds(lambda: build(book, dates[:1], ids), times)
     print(f"one new date: {fresh:.2f} s (reach {REACH['new date']:g})", flush=True)
     hand = by_hand(book, dates, times)
     ratio = panel / hand
-    print(f"panel / queries = {panel:.2f} s / {hand:.2f} s = {ratio:.2f} (reach {REACH['ratio']:g}; "
-          f"memory {gib:.2f} of {REACH['gib']:g} GiB)")
-    return ratio <= REACH["ratio"] and (clients < MANY or (gib <= REACH["gib"] and fresh <= REACH["new date"]))
+    print(
+        f"panel / queries = {panel:.2f} s / {hand:.2f} s = {ratio:.2f} (reach {REACH['ratio']:g}; "
+        f"memory {gib:.2f} of {REACH['gib']:g} GiB)"
+    )
+    return ratio <= REACH["ratio"] and (
+        clients < MANY or (gib <= REACH["gib"] and fresh <= REACH["new date"])
+    )
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--clients", type=int, default=250)
-    parser.add_argument("--events", choices=("full", "light"), default="light", help="light: the same facts, sooner")
+    parser.add_argument(
+        "--events", choices=("full", "light"), default="light", help="light: the same facts, sooner"
+    )
     parser.add_argument("--folder", type=Path, help="a book that was prepared before")
     given = parser.parse_args()
     times = 3 if given.clients < MANY else 1
@@ -204,7 +217,9 @@ def main() -> int:
         return 0 if measure(given.folder, given.clients, times) else 1
     with tempfile.TemporaryDirectory(prefix="healthseg-panel-") as name:
         folder = Path(name) / "book"
-        child = multiprocessing.get_context("spawn").Process(target=prepare, args=(folder, given.clients, given.events))
+        child = multiprocessing.get_context("spawn").Process(
+            target=prepare, args=(folder, given.clients, given.events)
+        )
         child.start()
         child.join()
         return 0 if measure(folder, given.clients, times) else 1

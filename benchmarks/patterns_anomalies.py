@@ -9,6 +9,7 @@ hour, precision over alarms, recall over windows, the first 15 % of each series 
 the window and the threshold that do best in hindsight, and the same window at 3 σ. Exit status 1 where a figure misses
 its reach.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -24,7 +25,7 @@ import numpy as np
 import pandas as pd
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))       # so that a checkout that is not installed will do
+sys.path.insert(0, str(ROOT))  # so that a checkout that is not installed will do
 
 import healthseg as hs  # noqa: E402
 from healthseg.clustering.anomalies_book import anomalies_of  # noqa: E402
@@ -34,8 +35,8 @@ from healthseg.measures.statistics.departures import beyond_earlier  # noqa: E40
 
 DAY = dt.timedelta(days=1)
 REACH_RECALL, REACH_FALSE = 0.9, 0.1
-REACH_ALARMS = 1.0                  # a customer and three years
-ALLOWED = {20: 1, 50: 2, 200: 4}    # null books with an alarm of their own
+REACH_ALARMS = 1.0  # a customer and three years
+ALLOWED = {20: 1, 50: 2, 200: 4}  # null books with an alarm of their own
 SKIPPED, MERGED = 0.15, np.timedelta64(1, "h")
 WINDOWS = (12, 24, 48, 72, 144, 288, 432, 576, 864, 1152, 2016)
 THRESHOLDS = (2, 2.5, 3, 3.5, 4, 5, 6, 7, 8, 10, 12, 15, 20, 30)
@@ -55,7 +56,9 @@ def planted(seed: int, clients: int) -> np.ndarray:
     with tempfile.TemporaryDirectory() as folder:
         book, found = found_in(folder, seed=seed, clients=clients)
         book.close()
-        truth = pd.read_parquet(Path(folder) / "truth" / "anomalies.parquet").rename(columns={"from": "first"})
+        truth = pd.read_parquet(Path(folder) / "truth" / "anomalies.parquet").rename(
+            columns={"from": "first"}
+        )
     found = found.assign(who=found["client_id"].where(found["client_id"].notna(), "book"))
     truth = truth.assign(who=truth["client_id"].where(truth["scope"] == "client", "book"))
     out = []
@@ -95,9 +98,13 @@ def nab_folder() -> Path | None:
 def nab(folder: Path) -> Series:
     """The series with their labelled windows."""
     windows = json.loads((folder / "windows.json").read_text(encoding="utf-8"))
-    return {name: (pd.read_csv(folder / name, parse_dates=["timestamp"]),
-                   [(np.datetime64(first), np.datetime64(last)) for first, last in given])
-            for name, given in windows.items()}
+    return {
+        name: (
+            pd.read_csv(folder / name, parse_dates=["timestamp"]),
+            [(np.datetime64(first), np.datetime64(last)) for first, last in given],
+        )
+        for name, given in windows.items()
+    }
 
 
 def merged(moments: np.ndarray) -> list[tuple[np.datetime64, np.datetime64]]:
@@ -115,12 +122,26 @@ def scored(series: Series, flags: dict[str, np.ndarray]) -> dict[str, float]:
         first = moments[int(len(moments) * SKIPPED)]
         told = merged(moments[flags[name] & (moments >= first)])
         given = [window for window in given if window[1] >= first]
-        right += sum(any(start <= last and end >= begin for begin, last in given) for start, end in told)
-        met += sum(any(start <= last and end >= begin for start, end in told) for begin, last in given)
-        alarms, windows, points = alarms + len(told), windows + len(given), points + int((moments >= first).sum())
+        right += sum(
+            any(start <= last and end >= begin for begin, last in given) for start, end in told
+        )
+        met += sum(
+            any(start <= last and end >= begin for start, end in told) for begin, last in given
+        )
+        alarms, windows, points = (
+            alarms + len(told),
+            windows + len(given),
+            points + int((moments >= first).sum()),
+        )
     precision, recall = right / max(alarms, 1), met / max(windows, 1)
     f1 = 2 * precision * recall / max(precision + recall, 1e-9)
-    return {"precision": precision, "recall": recall, "f1": f1, "alarms": alarms, "per_1000": 1000 * alarms / points}
+    return {
+        "precision": precision,
+        "recall": recall,
+        "f1": f1,
+        "alarms": alarms,
+        "per_1000": 1000 * alarms / points,
+    }
 
 
 def gaussian(series: Series, window: int) -> dict[str, np.ndarray]:
@@ -142,8 +163,13 @@ def rivals(series: Series) -> tuple[dict, dict, tuple[int, float]]:
             told = scored(series, {name: z > threshold for name, z in far.items()})
             if best is None or told["f1"] > best[0]["f1"]:
                 best = (told, (window, threshold))
-    plain = max((scored(series, {name: z > 3 for name, z in gaussian(series, window).items()}) for window in WINDOWS),
-                key=lambda told: told["f1"])
+    plain = max(
+        (
+            scored(series, {name: z > 3 for name, z in gaussian(series, window).items()})
+            for window in WINDOWS
+        ),
+        key=lambda told: told["f1"],
+    )
     return best[0], plain, best[1]
 
 
@@ -151,15 +177,23 @@ def numenta(folder: Path) -> bool:
     """Prints the comparison; whether a reach was missed."""
     series = nab(folder)
     flags = {name: beyond_earlier(frame["value"].to_numpy()) for name, (frame, _) in series.items()}
-    quiet, real = ({name: one for name, one in series.items() if name.startswith(kind)} for kind in ("art", "real"))
+    quiet, real = (
+        {name: one for name, one in series.items() if name.startswith(kind)}
+        for kind in ("art", "real")
+    )
     silent, ours = scored(quiet, flags), scored(real, flags)
     tuned, plain, (window, threshold) = rivals(real)
     print(f"series without anomaly: {silent['per_1000']:.2f} alarms a thousand points (reach 1)")
-    rows = (("beyond all before", ours), (f"rolling Gaussian, best ({window} points, {threshold} σ)", tuned),
-            ("rolling Gaussian, 3 σ, best window", plain))
+    rows = (
+        ("beyond all before", ours),
+        (f"rolling Gaussian, best ({window} points, {threshold} σ)", tuned),
+        ("rolling Gaussian, 3 σ, best window", plain),
+    )
     for name, told in rows:
-        print(f"{name:45s} F1 {told['f1']:.3f}  precision {told['precision']:.3f}  recall {told['recall']:.3f}  "
-              f"alarms {told['alarms']:3d}")
+        print(
+            f"{name:45s} F1 {told['f1']:.3f}  precision {told['precision']:.3f}  recall {told['recall']:.3f}  "
+            f"alarms {told['alarms']:3d}"
+        )
     ratios = ours["f1"] / tuned["f1"], ours["f1"] / plain["f1"]
     print(f"F1 over the tuned {ratios[0]:.2f} (reach 1.15), over 3 σ {ratios[1]:.2f} (reach 1.5)")
     return silent["per_1000"] > 1 or ratios[0] < 1.15 or ratios[1] < 1.5
@@ -173,23 +207,39 @@ def main() -> int:
     asked, started, missed = given.parse_args(), time.monotonic(), False
     folder = nab_folder()
     if folder is None:
-        print("the Numenta benchmark is not there: set HEALTHSEG_SHARED_DATA to the folder that holds nab/")
+        print(
+            "the Numenta benchmark is not there: set HEALTHSEG_SHARED_DATA to the folder that holds nab/"
+        )
     else:
         missed |= numenta(folder)
-    total = sum((planted(seed, asked.clients) for seed in range(1, asked.seeds + 1)), np.zeros(6, dtype=int))
-    for name, (many, met) in zip(("single customers", "the book"), (total[:2], total[2:4]), strict=True):
+    total = sum(
+        (planted(seed, asked.clients) for seed in range(1, asked.seeds + 1)), np.zeros(6, dtype=int)
+    )
+    for name, (many, met) in zip(
+        ("single customers", "the book"), (total[:2], total[2:4]), strict=True
+    ):
         missed |= met < REACH_RECALL * many
-        print(f"{name:18s} {met:4d} of {many:4d} detectable found ({met / max(many, 1):.3f}; reach {REACH_RECALL})")
+        print(
+            f"{name:18s} {met:4d} of {many:4d} detectable found ({met / max(many, 1):.3f}; reach {REACH_RECALL})"
+        )
     reported, false = total[4:]
     missed |= false > REACH_FALSE * reported
-    print(f"reported {reported}, on no planted day {false} ({false / max(reported, 1):.3f}; reach {REACH_FALSE})")
+    print(
+        f"reported {reported}, on no planted day {false} ({false / max(reported, 1):.3f}; reach {REACH_FALSE})"
+    )
     rows = [null(seed, asked.clients) for seed in range(1, asked.null_seeds + 1)]
     if rows:
-        alarms, years, books = sum(row[0] for row in rows), sum(row[1] for row in rows), sum(row[2] > 0 for row in rows)
+        alarms, years, books = (
+            sum(row[0] for row in rows),
+            sum(row[1] for row in rows),
+            sum(row[2] > 0 for row in rows),
+        )
         allowed = max((most for many, most in ALLOWED.items() if many <= len(rows)), default=0)
         missed |= 3 * alarms / years > REACH_ALARMS or books > allowed
-        print(f"null books: {3 * alarms / years:.3f} alarms a customer in three years (reach {REACH_ALARMS}), "
-              f"{books} of {len(rows)} books with one of their own (reach {allowed})")
+        print(
+            f"null books: {3 * alarms / years:.3f} alarms a customer in three years (reach {REACH_ALARMS}), "
+            f"{books} of {len(rows)} books with one of their own (reach {allowed})"
+        )
     print(f"{time.monotonic() - started:.0f} s")
     return int(missed)
 

@@ -6,6 +6,7 @@ A first process fills the stores (facts, panels, models); a second one opens the
 Prints seconds of wall clock and of the processor, and the peak of memory. At fewer than 2,000 customers every scope is
 called and the reach is 3 s; from 2,000 on all customers are, in 90 s and 6 GiB. Exit status 1 where a figure misses.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))       # so that a checkout that is not installed will do
+sys.path.insert(0, str(ROOT))  # so that a checkout that is not installed will do
 
 import healthseg as hs  # noqa: E402
 from healthseg.data.demo import write_demo  # noqa: E402
@@ -31,10 +32,14 @@ def scopes(book: hs.Portfolio, many: bool) -> dict[str, dict[str, Any]]:
     asked = {"all_customers": {}}
     if not many:
         run = hs.segment_customers(book, {}, "health")
-        segment = max((one for one in run.segments if one.placed), key=lambda one: one.customer_count)
+        segment = max(
+            (one for one in run.segments if one.placed), key=lambda one: one.customer_count
+        )
         asked["segment"] = {"segment_id": segment.segment_id}
         customers = book.table("customers")
-        asked["single_customer"] = {"client_id": customers.loc[customers["churned_on"].isna(), "client_id"].iloc[0]}
+        asked["single_customer"] = {
+            "client_id": customers.loc[customers["churned_on"].isna(), "client_id"].iloc[0]
+        }
     return asked
 
 
@@ -46,7 +51,9 @@ def calls(folder: str, many: bool, sent: Any) -> None:
             before = time.perf_counter(), time.process_time()
             reply = hs.analyze_engagement_patterns(book, scope, **named)
             taken = time.perf_counter() - before[0], time.process_time() - before[1]
-            sent.send((scope, turn, *taken, reply.customers_analyzed, len(reply.identified_patterns)))
+            sent.send(
+                (scope, turn, *taken, reply.customers_analyzed, len(reply.identified_patterns))
+            )
     book.close()
     sent.send(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
     sent.close()
@@ -81,13 +88,18 @@ def main() -> int:
         for name in ("stores empty", "stores filled"):
             *rows, gib = in_a_process(folder, many)
             for scope, turn, wall, processor, customers, patterns in rows:
-                print(f"{name}, {scope}, {turn}: {wall:.1f} s, of the processor {processor:.1f} s, {customers:,} "
-                      f"customers, {patterns} patterns", flush=True)
+                print(
+                    f"{name}, {scope}, {turn}: {wall:.1f} s, of the processor {processor:.1f} s, {customers:,} "
+                    f"customers, {patterns} patterns",
+                    flush=True,
+                )
                 if name == "stores filled":
                     missed |= wall > (REACH_SECONDS_MANY if many else REACH_SECONDS)
             print(f"{name}: peak {gib:.2f} GiB", flush=True)
             missed |= gib > REACH_GIB
-    print(f"reach with stores filled: {REACH_SECONDS_MANY if many else REACH_SECONDS:.0f} s, {REACH_GIB:.0f} GiB")
+    print(
+        f"reach with stores filled: {REACH_SECONDS_MANY if many else REACH_SECONDS:.0f} s, {REACH_GIB:.0f} GiB"
+    )
     return int(missed)
 
 

@@ -8,6 +8,7 @@ books sequences of topics and messages that stand out, against the laws that the
 which the book, or any of its customers, shows a rhythm, a message or a sequence. Each customer's reply is a call of its
 own, with a false-discovery family of its own. Exit status 1 where a figure misses its reach.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -21,7 +22,7 @@ import numpy as np
 import pandas as pd
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))       # so that a checkout that is not installed will do
+sys.path.insert(0, str(ROOT))  # so that a checkout that is not installed will do
 
 import healthseg as hs  # noqa: E402
 from healthseg.clustering.communication import communication  # noqa: E402
@@ -34,15 +35,17 @@ from healthseg.data.demo import write_demo  # noqa: E402
 DAY = dt.timedelta(days=1)
 WINDOW, YEAR = 91 * DAY, 365 * DAY
 REACH_RECALL, REACH_FALSE = 0.9, 0.1
-ALLOWED = {20: 1, 50: 2, 200: 4}    # null books with a pattern of all customers together
+ALLOWED = {20: 1, 50: 2, 200: 4}  # null books with a pattern of all customers together
 
 
 def last_days(book: hs.Portfolio) -> dict[str, dt.date]:
     """The day after each customer's last."""
     rows = book.table("customers")
     left = pd.to_datetime(rows["churned_on"])
-    return {client: book.data_until + DAY if pd.isna(day) else day.date()
-            for client, day in zip(rows["client_id"], left, strict=True)}
+    return {
+        client: book.data_until + DAY if pd.isna(day) else day.date()
+        for client, day in zip(rows["client_id"], left, strict=True)
+    }
 
 
 def passing(families: list) -> pd.DataFrame:
@@ -65,9 +68,13 @@ def keys_of(row) -> set[str]:
 def whole_book(book: hs.Portfolio) -> pd.DataFrame:
     """What passes of the book's rhythms of a quarter, messages and sequences of a year, judged together."""
     clients, end = sorted(last_days(book)), book.data_until + DAY
-    return passing([temporal(book, clients, end - WINDOW, end).family,
-                    communication(book, clients, end - YEAR, end).family,
-                    support(book, clients, end - YEAR, end).family])
+    return passing(
+        [
+            temporal(book, clients, end - WINDOW, end).family,
+            communication(book, clients, end - YEAR, end).family,
+            support(book, clients, end - YEAR, end).family,
+        ]
+    )
 
 
 def planted(seed: int, clients: int) -> np.ndarray:
@@ -86,8 +93,16 @@ def planted(seed: int, clients: int) -> np.ndarray:
     known = {(row.id, key) for row in truth.itertuples() for key in keys_of(row)}
     own = [(client, key) for client, keys in told.items() for key in keys if client != "book"]
     pairs = whole[(whole["kind"] == "support") & (whole["key"].str.count(ARROW) == 1)]
-    return np.array([len(detectable), found, len(own), sum(one not in known for one in own),
-                     len(pairs), sum(not follows(law, row) for row in pairs.itertuples())])
+    return np.array(
+        [
+            len(detectable),
+            found,
+            len(own),
+            sum(one not in known for one in own),
+            len(pairs),
+            sum(not follows(law, row) for row in pairs.itertuples()),
+        ]
+    )
 
 
 def follows(law: pd.DataFrame, row) -> bool:
@@ -115,17 +130,28 @@ def main() -> int:
     given.add_argument("--null-seeds", type=int, default=50)
     given.add_argument("--clients", type=int, default=250)
     asked, started, missed = given.parse_args(), time.monotonic(), False
-    total = sum((planted(seed, asked.clients) for seed in range(1, asked.seeds + 1)), np.zeros(6, dtype=int))
+    total = sum(
+        (planted(seed, asked.clients) for seed in range(1, asked.seeds + 1)), np.zeros(6, dtype=int)
+    )
     missed |= total[1] < REACH_RECALL * total[0]
-    print(f"peaks {total[1]} of {total[0]} detectable found ({total[1] / max(total[0], 1):.3f}; reach {REACH_RECALL})")
+    print(
+        f"peaks {total[1]} of {total[0]} detectable found ({total[1] / max(total[0], 1):.3f}; reach {REACH_RECALL})"
+    )
     for name, (many, false) in (("peaks", total[2:4]), ("sequences of two topics", total[4:])):
         missed |= false > REACH_FALSE * many
-        print(f"{name} reported {many}, false {false} ({false / max(many, 1):.3f}; reach {REACH_FALSE})")
-    rows = sum((null(seed, asked.clients) for seed in range(1, asked.null_seeds + 1)), np.zeros(2, dtype=int))
+        print(
+            f"{name} reported {many}, false {false} ({false / max(many, 1):.3f}; reach {REACH_FALSE})"
+        )
+    rows = sum(
+        (null(seed, asked.clients) for seed in range(1, asked.null_seeds + 1)),
+        np.zeros(2, dtype=int),
+    )
     allowed = max((most for many, most in ALLOWED.items() if many <= asked.null_seeds), default=0)
     missed |= rows[0] > allowed
-    print(f"null books with a pattern of all customers {rows[0]} of {asked.null_seeds} (reach {allowed}); "
-          f"single customers with a peak {rows[1]} of {asked.null_seeds * asked.clients}")
+    print(
+        f"null books with a pattern of all customers {rows[0]} of {asked.null_seeds} (reach {allowed}); "
+        f"single customers with a peak {rows[1]} of {asked.null_seeds * asked.clients}"
+    )
     print(f"{time.monotonic() - started:.0f} s")
     return int(missed)
 

@@ -6,6 +6,7 @@ null: books with any pattern reported; default: planted orders, bundles (Jaccard
 index >= .8) that are flagged detectable, and what else is reported of features; effects: features and the order that
 keep customers, flagged detectable, and the signs of leaving and staying against the true hazard.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -36,7 +37,9 @@ FEATURES = frozenset({"feature_usage"})
 def books(scenario: str, given: argparse.Namespace) -> Iterator[tuple[int, hs.Portfolio, Path]]:
     for seed in range(1, given.seeds + 1):
         with tempfile.TemporaryDirectory() as folder:
-            write_demo(folder, clients=given.clients, seed=seed, scenario=scenario, events=given.events)
+            write_demo(
+                folder, clients=given.clients, seed=seed, scenario=scenario, events=given.events
+            )
             book = hs.Portfolio.open(folder)
             yield seed, book, Path(folder)
             book.close()
@@ -59,9 +62,15 @@ def null(given: argparse.Namespace) -> bool:
         reply = analyze_engagement_patterns(book, "all_customers", include_predictions=False)
         names = [one.pattern_name for one in reply.identified_patterns]
         hits += bool(names or reply.user_personas)
-        print(f"  null {seed}: {reply.testing.hypotheses} tried, reported {names}, {len(reply.user_personas or [])} "
-              f"personas, {time.perf_counter() - started:.1f} s", flush=True)
-    print(f"null: {hits} of {given.seeds} books report any pattern (at most {max(1, given.seeds // 25)})", flush=True)
+        print(
+            f"  null {seed}: {reply.testing.hypotheses} tried, reported {names}, {len(reply.user_personas or [])} "
+            f"personas, {time.perf_counter() - started:.1f} s",
+            flush=True,
+        )
+    print(
+        f"null: {hits} of {given.seeds} books report any pattern (at most {max(1, given.seeds // 25)})",
+        flush=True,
+    )
     return hits <= max(1, given.seeds // 25)
 
 
@@ -71,12 +80,17 @@ def default(given: argparse.Namespace) -> bool:
     for seed, book, folder in books("default", given):
         study = Study.of(book, all_customers(book, book.as_of(), 90), FEATURES)
         rows = study.judged[study.judged["passes"]]
-        told = {kind: [set(key.split(mark)) for key in rows.loc[rows["kind"] == kind, "key"]]
-                for kind, mark in (("sequence", ARROW), ("bundle", PLUS))}
+        told = {
+            kind: [set(key.split(mark)) for key in rows.loc[rows["kind"] == kind, "key"]]
+            for kind, mark in (("sequence", ARROW), ("bundle", PLUS))
+        }
         truth = {"sequence": planted(folder, "sequences"), "bundle": planted(folder, "bundles")}
         for kind in truth:
             sure = [features for features, detectable in truth[kind] if detectable]
-            found, of = found + sum(any(alike(one, two) for two in told[kind]) for one in sure), of + len(sure)
+            found, of = (
+                found + sum(any(alike(one, two) for two in told[kind]) for one in sure),
+                of + len(sure),
+            )
         known = [features for kind in truth.values() for features, _ in kind]
         all_told = told["sequence"] + told["bundle"]
         right += sum(any(one <= features for features in known) for one in all_told)
@@ -84,8 +98,11 @@ def default(given: argparse.Namespace) -> bool:
         agreement = _personas(study, folder)
         found, of = found + (agreement >= SAME), of + 1
         print(f"  default {seed}: {told}, personas' agreement {agreement:.2f}", flush=True)
-    print(f"default: {found} of {of} detectable recovered (90 %), {reported - right} of {reported} reported were not "
-          "planted (at most 10 %)", flush=True)
+    print(
+        f"default: {found} of {of} detectable recovered (90 %), {reported - right} of {reported} reported were not "
+        "planted (at most 10 %)",
+        flush=True,
+    )
     return found >= 0.9 * of and reported - right <= 0.1 * reported
 
 
@@ -93,7 +110,9 @@ def _personas(study: Study, folder: Path) -> float:
     labels = study.personas[0].labels
     if labels is None:
         return 0.0
-    truth = pd.read_parquet(folder / "truth" / "users.parquet").set_index(["client_id", "user_id"])["persona"]
+    truth = pd.read_parquet(folder / "truth" / "users.parquet").set_index(["client_id", "user_id"])[
+        "persona"
+    ]
     own = truth.reindex(labels.index)
     known = own.notna().to_numpy()
     return adjusted_rand(labels.to_numpy()[known], pd.factorize(own[known])[0])
@@ -112,11 +131,17 @@ def effects(given: argparse.Namespace) -> bool:
         habits = study.judged[study.judged["kind"] == "habit"].set_index("key")
         rows = habits[habits["passes"] & (habits["lift"] < 1)]
         truth = pd.read_parquet(folder / "truth" / "feature_effects.parquet")
-        sure = (USED + truth.loc[(truth["role"] == "cause") & truth["detectable"], "feature"]).tolist()
+        sure = (
+            USED + truth.loc[(truth["role"] == "cause") & truth["detectable"], "feature"]
+        ).tolist()
         causes = (USED + truth.loc[truth["role"] == "cause", "feature"]).tolist()
         orders = [features for features, _ in planted(folder, "sequences")]
-        by_order = [key for key in rows.index if key.startswith(ORDER)
-                    and any(set(key.removeprefix(ORDER).split(ARROW)) <= one for one in orders)]
+        by_order = [
+            key
+            for key in rows.index
+            if key.startswith(ORDER)
+            and any(set(key.removeprefix(ORDER).split(ARROW)) <= one for one in orders)
+        ]
         found, of = found + sum(key in rows.index for key in sure), of + len(sure)
         wrong += sum(key not in causes and key not in by_order for key in rows.index)
         reported += len(rows)
@@ -124,31 +149,62 @@ def effects(given: argparse.Namespace) -> bool:
         held, tried = held + int(inside.sum()), tried + len(inside)
         signs += _signs(study, folder)
         print(f"  effects {seed}: {rows.index.tolist()}", flush=True)
-    print(f"effects: {found} of {of} detectable recovered (90 %), {wrong} of {reported} reported are no cause "
-          f"(at most 10 %); {held} of {tried} intervals of features hold the true hazard ratio, breadth included "
-          f"({held / max(tried, 1):.3f}; 0.95 is stated)", flush=True)
-    print(f"signs of leaving and staying: {signs[0]} of {signs[1]} whose measures drive the hazard found (90 %), "
-          f"{signs[2]} of {signs[3]} reported foretell nothing (at most 10 %)", flush=True)
-    return found >= 0.9 * of and wrong <= 0.1 * reported and signs[0] >= 0.9 * signs[1] and signs[2] <= 0.1 * signs[3]
+    print(
+        f"effects: {found} of {of} detectable recovered (90 %), {wrong} of {reported} reported are no cause "
+        f"(at most 10 %); {held} of {tried} intervals of features hold the true hazard ratio, breadth included "
+        f"({held / max(tried, 1):.3f}; 0.95 is stated)",
+        flush=True,
+    )
+    print(
+        f"signs of leaving and staying: {signs[0]} of {signs[1]} whose measures drive the hazard found (90 %), "
+        f"{signs[2]} of {signs[3]} reported foretell nothing (at most 10 %)",
+        flush=True,
+    )
+    return (
+        found >= 0.9 * of
+        and wrong <= 0.1 * reported
+        and signs[0] >= 0.9 * signs[1]
+        and signs[2] <= 0.1 * signs[3]
+    )
 
 
 def _signs(study: Study, folder: Path) -> tuple[int, int, int, int]:
     """Signs of leaving and staying: those of a driver of the true hazard that were found, of how many; and of what was
     reported, what does not foretell: the true hazard after it is less than a quarter off that without it."""
-    months, rows = study.months, study.judged[study.judged["kind"].isin(["risk", "success"])].set_index("key")
-    hazard = pd.read_parquet(folder / "truth" / "hazard.parquet", columns=["client_id", "step_start", "h_true"])
-    asked = pd.DataFrame({"client_id": months["client_id"].astype(str), "place": np.arange(len(months)),
-                          "date": pd.to_datetime(months["date"]).astype("datetime64[ns]")})
-    hazard = hazard.assign(client_id=hazard["client_id"].astype(str),
-                           date=pd.to_datetime(hazard["step_start"]).astype("datetime64[ns]"))
-    true = pd.merge_asof(asked.sort_values("date"), hazard.sort_values("date"), on="date", by="client_id")
+    months, rows = (
+        study.months,
+        study.judged[study.judged["kind"].isin(["risk", "success"])].set_index("key"),
+    )
+    hazard = pd.read_parquet(
+        folder / "truth" / "hazard.parquet", columns=["client_id", "step_start", "h_true"]
+    )
+    asked = pd.DataFrame(
+        {
+            "client_id": months["client_id"].astype(str),
+            "place": np.arange(len(months)),
+            "date": pd.to_datetime(months["date"]).astype("datetime64[ns]"),
+        }
+    )
+    hazard = hazard.assign(
+        client_id=hazard["client_id"].astype(str),
+        date=pd.to_datetime(hazard["step_start"]).astype("datetime64[ns]"),
+    )
+    true = pd.merge_asof(
+        asked.sort_values("date"), hazard.sort_values("date"), on="date", by="client_id"
+    )
     true = true.sort_values("place")["h_true"].to_numpy(dtype=float)
     terms = set(pd.read_parquet(folder / "truth" / "hazard_terms.parquet")["measure"])
     drivers = [sign.name for sign in SIGNS if {measure for measure, _, _ in sign.parts} <= terms]
     passing = rows.index[rows["passes"]]
-    lifts = {name: np.nanmean(true[(shown := BY_NAME[name].shown(months)) == 1]) / np.nanmean(true[shown == 0])
-             for name in passing}
-    wrong = sum((lift - 1) * (rows.loc[name, "lift"] - 1) <= 0 or 0.8 < lift < 1.25 for name, lift in lifts.items())
+    lifts = {
+        name: np.nanmean(true[(shown := BY_NAME[name].shown(months)) == 1])
+        / np.nanmean(true[shown == 0])
+        for name in passing
+    }
+    wrong = sum(
+        (lift - 1) * (rows.loc[name, "lift"] - 1) <= 0 or 0.8 < lift < 1.25
+        for name, lift in lifts.items()
+    )
     return sum(name in passing for name in drivers), len(drivers), wrong, len(passing)
 
 

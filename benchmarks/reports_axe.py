@@ -6,6 +6,7 @@
 A view is a page at 390 or 1,440 px, in light or dark, opened from a file in headless Chromium without a network; folds
 are opened first, so that what they hide is judged too. Reach: no serious and no critical violation, nothing asked for.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -16,7 +17,7 @@ from collections import Counter
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))       # so that a checkout that is not installed will do
+sys.path.insert(0, str(ROOT))  # so that a checkout that is not installed will do
 
 RUN = """axe.run(document, {resultTypes: ['violations']}).then(told => told.violations.map(one =>
   [one.impact, one.id, one.nodes.length, one.nodes[0].html.slice(0, 160)]))"""
@@ -42,7 +43,9 @@ def views(page: Path, axe: str, browser) -> list[tuple[str, list]]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--clients", type=int, default=250)
-    parser.add_argument("--axe", default=os.environ.get("HEALTHSEG_AXE", ""), help="the path of axe.min.js")
+    parser.add_argument(
+        "--axe", default=os.environ.get("HEALTHSEG_AXE", ""), help="the path of axe.min.js"
+    )
     given = parser.parse_args()
     if not Path(given.axe).is_file():
         print("not run: HEALTHSEG_AXE or --axe must name axe.min.js (npm pack axe-core)")
@@ -57,17 +60,26 @@ def main() -> int:
         book = Portfolio.open(f"{name}/book")
         live = book.table("customers").query("churned_on.isna()")["client_id"].min()
         book.close()
-        chromium.call("Page.setBypassCSP", enabled=True)    # axe-core itself is foreign to the page
-        chromium.call("Network.emulateNetworkConditions", offline=True, latency=0, downloadThroughput=0,
-                      uploadThroughput=0)
+        chromium.call("Page.setBypassCSP", enabled=True)  # axe-core itself is foreign to the page
+        chromium.call(
+            "Network.emulateNetworkConditions",
+            offline=True,
+            latency=0,
+            downloadThroughput=0,
+            uploadThroughput=0,
+        )
         for _, page in every_page.pages(Path(name) / "book", live, Path(name)):
             told += views(page, axe, chromium)
     impacts = Counter(impact for _, found in told for impact, *_ in found)
     for view, found in told:
         for impact, rule, nodes, first in found:
             print(f"{view}: {impact}, {rule}, {nodes} places, first {first}")
-    counted = ", ".join(f"{impacts[impact]} {impact}" for impact in ("critical", "serious", "moderate", "minor"))
-    print(f"{len(every_page.KINDS)} kinds of pages, {len(told)} views, network off; violations: {counted}")
+    counted = ", ".join(
+        f"{impacts[impact]} {impact}" for impact in ("critical", "serious", "moderate", "minor")
+    )
+    print(
+        f"{len(every_page.KINDS)} kinds of pages, {len(told)} views, network off; violations: {counted}"
+    )
     return int(impacts["critical"] + impacts["serious"] > 0)
 
 

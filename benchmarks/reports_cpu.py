@@ -8,6 +8,7 @@ what the batch shares counted before: of customers one process for all, of the b
 first time, as in the engine, so that nothing profits from what another left in memory. Of customers' reports the first
 of each kind is not counted on either side. Reach: at most 0.35 s on average, of customers' reports and of all.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -22,11 +23,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))       # so that a checkout that is not installed will do
+sys.path.insert(0, str(ROOT))  # so that a checkout that is not installed will do
 
 REACH_SECONDS = 0.35
 TICK_SECONDS = 1 / os.sysconf("SC_CLK_TCK")
-Key = tuple[str, str]       # customer or portfolio, and the tool
+Key = tuple[str, str]  # customer or portfolio, and the tool
 
 
 def tree_seconds(pid: int) -> float:
@@ -60,9 +61,13 @@ def engine(book: str, folder: str, customers: Sequence[str], repeats: int) -> di
             jobs += plans.jobs(asked, [client] if client else [], book, folder, "", "")
             keys.append((kind, tool))
     spent: dict[Key, list[float]] = {}
-    with reports._template(opened, jobs, range(len(jobs)), plans.Asked(tuple(tool for _, tool in kinds()))) as template:
+    with reports._template(
+        opened, jobs, range(len(jobs)), plans.Asked(tuple(tool for _, tool in kinds()))
+    ) as template:
         before = tree_seconds(os.getpid())
-        for place, outcome in pool.run(jobs, 1, dt.datetime.now(dt.UTC), lambda: None, template=template):
+        for place, outcome in pool.run(
+            jobs, 1, dt.datetime.now(dt.UTC), lambda: None, template=template
+        ):
             assert outcome.ok, outcome.error
             now = tree_seconds(os.getpid())
             spent.setdefault(keys[place], []).append(now - before)
@@ -101,7 +106,10 @@ def bare(book: str, customers: Sequence[str], wanted: Sequence[Key]) -> dict[str
     cells("customer", "calculate_health_score", book, customers[-1])
     told = {}
     for kind, tool in wanted:
-        each = [cells(kind, tool, book, client) for client in (customers if kind == "customer" else [""])]
+        each = [
+            cells(kind, tool, book, client)
+            for client in (customers if kind == "customer" else [""])
+        ]
         told[f"{kind} {tool}"] = sum(each[1:]) / len(each[1:]) if len(each) > 1 else each[0]
     return told
 
@@ -111,8 +119,13 @@ def bare_apart(book: str, customers: Sequence[str], wanted: Sequence[Key]) -> di
     from healthseg.faces.batches.kernels.supply import ONE_THREAD
 
     given = json.dumps([book, list(customers), list(wanted)])
-    done = subprocess.run([sys.executable, __file__, "--bare", given], check=True, capture_output=True, text=True,
-                          env={**os.environ, **ONE_THREAD})
+    done = subprocess.run(
+        [sys.executable, __file__, "--bare", given],
+        check=True,
+        capture_output=True,
+        text=True,
+        env={**os.environ, **ONE_THREAD},
+    )
     return json.loads(done.stdout.splitlines()[-1])
 
 
@@ -142,14 +155,20 @@ def main() -> int:
         whole = engine(book, f"{name}/reports", customers, given.book)
     beyond = {key: whole[key] - alone[" ".join(key)] for key in kinds()}
     for key, seconds in beyond.items():
-        print(f"{' '.join(key)}: {whole[key]:.2f} s, bare cells {alone[' '.join(key)]:.2f} s, beyond {seconds:.2f} s")
+        print(
+            f"{' '.join(key)}: {whole[key]:.2f} s, bare cells {alone[' '.join(key)]:.2f} s, beyond {seconds:.2f} s"
+        )
     means = {}
     for kind in ("customer", "portfolio"):
         known = [seconds for (of, _), seconds in beyond.items() if of == kind]
         means[kind] = sum(known) / len(known)
-        print(f"{kind}: beyond the bare cells {means[kind]:.2f} s on average (reach {REACH_SECONDS})")
+        print(
+            f"{kind}: beyond the bare cells {means[kind]:.2f} s on average (reach {REACH_SECONDS})"
+        )
     mean = sum(beyond.values()) / len(beyond)
-    print(f"all 16 kinds: {mean:.2f} s on average; {dt.date.today()}, load average {os.getloadavg()[0]:.1f}")
+    print(
+        f"all 16 kinds: {mean:.2f} s on average; {dt.date.today()}, load average {os.getloadavg()[0]:.1f}"
+    )
     return int(max(mean, *means.values()) > REACH_SECONDS)
 
 

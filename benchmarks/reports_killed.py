@@ -5,6 +5,7 @@
 After each kill every page that is there is whole; a page that is there stays untouched to the end; at the end all are
 there, and the manifest's last word on each is true.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -18,7 +19,7 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))       # so that a checkout that is not installed will do
+sys.path.insert(0, str(ROOT))  # so that a checkout that is not installed will do
 TOOL = "calculate_health_score"
 
 
@@ -34,16 +35,38 @@ def main() -> int:
 
     draw, moments = random.Random(given.seed), []
     with tempfile.TemporaryDirectory() as name:
-        for part in ("healthseg", "notebooks"):     # a copy: what reports are made from must not change meanwhile
-            shutil.copytree(ROOT / part, f"{name}/package/{part}", ignore=shutil.ignore_patterns("__pycache__"))
+        for part in (
+            "healthseg",
+            "notebooks",
+        ):  # a copy: what reports are made from must not change meanwhile
+            shutil.copytree(
+                ROOT / part, f"{name}/package/{part}", ignore=shutil.ignore_patterns("__pycache__")
+            )
         write_demo(f"{name}/book", clients=given.clients, months=9, events="light")
         out, environment = Path(name) / "out", {**os.environ, "PYTHONPATH": f"{name}/package"}
-        command = [sys.executable, "-m", "healthseg.faces.cli.main", "report", TOOL, "--portfolio", f"{name}/book",
-                   "--riskiest", str(given.reports), "--out", str(out), "--resume", "--quiet", "--workers", "2"]
+        command = [
+            sys.executable,
+            "-m",
+            "healthseg.faces.cli.main",
+            "report",
+            TOOL,
+            "--portfolio",
+            f"{name}/book",
+            "--riskiest",
+            str(given.reports),
+            "--out",
+            str(out),
+            "--resume",
+            "--quiet",
+            "--workers",
+            "2",
+        ]
         start, usual, written = time.perf_counter(), 0.0, {}
         for kill in range(given.kills + 1):
             began = time.perf_counter()
-            process = subprocess.Popen(command, env=environment, start_new_session=True, cwd=f"{name}/package")
+            process = subprocess.Popen(
+                command, env=environment, start_new_session=True, cwd=f"{name}/package"
+            )
             try:
                 # Over the whole length of a run as it was last seen; the first is killed within its first half minute.
                 moment = draw.uniform(0.0, usual or 30.0) if kill < given.kills else None
@@ -56,20 +79,28 @@ def main() -> int:
                 usual = time.perf_counter() - began
             time.sleep(0.3)
             pages = {page: page.stat().st_mtime_ns for page in out.rglob(f"{TOOL}.html")}
-            assert all(page.read_text("utf-8").rstrip().endswith("</html>") for page in pages), "a page was cut"
-            assert all(pages.get(page) == then for page, then in written.items()), "a page was lost or made twice"
+            assert all(page.read_text("utf-8").rstrip().endswith("</html>") for page in pages), (
+                "a page was cut"
+            )
+            assert all(pages.get(page) == then for page, then in written.items()), (
+                "a page was lost or made twice"
+            )
             written = pages
             if len(pages) == given.reports and kill < given.kills:
-                shutil.rmtree(out)                  # all there: the next kills have something to interrupt
+                shutil.rmtree(out)  # all there: the next kills have something to interrupt
                 written = {}
         last = manifest.latest(out)
         assert status == 0 and len(written) == given.reports, "not all reports are there"
         assert {line["status"] for line in last.values()} == {"ok"}, "the manifest is not true"
-        assert all(files.key_of(page) == last[f"{page.parent.name}/{TOOL}"]["key"] for page in written), "wrong key"
+        assert all(
+            files.key_of(page) == last[f"{page.parent.name}/{TOOL}"]["key"] for page in written
+        ), "wrong key"
         left = [path for path in out.rglob("*.part")]
-    print(f"killed {len(moments)} times at {min(moments):.1f} to {max(moments):.1f} s, resumed each time, in "
-          f"{time.perf_counter() - start:.0f} s: no page lost, cut or made twice; the manifest is true; "
-          f"{len(left)} temporary files left")
+    print(
+        f"killed {len(moments)} times at {min(moments):.1f} to {max(moments):.1f} s, resumed each time, in "
+        f"{time.perf_counter() - start:.0f} s: no page lost, cut or made twice; the manifest is true; "
+        f"{len(left)} temporary files left"
+    )
     return 0
 
 

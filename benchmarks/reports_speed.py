@@ -6,6 +6,7 @@ Two kinds: the small reference notebook (six cells: imports, a series, an ETS fo
 our own customer reports of health. Both ways run two at once. Reports a minute of two saturated cores go as one over
 the processor seconds of a report, so these are compared: on a shared machine the clock says little.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -20,7 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))       # so that a checkout that is not installed will do
+sys.path.insert(0, str(ROOT))  # so that a checkout that is not installed will do
 
 REFERENCE = ROOT / "benchmarks" / "notebooks" / "reference.ipynb"
 REACH = {"reference": 20.0, "health": 10.0}
@@ -32,7 +33,9 @@ def children() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def stock(notebook: Path, folder: Path, parameters: list[dict[str, str | int]], book: str) -> tuple[float, float]:
+def stock(
+    notebook: Path, folder: Path, parameters: list[dict[str, str | int]], book: str
+) -> tuple[float, float]:
     """Processor and wall seconds a report of ``papermill`` and then ``jupyter nbconvert``, two at once."""
     python = str(Path(sys.executable).parent)
 
@@ -40,8 +43,12 @@ def stock(notebook: Path, folder: Path, parameters: list[dict[str, str | int]], 
         place, values = given
         out = folder / f"stock-{place}.ipynb"
         named = [word for name, value in values.items() for word in ("-p", name, str(value))]
-        quiet = {"check": True, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL,
-                 "env": {**os.environ, "HEALTHSEG_PORTFOLIO": book}}
+        quiet = {
+            "check": True,
+            "stdout": subprocess.DEVNULL,
+            "stderr": subprocess.DEVNULL,
+            "env": {**os.environ, "HEALTHSEG_PORTFOLIO": book},
+        }
         subprocess.run([f"{python}/papermill", *named, str(notebook), str(out)], **quiet)
         subprocess.run([f"{python}/jupyter", "nbconvert", "--to", "html", str(out)], **quiet)
 
@@ -79,10 +86,18 @@ def ours(jobs: list[tuple], book: str) -> tuple[float, float]:
         return children() - before, time.perf_counter() - start
 
 
-def compared(kind: str, notebook: Path, parameters: list[dict[str, str | int]], given: argparse.Namespace, folder: Path,
-             book: str) -> bool:
-    jobs = [(TOOL, values.get("client_id", f"{kind}_{place}"), str(notebook), values, book, str(folder))
-            for place, values in enumerate(parameters)]
+def compared(
+    kind: str,
+    notebook: Path,
+    parameters: list[dict[str, str | int]],
+    given: argparse.Namespace,
+    folder: Path,
+    book: str,
+) -> bool:
+    jobs = [
+        (TOOL, values.get("client_id", f"{kind}_{place}"), str(notebook), values, book, str(folder))
+        for place, values in enumerate(parameters)
+    ]
     few, many = jobs[:2], jobs[: given.ours]
     start_cpu, start_wall = ours(few, book)
     whole_cpu, whole_wall = ours(many, book)
@@ -91,9 +106,13 @@ def compared(kind: str, notebook: Path, parameters: list[dict[str, str | int]], 
     stock_cpu, stock_wall = stock(notebook, folder, parameters[: given.stock], book)
     at_200 = start_cpu - len(few) * each + 200 * each
     ratio = 200 * stock_cpu / at_200
-    print(f"{kind}: ours {each:.2f} processor s a report beyond {start_cpu - len(few) * each:.1f} s to start "
-          f"(wall {wall:.2f}); stock {stock_cpu:.2f} (wall {stock_wall:.2f})")
-    print(f"{kind}: 200 reports on two cores: {ratio:.1f} x the reports per minute (reach {REACH[kind]:.0f})")
+    print(
+        f"{kind}: ours {each:.2f} processor s a report beyond {start_cpu - len(few) * each:.1f} s to start "
+        f"(wall {wall:.2f}); stock {stock_cpu:.2f} (wall {stock_wall:.2f})"
+    )
+    print(
+        f"{kind}: 200 reports on two cores: {ratio:.1f} x the reports per minute (reach {REACH[kind]:.0f})"
+    )
     return ratio >= REACH[kind]
 
 
@@ -116,7 +135,14 @@ def main() -> int:
         whom = [{"client_id": live[place % len(live)]} for place in range(given.ours)]
         reached = [
             compared("reference", REFERENCE, seeds, given, folder, book),
-            compared("health", ROOT / "notebooks" / "customer" / f"{TOOL}.ipynb", whom, given, folder, book),
+            compared(
+                "health",
+                ROOT / "notebooks" / "customer" / f"{TOOL}.ipynb",
+                whom,
+                given,
+                folder,
+                book,
+            ),
         ]
     print(f"{dt.date.today()}, load average {os.getloadavg()[0]:.1f}")
     return int(not all(reached))

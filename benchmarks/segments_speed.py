@@ -6,6 +6,7 @@ The panel and the models of the day are made by calls that are not timed. Then e
 time and again, and the tiers. Wall clock and processor time in milliseconds; on a busy machine the second is fairer.
 Exit status 1 where the processor's time misses its reach.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -16,22 +17,26 @@ from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))       # so that a checkout that is not installed will do
+sys.path.insert(0, str(ROOT))  # so that a checkout that is not installed will do
 
 import healthseg as hs  # noqa: E402
 from healthseg.data.demo import write_demo  # noqa: E402
 
 CRITERIA = ("value", "usage", "health", "industry", "lifecycle")
-REACH = {"small": {"criteria": 1.0, "custom": 6.0, "again": 0.1, "tiers": 2.0},
-         "large": {"criteria": 5.0, "custom": 10.0, "again": 0.1, "tiers": 5.0}}
+REACH = {
+    "small": {"criteria": 1.0, "custom": 6.0, "again": 0.1, "tiers": 2.0},
+    "large": {"criteria": 5.0, "custom": 10.0, "again": 0.1, "tiers": 5.0},
+}
 
 
 def timed(name: str, reach: float, call: Callable[[], object]) -> bool:
     before = time.perf_counter(), time.process_time()
     call()
     wall, processor = time.perf_counter() - before[0], time.process_time() - before[1]
-    print(f"{name}: wall {1000 * wall:.0f} ms, processor {1000 * processor:.0f} ms (reach {1000 * reach:.0f})",
-          flush=True)
+    print(
+        f"{name}: wall {1000 * wall:.0f} ms, processor {1000 * processor:.0f} ms (reach {1000 * reach:.0f})",
+        flush=True,
+    )
     return min(wall, processor) <= reach
 
 
@@ -43,16 +48,40 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         write_demo(folder, clients=clients, events="light")
         book = hs.Portfolio.open(folder)
-        hs.segment_customers(book, {"rules": [{"name": "all", "when": "score >= 0"}]}, "custom", min_segment_size=2)
+        hs.segment_customers(
+            book, {"rules": [{"name": "all", "when": "score >= 0"}]}, "custom", min_segment_size=2
+        )
         hs.segment_customers(book, {}, "health", min_segment_size=3)
-        good = [timed(f"{clients} customers, {kind}", reach["criteria"],
-                      lambda kind=kind: hs.segment_customers(book, {}, kind)) for kind in CRITERIA]
+        good = [
+            timed(
+                f"{clients} customers, {kind}",
+                reach["criteria"],
+                lambda kind=kind: hs.segment_customers(book, {}, kind),
+            )
+            for kind in CRITERIA
+        ]
         custom = {"method": "gaussian_mixture"}
-        good.append(timed(f"{clients} customers, custom, first time", reach["custom"],
-                          lambda: hs.segment_customers(book, custom, "custom")))
-        good.append(timed(f"{clients} customers, custom, again", reach["again"],
-                          lambda: hs.segment_customers(book, custom, "custom")))
-        good.append(timed(f"{clients} customers, tiers", reach["tiers"], lambda: hs.segment_by_value_tier(book)))
+        good.append(
+            timed(
+                f"{clients} customers, custom, first time",
+                reach["custom"],
+                lambda: hs.segment_customers(book, custom, "custom"),
+            )
+        )
+        good.append(
+            timed(
+                f"{clients} customers, custom, again",
+                reach["again"],
+                lambda: hs.segment_customers(book, custom, "custom"),
+            )
+        )
+        good.append(
+            timed(
+                f"{clients} customers, tiers",
+                reach["tiers"],
+                lambda: hs.segment_by_value_tier(book),
+            )
+        )
         book.close()
     return int(not all(good))
 

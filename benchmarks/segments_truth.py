@@ -5,6 +5,7 @@
 segments: the planted number of groups and the adjusted Rand index with them; null: demo books without effects, `custom`
 and the criteria types (no stable segments, no insight); clouds: independent, correlated, skewed and counted values.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))       # so that a checkout that is not installed will do
+sys.path.insert(0, str(ROOT))  # so that a checkout that is not installed will do
 
 import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402
@@ -57,7 +58,9 @@ def planted(seeds: int) -> bool:
     """The true number of groups, and who belongs together."""
     good = dict.fromkeys(METHODS, 0)
     for seed, figures, folder in books("segments", seeds):
-        known = pd.read_parquet(folder / "truth" / "segments.parquet").set_index("client_id")["segment"]
+        known = pd.read_parquet(folder / "truth" / "segments.parquet").set_index("client_id")[
+            "segment"
+        ]
         told = []
         for method in METHODS:
             _, made = placed(figures, "custom", {"method": method})
@@ -66,8 +69,12 @@ def planted(seeds: int) -> bool:
             good[method] += made.placed == 4 and index >= 0.9
             told.append(f"{method}: {made.placed} segments, adjusted Rand {index:.3f}")
         print(f"  segments {seed}: {'; '.join(told)}", flush=True)
-    print("segments: 4 groups with an adjusted Rand index of 0.9 or more in "
-          + ", ".join(f"{count} of {seeds} by {method}" for method, count in good.items()) + " (18 of 20)", flush=True)
+    print(
+        "segments: 4 groups with an adjusted Rand index of 0.9 or more in "
+        + ", ".join(f"{count} of {seeds} by {method}" for method, count in good.items())
+        + " (18 of 20)",
+        flush=True,
+    )
     return min(good.values()) >= 0.9 * seeds
 
 
@@ -77,8 +84,15 @@ def said_of(figures: Figures, kind: str) -> list[str]:
     names = [part.name for part in made.segments if part.placed]
     own, level = figures.settings, figures.settings.effects_interval_level
     rows = figures.live.assign(score=figures.live["shown"])
-    tried = differences(rows, made.at.map(lambda at: made.segments[at].name), names, placer.ingredients, level,
-                        own.effects_max_q, own.segment_min_effect)
+    tried = differences(
+        rows,
+        made.at.map(lambda at: made.segments[at].name),
+        names,
+        placer.ingredients,
+        level,
+        own.effects_max_q,
+        own.segment_min_effect,
+    )
     return [f"{kind}: {one.measure}" for one in insights(tried, level)]
 
 
@@ -118,9 +132,15 @@ def clouds(seeds: int) -> bool:
     reached = True
     for kind in KINDS:
         for method in METHODS:
-            silent = sum(grouping(cloud(kind, seed), method, 5, 8, seed=7).reason is not None for seed in range(seeds))
+            silent = sum(
+                grouping(cloud(kind, seed), method, 5, 8, seed=7).reason is not None
+                for seed in range(seeds)
+            )
             reached &= silent >= seeds - max(1, seeds // 20)
-            print(f"clouds: {kind}, {method}: no stable segments in {silent} of {seeds} (19 of 20)", flush=True)
+            print(
+                f"clouds: {kind}, {method}: no stable segments in {silent} of {seeds} (19 of 20)",
+                flush=True,
+            )
     return reached
 
 
@@ -130,8 +150,11 @@ def main() -> int:
     parser.add_argument("--clouds", type=int, default=20)
     parser.add_argument("--study", action="append", choices=("segments", "null", "clouds"))
     given = parser.parse_args()
-    studies = {"segments": lambda: planted(given.seeds), "null": lambda: null(given.seeds),
-               "clouds": lambda: clouds(given.clouds)}
+    studies = {
+        "segments": lambda: planted(given.seeds),
+        "null": lambda: null(given.seeds),
+        "clouds": lambda: clouds(given.clouds),
+    }
     reached = [studies[name]() for name in given.study or studies]
     return int(not all(reached))
 

@@ -1,7 +1,8 @@
 """What starting costs: importing the package, the command's help, and a whole call, beside the libraries they need.
 
-    python benchmarks/starting.py [--runs 7]
+python benchmarks/starting.py [--runs 7]
 """
+
 from __future__ import annotations
 
 import argparse
@@ -36,7 +37,9 @@ def main() -> int:
     libraries = median([sys.executable, "-c", IMPORTS], runs)
     print(f"import healthseg beyond a bare Python: {package:.3f} s (reach 0.15)")
     print(f"healthseg --help, whole process: {helped:.3f} s (reach 0.5)")
-    print(f"the libraries alone: {libraries:.2f} s; healthseg --help is {helped / libraries:.2f} of it")
+    print(
+        f"the libraries alone: {libraries:.2f} s; healthseg --help is {helped / libraries:.2f} of it"
+    )
     return int(package > 0.15 or helped > 0.5)
 
 

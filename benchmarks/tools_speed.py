@@ -5,6 +5,7 @@
 Wall clock and processor time of one process, in milliseconds: on a busy machine the second is the fairer one. Exit
 status 1 where the 95th percentile of the processor's time misses its reach.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -14,7 +15,7 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))       # so that a checkout that is not installed will do
+sys.path.insert(0, str(ROOT))  # so that a checkout that is not installed will do
 
 import numpy as np  # noqa: E402
 
@@ -46,14 +47,22 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         write_demo(folder, clients=asked.clients)
         book = hs.Portfolio.open(folder)
-        clients = [row["client_id"] for row in book.table("customers").to_dict("records")
-                   if row["churned_on"] is None or row["churned_on"] != row["churned_on"]][:asked.calls]
+        clients = [
+            row["client_id"]
+            for row in book.table("customers").to_dict("records")
+            if row["churned_on"] is None or row["churned_on"] != row["churned_on"]
+        ][: asked.calls]
         for name, reach in REACH_MS.items():
             wall, processor = timed(book, name, clients)
-            (wall_50, wall_95), (half, most) = np.percentile(wall, [50, 95]), np.percentile(processor, [50, 95])
+            (wall_50, wall_95), (half, most) = (
+                np.percentile(wall, [50, 95]),
+                np.percentile(processor, [50, 95]),
+            )
             missed |= most > reach
-            print(f"{name}: {len(clients)} calls, wall p50 {wall_50:.0f} p95 {wall_95:.0f} ms, "
-                  f"processor p50 {half:.0f} p95 {most:.0f} ms (reach {reach:.0f})")
+            print(
+                f"{name}: {len(clients)} calls, wall p50 {wall_50:.0f} p95 {wall_95:.0f} ms, "
+                f"processor p50 {half:.0f} p95 {most:.0f} ms (reach {reach:.0f})"
+            )
         book.close()
     return int(missed)
 

@@ -7,6 +7,7 @@ unusual days and customers', each over the items flagged detectable. On null boo
 many of them show a peak at any customer or in the whole book, a departed champion, an unusual day. Exit status 1 where
 a figure misses its reach.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -19,7 +20,7 @@ from pathlib import Path
 import pandas as pd
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))       # so that a checkout that is not installed will do
+sys.path.insert(0, str(ROOT))  # so that a checkout that is not installed will do
 
 import healthseg as hs  # noqa: E402
 from healthseg.clustering.rhythms import DAY_NAMES  # noqa: E402
@@ -30,10 +31,10 @@ from healthseg.tools import track_usage_engagement_book  # noqa: E402
 from healthseg.tools.usage.week import heatmap  # noqa: E402
 
 DAY = dt.timedelta(days=1)
-FIRST_DEMO = 7                      # the seed of `healthseg demo`
-WINDOW = 91 * DAY                   # 13 whole weeks
-REACH = 0.9                         # of the detectable items
-ALLOWED = {20: 1, 50: 2, 200: 4}    # null books with a finding
+FIRST_DEMO = 7  # the seed of `healthseg demo`
+WINDOW = 91 * DAY  # 13 whole weeks
+REACH = 0.9  # of the detectable items
+ALLOWED = {20: 1, 50: 2, 200: 4}  # null books with a finding
 
 
 def peaks_of(book: hs.Portfolio, client: str, end: dt.date):
@@ -47,8 +48,10 @@ def last_days(book: hs.Portfolio) -> dict[str, dt.date]:
     """The day after each customer's last."""
     rows = book.table("customers")
     left = pd.to_datetime(rows["churned_on"])
-    return {client: book.data_until + DAY if pd.isna(day) else day.date()
-            for client, day in zip(rows["client_id"], left, strict=True)}
+    return {
+        client: book.data_until + DAY if pd.isna(day) else day.date()
+        for client, day in zip(rows["client_id"], left, strict=True)
+    }
 
 
 def is_named(found, row: dict) -> bool:
@@ -63,27 +66,45 @@ def planted(clients: int, seed: int) -> list[tuple[str, int, int]]:
         write_demo(folder, clients=clients, seed=seed, events="light")
         book = hs.Portfolio.open(folder)
         ends = last_days(book)
-        truth = {name: pd.read_parquet(Path(folder) / "truth" / f"{name}.parquet").query("detectable")
-                 for name in ("rhythms", "champion_exits", "anomalies")}
+        truth = {
+            name: pd.read_parquet(Path(folder) / "truth" / f"{name}.parquet").query("detectable")
+            for name in ("rhythms", "champion_exits", "anomalies")
+        }
         rows = truth["rhythms"].query("scope == 'client'").to_dict("records")
-        maps = {client: peaks_of(book, client, ends[client]) for client in {row["id"] for row in rows}}
+        maps = {
+            client: peaks_of(book, client, ends[client]) for client in {row["id"] for row in rows}
+        }
         peaks = [is_named(maps[row["id"]], row) for row in rows]
-        exits = [hs.track_usage_engagement(book, row.client_id, as_of=row.left_on + 28 * DAY).dependence
-                 for row in truth["champion_exits"].itertuples()]
+        exits = [
+            hs.track_usage_engagement(book, row.client_id, as_of=row.left_on + 28 * DAY).dependence
+            for row in truth["champion_exits"].itertuples()
+        ]
         year = book.data_until - 364 * DAY
         days = [day.date for day in track_usage_engagement_book(book).unusual_days]
-        odd = [any(row["from"] <= day <= row["to"] for day in days)
-               for row in truth["anomalies"].query("scope == 'book'").to_dict("records") if row["from"] >= year]
-        own = [is_listed(book, row) for row in truth["anomalies"].query("scope == 'client'").to_dict("records")]
+        odd = [
+            any(row["from"] <= day <= row["to"] for day in days)
+            for row in truth["anomalies"].query("scope == 'book'").to_dict("records")
+            if row["from"] >= year
+        ]
+        own = [
+            is_listed(book, row)
+            for row in truth["anomalies"].query("scope == 'client'").to_dict("records")
+        ]
         book.close()
     gone = sum(bool(part.champion_departed) for part in exits)
-    return [("peaks", sum(peaks), len(peaks)), ("departed champions", gone, len(exits)),
-            ("unusual days of the book", sum(odd), len(odd)), ("unusual days of customers", sum(own), len(own))]
+    return [
+        ("peaks", sum(peaks), len(peaks)),
+        ("departed champions", gone, len(exits)),
+        ("unusual days of the book", sum(odd), len(odd)),
+        ("unusual days of customers", sum(own), len(own)),
+    ]
 
 
 def is_listed(book: hs.Portfolio, row: dict) -> bool:
     last = min(row["to"] + 14 * DAY, book.data_until + DAY)
-    days = hs.track_usage_engagement(book, row["client_id"], row["from"] - 14 * DAY, last).unusual_days
+    days = hs.track_usage_engagement(
+        book, row["client_id"], row["from"] - 14 * DAY, last
+    ).unusual_days
     return any(row["from"] - DAY <= day.date <= row["to"] + DAY for day in days)
 
 
@@ -99,7 +120,11 @@ def null(seed: int, clients: int) -> dict[str, int]:
         book.close()
     at_customers = sum(bool(found.peak_days or found.peak_hours) for found in maps)
     of_book = bool(whole.activity_heatmap.peak_days or whole.activity_heatmap.peak_hours)
-    return {"peak": at_customers + of_book, "departed champion": departed, "unusual day": len(whole.unusual_days)}
+    return {
+        "peak": at_customers + of_book,
+        "departed champion": departed,
+        "unusual day": len(whole.unusual_days),
+    }
 
 
 def main() -> int:
@@ -113,7 +138,10 @@ def main() -> int:
         name, found, of = rows[0][0], sum(row[1] for row in rows), sum(row[2] for row in rows)
         missed |= found < REACH * of
         share = found / max(of, 1)
-        print(f"{name:26s} {found:4d} of {of:4d} detectable found ({share:.3f}; reach {REACH})", flush=True)
+        print(
+            f"{name:26s} {found:4d} of {of:4d} detectable found ({share:.3f}; reach {REACH})",
+            flush=True,
+        )
     totals = {"peak": 0, "departed champion": 0, "unusual day": 0}
     for seed in range(1, asked.seeds + 1):
         for name, found in null(seed, asked.clients).items():

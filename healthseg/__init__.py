@@ -7,6 +7,7 @@ True
 Importing does nothing but this: a name is loaded from its module when it is
 first used, so that ``import healthseg`` costs a few milliseconds.
 """
+
 from __future__ import annotations
 
 import importlib
@@ -41,9 +42,19 @@ _HOME = {
     "track_usage_engagement": "healthseg.tools",
 }
 
-__all__ = ["HealthsegError", "Portfolio", "__version__", "analyze_engagement_patterns", "calculate_health_score",
-           "manage_lifecycle_stages", "segment_by_value_tier", "segment_customers",
-           "track_adoption_milestones", "track_feature_adoption", "track_usage_engagement"]
+__all__ = [
+    "HealthsegError",
+    "Portfolio",
+    "__version__",
+    "analyze_engagement_patterns",
+    "calculate_health_score",
+    "manage_lifecycle_stages",
+    "segment_by_value_tier",
+    "segment_customers",
+    "track_adoption_milestones",
+    "track_feature_adoption",
+    "track_usage_engagement",
+]
 
 
 def __getattr__(name: str) -> Any:

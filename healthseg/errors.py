@@ -3,13 +3,18 @@
 Every error is a sentence that names the value, the rule and the way out, and
 turns into the reference's error object with ``to_dict()``.
 """
+
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
 from typing import Any
 
-ALWAYS = ("parameter", "value_provided", "validation_rule")     # keys that the reference's error object always has
+ALWAYS = (
+    "parameter",
+    "value_provided",
+    "validation_rule",
+)  # keys that the reference's error object always has
 
 
 class HealthsegError(Exception):
@@ -71,8 +76,10 @@ def near(value: str, known: Iterable[str]) -> str | None:
     lowered = {word.lower(): word for word in known}
     typed = str(value).lower()
     found = difflib.get_close_matches(typed, lowered, n=1, cutoff=0.6)
-    begun = {word[:len(typed)]: word for word in lowered}                # "lookbak" begins like a longer name
-    found = found or [begun[word] for word in difflib.get_close_matches(typed, begun, n=1, cutoff=0.8)]
+    begun = {word[: len(typed)]: word for word in lowered}  # "lookbak" begins like a longer name
+    found = found or [
+        begun[word] for word in difflib.get_close_matches(typed, begun, n=1, cutoff=0.8)
+    ]
     return lowered[found[0]] if found else None
 
 

@@ -3,6 +3,7 @@
 Rules of the playbook and rule segments are written as ``score < 60 and open_tickets >= 1``. A figure that is
 missing makes its comparison unknown, and an unknown condition does not hold.
 """
+
 from __future__ import annotations
 
 import ast
@@ -13,13 +14,43 @@ from typing import Any
 
 from healthseg.errors import InvalidParameters, hint
 
-RULE = "comparisons (< <= > >= == != in) of names, numbers and words, joined by and, or, not, + - * /"
-_COMPARE = {ast.Lt: operator.lt, ast.LtE: operator.le, ast.Gt: operator.gt, ast.GtE: operator.ge,
-            ast.Eq: operator.eq, ast.NotEq: operator.ne, ast.In: lambda a, b: a in b,
-            ast.NotIn: lambda a, b: a not in b}
-_ARITHMETIC = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv}
-_ALLOWED = (ast.Expression, ast.BoolOp, ast.And, ast.Or, ast.UnaryOp, ast.Not, ast.USub, ast.Compare, ast.BinOp,
-            ast.Name, ast.Load, ast.Constant, ast.Tuple, ast.List, *_COMPARE, *_ARITHMETIC)
+RULE = (
+    "comparisons (< <= > >= == != in) of names, numbers and words, joined by and, or, not, + - * /"
+)
+_COMPARE = {
+    ast.Lt: operator.lt,
+    ast.LtE: operator.le,
+    ast.Gt: operator.gt,
+    ast.GtE: operator.ge,
+    ast.Eq: operator.eq,
+    ast.NotEq: operator.ne,
+    ast.In: lambda a, b: a in b,
+    ast.NotIn: lambda a, b: a not in b,
+}
+_ARITHMETIC = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+}
+_ALLOWED = (
+    ast.Expression,
+    ast.BoolOp,
+    ast.And,
+    ast.Or,
+    ast.UnaryOp,
+    ast.Not,
+    ast.USub,
+    ast.Compare,
+    ast.BinOp,
+    ast.Name,
+    ast.Load,
+    ast.Constant,
+    ast.Tuple,
+    ast.List,
+    *_COMPARE,
+    *_ARITHMETIC,
+)
 _LONGEST = 1000
 
 
@@ -37,7 +68,9 @@ class Condition:
     def __init__(self, text: str, known: Iterable[str] | None = None) -> None:
         self.text = text
         self._tree = _parse(text)
-        self.names = sorted({node.id for node in ast.walk(self._tree) if isinstance(node, ast.Name)})
+        self.names = sorted(
+            {node.id for node in ast.walk(self._tree) if isinstance(node, ast.Name)}
+        )
         if known is not None:
             known = set(known)
             for name in self.names:
@@ -50,8 +83,12 @@ class Condition:
 
 
 def _refused(text: str, why: str) -> InvalidParameters:
-    return InvalidParameters(f"{text[:80]!r} is not a condition: {why}", parameter="when", value_provided=text[:200],
-                             validation_rule=RULE)
+    return InvalidParameters(
+        f"{text[:80]!r} is not a condition: {why}",
+        parameter="when",
+        value_provided=text[:200],
+        validation_rule=RULE,
+    )
 
 
 def _parse(text: str) -> ast.Expression:
@@ -84,16 +121,24 @@ def _value(node: ast.AST, figures: Mapping[str, Any]) -> Any:
         case ast.Tuple() | ast.List():
             return [_value(element, figures) for element in node.elts]
         case ast.BoolOp():
-            return _joined(isinstance(node.op, ast.And), [_value(part, figures) for part in node.values])
+            return _joined(
+                isinstance(node.op, ast.And), [_value(part, figures) for part in node.values]
+            )
         case ast.UnaryOp():
             value = _value(node.operand, figures)
-            return None if value is None else (not value if isinstance(node.op, ast.Not) else -value)
+            return (
+                None if value is None else (not value if isinstance(node.op, ast.Not) else -value)
+            )
         case ast.BinOp():
-            return _computed(_ARITHMETIC[type(node.op)], _value(node.left, figures), _value(node.right, figures))
+            return _computed(
+                _ARITHMETIC[type(node.op)], _value(node.left, figures), _value(node.right, figures)
+            )
         case ast.Compare():
             values = [_value(part, figures) for part in (node.left, *node.comparators)]
             pairs = zip(node.ops, values, values[1:], strict=False)
-            return _joined(True, [_computed(_COMPARE[type(op)], left, right) for op, left, right in pairs])
+            return _joined(
+                True, [_computed(_COMPARE[type(op)], left, right) for op, left, right in pairs]
+            )
 
 
 def _joined(every: bool, values: list[Any]) -> bool | None:

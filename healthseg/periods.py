@@ -4,6 +4,7 @@ A day is a day of the account's own time zone. Time zones enter SQL as a plain
 table of offsets (``zone_offsets``), so that no engine's own zone data is needed
 and the same text runs anywhere.
 """
+
 from __future__ import annotations
 
 import datetime as dt
@@ -47,7 +48,10 @@ def as_date(value: str | dt.date, parameter: str = "as_of") -> dt.date:
             pass
     raise InvalidParameters(
         f"{parameter} {str(value)!r} is not a date: give {rule}",
-        parameter=parameter, value_provided=str(value), validation_rule=rule)
+        parameter=parameter,
+        value_provided=str(value),
+        validation_rule=rule,
+    )
 
 
 def weekly(end: dt.date, days: int, *, with_start: bool = False) -> list[dt.date]:
@@ -109,7 +113,9 @@ def _changes(name: str, start: int, end: int) -> tuple[tuple[int, int, int], ...
     return (*rows, (since, end, offset))
 
 
-def zone_offsets(zones: Iterable[str], start: dt.date, end: dt.date) -> list[tuple[str, int, int, int]]:
+def zone_offsets(
+    zones: Iterable[str], start: dt.date, end: dt.date
+) -> list[tuple[str, int, int, int]]:
     """Rows ``(zone, from_epoch, until_epoch, offset_seconds)`` that cover ``[start, end)``.
 
     >>> zone_offsets(["UTC"], dt.date(1970, 1, 1), dt.date(1970, 1, 2))
@@ -131,11 +137,23 @@ def as_hour(value: str | dt.date, zone: str, parameter: str) -> dt.datetime:
         moment = None
     if isinstance(moment, dt.date) and not isinstance(moment, dt.datetime):
         return dt.datetime.combine(moment, dt.time())
-    if isinstance(moment, dt.datetime) and moment.tzinfo is not None and moment.astimezone(UTC).time() != dt.time():
+    if (
+        isinstance(moment, dt.datetime)
+        and moment.tzinfo is not None
+        and moment.astimezone(UTC).time() != dt.time()
+    ):
         moment = moment.astimezone(ZoneInfo(zone)).replace(tzinfo=None)
-    if not isinstance(moment, dt.datetime) or (moment.minute, moment.second, moment.microsecond) != (0, 0, 0):
-        raise InvalidParameters(f"{parameter} {str(value)!r} is not a date or a whole hour", parameter=parameter,
-                                value_provided=str(value), validation_rule="YYYY-MM-DD or YYYY-MM-DDTHH:00")
+    if not isinstance(moment, dt.datetime) or (
+        moment.minute,
+        moment.second,
+        moment.microsecond,
+    ) != (0, 0, 0):
+        raise InvalidParameters(
+            f"{parameter} {str(value)!r} is not a date or a whole hour",
+            parameter=parameter,
+            value_provided=str(value),
+            validation_rule="YYYY-MM-DD or YYYY-MM-DDTHH:00",
+        )
     return moment.replace(tzinfo=None)
 
 
@@ -158,7 +176,9 @@ def _grain(day: dt.date, granularity: str) -> tuple[dt.date, dt.date]:
     if granularity == "monthly":
         first = day.replace(day=1)
         return first, (first + dt.timedelta(days=32)).replace(day=1)
-    first, length = (day - dt.timedelta(days=day.weekday()), 7) if granularity == "weekly" else (day, 1)
+    first, length = (
+        (day - dt.timedelta(days=day.weekday()), 7) if granularity == "weekly" else (day, 1)
+    )
     return first, first + dt.timedelta(days=length)
 
 

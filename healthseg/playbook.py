@@ -3,6 +3,7 @@
 The rules are data (``playbook.toml``): nothing is advised that no figure triggered, and every
 piece of advice names its rule and the figures that made it fire.
 """
+
 from __future__ import annotations
 
 import functools
@@ -17,8 +18,21 @@ from healthseg.config import SEVERITIES
 from healthseg.errors import InvalidParameters
 from healthseg.expressions import Condition
 
-KINDS = ("risk", "strength", "action", "alert", "disagreement", "book_action", "book_alert", "focus", "touch",
-         "contact", "automation", "theme", "escalation")
+KINDS = (
+    "risk",
+    "strength",
+    "action",
+    "alert",
+    "disagreement",
+    "book_action",
+    "book_alert",
+    "focus",
+    "touch",
+    "contact",
+    "automation",
+    "theme",
+    "escalation",
+)
 
 
 @dataclass(frozen=True)
@@ -39,14 +53,21 @@ class Rule:
         words = {field for _, field, _, _ in string.Formatter().parse(self.text) if field}
         return sorted(words | set(self.condition.names))
 
-    def fires(self, figures: Mapping[str, Any], threshold: float | None = None) -> dict[str, Any] | None:
+    def fires(
+        self, figures: Mapping[str, Any], threshold: float | None = None
+    ) -> dict[str, Any] | None:
         """The fired rule as ``rule, text, severity, figures``, or None where it is not known to hold."""
         limit = self.threshold if threshold is None else threshold
         figures = {**figures, "threshold": limit} if limit is not None else figures
         if not self.condition.holds(figures):
             return None
         used = {name: figures.get(name) for name in self.figures}
-        return {"rule": self.name, "text": words(self.text, figures), "severity": self.severity, "figures": used}
+        return {
+            "rule": self.name,
+            "text": words(self.text, figures),
+            "severity": self.severity,
+            "figures": used,
+        }
 
 
 class _Plain(string.Formatter):
@@ -54,7 +75,9 @@ class _Plain(string.Formatter):
 
     def get_field(self, field_name: str, args: Any, kwargs: Any) -> tuple[Any, str]:
         if not field_name.isidentifier():
-            raise InvalidParameters(f"{field_name!r} is not a plain figure's name", parameter="text")
+            raise InvalidParameters(
+                f"{field_name!r} is not a plain figure's name", parameter="text"
+            )
         return kwargs.get(field_name), field_name
 
     def format_field(self, value: Any, format_spec: str) -> str:
@@ -62,7 +85,11 @@ class _Plain(string.Formatter):
             return "unknown"
         if format_spec.startswith("n "):
             return counted(value, format_spec.removeprefix("n "))
-        return format(value, format_spec).replace("-", "−") if isinstance(value, int | float) else str(value)
+        return (
+            format(value, format_spec).replace("-", "−")
+            if isinstance(value, int | float)
+            else str(value)
+        )
 
 
 def counted(value: float, noun: str) -> str:
@@ -85,7 +112,9 @@ def words(template: str, figures: Mapping[str, Any]) -> str:
 
 @functools.cache
 def _book() -> dict[str, Any]:
-    return tomllib.loads(resources.files("healthseg").joinpath("playbook.toml").read_text(encoding="utf-8"))
+    return tomllib.loads(
+        resources.files("healthseg").joinpath("playbook.toml").read_text(encoding="utf-8")
+    )
 
 
 @functools.cache
@@ -95,9 +124,21 @@ def rules(tool: str, kind: str) -> tuple[Rule, ...]:
     for name, entry in _book().get(tool, {}).get(kind, {}).items():
         severity = entry.get("severity", "low")
         if kind not in KINDS or severity not in SEVERITIES:
-            raise InvalidParameters(f"the playbook's rule {name!r} has an unknown kind or severity", parameter=name)
-        found.append(Rule(tool, kind, name, Condition(entry["when"]), entry["text"], severity,
-                          entry.get("threshold"), entry.get("priority", 0)))
+            raise InvalidParameters(
+                f"the playbook's rule {name!r} has an unknown kind or severity", parameter=name
+            )
+        found.append(
+            Rule(
+                tool,
+                kind,
+                name,
+                Condition(entry["when"]),
+                entry["text"],
+                severity,
+                entry.get("threshold"),
+                entry.get("priority", 0),
+            )
+        )
     return tuple(sorted(found, key=lambda rule: (-rule.priority, rule.name)))
 
 

@@ -1,4 +1,5 @@
 """What all tests share: properties are tried on the same cases each time, however busy the machine."""
+
 from __future__ import annotations
 
 from hypothesis import settings

@@ -1,4 +1,5 @@
 """What docs/data.md and docs/methods.md say is held against the code."""
+
 from __future__ import annotations
 
 import re
@@ -17,7 +18,10 @@ def written_contract():
     """Tables by name: whether bold, and their columns as written: name, optional, allowed words."""
     section = DATA.split("## The contract")[1].split("## ")[0]
     rows = re.findall(r"^\| (\**)(\w+)\** \| (`.*) \|$", section, re.MULTILINE)
-    return {name: (bool(bold), re.findall(r"`(\w+)`(\??)(?: \(([^)]*)\))?", columns)) for bold, name, columns in rows}
+    return {
+        name: (bool(bold), re.findall(r"`(\w+)`(\??)(?: \(([^)]*)\))?", columns))
+        for bold, name, columns in rows
+    }
 
 
 def test_the_tables_are_the_contracts_in_its_order():
@@ -28,15 +32,22 @@ def test_the_tables_are_the_contracts_in_its_order():
 
 @pytest.mark.parametrize("name", TABLES)
 def test_the_columns_are_the_contracts(name):
-    expected = [(column.name, "" if column.required else "?",
-                 ", ".join(column.allowed) if column.allowed and column.name != "stage" else "")
-                for column in TABLES[name].columns]
+    expected = [
+        (
+            column.name,
+            "" if column.required else "?",
+            ", ".join(column.allowed) if column.allowed and column.name != "stage" else "",
+        )
+        for column in TABLES[name].columns
+    ]
     assert written_contract()[name][1] == expected
 
 
 def test_every_optional_table_says_what_it_makes_real():
     section = DATA.split("## What each table makes real")[1].split("## ")[0]
-    spoken_of = set(re.findall(r"\w+", " ".join(re.findall(r"^\| ([^|]+) \|", section, re.MULTILINE))))
+    spoken_of = set(
+        re.findall(r"\w+", " ".join(re.findall(r"^\| ([^|]+) \|", section, re.MULTILINE)))
+    )
     assert {name for name, table in TABLES.items() if not table.required} <= spoken_of
 
 
@@ -48,11 +59,24 @@ def test_the_settings_that_are_spoken_of_exist_and_have_the_values_that_are_give
 
 
 def test_the_scorecard_that_is_written_is_the_default_one():
-    rows = re.findall(r"^\| (\w+) ([\d.]+) \| `(\w+)` \| ([\d.]+) \| (.+) \|$", METHODS, re.MULTILINE)
-    written = [(name, float(weight), measure, float(share), anchors) for name, weight, measure, share, anchors in rows]
-    expected = [(name, DEFAULT_SCORECARD.components[name].weight, metric.measure, metric.weight,
-                 ", ".join(f"{value:g} → {points:g}" for value, points in metric.anchors))
-                for name in COMPONENTS for metric in DEFAULT_SCORECARD.components[name].metrics]
+    rows = re.findall(
+        r"^\| (\w+) ([\d.]+) \| `(\w+)` \| ([\d.]+) \| (.+) \|$", METHODS, re.MULTILINE
+    )
+    written = [
+        (name, float(weight), measure, float(share), anchors)
+        for name, weight, measure, share, anchors in rows
+    ]
+    expected = [
+        (
+            name,
+            DEFAULT_SCORECARD.components[name].weight,
+            metric.measure,
+            metric.weight,
+            ", ".join(f"{value:g} → {points:g}" for value, points in metric.anchors),
+        )
+        for name in COMPONENTS
+        for metric in DEFAULT_SCORECARD.components[name].metrics
+    ]
     assert written == expected
 
 

@@ -3,6 +3,7 @@
 Everything is read from the syntax tree, imports inside functions included. The checker is a function of a
 tree of files, so that it can be held against a small one that breaks each rule.
 """
+
 from __future__ import annotations
 
 import ast
@@ -26,7 +27,7 @@ MAY_IMPORT = {
     "periods": BASE,
     "playbook": BASE,
     "data": BASE,
-    "testing": BASE | {"data"},                # tiny books for doctests and tests
+    "testing": BASE | {"data"},  # tiny books for doctests and tests
     "measures": BASE | {"data"},
     "scoring": BASE | {"data", "measures"},
     "forecasting": BASE | {"data", "measures"},
@@ -37,15 +38,22 @@ MAY_IMPORT = {
 }
 DATABASES = {"duckdb", "sqlalchemy", "sqlite3", "psycopg"}
 NUMBERS = {"numpy", "pandas", "scipy", "statsmodels", "sklearn", "pyarrow"}
-READS_A_CLOCK = {"healthseg.data.store",        # a cache's age, and when something was recorded: in no figure
-                 "healthseg.data.wallclock"}
-CLOCKS = re.compile(r"\b((datetime|date|dt|pd\.Timestamp)\.(now|utcnow|today)|time\.(time|time_ns|localtime|gmtime))$")
-SQL = re.compile(r"""\s*(select\s.+?\sfrom\s|with\s+\w+\s+as\s*(materialized\s*)?\(|insert\s+into\s|delete\s+from\s
+READS_A_CLOCK = {
+    "healthseg.data.store",  # a cache's age, and when something was recorded: in no figure
+    "healthseg.data.wallclock",
+}
+CLOCKS = re.compile(
+    r"\b((datetime|date|dt|pd\.Timestamp)\.(now|utcnow|today)|time\.(time|time_ns|localtime|gmtime))$"
+)
+SQL = re.compile(
+    r"""\s*(select\s.+?\sfrom\s|with\s+\w+\s+as\s*(materialized\s*)?\(|insert\s+into\s|delete\s+from\s
                      |create\s+(or\s+replace\s+)?(temp\s+|temporary\s+)?(table|view|trigger|index)\s|copy\s*\()""",
-                 re.IGNORECASE | re.DOTALL | re.VERBOSE)
+    re.IGNORECASE | re.DOTALL | re.VERBOSE,
+)
 
 
 # -- the checker ---------------------------------------------------------------------------------------------
+
 
 def layer_of(module: str) -> str:
     """``healthseg.data.ledger.ledger`` is in ``data``; the package itself is ``healthseg``."""
@@ -64,22 +72,40 @@ def imported(tree: ast.AST, module: str, is_package: bool) -> Iterator[tuple[int
                 home = home[: len(home) - node.level + is_package]
                 start = ".".join([*home, start] if start else home)
             yield from ((node.lineno, f"{start}.{alias.name}") for alias in node.names)
-        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("import_module", "__import__")):
-            yield from ((node.lineno, argument.value) for argument in node.args
-                        if isinstance(argument, ast.Constant) and isinstance(argument.value, str))
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(
+            ("import_module", "__import__")
+        ):
+            yield from (
+                (node.lineno, argument.value)
+                for argument in node.args
+                if isinstance(argument, ast.Constant) and isinstance(argument.value, str)
+            )
 
 
 def strings(tree: ast.AST) -> Iterator[tuple[int, str]]:
     """Line and text of every string that is no docstring; a formatted one with ``x`` for what is filled in."""
-    docstrings = {id(node.body[0].value) for node in ast.walk(tree)
-                  if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
-                  and node.body and isinstance(node.body[0], ast.Expr)}
-    within = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
+    docstrings = {
+        id(node.body[0].value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        and node.body
+        and isinstance(node.body[0], ast.Expr)
+    }
+    within = {
+        id(part)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.JoinedStr)
+        for part in node.values
+    }
     for node in ast.walk(tree):
         if isinstance(node, ast.JoinedStr):
             parts = [part.value if isinstance(part, ast.Constant) else "x" for part in node.values]
             yield node.lineno, "".join(map(str, parts))
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and not {id(node)} & (docstrings | within):
+        elif (
+            isinstance(node, ast.Constant)
+            and isinstance(node.value, str)
+            and not {id(node)} & (docstrings | within)
+        ):
             yield node.lineno, node.value
 
 
@@ -91,7 +117,9 @@ def import_faults(module: str, tree: ast.AST, is_package: bool) -> Iterator[tupl
             part = layer_of(name)
             if name == "healthseg.__version__" or part == layer:
                 continue
-            part = part if part in MAY_IMPORT else "healthseg"      # a name of the package, not a module
+            part = (
+                part if part in MAY_IMPORT else "healthseg"
+            )  # a name of the package, not a module
             if layer not in MAY_IMPORT:
                 yield line, f"{layer} is no layer: give it a place in the order"
             elif part not in MAY_IMPORT[layer]:
@@ -127,16 +155,20 @@ def module_faults(root: Path) -> list[str]:
         tree = ast.parse(path.read_text(encoding="utf-8"))
         found = [*import_faults(module, tree, is_package), *content_faults(module, tree)]
         faults += [f"{relative.as_posix()}:{line}: {reason}" for line, reason in sorted(found)]
-    faults += [f"{path.relative_to(root).as_posix()}: SQL lies in healthseg/data/sql"
-               for path in sorted((root / "healthseg").rglob("*.sql"))
-               if not path.is_relative_to(root / "healthseg" / "data")]
+    faults += [
+        f"{path.relative_to(root).as_posix()}: SQL lies in healthseg/data/sql"
+        for path in sorted((root / "healthseg").rglob("*.sql"))
+        if not path.is_relative_to(root / "healthseg" / "data")
+    ]
     return faults
 
 
 def code_of(cell: dict) -> ast.AST:
     """A code cell's syntax tree, without Jupyter's own lines."""
     lines = "".join(cell["source"]).splitlines()
-    return ast.parse("\n".join("" if line.lstrip().startswith(("%", "!")) else line for line in lines))
+    return ast.parse(
+        "\n".join("" if line.lstrip().startswith(("%", "!")) else line for line in lines)
+    )
 
 
 def cell_faults(cell: dict, may_compute: bool) -> Iterator[str]:
@@ -147,7 +179,11 @@ def cell_faults(cell: dict, may_compute: bool) -> Iterator[str]:
             yield "a definition: it belongs into the package"
         elif isinstance(node, ast.BinOp | ast.AugAssign) and not may_compute:
             yield f"arithmetic: {ast.unparse(node)[:40]}"
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and re.match(r"\.{1,2}/", node.value):
+        elif (
+            isinstance(node, ast.Constant)
+            and isinstance(node.value, str)
+            and re.match(r"\.{1,2}/", node.value)
+        ):
             yield f"a relative path: {node.value[:40]}"
 
 
@@ -161,11 +197,15 @@ def notebook_faults(root: Path) -> list[str]:
         for number, cell in enumerate(cells, 1):
             if cell["cell_type"] == "code":
                 found = cell_faults(cell, may_compute="models" in path.parts)
-                faults += [f"{path.relative_to(root).as_posix()}: cell {number}: {reason}" for reason in found]
+                faults += [
+                    f"{path.relative_to(root).as_posix()}: cell {number}: {reason}"
+                    for reason in found
+                ]
     return faults
 
 
 # -- the house -----------------------------------------------------------------------------------------------
+
 
 def test_imports_point_one_way_and_everything_is_where_it_belongs() -> None:
     assert list((ROOT / "healthseg").rglob("*.py"))
@@ -180,18 +220,50 @@ def test_notebooks_define_nothing_compute_nothing_and_hold_no_outputs() -> None:
 
 FAULTY = [
     ("errors.py", "import healthseg.config", "errors may not import healthseg.config"),
-    ("config.py", "from healthseg.data import ledger", "config may not import healthseg.data.ledger"),
-    ("data/a.py", "def f():\n    from healthseg.measures import panel", "data may not import healthseg.measures.panel"),
+    (
+        "config.py",
+        "from healthseg.data import ledger",
+        "config may not import healthseg.data.ledger",
+    ),
+    (
+        "data/a.py",
+        "def f():\n    from healthseg.measures import panel",
+        "data may not import healthseg.measures.panel",
+    ),
     ("data/a.py", "from ..measures import panel", "data may not import healthseg.measures.panel"),
     ("data/__init__.py", "from .. import tools", "data may not import healthseg.tools"),
-    ("measures/a.py", "import healthseg.scoring.health", "measures may not import healthseg.scoring.health"),
-    ("scoring/a.py", "from healthseg import forecasting", "scoring may not import healthseg.forecasting"),
-    ("forecasting/a.py", "from healthseg.clustering import x", "forecasting may not import healthseg.clustering.x"),
+    (
+        "measures/a.py",
+        "import healthseg.scoring.health",
+        "measures may not import healthseg.scoring.health",
+    ),
+    (
+        "scoring/a.py",
+        "from healthseg import forecasting",
+        "scoring may not import healthseg.forecasting",
+    ),
+    (
+        "forecasting/a.py",
+        "from healthseg.clustering import x",
+        "forecasting may not import healthseg.clustering.x",
+    ),
     ("clustering/a.py", "import healthseg.scoring", "clustering may not import healthseg.scoring"),
-    ("charts/a.py", "from healthseg.errors import near", "charts may not import healthseg.errors.near"),
-    ("tools/a.py", "from healthseg.faces.cli.main import main", "tools may not import healthseg.faces.cli.main"),
+    (
+        "charts/a.py",
+        "from healthseg.errors import near",
+        "charts may not import healthseg.errors.near",
+    ),
+    (
+        "tools/a.py",
+        "from healthseg.faces.cli.main import main",
+        "tools may not import healthseg.faces.cli.main",
+    ),
     ("tools/a.py", "from healthseg import Portfolio", "tools may not import healthseg.Portfolio"),
-    ("tools/a.py", "import importlib\nimportlib.import_module('healthseg.faces')", "may not import healthseg.faces"),
+    (
+        "tools/a.py",
+        "import importlib\nimportlib.import_module('healthseg.faces')",
+        "may not import healthseg.faces",
+    ),
     ("helpers/a.py", "import healthseg.errors", "helpers is no layer"),
     ("measures/a.py", "import duckdb", "only data talks to databases, not measures: duckdb"),
     ("faces/a.py", "from sqlalchemy import text", "only data talks to databases, not faces"),
@@ -202,7 +274,11 @@ FAULTY = [
     ("measures/a.py", "q = 'with t as (select 1)'", "only data holds SQL"),
     ("measures/a.py", "p = folder / 'truth' / 'exits.parquet'", "does not read what was planted"),
     ("data/a.py", "p = 'data/demo/truth/exits.parquet'", "does not read what was planted"),
-    ("tools/a.py", "import datetime as dt\nnow = dt.datetime.now(dt.UTC)", "only faces read a clock"),
+    (
+        "tools/a.py",
+        "import datetime as dt\nnow = dt.datetime.now(dt.UTC)",
+        "only faces read a clock",
+    ),
     ("data/a.py", "import time\nnow = time.time()", "only faces read a clock"),
 ]
 SOUND = [
@@ -210,8 +286,14 @@ SOUND = [
     ("config.py", "def f():\n    from healthseg.periods import UTC"),
     ("data/a.py", "import duckdb\nfrom healthseg import __version__\nq = 'SELECT a FROM b'"),
     ("data/demo/a.py", "p = 'truth/exits.parquet'"),
-    ("measures/a.py", "from .statistics import rates\nfrom healthseg.data.ledger.ledger import Ledger"),
-    ("tools/a.py", '"""Select a customer from the book."""\nfrom healthseg import charts\nimport pandas'),
+    (
+        "measures/a.py",
+        "from .statistics import rates\nfrom healthseg.data.ledger.ledger import Ledger",
+    ),
+    (
+        "tools/a.py",
+        '"""Select a customer from the book."""\nfrom healthseg import charts\nimport pandas',
+    ),
     ("tools/a.py", "words = 'with a customer', 'selected from these', 'the truth is out'"),
     ("charts/a.py", "from .theme import THEME\nimport altair, pandas"),
     ("faces/a.py", "import healthseg as hs\nimport datetime as dt\nnow = dt.datetime.now(dt.UTC)"),
@@ -245,16 +327,30 @@ def test_the_checker_sees_a_query_file_outside_of_data(tmp_path: Path) -> None:
     assert module_faults(tmp_path) == ["healthseg/measures/b.sql: SQL lies in healthseg/data/sql"]
 
 
-@pytest.mark.parametrize(("source", "outputs", "reason"), [
-    ("def f(): pass", [], "a definition"),
-    ("g = lambda x: x", [], "a definition"),
-    ("share = a / b", [], "arithmetic: a / b"),
-    ("open('../data/x.csv')", [], "a relative path"),
-    ("1", [{"output_type": "stream"}], "stored outputs"),
-])
-def test_the_checker_sees_each_fault_of_a_notebook(tmp_path: Path, source: str, outputs: list, reason: str) -> None:
-    cells = [{"cell_type": "markdown", "source": "# 1 / 2"},
-             {"cell_type": "code", "source": ["%load_ext x\n", source], "outputs": outputs, "execution_count": None}]
+@pytest.mark.parametrize(
+    ("source", "outputs", "reason"),
+    [
+        ("def f(): pass", [], "a definition"),
+        ("g = lambda x: x", [], "a definition"),
+        ("share = a / b", [], "arithmetic: a / b"),
+        ("open('../data/x.csv')", [], "a relative path"),
+        ("1", [{"output_type": "stream"}], "stored outputs"),
+    ],
+)
+def test_the_checker_sees_each_fault_of_a_notebook(
+    tmp_path: Path, source: str, outputs: list, reason: str
+) -> None:
+    cells = [
+        {"cell_type": "markdown", "source": "# 1 / 2"},
+        {
+            "cell_type": "code",
+            "source": ["%load_ext x\n", source],
+            "outputs": outputs,
+            "execution_count": None,
+        },
+    ]
     write(tmp_path, "notebooks/customer/a.ipynb", json.dumps({"cells": cells}))
     faults = notebook_faults(tmp_path)
-    assert len(faults) == 1 and faults[0].startswith(f"notebooks/customer/a.ipynb: cell 2: {reason}")
+    assert len(faults) == 1 and faults[0].startswith(
+        f"notebooks/customer/a.ipynb: cell 2: {reason}"
+    )

@@ -22,7 +22,12 @@ each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path
 
 
 def test_there_is_a_notebook_for_the_score_the_churn_model_forecasts_and_segments():
-    assert [path.stem for path in NOTEBOOKS] == ["churn_model", "forecasts", "score_report_card", "segments"]
+    assert [path.stem for path in NOTEBOOKS] == [
+        "churn_model",
+        "forecasts",
+        "score_report_card",
+        "segments",
+    ]
 
 
 @each_notebook
@@ -33,9 +38,13 @@ def test_it_begins_with_its_title_and_explained_parameters_and_stores_no_outputs
     assert title.source.startswith("# ") and parameters.metadata["tags"] == ["parameters"]
     for line in parameters.source.splitlines():
         assert re.fullmatch(r"\w+: \w+ = .+  # .+", line)
-    assert not any(cell.outputs or cell.execution_count for cell in rest if cell.cell_type == "code")
+    assert not any(
+        cell.outputs or cell.execution_count for cell in rest if cell.cell_type == "code"
+    )
     asked = [cell.source for cell in rest if cell.cell_type == "markdown"]
-    assert asked[-1] == "## What changed since the last run?" and all(text.endswith("?") for text in asked)
+    assert asked[-1] == "## What changed since the last run?" and all(
+        text.endswith("?") for text in asked
+    )
 
 
 @each_notebook

@@ -19,9 +19,13 @@ __all__ = ["small_book"]
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted(
-    path for folder in ("customer", "portfolio") for path in (ROOT / "notebooks" / folder).glob("*.ipynb")
+    path
+    for folder in ("customer", "portfolio")
+    for path in (ROOT / "notebooks" / folder).glob("*.ipynb")
 )
-each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: f"{path.parent.name}-{path.stem}")
+each_notebook = pytest.mark.parametrize(
+    "path", NOTEBOOKS, ids=lambda path: f"{path.parent.name}-{path.stem}"
+)
 
 
 def _read(path: Path) -> nbformat.NotebookNode:
@@ -44,7 +48,9 @@ def test_a_notebook_begins_with_its_title_and_its_parameters(path):
     assert title.cell_type == "markdown" and title.source.startswith("# ")
     assert parameters.metadata["tags"] == ["parameters"]
     for line in parameters.source.splitlines():
-        assert re.fullmatch(r"\w+: \w+ = .+  # .+", line), "each parameter has a type, a default and a meaning"
+        assert re.fullmatch(r"\w+: \w+ = .+  # .+", line), (
+            "each parameter has a type, a default and a meaning"
+        )
 
 
 @each_notebook
@@ -67,14 +73,18 @@ def test_a_notebook_defines_and_computes_nothing(path):
         ast.DictComp,
     )
     for cell in _code(_read(path)):
-        assert not [node for node in ast.walk(ast.parse(cell.source)) if isinstance(node, banned)], cell.source
+        assert not [
+            node for node in ast.walk(ast.parse(cell.source)) if isinstance(node, banned)
+        ], cell.source
 
 
 @each_notebook
 def test_a_notebook_names_no_path(path):
     for cell in _code(_read(path)):
         for node in ast.walk(ast.parse(cell.source)):
-            assert not (isinstance(node, ast.Constant) and isinstance(node.value, str) and "/" in node.value)
+            assert not (
+                isinstance(node, ast.Constant) and isinstance(node.value, str) and "/" in node.value
+            )
 
 
 @each_notebook
@@ -83,8 +93,11 @@ def test_a_notebook_takes_what_its_tool_takes(path):
     model = tool.parameters if path.parent.name == "customer" else tool.book_parameters
     cell = _read(path).cells[1].source
     declared = {line.target.id: ast.literal_eval(line.value) for line in ast.parse(cell).body}
-    taken = {name: field for name, field in model.model_fields.items()
-             if not (field.json_schema_extra or {}).get("records")}      # a notebook only reads
+    taken = {
+        name: field
+        for name, field in model.model_fields.items()
+        if not (field.json_schema_extra or {}).get("records")
+    }  # a notebook only reads
     assert set(declared) == {"portfolio", *taken}
     for name, field in taken.items():
         # a customer's page is of some customer, also where the tool can be asked for all
@@ -95,7 +108,9 @@ def test_a_notebook_takes_what_its_tool_takes(path):
 def test_every_question_is_answered_by_one_call(path):
     cells = _read(path).cells
     questions = [
-        place for place, cell in enumerate(cells) if cell.cell_type == "markdown" and cell.source.startswith("## ")
+        place
+        for place, cell in enumerate(cells)
+        if cell.cell_type == "markdown" and cell.source.startswith("## ")
     ]
     assert 4 <= len(questions) <= 9
     for place in questions:
@@ -118,7 +133,9 @@ def test_papermill_runs_a_notebook_from_any_folder(path, small_book, tmp_path):
     assert done.returncode == 0, done.stderr[-2000:]
     assert "unknown parameter" not in done.stderr
     executed = nbformat.read(tmp_path / "out.ipynb", as_version=4)
-    assert len(_code(executed)) == len(_code(notebook)) + 1, "the injected parameters are one cell more"
+    assert len(_code(executed)) == len(_code(notebook)) + 1, (
+        "the injected parameters are one cell more"
+    )
     assert [cell.outputs[0].output_type for cell in _code(executed)[3:]] == ["execute_result"] * (
         len(_code(notebook)) - 2
     )

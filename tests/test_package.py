@@ -1,4 +1,5 @@
 """``import healthseg`` offers everything and loads nothing."""
+
 from __future__ import annotations
 
 import subprocess
@@ -10,7 +11,9 @@ import healthseg
 
 
 def run(code: str) -> str:
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.strip()
 
 
 def test_importing_healthseg_loads_no_library() -> None:

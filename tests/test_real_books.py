@@ -1,4 +1,5 @@
 """Two public books, mapped by ``data/mappings``: real students, and a simulated network. Neither is in the project."""
+
 from __future__ import annotations
 
 import importlib.util
@@ -24,7 +25,8 @@ LACKING = ("payment_score", "satisfaction_score", "support_score")
 
 pytestmark = pytest.mark.skipif(
     not all((SHARED / name).is_dir() for name in NAMES),
-    reason=f"the public data sets are not at {SHARED}: HEALTHSEG_SHARED_DATA names the folder of oulad and socialnet")
+    reason=f"the public data sets are not at {SHARED}: HEALTHSEG_SHARED_DATA names the folder of oulad and socialnet",
+)
 
 
 @pytest.fixture(scope="module")
@@ -32,8 +34,11 @@ def folders(tmp_path_factory):
     """The mappings beside which store and ledger may be written, and the variable that tells where the data are."""
     base = tmp_path_factory.mktemp("mappings")
     for name in NAMES:
-        shutil.copytree(REPOSITORY / "data" / "mappings" / name, base / name,
-                        ignore=shutil.ignore_patterns(".healthseg", "healthseg.sqlite*"))
+        shutil.copytree(
+            REPOSITORY / "data" / "mappings" / name,
+            base / name,
+            ignore=shutil.ignore_patterns(".healthseg", "healthseg.sqlite*"),
+        )
     before = os.environ.get("HEALTHSEG_SHARED_DATA")
     os.environ["HEALTHSEG_SHARED_DATA"] = str(SHARED.resolve())
     yield {name: base / name for name in NAMES}
@@ -57,8 +62,13 @@ def pages(books):
 def clicks():
     """The students' rows with their day and kind of page, by plain pandas."""
     rows = pd.read_csv(SHARED / "oulad" / "studentVle.csv.gz").merge(
-        pd.read_csv(SHARED / "oulad" / "vle.csv"), on=["code_module", "code_presentation", "id_site"], how="left")
-    return rows.assign(client=rows["id_student"].astype(str), day=START + pd.to_timedelta(rows["date"], unit="D"))
+        pd.read_csv(SHARED / "oulad" / "vle.csv"),
+        on=["code_module", "code_presentation", "id_site"],
+        how="left",
+    )
+    return rows.assign(
+        client=rows["id_student"].astype(str), day=START + pd.to_timedelta(rows["date"], unit="D")
+    )
 
 
 @pytest.fixture(scope="module")
@@ -70,8 +80,14 @@ def posts():
 
 def command(folder, *words):
     """The command line in a process of its own."""
-    return subprocess.run([sys.executable, "-m", "healthseg.faces.cli.main", *words], capture_output=True, text=True,
-                          timeout=300, cwd=folder, env={**os.environ, "PYTHONPATH": str(REPOSITORY)})
+    return subprocess.run(
+        [sys.executable, "-m", "healthseg.faces.cli.main", *words],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+    )
 
 
 # -- given ----------------------------------------------------------------------------------
@@ -80,7 +96,9 @@ def command(folder, *words):
 def test_every_row_of_the_students_log_is_accounted_for(books):
     check = books["oulad"].check()
     assert check.usable and check.problems == []
-    found = {name: (report.read, report.kept, report.dropped) for name, report in check.tables.items()}
+    found = {
+        name: (report.read, report.kept, report.dropped) for name, report in check.tables.items()
+    }
     assert found == {"customers": (383, 383, 0), "events": (180_982, 180_982, 0)}
     assert (check.first_event_day, check.data_until) == ("2013-09-21", "2014-06-26")
     assert check.warnings == ["16 customers have events on or after churned_on, for example 129955"]
@@ -89,8 +107,14 @@ def test_every_row_of_the_students_log_is_accounted_for(books):
 def test_every_row_of_the_networks_log_is_accounted_for(books):
     check = books["socialnet"].check()
     assert check.usable and check.problems == [] and check.warnings == []
-    found = {name: (report.read, report.kept, report.dropped) for name, report in check.tables.items()}
-    assert found == {"customers": (734, 734, 0), "contracts": (3_811, 3_811, 0), "events": (1_354_706, 1_354_706, 0)}
+    found = {
+        name: (report.read, report.kept, report.dropped) for name, report in check.tables.items()
+    }
+    assert found == {
+        "customers": (734, 734, 0),
+        "contracts": (3_811, 3_811, 0),
+        "events": (1_354_706, 1_354_706, 0),
+    }
     assert (check.first_event_day, check.data_until) == ("2020-01-01", "2020-09-01")
 
 
@@ -111,11 +135,17 @@ def test_the_students_that_left_are_those_that_unregistered(books):
     days = (pd.to_datetime(mapped["churned_on"].dropna()) - START).dt.days
     assert days.to_dict() == {str(student): int(day) for student, day in left.items()}
     signup = (pd.to_datetime(mapped["signup_date"]) - START).dt.days
-    assert signup.to_dict() == {str(student): int(day) for student, day in raw["date_registration"].items()}
+    assert signup.to_dict() == {
+        str(student): int(day) for student, day in raw["date_registration"].items()
+    }
 
 
 def test_the_accounts_that_left_are_those_whose_last_month_had_ended(books):
-    raw = pd.read_csv(SHARED / "socialnet" / "subscriptions.csv").groupby("account_id")["end_date"].max()
+    raw = (
+        pd.read_csv(SHARED / "socialnet" / "subscriptions.csv")
+        .groupby("account_id")["end_date"]
+        .max()
+    )
     left = raw[raw <= "2020-09-01"]
     mapped = books["socialnet"].table("customers").set_index("client_id")["churned_on"].dropna()
     assert len(left) == 131
@@ -139,16 +169,29 @@ def by_hand(rows, client, day, weight):
     own = rows[(rows["client"] == client) & (rows["day"] <= day)]
     month = own[own["day"] > day - pd.Timedelta(days=28)]
     thirty = own[own["day"] > day - pd.Timedelta(days=30)]
-    return {"active_days_28d": month["day"].nunique(), "person_events_28d": weight(month),
-            "days_since_last_person_event": (day - own["day"].max()).days,
-            "adopted": int((thirty.groupby(thirty.columns[thirty.columns.isin(["activity_type", "event"])][0],
-                                           observed=True)["day"].nunique() >= 2).sum())}
+    return {
+        "active_days_28d": month["day"].nunique(),
+        "person_events_28d": weight(month),
+        "days_since_last_person_event": (day - own["day"].max()).days,
+        "adopted": int(
+            (
+                thirty.groupby(
+                    thirty.columns[thirty.columns.isin(["activity_type", "event"])][0],
+                    observed=True,
+                )["day"].nunique()
+                >= 2
+            ).sum()
+        ),
+    }
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_usage_is_that_of_the_raw_files_exactly(books, clicks, posts, name):
     from healthseg.measures import panel
-    rows, weight = (clicks, lambda part: part["sum_click"].sum()) if name == "oulad" else (posts, len)
+
+    rows, weight = (
+        (clicks, lambda part: part["sum_click"].sum()) if name == "oulad" else (posts, len)
+    )
     book = books[name]
     last = pd.Timestamp(book.data_until)
     dates = [last, last - pd.Timedelta(days=60)]
@@ -164,8 +207,12 @@ def test_usage_is_that_of_the_raw_files_exactly(books, clicks, posts, name):
             assert row["active_days_28d"] == expected["active_days_28d"]
             assert row["person_events_28d"] == expected["person_events_28d"]
             assert row["days_since_last_person_event"] == expected["days_since_last_person_event"]
-            kinds = rows.loc[rows["day"] <= date, "activity_type" if name == "oulad" else "event"].nunique()
-            assert row["feature_adoption_rate_30d"] == pytest.approx(expected["adopted"] / kinds, abs=1e-12)
+            kinds = rows.loc[
+                rows["day"] <= date, "activity_type" if name == "oulad" else "event"
+            ].nunique()
+            assert row["feature_adoption_rate_30d"] == pytest.approx(
+                expected["adopted"] / kinds, abs=1e-12
+            )
             seen += 1
     assert seen >= 12
 
@@ -173,14 +220,24 @@ def test_usage_is_that_of_the_raw_files_exactly(books, clicks, posts, name):
 # -- judged, answered ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("name", "full", "share"), [("oulad", 0.385, 0.9), ("socialnet", 0.46, 0.7)])
+@pytest.mark.parametrize(
+    ("name", "full", "share"), [("oulad", 0.385, 0.9), ("socialnet", 0.46, 0.7)]
+)
 def test_coverage_says_how_little_such_a_book_knows(pages, name, full, share):
     """No seats, support, satisfaction, payment; students have no times of day, so no sessions either."""
     coverage = pages[name].frame("customers")["coverage"]
     assert coverage.max() == pytest.approx(full) and (coverage == coverage.max()).mean() > share
     known = {row["measure"]: row["measured"] for row in pages[name].input_coverage}
-    lacking = {"seat_utilisation", "open_high_tickets", "tickets_per_10_mau_90d", "median_resolution_hours_90d",
-               "nps_365d", "csat_180d", "worst_days_overdue", "paid_on_time_share_365d"}
+    lacking = {
+        "seat_utilisation",
+        "open_high_tickets",
+        "tickets_per_10_mau_90d",
+        "median_resolution_hours_90d",
+        "nps_365d",
+        "csat_180d",
+        "worst_days_overdue",
+        "paid_on_time_share_365d",
+    }
     if name == "oulad":
         lacking |= {"sessions_per_user_per_week_28d"}
     assert {measure for measure, count in known.items() if not count} == lacking
@@ -196,7 +253,10 @@ def test_what_the_book_lacks_is_null_with_its_reason(books, pages, name):
         reply = health.to_dict()
         json.dumps(reply, allow_nan=False)
         for key in LACKING:
-            assert reply["component_scores"][key] is None and f"$.component_scores.{key}" in reply["not_measured"]
+            assert (
+                reply["component_scores"][key] is None
+                and f"$.component_scores.{key}" in reply["not_measured"]
+            )
         for key in ("support_ticket_count", "nps_score", "payment_status"):
             assert reply["health_metrics"][key] is None
             assert reply["not_measured"][f"$.health_metrics.{key}"] == "no data"
@@ -205,7 +265,10 @@ def test_what_the_book_lacks_is_null_with_its_reason(books, pages, name):
         assert reply["health_metrics"]["weekly_active_users"] in (0, 1, None)
         if health.status == "live":
             assert health.possible_range.upper - health.possible_range.lower > 50
-            assert health.current_health_score is not None or "$.current_health_score" in reply["not_measured"]
+            assert (
+                health.current_health_score is not None
+                or "$.current_health_score" in reply["not_measured"]
+            )
         else:
             assert reply["churn_prediction"] is None
 
@@ -231,8 +294,12 @@ def test_those_that_left_the_course_had_the_lower_scores(books):
     table = page.frame("customers").dropna(subset=["score"])
     left = table["client_id"].map(churned_on).notna()
     assert left.sum() > 15
-    below = (table.loc[left, "score"].to_numpy()[:, None] < table.loc[~left, "score"].to_numpy()).mean()
-    ties = (table.loc[left, "score"].to_numpy()[:, None] == table.loc[~left, "score"].to_numpy()).mean()
+    below = (
+        table.loc[left, "score"].to_numpy()[:, None] < table.loc[~left, "score"].to_numpy()
+    ).mean()
+    ties = (
+        table.loc[left, "score"].to_numpy()[:, None] == table.loc[~left, "score"].to_numpy()
+    ).mean()
     assert below + ties / 2 > 0.6
 
 
@@ -244,12 +311,31 @@ def test_the_command_line_checks_runs_and_reports(folders, pages, name, tmp_path
     check = command(tmp_path, "check", str(folders[name]), "--json")
     assert check.returncode == 0 and json.loads(check.stdout)["usable"], check.stderr
     client = pages[name].customers[0]["client_id"]
-    run = command(tmp_path, "run", "calculate_health_score", "--portfolio", str(folders[name]), "-p",
-                  f"client_id={client}")
+    run = command(
+        tmp_path,
+        "run",
+        "calculate_health_score",
+        "--portfolio",
+        str(folders[name]),
+        "-p",
+        f"client_id={client}",
+    )
     assert run.returncode == 0, run.stdout
     assert json.loads(run.stdout)["current_health_score"] == pages[name].customers[0]["score"]
-    report = command(tmp_path, "report", "calculate_health_score", "--portfolio", str(folders[name]), "--client",
-                     client, "--book", "--out", str(tmp_path / "reports"), "--workers", "1")
+    report = command(
+        tmp_path,
+        "report",
+        "calculate_health_score",
+        "--portfolio",
+        str(folders[name]),
+        "--client",
+        client,
+        "--book",
+        "--out",
+        str(tmp_path / "reports"),
+        "--workers",
+        "1",
+    )
     assert report.returncode == 0, report.stdout + report.stderr
     made = sorted((tmp_path / "reports").rglob("*.html"))
     assert len(made) >= 3 and any(client in path.read_text(encoding="utf-8") for path in made)

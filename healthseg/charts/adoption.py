@@ -18,7 +18,13 @@ STAGES = {
     "regular_use": "Use it weekly",
     "power_use": "Use it three days a week",
 }
-PERCENT = Axis(0, 1.02, baseline=0, ticks=(0, 0.25, 0.5, 0.75, 1), labels=("0 %", "25 %", "50 %", "75 %", "100 %"))
+PERCENT = Axis(
+    0,
+    1.02,
+    baseline=0,
+    ticks=(0, 0.25, 0.5, 0.75, 1),
+    labels=("0 %", "25 %", "50 %", "75 %", "100 %"),
+)
 MOST = 20
 
 
@@ -28,7 +34,9 @@ def features(frame: pd.DataFrame, single: bool, width: int = theme.WIDE) -> them
     known = frame[frame["rate"].notna()] if len(frame) else frame
     if not len(known):
         return theme.nothing(
-            title, "No adoption is measured: no feature could be used, or tracking had not begun.", width
+            title,
+            "No adoption is measured: no feature could be used, or tracking had not begun.",
+            width,
         )
     items: list[Row] = []
     for category, group in _by_category(known):
@@ -45,7 +53,11 @@ def features(frame: pd.DataFrame, single: bool, width: int = theme.WIDE) -> them
 
 def _by_category(frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     groups = dict(list(frame.groupby("category")))
-    return [(name, groups[name]) for name in [*CATEGORIES, *sorted(set(groups) - set(CATEGORIES))] if name in groups]
+    return [
+        (name, groups[name])
+        for name in [*CATEGORIES, *sorted(set(groups) - set(CATEGORIES))]
+        if name in groups
+    ]
 
 
 def _feature(row: dict, single: bool) -> Row:
@@ -67,13 +79,21 @@ def own_times(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
     """How fast, compared with others? A bar to the day of adoption, or to today; the mark is the book's median."""
     title = "Days to adopt"
     if not len(frame):
-        return theme.nothing(title, "All its features could be used before events were tracked.", width)
+        return theme.nothing(
+            title, "All its features could be used before events were tracked.", width
+        )
     ordered = frame.sort_values(["days", "waited", "name"], na_position="last", kind="stable")
     reach = float(ordered[["days", "waited", "median"]].max().max()) or 1.0
     items = [_own_time(row) for row in ordered.to_dict("records")]
     step = next((size for size in (7, 14, 30, 60, 90, 180, 365) if reach / size <= 5), 730)
     ticks = tuple(float(step * place) for place in range(int(reach // step) + 1))
-    axis = Axis(0, reach * 1.02, baseline=0, ticks=ticks, labels=tuple(formats.number(tick) for tick in ticks))
+    axis = Axis(
+        0,
+        reach * 1.02,
+        baseline=0,
+        ticks=ticks,
+        labels=tuple(formats.number(tick) for tick in ticks),
+    )
     subtitle = f"From when it could be used; lighter: not adopted yet; mark: half of the book had; n = {len(ordered)}"
     return rows(items, axis, title, subtitle, width)
 
@@ -81,7 +101,11 @@ def own_times(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
 def _own_time(row: dict) -> Row:
     open_still = formats.is_missing(row["days"])
     length = float(row["waited"] if open_still else row["days"])
-    median = "not half of the book" if formats.is_missing(row["median"]) else f"book {formats.number(row['median'])}"
+    median = (
+        "not half of the book"
+        if formats.is_missing(row["median"])
+        else f"book {formats.number(row['median'])}"
+    )
     note = f"{'not after ' if open_still else ''}{formats.number(length)} · {median}"
     bar = Bar(0, length, theme.FAINT if open_still else BLUE, 0.5 if open_still else 1.0)
     return Row(
@@ -96,7 +120,14 @@ def _own_time(row: dict) -> Row:
 def time_to_adopt(curves: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
     """How long until it is adopted? The share that has by each day, with those not there yet."""
     subtitle = "Share of customer and feature pairs adopted by each day from when they could be"
-    return shares(curves, CATEGORIES, "Time to adopt", subtitle, "No pair was watched from its beginning.", width)
+    return shares(
+        curves,
+        CATEGORIES,
+        "Time to adopt",
+        subtitle,
+        "No pair was watched from its beginning.",
+        width,
+    )
 
 
 def kept(curves: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
@@ -121,7 +152,11 @@ def funnel(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
         for row in known.to_dict("records")
     ]
     return rows(
-        items, PERCENT, title, f"Each stage holds the next; n = {formats.number(known['units'].iloc[0])}", width
+        items,
+        PERCENT,
+        title,
+        f"Each stage holds the next; n = {formats.number(known['units'].iloc[0])}",
+        width,
     )
 
 
@@ -133,7 +168,9 @@ def effects(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
         return theme.nothing(title, "Too few customers have left, or stayed, to tell.", width)
     reach = max(0.1, float(known[["lower", "upper", "raw"]].abs().max().max()))
     step = 0.1 if reach <= 0.35 else 0.25
-    ticks = tuple(round(step * place, 2) for place in range(-int(reach // step), int(reach // step) + 1))
+    ticks = tuple(
+        round(step * place, 2) for place in range(-int(reach // step), int(reach // step) + 1)
+    )
     labels = tuple(formats.signed(tick, 2) if tick else "0" for tick in ticks)
     axis = Axis(-reach * 1.03, reach * 1.03, 0, ticks, labels)
     items = [_effect(row) for row in known.to_dict("records")]

@@ -32,22 +32,33 @@ def shares(
     for name, rows_ in curves.groupby("name", sort=False):
         colour = colours.get(str(name), theme.BAND_COLOURS["champion"])
         points = rows_[["days", "share", "lower", "upper"]].astype(float)
-        values = points.where(points.notna(), None).astype(object).where(points.notna(), None).to_dict("records")
+        values = (
+            points.where(points.notna(), None)
+            .astype(object)
+            .where(points.notna(), None)
+            .to_dict("records")
+        )
         layers += _curve(values, colour, x, y)
         text = formats.fitted(formats.words(name), right - 8)
         ends.append({"days": last, "share": _at_end(values, last), "text": text, "colour": colour})
     label = (
         alt.Chart(alt.Data(values=_apart(ends)))
         .mark_text(align="left", dx=6)
-        .encode(x=x, y=alt.Y("place:Q", scale=y), text="text:N", color=alt.Color("colour:N", scale=None))
+        .encode(
+            x=x, y=alt.Y("place:Q", scale=y), text="text:N", color=alt.Color("colour:N", scale=None)
+        )
     )
-    return theme.picture([*layers, label], title, subtitle, width, 240, left=44, right=right, bottom=40)
+    return theme.picture(
+        [*layers, label], title, subtitle, width, 240, left=44, right=right, bottom=40
+    )
 
 
 def _right(names: pd.Series, width: int) -> int:
     """Room for the lines' names, at most a quarter of a screen and a third of a phone."""
     most = width // 4 if width >= 500 else width // 3
-    return max(92, min(most, int(7.1 * max(map(formats.cells, map(formats.words, names.unique())))) + 10))
+    return max(
+        92, min(most, int(7.1 * max(map(formats.cells, map(formats.words, names.unique())))) + 10)
+    )
 
 
 def _at_end(values: list[dict], last: float) -> float:
@@ -58,7 +69,9 @@ def _at_end(values: list[dict], last: float) -> float:
 
 def _curve(values: list[dict], colour: str, x: alt.X, y: alt.Scale) -> list[alt.Chart]:
     axis = theme.percent_axis()
-    banded = [value for value in values if value["lower"] is not None and value["upper"] is not None]
+    banded = [
+        value for value in values if value["lower"] is not None and value["upper"] is not None
+    ]
     band = (
         alt.Chart(alt.Data(values=banded))
         .mark_area(color=colour, opacity=0.15, interpolate="step-after")

@@ -25,7 +25,9 @@ def is_missing(value: Any) -> bool:
     >>> is_missing(float("nan")), is_missing(0)
     (True, False)
     """
-    return value is None or (not isinstance(value, (list, dict, tuple, set)) and bool(pd.isna(value)))
+    return value is None or (
+        not isinstance(value, (list, dict, tuple, set)) and bool(pd.isna(value))
+    )
 
 
 def showable(text: str) -> str:
@@ -152,7 +154,9 @@ def quantity(value: Any, unit: Any) -> str:
         return f"{number(value, 2)}{JOIN}×"
     if word == "1 to 5":
         return f"{number(value, 1)} of 5"
-    text = number(value, 0 if float(value) == round(float(value)) or abs(float(value)) >= 100 else 1)
+    text = number(
+        value, 0 if float(value) == round(float(value)) or abs(float(value)) >= 100 else 1
+    )
     short = {"hours": "h"}.get(word, word)
     if text == "1" and short.endswith("s"):
         short = short[:-1]
@@ -201,12 +205,16 @@ def cells(text: str) -> float:
     >>> cells("abc"), cells("日本")
     (3.0, 3.6)
     """
-    return float(sum(1.8 if unicodedata.east_asian_width(letter) in "WF" else 1.0 for letter in text))
+    return float(
+        sum(1.8 if unicodedata.east_asian_width(letter) in "WF" else 1.0 for letter in text)
+    )
 
 
 def fitted(text: Any, pixels: float, letter: float = 6.9) -> str:
     """A text cut to what fits into a width, with letters of about ``letter`` pixels."""
     text = plain(text)
     while text and cells(text) * letter > pixels and len(text) > 2:
-        text = plain(text, max(2, min(len(text) - 1, int(len(text) * pixels / (cells(text) * letter)))))
+        text = plain(
+            text, max(2, min(len(text) - 1, int(len(text) * pixels / (cells(text) * letter))))
+        )
     return text

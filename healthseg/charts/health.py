@@ -38,7 +38,9 @@ def history(
     known = past[past["score"].notna()] if len(past) else past
     if not len(known):
         return theme.nothing(
-            title, "There is no score yet to draw: too few of its inputs are known on every date.", width
+            title,
+            "There is no score yet to draw: too few of its inputs are known on every date.",
+            width,
         )
     ahead = forecast.assign(day=forecast["date"].map(formats.iso)) if len(forecast) else forecast
     frame = timeline.Frame(past, ahead, width, edges)
@@ -51,7 +53,9 @@ def history(
         *timeline.line(known, frame),
         *timeline.ahead_label(ahead, frame),
     ]
-    subtitle = f"Points of 100; n = {len(known)} dates. The grey band is what the missing inputs allow"
+    subtitle = (
+        f"Points of 100; n = {len(known)} dates. The grey band is what the missing inputs allow"
+    )
     subtitle += "; dashed is the forecast, the tone around it its interval" if len(ahead) else ""
     return theme.picture(
         [frame.scaled(layer) for layer in layers],
@@ -78,7 +82,10 @@ def change(parts: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
     if not len(moved):
         return theme.nothing(title, "No input moved: the score is what it was.", width)
     reach = pd.concat([parts["start"], parts["end"]]).where(lambda value: value > 0)
-    low, high = float(moved[["start", "end"]].min().min()), float(moved[["start", "end"]].max().max())
+    low, high = (
+        float(moved[["start", "end"]].min().min()),
+        float(moved[["start", "end"]].max().max()),
+    )
     low, high = min(low, reach.min()), max(high, reach.max())
     room = max(1.0, (high - low) * 0.06)
     items = [_part(row) for row in parts.to_dict("records")]
@@ -88,7 +95,13 @@ def change(parts: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
         ticks=_round_ticks(low, high),
         labels=tuple(f"{tick:g}" for tick in _round_ticks(low, high)),
     )
-    return rows(items, axis, title, f"Points of the score; n = {len(moved)} parts, which add up to the change", width)
+    return rows(
+        items,
+        axis,
+        title,
+        f"Points of the score; n = {len(moved)} parts, which add up to the change",
+        width,
+    )
 
 
 def _part(row: dict) -> Row:
@@ -96,17 +109,32 @@ def _part(row: dict) -> Row:
         return Row(_dated(row["label"]), formats.number(row["end"]), dot=float(row["end"]))
     up = row["points"] >= 0
     quiet = row["kind"] != "data"
-    bar = Bar(*sorted((float(row["start"]), float(row["end"]))), theme.UP if up else theme.DOWN, 0.45 if quiet else 1.0)
-    return Row(_part_label(row), formats.signed(row["points"], 1), bars=(bar,), short=formats.plain(row["label"]))
+    bar = Bar(
+        *sorted((float(row["start"]), float(row["end"]))),
+        theme.UP if up else theme.DOWN,
+        0.45 if quiet else 1.0,
+    )
+    return Row(
+        _part_label(row),
+        formats.signed(row["points"], 1),
+        bars=(bar,),
+        short=formats.plain(row["label"]),
+    )
 
 
 def _dated(label: str) -> str:
-    return formats.day(label) if re.fullmatch(r"\d{4}-\d{2}-\d{2}", str(label)) else formats.plain(label)
+    return (
+        formats.day(label)
+        if re.fullmatch(r"\d{4}-\d{2}-\d{2}", str(label))
+        else formats.plain(label)
+    )
 
 
 def _part_label(row: dict) -> str:
     label = formats.plain(row["label"])
-    if not formats.is_missing(row.get("value_then")) and not formats.is_missing(row.get("value_now")):
+    if not formats.is_missing(row.get("value_then")) and not formats.is_missing(
+        row.get("value_now")
+    ):
         then, now = (formats.quantity(row[key], row["unit"]) for key in ("value_then", "value_now"))
         return f"{label}: {then} → {now}"
     return (
@@ -135,7 +163,9 @@ def components(
     items: list[Row] = []
     for component, group in metrics.groupby("component", sort=False):
         share = formats.percent(group["effective_weight"].fillna(0).sum())
-        items.append(Row(formats.sentence(formats.words(component)), f"{share} of the score", header=True))
+        items.append(
+            Row(formats.sentence(formats.words(component)), f"{share} of the score", header=True)
+        )
         items += [_metric(row, edges) for row in group.to_dict("records")]
     n = int(metrics["points"].notna().sum())
     return rows(
@@ -149,7 +179,12 @@ def components(
 
 def _metric(row: dict, edges: tuple[float, float, float]) -> Row:
     if formats.is_missing(row["points"]):
-        return Row(formats.plain(row["label"]), "not measured", soft=True, bars=(Bar(0, 100, theme.GRID, 0.5, 3),))
+        return Row(
+            formats.plain(row["label"]),
+            "not measured",
+            soft=True,
+            bars=(Bar(0, 100, theme.GRID, 0.5, 3),),
+        )
     points = float(row["points"])
     figure = f"{formats.quantity(row['value'], row['unit'])} · {formats.number(points)}"
     return Row(
@@ -174,12 +209,16 @@ def outlook(churn: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
     known = churn[churn["lower"].notna() & churn["upper"].notna()] if len(churn) else churn
     if not len(known):
         return theme.nothing(
-            title, "The book has too few customers that left, or stayed long enough, for an estimate.", width
+            title,
+            "The book has too few customers that left, or stayed long enough, for an estimate.",
+            width,
         )
     items = [_horizon(int(days), group) for days, group in known.groupby("horizon_days")]
     top = max(0.1, min(1.0, float(known["upper"].max()) * 1.08))
     ticks = tuple(tick for tick in _share_ticks(top))
-    axis = Axis(0, top, baseline=0, ticks=ticks, labels=tuple(formats.percent(tick) for tick in ticks))
+    axis = Axis(
+        0, top, baseline=0, ticks=ticks, labels=tuple(formats.percent(tick) for tick in ticks)
+    )
     kinds = set(known["kind"])
     what = (
         "dark: the customer's own with its interval, mark: the base rate of its tier"
@@ -197,7 +236,11 @@ def _share_ticks(top: float) -> tuple[float, ...]:
 def _horizon(days: int, group: pd.DataFrame) -> Row:
     kinds = {row["kind"]: row for row in group.to_dict("records")}
     rate = kinds.get("model", kinds.get("base_rate"))
-    target = float(kinds["base_rate"]["probability"]) if "model" in kinds and "base_rate" in kinds else None
+    target = (
+        float(kinds["base_rate"]["probability"])
+        if "model" in kinds and "base_rate" in kinds
+        else None
+    )
     bars, figure, dot = [], "", None
     if "plausible" in kinds:
         single = kinds["plausible"]

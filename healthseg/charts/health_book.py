@@ -15,9 +15,13 @@ MOST = 12
 def attention(customers: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
     """Who has most at stake? A bar for each of the first twelve, in the colour of its band."""
     title = "Most at stake"
-    known = customers[customers["at_stake"].fillna(0) > 0].head(MOST) if len(customers) else customers
+    known = (
+        customers[customers["at_stake"].fillna(0) > 0].head(MOST) if len(customers) else customers
+    )
     if not len(known):
-        return theme.nothing(title, "No customer has an ARR and a risk that could be put together.", width)
+        return theme.nothing(
+            title, "No customer has an ARR and a risk that could be put together.", width
+        )
     items = [_stake(row) for row in known.to_dict("records")]
     basis = (
         formats.words(known["at_stake_basis"].dropna().iloc[0])
@@ -35,7 +39,9 @@ def attention(customers: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture
 
 
 def _stake(row: dict) -> Row:
-    score = "no score" if formats.is_missing(row["score"]) else f"score {formats.number(row['score'])}"
+    score = (
+        "no score" if formats.is_missing(row["score"]) else f"score {formats.number(row['score'])}"
+    )
     colour = theme.BAND_COLOURS.get(str(row["band"]), theme.FAINT)
     return Row(
         formats.plain(row["name"]),
@@ -55,7 +61,9 @@ def _money_axis(low: float, high: float, currency: str | None) -> Axis:
     size = 10.0 ** len(str(int(reach))) / 100
     step = next(size * times for times in (1, 2, 5, 10, 20, 50, 100) if reach / (size * times) <= 5)
     ticks = tuple(step * place for place in range(-int(-low // step), int(high // step) + 1))
-    names = tuple(formats.brief_money(tick, currency if tick == ticks[-1] else None) for tick in ticks)
+    names = tuple(
+        formats.brief_money(tick, currency if tick == ticks[-1] else None) for tick in ticks
+    )
     return Axis(low * 1.02, high * 1.02 or 1.0, baseline=0, ticks=ticks, labels=names)
 
 
@@ -64,7 +72,9 @@ def movers(moved: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
     title = "Who moved most"
     known = moved[moved["change"].fillna(0) != 0] if len(moved) else moved
     if not len(known):
-        return theme.nothing(title, "No score moved over the look-back, or none is old enough to compare.", width)
+        return theme.nothing(
+            title, "No score moved over the look-back, or none is old enough to compare.", width
+        )
     reach = max(5.0, float(known["change"].abs().max()))
     items: list[Row] = []
     for direction, words in (("up", "Up"), ("down", "Down")):
@@ -75,17 +85,29 @@ def movers(moved: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
     count = int(reach // step)
     ticks = tuple(float(step * place) for place in range(-count, count + 1))
     axis = Axis(
-        -reach * 1.02, reach * 1.02, baseline=0, ticks=ticks, labels=tuple(formats.signed(tick) for tick in ticks)
+        -reach * 1.02,
+        reach * 1.02,
+        baseline=0,
+        ticks=ticks,
+        labels=tuple(formats.signed(tick) for tick in ticks),
     )
     return rows(
-        items, axis, title, f"Change of the score in points over the look-back; n = {len(known)} customers", width
+        items,
+        axis,
+        title,
+        f"Change of the score in points over the look-back; n = {len(known)} customers",
+        width,
     )
 
 
 def _move(row: dict) -> Row:
     change = float(row["change"])
     bar = Bar(min(0.0, change), max(0.0, change), theme.UP if change > 0 else theme.DOWN)
-    return Row(formats.plain(row["name"]), f"{formats.signed(change)} to {formats.number(row['score'])}", bars=(bar,))
+    return Row(
+        formats.plain(row["name"]),
+        f"{formats.signed(change)} to {formats.number(row['score'])}",
+        bars=(bar,),
+    )
 
 
 def disagreements(
@@ -95,7 +117,9 @@ def disagreements(
     title = "Score and money disagree"
     known = found[found["arr_change"].notna()] if len(found) else found
     if not len(known):
-        return theme.nothing(title, "Nowhere: no healthy customer's ARR fell, and no unhealthy one's grew.", width)
+        return theme.nothing(
+            title, "Nowhere: no healthy customer's ARR fell, and no unhealthy one's grew.", width
+        )
     items: list[Row] = []
     for kind, group in known.groupby("kind", sort=False):
         items.append(Row(formats.sentence(formats.words(kind)), "change of ARR", header=True))
@@ -112,7 +136,11 @@ def disagreements(
             )
     axis = _money_axis(float(known["arr_change"].min()), float(known["arr_change"].max()), None)
     return rows(
-        items, axis, title, f"Change of ARR a year; n = {len(known)} customers; the colour is the score's band", width
+        items,
+        axis,
+        title,
+        f"Change of ARR a year; n = {len(known)} customers; the colour is the score's band",
+        width,
     )
 
 
@@ -139,10 +167,18 @@ def distribution(bins: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
     axis = alt.Axis(values=[0, 20, 40, 60, 80, 100], title=None, grid=False)
     data = alt.Chart(alt.Data(values=values))
     layers = [
-        data.mark_rect(xOffset=1, x2Offset=-1, cornerRadiusTopLeft=2, cornerRadiusTopRight=2).encode(
-            x=alt.X("low:Q", scale=x, axis=axis), x2="high:Q", y=y, y2="zero:Q", color=alt.Color("colour:N", scale=None)
+        data.mark_rect(
+            xOffset=1, x2Offset=-1, cornerRadiusTopLeft=2, cornerRadiusTopRight=2
+        ).encode(
+            x=alt.X("low:Q", scale=x, axis=axis),
+            x2="high:Q",
+            y=y,
+            y2="zero:Q",
+            color=alt.Color("colour:N", scale=None),
         ),
-        data.mark_text(dy=-9, fontWeight=600).encode(x=alt.X("middle:Q", scale=x, axis=axis), y=y, text="text:N"),
+        data.mark_text(dy=-9, fontWeight=600).encode(
+            x=alt.X("middle:Q", scale=x, axis=axis), y=y, text="text:N"
+        ),
     ]
     total = sum(value["customers"] for value in values)
     return theme.picture(
@@ -192,9 +228,15 @@ def _stacked(bands: pd.DataFrame, measure: str) -> pd.DataFrame:
         value=bands[measure].fillna(0).astype(float),
     )
     grid = pd.MultiIndex.from_product(
-        [sorted(frame["day"].unique()), [band for band in _ORDER if band in set(frame["band"])]], names=["day", "band"]
+        [sorted(frame["day"].unique()), [band for band in _ORDER if band in set(frame["band"])]],
+        names=["day", "band"],
     )
-    wide = frame.groupby(["day", "band"])[["value", "customers"]].sum().reindex(grid, fill_value=0).reset_index()
+    wide = (
+        frame.groupby(["day", "band"])[["value", "customers"]]
+        .sum()
+        .reindex(grid, fill_value=0)
+        .reset_index()
+    )
     wide["high"] = wide.groupby("day")["value"].cumsum()
     wide["low"] = wide["high"] - wide["value"]
     wide["colour"] = wide["band"].map(theme.BAND_COLOURS)
@@ -205,7 +247,12 @@ def _areas(stacked: pd.DataFrame, labels: list[dict], width: int) -> list[alt.Ch
     days = sorted(stacked["day"].unique())
     top = float(stacked["high"].max()) * 1.04
     axis = alt.Axis(
-        format="%b %Y", tickCount=3 if width < 500 else 7, title=None, grid=False, labelFlush=True, labelOverlap=True
+        format="%b %Y",
+        tickCount=3 if width < 500 else 7,
+        title=None,
+        grid=False,
+        labelFlush=True,
+        labelOverlap=True,
     )
     x = alt.X("day:T", scale=theme.time_scale(days[0], days[-1]), axis=axis)
     scale = alt.Scale(domain=[0, top], nice=False)
@@ -233,8 +280,14 @@ def _labels_apart(last: pd.DataFrame, measure: str, height: int) -> list[dict]:
     for row in last.to_dict("records"):
         at = max((row["low"] + row["high"]) / 2, floor + gap, gap / 2)
         floor = at
-        value = formats.brief_money(row["value"]) if measure == "arr" else formats.number(row["customers"])
-        labels.append({"at": at, "colour": row["colour"], "text": f"{formats.words(row['band'])} {value}"})
+        value = (
+            formats.brief_money(row["value"])
+            if measure == "arr"
+            else formats.number(row["customers"])
+        )
+        labels.append(
+            {"at": at, "colour": row["colour"], "text": f"{formats.words(row['band'])} {value}"}
+        )
     over = max(0.0, floor - top)
     return [{**label, "at": label["at"] - over} for label in labels]
 
@@ -272,8 +325,16 @@ def coverage(inputs: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
             )
         )
         for row in group.to_dict("records"):
-            share = 0.0 if formats.is_missing(row["measured_share"]) else float(row["measured_share"])
-            colour = theme.SOFT if share >= 0.9 else theme.BAND_COLOURS["at_risk"] if share > 0 else theme.GRID
+            share = (
+                0.0 if formats.is_missing(row["measured_share"]) else float(row["measured_share"])
+            )
+            colour = (
+                theme.SOFT
+                if share >= 0.9
+                else theme.BAND_COLOURS["at_risk"]
+                if share > 0
+                else theme.GRID
+            )
             items.append(
                 Row(
                     formats.plain(row["label"]),

@@ -11,7 +11,17 @@ import pandas as pd
 from healthseg.charts import formats, theme
 from healthseg.charts.rows import Axis, Bar, Row, rows
 
-STAGES = ("prospect", "trial", "onboarding", "active", "engaged", "expanded", "renewing", "at_risk", "churned")
+STAGES = (
+    "prospect",
+    "trial",
+    "onboarding",
+    "active",
+    "engaged",
+    "expanded",
+    "renewing",
+    "at_risk",
+    "churned",
+)
 COLOURS = {
     "prospect": theme.FAINT,
     "trial": "#cc79a7",
@@ -24,7 +34,13 @@ COLOURS = {
     "churned": theme.SOFT,
     "none": theme.GRID,
 }
-PERCENT = Axis(0, 1.0, baseline=0, ticks=(0, 0.25, 0.5, 0.75, 1), labels=("0 %", "25 %", "50 %", "75 %", "100 %"))
+PERCENT = Axis(
+    0,
+    1.0,
+    baseline=0,
+    ticks=(0, 0.25, 0.5, 0.75, 1),
+    labels=("0 %", "25 %", "50 %", "75 %", "100 %"),
+)
 _STEP, _LEFT = 34, 84
 
 
@@ -42,33 +58,57 @@ def timeline(progression: pd.DataFrame, as_of: dt.date, width: int = theme.WIDE)
         return theme.nothing(title, "No stage was imported or recorded.", width)
     lanes = [stage for stage in reversed(STAGES) if stage in set(progression["stage"])]
     values = _stays(progression, lanes, as_of, width)
-    first, last = values[0]["start"], max(formats.iso(as_of) or "", *(value["end"] for value in values))
+    first, last = (
+        values[0]["start"],
+        max(formats.iso(as_of) or "", *(value["end"] for value in values)),
+    )
     height = _STEP * len(lanes)
-    form = "%-d %b" if (dt.date.fromisoformat(last) - dt.date.fromisoformat(first)).days <= 150 else "%b %Y"
-    axis = alt.Axis(format=form, tickCount=4 if width < 500 else 6, title=None, grid=False, labelFlush=True,
-                    labelOverlap=True)
+    form = (
+        "%-d %b"
+        if (dt.date.fromisoformat(last) - dt.date.fromisoformat(first)).days <= 150
+        else "%b %Y"
+    )
+    axis = alt.Axis(
+        format=form,
+        tickCount=4 if width < 500 else 6,
+        title=None,
+        grid=False,
+        labelFlush=True,
+        labelOverlap=True,
+    )
     x = alt.X("start:T", scale=theme.time_scale(first, last), axis=axis)
     scale = alt.Scale(domain=[0, len(lanes)], range=[0, height], nice=False, zero=False)
     place = alt.Y("top:Q", scale=scale, axis=None)
-    names = [{"at": lane + 0.5, "text": formats.sentence(formats.words(stage))} for lane, stage in enumerate(lanes)]
+    names = [
+        {"at": lane + 0.5, "text": formats.sentence(formats.words(stage))}
+        for lane, stage in enumerate(lanes)
+    ]
     rules = [{"at": float(lane)} for lane in range(len(lanes) + 1)]
-    joints = [{"start": after["start"], "top": before["top"], "bottom": after["top"]}
-              for before, after in itertools.pairwise(values)]
+    joints = [
+        {"start": after["start"], "top": before["top"], "bottom": after["top"]}
+        for before, after in itertools.pairwise(values)
+    ]
     at = alt.Y("at:Q", scale=scale, axis=None)
     layers = [
         _data(rules).mark_rule(color=theme.GRID).encode(y=at),
-        _data(joints).mark_rule(color=theme.FAINT).encode(
-            x=x, y=alt.Y("middle_top:Q", scale=scale, axis=None), y2="middle_bottom:Q").transform_calculate(
-                middle_top="datum.top + 0.275", middle_bottom="datum.bottom + 0.275"),
-        _data(values).mark_rect(cornerRadius=2).encode(
-            x=x, x2="end:T", y=place, y2="bottom:Q", color=alt.Color("colour:N", scale=None)),
-        _data([value for value in values if value["text"]]).mark_text(align="center", fontSize=11.5, color=theme.PAPER,
-                                                                      fontWeight=600).encode(
-            x=alt.X("middle:T"), y=alt.Y("centre:Q", scale=scale, axis=None), text="text:N"),
-        _data(names).mark_text(align="left", x=-_LEFT + 2, fontSize=12.5).encode(y=at, text="text:N"),
+        _data(joints)
+        .mark_rule(color=theme.FAINT)
+        .encode(x=x, y=alt.Y("middle_top:Q", scale=scale, axis=None), y2="middle_bottom:Q")
+        .transform_calculate(middle_top="datum.top + 0.275", middle_bottom="datum.bottom + 0.275"),
+        _data(values)
+        .mark_rect(cornerRadius=2)
+        .encode(x=x, x2="end:T", y=place, y2="bottom:Q", color=alt.Color("colour:N", scale=None)),
+        _data([value for value in values if value["text"]])
+        .mark_text(align="center", fontSize=11.5, color=theme.PAPER, fontWeight=600)
+        .encode(x=alt.X("middle:T"), y=alt.Y("centre:Q", scale=scale, axis=None), text="text:N"),
+        _data(names)
+        .mark_text(align="left", x=-_LEFT + 2, fontSize=12.5)
+        .encode(y=at, text="text:N"),
     ]
     subtitle = f"Days in each stay; n = {len(values)}, the last one until {formats.day(as_of)}"
-    return theme.picture(layers, title, subtitle, width, height, left=_LEFT, right=22, top=6, bottom=26)
+    return theme.picture(
+        layers, title, subtitle, width, height, left=_LEFT, right=22, top=6, bottom=26
+    )
 
 
 def _stays(progression: pd.DataFrame, lanes: list[str], as_of: dt.date, width: int) -> list[dict]:
@@ -82,32 +122,53 @@ def _stays(progression: pd.DataFrame, lanes: list[str], as_of: dt.date, width: i
         room = (end - start).days / whole * (width - _LEFT - 22)
         text = formats.number(row["duration_days"])
         top = lanes.index(row["stage"]) + 0.225
-        found.append({"start": formats.iso(start), "end": formats.iso(end), "top": top, "bottom": top + 0.55,
-                      "centre": top + 0.275, "middle": formats.iso(start + (end - start) / 2),
-                      "colour": COLOURS[row["stage"]], "text": text if formats.cells(text) * 7 + 6 < room else ""})
+        found.append(
+            {
+                "start": formats.iso(start),
+                "end": formats.iso(end),
+                "top": top,
+                "bottom": top + 0.55,
+                "centre": top + 0.275,
+                "middle": formats.iso(start + (end - start) / 2),
+                "colour": COLOURS[row["stage"]],
+                "text": text if formats.cells(text) * 7 + 6 < room else "",
+            }
+        )
     return found
 
 
-def position(curve: pd.DataFrame, stage: str | None, day: int | None, stuck_share: float,
-             width: int = theme.WIDE) -> theme.Picture:
+def position(
+    curve: pd.DataFrame,
+    stage: str | None,
+    day: int | None,
+    stuck_share: float,
+    width: int = theme.WIDE,
+) -> theme.Picture:
     """Is it usual to be here so long? The share of those that came into the stage still in it, and this customer's day.
 
     ``curve``: time, survival, lower, upper.
     """
     title = "Time in this stage"
     if stage is None or day is None or not len(curve):
-        return theme.nothing(title, "Too few customers were seen in this stage to draw how long they stay.", width)
+        return theme.nothing(
+            title, "Too few customers were seen in this stage to draw how long they stay.", width
+        )
     rows_ = curve[["time", "survival", "lower", "upper"]].astype(float)
     start = pd.DataFrame({"time": [0.0], "survival": [1.0], "lower": [1.0], "upper": [1.0]})
     rows_ = pd.concat([start, rows_], ignore_index=True)
     rows_ = rows_.fillna({"lower": rows_["survival"], "upper": rows_["survival"]})
     last = max(_shown_until(rows_), min(float(day), 3 * _shown_until(rows_))) * 1.04
-    values = [{"day": row.time, "share": row.survival, "lower": row.lower, "upper": row.upper}
-              for row in rows_[rows_["time"] <= last].itertuples()]
+    values = [
+        {"day": row.time, "share": row.survival, "lower": row.lower, "upper": row.upper}
+        for row in rows_[rows_["time"] <= last].itertuples()
+    ]
     values.append({**values[-1], "day": last})
     here = [value["share"] for value in values if value["day"] <= day][-1]
-    x = alt.X("day:Q", scale=alt.Scale(domain=[0, last], nice=False),
-              axis=alt.Axis(title="days in the stage", grid=False, tickCount=4 if width < 500 else 8))
+    x = alt.X(
+        "day:Q",
+        scale=alt.Scale(domain=[0, last], nice=False),
+        axis=alt.Axis(title="days in the stage", grid=False, tickCount=4 if width < 500 else 8),
+    )
     scale, axis = alt.Scale(domain=[0, 1], nice=False), theme.percent_axis()
     y, colour = alt.Y("share:Q", scale=scale, axis=axis), COLOURS[stage]
     label = f"day {formats.number(day)}: {formats.percent(here)} still here"
@@ -117,23 +178,37 @@ def position(curve: pd.DataFrame, stage: str | None, day: int | None, stuck_shar
     side, start, height = _clear(values, at, room, last)
     told = [{"day": start, "height": height, "text": label}]
     layers = [
-        _data(values).mark_area(color=colour, opacity=0.15, interpolate="step-after").encode(
-            x=x, y=alt.Y("lower:Q", scale=scale, axis=axis), y2="upper:Q"),
+        _data(values)
+        .mark_area(color=colour, opacity=0.15, interpolate="step-after")
+        .encode(x=x, y=alt.Y("lower:Q", scale=scale, axis=axis), y2="upper:Q"),
         _data(values).mark_line(color=colour, interpolate="step-after").encode(x=x, y=y),
-        _data([{"share": stuck_share, "text": f"stuck below {formats.percent(stuck_share)}"}]).mark_rule(
-            color=theme.FAINT, strokeDash=[4, 4]).encode(y=y),
-        _data([{"share": stuck_share, "text": f"stuck below {formats.percent(stuck_share)}", "day": last}]).mark_text(
-            align="right", dx=-2, dy=-8, color=theme.SOFT, fontSize=11.5).encode(x=x, y=y, text="text:N"),
+        _data([{"share": stuck_share, "text": f"stuck below {formats.percent(stuck_share)}"}])
+        .mark_rule(color=theme.FAINT, strokeDash=[4, 4])
+        .encode(y=y),
+        _data(
+            [
+                {
+                    "share": stuck_share,
+                    "text": f"stuck below {formats.percent(stuck_share)}",
+                    "day": last,
+                }
+            ]
+        )
+        .mark_text(align="right", dx=-2, dy=-8, color=theme.SOFT, fontSize=11.5)
+        .encode(x=x, y=y, text="text:N"),
         _data(mark).mark_rule(color=theme.INK).encode(x=x),
         _data(mark)
         .mark_circle(color=theme.INK, size=90, opacity=1, stroke=theme.PAPER, strokeWidth=2)
         .encode(x=x, y=y),
-        _data(told).mark_text(align=side, dx=-10 if side == "right" else 10, fontSize=12.5, fontWeight=600).encode(
-            x=x, y=alt.Y("height:Q", scale=scale, axis=axis), text="text:N"),
+        _data(told)
+        .mark_text(align=side, dx=-10 if side == "right" else 10, fontSize=12.5, fontWeight=600)
+        .encode(x=x, y=alt.Y("height:Q", scale=scale, axis=axis), text="text:N"),
     ]
     n = int(curve["at_risk"].max())
-    subtitle = (f"Share of the customers that came to {formats.words(stage)} and are still in it, with its interval; "
-                f"n = {formats.number(n)}")
+    subtitle = (
+        f"Share of the customers that came to {formats.words(stage)} and are still in it, with its interval; "
+        f"n = {formats.number(n)}"
+    )
     return theme.picture(layers, title, subtitle, width, 230, left=44, right=14, top=10, bottom=40)
 
 
@@ -168,10 +243,18 @@ def doors(frame: pd.DataFrame, stage: str | None, width: int = theme.WIDE) -> th
     items = []
     for row in frame.to_dict("records"):
         now = 0.0 if formats.is_missing(row["share_from_here"]) else float(row["share_from_here"])
-        bars = (Bar(0, float(row["share"]), theme.FAINT, 0.55, 17), Bar(0, now, COLOURS[row["to"]], 1.0, 8))
-        wide, here = width > 500, "" if formats.is_missing(row["share_from_here"]) else f" · {formats.percent(now)}"
+        bars = (
+            Bar(0, float(row["share"]), theme.FAINT, 0.55, 17),
+            Bar(0, now, COLOURS[row["to"]], 1.0, 8),
+        )
+        wide, here = (
+            width > 500,
+            "" if formats.is_missing(row["share_from_here"]) else f" · {formats.percent(now)}",
+        )
         note = f"{formats.percent(row['share'])}{' of all' if wide else ''}{here}"
         note += " of those still here so long" if wide and here else ""
         items.append(Row(formats.sentence(formats.words(row["to"])), note, bars=bars))
-    subtitle = "Grey: of all that came into the stage; colour: of those still in it after as many days"
+    subtitle = (
+        "Grey: of all that came into the stage; colour: of those still in it after as many days"
+    )
     return rows(items, PERCENT, title, subtitle, width)

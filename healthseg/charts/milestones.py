@@ -8,11 +8,25 @@ from healthseg.charts import formats, theme
 from healthseg.charts.curves import shares
 from healthseg.charts.rows import Axis, Bar, Row, rows
 
-BLUE, GREEN, AMBER, RED = (theme.BAND_COLOURS[band] for band in ("champion", "healthy", "at_risk", "critical"))
-STATUSES = {"completed": BLUE, "in_progress": GREEN, "overdue": RED, "not_started": theme.GRID, "skipped": theme.FAINT}
+BLUE, GREEN, AMBER, RED = (
+    theme.BAND_COLOURS[band] for band in ("champion", "healthy", "at_risk", "critical")
+)
+STATUSES = {
+    "completed": BLUE,
+    "in_progress": GREEN,
+    "overdue": RED,
+    "not_started": theme.GRID,
+    "skipped": theme.FAINT,
+}
 MARKS = {"first_value": "First value", "activation": "Activation", "full_adoption": "Full adoption"}
 MARK_COLOURS = {"First value": BLUE, "Activation": GREEN, "Full adoption": AMBER}
-PERCENT = Axis(0, 1.0, baseline=0, ticks=(0, 0.25, 0.5, 0.75, 1), labels=("0 %", "25 %", "50 %", "75 %", "100 %"))
+PERCENT = Axis(
+    0,
+    1.0,
+    baseline=0,
+    ticks=(0, 0.25, 0.5, 0.75, 1),
+    labels=("0 %", "25 %", "50 %", "75 %", "100 %"),
+)
 STEPS = (5, 10, 15, 30, 60, 90, 180, 365, 730)
 MOST_QUARTERS = 8
 
@@ -21,7 +35,13 @@ def _days(reach: float) -> Axis:
     """An axis of days from 0 with at most six ticks."""
     step = next((size for size in STEPS if reach / size <= 5), 1460)
     ticks = tuple(float(step * place) for place in range(int(reach // step) + 1))
-    return Axis(0, max(reach, 1.0), baseline=0, ticks=ticks, labels=tuple(formats.number(tick) for tick in ticks))
+    return Axis(
+        0,
+        max(reach, 1.0),
+        baseline=0,
+        ticks=ticks,
+        labels=tuple(formats.number(tick) for tick in ticks),
+    )
 
 
 def plan(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
@@ -31,7 +51,8 @@ def plan(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
         return theme.nothing(title, "No milestone of this customer is known.", width)
     began = float(frame["began_day"].iloc[0])
     ages = {
-        name: frame[f"{name}_day"] - began for name in ("target", "started", "completed", "median", "lower", "upper")
+        name: frame[f"{name}_day"] - began
+        for name in ("target", "started", "completed", "median", "lower", "upper")
     }
     frame = frame.assign(**ages, today=frame["day"] - began)
     items: list[Row] = []
@@ -65,10 +86,19 @@ def _milestone(row: dict, reach: float) -> Row:
     bars = []
     if status in ("completed", "overdue") or (status == "in_progress"):
         first = min(start, reach)
-        bars.append(Bar(first, max(min(float(end), reach), first + 0.006 * reach), STATUSES[status]))
+        bars.append(
+            Bar(first, max(min(float(end), reach), first + 0.006 * reach), STATUSES[status])
+        )
     if not formats.is_missing(row["lower"]) and row["lower"] < reach:
         last = reach if formats.is_missing(row["upper"]) else min(float(row["upper"]), reach)
-        bars.append(Bar(float(row["lower"]), last, STATUSES[status] if status != "not_started" else theme.FAINT, 0.3))
+        bars.append(
+            Bar(
+                float(row["lower"]),
+                last,
+                STATUSES[status] if status != "not_started" else theme.FAINT,
+                0.3,
+            )
+        )
     median = row["median"]
     return Row(
         formats.plain(row["name"]),
@@ -76,7 +106,9 @@ def _milestone(row: dict, reach: float) -> Row:
         bars=tuple(bars),
         dot=None if formats.is_missing(median) or median > reach else float(median),
         dot_colour=STATUSES[status] if status != "not_started" else theme.FAINT,
-        target=None if formats.is_missing(row["target"]) or row["target"] > reach else float(row["target"]),
+        target=None
+        if formats.is_missing(row["target"]) or row["target"] > reach
+        else float(row["target"]),
         soft=status in ("skipped", "not_started"),
     )
 
@@ -106,8 +138,17 @@ def value(curves: pd.DataFrame, marks: pd.DataFrame, width: int = theme.WIDE) ->
         for row in marks.to_dict("records")
         for name in ("book", row["quarter"])
     }
-    ends = [one[1] for one in spread.values() if one is not None and one[1] == one[1]]  # a tenth can take for years
-    known = max([*marks["target_days"].dropna(), *ends, *marks.loc[marks["happened"].astype(bool), "days"], 1.0])
+    ends = [
+        one[1] for one in spread.values() if one is not None and one[1] == one[1]
+    ]  # a tenth can take for years
+    known = max(
+        [
+            *marks["target_days"].dropna(),
+            *ends,
+            *marks.loc[marks["happened"].astype(bool), "days"],
+            1.0,
+        ]
+    )
     reach = 1.06 * max(known, min(float(marks["days"].max()), 1.5 * known))
     items = [_mark(row, spread, reach, width) for row in marks.to_dict("records")]
     subtitle = (
@@ -132,15 +173,24 @@ def _spread(curves: pd.DataFrame, mark: str, name: str) -> tuple[float, float, f
 
 def _mark(row: dict, spread: dict, reach: float, width: int) -> Row:
     bars, medians = [], []
-    for name, words, opacity, thickness in (("book", "book", 0.35, 17), (row["quarter"], "quarter", 0.8, 9)):
+    for name, words, opacity, thickness in (
+        ("book", "book", 0.35, 17),
+        (row["quarter"], "quarter", 0.8, 9),
+    ):
         found = spread[row["mark"], name]
         if found is not None and found[0] == found[0]:
             last = reach if found[2] != found[2] else min(found[2], reach)
             bars.append(Bar(min(found[0], reach), last, theme.FAINT, opacity, thickness))
             medians.append(
-                f"{words} {formats.number(found[1])}" if found[1] == found[1] else f"half of {words} not yet"
+                f"{words} {formats.number(found[1])}"
+                if found[1] == found[1]
+                else f"half of {words} not yet"
             )
-    own = f"day {formats.number(row['days'])}" if row["happened"] else f"not after {formats.number(row['days'])} days"
+    own = (
+        f"day {formats.number(row['days'])}"
+        if row["happened"]
+        else f"not after {formats.number(row['days'])} days"
+    )
     return Row(
         MARKS[row["mark"]],
         " · ".join([own, *(medians if width >= theme.WIDE else [])]),
@@ -178,7 +228,9 @@ def _step(row: dict) -> Row:
     late = f" · {formats.number(row['overdue'])} overdue" if row["overdue"] else ""
     blocked = f", {formats.number(row['blocked'])} blocked" if row["blocked"] else ""
     return Row(
-        formats.plain(row["name"]), f"{formats.percent(row['completed_share'])}{late}{blocked}", bars=tuple(bars)
+        formats.plain(row["name"]),
+        f"{formats.percent(row['completed_share'])}{late}{blocked}",
+        bars=tuple(bars),
     )
 
 
@@ -187,7 +239,14 @@ def values(curves: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
     known = curves[curves["name"] == "book"] if len(curves) else curves
     known = known.assign(name=known["mark"].map(MARKS))
     subtitle = "Share of all customers, those who left included, that had got there by each day"
-    return shares(_cut(known), MARK_COLOURS, "Time to value", subtitle, "No milestone stands for value.", width)
+    return shares(
+        _cut(known),
+        MARK_COLOURS,
+        "Time to value",
+        subtitle,
+        "No milestone stands for value.",
+        width,
+    )
 
 
 def _cut(curves: pd.DataFrame) -> pd.DataFrame:
@@ -204,9 +263,15 @@ def _cut(curves: pd.DataFrame) -> pd.DataFrame:
 def quarters(frame: pd.DataFrame, p: float | None, width: int = theme.WIDE) -> theme.Picture:
     """Is it getting faster? The median with its interval of those who began in each quarter."""
     title = "Days to first value, by the quarter in which customers began"
-    known = frame[(frame["mark"] == "first_value") & frame["median_days"].notna()] if len(frame) else frame
+    known = (
+        frame[(frame["mark"] == "first_value") & frame["median_days"].notna()]
+        if len(frame)
+        else frame
+    )
     if not len(known):
-        return theme.nothing(title, "In no quarter did enough customers begin, or half of them get there.", width)
+        return theme.nothing(
+            title, "In no quarter did enough customers begin, or half of them get there.", width
+        )
     known = known.tail(MOST_QUARTERS)
     reach = 1.06 * float(known[["median_days", "upper"]].max().max())
     items = [
@@ -220,16 +285,27 @@ def quarters(frame: pd.DataFrame, p: float | None, width: int = theme.WIDE) -> t
         for row in known.to_dict("records")
     ]
     test = "" if p is None else f"; a difference between quarters: p = {formats.number(p, 2)}"
-    return rows(items, _days(reach), title, f"Half got there by the dot; bar: its 90 % interval{test}", width)
+    return rows(
+        items,
+        _days(reach),
+        title,
+        f"Half got there by the dot; bar: its 90 % interval{test}",
+        width,
+    )
 
 
 def _bounds(lower: float | None, upper: float | None, reach: float) -> tuple[float, float]:
     """An interval's ends as far as they are shown; an end that is not known lies beyond."""
-    return (0.0 if formats.is_missing(lower) else float(lower), reach if formats.is_missing(upper) else float(upper))
+    return (
+        0.0 if formats.is_missing(lower) else float(lower),
+        reach if formats.is_missing(upper) else float(upper),
+    )
 
 
 def _quarter(row: dict, width: int) -> str:
-    by_target = f" · {formats.percent(row['share_by_target'])} by target" if width >= theme.WIDE else ""
+    by_target = (
+        f" · {formats.percent(row['share_by_target'])} by target" if width >= theme.WIDE else ""
+    )
     return f"{formats.number(row['median_days'])} days{by_target} · n = {formats.number(row['n'])}"
 
 
@@ -248,14 +324,20 @@ def blockers(frame: pd.DataFrame, currency: str | None, width: int = theme.WIDE)
                 [
                     f"{formats.number(row['customers'])} customer{'' if row['customers'] == 1 else 's'}",
                     *([formats.brief_money(row["arr"], currency)] if by == "arr" else []),
-                    *([f"oldest {formats.number(row['oldest_days'])} days"] if width >= theme.WIDE else []),
+                    *(
+                        [f"oldest {formats.number(row['oldest_days'])} days"]
+                        if width >= theme.WIDE
+                        else []
+                    ),
                 ]
             ),
             bars=(Bar(0, float(row[by]), AMBER),),
         )
         for row in known.to_dict("records")
     ]
-    subtitle = "ARR of the customers at which it stands" if by == "arr" else "Customers at which it stands"
+    subtitle = (
+        "ARR of the customers at which it stands" if by == "arr" else "Customers at which it stands"
+    )
     return rows(items, Axis(0, max(reach, 1.0), baseline=0), title, subtitle, width)
 
 
@@ -264,7 +346,9 @@ def slower(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
     title = "How much longer a blocker makes it"
     known = frame[frame["factor"].notna()] if len(frame) else frame
     if not len(known):
-        return theme.nothing(title, "Too few milestones with the same blocker were followed to tell.", width)
+        return theme.nothing(
+            title, "Too few milestones with the same blocker were followed to tell.", width
+        )
     high = known["upper"].fillna(known["factor"] * 1.5)
     reach = 1.05 * float(max(high.max(), 2.0))
     ticks = tuple(float(tick) for tick in range(int(reach) + 1))

@@ -12,8 +12,12 @@ MOST = 15
 
 def _shares(top: float = 1.0, low: float = 0.0) -> Axis:
     step = next(size for size in (0.05, 0.1, 0.2, 0.25) if (top - low) / size <= 5.5)
-    ticks = tuple(round(low + step * place, 4) for place in range(int((top - low) / step + 1e-9) + 1))
-    return Axis(low, top, baseline=low, ticks=ticks, labels=tuple(formats.percent(tick) for tick in ticks))
+    ticks = tuple(
+        round(low + step * place, 4) for place in range(int((top - low) / step + 1e-9) + 1)
+    )
+    return Axis(
+        low, top, baseline=low, ticks=ticks, labels=tuple(formats.percent(tick) for tick in ticks)
+    )
 
 
 def accuracy(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
@@ -46,9 +50,17 @@ def accuracy(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
     ]
     low = min(0.4, float(known["auc_lower"].min()) - 0.02)
     ticks = tuple(tick for tick in (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0) if tick >= low)
-    axis = Axis(low, 1.0, baseline=0.5, ticks=ticks, labels=tuple(formats.number(tick, 1) for tick in ticks))
+    axis = Axis(
+        low, 1.0, baseline=0.5, ticks=ticks, labels=tuple(formats.number(tick, 1) for tick in ticks)
+    )
     leavers = formats.number(known["leavers"].max())
-    return rows(items, axis, title, f"AUC with its interval; 0.5 is chance; n = {leavers} losses at most", width)
+    return rows(
+        items,
+        axis,
+        title,
+        f"AUC with its interval; 0.5 is chance; n = {leavers} losses at most",
+        width,
+    )
 
 
 def calibration(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
@@ -63,7 +75,11 @@ def calibration(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
         return theme.nothing(title, "There is no score to hold against what happened.", width)
     told = bool(chosen["probability"].iloc[0])
     items = [_tenth(row, told) for row in chosen.to_dict("records")]
-    what = "mark: the probability that was said" if told else "tenths from the highest score to the lowest"
+    what = (
+        "mark: the probability that was said"
+        if told
+        else "tenths from the highest score to the lowest"
+    )
     return rows(
         items,
         _shares(min(1.0, max(0.1, 1.1 * float(chosen["upper"].max())))),
@@ -115,7 +131,9 @@ def lead_times(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
     ``frame``: score, name, lead_days, leavers, warned, share.
     """
     title = "How early the warning stood"
-    known = frame[frame["share"].notna() & frame["score"].isin(["weighted_composite", "ml_predictive"])]
+    known = frame[
+        frame["share"].notna() & frame["score"].isin(["weighted_composite", "ml_predictive"])
+    ]
     if not len(known):
         return theme.nothing(title, "No leaver was watched long enough before it left.", width)
     items = []
@@ -129,7 +147,13 @@ def lead_times(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
             )
             for row in group.to_dict("records")
         ]
-    return rows(items, _shares(), title, "Share of leavers below the threshold from then on until they left", width)
+    return rows(
+        items,
+        _shares(),
+        title,
+        "Share of leavers below the threshold from then on until they left",
+        width,
+    )
 
 
 def ranks(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
@@ -145,7 +169,9 @@ def ranks(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
         Row(
             formats.plain(row["name"]),
             f"{formats.percent(row['share'])} of scorecards; score {formats.number(row['score'])}",
-            bars=(Bar(0.0, float(row["share"]), theme.DOWN if row["share"] >= 0.9 else theme.FAINT),),
+            bars=(
+                Bar(0.0, float(row["share"]), theme.DOWN if row["share"] >= 0.9 else theme.FAINT),
+            ),
         )
         for row in known.to_dict("records")
     ]
@@ -160,7 +186,11 @@ def weights(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
     """
     title = "Weights, today's and from outcomes"
     if not len(frame) or frame["weight_suggested"].isna().all():
-        return theme.nothing(title, "Too few left on earlier or later dates to learn weights and to judge them.", width)
+        return theme.nothing(
+            title,
+            "Too few left on earlier or later dates to learn weights and to judge them.",
+            width,
+        )
     items = [
         Row(
             formats.sentence(row["component"]),
@@ -171,7 +201,13 @@ def weights(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
         for row in frame.to_dict("records")
     ]
     top = max(0.5, float(frame[["weight_now", "weight_suggested"]].max().max()) * 1.05)
-    return rows(items, _shares(min(1.0, top)), title, "Bar: from outcomes of earlier dates; mark: today's", width)
+    return rows(
+        items,
+        _shares(min(1.0, top)),
+        title,
+        "Bar: from outcomes of earlier dates; mark: today's",
+        width,
+    )
 
 
 def effects(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
@@ -192,7 +228,11 @@ def effects(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
                 Bar(
                     float(row["lower"]),
                     float(row["upper"]),
-                    theme.DOWN if row["lower"] > 0 else theme.UP if row["upper"] < 0 else theme.FAINT,
+                    theme.DOWN
+                    if row["lower"] > 0
+                    else theme.UP
+                    if row["upper"] < 0
+                    else theme.FAINT,
                     thickness=7,
                 ),
             ),

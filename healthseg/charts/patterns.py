@@ -11,7 +11,9 @@ from healthseg.charts.curves import shares
 from healthseg.charts.rows import Axis, Bar, Row, rows
 from healthseg.charts.usage import heatmap
 
-BLUE, GREEN, AMBER, RED = (theme.BAND_COLOURS[band] for band in ("champion", "healthy", "at_risk", "critical"))
+BLUE, GREEN, AMBER, RED = (
+    theme.BAND_COLOURS[band] for band in ("champion", "healthy", "at_risk", "critical")
+)
 TYPES = {
     "temporal": ("When they come", BLUE),
     "feature_usage": ("Used together, or one after the other", GREEN),
@@ -43,7 +45,11 @@ def lifts(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
     """What holds, and how strong? Each pattern's factor over its base rate with its interval, on a scale of ratios."""
     title = "How many times as often as otherwise"
     if not len(frame):
-        return theme.nothing(title, "No pattern holds: nothing that was tried is beyond chance and comes back.", width)
+        return theme.nothing(
+            title,
+            "No pattern holds: nothing that was tried is beyond chance and comes back.",
+            width,
+        )
     shown = frame.head(MOST)
     edges = shown[["lift", "lift_lower", "lift_upper"]].astype(float)
     edges = edges.where(edges > 0.02).stack()
@@ -62,11 +68,17 @@ def lifts(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
 
 
 def _lift(row: dict, colour: str, low: float) -> Row:
-    start, at, end = (max(low, float(row[name])) for name in ("lift_lower", "lift", "lift_upper"))     # 0: at the edge
+    start, at, end = (
+        max(low, float(row[name])) for name in ("lift_lower", "lift", "lift_upper")
+    )  # 0: at the edge
     note = f"{times(float(row['lift']))} · {formats.number(row['support'])} of {formats.number(row['n'])}"
     return Row(
-        row["name"], note, bars=(Bar(math.log(start), math.log(end), colour, 0.35),), dot=math.log(at),
-        dot_colour=colour, brief=times(float(row["lift"])),
+        row["name"],
+        note,
+        bars=(Bar(math.log(start), math.log(end), colour, 0.35),),
+        dot=math.log(at),
+        dot_colour=colour,
+        brief=times(float(row["lift"])),
     )
 
 
@@ -75,7 +87,9 @@ def risks(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
     title = "Lost within 90 days of a sign"
     known = frame[frame["probability_of_churn"].notna()] if len(frame) else frame
     if not len(known):
-        return theme.nothing(title, "No sign of leaving stands, or too few spells of one could be followed.", width)
+        return theme.nothing(
+            title, "No sign of leaving stands, or too few spells of one could be followed.", width
+        )
     known = known.sort_values("probability_of_churn", ascending=False, kind="stable").head(MOST)
     top = min(1.0, float(known["probability_upper"].max()) * 1.1)
     step = 0.1 if top <= 0.65 else 0.25
@@ -106,9 +120,13 @@ def leads(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
     nothing = "No sign of leaving stands: there is nothing to be seen early."
     if not len(frame):
         return theme.nothing(title, nothing, width)
-    gaps = frame.groupby("sign", sort=False)["gap"].mean().sort_values(ascending=False, kind="stable")
+    gaps = (
+        frame.groupby("sign", sort=False)["gap"].mean().sort_values(ascending=False, kind="stable")
+    )
     chosen = gaps.index[:LINES].tolist()
-    known = frame[frame["sign"].isin(chosen)].rename(columns={"sign": "name", "lead_days": "days", "leavers": "share"})
+    known = frame[frame["sign"].isin(chosen)].rename(
+        columns={"sign": "name", "lead_days": "days", "leavers": "share"}
+    )
     known = known.assign(lower=float("nan"), upper=float("nan")).dropna(subset=["share"])
     colours = dict(zip(chosen, (RED, BLUE, AMBER, GREEN), strict=False))
     stayers = frame.groupby("sign")["stayers"].first()
@@ -149,8 +167,16 @@ def gaps(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
         low, middle, high = group["days"].quantile([0.25, 0.5, 0.75])
         note = f"{middle:.0f} days · {low:.0f} to {high:.0f} · n = {len(group)}"
         bars = (Bar(float(low), float(high), GREEN, 0.4),)
-        items.append(Row(f"{formats.sentence(first)} → {second}", note, bars=bars, dot=float(middle), dot_colour=GREEN,
-                         brief=f"{middle:.0f} days"))
+        items.append(
+            Row(
+                f"{formats.sentence(first)} → {second}",
+                note,
+                bars=bars,
+                dot=float(middle),
+                dot_colour=GREEN,
+                brief=f"{middle:.0f} days",
+            )
+        )
     ticks = tuple(float(tick) for tick in range(0, int(reach) + 1, 15))
     axis = Axis(0, max(reach, 1.0) * 1.03, 0, ticks, tuple(f"{tick:.0f}" for tick in ticks))
     subtitle = "From the first use of one feature to the first of the next; bar: the middle half, dot: the median"

@@ -60,7 +60,9 @@ def rows(items: list[Row], axis: Axis, title: str, subtitle: str, width: int) ->
         *_bar_layers(items, tops, x, place),
         *_text_layers(items, tops, place, width - 2),
     ]
-    return theme.picture(layers, title, subtitle, width, height, left=1, right=1, bottom=24 if axis.ticks else 4)
+    return theme.picture(
+        layers, title, subtitle, width, height, left=1, right=1, bottom=24 if axis.ticks else 4
+    )
 
 
 def _tops(items: list[Row]) -> tuple[list[float], float]:
@@ -76,7 +78,13 @@ def _data(values: list[dict]) -> alt.Chart:
 
 
 def _axis_layers(
-    axis: Axis, x: alt.Scale, place: alt.Y, height: float, tops: list[float], items: list[Row], width: float
+    axis: Axis,
+    x: alt.Scale,
+    place: alt.Y,
+    height: float,
+    tops: list[float],
+    items: list[Row],
+    width: float,
 ) -> list[alt.Chart]:
     lines = [{"x": tick, "y": 0, "y2": height} for tick in axis.ticks if tick != axis.low]
     names = [{"x": tick, "y": height + 16, "text": name} for tick, name in _apart(axis, width)]
@@ -85,7 +93,9 @@ def _axis_layers(
     for align in ("left", "center", "right"):
         chosen = [name for name in names if _align(name["x"], axis) == align]
         layers.append(
-            _data(chosen).mark_text(align=align, color=theme.SOFT, fontSize=12).encode(x=across, y=place, text="text:N")
+            _data(chosen)
+            .mark_text(align=align, color=theme.SOFT, fontSize=12)
+            .encode(x=across, y=place, text="text:N")
         )
     if axis.baseline is not None:
         base = _base(axis, height, tops, items)
@@ -144,8 +154,17 @@ def _bar_layers(items: list[Row], tops: list[float], x: alt.Scale, place: alt.Y)
     return [
         _data(spans)
         .mark_rect(cornerRadius=2)
-        .encode(x=across, x2="x2:Q", y=place, y2="y2:Q", color=paint, opacity=alt.Opacity("opacity:Q", scale=None)),
-        _data(targets).mark_rule(color=theme.INK, strokeWidth=2).encode(x=across, y=place, y2="y2:Q"),
+        .encode(
+            x=across,
+            x2="x2:Q",
+            y=place,
+            y2="y2:Q",
+            color=paint,
+            opacity=alt.Opacity("opacity:Q", scale=None),
+        ),
+        _data(targets)
+        .mark_rule(color=theme.INK, strokeWidth=2)
+        .encode(x=across, y=place, y2="y2:Q"),
         _data(dots)
         .mark_circle(size=80, opacity=1, stroke=theme.PAPER, strokeWidth=1.5)
         .encode(x=across, y=place, color=paint),
@@ -155,11 +174,16 @@ def _bar_layers(items: list[Row], tops: list[float], x: alt.Scale, place: alt.Y)
 def _is_cut(item: Row, width: float) -> bool:
     """Whether a figure, or the label beside it, would not be seen whole."""
     figure = formats.fitted(item.figure, width * 0.62)
-    return figure != item.figure or formats.fitted(item.label, _room(item, figure, width)) != item.label
+    return (
+        figure != item.figure
+        or formats.fitted(item.label, _room(item, figure, width)) != item.label
+    )
 
 
 def _room(item: Row, figure: str, width: float) -> float:
-    return (width - formats.cells(figure) * 6.9 - 14) * (0.87 if item.header else 1)  # bold letters are wider
+    return (width - formats.cells(figure) * 6.9 - 14) * (
+        0.87 if item.header else 1
+    )  # bold letters are wider
 
 
 def _label(item: Row, room: float) -> str:
@@ -167,19 +191,28 @@ def _label(item: Row, room: float) -> str:
     return whole if whole == item.label or not item.short else formats.fitted(item.short, room)
 
 
-def _text_layers(items: list[Row], tops: list[float], place: alt.Y, width: float) -> list[alt.Chart]:
+def _text_layers(
+    items: list[Row], tops: list[float], place: alt.Y, width: float
+) -> list[alt.Chart]:
     left, right, headers, tight = [], [], [], any(_is_cut(item, width) for item in items)
     for item, top in zip(items, tops, strict=True):
         figure = formats.fitted(item.brief if tight and item.brief else item.figure, width * 0.62)
         room = _room(item, figure, width)
-        line = {"y": top + (18 if item.header else 11), "colour": theme.SOFT if item.soft else theme.INK}
+        line = {
+            "y": top + (18 if item.header else 11),
+            "colour": theme.SOFT if item.soft else theme.INK,
+        }
         (headers if item.header else left).append({**line, "text": _label(item, room)})
         right.append({**line, "text": figure, "colour": theme.SOFT})
     paint = alt.Color("colour:N", scale=None)
     return [
-        _data(left).mark_text(align="left", baseline="middle", x=0).encode(y=place, text="text:N", color=paint),
+        _data(left)
+        .mark_text(align="left", baseline="middle", x=0)
+        .encode(y=place, text="text:N", color=paint),
         _data(headers)
         .mark_text(align="left", baseline="middle", x=0, fontWeight=600, fontSize=13.5)
         .encode(y=place, text="text:N", color=paint),
-        _data(right).mark_text(align="right", baseline="middle", x="width").encode(y=place, text="text:N", color=paint),
+        _data(right)
+        .mark_text(align="right", baseline="middle", x="width")
+        .encode(y=place, text="text:N", color=paint),
     ]

@@ -1,4 +1,5 @@
 """What altair does anew for every chart although it never changes, done once; charts are the same."""
+
 from __future__ import annotations
 
 import contextlib
@@ -41,8 +42,12 @@ def _name_fields_at_once() -> None:
         return
 
     def quick(cls: type, dct: Any, validate: bool = True) -> Any:
-        shorthand = None if validate or not isinstance(dct, dict) or len(dct) != 1 else dct.get("shorthand")
-        return cls(shorthand=shorthand) if isinstance(shorthand, str) else searched(cls, dct, validate)
+        shorthand = (
+            None if validate or not isinstance(dct, dict) or len(dct) != 1 else dct.get("shorthand")
+        )
+        return (
+            cls(shorthand=shorthand) if isinstance(shorthand, str) else searched(cls, dct, validate)
+        )
 
     quick.is_quick = True
     found.from_dict = classmethod(quick)

@@ -50,12 +50,16 @@ def scatter(frame: pd.DataFrame, kind: str, width: int = theme.WIDE) -> theme.Pi
     pad = 1.5
     across = alt.X(
         "x:Q",
-        scale=alt.Scale(domain=[float(known["x"].min()) - pad, float(known["x"].max()) + pad], nice=False),
+        scale=alt.Scale(
+            domain=[float(known["x"].min()) - pad, float(known["x"].max()) + pad], nice=False
+        ),
         axis=alt.Axis(title="standard deviations within segments", grid=True, tickCount=5),
     )
     up = alt.Y(
         "y:Q",
-        scale=alt.Scale(domain=[float(known["y"].min()) - pad, float(known["y"].max()) + pad], nice=False),
+        scale=alt.Scale(
+            domain=[float(known["y"].min()) - pad, float(known["y"].max()) + pad], nice=False
+        ),
         axis=alt.Axis(title=None, tickCount=5),
     )
     layers = [
@@ -65,7 +69,9 @@ def scatter(frame: pd.DataFrame, kind: str, width: int = theme.WIDE) -> theme.Pi
         _data(labels)
         .mark_text(fontWeight=600, fontSize=12, stroke=theme.PAPER, strokeWidth=4, dy=-2)
         .encode(x=across, y=up, text="text:N"),
-        _data(labels).mark_text(fontWeight=600, fontSize=12, dy=-2).encode(x=across, y=up, text="text:N"),
+        _data(labels)
+        .mark_text(fontWeight=600, fontSize=12, dy=-2)
+        .encode(x=across, y=up, text="text:N"),
     ]
     return theme.picture(
         layers,
@@ -85,7 +91,9 @@ def evidence(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
     known = frame[frame["groups"] > 1] if len(frame) else frame
     known = known[known["stability"].notna()] if len(known) else known
     if not len(known):
-        return theme.nothing(title, "One cloud describes the customers as well as any parts of it.", width)
+        return theme.nothing(
+            title, "One cloud describes the customers as well as any parts of it.", width
+        )
     items = []
     for row in known.to_dict("records"):
         passes = bool(row["passes"])
@@ -97,9 +105,15 @@ def evidence(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
                 target=0.8,
             )
         )
-    axis = Axis(0, 1.02, baseline=0, ticks=(0, 0.5, 0.8, 1), labels=("0", "0.5", "0.8 is asked", "1"))
+    axis = Axis(
+        0, 1.02, baseline=0, ticks=(0, 0.5, 0.8, 1), labels=("0", "0.5", "0.8 is asked", "1")
+    )
     return rows(
-        items, axis, title, "Stability: agreement of resampled customers' segments (adjusted Rand index)", width
+        items,
+        axis,
+        title,
+        "Stability: agreement of resampled customers' segments (adjusted Rand index)",
+        width,
     )
 
 
@@ -108,7 +122,9 @@ def standing(frame: pd.DataFrame, place: dict[str, Any], width: int = theme.WIDE
     title = "Where it stands"
     if not len(frame) or formats.is_missing(place["value"]):
         return theme.nothing(
-            title, "These segments come from words or from several measures: there is no one scale.", width
+            title,
+            "These segments come from words or from several measures: there is no one scale.",
+            width,
         )
     points, low, high = stacked(frame["value"].tolist(), width - 20)
     height = 22 + 7 * max(point["level"] for point in points) + 30
@@ -123,10 +139,19 @@ def standing(frame: pd.DataFrame, place: dict[str, Any], width: int = theme.WIDE
         point["y"] = height - 12 - 7 * point["level"]
         point["colour"] = BLUE if inside[0] <= point["x"] <= inside[1] else theme.FAINT
     x = alt.Scale(domain=[low - pad, high + pad], nice=False, zero=False)
-    across = alt.X("x:Q", scale=x, axis=alt.Axis(title=None, tickCount=5 if width < 500 else 9, grid=False))
+    across = alt.X(
+        "x:Q", scale=x, axis=alt.Axis(title=None, tickCount=5 if width < 500 else 9, grid=False)
+    )
     y = alt.Scale(domain=[0, height], range=[0, height], nice=False)
     down = alt.Y("y:Q", scale=y, axis=None)
-    here = [{"x": place["value"], "y": 20, "y2": height, "text": formats.fitted(place["name"], width / 2)}]
+    here = [
+        {
+            "x": place["value"],
+            "y": 20,
+            "y2": height,
+            "text": formats.fitted(place["name"], width / 2),
+        }
+    ]
     right = place["value"] > (low + high) / 2
     layers = [
         _data([{"x": edge, "y": 24, "y2": height} for edge in ends])
@@ -135,12 +160,15 @@ def standing(frame: pd.DataFrame, place: dict[str, Any], width: int = theme.WIDE
         _data(points).mark_circle(size=26, opacity=0.75).encode(x=across, y=down, color=_paint()),
         _data(here).mark_rule(color=theme.INK, strokeWidth=2).encode(x=across, y=down, y2="y2:Q"),
         _data(here)
-        .mark_text(align="right" if right else "left", dx=-6 if right else 6, fontWeight=600, baseline="middle")
+        .mark_text(
+            align="right" if right else "left",
+            dx=-6 if right else 6,
+            fontWeight=600,
+            baseline="middle",
+        )
         .encode(x=across, y=alt.Y("y:Q", scale=y, axis=None), text="text:N"),
     ]
-    subtitle = (
-        f"A point a customer, blue in its segment ({place['segment_name']}); dashed: its borders; n = {len(frame)}"
-    )
+    subtitle = f"A point a customer, blue in its segment ({place['segment_name']}); dashed: its borders; n = {len(frame)}"
     return theme.picture(layers, title, subtitle, width, height, left=10, right=10, bottom=26)
 
 

@@ -12,9 +12,16 @@ import pandas as pd
 from healthseg.charts import formats, theme
 from healthseg.charts.rows import Axis, Bar, Row, rows
 
-BLUE, GREEN, AMBER, RED = (theme.BAND_COLOURS[band] for band in ("champion", "healthy", "at_risk", "critical"))
+BLUE, GREEN, AMBER, RED = (
+    theme.BAND_COLOURS[band] for band in ("champion", "healthy", "at_risk", "critical")
+)
 PALETTE = (BLUE, GREEN, AMBER, RED, "#56b4e9", "#cc79a7", "#7a6fbe", "#8c6d31")
-BAND_NAMES = {"champion": "Champion", "healthy": "Healthy", "at_risk": "At risk", "critical": "Critical"}
+BAND_NAMES = {
+    "champion": "Champion",
+    "healthy": "Healthy",
+    "at_risk": "At risk",
+    "critical": "Critical",
+}
 MOST = 12
 QUARTERS = [0, 0.25, 0.5, 0.75, 1]
 PERCENT = "format(100 * datum.value, '.0f') + ' %'"
@@ -46,19 +53,29 @@ def sizes(frame: pd.DataFrame, currency: str | None, width: int = theme.WIDE) ->
         bars = [Bar(0, float(row["share"]), paint[row["segment"]])]
         money = "ARR not known"
         if not formats.is_missing(row["arr_share"]) and not formats.is_missing(row["arr"]):
-            money = f"{formats.brief_money(row['arr'], currency)} ({formats.percent(row['arr_share'])})"
+            money = (
+                f"{formats.brief_money(row['arr'], currency)} ({formats.percent(row['arr_share'])})"
+            )
             bars.append(Bar(0, float(row["arr_share"]), paint[row["segment"]], 0.35, 19))
         text = f"{formats.number(row['customers'])} ({formats.percent(row['share'])}) · {money}"
         items.append(Row(formats.plain(row["segment"]), text, bars=tuple(bars)))
     reach = max(float(frame["share"].max()), float(frame["arr_share"].fillna(0).max()))
-    subtitle = f"Solid: customers; light: ARR; n = {formats.number(frame['customers'].sum())} customers"
+    subtitle = (
+        f"Solid: customers; light: ARR; n = {formats.number(frame['customers'].sum())} customers"
+    )
     return rows(items, percent_axis(reach), title, subtitle, width)
 
 
 def percent_axis(reach: float) -> Axis:
     step = next(size for size in (0.05, 0.1, 0.2, 0.25, 0.5) if reach / size <= 5 or size == 0.5)
     ticks = tuple(round(step * place, 2) for place in range(int(reach // step) + 1))
-    return Axis(0, reach * 1.02 or 1, baseline=0, ticks=ticks, labels=tuple(formats.percent(tick) for tick in ticks))
+    return Axis(
+        0,
+        reach * 1.02 or 1,
+        baseline=0,
+        ticks=ticks,
+        labels=tuple(formats.percent(tick) for tick in ticks),
+    )
 
 
 def profile(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
@@ -122,16 +139,19 @@ def profile(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
         .mark_text(align="left", baseline="middle", fontSize=12, color=theme.SOFT)
         .encode(x=x, y=y, text="text:N"),
     ]
-    subtitle = (
-        "Blue: above the book's median, vermilion: below, the stronger the farther; * what the segments were made of"
+    subtitle = "Blue: above the book's median, vermilion: below, the stronger the farther; * what the segments were made of"
+    return theme.picture(
+        layers, title, subtitle, width, height, left=left, right=4, top=42, bottom=6
     )
-    return theme.picture(layers, title, subtitle, width, height, left=left, right=4, top=42, bottom=6)
 
 
 def _wrapped(name: str, room: float) -> list[str]:
     """A name on at most two lines."""
     lines = textwrap.wrap(formats.plain(name), max(int(room / 6.6), 5))
-    return [formats.fitted(line, room, 6.6) for line in [*lines[:1], *([" ".join(lines[1:])] if lines[1:] else [])]]
+    return [
+        formats.fitted(line, room, 6.6)
+        for line in [*lines[:1], *([" ".join(lines[1:])] if lines[1:] else [])]
+    ]
 
 
 def _bare(text: str) -> str:
@@ -144,20 +164,28 @@ def differences(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
     title = "Differences between segments"
     stands = frame[frame["stands"].astype(bool)].head(MOST) if len(frame) else frame
     if not len(stands):
-        tried = f"{len(frame)} comparisons were made; none stands" if len(frame) else "there was nothing to compare"
+        tried = (
+            f"{len(frame)} comparisons were made; none stands"
+            if len(frame)
+            else "there was nothing to compare"
+        )
         return theme.nothing(title, f"No difference beyond chance: {tried}.", width)
     items = [
         Row(
             f"{row['label']}: {formats.plain(row['segment'])} above {formats.plain(row['other'])}",
             f"{formats.percent((1 + row['cliffs_delta']) / 2)} of pairs · n = {row['n']} and {row['other_n']}",
-            bars=(Bar(50 * (1 + float(row["lower"])), 50 * (1 + float(row["upper"])), BLUE, 0.35, 9),),
+            bars=(
+                Bar(50 * (1 + float(row["lower"])), 50 * (1 + float(row["upper"])), BLUE, 0.35, 9),
+            ),
             dot=50 * (1 + float(row["cliffs_delta"])),
             dot_colour=BLUE,
             short=str(row["label"]),
         )
         for row in stands.to_dict("records")
     ]
-    axis = Axis(40, 102, baseline=50, ticks=(50, 75, 100), labels=("50 %: no difference", "75 %", "100 %"))
+    axis = Axis(
+        40, 102, baseline=50, ticks=(50, 75, 100), labels=("50 %: no difference", "75 %", "100 %")
+    )
     subtitle = "Of all pairs of customers, one of each segment: how often the first has the higher value; bars: 95 %"
     return rows(items, axis, title, subtitle, width)
 
@@ -180,7 +208,11 @@ def flows(frame: pd.DataFrame, width: int = theme.WIDE, order: Sequence[str] = (
         for name, (top, bottom, _) in ends.items()
     ]
     labels = [
-        {"x": at, "y": (top + bottom) / 2, "text": _wrapped(f"{name} {formats.number(count)}", room - 10)}
+        {
+            "x": at,
+            "y": (top + bottom) / 2,
+            "text": _wrapped(f"{name} {formats.number(count)}", room - 10),
+        }
         for ends, at in ((left, -6), (right, inner + 6))
         for name, (top, bottom, count) in ends.items()
     ]
@@ -191,7 +223,12 @@ def flows(frame: pd.DataFrame, width: int = theme.WIDE, order: Sequence[str] = (
         _data(ribbons)
         .mark_area(interpolate="linear")
         .encode(
-            x=across, y=down, y2="y2:Q", color=_paint(), opacity=alt.Opacity("strength:Q", scale=None), detail="key:N"
+            x=across,
+            y=down,
+            y2="y2:Q",
+            color=_paint(),
+            opacity=alt.Opacity("strength:Q", scale=None),
+            detail="key:N",
         ),
         _data(blocks).mark_rect().encode(x=across, x2="x2:Q", y=down, y2="y2:Q", color=_paint()),
         _data([one for one in labels if one["x"] < 0])
@@ -202,10 +239,10 @@ def flows(frame: pd.DataFrame, width: int = theme.WIDE, order: Sequence[str] = (
         .encode(x=across, y=down, text="text:N"),
     ]
     moved = frame.loc[frame["from"] != frame["to"], "customers"].sum()
-    subtitle = (
-        f"Left: then, right: now; grey: stayed; n = {formats.number(frame['customers'].sum())}, {moved} elsewhere"
+    subtitle = f"Left: then, right: now; grey: stayed; n = {formats.number(frame['customers'].sum())}, {moved} elsewhere"
+    return theme.picture(
+        layers, title, subtitle, width, height, left=room, right=room, top=14, bottom=10
     )
-    return theme.picture(layers, title, subtitle, width, height, left=room, right=room, top=14, bottom=10)
 
 
 def _ends(
@@ -214,8 +251,13 @@ def _ends(
     """Where each segment's block begins and ends on a side, and its customers; least room for a label each."""
     counts = frame.groupby(side)["customers"].sum()
     last = ["New", "Left", "Not placed", "Other"]
-    ranks = {name: at for at, name in enumerate([*(one for one in order if one not in last), None, *last])}
-    names = sorted(counts.index, key=lambda name: (ranks.get(name, ranks[None]), -counts[name], name))
+    ranks = {
+        name: at
+        for at, name in enumerate([*(one for one in order if one not in last), None, *last])
+    }
+    names = sorted(
+        counts.index, key=lambda name: (ranks.get(name, ranks[None]), -counts[name], name)
+    )
     least = 16.0
     scale = max(height - gap * (len(names) - 1) - least * len(names), 10) / counts.sum()
     found, at = {}, 0.0
@@ -226,14 +268,17 @@ def _ends(
     return found
 
 
-def _ribbons(frame: pd.DataFrame, left: dict, right: dict, paint: dict[str, str], inner: float) -> list[dict[str, Any]]:
+def _ribbons(
+    frame: pd.DataFrame, left: dict, right: dict, paint: dict[str, str], inner: float
+) -> list[dict[str, Any]]:
     """Bands from block to block, as points of areas along a smooth step."""
     used = {("l", name): top for name, (top, _, _) in left.items()} | {
         ("r", name): top for name, (top, _, _) in right.items()
     }
     order_left, order_right = list(left), list(right)
     flows_ = sorted(
-        frame.to_dict("records"), key=lambda row: (order_left.index(row["from"]), order_right.index(row["to"]))
+        frame.to_dict("records"),
+        key=lambda row: (order_left.index(row["from"]), order_right.index(row["to"])),
     )
     found = []
     for row in flows_:
@@ -291,11 +336,14 @@ def matrix(frame: pd.DataFrame, currency: str | None, width: int = theme.WIDE) -
                 "y3": down + 38,
                 "count": formats.number(row["customers"]),
                 "loss": f"{loss} at risk" if loss and cell > 90 else loss,
-                "strength": 0.06 + 0.6 * (float(row["expected_loss"]) / most) ** 0.7 if known else 0.06,
+                "strength": 0.06 + 0.6 * (float(row["expected_loss"]) / most) ** 0.7
+                if known
+                else 0.06,
             }
         )
     heads = [
-        {"xm": at * cell + cell / 2, "y": -12, "text": BAND_NAMES.get(band, "Unknown")} for at, band in enumerate(bands)
+        {"xm": at * cell + cell / 2, "y": -12, "text": BAND_NAMES.get(band, "Unknown")}
+        for at, band in enumerate(bands)
     ]
     sides = [
         {"xm": -left + 2, "y": at * high + 26, "text": formats.fitted(tier, left - 6, 6.8)}
@@ -329,8 +377,12 @@ def matrix(frame: pd.DataFrame, currency: str | None, width: int = theme.WIDE) -
         text(sides, "text", "y", align="left", fontSize=12, color=theme.SOFT),
     ]
     unit = f", {currency}" if currency else ""
-    subtitle = f"Customers; beneath: ARR expected to be lost in 90 days{unit}; the stronger the more"
-    return theme.picture(layers, title, subtitle, width, height, left=left, right=4, top=28, bottom=6)
+    subtitle = (
+        f"Customers; beneath: ARR expected to be lost in 90 days{unit}; the stronger the more"
+    )
+    return theme.picture(
+        layers, title, subtitle, width, height, left=left, right=4, top=28, bottom=6
+    )
 
 
 def lorenz(frame: pd.DataFrame, gini: float | None, width: int = theme.WIDE) -> theme.Picture:
@@ -338,11 +390,16 @@ def lorenz(frame: pd.DataFrame, gini: float | None, width: int = theme.WIDE) -> 
     title = "Concentration of ARR"
     if not len(frame):
         return theme.nothing(title, "No ARR is known, or it cannot be added up.", width)
-    points = [{"x": float(a), "y": float(b)} for a, b in frame[["share_of_customers", "share_of_total"]].to_numpy()]
+    points = [
+        {"x": float(a), "y": float(b)}
+        for a, b in frame[["share_of_customers", "share_of_total"]].to_numpy()
+    ]
     across = alt.X(
         "x:Q",
         scale=alt.Scale(domain=[0, 1], nice=False),
-        axis=alt.Axis(labelExpr=PERCENT, values=QUARTERS, title="customers, from the smallest", grid=False),
+        axis=alt.Axis(
+            labelExpr=PERCENT, values=QUARTERS, title="customers, from the smallest", grid=False
+        ),
     )
     up = alt.Y(
         "y:Q",
@@ -350,7 +407,9 @@ def lorenz(frame: pd.DataFrame, gini: float | None, width: int = theme.WIDE) -> 
         axis=alt.Axis(labelExpr=PERCENT, values=QUARTERS, title=None),
     )
     at = min(points, key=lambda point: abs(point["x"] - 0.8))
-    mark = [{"x": at["x"], "y": at["y"], "text": f"the top fifth has {formats.percent(1 - at['y'])}"}]
+    mark = [
+        {"x": at["x"], "y": at["y"], "text": f"the top fifth has {formats.percent(1 - at['y'])}"}
+    ]
     layers = [
         _data([{"x": 0, "y": 0}, {"x": 1, "y": 1}])
         .mark_line(color=theme.FAINT, strokeDash=[4, 4], strokeWidth=1.5)
@@ -358,7 +417,9 @@ def lorenz(frame: pd.DataFrame, gini: float | None, width: int = theme.WIDE) -> 
         _data(points).mark_area(color=BLUE, opacity=0.14).encode(x=across, y=up),
         _data(points).mark_line(color=BLUE).encode(x=across, y=up),
         _data(mark).mark_circle(size=80, color=BLUE, opacity=1).encode(x=across, y=up),
-        _data(mark).mark_text(align="right", dx=-10, dy=-6, fontSize=12).encode(x=across, y=up, text="text:N"),
+        _data(mark)
+        .mark_text(align="right", dx=-10, dy=-6, fontSize=12)
+        .encode(x=across, y=up, text="text:N"),
     ]
     subtitle = f"Share of the ARR; Gini {formats.number(gini, 2)}; dashed: all alike; n = {len(points) - 1} customers"
     return theme.picture(layers, title, subtitle, width, 250, left=54, right=14, bottom=44)

@@ -13,7 +13,11 @@ def _paint(colour: str) -> str:
 
 
 def sparkline(
-    values: Sequence[float | None], label: str, least: float = 20.0, width: int = 62, height: int = 24
+    values: Sequence[float | None],
+    label: str,
+    least: float = 20.0,
+    width: int = 62,
+    height: int = 24,
 ) -> str:
     """A line of past values, its last one as a dot; empty where fewer than two are known.
 

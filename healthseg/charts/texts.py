@@ -12,7 +12,9 @@ import re
 from typing import Any
 
 _EDGE = "\x85"  # blank to the renderer, yet not cut off by it at the ends of a text
-_DIGITS = " \u00a0\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"
+_DIGITS = (
+    " \u00a0\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"
+)
 _MARK = re.compile(f">{_EDGE}([{_DIGITS}]+){_EDGE}<")
 _FIELD = re.compile(r"[A-Za-z_]\w*")
 _OURS = "healthseg_text"
@@ -22,7 +24,10 @@ def marked(spec: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """The chart with marks for its texts, and the texts; none where the layout may depend on them."""
     texts: list[str] = []
     if _fixed(spec):
-        spec = {**spec, "layer": [_layer(layer, spec.get("data"), texts) for layer in spec["layer"]]}
+        spec = {
+            **spec,
+            "layer": [_layer(layer, spec.get("data"), texts) for layer in spec["layer"]],
+        }
     return spec, texts
 
 
@@ -37,7 +42,11 @@ def _layer(layer: dict[str, Any], shared: Any, texts: list[str]) -> dict[str, An
     mark, shown = layer.get("mark"), layer.get("encoding", {}).get("text")
     rows = (layer.get("data", shared) or {}).get("values")
     plain = isinstance(mark, dict) and mark.get("type") == "text" and "limit" not in mark
-    known = isinstance(shown, dict) and shown.keys() == {"field", "type"} and _FIELD.fullmatch(shown["field"])
+    known = (
+        isinstance(shown, dict)
+        and shown.keys() == {"field", "type"}
+        and _FIELD.fullmatch(shown["field"])
+    )
     if not (plain and known and isinstance(rows, list)) or "transform" in layer:
         return layer
     field = shown["field"]

@@ -38,7 +38,7 @@ VARIABLES = {
     PAPER: "paper",
     **{colour: band for band, colour in BAND_COLOURS.items() if band != "unknown"},
 }
-BRIEF = "datum.value ? format(datum.value, '~s') : '0'"     # an axis of large figures: 0, 5k, 10k
+BRIEF = "datum.value ? format(datum.value, '~s') : '0'"  # an axis of large figures: 0, 5k, 10k
 _TITLE_ROOM = 52
 
 
@@ -85,7 +85,9 @@ def config() -> alt.theme.ThemeConfig:
 class Picture(alt.LayerChart):
     """A chart of layers that shows itself as an SVG where its grammar is not known (JupyterLab 4 reads Vega-Lite 5)."""
 
-    def __init__(self, data: Any = alt.Undefined, layer: Sequence[alt.Chart] = (), **given: Any) -> None:
+    def __init__(
+        self, data: Any = alt.Undefined, layer: Sequence[alt.Chart] = (), **given: Any
+    ) -> None:
         if any(_has_own(one) for one in layer):
             super().__init__(data=data, layer=layer, **given)
             return
@@ -101,7 +103,10 @@ class Picture(alt.LayerChart):
 def _has_own(layer: Any) -> bool:
     """Whether a layer has what altair lifts to the chart of layers."""
     kept = layer._kwds
-    return any(kept.get(name, alt.Undefined) is not alt.Undefined for name in ("params", "width", "height", "view"))
+    return any(
+        kept.get(name, alt.Undefined) is not alt.Undefined
+        for name in ("params", "width", "height", "view")
+    )
 
 
 def _without_data(layer: alt.Chart) -> alt.Chart:
@@ -129,9 +134,19 @@ def picture(
         width=width - left - right,
         height=height,
         autosize=alt.AutoSizeParams(type="none"),
-        padding={"left": left, "right": right, "top": top + _TITLE_ROOM + 15 * (len(lines) - 1), "bottom": bottom},
+        padding={
+            "left": left,
+            "right": right,
+            "top": top + _TITLE_ROOM + 15 * (len(lines) - 1),
+            "bottom": bottom,
+        },
         title=alt.TitleParams(text=formats.plain(title), subtitle=lines),
-        usermeta={"top": top, "title": formats.plain(title), "subtitle": formats.plain(subtitle), **marks},
+        usermeta={
+            "top": top,
+            "title": formats.plain(title),
+            "subtitle": formats.plain(subtitle),
+            **marks,
+        },
         config=alt.Config(**config()["config"]),
     )
 
@@ -144,7 +159,16 @@ def nothing(title: str, reason: str, width: int = WIDE) -> Picture:
         .mark_text(align="left", baseline="top", color=SOFT, fontSize=13, lineHeight=18, x=0, y=6)
         .encode(text="line:N")
     )
-    return picture([layer], title, "", width, 18 * len(lines) + 12, bottom=4, empty=True, reason=formats.plain(reason))
+    return picture(
+        [layer],
+        title,
+        "",
+        width,
+        18 * len(lines) + 12,
+        bottom=4,
+        empty=True,
+        reason=formats.plain(reason),
+    )
 
 
 def is_empty(chart: Picture) -> bool:
@@ -197,7 +221,9 @@ def percent_axis(ticks: int = 5) -> alt.Axis:
     >>> percent_axis().to_dict()["labelExpr"]
     "format(100 * datum.value, 'd') + '\xa0%'"
     """
-    return alt.Axis(labelExpr=f"format(100 * datum.value, 'd') + '{formats.JOIN}%'", tickCount=ticks, title=None)
+    return alt.Axis(
+        labelExpr=f"format(100 * datum.value, 'd') + '{formats.JOIN}%'", tickCount=ticks, title=None
+    )
 
 
 _elsewhere: list[Callable[[str], str | None]] = []
@@ -220,7 +246,9 @@ def _drawn_here(spec: str) -> str:
     version = ".".join(alt.SCHEMA_VERSION.lstrip("v").split(".")[:2])
     marked, shown = texts.marked(json.loads(spec))
     given = json.dumps(marked) if shown else spec
-    return texts.restored(vl_convert.vegalite_to_svg(given, vl_version=version, allowed_base_urls=[]), shown)
+    return texts.restored(
+        vl_convert.vegalite_to_svg(given, vl_version=version, allowed_base_urls=[]), shown
+    )
 
 
 def named(drawn: str, label: str) -> str:

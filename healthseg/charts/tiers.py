@@ -12,7 +12,9 @@ import pandas as pd
 from healthseg.charts import formats, segment_groups, segments, theme
 from healthseg.charts.rows import Axis, Bar, Row, rows
 
-BLUE, GREEN, AMBER, RED = (theme.BAND_COLOURS[band] for band in ("champion", "healthy", "at_risk", "critical"))
+BLUE, GREEN, AMBER, RED = (
+    theme.BAND_COLOURS[band] for band in ("champion", "healthy", "at_risk", "critical")
+)
 PARTS = {
     "start": "A year ago",
     "new": "New",
@@ -34,7 +36,9 @@ def money_axis(low: float, high: float, currency: str | None) -> Axis:
     size = 10.0 ** len(str(int(reach))) / 100
     step = next(size * times for times in (1, 2, 5, 10, 20, 50, 100) if reach / (size * times) <= 4)
     ticks = tuple(step * place for place in range(-int(-low // step), int(high // step) + 1))
-    names = tuple(formats.brief_money(tick, currency if tick == ticks[-1] else None) for tick in ticks)
+    names = tuple(
+        formats.brief_money(tick, currency if tick == ticks[-1] else None) for tick in ticks
+    )
     return Axis(low * 1.02, high * 1.02 or 1.0, baseline=0, ticks=ticks, labels=names)
 
 
@@ -48,8 +52,13 @@ def sizes(frame: pd.DataFrame, currency: str | None, width: int = theme.WIDE) ->
         bars = [Bar(0, float(row["share"]), theme.FAINT)]
         money = "ARR not known"
         if not formats.is_missing(row["arr_share"]) and not formats.is_missing(row["arr"]):
-            money = f"{formats.brief_money(row['arr'], currency)} ({formats.percent(row['arr_share'])})"
-            bars = [Bar(0, float(row["arr_share"]), BLUE, 0.85, 17), Bar(0, float(row["share"]), theme.INK, 0.55, 5)]
+            money = (
+                f"{formats.brief_money(row['arr'], currency)} ({formats.percent(row['arr_share'])})"
+            )
+            bars = [
+                Bar(0, float(row["arr_share"]), BLUE, 0.85, 17),
+                Bar(0, float(row["share"]), theme.INK, 0.55, 5),
+            ]
         items.append(
             Row(
                 formats.plain(row["tier"]),
@@ -89,10 +98,29 @@ def waterfall(
         at = value if whole else at + value
         colour = theme.SOFT if whole else BLUE if value >= 0 else RED
         sign = "" if whole or value <= 0 else "+"
-        share = "" if part == "start" or not amount["start"] else f" ({formats.percent(value / amount['start'])})"
-        items.append(Row(name, f"{sign}{formats.brief_money(value, currency)}{share}", bars=(Bar(low, high, colour),)))
-    peak = max(float(amount["start"] + max(amount["new"], 0) + max(amount["expansion"], 0)), float(amount["end"]))
-    return rows(items, money_axis(0, peak, currency), title, "Net change of each customer over twelve months", width)
+        share = (
+            ""
+            if part == "start" or not amount["start"]
+            else f" ({formats.percent(value / amount['start'])})"
+        )
+        items.append(
+            Row(
+                name,
+                f"{sign}{formats.brief_money(value, currency)}{share}",
+                bars=(Bar(low, high, colour),),
+            )
+        )
+    peak = max(
+        float(amount["start"] + max(amount["new"], 0) + max(amount["expansion"], 0)),
+        float(amount["end"]),
+    )
+    return rows(
+        items,
+        money_axis(0, peak, currency),
+        title,
+        "Net change of each customer over twelve months",
+        width,
+    )
 
 
 def retention(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
@@ -114,8 +142,16 @@ def retention(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
     ]
     reach = max(1.1, float(known["nrr"].max()) * 1.05)
     ticks = tuple(tick for tick in (0, 0.5, 1.0, 1.5, 2.0, 3.0) if tick <= reach)
-    axis = Axis(0, reach, baseline=1.0, ticks=ticks, labels=tuple(formats.percent(tick) for tick in ticks))
-    return rows(items, axis, title, "Bar: gross (without growth), dot: net; customers of the tier a year ago", width)
+    axis = Axis(
+        0, reach, baseline=1.0, ticks=ticks, labels=tuple(formats.percent(tick) for tick in ticks)
+    )
+    return rows(
+        items,
+        axis,
+        title,
+        "Bar: gross (without growth), dot: net; customers of the tier a year ago",
+        width,
+    )
 
 
 def moves(frame: pd.DataFrame, width: int = theme.WIDE, order: Sequence[str] = ()) -> theme.Picture:
@@ -133,22 +169,41 @@ def capacity(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
         there = "hours there are not known"
         if not formats.is_missing(row["available_hours"]):
             there = f"{formats.number(row['available_hours'])} there"
-        short = not formats.is_missing(row["available_hours"]) and row["hours"] > row["available_hours"]
+        short = (
+            not formats.is_missing(row["available_hours"]) and row["hours"] > row["available_hours"]
+        )
         items.append(
             Row(
                 formats.plain(row["tier"]),
                 f"{formats.number(row['hours'])} h needed · {there} · "
                 f"managers: {formats.number(row['need'])} needed, {formats.number(row['current'])} there",
                 bars=(Bar(0, float(row["hours"]), AMBER if short else GREEN),),
-                target=None if formats.is_missing(row["available_hours"]) else float(row["available_hours"]),
+                target=None
+                if formats.is_missing(row["available_hours"])
+                else float(row["available_hours"]),
                 brief=f"{formats.number(row['hours'])} h needed · {there}",
             )
         )
     reach = max(float(frame["hours"].max()), float(frame["available_hours"].fillna(0).max()), 1.0)
-    step = next((size for size in (10, 20, 50, 100, 200, 500, 1000, 2000, 5000) if reach / size <= 5), 10_000)
+    step = next(
+        (size for size in (10, 20, 50, 100, 200, 500, 1000, 2000, 5000) if reach / size <= 5),
+        10_000,
+    )
     ticks = tuple(float(step * at) for at in range(int(reach // step) + 1))
-    axis = Axis(0, reach * 1.02, baseline=0, ticks=ticks, labels=tuple(f"{formats.number(tick)} h" for tick in ticks))
-    return rows(items, axis, title, "Hours a month; mark: what the tier's managers have; amber: too few", width)
+    axis = Axis(
+        0,
+        reach * 1.02,
+        baseline=0,
+        ticks=ticks,
+        labels=tuple(f"{formats.number(tick)} h" for tick in ticks),
+    )
+    return rows(
+        items,
+        axis,
+        title,
+        "Hours a month; mark: what the tier's managers have; amber: too few",
+        width,
+    )
 
 
 def at_risk(
@@ -159,24 +214,37 @@ def at_risk(
     if not len(frame):
         return theme.nothing(title, "No ARR is known, or the book has no rate of leaving.", width)
     values = [
-        {"low": float(row["low"]), "high": float(row["high"]), "share": float(row["share"]), "zero": 0}
+        {
+            "low": float(row["low"]),
+            "high": float(row["high"]),
+            "share": float(row["share"]),
+            "zero": 0,
+        }
         for row in frame.to_dict("records")
     ]
     top = max(value["share"] for value in values)
     x = alt.X(
         "low:Q",
         scale=alt.Scale(domain=[0, values[-1]["high"]], nice=False),
-        axis=alt.Axis(labelExpr=theme.BRIEF, tickCount=5, title=formats.plain(currency) or None, grid=False),
+        axis=alt.Axis(
+            labelExpr=theme.BRIEF, tickCount=5, title=formats.plain(currency) or None, grid=False
+        ),
     )
     y = alt.Y("share:Q", scale=alt.Scale(domain=[0, top * 1.08], nice=False), axis=None)
     text = f"expected {formats.brief_money(expected, currency)}"
-    mark = [] if expected is None else [{"low": expected, "share": top * 1.03, "zero": 0, "text": text}]
+    mark = (
+        []
+        if expected is None
+        else [{"low": expected, "share": top * 1.03, "zero": 0, "text": text}]
+    )
     layers = [
         _data(values)
         .mark_rect(color=RED, opacity=0.55, xOffset=0.5, x2Offset=-0.5)
         .encode(x=x, x2="high:Q", y=y, y2="zero:Q"),
         _data(mark).mark_rule(color=theme.INK, strokeWidth=2).encode(x=x, y=y, y2="zero:Q"),
-        _data(mark).mark_text(align="left", dx=6, fontWeight=600, baseline="middle").encode(x=x, y=y, text="text:N"),
+        _data(mark)
+        .mark_text(align="left", dx=6, fontWeight=600, baseline="middle")
+        .encode(x=x, y=y, text="text:N"),
     ]
     return theme.picture(
         layers,
@@ -210,19 +278,29 @@ def pipeline(frame: pd.DataFrame, currency: str | None, width: int = theme.WIDE)
     ]
     axis = money_axis(0, float(known["potential_upper"].max()), currency)
     return rows(
-        items, axis, title, "Seats that will be needed and premium features that peers pay for; light: interval", width
+        items,
+        axis,
+        title,
+        "Seats that will be needed and premium features that peers pay for; light: interval",
+        width,
     )
 
 
 def standing(
-    frame: pd.DataFrame, place: dict[str, Any], thresholds: list[float], currency: str | None, width: int = theme.WIDE
+    frame: pd.DataFrame,
+    place: dict[str, Any],
+    thresholds: list[float],
+    currency: str | None,
+    width: int = theme.WIDE,
 ) -> theme.Picture:
     """Where does this customer stand by value? Its ARR among all, with the thresholds, on a scale of ratios."""
     title = "ARR among all customers"
     known = frame[frame["arr"].fillna(0) > 0] if len(frame) else frame
     if not len(known) or formats.is_missing(place["arr"]) or not place["arr"] > 0:
         return theme.nothing(title, "Its ARR is not known, or 0.", width)
-    points, low, high = segment_groups.stacked([math.log10(float(value)) for value in known["arr"]], width - 20)
+    points, low, high = segment_groups.stacked(
+        [math.log10(float(value)) for value in known["arr"]], width - 20
+    )
     height = 22 + 7 * max(point["level"] for point in points) + 30
     ends = [(place["above"] or 0.0), place["up_to"] or float("inf")]
     dots = [
@@ -235,10 +313,21 @@ def standing(
     ]
     x = alt.Scale(type="log", domain=[10 ** (low - 0.06), 10 ** (high + 0.06)], nice=False)
     inside = [limit for limit in thresholds if 10 ** (low - 0.06) < limit < 10 ** (high + 0.06)]
-    axis = alt.Axis(values=inside, labelExpr=theme.BRIEF, title=formats.plain(currency) or None, grid=False)
+    axis = alt.Axis(
+        values=inside, labelExpr=theme.BRIEF, title=formats.plain(currency) or None, grid=False
+    )
     across = alt.X("x:Q", scale=x, axis=axis)
-    down = alt.Y("y:Q", scale=alt.Scale(domain=[0, height], range=[0, height], nice=False), axis=None)
-    here = [{"x": float(place["arr"]), "y": 14, "y2": height, "text": formats.fitted(place["name"], width / 2)}]
+    down = alt.Y(
+        "y:Q", scale=alt.Scale(domain=[0, height], range=[0, height], nice=False), axis=None
+    )
+    here = [
+        {
+            "x": float(place["arr"]),
+            "y": 14,
+            "y2": height,
+            "text": formats.fitted(place["name"], width / 2),
+        }
+    ]
     right = math.log10(place["arr"]) > (low + high) / 2
     layers = [
         _data([{"x": limit, "y": 24, "y2": height} for limit in inside])
@@ -249,7 +338,12 @@ def standing(
         .encode(x=across, y=down, color=alt.Color("colour:N", scale=None)),
         _data(here).mark_rule(color=theme.INK, strokeWidth=2).encode(x=across, y=down, y2="y2:Q"),
         _data(here)
-        .mark_text(align="right" if right else "left", dx=-6 if right else 6, fontWeight=600, baseline="middle")
+        .mark_text(
+            align="right" if right else "left",
+            dx=-6 if right else 6,
+            fontWeight=600,
+            baseline="middle",
+        )
         .encode(x=across, y=down, text="text:N"),
     ]
     subtitle = f"A point a customer, blue in its tier ({place['tier']}); dashed: thresholds; n = {len(known)}"

@@ -51,7 +51,9 @@ class Frame:
     def scaled(self, layer: alt.Chart) -> alt.Chart:
         """The layer on the shared axes."""
         layer.encoding.x = (
-            self._x(str(layer.encoding.x.shorthand)) if layer.encoding.x is not alt.Undefined else layer.encoding.x
+            self._x(str(layer.encoding.x.shorthand))
+            if layer.encoding.x is not alt.Undefined
+            else layer.encoding.x
         )
         return layer
 
@@ -97,8 +99,16 @@ def bands(frame: Frame) -> list[alt.Chart]:
         for band, low, high in zip(theme.BANDS, bounds[:-1], bounds[1:], strict=True)
     ]
     paint = alt.Color("colour:N", scale=None)
-    tint = _data(strips).mark_rect(opacity=0.07).encode(x="day:T", x2="end:T", y=y("low:Q"), y2="high:Q", color=paint)
-    edge = _data(strips).mark_rect(width=4, xOffset=4).encode(x="end:T", y=y("low:Q"), y2="high:Q", color=paint)
+    tint = (
+        _data(strips)
+        .mark_rect(opacity=0.07)
+        .encode(x="day:T", x2="end:T", y=y("low:Q"), y2="high:Q", color=paint)
+    )
+    edge = (
+        _data(strips)
+        .mark_rect(width=4, xOffset=4)
+        .encode(x="end:T", y=y("low:Q"), y2="high:Q", color=paint)
+    )
     names = (
         _data(strips)
         .mark_text(align="left", dx=12, color=theme.SOFT, fontSize=12)
@@ -110,8 +120,15 @@ def bands(frame: Frame) -> list[alt.Chart]:
 def ranges(past: pd.DataFrame) -> list[alt.Chart]:
     """What the missing inputs allow, on each date."""
     known = past[past["lower"].notna() & past["upper"].notna()]
-    values = [{"day": row.day, "low": float(row.lower), "high": float(row.upper)} for row in known.itertuples()]
-    return [_data(values).mark_area(color=theme.FAINT, opacity=0.22).encode(x="day:T", y=y("low:Q"), y2="high:Q")]
+    values = [
+        {"day": row.day, "low": float(row.lower), "high": float(row.upper)}
+        for row in known.itertuples()
+    ]
+    return [
+        _data(values)
+        .mark_area(color=theme.FAINT, opacity=0.22)
+        .encode(x="day:T", y=y("low:Q"), y2="high:Q")
+    ]
 
 
 def line(known: pd.DataFrame, frame: Frame) -> list[alt.Chart]:
@@ -122,11 +139,26 @@ def line(known: pd.DataFrame, frame: Frame) -> list[alt.Chart]:
         run += day not in set(known["day"])
         runs.append(run)
     place = dict(zip(dates, runs, strict=True))
-    values = [{"day": row.day, "score": float(row.score), "run": place[row.day]} for row in known.itertuples()]
-    last = {"day": values[-1]["day"], "score": values[-1]["score"], "text": formats.number(known.iloc[-1]["shown"])}
-    layers = [_data(values).mark_line(color=theme.INK).encode(x="day:T", y=y("score:Q"), detail="run:N")]
-    lonely = [value for value in values if sum(other["run"] == value["run"] for other in values) == 1]
-    layers.append(_data(lonely).mark_circle(color=theme.INK, size=26, opacity=1).encode(x="day:T", y=y("score:Q")))
+    values = [
+        {"day": row.day, "score": float(row.score), "run": place[row.day]}
+        for row in known.itertuples()
+    ]
+    last = {
+        "day": values[-1]["day"],
+        "score": values[-1]["score"],
+        "text": formats.number(known.iloc[-1]["shown"]),
+    }
+    layers = [
+        _data(values).mark_line(color=theme.INK).encode(x="day:T", y=y("score:Q"), detail="run:N")
+    ]
+    lonely = [
+        value for value in values if sum(other["run"] == value["run"] for other in values) == 1
+    ]
+    layers.append(
+        _data(lonely)
+        .mark_circle(color=theme.INK, size=26, opacity=1)
+        .encode(x="day:T", y=y("score:Q"))
+    )
     layers.append(
         _data([last])
         .mark_circle(color=theme.INK, size=90, opacity=1, stroke=theme.PAPER, strokeWidth=2)
@@ -134,7 +166,12 @@ def line(known: pd.DataFrame, frame: Frame) -> list[alt.Chart]:
     )
     layers.append(
         _data([last])
-        .mark_text(dy=18 if _falls(values) or last["score"] > 85 else -15, fontSize=16, fontWeight=700, align="center")
+        .mark_text(
+            dy=18 if _falls(values) or last["score"] > 85 else -15,
+            fontSize=16,
+            fontWeight=700,
+            align="center",
+        )
         .encode(x="day:T", y=y("score:Q"), text="text:N")
     )
     return layers
@@ -154,14 +191,23 @@ def fan(known: pd.DataFrame, ahead: pd.DataFrame) -> list[alt.Chart]:
     values = [
         start,
         *(
-            {"day": row.day, "forecast": float(row.forecast), "low": float(row.lower), "high": float(row.upper)}
+            {
+                "day": row.day,
+                "forecast": float(row.forecast),
+                "low": float(row.lower),
+                "high": float(row.upper),
+            }
             for row in ahead.itertuples()
         ),
     ]
     colour = theme.BAND_COLOURS["champion"]
     return [
-        _data(values).mark_area(color=colour, opacity=0.16).encode(x="day:T", y=y("low:Q"), y2="high:Q"),
-        _data(values).mark_line(color=colour, strokeDash=[6, 4]).encode(x="day:T", y=y("forecast:Q")),
+        _data(values)
+        .mark_area(color=colour, opacity=0.16)
+        .encode(x="day:T", y=y("low:Q"), y2="high:Q"),
+        _data(values)
+        .mark_line(color=colour, strokeDash=[6, 4])
+        .encode(x="day:T", y=y("forecast:Q")),
     ]
 
 
@@ -170,13 +216,24 @@ def ahead_label(ahead: pd.DataFrame, frame: Frame) -> list[alt.Chart]:
     if not len(ahead):
         return []
     row = ahead.iloc[-1]
-    value = {"day": row["day"], "score": float(row["forecast"]), "text": formats.number(row["forecast"])}
+    value = {
+        "day": row["day"],
+        "score": float(row["forecast"]),
+        "text": formats.number(row["forecast"]),
+    }
     colour = theme.BAND_COLOURS["champion"]
     return [
-        _data([value]).mark_circle(color=colour, size=50, opacity=1).encode(x="day:T", y=y("score:Q")),
+        _data([value])
+        .mark_circle(color=colour, size=50, opacity=1)
+        .encode(x="day:T", y=y("score:Q")),
         _data([value])
         .mark_text(
-            color=colour, dy=-13 if value["score"] < 88 else 15, dx=-4, align="right", fontWeight=600, fontSize=13
+            color=colour,
+            dy=-13 if value["score"] < 88 else 15,
+            dx=-4,
+            align="right",
+            fontWeight=600,
+            fontSize=13,
         )
         .encode(x="day:T", y=y("score:Q"), text="text:N"),
     ]
@@ -192,7 +249,13 @@ def placed(marks: pd.DataFrame, frame: Frame) -> tuple[list[dict], int]:
     )
     span, ends, flags = frame.width - 30 - frame.right, [], []
     for place, row in enumerate(inside.to_dict("records")):
-        flag = {"day": row["day"], "glyph": _GLYPHS.get(row["kind"], "▼"), "text": "", "line": 0, "align": "left"}
+        flag = {
+            "day": row["day"],
+            "glyph": _GLYPHS.get(row["kind"], "▼"),
+            "text": "",
+            "line": 0,
+            "align": "left",
+        }
         if place >= len(inside) - _FLAGS:
             _set_text(
                 flag,
@@ -205,7 +268,9 @@ def placed(marks: pd.DataFrame, frame: Frame) -> tuple[list[dict], int]:
     return flags, 14 + _LINE * len(ends)
 
 
-def _set_text(flag: dict, label: str, at: float, span: float, ends: list[list[tuple[float, float]]]) -> None:
+def _set_text(
+    flag: dict, label: str, at: float, span: float, ends: list[list[tuple[float, float]]]
+) -> None:
     flag["align"] = "left" if at < span * 0.55 else "right"
     room = (span - at if flag["align"] == "left" else at) - 12
     flag["text"] = formats.fitted(label, min(room, 230), _LETTER)

@@ -8,7 +8,9 @@ import pandas as pd
 from healthseg.charts import formats, theme
 from healthseg.charts.rows import Axis, Bar, Row, rows
 
-BLUE, GREEN, AMBER, RED = (theme.BAND_COLOURS[band] for band in ("champion", "healthy", "at_risk", "critical"))
+BLUE, GREEN, AMBER, RED = (
+    theme.BAND_COLOURS[band] for band in ("champion", "healthy", "at_risk", "critical")
+)
 COHORT_COLOURS = {"power": BLUE, "regular": GREEN, "at_risk": AMBER, "inactive": theme.FAINT}
 GROWTH = (
     ("returning_users", "Stayed", theme.FAINT),
@@ -28,7 +30,12 @@ def chart(values: list[dict]) -> alt.Chart:
 def time_axis(first: str, last: str, width: int) -> alt.X:
     """An axis of dates."""
     axis = alt.Axis(
-        format="%-d %b", tickCount=4 if width < 500 else 8, title=None, grid=False, labelFlush=True, labelOverlap=True
+        format="%-d %b",
+        tickCount=4 if width < 500 else 8,
+        title=None,
+        grid=False,
+        labelFlush=True,
+        labelOverlap=True,
     )
     return alt.X("start:T", scale=theme.time_scale(first, last), axis=axis)
 
@@ -65,7 +72,11 @@ def series(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
         chart(values)
         .mark_rect(color=BLUE, x2Offset=-1, cornerRadiusTopLeft=2, cornerRadiusTopRight=2)
         .encode(
-            x=x, x2="end:T", y=count_axis("value", 0, top), y2="zero:Q", opacity=alt.Opacity("opacity:Q", scale=None)
+            x=x,
+            x2="end:T",
+            y=count_axis("value", 0, top),
+            y2="zero:Q",
+            opacity=alt.Opacity("opacity:Q", scale=None),
         )
     )
     cut = " Lighter: not a whole part." if any(value["opacity"] < 1 for value in values) else ""
@@ -77,25 +88,44 @@ def trend(weeks: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
     """Is it growing? Events of persons in blocks of seven days, and the robust line through them."""
     title = "Events by week, and their trend"
     if not len(weeks) or not weeks["person_events"].fillna(0).sum():
-        return theme.nothing(title, "No whole week with events lies before the end of the period.", width)
+        return theme.nothing(
+            title, "No whole week with events lies before the end of the period.", width
+        )
     known = weeks.dropna(subset="person_events")
     values = [
-        {"start": moment(row["start"]), "end": moment(row["end"]), "value": float(row["person_events"]), "zero": 0}
+        {
+            "start": moment(row["start"]),
+            "end": moment(row["end"]),
+            "value": float(row["person_events"]),
+            "zero": 0,
+        }
         for row in known.to_dict("records")
     ]
     line = [
-        {"start": moment(pd.Timestamp(row["start"]) + pd.Timedelta(days=3)), "value": float(row["fitted"])}
+        {
+            "start": moment(pd.Timestamp(row["start"]) + pd.Timedelta(days=3)),
+            "value": float(row["fitted"]),
+        }
         for row in known.dropna(subset="fitted").to_dict("records")
     ]
     top = max([value["value"] for value in values + line]) * 1.06
     x, y = time_axis(values[0]["start"], values[-1]["end"], width), count_axis("value", 0, top)
     layers = [
-        chart(values).mark_rect(color=theme.FAINT, opacity=0.55, x2Offset=-2).encode(x=x, x2="end:T", y=y, y2="zero:Q"),
+        chart(values)
+        .mark_rect(color=theme.FAINT, opacity=0.55, x2Offset=-2)
+        .encode(x=x, x2="end:T", y=y, y2="zero:Q"),
         chart(line).mark_line(color=theme.INK).encode(x=x, y=y),
     ]
     said = "the line is their trend" if line else "too few weeks for a trend"
     return theme.picture(
-        layers, title, f"Blocks of seven days; {said}; n = {len(values)} weeks", width, 180, left=44, right=8, bottom=26
+        layers,
+        title,
+        f"Blocks of seven days; {said}; n = {len(values)} weeks",
+        width,
+        180,
+        left=44,
+        right=8,
+        bottom=26,
     )
 
 
@@ -118,7 +148,14 @@ def growth(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
     y = count_axis("low", low, high)
     labels, at = [], 0.0
     for name, colour in [*((name, colour) for _, name, colour in GROWTH), ("Stopped", RED)]:
-        mark = {"align": "left", "baseline": "top", "fontSize": 12, "x": at, "y": -14, "color": colour}
+        mark = {
+            "align": "left",
+            "baseline": "top",
+            "fontSize": 12,
+            "x": at,
+            "y": -14,
+            "color": colour,
+        }
         labels.append(chart([{"text": f"■ {name}"}]).mark_text(**mark).encode(text="text:N"))
         at += 7 * formats.cells(f"■ {name}") + (18 if width >= 500 else 10)
     layers = [
@@ -239,7 +276,9 @@ def retention(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
         return theme.nothing(title, "No user was first seen in the last twelve weeks.", width)
     frame = frame[frame["cohort"].isin(frame.loc[frame["share"].notna(), "cohort"])]
     if not len(frame):
-        return theme.nothing(title, "No week of those who were first seen in the last twelve is over.", width)
+        return theme.nothing(
+            title, "No week of those who were first seen in the last twelve is over.", width
+        )
     cohorts = sorted(frame["cohort"].unique())
     place = {cohort: at for at, cohort in enumerate(cohorts)}
     known = frame.dropna(subset="share").to_dict("records")
@@ -259,9 +298,13 @@ def retention(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
     y = alt.Y("cohort:Q", scale=alt.Scale(domain=[len(cohorts), 0], nice=False), axis=None)
     sizes = frame.groupby("cohort")["users"].first()
     names = [
-        {"cohort": place[cohort] + 0.5, "text": f"{formats.day(cohort)[:-5]} ({sizes[cohort]})"} for cohort in cohorts
+        {"cohort": place[cohort] + 0.5, "text": f"{formats.day(cohort)[:-5]} ({sizes[cohort]})"}
+        for cohort in cohorts
     ]
-    middle = [{"week": value["week"] + 0.5, "cohort": value["cohort"] + 0.5, "text": value["text"]} for value in values]
+    middle = [
+        {"week": value["week"] + 0.5, "cohort": value["cohort"] + 0.5, "text": value["text"]}
+        for value in values
+    ]
     heads = [{"week": week + 0.5, "text": str(week)} for week in range(weeks)]
     layers = [
         chart(values)
@@ -271,10 +314,14 @@ def retention(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
         chart(names)
         .mark_text(align="right", baseline="middle", x=-8, color=theme.SOFT, fontSize=12)
         .encode(y=y, text="text:N"),
-        chart(heads).mark_text(baseline="bottom", y=-4, color=theme.SOFT, fontSize=12).encode(x=x, text="text:N"),
+        chart(heads)
+        .mark_text(baseline="bottom", y=-4, color=theme.SOFT, fontSize=12)
+        .encode(x=x, text="text:N"),
     ]
     subtitle = f"Share of the users first seen in a week, by weeks since; users in brackets; n = {sizes.sum()}"
-    return theme.picture(layers, title, subtitle, width, CELL * len(cohorts), left=92, right=8, top=24, bottom=8)
+    return theme.picture(
+        layers, title, subtitle, width, CELL * len(cohorts), left=92, right=8, top=24, bottom=8
+    )
 
 
 def features(used: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
@@ -328,7 +375,9 @@ def peers(found: pd.DataFrame, client_id: str, width: int = theme.WIDE) -> theme
         .mark_tick(color=theme.FAINT, opacity=0.6, thickness=2, size=34, y=30)
         .encode(x=x),
         chart(own).mark_tick(color=RED, thickness=4, size=44, y=30).encode(x=x),
-        chart(own).mark_text(color=RED, y=0, baseline="top", fontWeight=600).encode(x=x, text="text:N"),
+        chart(own)
+        .mark_text(color=RED, y=0, baseline="top", fontWeight=600)
+        .encode(x=x, text="text:N"),
     ]
     return theme.picture(
         layers,

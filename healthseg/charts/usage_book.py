@@ -15,9 +15,15 @@ MOST = 12
 def breaking_away(customers: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
     """Whose usage breaks away from the book? Usage against the own baseline, the book's median as a mark."""
     title = "Breaking away from the book"
-    known = customers[customers["breaks_away"].fillna(False).astype(bool)] if len(customers) else customers
+    known = (
+        customers[customers["breaks_away"].fillna(False).astype(bool)]
+        if len(customers)
+        else customers
+    )
     if not len(known):
-        return theme.nothing(title, "Nobody: no customer's usage fell far out of what the others show.", width)
+        return theme.nothing(
+            title, "Nobody: no customer's usage fell far out of what the others show.", width
+        )
     middle = float(customers["usage_ratio"].median())
     items = [
         Row(
@@ -56,7 +62,9 @@ def utilisation(steps: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
         }
         for row in steps.to_dict("records")
     ]
-    axis = alt.Axis(values=[0, 20, 40, 60, 80, 100], labelExpr="datum.value + ' %'", title=None, grid=False)
+    axis = alt.Axis(
+        values=[0, 20, 40, 60, 80, 100], labelExpr="datum.value + ' %'", title=None, grid=False
+    )
     scale = alt.Scale(domain=[0, 110], nice=False)
     top = max(value["customers"] for value in values) * 1.15
     y = alt.Y("customers:Q", scale=alt.Scale(domain=[0, top], nice=False), axis=None)
@@ -84,8 +92,13 @@ def days(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
     title = "Days of the whole book"
     known = frame.dropna(subset="ratio") if len(frame) else frame
     if not len(known):
-        return theme.nothing(title, "The book has too few weeks to tell what is usual on a weekday.", width)
-    values = [{"start": moment(row["date"]), "value": float(row["ratio"])} for row in known.to_dict("records")]
+        return theme.nothing(
+            title, "The book has too few weeks to tell what is usual on a weekday.", width
+        )
+    values = [
+        {"start": moment(row["date"]), "value": float(row["ratio"])}
+        for row in known.to_dict("records")
+    ]
     odd = _named(known[known["unusual"]], 30 if width < 500 else 0)
     x = time_axis(values[0]["start"], values[-1]["start"], width)
     top = max(1.6, *(value["value"] for value in values)) * 1.04
@@ -94,7 +107,9 @@ def days(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
     layers = [
         chart(values).mark_line(color=theme.FAINT, strokeWidth=1).encode(x=x, y=y),
         chart(odd).mark_circle(color=RED, size=50, opacity=1).encode(x=x, y=y),
-        chart(odd).mark_text(align="left", dx=7, fontSize=11, color=theme.SOFT).encode(x=x, y=y, text="text:N"),
+        chart(odd)
+        .mark_text(align="left", dx=7, fontSize=11, color=theme.SOFT)
+        .encode(x=x, y=y, text="text:N"),
     ]
     subtitle = f"Person events over the weekday's usual number; n = {len(values)} days, {len(odd)} of them unusual"
     return theme.picture(layers, title, subtitle, width, 190, left=48, right=12, bottom=26)
@@ -108,5 +123,11 @@ def _named(odd: pd.DataFrame, bare: int) -> list[dict]:
         shown = bool(label) and label != said and row["date"] >= free and not bare
         if shown:
             said, free = label, row["date"] + pd.Timedelta(days=75)
-        found.append({"start": moment(row["date"]), "value": float(row["ratio"]), "text": label if shown else ""})
+        found.append(
+            {
+                "start": moment(row["date"]),
+                "value": float(row["ratio"]),
+                "text": label if shown else "",
+            }
+        )
     return found

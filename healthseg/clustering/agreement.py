@@ -1,4 +1,5 @@
 """How alike are two partitions, and how far apart do the parts of one stand?"""
+
 from __future__ import annotations
 
 import numpy as np
@@ -15,8 +16,10 @@ def adjusted_rand(one: np.ndarray, other: np.ndarray) -> float:
     """
     table = np.zeros((one.max() + 1, other.max() + 1))
     np.add.at(table, (one, other), 1)
-    both, rows, columns = (float((counts * (counts - 1) / 2).sum())
-                           for counts in (table, table.sum(axis=1), table.sum(axis=0)))
+    both, rows, columns = (
+        float((counts * (counts - 1) / 2).sum())
+        for counts in (table, table.sum(axis=1), table.sum(axis=0))
+    )
     chance = rows * columns / (len(one) * (len(one) - 1) / 2)
     most = (rows + columns) / 2
     return (both - chance) / (most - chance) if most > chance else 1.0

@@ -14,6 +14,7 @@ Where a series is wilder than its law, its own tails say so: its scores are shru
 
 A day that a wider event explains (the whole book's dip) is held against what that event left of it.
 """
+
 from __future__ import annotations
 
 import functools
@@ -26,16 +27,34 @@ import scipy
 from healthseg.clustering.anomalies_intensity import intensity
 from healthseg.measures.statistics.departures import Days, against_weekday, beyond_earlier
 
-MAX_P = 1e-5                 # one alarm in 270 years of days; a book of 250 has one by chance in a year
+MAX_P = 1e-5  # one alarm in 270 years of days; a book of 250 has one by chance in a year
 SEVERITY_RETURN_DAYS = {"critical": 1e12, "high": 1e9, "medium": 1e6, "low": 0.0}
 LEAST_CALL_DAYS = 28
 STILL_OPEN_DAYS = 7
-COLUMNS = ["first_day", "last_day", "day", "anomaly_type", "about", "value", "expected", "ratio", "z", "return_days",
-           "severity", "person_events", "usual_person_events", "open"]
+COLUMNS = [
+    "first_day",
+    "last_day",
+    "day",
+    "anomaly_type",
+    "about",
+    "value",
+    "expected",
+    "ratio",
+    "z",
+    "return_days",
+    "severity",
+    "person_events",
+    "usual_person_events",
+    "open",
+]
 
 
-def anomalies(days: Mapping[str, np.ndarray] | pd.DataFrame, of_usual: np.ndarray | float = 1.0,
-              max_p: float = MAX_P, since: int = 0) -> pd.DataFrame:
+def anomalies(
+    days: Mapping[str, np.ndarray] | pd.DataFrame,
+    of_usual: np.ndarray | float = 1.0,
+    max_p: float = MAX_P,
+    since: int = 0,
+) -> pd.DataFrame:
     """The anomalies of a daily series, those of days from ``since`` on (all days are what they are held against).
 
     ``days`` has a value a day, without gaps: day (since 1970), person_events, users (that came), sessions (begun; NaN
@@ -57,12 +76,21 @@ def anomalies(days: Mapping[str, np.ndarray] | pd.DataFrame, of_usual: np.ndarra
     >>> anomalies(days)[["first_day", "last_day", "anomaly_type", "about"]].values.tolist()
     [[64, 65, 'unusual_dip', 'people']]
     """
-    events, users, begun = (np.asarray(days[name], dtype=float) for name in ("person_events", "users", "sessions"))
+    events, users, begun = (
+        np.asarray(days[name], dtype=float) for name in ("person_events", "users", "sessions")
+    )
     day = np.asarray(days["day"], dtype=np.int64)
     people = against_weekday(users, of_usual)
-    parts = [_people(people, max_p), _doing(events, np.where(np.isfinite(begun), begun, users), max_p)]
+    parts = [
+        _people(people, max_p),
+        _doing(events, np.where(np.isfinite(begun), begun, users), max_p),
+    ]
     if "api_events" in days:
-        long = np.asarray(days["of_usual_length"], dtype=bool) if "of_usual_length" in days else np.ones(len(day), bool)
+        long = (
+            np.asarray(days["of_usual_length"], dtype=bool)
+            if "of_usual_length" in days
+            else np.ones(len(day), bool)
+        )
         parts.append(_calls(np.asarray(days["api_events"], dtype=float), long, max_p))
     found = [pd.DataFrame(part) for part in parts if (day[part["place"]] >= since).any()]
     if not found:
@@ -84,12 +112,14 @@ def _nothing() -> pd.DataFrame:
 def _people(days: Days, max_p: float) -> dict[str, object]:
     z = _tamed(days.z, 0.95)
     p = np.maximum(2 * scipy.special.ndtr(-np.abs(z)), 2 * _poisson_tail(days.value, days.expected))
-    return _passing("people", days.place, days.value, days.expected, z, p, days.is_change & (p <= max_p))
+    return _passing(
+        "people", days.place, days.value, days.expected, z, p, days.is_change & (p <= max_p)
+    )
 
 
 def _poisson_tail(value: np.ndarray, expected: np.ndarray) -> np.ndarray:
     """What chance alone gives where few come: the root of 0 lies far from that of 6, which Poisson reaches easily."""
-    upper = scipy.special.gammainc(np.maximum(value, 1e-9), expected)          # P(Y ≥ value)
+    upper = scipy.special.gammainc(np.maximum(value, 1e-9), expected)  # P(Y ≥ value)
     return np.where(value > expected, upper, scipy.special.gammaincc(value + 1, expected))
 
 
@@ -105,7 +135,9 @@ def _calls(calls: np.ndarray, of_usual_length: np.ndarray, max_p: float) -> dict
     z = _tamed(days.z, 0.95)
     p = np.maximum(2 * scipy.special.ndtr(-np.abs(z)), 2 * _poisson_tail(days.value, days.expected))
     new = (beyond_earlier(calls, LEAST_CALL_DAYS) & of_usual_length)[days.place]
-    return _passing("calls", days.place, days.value, days.expected, z, p, days.is_change & (p <= max_p) & new)
+    return _passing(
+        "calls", days.place, days.value, days.expected, z, p, days.is_change & (p <= max_p) & new
+    )
 
 
 def _tamed(z: np.ndarray, share: float) -> np.ndarray:
@@ -115,12 +147,26 @@ def _tamed(z: np.ndarray, share: float) -> np.ndarray:
     return z / max(float(np.quantile(np.abs(z), share)) / scipy.special.ndtri((1 + share) / 2), 1.0)
 
 
-def _passing(about: str, place: np.ndarray, value: np.ndarray, expected: np.ndarray, z: np.ndarray, p: np.ndarray,
-             passes: np.ndarray) -> dict[str, object]:
+def _passing(
+    about: str,
+    place: np.ndarray,
+    value: np.ndarray,
+    expected: np.ndarray,
+    z: np.ndarray,
+    p: np.ndarray,
+    passes: np.ndarray,
+) -> dict[str, object]:
     at = np.flatnonzero(passes)
     ratio = np.divide(value[at], expected[at], out=np.full(len(at), np.nan), where=expected[at] > 0)
-    return {"about": about, "place": place[at], "value": value[at], "expected": expected[at], "ratio": ratio,
-            "z": z[at], "return_days": 1 / np.maximum(p[at], 1e-300)}
+    return {
+        "about": about,
+        "place": place[at],
+        "value": value[at],
+        "expected": expected[at],
+        "ratio": ratio,
+        "z": z[at],
+        "return_days": 1 / np.maximum(p[at], 1e-300),
+    }
 
 
 def _last_usual_day(day: np.ndarray, people: Days) -> int:
@@ -133,15 +179,23 @@ def _spells(found: pd.DataFrame, last_usual: int, last: int) -> pd.DataFrame:
     """Neighbouring days of one kind as one, with the figures of the farthest out."""
     found = found.assign(anomaly_type=np.where(found["z"] > 0, "unusual_spike", "unusual_dip"))
     found = found.sort_values(["about", "anomaly_type", "day"], kind="stable", ignore_index=True)
-    same = (found["about"] == found["about"].shift()) & (found["anomaly_type"] == found["anomaly_type"].shift())
+    same = (found["about"] == found["about"].shift()) & (
+        found["anomaly_type"] == found["anomaly_type"].shift()
+    )
     begins = (found["day"].diff() > 1) | ~same
     spell = begins.cumsum()
     bounds = found.groupby(spell)["day"].agg(first_day="min", last_day="max")
-    farthest = found.assign(spell=spell, far=-found["z"].abs()).sort_values(["spell", "far"], kind="stable")
+    farthest = found.assign(spell=spell, far=-found["z"].abs()).sort_values(
+        ["spell", "far"], kind="stable"
+    )
     rows = farthest.groupby("spell").head(1).set_index("spell").join(bounds)
-    rows = rows.assign(severity=[severity(days) for days in rows["return_days"]],
-                       open=(rows["last_day"] > last_usual) & (rows["last_day"] > last - STILL_OPEN_DAYS))
-    return rows.sort_values(["first_day", "anomaly_type", "about"], kind="stable", ignore_index=True)[COLUMNS]
+    rows = rows.assign(
+        severity=[severity(days) for days in rows["return_days"]],
+        open=(rows["last_day"] > last_usual) & (rows["last_day"] > last - STILL_OPEN_DAYS),
+    )
+    return rows.sort_values(
+        ["first_day", "anomaly_type", "about"], kind="stable", ignore_index=True
+    )[COLUMNS]
 
 
 def severity(return_days: float) -> str:

@@ -1,4 +1,5 @@
 """Anomalies of customers and of the book, each told from the other: a dip of all is one event, not one a customer."""
+
 from __future__ import annotations
 
 import datetime as dt
@@ -15,12 +16,27 @@ from healthseg.measures.counting import EPOCH, epoch_day
 from healthseg.measures.statistics.departures import LEAST_Z, against_weekday
 
 LEAST_DAYS = 28
-Window = tuple[dt.date, dt.date, dt.date]        # start, end, and the day before which days are known
-FOUND_COLUMNS = ["client_id", *COLUMNS, "date", "of_usual", "cause", "likely_cause", "action_required"]
+Window = tuple[dt.date, dt.date, dt.date]  # start, end, and the day before which days are known
+FOUND_COLUMNS = [
+    "client_id",
+    *COLUMNS,
+    "date",
+    "of_usual",
+    "cause",
+    "likely_cause",
+    "action_required",
+]
 
 
-def anomalies_of(portfolio: Any, clients: Sequence[str], start: dt.date, end: dt.date, max_p: float = MAX_P,
-                 each: bool = True, until: dt.date | None = None) -> pd.DataFrame:
+def anomalies_of(
+    portfolio: Any,
+    clients: Sequence[str],
+    start: dt.date,
+    end: dt.date,
+    max_p: float = MAX_P,
+    each: bool = True,
+    until: dt.date | None = None,
+) -> pd.DataFrame:
     """The anomalies that touch ``[start, end)``: of the sum of ``clients``, and (``each``) of every single one.
 
     A row an anomaly: client_id (None: the sum of ``clients``), the columns of ``anomalies``, date (of the day farthest
@@ -36,17 +52,29 @@ def anomalies_of(portfolio: Any, clients: Sequence[str], start: dt.date, end: dt
     parts = [_scope(portfolio, book, places, (start, end, known), max_p)] if len(places) > 1 else []
     if each or len(places) == 1:
         own = [_one(portfolio, book, int(place), (start, end, known), max_p) for place in places]
-        parts += own if len(places) == 1 else [part[part["cause"] != "data_gap"] for part in own if len(part)]
+        parts += (
+            own
+            if len(places) == 1
+            else [part[part["cause"] != "data_gap"] for part in own if len(part)]
+        )
     filled = [part for part in parts if len(part)]
-    frame = pd.concat(filled, ignore_index=True) if filled else pd.DataFrame({name: [] for name in FOUND_COLUMNS})
+    frame = (
+        pd.concat(filled, ignore_index=True)
+        if filled
+        else pd.DataFrame({name: [] for name in FOUND_COLUMNS})
+    )
     return frame[FOUND_COLUMNS]
 
 
-def _scope(portfolio: Any, book: Daily, places: np.ndarray, window: Window, max_p: float) -> pd.DataFrame:
+def _scope(
+    portfolio: Any, book: Daily, places: np.ndarray, window: Window, max_p: float
+) -> pd.DataFrame:
     start, end, known = window
     found = _within(anomalies(book.of(places), max_p=max_p, since=_since(start)), start, end)
     rest = _of_usual(book, places)
-    found = found.assign(client_id=None, of_usual=rest[found["day"].to_numpy(dtype=np.int64) - book.first_day])
+    found = found.assign(
+        client_id=None, of_usual=rest[found["day"].to_numpy(dtype=np.int64) - book.first_day]
+    )
     return _explained(portfolio, found, [book.clients[place] for place in places], known)
 
 
@@ -55,11 +83,15 @@ def _one(portfolio: Any, book: Daily, place: int, window: Window, max_p: float) 
     if after - first < LEAST_DAYS:
         return pd.DataFrame()
     rest = _of_usual(book, np.array([place]))
-    found = _within(anomalies(book.columns_of([place]), rest[first:after], max_p, _since(start)), start, end)
+    found = _within(
+        anomalies(book.columns_of([place]), rest[first:after], max_p, _since(start)), start, end
+    )
     if not len(found):
         return found
-    found = found.assign(client_id=book.clients[place],
-                         of_usual=rest[found["day"].to_numpy(dtype=np.int64) - book.first_day])
+    found = found.assign(
+        client_id=book.clients[place],
+        of_usual=rest[found["day"].to_numpy(dtype=np.int64) - book.first_day],
+    )
     return _explained(portfolio, found, [book.clients[place]], known)
 
 
@@ -85,10 +117,14 @@ def _of_usual(book: Daily, places: np.ndarray) -> np.ndarray:
     return rest
 
 
-def _explained(portfolio: Any, found: pd.DataFrame, clients: Sequence[str], known: dt.date) -> pd.DataFrame:
+def _explained(
+    portfolio: Any, found: pd.DataFrame, clients: Sequence[str], known: dt.date
+) -> pd.DataFrame:
     found = with_causes(portfolio, found, clients, known)
     dates = [EPOCH + dt.timedelta(days=int(day)) for day in found["day"]]
     told = found["cause"].isin(["calendar", "data_gap"])
     down = found["anomaly_type"] == "unusual_dip"
-    return found.assign(date=pd.Series(dates, index=found.index, dtype=object),
-                        action_required=down & ~told & found["open"].astype(bool))
+    return found.assign(
+        date=pd.Series(dates, index=found.index, dtype=object),
+        action_required=down & ~told & found["open"].astype(bool),
+    )

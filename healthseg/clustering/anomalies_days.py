@@ -1,4 +1,5 @@
 """The daily series that anomalies are looked for in: a customer's own, of a set of customers, the whole book's."""
+
 from __future__ import annotations
 
 import datetime as dt
@@ -17,7 +18,7 @@ from healthseg.measures.statistics.departures import against_weekday
 from healthseg.periods import zone_offsets
 
 SERIES = ("person_events", "users", "sessions", "api_events")
-LEAST_USUAL = 20             # events of a day on which none is no chance
+LEAST_USUAL = 20  # events of a day on which none is no chance
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,10 @@ class Daily:
     def columns_of(self, places: Sequence[int] | np.ndarray) -> dict[str, np.ndarray]:
         places = np.asarray(places, dtype=np.int64)
         first, after = int(self.lived[places, 0].min()), int(self.lived[places, 1].max())
-        sums = {name: table[places, first:after].sum(axis=0, dtype=np.int64) for name, table in self.counts.items()}
+        sums = {
+            name: table[places, first:after].sum(axis=0, dtype=np.int64)
+            for name, table in self.counts.items()
+        }
         columns = {"day": np.arange(first, max(after, first)) + self.first_day, **sums}
         if not self.has_sessions:
             columns["sessions"] = np.full(len(columns["day"]), np.nan)
@@ -73,14 +77,25 @@ def _daily(portfolio: Any, until: dt.date) -> Daily:
         usage, begun = count.rows("usage_days"), count.rows("session_days")
         begun = begun[begun["start_day"] == begun["day"]]
         has_sessions |= len(begun) > 0
-        for rows, columns in ((usage, ("person_events", "users", "api_events")), (begun, ("sessions",))):
+        for rows, columns in (
+            (usage, ("person_events", "users", "api_events")),
+            (begun, ("sessions",)),
+        ):
             day = rows["day"].to_numpy(dtype=np.int64) - first
             inside = (day >= 0) & (day < after - first)
             for column in columns:
-                counts[column][at + rows["k"].to_numpy()[inside], day[inside]] = rows[column].to_numpy()[inside]
+                counts[column][at + rows["k"].to_numpy()[inside], day[inside]] = rows[
+                    column
+                ].to_numpy()[inside]
         at += len(part)
-    return Daily(names, first, counts, _lived(frame.loc[names], first, after),
-                 _clocks_changed(portfolio, frame.loc[names], first, after), has_sessions)
+    return Daily(
+        names,
+        first,
+        counts,
+        _lived(frame.loc[names], first, after),
+        _clocks_changed(portfolio, frame.loc[names], first, after),
+        has_sessions,
+    )
 
 
 def _lived(frame: pd.DataFrame, first: int, after: int) -> np.ndarray:
@@ -94,14 +109,18 @@ def _lived(frame: pd.DataFrame, first: int, after: int) -> np.ndarray:
 def _clocks_changed(portfolio: Any, frame: pd.DataFrame, first: int, after: int) -> np.ndarray:
     """The days on which a customer's clocks change, and their neighbours, whose nightly runs they may hold."""
     out = np.zeros((len(frame), after - first), dtype=bool)
-    zones = frame["timezone"] if "timezone" in frame else pd.Series(None, index=frame.index, dtype=object)
+    zones = (
+        frame["timezone"]
+        if "timezone" in frame
+        else pd.Series(None, index=frame.index, dtype=object)
+    )
     zone = zones.fillna(portfolio.settings.default_timezone).astype(str).to_numpy()
     start, end = (EPOCH + dt.timedelta(days=day) for day in (first, after))
     for name in np.unique(zone):
         for _, since, *_ in zone_offsets([name], start, end):
             day = since // 86_400 - first
             if 0 < day < after - first:
-                out[zone == name, max(day - 1, 0):day + 2] = True
+                out[zone == name, max(day - 1, 0) : day + 2] = True
     return out
 
 
@@ -118,7 +137,12 @@ def gaps(portfolio: Any, until: dt.date) -> list[int]:
     rows = remember(portfolio, "loaded days", lambda: portfolio.sql("measures/loaded_days"))
     first, after = epoch_day(portfolio.first_event_day), epoch_day(until)
     if len(rows):
-        values = rows.set_index("utc_day")["person_events"].reindex(range(first, after)).fillna(0).to_numpy(dtype=float)
+        values = (
+            rows.set_index("utc_day")["person_events"]
+            .reindex(range(first, after))
+            .fillna(0)
+            .to_numpy(dtype=float)
+        )
     else:
         values = daily(portfolio, until).counts["person_events"].sum(axis=0).astype(float)
     days = against_weekday(values)

@@ -6,6 +6,7 @@ m is the series' own mean within four weeks before and after the day (the day it
 of the whole series by 20 sessions), and r is the series' own, by moments. Both are estimated without the days that
 stand out (at first: without the highest fortieth), again and again, so that one of them does not hide the next.
 """
+
 from __future__ import annotations
 
 import numpy as np
@@ -17,7 +18,7 @@ LEAST_SESSIONS = 20
 OUTLYING_P = 1e-4
 FIRST_KEPT = 0.975
 ROUNDS = 6
-NEAR_SPREADS = 2.0           # within two standard errors nothing is asked: p is far above any that matters
+NEAR_SPREADS = 2.0  # within two standard errors nothing is asked: p is far above any that matters
 
 
 def intensity(events: np.ndarray, sessions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -35,7 +36,11 @@ def intensity(events: np.ndarray, sessions: np.ndarray) -> tuple[np.ndarray, np.
     """
     events, sessions = np.asarray(events, dtype=float), np.asarray(sessions, dtype=float)
     there = (sessions > 0) & (events >= sessions)
-    kept, score, mean = _not_highest(events, sessions, there), np.zeros(len(events)), np.zeros(len(events))
+    kept, score, mean = (
+        _not_highest(events, sessions, there),
+        np.zeros(len(events)),
+        np.zeros(len(events)),
+    )
     for _ in range(ROUNDS):
         if sessions[kept].sum() < LEAST_SESSIONS:
             return np.zeros(len(events)), np.zeros(len(events))
@@ -62,11 +67,16 @@ def _local_mean(events: np.ndarray, sessions: np.ndarray) -> np.ndarray:
 
 def _around(values: np.ndarray) -> np.ndarray:
     sums, place = np.r_[0.0, np.cumsum(values)], np.arange(len(values))
-    first, after = np.maximum(place - DAYS_AROUND, 0), np.minimum(place + DAYS_AROUND + 1, len(values))
+    first, after = (
+        np.maximum(place - DAYS_AROUND, 0),
+        np.minimum(place + DAYS_AROUND + 1, len(values)),
+    )
     return sums[after] - sums[first] - values
 
 
-def _score(more: np.ndarray, sessions: np.ndarray, mean: np.ndarray, kept: np.ndarray) -> np.ndarray:
+def _score(
+    more: np.ndarray, sessions: np.ndarray, mean: np.ndarray, kept: np.ndarray
+) -> np.ndarray:
     each = np.maximum(mean - 1, 1e-3)
     size = _dispersion(more[kept], sessions[kept], each[kept])
     expected = sessions * each
@@ -77,16 +87,21 @@ def _score(more: np.ndarray, sessions: np.ndarray, mean: np.ndarray, kept: np.nd
     return score
 
 
-def _tails(value: np.ndarray, expected: np.ndarray, size: np.ndarray, chance: np.ndarray) -> np.ndarray:
+def _tails(
+    value: np.ndarray, expected: np.ndarray, size: np.ndarray, chance: np.ndarray
+) -> np.ndarray:
     """Normal quantiles of negative binomial tails; P(Y ≤ k) is the incomplete beta ratio I_chance(size, k + 1)."""
     upper = scipy.special.betaincc(size, np.maximum(value, 1e-9), chance)
     lower = scipy.special.betainc(size, value + 1, chance)
-    return np.where(value > expected, -scipy.special.ndtri(np.maximum(upper, 1e-300)),
-                    scipy.special.ndtri(np.maximum(lower, 1e-300)))
+    return np.where(
+        value > expected,
+        -scipy.special.ndtri(np.maximum(upper, 1e-300)),
+        scipy.special.ndtri(np.maximum(lower, 1e-300)),
+    )
 
 
 def _dispersion(more: np.ndarray, sessions: np.ndarray, each: np.ndarray) -> float:
     """r of one session: its variance is m + m²/r."""
-    variance = float(((more - sessions * each)**2 / sessions).mean())
+    variance = float(((more - sessions * each) ** 2 / sessions).mean())
     mean = float(each.mean())
     return min(max(mean**2 / max(variance - mean, 1e-6), 0.05), 1e6)

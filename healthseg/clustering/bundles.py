@@ -5,6 +5,7 @@ features that it could not use are open to nothing. Chance keeps both margins (`
 two is as strong as its weakest pair: its p is the largest of its own and its pairs', and it is looked at only where
 all its pairs are promising.
 """
+
 from __future__ import annotations
 
 import itertools
@@ -40,7 +41,9 @@ class Bundles:
         return int(cells.all(axis=1).sum()), int(cells.any(axis=1).sum())
 
 
-def bundles(used: pd.DataFrame, later: pd.DataFrame | None, limits: Limits, level: float = 0.9) -> Bundles:
+def bundles(
+    used: pd.DataFrame, later: pd.DataFrame | None, limits: Limits, level: float = 0.9
+) -> Bundles:
     """Every set of features that enough units use together, each against chance.
 
     ``used`` is units × features: 1 used, 0 not, NaN where it could not be; ``later`` the same over the later part of
@@ -50,10 +53,15 @@ def bundles(used: pd.DataFrame, later: pd.DataFrame | None, limits: Limits, leve
     pairs = frequent_itemsets(now.has, now.names, int(limits.support), 2)
     pairs = pairs.loc[pairs["items"].str.len() == 2, "items"].tolist()
     told = {pair: now.told(pair) for pair in pairs}
-    good = {pair for pair, one in told.items() if one["p"] <= PROMISING and one["lift"] >= limits.lift}
+    good = {
+        pair for pair, one in told.items() if one["p"] <= PROMISING and one["lift"] >= limits.lift
+    }
     for items in _larger(now, good, int(limits.support)):
         own = now.told(items)
-        told[items] = {**own, "p": max(own["p"], *(told[pair]["p"] for pair in itertools.combinations(items, 2)))}
+        told[items] = {
+            **own,
+            "p": max(own["p"], *(told[pair]["p"] for pair in itertools.combinations(items, 2))),
+        }
     rows = [_row(items, one, level) for items, one in told.items()]
     tried = pd.DataFrame(rows, columns=COLUMNS)
     held = _held_out(later, [items for items in told if len(items) > 2 or items in good])
@@ -72,13 +80,22 @@ class _Table:
         """Units that could use all, that do, and the chance that they do."""
         at = [self.names.index(item) for item in items]
         could = self.could[:, at].all(axis=1)
-        return could, self.has[:, at].all(axis=1) & could, np.where(could, self.chance[:, at].prod(axis=1), 0.0)
+        return (
+            could,
+            self.has[:, at].all(axis=1) & could,
+            np.where(could, self.chance[:, at].prod(axis=1), 0.0),
+        )
 
     def told(self, items: tuple[str, ...]) -> dict[str, float]:
         could, both, chance = self.cells(items)
         count, expected = int(both.sum()), float(chance.sum())
-        return {"support": count, "n": int(could.sum()), "expected": expected, "p": at_least(count, chance[could]),
-                "lift": count / max(expected, 1e-9)}
+        return {
+            "support": count,
+            "n": int(could.sum()),
+            "expected": expected,
+            "p": at_least(count, chance[could]),
+            "lift": count / max(expected, 1e-9),
+        }
 
 
 def _larger(table: _Table, good: set[tuple[str, ...]], least: int) -> list[tuple[str, ...]]:
@@ -86,15 +103,27 @@ def _larger(table: _Table, good: set[tuple[str, ...]], least: int) -> list[tuple
     names = sorted({name for pair in good for name in pair})
     columns = [table.names.index(name) for name in names]
     found = frequent_itemsets(table.has[:, columns], names, least, LARGEST)["items"]
-    return [items for items in found if len(items) > 2
-            and all(pair in good for pair in itertools.combinations(items, 2))]
+    return [
+        items
+        for items in found
+        if len(items) > 2 and all(pair in good for pair in itertools.combinations(items, 2))
+    ]
 
 
 def _row(items: tuple[str, ...], one: dict[str, float], level: float) -> tuple:
     n, expected = one["n"], max(one["expected"], 1e-9)
     low, high = wilson(one["support"], n, level)
-    return (PLUS.join(items), one["support"], n, one["support"] / n, expected / n, one["lift"],
-            float(low) * n / expected, float(high) * n / expected, one["p"])
+    return (
+        PLUS.join(items),
+        one["support"],
+        n,
+        one["support"] / n,
+        expected / n,
+        one["lift"],
+        float(low) * n / expected,
+        float(high) * n / expected,
+        one["p"],
+    )
 
 
 def _held_out(later: pd.DataFrame | None, promising: list[tuple[str, ...]]) -> pd.DataFrame | None:
@@ -104,7 +133,9 @@ def _held_out(later: pd.DataFrame | None, promising: list[tuple[str, ...]]) -> p
     found = []
     for items in promising:
         parts = [table.told(some) for some in {items, *itertools.combinations(items, 2)}]
-        found.append((PLUS.join(items), min(one["lift"] for one in parts), max(one["p"] for one in parts)))
+        found.append(
+            (PLUS.join(items), min(one["lift"] for one in parts), max(one["p"] for one in parts))
+        )
     return pd.DataFrame(found, columns=["key", "lift", "p"])
 
 
@@ -114,4 +145,5 @@ def _again(table: _Table, sets: list[tuple[str, ...]]):
         support = np.stack([weights @ both for _, both, _ in cells], axis=1)
         expected = np.stack([weights @ chance for _, _, chance in cells], axis=1)
         return support, support / np.maximum(expected, 1e-9)
+
     return again

@@ -6,6 +6,7 @@ customers × features has the probability that keeps both margins, and nothing e
 customer uses) and the column sums (how many customers use a feature). It is the distribution of largest entropy under
 them, Rasch's (1960). Sums over customers are then Poisson-binomial.
 """
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ import numpy as np
 import scipy
 
 ROUNDS, SETTLED = 200, 1e-9
-NEGLIGIBLE = 1e-18           # of a probability: the parts of a distribution that are left out
+NEGLIGIBLE = 1e-18  # of a probability: the parts of a distribution that are left out
 
 
 def margins_only(has: np.ndarray, could: np.ndarray) -> np.ndarray:
@@ -28,7 +29,7 @@ def margins_only(has: np.ndarray, could: np.ndarray) -> np.ndarray:
     """
     has, could = has & could, np.asarray(could, dtype=bool)
     fixed, free = np.zeros(has.shape), could.copy()
-    while True:                                  # a full or empty row leaves the others, whose margins then change
+    while True:  # a full or empty row leaves the others, whose margins then change
         row, column = (_settled(has & free, free, axis) for axis in (1, 0))
         done = free & (row[:, None] | column[None, :])
         if not done.any():
@@ -53,7 +54,9 @@ def _settled(has: np.ndarray, free: np.ndarray, axis: int) -> np.ndarray:
 
 def _step(wanted: np.ndarray, chance: np.ndarray, axis: int) -> np.ndarray:
     spread = (chance * (1 - chance)).sum(axis=axis)
-    return np.clip((wanted - chance.sum(axis=axis)) / np.maximum(spread, 1e-12), -2, 2) * (spread > 0)
+    return np.clip((wanted - chance.sum(axis=axis)) / np.maximum(spread, 1e-12), -2, 2) * (
+        spread > 0
+    )
 
 
 def at_least(count: int, chances: np.ndarray) -> float:
@@ -70,8 +73,10 @@ def at_least(count: int, chances: np.ndarray) -> float:
         mass = np.convolve(mass, part)
         kept = np.flatnonzero(mass > NEGLIGIBLE)
         first += low + int(kept[0])
-        mass = mass[kept[0]:kept[-1] + 1]
-    return float(np.clip(mass[max(count - first, 0):].sum(), NEGLIGIBLE if count > first else 0, 1))
+        mass = mass[kept[0] : kept[-1] + 1]
+    return float(
+        np.clip(mass[max(count - first, 0) :].sum(), NEGLIGIBLE if count > first else 0, 1)
+    )
 
 
 def _binomials(chances: np.ndarray, sizes: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
@@ -82,6 +87,11 @@ def _binomials(chances: np.ndarray, sizes: np.ndarray) -> Iterator[tuple[int, np
     begin = np.cumsum(lengths) - lengths
     n, chance = np.repeat(sizes, lengths), np.repeat(chances, lengths)
     k = np.arange(lengths.sum()) - np.repeat(begin - low, lengths)
-    log = (scipy.special.gammaln(n + 1) - scipy.special.gammaln(k + 1) - scipy.special.gammaln(n - k + 1)
-           + scipy.special.xlogy(k, chance) + scipy.special.xlog1py(n - k, -chance))
+    log = (
+        scipy.special.gammaln(n + 1)
+        - scipy.special.gammaln(k + 1)
+        - scipy.special.gammaln(n - k + 1)
+        + scipy.special.xlogy(k, chance)
+        + scipy.special.xlog1py(n - k, -chance)
+    )
     return zip(low.tolist(), np.split(np.exp(log), begin[1:]), strict=True)

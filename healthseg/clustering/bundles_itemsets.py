@@ -1,4 +1,5 @@
 """Frequent itemsets: every set of items that at least so many units have all of, and the maximal ones of some sets."""
+
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
@@ -7,7 +8,9 @@ import numpy as np
 import pandas as pd
 
 
-def frequent_itemsets(has: np.ndarray, items: Sequence[str], least: int, longest: int = 4) -> pd.DataFrame:
+def frequent_itemsets(
+    has: np.ndarray, items: Sequence[str], least: int, longest: int = 4
+) -> pd.DataFrame:
     """Which sets of items do at least ``least`` units have all of?
 
     ``has`` is units × items, yes or no. Columns: items (a sorted tuple), support (units); sorted by size, then items.
@@ -31,8 +34,9 @@ def frequent_itemsets(has: np.ndarray, items: Sequence[str], least: int, longest
 
     if columns.shape[1]:
         grow((), columns, 0)
-    return pd.DataFrame(sorted(found, key=lambda one: (len(one[0]), one[0])), columns=["items", "support"]).astype(
-        {"support": int})
+    return pd.DataFrame(
+        sorted(found, key=lambda one: (len(one[0]), one[0])), columns=["items", "support"]
+    ).astype({"support": int})
 
 
 def maximal(sets: Iterable[Sequence[str]]) -> list[tuple[str, ...]]:

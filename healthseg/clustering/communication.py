@@ -7,6 +7,7 @@ that they differ is no finding. The excess of a cell over the others of its stra
 by customer (of a single one: by week), has mean zero where they are alike; its Student's t over customers is the test,
 whatever their habits.
 """
+
 from __future__ import annotations
 
 import datetime as dt
@@ -47,7 +48,9 @@ class Communication:
     sent: int
 
 
-def communication(portfolio: Any, clients: Sequence[str], start: dt.date, end: dt.date) -> Communication:
+def communication(
+    portfolio: Any, clients: Sequence[str], start: dt.date, end: dt.date
+) -> Communication:
     """How do these customers answer what they are sent in ``[start, end)``?
 
     Keys of the family: ``content:training``, ``weekday:Tuesday`` (of engagement) and ``opened:email/Tuesday``,
@@ -59,15 +62,23 @@ def communication(portfolio: Any, clients: Sequence[str], start: dt.date, end: d
         return _nothing("there is no messages table")
     rows = rows[rows["client_id"].isin(set(clients))].reset_index(drop=True)
     if rows["sent"].sum() < settings.messages_min_sent:
-        return _nothing(f"{int(rows['sent'].sum())} messages, at least {settings.messages_min_sent} are needed",
-                        int(rows["sent"].sum()))
+        return _nothing(
+            f"{int(rows['sent'].sum())} messages, at least {settings.messages_min_sent} are needed",
+            int(rows["sent"].sum()),
+        )
     rows = rows.assign(weekday=[DAY_NAMES[(day + 3) % 7] for day in rows["sent_day"].tolist()])
     told = {by: _rates(rows, by, settings) for by in ("channel", "content", "weekday")}
     categories = are_categories(rows)
     weeks = (end - start).days / 7
-    return Communication(_family(rows, sorted(clients), start, categories, settings), None, told["channel"],
-                         told["content"] if categories else None, told["weekday"],
-                         frequencies(rows, weeks) if categories else None, int(rows["sent"].sum()))
+    return Communication(
+        _family(rows, sorted(clients), start, categories, settings),
+        None,
+        told["channel"],
+        told["content"] if categories else None,
+        told["weekday"],
+        frequencies(rows, weeks) if categories else None,
+        int(rows["sent"].sum()),
+    )
 
 
 def _nothing(reason: str, sent: int = 0) -> Communication:
@@ -78,25 +89,43 @@ def _rates(rows: pd.DataFrame, by: str, settings: Any) -> pd.DataFrame:
     found = rates(rows.dropna(subset=[by]), by, settings.messages_min_sent, settings.interval_level)
     opened, sent = found["opened"].to_numpy(), found["sent"].to_numpy()
     lower, upper = wilson(opened, sent, settings.interval_level)
-    return found.rename(columns={by: "name"}).assign(opened_rate=opened / np.maximum(sent, 1), opened_lower=lower,
-                                                     opened_upper=upper)
+    return found.rename(columns={by: "name"}).assign(
+        opened_rate=opened / np.maximum(sent, 1), opened_lower=lower, opened_upper=upper
+    )
 
 
 def _hypotheses(rows: pd.DataFrame, categories: bool, least: int) -> list[Hypothesis]:
     """Every content and weekday, over all channels and within each, of which enough was sent."""
-    channel, content, weekday = rows["channel"].fillna(""), rows["content"].fillna(""), rows["weekday"]
-    asked = [("weekday:", "engaged", weekday, channel), ("opened:", "opened", channel + "/" + weekday, channel)]
+    channel, content, weekday = (
+        rows["channel"].fillna(""),
+        rows["content"].fillna(""),
+        rows["weekday"],
+    )
+    asked = [
+        ("weekday:", "engaged", weekday, channel),
+        ("opened:", "opened", channel + "/" + weekday, channel),
+    ]
     if categories:
-        asked += [("content:", "engaged", content, channel), ("opened:", "opened", channel + "/" + content, channel)]
+        asked += [
+            ("content:", "engaged", content, channel),
+            ("opened:", "opened", channel + "/" + content, channel),
+        ]
     found = []
     for prefix, outcome, value, stratum in asked:
         sent = rows.groupby(value.to_numpy())["sent"].sum()
-        found += [Hypothesis(prefix + name, outcome, (value == name).to_numpy(), stratum.to_numpy(dtype=object))
-                  for name in sorted(sent.index[sent >= least]) if name.strip("/")]
+        found += [
+            Hypothesis(
+                prefix + name, outcome, (value == name).to_numpy(), stratum.to_numpy(dtype=object)
+            )
+            for name in sorted(sent.index[sent >= least])
+            if name.strip("/")
+        ]
     return found
 
 
-def _family(rows: pd.DataFrame, clients: list[str], start: dt.date, categories: bool, settings: Any) -> Family:
+def _family(
+    rows: pd.DataFrame, clients: list[str], start: dt.date, categories: bool, settings: Any
+) -> Family:
     hypotheses = _hypotheses(rows, categories, settings.messages_min_sent)
     week = (rows["sent_day"].to_numpy(dtype=np.int64) - epoch_day(start)) // 7
     single = len(clients) == 1

@@ -5,6 +5,7 @@ group by itself; where the groups describe the book better than one cloud for th
 gain and the silhouette exceed what clouds with this book's own values and rank correlations give. The silhouette
 chooses between numbers that pass. Without the reference up to three of four structureless clouds would pass.
 """
+
 from __future__ import annotations
 
 import hashlib
@@ -20,11 +21,13 @@ from healthseg.clustering.mixture import Mixture, fit
 from healthseg.clustering.reference import references
 
 LEAST_CUSTOMERS = 40
-SAMPLE = 600                # customers that the evidence is gathered on; all are placed by what is found
+SAMPLE = 600  # customers that the evidence is gathered on; all are placed by what is found
 RESAMPLES, STARTS = 25, 10
-LOOK, HOPELESS = 8, 0.65    # after so many resamples a number that agrees less is given up
-LEAST_STABILITY = 0.8       # mean adjusted Rand index over resamples
-LEAST_JACCARD = 0.75        # of each group with its like in a resample (Hennig 2007: below it no group is "stable")
+LOOK, HOPELESS = 8, 0.65  # after so many resamples a number that agrees less is given up
+LEAST_STABILITY = 0.8  # mean adjusted Rand index over resamples
+LEAST_JACCARD = (
+    0.75  # of each group with its like in a resample (Hennig 2007: below it no group is "stable")
+)
 DRAWS, MOST_P = 99, 0.01
 
 
@@ -44,7 +47,11 @@ class Evidence:
     @property
     def row(self) -> dict[str, float]:
         """The chosen number's row, or of those tried the one with the best silhouette; empty where none was tried."""
-        rows = self.tried[self.tried["groups"] == self.groups] if self.groups else self.tried[self.tried["groups"] > 1]
+        rows = (
+            self.tried[self.tried["groups"] == self.groups]
+            if self.groups
+            else self.tried[self.tried["groups"] > 1]
+        )
         rows = rows.sort_values("silhouette", ascending=False, kind="stable")
         return rows.iloc[0].to_dict() if len(rows) else {}
 
@@ -53,41 +60,85 @@ def sample_of(names: Sequence[str], size: int = SAMPLE) -> np.ndarray:
     """Positions of a fixed sample: by the hash of the name, whatever the order of rows."""
     if len(names) <= size:
         return np.arange(len(names))
-    order = sorted(range(len(names)), key=lambda at: hashlib.sha256(str(names[at]).encode()).digest())
+    order = sorted(
+        range(len(names)), key=lambda at: hashlib.sha256(str(names[at]).encode()).digest()
+    )
     return np.array(sorted(order[:size]))
 
 
-def evidence(points: np.ndarray, floor: np.ndarray, method: str, least: int, most: int, seed: int,
-             given: int | None = None) -> Evidence:
+def evidence(
+    points: np.ndarray,
+    floor: np.ndarray,
+    method: str,
+    least: int,
+    most: int,
+    seed: int,
+    given: int | None = None,
+) -> Evidence:
     """The number of groups that stands, from 2 to ``most`` of at least ``least`` points each.
 
     ``given`` is a number that the caller wants: only it is tried, and its groups are in the reply also where they don't
     stand (``reason`` then says why not).
     """
     if len(points) < LEAST_CUSTOMERS:
-        return _none(f"{len(points)} customers with all measures, {LEAST_CUSTOMERS} are needed", len(points))
-    with threadpool_limits(1):      # the same bits whatever the machine, and small matrices are slower on more
+        return _none(
+            f"{len(points)} customers with all measures, {LEAST_CUSTOMERS} are needed", len(points)
+        )
+    with threadpool_limits(
+        1
+    ):  # the same bits whatever the machine, and small matrices are slower on more
         return _gathered(points, floor, method, least, most, seed, given)
 
 
-def _gathered(points: np.ndarray, floor: np.ndarray, method: str, least: int, most: int, seed: int,
-              given: int | None) -> Evidence:
+def _gathered(
+    points: np.ndarray,
+    floor: np.ndarray,
+    method: str,
+    least: int,
+    most: int,
+    seed: int,
+    given: int | None,
+) -> Evidence:
     one = fit(points, 1, method, floor, seed)
     numbers = [given] if given else list(range(2, most + 1))
-    fits = {k: found for k in numbers if (found := fit(points, k, method, floor, seed, STARTS)) is not None}
-    tried = pd.DataFrame([_row(one, points, np.nan, np.nan)] + [
-        _row(found, points, *_stability(points, found, one.bic, floor, seed)) for found in fits.values()])
-    tried["passes"] = ((tried["groups"] > 1) & (tried["bic"] > one.bic) & (tried["smallest"] >= least)
-                       & (tried["stability"] >= LEAST_STABILITY) & (tried["least_jaccard"] >= LEAST_JACCARD))
-    good = tried[tried["passes"]].sort_values(["silhouette", "groups"], ascending=[False, True], kind="stable")
+    fits = {
+        k: found
+        for k in numbers
+        if (found := fit(points, k, method, floor, seed, STARTS)) is not None
+    }
+    tried = pd.DataFrame(
+        [_row(one, points, np.nan, np.nan)]
+        + [
+            _row(found, points, *_stability(points, found, one.bic, floor, seed))
+            for found in fits.values()
+        ]
+    )
+    tried["passes"] = (
+        (tried["groups"] > 1)
+        & (tried["bic"] > one.bic)
+        & (tried["smallest"] >= least)
+        & (tried["stability"] >= LEAST_STABILITY)
+        & (tried["least_jaccard"] >= LEAST_JACCARD)
+    )
+    good = tried[tried["passes"]].sort_values(
+        ["silhouette", "groups"], ascending=[False, True], kind="stable"
+    )
     if not len(good):
         forced = fits.get(given)
         return Evidence(None, _why_not(tried, one.bic, least), tried, forced, None, 0, len(points))
     best = fits[int(good["groups"].iloc[0])]
     p, draws = _reference_p(points, best, one.bic, floor, seed, max(most, best.groups))
     if p > MOST_P:
-        return Evidence(None, "customers can be parted, but no better than a book without groups that has the same "
-                        "values and correlations", tried, best if given else None, p, draws, len(points))
+        return Evidence(
+            None,
+            "customers can be parted, but no better than a book without groups that has the same "
+            "values and correlations",
+            tried,
+            best if given else None,
+            p,
+            draws,
+            len(points),
+        )
     return Evidence(best.groups, None, tried, best, p, draws, len(points))
 
 
@@ -98,9 +149,14 @@ def _none(reason: str, customers: int) -> Evidence:
 
 def _row(found: Mixture, points: np.ndarray, stability: float, jaccard: float) -> dict[str, float]:
     labels = found.labels(points)
-    return {"groups": found.groups, "bic": found.bic, "silhouette": _silhouette(found, points, labels),
-            "stability": stability, "least_jaccard": jaccard,
-            "smallest": int(np.bincount(labels, minlength=found.groups).min())}
+    return {
+        "groups": found.groups,
+        "bic": found.bic,
+        "silhouette": _silhouette(found, points, labels),
+        "stability": stability,
+        "least_jaccard": jaccard,
+        "smallest": int(np.bincount(labels, minlength=found.groups).min()),
+    }
 
 
 def _silhouette(found: Mixture, points: np.ndarray, labels: np.ndarray) -> float:
@@ -118,8 +174,9 @@ def _why_not(tried: pd.DataFrame, one_bic: float, least: int) -> str:
     return "resampled customers fall into other segments each time"
 
 
-def _stability(points: np.ndarray, found: Mixture, one_bic: float, floor: np.ndarray,
-               seed: int) -> tuple[float, float]:
+def _stability(
+    points: np.ndarray, found: Mixture, one_bic: float, floor: np.ndarray, seed: int
+) -> tuple[float, float]:
     """Mean adjusted Rand index with the groups of resampled customers, and the worst group's mean Jaccard index.
 
     Not looked at (NaN) where one cloud describes the customers as well.
@@ -150,8 +207,9 @@ def _jaccard(labels: np.ndarray, other: np.ndarray, groups: int) -> np.ndarray:
     return (both / np.maximum(either, 1)).max(axis=1)
 
 
-def _reference_p(points: np.ndarray, best: Mixture, one_bic: float, floor: np.ndarray, seed: int,
-                 most: int) -> tuple[float, int]:
+def _reference_p(
+    points: np.ndarray, best: Mixture, one_bic: float, floor: np.ndarray, seed: int, most: int
+) -> tuple[float, int]:
     """How often does a book without groups gain as much, or part as clearly? And how many such books were drawn.
 
     A reference reaches the book where its best gain of BIC, over any number of groups, is as large, or the silhouette
@@ -161,8 +219,10 @@ def _reference_p(points: np.ndarray, best: Mixture, one_bic: float, floor: np.nd
     reached = [0, 0]
     for draw, cloud in enumerate(references(points, DRAWS, seed), start=1):
         single = fit(cloud, 1, best.method, floor, seed)
-        fits = {k: fit(cloud, k, best.method, floor, seed + draw, 3 if k == best.groups else 1)
-                for k in range(2, most + 1)}
+        fits = {
+            k: fit(cloud, k, best.method, floor, seed + draw, 3 if k == best.groups else 1)
+            for k in range(2, most + 1)
+        }
         gains = [found.bic - single.bic for found in fits.values() if found is not None]
         like = fits.get(best.groups)
         reached[0] += max(gains, default=-np.inf) >= gain

@@ -11,6 +11,7 @@ call are judged together, as one Benjamini–Hochberg family. A pattern passes w
    of a single customer its weeks) in which support and lift reach their limits again, on the same side. It decides
    nothing here: a tool filters by it.
 """
+
 from __future__ import annotations
 
 import zlib
@@ -60,8 +61,13 @@ class Family:
     limits: Limits = field(default_factory=Limits)
 
 
-def judge(families: Sequence[Family], seed: int, max_q: float = MAX_Q, held_out_max_p: float = HELD_OUT_MAX_P,
-          resamples: int = RESAMPLES) -> pd.DataFrame:
+def judge(
+    families: Sequence[Family],
+    seed: int,
+    max_q: float = MAX_Q,
+    held_out_max_p: float = HELD_OUT_MAX_P,
+    resamples: int = RESAMPLES,
+) -> pd.DataFrame:
     """All hypotheses of all families, in the order given, with what came of them; its length is how many were tried.
 
     Columns: kind, those of ``Family.tried``, then q, held_out_lift, held_out_p, found_again (bool), confidence (NaN for
@@ -76,10 +82,14 @@ def judge(families: Sequence[Family], seed: int, max_q: float = MAX_Q, held_out_
     [['both', 2e-06, True], ['neither', 0.5, False]]
     """
     parts = [_with_held_out(family) for family in families]
-    p = np.concatenate([part["p"].to_numpy(dtype=float) for part in parts]) if parts else np.zeros(0)
+    p = (
+        np.concatenate([part["p"].to_numpy(dtype=float) for part in parts])
+        if parts
+        else np.zeros(0)
+    )
     q, at, judged = benjamini_hochberg(p), 0, []
     for family, part in zip(families, parts, strict=True):
-        part = part.assign(q=q[at:at + len(part)])
+        part = part.assign(q=q[at : at + len(part)])
         at += len(part)
         judged.append(_judged(family, part, seed, max_q, held_out_max_p, resamples))
     columns = ["kind", *COLUMNS, *JUDGED_COLUMNS]
@@ -96,14 +106,28 @@ def _nothing(columns: list[str]) -> pd.DataFrame:
 def _with_held_out(family: Family) -> pd.DataFrame:
     tried = family.tried.reset_index(drop=True)
     if tried["key"].duplicated().any():
-        raise ValueError(f"{family.kind}: the key {tried.loc[tried['key'].duplicated(), 'key'].iloc[0]!r} stands twice")
-    held = pd.DataFrame({"key": [], "lift": [], "p": []}) if family.held_out is None else family.held_out
+        raise ValueError(
+            f"{family.kind}: the key {tried.loc[tried['key'].duplicated(), 'key'].iloc[0]!r} stands twice"
+        )
+    held = (
+        pd.DataFrame({"key": [], "lift": [], "p": []})
+        if family.held_out is None
+        else family.held_out
+    )
     held = held.set_index("key")[["lift", "p"]].reindex(tried["key"]).astype(float)
-    return tried.assign(kind=family.kind, held_out_lift=held["lift"].to_numpy(), held_out_p=held["p"].to_numpy())
+    return tried.assign(
+        kind=family.kind, held_out_lift=held["lift"].to_numpy(), held_out_p=held["p"].to_numpy()
+    )
 
 
-def _judged(family: Family, part: pd.DataFrame, seed: int, max_q: float, held_out_max_p: float,
-            resamples: int) -> pd.DataFrame:
+def _judged(
+    family: Family,
+    part: pd.DataFrame,
+    seed: int,
+    max_q: float,
+    held_out_max_p: float,
+    resamples: int,
+) -> pd.DataFrame:
     side = np.sign(np.log(part["lift"].to_numpy(dtype=float).clip(1e-12)))
     same = side == np.sign(np.log(part["held_out_lift"].to_numpy(dtype=float).clip(1e-12)))
     found_again = same & (part["held_out_p"] <= held_out_max_p).to_numpy()

@@ -5,6 +5,7 @@ a long cloud in two; measures that are whitened within groups don't. Soft member
 one covariance for all groups, hard ones with equal shares make it k-means by the determinant of the spread within
 groups (Friedman & Rubin 1967, JASA 62).
 """
+
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
@@ -13,8 +14,8 @@ import numpy as np
 import scipy
 
 MOST_ROUNDS = 60
-TOLERANCE = 1e-4            # of the mean log-likelihood a round
-LEAST_WEIGHT = 1.5          # customers a group
+TOLERANCE = 1e-4  # of the mean log-likelihood a round
+LEAST_WEIGHT = 1.5  # customers a group
 METHODS = ("kmeans", "gaussian_mixture")
 
 
@@ -56,7 +57,9 @@ class Mixture:
         return self.memberships(points).argmax(axis=1)
 
 
-def fit(points: np.ndarray, groups: int, method: str, floor: np.ndarray, seed: int, starts: int = 4) -> Mixture | None:
+def fit(
+    points: np.ndarray, groups: int, method: str, floor: np.ndarray, seed: int, starts: int = 4
+) -> Mixture | None:
     """The likeliest of several starts; None where no start keeps the groups apart.
 
     ``points`` is n × measures; ``floor`` the least variance within groups by measure: a value stands for the interval
@@ -66,8 +69,17 @@ def fit(points: np.ndarray, groups: int, method: str, floor: np.ndarray, seed: i
     rng = np.random.default_rng([seed, groups])
     measures = points.shape[1]
     whitener = _whitener(np.cov(points.T, bias=True).reshape(measures, measures), floor)
-    firsts = [Mixture("kmeans", _first_centres(points @ whitener, points, groups, rng), np.full(groups, 1 / groups),
-                      whitener, -np.inf, len(points)) for _ in range(starts if groups > 1 else 1)]
+    firsts = [
+        Mixture(
+            "kmeans",
+            _first_centres(points @ whitener, points, groups, rng),
+            np.full(groups, 1 / groups),
+            whitener,
+            -np.inf,
+            len(points),
+        )
+        for _ in range(starts if groups > 1 else 1)
+    ]
     found = [one for first in firsts if (one := _climbed(points, first, floor)) is not None]
     if not found:
         return None
@@ -79,10 +91,20 @@ def _climbed(points: np.ndarray, first: Mixture, floor: np.ndarray) -> Mixture |
     """Expectation and maximisation from first centres until the likelihood no longer rises."""
     customers, measures = points.shape
     groups, hard, total = first.groups, first.method == "kmeans", points.T @ points
-    centres, shares, whitener, before, level = first.centres, first.shares, first.whitener, -np.inf, -np.inf
+    centres, shares, whitener, before, level = (
+        first.centres,
+        first.shares,
+        first.whitener,
+        -np.inf,
+        -np.inf,
+    )
     for _ in range(MOST_ROUNDS):
         member, mean_log = _posterior(_squared(points @ whitener, centres @ whitener), shares)
-        level = mean_log + float(np.log(np.abs(np.diag(whitener))).sum()) - measures / 2 * np.log(2 * np.pi)
+        level = (
+            mean_log
+            + float(np.log(np.abs(np.diag(whitener))).sum())
+            - measures / 2 * np.log(2 * np.pi)
+        )
         if level - before < TOLERANCE:
             break
         if hard:
@@ -96,14 +118,20 @@ def _climbed(points: np.ndarray, first: Mixture, floor: np.ndarray) -> Mixture |
     return Mixture(first.method, centres, shares, whitener, customers * level, customers)
 
 
-def _first_centres(white: np.ndarray, points: np.ndarray, groups: int, rng: np.random.Generator) -> np.ndarray:
+def _first_centres(
+    white: np.ndarray, points: np.ndarray, groups: int, rng: np.random.Generator
+) -> np.ndarray:
     """k-means++: each further centre is drawn by its squared distance to those there are (Arthur & Vassilvitskii)."""
     chosen = [int(rng.integers(len(points)))]
     nearest = ((white - white[chosen[0]]) ** 2).sum(axis=1)
     for _ in range(groups - 1):
         total = nearest.sum()
         drawn = rng.random() * total
-        at = int(np.searchsorted(np.cumsum(nearest), drawn)) if total > 0 else int(rng.integers(len(points)))
+        at = (
+            int(np.searchsorted(np.cumsum(nearest), drawn))
+            if total > 0
+            else int(rng.integers(len(points)))
+        )
         chosen.append(min(at, len(points) - 1))
         nearest = np.minimum(nearest, ((white - white[chosen[-1]]) ** 2).sum(axis=1))
     return points[chosen]

@@ -1,4 +1,5 @@
 """Segments by thresholds: where a value lies, what a range is called, what becomes of segments that are too small."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -10,7 +11,9 @@ UNPLACED = -1
 OTHER = "Other"
 
 
-def places(values: np.ndarray, thresholds: Sequence[float], lower_included: bool = True) -> np.ndarray:
+def places(
+    values: np.ndarray, thresholds: Sequence[float], lower_included: bool = True
+) -> np.ndarray:
     """In which of the k + 1 ranges between k rising thresholds does each value lie? −1 where it is missing.
 
     >>> places(np.array([39.0, 40.0, float("nan")]), [40, 60]).tolist()
@@ -19,14 +22,18 @@ def places(values: np.ndarray, thresholds: Sequence[float], lower_included: bool
     [0]
     """
     values = np.asarray(values, dtype=float)
-    found = np.searchsorted(np.asarray(thresholds, dtype=float), values, side="right" if lower_included else "left")
+    found = np.searchsorted(
+        np.asarray(thresholds, dtype=float), values, side="right" if lower_included else "left"
+    )
     return np.where(np.isnan(values), UNPLACED, found)
 
 
 def bounds(thresholds: Sequence[float], place: int) -> tuple[float | None, float | None]:
     """The ends of a range, None where it is open."""
-    return (None if place == 0 else float(thresholds[place - 1]),
-            None if place == len(thresholds) else float(thresholds[place]))
+    return (
+        None if place == 0 else float(thresholds[place - 1]),
+        None if place == len(thresholds) else float(thresholds[place]),
+    )
 
 
 def range_names(thresholds: Sequence[float], write=lambda value: f"{value:g}") -> list[str]:
@@ -60,17 +67,22 @@ def merged(counts: Sequence[int], least: int, most: int, ordered: bool) -> list[
         at = size.index(min(size))
         beside = [place for place in (at - 1, at + 1) if 0 <= place < len(groups)]
         first, second = sorted((at, min(beside, key=lambda place: (size[place], place))))
-        groups[first:second + 1] = [groups[first] + groups[second]]
-        size[first:second + 1] = [size[first] + size[second]]
+        groups[first : second + 1] = [groups[first] + groups[second]]
+        size[first : second + 1] = [size[first] + size[second]]
     return groups
 
 
-def _with_rest(groups: list[list[int]], counts: Sequence[int], least: int, most: int) -> list[list[int]]:
+def _with_rest(
+    groups: list[list[int]], counts: Sequence[int], least: int, most: int
+) -> list[list[int]]:
     """The largest segments, and last the rest of them, if there is one."""
     kept = sorted(groups, key=lambda group: (-counts[group[0]], group[0]))
     rest: list[int] = []
-    while kept and (counts[kept[-1][0]] < least or len(kept) + bool(rest) > most
-                    or (rest and sum(counts[place] for place in rest) < least)):
+    while kept and (
+        counts[kept[-1][0]] < least
+        or len(kept) + bool(rest) > most
+        or (rest and sum(counts[place] for place in rest) < least)
+    ):
         if not rest and len(kept) == 1:
             break
         rest += kept.pop()
@@ -88,8 +100,9 @@ def joined_name(names: Sequence[str], ordered: bool, whole: bool = False) -> str
     return "All customers" if whole and not ordered else " + ".join(names) if ordered else OTHER
 
 
-def settled(history: np.ndarray, thresholds: Sequence[float], margin: float,
-            lower_included: bool = True) -> np.ndarray:
+def settled(
+    history: np.ndarray, thresholds: Sequence[float], margin: float, lower_included: bool = True
+) -> np.ndarray:
     """The places of the last of several dates, where a border is crossed only by more than ``margin``.
 
     ``history`` is customers × dates, oldest first, NaN where a value is missing (which neither moves nor forgets). A

@@ -4,6 +4,7 @@ A path is what a customer did in its first 90 days: how much of what it could us
 and how much it came back to. Groups are spoken of only where they are found again in resampled customers and stand
 further apart than k-means parts one cloud of the same covariance.
 """
+
 from __future__ import annotations
 
 import contextlib
@@ -26,7 +27,9 @@ NULL_DRAWS, NULL_P = 99, 0.01
 LEAST_KNOWN, LEAST_DISTINCT, MOST_ALIKE = 0.8, 10, 1 / 3
 
 
-def path_measures(lives: pd.DataFrame, signup_day: pd.Series, first_day: int, last_day: int) -> pd.DataFrame:
+def path_measures(
+    lives: pd.DataFrame, signup_day: pd.Series, first_day: int, last_day: int
+) -> pd.DataFrame:
     """One row per customer whose first 90 days were watched to their end, and that stayed through them.
 
     ``lives`` is ``feature_lives``; ``signup_day`` by client_id, days since 1970. Columns, by client_id: ``MEASURES`` —
@@ -40,9 +43,14 @@ def path_measures(lives: pd.DataFrame, signup_day: pd.Series, first_day: int, la
     stayed = rows.groupby("client_id")["until_day"].max() >= begun + PATH_DAYS
     rows = rows[(rows["from_day"] < start + PATH_DAYS) & (_of(rows, stayed) == 1)]
     start = _of(rows, begun)
-    rows = rows.assign(day=(rows["first_use_day"] - start).where(rows["first_use_day"] < start + PATH_DAYS),
-                       again=rows["second_use_day"] < start + PATH_DAYS)
-    found = [{"client_id": client, **_path(path)} for client, path in rows.groupby("client_id", sort=True)]
+    rows = rows.assign(
+        day=(rows["first_use_day"] - start).where(rows["first_use_day"] < start + PATH_DAYS),
+        again=rows["second_use_day"] < start + PATH_DAYS,
+    )
+    found = [
+        {"client_id": client, **_path(path)}
+        for client, path in rows.groupby("client_id", sort=True)
+    ]
     return pd.DataFrame(found, columns=["client_id", *MEASURES]).set_index("client_id")
 
 
@@ -53,11 +61,20 @@ def _of(rows: pd.DataFrame, by_client: pd.Series) -> np.ndarray:
 def _path(rows: pd.DataFrame) -> dict[str, float]:
     tried = rows[rows["day"].notna()]
     if not len(tried):
-        return {"share_tried": 0.0, "median_first_use_days": float(PATH_DAYS), "share_in_order": np.nan,
-                "share_returned_to": 0.0}
-    return {"share_tried": len(tried) / len(rows), "median_first_use_days": float(tried["day"].median()),
-            "share_in_order": _in_order(tried["day"].to_numpy(), tried["recommended_position"].to_numpy(dtype=float)),
-            "share_returned_to": float(tried["again"].mean())}
+        return {
+            "share_tried": 0.0,
+            "median_first_use_days": float(PATH_DAYS),
+            "share_in_order": np.nan,
+            "share_returned_to": 0.0,
+        }
+    return {
+        "share_tried": len(tried) / len(rows),
+        "median_first_use_days": float(tried["day"].median()),
+        "share_in_order": _in_order(
+            tried["day"].to_numpy(), tried["recommended_position"].to_numpy(dtype=float)
+        ),
+        "share_returned_to": float(tried["again"].mean()),
+    }
 
 
 def _in_order(day: np.ndarray, position: np.ndarray) -> float:
@@ -91,33 +108,59 @@ def groups(frame: pd.DataFrame, seed: int, one_unit: bool = False) -> Groups:
     """
     used = [name for name in frame.columns if _graded(frame[name])]
     if len(frame) >= LEAST_CUSTOMERS and not used:
-        return Groups(None, "no stable patterns: too many customers do exactly the same", len(frame), used)
+        return Groups(
+            None, "no stable patterns: too many customers do exactly the same", len(frame), used
+        )
     if len(frame) < LEAST_CUSTOMERS:
-        return Groups(None, f"{len(frame)} customers whose first {PATH_DAYS} days were watched, {LEAST_CUSTOMERS} are "
-                            "needed", len(frame), used)
+        return Groups(
+            None,
+            f"{len(frame)} customers whose first {PATH_DAYS} days were watched, {LEAST_CUSTOMERS} are "
+            "needed",
+            len(frame),
+            used,
+        )
     points = frame[used].to_numpy(dtype=float) if one_unit else _standardised(frame[used])
-    parted = {k: labels for k in range(2, MOST_GROUPS + 1) if (labels := _parted(points, k, seed)) is not None}
+    parted = {
+        k: labels
+        for k in range(2, MOST_GROUPS + 1)
+        if (labels := _parted(points, k, seed)) is not None
+    }
     steady = {k: _stability(points, labels, k, seed) for k, labels in parted.items()}
     good = [k for k, stability in steady.items() if stability >= STABILITY]
     if not good:
         best = max(steady.values(), default=None)
-        return Groups(None, "no stable patterns: resampled customers fall into other groups each time", len(frame),
-                      used, stability=best)
+        return Groups(
+            None,
+            "no stable patterns: resampled customers fall into other groups each time",
+            len(frame),
+            used,
+            stability=best,
+        )
     apart = {k: silhouette(points, parted[k]) for k in good}
     k = max(good, key=lambda one: (apart[one], -one))
     p = _null_p(points, apart[k], seed)
     evidence = {"silhouette": apart[k], "silhouette_p": p, "stability": steady[k]}
     if p > NULL_P:
-        return Groups(None, "no stable patterns: the groups stand no further apart than parts of one cloud", len(frame),
-                      used, **evidence)
-    return Groups(_by_size(pd.Series(parted[k], index=frame.index)), None, len(frame), used, **evidence)
+        return Groups(
+            None,
+            "no stable patterns: the groups stand no further apart than parts of one cloud",
+            len(frame),
+            used,
+            **evidence,
+        )
+    return Groups(
+        _by_size(pd.Series(parted[k], index=frame.index)), None, len(frame), used, **evidence
+    )
 
 
 def _graded(values: pd.Series) -> bool:
     """Whether a measure is known of most and fine enough to group by: k-means finds "groups" in any few values."""
     known = values.dropna()
-    return (len(known) >= LEAST_KNOWN * len(values) and known.nunique() >= LEAST_DISTINCT
-            and known.value_counts(normalize=True).iloc[0] <= MOST_ALIKE)
+    return (
+        len(known) >= LEAST_KNOWN * len(values)
+        and known.nunique() >= LEAST_DISTINCT
+        and known.value_counts(normalize=True).iloc[0] <= MOST_ALIKE
+    )
 
 
 def _standardised(frame: pd.DataFrame) -> np.ndarray:
@@ -130,8 +173,9 @@ def _centres(points: np.ndarray, k: int, seed: int, starts: int) -> np.ndarray |
     found = []
     for start in range(starts):
         with contextlib.suppress(scipy.cluster.vq.ClusterError):
-            centres, labels = scipy.cluster.vq.kmeans2(points, k, iter=ROUNDS, minit="++", missing="raise",
-                                                       rng=seed + start)
+            centres, labels = scipy.cluster.vq.kmeans2(
+                points, k, iter=ROUNDS, minit="++", missing="raise", rng=seed + start
+            )
             found.append((float(((points - centres[labels]) ** 2).sum()), start, centres))
     return min(found, key=lambda one: one[:2])[2] if found else None
 
@@ -150,7 +194,11 @@ def _stability(points: np.ndarray, labels: np.ndarray, k: int, seed: int) -> flo
     rng, found = np.random.default_rng(seed), []
     for _ in range(DRAWS):
         centres = _centres(points[rng.integers(0, len(points), len(points))], k, seed, STARTS)
-        found.append(0.0 if centres is None else adjusted_rand(labels, scipy.cluster.vq.vq(points, centres)[0]))
+        found.append(
+            0.0
+            if centres is None
+            else adjusted_rand(labels, scipy.cluster.vq.vq(points, centres)[0])
+        )
     return float(np.mean(found))
 
 
@@ -160,12 +208,20 @@ def _null_p(points: np.ndarray, parted_as: float, seed: int) -> float:
     Each of its values is moved to the nearest that was seen: shares of few features clump by themselves.
     """
     rng = np.random.default_rng(seed)
-    spread = np.linalg.cholesky(np.cov(points.T).reshape(points.shape[1], -1) + 1e-9 * np.eye(points.shape[1]))
+    spread = np.linalg.cholesky(
+        np.cov(points.T).reshape(points.shape[1], -1) + 1e-9 * np.eye(points.shape[1])
+    )
     reached = 0
     for _ in range(NULL_DRAWS):
         cloud = _snapped(rng.standard_normal(points.shape) @ spread.T, points)
-        best = max((silhouette(cloud, labels) for k in range(2, MOST_GROUPS + 1)
-                    if (labels := _parted(cloud, k, seed, 1)) is not None), default=-1.0)
+        best = max(
+            (
+                silhouette(cloud, labels)
+                for k in range(2, MOST_GROUPS + 1)
+                if (labels := _parted(cloud, k, seed, 1)) is not None
+            ),
+            default=-1.0,
+        )
         reached += best >= parted_as
     return (1 + reached) / (1 + NULL_DRAWS)
 
@@ -183,5 +239,7 @@ def _snapped(cloud: np.ndarray, points: np.ndarray) -> np.ndarray:
 def _by_size(labels: pd.Series) -> pd.Series:
     """Numbers from the largest group to the smallest."""
     sizes = labels.value_counts()
-    order = sorted(sizes.index, key=lambda one: (-sizes[one], int(np.flatnonzero(labels.to_numpy() == one)[0])))
+    order = sorted(
+        sizes.index, key=lambda one: (-sizes[one], int(np.flatnonzero(labels.to_numpy() == one)[0]))
+    )
     return labels.map({one: place for place, one in enumerate(order)})

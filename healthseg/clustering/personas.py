@@ -7,6 +7,7 @@ grouped as adoption paths are (``paths.groups``), in the unit that log-ratios sh
 spread, the least telling one would cut groups in two. They are spoken of where resampled users fall into the same
 groups, and stand further apart than one cloud is parted.
 """
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -18,9 +19,9 @@ from healthseg.clustering.evidence import sample_of
 from healthseg.clustering.paths import groups
 from healthseg.measures.statistics.shares import percentages
 
-PRIOR_DAYS = 5.0             # feature-days as the book has them, that each user's are drawn towards
-SAMPLE = 400                 # users that the groups are found in; all are placed by them
-TELLING = 0.25               # of a log-ratio, from which on a feature sets a persona apart: a quarter more often
+PRIOR_DAYS = 5.0  # feature-days as the book has them, that each user's are drawn towards
+SAMPLE = 400  # users that the groups are found in; all are placed by them
+TELLING = 0.25  # of a log-ratio, from which on a feature sets a persona apart: a quarter more often
 
 
 @dataclass(frozen=True)
@@ -42,13 +43,23 @@ class Personas:
     def set_apart_by(self, persona: int, most: int = 3) -> list[tuple[str, float]]:
         """The features that a persona uses more often than others do, and by what factor."""
         row = self.profile.loc[persona].sort_values(ascending=False, kind="stable")
-        return [(feature, float(np.exp(value))) for feature, value in row.head(most).items() if value >= TELLING]
+        return [
+            (feature, float(np.exp(value)))
+            for feature, value in row.head(most).items()
+            if value >= TELLING
+        ]
 
 
 def personas(feature_days: pd.DataFrame, seed: int) -> Personas:
     """Personas of the users of a frame of feature-days: client_id, user_id, feature, days (in the window)."""
-    table = feature_days.pivot_table(index=["client_id", "user_id"], columns="feature", values="days", aggfunc="sum",
-                                     fill_value=0, sort=True)
+    table = feature_days.pivot_table(
+        index=["client_id", "user_id"],
+        columns="feature",
+        values="days",
+        aggfunc="sum",
+        fill_value=0,
+        sort=True,
+    )
     if table.shape[1] < 3:
         return Personas(None, f"{table.shape[1]} features in use, 3 are needed", len(table))
     ratios = log_ratios(table)
@@ -56,13 +67,23 @@ def personas(feature_days: pd.DataFrame, seed: int) -> Personas:
     names = [f"{client}|{user}" for client, user in table.index]
     at = sample_of(names, SAMPLE)
     found = groups(pd.DataFrame(points[at]), seed, one_unit=True)
-    evidence = {"silhouette": found.silhouette, "silhouette_p": found.silhouette_p, "stability": found.stability}
+    evidence = {
+        "silhouette": found.silhouette,
+        "silhouette_p": found.silhouette_p,
+        "stability": found.stability,
+    }
     if found.labels is None:
         return Personas(None, _of_users(found.reason), len(table), **evidence)
     labels = _placed(points, at, found.labels.to_numpy())
     profile = pd.DataFrame(ratios, index=table.index, columns=table.columns).groupby(labels).mean()
-    return Personas(pd.Series(labels, index=table.index), None, len(table), profile,
-                    tuple(percentages(np.bincount(labels).tolist())), **evidence)
+    return Personas(
+        pd.Series(labels, index=table.index),
+        None,
+        len(table),
+        profile,
+        tuple(percentages(np.bincount(labels).tolist())),
+        **evidence,
+    )
 
 
 def log_ratios(table: pd.DataFrame) -> np.ndarray:

@@ -1,12 +1,15 @@
 """Measures as points: transformed where they are skewed, scaled by their middle half, so that no unit rules."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
 
-SKEWED = 1.0                # of the third standardised moment: beyond it a log or a root is tried
-REACH = 5.0                 # robust standard deviations: farther values are moved there, none is a segment by itself
+SKEWED = 1.0  # of the third standardised moment: beyond it a log or a root is tried
+REACH = (
+    5.0  # robust standard deviations: farther values are moved there, none is a segment by itself
+)
 LEAST_DISTINCT = 3
 FORMS = {"none": lambda x: x, "root": np.sqrt, "log": np.log1p}
 
@@ -21,12 +24,14 @@ class Scale:
     unit: float
     centre: float
     spread: float
-    grain: float            # the width of a value's interval, in coordinates
+    grain: float  # the width of a value's interval, in coordinates
 
     def of(self, values: np.ndarray) -> np.ndarray:
         """Coordinates, clipped to where customers were seen."""
         shifted = np.maximum((np.asarray(values, dtype=float) - self.low) / self.unit, 0)
-        plain = FORMS[self.form](shifted) if self.form != "none" else np.asarray(values, dtype=float)
+        plain = (
+            FORMS[self.form](shifted) if self.form != "none" else np.asarray(values, dtype=float)
+        )
         return np.clip((plain - self.centre) / self.spread, -REACH, REACH)
 
 
@@ -45,12 +50,20 @@ def scale_of(measure: str, values: np.ndarray) -> Scale | None:
     unit = float(np.median(values - low)) or float((values - low).mean())
     form = "none"
     if abs(skewness(values)) > SKEWED:
-        form = min(FORMS, key=lambda name: (abs(skewness(_formed(name, values, low, unit))), list(FORMS).index(name)))
+        form = min(
+            FORMS,
+            key=lambda name: (
+                abs(skewness(_formed(name, values, low, unit))),
+                list(FORMS).index(name),
+            ),
+        )
     plain = _formed(form, values, low, unit)
     quarter, half, three = np.quantile(plain, [0.25, 0.5, 0.75])
     spread = (three - quarter) / 1.349 if three > quarter else float(plain.std())
     steps = np.diff(_formed(form, distinct, low, unit))
-    return Scale(measure, form, low, unit, float(half), float(spread), float(np.median(steps) / spread))
+    return Scale(
+        measure, form, low, unit, float(half), float(spread), float(np.median(steps) / spread)
+    )
 
 
 def _formed(form: str, values: np.ndarray, low: float, unit: float) -> np.ndarray:

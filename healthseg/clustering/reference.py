@@ -1,4 +1,5 @@
 """Books without groups that look like this one: each measure's own values, and the book's rank correlations."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator

@@ -15,6 +15,7 @@ habits of a few large ones are no habit of all. Two questions are asked, of days
    if it has at least 1.25 times their mean, and its excess over the mean in standard errors is one that the largest
    excess of any day (hour) reaches in fewer than 1 of 100 rollings (a max-statistic: all are tried at once).
 """
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -25,13 +26,13 @@ import pandas as pd
 WEEK_HOURS = 168
 LEAST_WEEKS = 2
 LEAST_USER_HOURS = 20
-MANY = 20                    # customers; from so many on they, not users' weeks, are the independent units
+MANY = 20  # customers; from so many on they, not users' weeks, are the independent units
 RHYTHM_MAX_P = 1e-5
 HARMONICS = 3
 ROLLINGS = 499
 IN_USE = {"day": 0.05, "hour": 0.02}
 CELLS = {"day": 7, "hour": 24}
-AT_ONCE = 20_000_000         # rolled user-hours in memory
+AT_ONCE = 20_000_000  # rolled user-hours in memory
 DAY_NAMES = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 
@@ -53,8 +54,14 @@ class Rhythm:
         return self.cells.loc[self.cells["peak"], "place"].tolist()
 
 
-def rhythms(hours: pd.DataFrame, start_day: int, end_day: int, seed: int, min_ratio: float = 1.25,
-            max_p: float = 0.01) -> dict[str, Rhythm]:
+def rhythms(
+    hours: pd.DataFrame,
+    start_day: int,
+    end_day: int,
+    seed: int,
+    min_ratio: float = 1.25,
+    max_p: float = 0.01,
+) -> dict[str, Rhythm]:
     """The rhythm of days and of hours: which stand out?
 
     ``hours`` has a row per active user-hour: user (any labels), day (since 1970), hour (local, 0–23), and k (the
@@ -84,7 +91,9 @@ def any_rhythm(hours: pd.DataFrame, start_day: int, end_day: int) -> dict[str, f
     return {kind: _rayleigh(place, who, many, kind) for kind in CELLS}
 
 
-def _whole_weeks(hours: pd.DataFrame, start_day: int, end_day: int) -> tuple[pd.DataFrame, str | None]:
+def _whole_weeks(
+    hours: pd.DataFrame, start_day: int, end_day: int
+) -> tuple[pd.DataFrame, str | None]:
     """The user-hours of the whole weeks that end with ``end_day``; why there are too few, None where there are not."""
     weeks = (end_day - start_day) // 7
     rows = hours[(hours["day"] >= end_day - 7 * weeks) & (hours["day"] < end_day)]
@@ -113,7 +122,9 @@ def _turned_together(rows: pd.DataFrame, end_day: int) -> tuple[np.ndarray, np.n
     return pairs % WEEK_HOURS, pairs // WEEK_HOURS, many
 
 
-def _rolled(place: np.ndarray, who: np.ndarray, many: np.ndarray, seed: int) -> dict[str, np.ndarray]:
+def _rolled(
+    place: np.ndarray, who: np.ndarray, many: np.ndarray, seed: int
+) -> dict[str, np.ndarray]:
     """Counts of days and of hours under each rolling, ``[rolling, cell]``."""
     random = np.random.default_rng(seed)
     place = place.astype(np.int16)
@@ -125,8 +136,11 @@ def _rolled(place: np.ndarray, who: np.ndarray, many: np.ndarray, seed: int) -> 
         offsets = random.integers(0, WEEK_HOURS, size=(times, who.max() + 1), dtype=np.int16)
         turned = (place + offsets[:, who]) % WEEK_HOURS
         weights = None if one_each else np.broadcast_to(many, turned.shape).ravel()
-        flat = np.bincount((turned + np.arange(times, dtype=np.int32)[:, None] * WEEK_HOURS).ravel(), weights,
-                           minlength=times * WEEK_HOURS).reshape(times, 7, 24)
+        flat = np.bincount(
+            (turned + np.arange(times, dtype=np.int32)[:, None] * WEEK_HOURS).ravel(),
+            weights,
+            minlength=times * WEEK_HOURS,
+        ).reshape(times, 7, 24)
         found["day"].append(flat.sum(axis=2))
         found["hour"].append(flat.sum(axis=1))
     return {kind: np.concatenate(parts) for kind, parts in found.items()}
@@ -136,28 +150,52 @@ def _excess(counts: np.ndarray, kind: str) -> tuple[np.ndarray, np.ndarray, np.n
     """Which cells are in use, their ratio to the mean of those, and their excess over it in its standard errors."""
     counts = np.atleast_2d(counts)
     used = counts >= IN_USE[kind] * counts.sum(axis=1, keepdims=True)
-    base = (counts * used).sum(axis=1, keepdims=True) / np.maximum(used.sum(axis=1, keepdims=True), 1)
+    base = (counts * used).sum(axis=1, keepdims=True) / np.maximum(
+        used.sum(axis=1, keepdims=True), 1
+    )
     base = np.maximum(base, 1e-12)
-    return used, np.where(used, counts / base, 0.0), np.where(used, (counts - base) / np.sqrt(base), -np.inf)
+    return (
+        used,
+        np.where(used, counts / base, 0.0),
+        np.where(used, (counts - base) / np.sqrt(base), -np.inf),
+    )
 
 
 def _cells(week: np.ndarray, kind: str) -> pd.DataFrame:
     """The counts of the 168 hours of the week alone, where nothing is asked of them."""
     counts = week.reshape(7, 24).sum(axis=1 if kind == "day" else 0).astype(np.int64)
     share = counts / max(counts.sum(), 1)
-    return pd.DataFrame({"place": np.arange(CELLS[kind]), "user_hours": counts, "share": share,
-                         "in_use": (share >= IN_USE[kind]) & (counts > 0), "ratio": np.nan, "p": np.nan, "peak": False})
+    return pd.DataFrame(
+        {
+            "place": np.arange(CELLS[kind]),
+            "user_hours": counts,
+            "share": share,
+            "in_use": (share >= IN_USE[kind]) & (counts > 0),
+            "ratio": np.nan,
+            "p": np.nan,
+            "peak": False,
+        }
+    )
 
 
-def _rhythm(kind: str, place: np.ndarray, who: np.ndarray, many: np.ndarray, rolled: np.ndarray, min_ratio: float,
-            max_p: float) -> Rhythm:
+def _rhythm(
+    kind: str,
+    place: np.ndarray,
+    who: np.ndarray,
+    many: np.ndarray,
+    rolled: np.ndarray,
+    min_ratio: float,
+    max_p: float,
+) -> Rhythm:
     week = np.bincount(place, many, minlength=WEEK_HOURS)
     cells, overall = _cells(week, kind), _rayleigh(place, who, many, kind)
     used, ratio, excess = (part[0] for part in _excess(cells["user_hours"].to_numpy(), kind))
     largest = _excess(rolled, kind)[2].max(axis=1)
     p = (1 + (largest[:, None] >= excess[None, :] - 1e-9).sum(axis=0)) / (len(rolled) + 1)
     peak = used & (ratio >= min_ratio) & (p < max_p) & (overall < RHYTHM_MAX_P)
-    cells = cells.assign(in_use=used, ratio=np.where(used, ratio, np.nan), p=np.where(used, p, np.nan), peak=peak)
+    cells = cells.assign(
+        in_use=used, ratio=np.where(used, ratio, np.nan), p=np.where(used, p, np.nan), peak=peak
+    )
     return Rhythm(kind, cells, overall)
 
 
@@ -168,10 +206,13 @@ def _rayleigh(place: np.ndarray, who: np.ndarray, many: np.ndarray, kind: str) -
     least = 1.0
     for harmonic in range(1, HARMONICS + 1):
         angle = 2 * np.pi * harmonic * turn
-        real, imaginary = np.bincount(who, many * np.cos(angle)), np.bincount(who, many * np.sin(angle))
+        real, imaginary = (
+            np.bincount(who, many * np.cos(angle)),
+            np.bincount(who, many * np.sin(angle)),
+        )
         spread = (real**2 + imaginary**2).sum()
         if spread > 0:
-            least = min(least, float(np.exp(-(real.sum()**2 + imaginary.sum()**2) / spread)))
+            least = min(least, float(np.exp(-(real.sum() ** 2 + imaginary.sum() ** 2) / spread)))
     return min(1.0, HARMONICS * least)
 
 
@@ -183,9 +224,11 @@ def hour_ranges(hours: list[int]) -> list[str]:
     """
     found, hours = [], sorted(hours)
     while hours:
-        last = next((at for at in range(len(hours) - 1) if hours[at + 1] != hours[at] + 1), len(hours) - 1)
+        last = next(
+            (at for at in range(len(hours) - 1) if hours[at + 1] != hours[at] + 1), len(hours) - 1
+        )
         found.append(_range(hours[0], hours[last] + 1))
-        hours = hours[last + 1:]
+        hours = hours[last + 1 :]
     return found
 
 

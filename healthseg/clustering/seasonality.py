@@ -5,6 +5,7 @@ STL (Cleveland et al. 1990) parts the logs of a series into trend, season and re
 (Hyndman & Athanasopoulos 2021, §4.3 and their ``nsdiffs``), where also each cycle turned by a chance offset gives so
 strong a mean cycle in at most one of a hundred drawings: two cycles of noise agree by chance more often than it seems.
 """
+
 from __future__ import annotations
 
 import datetime as dt
@@ -15,7 +16,7 @@ import pandas as pd
 
 from healthseg.measures.counting import EPOCH
 
-CYCLES = {"week": 7, "quarter": 13, "year": 52}      # in days; in weeks
+CYCLES = {"week": 7, "quarter": 13, "year": 52}  # in days; in weeks
 LEAST_STRENGTH = 0.64
 DRAWS, MOST_P = 199, 0.01
 LEAST_CYCLES = 2
@@ -56,22 +57,33 @@ def seasons(days: pd.DataFrame, seed: int = 7) -> list[Season]:
     """
     day, events = days["day"].to_numpy(dtype=np.int64), days["person_events"].to_numpy(dtype=float)
     weekly, monday = _weeks(day, events)
-    place = {"week": (day + 3) % 7, "quarter": _week_of_quarter(monday), "year": _week_of_year(monday)}
-    return [_season(name, np.log1p(events if name == "week" else weekly), place[name], length, seed)
-            for name, length in CYCLES.items()]
+    place = {
+        "week": (day + 3) % 7,
+        "quarter": _week_of_quarter(monday),
+        "year": _week_of_year(monday),
+    }
+    return [
+        _season(name, np.log1p(events if name == "week" else weekly), place[name], length, seed)
+        for name, length in CYCLES.items()
+    ]
 
 
 def _weeks(day: np.ndarray, events: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Sums of whole weeks from Monday, and the Mondays."""
     first = int(-(day[0] + 3) % 7) if len(day) else 0
     whole = (len(day) - first) // 7
-    return events[first:first + 7 * whole].reshape(whole, 7).sum(axis=1), day[first:first + 7 * whole:7]
+    return events[first : first + 7 * whole].reshape(whole, 7).sum(axis=1), day[
+        first : first + 7 * whole : 7
+    ]
 
 
 def _week_of_quarter(monday: np.ndarray) -> np.ndarray:
     dates = [EPOCH + dt.timedelta(days=int(day)) for day in monday]
     starts = [dt.date(date.year, 3 * ((date.month - 1) // 3) + 1, 1) for date in dates]
-    return np.array([min((date - start).days // 7, 12) for date, start in zip(dates, starts, strict=True)], dtype=int)
+    return np.array(
+        [min((date - start).days // 7, 12) for date, start in zip(dates, starts, strict=True)],
+        dtype=int,
+    )
 
 
 def _week_of_year(monday: np.ndarray) -> np.ndarray:
@@ -82,22 +94,26 @@ def _week_of_year(monday: np.ndarray) -> np.ndarray:
 def _season(name: str, logs: np.ndarray, place: np.ndarray, length: int, seed: int) -> Season:
     seen = len(logs) / length
     if seen < LEAST_CYCLES:
-        return Season(name, seen, None, None, None, False, f"{seen:.1f} cycles seen, two full ones are needed")
+        return Season(
+            name, seen, None, None, None, False, f"{seen:.1f} cycles seen, two full ones are needed"
+        )
     from statsmodels.tsa.seasonal import STL  # takes longer to import than a reply to make
 
     parts = STL(logs, period=length, robust=True).fit()
     both = float(np.var(parts.seasonal + parts.resid))
     strength = max(0.0, 1 - float(np.var(parts.resid)) / both) if both > 0 else 0.0
     p = _turned_p(logs - parts.trend, length, seed) if strength >= LEAST_STRENGTH else 1.0
-    effect = [float(np.exp(np.mean(parts.seasonal[place == at]))) if (place == at).any() else 1.0
-              for at in range(length)]
+    effect = [
+        float(np.exp(np.mean(parts.seasonal[place == at]))) if (place == at).any() else 1.0
+        for at in range(length)
+    ]
     return Season(name, seen, strength, p, effect, strength >= LEAST_STRENGTH and p <= MOST_P)
 
 
 def _turned_p(detrended: np.ndarray, length: int, seed: int) -> float:
     """How often cycles turned by chance offsets have a mean cycle that varies as much."""
     cycles = len(detrended) // length
-    table = detrended[len(detrended) - cycles * length:].reshape(cycles, length)
+    table = detrended[len(detrended) - cycles * length :].reshape(cycles, length)
     random = np.random.default_rng(seed)
     own = float(np.var(table.mean(axis=0)))
     at = (np.arange(length) + random.integers(0, length, size=(DRAWS, cycles, 1))) % length

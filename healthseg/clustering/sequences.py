@@ -10,6 +10,7 @@ A step has a direction only where b soon after a is at least twice as frequent a
 as strong as its weakest step: its p is the largest, its lift the least of its steps'. Only first uses that were watched
 since the feature could be used enter.
 """
+
 from __future__ import annotations
 
 import functools
@@ -27,10 +28,10 @@ from healthseg.clustering.sequences_prefixspan import prefixspan
 KIND = "sequence"
 ARROW = " → "
 LONGEST = 5
-SOON_DAYS = 60               # a step is made within two months, or it is no step
-BREADTHS = 3                 # groups of customers by the share of the other features that they took up
-ONE_WAY = 2.0                # times as often in this order as in the other
-PROMISING = 0.05             # p of a step, over which no longer sequence can pass
+SOON_DAYS = 60  # a step is made within two months, or it is no step
+BREADTHS = 3  # groups of customers by the share of the other features that they took up
+ONE_WAY = 2.0  # times as often in this order as in the other
+PROMISING = 0.05  # p of a step, over which no longer sequence can pass
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,9 @@ class Orders:
     @functools.cached_property
     def family(self) -> Family:
         """Every order that enough customers show, against chance; searched for when it is first asked for."""
-        return _Search(self.days, self.clocks.to_numpy(), self.ends.to_numpy(), self.limits, self.level).family()
+        return _Search(
+            self.days, self.clocks.to_numpy(), self.ends.to_numpy(), self.limits, self.level
+        ).family()
 
     def shows(self, key: str, by_day: float = np.inf) -> np.ndarray:
         """Which customers show a sequence, each step soon after the one before, by a day."""
@@ -61,7 +64,10 @@ class Orders:
     def unfinished(self, key: str) -> tuple[int, int]:
         """Customers that could go all the way, and of them those that made the first step but not all in time."""
         names = key.split(ARROW)
-        begun = self.days[names[0]].notna().to_numpy() & self.clocks[names].notna().all(axis=1).to_numpy()
+        begun = (
+            self.days[names[0]].notna().to_numpy()
+            & self.clocks[names].notna().all(axis=1).to_numpy()
+        )
         return int((begun & ~self.shows(key)).sum()), int(begun.sum())
 
 
@@ -80,13 +86,19 @@ def sequences(lives: pd.DataFrame, limits: Limits, level: float = 0.9) -> Orders
     """
     watched = lives[lives["watched"].astype(bool)]
     clients = sorted(lives["client_id"].unique())
-    days, clocks, ends = (watched.pivot(index="client_id", columns="feature", values=name).reindex(clients)
-                          .astype(float) for name in ("first_use_day", "from_day", "until_day"))
+    days, clocks, ends = (
+        watched.pivot(index="client_id", columns="feature", values=name)
+        .reindex(clients)
+        .astype(float)
+        for name in ("first_use_day", "from_day", "until_day")
+    )
     return Orders(days, clocks, ends, limits, level)
 
 
 class _Search:
-    def __init__(self, days: pd.DataFrame, clocks: np.ndarray, ends: np.ndarray, limits: Limits, level: float) -> None:
+    def __init__(
+        self, days: pd.DataFrame, clocks: np.ndarray, ends: np.ndarray, limits: Limits, level: float
+    ) -> None:
         self.limits, self.z = limits, scipy.special.ndtri((1 + level) / 2)
         self.names, self.clients = days.columns.tolist(), days.index.tolist()
         self.days, self.clocks = days.to_numpy(), clocks
@@ -99,18 +111,32 @@ class _Search:
         frequent = prefixspan(rows, least, 2)
         for pair in frequent.loc[frequent["items"].str.len() == 2, "items"]:
             self.steps[pair] = self._step(*pair)
-        good = frozenset(pair for pair, step in self.steps.items()
-                         if step.p() <= PROMISING and step.lift() >= self.limits.lift and self._one_way(pair))
+        good = frozenset(
+            pair
+            for pair, step in self.steps.items()
+            if step.p() <= PROMISING and step.lift() >= self.limits.lift and self._one_way(pair)
+        )
         longer = prefixspan(rows, least, LONGEST, good)
         longer = longer.loc[longer["items"].str.len() > 2, "items"].tolist()
-        tried = pd.DataFrame([self._row(items) for items in [*self.steps, *longer]], columns=COLUMNS)
-        held = pd.DataFrame([self._later(items) for items in [*sorted(good), *longer]], columns=["key", "lift", "p"])
-        return Family(KIND, tried, self.clients, self._again(tried["key"].tolist()), held, self.limits)
+        tried = pd.DataFrame(
+            [self._row(items) for items in [*self.steps, *longer]], columns=COLUMNS
+        )
+        held = pd.DataFrame(
+            [self._later(items) for items in [*sorted(good), *longer]], columns=["key", "lift", "p"]
+        )
+        return Family(
+            KIND, tried, self.clients, self._again(tried["key"].tolist()), held, self.limits
+        )
 
     def _rows(self) -> pd.DataFrame:
         unit, item = np.nonzero(np.isfinite(self.days))
-        return pd.DataFrame({"unit": unit, "item": np.array(self.names, dtype=object)[item],
-                             "time": self.days[unit, item]})
+        return pd.DataFrame(
+            {
+                "unit": unit,
+                "item": np.array(self.names, dtype=object)[item],
+                "time": self.days[unit, item],
+            }
+        )
 
     def _places(self, items: tuple[str, ...]) -> list[int]:
         return [self.names.index(item) for item in items]
@@ -143,8 +169,11 @@ class _Search:
             had.append(exposed)
             chance.append(share)
         taker = np.concatenate(taker) if taker else np.zeros(0, dtype=int)
-        return _Step(taker, self.days[taker, to], *(np.concatenate(part) if part else np.zeros(0)
-                                                    for part in (had, chance)))
+        return _Step(
+            taker,
+            self.days[taker, to],
+            *(np.concatenate(part) if part else np.zeros(0) for part in (had, chance)),
+        )
 
     def _row(self, items: tuple[str, ...]) -> tuple:
         steps = [self.steps[pair] for pair in itertools.pairwise(items)]
@@ -156,13 +185,26 @@ class _Search:
         reach = np.exp(self.z / np.sqrt(max(weakest.had.sum(), 0.5)))
         one_way = all(self._one_way(pair) for pair in itertools.pairwise(items))
         p = max(step.p() for step in steps) if one_way else 1.0
-        return (ARROW.join(items), support, n, prevalence, prevalence / max(lift, 1e-9), lift, lift / reach,
-                lift * reach, p)
+        return (
+            ARROW.join(items),
+            support,
+            n,
+            prevalence,
+            prevalence / max(lift, 1e-9),
+            lift,
+            lift / reach,
+            lift * reach,
+            p,
+        )
 
     def _later(self, items: tuple[str, ...]) -> tuple:
         """The same steps among the first uses after the middle of all first uses."""
         steps = [self.steps[pair].after(self.middle) for pair in itertools.pairwise(items)]
-        return ARROW.join(items), min(step.lift() for step in steps), max(step.p() for step in steps)
+        return (
+            ARROW.join(items),
+            min(step.lift() for step in steps),
+            max(step.p() for step in steps),
+        )
 
     def _again(self, keys: list[str]):
         def again(weights: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -173,6 +215,7 @@ class _Search:
                 steps = [self.steps[pair].lifts(weights) for pair in itertools.pairwise(items)]
                 lift[:, column] = np.min(steps, axis=0)
             return support, lift
+
         return again
 
 
@@ -200,7 +243,9 @@ class _Step:
         return _Step(self.taker[late], self.day[late], self.had[late], self.chance[late])
 
 
-def exposures(end: np.ndarray, took: np.ndarray, begin: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def exposures(
+    end: np.ndarray, took: np.ndarray, begin: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Of those who took it: the share of who still could that were exposed at that time, and whether they were.
 
     ``end`` is when each took it or was last seen, ``begin`` when exposure began (infinite: never); it lasts

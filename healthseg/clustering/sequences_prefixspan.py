@@ -1,4 +1,5 @@
 """PrefixSpan: every sequence that at least so many of given sequences contain, in this order, gaps allowed."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -9,7 +10,9 @@ import pandas as pd
 Steps = frozenset[tuple[str, str]]
 
 
-def prefixspan(rows: pd.DataFrame, least: int, longest: int = 4, steps: Steps | None = None) -> pd.DataFrame:
+def prefixspan(
+    rows: pd.DataFrame, least: int, longest: int = 4, steps: Steps | None = None
+) -> pd.DataFrame:
     """Which sequences of items do at least ``least`` units show?
 
     ``rows`` has unit, item and time (any ordered numbers); a unit shows (a, b) where it has an a before a b, strictly:
@@ -25,16 +28,26 @@ def prefixspan(rows: pd.DataFrame, least: int, longest: int = 4, steps: Steps | 
     item, items = pd.factorize(rows["item"], sort=True)
     time = rows["time"].to_numpy(dtype=float)
     order = np.lexsort((item, time, unit))
-    search = _Search(unit[order], item[order], time[order], len(units), list(items), least, longest,
-                     steps)
+    search = _Search(
+        unit[order], item[order], time[order], len(units), list(items), least, longest, steps
+    )
     search.grow((), np.full(len(units), -np.inf))
     found = sorted(search.found, key=lambda one: (len(one[0]), one[0]))
     return pd.DataFrame(found, columns=["items", "support"]).astype({"support": int})
 
 
 class _Search:
-    def __init__(self, unit: np.ndarray, item: np.ndarray, time: np.ndarray, units: int, items: list[str], least: int,
-                 longest: int, steps: Steps | None) -> None:
+    def __init__(
+        self,
+        unit: np.ndarray,
+        item: np.ndarray,
+        time: np.ndarray,
+        units: int,
+        items: list[str],
+        least: int,
+        longest: int,
+        steps: Steps | None,
+    ) -> None:
         self.unit, self.item, self.time, self.units = unit, item, time, units
         self.items, self.least, self.longest, self.steps = items, least, longest, steps
         self.found: list[tuple[tuple[str, ...], int]] = []
@@ -45,11 +58,17 @@ class _Search:
             return
         later = np.flatnonzero(self.time > reached[self.unit])
         key = self.unit[later].astype(np.int64) * len(self.items) + self.item[later]
-        first, at = np.unique(key, return_index=True)             # rows are in order of time: each pair's earliest
+        first, at = np.unique(
+            key, return_index=True
+        )  # rows are in order of time: each pair's earliest
         unit, item, time = first // len(self.items), first % len(self.items), self.time[later[at]]
         support = np.bincount(item, minlength=len(self.items))
         for one in np.flatnonzero(support >= self.least):
-            if prefix and self.steps is not None and (prefix[-1], self.items[one]) not in self.steps:
+            if (
+                prefix
+                and self.steps is not None
+                and (prefix[-1], self.items[one]) not in self.steps
+            ):
                 continue
             longer, ahead = (*prefix, self.items[one]), np.full(self.units, np.inf)
             ahead[unit[item == one]] = time[item == one]

@@ -6,6 +6,7 @@ n_a·(n_a − 1) / n), so that a customer which only ever asks about one thing m
 mean zero in every customer; its Student's t over customers is the test. Of three topics in a row p is the largest of
 its own and its two pairs'.
 """
+
 from __future__ import annotations
 
 import datetime as dt
@@ -40,7 +41,9 @@ class Support:
     tickets: int
 
 
-def support(portfolio: Any, clients: Sequence[str], start: dt.date, end: dt.date, seed: int = 7) -> Support:
+def support(
+    portfolio: Any, clients: Sequence[str], start: dt.date, end: dt.date, seed: int = 7
+) -> Support:
     """The tickets that these customers opened in ``[start, end)``: sequences, time to resolution, self-service.
 
     Keys of the family: ``login → permissions``, ``login → permissions → billing``; support is the customers in which it
@@ -76,6 +79,7 @@ def _family(rows: pd.DataFrame, start: dt.date, end: dt.date) -> Family:
         seen, expected = now.counts([keys[place] for place in at])
         with np.errstate(divide="ignore", invalid="ignore"):
             return weights @ (seen > 0), (weights @ seen) / (weights @ expected)
+
     return Family("support", frame, now.clients, again, held, Limits(LEAST_CUSTOMERS, 1.25))
 
 
@@ -105,9 +109,11 @@ class _Chains:
         end = len(self.client) - length + 1
         if end <= 0:
             return pd.DataFrame({"client": [], "key": []})
-        same = self.client[:end] == self.client[length - 1:]
-        runs = zip(*(self.topic[at:at + end] for at in range(length)), strict=True)
-        frame = pd.DataFrame({"client": self.client[:end], "key": pd.Series(list(runs), dtype=object)})
+        same = self.client[:end] == self.client[length - 1 :]
+        runs = zip(*(self.topic[at : at + end] for at in range(length)), strict=True)
+        frame = pd.DataFrame(
+            {"client": self.client[:end], "key": pd.Series(list(runs), dtype=object)}
+        )
         return frame[same].reset_index(drop=True)
 
     def counts(self, keys: list[tuple[str, ...]]) -> tuple[np.ndarray, np.ndarray]:
@@ -118,7 +124,14 @@ class _Chains:
             runs = self._seen(length)
             at = runs["key"].map(place)
             known = at.notna().to_numpy(dtype=bool)
-            np.add.at(seen, (runs["client"].to_numpy(dtype=np.int64)[known], at[known].to_numpy(dtype=np.int64)), 1)
+            np.add.at(
+                seen,
+                (
+                    runs["client"].to_numpy(dtype=np.int64)[known],
+                    at[known].to_numpy(dtype=np.int64),
+                ),
+                1,
+            )
         expected = [self._expected(key) for key in keys]
         return seen, np.column_stack(expected) if expected else seen
 
@@ -126,7 +139,9 @@ class _Chains:
         """In each customer: places for the run times the chance of drawing its topics one after the other."""
         n, chance, taken = self.has.sum(axis=1), np.ones(len(self.clients)), dict.fromkeys(key, 0)
         for at, topic in enumerate(key):
-            own = self.has[:, self.topics.index(topic)] if topic in self.topics else np.zeros(len(n))
+            own = (
+                self.has[:, self.topics.index(topic)] if topic in self.topics else np.zeros(len(n))
+            )
             chance = chance * np.maximum(own - taken[topic], 0) / np.maximum(n - at, 1)
             taken[topic] += 1
         return chance * np.maximum(n - len(key) + 1, 0)
@@ -136,15 +151,34 @@ class _Chains:
         n = len(self.clients)
         count, like = seen.sum(axis=0), expected.sum(axis=0)
         with np.errstate(divide="ignore", invalid="ignore"):
-            error = np.sqrt(n) * (seen - expected).std(axis=0, ddof=1) if n > 1 else np.full(len(keys), np.nan)
+            error = (
+                np.sqrt(n) * (seen - expected).std(axis=0, ddof=1)
+                if n > 1
+                else np.full(len(keys), np.nan)
+            )
             t = np.nan_to_num((count - like) / error)
-            lift, reach = np.where(like > 0, count / like, 1.0), 1.96 * error / np.maximum(count, 0.5)
+            lift, reach = (
+                np.where(like > 0, count / like, 1.0),
+                1.96 * error / np.maximum(count, 0.5),
+            )
         p = 2 * scipy.special.stdtr(max(n - 1, 1), -np.abs(t))
         own = dict(zip(keys, p.tolist(), strict=True))
-        p = np.array([max(own[key], *(own[pair] for pair in itertools.pairwise(key))) for key in keys])
+        p = np.array(
+            [max(own[key], *(own[pair] for pair in itertools.pairwise(key))) for key in keys]
+        )
         shows = (seen > 0).sum(axis=0)
         places = np.maximum(self.has.sum(axis=1) - 1, 0).sum()
-        return pd.DataFrame({"key": [ARROW.join(key) for key in keys], "support": shows, "n": n,
-                             "prevalence": shows / max(n, 1), "base_rate": like / max(places, 1), "lift": lift,
-                             "lower": lift * np.exp(-reach), "upper": lift * np.exp(reach), "p": p,
-                             "seen": count.astype(int)})
+        return pd.DataFrame(
+            {
+                "key": [ARROW.join(key) for key in keys],
+                "support": shows,
+                "n": n,
+                "prevalence": shows / max(n, 1),
+                "base_rate": like / max(places, 1),
+                "lift": lift,
+                "lower": lift * np.exp(-reach),
+                "upper": lift * np.exp(reach),
+                "p": p,
+                "seen": count.astype(int),
+            }
+        )

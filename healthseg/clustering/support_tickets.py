@@ -1,4 +1,5 @@
 """Tickets as they were known on a day, in the order in which each customer opened them."""
+
 from __future__ import annotations
 
 import datetime as dt
@@ -11,7 +12,16 @@ import pandas as pd
 from healthseg.data.memory import remember
 from healthseg.measures.counting import customers, epoch_day
 
-COLUMNS = ["client_id", "ticket_id", "topic", "user_id", "opened_day", "resolved_day", "opened_second", "seconds"]
+COLUMNS = [
+    "client_id",
+    "ticket_id",
+    "topic",
+    "user_id",
+    "opened_day",
+    "resolved_day",
+    "opened_second",
+    "seconds",
+]
 
 
 def tickets(portfolio: Any, clients: Sequence[str], until: dt.date) -> pd.DataFrame | None:
@@ -26,8 +36,9 @@ def tickets(portfolio: Any, clients: Sequence[str], until: dt.date) -> pd.DataFr
     rows = remember(portfolio, "ticket histories", lambda: _histories(portfolio))
     rows = rows[rows["client_id"].isin(set(clients)) & (rows["opened_day"] < epoch_day(until))]
     known = rows["resolved_day"] < epoch_day(until)
-    return rows.assign(resolved_day=rows["resolved_day"].where(known), seconds=rows["seconds"].where(known)
-                       ).reset_index(drop=True)
+    return rows.assign(
+        resolved_day=rows["resolved_day"].where(known), seconds=rows["seconds"].where(known)
+    ).reset_index(drop=True)
 
 
 def _histories(portfolio: Any) -> pd.DataFrame:

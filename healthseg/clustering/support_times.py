@@ -1,4 +1,5 @@
 """How long do tickets take, and does that change? How many users help themselves?"""
+
 from __future__ import annotations
 
 import datetime as dt
@@ -13,7 +14,7 @@ from healthseg.measures.lives import counting
 from healthseg.measures.statistics.survival import kaplan_meier, median_times, quantile_time
 
 RESAMPLES = 500
-LEAST_RESOLVED = 10          # in each half
+LEAST_RESOLVED = 10  # in each half
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,9 @@ class Resolution:
         return "improving" if self.upper < 1 else "worsening" if self.lower > 1 else "stable"
 
 
-def resolution(rows: pd.DataFrame, start: dt.date, end: dt.date, seed: int, level: float) -> Resolution:
+def resolution(
+    rows: pd.DataFrame, start: dt.date, end: dt.date, seed: int, level: float
+) -> Resolution:
     """``rows`` are the tickets opened in ``[start, end)`` as ``tickets`` gives them; those without times are left out.
 
     >>> days = np.arange(20.0)
@@ -51,7 +54,9 @@ def resolution(rows: pd.DataFrame, start: dt.date, end: dt.date, seed: int, leve
     >>> found.first_hours, found.second_hours, found.direction
     (8.0, 4.0, 'improving')
     """
-    rows = rows[rows["opened_second"].notna()].sort_values(["client_id", "opened_second"], kind="stable")
+    rows = rows[rows["opened_second"].notna()].sort_values(
+        ["client_id", "opened_second"], kind="stable"
+    )
     known = rows["seconds"].to_numpy(dtype=float)
     happened = np.isfinite(known)
     censored = epoch_day(end) * 86_400.0 - rows["opened_second"].to_numpy(dtype=float)
@@ -63,21 +68,33 @@ def resolution(rows: pd.DataFrame, start: dt.date, end: dt.date, seed: int, leve
     if fewest < LEAST_RESOLVED:
         reason = f"{fewest} resolved tickets in one half of the window, at least {LEAST_RESOLVED} are needed"
         return Resolution(None, None, *sizes, None, None, None, level, reason)
-    medians = [quantile_time(kaplan_meier(hours[half], happened[half])).time for half in (~second, second)]
+    medians = [
+        quantile_time(kaplan_meier(hours[half], happened[half])).time for half in (~second, second)
+    ]
     if None in medians:
-        return Resolution(*medians, *sizes, None, None, None, level, "half of the tickets are not resolved yet")
+        return Resolution(
+            *medians, *sizes, None, None, None, level, "half of the tickets are not resolved yet"
+        )
     lower, upper = _interval(rows["client_id"], hours, happened, second, seed, level)
     return Resolution(*medians, *sizes, medians[1] / medians[0], lower, upper, level, None)
 
 
-def _interval(client: pd.Series, hours: np.ndarray, happened: np.ndarray, second: np.ndarray, seed: int, level: float
-              ) -> tuple[float | None, float | None]:
+def _interval(
+    client: pd.Series,
+    hours: np.ndarray,
+    happened: np.ndarray,
+    second: np.ndarray,
+    seed: int,
+    level: float,
+) -> tuple[float | None, float | None]:
     """The ratio's percentiles over resampled customers; of a single customer over resampled tickets."""
     unit = np.unique(client.to_numpy(dtype=object), return_inverse=True)[1]
     unit = unit if unit.max() > 0 else np.arange(len(client))
     many, random = int(unit.max()) + 1, np.random.default_rng(seed)
     weights = random.multinomial(many, np.full(many, 1 / many), size=RESAMPLES)[:, unit]
-    first, later = (median_times(hours[half], happened[half], weights[:, half]) for half in (~second, second))
+    first, later = (
+        median_times(hours[half], happened[half], weights[:, half]) for half in (~second, second)
+    )
     with np.errstate(invalid="ignore"):
         ratio = later / first
     ratio = ratio[np.isfinite(ratio)]
@@ -98,8 +115,9 @@ class SelfService:
     reason: str | None
 
 
-def self_service(portfolio: Any, clients: list[str], rows: pd.DataFrame | None, start: dt.date, end: dt.date
-                 ) -> SelfService:
+def self_service(
+    portfolio: Any, clients: list[str], rows: pd.DataFrame | None, start: dt.date, end: dt.date
+) -> SelfService:
     """The share of those who sought help that used ``self_service_features`` (settings) in ``[start, end)``."""
     features = portfolio.settings.self_service_features
     if not features:
@@ -107,10 +125,17 @@ def self_service(portfolio: Any, clients: list[str], rows: pd.DataFrame | None, 
     if rows is None:
         return SelfService(None, 0, 0, "there is no tickets table")
     used = counting(portfolio, clients, start, end).rows("feature_user_days")
-    used = used[used["feature"].isin(features) & (used["day"] >= epoch_day(start)) & (used["day"] < epoch_day(end))]
+    used = used[
+        used["feature"].isin(features)
+        & (used["day"] >= epoch_day(start))
+        & (used["day"] < epoch_day(end))
+    ]
     used = used[used["user_id"].notna()]
     names = np.array(clients, dtype=object)
-    helped = {(names[k], user) for k, user in zip(used["k"].to_numpy(), used["user_id"].astype(str), strict=True)}
+    helped = {
+        (names[k], user)
+        for k, user in zip(used["k"].to_numpy(), used["user_id"].astype(str), strict=True)
+    }
     asked = rows[(rows["opened_day"] >= epoch_day(start)) & rows["user_id"].notna()]
     asking = set(zip(asked["client_id"], asked["user_id"].astype(str), strict=True))
     if not helped | asking:

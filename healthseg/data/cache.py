@@ -4,6 +4,7 @@ A reply is kept under a key of all that it was made from (``data_state``, settin
 data never meet an old one; the time until which it may be answered again is kept with it. Texts of JSON only. A cache
 that cannot be read or written is no error: the reply is then made again.
 """
+
 from __future__ import annotations
 
 import contextlib
@@ -18,12 +19,18 @@ from healthseg.config import fingerprint
 from healthseg.data.reading.sources import Sources
 from healthseg.data.store import FOLDER
 
-LEDGER = "healthseg.sqlite"     # as the ledger names it, whose module costs more to import than a reply to find
-RACY_SECONDS = 0.05         # a file that changed so shortly before may change again within the same tick of its clock
+LEDGER = "healthseg.sqlite"  # as the ledger names it, whose module costs more to import than a reply to find
+RACY_SECONDS = (
+    0.05  # a file that changed so shortly before may change again within the same tick of its clock
+)
 _BUSY_SECONDS = 2.0
-_CHANGED = 1 if os.name == "nt" else 2      # of what is told of a file: Windows keeps no time of change of its record
-_TABLE = ("CREATE TABLE IF NOT EXISTS replies (key TEXT PRIMARY KEY, made_at REAL NOT NULL, until REAL NOT NULL, "
-          "reply TEXT NOT NULL) WITHOUT ROWID")
+_CHANGED = (
+    1 if os.name == "nt" else 2
+)  # of what is told of a file: Windows keeps no time of change of its record
+_TABLE = (
+    "CREATE TABLE IF NOT EXISTS replies (key TEXT PRIMARY KEY, made_at REAL NOT NULL, until REAL NOT NULL, "
+    "reply TEXT NOT NULL) WITHOUT ROWID"
+)
 
 
 @dataclass(frozen=True)
@@ -63,7 +70,9 @@ def data_state(sources: Sources, root: Path) -> State | None:
                 told = _told(part.path)
                 tokens.append(told)
                 changed = max(changed, told[_CHANGED])
-    beside = [folder / f"{LEDGER}{end}" for folder in {root: 0, sources.folder: 0} for end in ("", "-wal")]
+    beside = [
+        folder / f"{LEDGER}{end}" for folder in {root: 0, sources.folder: 0} for end in ("", "-wal")
+    ]
     if sources.attach is not None:
         beside += [Path(f"{sources.attach}{end}") for end in ("", ".wal")]
     for path in beside:
@@ -86,8 +95,13 @@ def _told(path: Path) -> tuple[int, int, int, int]:
 def code_state() -> str:
     """Changes with any file of the package, so that a reply never outlives the code that made it."""
     package = Path(__file__).parents[1]
-    return fingerprint([(path.relative_to(package).as_posix(), *_told(path)[:2])
-                        for path in sorted(package.rglob("*")) if path.suffix in (".py", ".sql", ".toml")])
+    return fingerprint(
+        [
+            (path.relative_to(package).as_posix(), *_told(path)[:2])
+            for path in sorted(package.rglob("*"))
+            if path.suffix in (".py", ".sql", ".toml")
+        ]
+    )
 
 
 class ReplyCache:
@@ -110,7 +124,9 @@ class ReplyCache:
             return None
         row = None
         with contextlib.suppress(sqlite3.Error), self._open() as connection:
-            row = connection.execute("SELECT reply, made_at, until FROM replies WHERE key = ?", (key,)).fetchone()
+            row = connection.execute(
+                "SELECT reply, made_at, until FROM replies WHERE key = ?", (key,)
+            ).fetchone()
         return Kept(*row) if row and row[1] <= now < row[2] else None
 
     def put(self, key: str, text: str, now: float, seconds: float) -> bool:
@@ -119,7 +135,7 @@ class ReplyCache:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._write(key, text, now, seconds)
         except sqlite3.DatabaseError as problem:
-            if not isinstance(problem, sqlite3.OperationalError):       # no database at all: begin anew
+            if not isinstance(problem, sqlite3.OperationalError):  # no database at all: begin anew
                 with contextlib.suppress(OSError):
                     self.path.unlink()
             return False
@@ -132,7 +148,10 @@ class ReplyCache:
             connection.execute("BEGIN IMMEDIATE")
             connection.execute(_TABLE)
             connection.execute("DELETE FROM replies WHERE until <= ? OR made_at > ?", (now, now))
-            connection.execute("INSERT OR REPLACE INTO replies VALUES (?, ?, ?, ?)", (key, now, now + seconds, text))
+            connection.execute(
+                "INSERT OR REPLACE INTO replies VALUES (?, ?, ?, ?)",
+                (key, now, now + seconds, text),
+            )
             connection.execute("COMMIT")
 
     @contextlib.contextmanager

@@ -4,6 +4,7 @@ Of each row, the columns that became known on the same day contribute one hash t
 that day; the fingerprint of a day sums the days up to it, in any order. Rows and
 values that come later never change it, nor does an overwritten snapshot.
 """
+
 from __future__ import annotations
 
 import datetime as dt
@@ -53,15 +54,20 @@ def table_sums(connection: duckdb.DuckDBPyConnection, table: Table) -> tuple[Sum
             )
             continue
         days = [_day(table, name) for name in known_from if (name,) != STATIC]
-        day = f"COALESCE({', '.join(days)})" if len(days) > 1 else (days[0] if days else "CAST(NULL AS DATE)")
+        day = (
+            f"COALESCE({', '.join(days)})"
+            if len(days) > 1
+            else (days[0] if days else "CAST(NULL AS DATE)")
+        )
         always = known_from[-1:] == STATIC
         where = "" if always else f"WHERE {day} IS NOT NULL"
-        if known_from != own and not always:             # a value that is not there says nothing on any day
+        if known_from != own and not always:  # a value that is not there says nothing on any day
             where += " AND (" + " OR ".join(f'"{name}" IS NOT NULL' for name in names) + ")"
         label = "|".join(known_from)
         for known, total in connection.execute(
-                f"SELECT {day} AS day, SUM(CAST(HASH('{label}', {values}) AS HUGEINT)) FROM \"{table.name}\" {where} "
-                "GROUP BY 1").fetchall():
+            f"SELECT {day} AS day, SUM(CAST(HASH('{label}', {values}) AS HUGEINT)) FROM \"{table.name}\" {where} "
+            "GROUP BY 1"
+        ).fetchall():
             dated[known] = (dated.get(known, 0) + int(total)) % _WORD
     return dated, snapshot % _WORD
 
@@ -77,14 +83,20 @@ def event_sums(months: Mapping[str, Month]) -> Sums:
 
 def until(sums: Sums, day: dt.date | None) -> int:
     """The sum over all that was known by the end of ``day``, or over all."""
-    return sum(total for known, total in sums.items() if day is None or known is None or known <= day) % _WORD
+    return (
+        sum(total for known, total in sums.items() if day is None or known is None or known <= day)
+        % _WORD
+    )
 
 
 def write_sums(path: Path, sums: tuple[Sums, int]) -> None:
     """Keep a table's sums; as texts, since JSON's numbers are not safe beyond 53 bits."""
     dated, snapshot = sums
     days = [[None if day is None else day.isoformat(), str(total)] for day, total in dated.items()]
-    path.write_text(json.dumps({"days": days, "snapshot": str(snapshot)}, separators=(",", ":")), encoding="utf-8")
+    path.write_text(
+        json.dumps({"days": days, "snapshot": str(snapshot)}, separators=(",", ":")),
+        encoding="utf-8",
+    )
 
 
 def read_sums(path: Path) -> tuple[Sums, int] | None:
@@ -93,5 +105,8 @@ def read_sums(path: Path) -> tuple[Sums, int] | None:
         kept = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, json.JSONDecodeError):
         return None
-    days = {None if day is None else dt.date.fromisoformat(day): int(total) for day, total in kept["days"]}
+    days = {
+        None if day is None else dt.date.fromisoformat(day): int(total)
+        for day, total in kept["days"]
+    }
     return days, int(kept["snapshot"])

@@ -3,6 +3,7 @@
 The texts under ``sql/`` are plain enough to be turned into other engines' dialects;
 what prepares tables for them is written here and in ``validation``.
 """
+
 from __future__ import annotations
 
 import functools
@@ -16,7 +17,7 @@ import pandas as pd
 
 from healthseg.data.reading.sources import quoted
 
-BUILD_MEMORY = "1300MB"     # leaves room for the process itself within 2 GiB
+BUILD_MEMORY = "1300MB"  # leaves room for the process itself within 2 GiB
 QUERY_MEMORY = "4GB"
 
 
@@ -27,7 +28,11 @@ def sql_text(name: str) -> str:
     >>> sql_text("facts/feature_life").startswith("-- Per customer, user and feature")
     True
     """
-    return importlib.resources.files("healthseg.data").joinpath("sql", *f"{name}.sql".split("/")).read_text("utf-8")
+    return (
+        importlib.resources.files("healthseg.data")
+        .joinpath("sql", *f"{name}.sql".split("/"))
+        .read_text("utf-8")
+    )
 
 
 @functools.cache
@@ -37,13 +42,21 @@ def sql_hash(names: tuple[str, ...]) -> str:
 
 
 def connect(
-    spill: Path, *, memory: str = QUERY_MEMORY, search: Path | None = None, attach: str | None = None
+    spill: Path,
+    *,
+    memory: str = QUERY_MEMORY,
+    search: Path | None = None,
+    attach: str | None = None,
 ) -> duckdb.DuckDBPyConnection:
     """A private in-memory database: UTC, bounded memory, spilling to ``spill``; ``search`` resolves relative paths."""
     connection = duckdb.connect(":memory:")
-    for name, value in (("TimeZone", "'UTC'"), ("memory_limit", quoted(memory)),
-                        ("temp_directory", quoted(str(spill))),
-                        ("enable_object_cache", "true"), ("autoinstall_known_extensions", "false")):
+    for name, value in (
+        ("TimeZone", "'UTC'"),
+        ("memory_limit", quoted(memory)),
+        ("temp_directory", quoted(str(spill))),
+        ("enable_object_cache", "true"),
+        ("autoinstall_known_extensions", "false"),
+    ):
         connection.execute(f"SET {name} = {value}")
     # In a notebook without ipywidgets DuckDB draws no bar, and refuses to be told so.
     if connection.execute("SELECT current_setting('enable_progress_bar')").fetchone()[0]:
@@ -60,7 +73,9 @@ def parquet(paths: Iterable[Path]) -> str:
     return "read_parquet([" + ", ".join(quoted(str(path)) for path in paths) + "])"
 
 
-def run(connection: duckdb.DuckDBPyConnection, name: str, frames: dict[str, pd.DataFrame]) -> pd.DataFrame:
+def run(
+    connection: duckdb.DuckDBPyConnection, name: str, frames: dict[str, pd.DataFrame]
+) -> pd.DataFrame:
     """The result of ``sql/<name>.sql`` over the connection's views and the frames given by name."""
     for key, frame in frames.items():
         connection.register(key, frame)

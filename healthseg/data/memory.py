@@ -1,4 +1,5 @@
 """What several calls on one open book share is made once."""
+
 from __future__ import annotations
 
 import datetime as dt
@@ -14,7 +15,15 @@ if TYPE_CHECKING:
 LEVEL = "made"
 UNUSED_DAYS = 30
 Made = TypeVar("Made")
-_OF_ROWS = ("_remembered", "_panels", "_panel_rows", "_stays", "recorded_stages", "settings_history", "_sums")
+_OF_ROWS = (
+    "_remembered",
+    "_panels",
+    "_panel_rows",
+    "_stays",
+    "recorded_stages",
+    "settings_history",
+    "_sums",
+)
 
 
 def remember(book: Any, key: Hashable, make: Callable[[], Made]) -> Made:
@@ -34,9 +43,13 @@ def stored(book: Any, name: str, day: dt.date | None, make: Callable[[], Any]) -
     return _from_store(book, _key(book, name, day), make, book.store.get_json, book.store.put_json)
 
 
-def stored_frame(book: Any, name: str, day: dt.date | None, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+def stored_frame(
+    book: Any, name: str, day: dt.date | None, make: Callable[[], pd.DataFrame]
+) -> pd.DataFrame:
     """``stored``, of a frame that Parquet can hold."""
-    return _from_store(book, _key(book, name, day), make, book.store.get_frame, book.store.put_frame)
+    return _from_store(
+        book, _key(book, name, day), make, book.store.get_frame, book.store.put_frame
+    )
 
 
 def _key(book: Any, name: str, day: dt.date | None) -> str:
@@ -44,13 +57,18 @@ def _key(book: Any, name: str, day: dt.date | None) -> str:
     return f"{name}-{until}-{fingerprint([code_state(), book.content(day), book.settings.fingerprint])}"
 
 
-def _from_store(book: Any, key: str, make: Callable[[], Made], get: Callable[[str, str], Made | None],
-                put: Callable[[str, str, Made], None]) -> Made:
+def _from_store(
+    book: Any,
+    key: str,
+    make: Callable[[], Made],
+    get: Callable[[str, str], Made | None],
+    put: Callable[[str, str, Made], None],
+) -> Made:
     found = get(LEVEL, key)
     if found is None:
         put(LEVEL, key, make())
         book.store.evict(LEVEL, days=UNUSED_DAYS)
-        found = get(LEVEL, key)          # what was just made, too, is read: it is the same whoever made it
+        found = get(LEVEL, key)  # what was just made, too, is read: it is the same whoever made it
     return found
 
 

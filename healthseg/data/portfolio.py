@@ -1,4 +1,5 @@
 """The portfolio: validated tables, facts and their fingerprints, opened from wherever the data are."""
+
 from __future__ import annotations
 
 import contextlib
@@ -21,7 +22,14 @@ from healthseg.data import content as contents
 from healthseg.data import engine
 from healthseg.data.ledger import stages as ledger_stages
 from healthseg.data.reading import clean_rows, crosschecks
-from healthseg.data.reading.cleaning import ROWS, clean_table, prepare_accounts, refusal, schema, unreadable
+from healthseg.data.reading.cleaning import (
+    ROWS,
+    clean_table,
+    prepare_accounts,
+    refusal,
+    schema,
+    unreadable,
+)
 from healthseg.data.reading.eventbook import EventBook
 from healthseg.data.reading.parsing import SQL_TYPES
 from healthseg.data.reading.sources import Sources, locate
@@ -31,18 +39,38 @@ from healthseg.data.store import Store, root_for
 from healthseg.data.tables import CLIENT_ID_RULE, TABLES, Table
 from healthseg.data.wallclock import wall_clock
 from healthseg.data.workbench import Workbench
-from healthseg.errors import ClientNotFound, DataRetrievalError, InvalidClientId, InvalidParameters, hint, near
+from healthseg.errors import (
+    ClientNotFound,
+    DataRetrievalError,
+    InvalidClientId,
+    InvalidParameters,
+    hint,
+    near,
+)
 from healthseg.periods import as_date
 
-_CODE = ("tables", "reading/parsing", "reading/validation", "reading/cleaning", "reading/staging", "facts", "content")
+_CODE = (
+    "tables",
+    "reading/parsing",
+    "reading/validation",
+    "reading/cleaning",
+    "reading/staging",
+    "facts",
+    "content",
+)
 
 
 @functools.cache
 def contract_version() -> str:
     """Changes with the code that reads and validates, so that what other code derived is not met again."""
     folder = Path(__file__).parent
-    return fingerprint([duckdb.__version__, (folder.parent / "__init__.py").read_text(encoding="utf-8"),
-                        *((folder / f"{name}.py").read_text(encoding="utf-8") for name in _CODE)])
+    return fingerprint(
+        [
+            duckdb.__version__,
+            (folder.parent / "__init__.py").read_text(encoding="utf-8"),
+            *((folder / f"{name}.py").read_text(encoding="utf-8") for name in _CODE),
+        ]
+    )
 
 
 class Portfolio:
@@ -61,7 +89,9 @@ class Portfolio:
     ('2025-01-02', 1, False)
     """
 
-    def __init__(self, sources: Sources, settings: Settings, clock: Callable[[], dt.datetime] = wall_clock) -> None:
+    def __init__(
+        self, sources: Sources, settings: Settings, clock: Callable[[], dt.datetime] = wall_clock
+    ) -> None:
         self.path = sources.path
         self.settings = settings
         self.clock = clock
@@ -74,8 +104,12 @@ class Portfolio:
         self._folders: dict[str, Path] = {}
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str], settings: Settings | Mapping[str, Any] | None = None,
-             clock: Callable[[], dt.datetime] = wall_clock) -> Portfolio:
+    def open(
+        cls,
+        path: str | os.PathLike[str],
+        settings: Settings | Mapping[str, Any] | None = None,
+        clock: Callable[[], dt.datetime] = wall_clock,
+    ) -> Portfolio:
         """The portfolio at ``path``; ``settings`` given here stand over those that lie beside the data.
 
         ``clock`` says when something is recorded in its ledger; no figure depends on it.
@@ -102,7 +136,10 @@ class Portfolio:
         table = self._require(name)
         if name == "events":
             columns = ", ".join(f'"{column}"' for column in table.names)
-            order = ", ".join(f'"{column}" NULLS LAST' for column in ("client_id", "occurred_at", *table.names[2:]))
+            order = ", ".join(
+                f'"{column}" NULLS LAST'
+                for column in ("client_id", "occurred_at", *table.names[2:])
+            )
             frame = self.connection().execute(f"SELECT {columns} FROM events ORDER BY {order}").df()
         else:
             frame = clean_rows.frame(self._folders[name], table.names)
@@ -140,8 +177,16 @@ class Portfolio:
         token = self._sources.token(table.name)
         known = table.of_customers and "customers" in self._folders
         accounts = self._accounts_fingerprint if known else ""
-        key = fingerprint([contract_version(), table.name, token or uuid.uuid4().hex, accounts,
-                           self.settings.max_loss_share, self.settings.csat_max])
+        key = fingerprint(
+            [
+                contract_version(),
+                table.name,
+                token or uuid.uuid4().hex,
+                accounts,
+                self.settings.max_loss_share,
+                self.settings.csat_max,
+            ]
+        )
         name = f"{table.name}-{key}"
         folder = self.store.path("tables", name)
         report = self.store.get_json("reports", name) if folder.is_dir() else None
@@ -149,10 +194,11 @@ class Portfolio:
             self._folders[table.name] = folder
             return TableReport.from_dict(report)
 
-        def fill(target: Path) -> None:        # the report first: who finds the folder finds it too
+        def fill(target: Path) -> None:  # the report first: who finds the folder finds it too
             cleaned = clean_table(bench.connection, table, parts, self.settings, target)
             self.store.put_json("reports", name, cleaned.to_dict())
-        if folder.is_dir():                     # its report is lost
+
+        if folder.is_dir():  # its report is lost
             shutil.rmtree(folder)
         self._folders[table.name] = self.store.make_folder(folder, fill)
         self._evict()
@@ -171,8 +217,15 @@ class Portfolio:
         if "customers" not in found or found["customers"].refused:
             return refusal("events", parts, "the customers that they belong to are not usable")
         try:
-            self._eventbook = EventBook.build(self.store, bench, parts, self._accounts, self._excluded(found),
-                                              self.settings, contract_version())
+            self._eventbook = EventBook.build(
+                self.store,
+                bench,
+                parts,
+                self._accounts,
+                self._excluded(found),
+                self.settings,
+                contract_version(),
+            )
             return self._eventbook.report(bench, self.settings)
         except Refused as problem:
             return refusal("events", parts, str(problem))
@@ -181,14 +234,20 @@ class Portfolio:
 
     def _excluded(self, found: Mapping[str, TableReport]) -> pd.DataFrame:
         """Internal and test users, by the settings: left out of facts."""
-        pairs = [pd.DataFrame({"client_id": pd.Series(dtype="str"), "user_id": pd.Series(dtype="str")})]
+        pairs = [
+            pd.DataFrame({"client_id": pd.Series(dtype="str"), "user_id": pd.Series(dtype="str")})
+        ]
         domains = {domain.lower() for domain in self.settings.exclude_email_domains}
         if self.settings.exclude_users:
             named = pd.DataFrame({"user_id": sorted(self.settings.exclude_users)})
             pairs.append(self._accounts[["client_id"]].merge(named, how="cross"))
         if domains and "users" in found and not found["users"].refused:
-            users = clean_rows.frame(self._folders["users"], ("client_id", "user_id", "email_domain"))
-            pairs.append(users.loc[users["email_domain"].str.lower().isin(domains), ["client_id", "user_id"]])
+            users = clean_rows.frame(
+                self._folders["users"], ("client_id", "user_id", "email_domain")
+            )
+            pairs.append(
+                users.loc[users["email_domain"].str.lower().isin(domains), ["client_id", "user_id"]]
+            )
         return pd.concat(pairs).drop_duplicates().sort_values(["client_id", "user_id"])
 
     # what was recorded
@@ -251,8 +310,11 @@ class Portfolio:
         if not self.first_event_day <= day <= self.data_until:
             raise InvalidParameters(
                 f"as_of {day} lies {'after' if day > self.data_until else 'before'} the data, which run from "
-                f"{self.first_event_day} to {self.data_until}", parameter="as_of", value_provided=str(value),
-                validation_rule=f"a date from {self.first_event_day} to {self.data_until}")
+                f"{self.first_event_day} to {self.data_until}",
+                parameter="as_of",
+                value_provided=str(value),
+                validation_rule=f"a date from {self.first_event_day} to {self.data_until}",
+            )
         return day
 
     # customers
@@ -267,15 +329,21 @@ class Portfolio:
                 validation_rule=CLIENT_ID_RULE,
             )
         if client_id not in self._clients:
-            raise ClientNotFound(f"no customer {client_id!r}{hint(client_id, self._clients)}", parameter="client_id",
-                                 value_provided=client_id, did_you_mean=near(client_id, self._clients),
-                                 validation_rule="a client_id of the customers table")
+            raise ClientNotFound(
+                f"no customer {client_id!r}{hint(client_id, self._clients)}",
+                parameter="client_id",
+                value_provided=client_id,
+                did_you_mean=near(client_id, self._clients),
+                validation_rule="a client_id of the customers table",
+            )
         return dict(self._clients[client_id])
 
     @functools.cached_property
     def _clients(self) -> dict[str, dict[str, Any]]:
         names = self._require("customers").names
-        return {row["client_id"]: row for row in clean_rows.records(self._folders["customers"], names)}
+        return {
+            row["client_id"]: row for row in clean_rows.records(self._folders["customers"], names)
+        }
 
     # SQL
 
@@ -284,7 +352,9 @@ class Portfolio:
         """A short-lived connection for reading and building, with memory kept for the process."""
         self._spill.mkdir(parents=True, exist_ok=True)
         search = self._sources.search or self._sources.folder
-        connection = engine.connect(self._spill, memory=engine.BUILD_MEMORY, search=search, attach=self._sources.attach)
+        connection = engine.connect(
+            self._spill, memory=engine.BUILD_MEMORY, search=search, attach=self._sources.attach
+        )
         try:
             yield connection
         finally:
@@ -303,12 +373,18 @@ class Portfolio:
                 if name != "events":
                     usable = name in self._folders and not self.reports[name].refused
                     select = (
-                        f"SELECT * FROM {engine.parquet([self._folders[name] / ROWS])}" if usable else schema(table)
+                        f"SELECT * FROM {engine.parquet([self._folders[name] / ROWS])}"
+                        if usable
+                        else schema(table)
                     )
                     if name == "stage_changes":
                         connection.execute(f"CREATE VIEW imported_stage_changes AS {select}")
-                        zones = dict(zip(self._accounts["client_id"], self._accounts["zone"], strict=True))
-                        select = ledger_stages.stage_view(connection, select, self.recorded_stages, zones)
+                        zones = dict(
+                            zip(self._accounts["client_id"], self._accounts["zone"], strict=True)
+                        )
+                        select = ledger_stages.stage_view(
+                            connection, select, self.recorded_stages, zones
+                        )
                     connection.execute(f'CREATE VIEW "{name}" AS {select}')
             prepare_accounts(connection, self._accounts)
             self._eventbook.create_views(connection)
@@ -355,21 +431,42 @@ class Portfolio:
         Without a day, of all rows whenever they became known.
         """
         dated, snapshot = self._sums
-        return fingerprint([contract_version(), contents.until(dated, day),
-                            snapshot if day is None or day >= self.data_until else None])
+        return fingerprint(
+            [
+                contract_version(),
+                contents.until(dated, day),
+                snapshot if day is None or day >= self.data_until else None,
+            ]
+        )
 
     def fingerprint(self, as_of: dt.date | None = None, *, ledger: str | None = None) -> str:
         """A fingerprint of version, settings, all rows and the ledger's head: what a reply is made from."""
         rows = {name: [report.kept, report.refused] for name, report in self.reports.items()}
         dated, snapshot = self._sums
-        return fingerprint([contract_version(), self.settings.fingerprint, rows, sum(dated.values()) % 2**64,
-                            snapshot, str(as_of) if as_of else None, ledger])
+        return fingerprint(
+            [
+                contract_version(),
+                self.settings.fingerprint,
+                rows,
+                sum(dated.values()) % 2**64,
+                snapshot,
+                str(as_of) if as_of else None,
+                ledger,
+            ]
+        )
 
     def check(self) -> Check:
         """What each table holds, what was dropped and why, and whether the portfolio can be used."""
-        problems = [f"{name} is not usable: {report.reason}" for name, report in self.reports.items() if report.refused]
-        problems += [f"{name} is missing: it is required{self._note_for(name)}" for name, table in TABLES.items()
-                     if table.required and name not in self.reports]
+        problems = [
+            f"{name} is not usable: {report.reason}"
+            for name, report in self.reports.items()
+            if report.refused
+        ]
+        problems += [
+            f"{name} is missing: it is required{self._note_for(name)}"
+            for name, table in TABLES.items()
+            if table.required and name not in self.reports
+        ]
         usable = all(self.has(name) for name, table in TABLES.items() if table.required)
         warnings = list(self._sources.notes) + (crosschecks.warnings(self) if usable else [])
         return Check(
@@ -400,11 +497,17 @@ class Portfolio:
         self._known_table(name)
         report = self.reports.get(name)
         if report is None:
-            raise DataRetrievalError(f"the portfolio {self.path} has no table {name}{self._note_for(name)}",
-                                     parameter="table", value_provided=name)
+            raise DataRetrievalError(
+                f"the portfolio {self.path} has no table {name}{self._note_for(name)}",
+                parameter="table",
+                value_provided=name,
+            )
         if report.refused:
-            raise DataRetrievalError(f"table {name} of {self.path} was refused: {report.reason}", parameter="table",
-                                     value_provided=name)
+            raise DataRetrievalError(
+                f"table {name} of {self.path} was refused: {report.reason}",
+                parameter="table",
+                value_provided=name,
+            )
         return TABLES[name]
 
     @property
@@ -424,4 +527,3 @@ class Portfolio:
 
     def __repr__(self) -> str:
         return f"Portfolio({str(self.path)!r})"
-

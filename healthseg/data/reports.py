@@ -1,4 +1,5 @@
 """What became of every row: the accounting of a table, and the check of a whole portfolio."""
+
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
@@ -18,7 +19,11 @@ class Drop:
     def to_text(self) -> str:
         where = f" in {self.file}" if self.file else ""
         where += f", line {self.line}" if self.line else ""
-        shown = f": for example {self.example!r}{where}" if self.example is not None else (f":{where}" if where else "")
+        shown = (
+            f": for example {self.example!r}{where}"
+            if self.example is not None
+            else (f":{where}" if where else "")
+        )
         return f"{self.count:,} dropped, {self.reason}{shown}"
 
 
@@ -57,7 +62,10 @@ class TableReport:
         head = f"{self.table}: {self.read:,} read, {self.kept:,} kept"
         lines = [f"{head}; REFUSED: {self.reason}" if self.refused else head]
         lines += ["  " + drop.to_text() for drop in self.drops]
-        lines += [f"  {count:,} unusable values of {column} left empty" for column, count in self.corrected.items()]
+        lines += [
+            f"  {count:,} unusable values of {column} left empty"
+            for column, count in self.corrected.items()
+        ]
         return lines + ["  note: " + warning for warning in self.warnings]
 
 
@@ -75,7 +83,9 @@ class Check:
     data_until: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self) | {"tables": {name: report.to_dict() for name, report in self.tables.items()}}
+        return asdict(self) | {
+            "tables": {name: report.to_dict() for name, report in self.tables.items()}
+        }
 
     def to_text(self) -> str:
         lines = [f"{self.portfolio}: {'usable' if self.usable else 'NOT USABLE'}"]

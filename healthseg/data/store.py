@@ -4,6 +4,7 @@ Everything is written to a temporary name, flushed to disk and renamed, so that 
 reader, another process or a power cut never meets half a file. Two processes that
 make the same thing write the same bytes under the same key: the last rename wins.
 """
+
 from __future__ import annotations
 
 import contextlib
@@ -122,7 +123,7 @@ class Store:
             try:
                 os.rename(temporary, target)
             except OSError:
-                if not target.is_dir():     # else another process made the same folder first
+                if not target.is_dir():  # else another process made the same folder first
                     raise
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -130,7 +131,9 @@ class Store:
 
     def in_use(self, path: Path) -> None:
         """Marks a file that was read, once a day by its time of change: ``evict`` spares it."""
-        with contextlib.suppress(OSError):          # of another user's file, say: then it is made again some day
+        with contextlib.suppress(
+            OSError
+        ):  # of another user's file, say: then it is made again some day
             if path.stat().st_mtime < time.time() - _DAY_SECONDS:
                 os.utime(path)
 
@@ -140,6 +143,8 @@ class Store:
         for path in (self.folder / level).glob("*"):
             if path.name in keep or path.stat().st_mtime > limit:
                 continue
-            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(
+                missing_ok=True
+            )
             removed += 1
         return removed

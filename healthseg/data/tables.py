@@ -10,6 +10,7 @@ dates. The table's own ``known_from`` is the day on which the row itself appears
 >>> [column.name for column in TABLES["invoices"].columns if column.required]
 ['invoice_id', 'client_id', 'amount', 'issued_on', 'due_on']
 """
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -32,7 +33,7 @@ class Column:
     known_from: tuple[str, ...] = ()
     allowed: tuple[str, ...] | None = None
     low: float | None = None
-    high: float | str | None = None     # a word is the name of a setting
+    high: float | str | None = None  # a word is the name of a setting
 
     @property
     def stem(self) -> str:
@@ -90,12 +91,21 @@ def _columns(text: str, known_from: str, **marks: dict) -> tuple[Column, ...]:
         kind, _, known = kind.partition("@")
         name = head.removesuffix("?")
         known = known or known_from
-        columns.append(Column(name, kind, required=not head.endswith("?"), known_from=tuple(known.split("|")),
-                              **marks.get(name, {})))
+        columns.append(
+            Column(
+                name,
+                kind,
+                required=not head.endswith("?"),
+                known_from=tuple(known.split("|")),
+                **marks.get(name, {}),
+            )
+        )
     return tuple(columns)
 
 
-def _table(name: str, text: str, known_from: str, *, key: str = "", marks: dict | None = None, **rest) -> Table:
+def _table(
+    name: str, text: str, known_from: str, *, key: str = "", marks: dict | None = None, **rest
+) -> Table:
     return Table(name, _columns(text, known_from, **(marks or {})), key=tuple(key.split()), **rest)
 
 
@@ -143,7 +153,11 @@ TABLES: dict[str, Table] = {
             "occurred_at",
             required=True,
             identical="instant",
-            marks={"source": {"allowed": ("ui", "api")}, "count": {"low": 1}, "duration_seconds": _POSITIVE},
+            marks={
+                "source": {"allowed": ("ui", "api")},
+                "count": {"low": 1},
+                "duration_seconds": _POSITIVE,
+            },
         ),
         _table(
             "users",
@@ -175,8 +189,11 @@ TABLES: dict[str, Table] = {
             " resolved_at?:timestamp@resolved_at csat?:number@resolved_at",
             "opened_at",
             key="ticket_id",
-            orders=(Order("opened_at", "resolved_at"), Order("opened_at", "first_response_at", drops_row=False),
-                    Order("opened_at", "severity_set_at", drops_row=False)),
+            orders=(
+                Order("opened_at", "resolved_at"),
+                Order("opened_at", "first_response_at", drops_row=False),
+                Order("opened_at", "severity_set_at", drops_row=False),
+            ),
             marks={"severity": {"allowed": SEVERITIES}, "csat": {"low": 1, "high": "csat_max"}},
         ),
         _table(
@@ -197,7 +214,10 @@ TABLES: dict[str, Table] = {
             "arr_changes",
             "client_id:id effective_on:date arr:number reason?:text",
             "effective_on",
-            marks={"reason": {"allowed": ("new", "expansion", "contraction", "churn")}, "arr": _POSITIVE},
+            marks={
+                "reason": {"allowed": ("new", "expansion", "contraction", "churn")},
+                "arr": _POSITIVE,
+            },
         ),
         _table(
             "milestones",
@@ -218,7 +238,10 @@ TABLES: dict[str, Table] = {
             " blocker_cleared_at?:timestamp@blocker_cleared_at skipped_at?:timestamp@skipped_at owner?:text@snapshot",
             "started_at|blocked_since|skipped_at|completed_at|static",
             key="client_id milestone_id",
-            orders=(Order("started_at", "completed_at"), Order("blocked_since", "blocker_cleared_at", drops_row=False)),
+            orders=(
+                Order("started_at", "completed_at"),
+                Order("blocked_since", "blocker_cleared_at", drops_row=False),
+            ),
         ),
         _table(
             "messages",
@@ -226,7 +249,10 @@ TABLES: dict[str, Table] = {
             " opened_at?:timestamp@opened_at clicked_at?:timestamp@clicked_at",
             "sent_at",
             identical="instant",
-            orders=(Order("sent_at", "opened_at", drops_row=False), Order("sent_at", "clicked_at", drops_row=False)),
+            orders=(
+                Order("sent_at", "opened_at", drops_row=False),
+                Order("sent_at", "clicked_at", drops_row=False),
+            ),
         ),
         _table(
             "stage_changes",
@@ -235,9 +261,17 @@ TABLES: dict[str, Table] = {
             "recorded_at|effective_at",
             marks={"stage": {"allowed": STAGES}},
         ),
-        _table("interventions", "client_id:id kind:text happened_at:timestamp", "happened_at", identical="instant"),
         _table(
-            "calendar", "starts_on:date ends_on?:date label:text", "starts_on", orders=(Order("starts_on", "ends_on"),)
+            "interventions",
+            "client_id:id kind:text happened_at:timestamp",
+            "happened_at",
+            identical="instant",
+        ),
+        _table(
+            "calendar",
+            "starts_on:date ends_on?:date label:text",
+            "starts_on",
+            orders=(Order("starts_on", "ends_on"),),
         ),
         _table(
             "csms",

@@ -1,4 +1,5 @@
 """The machine's clock, for what is recorded and for nothing else: no figure of a reply depends on it."""
+
 from __future__ import annotations
 
 import datetime as dt

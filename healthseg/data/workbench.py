@@ -2,6 +2,7 @@
 
 A book whose files did not change has nothing to do: it opens without a connection.
 """
+
 from __future__ import annotations
 
 import contextlib
@@ -20,11 +21,15 @@ class Workbench:
     ``connect`` gives it for the length of a block.
     """
 
-    def __init__(self, connect: Callable[[], contextlib.AbstractContextManager[duckdb.DuckDBPyConnection]]) -> None:
+    def __init__(
+        self, connect: Callable[[], contextlib.AbstractContextManager[duckdb.DuckDBPyConnection]]
+    ) -> None:
         self._connect = connect
         self._closing = contextlib.ExitStack()
         self._opened: duckdb.DuckDBPyConnection | None = None
-        self._accounts = pd.DataFrame({"client_id": pd.Series(dtype="str"), "zone": pd.Series(dtype="str")})
+        self._accounts = pd.DataFrame(
+            {"client_id": pd.Series(dtype="str"), "zone": pd.Series(dtype="str")}
+        )
 
     @property
     def connection(self) -> duckdb.DuckDBPyConnection:
@@ -43,6 +48,10 @@ class Workbench:
     def __enter__(self) -> Workbench:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
-                 ) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        problem: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self._closing.close()

@@ -74,7 +74,9 @@ def record_settings(book: Any, clock: Any) -> bool:
         return False
     ledger = ledger_stages.opened(book.settings.ledger, file, clock)
     try:
-        return ledger.record_settings(book.settings.fingerprint, book.settings.model_dump(mode="json"))
+        return ledger.record_settings(
+            book.settings.fingerprint, book.settings.model_dump(mode="json")
+        )
     except DataRetrievalError:
         if elsewhere:  # a user of the server who may only read can be answered all the same
             return False

@@ -20,7 +20,11 @@ def mixpanel(portfolio: str, settings: InForce, now: dt.datetime) -> dict[str, A
     They are behind when the last sync failed, days are missing, or the last good sync is older than ``max_age_hours``.
     """
     folder = Path(portfolio)
-    state = states.read(folder if folder.is_dir() else folder.parent) if "://" not in portfolio else None
+    state = (
+        states.read(folder if folder.is_dir() else folder.parent)
+        if "://" not in portfolio
+        else None
+    )
     if state is None and not settings.mixpanel.enabled:
         return None
     state = state or states.State()
@@ -37,7 +41,11 @@ def mixpanel(portfolio: str, settings: InForce, now: dt.datetime) -> dict[str, A
 
 
 def _hours(synced_at: str | None, now: dt.datetime) -> float | None:
-    return None if synced_at is None else (now - dt.datetime.fromisoformat(synced_at)).total_seconds() / 3600
+    return (
+        None
+        if synced_at is None
+        else (now - dt.datetime.fromisoformat(synced_at)).total_seconds() / 3600
+    )
 
 
 def _reasons(state: states.State, age: float | None, most: float) -> list[str]:
@@ -45,7 +53,9 @@ def _reasons(state: states.State, age: float | None, most: float) -> list[str]:
     if state.last and not state.last["ok"]:
         found.append(f"the last sync failed: {state.last['error']}")
     if state.incomplete:
-        found.append(f"{len(state.incomplete)} days could not be had, the first of them {min(state.incomplete)}")
+        found.append(
+            f"{len(state.incomplete)} days could not be had, the first of them {min(state.incomplete)}"
+        )
     if age is None and not state.last:
         found.append("nothing has been synced yet")
     if age is not None and age > most:
@@ -65,25 +75,39 @@ def sentence(known: dict[str, Any] | None) -> str | None:
     """One line for a report, where the events are behind."""
     if known is None or not known["degraded"]:
         return None
-    until = f"shown are the events until {known['events_until']}" if known["events_until"] else "none are shown"
+    until = (
+        f"shown are the events until {known['events_until']}"
+        if known["events_until"]
+        else "none are shown"
+    )
     return f"Mixpanel's events are behind, {until}: " + "; ".join(known["reasons"])
 
 
 def instead_of(problem: HealthsegError, known: dict[str, Any] | None) -> HealthsegError:
     """A book without any events whose events are Mixpanel's lacks an integration, not a file."""
-    missing = isinstance(problem, DataRetrievalError) and problem.details.get("value_provided") == "events"
+    missing = (
+        isinstance(problem, DataRetrievalError)
+        and problem.details.get("value_provided") == "events"
+    )
     if known is None or not missing:
         return problem
     why = "; ".join(known["reasons"]) or "it has no events of these customers"
-    return IntegrationError(f"there are no events, which are to come from Mixpanel: {why}; run healthseg sync mixpanel",
-                            parameter="mixpanel", validation_rule="a sync that went well")
+    return IntegrationError(
+        f"there are no events, which are to come from Mixpanel: {why}; run healthseg sync mixpanel",
+        parameter="mixpanel",
+        validation_rule="a sync that went well",
+    )
 
 
 def announce(portfolio: str, settings: InForce, now: dt.datetime) -> None:
     """In a notebook, the line that says so; anywhere else nothing."""
     jupyter = sys.modules.get("IPython")
-    said = sentence(mixpanel(portfolio, settings, now)) if jupyter and jupyter.get_ipython() else None
+    said = (
+        sentence(mixpanel(portfolio, settings, now)) if jupyter and jupyter.get_ipython() else None
+    )
     if said:
         from healthseg.faces.html import page
 
-        jupyter.display.display(page.Html(page.style() + page.lines([page.safe(said)], "warnings"), said))
+        jupyter.display.display(
+            page.Html(page.style() + page.lines([page.safe(said)], "warnings"), said)
+        )

@@ -45,7 +45,9 @@ def shown(user: Any) -> Any:
     secret = os.environ.get(PSEUDONYMS, "")
     if not secret or user is None or user != user:
         return user
-    digest = hmac.new(secret.encode(), str(user).encode("utf-8", "replace"), hashlib.sha256).hexdigest()
+    digest = hmac.new(
+        secret.encode(), str(user).encode("utf-8", "replace"), hashlib.sha256
+    ).hexdigest()
     return f"user-{digest[:8]}"
 
 

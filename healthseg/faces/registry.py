@@ -46,7 +46,9 @@ def validated(name: str, given: Mapping[str, Any]) -> None:
 def report_parameters(name: str) -> list[str]:
     """The parameters of a tool that its reports take: reports only read, and leave out those that record something."""
     fields = tool(name).parameters.model_fields
-    return [key for key, field in fields.items() if not (field.json_schema_extra or {}).get("records")]
+    return [
+        key for key, field in fields.items() if not (field.json_schema_extra or {}).get("records")
+    ]
 
 
 def validated_for_report(name: str, given: Mapping[str, Any]) -> None:
@@ -77,7 +79,8 @@ def book_reply(name: str, portfolio: Any, given: Mapping[str, Any]) -> Any:
     """A tool's reply for the whole book, with those of the parameters that it takes."""
     found = tool(name)
     return found.book(
-        portfolio, **{key: value for key, value in given.items() if key in found.book_parameters.model_fields}
+        portfolio,
+        **{key: value for key, value in given.items() if key in found.book_parameters.model_fields},
     )
 
 
@@ -101,7 +104,9 @@ def described(name: str) -> str:
     required = set(schema.get("required", ()))
     lines = [f"{name}: {found.summary}"]
     for parameter, told in schema["properties"].items():
-        default = "required" if parameter in required else f"default {json.dumps(told.get('default'))}"
+        default = (
+            "required" if parameter in required else f"default {json.dumps(told.get('default'))}"
+        )
         words = [_kind(told), default, *_ranges(told)]
         meaning = f": {told['description']}" if "description" in told else ""
         lines.append(f"  {parameter} ({', '.join(word for word in words if word)}){meaning}")
@@ -111,14 +116,24 @@ def described(name: str) -> str:
 def _kind(told: Mapping[str, Any]) -> str:
     options = [option for option in told.get("anyOf", [told]) if option.get("type") != "null"]
     return " or ".join(
-        " | ".join(map(str, option["enum"])) if "enum" in option else option.get("type", "value") for option in options
+        " | ".join(map(str, option["enum"])) if "enum" in option else option.get("type", "value")
+        for option in options
     )
 
 
 def _ranges(told: Mapping[str, Any]) -> list[str]:
-    limits = {**told, **{key: value for option in told.get("anyOf", ()) for key, value in option.items()}}
+    limits = {
+        **told,
+        **{key: value for option in told.get("anyOf", ()) for key, value in option.items()},
+    }
     low = limits.get("minimum", limits.get("exclusiveMinimum"))
     high = limits.get("maximum", limits.get("exclusiveMaximum"))
     if low is None and high is None:
         return []
-    return [f"from {low:g}" if high is None else f"up to {high:g}" if low is None else f"{low:g} to {high:g}"]
+    return [
+        f"from {low:g}"
+        if high is None
+        else f"up to {high:g}"
+        if low is None
+        else f"{low:g} to {high:g}"
+    ]

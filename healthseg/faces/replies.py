@@ -32,9 +32,18 @@ OTHERS = "usage_minutes"
 NOT_ASKED, WRITES, OFF = "not asked for", "this tool writes", "the settings keep none"
 # What stands beside a tool's own keys, as JSON Schema.
 AROUND = {
-    "cache": {"type": "object", "description": "Whether the reply was kept from before, its age and how long it holds"},
-    "degraded": {"type": "boolean", "description": "Whether a source of the reply is down or older than it should be"},
-    "integrations": {"type": "object", "description": "Each outside source that was used, and how old its data are"},
+    "cache": {
+        "type": "object",
+        "description": "Whether the reply was kept from before, its age and how long it holds",
+    },
+    "degraded": {
+        "type": "boolean",
+        "description": "Whether a source of the reply is down or older than it should be",
+    },
+    "integrations": {
+        "type": "object",
+        "description": "Each outside source that was used, and how old its data are",
+    },
 }
 UNTOLD = "the source, or the ledger's server, cannot tell whether it changed; a database needs cache.version_query"
 
@@ -73,12 +82,16 @@ class Replies:
     (False, True, True)
     """
 
-    def __init__(self, portfolio: str = "", *, cache: bool = True, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, portfolio: str = "", *, cache: bool = True, clock: Callable[[], float] = time.time
+    ) -> None:
         self.address = books.address(portfolio)
         self._asked, self._clock = cache, clock
         self._book: Any = None
         self._opened: tuple[str, str] | None = None
-        self._lock = threading.Lock()  # a book answers one caller at a time; what is kept answers any number
+        self._lock = (
+            threading.Lock()
+        )  # a book answers one caller at a time; what is kept answers any number
 
     def reply(self, tool: str, given: Given) -> Reply:
         """The reply of a tool to parameters; raises HealthsegError as the tool does."""
@@ -92,17 +105,27 @@ class Replies:
         if found is not None:
             return found
         with self._lock:
-            found = self._found(tool, typed, place) if reason is None else None  # of another caller, meanwhile
+            found = (
+                self._found(tool, typed, place) if reason is None else None
+            )  # of another caller, meanwhile
             if found is not None:
                 return found
             body = self._made(tool, read(), place)
-            told = {"hit": False, "kept": False, "reason": reason} if reason else self._keep(tool, typed, body, minutes)
+            told = (
+                {"hit": False, "kept": False, "reason": reason}
+                if reason
+                else self._keep(tool, typed, body, minutes)
+            )
         return self._around(tool, body, told, place)
 
     def _found(self, tool: str, typed: Given, place: _Place) -> Reply | None:
         now = self._clock()
         kept = place.cache.get(self._key(tool, typed, place), now)
-        return self._around(tool, json.loads(kept.text), _told(kept, now), place) if kept is not None else None
+        return (
+            self._around(tool, json.loads(kept.text), _told(kept, now), place)
+            if kept is not None
+            else None
+        )
 
     def close(self) -> None:
         """Let go of the open book."""
@@ -150,7 +173,9 @@ class Replies:
 
     def _key(self, tool: str, given: Given, place: _Place) -> str:
         asked = {name: value for name, value in given.items() if value is not None}
-        return fingerprint([code_state(), tool, asked, self.address, place.values, place.state.token])
+        return fingerprint(
+            [code_state(), tool, asked, self.address, place.values, place.state.token]
+        )
 
     def _made(self, tool: str, given: Given, place: _Place) -> dict[str, Any]:
         from healthseg.faces import registry
@@ -172,18 +197,33 @@ class Replies:
             self._book, self._opened = books.open_book(self.address), wanted if settled else None
         return self._book
 
-    def _keep(self, tool: str, given: Given, body: dict[str, Any], minutes: float) -> dict[str, Any]:
+    def _keep(
+        self, tool: str, given: Given, body: dict[str, Any], minutes: float
+    ) -> dict[str, Any]:
         """Keep what was made of a state that stayed as it was; what changed meanwhile is made anew next time."""
         place, now = self._place(), self._clock()
-        same = place.state is not None and self._opened == (place.state.token, fingerprint(place.values))
+        same = place.state is not None and self._opened == (
+            place.state.token,
+            fingerprint(place.values),
+        )
         kept = same and place.cache.put(
-            self._key(tool, given, place), json.dumps(body, ensure_ascii=False), now, 60 * minutes)
-        return {"hit": False, "kept": kept, "age_seconds": 0.0, "holds_seconds": 60 * minutes if kept else 0.0}
+            self._key(tool, given, place), json.dumps(body, ensure_ascii=False), now, 60 * minutes
+        )
+        return {
+            "hit": False,
+            "kept": kept,
+            "age_seconds": 0.0,
+            "holds_seconds": 60 * minutes if kept else 0.0,
+        }
 
     def _mixpanel(self, place: _Place) -> dict[str, Any] | None:
-        return integrations.mixpanel(self.address, place.settings, dt.datetime.fromtimestamp(self._clock(), dt.UTC))
+        return integrations.mixpanel(
+            self.address, place.settings, dt.datetime.fromtimestamp(self._clock(), dt.UTC)
+        )
 
-    def _around(self, tool: str, body: dict[str, Any], cache: dict[str, Any], place: _Place) -> Reply:
+    def _around(
+        self, tool: str, body: dict[str, Any], cache: dict[str, Any], place: _Place
+    ) -> Reply:
         return Reply({**body, **integrations.around(tool, self._mixpanel(place)), "cache": cache})
 
 
@@ -195,11 +235,15 @@ def _with_ledger(state: State | None, values: Mapping[str, Any]) -> State | None
     from healthseg.data.ledger.watermark import watermark
 
     recorded = watermark(checked(values).ledger)
-    return None if recorded is None else State(fingerprint([state.token, recorded]), state.changed_at)
+    return (
+        None if recorded is None else State(fingerprint([state.token, recorded]), state.changed_at)
+    )
 
 
 def _told(kept: Kept, now: float) -> dict[str, Any]:
-    return {"hit": True, "kept": True, "age_seconds": round(now - kept.made_at, 3),
-            "holds_seconds": round(kept.until - now, 3)}
-
-
+    return {
+        "hit": True,
+        "kept": True,
+        "age_seconds": round(now - kept.made_at, 3),
+        "holds_seconds": round(kept.until - now, 3),
+    }

@@ -51,7 +51,9 @@ class InForce:
 
     sections: Mapping[str, BaseModel]
     origins: Mapping[str, str]  # "section.key": where from
-    overrides: Mapping[str, Any]  # [settings] of HEALTHSEG_CONFIG and the environment, over what lies with the data
+    overrides: Mapping[
+        str, Any
+    ]  # [settings] of HEALTHSEG_CONFIG and the environment, over what lies with the data
     _secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def __getattr__(self, name: str) -> Any:
@@ -70,7 +72,11 @@ class InForce:
                 yield f"{section}.{key}", value, self.origins.get(f"{section}.{key}", DEFAULT)
         for secret in SECRETS:
             there = secret.name in self._secrets
-            yield secret.name, "set" if there else "not set", self.origins.get(secret.name, secret.variable)
+            yield (
+                secret.name,
+                "set" if there else "not set",
+                self.origins.get(secret.name, secret.variable),
+            )
 
 
 def in_force(portfolio: str = "", environment: Mapping[str, str] | None = None) -> InForce:
@@ -85,7 +91,9 @@ def in_force(portfolio: str = "", environment: Mapping[str, str] | None = None) 
     path = _config_path(environment, beside)
     given = _read(path) if path else {}
     _refuse_secrets(given, path)
-    origins |= {f"{section}.{key}": str(path) for section, values in given.items() for key in values}
+    origins |= {
+        f"{section}.{key}": str(path) for section, values in given.items() for key in values
+    }
     values = {section: dict(given.get(section, {})) for section in SECTIONS}
     given_by_variables = _from_environment(environment)
     for (section, key), (variable, value) in given_by_variables.items():
@@ -99,10 +107,17 @@ def in_force(portfolio: str = "", environment: Mapping[str, str] | None = None) 
 
 def schema() -> dict[str, Any]:
     """The JSON Schema of healthseg.toml."""
-    sections = {name: model.model_json_schema(ref_template=f"#/properties/{name}/$defs/{{model}}")
-                for name, model in SECTIONS.items()}
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": FILE, "type": "object",
-            "properties": sections, "additionalProperties": False}
+    sections = {
+        name: model.model_json_schema(ref_template=f"#/properties/{name}/$defs/{{model}}")
+        for name, model in SECTIONS.items()
+    }
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": FILE,
+        "type": "object",
+        "properties": sections,
+        "additionalProperties": False,
+    }
 
 
 def _folder(portfolio: str) -> Path | None:
@@ -117,8 +132,11 @@ def _config_path(environment: Mapping[str, str], beside: Path | None) -> Path | 
     if environment.get(FILE_VARIABLE):
         named = Path(environment[FILE_VARIABLE]).expanduser()
         if not named.is_file():
-            raise DataRetrievalError(f"{FILE_VARIABLE} names {named}, which is no file", parameter=FILE_VARIABLE,
-                                     value_provided=str(named))
+            raise DataRetrievalError(
+                f"{FILE_VARIABLE} names {named}, which is no file",
+                parameter=FILE_VARIABLE,
+                value_provided=str(named),
+            )
         return named
     there = beside / FILE if beside else None
     return there if there is not None and there.is_file() else None
@@ -130,13 +148,20 @@ def _read(path: Path) -> dict[str, Any]:
         given = tomllib.loads(path.read_text(encoding="utf-8"))
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as problem:
         where = str(problem).rpartition("(")[2].rstrip(")")
-        raise InvalidParameters(f"{path.name} is not valid TOML ({where})", parameter="settings",
-                                value_provided=path.name, validation_rule="a TOML file in UTF-8") from None
+        raise InvalidParameters(
+            f"{path.name} is not valid TOML ({where})",
+            parameter="settings",
+            value_provided=path.name,
+            validation_rule="a TOML file in UTF-8",
+        ) from None
     for section, values in given.items():
         if section not in SECTIONS or not isinstance(values, dict):
-            raise InvalidParameters(f"{path.name}: unknown section [{section}]{hint(section, SECTIONS)}",
-                                    parameter="settings", value_provided=section,
-                                    validation_rule="the sections are " + ", ".join(SECTIONS))
+            raise InvalidParameters(
+                f"{path.name}: unknown section [{section}]{hint(section, SECTIONS)}",
+                parameter="settings",
+                value_provided=section,
+                validation_rule="the sections are " + ", ".join(SECTIONS),
+            )
     return given
 
 
@@ -168,12 +193,18 @@ def _from_environment(environment: Mapping[str, str]) -> dict[tuple[str, str], t
 
 
 def _target(variable: str) -> tuple[str, str]:
-    known = {f"{PREFIX}{name}{BETWEEN}{each}".upper(): (name, each)
-             for name, model in SECTIONS.items() for each in model.model_fields}
+    known = {
+        f"{PREFIX}{name}{BETWEEN}{each}".upper(): (name, each)
+        for name, model in SECTIONS.items()
+        for each in model.model_fields
+    }
     if variable.upper() not in known:
-        raise InvalidParameters(f"the environment sets {variable}, which is no setting{hint(variable, known)}",
-                                parameter=variable, value_provided=variable,
-                                validation_rule=f"{PREFIX}<SECTION>{BETWEEN}<KEY>; see 'healthseg settings'")
+        raise InvalidParameters(
+            f"the environment sets {variable}, which is no setting{hint(variable, known)}",
+            parameter=variable,
+            value_provided=variable,
+            validation_rule=f"{PREFIX}<SECTION>{BETWEEN}<KEY>; see 'healthseg settings'",
+        )
     return known[variable.upper()]
 
 
@@ -193,18 +224,26 @@ def _section(name: str, values: Mapping[str, Any], origins: Mapping[str, str]) -
     model = SECTIONS[name]
     for key in values:
         if key not in model.model_fields:
-            raise InvalidParameters(f"unknown setting {name}.{key}{hint(key, model.model_fields)}",
-                                    parameter=f"{name}.{key}", value_provided=key,
-                                    validation_rule="one of " + ", ".join(model.model_fields))
+            raise InvalidParameters(
+                f"unknown setting {name}.{key}{hint(key, model.model_fields)}",
+                parameter=f"{name}.{key}",
+                value_provided=key,
+                validation_rule="one of " + ", ".join(model.model_fields),
+            )
     try:
         return model(**values)
     except ValidationError as problem:
         first = problem.errors()[0]
         where = f"{name}.{first['loc'][0]}" if first["loc"] else name
-        given = "" if where.endswith("_url") else str(first["input"])[:80]  # an address may hold a password
+        given = (
+            "" if where.endswith("_url") else str(first["input"])[:80]
+        )  # an address may hold a password
         raise InvalidParameters(
             f"setting {where} ({origins.get(where, DEFAULT)}): {first['msg']}{f', given {given!r}' if given else ''}",
-            parameter=where, value_provided=given or None, validation_rule=first["msg"]) from None
+            parameter=where,
+            value_provided=given or None,
+            validation_rule=first["msg"],
+        ) from None
 
 
 def _refuse_secrets(given: Mapping[str, Any], path: Path | None) -> None:
@@ -212,11 +251,17 @@ def _refuse_secrets(given: Mapping[str, Any], path: Path | None) -> None:
         if secret.key in given.get(secret.section, {}):
             raise InvalidParameters(
                 f"{path.name} holds {secret.name}, which is a secret: set {secret.variable}, or put it into "
-                f"{SECRETS_FILE} with mode 0600", parameter=secret.name, validation_rule=f"{FILE} holds no secrets")
+                f"{SECRETS_FILE} with mode 0600",
+                parameter=secret.name,
+                validation_rule=f"{FILE} holds no secrets",
+            )
     for name in _written_out(given.get("settings", {})) if path and not private(path) else ():
         raise InvalidParameters(
             f"{path.name} holds settings.{name}, which is a secret, and others can read it: write $NAME of a variable "
-            f"instead, or chmod 600 {path.name}", parameter=f"settings.{name}", validation_rule="$NAME, or mode 0600")
+            f"instead, or chmod 600 {path.name}",
+            parameter=f"settings.{name}",
+            validation_rule="$NAME, or mode 0600",
+        )
 
 
 def _written_out(given: Mapping[str, Any]) -> Iterator[str]:
@@ -230,8 +275,9 @@ def _written_out(given: Mapping[str, Any]) -> Iterator[str]:
         yield "ledger.address"
 
 
-def _secrets(environment: Mapping[str, str], path: Path | None, beside: Path | None,
-             origins: dict[str, str]) -> dict[str, str]:
+def _secrets(
+    environment: Mapping[str, str], path: Path | None, beside: Path | None, origins: dict[str, str]
+) -> dict[str, str]:
     """The secrets that are set: the file's, then the environment's over them."""
     found: dict[str, str] = {}
     place = _secrets_path(environment, path, beside)
@@ -246,7 +292,9 @@ def _secrets(environment: Mapping[str, str], path: Path | None, beside: Path | N
     return found
 
 
-def _secrets_path(environment: Mapping[str, str], path: Path | None, beside: Path | None) -> Path | None:
+def _secrets_path(
+    environment: Mapping[str, str], path: Path | None, beside: Path | None
+) -> Path | None:
     if environment.get(SECRETS_VARIABLE):
         return Path(environment[SECRETS_VARIABLE]).expanduser()
     folder = path.parent if path else beside
@@ -256,26 +304,40 @@ def _secrets_path(environment: Mapping[str, str], path: Path | None, beside: Pat
 
 def _read_secrets(place: Path) -> dict[str, str]:
     if not place.is_file():
-        raise DataRetrievalError(f"{SECRETS_VARIABLE} names {place}, which is no file", parameter=SECRETS_VARIABLE,
-                                 value_provided=str(place))
+        raise DataRetrievalError(
+            f"{SECRETS_VARIABLE} names {place}, which is no file",
+            parameter=SECRETS_VARIABLE,
+            value_provided=str(place),
+        )
     if not private(place):
-        raise InvalidParameters(f"others can read {place.name}, which holds secrets: chmod 600 {place.name}",
-                                parameter=SECRETS_VARIABLE, value_provided=place.name, validation_rule="mode 0600")
+        raise InvalidParameters(
+            f"others can read {place.name}, which holds secrets: chmod 600 {place.name}",
+            parameter=SECRETS_VARIABLE,
+            value_provided=place.name,
+            validation_rule="mode 0600",
+        )
     try:
         given = tomllib.loads(place.read_text(encoding="utf-8"))
     except (UnicodeDecodeError, tomllib.TOMLDecodeError):
-        raise InvalidParameters(f"{place.name} is not valid TOML", parameter=SECRETS_VARIABLE,
-                                value_provided=place.name, validation_rule="a TOML file in UTF-8") from None
+        raise InvalidParameters(
+            f"{place.name} is not valid TOML",
+            parameter=SECRETS_VARIABLE,
+            value_provided=place.name,
+            validation_rule="a TOML file in UTF-8",
+        ) from None
     return dict(_named(given, place))
 
 
 def _named(given: Mapping[str, Any], place: Path) -> Iterator[tuple[str, str]]:
     known: dict[str, Secret] = {secret.name: secret for secret in SECRETS}
     for section, values in given.items():
-        for key, value in (values.items() if isinstance(values, dict) else [("", values)]):
+        for key, value in values.items() if isinstance(values, dict) else [("", values)]:
             name = f"{section}.{key}"
             if name not in known or not isinstance(value, str):
-                raise InvalidParameters(f"{place.name} holds {name!r}, which is no secret's name{hint(name, known)}",
-                                        parameter=SECRETS_VARIABLE, value_provided=name,
-                                        validation_rule="one of " + ", ".join(known))
+                raise InvalidParameters(
+                    f"{place.name} holds {name!r}, which is no secret's name{hint(name, known)}",
+                    parameter=SECRETS_VARIABLE,
+                    value_provided=name,
+                    validation_rule="one of " + ", ".join(known),
+                )
             yield name, value

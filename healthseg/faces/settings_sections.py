@@ -52,7 +52,9 @@ class AlertSettings(Frozen):
     stuck_stage: bool = True
     anomaly: bool = True  # usage that breaks away while the book holds
     lookback_days: Annotated[int, Field(ge=7, le=365)] = 30
-    cooldown_days: Annotated[int, Field(ge=0, le=90)] = 7  # an alert that goes on is told again after this
+    cooldown_days: Annotated[int, Field(ge=0, le=90)] = (
+        7  # an alert that goes on is told again after this
+    )
     minimum_severity: Severity = "low"
     recipients: tuple[str, ...] = ()  # addresses for customers whose manager has none
 
@@ -71,15 +73,30 @@ class Secret(Frozen):
 
 
 SECRETS = (
-    Secret(section="mixpanel", key="project_token", variable="MIXPANEL_PROJECT_TOKEN", what="for sending events only"),
-    Secret(section="mixpanel", key="api_secret", variable="MIXPANEL_API_SECRET", what="reads until March 2027"),
+    Secret(
+        section="mixpanel",
+        key="project_token",
+        variable="MIXPANEL_PROJECT_TOKEN",
+        what="for sending events only",
+    ),
+    Secret(
+        section="mixpanel",
+        key="api_secret",
+        variable="MIXPANEL_API_SECRET",
+        what="reads until March 2027",
+    ),
     Secret(
         section="mixpanel",
         key="service_account_secret",
         variable="MIXPANEL_SERVICE_ACCOUNT_SECRET",
         what="reads, with project_id and service_account",
     ),
-    Secret(section="mcp", key="token", variable="HEALTHSEG_MCP_TOKEN", what="what HTTP callers must present"),
+    Secret(
+        section="mcp",
+        key="token",
+        variable="HEALTHSEG_MCP_TOKEN",
+        what="what HTTP callers must present",
+    ),
 )
 # Names that the reference gives, beside HEALTHSEG_<SECTION>__<KEY>.
 NAMED = {

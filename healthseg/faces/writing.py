@@ -33,7 +33,12 @@ def inside(folder: Path, *names: str) -> Path:
     """A path of plain names under a folder, made; refused where a symbolic link stands in the way."""
     path = folder
     for name in names:
-        if not name or name in (".", "..") or len(name.encode()) > 200 or any(mark in name for mark in "/\\\0"):
+        if (
+            not name
+            or name in (".", "..")
+            or len(name.encode()) > 200
+            or any(mark in name for mark in "/\\\0")
+        ):
             raise InvalidParameters(
                 f"{name[:80]!r} is no name of a file",
                 parameter="out",

@@ -3,6 +3,7 @@
 Names are loaded on first use, since statsmodels takes longer to import than a
 whole forecast takes to make.
 """
+
 from __future__ import annotations
 
 from importlib import import_module
@@ -12,8 +13,13 @@ if TYPE_CHECKING:
     from healthseg.forecasting.backtesting import Backtest, Within, backtest, within_tolerance
     from healthseg.forecasting.series import forecast
 
-_HOME = {"forecast": "series", "backtest": "backtesting", "Backtest": "backtesting",
-         "within_tolerance": "backtesting", "Within": "backtesting"}
+_HOME = {
+    "forecast": "series",
+    "backtest": "backtesting",
+    "Backtest": "backtesting",
+    "within_tolerance": "backtesting",
+    "Within": "backtesting",
+}
 
 __all__ = ["Backtest", "Within", "backtest", "forecast", "within_tolerance"]
 

@@ -1,4 +1,5 @@
 """The two errors that forecasts are compared by, which any scale of the data can be averaged over."""
+
 from __future__ import annotations
 
 import numpy as np

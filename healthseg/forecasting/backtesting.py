@@ -1,4 +1,5 @@
 """How good would the forecasts have been? Rolling origins, beside naive and seasonal naive."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -46,9 +47,19 @@ class Within(NamedTuple):
     origins: int
 
 
-def backtest(frame: pd.DataFrame, horizon: int, level: float = 0.9, *, origins: int = 20, refit_every: int = 5,
-             min_train: int = MIN_POINTS, season_length: int | None = None, lower_bound: float | None = None,
-             upper_bound: float | None = None, spacing: str | None = None) -> Backtest:
+def backtest(
+    frame: pd.DataFrame,
+    horizon: int,
+    level: float = 0.9,
+    *,
+    origins: int = 20,
+    refit_every: int = 5,
+    min_train: int = MIN_POINTS,
+    season_length: int | None = None,
+    lower_bound: float | None = None,
+    upper_bound: float | None = None,
+    spacing: str | None = None,
+) -> Backtest:
     """How far off were this series' forecasts when they were made at earlier dates?
 
     From each of the last ``origins`` dates that leave ``horizon`` steps after
@@ -89,10 +100,18 @@ def backtest(frame: pd.DataFrame, horizon: int, level: float = 0.9, *, origins: 
         else:
             skipped.append(series.client_id)
     errors = _joined(parts, book)
-    return Backtest(_means(errors, ["model"]), _means(errors, ["model", "step"]), errors, tuple(sorted(skipped)), level)
+    return Backtest(
+        _means(errors, ["model"]),
+        _means(errors, ["model", "step"]),
+        errors,
+        tuple(sorted(skipped)),
+        level,
+    )
 
 
-def within_tolerance(errors: pd.DataFrame, step: int, tolerance: float = 5.0, min_origins: int = 20) -> Within:
+def within_tolerance(
+    errors: pd.DataFrame, step: int, tolerance: float = 5.0, min_origins: int = 20
+) -> Within:
     """How probable is it that the outcome lies within ``tolerance`` of the forecast ``step`` steps ahead?
 
     ``errors`` are those of a back-test (of one client, or of as many as are alike).
@@ -106,7 +125,9 @@ def within_tolerance(errors: pd.DataFrame, step: int, tolerance: float = 5.0, mi
     >>> within_tolerance(errors, 1)
     Within(probability=None, origins=4)
     """
-    chosen = errors.loc[(errors["model"] == "forecast") & (errors["step"] == step), "error"].to_numpy()
+    chosen = errors.loc[
+        (errors["model"] == "forecast") & (errors["step"] == step), "error"
+    ].to_numpy()
     if len(chosen) < max(min_origins, 1):
         return Within(None, len(chosen))
     return Within(float((np.abs(chosen) <= tolerance).mean()), len(chosen))
@@ -118,17 +139,24 @@ def _origins(series: frames.Series, horizon: int, wanted: int, least: int) -> np
     return seen[series.known[seen - 1]][-wanted:]
 
 
-def _rows(series: frames.Series, book: frames.Book, cuts: np.ndarray, horizon: int, level: float,
-          limits: Bounds, every: int) -> pd.DataFrame:
+def _rows(
+    series: frames.Series,
+    book: frames.Book,
+    cuts: np.ndarray,
+    horizon: int,
+    level: float,
+    limits: Bounds,
+    every: int,
+) -> pd.DataFrame:
     """The errors of one series from all its origins."""
     figures, methods = [], []
     for start in range(0, len(cuts), every):
-        group = cuts[start:start + every]
+        group = cuts[start : start + every]
         fits = _fits(series, int(group[0]), horizon)
-        rolls = [fit.roll(series.values[:group[-1]], horizon) for fit in fits]
+        rolls = [fit.roll(series.values[: group[-1]], horizon) for fit in fits]
         for cut in group:
             size = scale(series.values[:cut], series.season_length)
-            actual = np.where(series.known, series.values, np.nan)[cut:cut + horizon]
+            actual = np.where(series.known, series.values, np.nan)[cut : cut + horizon]
             figures += [_figures(actual, *roll.at(int(cut), level, limits), size) for roll in rolls]
             methods += [fit.method for fit in fits]
     return _table(series, book, cuts, horizon, np.concatenate(figures), methods)
@@ -136,19 +164,41 @@ def _rows(series: frames.Series, book: frames.Book, cuts: np.ndarray, horizon: i
 
 def _fits(series: frames.Series, cut: int, horizon: int) -> list[Fit]:
     missing = 1 - float(series.known[:cut].mean())
-    return [fit_series(series.values[:cut], horizon, series.season_length, missing), naive_fit(),
-            naive_fit(series.season_length, "seasonal naive")]
+    return [
+        fit_series(series.values[:cut], horizon, series.season_length, missing),
+        naive_fit(),
+        naive_fit(series.season_length, "seasonal naive"),
+    ]
 
 
-def _figures(actual: np.ndarray, point: np.ndarray, low: np.ndarray, high: np.ndarray, size: float) -> np.ndarray:
+def _figures(
+    actual: np.ndarray, point: np.ndarray, low: np.ndarray, high: np.ndarray, size: float
+) -> np.ndarray:
     error = actual - point
     inside = np.where(np.isfinite(low + high), (low <= actual) & (actual <= high), np.nan)
-    return np.column_stack([actual, point, low, high, error, np.abs(error) / size, smape(actual, point),
-                            inside, high - low])
+    return np.column_stack(
+        [
+            actual,
+            point,
+            low,
+            high,
+            error,
+            np.abs(error) / size,
+            smape(actual, point),
+            inside,
+            high - low,
+        ]
+    )
 
 
-def _table(series: frames.Series, book: frames.Book, cuts: np.ndarray, horizon: int, figures: np.ndarray,
-           methods: list[str]) -> pd.DataFrame:
+def _table(
+    series: frames.Series,
+    book: frames.Book,
+    cuts: np.ndarray,
+    horizon: int,
+    figures: np.ndarray,
+    methods: list[str],
+) -> pd.DataFrame:
     grid = np.r_[series.first, series.spacing.following(series.first, len(series.values) - 1)]
     models, ahead = len(MODELS), np.arange(1, horizon + 1)
     steps = np.tile(ahead, len(cuts) * models)
@@ -168,8 +218,17 @@ def _joined(parts: list[pd.DataFrame], book: frames.Book) -> pd.DataFrame:
         return pd.concat(parts, ignore_index=True)
     empty = {name: pd.Series(dtype=float) for name in FIGURES}
     when = book.dates(np.empty(0, dtype=np.int64))
-    return pd.DataFrame({"client_id": book.clients([]), "origin": when, "step": pd.Series(dtype=np.int64),
-                         "model": pd.Series(dtype="str"), "date": when, **empty, "method": pd.Series(dtype="str")})
+    return pd.DataFrame(
+        {
+            "client_id": book.clients([]),
+            "origin": when,
+            "step": pd.Series(dtype=np.int64),
+            "model": pd.Series(dtype="str"),
+            "date": when,
+            **empty,
+            "method": pd.Series(dtype="str"),
+        }
+    )
 
 
 def _means(errors: pd.DataFrame, keys: list[str]) -> pd.DataFrame:

@@ -5,6 +5,7 @@ dynamic optimised Theta model and the damped trend. Means of simple methods have
 won or come near the top in every M competition (Makridakis and Hibon 2000;
 Makridakis, Spiliotis and Assimakopoulos 2020).
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -16,12 +17,15 @@ from healthseg.forecasting.intervals import half_widths
 from healthseg.forecasting.models import Naive, fit_damped_trend, fit_dynamic_theta, fit_theta
 from healthseg.forecasting.season import Season, find_season
 
-MIN_POINTS = 8              # five parameters, and a few values that speak against them
-MOST_MISSING = 0.5          # of a grid; beyond it a model would be fitted to our own straight lines
-MOST_STRAYING = 2.0         # times what the whole range, kept up at its pace, would reach
-MEMBER_PARAMETERS = 5.0     # of the damped trend, the largest member
+MIN_POINTS = 8  # five parameters, and a few values that speak against them
+MOST_MISSING = 0.5  # of a grid; beyond it a model would be fitted to our own straight lines
+MOST_STRAYING = 2.0  # times what the whole range, kept up at its pace, would reach
+MEMBER_PARAMETERS = 5.0  # of the damped trend, the largest member
 MEMBERS: dict[str, Callable] = {
-    "theta": fit_theta, "dynamic theta": fit_dynamic_theta, "damped trend": fit_damped_trend}
+    "theta": fit_theta,
+    "dynamic theta": fit_dynamic_theta,
+    "damped trend": fit_damped_trend,
+}
 FIT_FAILURES = (ValueError, ArithmeticError, np.linalg.LinAlgError)
 
 
@@ -65,12 +69,20 @@ class Roll:
     adjusted: np.ndarray
     paths: np.ndarray
 
-    def at(self, origin: int, level: float, bounds: Bounds) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def at(
+        self, origin: int, level: float, bounds: Bounds
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Forecast, lower and upper for the steps after the first ``origin`` values, which are all that is read."""
         season, path = self.fit.season, self.paths[origin - 1]
         with np.errstate(all="ignore"):
-            half = half_widths(self.adjusted[:origin], self.paths[:origin], level, self.fit.parameters,
-                               relative=bounds.upper is None, starting=self.fit.starting)
+            half = half_widths(
+                self.adjusted[:origin],
+                self.paths[:origin],
+                level,
+                self.fit.parameters,
+                relative=bounds.upper is None,
+                starting=self.fit.starting,
+            )
         if season:
             path, half = season.restore(path, origin), season.widen(half, origin)
         return bounds.clip(path), bounds.clip(path - half), bounds.clip(path + half)
@@ -80,7 +92,9 @@ def naive_fit(lag: int = 1, method: str = "naive") -> Fit:
     return Fit(method, (Naive(lag),), parameters=1.0)
 
 
-def fit_series(values: np.ndarray, horizon: int, season_length: int, missing_share: float = 0.0) -> Fit:
+def fit_series(
+    values: np.ndarray, horizon: int, season_length: int, missing_share: float = 0.0
+) -> Fit:
     """The fit that ``values`` (finite, evenly spaced) allow; its ``method`` says which and why.
 
     >>> fit_series(np.array([3.0, 4.0]), 2, 1).method
@@ -97,8 +111,12 @@ def fit_series(values: np.ndarray, horizon: int, season_length: int, missing_sha
         fitted = _combine(season.remove(values) if season else values, horizon)
     if season is None:
         return fitted
-    return replace(fitted, method=f"{fitted.method}, season of {season_length}", season=season,
-                   parameters=fitted.parameters + season.parameters)
+    return replace(
+        fitted,
+        method=f"{fitted.method}, season of {season_length}",
+        season=season,
+        parameters=fitted.parameters + season.parameters,
+    )
 
 
 def _combine(adjusted: np.ndarray, horizon: int) -> Fit:

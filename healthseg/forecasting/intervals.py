@@ -14,18 +14,26 @@ its reason:
 - for positive values without an upper bound, variance in proportion to the
   level (as of counts): what grew fivefold is not as steady as it was.
 """
+
 from __future__ import annotations
 
 import numpy as np
 import scipy
 
 RANDOM_WALK_GROWTH = 0.5
-GROWTH_PRIOR = 3.0          # weight of the random walk, in independent stretches of log steps
-MOST_RESCALING = 2.0        # a fall towards zero must not shrink the past errors to nothing
+GROWTH_PRIOR = 3.0  # weight of the random walk, in independent stretches of log steps
+MOST_RESCALING = 2.0  # a fall towards zero must not shrink the past errors to nothing
 
 
-def half_widths(adjusted: np.ndarray, paths: np.ndarray, level: float, parameters: float,
-                *, relative: bool, starting: int = 0) -> np.ndarray:
+def half_widths(
+    adjusted: np.ndarray,
+    paths: np.ndarray,
+    level: float,
+    parameters: float,
+    *,
+    relative: bool,
+    starting: int = 0,
+) -> np.ndarray:
     """Half widths of the intervals for the steps after the last value.
 
     ``adjusted`` are n values without season, ``paths`` (n × steps) the forecasts
@@ -48,7 +56,7 @@ def past_errors(adjusted: np.ndarray, paths: np.ndarray, relative: bool) -> np.n
     errors = np.where(targets < count, adjusted[np.minimum(targets, count - 1)] - paths, np.nan)
     if not (relative and adjusted.min() > 0 and paths[-1, 0] > 0):
         return errors
-    levels = np.clip(paths[:, 0] / paths[-1, 0], MOST_RESCALING ** -2, MOST_RESCALING ** 2)
+    levels = np.clip(paths[:, 0] / paths[-1, 0], MOST_RESCALING**-2, MOST_RESCALING**2)
     return errors / np.sqrt(levels)[:, None]
 
 
@@ -68,10 +76,11 @@ def measured_growth(errors: np.ndarray) -> np.ndarray:
     used = spread > 0
     if not used.any():
         return np.zeros(errors.shape[1])
-    weights = counts[used] / ahead[used]     # overlapping stretches are not independent
+    weights = counts[used] / ahead[used]  # overlapping stretches are not independent
     steps, sizes = np.log(ahead[used]), np.log(spread[used])
     mean_step, mean_size = (weights @ steps) / weights.sum(), (weights @ sizes) / weights.sum()
     shape = weights * (steps - mean_step)
     power = (shape @ (sizes - mean_size) + GROWTH_PRIOR * RANDOM_WALK_GROWTH) / (
-        shape @ (steps - mean_step) + GROWTH_PRIOR)
+        shape @ (steps - mean_step) + GROWTH_PRIOR
+    )
     return np.exp(mean_size + np.clip(power, 0, 1) * (np.log(ahead) - mean_step))

@@ -10,6 +10,7 @@ Parameters are sought on fixed grids (or by statsmodels), with the initial state
 and other linear parameters solved exactly by least squares for each grid point:
 such a search can't run away, and gives the same bits everywhere.
 """
+
 from __future__ import annotations
 
 import functools
@@ -22,10 +23,17 @@ import scipy
 
 LEVEL_GRID = np.r_[0.02, 0.05, np.arange(2, 20) / 20, 0.98]
 DAMPED_LEVELS = (0.05, 0.15, 0.25, 0.35, 0.5, 0.65, 0.8, 0.95)
-DAMPED_TRENDS = (0.01, 0.05, 0.1, 0.2, 0.35, 0.55)       # as shares of the level's parameter, as usual for ETS
-DAMPINGS = (0.8, 0.85, 0.9, 0.94, 0.98)                   # the bounds of R's forecast::ets
-STARTING_ORIGINS = 3                                      # a line through fewer points says nothing
-CACHED_LENGTH = 1024                                      # values; longer responses are not worth their memory
+DAMPED_TRENDS = (
+    0.01,
+    0.05,
+    0.1,
+    0.2,
+    0.35,
+    0.55,
+)  # as shares of the level's parameter, as usual for ETS
+DAMPINGS = (0.8, 0.85, 0.9, 0.94, 0.98)  # the bounds of R's forecast::ets
+STARTING_ORIGINS = 3  # a line through fewer points says nothing
+CACHED_LENGTH = 1024  # values; longer responses are not worth their memory
 
 
 @dataclass(frozen=True)
@@ -74,12 +82,18 @@ class Theta:
 
 def fit_theta(values: np.ndarray) -> Theta:
     """The Theta method, its smoothing parameter fitted by statsmodels (as in its ThetaModel)."""
-    from statsmodels.tsa.holtwinters import SimpleExpSmoothing  # takes longer to import than a reply to make
+    from statsmodels.tsa.holtwinters import (
+        SimpleExpSmoothing,
+    )  # takes longer to import than a reply to make
 
-    scaled = values / 2.0 ** np.frexp(np.abs(values).max())[1]     # so that the search does not depend on the unit
+    scaled = (
+        values / 2.0 ** np.frexp(np.abs(values).max())[1]
+    )  # so that the search does not depend on the unit
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")     # a search that stops early is judged by its forecast
-        fitted = SimpleExpSmoothing(scaled, initialization_method="known", initial_level=scaled[0]).fit()
+        warnings.simplefilter("ignore")  # a search that stops early is judged by its forecast
+        fitted = SimpleExpSmoothing(
+            scaled, initialization_method="known", initial_level=scaled[0]
+        ).fit()
     alpha = min(max(float(fitted.params["smoothing_level"]), 1e-4), 1.0)
     return Theta(alpha, float(values[0]), 0.5, intercept=False)
 
@@ -102,9 +116,11 @@ def fit_dynamic_theta(values: np.ndarray) -> Theta:
     return found
 
 
-def _two_regressors(target: np.ndarray, decay: np.ndarray, drift: np.ndarray) -> tuple[float, float]:
+def _two_regressors(
+    target: np.ndarray, decay: np.ndarray, drift: np.ndarray
+) -> tuple[float, float]:
     """Least squares of target on decay and drift, the second coefficient kept in [0, 1]."""
-    dd, dg, gg = (decay ** 2).sum(), (decay * drift).sum(), (drift ** 2).sum()
+    dd, dg, gg = (decay**2).sum(), (decay * drift).sum(), (drift**2).sum()
     td, tg = (target * decay).sum(), (target * drift).sum()
     determinant = dd * gg - dg * dg
     share = (dd * tg - dg * td) / determinant if determinant > 1e-9 * dd * gg else 0.0
@@ -141,7 +157,9 @@ class DampedTrend:
 
     def paths(self, values: np.ndarray, horizon: int) -> np.ndarray:
         levels, trends = self._states(values)
-        return levels[:, None] + trends[:, None] * np.cumsum(self.damping ** np.arange(1, horizon + 1))
+        return levels[:, None] + trends[:, None] * np.cumsum(
+            self.damping ** np.arange(1, horizon + 1)
+        )
 
     def _states(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Level and trend after each value, from the errors, which are a linear filter of the values."""
@@ -149,9 +167,13 @@ class DampedTrend:
         start = np.zeros(len(values))
         start[0] = 1.0
         first = [self.level + self.damping * self.trend, -self.damping * self.level]
-        errors = scipy.signal.lfilter(numerator, denominator, values) - scipy.signal.lfilter(first, denominator, start)
+        errors = scipy.signal.lfilter(numerator, denominator, values) - scipy.signal.lfilter(
+            first, denominator, start
+        )
         trends = scipy.signal.lfilter([self.beta], [1, -self.damping], errors)
-        return values - (1 - self.alpha) * errors, trends + self.trend * self.damping ** np.arange(1, len(values) + 1)
+        return values - (1 - self.alpha) * errors, trends + self.trend * self.damping ** np.arange(
+            1, len(values) + 1
+        )
 
 
 def fit_damped_trend(values: np.ndarray) -> DampedTrend:
@@ -159,16 +181,21 @@ def fit_damped_trend(values: np.ndarray) -> DampedTrend:
     alpha, beta, damping = _damped_grid()
     responses, square, shifted, cross = _start_responses(len(values))
     errors = _recursion(_differences(values, damping))
-    later, determinant = responses[:-1], square * shifted - cross ** 2
+    later, determinant = responses[:-1], square * shifted - cross**2
     first, second = (errors * responses).sum(axis=0), (errors[1:] * later).sum(axis=0)
     one = (shifted * first - cross * second) / determinant
     two = (square * second - cross * first) / determinant
     errors -= one * responses
     errors[1:] -= two * later
-    best = int(np.argmin((errors ** 2).sum(axis=0)))
+    best = int(np.argmin((errors**2).sum(axis=0)))
     level = float(-two[best] / damping[best])
-    return DampedTrend(float(alpha[best]), float(beta[best]), float(damping[best]), level,
-                       float((one[best] - level) / damping[best]))
+    return DampedTrend(
+        float(alpha[best]),
+        float(beta[best]),
+        float(damping[best]),
+        level,
+        float((one[best] - level) / damping[best]),
+    )
 
 
 @functools.cache
@@ -179,10 +206,14 @@ def _damped_grid() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return alpha, alpha * share, damping
 
 
-def _filter(alpha: float | np.ndarray, beta: float | np.ndarray, damping: float | np.ndarray) -> tuple[list, list]:
+def _filter(
+    alpha: float | np.ndarray, beta: float | np.ndarray, damping: float | np.ndarray
+) -> tuple[list, list]:
     """The errors of ETS(A,Ad,N) as a filter of the values: its ARIMA(1,1,2) form, turned over."""
-    return ([1.0, -(1 + damping), damping],
-            [1.0, alpha + damping * beta - 1 - damping, damping * (1 - alpha)])
+    return (
+        [1.0, -(1 + damping), damping],
+        [1.0, alpha + damping * beta - 1 - damping, damping * (1 - alpha)],
+    )
 
 
 def _differences(values: np.ndarray, damping: np.ndarray) -> np.ndarray:
@@ -210,7 +241,9 @@ def _start_responses(count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np
     last, and of the products of neighbours.
     """
     size = 1 << max(7, (count - 1).bit_length())
-    table, squares, products = (_cached_responses if size <= CACHED_LENGTH else _computed_responses)(size)
+    table, squares, products = (
+        _cached_responses if size <= CACHED_LENGTH else _computed_responses
+    )(size)
     return table[:count], squares[count - 1], squares[count - 2], products[count - 2]
 
 
@@ -218,7 +251,7 @@ def _computed_responses(size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     impulse = np.zeros((size, len(_damped_grid()[0])))
     impulse[0] = 1.0
     table = _recursion(impulse)
-    return table, np.cumsum(table ** 2, axis=0), np.cumsum(table[1:] * table[:-1], axis=0)
+    return table, np.cumsum(table**2, axis=0), np.cumsum(table[1:] * table[:-1], axis=0)
 
 
 _cached_responses = functools.lru_cache(maxsize=8)(_computed_responses)

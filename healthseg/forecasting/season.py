@@ -8,6 +8,7 @@ neighbouring values alike without any season. The indices are the classical ones
 towards "no season" by 1 - 1/F as in empirical Bayes (Miller and Williams,
 International Journal of Forecasting 19, 2003).
 """
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -15,9 +16,9 @@ from dataclasses import dataclass
 import numpy as np
 import scipy
 
-MIN_SEASONS = 3             # with two, one odd year looks like a season
-SIGNIFICANCE = 0.01         # a false season costs more than a faint one that is missed
-SMALLEST_INDEX = 0.05       # below it dividing would blow noise up: differences are used instead
+MIN_SEASONS = 3  # with two, one odd year looks like a season
+SIGNIFICANCE = 0.01  # a false season costs more than a faint one that is missed
+SMALLEST_INDEX = 0.05  # below it dividing would blow noise up: differences are used instead
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Season:
 
     indices: np.ndarray
     multiplicative: bool
-    parameters: float       # how many the shrunken indices amount to
+    parameters: float  # how many the shrunken indices amount to
 
     def remove(self, values: np.ndarray) -> np.ndarray:
         indices = self.indices[np.arange(len(values)) % len(self.indices)]
@@ -91,7 +92,7 @@ def _variance_ratio(values: np.ndarray, season_length: int) -> tuple[float, int]
     sizes = np.bincount(group, minlength=season_length)
     between = (np.bincount(group, centred, season_length) ** 2 / sizes).sum()
     degrees = len(values) - season_length
-    within = max((centred ** 2).sum() - between, 1e-12 * between, 1e-300)
+    within = max((centred**2).sum() - between, 1e-12 * between, 1e-300)
     return float(between / (season_length - 1) / (within / degrees)), degrees
 
 
@@ -100,11 +101,11 @@ def _centred_average(values: np.ndarray, season_length: int) -> np.ndarray:
     odd = season_length % 2
     window = np.ones(season_length) if odd else np.r_[0.5, np.ones(season_length - 1), 0.5]
     average, half = np.full(len(values), np.nan), len(window) // 2
-    average[half:len(values) - half] = np.convolve(values, window / season_length, "valid")
+    average[half : len(values) - half] = np.convolve(values, window / season_length, "valid")
     return average
 
 
 def _median_by_season(values: np.ndarray, season_length: int) -> np.ndarray:
     padded = np.full(-(-len(values) // season_length) * season_length, np.nan)
-    padded[:len(values)] = values
+    padded[: len(values)] = values
     return np.nanmedian(padded.reshape(-1, season_length), axis=0)

@@ -1,4 +1,5 @@
 """Forecasts of one series or ten thousand, each with an interval and the name of its method."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -8,9 +9,16 @@ from healthseg.forecasting import frames
 from healthseg.forecasting.fit import Bounds, fit_series
 
 
-def forecast(frame: pd.DataFrame, horizon: int, level: float = 0.9, *, season_length: int | None = None,
-             lower_bound: float | None = None, upper_bound: float | None = None,
-             spacing: str | None = None) -> pd.DataFrame:
+def forecast(
+    frame: pd.DataFrame,
+    horizon: int,
+    level: float = 0.9,
+    *,
+    season_length: int | None = None,
+    lower_bound: float | None = None,
+    upper_bound: float | None = None,
+    spacing: str | None = None,
+) -> pd.DataFrame:
     """What comes next, and how far off it may be?
 
     ``frame`` has one row per ``client_id`` and ``date`` with a ``value`` (other
@@ -57,14 +65,22 @@ def forecast(frame: pd.DataFrame, horizon: int, level: float = 0.9, *, season_le
         methods += [method] * steps
     table = np.concatenate(figures) if figures else np.empty((0, 3))
     when = np.concatenate(dates) if dates else np.empty(0, dtype=np.int64)
-    return pd.DataFrame({"client_id": book.clients(ids), "date": book.dates(when), "forecast": table[:, 0],
-                         "lower": table[:, 1], "upper": table[:, 2], "method": pd.Series(methods, dtype="str")})
+    return pd.DataFrame(
+        {
+            "client_id": book.clients(ids),
+            "date": book.dates(when),
+            "forecast": table[:, 0],
+            "lower": table[:, 1],
+            "upper": table[:, 2],
+            "method": pd.Series(methods, dtype="str"),
+        }
+    )
 
 
 def _one(series: frames.Series, horizon: int, level: float, limits: Bounds) -> tuple:
     fit = fit_series(series.values, horizon, series.season_length, series.missing_share)
     point, low, high = fit.roll(series.values, horizon).at(len(series.values), level, limits)
-    if np.isnan(low).all():     # a single value: only the bounds are known to hold
+    if np.isnan(low).all():  # a single value: only the bounds are known to hold
         low = np.full(horizon, np.nan if limits.lower is None else limits.lower)
         high = np.full(horizon, np.nan if limits.upper is None else limits.upper)
     return point, low, high, fit.method

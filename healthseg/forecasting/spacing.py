@@ -3,6 +3,7 @@
 Instants are whole microseconds since 1970 without a time zone, so that neither
 the machine's zone nor a column's resolution changes a reply.
 """
+
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
@@ -13,7 +14,14 @@ from healthseg.errors import InvalidParameters, hint
 
 HOUR = 3_600_000_000
 DAY = 24 * HOUR
-MONTHS_BY_DAYS = {1: (28, 31), 2: (59, 62), 3: (89, 92), 4: (120, 123), 6: (181, 184), 12: (365, 366)}
+MONTHS_BY_DAYS = {
+    1: (28, 31),
+    2: (59, 62),
+    3: (89, 92),
+    4: (120, 123),
+    6: (181, 184),
+    12: (365, 366),
+}
 
 
 @dataclass(frozen=True)
@@ -52,8 +60,14 @@ class Spacing:
 
 
 INDEX = Spacing(season_length=1, step=1)
-NAMED = {"hourly": Spacing(24, HOUR), "daily": Spacing(7, DAY), "weekly": Spacing(52, 7 * DAY),
-         "monthly": Spacing(12, months=1), "quarterly": Spacing(4, months=3), "yearly": Spacing(1, months=12)}
+NAMED = {
+    "hourly": Spacing(24, HOUR),
+    "daily": Spacing(7, DAY),
+    "weekly": Spacing(52, 7 * DAY),
+    "monthly": Spacing(12, months=1),
+    "quarterly": Spacing(4, months=3),
+    "yearly": Spacing(1, months=12),
+}
 
 
 def named(name: str) -> Spacing:
@@ -65,7 +79,10 @@ def named(name: str) -> Spacing:
     if name not in NAMED:
         raise InvalidParameters(
             f"spacing {name!r} is not known: give one of {', '.join(NAMED)}{hint(name, NAMED)}",
-            parameter="spacing", value_provided=str(name), validation_rule="one of " + ", ".join(NAMED))
+            parameter="spacing",
+            value_provided=str(name),
+            validation_rule="one of " + ", ".join(NAMED),
+        )
     return NAMED[name]
 
 
@@ -86,7 +103,9 @@ def detect(instants: np.ndarray) -> Spacing | None:
         return None
     gaps = np.sort(np.diff(instants))
     candidates = [_from_step(int(step), instants) for step in (gaps[(len(gaps) - 1) // 2], gaps[0])]
-    return next((grid for grid in candidates if grid.positions(instants) is not None), candidates[0])
+    return next(
+        (grid for grid in candidates if grid.positions(instants) is not None), candidates[0]
+    )
 
 
 def _from_step(step: int, instants: np.ndarray) -> Spacing:

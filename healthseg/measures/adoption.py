@@ -1,4 +1,5 @@
 """Features used and adopted over spans."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -17,8 +18,13 @@ def _client_feature_days(count: Counting) -> pd.DataFrame:
     if "feature_days" not in count.__dict__:
         rows = count.rows("feature_days")
         names = pd.Index(sorted(rows["feature"].unique()))
-        frame = pd.DataFrame({"k": rows["k"].to_numpy(dtype=np.int64), "f": names.get_indexer(rows["feature"]),
-                              "day": rows["day"].to_numpy(dtype=np.int64)}).sort_values(["k", "f", "day"])
+        frame = pd.DataFrame(
+            {
+                "k": rows["k"].to_numpy(dtype=np.int64),
+                "f": names.get_indexer(rows["feature"]),
+                "day": rows["day"].to_numpy(dtype=np.int64),
+            }
+        ).sort_values(["k", "f", "day"])
         count.__dict__["feature_days"], count.__dict__["feature_names"] = frame, names
     return count.__dict__["feature_days"]
 
@@ -27,8 +33,15 @@ def feature_spells(count: Counting, length: int) -> np.ndarray:
     """Distinct features used in the ``length`` days before each day, ``[customer, day]``."""
     frame = _client_feature_days(count)
     ones = np.ones(len(frame), dtype=np.int64)
-    return trailing(count.axis, len(count.clients), frame["k"].to_numpy(), frame["day"].to_numpy(),
-                    _following(frame, ["k", "f"]), ones, length)
+    return trailing(
+        count.axis,
+        len(count.clients),
+        frame["k"].to_numpy(),
+        frame["day"].to_numpy(),
+        _following(frame, ["k", "f"]),
+        ones,
+        length,
+    )
 
 
 def eligible(count: Counting) -> pd.DataFrame:
@@ -42,8 +55,14 @@ def eligible(count: Counting) -> pd.DataFrame:
         return frame.rename(columns={"first_day": "from_day"}).assign(until_day=FAR)
     rows = count.rows("entitled_features" if count.has("entitlements") else "eligible_features")
     begin = rows[["released_day", "starts_day"]].to_numpy(dtype=np.float64, na_value=-1).max(axis=1)
-    return pd.DataFrame({"k": rows["k"], "feature": rows["feature"], "from_day": begin.astype(np.int64),
-                         "until_day": rows["ends_day"].fillna(FAR).astype(np.int64)})
+    return pd.DataFrame(
+        {
+            "k": rows["k"],
+            "feature": rows["feature"],
+            "from_day": begin.astype(np.int64),
+            "until_day": rows["ends_day"].fillna(FAR).astype(np.int64),
+        }
+    )
 
 
 def features_entitled(count: Counting, spans: Spans) -> np.ndarray:
@@ -57,7 +76,9 @@ def _entitled(count: Counting) -> np.ndarray:
         rows = eligible(count)
         key, day, changes = _eligible_changes(rows, count)
         key, day, delta = all_hold(key, day, changes[:, None], np.array([1]))
-        count.__dict__["entitled"] = cumulate(count.axis, len(count.clients), key // _width(count), day, delta)
+        count.__dict__["entitled"] = cumulate(
+            count.axis, len(count.clients), key // _width(count), day, delta
+        )
     return count.__dict__["entitled"]
 
 
@@ -74,28 +95,41 @@ def feature_numbers(count: Counting) -> pd.Index:
     return count.__dict__["all_features"]
 
 
-def _eligible_changes(rows: pd.DataFrame, count: Counting) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    key = rows["k"].to_numpy(dtype=np.int64) * _width(count) + feature_numbers(count).get_indexer(rows["feature"])
+def _eligible_changes(
+    rows: pd.DataFrame, count: Counting
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    key = rows["k"].to_numpy(dtype=np.int64) * _width(count) + feature_numbers(count).get_indexer(
+        rows["feature"]
+    )
     one = np.ones(len(rows), dtype=np.int64)
-    return (np.concatenate([key, key]),
-            np.concatenate([rows["from_day"].to_numpy(dtype=np.int64), rows["until_day"].to_numpy(dtype=np.int64)]),
-            np.concatenate([one, -one]))
+    return (
+        np.concatenate([key, key]),
+        np.concatenate(
+            [rows["from_day"].to_numpy(dtype=np.int64), rows["until_day"].to_numpy(dtype=np.int64)]
+        ),
+        np.concatenate([one, -one]),
+    )
 
 
-def _day_spells(frame: pd.DataFrame, key: np.ndarray, length: int, least: int
-                ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _day_spells(
+    frame: pd.DataFrame, key: np.ndarray, length: int, least: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Changes of "used on at least ``least`` days of the last ``length``" for sorted days of each key."""
     day = frame["day"].to_numpy()
     following = np.where(np.r_[key[1:] != key[:-1], True], FAR, np.r_[day[1:], FAR])
     nth = np.full(len(day), -FAR)
     if len(day) >= least:
         shift = least - 1
-        same = key[shift:] == key[:len(key) - shift]
-        nth[shift:][same] = day[:len(day) - shift][same]
+        same = key[shift:] == key[: len(key) - shift]
+        nth[shift:][same] = day[: len(day) - shift][same]
     stop = np.minimum(nth + length, following)
     good = stop > day
     one = np.ones(good.sum(), dtype=np.int64)
-    return np.concatenate([key[good], key[good]]), np.concatenate([day[good], stop[good]]), np.concatenate([one, -one])
+    return (
+        np.concatenate([key[good], key[good]]),
+        np.concatenate([day[good], stop[good]]),
+        np.concatenate([one, -one]),
+    )
 
 
 def features_adopted(count: Counting, spans: Spans) -> np.ndarray:
@@ -142,7 +176,9 @@ def adoption_changes(count: Counting, length: int) -> tuple[np.ndarray, np.ndarr
 def _user_changes(count: Counting, length: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Changes of the number of distinct users of a customer's feature in the last ``length`` days."""
     rows = count.rows("feature_user_days").sort_values(["k", "feature", "user_id", "day"])
-    key = rows["k"].to_numpy(dtype=np.int64) * _width(count) + feature_numbers(count).get_indexer(rows["feature"])
+    key = rows["k"].to_numpy(dtype=np.int64) * _width(count) + feature_numbers(count).get_indexer(
+        rows["feature"]
+    )
     day = rows["day"].to_numpy(dtype=np.int64)
     following = _following(rows, ["k", "feature", "user_id"])
     stop = np.minimum(day + length, np.where(np.isnan(following), FAR, following).astype(np.int64))
@@ -157,7 +193,7 @@ def _holding(parts: list[tuple], least: np.ndarray) -> tuple[np.ndarray, np.ndar
     changes = np.zeros((len(key), len(parts)), dtype=np.int64)
     at = 0
     for column, part in enumerate(parts):
-        changes[at:at + len(part[0]), column] = part[2]
+        changes[at : at + len(part[0]), column] = part[2]
         at += len(part[0])
     return all_hold(key, day, changes, least)
 

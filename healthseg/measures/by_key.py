@@ -1,4 +1,5 @@
 """The measures over spans by user and by feature: one row for each that was active in the span."""
+
 from __future__ import annotations
 
 from collections.abc import Iterable
@@ -12,10 +13,12 @@ from healthseg.measures.counting import Counting, Spans, epoch_days
 from healthseg.measures.cube import within
 from healthseg.measures.feature_pairs import BY_USER, ENTITLED, over_entitled, over_user_features
 
-BY = {"user": ("user_days", "user_id", ("person_events", "active_days")),
-      "feature": ("feature_days", "feature", ("person_events", "active_days", "active_users")),
-      "entitled_feature": ("feature_days", "feature", ENTITLED),
-      "user_feature": ("feature_user_days", "feature", BY_USER)}
+BY = {
+    "user": ("user_days", "user_id", ("person_events", "active_days")),
+    "feature": ("feature_days", "feature", ("person_events", "active_days", "active_users")),
+    "entitled_feature": ("feature_days", "feature", ENTITLED),
+    "user_feature": ("feature_user_days", "feature", BY_USER),
+}
 PAIRS = {"entitled_feature": over_entitled, "user_feature": over_user_features}
 
 
@@ -31,28 +34,48 @@ def over_keys(book: Any, frame: pd.DataFrame, measures: Iterable[str], by: str) 
     spans = Spans(place, epoch_days(frame["start"]), epoch_days(frame["end"]))
     count = Counting(book, clients, spans)
     rows = count.rows(source).sort_values(["k", "day", key], kind="stable", ignore_index=True)
-    row, span = within(rows["k"].to_numpy(), rows["day"].to_numpy(), spans.k, spans.start, spans.end)
+    row, span = within(
+        rows["k"].to_numpy(), rows["day"].to_numpy(), spans.k, spans.start, spans.end
+    )
     pairs = rows.iloc[row].assign(span=span).groupby(["span", key], sort=True, observed=True)
-    out = pd.DataFrame({"person_events": pairs["person_events"].sum(), "active_days": pairs["day"].nunique()})
+    out = pd.DataFrame(
+        {"person_events": pairs["person_events"].sum(), "active_days": pairs["day"].nunique()}
+    )
     if "active_users" in measures:
-        out["active_users"] = _users(count, spans)             # none where only events without a user name the feature
+        out["active_users"] = _users(
+            count, spans
+        )  # none where only events without a user name the feature
     out = out.fillna(0).astype(float).reset_index()
-    return pd.concat([frame.iloc[out["span"]].reset_index(drop=True), out[[key, *measures]]], axis=1)
+    return pd.concat(
+        [frame.iloc[out["span"]].reset_index(drop=True), out[[key, *measures]]], axis=1
+    )
 
 
 def _users(count: Counting, spans: Spans) -> pd.Series:
     """Distinct users of each feature in each span."""
-    rows = count.rows("feature_user_days").sort_values(["k", "day", "feature", "user_id"], ignore_index=True)
-    row, span = within(rows["k"].to_numpy(), rows["day"].to_numpy(), spans.k, spans.start, spans.end)
+    rows = count.rows("feature_user_days").sort_values(
+        ["k", "day", "feature", "user_id"], ignore_index=True
+    )
+    row, span = within(
+        rows["k"].to_numpy(), rows["day"].to_numpy(), spans.k, spans.start, spans.end
+    )
     return rows.iloc[row].assign(span=span).groupby(["span", "feature"])["user_id"].nunique()
 
 
 def _offered(by: str, measures: list[str]) -> tuple[str, str, tuple[str, ...]]:
     if by not in BY:
-        raise InvalidParameters(f"unknown by {by!r}", parameter="by", value_provided=by,
-                                validation_rule="one of client, " + ", ".join(BY))
+        raise InvalidParameters(
+            f"unknown by {by!r}",
+            parameter="by",
+            value_provided=by,
+            validation_rule="one of client, " + ", ".join(BY),
+        )
     missing = [name for name in measures if name not in BY[by][2]]
     if missing:
-        raise InvalidParameters(f"{missing[0]!r} is not counted by {by}", parameter="measures",
-                                value_provided=missing[0], validation_rule="one of " + ", ".join(BY[by][2]))
+        raise InvalidParameters(
+            f"{missing[0]!r} is not counted by {by}",
+            parameter="measures",
+            value_provided=missing[0],
+            validation_rule="one of " + ", ".join(BY[by][2]),
+        )
     return BY[by]

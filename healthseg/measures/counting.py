@@ -1,4 +1,5 @@
 """What one call counts from: the customers in scope, the days it needs, and the facts read once."""
+
 from __future__ import annotations
 
 import datetime as dt
@@ -14,9 +15,9 @@ from healthseg.measures import shelf
 from healthseg.measures.cube import Axis, cumulate, trailing
 
 EPOCH = dt.date(1970, 1, 1)
-LOOK_BACK_DAYS = 84          # before a span's start: its own baseline
-CHAMPION_DAYS = 118          # before a span's end: the champion's 90 days and the 28 after them
-CUSTOMER_DAYS_AT_ONCE = 500_000        # bounds the memory: a few cubes of customers' users by days
+LOOK_BACK_DAYS = 84  # before a span's start: its own baseline
+CHAMPION_DAYS = 118  # before a span's end: the champion's 90 days and the 28 after them
+CUSTOMER_DAYS_AT_ONCE = 500_000  # bounds the memory: a few cubes of customers' users by days
 
 
 def epoch_day(day: dt.date) -> int:
@@ -36,14 +37,16 @@ def epoch_days_or_nan(values: pd.Series) -> np.ndarray:
 
 def customers(book: Any) -> pd.DataFrame:
     """The customers by id, as their table has them. Who had left by a day: ``leaving.customers_as_of``."""
-    return remember(book, "customers", lambda: book.table("customers").set_index("client_id", drop=False))
+    return remember(
+        book, "customers", lambda: book.table("customers").set_index("client_id", drop=False)
+    )
 
 
 def chunks(clients: list[str], days: int = 1_000) -> Iterator[list[str]]:
     """The customers in order, as many at a time as can be counted at once over so many days."""
     clients, size = sorted(clients), max(1, CUSTOMER_DAYS_AT_ONCE // days)
     for at in range(0, len(clients), size):
-        yield clients[at:at + size]
+        yield clients[at : at + size]
 
 
 @dataclass(frozen=True)
@@ -69,22 +72,32 @@ class Counting:
     def __init__(self, book: Any, clients: list[str], spans: Spans) -> None:
         self.book = book
         self.clients = clients
-        before = spans.start - np.maximum(spans.days, LOOK_BACK_DAYS)          # the span before, or its own baseline
-        self.axis = Axis(min(int(before.min()), int(spans.end.min()) - CHAMPION_DAYS), int(spans.end.max()))
+        before = spans.start - np.maximum(
+            spans.days, LOOK_BACK_DAYS
+        )  # the span before, or its own baseline
+        self.axis = Axis(
+            min(int(before.min()), int(spans.end.min()) - CHAMPION_DAYS), int(spans.end.max())
+        )
         self.customers = customers(book).loc[clients]
         self.signup = epoch_days(self.customers["signup_date"])
         self.tracked_from = epoch_day(book.first_event_day) if book.first_event_day else None
         self._rows: dict[str, pd.DataFrame] = {}
         self._tables: dict[tuple, np.ndarray] = {}
-        self._scope = pd.DataFrame({"k": np.arange(len(clients), dtype=np.int32), "client_id": clients})
+        self._scope = pd.DataFrame(
+            {"k": np.arange(len(clients), dtype=np.int32), "client_id": clients}
+        )
 
     def rows(self, name: str, **frames: pd.DataFrame) -> pd.DataFrame:
         """The rows of ``sql/measures/<name>.sql`` for these customers and days."""
         if frames or name not in self._rows:
-            found = shelf.rows(self.book, name, self.clients, self.axis.origin, self.axis.until, **frames)
+            found = shelf.rows(
+                self.book, name, self.clients, self.axis.origin, self.axis.until, **frames
+            )
             if found is None:
                 bounds = shelf.bounds(self.axis.origin, self.axis.until)
-                found = self.book.sql(f"measures/{name}", scope=self._scope, bounds=bounds, **frames)
+                found = self.book.sql(
+                    f"measures/{name}", scope=self._scope, bounds=bounds, **frames
+                )
             if frames:
                 return found
             self._rows[name] = found
@@ -105,7 +118,8 @@ class Counting:
         def made() -> list[int | None]:
             day = self.book.sql(f"measures/{name}")["first_day"].min()
             return [None if pd.isna(day) else int(day)]
-        first, = remember(self.book, name, lambda: stored(self.book, name, None, made))
+
+        (first,) = remember(self.book, name, lambda: stored(self.book, name, None, made))
         return np.zeros(len(spans.k), dtype=bool) if first is None else spans.end > first
 
     # -- cumulative counts -------------------------------------------------------------
@@ -114,8 +128,13 @@ class Counting:
         """Cumulative sum of a column of daily changes, ``[customer, day]``."""
         if (name, column) not in self._tables:
             frame = self.rows(name)
-            self._tables[name, column] = cumulate(self.axis, len(self.clients), frame["k"].to_numpy(),
-                                                  frame["day"].to_numpy(), frame[column].to_numpy())
+            self._tables[name, column] = cumulate(
+                self.axis,
+                len(self.clients),
+                frame["k"].to_numpy(),
+                frame["day"].to_numpy(),
+                frame[column].to_numpy(),
+            )
         return self._tables[name, column]
 
     def active_users(self, length: int) -> np.ndarray:
@@ -127,18 +146,28 @@ class Counting:
         if (name, column, length) not in self._tables:
             frame = self.rows(name)
             self._tables[name, column, length] = trailing(
-                self.axis, len(self.clients), frame["k"].to_numpy(), frame["day"].to_numpy(),
-                frame["following"].to_numpy(dtype=np.float64), frame[column].to_numpy(dtype=np.int64), length)
+                self.axis,
+                len(self.clients),
+                frame["k"].to_numpy(),
+                frame["day"].to_numpy(),
+                frame["following"].to_numpy(dtype=np.float64),
+                frame[column].to_numpy(dtype=np.int64),
+                length,
+            )
         return self._tables[name, column, length]
 
     def at(self, table: np.ndarray, k: np.ndarray, day: np.ndarray) -> np.ndarray:
         """A cumulative table's value by the beginning of ``day``."""
         return table[k, day - self.axis.origin]
 
-    def between(self, table: np.ndarray, spans: Spans, start: np.ndarray | None = None) -> np.ndarray:
+    def between(
+        self, table: np.ndarray, spans: Spans, start: np.ndarray | None = None
+    ) -> np.ndarray:
         """The sum over ``[start, end)`` of each span."""
         start = spans.start if start is None else start
-        return self.at(table, spans.k, spans.end) - self.at(table, spans.k, np.maximum(start, self.axis.origin))
+        return self.at(table, spans.k, spans.end) - self.at(
+            table, spans.k, np.maximum(start, self.axis.origin)
+        )
 
     # -- what is tracked, what was lived -------------------------------------------------
 
@@ -162,4 +191,6 @@ def ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
     """``above / below``, NaN where ``below`` is zero or missing."""
     below = np.asarray(below, dtype=np.float64)
     good = np.isfinite(below) & (below != 0)
-    return np.divide(np.asarray(above, dtype=np.float64), below, out=np.full(below.shape, np.nan), where=good)
+    return np.divide(
+        np.asarray(above, dtype=np.float64), below, out=np.full(below.shape, np.nan), where=good
+    )

@@ -1,4 +1,5 @@
 """Open families of measures: one column per feature of the book, for models; no scorecard reads them."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -9,7 +10,7 @@ import pandas as pd
 
 from healthseg.measures import spans as measured
 
-MOST = 50                            # features, by the customers that used them
+MOST = 50  # features, by the customers that used them
 WINDOWS = (28, 84)
 
 
@@ -22,7 +23,9 @@ def column(feature: str, days: int) -> str:
     return f"feature_events_{days}d[{feature}]"
 
 
-def feature_events(book: Any, rows: pd.DataFrame, features: Sequence[str] | None = None) -> pd.DataFrame:
+def feature_events(
+    book: Any, rows: pd.DataFrame, features: Sequence[str] | None = None
+) -> pd.DataFrame:
     """How many events of persons had each feature in the 28 and 84 days that end with each row's date?
 
     ``rows`` has client_id and date. Returns a frame beside it (same order and index) with a column per feature and
@@ -38,7 +41,10 @@ def feature_events(book: Any, rows: pd.DataFrame, features: Sequence[str] | None
     for days, long in counted.items():
         wide = _wide(long, len(rows), features)
         tracked = _first(rows, days) >= pd.Timestamp(book.first_event_day)
-        parts |= {column(feature, days): np.where(tracked, wide[:, at], np.nan) for at, feature in enumerate(features)}
+        parts |= {
+            column(feature, days): np.where(tracked, wide[:, at], np.nan)
+            for at, feature in enumerate(features)
+        }
     return pd.DataFrame(parts, index=rows.index)
 
 
@@ -60,9 +66,17 @@ def most_used(rows: pd.DataFrame) -> pd.DataFrame:
     if len(names) <= MOST:
         return rows
     users = (rows[names] > 0).groupby(rows["client_id"]).any().sum()
-    kept = {name[len(first):] for name in users.sort_values(ascending=False, kind="stable").index[:MOST]}
-    return rows.drop(columns=[name for name in rows if name.startswith("feature_events_")
-                              and name.split("[", 1)[1] not in kept])
+    kept = {
+        name[len(first) :]
+        for name in users.sort_values(ascending=False, kind="stable").index[:MOST]
+    }
+    return rows.drop(
+        columns=[
+            name
+            for name in rows
+            if name.startswith("feature_events_") and name.split("[", 1)[1] not in kept
+        ]
+    )
 
 
 def _first(rows: pd.DataFrame, days: int) -> np.ndarray:
@@ -72,11 +86,19 @@ def _first(rows: pd.DataFrame, days: int) -> np.ndarray:
 def _counted(book: Any, rows: pd.DataFrame, days: int) -> pd.DataFrame:
     """client_id, span_id (the row's place), feature, person_events: of those that were used."""
     end = pd.to_datetime(rows["date"]) + pd.Timedelta(days=1)
-    frame = pd.DataFrame({"client_id": rows["client_id"].to_numpy(), "span_id": np.arange(len(rows)),
-                          "start": (end - pd.Timedelta(days=days)).to_numpy(), "end": end.to_numpy()})
+    frame = pd.DataFrame(
+        {
+            "client_id": rows["client_id"].to_numpy(),
+            "span_id": np.arange(len(rows)),
+            "start": (end - pd.Timedelta(days=days)).to_numpy(),
+            "end": end.to_numpy(),
+        }
+    )
     length = measured.days_counted(frame["start"], frame["end"])
-    found = [measured.over(book, frame[frame["client_id"].isin(some)], ["person_events"], by="feature")
-             for some in measured.chunks(frame["client_id"].unique().tolist(), length)]
+    found = [
+        measured.over(book, frame[frame["client_id"].isin(some)], ["person_events"], by="feature")
+        for some in measured.chunks(frame["client_id"].unique().tolist(), length)
+    ]
     return pd.concat(found, ignore_index=True)[["client_id", "span_id", "feature", "person_events"]]
 
 
@@ -84,7 +106,7 @@ def _wide(long: pd.DataFrame, rows: int, features: Sequence[str]) -> np.ndarray:
     out = np.zeros((rows, len(features)))
     place = pd.Index(features).get_indexer(long["feature"])
     kept = place >= 0
-    out[long["span_id"].to_numpy()[kept].astype(int), place[kept]] = long["person_events"].to_numpy()[kept]
+    out[long["span_id"].to_numpy()[kept].astype(int), place[kept]] = long[
+        "person_events"
+    ].to_numpy()[kept]
     return out
-
-

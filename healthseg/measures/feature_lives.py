@@ -1,4 +1,5 @@
 """Each feature's life with each customer: since when it could be used, first use, adoption, abandonment, return."""
+
 from __future__ import annotations
 
 import datetime as dt
@@ -12,11 +13,20 @@ from healthseg.measures.counting import EPOCH, Counting, Spans, chunks, customer
 from healthseg.measures.cube import FAR
 from healthseg.measures.leaving import left_days
 
-DAYS = ("from_day", "until_day", "first_use_day", "second_use_day", "adopted_day", "abandoned_day", "readopted_day")
+DAYS = (
+    "from_day",
+    "until_day",
+    "first_use_day",
+    "second_use_day",
+    "adopted_day",
+    "abandoned_day",
+    "readopted_day",
+)
 
 
-def feature_lives(book: Any, as_of: dt.date, rule_days: int, silent_days: int,
-                  clients: list[str] | None = None) -> pd.DataFrame:
+def feature_lives(
+    book: Any, as_of: dt.date, rule_days: int, silent_days: int, clients: list[str] | None = None
+) -> pd.DataFrame:
     """One row per customer and feature that it could use by ``as_of``, as known at its end.
 
     ``from_day`` is when the clock begins: the latest of signup, release and entitlement; ``until_day`` (exclusive) when
@@ -29,18 +39,29 @@ def feature_lives(book: Any, as_of: dt.date, rule_days: int, silent_days: int,
     """
     wanted = sorted(customers(book).index) if clients is None else clients
     parts = [_chunk(book, as_of, rule_days, silent_days, some) for some in chunks(wanted)]
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["client_id", "feature", *DAYS])
+    return (
+        pd.concat(parts, ignore_index=True)
+        if parts
+        else pd.DataFrame(columns=["client_id", "feature", *DAYS])
+    )
 
 
-def _chunk(book: Any, as_of: dt.date, rule_days: int, silent_days: int, clients: list[str]) -> pd.DataFrame:
+def _chunk(
+    book: Any, as_of: dt.date, rule_days: int, silent_days: int, clients: list[str]
+) -> pd.DataFrame:
     start, end = epoch_day(book.first_event_day), epoch_day(as_of) + 1
     every = np.arange(len(clients), dtype=np.int64)
-    count = Counting(book, clients, Spans(every, np.full(len(clients), start), np.full(len(clients), end)))
+    count = Counting(
+        book, clients, Spans(every, np.full(len(clients), start), np.full(len(clients), end))
+    )
     frame = _open(count, end)
     width, numbers = len(feature_numbers(count)), feature_numbers(count)
     key = frame["k"].to_numpy() * width + numbers.get_indexer(frame["feature"])
     uses = _uses(count, numbers, key, frame)
-    frame["first_use_day"], frame["second_use_day"] = uses.nth(frame["from_day"], 0), uses.nth(frame["from_day"], 1)
+    frame["first_use_day"], frame["second_use_day"] = (
+        uses.nth(frame["from_day"], 0),
+        uses.nth(frame["from_day"], 1),
+    )
     adoptions = Days.of(key, *_beginnings(adoption_changes(count, rule_days)), frame)
     frame["adopted_day"] = adoptions.nth(frame["from_day"], 0)
     frame["abandoned_day"] = _abandoned(uses, frame, silent_days)
@@ -48,19 +69,31 @@ def _chunk(book: Any, as_of: dt.date, rule_days: int, silent_days: int, clients:
     frame["watched"] = frame["from_day"] >= start
     frame["seen_adopting"] = frame["watched"] | (frame["first_use_day"] >= start + silent_days)
     frame.insert(0, "client_id", np.array(clients, dtype=object)[frame["k"]])
-    return frame.drop(columns="k").sort_values(["client_id", "feature"], kind="stable", ignore_index=True)
+    return frame.drop(columns="k").sort_values(
+        ["client_id", "feature"], kind="stable", ignore_index=True
+    )
 
 
 def _open(count: Counting, end: int) -> pd.DataFrame:
     """Customer, feature, and the days in which it was open to the customer; several entitlements are taken as one."""
-    rows = eligible(count).groupby(["k", "feature"], sort=True).agg(
-        from_day=("from_day", "min"), until_day=("until_day", "max")).reset_index()
+    rows = (
+        eligible(count)
+        .groupby(["k", "feature"], sort=True)
+        .agg(from_day=("from_day", "min"), until_day=("until_day", "max"))
+        .reset_index()
+    )
     gone = left_days(count.book, count.clients, EPOCH + dt.timedelta(days=end - 1))
     k = rows["k"].to_numpy(dtype=np.int64)
     begin = np.maximum(rows["from_day"].to_numpy(dtype=np.int64), count.signup[k])
     until = np.fmin(np.minimum(rows["until_day"].to_numpy(dtype=np.float64), end), gone[k])
-    frame = pd.DataFrame({"k": k, "feature": rows["feature"].astype(object), "from_day": begin.astype(float),
-                          "until_day": until})
+    frame = pd.DataFrame(
+        {
+            "k": k,
+            "feature": rows["feature"].astype(object),
+            "from_day": begin.astype(float),
+            "until_day": until,
+        }
+    )
     return frame[frame["from_day"] < frame["until_day"]].reset_index(drop=True)
 
 
@@ -99,7 +132,9 @@ def _uses(count: Counting, numbers: pd.Index, key: np.ndarray, frame: pd.DataFra
     return Days.of(key, keys, rows["day"].to_numpy(), frame)
 
 
-def _beginnings(changes: tuple[np.ndarray, np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+def _beginnings(
+    changes: tuple[np.ndarray, np.ndarray, np.ndarray],
+) -> tuple[np.ndarray, np.ndarray]:
     keys, days, change = changes
     return keys[change > 0], days[change > 0]
 
@@ -108,7 +143,7 @@ def _abandoned(uses: Days, frame: pd.DataFrame, silent_days: int) -> np.ndarray:
     """The first day of ``silent_days`` without use, after each row's adoption and all of them before its end."""
     last_of_row = uses.ordered
     following = np.r_[last_of_row[1:], np.int64(FAR) * FAR]
-    silent = following - last_of_row > silent_days          # to the next use of the key, or to another key
+    silent = following - last_of_row > silent_days  # to the next use of the key, or to another key
     ends = Days(uses.key, last_of_row[silent], uses.until)
     last = ends.nth(frame["adopted_day"], 0)
     return np.where(last + silent_days < frame["until_day"], last + 1, np.nan)

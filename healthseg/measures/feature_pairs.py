@@ -3,6 +3,7 @@
 By ``entitled_feature`` a span has a row for every feature that the customer could use on its last day, used or not:
 the denominator of every adoption rate. By ``user_feature`` it has one for each user and feature that were used.
 """
+
 from __future__ import annotations
 
 from typing import Any
@@ -33,7 +34,12 @@ def over_entitled(book: Any, frame: pd.DataFrame, measures: list[str]) -> pd.Dat
     cells = len(spans.k) * len(numbers)
     place = span * len(numbers) + feature
     known = (count.tracked(spans) & count.featured(spans))[span]
-    makers = {"person_events": _events, "active_days": _days, "active_users": _users, "adopted": _adopted}
+    makers = {
+        "person_events": _events,
+        "active_days": _days,
+        "active_users": _users,
+        "adopted": _adopted,
+    }
     tables = {name: makers[name](count, spans, numbers, cells) for name in measures}
     out = {name: np.where(known, table[place], np.nan) for name, table in tables.items()}
     rows = frame.iloc[span].reset_index(drop=True)
@@ -43,21 +49,41 @@ def over_entitled(book: Any, frame: pd.DataFrame, measures: list[str]) -> pd.Dat
 def over_user_features(book: Any, frame: pd.DataFrame, measures: list[str]) -> pd.DataFrame:
     """A row per span, user and feature with a person event in the span: on how many days?"""
     count, spans = counting(book, frame)
-    rows = count.rows("feature_user_days").sort_values(["k", "day", "feature", "user_id"], ignore_index=True)
-    row, span = within(rows["k"].to_numpy(), rows["day"].to_numpy(), spans.k, spans.start, spans.end)
-    grouped = rows.iloc[row].assign(span=span).groupby(["span", "user_id", "feature"], sort=True, observed=True)
+    rows = count.rows("feature_user_days").sort_values(
+        ["k", "day", "feature", "user_id"], ignore_index=True
+    )
+    row, span = within(
+        rows["k"].to_numpy(), rows["day"].to_numpy(), spans.k, spans.start, spans.end
+    )
+    grouped = (
+        rows.iloc[row]
+        .assign(span=span)
+        .groupby(["span", "user_id", "feature"], sort=True, observed=True)
+    )
     found = grouped["day"].nunique().astype(float).reset_index(name="active_days")
-    return pd.concat([frame.iloc[found["span"]].reset_index(drop=True), found[["user_id", "feature", *measures]]],
-                     axis=1)
+    return pd.concat(
+        [
+            frame.iloc[found["span"]].reset_index(drop=True),
+            found[["user_id", "feature", *measures]],
+        ],
+        axis=1,
+    )
 
 
 def _could_use(count: Counting, spans: Spans, numbers: pd.Index) -> tuple[np.ndarray, np.ndarray]:
     """Pairs (span, feature number) that were released and entitled on the span's last day, in order."""
     rows = eligible(count).sort_values("k", kind="stable")
     k = rows["k"].to_numpy(dtype=np.int64)
-    first, after = np.searchsorted(k, spans.k, side="left"), np.searchsorted(k, spans.k, side="right")
+    first, after = (
+        np.searchsorted(k, spans.k, side="left"),
+        np.searchsorted(k, spans.k, side="right"),
+    )
     span = np.repeat(np.arange(len(spans.k)), after - first)
-    row = np.arange(len(span)) - np.repeat(np.cumsum(after - first) - (after - first), after - first) + first[span]
+    row = (
+        np.arange(len(span))
+        - np.repeat(np.cumsum(after - first) - (after - first), after - first)
+        + first[span]
+    )
     begin, end = (rows[name].to_numpy(dtype=np.int64)[row] for name in ("from_day", "until_day"))
     keep = (begin < spans.end[span]) & (end >= spans.end[span])
     feature = numbers.get_indexer(rows["feature"])[row]
@@ -67,8 +93,12 @@ def _could_use(count: Counting, spans: Spans, numbers: pd.Index) -> tuple[np.nda
 
 def _used(count: Counting, spans: Spans, numbers: pd.Index) -> tuple[np.ndarray, pd.DataFrame]:
     """The cell (span × feature) of every customer's feature-day within a span, and its row."""
-    rows = count.rows("feature_days").sort_values(["k", "day", "feature"], kind="stable", ignore_index=True)
-    row, span = within(rows["k"].to_numpy(), rows["day"].to_numpy(), spans.k, spans.start, spans.end)
+    rows = count.rows("feature_days").sort_values(
+        ["k", "day", "feature"], kind="stable", ignore_index=True
+    )
+    row, span = within(
+        rows["k"].to_numpy(), rows["day"].to_numpy(), spans.k, spans.start, spans.end
+    )
     return span * len(numbers) + numbers.get_indexer(rows["feature"])[row], rows.iloc[row]
 
 
@@ -85,8 +115,12 @@ def _days(count: Counting, spans: Spans, numbers: pd.Index, cells: int) -> np.nd
 
 def _users(count: Counting, spans: Spans, numbers: pd.Index, cells: int) -> np.ndarray:
     """Distinct users; events without a user have none."""
-    rows = count.rows("feature_user_days").sort_values(["k", "day"], kind="stable", ignore_index=True)
-    row, span = within(rows["k"].to_numpy(), rows["day"].to_numpy(), spans.k, spans.start, spans.end)
+    rows = count.rows("feature_user_days").sort_values(
+        ["k", "day"], kind="stable", ignore_index=True
+    )
+    row, span = within(
+        rows["k"].to_numpy(), rows["day"].to_numpy(), spans.k, spans.start, spans.end
+    )
     users, names = pd.factorize(rows["user_id"], sort=True)
     cell = span * len(numbers) + numbers.get_indexer(rows["feature"])[row]
     distinct = np.unique(cell * max(len(names), 1) + users[row])
@@ -101,11 +135,15 @@ def _adopted(count: Counting, spans: Spans, numbers: pd.Index, cells: int) -> np
         these = np.flatnonzero(spans.days == length)
         key = (spans.k[these, None] * len(numbers) + feature).ravel()
         cell = (these[:, None] * len(numbers) + feature).ravel()
-        out[cell] = holds_at(adoption_changes(count, int(length)), key, np.repeat(spans.end[these], len(numbers)))
+        out[cell] = holds_at(
+            adoption_changes(count, int(length)), key, np.repeat(spans.end[these], len(numbers))
+        )
     return out
 
 
-def holds_at(changes: tuple[np.ndarray, np.ndarray, np.ndarray], key: np.ndarray, end: np.ndarray) -> np.ndarray:
+def holds_at(
+    changes: tuple[np.ndarray, np.ndarray, np.ndarray], key: np.ndarray, end: np.ndarray
+) -> np.ndarray:
     """1 where a key's condition holds by the beginning of ``end``: its changes, +1 and −1 in turn, are then odd."""
     keys, days, _ = changes
     scale = np.int64(FAR)

@@ -1,4 +1,5 @@
 """What was said about features, by whom: messages to customers, their tickets and their CSAT answers."""
+
 from __future__ import annotations
 
 import datetime as dt
@@ -9,11 +10,16 @@ import pandas as pd
 
 from healthseg.measures.counting import Counting, Spans, epoch_day
 
-TABLES = {"messages": ("feature_messages", ("messages",)), "tickets": ("feature_tickets", ("tickets",)),
-          "csat": ("feature_csat", ("surveys", "tickets"))}
+TABLES = {
+    "messages": ("feature_messages", ("messages",)),
+    "tickets": ("feature_tickets", ("tickets",)),
+    "csat": ("feature_csat", ("surveys", "tickets")),
+}
 
 
-def said(book: Any, what: str, start: dt.date, until: dt.date, clients: list[str]) -> pd.DataFrame | None:
+def said(
+    book: Any, what: str, start: dt.date, until: dt.date, clients: list[str]
+) -> pd.DataFrame | None:
     """Rows of ``what`` (messages, tickets or csat) on a feature with a day in ``[start, until]``.
 
     Columns: client_id, feature, date, and messages; or topic, tickets; or topic, score. None where no table holds it,
@@ -30,7 +36,12 @@ def said(book: Any, what: str, start: dt.date, until: dt.date, clients: list[str
         return None
     rows = rows[rows["day"] >= epoch_day(start)]
     dates = rows["day"].to_numpy(dtype=np.int64).astype("datetime64[D]").astype("datetime64[s]")
-    frame = pd.DataFrame({"client_id": np.array(clients, dtype=object)[rows["k"]],
-                          "feature": rows["feature"].astype(str), "date": dates})
+    frame = pd.DataFrame(
+        {
+            "client_id": np.array(clients, dtype=object)[rows["k"]],
+            "feature": rows["feature"].astype(str),
+            "date": dates,
+        }
+    )
     extra = rows.drop(columns=["k", "feature", "day"])
     return pd.concat([frame.reset_index(drop=True), extra.reset_index(drop=True)], axis=1)

@@ -5,6 +5,7 @@ active in both. Resurrected: active in the span, not in the one before, and not 
 active = new + returning + resurrected (Social Capital's growth accounting; Amplitude's pulse is the ratio of gains to
 losses). Users who may have been there before tracking began are never new.
 """
+
 from __future__ import annotations
 
 import numpy as np
@@ -40,7 +41,9 @@ def dormant_users(count: Counting, spans: Spans) -> np.ndarray:
 def _measured(count: Counting, spans: Spans) -> np.ndarray:
     """Where the span before was tracked; a customer from before tracking: where its old users had time to be seen."""
     old = count.signup[spans.k] < (count.tracked_from or 0)
-    since = np.minimum(spans.start - spans.days, np.where(old, spans.start - TRUNCATED_DAYS, spans.start))
+    since = np.minimum(
+        spans.start - spans.days, np.where(old, spans.start - TRUNCATED_DAYS, spans.start)
+    )
     return count.tracked(spans, since) & (count.lived_days(spans) > 0)
 
 
@@ -62,6 +65,11 @@ def _firsts(count: Counting) -> np.ndarray:
         frame = lives(count)
         fresh = frame["first_day"].notna().to_numpy() & ~active_before(count)
         day = frame["first_day"].to_numpy()[fresh].astype(np.int64)
-        count.__dict__["firsts"] = cumulate(count.axis, len(count.clients), frame["k"].to_numpy()[fresh], day,
-                                            np.ones(len(day), dtype=np.int64))
+        count.__dict__["firsts"] = cumulate(
+            count.axis,
+            len(count.clients),
+            frame["k"].to_numpy()[fresh],
+            day,
+            np.ones(len(day), dtype=np.int64),
+        )
     return count.__dict__["firsts"]

@@ -1,4 +1,5 @@
 """What counted rows are kept under: the settings that change what is counted, and the code that counts."""
+
 from __future__ import annotations
 
 import datetime as dt
@@ -11,16 +12,50 @@ from typing import Any
 from healthseg.config import Settings, fingerprint
 from healthseg.data.engine import sql_hash
 
-JUDGED = {"scorecard", "scorecard_variants", "min_coverage", "ramp_days", "overdue_cap_days", "overdue_cap_score",
-          "band_edges", "churn_horizon_days", "churn_spread_log_odds", "churn_lead_days", "churn_min_leavers",
-          "churn_gate_z", "churn_boosting_min_leavers", "interval_level", "peers_min", "peak_min_ratio",
-          "peak_max_p", "seed", "lifecycle", "outbox", "ledger",
-          "effects_interval_level", "effects_max_q", "low_adoption_share", "segment_compare_days", "segment_min_effect",
-          "messages_window_days", "messages_engaged_days", "messages_min_sent", "tier_hours_per_month",
-          "tier_strategies",
-          "csm_capacity_hours", "strategic_weights", "support_tiers", "expansion_min_utilisation", "at_risk_draws",
-          "funnel_first_use_days", "self_service_features",
-          "abandoned_after_days", "milestone_anchor", "milestone_days", "milestone_grace_days"}
+JUDGED = {
+    "scorecard",
+    "scorecard_variants",
+    "min_coverage",
+    "ramp_days",
+    "overdue_cap_days",
+    "overdue_cap_score",
+    "band_edges",
+    "churn_horizon_days",
+    "churn_spread_log_odds",
+    "churn_lead_days",
+    "churn_min_leavers",
+    "churn_gate_z",
+    "churn_boosting_min_leavers",
+    "interval_level",
+    "peers_min",
+    "peak_min_ratio",
+    "peak_max_p",
+    "seed",
+    "lifecycle",
+    "outbox",
+    "ledger",
+    "effects_interval_level",
+    "effects_max_q",
+    "low_adoption_share",
+    "segment_compare_days",
+    "segment_min_effect",
+    "messages_window_days",
+    "messages_engaged_days",
+    "messages_min_sent",
+    "tier_hours_per_month",
+    "tier_strategies",
+    "csm_capacity_hours",
+    "strategic_weights",
+    "support_tiers",
+    "expansion_min_utilisation",
+    "at_risk_draws",
+    "funnel_first_use_days",
+    "self_service_features",
+    "abandoned_after_days",
+    "milestone_anchor",
+    "milestone_days",
+    "milestone_grace_days",
+}
 
 
 def counting_settings(settings: Settings) -> str:
@@ -37,8 +72,13 @@ def dated_key(book: Any, date: dt.date) -> str:
 @functools.cache
 def version() -> str:
     """A hash of the code that counts: a changed definition never meets a row counted by the old one."""
-    code = "".join(path.read_text(encoding="utf-8") for path in sorted(Path(__file__).parent.glob("*.py")))
+    code = "".join(
+        path.read_text(encoding="utf-8") for path in sorted(Path(__file__).parent.glob("*.py"))
+    )
     texts = importlib.resources.files("healthseg.data").joinpath("sql")
-    names = sorted(f"{kind}/{text.name.removesuffix('.sql')}" for kind in ("facts", "measures")
-                   for text in texts.joinpath(kind).iterdir())
+    names = sorted(
+        f"{kind}/{text.name.removesuffix('.sql')}"
+        for kind in ("facts", "measures")
+        for text in texts.joinpath(kind).iterdir()
+    )
     return hashlib.sha256((code + sql_hash(tuple(names))).encode()).hexdigest()[:16]

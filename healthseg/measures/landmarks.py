@@ -1,4 +1,5 @@
 """Landmark rows: who a customer was on a date, which features it had adopted, and what came after."""
+
 from __future__ import annotations
 
 import datetime as dt
@@ -15,7 +16,7 @@ from healthseg.measures.leaving import customers_as_of
 from healthseg.measures.statistics.outcomes import label_event_dates, labels
 
 GIVEN = ("log seats", "log tenure", "log person events of 28 days")
-LEAST_KNOWN = 0.5            # of the rows, under which a figure is not adjusted for
+LEAST_KNOWN = 0.5  # of the rows, under which a figure is not adjusted for
 
 
 def period_ends(first: dt.date, last: dt.date, every: str) -> list[dt.date]:
@@ -28,7 +29,9 @@ def period_ends(first: dt.date, last: dt.date, every: str) -> list[dt.date]:
     return [end.date() for end in ends]
 
 
-def landmark_rows(book: Any, as_of: dt.date, rule_days: int, horizon_days: int, every: str = "QE") -> pd.DataFrame:
+def landmark_rows(
+    book: Any, as_of: dt.date, rule_days: int, horizon_days: int, every: str = "QE"
+) -> pd.DataFrame:
     """A row per customer and quarter end (``every="ME"``: month end) on which it was live and had not given notice,
     with what came after it.
 
@@ -38,8 +41,9 @@ def landmark_rows(book: Any, as_of: dt.date, rule_days: int, horizon_days: int, 
     first = book.first_event_day + dt.timedelta(days=rule_days - 1)
     dates = period_ends(first, as_of - dt.timedelta(days=horizon_days), every)
     if not dates:
-        return pd.DataFrame(columns=["client_id", "date", "outcome"]).astype({"date": "datetime64[ms]",
-                                                                              "outcome": float})
+        return pd.DataFrame(columns=["client_id", "date", "outcome"]).astype(
+            {"date": "datetime64[ms]", "outcome": float}
+        )
     rows = panels.panel(book, dates)
     rows = rows[rows["live"].astype(bool)].reset_index(drop=True)
     known = customers_as_of(book, as_of).reset_index(drop=True)
@@ -50,22 +54,41 @@ def landmark_rows(book: Any, as_of: dt.date, rule_days: int, horizon_days: int, 
 def adopted_at(book: Any, rows: pd.DataFrame, rule_days: int) -> pd.DataFrame:
     """For each landmark row's customer and date the features that it could use: were they adopted (1) or not (0)?"""
     end = rows["date"] + pd.Timedelta(days=1)
-    spans = pd.DataFrame({"client_id": rows["client_id"], "span_id": np.arange(len(rows)), "end": end,
-                          "start": end - pd.Timedelta(days=rule_days)})
-    found = [measured.over(book, spans[spans["client_id"].isin(some)], ["adopted"], by="entitled_feature")
-             for some in measured.chunks(spans["client_id"].unique().tolist())]
-    pairs = pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=["span_id", "feature", "adopted"])
+    spans = pd.DataFrame(
+        {
+            "client_id": rows["client_id"],
+            "span_id": np.arange(len(rows)),
+            "end": end,
+            "start": end - pd.Timedelta(days=rule_days),
+        }
+    )
+    found = [
+        measured.over(
+            book, spans[spans["client_id"].isin(some)], ["adopted"], by="entitled_feature"
+        )
+        for some in measured.chunks(spans["client_id"].unique().tolist())
+    ]
+    pairs = (
+        pd.concat(found, ignore_index=True)
+        if found
+        else pd.DataFrame(columns=["span_id", "feature", "adopted"])
+    )
     return pairs[["span_id", "feature", "adopted"]].dropna(ignore_index=True)
 
 
-def given(rows: pd.DataFrame, seats_in_use: bool = False) -> tuple[np.ndarray, list[str], list[str]]:
+def given(
+    rows: pd.DataFrame, seats_in_use: bool = False
+) -> tuple[np.ndarray, list[str], list[str]]:
     """What effects are adjusted for: columns (NaN where a row does not know), their names, and what could not be.
 
     Size, tenure and overall activity enter as logs with their squares, the tier and the landmark's quarter as one
     column a word; ``seats_in_use`` adds the seat utilisation, on its own scale.
     """
-    size = {"log seats": rows["seats"].where(rows["seats"] > 0), "log tenure": rows["tenure_days"] + 1,
-            "log person events of 28 days": rows["person_events_28d"] + 1}
+    size = {
+        "log seats": rows["seats"].where(rows["seats"] > 0),
+        "log tenure": rows["tenure_days"] + 1,
+        "log person events of 28 days": rows["person_events_28d"] + 1,
+    }
     known = {name: np.log(size[name].to_numpy(dtype=float, na_value=np.nan)) for name in GIVEN}
     if seats_in_use:
         known["seat utilisation"] = rows["seat_utilisation"].to_numpy(dtype=float, na_value=np.nan)
@@ -92,11 +115,17 @@ def rose_within(book: Any, rows: pd.DataFrame, horizon_days: int) -> np.ndarray:
         return np.full(len(rows), np.nan)
     clients = sorted(rows["client_id"].unique())
     day = np.array([epoch_day(book.data_until)], dtype=np.int64)
-    rises = Counting(book, clients, Spans(np.zeros(1, dtype=np.int64), day, day + 1)).rows("arr_rises")
+    rises = Counting(book, clients, Spans(np.zeros(1, dtype=np.int64), day, day + 1)).rows(
+        "arr_rises"
+    )
     scale = np.int64(2**31)
-    ordered = np.sort(rises["k"].to_numpy(dtype=np.int64) * scale + rises["day"].to_numpy(dtype=np.int64))
+    ordered = np.sort(
+        rises["k"].to_numpy(dtype=np.int64) * scale + rises["day"].to_numpy(dtype=np.int64)
+    )
     key = pd.Index(clients).get_indexer(rows["client_id"]) * scale + epoch_days(rows["date"])
-    after = np.searchsorted(ordered, key + horizon_days, side="right") - np.searchsorted(ordered, key, side="right")
+    after = np.searchsorted(ordered, key + horizon_days, side="right") - np.searchsorted(
+        ordered, key, side="right"
+    )
     return (after > 0).astype(float)
 
 
@@ -110,9 +139,14 @@ def told_before(book: Any, rows: pd.DataFrame, features: pd.Series, days: int) -
     scale = np.int64(2**31)
     names = pd.Index(sorted(set(sent["feature"]) | set(features)))
     place = pd.Index(clients)
-    ordered = np.sort((place.get_indexer(sent["client_id"]) * len(names) + names.get_indexer(sent["feature"])) * scale
-                      + epoch_days(sent["date"]))
+    ordered = np.sort(
+        (place.get_indexer(sent["client_id"]) * len(names) + names.get_indexer(sent["feature"]))
+        * scale
+        + epoch_days(sent["date"])
+    )
     asked = place.get_indexer(rows["client_id"]) * len(names) + names.get_indexer(features)
     key = asked * scale + epoch_days(rows["date"])
-    count = np.searchsorted(ordered, key, side="right") - np.searchsorted(ordered, key - days, side="right")
+    count = np.searchsorted(ordered, key, side="right") - np.searchsorted(
+        ordered, key - days, side="right"
+    )
     return (count > 0).astype(float)

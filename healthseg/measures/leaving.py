@@ -1,4 +1,5 @@
 """Who had left by a day, by whichever table says so."""
+
 from __future__ import annotations
 
 import datetime as dt
@@ -49,7 +50,11 @@ def _left(book: Any, as_of: dt.date) -> dict[str, int]:
     if left is None:
         everyone = customers(book).index.tolist()
         days = left_days(book, everyone, as_of)
-        left = {client: int(day) for client, day in zip(everyone, days, strict=True) if not np.isnan(day)}
+        left = {
+            client: int(day)
+            for client, day in zip(everyone, days, strict=True)
+            if not np.isnan(day)
+        }
         book.store.put_json(LEVEL, key, left)
         book.store.evict(LEVEL, days=UNUSED_DAYS)
     return left

@@ -3,6 +3,7 @@
 A user is (client_id, user_id). Users of the ``users`` table stand in it whether they were ever seen or not; those seen
 but not listed are there too. Internal and test users, by the settings, are in neither.
 """
+
 from __future__ import annotations
 
 import datetime as dt
@@ -14,8 +15,8 @@ import pandas as pd
 from healthseg.measures.counting import Counting, Spans, epoch_day, where
 
 WINDOW_DAYS = 28
-SEEN_DAYS = 90               # a user that is not listed belongs to the customer while seen within these days
-TRUNCATED_DAYS = 28          # after tracking began: who is first seen then may have been there before
+SEEN_DAYS = 90  # a user that is not listed belongs to the customer while seen within these days
+TRUNCATED_DAYS = 28  # after tracking began: who is first seen then may have been there before
 COHORTS = ("power", "regular", "at_risk", "inactive")
 
 
@@ -23,14 +24,22 @@ def lives(count: Counting) -> pd.DataFrame:
     """Customer, user, first_day, created_day, deactivated_day (days since 1970, NaN unknown), listed; sorted."""
     if "lives" not in count.__dict__:
         settings = count.book.settings
-        excluded = pd.DataFrame({"user_id": [*settings.exclude_users, *[None] * len(settings.exclude_email_domains)],
-                                 "email_domain": [*[None] * len(settings.exclude_users),
-                                                  *[name.lower() for name in settings.exclude_email_domains]]},
-                                dtype="str")
+        excluded = pd.DataFrame(
+            {
+                "user_id": [*settings.exclude_users, *[None] * len(settings.exclude_email_domains)],
+                "email_domain": [
+                    *[None] * len(settings.exclude_users),
+                    *[name.lower() for name in settings.exclude_email_domains],
+                ],
+            },
+            dtype="str",
+        )
         frame = count.rows("user_lives", excluded=excluded)
         days = dict.fromkeys(("first_day", "created_day", "deactivated_day"), float)
         frame = frame.astype({"user_id": "str", "k": np.int64, "listed": bool, **days})
-        count.__dict__["lives"] = frame.sort_values(["k", "user_id"], kind="stable", ignore_index=True)
+        count.__dict__["lives"] = frame.sort_values(
+            ["k", "user_id"], kind="stable", ignore_index=True
+        )
     return count.__dict__["lives"]
 
 
@@ -38,8 +47,10 @@ def known_by(count: Counting, end: int) -> pd.DataFrame:
     """The lives as they were known by the beginning of day ``end``: what lay ahead is NaN."""
     frame = lives(count)
     days = ["first_day", "created_day", "deactivated_day"]
-    return frame.assign(**{name: frame[name].where(frame[name] < end) for name in days},
-                        is_created=~(frame["created_day"] >= end))
+    return frame.assign(
+        **{name: frame[name].where(frame[name] < end) for name in days},
+        is_created=~(frame["created_day"] >= end),
+    )
 
 
 def provisioned(count: Counting, end: int) -> pd.DataFrame:
@@ -72,11 +83,21 @@ def days_of(count: Counting) -> pd.DataFrame:
     if "life_days" not in count.__dict__:
         frame, rows = lives(count), count.rows("user_days")
         key = pd.MultiIndex.from_arrays([frame["k"], frame["user_id"]])
-        place = key.get_indexer(pd.MultiIndex.from_arrays([rows["k"].to_numpy(dtype=np.int64),
-                                                           rows["user_id"].astype("str")]))
-        out = pd.DataFrame({"user": place, "day": rows["day"].to_numpy(dtype=np.int64),
-                            "person_events": rows["person_events"].to_numpy(dtype=np.int64)})
-        count.__dict__["life_days"] = out.sort_values(["user", "day"], kind="stable", ignore_index=True)
+        place = key.get_indexer(
+            pd.MultiIndex.from_arrays(
+                [rows["k"].to_numpy(dtype=np.int64), rows["user_id"].astype("str")]
+            )
+        )
+        out = pd.DataFrame(
+            {
+                "user": place,
+                "day": rows["day"].to_numpy(dtype=np.int64),
+                "person_events": rows["person_events"].to_numpy(dtype=np.int64),
+            }
+        )
+        count.__dict__["life_days"] = out.sort_values(
+            ["user", "day"], kind="stable", ignore_index=True
+        )
     return count.__dict__["life_days"]
 
 
@@ -84,7 +105,9 @@ def active_days_of(count: Counting, start: int, end: int) -> np.ndarray:
     """Active days of every user of ``lives`` in ``[start, end)``."""
     rows = days_of(count)
     day = rows["day"].to_numpy()
-    return np.bincount(rows["user"].to_numpy()[(day >= start) & (day < end)], minlength=len(lives(count)))
+    return np.bincount(
+        rows["user"].to_numpy()[(day >= start) & (day < end)], minlength=len(lives(count))
+    )
 
 
 def cohorts(count: Counting, end: int) -> pd.DataFrame:
@@ -99,9 +122,17 @@ def cohorts(count: Counting, end: int) -> pd.DataFrame:
     born = frame["created_day"].fillna(frame["first_day"]).fillna(-np.inf).to_numpy()
     lived = np.clip(end - born, 1, WINDOW_DAYS)
     share = last * WINDOW_DAYS / lived
-    place = np.select([share >= settings.power_min_days, share >= settings.regular_min_days, last > 0], [0, 1, 2], 3)
-    return frame.assign(active_days=last, before_days=before, lived_days=lived,
-                        cohort=np.array(COHORTS, dtype=object)[place])
+    place = np.select(
+        [share >= settings.power_min_days, share >= settings.regular_min_days, last > 0],
+        [0, 1, 2],
+        3,
+    )
+    return frame.assign(
+        active_days=last,
+        before_days=before,
+        lived_days=lived,
+        cohort=np.array(COHORTS, dtype=object)[place],
+    )
 
 
 def _counted(count: Counting, spans: Spans, rows_at: Any, needed_days: int) -> np.ndarray:
@@ -111,7 +142,9 @@ def _counted(count: Counting, spans: Spans, rows_at: Any, needed_days: int) -> n
         these = spans.end == end
         found = np.bincount(rows_at(int(end))["k"], minlength=len(count.clients))
         out[these] = found[spans.k[these]]
-    return where(count.tracked(spans, spans.end - needed_days) & (spans.end > count.signup[spans.k]), out)
+    return where(
+        count.tracked(spans, spans.end - needed_days) & (spans.end > count.signup[spans.k]), out
+    )
 
 
 def _cohort(name: str) -> Any:
@@ -121,8 +154,12 @@ def _cohort(name: str) -> Any:
             if end not in kept:
                 kept[end] = cohorts(count, end)
             return kept[end][kept[end]["cohort"] == name]
+
         return _counted(count, spans, rows_at, WINDOW_DAYS)
-    measure.__doc__ = f"Users in the cohort {name!r} by their active days in the 28 days before the span's end."
+
+    measure.__doc__ = (
+        f"Users in the cohort {name!r} by their active days in the 28 days before the span's end."
+    )
     return measure
 
 
@@ -145,7 +182,9 @@ def active_before(count: Counting) -> np.ndarray:
     frame, tracked = lives(count), count.tracked_from
     old = count.signup[frame["k"]] < tracked
     early = frame["first_day"].to_numpy() < tracked + TRUNCATED_DAYS
-    return old & np.where(frame["created_day"].notna(), frame["created_day"].to_numpy() < tracked, early)
+    return old & np.where(
+        frame["created_day"].notna(), frame["created_day"].to_numpy() < tracked, early
+    )
 
 
 def users_of(count: Counting, end: dt.date) -> pd.DataFrame:
@@ -158,14 +197,23 @@ def users_of(count: Counting, end: dt.date) -> pd.DataFrame:
     frame, rows = cohorts(count, stop), days_of(count)
     rows = rows[rows["day"] < stop]
     lately = rows[rows["day"] >= stop - WINDOW_DAYS]
-    events = np.bincount(lately["user"], lately["person_events"], minlength=len(lives(count)))[frame.index]
+    events = np.bincount(lately["user"], lately["person_events"], minlength=len(lives(count)))[
+        frame.index
+    ]
     last = rows.groupby("user")["day"].max().reindex(frame.index)
     out = frame[["user_id", "cohort", "active_days", "before_days"]].assign(
-        person_events=events.astype(np.int64), created_on=_dates(frame["created_day"]),
-        first_seen_on=_dates(frame["first_day"]), last_seen_on=_dates(last),
-        deactivated_on=_dates(frame["deactivated_day"]))
-    return out.sort_values(["active_days", "person_events", "user_id"], ascending=[False, False, True],
-                           kind="stable", ignore_index=True)
+        person_events=events.astype(np.int64),
+        created_on=_dates(frame["created_day"]),
+        first_seen_on=_dates(frame["first_day"]),
+        last_seen_on=_dates(last),
+        deactivated_on=_dates(frame["deactivated_day"]),
+    )
+    return out.sort_values(
+        ["active_days", "person_events", "user_id"],
+        ascending=[False, False, True],
+        kind="stable",
+        ignore_index=True,
+    )
 
 
 def activation(count: Counting, end: dt.date) -> tuple[int, int]:
@@ -191,10 +239,14 @@ def hours_of(count: Counting, start: dt.date, end: dt.date) -> pd.DataFrame:
     ``user`` is a number for each user of a customer, -1 for events without one; k is the customer's place.
     """
     rows = count.rows("user_hours")
-    rows = rows[(rows["day"] >= epoch_day(start)) & (rows["day"] < epoch_day(end))].reset_index(drop=True)
+    rows = rows[(rows["day"] >= epoch_day(start)) & (rows["day"] < epoch_day(end))].reset_index(
+        drop=True
+    )
     keys = [rows["k"], rows["user_id"].astype("str").fillna("")]
     user = rows.groupby(keys, sort=True).ngroup().where(rows["user_id"].notna(), -1)
-    return rows[["day", "hour", "hour_utc", "person_events", "k"]].assign(user=user.to_numpy(dtype=np.int64))
+    return rows[["day", "hour", "hour_utc", "person_events", "k"]].assign(
+        user=user.to_numpy(dtype=np.int64)
+    )
 
 
 def counting(book: Any, clients: list[str], start: dt.date, end: dt.date) -> Counting:
@@ -205,5 +257,10 @@ def counting(book: Any, clients: list[str], start: dt.date, end: dt.date) -> Cou
 
 def _dates(days: pd.Series) -> pd.Series:
     values = days.to_numpy(dtype=float)
-    known = np.where(np.isnan(values), 0, values).astype(np.int64).astype("datetime64[D]").astype("datetime64[s]")
+    known = (
+        np.where(np.isnan(values), 0, values)
+        .astype(np.int64)
+        .astype("datetime64[D]")
+        .astype("datetime64[s]")
+    )
     return pd.Series(np.where(np.isnan(values), np.datetime64("NaT", "s"), known), index=days.index)

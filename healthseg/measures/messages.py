@@ -1,4 +1,5 @@
 """How do customers answer messages? By channel and content, with what was sent as the denominator."""
+
 from __future__ import annotations
 
 import datetime as dt
@@ -11,7 +12,7 @@ from healthseg.data.memory import remember
 from healthseg.measures.statistics.rates import wilson
 
 COUNTS = ["sent", "opened", "clicked", "engaged"]
-MOST_CONTENTS, LONGEST_CONTENT = 50, 60      # more, or longer, are texts and no categories
+MOST_CONTENTS, LONGEST_CONTENT = 50, 60  # more, or longer, are texts and no categories
 
 
 def answers(book: Any, as_of: dt.date) -> pd.DataFrame | None:
@@ -26,8 +27,11 @@ def answers(book: Any, as_of: dt.date) -> pd.DataFrame | None:
 
 def _summed(book: Any, as_of: dt.date, rows: pd.DataFrame) -> pd.DataFrame:
     keys = ["client_id", "channel", "content"]
-    return remember(book, ("message_answers", as_of),
-                    lambda: rows.groupby(keys, sort=True, dropna=False)[COUNTS].sum().astype(int).reset_index())
+    return remember(
+        book,
+        ("message_answers", as_of),
+        lambda: rows.groupby(keys, sort=True, dropna=False)[COUNTS].sum().astype(int).reset_index(),
+    )
 
 
 def answers_by_day(book: Any, start: dt.date, end: dt.date) -> pd.DataFrame | None:
@@ -44,9 +48,13 @@ def _answers_by_day(book: Any, start: dt.date, end: dt.date) -> pd.DataFrame | N
     if not book.has("messages"):
         return None
     within = book.settings.messages_engaged_days
-    bounds = pd.DataFrame({"floor_day": [start], "until_day": [end - dt.timedelta(days=within)], "known_day": [end]},
-                          dtype=object)
-    return book.sql("measures/message_answers", message_bounds=bounds.assign(within_days=np.int32(within)))
+    bounds = pd.DataFrame(
+        {"floor_day": [start], "until_day": [end - dt.timedelta(days=within)], "known_day": [end]},
+        dtype=object,
+    )
+    return book.sql(
+        "measures/message_answers", message_bounds=bounds.assign(within_days=np.int32(within))
+    )
 
 
 def rates(rows: pd.DataFrame, by: str, least: int, level: float) -> pd.DataFrame:
@@ -57,11 +65,17 @@ def rates(rows: pd.DataFrame, by: str, least: int, level: float) -> pd.DataFrame
     found = rows.groupby(by, sort=True)[COUNTS].sum().astype(int)
     found = found[found["sent"] >= least]
     lower, upper = wilson(found["engaged"].to_numpy(), found["sent"].to_numpy(), level)
-    found = found.assign(rate=found["engaged"] / found["sent"], lower=lower, upper=upper).reset_index(names=by)
-    return found.sort_values(["rate", by], ascending=[False, True], kind="stable", ignore_index=True)
+    found = found.assign(
+        rate=found["engaged"] / found["sent"], lower=lower, upper=upper
+    ).reset_index(names=by)
+    return found.sort_values(
+        ["rate", by], ascending=[False, True], kind="stable", ignore_index=True
+    )
 
 
 def are_categories(rows: pd.DataFrame) -> bool:
     """Whether contents are categories, not texts."""
     contents = rows["content"].dropna().unique()
-    return len(contents) <= MOST_CONTENTS and all(len(content) <= LONGEST_CONTENT for content in contents)
+    return len(contents) <= MOST_CONTENTS and all(
+        len(content) <= LONGEST_CONTENT for content in contents
+    )

@@ -1,4 +1,5 @@
 """The milestones that a book plans for its customers: in which order, by when, completed by what."""
+
 from __future__ import annotations
 
 import datetime as dt
@@ -16,8 +17,18 @@ from healthseg.measures.counting import EPOCH
 CATEGORIES = ("onboarding", "adoption", "expansion")
 MARKS = ("first_value", "activation", "full_adoption")
 CALENDAR, BUSINESS = "calendar", "business"
-COLUMNS = ["milestone_id", "name", "category", "target_days", "required", "depends_on", "feature", "users", "mark",
-           "plans"]
+COLUMNS = [
+    "milestone_id",
+    "name",
+    "category",
+    "target_days",
+    "required",
+    "depends_on",
+    "feature",
+    "users",
+    "mark",
+    "plans",
+]
 
 
 @dataclass(frozen=True)
@@ -33,7 +44,9 @@ class Catalogue:
 
     def ids(self, category: str = "all") -> list[str]:
         rows = self.frame
-        return rows.loc[(rows["category"] == category) | (category == "all"), "milestone_id"].tolist()
+        return rows.loc[
+            (rows["category"] == category) | (category == "all"), "milestone_id"
+        ].tolist()
 
     def needed_by(self, milestone_id: str) -> list[str]:
         """The milestones that depend on this one."""
@@ -64,7 +77,9 @@ def _read(table: pd.DataFrame) -> Catalogue:
     for name in ("feature", "mark"):
         frame[name] = frame[name].astype(object).where(frame[name].notna(), None)
     place = frame["category"].map({name: at for at, name in enumerate(CATEGORIES)})
-    frame = frame.assign(place=place).sort_values(["place", "target_days", "milestone_id"], kind="stable")
+    frame = frame.assign(place=place).sort_values(
+        ["place", "target_days", "milestone_id"], kind="stable"
+    )
     frame = frame.drop(columns="place").reset_index(drop=True)
     frame["depends_on"] = _dependencies(frame, warnings)
     return Catalogue(frame, warnings)
@@ -74,10 +89,15 @@ def _row(row: dict[str, Any], warnings: list[str]) -> dict[str, Any]:
     feature, users = _completes_when(row, warnings)
     required = row["required"]
     mark = row["marks"] if isinstance(row["marks"], str) else None
-    return {**{name: row[name] for name in ("milestone_id", "name", "category", "target_days")},
-            "required": bool(required) if required is not None and not pd.isna(required) else True,
-            "depends_on": listed(row["depends_on"]), "feature": feature, "users": users, "mark": mark,
-            "plans": listed(row["plans"])}
+    return {
+        **{name: row[name] for name in ("milestone_id", "name", "category", "target_days")},
+        "required": bool(required) if required is not None and not pd.isna(required) else True,
+        "depends_on": listed(row["depends_on"]),
+        "feature": feature,
+        "users": users,
+        "mark": mark,
+        "plans": listed(row["plans"]),
+    }
 
 
 def _completes_when(row: dict[str, Any], warnings: list[str]) -> tuple[str | None, int]:
@@ -91,8 +111,10 @@ def _completes_when(row: dict[str, Any], warnings: list[str]) -> tuple[str | Non
             return feature, users
     except (ValueError, KeyError, TypeError, AttributeError):
         pass
-    warnings.append(f"milestone {row['milestone_id']}: completes_when {text[:60]!r} is not read; it must be like "
-                    '{"feature": "search", "users": 2}')
+    warnings.append(
+        f"milestone {row['milestone_id']}: completes_when {text[:60]!r} is not read; it must be like "
+        '{"feature": "search", "users": 2}'
+    )
     return None, 0
 
 
@@ -114,11 +136,15 @@ def _dependencies(frame: pd.DataFrame, warnings: list[str]) -> pd.Series:
     kept: dict[str, tuple[str, ...]] = {}
     for name, needs in known.items():
         strangers = [one for one in needs if one not in known]
-        warnings += [f"milestone {name} depends on {one}, which is no milestone" for one in strangers]
+        warnings += [
+            f"milestone {name} depends on {one}, which is no milestone" for one in strangers
+        ]
         kept[name] = tuple(one for one in needs if one in known)
     for name in known:
         if name in _reached(name, kept):
-            warnings.append(f"milestone {name} depends on itself: its dependencies are not followed")
+            warnings.append(
+                f"milestone {name} depends on itself: its dependencies are not followed"
+            )
             kept[name] = ()
     return frame["milestone_id"].map(kept)
 
@@ -145,7 +171,9 @@ def holidays(book: Any) -> list[dt.date]:
 
 def _holidays(book: Any) -> list[dt.date]:
     rows = book.table("calendar")
-    rows = rows[rows["label"].str.partition(":")[0].str.contains(r"\bholidays?\b", case=False, na=False)]
+    rows = rows[
+        rows["label"].str.partition(":")[0].str.contains(r"\bholidays?\b", case=False, na=False)
+    ]
     starts, ends = (pd.to_datetime(rows[name]) for name in ("starts_on", "ends_on"))
     spans = zip(starts, ends.fillna(starts), strict=True)
     return sorted({one.date() for start, end in spans for one in pd.date_range(start, end)})
@@ -180,28 +208,40 @@ class DayCount:
 
     def after(self, day: np.ndarray, count: np.ndarray) -> np.ndarray:
         """The day ``count`` days after each; NaN where either is."""
-        day, count = np.broadcast_arrays(np.asarray(day, dtype=float), np.asarray(count, dtype=float))
+        day, count = np.broadcast_arrays(
+            np.asarray(day, dtype=float), np.asarray(count, dtype=float)
+        )
         if self.kind == CALENDAR:
             return day + count
         out, known = np.full(day.shape, np.nan), ~(np.isnan(day) | np.isnan(count))
-        out[known] = np.busday_offset(_dates(day[known]), np.ceil(count[known]).astype(np.int64), roll="forward",
-                                      busdaycal=self._week).astype(np.int64)
+        out[known] = np.busday_offset(
+            _dates(day[known]),
+            np.ceil(count[known]).astype(np.int64),
+            roll="forward",
+            busdaycal=self._week,
+        ).astype(np.int64)
         return out
 
     def nth(self, day: int, count: int) -> int:
         """The ``count``-th day after one; of business days Monday is the first after a Saturday, too."""
         if self.kind == CALENDAR:
             return day + count
-        found = np.busday_offset(_dates(np.array([day])), count, roll="backward", busdaycal=self._week)
+        found = np.busday_offset(
+            _dates(np.array([day])), count, roll="backward", busdaycal=self._week
+        )
         return int(found.astype(np.int64)[0])
 
     def between(self, first: np.ndarray | float, second: np.ndarray | float) -> np.ndarray:
         """The days from each to each, negative backwards; NaN where either is."""
-        first, second = np.broadcast_arrays(np.asarray(first, dtype=float), np.asarray(second, dtype=float))
+        first, second = np.broadcast_arrays(
+            np.asarray(first, dtype=float), np.asarray(second, dtype=float)
+        )
         if self.kind == CALENDAR:
             return second - first
         out, known = np.full(first.shape, np.nan), ~(np.isnan(first) | np.isnan(second))
-        out[known] = np.busday_count(_dates(first[known]), _dates(second[known]), busdaycal=self._week)
+        out[known] = np.busday_count(
+            _dates(first[known]), _dates(second[known]), busdaycal=self._week
+        )
         return out
 
 
@@ -212,4 +252,3 @@ def _dates(day: np.ndarray) -> np.ndarray:
 def date_of(day: float) -> dt.date | None:
     """The date of a day since 1970; None of NaN."""
     return None if np.isnan(day) else EPOCH + dt.timedelta(days=int(day))
-

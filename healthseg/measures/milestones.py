@@ -1,4 +1,5 @@
 """Which milestone has each customer reached, when, and what stands in the way of the others?"""
+
 from __future__ import annotations
 
 import datetime as dt
@@ -41,7 +42,9 @@ def states(book: Any, as_of: dt.date) -> pd.DataFrame:
     >>> states(book, book.as_of())[["milestone_id", "status", "days"]].fillna(-1).values.tolist()
     [['kick', 'completed', 4.0], ['use', 'overdue', -1.0]]
     """
-    return remember(book, ("milestone states", as_of), lambda: _states(book, as_of, catalogue(book)))
+    return remember(
+        book, ("milestone states", as_of), lambda: _states(book, as_of, catalogue(book))
+    )
 
 
 def _states(book: Any, as_of: dt.date, plan: Catalogue | None) -> pd.DataFrame:
@@ -56,10 +59,38 @@ def _states(book: Any, as_of: dt.date, plan: Catalogue | None) -> pd.DataFrame:
 
 def _nothing() -> pd.DataFrame:
     """A book's states where no milestone applies to anybody."""
-    types = dict.fromkeys(["client_id", "milestone_id", "name", "category", "feature", "completed_by", "blocker",
-                           "owner", "waits_for", "status"], object)
-    types |= dict.fromkeys(["began_day", "anchor_day", "target_day", *ENTERED, "day", "days", "since_began", "reached",
-                            "users", "progress", "target_days", "elapsed"], float)
+    types = dict.fromkeys(
+        [
+            "client_id",
+            "milestone_id",
+            "name",
+            "category",
+            "feature",
+            "completed_by",
+            "blocker",
+            "owner",
+            "waits_for",
+            "status",
+        ],
+        object,
+    )
+    types |= dict.fromkeys(
+        [
+            "began_day",
+            "anchor_day",
+            "target_day",
+            *ENTERED,
+            "day",
+            "days",
+            "since_began",
+            "reached",
+            "users",
+            "progress",
+            "target_days",
+            "elapsed",
+        ],
+        float,
+    )
     types |= dict.fromkeys(["live", "required", "watched", "blocked"], bool)
     return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in types.items()})
 
@@ -79,8 +110,15 @@ def _lives(book: Any, as_of: dt.date) -> pd.DataFrame:
     left = epoch_days_or_nan(known["churned_on"])
     signup = epoch_days(known["signup_date"])
     began = np.fmax(signup, _came_back(book, ids, as_of))
-    frame = pd.DataFrame({"client_id": ids, "signup_day": signup, "began_day": began, "live": np.isnan(left),
-                          "day": np.where(np.isnan(left), today, left - 1)})
+    frame = pd.DataFrame(
+        {
+            "client_id": ids,
+            "signup_day": signup,
+            "began_day": began,
+            "live": np.isnan(left),
+            "day": np.where(np.isnan(left), today, left - 1),
+        }
+    )
     frame = frame[(frame["signup_day"] <= today) & (frame["day"] >= frame["signup_day"])]
     return frame.set_index("client_id", drop=False)
 
@@ -89,9 +127,14 @@ def _came_back(book: Any, ids: list[str], as_of: dt.date) -> np.ndarray:
     """The day on which each customer's present spell began after an earlier one had ended, else NaN."""
     until = shelf.bounds(epoch_day(as_of), epoch_day(as_of) + 1)
     by_stage, by_contract = (
-        pd.Series(stored(book, f"{name}-{as_of:%Y%m%d}", None, partial(_days, book, name, until))
-                  if book.has(table) else {}, dtype=float).reindex(ids)
-        for name, table in (("stage_returns", "stage_changes"), ("contract_returns", "contracts")))
+        pd.Series(
+            stored(book, f"{name}-{as_of:%Y%m%d}", None, partial(_days, book, name, until))
+            if book.has(table)
+            else {},
+            dtype=float,
+        ).reindex(ids)
+        for name, table in (("stage_returns", "stage_changes"), ("contract_returns", "contracts"))
+    )
     churned = pd.to_datetime(customers(book)["churned_on"]).reindex(ids)
     gone = (churned - pd.Timestamp(0)).dt.days.astype(float)
     by_stage = by_stage.where(gone.isna() | (gone > epoch_day(as_of)) | (by_stage > gone))
@@ -110,6 +153,7 @@ def _applying(book: Any, as_of: dt.date, plan: Catalogue | None, who: pd.DataFra
     if plan is None or not plan.frame["plans"].map(len).any():
         return rows
     from healthseg.measures.panel import panel
+
     on_day = panel(book, [as_of]).set_index("client_id")["plan"].astype(object)
     theirs = rows["client_id"].map(on_day)
     fits = [not plans or own in plans for plans, own in zip(rows["plans"], theirs, strict=True)]
@@ -121,8 +165,11 @@ def _applying(book: Any, as_of: dt.date, plan: Catalogue | None, who: pd.DataFra
 
 def entries(book: Any) -> pd.DataFrame:
     """All that was ever entered by hand, days since 1970; ``completed_part``: the share of its day that had passed."""
-    return remember(book, "milestone entries",
-                    lambda: stored_frame(book, "milestone-entries", None, lambda: _entries(book)))
+    return remember(
+        book,
+        "milestone entries",
+        lambda: stored_frame(book, "milestone-entries", None, lambda: _entries(book)),
+    )
 
 
 def _entries(book: Any) -> pd.DataFrame:
@@ -139,7 +186,9 @@ def _parts(frame: pd.DataFrame, zone: pd.Series) -> np.ndarray:
     for place in np.flatnonzero(moments.notna()):
         key = (int(frame["completed_day"].iat[place]), zone.iat[place])
         if key not in midnight:
-            midnight[key] = end_of_day_utc(dt.date(1970, 1, 1) + dt.timedelta(days=key[0] - 1), key[1])
+            midnight[key] = end_of_day_utc(
+                dt.date(1970, 1, 1) + dt.timedelta(days=key[0] - 1), key[1]
+            )
         passed = (moments.iat[place].tz_localize("UTC") - midnight[key]).total_seconds()
         part[place] = min(max(passed / DAY_SECONDS, 0.0), 1.0)
     return part
@@ -153,7 +202,9 @@ def _with_entries(rows: pd.DataFrame, book: Any, as_of: dt.date) -> pd.DataFrame
         rows[name] = rows[name].where((rows[name] <= rows["day"]) & (rows[name] >= first))
     today = as_of >= book.data_until
     undated = rows["blocker"].notna() & rows["blocked_day"].isna() & today
-    rows["blocker"] = rows["blocker"].astype(object).where(rows["blocked_day"].notna() | undated, None)
+    rows["blocker"] = (
+        rows["blocker"].astype(object).where(rows["blocked_day"].notna() | undated, None)
+    )
     rows["owner"] = rows["owner"].astype(object).where(rows["owner"].notna() & today, None)
     return rows.assign(by_hand=rows["completed_day"])
 
@@ -163,38 +214,59 @@ def _with_users(rows: pd.DataFrame, book: Any, as_of: dt.date, plan: Catalogue) 
     asked = plan.frame.dropna(subset=["feature"]).groupby("feature", as_index=False)["users"].max()
     rows = rows.assign(reached=np.nan, first_use=np.nan, by_data=np.nan)
     if len(asked):
-        found = stored_frame(book, f"milestone-uses-{as_of:%Y%m%d}", None, lambda: _first_uses(rows, book, asked))
+        found = stored_frame(
+            book, f"milestone-uses-{as_of:%Y%m%d}", None, lambda: _first_uses(rows, book, asked)
+        )
         firsts = found.set_index(["client_id", "feature", "nth"])["day"].astype(float).sort_index()
         of_data = rows["feature"].notna().to_numpy()
         keys = rows.loc[of_data, ["client_id", "feature", "users"]]
         nth = firsts.reindex(pd.MultiIndex.from_frame(keys)).to_numpy(dtype=float)
         first = firsts.reindex(pd.MultiIndex.from_frame(keys.assign(users=1))).to_numpy(dtype=float)
-        seen = firsts.groupby(level=[0, 1]).size().reindex(pd.MultiIndex.from_frame(keys.iloc[:, :2])).fillna(0)
+        seen = (
+            firsts.groupby(level=[0, 1])
+            .size()
+            .reindex(pd.MultiIndex.from_frame(keys.iloc[:, :2]))
+            .fillna(0)
+        )
         rows.loc[of_data, "by_data"], rows.loc[of_data, "first_use"] = nth, first
-        rows.loc[of_data, "reached"] = np.minimum(seen.to_numpy(dtype=float), keys["users"].to_numpy())
+        rows.loc[of_data, "reached"] = np.minimum(
+            seen.to_numpy(dtype=float), keys["users"].to_numpy()
+        )
     data = rows["by_data"].notna() & ~(rows["by_hand"] <= rows["by_data"])
     rows["completed_day"] = rows["by_data"].where(data, rows["by_hand"])
     by = np.where(data, DATA, np.where(rows["by_hand"].notna(), HAND, None)).astype(object)
     hand = pd.Series(by == HAND, index=rows.index)
     return rows.assign(
-        completed_by=by, progress=rows["reached"] / rows["users"].where(rows["users"] > 0),
+        completed_by=by,
+        progress=rows["reached"] / rows["users"].where(rows["users"] > 0),
         completed_at=pd.to_datetime(rows["completed_at"]).where(hand),
         completed_part=rows["completed_part"].where(hand, 0.0),
-        started_day=np.fmin(rows["started_day"], rows["first_use"]))
+        started_day=np.fmin(rows["started_day"], rows["first_use"]),
+    )
 
 
 def _first_uses(rows: pd.DataFrame, book: Any, asked: pd.DataFrame) -> pd.DataFrame:
     """client_id, feature, nth, day: when each further user first used a feature, nth being its place in the row."""
     who = rows.drop_duplicates("client_id")
-    scope = pd.DataFrame({"k": np.arange(len(who), dtype=np.int32), "client_id": who["client_id"].to_numpy(),
-                          "from_day": who["began_day"].to_numpy(dtype=np.int64),
-                          "until_day": who["day"].to_numpy(dtype=np.int64)})
+    scope = pd.DataFrame(
+        {
+            "k": np.arange(len(who), dtype=np.int32),
+            "client_id": who["client_id"].to_numpy(),
+            "from_day": who["began_day"].to_numpy(dtype=np.int64),
+            "until_day": who["day"].to_numpy(dtype=np.int64),
+        }
+    )
     back = (who["began_day"] > who["signup_day"]).to_numpy()
-    parts = [book.sql(f"measures/{name}", scope=scope[chosen], asked=asked)
-             for name, chosen in (("milestone_users", ~back), ("milestone_users_again", back)) if chosen.any()]
+    parts = [
+        book.sql(f"measures/{name}", scope=scope[chosen], asked=asked)
+        for name, chosen in (("milestone_users", ~back), ("milestone_users_again", back))
+        if chosen.any()
+    ]
     found = pd.concat(parts, ignore_index=True)
     ids = scope["client_id"].to_numpy()[found["k"].to_numpy(dtype=np.int64)]
-    return found.assign(client_id=ids)[["client_id", "feature", "nth", "day"]].astype({"nth": np.int64})
+    return found.assign(client_id=ids)[["client_id", "feature", "nth", "day"]].astype(
+        {"nth": np.int64}
+    )
 
 
 def _measurable(rows: pd.DataFrame, book: Any, as_of: dt.date) -> pd.DataFrame:
@@ -223,7 +295,9 @@ def _with_dependencies(rows: pd.DataFrame) -> pd.DataFrame:
         ends = {one: days[client, one] for one in needs if (client, one) in days}
         waits.append(tuple(one for one, day in ends.items() if np.isnan(day)))
         ready.append(max(ends.values()) if ends and not waits[-1] else np.nan)
-    return rows.assign(waits_for=waits, ready_day=ready, depends=[bool(needs) for needs in rows["depends_on"]])
+    return rows.assign(
+        waits_for=waits, ready_day=ready, depends=[bool(needs) for needs in rows["depends_on"]]
+    )
 
 
 def _with_targets(rows: pd.DataFrame, book: Any, count: DayCount) -> pd.DataFrame:
@@ -233,17 +307,35 @@ def _with_targets(rows: pd.DataFrame, book: Any, count: DayCount) -> pd.DataFram
     if book.settings.milestone_anchor == "dependency":
         anchor = rows["ready_day"].where(rows["depends"], began)
     target = count.after(anchor.to_numpy(), rows["target_days"].to_numpy())
-    early = (anchor < epoch_day(book.first_event_day)) & (rows["completed_by"] != HAND) & rows["feature"].notna()
-    since = [(count.between(start, rows["completed_day"]) + rows["completed_part"]).where(~early)
-             for start in (anchor, began)]
-    return rows.assign(anchor_day=anchor, target_day=target, watched=~early, days=since[0], since_began=since[1])
+    early = (
+        (anchor < epoch_day(book.first_event_day))
+        & (rows["completed_by"] != HAND)
+        & rows["feature"].notna()
+    )
+    since = [
+        (count.between(start, rows["completed_day"]) + rows["completed_part"]).where(~early)
+        for start in (anchor, began)
+    ]
+    return rows.assign(
+        anchor_day=anchor, target_day=target, watched=~early, days=since[0], since_began=since[1]
+    )
 
 
 def _with_status(rows: pd.DataFrame, count: DayCount) -> pd.DataFrame:
     completed, skipped = rows["completed_day"].notna(), rows["skipped_day"].notna()
-    status = np.select([completed, skipped, rows["target_day"] < rows["day"], rows["started_day"].notna()],
-                       ["completed", "skipped", "overdue", "in_progress"], "not_started")
+    status = np.select(
+        [completed, skipped, rows["target_day"] < rows["day"], rows["started_day"].notna()],
+        ["completed", "skipped", "overdue", "in_progress"],
+        "not_started",
+    )
     stands = rows["blocker"].notna() & rows["cleared_day"].isna() & ~completed & ~skipped
-    waits = [waiting if one else () for waiting, one in zip(rows["waits_for"], ~completed & ~skipped, strict=True)]
-    return rows.assign(status=status, blocked=stands, waits_for=waits,
-                       elapsed=count.between(rows["anchor_day"], rows["day"]))
+    waits = [
+        waiting if one else ()
+        for waiting, one in zip(rows["waits_for"], ~completed & ~skipped, strict=True)
+    ]
+    return rows.assign(
+        status=status,
+        blocked=stands,
+        waits_for=waits,
+        elapsed=count.between(rows["anchor_day"], rows["day"]),
+    )

@@ -1,4 +1,5 @@
 """Amounts of several currencies: converted where the book has rates, else never added up."""
+
 from __future__ import annotations
 
 import datetime as dt
@@ -44,8 +45,16 @@ def money(book: Any, rows: pd.DataFrame, date: dt.date) -> Money:
     Rates are the last ones of ``fx`` by ``date``.
     """
     known = customers(book).reindex(rows.index)
-    named = rows["currency"].astype(object) if "currency" in rows else pd.Series(None, index=rows.index, dtype=object)
-    given = known["currency"].astype(object) if "currency" in known else pd.Series(None, index=rows.index, dtype=object)
+    named = (
+        rows["currency"].astype(object)
+        if "currency" in rows
+        else pd.Series(None, index=rows.index, dtype=object)
+    )
+    given = (
+        known["currency"].astype(object)
+        if "currency" in known
+        else pd.Series(None, index=rows.index, dtype=object)
+    )
     currency = named.where(named.notna(), given)
     currency = currency.where(currency.notna(), book.settings.book_currency)
     arr = rows["arr"].astype(float)
@@ -55,7 +64,9 @@ def money(book: Any, rows: pd.DataFrame, date: dt.date) -> Money:
     rates = _rates(book, date)
     if rates is None:
         return Money(arr, currency, None, False, False)
-    target = book.settings.book_currency or next((name for name in rates.index if rates[name] == 1), None)
+    target = book.settings.book_currency or next(
+        (name for name in rates.index if rates[name] == 1), None
+    )
     if target is not None:
         rates = pd.concat([rates.drop(target, errors="ignore"), pd.Series({target: 1.0})])
     rate = currency.map(rates).astype(float)
@@ -69,6 +80,8 @@ def _rates(book: Any, date: dt.date) -> pd.Series | None:
     if not book.has("fx"):
         return None
     table = book.table("fx")
-    table = table[pd.to_datetime(table["on"]) <= pd.Timestamp(date)].sort_values(["currency", "on"], kind="stable")
+    table = table[pd.to_datetime(table["on"]) <= pd.Timestamp(date)].sort_values(
+        ["currency", "on"], kind="stable"
+    )
     last = table.groupby("currency")["rate_to_book"].last().astype(float)
     return last if len(last) else None

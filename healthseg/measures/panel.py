@@ -3,6 +3,7 @@
 A score today, its history, a churn model's rows, a report card are functions of this frame. Its
 rows are kept in the store by what they were made from: a row of a past date is counted once.
 """
+
 from __future__ import annotations
 
 import datetime as dt
@@ -19,7 +20,7 @@ from healthseg.measures.keys import dated_key
 from healthseg.measures.payments import STATUSES
 from healthseg.measures.profile import STATIC, profile, tiers
 
-COLUMNS: dict[str, tuple[str, int]] = {                    # column → measure, window in days
+COLUMNS: dict[str, tuple[str, int]] = {  # column → measure, window in days
     "person_events_28d": ("person_events", 28),
     "api_events_28d": ("api_events", 28),
     "active_days_28d": ("active_days", 28),
@@ -55,9 +56,13 @@ COLUMNS: dict[str, tuple[str, int]] = {                    # column → measure,
 
 
 WORDS = ("client_id", "industry", "region", "plan", "currency", "stage", "tier", "payment_status")
-ROWS_LEVEL, ROWS_UNUSED_DAYS = "panel", 30                 # of one date
-LEVEL, MANY_DATES, UNUSED_DAYS = "panels", 8, 7            # of the dates that are asked for together, in one file
-WHOLE_UP_TO = 2_000          # customers: up to here a date is counted for all, also where one was asked for
+ROWS_LEVEL, ROWS_UNUSED_DAYS = "panel", 30  # of one date
+LEVEL, MANY_DATES, UNUSED_DAYS = (
+    "panels",
+    8,
+    7,
+)  # of the dates that are asked for together, in one file
+WHOLE_UP_TO = 2_000  # customers: up to here a date is counted for all, also where one was asked for
 
 
 def panel(book: Any, dates: Iterable[dt.date], clients: list[str] | None = None) -> pd.DataFrame:
@@ -91,7 +96,9 @@ def _whole(book: Any, dates: tuple[dt.date, ...]) -> pd.DataFrame:
 
 def _together(book: Any, dates: tuple[dt.date, ...]) -> pd.DataFrame:
     """The rows of these dates; of many dates also in one file, which is read in a fraction of the time."""
-    key = fingerprint([dated_key(book, date) for date in dates]) if len(dates) >= MANY_DATES else None
+    key = (
+        fingerprint([dated_key(book, date) for date in dates]) if len(dates) >= MANY_DATES else None
+    )
     found = book.store.get_frame(LEVEL, key) if key else None
     if found is None:
         _build_all(book, [date for date in dates if _stored(book, date) is None])
@@ -105,8 +112,10 @@ def _together(book: Any, dates: tuple[dt.date, ...]) -> pd.DataFrame:
 def _of(frame: pd.DataFrame, clients: list[str]) -> pd.DataFrame:
     """The rows of some customers of a frame sorted by customer."""
     ids = frame["client_id"].to_numpy()
-    ranges = [np.arange(*(np.searchsorted(ids, client, side=side) for side in ("left", "right")))
-              for client in sorted(set(clients))]
+    ranges = [
+        np.arange(*(np.searchsorted(ids, client, side=side) for side in ("left", "right")))
+        for client in sorted(set(clients))
+    ]
     return frame.iloc[np.concatenate(ranges)].reset_index(drop=True) if ranges else frame.iloc[:0]
 
 
@@ -114,7 +123,9 @@ def _joined(frames: list[pd.DataFrame]) -> pd.DataFrame:
     frames = [frame for frame in frames if len(frame)] or frames[:1]
     if not frames:
         return pd.DataFrame(columns=["client_id", "date", *COLUMNS])
-    return pd.concat(frames, ignore_index=True).sort_values(["client_id", "date"], kind="stable", ignore_index=True)
+    return pd.concat(frames, ignore_index=True).sort_values(
+        ["client_id", "date"], kind="stable", ignore_index=True
+    )
 
 
 def _build_all(book: Any, dates: list[dt.date]) -> None:
@@ -152,26 +163,48 @@ def build(book: Any, dates: list[dt.date], clients: list[str]) -> pd.DataFrame:
 def build_pairs(book: Any, pairs: pd.DataFrame) -> pd.DataFrame:
     """The panel's rows of any pairs of ``client_id`` and ``date``, each customer on dates of its own, counted now."""
     days = measured.days_counted(pairs["date"], pairs["date"])
-    parts = [_build_chunk(book, pairs[pairs["client_id"].isin(clients)], clients)
-             for clients in measured.chunks(pairs["client_id"].unique().tolist(), days)]
+    parts = [
+        _build_chunk(book, pairs[pairs["client_id"].isin(clients)], clients)
+        for clients in measured.chunks(pairs["client_id"].unique().tolist(), days)
+    ]
     return _joined(parts)
 
 
 def _build_chunk(book: Any, pairs: pd.DataFrame, clients: list[str]) -> pd.DataFrame:
-    k, day = pd.Index(clients).get_indexer(pairs["client_id"]).astype(np.int64), epoch_days(pairs["date"])
-    ends = {window: Spans(k, day + 1 - window, day + 1) for window in {days for _, days in COLUMNS.values()}}
+    k, day = (
+        pd.Index(clients).get_indexer(pairs["client_id"]).astype(np.int64),
+        epoch_days(pairs["date"]),
+    )
+    ends = {
+        window: Spans(k, day + 1 - window, day + 1)
+        for window in {days for _, days in COLUMNS.values()}
+    }
     columns = {}
-    for from_events in (True, False):        # events are read for a month or so, the small tables for a year
-        chosen = {name: (measured.MEASURES[measure], window) for name, (measure, window) in COLUMNS.items()
-                  if measured.MEASURES[measure].from_events is from_events}
+    for from_events in (
+        True,
+        False,
+    ):  # events are read for a month or so, the small tables for a year
+        chosen = {
+            name: (measured.MEASURES[measure], window)
+            for name, (measure, window) in COLUMNS.items()
+            if measured.MEASURES[measure].from_events is from_events
+        }
         count = Counting(book, clients, ends[max(window for _, window in chosen.values())])
-        columns |= {name: measure.count(count, ends[window]) for name, (measure, window) in chosen.items()}
+        columns |= {
+            name: measure.count(count, ends[window]) for name, (measure, window) in chosen.items()
+        }
     columns = {name: columns[name] for name in COLUMNS}
     who = profile(count, k, day, epoch_day(book.data_until))
     columns["payment_status"] = _status(columns["payment_status"])
-    frame = pd.DataFrame({"client_id": np.array(clients, dtype=object)[k],
-                          "date": day.astype("datetime64[D]").astype("datetime64[s]")})
-    frame = pd.concat([frame, _static(count, k), who.drop(columns=["k", "day"]), pd.DataFrame(columns)], axis=1)
+    frame = pd.DataFrame(
+        {
+            "client_id": np.array(clients, dtype=object)[k],
+            "date": day.astype("datetime64[D]").astype("datetime64[s]"),
+        }
+    )
+    frame = pd.concat(
+        [frame, _static(count, k), who.drop(columns=["k", "day"]), pd.DataFrame(columns)], axis=1
+    )
     frame["tier"] = tiers(frame["arr"].to_numpy(), book.settings)
     users = frame["monthly_active_users"]
     frame["seat_utilisation"] = users / frame["seats"].where(frame["seats"] > 0)
@@ -192,7 +225,9 @@ def _status(codes: np.ndarray) -> np.ndarray:
 
 def _static(count: Counting, k: np.ndarray) -> pd.DataFrame:
     known = count.customers
-    return pd.DataFrame({name: known[name].to_numpy(dtype=object)[k] for name in STATIC[1:3] if name in known})
+    return pd.DataFrame(
+        {name: known[name].to_numpy(dtype=object)[k] for name in STATIC[1:3] if name in known}
+    )
 
 
 def tiers_at(book: Any, days: dict[str, dt.date]) -> dict[str, str | None]:
@@ -201,13 +236,21 @@ def tiers_at(book: Any, days: dict[str, dt.date]) -> dict[str, str | None]:
     for clients in measured.chunks(list(days)):
         day = np.array([epoch_day(days[client]) for client in clients], dtype=np.int64)
         k = np.arange(len(clients), dtype=np.int64)
-        who = profile(Counting(book, clients, Spans(k, day, day + 1)), k, day, epoch_day(book.data_until))
+        who = profile(
+            Counting(book, clients, Spans(k, day, day + 1)), k, day, epoch_day(book.data_until)
+        )
         out |= dict(zip(clients, tiers(who["arr"].to_numpy(), book.settings), strict=True))
     return out
 
 
 def span_of(book: Any, client_id: str, end: dt.date, days: int, measure: str) -> float:
     """One customer's measure over the ``days`` days that end with ``end``."""
-    spans = pd.DataFrame({"client_id": [client_id], "span_id": [0], "start": [end - dt.timedelta(days=days - 1)],
-                          "end": [end + dt.timedelta(days=1)]})
+    spans = pd.DataFrame(
+        {
+            "client_id": [client_id],
+            "span_id": [0],
+            "start": [end - dt.timedelta(days=days - 1)],
+            "end": [end + dt.timedelta(days=1)],
+        }
+    )
     return float(measured.over(book, spans, [measure])[measure].iloc[0])

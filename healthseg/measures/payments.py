@@ -1,4 +1,5 @@
 """Payment over spans: what is overdue on the last day, and how punctual the due invoices were paid."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -14,7 +15,9 @@ def _invoices(count: Counting) -> pd.DataFrame:
     if "invoices" not in count.__dict__:
         rows = count.rows("invoice_rows").copy()
         rows["paid_day"] = rows["paid_day"].fillna(FAR).astype(np.int64)
-        count.__dict__["invoices"] = rows.astype({"k": np.int64, "issued_day": np.int64, "due_day": np.int64})
+        count.__dict__["invoices"] = rows.astype(
+            {"k": np.int64, "issued_day": np.int64, "due_day": np.int64}
+        )
     return count.__dict__["invoices"]
 
 
@@ -34,9 +37,16 @@ def invoices_issued(count: Counting, spans: Spans) -> np.ndarray:
 def _open_pairs(count: Counting, spans: Spans) -> pd.DataFrame:
     """Every (span, invoice open on its last day): issued by then, not paid by then, positive, in order of due date."""
     rows = _invoices(count)
-    rows = rows[rows["hundredths"] > 0].sort_values(["k", "issued_day", "due_day", "invoice_id"], kind="stable")
-    row, span = within(rows["k"].to_numpy(), rows["issued_day"].to_numpy(), spans.k,
-                       np.zeros(len(spans.k), dtype=np.int64), spans.end)
+    rows = rows[rows["hundredths"] > 0].sort_values(
+        ["k", "issued_day", "due_day", "invoice_id"], kind="stable"
+    )
+    row, span = within(
+        rows["k"].to_numpy(),
+        rows["issued_day"].to_numpy(),
+        spans.k,
+        np.zeros(len(spans.k), dtype=np.int64),
+        spans.end,
+    )
     is_open = rows["paid_day"].to_numpy()[row] >= spans.end[span]
     pairs = rows.iloc[row[is_open]].assign(span=span[is_open])
     return pairs.sort_values(["span", "due_day", "invoice_id"], kind="stable", ignore_index=True)
@@ -48,8 +58,12 @@ def _uncovered(count: Counting, spans: Spans) -> pd.DataFrame:
     rows = _invoices(count)
     notes = rows[rows["hundredths"] < 0]
     if len(notes):
-        credit = _totals(count, np.r_[notes["k"], notes["k"]], np.r_[notes["issued_day"], notes["paid_day"]],
-                         np.r_[-notes["hundredths"], notes["hundredths"]])
+        credit = _totals(
+            count,
+            np.r_[notes["k"], notes["k"]],
+            np.r_[notes["issued_day"], notes["paid_day"]],
+            np.r_[-notes["hundredths"], notes["hundredths"]],
+        )
         owed = pairs.groupby("span")["hundredths"].cumsum().to_numpy()
         at = count.at(credit, spans.k, spans.end)
         pairs = pairs[owed > at[pairs["span"].to_numpy()]]
@@ -60,7 +74,10 @@ def _worst(count: Counting, spans: Spans) -> tuple[np.ndarray, np.ndarray]:
     """Days overdue of the oldest open invoice (0 where none is), and whether anything is open at all."""
     if "worst" not in count.__dict__ or count.__dict__["worst"][0] is not spans:
         pairs = _uncovered(count, spans)
-        span, late = pairs["span"].to_numpy(), spans.end[pairs["span"].to_numpy()] - 1 - pairs["due_day"].to_numpy()
+        span, late = (
+            pairs["span"].to_numpy(),
+            spans.end[pairs["span"].to_numpy()] - 1 - pairs["due_day"].to_numpy(),
+        )
         worst = np.zeros(len(spans.k), dtype=np.int64)
         np.maximum.at(worst, span, late)
         anything = np.zeros(len(spans.k), dtype=bool)
@@ -80,7 +97,9 @@ def payment_status(count: Counting, spans: Spans) -> np.ndarray:
     if not count.has("invoices"):
         return np.full(len(spans.k), np.nan)
     worst, anything = _worst(count, spans)
-    return where(invoices_issued(count, spans) > 0, np.where(worst > 0, 2, np.where(anything, 1, 0)))
+    return where(
+        invoices_issued(count, spans) > 0, np.where(worst > 0, 2, np.where(anything, 1, 0))
+    )
 
 
 def paid_on_time_share(count: Counting, spans: Spans) -> np.ndarray:
@@ -94,4 +113,7 @@ def paid_on_time_share(count: Counting, spans: Spans) -> np.ndarray:
     on_time = (paid[row] <= due[row] + grace) & (paid[row] < spans.end[span])
     late = ~on_time & (spans.end[span] - 1 > due[row] + grace)
     settled = span[on_time | late]
-    return ratio(np.bincount(span[on_time], minlength=len(spans.k)), np.bincount(settled, minlength=len(spans.k)))
+    return ratio(
+        np.bincount(span[on_time], minlength=len(spans.k)),
+        np.bincount(settled, minlength=len(spans.k)),
+    )

@@ -1,4 +1,5 @@
 """On whom usage hangs: the top user's share, and the champion and their departure."""
+
 from __future__ import annotations
 
 import datetime as dt
@@ -15,7 +16,11 @@ class Users:
 
     def __init__(self, count: Counting) -> None:
         rows = count.rows("user_days")
-        users = rows[["k", "user_id"]].drop_duplicates().sort_values(["k", "user_id"], ignore_index=True)
+        users = (
+            rows[["k", "user_id"]]
+            .drop_duplicates()
+            .sort_values(["k", "user_id"], ignore_index=True)
+        )
         place = users.reset_index().merge(rows, on=["k", "user_id"], how="right")
         self.k = users["k"].to_numpy(dtype=np.int64)
         self.user_id = users["user_id"].to_numpy()
@@ -35,7 +40,9 @@ def _users(count: Counting) -> Users:
     return count.__dict__["users"]
 
 
-def _largest(count: Counting, spans: Spans, before: int, until: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _largest(
+    count: Counting, spans: Spans, before: int, until: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Per span: its customer's user with most events in ``[end - before, end - until)``, their events, and all users'.
 
     Ties go to the lower user id. Spans of one window are worked off together, a column each.
@@ -56,7 +63,7 @@ def _largest(count: Counting, spans: Spans, before: int, until: int) -> tuple[np
         everyone[some] = np.add.reduceat(events, starts)
         winner = np.full(len(count.clients), -1, dtype=np.int64)
         top = np.flatnonzero((events == best[users.k]) & (events > 0))[::-1]
-        winner[users.k[top]] = top                               # the first of the tied is written last
+        winner[users.k[top]] = top  # the first of the tied is written last
         these = spans.end == end
         k = spans.k[these]
         who[these], most[these], total[these] = winner[k], best[k], everyone[k]
@@ -79,8 +86,14 @@ def _champion(count: Counting, spans: Spans) -> tuple[np.ndarray, np.ndarray]:
     users, settings = _users(count), count.book.settings
     who, most, total = _largest(count, spans, CHAMPION_DAYS, 28)
     share = np.where(total > 0, most / np.maximum(total, 1), 0.0)
-    high, low = (np.maximum(spans.end - back - count.axis.origin, 0) for back in (28, CHAMPION_DAYS))
-    active = np.where(who >= 0, users.days[who, high] - users.days[who, low], 0) if len(users.k) else np.zeros(len(who))
+    high, low = (
+        np.maximum(spans.end - back - count.axis.origin, 0) for back in (28, CHAMPION_DAYS)
+    )
+    active = (
+        np.where(who >= 0, users.days[who, high] - users.days[who, low], 0)
+        if len(users.k)
+        else np.zeros(len(who))
+    )
     good = (share >= settings.champion_min_share) & (active >= settings.champion_min_active_days)
     return np.where(good, who, -1), share
 
@@ -99,8 +112,13 @@ def champion_departed(count: Counting, spans: Spans) -> np.ndarray:
     users = _users(count)
     slot = spans.end - count.axis.origin
     recent = users.days[who, slot] - users.days[who, np.maximum(slot - 28, 0)]
-    active = users.days[who, np.maximum(slot - 28, 0)] - users.days[who, np.maximum(slot - CHAMPION_DAYS, 0)]
-    silent = (recent == 0) & (silence_p(active, CHAMPION_DAYS - 28, 28) <= count.book.settings.champion_silence_max_p)
+    active = (
+        users.days[who, np.maximum(slot - 28, 0)]
+        - users.days[who, np.maximum(slot - CHAMPION_DAYS, 0)]
+    )
+    silent = (recent == 0) & (
+        silence_p(active, CHAMPION_DAYS - 28, 28) <= count.book.settings.champion_silence_max_p
+    )
     departed = (who >= 0) & (silent | (users.gone[who] < spans.end))
     return where(measured, departed)
 
@@ -128,6 +146,10 @@ def champion_of(count: Counting, end: dt.date) -> dict[str, Any] | None:
         return None
     users, slot = _users(count), int(day[0]) - count.axis.origin
     days = users.days[who]
-    last = int(np.searchsorted(days, days[slot]))            # the slot after the last day with an event
-    return {"user_id": str(users.user_id[who]), "active_days": int(days[slot - 28] - days[slot - CHAMPION_DAYS]),
-            "silent_days": slot - last, "deactivated": bool(users.gone[who] < day[0])}
+    last = int(np.searchsorted(days, days[slot]))  # the slot after the last day with an event
+    return {
+        "user_id": str(users.user_id[who]),
+        "active_days": int(days[slot - 28] - days[slot - CHAMPION_DAYS]),
+        "silent_days": slot - last,
+        "deactivated": bool(users.gone[who] < day[0]),
+    }

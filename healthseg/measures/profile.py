@@ -1,4 +1,5 @@
 """Who the customer was on a date: ARR, seats, plan, renewal, stage, as they were known then."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -13,7 +14,11 @@ STATIC = ("name", "industry", "region", "timezone", "parent_id")
 
 
 def _column(frame: pd.DataFrame, name: str) -> pd.Series:
-    return frame[name] if name in frame else pd.Series([None] * len(frame), index=frame.index, dtype=object)
+    return (
+        frame[name]
+        if name in frame
+        else pd.Series([None] * len(frame), index=frame.index, dtype=object)
+    )
 
 
 def _moments(k: np.ndarray, day: np.ndarray) -> pd.DataFrame:
@@ -43,11 +48,20 @@ class Said:
         def told(table: str, query: str, columns: list[str]) -> pd.DataFrame:
             if count.has(table):
                 return _merged(moments, count.rows(query, moments=moments))
-            return moments.reindex(columns=[*moments.columns, *columns]).astype(dict.fromkeys(columns, object))
-        return cls(moments, told("contracts", "contracts_at", ["arr", "seats", "plan", "currency", "renewal_day",
-                                                               "from_day"]),
-                   told("arr_changes", "arr_at", ["arr", "from_day", "ended"]),
-                   told("stage_changes", "stage_at", ["stage", "from_day"]))
+            return moments.reindex(columns=[*moments.columns, *columns]).astype(
+                dict.fromkeys(columns, object)
+            )
+
+        return cls(
+            moments,
+            told(
+                "contracts",
+                "contracts_at",
+                ["arr", "seats", "plan", "currency", "renewal_day", "from_day"],
+            ),
+            told("arr_changes", "arr_at", ["arr", "from_day", "ended"]),
+            told("stage_changes", "stage_at", ["stage", "from_day"]),
+        )
 
     def left_day(self, count: Counting) -> np.ndarray:
         """The day on which a customer that had left by the moment left, NaN of one that had not: ``churned_on`` unless
@@ -55,13 +69,17 @@ class Said:
         k, day = (self.moments[name].to_numpy() for name in ("k", "day"))
         churned = epoch_days_or_nan(_column(count.customers, "churned_on"))[k]
         stage, staged = self.stage["stage"].to_numpy(dtype=object), _numbers(self.stage["from_day"])
-        back = (_numbers(self.contract["from_day"]) > churned) | ((stage != "churned") & (staged > churned))
+        back = (_numbers(self.contract["from_day"]) > churned) | (
+            (stage != "churned") & (staged > churned)
+        )
         ended = np.where(_numbers(self.arr["ended"]) == 1, _numbers(self.arr["from_day"]), np.nan)
         left = np.where((churned <= day) & ~back, churned, ended)
         return np.where(np.isnan(left) & (stage == "churned"), staged, left)
 
 
-def profile(count: Counting, k: np.ndarray, day: np.ndarray, snapshot_day: int | None) -> pd.DataFrame:
+def profile(
+    count: Counting, k: np.ndarray, day: np.ndarray, snapshot_day: int | None
+) -> pd.DataFrame:
     """One row per ``(k, day)``: what was known of the customer at the end of ``day`` (days since 1970).
 
     Snapshot columns of ``customers`` are read only on ``snapshot_day`` (the book's last day):
@@ -69,8 +87,17 @@ def profile(count: Counting, k: np.ndarray, day: np.ndarray, snapshot_day: int |
     """
     moments = _moments(k, day)
     nothing = pd.Series([None] * len(k), dtype=object)
-    out = pd.DataFrame({"k": k, "day": day, "arr": np.nan, "seats": np.nan, "renewal_day": np.nan,
-                        "plan": nothing, "currency": nothing})
+    out = pd.DataFrame(
+        {
+            "k": k,
+            "day": day,
+            "arr": np.nan,
+            "seats": np.nan,
+            "renewal_day": np.nan,
+            "plan": nothing,
+            "currency": nothing,
+        }
+    )
     if snapshot_day is not None:
         _from_snapshot(out, count.customers.iloc[k].reset_index(drop=True), day >= snapshot_day)
     if count.has("customer_changes"):

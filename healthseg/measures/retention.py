@@ -4,6 +4,7 @@ N-week bounded retention ("return on"): week n of a user are the seven days that
 event. Cohorts are the blocks of seven days, counted back from the end, in which users were first seen. A cell is blank
 until the whole week lies behind every user of the cohort: an unfinished week would look like a loss.
 """
+
 from __future__ import annotations
 
 import datetime as dt
@@ -28,7 +29,13 @@ def retention(book: Any, end: dt.date, clients: list[str], weeks: int = WEEKS) -
     origin = stop - 7 * weeks
     users, retained = np.zeros(weeks, dtype=np.int64), np.zeros((weeks, weeks), dtype=np.int64)
     for some in chunks(clients):
-        _add(counting(book, some, end - dt.timedelta(days=7 * weeks), end), origin, stop, users, retained)
+        _add(
+            counting(book, some, end - dt.timedelta(days=7 * weeks), end),
+            origin,
+            stop,
+            users,
+            retained,
+        )
     return _table(book, stop, users, retained)
 
 
@@ -43,11 +50,17 @@ def _table(book: Any, stop: int, users: np.ndarray, retained: np.ndarray) -> pd.
     """The counts as rows; NaN where a cohort's week is not over, nothing of cohorts from before tracking."""
     weeks, origin = len(users), stop - 7 * len(users)
     cohort, week = (part.ravel() for part in np.indices((weeks, weeks)))
-    last_day = origin + 7 * cohort + 6 + 7 * week + 6          # of week n of the cohort's latest user
+    last_day = origin + 7 * cohort + 6 + 7 * week + 6  # of week n of the cohort's latest user
     known = last_day < stop
     began = (origin + 7 * cohort).astype("datetime64[D]").astype("datetime64[s]")
-    frame = pd.DataFrame({"cohort": began, "week": week, "users": users[cohort],
-                          "retained": np.where(known, retained[cohort, week], np.nan)})
+    frame = pd.DataFrame(
+        {
+            "cohort": began,
+            "week": week,
+            "users": users[cohort],
+            "retained": np.where(known, retained[cohort, week], np.nan),
+        }
+    )
     tracked = origin + 7 * cohort >= epoch_day(book.first_event_day)
     return frame[(week <= weeks - 1 - cohort) & tracked].reset_index(drop=True)
 

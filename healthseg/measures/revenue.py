@@ -1,4 +1,5 @@
 """What became of last year's ARR? Net and gross retention of a closed cohort, and the waterfall from then to now."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -22,13 +23,21 @@ def movements(then: pd.Series, now: pd.Series) -> pd.DataFrame:
     """
     everyone = then.index.union(now.index).sort_values()
     unknown = everyone.isin(then.index[then.isna()]) | everyone.isin(now.index[now.isna()])
-    before, after = (given.reindex(everyone).fillna(0.0).to_numpy(dtype=float) for given in (then, now))
+    before, after = (
+        given.reindex(everyone).fillna(0.0).to_numpy(dtype=float) for given in (then, now)
+    )
     change = after - before
-    frame = pd.DataFrame({
-        "start": before, "new": np.where(before == 0, change, 0.0),
-        "expansion": np.where((before > 0) & (change > 0), change, 0.0),
-        "contraction": np.where((before > 0) & (after > 0) & (change < 0), change, 0.0),
-        "churn": np.where((before > 0) & (after == 0), change, 0.0), "end": after}, index=everyone)
+    frame = pd.DataFrame(
+        {
+            "start": before,
+            "new": np.where(before == 0, change, 0.0),
+            "expansion": np.where((before > 0) & (change > 0), change, 0.0),
+            "contraction": np.where((before > 0) & (after > 0) & (change < 0), change, 0.0),
+            "churn": np.where((before > 0) & (after == 0), change, 0.0),
+            "end": after,
+        },
+        index=everyone,
+    )
     return frame[~unknown]
 
 
@@ -56,8 +65,12 @@ def retention(rows: pd.DataFrame) -> Retention:
     if not start > 0:
         return Retention(None, None, 0, 0)
     kept = np.minimum(cohort["start"], cohort["end"])
-    return Retention(float(cohort["end"].sum()) / start, float(kept.sum()) / start, len(cohort),
-                     int((cohort["end"] == 0).sum()))
+    return Retention(
+        float(cohort["end"].sum()) / start,
+        float(kept.sum()) / start,
+        len(cohort),
+        int((cohort["end"] == 0).sum()),
+    )
 
 
 def waterfall(rows: pd.DataFrame) -> dict[str, float]:

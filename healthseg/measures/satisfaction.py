@@ -1,4 +1,5 @@
 """Satisfaction over spans: NPS of each respondent's latest answer, mean CSAT."""
+
 from __future__ import annotations
 
 import numpy as np

@@ -4,6 +4,7 @@ A query for one customer costs some ten milliseconds whatever it finds; a call n
 that the same SQL gives for the customer alone: every one is of one day, and the days are cut as the SQL cuts them.
 They lie in the store in order of customer, in a form that is mapped into memory: a call reads its customer's alone.
 """
+
 from __future__ import annotations
 
 import contextlib
@@ -22,17 +23,37 @@ from healthseg.measures.keys import counting_settings, version
 
 CUSTOMERS_AT_MOST = 2_000
 EVENTS_AT_MOST = 5_000_000
-FEW = 25                     # customers in a call: some days of more of them are read by one query
+FEW = 25  # customers in a call: some days of more of them are read by one query
 LEVEL = "shelf"
-FIRST_DAY = {"session_days": "start_day"}          # the column that the first day of the window is held against
-FROM_THE_FLOOR = ("usage_days", "user_days", "user_spells", "session_days", "feature_days", "feature_user_days",
-                  "user_hours")
-WITH_ALL_BEFORE = ("last_seen", "user_lives", "feature_firsts", "ticket_days", "ticket_resolutions", "invoice_rows",
-                   "csat_survey_days", "csat_ticket_days", "nps_spells", "deactivations", "entitled_features")
+FIRST_DAY = {
+    "session_days": "start_day"
+}  # the column that the first day of the window is held against
+FROM_THE_FLOOR = (
+    "usage_days",
+    "user_days",
+    "user_spells",
+    "session_days",
+    "feature_days",
+    "feature_user_days",
+    "user_hours",
+)
+WITH_ALL_BEFORE = (
+    "last_seen",
+    "user_lives",
+    "feature_firsts",
+    "ticket_days",
+    "ticket_resolutions",
+    "invoice_rows",
+    "csat_survey_days",
+    "csat_ticket_days",
+    "nps_spells",
+    "deactivations",
+    "entitled_features",
+)
 SHELVED = FROM_THE_FLOOR + WITH_ALL_BEFORE
-COUNTED = b"counted"         # the columns' types as they were counted, in the file's schema
+COUNTED = b"counted"  # the columns' types as they were counted, in the file's schema
 EPOCH = dt.date(1970, 1, 1)
-BEFORE, NEVER = -25_567, 84_006          # 1900 and 2200: no event lies outside
+BEFORE, NEVER = -25_567, 84_006  # 1900 and 2200: no event lies outside
 
 
 def bounds(floor_day: int, until_day: int) -> pd.DataFrame:
@@ -62,9 +83,13 @@ class Kept:
     def of(self, places: list[int]) -> pd.DataFrame:
         """The rows of the customers at these places, whose ``k`` is then their position in ``places``."""
         every = self.table.column("k").to_numpy()
-        first, after = (np.searchsorted(every, np.asarray(places, dtype=every.dtype), side=side).tolist()
-                        for side in ("left", "right"))
-        parts = pa.concat_tables([self.table.slice(start, end - start) for start, end in _runs(first, after)])
+        first, after = (
+            np.searchsorted(every, np.asarray(places, dtype=every.dtype), side=side).tolist()
+            for side in ("left", "right")
+        )
+        parts = pa.concat_tables(
+            [self.table.slice(start, end - start) for start, end in _runs(first, after)]
+        )
         frame = parts.cast(self.columns).to_pandas(use_threads=False)
         return frame.assign(k=np.repeat(np.arange(len(places)), np.subtract(after, first)))
 
@@ -87,15 +112,20 @@ def _runs(first: list[int], after: list[int]) -> list[tuple[int, int]]:
     return found
 
 
-def rows(book: Any, name: str, clients: list[str], floor_day: int, until_day: int, **frames: pd.DataFrame
-         ) -> pd.DataFrame | None:
+def rows(
+    book: Any, name: str, clients: list[str], floor_day: int, until_day: int, **frames: pd.DataFrame
+) -> pd.DataFrame | None:
     """The rows of ``sql/measures/<name>.sql`` for a few customers, or for all days; else None: query them."""
     if name not in SHELVED or not remember(book, "shelf", lambda: _small(book)):
         return None
     if len(clients) > FEW and not _all_days(book, floor_day, until_day):
         return None
-    place = remember(book, "shelf places", lambda: {client: k for k, client in enumerate(_everyone(book))})
-    part = remember(book, ("shelf", name), lambda: _kept(book, name, frames)).of([place[client] for client in clients])
+    place = remember(
+        book, "shelf places", lambda: {client: k for k, client in enumerate(_everyone(book))}
+    )
+    part = remember(book, ("shelf", name), lambda: _kept(book, name, frames)).of(
+        [place[client] for client in clients]
+    )
     if "day" not in part:
         return part
     kept = part["day"].to_numpy() < until_day
@@ -106,7 +136,9 @@ def rows(book: Any, name: str, clients: list[str], floor_day: int, until_day: in
 
 def _small(book: Any) -> bool:
     reports = book.reports
-    return reports["customers"].kept <= CUSTOMERS_AT_MOST and reports["events"].kept <= EVENTS_AT_MOST
+    return (
+        reports["customers"].kept <= CUSTOMERS_AT_MOST and reports["events"].kept <= EVENTS_AT_MOST
+    )
 
 
 def _all_days(book: Any, floor_day: int, until_day: int) -> bool:
@@ -126,7 +158,7 @@ def _kept(book: Any, name: str, frames: dict[str, pd.DataFrame]) -> Kept:
     if not path.exists():
         with book.store.writing(path) as temporary:
             _write(_load(book, name, frames), temporary)
-        book.store.evict(LEVEL, days=1)        # another process may read an older state yet
+        book.store.evict(LEVEL, days=1)  # another process may read an older state yet
     book.store.in_use(path)
     return Kept(path)
 
@@ -137,18 +169,28 @@ def _load(book: Any, name: str, frames: dict[str, pd.DataFrame]) -> pd.DataFrame
     scope = pd.DataFrame({"k": np.arange(len(clients), dtype=np.int32), "client_id": clients})
     frame = book.sql(f"measures/{name}", scope=scope, bounds=bounds(BEFORE, NEVER), **frames)
     first = [column for column in ("k", "user_id", "feature", "day", "hour_utc") if column in frame]
-    rest = [column for column in frame if column not in first]       # of equal rows it does not matter which is first
+    rest = [
+        column for column in frame if column not in first
+    ]  # of equal rows it does not matter which is first
     return frame.sort_values([*first, *rest], ignore_index=True)
 
 
 def _write(frame: pd.DataFrame, path: Path) -> None:
     counted = pa.Table.from_pandas(frame, preserve_index=False)
-    whole = [pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
-             for column in counted.columns]
-    columns = [column if name == "k" else _narrow(column)       # of customers without rows, too, k is looked for
-               for name, column in zip(counted.column_names, whole, strict=True)]
-    schema = pa.schema([(name, column.type) for name, column in zip(counted.column_names, columns, strict=True)],
-                       metadata={COUNTED: counted.schema.serialize().to_pybytes()})
+    whole = [
+        pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
+        for column in counted.columns
+    ]
+    columns = [
+        column
+        if name == "k"
+        else _narrow(column)  # of customers without rows, too, k is looked for
+        for name, column in zip(counted.column_names, whole, strict=True)
+    ]
+    schema = pa.schema(
+        [(name, column.type) for name, column in zip(counted.column_names, columns, strict=True)],
+        metadata={COUNTED: counted.schema.serialize().to_pybytes()},
+    )
     with pa.ipc.new_file(str(path), schema) as file:
         file.write_table(pa.Table.from_arrays(columns, schema=schema))
 

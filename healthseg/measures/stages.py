@@ -3,6 +3,7 @@
 A change is a customer's entry into a stage at an instant. Of two at the same instant the later recorded one stands; an
 entry into the stage that the customer is in already is no change. What lies between two changes is a spell.
 """
+
 from __future__ import annotations
 
 import datetime as dt
@@ -27,7 +28,7 @@ class Change:
     client_id: str
     stage: str
     effective_at: dt.datetime
-    day: dt.date                     # account-local
+    day: dt.date  # account-local
     known_at: dt.datetime
     reason: str | None = None
     automated: bool = False
@@ -60,8 +61,11 @@ class Spell:
         return max(0, ((self.end or until) - self.start).days)
 
 
-def in_force(changes: Iterable[Change], effective_by: dt.datetime | None = None,
-             known_by: dt.datetime | None = None) -> list[Change]:
+def in_force(
+    changes: Iterable[Change],
+    effective_by: dt.datetime | None = None,
+    known_by: dt.datetime | None = None,
+) -> list[Change]:
     """One customer's changes that were effective before one instant and known by another, without what they replace.
 
     >>> day = lambda n: dt.datetime(2025, 3, n, tzinfo=UTC)
@@ -70,9 +74,15 @@ def in_force(changes: Iterable[Change], effective_by: dt.datetime | None = None,
     >>> [change.stage for change in in_force(made)], [change.stage for change in in_force(made, known_by=day(9))]
     (['trial', 'onboarding'], ['trial', 'active'])
     """
-    ordered = sorted((one for one in changes if (effective_by is None or one.effective_at < effective_by)
-                      and (known_by is None or one.known_at <= known_by)),
-                     key=lambda one: (one.effective_at, one.known_at, one.seq, one.stage))
+    ordered = sorted(
+        (
+            one
+            for one in changes
+            if (effective_by is None or one.effective_at < effective_by)
+            and (known_by is None or one.known_at <= known_by)
+        ),
+        key=lambda one: (one.effective_at, one.known_at, one.seq, one.stage),
+    )
     last_of = {one.effective_at: one for one in ordered}
     found: list[Change] = []
     for one in last_of.values():
@@ -96,14 +106,18 @@ def spells(changes: Iterable[Change]) -> list[Spell]:
         following = made[place + 1] if place + 1 < len(made) else None
         visits[one.stage] = visits.get(one.stage, 0) + 1
         end = None if following is None else following.day
-        found.append(Spell(one, end, None if following is None else following.stage, visits[one.stage]))
+        found.append(
+            Spell(one, end, None if following is None else following.stage, visits[one.stage])
+        )
     return found
 
 
 class History:
     """All changes of a book by customer: the imported ones, and those of the ledger up to its newest row."""
 
-    def __init__(self, by_client: Mapping[str, list[Change]], recorded: list[Change], seq: int, head: str) -> None:
+    def __init__(
+        self, by_client: Mapping[str, list[Change]], recorded: list[Change], seq: int, head: str
+    ) -> None:
         self.by_client, self.recorded, self.seq, self.head = by_client, recorded, seq, head
 
     def of(self, client_id: str) -> list[Change]:
@@ -116,8 +130,12 @@ def history(book: Any) -> History:
     Where one of the newest was known by the end of the data, the open book's tables and panel are read anew as well.
     """
     known = book.__dict__.get("_stage_history") or _imported_alone(book)
-    newest = book.ledger().stage_events(after=max(0, known.seq - 1)) if book.has_recorded_stages else []
-    if known.seq and known.head not in {event.digest for event in newest}:       # another ledger stands there now
+    newest = (
+        book.ledger().stage_events(after=max(0, known.seq - 1)) if book.has_recorded_stages else []
+    )
+    if known.seq and known.head not in {
+        event.digest for event in newest
+    }:  # another ledger stands there now
         known = _imported_alone(book)
         newest = book.ledger().stage_events() if book.has_recorded_stages else []
     fresh = [event for event in newest if event.seq > known.seq]
@@ -134,8 +152,11 @@ def _concern_the_panel(book: Any, fresh: list[Any]) -> bool:
     if "recorded_stages" not in book.__dict__:
         return False
     read, zone = max((one.seq for one in book.recorded_stages), default=0), zones(book)
-    return any(one.seq > read and local_day(one.recorded_at, zone[one.client_id]) <= book.data_until
-               for one in fresh if one.client_id in zone)
+    return any(
+        one.seq > read and local_day(one.recorded_at, zone[one.client_id]) <= book.data_until
+        for one in fresh
+        if one.client_id in zone
+    )
 
 
 def _imported_alone(book: Any) -> History:
@@ -154,16 +175,29 @@ def _with_events(known: History, events: list[Any], zone: Mapping[str, str]) -> 
 
 def of_event(event: Any, zone: str) -> Change:
     """A row of the ledger as a change."""
-    return Change(event.client_id, event.stage, event.effective_at, local_day(event.effective_at, zone),
-                  event.recorded_at, event.reason, event.automated, event.actor, event.kind, RECORDED,
-                  event.request_id, event.seq)
+    return Change(
+        event.client_id,
+        event.stage,
+        event.effective_at,
+        local_day(event.effective_at, zone),
+        event.recorded_at,
+        event.reason,
+        event.automated,
+        event.actor,
+        event.kind,
+        RECORDED,
+        event.request_id,
+        event.seq,
+    )
 
 
 def zones(book: Any) -> dict[str, str]:
     """Each customer's time zone."""
+
     def make() -> dict[str, str]:
         known = customers(book)
         return known["timezone"].fillna(book.settings.default_timezone).to_dict()
+
     return remember(book, "zones", make)
 
 
@@ -172,9 +206,18 @@ def _imported(book: Any) -> dict[str, list[Change]]:
     for row in book.sql("measures/stage_history").itertuples(index=False):
         effective = _instant(row.effective_at)
         recorded = effective if pd.isna(row.recorded_at) else _instant(row.recorded_at)
-        found.setdefault(row.client_id, []).append(Change(
-            row.client_id, row.stage, effective, row.effective_day.date(), recorded, _text(row.reason),
-            bool(row.automated) if not pd.isna(row.automated) else False, _text(row.actor)))
+        found.setdefault(row.client_id, []).append(
+            Change(
+                row.client_id,
+                row.stage,
+                effective,
+                row.effective_day.date(),
+                recorded,
+                _text(row.reason),
+                bool(row.automated) if not pd.isna(row.automated) else False,
+                _text(row.actor),
+            )
+        )
     return found
 
 

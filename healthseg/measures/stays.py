@@ -3,6 +3,7 @@
 A stay counts from the day on which the book was watched: those that ended before it had to be survived by the customer
 to be seen at all (left truncation). Stays that go on are censored; leaving the book is a door like the others.
 """
+
 from __future__ import annotations
 
 import datetime as dt
@@ -15,16 +16,24 @@ import pandas as pd
 
 from healthseg.measures.leaving import customers_as_of
 from healthseg.measures.stages import History, in_force, spells, zones
-from healthseg.measures.statistics.survival import Median, aalen_johansen, kaplan_meier, quantile_time, survival_at
+from healthseg.measures.statistics.survival import (
+    Median,
+    aalen_johansen,
+    kaplan_meier,
+    quantile_time,
+    survival_at,
+)
 from healthseg.periods import end_of_day_utc
 
 _KEPT = 8
-SAME_DAY = 0.5               # days: a stay that began and ended on one day
+SAME_DAY = 0.5  # days: a stay that began and ended on one day
 CHURNED = "churned"
 STAYS = ["client_id", "stage", "start", "end", "days", "entry", "exit_to", "visit", "automated"]
 
 
-def stays(book: Any, known: History, as_of: dt.date, known_by: dt.datetime | None = None) -> pd.DataFrame:
+def stays(
+    book: Any, known: History, as_of: dt.date, known_by: dt.datetime | None = None
+) -> pd.DataFrame:
     """One row per stay that began by the end of ``as_of``, as known: client_id, stage, start, end (dates, end NaT while
     it goes on), days (to the end, or to ``as_of``), entry (days after its start from which it was watched), exit_to
     (None while it goes on; churned also where the customer left and no stage says so), visit, automated."""
@@ -40,9 +49,22 @@ def stays(book: Any, known: History, as_of: dt.date, known_by: dt.datetime | Non
             end, exit_to = one.end, one.exit_to
             if end is None and one.stage != CHURNED and client in left and left[client] > one.start:
                 end, exit_to = left[client], CHURNED
-            rows.append((client, one.stage, one.start, end, ((end or as_of) - one.start).days, exit_to, one.visit,
-                         one.change.automated))
-    frame = pd.DataFrame(rows, columns=["client_id", "stage", "start", "end", "days", "exit_to", "visit", "automated"])
+            rows.append(
+                (
+                    client,
+                    one.stage,
+                    one.start,
+                    end,
+                    ((end or as_of) - one.start).days,
+                    exit_to,
+                    one.visit,
+                    one.change.automated,
+                )
+            )
+    frame = pd.DataFrame(
+        rows,
+        columns=["client_id", "stage", "start", "end", "days", "exit_to", "visit", "automated"],
+    )
     watched = np.maximum(0, [(book.first_event_day - day).days for day in frame["start"]])
     frame = frame.assign(entry=watched.astype(float), days=frame["days"].astype(float))
     dates = {name: pd.to_datetime(frame[name]).astype("datetime64[s]") for name in ("start", "end")}
@@ -54,8 +76,8 @@ class Stay:
     """How long customers stay in one stage: the share still in it by day, and the share gone by each door."""
 
     stage: str
-    curve: pd.DataFrame              # kaplan_meier's
-    exits: pd.DataFrame              # aalen_johansen's
+    curve: pd.DataFrame  # kaplan_meier's
+    exits: pd.DataFrame  # aalen_johansen's
     n: int
     ended: int
     median: Median
@@ -78,8 +100,10 @@ class Stay:
     def doors(self, day: float | None = None) -> dict[str, float]:
         """The share that had left by each door by ``day`` (by the curve's end): they add up to those that left."""
         rows = self.exits if day is None else self.exits[self.exits["time"] <= day]
-        return {str(door): float(group["cumulative_incidence"].iloc[-1])
-                for door, group in rows.groupby("cause", sort=True)}
+        return {
+            str(door): float(group["cumulative_incidence"].iloc[-1])
+            for door, group in rows.groupby("cause", sort=True)
+        }
 
 
 def stay_curves(frame: pd.DataFrame, level: float) -> dict[str, Stay]:
@@ -100,22 +124,35 @@ def stay_curves(frame: pd.DataFrame, level: float) -> dict[str, Stay]:
             continue
         entry, door = group["entry"].to_numpy(dtype=float), group["exit_to"].astype(object)
         curve = kaplan_meier(time, door.notna(), entry, level)
-        found[str(stage)] = Stay(str(stage), curve, aalen_johansen(time, door.tolist(), entry), len(group),
-                                 int(door.notna().sum()), quantile_time(curve))
+        found[str(stage)] = Stay(
+            str(stage),
+            curve,
+            aalen_johansen(time, door.tolist(), entry),
+            len(group),
+            int(door.notna().sum()),
+            quantile_time(curve),
+        )
     return found
 
 
-def book_stays(book: Any, known: History, as_of: dt.date, known_by: dt.datetime | None) -> pd.DataFrame:
+def book_stays(
+    book: Any, known: History, as_of: dt.date, known_by: dt.datetime | None
+) -> pd.DataFrame:
     """``stays``, made once for the same changes."""
     key = ("stays", as_of, known_by, _state(known, as_of))
     return _recent(book, key, lambda: stays(book, known, as_of, known_by))
 
 
-def book_curves(book: Any, known: History, as_of: dt.date, known_by: dt.datetime | None) -> Mapping[str, Stay]:
+def book_curves(
+    book: Any, known: History, as_of: dt.date, known_by: dt.datetime | None
+) -> Mapping[str, Stay]:
     """``stay_curves`` of the whole book, made once for the same changes."""
     key = ("curves", as_of, known_by, _state(known, as_of))
-    return _recent(book, key, lambda: stay_curves(book_stays(book, known, as_of, known_by),
-                                                  book.settings.interval_level))
+    return _recent(
+        book,
+        key,
+        lambda: stay_curves(book_stays(book, known, as_of, known_by), book.settings.interval_level),
+    )
 
 
 def _recent(book: Any, key: Hashable, make: Callable[[], Any]) -> Any:

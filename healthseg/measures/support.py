@@ -1,4 +1,5 @@
 """Support over spans: tickets opened and open, time to resolution."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -16,7 +17,9 @@ def _measured(count: Counting, spans: Spans) -> np.ndarray:
 def _state(count: Counting, spans: Spans, column: str) -> np.ndarray:
     if not count.has("tickets"):
         return np.full(len(spans.k), np.nan)
-    return where(_measured(count, spans), count.at(count.total("ticket_days", column), spans.k, spans.end))
+    return where(
+        _measured(count, spans), count.at(count.total("ticket_days", column), spans.k, spans.end)
+    )
 
 
 def open_tickets(count: Counting, spans: Spans) -> np.ndarray:
@@ -30,7 +33,9 @@ def open_high_tickets(count: Counting, spans: Spans) -> np.ndarray:
 def tickets_opened(count: Counting, spans: Spans) -> np.ndarray:
     if not count.has("tickets"):
         return np.full(len(spans.k), np.nan)
-    return where(_measured(count, spans), count.between(count.total("ticket_days", "opened"), spans))
+    return where(
+        _measured(count, spans), count.between(count.total("ticket_days", "opened"), spans)
+    )
 
 
 def median_resolution_hours(count: Counting, spans: Spans) -> np.ndarray:
@@ -38,7 +43,9 @@ def median_resolution_hours(count: Counting, spans: Spans) -> np.ndarray:
     if not count.has("tickets"):
         return np.full(len(spans.k), np.nan)
     rows = count.rows("ticket_resolutions")
-    row, span = within(rows["k"].to_numpy(), rows["day"].to_numpy(), spans.k, spans.start, spans.end)
+    row, span = within(
+        rows["k"].to_numpy(), rows["day"].to_numpy(), spans.k, spans.start, spans.end
+    )
     return medians(rows["seconds"].to_numpy(dtype=np.int64)[row], span, len(spans.k)) / HOUR
 
 

@@ -3,6 +3,7 @@
 Definitions: docs/measures.md. Every function takes the counting and the spans and gives a
 float per span, NaN where it was not measured.
 """
+
 from __future__ import annotations
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from healthseg.measures.counting import Counting, Spans, ratio, where
 from healthseg.measures.cube import within
 
-STICKY_SCALE = 10**12        # DAU ÷ MAU in whole trillionths, so that its sums are exact
+STICKY_SCALE = 10**12  # DAU ÷ MAU in whole trillionths, so that its sums are exact
 
 
 def _tracked(count: Counting, spans: Spans) -> np.ndarray:
@@ -18,11 +19,15 @@ def _tracked(count: Counting, spans: Spans) -> np.ndarray:
 
 
 def person_events(count: Counting, spans: Spans) -> np.ndarray:
-    return where(_tracked(count, spans), count.between(count.total("usage_days", "person_events"), spans))
+    return where(
+        _tracked(count, spans), count.between(count.total("usage_days", "person_events"), spans)
+    )
 
 
 def api_events(count: Counting, spans: Spans) -> np.ndarray:
-    return where(_tracked(count, spans), count.between(count.total("usage_days", "api_events"), spans))
+    return where(
+        _tracked(count, spans), count.between(count.total("usage_days", "api_events"), spans)
+    )
 
 
 def active_days(count: Counting, spans: Spans) -> np.ndarray:
@@ -61,8 +66,10 @@ def _sticky_days(count: Counting) -> tuple[np.ndarray, np.ndarray]:
         dau = np.diff(count.total("usage_days", "users"), axis=1)
         share = np.where(mau > 0, dau * STICKY_SCALE // np.maximum(mau, 1), 0)
         pad = np.zeros((len(mau), 1), dtype=np.int64)
-        count.__dict__["sticky"] = (np.hstack([pad, np.cumsum(share, axis=1)]),
-                                    np.hstack([pad, np.cumsum(mau > 0, axis=1, dtype=np.int64)]))
+        count.__dict__["sticky"] = (
+            np.hstack([pad, np.cumsum(share, axis=1)]),
+            np.hstack([pad, np.cumsum(mau > 0, axis=1, dtype=np.int64)]),
+        )
     return count.__dict__["sticky"]
 
 
@@ -82,9 +89,15 @@ def _last_seen(count: Counting) -> np.ndarray:
     """The last day with a person event before each day, −1 where there was none."""
     if "seen" not in count.__dict__:
         rows = count.rows("last_seen")
-        slot = np.maximum(rows["day"].to_numpy(dtype=np.float64, na_value=-1) - count.axis.origin, -1)
+        slot = np.maximum(
+            rows["day"].to_numpy(dtype=np.float64, na_value=-1) - count.axis.origin, -1
+        )
         seen = np.full((len(count.clients), count.axis.size), -1, dtype=np.int64)
-        np.maximum.at(seen, (rows["k"].to_numpy(), slot.astype(np.int64) + 1), rows["seen"].to_numpy(dtype=np.int64))
+        np.maximum.at(
+            seen,
+            (rows["k"].to_numpy(), slot.astype(np.int64) + 1),
+            rows["seen"].to_numpy(dtype=np.int64),
+        )
         count.__dict__["seen"] = np.maximum.accumulate(seen, axis=1)
     return count.__dict__["seen"]
 
@@ -96,7 +109,9 @@ def usage_vs_own_baseline(count: Counting, spans: Spans) -> np.ndarray:
     tracked_days = np.clip(spans.start - begin, 0, 84)
     total = count.total("usage_days", "person_events")
     now = count.between(total, spans)
-    before = count.at(total, spans.k, spans.start) - count.at(total, spans.k, np.maximum(start, count.axis.origin))
+    before = count.at(total, spans.k, spans.start) - count.at(
+        total, spans.k, np.maximum(start, count.axis.origin)
+    )
     enough = tracked_days >= count.book.settings.baseline_min_tracked_days
     return where(_tracked(count, spans) & enough, ratio(now * tracked_days, before * length))
 
@@ -125,6 +140,7 @@ def average_session_minutes(count: Counting, spans: Spans) -> np.ndarray:
 def unique_features_used(count: Counting, spans: Spans) -> np.ndarray:
     """Distinct features with a person event, listed or not, one pass for each length of span."""
     from healthseg.measures.adoption import feature_spells
+
     out = np.zeros(len(spans.k), dtype=np.int64)
     for length in np.unique(spans.days):
         these = spans.days == length

@@ -2,6 +2,7 @@
 
 What learns is loaded on first use, since scikit-learn takes longer to import than a score takes to make.
 """
+
 from __future__ import annotations
 
 from importlib import import_module
@@ -21,13 +22,39 @@ if TYPE_CHECKING:
     from healthseg.scoring.reportcard import ReportCard, report_card
     from healthseg.scoring.training import churn_model
 
-_HOME = {"ChurnModel": "churn_model", "HazardClassifier": "hazard_classifier", "ReportCard": "reportcard",
-         "report_card": "reportcard", "churn_model": "training"}
+_HOME = {
+    "ChurnModel": "churn_model",
+    "HazardClassifier": "hazard_classifier",
+    "ReportCard": "reportcard",
+    "report_card": "reportcard",
+    "churn_model": "training",
+}
 
-__all__ = ["BaseRates", "Change", "ChurnModel", "HazardClassifier", "ReportCard", "Scores", "bands_of", "base_rates",
-           "book_by_date", "churn_model", "custom_weights", "explain_change", "factors", "freeze", "model_weights",
-           "opportunities", "report_card", "risk_indicators", "risk_level", "score_panel", "score_trend", "shown",
-           "trend_window_days"]
+__all__ = [
+    "BaseRates",
+    "Change",
+    "ChurnModel",
+    "HazardClassifier",
+    "ReportCard",
+    "Scores",
+    "bands_of",
+    "base_rates",
+    "book_by_date",
+    "churn_model",
+    "custom_weights",
+    "explain_change",
+    "factors",
+    "freeze",
+    "model_weights",
+    "opportunities",
+    "report_card",
+    "risk_indicators",
+    "risk_level",
+    "score_panel",
+    "score_trend",
+    "shown",
+    "trend_window_days",
+]
 
 
 def __getattr__(name: str) -> Any:

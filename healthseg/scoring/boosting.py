@@ -4,6 +4,7 @@ Newton boosting (Friedman 2001; Chen & Guestrin 2016) of regression trees of dep
 log odds: without signal left over nothing is added. Each tree is kept as plain arrays, so that a saved model is
 JSON, and a row's path through a tree says which measures moved it.
 """
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -13,9 +14,9 @@ import numpy as np
 import scipy
 
 TREES, RATE, DEPTH = 40, 0.08, 2
-MOST_ROWS = 12_000                  # that trees are grown on, drawn with the seed
-LEAST_LEAF = 200                    # rows
-RIDGE = 20.0                        # added to a leaf's curvature
+MOST_ROWS = 12_000  # that trees are grown on, drawn with the seed
+LEAST_LEAF = 200  # rows
+RIDGE = 20.0  # added to a leaf's curvature
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,11 @@ class Tree:
             seen = X[rows, np.maximum(self.feature[at], 0)]
             left = np.where(np.isnan(seen), self.missing_left[at], seen <= self.threshold[at])
             following = np.where(inner, np.where(left, self.left[at], self.right[at]), at)
-            np.add.at(parts, (rows[inner], self.feature[at][inner]),
-                      (self.value[following] - self.value[at])[inner])
+            np.add.at(
+                parts,
+                (rows[inner], self.feature[at][inner]),
+                (self.value[following] - self.value[at])[inner],
+            )
             at = following
         return self.value[at], parts
 
@@ -70,7 +74,12 @@ class Boosted:
 
     @classmethod
     def from_dict(cls, kept: dict[str, Any]) -> Boosted:
-        return cls(tuple(Tree(**{name: np.array(values) for name, values in tree.items()}) for tree in kept["trees"]))
+        return cls(
+            tuple(
+                Tree(**{name: np.array(values) for name, values in tree.items()})
+                for tree in kept["trees"]
+            )
+        )
 
 
 def boost(X: np.ndarray, outcome: np.ndarray, log_odds: np.ndarray, seed: int) -> Boosted:
@@ -78,13 +87,17 @@ def boost(X: np.ndarray, outcome: np.ndarray, log_odds: np.ndarray, seed: int) -
     if len(X) > MOST_ROWS:
         chosen = np.sort(np.random.default_rng(seed).choice(len(X), MOST_ROWS, replace=False))
         X, outcome, log_odds = X[chosen], outcome[chosen], log_odds[chosen]
-    from sklearn.tree import DecisionTreeRegressor  # takes longer to import than a kept forest to ask
+    from sklearn.tree import (
+        DecisionTreeRegressor,
+    )  # takes longer to import than a kept forest to ask
 
     odds, trees = log_odds.copy(), []
     for at in range(TREES):
         p = scipy.special.expit(odds)
         curvature = np.maximum(p * (1 - p), 1e-6)
-        grown = DecisionTreeRegressor(max_depth=DEPTH, min_samples_leaf=LEAST_LEAF, random_state=seed + at)
+        grown = DecisionTreeRegressor(
+            max_depth=DEPTH, min_samples_leaf=LEAST_LEAF, random_state=seed + at
+        )
         grown.fit(X, (outcome - p) / curvature, sample_weight=curvature)
         trees.append(_kept(grown, X, outcome - p, curvature))
         odds = odds + trees[-1].path(X)[0]
@@ -94,8 +107,14 @@ def boost(X: np.ndarray, outcome: np.ndarray, log_odds: np.ndarray, seed: int) -
 def _kept(grown: Any, X: np.ndarray, gradient: np.ndarray, curvature: np.ndarray) -> Tree:
     """The tree's splits with Newton's step, drawn towards none, in each node."""
     tree = grown.tree_
-    inside = grown.decision_path(X).T                # nodes × rows
+    inside = grown.decision_path(X).T  # nodes × rows
     value = RATE * (inside @ gradient) / (inside @ curvature + RIDGE)
     feature = np.where(tree.children_left >= 0, tree.feature, -1)
-    return Tree(feature, tree.threshold.copy(), tree.children_left.copy(), tree.children_right.copy(),
-                tree.missing_go_to_left.astype(bool), value)
+    return Tree(
+        feature,
+        tree.threshold.copy(),
+        tree.children_left.copy(),
+        tree.children_right.copy(),
+        tree.missing_go_to_left.astype(bool),
+        value,
+    )

@@ -4,6 +4,7 @@ calibrated log odds of a step = c + a + s·(x − c), with c the book's base, a 
 a priori: shrunk towards no change, as a small book's held-out time cannot tell much. j steps ahead a customer's
 standing has faded: c + ρʲ·(x − c), ρ ~ Normal(0.9, 0.1²). All three are learnt on held-out time alone.
 """
+
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
@@ -19,8 +20,10 @@ from healthseg.measures.statistics import logistic
 INTERCEPT_SD, SLOPE_SD = 0.3, 0.2
 FADES = np.linspace(0.5, 1.0, 26)
 FADE_MEAN, FADE_SD = 0.9, 0.1
-NODES = np.array([NormalDist().inv_cdf((node + 0.5) / 41) for node in range(41)])     # of a customer's own log odds
-TOLERATED = 0.05                                            # of a probability: what "confidence" promises
+NODES = np.array(
+    [NormalDist().inv_cdf((node + 0.5) / 41) for node in range(41)]
+)  # of a customer's own log odds
+TOLERATED = 0.05  # of a probability: what "confidence" promises
 
 
 @dataclass(frozen=True)
@@ -58,8 +61,13 @@ class Calibration:
         return asdict(self)
 
 
-def calibrate(raw: np.ndarray, outcome: np.ndarray, center: float, step_days: int,
-              later: list[tuple[int, np.ndarray, np.ndarray]]) -> Calibration:
+def calibrate(
+    raw: np.ndarray,
+    outcome: np.ndarray,
+    center: float,
+    step_days: int,
+    later: list[tuple[int, np.ndarray, np.ndarray]],
+) -> Calibration:
     """The calibration of held-out log odds ``raw`` by their outcomes (0, 1).
 
     ``later`` are (steps ahead, log odds, outcomes) of those who were still there, for the fading.
@@ -69,12 +77,24 @@ def calibrate(raw: np.ndarray, outcome: np.ndarray, center: float, step_days: in
     precision = 1 / np.array([INTERCEPT_SD, SLOPE_SD]) ** 2
     beta = logistic.fit(design, outcome, precision, start, offset=center)
     if beta is None:
-        raise CalculationError("the calibration of held-out log odds did not settle", value_provided=len(raw))
+        raise CalculationError(
+            "the calibration of held-out log odds did not settle", value_provided=len(raw)
+        )
     curvature = logistic.expand(design, outcome, beta, center).curvature + np.diag(precision)
     spread = np.linalg.inv(curvature)
-    calibrated = [(ahead, center + beta[0] + beta[1] * (odds - center), seen) for ahead, odds, seen in later]
-    return Calibration(center, float(beta[0]), float(beta[1]), float(spread[0, 0]), float(spread[1, 1]),
-                       float(spread[0, 1]), _fade(calibrated, center + float(beta[0])), step_days)
+    calibrated = [
+        (ahead, center + beta[0] + beta[1] * (odds - center), seen) for ahead, odds, seen in later
+    ]
+    return Calibration(
+        center,
+        float(beta[0]),
+        float(beta[1]),
+        float(spread[0, 0]),
+        float(spread[1, 1]),
+        float(spread[0, 1]),
+        _fade(calibrated, center + float(beta[0])),
+        step_days,
+    )
 
 
 def _fade(later: list[tuple[int, np.ndarray, np.ndarray]], base: float) -> float:
@@ -87,11 +107,18 @@ def _fade(later: list[tuple[int, np.ndarray, np.ndarray]], base: float) -> float
     return float((weight * FADES).sum() / weight.sum())
 
 
-def spread_of(calibration: Calibration, log_odds: np.ndarray, sd: np.ndarray, horizon_days: float,
-              level: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def spread_of(
+    calibration: Calibration,
+    log_odds: np.ndarray,
+    sd: np.ndarray,
+    horizon_days: float,
+    level: float,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Lower and upper end of each probability at ``level``, and the chance to be within 5 points of the estimate."""
     reach = scipy.special.ndtri((1 + level) / 2) * sd
-    lower, upper = (calibration.probability(log_odds + side * reach, horizon_days) for side in (-1, 1))
+    lower, upper = (
+        calibration.probability(log_odds + side * reach, horizon_days) for side in (-1, 1)
+    )
     estimate = calibration.probability(log_odds, horizon_days)
     draws = calibration.probability(log_odds[:, None] + sd[:, None] * NODES, horizon_days)
     return lower, upper, (np.abs(draws - estimate[:, None]) <= TOLERATED).mean(axis=1)

@@ -11,6 +11,7 @@ the tier's *rate*. What one customer's own probability may be is another questio
 tier's with the standard deviation ``churn_spread_log_odds`` of the settings. A customer leaves once, so the base rate
 alone cannot estimate that spread: it is a stated prior until a model of single customers can.
 """
+
 from __future__ import annotations
 
 import datetime as dt
@@ -27,10 +28,10 @@ from healthseg.measures.statistics.outcomes import label_event_dates
 
 STEP_DAYS = 30
 HORIZONS = (30, 90, 180, 365)
-TOLERANCE = 0.05            # of a probability: what "confidence" promises
+TOLERANCE = 0.05  # of a probability: what "confidence" promises
 THE_BOOK = "the book"
 TAUS = np.linspace(0.05, 1.5, 16)
-NODES = 41                  # quantiles of the tier's rate that carry its uncertainty to the customer
+NODES = 41  # quantiles of the tier's rate that carry its uncertainty to the customer
 
 
 @dataclass(frozen=True)
@@ -54,11 +55,18 @@ class BaseRates:
         if self.frame is None or client_id in self.gone:
             return None
         known = isinstance(tier, str) and (self.frame["tier"] == tier).any()
-        return self.frame[self.frame["tier"] == (tier if known else THE_BOOK)].reset_index(drop=True)
+        return self.frame[self.frame["tier"] == (tier if known else THE_BOOK)].reset_index(
+            drop=True
+        )
 
 
-def base_rates(customers: pd.DataFrame, as_of: dt.date, tracking_start: dt.date, config: Settings,
-               horizons: Sequence[int] = HORIZONS) -> BaseRates:
+def base_rates(
+    customers: pd.DataFrame,
+    as_of: dt.date,
+    tracking_start: dt.date,
+    config: Settings,
+    horizons: Sequence[int] = HORIZONS,
+) -> BaseRates:
     """How often do customers of each tier leave within a horizon, as far as it was known at as_of?
 
     ``customers`` has client_id, signup_date, tier and churned_on or notice_on (or both); no date after as_of is read.
@@ -67,22 +75,36 @@ def base_rates(customers: pd.DataFrame, as_of: dt.date, tracking_start: dt.date,
     notice, leaving and as_of.
     """
     if not {"churned_on", "notice_on"} & set(customers.columns):
-        return BaseRates(None, config.interval_level, frozenset(),
-                         reason="no churn dates: the customers table has neither churned_on nor notice_on")
+        return BaseRates(
+            None,
+            config.interval_level,
+            frozenset(),
+            reason="no churn dates: the customers table has neither churned_on nor notice_on",
+        )
     exposed = exposure(customers, as_of, tracking_start)
     gone = frozenset(exposed.loc[exposed["left"], "client_id"])
     if not exposed["steps"].sum() > 0:
-        return BaseRates(None, config.interval_level, gone,
-                         reason=f"no customer was at risk between {tracking_start} and {as_of}")
+        return BaseRates(
+            None,
+            config.interval_level,
+            gone,
+            reason=f"no customer was at risk between {tracking_start} and {as_of}",
+        )
     sums = exposed[exposed["steps"] > 0].assign(at_risk_now=lambda rows: ~rows["left"], customers=1)
     columns = ["customers", "at_risk_now", "steps", "events"]
     counts = sums.groupby("tier", sort=True)[columns].sum()
     counts.loc[THE_BOOK] = sums[columns].sum()
     mixtures = rate_posteriors(counts)
-    rows = [{"tier": tier, **counts.loc[tier], **outlook}
-            for tier in counts.index for outlook in _outlooks(mixtures[tier], horizons, config)]
-    return BaseRates(pd.DataFrame(rows).astype({"customers": int, "at_risk_now": int, "events": int}),
-                     config.interval_level, gone)
+    rows = [
+        {"tier": tier, **counts.loc[tier], **outlook}
+        for tier in counts.index
+        for outlook in _outlooks(mixtures[tier], horizons, config)
+    ]
+    return BaseRates(
+        pd.DataFrame(rows).astype({"customers": int, "at_risk_now": int, "events": int}),
+        config.interval_level,
+        gone,
+    )
 
 
 def exposure(customers: pd.DataFrame, as_of: dt.date, tracking_start: dt.date) -> pd.DataFrame:
@@ -99,9 +121,15 @@ def exposure(customers: pd.DataFrame, as_of: dt.date, tracking_start: dt.date) -
     last = np.where(seen, event, until.to_datetime64())
     days = (last - entry) / np.timedelta64(1, "D") + 1
     steps = np.where(days > 0, days, 0.0) / STEP_DAYS
-    return pd.DataFrame({"client_id": customers["client_id"].to_numpy(), "tier": customers["tier"].to_numpy(),
-                         "steps": steps, "events": (seen & (steps > 0)).astype(int), "left": seen}).sort_values(
-                             "client_id", ignore_index=True)
+    return pd.DataFrame(
+        {
+            "client_id": customers["client_id"].to_numpy(),
+            "tier": customers["tier"].to_numpy(),
+            "steps": steps,
+            "events": (seen & (steps > 0)).astype(int),
+            "left": seen,
+        }
+    ).sort_values("client_id", ignore_index=True)
 
 
 @dataclass(frozen=True)
@@ -118,7 +146,9 @@ class Mixture:
 
     def quantile(self, share: np.ndarray) -> np.ndarray:
         """Read off the distribution function on a grid of log rates that holds all but a millionth of every gamma."""
-        low = np.log(np.maximum(scipy.special.gammaincinv(self.shape, 1e-6) / self.steps, 1e-12)).min()
+        low = np.log(
+            np.maximum(scipy.special.gammaincinv(self.shape, 1e-6) / self.steps, 1e-12)
+        ).min()
         high = np.log(scipy.special.gammaincinv(self.shape, 1 - 1e-6) / self.steps).max()
         grid = np.linspace(low, high, 301)
         return np.exp(np.interp(share, self.cdf(np.exp(grid)), grid))
@@ -138,20 +168,31 @@ def rate_posteriors(counts: pd.DataFrame) -> dict[str, Mixture]:
     shape, rate = 1 / tau**2, 1 / (tau**2 * means)
     log_weight = 0.5 * np.log(means)  # m^−½ dm, on the scale of log m
     for d, t in tiers[["events", "steps"]].to_numpy(dtype=float):
-        log_weight = log_weight + (scipy.special.gammaln(shape + d) - scipy.special.gammaln(shape)
-                                   + shape * np.log(rate) - (shape + d) * np.log(rate + t))
+        log_weight = log_weight + (
+            scipy.special.gammaln(shape + d)
+            - scipy.special.gammaln(shape)
+            + shape * np.log(rate)
+            - (shape + d) * np.log(rate + t)
+        )
     weight = np.exp(log_weight - log_weight.max())
     kept = weight > 1e-5
     shape, rate, weight = shape[kept], rate[kept], weight[kept] / weight[kept].sum()
     pooled = Mixture(np.array([events + 0.5]), np.array([steps]), np.array([1.0]))
-    return {THE_BOOK: pooled, **{tier: Mixture(shape + row["events"], rate + row["steps"], weight)
-                                 for tier, row in tiers.iterrows()}}
+    return {
+        THE_BOOK: pooled,
+        **{
+            tier: Mixture(shape + row["events"], rate + row["steps"], weight)
+            for tier, row in tiers.iterrows()
+        },
+    }
 
 
 def _outlooks(rate: Mixture, horizons: Sequence[int], config: Settings) -> list[dict[str, float]]:
     """Per horizon the tier's probability with its interval, the customer's plausible range, the confidence."""
     tail = (1 - config.interval_level) / 2
-    edges, nodes = np.split(rate.quantile(np.concatenate([[tail, 1 - tail], (np.arange(NODES) + 0.5) / NODES])), [2])
+    edges, nodes = np.split(
+        rate.quantile(np.concatenate([[tail, 1 - tail], (np.arange(NODES) + 0.5) / NODES])), [2]
+    )
     mean_rate = float((rate.weight * rate.shape / rate.steps).sum())
     rows = []
     for horizon in horizons:
@@ -159,10 +200,18 @@ def _outlooks(rate: Mixture, horizons: Sequence[int], config: Settings) -> list[
         expected = rate.mean_probability(steps)
         lower, upper = -np.expm1(-edges * steps)
         own = CustomersOwn(-np.expm1(-nodes * steps), config.churn_spread_log_odds)
-        rows.append({"horizon_days": horizon, "rate_per_30d": mean_rate, "probability": expected,
-                     "base_rate_lower": float(lower), "base_rate_upper": float(upper),
-                     "plausible_lower": own.quantile(tail), "plausible_upper": own.quantile(1 - tail),
-                     "confidence": own.cdf(expected + TOLERANCE) - own.cdf(expected - TOLERANCE)})
+        rows.append(
+            {
+                "horizon_days": horizon,
+                "rate_per_30d": mean_rate,
+                "probability": expected,
+                "base_rate_lower": float(lower),
+                "base_rate_upper": float(upper),
+                "plausible_lower": own.quantile(tail),
+                "plausible_upper": own.quantile(1 - tail),
+                "confidence": own.cdf(expected + TOLERANCE) - own.cdf(expected - TOLERANCE),
+            }
+        )
     return rows
 
 
@@ -181,7 +230,11 @@ class CustomersOwn:
     def cdf(self, probability: float) -> float:
         if not 0 < probability < 1:
             return float(probability >= 1)
-        return float(scipy.special.ndtr((scipy.special.logit(probability) - self.centre) / self.spread).mean())
+        return float(
+            scipy.special.ndtr(
+                (scipy.special.logit(probability) - self.centre) / self.spread
+            ).mean()
+        )
 
     def quantile(self, share: float) -> float:
         return scipy.optimize.brentq(lambda p: self.cdf(p) - share, 1e-12, 1 - 1e-12, xtol=1e-12)

@@ -5,6 +5,7 @@ rules decide what counts as missing beside a missing measure: a new customer has
 no baseline of its own, nothing is expected on the day of signup, and the silence
 of support means something only where people are active.
 """
+
 from __future__ import annotations
 
 import sys
@@ -20,7 +21,9 @@ from healthseg.errors import InvalidParameters, hint
 WEIGHT_KEYS = tuple(f"{name}_weight" for name in COMPONENTS)
 TICKET_COUNTS = ("open_high_tickets", "open_tickets", "tickets_90d", "tickets_per_10_mau_90d")
 TICKET_MEASURES = (*TICKET_COUNTS, "median_resolution_hours_90d")
-DECIMALS = 9  # of points and scores: figures that are equal but for the order of their additions are equal
+DECIMALS = (
+    9  # of points and scores: figures that are equal but for the order of their additions are equal
+)
 PRESENT, UNMEASURED, RAMP, SILENCE = range(4)
 MISSING_REASONS = (None, "unmeasured", "ramp", "silence")
 
@@ -61,18 +64,28 @@ def rules_of(card: Scorecard, weights: Mapping[str, float] | None = None) -> tup
     >>> first.metric.measure, round(first.weight, 3)
     ('seat_utilisation', 0.14)
     """
-    given = {name: part.weight if weights is None else weights.get(f"{name}_weight", 0.0)
-             for name, part in card.components.items()}
+    given = {
+        name: part.weight if weights is None else weights.get(f"{name}_weight", 0.0)
+        for name, part in card.components.items()
+    }
     total = sum(given.values())
     rules = []
     for name in (name for name in COMPONENTS if name in card.components):
         inside = sum(metric.weight for metric in card.components[name].metrics)
-        rules += [Rule(name, given[name] / total if total else 0.0, metric.weight / inside, metric)
-                  for metric in card.components[name].metrics]
+        rules += [
+            Rule(name, given[name] / total if total else 0.0, metric.weight / inside, metric)
+            for metric in card.components[name].metrics
+        ]
     return tuple(rules)
 
 
-def judge(columns: Mapping[str, np.ndarray], rules: tuple[Rule, ...], config: Settings, *, ramp: bool = True) -> Judged:
+def judge(
+    columns: Mapping[str, np.ndarray],
+    rules: tuple[Rule, ...],
+    config: Settings,
+    *,
+    ramp: bool = True,
+) -> Judged:
     """Values, points and reasons of every metric for rows of the panel given as columns.
 
     ``ramp=False`` judges a new customer as if it were an old one.
@@ -154,33 +167,54 @@ def custom_weights(given: Mapping[str, Any]) -> dict[str, float]:
             rule = "keys are " + ", ".join(WEIGHT_KEYS)
             raise _refused("component_weights", name, rule, hint(str(name), WEIGHT_KEYS))
         if not _is_weight(value):
-            raise _refused(f"component_weights.{name}", value, "a finite number that is not negative")
+            raise _refused(
+                f"component_weights.{name}", value, "a finite number that is not negative"
+            )
     highest = max(map(float, given.values()), default=0.0)
     if highest == 0:
         raise _refused("component_weights", dict(given), "at least one weight is above 0")
-    scaled = {key: float(given.get(key, 0.0)) / highest for key in WEIGHT_KEYS}  # so that huge weights don't overflow
+    scaled = {
+        key: float(given.get(key, 0.0)) / highest for key in WEIGHT_KEYS
+    }  # so that huge weights don't overflow
     total = sum(scaled.values())
     return {key: value / total for key, value in scaled.items()}
 
 
 def _is_weight(value: Any) -> bool:
-    number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+    number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(
+        value, bool
+    )
     return number and 0 <= value <= sys.float_info.max
 
 
-def model_weights(scoring_model: str, component_weights: Mapping[str, Any] | None) -> dict[str, float] | None:
+def model_weights(
+    scoring_model: str, component_weights: Mapping[str, Any] | None
+) -> dict[str, float] | None:
     """The weights that a call asks for: None where the scorecard's own stand.
 
     ``component_weights`` belong to ``custom`` alone; without them ``custom`` has the scorecard's.
     """
     models = ("weighted_composite", "ml_predictive", "custom")
     if scoring_model not in models:
-        raise _refused("scoring_model", scoring_model, "one of " + ", ".join(models), hint(str(scoring_model), models))
+        raise _refused(
+            "scoring_model",
+            scoring_model,
+            "one of " + ", ".join(models),
+            hint(str(scoring_model), models),
+        )
     if component_weights is not None and scoring_model != "custom":
-        raise _refused("component_weights", component_weights, f"only with scoring_model custom, not {scoring_model}")
+        raise _refused(
+            "component_weights",
+            component_weights,
+            f"only with scoring_model custom, not {scoring_model}",
+        )
     return None if component_weights is None else custom_weights(component_weights)
 
 
 def _refused(parameter: str, value: Any, rule: str, ending: str = "") -> InvalidParameters:
-    return InvalidParameters(f"{parameter} {value!r} is refused: {rule}{ending}", parameter=parameter,
-                             value_provided=str(value)[:200], validation_rule=rule)
+    return InvalidParameters(
+        f"{parameter} {value!r} is refused: {rule}{ending}",
+        parameter=parameter,
+        value_provided=str(value)[:200],
+        validation_rule=rule,
+    )

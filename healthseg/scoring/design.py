@@ -4,6 +4,7 @@ Every measure gives one standardised column (0 where it is missing: the mean), a
 where that varies, and hinges max(0, z − knot) at its quartiles, which let its effect bend. All are centred on the
 rows that they were made from, so that a coefficient times a column is a difference from the average row.
 """
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -12,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-CLIPPED = 4.0                       # standard deviations: beyond it a row says no more
-MISSING_FROM = 0.005                # a share of missing below it, or above its complement, is no column
+CLIPPED = 4.0  # standard deviations: beyond it a row says no more
+MISSING_FROM = 0.005  # a share of missing below it, or above its complement, is no column
 KNOTS = (0.25, 0.5, 0.75)
-FLAT = 1e300                        # the scale of a measure that never varied: whatever comes later is 0
+FLAT = 1e300  # the scale of a measure that never varied: whatever comes later is 0
 LINEAR, MISSING, HINGE = "linear", "missing", "hinge"
 
 
@@ -42,9 +43,13 @@ class Design:
         """Rows × columns, without an intercept."""
         standard, gone = self.standard(values), np.isnan(values)
         owner = np.array([column.measure for column in self.columns], dtype=int)
-        center, scale, knot = (np.array([getattr(column, name) for column in self.columns])
-                               for name in ("center", "scale", "knot"))
-        hinge, missing = (np.array([column.form == form for column in self.columns]) for form in (HINGE, MISSING))
+        center, scale, knot = (
+            np.array([getattr(column, name) for column in self.columns])
+            for name in ("center", "scale", "knot")
+        )
+        hinge, missing = (
+            np.array([column.form == form for column in self.columns]) for form in (HINGE, MISSING)
+        )
         out = standard[:, owner]
         out[:, hinge] = np.maximum(out[:, hinge] - knot[hinge], 0.0)
         out[:, hinge] = np.where(gone[:, owner[hinge]], center[hinge], out[:, hinge])
@@ -55,13 +60,19 @@ class Design:
         return np.clip(np.nan_to_num((values - self.centers) / self.scales), -CLIPPED, CLIPPED)
 
     def to_dict(self) -> dict[str, Any]:
-        return {"centers": self.centers.tolist(), "scales": self.scales.tolist(),
-                "columns": [asdict(column) for column in self.columns]}
+        return {
+            "centers": self.centers.tolist(),
+            "scales": self.scales.tolist(),
+            "columns": [asdict(column) for column in self.columns],
+        }
 
     @classmethod
     def from_dict(cls, kept: dict[str, Any]) -> Design:
-        return cls(np.array(kept["centers"], dtype=float), np.array(kept["scales"], dtype=float),
-                   tuple(Column(**column) for column in kept["columns"]))
+        return cls(
+            np.array(kept["centers"], dtype=float),
+            np.array(kept["scales"], dtype=float),
+            tuple(Column(**column) for column in kept["columns"]),
+        )
 
 
 def make_design(values: np.ndarray, bent: Sequence[bool]) -> Design:
@@ -73,11 +84,16 @@ def make_design(values: np.ndarray, bent: Sequence[bool]) -> Design:
     counts = known.sum(axis=0)
     filled = np.where(known, values, 0.0)
     centers = filled.sum(axis=0) / np.maximum(counts, 1)
-    spread = np.sqrt((np.where(known, values - centers, 0.0) ** 2).sum(axis=0) / np.maximum(counts, 1))
+    spread = np.sqrt(
+        (np.where(known, values - centers, 0.0) ** 2).sum(axis=0) / np.maximum(counts, 1)
+    )
     flat = spread <= 1e-9 * np.maximum(np.abs(centers), 1.0)
     plain = Design(centers, np.where(flat, FLAT, spread), ())
     standard = plain.standard(values)
-    columns = [Column(place, LINEAR, center=float(standard[:, place].mean())) for place in range(values.shape[1])]
+    columns = [
+        Column(place, LINEAR, center=float(standard[:, place].mean()))
+        for place in range(values.shape[1])
+    ]
     for place in range(values.shape[1]):
         columns += _missing(place, known[:, place])
         if bent[place] and not flat[place]:

@@ -1,4 +1,5 @@
 """What a churn model has learnt: the effect of each measure, with its kin, and how sure its sign is."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -29,10 +30,22 @@ def effects(model: ChurnModel, rows: pd.DataFrame) -> pd.DataFrame:
             continue
         pair = np.stack([_mean(values, shown <= low), _mean(values, shown >= high)])
         part, sd = fitted.classifier.contrast(pair, list(kin.members))
-        found.append({"label": lead.label, "measure": lead.measure, "low": low, "high": high,
-                      "members": ", ".join(dict.fromkeys(fitted.predictors[one].label for one in kin.members)),
-                      "log_odds": part * calibration.slope, "sd": sd * calibration.slope})
-    frame = pd.DataFrame(found, columns=["label", "measure", "members", "low", "high", "log_odds", "sd"])
+        found.append(
+            {
+                "label": lead.label,
+                "measure": lead.measure,
+                "low": low,
+                "high": high,
+                "members": ", ".join(
+                    dict.fromkeys(fitted.predictors[one].label for one in kin.members)
+                ),
+                "log_odds": part * calibration.slope,
+                "sd": sd * calibration.slope,
+            }
+        )
+    frame = pd.DataFrame(
+        found, columns=["label", "measure", "members", "low", "high", "log_odds", "sd"]
+    )
     reach = scipy.special.ndtri((1 + model.config.interval_level) / 2) * frame["sd"]
     frame = frame.assign(lower=frame["log_odds"] - reach, upper=frame["log_odds"] + reach)
     frame["direction"] = np.select([frame["lower"] > 0, frame["upper"] < 0], [1, -1], 0)
@@ -52,4 +65,8 @@ def _ends(values: np.ndarray, level: bool) -> tuple[float | None, float | None]:
 def _mean(values: np.ndarray, chosen: np.ndarray) -> np.ndarray:
     some = values[chosen]
     known = ~np.isnan(some)
-    return np.where(known.any(axis=0), np.nan_to_num(some).sum(axis=0) / np.maximum(known.sum(axis=0), 1), np.nan)
+    return np.where(
+        known.any(axis=0),
+        np.nan_to_num(some).sum(axis=0) / np.maximum(known.sum(axis=0), 1),
+        np.nan,
+    )

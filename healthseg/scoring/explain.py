@@ -28,6 +28,7 @@ terms add up to Σe'p − Σep because both weights sum to 1. A metric in one sc
 A mean of nothing keeps the level it had: where no metric is known on both sides, nothing is left after
 step 2, and the newly known ones are held against the old score.
 """
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -97,7 +98,17 @@ class Change:
 
     def frame(self) -> pd.DataFrame:
         """The parts, in the order of the path."""
-        columns = ["kind", "component", "measure", "label", "unit", "value_then", "value_now", "points", "displayed"]
+        columns = [
+            "kind",
+            "component",
+            "measure",
+            "label",
+            "unit",
+            "value_then",
+            "value_now",
+            "points",
+            "displayed",
+        ]
         rows = [[getattr(part, name) for name in columns] for part in self.parts]
         return pd.DataFrame(rows, columns=columns).astype({"points": float, "displayed": float})
 
@@ -115,16 +126,25 @@ class Side:
 
     @property
     def ramp_effect(self) -> Fraction:
-        return (mean(self.ramped) or Fraction(0)) - (mean(self.plain) or Fraction(0)) if self.ramped else Fraction(0)
+        return (
+            (mean(self.ramped) or Fraction(0)) - (mean(self.plain) or Fraction(0))
+            if self.ramped
+            else Fraction(0)
+        )
 
     @property
     def cap_effect(self) -> Fraction:
         return self.final - mean(self.ramped) if self.ramped else Fraction(0)
 
 
-def explain_change(then: Mapping[str, Any] | pd.Series, now: Mapping[str, Any] | pd.Series, config_then: Settings,
-                   config_now: Settings, weights_then: Mapping[str, float] | None = None,
-                   weights_now: Mapping[str, float] | None = None) -> Change:
+def explain_change(
+    then: Mapping[str, Any] | pd.Series,
+    now: Mapping[str, Any] | pd.Series,
+    config_then: Settings,
+    config_now: Settings,
+    weights_then: Mapping[str, float] | None = None,
+    weights_now: Mapping[str, float] | None = None,
+) -> Change:
     """Why is the score of ``now`` another than the score of ``then``?
 
     ``then`` and ``now`` are rows of the panel of one customer, each with the settings (and, of a ``custom``
@@ -133,47 +153,78 @@ def explain_change(then: Mapping[str, Any] | pd.Series, now: Mapping[str, Any] |
     before, after = side(then, config_then, weights_then), side(now, config_now, weights_now)
     missing_then, missing_now = (_unknown(one) for one in (before, after))
     if before.shown is None or after.shown is None:
-        which = " and ".join(word for word, one in (("then", before), ("now", after)) if one.shown is None)
-        return Change(before.shown, after.shown, None, (), missing_then, missing_now, f"the score is withheld {which}")
+        which = " and ".join(
+            word for word, one in (("then", before), ("now", after)) if one.shown is None
+        )
+        return Change(
+            before.shown,
+            after.shown,
+            None,
+            (),
+            missing_then,
+            missing_now,
+            f"the score is withheld {which}",
+        )
     bridge = _bridge(then, now, config_now, weights_now)
     parts = [part for part in _path(before, bridge, after) if part.points]
     exact = sum((part.points for part in parts), Fraction(0))
     rounding = after.shown - before.shown - exact
     if rounding:
-        parts.append(Part("rounding", None, None, "Rounding of the scores", None, None, None, rounding))
+        parts.append(
+            Part("rounding", None, None, "Rounding of the scores", None, None, None, rounding)
+        )
     tenths = largest_remainder([part.points * 10 for part in parts])
-    parts = [Part(**{**vars(part), "displayed": tenth / 10}) for part, tenth in zip(parts, tenths, strict=True)]
+    parts = [
+        Part(**{**vars(part), "displayed": tenth / 10})
+        for part, tenth in zip(parts, tenths, strict=True)
+    ]
     return Change(before.shown, after.shown, exact, tuple(parts), missing_then, missing_now)
 
 
-def side(row: Mapping[str, Any] | pd.Series, config: Settings, weights: Mapping[str, float] | None = None) -> Side:
+def side(
+    row: Mapping[str, Any] | pd.Series, config: Settings, weights: Mapping[str, float] | None = None
+) -> Side:
     """A row of the panel under rules, as exact cards; its points and its score are those of ``score_panel``."""
     row = dict(row)
     columns = {name: np.array([row[name]], dtype=float) for name in measures_of(config)}
     words = (row.get(name) for name in ("plan", "tier", "stage"))
-    rules = rules_of(config.scorecard_for(*(word if isinstance(word, str) else None for word in words)), weights)
+    rules = rules_of(
+        config.scorecard_for(*(word if isinstance(word, str) else None for word in words)), weights
+    )
     judged = judge(columns, rules, config)
     figures = score_rows(columns, rules, judged, config)
     ramped, raw = _card(rules, judged), mean(_card(rules, judged))
     veto = raw is not None and not np.isnan(figures["cap"][0])
     withheld = not row["live"] or bool(figures["withheld"][0])
-    return Side(plain=_card(rules, judge(columns, rules, config, ramp=False)), ramped=ramped,
-                final=min(raw, _exact(config.overdue_cap_score)) if veto else raw,
-                values={rule.key: float(value) for rule, value in zip(rules, judged.values[0], strict=True)},
-                rules={rule.key: rule for rule in rules}, shown=None if withheld else int(figures["shown"][0]))
+    return Side(
+        plain=_card(rules, judge(columns, rules, config, ramp=False)),
+        ramped=ramped,
+        final=min(raw, _exact(config.overdue_cap_score)) if veto else raw,
+        values={
+            rule.key: float(value) for rule, value in zip(rules, judged.values[0], strict=True)
+        },
+        rules={rule.key: rule for rule in rules},
+        shown=None if withheld else int(figures["shown"][0]),
+    )
 
 
-def _bridge(then: Mapping[str, Any] | pd.Series, now: Mapping[str, Any] | pd.Series, config: Settings,
-            weights: Mapping[str, float] | None) -> Side:
+def _bridge(
+    then: Mapping[str, Any] | pd.Series,
+    now: Mapping[str, Any] | pd.Series,
+    config: Settings,
+    weights: Mapping[str, float] | None,
+) -> Side:
     """Then's data under today's rules: today's settings, and the scorecard of today's plan, tier and stage."""
     words = {name: dict(now).get(name) for name in ("plan", "tier", "stage")}
     return side({**dict(then), **words}, config, weights)
 
 
 def _card(rules: tuple[Rule, ...], judged: Judged) -> Card:
-    return {rule.key: Known(_exact(rule.component_weight), _exact(rule.share), _exact(points))
-            for rule, points in zip(rules, judged.points[0], strict=True)
-            if not np.isnan(points) and rule.component_weight > 0}
+    return {
+        rule.key: Known(_exact(rule.component_weight), _exact(rule.share), _exact(points))
+        for rule, points in zip(rules, judged.points[0], strict=True)
+        if not np.isnan(points) and rule.component_weight > 0
+    }
 
 
 def _exact(figure: float) -> Fraction:
@@ -192,18 +243,26 @@ def _path(before: Side, bridge: Side, after: Side) -> list[Part]:
     steps = {
         "configuration": reweighted(before.plain, old),
         "newly_missing": taken_out(old, set(old) - common),
-        "data": moved({key: old[key] for key in old if key in common}, {key: new[key] for key in new if key in common}),
+        "data": moved(
+            {key: old[key] for key in old if key in common},
+            {key: new[key] for key in new if key in common},
+        ),
         "newly_known": brought_in(new, set(new) - common, level),
     }
     sides = {"configuration": (before, bridge)}
-    parts = [_part(kind, key, points, *sides.get(kind, (bridge, after)))
-             for kind, found in steps.items() for key, points in found.items()]
+    parts = [
+        _part(kind, key, points, *sides.get(kind, (bridge, after)))
+        for kind, found in steps.items()
+        for key, points in found.items()
+    ]
     cap, ramp = "Cap for an overdue invoice", "Ramp of a new customer"
-    return [*parts,
-            _total("configuration", cap, bridge.cap_effect - before.cap_effect),
-            _total("configuration", ramp, bridge.ramp_effect - before.ramp_effect),
-            _total("cap", cap, after.cap_effect - bridge.cap_effect),
-            _total("ramp", ramp, after.ramp_effect - bridge.ramp_effect)]
+    return [
+        *parts,
+        _total("configuration", cap, bridge.cap_effect - before.cap_effect),
+        _total("configuration", ramp, bridge.ramp_effect - before.ramp_effect),
+        _total("cap", cap, after.cap_effect - bridge.cap_effect),
+        _total("ramp", ramp, after.ramp_effect - bridge.ramp_effect),
+    ]
 
 
 def _part(kind: str, key: Key, points: Fraction, then: Side, now: Side) -> Part:
@@ -230,7 +289,11 @@ def component_sums(card: Card) -> dict[str, tuple[Fraction, Fraction, Fraction]]
 def mean(card: Card) -> Fraction | None:
     """The score of a card: the weighted mean of its components' means; None of nothing."""
     sums = component_sums(card).values()
-    return sum(outer * level for outer, _, level in sums) / sum(outer for outer, _, _ in sums) if sums else None
+    return (
+        sum(outer * level for outer, _, level in sums) / sum(outer for outer, _, _ in sums)
+        if sums
+        else None
+    )
 
 
 def weights_in_force(card: Card) -> dict[Key, Fraction]:
@@ -268,12 +331,18 @@ def taken_out(card: Card, out: set[Key]) -> dict[Key, Fraction]:
         return {}
     sums, left = component_sums(card), component_sums(kept)
     total = sum(outer for outer, _, _ in sums.values())
-    within = {key: known.outer / total * known.inner * (sums[key[0]][2] - known.points) / left[key[0]][1]
-              for key, known in card.items() if key in out and key[0] in left}
+    within = {
+        key: known.outer / total * known.inner * (sums[key[0]][2] - known.points) / left[key[0]][1]
+        for key, known in card.items()
+        if key in out and key[0] in left
+    }
     level = mean(card) + sum(within.values(), Fraction(0))
     remaining = sum(outer for outer, _, _ in left.values())
-    whole = {key: known.outer * known.inner / sums[key[0]][1] * (level - known.points) / remaining
-             for key, known in card.items() if key in out and key[0] not in left}
+    whole = {
+        key: known.outer * known.inner / sums[key[0]][1] * (level - known.points) / remaining
+        for key, known in card.items()
+        if key in out and key[0] not in left
+    }
     return {**within, **whole}
 
 

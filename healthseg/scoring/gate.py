@@ -1,4 +1,5 @@
 """May the book have a model of single customers? Asked of dates that the models had not seen."""
+
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
@@ -33,7 +34,9 @@ class Gate:
         return asdict(self)
 
 
-def ranked_within_dates(score: np.ndarray, outcome: np.ndarray, date: np.ndarray) -> tuple[float, float]:
+def ranked_within_dates(
+    score: np.ndarray, outcome: np.ndarray, date: np.ndarray
+) -> tuple[float, float]:
     """AUC with each date ranked within itself, and its z.
 
     Σ U ÷ Σ n₁n₀ over the dates. Without signal a date's leavers are any of those at risk, whatever was said before,
@@ -59,34 +62,59 @@ def ranked_within_dates(score: np.ndarray, outcome: np.ndarray, date: np.ndarray
 
 def log_skill(log_odds: np.ndarray, base: np.ndarray, outcome: np.ndarray) -> float:
     """1 − the log score of a forecast ÷ that of the base rate; above 0 it is the better one."""
+
     def loss(odds: np.ndarray) -> float:
         return float((np.logaddexp(0, odds) - outcome * odds).sum())
+
     return 1 - loss(log_odds) / loss(base)
 
 
-def judge_held_out(log_odds: np.ndarray, base: np.ndarray, outcome: np.ndarray, date: np.ndarray, leavers: int,
-                   steps: int, config: Settings) -> Gate:
+def judge_held_out(
+    log_odds: np.ndarray,
+    base: np.ndarray,
+    outcome: np.ndarray,
+    date: np.ndarray,
+    leavers: int,
+    steps: int,
+    config: Settings,
+) -> Gate:
     """The gate's verdict on held-out rows with known outcomes."""
     seen = int(outcome.sum())
     counted = f"{leavers} customers left in {steps:,} customer-months"
-    shared = {"leavers": leavers, "customer_steps": steps, "held_out_leavers": seen,
-              "held_out_dates": len(np.unique(date))}
+    shared = {
+        "leavers": leavers,
+        "customer_steps": steps,
+        "held_out_leavers": seen,
+        "held_out_dates": len(np.unique(date)),
+    }
     if seen == 0 or seen == len(outcome):
-        return Gate(False, f"no account-level model: {counted}, too few of them on dates that a model could be held "
-                    "against", **shared)
+        return Gate(
+            False,
+            f"no account-level model: {counted}, too few of them on dates that a model could be held "
+            "against",
+            **shared,
+        )
     auc, z = ranked_within_dates(log_odds, outcome, date)
     skill = log_skill(log_odds, base, outcome)
     figures = {**shared, "auc": auc, "z": z, "skill": skill}
-    told = (f"AUC {auc:.2f}, z {z:.1f} where {config.churn_gate_z:g} is asked, log score {_against(skill)} the base "
-            "rate's")
+    told = (
+        f"AUC {auc:.2f}, z {z:.1f} where {config.churn_gate_z:g} is asked, log score {_against(skill)} the base "
+        "rate's"
+    )
     if z > config.churn_gate_z and skill > 0:
-        return Gate(True, f"{counted}; on {shared['held_out_dates']} dates that it had not seen the model told leavers "
-                    f"from stayers: {told}", **figures)
-    return Gate(False, f"no account-level model: {counted}, and on {shared['held_out_dates']} dates that it had not "
-                f"seen a model did not tell leavers from stayers well enough: {told}", **figures)
+        return Gate(
+            True,
+            f"{counted}; on {shared['held_out_dates']} dates that it had not seen the model told leavers "
+            f"from stayers: {told}",
+            **figures,
+        )
+    return Gate(
+        False,
+        f"no account-level model: {counted}, and on {shared['held_out_dates']} dates that it had not "
+        f"seen a model did not tell leavers from stayers well enough: {told}",
+        **figures,
+    )
 
 
 def _against(skill: float) -> str:
     return f"{100 * abs(skill):.1f} % {'better' if skill > 0 else 'worse'} than"
-
-

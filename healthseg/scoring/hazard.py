@@ -4,6 +4,7 @@ A discrete-time hazard is a logistic regression on customer-steps (Allison 1982;
 a customer was at risk is a row, and its outcome says whether the event fell into it. A model that was kept needs
 numpy alone to be asked; it is learnt by ``HazardClassifier``, an estimator of scikit-learn, whose import takes longer.
 """
+
 from __future__ import annotations
 
 from typing import Any
@@ -14,7 +15,14 @@ import scipy
 from healthseg.scoring.design import HINGE, LINEAR, MISSING, Design
 from healthseg.scoring.posterior import Posterior, Prior
 
-SCALES = {"directed": 0.10, "measure": 0.05, "feature": 0.06, "level": 0.20, MISSING: 0.10, HINGE: 0.03}
+SCALES = {
+    "directed": 0.10,
+    "measure": 0.05,
+    "feature": 0.06,
+    "level": 0.20,
+    MISSING: 0.10,
+    HINGE: 0.03,
+}
 DEFAULT_GROUP = "measure"
 INTERCEPT_SD = 3.0
 PARAMETERS = ("bent", "directions", "groups", "integrate", "scales", "strength", "strength_sd")
@@ -24,8 +32,16 @@ class AdditiveHazard:
     """What a ``HazardClassifier`` learnt, and its parameters. Attributes: classes_, n_features_in_, design_,
     direction_, posterior_, group_names_."""
 
-    def __init__(self, directions: Any = None, groups: Any = None, bent: Any = None, strength: float = 0.2,
-                 strength_sd: float = 0.15, scales: Any = None, integrate: bool = True) -> None:
+    def __init__(
+        self,
+        directions: Any = None,
+        groups: Any = None,
+        bent: Any = None,
+        strength: float = 0.2,
+        strength_sd: float = 0.15,
+        scales: Any = None,
+        integrate: bool = True,
+    ) -> None:
         self.directions = directions
         self.groups = groups
         self.bent = bent
@@ -35,21 +51,35 @@ class AdditiveHazard:
         self.integrate = integrate
 
     def _direction(self, width: int) -> np.ndarray:
-        given = np.zeros(width) if self.directions is None else np.asarray(self.directions, dtype=float)
+        given = (
+            np.zeros(width) if self.directions is None else np.asarray(self.directions, dtype=float)
+        )
         if given.shape != (width,):
             raise ValueError(f"directions has {given.size} entries for {width} features")
-        return np.array([given[column.measure] if column.form == LINEAR else 0.0 for column in self.design_.columns])
+        return np.array(
+            [
+                given[column.measure] if column.form == LINEAR else 0.0
+                for column in self.design_.columns
+            ]
+        )
 
     def _prior(self, rate: float, width: int) -> Prior:
         """Of the intercept, the common strength of the directions, and every column."""
         named = [DEFAULT_GROUP] * width if self.groups is None else list(self.groups)
-        of_column = [named[column.measure] if column.form == LINEAR else column.form for column in self.design_.columns]
+        of_column = [
+            named[column.measure] if column.form == LINEAR else column.form
+            for column in self.design_.columns
+        ]
         self.group_names_ = sorted(set(of_column))
         known = {**SCALES, **(self.scales or {})}
         count = len(of_column)
         group = np.array([-1, -1, *(self.group_names_.index(name) for name in of_column)])
-        mean = np.r_[scipy.special.logit(np.clip(rate, 1e-4, 1 - 1e-4)), self.strength, np.zeros(count)]
-        sd = np.r_[INTERCEPT_SD, self.strength_sd if self.direction_.any() else 1e-6, np.ones(count)]
+        mean = np.r_[
+            scipy.special.logit(np.clip(rate, 1e-4, 1 - 1e-4)), self.strength, np.zeros(count)
+        ]
+        sd = np.r_[
+            INTERCEPT_SD, self.strength_sd if self.direction_.any() else 1e-6, np.ones(count)
+        ]
         return Prior(mean, sd, group, np.array([known[name] for name in self.group_names_]))
 
     def _matrix(self, X: np.ndarray) -> np.ndarray:
@@ -79,7 +109,9 @@ class AdditiveHazard:
         checked = self._checked(X)
         values = self.design_.matrix(checked) * self.weights()
         owner = np.array([column.measure for column in self.design_.columns])
-        return np.stack([values[:, owner == place].sum(axis=1) for place in range(self.n_features_in_)], axis=1)
+        return np.stack(
+            [values[:, owner == place].sum(axis=1) for place in range(self.n_features_in_)], axis=1
+        )
 
     @property
     def base(self) -> float:
@@ -97,7 +129,9 @@ class AdditiveHazard:
             mine = np.flatnonzero(np.isin(owner, group))
             here = columns[:, mine]
             parts[:, at] = here @ weights[mine]
-            sds[:, at] = np.sqrt(np.maximum(((here @ covariance[np.ix_(mine, mine)]) * here).sum(axis=1), 0.0))
+            sds[:, at] = np.sqrt(
+                np.maximum(((here @ covariance[np.ix_(mine, mine)]) * here).sum(axis=1), 0.0)
+            )
         return parts, sds
 
     def contrast(self, pair: np.ndarray, group: list[int]) -> tuple[float, float]:
@@ -105,7 +139,9 @@ class AdditiveHazard:
         columns = self.design_.matrix(self._checked(pair))
         owner = np.array([column.measure for column in self.design_.columns])
         change = np.where(np.isin(owner, group), columns[1] - columns[0], 0.0)
-        return float(change @ self.weights()), float(np.sqrt(max(change @ self._weights_covariance() @ change, 0.0)))
+        return float(change @ self.weights()), float(
+            np.sqrt(max(change @ self._weights_covariance() @ change, 0.0))
+        )
 
     def _weights_covariance(self) -> np.ndarray:
         """Of ``weights``: the common strength and each column's own deviation taken together."""
@@ -116,23 +152,35 @@ class AdditiveHazard:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values, from which ``from_dict`` makes the same predictions."""
         posterior, rows = self.posterior_, np.tril_indices(len(self.posterior_.mean))
-        return {"parameters": {name: _plain(getattr(self, name)) for name in PARAMETERS},
-                "classes": self.classes_.tolist(), "features": self.n_features_in_, "design": self.design_.to_dict(),
-                "direction": self.direction_.tolist(), "group_names": self.group_names_,
-                "mean": posterior.mean.tolist(), "covariance": posterior.covariance[rows].tolist(),
-                "scales": posterior.scales.tolist(), "evidence": posterior.evidence}
+        return {
+            "parameters": {name: _plain(getattr(self, name)) for name in PARAMETERS},
+            "classes": self.classes_.tolist(),
+            "features": self.n_features_in_,
+            "design": self.design_.to_dict(),
+            "direction": self.direction_.tolist(),
+            "group_names": self.group_names_,
+            "mean": posterior.mean.tolist(),
+            "covariance": posterior.covariance[rows].tolist(),
+            "scales": posterior.scales.tolist(),
+            "evidence": posterior.evidence,
+        }
 
     @classmethod
     def from_dict(cls, kept: dict[str, Any]) -> AdditiveHazard:
         model = cls(**kept["parameters"])
         model.classes_, model.n_features_in_ = np.array(kept["classes"]), int(kept["features"])
-        model.design_, model.group_names_ = Design.from_dict(kept["design"]), list(kept["group_names"])
+        model.design_, model.group_names_ = (
+            Design.from_dict(kept["design"]),
+            list(kept["group_names"]),
+        )
         model.direction_ = np.array(kept["direction"], dtype=float)
         mean = np.array(kept["mean"], dtype=float)
         lower = np.zeros((len(mean), len(mean)))
         lower[np.tril_indices(len(mean))] = kept["covariance"]
         covariance = lower + np.tril(lower, -1).T
-        model.posterior_ = Posterior(mean, covariance, np.array(kept["scales"], dtype=float), float(kept["evidence"]))
+        model.posterior_ = Posterior(
+            mean, covariance, np.array(kept["scales"], dtype=float), float(kept["evidence"])
+        )
         return model
 
 

@@ -1,4 +1,5 @@
 """HazardClassifier: how an additive hazard is learnt, as a scikit-learn estimator."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -43,16 +44,24 @@ class HazardClassifier(ClassifierMixin, AdditiveHazard, BaseEstimator):
         X, y = validate_data(self, X, y, dtype=float, ensure_all_finite="allow-nan")
         check_classification_targets(y)
         if type_of_target(y) != "binary" and len(np.unique(y)) > 2:
-            raise ValueError(f"Only binary classification is supported. The type of the target is {type_of_target(y)}.")
+            raise ValueError(
+                f"Only binary classification is supported. The type of the target is {type_of_target(y)}."
+            )
         self.classes_, outcome = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
-            raise ValueError("one class only: a hazard is learnt from rows with the event and rows without (1 class)")
+            raise ValueError(
+                "one class only: a hazard is learnt from rows with the event and rows without (1 class)"
+            )
         width = X.shape[1]
-        bent = np.ones(width, dtype=bool) if self.bent is None else np.asarray(self.bent, dtype=bool)
+        bent = (
+            np.ones(width, dtype=bool) if self.bent is None else np.asarray(self.bent, dtype=bool)
+        )
         self.design_ = make_design(X, bent)
         self.direction_ = self._direction(width)
         prior = self._prior(outcome.mean(), width)
-        self.posterior_ = fit_posterior(self._matrix(X), outcome.astype(float), prior, integrate=self.integrate)
+        self.posterior_ = fit_posterior(
+            self._matrix(X), outcome.astype(float), prior, integrate=self.integrate
+        )
         return self
 
     def _checked(self, X: Any) -> np.ndarray:

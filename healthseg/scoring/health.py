@@ -4,6 +4,7 @@ score = Σ w·c / Σ w over the components with a measured metric, where c is th
 weighted mean of the component's measured metrics. Every figure of a row is made
 by element-wise operations on that row alone, so a subset of rows has the same bits.
 """
+
 from __future__ import annotations
 
 import datetime as dt
@@ -27,13 +28,35 @@ from healthseg.scoring.components import (
     rules_of,
 )
 
-NEEDED = ("tenure_days", "open_tickets", "tickets_90d", "monthly_active_users", "worst_days_overdue")
-SCORE_COLUMNS = (*(f"{name}_score" for name in COMPONENTS), "score", "shown", "uncapped", "cap", "capped", "coverage",
-                 "lowest", "highest", "withheld", "ramping", "band")
+NEEDED = (
+    "tenure_days",
+    "open_tickets",
+    "tickets_90d",
+    "monthly_active_users",
+    "worst_days_overdue",
+)
+SCORE_COLUMNS = (
+    *(f"{name}_score" for name in COMPONENTS),
+    "score",
+    "shown",
+    "uncapped",
+    "cap",
+    "capped",
+    "coverage",
+    "lowest",
+    "highest",
+    "withheld",
+    "ramping",
+    "band",
+)
 PER_METRIC = {
-    "component": lambda rule: rule.component, "component_weight": lambda rule: rule.component_weight,
-    "share": lambda rule: rule.share, "measure": lambda rule: rule.metric.measure,
-    "label": lambda rule: rule.metric.label, "unit": lambda rule: rule.metric.unit, "weight": lambda rule: rule.weight,
+    "component": lambda rule: rule.component,
+    "component_weight": lambda rule: rule.component_weight,
+    "share": lambda rule: rule.share,
+    "measure": lambda rule: rule.metric.measure,
+    "label": lambda rule: rule.metric.label,
+    "unit": lambda rule: rule.metric.unit,
+    "weight": lambda rule: rule.weight,
 }
 
 
@@ -60,7 +83,9 @@ class Scores:
     config: Settings
     groups: tuple[Group, ...]
 
-    def points(self, client_id: str | None = None, date: dt.date | str | None = None) -> pd.DataFrame:
+    def points(
+        self, client_id: str | None = None, date: dt.date | str | None = None
+    ) -> pd.DataFrame:
         """The long form: one row per customer, date and metric of its scorecard.
 
         Columns: client_id, date, component, component_weight, share, measure, label, unit, value (as judged), points,
@@ -74,11 +99,15 @@ class Scores:
         if date is not None:
             picked &= (self.frame["date"] == pd.Timestamp(date)).to_numpy()
         parts = [_long(self.frame, group, picked) for group in self.groups]
-        long = pd.concat([part for part in parts if len(part)] or parts[:1]).sort_index(kind="stable")
+        long = pd.concat([part for part in parts if len(part)] or parts[:1]).sort_index(
+            kind="stable"
+        )
         return long.reset_index(drop=True)
 
 
-def score_panel(panel: pd.DataFrame, config: Settings, weights: Mapping[str, float] | None = None) -> Scores:
+def score_panel(
+    panel: pd.DataFrame, config: Settings, weights: Mapping[str, float] | None = None
+) -> Scores:
     """How healthy is each customer on each date?
 
     ``panel`` has a row per (client_id, date) with the columns of docs/measures.md; rows that are not live
@@ -88,7 +117,9 @@ def score_panel(panel: pd.DataFrame, config: Settings, weights: Mapping[str, flo
     ordered = _ordered(panel)
     weights = None if weights is None else custom_weights(weights)
     _refuse_unknown_measures(ordered, config)
-    columns = {name: ordered[name].to_numpy(dtype=float, na_value=np.nan) for name in measures_of(config)}
+    columns = {
+        name: ordered[name].to_numpy(dtype=float, na_value=np.nan) for name in measures_of(config)
+    }
     figures = {name: np.full(len(ordered), np.nan) for name in SCORE_COLUMNS if name != "band"}
     groups = []
     for rows, card in _by_scorecard(ordered, config):
@@ -104,21 +135,32 @@ def score_panel(panel: pd.DataFrame, config: Settings, weights: Mapping[str, flo
 def _ordered(panel: pd.DataFrame) -> pd.DataFrame:
     missing = [name for name in ("client_id", "date", "live", *NEEDED) if name not in panel.columns]
     if missing:
-        raise CalculationError(f"the panel lacks the column {missing[0]!r} that every score needs", column=missing[0])
+        raise CalculationError(
+            f"the panel lacks the column {missing[0]!r} that every score needs", column=missing[0]
+        )
     dated = panel.assign(date=pd.to_datetime(panel["date"]).astype("datetime64[us]"))
     ordered = dated.sort_values(["client_id", "date"], kind="stable", ignore_index=True)
     twice = ordered.duplicated(["client_id", "date"])
     if twice.any():
         first = ordered.loc[twice, ["client_id", "date"]].iloc[0]
-        raise CalculationError(f"the panel has two rows of {first['client_id']!r} on {first['date']:%Y-%m-%d}; "
-                               "it has one row per customer and date", client_id=str(first["client_id"]))
+        raise CalculationError(
+            f"the panel has two rows of {first['client_id']!r} on {first['date']:%Y-%m-%d}; "
+            "it has one row per customer and date",
+            client_id=str(first["client_id"]),
+        )
     return ordered
 
 
 def measures_of(config: Settings) -> list[str]:
     """The panel's columns that the scorecards of the settings read, in alphabetical order."""
-    cards = (config.scorecard.components, *(variant.components for variant in config.scorecard_variants))
-    return sorted({metric.measure for card in cards for part in card.values() for metric in part.metrics} | set(NEEDED))
+    cards = (
+        config.scorecard.components,
+        *(variant.components for variant in config.scorecard_variants),
+    )
+    return sorted(
+        {metric.measure for card in cards for part in card.values() for metric in part.metrics}
+        | set(NEEDED)
+    )
 
 
 def _refuse_unknown_measures(panel: pd.DataFrame, config: Settings) -> None:
@@ -127,7 +169,10 @@ def _refuse_unknown_measures(panel: pd.DataFrame, config: Settings) -> None:
         if measure not in numeric:
             raise InvalidParameters(
                 f"the scorecard's measure {measure!r} is no number of the panel{hint(measure, numeric)}",
-                parameter="settings.scorecard", value_provided=measure, validation_rule="a measure of docs/measures.md")
+                parameter="settings.scorecard",
+                value_provided=measure,
+                validation_rule="a measure of docs/measures.md",
+            )
 
 
 def _by_scorecard(panel: pd.DataFrame, config: Settings) -> Iterator[tuple[np.ndarray, Scorecard]]:
@@ -138,19 +183,29 @@ def _by_scorecard(panel: pd.DataFrame, config: Settings) -> Iterator[tuple[np.nd
     traits = panel.reindex(columns=["plan", "tier", "stage"])
     codes = traits.groupby(list(traits), dropna=False, sort=False).ngroup().to_numpy()
     firsts = traits[~pd.Series(codes).duplicated()]
-    cards = [config.scorecard_for(*(word if isinstance(word, str) else None for word in row))
-             for row in firsts.itertuples(index=False)]
+    cards = [
+        config.scorecard_for(*(word if isinstance(word, str) else None for word in row))
+        for row in firsts.itertuples(index=False)
+    ]
     distinct = [card for at, card in enumerate(cards) if card not in cards[:at]]
     for card in distinct:
-        yield np.flatnonzero(np.isin(codes, [code for code, other in enumerate(cards) if other == card])), card
+        yield (
+            np.flatnonzero(
+                np.isin(codes, [code for code, other in enumerate(cards) if other == card])
+            ),
+            card,
+        )
 
 
-def score_rows(columns: Mapping[str, np.ndarray], rules: tuple[Rule, ...], judged: Judged,
-               config: Settings) -> dict[str, np.ndarray]:
+def score_rows(
+    columns: Mapping[str, np.ndarray], rules: tuple[Rule, ...], judged: Judged, config: Settings
+) -> dict[str, np.ndarray]:
     """The score, coverage, range and cap of rows that one scorecard has judged, as columns of ``Scores.frame``."""
     means, share = component_means(rules, judged.points)
     raw = _mean([(part_weight(rules, name), mean) for name, mean in means.items()])
-    coverage = np.round(sum(rule.weight * ~np.isnan(judged.points[:, at]) for at, rule in enumerate(rules)), 12)
+    coverage = np.round(
+        sum(rule.weight * ~np.isnan(judged.points[:, at]) for at, rule in enumerate(rules)), 12
+    )
     low = sum(rule.weight * np.nan_to_num(judged.points[:, at]) for at, rule in enumerate(rules))
     in_use = sum(share[name] for name in ("usage", "engagement") if name in share) > 0
     withheld = ~in_use | (coverage < config.min_coverage) | np.isnan(raw)
@@ -162,23 +217,34 @@ def score_rows(columns: Mapping[str, np.ndarray], rules: tuple[Rule, ...], judge
     floor_ceiling = np.where(veto | np.isnan(overdue), config.overdue_cap_score, 100.0)
     high = low + 100.0 * (sum(rule.weight for rule in rules) - coverage)
     score = np.minimum(raw, ceiling)
-    return {**{f"{name}_score": np.round(mean, DECIMALS) for name, mean in means.items()},
-            "score": score, "shown": shown(score), "uncapped": raw,
-            "cap": np.where(veto, config.overdue_cap_score, np.nan), "capped": raw > ceiling, "coverage": coverage,
-            "lowest": np.clip(np.round(np.minimum(low, floor_ceiling), DECIMALS), 0, 100),
-            "highest": np.clip(np.round(np.minimum(high, ceiling), DECIMALS), 0, 100),
-            "withheld": withheld, "ramping": ramp_scale(columns["tenure_days"], config) < 1}
+    return {
+        **{f"{name}_score": np.round(mean, DECIMALS) for name, mean in means.items()},
+        "score": score,
+        "shown": shown(score),
+        "uncapped": raw,
+        "cap": np.where(veto, config.overdue_cap_score, np.nan),
+        "capped": raw > ceiling,
+        "coverage": coverage,
+        "lowest": np.clip(np.round(np.minimum(low, floor_ceiling), DECIMALS), 0, 100),
+        "highest": np.clip(np.round(np.minimum(high, ceiling), DECIMALS), 0, 100),
+        "withheld": withheld,
+        "ramping": ramp_scale(columns["tenure_days"], config) < 1,
+    }
 
 
 def part_weight(rules: tuple[Rule, ...], component: str) -> float:
     return next(rule.component_weight for rule in rules if rule.component == component)
 
 
-def component_means(rules: tuple[Rule, ...], points: np.ndarray) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+def component_means(
+    rules: tuple[Rule, ...], points: np.ndarray
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Per component the weighted mean of its measured metrics, and the share of its weight that is measured."""
     means, shares = {}, {}
     for name in dict.fromkeys(rule.component for rule in rules):
-        inside = [(rule.share, points[:, at]) for at, rule in enumerate(rules) if rule.component == name]
+        inside = [
+            (rule.share, points[:, at]) for at, rule in enumerate(rules) if rule.component == name
+        ]
         means[name] = _mean(inside)
         shares[name] = sum(share * ~np.isnan(column) for share, column in inside)
     return means, shares
@@ -199,7 +265,9 @@ def effective_weights(rules: tuple[Rule, ...], points: np.ndarray) -> np.ndarray
     columns = []
     for at, rule in enumerate(rules):
         whole = total * shares[rule.component]
-        columns.append(np.where(known[:, at] & (whole > 0), rule.weight / np.where(whole > 0, whole, 1.0), 0.0))
+        columns.append(
+            np.where(known[:, at] & (whole > 0), rule.weight / np.where(whole > 0, whole, 1.0), 0.0)
+        )
     return np.stack(columns, axis=1)
 
 
@@ -216,7 +284,9 @@ def bands_of(shown_scores: np.ndarray, config: Settings) -> np.ndarray:
     """The band of each shown score (its lower end included), None where withheld."""
     scores = np.asarray(shown_scores, dtype=float)
     at = np.searchsorted(config.band_edges, scores, side="right")
-    return np.where(np.isnan(scores), None, np.array(BANDS, dtype=object)[np.minimum(at, len(BANDS) - 1)])
+    return np.where(
+        np.isnan(scores), None, np.array(BANDS, dtype=object)[np.minimum(at, len(BANDS) - 1)]
+    )
 
 
 def risk_level(shown_score: float | None, threshold: float) -> str | None:
@@ -228,13 +298,18 @@ def risk_level(shown_score: float | None, threshold: float) -> str | None:
     if shown_score is None or np.isnan(shown_score):
         return None
     edges = np.clip([threshold - 20, threshold, threshold + 20], 0, 100)
-    return ("critical", "high", "medium", "low")[int(np.searchsorted(edges, shown_score, side="right"))]
+    return ("critical", "high", "medium", "low")[
+        int(np.searchsorted(edges, shown_score, side="right"))
+    ]
 
 
-def _framed(ordered: pd.DataFrame, figures: dict[str, np.ndarray], config: Settings) -> pd.DataFrame:
+def _framed(
+    ordered: pd.DataFrame, figures: dict[str, np.ndarray], config: Settings
+) -> pd.DataFrame:
     live = ordered["live"].fillna(False).to_numpy(dtype=bool)
-    frame = ordered[["client_id", "date"]].assign(live=live, **{name: np.where(live, column, np.nan)
-                                                                for name, column in figures.items()})
+    frame = ordered[["client_id", "date"]].assign(
+        live=live, **{name: np.where(live, column, np.nan) for name, column in figures.items()}
+    )
     for name in ("capped", "withheld", "ramping"):
         frame[name] = live & (figures[name] == 1)
     return frame.assign(band=words(bands_of(frame["shown"].to_numpy(), config)))
@@ -250,16 +325,26 @@ def _long(frame: pd.DataFrame, group: Group, picked: np.ndarray) -> pd.DataFrame
     here = picked[group.rows]
     rows, scale, rules = group.rows[here], group.scale[here], group.rules
     judged = group.judged
-    value, points, reasons = (figures[here] for figures in (judged.values, judged.points, judged.reasons))
+    value, points, reasons = (
+        figures[here] for figures in (judged.values, judged.points, judged.reasons)
+    )
     targets = [_target(rule.metric, value[:, at], scale) for at, rule in enumerate(rules)]
     anchors = [_anchors(rule.metric, by) for by in scale.tolist() for rule in rules]
-    per_metric = {name: np.tile([figure(rule) for rule in rules], len(rows)) for name, figure in PER_METRIC.items()}
+    per_metric = {
+        name: np.tile([figure(rule) for rule in rules], len(rows))
+        for name, figure in PER_METRIC.items()
+    }
     keys = frame.loc[np.repeat(rows, len(rules)), ["client_id", "date"]]
     return keys.assign(
-        **per_metric, value=value.ravel(), points=points.ravel(),
-        effective_weight=effective_weights(rules, points).ravel(), missing=np.isnan(value).ravel(),
-        missing_reason=words(np.array(MISSING_REASONS, dtype=object)[reasons].ravel(), keys.index), anchors=anchors,
-        target=np.stack(targets, axis=1).ravel())
+        **per_metric,
+        value=value.ravel(),
+        points=points.ravel(),
+        effective_weight=effective_weights(rules, points).ravel(),
+        missing=np.isnan(value).ravel(),
+        missing_reason=words(np.array(MISSING_REASONS, dtype=object)[reasons].ravel(), keys.index),
+        anchors=anchors,
+        target=np.stack(targets, axis=1).ravel(),
+    )
 
 
 def _anchors(metric: Metric, by: float) -> tuple[tuple[float, float], ...]:

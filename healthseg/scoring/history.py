@@ -1,4 +1,5 @@
 """Scores over time: a churned customer's frozen score, and the book's bands by date."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -16,7 +17,11 @@ def freeze(scores: pd.DataFrame) -> pd.DataFrame:
     ``churned_on`` freezes there exactly.
     """
     live = scores["live"].to_numpy()
-    last = pd.Series(np.where(live, np.arange(len(scores)), np.nan)).groupby(scores["client_id"].to_numpy()).ffill()
+    last = (
+        pd.Series(np.where(live, np.arange(len(scores)), np.nan))
+        .groupby(scores["client_id"].to_numpy())
+        .ffill()
+    )
     churned = ~live & last.notna().to_numpy()
     source = last.to_numpy()[churned].astype(int)
     frozen = scores.reset_index(drop=True)
@@ -24,7 +29,9 @@ def freeze(scores: pd.DataFrame) -> pd.DataFrame:
         frozen.loc[churned, name] = frozen[name].to_numpy()[source]
     on = np.full(len(scores), np.datetime64("NaT"), dtype="datetime64[us]")
     on[churned] = frozen["date"].to_numpy()[source]
-    return frozen.assign(status=np.select([live, churned], ["live", "churned"], "not_started"), frozen_on=on)
+    return frozen.assign(
+        status=np.select([live, churned], ["live", "churned"], "not_started"), frozen_on=on
+    )
 
 
 def book_by_date(scores: pd.DataFrame, arr: pd.Series | None = None) -> pd.DataFrame:

@@ -1,4 +1,5 @@
 """Measures that move together, as groups: alone, the sign of one of them is an artefact of the others."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ import scipy
 if TYPE_CHECKING:
     from healthseg.scoring.rolling import Fitted
 
-KINDRED = 0.7                       # of the absolute correlation, on average between two groups that are joined
+KINDRED = 0.7  # of the absolute correlation, on average between two groups that are joined
 
 
 @dataclass(frozen=True)

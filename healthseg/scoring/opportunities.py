@@ -2,6 +2,7 @@
 
 Records, not sentences: the words come from the playbook, the figures from here.
 """
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -25,7 +26,9 @@ def factors(points: pd.DataFrame, config: Settings) -> pd.DataFrame:
     they lose.
     """
     known = points[~points["missing"] & (points["effective_weight"] > 0)].copy()
-    inside = known["effective_weight"] / known.groupby("component")["effective_weight"].transform("sum")
+    inside = known["effective_weight"] / known.groupby("component")["effective_weight"].transform(
+        "sum"
+    )
     known["contribution"] = known["effective_weight"] * known["points"]
     known["lost"] = known["effective_weight"] * (100 - known["points"])
     known["lost_in_component"] = inside * (100 - known["points"])
@@ -34,13 +37,33 @@ def factors(points: pd.DataFrame, config: Settings) -> pd.DataFrame:
     known["side"] = np.select(sides, ["positive", "negative"], "neutral")
     known["rank"] = np.where(known["side"] == "positive", -known["contribution"], -known["lost"])
     known["late"] = known["side"] != "positive"
-    order = known.sort_values(["late", "rank", "component", "measure"], kind="stable", ignore_index=True)
-    return order[["component", "measure", "label", "unit", "value", "points", "weight", "effective_weight",
-                  "contribution", "lost", "lost_in_component", "side"]]
+    order = known.sort_values(
+        ["late", "rank", "component", "measure"], kind="stable", ignore_index=True
+    )
+    return order[
+        [
+            "component",
+            "measure",
+            "label",
+            "unit",
+            "value",
+            "points",
+            "weight",
+            "effective_weight",
+            "contribution",
+            "lost",
+            "lost_in_component",
+            "side",
+        ]
+    ]
 
 
-def risk_indicators(points: pd.DataFrame, score: Mapping[str, object], config: Settings,
-                    trend: Mapping[str, object] | None = None) -> pd.DataFrame:
+def risk_indicators(
+    points: pd.DataFrame,
+    score: Mapping[str, object],
+    config: Settings,
+    trend: Mapping[str, object] | None = None,
+) -> pd.DataFrame:
     """The signs of risk behind one score: vetoes, a falling trend, and metrics below the healthy edge.
 
     ``score`` is the row of ``Scores.frame``, ``trend`` that of ``score_trend``. Columns: kind (cap, trend, metric),
@@ -48,23 +71,45 @@ def risk_indicators(points: pd.DataFrame, score: Mapping[str, object], config: S
     else high).
     """
     low = factors(points, config).query("side == 'negative'")
-    rows = low.assign(kind="metric", severity=np.where(low["points"] < config.band_edges[0], "critical", "high"))
+    rows = low.assign(
+        kind="metric", severity=np.where(low["points"] < config.band_edges[0], "critical", "high")
+    )
     extra = []
     if not pd.isna(score["cap"]):
         overdue = points.loc[points["measure"] == "worst_days_overdue", "value"]
-        extra.append({"kind": "cap", "measure": "worst_days_overdue", "label": "An overdue invoice caps the score",
-                      "unit": "days", "value": float(overdue.iloc[0]) if len(overdue) else np.nan,
-                      "severity": "critical", "lost": float(score["uncapped"]) - float(score["score"])})
+        extra.append(
+            {
+                "kind": "cap",
+                "measure": "worst_days_overdue",
+                "label": "An overdue invoice caps the score",
+                "unit": "days",
+                "value": float(overdue.iloc[0]) if len(overdue) else np.nan,
+                "severity": "critical",
+                "lost": float(score["uncapped"]) - float(score["score"]),
+            }
+        )
     if trend is not None and trend["trend"] == "declining":
-        extra.append({"kind": "trend", "measure": "score", "label": "The score is declining", "unit": "points per week",
-                      "value": float(trend["slope_per_week"]), "severity": "high"})
+        extra.append(
+            {
+                "kind": "trend",
+                "measure": "score",
+                "label": "The score is declining",
+                "unit": "points per week",
+                "value": float(trend["slope_per_week"]),
+                "severity": "high",
+            }
+        )
     columns = ["kind", "measure", "label", "unit", "value", "points", "lost", "severity"]
     frames = [pd.DataFrame(extra, columns=columns), rows[columns]]
     return pd.concat([frame for frame in frames if len(frame)] or frames[1:], ignore_index=True)
 
 
-def opportunities(points: pd.DataFrame, score: Mapping[str, object], peers: Mapping[str, np.ndarray],
-                  config: Settings) -> pd.DataFrame:
+def opportunities(
+    points: pd.DataFrame,
+    score: Mapping[str, object],
+    peers: Mapping[str, np.ndarray],
+    config: Settings,
+) -> pd.DataFrame:
     """What would the next step on each metric bring, as far as peers show that it can be reached?
 
     ``points`` is ``Scores.points`` of one customer and date, ``score`` its row of ``Scores.frame``, ``peers`` the
@@ -74,17 +119,36 @@ def opportunities(points: pd.DataFrame, score: Mapping[str, object], peers: Mapp
     score, the cap included. Columns: component, measure, label, unit, value, points, target, target_points,
     peers_points, peers, impact; by impact.
     """
-    rows = [_step(metric, score, np.asarray(peers.get(metric["measure"], []), dtype=float), config)
-            for metric in points.to_dict("records") if not metric["missing"] and metric["effective_weight"] > 0]
-    columns = ["component", "measure", "label", "unit", "value", "points", "target", "target_points", "peers_points",
-               "peers", "impact"]
+    rows = [
+        _step(metric, score, np.asarray(peers.get(metric["measure"], []), dtype=float), config)
+        for metric in points.to_dict("records")
+        if not metric["missing"] and metric["effective_weight"] > 0
+    ]
+    columns = [
+        "component",
+        "measure",
+        "label",
+        "unit",
+        "value",
+        "points",
+        "target",
+        "target_points",
+        "peers_points",
+        "peers",
+        "impact",
+    ]
     found = pd.DataFrame([row for row in rows if row and row["impact"] > 0], columns=columns)
-    return found.sort_values(["impact", "component", "measure"], ascending=[False, True, True], kind="stable",
-                             ignore_index=True)
+    return found.sort_values(
+        ["impact", "component", "measure"],
+        ascending=[False, True, True],
+        kind="stable",
+        ignore_index=True,
+    )
 
 
-def _step(metric: Mapping[str, object], score: Mapping[str, object], peers: np.ndarray,
-          config: Settings) -> dict | None:
+def _step(
+    metric: Mapping[str, object], score: Mapping[str, object], peers: np.ndarray, config: Settings
+) -> dict | None:
     better = [anchor for anchor in metric["anchors"] if anchor[1] > metric["points"]]
     peers = np.sort(peers[np.isfinite(peers)])
     if not better or not len(peers) or pd.isna(score["score"]):
@@ -97,6 +161,13 @@ def _step(metric: Mapping[str, object], score: Mapping[str, object], peers: np.n
     raw = score["uncapped"] + metric["effective_weight"] * (earned - metric["points"])
     lifted = metric["measure"] == "worst_days_overdue" and target < config.overdue_cap_days
     capped = not pd.isna(score["cap"]) and not lifted
-    return {**{key: metric[key] for key in ("component", "measure", "label", "unit", "value", "points")},
-            "target": target, "target_points": earned, "peers_points": float(reached), "peers": len(peers),
-            "impact": (min(raw, score["cap"]) if capped else raw) - score["score"]}
+    return {
+        **{
+            key: metric[key] for key in ("component", "measure", "label", "unit", "value", "points")
+        },
+        "target": target,
+        "target_points": earned,
+        "peers_points": float(reached),
+        "peers": len(peers),
+        "impact": (min(raw, score["cap"]) if capped else raw) - score["score"],
+    }

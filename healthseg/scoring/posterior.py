@@ -6,6 +6,7 @@ groups' σ follows from the same quadratic (MacKay 1992), so that trying other �
 kept is the mean and covariance over a grid of σ around the best, weighted by evidence: a posterior with the penalty
 integrated, whose intervals are wider than those at the best σ alone.
 """
+
 from __future__ import annotations
 
 import itertools
@@ -17,11 +18,11 @@ from threadpoolctl import threadpool_limits
 
 from healthseg.measures.statistics.logistic import ROWS_AT_ONCE, Quadratic, expand
 
-ROUNDS, FIXED_ROUNDS = 10, 2            # Newton steps, of which the first few keep the given σ
-LOG_STEPS = (-1.0, -0.4, 0.4, 1.0)      # what is tried on a group's log σ, one group after the other
-SPREAD = 0.7                            # of log σ: the grid that is integrated over
-HYPER_SD = 1.0                          # of log σ around its given value, a priori
-FAR = 3.0                               # log odds that one early step may change a row by
+ROUNDS, FIXED_ROUNDS = 10, 2  # Newton steps, of which the first few keep the given σ
+LOG_STEPS = (-1.0, -0.4, 0.4, 1.0)  # what is tried on a group's log σ, one group after the other
+SPREAD = 0.7  # of log σ: the grid that is integrated over
+HYPER_SD = 1.0  # of log σ around its given value, a priori
+FAR = 3.0  # log odds that one early step may change a row by
 TOLERANCE = 1e-5
 
 
@@ -54,13 +55,22 @@ class Posterior:
 
     def variance(self, design: np.ndarray) -> np.ndarray:
         """Of each row's log odds."""
-        parts = [((part @ self.covariance) * part).sum(axis=1)
-                 for part in np.array_split(design, max(1, -(-len(design) // ROWS_AT_ONCE)))]
+        parts = [
+            ((part @ self.covariance) * part).sum(axis=1)
+            for part in np.array_split(design, max(1, -(-len(design) // ROWS_AT_ONCE)))
+        ]
         return np.maximum(np.concatenate(parts), 0.0)
 
 
-def fit_posterior(design: np.ndarray, outcome: np.ndarray, prior: Prior, *, integrate: bool = True,
-                  start: np.ndarray | None = None, scales: np.ndarray | None = None) -> Posterior:
+def fit_posterior(
+    design: np.ndarray,
+    outcome: np.ndarray,
+    prior: Prior,
+    *,
+    integrate: bool = True,
+    start: np.ndarray | None = None,
+    scales: np.ndarray | None = None,
+) -> Posterior:
     """The posterior of β. ``integrate=False`` stays at the best σ; ``start`` and ``scales`` begin elsewhere."""
     with threadpool_limits(1):
         return _fit(design, outcome, prior, integrate, start, scales)
@@ -82,7 +92,9 @@ def _fit(design, outcome, prior: Prior, integrate: bool, start, scales) -> Poste
     return _integrated(expand(design, outcome, beta), prior, log_scales, integrate)
 
 
-def _solve(around: Quadratic, prior: Prior, log_scales: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+def _solve(
+    around: Quadratic, prior: Prior, log_scales: np.ndarray
+) -> tuple[float, np.ndarray, np.ndarray]:
     """Log evidence, mode and the Cholesky factor of the posterior's precision, by the quadratic."""
     precision = prior.precision(log_scales)
     factor = scipy.linalg.cholesky(around.curvature + np.diag(precision), lower=True)
@@ -107,12 +119,15 @@ def _better_scales(around: Quadratic, prior: Prior, log_scales: np.ndarray) -> n
     return found
 
 
-def _integrated(around: Quadratic, prior: Prior, log_scales: np.ndarray, integrate: bool) -> Posterior:
+def _integrated(
+    around: Quadratic, prior: Prior, log_scales: np.ndarray, integrate: bool
+) -> Posterior:
     """Mean and covariance of the mixture over σ of the three largest groups (each a third, the same, three times)."""
     sizes = np.bincount(prior.group[prior.group >= 0], minlength=len(log_scales))
     widest = np.argsort(-sizes, kind="stable")[:3] if integrate else []
-    grid = itertools.product(*[(-SPREAD, 0.0, SPREAD) if place in widest else (0.0,)
-                               for place in range(len(log_scales))])
+    grid = itertools.product(
+        *[(-SPREAD, 0.0, SPREAD) if place in widest else (0.0,) for place in range(len(log_scales))]
+    )
     parts = [_solve(around, prior, log_scales + np.array(shift)) for shift in grid]
     evidence = np.array([part[0] for part in parts])
     weight = np.exp(evidence - evidence.max())
@@ -123,4 +138,6 @@ def _integrated(around: Quadratic, prior: Prior, log_scales: np.ndarray, integra
         if share > 1e-4:
             within = scipy.linalg.cho_solve((factor, True), np.eye(len(mode)))
             covariance += share * (within + np.outer(mode - mean, mode - mean))
-    return Posterior(mean, (covariance + covariance.T) / 2, np.exp(log_scales), float(evidence.max()))
+    return Posterior(
+        mean, (covariance + covariance.T) / 2, np.exp(log_scales), float(evidence.max())
+    )

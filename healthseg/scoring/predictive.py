@@ -4,6 +4,7 @@
 three times them 45, ten times 20; linear in the log of the odds ratio between these, and beyond them by the nearest
 two, within 0 to 100.
 """
+
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
@@ -27,9 +28,13 @@ def points_of(odds_ratio: np.ndarray | float) -> np.ndarray:
     """
     x, knots = np.log(np.asarray(odds_ratio, dtype=float)), np.log(ODDS_RATIOS)
     low, high = ((POINTS[b] - POINTS[a]) / (knots[b] - knots[a]) for a, b in ((0, 1), (2, 3)))
-    beyond = np.where(x < knots[0], POINTS[0] + low * (x - knots[0]), POINTS[-1] + high * (x - knots[-1]))
+    beyond = np.where(
+        x < knots[0], POINTS[0] + low * (x - knots[0]), POINTS[-1] + high * (x - knots[-1])
+    )
     inside = np.interp(x, knots, POINTS)
-    return np.round(np.clip(np.where((x < knots[0]) | (x > knots[-1]), beyond, inside), 0.0, 100.0), DECIMALS)
+    return np.round(
+        np.clip(np.where((x < knots[0]) | (x > knots[-1]), beyond, inside), 0.0, 100.0), DECIMALS
+    )
 
 
 def odds_ratio(probability: np.ndarray, base: np.ndarray | float) -> np.ndarray:
@@ -42,7 +47,7 @@ def odds_ratio(probability: np.ndarray, base: np.ndarray | float) -> np.ndarray:
 class Standing:
     """Rows' odds ratios against the base rate, with both ends of their intervals, and their probability."""
 
-    ratio: np.ndarray               # NaN without a model
+    ratio: np.ndarray  # NaN without a model
     lower: np.ndarray
     upper: np.ndarray
     probability: np.ndarray
@@ -58,7 +63,13 @@ def predictive_scores(scores: Scores, standing: Standing, config: Settings) -> S
     score = np.where(live, points_of(standing.ratio), np.nan)
     seen = shown(score)
     frame = scores.frame.assign(
-        score=score, shown=seen, uncapped=score, cap=np.nan, capped=False,
+        score=score,
+        shown=seen,
+        uncapped=score,
+        cap=np.nan,
+        capped=False,
         lowest=np.where(live, points_of(standing.upper), np.nan),
-        highest=np.where(live, points_of(standing.lower), np.nan), withheld=live & np.isnan(score))
+        highest=np.where(live, points_of(standing.lower), np.nan),
+        withheld=live & np.isnan(score),
+    )
     return replace(scores, frame=frame.assign(band=words(bands_of(seen, config), frame.index)))

@@ -5,6 +5,7 @@ score by g(η₁) − g(η₀); a part that moves η by d is given d·(g(η₁) 
 add up to the change. Where another model was in force then, what today's would have said of then's data is the first
 step. Measures that moved the score by less than a twentieth of a point are one part.
 """
+
 from __future__ import annotations
 
 from fractions import Fraction
@@ -25,8 +26,11 @@ NAMED_FROM = 0.05
 def score_of(model: ChurnModel, log_odds: np.ndarray | float) -> np.ndarray:
     """The score that goes with log odds of a step."""
     odds = np.atleast_1d(np.asarray(log_odds, dtype=float))
-    return points_of(odds_ratio(model.calibration.probability(odds, HORIZON_DAYS),
-                                model.base_probability(HORIZON_DAYS)))
+    return points_of(
+        odds_ratio(
+            model.calibration.probability(odds, HORIZON_DAYS), model.base_probability(HORIZON_DAYS)
+        )
+    )
 
 
 def parts_of(model: ChurnModel, row: pd.DataFrame) -> pd.DataFrame:
@@ -41,8 +45,9 @@ def _secant(rise: float, run: float) -> float:
     return rise / run if abs(run) > LEAST else 0.0
 
 
-def explain_predictive(before: tuple[ChurnModel, pd.DataFrame, float], after: tuple[ChurnModel, pd.DataFrame, float]
-                       ) -> Change:
+def explain_predictive(
+    before: tuple[ChurnModel, pd.DataFrame, float], after: tuple[ChurnModel, pd.DataFrame, float]
+) -> Change:
     """The change between two (model in force, row of measures with its families, score); rows by *after*'s model."""
     (old, then, score_then), (new, now, score_now) = before, after
     shown_then, shown_now = (int(np.floor(score + 0.5)) for score in (score_then, score_now))
@@ -50,23 +55,50 @@ def explain_predictive(before: tuple[ChurnModel, pd.DataFrame, float], after: tu
     moved = told_now["log_odds"].to_numpy() - told_then["log_odds"].to_numpy()
     bridge = float(score_of(new, new.base + told_then["log_odds"].sum())[0])
     slope = _secant(score_now - bridge, float(moved.sum()))
-    parts = [] if old.trained_until == new.trained_until else [_part("configuration", RETRAINED, bridge - score_then)]
-    for place, (first, last) in enumerate(zip(told_then.to_dict("records"), told_now.to_dict("records"), strict=True)):
-        parts.append(_part("data", last["label"], float(moved[place] * slope), last["measure"], last["unit"],
-                           first["value"], last["value"]))
+    parts = (
+        []
+        if old.trained_until == new.trained_until
+        else [_part("configuration", RETRAINED, bridge - score_then)]
+    )
+    for place, (first, last) in enumerate(
+        zip(told_then.to_dict("records"), told_now.to_dict("records"), strict=True)
+    ):
+        parts.append(
+            _part(
+                "data",
+                last["label"],
+                float(moved[place] * slope),
+                last["measure"],
+                last["unit"],
+                first["value"],
+                last["value"],
+            )
+        )
     small = [part for part in parts if abs(part.points) < NAMED_FROM]
     parts = [part for part in parts if abs(part.points) >= NAMED_FROM]
     if any(part.points for part in small):
-        parts.append(_part("data", "All other measures", sum((part.points for part in small), Fraction(0))))
+        parts.append(
+            _part("data", "All other measures", sum((part.points for part in small), Fraction(0)))
+        )
     exact = sum((part.points for part in parts), Fraction(0))
     rounding = shown_now - shown_then - exact
     if rounding:
         parts.append(_part("rounding", "Rounding of the scores", rounding))
     tenths = largest_remainder([part.points * 10 for part in parts])
-    parts = [Part(**{**vars(part), "displayed": tenth / 10}) for part, tenth in zip(parts, tenths, strict=True)]
+    parts = [
+        Part(**{**vars(part), "displayed": tenth / 10})
+        for part, tenth in zip(parts, tenths, strict=True)
+    ]
     return Change(shown_then, shown_now, exact, tuple(parts), (), ())
 
 
-def _part(kind: str, label: str, points: float | Fraction, measure: str | None = None, unit: str | None = None,
-          then: float | None = None, now: float | None = None) -> Part:
+def _part(
+    kind: str,
+    label: str,
+    points: float | Fraction,
+    measure: str | None = None,
+    unit: str | None = None,
+    then: float | None = None,
+    now: float | None = None,
+) -> Part:
     return Part(kind, None, measure, label, unit, then, now, Fraction(points))

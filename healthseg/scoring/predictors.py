@@ -1,4 +1,5 @@
 """What a churn model reads of the panel: each measure, its form, its prior direction, and how it is called."""
+
 from __future__ import annotations
 
 from collections.abc import Iterable
@@ -16,7 +17,9 @@ VALUE, LOG, POINTS, LEVEL = "value", "log", "points", "level"
 FAMILY = "feature_events_"
 # measure → label, unit, form: what is in no scorecard, or is there too (its metric's label and unit win)
 KNOWN: dict[str, tuple[str, str, str]] = {
-    "arr": ("ARR", "money", LOG), "seats": ("Seats", "seats", LOG), "tenure_days": ("Tenure", "days", LOG),
+    "arr": ("ARR", "money", LOG),
+    "seats": ("Seats", "seats", LOG),
+    "tenure_days": ("Tenure", "days", LOG),
     "days_to_renewal": ("Days to renewal", "days", VALUE),
     "person_events_28d": ("Events of persons in 28 days", "events", LOG),
     "api_events_28d": ("API events in 28 days", "events", LOG),
@@ -32,14 +35,22 @@ KNOWN: dict[str, tuple[str, str, str]] = {
     "top_user_share_28d": ("The top user's share", "share", VALUE),
     "champion_share": ("The champion's share", "share", VALUE),
     "champion_departed": ("The champion is gone", "0 or 1", VALUE),
-    "open_tickets": ("Open tickets", "tickets", LOG), "tickets_90d": ("Tickets in 90 days", "tickets", LOG),
+    "open_tickets": ("Open tickets", "tickets", LOG),
+    "tickets_90d": ("Tickets in 90 days", "tickets", LOG),
     "nps_respondents_365d": ("Persons who answered NPS", "persons", LOG),
     "csat_responses_180d": ("CSAT answers", "answers", LOG),
     "invoices_issued": ("Invoices in 365 days", "invoices", LOG),
 }
-LOGGED = {"usage_vs_own_baseline", "days_since_last_person_event", "open_high_tickets", "tickets_per_10_mau_90d",
-          "median_resolution_hours_90d", "worst_days_overdue", "sessions_per_user_per_week_28d"}
-HALF = 0.5                              # of a metric's direction: its value has one half, its points the other
+LOGGED = {
+    "usage_vs_own_baseline",
+    "days_since_last_person_event",
+    "open_high_tickets",
+    "tickets_per_10_mau_90d",
+    "median_resolution_hours_90d",
+    "worst_days_overdue",
+    "sessions_per_user_per_week_28d",
+}
+HALF = 0.5  # of a metric's direction: its value has one half, its points the other
 
 
 @dataclass(frozen=True)
@@ -80,18 +91,30 @@ def _metrics(config: Settings) -> list[Predictor]:
         rises = metric.anchors[-1][1] - metric.anchors[0][1]
         sign = -float(np.sign(rises)) if rises else 0.0
         form = LOG if metric.measure in LOGGED else VALUE
-        shared = {"measure": metric.measure, "label": metric.label, "unit": metric.unit, "group": "directed"}
-        found += [Predictor(**shared, form=form, direction=HALF * sign),
-                  Predictor(**shared, form=POINTS, direction=-HALF if sign else 0.0)]
+        shared = {
+            "measure": metric.measure,
+            "label": metric.label,
+            "unit": metric.unit,
+            "group": "directed",
+        }
+        found += [
+            Predictor(**shared, form=form, direction=HALF * sign),
+            Predictor(**shared, form=POINTS, direction=-HALF if sign else 0.0),
+        ]
     return found
 
 
 def _measures(rows: pd.DataFrame, config: Settings) -> list[Predictor]:
     scored = {rule.metric.measure for rule in rules_of(config.scorecard)}
-    plain = [Predictor(name, form, label, unit, "measure") for name, (label, unit, form) in KNOWN.items()
-             if name in rows and name not in scored]
+    plain = [
+        Predictor(name, form, label, unit, "measure")
+        for name, (label, unit, form) in KNOWN.items()
+        if name in rows and name not in scored
+    ]
     families = sorted(name for name in rows if name.startswith(FAMILY))
-    return plain + [Predictor(name, LOG, _family_label(name), "events", "feature") for name in families]
+    return plain + [
+        Predictor(name, LOG, _family_label(name), "events", "feature") for name in families
+    ]
 
 
 def _family_label(name: str) -> str:
@@ -115,7 +138,9 @@ def values_of(rows: pd.DataFrame, predictors: Iterable[Predictor], config: Setti
     return np.column_stack(columns) if columns else np.empty((len(rows), 0))
 
 
-def _column(rows: pd.DataFrame, one: Predictor, points: dict[str, tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+def _column(
+    rows: pd.DataFrame, one: Predictor, points: dict[str, tuple[np.ndarray, np.ndarray]]
+) -> np.ndarray:
     if one.form == LEVEL:
         return (rows[one.measure] == one.level).to_numpy(dtype=float)
     if one.measure in points:
@@ -123,10 +148,14 @@ def _column(rows: pd.DataFrame, one: Predictor, points: dict[str, tuple[np.ndarr
     elif one.measure in rows:
         value, earned = _numbers(rows, one.measure), None
     elif one.measure.startswith(FAMILY):
-        return np.zeros(len(rows))                       # a feature that nobody has used by then
+        return np.zeros(len(rows))  # a feature that nobody has used by then
     else:
-        raise CalculationError(f"the rows lack the measure {one.measure!r} that the model reads"
-                               f"{hint(one.measure, rows.columns)}", parameter="panel", value_provided=one.measure)
+        raise CalculationError(
+            f"the rows lack the measure {one.measure!r} that the model reads"
+            f"{hint(one.measure, rows.columns)}",
+            parameter="panel",
+            value_provided=one.measure,
+        )
     if one.form == POINTS:
         return earned
     return np.log1p(np.maximum(value, 0.0)) if one.form == LOG else value
@@ -135,11 +164,20 @@ def _column(rows: pd.DataFrame, one: Predictor, points: dict[str, tuple[np.ndarr
 def _points(rows: pd.DataFrame, config: Settings) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Per metric the values and points as the score judges them; metrics of absent columns are unmeasured."""
     rules = rules_of(config.scorecard)
-    names = {rule.metric.measure for rule in rules} | {"tenure_days", "open_tickets", "tickets_90d",
-                                                       "monthly_active_users"}
-    columns = {name: _numbers(rows, name) if name in rows else np.full(len(rows), np.nan) for name in names}
+    names = {rule.metric.measure for rule in rules} | {
+        "tenure_days",
+        "open_tickets",
+        "tickets_90d",
+        "monthly_active_users",
+    }
+    columns = {
+        name: _numbers(rows, name) if name in rows else np.full(len(rows), np.nan) for name in names
+    }
     judged = judge(columns, rules, config)
-    return {rule.metric.measure: (judged.values[:, at], judged.points[:, at]) for at, rule in enumerate(rules)}
+    return {
+        rule.metric.measure: (judged.values[:, at], judged.points[:, at])
+        for at, rule in enumerate(rules)
+    }
 
 
 def _numbers(rows: pd.DataFrame, name: str) -> np.ndarray:

@@ -1,4 +1,5 @@
 """Customer-steps at risk, and what a model would have said on dates that it had not seen."""
+
 from __future__ import annotations
 
 import datetime as dt
@@ -18,9 +19,9 @@ from healthseg.scoring.hazard import AdditiveHazard
 from healthseg.scoring.predictors import Predictor, predictors_of, values_of
 
 STEP_DAYS = 30
-LEAST_DATES = 3                     # before the first held-out date
-LEAST_EVENTS = 5                    # in the rows that teach for it
-MOST_ORIGINS = 24                   # the last two years of held-out dates
+LEAST_DATES = 3  # before the first held-out date
+LEAST_EVENTS = 5  # in the rows that teach for it
+MOST_ORIGINS = 24  # the last two years of held-out dates
 AT_RISK = ("client_id", "date", "live")
 
 
@@ -42,10 +43,16 @@ class Fitted:
     @property
     def base(self) -> float:
         """What belongs to no predictor: the log odds of the average row, and the trees' roots."""
-        roots = 0.0 if self.boosted is None else sum(float(tree.value[0]) for tree in self.boosted.trees)
+        roots = (
+            0.0
+            if self.boosted is None
+            else sum(float(tree.value[0]) for tree in self.boosted.trees)
+        )
         return self.classifier.base + roots
 
-    def joint_parts(self, values: np.ndarray, groups: list[list[int]]) -> tuple[np.ndarray, np.ndarray]:
+    def joint_parts(
+        self, values: np.ndarray, groups: list[list[int]]
+    ) -> tuple[np.ndarray, np.ndarray]:
         """``AdditiveHazard.joint_parts``, with what the trees add; of the trees no doubt is known."""
         parts, sds = self.classifier.joint_parts(values, groups)
         if self.boosted is not None:
@@ -63,23 +70,35 @@ def rows_at_risk(panel: pd.DataFrame, event_on: pd.Series, as_of: dt.date) -> pd
     """
     missing = [name for name in AT_RISK if name not in panel]
     if missing:
-        raise InvalidParameters(f"the panel lacks the column {missing[0]!r}; it has a row per client_id and date, and "
-                                "says who was live", parameter="panel", value_provided=missing[0])
+        raise InvalidParameters(
+            f"the panel lacks the column {missing[0]!r}; it has a row per client_id and date, and "
+            "says who was live",
+            parameter="panel",
+            value_provided=missing[0],
+        )
     date = pd.to_datetime(panel["date"]).astype("datetime64[us]")
     if len(date) and date.max() > pd.Timestamp(as_of):
-        raise InvalidParameters(f"the panel has rows of {date.max():%Y-%m-%d}, after {as_of}: the dates are out of "
-                                "order, a model learns from what was known by then", parameter="as_of",
-                                value_provided=str(as_of), validation_rule="not before the panel's last date")
+        raise InvalidParameters(
+            f"the panel has rows of {date.max():%Y-%m-%d}, after {as_of}: the dates are out of "
+            "order, a model learns from what was known by then",
+            parameter="as_of",
+            value_provided=str(as_of),
+            validation_rule="not before the panel's last date",
+        )
     event = event_on.where(event_on <= pd.Timestamp(as_of)).reindex(panel["client_id"]).to_numpy()
     rows = panel.assign(date=date.to_numpy(), event_on=event)
     risk = panel["live"].fillna(False).to_numpy(dtype=bool) & ~(event <= rows["date"].to_numpy())
     rows = rows[risk].sort_values(["date", "client_id"], kind="stable", ignore_index=True)
     if rows.duplicated(["client_id", "date"]).any():
-        raise InvalidParameters("the panel has two rows of one customer and date", parameter="panel")
+        raise InvalidParameters(
+            "the panel has two rows of one customer and date", parameter="panel"
+        )
     return rows
 
 
-def outcomes(rows: pd.DataFrame, as_of: dt.date, days: int, lead_days: int, after_days: int = 0) -> np.ndarray:
+def outcomes(
+    rows: pd.DataFrame, as_of: dt.date, days: int, lead_days: int, after_days: int = 0
+) -> np.ndarray:
     """Per row 1, 0, or NaN where it cannot be known: was the customer lost in the ``days`` after lead + after?"""
     found = labels(rows[["client_id", "date"]], _by_row(rows), as_of, days, lead_days + after_days)
     return found["outcome"].to_numpy()
@@ -90,18 +109,33 @@ def _by_row(rows: pd.DataFrame) -> pd.Series:
     return pd.Series(known["event_on"].to_numpy(), index=known["client_id"])
 
 
-def fit_classifier(rows: pd.DataFrame, outcome: np.ndarray, config: Settings, *, integrate: bool = True) -> Fitted:
+def fit_classifier(
+    rows: pd.DataFrame, outcome: np.ndarray, config: Settings, *, integrate: bool = True
+) -> Fitted:
     """The additive logistic hazard of rows whose outcomes are known (0 or 1)."""
-    from healthseg.scoring.hazard_classifier import HazardClassifier  # what is only asked does without scikit-learn
+    from healthseg.scoring.hazard_classifier import (
+        HazardClassifier,
+    )  # what is only asked does without scikit-learn
 
     predictors = predictors_of(rows, config)
-    classifier = HazardClassifier([one.direction for one in predictors], [one.group for one in predictors],
-                                  [one.bent for one in predictors], integrate=integrate)
+    classifier = HazardClassifier(
+        [one.direction for one in predictors],
+        [one.group for one in predictors],
+        [one.bent for one in predictors],
+        integrate=integrate,
+    )
     return Fitted(predictors, classifier.fit(values_of(rows, predictors, config), outcome))
 
 
-def held_out(rows: pd.DataFrame, as_of: dt.date, config: Settings, *, step_days: int = STEP_DAYS,
-             origins: Sequence[dt.date] | None = None, fit: Callable[..., Fitted] = fit_classifier) -> pd.DataFrame:
+def held_out(
+    rows: pd.DataFrame,
+    as_of: dt.date,
+    config: Settings,
+    *,
+    step_days: int = STEP_DAYS,
+    origins: Sequence[dt.date] | None = None,
+    fit: Callable[..., Fitted] = fit_classifier,
+) -> pd.DataFrame:
     """What rows would have been given by a model of what was complete before them: rolling origin.
 
     ``origins`` are the days on which models are made (default: each date of the rows); one speaks of the rows from its
@@ -110,13 +144,22 @@ def held_out(rows: pd.DataFrame, as_of: dt.date, config: Settings, *, step_days:
     """
     days = sorted(origins or pd.DatetimeIndex(rows["date"].unique()).date)
     ends = [*days[1:], as_of + dt.timedelta(days=1)]
-    parts = [held_out_on(rows, origin, config, until=end, step_days=step_days, fit=fit)
-             for origin, end in list(zip(days, ends, strict=True))[-MOST_ORIGINS:]]
+    parts = [
+        held_out_on(rows, origin, config, until=end, step_days=step_days, fit=fit)
+        for origin, end in list(zip(days, ends, strict=True))[-MOST_ORIGINS:]
+    ]
     return pd.concat(parts, ignore_index=True) if parts else _nothing(rows)
 
 
-def held_out_on(rows: pd.DataFrame, origin: dt.date, config: Settings, *, until: dt.date | None = None,
-                step_days: int = STEP_DAYS, fit: Callable[..., Fitted] = fit_classifier) -> pd.DataFrame:
+def held_out_on(
+    rows: pd.DataFrame,
+    origin: dt.date,
+    config: Settings,
+    *,
+    until: dt.date | None = None,
+    step_days: int = STEP_DAYS,
+    fit: Callable[..., Fitted] = fit_classifier,
+) -> pd.DataFrame:
     """One origin of ``held_out``: its rows from ``origin`` to before ``until`` (default: of that day alone).
 
     No row where fewer than three dates, five leavers or nobody who stayed teach for it.
@@ -127,12 +170,22 @@ def held_out_on(rows: pd.DataFrame, origin: dt.date, config: Settings, *, until:
     outcome = outcomes(teach, origin, step_days, config.churn_lead_days)
     known = ~np.isnan(outcome)
     teach, outcome = teach[known], outcome[known]
-    if not len(here) or teach["date"].nunique() < LEAST_DATES or outcome.sum() < LEAST_EVENTS or outcome.all():
+    if (
+        not len(here)
+        or teach["date"].nunique() < LEAST_DATES
+        or outcome.sum() < LEAST_EVENTS
+        or outcome.all()
+    ):
         return _nothing(rows)
     model = fit(teach, outcome, config, integrate=False)
-    return here[["client_id", "date", "event_on"]].assign(
-        log_odds=model.log_odds(model.values(here, config)),
-        base_log_odds=base_log_odds(teach, outcome, here)).reset_index(drop=True)
+    return (
+        here[["client_id", "date", "event_on"]]
+        .assign(
+            log_odds=model.log_odds(model.values(here, config)),
+            base_log_odds=base_log_odds(teach, outcome, here),
+        )
+        .reset_index(drop=True)
+    )
 
 
 def _nothing(rows: pd.DataFrame) -> pd.DataFrame:
@@ -144,8 +197,10 @@ def base_log_odds(teach: pd.DataFrame, outcome: np.ndarray, rows: pd.DataFrame) 
     tier = _tiers(teach)
     counts = pd.DataFrame({"events": outcome, "steps": 1.0}).groupby(tier, sort=True).sum()
     counts.loc[THE_BOOK] = [outcome.sum(), float(len(outcome))]
-    known = {name: scipy.special.logit(mixture.mean_probability(1.0))
-             for name, mixture in rate_posteriors(counts).items()}
+    known = {
+        name: scipy.special.logit(mixture.mean_probability(1.0))
+        for name, mixture in rate_posteriors(counts).items()
+    }
     return np.array([known.get(name, known[THE_BOOK]) for name in _tiers(rows)])
 
 

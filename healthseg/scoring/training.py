@@ -4,6 +4,7 @@ The grid begins with the first whole window of tracking and goes on by steps of 
 model of a day is that of the last date of the grid, and knows what was known at the end of that date. Each date's
 held-out log odds are kept beside it; a new date costs one classifier and one model, and changes none before it.
 """
+
 from __future__ import annotations
 
 import datetime as dt
@@ -38,7 +39,10 @@ def grid(book: Any, as_of: dt.date) -> list[dt.date]:
     if book.first_event_day is None:
         return []
     first = book.first_event_day + dt.timedelta(days=STEP_DAYS - 1)
-    return [first + dt.timedelta(days=STEP_DAYS * k) for k in range((as_of - first).days // STEP_DAYS + 1)]
+    return [
+        first + dt.timedelta(days=STEP_DAYS * k)
+        for k in range((as_of - first).days // STEP_DAYS + 1)
+    ]
 
 
 def churn_model(book: Any, as_of: dt.date) -> ChurnModel:
@@ -46,7 +50,14 @@ def churn_model(book: Any, as_of: dt.date) -> ChurnModel:
     dates = grid(book, as_of)
     if not dates:
         why = "no account-level model: events have been tracked for fewer than 30 days"
-        return ChurnModel(book.settings, as_of, Gate(False, why, 0, 0), 0.0, book.settings.churn_lead_days, STEP_DAYS)
+        return ChurnModel(
+            book.settings,
+            as_of,
+            Gate(False, why, 0, 0),
+            0.0,
+            book.settings.churn_lead_days,
+            STEP_DAYS,
+        )
     return _model(book, dates[-1])
 
 
@@ -56,7 +67,13 @@ def predictions(book: Any, as_of: dt.date, clients: list[str]) -> pd.DataFrame:
     CalculationError where the gate said no.
     """
     horizons = sorted({*HORIZONS, book.settings.churn_horizon_days})
-    return _told(book, as_of, clients, "predict", lambda rows: churn_model(book, as_of).predict(rows, horizons))
+    return _told(
+        book,
+        as_of,
+        clients,
+        "predict",
+        lambda rows: churn_model(book, as_of).predict(rows, horizons),
+    )
 
 
 def explanations(book: Any, as_of: dt.date, clients: list[str]) -> pd.DataFrame:
@@ -82,8 +99,13 @@ def rows_of(book: Any, date: dt.date, clients: list[str]) -> pd.DataFrame:
 
 def with_families(book: Any, rows: pd.DataFrame, *models: ChurnModel) -> pd.DataFrame:
     """Rows of the panel with the families that the models read."""
-    names = {one.measure for model in models if model.fitted for one in model.fitted.predictors
-             if one.measure.startswith(FAMILY)}
+    names = {
+        one.measure
+        for model in models
+        if model.fitted
+        for one in model.fitted.predictors
+        if one.measure.startswith(FAMILY)
+    }
     if names <= set(rows):
         return rows
     rows = rows.drop(columns=[name for name in rows if name.startswith(FAMILY)])
@@ -98,22 +120,35 @@ def _model(book: Any, date: dt.date) -> ChurnModel:
         if kept is None:
             kept = _trained(book, date).to_json()
             book.store.put_json(LEVEL, key, kept)
-        return ChurnModel.from_json(kept)       # also of one just trained: the same bytes whoever made it
+        return ChurnModel.from_json(
+            kept
+        )  # also of one just trained: the same bytes whoever made it
+
     return remember(book, ("churn_model", date), make)
 
 
 def _trained(book: Any, date: dt.date) -> ChurnModel:
-    dates, known = grid(book, date), label_event_dates(customers_as_of(book, date).drop(columns=untold(book)))
-    if known.notna().sum() < book.settings.churn_min_leavers:        # nothing to learn from: nothing to count
+    dates, known = (
+        grid(book, date),
+        label_event_dates(customers_as_of(book, date).drop(columns=untold(book))),
+    )
+    if (
+        known.notna().sum() < book.settings.churn_min_leavers
+    ):  # nothing to learn from: nothing to count
         return refused(book.settings, date, int(known.notna().sum()))
     rows = training_rows(book, date)
     past = pd.concat([_held_out(book, one) for one in dates[-MOST_ORIGINS:]], ignore_index=True)
-    return ChurnModel.fit(rows, date, book.settings,
-                          past=past.assign(event_on=known.reindex(past["client_id"]).to_numpy()))
+    return ChurnModel.fit(
+        rows,
+        date,
+        book.settings,
+        past=past.assign(event_on=known.reindex(past["client_id"]).to_numpy()),
+    )
 
 
 def _held_out(book: Any, date: dt.date) -> pd.DataFrame:
     """The log odds that a model of the dates before gave to the customers of ``date``."""
+
     def make() -> pd.DataFrame:
         key = f"held-out-{_key(book, date)}"
         kept = book.store.get_frame(LEVEL, key)
@@ -121,13 +156,16 @@ def _held_out(book: Any, date: dt.date) -> pd.DataFrame:
             kept = held_out_on(training_rows(book, date), date, book.settings)
             book.store.put_frame(LEVEL, key, kept)
         return kept.assign(date=kept["date"].astype("datetime64[us]"))
+
     return remember(book, ("held_out", date), make)
 
 
 def training_rows(book: Any, date: dt.date) -> pd.DataFrame:
     """Customer-months at risk on the grid up to ``date``, with the events known at its end."""
     told = customers_as_of(book, date).drop(columns=untold(book))
-    return most_used(rows_at_risk(joined(_counted(book, grid(book, date))), label_event_dates(told), date))
+    return most_used(
+        rows_at_risk(joined(_counted(book, grid(book, date))), label_event_dates(told), date)
+    )
 
 
 def _counted(book: Any, dates: list[dt.date]) -> list[pd.DataFrame]:
@@ -137,7 +175,9 @@ def _counted(book: Any, dates: list[dt.date]) -> list[pd.DataFrame]:
     if fresh:
         rows = panels.panel(book, fresh)
         rows = pd.concat([rows, feature_events(book, rows)], axis=1)
-        kept |= {date: rows[rows["date"] == pd.Timestamp(date)].reset_index(drop=True) for date in fresh}
+        kept |= {
+            date: rows[rows["date"] == pd.Timestamp(date)].reset_index(drop=True) for date in fresh
+        }
     return [kept[date] for date in dates]
 
 
@@ -157,7 +197,9 @@ def _key(book: Any, date: dt.date) -> str:
 @functools.cache
 def version() -> str:
     """A hash of the code that models: a changed one never reads what another made."""
-    code = "".join(path.read_text(encoding="utf-8") for path in sorted(Path(__file__).parent.glob("*.py")))
+    code = "".join(
+        path.read_text(encoding="utf-8") for path in sorted(Path(__file__).parent.glob("*.py"))
+    )
     return hashlib.sha256(code.encode()).hexdigest()[:16]
 
 
@@ -167,12 +209,18 @@ def standings(book: Any, rows: pd.DataFrame, horizon_days: int = HORIZON_DAYS) -
     NaN before the first date on which the gate said yes, and for customers that have left or given notice.
     """
     found = np.full((4, len(rows)), np.nan)
-    risk = rows["live"].fillna(False).to_numpy(dtype=bool) & rows["days_since_notice"].isna().to_numpy()
+    risk = (
+        rows["live"].fillna(False).to_numpy(dtype=bool)
+        & rows["days_since_notice"].isna().to_numpy()
+    )
     rows = rows.reset_index(drop=True)
     day = pd.to_datetime(rows["date"]).to_numpy()
     trained = np.array(grid(book, book.data_until), dtype="datetime64[D]")
     in_force = np.searchsorted(trained, day.astype("datetime64[D]"), side="right") - 1
-    models = {at: _model(book, trained[at].item()) for at in sorted(set(in_force[risk & (in_force >= 0)].tolist()))}
+    models = {
+        at: _model(book, trained[at].item())
+        for at in sorted(set(in_force[risk & (in_force >= 0)].tolist()))
+    }
     models = {at: model for at, model in models.items() if model.eligible}
     rows = with_families(book, rows, *models.values())
     for at, model in models.items():
@@ -180,6 +228,8 @@ def standings(book: Any, rows: pd.DataFrame, horizon_days: int = HORIZON_DAYS) -
         told = model.predict(rows.iloc[here], [horizon_days])
         order = np.lexsort([day[here], rows["client_id"].to_numpy(dtype=str)[here]])
         base = model.base_probability(horizon_days)
-        found[:3, here[order]] = [odds_ratio(told[name].to_numpy(), base) for name in ("probability", "lower", "upper")]
+        found[:3, here[order]] = [
+            odds_ratio(told[name].to_numpy(), base) for name in ("probability", "lower", "upper")
+        ]
         found[3, here[order]] = told["probability"]
     return Standing(*found)

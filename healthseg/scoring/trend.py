@@ -1,4 +1,5 @@
 """Where is each score heading? A robust slope over weekly scores, and its verdict."""
+
 from __future__ import annotations
 
 import datetime as dt
@@ -13,7 +14,9 @@ from healthseg.scoring.health import words
 
 MIN_TREND_DAYS = 84  # twelve weeks: under it weekly scores cannot tell a drift from their noise
 MIN_POINTS = 6
-OVERLAP_WEEKS = 5  # windows of 28 and 30 days share data for four weeks, those of 90 and more for longer
+OVERLAP_WEEKS = (
+    5  # windows of 28 and 30 days share data for four weeks, those of 90 and more for longer
+)
 VERDICTS = {1.0: "improving", -1.0: "declining", 0.0: "stable"}
 
 
@@ -22,7 +25,9 @@ def trend_window_days(lookback_days: int) -> int:
     return max(lookback_days, MIN_TREND_DAYS)
 
 
-def score_trend(scores: pd.DataFrame, as_of: dt.date, lookback_days: int, config: Settings) -> pd.DataFrame:
+def score_trend(
+    scores: pd.DataFrame, as_of: dt.date, lookback_days: int, config: Settings
+) -> pd.DataFrame:
     """Is each customer's score improving, declining or stable, and by how much a week?
 
     ``scores`` has client_id, date, live, score (``Scores.frame``). Read are the weekly dates as_of − 7k within
@@ -38,6 +43,13 @@ def score_trend(scores: pd.DataFrame, as_of: dt.date, lookback_days: int, config
     wide = np.full((len(customers), len(grid)), np.nan)
     wide[customers.get_indexer(read["client_id"]), grid.get_indexer(read["date"])] = read["score"]
     slopes = theil_sen(weeks, wide, config.interval_level, MIN_POINTS, OVERLAP_WEEKS)
-    return pd.DataFrame({
-        "client_id": customers, "slope_per_week": slopes.slope, "lower": slopes.lower, "upper": slopes.upper,
-        "weeks": slopes.points, "trend": words([VERDICTS.get(sign) for sign in slopes.direction.tolist()])})
+    return pd.DataFrame(
+        {
+            "client_id": customers,
+            "slope_per_week": slopes.slope,
+            "lower": slopes.lower,
+            "upper": slopes.upper,
+            "weeks": slopes.points,
+            "trend": words([VERDICTS.get(sign) for sign in slopes.direction.tolist()]),
+        }
+    )

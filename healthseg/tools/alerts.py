@@ -1,4 +1,5 @@
 """Which alerts are raised: the playbook's rules, the reader's preferences, and the cooldown."""
+
 from __future__ import annotations
 
 import datetime as dt
@@ -24,7 +25,9 @@ class Preferences:
     cooldown_days: int = 0
 
 
-def preferences(given: Mapping[str, Any] | None, tool: str = "calculate_health_score") -> Preferences:
+def preferences(
+    given: Mapping[str, Any] | None, tool: str = "calculate_health_score"
+) -> Preferences:
     """The preferences, checked.
 
     >>> preferences({"thresholds": {"score_below": 50}, "cooldown_days": 7}).cooldown_days
@@ -33,15 +36,29 @@ def preferences(given: Mapping[str, Any] | None, tool: str = "calculate_health_s
     given = dict(given or {})
     for key in given:
         if key not in KEYS:
-            raise _refused("alert_preferences", key, "one of " + ", ".join(KEYS), hint(str(key), KEYS))
+            raise _refused(
+                "alert_preferences", key, "one of " + ", ".join(KEYS), hint(str(key), KEYS)
+            )
     _thresholds(given.get("thresholds", {}), tool)
     severity = given.get("minimum_severity", "low")
     if severity not in SEVERITIES:
-        raise _refused("alert_preferences.minimum_severity", severity, "one of " + ", ".join(SEVERITIES),
-                       hint(str(severity), SEVERITIES))
+        raise _refused(
+            "alert_preferences.minimum_severity",
+            severity,
+            "one of " + ", ".join(SEVERITIES),
+            hint(str(severity), SEVERITIES),
+        )
     days = given.get("cooldown_days", 0)
-    if isinstance(days, bool) or not isinstance(days, int) or not 0 <= days <= LONGEST_COOLDOWN_DAYS:
-        raise _refused("alert_preferences.cooldown_days", days, f"a whole number from 0 to {LONGEST_COOLDOWN_DAYS}")
+    if (
+        isinstance(days, bool)
+        or not isinstance(days, int)
+        or not 0 <= days <= LONGEST_COOLDOWN_DAYS
+    ):
+        raise _refused(
+            "alert_preferences.cooldown_days",
+            days,
+            f"a whole number from 0 to {LONGEST_COOLDOWN_DAYS}",
+        )
     return Preferences(dict(given.get("thresholds", {})), severity, days)
 
 
@@ -58,11 +75,17 @@ def _thresholds(thresholds: Any, tool: str) -> None:
 
 
 def _refused(parameter: str, value: Any, rule: str, near: str = "") -> InvalidParameters:
-    return InvalidParameters(f"Invalid {parameter}: {value!r}; it must be {rule}{near}", parameter=parameter,
-                             value_provided=str(value)[:200], validation_rule=rule)
+    return InvalidParameters(
+        f"Invalid {parameter}: {value!r}; it must be {rule}{near}",
+        parameter=parameter,
+        value_provided=str(value)[:200],
+        validation_rule=rule,
+    )
 
 
-def holding(tool: str, wishes: Preferences, figures: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+def holding(
+    tool: str, wishes: Preferences, figures: Mapping[str, Any]
+) -> dict[str, dict[str, Any]]:
     """The alerts whose rules hold for these figures, by rule."""
     least = SEVERITIES.index(wishes.minimum_severity)
     found = {}
@@ -73,8 +96,13 @@ def holding(tool: str, wishes: Preferences, figures: Mapping[str, Any]) -> dict[
     return found
 
 
-def raised(tool: str, wishes: Preferences, figures: Mapping[str, Any],
-           before: Callable[[int], list[Mapping[str, Any] | None]], today: dt.date) -> list[dict[str, Any]]:
+def raised(
+    tool: str,
+    wishes: Preferences,
+    figures: Mapping[str, Any],
+    before: Callable[[int], list[Mapping[str, Any] | None]],
+    today: dt.date,
+) -> list[dict[str, Any]]:
     """What is raised today: what holds, and was not raised within the cooldown before.
 
     Nothing is remembered between calls: ``before(n)`` gives the figures of each of the n days before, and the
@@ -84,10 +112,18 @@ def raised(tool: str, wishes: Preferences, figures: Mapping[str, Any],
     held = holding(tool, wishes, figures)
     if held and wishes.cooldown_days:
         window = 2 * wishes.cooldown_days + 1
-        days = [set() if earlier is None else set(holding(tool, wishes, earlier)) for earlier in before(window)]
-        held = {name: alert for name, alert in held.items()
-                if _due([name in day for day in days], wishes.cooldown_days, epoch_day(today))}
-    return sorted(held.values(), key=lambda alert: (-SEVERITIES.index(alert["severity"]), alert["rule"]))
+        days = [
+            set() if earlier is None else set(holding(tool, wishes, earlier))
+            for earlier in before(window)
+        ]
+        held = {
+            name: alert
+            for name, alert in held.items()
+            if _due([name in day for day in days], wishes.cooldown_days, epoch_day(today))
+        }
+    return sorted(
+        held.values(), key=lambda alert: (-SEVERITIES.index(alert["severity"]), alert["rule"])
+    )
 
 
 def _due(held: list[bool], cooldown_days: int, today: int) -> bool:

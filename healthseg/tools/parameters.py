@@ -1,4 +1,5 @@
 """Parameters of the tools: pydantic models with the reference's names, defaults and ranges."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -28,9 +29,12 @@ def validated(model: type[Model], values: Mapping[str, Any]) -> Model:
     """
     for name in values:
         if name not in model.model_fields:
-            raise InvalidParameters(f"unknown parameter {name!r}{hint(str(name), model.model_fields)}",
-                                    parameter=str(name), value_provided=str(name)[:200],
-                                    validation_rule="one of " + ", ".join(model.model_fields))
+            raise InvalidParameters(
+                f"unknown parameter {name!r}{hint(str(name), model.model_fields)}",
+                parameter=str(name),
+                value_provided=str(name)[:200],
+                validation_rule="one of " + ", ".join(model.model_fields),
+            )
     try:
         return model(**values)
     except ValidationError as problem:
@@ -40,13 +44,21 @@ def validated(model: type[Model], values: Mapping[str, Any]) -> Model:
         rule = ("it must be " if first["msg"].startswith(SHOULD) else "") + rule
         given = values.get(name)
         near = hint(str(given), _words(first)) if isinstance(given, str) else ""
-        raise InvalidParameters(f"Invalid {name}: {str(given)[:80]!r}; {rule}{near}", parameter=name,
-                                value_provided=str(given)[:200], validation_rule=rule) from None
+        raise InvalidParameters(
+            f"Invalid {name}: {str(given)[:80]!r}; {rule}{near}",
+            parameter=name,
+            value_provided=str(given)[:200],
+            validation_rule=rule,
+        ) from None
 
 
 def _words(error: Mapping[str, Any]) -> list[str]:
     expected = str(error.get("ctx", {}).get("expected", ""))
-    return [word.strip().strip("'") for word in expected.replace(" or ", ", ").split(",") if word.strip()]
+    return [
+        word.strip().strip("'")
+        for word in expected.replace(" or ", ", ").split(",")
+        if word.strip()
+    ]
 
 
 def _rule(error: Mapping[str, Any]) -> str:

@@ -1,4 +1,5 @@
 """What every tool answers with: a frozen model that is JSON, frames and charts at once."""
+
 from __future__ import annotations
 
 import datetime as dt
@@ -57,10 +58,15 @@ class Result(BaseModel):
     def frame(self, name: str | None = None) -> pd.DataFrame:
         """One of the result's frames, unrounded; without a name the first, which is the main one."""
         from healthseg.errors import InvalidParameters, hint
+
         name = name or next(iter(self._frames))
         if name not in self._frames:
-            raise InvalidParameters(f"this result has no frame {name!r}{hint(name, self._frames)}", parameter="name",
-                                    value_provided=name, validation_rule="one of " + ", ".join(self._frames))
+            raise InvalidParameters(
+                f"this result has no frame {name!r}{hint(name, self._frames)}",
+                parameter="name",
+                value_provided=name,
+                validation_rule="one of " + ", ".join(self._frames),
+            )
         return self._frames[name].copy()
 
     def charts(self, width: int = 740) -> dict[str, alt.TopLevelMixin]:
@@ -72,10 +78,14 @@ class Result(BaseModel):
         return f"{type(self).__name__} as of {self.as_of}"
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
-        rows = "".join(f"<tr><th>{html.escape(str(key))}</th><td>{html.escape(str(value))}</td></tr>"
-                       for key, value in self.summary().items())
-        page = (f"<div class='healthseg'><p><strong>{html.escape(self.verdict())}</strong></p><table>{rows}</table>"
-                f"<p><small>as of {self.as_of} · data until {self.data_until} · {self.fingerprint}</small></p></div>")
+        rows = "".join(
+            f"<tr><th>{html.escape(str(key))}</th><td>{html.escape(str(value))}</td></tr>"
+            for key, value in self.summary().items()
+        )
+        page = (
+            f"<div class='healthseg'><p><strong>{html.escape(self.verdict())}</strong></p><table>{rows}</table>"
+            f"<p><small>as of {self.as_of} · data until {self.data_until} · {self.fingerprint}</small></p></div>"
+        )
         return {"text/plain": f"{self.verdict()}\n{self.to_json()}", "text/html": page}
 
     def summary(self) -> dict[str, Any]:

@@ -1,4 +1,5 @@
 """Figures at the edge: plain JSON values, rounded once, None for what is missing."""
+
 from __future__ import annotations
 
 from typing import Any

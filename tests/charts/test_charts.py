@@ -34,14 +34,20 @@ DRAWN = {
 each_chart = pytest.mark.parametrize("name", DRAWN)
 
 
-def _drawn(name: str, change=lambda frame: frame, width: int = theme.NARROW) -> tuple[theme.Picture, str]:
+def _drawn(
+    name: str, change=lambda frame: frame, width: int = theme.NARROW
+) -> tuple[theme.Picture, str]:
     draw, frames = DRAWN[name]
     picture = draw(*(change(frame) for frame in frames), width)
     return picture, theme.svg(picture)
 
 
 def _texts(svg: str) -> list[str]:
-    return [" ".join(element.itertext()) for element in ET.fromstring(svg).iter() if element.tag.endswith("text")]
+    return [
+        " ".join(element.itertext())
+        for element in ET.fromstring(svg).iter()
+        if element.tag.endswith("text")
+    ]
 
 
 @each_chart
@@ -50,7 +56,9 @@ def test_a_chart_is_as_wide_as_asked_and_has_a_name(name, width):
     picture, svg = _drawn(name, width=width)
     root = ET.fromstring(svg)
     assert float(root.get("width")) == pytest.approx(width, abs=12)
-    assert root.get("role") == "img" and root.get("aria-label").startswith(picture.usermeta["title"])
+    assert root.get("role") == "img" and root.get("aria-label").startswith(
+        picture.usermeta["title"]
+    )
     assert not theme.is_empty(picture)
 
 
@@ -74,7 +82,9 @@ def test_figures_that_are_all_missing_are_no_zeros(name):
         figures = frame.select_dtypes("number").columns.difference(
             ["horizon_days", "weight", "effective_weight", "low", "high"]
         )
-        return frame.astype(dict.fromkeys(figures, "float64")).assign(**dict.fromkeys(figures, float("nan")))
+        return frame.astype(dict.fromkeys(figures, "float64")).assign(
+            **dict.fromkeys(figures, float("nan"))
+        )
 
     picture, svg = _drawn(name, blank)
     if not theme.is_empty(picture):
@@ -88,11 +98,28 @@ def test_hostile_texts_stay_text(name):
     def named(frame):
         texts = [HOSTILE[place % len(HOSTILE)] for place in range(max(len(frame), len(HOSTILE)))]
         frame = frame.iloc[[place % len(frame) for place in range(len(texts))]]
-        return frame.assign(**{column: texts for column in ("name", "label", "reason", "currency") if column in frame})
+        return frame.assign(
+            **{
+                column: texts
+                for column in ("name", "label", "reason", "currency")
+                if column in frame
+            }
+        )
 
     _, svg = _drawn(name, named)
     tags = {element.tag.rpartition("}")[2] for element in ET.fromstring(svg).iter()}
-    assert tags <= {"svg", "g", "path", "text", "rect", "line", "circle", "defs", "clipPath", "tspan"}
+    assert tags <= {
+        "svg",
+        "g",
+        "path",
+        "text",
+        "rect",
+        "line",
+        "circle",
+        "defs",
+        "clipPath",
+        "tspan",
+    }
 
 
 @each_chart
@@ -115,7 +142,9 @@ def test_ids_of_two_charts_never_meet():
 def test_the_parts_of_a_change_reach_from_the_first_score_to_the_last():
     frame = _FRAMES["change"]
     spec = health.change(frame).to_dict(validate=False)
-    bars = next(layer for layer in spec["layer"] if layer["mark"]["type"] == "rect")["data"]["values"]
+    bars = next(layer for layer in spec["layer"] if layer["mark"]["type"] == "rect")["data"][
+        "values"
+    ]
     inner = frame.iloc[1:-1]
     assert [(bar["x"], bar["x2"]) for bar in bars] == [
         tuple(sorted(pair)) for pair in zip(inner["start"], inner["end"], strict=True)
@@ -142,15 +171,25 @@ def test_a_band_includes_its_lower_end(score, band):
 
 
 def test_the_line_of_scores_breaks_where_a_score_is_unknown():
-    spec = health.history(_FRAMES["history"], _FRAMES["forecast"], _FRAMES["marks"]).to_dict(validate=False)
-    line = next(layer for layer in spec["layer"] if layer["mark"]["type"] == "line" and "detail" in layer["encoding"])
+    spec = health.history(_FRAMES["history"], _FRAMES["forecast"], _FRAMES["marks"]).to_dict(
+        validate=False
+    )
+    line = next(
+        layer
+        for layer in spec["layer"]
+        if layer["mark"]["type"] == "line" and "detail" in layer["encoding"]
+    )
     assert {value["run"] for value in line["data"]["values"]} == {0, 1}
 
 
 def test_flags_with_words_never_lie_on_each_other():
     marks = pd.DataFrame(
         [
-            {"date": samples.AS_OF - pd.Timedelta(days=back), "kind": "calendar", "label": f"A launch of note {back}"}
+            {
+                "date": samples.AS_OF - pd.Timedelta(days=back),
+                "kind": "calendar",
+                "label": f"A launch of note {back}",
+            }
             for back in (3, 4, 5, 6)
         ]
     )
@@ -179,7 +218,10 @@ def test_the_machines_time_zone_does_not_move_a_date():
 
 def test_a_chart_shows_itself_as_svg_in_jupyter():
     bundle = health.outlook(_FRAMES["churn"])._repr_mimebundle_()
-    assert bundle["image/svg+xml"].startswith("<svg") and "How likely leaving is" in bundle["text/plain"]
+    assert (
+        bundle["image/svg+xml"].startswith("<svg")
+        and "How likely leaving is" in bundle["text/plain"]
+    )
     assert "How likely leaving is" in _texts(bundle["image/svg+xml"])
 
 
@@ -198,18 +240,23 @@ def test_noise_of_a_point_does_not_look_like_a_fall_in_a_sparkline():
     heights = [
         float(y)
         for _, y in re.findall(
-            r"([\d.]+),([\d.]+)", re.search(r'points="([^"]+)"', small.sparkline([70, 71, 70], "s")).group(1)
+            r"([\d.]+),([\d.]+)",
+            re.search(r'points="([^"]+)"', small.sparkline([70, 71, 70], "s")).group(1),
         )
     ]
     assert max(heights) - min(heights) <= 1
 
 
 def test_the_strip_of_bands_puts_the_score_where_it_is():
-    assert 'cx="414.0"' in small.strip(69, 63, 72, "score") and "M378.0,31" in small.strip(69, 63, 72, "score")
+    assert 'cx="414.0"' in small.strip(69, 63, 72, "score") and "M378.0,31" in small.strip(
+        69, 63, 72, "score"
+    )
     assert "circle" not in small.strip(None, 20, 80, "score")
 
 
-@pytest.mark.parametrize(("text", "pixels"), [("", 100), ("Acme", 1), ("日" * 300, 200), ("x" * 300, 60)])
+@pytest.mark.parametrize(
+    ("text", "pixels"), [("", 100), ("Acme", 1), ("日" * 300, 200), ("x" * 300, 60)]
+)
 def test_a_text_is_cut_to_its_room(text, pixels):
     cut = formats.fitted(text, pixels)
     assert formats.cells(cut) * 6.9 <= max(pixels, 2 * 1.8 * 6.9)
@@ -217,5 +264,7 @@ def test_a_text_is_cut_to_its_room(text, pixels):
 
 def test_charts_know_nothing_else_of_healthseg():
     for path in (ROOT / "healthseg" / "charts").glob("*.py"):
-        for found in re.findall(r"^\s*(?:from|import) (healthseg\S*)", path.read_text("utf-8"), re.MULTILINE):
+        for found in re.findall(
+            r"^\s*(?:from|import) (healthseg\S*)", path.read_text("utf-8"), re.MULTILINE
+        ):
             assert found.startswith("healthseg.charts"), f"{path.name} imports {found}"

@@ -11,21 +11,67 @@ import pytest
 from healthseg.charts import lifecycle, lifecycle_book, theme
 
 AS_OF = dt.date(2025, 6, 30)
-WAY = pd.DataFrame({"stage": ["trial", "active", "at_risk", "active"],
-                    "start_date": [dt.date(2025, 1, 1), dt.date(2025, 2, 1), dt.date(2025, 4, 1), dt.date(2025, 6, 29)],
-                    "end_date": [dt.date(2025, 2, 1), dt.date(2025, 4, 1), dt.date(2025, 6, 29), None],
-                    "duration_days": [31, 59, 89, 1], "visit": [1, 1, 1, 2]})
-CURVE = pd.DataFrame({"time": [10.0, 40.0, 90.0], "at_risk": [40, 20, 5], "survival": [0.8, 0.4, 0.05],
-                      "lower": [0.7, 0.3, float("nan")], "upper": [0.9, 0.5, float("nan")]})
-DOORS = pd.DataFrame({"to": ["active", "churned"], "share": [0.7, 0.3], "share_from_here": [0.9, None]})
-TIME = pd.DataFrame({"date": pd.to_datetime(["2025-01-01", "2025-01-01", "2025-01-08"]),
-                     "stage": ["active", "none", "active"], "customers": [3, 1, 4], "arr": [300.0, 50.0, 400.0]})
-MATRIX = pd.DataFrame({"source": ["trial", "trial", "active"], "target": ["active", "churned", "at_risk"],
-                       "n": [7, 3, 5], "of": [10, 10, 5], "share": [0.7, 0.3, 1.0]})
-LENGTHS = pd.DataFrame({"stage": ["trial", "active"], "q25": [5.0, None], "median": [14.0, 98.0],
-                        "q75": [20.0, None], "stuck_from": [33.0, None], "n": [16, 459]})
-STUCK = pd.DataFrame({"name": ["Acme <b>", "Bolt"], "stage": ["active", "trial"], "days": [820, 60],
-                      "typical_days": [98.0, None]})
+WAY = pd.DataFrame(
+    {
+        "stage": ["trial", "active", "at_risk", "active"],
+        "start_date": [
+            dt.date(2025, 1, 1),
+            dt.date(2025, 2, 1),
+            dt.date(2025, 4, 1),
+            dt.date(2025, 6, 29),
+        ],
+        "end_date": [dt.date(2025, 2, 1), dt.date(2025, 4, 1), dt.date(2025, 6, 29), None],
+        "duration_days": [31, 59, 89, 1],
+        "visit": [1, 1, 1, 2],
+    }
+)
+CURVE = pd.DataFrame(
+    {
+        "time": [10.0, 40.0, 90.0],
+        "at_risk": [40, 20, 5],
+        "survival": [0.8, 0.4, 0.05],
+        "lower": [0.7, 0.3, float("nan")],
+        "upper": [0.9, 0.5, float("nan")],
+    }
+)
+DOORS = pd.DataFrame(
+    {"to": ["active", "churned"], "share": [0.7, 0.3], "share_from_here": [0.9, None]}
+)
+TIME = pd.DataFrame(
+    {
+        "date": pd.to_datetime(["2025-01-01", "2025-01-01", "2025-01-08"]),
+        "stage": ["active", "none", "active"],
+        "customers": [3, 1, 4],
+        "arr": [300.0, 50.0, 400.0],
+    }
+)
+MATRIX = pd.DataFrame(
+    {
+        "source": ["trial", "trial", "active"],
+        "target": ["active", "churned", "at_risk"],
+        "n": [7, 3, 5],
+        "of": [10, 10, 5],
+        "share": [0.7, 0.3, 1.0],
+    }
+)
+LENGTHS = pd.DataFrame(
+    {
+        "stage": ["trial", "active"],
+        "q25": [5.0, None],
+        "median": [14.0, 98.0],
+        "q75": [20.0, None],
+        "stuck_from": [33.0, None],
+        "n": [16, 459],
+    }
+)
+STUCK = pd.DataFrame(
+    {
+        "name": ["Acme <b>", "Bolt"],
+        "stage": ["active", "trial"],
+        "days": [820, 60],
+        "typical_days": [98.0, None],
+    }
+)
 DRAWN = {
     "timeline": lambda width: lifecycle.timeline(WAY, AS_OF, width),
     "position": lambda width: lifecycle.position(CURVE, "at_risk", 45, 0.1, width),
@@ -76,18 +122,31 @@ def test_the_customers_own_day_is_marked_with_the_share_still_there():
 def test_the_words_at_the_customers_day_stand_clear_of_the_curve(day, width):
     times = [float(time) for time in range(5, 301, 5)]
     share = pd.Series([2 ** -((time / 100) ** 2) for time in times])
-    curve = pd.DataFrame({"time": times, "at_risk": 90, "survival": share, "lower": (share - 0.03).clip(lower=0),
-                          "upper": (share + 0.03).clip(upper=1)})
+    curve = pd.DataFrame(
+        {
+            "time": times,
+            "at_risk": 90,
+            "survival": share,
+            "lower": (share - 0.03).clip(lower=0),
+            "upper": (share + 0.03).clip(upper=1),
+        }
+    )
     drawn = lifecycle.position(curve, "engaged", day, 0.1, width).to_dict()
     told = next(layer for layer in drawn["layer"] if "still here" in str(layer["data"]["values"]))
     (words,) = told["data"]["values"]
     across = told["encoding"]["x"]["scale"]["domain"][1]
     room = len(words["text"]) * 6.9 / (width - 58) * across
-    first, last = (words["day"] - room, words["day"]) if told["mark"]["align"] == "right" else (
-        words["day"], words["day"] + room)
+    first, last = (
+        (words["day"] - room, words["day"])
+        if told["mark"]["align"] == "right"
+        else (words["day"], words["day"] + room)
+    )
     assert first >= 0 and last <= across
     band = curve[(curve["time"] > first) & (curve["time"] <= last)]
-    under, over = words["height"] + 0.03 <= band["lower"].min(), words["height"] - 0.03 >= band["upper"].max()
+    under, over = (
+        words["height"] + 0.03 <= band["lower"].min(),
+        words["height"] - 0.03 >= band["upper"].max(),
+    )
     assert under or over
 
 
@@ -98,5 +157,9 @@ def test_areas_lie_on_each_other_and_end_with_their_names():
 
 def test_a_short_stay_is_still_seen_and_a_long_one_has_its_days():
     told = json.loads(values(DRAWN["timeline"](theme.WIDE)))
-    bars = next(layer["data"]["values"] for layer in told["layer"] if layer["mark"]["type"] == "rect")
-    assert [bar["text"] for bar in bars] == ["31", "59", "89", ""] and bars[-1]["end"] > bars[-1]["start"]
+    bars = next(
+        layer["data"]["values"] for layer in told["layer"] if layer["mark"]["type"] == "rect"
+    )
+    assert [bar["text"] for bar in bars] == ["31", "59", "89", ""] and bars[-1]["end"] > bars[-1][
+        "start"
+    ]

@@ -11,7 +11,9 @@ import vl_convert
 from healthseg.charts import theme, usage, usage_book
 
 DAYS = pd.date_range("2025-03-03", periods=4, freq="7D")
-WEEKS = pd.DataFrame({"start": DAYS, "end": DAYS + pd.Timedelta(days=7), "person_events": [10.0, 20.0, 15.0, 25.0]})
+WEEKS = pd.DataFrame(
+    {"start": DAYS, "end": DAYS + pd.Timedelta(days=7), "person_events": [10.0, 20.0, 15.0, 25.0]}
+)
 GROWTH = WEEKS[["start", "end"]].assign(
     active_users=[3.0, 4, 4, 5],
     new_users=[1.0, 1, 0, 2],
@@ -19,18 +21,31 @@ GROWTH = WEEKS[["start", "end"]].assign(
     resurrected_users=[0.0, 1, 1, 0],
     dormant_users=[1.0, 1, 1, 1],
 )
-GRID = pd.MultiIndex.from_product([range(7), range(24)], names=["weekday", "hour"]).to_frame(index=False)
+GRID = pd.MultiIndex.from_product([range(7), range(24)], names=["weekday", "hour"]).to_frame(
+    index=False
+)
 GRID = GRID.assign(user_hours=(GRID["hour"] == 9).astype(int) * 5, person_events=0)
 RETENTION = pd.DataFrame(
     {"cohort": DAYS[[0, 0, 1, 1]], "week": [0, 1, 0, 1], "users": 4, "retained": [4.0, 2, 4, None]}
 ).assign(share=lambda frame: frame["retained"] / frame["users"])
 FEATURES = pd.DataFrame(
-    {"feature": ["plan", "report"], "adoption_rate": [0.8, 0.2], "weekly_usage": [12.0, 1.0], "active_users": [4, 1]}
+    {
+        "feature": ["plan", "report"],
+        "adoption_rate": [0.8, 0.2],
+        "weekly_usage": [12.0, 1.0],
+        "active_users": [4, 1],
+    }
 )
 PEERS = pd.DataFrame({"client_id": ["a", "b", "c"], "value": [0.5, 0.7, 0.2]})
-HISTOGRAM = pd.DataFrame({"active_days": [0, 3, 12], "cohort": ["inactive", "at_risk", "power"], "users": [2, 1, 1]})
-CUSTOMERS = pd.DataFrame({"name": ["Acme", "Bolt"], "usage_ratio": [0.2, 1.0], "breaks_away": [True, False]})
-STEPS = pd.DataFrame({"low": [0.0, 0.5], "high": [0.1, 0.6], "customers": [1, 3], "arr": [0.0, 1.0]})
+HISTOGRAM = pd.DataFrame(
+    {"active_days": [0, 3, 12], "cohort": ["inactive", "at_risk", "power"], "users": [2, 1, 1]}
+)
+CUSTOMERS = pd.DataFrame(
+    {"name": ["Acme", "Bolt"], "usage_ratio": [0.2, 1.0], "breaks_away": [True, False]}
+)
+STEPS = pd.DataFrame(
+    {"low": [0.0, 0.5], "high": [0.1, 0.6], "customers": [1, 3], "arr": [0.0, 1.0]}
+)
 BOOK_DAYS = pd.DataFrame(
     {
         "date": DAYS,
@@ -72,7 +87,11 @@ NOTHING = {
 @pytest.mark.parametrize("width", [theme.WIDE, theme.NARROW])
 def test_a_chart_is_drawn_in_its_width_with_title_and_number(name, width):
     chart = DRAWN[name](width)
-    assert not theme.is_empty(chart) and chart.usermeta["title"] and "n = " in chart.usermeta["subtitle"]
+    assert (
+        not theme.is_empty(chart)
+        and chart.usermeta["title"]
+        and "n = " in chart.usermeta["subtitle"]
+    )
     drawn = theme.svg(chart)
     assert drawn.startswith("<svg") and "<outage>" not in drawn
 
@@ -86,18 +105,27 @@ def test_where_there_is_nothing_the_reason_stands_in_words(name):
 @pytest.mark.parametrize("name", ["series", "trend", "growth", "days"])
 def test_both_ends_of_a_mark_share_one_domain_of_days(name):
     given = json.dumps(DRAWN[name](theme.WIDE).to_dict())
-    across = next(scale for scale in vl_convert.vegalite_to_vega(given)["scales"] if scale["name"] == "x")
+    across = next(
+        scale for scale in vl_convert.vegalite_to_vega(given)["scales"] if scale["name"] == "x"
+    )
     assert across["domain"].keys() == {"signal"}, "a union of fields is of domains that differ"
 
 
 def test_a_cut_part_of_the_series_is_lighter_and_said_to_be():
     chart = DRAWN["series"](theme.WIDE)
     values = chart.data.values
-    assert [value["opacity"] for value in values] == [1.0, 1.0, 1.0, 0.45] and "Lighter" in chart.usermeta["subtitle"]
+    assert [value["opacity"] for value in values] == [
+        1.0,
+        1.0,
+        1.0,
+        0.45,
+    ] and "Lighter" in chart.usermeta["subtitle"]
 
 
 def test_the_parts_of_growth_stand_on_each_other():
-    values = [value for value in DRAWN["growth"](theme.WIDE).layer[0].data.values if value["high"] > 0]
+    values = [
+        value for value in DRAWN["growth"](theme.WIDE).layer[0].data.values if value["high"] > 0
+    ]
     assert max(value["high"] for value in values) == GROWTH["active_users"].max()
 
 

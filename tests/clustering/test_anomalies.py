@@ -1,4 +1,5 @@
 """Days unlike others: found where they are, silent where nothing is, explained only by what the book holds."""
+
 from __future__ import annotations
 
 import datetime as dt
@@ -16,7 +17,7 @@ from healthseg.clustering.anomalies_intensity import intensity
 from healthseg.measures.statistics.departures import against_weekday, beyond_earlier
 from healthseg.testing import tiny_book
 
-START, LENGTH = dt.date(2025, 1, 6), 140          # a Monday, twenty weeks
+START, LENGTH = dt.date(2025, 1, 6), 140  # a Monday, twenty weeks
 FIRST = (START - dt.date(1970, 1, 1)).days
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -28,7 +29,9 @@ def usage(seed: int = 1, length: int = 400, people: float = 8.0) -> pd.DataFrame
     users = random.poisson(np.where((day + 3) % 7 < 5, people, 1.0))
     sessions = users + random.binomial(users, 0.4)
     events = np.array([random.geometric(0.2, n).sum() for n in sessions])
-    return pd.DataFrame({"day": day, "person_events": events, "users": users, "sessions": sessions}).astype(float)
+    return pd.DataFrame(
+        {"day": day, "person_events": events, "users": users, "sessions": sessions}
+    ).astype(float)
 
 
 def test_people_who_do_many_times_as_much_as_usual_are_a_spike():
@@ -36,7 +39,9 @@ def test_people_who_do_many_times_as_much_as_usual_are_a_spike():
     busy = int(days["users"].iloc[195:205].idxmax())
     days.loc[busy, "person_events"] *= 6
     found = anomalies(days)
-    assert found[["day", "anomaly_type", "about"]].values.tolist() == [[busy, "unusual_spike", "doing"]]
+    assert found[["day", "anomaly_type", "about"]].values.tolist() == [
+        [busy, "unusual_spike", "doing"]
+    ]
     assert 4 < found["ratio"].iloc[0] < 9
 
 
@@ -69,7 +74,7 @@ def test_nobody_coming_is_no_news_where_few_come():
 
 def test_two_hundred_customers_without_anomalies_have_hardly_an_alarm():
     alarms = sum(len(anomalies(usage(seed, people=2 + seed % 20))) for seed in range(200))
-    assert alarms <= 2        # 219 years: 73 allowed at one in three years
+    assert alarms <= 2  # 219 years: 73 allowed at one in three years
 
 
 def test_what_a_wider_event_left_of_a_day_is_what_the_customer_is_held_against():
@@ -109,7 +114,7 @@ def test_scores_of_intensity_are_calibrated_where_sessions_are_geometric():
     sessions = random.integers(1, 5, 20_000)
     events = np.array([random.geometric(0.2, n).sum() for n in sessions])
     score = intensity(events, sessions)[1]
-    assert 0.0008 < (score > 3).mean() < 0.0020         # 0.00135
+    assert 0.0008 < (score > 3).mean() < 0.0020  # 0.00135
 
 
 def test_a_level_that_has_come_to_stay_is_soon_no_news():
@@ -118,7 +123,12 @@ def test_a_level_that_has_come_to_stay_is_soon_no_news():
 
 
 def test_severity_follows_the_return_time():
-    assert [severity(days) for days in (1e5, 2e6, 2e9, 2e12)] == ["low", "medium", "high", "critical"]
+    assert [severity(days) for days in (1e5, 2e6, 2e9, 2e12)] == [
+        "low",
+        "medium",
+        "high",
+        "critical",
+    ]
 
 
 def book(missing: int | None = None, quiet: int | None = None, **tables: pd.DataFrame):
@@ -140,21 +150,32 @@ END = START + dt.timedelta(days=LENGTH)
 
 def test_a_day_that_was_not_loaded_is_no_decline():
     found = anomalies_of(book(missing=72), CLIENTS, START, END)
-    assert found[["client_id", "cause", "action_required"]].values.tolist() == [[None, "data_gap", False]]
+    assert found[["client_id", "cause", "action_required"]].values.tolist() == [
+        [None, "data_gap", False]
+    ]
     assert "2025-03-19" in found["likely_cause"].iloc[0]
 
 
 def test_a_dip_of_all_is_one_event_and_the_calendar_names_it():
-    calendar = pd.DataFrame({"starts_on": ["2025-03-19"], "ends_on": ["2025-03-19"], "label": ["holiday: all"]})
+    calendar = pd.DataFrame(
+        {"starts_on": ["2025-03-19"], "ends_on": ["2025-03-19"], "label": ["holiday: all"]}
+    )
     found = anomalies_of(book(quiet=72, calendar=calendar), CLIENTS, START, END)
-    assert found[["client_id", "anomaly_type", "cause", "likely_cause"]].values.tolist() == \
-        [[None, "unusual_dip", "calendar", "holiday: all"]]
+    assert found[["client_id", "anomaly_type", "cause", "likely_cause"]].values.tolist() == [
+        [None, "unusual_dip", "calendar", "holiday: all"]
+    ]
 
 
 def test_tickets_are_a_cause_only_where_there_are_more_than_chance_gives():
     opened = [*(f"2025-03-19 1{at}:00" for at in range(6)), "2025-01-20 10:00", "2025-05-01 10:00"]
-    tickets = pd.DataFrame({"ticket_id": [f"t{at}" for at in range(8)], "client_id": "c0", "opened_at": opened,
-                            "topic": ["login"] * 8})
+    tickets = pd.DataFrame(
+        {
+            "ticket_id": [f"t{at}" for at in range(8)],
+            "client_id": "c0",
+            "opened_at": opened,
+            "topic": ["login"] * 8,
+        }
+    )
     told = anomalies_of(book(quiet=72, tickets=tickets), CLIENTS, START, END, each=False)
     assert told["cause"].tolist() == ["tickets"]
     assert told["likely_cause"].iloc[0].startswith("6 tickets opened within a day of it")
@@ -174,7 +195,9 @@ def test_only_what_touches_the_window_is_told_and_the_future_is_not_read():
 
 
 def benchmark():
-    spec = importlib.util.spec_from_file_location("patterns_anomalies", ROOT / "benchmarks" / "patterns_anomalies.py")
+    spec = importlib.util.spec_from_file_location(
+        "patterns_anomalies", ROOT / "benchmarks" / "patterns_anomalies.py"
+    )
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -184,10 +207,15 @@ def test_on_the_numenta_series_the_rule_is_quiet_and_beats_a_rolling_gaussian_at
     told = benchmark()
     folder = told.nab_folder()
     if folder is None:
-        pytest.skip(f"no Numenta series: HEALTHSEG_SHARED_DATA is {os.environ.get('HEALTHSEG_SHARED_DATA')!r}")
+        pytest.skip(
+            f"no Numenta series: HEALTHSEG_SHARED_DATA is {os.environ.get('HEALTHSEG_SHARED_DATA')!r}"
+        )
     series = told.nab(folder)
     flags = {name: beyond_earlier(frame["value"].to_numpy()) for name, (frame, _) in series.items()}
-    quiet, real = ({name: one for name, one in series.items() if name.startswith(kind)} for kind in ("art", "real"))
+    quiet, real = (
+        {name: one for name, one in series.items() if name.startswith(kind)}
+        for kind in ("art", "real")
+    )
     plain = {name: z > 3 for name, z in told.gaussian(real, 1152).items()}
     assert told.scored(quiet, flags)["per_1000"] <= 1
     assert told.scored(real, flags)["f1"] >= 1.5 * told.scored(real, plain)["f1"]

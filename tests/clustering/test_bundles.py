@@ -1,4 +1,5 @@
 """Bundles: itemsets against brute force and a kept library; margins; the tail; planted sets found, volume alone not."""
+
 from __future__ import annotations
 
 import itertools
@@ -16,19 +17,26 @@ from healthseg.clustering.bundles_chance import at_least, margins_only
 from healthseg.clustering.bundles_itemsets import frequent_itemsets, maximal
 from healthseg.clustering.judging import Limits, judge
 
-TABLES = st.integers(1, 12).flatmap(lambda rows: st.lists(st.lists(st.booleans(), min_size=5, max_size=5),
-                                                          min_size=rows, max_size=rows))
+TABLES = st.integers(1, 12).flatmap(
+    lambda rows: st.lists(
+        st.lists(st.booleans(), min_size=5, max_size=5), min_size=rows, max_size=rows
+    )
+)
 
 
 @settings(max_examples=60, deadline=None)
 @given(table=TABLES, least=st.integers(1, 4))
 def test_every_frequent_set_is_found_with_its_count_and_no_other(table, least):
     has = np.array(table, dtype=bool)
-    plain = {tuple("abcde"[at] for at in some): int(has[:, list(some)].all(axis=1).sum())
-             for size in (1, 2, 3) for some in itertools.combinations(range(5), size)}
+    plain = {
+        tuple("abcde"[at] for at in some): int(has[:, list(some)].all(axis=1).sum())
+        for size in (1, 2, 3)
+        for some in itertools.combinations(range(5), size)
+    }
     found = frequent_itemsets(has, "abcde", least, 3)
     assert dict(zip(found["items"], found["support"], strict=True)) == {
-        items: count for items, count in plain.items() if count >= least}
+        items: count for items, count in plain.items() if count >= least
+    }
 
 
 def test_a_kept_library_finds_the_same_sets_and_counts():
@@ -36,12 +44,16 @@ def test_a_kept_library_finds_the_same_sets_and_counts():
     frame = pd.DataFrame(has, columns=list("abcdefghi"))
     theirs = fpgrowth(frame, min_support=30 / 300, use_colnames=True, max_len=4)
     ours = frequent_itemsets(has, list("abcdefghi"), 30, 4)
-    assert {frozenset(items): count for items, count in zip(ours["items"], ours["support"], strict=True)} == {
-        frozenset(row.itemsets): round(row.support * 300) for row in theirs.itertuples()}
+    assert {
+        frozenset(items): count for items, count in zip(ours["items"], ours["support"], strict=True)
+    } == {frozenset(row.itemsets): round(row.support * 300) for row in theirs.itertuples()}
 
 
 def test_only_sets_that_no_other_holds_are_maximal():
-    assert maximal([("a", "b"), ("a",), ("b", "c"), ("a", "b", "d")]) == [("a", "b", "d"), ("b", "c")]
+    assert maximal([("a", "b"), ("a",), ("b", "c"), ("a", "b", "d")]) == [
+        ("a", "b", "d"),
+        ("b", "c"),
+    ]
 
 
 def test_both_margins_are_kept_and_closed_cells_stay_empty():
@@ -61,8 +73,11 @@ def test_the_tail_of_equal_chances_is_the_binomials():
 @settings(max_examples=40, deadline=None)
 @given(chances=st.lists(st.floats(0, 1), min_size=1, max_size=8), count=st.integers(0, 9))
 def test_the_tail_of_unequal_chances_is_the_sum_over_all_outcomes(chances, count):
-    total = sum(np.prod([p if hit else 1 - p for p, hit in zip(chances, hits, strict=True)])
-                for hits in itertools.product((0, 1), repeat=len(chances)) if sum(hits) >= count)
+    total = sum(
+        np.prod([p if hit else 1 - p for p, hit in zip(chances, hits, strict=True)])
+        for hits in itertools.product((0, 1), repeat=len(chances))
+        if sum(hits) >= count
+    )
     assert at_least(count, np.array(chances)) == pytest.approx(total, abs=1e-8)
 
 
@@ -75,11 +90,16 @@ def table(count, seed, planted=False):
         both = random.random(count) < 0.5
         has[:, :, 2] = both & (random.random((2, count)) < 0.95)
         has[:, :, 5] = both & (random.random((2, count)) < 0.95)
-    return [pd.DataFrame(one.astype(float), columns=[f"f{at:02d}" for at in range(12)]) for one in has]
+    return [
+        pd.DataFrame(one.astype(float), columns=[f"f{at:02d}" for at in range(12)]) for one in has
+    ]
 
 
 def test_volume_and_popularity_alone_bundle_nothing():
-    found = [judge([bundles(*table(250, seed), Limits()).family], 7)["passes"].any() for seed in range(12)]
+    found = [
+        judge([bundles(*table(250, seed), Limits()).family], 7)["passes"].any()
+        for seed in range(12)
+    ]
     assert not any(found)
 
 

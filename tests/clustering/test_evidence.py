@@ -1,4 +1,5 @@
 """Groups are found where there are some, and nothing is found in clouds, however skewed, counted or correlated."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -36,7 +37,10 @@ def test_planted_groups_are_found_again_with_their_number(method):
     assert found.reason is None and found.groups == 4
     assert adjusted_rand(label, found.placed["group"].to_numpy()) >= 0.9
     assert found.evidence.p <= 0.01 and found.evidence.draws == 99
-    assert found.placed["certainty"].between(0.25, 1).all() and found.placed["certainty"].median() > 0.99
+    assert (
+        found.placed["certainty"].between(0.25, 1).all()
+        and found.placed["certainty"].median() > 0.99
+    )
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -63,7 +67,9 @@ def test_few_customers_one_value_and_missing_measures_have_their_reasons():
     assert "40 are needed" in grouping(frame.head(20), "kmeans", 5, 8, seed=7).reason
     same = grouping(frame.assign(a=1.0), "kmeans", 5, 4, seed=7)
     assert same.dropped == {"a": "it has fewer than three distinct values"}
-    rare = grouping(frame.assign(b=frame["b"].where(np.arange(len(frame)) < 30)), "kmeans", 5, 4, seed=7)
+    rare = grouping(
+        frame.assign(b=frame["b"].where(np.arange(len(frame)) < 30)), "kmeans", 5, 4, seed=7
+    )
     assert "known of 19 %" in rare.dropped["b"]
     nothing = grouping(frame[["a"]].assign(a=1.0), "kmeans", 5, 4, seed=7)
     assert nothing.reason and nothing.placed.empty
@@ -84,13 +90,18 @@ def test_the_border_lies_where_two_groups_are_equally_near():
     away = np.sqrt(mixture.distances(mixture.centres)) + 99 * np.eye(4)
     one, other = np.unravel_index(away.argmin(), away.shape)
     middle = (mixture.centres[one] + mixture.centres[other]) / 2
-    values = [scale.centre + scale.spread * value for scale, value in zip(found.scales, middle, strict=True)]
+    values = [
+        scale.centre + scale.spread * value
+        for scale, value in zip(found.scales, middle, strict=True)
+    ]
     raw = pd.DataFrame([values], columns=NAMES, index=["m"])
     assert found.place(raw)["border"].iloc[0] == pytest.approx(0, abs=1e-6)
 
 
 def test_the_profile_names_the_measure_that_is_farthest_from_the_others_first():
-    frame = pd.DataFrame({"a": [0.0, 0, 1, 1, 9, 9], "b": [1.0, 2, 1, 2, 1, 2]}, index=list("uvwxyz"))
+    frame = pd.DataFrame(
+        {"a": [0.0, 0, 1, 1, 9, 9], "b": [1.0, 2, 1, 2, 1, 2]}, index=list("uvwxyz")
+    )
     rows = profile(frame, pd.Series([0, 0, 0, 0, 1, 1], index=frame.index))
     assert rows.groupby("group").first()["measure"].tolist() == ["a", "a"]
     assert rows[rows["group"] == 1].iloc[0]["median"] == 9
@@ -101,14 +112,18 @@ def test_agreement_and_silhouette_are_scikit_learns():
     rng = np.random.default_rng(1)
     other = rng.integers(0, 3, 90)
     assert adjusted_rand(label, other) == pytest.approx(adjusted_rand_score(label, other))
-    assert silhouette(frame.to_numpy(), label) == pytest.approx(silhouette_score(frame.to_numpy(), label))
+    assert silhouette(frame.to_numpy(), label) == pytest.approx(
+        silhouette_score(frame.to_numpy(), label)
+    )
 
 
 def test_the_mixture_is_scikit_learns_with_a_tied_covariance():
     frame, _ = four(8, 200)
     points = frame.to_numpy()
     ours = fit(points, 4, "gaussian_mixture", np.zeros(4), seed=1, starts=6)
-    theirs = GaussianMixture(4, covariance_type="tied", n_init=6, random_state=1, tol=1e-6, reg_covar=0).fit(points)
+    theirs = GaussianMixture(
+        4, covariance_type="tied", n_init=6, random_state=1, tol=1e-6, reg_covar=0
+    ).fit(points)
     assert ours.log_likelihood == pytest.approx(theirs.score(points) * 200, abs=0.5)
     assert ours.bic == pytest.approx(-theirs.bic(points), abs=1)
     assert ours.memberships(points).sum(axis=1) == pytest.approx(1)

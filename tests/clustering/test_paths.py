@@ -1,4 +1,5 @@
 """Groups of paths: found where they were planted, not found in one cloud, and named by nothing but what they are."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -14,7 +15,9 @@ def cloud(seed, n=120):
     rng = np.random.default_rng(seed)
     drive = rng.normal(size=n)
     columns = [1 / (1 + np.exp(-(drive + rng.normal(size=n)))) for _ in MEASURES]
-    return pd.DataFrame(dict(zip(MEASURES, columns, strict=True)), index=[f"c{k:03d}" for k in range(n)])
+    return pd.DataFrame(
+        dict(zip(MEASURES, columns, strict=True)), index=[f"c{k:03d}" for k in range(n)]
+    )
 
 
 def planted(seed, n=120):
@@ -22,7 +25,9 @@ def planted(seed, n=120):
     group = np.arange(n) % 3
     centres = np.array([[0.9, 10, 0.9, 0.9], [0.4, 60, 0.5, 0.5], [0.9, 15, 0.2, 0.4]])
     points = centres[group] + rng.normal(size=(n, 4)) * [0.06, 5, 0.06, 0.06]
-    return pd.DataFrame(points, columns=list(MEASURES), index=[f"c{k:03d}" for k in range(n)]), group
+    return pd.DataFrame(
+        points, columns=list(MEASURES), index=[f"c{k:03d}" for k in range(n)]
+    ), group
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -30,7 +35,11 @@ def test_planted_groups_are_found_again(seed):
     frame, group = planted(seed)
     found = groups(frame, seed=7)
     assert found.reason is None and adjusted_rand_score(group, found.labels) > 0.95
-    assert found.labels.value_counts().index[0] == 0 and found.silhouette_p <= 0.01 and found.stability >= 0.8
+    assert (
+        found.labels.value_counts().index[0] == 0
+        and found.silhouette_p <= 0.01
+        and found.stability >= 0.8
+    )
 
 
 def test_one_cloud_has_no_stable_patterns():
@@ -46,23 +55,39 @@ def test_a_cloud_of_few_distinct_shares_has_no_patterns_either():
 
 def test_few_customers_have_no_patterns_and_the_number_is_said():
     found = groups(cloud(1, n=39), seed=7)
-    assert found.labels is None and found.reason.startswith("39 customers") and "40 are needed" in found.reason
+    assert (
+        found.labels is None
+        and found.reason.startswith("39 customers")
+        and "40 are needed" in found.reason
+    )
 
 
 def test_the_same_frame_and_seed_give_the_same_groups():
     frame, _ = planted(5)
-    pd.testing.assert_series_equal(groups(frame, seed=7).labels, groups(frame.copy(), seed=7).labels)
+    pd.testing.assert_series_equal(
+        groups(frame, seed=7).labels, groups(frame.copy(), seed=7).labels
+    )
 
 
 def test_a_path_is_counted_by_hand():
-    lives = pd.DataFrame({
-        "client_id": ["a"] * 4 + ["b"], "feature": ["x", "y", "z", "w", "x"],
-        "from_day": [100, 100, 100, 250, 100], "until_day": [400.0] * 4 + [150.0],
-        "first_use_day": [100, 110, 104, 260, 100], "second_use_day": [101, np.nan, 300, 261, 101],
-        "recommended_position": [1, 2, 3, 4, 1]})
-    found = path_measures(lives, pd.Series({"a": 100, "b": 100, "c": 50, "d": 350}), first_day=100, last_day=400)
-    assert found.index.tolist() == ["a"]          # b left within its 90 days, c is older than tracking, d too young
+    lives = pd.DataFrame(
+        {
+            "client_id": ["a"] * 4 + ["b"],
+            "feature": ["x", "y", "z", "w", "x"],
+            "from_day": [100, 100, 100, 250, 100],
+            "until_day": [400.0] * 4 + [150.0],
+            "first_use_day": [100, 110, 104, 260, 100],
+            "second_use_day": [101, np.nan, 300, 261, 101],
+            "recommended_position": [1, 2, 3, 4, 1],
+        }
+    )
+    found = path_measures(
+        lives, pd.Series({"a": 100, "b": 100, "c": 50, "d": 350}), first_day=100, last_day=400
+    )
+    assert found.index.tolist() == [
+        "a"
+    ]  # b left within its 90 days, c is older than tracking, d too young
     row = found.loc["a"]
-    assert row["share_tried"] == 1.0              # w opened later than the 90 days
+    assert row["share_tried"] == 1.0  # w opened later than the 90 days
     assert row["median_first_use_days"] == 4.0 and row["share_returned_to"] == pytest.approx(1 / 3)
-    assert row["share_in_order"] == pytest.approx(2 / 3)      # x before y, x before z, but z before y
+    assert row["share_in_order"] == pytest.approx(2 / 3)  # x before y, x before z, but z before y

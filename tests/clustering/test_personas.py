@@ -1,4 +1,5 @@
 """Personas: planted ones are found and named by what sets them apart; users of one taste are one crowd."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -20,7 +21,9 @@ def users(count, tastes, seed):
         client = user % 20
         if client < 10:
             weights[-1] = 0
-        for feature, days in zip(FEATURES, random.multinomial(40, weights / weights.sum()), strict=True):
+        for feature, days in zip(
+            FEATURES, random.multinomial(40, weights / weights.sum()), strict=True
+        ):
             if days:
                 rows.append((f"c{client:02d}", f"u{user:03d}", feature, int(days)))
     return pd.DataFrame(rows, columns=["client_id", "user_id", "feature", "days"]), taste
@@ -31,7 +34,9 @@ def test_planted_personas_are_found_whatever_their_customers_can_use():
     found = personas(rows, 7)
     own = taste[[int(user[1:]) for _, user in found.labels.index]]
     assert adjusted_rand(found.labels.to_numpy(), own) > 0.9
-    assert {feature for place in range(3) for feature, _ in found.set_apart_by(place, 1)} <= set(FEATURES[:5])
+    assert {feature for place in range(3) for feature, _ in found.set_apart_by(place, 1)} <= set(
+        FEATURES[:5]
+    )
 
 
 def test_shares_of_personas_sum_to_100():

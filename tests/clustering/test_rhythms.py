@@ -1,4 +1,5 @@
 """Peaks are found where they were put, and none where every hour of the week is alike."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from healthseg.clustering.rhythms import IN_USE, WEEK_HOURS, hour_ranges, rhythms
 
 WEEKS = 13
-FIRST = 20_003                                   # a Monday: 20,003 + 3 is a multiple of 7
+FIRST = 20_003  # a Monday: 20,003 + 3 is a multiple of 7
 
 
 def visits(rows):
@@ -21,7 +22,10 @@ def flat(seed, users=12, a_week=4):
     for user in range(users):
         for week in range(WEEKS):
             for start in random.integers(0, WEEK_HOURS - 1, a_week):
-                rows += [(user, FIRST + 7 * week + place // 24, place % 24) for place in (start, start + 1)]
+                rows += [
+                    (user, FIRST + 7 * week + place // 24, place % 24)
+                    for place in (start, start + 1)
+                ]
     return visits(rows)
 
 
@@ -31,8 +35,14 @@ def office(seed, hours, weights, days=range(5), users=12, a_week=4):
     share = np.array(weights, float) / sum(weights)
     for user in range(users):
         for week in range(WEEKS):
-            rows += [(user, FIRST + 7 * week + day, hour) for day, hour in
-                     zip(random.choice(list(days), a_week), random.choice(hours, a_week, p=share), strict=True)]
+            rows += [
+                (user, FIRST + 7 * week + day, hour)
+                for day, hour in zip(
+                    random.choice(list(days), a_week),
+                    random.choice(hours, a_week, p=share),
+                    strict=True,
+                )
+            ]
     return visits(rows)
 
 
@@ -53,7 +63,12 @@ def test_flat_office_hours_have_a_rhythm_and_no_peak():
 
 
 def test_the_weekday_that_most_come_on_is_the_peak():
-    rows = pd.concat([office(3, range(24), [1] * 24, days=[1], a_week=3), office(4, range(24), [1] * 24, a_week=3)])
+    rows = pd.concat(
+        [
+            office(3, range(24), [1] * 24, days=[1], a_week=3),
+            office(4, range(24), [1] * 24, a_week=3),
+        ]
+    )
     assert found(rows)["day"].peaks == [1]
 
 
@@ -62,8 +77,10 @@ def test_a_flat_week_has_no_peak_in_any_of_forty_books():
 
 
 def test_a_single_user_who_always_comes_at_nine_has_a_peak_at_nine():
-    rows = visits([("u", day, 9) for day in range(FIRST, FIRST + 7 * WEEKS) if (day + 3) % 7 < 5]
-                  + [("u", day, 10 + day % 4) for day in range(FIRST, FIRST + 7 * WEEKS) if (day + 3) % 7 < 5])
+    rows = visits(
+        [("u", day, 9) for day in range(FIRST, FIRST + 7 * WEEKS) if (day + 3) % 7 < 5]
+        + [("u", day, 10 + day % 4) for day in range(FIRST, FIRST + 7 * WEEKS) if (day + 3) % 7 < 5]
+    )
     assert found(rows)["hour"].peaks == [9]
 
 
@@ -78,16 +95,21 @@ def test_rows_in_any_order_and_a_second_call_give_the_same_figures():
 def test_a_busy_session_counts_its_hour_once():
     rows = office(6, range(8, 18), [1] * 10)
     twice = pd.concat([rows, rows[rows["hour"] == 9]])
-    assert found(twice)["hour"].cells["user_hours"].tolist() == found(rows)["hour"].cells["user_hours"].tolist()
+    assert (
+        found(twice)["hour"].cells["user_hours"].tolist()
+        == found(rows)["hour"].cells["user_hours"].tolist()
+    )
 
 
 def test_only_whole_weeks_that_end_with_the_period_are_counted():
     rows = visits([("u", FIRST + day, 9) for day in range(45)])
     answer = rhythms(rows, FIRST, FIRST + 45, seed=7)["day"]
-    assert answer.cells["user_hours"].tolist() == [6] * 7          # 42 of 45 days
+    assert answer.cells["user_hours"].tolist() == [6] * 7  # 42 of 45 days
 
 
-@pytest.mark.parametrize(("days", "many", "reason"), [(13, 50, "1 whole weeks"), (28, 1, "4 active user-hours")])
+@pytest.mark.parametrize(
+    ("days", "many", "reason"), [(13, 50, "1 whole weeks"), (28, 1, "4 active user-hours")]
+)
 def test_too_little_is_said_and_not_guessed(days, many, reason):
     rows = visits([(user, FIRST + day, 9) for user in range(many) for day in range(0, days, 7)])
     answer = rhythms(rows, FIRST, FIRST + days, seed=7)
@@ -101,8 +123,17 @@ def test_a_day_outside_of_use_is_never_a_peak():
     assert IN_USE == {"day": 0.05, "hour": 0.02}
 
 
-@pytest.mark.parametrize(("hours", "words"), [
-    ([], []), ([9, 10], ["9-11am"]), ([14, 15], ["2-4pm"]), ([11, 12], ["11am-1pm"]), ([0], ["12-1am"]),
-    ([23], ["11pm-12am"]), ([10, 8], ["8-9am", "10-11am"])])
+@pytest.mark.parametrize(
+    ("hours", "words"),
+    [
+        ([], []),
+        ([9, 10], ["9-11am"]),
+        ([14, 15], ["2-4pm"]),
+        ([11, 12], ["11am-1pm"]),
+        ([0], ["12-1am"]),
+        ([23], ["11pm-12am"]),
+        ([10, 8], ["8-9am", "10-11am"]),
+    ],
+)
 def test_contiguous_hours_are_said_as_a_range(hours, words):
     assert hour_ranges(hours) == words

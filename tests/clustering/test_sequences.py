@@ -1,4 +1,5 @@
 """Sequences: PrefixSpan against counting by hand and by brute force; orders planted, and none where there is none."""
+
 from __future__ import annotations
 
 import itertools
@@ -17,8 +18,14 @@ SEQUENCES = st.lists(st.lists(st.sampled_from("abcd"), max_size=6), min_size=1, 
 
 
 def frame(found):
-    return pd.DataFrame([(unit, item, place) for unit, items in enumerate(found) for place, item in enumerate(items)],
-                        columns=["unit", "item", "time"])
+    return pd.DataFrame(
+        [
+            (unit, item, place)
+            for unit, items in enumerate(found)
+            for place, item in enumerate(items)
+        ],
+        columns=["unit", "item", "time"],
+    )
 
 
 def has(sequence, pattern):
@@ -29,18 +36,35 @@ def has(sequence, pattern):
 @settings(max_examples=60, deadline=None)
 @given(found=SEQUENCES, least=st.integers(1, 3))
 def test_every_frequent_sequence_is_found_with_its_count_and_no_other(found, least):
-    every = [pattern for length in (1, 2, 3) for pattern in itertools.product("abcd", repeat=length)]
+    every = [
+        pattern for length in (1, 2, 3) for pattern in itertools.product("abcd", repeat=length)
+    ]
     plain = {pattern: sum(has(one, pattern) for one in found) for pattern in every}
     mined = prefixspan(frame(found), least, 3)
     assert dict(zip(mined["items"], mined["support"], strict=True)) == {
-        pattern: count for pattern, count in plain.items() if count >= least}
+        pattern: count for pattern, count in plain.items() if count >= least
+    }
 
 
 def test_the_kept_library_finds_the_same_sequences_and_counts():
     """PrefixSpan-py 0.5.2 on the example of its documentation, minimum support 2."""
     rows = frame([[0, 1, 2, 3, 4], [1, 1, 1, 3, 4], [2, 1, 2, 2, 0], [1, 1, 1, 2, 2]])
-    published = {(0,): 2, (1,): 4, (1, 2): 3, (1, 2, 2): 2, (1, 3): 2, (1, 3, 4): 2, (1, 4): 2, (1, 1): 2,
-                 (1, 1, 1): 2, (2,): 3, (2, 2): 2, (3,): 2, (3, 4): 2, (4,): 2}
+    published = {
+        (0,): 2,
+        (1,): 4,
+        (1, 2): 3,
+        (1, 2, 2): 2,
+        (1, 3): 2,
+        (1, 3, 4): 2,
+        (1, 4): 2,
+        (1, 1): 2,
+        (1, 1, 1): 2,
+        (2,): 3,
+        (2, 2): 2,
+        (3,): 2,
+        (3, 4): 2,
+        (4,): 2,
+    }
     mined = prefixspan(rows, 2, 5)
     assert dict(zip(mined["items"], mined["support"], strict=True)) == published
 
@@ -60,13 +84,21 @@ def test_a_longer_sequence_holds_a_shorter_one_in_its_order():
 
 
 def test_steps_are_made_soon_or_not_at_all():
-    assert soon(np.array([[0.0, 60.0], [0.0, 61.0], [5.0, 5.0], [0.0, np.nan]])).tolist() == [True, False, False, False]
+    assert soon(np.array([[0.0, 60.0], [0.0, 61.0], [5.0, 5.0], [0.0, np.nan]])).tolist() == [
+        True,
+        False,
+        False,
+        False,
+    ]
 
 
 def test_takers_are_held_against_those_who_could_have_taken_it_then():
     end, took = np.array([10.0, 20.0, 30.0, 40.0]), np.array([True, True, False, False])
     share, had = exposures(end, took, np.array([5.0, np.inf, 15.0, np.inf]))
-    assert share.tolist() == [0.25, pytest.approx(1 / 3)]        # of four one is exposed on day 10, of three on day 20
+    assert share.tolist() == [
+        0.25,
+        pytest.approx(1 / 3),
+    ]  # of four one is exposed on day 10, of three on day 20
     assert had.tolist() == [True, False]
 
 
@@ -78,9 +110,21 @@ def lives(count, planted, seed):
         together = random.random(count) < 0.5
         waits[together, 1] = waits[together, 0] + random.normal(20, 4, together.sum()).round()
     used = waits < 300
-    rows = [(f"c{client:03d}", name, 0.0, 300.0, waits[client, at] if used[client, at] else np.nan, True)
-            for client in range(count) for at, name in enumerate("abxy")]
-    return pd.DataFrame(rows, columns=["client_id", "feature", "from_day", "until_day", "first_use_day", "watched"])
+    rows = [
+        (
+            f"c{client:03d}",
+            name,
+            0.0,
+            300.0,
+            waits[client, at] if used[client, at] else np.nan,
+            True,
+        )
+        for client in range(count)
+        for at, name in enumerate("abxy")
+    ]
+    return pd.DataFrame(
+        rows, columns=["client_id", "feature", "from_day", "until_day", "first_use_day", "watched"]
+    )
 
 
 def test_a_planted_order_is_found_with_its_days_between():
@@ -92,8 +136,10 @@ def test_a_planted_order_is_found_with_its_days_between():
 
 
 def test_features_taken_up_independently_show_no_order():
-    found = [judge([sequences(lives(200, False, seed), Limits(support=10)).family], 7)["passes"].any()
-             for seed in range(12)]
+    found = [
+        judge([sequences(lives(200, False, seed), Limits(support=10)).family], 7)["passes"].any()
+        for seed in range(12)
+    ]
     assert not any(found)
 
 

@@ -1,4 +1,5 @@
 """Sequences of topics, times to resolution with open tickets censored, self-service where it is measured."""
+
 from __future__ import annotations
 
 import datetime as dt
@@ -16,7 +17,9 @@ CLIENTS = [f"c{at:02d}" for at in range(80)]
 TOPICS = ("billing", "import", "login", "slow")
 
 
-def tickets(follows: dict[str, str], seed: int = 1, each: int = 12, hours=lambda day: 10.0) -> pd.DataFrame:
+def tickets(
+    follows: dict[str, str], seed: int = 1, each: int = 12, hours=lambda day: 10.0
+) -> pd.DataFrame:
     """Each customer's topics at random, but that a topic is followed by ``follows[topic]`` half of the time."""
     random, rows = np.random.default_rng(seed), []
     for client in CLIENTS:
@@ -26,13 +29,22 @@ def tickets(follows: dict[str, str], seed: int = 1, each: int = 12, hours=lambda
             closed = opened + pd.Timedelta(hours=float(hours(day) * random.exponential()))
             resolved = closed if closed < pd.Timestamp(END) else None
             rows.append((f"{client}-{day}", client, opened, topic, resolved, "u1"))
-            topic = follows[topic] if topic in follows and random.random() < 0.5 else random.choice(TOPICS)
-    return pd.DataFrame(rows, columns=["ticket_id", "client_id", "opened_at", "topic", "resolved_at", "user_id"])
+            topic = (
+                follows[topic]
+                if topic in follows and random.random() < 0.5
+                else random.choice(TOPICS)
+            )
+    return pd.DataFrame(
+        rows, columns=["ticket_id", "client_id", "opened_at", "topic", "resolved_at", "user_id"]
+    )
 
 
 def book(frame: pd.DataFrame | None, settings=None, feature: str = "search"):
     events = [(client, f"{END} 09:00", "u2", feature) for client in CLIENTS]
-    events += [("c00", "2025-03-03 09:00", "u2", feature), ("c01", "2025-03-03 09:00", "u1", feature)]
+    events += [
+        ("c00", "2025-03-03 09:00", "u2", feature),
+        ("c01", "2025-03-03 09:00", "u1", feature),
+    ]
     return tiny_book(events, settings=settings, **({} if frame is None else {"tickets": frame}))
 
 
@@ -53,7 +65,9 @@ def test_topics_in_random_order_show_no_sequence():
 
 def test_customers_that_ask_about_one_thing_only_make_no_sequence():
     frame = tickets({})
-    frame["topic"] = frame["client_id"].map({client: TOPICS[at % 4] for at, client in enumerate(CLIENTS)})
+    frame["topic"] = frame["client_id"].map(
+        {client: TOPICS[at % 4] for at, client in enumerate(CLIENTS)}
+    )
     assert passed(frame) == {}
 
 
@@ -64,7 +78,9 @@ def test_a_sequence_of_three_needs_its_pairs():
 
 
 def test_faster_resolution_is_improving_and_alike_halves_are_stable():
-    faster = support(book(tickets({}, hours=lambda day: 40 if day < 60 else 15)), CLIENTS, START, END).resolution
+    faster = support(
+        book(tickets({}, hours=lambda day: 40 if day < 60 else 15)), CLIENTS, START, END
+    ).resolution
     assert faster.direction == "improving"
     assert faster.upper < 1 and faster.lower < faster.ratio < faster.upper
     assert faster.first_hours == pytest.approx(40 * np.log(2), rel=0.2)
@@ -90,6 +106,11 @@ def test_too_few_tickets_or_no_table_say_why():
 def test_self_service_is_measured_only_where_its_features_are_named():
     frame = tickets({}).query("client_id == 'c01' or client_id == 'c02'")
     assert support(book(frame), CLIENTS, START, END).self_service.share is None
-    named = support(book(frame, {"self_service_features": ("help",)}, "help"), CLIENTS, START, END).self_service
-    assert (named.helped_themselves, named.users) == (2, 3)          # c00/u2 and c01/u1 read; c02/u1 has tickets only
+    named = support(
+        book(frame, {"self_service_features": ("help",)}, "help"), CLIENTS, START, END
+    ).self_service
+    assert (named.helped_themselves, named.users) == (
+        2,
+        3,
+    )  # c00/u2 and c01/u1 read; c02/u1 has tickets only
     assert named.share == pytest.approx(2 / 3)

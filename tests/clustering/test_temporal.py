@@ -1,4 +1,5 @@
 """Rhythms of the week on the account's own clock, trend and seasons; nothing where nothing is."""
+
 from __future__ import annotations
 
 import datetime as dt
@@ -13,12 +14,14 @@ from healthseg.clustering.temporal import peaks_and_lows, temporal
 from healthseg.clustering.temporal_cells import cells_of, tried, user_hours
 from healthseg.testing import tiny_book
 
-START = dt.date(2025, 1, 6)          # a Monday
+START = dt.date(2025, 1, 6)  # a Monday
 WEEKS = 12
 END = START + dt.timedelta(days=7 * WEEKS)
 
 
-def book(rate, seed: int = 5, users: int = 12, client: str = "a", zone: str | None = None, **tables):
+def book(
+    rate, seed: int = 5, users: int = 12, client: str = "a", zone: str | None = None, **tables
+):
     """One customer; each user begins a session in an hour (UTC) with the chance ``rate(weekday, hour)``."""
     random, events = np.random.default_rng(seed), []
     for at in range(7 * WEEKS):
@@ -27,7 +30,9 @@ def book(rate, seed: int = 5, users: int = 12, client: str = "a", zone: str | No
         for user in range(users):
             for hour in np.flatnonzero(random.random(24) < chance):
                 events.append((client, f"{day} {hour:02d}:05", f"u{user}", "search"))
-    customers = pd.DataFrame({"client_id": [client], "signup_date": "2024-01-01", "timezone": zone or "UTC"})
+    customers = pd.DataFrame(
+        {"client_id": [client], "signup_date": "2024-01-01", "timezone": zone or "UTC"}
+    )
     return tiny_book(events, customers)
 
 
@@ -41,25 +46,37 @@ def office(weekday: int, hour: int) -> float:
 
 
 def test_a_peak_of_a_weekday_and_of_an_hour_and_quiet_weekends_are_told():
-    told = found(book(lambda day, hour: office(day, hour) * (1.8 if day == 1 else 1) * (2.2 if hour == 10 else 1)))
+    told = found(
+        book(
+            lambda day, hour: (
+                office(day, hour) * (1.8 if day == 1 else 1) * (2.2 if hour == 10 else 1)
+            )
+        )
+    )
     assert told.peak_days == ["Tuesday"]
     assert told.peak_hours == ["10-11am"]
     assert told.low_periods == ["Weekends"]
 
 
-FRIDAY = (1.9, 0.1)          # as many people in all, nearly all of them before noon
+FRIDAY = (1.9, 0.1)  # as many people in all, nearly all of them before noon
 
 
 def test_a_quiet_friday_afternoon_is_a_low_of_its_own():
-    told = found(book(lambda day, hour: office(day, hour) * FRIDAY[hour >= 12] ** (day == 4), users=25))
+    told = found(
+        book(lambda day, hour: office(day, hour) * FRIDAY[hour >= 12] ** (day == 4), users=25)
+    )
     assert "Friday afternoon" in told.low_periods
     assert told.peak_days == []
 
 
 def test_hours_are_those_of_the_accounts_own_clock():
-    portfolio = book(lambda day, hour: office(day, hour) * (3 if hour == 10 else 1), zone="Asia/Kolkata")
+    portfolio = book(
+        lambda day, hour: office(day, hour) * (3 if hour == 10 else 1), zone="Asia/Kolkata"
+    )
     rows = user_hours(portfolio, ["a"], START, END)
-    assert set(rows.loc[rows["weekday"] < 5, "hour"]) == set(range(13, 23 + 1)) - {23}      # 8:05 UTC is 13:35
+    assert set(rows.loc[rows["weekday"] < 5, "hour"]) == set(range(13, 23 + 1)) - {
+        23
+    }  # 8:05 UTC is 13:35
     assert found(portfolio).peak_hours == ["3-4pm"]
 
 
@@ -80,7 +97,7 @@ def test_flat_weeks_of_unequal_users_show_nothing():
 def test_one_users_busy_hour_in_one_week_is_no_rhythm():
     week = np.zeros((30, 168))
     week[:, 9::24] = 1
-    week[0, 33] = 100           # Tuesday at nine, once
+    week[0, 33] = 100  # Tuesday at nine, once
     frame = tried(week, cells_of(week.sum(axis=0))).set_index("key")
     assert frame.loc["day:Tuesday", "lift"] > 2
     assert frame.loc["day:Tuesday", "p"] > 0.1
@@ -94,7 +111,7 @@ def test_a_single_week_says_nothing_of_chance():
 
 def test_lift_is_the_user_hours_over_the_mean_of_the_days_in_use():
     week = np.zeros((4, 168))
-    week[:, [9, 33, 57]] = 2           # Monday, Tuesday, Wednesday at nine
+    week[:, [9, 33, 57]] = 2  # Monday, Tuesday, Wednesday at nine
     week[:, 33] = 5
     frame = tried(week, cells_of(week.sum(axis=0))).set_index("key")
     assert frame.loc["day:Tuesday", "lift"] == pytest.approx(5 / 3)
@@ -106,15 +123,21 @@ def test_too_few_weeks_or_user_hours_say_why():
     short = temporal(portfolio, ["a"], END - dt.timedelta(days=20), END)
     assert short.family is None
     assert short.reason == "2 whole weeks, at least 4 are needed"
-    empty = temporal(tiny_book([("a", "2025-03-03", "u1"), ("a", "2025-03-10", "u1")]), ["a"], START, END)
+    empty = temporal(
+        tiny_book([("a", "2025-03-03", "u1"), ("a", "2025-03-10", "u1")]), ["a"], START, END
+    )
     assert "0 active user-hours" in empty.reason
 
 
 def test_a_rising_series_has_a_trend():
     def trend(events_of):
-        events = [("a", f"{START + dt.timedelta(days=at)} 10:{minute:02d}", "u1") for at in range(84)
-                  for minute in range(events_of(at))]
+        events = [
+            ("a", f"{START + dt.timedelta(days=at)} 10:{minute:02d}", "u1")
+            for at in range(84)
+            for minute in range(events_of(at))
+        ]
         return temporal(tiny_book(events), ["a"], START, END).trend
+
     assert trend(lambda at: 20 + at * 7 % 5).direction == "stable"
     rising = trend(lambda at: 2 + at // 3)
     assert rising.direction == "increasing"
@@ -122,14 +145,17 @@ def test_a_rising_series_has_a_trend():
 
 
 def daily(days: int, factor) -> pd.DataFrame:
-    day = np.arange(days) + 19_723           # 2024-01-01, a Monday
+    day = np.arange(days) + 19_723  # 2024-01-01, a Monday
     random = np.random.default_rng(2)
-    return pd.DataFrame({"day": day, "person_events": random.poisson(200 * factor(day - 19_723)).astype(float)})
+    return pd.DataFrame(
+        {"day": day, "person_events": random.poisson(200 * factor(day - 19_723)).astype(float)}
+    )
 
 
 def test_a_fourth_quarter_is_told_after_two_years_and_not_after_one():
     def winter(at):
         return np.where(at % 364 >= 273, 1.4, 1.0)
+
     _, quarter, year = seasons(daily(364 * 3, winter))
     assert year.found and year.strength > 0.64
     assert year.high[0] >= 38 and year.high[1] == pytest.approx(1.3, abs=0.12)

@@ -1,4 +1,5 @@
 """Books of a few rows, written as a user would write them."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -10,9 +11,7 @@ from healthseg.data.portfolio import Portfolio
 from tests.data.postgres import server
 
 CUSTOMERS = "client_id,signup_date,timezone\nacme,2025-01-01,UTC\nbeta,2025-01-01,Europe/Berlin\n"
-EVENTS = (
-    "client_id,user_id,occurred_at,feature\nacme,ann,2025-03-03 10:00:00,search\nacme,bob,2025-03-04 23:10:00,search\n"
-)
+EVENTS = "client_id,user_id,occurred_at,feature\nacme,ann,2025-03-03 10:00:00,search\nacme,bob,2025-03-04 23:10:00,search\n"
 
 
 @pytest.fixture
@@ -21,11 +20,13 @@ def make_book(tmp_path):
 
     A name without a suffix is a CSV file; frames are written as Parquet unless the name says ``.csv``.
     """
+
     def make(settings: dict | None = None, folder: Path = tmp_path / "book", **tables) -> Portfolio:
         folder.mkdir(exist_ok=True)
         for name, content in ({"customers": CUSTOMERS, "events": EVENTS} | tables).items():
             write(folder, name, content)
         return Portfolio.open(folder, settings)
+
     return make
 
 
@@ -35,7 +36,9 @@ def write(folder: Path, name: str, content) -> Path:
     if content is None:
         return path
     if isinstance(content, pd.DataFrame):
-        content.to_csv(path, index=False) if path.suffix == ".csv" else content.to_parquet(path, index=False)
+        content.to_csv(path, index=False) if path.suffix == ".csv" else content.to_parquet(
+            path, index=False
+        )
     elif isinstance(content, bytes):
         path.write_bytes(content)
     else:
@@ -46,8 +49,12 @@ def write(folder: Path, name: str, content) -> Path:
 @pytest.fixture
 def rows():
     """A view's rows as tuples, of the columns named, in order."""
+
     def read(book: Portfolio, relation: str, columns: str) -> list[tuple]:
-        return book.connection().execute(f"SELECT {columns} FROM {relation} ORDER BY ALL").fetchall()
+        return (
+            book.connection().execute(f"SELECT {columns} FROM {relation} ORDER BY ALL").fetchall()
+        )
+
     return read
 
 

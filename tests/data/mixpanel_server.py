@@ -18,7 +18,12 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 from zoneinfo import ZoneInfo
 
-SECRET, ACCOUNT, ACCOUNT_SECRET, PROJECT = "canary-api-secret", "robot.1", "canary-account-secret", 4711
+SECRET, ACCOUNT, ACCOUNT_SECRET, PROJECT = (
+    "canary-api-secret",
+    "robot.1",
+    "canary-account-secret",
+    4711,
+)
 DAY = dt.timedelta(days=1)
 
 
@@ -27,9 +32,11 @@ class Project:
     """The events that the project has, when it is, and which faults the next requests meet."""
 
     events: list[dict[str, Any]] = field(default_factory=list)
-    zone: str = "UTC"                       # in which the project's days are, and its times where it is an old one
+    zone: str = "UTC"  # in which the project's days are, and its times where it is an old one
     now: Callable[[], dt.datetime] = lambda: dt.datetime(2025, 3, 20, 12, tzinfo=dt.UTC)
-    faults: list[str] = field(default_factory=list)     # one a request; the last one stays where ``forever``
+    faults: list[str] = field(
+        default_factory=list
+    )  # one a request; the last one stays where ``forever``
     forever: bool = False
     limit: int = 10**9
     asked: list[tuple[str, str]] = field(default_factory=list)
@@ -58,7 +65,10 @@ class Handler(BaseHTTPRequestHandler):
         """Says nothing."""
 
     def do_GET(self) -> None:
-        project, query = self.project, {key: value[0] for key, value in parse_qs(urlsplit(self.path).query).items()}
+        project, query = (
+            self.project,
+            {key: value[0] for key, value in parse_qs(urlsplit(self.path).query).items()},
+        )
         project.asked.append((query.get("from_date", ""), query.get("to_date", "")))
         project.times = [at for at in project.times if at > project.now().timestamp() - 3600]
         fault = project.fault()
@@ -69,14 +79,19 @@ class Handler(BaseHTTPRequestHandler):
         project.times.append(project.now().timestamp())
         if query["to_date"] > project.now().astimezone(ZoneInfo(project.zone)).date().isoformat():
             return self._error(400, "to_date cannot be later than today", plain=True)
-        lines = [json.dumps(record, ensure_ascii=False) for record in project.records(
-            query["from_date"], query["to_date"])]
+        lines = [
+            json.dumps(record, ensure_ascii=False)
+            for record in project.records(query["from_date"], query["to_date"])
+        ]
         getattr(self, "fault_" + fault, self._well)(lines) if fault else self._well(lines)
 
     def _authorised(self, query: dict[str, str]) -> bool:
-        given = base64.b64decode(self.headers.get("Authorization", "").removeprefix("Basic ")).decode()
+        given = base64.b64decode(
+            self.headers.get("Authorization", "").removeprefix("Basic ")
+        ).decode()
         return given == f"{SECRET}:" or (
-            given == f"{ACCOUNT}:{ACCOUNT_SECRET}" and query.get("project_id") == str(PROJECT))
+            given == f"{ACCOUNT}:{ACCOUNT_SECRET}" and query.get("project_id") == str(PROJECT)
+        )
 
     # answers
 
@@ -86,7 +101,13 @@ class Handler(BaseHTTPRequestHandler):
     def _well(self, lines: list[str]) -> None:
         self._send(self._body(lines))
 
-    def _send(self, body: bytes, zipped: bool | None = None, length: int | None = None, encoded: bytes | None = None):
+    def _send(
+        self,
+        body: bytes,
+        zipped: bool | None = None,
+        length: int | None = None,
+        encoded: bytes | None = None,
+    ):
         zipped = len(body) > 1400 if zipped is None else zipped
         data = encoded if encoded is not None else gzip.compress(body, 1) if zipped else body
         self.send_response(200)
@@ -98,7 +119,9 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(data)
 
     def _error(self, status: int, words: str, plain: bool = False) -> None:
-        body = words.encode() if plain else json.dumps({"error": words, "request": self.path}).encode()
+        body = (
+            words.encode() if plain else json.dumps({"error": words, "request": self.path}).encode()
+        )
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -121,19 +144,44 @@ class Handler(BaseHTTPRequestHandler):
 
     # faults: status
 
-    def fault_400_auth(self, lines): self._error(400, "Unable to authenticate request", plain=True)
-    def fault_400_timeout(self, lines): self._error(400, "Timeout Error.")
-    def fault_400_bad(self, lines): self._error(400, "Invalid project")
-    def fault_400_today(self, lines): self._error(400, "to_date cannot be later than today", plain=True)
-    def fault_401(self, lines): self._error(401, f"no such secret {SECRET}", plain=True)
-    def fault_402(self, lines): self._error(402, "Payment required")
-    def fault_403(self, lines): self._error(403, "Forbidden", plain=True)
-    def fault_404(self, lines): self._error(404, "Not found", plain=True)
-    def fault_429(self, lines): self._error(429, "Too Many Requests")
-    def fault_500(self, lines): self._error(500, "<html>Server Error</html>", plain=True)
-    def fault_502(self, lines): self._error(502, "", plain=True)
-    def fault_503(self, lines): self._error(503, "unavailable", plain=True)
-    def fault_504(self, lines): self._error(504, "gateway", plain=True)
+    def fault_400_auth(self, lines):
+        self._error(400, "Unable to authenticate request", plain=True)
+
+    def fault_400_timeout(self, lines):
+        self._error(400, "Timeout Error.")
+
+    def fault_400_bad(self, lines):
+        self._error(400, "Invalid project")
+
+    def fault_400_today(self, lines):
+        self._error(400, "to_date cannot be later than today", plain=True)
+
+    def fault_401(self, lines):
+        self._error(401, f"no such secret {SECRET}", plain=True)
+
+    def fault_402(self, lines):
+        self._error(402, "Payment required")
+
+    def fault_403(self, lines):
+        self._error(403, "Forbidden", plain=True)
+
+    def fault_404(self, lines):
+        self._error(404, "Not found", plain=True)
+
+    def fault_429(self, lines):
+        self._error(429, "Too Many Requests")
+
+    def fault_500(self, lines):
+        self._error(500, "<html>Server Error</html>", plain=True)
+
+    def fault_502(self, lines):
+        self._error(502, "", plain=True)
+
+    def fault_503(self, lines):
+        self._error(503, "unavailable", plain=True)
+
+    def fault_504(self, lines):
+        self._error(504, "gateway", plain=True)
 
     def fault_redirect(self, lines):
         self.send_response(302)
@@ -143,19 +191,21 @@ class Handler(BaseHTTPRequestHandler):
 
     # faults: the connection
 
-    def fault_hang(self, lines): time.sleep(1.0)
+    def fault_hang(self, lines):
+        time.sleep(1.0)
 
     def fault_hang_midway(self, lines):
         body = self._body(lines)
-        self._send(body[:len(body) // 2], zipped=False, length=len(body))
+        self._send(body[: len(body) // 2], zipped=False, length=len(body))
         self.wfile.flush()
         time.sleep(1.0)
 
-    def fault_reset(self, lines): self._reset()
+    def fault_reset(self, lines):
+        self._reset()
 
     def fault_reset_midway(self, lines):
         body = self._body(lines)
-        self._send(body[:len(body) // 2], zipped=False, length=len(body))
+        self._send(body[: len(body) // 2], zipped=False, length=len(body))
         self._reset()
 
     def fault_short(self, lines):
@@ -163,7 +213,8 @@ class Handler(BaseHTTPRequestHandler):
         self._send(self._body(lines[:-1]), zipped=False, length=len(body))
         self.close_connection = True
 
-    def fault_chunks_cut(self, lines): self._chunks([self._body([line]) for line in lines[:-1]], end=False)
+    def fault_chunks_cut(self, lines):
+        self._chunks([self._body([line]) for line in lines[:-1]], end=False)
 
     def fault_unframed(self, lines):
         self.send_response(200)
@@ -172,44 +223,88 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(self._body(lines[:-1]))
         self.close_connection = True
 
-    def fault_gzip_cut(self, lines): self._send(b"", True, encoded=gzip.compress(self._body(lines))[:-20])
-    def fault_gzip_broken(self, lines): self._send(b"", True, encoded=b"\x1f\x8b" + bytes(200))
-    def fault_not_gzip(self, lines): self._send(b"", True, encoded=self._body(lines))
+    def fault_gzip_cut(self, lines):
+        self._send(b"", True, encoded=gzip.compress(self._body(lines))[:-20])
+
+    def fault_gzip_broken(self, lines):
+        self._send(b"", True, encoded=b"\x1f\x8b" + bytes(200))
+
+    def fault_not_gzip(self, lines):
+        self._send(b"", True, encoded=self._body(lines))
 
     # faults: the words
 
-    def fault_early_last(self, lines): self._well([*lines[:-2], "export terminated early"])
-    def fault_early_only(self, lines): self._well(["terminated early"])
-    def fault_cut_record(self, lines): self._send(self._body(lines)[:-30])
-    def fault_html(self, lines): self._well(["<html>", "try again", "</html>"])
-    def fault_error_line(self, lines): self._well([*lines[:3], json.dumps({"error": "Internal error"})])
-    def fault_plain_line(self, lines): self._well([*lines[:3], "Something went wrong", *lines[3:]])
-    def fault_not_utf8(self, lines): self._send(self._body(lines[:2]) + b"\xff\xfe\n" + self._body(lines[2:]))
-    def fault_empty(self, lines): self._send(b"")
-    def fault_no_time(self, lines): self._well([*lines, json.dumps({"event": "x", "properties": {"company": "a"}})])
+    def fault_early_last(self, lines):
+        self._well([*lines[:-2], "export terminated early"])
+
+    def fault_early_only(self, lines):
+        self._well(["terminated early"])
+
+    def fault_cut_record(self, lines):
+        self._send(self._body(lines)[:-30])
+
+    def fault_html(self, lines):
+        self._well(["<html>", "try again", "</html>"])
+
+    def fault_error_line(self, lines):
+        self._well([*lines[:3], json.dumps({"error": "Internal error"})])
+
+    def fault_plain_line(self, lines):
+        self._well([*lines[:3], "Something went wrong", *lines[3:]])
+
+    def fault_not_utf8(self, lines):
+        self._send(self._body(lines[:2]) + b"\xff\xfe\n" + self._body(lines[2:]))
+
+    def fault_empty(self, lines):
+        self._send(b"")
+
+    def fault_no_time(self, lines):
+        self._well([*lines, json.dumps({"event": "x", "properties": {"company": "a"}})])
 
     def fault_other_day(self, lines):
-        self._well([*lines, json.dumps({"event": "x", "properties": {"time": 1_600_000_000_000, "company": "a"}})])
+        self._well(
+            [
+                *lines,
+                json.dumps(
+                    {"event": "x", "properties": {"time": 1_600_000_000_000, "company": "a"}}
+                ),
+            ]
+        )
 
     # not faults, but what answers are like
 
     def fault_split(self, lines):
-        self._send("".join(f"{line[:40]}\n{line[40:]}\n" if k % 2 else line + "\n"
-                           for k, line in enumerate(lines)).encode())
+        self._send(
+            "".join(
+                f"{line[:40]}\n{line[40:]}\n" if k % 2 else line + "\n"
+                for k, line in enumerate(lines)
+            ).encode()
+        )
 
-    def fault_split_many(self, lines): self._send("\n".join(self._body(lines).decode()[k:k + 50] for k in range(
-        0, 50 * (sum(map(len, lines)) // 50 + 2), 50)).replace("\n\n", "\n").encode() if len(lines) == 1
-        else self._body(lines))
+    def fault_split_many(self, lines):
+        self._send(
+            "\n".join(
+                self._body(lines).decode()[k : k + 50]
+                for k in range(0, 50 * (sum(map(len, lines)) // 50 + 2), 50)
+            )
+            .replace("\n\n", "\n")
+            .encode()
+            if len(lines) == 1
+            else self._body(lines)
+        )
 
-    def fault_blank_lines(self, lines): self._send(b"\n\n" + b"\r\n\n".join(line.encode() for line in lines) + b"\n\n")
+    def fault_blank_lines(self, lines):
+        self._send(b"\n\n" + b"\r\n\n".join(line.encode() for line in lines) + b"\n\n")
+
     def fault_chunked(self, lines):
         body = self._body(lines)
-        self._chunks([body[k:k + 7] for k in range(0, len(body), 7)])
+        self._chunks([body[k : k + 7] for k in range(0, len(body), 7)])
 
     def fault_gzip_members(self, lines):
         self._send(b"", True, encoded=b"".join(gzip.compress(self._body([line])) for line in lines))
 
-    def fault_twice(self, lines): self._well([*lines, *lines])
+    def fault_twice(self, lines):
+        self._well([*lines, *lines])
 
     def fault_seconds(self, lines):
         records = [json.loads(line) for line in lines]
@@ -224,7 +319,7 @@ def serving(project: Project) -> Iterator[str]:
     handler = type("Bound", (Handler,), {"project": project})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
-    server.handle_error = lambda *_: None       # connections that a fault broke
+    server.handle_error = lambda *_: None  # connections that a fault broke
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:

@@ -1,4 +1,5 @@
 """A private PostgreSQL server for tests: made in a folder of its own, reached by a socket in it, ended afterwards."""
+
 from __future__ import annotations
 
 import os
@@ -12,8 +13,13 @@ from pathlib import Path
 
 import pytest
 
-REQUIRED = "HEALTHSEG_POSTGRES_REQUIRED"         # set where it has to be there, by .ci/run
-_SERVER = {"fsync": "off", "max_connections": "60", "shared_buffers": "16MB", "listen_addresses": ""}
+REQUIRED = "HEALTHSEG_POSTGRES_REQUIRED"  # set where it has to be there, by .ci/run
+_SERVER = {
+    "fsync": "off",
+    "max_connections": "60",
+    "shared_buffers": "16MB",
+    "listen_addresses": "",
+}
 
 
 def _absent(reason: str) -> None:
@@ -26,7 +32,9 @@ def _programs() -> Path:
     """The folder of initdb and pg_ctl, of the newest version that is installed."""
     found = shutil.which("initdb")
     places = [Path(found).parent] if found else []
-    places += sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: -float(path.parent.name))
+    places += sorted(
+        Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: -float(path.parent.name)
+    )
     for place in places:
         if all((place / name).is_file() for name in ("initdb", "pg_ctl")):
             return place
@@ -48,17 +56,60 @@ def server() -> Iterator[str]:
     programs = _programs()
     folder = Path(tempfile.mkdtemp(prefix="hs-pg-"))
     folder.chmod(0o777)
-    data, quiet = folder / "data", {"stdout": subprocess.DEVNULL, "stderr": subprocess.STDOUT, "check": True}
+    data, quiet = (
+        folder / "data",
+        {"stdout": subprocess.DEVNULL, "stderr": subprocess.STDOUT, "check": True},
+    )
     try:
-        subprocess.run(_as_user([str(programs / "initdb"), "-D", str(data), "-U", "healthseg", "-A", "trust", "-N",
-                                 "-E", "UTF8", "--locale", "C"]), cwd=folder, **quiet)
-        options = " ".join(f"-c {name}='{value}'" for name, value in _SERVER.items()) + f" -k {folder}"
-        subprocess.run(_as_user([str(programs / "pg_ctl"), "-D", str(data), "-l", str(folder / "log"), "-w", "-t", "60",
-                                 "-o", options, "start"]), cwd=folder, **quiet)
+        subprocess.run(
+            _as_user(
+                [
+                    str(programs / "initdb"),
+                    "-D",
+                    str(data),
+                    "-U",
+                    "healthseg",
+                    "-A",
+                    "trust",
+                    "-N",
+                    "-E",
+                    "UTF8",
+                    "--locale",
+                    "C",
+                ]
+            ),
+            cwd=folder,
+            **quiet,
+        )
+        options = (
+            " ".join(f"-c {name}='{value}'" for name, value in _SERVER.items()) + f" -k {folder}"
+        )
+        subprocess.run(
+            _as_user(
+                [
+                    str(programs / "pg_ctl"),
+                    "-D",
+                    str(data),
+                    "-l",
+                    str(folder / "log"),
+                    "-w",
+                    "-t",
+                    "60",
+                    "-o",
+                    options,
+                    "start",
+                ]
+            ),
+            cwd=folder,
+            **quiet,
+        )
         try:
             yield f"postgresql://healthseg@/postgres?host={folder}"
         finally:
-            subprocess.run(_as_user([str(programs / "pg_ctl"), "-D", str(data), "-m", "immediate", "stop"]),
-                           cwd=folder, **quiet)
+            subprocess.run(
+                _as_user([str(programs / "pg_ctl"), "-D", str(data), "-m", "immediate", "stop"]),
+                cwd=folder,
+                **quiet,
+            )
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -1,4 +1,5 @@
 """The clean rows are read as the engine reads them, whatever is missing in a column."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -10,15 +11,25 @@ import pytest
 from healthseg.data.reading import clean_rows
 from healthseg.data.reading.cleaning import ROWS
 
-VALUES = {"BIGINT": "9007199254740993", "BOOLEAN": "TRUE", "DATE": "DATE '2025-03-02'", "DOUBLE": "0.1",
-          "TIMESTAMP": "TIMESTAMP '2025-03-02 23:59:59.5'", "VARCHAR": "'née'"}
+VALUES = {
+    "BIGINT": "9007199254740993",
+    "BOOLEAN": "TRUE",
+    "DATE": "DATE '2025-03-02'",
+    "DOUBLE": "0.1",
+    "TIMESTAMP": "TIMESTAMP '2025-03-02 23:59:59.5'",
+    "VARCHAR": "'née'",
+}
 GIVEN = ", ".join(f'CAST({value} AS {kind}) AS "a {kind}"' for kind, value in VALUES.items())
 MISSING = ", ".join(f'CAST(NULL AS {kind}) AS "a {kind}"' for kind in VALUES)
-NAMES = [f"a {kind}" for kind in reversed(VALUES)]      # not in the file's order
+NAMES = [f"a {kind}" for kind in reversed(VALUES)]  # not in the file's order
 
 
-ROWS_OF = {"all given": f"SELECT {GIVEN}", "some missing": f"SELECT {GIVEN} UNION ALL SELECT {MISSING}",
-           "all missing": f"SELECT {MISSING}", "no rows": f"SELECT {GIVEN} WHERE FALSE"}
+ROWS_OF = {
+    "all given": f"SELECT {GIVEN}",
+    "some missing": f"SELECT {GIVEN} UNION ALL SELECT {MISSING}",
+    "all missing": f"SELECT {MISSING}",
+    "no rows": f"SELECT {GIVEN} WHERE FALSE",
+}
 
 
 @pytest.mark.parametrize("rows", ROWS_OF.values(), ids=ROWS_OF)
@@ -28,5 +39,7 @@ def test_rows_are_those_that_the_engine_reads(tmp_path: Path, rows: str) -> None
         select = "SELECT " + ", ".join(f'"{name}"' for name in NAMES) + f" FROM '{tmp_path / ROWS}'"
         expected = connection.execute(select).df().astype({"a VARCHAR": "str"})
         values = connection.execute(select).fetchall()
-    pd.testing.assert_frame_equal(clean_rows.frame(tmp_path, NAMES).astype({"a VARCHAR": "str"}), expected)
+    pd.testing.assert_frame_equal(
+        clean_rows.frame(tmp_path, NAMES).astype({"a VARCHAR": "str"}), expected
+    )
     assert [tuple(row.values()) for row in clean_rows.records(tmp_path, NAMES)] == values

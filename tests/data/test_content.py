@@ -1,4 +1,5 @@
 """Content of a day: cutting the book at that day, or overwriting what is only today's, changes nothing."""
+
 from __future__ import annotations
 
 import datetime as dt
@@ -51,8 +52,14 @@ TABLES = {
         "acme,active,2025-02-01,2025-02-01",
         "acme,engaged,2025-02-20,{after}",
     ],
-    "messages": ["client_id,channel,content,sent_at,opened_at", "acme,email,tips,2025-03-01,{after}"],
-    "milestone_progress": ["client_id,milestone_id,started_at,completed_at,owner", "acme,m1,2025-03-01,{after},ann"],
+    "messages": [
+        "client_id,channel,content,sent_at,opened_at",
+        "acme,email,tips,2025-03-01,{after}",
+    ],
+    "milestone_progress": [
+        "client_id,milestone_id,started_at,completed_at,owner",
+        "acme,m1,2025-03-01,{after},ann",
+    ],
 }
 AFTER = "2025-03-15"
 
@@ -70,10 +77,15 @@ def texts(after: str) -> dict[str, str]:
             "acme,2026-01-01",
             "acme,engaged",
         }
-        kept = [line for line in lines if after or not any(line.startswith(head) for head in required)]
+        kept = [
+            line for line in lines if after or not any(line.startswith(head) for head in required)
+        ]
         if name == "events" and not after:
             kept = kept[:4]
-        filled = (line.replace("{after}", after).replace("{high}", "high" if after else "") for line in kept)
+        filled = (
+            line.replace("{after}", after).replace("{high}", "high" if after else "")
+            for line in kept
+        )
         found[name] = "\n".join(filled) + "\n"
     return found
 
@@ -129,7 +141,9 @@ def test_the_book_cut_at_a_day_has_the_same_content_until_that_day(tmp_path, who
         ("events", "acme,ann,2025-03-20 23:30:00,f", "acme,bob,2025-03-20 23:30:00,g"),
     ],
 )
-def test_what_becomes_known_later_or_is_overwritten_changes_no_earlier_day(tmp_path, whole, table, old, new):
+def test_what_becomes_known_later_or_is_overwritten_changes_no_earlier_day(
+    tmp_path, whole, table, old, new
+):
     other = changed(whole, tmp_path / "other", table, old, new)
     for day in (dt.date(2025, 2, 15), D, dt.date(2025, 3, 14)):
         assert other.content(day) == whole.content(day)
@@ -137,11 +151,18 @@ def test_what_becomes_known_later_or_is_overwritten_changes_no_earlier_day(tmp_p
     assert other.fingerprint() != whole.fingerprint()
 
 
-@pytest.mark.parametrize(("table", "old", "new"), [
-    ("customers", "UTC", "America/New_York"), ("events", "2025-03-01 10:00:00,f", "2025-03-01 10:00:00,g"),
-    ("tickets", "2025-03-05 11:00:00", "2025-03-05 12:00:00"), ("contracts", "2026-01-01,100", "2026-01-01,101"),
-    ("invoices", "1,acme,10", "1,acme,11"), ("arr_changes", "2025-01-01,100", "2025-01-01,101"),
-    ("stage_changes", "active,2025-02-01", "engaged,2025-02-01")])
+@pytest.mark.parametrize(
+    ("table", "old", "new"),
+    [
+        ("customers", "UTC", "America/New_York"),
+        ("events", "2025-03-01 10:00:00,f", "2025-03-01 10:00:00,g"),
+        ("tickets", "2025-03-05 11:00:00", "2025-03-05 12:00:00"),
+        ("contracts", "2026-01-01,100", "2026-01-01,101"),
+        ("invoices", "1,acme,10", "1,acme,11"),
+        ("arr_changes", "2025-01-01,100", "2025-01-01,101"),
+        ("stage_changes", "active,2025-02-01", "engaged,2025-02-01"),
+    ],
+)
 def test_what_was_known_changes_every_later_day(tmp_path, whole, table, old, new):
     assert changed(whole, tmp_path / "other", table, old, new).content(D) != whole.content(D)
 
@@ -152,7 +173,12 @@ def test_the_fingerprint_follows_settings_the_ledger_and_the_date(make_book):
     assert book.fingerprint() == same.fingerprint() != other.fingerprint()
     assert (
         len(
-            {book.fingerprint(), book.fingerprint(D), book.fingerprint(D, ledger="abc"), book.fingerprint(ledger="abc")}
+            {
+                book.fingerprint(),
+                book.fingerprint(D),
+                book.fingerprint(D, ledger="abc"),
+                book.fingerprint(ledger="abc"),
+            }
         )
         == 4
     )

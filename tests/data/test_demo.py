@@ -48,7 +48,9 @@ def read(book: Path, name: str) -> pd.DataFrame:
 
 
 def events(book: Path) -> pd.DataFrame:
-    return pd.concat([pq.read_table(path).to_pandas() for path in sorted((book / "events").glob("*.parquet"))])
+    return pd.concat(
+        [pq.read_table(path).to_pandas() for path in sorted((book / "events").glob("*.parquet"))]
+    )
 
 
 def digest(book: Path) -> dict[str, str]:
@@ -64,7 +66,9 @@ def local_day(moments: pd.Series, clients: pd.Series, book: Path) -> pd.Series:
     zone = clients.map(read(book, "customers").set_index("client_id")["timezone"])
     out = pd.Series(pd.NaT, index=moments.index, dtype="datetime64[us]")
     for name, rows in moments.groupby(zone, sort=False):
-        out[rows.index] = rows.dt.tz_localize("UTC").dt.tz_convert(name).dt.tz_localize(None).dt.normalize()
+        out[rows.index] = (
+            rows.dt.tz_localize("UTC").dt.tz_convert(name).dt.tz_localize(None).dt.normalize()
+        )
     return out
 
 
@@ -125,7 +129,11 @@ def test_a_table_has_the_contracts_columns_and_types(name, book):
 def test_required_values_are_there_and_keys_do_not_repeat(name, book):
     frame, contract = read(book, name), CONTRACT[name]
     assert len(frame)
-    assert frame[[column.name for column in contract.columns if column.required]].notna().all(axis=None)
+    assert (
+        frame[[column.name for column in contract.columns if column.required]]
+        .notna()
+        .all(axis=None)
+    )
     for column in contract.columns:
         if column.allowed and column.name in frame:
             assert set(frame[column.name].dropna()) <= set(column.allowed)
@@ -179,7 +187,9 @@ def test_nothing_of_a_customer_lies_on_or_after_the_day_it_left(book):
         for column in columns:
             rows = frames[name][["client_id", column]].dropna()
             rows = rows[rows["client_id"].isin(left.index)].reset_index(drop=True)
-            assert (local_day(rows[column], rows["client_id"], book) < rows["client_id"].map(left)).all(), (
+            assert (
+                local_day(rows[column], rows["client_id"], book) < rows["client_id"].map(left)
+            ).all(), (
                 name,
                 column,
             )
@@ -197,7 +207,9 @@ def test_nothing_of_a_customer_lies_on_or_after_the_day_it_left(book):
 def test_the_snapshot_is_overwritten_at_churn_and_the_contract_keeps_the_past(book):
     customers, contracts = read(book, "customers"), read(book, "contracts")
     gone = customers[customers["churned_on"].notna()]
-    assert (gone["arr"] == 0).all() and gone["plan"].isna().all() and gone["renewal_date"].isna().all()
+    assert (
+        (gone["arr"] == 0).all() and gone["plan"].isna().all() and gone["renewal_date"].isna().all()
+    )
     assert (contracts.groupby("client_id")["arr"].last()[gone["client_id"]] > 0).all()
     changes = read(book, "arr_changes")
     ends = changes[changes["reason"] == "churn"].set_index("client_id")["effective_on"]
@@ -234,12 +246,19 @@ def test_the_customer_people_ask_for_is_live_and_rich(book):
 def test_the_book_has_what_the_tools_speak_of(book):
     customers = read(book, "customers")
     assert customers["timezone"].nunique() >= 6 and customers["industry"].nunique() == 8
-    tiers = pd.cut(customers.loc[customers["churned_on"].isna(), "arr"], [0, 10_000, 50_000, 100_000, 250_000, np.inf])
+    tiers = pd.cut(
+        customers.loc[customers["churned_on"].isna(), "arr"],
+        [0, 10_000, 50_000, 100_000, 250_000, np.inf],
+    )
     assert (tiers.value_counts() > 0).sum() >= 4
     invoices = read(book, "invoices")
     paid = pd.to_datetime(invoices["paid_on"]).fillna(END)
     assert ((paid - pd.to_datetime(invoices["due_on"])).dt.days >= 60).sum() >= 10
-    assert set(read(book, "calendar")["label"].str.split(":").str[0]) == {"holiday", "launch", "incident"}
+    assert set(read(book, "calendar")["label"].str.split(":").str[0]) == {
+        "holiday",
+        "launch",
+        "incident",
+    }
     assert set(read(book, "benchmarks")["source"]) == {"simulated"}
     assert set(read(book, "arr_changes")["reason"]) == {"new", "expansion", "contraction", "churn"}
     assert events(book)["source"].value_counts().keys().tolist() == ["ui", "api"]
@@ -250,14 +269,19 @@ def test_light_events_keep_days_sessions_features_and_counts(tmp_path):
         write_demo(tmp_path / kind, clients=12, months=6, events=kind)
     full, light = (events(tmp_path / kind) for kind in ("full", "light"))
     full, light = (
-        frame[frame["source"] == "ui"].assign(count=lambda rows: rows["count"].fillna(1)) for frame in (full, light)
+        frame[frame["source"] == "ui"].assign(count=lambda rows: rows["count"].fillna(1))
+        for frame in (full, light)
     )
     assert 0.15 < len(light) / len(full) < 0.27
     frames = []
     for kind, frame in (("full", full), ("light", light)):
         frame = frame.reset_index(drop=True)
         day = local_day(frame["occurred_at"], frame["client_id"], tmp_path / kind)
-        frames.append(frame.groupby(["client_id", "user_id", "session_id", "feature", day])["count"].sum().sort_index())
+        frames.append(
+            frame.groupby(["client_id", "user_id", "session_id", "feature", day])["count"]
+            .sum()
+            .sort_index()
+        )
     assert frames[0].index.equals(frames[1].index) and (frames[0] == frames[1]).all()
     starts = [frame.groupby("session_id")["occurred_at"].min() for frame in (full, light)]
     assert starts[0].equals(starts[1])
@@ -268,11 +292,22 @@ def test_light_events_keep_days_sessions_features_and_counts(tmp_path):
 
 def test_sessions_of_a_user_are_apart_by_more_than_the_gap(small):
     rows = events(small).dropna(subset=["session_id"]).reset_index(drop=True)
-    ends = rows["occurred_at"] + pd.to_timedelta(rows["duration_seconds"].fillna(0).astype(float), unit="s")
-    spans = pd.DataFrame(
-        {"user": rows["user_id"], "session": rows["session_id"], "start": rows["occurred_at"], "end": ends}
+    ends = rows["occurred_at"] + pd.to_timedelta(
+        rows["duration_seconds"].fillna(0).astype(float), unit="s"
     )
-    spans = spans.groupby(["user", "session"]).agg(start=("start", "min"), end=("end", "max")).reset_index()
+    spans = pd.DataFrame(
+        {
+            "user": rows["user_id"],
+            "session": rows["session_id"],
+            "start": rows["occurred_at"],
+            "end": ends,
+        }
+    )
+    spans = (
+        spans.groupby(["user", "session"])
+        .agg(start=("start", "min"), end=("end", "max"))
+        .reset_index()
+    )
     spans = spans.sort_values(["user", "start"])
     gap = spans["start"] - spans.groupby("user")["end"].shift()
     within_a_day = gap[spans["start"].dt.date == spans.groupby("user")["start"].shift().dt.date]
@@ -286,7 +321,9 @@ def test_each_scenario_writes_every_table_of_the_truth(name, tmp_path):
         assert pq.read_schema(tmp_path / "truth" / f"{truth}.parquet").names == list(columns)
     on_disk = json.loads((tmp_path / "truth" / "book.json").read_text())
     assert on_disk["scenario"] == name == summary["scenario"] and on_disk["seed"] == 7
-    assert {"oracle_auc_30", "oracle_auc_90", "churns", "checks", "parameters", "version"} <= set(on_disk)
+    assert {"oracle_auc_30", "oracle_auc_90", "churns", "checks", "parameters", "version"} <= set(
+        on_disk
+    )
 
 
 def test_a_book_of_several_chunks_gives_each_customer_its_own_number(tmp_path):
@@ -300,4 +337,7 @@ def test_a_book_of_several_chunks_gives_each_customer_its_own_number(tmp_path):
 
 
 def test_the_last_day_is_the_tenth_of_october(small):
-    assert json.loads((small / "truth" / "book.json").read_text())["last_day"] == dt.date(2025, 10, 10).isoformat()
+    assert (
+        json.loads((small / "truth" / "book.json").read_text())["last_day"]
+        == dt.date(2025, 10, 10).isoformat()
+    )

@@ -28,8 +28,14 @@ def lines(path: Path) -> list[dict[str, str]]:
 
 def test_each_fault_stands_in_its_row(books):
     dirt = pq.read_table(books[1] / "truth" / "dirt.parquet").to_pandas()
-    files = {name: lines(books[1] / f"{name}.csv") for name in CSV_TABLES} | {"events": lines(books[1] / LATE)}
-    assert set(dirt["table"]) == set(files) and set(dirt["expected"]) == {"dropped", "kept", "corrected"}
+    files = {name: lines(books[1] / f"{name}.csv") for name in CSV_TABLES} | {
+        "events": lines(books[1] / LATE)
+    }
+    assert set(dirt["table"]) == set(files) and set(dirt["expected"]) == {
+        "dropped",
+        "kept",
+        "corrected",
+    }
     for fault in dirt.itertuples():
         row = files[fault.table][fault.row - 1]
         assert row["client_id"] == fault.client_id and row[fault.column] == fault.value
@@ -55,12 +61,18 @@ def test_without_the_dropped_rows_the_clean_table_remains(name, books):
     dirt = pq.read_table(books[1] / "truth" / "dirt.parquet").to_pandas().query("table == @name")
     rows = pd.DataFrame(lines(books[1] / f"{name}.csv"))
     kept = rows.drop(index=dirt.loc[dirt["expected"] == "dropped", "row"] - 1)
-    assert len(kept) == len(clean) and (kept["client_id"].to_numpy() == clean["client_id"].to_numpy()).all()
+    assert (
+        len(kept) == len(clean)
+        and (kept["client_id"].to_numpy() == clean["client_id"].to_numpy()).all()
+    )
     touched = set(dirt.loc[dirt["expected"] != "dropped", "row"] - 1)
     for column in clean.columns:
         if clean[column].dtype.kind not in "OU" and str(clean[column].dtype) != "str":
             continue
-        ours, theirs = kept[column], clean[column].astype(object).where(clean[column].notna(), "").astype(str)
+        ours, theirs = (
+            kept[column],
+            clean[column].astype(object).where(clean[column].notna(), "").astype(str),
+        )
         same = (ours.to_numpy() == theirs.to_numpy()) | ours.index.isin(touched)
         assert same.all(), column
 

@@ -42,9 +42,17 @@ def person_days(book: Path, client: str) -> pd.DataFrame:
         for path in sorted((book / "events").iterdir())
     ]
     rows = pd.concat([part for part in parts if len(part)])
-    rows = rows[rows["source"] == "ui"].assign(count=lambda frame: frame["count"].fillna(1).astype(int))
+    rows = rows[rows["source"] == "ui"].assign(
+        count=lambda frame: frame["count"].fillna(1).astype(int)
+    )
     zone = read(book, "customers").set_index("client_id").loc[client, "timezone"]
-    rows["day"] = rows["occurred_at"].dt.tz_localize("UTC").dt.tz_convert(zone).dt.tz_localize(None).dt.normalize()
+    rows["day"] = (
+        rows["occurred_at"]
+        .dt.tz_localize("UTC")
+        .dt.tz_convert(zone)
+        .dt.tz_localize(None)
+        .dt.normalize()
+    )
     return rows
 
 
@@ -77,7 +85,9 @@ def test_usage_against_the_own_baseline_is_found_again_in_the_tables(book):
         before = per_day[(per_day.index > d - 112 * DAY) & (per_day.index <= d - 28 * DAY)].sum()
         since = max(d - 111 * DAY, START, signup[row.client_id])
         tracked = (d - 28 * DAY - since).days + 1
-        assert row.d_usage_vs_own_baseline == pytest.approx(now / (before / tracked * 28), rel=1e-12)
+        assert row.d_usage_vs_own_baseline == pytest.approx(
+            now / (before / tracked * 28), rel=1e-12
+        )
 
 
 def test_overdue_days_are_found_again_in_the_tables(book):
@@ -88,7 +98,9 @@ def test_overdue_days_are_found_again_in_the_tables(book):
         d = pd.Timestamp(row.step_start) - DAY
         own = invoices[(invoices["client_id"] == row.client_id) & (invoices["issued_on"] <= d)]
         unpaid = own[(own["due_on"] < d) & ~(own["paid_on"] <= d)]
-        assert row.d_worst_days_overdue == (0 if unpaid.empty else (d - unpaid["due_on"]).dt.days.max())
+        assert row.d_worst_days_overdue == (
+            0 if unpaid.empty else (d - unpaid["due_on"]).dt.days.max()
+        )
 
 
 def test_what_is_withheld_is_missing_for_its_driver(book):
@@ -111,7 +123,8 @@ def test_the_hazard_is_what_its_terms_say(book):
         for one in terms[terms["form"] == "linear"].itertuples()
     }
     eta = parameters["intercept"] + sum(
-        terms.loc[terms["measure"] == name, "coefficient"].iloc[0] * value.fillna(0) for name, value in linear.items()
+        terms.loc[terms["measure"] == name, "coefficient"].iloc[0] * value.fillna(0)
+        for name, value in linear.items()
     )
     trend, silence = terms.loc["trend"], terms.loc["silence"]
     eta += trend["coefficient"] * (
@@ -152,7 +165,9 @@ def test_the_drivers_go_together_in_the_scorecards_direction(book):
     risk, terms = read(book, "truth/hazard").query("at_risk"), read(book, "truth/hazard_terms")
     additive = terms[terms["form"].isin(["linear", "log"])]
     assert len(additive) == 7
-    oriented = pd.DataFrame({one.measure: risk[f"d_{one.measure}"] * one.direction for one in additive.itertuples()})
+    oriented = pd.DataFrame(
+        {one.measure: risk[f"d_{one.measure}"] * one.direction for one in additive.itertuples()}
+    )
     pairs = oriented.corr(method="spearman").to_numpy()[np.triu_indices(7, 1)]
     assert 0.15 < pairs.mean() < 0.40
 
@@ -162,27 +177,46 @@ def test_persons_who_leave_do_not_come_again(book):
     for path in sorted((book / "events").iterdir()):
         rows = pq.read_table(path, columns=["user_id", "occurred_at"]).to_pandas().dropna()
         rows = rows[rows["user_id"].isin(users.index)]
-        assert (rows["occurred_at"] < rows["user_id"].map(pd.to_datetime(users["left_on"])) + 1.5 * DAY).all()
+        assert (
+            rows["occurred_at"] < rows["user_id"].map(pd.to_datetime(users["left_on"])) + 1.5 * DAY
+        ).all()
 
 
 def test_first_use_and_milestones_follow_from_the_events(book):
     adoptions, status = read(book, "truth/adoptions"), read(book, "truth/milestone_status")
     rows = person_days(book, "cs_client_123")
     first = rows.groupby("feature")["day"].min()
-    own = adoptions[adoptions["client_id"] == "cs_client_123"].set_index("feature")["first_event_on"].dropna()
+    own = (
+        adoptions[adoptions["client_id"] == "cs_client_123"]
+        .set_index("feature")["first_event_on"]
+        .dropna()
+    )
     assert (pd.to_datetime(own).sort_index() == first.sort_index()[own.sort_index().index]).all()
-    assert set(status["status"]) == {"completed", "skipped", "overdue", "in_progress", "not_started"}
+    assert set(status["status"]) == {
+        "completed",
+        "skipped",
+        "overdue",
+        "in_progress",
+        "not_started",
+    }
     progress = read(book, "milestone_progress")
-    done = progress[(progress["completed_at"].notna())].merge(status, on=["client_id", "milestone_id"])
+    done = progress[(progress["completed_at"].notna())].merge(
+        status, on=["client_id", "milestone_id"]
+    )
     later = done[pd.to_datetime(done["as_of"]) >= done["completed_at"].dt.normalize()]
     assert (later["status"] == "completed").all()
 
 
 def test_usage_falls_after_notice_only_in_the_leak_book(book, tmp_path):
     write_demo(tmp_path, scenario="leak", events="light")
-    ours, theirs = (read(path, "truth/hazard").query("at_risk").reset_index(drop=True) for path in (tmp_path, book))
+    ours, theirs = (
+        read(path, "truth/hazard").query("at_risk").reset_index(drop=True)
+        for path in (tmp_path, book)
+    )
     assert ours.equals(theirs)
-    exits = read(book, "truth/exits").dropna(subset=["notice_on", "churned_on"]).set_index("client_id")
+    exits = (
+        read(book, "truth/exits").dropna(subset=["notice_on", "churned_on"]).set_index("client_id")
+    )
     counts = []
     for path in (book, tmp_path):
         rows = pd.concat(
@@ -192,7 +226,9 @@ def test_usage_falls_after_notice_only_in_the_leak_book(book, tmp_path):
             ]
         )
         rows = rows[(rows["source"] == "ui") & rows["client_id"].isin(exits.index)]
-        after = rows["occurred_at"] > rows["client_id"].map(pd.to_datetime(exits["notice_on"])) + DAY
+        after = (
+            rows["occurred_at"] > rows["client_id"].map(pd.to_datetime(exits["notice_on"])) + DAY
+        )
         counts.append((len(rows) - after.sum(), after.sum()))
     (before, late), (leak_before, leak_late) = counts
     assert abs(leak_before - before) < 0.02 * before and leak_late < 0.25 * late
@@ -237,7 +273,15 @@ def test_in_the_null_book_nothing_is_planted(null):
 
 
 def test_planted_things_say_how_likely_they_are_to_be_found(book):
-    for name in ("rhythms", "anomalies", "sequences", "bundles", "feature_effects", "blocker_law", "message_law"):
+    for name in (
+        "rhythms",
+        "anomalies",
+        "sequences",
+        "bundles",
+        "feature_effects",
+        "blocker_law",
+        "message_law",
+    ):
         frame = read(book, f"truth/{name}")
         assert len(frame) and frame["power"].between(0, 1).all()
         assert (frame["detectable"] == (frame["power"] >= 0.95)).all()
@@ -255,7 +299,9 @@ def test_on_the_day_of_the_gap_nothing_was_loaded(book):
     gap = read(book, "truth/anomalies").query("kind == 'gap'")
     assert len(gap) == 1 and gap["factor"].iloc[0] == 0
     day = pd.Timestamp(gap["from"].iloc[0])
-    rows = pq.read_table(book / "events" / f"{day:%Y-%m}.parquet", columns=["occurred_at"]).to_pandas()["occurred_at"]
+    rows = pq.read_table(
+        book / "events" / f"{day:%Y-%m}.parquet", columns=["occurred_at"]
+    ).to_pandas()["occurred_at"]
     per_day = rows.dt.normalize().value_counts()
     assert day not in per_day.index and {day - DAY, day + DAY} <= set(per_day.index)
 

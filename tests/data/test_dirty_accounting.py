@@ -1,4 +1,5 @@
 """The dirty book against its list of faults: every fault is accounted for, and nothing else is."""
+
 from __future__ import annotations
 
 import pandas as pd
@@ -18,7 +19,11 @@ def dirty(tmp_path_factory) -> tuple[hs.Portfolio, pd.DataFrame]:
 def test_as_many_rows_are_dropped_as_were_spoiled(dirty) -> None:
     book, dirt = dirty
     spoiled = dirt[dirt["expected"] == "dropped"].groupby("table")["row"].nunique()
-    dropped = {name: report.read - report.kept for name, report in book.reports.items() if report.read != report.kept}
+    dropped = {
+        name: report.read - report.kept
+        for name, report in book.reports.items()
+        if report.read != report.kept
+    }
     assert dropped == spoiled.to_dict()
 
 
@@ -32,8 +37,11 @@ def test_every_row_is_kept_or_dropped_with_a_reason(dirty) -> None:
 def test_as_many_values_are_corrected_as_were_spoiled(dirty) -> None:
     book, dirt = dirty
     spoiled = dirt[dirt["expected"] == "corrected"].groupby("table").size()
-    corrected = {name: sum(report.corrected.values()) for name, report in book.reports.items()
-                 if report.corrected}
+    corrected = {
+        name: sum(report.corrected.values())
+        for name, report in book.reports.items()
+        if report.corrected
+    }
     assert corrected == spoiled.to_dict()
 
 
@@ -43,5 +51,10 @@ def test_the_dirty_book_scores_as_well_as_the_clean_one(dirty, tmp_path) -> None
     clean = hs.Portfolio.open(tmp_path)
     client = clean.table("customers").query("churned_on != churned_on")["client_id"].iloc[0]
     assert book.data_until == clean.data_until
-    assert abs(hs.calculate_health_score(book, client).current_health_score
-               - hs.calculate_health_score(clean, client).current_health_score) <= 5
+    assert (
+        abs(
+            hs.calculate_health_score(book, client).current_health_score
+            - hs.calculate_health_score(clean, client).current_health_score
+        )
+        <= 5
+    )

@@ -1,4 +1,5 @@
 """Facts against a plain, slow recount in pandas; and every row accounted for."""
+
 from __future__ import annotations
 
 import datetime as dt
@@ -13,30 +14,61 @@ from hypothesis import strategies as st
 
 from healthseg.data.portfolio import Portfolio
 
-ZONES = {"acme": "Europe/Berlin", "beta": "America/New_York", "gamma": "Asia/Kolkata", "delta": "Pacific/Auckland"}
-QUICK = settings(max_examples=20, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
-
+ZONES = {
+    "acme": "Europe/Berlin",
+    "beta": "America/New_York",
+    "gamma": "Asia/Kolkata",
+    "delta": "Pacific/Auckland",
+}
+QUICK = settings(
+    max_examples=20, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
+)
 
 
 def events_between(start: dt.datetime, end: dt.datetime):
     """Lists of rows of events around a change of the clocks, minutes apart so that sessions form."""
-    instants = st.datetimes(start, end).map(lambda at: at.replace(microsecond=0, second=0, minute=at.minute // 10 * 10))
+    instants = st.datetimes(start, end).map(
+        lambda at: at.replace(microsecond=0, second=0, minute=at.minute // 10 * 10)
+    )
     event = st.tuples(
-        st.sampled_from(["acme", "beta", "gamma", "delta", "zeta"]), st.sampled_from(["ann", "bob", None]),
-        instants, st.sampled_from(["f", "g", None]), st.sampled_from(["ui", "ui", "api", None]),
-        st.sampled_from(["s1", None, None]), st.sampled_from([1, 2, 5]), st.sampled_from([None, 0.0, 90.0, 4000.0]))
-    return st.lists(event, min_size=1, max_size=60).filter(lambda rows: any(row[0] in ZONES for row in rows))
+        st.sampled_from(["acme", "beta", "gamma", "delta", "zeta"]),
+        st.sampled_from(["ann", "bob", None]),
+        instants,
+        st.sampled_from(["f", "g", None]),
+        st.sampled_from(["ui", "ui", "api", None]),
+        st.sampled_from(["s1", None, None]),
+        st.sampled_from([1, 2, 5]),
+        st.sampled_from([None, 0.0, 90.0, 4000.0]),
+    )
+    return st.lists(event, min_size=1, max_size=60).filter(
+        lambda rows: any(row[0] in ZONES for row in rows)
+    )
 
 
-NAMES = ["client_id", "user_id", "occurred_at", "feature", "source", "session_id", "count", "duration_seconds"]
+NAMES = [
+    "client_id",
+    "user_id",
+    "occurred_at",
+    "feature",
+    "source",
+    "session_id",
+    "count",
+    "duration_seconds",
+]
 
 
 def book_of(rows: list[tuple]) -> tuple[Portfolio, Path]:
     folder = Path(tempfile.mkdtemp())
     pd.DataFrame(
-        {"client_id": list(ZONES), "signup_date": ["2025-01-01"] * 4, "timezone": list(ZONES.values())}
+        {
+            "client_id": list(ZONES),
+            "signup_date": ["2025-01-01"] * 4,
+            "timezone": list(ZONES.values()),
+        }
     ).to_csv(folder / "customers.csv", index=False)
-    pd.DataFrame(rows, columns=NAMES).to_csv(folder / "events.csv", index=False, date_format="%Y-%m-%d %H:%M:%S")
+    pd.DataFrame(rows, columns=NAMES).to_csv(
+        folder / "events.csv", index=False, date_format="%Y-%m-%d %H:%M:%S"
+    )
     return Portfolio.open(folder, {"max_loss_share": 1}), folder
 
 
@@ -84,36 +116,66 @@ def recount_sessions(rows: list[tuple]) -> list[tuple]:
                 until = [item for item in members if local(client, item[0]).date() <= day]
                 seconds = int((until[-1][0] - start).total_seconds() + until[-1][1])
                 events = sum(n for at, _, n in members if local(client, at).date() == day)
-                found.append((client, user, start, local(client, start).date(), day, seconds, events))
+                found.append(
+                    (client, user, start, local(client, start).date(), day, seconds, events)
+                )
     return sorted(found)
 
 
 @QUICK
-@given(st.one_of(events_between(dt.datetime(2025, 3, 29), dt.datetime(2025, 4, 2)),
-                 events_between(dt.datetime(2025, 10, 25), dt.datetime(2025, 11, 3)),
-                 events_between(dt.datetime(2025, 3, 31, 20), dt.datetime(2025, 4, 1, 4))))
+@given(
+    st.one_of(
+        events_between(dt.datetime(2025, 3, 29), dt.datetime(2025, 4, 2)),
+        events_between(dt.datetime(2025, 10, 25), dt.datetime(2025, 11, 3)),
+        events_between(dt.datetime(2025, 3, 31, 20), dt.datetime(2025, 4, 1, 4)),
+    )
+)
 def test_facts_equal_a_slow_recount(rows):
     book, folder = book_of(rows)
     try:
         connection = book.connection()
         expected = recount(rows)
-        for name, keys in (("user_day", "client_id, user_id, day"), ("feature_day", "client_id, user_id, feature, day"),
-                           ("user_hour", "client_id, user_id, hour_utc, day, hour")):
+        for name, keys in (
+            ("user_day", "client_id, user_id, day"),
+            ("feature_day", "client_id, user_id, feature, day"),
+            ("user_hour", "client_id, user_id, hour_utc, day, hour"),
+        ):
             counted = connection.execute(f"SELECT {keys}, events FROM {name}").fetchall()
             assert {row[:-1]: row[-1] for row in counted} == expected[name]
             assert len(counted) == len(expected[name])
-        sessions = connection.execute("SELECT client_id, user_id, session_start, start_day, day, seconds, events "
-                                      "FROM sessions").fetchall()
+        sessions = connection.execute(
+            "SELECT client_id, user_id, session_start, start_day, day, seconds, events "
+            "FROM sessions"
+        ).fetchall()
         assert sorted(sessions) == recount_sessions(rows)
         api = sum(row[6] for row in rows if row[0] in ZONES and row[4] == "api")
-        assert connection.execute("SELECT CAST(SUM(api_events) AS BIGINT) FROM user_day").fetchall() == [(api,)]
+        assert connection.execute(
+            "SELECT CAST(SUM(api_events) AS BIGINT) FROM user_day"
+        ).fetchall() == [(api,)]
     finally:
         book.close()
         shutil.rmtree(folder)
 
 
-words = st.sampled_from(["acme", "beta", "zeta", "", "a b", "2025-03-01", "2025-03-01 10:00:00", "soon", "1970-01-01",
-                         "3", "-1", "high", "HIGH", "x", "2025-03-01T10:00:00+02:00"])
+words = st.sampled_from(
+    [
+        "acme",
+        "beta",
+        "zeta",
+        "",
+        "a b",
+        "2025-03-01",
+        "2025-03-01 10:00:00",
+        "soon",
+        "1970-01-01",
+        "3",
+        "-1",
+        "high",
+        "HIGH",
+        "x",
+        "2025-03-01T10:00:00+02:00",
+    ]
+)
 
 
 @QUICK
@@ -121,15 +183,21 @@ words = st.sampled_from(["acme", "beta", "zeta", "", "a b", "2025-03-01", "2025-
 def test_every_row_of_a_table_is_kept_or_dropped_for_one_reason(rows):
     folder = Path(tempfile.mkdtemp())
     try:
-        (folder / "customers.csv").write_text("client_id,signup_date\nacme,2025-01-01\nbeta,2025-01-01\n")
-        for table, names in (("events", "client_id,occurred_at,user_id,source,count"),
-                             ("tickets", "ticket_id,client_id,opened_at,severity,resolved_at"),
-                             ("surveys", "client_id,kind,score,responded_at,user_id")):
+        (folder / "customers.csv").write_text(
+            "client_id,signup_date\nacme,2025-01-01\nbeta,2025-01-01\n"
+        )
+        for table, names in (
+            ("events", "client_id,occurred_at,user_id,source,count"),
+            ("tickets", "ticket_id,client_id,opened_at,severity,resolved_at"),
+            ("surveys", "client_id,kind,score,responded_at,user_id"),
+        ):
             (folder / f"{table}.csv").write_text("\n".join([names, *map(",".join, rows)]) + "\n")
         book = Portfolio.open(folder, {"max_loss_share": 1})
         for table in ("events", "tickets", "surveys"):
             report = book.reports[table]
-            assert report.read == report.kept + sum(drop.count for drop in report.drops) == len(rows)
+            assert (
+                report.read == report.kept + sum(drop.count for drop in report.drops) == len(rows)
+            )
             if book.has(table):
                 assert len(book.table(table)) == report.kept
     finally:

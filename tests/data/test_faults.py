@@ -1,4 +1,5 @@
 """What is wrong with a table is named with its file, line and value; a refused table gives no numbers."""
+
 from __future__ import annotations
 
 import gzip
@@ -17,20 +18,28 @@ def only_drop(book, table):
     return drop
 
 
-@pytest.mark.parametrize(("row", "reason", "example"), [
-    ("acme,2025-03-03 25:00:00", "occurred_at is not a timestamp", "2025-03-03 25:00:00"),
-    ("acme,03/04/2025", "occurred_at is not a timestamp", "03/04/2025"),
-    ("acme,", "occurred_at is missing", None),
-    (",2025-03-03 10:00:00", "client_id is missing", None),
-    ("a b,2025-03-03 10:00:00", "client_id does not match", "a b"),
-    ("gone,2025-03-03 10:00:00", "client_id is not in customers", "gone"),
-    ("acme,1970-01-01 00:00:00", "occurred_at is an impossible date", "1970-01-01 00:00:00"),
-    ("acme,2031-01-01 00:00:00", "more than 30 days after", "2031-01-01 00:00:00"),
-    ("acme,2025-03-03 10:00:00,1", "does not have the header's columns", "acme,2025-03-03 10:00:00,1"),
-])
+@pytest.mark.parametrize(
+    ("row", "reason", "example"),
+    [
+        ("acme,2025-03-03 25:00:00", "occurred_at is not a timestamp", "2025-03-03 25:00:00"),
+        ("acme,03/04/2025", "occurred_at is not a timestamp", "03/04/2025"),
+        ("acme,", "occurred_at is missing", None),
+        (",2025-03-03 10:00:00", "client_id is missing", None),
+        ("a b,2025-03-03 10:00:00", "client_id does not match", "a b"),
+        ("gone,2025-03-03 10:00:00", "client_id is not in customers", "gone"),
+        ("acme,1970-01-01 00:00:00", "occurred_at is an impossible date", "1970-01-01 00:00:00"),
+        ("acme,2031-01-01 00:00:00", "more than 30 days after", "2031-01-01 00:00:00"),
+        (
+            "acme,2025-03-03 10:00:00,1",
+            "does not have the header's columns",
+            "acme,2025-03-03 10:00:00,1",
+        ),
+    ],
+)
 def test_a_bad_event_is_dropped_with_its_reason_value_and_line(make_book, row, reason, example):
     book = make_book(
-        LOOSE, events=f"client_id,occurred_at\nacme,2025-03-03 10:00:00\n{row}\nacme,2025-03-03 11:00:00\n"
+        LOOSE,
+        events=f"client_id,occurred_at\nacme,2025-03-03 10:00:00\n{row}\nacme,2025-03-03 11:00:00\n",
     )
     report = book.reports["events"]
     drop = only_drop(book, "events")
@@ -40,21 +49,69 @@ def test_a_bad_event_is_dropped_with_its_reason_value_and_line(make_book, row, r
         assert (drop.example, drop.line) == (example, 3)
 
 
-@pytest.mark.parametrize(("header", "row", "table", "reason"), [
-    ("ticket_id,client_id,opened_at,resolved_at", "2,acme,2025-03-05 10:00:00,2025-03-04 10:00:00", "tickets",
-     "resolved_at lies before opened_at"),
-    ("client_id,starts_on,ends_on,arr", "acme,2025-01-01,2024-01-01,5", "contracts", "ends_on lies before starts_on"),
-    ("client_id,starts_on,ends_on,arr", "acme,2025-01-01,2026-01-01,-5", "contracts", "arr is below 0"),
-    ("client_id,kind,score,responded_at", "acme,nps,11,2025-03-01", "surveys", "score is outside its scale"),
-    ("client_id,kind,score,responded_at", "acme,nps,7.5,2025-03-01", "surveys", "score is outside its scale"),
-    ("client_id,kind,score,responded_at", "acme,csat,0,2025-03-01", "surveys", "score is outside its scale"),
-    ("client_id,kind,score,responded_at", "acme,mood,3,2025-03-01", "surveys", "kind is none of nps, csat"),
-    ("client_id,stage,effective_at", "acme,happy,2025-03-01", "stage_changes", "stage is none of"),
-    ("invoice_id,client_id,amount,issued_on,due_on", "1,acme,ten,2025-03-01,2025-04-01", "invoices",
-     "amount is not a number"),
-    ("feature,category", "search,basic", "features", "category is none of core"),
-])
-def test_a_bad_row_of_a_small_table_is_dropped_with_its_reason(make_book, header, row, table, reason):
+@pytest.mark.parametrize(
+    ("header", "row", "table", "reason"),
+    [
+        (
+            "ticket_id,client_id,opened_at,resolved_at",
+            "2,acme,2025-03-05 10:00:00,2025-03-04 10:00:00",
+            "tickets",
+            "resolved_at lies before opened_at",
+        ),
+        (
+            "client_id,starts_on,ends_on,arr",
+            "acme,2025-01-01,2024-01-01,5",
+            "contracts",
+            "ends_on lies before starts_on",
+        ),
+        (
+            "client_id,starts_on,ends_on,arr",
+            "acme,2025-01-01,2026-01-01,-5",
+            "contracts",
+            "arr is below 0",
+        ),
+        (
+            "client_id,kind,score,responded_at",
+            "acme,nps,11,2025-03-01",
+            "surveys",
+            "score is outside its scale",
+        ),
+        (
+            "client_id,kind,score,responded_at",
+            "acme,nps,7.5,2025-03-01",
+            "surveys",
+            "score is outside its scale",
+        ),
+        (
+            "client_id,kind,score,responded_at",
+            "acme,csat,0,2025-03-01",
+            "surveys",
+            "score is outside its scale",
+        ),
+        (
+            "client_id,kind,score,responded_at",
+            "acme,mood,3,2025-03-01",
+            "surveys",
+            "kind is none of nps, csat",
+        ),
+        (
+            "client_id,stage,effective_at",
+            "acme,happy,2025-03-01",
+            "stage_changes",
+            "stage is none of",
+        ),
+        (
+            "invoice_id,client_id,amount,issued_on,due_on",
+            "1,acme,ten,2025-03-01,2025-04-01",
+            "invoices",
+            "amount is not a number",
+        ),
+        ("feature,category", "search,basic", "features", "category is none of core"),
+    ],
+)
+def test_a_bad_row_of_a_small_table_is_dropped_with_its_reason(
+    make_book, header, row, table, reason
+):
     book = make_book({"max_loss_share": 1}, **{table: f"{header}\n{row}\n"})
     drop = only_drop(book, table)
     assert reason in drop.reason and drop.line == 2
@@ -62,28 +119,53 @@ def test_a_bad_row_of_a_small_table_is_dropped_with_its_reason(make_book, header
 
 
 def test_an_unusable_optional_value_becomes_empty_and_is_counted(make_book):
-    book = make_book(tickets="ticket_id,client_id,opened_at,severity,csat,first_response_at\n"
-                             "1,acme,2025-03-01,HIGH,4,2025-03-02\n2,acme,2025-03-01,urgent,9,2025-02-02\n",
-                     customers="client_id,signup_date,timezone,arr,seats\nacme,2025-01-01,Mars/One,-5,many\n")
+    book = make_book(
+        tickets="ticket_id,client_id,opened_at,severity,csat,first_response_at\n"
+        "1,acme,2025-03-01,HIGH,4,2025-03-02\n2,acme,2025-03-01,urgent,9,2025-02-02\n",
+        customers="client_id,signup_date,timezone,arr,seats\nacme,2025-01-01,Mars/One,-5,many\n",
+    )
     assert book.reports["tickets"].corrected == {"severity": 1, "first_response_at": 1, "csat": 1}
     assert book.reports["customers"].corrected == {"arr": 1, "seats": 1, "timezone": 1}
     tickets = book.table("tickets")
-    assert tickets["severity"].tolist()[0] == "high" and tickets["severity"].isna().tolist() == [False, True]
+    assert tickets["severity"].tolist()[0] == "high" and tickets["severity"].isna().tolist() == [
+        False,
+        True,
+    ]
 
 
 def test_of_identical_rows_one_is_kept_and_of_conflicting_ones_the_last_in_order(make_book):
-    lines = ["1,acme,2025-03-01,low", "1,acme,2025-03-01,low", "2,acme,2025-03-01,low", "2,acme,2025-03-02,high"]
+    lines = [
+        "1,acme,2025-03-01,low",
+        "1,acme,2025-03-01,low",
+        "2,acme,2025-03-01,low",
+        "2,acme,2025-03-02,high",
+    ]
     for order in (lines, lines[::-1]):
-        book = make_book(LOOSE, tickets="ticket_id,client_id,opened_at,severity\n" + "\n".join(order) + "\n")
-        assert [(drop.count, drop.reason.split(" (")[0]) for drop in book.reports["tickets"].drops] == [
-            (1, "identical to another row"), (1, "another row has the same ticket_id")]
-        assert book.table("tickets")["opened_at"].astype(str).tolist() == ["2025-03-01", "2025-03-02"]
+        book = make_book(
+            LOOSE, tickets="ticket_id,client_id,opened_at,severity\n" + "\n".join(order) + "\n"
+        )
+        assert [
+            (drop.count, drop.reason.split(" (")[0]) for drop in book.reports["tickets"].drops
+        ] == [(1, "identical to another row"), (1, "another row has the same ticket_id")]
+        assert book.table("tickets")["opened_at"].astype(str).tolist() == [
+            "2025-03-01",
+            "2025-03-02",
+        ]
 
 
-def test_identical_events_of_one_instant_are_one_and_of_one_calendar_day_are_several(make_book, rows):
-    events = ("client_id,user_id,occurred_at\n" + "acme,ann,2025-03-03 10:00:00\n" * 3 + "acme,ann,2025-03-04\n" * 3)
+def test_identical_events_of_one_instant_are_one_and_of_one_calendar_day_are_several(
+    make_book, rows
+):
+    events = (
+        "client_id,user_id,occurred_at\n"
+        + "acme,ann,2025-03-03 10:00:00\n" * 3
+        + "acme,ann,2025-03-04\n" * 3
+    )
     book = make_book(LOOSE, events=events)
-    assert rows(book, "user_day", "CAST(day AS VARCHAR), events") == [("2025-03-03", 1), ("2025-03-04", 3)]
+    assert rows(book, "user_day", "CAST(day AS VARCHAR), events") == [
+        ("2025-03-03", 1),
+        ("2025-03-04", 3),
+    ]
     assert len(book.table("events")) == 4 and only_drop(book, "events").count == 2
     kept = make_book({**LOOSE, "keep_identical_events": True})
     assert kept.reports["events"].kept == 2
@@ -112,21 +194,35 @@ def test_a_missing_column_is_named_with_the_near_one(make_book):
     with pytest.raises(DataRetrievalError, match="occurred_at"):
         book.connection()
     check = book.check()
-    assert not check.usable and "NOT USABLE" in check.to_text() and check.to_dict()["tables"]["events"]["refused"]
+    assert (
+        not check.usable
+        and "NOT USABLE" in check.to_text()
+        and check.to_dict()["tables"]["events"]["refused"]
+    )
 
 
-@pytest.mark.parametrize(("name", "content", "reason"), [
-    ("tickets.csv", b"", "is empty: not even a header"),
-    ("tickets.csv", "ticket_id,client_id,opened_at,topic\n1,acme,2025-03-01,caf\u00e9\n".encode("latin-1"),
-     "line 2 is not UTF-8 .*iconv"),
-    ("tickets.csv", "ticket_id,client_id,opened_at\n".encode("utf-16"), "UTF-16 or binary"),
-    ("tickets.csv", bytes(range(1, 256)), "not UTF-8"),
-    ("tickets.parquet", b"ticket_id,client_id,opened_at\n", "not a Parquet file"),
-    ("tickets.parquet", b"PAR1 and then nothing", "cannot be read as a table"),
-    ("tickets.csv.gz", b"no gzip at all", "not a whole gzip file"),
-    ("tickets.csv.gz", gzip.compress(b"ticket_id,client_id,opened_at\n" * 99, mtime=0)[:-12], "not a whole gzip file"),
-    ("tickets.csv", b"just some words\n", "has no column ticket_id"),
-])
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("tickets.csv", b"", "is empty: not even a header"),
+        (
+            "tickets.csv",
+            "ticket_id,client_id,opened_at,topic\n1,acme,2025-03-01,caf\u00e9\n".encode("latin-1"),
+            "line 2 is not UTF-8 .*iconv",
+        ),
+        ("tickets.csv", "ticket_id,client_id,opened_at\n".encode("utf-16"), "UTF-16 or binary"),
+        ("tickets.csv", bytes(range(1, 256)), "not UTF-8"),
+        ("tickets.parquet", b"ticket_id,client_id,opened_at\n", "not a Parquet file"),
+        ("tickets.parquet", b"PAR1 and then nothing", "cannot be read as a table"),
+        ("tickets.csv.gz", b"no gzip at all", "not a whole gzip file"),
+        (
+            "tickets.csv.gz",
+            gzip.compress(b"ticket_id,client_id,opened_at\n" * 99, mtime=0)[:-12],
+            "not a whole gzip file",
+        ),
+        ("tickets.csv", b"just some words\n", "has no column ticket_id"),
+    ],
+)
 def test_a_file_that_is_no_table_is_refused_and_the_rest_goes_on(make_book, name, content, reason):
     book = make_book(**{name: content})
     assert not book.has("tickets") and book.check().usable
@@ -158,7 +254,9 @@ def test_a_header_without_rows_is_a_table_without_rows(make_book):
 
 
 def test_other_columns_and_other_files_are_noted(make_book, tmp_path):
-    book = make_book(tikets="a,b\n1,2\n", customers="client_id,signup_date,colour\nacme,2025-01-01,red\n")
+    book = make_book(
+        tikets="a,b\n1,2\n", customers="client_id,signup_date,colour\nacme,2025-01-01,red\n"
+    )
     text = book.check().to_text()
     assert "tikets.csv is not one of the tables and is not read; did you mean tickets?" in text
     assert "not read: colour" in text
@@ -188,7 +286,10 @@ def test_a_customer_is_found_or_the_error_names_the_near_one(make_book):
 
 def test_as_of_outside_the_data_names_both_ends(make_book):
     book = make_book()
-    assert (book.first_event_day.isoformat(), book.data_until.isoformat()) == ("2025-03-03", "2025-03-04")
+    assert (book.first_event_day.isoformat(), book.data_until.isoformat()) == (
+        "2025-03-03",
+        "2025-03-04",
+    )
     for day in ("2025-03-02", "2025-03-05"):
         with pytest.raises(InvalidParameters, match="2025-03-03 to 2025-03-04"):
             book.as_of(day)
@@ -197,8 +298,12 @@ def test_as_of_outside_the_data_names_both_ends(make_book):
 
 def test_the_last_whole_day_needs_its_last_hour_or_calendar_days(make_book):
     head = "client_id,occurred_at\nacme,2025-03-03 10:00:00\n"
-    assert make_book(events=head + "acme,2025-03-05 22:59:59\n").data_until.isoformat() == "2025-03-04"
-    assert make_book(events=head + "acme,2025-03-05 23:00:00\n").data_until.isoformat() == "2025-03-05"
+    assert (
+        make_book(events=head + "acme,2025-03-05 22:59:59\n").data_until.isoformat() == "2025-03-04"
+    )
+    assert (
+        make_book(events=head + "acme,2025-03-05 23:00:00\n").data_until.isoformat() == "2025-03-05"
+    )
     assert make_book(events=head + "acme,2025-03-05\n").data_until.isoformat() == "2025-03-05"
 
 
@@ -206,11 +311,15 @@ def test_sources_that_disagree_are_listed(make_book):
     book = make_book(
         customers="client_id,signup_date,arr,churned_on\nacme,2025-03-04,100,\nbeta,2025-01-01,50,2025-02-01\n",
         arr_changes="client_id,effective_on,arr,reason\nacme,2025-01-01,90,new\nbeta,2025-02-03,0,churn\n",
-        events="client_id,occurred_at\nacme,2025-03-03 10:00:00\nbeta,2025-03-04 23:10:00\n")
+        events="client_id,occurred_at\nacme,2025-03-03 10:00:00\nbeta,2025-03-04 23:10:00\n",
+    )
     warnings = "\n".join(book.check().warnings)
     assert "1 customers have events before their signup_date, for example acme" in warnings
     assert "1 customers have events on or after churned_on, for example beta" in warnings
-    assert "1 customers whose ARR differs" in warnings and "1 customers whose leaving differs" in warnings
+    assert (
+        "1 customers whose ARR differs" in warnings
+        and "1 customers whose leaving differs" in warnings
+    )
 
 
 def test_an_unknown_setting_is_refused(make_book):

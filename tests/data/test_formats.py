@@ -1,4 +1,5 @@
 """The same rows give the same facts, whatever the file format, the order of rows and columns, or the machine's zone."""
+
 from __future__ import annotations
 
 import os
@@ -14,21 +15,39 @@ def tables(seed: int = 3) -> dict[str, pd.DataFrame]:
     rng = np.random.default_rng(seed)
     n = 400
     at = pd.Timestamp("2025-02-20") + pd.to_timedelta(rng.integers(0, 40 * 86400, n), unit="s")
-    events = pd.DataFrame({
-        "client_id": rng.choice(["acme", "beta"], n), "occurred_at": at,
-        "user_id": rng.choice(["ann", "bob", None], n), "feature": rng.choice(["f1", "f2", None], n),
-        "source": rng.choice(["ui", "api", None], n), "count": rng.choice([1, 2, 3], n)})
-    tickets = pd.DataFrame({"ticket_id": [str(k) for k in range(20)], "client_id": ["acme", "beta"] * 10,
-                            "opened_at": at[:20], "csat": [1.0, 2.0, None, 4.5] * 5})
-    customers = pd.DataFrame({"client_id": ["acme", "beta"], "signup_date": pd.to_datetime(["2025-01-01"] * 2),
-                              "timezone": ["America/New_York", "Asia/Tokyo"]})
+    events = pd.DataFrame(
+        {
+            "client_id": rng.choice(["acme", "beta"], n),
+            "occurred_at": at,
+            "user_id": rng.choice(["ann", "bob", None], n),
+            "feature": rng.choice(["f1", "f2", None], n),
+            "source": rng.choice(["ui", "api", None], n),
+            "count": rng.choice([1, 2, 3], n),
+        }
+    )
+    tickets = pd.DataFrame(
+        {
+            "ticket_id": [str(k) for k in range(20)],
+            "client_id": ["acme", "beta"] * 10,
+            "opened_at": at[:20],
+            "csat": [1.0, 2.0, None, 4.5] * 5,
+        }
+    )
+    customers = pd.DataFrame(
+        {
+            "client_id": ["acme", "beta"],
+            "signup_date": pd.to_datetime(["2025-01-01"] * 2),
+            "timezone": ["America/New_York", "Asia/Tokyo"],
+        }
+    )
     return {"events": events, "tickets": tickets, "customers": customers}
 
 
 def contents(book) -> dict[str, list[tuple]]:
     connection = book.connection()
-    return {name: connection.execute(f"SELECT * FROM {name} ORDER BY ALL").fetchall() for name in FACTS}
-
+    return {
+        name: connection.execute(f"SELECT * FROM {name} ORDER BY ALL").fetchall() for name in FACTS
+    }
 
 
 def test_csv_and_parquet_give_the_same_facts_and_fingerprints(make_book, tmp_path):
@@ -38,12 +57,17 @@ def test_csv_and_parquet_give_the_same_facts_and_fingerprints(make_book, tmp_pat
         books.append(make_book(folder=tmp_path / folder, customers=None, events=None, **given))
     one, other = books
     assert contents(one) == contents(other)
-    assert one.fingerprint() == other.fingerprint() and one.content(one.data_until) == other.content(other.data_until)
+    assert one.fingerprint() == other.fingerprint() and one.content(
+        one.data_until
+    ) == other.content(other.data_until)
 
 
 def test_the_order_of_rows_and_columns_changes_nothing(make_book, tmp_path):
     plain = {f"{name}.parquet": frame for name, frame in tables().items()}
-    mixed = {name: frame.sample(frac=1, random_state=5)[list(frame.columns[::-1])] for name, frame in plain.items()}
+    mixed = {
+        name: frame.sample(frac=1, random_state=5)[list(frame.columns[::-1])]
+        for name, frame in plain.items()
+    }
     one = make_book(folder=tmp_path / "a", customers=None, events=None, **plain)
     other = make_book(folder=tmp_path / "b", customers=None, events=None, **mixed)
     assert contents(one) == contents(other) and one.fingerprint() == other.fingerprint()
@@ -64,12 +88,21 @@ def test_one_file_or_many_give_the_same_facts(make_book, tmp_path):
     assert contents(one) == contents(other)
 
 
-def test_a_file_by_customer_is_staged_and_one_by_time_is_not_with_the_same_facts(make_book, tmp_path):
+def test_a_file_by_customer_is_staged_and_one_by_time_is_not_with_the_same_facts(
+    make_book, tmp_path
+):
     plain = {f"{name}.parquet": frame for name, frame in tables().items()}
-    later = plain["events.parquet"].assign(occurred_at=lambda frame: frame["occurred_at"] + pd.Timedelta(days=100))
+    later = plain["events.parquet"].assign(
+        occurred_at=lambda frame: frame["occurred_at"] + pd.Timedelta(days=100)
+    )
     frame = pd.concat([plain.pop("events.parquet"), later])
-    one = make_book(folder=tmp_path / "a", customers=None, events=None, **plain,
-                    **{"events.parquet": frame.sort_values("client_id")})
+    one = make_book(
+        folder=tmp_path / "a",
+        customers=None,
+        events=None,
+        **plain,
+        **{"events.parquet": frame.sort_values("client_id")},
+    )
     folder = tmp_path / "b" / "events"
     folder.mkdir(parents=True)
     for month, rows in frame.groupby(frame["occurred_at"].dt.month):
@@ -87,7 +120,11 @@ def test_the_machines_time_zone_changes_nothing(make_book, tmp_path, monkeypatch
         for zone in ("UTC", "Pacific/Auckland"):
             monkeypatch.setitem(os.environ, "TZ", zone)
             time.tzset()
-            found.append(contents(make_book(folder=tmp_path / zone[:3], customers=None, events=None, **given)))
+            found.append(
+                contents(
+                    make_book(folder=tmp_path / zone[:3], customers=None, events=None, **given)
+                )
+            )
     finally:
         monkeypatch.undo()
         time.tzset()
@@ -100,8 +137,12 @@ def test_semicolons_a_byte_order_mark_and_quotes_are_read(make_book):
 
 
 def test_a_naive_column_without_any_time_of_day_holds_calendar_days(make_book):
-    frame = pd.DataFrame({"client_id": ["acme"] * 2, "occurred_at": pd.to_datetime(["2025-03-01", "2025-03-02"])})
+    frame = pd.DataFrame(
+        {"client_id": ["acme"] * 2, "occurred_at": pd.to_datetime(["2025-03-01", "2025-03-02"])}
+    )
     book = make_book(events=None, **{"events.parquet": frame})
     assert book.table("events")["occurred_at"].dt.day.tolist() == [1, 2]
-    assert book.connection().execute("SELECT BOOL_OR(occurred_has_time) FROM events").fetchall() == [(False,)]
+    assert book.connection().execute(
+        "SELECT BOOL_OR(occurred_has_time) FROM events"
+    ).fetchall() == [(False,)]
     assert any("read as calendar days" in warning for warning in book.reports["events"].warnings)

@@ -1,4 +1,5 @@
 """A refresh reads what is new, builds the months that changed, and ends where a full build ends, byte by byte."""
+
 from __future__ import annotations
 
 import os
@@ -33,8 +34,11 @@ def daily(folder: Path, days: list[str]) -> None:
 
 
 def facts_files(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes()
-            for path in sorted((folder / ".healthseg" / "facts").rglob("*")) if path.is_file()}
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted((folder / ".healthseg" / "facts").rglob("*"))
+        if path.is_file()
+    }
 
 
 def days_of(start: str, count: int) -> list[str]:
@@ -43,15 +47,20 @@ def days_of(start: str, count: int) -> list[str]:
 
 @pytest.fixture
 def folder(tmp_path):
-    (tmp_path / "customers.csv").write_text("client_id,signup_date,timezone\nacme,2025-01-01,America/New_York\n"
-                                            "beta,2025-01-01,Europe/Berlin\n")
+    (tmp_path / "customers.csv").write_text(
+        "client_id,signup_date,timezone\nacme,2025-01-01,America/New_York\n"
+        "beta,2025-01-01,Europe/Berlin\n"
+    )
     return tmp_path
 
 
 def current(book: Portfolio) -> dict[str, bytes]:
     assert book.has("events")
-    return {f"{month}/{path.name}": path.read_bytes() for month, found in book._eventbook.months.items()
-            for path in sorted(found.folder.iterdir())}
+    return {
+        f"{month}/{path.name}": path.read_bytes()
+        for month, found in book._eventbook.months.items()
+        for path in sorted(found.folder.iterdir())
+    }
 
 
 def test_day_after_day_ends_at_the_bytes_of_a_full_build(folder):
@@ -67,12 +76,18 @@ def test_a_new_day_leaves_other_months_alone_and_reads_no_old_file(folder):
     days = days_of("2025-01-10", 80)
     daily(folder, days[:-1])
     current(Portfolio.open(folder))
-    before = {path: path.stat().st_mtime_ns for path in (folder / ".healthseg" / "facts").rglob("*.parquet")}
+    before = {
+        path: path.stat().st_mtime_ns
+        for path in (folder / ".healthseg" / "facts").rglob("*.parquet")
+    }
     for day in days[:-1]:
         os.chmod(folder / "events" / f"{day}.csv", 0o600)
     daily(folder, days[-1:])
     current(Portfolio.open(folder))
-    after = {path: path.stat().st_mtime_ns for path in (folder / ".healthseg" / "facts").rglob("*.parquet")}
+    after = {
+        path: path.stat().st_mtime_ns
+        for path in (folder / ".healthseg" / "facts").rglob("*.parquet")
+    }
     assert set(before) < set(after) and all(after[path] == at for path, at in before.items())
     made = {path.parent.parent.name for path in set(after) - set(before)}
     assert made <= {"2025-03", "2025-04"} and made
@@ -102,7 +117,9 @@ def test_a_new_customer_brings_back_the_events_that_were_unknown(folder):
     (folder / "customers.csv").write_text("client_id,signup_date\nacme,2025-01-01\n")
     book = Portfolio.open(folder, {"max_loss_share": 0.5})
     assert (book.reports["events"].kept, book.reports["events"].drops[0].count) == (9, 3)
-    (folder / "customers.csv").write_text("client_id,signup_date\nacme,2025-01-01\nbeta,2025-01-01\ngamma,2025-01-01\n")
+    (folder / "customers.csv").write_text(
+        "client_id,signup_date\nacme,2025-01-01\nbeta,2025-01-01\ngamma,2025-01-01\n"
+    )
     book = Portfolio.open(folder, {"max_loss_share": 0.5})
     assert (book.reports["events"].kept, book.reports["events"].drops) == (12, [])
 
@@ -110,14 +127,17 @@ def test_a_new_customer_brings_back_the_events_that_were_unknown(folder):
 def test_a_changed_zone_moves_the_days(folder):
     daily(folder, days_of("2025-03-01", 3))
     assert Portfolio.open(folder).first_event_day.isoformat() == "2025-03-01"
-    (folder / "customers.csv").write_text("client_id,signup_date,timezone\nacme,2025-01-01,Pacific/Honolulu\n"
-                                          "beta,2025-01-01,UTC\n")
+    (folder / "customers.csv").write_text(
+        "client_id,signup_date,timezone\nacme,2025-01-01,Pacific/Honolulu\nbeta,2025-01-01,UTC\n"
+    )
     assert Portfolio.open(folder).first_event_day.isoformat() == "2025-02-28"
 
 
 def test_internal_users_are_left_out_of_facts(folder):
     daily(folder, days_of("2025-03-01", 2))
-    (folder / "users.csv").write_text("user_id,client_id,email_domain\nann,acme,us.example\nbob,acme,acme.example\n")
+    (folder / "users.csv").write_text(
+        "user_id,client_id,email_domain\nann,acme,us.example\nbob,acme,acme.example\n"
+    )
     for settings, users in (
         ({"exclude_email_domains": ["US.example"]}, ["bea", "bob"]),
         ({"exclude_users": ["bob"]}, ["ann", "bea"]),
@@ -125,7 +145,10 @@ def test_internal_users_are_left_out_of_facts(folder):
     ):
         book = Portfolio.open(folder, settings)
         assert [
-            row[0] for row in book.connection().execute("SELECT DISTINCT user_id FROM user_day ORDER BY 1").fetchall()
+            row[0]
+            for row in book.connection()
+            .execute("SELECT DISTINCT user_id FROM user_day ORDER BY 1")
+            .fetchall()
         ] == users
         assert book.reports["events"].kept == 8
 

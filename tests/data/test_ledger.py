@@ -53,7 +53,13 @@ def raw(ledger: Ledger) -> sqlite3.Connection:
 
 def test_reading_without_a_file_finds_nothing_and_creates_nothing(ledger: Ledger) -> None:
     assert ledger.settings_at(at(1)) is None
-    assert ledger.settings_history() == ledger.segment_runs() == ledger.stage_events() == ledger.alerts() == []
+    assert (
+        ledger.settings_history()
+        == ledger.segment_runs()
+        == ledger.stage_events()
+        == ledger.alerts()
+        == []
+    )
     assert ledger.segment_run("none") is None
     assert len(ledger.head()) == 16
     assert list(ledger.path.parent.iterdir()) == []
@@ -68,13 +74,19 @@ def test_nothing_but_the_file_stays_behind_after_writing_and_reading(ledger: Led
     connection.close()
 
 
-def test_settings_are_noted_when_they_change_and_found_by_date(ledger: Ledger, clock: Clock) -> None:
+def test_settings_are_noted_when_they_change_and_found_by_date(
+    ledger: Ledger, clock: Clock
+) -> None:
     changes = []
     for day, name in [(1, "a"), (2, "a"), (3, "b"), (4, "a")]:
         clock.now = at(day, 12)
         changes.append(ledger.record_settings(name, {"name": name}))
     assert changes == [True, False, True, True]
-    assert [(s.fingerprint, s.first_used_at.day) for s in ledger.settings_history()] == [("a", 1), ("b", 3), ("a", 4)]
+    assert [(s.fingerprint, s.first_used_at.day) for s in ledger.settings_history()] == [
+        ("a", 1),
+        ("b", 3),
+        ("a", 4),
+    ]
     assert ledger.settings_at(at(1, 11)) is None
     assert ledger.settings_at(at(1, 12)).settings == {"name": "a"}
     assert [ledger.settings_at(at(day)).fingerprint for day in (2, 3, 4, 5)] == ["a", "a", "b", "a"]
@@ -97,20 +109,39 @@ def test_the_same_inputs_with_other_members_are_refused(ledger: Ledger) -> None:
     assert [run.members for run in ledger.segment_runs()] == [{"smb": ["c1"]}]
 
 
-def test_stage_events_keep_when_they_took_effect_and_when_they_were_known(ledger: Ledger, clock: Clock) -> None:
+def test_stage_events_keep_when_they_took_effect_and_when_they_were_known(
+    ledger: Ledger, clock: Clock
+) -> None:
     ledger.record_stage_event("r1", "c1", "onboarding", at(1), actor="ann")
     clock.now = at(10)
-    ledger.record_stage_event("r2", "c1", "active", at(5), actor="bob", reason="went live", automated=True)
+    ledger.record_stage_event(
+        "r2", "c1", "active", at(5), actor="bob", reason="went live", automated=True
+    )
     clock.now = at(12)
     ledger.record_stage_event("r3", "c1", "trial", at(1), actor="ann", reason="correction")
     ledger.record_stage_event("r4", "c0", "churned", at(2), actor="ann")
     assert [(e.client_id, e.stage) for e in ledger.stage_events()] == [
-        ("c0", "churned"), ("c1", "onboarding"), ("c1", "trial"), ("c1", "active")]
+        ("c0", "churned"),
+        ("c1", "onboarding"),
+        ("c1", "trial"),
+        ("c1", "active"),
+    ]
     assert [e.stage for e in ledger.stage_events("c1", recorded_before=at(10))] == ["onboarding"]
-    assert [e.stage for e in ledger.stage_events("c1", recorded_before=at(11))] == ["onboarding", "active"]
-    assert [e.stage for e in ledger.stage_events("c1", effective_before=at(5))] == ["onboarding", "trial"]
+    assert [e.stage for e in ledger.stage_events("c1", recorded_before=at(11))] == [
+        "onboarding",
+        "active",
+    ]
+    assert [e.stage for e in ledger.stage_events("c1", effective_before=at(5))] == [
+        "onboarding",
+        "trial",
+    ]
     event = ledger.stage_events("c1")[-1]
-    assert (event.recorded_at, event.effective_at, event.automated, event.reason) == (at(10), at(5), True, "went live")
+    assert (event.recorded_at, event.effective_at, event.automated, event.reason) == (
+        at(10),
+        at(5),
+        True,
+        "went live",
+    )
 
 
 def test_the_same_request_twice_changes_nothing(ledger: Ledger, clock: Clock) -> None:
@@ -144,8 +175,10 @@ def test_unknown_words_and_instants_without_a_zone_are_refused_with_a_hint(ledge
 
 def test_an_alert_is_noted_once_a_customer_rule_and_day(ledger: Ledger) -> None:
     first = Alert("c1", "low_score", "high", dt.date(2025, 10, 1), {"score": 38})
-    others = [Alert("c1", "low_score", "high", dt.date(2025, 10, 2), {"score": 37}),
-              Alert("c2", "low_score", "low", dt.date(2025, 10, 1), {"score": 55})]
+    others = [
+        Alert("c1", "low_score", "high", dt.date(2025, 10, 2), {"score": 37}),
+        Alert("c2", "low_score", "low", dt.date(2025, 10, 1), {"score": 55}),
+    ]
     assert ledger.record_alerts([first, first]) == [first]
     assert ledger.record_alerts([first, *others]) == others
     assert ledger.alerts() == [first, *others]
@@ -153,7 +186,9 @@ def test_an_alert_is_noted_once_a_customer_rule_and_day(ledger: Ledger) -> None:
     assert ledger.record_alerts([]) == []
 
 
-def test_the_head_changes_with_what_was_recorded_and_with_nothing_else(ledger: Ledger, tmp_path: Path) -> None:
+def test_the_head_changes_with_what_was_recorded_and_with_nothing_else(
+    ledger: Ledger, tmp_path: Path
+) -> None:
     empty = ledger.head()
     ledger.record_settings("a", {})
     ledger.record_segment_run("data1", {}, dt.date(2025, 10, 1), {})
@@ -170,7 +205,9 @@ def test_the_head_changes_with_what_was_recorded_and_with_nothing_else(ledger: L
     assert elsewhere.head() == first, "the same record has the same head in any file"
 
 
-def test_the_injected_clock_is_what_is_recorded_and_without_one_nothing_is(ledger: Ledger, clock: Clock) -> None:
+def test_the_injected_clock_is_what_is_recorded_and_without_one_nothing_is(
+    ledger: Ledger, clock: Clock
+) -> None:
     clock.now = dt.datetime(2031, 5, 6, 7, tzinfo=dt.timezone(dt.timedelta(hours=-3)))
     event = ledger.record_stage_event("r1", "c1", "trial", at(1), actor="ann")
     assert event.recorded_at == dt.datetime(2031, 5, 6, 10, tzinfo=UTC)
@@ -225,18 +262,21 @@ def test_the_migrations_make_the_tables_that_the_code_speaks_of(ledger: Ledger) 
     engine.dispose()
 
     def columns(metadata: MetaData) -> dict:
-        return {table.name: {(c.name, str(c.type), c.nullable, c.primary_key) for c in table.columns}
-                for table in metadata.tables.values()}
+        return {
+            table.name: {(c.name, str(c.type), c.nullable, c.primary_key) for c in table.columns}
+            for table in metadata.tables.values()
+        }
 
     assert columns(found) == columns(schema.METADATA)
 
 
 def test_an_older_file_is_upgraded_when_it_is_opened(ledger: Ledger) -> None:
-    ledger.path.touch()                     # an empty file is version 0
+    ledger.path.touch()  # an empty file is version 0
     assert ledger.stage_events() == []
     connection = raw(ledger)
     assert connection.execute("SELECT version FROM schema_version").fetchall() == [
-        (number,) for number in range(1, schema.LATEST + 1)]
+        (number,) for number in range(1, schema.LATEST + 1)
+    ]
     connection.close()
 
 
@@ -246,7 +286,9 @@ def test_a_newer_file_is_refused_and_left_as_it_is(ledger: Ledger) -> None:
     connection.execute("INSERT INTO schema_version VALUES (?)", (schema.LATEST + 1,))
     connection.close()
     for use in (ledger.settings_history, lambda: ledger.record_settings("b", {})):
-        with pytest.raises(DataRetrievalError, match=rf"schema version {schema.LATEST + 1}.*up to {schema.LATEST}"):
+        with pytest.raises(
+            DataRetrievalError, match=rf"schema version {schema.LATEST + 1}.*up to {schema.LATEST}"
+        ):
             use()
     connection = raw(ledger)
     assert connection.execute("SELECT fingerprint FROM settings_in_force").fetchall() == [("a",)]
@@ -274,7 +316,9 @@ def test_a_locked_file_gives_a_clear_error_within_its_time(ledger: Ledger) -> No
     connection.execute("BEGIN IMMEDIATE")
     hasty = Ledger(ledger.path, Clock(at(2)), busy_seconds=0.3)
     began = time.monotonic()
-    with pytest.raises(DataRetrievalError, match=r"healthseg\.sqlite has been locked .* more than 0\.3 seconds"):
+    with pytest.raises(
+        DataRetrievalError, match=r"healthseg\.sqlite has been locked .* more than 0\.3 seconds"
+    ):
         hasty.record_settings("b", {})
     assert 0.25 < time.monotonic() - began < 60
     assert hasty.settings_at(at(2)).fingerprint == "a", "a reader does not wait for a writer"
@@ -295,7 +339,9 @@ def test_a_file_that_is_just_being_made_by_another_is_waited_for(ledger: Ledger)
 def _write_many(path: Path, worker: int, count: int) -> None:
     ledger = Ledger(path, lambda: at(1), busy_seconds=60)
     for number in range(count):
-        ledger.record_stage_event(f"{worker}-{number}", f"c{worker}", "active", at(1), actor=str(worker))
+        ledger.record_stage_event(
+            f"{worker}-{number}", f"c{worker}", "active", at(1), actor=str(worker)
+        )
 
 
 def _die_in_a_transaction(path: Path) -> None:
@@ -308,7 +354,7 @@ def _die_in_a_transaction(path: Path) -> None:
 
 def _use_read_only(path: Path, answers) -> None:
     if os.getuid() == 0:
-        os.setuid(65534)            # root may write anywhere
+        os.setuid(65534)  # root may write anywhere
     ledger = Ledger(path, lambda: at(2))
     answers.put([event.client_id for event in ledger.stage_events()])
     try:
@@ -325,13 +371,17 @@ def _run(target, *arguments) -> int:
 
 
 def test_two_processes_that_write_at_once_lose_nothing(ledger: Ledger) -> None:
-    writers = [SPAWN.Process(target=_write_many, args=(ledger.path, worker, 100)) for worker in range(2)]
+    writers = [
+        SPAWN.Process(target=_write_many, args=(ledger.path, worker, 100)) for worker in range(2)
+    ]
     for writer in writers:
         writer.start()
     for writer in writers:
         writer.join(120)
     assert [writer.exitcode for writer in writers] == [0, 0]
-    assert {e.request_id for e in ledger.stage_events()} == {f"{w}-{n}" for w in range(2) for n in range(100)}
+    assert {e.request_id for e in ledger.stage_events()} == {
+        f"{w}-{n}" for w in range(2) for n in range(100)
+    }
     connection = raw(ledger)
     numbers = [row[0] for row in connection.execute("SELECT seq FROM stage_events ORDER BY seq")]
     connection.close()
@@ -357,7 +407,9 @@ def open_folder():
 
 
 @pytest.mark.skipif(not hasattr(os, "setuid"), reason="needs POSIX users")
-def test_a_read_only_folder_can_be_read_and_says_why_it_cannot_be_written(open_folder: Path) -> None:
+def test_a_read_only_folder_can_be_read_and_says_why_it_cannot_be_written(
+    open_folder: Path,
+) -> None:
     ledger = Ledger(open_folder / FILE_NAME, Clock(at(1)))
     ledger.record_stage_event("r1", "c1", "trial", at(1), actor="ann")
     ledger.path.chmod(0o444)
@@ -365,8 +417,10 @@ def test_a_read_only_folder_can_be_read_and_says_why_it_cannot_be_written(open_f
     answers = SPAWN.Queue()
     assert _run(_use_read_only, ledger.path, answers) == 0
     assert answers.get(timeout=10) == ["c1"]
-    assert answers.get(timeout=10) == (f"the ledger {ledger.path} cannot be written: make its folder writable, or work "
-                                       "on a copy of the portfolio")
+    assert answers.get(timeout=10) == (
+        f"the ledger {ledger.path} cannot be written: make its folder writable, or work "
+        "on a copy of the portfolio"
+    )
     assert [path.name for path in open_folder.iterdir()] == [FILE_NAME]
 
 

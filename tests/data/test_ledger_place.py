@@ -1,4 +1,5 @@
 """What a ledger holds at a glance is what the ledger says."""
+
 from __future__ import annotations
 
 import datetime as dt
@@ -38,7 +39,11 @@ def test_the_history_of_settings_is_the_ledgers(ledger, tmp_path):
     for name in ("one", "two", "one"):
         ledger.record_settings(name, {"seed": len(name)})
     found = settings_history(tmp_path / FILE_NAME)
-    assert found == ledger.settings_history() and [one.fingerprint for one in found] == ["one", "two", "one"]
+    assert found == ledger.settings_history() and [one.fingerprint for one in found] == [
+        "one",
+        "two",
+        "one",
+    ]
 
 
 def test_a_recorded_stage_is_seen(ledger, tmp_path):

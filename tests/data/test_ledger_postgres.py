@@ -1,4 +1,5 @@
 """The same ledger on a PostgreSQL server: what a file does, a schema does."""
+
 from __future__ import annotations
 
 import datetime as dt
@@ -33,7 +34,9 @@ def place(postgres):
 
 
 def opened(place: dict, day: int = 1, busy_seconds: float = 10.0) -> Ledger:
-    return Ledger(place["place"], lambda: at(day), schema_name=place["schema_name"], busy_seconds=busy_seconds)
+    return Ledger(
+        place["place"], lambda: at(day), schema_name=place["schema_name"], busy_seconds=busy_seconds
+    )
 
 
 def schemas(place: dict) -> set[str]:
@@ -70,8 +73,10 @@ def test_a_transaction_on_a_server_keeps_all_or_nothing(place):
     assert [event.stage for event in opened(place).stage_events()] == ["trial"]
 
 
-@pytest.mark.parametrize("change", ["UPDATE stage_events SET stage = 'x'", "DELETE FROM stage_events",
-                                    "TRUNCATE stage_events"])
+@pytest.mark.parametrize(
+    "change",
+    ["UPDATE stage_events SET stage = 'x'", "DELETE FROM stage_events", "TRUNCATE stage_events"],
+)
 def test_rows_on_a_server_can_be_neither_changed_nor_deleted(place, change):
     ledger = opened(place)
     ledger.record_stage_event("r1", "c1", "trial", at(1), actor="ann")
@@ -86,7 +91,9 @@ def test_a_locked_ledger_on_a_server_gives_a_clear_error_within_its_time(place):
     hasty = opened(place, busy_seconds=0.4)
     with ledger.transaction():
         began = time.monotonic()
-        with pytest.raises(DataRetrievalError, match=r"locked by another process for more than 0\.4 seconds"):
+        with pytest.raises(
+            DataRetrievalError, match=r"locked by another process for more than 0\.4 seconds"
+        ):
             hasty.record_stage_event("r2", "c1", "active", at(1), actor="ann")
         assert 0.3 < time.monotonic() - began < 60
         assert len(hasty.stage_events()) == 1, "a reader does not wait for a writer"
@@ -133,6 +140,7 @@ def test_a_server_that_is_not_there_is_an_integration_error_that_tells_no_passwo
 def test_an_address_that_is_none_of_postgresql_is_refused(address):
     with pytest.raises(InvalidParameters, match="PostgreSQL") as refused:
         from healthseg.data.ledger.server import LedgerServer
+
         LedgerServer(address, "healthseg", 1)
     assert "secret" not in str(refused.value.to_dict())
 

@@ -1,4 +1,5 @@
 """Imported and recorded stage changes are one history, read as it stood when the book was opened."""
+
 from __future__ import annotations
 
 import datetime as dt
@@ -12,8 +13,14 @@ from healthseg.measures.panel import panel
 from healthseg.measures.stages import history
 from healthseg.testing import tiny_book
 
-EVENTS = [("a", "2025-03-01 09:00", "u1"), ("a", "2025-04-20 09:00", "u1"), ("b", "2025-04-20 09:00", "u2")]
-IMPORTED = pd.DataFrame({"client_id": ["a"], "stage": ["trial"], "effective_at": ["2025-03-01 10:00:00"]})
+EVENTS = [
+    ("a", "2025-03-01 09:00", "u1"),
+    ("a", "2025-04-20 09:00", "u1"),
+    ("b", "2025-04-20 09:00", "u2"),
+]
+IMPORTED = pd.DataFrame(
+    {"client_id": ["a"], "stage": ["trial"], "effective_at": ["2025-03-01 10:00:00"]}
+)
 DAYS = [dt.date(2025, 3, 20), dt.date(2025, 4, 15)]
 
 
@@ -43,7 +50,9 @@ def recorded(book: Portfolio, when: dt.datetime, *changes: tuple) -> Portfolio:
 def test_the_panel_reads_a_recorded_stage_from_when_it_was_effective_and_known(book):
     assert stages(book) == {"a": ["trial", "trial"], "b": [None, None]}
     again = recorded(book, at(4, 10), ("a", "active", at(3, 15)), ("b", "onboarding", at(4, 10)))
-    assert stages(again) == {"a": ["trial", "active"], "b": [None, "onboarding"]}, "nobody knew it on March 20"
+    assert stages(again) == {"a": ["trial", "active"], "b": [None, "onboarding"]}, (
+        "nobody knew it on March 20"
+    )
 
 
 def test_rows_of_the_panel_that_were_kept_are_those_that_are_counted_anew(book):
@@ -66,7 +75,9 @@ def test_an_open_book_keeps_its_stages_until_its_history_is_read_again(book):
     assert stages(book)["a"] == ["trial", "trial"]
     before = book.fingerprint()
     recorded(book, at(4, 10), ("a", "active", at(4, 1)))
-    assert stages(book)["a"] == ["trial", "trial"] and book.fingerprint() == before, "another process's, unheard of"
+    assert stages(book)["a"] == ["trial", "trial"] and book.fingerprint() == before, (
+        "another process's, unheard of"
+    )
     history(book)
     assert stages(book)["a"] == ["trial", "active"] and book.fingerprint() != before
 
@@ -96,11 +107,14 @@ def test_the_fingerprint_of_the_book_changes_with_what_was_recorded(book):
     before = book.content(day), book.fingerprint(day)
     again = recorded(book, at(4, 10), ("a", "active", at(4, 1)))
     assert again.content(DAYS[0]) == book.content(DAYS[0]), "what was known on March 20 is the same"
-    assert (again.content(day), again.fingerprint(day)) != before and again.content(day) != before[0]
+    assert (again.content(day), again.fingerprint(day)) != before and again.content(day) != before[
+        0
+    ]
 
 
 def test_a_portfolio_that_is_a_database_needs_a_place_for_its_ledger(tmp_path):
     import sqlite3
+
     path = tmp_path / "book.db"
     with sqlite3.connect(path) as connection:
         connection.execute("CREATE TABLE customers (client_id, signup_date)")

@@ -26,26 +26,66 @@ from healthseg.faces import integrations
 from healthseg.faces.cli import main as cli
 from healthseg.faces.replies import Replies
 from healthseg.faces.settings import in_force
-from tests.data.mixpanel_server import ACCOUNT, ACCOUNT_SECRET, DAY, PROJECT, SECRET, Handler, Project, serving
+from tests.data.mixpanel_server import (
+    ACCOUNT,
+    ACCOUNT_SECRET,
+    DAY,
+    PROJECT,
+    SECRET,
+    Handler,
+    Project,
+    serving,
+)
 
 FIRST, LAST = dt.date(2025, 3, 10), dt.date(2025, 3, 13)
 FAULTS = sorted(name.removeprefix("fault_") for name in vars(Handler) if name.startswith("fault_"))
 HARMLESS = {"split", "split_many", "blank_lines", "chunked", "gzip_members", "twice", "seconds"}
-FINAL = {"400_auth", "400_bad", "401", "402", "403", "404", "redirect"}      # asking again would not help
+FINAL = {
+    "400_auth",
+    "400_bad",
+    "401",
+    "402",
+    "403",
+    "404",
+    "redirect",
+}  # asking again would not help
 
 
-def happened(day: int, hour: float, user: str = "u1", company: Any = "a", event: str = "opened", *, number: int = 0,
-             after: float = 5.0, **properties: Any) -> dict[str, Any]:
+def happened(
+    day: int,
+    hour: float,
+    user: str = "u1",
+    company: Any = "a",
+    event: str = "opened",
+    *,
+    number: int = 0,
+    after: float = 5.0,
+    **properties: Any,
+) -> dict[str, Any]:
     """An event of March 2025, in UTC, that arrived so many seconds after it happened."""
     at = dt.datetime(2025, 3, 1, tzinfo=dt.UTC) + dt.timedelta(days=day - 1, hours=hour)
     arrived = int((at.timestamp() + after) * 1000)
-    given = {"distinct_id": user, "company": company, "$insert_id": f"{day}-{hour}-{user}-{number}",
-             "mp_processing_time_ms": arrived, **properties}
-    return {"at": at, "event": event, "properties": {key: value for key, value in given.items() if value is not ...}}
+    given = {
+        "distinct_id": user,
+        "company": company,
+        "$insert_id": f"{day}-{hour}-{user}-{number}",
+        "mp_processing_time_ms": arrived,
+        **properties,
+    }
+    return {
+        "at": at,
+        "event": event,
+        "properties": {key: value for key, value in given.items() if value is not ...},
+    }
 
 
 def days_of_use() -> list[dict[str, Any]]:
-    return [happened(day, hour, user) for day in range(10, 14) for hour in (0, 9.5, 23.9997) for user in ("u1", "u2")]
+    return [
+        happened(day, hour, user)
+        for day in range(10, 14)
+        for hour in (0, 9.5, 23.9997)
+        for user in ("u1", "u2")
+    ]
 
 
 class Clock:
@@ -78,11 +118,29 @@ def sync(tmp_path, project, clock):
     """A function that syncs the project into a folder; settings and secrets can be given."""
     project.now = clock
     with serving(project) as address:
-        def run(first: dt.date | None = FIRST, last: dt.date | None = LAST, secrets: dict | None = None, **settings):
-            given = {"api_url": address, "account_key": "company", "event_timezone": "UTC", "attempts": 3,
-                     "timeout_seconds": 0.25, "window_days": 3} | settings
-            return Sync(tmp_path, MixpanelSettings(**given), secrets or {"api_secret": SECRET}, now=clock,
-                        sleep=clock.sleep).run(first, last)
+
+        def run(
+            first: dt.date | None = FIRST,
+            last: dt.date | None = LAST,
+            secrets: dict | None = None,
+            **settings,
+        ):
+            given = {
+                "api_url": address,
+                "account_key": "company",
+                "event_timezone": "UTC",
+                "attempts": 3,
+                "timeout_seconds": 0.25,
+                "window_days": 3,
+            } | settings
+            return Sync(
+                tmp_path,
+                MixpanelSettings(**given),
+                secrets or {"api_secret": SECRET},
+                now=clock,
+                sleep=clock.sleep,
+            ).run(first, last)
+
         yield run
 
 
@@ -94,16 +152,35 @@ def rows(folder: Path) -> pd.DataFrame:
 def there(folder: Path) -> Counter:
     """Events that are there, each as (account, time, user, event)."""
     frame = rows(folder)
-    return Counter() if frame.empty else Counter(zip(frame["client_id"], frame["occurred_at"].dt.tz_localize("UTC"),
-                                                     frame["user_id"], frame["event"], strict=True))
+    return (
+        Counter()
+        if frame.empty
+        else Counter(
+            zip(
+                frame["client_id"],
+                frame["occurred_at"].dt.tz_localize("UTC"),
+                frame["user_id"],
+                frame["event"],
+                strict=True,
+            )
+        )
+    )
 
 
 def truth(events: list[dict[str, Any]]) -> Counter:
-    return Counter((event["properties"]["company"], pd.Timestamp(event["at"]).floor("ms"),
-                    event["properties"]["distinct_id"], event["event"]) for event in events)
+    return Counter(
+        (
+            event["properties"]["company"],
+            pd.Timestamp(event["at"]).floor("ms"),
+            event["properties"]["distinct_id"],
+            event["event"],
+        )
+        for event in events
+    )
 
 
 # -- faults ------------------------------------------------------------------------------------------------------
+
 
 def test_thirty_faults_are_tried():
     assert len(set(FAULTS) - HARMLESS) >= 30
@@ -111,7 +188,7 @@ def test_thirty_faults_are_tried():
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_that_passes_loses_and_repeats_nothing(tmp_path, project, sync, fault):
-    if fault == "seconds":      # as the interface answers unless it is asked for milliseconds
+    if fault == "seconds":  # as the interface answers unless it is asked for milliseconds
         project.events = [event for event in project.events if event["at"].microsecond == 0]
     project.faults = [fault]
     try:
@@ -119,9 +196,11 @@ def test_a_fault_that_passes_loses_and_repeats_nothing(tmp_path, project, sync, 
     except IntegrationError:
         assert fault in FINAL
         sync()
-    if fault == "400_today":    # the last day of the first window was put off, and is wanted still
+    if fault == "400_today":  # the last day of the first window was put off, and is wanted still
         sync()
-    if fault == "empty":        # an answer without events is one: seen only where there were events before
+    if (
+        fault == "empty"
+    ):  # an answer without events is one: seen only where there were events before
         states.write(tmp_path, states.State())
         sync()
     assert there(tmp_path) == truth(project.events)
@@ -132,7 +211,7 @@ def test_a_fault_that_passes_loses_and_repeats_nothing(tmp_path, project, sync, 
 def test_a_fault_that_stays_changes_no_count_and_is_made_up_for(tmp_path, project, sync, fault):
     sync(lookback_days=30)
     before = there(tmp_path)
-    late = [happened(12, 10, "late"), happened(13, 11, "late")]     # what would be missed
+    late = [happened(12, 10, "late"), happened(13, 11, "late")]  # what would be missed
     project.events += late
     project.faults, project.forever = [fault], True
     failed = None
@@ -142,8 +221,12 @@ def test_a_fault_that_stays_changes_no_count_and_is_made_up_for(tmp_path, projec
         failed = problem
     assert there(tmp_path) == before
     state = states.read(tmp_path)
-    assert not state.last["ok"] and (failed or set(outcome.incomplete) == {f"2025-03-{day}" for day in range(10, 14)})
-    assert SECRET not in json.dumps(failed.to_dict() if failed else outcome.to_dict()) + json.dumps(vars(state))
+    assert not state.last["ok"] and (
+        failed or set(outcome.incomplete) == {f"2025-03-{day}" for day in range(10, 14)}
+    )
+    assert SECRET not in json.dumps(failed.to_dict() if failed else outcome.to_dict()) + json.dumps(
+        vars(state)
+    )
     project.faults, project.forever = [], False
     sync(lookback_days=30)
     assert there(tmp_path) == before + truth(late)
@@ -151,8 +234,13 @@ def test_a_fault_that_stays_changes_no_count_and_is_made_up_for(tmp_path, projec
 
 
 def test_what_a_refusal_says_leads_to_the_way_out(project, sync):
-    for fault, words in {"401": "project token", "402": "plan", "403": "role", "404": "region",
-                         "400_auth": "region"}.items():
+    for fault, words in {
+        "401": "project token",
+        "402": "plan",
+        "403": "role",
+        "404": "region",
+        "400_auth": "region",
+    }.items():
         project.faults = [fault]
         with pytest.raises(IntegrationError, match=words) as refused:
             sync()
@@ -160,9 +248,13 @@ def test_what_a_refusal_says_leads_to_the_way_out(project, sync):
 
 
 def test_a_server_that_is_down_is_an_integration_error(tmp_path, clock):
-    settings = MixpanelSettings(api_url="http://127.0.0.1:9", account_key="company", event_timezone="UTC", attempts=2)
+    settings = MixpanelSettings(
+        api_url="http://127.0.0.1:9", account_key="company", event_timezone="UTC", attempts=2
+    )
     with pytest.raises(IntegrationError, match="does not answer as it should"):
-        Sync(tmp_path, settings, {"api_secret": SECRET}, now=clock, sleep=clock.sleep).run(FIRST, LAST)
+        Sync(tmp_path, settings, {"api_secret": SECRET}, now=clock, sleep=clock.sleep).run(
+            FIRST, LAST
+        )
     assert len(clock.slept) >= 1 and there(tmp_path) == Counter()
 
 
@@ -175,6 +267,7 @@ def test_a_window_that_is_too_much_is_asked_for_in_halves(tmp_path, project, syn
 
 # -- limits ------------------------------------------------------------------------------------------------------
 
+
 def test_sixty_queries_an_hour_are_kept_across_calls(tmp_path, project, sync, clock):
     project.limit = 60
     project.events = [happened(day, 9) for day in range(1, 20)]
@@ -184,7 +277,9 @@ def test_sixty_queries_an_hour_are_kept_across_calls(tmp_path, project, sync, cl
     assert max(clock.slept) > 3500 and len(states.read(tmp_path).queries) <= 60
 
 
-def test_a_limit_that_others_use_up_is_waited_for_without_a_word_of_how_long(tmp_path, project, sync, clock):
+def test_a_limit_that_others_use_up_is_waited_for_without_a_word_of_how_long(
+    tmp_path, project, sync, clock
+):
     project.limit, project.times = 60, [clock().timestamp() - 60 * k for k in range(60)]
     sync(window_days=4)
     assert there(tmp_path) == truth(project.events) and 60 < sum(clock.slept) < 4000
@@ -201,6 +296,7 @@ def test_pauses_double_to_a_minute_with_jitter(project, sync, clock):
 
 # -- which days --------------------------------------------------------------------------------------------------
 
+
 def test_days_that_are_final_are_not_fetched_again_and_the_last_five_are(tmp_path, project, sync):
     sync(dt.date(2025, 3, 10), dt.date(2025, 3, 19), window_days=30)
     assert project.asked == [("2025-03-10", "2025-03-19")]
@@ -211,13 +307,15 @@ def test_days_that_are_final_are_not_fetched_again_and_the_last_five_are(tmp_pat
 
 
 def test_no_day_is_asked_for_that_has_not_begun_where_the_project_is(project, sync, clock):
-    clock.at = dt.datetime(2025, 3, 14, 2, tzinfo=dt.UTC)       # still the 13th in New York
+    clock.at = dt.datetime(2025, 3, 14, 2, tzinfo=dt.UTC)  # still the 13th in New York
     project.zone = "America/New_York"
     sync(FIRST, dt.date(2025, 3, 30), event_timezone="America/New_York", window_days=30)
     assert project.asked == [("2025-03-10", "2025-03-13")]
 
 
-def test_a_window_that_broke_off_leaves_what_was_there_and_the_next_call_goes_on(tmp_path, project, sync):
+def test_a_window_that_broke_off_leaves_what_was_there_and_the_next_call_goes_on(
+    tmp_path, project, sync
+):
     project.faults, project.forever = ["", "500"], True
     with pytest.raises(IntegrationError, match="stays"):
         sync(window_days=2)
@@ -225,7 +323,9 @@ def test_a_window_that_broke_off_leaves_what_was_there_and_the_next_call_goes_on
     project.faults = []
     asked = len(project.asked)
     sync(window_days=2)
-    assert project.asked[asked:] == [("2025-03-12", "2025-03-13")] and there(tmp_path) == truth(project.events)
+    assert project.asked[asked:] == [("2025-03-12", "2025-03-13")] and there(tmp_path) == truth(
+        project.events
+    )
 
 
 def test_other_rules_for_events_fetch_every_day_again(tmp_path, project, sync):
@@ -242,7 +342,10 @@ def test_two_syncs_at_once_are_refused(tmp_path, sync):
 
 # -- what an event is --------------------------------------------------------------------------------------------
 
-def test_of_repeats_the_one_that_came_last_counts_and_two_of_one_instant_are_two(tmp_path, project, sync):
+
+def test_of_repeats_the_one_that_came_last_counts_and_two_of_one_instant_are_two(
+    tmp_path, project, sync
+):
     once = happened(10, 9, "u1", "a", "sent", number=7, plan="old")
     again = happened(10, 9, "u1", "a", "sent", number=7, after=900, plan="new")
     other = [happened(11, 9, "u1", "a", "sent", number=number) for number in (1, 2)]
@@ -259,9 +362,17 @@ def test_of_repeats_the_one_that_came_last_counts_and_two_of_one_instant_are_two
 
 def test_identity_events_junk_users_and_devices_are_no_usage_of_anybody(tmp_path, project, sync):
     project.events = [
-        *(happened(10, hour, event=event) for hour, event in enumerate(("$identify", "$create_alias", "$merge"))),
-        *(happened(11, hour, user) for hour, user in enumerate(("anon", "undefined", "", "0", "$device:9f"))),
-        happened(12, 9, "u1"), happened(13, 9, "u1", event="noise")]
+        *(
+            happened(10, hour, event=event)
+            for hour, event in enumerate(("$identify", "$create_alias", "$merge"))
+        ),
+        *(
+            happened(11, hour, user)
+            for hour, user in enumerate(("anon", "undefined", "", "0", "$device:9f"))
+        ),
+        happened(12, 9, "u1"),
+        happened(13, 9, "u1", event="noise"),
+    ]
     outcome = sync(exclude_events=("noise",))
     assert outcome.left_out == {"identity": 3, "excluded": 1} and outcome.received == 10
     frame = rows(tmp_path)
@@ -269,10 +380,16 @@ def test_identity_events_junk_users_and_devices_are_no_usage_of_anybody(tmp_path
 
 
 def test_accounts_are_numbers_texts_or_lists_and_what_is_none_is_counted(tmp_path, project, sync):
-    project.events = [happened(10, 1, company=12), happened(10, 2, company="12"), happened(10, 3, company=12.0),
-                      happened(10, 4, company=["x", "y", "x"]), happened(10, 5, company=None),
-                      happened(10, 6, company="Acme Inc."), happened(10, 7, company=..., org="z"),
-                      happened(10, 8, company=[])]
+    project.events = [
+        happened(10, 1, company=12),
+        happened(10, 2, company="12"),
+        happened(10, 3, company=12.0),
+        happened(10, 4, company=["x", "y", "x"]),
+        happened(10, 5, company=None),
+        happened(10, 6, company="Acme Inc."),
+        happened(10, 7, company=..., org="z"),
+        happened(10, 8, company=[]),
+    ]
     outcome = sync(account_key=("company", "org"))
     assert Counter(rows(tmp_path)["client_id"]) == {"12": 3, "x": 1, "y": 1, "z": 1}
     assert outcome.left_out == {"no account": 3} and outcome.no_account_example == "Acme Inc."
@@ -284,12 +401,16 @@ def test_breaks_within_a_record_end_no_line(tmp_path, project, sync):
     assert there(tmp_path) == truth(project.events)
 
 
-def test_an_old_project_s_wall_clock_becomes_utc_and_its_days_are_its_own(tmp_path, project, sync, clock):
+def test_an_old_project_s_wall_clock_becomes_utc_and_its_days_are_its_own(
+    tmp_path, project, sync, clock
+):
     """Also in the hour that comes twice, and around the one that never does (New York, 9 March; Berlin, 26 October)."""
     clock.at = dt.datetime(2025, 11, 20, tzinfo=dt.UTC)
     for zone, start in (("America/New_York", 8), ("Europe/Berlin", 238), ("Asia/Kolkata", 238)):
         project.zone = zone
-        project.events = [happened(start + hour // 24, hour % 24 + 0.25, number=hour) for hour in range(72)]
+        project.events = [
+            happened(start + hour // 24, hour % 24 + 0.25, number=hour) for hour in range(72)
+        ]
         first, last = (event["at"].date() for event in (project.events[0], project.events[-1]))
         sync(first - DAY, last + DAY, event_timezone=zone, window_days=30)
         assert there(tmp_path) == truth(project.events), zone
@@ -308,8 +429,12 @@ def test_a_zone_that_the_times_of_arrival_contradict_is_refused(tmp_path, projec
     assert there(tmp_path) == truth(project.events)
 
 
-def test_events_that_are_sent_in_batches_do_not_contradict_a_zone_when_told_so(tmp_path, project, sync):
-    project.events = [happened(10 + k // 40, 0.5 * (k % 40), number=k, after=30_000) for k in range(120)]
+def test_events_that_are_sent_in_batches_do_not_contradict_a_zone_when_told_so(
+    tmp_path, project, sync
+):
+    project.events = [
+        happened(10 + k // 40, 0.5 * (k % 40), number=k, after=30_000) for k in range(120)
+    ]
     with pytest.raises(IntegrationError, match="check_timezone = false"):
         sync()
     sync(check_timezone=False)
@@ -317,6 +442,7 @@ def test_events_that_are_sent_in_batches_do_not_contradict_a_zone_when_told_so(t
 
 
 # -- settings and credentials ------------------------------------------------------------------------------------
+
 
 def test_a_service_account_signs_with_its_project(tmp_path, project, sync):
     secrets = {"service_account_secret": ACCOUNT_SECRET}
@@ -331,8 +457,13 @@ def test_the_token_alone_is_said_to_authorise_nothing(sync):
         sync(secrets={"project_token": "t"})
 
 
-@pytest.mark.parametrize(("settings", "words"), [
-    ({"account_key": ()}, "which property names the customer"), ({"event_timezone": None}, "in which time zone")])
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"account_key": ()}, "which property names the customer"),
+        ({"event_timezone": None}, "in which time zone"),
+    ],
+)
 def test_what_events_mean_must_be_said(sync, settings, words):
     with pytest.raises(InvalidParameters, match=words):
         sync(**settings)
@@ -346,29 +477,44 @@ def test_a_book_with_events_in_one_file_is_told_how_to_have_both(tmp_path, sync)
 
 # -- what replies say of it --------------------------------------------------------------------------------------
 
-def replied(folder: Path, clock: Clock, monkeypatch, tool: str = "track_usage_engagement") -> dict[str, Any]:
+
+def replied(
+    folder: Path, clock: Clock, monkeypatch, tool: str = "track_usage_engagement"
+) -> dict[str, Any]:
     monkeypatch.setenv("HEALTHSEG_SETTINGS__DATA_UNTIL", "2025-03-13")
-    return Replies(str(folder), clock=lambda: clock().timestamp()).reply(tool, {"client_id": "a"}).body
+    return (
+        Replies(str(folder), clock=lambda: clock().timestamp()).reply(tool, {"client_id": "a"}).body
+    )
 
 
-def test_a_reply_says_how_old_its_events_are_and_when_they_are_behind(tmp_path, project, sync, clock, monkeypatch):
+def test_a_reply_says_how_old_its_events_are_and_when_they_are_behind(
+    tmp_path, project, sync, clock, monkeypatch
+):
     (tmp_path / "customers.csv").write_text("client_id,signup_date\na,2025-01-01\n")
     sync()
     told = replied(tmp_path, clock, monkeypatch)
     assert told["degraded"] is False and told["usage_analytics"]["total_events"] == 24
-    assert told["integrations"]["mixpanel"] == {"used": True, "events_until": "2025-03-13", "reasons": [],
-                                                "synced_at": clock.at.isoformat(), "age_hours": 0.0}
+    assert told["integrations"]["mixpanel"] == {
+        "used": True,
+        "events_until": "2025-03-13",
+        "reasons": [],
+        "synced_at": clock.at.isoformat(),
+        "age_hours": 0.0,
+    }
     assert "degraded" not in replied(tmp_path, clock, monkeypatch, "calculate_health_score")
     clock.at += dt.timedelta(hours=37)
     aged = replied(tmp_path, clock, monkeypatch)
     assert aged["degraded"] is True and aged["integrations"]["mixpanel"]["reasons"] == [
-        "the last good sync is 37 hours old"]
+        "the last good sync is 37 hours old"
+    ]
     project.faults, project.forever = ["503"], True
     with pytest.raises(IntegrationError):
         sync(lookback_days=30)
     down = replied(tmp_path, clock, monkeypatch)
     assert "the last sync failed" in down["integrations"]["mixpanel"]["reasons"][0]
-    assert down["usage_analytics"] == told["usage_analytics"]      # the last synced events, nothing made up
+    assert (
+        down["usage_analytics"] == told["usage_analytics"]
+    )  # the last synced events, nothing made up
 
 
 def test_without_any_events_mixpanel_is_what_is_missing(tmp_path, clock, monkeypatch):
@@ -385,19 +531,37 @@ def test_a_report_has_the_line_that_events_are_behind(tmp_path, project, sync, c
     project.faults, project.forever = ["503"], True
     with pytest.raises(IntegrationError):
         sync(lookback_days=30)
-    said = integrations.sentence(integrations.mixpanel(str(tmp_path), in_force(str(tmp_path), {}), clock()))
-    assert said.startswith("Mixpanel's events are behind, shown are the events until 2025-03-13: the last sync failed")
+    said = integrations.sentence(
+        integrations.mixpanel(str(tmp_path), in_force(str(tmp_path), {}), clock())
+    )
+    assert said.startswith(
+        "Mixpanel's events are behind, shown are the events until 2025-03-13: the last sync failed"
+    )
 
 
 def test_the_command_syncs_and_tells_what_it_did(tmp_path, project, capsys, monkeypatch):
     with serving(project) as address:
         (tmp_path / "healthseg.toml").write_text(
-            f'[mixpanel]\naccount_key = "company"\nevent_timezone = "UTC"\napi_url = "{address}"\n')
-        words = ["sync", "mixpanel", "--portfolio", str(tmp_path), "--from", str(FIRST), "--to", str(LAST)]
+            f'[mixpanel]\naccount_key = "company"\nevent_timezone = "UTC"\napi_url = "{address}"\n'
+        )
+        words = [
+            "sync",
+            "mixpanel",
+            "--portfolio",
+            str(tmp_path),
+            "--from",
+            str(FIRST),
+            "--to",
+            str(LAST),
+        ]
         assert cli.main(words) == 1
         assert "MIXPANEL_SERVICE_ACCOUNT" in json.loads(capsys.readouterr().out)["error_message"]
         monkeypatch.setenv("MIXPANEL_API_SECRET", SECRET)
         assert cli.main(words) == 0
     told = capsys.readouterr()
-    assert json.loads(told.out)["events"] == 24 and "March 2027" in told.err and SECRET not in told.out + told.err
+    assert (
+        json.loads(told.out)["events"] == 24
+        and "March 2027" in told.err
+        and SECRET not in told.out + told.err
+    )
     assert there(tmp_path) == truth(project.events)

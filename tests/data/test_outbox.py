@@ -1,4 +1,5 @@
 """The outbox: messages are delivered by key, tried again, or kept with the reason why not."""
+
 from __future__ import annotations
 
 import contextlib
@@ -44,9 +45,20 @@ def ledger(tmp_path: Path, clock: Clock) -> Ledger:
     return Ledger(tmp_path / FILE_NAME, clock)
 
 
-def message(action: str = "notify_csm", handler: str | None = "out", due: dt.datetime | None = START,
-            client: str = "c1", request: str = "r1", **payload) -> Message:
-    told = {"subject": "Acme is now active", "text": "Acme moved", "recipients": ["ann@vendor.example"], **payload}
+def message(
+    action: str = "notify_csm",
+    handler: str | None = "out",
+    due: dt.datetime | None = START,
+    client: str = "c1",
+    request: str = "r1",
+    **payload,
+) -> Message:
+    told = {
+        "subject": "Acme is now active",
+        "text": "Acme moved",
+        "recipients": ["ann@vendor.example"],
+        **payload,
+    }
     return Message(request, client, action, handler, told, due)
 
 
@@ -63,6 +75,7 @@ def statuses(ledger: Ledger) -> list[str]:
 
 
 # -- receivers -----------------------------------------------------------------------------------------------
+
 
 class Hook:
     """A webhook that answers as it is told to: a status, "hang", "drip" or "twice"."""
@@ -106,10 +119,16 @@ class Hook:
 
     @property
     def handler(self) -> Handler:
-        return Handler(kind="webhook", url=f"http://127.0.0.1:{self.server.server_port}/hook?x=1", timeout_seconds=0.5)
+        return Handler(
+            kind="webhook",
+            url=f"http://127.0.0.1:{self.server.server_port}/hook?x=1",
+            timeout_seconds=0.5,
+        )
 
     def __enter__(self) -> Hook:
-        threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        threading.Thread(
+            target=self.server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True
+        ).start()
         return self
 
     def __exit__(self, *_) -> None:
@@ -135,18 +154,27 @@ def mail_server(*refused: str):
                         lines.append(text)
                     mails.append("\n".join(lines))
                 bad = word == "RCPT" and any(name in line for name in refused)
-                self.wfile.write(b"550 unknown\r\n" if bad else b"221 bye\r\n" if word == "QUIT" else b"250 ok\r\n")
+                self.wfile.write(
+                    b"550 unknown\r\n"
+                    if bad
+                    else b"221 bye\r\n"
+                    if word == "QUIT"
+                    else b"250 ok\r\n"
+                )
                 if word == "QUIT":
                     break
 
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Session) as server:
         server.daemon_threads = True
-        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        threading.Thread(
+            target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True
+        ).start()
         yield server.server_address[1], mails
         server.shutdown()
 
 
 # -- what is kept --------------------------------------------------------------------------------------------
+
 
 def test_a_message_is_kept_once_under_a_key_of_its_own(ledger):
     outbox.put(ledger, [message(), message("update_crm_stage")])
@@ -188,14 +216,25 @@ def test_what_is_not_due_yet_waits(ledger, clock, tmp_path):
 
 # -- a file --------------------------------------------------------------------------------------------------
 
+
 def test_a_file_gets_a_line_of_json_a_message_and_none_twice(ledger, tmp_path):
     chosen = settings(Handler(kind="file", path="out.jsonl"))
     outbox.put(ledger, [message(text="ü\n日本"), message("create_task")])
-    assert run(ledger, chosen, tmp_path)["delivered"] == 2 and run(ledger, chosen, tmp_path)["delivered"] == 0
-    lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert (
+        run(ledger, chosen, tmp_path)["delivered"] == 2
+        and run(ledger, chosen, tmp_path)["delivered"] == 0
+    )
+    lines = [
+        json.loads(line)
+        for line in (tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
     assert [(line["action"], line["client_id"], line["text"]) for line in lines] == [
-        ("notify_csm", "c1", "ü\n日本"), ("create_task", "c1", "Acme moved")]
-    assert [line["idempotency_key"] for line in lines] == [kept.key for kept in outbox.everything(ledger)]
+        ("notify_csm", "c1", "ü\n日本"),
+        ("create_task", "c1", "Acme moved"),
+    ]
+    assert [line["idempotency_key"] for line in lines] == [
+        kept.key for kept in outbox.everything(ledger)
+    ]
 
 
 def test_a_line_that_a_crash_cut_short_does_not_spoil_the_next(tmp_path):
@@ -214,14 +253,21 @@ def test_a_file_that_cannot_be_written_is_a_reason(ledger, tmp_path):
 
 # -- a webhook -----------------------------------------------------------------------------------------------
 
-def test_a_webhook_that_answers_500_is_tried_again_with_back_off_under_the_same_key(ledger, clock, tmp_path):
+
+def test_a_webhook_that_answers_500_is_tried_again_with_back_off_under_the_same_key(
+    ledger, clock, tmp_path
+):
     with Hook(500, 503, 204) as hook:
         chosen = settings(hook.handler, retry_seconds=60)
         outbox.put(ledger, [message()])
         told = run(ledger, chosen, tmp_path)
         assert (told["to_be_retried"], told["problems"][0]["reason"]) == (
-            1, "the webhook answered 500 Internal Server Error")
-        assert run(ledger, chosen, tmp_path)["delivered"] == 0 and len(hook.keys) == 1, "not before a minute"
+            1,
+            "the webhook answered 500 Internal Server Error",
+        )
+        assert run(ledger, chosen, tmp_path)["delivered"] == 0 and len(hook.keys) == 1, (
+            "not before a minute"
+        )
         clock.forward(60)
         assert run(ledger, chosen, tmp_path)["to_be_retried"] == 1
         clock.forward(119)
@@ -233,7 +279,9 @@ def test_a_webhook_that_answers_500_is_tried_again_with_back_off_under_the_same_
     assert (kept.status, kept.attempts, kept.reason) == ("completed", 3, None)
 
 
-def test_after_the_stated_number_of_attempts_a_message_is_given_up_and_its_reason_kept(ledger, clock, tmp_path):
+def test_after_the_stated_number_of_attempts_a_message_is_given_up_and_its_reason_kept(
+    ledger, clock, tmp_path
+):
     with Hook(500) as hook:
         chosen = settings(hook.handler, max_attempts=3, retry_seconds=1)
         outbox.put(ledger, [message()])
@@ -244,18 +292,26 @@ def test_after_the_stated_number_of_attempts_a_message_is_given_up_and_its_reaso
             clock.forward(3600)
         assert outcomes == [(1, 0), (1, 0), (0, 1), (0, 0), (0, 0)] and len(hook.keys) == 3
     kept = outbox.everything(ledger)[0]
-    assert (kept.status, kept.attempts, kept.reason) == ("failed", 3, "the webhook answered 500 Internal Server Error")
+    assert (kept.status, kept.attempts, kept.reason) == (
+        "failed",
+        3,
+        "the webhook answered 500 Internal Server Error",
+    )
 
 
 @pytest.mark.parametrize("how", ["hang", "drip"])
-def test_a_webhook_that_hangs_costs_its_time_once_a_run_and_is_tried_again(ledger, clock, tmp_path, how):
+def test_a_webhook_that_hangs_costs_its_time_once_a_run_and_is_tried_again(
+    ledger, clock, tmp_path, how
+):
     with Hook(how) as hook:
         chosen = settings(hook.handler)
         outbox.put(ledger, [message(request=f"r{number}") for number in range(5)])
         began = time.monotonic()
         told = run(ledger, chosen, tmp_path)
         assert time.monotonic() - began < 10
-        assert told["to_be_retried"] == 1 and "no answer within 0.5 s" in told["problems"][0]["reason"]
+        assert (
+            told["to_be_retried"] == 1 and "no answer within 0.5 s" in told["problems"][0]["reason"]
+        )
         assert len(hook.keys) == 1 and statuses(ledger) == ["scheduled"] * 5
         assert sorted(kept.attempts for kept in outbox.everything(ledger)) == [0, 0, 0, 0, 1]
         hook.answers = [200]
@@ -274,7 +330,9 @@ def test_a_webhook_that_answers_twice_is_delivered_to_once(ledger, tmp_path):
 def test_a_redirect_is_no_delivery(ledger, tmp_path):
     with Hook(302) as hook:
         outbox.put(ledger, [message()])
-        assert "answered 302" in run(ledger, settings(hook.handler), tmp_path)["problems"][0]["reason"]
+        assert (
+            "answered 302" in run(ledger, settings(hook.handler), tmp_path)["problems"][0]["reason"]
+        )
 
 
 def test_a_webhook_that_is_not_there_is_a_reason_and_tells_no_secret(ledger, tmp_path, monkeypatch):
@@ -294,32 +352,50 @@ def test_a_webhook_that_is_not_there_is_a_reason_and_tells_no_secret(ledger, tmp
 
 # -- mail ----------------------------------------------------------------------------------------------------
 
+
 def test_a_mail_has_its_key_as_message_id_and_its_words_as_text(ledger, tmp_path):
     with mail_server() as (port, mails):
-        chosen = settings(Handler(kind="smtp", host="127.0.0.1", port=port, sender="cs@vendor.example"))
+        chosen = settings(
+            Handler(kind="smtp", host="127.0.0.1", port=port, sender="cs@vendor.example")
+        )
         outbox.put(ledger, [message(subject="Acme\nBcc: eve@x.example", text="It moved.")])
         assert run(ledger, chosen, tmp_path)["delivered"] == 1
     key = outbox.everything(ledger)[0].key
     head, _, body = mails[0].partition("\n\n")
     assert f"Message-ID: <{key}@healthseg>" in head and "To: ann@vendor.example" in head
-    assert "Subject: Acme Bcc: eve@x.example" in head and "\nBcc:" not in head and body.strip() == "It moved."
+    assert (
+        "Subject: Acme Bcc: eve@x.example" in head
+        and "\nBcc:" not in head
+        and body.strip() == "It moved."
+    )
 
 
 def test_a_refused_recipient_and_a_silent_server_are_reasons(ledger, tmp_path):
     with mail_server("ann@") as (port, mails):
-        chosen = settings(Handler(kind="smtp", host="127.0.0.1", port=port, sender="cs@vendor.example"))
+        chosen = settings(
+            Handler(kind="smtp", host="127.0.0.1", port=port, sender="cs@vendor.example")
+        )
         outbox.put(ledger, [message()])
-        assert "SMTPRecipientsRefused" in run(ledger, chosen, tmp_path)["problems"][0]["reason"] and mails == []
+        assert (
+            "SMTPRecipientsRefused" in run(ledger, chosen, tmp_path)["problems"][0]["reason"]
+            and mails == []
+        )
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
-        slow = Handler(kind="smtp", host="127.0.0.1", port=silent.getsockname()[1], sender="x@y.example",
-                       timeout_seconds=0.3)
+        slow = Handler(
+            kind="smtp",
+            host="127.0.0.1",
+            port=silent.getsockname()[1],
+            sender="x@y.example",
+            timeout_seconds=0.3,
+        )
         with pytest.raises(Undelivered, match=r"no answer within 0\.3 s"):
             deliverer(slow, tmp_path)(message())
 
 
 # -- several hands -------------------------------------------------------------------------------------------
+
 
 def test_a_message_is_in_one_hand_until_its_lease_ends(ledger, clock):
     outbox.put(ledger, [message()])
@@ -333,13 +409,19 @@ def test_a_message_is_in_one_hand_until_its_lease_ends(ledger, clock):
 def test_two_runs_at_once_deliver_each_message_once(ledger, tmp_path):
     outbox.put(ledger, [message(request=f"r{number}") for number in range(30)])
     chosen, told = settings(Handler(kind="file", path="out.jsonl")), []
-    threads = [threading.Thread(target=lambda: told.append(run(ledger, chosen, tmp_path))) for _ in range(3)]
+    threads = [
+        threading.Thread(target=lambda: told.append(run(ledger, chosen, tmp_path)))
+        for _ in range(3)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert sum(one["delivered"] for one in told) == 30
-    keys = [json.loads(line)["idempotency_key"] for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    keys = [
+        json.loads(line)["idempotency_key"]
+        for line in (tmp_path / "out.jsonl").read_text().splitlines()
+    ]
     assert len(keys) == len(set(keys)) == 30
 
 
@@ -349,9 +431,14 @@ def test_a_handler_that_left_the_settings_is_a_reason(ledger, tmp_path):
     assert "'old' is no longer in the settings" in told["problems"][0]["reason"]
 
 
-@pytest.mark.parametrize(("values", "reason"), [
-    ({"kind": "webhook"}, "needs url"), ({"kind": "smtp", "host": "h"}, "needs host and sender"),
-    ({"kind": "pigeon"}, "'file', 'webhook' or 'smtp'")])
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ({"kind": "webhook"}, "needs url"),
+        ({"kind": "smtp", "host": "h"}, "needs host and sender"),
+        ({"kind": "pigeon"}, "'file', 'webhook' or 'smtp'"),
+    ],
+)
 def test_a_handler_without_what_it_needs_is_refused(values, reason):
     with pytest.raises(ValueError, match=reason):
         Handler(**values)

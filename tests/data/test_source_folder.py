@@ -1,4 +1,5 @@
 """A portfolio.toml can lie apart from the data that it maps."""
+
 from __future__ import annotations
 
 import pytest
@@ -27,6 +28,7 @@ def mapping(tmp_path):
         place.parent.mkdir(exist_ok=True)
         place.write_text(source + QUERIES)
         return place
+
     return write
 
 
@@ -37,10 +39,14 @@ def last_day(place):
 def test_queries_read_files_relative_to_the_named_folder(mapping):
     place = mapping('[source]\nfolder = "../raw"\n')
     assert last_day(place) == last_day(place.parent) == "2025-01-02"
-    assert (place.parent / ".healthseg").is_dir()       # what is derived lies beside the mapping, not in the data
+    assert (
+        place.parent / ".healthseg"
+    ).is_dir()  # what is derived lies beside the mapping, not in the data
 
 
-def test_the_first_folder_that_is_there_is_read_and_a_variable_can_name_it(mapping, monkeypatch, tmp_path):
+def test_the_first_folder_that_is_there_is_read_and_a_variable_can_name_it(
+    mapping, monkeypatch, tmp_path
+):
     place = mapping('[source]\nfolder = ["$BOOKS_FOR_TESTS/other", "../gone", "../raw"]\n')
     assert last_day(place) == "2025-01-02"
     monkeypatch.setenv("BOOKS_FOR_TESTS", str(tmp_path))
@@ -48,13 +54,22 @@ def test_the_first_folder_that_is_there_is_read_and_a_variable_can_name_it(mappi
 
 
 def test_data_that_are_not_there_are_named_with_where_they_were_looked_for(mapping):
-    with pytest.raises(DataRetrievalError, match=r"not there; looked for \$BOOKS_FOR_TESTS, \.\./gone") as caught:
+    with pytest.raises(
+        DataRetrievalError, match=r"not there; looked for \$BOOKS_FOR_TESTS, \.\./gone"
+    ) as caught:
         Portfolio.open(mapping('[source]\nfolder = ["$BOOKS_FOR_TESTS", "../gone"]\n'))
     assert caught.value.details["parameter"] == "source.folder"
 
 
-@pytest.mark.parametrize("source", ['source = "raw"\n', "[source]\nfolder = 3\n", '[source]\nfolders = "../raw"\n',
-                                    '[source]\nfolder = ["../raw", 3]\n'])
+@pytest.mark.parametrize(
+    "source",
+    [
+        'source = "raw"\n',
+        "[source]\nfolder = 3\n",
+        '[source]\nfolders = "../raw"\n',
+        '[source]\nfolder = ["../raw", 3]\n',
+    ],
+)
 def test_a_source_that_is_not_understood_is_refused_with_the_rule(mapping, source):
     with pytest.raises(InvalidParameters, match="has one key, folder"):
         Portfolio.open(mapping(source))

@@ -1,4 +1,5 @@
 """A portfolio.toml, a DuckDB file, a database address, a read-only folder, two processes at once."""
+
 from __future__ import annotations
 
 import multiprocessing
@@ -16,7 +17,9 @@ from healthseg.data.portfolio import Portfolio
 from healthseg.errors import DataRetrievalError, IntegrationError, InvalidParameters
 
 ACCOUNTS = "account_id,joined,tz\nacme,2025-01-01,Europe/Berlin\nbeta,2025-01-01,UTC\n"
-CLICKS = "account,who,day,clicks\nacme,ann,2025-03-03,5\nacme,ann,2025-03-04,2\nbeta,bea,2025-03-04,1\n"
+CLICKS = (
+    "account,who,day,clicks\nacme,ann,2025-03-03,5\nacme,ann,2025-03-04,2\nbeta,bea,2025-03-04,1\n"
+)
 TOML = """
 [settings]
 session_gap_minutes = 20
@@ -44,7 +47,10 @@ def test_a_toml_maps_the_users_own_files_relative_to_itself(mapped, monkeypatch,
     for path in (mapped, mapped / "portfolio.toml"):
         book = Portfolio.open(path)
         assert rows(book, "user_day", "client_id, CAST(day AS VARCHAR), events") == [
-            ("acme", "2025-03-03", 5), ("acme", "2025-03-04", 2), ("beta", "2025-03-04", 1)]
+            ("acme", "2025-03-03", 5),
+            ("acme", "2025-03-04", 2),
+            ("beta", "2025-03-04", 1),
+        ]
         assert book.settings.session_gap_minutes == 20 and book.root == mapped
     assert Portfolio.open(mapped, {"session_gap_minutes": 5}).settings.session_gap_minutes == 5
 
@@ -84,7 +90,9 @@ def test_a_query_that_fails_refuses_its_table_with_the_engines_reason(mapped):
 def test_a_duckdb_file_is_a_portfolio(tmp_path, rows):
     path = tmp_path / "book.duckdb"
     with duckdb.connect(str(path)) as connection:
-        connection.execute("CREATE TABLE customers AS SELECT 'acme' AS client_id, DATE '2025-01-01' AS signup_date")
+        connection.execute(
+            "CREATE TABLE customers AS SELECT 'acme' AS client_id, DATE '2025-01-01' AS signup_date"
+        )
         connection.execute(
             "CREATE VIEW events AS SELECT 'acme' AS client_id, TIMESTAMP '2025-03-03 10:00' AS occurred_at"
         )
@@ -101,11 +109,23 @@ def test_a_database_address_is_read_through_sqlalchemy(tmp_path, monkeypatch, ro
     monkeypatch.setenv("HEALTHSEG_CACHE", str(tmp_path / "cache"))
     engine = sqlalchemy.create_engine(f"sqlite:///{tmp_path}/book.sqlite")
     with engine.begin() as connection:
-        connection.execute(sqlalchemy.text("CREATE TABLE customers (client_id TEXT, signup_date DATE, arr REAL)"))
-        connection.execute(sqlalchemy.text("CREATE TABLE events (client_id TEXT, user_id TEXT, occurred_at TIMESTAMP)"))
-        connection.execute(sqlalchemy.text("INSERT INTO customers VALUES ('acme', '2025-01-01', 10.5)"))
-        connection.execute(sqlalchemy.text("INSERT INTO events VALUES ('acme', 'ann', '2025-03-03 10:00:00'), "
-                                           "('acme', NULL, '2025-03-04 10:00:00')"))
+        connection.execute(
+            sqlalchemy.text("CREATE TABLE customers (client_id TEXT, signup_date DATE, arr REAL)")
+        )
+        connection.execute(
+            sqlalchemy.text(
+                "CREATE TABLE events (client_id TEXT, user_id TEXT, occurred_at TIMESTAMP)"
+            )
+        )
+        connection.execute(
+            sqlalchemy.text("INSERT INTO customers VALUES ('acme', '2025-01-01', 10.5)")
+        )
+        connection.execute(
+            sqlalchemy.text(
+                "INSERT INTO events VALUES ('acme', 'ann', '2025-03-03 10:00:00'), "
+                "('acme', NULL, '2025-03-04 10:00:00')"
+            )
+        )
     engine.dispose()
     book = Portfolio.open(f"sqlite:///{tmp_path}/book.sqlite")
     assert book.client("acme")["arr"] == 10.5
@@ -115,8 +135,14 @@ def test_a_database_address_is_read_through_sqlalchemy(tmp_path, monkeypatch, ro
     assert again.fingerprint() == book.fingerprint()
 
 
-@pytest.mark.parametrize("address", ["sqlite:////no/such/folder/x.sqlite", "postgresql://ann:s3cret@127.0.0.1:1/book",
-                                     "mysql+pymysql://ann:s3cret@127.0.0.1:1/book"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "sqlite:////no/such/folder/x.sqlite",
+        "postgresql://ann:s3cret@127.0.0.1:1/book",
+        "mysql+pymysql://ann:s3cret@127.0.0.1:1/book",
+    ],
+)
 def test_a_database_that_does_not_answer_is_an_integration_error_without_the_password(address):
     with pytest.raises(IntegrationError) as caught:
         Portfolio.open(address)
@@ -135,21 +161,31 @@ def test_a_table_given_twice_is_refused(make_book):
         make_book(**{"events.parquet": pd.DataFrame({"a": [1]})})
 
 
-def test_a_read_only_folder_works_and_its_store_goes_to_the_cache(make_book, tmp_path, monkeypatch, rows):
+def test_a_read_only_folder_works_and_its_store_goes_to_the_cache(
+    make_book, tmp_path, monkeypatch, rows
+):
     monkeypatch.setenv("HEALTHSEG_CACHE", str(tmp_path / "cache"))
     folder = tmp_path / "book"
     make_book()
     folder.chmod(0o500)
-    code = ("import sys; from healthseg.data.portfolio import Portfolio; book = Portfolio.open(sys.argv[1]); "
-            "print(book.root); print(book.connection().execute('SELECT SUM(events) FROM user_day').fetchall()[0][0])")
+    code = (
+        "import sys; from healthseg.data.portfolio import Portfolio; book = Portfolio.open(sys.argv[1]); "
+        "print(book.root); print(book.connection().execute('SELECT SUM(events) FROM user_day').fetchall()[0][0])"
+    )
     command = [sys.executable, "-c", code, str(folder)]
-    if os.geteuid() == 0:       # a superuser writes anywhere: drop what allows it
+    if os.geteuid() == 0:  # a superuser writes anywhere: drop what allows it
         if shutil.which("setpriv") is None:
             pytest.skip("needs setpriv to give up a superuser's right to write anywhere")
         command = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", *command]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=os.getcwd(),
-                              env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            check=True,
+            cwd=os.getcwd(),
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        )
     finally:
         folder.chmod(0o700)
     root, events = done.stdout.split()
@@ -164,7 +200,8 @@ def _open(path: str) -> tuple[str, int]:
 
 def test_two_processes_open_the_same_book_at_once(make_book):
     events = "client_id,user_id,occurred_at\n" + "".join(
-        f"acme,u{k % 7},2025-03-{1 + k % 28:02d} {k % 24:02d}:00:00\n" for k in range(300))
+        f"acme,u{k % 7},2025-03-{1 + k % 28:02d} {k % 24:02d}:00:00\n" for k in range(300)
+    )
     path = make_book(events=events).path
     with multiprocessing.get_context("spawn").Pool(3) as pool:
         found = pool.map(_open, [path] * 3, chunksize=1)

@@ -1,4 +1,5 @@
 """Every SQL text turns into four other dialects, and sums only what sums to the same digits on every run."""
+
 from __future__ import annotations
 
 import importlib.resources
@@ -9,10 +10,24 @@ from sqlglot import exp
 
 FOLDER = importlib.resources.files("healthseg.data") / "sql"
 DIALECTS = ("spark", "postgres", "snowflake", "bigquery")
-WHOLE = (exp.DataType.Type.BIGINT, exp.DataType.Type.INT, exp.DataType.Type.DECIMAL, exp.DataType.Type.SMALLINT)
+WHOLE = (
+    exp.DataType.Type.BIGINT,
+    exp.DataType.Type.INT,
+    exp.DataType.Type.DECIMAL,
+    exp.DataType.Type.SMALLINT,
+)
 # In these an order of addition would show in the last digit.
-FLOATING = (exp.Avg, exp.Stddev, exp.StddevPop, exp.StddevSamp, exp.Variance, exp.VariancePop, exp.Corr,
-            exp.CovarPop, exp.CovarSamp)
+FLOATING = (
+    exp.Avg,
+    exp.Stddev,
+    exp.StddevPop,
+    exp.StddevSamp,
+    exp.Variance,
+    exp.VariancePop,
+    exp.Corr,
+    exp.CovarPop,
+    exp.CovarSamp,
+)
 # In these the result depends on the order of rows.
 UNORDERED = (exp.AnyValue, exp.First, exp.Last)
 
@@ -27,6 +42,7 @@ def name(path) -> str:
 
 def whole_sum(node: exp.Sum) -> bool:
     """A sum over a cast to an integer or DECIMAL, or over whole literals and such casts chosen by CASE."""
+
     def whole(value: exp.Expression | None) -> bool:
         if value is None or isinstance(value, exp.Null):
             return True
@@ -38,6 +54,7 @@ def whole_sum(node: exp.Sum) -> bool:
             branches = [branch.args["true"] for branch in value.args["ifs"]]
             return all(map(whole, [*branches, value.args.get("default")]))
         return isinstance(value, exp.Cast) and value.to.this in WHOLE
+
     return whole(node.this)
 
 
@@ -45,20 +62,31 @@ def faults(text: str) -> list[str]:
     """What a text does that two runs, or two engines, may answer differently."""
     found = []
     for tree in sqlglot.parse(text, read="duckdb"):
-        found += [f"{type(node).__name__} in {node.sql()}" for node in tree.find_all(*FLOATING, *UNORDERED)]
-        found += [f"a sum over no integer in {node.sql()}" for node in tree.find_all(exp.Sum) if not whole_sum(node)]
+        found += [
+            f"{type(node).__name__} in {node.sql()}"
+            for node in tree.find_all(*FLOATING, *UNORDERED)
+        ]
+        found += [
+            f"a sum over no integer in {node.sql()}"
+            for node in tree.find_all(exp.Sum)
+            if not whole_sum(node)
+        ]
     return found
 
 
 def test_there_are_texts():
-    assert {"facts/user_day.sql", "facts/sessions.sql", "checks/arr_disagrees.sql"} <= set(map(name, texts()))
+    assert {"facts/user_day.sql", "facts/sessions.sql", "checks/arr_disagrees.sql"} <= set(
+        map(name, texts())
+    )
 
 
 @pytest.mark.parametrize("path", texts(), ids=name)
 def test_a_text_turns_into_every_dialect(path):
     text = path.read_text("utf-8")
     for dialect in DIALECTS:
-        (other,) = sqlglot.transpile(text, read="duckdb", write=dialect, unsupported_level=sqlglot.ErrorLevel.RAISE)
+        (other,) = sqlglot.transpile(
+            text, read="duckdb", write=dialect, unsupported_level=sqlglot.ErrorLevel.RAISE
+        )
         assert sqlglot.parse_one(other, read=dialect) is not None
 
 

@@ -1,4 +1,5 @@
 """What the store holds is whole or not there, and survives other processes."""
+
 from __future__ import annotations
 
 import os
@@ -49,7 +50,9 @@ def test_a_folder_is_there_whole_or_not_at_all(store):
     with pytest.raises(OSError, match="full"):
         store.make_folder(store.path("facts", "k"), fill)
     assert names(store, "facts") == []
-    made = store.make_folder(store.path("facts", "k"), lambda folder: (folder / "a").write_text("1"))
+    made = store.make_folder(
+        store.path("facts", "k"), lambda folder: (folder / "a").write_text("1")
+    )
     again = store.make_folder(made, lambda folder: (folder / "a").write_text("2"))
     assert (again / "a").read_text() == "1" and names(store, "facts") == ["k"]
 
@@ -62,7 +65,9 @@ def test_the_second_of_two_makers_finds_the_firsts_folder(store):
         target.mkdir()
         (target / "a").write_text("first")
 
-    assert (store.make_folder(target, fill) / "a").read_text() == "first" and names(store, "facts") == ["k"]
+    assert (store.make_folder(target, fill) / "a").read_text() == "first" and names(
+        store, "facts"
+    ) == ["k"]
 
 
 def test_eviction_spares_what_was_read(store):
@@ -71,7 +76,9 @@ def test_eviction_spares_what_was_read(store):
         os.utime(store.path("replies", key, ".json"), (0, 0))
     assert store.get_json("replies", "asked") == {}
     assert store.evict("replies", 30) == 1
-    assert store.get_json("replies", "asked") == {} and store.get_json("replies", "forgotten") is None
+    assert (
+        store.get_json("replies", "asked") == {} and store.get_json("replies", "forgotten") is None
+    )
 
 
 def test_eviction_removes_what_is_old_and_not_named(store):

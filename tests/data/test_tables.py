@@ -1,4 +1,5 @@
 """The contract of the tables holds together."""
+
 from __future__ import annotations
 
 import pytest
@@ -8,7 +9,10 @@ from healthseg.data.tables import SNAPSHOT, STATIC, TABLES
 
 
 def test_the_tables_of_the_design_are_there():
-    assert len(TABLES) == 20 and [name for name, table in TABLES.items() if table.required] == ["customers", "events"]
+    assert len(TABLES) == 20 and [name for name, table in TABLES.items() if table.required] == [
+        "customers",
+        "events",
+    ]
 
 
 @pytest.mark.parametrize("table", TABLES.values(), ids=list(TABLES))
@@ -24,8 +28,12 @@ def test_each_column_says_from_when_it_was_known(table):
 
 
 def test_todays_values_are_snapshots():
-    found = {f"{table.name}.{column.name}" for table in TABLES.values() for column in table.columns
-             if column.known_from == SNAPSHOT}
+    found = {
+        f"{table.name}.{column.name}"
+        for table in TABLES.values()
+        for column in table.columns
+        if column.known_from == SNAPSHOT
+    }
     assert {
         "customers.arr",
         "customers.seats",

@@ -30,12 +30,19 @@ def report(kind: str, tool: str, portfolio: Path, client_id: str) -> str:
     parameters, *cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
     names: dict[str, Any] = {}
     exec(parameters.source, names)
-    names |= {"portfolio": str(portfolio), **({"client_id": client_id} if kind == "customer" else {})}
+    names |= {
+        "portfolio": str(portfolio),
+        **({"client_id": client_id} if kind == "customer" else {}),
+    }
     for cell in cells:
         shown = run_cell(cell.source, names)
         if shown is not None:
-            cell.outputs = [new_output("execute_result", data=shown._repr_mimebundle_(), execution_count=1)]
-    return export.to_html(notebook, export.Made(AT, 1.0), index="../index.html", book=kind == "portfolio")
+            cell.outputs = [
+                new_output("execute_result", data=shown._repr_mimebundle_(), execution_count=1)
+            ]
+    return export.to_html(
+        notebook, export.Made(AT, 1.0), index="../index.html", book=kind == "portfolio"
+    )
 
 
 def run_cell(source: str, names: dict[str, Any]) -> Any:
@@ -43,7 +50,9 @@ def run_cell(source: str, names: dict[str, Any]) -> Any:
     parsed = ast.parse(source)
     last = parsed.body.pop() if isinstance(parsed.body[-1], ast.Expr) else None
     exec(compile(parsed, "cell", "exec"), names)
-    return None if last is None else eval(compile(ast.Expression(last.value), "cell", "eval"), names)
+    return (
+        None if last is None else eval(compile(ast.Expression(last.value), "cell", "eval"), names)
+    )
 
 
 def pages(portfolio: Path, client_id: str, out: Path) -> Iterator[tuple[str, Path]]:
@@ -53,7 +62,13 @@ def pages(portfolio: Path, client_id: str, out: Path) -> Iterator[tuple[str, Pat
         yield name, _written(out / f"{name}.html", report(kind, tool, portfolio, client_id))
     book = hs.Portfolio.open(portfolio)
     shelf = index.Shelf(out, out, list(TOOLS), {})
-    yield "index", _written(out / "index.html", index.page(calculate_health_score_book(book), shelf, [], {}, AT, 1.0))
+    yield (
+        "index",
+        _written(
+            out / "index.html",
+            index.page(calculate_health_score_book(book), shelf, [], {}, AT, 1.0),
+        ),
+    )
     run = alerts.run(book, in_force(str(portfolio), {}))
     yield "alerts", _written(out / "alerts.html", digest.digest(run, AT, {}))
 

@@ -13,8 +13,14 @@ from tests.faces.hostile import HOSTILE
 UNTIL = pd.Timestamp("2025-10-10")
 CLIENTS = [f"client_{place:02d}" for place in range(len(HOSTILE))]
 SHOWN, NAME = CLIENTS[2], HOSTILE[2]  # a live customer, no prospect any more
-DAYS_BEFORE = {"signup_date": 400, "starts_on": 390, "released_on": 500, "issued_on": 60, "due_on": 30,
-               "created_at": 380}
+DAYS_BEFORE = {
+    "signup_date": 400,
+    "starts_on": 390,
+    "released_on": 500,
+    "issued_on": 60,
+    "due_on": 30,
+    "created_at": 380,
+}
 AHEAD = {"ends_on": -90, "renewal_date": -90, "renews_on": -90}
 GONE = ("churned_on", "notice_on", "deactivated_at")
 
@@ -32,7 +38,11 @@ def write(folder: Path) -> Path:
 
 def text_columns(table: Table) -> list[str]:
     """The columns in which any text may stand."""
-    return [column.name for column in table.columns if column.kind in ("text", "zone") and not column.allowed]
+    return [
+        column.name
+        for column in table.columns
+        if column.kind in ("text", "zone") and not column.allowed
+    ]
 
 
 def rows(table: Table) -> pd.DataFrame:
@@ -49,13 +59,18 @@ def _values(table: Table, column: Column) -> list:
         return [UNTIL - pd.Timedelta(days=20) if place % 10 == 9 else pd.NaT for place in every]
     if column.kind in ("date", "timestamp"):
         before = (DAYS_BEFORE | AHEAD).get(column.name, 14)
-        return [(UNTIL - pd.Timedelta(days=before + place % 5, hours=8)).floor("s") for place in every]
+        return [
+            (UNTIL - pd.Timedelta(days=before + place % 5, hours=8)).floor("s") for place in every
+        ]
     if column.kind == "boolean":
         return [place % 2 == 0 for place in every]
     if column.kind == "integer":
         return [1 + place % 9 for place in every]
     if column.kind == "number":
-        return [1000.0 * (1 + place % 7) if column.name in ("arr", "amount") else 1.0 + place % 4 for place in every]
+        return [
+            1000.0 * (1 + place % 7) if column.name in ("arr", "amount") else 1.0 + place % 4
+            for place in every
+        ]
     return list(HOSTILE)
 
 

@@ -25,4 +25,8 @@ def small_book(tmp_path_factory) -> Book:
     write_demo(folder, clients=40, months=9, seed=7, events="light")
     customers = pd.read_parquet(folder / "customers.parquet").sort_values("client_id")
     left = customers["churned_on"].notna()
-    return Book(folder, str(customers.loc[~left, "client_id"].iloc[0]), str(customers.loc[left, "client_id"].iloc[0]))
+    return Book(
+        folder,
+        str(customers.loc[~left, "client_id"].iloc[0]),
+        str(customers.loc[left, "client_id"].iloc[0]),
+    )

@@ -21,20 +21,30 @@ KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
 
 def notebook(path: Path, *cells: str, parameters: str = "", kernel: str = "python3") -> Path:
     """A notebook of code cells on disk."""
-    given = [nbformat.v4.new_code_cell(parameters, metadata={"tags": ["parameters"]})] if parameters else []
-    made = nbformat.v4.new_notebook(cells=[*given, *(nbformat.v4.new_code_cell(cell) for cell in cells)])
+    given = (
+        [nbformat.v4.new_code_cell(parameters, metadata={"tags": ["parameters"]})]
+        if parameters
+        else []
+    )
+    made = nbformat.v4.new_notebook(
+        cells=[*given, *(nbformat.v4.new_code_cell(cell) for cell in cells)]
+    )
     made.metadata["kernelspec"] = {**KERNEL, "name": kernel}
     nbformat.write(made, path)
     return path
 
 
-def job(folder: Path, name: str, *cells: str, limits: Limits | None = None, **parameters: object) -> execution.Job:
+def job(
+    folder: Path, name: str, *cells: str, limits: Limits | None = None, **parameters: object
+) -> execution.Job:
     """A job that executes cells; its book is a folder with nothing in it."""
     names = "\n".join(f"{key} = None" for key in parameters)
     path = notebook(folder / f"{name}.ipynb", *cells, parameters=names)
     out = folder / "out"
     out.mkdir(exist_ok=True)
-    return execution.Job(name, "a", str(path), parameters, str(folder), str(out), limits=limits or Limits())
+    return execution.Job(
+        name, "a", str(path), parameters, str(folder), str(out), limits=limits or Limits()
+    )
 
 
 @contextmanager
@@ -64,7 +74,10 @@ def _listening(made: Any) -> Iterator[Any]:
 
 
 def outcomes(
-    jobs: list[execution.Job], count: int = 2, fail_fast: bool = False, kept: keeping.Kept | None = None
+    jobs: list[execution.Job],
+    count: int = 2,
+    fail_fast: bool = False,
+    kept: keeping.Kept | None = None,
 ) -> list[execution.Outcome | None]:
     """What became of each job, in their order; None of those that were not begun."""
     found: dict[int, execution.Outcome] = {}

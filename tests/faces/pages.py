@@ -23,7 +23,11 @@ _PAGES = {"customer": health_page, "portfolio": health_book_page}
 def shown(kind: str, result, settings=None) -> nbformat.NotebookNode:
     """The notebook of a kind with the outputs that its cells have for this result."""
     notebook = nbformat.read(NOTEBOOKS / kind / "calculate_health_score.ipynb", as_version=4)
-    names = {"page": _PAGES[kind], "health": result, "book": SimpleNamespace(settings=settings or config.Settings())}
+    names = {
+        "page": _PAGES[kind],
+        "health": result,
+        "book": SimpleNamespace(settings=settings or config.Settings()),
+    }
     for cell in notebook.cells[3:]:
         if cell.cell_type == "code":
             bundle = eval(cell.source, names)._repr_mimebundle_()
@@ -32,7 +36,9 @@ def shown(kind: str, result, settings=None) -> nbformat.NotebookNode:
 
 
 def html_of(kind: str, result, settings=None) -> str:
-    return export.to_html(shown(kind, result, settings), MADE, index="../index.html", book=kind == "portfolio")
+    return export.to_html(
+        shown(kind, result, settings), MADE, index="../index.html", book=kind == "portfolio"
+    )
 
 
 OWN = (scripting.report, scripting.vega, scripting.charts)
@@ -76,7 +82,11 @@ class Read(HTMLParser):
     @property
     def foreign(self) -> list[str]:
         """What would run and is not one of our own scripts."""
-        return [text[:80] for kind, text in self.scripts if "json" not in kind and text not in [own() for own in OWN]]
+        return [
+            text[:80]
+            for kind, text in self.scripts
+            if "json" not in kind and text not in [own() for own in OWN]
+        ]
 
     @property
     def text(self) -> str:

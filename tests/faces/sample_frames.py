@@ -11,7 +11,17 @@ AS_OF = dt.date(2025, 10, 10)
 
 METRICS = [
     ("usage", "seat_utilisation", "Seats in use", "share of seats", 0.62, 76.0, 0.14, 0.8, None),
-    ("usage", "usage_vs_own_baseline", "Usage against own baseline", "ratio", 0.84, 56.0, 0.14, 1.2, None),
+    (
+        "usage",
+        "usage_vs_own_baseline",
+        "Usage against own baseline",
+        "ratio",
+        0.84,
+        56.0,
+        0.14,
+        1.2,
+        None,
+    ),
     (
         "usage",
         "feature_adoption_rate_30d",
@@ -35,8 +45,28 @@ METRICS = [
         5,
         None,
     ),
-    ("engagement", "days_since_last_person_event", "Days since anybody used it", "days", 0, 100.0, 0.075, 0, None),
-    ("support", "open_high_tickets", "Open high or critical tickets", "tickets", 2, 25.0, 0.06, 0, None),
+    (
+        "engagement",
+        "days_since_last_person_event",
+        "Days since anybody used it",
+        "days",
+        0,
+        100.0,
+        0.075,
+        0,
+        None,
+    ),
+    (
+        "support",
+        "open_high_tickets",
+        "Open high or critical tickets",
+        "tickets",
+        2,
+        25.0,
+        0.06,
+        0,
+        None,
+    ),
     (
         "support",
         "tickets_per_10_mau_90d",
@@ -70,8 +100,28 @@ METRICS = [
         100,
         "nobody answered an NPS survey in the last 365 days",
     ),
-    ("satisfaction", "csat_180d", "Mean CSAT of the last 180 days", "1 to 5", 3.8, 68.0, 0.06, 5, None),
-    ("payment", "worst_days_overdue", "Days the oldest open invoice is overdue", "days", 12, 80.0, 0.06, 0, None),
+    (
+        "satisfaction",
+        "csat_180d",
+        "Mean CSAT of the last 180 days",
+        "1 to 5",
+        3.8,
+        68.0,
+        0.06,
+        5,
+        None,
+    ),
+    (
+        "payment",
+        "worst_days_overdue",
+        "Days the oldest open invoice is overdue",
+        "days",
+        12,
+        80.0,
+        0.06,
+        0,
+        None,
+    ),
     (
         "payment",
         "paid_on_time_share_365d",
@@ -86,7 +136,17 @@ METRICS = [
 ]
 
 
-METRIC_COLUMNS = ["component", "measure", "label", "unit", "value", "points", "weight", "target", "missing_reason"]
+METRIC_COLUMNS = [
+    "component",
+    "measure",
+    "label",
+    "unit",
+    "value",
+    "points",
+    "weight",
+    "target",
+    "missing_reason",
+]
 
 
 def metrics_frame() -> pd.DataFrame:
@@ -110,7 +170,13 @@ def history_frame(weeks: int = 14) -> pd.DataFrame:
                 "note": None,
             }
         )
-    rows[4] |= {"score": None, "shown": None, "lower": None, "upper": None, "note": "too few inputs known"}
+    rows[4] |= {
+        "score": None,
+        "shown": None,
+        "lower": None,
+        "upper": None,
+        "note": "too few inputs known",
+    }
     return pd.DataFrame(rows)
 
 
@@ -148,7 +214,11 @@ def marks_frame() -> pd.DataFrame:
             {"date": dt.date(2025, 7, 14), "kind": "calendar", "label": "Launch of Insights 2"},
             {"date": dt.date(2025, 8, 4), "kind": "stage", "label": "onboarding to active"},
             {"date": dt.date(2025, 9, 16), "kind": "calendar", "label": "Incident: exports down"},
-            {"date": dt.date(2025, 9, 22), "kind": "configuration", "label": "Weights of the scorecard changed"},
+            {
+                "date": dt.date(2025, 9, 22),
+                "kind": "configuration",
+                "label": "Weights of the scorecard changed",
+            },
         ]
     )
 
@@ -257,7 +327,9 @@ def customers_frame(count: int = 60) -> pd.DataFrame:
                 "client_id": f"cs_client_{place:03d}",
                 "name": NAMES[place % 14] + ("" if place < 14 else f" {place}"),
                 "score": float(score),
-                "band": ("critical", "at_risk", "healthy", "champion")[sum(score >= edge for edge in (40, 60, 80))],
+                "band": ("critical", "at_risk", "healthy", "champion")[
+                    sum(score >= edge for edge in (40, 60, 80))
+                ],
                 "change": float((place * 7) % 23 - 11),
                 "trend": "declining" if place % 3 else "stable",
                 "risk_level": "high" if score < 60 else "low",
@@ -288,15 +360,21 @@ def customers_frame(count: int = 60) -> pd.DataFrame:
         "reason": "too few inputs are known",
         "coverage": 0.22,
     }
-    return pd.DataFrame(rows).sort_values("at_stake", ascending=False, kind="stable", ignore_index=True)
+    return pd.DataFrame(rows).sort_values(
+        "at_stake", ascending=False, kind="stable", ignore_index=True
+    )
 
 
 def book_frames() -> dict[str, pd.DataFrame]:
     customers = customers_frame()
-    moved = customers[["client_id", "name", "change", "score", "arr"]].dropna().sort_values("change", kind="stable")
-    moved = pd.concat([moved.tail(5)[::-1].assign(direction="up"), moved.head(5).assign(direction="down")]).assign(
-        reason="Seats in use −6.1 points"
+    moved = (
+        customers[["client_id", "name", "change", "score", "arr"]]
+        .dropna()
+        .sort_values("change", kind="stable")
     )
+    moved = pd.concat(
+        [moved.tail(5)[::-1].assign(direction="up"), moved.head(5).assign(direction="down")]
+    ).assign(reason="Seats in use −6.1 points")
     disagreements = pd.DataFrame(
         [
             {
@@ -350,7 +428,8 @@ def book_frames() -> dict[str, pd.DataFrame]:
     )
     bins["band"] = [band[place] for place, band in enumerate(bins["band"])]
     inputs = metrics_frame()[["component", "measure", "label", "weight"]].assign(
-        measured_share=[0.98, 0.93, 1, 1, 1, 1, 0.95, 0.95, 0.71, 0.44, 0.63, 0.99, 0.97], customers=60
+        measured_share=[0.98, 0.93, 1, 1, 1, 1, 0.95, 0.95, 0.71, 0.44, 0.63, 0.99, 0.97],
+        customers=60,
     )
     inputs["measured"] = (inputs["measured_share"] * 60).round().astype(int)
     return {
@@ -366,10 +445,24 @@ def book_frames() -> dict[str, pd.DataFrame]:
 
 def what_if_frame(customers: pd.DataFrame) -> pd.DataFrame:
     """Components whose mean by the usual weights is the score shown."""
-    weights = {"usage": 0.35, "engagement": 0.25, "support": 0.15, "satisfaction": 0.15, "payment": 0.1}
-    frame = pd.DataFrame({"client_id": customers["client_id"], "name": customers["name"], "shown": customers["score"]})
+    weights = {
+        "usage": 0.35,
+        "engagement": 0.25,
+        "support": 0.15,
+        "satisfaction": 0.15,
+        "payment": 0.1,
+    }
+    frame = pd.DataFrame(
+        {
+            "client_id": customers["client_id"],
+            "name": customers["name"],
+            "shown": customers["score"],
+        }
+    )
     for place, (name, weight) in enumerate(weights.items()):
         shift = 10.0 * ((place % 2) - 0.5) / weight * 0.1
-        frame = frame.assign(**{f"{name}_points": (frame["shown"] + shift).clip(0, 100), f"{name}_known": 1.0})
+        frame = frame.assign(
+            **{f"{name}_points": (frame["shown"] + shift).clip(0, 100), f"{name}_known": 1.0}
+        )
         frame = frame.assign(**{f"{name}_weight": weight})
     return frame.assign(cap=None, least_coverage=0.3)

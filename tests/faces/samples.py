@@ -49,7 +49,9 @@ def _components() -> list[ComponentDetail]:
             component=name,
             score=scores[f"{name}_score"],
             weight=weights[name],
-            coverage=float(group.loc[group["points"].notna(), "weight"].sum() / group["weight"].sum()),
+            coverage=float(
+                group.loc[group["points"].notna(), "weight"].sum() / group["weight"].sum()
+            ),
             metrics=[_metric(row) for row in group.to_dict("records")],
         )
         for name, group in frame.groupby("component", sort=False)
@@ -57,7 +59,13 @@ def _components() -> list[ComponentDetail]:
 
 
 def _metric(row: dict) -> MetricDetail:
-    return MetricDetail(**{key: None if pd.isna(value) else value for key, value in row.items() if key != "component"})
+    return MetricDetail(
+        **{
+            key: None if pd.isna(value) else value
+            for key, value in row.items()
+            if key != "component"
+        }
+    )
 
 
 COMPONENT_SCORES = {
@@ -72,7 +80,9 @@ COMPONENT_SCORES = {
 WEIGHTS = {"usage": 0.35, "engagement": 0.25, "support": 0.15, "satisfaction": 0.15, "payment": 0.1}
 
 
-def health(name: str = "Brightwater Logistics", client_id: str = "cs_client_123", **changes) -> HealthScore:
+def health(
+    name: str = "Brightwater Logistics", client_id: str = "cs_client_123", **changes
+) -> HealthScore:
     """A customer at 69 that fell by 6: every figure of it can be looked for on the page."""
     given = {
         "as_of": AS_OF,
@@ -82,7 +92,9 @@ def health(name: str = "Brightwater Logistics", client_id: str = "cs_client_123"
         "client_id": client_id,
         "status": "live",
         "warnings": [],
-        "not_measured": {"health_metrics.nps_score": "nobody answered an NPS survey in the last 365 days"},
+        "not_measured": {
+            "health_metrics.nps_score": "nobody answered an NPS survey in the last 365 days"
+        },
         "customer": CustomerCard(
             name=name,
             industry="Logistics",
@@ -110,7 +122,11 @@ def health(name: str = "Brightwater Logistics", client_id: str = "cs_client_123"
         "caps": [],
         "health_trend": "declining",
         "trend": Trend(
-            slope_per_week=-0.52, interval=Range(lower=-0.8, upper=-0.2), interval_level=0.9, weeks=13, window_days=84
+            slope_per_week=-0.52,
+            interval=Range(lower=-0.8, upper=-0.2),
+            interval_level=0.9,
+            weeks=13,
+            window_days=84,
         ),
         "score_change": -6,
         "component_scores": ComponentScores(**COMPONENT_SCORES),
@@ -153,7 +169,11 @@ def health(name: str = "Brightwater Logistics", client_id: str = "cs_client_123"
             leavers=31,
         ),
         "historical_scores": [
-            HistoricalScore(date=row["date"], score=None if pd.isna(row["shown"]) else int(row["shown"]), coverage=0.91)
+            HistoricalScore(
+                date=row["date"],
+                score=None if pd.isna(row["shown"]) else int(row["shown"]),
+                coverage=0.91,
+            )
             for row in history_frame().to_dict("records")
         ],
         "predicted_scores": [

@@ -19,7 +19,10 @@ def book():
     signups = ["2024-01-01", "2025-01-20"]
     customers = pd.DataFrame({"client_id": ["a", "b"], "name": [EVIL, "B"], "signup_date": signups})
     days = [f"2025-0{month}-{day:02d} 09:00:00" for month in (1, 2, 3) for day in range(1, 29)]
-    events = [*(("a", day, "u1", "search") for day in days), *(("b", day, "u2", EVIL) for day in days[30:])]
+    events = [
+        *(("a", day, "u1", "search") for day in days),
+        *(("b", day, "u2", EVIL) for day in days[30:]),
+    ]
     return tiny_book(events, customers)
 
 

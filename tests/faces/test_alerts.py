@@ -21,29 +21,53 @@ from healthseg.faces.settings import in_force
 from healthseg.testing import tiny_book
 
 DAY = dt.timedelta(days=1)
-LATE = dt.date(2025, 5, 1)      # when b's invoice was due; told from 30 days late, on the 31st
+LATE = dt.date(2025, 5, 1)  # when b's invoice was due; told from 30 days late, on the 31st
 
 
 @pytest.fixture
 def folder(tmp_path) -> Path:
     """Two customers used every day; b owes an invoice from 1 May, and pays on 12 June."""
     days = pd.date_range("2025-04-01", "2025-06-20").strftime("%Y-%m-%d 09:00")
-    events = [(client, day, f"{client}{k}") for day in days for client in ("a", "b") for k in (1, 2)]
-    invoices = pd.DataFrame({"invoice_id": ["i1", "i2"], "client_id": ["a", "b"], "amount": [10, 10],
-                             "issued_on": "2025-04-01", "due_on": str(LATE), "paid_on": ["2025-04-20", "2025-06-12"]})
+    events = [
+        (client, day, f"{client}{k}") for day in days for client in ("a", "b") for k in (1, 2)
+    ]
+    invoices = pd.DataFrame(
+        {
+            "invoice_id": ["i1", "i2"],
+            "client_id": ["a", "b"],
+            "amount": [10, 10],
+            "issued_on": "2025-04-01",
+            "due_on": str(LATE),
+            "paid_on": ["2025-04-20", "2025-06-12"],
+        }
+    )
     csms = pd.DataFrame({"csm_id": ["m1"], "contact": ["m1@example.com"]})
-    customers = pd.DataFrame({"client_id": ["a", "b"], "name": ["Ann", "<b>Bob</b>"], "signup_date": "2024-01-01",
-                              "csm_id": ["m1", "m1"]})
+    customers = pd.DataFrame(
+        {
+            "client_id": ["a", "b"],
+            "name": ["Ann", "<b>Bob</b>"],
+            "signup_date": "2024-01-01",
+            "csm_id": ["m1", "m1"],
+        }
+    )
     return Path(tiny_book(events, customers, invoices=invoices, csms=csms).path)
 
 
 def run_on(folder: Path, day: str, **environment: str) -> alerts.Run:
     """A run on a day, with a file as the handler of every action."""
-    settings = {"data_until": day, "outbox": {"handlers": {"file": {"kind": "file", "path": "told.jsonl"}},
-                                              "routes": {"*": "file"}}}
+    settings = {
+        "data_until": day,
+        "outbox": {
+            "handlers": {"file": {"kind": "file", "path": "told.jsonl"}},
+            "routes": {"*": "file"},
+        },
+    }
     book = Portfolio.open(folder, settings)
     only_health = {"anomaly": "false", "stuck_stage": "false"}
-    given = {f"HEALTHSEG_ALERTS__{key.upper()}": value for key, value in (only_health | environment).items()}
+    given = {
+        f"HEALTHSEG_ALERTS__{key.upper()}": value
+        for key, value in (only_health | environment).items()
+    }
     return alerts.run(book, in_force(str(folder), given))
 
 
@@ -59,13 +83,30 @@ def delivered(folder: Path) -> list[tuple[str, str, str]]:
 
 
 def test_an_alert_is_told_once_again_after_its_cooldown_and_when_it_is_over(folder):
-    told = {day: statuses(run_on(folder, day)) for day in (
-        "2025-05-30", "2025-05-31", "2025-06-07", "2025-06-08", "2025-06-11", "2025-06-12", "2025-06-13")}
+    told = {
+        day: statuses(run_on(folder, day))
+        for day in (
+            "2025-05-30",
+            "2025-05-31",
+            "2025-06-07",
+            "2025-06-08",
+            "2025-06-11",
+            "2025-06-12",
+            "2025-06-13",
+        )
+    }
     assert told == {
-        "2025-05-30": [], "2025-05-31": [("b", NEW)], "2025-06-07": [("b", QUIET)], "2025-06-08": [("b", GOES_ON)],
-        "2025-06-11": [("b", QUIET)], "2025-06-12": [("b", ENDED)], "2025-06-13": []}
+        "2025-05-30": [],
+        "2025-05-31": [("b", NEW)],
+        "2025-06-07": [("b", QUIET)],
+        "2025-06-08": [("b", GOES_ON)],
+        "2025-06-11": [("b", QUIET)],
+        "2025-06-12": [("b", ENDED)],
+        "2025-06-13": [],
+    }
     assert [one for one in delivered(folder) if one[1] == "overdue_invoice"] == [
-        ("b", "overdue_invoice", status) for status in (NEW, GOES_ON, ENDED)]
+        ("b", "overdue_invoice", status) for status in (NEW, GOES_ON, ENDED)
+    ]
 
 
 def test_a_run_made_twice_tells_nothing_twice(folder):
@@ -85,7 +126,7 @@ def test_what_comes_back_within_the_cooldown_stays_quiet(folder):
     run_on(folder, "2025-06-11")
     assert statuses(run_on(folder, "2025-06-12")) == [("b", ENDED)]
     paid = (folder / "invoices.csv").read_text()
-    (folder / "invoices.csv").write_text(paid.replace("2025-06-12", ""))      # the payment bounced
+    (folder / "invoices.csv").write_text(paid.replace("2025-06-12", ""))  # the payment bounced
     assert statuses(run_on(folder, "2025-06-13")) == [("b", QUIET)]
     assert statuses(run_on(folder, "2025-06-19")) == [("b", NEW)]
 
@@ -98,9 +139,16 @@ def test_settings_move_thresholds_and_switch_rules_off(folder):
 
 def test_a_message_goes_to_the_manager_with_rule_figures_and_words(folder):
     run_on(folder, "2025-05-31")
-    line = next(json.loads(line) for line in (folder / "told.jsonl").read_text().splitlines()
-                if json.loads(line)["rule"] == "overdue_invoice")
-    assert line["recipients"] == ["m1@example.com"] and line["action"] == "alert" and line["idempotency_key"]
+    line = next(
+        json.loads(line)
+        for line in (folder / "told.jsonl").read_text().splitlines()
+        if json.loads(line)["rule"] == "overdue_invoice"
+    )
+    assert (
+        line["recipients"] == ["m1@example.com"]
+        and line["action"] == "alert"
+        and line["idempotency_key"]
+    )
     assert line["subject"] == "<b>Bob</b>: An invoice is 30 days overdue"
     assert line["figures"]["worst_days_overdue"] == 30
 
@@ -115,8 +163,13 @@ def test_without_a_handler_the_alert_is_noted_and_said_not_to_be_configured(fold
 
 def test_breaking_away_and_being_stuck_are_alerts(tmp_path):
     days = pd.date_range("2025-03-01", "2025-07-31")
-    events = [(f"c{k}", day.strftime("%Y-%m-%d 09:00"), user) for k in range(12) for day in days
-              for user in ("u1", "u2", "u3") if k or day < pd.Timestamp("2025-07-08")]
+    events = [
+        (f"c{k}", day.strftime("%Y-%m-%d 09:00"), user)
+        for k in range(12)
+        for day in days
+        for user in ("u1", "u2", "u3")
+        if k or day < pd.Timestamp("2025-07-08")
+    ]
     book = tiny_book(events)
     found = alerts.run(book, in_force(str(book.path), {})).alerts
     assert {alert.client_id for alert in found if alert.rule == alerts.ANOMALY} == {"c0"}
@@ -126,11 +179,15 @@ def test_breaking_away_and_being_stuck_are_alerts(tmp_path):
 
 def test_the_command_writes_the_digest_with_names_as_text(folder, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("HEALTHSEG_SETTINGS__DATA_UNTIL", "2025-05-31")
-    assert cli.main(["alerts", "run", "--portfolio", str(folder), "--out", str(tmp_path / "out")]) == 0
+    assert (
+        cli.main(["alerts", "run", "--portfolio", str(folder), "--out", str(tmp_path / "out")]) == 0
+    )
     told = json.loads(capsys.readouterr().out)
     assert told["counts"]["new"] >= 1 and told["as_of"] == "2025-05-31"
     markup = (tmp_path / "out" / alerts_page.FILE).read_text()
-    assert "&lt;b&gt;Bob&lt;/b&gt;" in markup and "<b>Bob" not in markup and "What is new?" in markup
+    assert (
+        "&lt;b&gt;Bob&lt;/b&gt;" in markup and "<b>Bob" not in markup and "What is new?" in markup
+    )
     assert "30 days overdue" in markup and "http://" not in markup and "All reports" not in markup
 
 

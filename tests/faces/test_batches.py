@@ -40,7 +40,13 @@ def twice(small_book: Book, tmp_path_factory):
     """The same reports asked for twice, in a folder a day; one of them is gone before the second time."""
     out = tmp_path_factory.mktemp("twice")
     moments = iter(dt.datetime(2026, 1, 2, 3, minute, tzinfo=dt.UTC) for minute in range(60))
-    asked = {"riskiest": 1, "book": True, "out": out, "keep_days": 2, "clock": lambda: next(moments)}
+    asked = {
+        "riskiest": 1,
+        "book": True,
+        "out": out,
+        "keep_days": 2,
+        "clock": lambda: next(moments),
+    }
     first = reports.make_reports(str(small_book.folder), (TOOL,), **asked)
     day = next(path for path in out.iterdir() if path.name.startswith("20"))
     pages = {page: page.stat().st_mtime_ns for page in day.rglob(f"{TOOL}.html")}
@@ -59,7 +65,9 @@ def test_a_resume_makes_what_is_missing_and_nothing_else(twice):
     assert kept.stat().st_mtime_ns == pages[kept] and (day / "book" / f"{TOOL}.html").is_file()
 
 
-def test_a_report_whose_run_died_before_it_told_of_it_is_told_by_the_resume_and_not_made_again(small_book, tmp_path):
+def test_a_report_whose_run_died_before_it_told_of_it_is_told_by_the_resume_and_not_made_again(
+    small_book, tmp_path
+):
     clock = iter(dt.datetime(2026, 1, 2, 3, minute, tzinfo=dt.UTC) for minute in range(60))
     asked = {"riskiest": 1, "out": tmp_path, "clock": lambda: next(clock)}
     reports.make_reports(str(small_book.folder), (TOOL,), **asked)
@@ -70,9 +78,12 @@ def test_a_report_whose_run_died_before_it_told_of_it_is_told_by_the_resume_and_
     written = page.stat().st_mtime_ns
     again = reports.make_reports(str(small_book.folder), (TOOL,), resume=True, **asked)
     line = manifest.latest(tmp_path)[told["report"]]
-    assert [outcome.status for outcome in again.outcomes] == ["ok"] and page.stat().st_mtime_ns == written
+    assert [outcome.status for outcome in again.outcomes] == [
+        "ok"
+    ] and page.stat().st_mtime_ns == written
     assert {name: line[name] for name in ("status", "key", "fingerprint", "as_of", "verdict")} == {
-        name: told[name] for name in ("status", "key", "fingerprint", "as_of", "verdict")}
+        name: told[name] for name in ("status", "key", "fingerprint", "as_of", "verdict")
+    }
     assert f'href="{line["client_id"]}/{TOOL}.html"' in (tmp_path / "index.html").read_text("utf-8")
 
 
@@ -97,11 +108,17 @@ def test_the_manifest_tells_what_happened(twice):
 
 def test_what_is_due_follows_the_cadence(twice):
     out = twice[0]
-    done = {line["tool"]: dt.date.fromisoformat(line["as_of"]) for line in manifest.latest(out).values()}
+    done = {
+        line["tool"]: dt.date.fromisoformat(line["as_of"]) for line in manifest.latest(out).values()
+    }
     assert plans.due([TOOL], done[TOOL], done) == ()
     assert plans.due([TOOL], done[TOOL] + dt.timedelta(days=1), done) == (TOOL,)
     week = dt.date(2025, 10, 6)
-    cadence = {"segment_customers": 26, "analyze_engagement_patterns": 87, "track_feature_adoption": 7}
+    cadence = {
+        "segment_customers": 26,
+        "analyze_engagement_patterns": 87,
+        "track_feature_adoption": 7,
+    }
     for tool, days_until in cadence.items():
         assert plans.due([tool], week + dt.timedelta(days=days_until - 1), {tool: week}) == ()
         assert plans.due([tool], week + dt.timedelta(days=days_until), {tool: week}) == (tool,)
@@ -114,19 +131,35 @@ def test_a_shard_that_is_none_is_refused(text):
 
 
 def test_shards_cover_every_report_once():
-    asked = [plans.Asked((TOOL, "track_usage_engagement"), book=True, shard=(place, 3)) for place in (1, 2, 3)]
+    asked = [
+        plans.Asked((TOOL, "track_usage_engagement"), book=True, shard=(place, 3))
+        for place in (1, 2, 3)
+    ]
     parts = [plans.jobs(one, ["a", "b", "c"], "p", Path("/out"), "x", "") for one in asked]
-    whole = plans.jobs(plans.Asked((TOOL, "track_usage_engagement"), book=True), ["a", "b", "c"], "p", Path("/out"),
-                       "x", "")
+    whole = plans.jobs(
+        plans.Asked((TOOL, "track_usage_engagement"), book=True),
+        ["a", "b", "c"],
+        "p",
+        Path("/out"),
+        "x",
+        "",
+    )
     assert sorted(one.names for part in parts for one in part) == sorted(one.names for one in whole)
     assert len(whole) == 8 and max(map(len, parts)) - min(map(len, parts)) <= 1
 
 
 def test_a_report_is_outdated_by_data_parameters_and_what_it_shows():
     def key(content: str = "x", **more) -> str:
-        return plans.jobs(plans.Asked((TOOL,), **more), ["a"], "p", Path("/out"), content, "")[0].key
+        return plans.jobs(plans.Asked((TOOL,), **more), ["a"], "p", Path("/out"), content, "")[
+            0
+        ].key
 
-    changed = [key("y"), key(parameters={"risk_threshold": 50}), key(formats=("csv",)), key(charts="static")]
+    changed = [
+        key("y"),
+        key(parameters={"risk_threshold": 50}),
+        key(formats=("csv",)),
+        key(charts="static"),
+    ]
     assert len({key(), *changed}) == 5 and key() == key(parameters={"no_such": 1})
 
 
@@ -157,8 +190,23 @@ def test_a_worker_that_is_killed_costs_its_own_report_alone(tmp_path):
 
 
 def _command(book: Book, out: Path, *more: str) -> list[str]:
-    return [sys.executable, "-m", "healthseg.faces.cli.main", "report", TOOL, "--portfolio", str(book.folder),
-            "--riskiest", "3", "--book", "--out", str(out), "--workers", "2", *more]
+    return [
+        sys.executable,
+        "-m",
+        "healthseg.faces.cli.main",
+        "report",
+        TOOL,
+        "--portfolio",
+        str(book.folder),
+        "--riskiest",
+        "3",
+        "--book",
+        "--out",
+        str(out),
+        "--workers",
+        "2",
+        *more,
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -171,8 +219,15 @@ def package(tmp_path_factory) -> dict[str, str]:
 
 
 def _started(command: list[str], environment: dict[str, str]) -> subprocess.Popen:
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
-                            start_new_session=True, cwd=environment["PYTHONPATH"])
+    return subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        start_new_session=True,
+        cwd=environment["PYTHONPATH"],
+    )
 
 
 @forks
@@ -198,21 +253,35 @@ def test_a_run_that_is_killed_loses_nothing_and_is_resumed(small_book: Book, pac
     process.kill()
     process.communicate()
     time.sleep(1)
-    there = {page: page.stat().st_mtime_ns for page in tmp_path.rglob(f"{TOOL}.html") if files.key_of(page)}
+    there = {
+        page: page.stat().st_mtime_ns
+        for page in tmp_path.rglob(f"{TOOL}.html")
+        if files.key_of(page)
+    }
     assert all(page.read_text("utf-8").rstrip().endswith("</html>") for page in there)
-    again = subprocess.run(_command(small_book, tmp_path, "--resume", "--quiet"), capture_output=True, text=True,
-                           env=package, timeout=300, cwd=package["PYTHONPATH"])
+    again = subprocess.run(
+        _command(small_book, tmp_path, "--resume", "--quiet"),
+        capture_output=True,
+        text=True,
+        env=package,
+        timeout=300,
+        cwd=package["PYTHONPATH"],
+    )
     assert again.returncode == 0 and again.stdout == again.stderr == "", again.stderr
     last = {line["report"]: line["status"] for line in _lines(tmp_path) if "report" in line}
     assert len(last) == 4 and set(last.values()) <= {"ok", "skipped"}
-    assert list(last.values()).count("skipped") <= len(there)       # one may have been made without being told
+    assert list(last.values()).count("skipped") <= len(
+        there
+    )  # one may have been made without being told
     assert all(page.stat().st_mtime_ns == written for page, written in there.items())
 
 
 def test_a_line_that_was_cut_is_no_line_and_those_before_it_are(tmp_path):
     path = tmp_path / "runs" / "20260101T000000Z-1.jsonl"
     path.parent.mkdir()
-    path.write_text('{"run": "x"}\n{"report": "a/t", "status": "ok", "tool": "t"}\n{"report": "b/t", "sta')
+    path.write_text(
+        '{"run": "x"}\n{"report": "a/t", "status": "ok", "tool": "t"}\n{"report": "b/t", "sta'
+    )
     assert [line.get("report") for line in manifest.lines(path)] == [None, "a/t"]
     assert set(manifest.latest(tmp_path)) == {"a/t"}
 
@@ -232,7 +301,10 @@ def test_a_log_has_a_line_a_report_and_a_terminal_a_bar():
         progress.tell(bad)
         progress.end()
         told[type(stream).__name__, quiet] = stream.getvalue()
-    assert told["StringIO", False] == "[1/2] a/t.html: ok, 1.2 s\n[2/2] b/t.html: failed, no such thing\n"
+    assert (
+        told["StringIO", False]
+        == "[1/2] a/t.html: ok, 1.2 s\n[2/2] b/t.html: failed, no such thing\n"
+    )
     assert "2/2, " in told["Terminal", False] and "1 failed" in told["Terminal", False]
     assert told["StringIO", True] == ""
 
@@ -242,7 +314,9 @@ def test_what_changed_since_the_run_before_is_told():
 
     book = samples.book()
     first, second, third = book.customers[:3]
-    before = {row["client_id"]: [row["score"], row["risk_level"], row["arr"]] for row in book.customers}
+    before = {
+        row["client_id"]: [row["score"], row["risk_level"], row["arr"]] for row in book.customers
+    }
     before[first["client_id"]] = [first["score"] + 7, first["risk_level"], None]
     before[second["client_id"]] = [second["score"], "low", None]
     del before[third["client_id"]]
@@ -286,8 +360,11 @@ def test_a_worker_whose_run_died_before_it_was_up_makes_nothing(tmp_path):
     )
     program = tmp_path / "run.py"
     program.write_text(script)
-    run = subprocess.Popen([sys.executable, str(program), str(path)], start_new_session=True,
-                           env={**os.environ, "PYTHONPATH": str(ROOT)})
+    run = subprocess.Popen(
+        [sys.executable, str(program), str(path)],
+        start_new_session=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
     assert run.wait() == -signal.SIGKILL
     until = time.monotonic() + 60
     while linux.group_memory(run.pid) and time.monotonic() < until:

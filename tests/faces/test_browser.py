@@ -27,15 +27,22 @@ def browser():
 def pages(tmp_path_factory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("pages")
     hostile = samples.health(
-        name=" ".join(HOSTILE), warnings=list(HOSTILE), risk_indicators=list(HOSTILE), client_id="cs_client_000"
+        name=" ".join(HOSTILE),
+        warnings=list(HOSTILE),
+        risk_indicators=list(HOSTILE),
+        client_id="cs_client_000",
     )
     book = samples.book()
     rows = [
         {**row, "name": HOSTILE[place % len(HOSTILE)], "reason": HOSTILE[-place % len(HOSTILE)]}
         for place, row in enumerate(book.customers)
     ]
-    failed = {"tool": TOOL, "client_id": "cs_client_004", "status": "failed",
-              "error": {"code": "CALCULATION_ERROR", "message": HOSTILE[0], "cell": 3}}
+    failed = {
+        "tool": TOOL,
+        "client_id": "cs_client_004",
+        "status": "failed",
+        "error": {"code": "CALCULATION_ERROR", "message": HOSTILE[0], "cell": 3},
+    }
     shelf = index.Shelf(folder, folder, [TOOL], {})
     bad = index.Shelf(folder, folder, [TOOL], {f"cs_client_004/{TOOL}": failed})
     made = {
@@ -43,7 +50,9 @@ def pages(tmp_path_factory) -> dict[str, Path]:
         "hostile": html_of("customer", hostile),
         "book": html_of("portfolio", book),
         "index": index.page(book, shelf, [], {}, AT, 1.0),
-        "hostile-index": index.page(book.model_copy(update={"customers": rows}), bad, [], {}, AT, 1.0),
+        "hostile-index": index.page(
+            book.model_copy(update={"customers": rows}), bad, [], {}, AT, 1.0
+        ),
     }
     for name, text in made.items():
         (folder / f"{name}.html").write_text(text, "utf-8")
@@ -124,7 +133,9 @@ def test_the_index_searches_sorts_and_filters(browser: Browser, pages, width):
     )
     scores = browser.run(f"{rows}.map(row => row.cells[1].dataset.sort)")
     known = [float(score) for score in scores if score]
-    assert known == sorted(known, reverse=True) and scores[-1] == "", "an unknown score comes last, whichever way"
+    assert known == sorted(known, reverse=True) and scores[-1] == "", (
+        "an unknown score comes last, whichever way"
+    )
     browser.run("document.querySelectorAll('#customers thead button')[1].click()")
     scores = browser.run(f"{rows}.map(row => row.cells[1].dataset.sort)")
     assert [float(score) for score in scores if score] == sorted(known) and scores[-1] == ""

@@ -64,8 +64,11 @@ def secrets(monkeypatch) -> None:
 
 def found_in(folder: Path) -> list[str]:
     """Files below a folder whose name or content has the canary."""
-    return [str(path) for path in folder.rglob("*")
-            if CANARY in path.name or (path.is_file() and CANARY.encode() in path.read_bytes())]
+    return [
+        str(path)
+        for path in folder.rglob("*")
+        if CANARY in path.name or (path.is_file() and CANARY.encode() in path.read_bytes())
+    ]
 
 
 def test_no_secret_is_in_anything_that_is_written_or_said(tmp_path, secrets, monkeypatch):
@@ -75,7 +78,9 @@ def test_no_secret_is_in_anything_that_is_written_or_said(tmp_path, secrets, mon
     book = Path(tiny_book([("a", day, user) for day in days for user in ("u1", "u2")]).path)
     (book / "events").mkdir()
     (book / "events.csv").rename(book / "events" / "events.csv")
-    (book / "invoices.csv").write_text("invoice_id,client_id,amount,issued_on,due_on\ni1,a,1,2025-03-01,2025-03-02\n")
+    (book / "invoices.csv").write_text(
+        "invoice_id,client_id,amount,issued_on,due_on\ni1,a,1,2025-03-01,2025-03-02\n"
+    )
     told, out = "", tmp_path / "out"
     with serving(Project(faults=["401", "500"])) as address:
         for handler in ("hook", "mail"):
@@ -87,9 +92,25 @@ def test_no_secret_is_in_anything_that_is_written_or_said(tmp_path, secrets, mon
             told += said("run", "track_usage_engagement", *where, "-p", "client_id=nobody")
             told += said("alerts", "run", *where, "--out", out)
         told += said("check", book, "--json")
-        told += said("report", "track_usage_engagement", *where, "--client", "a", "--out", out, "--workers", "1")
-    told += said("run", "calculate_health_score", "--portfolio", f"postgresql://u:{CANARY}@127.0.0.1:1/x",
-                 "-p", "client_id=a")
+        told += said(
+            "report",
+            "track_usage_engagement",
+            *where,
+            "--client",
+            "a",
+            "--out",
+            out,
+            "--workers",
+            "1",
+        )
+    told += said(
+        "run",
+        "calculate_health_score",
+        "--portfolio",
+        f"postgresql://u:{CANARY}@127.0.0.1:1/x",
+        "-p",
+        "client_id=a",
+    )
     assert "Mixpanel refuses" in told and "no answer" in told and '"current_health_score"' in told
     assert list(out.rglob("*.html")) and CANARY not in told
     assert found_in(book) == found_in(out) == found_in(tmp_path / "cache") == []
@@ -97,9 +118,13 @@ def test_no_secret_is_in_anything_that_is_written_or_said(tmp_path, secrets, mon
 
 def test_secrets_written_into_the_settings_file_ask_for_a_file_of_the_owner_alone(tmp_path):
     path = tmp_path / "healthseg.toml"
-    path.write_text(TOML.format(address="https://x", handler="hook").replace("$CANARY_TOKEN", CANARY))
+    path.write_text(
+        TOML.format(address="https://x", handler="hook").replace("$CANARY_TOKEN", CANARY)
+    )
     path.chmod(0o644)
-    with pytest.raises(InvalidParameters, match=r"settings\.outbox\.handlers\.hook\.token") as refused:
+    with pytest.raises(
+        InvalidParameters, match=r"settings\.outbox\.handlers\.hook\.token"
+    ) as refused:
         in_force(str(tmp_path), {})
     assert CANARY not in json.dumps(refused.value.to_dict())
     path.chmod(0o600)

@@ -30,14 +30,21 @@ def _refusal(capsys, *words: str) -> dict:
     status, out, _ = _run(capsys, *words)
     assert status == 1
     told = json.loads(out)
-    assert told["status"] == "error" and set(told) == {"status", "error_code", "error_message", "details"}
+    assert told["status"] == "error" and set(told) == {
+        "status",
+        "error_code",
+        "error_message",
+        "details",
+    }
     return told
 
 
 def test_help_names_every_command():
     command = [sys.executable, "-m", "healthseg.faces.cli.main", "--help"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    out = subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout
+    out = subprocess.run(
+        command, check=True, capture_output=True, text=True, env=environment
+    ).stdout
     assert all(name in out for name in cli.COMMANDS)
 
 
@@ -48,7 +55,10 @@ def test_nothing_heavy_is_imported_for_a_usage_error():
         "print(sorted({'pandas', 'duckdb', 'altair', 'papermill', 'pydantic'} & set(sys.modules)))"
     )
     out = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
     assert out.stdout.split("\n")[:2] == ["2", "[]"] and "did you mean check?" in out.stderr
 
@@ -109,7 +119,13 @@ def test_given_parameters_stand_over_those_in_params(capsys, small_book: Book):
 @pytest.mark.parametrize("client", ["00123", "1e5", "true", "null"])
 def test_an_id_that_looks_like_a_number_stays_text(capsys, small_book: Book, client):
     told = _refusal(
-        capsys, "run", "calculate_health_score", "--portfolio", small_book.folder, "-p", f"client_id={client}"
+        capsys,
+        "run",
+        "calculate_health_score",
+        "--portfolio",
+        small_book.folder,
+        "-p",
+        f"client_id={client}",
     )
     assert told["error_code"] == "CLIENT_NOT_FOUND" and told["details"]["value_provided"] == client
 
@@ -129,12 +145,20 @@ def test_a_bad_id_is_refused_by_run_and_by_report(capsys, small_book: Book, tmp_
     out = tmp_path / "reports"
     assert (
         _refusal(
-            capsys, "run", "calculate_health_score", "--portfolio", small_book.folder, "-p", f"client_id={client}"
+            capsys,
+            "run",
+            "calculate_health_score",
+            "--portfolio",
+            small_book.folder,
+            "-p",
+            f"client_id={client}",
         )["error_code"]
         == code
     )
     assert (
-        _refusal(capsys, "report", "--portfolio", small_book.folder, "--client", client, "--out", out)["error_code"]
+        _refusal(
+            capsys, "report", "--portfolio", small_book.folder, "--client", client, "--out", out
+        )["error_code"]
         == code
     )
     assert not out.exists() and list(tmp_path.iterdir()) == []
@@ -171,7 +195,13 @@ def test_check_accounts_for_a_good_book_and_refuses_a_bad_one(capsys, small_book
     (tmp_path / "customers.csv").write_text("client_id,signup_date\n../x,2025-01-01\n")
     (tmp_path / "events.csv").write_text("client_id,occurred_at\nacme,2025-01-02\n")
     status, out, err = _run(capsys, "check", tmp_path)
-    assert status == 1 and "NOT USABLE" in out and "../x" in out and "customers.csv" in out and err == ""
+    assert (
+        status == 1
+        and "NOT USABLE" in out
+        and "../x" in out
+        and "customers.csv" in out
+        and err == ""
+    )
 
 
 def test_a_missing_portfolio_is_an_error_object(capsys, tmp_path):
@@ -181,20 +211,40 @@ def test_a_missing_portfolio_is_an_error_object(capsys, tmp_path):
 def test_tools_lists_parameters_with_defaults_and_ranges(capsys):
     status, out, _ = _run(capsys, "tools")
     assert status == 0 and "calculate_health_score:" in out
-    assert "lookback_period_days (integer, default 30, 7 to 365)" in out and "client_id (string, required)" in out
+    assert (
+        "lookback_period_days (integer, default 30, 7 to 365)" in out
+        and "client_id (string, required)" in out
+    )
 
 
 def test_demo_writes_the_same_bytes_for_the_same_seed(capsys, tmp_path):
     for name in ("a", "b"):
         assert (
-            _run(capsys, "demo", "--out", tmp_path / name, "--clients", 20, "--months", 9, "--events", "light")[0] == 0
+            _run(
+                capsys,
+                "demo",
+                "--out",
+                tmp_path / name,
+                "--clients",
+                20,
+                "--months",
+                9,
+                "--events",
+                "light",
+            )[0]
+            == 0
         )
-    assert (tmp_path / "a" / "customers.parquet").read_bytes() == (tmp_path / "b" / "customers.parquet").read_bytes()
+    assert (tmp_path / "a" / "customers.parquet").read_bytes() == (
+        tmp_path / "b" / "customers.parquet"
+    ).read_bytes()
 
 
 def test_the_environment_names_the_book(capsys, small_book: Book, monkeypatch):
     monkeypatch.setenv("HEALTHSEG_PORTFOLIO", str(small_book.folder))
-    assert _run(capsys, "run", "calculate_health_score", "-p", f"client_id={small_book.client_id}")[0] == 0
+    assert (
+        _run(capsys, "run", "calculate_health_score", "-p", f"client_id={small_book.client_id}")[0]
+        == 0
+    )
 
 
 def test_the_settings_in_force_are_recorded_once(capsys, small_book: Book):

@@ -15,8 +15,30 @@ from tests.faces.hostile import HOSTILE
 from tests.faces.made import small_book
 
 __all__ = ["small_book"]
-FOREIGN = {"img", "iframe", "base", "object", "embed", "video", "source", "math", "mtext", "form", "mglyph", "template",
-           "noscript", "textarea", "plaintext", "link", "audio", "frame", "applet", "foreignobject", "animate", "use"}
+FOREIGN = {
+    "img",
+    "iframe",
+    "base",
+    "object",
+    "embed",
+    "video",
+    "source",
+    "math",
+    "mtext",
+    "form",
+    "mglyph",
+    "template",
+    "noscript",
+    "textarea",
+    "plaintext",
+    "link",
+    "audio",
+    "frame",
+    "applet",
+    "foreignobject",
+    "animate",
+    "use",
+}
 # What an attacker's string would leave behind in a page that read it: elements, handlers, addresses, values that ran.
 JUDGE = """(() => {
   const found = {tags: new Set(), bad: []};
@@ -33,8 +55,10 @@ JUDGE = """(() => {
           scripts: [...document.scripts].filter(one => !one.type || one.type === "text/javascript").length,
           head: document.head.children.length, text: document.body.textContent};
 })()"""
-TRAPS = "window.ran = []; for (const name of ['alert', 'confirm', 'prompt', 'print', 'open'])" \
-        " window[name] = (...given) => { window.ran.push(name + given); };"
+TRAPS = (
+    "window.ran = []; for (const name of ['alert', 'confirm', 'prompt', 'print', 'open'])"
+    " window[name] = (...given) => { window.ran.push(name + given); };"
+)
 SEEN = """(() => [...document.querySelectorAll(".hs-chart")].map(one =>
   [...one.querySelectorAll("svg")].filter(svg => svg.checkVisibility()).map(svg => {
     const size = svg.getBoundingClientRect();
@@ -54,7 +78,11 @@ def browser():
 
 @pytest.fixture(scope="module")
 def ordinary(small_book, tmp_path_factory) -> dict[str, Path]:
-    return dict(every_page.pages(small_book.folder, small_book.client_id, tmp_path_factory.mktemp("ordinary")))
+    return dict(
+        every_page.pages(
+            small_book.folder, small_book.client_id, tmp_path_factory.mktemp("ordinary")
+        )
+    )
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +102,9 @@ def test_a_page_is_quiet_drawn_and_as_wide_as_its_screen(browser: Browser, ordin
             assert browser.requests == [page.resolve().as_uri()], "the page asks for nothing"
             assert browser.run("document.documentElement.scrollWidth") <= width
             charts = browser.run(SEEN)
-            assert all(len(drawn) == 1 and drawn[0][0] > 200 and drawn[0][1] for drawn in charts), charts
+            assert all(len(drawn) == 1 and drawn[0][0] > 200 and drawn[0][1] for drawn in charts), (
+                charts
+            )
             assert browser.problems == [], (width, dark)
     assert charts or name in ("index", "alerts"), "a report has a chart"
 
@@ -91,20 +121,26 @@ def test_the_hostile_book_is_read_whole(hostile):
     folder = hostile["index"].parent / "book"
     read = every_page.hs.Portfolio.open(folder)
     for table in TABLES.values():
-        assert len(read.table(table.name)) == len(pd.read_parquet(folder / f"{table.name}.parquet")), table.name
+        assert len(read.table(table.name)) == len(
+            pd.read_parquet(folder / f"{table.name}.parquet")
+        ), table.name
 
 
 @pytest.mark.parametrize("name", every_page.KINDS)
-def test_nothing_runs_and_all_is_text_on_a_page_of_hostile_strings(browser: Browser, ordinary, hostile, name):
+def test_nothing_runs_and_all_is_text_on_a_page_of_hostile_strings(
+    browser: Browser, ordinary, hostile, name
+):
     browser.open(ordinary[name])
     browser.run(SETTLED)
     usual = browser.run(JUDGE)
     browser.open(hostile[name])
     browser.run(SETTLED)
-    browser.run("document.querySelectorAll('details').forEach(one => one.open = true);"
-                "document.querySelectorAll('input[type=checkbox], thead button').forEach(one => one.click());"
-                "document.querySelectorAll('a, button, input, td, svg *').forEach(one => ['mouseover', 'mousemove',"
-                "'focus', 'toggle'].forEach(kind => one.dispatchEvent(new MouseEvent(kind, {bubbles: true}))))")
+    browser.run(
+        "document.querySelectorAll('details').forEach(one => one.open = true);"
+        "document.querySelectorAll('input[type=checkbox], thead button').forEach(one => one.click());"
+        "document.querySelectorAll('a, button, input, td, svg *').forEach(one => ['mouseover', 'mousemove',"
+        "'focus', 'toggle'].forEach(kind => one.dispatchEvent(new MouseEvent(kind, {bubbles: true}))))"
+    )
     found = browser.run(JUDGE)
     assert not (set(found["tags"]) - set(usual["tags"])) & FOREIGN and found["bad"] == []
     assert browser.run("document.querySelectorAll('head > *').length") == usual["head"]
@@ -118,5 +154,7 @@ def test_nothing_runs_and_all_is_text_on_a_page_of_hostile_strings(browser: Brow
 
 def test_the_index_shows_each_hostile_name_as_it_is(browser: Browser, hostile):
     browser.open(hostile["index"])
-    shown = browser.run("[...document.querySelectorAll('#customers tbody tr th bdi')].map(one => one.textContent)")
+    shown = browser.run(
+        "[...document.querySelectorAll('#customers tbody tr th bdi')].map(one => one.textContent)"
+    )
     assert len(set(shown)) >= 30 and set(shown) <= {formats.plain(text) for text in HOSTILE}

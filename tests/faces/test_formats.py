@@ -25,7 +25,9 @@ MADE = export.Made(dt.datetime(2026, 1, 2, tzinfo=dt.UTC), 1.0)
 
 
 def _document(kind: str = "customer", result=None) -> export.Document:
-    return export.read(shown(kind, result or (samples.health() if kind == "customer" else samples.book())))
+    return export.read(
+        shown(kind, result or (samples.health() if kind == "customer" else samples.book()))
+    )
 
 
 def _pdf(document: export.Document) -> bytes:
@@ -41,8 +43,11 @@ def test_a_report_becomes_a_pdf_of_several_pages_the_same_each_time(kind):
 
 
 def test_hostile_texts_are_data_for_the_typesetter():
-    hostile = samples.health(name="#panic() $x$ *a* _b_ ```c``` " + " ".join(HOSTILE), warnings=list(HOSTILE),
-                             risk_indicators=list(HOSTILE))
+    hostile = samples.health(
+        name="#panic() $x$ *a* _b_ ```c``` " + " ".join(HOSTILE),
+        warnings=list(HOSTILE),
+        risk_indicators=list(HOSTILE),
+    )
     assert _pdf(_document(result=hostile)).startswith(b"%PDF")
 
 
@@ -53,10 +58,14 @@ def test_a_tables_figures_are_figures_in_csv():
     assert len(rows) == len(customers) and next(iter(found)) == "01-most-at-stake-first.csv"
     for row, customer in zip(rows, customers, strict=True):
         assert row["Customer and why"].startswith(customer["name"])
-        assert float(row["ARR, EUR"]) == customer["arr"] and row["Renewal"] == str(customer["renewal_on"] or "")
+        assert float(row["ARR, EUR"]) == customer["arr"] and row["Renewal"] == str(
+            customer["renewal_on"] or ""
+        )
 
 
-@pytest.mark.parametrize("text", [*HOSTILE, "=1+1", "+1+1", "-1+1", "@SUM(1)", "\t=1", "\r=1", "\n=1", "\u00a0=1+1"])
+@pytest.mark.parametrize(
+    "text", [*HOSTILE, "=1+1", "+1+1", "-1+1", "@SUM(1)", "\t=1", "\r=1", "\n=1", "\u00a0=1+1"]
+)
 def test_no_text_is_a_formula_in_a_spreadsheet(text):
     cell = page.table([{"a": text, "b": "x"}], [page.Column("a", "A"), page.Column("b", text)])
     rows = list(csv.reader(io.StringIO(tables.text(markup.parse(cell)).removeprefix("\ufeff"))))
@@ -69,29 +78,46 @@ def test_altairs_charts_of_any_notebook_become_named_pictures_with_their_figures
 
     data = alt.Data(values=[{"a": 1, "b": 0.5}, {"a": 2, "b": 2.5}])
     chart = alt.Chart(data, title="Two </script> bars").mark_bar().encode(x="a:O", y="b:Q")
-    bundles = [chart._repr_mimebundle_(None, None), {"application/vnd.vegalite.v6+json": chart.to_dict()}]
+    bundles = [
+        chart._repr_mimebundle_(None, None),
+        {"application/vnd.vegalite.v6+json": chart.to_dict()},
+    ]
     bundles = [bundle[0] if isinstance(bundle, tuple) else bundle for bundle in bundles]
     assert foreign.chart_of(bundles[0]) is not None
     for bundle in bundles:
-        cells = [new_markdown_cell("# Mine"), new_code_cell("1", outputs=[new_output("display_data", data=bundle)])]
+        cells = [
+            new_markdown_cell("# Mine"),
+            new_code_cell("1", outputs=[new_output("display_data", data=bundle)]),
+        ]
         text = export.to_html(new_notebook(cells=cells), MADE)
         read = Read(text)
         assert read.foreign == [] and "https://cdn" not in text and "2.5" in read.text
-        assert [told["aria-label"] for tag, told in read.tags if tag == "svg"] == ["Two </script> bars"]
+        assert [told["aria-label"] for tag, told in read.tags if tag == "svg"] == [
+            "Two </script> bars"
+        ]
 
 
 def test_control_characters_in_the_chart_of_any_notebook_do_not_end_the_process():
     texts = ["nul\x00", "bell\x07", "\x1b[0m", "\ud800", "ok"]
     values = [{"a\x01": text, "b": place} for place, text in enumerate(texts)]
-    encoding = {"x": {"field": "a\x01", "type": "nominal"}, "y": {"field": "b", "type": "quantitative"}}
+    encoding = {
+        "x": {"field": "a\x01", "type": "nominal"},
+        "y": {"field": "b", "type": "quantitative"},
+    }
     spec = {"data": {"values": values}, "title": "T\x01", "mark": "bar", "encoding": encoding}
     code = (
         "import json, sys; from healthseg.faces.html import foreign; spec = json.loads(sys.argv[1]);"
         "print(ascii(foreign.piece({'data': {'application/vnd.vegalite.v6+json': spec}})))"
     )
-    done = subprocess.run([sys.executable, "-c", code, json.dumps(spec)], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code, json.dumps(spec)], capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
-    assert 'aria-label="T\\ufffd"' in done.stdout and "<svg" in done.stdout and ">ok</text>" in done.stdout
+    assert (
+        'aria-label="T\\ufffd"' in done.stdout
+        and "<svg" in done.stdout
+        and ">ok</text>" in done.stdout
+    )
 
 
 def test_outputs_of_other_kinds_are_shown_as_what_they_are():
@@ -102,13 +128,23 @@ def test_outputs_of_other_kinds_are_shown_as_what_they_are():
         new_output("stream", name="stderr", text="a warning"),
     ]
     pieces = [foreign.piece(output) for output in outputs]
-    assert pieces[0] == "<pre>&lt;b&gt;said&lt;/b&gt;</pre>" and pieces[1] == "<pre>&lt;Thing&gt;</pre>"
+    assert (
+        pieces[0] == "<pre>&lt;b&gt;said&lt;/b&gt;</pre>"
+        and pieces[1] == "<pre>&lt;Thing&gt;</pre>"
+    )
     assert pieces[2].startswith('<img alt="') and pieces[3] == ""
 
 
 def test_users_have_one_other_name_everywhere_unless_they_are_asked_for(monkeypatch):
-    rows, columns = [{"user_id": "ann@acme.example", "n": 1}], [page.Column("user_id", "User"), page.Column("n", "N")]
-    reply = {"users": [{"user_id": "ann@acme.example"}], "champion_user_id": "ann@acme.example", "name": "ann"}
+    rows, columns = (
+        [{"user_id": "ann@acme.example", "n": 1}],
+        [page.Column("user_id", "User"), page.Column("n", "N")],
+    )
+    reply = {
+        "users": [{"user_id": "ann@acme.example"}],
+        "champion_user_id": "ann@acme.example",
+        "name": "ann",
+    }
     assert "ann@acme" in page.table(rows, columns) and privacy.hidden(reply) == reply
     monkeypatch.setenv(privacy.PSEUDONYMS, "key")
     name = privacy.shown("ann@acme.example")
@@ -128,7 +164,9 @@ def test_the_key_of_pseudonyms_is_the_books_own_and_private(tmp_path):
     assert (tmp_path / ".healthseg" / "pseudonyms").stat().st_mode & 0o077 == 0
 
 
-@pytest.mark.parametrize("name", ["{client_id}", "a{0}", "x" * 200, "%s", "~", "$HOME", "con", "-rf", "ä", "a b"])
+@pytest.mark.parametrize(
+    "name", ["{client_id}", "a{0}", "x" * 200, "%s", "~", "$HOME", "con", "-rf", "ä", "a b"]
+)
 def test_odd_names_stay_within_the_folder(tmp_path, name):
     found = writing.inside(tmp_path, name, "page.html")
     assert found.parent.parent == tmp_path and found.parent.is_dir()
@@ -138,7 +176,9 @@ def test_odd_names_stay_within_the_folder(tmp_path, name):
 def test_names_that_lead_elsewhere_are_refused(tmp_path, name):
     with pytest.raises(HealthsegError):
         writing.write_whole(writing.inside(tmp_path, name, "page.html"), "x")
-    assert [path for path in tmp_path.parent.rglob("page.html") if not path.is_relative_to(tmp_path)] == []
+    assert [
+        path for path in tmp_path.parent.rglob("page.html") if not path.is_relative_to(tmp_path)
+    ] == []
 
 
 def test_a_folder_of_files_holds_these_and_no_others(tmp_path):

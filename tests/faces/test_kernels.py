@@ -30,15 +30,31 @@ pytestmark = pytest.mark.skipif(not supply.can_fork(), reason="kernels are forke
 ROOT = Path(__file__).resolve().parents[2]
 BAD = {
     "fine": ("print('x')", "ok", ""),
-    "raises": ("raise ValueError('no such thing')", "failed", "cell 2 raised ValueError: no such thing"),
+    "raises": (
+        "raise ValueError('no such thing')",
+        "failed",
+        "cell 2 raised ValueError: no such thing",
+    ),
     "ends": ("import sys; sys.exit(0)", "failed", "ended before its last cell"),
     "exits": ("import os; os._exit(3)", "killed", "its kernel died (exit status 3)"),
-    "kills": ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "killed", "its kernel died (SIGKILL)"),
+    "kills": (
+        "import os, signal; os.kill(os.getpid(), signal.SIGKILL)",
+        "killed",
+        "its kernel died (SIGKILL)",
+    ),
     "hangs": ("while True: pass", "timed out", "it took longer than 12 s"),
-    "eats": ("x = []\nwhile True: x.append(bytearray(50_000_000))", "killed", "more than 900 MB of memory"),
+    "eats": (
+        "x = []\nwhile True: x.append(bytearray(50_000_000))",
+        "killed",
+        "more than 900 MB of memory",
+    ),
     "prints": ("for i in range(100): print('x' * 1_000_000)", "killed", "printed more than 20 MB"),
     "forks": ("import os, time\npid = os.fork()\nif pid == 0: time.sleep(1000)", "ok", ""),
-    "escapes": ("import subprocess\nsubprocess.Popen(['sleep', '98765'], start_new_session=True).pid", "ok", ""),
+    "escapes": (
+        "import subprocess\nsubprocess.Popen(['sleep', '98765'], start_new_session=True).pid",
+        "ok",
+        "",
+    ),
     "fine again": ("1 + 1", "ok", ""),
 }
 
@@ -53,7 +69,10 @@ def running():
 def ended(running, tmp_path_factory):
     folder = tmp_path_factory.mktemp("bad")
     limits = Limits(seconds=12, memory_mb=900)
-    jobs = [job(folder, name, "1", cell, "'the end'", limits=limits) for name, (cell, _, _) in BAD.items()]
+    jobs = [
+        job(folder, name, "1", cell, "'the end'", limits=limits)
+        for name, (cell, _, _) in BAD.items()
+    ]
     return dict(zip(BAD, outcomes(jobs), strict=True)), folder
 
 
@@ -67,18 +86,27 @@ def test_each_misbehaving_notebook_has_its_right_status_and_the_others_are_unhar
 
 
 def test_an_error_names_its_cell_and_memory_is_told(ended):
-    assert ended[0]["raises"].error["details"]["cell"] == 2 and ended[0]["exits"].error["details"]["cell"] == 2
+    assert (
+        ended[0]["raises"].error["details"]["cell"] == 2
+        and ended[0]["exits"].error["details"]["cell"] == 2
+    )
     assert ended[0]["eats"].memory_mb > 900 > ended[0]["fine"].memory_mb > 20
 
 
 def test_nothing_that_a_notebook_started_outlives_it(ended, running):
     time.sleep(0.5)
-    assert b"98765" not in b"".join(Path(f"/proc/{pid}/cmdline").read_bytes() for pid in _processes())
+    assert b"98765" not in b"".join(
+        Path(f"/proc/{pid}/cmdline").read_bytes() for pid in _processes()
+    )
     assert linux.children(running.process.pid) == []
 
 
 def _processes() -> list[str]:
-    return [name for name in os.listdir("/proc") if name.isdigit() and os.access(f"/proc/{name}/cmdline", os.R_OK)]
+    return [
+        name
+        for name in os.listdir("/proc")
+        if name.isdigit() and os.access(f"/proc/{name}/cmdline", os.R_OK)
+    ]
 
 
 def test_the_template_has_one_thread(running):
@@ -112,9 +140,14 @@ def test_a_notebook_has_the_same_outputs_in_a_forked_and_in_a_started_kernel(run
 
 def test_kernels_share_no_state_and_no_random_numbers(running, tmp_path):
     cell = "import random, numpy, builtins\nprint(hasattr(builtins, 'left'), random.random(), numpy.random.rand())"
-    cells = (cell, "import builtins, pandas\nbuiltins.left = 1\npandas.options.display.max_rows = 7")
+    cells = (
+        cell,
+        "import builtins, pandas\nbuiltins.left = 1\npandas.options.display.max_rows = 7",
+    )
     path = notebook(tmp_path / "state.ipynb", *cells)
-    first, second = (_executed(path, "healthseg").cells[0].outputs[0].text.split() for _ in range(2))
+    first, second = (
+        _executed(path, "healthseg").cells[0].outputs[0].text.split() for _ in range(2)
+    )
     assert first[0] == second[0] == "False"
     assert first[1] != second[1] and first[2] != second[2]
 
@@ -129,10 +162,19 @@ def test_files_that_a_notebook_left_open_are_written(running, tmp_path):
 def test_a_kernel_of_another_name_runs_the_plain_way(tmp_path, monkeypatch):
     folder = tmp_path / "jupyter" / "kernels" / "other"
     folder.mkdir(parents=True)
-    spec = {"argv": [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"], "display_name": "O"}
-    (folder / "kernel.json").write_text(json.dumps({**spec, "language": "python", "env": {"OTHER": "yes"}}))
+    spec = {
+        "argv": [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"],
+        "display_name": "O",
+    }
+    (folder / "kernel.json").write_text(
+        json.dumps({**spec, "language": "python", "env": {"OTHER": "yes"}})
+    )
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
-    assert not supply.is_plain("other") and not supply.is_plain("no-such") and supply.is_plain("python3")
+    assert (
+        not supply.is_plain("other")
+        and not supply.is_plain("no-such")
+        and supply.is_plain("python3")
+    )
     path = notebook(tmp_path / "o.ipynb", "import os; os.environ['OTHER']", kernel="other")
     assert _executed(path, "healthseg").cells[0].outputs[0].data["text/plain"] == "'yes'"
 
@@ -142,15 +184,32 @@ def test_without_a_template_the_notebook_runs_in_a_plain_kernel(tmp_path, monkey
         raise supply.NoTemplate("no template here")
 
     monkeypatch.setattr(forking, "kernels", refuse)
-    made = execution.make(job(tmp_path, "plain", "6 * 7"), execution.dt.datetime(2026, 1, 1, tzinfo=execution.dt.UTC))
+    made = execution.make(
+        job(tmp_path, "plain", "6 * 7"), execution.dt.datetime(2026, 1, 1, tzinfo=execution.dt.UTC)
+    )
     assert made.ok and "no template here" in caplog.text
 
 
 def test_papermill_finds_the_engine_by_its_entry_point(tmp_path):
     path = notebook(tmp_path / "cli.ipynb", "print(x + 1)", parameters="x: int = 1  # a number")
-    command = [sys.executable, "-m", "papermill", "--engine", "healthseg", "-p", "x", "41", str(path), "-"]
+    command = [
+        sys.executable,
+        "-m",
+        "papermill",
+        "--engine",
+        "healthseg",
+        "-p",
+        "x",
+        "41",
+        str(path),
+        "-",
+    ]
     found = subprocess.run(
-        [*command, "--no-progress-bar"], capture_output=True, text=True, cwd=tmp_path, timeout=120,
+        [*command, "--no-progress-bar"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        timeout=120,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
     if "No engine named" in found.stderr:
@@ -161,8 +220,10 @@ def test_papermill_finds_the_engine_by_its_entry_point(tmp_path):
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_a_batch_goes_on_when_its_template_is_killed(tmp_path, number):
-    jobs = [job(tmp_path, name, f"import time; time.sleep({seconds})") for name, seconds in
-            (("a", 1), ("b", 3), ("c", 3), ("d", 0))]
+    jobs = [
+        job(tmp_path, name, f"import time; time.sleep({seconds})")
+        for name, seconds in (("a", 1), ("b", 3), ("c", 3), ("d", 0))
+    ]
     with kept_template() as kept:
         first = kept.template.process.pid
         killer = threading.Timer(4, os.kill, (first, number))
@@ -170,12 +231,19 @@ def test_a_batch_goes_on_when_its_template_is_killed(tmp_path, number):
         found = outcomes(jobs, kept=kept)
         killer.join()
         assert [one.status for one in found] == ["ok"] * 4, [one.error for one in found]
-        assert kept.ended == 1 and kept.template.process.pid != first and kept.template.path == kept.path
+        assert (
+            kept.ended == 1
+            and kept.template.process.pid != first
+            and kept.template.path == kept.path
+        )
 
 
 def test_a_notebook_that_kills_its_template_is_tried_once_more_and_alone(tmp_path):
     kill = "import os, signal, time; os.kill(os.getppid(), signal.SIGKILL); time.sleep(9)"
-    jobs = [job(tmp_path, "kills", kill), *(job(tmp_path, name, "import time; time.sleep(1)") for name in "ab")]
+    jobs = [
+        job(tmp_path, "kills", kill),
+        *(job(tmp_path, name, "import time; time.sleep(1)") for name in "ab"),
+    ]
     with kept_template() as kept:
         found = outcomes(jobs, kept=kept)
         assert [one.status for one in found] == ["killed", "ok", "ok"], [one.error for one in found]
@@ -188,7 +256,9 @@ def test_a_template_that_keeps_ending_is_given_up_and_kernels_are_plain(tmp_path
         kept.template.process.kill()
         kept.template.process.wait()
         found = outcomes([job(tmp_path, "a", "6 * 7")], count=1, kept=kept)
-        assert [one.status for one in found] == ["ok"] and kept.ended == 1 and not kept.template.runs()
+        assert (
+            [one.status for one in found] == ["ok"] and kept.ended == 1 and not kept.template.runs()
+        )
 
 
 def test_a_template_of_ones_own_that_ended_is_started_anew(monkeypatch):
@@ -212,9 +282,20 @@ def test_a_template_that_cannot_start_says_why(monkeypatch):
 def test_a_kernel_ends_with_the_process_that_asked_for_it(running):
     channel = messages.connection(running.path, 30)
     connection = Path(running.path).with_name("gone.json")
-    connection.write_text(json.dumps({"transport": "ipc", "ip": str(connection), "key": "", "signature_scheme":
-                                      "hmac-sha256", **{f"{name}_port": place for place, name in
-                                                        enumerate(("shell", "iopub", "stdin", "control", "hb"), 1)}}))
+    connection.write_text(
+        json.dumps(
+            {
+                "transport": "ipc",
+                "ip": str(connection),
+                "key": "",
+                "signature_scheme": "hmac-sha256",
+                **{
+                    f"{name}_port": place
+                    for place, name in enumerate(("shell", "iopub", "stdin", "control", "hb"), 1)
+                },
+            }
+        )
+    )
     request = {"arguments": ["-f", str(connection)], "environment": dict(os.environ), "folder": "/"}
     messages.send(channel, {**request, "drawing": ""})
     pid = messages.receive(channel)["pid"]
@@ -241,7 +322,10 @@ def test_what_was_counted_of_a_book_is_handed_over_whole(tmp_path, monkeypatch):
     write_demo(tmp_path / "book", clients=12, months=4, seed=3, events="light")
     book = hs.Portfolio.open(tmp_path / "book")
     business = DayCount(BUSINESS, [dt.date(2025, 12, 25)])
-    counted = {"of the book": {"book": book, "by": lambda day: day + len(counted)}, "calendar": business}
+    counted = {
+        "of the book": {"book": book, "by": lambda day: day + len(counted)},
+        "calendar": business,
+    }
     for key, value in {**counted, "left out": threading.Lock()}.items():
         memory.remember(book, key, lambda value=value: value)
     monkeypatch.setattr(sharing, "_shared", {})
@@ -251,7 +335,15 @@ def test_what_was_counted_of_a_book_is_handed_over_whole(tmp_path, monkeypatch):
         sharing.load(file)
     found = sharing.book_at("here")
     there = found.__dict__["_remembered"]
-    assert there["of the book"]["book"] is found and there["of the book"]["by"](40) == 42 and "left out" not in there
+    assert (
+        there["of the book"]["book"] is found
+        and there["of the book"]["by"](40) == 42
+        and "left out" not in there
+    )
     christmas_eve = (dt.date(2025, 12, 24) - dt.date(1970, 1, 1)).days
-    assert there["calendar"].nth(christmas_eve, 1) == business.nth(christmas_eve, 1) == christmas_eve + 2
+    assert (
+        there["calendar"].nth(christmas_eve, 1)
+        == business.nth(christmas_eve, 1)
+        == christmas_eve + 2
+    )
     assert found.table("customers").equals(book.table("customers"))

@@ -39,7 +39,9 @@ def test_a_customers_page_answers_each_question(book, small_book):
     shown = pieces(page, PIECES, reply)
     assert reply.current_stage.replace("_", " ").capitalize() in shown["opening"]
     assert "<svg" in shown["way"] and "Each change as it was entered" in shown["way"]
-    assert all(text in shown["next_stage"] for text in map(page.safe, reply.next_stage_criteria.criteria))
+    assert all(
+        text in shown["next_stage"] for text in map(page.safe, reply.next_stage_criteria.criteria)
+    )
     assert f"{reply.next_stage_criteria.progress.criteria_met} of" in shown["next_stage"]
     assert "Kaplan" in shown["method"]
 
@@ -48,8 +50,11 @@ def test_the_books_page_answers_each_question(book):
     reply = manage_lifecycle_stages_book(book)
     shown = pieces(book_page, BOOK_PIECES, reply)
     assert f"{reply.total_customers} customers in" in shown["opening"]
-    for name, words in (("stages", "ARR by stage over time"), ("matrix", "From stage to stage"),
-                        ("times", "Time in each stage")):
+    for name, words in (
+        ("stages", "ARR by stage over time"),
+        ("matrix", "From stage to stage"),
+        ("times", "Time in each stage"),
+    ):
         assert words in shown[name] and "<svg" in shown[name]
     assert "Returns" in shown["back"]
     for row in reply.disagreements:
@@ -61,14 +66,24 @@ def test_a_customer_without_a_stage_and_a_book_without_any_have_pages_that_say_s
     shown = pieces(page, PIECES, manage_lifecycle_stages(empty, "a", "get_stage"))
     assert "no stage is recorded" in shown["opening"].lower() and "not measured" in shown["usual"]
     told = pieces(book_page, BOOK_PIECES, manage_lifecycle_stages_book(empty))
-    assert "no stage was imported or recorded" in told["opening"].lower() and "Nothing contradicts" in told["apart"]
+    assert (
+        "no stage was imported or recorded" in told["opening"].lower()
+        and "Nothing contradicts" in told["apart"]
+    )
 
 
 def test_names_and_reasons_of_a_book_are_text_on_the_page():
     hostile = "<script>alert(1)</script>"
     who = pd.DataFrame({"client_id": ["a"], "signup_date": ["2025-01-01"], "name": [hostile]})
-    stages = pd.DataFrame({"client_id": ["a"], "stage": ["active"], "effective_at": ["2025-02-01 10:00:00"],
-                           "reason": [hostile], "actor": [hostile]})
+    stages = pd.DataFrame(
+        {
+            "client_id": ["a"],
+            "stage": ["active"],
+            "effective_at": ["2025-02-01 10:00:00"],
+            "reason": [hostile],
+            "actor": [hostile],
+        }
+    )
     book = tiny_book([("a", "2025-03-01 09:00", "u1")], who, stage_changes=stages)
     markup = "".join(pieces(page, PIECES, manage_lifecycle_stages(book, "a", "get_stage")).values())
     markup += "".join(pieces(book_page, BOOK_PIECES, manage_lifecycle_stages_book(book)).values())
@@ -76,14 +91,30 @@ def test_names_and_reasons_of_a_book_are_text_on_the_page():
 
 
 def test_reports_only_read(small_book, tmp_path, capsys):
-    for given in (["-p", "action=transition"], ["-p", "new_stage=churned"], ["-p", "transition_reason=x"]):
-        status = cli.main(["report", "manage_lifecycle_stages", "--portfolio", str(small_book.folder), "--client",
-                           small_book.client_id, "--out", str(tmp_path / "out"), *given])
+    for given in (
+        ["-p", "action=transition"],
+        ["-p", "new_stage=churned"],
+        ["-p", "transition_reason=x"],
+    ):
+        status = cli.main(
+            [
+                "report",
+                "manage_lifecycle_stages",
+                "--portfolio",
+                str(small_book.folder),
+                "--client",
+                small_book.client_id,
+                "--out",
+                str(tmp_path / "out"),
+                *given,
+            ]
+        )
         told = json.loads(capsys.readouterr().out)
         assert status == 1 and "only reads" in told["error_message"]
 
 
 # -- the commands ----------------------------------------------------------------------------------------------
+
 
 @pytest.fixture
 def copied(small_book, tmp_path):
@@ -108,7 +139,8 @@ def test_advance_prints_a_plan_and_makes_it_only_when_it_is_told_to(copied, caps
     assert status == 0 and len(moved) == sum(one["automatic"] for one in plan["moves"])
     events = hs.Portfolio.open(copied.folder).ledger().stage_events()
     assert {(one.client_id, one.stage, one.automated, one.actor) for one in events} == {
-        (one["client_id"], one["to_stage"], True, "rule") for one in moved}
+        (one["client_id"], one["to_stage"], True, "rule") for one in moved
+    }
     again = asked(capsys, *command, "--as-of", plan["as_of"], "--apply")[1]
     assert not [one for one in again["moves"] if one["outcome"] == "moved"]
 
@@ -116,41 +148,92 @@ def test_advance_prints_a_plan_and_makes_it_only_when_it_is_told_to(copied, caps
 def test_advance_can_be_asked_for_one_customer(copied, capsys):
     whole = asked(capsys, "lifecycle", "advance", "--portfolio", str(copied.folder))[1]["moves"]
     one = whole[0]["client_id"]
-    chosen = asked(capsys, "lifecycle", "advance", "--portfolio", str(copied.folder), "--client", one)[1]["moves"]
+    chosen = asked(
+        capsys, "lifecycle", "advance", "--portfolio", str(copied.folder), "--client", one
+    )[1]["moves"]
     assert chosen == whole[:1]
 
 
 def test_a_transition_over_the_command_line_is_delivered_by_an_outbox_run(copied, capsys):
     (copied.folder / "healthseg.toml").write_text(
         '[settings.outbox]\nroutes = { "*" = "log" }\n[settings.outbox.handlers.log]\nkind = "file"\n'
-        'path = "log.jsonl"\n')
+        'path = "log.jsonl"\n'
+    )
     given = ("--portfolio", str(copied.folder))
-    status, reply = asked(capsys, "run", "manage_lifecycle_stages", *given, "-p", f"client_id={copied.client_id}", "-p",
-                          "action=transition", "-p", "new_stage=churned", "-p", "transition_reason=left")
+    status, reply = asked(
+        capsys,
+        "run",
+        "manage_lifecycle_stages",
+        *given,
+        "-p",
+        f"client_id={copied.client_id}",
+        "-p",
+        "action=transition",
+        "-p",
+        "new_stage=churned",
+        "-p",
+        "transition_reason=left",
+    )
     assert status == 0 and reply["changed"] and reply["current_stage"] == "churned"
     assert reply["automated_actions_triggered"][0] == {
-        "action": "update_crm_stage", "status": "scheduled", "reason": None, "attempts": 0,
-        "scheduled_for": reply["recorded_at"]}
+        "action": "update_crm_stage",
+        "status": "scheduled",
+        "reason": None,
+        "attempts": 0,
+        "scheduled_for": reply["recorded_at"],
+    }
     status, told = asked(capsys, "outbox", "run", *given)
-    assert status == 0 and told["delivered"] == 2 and told["outbox"] == {"completed": 2, "scheduled": 1}
+    assert (
+        status == 0
+        and told["delivered"] == 2
+        and told["outbox"] == {"completed": 2, "scheduled": 1}
+    )
     lines = [json.loads(line) for line in (copied.folder / "log.jsonl").read_text().splitlines()]
     assert [line["action"] for line in lines] == ["update_crm_stage", "notify_csm"]
     assert asked(capsys, "outbox", "run", *given)[1]["delivered"] == 0
 
 
-def test_a_change_over_the_command_line_is_signed_by_the_user_unless_another_is_named(copied, capsys, monkeypatch):
+def test_a_change_over_the_command_line_is_signed_by_the_user_unless_another_is_named(
+    copied, capsys, monkeypatch
+):
     monkeypatch.setenv("LOGNAME", "ann")
 
     def asks(stage: str, *more: str) -> dict:
-        return asked(capsys, "run", "manage_lifecycle_stages", "--portfolio", str(copied.folder), "-p",
-                     f"client_id={copied.client_id}", "-p", "action=update_stage", "-p", f"new_stage={stage}", *more)[1]
+        return asked(
+            capsys,
+            "run",
+            "manage_lifecycle_stages",
+            "--portfolio",
+            str(copied.folder),
+            "-p",
+            f"client_id={copied.client_id}",
+            "-p",
+            "action=update_stage",
+            "-p",
+            f"new_stage={stage}",
+            *more,
+        )[1]
+
     assert asks("trial")["actor"] == "ann"
     assert asks("active", "--actor", "bob")["actor"] == "bob"
     assert asks("engaged", "-p", "actor=eve")["actor"] == "eve"
-    read = asked(capsys, "run", "manage_lifecycle_stages", "--portfolio", str(copied.folder), "-p",
-                 f"client_id={copied.client_id}", "-p", "action=get_stage")[1]
+    read = asked(
+        capsys,
+        "run",
+        "manage_lifecycle_stages",
+        "--portfolio",
+        str(copied.folder),
+        "-p",
+        f"client_id={copied.client_id}",
+        "-p",
+        "action=get_stage",
+    )[1]
     assert read["actor"] == "eve", "who only reads signs nothing"
-    assert [one.actor for one in hs.Portfolio.open(copied.folder).ledger().stage_events()] == ["ann", "bob", "eve"]
+    assert [one.actor for one in hs.Portfolio.open(copied.folder).ledger().stage_events()] == [
+        "ann",
+        "bob",
+        "eve",
+    ]
 
 
 def test_a_change_over_mcp_is_signed_by_the_caller(copied, monkeypatch):
@@ -161,6 +244,12 @@ def test_a_change_over_mcp_is_signed_by_the_caller(copied, monkeypatch):
         for more in ({"new_stage": "trial"}, {"new_stage": "active", "actor": "bob"}):
             asked = {"client_id": copied.client_id, "action": "update_stage", **more}
             assert not (await client.call_tool("manage_lifecycle_stages", asked)).is_error
-    talk(mcp_server.server(desk), conversation, client_info=Implementation(name="crm\n", version="1"))
+
+    talk(
+        mcp_server.server(desk), conversation, client_info=Implementation(name="crm\n", version="1")
+    )
     desk.replies.close()
-    assert [one.actor for one in hs.Portfolio.open(copied.folder).ledger().stage_events()] == ["ann:crm", "bob"]
+    assert [one.actor for one in hs.Portfolio.open(copied.folder).ledger().stage_events()] == [
+        "ann:crm",
+        "bob",
+    ]

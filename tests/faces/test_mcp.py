@@ -51,12 +51,14 @@ def desk_of(folder: Path | str, **more: Any) -> mcp_server.Desk:
 
 def talk(server: Any, conversation: Callable[[Client], Any], **more: Any) -> Any:
     """What a conversation with a server gives, or the protocol's error; in this process where the server is one."""
+
     async def run() -> tuple[Any, MCPError | None]:
         async with Client(server, **more) as client:
             try:
                 return await conversation(client), None
-            except MCPError as problem:     # raised outside: within it would come as a group
+            except MCPError as problem:  # raised outside: within it would come as a group
                 return None, problem
+
     given, problem = anyio.run(run)
     if problem is not None:
         raise problem
@@ -76,7 +78,11 @@ def answered(small_book: Book, tmp_path_factory) -> dict[str, Any]:
 
         async def all_of(client: Client) -> dict[str, Any]:
             await client.list_tools()
-            return {name: await client.call_tool(name, asked_of(name, small_book.client_id)) for name in TOOLS}
+            return {
+                name: await client.call_tool(name, asked_of(name, small_book.client_id))
+                for name in TOOLS
+            }
+
         return talk(mcp_server.server(desk), all_of)
 
 
@@ -86,11 +92,19 @@ def test_every_tool_of_the_registry_is_listed_with_typed_parameters_and_words():
     assert [tool.name for tool in listed] == list(TOOLS)
     for tool in listed:
         assert set(tool.input_schema["properties"]) == set(TOOLS[tool.name].parameters.model_fields)
-        assert tool.input_schema["additionalProperties"] is False and tool.input_schema["type"] == "object"
+        assert (
+            tool.input_schema["additionalProperties"] is False
+            and tool.input_schema["type"] == "object"
+        )
         reply, error = tool.output_schema["anyOf"]
-        assert tool.output_schema["type"] == reply["type"] == "object" and "cache" in reply["properties"]
+        assert (
+            tool.output_schema["type"] == reply["type"] == "object"
+            and "cache" in reply["properties"]
+        )
         assert set(error["required"]) == {"status", "error_code", "error_message", "details"}
-        assert tool.description.startswith(TOOLS[tool.name].summary) and ">>>" not in tool.description
+        assert (
+            tool.description.startswith(TOOLS[tool.name].summary) and ">>>" not in tool.description
+        )
         assert tool.annotations.read_only_hint is (tool.name not in {*WRITERS, "segment_customers"})
         for schema in (tool.input_schema, tool.output_schema):
             jsonschema.Draft202012Validator.check_schema(schema)
@@ -108,31 +122,56 @@ def test_a_reply_over_mcp_is_of_its_schema_and_the_reference_s_shape(answered, t
 @pytest.mark.parametrize("tool", TOOLS)
 def test_mcp_command_line_and_python_give_the_same_reply(answered, tool, small_book: Book, capsys):
     import healthseg as hs
+
     asked = asked_of(tool, small_book.client_id)
-    over_mcp = {key: value for key, value in answered[tool].structured_content.items() if key != "cache"}
-    assert cli.main(["run", tool, "--portfolio", str(small_book.folder), "--params", json.dumps(asked)]) == 0
+    over_mcp = {
+        key: value for key, value in answered[tool].structured_content.items() if key != "cache"
+    }
+    assert (
+        cli.main(
+            ["run", tool, "--portfolio", str(small_book.folder), "--params", json.dumps(asked)]
+        )
+        == 0
+    )
     over_cli = json.loads(capsys.readouterr().out)
     del over_cli["cache"]
     in_python = TOOLS[tool].function(hs.Portfolio.open(small_book.folder), **asked).to_dict()
     assert over_mcp == over_cli == in_python
 
 
-@pytest.mark.parametrize(("tool", "arguments", "code"), [
-    ("calculate_health_score", {"client_id": "cs_client@123"}, "INVALID_CLIENT_ID"),
-    ("calculate_health_score", {"client_id": "nobody"}, "CLIENT_NOT_FOUND"),
-    ("calculate_health_score", {"client_id": "a", "lookback_period_days": 1000}, "INVALID_PARAMETERS"),
-    ("calculate_health_score", {"client_id": "a", "lookback": 30}, "INVALID_PARAMETERS"),
-    ("calculate_health_score", {}, "INVALID_PARAMETERS"),
-    ("calculate_health_score", {"client_id": "a", "scoring_model": "ml_predictive"}, "CALCULATION_ERROR"),
-])
+@pytest.mark.parametrize(
+    ("tool", "arguments", "code"),
+    [
+        ("calculate_health_score", {"client_id": "cs_client@123"}, "INVALID_CLIENT_ID"),
+        ("calculate_health_score", {"client_id": "nobody"}, "CLIENT_NOT_FOUND"),
+        (
+            "calculate_health_score",
+            {"client_id": "a", "lookback_period_days": 1000},
+            "INVALID_PARAMETERS",
+        ),
+        ("calculate_health_score", {"client_id": "a", "lookback": 30}, "INVALID_PARAMETERS"),
+        ("calculate_health_score", {}, "INVALID_PARAMETERS"),
+        (
+            "calculate_health_score",
+            {"client_id": "a", "scoring_model": "ml_predictive"},
+            "CALCULATION_ERROR",
+        ),
+    ],
+)
 def test_an_error_is_the_reference_s_object(tool, arguments, code):
     book = tiny_book([("a", f"2025-03-{day:02d} 09:00", "u1") for day in range(1, 29)])
     result = called(desk_of(book.path), tool, arguments)
     assert result.is_error and result.structured_content["error_code"] == code
     assert set(result.structured_content) == {"status", "error_code", "error_message", "details"}
-    assert set(result.structured_content["details"]) >= {"parameter", "value_provided", "validation_rule"}
+    assert set(result.structured_content["details"]) >= {
+        "parameter",
+        "value_provided",
+        "validation_rule",
+    }
     schema = next(told.output_schema for told in mcp_tools.listed() if told.name == tool)
-    jsonschema.validate(result.structured_content, schema)      # some clients hold errors against it as well
+    jsonschema.validate(
+        result.structured_content, schema
+    )  # some clients hold errors against it as well
 
 
 def test_missing_data_and_a_silent_database_are_errors_of_their_own(tmp_path):
@@ -153,11 +192,17 @@ def test_a_tool_that_is_none_is_an_error_of_the_protocol_with_the_nearest_name()
 
 def test_new_data_are_seen_by_a_server_that_runs():
     book = tiny_book([("a", f"2025-03-{day:02d} 09:00", "u1") for day in range(1, 29)])
-    desk, asked = desk_of(book.path), {"client_id": "a", "period_start": "2025-03-15", "period_end": "2025-03-29"}
+    desk, asked = (
+        desk_of(book.path),
+        {"client_id": "a", "period_start": "2025-03-15", "period_end": "2025-03-29"},
+    )
 
     def events() -> int:
-        return called(desk, "track_usage_engagement", asked).structured_content["usage_analytics"]["total_events"]
-    assert [events() for _ in range(3)] == [13, 13, 13]     # the 28th is not over
+        return called(desk, "track_usage_engagement", asked).structured_content["usage_analytics"][
+            "total_events"
+        ]
+
+    assert [events() for _ in range(3)] == [13, 13, 13]  # the 28th is not over
     with open(Path(book.path) / "events.csv", "a") as handle:
         handle.write("a,2025-03-20 10:00,u3\n")
     assert events() == 14
@@ -170,29 +215,41 @@ def test_a_call_that_takes_long_says_so(monkeypatch):
 
     async def note(progress: float, total: float | None, message: str | None) -> None:
         told.append((progress, message))
-    talk(mcp_server.server(desk), lambda client: client.call_tool(
-        "calculate_health_score", {"client_id": "a"}, progress_callback=note))
+
+    talk(
+        mcp_server.server(desk),
+        lambda client: client.call_tool(
+            "calculate_health_score", {"client_id": "a"}, progress_callback=note
+        ),
+    )
     assert len(told) >= 3 and told == sorted(told) and "calculate_health_score" in told[0][1]
 
 
 def test_eight_callers_at_once_each_get_their_own_answer():
     days = [f"2025-03-{day:02d} 09:00" for day in range(1, 29)]
-    book = tiny_book([(f"c{k}", day, f"u{user}") for k in range(8) for day in days for user in range(k + 1)])
+    book = tiny_book(
+        [(f"c{k}", day, f"u{user}") for k in range(8) for day in days for user in range(k + 1)]
+    )
     desk, counts = desk_of(book.path), {}
 
     async def conversation(client: Client) -> None:
         async def ask(k: int) -> None:
-            result = await client.call_tool("track_usage_engagement", {
-                "client_id": f"c{k}", "period_start": "2025-03-15", "period_end": "2025-03-29"})
+            result = await client.call_tool(
+                "track_usage_engagement",
+                {"client_id": f"c{k}", "period_start": "2025-03-15", "period_end": "2025-03-29"},
+            )
             counts[k] = result.structured_content["usage_analytics"]["total_events"]
+
         async with anyio.create_task_group() as tasks:
             for k in range(8):
                 tasks.start_soon(ask, k)
+
     talk(mcp_server.server(desk), conversation)
     assert counts == {k: 13 * (k + 1) for k in range(8)}
 
 
 # -- limits ------------------------------------------------------------------------------------------------------
+
 
 class Clock:
     now = 1e9
@@ -226,8 +283,15 @@ def test_a_caller_has_100_requests_a_minute_and_all_have_1000_an_hour(tmp_path):
 
 
 def test_processes_count_together(tmp_path):
-    first, second = (mcp_limits.Limits(tmp_path, LimitSettings(per_caller_a_minute=3), Clock()) for _ in range(2))
-    assert [refused(each, "ann") is None for each in (first, second, first, second)] == [True, True, True, False]
+    first, second = (
+        mcp_limits.Limits(tmp_path, LimitSettings(per_caller_a_minute=3), Clock()) for _ in range(2)
+    )
+    assert [refused(each, "ann") is None for each in (first, second, first, second)] == [
+        True,
+        True,
+        True,
+        False,
+    ]
 
 
 def test_counters_that_are_forgotten_while_others_count_disturb_nobody(tmp_path):
@@ -235,7 +299,7 @@ def test_counters_that_are_forgotten_while_others_count_disturb_nobody(tmp_path)
     first, second = (mcp_limits.Limits(tmp_path, LimitSettings(), Clock()) for _ in range(2))
     first.take("ann"), second.take("ann")
     with second._buckets["everyone"].lock:
-        del first                       # what its finalizer raises is an error here
+        del first  # what its finalizer raises is an error here
         gc.collect()
     assert refused(second, "ann") is None
 
@@ -246,19 +310,34 @@ def test_a_refused_request_is_an_error_object_with_seconds_to_wait(monkeypatch):
     desk = desk_of(book.path)
 
     async def thrice(client: Client) -> list[Any]:
-        return [await client.call_tool("track_usage_engagement", {"client_id": "a"}) for _ in range(3)]
+        return [
+            await client.call_tool("track_usage_engagement", {"client_id": "a"}) for _ in range(3)
+        ]
+
     *answered, refusal = talk(mcp_server.server(desk), thrice)
     assert [result.is_error for result in answered] == [False, False] and refusal.is_error
     told = refusal.structured_content
-    assert told["error_code"] == "RATE_LIMIT_EXCEEDED" and 1 <= told["details"]["retry_after_seconds"] <= 61
-    assert Replies(book.path).reply("track_usage_engagement", {"client_id": "a"}).body     # no other face is limited
+    assert (
+        told["error_code"] == "RATE_LIMIT_EXCEEDED"
+        and 1 <= told["details"]["retry_after_seconds"] <= 61
+    )
+    assert (
+        Replies(book.path).reply("track_usage_engagement", {"client_id": "a"}).body
+    )  # no other face is limited
 
 
 # -- reports -----------------------------------------------------------------------------------------------------
 
+
 def test_reports_are_resources_and_nothing_else_is(tmp_path, monkeypatch):
     reports = tmp_path / "reports"
-    for name in ("index.html", "book/health.html", "acme/health.html", ".hidden/x.html", "acme/data.csv"):
+    for name in (
+        "index.html",
+        "book/health.html",
+        "acme/health.html",
+        ".hidden/x.html",
+        "acme/data.csv",
+    ):
         (reports / name).parent.mkdir(parents=True, exist_ok=True)
         (reports / name).write_text(f"<p>{name}</p>")
     (tmp_path / "secret.html").write_text("not a report")
@@ -267,15 +346,29 @@ def test_reports_are_resources_and_nothing_else_is(tmp_path, monkeypatch):
     server = mcp_server.server(desk_of(tiny_book([("a", "2025-03-03 09:00", "u1")]).path))
     listed = talk(server, lambda client: client.list_resources()).resources
     assert [resource.name for resource in listed if resource.name != "link.html"] == [
-        "index.html", "book/health.html", "acme/health.html"]
+        "index.html",
+        "book/health.html",
+        "acme/health.html",
+    ]
     read = talk(server, lambda client: client.read_resource(f"{SCHEME}book/health.html"))
-    assert read.contents[0].text == "<p>book/health.html</p>" and read.contents[0].mime_type == "text/html"
-    for uri in ("../secret.html", "%2e%2e/secret.html", "link.html", "acme/data.csv", "none.html", "/etc/passwd"):
+    assert (
+        read.contents[0].text == "<p>book/health.html</p>"
+        and read.contents[0].mime_type == "text/html"
+    )
+    for uri in (
+        "../secret.html",
+        "%2e%2e/secret.html",
+        "link.html",
+        "acme/data.csv",
+        "none.html",
+        "/etc/passwd",
+    ):
         with pytest.raises(MCPError, match="no report"):
             talk(server, lambda client, uri=uri: client.read_resource(SCHEME + uri))
 
 
 # -- over the wire -----------------------------------------------------------------------------------------------
+
 
 @pytest.fixture
 def served() -> Iterator[str]:
@@ -295,20 +388,30 @@ def served() -> Iterator[str]:
 def over_http(address: str, token: str | None, conversation: Callable[[Client], Any]) -> Any:
     async def run() -> Any:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        async with httpx2.AsyncClient(headers=headers, timeout=60) as http, \
-                Client(streamable_http_client(address, http_client=http)) as client:
+        async with (
+            httpx2.AsyncClient(headers=headers, timeout=60) as http,
+            Client(streamable_http_client(address, http_client=http)) as client,
+        ):
             return await conversation(client)
+
     return anyio.run(run)
 
 
 def test_over_http_only_the_token_is_let_in(served):
     def ask(client: Client) -> Any:
         return client.call_tool("track_usage_engagement", {"client_id": "a"})
+
     assert over_http(served, TOKEN, ask).structured_content["client_id"] == "a"
     for wrong in (None, "x", TOKEN[:-1], TOKEN + "x"):
-        answer = httpx2.post(served, json={}, headers={"Authorization": f"Bearer {wrong}"} if wrong is not None else {})
+        answer = httpx2.post(
+            served,
+            json={},
+            headers={"Authorization": f"Bearer {wrong}"} if wrong is not None else {},
+        )
         assert answer.status_code == 401 and "bearer" in answer.headers["WWW-Authenticate"].lower()
-    strange = httpx2.post(served, json={}, headers={"Authorization": f"Bearer {TOKEN}", "Host": "evil.example"})
+    strange = httpx2.post(
+        served, json={}, headers={"Authorization": f"Bearer {TOKEN}", "Host": "evil.example"}
+    )
     assert strange.status_code in (400, 403, 421)
 
 
@@ -322,10 +425,17 @@ def test_over_http_a_token_is_asked_for(small_book: Book, capsys, monkeypatch):
 def test_over_stdio_the_command_serves(tmp_path):
     book = tiny_book([("a", f"2025-03-{day:02d} 09:00", "u1") for day in range(1, 29)])
     command = StdioServerParameters(
-        command=sys.executable, args=["-m", "healthseg.faces.cli.main", "mcp", "--portfolio", str(book.path)],
-        env={**os.environ, "PYTHONPATH": str(ROOT)})
+        command=sys.executable,
+        args=["-m", "healthseg.faces.cli.main", "mcp", "--portfolio", str(book.path)],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
 
     async def conversation(client: Client) -> tuple[Any, Any]:
-        return await client.list_tools(), await client.call_tool("track_usage_engagement", {"client_id": "a"})
+        return await client.list_tools(), await client.call_tool(
+            "track_usage_engagement", {"client_id": "a"}
+        )
+
     listed, result = talk(command, conversation)
-    assert [tool.name for tool in listed.tools] == list(TOOLS) and result.structured_content["client_id"] == "a"
+    assert [tool.name for tool in listed.tools] == list(TOOLS) and result.structured_content[
+        "client_id"
+    ] == "a"

@@ -19,18 +19,42 @@ def made(**tables):
     signups = ["2025-01-20", "2025-02-01"]
     customers = pd.DataFrame({"client_id": ["a", "b"], "name": [EVIL, "B"], "signup_date": signups})
     days = pd.date_range("2025-01-20", "2025-04-30", freq="3D").strftime("%Y-%m-%d 09:00:00")
-    return tiny_book([(client, day, f"{client}1", "search") for client in "ab" for day in days], customers, **tables)
+    return tiny_book(
+        [(client, day, f"{client}1", "search") for client in "ab" for day in days],
+        customers,
+        **tables,
+    )
 
 
 @pytest.fixture(scope="module")
 def book():
     plan = pd.DataFrame(
-        [("kick", EVIL, "onboarding", 10, True, None, None), ("use", "In use", "adoption", 60, True, "kick",
-         '{"feature": "search", "users": 3}'), ("more", "More", "expansion", 200, False, None, None)],
-        columns=["milestone_id", "name", "category", "target_days", "required", "depends_on", "completes_when"])
-    done = pd.DataFrame({"client_id": ["a", "b"], "milestone_id": "kick", "started_at": "2025-02-02",
-                         "blocker": [EVIL, None], "blocked_since": ["2025-02-04", None], "owner": [EVIL, None],
-                         "completed_at": [None, "2025-02-06"]})
+        [
+            ("kick", EVIL, "onboarding", 10, True, None, None),
+            ("use", "In use", "adoption", 60, True, "kick", '{"feature": "search", "users": 3}'),
+            ("more", "More", "expansion", 200, False, None, None),
+        ],
+        columns=[
+            "milestone_id",
+            "name",
+            "category",
+            "target_days",
+            "required",
+            "depends_on",
+            "completes_when",
+        ],
+    )
+    done = pd.DataFrame(
+        {
+            "client_id": ["a", "b"],
+            "milestone_id": "kick",
+            "started_at": "2025-02-02",
+            "blocker": [EVIL, None],
+            "blocked_since": ["2025-02-04", None],
+            "owner": [EVIL, None],
+            "completed_at": [None, "2025-02-06"],
+        }
+    )
     return made(milestones=plan, milestone_progress=done)
 
 
@@ -62,6 +86,9 @@ def test_a_book_without_milestones_has_pages_that_say_so():
     plain = made()
     reply, whole = track_adoption_milestones(plain, "a"), track_adoption_milestones_book(plain)
     page = "".join(getattr(customer_page, name)(reply).markup for name in SECTIONS)
-    assert page.count("the book has no milestones table") >= 1 or page.count("The book has no milestones table") >= 1
+    assert (
+        page.count("the book has no milestones table") >= 1
+        or page.count("The book has no milestones table") >= 1
+    )
     names = [name for name in book_page.__all__ if name not in ("footer", "open_book")]
     assert "not measured" in "".join(getattr(book_page, name)(whole).markup for name in names)

@@ -37,9 +37,16 @@ def test_a_page_asks_for_nothing_from_anywhere_and_says_so(pages, kind):
         if attributes.get("http-equiv") == "Content-Security-Policy"
     )
     assert policy.startswith("default-src 'none'; script-src 'sha256-") and "http" not in policy
-    assert ("'unsafe-eval'" in policy) == (kind == "portfolio"), "only what draws charts may compile"
-    assert policy.count("sha256-") == len([1 for name, _ in read.scripts if not name]) and read.foreign == []
-    assert not [tag for tag, _ in read.tags if tag in ("link", "iframe", "object", "embed", "img", "base")]
+    assert ("'unsafe-eval'" in policy) == (kind == "portfolio"), (
+        "only what draws charts may compile"
+    )
+    assert (
+        policy.count("sha256-") == len([1 for name, _ in read.scripts if not name])
+        and read.foreign == []
+    )
+    assert not [
+        tag for tag, _ in read.tags if tag in ("link", "iframe", "object", "embed", "img", "base")
+    ]
     without_vega = pages[kind].replace(scripting.vega(), "")
     assert set(re.findall(r"https?://[^\s\"'<)]+", without_vega)) <= {"http://www.w3.org/2000/svg"}
 
@@ -54,9 +61,13 @@ def test_headings_come_in_order(pages, kind):
 @both
 def test_the_contents_lead_to_every_question(pages, kind):
     read = Read(pages[kind])
-    targets = {attributes["id"] for tag, attributes in read.tags if tag == "section" and "id" in attributes}
+    targets = {
+        attributes["id"] for tag, attributes in read.tags if tag == "section" and "id" in attributes
+    }
     links = {
-        attributes["href"][1:] for tag, attributes in read.tags if tag == "a" and attributes["href"].startswith("#")
+        attributes["href"][1:]
+        for tag, attributes in read.tags
+        if tag == "a" and attributes["href"].startswith("#")
     }
     assert len(targets) == {"customer": 6, "portfolio": 7}[kind] and targets < links
 
@@ -145,11 +156,17 @@ def test_a_withheld_score_is_no_number_anywhere():
         forecast=None,
         coverage=0.2,
         churn_prediction=None,
-        not_measured={"$.predicted_scores": "too few scores", "$.churn_prediction": "not requested"},
+        not_measured={
+            "$.predicted_scores": "too few scores",
+            "$.churn_prediction": "not requested",
+        },
     )
     text = Read(html_of("customer", withheld)).text
     assert "no score, 20 % of the inputs are known" in text.lower()
-    assert "Too few inputs are known for a score" in text and "The forecast: not measured. Too few scores" in text
+    assert (
+        "Too few inputs are known for a score" in text
+        and "The forecast: not measured. Too few scores" in text
+    )
     assert "The likelihood of leaving: not measured. Not requested" in text
 
 
@@ -166,7 +183,10 @@ def test_hostile_texts_are_shown_as_text():
     tags = {tag for tag, _ in read.tags}
     assert not tags & {"img", "iframe", "base", "object", "embed"} and read.foreign == []
     assert not [name for _, attributes in read.tags for name in attributes if name.startswith("on")]
-    assert len([1 for tag, attributes in read.tags if tag == "meta" and "http-equiv" in attributes]) == 1
+    assert (
+        len([1 for tag, attributes in read.tags if tag == "meta" and "http-equiv" in attributes])
+        == 1
+    )
     for text in texts:
         assert " ".join(page.formats.plain(text).split()) in read.text
 
@@ -218,15 +238,26 @@ def test_a_page_is_the_same_bytes_each_time(pages):
 def test_the_card_of_what_is_at_stake_says_how_without_a_cut_bracket():
     told = "probability of leaving in 90 days × ARR (where notice was given, the whole ARR)"
     text = Read(html_of("portfolio", samples.book(at_stake_basis=told))).text
-    assert told in text and text.count("(where notice was given") == text.count("(where notice was given, the whole")
-    assert text.count("probability of leaving in 90 days × ARR") > text.count(told), "and the card names it in short"
+    assert told in text and text.count("(where notice was given") == text.count(
+        "(where notice was given, the whole"
+    )
+    assert text.count("probability of leaving in 90 days × ARR") > text.count(told), (
+        "and the card names it in short"
+    )
 
 
 def test_a_book_without_arr_has_no_amounts_and_no_empty_columns():
-    without = samples.book(total_arr=None, total_arr_by_currency={}, at_risk_arr=0.0, at_stake=0.0, currency=None)
-    blank = without.frame("customers").assign(arr=None, at_stake=None, currency=None, renewal_on=None)
+    without = samples.book(
+        total_arr=None, total_arr_by_currency={}, at_risk_arr=0.0, at_stake=0.0, currency=None
+    )
+    blank = without.frame("customers").assign(
+        arr=None, at_stake=None, currency=None, renewal_on=None
+    )
     read = Read(html_of("portfolio", without.with_frames(customers=blank)))
-    assert "At stake – no ARR is known" in read.text and "No ARR is known, so that nothing can be said" in read.text
+    assert (
+        "At stake – no ARR is known" in read.text
+        and "No ARR is known, so that nothing can be said" in read.text
+    )
     head = read.text[read.text.index("Customer and why") :][:60]
     assert "Manager" in head and "Renewal" not in head and "ARR" not in head
 
@@ -237,7 +268,9 @@ def test_inputs_that_are_missing_for_one_reason_share_a_line():
         part.model_copy(
             update={
                 "metrics": [
-                    metric.model_copy(update={"points": None, "value": None, "missing_reason": "no table"})
+                    metric.model_copy(
+                        update={"points": None, "value": None, "missing_reason": "no table"}
+                    )
                     for metric in part.metrics
                 ]
             }

@@ -21,12 +21,17 @@ def book():
     signups = ["2024-01-01", "2025-01-20"]
     customers = pd.DataFrame({"client_id": ["a", "b"], "name": [EVIL, "B"], "signup_date": signups})
     days = [f"2025-0{month}-{day:02d} 09:00:00" for month in (1, 2, 3) for day in range(1, 29)]
-    events = [*(("a", day, "u1", "search") for day in days), *(("b", day, "u2", EVIL) for day in days[30:])]
+    events = [
+        *(("a", day, "u1", "search") for day in days),
+        *(("b", day, "u2", EVIL) for day in days[30:]),
+    ]
     return tiny_book(events, customers)
 
 
 def test_a_customers_page_shows_all_its_sections_and_no_markup_of_a_name(book):
-    reply = analyze_engagement_patterns(book, "single_customer", client_id="a", analysis_period_days=28)
+    reply = analyze_engagement_patterns(
+        book, "single_customer", client_id="a", analysis_period_days=28
+    )
     names = ("opening", "particular", "follows", "when", "unusual", "actions", "method")
     pieces = [getattr(patterns_page, name)(reply) for name in names]
     page = "".join(piece.markup for piece in [*pieces, patterns_page.footer(reply, book)])
@@ -52,16 +57,51 @@ def test_charts_of_a_reply_are_drawn_at_both_widths_or_say_why_not(book):
 
 @pytest.mark.parametrize("width", [theme.WIDE, theme.NARROW])
 def test_charts_of_patterns_draw_what_they_are_given(width):
-    held = pd.DataFrame({"name": ["Reports with exports", EVIL], "type": ["feature_usage", "risk"], "support": [30, 40],
-                         "n": [90, 200], "lift": [2.0, 0.2], "lift_lower": [1.5, 0.0], "lift_upper": [2.6, 0.4],
-                         "q": 0.001, "confidence": 1.0})
-    risk = pd.DataFrame({"pattern": ["Idle seats"], "probability_of_churn": [0.3], "probability_lower": [0.2],
-                         "probability_upper": [0.4], "base_rate": [np.nan], "n": [40]})
-    lead = pd.DataFrame({"sign": "Idle seats", "lead_days": [7, 14], "leavers": [0.5, 0.4], "n": 30, "stayers": 0.1,
-                         "gap": [0.4, 0.3]})
-    steps = pd.DataFrame({"sequence": "a → b", "step": 1, "first": "a", "second": "b", "days": [10.0, 20.0, 30.0]})
-    people = pd.DataFrame({"persona": "Reports users", "feature": ["reports"], "factor": [2.0], "percentage": [40.0]})
-    drawn = [charts.lifts(held, width), charts.risks(risk, width), charts.leads(lead, width),
-             charts.gaps(steps, width), charts.personas(people, width)]
+    held = pd.DataFrame(
+        {
+            "name": ["Reports with exports", EVIL],
+            "type": ["feature_usage", "risk"],
+            "support": [30, 40],
+            "n": [90, 200],
+            "lift": [2.0, 0.2],
+            "lift_lower": [1.5, 0.0],
+            "lift_upper": [2.6, 0.4],
+            "q": 0.001,
+            "confidence": 1.0,
+        }
+    )
+    risk = pd.DataFrame(
+        {
+            "pattern": ["Idle seats"],
+            "probability_of_churn": [0.3],
+            "probability_lower": [0.2],
+            "probability_upper": [0.4],
+            "base_rate": [np.nan],
+            "n": [40],
+        }
+    )
+    lead = pd.DataFrame(
+        {
+            "sign": "Idle seats",
+            "lead_days": [7, 14],
+            "leavers": [0.5, 0.4],
+            "n": 30,
+            "stayers": 0.1,
+            "gap": [0.4, 0.3],
+        }
+    )
+    steps = pd.DataFrame(
+        {"sequence": "a → b", "step": 1, "first": "a", "second": "b", "days": [10.0, 20.0, 30.0]}
+    )
+    people = pd.DataFrame(
+        {"persona": "Reports users", "feature": ["reports"], "factor": [2.0], "percentage": [40.0]}
+    )
+    drawn = [
+        charts.lifts(held, width),
+        charts.risks(risk, width),
+        charts.leads(lead, width),
+        charts.gaps(steps, width),
+        charts.personas(people, width),
+    ]
     assert all(theme.svg(one).startswith("<svg") and not theme.is_empty(one) for one in drawn)
     assert "<script>" not in theme.svg(drawn[0]) and "Reports with exports" in theme.svg(drawn[0])

@@ -72,11 +72,18 @@ def test_a_reply_is_found_again_with_its_age(folder, clock):
     made = Replies(str(folder), cache=False, clock=clock).reply(TOOL, ASKED).body
     clock.now += 90
     again = replies.reply(TOOL, ASKED).body
-    assert again["cache"] == {"hit": True, "kept": True, "age_seconds": 90.0, "holds_seconds": 1710.0}
+    assert again["cache"] == {
+        "hit": True,
+        "kept": True,
+        "age_seconds": 90.0,
+        "holds_seconds": 1710.0,
+    }
     assert {**again, "cache": None} == {**made, "cache": None}
 
 
-@pytest.mark.parametrize(("tool", "minutes"), [("track_usage_engagement", 30), ("calculate_health_score", 60)])
+@pytest.mark.parametrize(
+    ("tool", "minutes"), [("track_usage_engagement", 30), ("calculate_health_score", 60)]
+)
 def test_usage_is_kept_for_30_minutes_and_health_for_an_hour(folder, clock, tool, minutes):
     replies = Replies(str(folder), clock=clock)
     asked = {"client_id": "a"}
@@ -116,7 +123,9 @@ def test_a_new_table_a_changed_value_and_a_changed_setting_are_never_hidden(fold
     assert not hit(replies)
     replies = warmed(folder, clock)
     text = (folder / "customers.csv").read_text()
-    (folder / "customers.csv").write_text(text.replace("2024-01-01", "2024-01-02"))    # as many bytes as before
+    (folder / "customers.csv").write_text(
+        text.replace("2024-01-01", "2024-01-02")
+    )  # as many bytes as before
     assert hit(replies) is False
     replies = warmed(folder, clock)
     (folder / "healthseg.toml").write_text("[settings]\nsession_gap_minutes = 5\n")
@@ -140,7 +149,11 @@ def test_data_that_changed_a_moment_ago_is_not_kept(folder):
 def test_no_cache_neither_looks_nor_keeps(folder, clock):
     warmed(folder, clock)
     fresh = Replies(str(folder), cache=False, clock=clock)
-    assert fresh.reply(TOOL, ASKED).body["cache"] == {"hit": False, "kept": False, "reason": "not asked for"}
+    assert fresh.reply(TOOL, ASKED).body["cache"] == {
+        "hit": False,
+        "kept": False,
+        "reason": "not asked for",
+    }
 
 
 def test_settings_can_switch_it_off(folder, clock, monkeypatch):
@@ -165,17 +178,23 @@ def test_a_broken_cache_file_is_no_error(folder, clock):
 
 
 def test_a_folder_that_cannot_be_written_keeps_replies_elsewhere(folder, clock, tmp_path):
-    assert cache.ReplyCache(tmp_path / "no" / "\0").put("key", "{}", 0, 1) is False \
-        if os.name == "nt" else cache.ReplyCache(Path("/proc/none")).put("key", "{}", 0, 1) is False
+    assert (
+        cache.ReplyCache(tmp_path / "no" / "\0").put("key", "{}", 0, 1) is False
+        if os.name == "nt"
+        else cache.ReplyCache(Path("/proc/none")).put("key", "{}", 0, 1) is False
+    )
 
 
 def test_a_query_that_names_no_file_is_never_kept(tmp_path, folder, clock):
     (tmp_path / "portfolio.toml").write_text(
         "[tables]\ncustomers = \"select 'a' as client_id, '2024-01-01' as signup_date\"\n"
         "events = \"select 'a' as client_id, 'u' as user_id, timestamp '2025-03-01 09:00:00' + interval (i) day "
-        "as occurred_at from range(28) t(i)\"\n")
+        'as occurred_at from range(28) t(i)"\n'
+    )
     replies = Replies(str(tmp_path / "portfolio.toml"), clock=clock)
-    told = [replies.reply(TOOL, ASKED | {"period_end": "2025-03-28"}).body["cache"] for _ in range(2)]
+    told = [
+        replies.reply(TOOL, ASKED | {"period_end": "2025-03-28"}).body["cache"] for _ in range(2)
+    ]
     assert [reply["hit"] for reply in told] == [False, False] and "cannot tell" in told[0]["reason"]
 
 
@@ -192,8 +211,9 @@ def test_a_database_is_kept_by_its_watermark_and_not_without(tmp_path, clock, mo
     marked = Replies(f"sqlite:///{path}", clock=clock)
     assert [marked.reply(TOOL, ASKED).body["cache"]["hit"] for _ in range(2)] == [False, True]
     with sqlite3.connect(path) as connection:
-        events.head(1).assign(occurred_at="2025-03-20 11:00").to_sql("events", connection, index=False,
-                                                                     if_exists="append")
+        events.head(1).assign(occurred_at="2025-03-20 11:00").to_sql(
+            "events", connection, index=False, if_exists="append"
+        )
     assert [marked.reply(TOOL, ASKED).body["cache"]["hit"] for _ in range(2)] == [False, True]
 
 
@@ -205,16 +225,22 @@ def postgres():
 
 def recorded(book: str, number: int, place: str) -> None:
     """One more row in the ledger on a server, as another machine would add it."""
-    ledger = Ledger(place, lambda: dt.datetime(2025, 3, 20, number, tzinfo=dt.UTC), schema_name=book)
+    ledger = Ledger(
+        place, lambda: dt.datetime(2025, 3, 20, number, tzinfo=dt.UTC), schema_name=book
+    )
     began = dt.datetime(2025, 3, 10, number, tzinfo=dt.UTC)
     ledger.record_stage_event(f"r{number}", "a", "at_risk", began, actor="ann")
 
 
 @pytest.mark.parametrize("tables", ["files", "database"])
 def test_with_a_ledger_on_a_server_replies_are_kept_until_one_row_is_recorded(
-        folder, clock, tmp_path, monkeypatch, postgres, tables):
+    folder, clock, tmp_path, monkeypatch, postgres, tables
+):
     monkeypatch.setenv("LEDGER_ADDRESS", postgres)
-    monkeypatch.setenv("HEALTHSEG_SETTINGS__LEDGER", json.dumps({"address": "$LEDGER_ADDRESS", "schema_name": tables}))
+    monkeypatch.setenv(
+        "HEALTHSEG_SETTINGS__LEDGER",
+        json.dumps({"address": "$LEDGER_ADDRESS", "schema_name": tables}),
+    )
     place = str(folder)
     if tables == "database":
         place = f"sqlite:///{tmp_path / 'book.db'}"
@@ -251,19 +277,31 @@ def test_every_table_of_the_ledger_is_in_its_watermark():
 
 
 def test_processes_share_what_is_kept(folder, capsys):
-    words = ["run", TOOL, "--portfolio", str(folder), *(f"-p{name}={value}" for name, value in ASKED.items())]
+    words = [
+        "run",
+        TOOL,
+        "--portfolio",
+        str(folder),
+        *(f"-p{name}={value}" for name, value in ASKED.items()),
+    ]
     time.sleep(0.1)
-    cache.code_state.cache_clear()      # as of now, like that of the other process
+    cache.code_state.cache_clear()  # as of now, like that of the other process
     for _ in range(2):
         assert cli.main(words) == 0
     capsys.readouterr()
-    script = ("import sys\nfrom healthseg.faces.cli import main as cli\nstatus = cli.main(sys.argv[1:])\n"
-              "print(sorted({'pandas', 'duckdb', 'altair'} & set(sys.modules)), file=sys.stderr)\nsys.exit(status)")
-    done = subprocess.run([sys.executable, "-c", script, *words], capture_output=True, text=True, check=True)
+    script = (
+        "import sys\nfrom healthseg.faces.cli import main as cli\nstatus = cli.main(sys.argv[1:])\n"
+        "print(sorted({'pandas', 'duckdb', 'altair'} & set(sys.modules)), file=sys.stderr)\nsys.exit(status)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, *words], capture_output=True, text=True, check=True
+    )
     assert json.loads(done.stdout)["cache"]["hit"] and done.stderr.strip() == "[]"
     assert cli.main([*words, "--no-cache"]) == 0
     fresh = json.loads(capsys.readouterr().out)
-    assert {**fresh, "cache": 0} == {**json.loads(done.stdout), "cache": 0} and not fresh["cache"]["hit"]
+    assert {**fresh, "cache": 0} == {**json.loads(done.stdout), "cache": 0} and not fresh["cache"][
+        "hit"
+    ]
 
 
 def test_a_kept_reply_comes_within_10_ms(folder, clock):
@@ -277,6 +315,9 @@ def test_a_kept_reply_comes_within_10_ms(folder, clock):
 
 
 def test_every_tool_that_can_write_is_known_to_keep_no_reply():
-    assert {name for name, tool in TOOLS.items()
-            if set(registry.report_parameters(name)) != set(tool.parameters.model_fields)} == set(WRITERS)
+    assert {
+        name
+        for name, tool in TOOLS.items()
+        if set(registry.report_parameters(name)) != set(tool.parameters.model_fields)
+    } == set(WRITERS)
     assert set(MINUTES) <= {*TOOLS, "segment_customers", "segment_by_value_tier"}

@@ -30,7 +30,12 @@ AT = dt.datetime(2026, 1, 2, 3, 4, tzinfo=dt.UTC)
 def made(small_book: Book, tmp_path_factory) -> tuple[reports.Run, Path]:
     out = tmp_path_factory.mktemp("reports")
     run = reports.make_reports(
-        str(small_book.folder), (TOOL,), [small_book.client_id], book=True, out=out, clock=lambda: AT
+        str(small_book.folder),
+        (TOOL,),
+        [small_book.client_id],
+        book=True,
+        out=out,
+        clock=lambda: AT,
     )
     return run, out
 
@@ -45,7 +50,11 @@ def test_all_reports_are_there_and_nothing_else(made, small_book: Book):
     found = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
     assert found == {
         "index.html",
-        *(f"{owner}/{TOOL}.{kind}" for owner in ("book", small_book.client_id) for kind in ("html", "ipynb", "json")),
+        *(
+            f"{owner}/{TOOL}.{kind}"
+            for owner in ("book", small_book.client_id)
+            for kind in ("html", "ipynb", "json")
+        ),
     } | {f"runs/{path.name}" for path in (out / "runs").iterdir()}
     assert len(list((out / "runs").iterdir())) == 1
 
@@ -56,11 +65,13 @@ def test_a_page_shows_the_figures_of_the_reply(made, small_book: Book):
     told = reply.to_dict()
     assert reply.customer.name in text and reply.fingerprint in text
     assert (
-        f"{told['current_health_score']} of 100" not in text and f"Health score {told['current_health_score']}" in text
+        f"{told['current_health_score']} of 100" not in text
+        and f"Health score {told['current_health_score']}" in text
     )
     for component in told["components"]:
         assert (
-            f"{'–' if component['score'] is None else component['score']} {component['component'].capitalize()}" in text
+            f"{'–' if component['score'] is None else component['score']} {component['component'].capitalize()}"
+            in text
         )
     for point in told["historical_scores"]:
         date = dt.date.fromisoformat(point["date"])
@@ -94,7 +105,10 @@ def test_the_index_lists_every_live_customer_and_links_to_what_is_there(made, sm
     assert all((out / link).is_file() for link in links)
     live = {
         row["name"]
-        for row in hs.Portfolio.open(small_book.folder).table("customers").query("churned_on.isna()").to_dict("records")
+        for row in hs.Portfolio.open(small_book.folder)
+        .table("customers")
+        .query("churned_on.isna()")
+        .to_dict("records")
     }
     assert all(name in read.text for name in live)
 
@@ -104,14 +118,17 @@ def test_the_notebook_beside_it_holds_no_path_of_this_machine(made, small_book: 
         text = (made[1] / owner / f"{TOOL}.ipynb").read_text("utf-8")
         nbformat.validate(nbformat.reads(text, as_version=4))
         assert (
-            not re.search(r'"[^"]*(/tmp|/home|/root|/work)/', text) and "papermill" not in json.loads(text)["metadata"]
+            not re.search(r'"[^"]*(/tmp|/home|/root|/work)/', text)
+            and "papermill" not in json.loads(text)["metadata"]
         )
 
 
 def test_no_part_of_the_notebook_beside_it_is_random(made, small_book: Book):
     notebook = nbformat.read(made[1] / small_book.client_id / f"{TOOL}.ipynb", as_version=4)
     source = nbformat.read(reports.notebooks() / "customer" / f"{TOOL}.ipynb", as_version=4)
-    assert {cell.id for cell in notebook.cells} - {cell.id for cell in source.cells} == {"injected-parameters"}
+    assert {cell.id for cell in notebook.cells} - {cell.id for cell in source.cells} == {
+        "injected-parameters"
+    }
 
 
 def test_a_report_that_fails_is_told_and_the_others_are_there(small_book: Book, tmp_path):
@@ -132,15 +149,21 @@ def test_a_report_that_fails_is_told_and_the_others_are_there(small_book: Book, 
     assert not (tmp_path / last["client_id"] / f"{TOOL}.html").exists()
     assert (tmp_path / "book" / f"{TOOL}.html").is_file()
     read = Read(run.index.read_text("utf-8"))
-    assert "1 report could not be made" in read.text and run.failed[0].error["error_code"] in read.text
+    assert (
+        "1 report could not be made" in read.text and run.failed[0].error["error_code"] in read.text
+    )
     assert "failed" in told.getvalue()
     assert not list(tmp_path.rglob("*.part"))
 
 
-@pytest.mark.parametrize("given", [{"lookback_period_days": 3}, {"no_such": 1}, {"scoring_model": "magic"}])
+@pytest.mark.parametrize(
+    "given", [{"lookback_period_days": 3}, {"no_such": 1}, {"scoring_model": "magic"}]
+)
 def test_parameters_are_checked_before_anything_runs(small_book: Book, tmp_path, given):
     with pytest.raises(InvalidParameters):
-        reports.make_reports(str(small_book.folder), (TOOL,), book=True, out=tmp_path / "out", parameters=given)
+        reports.make_reports(
+            str(small_book.folder), (TOOL,), book=True, out=tmp_path / "out", parameters=given
+        )
     assert not (tmp_path / "out").exists()
 
 
@@ -150,9 +173,14 @@ def test_a_link_in_the_way_is_not_followed(small_book: Book, tmp_path):
     folder = tmp_path / "out"
     folder.mkdir()
     (folder / small_book.client_id).symlink_to(elsewhere)
-    job = execution.Job(TOOL, small_book.client_id, "unused.ipynb", {}, str(small_book.folder), str(folder))
+    job = execution.Job(
+        TOOL, small_book.client_id, "unused.ipynb", {}, str(small_book.folder), str(folder)
+    )
     outcome = execution.make(job, AT)
-    assert outcome.error["error_code"] == "INVALID_PARAMETERS" and "symbolic link" in outcome.error["error_message"]
+    assert (
+        outcome.error["error_code"] == "INVALID_PARAMETERS"
+        and "symbolic link" in outcome.error["error_message"]
+    )
     assert list(elsewhere.iterdir()) == []
 
 
@@ -178,9 +206,15 @@ def test_a_file_that_could_not_be_written_leaves_the_old_one(tmp_path):
 
 def _notebook(tmp_path: Path, *cells: str) -> execution.Job:
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
-    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    notebook.metadata["kernelspec"] = {
+        "name": "python3",
+        "display_name": "Python 3",
+        "language": "python",
+    }
     nbformat.write(notebook, tmp_path / "n{b}.ipynb")
-    return execution.Job(TOOL, "a", str(tmp_path / "n{b}.ipynb"), {}, str(tmp_path), str(tmp_path / "{out}"))
+    return execution.Job(
+        TOOL, "a", str(tmp_path / "n{b}.ipynb"), {}, str(tmp_path), str(tmp_path / "{out}")
+    )
 
 
 @pytest.fixture
@@ -200,7 +234,9 @@ def environment_kept(monkeypatch):
 @pytest.mark.filterwarnings("default")
 def test_the_status_comes_from_what_happened(tmp_path, environment_kept, cells, said):
     outcome = execution.make(_notebook(tmp_path, *cells), AT)
-    assert (not outcome.ok and said in outcome.error["error_message"].lower()) or said in outcome.error["error_message"]
+    assert (
+        not outcome.ok and said in outcome.error["error_message"].lower()
+    ) or said in outcome.error["error_message"]
     assert not list(tmp_path.rglob("*.html"))
 
 

@@ -35,10 +35,15 @@ def pages(tmp_path_factory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("scripts")
     book = samples.book()
     shelf = index.Shelf(folder, folder, ["calculate_health_score"], {})
-    many = [{**book.customers[place % 60], "name": f"Customer {place:05d}", "score": place % 100}
-            for place in range(10_000)]
-    long = table([{"name": f"row {place:03d}", "value": (place * 37) % 250} for place in range(250)],
-                 [Column("name", "Name"), Column("value", "Value", str, True)], label="rows")
+    many = [
+        {**book.customers[place % 60], "name": f"Customer {place:05d}", "score": place % 100}
+        for place in range(10_000)
+    ]
+    long = table(
+        [{"name": f"row {place:03d}", "value": (place * 37) % 250} for place in range(250)],
+        [Column("name", "Name"), Column("value", "Value", str, True)],
+        label="rows",
+    )
     made = {
         "customer": html_of("customer", samples.health()),
         "book": html_of("portfolio", book),
@@ -60,8 +65,10 @@ def _page_of(markup: str) -> str:
 
 
 def _shown(browser: Browser) -> list[list[str]]:
-    return browser.run("[...document.querySelectorAll('tbody tr')].filter(row => row.offsetHeight)"
-                       ".map(row => [...row.cells].map(cell => cell.innerText.trim()))")
+    return browser.run(
+        "[...document.querySelectorAll('tbody tr')].filter(row => row.offsetHeight)"
+        ".map(row => [...row.cells].map(cell => cell.innerText.trim()))"
+    )
 
 
 def test_a_long_table_sorts_by_its_headings_and_turns_pages(browser: Browser, pages):
@@ -74,15 +81,17 @@ def test_a_long_table_sorts_by_its_headings_and_turns_pages(browser: Browser, pa
     browser.run("[...document.querySelectorAll('.hs-pager button')].at(-1).click()")
     assert [row[1] for row in _shown(browser)] == [str(149 - place) for place in range(100)]
     browser.run("[...document.querySelectorAll('.hs-pager button')].at(-1).click()")
-    assert len(_shown(browser)) == 50 and browser.run("document.querySelector('.hs-pager span').textContent") == (
-        "201 to 250 of 250"
-    )
+    assert len(_shown(browser)) == 50 and browser.run(
+        "document.querySelector('.hs-pager span').textContent"
+    ) == ("201 to 250 of 250")
     browser.run("document.querySelectorAll('thead button')[0].click()")
     assert _shown(browser)[0][0] == "row 000" and len(_shown(browser)) == 100
     assert browser.problems == []
 
 
-def test_the_what_if_gives_the_scores_that_the_tool_gives(browser: Browser, small_book: Book, tmp_path):
+def test_the_what_if_gives_the_scores_that_the_tool_gives(
+    browser: Browser, small_book: Book, tmp_path
+):
     book = hs.Portfolio.open(small_book.folder)
     usual = calculate_health_score_book(book)
     page = tmp_path / "book.html"
@@ -90,10 +99,20 @@ def test_the_what_if_gives_the_scores_that_the_tool_gives(browser: Browser, smal
     browser.open(page)
     rows = usual.frame("what_if")
     assert len(rows) == usual.total_customers > 10
-    for weights in ([35, 25, 15, 15, 10], [100, 0, 0, 0, 0], [1, 0, 0, 99, 0], [20, 20, 20, 20, 20], [3, 41, 7, 0, 49]):
+    for weights in (
+        [35, 25, 15, 15, 10],
+        [100, 0, 0, 0, 0],
+        [1, 0, 0, 99, 0],
+        [20, 20, 20, 20, 20],
+        [3, 41, 7, 0, 49],
+    ):
         names = ("usage", "engagement", "support", "satisfaction", "payment")
-        given = {f"{name}_weight": weight / 100 for name, weight in zip(names, weights, strict=True)}
-        tool = calculate_health_score_book(book, scoring_model="custom", component_weights=given).frame("customers")
+        given = {
+            f"{name}_weight": weight / 100 for name, weight in zip(names, weights, strict=True)
+        }
+        tool = calculate_health_score_book(
+            book, scoring_model="custom", component_weights=given
+        ).frame("customers")
         expected = tool.set_index("client_id")["score"].reindex(rows["client_id"])
         found = browser.run(f"document.querySelector('.hs-whatif').scores({json.dumps(weights)})")
         assert found == [None if value != value else int(value) for value in expected], weights
@@ -104,8 +123,10 @@ def test_moving_a_weight_tells_who_changes_band_and_a_reset_brings_it_back(brows
     told = "document.querySelector('.hs-whatif-told').innerText"
     before = browser.run(told)
     assert "0 change band" in before
-    browser.run("(() => { const one = document.querySelectorAll('.hs-sliders input')[4]; one.value = 100;"
-                "one.dispatchEvent(new Event('input')); })()")
+    browser.run(
+        "(() => { const one = document.querySelectorAll('.hs-sliders input')[4]; one.value = 100;"
+        "one.dispatchEvent(new Event('input')); })()"
+    )
     assert browser.run(told) != before
     assert browser.run("document.querySelector('.hs-sliders output').innerText") == "18 %"
     browser.run("document.querySelector('.hs-whatif > button').click()")
@@ -113,18 +134,26 @@ def test_moving_a_weight_tells_who_changes_band_and_a_reset_brings_it_back(brows
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-def test_the_books_charts_are_drawn_again_with_figures_under_the_pointer(browser: Browser, pages, dark):
+def test_the_books_charts_are_drawn_again_with_figures_under_the_pointer(
+    browser: Browser, pages, dark
+):
     browser.open(pages["book"], 1440, dark)
     drawn = "[...document.querySelectorAll('figure.hs-chart')].map(one => one.dataset.drawn || '')"
-    browser.run(f"new Promise(done => {{ let n = 0; const look = () => {drawn}.every(Boolean) || n++ > 100 ? done(1) :"
-                "setTimeout(look, 50); look(); })")
+    browser.run(
+        f"new Promise(done => {{ let n = 0; const look = () => {drawn}.every(Boolean) || n++ > 100 ? done(1) :"
+        "setTimeout(look, 50); look(); })"
+    )
     states = browser.run(drawn)
     assert states and set(states) == {"again"}
-    assert browser.run("[...document.querySelectorAll('.hs-wide svg')].every(svg => svg.getAttribute('aria-label') &&"
-                       "svg.getBoundingClientRect().width > 600)")
+    assert browser.run(
+        "[...document.querySelectorAll('.hs-wide svg')].every(svg => svg.getAttribute('aria-label') &&"
+        "svg.getBoundingClientRect().width > 600)"
+    )
     assert browser.problems == [] and browser.requests == [pages["book"].resolve().as_uri()]
     if dark:
-        inks = browser.run("[...document.querySelectorAll('.hs-wide svg text')].map(one => one.getAttribute('fill'))")
+        inks = browser.run(
+            "[...document.querySelectorAll('.hs-wide svg text')].map(one => one.getAttribute('fill'))"
+        )
         assert "#1c2733" not in inks
 
 
@@ -137,8 +166,10 @@ def test_ten_thousand_customers_are_paged_searched_and_sorted(browser: Browser, 
     assert browser.run("document.getElementById('where').textContent") == "101 to 200 of 10,000"
     browser.run("search.value = 'customer 0777'; search.dispatchEvent(new Event('input'));")
     assert browser.run(f"{rows}.length") == 11
-    browser.run("search.value = ''; search.dispatchEvent(new Event('input'));"
-                "document.querySelectorAll('#customers thead button')[1].click()")
+    browser.run(
+        "search.value = ''; search.dispatchEvent(new Event('input'));"
+        "document.querySelectorAll('#customers thead button')[1].click()"
+    )
     assert browser.run(f"{rows}.every(row => row.cells[1].dataset.sort === '99')")
     assert browser.run("document.documentElement.scrollWidth") <= 1440 and browser.problems == []
 
@@ -152,9 +183,11 @@ def test_axe_finds_no_serious_violation(browser: Browser, pages, name, width, da
     browser.call("Page.setBypassCSP", enabled=True)
     browser.open(pages[name], width, dark)
     browser.run(Path(AXE).read_text("utf-8") + ";1")
-    found = browser.run("axe.run(document, {resultTypes: ['violations']}).then(told => told.violations.filter(one =>"
-                        "['serious', 'critical'].includes(one.impact)).map(one => one.id + ': ' + "
-                        "one.nodes.slice(0, 3).map(node => node.html.slice(0, 160)).join(' | ')))")
+    found = browser.run(
+        "axe.run(document, {resultTypes: ['violations']}).then(told => told.violations.filter(one =>"
+        "['serious', 'critical'].includes(one.impact)).map(one => one.id + ': ' + "
+        "one.nodes.slice(0, 3).map(node => node.html.slice(0, 160)).join(' | ')))"
+    )
     browser.call("Page.setBypassCSP", enabled=False)
     assert found == []
 
@@ -164,7 +197,10 @@ def test_a_page_without_charts_to_draw_carries_no_bundle():
     from tests.faces.pages import shown
 
     text = export.to_html(shown("portfolio", samples.book()), static, book=True)
-    assert scripting.vega() not in text and "hs-spec" not in text.split("</style>", 1)[1].split("<script>")[0]
+    assert (
+        scripting.vega() not in text
+        and "hs-spec" not in text.split("</style>", 1)[1].split("<script>")[0]
+    )
     assert Read(text).foreign == [] and "unsafe-eval" not in text
 
 

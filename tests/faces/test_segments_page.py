@@ -21,10 +21,17 @@ RULES = {"rules": [{"name": "<b>Old", "when": "tenure_days > 30"}]}
 
 @pytest.fixture(scope="module")
 def book():
-    customers = pd.DataFrame({
-        "client_id": ["a", "b", "c"], "name": [EVIL, "B", "C"], "signup_date": "2023-01-01",
-        "industry": [EVIL, "x", None],
-        "arr": [20_000, 300_000, None], "seats": [2, 4, 3], "currency": "EUR"})
+    customers = pd.DataFrame(
+        {
+            "client_id": ["a", "b", "c"],
+            "name": [EVIL, "B", "C"],
+            "signup_date": "2023-01-01",
+            "industry": [EVIL, "x", None],
+            "arr": [20_000, 300_000, None],
+            "seats": [2, 4, 3],
+            "currency": "EUR",
+        }
+    )
     days = [f"2025-0{month}-{day:02d} 09:00:00" for month in (1, 2, 3) for day in range(1, 29)]
     return tiny_book([(client, day, "u1", "plan") for client in "abc" for day in days], customers)
 
@@ -37,8 +44,12 @@ def page_of(module, reply, book):
 
 @pytest.mark.parametrize("kind", ["value", "health", "usage", "industry", "lifecycle", "custom"])
 def test_the_books_page_of_segments_shows_all_its_sections(book, kind):
-    reply = segment_customers_book(book, segmentation_criteria=RULES if kind == "custom" else {}, segment_type=kind,
-                                   min_segment_size=1)
+    reply = segment_customers_book(
+        book,
+        segmentation_criteria=RULES if kind == "custom" else {},
+        segment_type=kind,
+        min_segment_size=1,
+    )
     page = page_of(segments_book, reply, book)
     assert EVIL not in page and "<b>Old" not in page and page.count("<figure") >= 1
 
@@ -54,7 +65,9 @@ def test_a_customers_page_of_its_segment_shows_all_its_sections_and_no_markup_of
 
 
 def test_the_pages_of_groups_say_that_there_are_none(book):
-    reply = segment_customers(book, {"measures": ["seats", "active_days_28d"]}, "custom", 1, client_id="a")
+    reply = segment_customers(
+        book, {"measures": ["seats", "active_days_28d"]}, "custom", 1, client_id="a"
+    )
     assert "No stable segments" in reply.verdict() or "All customers" in reply.verdict()
     assert "No stable segments" in segments_book.stable(reply).markup
     assert page_of(segments, reply, book)
@@ -70,8 +83,11 @@ def test_the_pages_of_tiers_show_all_their_sections(book):
 
 
 def test_charts_are_drawn_at_both_widths_or_say_why_not(book):
-    replies = (segment_customers(book, {}, "value", 1, client_id="a"), segment_by_value_tier(book, client_id="b"),
-               segment_customers(book, {}, "industry", 1))
+    replies = (
+        segment_customers(book, {}, "value", 1, client_id="a"),
+        segment_by_value_tier(book, client_id="b"),
+        segment_customers(book, {}, "industry", 1),
+    )
     for reply in replies:
         for width in (theme.WIDE, theme.NARROW):
             for name, chart in reply.charts(width).items():

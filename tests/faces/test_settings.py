@@ -39,7 +39,10 @@ def test_the_environment_stands_over_the_file_and_the_file_over_the_defaults(tmp
 
 
 def test_the_reference_s_names_set_mixpanel():
-    settings = in_force("", {"MCP_ENABLE_MIXPANEL": "true", "MIXPANEL_PROJECT_ID": "1", "MIXPANEL_API_SECRET": CANARY})
+    settings = in_force(
+        "",
+        {"MCP_ENABLE_MIXPANEL": "true", "MIXPANEL_PROJECT_ID": "1", "MIXPANEL_API_SECRET": CANARY},
+    )
     assert settings.mixpanel.enabled is True and settings.mixpanel.project_id == 1
     assert settings.secret("mixpanel.api_secret") == CANARY
 
@@ -47,7 +50,8 @@ def test_the_reference_s_names_set_mixpanel():
 def test_a_book_is_opened_with_the_settings_of_the_environment(tmp_path, monkeypatch):
     (tmp_path / "customers.csv").write_text("client_id,signup_date\na,2025-01-01\n")
     (tmp_path / "portfolio.toml").write_text(
-        "[tables]\ncustomers = \"select * from 'customers.csv'\"\n[settings]\nseed = 1\ncsat_max = 7\n")
+        "[tables]\ncustomers = \"select * from 'customers.csv'\"\n[settings]\nseed = 1\ncsat_max = 7\n"
+    )
     folder_with(tmp_path, "[settings]\nseed = 2\nramp_days = 30\n[cache]\nenabled = false\n")
     found = Portfolio.open(tmp_path).settings
     assert (found.seed, found.csat_max, found.ramp_days) == (2, 7, 30)
@@ -57,16 +61,19 @@ def test_a_book_is_opened_with_the_settings_of_the_environment(tmp_path, monkeyp
     assert in_force(str(tmp_path)).sections["settings"] == opened
 
 
-@pytest.mark.parametrize(("text", "environment", "words"), [
-    ("[cash]\n", {}, "did you mean cache?"),
-    ("[cache]\nhealth_minute = 1\n", {}, "did you mean health_minutes?"),
-    ("[cache]\nhealth_minutes = -1\n", {}, "greater than or equal to 0"),
-    ("[cache", {}, "not valid TOML"),
-    ("", {"HEALTHSEG_CASH__ENABLED": "1"}, "did you mean HEALTHSEG_CACHE__ENABLED?"),
-    ("[mixpanel]\nevent_timezone = 'Europe/Berlim'\n", {}, "did you mean Europe/Berlin?"),
-    ("[mixpanel]\napi_url = 'http://data.mixpanel.com'\n", {}, "not sent in the clear"),
-    ("[settings]\nsead = 1\n", {}, "did you mean seed?"),
-])
+@pytest.mark.parametrize(
+    ("text", "environment", "words"),
+    [
+        ("[cash]\n", {}, "did you mean cache?"),
+        ("[cache]\nhealth_minute = 1\n", {}, "did you mean health_minutes?"),
+        ("[cache]\nhealth_minutes = -1\n", {}, "greater than or equal to 0"),
+        ("[cache", {}, "not valid TOML"),
+        ("", {"HEALTHSEG_CASH__ENABLED": "1"}, "did you mean HEALTHSEG_CACHE__ENABLED?"),
+        ("[mixpanel]\nevent_timezone = 'Europe/Berlim'\n", {}, "did you mean Europe/Berlin?"),
+        ("[mixpanel]\napi_url = 'http://data.mixpanel.com'\n", {}, "not sent in the clear"),
+        ("[settings]\nsead = 1\n", {}, "did you mean seed?"),
+    ],
+)
 def test_what_cannot_be_is_refused_with_the_way_out(tmp_path, text, environment, words):
     with pytest.raises(InvalidParameters, match="(?s).*" + words.replace("?", r"\?")):
         in_force(folder_with(tmp_path, text), environment)
@@ -108,7 +115,9 @@ def test_a_word_that_is_no_secret_s_name_is_refused_without_its_value(tmp_path):
 
 def test_secrets_are_in_no_row_no_text_and_no_repr():
     settings = in_force("", {secret.variable: CANARY for secret in SECRETS})
-    assert CANARY not in json.dumps(list(settings.rows()), default=str) + repr(settings) + str(settings)
+    assert CANARY not in json.dumps(list(settings.rows()), default=str) + repr(settings) + str(
+        settings
+    )
     assert [value for name, value, _ in settings.rows() if name == "mcp.token"] == ["set"]
 
 
@@ -122,10 +131,14 @@ def test_the_command_shows_what_is_in_force_and_from_where(tmp_path, capsys, mon
     assert f"limits.per_caller_a_minute = 7  ({tmp_path / 'healthseg.toml'})" in shown
     assert 'mcp.token = "set"  (environment HEALTHSEG_MCP_TOKEN)' in shown and CANARY not in shown
     assert cli.main(["settings", "--portfolio", folder, "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["cache.health_minutes"] == {"value": 60.0, "from": "default"}
+    assert json.loads(capsys.readouterr().out)["cache.health_minutes"] == {
+        "value": 60.0,
+        "from": "default",
+    }
 
 
 def test_the_schema_knows_every_section_and_key():
     properties = schema()["properties"]
     assert {name: set(section["properties"]) for name, section in properties.items()} == {
-        name: set(model.model_fields) for name, model in SECTIONS.items()}
+        name: set(model.model_fields) for name, model in SECTIONS.items()
+    }

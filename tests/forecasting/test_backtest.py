@@ -1,4 +1,5 @@
 """The back-test: hand-counted, without a look ahead, and equal to what forecast says."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -16,10 +17,16 @@ def test_naive_errors_are_as_counted_by_hand():
     found = backtest(frame, 2, origins=2, min_train=3, season_length=2)
     naive = found.errors[found.errors["model"] == "naive"]
     assert naive[["origin", "step", "date", "error"]].values.tolist() == [
-        [2, 1, 3, 4], [2, 2, 4, 2], [3, 1, 4, -2], [3, 2, 5, 2]]
+        [2, 1, 3, 4],
+        [2, 2, 4, 2],
+        [3, 1, 4, -2],
+        [3, 2, 5, 2],
+    ]
     # up to origin 2 there is no second season: |3-1|, |2-3| over 2; up to origin 3: |2-1|, |6-3| over 2
     assert naive["mase"].tolist() == pytest.approx([4 / 1.5, 2 / 1.5, 2 / 2, 2 / 2])
-    assert naive["smape"].tolist() == pytest.approx([200 * 4 / 8, 200 * 2 / 6, 200 * 2 / 10, 200 * 2 / 14])
+    assert naive["smape"].tolist() == pytest.approx(
+        [200 * 4 / 8, 200 * 2 / 6, 200 * 2 / 10, 200 * 2 / 14]
+    )
     seasonal = found.errors[found.errors["model"] == "seasonal naive"]
     assert seasonal["forecast"].tolist() == [3, 2, 2, 6]
 
@@ -31,7 +38,10 @@ def test_the_tables_are_means_over_forecasts_then_clients(long, walk):
     mine = found.errors[found.errors["model"] == "forecast"]
     per_client = mine.groupby("client_id")["mase"].mean()
     assert found.overall["mase"].iloc[0] == pytest.approx(per_client.mean())
-    assert found.overall.loc[0, ["clients", "forecasts"]].tolist() == [2, 30 + 3 * 5]     # b: after 8 to 12 values
+    assert found.overall.loc[0, ["clients", "forecasts"]].tolist() == [
+        2,
+        30 + 3 * 5,
+    ]  # b: after 8 to 12 values
 
 
 def test_each_row_is_what_forecast_says_when_the_series_is_cut_there(long, walk):
@@ -40,18 +50,24 @@ def test_each_row_is_what_forecast_says_when_the_series_is_cut_there(long, walk)
     columns = ["date", "forecast", "lower", "upper", "method"]
     for origin, rows in found[found["model"] == "forecast"].groupby("origin"):
         cut = forecast(frame[frame["date"] <= origin], 4, lower_bound=0, upper_bound=100)
-        pd.testing.assert_frame_equal(rows[columns].reset_index(drop=True), cut[columns], check_exact=True)
+        pd.testing.assert_frame_equal(
+            rows[columns].reset_index(drop=True), cut[columns], check_exact=True
+        )
 
 
 @pytest.mark.parametrize("refit_every", [1, 4, 100])
 def test_nothing_after_an_origin_is_read(long, walk, refit_every):
     frame = long({"a": walk(48)})
     changed = frame.assign(value=frame["value"].where(frame.index < 38, 99.0))
-    mine, other = (backtest(each, 3, origins=12, refit_every=refit_every).errors for each in (frame, changed))
+    mine, other = (
+        backtest(each, 3, origins=12, refit_every=refit_every).errors for each in (frame, changed)
+    )
     early = mine["origin"] <= frame["date"].iloc[37]
     columns = ["forecast", "lower", "upper", "method", "client_id", "origin", "step"]
     assert early.sum() == 3 * 3 * 5
-    pd.testing.assert_frame_equal(mine.loc[early, columns], other.loc[early, columns], check_exact=True)
+    pd.testing.assert_frame_equal(
+        mine.loc[early, columns], other.loc[early, columns], check_exact=True
+    )
 
 
 def test_a_bridged_gap_is_neither_origin_nor_outcome(long, walk):
@@ -67,7 +83,11 @@ def test_a_season_shows_in_the_comparison(long):
     rng = np.random.default_rng(0)
     values = np.tile([10.0, 50, 40, 40, 30, 5, 5], 12) + rng.normal(0, 2, 84) + 20
     table = backtest(long({"a": values}, days=1), 7).overall.set_index("model")
-    assert table.loc["forecast", "mase"] < table.loc["seasonal naive", "mase"] < table.loc["naive", "mase"]
+    assert (
+        table.loc["forecast", "mase"]
+        < table.loc["seasonal naive", "mase"]
+        < table.loc["naive", "mase"]
+    )
     assert table.loc["forecast", "mase"] < 1
 
 
@@ -97,7 +117,9 @@ def test_confidence_is_the_share_within_the_tolerance_at_that_step(long, walk):
     assert within_tolerance(errors, 1).probability > within_tolerance(errors, 13).probability
 
 
-@pytest.mark.parametrize("wrong", [{"horizon": 0}, {"origins": 0}, {"refit_every": -1}, {"min_train": 0}, {"level": 2}])
+@pytest.mark.parametrize(
+    "wrong", [{"horizon": 0}, {"origins": 0}, {"refit_every": -1}, {"min_train": 0}, {"level": 2}]
+)
 def test_a_parameter_out_of_range_is_refused(long, walk, wrong):
     with pytest.raises(InvalidParameters):
         backtest(long({"a": walk(30)}), **{"horizon": 3, **wrong})
@@ -106,4 +128,6 @@ def test_a_parameter_out_of_range_is_refused(long, walk, wrong):
 def test_the_order_of_rows_changes_nothing(long, walk):
     frame = long({"a": walk(25), "b": walk(30, 1)})
     mixed = frame.sample(frac=1, random_state=1)
-    pd.testing.assert_frame_equal(backtest(frame, 2).errors, backtest(mixed, 2).errors, check_exact=True)
+    pd.testing.assert_frame_equal(
+        backtest(frame, 2).errors, backtest(mixed, 2).errors, check_exact=True
+    )

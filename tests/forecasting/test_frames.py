@@ -1,4 +1,5 @@
 """What goes in: columns, dates, values and parameters, each with its rule."""
+
 from __future__ import annotations
 
 import datetime as dt
@@ -18,27 +19,36 @@ def frame(values=(1.0, 2.0, 3.0), dates=WEEK, client="a") -> pd.DataFrame:
     return pd.DataFrame({"client_id": client, "date": list(dates), "value": list(values)})
 
 
-@pytest.mark.parametrize(("given", "words"), [
-    (frame().rename(columns={"client_id": "client"}), "did you mean client"),
-    (frame().drop(columns="value"), "no column 'value'"),
-    (pd.concat([frame(), frame()[["value"]]], axis=1), "more than one column 'value'"),
-    ([1, 2, 3], "is a list"),
-    (frame(values=(1.0, np.inf, 2.0)), "value inf"),
-    (frame(values=(1.0, 1e200, 2.0)), "value 1e+200"),
-    (frame(values=("1", "two", "3")), "'1' is not a finite number"),
-    (frame(values=(True, False, True)), "True is not"),
-    (frame(dates=("2025-01-06", "soon", "2025-01-20")), "date 'soon'"),
-    (frame(dates=("2025-01-06", None, "2025-01-20")), "date is missing in row 1"),
-    (frame(dates=(0.5, 1.5, 2.5)), "date 0.5"),
-    (frame(dates=pd.date_range("2025-01-06", periods=3, tz="Europe/Paris")), "time zone Europe/Paris"),
-    (frame(dates=("2025-01-06", "2025-01-06", "2025-01-13")), "more than one row on 2025-01-06"),
-    (frame(dates=(4, 4, 5)), "more than one row on 4"),
-    (frame(dates=("2025-01-06", "2025-01-13", "2025-01-22")), "not evenly spaced"),
-    (frame(dates=(0, 1, 2_000_000)), "span 2,000,001 steps"),
-    (frame(client=["a", None, "a"]), "client_id is missing in row 1"),
-    (frame(client=["a", ["b"], "a"]), "client_id holds values"),
-    (frame(values=(1.0,), dates=WEEK[:1]), "give spacing"),
-])
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (frame().rename(columns={"client_id": "client"}), "did you mean client"),
+        (frame().drop(columns="value"), "no column 'value'"),
+        (pd.concat([frame(), frame()[["value"]]], axis=1), "more than one column 'value'"),
+        ([1, 2, 3], "is a list"),
+        (frame(values=(1.0, np.inf, 2.0)), "value inf"),
+        (frame(values=(1.0, 1e200, 2.0)), "value 1e+200"),
+        (frame(values=("1", "two", "3")), "'1' is not a finite number"),
+        (frame(values=(True, False, True)), "True is not"),
+        (frame(dates=("2025-01-06", "soon", "2025-01-20")), "date 'soon'"),
+        (frame(dates=("2025-01-06", None, "2025-01-20")), "date is missing in row 1"),
+        (frame(dates=(0.5, 1.5, 2.5)), "date 0.5"),
+        (
+            frame(dates=pd.date_range("2025-01-06", periods=3, tz="Europe/Paris")),
+            "time zone Europe/Paris",
+        ),
+        (
+            frame(dates=("2025-01-06", "2025-01-06", "2025-01-13")),
+            "more than one row on 2025-01-06",
+        ),
+        (frame(dates=(4, 4, 5)), "more than one row on 4"),
+        (frame(dates=("2025-01-06", "2025-01-13", "2025-01-22")), "not evenly spaced"),
+        (frame(dates=(0, 1, 2_000_000)), "span 2,000,001 steps"),
+        (frame(client=["a", None, "a"]), "client_id is missing in row 1"),
+        (frame(client=["a", ["b"], "a"]), "client_id holds values"),
+        (frame(values=(1.0,), dates=WEEK[:1]), "give spacing"),
+    ],
+)
 def test_a_frame_that_cannot_be_read_is_refused_with_the_rule(given, words):
     with pytest.raises(InvalidParameters) as refused:
         forecast(given, 2)
@@ -46,13 +56,25 @@ def test_a_frame_that_cannot_be_read_is_refused_with_the_rule(given, words):
     assert refused.value.details["validation_rule"]
 
 
-@pytest.mark.parametrize(("wrong", "parameter"), [
-    ({"horizon": 0}, "horizon"), ({"horizon": 1.5}, "horizon"), ({"horizon": True}, "horizon"),
-    ({"level": 0}, "level"), ({"level": 1.0}, "level"), ({"level": "high"}, "level"), ({"level": np.nan}, "level"),
-    ({"season_length": 0}, "season_length"), ({"season_length": 2.5}, "season_length"),
-    ({"lower_bound": 5, "upper_bound": 5}, "lower_bound"), ({"upper_bound": float("inf")}, "upper_bound"),
-    ({"upper_bound": 2}, "value"), ({"lower_bound": 2}, "value"), ({"spacing": "weeky"}, "spacing"),
-])
+@pytest.mark.parametrize(
+    ("wrong", "parameter"),
+    [
+        ({"horizon": 0}, "horizon"),
+        ({"horizon": 1.5}, "horizon"),
+        ({"horizon": True}, "horizon"),
+        ({"level": 0}, "level"),
+        ({"level": 1.0}, "level"),
+        ({"level": "high"}, "level"),
+        ({"level": np.nan}, "level"),
+        ({"season_length": 0}, "season_length"),
+        ({"season_length": 2.5}, "season_length"),
+        ({"lower_bound": 5, "upper_bound": 5}, "lower_bound"),
+        ({"upper_bound": float("inf")}, "upper_bound"),
+        ({"upper_bound": 2}, "value"),
+        ({"lower_bound": 2}, "value"),
+        ({"spacing": "weeky"}, "spacing"),
+    ],
+)
 def test_a_parameter_out_of_range_is_refused_by_name(wrong, parameter):
     with pytest.raises(InvalidParameters) as refused:
         forecast(frame(), **{"horizon": 2, **wrong})
@@ -69,18 +91,24 @@ def test_spacing_does_not_go_with_an_integer_index():
         forecast(frame(dates=(0, 1, 2)), 1, spacing="weekly")
 
 
-@pytest.mark.parametrize(("dates", "following"), [
-    (pd.date_range("2025-03-29 22:00", periods=4, freq="h"), ["2025-03-30T02:00", "2025-03-30T03:00"]),
-    (pd.date_range("2024-02-26", periods=3), ["2024-02-29", "2024-03-01"]),
-    (pd.date_range("2024-12-16", periods=3, freq="7D"), ["2025-01-06", "2025-01-13"]),
-    (pd.date_range("2024-10-01", periods=3, freq="MS"), ["2025-01-01", "2025-02-01"]),
-    (pd.date_range("2023-10-31", periods=3, freq="ME"), ["2024-01-31", "2024-02-29"]),
-    (["2024-10-30", "2024-11-30", "2024-12-30", "2025-01-30"], ["2025-02-28", "2025-03-30"]),
-    (pd.date_range("2024-03-31", periods=4, freq="QE"), ["2025-03-31", "2025-06-30"]),
-    (pd.date_range("2020-01-01", periods=4, freq="YS"), ["2024-01-01", "2025-01-01"]),
-    (pd.date_range("2025-01-01", periods=4, freq="28D"), ["2025-04-23", "2025-05-21"]),
-    (pd.date_range("1990-01-01", periods=3, freq="10D"), ["1990-01-31", "1990-02-10"]),
-])
+@pytest.mark.parametrize(
+    ("dates", "following"),
+    [
+        (
+            pd.date_range("2025-03-29 22:00", periods=4, freq="h"),
+            ["2025-03-30T02:00", "2025-03-30T03:00"],
+        ),
+        (pd.date_range("2024-02-26", periods=3), ["2024-02-29", "2024-03-01"]),
+        (pd.date_range("2024-12-16", periods=3, freq="7D"), ["2025-01-06", "2025-01-13"]),
+        (pd.date_range("2024-10-01", periods=3, freq="MS"), ["2025-01-01", "2025-02-01"]),
+        (pd.date_range("2023-10-31", periods=3, freq="ME"), ["2024-01-31", "2024-02-29"]),
+        (["2024-10-30", "2024-11-30", "2024-12-30", "2025-01-30"], ["2025-02-28", "2025-03-30"]),
+        (pd.date_range("2024-03-31", periods=4, freq="QE"), ["2025-03-31", "2025-06-30"]),
+        (pd.date_range("2020-01-01", periods=4, freq="YS"), ["2024-01-01", "2025-01-01"]),
+        (pd.date_range("2025-01-01", periods=4, freq="28D"), ["2025-04-23", "2025-05-21"]),
+        (pd.date_range("1990-01-01", periods=3, freq="10D"), ["1990-01-31", "1990-02-10"]),
+    ],
+)
 def test_the_dates_go_on_in_their_own_spacing(dates, following):
     got = forecast(frame(values=range(len(dates)), dates=dates), 2)
     assert got["date"].tolist() == [pd.Timestamp(day) for day in following]
@@ -108,7 +136,9 @@ def test_a_missing_value_and_a_missing_row_are_the_same_gap(long, walk):
     whole = long({"a": walk(30)})
     blank = whole.assign(value=whole["value"].mask(whole.index.isin([7, 8, 29])))
     pd.testing.assert_frame_equal(forecast(blank, 4), forecast(whole.drop(index=[7, 8, 29]), 4))
-    assert forecast(blank, 1)["date"].item() == whole["date"].iloc[29]     # the step after the last known value
+    assert (
+        forecast(blank, 1)["date"].item() == whole["date"].iloc[29]
+    )  # the step after the last known value
 
 
 def test_an_empty_frame_gives_an_empty_forecast():
@@ -130,12 +160,20 @@ def test_a_single_value_has_an_honest_naive_forecast_without_interval(long):
 
 
 def test_a_single_value_takes_the_commonest_spacing_of_the_book_and_its_bounds(long):
-    got = forecast(long({"a": [1, 2, 1, 2], "b": [7.0], "c": [3, 4]}), 1, lower_bound=0, upper_bound=100)
+    got = forecast(
+        long({"a": [1, 2, 1, 2], "b": [7.0], "c": [3, 4]}), 1, lower_bound=0, upper_bound=100
+    )
     row = got[got["client_id"] == "b"].iloc[0]
     assert (row["date"], row["lower"], row["upper"]) == (pd.Timestamp("2024-01-08"), 0, 100)
 
 
 def test_a_book_of_different_spacings_keeps_each():
-    daily, monthly = pd.date_range("2025-01-01", periods=9), pd.date_range("2024-01-01", periods=9, freq="MS")
+    daily, monthly = (
+        pd.date_range("2025-01-01", periods=9),
+        pd.date_range("2024-01-01", periods=9, freq="MS"),
+    )
     both = pd.concat([frame(range(9), daily, "d"), frame(range(9), monthly, "m")])
-    assert forecast(both, 1)["date"].tolist() == [pd.Timestamp("2025-01-10"), pd.Timestamp("2024-10-01")]
+    assert forecast(both, 1)["date"].tolist() == [
+        pd.Timestamp("2025-01-10"),
+        pd.Timestamp("2024-10-01"),
+    ]

@@ -1,4 +1,5 @@
 """The intervals hold what they promise, on processes whose truth is known."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -60,7 +61,9 @@ def test_errors_are_counted_where_the_outcome_is_known():
 def test_errors_of_a_series_that_grew_are_brought_to_its_present_level():
     values = np.array([100.0, 101.0, 400.0])
     errors = past_errors(values, Naive().paths(values, 1), relative=True)
-    assert errors[0, 0] == pytest.approx(2)         # 1 at a quarter of the level: twice the standard deviation
+    assert errors[0, 0] == pytest.approx(
+        2
+    )  # 1 at a quarter of the level: twice the standard deviation
 
 
 def test_a_fall_towards_zero_does_not_shrink_the_errors_to_nothing():
@@ -75,4 +78,6 @@ def test_the_spread_of_a_walk_grows_with_the_root_of_the_step(walk):
 
 
 def test_no_earlier_origin_means_no_width():
-    assert np.isnan(half_widths(np.array([5.0]), np.array([[5.0, 5.0]]), 0.9, 1.0, relative=False)).all()
+    assert np.isnan(
+        half_widths(np.array([5.0]), np.array([[5.0, 5.0]]), 0.9, 1.0, relative=False)
+    ).all()

@@ -1,4 +1,5 @@
 """A season where there is one, and none where there is none."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -22,7 +23,9 @@ def test_a_planted_week_is_recovered(long, slope):
     values = seasonal(13, seed=4, noise=3, slope=slope)
     got = forecast(long({"a": values[:-7]}, days=1), 7)
     assert got["method"].iloc[0].endswith("season of 7")
-    assert np.abs(got["forecast"].to_numpy() - (100 + slope * np.arange(84, 91) + PATTERN)).max() < 8
+    assert (
+        np.abs(got["forecast"].to_numpy() - (100 + slope * np.arange(84, 91) + PATTERN)).max() < 8
+    )
 
 
 def test_a_season_around_zero_is_added_not_multiplied():
@@ -46,7 +49,9 @@ def test_no_season_is_claimed_on_noise_or_a_random_walk(season_length, count, ki
     assert claimed <= 10
 
 
-@pytest.mark.parametrize("values", [np.arange(36.0) * 0.1 + 7, 1.1 ** np.arange(36.0), np.full(36, 5.0)])
+@pytest.mark.parametrize(
+    "values", [np.arange(36.0) * 0.1 + 7, 1.1 ** np.arange(36.0), np.full(36, 5.0)]
+)
 def test_no_season_is_claimed_on_a_smooth_trend(values):
     assert find_season(values, 12) is None
 
@@ -62,14 +67,27 @@ def test_the_season_is_read_off_the_dates_or_given(long):
     by_index = daily.assign(date=range(len(daily)))
     assert "season" in forecast(daily, 1)["method"].item()
     assert "season" not in forecast(by_index, 1)["method"].item()
-    assert forecast(by_index, 7, season_length=7)["forecast"].tolist() == forecast(daily, 7)["forecast"].tolist()
+    assert (
+        forecast(by_index, 7, season_length=7)["forecast"].tolist()
+        == forecast(daily, 7)["forecast"].tolist()
+    )
     assert "season" not in forecast(daily, 1, season_length=1)["method"].item()
 
 
-@pytest.mark.parametrize(("freq", "length"), [("h", 24), ("D", 7), ("7D", 52), ("MS", 12), ("QS", 4), ("30min", 48)])
+@pytest.mark.parametrize(
+    ("freq", "length"), [("h", 24), ("D", 7), ("7D", 52), ("MS", 12), ("QS", 4), ("30min", 48)]
+)
 def test_each_spacing_has_its_season(freq, length):
-    values = 100 + 20 * np.sin(2 * np.pi * np.arange(4 * length) / length) + \
-        np.random.default_rng(1).normal(0, 1, 4 * length)
-    frame = pd.DataFrame({"client_id": 1, "value": values,
-                          "date": pd.date_range("2020-01-06", periods=len(values), freq=freq)})
+    values = (
+        100
+        + 20 * np.sin(2 * np.pi * np.arange(4 * length) / length)
+        + np.random.default_rng(1).normal(0, 1, 4 * length)
+    )
+    frame = pd.DataFrame(
+        {
+            "client_id": 1,
+            "value": values,
+            "date": pd.date_range("2020-01-06", periods=len(values), freq=freq),
+        }
+    )
     assert forecast(frame, 1)["method"].item().endswith(f"season of {length}")

@@ -1,4 +1,5 @@
 """What comes out: bounds kept, failures named, the same bits whatever stands beside."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -11,7 +12,9 @@ from healthseg.forecasting import forecast
 from healthseg.forecasting.fit import fit_series
 
 COMBINATION = "theta + dynamic theta + damped trend"
-VALUES = st.lists(st.floats(0, 100) | st.sampled_from([0.0, 50.0, 100.0]) | st.none(), min_size=2, max_size=40)
+VALUES = st.lists(
+    st.floats(0, 100) | st.sampled_from([0.0, 50.0, 100.0]) | st.none(), min_size=2, max_size=40
+)
 
 
 def weekly(values) -> pd.DataFrame:
@@ -40,7 +43,9 @@ def test_any_finite_values_have_a_finite_forecast(values):
 @given(st.permutations(range(45)), st.permutations(["client_id", "date", "value", "other"]))
 def test_the_order_of_rows_and_columns_changes_nothing(order, columns):
     rng = np.random.default_rng(5)
-    frame = pd.concat([weekly(rng.normal(50, 9, 15)).assign(client_id=client, other=1) for client in "cab"])
+    frame = pd.concat(
+        [weekly(rng.normal(50, 9, 15)).assign(client_id=client, other=1) for client in "cab"]
+    )
     pd.testing.assert_frame_equal(forecast(frame, 3), forecast(frame.iloc[order][columns], 3))
 
 
@@ -49,8 +54,11 @@ def test_one_series_alone_has_the_same_bits_as_among_many(long, walk):
     together = forecast(long(series), 6)
     for client, values in series.items():
         alone = forecast(long({client: values}), 6)
-        pd.testing.assert_frame_equal(alone, together[together["client_id"] == client].reset_index(drop=True),
-                                      check_exact=True)
+        pd.testing.assert_frame_equal(
+            alone,
+            together[together["client_id"] == client].reset_index(drop=True),
+            check_exact=True,
+        )
 
 
 def test_the_same_call_gives_the_same_bits(long, walk):
@@ -72,7 +80,9 @@ def test_a_diverging_member_is_dropped_and_named(long):
 
 
 def test_where_every_member_fails_the_naive_forecast_says_so():
-    largest = np.r_[np.zeros(11), 1.7e308]      # its square is no number; forecast refuses values over 1e100
+    largest = np.r_[
+        np.zeros(11), 1.7e308
+    ]  # its square is no number; forecast refuses values over 1e100
     fit = fit_series(largest, 2, 1)
     assert fit.method == "naive (theta, dynamic theta, damped trend failed)"
     assert fit.roll(largest, 2).paths[-1].tolist() == [1.7e308, 1.7e308]
@@ -92,9 +102,13 @@ def test_fewer_than_eight_values_have_an_honest_naive_forecast(long):
 
 
 def test_a_series_of_mostly_gaps_is_not_modelled(long, walk):
-    frame = long({"a": walk(60)}).iloc[[0, 1, *range(2, 60, 3)]]      # of 60 weeks 22
-    assert forecast(frame, 1)["date"].item() == pd.Timestamp("2024-01-01") + pd.Timedelta(days=7 * 60)
-    assert forecast(frame, 1)["method"].item() == "naive (more than half of the steps have no value)"
+    frame = long({"a": walk(60)}).iloc[[0, 1, *range(2, 60, 3)]]  # of 60 weeks 22
+    assert forecast(frame, 1)["date"].item() == pd.Timestamp("2024-01-01") + pd.Timedelta(
+        days=7 * 60
+    )
+    assert (
+        forecast(frame, 1)["method"].item() == "naive (more than half of the steps have no value)"
+    )
 
 
 def test_a_higher_level_has_a_wider_interval_around_the_same_forecast(long, walk):
@@ -104,7 +118,7 @@ def test_a_higher_level_has_a_wider_interval_around_the_same_forecast(long, walk
     assert (wide["lower"] < narrow["lower"]).all() and (wide["upper"] > narrow["upper"]).all()
 
 
-@pytest.mark.parametrize("factor", [2.0 ** -20, 2.0 ** 20])
+@pytest.mark.parametrize("factor", [2.0**-20, 2.0**20])
 def test_the_unit_of_the_values_does_not_matter(long, walk, factor):
     values = walk(40)
     one, other = forecast(long({"a": values}), 5), forecast(long({"a": values * factor}), 5)
@@ -114,8 +128,15 @@ def test_the_unit_of_the_values_does_not_matter(long, walk, factor):
 
 
 def test_ten_years_of_days_and_hourly_weeks_run_through(walk):
-    daily = pd.DataFrame({"client_id": "d", "date": pd.date_range("2015-01-01", periods=3650), "value": walk(3650)})
-    hourly = pd.DataFrame({"client_id": "h", "date": pd.date_range("2025-01-01", periods=1000, freq="h"),
-                           "value": walk(1000, 1)})
+    daily = pd.DataFrame(
+        {"client_id": "d", "date": pd.date_range("2015-01-01", periods=3650), "value": walk(3650)}
+    )
+    hourly = pd.DataFrame(
+        {
+            "client_id": "h",
+            "date": pd.date_range("2025-01-01", periods=1000, freq="h"),
+            "value": walk(1000, 1),
+        }
+    )
     got = forecast(pd.concat([daily, hourly]), 30)
     assert got["method"].tolist() == [COMBINATION] * 60

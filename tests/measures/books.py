@@ -31,7 +31,9 @@ SPARSE = {
 }
 
 
-def open_book(tables: dict[str, pd.DataFrame], settings: dict[str, Any] | None = None, kind: str = "csv") -> Portfolio:
+def open_book(
+    tables: dict[str, pd.DataFrame], settings: dict[str, Any] | None = None, kind: str = "csv"
+) -> Portfolio:
     """The frames as files in a folder of their own, which goes when the book does."""
     folder = Path(tempfile.mkdtemp(prefix="healthseg-test-"))
     write_tables(folder, tables, kind)
@@ -63,7 +65,12 @@ class Dice:
         day = self.day(low, high)
         if self.roll.random() < 0.1:
             return str(day)
-        seconds = self.roll.randint(0, 86399) // self.roll.choice((1, 3600)) * self.roll.choice((1, 1800)) % 86400
+        seconds = (
+            self.roll.randint(0, 86399)
+            // self.roll.choice((1, 3600))
+            * self.roll.choice((1, 1800))
+            % 86400
+        )
         return f"{dt.datetime.combine(day, dt.time()) + dt.timedelta(seconds=seconds):%Y-%m-%d %H:%M:%S}"
 
     def maybe(self, value: Any, chance: float = 0.5) -> Any:
@@ -74,7 +81,9 @@ class Dice:
 
     def after(self, at: str, most: int) -> str:
         """An instant or day up to ``most`` days later, of the same kind."""
-        moment = dt.datetime.fromisoformat(at) + dt.timedelta(days=self.roll.randint(0, most), hours=len(at) > 10 and 5)
+        moment = dt.datetime.fromisoformat(at) + dt.timedelta(
+            days=self.roll.randint(0, most), hours=len(at) > 10 and 5
+        )
         return f"{moment:%Y-%m-%d %H:%M:%S}"[: len(at)]
 
     def rows(self, most: int, make) -> pd.DataFrame:
@@ -135,14 +144,20 @@ def _events(dice: Dice) -> pd.DataFrame:
     for client in dice.clients:
         for _ in range(dice.roll.randint(1, 25)):
             low = dice.roll.randint(first, DAYS - 30)
-            at, user, session = dice.at(low, low + 25), dice.user(), dice.maybe(f"s{dice.roll.randint(1, 3)}", 0.3)
+            at, user, session = (
+                dice.at(low, low + 25),
+                dice.user(),
+                dice.maybe(f"s{dice.roll.randint(1, 3)}", 0.3),
+            )
             for _ in range(dice.roll.randint(1, 6)):
                 rows.append(
                     {
                         "client_id": client,
                         "occurred_at": at,
                         "user_id": user,
-                        "feature": dice.maybe(dice.roll.choice(("search", "export", "unlisted")), 0.8),
+                        "feature": dice.maybe(
+                            dice.roll.choice(("search", "export", "unlisted")), 0.8
+                        ),
                         "source": dice.roll.choice(("ui", "ui", "ui", "api", None)),
                         "session_id": session,
                         "count": dice.maybe(dice.roll.randint(1, 5), 0.3),
@@ -150,7 +165,9 @@ def _events(dice: Dice) -> pd.DataFrame:
                     }
                 )
                 if len(at) > 10:
-                    step = dt.timedelta(seconds=dice.roll.choice((0, 600, 1799, 1800, 1801, 7200, 86400)))
+                    step = dt.timedelta(
+                        seconds=dice.roll.choice((0, 600, 1799, 1800, 1801, 7200, 86400))
+                    )
                     at = f"{dt.datetime.fromisoformat(at) + step:%Y-%m-%d %H:%M:%S}"
     return (
         pd.DataFrame(rows)
@@ -237,7 +254,9 @@ def _invoices(dice: Dice) -> pd.DataFrame:
             "amount": dice.roll.choice((100, 100.5, 250, -100)),
             "issued_on": issued,
             "due_on": due,
-            "paid_on": dice.maybe(due + dt.timedelta(days=dice.roll.choice((-10, 0, 5, 6, 60))), 0.6),
+            "paid_on": dice.maybe(
+                due + dt.timedelta(days=dice.roll.choice((-10, 0, 5, 6, 60))), 0.6
+            ),
         }
 
     frame = dice.rows(8, make)

@@ -11,7 +11,13 @@ from tests.measures import plain_people as people
 from tests.measures import plain_usage as usage
 from tests.measures.plain_usage import DAY, NAN, Plain, missing, share
 
-TIERS = ((10_000, "Micro"), (50_000, "SMB"), (100_000, "Mid-Market"), (250_000, "Corporate"), (math.inf, "Enterprise"))
+TIERS = (
+    (10_000, "Micro"),
+    (50_000, "SMB"),
+    (100_000, "Mid-Market"),
+    (250_000, "Corporate"),
+    (math.inf, "Enterprise"),
+)
 
 
 def open_now(book: Plain, client: str, end: dt.date) -> list[dict]:
@@ -46,15 +52,21 @@ def resolved(book: Plain, client: str, start: dt.date, end: dt.date) -> list[dic
     return [
         row
         for row in book.of("tickets", client)
-        if row.get("resolved_at") is not None and start <= book.day(client, row["resolved_at"]) < end
+        if row.get("resolved_at") is not None
+        and start <= book.day(client, row["resolved_at"]) < end
     ]
 
 
 def median_resolution_hours(book: Plain, client: str, start: dt.date, end: dt.date) -> float:
     both = [
-        (book.instant(row["opened_at"]), book.instant(row["resolved_at"])) for row in resolved(book, client, start, end)
+        (book.instant(row["opened_at"]), book.instant(row["resolved_at"]))
+        for row in resolved(book, client, start, end)
     ]
-    hours = [(late - early).total_seconds() / 3600 for early, late in both if early is not None and late is not None]
+    hours = [
+        (late - early).total_seconds() / 3600
+        for early, late in both
+        if early is not None and late is not None
+    ]
     return statistics.median(hours) if hours else NAN
 
 
@@ -74,7 +86,9 @@ def answers(book: Plain, client: str, start: dt.date, end: dt.date) -> list[floa
 
 def nps(book: Plain, client: str, start: dt.date, end: dt.date) -> float:
     given = answers(book, client, start, end)
-    return share(100 * (sum(score >= 9 for score in given) - sum(score <= 6 for score in given)), len(given))
+    return share(
+        100 * (sum(score >= 9 for score in given) - sum(score <= 6 for score in given)), len(given)
+    )
 
 
 def nps_respondents(book: Plain, client: str, start: dt.date, end: dt.date) -> float:
@@ -87,7 +101,9 @@ def ratings(book: Plain, client: str, start: dt.date, end: dt.date) -> list[floa
         for row in book.of("surveys", client)
         if row["kind"] == "csat" and start <= book.day(client, row["responded_at"]) < end
     ]
-    return surveys + [row["csat"] for row in resolved(book, client, start, end) if row.get("csat") is not None]
+    return surveys + [
+        row["csat"] for row in resolved(book, client, start, end) if row.get("csat") is not None
+    ]
 
 
 def csat(book: Plain, client: str, start: dt.date, end: dt.date) -> float:
@@ -96,7 +112,11 @@ def csat(book: Plain, client: str, start: dt.date, end: dt.date) -> float:
 
 
 def csat_responses(book: Plain, client: str, start: dt.date, end: dt.date) -> float:
-    return len(ratings(book, client, start, end)) if book.has("surveys") or book.has("tickets") else NAN
+    return (
+        len(ratings(book, client, start, end))
+        if book.has("surveys") or book.has("tickets")
+        else NAN
+    )
 
 
 def invoices_issued(book: Plain, client: str, start: dt.date, end: dt.date) -> float:
@@ -110,12 +130,14 @@ def owed(book: Plain, client: str, end: dt.date) -> list[dict]:
     rows = [
         row
         for row in book.of("invoices", client)
-        if book.date(row["issued_on"]) < end and (row.get("paid_on") is None or book.date(row["paid_on"]) >= end)
+        if book.date(row["issued_on"]) < end
+        and (row.get("paid_on") is None or book.date(row["paid_on"]) >= end)
     ]
     credit = -sum(row["amount"] for row in rows if row["amount"] < 0)
     out = []
     for row in sorted(
-        (row for row in rows if row["amount"] > 0), key=lambda row: (str(row["due_on"]), row["invoice_id"])
+        (row for row in rows if row["amount"] > 0),
+        key=lambda row: (str(row["due_on"]), row["invoice_id"]),
     ):
         if credit >= row["amount"]:
             credit -= row["amount"]
@@ -128,7 +150,9 @@ def owed(book: Plain, client: str, end: dt.date) -> list[dict]:
 def worst_days_overdue(book: Plain, client: str, start: dt.date, end: dt.date) -> float:
     if not invoices_issued(book, client, start, end) > 0:
         return NAN
-    return max([0, *((end - DAY - book.date(row["due_on"])).days for row in owed(book, client, end))])
+    return max(
+        [0, *((end - DAY - book.date(row["due_on"])).days for row in owed(book, client, end))]
+    )
 
 
 def payment_status(book: Plain, client: str, start: dt.date, end: dt.date) -> float:
@@ -243,7 +267,9 @@ def left_on(book: Plain, client: str, day: dt.date) -> dt.date | None:
     stage = stage_of(book, client, day)
     staged = book.day(client, stage["effective_at"]) if stage else None
     if said is not None and said <= day:
-        back = (begun is not None and begun > said) or (stage and stage["stage"] != "churned" and staged > said)
+        back = (begun is not None and begun > said) or (
+            stage and stage["stage"] != "churned" and staged > said
+        )
         if not back:
             return said
     arrs = [row for row in book.of("arr_changes", client) if book.date(row["effective_on"]) <= day]
@@ -287,14 +313,18 @@ def profile(book: Plain, client: str, day: dt.date) -> dict[str, Any]:
         "tenure_days": (day - book.signup(client)).days,
         "arr": arr,
         "tier": None if arr is None else next(name for edge, name in TIERS if float(arr) <= edge),
-        "seats": first(contract.get("seats"), changed(book, client, "seats", day), today.get("seats")),
+        "seats": first(
+            contract.get("seats"), changed(book, client, "seats", day), today.get("seats")
+        ),
         "plan": first(contract.get("plan"), changed(book, client, "plan", day), today.get("plan")),
         "days_to_renewal": None if renewal is None else (renewal - day).days,
         "stage": stage_of(book, client, day).get("stage"),
     }
 
 
-def panel_row(book: Plain, client: str, day: dt.date, columns: dict[str, tuple[str, int]]) -> dict[str, Any]:
+def panel_row(
+    book: Plain, client: str, day: dt.date, columns: dict[str, tuple[str, int]]
+) -> dict[str, Any]:
     row = profile(book, client, day)
     for name, (figure, days) in columns.items():
         row[name] = measure(book, figure, client, day - (days - 1) * DAY, day + DAY)
@@ -305,7 +335,9 @@ def panel_row(book: Plain, client: str, day: dt.date, columns: dict[str, tuple[s
     return row
 
 
-def differences(found: dict[str, Any], expected: dict[str, Any], close: float = 1e-9) -> dict[str, tuple]:
+def differences(
+    found: dict[str, Any], expected: dict[str, Any], close: float = 1e-9
+) -> dict[str, tuple]:
     """What differs, by column; a missing value equals a missing value."""
     out = {}
     for name, value in expected.items():

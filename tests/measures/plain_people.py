@@ -19,7 +19,10 @@ def firsts(book: Plain, client: str) -> dict[str, dt.date]:
 def listed(book: Plain, client: str) -> dict[str, tuple[dt.date | None, dt.date | None]]:
     """Of each listed user the days on which it was created and deactivated."""
     return {
-        row["user_id"]: (book.day(client, row.get("created_at")), book.day(client, row.get("deactivated_at")))
+        row["user_id"]: (
+            book.day(client, row.get("created_at")),
+            book.day(client, row.get("deactivated_at")),
+        )
         for row in book.of("users", client)
     }
 
@@ -44,7 +47,12 @@ def growth(book: Plain, client: str, start: dt.date, end: dt.date) -> dict[str, 
         for user, first in firsts(book, client).items()
         if start <= first < end and truly_new(book, client, user, first)
     }
-    return {"new": new, "returning": now & before, "resurrected": now - before - new, "dormant": before - now}
+    return {
+        "new": new,
+        "returning": now & before,
+        "resurrected": now - before - new,
+        "dormant": before - now,
+    }
 
 
 def _growth(kind: str):
@@ -57,9 +65,13 @@ def _growth(kind: str):
 
 
 def cohort_of(book: Plain, client: str, user: str, end: dt.date) -> str:
-    days = len({event.day for event in book.person(client, end - 28 * DAY, end) if event.user == user})
+    days = len(
+        {event.day for event in book.person(client, end - 28 * DAY, end) if event.user == user}
+    )
     first = firsts(book, client).get(user)
-    born = listed(book, client).get(user, (None, None))[0] or (first if first is not None and first < end else None)
+    born = listed(book, client).get(user, (None, None))[0] or (
+        first if first is not None and first < end else None
+    )
     lived = 28 if born is None else max(1, min(28, (end - born).days))
     if days * 28 >= 12 * lived:
         return "power"
@@ -71,16 +83,21 @@ def possible(book: Plain, client: str, end: dt.date) -> set[str]:
     here = {
         user
         for user, (created, left) in named.items()
-        if not (created is not None and created >= end) and not (left is not None and left < end - 28 * DAY)
+        if not (created is not None and created >= end)
+        and not (left is not None and left < end - 28 * DAY)
     }
-    return here | {user for user in users_of(book.person(client, end - 90 * DAY, end)) if user not in named}
+    return here | {
+        user for user in users_of(book.person(client, end - 90 * DAY, end)) if user not in named
+    }
 
 
 def _cohort(kind: str):
     def measure(book: Plain, client: str, start: dt.date, end: dt.date) -> float:
         if end - 28 * DAY < book.first_day or end <= book.signup(client):
             return NAN
-        return sum(cohort_of(book, client, user, end) == kind for user in possible(book, client, end))
+        return sum(
+            cohort_of(book, client, user, end) == kind for user in possible(book, client, end)
+        )
 
     measure.__name__ = f"{kind}_users"
     return measure

@@ -61,7 +61,8 @@ class Plain:
     def rows(self, name: str) -> list[dict]:
         frame = self.tables.get(name, pd.DataFrame()).astype(object)
         return [
-            {key: None if missing(value) else value for key, value in row.items()} for row in frame.to_dict("records")
+            {key: None if missing(value) else value for key, value in row.items()}
+            for row in frame.to_dict("records")
         ]
 
     def of(self, name: str, client: str) -> list[dict]:
@@ -144,7 +145,11 @@ def person_events(book: Plain, client: str, start: dt.date, end: dt.date) -> flo
 
 
 def api_events(book: Plain, client: str, start: dt.date, end: dt.date) -> float:
-    return sum(event.count for event in book.events[client] if event.source == "api" and start <= event.day < end)
+    return sum(
+        event.count
+        for event in book.events[client]
+        if event.source == "api" and start <= event.day < end
+    )
 
 
 def active_days(book: Plain, client: str, start: dt.date, end: dt.date) -> float:
@@ -156,9 +161,9 @@ def active_users(book: Plain, client: str, start: dt.date, end: dt.date) -> floa
 
 
 def daily_active_users(book: Plain, client: str, start: dt.date, end: dt.date) -> float:
-    return sum(active_users(book, client, day, day + DAY) for day in days_of(start, end)) / book.lived(
-        client, start, end
-    )
+    return sum(
+        active_users(book, client, day, day + DAY) for day in days_of(start, end)
+    ) / book.lived(client, start, end)
 
 
 def stickiness(book: Plain, client: str, start: dt.date, end: dt.date) -> float:
@@ -179,7 +184,11 @@ def days_since_last_person_event(book: Plain, client: str, start: dt.date, end: 
 
 
 def usage_vs_own_baseline(book: Plain, client: str, start: dt.date, end: dt.date) -> float:
-    tracked = sum(1 for day in days_of(start - 84 * DAY, start) if day >= max(book.signup(client), book.first_day))
+    tracked = sum(
+        1
+        for day in days_of(start - 84 * DAY, start)
+        if day >= max(book.signup(client), book.first_day)
+    )
     before = person_events(book, client, start - 84 * DAY, start)
     if tracked < 28 or not before:
         return NAN
@@ -194,7 +203,11 @@ def sessions_of(book: Plain, client: str, end: dt.date) -> list[list[Event]]:
             threads[event.user, event.session].append(event)
     found = []
     for (_, session), events in threads.items():
-        longest = dt.timedelta(minutes=book.setting("session_gap_minutes", 30)) if session is None else DAY
+        longest = (
+            dt.timedelta(minutes=book.setting("session_gap_minutes", 30))
+            if session is None
+            else DAY
+        )
         previous = None
         for event in sorted(events, key=lambda event: (event.at, event.seconds)):
             if previous is None or event.at - previous > longest:
@@ -210,7 +223,9 @@ def begun(book: Plain, client: str, start: dt.date, end: dt.date) -> list[list[E
 
 def timed(book: Plain, end: dt.date) -> bool:
     return any(
-        event.at is not None and event.person and event.day < end for events in book.events.values() for event in events
+        event.at is not None and event.person and event.day < end
+        for events in book.events.values()
+        for event in events
     )
 
 
@@ -236,12 +251,18 @@ def average_session_minutes(book: Plain, client: str, start: dt.date, end: dt.da
 
 def featured(book: Plain, end: dt.date) -> bool:
     return any(
-        event.feature and event.person and event.day < end for events in book.events.values() for event in events
+        event.feature and event.person and event.day < end
+        for events in book.events.values()
+        for event in events
     )
 
 
 def unique_features_used(book: Plain, client: str, start: dt.date, end: dt.date) -> float:
-    return len({event.feature for event in book.person(client, start, end)} - {None}) if featured(book, end) else NAN
+    return (
+        len({event.feature for event in book.person(client, start, end)} - {None})
+        if featured(book, end)
+        else NAN
+    )
 
 
 def entitled(book: Plain, client: str, day: dt.date) -> set[str]:
@@ -268,7 +289,11 @@ def entitled(book: Plain, client: str, day: dt.date) -> set[str]:
 
 
 def features_entitled(book: Plain, client: str, start: dt.date, end: dt.date) -> float:
-    return len(entitled(book, client, end - DAY)) if featured(book, end) and start >= book.first_day else NAN
+    return (
+        len(entitled(book, client, end - DAY))
+        if featured(book, end) and start >= book.first_day
+        else NAN
+    )
 
 
 def features_adopted(book: Plain, client: str, start: dt.date, end: dt.date) -> float:
@@ -278,14 +303,19 @@ def features_adopted(book: Plain, client: str, start: dt.date, end: dt.date) -> 
     for feature in entitled(book, client, end - DAY):
         events = [event for event in book.person(client, start, end) if event.feature == feature]
         enough_users = (
-            book.setting("adopted_min_users", 1) <= 1 or len(users_of(events)) >= book.settings["adopted_min_users"]
+            book.setting("adopted_min_users", 1) <= 1
+            or len(users_of(events)) >= book.settings["adopted_min_users"]
         )
-        adopted += enough_users and len({event.day for event in events}) >= book.setting("adopted_min_days", 2)
+        adopted += enough_users and len({event.day for event in events}) >= book.setting(
+            "adopted_min_days", 2
+        )
     return adopted
 
 
 def feature_adoption_rate(book: Plain, client: str, start: dt.date, end: dt.date) -> float:
-    return share(features_adopted(book, client, start, end), features_entitled(book, client, start, end))
+    return share(
+        features_adopted(book, client, start, end), features_entitled(book, client, start, end)
+    )
 
 
 # -- people ----------------------------------------------------------------------------
@@ -301,7 +331,11 @@ def weights(events: list[Event]) -> Counter:
 
 def top_user_share(book: Plain, client: str, start: dt.date, end: dt.date) -> float:
     counted = weights(book.person(client, start, end))
-    return share(max(counted.values()), sum(counted.values())) if counted and start >= book.first_day else NAN
+    return (
+        share(max(counted.values()), sum(counted.values()))
+        if counted and start >= book.first_day
+        else NAN
+    )
 
 
 def champion(book: Plain, client: str, end: dt.date) -> tuple[str, float] | None:
@@ -312,7 +346,11 @@ def champion(book: Plain, client: str, end: dt.date) -> tuple[str, float] | None
     user = min(counted, key=lambda name: (-counted[name], name))
     part = counted[user] / sum(counted.values())
     days = {event.day for event in events if event.user == user}
-    return (user, part) if part >= 0.2 and len(days) >= book.setting("champion_min_active_days", 12) else None
+    return (
+        (user, part)
+        if part >= 0.2 and len(days) >= book.setting("champion_min_active_days", 12)
+        else None
+    )
 
 
 def champion_share(book: Plain, client: str, start: dt.date, end: dt.date) -> float:
@@ -327,11 +365,17 @@ def champion_departed(book: Plain, client: str, start: dt.date, end: dt.date) ->
     if found is None:
         return 0
     left = [
-        book.day(client, row.get("deactivated_at")) for row in book.of("users", client) if row["user_id"] == found[0]
+        book.day(client, row.get("deactivated_at"))
+        for row in book.of("users", client)
+        if row["user_id"] == found[0]
     ]
     gone = any(day is not None and day < end for day in left)
     active = len(
-        {event.day for event in book.person(client, end - 118 * DAY, end - 28 * DAY) if event.user == found[0]}
+        {
+            event.day
+            for event in book.person(client, end - 118 * DAY, end - 28 * DAY)
+            if event.user == found[0]
+        }
     )
     return gone or (
         all(event.user != found[0] for event in book.person(client, end - 28 * DAY, end))

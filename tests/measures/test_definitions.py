@@ -20,14 +20,18 @@ from tests.measures.plain import differences
 D = dt.date(2025, 3, 31)
 NAN = float("nan")
 TRACKED = [
-    ("z", day, None, None, "api") for day in ("2024-10-01", "2025-03-20", "2025-04-10", "2025-04-20", "2025-04-28")
+    ("z", day, None, None, "api")
+    for day in ("2024-10-01", "2025-03-20", "2025-04-10", "2025-04-20", "2025-04-28")
 ]
 
 
 def customers(**signups: str) -> pd.DataFrame:
     """Customers with ``signup[@zone]``, and the machine's."""
     rows = [("z", "2024-01-01", None)]
-    rows += [(name, text.partition("@")[0], text.partition("@")[2] or None) for name, text in signups.items()]
+    rows += [
+        (name, text.partition("@")[0], text.partition("@")[2] or None)
+        for name, text in signups.items()
+    ]
     return pd.DataFrame(rows, columns=["client_id", "signup_date", "timezone"])
 
 
@@ -124,7 +128,9 @@ def test_a_windows_first_and_last_day_are_in_it_and_their_neighbours_are_not(usa
 
 def test_days_are_the_accounts_own(usage):
     check(usage, "tokyo", person_events_28d=2)  # 00:00 of 4 March to 23:59:59 of 31 March in Tokyo
-    check(usage, "dated", person_events_28d=1, days_since_last_person_event=0)  # a calendar day has no zone
+    check(
+        usage, "dated", person_events_28d=1, days_since_last_person_event=0
+    )  # a calendar day has no zone
 
 
 def test_a_day_that_the_clock_shortens_ends_at_its_own_midnight(usage):
@@ -163,8 +169,12 @@ def test_a_customer_that_signed_up_within_the_window_is_measured_on_what_it_live
 
 
 def test_a_user_who_comes_back_is_one_user(usage):
-    check(usage, "back", monthly_active_users=2, weekly_active_users=2, days_since_last_person_event=1)
-    check(usage, "back", dt.date(2025, 2, 4), monthly_active_users=0, days_since_last_person_event=30)
+    check(
+        usage, "back", monthly_active_users=2, weekly_active_users=2, days_since_last_person_event=1
+    )
+    check(
+        usage, "back", dt.date(2025, 2, 4), monthly_active_users=0, days_since_last_person_event=30
+    )
 
 
 def test_where_nobody_ever_came_silence_counts_from_the_beginning(usage):
@@ -182,7 +192,12 @@ def test_where_nobody_ever_came_silence_counts_from_the_beginning(usage):
 def test_before_the_first_tracked_day_nothing_is_measured(usage):
     october = [dt.date(2024, 10, day) for day in (27, 28, 29, 30)]
     check(
-        usage, "never", october[0], person_events_28d=NAN, unique_features_used_28d=NAN, days_since_last_person_event=26
+        usage,
+        "never",
+        october[0],
+        person_events_28d=NAN,
+        unique_features_used_28d=NAN,
+        days_since_last_person_event=26,
     )
     check(usage, "never", october[1], person_events_28d=0, monthly_active_users=NAN)
     check(usage, "never", october[2], monthly_active_users=NAN, stickiness_30d=NAN)
@@ -190,9 +205,13 @@ def test_before_the_first_tracked_day_nothing_is_measured(usage):
 
 
 def test_usage_is_held_against_the_84_days_before(usage):
-    check(usage, "base", usage_vs_own_baseline=6 / (12 / 84 * 28))  # the 100 of 9 December lie before them
+    check(
+        usage, "base", usage_vs_own_baseline=6 / (12 / 84 * 28)
+    )  # the 100 of 9 December lie before them
     check(usage, "short", usage_vs_own_baseline=NAN)  # 5 February to 3 March: 27 days
-    check(usage, "enough", usage_vs_own_baseline=7 / (14 / 28 * 28))  # 4 February to 3 March: 28 days
+    check(
+        usage, "enough", usage_vs_own_baseline=7 / (14 / 28 * 28)
+    )  # 4 February to 3 March: 28 days
     check(usage, "woke", person_events_28d=1, usage_vs_own_baseline=NAN)  # no event in them
 
 
@@ -210,7 +229,12 @@ def sessions() -> Portfolio:
         ("night", "2025-04-01 00:10:00", "u"),
         *(
             ("ids", f"2025-03-10 {time}", "u", None, "ui", session)
-            for session, time in (("s1", "09:00:00"), ("s1", "12:00:00"), ("s2", "09:00:00"), ("s2", "09:10:00"))
+            for session, time in (
+                ("s1", "09:00:00"),
+                ("s1", "12:00:00"),
+                ("s2", "09:00:00"),
+                ("s2", "09:10:00"),
+            )
         ),
         ("rest", "2025-03-10 09:00:00", "u", None, "ui", "s"),
         ("rest", "2025-03-11 09:00:00", "u", None, "ui", "s"),
@@ -223,14 +247,23 @@ def sessions() -> Portfolio:
 
 
 def test_a_gap_of_more_than_half_an_hour_begins_a_session(sessions):
-    check(sessions, "gap", sessions_28d=2, average_session_minutes_28d=(30 + 0) / 2)  # a zero-length one counts
+    check(
+        sessions, "gap", sessions_28d=2, average_session_minutes_28d=(30 + 0) / 2
+    )  # a zero-length one counts
 
 
 def test_a_session_belongs_to_the_day_it_began_and_is_as_long_as_known(sessions):
     check(sessions, "night", sessions_28d=1, average_session_minutes_28d=0)
     check(sessions, "night", dt.date(2025, 4, 1), sessions_28d=1, average_session_minutes_28d=20)
     check(sessions, "night", dt.date(2025, 4, 27), sessions_28d=1)
-    check(sessions, "night", dt.date(2025, 4, 28), person_events_28d=1, sessions_28d=0, average_session_minutes_28d=NAN)
+    check(
+        sessions,
+        "night",
+        dt.date(2025, 4, 28),
+        person_events_28d=1,
+        sessions_28d=0,
+        average_session_minutes_28d=NAN,
+    )
 
 
 def test_a_session_id_holds_a_session_together_and_two_may_begin_at_once(sessions):
@@ -289,9 +322,13 @@ def test_features_are_released_entitled_and_adopted_by_the_day():
         feature_adoption_rate_30d=0.5,
         unique_features_used_28d=4,
     )
-    check(book, "a", dt.date(2025, 3, 30), features_entitled=2, features_adopted_30d=1)  # search (1 day), old (2)
+    check(
+        book, "a", dt.date(2025, 3, 30), features_entitled=2, features_adopted_30d=1
+    )  # search (1 day), old (2)
     everybody = tiny_book(events, features=listed)  # without entitlements: all that is released
-    check(everybody, "a", features_entitled=3, features_adopted_30d=1, feature_adoption_rate_30d=1 / 3)
+    check(
+        everybody, "a", features_entitled=3, features_adopted_30d=1, feature_adoption_rate_30d=1 / 3
+    )
 
 
 def test_without_a_list_features_are_what_the_book_used_so_far():
@@ -304,7 +341,9 @@ def test_without_a_list_features_are_what_the_book_used_so_far():
     book = tiny_book(events)
     check(book, "a", features_entitled=2, features_adopted_30d=1, feature_adoption_rate_30d=0.5)
     check(book, "a", dt.date(2025, 3, 10), features_entitled=1, feature_adoption_rate_30d=1)
-    check(book, "a", dt.date(2025, 3, 4), features_entitled=NAN, unique_features_used_28d=NAN)  # none named so far
+    check(
+        book, "a", dt.date(2025, 3, 4), features_entitled=NAN, unique_features_used_28d=NAN
+    )  # none named so far
 
 
 def test_adoption_can_ask_for_two_users():
@@ -321,7 +360,11 @@ def test_adoption_can_ask_for_two_users():
 
 
 def test_the_champion_is_the_one_who_used_it_most_in_the_90_days_before_the_last_28():
-    twelve = ["2024-12-04", *days("2025-01-01", 10), "2025-03-03"]  # the first and the last of the 90 days
+    twelve = [
+        "2024-12-04",
+        *days("2025-01-01", 10),
+        "2025-03-03",
+    ]  # the first and the last of the 90 days
     often = days("2024-12-10", 24, 3)
     events = [
         *TRACKED,
@@ -337,14 +380,22 @@ def test_the_champion_is_the_one_who_used_it_most_in_the_90_days_before_the_last
         *uses("leaves", "u", [*twelve, "2025-03-10"]),
     ]
     users = pd.DataFrame(
-        {"user_id": "u", "client_id": ["left", "leaves"], "deactivated_at": ["2025-03-31 10:00", "2025-04-01 10:00"]}
+        {
+            "user_id": "u",
+            "client_id": ["left", "leaves"],
+            "deactivated_at": ["2025-03-31 10:00", "2025-04-01 10:00"],
+        }
     )
     book = tiny_book(events, users=users)
-    check(book, "tie", champion_share=0.5, champion_departed=1, top_user_share_28d=1)  # a, the lower id; b still comes
+    check(
+        book, "tie", champion_share=0.5, champion_departed=1, top_user_share_28d=1
+    )  # a, the lower id; b still comes
     check(book, "edge", champion_share=1, champion_departed=0)
     check(book, "few", champion_share=NAN, champion_departed=0)  # 11 days
     check(book, "spread", champion_share=NAN, champion_departed=0)  # a sixth is under a fifth
-    check(book, "quiet", champion_share=1, champion_departed=0)  # 12 days of 90: 28 days of silence can be chance
+    check(
+        book, "quiet", champion_share=1, champion_departed=0
+    )  # 12 days of 90: 28 days of silence can be chance
     check(book, "silent", champion_share=1, champion_departed=1)  # 24 days of 90: they hardly can
     check(book, "left", champion_departed=1)
     check(book, "leaves", champion_departed=0)

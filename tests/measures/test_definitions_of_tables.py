@@ -20,7 +20,10 @@ def table(columns: str, *rows: tuple) -> pd.DataFrame:
 
 
 def book_of(
-    *clients: str, customers: pd.DataFrame | None = None, settings: Any = None, **tables: pd.DataFrame
+    *clients: str,
+    customers: pd.DataFrame | None = None,
+    settings: Any = None,
+    **tables: pd.DataFrame,
 ) -> Portfolio:
     """A book whose only events are the machine's, and one by each customer's only user on 31 March."""
     events = [
@@ -56,7 +59,15 @@ def test_tickets_are_open_until_the_day_they_are_resolved():
         csat_180d=(2 + 4) / 2,
         csat_responses_180d=2,
     )
-    check(book, "a", BEFORE, open_tickets=3, median_resolution_hours_90d=10, csat_responses_180d=0, csat_180d=NAN)
+    check(
+        book,
+        "a",
+        BEFORE,
+        open_tickets=3,
+        median_resolution_hours_90d=10,
+        csat_responses_180d=0,
+        csat_180d=NAN,
+    )
     check(book, "b", median_resolution_hours_90d=15, open_tickets=0, csat_180d=NAN)
     check(book, "z", tickets_90d=0, median_resolution_hours_90d=NAN, tickets_per_10_mau_90d=NAN)
     check(book_of("a"), "a", open_tickets=NAN, tickets_90d=NAN, csat_responses_180d=NAN)
@@ -81,8 +92,17 @@ def test_nps_is_each_respondents_latest_answer_and_every_anonymous_one():
     book = book_of("a", "b", surveys=surveys)
     # 365 days begin on 1 April 2024: old 0, u1 10 (not yet the 0 of tomorrow), 8, 9 of nobody
     check(book, "a", nps_365d=100 * (2 - 1) / 4, nps_respondents_365d=4)
-    check(book, "a", BEFORE, nps_365d=100 * (1 - 3) / 5, nps_respondents_365d=5)  # older and u1's first answer are in
-    check(book, "b", nps_365d=100, nps_respondents_365d=1, csat_180d=(1 + 4.5) / 2, csat_responses_180d=2)
+    check(
+        book, "a", BEFORE, nps_365d=100 * (1 - 3) / 5, nps_respondents_365d=5
+    )  # older and u1's first answer are in
+    check(
+        book,
+        "b",
+        nps_365d=100,
+        nps_respondents_365d=1,
+        csat_180d=(1 + 4.5) / 2,
+        csat_responses_180d=2,
+    )
     check(book, "z", nps_365d=NAN, nps_respondents_365d=0, csat_responses_180d=0)
     check(book_of("a"), "a", nps_365d=NAN, nps_respondents_365d=NAN)
 
@@ -180,14 +200,21 @@ def profiles() -> Portfolio:
         ("told", "seats", "2", "2025-01-01", None),
         ("told", "plan", "big", "2025-03-31", None),
     )
-    arrs = table("client_id effective_on arr reason", ("moved", "2025-03-31", 10_000, "contraction"))
+    arrs = table(
+        "client_id effective_on arr reason", ("moved", "2025-03-31", 10_000, "contraction")
+    )
     stages = table(
         "client_id stage effective_at recorded_at",
         ("staged", "onboarding", "2025-01-01 09:00:00", None),
         ("staged", "active", "2025-03-01 09:00:00", "2025-03-31 09:00:00"),
     )
     return book_of(
-        *clients, customers=known, contracts=contracts, customer_changes=changes, arr_changes=arrs, stage_changes=stages
+        *clients,
+        customers=known,
+        contracts=contracts,
+        customer_changes=changes,
+        arr_changes=arrs,
+        stage_changes=stages,
     )
 
 
@@ -214,7 +241,9 @@ def test_of_two_contracts_the_later_one_holds_and_an_end_is_exclusive(profiles):
 
 def test_arr_changes_stand_over_contracts(profiles):
     check(profiles, "moved", BEFORE, arr=20_000, tier="SMB", seats=4)
-    check(profiles, "moved", arr=10_000, tier="Micro", seats=4)  # an upper edge belongs to the lower tier
+    check(
+        profiles, "moved", arr=10_000, tier="Micro", seats=4
+    )  # an upper edge belongs to the lower tier
 
 
 def test_todays_values_are_read_on_the_last_day_alone(profiles):

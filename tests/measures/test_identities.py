@@ -20,7 +20,14 @@ from tests.measures.books import DAYS, FIRST, open_book, random_tables
 
 LAST = FIRST + dt.timedelta(days=DAYS - 1)
 SEEDS = st.sampled_from(range(5))
-ADDITIVE = ["person_events", "api_events", "active_days", "sessions", "tickets_opened", "csat_responses"]
+ADDITIVE = [
+    "person_events",
+    "api_events",
+    "active_days",
+    "sessions",
+    "tickets_opened",
+    "csat_responses",
+]
 SHARES = [
     "stickiness",
     "feature_adoption_rate",
@@ -66,7 +73,9 @@ def spans_of(seed: int, starts: list[int], length: int) -> pd.DataFrame:
 @settings(max_examples=8)
 def test_any_subset_of_customers_has_the_same_bits_as_the_whole_book(demo, data):
     book, whole = demo_panel(demo)
-    some = data.draw(st.lists(st.sampled_from(sorted(whole["client_id"].unique())), min_size=1, unique=True))
+    some = data.draw(
+        st.lists(st.sampled_from(sorted(whole["client_id"].unique())), min_size=1, unique=True)
+    )
     part = build(book, dates_of(book), some)
     expected = whole[whole["client_id"].isin(some)].reset_index(drop=True)
     pd.testing.assert_frame_equal(part, expected, check_exact=True)
@@ -77,7 +86,8 @@ def test_any_subset_of_customers_has_the_same_bits_as_the_whole_book(demo, data)
 def test_order_of_rows_and_columns_and_the_format_do_not_matter(kind):
     tables = random_tables(3)
     turned = {
-        name: frame.sample(frac=1, random_state=5)[list(reversed(frame.columns))] for name, frame in tables.items()
+        name: frame.sample(frac=1, random_state=5)[list(reversed(frame.columns))]
+        for name, frame in tables.items()
     }
     turned = {
         name: frame.where(frame.isna(), frame.astype(str)) if kind == "parquet" else frame
@@ -85,7 +95,9 @@ def test_order_of_rows_and_columns_and_the_format_do_not_matter(kind):
     }
     dates = [LAST - dt.timedelta(days=days) for days in (0, 50)]
     pd.testing.assert_frame_equal(
-        panel(open_book(turned, {"data_until": LAST}, kind), dates), panel(book_of(3), dates), check_exact=True
+        panel(open_book(turned, {"data_until": LAST}, kind), dates),
+        panel(book_of(3), dates),
+        check_exact=True,
     )
 
 
@@ -104,7 +116,9 @@ def test_counts_of_consecutive_spans_add_up(seed, start, cut):
 
 @settings(max_examples=15)
 @given(seed=SEEDS, start=st.integers(60, 180), cut=st.integers(1, 44))
-def test_the_users_of_two_spans_are_no_fewer_than_of_either_and_no_more_than_of_both(seed, start, cut):
+def test_the_users_of_two_spans_are_no_fewer_than_of_either_and_no_more_than_of_both(
+    seed, start, cut
+):
     spans, names = spans_of(seed, [start], 45), ["active_users", "unique_features_used"]
     middle = FIRST + dt.timedelta(days=start + cut)
     whole, early, late = (
@@ -122,7 +136,11 @@ def test_shares_lie_between_zero_and_one_and_counts_are_whole(seed, start, lengt
     shares = rows[SHARES].to_numpy()
     assert ((shares >= 0) & (shares <= 1) | np.isnan(shares)).all()
     counts = rows[
-        [name for name, each in MEASURES.items() if each.unit in ("events", "days", "users", "tickets", "features")]
+        [
+            name
+            for name, each in MEASURES.items()
+            if each.unit in ("events", "days", "users", "tickets", "features")
+        ]
     ]
     counts = counts.drop(columns="daily_active_users").to_numpy()
     assert ((counts >= 0) & (counts == np.floor(counts)) | np.isnan(counts)).all()
@@ -132,18 +150,27 @@ def test_shares_lie_between_zero_and_one_and_counts_are_whole(seed, start, lengt
 @settings(max_examples=5)
 def test_users_and_features_add_up_to_the_customer(seed):
     spans = spans_of(seed, [70, 120], 40)
-    whole = over(book_of(seed), spans, ["person_events", "active_users"]).set_index(["client_id", "span_id"])
-    users = over(book_of(seed), spans, ["person_events"], by="user").groupby(["client_id", "span_id"])["person_events"]
+    whole = over(book_of(seed), spans, ["person_events", "active_users"]).set_index(
+        ["client_id", "span_id"]
+    )
+    users = over(book_of(seed), spans, ["person_events"], by="user").groupby(
+        ["client_id", "span_id"]
+    )["person_events"]
     shared = users.count().reindex(whole.index, fill_value=0)
     measured = whole["active_users"].notna()
     assert (shared[measured] == whole.loc[measured, "active_users"]).all()
-    assert (users.sum().reindex(whole.index, fill_value=0)[measured] <= whole.loc[measured, "person_events"]).all()
+    assert (
+        users.sum().reindex(whole.index, fill_value=0)[measured]
+        <= whole.loc[measured, "person_events"]
+    ).all()
 
 
 def test_spans_in_any_order_come_back_in_order_of_customer_and_span():
     spans = spans_of(1, [100, 120, 140], 30)
     mixed = spans.sample(frac=1, random_state=2)
-    pd.testing.assert_frame_equal(over(book_of(1), mixed, iter(MEASURES)), over(book_of(1), spans, list(MEASURES)))
+    pd.testing.assert_frame_equal(
+        over(book_of(1), mixed, iter(MEASURES)), over(book_of(1), spans, list(MEASURES))
+    )
 
 
 # -- the store ------------------------------------------------------------------------------
@@ -171,7 +198,9 @@ def test_dates_on_which_nobody_had_signed_up_are_kept_as_well():
 
 
 def test_an_empty_table_and_a_single_customer_are_kept_as_well():
-    tables = {name: frame for name, frame in random_tables(2).items() if name in ("customers", "events")}
+    tables = {
+        name: frame for name, frame in random_tables(2).items() if name in ("customers", "events")
+    }
     tables["customers"] = tables["customers"].iloc[:1]
     tables["tickets"] = pd.DataFrame(columns=["ticket_id", "client_id", "opened_at"])
     assert len(counted_and_read(tables, [LAST])) == 1
@@ -186,11 +215,16 @@ def test_a_setting_that_counts_makes_other_rows_and_one_that_judges_makes_none()
     first = panel(book, dates)
     before = panel_files(book)
     card = {"components": {"usage": DEFAULT_SCORECARD.components["usage"].model_dump()}}
-    judged = panel(Portfolio.open(book.path, {"data_until": LAST, "scorecard": card, "ramp_days": 10}), dates)
+    judged = panel(
+        Portfolio.open(book.path, {"data_until": LAST, "scorecard": card, "ramp_days": 10}), dates
+    )
     assert panel_files(book) == before
     pd.testing.assert_frame_equal(judged, first, check_exact=True)
     counted = panel(
-        Portfolio.open(book.path, {"data_until": LAST, "adopted_min_days": 1, "session_gap_minutes": 600}), dates
+        Portfolio.open(
+            book.path, {"data_until": LAST, "adopted_min_days": 1, "session_gap_minutes": 600}
+        ),
+        dates,
     )
     assert len(panel_files(book)) == len(before) + len(dates)
     assert not counted.equals(first)

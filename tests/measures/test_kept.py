@@ -1,4 +1,5 @@
 """What is kept of a book is what is made of it, and is made anew where rows or settings are others."""
+
 from __future__ import annotations
 
 import datetime as dt
@@ -19,7 +20,9 @@ def test_many_dates_are_one_file_with_the_rows_of_the_single_dates():
     made = panel(book, DATES)
     assert len(list((book.store.folder / LEVEL).iterdir())) == 1
     again = panel(Portfolio.open(book.path), DATES)
-    single = pd.concat([panel(book, [date]) for date in DATES]).sort_values(["client_id", "date"], ignore_index=True)
+    single = pd.concat([panel(book, [date]) for date in DATES]).sort_values(
+        ["client_id", "date"], ignore_index=True
+    )
     for found in (again, single):
         pd.testing.assert_frame_equal(made, found, check_exact=True)
 
@@ -50,7 +53,11 @@ def test_what_is_stored_is_made_once_for_the_same_rows_and_settings():
 
     day = book.data_until
     first = stored(book, "shares", day, make)
-    assert stored(Portfolio.open(book.path), "shares", day, make)["share"] == first["share"] == 0.1 + 0.2
+    assert (
+        stored(Portfolio.open(book.path), "shares", day, make)["share"]
+        == first["share"]
+        == 0.1 + 0.2
+    )
     assert len(calls) == 1
     stored(book, "other", day, make)
     stored(book, "shares", day - dt.timedelta(days=1), make)
@@ -60,7 +67,9 @@ def test_what_is_stored_is_made_once_for_the_same_rows_and_settings():
 
 def test_of_all_rows_and_of_a_day_are_kept_apart():
     book, found = open_book(random_tables(5)), iter(range(9))
-    of_all, of_day = (stored(book, "count", day, lambda: next(found)) for day in (None, book.data_until))
+    of_all, of_day = (
+        stored(book, "count", day, lambda: next(found)) for day in (None, book.data_until)
+    )
     assert (of_all, of_day, stored(book, "count", None, lambda: next(found))) == (0, 1, 0)
 
 
@@ -69,8 +78,13 @@ def test_a_frame_that_is_stored_is_the_same_whoever_made_it():
 
     def make() -> pd.DataFrame:
         calls.append(1)
-        return pd.DataFrame({"name": pd.Series(["a", None], dtype="str"), "day": [0.1 + 0.2, float("nan")],
-                             "at": pd.to_datetime(["2025-03-02 09:00:00.5", None])})
+        return pd.DataFrame(
+            {
+                "name": pd.Series(["a", None], dtype="str"),
+                "day": [0.1 + 0.2, float("nan")],
+                "at": pd.to_datetime(["2025-03-02 09:00:00.5", None]),
+            }
+        )
 
     first = stored_frame(book, "frame", None, make)
     again = stored_frame(Portfolio.open(book.path), "frame", None, make)

@@ -16,7 +16,9 @@ from healthseg.testing import tiny_book
 D = dt.date(2025, 3, 31)
 
 
-def span(client: str = "a", start: dt.date = D, end: dt.date = D + dt.timedelta(days=1)) -> pd.DataFrame:
+def span(
+    client: str = "a", start: dt.date = D, end: dt.date = D + dt.timedelta(days=1)
+) -> pd.DataFrame:
     return pd.DataFrame({"client_id": [client], "span_id": [0], "start": [start], "end": [end]})
 
 
@@ -42,12 +44,18 @@ def test_one_customer_and_one_event_make_a_row(event):
 def test_spans_by_user_where_no_event_has_one_are_no_rows():
     for by, key in (("user", "user_id"), ("feature", "feature")):
         rows = over(tiny_book([("a", "2025-03-31 09:00")]), span(), ["person_events"], by=by)
-        assert rows.columns.tolist() == ["client_id", "span_id", "start", "end", key, "person_events"] and rows.empty
+        assert (
+            rows.columns.tolist() == ["client_id", "span_id", "start", "end", key, "person_events"]
+            and rows.empty
+        )
 
 
 def test_a_feature_that_nobody_named_used_has_no_users_rather_than_an_unknown_number():
     rows = over(
-        tiny_book([("a", "2025-03-31 09:00", None, "f")]), span(), ["person_events", "active_users"], by="feature"
+        tiny_book([("a", "2025-03-31 09:00", None, "f")]),
+        span(),
+        ["person_events", "active_users"],
+        by="feature",
     )
     assert rows[["feature", "person_events", "active_users"]].values.tolist() == [["f", 1.0, 0.0]]
 
@@ -68,7 +76,9 @@ def test_a_customer_of_many_years_is_counted_to_the_day():
     book = tiny_book(events, customers)
     row = panel(book, [D]).iloc[0]
     assert row["tenure_days"] == 9222 and row["person_events_28d"] == 2
-    long = over(book, span(start=dt.date(2024, 1, 1)), ["person_events", "active_users", "active_days"]).iloc[0]
+    long = over(
+        book, span(start=dt.date(2024, 1, 1)), ["person_events", "active_users", "active_days"]
+    ).iloc[0]
     assert long[["person_events", "active_users", "active_days"]].tolist() == [5, 1, 5]
 
 
@@ -81,8 +91,14 @@ def test_money_in_three_currencies_stays_in_its_own():
             "currency": ["EUR", "USD", "JPY"],
         }
     )
-    rows = panel(tiny_book([(client, "2025-03-31 09:00", "u") for client in "abc"], contracts=contracts), [D])
-    assert rows[["currency", "arr"]].values.tolist() == [["EUR", 20_000], ["USD", 20_000.5], ["JPY", 3_000_000]]
+    rows = panel(
+        tiny_book([(client, "2025-03-31 09:00", "u") for client in "abc"], contracts=contracts), [D]
+    )
+    assert rows[["currency", "arr"]].values.tolist() == [
+        ["EUR", 20_000],
+        ["USD", 20_000.5],
+        ["JPY", 3_000_000],
+    ]
 
 
 def test_a_customer_of_the_past_or_future_of_its_span_is_not_measured():
@@ -94,14 +110,18 @@ def test_a_customer_of_the_past_or_future_of_its_span_is_not_measured():
     )
     assert panel(book, [D])["client_id"].tolist() == ["a"]
     rows = over(
-        book, pd.concat([span("a"), span("b")]), ["active_users", "open_tickets", "days_since_last_person_event"]
+        book,
+        pd.concat([span("a"), span("b")]),
+        ["active_users", "open_tickets", "days_since_last_person_event"],
     )
     assert rows.iloc[0, 4:].tolist() == [1, 1, 0] and rows.iloc[1, 4:].isna().all()
 
 
 def test_a_measure_that_there_is_not_is_answered_with_the_nearest():
     book = tiny_book([("a", "2025-03-31 09:00")])
-    with pytest.raises(InvalidParameters, match=r"unknown measure 'activ_users'.*did you mean.*active_users"):
+    with pytest.raises(
+        InvalidParameters, match=r"unknown measure 'activ_users'.*did you mean.*active_users"
+    ):
         over(book, span(), ["activ_users"])
     with pytest.raises(InvalidParameters, match="'sessions' is not counted by user"):
         over(book, span(), ["sessions"], by="user")

@@ -35,12 +35,17 @@ def _cut(table: Table, frame: pd.DataFrame, day: dt.date, days: Plain) -> pd.Dat
         row = {name: None if missing(value) else value for name, value in given_row.items()}
         if _known(table, row, own, day, days):
             rows.append(
-                {name: value if _holds(table, row, name, own, day, days) else None for name, value in row.items()}
+                {
+                    name: value if _holds(table, row, name, own, day, days) else None
+                    for name, value in row.items()
+                }
             )
     return pd.DataFrame(rows, columns=frame.columns, dtype=object)
 
 
-def _holds(table: Table, row: dict, name: str, own: tuple[str, ...], day: dt.date, days: Plain) -> bool:
+def _holds(
+    table: Table, row: dict, name: str, own: tuple[str, ...], day: dt.date, days: Plain
+) -> bool:
     known_from = table.column(name).known_from
     if known_from == SNAPSHOT:
         return False
@@ -54,7 +59,9 @@ def _known(table: Table, row: dict, known_from: tuple[str, ...], day: dt.date, d
             return True
         if row.get(name) is not None:
             is_instant = table.column(name).kind == "timestamp"
-            return (days.day(row["client_id"], row[name]) if is_instant else days.date(row[name])) <= day
+            return (
+                days.day(row["client_id"], row[name]) if is_instant else days.date(row[name])
+            ) <= day
     return False
 
 
@@ -70,19 +77,27 @@ def same_rows(full: Portfolio, part: Portfolio, day: dt.date) -> int:
 def test_what_comes_later_changes_no_row_of_a_random_book(seed):
     tables = random_tables(seed)
     day = FIRST + dt.timedelta(days=random.Random(seed).randint(150, DAYS - 2))
-    assert same_rows(open_book(tables, {"data_until": LAST}), open_book(cut(tables, day), {"data_until": LAST}), day)
+    assert same_rows(
+        open_book(tables, {"data_until": LAST}),
+        open_book(cut(tables, day), {"data_until": LAST}),
+        day,
+    )
 
 
 @pytest.fixture(scope="module")
 def demo_tables(demo: Path) -> dict[str, pd.DataFrame]:
     tables = {path.stem: pd.read_parquet(path) for path in sorted(demo.glob("*.parquet"))}
     return tables | {
-        "events": pd.concat([pd.read_parquet(path) for path in sorted((demo / "events").glob("*.parquet"))])
+        "events": pd.concat(
+            [pd.read_parquet(path) for path in sorted((demo / "events").glob("*.parquet"))]
+        )
     }
 
 
 @pytest.mark.parametrize("days_back", [37, 260])
-def test_what_comes_later_changes_no_row_of_the_demo_book_but_the_rows_after_it(demo, demo_tables, days_back):
+def test_what_comes_later_changes_no_row_of_the_demo_book_but_the_rows_after_it(
+    demo, demo_tables, days_back
+):
     book = Portfolio.open(demo)
     day = book.data_until - dt.timedelta(days=days_back)
     earlier = open_book(cut(demo_tables, day), {"data_until": book.data_until})
@@ -93,15 +108,25 @@ def test_what_comes_later_changes_no_row_of_the_demo_book_but_the_rows_after_it(
 
 def test_the_panel_equals_the_drivers_that_the_demo_counted_by_itself(demo):
     truth = pd.read_parquet(demo / "truth" / "hazard.parquet")
-    truth = truth[truth["at_risk"]].assign(date=lambda rows: pd.to_datetime(rows["step_start"]) - pd.Timedelta(days=1))
+    truth = truth[truth["at_risk"]].assign(
+        date=lambda rows: pd.to_datetime(rows["step_start"]) - pd.Timedelta(days=1)
+    )
     dates = [date.date() for date in sorted(truth["date"].unique())]
     rows = truth.merge(
-        panel(Portfolio.open(demo), dates).astype({"client_id": object}), on=["client_id", "date"], how="left"
+        panel(Portfolio.open(demo), dates).astype({"client_id": object}),
+        on=["client_id", "date"],
+        how="left",
     )
     drivers = [name for name in truth if name.startswith("d_") and name[2:] in rows]
     assert len(truth) > 100 and len(drivers) >= 8
     for name in drivers:
-        exact = name not in ("d_stickiness_30d",)  # a mean of ratios, held to the panel's whole trillionths
+        exact = name not in (
+            "d_stickiness_30d",
+        )  # a mean of ratios, held to the panel's whole trillionths
         np.testing.assert_allclose(
-            rows[name[2:]].astype(float), rows[name].astype(float), rtol=0 if exact else 1e-9, atol=1e-12, err_msg=name
+            rows[name[2:]].astype(float),
+            rows[name].astype(float),
+            rtol=0 if exact else 1e-9,
+            atol=1e-12,
+            err_msg=name,
         )

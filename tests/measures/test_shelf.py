@@ -1,4 +1,5 @@
 """Rows that are kept are those that the SQL gives for the customers alone, in this process and in the next."""
+
 from __future__ import annotations
 
 import pickle
@@ -13,7 +14,9 @@ from healthseg.measures.counting import epoch_day
 from tests.measures.books import DAYS, FIRST, open_book, random_tables
 
 FLOOR, UNTIL = epoch_day(FIRST) + DAYS // 3, epoch_day(FIRST) + 2 * DAYS // 3
-NAMES = [name for name in shelf.FROM_THE_FLOOR if name != "user_spells"]     # which says more of what comes after
+NAMES = [
+    name for name in shelf.FROM_THE_FLOOR if name != "user_spells"
+]  # which says more of what comes after
 
 
 @pytest.fixture(scope="module")
@@ -35,13 +38,17 @@ def test_kept_rows_are_those_of_the_query(book, name):
     everyone = sorted(book.table("customers")["client_id"])
     for clients in ([everyone[1]], [everyone[2], everyone[0]], [everyone[0], everyone[2]]):
         found = shelf.rows(book, name, clients, FLOOR, UNTIL)
-        pd.testing.assert_frame_equal(ordered(found), ordered(queried(book, name, clients)), check_exact=True)
+        pd.testing.assert_frame_equal(
+            ordered(found), ordered(queried(book, name, clients)), check_exact=True
+        )
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_of_all_days_any_number_of_customers_is_kept(book, monkeypatch, name):
-    everyone, (first, last) = sorted(book.table("customers")["client_id"]), (epoch_day(day) for day in (
-        book.first_event_day, book.data_until))
+    everyone, (first, last) = (
+        sorted(book.table("customers")["client_id"]),
+        (epoch_day(day) for day in (book.first_event_day, book.data_until)),
+    )
     monkeypatch.setattr(shelf, "FEW", 1)
     assert shelf.rows(book, name, everyone, first + 1, last + 1) is None
     for clients in (everyone, everyone[::2]):
@@ -52,13 +59,22 @@ def test_of_all_days_any_number_of_customers_is_kept(book, monkeypatch, name):
 
 
 def test_a_customer_without_rows_has_none_however_many_come_before_it(tmp_path):
-    rows = pd.DataFrame({"k": np.array([0, 0, 300], dtype=np.int32), "day": [9, 20_000, 70_000],
-                         "n": [0.5, 1e300, np.nan], "word": pd.Series(["a", None, "b"], dtype="str")})
+    rows = pd.DataFrame(
+        {
+            "k": np.array([0, 0, 300], dtype=np.int32),
+            "day": [9, 20_000, 70_000],
+            "n": [0.5, 1e300, np.nan],
+            "word": pd.Series(["a", None, "b"], dtype="str"),
+        }
+    )
     shelf._write(rows, tmp_path / "rows.arrow")
     kept = shelf.Kept(tmp_path / "rows.arrow")
     assert len(kept.of([299, 70_000])) == 0
-    pd.testing.assert_frame_equal(kept.of([300, 5, 0]), rows.iloc[[2, 0, 1]].assign(k=[0, 2, 2]).reset_index(drop=True),
-                                  check_exact=True)
+    pd.testing.assert_frame_equal(
+        kept.of([300, 5, 0]),
+        rows.iloc[[2, 0, 1]].assign(k=[0, 2, 2]).reset_index(drop=True),
+        check_exact=True,
+    )
 
 
 def test_another_process_finds_the_file_and_a_handed_over_book_maps_it_again(book, monkeypatch):
@@ -76,8 +92,14 @@ def test_a_changed_book_never_meets_the_rows_of_the_old_one():
     client = [tables["customers"]["client_id"].min()]
     before = shelf.rows(open_book(tables), "usage_days", client, FLOOR, UNTIL)
     more = tables["events"][tables["events"]["client_id"] == client[0]].sample(5, random_state=1)
-    tables["events"] = pd.concat([tables["events"], more.assign(occurred_at=pd.Timestamp(FIRST) + pd.Timedelta(
-        days=DAYS // 2, hours=12))], ignore_index=True)
+    tables["events"] = pd.concat(
+        [
+            tables["events"],
+            more.assign(occurred_at=pd.Timestamp(FIRST) + pd.Timedelta(days=DAYS // 2, hours=12)),
+        ],
+        ignore_index=True,
+    )
     after = shelf.rows(open_book(tables), "usage_days", client, FLOOR, UNTIL)
     assert after["person_events"].sum() + after["api_events"].sum() != (
-        before["person_events"].sum() + before["api_events"].sum())
+        before["person_events"].sum() + before["api_events"].sum()
+    )

@@ -32,7 +32,9 @@ def both(seed: int) -> tuple[Portfolio, Plain]:
     return open_book(tables, {"data_until": LAST, **varied}), Plain(tables, LAST, varied)
 
 
-def check_panel(book: Portfolio, slow: Plain, dates: list[dt.date], clients: list[str] | None = None) -> int:
+def check_panel(
+    book: Portfolio, slow: Plain, dates: list[dt.date], clients: list[str] | None = None
+) -> int:
     rows = panel.panel(book, dates, clients).to_dict("records")
     for row in rows:
         expected = plain.panel_row(slow, row["client_id"], row["date"].date(), panel.COLUMNS)
@@ -57,14 +59,22 @@ def test_any_span_of_a_random_book_equals_its_plain_recount(seed):
     dice = random.Random(seed)
     frame = pd.DataFrame(
         [
-            {"client_id": client, "span_id": k, "start": start, "end": start + dt.timedelta(days=dice.randint(1, 120))}
+            {
+                "client_id": client,
+                "span_id": k,
+                "start": start,
+                "end": start + dt.timedelta(days=dice.randint(1, 120)),
+            }
             for client in slow.customers
             for k in range(6)
             for start in [FIRST + dt.timedelta(days=dice.randint(0, DAYS))]
         ]
     )
     for row in over(book, frame, MEASURES).to_dict("records"):
-        expected = {name: plain.measure(slow, name, row["client_id"], row["start"], row["end"]) for name in MEASURES}
+        expected = {
+            name: plain.measure(slow, name, row["client_id"], row["start"], row["end"])
+            for name in MEASURES
+        }
         assert plain.differences(row, expected) == {}, row
 
 
@@ -105,7 +115,11 @@ def by_word(slow: Plain, row, key: str) -> dict[str, list[int]]:
     words = {getattr(event, key) for event in events} - {None}
     groups = {word: [event for event in events if getattr(event, key) == word] for word in words}
     return {
-        word: [sum(event.count for event in group), len({event.day for event in group}), len(users_of(group))]
+        word: [
+            sum(event.count for event in group),
+            len({event.day for event in group}),
+            len(users_of(group)),
+        ]
         for word, group in groups.items()
     }
 
@@ -130,7 +144,9 @@ def test_the_demo_books_panel_equals_its_plain_recount(demo):
         )
     ]
     tables = {name: book.table(name) for name in names if name != "events"}
-    tables["events"] = pd.concat([pd.read_parquet(path) for path in sorted((demo / "events").glob("*.parquet"))])
+    tables["events"] = pd.concat(
+        [pd.read_parquet(path) for path in sorted((demo / "events").glob("*.parquet"))]
+    )
     slow = Plain(tables, book.data_until)
     dates = [book.data_until - dt.timedelta(days=days) for days in (0, 97, 300)]
     assert check_panel(book, slow, dates) > 24

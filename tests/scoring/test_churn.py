@@ -12,12 +12,21 @@ from healthseg.scoring import base_rates
 from healthseg.scoring.churn import STEP_DAYS, CustomersOwn, exposure
 
 AS_OF, START = dt.date(2025, 6, 30), dt.date(2024, 1, 1)
-FIGURES = ["probability", "base_rate_lower", "base_rate_upper", "plausible_lower", "plausible_upper", "confidence"]
+FIGURES = [
+    "probability",
+    "base_rate_lower",
+    "base_rate_upper",
+    "plausible_lower",
+    "plausible_upper",
+    "confidence",
+]
 
 
 def customers(*rows):
     columns = ["client_id", "signup_date", "churned_on", "notice_on", "tier"]
-    return pd.DataFrame(rows, columns=columns).astype({"churned_on": "datetime64[us]", "notice_on": "datetime64[us]"})
+    return pd.DataFrame(rows, columns=columns).astype(
+        {"churned_on": "datetime64[us]", "notice_on": "datetime64[us]"}
+    )
 
 
 def simulated(seed, monthly, size=100, spread=0.0):
@@ -27,9 +36,19 @@ def simulated(seed, monthly, size=100, spread=0.0):
     for tier, rate in monthly.items():
         own = rate * np.exp(spread * rng.standard_normal(size) - spread**2 / 2)
         signup = pd.Timestamp(START) + pd.to_timedelta(rng.integers(0, 300, size), "D")
-        left = signup + pd.to_timedelta(np.ceil(rng.exponential(STEP_DAYS / own)).clip(max=20_000).astype(int), "D")
-        frames.append(pd.DataFrame({"client_id": [f"{tier}{at}" for at in range(size)], "signup_date": signup,
-                                    "churned_on": left, "tier": tier}))
+        left = signup + pd.to_timedelta(
+            np.ceil(rng.exponential(STEP_DAYS / own)).clip(max=20_000).astype(int), "D"
+        )
+        frames.append(
+            pd.DataFrame(
+                {
+                    "client_id": [f"{tier}{at}" for at in range(size)],
+                    "signup_date": signup,
+                    "churned_on": left,
+                    "tier": tier,
+                }
+            )
+        )
     return pd.concat(frames, ignore_index=True)
 
 
@@ -38,13 +57,30 @@ def at_90(found, tier):
 
 
 def test_exposure_counts_days_at_risk_from_entry_to_the_first_of_notice_leaving_and_as_of():
-    rows = exposure(customers(
-        ("late", "2025-06-01", None, None, "SMB"),                     # 1 to 30 June: 30 days
-        ("early", "2023-05-01", "2024-01-30", None, "SMB"),            # tracked from 1 January, leaves on the 30th
-        ("notice", "2024-01-01", "2024-05-01", "2024-02-29", "SMB"),   # notice after 60 days
-        ("before", "2023-01-01", "2023-12-31", None, "SMB"),           # left before tracking began
-        ("future", "2025-06-16", "2025-08-01", "2025-07-01", "SMB"),   # 15 days; what happens later is not known yet
-        ("unborn", "2025-07-15", None, None, "SMB")), AS_OF, START).set_index("client_id")
+    rows = exposure(
+        customers(
+            ("late", "2025-06-01", None, None, "SMB"),  # 1 to 30 June: 30 days
+            (
+                "early",
+                "2023-05-01",
+                "2024-01-30",
+                None,
+                "SMB",
+            ),  # tracked from 1 January, leaves on the 30th
+            ("notice", "2024-01-01", "2024-05-01", "2024-02-29", "SMB"),  # notice after 60 days
+            ("before", "2023-01-01", "2023-12-31", None, "SMB"),  # left before tracking began
+            (
+                "future",
+                "2025-06-16",
+                "2025-08-01",
+                "2025-07-01",
+                "SMB",
+            ),  # 15 days; what happens later is not known yet
+            ("unborn", "2025-07-15", None, None, "SMB"),
+        ),
+        AS_OF,
+        START,
+    ).set_index("client_id")
     order = ["late", "early", "notice", "before", "future", "unborn"]
     assert rows.loc[order, "steps"].tolist() == [1.0, 1.0, 2.0, 0.0, 0.5, 0.0]
     assert rows.loc[order, "events"].tolist() == [0, 1, 1, 0, 0, 0]
@@ -53,33 +89,49 @@ def test_exposure_counts_days_at_risk_from_entry_to_the_first_of_notice_leaving_
 
 def test_nothing_after_as_of_is_read():
     book = simulated(1, {"SMB": 0.05, "Enterprise": 0.02})
-    blind = book.assign(churned_on=book["churned_on"].where(book["churned_on"] <= pd.Timestamp(AS_OF)))
+    blind = book.assign(
+        churned_on=book["churned_on"].where(book["churned_on"] <= pd.Timestamp(AS_OF))
+    )
     blind = blind[blind["signup_date"] <= pd.Timestamp(AS_OF)]
-    pd.testing.assert_frame_equal(base_rates(book, AS_OF, START, Settings()).frame,
-                                  base_rates(blind, AS_OF, START, Settings()).frame, check_exact=True)
+    pd.testing.assert_frame_equal(
+        base_rates(book, AS_OF, START, Settings()).frame,
+        base_rates(blind, AS_OF, START, Settings()).frame,
+        check_exact=True,
+    )
 
 
 def test_the_books_own_rate_is_the_gamma_posterior():
-    found = at_90(base_rates(simulated(2, {"SMB": 0.05, "Enterprise": 0.03}), AS_OF, START, Settings()), "the book")
+    found = at_90(
+        base_rates(simulated(2, {"SMB": 0.05, "Enterprise": 0.03}), AS_OF, START, Settings()),
+        "the book",
+    )
     posterior = stats.gamma(found["events"] + 0.5, scale=1 / found["steps"])
     edges = 1 - np.exp(-3 * posterior.ppf([0.05, 0.95]))
-    assert [found["base_rate_lower"], found["base_rate_upper"]] == pytest.approx(edges.tolist(), rel=2e-3)
+    assert [found["base_rate_lower"], found["base_rate_upper"]] == pytest.approx(
+        edges.tolist(), rel=2e-3
+    )
     mean = posterior.expect(lambda rate: 1 - np.exp(-3 * rate))
     assert found["probability"] == pytest.approx(mean, rel=1e-6)
 
 
 def test_a_tiers_probability_is_the_mean_over_all_rates_and_scatters_that_its_counts_allow():
     # events of a tier given the book's mean m and the scatter τ are negative binomial; both integrated by brute force
-    found = base_rates(simulated(11, {"SMB": 0.06, "Enterprise": 0.02}, 60), AS_OF, START, Settings())
+    found = base_rates(
+        simulated(11, {"SMB": 0.06, "Enterprise": 0.02}, 60), AS_OF, START, Settings()
+    )
     rows = [at_90(found, tier) for tier in ("SMB", "Enterprise")]
-    tau, log_m = np.meshgrid(np.linspace(0.05, 1.5, 120), np.linspace(np.log(0.002), np.log(0.6), 400))
+    tau, log_m = np.meshgrid(
+        np.linspace(0.05, 1.5, 120), np.linspace(np.log(0.002), np.log(0.6), 400)
+    )
     shape, beta = 1 / tau**2, 1 / (tau**2 * np.exp(log_m))
     weight = np.exp(log_m / 2)
     for row in rows:
         weight = weight * stats.nbinom.pmf(row["events"], shape, beta / (beta + row["steps"]))
     for row in rows:
         survival = ((beta + row["steps"]) / (beta + row["steps"] + 3)) ** (shape + row["events"])
-        assert row["probability"] == pytest.approx(1 - (weight * survival).sum() / weight.sum(), rel=0.01)
+        assert row["probability"] == pytest.approx(
+            1 - (weight * survival).sum() / weight.sum(), rel=0.01
+        )
 
 
 def test_a_small_tier_is_pulled_to_the_book_and_a_large_one_keeps_its_rate():
@@ -88,21 +140,32 @@ def test_a_small_tier_is_pulled_to_the_book_and_a_large_one_keeps_its_rate():
     large, small, whole = (at_90(found, tier) for tier in ("SMB", "Enterprise", "the book"))
     crude = {row["tier"]: 1 - np.exp(-3 * row["events"] / row["steps"]) for row in (large, small)}
     assert large["probability"] == pytest.approx(crude["SMB"], rel=0.03)
-    assert abs(small["probability"] - whole["probability"]) < abs(crude["Enterprise"] - whole["probability"])
-    assert small["base_rate_upper"] - small["base_rate_lower"] > large["base_rate_upper"] - large["base_rate_lower"]
+    assert abs(small["probability"] - whole["probability"]) < abs(
+        crude["Enterprise"] - whole["probability"]
+    )
+    assert (
+        small["base_rate_upper"] - small["base_rate_lower"]
+        > large["base_rate_upper"] - large["base_rate_lower"]
+    )
 
 
 def test_tiers_that_truly_differ_are_told_apart():
-    found = base_rates(simulated(5, {"SMB": 0.10, "Enterprise": 0.01}, 200), AS_OF, START, Settings())
+    found = base_rates(
+        simulated(5, {"SMB": 0.10, "Enterprise": 0.01}, 200), AS_OF, START, Settings()
+    )
     assert at_90(found, "Enterprise")["base_rate_upper"] < at_90(found, "SMB")["base_rate_lower"]
 
 
 def test_the_interval_covers_the_tiers_rate_as_often_as_it_says():
     truth = {"Micro": 0.06, "SMB": 0.04, "Enterprise": 0.02}
-    inside = [row["base_rate_lower"] <= 1 - np.exp(-3 * truth[row["tier"]]) <= row["base_rate_upper"]
-              for seed in range(40)
-              for _, row in base_rates(simulated(seed, truth, 40), AS_OF, START, Settings(), [90]).frame.iterrows()
-              if row["tier"] in truth]
+    inside = [
+        row["base_rate_lower"] <= 1 - np.exp(-3 * truth[row["tier"]]) <= row["base_rate_upper"]
+        for seed in range(40)
+        for _, row in base_rates(
+            simulated(seed, truth, 40), AS_OF, START, Settings(), [90]
+        ).frame.iterrows()
+        if row["tier"] in truth
+    ]
     assert len(inside) == 120
     assert 0.84 <= np.mean(inside) <= 0.97  # 90 % of 120, within two and a half binomial errors
 
@@ -110,14 +173,18 @@ def test_the_interval_covers_the_tiers_rate_as_often_as_it_says():
 def test_the_plausible_range_covers_single_customers_where_the_rates_interval_does_not():
     rng = np.random.default_rng(0)
     found = at_90(base_rates(simulated(6, {"SMB": 0.04}, 400), AS_OF, START, Settings()), "SMB")
-    log_odds = CustomersOwn(np.array([found["probability"]]), 1.0).centre[0] + rng.standard_normal(20_000)
+    log_odds = CustomersOwn(np.array([found["probability"]]), 1.0).centre[0] + rng.standard_normal(
+        20_000
+    )
     own = special.expit(log_odds)
     assert own.mean() == pytest.approx(found["probability"], abs=0.003)
     plausible = (own >= found["plausible_lower"]) & (own <= found["plausible_upper"])
     rate_only = (own >= found["base_rate_lower"]) & (own <= found["base_rate_upper"])
     assert 0.88 < plausible.mean() < 0.93
     assert rate_only.mean() < 0.35
-    assert found["confidence"] == pytest.approx((abs(own - found["probability"]) <= 0.05).mean(), abs=0.02)
+    assert found["confidence"] == pytest.approx(
+        (abs(own - found["probability"]) <= 0.05).mean(), abs=0.02
+    )
 
 
 def test_a_customer_of_unknown_tier_has_the_books_rate():
@@ -131,7 +198,9 @@ def test_a_customer_of_unknown_tier_has_the_books_rate():
 
 
 def test_a_customer_that_left_or_gave_notice_has_no_probability():
-    book = customers(("a", "2024-01-01", None, None, "SMB"), ("b", "2024-01-01", None, "2025-06-01", "SMB"))
+    book = customers(
+        ("a", "2024-01-01", None, None, "SMB"), ("b", "2024-01-01", None, "2025-06-01", "SMB")
+    )
     found = base_rates(book, AS_OF, START, Settings())
     assert found.of("b", "SMB") is None
     assert found.of("a", "SMB") is not None
@@ -153,20 +222,34 @@ def test_a_book_nobody_was_watched_in_says_so():
 
 
 def test_a_book_in_which_nobody_left_still_has_an_upper_bound():
-    found = at_90(base_rates(customers(*((f"c{at}", "2024-01-01", None, None, "SMB") for at in range(30))),
-                             AS_OF, START, Settings()), "the book")
+    found = at_90(
+        base_rates(
+            customers(*((f"c{at}", "2024-01-01", None, None, "SMB") for at in range(30))),
+            AS_OF,
+            START,
+            Settings(),
+        ),
+        "the book",
+    )
     assert found["events"] == 0
     assert 0 < found["probability"] < 0.01
     assert found["base_rate_lower"] < 0.001 < found["base_rate_upper"] < 0.02
 
 
 def test_longer_horizons_are_likelier_and_ranges_hold_the_mean():
-    frame = base_rates(simulated(9, {"SMB": 0.05, "Enterprise": 0.03}), AS_OF, START, Settings()).frame
+    frame = base_rates(
+        simulated(9, {"SMB": 0.05, "Enterprise": 0.03}), AS_OF, START, Settings()
+    ).frame
     for _, tier in frame.groupby("tier"):
         assert tier["probability"].is_monotonic_increasing
-    assert ((frame["base_rate_lower"] < frame["probability"]) & (frame["probability"] < frame["base_rate_upper"])).all()
-    assert ((frame["plausible_lower"] < frame["base_rate_lower"])
-            & (frame["base_rate_upper"] < frame["plausible_upper"])).all()
+    assert (
+        (frame["base_rate_lower"] < frame["probability"])
+        & (frame["probability"] < frame["base_rate_upper"])
+    ).all()
+    assert (
+        (frame["plausible_lower"] < frame["base_rate_lower"])
+        & (frame["base_rate_upper"] < frame["plausible_upper"])
+    ).all()
     assert frame[FIGURES].stack().between(0, 1).all()
 
 

@@ -1,4 +1,5 @@
 """ChurnModel: signs, calibration, the gate, what was known when, explanations, and its saved form."""
+
 from __future__ import annotations
 
 import datetime as dt
@@ -44,7 +45,11 @@ def test_the_gate_says_yes_and_probabilities_follow_the_planted_law(book):
 def test_signs_are_those_that_were_planted_where_they_are_sure(book):
     rows, model = book
     found = effects(model, rows).set_index("measure")["direction"]
-    assert found["seat_utilisation"] == -1 and found["nps_365d"] == -1 and found["open_high_tickets"] == 1
+    assert (
+        found["seat_utilisation"] == -1
+        and found["nps_365d"] == -1
+        and found["open_high_tickets"] == 1
+    )
     assert found["stickiness_30d"] <= 0 and found.get("person_events_28d", 0) == 0
 
 
@@ -80,8 +85,11 @@ def test_nothing_is_learnt_from_later_than_the_day():
     later = rows_at_risk(made, event, as_of(MONTHS))
     cut = rows_at_risk(made[made["date"] <= pd.Timestamp(day)], event, day)
     known = ChurnModel.fit(cut, day, Settings())
-    there = ChurnModel.fit(later.assign(event_on=later["event_on"].where(later["event_on"] <= pd.Timestamp(day))), day,
-                           Settings())
+    there = ChurnModel.fit(
+        later.assign(event_on=later["event_on"].where(later["event_on"] <= pd.Timestamp(day))),
+        day,
+        Settings(),
+    )
     assert known.to_json() == there.to_json()
     held = held_out(later, as_of(MONTHS), Settings())
     early = held_out(cut, day, Settings())
@@ -91,21 +99,36 @@ def test_nothing_is_learnt_from_later_than_the_day():
 
 def test_rows_end_with_notice_and_outcomes_wait_until_they_are_over():
     day = dt.date(2025, 3, 1)
-    made = pd.DataFrame({"client_id": ["a", "a", "a", "b"], "live": True,
-                         "date": pd.to_datetime(["2025-01-01", "2025-01-31", "2025-03-01", "2025-01-31"])})
+    made = pd.DataFrame(
+        {
+            "client_id": ["a", "a", "a", "b"],
+            "live": True,
+            "date": pd.to_datetime(["2025-01-01", "2025-01-31", "2025-03-01", "2025-01-31"]),
+        }
+    )
     rows = rows_at_risk(made, pd.Series({"a": pd.Timestamp("2025-02-10")}), day)
     assert [(row.client_id, str(row.date)[:10]) for row in rows.itertuples()] == [
-        ("a", "2025-01-01"), ("a", "2025-01-31"), ("b", "2025-01-31")]
+        ("a", "2025-01-01"),
+        ("a", "2025-01-31"),
+        ("b", "2025-01-31"),
+    ]
     seen = outcomes(rows, day, 30, 0)
-    assert seen[0] == 0.0 and np.isnan(seen[1:]).all()                  # 30 days after 31 January are over on 2 March
+    assert (
+        seen[0] == 0.0 and np.isnan(seen[1:]).all()
+    )  # 30 days after 31 January are over on 2 March
     assert outcomes(rows, dt.date(2025, 3, 2), 30, 0).tolist() == [0.0, 1.0, 0.0]
     assert outcomes(rows, dt.date(2025, 3, 30), 30, 20)[1] != 1.0
 
 
-@pytest.mark.parametrize(("change", "words"), [
-    ({"event_on": "none"}, "nobody left"), ({"event_on": "all"}, "nobody stayed"),
-    ({"rows": 0}, "no customer was watched"), ({"rows": 40}, "are needed"),
-])
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"event_on": "none"}, "nobody left"),
+        ({"event_on": "all"}, "nobody stayed"),
+        ({"rows": 0}, "no customer was watched"),
+        ({"rows": 40}, "are needed"),
+    ],
+)
 def test_what_the_data_cannot_carry_is_refused_with_the_reason(change, words):
     made, event = panel(60, 8, seed=4)
     rows = rows_at_risk(made, event, as_of(8))
@@ -114,7 +137,9 @@ def test_what_the_data_cannot_carry_is_refused_with_the_reason(change, words):
     elif change["event_on"] == "none":
         rows = rows.assign(event_on=pd.NaT)
     else:
-        rows = rows.drop_duplicates("client_id").assign(event_on=lambda part: part["date"] + pd.Timedelta(days=3))
+        rows = rows.drop_duplicates("client_id").assign(
+            event_on=lambda part: part["date"] + pd.Timedelta(days=3)
+        )
     model = ChurnModel.fit(rows, as_of(8), Settings())
     assert not model.eligible and words in model.gate.reason
     with pytest.raises(CalculationError, match=words):
@@ -128,7 +153,9 @@ def test_without_signal_the_gate_says_no_and_with_noise_alone_it_has_no_skill():
         made, event = panel(120, 10, seed=seed, effect=0.0)
         answers.append(ChurnModel.fit(rows_at_risk(made, event, as_of(10)), as_of(10), Settings()))
     assert sum(model.eligible for model in answers) <= 1
-    assert all("no account-level model" in model.gate.reason for model in answers if not model.eligible)
+    assert all(
+        "no account-level model" in model.gate.reason for model in answers if not model.eligible
+    )
 
 
 def test_dates_out_of_order_and_doubled_rows_are_refused():
@@ -166,10 +193,14 @@ def test_a_measure_that_the_rows_lack_is_named(book):
 
 
 def test_the_statistic_of_the_gate_is_wilcoxons_within_each_date():
-    score, outcome, date = np.array([1.0, 2, 3, 4, 9, 8]), np.array([0.0, 0, 0, 1, 0, 1]), np.array([1, 1, 1, 1, 2, 2])
+    score, outcome, date = (
+        np.array([1.0, 2, 3, 4, 9, 8]),
+        np.array([0.0, 0, 0, 1, 0, 1]),
+        np.array([1, 1, 1, 1, 2, 2]),
+    )
     auc, z = ranked_within_dates(score, outcome, date)
-    assert auc == pytest.approx(3 / 4)                                   # U 3 of 3 and 0 of 1
-    assert z == pytest.approx((3 - 4 / 2) / np.sqrt(15 / 12 + 3 / 12))   # n₁n₀(n + 1)/12 each
+    assert auc == pytest.approx(3 / 4)  # U 3 of 3 and 0 of 1
+    assert z == pytest.approx((3 - 4 / 2) / np.sqrt(15 / 12 + 3 / 12))  # n₁n₀(n + 1)/12 each
     assert ranked_within_dates(np.ones(4), np.array([0.0, 1, 0, 1]), np.zeros(4)) == (0.5, 0.0)
     assert log_skill(np.full(4, 0.3), np.full(4, 0.3), np.array([0.0, 1, 0, 1])) == 0
 
@@ -186,8 +217,13 @@ def test_calibration_is_drawn_towards_none_and_follows_where_much_is_seen():
     rng = np.random.default_rng(1)
     raw = rng.normal(-2, 1.5, 40_000)
     outcome = (rng.random(40_000) < special.expit(-2 + 0.5 + 0.6 * (raw + 2))).astype(float)
-    much, little = calibrate(raw, outcome, -2.0, 30, []), calibrate(raw[:30], outcome[:30], -2.0, 30, [])
-    assert much.slope == pytest.approx(0.6, abs=0.05) and much.intercept == pytest.approx(0.5, abs=0.05)
+    much, little = (
+        calibrate(raw, outcome, -2.0, 30, []),
+        calibrate(raw[:30], outcome[:30], -2.0, 30, []),
+    )
+    assert much.slope == pytest.approx(0.6, abs=0.05) and much.intercept == pytest.approx(
+        0.5, abs=0.05
+    )
     assert abs(little.slope - 1) < 0.25 and little.slope_variance > 10 * much.slope_variance
 
 
@@ -196,8 +232,8 @@ def test_horizons_compound_and_a_standing_fades_to_the_base():
     odds = np.array([-1.0])
     p = special.expit(-1.0)
     assert plain.probability(odds, 30) == pytest.approx(p)
-    assert plain.probability(odds, 90) == pytest.approx(1 - (1 - p)**3)
-    assert plain.probability(odds, 45) == pytest.approx(1 - (1 - p)**1.5)
+    assert plain.probability(odds, 90) == pytest.approx(1 - (1 - p) ** 3)
+    assert plain.probability(odds, 45) == pytest.approx(1 - (1 - p) ** 1.5)
     fading = Calibration(-3.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.5, 30)
     stays = (1 - p) * (1 - special.expit(-2.0)) * (1 - special.expit(-2.5))
     assert fading.probability(odds, 90) == pytest.approx(1 - stays)

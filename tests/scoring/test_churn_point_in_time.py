@@ -1,4 +1,5 @@
 """What later time adds or overwrites changes no model of an earlier day, nor what it says of anybody."""
+
 from __future__ import annotations
 
 import datetime as dt
@@ -22,10 +23,14 @@ def books(tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole") / "demo"
     write_demo(folder, clients=120, seed=301, events="light")
     tables = {path.stem: pd.read_parquet(path) for path in sorted(folder.glob("*.parquet"))}
-    tables["events"] = pd.concat([pd.read_parquet(path) for path in sorted((folder / "events").glob("*.parquet"))])
+    tables["events"] = pd.concat(
+        [pd.read_parquet(path) for path in sorted((folder / "events").glob("*.parquet"))]
+    )
     whole = Portfolio.open(folder)
     away = (tables["events"]["occurred_at"] - pd.Timestamp(DAY)).dt.days
-    earlier = cut(tables | {"events": tables["events"][away.abs() <= 3]}, DAY)      # the others need no time zone
+    earlier = cut(
+        tables | {"events": tables["events"][away.abs() <= 3]}, DAY
+    )  # the others need no time zone
     earlier["events"] = pd.concat([tables["events"][away < -3].astype(object), earlier["events"]])
     return whole, open_book(earlier, {"data_until": whole.data_until})
 
@@ -33,13 +38,20 @@ def books(tmp_path_factory):
 def test_the_model_of_a_day_is_that_of_the_book_cut_at_this_day(books):
     whole, _ = books
     left = whole.table("customers")["churned_on"].dropna()
-    assert (pd.to_datetime(left).dt.date > DAY).sum() > 5       # there is something that it could have learnt
+    assert (
+        pd.to_datetime(left).dt.date > DAY
+    ).sum() > 5  # there is something that it could have learnt
     first, second = (json.loads(training.churn_model(book, DAY).to_json()) for book in books)
-    assert first["config"].pop("data_until") != second["config"].pop("data_until")      # stated, to open the cut book
+    assert first["config"].pop("data_until") != second["config"].pop(
+        "data_until"
+    )  # stated, to open the cut book
     assert first == second and training.churn_model(whole, DAY).eligible
 
 
 def test_what_a_model_says_of_a_day_is_said_of_the_book_cut_at_this_day(books):
-    first, second = (training.predictions(book, DAY, sorted(book.table("customers")["client_id"])) for book in books)
+    first, second = (
+        training.predictions(book, DAY, sorted(book.table("customers")["client_id"]))
+        for book in books
+    )
     assert len(first) > 50
     pd.testing.assert_frame_equal(first, second, check_exact=True)

@@ -1,4 +1,5 @@
 """HazardClassifier: scikit-learn's own checks, penalties that shrink, directions that help, parts that add up."""
+
 from __future__ import annotations
 
 import json
@@ -22,7 +23,7 @@ def test_it_is_an_estimator_of_scikit_learn(estimator, check):
 def drawn(rows, width, effects, seed, rate=-2.0):
     rng = np.random.default_rng(seed)
     X = rng.normal(size=(rows, width))
-    odds = rate + X[:, :len(effects)] @ np.array(effects)
+    odds = rate + X[:, : len(effects)] @ np.array(effects)
     return X, (rng.random(rows) < special.expit(odds)).astype(int), odds
 
 
@@ -46,6 +47,7 @@ def test_directions_help_where_few_events_teach_and_cannot_harm_where_many_do():
         test, _, odds = drawn(4000, 8 + 20, effects, 99)
         model = HazardClassifier(directions=directions, bent=np.zeros(28)).fit(X, y)
         return np.corrcoef(model.decision_function(test), odds)[0, 1]
+
     right, none = np.r_[np.ones(8), np.zeros(20)], np.zeros(28)
     few = [(gained(300, right, seed), gained(300, none, seed)) for seed in range(5)]
     assert np.mean([with_ - without for with_, without in few]) > 0.05
@@ -74,7 +76,9 @@ def test_parts_add_up_to_the_log_odds_for_missing_and_extreme_rows_too():
     X[::7, 2] = np.nan
     model = HazardClassifier(directions=[1, -1, 0, 0, 0, 0]).fit(X, y)
     odd = np.vstack([X[:20], np.full(6, 50.0), np.full(6, np.nan)])
-    assert model.base + model.parts(odd).sum(axis=1) == pytest.approx(model.decision_function(odd), abs=1e-12)
+    assert model.base + model.parts(odd).sum(axis=1) == pytest.approx(
+        model.decision_function(odd), abs=1e-12
+    )
     joint, sd = model.joint_parts(odd, [[0, 1], [2, 3, 4, 5]])
     assert joint.sum(axis=1) == pytest.approx(model.parts(odd).sum(axis=1))
     whole = model.joint_parts(odd, [list(range(6))])[1][:, 0]
@@ -89,7 +93,9 @@ def test_missing_is_missing_and_not_a_number():
     at_mean, unknown = model.decision_function([[np.nanmean(gone[:, 0]), 0.0], [np.nan, 0.0]])
     assert abs(at_mean - unknown) < 0.5
     moved = HazardClassifier(bent=np.zeros(2)).fit(np.where(np.isnan(gone), np.nan, gone + 100), y)
-    assert moved.decision_function(gone + 100) == pytest.approx(model.decision_function(gone), abs=1e-8)
+    assert moved.decision_function(gone + 100) == pytest.approx(
+        model.decision_function(gone), abs=1e-8
+    )
 
 
 def test_a_constant_and_an_unknown_measure_say_nothing():
@@ -101,7 +107,9 @@ def test_a_constant_and_an_unknown_measure_say_nothing():
 
 def test_json_gives_the_same_bytes_of_predictions():
     X, y, _ = drawn(300, 4, [1.0, 1.0], 9)
-    model = HazardClassifier(directions=[1, 1, 0, 0], groups=["directed", "directed", "measure", "measure"]).fit(X, y)
+    model = HazardClassifier(
+        directions=[1, 1, 0, 0], groups=["directed", "directed", "measure", "measure"]
+    ).fit(X, y)
     again = HazardClassifier.from_dict(json.loads(json.dumps(model.to_dict())))
     assert (again.decision_function(X) == model.decision_function(X)).all()
     assert (again.log_odds_sd(X) == model.log_odds_sd(X)).all()

@@ -12,7 +12,9 @@ from healthseg.errors import CalculationError, InvalidParameters
 from healthseg.scoring import bands_of, risk_level, score_panel, shown
 
 NAN = np.nan
-MEASURES = [metric.measure for part in DEFAULT_SCORECARD.components.values() for metric in part.metrics]
+MEASURES = [
+    metric.measure for part in DEFAULT_SCORECARD.components.values() for metric in part.metrics
+]
 
 
 def one(frame, config=None, weights=None):
@@ -21,29 +23,59 @@ def one(frame, config=None, weights=None):
 
 def test_full_points_everywhere_are_a_score_of_100_with_full_coverage(panel):
     row = one(panel())
-    assert (row["score"], row["coverage"], row["lowest"], row["highest"]) == (100.0, 1.0, 100.0, 100.0)
+    assert (row["score"], row["coverage"], row["lowest"], row["highest"]) == (
+        100.0,
+        1.0,
+        100.0,
+        100.0,
+    )
     assert row["band"] == "champion"
 
 
 def test_a_score_counted_by_hand(panel):
-    row = one(panel({
-        "seat_utilisation": 0.5, "usage_vs_own_baseline": 0.8, "feature_adoption_rate_30d": 0.4,   # 60, 50, 50
-        "stickiness_30d": 0.1, "sessions_per_user_per_week_28d": 3, "days_since_last_person_event": 7,   # 40, 80, 80
-        "open_high_tickets": 1, "tickets_per_10_mau_90d": 2, "median_resolution_hours_90d": 48,   # 50, 60, 60
-        "nps_365d": 0, "csat_180d": 4, "worst_days_overdue": 30, "paid_on_time_share_365d": 0.9}))  # 50, 75; 50, 80
-    assert row["usage_score"] == pytest.approx(0.4 * 60 + 0.4 * 50 + 0.2 * 50)               # 54
-    assert row["engagement_score"] == pytest.approx(0.4 * 40 + 0.3 * 80 + 0.3 * 80)          # 64
-    assert row["support_score"] == pytest.approx(0.4 * 50 + 0.3 * 60 + 0.3 * 60)             # 56
-    assert row["satisfaction_score"] == pytest.approx(0.6 * 50 + 0.4 * 75)                   # 60
-    assert row["payment_score"] == pytest.approx(0.6 * 50 + 0.4 * 80)                        # 62
-    assert row["score"] == pytest.approx(0.35 * 54 + 0.25 * 64 + 0.15 * 56 + 0.15 * 60 + 0.10 * 62)   # 58.5
+    row = one(
+        panel(
+            {
+                "seat_utilisation": 0.5,
+                "usage_vs_own_baseline": 0.8,
+                "feature_adoption_rate_30d": 0.4,  # 60, 50, 50
+                "stickiness_30d": 0.1,
+                "sessions_per_user_per_week_28d": 3,
+                "days_since_last_person_event": 7,  # 40, 80, 80
+                "open_high_tickets": 1,
+                "tickets_per_10_mau_90d": 2,
+                "median_resolution_hours_90d": 48,  # 50, 60, 60
+                "nps_365d": 0,
+                "csat_180d": 4,
+                "worst_days_overdue": 30,
+                "paid_on_time_share_365d": 0.9,
+            }
+        )
+    )  # 50, 75; 50, 80
+    assert row["usage_score"] == pytest.approx(0.4 * 60 + 0.4 * 50 + 0.2 * 50)  # 54
+    assert row["engagement_score"] == pytest.approx(0.4 * 40 + 0.3 * 80 + 0.3 * 80)  # 64
+    assert row["support_score"] == pytest.approx(0.4 * 50 + 0.3 * 60 + 0.3 * 60)  # 56
+    assert row["satisfaction_score"] == pytest.approx(0.6 * 50 + 0.4 * 75)  # 60
+    assert row["payment_score"] == pytest.approx(0.6 * 50 + 0.4 * 80)  # 62
+    assert row["score"] == pytest.approx(
+        0.35 * 54 + 0.25 * 64 + 0.15 * 56 + 0.15 * 60 + 0.10 * 62
+    )  # 58.5
     assert row["shown"] == 59.0
     assert row["band"] == "at_risk"
 
 
 def test_missing_inputs_are_left_out_and_bound_what_the_score_can_be(panel, nothing_known):
-    row = one(panel({**nothing_known, "seat_utilisation": 0.5, "stickiness_30d": 0.2, "worst_days_overdue": 0,
-                     "paid_on_time_share_365d": 1}))
+    row = one(
+        panel(
+            {
+                **nothing_known,
+                "seat_utilisation": 0.5,
+                "stickiness_30d": 0.2,
+                "worst_days_overdue": 0,
+                "paid_on_time_share_365d": 1,
+            }
+        )
+    )
     # usage 60 of weight .35, engagement 70 of .25, payment 100 of .10; coverage .35·.4 + .25·.4 + .10
     assert row["score"] == pytest.approx((0.35 * 60 + 0.25 * 70 + 0.10 * 100) / 0.70)
     assert row["coverage"] == pytest.approx(0.34)
@@ -53,9 +85,22 @@ def test_missing_inputs_are_left_out_and_bound_what_the_score_can_be(panel, noth
 
 
 def test_a_score_is_withheld_without_usage_or_engagement(panel, nothing_known):
-    row = one(panel({**nothing_known, "open_high_tickets": 0, "open_tickets": 1, "tickets_90d": 1,
-                     "tickets_per_10_mau_90d": 0, "median_resolution_hours_90d": 8, "nps_365d": 50, "csat_180d": 4,
-                     "worst_days_overdue": 0, "paid_on_time_share_365d": 1}))
+    row = one(
+        panel(
+            {
+                **nothing_known,
+                "open_high_tickets": 0,
+                "open_tickets": 1,
+                "tickets_90d": 1,
+                "tickets_per_10_mau_90d": 0,
+                "median_resolution_hours_90d": 8,
+                "nps_365d": 50,
+                "csat_180d": 4,
+                "worst_days_overdue": 0,
+                "paid_on_time_share_365d": 1,
+            }
+        )
+    )
     assert row["coverage"] == pytest.approx(0.40)
     assert row["withheld"]
     assert np.isnan(row["score"])
@@ -68,30 +113,54 @@ def test_a_score_is_withheld_below_the_least_coverage_and_given_at_it(panel, not
     frame = panel({**nothing_known, "stickiness_30d": 0.2, "sessions_per_user_per_week_28d": 3})
     assert one(frame)["coverage"] == pytest.approx(0.25 * 0.7)
     assert one(frame)["withheld"]
-    assert one(frame, Settings(min_coverage=0.175))["score"] == pytest.approx((0.4 * 70 + 0.3 * 80) / 0.7)
+    assert one(frame, Settings(min_coverage=0.175))["score"] == pytest.approx(
+        (0.4 * 70 + 0.3 * 80) / 0.7
+    )
 
 
 def test_a_book_of_events_alone_reaches_the_coverage_that_a_score_needs(panel, nothing_known):
     # baseline .14, features .07, stickiness .1, days since .075
-    daily = {**nothing_known, "usage_vs_own_baseline": 1, "feature_adoption_rate_30d": 0.4, "stickiness_30d": 0.2,
-             "days_since_last_person_event": 0}
+    daily = {
+        **nothing_known,
+        "usage_vs_own_baseline": 1,
+        "feature_adoption_rate_30d": 0.4,
+        "stickiness_30d": 0.2,
+        "days_since_last_person_event": 0,
+    }
     assert one(panel(daily))["coverage"] == pytest.approx(0.385)
-    assert one(panel({**daily, "sessions_per_user_per_week_28d": 3}))["coverage"] == pytest.approx(0.46)
+    assert one(panel({**daily, "sessions_per_user_per_week_28d": 3}))["coverage"] == pytest.approx(
+        0.46
+    )
     assert not one(panel(daily))["withheld"]
 
 
 def test_an_invoice_sixty_days_overdue_caps_the_score(panel):
     row = one(panel({"worst_days_overdue": 60}))
     # all else at 100: payment 40, so 94 before the cap
-    assert (row["uncapped"], row["cap"], row["score"], row["capped"]) == (pytest.approx(94), 59.0, 59.0, True)
+    assert (row["uncapped"], row["cap"], row["score"], row["capped"]) == (
+        pytest.approx(94),
+        59.0,
+        59.0,
+        True,
+    )
     assert row["band"] == "at_risk"
     assert (row["lowest"], row["highest"]) == (59.0, 59.0)
     assert not one(panel({"worst_days_overdue": 59.9}))["capped"]
 
 
 def test_a_cap_above_the_score_is_recorded_but_changes_nothing(panel):
-    row = one(panel({"worst_days_overdue": 80, "seat_utilisation": 0, "usage_vs_own_baseline": 0, "stickiness_30d": 0,
-                     "feature_adoption_rate_30d": 0, "days_since_last_person_event": 60}))
+    row = one(
+        panel(
+            {
+                "worst_days_overdue": 80,
+                "seat_utilisation": 0,
+                "usage_vs_own_baseline": 0,
+                "stickiness_30d": 0,
+                "feature_adoption_rate_30d": 0,
+                "days_since_last_person_event": 60,
+            }
+        )
+    )
     assert row["cap"] == 59.0
     assert not row["capped"]
     assert row["score"] == row["uncapped"] < 59
@@ -104,19 +173,37 @@ def test_an_unknown_overdue_invoice_could_hold_the_veto(panel):
 
 def test_custom_weights_replace_those_of_the_components(panel):
     weights = {"engagement_weight": 1, "payment_weight": 3}
-    row = one(panel({"stickiness_30d": 0, "worst_days_overdue": 30}), weights=weights)   # engagement 60, payment 70
+    row = one(
+        panel({"stickiness_30d": 0, "worst_days_overdue": 30}), weights=weights
+    )  # engagement 60, payment 70
     assert row["score"] == pytest.approx(0.25 * 60 + 0.75 * 70)
     assert row["usage_score"] == 100.0
 
 
 def test_a_scorecard_can_differ_by_plan_tier_and_stage(panel):
-    metric = {"measure": "stickiness_30d", "label": "s", "unit": "share", "weight": 1, "anchors": [[0, 0], [1, 100]]}
+    metric = {
+        "measure": "stickiness_30d",
+        "label": "s",
+        "unit": "share",
+        "weight": 1,
+        "anchors": [[0, 0], [1, 100]],
+    }
     lean = {"usage": {"weight": 1.0, "metrics": [metric]}}
-    config = settings({"scorecard_variants": [{"plan": ["free"], "components": lean},
-                                              {"tier": ["SMB"], "stage": ["trial"], "components": lean}]})
-    frame = panel({"client_id": "a", "plan": "pro"}, {"client_id": "b", "plan": "free"},
-                  {"client_id": "c", "stage": "trial"}, {"client_id": "d", "plan": None, "tier": None, "stage": None},
-                  {"client_id": "e", "stage": "trial", "tier": None})
+    config = settings(
+        {
+            "scorecard_variants": [
+                {"plan": ["free"], "components": lean},
+                {"tier": ["SMB"], "stage": ["trial"], "components": lean},
+            ]
+        }
+    )
+    frame = panel(
+        {"client_id": "a", "plan": "pro"},
+        {"client_id": "b", "plan": "free"},
+        {"client_id": "c", "stage": "trial"},
+        {"client_id": "d", "plan": None, "tier": None, "stage": None},
+        {"client_id": "e", "stage": "trial", "tier": None},
+    )
     scores = score_panel(frame, config)
     assert scores.frame["score"].round(6).tolist() == [100.0, 40.0, 40.0, 100.0, 100.0]
     assert scores.points("b")["measure"].tolist() == ["stickiness_30d"]
@@ -134,14 +221,24 @@ def test_scores_are_shown_rounded_half_up_and_bands_follow_what_is_shown():
     assert shown(np.array([0.0, 0.5, 59.5, 79.499999, 100.0])).tolist() == [0, 1, 60, 79, 100]
     assert shown(59.49999999999) == 60  # 59.5 but for the order of additions
     found = bands_of(np.array([0, 39, 40, 59, 60, 79, 80, 100, NAN]), Settings())
-    assert found.tolist() == [*["critical"] * 2, *["at_risk"] * 2, *["healthy"] * 2, *["champion"] * 2, None]
+    assert found.tolist() == [
+        *["critical"] * 2,
+        *["at_risk"] * 2,
+        *["healthy"] * 2,
+        *["champion"] * 2,
+        None,
+    ]
 
 
-@pytest.mark.parametrize(("threshold", "levels"), [
-    (60, {39: "critical", 40: "high", 59: "high", 60: "medium", 79: "medium", 80: "low"}),
-    (90, {69: "critical", 70: "high", 89: "high", 90: "medium", 99: "medium", 100: "low"}),
-    (0, {0: "medium", 19: "medium", 20: "low"}),
-    (100, {79: "critical", 80: "high", 99: "high", 100: "low"})])
+@pytest.mark.parametrize(
+    ("threshold", "levels"),
+    [
+        (60, {39: "critical", 40: "high", 59: "high", 60: "medium", 79: "medium", 80: "low"}),
+        (90, {69: "critical", 70: "high", 89: "high", 90: "medium", 99: "medium", 100: "low"}),
+        (0, {0: "medium", 19: "medium", 20: "low"}),
+        (100, {79: "critical", 80: "high", 99: "high", 100: "low"}),
+    ],
+)
 def test_the_risk_level_follows_the_threshold(threshold, levels):
     assert {score: risk_level(score, threshold) for score in levels} == levels
 
@@ -152,7 +249,9 @@ def test_the_risk_of_a_withheld_score_is_unknown():
 
 
 def test_the_long_form_gives_each_metrics_share_of_the_score(panel):
-    long = score_panel(panel({"worst_days_overdue": NAN, "seat_utilisation": NAN}), Settings()).points()
+    long = score_panel(
+        panel({"worst_days_overdue": NAN, "seat_utilisation": NAN}), Settings()
+    ).points()
     assert long["effective_weight"].sum() == pytest.approx(1)
     by = long.set_index("measure")
     assert by.at["paid_on_time_share_365d", "effective_weight"] == pytest.approx(0.10)
@@ -168,7 +267,9 @@ def test_a_panel_with_two_rows_of_one_customer_and_date_is_refused(panel):
 
 
 def test_a_scorecard_that_names_an_unknown_measure_is_refused_with_the_near_match(panel):
-    with pytest.raises(InvalidParameters, match=r"'stickiness_30d' is no number .*; did you mean stickiness_3d"):
+    with pytest.raises(
+        InvalidParameters, match=r"'stickiness_30d' is no number .*; did you mean stickiness_3d"
+    ):
         score_panel(panel().rename(columns={"stickiness_30d": "stickiness_3d"}), Settings())
     with pytest.raises(CalculationError, match="lacks the column 'open_tickets'"):
         score_panel(panel().drop(columns="open_tickets"), Settings())
@@ -181,13 +282,20 @@ def test_an_empty_panel_has_no_scores(panel):
 
 
 VALUE = st.one_of(st.just(NAN), st.sampled_from([0.0, 1.0, 60.0]), st.floats(-150, 400))
-ROW = st.fixed_dictionaries({**dict.fromkeys([*MEASURES, "open_tickets", "tickets_90d", "monthly_active_users"], VALUE),
-                             "tenure_days": st.integers(0, 200), "live": st.just(True)})
+ROW = st.fixed_dictionaries(
+    {
+        **dict.fromkeys([*MEASURES, "open_tickets", "tickets_90d", "monthly_active_users"], VALUE),
+        "tenure_days": st.integers(0, 200),
+        "live": st.just(True),
+    }
+)
 
 
 @given(rows=st.lists(ROW, min_size=1, max_size=6))
 def test_whatever_is_missing_scores_lie_in_their_possible_range(panel, rows):
-    frame = score_panel(panel(*({**row, "client_id": str(at)} for at, row in enumerate(rows))), Settings()).frame
+    frame = score_panel(
+        panel(*({**row, "client_id": str(at)} for at, row in enumerate(rows))), Settings()
+    ).frame
     given_ones = frame[frame["score"].notna()]
     assert (given_ones["lowest"] <= given_ones["score"] + 1e-8).all()
     assert (given_ones["score"] <= given_ones["highest"] + 1e-8).all()
@@ -199,9 +307,16 @@ def test_whatever_is_missing_scores_lie_in_their_possible_range(panel, rows):
 
 
 @hypothesis.settings(max_examples=30)
-@given(rows=st.lists(ROW, min_size=2, max_size=6), picked=st.integers(0, 5), seed=st.integers(0, 99))
+@given(
+    rows=st.lists(ROW, min_size=2, max_size=6), picked=st.integers(0, 5), seed=st.integers(0, 99)
+)
 def test_a_subset_of_rows_in_any_order_has_the_same_bits(panel, rows, picked, seed):
-    frame = panel(*({**row, "client_id": str(at), "tier": "SMB" if at % 2 else None} for at, row in enumerate(rows)))
+    frame = panel(
+        *(
+            {**row, "client_id": str(at), "tier": "SMB" if at % 2 else None}
+            for at, row in enumerate(rows)
+        )
+    )
     whole = score_panel(frame, Settings())
     shuffled = score_panel(frame.sample(frac=1, random_state=seed), Settings())
     pd.testing.assert_frame_equal(whole.frame, shuffled.frame, check_exact=True)
@@ -214,7 +329,12 @@ def test_a_subset_of_rows_in_any_order_has_the_same_bits(panel, rows, picked, se
 
 @given(row=ROW, measure=st.sampled_from(MEASURES), better=st.floats(0, 1))
 def test_more_points_on_a_metric_never_lower_the_score(panel, row, measure, better):
-    metric = next(m for part in DEFAULT_SCORECARD.components.values() for m in part.metrics if m.measure == measure)
+    metric = next(
+        m
+        for part in DEFAULT_SCORECARD.components.values()
+        for m in part.metrics
+        if m.measure == measure
+    )
     first, last = metric.anchors[0], metric.anchors[-1]
     best = last[0] if last[1] > first[1] else first[0]
     value = row[measure]

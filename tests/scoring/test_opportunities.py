@@ -7,13 +7,19 @@ from healthseg.config import Settings
 from healthseg.scoring import factors, opportunities, risk_indicators, score_panel
 
 NAN = np.nan
-EVERYWHERE = {"seat_utilisation": np.linspace(0.1, 1.0, 10), "stickiness_30d": np.linspace(0.05, 0.5, 10),
-              "worst_days_overdue": np.zeros(10), "nps_365d": np.linspace(0, 90, 10)}
+EVERYWHERE = {
+    "seat_utilisation": np.linspace(0.1, 1.0, 10),
+    "stickiness_30d": np.linspace(0.05, 0.5, 10),
+    "worst_days_overdue": np.zeros(10),
+    "nps_365d": np.linspace(0, 90, 10),
+}
 
 
 def found(frame, peers=EVERYWHERE):
     scores = score_panel(frame, Settings())
-    return opportunities(scores.points(), scores.frame.iloc[0], peers, Settings()).set_index("measure")
+    return opportunities(scores.points(), scores.frame.iloc[0], peers, Settings()).set_index(
+        "measure"
+    )
 
 
 def test_the_next_anchor_that_peers_reach_is_the_target_and_its_points_the_impact(panel):
@@ -27,16 +33,25 @@ def test_the_next_anchor_that_peers_reach_is_the_target_and_its_points_the_impac
 
 
 def test_an_anchor_that_three_quarters_of_the_peers_do_not_reach_is_no_target(panel):
-    frame = panel({"seat_utilisation": 0.55})   # next anchor .8
-    reached, short = np.linspace(0.1, 1.0, 10), np.linspace(0.1, 0.9, 10)     # their 75th percentiles: .8 and .72
+    frame = panel({"seat_utilisation": 0.55})  # next anchor .8
+    reached, short = (
+        np.linspace(0.1, 1.0, 10),
+        np.linspace(0.1, 0.9, 10),
+    )  # their 75th percentiles: .8 and .72
     assert found(frame, {"seat_utilisation": reached})["target"].tolist() == [0.8]
     assert found(frame, {"seat_utilisation": short}).empty
 
 
 def test_the_impact_is_what_the_recomputed_score_gains(panel):
-    before = panel({"seat_utilisation": 0.3, "nps_365d": 10, "usage_vs_own_baseline": NAN, "csat_180d": NAN})
+    before = panel(
+        {"seat_utilisation": 0.3, "nps_365d": 10, "usage_vs_own_baseline": NAN, "csat_180d": NAN}
+    )
     for measure, target in found(before)["target"].items():
-        gained = score_panel(panel({**before.iloc[0].to_dict(), measure: target}), Settings()).frame["score"].item()
+        gained = (
+            score_panel(panel({**before.iloc[0].to_dict(), measure: target}), Settings())
+            .frame["score"]
+            .item()
+        )
         impact = gained - score_panel(before, Settings()).frame["score"].item()
         assert found(before).at[measure, "impact"] == pytest.approx(impact)
 
@@ -51,7 +66,9 @@ def test_under_a_cap_only_the_invoice_helps(panel):
 
 def test_an_invoice_paid_too_late_to_lift_the_cap_brings_nothing(panel):
     config = Settings(overdue_cap_days=20)
-    scores = score_panel(panel({"worst_days_overdue": 40}), config)      # the next anchor, 30 days, is still capped
+    scores = score_panel(
+        panel({"worst_days_overdue": 40}), config
+    )  # the next anchor, 30 days, is still capped
     assert opportunities(scores.points(), scores.frame.iloc[0], EVERYWHERE, config).empty
 
 
@@ -67,7 +84,9 @@ def test_a_new_customers_target_is_what_its_tenure_can_show(panel):
 
 
 def test_factors_say_what_each_metric_brings_and_costs(panel):
-    scores = score_panel(panel({"stickiness_30d": 0.1, "nps_365d": 20, "csat_180d": NAN}), Settings())
+    scores = score_panel(
+        panel({"stickiness_30d": 0.1, "nps_365d": 20, "csat_180d": NAN}), Settings()
+    )
     rows = factors(scores.points(), Settings()).set_index("measure")
     # stickiness: 40 points of .1; nps: 64 points of all satisfaction, .15
     effects = ["contribution", "lost", "lost_in_component"]
@@ -85,7 +104,12 @@ def test_risk_indicators_are_vetoes_falling_trends_and_low_metrics(panel):
     falling = {"trend": "declining", "slope_per_week": -1.5}
     rows = risk_indicators(scores.points(), scores.frame.iloc[0], Settings(), falling)
     assert rows["kind"].tolist() == ["cap", "trend", "metric", "metric"]
-    assert rows["measure"].tolist() == ["worst_days_overdue", "score", "stickiness_30d", "worst_days_overdue"]
+    assert rows["measure"].tolist() == [
+        "worst_days_overdue",
+        "score",
+        "stickiness_30d",
+        "worst_days_overdue",
+    ]
     assert rows["value"].tolist() == [75.0, -1.5, 0.05, 75.0]
     assert rows["lost"].iloc[0] == pytest.approx(100 - 0.1 * 80 - 6 - 59)
     assert rows["severity"].tolist() == ["critical", "high", "critical", "critical"]

@@ -1,4 +1,5 @@
 """The report card: figures that can be counted by hand, planted truth, refusals; boosting aside."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -10,7 +11,13 @@ from healthseg.config import Settings
 from healthseg.data.demo import write_demo
 from healthseg.errors import CalculationError, InvalidParameters
 from healthseg.scoring.reportcard import report_card
-from healthseg.scoring.reportcard.accuracy import auc, average_precision, by_group, calibration, resampled
+from healthseg.scoring.reportcard.accuracy import (
+    auc,
+    average_precision,
+    by_group,
+    calibration,
+    resampled,
+)
 from healthseg.scoring.reportcard.capacity import captured, false_alarms, flagged, lead_times
 from healthseg.scoring.reportcard.robustness import ranks
 from healthseg.scoring.reportcard.weights import NO_BETTER, suggest
@@ -19,36 +26,59 @@ from healthseg.testing import tiny_book
 
 def rows(*given, names=("client_id", "date", "weighted_composite", "outcome", "event_on")):
     frame = pd.DataFrame(given, columns=list(names))
-    frame["date"], frame["event_on"] = pd.to_datetime(frame["date"]), pd.to_datetime(frame["event_on"])
-    return frame.assign(risk_weighted_composite=-frame["weighted_composite"], tier="SMB", stage="active")
+    frame["date"], frame["event_on"] = (
+        pd.to_datetime(frame["date"]),
+        pd.to_datetime(frame["event_on"]),
+    )
+    return frame.assign(
+        risk_weighted_composite=-frame["weighted_composite"], tier="SMB", stage="active"
+    )
 
 
-FOUR = rows(("a", "2025-01-01", 30, 0, "2025-03-05"), ("b", "2025-01-01", 80, 0, None),
-            ("a", "2025-01-31", 50, 1, "2025-03-05"), ("b", "2025-01-31", 90, 0, None))
+FOUR = rows(
+    ("a", "2025-01-01", 30, 0, "2025-03-05"),
+    ("b", "2025-01-01", 80, 0, None),
+    ("a", "2025-01-31", 50, 1, "2025-03-05"),
+    ("b", "2025-01-31", 90, 0, None),
+)
 
 
 def test_auc_and_precision_are_sklearns_with_ties_and_weights():
     from sklearn.metrics import average_precision_score, roc_auc_score
+
     rng = np.random.default_rng(0)
     outcome, risk = (rng.random(300) < 0.2).astype(float), rng.integers(0, 12, 300).astype(float)
     weight = rng.integers(0, 3, 300).astype(float)
-    assert auc(outcome, risk, weight) == pytest.approx(roc_auc_score(outcome, risk, sample_weight=weight))
+    assert auc(outcome, risk, weight) == pytest.approx(
+        roc_auc_score(outcome, risk, sample_weight=weight)
+    )
     assert average_precision(outcome, risk, weight) == pytest.approx(
-        average_precision_score(outcome, risk, sample_weight=weight))
+        average_precision_score(outcome, risk, sample_weight=weight)
+    )
 
 
 def test_customers_are_drawn_with_all_their_rows():
-    frame = pd.DataFrame({"client_id": np.repeat(["a", "b"], 50), "value": np.repeat([0.0, 1.0], 50)})
-    figure, low, high = resampled(lambda value, weight: float((value * weight).sum() / weight.sum()), frame, ("value",),
-                                  200, 0.9, 1)
-    assert figure == 0.5 and (low, high) == (0.0, 1.0)          # two customers: all draws are 0, ½ or 1
+    frame = pd.DataFrame(
+        {"client_id": np.repeat(["a", "b"], 50), "value": np.repeat([0.0, 1.0], 50)}
+    )
+    figure, low, high = resampled(
+        lambda value, weight: float((value * weight).sum() / weight.sum()),
+        frame,
+        ("value",),
+        200,
+        0.9,
+        1,
+    )
+    assert figure == 0.5 and (low, high) == (0.0, 1.0)  # two customers: all draws are 0, ½ or 1
 
 
 def test_the_capacity_takes_the_riskiest_of_each_date():
     found = captured(FOUR, ["weighted_composite"], 1, None, {}).iloc[0]
     assert (found["caught"], found["leavers"], found["taken"], found["lift"]) == (1, 1, 1.0, 2.0)
     hours = captured(FOUR, ["weighted_composite"], 1, 2.0, {"SMB": 1.5})
-    assert hours["capacity"].tolist() == ["top 1 accounts", "2 hours a month"] and hours["taken"].tolist() == [1.0, 1.0]
+    assert hours["capacity"].tolist() == ["top 1 accounts", "2 hours a month"] and hours[
+        "taken"
+    ].tolist() == [1.0, 1.0]
 
 
 def test_a_warning_counts_from_where_it_stood_without_a_break():
@@ -56,12 +86,18 @@ def test_a_warning_counts_from_where_it_stood_without_a_break():
     found = lead_times(FOUR, flags).set_index("lead_days")
     assert found["warned"].to_dict() | {} == {0: 1, 30: 1, 60: 1, 90: 0, 120: 0, 150: 0, 180: 0}
     assert found.loc[60, "leavers"] == 1 and found.loc[90, "leavers"] == 0
-    broken = lead_times(FOUR, {"weighted_composite": np.array([True, False, False, False])}).set_index("lead_days")
+    broken = lead_times(
+        FOUR, {"weighted_composite": np.array([True, False, False, False])}
+    ).set_index("lead_days")
     assert broken["warned"].sum() == 0
 
 
 def test_alarms_are_right_or_false_and_rivals_raise_as_many():
-    flags = flagged(FOUR.assign(risk_usage_alone=[0.0, 1.0, 2.0, 3.0]), ["weighted_composite", "usage_alone"], 60)
+    flags = flagged(
+        FOUR.assign(risk_usage_alone=[0.0, 1.0, 2.0, 3.0]),
+        ["weighted_composite", "usage_alone"],
+        60,
+    )
     assert flags["weighted_composite"].tolist() == [True, False, True, False]
     assert flags["usage_alone"].tolist() == [False, False, True, True]
     found = false_alarms(FOUR, flags, 2).set_index("score")
@@ -71,7 +107,12 @@ def test_alarms_are_right_or_false_and_rivals_raise_as_many():
 
 def test_tenths_hold_all_rows_once_and_groups_need_five_leavers():
     rng = np.random.default_rng(1)
-    many = rows(*[(f"c{at}", "2025-01-01", at, float(rng.random() < 0.5 - at / 250), None) for at in range(100)])
+    many = rows(
+        *[
+            (f"c{at}", "2025-01-01", at, float(rng.random() < 0.5 - at / 250), None)
+            for at in range(100)
+        ]
+    )
     found = calibration(many, ["weighted_composite"], 0.9)
     assert found["rows"].sum() == 100 and found["leavers"].sum() == many["outcome"].sum()
     assert found["said"].is_monotonic_decreasing and (found["lower"] <= found["rate"]).all()
@@ -80,9 +121,17 @@ def test_tenths_hold_all_rows_once_and_groups_need_five_leavers():
 
 
 def test_a_customer_far_below_the_rest_is_riskiest_under_all_weights(panel):
-    today = panel(*[{"client_id": f"c{at:02d}"} for at in range(12)],
-                  {"client_id": "low", "seat_utilisation": 0.1, "usage_vs_own_baseline": 0.3, "stickiness_30d": 0.02,
-                   "nps_365d": -80.0, "worst_days_overdue": 40.0})
+    today = panel(
+        *[{"client_id": f"c{at:02d}"} for at in range(12)],
+        {
+            "client_id": "low",
+            "seat_utilisation": 0.1,
+            "usage_vs_own_baseline": 0.3,
+            "stickiness_30d": 0.02,
+            "nps_365d": -80.0,
+            "worst_days_overdue": 40.0,
+        },
+    )
     found = ranks(today, Settings(), 1, 50, 3).set_index("client_id")
     assert found.loc["low", "verdict"] == "always" and found.loc["low", "share"] == 1.0
     assert found["share"].sum() == pytest.approx(1.0)
@@ -95,9 +144,16 @@ def components(seed, effect):
         values = rng.uniform(20, 100, (250, 5))
         odds = -2.5 + effect * (60 - values[:, 4]) / 15
         outcome = rng.random(250) < 1 / (1 + np.exp(-odds))
-        frame = pd.DataFrame(values, columns=["usage", "engagement", "support", "satisfaction", "payment"])
-        found.append(frame.assign(client_id=[f"c{at}" for at in range(250)], outcome=outcome.astype(float),
-                                  date=pd.Timestamp("2025-01-01") + pd.Timedelta(days=30 * month)))
+        frame = pd.DataFrame(
+            values, columns=["usage", "engagement", "support", "satisfaction", "payment"]
+        )
+        found.append(
+            frame.assign(
+                client_id=[f"c{at}" for at in range(250)],
+                outcome=outcome.astype(float),
+                date=pd.Timestamp("2025-01-01") + pd.Timedelta(days=30 * month),
+            )
+        )
     frame = pd.concat(found, ignore_index=True)
     weights = np.array([0.35, 0.25, 0.15, 0.15, 0.10])
     return frame.assign(weighted_composite=frame[frame.columns[:5]].to_numpy() @ weights)
@@ -123,16 +179,22 @@ def test_the_card_of_a_book_holds_scores_against_what_happened(card):
     assert told.loc["weighted_composite", "auc"] > 0.65 > told.loc["base_rate", "auc"]
     assert (told["auc_lower"] <= told["auc"]).all() and "AUC" in card.verdict()
     made = card.frame("rows")
-    assert not (made["event_on"] <= made["date"]).any()                       # frozen at notice
+    assert not (made["event_on"] <= made["date"]).any()  # frozen at notice
     late = made["date"] + pd.Timedelta(days=card.horizon_days) > pd.Timestamp(card.as_of)
     assert made.loc[late, "outcome"].isna().all() and made.loc[~late, "outcome"].notna().all()
-    assert card.figures()["auc weighted_composite"] == round(told.loc["weighted_composite", "auc"], 4)
+    assert card.figures()["auc weighted_composite"] == round(
+        told.loc["weighted_composite", "auc"], 4
+    )
     with pytest.raises(InvalidParameters, match="no frame"):
         card.frame("moon")
 
 
 def test_a_book_of_which_nobody_left_and_bad_parameters_are_refused():
-    daily = [("a", f"2025-{month:02d}-{day:02d} 09:00", "u") for month in range(1, 8) for day in range(1, 29)]
+    daily = [
+        ("a", f"2025-{month:02d}-{day:02d} 09:00", "u")
+        for month in range(1, 8)
+        for day in range(1, 29)
+    ]
     book = tiny_book(daily)
     with pytest.raises(CalculationError, match="nobody left"):
         report_card(book)

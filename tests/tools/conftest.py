@@ -1,4 +1,5 @@
 """A simulated book and replies over it, made once; and tiny books whose figures can be counted by hand."""
+
 from __future__ import annotations
 
 import datetime as dt
@@ -40,7 +41,9 @@ def truth(demo_folder):
 @pytest.fixture(scope="session")
 def reply(demo):
     """A function: the demo's reply for a customer with the default parameters, on a date."""
-    return functools.cache(lambda client_id, as_of=None: hs.calculate_health_score(demo, client_id, as_of=as_of))
+    return functools.cache(
+        lambda client_id, as_of=None: hs.calculate_health_score(demo, client_id, as_of=as_of)
+    )
 
 
 @pytest.fixture(scope="session")
@@ -57,7 +60,9 @@ def health_book(demo):
 def daily(client_id, start, end, *users, features=("plan",)):
     """Events of ``tiny_book``: each user uses each feature at nine on every day of [start, end]."""
     days = pd.date_range(start, end).strftime("%Y-%m-%d 09:00:00")
-    return [(client_id, day, user, feature) for day in days for user in users for feature in features]
+    return [
+        (client_id, day, user, feature) for day in days for user in users for feature in features
+    ]
 
 
 @pytest.fixture(scope="session")
@@ -70,17 +75,38 @@ def kinds():
     """Books of one customer, ``a``, in which a score is: healthy, withheld, ramping, capped, frozen."""
     events = daily("a", "2025-01-01", "2025-06-30", "u1", "u2")
     signup = pd.DataFrame({"client_id": ["a"], "signup_date": ["2024-06-01"]})
-    contracts = pd.DataFrame({"client_id": ["a"], "starts_on": ["2024-06-01"], "ends_on": ["2025-09-01"],
-                              "arr": [12000], "seats": [2]})
+    contracts = pd.DataFrame(
+        {
+            "client_id": ["a"],
+            "starts_on": ["2024-06-01"],
+            "ends_on": ["2025-09-01"],
+            "arr": [12000],
+            "seats": [2],
+        }
+    )
     old = daily("b", "2025-01-01", "2025-06-30", "u9")
-    unpaid = pd.DataFrame({"invoice_id": ["i1"], "client_id": ["a"], "amount": [100], "issued_on": ["2025-03-01"],
-                           "due_on": ["2025-04-01"], "paid_on": [None]})
+    unpaid = pd.DataFrame(
+        {
+            "invoice_id": ["i1"],
+            "client_id": ["a"],
+            "amount": [100],
+            "issued_on": ["2025-03-01"],
+            "due_on": ["2025-04-01"],
+            "paid_on": [None],
+        }
+    )
     return {
-        "healthy": tiny_book(events, signup, contracts=contracts, invoices=unpaid.assign(paid_on="2025-03-20")),
-        "withheld": tiny_book(daily("a", "2025-01-01", "2025-01-03", "u1"), signup, {"data_until": "2025-01-20"}),
-        "ramping": tiny_book([*daily("a", "2025-06-01", "2025-06-30", "u1"), *old],
-                             pd.DataFrame({"client_id": ["a", "b"], "signup_date": ["2025-06-01", "2024-06-01"]}),
-                             contracts=contracts.assign(starts_on="2025-06-01")),
+        "healthy": tiny_book(
+            events, signup, contracts=contracts, invoices=unpaid.assign(paid_on="2025-03-20")
+        ),
+        "withheld": tiny_book(
+            daily("a", "2025-01-01", "2025-01-03", "u1"), signup, {"data_until": "2025-01-20"}
+        ),
+        "ramping": tiny_book(
+            [*daily("a", "2025-06-01", "2025-06-30", "u1"), *old],
+            pd.DataFrame({"client_id": ["a", "b"], "signup_date": ["2025-06-01", "2024-06-01"]}),
+            contracts=contracts.assign(starts_on="2025-06-01"),
+        ),
         "capped": tiny_book(events, signup, contracts=contracts, invoices=unpaid),
         "frozen": tiny_book(events, signup.assign(churned_on="2025-06-10"), contracts=contracts),
     }
@@ -89,7 +115,9 @@ def kinds():
 @pytest.fixture(scope="session")
 def conform():
     """The reference's own check of a reply's shape, where it is at hand."""
-    shared = Path(os.environ.get("HEALTHSEG_SHARED_DATA", REPOSITORY.parent / "shared" / "data")).parent
+    shared = Path(
+        os.environ.get("HEALTHSEG_SHARED_DATA", REPOSITORY.parent / "shared" / "data")
+    ).parent
     path = shared / "reference" / "conform.py"
     if not path.is_file():
         pytest.skip(f"the reference's conform.py is not at {path}")

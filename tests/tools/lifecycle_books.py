@@ -1,4 +1,5 @@
 """Small books with stages that can be followed by hand, and a clock that says what it is set to."""
+
 from __future__ import annotations
 
 import datetime as dt
@@ -33,19 +34,46 @@ def used(*clients: str, start: str = "2025-01-01", end: str = UNTIL) -> list[tup
 
 def changes(*rows: tuple) -> pd.DataFrame:
     """Imported changes: client, stage, day, and the day on which it was known (default the same)."""
-    return pd.DataFrame([(client, stage, f"{day} 12:00:00", f"{(known or [day])[0]} 12:00:00", "seen", False, "csm")
-                         for client, stage, day, *known in rows], columns=COLUMNS)
+    return pd.DataFrame(
+        [
+            (
+                client,
+                stage,
+                f"{day} 12:00:00",
+                f"{(known or [day])[0]} 12:00:00",
+                "seen",
+                False,
+                "csm",
+            )
+            for client, stage, day, *known in rows
+        ],
+        columns=COLUMNS,
+    )
 
 
 def customers(**signup: str) -> pd.DataFrame:
-    return pd.DataFrame({"client_id": list(signup), "signup_date": list(signup.values()),
-                         "name": [f"Customer {client}" for client in signup]})
+    return pd.DataFrame(
+        {
+            "client_id": list(signup),
+            "signup_date": list(signup.values()),
+            "name": [f"Customer {client}" for client in signup],
+        }
+    )
 
 
-def book_of(stages: pd.DataFrame | None, *clients: str, clock: Clock | None = None, settings: dict | None = None,
-            who: pd.DataFrame | None = None, events: list[tuple] | None = None, **tables: pd.DataFrame) -> Portfolio:
+def book_of(
+    stages: pd.DataFrame | None,
+    *clients: str,
+    clock: Clock | None = None,
+    settings: dict | None = None,
+    who: pd.DataFrame | None = None,
+    events: list[tuple] | None = None,
+    **tables: pd.DataFrame,
+) -> Portfolio:
     """A book to 2025-06-30 whose customers use it daily."""
     given = tables | ({} if stages is None else {"stage_changes": stages})
     who = customers(**dict.fromkeys(clients, "2025-01-01")) if who is None else who
-    made = tiny_book(events or used(*who["client_id"]), who, {"data_until": UNTIL, **(settings or {})}, **given)
+    made = tiny_book(
+        events or used(*who["client_id"]), who, {"data_until": UNTIL, **(settings or {})}, **given
+    )
     return Portfolio.open(made.path, made.settings, clock or Clock(at(7, 1)))

@@ -1,4 +1,5 @@
 """track_feature_adoption on books that can be counted by hand."""
+
 from __future__ import annotations
 
 import datetime as dt
@@ -11,13 +12,22 @@ from healthseg.measures import spans
 from healthseg.testing import tiny_book
 from healthseg.tools import track_feature_adoption, track_feature_adoption_book
 
-FEATURES = pd.DataFrame({"feature": ["export", "reports", "search", "vault"],
-                         "category": ["advanced", "advanced", "core", "premium"],
-                         "released_on": ["2024-01-01", "2025-03-01", "2024-01-01", "2024-01-01"],
-                         "recommended_position": [2, 3, 1, 4]})
-SIGNUPS = pd.DataFrame({"client_id": ["a", "b", "c", "d"], "name": ["A", "B", "C", "D"],
-                        "signup_date": ["2024-01-01", "2025-02-01", "2025-02-01", "2024-01-01"],
-                        "churned_on": [None, None, None, "2025-05-01"]})
+FEATURES = pd.DataFrame(
+    {
+        "feature": ["export", "reports", "search", "vault"],
+        "category": ["advanced", "advanced", "core", "premium"],
+        "released_on": ["2024-01-01", "2025-03-01", "2024-01-01", "2024-01-01"],
+        "recommended_position": [2, 3, 1, 4],
+    }
+)
+SIGNUPS = pd.DataFrame(
+    {
+        "client_id": ["a", "b", "c", "d"],
+        "name": ["A", "B", "C", "D"],
+        "signup_date": ["2024-01-01", "2025-02-01", "2025-02-01", "2024-01-01"],
+        "churned_on": [None, None, None, "2025-05-01"],
+    }
+)
 
 
 def used(client, user, feature, *days):
@@ -35,18 +45,33 @@ def book():
     events = [
         *used("a", "u1", "search", *every("2025-01-01", "2025-06-30")),
         *used("a", "u2", "search", *every("2025-06-25", "2025-06-28")),
-        *used("a", "u1", "export", "2025-03-10", "2025-03-12", "2025-03-13", "2025-06-29"),   # adopted, dropped
+        *used(
+            "a", "u1", "export", "2025-03-10", "2025-03-12", "2025-03-13", "2025-06-29"
+        ),  # adopted, dropped
         *used("b", "u3", "search", "2025-02-05", "2025-02-07", "2025-06-20", "2025-06-21"),
-        *used("b", "u3", "reports", "2025-03-10", "2025-05-01"),                              # never twice in 30 days
+        *used("b", "u3", "reports", "2025-03-10", "2025-05-01"),  # never twice in 30 days
         *used("c", "u4", "search", "2025-02-01", "2025-06-30"),
         *used("d", "u5", "search", *every("2025-04-01", "2025-04-30")),
     ]
     starts = zip("abcd", SIGNUPS["signup_date"], strict=True)
-    entitled = pd.DataFrame([(client, feature, start) for client, start in starts
-                             for feature in ("search", "export", "reports")] + [("a", "vault", "2025-01-01")],
-                            columns=["client_id", "feature", "starts_on"])
-    messages = pd.DataFrame({"client_id": ["c", "b"], "channel": "email", "content": "product_tips",
-                             "sent_at": ["2025-06-01 10:00:00", "2025-06-01 10:00:00"], "feature": ["export", None]})
+    entitled = pd.DataFrame(
+        [
+            (client, feature, start)
+            for client, start in starts
+            for feature in ("search", "export", "reports")
+        ]
+        + [("a", "vault", "2025-01-01")],
+        columns=["client_id", "feature", "starts_on"],
+    )
+    messages = pd.DataFrame(
+        {
+            "client_id": ["c", "b"],
+            "channel": "email",
+            "content": "product_tips",
+            "sent_at": ["2025-06-01 10:00:00", "2025-06-01 10:00:00"],
+            "feature": ["export", None],
+        }
+    )
     return tiny_book(events, SIGNUPS, features=FEATURES, entitlements=entitled, messages=messages)
 
 
@@ -61,21 +86,37 @@ def detail(reply, name):
 
 def test_adopted_is_two_days_of_the_period_and_the_denominator_is_who_is_entitled(reply):
     search, vault = detail(reply, "search"), detail(reply, "vault")
-    assert (search.customers_using, search.total_customers, search.adoption_rate) == (2, 3, 0.6667)   # a and b; c once
+    assert (search.customers_using, search.total_customers, search.adoption_rate) == (
+        2,
+        3,
+        0.6667,
+    )  # a and b; c once
     assert (vault.customers_using, vault.total_customers) == (0, 1)
-    assert detail(reply, "export").customers_using == 0                    # a single day in June
-    assert reply.total_customers == 3 and reply.excluded == {"churned": 1, "not_started": 0, "prospect": 0}
+    assert detail(reply, "export").customers_using == 0  # a single day in June
+    assert reply.total_customers == 3 and reply.excluded == {
+        "churned": 1,
+        "not_started": 0,
+        "prospect": 0,
+    }
 
 
 def test_the_summary_of_all_is_the_mean_of_customers_and_the_pooled_rate(reply):
-    advanced, core = (reply.feature_adoption_summary[f"{name}_features"] for name in ("advanced", "core"))
-    assert (advanced.total_features, advanced.adopted_features, advanced.adoption_rate) == (2.0, 0.0, 0.0)
+    advanced, core = (
+        reply.feature_adoption_summary[f"{name}_features"] for name in ("advanced", "core")
+    )
+    assert (advanced.total_features, advanced.adopted_features, advanced.adoption_rate) == (
+        2.0,
+        0.0,
+        0.0,
+    )
     assert (core.total_features, core.adopted_features, core.adoption_rate) == (1.0, 0.67, 0.6667)
     assert reply.feature_adoption_summary["premium_features"].total_features == 0.33
 
 
 def test_a_longer_period_and_more_days_are_other_answers(book):
-    assert detail(track_feature_adoption(book, time_period_days=150), "export").customers_using == 1   # a: in March
+    assert (
+        detail(track_feature_adoption(book, time_period_days=150), "export").customers_using == 1
+    )  # a: in March
     assert detail(track_feature_adoption(book, time_period_days=7), "search").customers_using == 1
 
 
@@ -88,41 +129,74 @@ def test_before_its_release_a_feature_is_nobodys_and_nobody_is_asked(book):
 def test_time_to_adopt_counts_those_not_there_yet_and_leaves_out_those_from_before_tracking(book):
     lives = track_feature_adoption_book(book)
     search = detail(lives, "search").time_to_adopt
-    assert (search.n, search.events, search.excluded_untracked) == (2, 1, 2)   # b after 6 days; c not yet; a, d before
+    assert (search.n, search.events, search.excluded_untracked) == (
+        2,
+        1,
+        2,
+    )  # b after 6 days; c not yet; a, d before
     assert search.days == 6.0
-    assert detail(lives, "search").time_to_first_use.days == 0.0               # c on its first day, b on its fifth
-    reports = detail(lives, "reports").time_to_adopt                           # released in March: all were watched
+    assert (
+        detail(lives, "search").time_to_first_use.days == 0.0
+    )  # c on its first day, b on its fifth
+    reports = detail(lives, "reports").time_to_adopt  # released in March: all were watched
     assert (reports.n, reports.events, reports.days) == (4, 0, None)
 
 
 def test_a_feature_is_abandoned_after_sixty_silent_days_and_can_be_taken_up_again(book):
     kept = detail(track_feature_adoption_book(book), "export").kept
-    assert (kept.adopters, kept.abandoned, kept.readopted) == (1, 1, 0)        # Mar 12 to Mar 13; June 29 is one day
-    again = tiny_book([*used("a", "u1", "x", *every("2025-01-01", "2025-06-30")),
-                       *used("a", "u1", "y", "2025-03-10", "2025-03-11", "2025-06-01", "2025-06-03")])
+    assert (kept.adopters, kept.abandoned, kept.readopted) == (
+        1,
+        1,
+        0,
+    )  # Mar 12 to Mar 13; June 29 is one day
+    again = tiny_book(
+        [
+            *used("a", "u1", "x", *every("2025-01-01", "2025-06-30")),
+            *used("a", "u1", "y", "2025-03-10", "2025-03-11", "2025-06-01", "2025-06-03"),
+        ]
+    )
     kept = detail(track_feature_adoption_book(again), "y").kept
-    assert (kept.adopters, kept.abandoned, kept.readopted, kept.share_kept_180_days) == (1, 1, 1, None)
+    assert (kept.adopters, kept.abandoned, kept.readopted, kept.share_kept_180_days) == (
+        1,
+        1,
+        1,
+        None,
+    )
 
 
 def test_the_funnel_is_nested_and_counts_pairs_of_all_and_users_of_one(book, reply):
     funnel = reply.adoption_funnel
-    assert (funnel.eligible, funnel.trial, funnel.first_use) == (10, 5, 5)     # 3 × 3 + the vault
-    assert funnel.awareness == 6                                               # c was told of export and never used it
+    assert (funnel.eligible, funnel.trial, funnel.first_use) == (10, 5, 5)  # 3 × 3 + the vault
+    assert funnel.awareness == 6  # c was told of export and never used it
     assert (funnel.regular_use, funnel.power_use, funnel.conversion_rate) == (1, 1, 0.1)
-    own = track_feature_adoption(book, "a").adoption_funnel                    # u1 and u2, each four features
-    assert (own.eligible, own.trial, own.first_use, own.regular_use, own.power_use) == (8, 3, 3, 2, 1)
+    own = track_feature_adoption(book, "a").adoption_funnel  # u1 and u2, each four features
+    assert (own.eligible, own.trial, own.first_use, own.regular_use, own.power_use) == (
+        8,
+        3,
+        3,
+        2,
+        1,
+    )
 
 
 def test_without_messages_on_features_awareness_is_not_measured():
     plain = tiny_book(used("a", "u1", "search", *every("2025-03-01", "2025-03-30")))
     reply = track_feature_adoption(plain)
-    assert reply.adoption_funnel.awareness is None and reply.not_measured["$.adoption_funnel.awareness"]
+    assert (
+        reply.adoption_funnel.awareness is None
+        and reply.not_measured["$.adoption_funnel.awareness"]
+    )
 
 
 def test_one_customers_rate_is_the_share_of_its_active_users(book):
     own = track_feature_adoption(book, "a")
     search = detail(own, "search")
-    assert (search.adoption_rate, search.customers_using, search.total_customers, search.adopted) == (1.0, 1, 1, True)
+    assert (
+        search.adoption_rate,
+        search.customers_using,
+        search.total_customers,
+        search.adopted,
+    ) == (1.0, 1, 1, True)
     assert detail(own, "export").adoption_rate == 0.5 and detail(own, "export").adopted is False
     core = own.feature_adoption_summary["core_features"]
     assert (core.total_features, core.adopted_features, core.adoption_rate) == (1, 1, 1.0)
@@ -144,68 +218,137 @@ def test_a_customer_without_events_in_the_period_has_zeros_and_it_is_said(book):
 def test_a_period_from_before_tracking_is_missing_and_not_zero(book):
     early = track_feature_adoption(book, "a", as_of="2025-01-10")
     assert early.feature_adoption_summary["core_features"].adoption_rate is None
-    assert "before events were tracked" in early.not_measured["$.feature_adoption_summary.core_features.adoption_rate"]
+    assert (
+        "before events were tracked"
+        in early.not_measured["$.feature_adoption_summary.core_features.adoption_rate"]
+    )
     everyone = track_feature_adoption(book, as_of="2025-01-10")
     assert everyone.feature_adoption_summary["core_features"].adopted_features is None
 
 
 def test_api_calls_adopt_nothing():
-    events = [*used("a", "u1", "search", *every("2025-03-01", "2025-03-30")),
-              *(("a", f"2025-03-{day:02d} 10:00:00", "u1", "hooks", "api") for day in range(1, 31))]
-    assert {one.feature_name for one in track_feature_adoption(tiny_book(events)).feature_details} == {"search"}
+    events = [
+        *used("a", "u1", "search", *every("2025-03-01", "2025-03-30")),
+        *(("a", f"2025-03-{day:02d} 10:00:00", "u1", "hooks", "api") for day in range(1, 31)),
+    ]
+    assert {
+        one.feature_name for one in track_feature_adoption(tiny_book(events)).feature_details
+    } == {"search"}
 
 
 def test_more_users_can_be_asked_for():
     days = every("2025-03-01", "2025-03-30")
-    events = [*used("a", "u1", "solo", *days), *used("a", "u1", "shared", *days), *used("a", "u2", "shared", days[5])]
+    events = [
+        *used("a", "u1", "solo", *days),
+        *used("a", "u1", "shared", *days),
+        *used("a", "u2", "shared", days[5]),
+    ]
     reply = track_feature_adoption(tiny_book(events, settings={"adopted_min_users": 2}), "a")
-    assert {one.feature_name: one.adopted for one in reply.feature_details} == {"shared": True, "solo": False}
+    assert {one.feature_name: one.adopted for one in reply.feature_details} == {
+        "shared": True,
+        "solo": False,
+    }
 
 
 def test_barriers_are_topics_with_three_tickets_and_nothing_without_tickets():
-    customers = pd.DataFrame({"client_id": [f"c{k}" for k in range(9)], "signup_date": "2024-01-01"})
-    events = [event for client in customers["client_id"]
-              for event in used(client, "u", "search", *every("2025-06-01", "2025-06-30"))]
-    features = pd.DataFrame({"feature": ["search", "vault"], "category": "core", "released_on": "2024-01-01"})
-    tickets = pd.DataFrame({"ticket_id": [f"t{k}" for k in range(6)], "client_id": "c1", "opened_at": "2025-05-05",
-                            "feature": "vault", "topic": ["login"] * 4 + ["price"] * 2})
-    low = track_feature_adoption(tiny_book(events, customers, features=features, tickets=tickets)).low_adoption_features
-    assert [one.feature for one in low] == ["vault"] and low[0].barriers == ["login: 4 of 6 tickets (67 %)"]
+    customers = pd.DataFrame(
+        {"client_id": [f"c{k}" for k in range(9)], "signup_date": "2024-01-01"}
+    )
+    events = [
+        event
+        for client in customers["client_id"]
+        for event in used(client, "u", "search", *every("2025-06-01", "2025-06-30"))
+    ]
+    features = pd.DataFrame(
+        {"feature": ["search", "vault"], "category": "core", "released_on": "2024-01-01"}
+    )
+    tickets = pd.DataFrame(
+        {
+            "ticket_id": [f"t{k}" for k in range(6)],
+            "client_id": "c1",
+            "opened_at": "2025-05-05",
+            "feature": "vault",
+            "topic": ["login"] * 4 + ["price"] * 2,
+        }
+    )
+    low = track_feature_adoption(
+        tiny_book(events, customers, features=features, tickets=tickets)
+    ).low_adoption_features
+    assert [one.feature for one in low] == ["vault"] and low[0].barriers == [
+        "login: 4 of 6 tickets (67 %)"
+    ]
     assert low[0].improvement_strategies == ["Settle what 4 of its 6 tickets are about: login"]
     bare = track_feature_adoption(tiny_book(events, customers, features=features))
-    assert bare.low_adoption_features[0].barriers is None and bare.low_adoption_features[0].improvement_strategies == []
+    assert (
+        bare.low_adoption_features[0].barriers is None
+        and bare.low_adoption_features[0].improvement_strategies == []
+    )
 
 
 def test_satisfaction_needs_five_answers_on_the_feature():
     events = used("a", "u1", "search", *every("2025-01-01", "2025-06-30"))
-    answers = pd.DataFrame({"client_id": "a", "kind": "csat", "score": [5, 4, 3, 4, 4], "feature": "search",
-                            "responded_at": [f"2025-06-0{k} 10:00:00" for k in range(1, 6)]})
-    assert detail(track_feature_adoption(tiny_book(events, surveys=answers)), "search").customer_satisfaction == 4.0
+    answers = pd.DataFrame(
+        {
+            "client_id": "a",
+            "kind": "csat",
+            "score": [5, 4, 3, 4, 4],
+            "feature": "search",
+            "responded_at": [f"2025-06-0{k} 10:00:00" for k in range(1, 6)],
+        }
+    )
+    assert (
+        detail(
+            track_feature_adoption(tiny_book(events, surveys=answers)), "search"
+        ).customer_satisfaction
+        == 4.0
+    )
     few = track_feature_adoption(tiny_book(events, surveys=answers.head(4)))
-    assert detail(few, "search").customer_satisfaction is None and detail(few, "search").satisfaction_n == 4
+    assert (
+        detail(few, "search").customer_satisfaction is None
+        and detail(few, "search").satisfaction_n == 4
+    )
 
 
 def test_without_features_in_events_there_is_nothing_to_adopt_and_it_is_said():
     nameless = tiny_book([("a", "2025-03-01 09:00:00", "u1"), ("a", "2025-03-30 09:00:00", "u1")])
     reply = track_feature_adoption(nameless, "a")
-    assert reply.feature_details == [] and reply.recommendations == [] and reply.adoption_rate is None
+    assert (
+        reply.feature_details == [] and reply.recommendations == [] and reply.adoption_rate is None
+    )
     assert reply.verdict().endswith("adoption is not measured")
 
 
 def test_peers_are_of_the_asked_kind_and_withheld_under_eight():
-    customers = pd.DataFrame({"client_id": [f"c{k}" for k in range(10)], "signup_date": "2024-01-01",
-                              "industry": ["x"] * 9 + ["y"]})
-    events = [event for k, client in enumerate(customers["client_id"]) for event in
-              used(client, "u", "search", *every("2025-06-01", "2025-06-30"))
-              + (used(client, "u", "export", "2025-06-29", "2025-06-30") if k < 5 else [])]
+    customers = pd.DataFrame(
+        {
+            "client_id": [f"c{k}" for k in range(10)],
+            "signup_date": "2024-01-01",
+            "industry": ["x"] * 9 + ["y"],
+        }
+    )
+    events = [
+        event
+        for k, client in enumerate(customers["client_id"])
+        for event in used(client, "u", "search", *every("2025-06-01", "2025-06-30"))
+        + (used(client, "u", "export", "2025-06-29", "2025-06-30") if k < 5 else [])
+    ]
     book = tiny_book(events, customers)
     own = track_feature_adoption(book, "c0", benchmark_against="industry")
-    assert own.benchmark_comparison.vs_industry_average == "+100% higher adoption than the median of 8"
-    assert own.benchmark_comparison.vs_tier_average is None and own.benchmark_standing.percentile == 75.0
+    assert (
+        own.benchmark_comparison.vs_industry_average == "+100% higher adoption than the median of 8"
+    )
+    assert (
+        own.benchmark_comparison.vs_tier_average is None
+        and own.benchmark_standing.percentile == 75.0
+    )
     alone = track_feature_adoption(book, "c9", benchmark_against="industry")
-    assert alone.benchmark_comparison.vs_industry_average is None and "peers" in alone.not_measured[
-        "$.benchmark_comparison.vs_industry_average"]
-    everyone = track_feature_adoption(book, "c9", benchmark_against="all_customers").benchmark_standing
+    assert (
+        alone.benchmark_comparison.vs_industry_average is None
+        and "peers" in alone.not_measured["$.benchmark_comparison.vs_industry_average"]
+    )
+    everyone = track_feature_adoption(
+        book, "c9", benchmark_against="all_customers"
+    ).benchmark_standing
     assert (everyone.n, everyone.adoption_rate, everyone.peer_median) == (9, 0.5, 1.0)
 
 
@@ -213,13 +356,30 @@ def test_by_entitled_feature_agrees_with_the_measures_by_customer_and_by_feature
     clients = demo.table("customers")["client_id"].tolist()
     start, end = dt.date(2025, 5, 1), dt.date(2025, 5, 31)
     frame = pd.DataFrame({"client_id": clients, "span_id": 0, "start": start, "end": end})
-    pairs = spans.over(demo, frame, ["adopted", "person_events", "active_days", "active_users"], by="entitled_feature")
-    whole = spans.over(demo, frame, ["features_adopted", "features_entitled"]).set_index("client_id")
+    pairs = spans.over(
+        demo,
+        frame,
+        ["adopted", "person_events", "active_days", "active_users"],
+        by="entitled_feature",
+    )
+    whole = spans.over(demo, frame, ["features_adopted", "features_entitled"]).set_index(
+        "client_id"
+    )
     mine = pairs.groupby("client_id")["adopted"].agg(["sum", "size"]).reindex(whole.index).fillna(0)
-    assert (mine["sum"] == whole["features_adopted"]).all() and (mine["size"] == whole["features_entitled"]).all()
-    used_ones = spans.over(demo, frame, ["person_events", "active_days", "active_users"], by="feature")
-    both = pairs.merge(used_ones, on=["client_id", "feature"], how="left", suffixes=("", "_used")).fillna(0)
+    assert (mine["sum"] == whole["features_adopted"]).all() and (
+        mine["size"] == whole["features_entitled"]
+    ).all()
+    used_ones = spans.over(
+        demo, frame, ["person_events", "active_days", "active_users"], by="feature"
+    )
+    both = pairs.merge(
+        used_ones, on=["client_id", "feature"], how="left", suffixes=("", "_used")
+    ).fillna(0)
     for name in ("person_events", "active_days", "active_users"):
         assert (both[name] == both[f"{name}_used"]).all()
-    alone = spans.over(demo, frame[frame["client_id"] == clients[7]], ["adopted"], by="entitled_feature")
-    np.testing.assert_array_equal(alone["adopted"], pairs.loc[pairs["client_id"] == clients[7], "adopted"])
+    alone = spans.over(
+        demo, frame[frame["client_id"] == clients[7]], ["adopted"], by="entitled_feature"
+    )
+    np.testing.assert_array_equal(
+        alone["adopted"], pairs.loc[pairs["client_id"] == clients[7], "adopted"]
+    )

@@ -1,4 +1,5 @@
 """track_feature_adoption on simulated books: what was planted is found, and nothing where nothing was."""
+
 from __future__ import annotations
 
 import datetime as dt
@@ -35,25 +36,32 @@ def test_the_planted_days_of_first_use_and_adoption_are_found_to_the_day(demo, t
     assert (rows["_merge"] == "both").all()
     detectable = rows[rows["detectable"].astype(bool)]
     for planted, found in (("adopted_on", "adopted_day"), ("first_event_on", "first_use_day")):
-        assert ((pd.to_datetime(detectable[planted]) - pd.Timestamp(0)).dt.days == detectable[found]).all()
+        assert (
+            (pd.to_datetime(detectable[planted]) - pd.Timestamp(0)).dt.days == detectable[found]
+        ).all()
     assert len(detectable) > 80 and rows.loc[rows["adopted_on"].isna(), "adopted_day"].isna().all()
 
 
 def test_features_planted_in_order_are_first_used_in_that_order_with_the_planted_gaps(demo, truth):
     lives = Figures.of(demo, demo.as_of(), 30).lives
-    first = lives[lives["watched"]].pivot(index="client_id", columns="feature", values="first_use_day")
+    first = lives[lives["watched"]].pivot(
+        index="client_id", columns="feature", values="first_use_day"
+    )
     planted = truth("sequences").query("detectable")
     assert len(planted)
     for row in planted.itertuples():
         steps = first[json.loads(row.features)].dropna()
         gaps = steps.diff(axis=1).iloc[:, 1:]
-        assert (gaps > 0).all(axis=1).mean() > 0.75 and len(steps) >= 10      # by chance one of six
+        assert (gaps > 0).all(axis=1).mean() > 0.75 and len(steps) >= 10  # by chance one of six
         assert (gaps.median() - json.loads(row.gap_median)).abs().max() <= 10
 
 
 def test_the_plan_of_time_to_adopt_comes_back_in_order(demo):
     """The generator makes core features wait days, and premium ones months."""
-    times = {name: one.time_to_adopt for name, one in track_feature_adoption(demo).feature_adoption_summary.items()}
+    times = {
+        name: one.time_to_adopt
+        for name, one in track_feature_adoption(demo).feature_adoption_summary.items()
+    }
     core, later = times["core_features"].days, times["advanced_features"].days
     assert core is not None and (later is None or later > 2 * core)
 
@@ -66,48 +74,83 @@ def test_in_a_book_without_effects_none_is_spoken_of(tmp_path):
 def test_a_measured_confounder_explains_away_what_large_customers_adopt(tmp_path):
     row = simulated(tmp_path, "confounded", seed=1).of("file_sharing")
     assert row["raw"] > 0 and row["raw_p"] < 0.05
-    assert row["adjusted_lower"] <= 0 <= row["adjusted_upper"] and row["odds_lower"] <= 1 <= row["odds_upper"]
+    assert (
+        row["adjusted_lower"] <= 0 <= row["adjusted_upper"]
+        and row["odds_lower"] <= 1 <= row["odds_upper"]
+    )
 
 
 def test_a_feature_that_keeps_customers_is_found_with_its_odds(tmp_path):
-    found = simulated(tmp_path, "effects", seed=3, clients=500)                    # planted: odds × 0.33
+    found = simulated(tmp_path, "effects", seed=3, clients=500)  # planted: odds × 0.33
     row = found.of("scheduled_exports")
-    assert row["odds_upper"] < 1 and row["odds_lower"] < 0.33 < row["odds_upper"] and row["odds_p"] < 0.05
+    assert (
+        row["odds_upper"] < 1
+        and row["odds_lower"] < 0.33 < row["odds_upper"]
+        and row["odds_p"] < 0.05
+    )
     assert found.of(OVERALL[1])["adjusted"] > 0
 
 
 def test_the_reply_has_every_key_of_the_reference(demo, conform, whole):
-    for reply in (track_feature_adoption(demo), whole, track_feature_adoption(demo, "cs_client_003"),
-                  track_feature_adoption(demo, "cs_client_003", "core", 90, False, False, "industry")):
+    for reply in (
+        track_feature_adoption(demo),
+        whole,
+        track_feature_adoption(demo, "cs_client_003"),
+        track_feature_adoption(demo, "cs_client_003", "core", 90, False, False, "industry"),
+    ):
         assert conform("track_feature_adoption", reply.to_dict()) == []
         json.dumps(reply.to_dict(), allow_nan=False)
 
 
 def test_what_is_null_has_its_reason(whole):
     for one in whole.feature_details:
-        for key in ("average_time_to_first_use_days", "customer_satisfaction", "correlation_with_retention"):
-            assert getattr(one, key) is not None or f"$.feature_details[*].{key}" in whole.not_measured
-    assert whole.adoption_patterns == [] and not whole.pattern_evidence.stable and whole.pattern_evidence.reason
+        for key in (
+            "average_time_to_first_use_days",
+            "customer_satisfaction",
+            "correlation_with_retention",
+        ):
+            assert (
+                getattr(one, key) is not None or f"$.feature_details[*].{key}" in whole.not_measured
+            )
+    assert (
+        whole.adoption_patterns == []
+        and not whole.pattern_evidence.stable
+        and whole.pattern_evidence.reason
+    )
 
 
 def test_the_funnel_narrows_and_categories_add_up(whole):
     for funnel in (whole.adoption_funnel, *whole.category_funnels, *whole.feature_funnels):
-        stages = [funnel.eligible, funnel.awareness, funnel.trial, funnel.first_use, funnel.regular_use,
-                  funnel.power_use]
+        stages = [
+            funnel.eligible,
+            funnel.awareness,
+            funnel.trial,
+            funnel.first_use,
+            funnel.regular_use,
+            funnel.power_use,
+        ]
         assert stages == sorted(stages, reverse=True)
     for stage in ("eligible", "trial", "first_use", "regular_use", "power_use"):
-        assert getattr(whole.adoption_funnel, stage) == sum(getattr(one, stage) for one in whole.category_funnels)
+        assert getattr(whole.adoption_funnel, stage) == sum(
+            getattr(one, stage) for one in whole.category_funnels
+        )
 
 
 def test_two_openings_give_the_same_bytes(demo_folder, demo):
     other = hs.Portfolio.open(demo_folder)
     for client in (None, "cs_client_003"):
-        assert track_feature_adoption(other, client).to_json() == track_feature_adoption(demo, client).to_json()
+        assert (
+            track_feature_adoption(other, client).to_json()
+            == track_feature_adoption(demo, client).to_json()
+        )
 
 
 def test_a_past_date_is_as_it_was_known_then(demo):
     early = track_feature_adoption(demo, as_of="2025-01-31")
-    assert early.as_of == dt.date(2025, 1, 31) and early.fingerprint != track_feature_adoption(demo).fingerprint
+    assert (
+        early.as_of == dt.date(2025, 1, 31)
+        and early.fingerprint != track_feature_adoption(demo).fingerprint
+    )
     assert all(date <= dt.date(2024, 11, 2) for date in early.correlation_analysis.landmarks)
 
 
@@ -117,12 +160,19 @@ def test_every_customer_of_the_book_gets_a_reply(demo):
         assert reply.total_customers == 1 and reply.verdict() and reply.charts()
 
 
-@pytest.mark.parametrize(("given", "parameter"), [
-    ({"feature_category": "cor"}, "feature_category"), ({"time_period_days": 6}, "time_period_days"),
-    ({"time_period_days": 366}, "time_period_days"), ({"time_period_days": "30"}, "time_period_days"),
-    ({"benchmark_against": "peers"}, "benchmark_against"),
-    ({"include_adoption_funnel": "yes"}, "include_adoption_funnel"),
-    ({"as_of": "2030-01-01"}, "as_of"), ({"client_id": 7}, "client_id")])
+@pytest.mark.parametrize(
+    ("given", "parameter"),
+    [
+        ({"feature_category": "cor"}, "feature_category"),
+        ({"time_period_days": 6}, "time_period_days"),
+        ({"time_period_days": 366}, "time_period_days"),
+        ({"time_period_days": "30"}, "time_period_days"),
+        ({"benchmark_against": "peers"}, "benchmark_against"),
+        ({"include_adoption_funnel": "yes"}, "include_adoption_funnel"),
+        ({"as_of": "2030-01-01"}, "as_of"),
+        ({"client_id": 7}, "client_id"),
+    ],
+)
 def test_a_parameter_outside_its_range_is_refused_by_name(demo, given, parameter):
     with pytest.raises(InvalidParameters) as caught:
         track_feature_adoption(demo, **given)
@@ -142,4 +192,6 @@ def test_unknown_customers_and_categories_without_a_table_are_refused(demo):
 def test_the_registry_names_the_parameters_that_the_functions_take():
     tool = TOOLS["track_feature_adoption"]
     for model, function in ((tool.parameters, tool.function), (tool.book_parameters, tool.book)):
-        assert set(model.model_fields) == set(inspect.signature(function).parameters) - {"portfolio"}
+        assert set(model.model_fields) == set(inspect.signature(function).parameters) - {
+            "portfolio"
+        }

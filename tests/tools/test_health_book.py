@@ -1,4 +1,5 @@
 """The book's reply: everyone is somewhere, sums agree, and the order is that of what is at stake."""
+
 from __future__ import annotations
 
 import json
@@ -15,19 +16,36 @@ from healthseg.tools import calculate_health_score_book
 def test_every_customer_is_live_or_left_out_for_a_stated_reason(demo, health_book):
     listed = health_book.frame("customers")["client_id"]
     assert listed.is_unique and len(listed) == health_book.total_customers
-    assert health_book.total_customers + sum(health_book.excluded.values()) == len(demo.table("customers"))
+    assert health_book.total_customers + sum(health_book.excluded.values()) == len(
+        demo.table("customers")
+    )
     left = pd.to_datetime(demo.table("customers")["churned_on"]) <= pd.Timestamp(health_book.as_of)
     assert health_book.excluded["churned"] == left.sum() > 10 and health_book.total_customers > 30
-    assert health_book.scored_customers == sum(health_book.bands.values()) <= health_book.total_customers
+    assert (
+        health_book.scored_customers
+        == sum(health_book.bands.values())
+        <= health_book.total_customers
+    )
 
 
 def test_customers_that_have_not_begun_or_are_prospects_are_counted_apart(daily_events):
     ids = ["a", "b", "c", "d"]
-    customers = pd.DataFrame({"client_id": ids, "signup_date": ["2024-01-01", "2025-03-01", "2024-01-01", "2024-01-01"],
-                              "churned_on": [None, None, "2025-01-20", None]})
-    stages = pd.DataFrame({"client_id": ["d"], "stage": ["prospect"], "effective_at": ["2024-01-01"]})
-    events = [event for client in ids for event in daily_events(client, "2025-01-01", "2025-03-15", "u")]
-    book = calculate_health_score_book(tiny_book(events, customers, stage_changes=stages), as_of="2025-02-15")
+    customers = pd.DataFrame(
+        {
+            "client_id": ids,
+            "signup_date": ["2024-01-01", "2025-03-01", "2024-01-01", "2024-01-01"],
+            "churned_on": [None, None, "2025-01-20", None],
+        }
+    )
+    stages = pd.DataFrame(
+        {"client_id": ["d"], "stage": ["prospect"], "effective_at": ["2024-01-01"]}
+    )
+    events = [
+        event for client in ids for event in daily_events(client, "2025-01-01", "2025-03-15", "u")
+    ]
+    book = calculate_health_score_book(
+        tiny_book(events, customers, stage_changes=stages), as_of="2025-02-15"
+    )
     assert [row["client_id"] for row in book.customers] == ["a"]
     assert book.excluded == {"churned": 1, "not_started": 1, "prospect": 1}
 
@@ -36,19 +54,36 @@ def test_each_customers_figures_are_those_of_its_own_reply(health_book, reply):
     for row in health_book.customers:
         own = reply(row["client_id"])
         assert (row["score"], row["band"], row["change"], row["trend"], row["risk_level"]) == (
-            own.current_health_score, own.band, own.score_change, own.health_trend, own.risk_level)
+            own.current_health_score,
+            own.band,
+            own.score_change,
+            own.health_trend,
+            own.risk_level,
+        )
         assert (row["tier"], row["arr"], row["days_to_renewal"]) == (
-            own.customer.tier, own.customer.arr, own.customer.days_to_renewal)
-        assert row["coverage"] == own.coverage and round(row["lower"], 1) == own.possible_range.lower
+            own.customer.tier,
+            own.customer.arr,
+            own.customer.days_to_renewal,
+        )
+        assert (
+            row["coverage"] == own.coverage and round(row["lower"], 1) == own.possible_range.lower
+        )
 
 
 def test_money_by_band_adds_up_to_the_whole(health_book):
     table = health_book.frame("customers")
-    assert health_book.currency == "EUR" and health_book.total_arr == round(table["arr"].sum(), 2) > 0
-    assert sum(health_book.arr_by_band.values()) == pytest.approx(table.loc[table["score"].notna(), "arr"].sum())
+    assert (
+        health_book.currency == "EUR" and health_book.total_arr == round(table["arr"].sum(), 2) > 0
+    )
+    assert sum(health_book.arr_by_band.values()) == pytest.approx(
+        table.loc[table["score"].notna(), "arr"].sum()
+    )
     assert health_book.total_arr_by_currency == {"EUR": health_book.total_arr}
     below = table[table["score"] < 60]
-    assert (health_book.at_risk_customers, health_book.at_risk_arr) == (len(below), round(below["arr"].sum(), 2))
+    assert (health_book.at_risk_customers, health_book.at_risk_arr) == (
+        len(below),
+        round(below["arr"].sum(), 2),
+    )
 
 
 def test_those_with_most_at_stake_come_first_and_those_without_a_score_last(health_book):
@@ -61,8 +96,13 @@ def test_those_with_most_at_stake_come_first_and_those_without_a_score_last(heal
 
 
 def test_a_withheld_score_is_unknown_and_never_healthy(daily_events):
-    events = [*daily_events("a", "2025-01-01", "2025-05-01", "u"), ("b", "2025-01-01 09:00:00", "u")]
-    customers = pd.DataFrame({"client_id": ["a", "b"], "signup_date": "2024-01-01", "arr": [1000, 90000]})
+    events = [
+        *daily_events("a", "2025-01-01", "2025-05-01", "u"),
+        ("b", "2025-01-01 09:00:00", "u"),
+    ]
+    customers = pd.DataFrame(
+        {"client_id": ["a", "b"], "signup_date": "2024-01-01", "arr": [1000, 90000]}
+    )
     book = calculate_health_score_book(tiny_book(events, customers))
     assert [row["client_id"] for row in book.customers] == ["a", "b"]
     assert book.customers[1]["score"] is None and book.customers[1]["band"] is None
@@ -87,17 +127,28 @@ def test_movers_moved_by_what_is_said_and_for_a_reason_that_their_own_reply_has(
 
 
 def test_score_and_money_disagree_only_where_they_do(daily_events):
-    events = [event for client in "ab" for event in daily_events(client, "2025-01-01", "2025-05-01", "u")]
-    events += [event for client in "cd" for event in daily_events(client, "2025-01-01", "2025-04-01", "u")]
+    events = [
+        event for client in "ab" for event in daily_events(client, "2025-01-01", "2025-05-01", "u")
+    ]
+    events += [
+        event for client in "cd" for event in daily_events(client, "2025-01-01", "2025-04-01", "u")
+    ]
     moves = [("a", 1000, 800), ("b", 1000, 1200), ("c", 1000, 900), ("d", 1000, 1500)]
-    changes = pd.DataFrame([(client, day, arr) for client, then, now in moves
-                            for day, arr in (("2024-06-01", then), ("2025-04-01", now))],
-                           columns=["client_id", "effective_on", "arr"])
+    changes = pd.DataFrame(
+        [
+            (client, day, arr)
+            for client, then, now in moves
+            for day, arr in (("2024-06-01", then), ("2025-04-01", now))
+        ],
+        columns=["client_id", "effective_on", "arr"],
+    )
     book = calculate_health_score_book(tiny_book(events, arr_changes=changes))
     scores = {row["client_id"]: row["score"] for row in book.customers}
     assert min(scores["a"], scores["b"]) >= 60 > max(scores["c"], scores["d"])
     assert [(row["client_id"], row["kind"], row["arr_change"]) for row in book.disagreements] == [
-        ("a", "healthy_but_shrinking", -200), ("d", "unhealthy_but_growing", 500)]
+        ("a", "healthy_but_shrinking", -200),
+        ("d", "unhealthy_but_growing", 500),
+    ]
     assert book.disagreements[0]["reason"] == f"Score {scores['a']}, but ARR fell by 200 in 90 days"
 
 
@@ -115,40 +166,70 @@ def test_the_bands_over_time_hold_every_live_customer_of_their_day(demo, health_
 def test_the_distribution_holds_everyone_that_has_a_score(health_book):
     steps = health_book.frame("distribution")
     assert steps["customers"].sum() == health_book.scored_customers and len(steps) == 20
-    assert (steps["high"] - steps["low"] == 5).all() and (steps["low"].iloc[0], steps["high"].iloc[-1]) == (0, 100)
+    assert (steps["high"] - steps["low"] == 5).all() and (
+        steps["low"].iloc[0],
+        steps["high"].iloc[-1],
+    ) == (0, 100)
     by_band = steps.groupby("band")["customers"].sum()
     assert by_band.reindex(BANDS, fill_value=0).to_dict() == health_book.bands
 
 
-def test_the_coverage_of_the_book_counts_the_customers_of_whom_an_input_is_known(health_book, reply):
+def test_the_coverage_of_the_book_counts_the_customers_of_whom_an_input_is_known(
+    health_book, reply
+):
     metrics = pd.concat([reply(row["client_id"]).frame("metrics") for row in health_book.customers])
     known = metrics.assign(known=metrics["points"].notna()).groupby("measure")["known"].sum()
     for row in health_book.input_coverage:
-        assert row["measured"] == known[row["measure"]] and row["customers"] == health_book.total_customers
+        assert (
+            row["measured"] == known[row["measure"]]
+            and row["customers"] == health_book.total_customers
+        )
     assert min(row["measured"] for row in health_book.input_coverage) < health_book.total_customers
 
 
 def test_the_alerts_are_those_of_the_customers(health_book, reply):
     listed = {(alert.figures["client_id"], alert.rule, alert.text) for alert in health_book.alerts}
-    own = {(row["client_id"], alert.rule, alert.text) for row in health_book.customers
-           for alert in reply(row["client_id"]).alerts}
+    own = {
+        (row["client_id"], alert.rule, alert.text)
+        for row in health_book.customers
+        for alert in reply(row["client_id"]).alerts
+    }
     assert listed == own and listed
 
 
 def test_several_currencies_are_never_added_up(daily_events):
-    events = [event for client in "abc" for event in daily_events(client, "2025-01-01", "2025-05-01", "u")]
-    customers = pd.DataFrame({"client_id": list("abc"), "signup_date": "2024-01-01", "arr": [100, 20, 3],
-                              "currency": ["EUR", "USD", "USD"]})
+    events = [
+        event for client in "abc" for event in daily_events(client, "2025-01-01", "2025-05-01", "u")
+    ]
+    customers = pd.DataFrame(
+        {
+            "client_id": list("abc"),
+            "signup_date": "2024-01-01",
+            "arr": [100, 20, 3],
+            "currency": ["EUR", "USD", "USD"],
+        }
+    )
     book = calculate_health_score_book(tiny_book(events, customers))
     assert book.total_arr_by_currency == {"EUR": 100, "USD": 23}
-    assert book.total_arr is None and book.currency is None and book.at_risk_arr is None and book.at_stake is None
+    assert (
+        book.total_arr is None
+        and book.currency is None
+        and book.at_risk_arr is None
+        and book.at_stake is None
+    )
     assert book.arr_by_band == {} and any("never added up" in warning for warning in book.warnings)
     assert "$.total_arr" in book.not_measured
-    assert {row["client_id"]: row["currency"] for row in book.customers} == {"a": "EUR", "b": "USD", "c": "USD"}
+    assert {row["client_id"]: row["currency"] for row in book.customers} == {
+        "a": "EUR",
+        "b": "USD",
+        "c": "USD",
+    }
 
 
 def test_a_book_without_money_says_that_there_is_none(daily_events):
-    book = calculate_health_score_book(tiny_book(daily_events("a", "2025-01-01", "2025-05-01", "u")))
+    book = calculate_health_score_book(
+        tiny_book(daily_events("a", "2025-01-01", "2025-05-01", "u"))
+    )
     assert book.total_arr is None and "$.total_arr" in book.not_measured
     assert book.customers[0]["arr"] is None and book.customers[0]["at_stake"] is None
     json.dumps(book.to_dict(), allow_nan=False)
@@ -156,11 +237,17 @@ def test_a_book_without_money_says_that_there_is_none(daily_events):
 
 def test_weights_of_ones_own_are_those_of_the_customers(demo, health_book):
     import healthseg as hs
+
     weights = {"usage_weight": 1, "engagement_weight": 1}
     custom = calculate_health_score_book(demo, scoring_model="custom", component_weights=weights)
     row = custom.customers[0]
-    assert hs.calculate_health_score(demo, row["client_id"], "custom", weights).current_health_score == row["score"]
-    assert [one["score"] for one in custom.customers] != [one["score"] for one in health_book.customers]
+    assert (
+        hs.calculate_health_score(demo, row["client_id"], "custom", weights).current_health_score
+        == row["score"]
+    )
+    assert [one["score"] for one in custom.customers] != [
+        one["score"] for one in health_book.customers
+    ]
 
 
 def test_the_threshold_decides_who_is_at_risk(demo, health_book):

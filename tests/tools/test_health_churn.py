@@ -1,4 +1,5 @@
 """churn_prediction and ml_predictive from the book's model, where its gate says yes."""
+
 from __future__ import annotations
 
 import datetime as dt
@@ -22,18 +23,33 @@ def staying(demo):
     return here.sort_values(["signup_date", "client_id"])["client_id"].iloc[2]
 
 
-def test_a_prediction_is_the_customers_own_with_its_interval_and_the_base_rate_beside(demo, reply, staying):
+def test_a_prediction_is_the_customers_own_with_its_interval_and_the_base_rate_beside(
+    demo, reply, staying
+):
     found = reply(staying).churn_prediction
     assert found.method == "hazard_logistic" and found.gate.eligible and found.gate.z > 2.33
     assert found.plausible_range.lower < found.churn_probability < found.plausible_range.upper
-    assert 0 < found.confidence <= 1 and 0 < found.base_rate < 1 and found.base_rate_interval is not None
+    assert (
+        0 < found.confidence <= 1
+        and 0 < found.base_rate < 1
+        and found.base_rate_interval is not None
+    )
     rising = [one["churn_probability"] for one in found.by_horizon]
-    assert rising == sorted(set(rising)) and [one["horizon_days"] for one in found.by_horizon] == [30, 90, 180, 365]
+    assert rising == sorted(set(rising)) and [one["horizon_days"] for one in found.by_horizon] == [
+        30,
+        90,
+        180,
+        365,
+    ]
     assert found.by_horizon[1]["churn_probability"] == found.churn_probability
     assert found.by_horizon[-1]["extrapolated"] and not found.by_horizon[0]["extrapolated"]
-    ratio = found.churn_probability / base_probability(rates(demo, demo.data_until, demo.settings), 90)
+    ratio = found.churn_probability / base_probability(
+        rates(demo, demo.data_until, demo.settings), 90
+    )
     assert found.churn_risk_level == next(
-        (word for times, word in ((1, "low"), (2, "medium"), (4, "high")) if ratio < times), "critical")
+        (word for times, word in ((1, "low"), (2, "medium"), (4, "high")) if ratio < times),
+        "critical",
+    )
 
 
 def test_customers_differ_and_factors_have_the_sign_that_they_are_listed_under(replies):
@@ -41,7 +57,9 @@ def test_customers_differ_and_factors_have_the_sign_that_they_are_listed_under(r
     own = [one for one in found if one.churn_probability is not None]
     assert len({one.churn_probability for one in own}) > 0.8 * len(own) > 10
     named = [factor for one in own for factor in one.key_risk_factors_detail]
-    assert named and all(factor.log_odds > 0 and factor.log_odds >= 1.28 * factor.sd for factor in named)
+    assert named and all(
+        factor.log_odds > 0 and factor.log_odds >= 1.28 * factor.sd for factor in named
+    )
     kept = [factor for one in own for factor in one.protective_factors_detail]
     assert kept and all(factor.odds_ratio < 1 for factor in kept)
     assert all("odds ×" in text for one in own for text in one.key_risk_factors)
@@ -51,13 +69,25 @@ def test_customers_differ_and_factors_have_the_sign_that_they_are_listed_under(r
 
 def test_leavers_of_the_planted_truth_are_the_likelier_ones(demo, truth):
     hazard = truth("hazard")
-    told = training.predictions(demo, demo.data_until, demo.table("customers")["client_id"].tolist())
-    last = hazard.sort_values("step_start").drop_duplicates("client_id", keep="last").set_index("client_id")
-    both = told[told["horizon_days"] == 30].set_index("client_id").join(last[["p30"]].dropna(), how="inner")
+    told = training.predictions(
+        demo, demo.data_until, demo.table("customers")["client_id"].tolist()
+    )
+    last = (
+        hazard.sort_values("step_start")
+        .drop_duplicates("client_id", keep="last")
+        .set_index("client_id")
+    )
+    both = (
+        told[told["horizon_days"] == 30]
+        .set_index("client_id")
+        .join(last[["p30"]].dropna(), how="inner")
+    )
     assert both[["probability", "p30"]].corr("spearman").iloc[0, 1] > 0.5
 
 
-def test_a_model_is_trained_once_and_read_by_whoever_opens_the_book_next(demo_folder, demo, staying):
+def test_a_model_is_trained_once_and_read_by_whoever_opens_the_book_next(
+    demo_folder, demo, staying
+):
     training.churn_model(demo, demo.data_until)
     again = hs.Portfolio.open(demo_folder)
     models = demo_folder / ".healthseg" / "models"
@@ -82,7 +112,10 @@ def test_the_predictive_score_is_the_odds_against_the_base_rate(demo, staying):
     expected = points_of(odds_ratio(told["probability"], model.base_probability(90)))
     assert health.current_health_score == int(np.floor(float(expected) + 0.5))
     assert health.possible_range.lower < float(expected) < health.possible_range.upper
-    assert health.improvement_opportunities == [] and "$.improvement_opportunities" in health.not_measured
+    assert (
+        health.improvement_opportunities == []
+        and "$.improvement_opportunities" in health.not_measured
+    )
     change = health.change_explanation
     assert sum(part.points for part in change.parts) == pytest.approx(change.change)
     assert "The churn model was trained again" in [part.label for part in change.parts]
@@ -93,23 +126,33 @@ def test_the_predictive_score_is_the_odds_against_the_base_rate(demo, staying):
 def test_past_predictive_scores_are_those_of_the_models_of_their_time(demo, staying):
     early = training.grid(demo, demo.data_until)[-4]
     now = hs.calculate_health_score(demo, staying, "ml_predictive", lookback_period_days=120)
-    then = hs.calculate_health_score(demo, staying, "ml_predictive", lookback_period_days=7, as_of=early)
+    then = hs.calculate_health_score(
+        demo, staying, "ml_predictive", lookback_period_days=7, as_of=early
+    )
     known = now.frame("history").set_index("date")["score"]
     rows = training.panels.panel(demo, [early], [staying])
-    assert then.frame("history").set_index("date")["score"].loc[pd.Timestamp(early)] == pytest.approx(
-        float(points_of(training.standings(demo, rows).ratio)[0]))
+    assert then.frame("history").set_index("date")["score"].loc[
+        pd.Timestamp(early)
+    ] == pytest.approx(float(points_of(training.standings(demo, rows).ratio)[0]))
     assert known.notna().any()
 
 
 def test_the_book_by_the_model_puts_the_whole_arr_at_stake_after_notice(demo):
     book = calculate_health_score_book(demo)
     table = book.frame("customers").set_index("client_id")
-    told = training.predictions(demo, demo.data_until, table.index.tolist()).query("horizon_days == 90")
+    told = training.predictions(demo, demo.data_until, table.index.tolist()).query(
+        "horizon_days == 90"
+    )
     chance = told.set_index("client_id")["probability"].reindex(table.index)
     expected = (chance * table["arr"])[chance.notna()]
-    assert table["at_stake"][chance.notna()].to_numpy() == pytest.approx(expected.to_numpy(), nan_ok=True)
+    assert table["at_stake"][chance.notna()].to_numpy() == pytest.approx(
+        expected.to_numpy(), nan_ok=True
+    )
     noticed = table[chance.isna()]
     assert noticed["at_stake"].to_numpy() == pytest.approx(noticed["arr"].to_numpy(), nan_ok=True)
     assert "probability of leaving" in book.at_stake_basis and "AUC" in book.leaving_model
     by_model = calculate_health_score_book(demo, scoring_model="ml_predictive")
-    assert by_model.total_customers == book.total_customers and by_model.average_score != book.average_score
+    assert (
+        by_model.total_customers == book.total_customers
+        and by_model.average_score != book.average_score
+    )

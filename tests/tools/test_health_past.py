@@ -1,4 +1,5 @@
 """Nothing of a later day is read, nothing that does not matter changes a reply, and ranges hold the truth."""
+
 from __future__ import annotations
 
 import datetime as dt
@@ -51,9 +52,16 @@ def cut(frames, date):
     left = {}
     for name, frame in frames.items():
         table = TABLES[name]
-        zones = frame["client_id"].map(customers["timezone"]) if "client_id" in frame else pd.Series("UTC", frame.index)
-        day = {column.name: local_days(frame[column.name], zones) for column in table.columns
-               if column.kind in ("date", "timestamp") and column.name in frame}
+        zones = (
+            frame["client_id"].map(customers["timezone"])
+            if "client_id" in frame
+            else pd.Series("UTC", frame.index)
+        )
+        day = {
+            column.name: local_days(frame[column.name], zones)
+            for column in table.columns
+            if column.kind in ("date", "timestamp") and column.name in frame
+        }
         late = pd.Series(False, frame.index)
         if "client_id" in frame:
             late |= ~frame["client_id"].map(signed_up).astype(bool)
@@ -67,7 +75,9 @@ def cut(frames, date):
             elif name == "customers" and column.known_from == ("snapshot",):
                 frame[column.name] = None
             else:
-                frame[column.name] = frame[column.name].astype(object).where(~(known > pd.Timestamp(date)))
+                frame[column.name] = (
+                    frame[column.name].astype(object).where(~(known > pd.Timestamp(date)))
+                )
         left[name] = frame[~late]
     return left
 
@@ -86,7 +96,9 @@ def written(frames, folder):
 
 @pytest.fixture(scope="module")
 def ended_book(frames, tmp_path_factory):
-    return hs.Portfolio.open(written(cut(frames, PAST), tmp_path_factory.mktemp("past") / "cut"), {"data_until": PAST})
+    return hs.Portfolio.open(
+        written(cut(frames, PAST), tmp_path_factory.mktemp("past") / "cut"), {"data_until": PAST}
+    )
 
 
 def test_a_past_reply_is_that_of_a_book_that_ends_there(demo, ended_book):
@@ -94,19 +106,35 @@ def test_a_past_reply_is_that_of_a_book_that_ends_there(demo, ended_book):
     customers = sorted(book.table("customers")["client_id"])
     assert 40 < len(customers) <= 60
     for client in customers[::4]:
-        whole, ended = (hs.calculate_health_score(one, client, as_of=PAST).to_dict() for one in (demo, book))
+        whole, ended = (
+            hs.calculate_health_score(one, client, as_of=PAST).to_dict() for one in (demo, book)
+        )
         for reply in (whole, ended):
             for key in ("data_until", "fingerprint"):
                 del reply[key]
-            del reply["customer"]["currency"]       # of the customers table: today's, without an amount beside it
+            del reply["customer"][
+                "currency"
+            ]  # of the customers table: today's, without an amount beside it
         assert whole == ended, client
 
 
 def test_a_past_books_page_is_that_of_a_book_that_ends_there(demo, ended_book):
     whole, ended = (calculate_health_score_book(one, as_of=PAST) for one in (demo, ended_book))
-    columns = ["client_id", "score", "change", "trend", "arr", "at_stake", "coverage", "lower", "upper", "reason"]
-    pd.testing.assert_frame_equal(whole.frame("customers")[columns], ended.frame("customers")[columns],
-                                  check_dtype=False)
+    columns = [
+        "client_id",
+        "score",
+        "change",
+        "trend",
+        "arr",
+        "at_stake",
+        "coverage",
+        "lower",
+        "upper",
+        "reason",
+    ]
+    pd.testing.assert_frame_equal(
+        whole.frame("customers")[columns], ended.frame("customers")[columns], check_dtype=False
+    )
     assert whole.frame("customers")["csm_id"].isna().all()
     assert whole.excluded["churned"] == ended.excluded["churned"] and whole.bands == ended.bands
 
@@ -122,11 +150,24 @@ def test_order_format_and_time_zone_do_not_change_a_byte(demo_folder, frames, tm
         else:
             turned.to_csv(mixed / f"{name}.csv", index=False)
     plain = tmp_path / "plain"
-    shutil.copytree(demo_folder, plain, ignore=shutil.ignore_patterns(".healthseg", "truth", "healthseg.sqlite*"))
+    shutil.copytree(
+        demo_folder,
+        plain,
+        ignore=shutil.ignore_patterns(".healthseg", "truth", "healthseg.sqlite*"),
+    )
     clients = ["cs_client_001", "cs_client_005", "cs_client_028"]
-    runs = [subprocess.Popen([sys.executable, "-c", DRAW, str(folder), *clients], stdout=subprocess.PIPE,
-                             cwd=Path(hs.__file__).parents[1], env={**os.environ, "TZ": zone, "PYTHONHASHSEED": seed})
-            for folder, zone, seed in ((plain, "Pacific/Kiritimati", "1"), (mixed, "America/St_Johns", "2"))]
+    runs = [
+        subprocess.Popen(
+            [sys.executable, "-c", DRAW, str(folder), *clients],
+            stdout=subprocess.PIPE,
+            cwd=Path(hs.__file__).parents[1],
+            env={**os.environ, "TZ": zone, "PYTHONHASHSEED": seed},
+        )
+        for folder, zone, seed in (
+            (plain, "Pacific/Kiritimati", "1"),
+            (mixed, "America/St_Johns", "2"),
+        )
+    ]
     one, other = (run.communicate(timeout=300)[0] for run in runs)
     assert [run.returncode for run in runs] == [0, 0]
     assert len(one) > 10_000 and one == other
@@ -134,14 +175,22 @@ def test_order_format_and_time_zone_do_not_change_a_byte(demo_folder, frames, tm
 
 def test_the_possible_range_holds_the_score_that_the_whole_inputs_give(frames, replies, tmp_path):
     """Of each customer of whom all is known one input is taken away; what it gave lies in the range of the rest."""
-    known = [client for client, one in replies.items() if one.status == "live" and one.coverage == 1]
+    known = [
+        client for client, one in replies.items() if one.status == "live" and one.coverage == 1
+    ]
     taken = {client: INPUTS[place % len(INPUTS)] for place, client in enumerate(known)}
-    less = {name: frame[frame["client_id"].map(taken) != name] if name in INPUTS else frame
-            for name, frame in frames.items()}
+    less = {
+        name: frame[frame["client_id"].map(taken) != name] if name in INPUTS else frame
+        for name, frame in frames.items()
+    }
     tickets, surveys, changes = less["tickets"], less["surveys"], less["customer_changes"]
     # CSAT comes from both: it goes with either
-    less["tickets"] = tickets.assign(csat=tickets["csat"].where(tickets["client_id"].map(taken) != "surveys"))
-    less["surveys"] = surveys[(surveys["client_id"].map(taken) != "tickets") | (surveys["kind"] == "nps")]
+    less["tickets"] = tickets.assign(
+        csat=tickets["csat"].where(tickets["client_id"].map(taken) != "surveys")
+    )
+    less["surveys"] = surveys[
+        (surveys["client_id"].map(taken) != "tickets") | (surveys["kind"] == "nps")
+    ]
     for name in ("customers", "contracts"):
         seats = less[name]["seats"].where(less[name]["client_id"].map(taken) != "seats")
         less[name] = less[name].assign(seats=seats)

@@ -1,4 +1,5 @@
 """One customer's reply: its shape, and that every figure in it agrees with the others."""
+
 from __future__ import annotations
 
 import datetime as dt
@@ -17,19 +18,37 @@ from healthseg.testing import tiny_book
 
 TOOL = "calculate_health_score"
 INTEGER, NUMBER, TEXT, TEXTS = int, (int, float), str, [str]
-REFERENCE = {       # the reference's keys; each may be null
-    "client_id": TEXT, "calculation_timestamp": TEXT, "current_health_score": INTEGER, "health_trend": TEXT,
-    "score_change": INTEGER, "component_scores": {f"{name}_score": INTEGER for name in COMPONENTS},
-    "health_metrics": {"weekly_active_users": INTEGER, "feature_adoption_rate": NUMBER, "support_ticket_count": INTEGER,
-                       "nps_score": INTEGER, "payment_status": TEXT},
-    "risk_level": TEXT, "risk_indicators": TEXTS,
-    "churn_prediction": {"churn_probability": NUMBER, "churn_risk_level": TEXT, "confidence": NUMBER,
-                         "key_risk_factors": TEXTS, "protective_factors": TEXTS},
+REFERENCE = {  # the reference's keys; each may be null
+    "client_id": TEXT,
+    "calculation_timestamp": TEXT,
+    "current_health_score": INTEGER,
+    "health_trend": TEXT,
+    "score_change": INTEGER,
+    "component_scores": {f"{name}_score": INTEGER for name in COMPONENTS},
+    "health_metrics": {
+        "weekly_active_users": INTEGER,
+        "feature_adoption_rate": NUMBER,
+        "support_ticket_count": INTEGER,
+        "nps_score": INTEGER,
+        "payment_status": TEXT,
+    },
+    "risk_level": TEXT,
+    "risk_indicators": TEXTS,
+    "churn_prediction": {
+        "churn_probability": NUMBER,
+        "churn_risk_level": TEXT,
+        "confidence": NUMBER,
+        "key_risk_factors": TEXTS,
+        "protective_factors": TEXTS,
+    },
     "historical_scores": [{"date": TEXT, "score": INTEGER}],
     "predicted_scores": [{"date": TEXT, "predicted_score": INTEGER, "confidence": NUMBER}],
     "contributing_factors": {"positive": TEXTS, "negative": TEXTS},
-    "improvement_opportunities": [dict.fromkeys(("area", "current_state", "target_state", "impact", "effort"), TEXT)],
-    "recommended_actions": TEXTS}
+    "improvement_opportunities": [
+        dict.fromkeys(("area", "current_state", "target_state", "impact", "effort"), TEXT)
+    ],
+    "recommended_actions": TEXTS,
+}
 KINDS = ("healthy", "withheld", "ramping", "capped", "frozen")
 
 
@@ -40,12 +59,21 @@ def differences(want, got, path="$"):
     if isinstance(want, dict):
         if not isinstance(got, dict):
             return [path]
-        return [bad for key in want for bad in (differences(want[key], got[key], f"{path}.{key}") if key in got
-                                                else [f"{path}.{key}"])]
+        return [
+            bad
+            for key in want
+            for bad in (
+                differences(want[key], got[key], f"{path}.{key}")
+                if key in got
+                else [f"{path}.{key}"]
+            )
+        ]
     if isinstance(want, list):
         if not isinstance(got, list):
             return [path]
-        return [bad for at, one in enumerate(got) for bad in differences(want[0], one, f"{path}[{at}]")]
+        return [
+            bad for at, one in enumerate(got) for bad in differences(want[0], one, f"{path}[{at}]")
+        ]
     return [] if isinstance(got, want) and not isinstance(got, bool) else [path]
 
 
@@ -78,11 +106,15 @@ def of_kind(kinds, kind):
 
 def test_every_reply_has_the_references_keys_and_types(replies):
     assert len(replies) == 60
-    assert [bad for health in replies.values() for bad in differences(REFERENCE, health.to_dict())] == []
+    assert [
+        bad for health in replies.values() for bad in differences(REFERENCE, health.to_dict())
+    ] == []
 
 
 def test_every_reply_conforms_to_the_references_example(replies, conform):
-    assert [problem for health in replies.values() for problem in conform(TOOL, health.to_dict())] == []
+    assert [
+        problem for health in replies.values() for problem in conform(TOOL, health.to_dict())
+    ] == []
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -103,7 +135,10 @@ def test_in_a_book_with_everything_what_is_null_has_its_reason_too(replies):
         reply = health.to_dict()
         assert nulls(REFERENCE, reply) <= set(reply["not_measured"]), health.client_id
         for path in reply["not_measured"]:
-            assert any(value in (None, []) for value in found_at(reply, path)), (health.client_id, path)
+            assert any(value in (None, []) for value in found_at(reply, path)), (
+                health.client_id,
+                path,
+            )
 
 
 def test_there_is_no_figure_in_a_reply_that_json_does_not_know(replies, kinds):
@@ -124,8 +159,12 @@ def test_a_reply_cannot_be_changed(reply):
 
 
 def test_jupyter_shows_the_verdict_and_escapes_what_customers_are_called():
-    customers = pd.DataFrame({"client_id": ["a"], "name": "<script>alert(1)</script>", "signup_date": ["2024-01-01"]})
-    health = hs.calculate_health_score(tiny_book([("a", "2025-01-02 09:00:00", "u")], customers), "a")
+    customers = pd.DataFrame(
+        {"client_id": ["a"], "name": "<script>alert(1)</script>", "signup_date": ["2024-01-01"]}
+    )
+    health = hs.calculate_health_score(
+        tiny_book([("a", "2025-01-02 09:00:00", "u")], customers), "a"
+    )
     shown = health._repr_mimebundle_()
     assert "<script>" not in shown["text/html"] and "&lt;script&gt;" in shown["text/html"]
     assert shown["text/plain"].startswith("<script>alert(1)</script>: ")
@@ -149,7 +188,9 @@ def test_the_score_is_the_weighted_mean_of_the_metrics_that_are_measured(replies
             assert np.isnan(score)
         else:
             assert score == pytest.approx(min(by_hand / total, capped), abs=1e-8)
-            assert (known["effective_weight"] * known["points"]).sum() == pytest.approx(by_hand / total, abs=1e-8)
+            assert (known["effective_weight"] * known["points"]).sum() == pytest.approx(
+                by_hand / total, abs=1e-8
+            )
             assert known["effective_weight"].sum() == pytest.approx(1)
 
 
@@ -172,7 +213,10 @@ def test_coverage_is_the_share_of_weight_that_is_measured_and_bounds_what_the_re
         lowest = (known["weight"] * known["points"]).sum()
         spread = health.possible_range
         assert spread.upper <= lowest + 100 * (1 - health.coverage) + 0.06
-        if not health.caps and not metrics.loc[metrics["measure"] == "worst_days_overdue", "points"].isna().any():
+        if (
+            not health.caps
+            and not metrics.loc[metrics["measure"] == "worst_days_overdue", "points"].isna().any()
+        ):
             assert spread.lower == pytest.approx(lowest, abs=0.06)
             assert spread.upper == pytest.approx(lowest + 100 * (1 - health.coverage), abs=0.06)
         if health.current_health_score is not None:
@@ -184,17 +228,27 @@ def test_coverage_is_the_share_of_weight_that_is_measured_and_bounds_what_the_re
 def test_components_and_their_metrics_carry_the_configured_weights(reply):
     health = reply("cs_client_001")
     assert {part.component: part.weight for part in health.components} == {
-        name: part.weight for name, part in DEFAULT_SCORECARD.components.items()}
+        name: part.weight for name, part in DEFAULT_SCORECARD.components.items()
+    }
     for part in health.components:
         assert sum(metric.weight for metric in part.metrics) == pytest.approx(part.weight)
         assert getattr(health.component_scores, f"{part.component}_score") == part.score
 
 
 def test_custom_weights_are_normalised_and_what_is_left_out_weighs_nothing(demo):
-    health = hs.calculate_health_score(demo, "cs_client_001", "custom", {"usage_weight": 3, "support_weight": 1})
-    assert health.component_weights == {"usage_weight": 0.75, "engagement_weight": 0, "support_weight": 0.25,
-                                        "satisfaction_weight": 0, "payment_weight": 0}
-    exact = health.frame("metrics").pipe(lambda rows: (rows["effective_weight"] * rows["points"]).sum())
+    health = hs.calculate_health_score(
+        demo, "cs_client_001", "custom", {"usage_weight": 3, "support_weight": 1}
+    )
+    assert health.component_weights == {
+        "usage_weight": 0.75,
+        "engagement_weight": 0,
+        "support_weight": 0.25,
+        "satisfaction_weight": 0,
+        "payment_weight": 0,
+    }
+    exact = health.frame("metrics").pipe(
+        lambda rows: (rows["effective_weight"] * rows["points"]).sum()
+    )
     assert health.frame("history")["score"].iloc[-1] == pytest.approx(exact)
     plain = hs.calculate_health_score(demo, "cs_client_001")
     assert health.component_scores == plain.component_scores
@@ -210,8 +264,11 @@ def test_custom_without_weights_is_the_scorecards_own(demo, reply):
 def test_the_bands_include_their_lower_end(replies):
     for health in replies.values():
         score = health.current_health_score
-        edges = [band for band, low in (("critical", 0), ("at_risk", 40), ("healthy", 60), ("champion", 80))
-                 if score is not None and score >= low]
+        edges = [
+            band
+            for band, low in (("critical", 0), ("at_risk", 40), ("healthy", 60), ("champion", 80))
+            if score is not None and score >= low
+        ]
         assert health.band == (edges[-1] if edges else None)
 
 
@@ -220,14 +277,20 @@ def test_the_risk_level_follows_the_threshold_that_was_asked_for(demo, reply, th
     score = reply("cs_client_002").current_health_score
     edges = [min(max(threshold + shift, 0), 100) for shift in (-20, 0, 20)]
     expected = ("critical", "high", "medium", "low")[sum(score >= edge for edge in edges)]
-    assert hs.calculate_health_score(demo, "cs_client_002", risk_threshold=threshold).risk_level == expected
+    assert (
+        hs.calculate_health_score(demo, "cs_client_002", risk_threshold=threshold).risk_level
+        == expected
+    )
 
 
 def test_a_customer_of_whom_little_is_known_has_no_score_but_a_range(kinds):
     health = of_kind(kinds, "withheld")
     assert (health.current_health_score, health.band, health.risk_level) == (None, None, None)
     assert health.coverage < 0.3 and health.possible_range.lower < health.possible_range.upper
-    assert "withheld" in health.not_measured["$.current_health_score"] and "no score" in health.verdict()
+    assert (
+        "withheld" in health.not_measured["$.current_health_score"]
+        and "no score" in health.verdict()
+    )
 
 
 def test_an_overdue_invoice_caps_the_score_and_says_so(kinds):
@@ -242,7 +305,9 @@ def test_a_new_customer_is_held_to_what_its_tenure_allows(kinds):
     health = of_kind(kinds, "ramping")
     assert health.ramping and health.customer.tenure_days == 29
     metrics = health.frame("metrics").set_index("measure")
-    assert metrics.loc["usage_vs_own_baseline", "missing_reason"] .startswith("fewer than 28 tracked days")
+    assert metrics.loc["usage_vs_own_baseline", "missing_reason"].startswith(
+        "fewer than 28 tracked days"
+    )
     # 1 of 2 seats is 60 points at full tenure; a third of the ramp asks for a third of it
     assert metrics.loc["seat_utilisation", "value"] == 0.5
     assert metrics.loc["seat_utilisation", "points"] == 100
@@ -253,17 +318,29 @@ def test_a_new_customer_is_held_to_what_its_tenure_allows(kinds):
 
 @pytest.mark.parametrize("lookback", [7, 30, 90, 365])
 def test_the_parts_of_a_change_add_up_to_it_and_the_waterfall_closes(demo, replies, lookback):
-    for client in sorted(replies)[::1 if lookback == 30 else 6]:
-        health = replies[client] if lookback == 30 else hs.calculate_health_score(
-            demo, client, lookback_period_days=lookback, include_predictions=False)
+    for client in sorted(replies)[:: 1 if lookback == 30 else 6]:
+        health = (
+            replies[client]
+            if lookback == 30
+            else hs.calculate_health_score(
+                demo, client, lookback_period_days=lookback, include_predictions=False
+            )
+        )
         change = health.change_explanation
         assert (change.to_date - change.from_date).days == lookback
         if change.change is None:
             assert change.parts == [] and change.reason and not len(health.frame("change"))
             continue
-        assert round(sum(part.points for part in change.parts), 6) == change.change == health.score_change
+        assert (
+            round(sum(part.points for part in change.parts), 6)
+            == change.change
+            == health.score_change
+        )
         steps = health.frame("change")
-        assert (steps["end"].iloc[0], steps["end"].iloc[-1]) == (change.score_then, change.score_now)
+        assert (steps["end"].iloc[0], steps["end"].iloc[-1]) == (
+            change.score_then,
+            change.score_now,
+        )
         inner = steps.iloc[1:-1]
         assert np.allclose(inner["start"], steps["end"].iloc[:-2])
         assert np.allclose(inner["end"] - inner["start"], inner["points"])
@@ -273,7 +350,9 @@ def test_the_parts_of_a_change_add_up_to_it_and_the_waterfall_closes(demo, repli
 def test_the_history_lies_on_weeks_back_from_the_date_and_begins_with_the_look_back(replies):
     for health in replies.values():
         last = health.change_explanation.to_date
-        grid = {last - dt.timedelta(days=7 * back) for back in range(5)} | {last - dt.timedelta(days=30)}
+        grid = {last - dt.timedelta(days=7 * back) for back in range(5)} | {
+            last - dt.timedelta(days=30)
+        }
         dates = [past.date for past in health.historical_scores]
         assert dates == sorted(dates) and set(dates) <= grid
         signup = last - dt.timedelta(days=health.customer.tenure_days)
@@ -302,7 +381,10 @@ def test_predictions_stand_at_30_60_and_90_days_within_their_bounds(replies):
 
 
 def test_without_a_model_the_churn_prediction_is_the_tiers_rate_and_says_so(demo):
-    early, by_tier = dt.date(2024, 8, 1), {}               # four months of tracking: no model has been held out yet
+    early, by_tier = (
+        dt.date(2024, 8, 1),
+        {},
+    )  # four months of tracking: no model has been held out yet
     for client in sorted(demo.table("customers")["client_id"])[:12]:
         if demo.client(client)["signup_date"] > early:
             continue
@@ -310,24 +392,41 @@ def test_without_a_model_the_churn_prediction_is_the_tiers_rate_and_says_so(demo
         found = health.churn_prediction
         if health.status == "churned" or found.churn_probability is None:
             continue
-        assert found.method == "base_rate" and found.churn_risk_level is None and found.key_risk_factors is None
+        assert (
+            found.method == "base_rate"
+            and found.churn_risk_level is None
+            and found.key_risk_factors is None
+        )
         assert not found.gate.eligible and found.gate.reason[1:] in found.reason
         by_tier.setdefault(health.customer.tier, set()).add(found.churn_probability)
         rate, own = found.base_rate_interval, found.plausible_range
         assert own.lower < rate.lower < found.churn_probability < rate.upper < own.upper
         assert found.horizon_days == 90 and 0 < found.confidence < 1
         rising = [one["churn_probability"] for one in found.by_horizon]
-        assert rising == sorted(set(rising)) and [one["horizon_days"] for one in found.by_horizon] == [30, 90, 180, 365]
+        assert rising == sorted(set(rising)) and [
+            one["horizon_days"] for one in found.by_horizon
+        ] == [30, 90, 180, 365]
     assert len(by_tier) > 2 and all(len(rates) == 1 for rates in by_tier.values())
 
 
 def test_predictions_that_were_not_asked_for_are_null_with_that_reason(demo, reply):
     health = hs.calculate_health_score(demo, "cs_client_001", include_predictions=False)
-    assert health.predicted_scores is None and health.churn_prediction is None and health.forecast is None
-    assert health.not_measured["$.predicted_scores"] == health.not_measured["$.churn_prediction"] == "not requested"
+    assert (
+        health.predicted_scores is None
+        and health.churn_prediction is None
+        and health.forecast is None
+    )
+    assert (
+        health.not_measured["$.predicted_scores"]
+        == health.not_measured["$.churn_prediction"]
+        == "not requested"
+    )
     assert not len(health.frame("forecast")) and not len(health.frame("churn"))
-    same = {key: value for key, value in health.to_dict().items()
-            if key not in ("predicted_scores", "churn_prediction", "forecast", "not_measured")}
+    same = {
+        key: value
+        for key, value in health.to_dict().items()
+        if key not in ("predicted_scores", "churn_prediction", "forecast", "not_measured")
+    }
     assert same.items() <= reply("cs_client_001").to_dict().items()
 
 
@@ -348,30 +447,51 @@ def test_a_churned_customer_is_frozen_on_its_last_day(demo, replies):
 
 
 def test_the_frozen_score_is_the_one_of_the_last_day_whenever_it_is_asked_for(demo, replies):
-    client = next(name for name, one in replies.items() if one.status == "churned" and one.current_health_score)
+    client = next(
+        name
+        for name, one in replies.items()
+        if one.status == "churned" and one.current_health_score
+    )
     left = pd.Timestamp(demo.client(client)["churned_on"]).date()
     before = hs.calculate_health_score(demo, client, as_of=left - dt.timedelta(days=1))
     assert before.status == "live" and before.predicted_scores is not None
     for later in (left, left + dt.timedelta(days=40)):
         after = hs.calculate_health_score(demo, client, as_of=later)
         assert after.status == "churned"
-        for key in ("current_health_score", "component_scores", "historical_scores", "change_explanation", "trend"):
+        for key in (
+            "current_health_score",
+            "component_scores",
+            "historical_scores",
+            "change_explanation",
+            "trend",
+        ):
             assert getattr(after, key) == getattr(before, key) == getattr(replies[client], key), key
 
 
 def test_a_customer_that_left_on_the_day_it_came_has_a_reply_without_a_score(daily_events):
-    customers = pd.DataFrame({"client_id": ["a", "b"], "signup_date": ["2025-02-01", "2024-01-01"],
-                              "churned_on": ["2025-02-01", None]})
-    health = hs.calculate_health_score(tiny_book(daily_events("b", "2025-01-01", "2025-03-01", "u"), customers), "a")
+    customers = pd.DataFrame(
+        {
+            "client_id": ["a", "b"],
+            "signup_date": ["2025-02-01", "2024-01-01"],
+            "churned_on": ["2025-02-01", None],
+        }
+    )
+    health = hs.calculate_health_score(
+        tiny_book(daily_events("b", "2025-01-01", "2025-03-01", "u"), customers), "a"
+    )
     assert health.status == "churned" and health.current_health_score is None
 
 
 # -- words: each from a rule, with its figures ---------------------------------------------------
 
 
-@pytest.mark.parametrize(("section", "kind"), [("risk_indicators", "risk"), ("recommended_actions", "action"),
-                                               (None, "alert")])
-def test_every_word_of_advice_has_its_rule_and_the_rule_holds_for_its_figures(replies, section, kind):
+@pytest.mark.parametrize(
+    ("section", "kind"),
+    [("risk_indicators", "risk"), ("recommended_actions", "action"), (None, "alert")],
+)
+def test_every_word_of_advice_has_its_rule_and_the_rule_holds_for_its_figures(
+    replies, section, kind
+):
     rules = {rule.name: rule for rule in playbook.rules(TOOL, kind)}
     met = set()
     for health in replies.values():
@@ -380,7 +500,9 @@ def test_every_word_of_advice_has_its_rule_and_the_rule_holds_for_its_figures(re
             assert [rule.text for rule in fired] == getattr(health, section)
         for one in fired:
             rule = rules[one.rule]
-            assert Condition(rule.condition.text).holds(one.figures) and one.severity == rule.severity
+            assert (
+                Condition(rule.condition.text).holds(one.figures) and one.severity == rule.severity
+            )
             assert playbook.words(rule.text, one.figures) == one.text
             met.add(one.rule)
     assert len(met) >= 4
@@ -398,16 +520,28 @@ def test_factors_add_up_to_no_more_than_the_score_and_what_it_lacks(replies):
 
 
 def test_an_opportunity_promises_what_the_scorecard_gives(replies):
-    metrics = {metric.measure: metric for part in DEFAULT_SCORECARD.components.values() for metric in part.metrics}
+    metrics = {
+        metric.measure: metric
+        for part in DEFAULT_SCORECARD.components.values()
+        for metric in part.metrics
+    }
     seen = 0
-    for health in (one for one in replies.values() if one.improvement_opportunities and not one.ramping):
+    for health in (
+        one for one in replies.values() if one.improvement_opportunities and not one.ramping
+    ):
         rows = health.frame("metrics").set_index("measure")
         for one in health.improvement_opportunities:
-            earned = dict(metrics[one.measure].anchors)[one.target_value] - rows.loc[one.measure, "points"]
+            earned = (
+                dict(metrics[one.measure].anchors)[one.target_value]
+                - rows.loc[one.measure, "points"]
+            )
             gain = rows.loc[one.measure, "effective_weight"] * earned
             if not health.caps:
                 assert one.points == pytest.approx(gain, abs=0.006) and one.points > 0
-                assert one.impact == f"+{one.points:.1f} points health score" or abs(one.points % 0.1 - 0.05) < 0.006
+                assert (
+                    one.impact == f"+{one.points:.1f} points health score"
+                    or abs(one.points % 0.1 - 0.05) < 0.006
+                )
                 seen += 1
     assert seen > 20
 
@@ -416,7 +550,9 @@ def test_an_opportunity_promises_what_the_scorecard_gives(replies):
 
 
 def test_the_clock_of_a_reply_is_the_end_of_its_day_where_the_customer_lives():
-    customers = pd.DataFrame({"client_id": ["a"], "signup_date": ["2024-01-01"], "timezone": ["America/New_York"]})
+    customers = pd.DataFrame(
+        {"client_id": ["a"], "signup_date": ["2024-01-01"], "timezone": ["America/New_York"]}
+    )
     book = tiny_book([("a", "2025-07-02 16:00:00", "u")], customers, {"data_until": "2025-07-10"})
     health = hs.calculate_health_score(book, "a", as_of="2025-07-04")
     assert health.calculation_timestamp == "2025-07-05T04:00:00Z"
@@ -428,19 +564,31 @@ def test_seats_of_today_in_a_history_that_has_none_are_marked(daily_events):
     book = tiny_book(daily_events("a", "2025-01-01", "2025-06-30", "u1", "u2"), customers)
     now = hs.calculate_health_score(book, "a")
     assert now.frame("metrics").set_index("measure").loc["seat_utilisation", "value"] == 0.5
-    assert [past.note for past in now.historical_scores][:-1] == ["today's value of seats and plan"] * 5
+    assert [past.note for past in now.historical_scores][:-1] == [
+        "today's value of seats and plan"
+    ] * 5
     assert now.historical_scores[-1].note is None
     then = hs.calculate_health_score(book, "a", as_of="2025-06-01")
     assert then.customer.seats is None and then.coverage < now.coverage
 
 
 def test_a_scorecard_of_the_books_own_is_the_one_that_judges(daily_events):
-    metric = {"measure": "active_days_28d", "label": "Active days", "unit": "days", "weight": 1,
-              "anchors": [[0, 0], [28, 100]]}
+    metric = {
+        "measure": "active_days_28d",
+        "label": "Active days",
+        "unit": "days",
+        "weight": 1,
+        "anchors": [[0, 0], [28, 100]],
+    }
     card = {"components": {"engagement": {"weight": 1, "metrics": [metric]}}}
-    book = tiny_book(daily_events("a", "2025-01-01", "2025-06-16", "u1"),
-                     settings={"scorecard": card, "data_until": "2025-06-30"})
+    book = tiny_book(
+        daily_events("a", "2025-01-01", "2025-06-16", "u1"),
+        settings={"scorecard": card, "data_until": "2025-06-30"},
+    )
     health = hs.calculate_health_score(book, "a")
     assert (health.current_health_score, health.coverage) == (50, 1.0)
-    assert health.component_weights["engagement_weight"] == 1 and health.component_scores.usage_score is None
+    assert (
+        health.component_weights["engagement_weight"] == 1
+        and health.component_scores.usage_score is None
+    )
     assert book.settings != Settings()

@@ -1,4 +1,5 @@
 """manage_lifecycle_stages on books that can be followed by hand: stays, what was known when, moves, their messages."""
+
 from __future__ import annotations
 
 import datetime as dt
@@ -15,10 +16,15 @@ from healthseg.tools import manage_lifecycle_stages_book
 from tests.tools.lifecycle_books import Clock, at, book_of, changes, customers, used
 
 manage = hs.manage_lifecycle_stages
-WAY = (("trial", "2025-01-10"), ("onboarding", "2025-01-24"), ("active", "2025-03-01"), ("at_risk", "2025-04-01"),
-       ("active", "2025-05-01", "2025-05-20"))
-MOVERS = [f"w{number:02d}" for number in range(12)]          # who have come the same way as a
-LEADERS = [f"from_{stage}" for stage in TRANSITIONS]         # who are in that stage
+WAY = (
+    ("trial", "2025-01-10"),
+    ("onboarding", "2025-01-24"),
+    ("active", "2025-03-01"),
+    ("at_risk", "2025-04-01"),
+    ("active", "2025-05-01", "2025-05-20"),
+)
+MOVERS = [f"w{number:02d}" for number in range(12)]  # who have come the same way as a
+LEADERS = [f"from_{stage}" for stage in TRANSITIONS]  # who are in that stage
 JOURNEYS = [(client, *step) for client in ("a", *MOVERS) for step in WAY]
 IN_STAGE = [(client, client.removeprefix("from_"), "2025-02-01") for client in LEADERS]
 
@@ -54,42 +60,85 @@ def own(clock: Clock) -> Portfolio:
 
 
 def stays(reply) -> list[tuple]:
-    return [(one.stage, str(one.start_date), one.end_date and str(one.end_date), one.duration_days, one.visit)
-            for one in reply.stage_progression]
+    return [
+        (
+            one.stage,
+            str(one.start_date),
+            one.end_date and str(one.end_date),
+            one.duration_days,
+            one.visit,
+        )
+        for one in reply.stage_progression
+    ]
 
 
 # -- reading -------------------------------------------------------------------------------------------------
 
+
 def test_stays_run_to_the_next_change_and_a_return_is_a_stay_of_its_own(book):
     reply = manage(book, "a", "get_stage")
     assert stays(reply) == [
-        ("trial", "2025-01-10", "2025-01-24", 14, 1), ("onboarding", "2025-01-24", "2025-03-01", 36, 1),
-        ("active", "2025-03-01", "2025-04-01", 31, 1), ("at_risk", "2025-04-01", "2025-05-01", 30, 1),
-        ("active", "2025-05-01", None, 60, 2)]
-    assert (reply.previous_stage, reply.current_stage, reply.days_in_previous_stage) == ("at_risk", "active", 30)
-    assert (reply.transition_date, reply.transition_reason, reply.automated) == ("2025-05-01T12:00:00Z", "seen", False)
-    assert (reply.stage_source, reply.changed, reply.automated_actions_triggered) == ("imported", False, [])
+        ("trial", "2025-01-10", "2025-01-24", 14, 1),
+        ("onboarding", "2025-01-24", "2025-03-01", 36, 1),
+        ("active", "2025-03-01", "2025-04-01", 31, 1),
+        ("at_risk", "2025-04-01", "2025-05-01", 30, 1),
+        ("active", "2025-05-01", None, 60, 2),
+    ]
+    assert (reply.previous_stage, reply.current_stage, reply.days_in_previous_stage) == (
+        "at_risk",
+        "active",
+        30,
+    )
+    assert (reply.transition_date, reply.transition_reason, reply.automated) == (
+        "2025-05-01T12:00:00Z",
+        "seen",
+        False,
+    )
+    assert (reply.stage_source, reply.changed, reply.automated_actions_triggered) == (
+        "imported",
+        False,
+        [],
+    )
 
 
 def test_a_customer_without_history_has_no_stage_but_a_suggestion_beside(book):
     reply = manage(book, "b", "get_history")
-    assert (reply.current_stage, reply.stage_source, reply.stage_progression, reply.history) == (None, "none", [], [])
+    assert (reply.current_stage, reply.stage_source, reply.stage_progression, reply.history) == (
+        None,
+        "none",
+        [],
+        [],
+    )
     assert reply.suggestion.stage is not None and "$.current_stage" in reply.not_measured
-    assert reply.next_stage_criteria.target_stage is None and reply.next_stage_criteria.allowed_stages == list(STAGES)
+    assert (
+        reply.next_stage_criteria.target_stage is None
+        and reply.next_stage_criteria.allowed_stages == list(STAGES)
+    )
 
 
 def test_days_are_those_of_the_customers_own_clock():
     who = customers(a="2025-01-01").assign(timezone="America/Los_Angeles")
-    late = pd.DataFrame({"client_id": "a", "stage": ["trial", "active"],
-                         "effective_at": ["2025-03-01 03:00:00", "2025-03-10 20:00:00"]})
+    late = pd.DataFrame(
+        {
+            "client_id": "a",
+            "stage": ["trial", "active"],
+            "effective_at": ["2025-03-01 03:00:00", "2025-03-10 20:00:00"],
+        }
+    )
     reply = manage(book_of(late, who=who), "a", "get_stage")
     assert [(one.stage, str(one.start_date)) for one in reply.stage_progression] == [
-        ("trial", "2025-02-28"), ("active", "2025-03-10")]
+        ("trial", "2025-02-28"),
+        ("active", "2025-03-10"),
+    ]
 
 
 def test_at_an_earlier_date_the_stage_is_that_of_the_date(book):
     reply = manage(book, "a", "get_stage", as_of="2025-04-10")
-    assert (reply.current_stage, reply.days_in_current_stage, str(reply.as_of)) == ("at_risk", 9, "2025-04-10")
+    assert (reply.current_stage, reply.days_in_current_stage, str(reply.as_of)) == (
+        "at_risk",
+        9,
+        "2025-04-10",
+    )
     assert manage(book, "a", "get_stage", as_of="2025-04-01T11:59:59Z").current_stage == "active"
     assert manage(book, "a", "get_stage", as_of="2025-04-01T12:00:00Z").current_stage == "at_risk"
 
@@ -104,24 +153,38 @@ def test_what_was_known_earlier_is_what_was_reported_earlier(book):
 def test_a_back_dated_correction_keeps_what_was_believed_before(own, clock):
     before = manage(own, "a", "get_stage", known_at="2025-06-30")
     clock.now = at(7, 5)
-    fixed = manage(own, "a", "update_stage", "onboarding", "not live yet", effective_at="2025-03-01T12:00Z")
+    fixed = manage(
+        own, "a", "update_stage", "onboarding", "not live yet", effective_at="2025-03-01T12:00Z"
+    )
     assert fixed.changed and stays(fixed)[1] == ("onboarding", "2025-01-24", "2025-04-01", 67, 1)
     later = manage(own, "a", "get_stage", known_at="2025-06-30")
     assert later.stage_progression == before.stage_progression
     assert stays(manage(own, "a", "get_history")) == stays(fixed)
-    entries = [(one.stage, one.kind, one.in_force) for one in fixed.history if one.effective_at[:10] == "2025-03-01"]
+    entries = [
+        (one.stage, one.kind, one.in_force)
+        for one in fixed.history
+        if one.effective_at[:10] == "2025-03-01"
+    ]
     assert entries == [("active", "transition", False), ("onboarding", "correction", False)]
 
 
 def test_a_correction_sets_off_nothing_and_may_leave_the_graph(book, who):
     reply = manage(book, who, "update_stage", "trial", effective_at="2025-06-01")
-    assert (reply.current_stage, reply.correction, reply.automated_actions_triggered) == ("trial", True, [])
+    assert (reply.current_stage, reply.correction, reply.automated_actions_triggered) == (
+        "trial",
+        True,
+        [],
+    )
     assert reply.last_transition_actions == []
 
 
 def test_get_update_transition_and_history_have_the_same_keys(book, who, conform):
-    replies = [manage(book, "a", "get_stage"), manage(book, "b", "get_history"),
-               manage(book, who, "update_stage", "engaged"), manage(book, who, "transition", "at_risk", "silence")]
+    replies = [
+        manage(book, "a", "get_stage"),
+        manage(book, "b", "get_history"),
+        manage(book, who, "update_stage", "engaged"),
+        manage(book, who, "transition", "at_risk", "silence"),
+    ]
     for reply in replies:
         told = reply.to_dict()
         assert set(told) == set(replies[0].to_dict())
@@ -131,12 +194,24 @@ def test_get_update_transition_and_history_have_the_same_keys(book, who, conform
 
 # -- moving --------------------------------------------------------------------------------------------------
 
+
 def test_a_transition_takes_effect_now_and_is_seen_by_the_next_call(book, who):
     reply = manage(book, who, "transition", "engaged", "uses it daily")
     assert (reply.changed, reply.previous_stage, reply.current_stage) == (True, "active", "engaged")
-    assert (reply.transition_date, reply.recorded_at) == ("2025-07-01T12:00:00Z", "2025-07-01T12:00:00Z")
-    assert (reply.days_in_previous_stage, reply.days_in_current_stage, str(reply.as_of)) == (61, 0, "2025-07-01")
-    assert (reply.stage_source, reply.actor, reply.transition_reason) == ("recorded", "unknown", "uses it daily")
+    assert (reply.transition_date, reply.recorded_at) == (
+        "2025-07-01T12:00:00Z",
+        "2025-07-01T12:00:00Z",
+    )
+    assert (reply.days_in_previous_stage, reply.days_in_current_stage, str(reply.as_of)) == (
+        61,
+        0,
+        "2025-07-01",
+    )
+    assert (reply.stage_source, reply.actor, reply.transition_reason) == (
+        "recorded",
+        "unknown",
+        "uses it daily",
+    )
     assert manage(book, who, "get_stage").current_stage == "engaged"
     assert manage(book, who, "get_stage", as_of="2025-06-30").current_stage == "active"
     assert any("data end on 2025-06-30" in text for text in reply.warnings)
@@ -146,7 +221,13 @@ def test_a_transition_is_seen_by_the_books_page_too_that_was_open_before(own):
     def told(**given) -> tuple:
         reply = manage_lifecycle_stages_book(own, **given)
         counts = {stage: count for stage, count in reply.stage_counts.items() if count}
-        return str(reply.as_of), counts, [row["target"] for row in reply.setbacks], reply.excluded["churned"]
+        return (
+            str(reply.as_of),
+            counts,
+            [row["target"] for row in reply.setbacks],
+            reply.excluded["churned"],
+        )
+
     before = ("2025-06-30", {"active": 1}, [], 0)
     assert told() == before
     manage(own, "a", "transition", "at_risk")
@@ -163,11 +244,14 @@ def test_a_transition_is_seen_by_the_books_page_too_that_was_open_before(own):
 
 def test_a_transition_within_the_data_is_seen_by_whatever_reads_a_stage(clock):
     clock.now = at(6, 20)
-    book = book_of(changes(("a", "active", "2025-02-01"), ("b", "active", "2025-02-01")), "a", "b", clock=clock)
+    book = book_of(
+        changes(("a", "active", "2025-02-01"), ("b", "active", "2025-02-01")), "a", "b", clock=clock
+    )
 
     def members() -> dict[str, list[str]]:
         found = hs.segment_customers(book, {}, "lifecycle", min_segment_size=1).segments
         return {one.segment_name: sorted(one.client_ids) for one in found}
+
     (before,) = members().values()
     assert before == ["a", "b"]
     manage(book, "a", "transition", "at_risk")
@@ -187,7 +271,10 @@ def test_a_request_id_records_once_and_answers_the_same_later(own, clock):
     manage(own, "a", "transition", "at_risk")
     again = manage(own, "a", "transition", "engaged", request_id="call-1")
     assert (first.changed, again.changed, again.current_stage) == (True, False, "at_risk")
-    assert [one.action for one in again.automated_actions_triggered] == ["update_crm_stage", "notify_csm"]
+    assert [one.action for one in again.automated_actions_triggered] == [
+        "update_crm_stage",
+        "notify_csm",
+    ]
     with pytest.raises(InvalidParameters, match="'call-1' was used before, for a to engaged"):
         manage(own, "a", "transition", "renewing", request_id="call-1")
     assert len(own.ledger().stage_events("a")) == 2
@@ -199,7 +286,9 @@ def test_every_stage_leads_where_the_graph_says_and_nowhere_else(book, source):
     allowed = {*TRANSITIONS[source], *(() if source == "churned" else ("churned",))}
     assert set(manage(book, client, "get_stage").next_stage_criteria.allowed_stages) == allowed
     for target in sorted(set(STAGES) - allowed - {source}):
-        with pytest.raises(InvalidParameters, match=f"{client} is {source}: from there it can go to ") as refused:
+        with pytest.raises(
+            InvalidParameters, match=f"{client} is {source}: from there it can go to "
+        ) as refused:
             manage(book, client, "transition", target)
         assert target in refused.value.details["value_provided"]
     assert book.ledger().stage_events(client) == []
@@ -218,12 +307,24 @@ def test_a_graph_of_the_settings_is_the_one_that_counts():
 
 def test_a_back_dated_transition_must_fit_what_came_after_it(book, who):
     reply = manage(book, who, "transition", "renewing", effective_at="2025-05-10")
-    assert reply.current_stage == "renewing" and str(reply.stage_progression[-1].start_date) == "2025-05-10"
-    with pytest.raises(InvalidParameters, match="became at_risk on 2025-04-01, which cannot follow churned"):
+    assert (
+        reply.current_stage == "renewing"
+        and str(reply.stage_progression[-1].start_date) == "2025-05-10"
+    )
+    with pytest.raises(
+        InvalidParameters, match="became at_risk on 2025-04-01, which cannot follow churned"
+    ):
         manage(book, who, "transition", "churned", effective_at="2025-03-15")
     between = manage(book, who, "transition", "engaged", effective_at="2025-03-15")
     assert [one.stage for one in between.stage_progression] == [
-        "trial", "onboarding", "active", "engaged", "at_risk", "active", "renewing"]
+        "trial",
+        "onboarding",
+        "active",
+        "engaged",
+        "at_risk",
+        "active",
+        "renewing",
+    ]
 
 
 def test_an_earlier_beginning_of_the_same_stage_lengthens_its_stay(book, who):
@@ -243,24 +344,36 @@ def test_who_left_can_be_won_back_and_begins_a_new_stay():
     made = book_of(changes(("a", "active", "2025-02-01"), ("a", "churned", "2025-04-01")), "a")
     reply = manage(made, "a", "transition", "onboarding", "came back")
     assert [(one.stage, one.visit) for one in reply.stage_progression] == [
-        ("active", 1), ("churned", 1), ("onboarding", 1)]
+        ("active", 1),
+        ("churned", 1),
+        ("onboarding", 1),
+    ]
 
 
 # -- bad input -----------------------------------------------------------------------------------------------
 
 BAD = [
-    ({"new_stage": "happy"}, "'prospect', 'trial'"), ({"new_stage": None}, "needs new_stage"),
+    ({"new_stage": "happy"}, "'prospect', 'trial'"),
+    ({"new_stage": None}, "needs new_stage"),
     ({"new_stage": "engagd"}, "did you mean engaged"),
     ({"effective_at": "2024-12-31"}, "before a signed up, on 2025-01-01"),
-    ({"effective_at": "2025-07-02"}, "in the future"), ({"effective_at": "soon"}, "is not a moment"),
+    ({"effective_at": "2025-07-02"}, "in the future"),
+    ({"effective_at": "soon"}, "is not a moment"),
     ({"effective_at": 20250701}, "effective_at"),
     ({"transition_reason": "x" * 1_000_000}, "1,000,000 characters; it may have 2,000"),
-    ({"transition_reason": "a\x00b"}, r"control character U\+0000"), ({"transition_reason": "a\nb"}, r"U\+000A"),
-    ({"transition_reason": "a\u202eb"}, r"U\+202E"), ({"transition_reason": "\ud800"}, r"U\+D800"),
-    ({"request_id": "a b"}, "request_id 'a b' is not valid"), ({"request_id": "x" * 101}, "is not valid"),
-    ({"actor": "x" * 101}, "100 characters"), ({"actor": "a\x07"}, "control character"),
-    ({"as_of": "2025-06-01"}, "as_of is for reading"), ({"known_at": "2025-06-01"}, "known_at is for reading"),
-    ({"automated": "yes"}, "automated"), ({"notify_team": 1}, "notify_team"), ({"action": "move"}, "'get_stage'"),
+    ({"transition_reason": "a\x00b"}, r"control character U\+0000"),
+    ({"transition_reason": "a\nb"}, r"U\+000A"),
+    ({"transition_reason": "a\u202eb"}, r"U\+202E"),
+    ({"transition_reason": "\ud800"}, r"U\+D800"),
+    ({"request_id": "a b"}, "request_id 'a b' is not valid"),
+    ({"request_id": "x" * 101}, "is not valid"),
+    ({"actor": "x" * 101}, "100 characters"),
+    ({"actor": "a\x07"}, "control character"),
+    ({"as_of": "2025-06-01"}, "as_of is for reading"),
+    ({"known_at": "2025-06-01"}, "known_at is for reading"),
+    ({"automated": "yes"}, "automated"),
+    ({"notify_team": 1}, "notify_team"),
+    ({"action": "move"}, "'get_stage'"),
 ]
 
 
@@ -274,8 +387,16 @@ def test_bad_input_is_the_error_object_and_records_nothing(book, given, reason):
     assert book.ledger().stage_events("a") == []
 
 
-@pytest.mark.parametrize("given", [{"new_stage": "active"}, {"transition_reason": "x"}, {"effective_at": "2025-02-01"},
-                                   {"request_id": "x"}, {"actor": "x"}])
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"new_stage": "active"},
+        {"transition_reason": "x"},
+        {"effective_at": "2025-02-01"},
+        {"request_id": "x"},
+        {"actor": "x"},
+    ],
+)
 def test_what_only_changes_take_is_refused_where_is_read(book, given):
     with pytest.raises(InvalidParameters, match="get_stage only reads"):
         manage(book, "a", "get_stage", **given)
@@ -296,72 +417,112 @@ def test_unknown_customers_and_dates_outside_are_refused(own):
 
 # -- what a move sets off --------------------------------------------------------------------------------------
 
-OUT = {"outbox": {"handlers": {"crm": {"kind": "file", "path": "crm.jsonl"},
-                               "mail": {"kind": "smtp", "host": "127.0.0.1", "sender": "cs@vendor.example"}},
-                  "routes": {"update_crm_stage": "crm", "notify_csm": "mail", "send_welcome_email": "mail"},
-                  "customers": {"a": ["ann@acme.example"]}}}
+OUT = {
+    "outbox": {
+        "handlers": {
+            "crm": {"kind": "file", "path": "crm.jsonl"},
+            "mail": {"kind": "smtp", "host": "127.0.0.1", "sender": "cs@vendor.example"},
+        },
+        "routes": {"update_crm_stage": "crm", "notify_csm": "mail", "send_welcome_email": "mail"},
+        "customers": {"a": ["ann@acme.example"]},
+    }
+}
 
 
 def actions(reply) -> list[tuple]:
-    return [(one.action, one.status, one.scheduled_for) for one in reply.automated_actions_triggered]
+    return [
+        (one.action, one.status, one.scheduled_for) for one in reply.automated_actions_triggered
+    ]
 
 
 def test_without_handlers_actions_are_not_configured(book, who):
     assert actions(manage(book, who, "transition", "engaged")) == [
-        ("update_crm_stage", "not_configured", None), ("notify_csm", "not_configured", None)]
+        ("update_crm_stage", "not_configured", None),
+        ("notify_csm", "not_configured", None),
+    ]
 
 
 def test_actions_are_scheduled_at_once_or_for_nine_of_the_next_business_day_by_the_customers_clock():
     who = customers(a="2025-01-01").assign(timezone="Europe/Berlin", csm_id="m1")
     managers = pd.DataFrame({"csm_id": ["m1"], "contact": ["max@vendor.example"]})
     friday = Clock(dt.datetime(2025, 7, 4, 15, tzinfo=dt.UTC))
-    made = book_of(changes(("a", "onboarding", "2025-05-01")), who=who, clock=friday, settings=OUT, csms=managers)
+    made = book_of(
+        changes(("a", "onboarding", "2025-05-01")),
+        who=who,
+        clock=friday,
+        settings=OUT,
+        csms=managers,
+    )
     assert actions(manage(made, "a", "transition", "active")) == [
         ("send_welcome_email", "scheduled", "2025-07-07T07:00:00Z"),
         ("update_crm_stage", "scheduled", "2025-07-04T15:00:00Z"),
-        ("notify_csm", "scheduled", "2025-07-04T15:00:00Z")]
+        ("notify_csm", "scheduled", "2025-07-04T15:00:00Z"),
+    ]
     from healthseg.data.outbox import outbox
+
     kept = {one.message.action: one.message for one in outbox.everything(made.ledger())}
     assert kept["notify_csm"].payload["recipients"] == ["max@vendor.example"]
     assert kept["send_welcome_email"].payload["recipients"] == ["ann@acme.example"]
     assert kept["notify_csm"].payload["text"] == "Customer a (a) moved from onboarding to active."
 
 
-@pytest.mark.parametrize(("moved", "due"), [(4, "2025-07-08"), (5, "2025-07-08"), (7, "2025-07-08"), (8, "2025-07-09")])
+@pytest.mark.parametrize(
+    ("moved", "due"), [(4, "2025-07-08"), (5, "2025-07-08"), (7, "2025-07-08"), (8, "2025-07-09")]
+)
 def test_a_delayed_action_waits_for_the_first_day_after_it_on_which_somebody_works(moved, due):
     """July 4 is a Friday; Monday the 7th is a holiday, that of the day after somewhere else is none."""
-    calendar = pd.DataFrame({"starts_on": ["2025-07-07", "2025-07-08"], "label": ["holiday: Founders' Day", "launch"]})
-    made = book_of(changes(("a", "onboarding", "2025-05-01")), "a", clock=Clock(at(7, moved)), settings=OUT,
-                   calendar=calendar)
+    calendar = pd.DataFrame(
+        {"starts_on": ["2025-07-07", "2025-07-08"], "label": ["holiday: Founders' Day", "launch"]}
+    )
+    made = book_of(
+        changes(("a", "onboarding", "2025-05-01")),
+        "a",
+        clock=Clock(at(7, moved)),
+        settings=OUT,
+        calendar=calendar,
+    )
     assert actions(manage(made, "a", "transition", "active"))[0] == (
-        "send_welcome_email", "scheduled", f"{due}T09:00:00Z")
+        "send_welcome_email",
+        "scheduled",
+        f"{due}T09:00:00Z",
+    )
 
 
 def test_a_mail_without_anybody_to_send_it_to_is_not_configured():
     made = book_of(changes(("a", "active", "2025-05-01")), "a", settings=OUT)
-    assert actions(manage(made, "a", "transition", "engaged"))[1] == ("notify_csm", "not_configured", None)
+    assert actions(manage(made, "a", "transition", "engaged"))[1] == (
+        "notify_csm",
+        "not_configured",
+        None,
+    )
 
 
 def test_who_is_not_to_be_notified_is_not_and_a_welcome_comes_once():
-    made = book_of(changes(("a", "active", "2025-05-01"), ("a", "at_risk", "2025-06-01")), "a", settings=OUT)
+    made = book_of(
+        changes(("a", "active", "2025-05-01"), ("a", "at_risk", "2025-06-01")), "a", settings=OUT
+    )
     reply = manage(made, "a", "transition", "active", notify_team=False)
     assert [name for name, *_ in actions(reply)] == ["update_crm_stage"]
 
 
 def test_the_status_of_an_action_is_what_happened(tmp_path):
     from healthseg.data.outbox import run as outbox_run
+
     made = book_of(changes(("a", "active", "2025-05-01")), "a", settings=OUT)
     manage(made, "a", "transition", "engaged")
     told = outbox_run.run(made.ledger(), made.settings.outbox, made.folder)
     assert told["delivered"] == 1
     after = manage(made, "a", "get_stage")
     assert [(one.action, one.status) for one in after.last_transition_actions] == [
-        ("update_crm_stage", "completed"), ("notify_csm", "not_configured")]
+        ("update_crm_stage", "completed"),
+        ("notify_csm", "not_configured"),
+    ]
     assert after.automated_actions_triggered == []
     assert json.loads((made.folder / "crm.jsonl").read_text())["stage"] == "engaged"
 
 
 # -- figures ---------------------------------------------------------------------------------------------------
+
 
 def test_the_score_fits_the_stage_or_not_or_none_is_asked(book):
     health = manage(book, "a", "get_stage").stage_health
@@ -373,34 +534,81 @@ def test_the_score_fits_the_stage_or_not_or_none_is_asked(book):
 
 
 def test_criteria_say_what_holds_since_when():
-    contracts = pd.DataFrame({"client_id": ["a"], "starts_on": "2025-02-10", "ends_on": "2026-02-10", "arr": 1200})
+    contracts = pd.DataFrame(
+        {"client_id": ["a"], "starts_on": "2025-02-10", "ends_on": "2026-02-10", "arr": 1200}
+    )
     made = book_of(changes(("a", "trial", "2025-02-01")), "a", contracts=contracts)
     early = manage(made, "a", "get_stage", as_of="2025-02-09").next_stage_criteria
-    assert (early.target_stage, early.progress.criteria_met, early.criteria_detail[0].met) == ("onboarding", 0, None)
+    assert (early.target_stage, early.progress.criteria_met, early.criteria_detail[0].met) == (
+        "onboarding",
+        0,
+        None,
+    )
     later = manage(made, "a", "get_stage", as_of="2025-02-20").next_stage_criteria
     one = later.criteria_detail[0]
     assert (one.met, one.value, str(one.since), one.held_days, one.since_or_earlier) == (
-        True, 1.0, "2025-02-10", 11, False)
+        True,
+        1.0,
+        "2025-02-10",
+        11,
+        False,
+    )
     assert later.progress.estimated_days_to_transition == 0
 
 
 def test_a_setback_is_no_next_stage_and_who_stays_engaged_is_not_stuck():
     others = [("engaged", "2025-01-02"), ("active", "2025-01-20")]
     clients = [f"c{number}" for number in range(30)]
-    made = book_of(changes(("a", "engaged", "2025-01-02"), *((client, *step) for client in clients for step in others)),
-                   "a", *clients)
+    made = book_of(
+        changes(
+            ("a", "engaged", "2025-01-02"),
+            *((client, *step) for client in clients for step in others),
+        ),
+        "a",
+        *clients,
+    )
     reply = manage(made, "a", "get_stage")
-    assert reply.position.share_still_in < made.settings.lifecycle.stuck_share and not reply.position.stuck
-    assert reply.next_stage_criteria.target_stage is None and "at_risk" in reply.next_stage_criteria.allowed_stages
+    assert (
+        reply.position.share_still_in < made.settings.lifecycle.stuck_share
+        and not reply.position.stuck
+    )
+    assert (
+        reply.next_stage_criteria.target_stage is None
+        and "at_risk" in reply.next_stage_criteria.allowed_stages
+    )
     assert manage_lifecycle_stages_book(made).stuck_customers == []
-    assert Lifecycle().forward("active").target == "engaged" and Lifecycle().forward("expanded").target == "engaged"
+    assert (
+        Lifecycle().forward("active").target == "engaged"
+        and Lifecycle().forward("expanded").target == "engaged"
+    )
 
 
 def test_a_criterion_over_days_has_to_hold_on_each_of_them():
-    rules = {"lifecycle": {"edges": [{"source": "active", "target": "engaged", "criteria": [
-        {"text": "Used in 28 days", "when": "person_events_28d >= 1", "figure": "person_events_28d", "days": 30}]}]}}
-    start = book_of(changes(("a", "active", "2025-02-01")), "a", "b", settings=rules,
-                    events=[*used("a", start="2025-06-10"), *used("b")])
+    rules = {
+        "lifecycle": {
+            "edges": [
+                {
+                    "source": "active",
+                    "target": "engaged",
+                    "criteria": [
+                        {
+                            "text": "Used in 28 days",
+                            "when": "person_events_28d >= 1",
+                            "figure": "person_events_28d",
+                            "days": 30,
+                        }
+                    ],
+                }
+            ]
+        }
+    }
+    start = book_of(
+        changes(("a", "active", "2025-02-01")),
+        "a",
+        "b",
+        settings=rules,
+        events=[*used("a", start="2025-06-10"), *used("b")],
+    )
     one = manage(start, "a", "get_stage").next_stage_criteria
     assert (one.criteria_detail[0].met, one.criteria_detail[0].held_days) == (False, 21)
     assert (str(one.criteria_detail[0].since), one.progress.criteria_met) == ("2025-06-10", 0)
@@ -414,20 +622,37 @@ def test_no_typical_duration_under_so_many_stays(book):
 
 
 def test_contracts_leaving_and_silence_that_contradict_a_stage_are_shown():
-    contracts = pd.DataFrame({"client_id": ["a", "c"], "starts_on": ["2025-01-01", "2025-05-15"],
-                              "ends_on": ["2025-06-01", "2026-01-01"], "arr": [100, 100]})
+    contracts = pd.DataFrame(
+        {
+            "client_id": ["a", "c"],
+            "starts_on": ["2025-01-01", "2025-05-15"],
+            "ends_on": ["2025-06-01", "2026-01-01"],
+            "arr": [100, 100],
+        }
+    )
     who = customers(a="2025-01-01", b="2025-01-01", c="2025-01-01", d="2025-01-01")
     who["churned_on"] = [None, "2025-05-05", None, None]
-    made = book_of(changes(("a", "active", "2025-02-01"), ("b", "active", "2025-02-01"), ("c", "churned", "2025-04-01"),
-                           ("d", "engaged", "2025-02-01")),
-                   who=who, contracts=contracts, events=[*used("a", "c"), *used("b", end="2025-05-04"),
-                                                         *used("d", end="2025-05-20")])
+    made = book_of(
+        changes(
+            ("a", "active", "2025-02-01"),
+            ("b", "active", "2025-02-01"),
+            ("c", "churned", "2025-04-01"),
+            ("d", "engaged", "2025-02-01"),
+        ),
+        who=who,
+        contracts=contracts,
+        events=[*used("a", "c"), *used("b", end="2025-05-04"), *used("d", end="2025-05-20")],
+    )
     told = {}
     for client in "abcd":
         found = manage(made, client, "get_stage").disagreements
         told[client] = [(one.kind, one.suggests, str(one.since)) for one in found]
-    assert told == {"a": [("contract", "churned", "2025-06-01")], "b": [("leaving", "churned", "2025-05-05")],
-                    "c": [("contract", "active", "2025-05-15")], "d": [("usage", "at_risk", "2025-05-20")]}
+    assert told == {
+        "a": [("contract", "churned", "2025-06-01")],
+        "b": [("leaving", "churned", "2025-05-05")],
+        "c": [("contract", "active", "2025-05-15")],
+        "d": [("usage", "at_risk", "2025-05-20")],
+    }
 
 
 def test_replies_are_the_same_bytes_and_their_fingerprint_follows_the_ledger(book, who):

@@ -1,4 +1,5 @@
 """What a move survives: processes killed, a disk that is full, a folder that is read-only, a ledger that is locked."""
+
 from __future__ import annotations
 
 import contextlib
@@ -57,9 +58,14 @@ def test_a_ledger_that_another_program_locks_is_an_error_within_its_time_and_rec
     other = sqlite3.connect(own.folder / FILE_NAME, isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
     began = time.monotonic()
-    with pytest.raises(DataRetrievalError, match=r"locked by another process for more than 0\.5 seconds") as refused:
+    with pytest.raises(
+        DataRetrievalError, match=r"locked by another process for more than 0\.5 seconds"
+    ) as refused:
         manage(hasty, "a", "transition", "at_risk")
-    assert time.monotonic() - began < 10 and refused.value.to_dict()["error_code"] == "DATA_RETRIEVAL_ERROR"
+    assert (
+        time.monotonic() - began < 10
+        and refused.value.to_dict()["error_code"] == "DATA_RETRIEVAL_ERROR"
+    )
     assert manage(hasty, "a", "get_stage").current_stage == "engaged", "reading does not wait"
     other.close()
     assert manage(hasty, "a", "transition", "at_risk").changed
@@ -70,14 +76,18 @@ def test_a_ledger_that_another_process_holds_is_waited_for_as_long_as_the_settin
     """Seconds of benchmarks/lifecycle_locked.py, which holds it for 30."""
     found = lifecycle_locked.run(way, 2.5, short=0.5, long=30)
     assert "locked by another process for more than 0.5 seconds" in found.short.refusal
-    assert found.short.seconds > 0.4 and found.rows_after_refusal == 2, "the refused change left no row"
+    assert found.short.seconds > 0.4 and found.rows_after_refusal == 2, (
+        "the refused change left no row"
+    )
     assert found.long.refusal is None and found.again and found.rows == 3 and found.sound
     assert (found.reader is None) == (way == "locking mode EXCLUSIVE"), "else reading does not wait"
 
 
 def mounted(folder: Path, *options: str) -> None:
     """A disk of its own at a folder; skips where that may not be made."""
-    made = subprocess.run(["mount", "-t", "tmpfs", *options, "tmpfs", str(folder)], capture_output=True)
+    made = subprocess.run(
+        ["mount", "-t", "tmpfs", *options, "tmpfs", str(folder)], capture_output=True
+    )
     if made.returncode:
         pytest.skip("a disk of its own cannot be mounted here (needs the right to mount)")
 
@@ -136,8 +146,12 @@ def test_a_full_disk_is_an_error_and_nothing_is_half_written(small_disk):
     with pytest.raises(DataRetrievalError, match=r"disk is full|disk reports an error"):
         for number in range(5_000):
             with ledger.transaction():
-                ledger.record_stage_event(f"{number}-a", "a", "active", at(2, 2), actor="ann", reason="x" * 500)
-                ledger.record_stage_event(f"{number}-b", "a", "active", at(2, 2), actor="ann", reason="x" * 500)
+                ledger.record_stage_event(
+                    f"{number}-a", "a", "active", at(2, 2), actor="ann", reason="x" * 500
+                )
+                ledger.record_stage_event(
+                    f"{number}-b", "a", "active", at(2, 2), actor="ann", reason="x" * 500
+                )
             done += 1
     events = ledger.stage_events()
     assert len(events) == 1 + 2 * done, "a transaction is there whole or not at all"
@@ -149,6 +163,7 @@ def test_a_full_disk_is_an_error_and_nothing_is_half_written(small_disk):
 def _append_limited(path: str, answers) -> None:
     import resource
     import signal
+
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     ledger = Ledger(path, lambda: at(7, 1))
     ledger.record_stage_event("first", "a", "trial", at(2, 1), actor="ann")
@@ -156,7 +171,9 @@ def _append_limited(path: str, answers) -> None:
     done = 0
     try:
         for number in range(5_000):
-            ledger.record_stage_event(str(number), "a", "active", at(2, 2), actor="ann", reason="x" * 900)
+            ledger.record_stage_event(
+                str(number), "a", "active", at(2, 2), actor="ann", reason="x" * 900
+            )
             done += 1
     except DataRetrievalError as problem:
         answers.put((problem.message, done))
@@ -174,7 +191,9 @@ def test_a_file_that_cannot_grow_is_an_error_and_keeps_what_was_recorded(tmp_pat
 
 def test_the_same_tool_writes_to_a_server_and_reads_it_back(postgres):
     place = {"ledger": {"address": postgres, "schema_name": f"tool{os.getpid()}_{next(_NUMBERS)}"}}
-    book = book_of(changes(("a", "active", "2025-02-01")), "a", clock=Clock(at(7, 1)), settings=place)
+    book = book_of(
+        changes(("a", "active", "2025-02-01")), "a", clock=Clock(at(7, 1)), settings=place
+    )
     reply = manage(book, "a", "transition", "engaged", "uses it daily", request_id="r1")
     assert (reply.changed, reply.current_stage, reply.stage_source) == (True, "engaged", "recorded")
     assert not manage(book, "a", "transition", "engaged", request_id="r1").changed

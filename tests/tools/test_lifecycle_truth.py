@@ -1,4 +1,5 @@
 """Stages of the simulated book against what was planted in it: stays, doors, disagreements."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -18,25 +19,49 @@ def lifecycle(demo):
 @pytest.fixture(scope="module")
 def planted(truth):
     spells = truth("stage_spells")
-    return spells.assign(entered_at=pd.to_datetime(spells["entered_at"]), left_at=pd.to_datetime(spells["left_at"]))
+    return spells.assign(
+        entered_at=pd.to_datetime(spells["entered_at"]), left_at=pd.to_datetime(spells["left_at"])
+    )
 
 
 def test_every_stay_is_the_planted_one_to_the_day(demo, planted):
     found = book_stays(demo, history(demo), demo.data_until, None)
     found = found[found["stage"] != "churned"]
-    ours = list(zip(found["client_id"], found["stage"], found["start"], found["end"].astype(object), strict=True))
+    ours = list(
+        zip(
+            found["client_id"],
+            found["stage"],
+            found["start"],
+            found["end"].astype(object),
+            strict=True,
+        )
+    )
     over = planted["left_at"].where(planted["left_at"] <= pd.Timestamp(demo.data_until))
-    theirs = list(zip(planted["client_id"], planted["stage"], planted["entered_at"], over.astype(object), strict=True))
+    theirs = list(
+        zip(
+            planted["client_id"],
+            planted["stage"],
+            planted["entered_at"],
+            over.astype(object),
+            strict=True,
+        )
+    )
     assert [(*row[:3], None if pd.isna(row[3]) else row[3]) for row in ours] == [
-        (*row[:3], None if pd.isna(row[3]) else row[3]) for row in sorted(theirs, key=lambda row: (row[0], row[2]))]
+        (*row[:3], None if pd.isna(row[3]) else row[3])
+        for row in sorted(theirs, key=lambda row: (row[0], row[2]))
+    ]
 
 
 def test_disagreements_with_contracts_are_exactly_the_planted_ones(lifecycle, truth):
     planted = truth("stage_disagreements")
     found = lifecycle.frame("disagreements")
     found = found[found["kind"] == "contract"]
-    assert {(row.client_id, row.recorded, row.suggests, str(row.since)) for row in found.itertuples()} == {
-        (row.client_id, row.recorded, row.by_contract, str(row.since)[:10]) for row in planted.itertuples()}
+    assert {
+        (row.client_id, row.recorded, row.suggests, str(row.since)) for row in found.itertuples()
+    } == {
+        (row.client_id, row.recorded, row.by_contract, str(row.since)[:10])
+        for row in planted.itertuples()
+    }
 
 
 def test_curves_hold_the_medians_of_the_planted_law(demo, truth):
@@ -48,22 +73,28 @@ def test_curves_hold_the_medians_of_the_planted_law(demo, truth):
         told = [eval_law(text) for text in rows["parameters"]]
         door = rng.choice(len(told), 20_000, p=[one["chance"] for one in told])
         days = np.array([one["median_days"] for one in told])[door] * np.exp(
-            np.array([one["sd_log"] for one in told])[door] * rng.standard_normal(20_000))
+            np.array([one["sd_log"] for one in told])[door] * rng.standard_normal(20_000)
+        )
         median = np.median(np.maximum(1, np.round(days)))
         tried += 1
-        inside += curves[stage].median.lower - 4 <= median <= curves[stage].median.upper + 4    # leaving shortens them
+        inside += (
+            curves[stage].median.lower - 4 <= median <= curves[stage].median.upper + 4
+        )  # leaving shortens them
     assert tried >= 4 and inside >= tried - 1
 
 
 def eval_law(text: str) -> dict:
     import json
+
     return json.loads(text)
 
 
 def test_shares_over_time_add_up_to_the_live_customers_of_each_date(lifecycle, demo):
     by_date = lifecycle.frame("over_time").groupby("date")["customers"].sum()
     assert by_date.iloc[-1] == lifecycle.total_customers + lifecycle.excluded["prospect"]
-    assert sum(lifecycle.stage_counts.values()) + lifecycle.without_stage == lifecycle.total_customers
+    assert (
+        sum(lifecycle.stage_counts.values()) + lifecycle.without_stage == lifecycle.total_customers
+    )
     assert sum(lifecycle.stage_arr.values()) == pytest.approx(lifecycle.total_arr, abs=1)
 
 
@@ -91,13 +122,22 @@ def left_ones(demo) -> list[str]:
 
 def test_a_customers_reply_conforms_to_the_reference(demo, conform):
     for client in demo.table("customers")["client_id"].head(5):
-        assert conform("manage_lifecycle_stages", manage_lifecycle_stages(demo, client, "get_stage").to_dict()) == []
+        assert (
+            conform(
+                "manage_lifecycle_stages",
+                manage_lifecycle_stages(demo, client, "get_stage").to_dict(),
+            )
+            == []
+        )
 
 
 def test_the_plan_to_advance_moves_exactly_those_whose_criteria_are_met(demo):
     from healthseg.tools.lifecycle import advance
+
     steps = {step.client_id: step for step in advance.plan(demo, demo.data_until)}
     for client in demo.table("customers")["client_id"].head(20):
-        coming = manage_lifecycle_stages(demo, client, "get_stage", as_of=demo.data_until).next_stage_criteria
+        coming = manage_lifecycle_stages(
+            demo, client, "get_stage", as_of=demo.data_until
+        ).next_stage_criteria
         met = bool(coming.criteria_detail) and all(one.met for one in coming.criteria_detail)
         assert met == (client in steps and steps[client].target == coming.target_stage), client

@@ -1,4 +1,5 @@
 """track_adoption_milestones, counted by hand: every key, every parameter, what is absent and why."""
+
 from __future__ import annotations
 
 import datetime as dt
@@ -14,35 +15,78 @@ from healthseg.testing import tiny_book
 from healthseg.tools import track_adoption_milestones_book
 
 PLAN = pd.DataFrame(
-    [("admin", "Admin account setup", "onboarding", 1, True, None, None, None),
-     ("import", "Data imported", "onboarding", 20, True, "admin", None, None),
-     ("team", "Team in search", "adoption", 30, True, None, '{"feature": "search", "users": 4}', None),
-     ("api", "API integration active", "adoption", 45, True, "import", None, None),
-     ("extra", "Second product", "expansion", 90, False, "api", None, None)],
-    columns=["milestone_id", "name", "category", "target_days", "required", "depends_on", "completes_when", "marks"])
+    [
+        ("admin", "Admin account setup", "onboarding", 1, True, None, None, None),
+        ("import", "Data imported", "onboarding", 20, True, "admin", None, None),
+        (
+            "team",
+            "Team in search",
+            "adoption",
+            30,
+            True,
+            None,
+            '{"feature": "search", "users": 4}',
+            None,
+        ),
+        ("api", "API integration active", "adoption", 45, True, "import", None, None),
+        ("extra", "Second product", "expansion", 90, False, "api", None, None),
+    ],
+    columns=[
+        "milestone_id",
+        "name",
+        "category",
+        "target_days",
+        "required",
+        "depends_on",
+        "completes_when",
+        "marks",
+    ],
+)
 DONE = pd.DataFrame(
-    [("a", "admin", "2025-04-01", "2025-04-01 12:00:00", None, None, None, "ann"),
-     ("a", "import", "2025-04-03", "2025-04-21 00:00:00", None, None, None, "ann"),
-     ("a", "api", "2025-04-22", None, "legal review", "2025-05-01", None, "bob"),
-     ("b", "admin", "2025-04-01", "2025-04-05", None, None, None, None),
-     ("b", "extra", None, None, None, None, "2025-04-30", None)],
-    columns=["client_id", "milestone_id", "started_at", "completed_at", "blocker", "blocked_since", "skipped_at",
-             "owner"])
-WHO = pd.DataFrame({"client_id": ["a", "b", "old"], "name": ["Acme", "Beta", "Old"],
-                    "signup_date": ["2025-04-01", "2025-04-01", "2024-01-01"],
-                    "churned_on": [None, "2025-05-11", None]})
+    [
+        ("a", "admin", "2025-04-01", "2025-04-01 12:00:00", None, None, None, "ann"),
+        ("a", "import", "2025-04-03", "2025-04-21 00:00:00", None, None, None, "ann"),
+        ("a", "api", "2025-04-22", None, "legal review", "2025-05-01", None, "bob"),
+        ("b", "admin", "2025-04-01", "2025-04-05", None, None, None, None),
+        ("b", "extra", None, None, None, None, "2025-04-30", None),
+    ],
+    columns=[
+        "client_id",
+        "milestone_id",
+        "started_at",
+        "completed_at",
+        "blocker",
+        "blocked_since",
+        "skipped_at",
+        "owner",
+    ],
+)
+WHO = pd.DataFrame(
+    {
+        "client_id": ["a", "b", "old"],
+        "name": ["Acme", "Beta", "Old"],
+        "signup_date": ["2025-04-01", "2025-04-01", "2024-01-01"],
+        "churned_on": [None, "2025-05-11", None],
+    }
+)
 STATUSES = ("completed", "in_progress", "overdue", "not_started", "skipped")
 
 
 def used():
     weekly = pd.date_range("2025-03-01", "2025-05-31", freq="7D").strftime("%Y-%m-%d 09:00:00")
-    return [*(("old", at, "o1", "plan") for at in weekly), *(("a", at, "a1", "search") for at in weekly[5:]),
-            ("a", "2025-04-10 09:00:00", "a2", "search"), ("a", "2025-05-20 09:00:00", "a3", "search")]
+    return [
+        *(("old", at, "o1", "plan") for at in weekly),
+        *(("a", at, "a1", "search") for at in weekly[5:]),
+        ("a", "2025-04-10 09:00:00", "a2", "search"),
+        ("a", "2025-05-20 09:00:00", "a3", "search"),
+    ]
 
 
 @pytest.fixture(scope="module")
 def book():
-    return tiny_book(used(), WHO, {"data_until": "2025-05-31"}, milestones=PLAN, milestone_progress=DONE)
+    return tiny_book(
+        used(), WHO, {"data_until": "2025-05-31"}, milestones=PLAN, milestone_progress=DONE
+    )
 
 
 @pytest.fixture(scope="module")
@@ -57,14 +101,22 @@ def one(reply, name):
 def test_the_five_statuses_partition_the_total(book):
     for client in ("a", "b"):
         done = hs.track_adoption_milestones(book, client).overall_progress
-        assert sum(getattr(done, f"{name}_milestones") for name in STATUSES) == done.total_milestones == 5
+        assert (
+            sum(getattr(done, f"{name}_milestones") for name in STATUSES)
+            == done.total_milestones
+            == 5
+        )
     assert done.completion_rate == 0.25 and done.skipped_milestones == 1 and done.on_track is False
 
 
 def test_a_milestone_done_half_a_day_early_is_ahead_by_it(reply):
     """The reference's own example: a target of one day, done after half a day."""
     admin = one(reply, "admin")
-    assert (admin.actual_completion_days, admin.ahead_behind, admin.days_ahead) == (0.5, "ahead", 0.5)
+    assert (admin.actual_completion_days, admin.ahead_behind, admin.days_ahead) == (
+        0.5,
+        "ahead",
+        0.5,
+    )
     assert admin.completion_date == "2025-04-01T12:00:00Z" and admin.status == "completed"
 
 
@@ -83,7 +135,12 @@ def test_an_overdue_milestone_has_no_completion_and_says_by_how_much(reply):
 
 def test_progress_is_users_reached_of_users_asked_and_only_where_use_completes_it(reply):
     team = one(reply, "team")
-    assert (team.status, team.users_reached, team.users_asked, team.progress_percentage) == ("overdue", 3, 4, 0.75)
+    assert (team.status, team.users_reached, team.users_asked, team.progress_percentage) == (
+        "overdue",
+        3,
+        4,
+        0.75,
+    )
     assert one(reply, "api").progress_percentage is None
     assert "$.milestone_details[*].progress_percentage" in reply.not_measured
 
@@ -95,7 +152,7 @@ def test_what_waits_says_for_what(reply):
 
 
 def test_a_blocker_has_its_age_owner_severity_and_what_it_holds_up(reply):
-    blocker, = reply.blockers
+    (blocker,) = reply.blockers
     assert (blocker.milestone_id, blocker.age_days, blocker.owner) == ("api", 30, "bob")
     assert (blocker.severity, blocker.holds_up) == ("high", ["Second product"])
     assert blocker.recommended_action and blocker.rules
@@ -105,28 +162,47 @@ def test_the_severity_follows_from_necessity_and_dependants(book):
     optional = PLAN.assign(required=[True, True, True, False, False])
     alone = PLAN.assign(depends_on=[None, "admin", None, "import", None])
     for plan, severity in ((optional, "low"), (alone, "medium")):
-        given = tiny_book(used(), WHO, {"data_until": "2025-05-31"}, milestones=plan, milestone_progress=DONE)
-        assert [part.severity for part in hs.track_adoption_milestones(given, "a").blockers] == [severity]
+        given = tiny_book(
+            used(), WHO, {"data_until": "2025-05-31"}, milestones=plan, milestone_progress=DONE
+        )
+        assert [part.severity for part in hs.track_adoption_milestones(given, "a").blockers] == [
+            severity
+        ]
 
 
 def test_times_to_value_are_days_from_the_beginning_against_their_targets(reply):
     value = reply.time_to_value
-    assert (value.first_value_days, value.activation_days, value.full_adoption_days) == (None, 20.0, None)
-    assert value.vs_target.model_dump() == {"first_value": "overdue", "activation": "on_target",
-                                            "full_adoption": "overdue"}
+    assert (value.first_value_days, value.activation_days, value.full_adoption_days) == (
+        None,
+        20.0,
+        None,
+    )
+    assert value.vs_target.model_dump() == {
+        "first_value": "overdue",
+        "activation": "on_target",
+        "full_adoption": "overdue",
+    }
     assert reply.not_measured["$.time_to_value.first_value_days"] == "not reached yet"
 
 
 def test_categories_filter_everything(book):
     found = hs.track_adoption_milestones(book, "a", "adoption")
     assert {part.milestone_category for part in found.milestone_details} == {"adoption"}
-    assert found.overall_progress.total_milestones == 2 and list(found.category_progress) == ["adoption"]
-    assert [part.milestone_id for part in hs.track_adoption_milestones(book, "a", "onboarding").blockers] == []
+    assert found.overall_progress.total_milestones == 2 and list(found.category_progress) == [
+        "adoption"
+    ]
+    assert [
+        part.milestone_id for part in hs.track_adoption_milestones(book, "a", "onboarding").blockers
+    ] == []
 
 
 def test_the_mean_days_of_a_category_come_with_their_number(reply):
     onboarding = reply.category_progress["onboarding"]
-    assert (onboarding.avg_days_to_complete, onboarding.n, onboarding.completion_rate) == (10.2, 2, 1.0)
+    assert (onboarding.avg_days_to_complete, onboarding.n, onboarding.completion_rate) == (
+        10.2,
+        2,
+        1.0,
+    )
     assert reply.category_progress["expansion"].avg_days_to_complete is None
 
 
@@ -138,7 +214,9 @@ def test_without_overdue_ones_details_and_blockers_go_and_counts_stay(book, repl
 
 def test_without_recommendations_there_is_null_and_the_reason(book):
     found = hs.track_adoption_milestones(book, "a", include_recommendations=False)
-    assert found.recommendations is None and found.not_measured["$.recommendations"] == "not requested"
+    assert (
+        found.recommendations is None and found.not_measured["$.recommendations"] == "not requested"
+    )
 
 
 def test_recommendations_name_their_rules_and_the_overdue_come_first(reply):
@@ -152,8 +230,13 @@ def test_recommendations_name_their_rules_and_the_overdue_come_first(reply):
 
 def test_a_likelihood_needs_thirty_past_customers(reply):
     success = reply.success_probability
-    assert success.overall_success_likelihood is None and success.by_date == dt.date(2025, 6, 15)      # 45 + 30 days
-    assert "it needs 30 and 10" in reply.not_measured["$.success_probability.overall_success_likelihood"]
+    assert success.overall_success_likelihood is None and success.by_date == dt.date(
+        2025, 6, 15
+    )  # 45 + 30 days
+    assert (
+        "it needs 30 and 10"
+        in reply.not_measured["$.success_probability.overall_success_likelihood"]
+    )
     assert any("overdue required" in text for text in success.risk_factors)
 
 
@@ -167,19 +250,29 @@ def test_a_customer_that_left_is_shown_as_of_its_last_day(book):
 def test_an_earlier_date_knows_nothing_of_what_came_after(book):
     early = hs.track_adoption_milestones(book, "a", as_of="2025-04-20")
     assert [one(early, name).status for name in ("admin", "import", "team", "api")] == [
-        "completed", "in_progress", "in_progress", "not_started"]
+        "completed",
+        "in_progress",
+        "in_progress",
+        "not_started",
+    ]
     assert early.blockers == [] and one(early, "team").users_reached == 2
-    assert one(early, "import").owner is None                                     # owners are known as of today
+    assert one(early, "import").owner is None  # owners are known as of today
     assert "$.milestone_details[*].owner" in early.not_measured
 
 
 def test_a_book_without_milestones_says_so_everywhere():
     plain = tiny_book(used(), WHO, {"data_until": "2025-05-31"})
     found = hs.track_adoption_milestones(plain, "a")
-    assert found.milestone_details is None and found.blockers is None and found.overall_progress.on_track is None
+    assert (
+        found.milestone_details is None
+        and found.blockers is None
+        and found.overall_progress.on_track is None
+    )
     assert found.not_measured["$.milestone_details"] == "the book has no milestones table"
     whole = track_adoption_milestones_book(plain)
-    assert whole.funnel == [] and whole.tracked_customers == 0 and "none are known" in whole.verdict()
+    assert (
+        whole.funnel == [] and whole.tracked_customers == 0 and "none are known" in whole.verdict()
+    )
     json.dumps([found.to_dict(), whole.to_dict()], allow_nan=False)
 
 
@@ -188,16 +281,19 @@ def test_a_customer_from_before_anything_was_entered_is_not_called_late(book):
     assert [part.milestone_id for part in found.milestone_details] == ["team"]
 
 
-@pytest.mark.parametrize(("given", "error", "said"), [
-    ({"client_id": "a b"}, InvalidClientId, "not valid"),
-    ({"client_id": "acme"}, ClientNotFound, "acme"),
-    ({"client_id": "a", "milestone_category": "adoptoin"}, InvalidParameters, "adoption"),
-    ({"client_id": "a", "include_overdue": "yes"}, InvalidParameters, "boolean"),
-    ({"client_id": "a", "include_recommendations": 1}, InvalidParameters, "boolean"),
-    ({"client_id": "a", "as_of": "2025-13-01"}, InvalidParameters, "YYYY-MM-DD"),
-    ({"client_id": "a", "as_of": "2026-01-01"}, InvalidParameters, "after the data"),
-    ({"client_id": "a", "as_of": "2025-03-10"}, ClientNotFound, "2025-04-01"),
-])
+@pytest.mark.parametrize(
+    ("given", "error", "said"),
+    [
+        ({"client_id": "a b"}, InvalidClientId, "not valid"),
+        ({"client_id": "acme"}, ClientNotFound, "acme"),
+        ({"client_id": "a", "milestone_category": "adoptoin"}, InvalidParameters, "adoption"),
+        ({"client_id": "a", "include_overdue": "yes"}, InvalidParameters, "boolean"),
+        ({"client_id": "a", "include_recommendations": 1}, InvalidParameters, "boolean"),
+        ({"client_id": "a", "as_of": "2025-13-01"}, InvalidParameters, "YYYY-MM-DD"),
+        ({"client_id": "a", "as_of": "2026-01-01"}, InvalidParameters, "after the data"),
+        ({"client_id": "a", "as_of": "2025-03-10"}, ClientNotFound, "2025-04-01"),
+    ],
+)
 def test_what_is_asked_wrongly_is_refused_with_the_way_out(book, given, error, said):
     with pytest.raises(error, match=said) as caught:
         hs.track_adoption_milestones(book, **given)
@@ -218,38 +314,69 @@ def blocked_book(saves):
     for place in range(60):
         start, stood = dt.date(2025, 1, 2), int(rng.integers(10, 61))
         after = 2 if saves else 60 + int(rng.integers(0, 40))
-        rows.append((f"c{place:02d}", start, "legal review", start, start + dt.timedelta(days=stood),
-                     start + dt.timedelta(days=stood + after)))
+        rows.append(
+            (
+                f"c{place:02d}",
+                start,
+                "legal review",
+                start,
+                start + dt.timedelta(days=stood),
+                start + dt.timedelta(days=stood + after),
+            )
+        )
     rows.append(("now", dt.date(2025, 5, 20), "legal review", dt.date(2025, 5, 20), None, None))
-    done = pd.DataFrame(rows, columns=["client_id", "started_at", "blocker", "blocked_since", "blocker_cleared_at",
-                                       "completed_at"]).assign(milestone_id="api")
+    done = pd.DataFrame(
+        rows,
+        columns=[
+            "client_id",
+            "started_at",
+            "blocker",
+            "blocked_since",
+            "blocker_cleared_at",
+            "completed_at",
+        ],
+    ).assign(milestone_id="api")
     who = pd.DataFrame({"client_id": done["client_id"], "signup_date": "2025-01-01"})
     who.loc[60, "signup_date"] = "2025-05-01"
     days = pd.date_range("2025-01-01", "2025-05-31", freq="7D").strftime("%Y-%m-%d 09:00:00")
-    return tiny_book([("c00", at, "u") for at in days], who, {"data_until": "2025-05-31"},
-                     milestones=PLAN[PLAN["milestone_id"] == "api"].assign(depends_on=None), milestone_progress=done)
+    return tiny_book(
+        [("c00", at, "u") for at in days],
+        who,
+        {"data_until": "2025-05-31"},
+        milestones=PLAN[PLAN["milestone_id"] == "api"].assign(depends_on=None),
+        milestone_progress=done,
+    )
 
 
 def test_acceleration_is_what_those_who_got_past_the_same_blocker_saved():
     found = hs.track_adoption_milestones(blocked_book(saves=True), "now")
     detail = found.recommendations[0].estimated_acceleration_detail
     # after 11 days blocked the median of what remains is about 25 + 2 days; once past it, 2 days
-    assert detail.n == 60 and detail.lower_days > 10 and detail.lower_days < 25 < detail.upper_days + 5
-    assert found.recommendations[0].estimated_acceleration.startswith(f"{detail.lower_days:.0f} to ")
+    assert (
+        detail.n == 60 and detail.lower_days > 10 and detail.lower_days < 25 < detail.upper_days + 5
+    )
+    assert found.recommendations[0].estimated_acceleration.startswith(
+        f"{detail.lower_days:.0f} to "
+    )
 
 
 def test_there_is_no_acceleration_where_getting_past_it_saved_nothing():
     found = hs.track_adoption_milestones(blocked_book(saves=False), "now")
     detail = found.recommendations[0].estimated_acceleration_detail
     assert detail is None or detail.lower_days > 0
-    assert hs.track_adoption_milestones(blocked_book(saves=True), "now", as_of="2025-05-19").blockers == []
+    assert (
+        hs.track_adoption_milestones(blocked_book(saves=True), "now", as_of="2025-05-19").blockers
+        == []
+    )
 
 
 def test_a_forecast_is_of_those_whose_was_open_as_long_with_its_number():
     api = one(hs.track_adoption_milestones(blocked_book(saves=True), "now"), "api")
     coming = api.forecast_completion
     assert coming.among == "with the same blocker as long" and 50 <= coming.n <= 60
-    assert dt.date(2025, 6, 1) <= coming.lower <= coming.median <= coming.upper <= dt.date(2025, 7, 25)
+    assert (
+        dt.date(2025, 6, 1) <= coming.lower <= coming.median <= coming.upper <= dt.date(2025, 7, 25)
+    )
     assert coming.interval_level == 0.90
 
 
@@ -266,20 +393,40 @@ def onboarding_book(watched_from="2025-01-01"):
         first = int(rng.integers(25, 50)) if slow else int(rng.integers(2, 15))
         second = first + int(rng.integers(30, 120)) if slow else first + int(rng.integers(5, 30))
         leaves = began + dt.timedelta(days=45) if slow and rng.random() < 0.4 else None
-        who.append((f"c{place:03d}", began, leaves if leaves is None or str(leaves) >= watched_from else None))
+        who.append(
+            (
+                f"c{place:03d}",
+                began,
+                leaves if leaves is None or str(leaves) >= watched_from else None,
+            )
+        )
         if leaves is not None and str(leaves) < watched_from:
-            who.pop()                                            # left before anybody kept count: not in the book
+            who.pop()  # left before anybody kept count: not in the book
             continue
         ends = [began + dt.timedelta(days=days) for days in (first, second)]
-        done += [(f"c{place:03d}", name, end) for name, end in zip(("one", "two"), ends, strict=True)
-                 if leaves is None or end < leaves]
-    plan = pd.DataFrame({"milestone_id": ["one", "two"], "name": ["One", "Two"], "category": ["onboarding", "adoption"],
-                         "target_days": [20, 45]})
+        done += [
+            (f"c{place:03d}", name, end)
+            for name, end in zip(("one", "two"), ends, strict=True)
+            if leaves is None or end < leaves
+        ]
+    plan = pd.DataFrame(
+        {
+            "milestone_id": ["one", "two"],
+            "name": ["One", "Two"],
+            "category": ["onboarding", "adoption"],
+            "target_days": [20, 45],
+        }
+    )
     days = pd.date_range(watched_from, "2025-05-31", freq="7D").strftime("%Y-%m-%d 09:00:00")
     customers = pd.DataFrame(who, columns=["client_id", "signup_date", "churned_on"])
     progress = pd.DataFrame(done, columns=["client_id", "milestone_id", "completed_at"])
-    return tiny_book([("c100", at, "u") for at in days], customers, {"data_until": "2025-05-31"}, milestones=plan,
-                     milestone_progress=progress)
+    return tiny_book(
+        [("c100", at, "u") for at in days],
+        customers,
+        {"data_until": "2025-05-31"},
+        milestones=plan,
+        milestone_progress=progress,
+    )
 
 
 def test_the_likelihood_follows_from_where_past_customers_stood():
@@ -288,13 +435,23 @@ def test_the_likelihood_follows_from_where_past_customers_stood():
     replies = {}
     for client in given.table("customers")["client_id"].tolist()[-60:]:
         if str(given.client(client)["signup_date"]) <= date:
-            replies[client] = hs.track_adoption_milestones(given, client, as_of=date).success_probability
+            replies[client] = hs.track_adoption_milestones(
+                given, client, as_of=date
+            ).success_probability
     told = {client: one for client, one in replies.items() if one.basis == "model"}
-    assert len(told) >= 10 and all(one.lower <= one.overall_success_likelihood <= one.upper for one in told.values())
+    assert len(told) >= 10 and all(
+        one.lower <= one.overall_success_likelihood <= one.upper for one in told.values()
+    )
     one = next(iter(told.values()))
     assert one.past_customers >= 30 and one.past_failures >= 10
-    assert one.calibration.brier < one.calibration.brier_of_share and 0.5 < one.calibration.slope < 2
-    late = [one.overall_success_likelihood for one in told.values() if "overdue" in " ".join(one.risk_factors)]
+    assert (
+        one.calibration.brier < one.calibration.brier_of_share and 0.5 < one.calibration.slope < 2
+    )
+    late = [
+        one.overall_success_likelihood
+        for one in told.values()
+        if "overdue" in " ".join(one.risk_factors)
+    ]
     calm = [one.overall_success_likelihood for one in told.values() if not one.risk_factors]
     assert late and calm and max(late) < max(calm) and np.mean(late) < np.mean(calm) - 0.2
 
@@ -313,7 +470,11 @@ def test_customers_that_stayed_until_anybody_kept_count_are_no_proof_of_success(
     does not count."""
     from healthseg.tools.milestones.answer import success_of
     from healthseg.tools.milestones.figures import Figures
-    models = [success_of(Figures.of(one, one.as_of())) for one in (onboarding_book("2024-05-01"), onboarding_book())]
+
+    models = [
+        success_of(Figures.of(one, one.as_of()))
+        for one in (onboarding_book("2024-05-01"), onboarding_book())
+    ]
     whole, cut = models
     naive = cut.succeeded[(cut.began + cut.horizon <= cut.began.max()) & cut.known].mean()
     assert cut.past < whole.past and abs(cut.share - whole.share) < 0.08 < naive - whole.share + 0.1

@@ -1,4 +1,5 @@
 """track_adoption_milestones on simulated books: what was planted is found to the day, and every key is there."""
+
 from __future__ import annotations
 
 import json
@@ -24,9 +25,16 @@ def test_every_status_start_and_completion_of_the_truth_is_found_to_the_day(demo
     planted = truth("milestone_status")
     for date, rows in planted.groupby("as_of"):
         found = states(demo, date)
-        merged = rows.merge(found[found["live"]], on=["client_id", "milestone_id"], how="outer", indicator=True,
-                            suffixes=("_true", ""))
-        assert (merged["_merge"] == "both").all() and (merged["status"] == merged["status_true"]).all()
+        merged = rows.merge(
+            found[found["live"]],
+            on=["client_id", "milestone_id"],
+            how="outer",
+            indicator=True,
+            suffixes=("_true", ""),
+        )
+        assert (merged["_merge"] == "both").all() and (
+            merged["status"] == merged["status_true"]
+        ).all()
         for column, day in (("started_on", "started_day"), ("completed_on", "completed_day")):
             known = (pd.to_datetime(merged[column]) - pd.Timestamp(0)).dt.days.astype(float)
             np.testing.assert_array_equal(known, merged[day])
@@ -36,10 +44,16 @@ def test_every_status_start_and_completion_of_the_truth_is_found_to_the_day(demo
 
 def test_the_blockers_spells_of_the_truth_are_those_that_are_read(demo, truth):
     found = states(demo, demo.as_of())
-    found = found[found["blocker"].notna()][["client_id", "milestone_id", "blocker", "blocked_day", "cleared_day"]]
+    found = found[found["blocker"].notna()][
+        ["client_id", "milestone_id", "blocker", "blocked_day", "cleared_day"]
+    ]
     planted = truth("blocker_spells")
-    merged = planted.merge(found, on=["client_id", "milestone_id"], how="outer", indicator=True, suffixes=("_true", ""))
-    assert (merged["_merge"] == "both").all() and (merged["blocker"] == merged["blocker_true"]).all()
+    merged = planted.merge(
+        found, on=["client_id", "milestone_id"], how="outer", indicator=True, suffixes=("_true", "")
+    )
+    assert (merged["_merge"] == "both").all() and (
+        merged["blocker"] == merged["blocker_true"]
+    ).all()
     for column, day in (("from", "blocked_day"), ("to", "cleared_day")):
         known = (pd.to_datetime(merged[column]) - pd.Timestamp(0)).dt.days.astype(float)
         np.testing.assert_array_equal(known, merged[day])
@@ -54,7 +68,11 @@ def test_the_planted_cost_of_a_blocker_lies_in_its_interval(demo, truth):
 
 
 def test_the_reply_has_every_key_of_the_reference(demo, conform):
-    least = {"milestone_category": "adoption", "include_overdue": False, "include_recommendations": False}
+    least = {
+        "milestone_category": "adoption",
+        "include_overdue": False,
+        "include_recommendations": False,
+    }
     for client in demo.table("customers")["client_id"].tolist()[::9]:
         for asked in ({}, least):
             reply = hs.track_adoption_milestones(demo, client, **asked)
@@ -67,14 +85,20 @@ def test_what_is_null_has_its_reason(demo):
         reply = hs.track_adoption_milestones(demo, client)
         told = reply.not_measured
         for mark in ("first_value", "activation", "full_adoption"):
-            assert getattr(reply.time_to_value, f"{mark}_days") is not None or f"$.time_to_value.{mark}_days" in told
+            assert (
+                getattr(reply.time_to_value, f"{mark}_days") is not None
+                or f"$.time_to_value.{mark}_days" in told
+            )
         likely = "$.success_probability.overall_success_likelihood"
         assert reply.success_probability.overall_success_likelihood is not None or told[likely]
 
 
 def test_the_funnel_counts_what_the_customers_replies_count(demo, whole):
-    replies = [hs.track_adoption_milestones(demo, row["client_id"])
-               for row in demo.table("customers").to_dict("records") if pd.isna(row["churned_on"])]
+    replies = [
+        hs.track_adoption_milestones(demo, row["client_id"])
+        for row in demo.table("customers").to_dict("records")
+        if pd.isna(row["churned_on"])
+    ]
     for name in ("completed", "in_progress", "overdue", "not_started", "skipped"):
         counted = sum(getattr(reply.overall_progress, f"{name}_milestones") for reply in replies)
         assert sum(row[name] for row in whole.funnel) == counted
@@ -86,14 +110,18 @@ def test_the_funnel_counts_what_the_customers_replies_count(demo, whole):
 def test_who_is_late_is_listed_with_what_is_required_first_by_arr(whole):
     optional = [row["overdue_required"] == 0 for row in whole.late]
     assert optional == sorted(optional) and whole.customers_late == optional.count(False)
-    required = [row["arr"] for row in whole.late if row["overdue_required"] and row["arr"] is not None]
+    required = [
+        row["arr"] for row in whole.late if row["overdue_required"] and row["arr"] is not None
+    ]
     assert required == sorted(required, reverse=True)
 
 
 def test_two_openings_give_the_same_bytes(demo_folder, demo, whole):
     other = hs.Portfolio.open(demo_folder)
     for client in ("cs_client_003", "cs_client_010"):
-        first, second = (hs.track_adoption_milestones(one, client).to_json() for one in (demo, other))
+        first, second = (
+            hs.track_adoption_milestones(one, client).to_json() for one in (demo, other)
+        )
         assert first == second
     assert track_adoption_milestones_book(other).to_json() == whole.to_json()
 
@@ -104,14 +132,24 @@ def test_an_observed_outcome_is_what_the_days_say(demo):
         reply = hs.track_adoption_milestones(demo, client)
         success, details = reply.success_probability, reply.milestone_details
         if success.basis == "observed":
-            needed = [one for one in details if one.required and one.milestone_category != "expansion"]
-            done = all(one.completion_date is not None and one.completion_date[:10] <= str(success.by_date)
-                       for one in needed if one.status != "skipped")
+            needed = [
+                one for one in details if one.required and one.milestone_category != "expansion"
+            ]
+            done = all(
+                one.completion_date is not None and one.completion_date[:10] <= str(success.by_date)
+                for one in needed
+                if one.status != "skipped"
+            )
             assert success.overall_success_likelihood == float(done)
 
 
 def test_the_tool_stands_in_the_registry_with_its_parameters():
     tool = TOOLS["track_adoption_milestones"]
-    assert set(tool.parameters.model_fields) == {"client_id", "milestone_category", "include_overdue",
-                                                 "include_recommendations", "as_of"}
+    assert set(tool.parameters.model_fields) == {
+        "client_id",
+        "milestone_category",
+        "include_overdue",
+        "include_recommendations",
+        "as_of",
+    }
     assert tool.function is hs.track_adoption_milestones

@@ -1,4 +1,5 @@
 """On the demo book only what is listed in null_paths.txt may be null, and what is listed is null somewhere."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -12,9 +13,12 @@ from healthseg.errors import HealthsegError
 from healthseg.faces import registry
 from tests.faces.asked import asked_of
 
-LISTED = [line.split(maxsplit=2) for line in Path(__file__).with_name("null_paths.txt").read_text("utf-8").splitlines()
-          if not line.startswith("#")]
-EACH = 20                    # every so many customers, one
+LISTED = [
+    line.split(maxsplit=2)
+    for line in Path(__file__).with_name("null_paths.txt").read_text("utf-8").splitlines()
+    if not line.startswith("#")
+]
+EACH = 20  # every so many customers, one
 
 
 def nulls(value: Any, path: str = "") -> Iterator[str]:
@@ -46,4 +50,6 @@ def test_only_listed_paths_are_null_on_the_demo_book(demo, tool):
     found = {path for reply in replies(tool, demo) for path in nulls(reply)}
     listed = [pattern for name, pattern, _ in LISTED if name == tool]
     assert not {path for path in found if not any(fnmatchcase(path, pattern) for pattern in listed)}
-    assert not {pattern for pattern in listed if not any(fnmatchcase(path, pattern) for path in found)}
+    assert not {
+        pattern for pattern in listed if not any(fnmatchcase(path, pattern) for path in found)
+    }

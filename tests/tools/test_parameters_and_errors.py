@@ -1,4 +1,5 @@
 """Every parameter has its range, and every refusal is the reference's error object."""
+
 from __future__ import annotations
 
 import datetime as dt
@@ -39,22 +40,54 @@ REFUSED = [
     ({"include_predictions": 1}, "include_predictions", "boolean"),
     ({"component_weights": {"usage_weight": 1}}, "component_weights", "custom"),
     ({**CUSTOM, "component_weights": {"usage": 1}}, "component_weights", "usage_weight"),
-    ({**CUSTOM, "component_weights": {"usage_weight": -1}}, "component_weights.usage_weight", "negative"),
-    ({**CUSTOM, "component_weights": {"usage_weight": float("nan")}}, "component_weights.usage_weight", "finite"),
-    ({**CUSTOM, "component_weights": {"usage_weight": "1"}}, "component_weights.usage_weight", "number"),
+    (
+        {**CUSTOM, "component_weights": {"usage_weight": -1}},
+        "component_weights.usage_weight",
+        "negative",
+    ),
+    (
+        {**CUSTOM, "component_weights": {"usage_weight": float("nan")}},
+        "component_weights.usage_weight",
+        "finite",
+    ),
+    (
+        {**CUSTOM, "component_weights": {"usage_weight": "1"}},
+        "component_weights.usage_weight",
+        "number",
+    ),
     ({**CUSTOM, "component_weights": {"usage_weight": 0}}, "component_weights", "above 0"),
     ({**CUSTOM, "component_weights": {}}, "component_weights", "above 0"),
     ({**CUSTOM, "component_weights": [0.5, 0.5]}, "component_weights", "dictionary"),
     ({"alert_preferences": "all"}, "alert_preferences", "dictionary"),
     ({"alert_preferences": {"threshold": {}}}, "alert_preferences", "thresholds"),
     ({"alert_preferences": {"thresholds": [1]}}, "alert_preferences.thresholds", "mapping"),
-    ({"alert_preferences": {"thresholds": {"score_belw": 50}}}, "alert_preferences.thresholds", "score_below"),
-    ({"alert_preferences": {"thresholds": {"inactive": "50"}}}, "alert_preferences.thresholds.inactive", "number"),
-    ({"alert_preferences": {"minimum_severity": "hihg"}}, "alert_preferences.minimum_severity", "high"),
+    (
+        {"alert_preferences": {"thresholds": {"score_belw": 50}}},
+        "alert_preferences.thresholds",
+        "score_below",
+    ),
+    (
+        {"alert_preferences": {"thresholds": {"inactive": "50"}}},
+        "alert_preferences.thresholds.inactive",
+        "number",
+    ),
+    (
+        {"alert_preferences": {"minimum_severity": "hihg"}},
+        "alert_preferences.minimum_severity",
+        "high",
+    ),
     ({"alert_preferences": {"cooldown_days": -1}}, "alert_preferences.cooldown_days", "0 to 90"),
     ({"alert_preferences": {"cooldown_days": 91}}, "alert_preferences.cooldown_days", "0 to 90"),
-    ({"alert_preferences": {"cooldown_days": 1.5}}, "alert_preferences.cooldown_days", "whole number"),
-    ({"alert_preferences": {"cooldown_days": True}}, "alert_preferences.cooldown_days", "whole number"),
+    (
+        {"alert_preferences": {"cooldown_days": 1.5}},
+        "alert_preferences.cooldown_days",
+        "whole number",
+    ),
+    (
+        {"alert_preferences": {"cooldown_days": True}},
+        "alert_preferences.cooldown_days",
+        "whole number",
+    ),
     ({"as_of": "yesterday"}, "as_of", "YYYY-MM-DD"),
     ({"as_of": "2025-02-30"}, "as_of", "YYYY-MM-DD"),
     ({"as_of": dt.datetime(2025, 10, 1, 12)}, "as_of", "date"),
@@ -69,13 +102,17 @@ def error_of(kind, call, *given, **named):
     with pytest.raises(kind) as caught:
         call(*given, **named)
     found = caught.value.to_dict()
-    assert found["status"] == "error" and found["error_code"] == kind.code and found["error_message"]
+    assert (
+        found["status"] == "error" and found["error_code"] == kind.code and found["error_message"]
+    )
     assert found["details"]["http_status"] == kind.http_status
     return found
 
 
 @pytest.mark.parametrize(("given", "parameter", "said"), REFUSED, ids=lambda value: str(value)[:60])
-def test_a_parameter_outside_its_range_is_refused_with_its_name_its_value_and_the_rule(demo, given, parameter, said):
+def test_a_parameter_outside_its_range_is_refused_with_its_name_its_value_and_the_rule(
+    demo, given, parameter, said
+):
     error = error_of(InvalidParameters, hs.calculate_health_score, demo, "cs_client_001", **given)
     details = error["details"]
     assert details["parameter"] == parameter
@@ -83,26 +120,50 @@ def test_a_parameter_outside_its_range_is_refused_with_its_name_its_value_and_th
     assert said in details["validation_rule"] + error["error_message"]
 
 
-@pytest.mark.parametrize(("given", "meant"), [
-    ({"scoring_model": "weigthed_composite"}, "weighted_composite"),
-    ({**CUSTOM, "component_weights": {"usge_weight": 1}}, "usage_weight"),
-    ({"alert_preferences": {"minimum_severity": "hihg"}}, "high"),
-    ({"alert_preferences": {"cooldown": 3}}, "cooldown_days"),
-    ({"alert_preferences": {"thresholds": {"overdue_invoices": 3}}}, "overdue_invoice")])
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ({"scoring_model": "weigthed_composite"}, "weighted_composite"),
+        ({**CUSTOM, "component_weights": {"usge_weight": 1}}, "usage_weight"),
+        ({"alert_preferences": {"minimum_severity": "hihg"}}, "high"),
+        ({"alert_preferences": {"cooldown": 3}}, "cooldown_days"),
+        ({"alert_preferences": {"thresholds": {"overdue_invoices": 3}}}, "overdue_invoice"),
+    ],
+)
 def test_what_was_nearly_right_is_answered_with_what_was_meant(demo, given, meant):
     error = error_of(InvalidParameters, hs.calculate_health_score, demo, "cs_client_001", **given)
     assert error["error_message"].endswith(f"did you mean {meant}?")
 
 
-@pytest.mark.parametrize("given", [{"lookback_period_days": 7}, {"lookback_period_days": 365}, {"risk_threshold": 0},
-                                   {"risk_threshold": 100}, {"as_of": "2025-10-10"}, {"as_of": dt.date(2024, 10, 10)},
-                                   {"as_of": "2025-10-01T00:00:00Z"}, {"alert_preferences": {}}])
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"lookback_period_days": 7},
+        {"lookback_period_days": 365},
+        {"risk_threshold": 0},
+        {"risk_threshold": 100},
+        {"as_of": "2025-10-10"},
+        {"as_of": dt.date(2024, 10, 10)},
+        {"as_of": "2025-10-01T00:00:00Z"},
+        {"alert_preferences": {}},
+    ],
+)
 def test_the_ends_of_a_range_belong_to_it(demo, given):
-    assert hs.calculate_health_score(demo, "cs_client_001", **given).current_health_score is not None
+    assert (
+        hs.calculate_health_score(demo, "cs_client_001", **given).current_health_score is not None
+    )
 
 
-@pytest.mark.parametrize("given", [{"lookback_period_days": 0}, {"risk_threshold": 101}, {"scoring_model": "best"},
-                                   {"component_weights": {"usage_weight": 1}}, {"as_of": "soon"}])
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"lookback_period_days": 0},
+        {"risk_threshold": 101},
+        {"scoring_model": "best"},
+        {"component_weights": {"usage_weight": 1}},
+        {"as_of": "soon"},
+    ],
+)
 def test_the_book_refuses_the_same_as_the_customer(demo, given):
     error_of(InvalidParameters, calculate_health_score_book, demo, **given)
 
@@ -141,8 +202,10 @@ def test_a_customer_that_has_not_signed_up_yet_is_not_found_and_the_day_is_said(
 
 def test_a_model_that_the_book_cannot_carry_is_refused_with_the_reason(demo, conform):
     signed_up = demo.table("customers").sort_values("signup_date")["client_id"].iloc[0]
-    for call in (lambda **given: hs.calculate_health_score(demo, signed_up, **given),
-                 lambda **given: calculate_health_score_book(demo, **given)):
+    for call in (
+        lambda **given: hs.calculate_health_score(demo, signed_up, **given),
+        lambda **given: calculate_health_score_book(demo, **given),
+    ):
         error = error_of(CalculationError, call, scoring_model="ml_predictive", as_of="2024-06-20")
         assert "no account-level model" in error["error_message"]
         assert error["details"]["value_provided"] == "ml_predictive"
@@ -152,14 +215,18 @@ def test_a_model_that_the_book_cannot_carry_is_refused_with_the_reason(demo, con
 def test_a_refused_table_gives_no_number(tmp_path, conform):
     (tmp_path / "customers.csv").write_text("client_id,name,signup_date\na,A,2025-01-01\n")
     (tmp_path / "events.csv").write_text("client_id,occurred_at\na,2025-01-02\na,soon\na,later\n")
-    error = error_of(DataRetrievalError, hs.calculate_health_score, hs.Portfolio.open(tmp_path), "a")
+    error = error_of(
+        DataRetrievalError, hs.calculate_health_score, hs.Portfolio.open(tmp_path), "a"
+    )
     assert "events" in error["error_message"] and "2 of 3" in error["error_message"]
     assert conform("error", error) == []
 
 
 def test_a_missing_table_gives_no_number(tmp_path):
     (tmp_path / "customers.csv").write_text("client_id,name,signup_date\na,A,2025-01-01\n")
-    error = error_of(DataRetrievalError, hs.calculate_health_score, hs.Portfolio.open(tmp_path), "a")
+    error = error_of(
+        DataRetrievalError, hs.calculate_health_score, hs.Portfolio.open(tmp_path), "a"
+    )
     assert "events" in error["error_message"]
 
 
@@ -167,12 +234,18 @@ def test_a_database_that_does_not_answer_is_an_integration_error(conform):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    error = error_of(IntegrationError, hs.Portfolio.open, f"postgresql://reader:hidden@127.0.0.1:{port}/book")
+    error = error_of(
+        IntegrationError, hs.Portfolio.open, f"postgresql://reader:hidden@127.0.0.1:{port}/book"
+    )
     assert "hidden" not in str(error)
     assert conform("error", error) == []
 
 
 def test_numbers_of_numpy_are_taken_as_weights(demo):
-    health = hs.calculate_health_score(demo, "cs_client_001", scoring_model="custom",
-                                       component_weights={"usage_weight": np.int64(3), "payment_weight": np.float64(1)})
+    health = hs.calculate_health_score(
+        demo,
+        "cs_client_001",
+        scoring_model="custom",
+        component_weights={"usage_weight": np.int64(3), "payment_weight": np.float64(1)},
+    )
     assert health.component_weights["usage_weight"] == 0.75

@@ -1,4 +1,5 @@
 """analyze_engagement_patterns on the demo book: its shape, its scopes, its evidence, what it refuses."""
+
 from __future__ import annotations
 
 import datetime as dt
@@ -12,7 +13,11 @@ from healthseg.data.demo import write_demo
 from healthseg.errors import ClientNotFound, InvalidClientId, InvalidParameters
 from healthseg.measures.leaving import customers_as_of
 from healthseg.testing import tiny_book
-from healthseg.tools import analyze_engagement_patterns, analyze_engagement_patterns_book, segment_customers
+from healthseg.tools import (
+    analyze_engagement_patterns,
+    analyze_engagement_patterns_book,
+    segment_customers,
+)
 from healthseg.tools.patterns.held import pattern_id
 from healthseg.tools.patterns.scope import all_customers
 from healthseg.tools.patterns.signs import BY_NAME, SIGNS
@@ -63,7 +68,10 @@ def test_the_reply_of_each_scope_has_the_references_shape(found, one, of_segment
 
 def test_a_customers_reply_is_the_same_from_what_was_kept_of_the_book(book, found, one, live):
     again = hs.Portfolio.open(book.path)
-    assert analyze_engagement_patterns(again, "single_customer", client_id=live[0]).to_json() == one.to_json()
+    assert (
+        analyze_engagement_patterns(again, "single_customer", client_id=live[0]).to_json()
+        == one.to_json()
+    )
     again.close()
 
 
@@ -73,11 +81,22 @@ def test_of_all_customers_those_who_left_count_with_their_last_days(book):
     left = customers_as_of(book, book.as_of())["churned_on"].dropna()
     gone = left[(left <= pd.Timestamp(scope.start)) & (left > pd.Timestamp(book.first_event_day))]
     assert len(gone) > 20 and set(study.bundles.used.index) <= set(scope.clients) | set(gone.index)
-    client, day = next((name, day.date()) for name, day in gone.items() if name in study.bundles.used.index)
+    client, day = next(
+        (name, day.date()) for name, day in gone.items() if name in study.bundles.used.index
+    )
     events = book.table("events")
-    own = events[(events["client_id"] == client) & events["user_id"].notna() & (events["source"] != "api")]
-    day_of = own["occurred_at"].dt.tz_localize("UTC").dt.tz_convert(book.client(client)["timezone"]).dt.date
-    used = set(own.loc[(day_of >= day - dt.timedelta(days=90)) & (day_of < day), "feature"].dropna())
+    own = events[
+        (events["client_id"] == client) & events["user_id"].notna() & (events["source"] != "api")
+    ]
+    day_of = (
+        own["occurred_at"]
+        .dt.tz_localize("UTC")
+        .dt.tz_convert(book.client(client)["timezone"])
+        .dt.date
+    )
+    used = set(
+        own.loc[(day_of >= day - dt.timedelta(days=90)) & (day_of < day), "feature"].dropna()
+    )
     told = study.bundles.used.loc[client].dropna()
     assert {name for name, value in told.items() if value} == used & set(told.index) != set()
     assert set(study.gone) == set(study.used.index) - set(scope.clients)
@@ -95,8 +114,17 @@ def test_how_many_use_a_bundle_today_is_told_of_the_window(book, found):
 
 def test_each_null_key_of_the_reference_has_its_reason(found, one, of_segment):
     for reply in (found, one, of_segment):
-        for key in ("temporal_patterns", "feature_usage_patterns", "communication_patterns", "support_patterns",
-                    "user_personas", "success_patterns", "risk_patterns", "anomalies", "predictive_insights"):
+        for key in (
+            "temporal_patterns",
+            "feature_usage_patterns",
+            "communication_patterns",
+            "support_patterns",
+            "user_personas",
+            "success_patterns",
+            "risk_patterns",
+            "anomalies",
+            "predictive_insights",
+        ):
             if getattr(reply, key) is None:
                 assert reply.not_measured[f"$.{key}"]
 
@@ -106,7 +134,9 @@ def test_every_pattern_carries_its_evidence_and_has_passed(found):
     for pattern in found.identified_patterns:
         told = pattern.evidence
         assert told.q <= found.testing.max_q and told.found_again and told.confidence >= 0.7
-        assert told.support <= told.n and told.prevalence == pytest.approx(told.support / told.n, abs=1e-4)
+        assert told.support <= told.n and told.prevalence == pytest.approx(
+            told.support / told.n, abs=1e-4
+        )
         assert max(told.lift, 1 / told.lift) >= 1.25
 
 
@@ -130,9 +160,21 @@ def test_a_risk_pattern_stands_beside_the_rate_without_it_and_among_stayers(foun
 def test_the_signs_found_are_those_that_were_planted(found):
     """The demo's hazard is made of these measures; usage by users and of features falls with them, and so do others
     that have a cause in common with them."""
-    planted = {"usage_vs_own_baseline", "seat_utilisation", "stickiness_30d", "nps_365d", "feature_adoption_rate_30d",
-               "open_high_tickets", "worst_days_overdue", "days_since_last_person_event", "users_change",
-               "features_change", "champion_departed", "top_user_share_28d", "tickets_per_10_mau_90d"}
+    planted = {
+        "usage_vs_own_baseline",
+        "seat_utilisation",
+        "stickiness_30d",
+        "nps_365d",
+        "feature_adoption_rate_30d",
+        "open_high_tickets",
+        "worst_days_overdue",
+        "days_since_last_person_event",
+        "users_change",
+        "features_change",
+        "champion_departed",
+        "top_user_share_28d",
+        "tickets_per_10_mau_90d",
+    }
     keys = [one.key for one in found.identified_patterns if one.key in BY_NAME]
     right = [key for key in keys if {measure for measure, _, _ in BY_NAME[key].parts} & planted]
     assert len(right) >= 5 and len(right) >= 0.8 * len(keys)
@@ -145,7 +187,9 @@ def test_personas_sum_to_100(found):
 
 def test_a_higher_confidence_leaves_fewer_patterns(book, found):
     strict = analyze_engagement_patterns(book, "all_customers", min_pattern_confidence=1.0)
-    assert {one.key for one in strict.identified_patterns} <= {one.key for one in found.identified_patterns}
+    assert {one.key for one in strict.identified_patterns} <= {
+        one.key for one in found.identified_patterns
+    }
     assert all(one.confidence == 1.0 for one in strict.identified_patterns)
 
 
@@ -154,18 +198,27 @@ def test_the_books_reply_is_that_of_all_customers(book, found):
 
 
 def test_a_category_that_is_not_asked_for_is_not_answered(book):
-    reply = analyze_engagement_patterns(book, "all_customers", pattern_categories=["support"],
-                                        include_predictions=False)
-    assert reply.temporal_patterns is None and reply.anomalies is None and reply.user_personas is None
+    reply = analyze_engagement_patterns(
+        book, "all_customers", pattern_categories=["support"], include_predictions=False
+    )
+    assert (
+        reply.temporal_patterns is None and reply.anomalies is None and reply.user_personas is None
+    )
     assert reply.not_measured["$.feature_usage_patterns"] == "not requested"
-    assert reply.predictive_insights is None and reply.not_measured["$.predictive_insights"] == "not requested"
+    assert (
+        reply.predictive_insights is None
+        and reply.not_measured["$.predictive_insights"] == "not requested"
+    )
 
 
 def test_one_customer_is_told_what_it_shows_of_the_books_patterns(one, found):
     assert one.customers_analyzed == 1 and one.analysis_scope.client_id
     learnt = {pattern.key for pattern in found.identified_patterns}
-    assert all(pattern.key in learnt for pattern in one.identified_patterns
-               if pattern.pattern_type in ("risk", "success"))
+    assert all(
+        pattern.key in learnt
+        for pattern in one.identified_patterns
+        if pattern.pattern_type in ("risk", "success")
+    )
     assert all(risk.shown_by_customer for risk in one.risk_patterns or [])
 
 
@@ -182,21 +235,50 @@ def test_an_unknown_segment_is_refused_with_those_there_are(book, segment):
 
 def test_an_outdated_segment_is_refused(book, segment):
     with pytest.raises(InvalidParameters, match="days from 2025-06-01"):
-        analyze_engagement_patterns(book, "segment", segment_id=segment.segment_id, as_of="2025-06-01")
+        analyze_engagement_patterns(
+            book, "segment", segment_id=segment.segment_id, as_of="2025-06-01"
+        )
 
 
-@pytest.mark.parametrize(("given", "kind", "told"), [
-    ({"analysis_scope": "single_customer"}, InvalidParameters, "needs a client_id"),
-    ({"analysis_scope": "segment"}, InvalidParameters, "needs a segment_id"),
-    ({"analysis_scope": "all_customers", "client_id": "a"}, InvalidParameters, "goes with analysis_scope"),
-    ({"analysis_scope": "everyone"}, InvalidParameters, "analysis_scope"),
-    ({"analysis_scope": "single_customer", "client_id": "nobody"}, ClientNotFound, "no customer"),
-    ({"analysis_scope": "single_customer", "client_id": "a b"}, InvalidClientId, "not valid"),
-    ({"analysis_scope": "all_customers", "analysis_period_days": 366}, InvalidParameters, "365"),
-    ({"analysis_scope": "all_customers", "min_pattern_confidence": 1.1}, InvalidParameters, "less than or equal to 1"),
-    ({"analysis_scope": "all_customers", "pattern_categories": ["tempral"]}, InvalidParameters, "temporal"),
-    ({"analysis_scope": "all_customers", "pattern_categories": []}, InvalidParameters, "at least 1"),
-])
+@pytest.mark.parametrize(
+    ("given", "kind", "told"),
+    [
+        ({"analysis_scope": "single_customer"}, InvalidParameters, "needs a client_id"),
+        ({"analysis_scope": "segment"}, InvalidParameters, "needs a segment_id"),
+        (
+            {"analysis_scope": "all_customers", "client_id": "a"},
+            InvalidParameters,
+            "goes with analysis_scope",
+        ),
+        ({"analysis_scope": "everyone"}, InvalidParameters, "analysis_scope"),
+        (
+            {"analysis_scope": "single_customer", "client_id": "nobody"},
+            ClientNotFound,
+            "no customer",
+        ),
+        ({"analysis_scope": "single_customer", "client_id": "a b"}, InvalidClientId, "not valid"),
+        (
+            {"analysis_scope": "all_customers", "analysis_period_days": 366},
+            InvalidParameters,
+            "365",
+        ),
+        (
+            {"analysis_scope": "all_customers", "min_pattern_confidence": 1.1},
+            InvalidParameters,
+            "less than or equal to 1",
+        ),
+        (
+            {"analysis_scope": "all_customers", "pattern_categories": ["tempral"]},
+            InvalidParameters,
+            "temporal",
+        ),
+        (
+            {"analysis_scope": "all_customers", "pattern_categories": []},
+            InvalidParameters,
+            "at least 1",
+        ),
+    ],
+)
 def test_what_cannot_be_asked_is_refused_in_words(book, given, kind, told):
     with pytest.raises(kind, match=told) as problem:
         analyze_engagement_patterns(book, **given)
@@ -221,13 +303,20 @@ def test_a_customer_that_left_is_shown_as_of_its_last_day(book):
 
 
 def test_a_pattern_has_its_id_in_every_call(found, one):
-    shared = [pattern for pattern in [*found.identified_patterns, *one.identified_patterns]
-              if pattern.pattern_type == "risk"]
-    assert shared and all(pattern.pattern_id == pattern_id("risk", pattern.key) for pattern in shared)
+    shared = [
+        pattern
+        for pattern in [*found.identified_patterns, *one.identified_patterns]
+        if pattern.pattern_type == "risk"
+    ]
+    assert shared and all(
+        pattern.pattern_id == pattern_id("risk", pattern.key) for pattern in shared
+    )
 
 
 def test_a_sign_is_unknown_where_a_measure_is():
-    rows = pd.DataFrame({"seat_utilisation": [0.5, 0.5, 0.7, None], "open_high_tickets": [1, None, 1, 1]})
+    rows = pd.DataFrame(
+        {"seat_utilisation": [0.5, 0.5, 0.7, None], "open_high_tickets": [1, None, 1, 1]}
+    )
     shown = BY_NAME["idle_and_broken"].shown(rows)
     assert shown[[0, 2]].tolist() == [1, 0] and pd.isna(shown[[1, 3]]).all()
 
@@ -237,4 +326,7 @@ def test_every_sign_has_its_words():
 
 
 def test_the_verdict_says_how_many_hold_of_how_many(found):
-    assert f"{len(found.identified_patterns)} of {found.testing.hypotheses} possible patterns hold" in found.verdict()
+    assert (
+        f"{len(found.identified_patterns)} of {found.testing.hypotheses} possible patterns hold"
+        in found.verdict()
+    )

@@ -1,4 +1,5 @@
 """From at risk to healthy: what comes back by itself is no success of what was done; what helps is told as helping."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -8,14 +9,21 @@ import pytest
 from healthseg.tools.patterns.transitions import transitions
 
 FIRST, WEEKS, WELL = pd.Timestamp("2024-01-01"), 40, 70.0
-SHALLOW, DEEP = 57.0, 44.0           # scores at the beginning of a spell
+SHALLOW, DEEP = 57.0, 44.0  # scores at the beginning of a spell
 
 
 def scores_of(client, low, recovers):
     """Ten weeks well, then low: for five weeks, or to the end."""
     shown = np.r_[[WELL] * 10, [low] * 5, [WELL if recovers else low] * (WEEKS - 15)]
-    return pd.DataFrame({"client_id": client, "date": FIRST + pd.to_timedelta(7 * np.arange(WEEKS), unit="D"),
-                         "shown": shown, "tier": "SMB", "live": True})
+    return pd.DataFrame(
+        {
+            "client_id": client,
+            "date": FIRST + pd.to_timedelta(7 * np.arange(WEEKS), unit="D"),
+            "shown": shown,
+            "tier": "SMB",
+            "live": True,
+        }
+    )
 
 
 def found(rates, seed=1):
@@ -32,20 +40,34 @@ def found(rates, seed=1):
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_calls_to_those_who_come_back_anyway_are_no_success(seed):
-    told = found({(SHALLOW, True): (60, 0.8), (SHALLOW, False): (60, 0.8), (DEEP, True): (5, 0.1),
-                  (DEEP, False): (120, 0.1)}, seed)
+    told = found(
+        {
+            (SHALLOW, True): (60, 0.8),
+            (SHALLOW, False): (60, 0.8),
+            (DEEP, True): (5, 0.1),
+            (DEEP, False): (120, 0.1),
+        },
+        seed,
+    )
     untreated = told.spells.loc[~told.spells["treated"], "recovered"].mean()
-    assert told.success_rate - untreated > 0.3                # what a plain comparison would call a success
+    assert told.success_rate - untreated > 0.3  # what a plain comparison would call a success
     assert told.difference_lower < 0 < told.difference_upper
     assert told.matched_rate == pytest.approx(0.75, abs=0.12) and told.treated == 65
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_calls_that_help_are_told_though_they_went_to_the_hard_cases(seed):
-    told = found({(DEEP, True): (60, 0.6), (DEEP, False): (80, 0.1), (SHALLOW, True): (10, 0.9),
-                  (SHALLOW, False): (120, 0.8)}, seed)
+    told = found(
+        {
+            (DEEP, True): (60, 0.6),
+            (DEEP, False): (80, 0.1),
+            (SHALLOW, True): (10, 0.9),
+            (SHALLOW, False): (120, 0.8),
+        },
+        seed,
+    )
     untreated = told.spells.loc[~told.spells["treated"], "recovered"].mean()
-    assert told.success_rate - untreated < 0.25               # a plain comparison sees half of it, or none
+    assert told.success_rate - untreated < 0.25  # a plain comparison sees half of it, or none
     assert told.difference_lower > 0.2 and told.difference == pytest.approx(0.45, abs=0.15)
     assert told.median_days == 35 and told.kinds.loc[0, ["kind", "size"]].tolist() == ["call", 70]
 
@@ -54,8 +76,13 @@ def test_a_spell_is_matched_within_its_tier_first():
     scores = [scores_of(f"a{at:02d}", DEEP, True).assign(tier="Enterprise") for at in range(25)]
     scores += [scores_of(f"b{at:02d}", DEEP, True).assign(tier="Enterprise") for at in range(25)]
     scores += [scores_of(f"c{at:02d}", DEEP, False) for at in range(25)]
-    calls = pd.DataFrame({"client_id": [f"a{at:02d}" for at in range(25)], "kind": "call",
-                          "happened_at": FIRST + pd.Timedelta(days=80)})
+    calls = pd.DataFrame(
+        {
+            "client_id": [f"a{at:02d}" for at in range(25)],
+            "kind": "call",
+            "happened_at": FIRST + pd.Timedelta(days=80),
+        }
+    )
     told = transitions(pd.concat(scores, ignore_index=True), calls, 60.0, seed=7, level=0.9)
     assert (told.success_rate, told.matched_rate, told.difference) == (1.0, 1.0, 0.0)
 
@@ -63,4 +90,7 @@ def test_a_spell_is_matched_within_its_tier_first():
 def test_nineteen_on_either_side_are_too_few():
     told = found({(DEEP, True): (19, 0.5), (DEEP, False): (60, 0.5)})
     assert told.success_rate is None and told.matched_rate is None
-    assert told.reason == "too few: 19 spells with an intervention and 60 without, 20 of each are needed"
+    assert (
+        told.reason
+        == "too few: 19 spells with an intervention and 60 without, 20 of each are needed"
+    )

@@ -1,4 +1,5 @@
 """segment_customers on books that can be counted by hand, and its identities on a lively one."""
+
 from __future__ import annotations
 
 import json
@@ -51,20 +52,28 @@ def test_small_segments_are_put_together_and_the_reply_says_so(small):
     assert sizes(found) == {"Corporate + Enterprise": 3, "Mid-Market": 3, "SMB": 4}
     assert found.merged == ["Corporate + Enterprise: put together from Corporate, Enterprise"]
     assert found.segments[0].segment_criteria == {"arr_above": 50_000, "arr_up_to": None}
-    assert sizes(hs.segment_customers(small, {"arr_thresholds": [10_000]}, "value", 50)) == {"SMB + Enterprise": 10}
+    assert sizes(hs.segment_customers(small, {"arr_thresholds": [10_000]}, "value", 50)) == {
+        "SMB + Enterprise": 10
+    }
 
 
 def test_who_cannot_be_placed_is_in_a_segment_of_its_own_with_the_reason(small):
     found = hs.segment_customers(small, {}, "industry", 1)
     assert sizes(found) == {"a": 6, "b": 3, "Not placed": 1}
     assert found.unplaced == {"no industry is known": 1} and found.segments_created == 2
-    assert not found.segments[-1].placed and "no industry is known" in found.segments[-1].segment_description
+    assert (
+        not found.segments[-1].placed
+        and "no industry is known" in found.segments[-1].segment_description
+    )
 
 
 def test_the_top_fifth_is_the_sum_of_the_sorted_amounts(small):
     pareto = hs.segment_customers(small, {}, "value", 1).pareto_analysis
     assert (pareto.top_customers, pareto.top_arr) == (2, 500_000)
-    assert pareto.top_20_percent_contribute == "76% of total ARR" and pareto.segment == "Enterprise & Mid-Market"
+    assert (
+        pareto.top_20_percent_contribute == "76% of total ARR"
+        and pareto.segment == "Enterprise & Mid-Market"
+    )
 
 
 def test_every_arr_missing_one_value_zero_and_one_customer_have_a_defined_reply():
@@ -82,11 +91,23 @@ def test_many_currencies_without_rates_are_never_added_up_and_with_rates_they_ar
     names = [f"X{chr(65 + at // 26)}{chr(65 + at % 26)}" for at in range(40)]
     book = book_of([20_000] * 40, currency=names)
     found = hs.segment_customers(book, {}, "value", 1)
-    assert found.total_arr is None and len(found.total_arr_by_currency) == 40 and sizes(found) == {"SMB": 40}
+    assert (
+        found.total_arr is None
+        and len(found.total_arr_by_currency) == 40
+        and sizes(found) == {"SMB": 40}
+    )
     assert any("never added up" in text for text in found.warnings)
-    fx = pd.DataFrame({"currency": ["USD", "USD"], "on": ["2025-01-01", "2025-06-01"], "rate_to_book": [0.5, 9]})
-    customers = pd.DataFrame({"client_id": ["a", "b", "c"], "signup_date": "2024-01-01", "arr": [10_000, 10_000, 10],
-                              "currency": ["EUR", "USD", "JPY"]})
+    fx = pd.DataFrame(
+        {"currency": ["USD", "USD"], "on": ["2025-01-01", "2025-06-01"], "rate_to_book": [0.5, 9]}
+    )
+    customers = pd.DataFrame(
+        {
+            "client_id": ["a", "b", "c"],
+            "signup_date": "2024-01-01",
+            "arr": [10_000, 10_000, 10],
+            "currency": ["EUR", "USD", "JPY"],
+        }
+    )
     events = [(client, day, "u") for client in "abc" for day in DAYS]
     rated = tiny_book(events, customers, {"book_currency": "EUR"}, fx=fx)
     found = hs.segment_customers(rated, {"arr_thresholds": [5_000]}, "value", 1)
@@ -106,13 +127,17 @@ def test_rules_are_tried_in_order_and_unknown_is_not_no(small):
 def test_a_run_is_kept_once_and_its_segments_can_be_found_again():
     book = book_of([1000, 2000, 90_000])
     first = hs.segment_customers(book, {}, "value", 1)
-    again = hs.segment_customers(hs.Portfolio.open(book.path, {"data_until": "2025-03-30"}), {}, "value", 1)
+    again = hs.segment_customers(
+        hs.Portfolio.open(book.path, {"data_until": "2025-03-30"}), {}, "value", 1
+    )
     assert first.run.resolvable and again.to_json() == first.to_json()
     assert len(book.ledger().segment_runs()) == 1
     run, members = resolve(book, first.segments[0].segment_id)
     assert members == first.segments[0].client_ids and run.as_of == first.as_of
     other = hs.segment_customers(book, {"arr_thresholds": [5]}, "value", 1)
-    assert not {one.segment_id for one in other.segments} & {one.segment_id for one in first.segments}
+    assert not {one.segment_id for one in other.segments} & {
+        one.segment_id for one in first.segments
+    }
     with pytest.raises(InvalidParameters, match="did you mean"):
         resolve(book, first.segments[0].segment_id[:-1] + "x")
 
@@ -125,18 +150,30 @@ class NoPlace(hs.Portfolio):
 
 
 def test_on_a_folder_that_cannot_be_written_the_reply_says_that_it_was_not_kept():
-    found = hs.segment_customers(NoPlace.open(book_of([1000, 2000]).path, {"data_until": "2025-03-30"}), {}, "value", 1)
+    found = hs.segment_customers(
+        NoPlace.open(book_of([1000, 2000]).path, {"data_until": "2025-03-30"}), {}, "value", 1
+    )
     assert not found.run.resolvable and found.run.reason.startswith("not kept")
     assert found.run.reason in found.warnings and sizes(found) == {"Micro": 2}
 
 
 def test_trend_weighting_moves_the_classified_score_by_its_formula(demo):
     plain = hs.segment_customers(demo, {}, "health", 1)
-    moved = hs.segment_customers(demo, {"trend_weighting": 0.5}, "health", 1).frame("customers").set_index("client_id")
+    moved = (
+        hs.segment_customers(demo, {"trend_weighting": 0.5}, "health", 1)
+        .frame("customers")
+        .set_index("client_id")
+    )
     trend = hs.calculate_health_score(demo, moved.index[0]).trend
     shown = plain.frame("customers").set_index("client_id")["value"]
-    assert trend is None or trend.slope_per_week is None or moved["value"].iloc[0] == pytest.approx(
-        np.clip(shown.iloc[0] + 0.5 * trend.slope_per_week * 30 / 7, 0, 100), abs=0.02)
+    assert (
+        trend is None
+        or trend.slope_per_week is None
+        or moved["value"].iloc[0]
+        == pytest.approx(
+            np.clip(shown.iloc[0] + 0.5 * trend.slope_per_week * 30 / 7, 0, 100), abs=0.02
+        )
+    )
 
 
 def test_moves_add_up_to_the_customers_then_and_now(demo):
@@ -153,7 +190,10 @@ def test_a_facts_segments_have_no_noise_and_hysteresis_moves_fewer(demo):
     plain = hs.segment_customers(demo, {}, "health", 1)
     held = hs.segment_customers(demo, {"hysteresis": 50}, "health", 1)
     assert held.total_customers == plain.total_customers
-    assert held.frame("customers")["segment_name"].tolist() != plain.frame("customers")["segment_name"].tolist()
+    assert (
+        held.frame("customers")["segment_name"].tolist()
+        != plain.frame("customers")["segment_name"].tolist()
+    )
     assert any("border is crossed only" in text for text in held.warnings)
 
 
@@ -173,7 +213,9 @@ def test_the_output_formats_hold_what_they_say(demo, conform, output):
     if output == "detailed":
         assert conform("segment_customers", found) == []
     if output == "ids_only":
-        assert all(set(one) == {"segment_id", "segment_name", "client_ids"} for one in found["segments"])
+        assert all(
+            set(one) == {"segment_id", "segment_name", "client_ids"} for one in found["segments"]
+        )
     if output == "summary":
         assert "recommended_engagement_strategy" not in found["segments"][0]
         assert "client_ids" not in found["segments"][0] and found["segments"][0]["customer_count"]
@@ -181,25 +223,46 @@ def test_the_output_formats_hold_what_they_say(demo, conform, output):
 
 def test_without_recommendations_there_are_none_and_the_reply_says_why(demo):
     found = hs.segment_customers(demo, {}, "health", 1, include_recommendations=False)
-    assert found.recommended_actions == [] and found.segments[0].recommended_engagement_strategy is None
+    assert (
+        found.recommended_actions == []
+        and found.segments[0].recommended_engagement_strategy is None
+    )
     assert found.not_measured["$.segments[*].recommended_channels"] == "not requested"
 
 
 def test_advice_rests_on_rules_and_channels_on_how_they_were_answered(demo):
     found = hs.segment_customers(demo, {}, "health", 1).segments[0]
     assert found.strategy_rules and all(rule.figures for rule in found.strategy_rules)
-    assert all(0 <= one.lower <= one.rate <= one.upper <= 1 and one.sent >= 30 for one in found.channels_detail or [])
+    assert all(
+        0 <= one.lower <= one.rate <= one.upper <= 1 and one.sent >= 30
+        for one in found.channels_detail or []
+    )
     known = [one.rate for one in found.channels_detail]
     assert known == sorted(known, reverse=True)
 
 
 KINDS = st.one_of(
-    st.tuples(st.just("value"), st.builds(dict, arr_thresholds=st.lists(
-        st.integers(0, 400_000), min_size=1, max_size=6, unique=True).map(sorted))),
-    st.tuples(st.just("health"), st.builds(dict, health_score_thresholds=st.lists(
-        st.integers(1, 99), min_size=1, max_size=5, unique=True).map(sorted),
-        trend_weighting=st.sampled_from([0, 0.5, 1]))),
-    st.tuples(st.sampled_from(["usage", "industry", "lifecycle"]), st.just({})))
+    st.tuples(
+        st.just("value"),
+        st.builds(
+            dict,
+            arr_thresholds=st.lists(
+                st.integers(0, 400_000), min_size=1, max_size=6, unique=True
+            ).map(sorted),
+        ),
+    ),
+    st.tuples(
+        st.just("health"),
+        st.builds(
+            dict,
+            health_score_thresholds=st.lists(
+                st.integers(1, 99), min_size=1, max_size=5, unique=True
+            ).map(sorted),
+            trend_weighting=st.sampled_from([0, 0.5, 1]),
+        ),
+    ),
+    st.tuples(st.sampled_from(["usage", "industry", "lifecycle"]), st.just({})),
+)
 
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -207,10 +270,17 @@ KINDS = st.one_of(
 def test_segments_part_the_customers_and_all_sums_add_up(demo, kind, least, most):
     found = hs.segment_customers(demo, kind[1], kind[0], least, most, include_recommendations=False)
     everybody = [client for one in found.segments for client in one.client_ids]
-    assert len(everybody) == len(set(everybody)) == found.total_customers == sum(found.segment_summary.values())
+    assert (
+        len(everybody)
+        == len(set(everybody))
+        == found.total_customers
+        == sum(found.segment_summary.values())
+    )
     assert sum(one.customer_count for one in found.segments) == found.total_customers
     assert sum(round(10 * one.percentage_of_total) for one in found.segments) == 1000
-    assert sum(one.total_arr or 0 for one in found.segments) == pytest.approx(found.total_arr, abs=0.5)
+    assert sum(one.total_arr or 0 for one in found.segments) == pytest.approx(
+        found.total_arr, abs=0.5
+    )
     placed = [one for one in found.segments if one.placed]
     assert len(placed) == found.segments_created <= most
     assert all(one.customer_count >= least for one in placed) or len(placed) == 1
@@ -239,8 +309,18 @@ REFUSED = [
     ("custom", {"method": "kmean"}, "method", "did you mean kmeans"),
     ("custom", {"k": 1}, "k", "2 to"),
     ("custom", {"k": 50}, "k", "2 to"),
-    ("custom", {"rules": [{"name": "x", "when": "__import__('os')"}]}, "rules[0].when", "not allowed"),
-    ("custom", {"rules": [{"name": "x", "when": "scoree < 60"}]}, "rules[0].when", "did you mean score"),
+    (
+        "custom",
+        {"rules": [{"name": "x", "when": "__import__('os')"}]},
+        "rules[0].when",
+        "not allowed",
+    ),
+    (
+        "custom",
+        {"rules": [{"name": "x", "when": "scoree < 60"}]},
+        "rules[0].when",
+        "did you mean score",
+    ),
     ("custom", {"rules": [{"name": "x", "when": "score <"}]}, "rules[0].when", "parsed"),
     ("custom", {"rules": [{"name": "x"}]}, "rules[0]", "name and when"),
     ("custom", {"rules": [], "k": 2}, "rules", "don't go with"),
@@ -248,7 +328,9 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("kind", "criteria", "key", "said"), REFUSED, ids=str)
-def test_criteria_that_cannot_be_are_refused_with_key_value_and_rule(small, kind, criteria, key, said):
+def test_criteria_that_cannot_be_are_refused_with_key_value_and_rule(
+    small, kind, criteria, key, said
+):
     with pytest.raises(InvalidParameters) as caught:
         hs.segment_customers(small, criteria, kind)
     details = caught.value.to_dict()["details"]
@@ -256,10 +338,19 @@ def test_criteria_that_cannot_be_are_refused_with_key_value_and_rule(small, kind
     assert said in str(caught.value) + details["validation_rule"]
 
 
-@pytest.mark.parametrize("given", [{"min_segment_size": 0}, {"max_segments": 0}, {"min_segment_size": 2.5},
-                                   {"output_format": "short"}, {"segment_type": "helth"},
-                                   {"compare_with": "2025-03-30"},
-                                   {"segmentation_criteria": None}, {"segmentation_criteria": [1]}])
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"min_segment_size": 0},
+        {"max_segments": 0},
+        {"min_segment_size": 2.5},
+        {"output_format": "short"},
+        {"segment_type": "helth"},
+        {"compare_with": "2025-03-30"},
+        {"segmentation_criteria": None},
+        {"segmentation_criteria": [1]},
+    ],
+)
 def test_parameters_outside_their_range_are_refused(small, given):
     asked = {"segmentation_criteria": {}, "segment_type": "health", **given}
     with pytest.raises(InvalidParameters) as caught:
@@ -269,31 +360,62 @@ def test_parameters_outside_their_range_are_refused(small, given):
 
 def test_the_planted_segments_of_a_book_are_found_again(tmp_path):
     write_demo(tmp_path, seed=1, scenario="segments", events="light")
-    found = hs.segment_customers(hs.Portfolio.open(tmp_path), {"method": "gaussian_mixture"}, "custom")
-    planted = pd.read_parquet(tmp_path / "truth" / "segments.parquet").set_index("client_id")["segment"]
-    told = {client: one.segment_name for one in found.segments if one.placed for client in one.client_ids}
+    found = hs.segment_customers(
+        hs.Portfolio.open(tmp_path), {"method": "gaussian_mixture"}, "custom"
+    )
+    planted = pd.read_parquet(tmp_path / "truth" / "segments.parquet").set_index("client_id")[
+        "segment"
+    ]
+    told = {
+        client: one.segment_name
+        for one in found.segments
+        if one.placed
+        for client in one.client_ids
+    }
     assert found.segments_created == 4 and len(told) >= 0.95 * found.total_customers
-    labels = [pd.factorize(np.array(one))[0] for one in (planted.reindex(list(told)).tolist(), list(told.values()))]
+    labels = [
+        pd.factorize(np.array(one))[0]
+        for one in (planted.reindex(list(told)).tolist(), list(told.values()))
+    ]
     assert adjusted_rand(*labels) >= 0.9
 
 
 def test_who_has_left_is_refused_with_the_day_and_the_date_to_ask_for():
-    changes = pd.DataFrame([("c01", "2024-04-01", 5000), ("c01", "2025-03-20", 0)],
-                           columns=["client_id", "effective_on", "arr"])
+    changes = pd.DataFrame(
+        [("c01", "2024-04-01", 5000), ("c01", "2025-03-20", 0)],
+        columns=["client_id", "effective_on", "arr"],
+    )
     ids = ["c00", "c01"]
     customers = pd.DataFrame({"client_id": ids, "signup_date": "2024-03-30"})
-    book = tiny_book([(client, day, "u1") for client in ids for day in DAYS], customers, arr_changes=changes)
-    for asked in (lambda **given: hs.segment_customers(book, {}, "usage", 1, client_id="c01", **given),
-                  lambda **given: hs.segment_by_value_tier(book, arr_thresholds=[100], client_id="c01", **given)):
-        with pytest.raises(ClientNotFound, match=r"left on 2025-03-20, .*: as_of 2025-03-19") as refused:
+    book = tiny_book(
+        [(client, day, "u1") for client in ids for day in DAYS], customers, arr_changes=changes
+    )
+    for asked in (
+        lambda **given: hs.segment_customers(book, {}, "usage", 1, client_id="c01", **given),
+        lambda **given: hs.segment_by_value_tier(
+            book, arr_thresholds=[100], client_id="c01", **given
+        ),
+    ):
+        with pytest.raises(
+            ClientNotFound, match=r"left on 2025-03-20, .*: as_of 2025-03-19"
+        ) as refused:
             asked()
         assert asked(as_of=refused.value.details["last_as_of"]).customer_standing.client_id == "c01"
 
 
 def test_the_bands_of_who_moved_stand_in_the_segments_own_order():
-    moves = pd.DataFrame([("Healthy", "Healthy", 30), ("Champion", "Champion", 2), ("At risk", "Healthy", 50),
-                          ("New", "Champion", 9)], columns=["from", "to", "customers"])
+    moves = pd.DataFrame(
+        [
+            ("Healthy", "Healthy", 30),
+            ("Champion", "Champion", 2),
+            ("At risk", "Healthy", 50),
+            ("New", "Champion", 9),
+        ],
+        columns=["from", "to", "customers"],
+    )
     drawn = charts.flows(moves, 740, ["Champion", "Healthy", "At risk"]).to_json()
-    names = [drawn.index(f'"{name} {count}') for name, count in (("Champion", 2), ("Healthy", 30), ("At risk", 50),
-                                                                 ("New", 9))]
+    names = [
+        drawn.index(f'"{name} {count}')
+        for name, count in (("Champion", 2), ("Healthy", 30), ("At risk", 50), ("New", 9))
+    ]
     assert names == sorted(names)

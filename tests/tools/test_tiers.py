@@ -1,4 +1,5 @@
 """segment_by_value_tier on books that can be counted by hand, and its identities on a lively one."""
+
 from __future__ import annotations
 
 import json
@@ -26,20 +27,44 @@ DAYS = [f"2025-03-{day:02d} 09:00:00" for day in range(1, 31)]
 def book_of(arr, settings=None, tables=None, **more):
     ids = [f"c{at:02d}" for at in range(len(arr))]
     customers = pd.DataFrame({"client_id": ids, "signup_date": "2024-01-01", "arr": arr, **more})
-    return tiny_book([(client, day, "u1") for client in ids for day in DAYS], customers, settings, **(tables or {}))
+    return tiny_book(
+        [(client, day, "u1") for client in ids for day in DAYS],
+        customers,
+        settings,
+        **(tables or {}),
+    )
 
 
 @pytest.fixture(scope="module")
 def year():
     """Two years: a grows from 60 to 90 thousand, b falls from 60 to 30, c leaves, d is new, e stays at 5."""
-    events = [(client, f"{date:%Y-%m-%d} 09:00:00", "u1") for client in "abcde" for date in pd.date_range(
-        "2024-01-02", "2025-03-30", freq="7D") if (client, date >= pd.Timestamp("2024-06-01")) != ("c", True)
-        and (client, date < pd.Timestamp("2024-10-01")) != ("d", True)]
-    customers = pd.DataFrame({"client_id": list("abcde"), "churned_on": [None, None, "2024-06-01", None, None],
-                              "signup_date": ["2023-01-01"] * 3 + ["2024-10-01", "2023-01-01"], "currency": "EUR"})
-    changes = pd.DataFrame([("a", "2023-01-01", 60_000), ("a", "2024-09-01", 90_000), ("b", "2023-01-01", 60_000),
-                            ("b", "2024-08-01", 30_000), ("c", "2023-01-01", 20_000), ("d", "2024-10-01", 12_000),
-                            ("e", "2023-01-01", 5_000)], columns=["client_id", "effective_on", "arr"])
+    events = [
+        (client, f"{date:%Y-%m-%d} 09:00:00", "u1")
+        for client in "abcde"
+        for date in pd.date_range("2024-01-02", "2025-03-30", freq="7D")
+        if (client, date >= pd.Timestamp("2024-06-01")) != ("c", True)
+        and (client, date < pd.Timestamp("2024-10-01")) != ("d", True)
+    ]
+    customers = pd.DataFrame(
+        {
+            "client_id": list("abcde"),
+            "churned_on": [None, None, "2024-06-01", None, None],
+            "signup_date": ["2023-01-01"] * 3 + ["2024-10-01", "2023-01-01"],
+            "currency": "EUR",
+        }
+    )
+    changes = pd.DataFrame(
+        [
+            ("a", "2023-01-01", 60_000),
+            ("a", "2024-09-01", 90_000),
+            ("b", "2023-01-01", 60_000),
+            ("b", "2024-08-01", 30_000),
+            ("c", "2023-01-01", 20_000),
+            ("d", "2024-10-01", 12_000),
+            ("e", "2023-01-01", 5_000),
+        ],
+        columns=["client_id", "effective_on", "arr"],
+    )
     return tiny_book(events, customers, {"data_until": "2025-03-30"}, arr_changes=changes)
 
 
@@ -50,9 +75,19 @@ def sizes(reply):
 def test_any_number_of_thresholds_makes_one_tier_more_and_an_upper_end_belongs_to_its_tier():
     book = book_of([10, 20, 30, 40])
     assert sizes(hs.segment_by_value_tier(book, arr_thresholds=[20])) == {"Enterprise": 2, "SMB": 2}
-    assert list(sizes(hs.segment_by_value_tier(book, arr_thresholds=[10, 20]))) == ["Enterprise", "Mid-Market", "SMB"]
+    assert list(sizes(hs.segment_by_value_tier(book, arr_thresholds=[10, 20]))) == [
+        "Enterprise",
+        "Mid-Market",
+        "SMB",
+    ]
     assert sizes(hs.segment_by_value_tier(book, arr_thresholds=[5, 10, 15, 20, 25])) == {
-        "Tier 6": 2, "Tier 5": 0, "Tier 4": 1, "Tier 3": 0, "Tier 2": 1, "Tier 1": 0}
+        "Tier 6": 2,
+        "Tier 5": 0,
+        "Tier 4": 1,
+        "Tier 3": 0,
+        "Tier 2": 1,
+        "Tier 1": 0,
+    }
     named = hs.segment_by_value_tier(book, arr_thresholds=[20], names=["Small", "Large"])
     assert sizes(named) == {"Large": 2, "Small": 2}
     assert named.value_tiers[0].tier_description == "ARR > 20"
@@ -63,7 +98,13 @@ def test_net_and_gross_retention_and_the_waterfall_can_be_counted_by_hand(year):
     whole = found.retention
     assert str(found.retention_since) == "2024-03-30" and (whole.cohort, whole.lost) == (4, 1)
     assert (whole.start, whole.new, whole.expansion, whole.contraction, whole.churn, whole.end) == (
-        145_000, 12_000, 30_000, -30_000, -20_000, 137_000)
+        145_000,
+        12_000,
+        30_000,
+        -30_000,
+        -20_000,
+        137_000,
+    )
     assert whole.nrr == round(125 / 145, 4) and whole.grr == round(95 / 145, 4)
     top = found.tier("Enterprise").retention
     assert (top.start, top.new, top.end, top.nrr, top.grr) == (120_000, 0, 120_000, 1.0, 0.75)
@@ -74,16 +115,22 @@ def test_net_and_gross_retention_and_the_waterfall_can_be_counted_by_hand(year):
 def test_the_waterfalls_of_the_tiers_add_up_to_the_books(demo):
     found = hs.segment_by_value_tier(demo)
     for part in ("start", "new", "expansion", "contraction", "churn", "end"):
-        assert sum(getattr(one.retention, part) for one in found.value_tiers if one.retention) == pytest.approx(
-            getattr(found.retention, part), abs=1)
+        assert sum(
+            getattr(one.retention, part) for one in found.value_tiers if one.retention
+        ) == pytest.approx(getattr(found.retention, part), abs=1)
     kept = found.retention
-    assert kept.start + kept.new + kept.expansion + kept.contraction + kept.churn == pytest.approx(kept.end, abs=1)
+    assert kept.start + kept.new + kept.expansion + kept.contraction + kept.churn == pytest.approx(
+        kept.end, abs=1
+    )
     assert kept.grr <= min(1, kept.nrr)
 
 
 def test_the_waterfall_is_the_planted_one(demo, truth):
     moves = truth("arr_moves")
-    until, since = pd.Timestamp(demo.data_until), pd.Timestamp(demo.data_until) - pd.DateOffset(years=1)
+    until, since = (
+        pd.Timestamp(demo.data_until),
+        pd.Timestamp(demo.data_until) - pd.DateOffset(years=1),
+    )
     days = pd.to_datetime(moves["on"])
 
     def standing(day):
@@ -98,7 +145,11 @@ def test_the_waterfall_is_the_planted_one(demo, truth):
 
 def test_unknown_arr_zero_one_customer_and_ties_have_a_defined_reply():
     none = hs.segment_by_value_tier(book_of([None, None]))
-    assert none.unplaced == {"no ARR is known": 2} and none.total_arr is None and none.not_measured["$.total_arr"]
+    assert (
+        none.unplaced == {"no ARR is known": 2}
+        and none.total_arr is None
+        and none.not_measured["$.total_arr"]
+    )
     one = hs.segment_by_value_tier(book_of([500]))
     assert sizes(one)["Micro"] == 1 and one.pareto_analysis.top_20_percent_customers == 1
     zero = hs.segment_by_value_tier(book_of([0, 0]))
@@ -115,12 +166,23 @@ def test_currencies_without_rates_are_never_added_up():
 
 
 def test_managers_needed_are_the_hours_over_a_managers_hours():
-    csms = pd.DataFrame({"csm_id": ["m1", "m2"], "tier": ["SMB", "Enterprise"], "capacity_hours": [2.0, 100.0]})
+    csms = pd.DataFrame(
+        {"csm_id": ["m1", "m2"], "tier": ["SMB", "Enterprise"], "capacity_hours": [2.0, 100.0]}
+    )
     book = book_of([20_000] * 5 + [300_000] * 2, tables={"csms": csms})
-    rows = {one.tier: one for one in hs.segment_by_value_tier(book).resource_allocation_recommendations}
-    assert (rows["SMB"].hours_needed, rows["SMB"].recommended_csm_count, rows["SMB"].gap) == (5, 3, 2)
-    assert (rows["Enterprise"].recommended_csm_count, rows["Enterprise"].gap, rows["Enterprise"].priority) == (
-        1, 0, "none")
+    rows = {
+        one.tier: one for one in hs.segment_by_value_tier(book).resource_allocation_recommendations
+    }
+    assert (rows["SMB"].hours_needed, rows["SMB"].recommended_csm_count, rows["SMB"].gap) == (
+        5,
+        3,
+        2,
+    )
+    assert (
+        rows["Enterprise"].recommended_csm_count,
+        rows["Enterprise"].gap,
+        rows["Enterprise"].priority,
+    ) == (1, 0, "none")
     assert rows["Micro"].current_csm_count == 0
     alone = hs.segment_by_value_tier(book_of([20_000])).resource_allocation_recommendations
     assert all(one.current_csm_count is None and one.priority == "unknown" for one in alone)
@@ -128,45 +190,75 @@ def test_managers_needed_are_the_hours_over_a_managers_hours():
 
 def test_suggested_thresholds_give_each_tier_what_its_hours_carry():
     arr = pd.Series([100.0, 90, 80, 70, 60, 50])
-    assert suggested(arr, [10, 20], [1, 1, 2], [9, 3, 4]) == [50, 80]      # two, then three of them
+    assert suggested(arr, [10, 20], [1, 1, 2], [9, 3, 4]) == [50, 80]  # two, then three of them
     assert suggested(arr, [10, 20], [1, 1, 2], [9, np.nan, 4]) is None
-    assert suggested(arr, [10, 20], [1, 1, 2], [9, 99, 4]) == [10, 80]     # the rest: the given one stays
+    assert suggested(arr, [10, 20], [1, 1, 2], [9, 99, 4]) == [
+        10,
+        80,
+    ]  # the rest: the given one stays
 
 
 def test_potential_comes_from_seats_that_are_needed_and_from_the_table_where_it_says():
     users = [f"u{at}" for at in range(10)]
-    events = [("a", f"{day:%Y-%m-%d} 09:00:00", user) for day in pd.date_range("2024-01-01", "2025-03-30", freq="3D")
-              for at, user in enumerate(users) if day >= pd.Timestamp("2024-01-01") + pd.Timedelta(days=40 * at)]
+    events = [
+        ("a", f"{day:%Y-%m-%d} 09:00:00", user)
+        for day in pd.date_range("2024-01-01", "2025-03-30", freq="3D")
+        for at, user in enumerate(users)
+        if day >= pd.Timestamp("2024-01-01") + pd.Timedelta(days=40 * at)
+    ]
     events += [("b", day, "u1") for day in DAYS]
-    customers = pd.DataFrame({"client_id": ["a", "b"], "signup_date": "2023-01-01", "arr": [10_000, 5_000],
-                              "seats": [10, 10], "potential_arr": [None, 777]})
+    customers = pd.DataFrame(
+        {
+            "client_id": ["a", "b"],
+            "signup_date": "2023-01-01",
+            "arr": [10_000, 5_000],
+            "seats": [10, 10],
+            "potential_arr": [None, 777],
+        }
+    )
     book = tiny_book(events, customers)
     found = hs.segment_by_value_tier(book)
     a, b = found.customer("a"), found.customer("b")
     assert a.from_seats > 0 and a.potential == a.from_seats + (a.from_premium_features or 0)
     assert a.from_seats == pytest.approx((a.users_in_a_year - 10) * 1_000, abs=60)
-    assert (b.potential, b.potential_source, b.contraction_exposure) == (777, "customers table", 4_500)
-    kept = hs.segment_by_value_tier(hs.Portfolio.open(book.path, book.settings))    # the forecast is not made again,
+    assert (b.potential, b.potential_source, b.contraction_exposure) == (
+        777,
+        "customers table",
+        4_500,
+    )
+    kept = hs.segment_by_value_tier(
+        hs.Portfolio.open(book.path, book.settings)
+    )  # the forecast is not made again,
     assert kept.to_json() == found.to_json()
     other = book.settings.model_copy(update={"interval_level": 0.8})
-    hs.segment_by_value_tier(hs.Portfolio.open(book.path, other))       # for other settings it is
+    hs.segment_by_value_tier(hs.Portfolio.open(book.path, other))  # for other settings it is
     assert len(list((book.store.folder / "made").glob("users-ahead-*"))) == 2
 
 
 def test_strategic_tiers_have_the_sizes_of_the_arr_tiers_and_show_what_hangs_on_the_weights():
     book = book_of([10, 20, 30, 40], strategic_value=[9, 1, 1, 1])
-    plain, ranked = (hs.segment_by_value_tier(book, model, [25]) for model in ("arr_based", "strategic_value"))
+    plain, ranked = (
+        hs.segment_by_value_tier(book, model, [25]) for model in ("arr_based", "strategic_value")
+    )
     assert sizes(plain) == sizes(ranked) == {"Enterprise": 2, "SMB": 2}
     assert ranked.strategic_weights == {"arr": 0.5, "potential": 0.3, "strategic_value": 0.2}
     assert len(ranked.sensitivity) == 6 and plain.sensitivity is None
-    assert composite(pd.DataFrame({"a": [1.0, 2.0], "b": [2.0, None]}), (1, 1)).tolist() == [0.375, 0.75]
+    assert composite(pd.DataFrame({"a": [1.0, 2.0], "b": [2.0, None]}), (1, 1)).tolist() == [
+        0.375,
+        0.75,
+    ]
     assert by_sizes(pd.Series({"a": 0.5, "b": 0.5, "c": np.nan}), [1, 1]).tolist() == [0, 1, -1]
 
 
 def test_potential_based_tiers_add_the_potential():
     book = book_of([10_000, 10_000], potential_arr=[None, 90_000])
     assert sizes(hs.segment_by_value_tier(book, "potential_based")) == {
-        "Enterprise": 0, "Corporate": 0, "Mid-Market": 1, "SMB": 0, "Micro": 1}
+        "Enterprise": 0,
+        "Corporate": 0,
+        "Mid-Market": 1,
+        "SMB": 0,
+        "Micro": 1,
+    }
 
 
 def test_the_arr_at_risk_is_a_distribution_around_its_expectation(demo):
@@ -174,8 +266,13 @@ def test_the_arr_at_risk_is_a_distribution_around_its_expectation(demo):
     assert found.draws == 10_000 and found.lower <= found.median <= found.upper
     assert found.expected >= found.certain and found.lower >= found.certain
     book = hs.segment_by_value_tier(demo)
-    assert sum(one.at_risk.expected for one in book.value_tiers) == pytest.approx(found.expected, abs=1)
-    mean = book.frame("at_risk").eval("(low + high) / 2 * share").sum() / book.frame("at_risk")["share"].sum()
+    assert sum(one.at_risk.expected for one in book.value_tiers) == pytest.approx(
+        found.expected, abs=1
+    )
+    mean = (
+        book.frame("at_risk").eval("(low + high) / 2 * share").sum()
+        / book.frame("at_risk")["share"].sum()
+    )
     assert mean == pytest.approx(found.expected, rel=0.15)
 
 
@@ -198,40 +295,68 @@ def test_the_levels_of_detail_hold_what_they_say(demo, conform, level):
 def test_a_customer_has_its_place_and_the_way_to_the_next_tier():
     book = book_of([20_000, 60_000], currency="EUR")
     place = hs.segment_by_value_tier(book, client_id="c00").customer_standing
-    assert (place.tier, place.rank, place.of, place.next_tier, place.to_next) == ("SMB", 2, 2, "Mid-Market", 30_000)
+    assert (place.tier, place.rank, place.of, place.next_tier, place.to_next) == (
+        "SMB",
+        2,
+        2,
+        "Mid-Market",
+        30_000,
+    )
     assert (place.lower_tier, place.to_lower, place.share_of_arr) == ("Micro", 10_000, 0.25)
     with pytest.raises(ClientNotFound):
         hs.segment_by_value_tier(book, client_id="c09")
 
 
 @settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(st.integers(0, 400_000), min_size=1, max_size=8, unique=True).map(sorted),
-       st.sampled_from(["arr_based", "potential_based", "strategic_value"]))
+@given(
+    st.lists(st.integers(0, 400_000), min_size=1, max_size=8, unique=True).map(sorted),
+    st.sampled_from(["arr_based", "potential_based", "strategic_value"]),
+)
 def test_tiers_part_the_customers_and_all_sums_add_up(demo, limits, model):
     found = hs.segment_by_value_tier(demo, model, limits, output_detail_level="full")
     everybody = [client for one in found.value_tiers for client in one.client_ids]
     assert len(everybody) == len(set(everybody)) == found.total_customers
     assert sum(round(10 * one.percentage_of_customers) for one in found.value_tiers) == 1000
     assert sum(round(10 * one.percentage_of_arr) for one in found.value_tiers) == 1000
-    assert sum(one.total_arr or 0 for one in found.value_tiers) == pytest.approx(found.total_arr, abs=0.5)
+    assert sum(one.total_arr or 0 for one in found.value_tiers) == pytest.approx(
+        found.total_arr, abs=0.5
+    )
     assert sum(one.hours_needed for one in found.resource_allocation_recommendations) >= 0
     arr = found.frame("customers")["arr"].dropna().sort_values(ascending=False).to_numpy()
     count = found.pareto_analysis.top_20_percent_customers
     assert found.pareto_analysis.top_share == pytest.approx(arr[:count].sum() / arr.sum(), abs=1e-4)
 
 
-@pytest.mark.parametrize(("limits", "said"), [
-    ([50, 10], "don't rise"), ([10, 10], "repeated"), ([-1], "negative"), (["10"], "finite"),
-    ([float("inf")], "finite"),
-    ([], "not such a list"), ([True], "finite"), ("10", ""), ([None], "finite")])
+@pytest.mark.parametrize(
+    ("limits", "said"),
+    [
+        ([50, 10], "don't rise"),
+        ([10, 10], "repeated"),
+        ([-1], "negative"),
+        (["10"], "finite"),
+        ([float("inf")], "finite"),
+        ([], "not such a list"),
+        ([True], "finite"),
+        ("10", ""),
+        ([None], "finite"),
+    ],
+)
 def test_thresholds_that_cannot_be_are_refused(limits, said):
     with pytest.raises(InvalidParameters) as caught:
         hs.segment_by_value_tier(book_of([1]), arr_thresholds=limits)
     assert caught.value.details["parameter"] == "arr_thresholds" and said in str(caught.value)
 
 
-@pytest.mark.parametrize("given", [{"segmentation_model": "arrbased"}, {"output_detail_level": "all"}, {"names": ["a"]},
-                                   {"include_strategic_value": 1}, {"names": ["a", "a", "b", "c", "d"]}])
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"segmentation_model": "arrbased"},
+        {"output_detail_level": "all"},
+        {"names": ["a"]},
+        {"include_strategic_value": 1},
+        {"names": ["a", "a", "b", "c", "d"]},
+    ],
+)
 def test_parameters_outside_their_range_are_refused(given):
     with pytest.raises(InvalidParameters) as caught:
         hs.segment_by_value_tier(book_of([1]), **given)
@@ -241,19 +366,24 @@ def test_parameters_outside_their_range_are_refused(given):
 # -- what they are made of -------------------------------------------------------------------
 
 
-@given(st.dictionaries(st.sampled_from("abcdef"), st.floats(0, 1e6), max_size=6),
-       st.dictionaries(st.sampled_from("abcdef"), st.floats(0, 1e6), max_size=6))
+@given(
+    st.dictionaries(st.sampled_from("abcdef"), st.floats(0, 1e6), max_size=6),
+    st.dictionaries(st.sampled_from("abcdef"), st.floats(0, 1e6), max_size=6),
+)
 def test_a_waterfall_ends_where_its_parts_lead(then, now):
     rows = movements(pd.Series(then, dtype=float), pd.Series(now, dtype=float))
     parts = waterfall(rows)
-    assert sum(parts[name] for name in ("start", "new", "expansion", "contraction", "churn")) == pytest.approx(
-        parts["end"], abs=1e-3)
+    assert sum(
+        parts[name] for name in ("start", "new", "expansion", "contraction", "churn")
+    ) == pytest.approx(parts["end"], abs=1e-3)
     kept = retention(rows)
     assert kept.grr is None or (kept.grr <= 1 + 1e-12 and kept.grr <= kept.nrr + 1e-12)
 
 
 def test_a_movement_that_is_not_known_is_left_out():
-    assert movements(pd.Series({"a": np.nan, "b": 1.0}), pd.Series({"a": 5.0, "b": 1.0})).index.tolist() == ["b"]
+    assert movements(
+        pd.Series({"a": np.nan, "b": 1.0}), pd.Series({"a": 5.0, "b": 1.0})
+    ).index.tolist() == ["b"]
 
 
 def test_concentration_equals_the_sorted_sum_and_the_area():
@@ -272,20 +402,29 @@ def test_effects_have_published_values():
     early = np.array([1.15, 0.88, 0.90, 0.74, 1.21])
     assert hodges_lehmann(at_term, early).median == pytest.approx(0.305)
     found = dominance(at_term, early)
-    assert found.delta == pytest.approx((2 * 35 - 50) / 50)                # W = 35 of 50 pairs
+    assert found.delta == pytest.approx((2 * 35 - 50) / 50)  # W = 35 of 50 pairs
     assert found.lower < found.delta < found.upper and 0.2 < found.p < 0.25
 
 
 def test_answers_have_their_denominator_and_their_interval():
-    rows = pd.DataFrame({"channel": ["mail", "mail", "call"], "sent": [30, 30, 5], "opened": [3, 3, 5],
-                         "clicked": [3, 3, 5], "engaged": [3, 3, 5]})
+    rows = pd.DataFrame(
+        {
+            "channel": ["mail", "mail", "call"],
+            "sent": [30, 30, 5],
+            "opened": [3, 3, 5],
+            "clicked": [3, 3, 5],
+            "engaged": [3, 3, 5],
+        }
+    )
     found = rates(rows, "channel", 30, 0.9)
     assert found[["channel", "sent", "engaged", "rate"]].values.tolist() == [["mail", 60, 6, 0.1]]
     assert found["lower"].iloc[0] < 0.1 < found["upper"].iloc[0]
 
 
 def test_tiers_whose_names_differ_in_punctuation_alone_keep_their_own_health():
-    found = hs.segment_by_value_tier(book_of([10, 20, 30]), arr_thresholds=[15], names=["Tier A", "Tier-A"])
+    found = hs.segment_by_value_tier(
+        book_of([10, 20, 30]), arr_thresholds=[15], names=["Tier A", "Tier-A"]
+    )
     assert list(found.tier_health_summary) == ["tier_a", "tier_a_2"]
     assert sizes(found) == {"Tier-A": 2, "Tier A": 1}
 

@@ -1,4 +1,5 @@
 """The book's usage: totals, who breaks away, idle seats, single users, users who come and go."""
+
 from __future__ import annotations
 
 import pandas as pd
@@ -21,7 +22,9 @@ def test_totals_are_the_sums_of_the_panel(demo, usage_book):
     assert usage_book.total_customers == len(live) == len(usage_book.customers)
     assert usage_book.monthly_active_users == live["monthly_active_users"].sum()
     assert usage_book.weekly_active_users == live["weekly_active_users"].sum()
-    assert sum(usage_book.excluded.values()) + usage_book.total_customers == len(demo.table("customers"))
+    assert sum(usage_book.excluded.values()) + usage_book.total_customers == len(
+        demo.table("customers")
+    )
 
 
 def test_utilisation_is_of_the_customers_whose_seats_are_known(demo, usage_book):
@@ -44,7 +47,11 @@ def test_retention_cells_are_shares_or_blank(usage_book):
 
 
 def steady(client, start, end, users=("u1", "u2")):
-    return [(client, f"{day.date()} 09:00:00", user) for day in pd.date_range(start, end) for user in users]
+    return [
+        (client, f"{day.date()} 09:00:00", user)
+        for day in pd.date_range(start, end)
+        for user in users
+    ]
 
 
 def test_the_customer_whose_usage_falls_while_the_others_hold_breaks_away():
@@ -58,25 +65,52 @@ def test_the_customer_whose_usage_falls_while_the_others_hold_breaks_away():
 
 
 def test_a_customer_on_a_single_user_is_listed_with_its_arr():
-    events = [*steady("one", "2025-01-01", "2025-06-30", users=("u1",)), *steady("two", "2025-01-01", "2025-06-30")]
-    contracts = pd.DataFrame({"client_id": ["one", "two"], "starts_on": "2025-01-01", "ends_on": "2026-01-01",
-                              "arr": [5000, 9000], "seats": [10, 2], "currency": "EUR"})
+    events = [
+        *steady("one", "2025-01-01", "2025-06-30", users=("u1",)),
+        *steady("two", "2025-01-01", "2025-06-30"),
+    ]
+    contracts = pd.DataFrame(
+        {
+            "client_id": ["one", "two"],
+            "starts_on": "2025-01-01",
+            "ends_on": "2026-01-01",
+            "arr": [5000, 9000],
+            "seats": [10, 2],
+            "currency": "EUR",
+        }
+    )
     reply = track_usage_engagement_book(tiny_book(events, contracts=contracts))
-    assert [(row["client_id"], row["arr"]) for row in reply.single_user_customers] == [("one", 5000)]
+    assert [(row["client_id"], row["arr"]) for row in reply.single_user_customers] == [
+        ("one", 5000)
+    ]
     assert (reply.single_user_arr, reply.currency, reply.licensed_seats) == (5000.0, "EUR", 12)
-    assert [row["client_id"] for row in reply.idle_seats] == ["one"] and reply.seat_utilisation == 0.25
+    assert [row["client_id"] for row in reply.idle_seats] == [
+        "one"
+    ] and reply.seat_utilisation == 0.25
 
 
 def test_arr_in_several_currencies_is_not_added_up():
-    events = [*steady("one", "2025-01-01", "2025-06-30", users=("u1",)), *steady("two", "2025-01-01", "2025-06-30")]
-    contracts = pd.DataFrame({"client_id": ["one", "two"], "starts_on": "2025-01-01", "ends_on": "2026-01-01",
-                              "arr": [5000, 9000], "currency": ["EUR", "USD"]})
+    events = [
+        *steady("one", "2025-01-01", "2025-06-30", users=("u1",)),
+        *steady("two", "2025-01-01", "2025-06-30"),
+    ]
+    contracts = pd.DataFrame(
+        {
+            "client_id": ["one", "two"],
+            "starts_on": "2025-01-01",
+            "ends_on": "2026-01-01",
+            "arr": [5000, 9000],
+            "currency": ["EUR", "USD"],
+        }
+    )
     reply = track_usage_engagement_book(tiny_book(events, contracts=contracts))
     assert reply.single_user_arr is None and "several currencies" in reply.warnings[0]
 
 
 def test_a_tiny_book_says_what_it_cannot_know():
-    reply = track_usage_engagement_book(tiny_book([("a", "2025-03-03 09:00", "u1"), ("a", "2025-03-04 09:00", "u2")]))
+    reply = track_usage_engagement_book(
+        tiny_book([("a", "2025-03-03 09:00", "u1"), ("a", "2025-03-04 09:00", "u2")])
+    )
     assert reply.usage_trends.trend_direction is None and "$.usage_trends" in reply.not_measured
     assert reply.seat_utilisation is None and "$.seat_utilisation" in reply.not_measured
     assert reply.activity_heatmap.peak_days is None

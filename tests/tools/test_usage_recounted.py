@@ -1,4 +1,5 @@
 """Active users, sessions, stickiness and retention equal a plain recount of the events, on three books."""
+
 from __future__ import annotations
 
 import datetime as dt
@@ -25,6 +26,7 @@ def open_book(demo):
         if not (SHARED / name).is_dir() or not mapping.is_file():
             pytest.skip(f"{name} is not at {SHARED}")
         return hs.Portfolio.open(mapping)
+
     return opened
 
 
@@ -33,7 +35,7 @@ def test_the_figures_equal_a_plain_recount_of_the_events(open_book, name, days, 
     book = open_book(name)
     users, events = book.table("customers"), book.table("events")
     live = users[users["churned_on"].isna()] if "churned_on" in users else users
-    chosen = live["client_id"].tolist()[5:5 + 3 * many:3]
+    chosen = live["client_id"].tolist()[5 : 5 + 3 * many : 3]
     events = events[events["client_id"].isin(chosen)]
     for client in chosen:
         end = book.data_until + DAY
@@ -42,10 +44,16 @@ def test_the_figures_equal_a_plain_recount_of_the_events(open_book, name, days, 
 
 
 def check(reply, plain):
-    period, figures, counted = reply.analysis_period, reply.engagement_metrics, reply.usage_analytics
+    period, figures, counted = (
+        reply.analysis_period,
+        reply.engagement_metrics,
+        reply.usage_analytics,
+    )
     exact = reply.frame("measures").iloc[0]
     start, end = period.effective_start, period.effective_end
-    assert exact["daily_active_users"] == pytest.approx(plain.daily_active_users(start, end), abs=1e-12)
+    assert exact["daily_active_users"] == pytest.approx(
+        plain.daily_active_users(start, end), abs=1e-12
+    )
     assert figures.weekly_active_users == len(plain.users(end - 7 * DAY, end))
     assert figures.monthly_active_users == len(plain.users(end - 30 * DAY, end))
     assert figures.active_users == len(plain.users(start, end))
@@ -53,14 +61,23 @@ def check(reply, plain):
     assert counted.api_calls_count == plain.within(start, end, plain.api)["n"].sum()
     assert counted.unique_features_used == plain.within(start, end)["feature"].nunique()
     assert figures.stickiness == pytest.approx(plain.stickiness(start, end), abs=5e-5)
-    assert reply_retention(reply) == {key: (users, None if share is None else round(share, 4))
-                                      for key, (users, share) in plain.retention(end).items()}
+    assert reply_retention(reply) == {
+        key: (users, None if share is None else round(share, 4))
+        for key, (users, share) in plain.retention(end).items()
+    }
     if not plain.timed:
-        assert counted.total_sessions is None and "$.usage_analytics.total_sessions" in reply.not_measured
+        assert (
+            counted.total_sessions is None
+            and "$.usage_analytics.total_sessions" in reply.not_measured
+        )
         return
     sessions = plain.sessions(start, end)
     assert counted.total_sessions == len(sessions)
-    assert exact["average_session_minutes"] == pytest.approx(sum(sessions) / len(sessions) / 60, abs=1e-9)
+    assert exact["average_session_minutes"] == pytest.approx(
+        sum(sessions) / len(sessions) / 60, abs=1e-9
+    )
     series = [row["active_users"] for row in reply.series]
-    assert series == [len(plain.users(day, day + DAY)) for day in map(lambda row: dt.date.fromisoformat(row["start"]),
-                                                                      reply.series)]
+    assert series == [
+        len(plain.users(day, day + DAY))
+        for day in map(lambda row: dt.date.fromisoformat(row["start"]), reply.series)
+    ]

@@ -1,4 +1,5 @@
 """What the demo book planted is found: peaks, departed champions, the incident; and nothing in books without any."""
+
 from __future__ import annotations
 
 import datetime as dt
@@ -13,15 +14,17 @@ from healthseg.testing import tiny_book
 from healthseg.tools import analyze_engagement_patterns, track_usage_engagement_book
 
 DAY = dt.timedelta(days=1)
-WINDOW = 91 * DAY                       # 13 whole weeks: the truth states power over 90 days
+WINDOW = 91 * DAY  # 13 whole weeks: the truth states power over 90 days
 
 
 @pytest.fixture(scope="module")
 def heatmaps(demo):
     """The heat map of each live customer's last 13 weeks."""
     last = demo.data_until + DAY
-    return {client: hs.track_usage_engagement(demo, client, last - WINDOW, last).activity_heatmap
-            for client in demo.table("customers").query("churned_on.isna()")["client_id"]}
+    return {
+        client: hs.track_usage_engagement(demo, client, last - WINDOW, last).activity_heatmap
+        for client in demo.table("customers").query("churned_on.isna()")["client_id"]
+    }
 
 
 def is_found(heatmap, row):
@@ -40,20 +43,31 @@ def test_the_planted_peaks_are_found(heatmaps, truth):
 def test_hardly_a_peak_is_named_that_was_not_planted(heatmaps, truth):
     planted = truth("rhythms").query("scope == 'client' and kind == 'hour'")
     near = {(row.id, int(row.hour) + shift) for row in planted.itertuples() for shift in (-1, 0, 1)}
-    named = [(client, hour) for client, part in heatmaps.items() for hour, cell in enumerate(part.hours) if cell.peak]
+    named = [
+        (client, hour)
+        for client, part in heatmaps.items()
+        for hour, cell in enumerate(part.hours)
+        if cell.peak
+    ]
     assert len(named) >= 20 and sum(pair in near for pair in named) >= 0.95 * len(named)
 
 
 def test_peak_hours_are_said_as_the_cells_say(heatmaps):
     for part in heatmaps.values():
         if part.peak_hours is not None:
-            assert part.peak_hours == hour_ranges([hour for hour, cell in enumerate(part.hours) if cell.peak])
+            assert part.peak_hours == hour_ranges(
+                [hour for hour, cell in enumerate(part.hours) if cell.peak]
+            )
 
 
 def test_departed_champions_are_found_four_weeks_after(demo, truth):
     exits = truth("champion_exits").query("detectable").to_dict("records")
-    hits = [hs.track_usage_engagement(demo, row["client_id"], as_of=row["left_on"] + 28 * DAY).dependence
-            for row in exits]
+    hits = [
+        hs.track_usage_engagement(
+            demo, row["client_id"], as_of=row["left_on"] + 28 * DAY
+        ).dependence
+        for row in exits
+    ]
     found = sum(bool(part.champion_departed) for part in hits)
     assert exits and found >= 0.9 * len(exits), (found, len(exits))
 
@@ -67,8 +81,13 @@ def test_the_books_incident_and_its_other_days_are_found_and_named(demo, truth):
     assert planted and sum(hits) >= 0.9 * len(hits)
     incident = rows[rows["kind"] == "incident"].iloc[0]
     found = days[incident["from"]]
-    assert found.ratio == pytest.approx(incident["factor"], abs=0.12) and found.calendar == "incident: login outage"
-    assert all(any(row["from"] <= day <= row["to"] for row in rows.to_dict("records")) for day in days)
+    assert (
+        found.ratio == pytest.approx(incident["factor"], abs=0.12)
+        and found.calendar == "incident: login outage"
+    )
+    assert all(
+        any(row["from"] <= day <= row["to"] for row in rows.to_dict("records")) for day in days
+    )
 
 
 def test_a_customers_dip_in_the_incident_is_one_that_the_book_saw(demo, truth):
@@ -81,13 +100,20 @@ def test_a_customers_dip_in_the_incident_is_one_that_the_book_saw(demo, truth):
 def test_a_day_on_which_those_who_came_did_much_more_is_unusual_as_the_patterns_say():
     days = [dt.date(2025, 1, 6) + at * DAY for at in range(140)]
     busy = days[93]
-    book = tiny_book([("a", f"{day} {10 + user}:{minute:02d}", f"u{user}") for at, day in enumerate(days)
-                      for user in range(1 + (at * 7) % 4)
-                      for minute in range(60 if day == busy else 2 + (at + user) % 3)])
+    book = tiny_book(
+        [
+            ("a", f"{day} {10 + user}:{minute:02d}", f"u{user}")
+            for at, day in enumerate(days)
+            for user in range(1 + (at * 7) % 4)
+            for minute in range(60 if day == busy else 2 + (at + user) % 3)
+        ]
+    )
     found = hs.track_usage_engagement(book, "a", busy - 21 * DAY, busy + 21 * DAY).unusual_days
     assert [(day.date, day.about) for day in found] == [(busy, "doing")]
     patterns = analyze_engagement_patterns(book, "single_customer", client_id="a")
-    assert found[0].value > 5 * found[0].value_expected and [one.date for one in patterns.anomalies] == [busy]
+    assert found[0].value > 5 * found[0].value_expected and [
+        one.date for one in patterns.anomalies
+    ] == [busy]
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
@@ -99,7 +125,9 @@ def test_a_book_without_rhythm_or_departures_shows_none(tmp_path, seed):
     live = rows["client_id"].tolist()
     assert rows["champion_share"].notna().any() and not (rows["champion_departed"] == 1).any()
     for client in live[::6]:
-        part = hs.track_usage_engagement(book, client, book.data_until - WINDOW + DAY, book.data_until + DAY)
+        part = hs.track_usage_engagement(
+            book, client, book.data_until - WINDOW + DAY, book.data_until + DAY
+        )
         assert not part.activity_heatmap.peak_days and not part.activity_heatmap.peak_hours
     whole = track_usage_engagement_book(book, lookback_period_days=91)
     assert whole.activity_heatmap.statement == "no distinct peak" and whole.unusual_days == []

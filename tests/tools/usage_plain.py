@@ -1,4 +1,5 @@
 """Usage recounted from the events themselves, slowly and plainly: pandas, loops and the words of the definitions."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -13,17 +14,32 @@ class PlainUsage:
     def __init__(self, book, client_id, events, gap_minutes=30):
         events = events[events["client_id"] == client_id].copy()
         customer = book.table("customers").set_index("client_id").loc[client_id]
-        zone = customer["timezone"] if isinstance(customer.get("timezone"), str) else book.settings.default_timezone
+        zone = (
+            customer["timezone"]
+            if isinstance(customer.get("timezone"), str)
+            else book.settings.default_timezone
+        )
         stamps = pd.to_datetime(events["occurred_at"])
         self.timed = not (stamps.dt.normalize() == stamps).all()
-        local = stamps.dt.tz_localize("UTC").dt.tz_convert(zone).dt.tz_localize(None) if self.timed else stamps
+        local = (
+            stamps.dt.tz_localize("UTC").dt.tz_convert(zone).dt.tz_localize(None)
+            if self.timed
+            else stamps
+        )
         events["local"], events["stamp"], events["day"] = local, stamps, local.dt.normalize()
         events["n"] = events["count"].fillna(1)
         self.api = events[events["source"] == "api"]
         self.person = events[events["source"] != "api"]
-        self.signup, self.gap = pd.Timestamp(customer["signup_date"]), pd.Timedelta(minutes=gap_minutes)
+        self.signup, self.gap = (
+            pd.Timestamp(customer["signup_date"]),
+            pd.Timedelta(minutes=gap_minutes),
+        )
         self.first_tracked = pd.Timestamp(book.first_event_day)
-        users = book.table("users") if book.has("users") else pd.DataFrame({"client_id": [], "user_id": []})
+        users = (
+            book.table("users")
+            if book.has("users")
+            else pd.DataFrame({"client_id": [], "user_id": []})
+        )
         users = users[users["client_id"] == client_id]
         made = pd.to_datetime(users["created_at"]) if len(users) else []
         self.created = dict(zip(users["user_id"], made, strict=True))
@@ -52,7 +68,9 @@ class PlainUsage:
     def sessions(self, start, end):
         """Sessions begun in the period and their seconds, as far as known by its end."""
         found = []
-        rows = self.person[self.person["user_id"].notna() & (self.person["day"] < pd.Timestamp(end))]
+        rows = self.person[
+            self.person["user_id"].notna() & (self.person["day"] < pd.Timestamp(end))
+        ]
         keys = [rows["user_id"], rows["session_id"].fillna("none")]
         for (_, session), part in rows.sort_values("stamp").groupby(keys):
             longest = self.gap if session == "none" else DAY
@@ -70,7 +88,11 @@ class PlainUsage:
         if self.signup >= self.first_tracked:
             return True
         created = self.created.get(user, pd.NaT)
-        return first >= self.first_tracked + 28 * DAY if pd.isna(created) else created.normalize() >= self.first_tracked
+        return (
+            first >= self.first_tracked + 28 * DAY
+            if pd.isna(created)
+            else created.normalize() >= self.first_tracked
+        )
 
     def retention(self, end, weeks=12):
         """(cohort's first day, week) → users, and those who came back (None while it is not over)."""
@@ -84,12 +106,19 @@ class PlainUsage:
                 continue
             for week in range(back):
                 over = start + (6 + 7 * week + 6) * DAY < end
-                kept = [user for user in users if user in
-                        self.users(first[user] + 7 * week * DAY, first[user] + 7 * (week + 1) * DAY)]
+                kept = [
+                    user
+                    for user in users
+                    if user
+                    in self.users(first[user] + 7 * week * DAY, first[user] + 7 * (week + 1) * DAY)
+                ]
                 found[start.date(), week] = (len(users), len(kept) / len(users) if over else None)
         return found
 
 
 def reply_retention(reply):
-    return {(cohort.cohort_start, week): (cohort.users, share)
-            for cohort in reply.user_retention for week, share in enumerate(cohort.retained)}
+    return {
+        (cohort.cohort_start, week): (cohort.users, share)
+        for cohort in reply.user_retention
+        for week, share in enumerate(cohort.retained)
+    }

@@ -18,7 +18,9 @@ from healthseg.data.demo.scenarios import Scenario
 from healthseg.data.demo.users import Users
 
 MORE_EVENTS = 4.3  # mean beyond the first in a session
-LONGEST_MS = 28 * 60_000  # of a session: with starts two clock hours apart, a gap of 30 minutes stays
+LONGEST_MS = (
+    28 * 60_000
+)  # of a session: with starts two clock hours apart, a gap of 30 minutes stays
 UI, API = 0, 1
 
 
@@ -42,10 +44,14 @@ class Events:
 
 
 def joined(*parts: Events) -> Events:
-    return Events(*(np.concatenate([getattr(part, each.name) for part in parts]) for each in fields(Events)))
+    return Events(
+        *(np.concatenate([getattr(part, each.name) for part in parts]) for each in fields(Events))
+    )
 
 
-def _awake(rng: np.random.Generator, users: Users, latents: Latents, days: Frame, world: Scenario) -> np.ndarray:
+def _awake(
+    rng: np.random.Generator, users: Users, latents: Latents, days: Frame, world: Scenario
+) -> np.ndarray:
     """Users × weeks: whether the user is in a spell of use."""
     if not world.planted:
         return np.ones((users.count, days.weeks), bool)
@@ -70,10 +76,14 @@ def user_days(
     """(user, day) pairs on which somebody comes."""
     rng = stream(seed, chunk, "user_days")
     week = np.arange(days.days) // 7
-    frequency = 0.62 * latents.of("frequency")[:, week] if world.planted else 0.62 * latents.of("frequency")[:, :1]
-    odds = (frequency + rhythms.weekday_odds(days, world.planted))[users.client] + users.base[:, None].astype(
-        np.float32
+    frequency = (
+        0.62 * latents.of("frequency")[:, week]
+        if world.planted
+        else 0.62 * latents.of("frequency")[:, :1]
     )
+    odds = (frequency + rhythms.weekday_odds(days, world.planted))[users.client] + users.base[
+        :, None
+    ].astype(np.float32)
     chance = incidents.chance[users.client] / (1 + np.exp(-odds))
     day = np.arange(days.days)[None, :]
     there = (day >= users.created[:, None]) & (day < users.left[:, None])
@@ -87,7 +97,9 @@ def _apart(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     return np.minimum(between, 24 - between) >= 2
 
 
-def _session_starts(rng, client, rhythms: Rhythms, more: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _session_starts(
+    rng, client, rhythms: Rhythms, more: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """(place of the user-day, hour) of one to three sessions, at least two clock hours apart."""
     hours = np.stack([rhythms.draw_hours(client, rng.random(len(client))) for _ in range(3)])
     drawn = rng.random((2, len(client)))
@@ -103,7 +115,11 @@ def _session_starts(rng, client, rhythms: Rhythms, more: np.ndarray) -> tuple[np
 def _pick(uniform: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """The column drawn for each row, in proportion to its weights."""
     cumulated = np.cumsum(weights, axis=1)
-    return (cumulated < (uniform.astype(np.float32) * cumulated[:, -1])[:, None]).sum(axis=1).astype(np.int8)
+    return (
+        (cumulated < (uniform.astype(np.float32) * cumulated[:, -1])[:, None])
+        .sum(axis=1)
+        .astype(np.int8)
+    )
 
 
 def _features_of(
@@ -121,7 +137,9 @@ def _features_of(
     return main, other
 
 
-def _session_events(rng, place: np.ndarray, volume: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _session_events(
+    rng, place: np.ndarray, volume: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(session, order in it, how many it has) of every event; bursts have a geometric tail."""
     more = rng.geometric(1 / (1 + MORE_EVENTS), len(place)) - 1
     count = np.maximum(1, ((1 + np.minimum(more, 60)) * volume).round().astype(int))
@@ -147,7 +165,11 @@ def draw_events(
     user, day = user_days(seed, chunk, users, latents, rhythms, incidents, days, world)
     rng = stream(seed, chunk, "sessions")
     client = users.client[user]
-    liking = latents.of("sessions")[client, day // 7] if world.planted else latents.of("sessions")[client, 0]
+    liking = (
+        latents.of("sessions")[client, day // 7]
+        if world.planted
+        else latents.of("sessions")[client, 0]
+    )
     place, hour = _session_starts(rng, client, rhythms, 1 / (1 + np.exp(1.6 - 1.25 * liking)))
     user, day, client = user[place], day[place], client[place]
     main, other = _features_of(rng, client, day, users.persona[user], adoption, days, world.planted)
@@ -182,18 +204,34 @@ def _pick_name(rng, count: int) -> np.ndarray:
     return np.searchsorted(shares, rng.random(count, np.float32)).astype(np.int8)
 
 
-def within_book(utc_ms: np.ndarray, day: np.ndarray, days: Frame, incidents: Incidents) -> np.ndarray:
+def within_book(
+    utc_ms: np.ndarray, day: np.ndarray, days: Frame, incidents: Incidents
+) -> np.ndarray:
     """Both the UTC day and the account's day lie in the book, and the UTC day was loaded."""
     utc_day = utc_ms // DAY_MS - days.start
-    return incidents.loaded(utc_day) & (utc_day >= 0) & (utc_day < days.days) & (day >= 0) & (day < days.days)
+    return (
+        incidents.loaded(utc_day)
+        & (utc_day >= 0)
+        & (utc_day < days.days)
+        & (day >= 0)
+        & (day < days.days)
+    )
 
 
 def draw_calls(
-    seed: int, chunk: int, who: Customers, incidents: Incidents, days: Frame, zones: Zones, light: bool
+    seed: int,
+    chunk: int,
+    who: Customers,
+    incidents: Incidents,
+    days: Frame,
+    zones: Zones,
+    light: bool,
 ) -> Events:
     """Calls of the API, aggregated by the sender: twice a day, the nightly run always at 23:30 UTC."""
     rng = stream(seed, chunk, "calls")
-    client, day = np.nonzero(who.uses_api[:, None] & (np.arange(days.days) >= np.maximum(who.signup, 0)[:, None]))
+    client, day = np.nonzero(
+        who.uses_api[:, None] & (np.arange(days.days) >= np.maximum(who.signup, 0)[:, None])
+    )
     calls = rng.poisson(20 + 2 * who.seats[client]) + 1
     utc_ms = (day + days.start) * DAY_MS + 23 * 3_600_000 + 30 * 60_000
     by_day = utc_ms - rng.integers(8 * 3_600_000, 16 * 3_600_000, len(day))

@@ -22,7 +22,9 @@ BUNDLES = (
     ("bundle_1", ("reports", "scheduled_exports"), 0.45),
     ("bundle_2", ("workflow_builder", "custom_fields"), 0.40),
 )
-SEQUENCES = (("sequence_1", ("capacity_planner", "goal_tracking", "forecast_view"), 0.40, (21, 28)),)
+SEQUENCES = (
+    ("sequence_1", ("capacity_planner", "goal_tracking", "forecast_view"), 0.40, (21, 28)),
+)
 # taste of the personas for the features, rows as names.PERSONAS
 TASTE = np.array(
     [
@@ -32,7 +34,10 @@ TASTE = np.array(
         [0.2, 0.2, 9, 0.3, 0.3, 0.1, 0.2, 0.2, 0.2, 0.1, 7, 9, 0.2, 0.2, 0.2],
     ]
 )
-PULL, SEGMENT_PULL = 1.1, 3.0  # of the hidden path on how much a feature is used; far apart in `segments`
+PULL, SEGMENT_PULL = (
+    1.1,
+    3.0,
+)  # of the hidden path on how much a feature is used; far apart in `segments`
 CONFOUNDED = "file_sharing"  # what large customers adopt in `confounded`
 ABANDON_SHARE, READOPT_SHARE = 0.10, 0.35
 
@@ -51,7 +56,9 @@ class Adoption:
     def active(self, days: Frame) -> np.ndarray:
         """Customers × days × features: whether the feature may be used on the day."""
         day = np.arange(days.days)[None, :, None]
-        before, gone, again = (each[:, None, :] for each in (self.intended, self.abandoned, self.readopted))
+        before, gone, again = (
+            each[:, None, :] for each in (self.intended, self.abandoned, self.readopted)
+        )
         return (day >= before) & ((day < gone) | (day >= again))
 
 
@@ -92,7 +99,9 @@ def _plant_sequences(rng, intended, path, eligible) -> None:
             path[taken, place] = name
 
 
-def _intended(rng, who: Customers, latents: Latents, eligible, world: Scenario) -> tuple[np.ndarray, np.ndarray]:
+def _intended(
+    rng, who: Customers, latents: Latents, eligible, world: Scenario
+) -> tuple[np.ndarray, np.ndarray]:
     shape = eligible.shape
     path = np.full(shape, "", object)
     wait = WAIT_DAYS * np.exp(rng.normal(0, 0.7, shape))
@@ -101,7 +110,9 @@ def _intended(rng, who: Customers, latents: Latents, eligible, world: Scenario) 
     if world.size_on_adoption:
         size = (np.log(who.seats) - 2.3) / 0.82
         place = FEATURE[CONFOUNDED]
-        odds[:, place] += world.size_on_adoption * size - np.log(TAKE_UP[place] / (1 - TAKE_UP[place]))
+        odds[:, place] += world.size_on_adoption * size - np.log(
+            TAKE_UP[place] / (1 - TAKE_UP[place])
+        )
     never = (odds < 0) & (not world.segments)
     intended = np.where(never, NEVER, eligible + wait.round().astype(int))
     if world.planted and not world.segments:
@@ -111,21 +122,29 @@ def _intended(rng, who: Customers, latents: Latents, eligible, world: Scenario) 
     return np.where(eligible >= NEVER, NEVER, np.minimum(intended, NEVER)), path
 
 
-def draw_adoption(seed: int, chunk: int, who: Customers, latents: Latents, days: Frame, world: Scenario) -> Adoption:
+def draw_adoption(
+    seed: int, chunk: int, who: Customers, latents: Latents, days: Frame, world: Scenario
+) -> Adoption:
     rng = stream(seed, chunk, "adoption")
     eligible = _eligible(who)
     intended, path = _intended(rng, who, latents, eligible, world)
     leaving = (rng.random(intended.shape) < ABANDON_SHARE) & (intended < days.days - 150)
     leaving &= world.planted and not world.segments
     leaving[:, :3] = False
-    abandoned = np.where(leaving, np.maximum(intended, 0) + rng.integers(60, 140, intended.shape), NEVER)
+    abandoned = np.where(
+        leaving, np.maximum(intended, 0) + rng.integers(60, 140, intended.shape), NEVER
+    )
     again = leaving & (rng.random(intended.shape) < READOPT_SHARE)
     readopted = np.where(again, abandoned + rng.integers(45, 110, intended.shape), NEVER)
     breadth = latents.of("features")[:, :, None]
-    own = autoregression(rng, days.weeks, intended.shape).transpose(0, 2, 1) if world.planted else 0.0
+    own = (
+        autoregression(rng, days.weeks, intended.shape).transpose(0, 2, 1) if world.planted else 0.0
+    )
     pull = SEGMENT_PULL if world.segments else PULL
     common = np.array([0, 0, 0.3] + [1.0] * (len(names.FEATURES) - 3), np.float32)
-    weights = POPULARITY.astype(np.float32) * np.exp(common * (pull * breadth + 0.5 * own) * world.planted)
+    weights = POPULARITY.astype(np.float32) * np.exp(
+        common * (pull * breadth + 0.5 * own) * world.planted
+    )
     return Adoption(
         eligible,
         intended,

@@ -60,9 +60,13 @@ class _Book:
         first_session = np.full(chunk.who.count, np.iinfo(np.int64).max)
         np.minimum.at(first_session, chunk.persons.client, chunk.persons.session)
         session = np.where(
-            events.session < 0, -1, (client + 1) * SESSIONS_PER_CLIENT + events.session - first_session[events.client]
+            events.session < 0,
+            -1,
+            (client + 1) * SESSIONS_PER_CLIENT + events.session - first_session[events.client],
         )
-        self.spool.add(events, client, np.where(events.user < 0, -1, events.user + len(self.user_ids)), session)
+        self.spool.add(
+            events, client, np.where(events.user < 0, -1, events.user + len(self.user_ids)), session
+        )
         self.user_ids += tables.user_ids(chunk)
         self.client_ids[number] = chunk.who.ids
 
@@ -90,7 +94,9 @@ def write_demo(
     book = _Book(out, days, clients)
     chunk = None
     chunks = -(-clients // CHUNK_CLIENTS)
-    edges = [clients * place // chunks for place in range(chunks + 1)]  # alike in size: none of a few customers
+    edges = [
+        clients * place // chunks for place in range(chunks + 1)
+    ]  # alike in size: none of a few customers
     for place, (first, after) in enumerate(itertools.pairwise(edges)):
         chunk = draw_chunk(seed, place, first, after - first, days, world, events == "light")
         book.take(chunk)
@@ -98,15 +104,26 @@ def write_demo(
         out,
         book,
         chunk,
-        {"scenario": world.name, "seed": seed, "clients": clients, "months": months, "events": events},
+        {
+            "scenario": world.name,
+            "seed": seed,
+            "clients": clients,
+            "months": months,
+            "events": events,
+        },
         world,
     )
 
 
-def _checked(clients: int | None, months: int, name: str, events: str) -> tuple[Scenario, Frame, int]:
+def _checked(
+    clients: int | None, months: int, name: str, events: str
+) -> tuple[Scenario, Frame, int]:
     world = named(name)
     clients = world.clients if clients is None else clients
-    for parameter, value, low, high in (("clients", clients, 1, 100_000), ("months", months, 3, 60)):
+    for parameter, value, low, high in (
+        ("clients", clients, 1, 100_000),
+        ("months", months, 3, 60),
+    ):
         if not low <= value <= high:
             raise InvalidParameters(
                 f"{parameter} {value} is out of range: give {low} to {high}",
@@ -142,7 +159,9 @@ def _clear(out: Path) -> None:
             (out / f"{name}{suffix}").unlink(missing_ok=True)
 
 
-def _write(out: Path, book: _Book, last: Chunk, arguments: dict[str, Any], world: Scenario) -> dict[str, Any]:
+def _write(
+    out: Path, book: _Book, last: Chunk, arguments: dict[str, Any], world: Scenario
+) -> dict[str, Any]:
     days = book.days
     once = shared.of_book(days, last.incidents.calendar)
     whole = {**{name: pa.concat_tables(parts) for name, parts in book.tables.items()}, **once}
@@ -163,7 +182,9 @@ def _write(out: Path, book: _Book, last: Chunk, arguments: dict[str, Any], world
         known["dirt"] = write_dirt(out, whole, arguments["seed"])
     for name, content in known.items():
         write_parquet(out / "truth" / f"{name}.parquet", content)
-    checks = truth.checks(known["hazard"], known["exits"], np.datetime64("1970-01-01") + days.start, world)
+    checks = truth.checks(
+        known["hazard"], known["exits"], np.datetime64("1970-01-01") + days.start, world
+    )
     summary = {
         "version": VERSION,
         **arguments,

@@ -110,20 +110,31 @@ def _after_notice(rng, events: Events, exits: Exits) -> Events:
     return events.keep((events.day < noticed) | stays[events.session])
 
 
-def _known_client(who: Customers, exits: Exits, tickets: pd.DataFrame, surveys: pd.DataFrame, days: Frame) -> None:
+def _known_client(
+    who: Customers, exits: Exits, tickets: pd.DataFrame, surveys: pd.DataFrame, days: Frame
+) -> None:
     """Swap numbers so that the customer people ask for first is live and has all inputs."""
     spot = np.flatnonzero(who.number == KNOWN_CLIENT)
     if not len(spot):
         return
-    rows = np.bincount(tickets["client"], minlength=who.count) + np.bincount(surveys["client"], minlength=who.count)
-    fit = (exits.step < 0) & (who.signup <= days.days - 1 - KNOWN_TENURE_DAYS) & (who.seats >= 12) & (who.plan > 0)
+    rows = np.bincount(tickets["client"], minlength=who.count) + np.bincount(
+        surveys["client"], minlength=who.count
+    )
+    fit = (
+        (exits.step < 0)
+        & (who.signup <= days.days - 1 - KNOWN_TENURE_DAYS)
+        & (who.seats >= 12)
+        & (who.plan > 0)
+    )
     for kind in who.withheld.values():
         fit &= ~kind
     best = int(np.argmax(np.where(fit, rows, -1)))
     who.number[[spot[0], best]] = who.number[[best, spot[0]]]
 
 
-def draw_chunk(seed: int, place: int, first: int, count: int, days: Frame, world: Scenario, light: bool) -> Chunk:
+def draw_chunk(
+    seed: int, place: int, first: int, count: int, days: Frame, world: Scenario, light: bool
+) -> Chunk:
     zones = Zones([zone for _, zone, _ in PLACES], days)
     who = draw_customers(seed, place, first, count, days, world)
     latents = draw_latents(seed, place, who, days, world)
@@ -131,7 +142,9 @@ def draw_chunk(seed: int, place: int, first: int, count: int, days: Frame, world
     rhythms = draw_rhythms(seed, place, who, world)
     incidents = draw_incidents(seed, place, who, days, world)
     adoption = draw_adoption(seed, place, who, latents, days, world)
-    persons = draw_events(seed, place, who, users, latents, rhythms, incidents, adoption, days, zones, world)
+    persons = draw_events(
+        seed, place, who, users, latents, rhythms, incidents, adoption, days, zones, world
+    )
     counts = counted.count(persons, users, who.count, days)
     money = draw_money(seed, place, who, counts.users_within(30), days, world)
     invoices = draw_invoices(seed, place, who, money, latents, days)
@@ -149,14 +162,22 @@ def draw_chunk(seed: int, place: int, first: int, count: int, days: Frame, world
     if world.leak:
         persons = _after_notice(stream(seed, place, "leak"), persons, exits)
     counts = counted.count(persons, users, who.count, days)
-    if world.leak:  # what is read after notice is what the book shows; nobody is at risk any more then
-        drivers = _drivers(who, counts, seats, adoption, tickets, surveys, invoices, zones, days, world)
+    if (
+        world.leak
+    ):  # what is read after notice is what the book shows; nobody is at risk any more then
+        drivers = _drivers(
+            who, counts, seats, adoption, tickets, surveys, invoices, zones, days, world
+        )
         exits.eta = measured_odds(drivers, world)
     if light:
         persons = lightened(persons)
     calls = _cut(draw_calls(seed, place, who, incidents, days, zones, light), until)
     rng = stream(seed, place, "csm")
-    moved = np.where(rng.random(who.count) < 0.12, np.maximum(who.signup, 0) + rng.integers(30, 400, who.count), -1)
+    moved = np.where(
+        rng.random(who.count) < 0.12,
+        np.maximum(who.signup, 0) + rng.integers(30, 400, who.count),
+        -1,
+    )
     return Chunk(
         world,
         days,
@@ -177,7 +198,9 @@ def draw_chunk(seed: int, place: int, first: int, count: int, days: Frame, world
         drivers,
         exits,
         stages.truncated(stages.draw_spells(seed, place, who, days), exits.churned, days),
-        milestones.cut(milestones.draw_progress(seed, place, who, days, world), exits.churned, days),
+        milestones.cut(
+            milestones.draw_progress(seed, place, who, days, world), exits.churned, days
+        ),
         milestones.first_users(persons, users, who.count),
         draw_messages(seed, place, who, users, days, zones, world),
         np.where(moved < days.days, moved, -1),

@@ -46,9 +46,13 @@ def _weights(events: Events) -> np.ndarray:
 def count(events: Events, users: Users, clients: int, days: Frame) -> Counts:
     """From persons' rows, in order of session and time."""
     span = days.days
-    per_day = np.bincount(events.client.astype(np.int64) * span + events.day, _weights(events), clients * span)
+    per_day = np.bincount(
+        events.client.astype(np.int64) * span + events.day, _weights(events), clients * span
+    )
     begins = np.concatenate([[True], events.session[1:] != events.session[:-1]])
-    sessions = np.bincount(events.client[begins].astype(np.int64) * span + events.day[begins], minlength=clients * span)
+    sessions = np.bincount(
+        events.client[begins].astype(np.int64) * span + events.day[begins], minlength=clients * span
+    )
     active = np.zeros(users.count * span, bool)
     active[events.user.astype(np.int64) * span + events.day] = True
     width = len(names.FEATURES)
@@ -65,7 +69,9 @@ def count(events: Events, users: Users, clients: int, days: Frame) -> Counts:
 
 def trailing(daily: np.ndarray, at: np.ndarray, width: int) -> np.ndarray:
     """Sums over the ``width`` days that end with each of ``at``, along the last axis."""
-    sums = np.concatenate([np.zeros((*daily.shape[:-1], 1)), np.cumsum(daily, axis=-1, dtype=float)], axis=-1)
+    sums = np.concatenate(
+        [np.zeros((*daily.shape[:-1], 1)), np.cumsum(daily, axis=-1, dtype=float)], axis=-1
+    )
     return sums[..., at + 1] - sums[..., np.maximum(at + 1 - width, 0)]
 
 
@@ -120,11 +126,14 @@ def days_since_last_person_event(counts: Counts, who: Customers, at: np.ndarray)
     return at[None, :] - np.where(last >= 0, last, np.maximum(who.signup, 0)[:, None]).astype(float)
 
 
-def open_high_tickets(tickets: pd.DataFrame, who: Customers, zones: Zones, days: Frame, at: np.ndarray) -> np.ndarray:
+def open_high_tickets(
+    tickets: pd.DataFrame, who: Customers, zones: Zones, days: Frame, at: np.ndarray
+) -> np.ndarray:
     high = tickets[tickets["severity"] >= 2]
     client = high["client"].to_numpy()
     opened, resolved = (
-        zones.local_day(high[each].to_numpy(), who.zone[client]) - days.start for each in ("opened", "resolved")
+        zones.local_day(high[each].to_numpy(), who.zone[client]) - days.start
+        for each in ("opened", "resolved")
     )
     open_then = (opened[:, None] <= at) & (resolved[:, None] > at)
     out = np.zeros((who.count, len(at)))
@@ -133,7 +142,9 @@ def open_high_tickets(tickets: pd.DataFrame, who: Customers, zones: Zones, days:
 
 
 def worst_days_overdue(invoices: pd.DataFrame, who: Customers, at: np.ndarray) -> np.ndarray:
-    client, issued, due, paid = (invoices[each].to_numpy() for each in ("client", "issued", "due", "paid"))
+    client, issued, due, paid = (
+        invoices[each].to_numpy() for each in ("client", "issued", "due", "paid")
+    )
     paid = np.where(paid <= -(10**6), 10**6, paid)
     unpaid = (issued[:, None] <= at) & (due[:, None] < at) & (paid[:, None] > at)
     worst, known = np.zeros((who.count, len(at))), np.zeros((who.count, len(at)), bool)
@@ -142,14 +153,20 @@ def worst_days_overdue(invoices: pd.DataFrame, who: Customers, at: np.ndarray) -
     return _missing(worst, ~known)
 
 
-def nps_365d(surveys: pd.DataFrame, who: Customers, zones: Zones, days: Frame, at: np.ndarray) -> np.ndarray:
+def nps_365d(
+    surveys: pd.DataFrame, who: Customers, zones: Zones, days: Frame, at: np.ndarray
+) -> np.ndarray:
     """Each respondent's latest answer within 365 days; answers without a user count each."""
     asked = surveys[surveys["kind"] == "nps"]
     client, user, score = (asked[each].to_numpy() for each in ("client", "user", "score"))
     day = zones.local_day(asked["responded"].to_numpy(), who.zone[client]) - days.start
     again = np.full(len(asked), 10**6)  # the day of the same respondent's next answer
     order = np.lexsort((asked["responded"], user, client))
-    same = (client[order][1:] == client[order][:-1]) & (user[order][1:] == user[order][:-1]) & (user[order][1:] >= 0)
+    same = (
+        (client[order][1:] == client[order][:-1])
+        & (user[order][1:] == user[order][:-1])
+        & (user[order][1:] >= 0)
+    )
     again[order[:-1][same]] = day[order[1:][same]]
     counts = (day[:, None] <= at) & (day[:, None] > at - 365) & (again[:, None] > at)
     number, balance = np.zeros((who.count, len(at))), np.zeros((who.count, len(at)))

@@ -50,7 +50,9 @@ def _signups(rng: np.random.Generator, count: int, days: Frame) -> np.ndarray:
     return np.where(rng.random(count) < 0.82, before, later)
 
 
-def draw_customers(seed: int, chunk: int, first: int, count: int, days: Frame, world: Scenario) -> Customers:
+def draw_customers(
+    seed: int, chunk: int, first: int, count: int, days: Frame, world: Scenario
+) -> Customers:
     rng = stream(seed, chunk, "customers")
     seats = np.clip(np.exp(rng.normal(2.3, 0.82, count)), 3, 300).round().astype(int)
     if world.segments:
@@ -76,7 +78,11 @@ def draw_customers(seed: int, chunk: int, first: int, count: int, days: Frame, w
         segment=segment if world.segments else np.full(count, -1),
         uses_api=rng.random(count) < 0.35,
         billing_months=rng.choice([1, 3, 12], count, p=[0.62, 0.26, 0.12]),
-        csm=np.clip(np.digitize(seats, [5, 12, 40, 90]) * 2 - rng.integers(0, 2, count), 0, len(names.CSMS) - 1),
+        csm=np.clip(
+            np.digitize(seats, [5, 12, 40, 90]) * 2 - rng.integers(0, 2, count),
+            0,
+            len(names.CSMS) - 1,
+        ),
         withheld=withheld,
     )
 

@@ -46,17 +46,31 @@ ADDED = (
 )
 # an optional value of a clean row that must become null: table, fault, column, value, rows that may be hit
 ALTERED: tuple[tuple[str, str, str, str, Callable[[Row], bool]], ...] = (
-    ("customers", "wrong_type", "strategic_value", "high", lambda row: row["strategic_value"] != ""),
+    (
+        "customers",
+        "wrong_type",
+        "strategic_value",
+        "high",
+        lambda row: row["strategic_value"] != "",
+    ),
     ("tickets", "wrong_type", "csat", "great", lambda row: row["csat"] != ""),
     ("tickets", "bad_enum", "severity", "urgent", lambda row: row["severity"] == "low"),
     ("contracts", "wrong_type", "renews_on", "soon", lambda row: row["renews_on"] != ""),
 )
-KEYS = {"customers": "client_id", "users": "user_id", "tickets": "ticket_id", "invoices": "invoice_id"}
+KEYS = {
+    "customers": "client_id",
+    "users": "user_id",
+    "tickets": "ticket_id",
+    "invoices": "invoice_id",
+}
 
 
 def _rows(content: pa.Table) -> list[Row]:
     columns = [[_text(value) for value in column.to_pylist()] for column in content.columns]
-    return [dict(zip(content.column_names, values, strict=True)) for values in zip(*columns, strict=True)]
+    return [
+        dict(zip(content.column_names, values, strict=True))
+        for values in zip(*columns, strict=True)
+    ]
 
 
 def _text(value: object) -> str:
@@ -76,14 +90,20 @@ class _Spoiled:
         self.faults: list[tuple[str, int, str, str, str, str, str]] = []
 
     def _pick(self, fits: Callable[[Row], bool]) -> list[int]:
-        able = [place for place in range(self._clean) if place not in self._hit and fits(self.rows[place])]
+        able = [
+            place
+            for place in range(self._clean)
+            if place not in self._hit and fits(self.rows[place])
+        ]
         chosen = sorted(self._rng.permutation(len(able))[:TIMES])
         self._hit |= {able[place] for place in chosen}
         return [able[place] for place in chosen]
 
     def note(self, place: int, column: str, fault: str, expected: str) -> None:
         row = self.rows[place]
-        self.faults.append((self.name, place + 1, row["client_id"], column, fault, row.get(column, ""), expected))
+        self.faults.append(
+            (self.name, place + 1, row["client_id"], column, fault, row.get(column, ""), expected)
+        )
 
     def repeat(self) -> None:
         for place in self._pick(lambda row: True):
@@ -130,7 +150,12 @@ def _late_events(customers: pa.Table, seed: int) -> _Spoiled:
     spoiled = _Spoiled("events", [], stream(seed, 0, "dirt:events"))
     noon = dt.datetime.combine(LAST_DAY, dt.time(12))
     cases = (
-        ("plain", "kept", "{day} 12:00:00", {"count": ""}),      # one call each: rows with a count are never repeats
+        (
+            "plain",
+            "kept",
+            "{day} 12:00:00",
+            {"count": ""},
+        ),  # one call each: rows with a count are never repeats
         ("mixed_zone", "kept", "{day} 14:30:00+02:00", {}),
         ("mixed_zone", "kept", "{day}T06:30:00-06:00", {}),
         ("impossible_date", "dropped", "2031-01-01 00:00:00", {}),
@@ -180,4 +205,7 @@ def write_dirt(out: Path, tables: dict[str, pa.Table], seed: int) -> pa.Table:
     _write_csv(out / LATE, list(EVENT_COLUMNS), late.rows)
     faults += late.faults
     names = ("table", "row", "client_id", "column", "fault", "value", "expected")
-    return table(TRUTH["dirt"], {name: [fault[place] for fault in faults] for place, name in enumerate(names)})
+    return table(
+        TRUTH["dirt"],
+        {name: [fault[place] for fault in faults] for place, name in enumerate(names)},
+    )

@@ -57,7 +57,10 @@ BASE_TERMS = (
 
 def terms(world: Scenario) -> tuple[Term, ...]:
     """The terms in force; ``drift`` has two sets, one after the other."""
-    scaled = [Term(**{**one.__dict__, "coefficient": one.coefficient * world.driver_scale}) for one in BASE_TERMS]
+    scaled = [
+        Term(**{**one.__dict__, "coefficient": one.coefficient * world.driver_scale})
+        for one in BASE_TERMS
+    ]
     if world.size_log_odds:
         scaled.append(Term("size", "log_seats", "linear", world.size_log_odds, 2.3, 0.82))
     scaled += [
@@ -98,12 +101,16 @@ def contributions(drivers: dict[str, np.ndarray], world: Scenario) -> dict[str, 
     for one in terms(world):
         if one.form == "interaction":
             left, right = one.measure.split("*")
-            value = _shape(by_measure[left], drivers[left]) * _shape(by_measure[right], drivers[right])
+            value = _shape(by_measure[left], drivers[left]) * _shape(
+                by_measure[right], drivers[right]
+            )
         else:
             value = _shape(one, drivers[one.measure])
         step = np.arange(value.shape[1])
         within = (step >= one.first_step) & (step <= one.last_step)
-        out[one.driver] = out.get(one.driver, 0) + np.where(np.isnan(value) | ~within, 0.0, one.coefficient * value)
+        out[one.driver] = out.get(one.driver, 0) + np.where(
+            np.isnan(value) | ~within, 0.0, one.coefficient * value
+        )
     return out
 
 
@@ -140,7 +147,9 @@ def _posterior(eta: np.ndarray, at_risk: np.ndarray, sd: float) -> tuple[np.ndar
     return sd * nodes, posterior / posterior.sum(axis=2, keepdims=True)
 
 
-def _next_law(parts: np.ndarray, eta: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _next_law(
+    parts: np.ndarray, eta: np.ndarray, known: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The law of the next two log-odds given this step's parts and the mean log-odds so far.
 
     A linear mean, and all paths' means of the next step, sorted, with their pairs of residuals, since those
@@ -160,7 +169,9 @@ def _next_law(parts: np.ndarray, eta: np.ndarray, known: np.ndarray) -> tuple[np
 def _design(parts: np.ndarray, client: np.ndarray, step: np.ndarray) -> np.ndarray:
     """The step's parts, and which step it is; steps whose continuations lie beyond the book count as the last one."""
     last = parts.shape[1] - 3
-    return np.column_stack([parts[client, step], np.minimum(step, last)[:, None] == np.arange(last + 1)])
+    return np.column_stack(
+        [parts[client, step], np.minimum(step, last)[:, None] == np.arange(last + 1)]
+    )
 
 
 def _continued(
@@ -176,7 +187,9 @@ def _continued(
     chosen = np.minimum((uniform[:, :, None] > cumulated[:, None, :]).sum(axis=2), NODES - 1)
     frailty = nodes[chosen]
     rank = np.searchsorted(known_means, mean[:, 0]) / len(known_means)
-    near = np.clip(rank, NEAR, 1 - NEAR)[:, None] + rng.uniform(-NEAR, NEAR, (len(client), CONTINUATIONS))
+    near = np.clip(rank, NEAR, 1 - NEAR)[:, None] + rng.uniform(
+        -NEAR, NEAR, (len(client), CONTINUATIONS)
+    )
     pair = residuals[(np.clip(near, 0, 1 - 1e-9) * len(residuals)).astype(int)]
     stay = 1 - logistic(exits.eta[client, step][:, None] + frailty)
     for ahead in (0, 1):
@@ -186,7 +199,9 @@ def _continued(
     return p90, error
 
 
-def _decide(rng, hazard: np.ndarray, who: Customers, days: Frame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _decide(
+    rng, hazard: np.ndarray, who: Customers, days: Frame
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Step by step: who is at risk, in which step each decides, and on which day."""
     at_risk = np.zeros(hazard.shape, bool)
     decided_in, uniform = np.full(who.count, -1), rng.random(hazard.shape)
@@ -209,7 +224,12 @@ def measured_odds(drivers: dict[str, np.ndarray], world: Scenario) -> np.ndarray
 
 
 def draw_exits(
-    seed: int, chunk: int, drivers: dict[str, np.ndarray], who: Customers, days: Frame, world: Scenario
+    seed: int,
+    chunk: int,
+    drivers: dict[str, np.ndarray],
+    who: Customers,
+    days: Frame,
+    world: Scenario,
 ) -> Exits:
     rng = stream(seed, chunk, "exits")
     parts, eta = contributions(drivers, world), measured_odds(drivers, world)
@@ -218,7 +238,10 @@ def draw_exits(
     at_risk, step, decided = _decide(rng, hazard, who, days)
     gives = rng.random(who.count) < NOTICE_SHARE
     lag = np.where(gives, rng.integers(NOTICE_DAYS[0], NOTICE_DAYS[1] + 1, who.count), 0)
-    leaves, noticed = decided + lag, np.where(gives & (step >= 0) & (decided < days.days), decided, -1)
+    leaves, noticed = (
+        decided + lag,
+        np.where(gives & (step >= 0) & (decided < days.days), decided, -1),
+    )
     inside = (step >= 0) & (leaves < days.days)
     exits = Exits(
         eta,
@@ -238,7 +261,10 @@ def draw_exits(
     exits.p30 = np.where(at_risk, expected, np.nan)
     known = who.signup[:, None] <= days.steps - 1
     so_far = np.cumsum(eta * known, axis=1) / np.maximum(np.cumsum(known, axis=1), 1)
-    stacked = np.stack([*parts.values(), so_far, np.broadcast_to(_late(eta.shape[1], world) * 1.0, eta.shape)], axis=2)
+    stacked = np.stack(
+        [*parts.values(), so_far, np.broadcast_to(_late(eta.shape[1], world) * 1.0, eta.shape)],
+        axis=2,
+    )
     exits.p90, exits.p90_mc_se = _continued(
         stream(seed, chunk, "continuations"),
         exits,

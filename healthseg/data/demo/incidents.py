@@ -48,7 +48,11 @@ class Incidents:
 
 def _holidays(days: Frame) -> list[tuple[int, int, str]]:
     years = range(1970 + days.start // 366, 1972 + days.end // 365)
-    found = [(epoch_day(dt.date(year, *when)) - days.start, label) for year in years for when, label in HOLIDAYS]
+    found = [
+        (epoch_day(dt.date(year, *when)) - days.start, label)
+        for year in years
+        for when, label in HOLIDAYS
+    ]
     return [(day, day, label) for day, label in sorted(set(found)) if 0 <= day < days.days]
 
 
@@ -61,7 +65,9 @@ def _book_events(days: Frame) -> list[tuple[int, int, float, str, str | None]]:
     return rows
 
 
-def _client_events(rng: np.random.Generator, who: Customers, days: Frame) -> list[tuple[int, int, int, float, str]]:
+def _client_events(
+    rng: np.random.Generator, who: Customers, days: Frame
+) -> list[tuple[int, int, int, float, str]]:
     chosen = np.flatnonzero(rng.random(who.count) < CLIENT_SHARE)
     low, weekday, rows = np.maximum(who.signup, 0) + 60, weekdays(days), []
     for client in chosen:
@@ -75,11 +81,15 @@ def _client_events(rng: np.random.Generator, who: Customers, days: Frame) -> lis
     return rows
 
 
-def draw_incidents(seed: int, chunk: int, who: Customers, days: Frame, world: Scenario) -> Incidents:
+def draw_incidents(
+    seed: int, chunk: int, who: Customers, days: Frame, world: Scenario
+) -> Incidents:
     chance = np.ones((who.count, days.days), np.float32)
     volume = np.ones((who.count, days.days), np.float32)
     holidays, book = _holidays(days), _book_events(days)
-    calendar = sorted(holidays + [(first, last, label) for first, last, _, _, label in book if label])
+    calendar = sorted(
+        holidays + [(first, last, label) for first, last, _, _, label in book if label]
+    )
     if not world.planted:
         return Incidents(chance, volume, calendar, [], [])
     book = sorted(book + [(first, last, 0.15, "dip", label) for first, last, label in holidays])

@@ -14,7 +14,9 @@ from healthseg.data.demo.scenarios import Scenario
 PATHS = ("breadth", "frequency", "sessions", "features", "support", "payment", "satisfaction")
 MEMORY_DAYS = 190.0  # after which a path's correlation has fallen to 1/e
 STATIC_SHARE = 0.50  # of a path's variance that never changes
-COMMON = np.array([0.85, 0.85, 0.50, 0.85, 0.92, 0.92, 0.92])  # correlation of a path with the common factor, squared
+COMMON = np.array(
+    [0.85, 0.85, 0.50, 0.85, 0.92, 0.92, 0.92]
+)  # correlation of a path with the common factor, squared
 LOW = -0.9  # below this common factor a customer may be given an intervention
 RECOVERED = -0.25
 EFFECT = np.array([0.8, 0.0, 0.3])  # on the usage paths, by kind of intervention
@@ -52,7 +54,9 @@ def autoregression(
 def _one_path(rng: np.random.Generator, count: int, weeks: int, moving: bool) -> np.ndarray:
     static = rng.standard_normal((count, 1))
     changing = autoregression(rng, weeks, (count,))
-    return np.sqrt(STATIC_SHARE) * static + (np.sqrt(1 - STATIC_SHARE) * changing if moving else 0 * changing)
+    return np.sqrt(STATIC_SHARE) * static + (
+        np.sqrt(1 - STATIC_SHARE) * changing if moving else 0 * changing
+    )
 
 
 def _add_effects(paths: np.ndarray, given: dict[str, np.ndarray]) -> None:

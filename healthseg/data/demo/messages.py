@@ -19,7 +19,9 @@ CONTENT_LOG_ODDS = np.array([0.0, -0.4, 0.55, 0.2, -0.2])  # of opening
 BEST_WEEKDAY, BEST_LOG_ODDS = 1, 0.5  # e-mail is opened more on Tuesdays
 
 
-def open_chance(channel: np.ndarray, content: np.ndarray, weekday: np.ndarray, world: Scenario) -> np.ndarray:
+def open_chance(
+    channel: np.ndarray, content: np.ndarray, weekday: np.ndarray, world: Scenario
+) -> np.ndarray:
     """The law of opening; in the null world it depends on nothing but the channel's base."""
     odds = np.log(OPEN / (1 - OPEN))[channel]
     extra = CONTENT_LOG_ODDS[content] + BEST_LOG_ODDS * ((weekday == BEST_WEEKDAY) & (channel == 0))
@@ -45,9 +47,13 @@ def draw_messages(
     clicks = opens & (rng.random(size) < CLICK_GIVEN_OPEN[channel])
     opened = sent + (rng.exponential(9, size) * 3_600_000).astype(np.int64) + 60_000
     clicked = opened + rng.integers(5_000, 600_000, size)
-    user = users.first_of[client] + (rng.random(size) * np.bincount(users.client)[client]).astype(int)
+    user = users.first_of[client] + (rng.random(size) * np.bincount(users.client)[client]).astype(
+        int
+    )
     there = (users.created[user] <= day) & (day < users.left[user])
-    about = np.where((content < 3) & (rng.random(size) < 0.5), rng.integers(5, len(names.FEATURES), size), -1)
+    about = np.where(
+        (content < 3) & (rng.random(size) < 0.5), rng.integers(5, len(names.FEATURES), size), -1
+    )
     released = np.array([when for *_, when, _ in names.FEATURES])
     about = np.where(released[about] <= day, about, -1)
     return pd.DataFrame(
@@ -68,11 +74,16 @@ def draw_messages(
 def law_frame(messages: pd.DataFrame, days: Frame, world: Scenario) -> pd.DataFrame:
     """channel, content, weekday, per_week, p_open, p_click, n: the law, and how often it was at work."""
     grid = np.stack(
-        np.meshgrid(range(len(names.CHANNELS)), range(len(names.CONTENTS)), range(5), indexing="ij"), -1
+        np.meshgrid(
+            range(len(names.CHANNELS)), range(len(names.CONTENTS)), range(5), indexing="ij"
+        ),
+        -1,
     ).reshape(-1, 3)
     channel, content, weekday = grid.T
     opened = open_chance(channel, content, weekday, world)
-    place = (messages["channel"] * len(names.CONTENTS) + messages["content"]) * 5 + weekdays(days)[messages["day"]]
+    place = (messages["channel"] * len(names.CONTENTS) + messages["content"]) * 5 + weekdays(days)[
+        messages["day"]
+    ]
     return pd.DataFrame(
         {
             "channel": channel,

@@ -17,23 +17,75 @@ CATALOGUE = (
     ("ms_kickoff", "Kick-off held", "onboarding", 10, True, None, None, None),
     ("ms_data_import", "Data imported", "onboarding", 30, True, "ms_kickoff", None, None),
     ("ms_team_invited", "Team invited", "onboarding", 30, True, "ms_kickoff", None, "activation"),
-    ("ms_first_dashboard", "First dashboard shared", "onboarding", 40, True, None, ("dashboards", 2), "first_value"),
+    (
+        "ms_first_dashboard",
+        "First dashboard shared",
+        "onboarding",
+        40,
+        True,
+        None,
+        ("dashboards", 2),
+        "first_value",
+    ),
     ("ms_integration", "Integration live", "adoption", 75, False, "ms_data_import", None, None),
-    ("ms_task_routine", "Team works in task lists", "adoption", 60, True, None, ("task_lists", 3), None),
-    ("ms_champion_trained", "Champion trained", "adoption", 90, True, "ms_team_invited", None, "full_adoption"),
-    ("ms_second_team", "Second team on board", "expansion", 180, False, "ms_champion_trained", None, None),
+    (
+        "ms_task_routine",
+        "Team works in task lists",
+        "adoption",
+        60,
+        True,
+        None,
+        ("task_lists", 3),
+        None,
+    ),
+    (
+        "ms_champion_trained",
+        "Champion trained",
+        "adoption",
+        90,
+        True,
+        "ms_team_invited",
+        None,
+        "full_adoption",
+    ),
+    (
+        "ms_second_team",
+        "Second team on board",
+        "expansion",
+        180,
+        False,
+        "ms_champion_trained",
+        None,
+        None,
+    ),
 )
 MEDIAN_DAYS = np.array([6.0, 14.0, 12.0, 0, 34.0, 0, 40.0, 90.0])  # from the start of each
 BLOCKED_SHARE = 0.28
-LOG_TIME_RATIO = {"security_review": 0.95, "data_quality": 0.70, "no_owner": 0.50, "integration": 0.35}
+LOG_TIME_RATIO = {
+    "security_review": 0.95,
+    "data_quality": 0.70,
+    "no_owner": 0.50,
+    "integration": 0.35,
+}
 NONE = -(10**6)
 STATUS_DATES = 5
-TRACKED_LATE_DAYS = 60  # customers older than this when the book began have the data's milestones entered by hand
+TRACKED_LATE_DAYS = (
+    60  # customers older than this when the book began have the data's milestones entered by hand
+)
 
 
 def catalogue() -> dict[str, list]:
     """The table `milestones`, column by column."""
-    names_of = ("milestone_id", "name", "category", "target_days", "required", "depends_on", "completes_when", "marks")
+    names_of = (
+        "milestone_id",
+        "name",
+        "category",
+        "target_days",
+        "required",
+        "depends_on",
+        "completes_when",
+        "marks",
+    )
     columns = {name: [row[place] for row in CATALOGUE] for place, name in enumerate(names_of)}
     columns["completes_when"] = [
         None if each is None else f'{{"feature": "{each[0]}", "users": {each[1]}}}'
@@ -84,7 +136,9 @@ def _entered_by_hand(rng, place: int, who: Customers) -> pd.DataFrame:
     )
 
 
-def draw_progress(seed: int, chunk: int, who: Customers, days: Frame, world: Scenario) -> pd.DataFrame:
+def draw_progress(
+    seed: int, chunk: int, who: Customers, days: Frame, world: Scenario
+) -> pd.DataFrame:
     """One row per customer and milestone worked on by hand; day numbers, NONE where it does not happen."""
     rng = stream(seed, chunk, "milestones")
     client, done, parts = np.arange(who.count), {}, []
@@ -143,7 +197,9 @@ def first_users(events: Events, users: Users, clients: int) -> dict[int, np.ndar
     return out
 
 
-def _completed(progress: pd.DataFrame, by_data: dict[int, np.ndarray], shape: tuple[int, int]) -> dict[str, np.ndarray]:
+def _completed(
+    progress: pd.DataFrame, by_data: dict[int, np.ndarray], shape: tuple[int, int]
+) -> dict[str, np.ndarray]:
     """Customers × milestones: days of start, completion (each the earlier of hand and data) and skipping, or NONE."""
     columns = {name: np.full(shape, NONE) for name in ("started", "completed", "skipped")}
     for name, values in columns.items():
@@ -157,7 +213,11 @@ def _completed(progress: pd.DataFrame, by_data: dict[int, np.ndarray], shape: tu
 
 
 def status_frame(
-    progress: pd.DataFrame, by_data: dict[int, np.ndarray], who: Customers, churned: np.ndarray, days: Frame
+    progress: pd.DataFrame,
+    by_data: dict[int, np.ndarray],
+    who: Customers,
+    churned: np.ndarray,
+    days: Frame,
 ) -> pd.DataFrame:
     """client, milestone, as_of, status, started, completed, progress on five dates, for customers live then."""
     shape = (who.count, len(CATALOGUE))
@@ -166,9 +226,13 @@ def status_frame(
     parts = []
     for date in np.linspace(days.days * 0.3, days.days - 1, STATUS_DATES).astype(int):
         live = (who.signup <= date) & ((churned < 0) | (churned > date))
-        begun, done, skipped = ((days_of != NONE) & (days_of <= date) for days_of in columns.values())
+        begun, done, skipped = (
+            (days_of != NONE) & (days_of <= date) for days_of in columns.values()
+        )
         status = np.select(
-            [done, skipped, target < date, begun], ["completed", "skipped", "overdue", "in_progress"], "not_started"
+            [done, skipped, target < date, begun],
+            ["completed", "skipped", "overdue", "in_progress"],
+            "not_started",
         )
         reached = np.full(shape, np.nan)
         for place, first in by_data.items():

@@ -39,18 +39,29 @@ class Money:
 def _changes(rng, who: Customers, users_30d: np.ndarray, days: Frame, world: Scenario):
     """Seats step by step: more where they are nearly all in use, fewer at a renewal where few are."""
     seats = who.seats.astype(float)
-    p_expand, expanded = np.zeros((who.count, len(days.steps))), np.full((who.count, len(days.steps)), -1)
+    p_expand, expanded = (
+        np.zeros((who.count, len(days.steps))),
+        np.full((who.count, len(days.steps)), -1),
+    )
     events = []
     for place, step in enumerate(days.steps):
         used = users_30d[:, step - 1] / seats
-        odds = EXPAND_LOG_ODDS + (EXPAND_SLOPE * (np.clip(used, 0.2, 1.3) - EXPAND_AT) if world.planted else 0)
+        odds = EXPAND_LOG_ODDS + (
+            EXPAND_SLOPE * (np.clip(used, 0.2, 1.3) - EXPAND_AT) if world.planted else 0
+        )
         signed = who.signup < step - 60
         p_expand[:, place] = signed / (1 + np.exp(-odds))
         day = step + rng.integers(0, STEP_DAYS, who.count)
         grows = (rng.random(who.count) < p_expand[:, place]) & (day < days.days)
         expanded[grows, place] = day[grows]
         anniversary = who.signup + 365 * np.ceil((step - who.signup) / 365).astype(int)
-        shrinks = (anniversary < step + STEP_DAYS) & (anniversary < days.days) & (used < 0.45) & ~grows & signed
+        shrinks = (
+            (anniversary < step + STEP_DAYS)
+            & (anniversary < days.days)
+            & (used < 0.45)
+            & ~grows
+            & signed
+        )
         shrinks &= (rng.random(who.count) < 0.35) & (seats > 5)
         more = np.maximum(1, (seats * rng.uniform(0.12, 0.35, who.count)).round())
         fewer = np.maximum(1, (seats * rng.uniform(0.12, 0.30, who.count)).round())
@@ -74,7 +85,8 @@ def _terms(who: Customers, events: list, days: Frame):
     ]
     for client in range(who.count):
         rows += [
-            (client, day, None, None, "renewal") for day in range(int(who.signup[client]) + 365, days.days + 120, 365)
+            (client, day, None, None, "renewal")
+            for day in range(int(who.signup[client]) + 365, days.days + 120, 365)
         ]
     order = {"new": 0, "contraction": 1, "expansion": 2, "renewal": 3}
     return sorted(rows, key=lambda row: (row[0], row[1], order[row[4]]))
@@ -90,17 +102,27 @@ def _contract_frame(who: Customers, terms: list) -> pd.DataFrame:
         price = who.price[client] * PRICE_PER_SEAT[plan] / PRICE_PER_SEAT[who.plan[client]]
         year_end = signup + 365 * ((day - signup) // 365 + 1)
         earlier = rows.get((client, day), (None,) * 7)[6]
-        why = earlier if earlier in ("expansion", "contraction", "new") and why == "renewal" else why
+        why = (
+            earlier if earlier in ("expansion", "contraction", "new") and why == "renewal" else why
+        )
         rows[client, day] = (client, day, year_end, round(price * seats), seats, plan, why)
-    out = pd.DataFrame(list(rows.values()), columns=["client", "starts", "ends", "arr", "seats", "plan", "why"])
-    return out.astype({name: np.int64 for name in ("client", "starts", "ends", "arr", "seats", "plan")})
+    out = pd.DataFrame(
+        list(rows.values()), columns=["client", "starts", "ends", "arr", "seats", "plan", "why"]
+    )
+    return out.astype(
+        {name: np.int64 for name in ("client", "starts", "ends", "arr", "seats", "plan")}
+    )
 
 
 def _moves(contracts: pd.DataFrame, days: Frame) -> pd.DataFrame:
     before = contracts.groupby("client")["arr"].shift(fill_value=0)
     moved = (contracts["arr"] != before) & (contracts["starts"] < days.days)
     rows = contracts.assign(before=before, contract=np.arange(len(contracts)))[moved]
-    reason = np.where(rows["before"] == 0, "new", np.where(rows["arr"] > rows["before"], "expansion", "contraction"))
+    reason = np.where(
+        rows["before"] == 0,
+        "new",
+        np.where(rows["arr"] > rows["before"], "expansion", "contraction"),
+    )
     return pd.DataFrame(
         {
             "client": rows["client"],
@@ -113,11 +135,15 @@ def _moves(contracts: pd.DataFrame, days: Frame) -> pd.DataFrame:
     ).reset_index(drop=True)
 
 
-def draw_money(seed: int, chunk: int, who: Customers, users_30d: np.ndarray, days: Frame, world: Scenario) -> Money:
+def draw_money(
+    seed: int, chunk: int, who: Customers, users_30d: np.ndarray, days: Frame, world: Scenario
+) -> Money:
     rng = stream(seed, chunk, "money")
     p_expand, expanded, events = _changes(rng, who, users_30d, days, world)
     contracts = _contract_frame(who, _terms(who, events, days))
-    contracts["signed"] = contracts["starts"] - rng.integers(0, 25, len(contracts)) * (contracts["why"] == "renewal")
+    contracts["signed"] = contracts["starts"] - rng.integers(0, 25, len(contracts)) * (
+        contracts["why"] == "renewal"
+    )
     contracts["renews"] = contracts["ends"]
     contracts = contracts[contracts["signed"] < days.days].reset_index(drop=True)
     renewal = days.days - 20 - rng.integers(0, 80, who.count)
@@ -129,7 +155,9 @@ def draw_money(seed: int, chunk: int, who: Customers, users_30d: np.ndarray, day
     return Money(contracts, _moves(contracts, days), p_expand, expanded, lapsed)
 
 
-def draw_invoices(seed: int, chunk: int, who: Customers, money: Money, latents: Latents, days: Frame) -> pd.DataFrame:
+def draw_invoices(
+    seed: int, chunk: int, who: Customers, money: Money, latents: Latents, days: Frame
+) -> pd.DataFrame:
     """client, issued, due, paid (day numbers, -1 while unpaid within the book), amount."""
     rng = stream(seed, chunk, "invoices")
     client, issued = [], []
@@ -141,16 +169,22 @@ def draw_invoices(seed: int, chunk: int, who: Customers, money: Money, latents: 
         client.append(np.full(len(due), one))
         issued.append(due)
     client, issued = np.concatenate(client), np.concatenate(issued)
-    rows = pd.DataFrame({"client": client, "issued": issued, "row": np.arange(len(client))}).sort_values(
-        "issued", kind="stable"
-    )
+    rows = pd.DataFrame(
+        {"client": client, "issued": issued, "row": np.arange(len(client))}
+    ).sort_values("issued", kind="stable")
     states = money.contracts.sort_values("starts", kind="stable")
-    rows = pd.merge_asof(rows, states[["client", "starts", "arr"]], left_on="issued", right_on="starts", by="client")
+    rows = pd.merge_asof(
+        rows, states[["client", "starts", "arr"]], left_on="issued", right_on="starts", by="client"
+    )
     rows = rows.sort_values("row", ignore_index=True)
     well = latents.of("payment")[client, np.clip(issued // 7, 0, days.weeks - 1)]
     late = np.exp(2.1 - 0.9 * well + rng.normal(0, 0.6, len(client))) - 8
     never = rng.random(len(client)) < 0.015 * np.exp(-0.8 * well)
-    delay = np.where(never, rng.integers(60, 150, len(client)), np.clip(late, -25, 90)).round().astype(int)
+    delay = (
+        np.where(never, rng.integers(60, 150, len(client)), np.clip(late, -25, 90))
+        .round()
+        .astype(int)
+    )
     paid = issued + 30 + delay
     return pd.DataFrame(
         {

@@ -91,7 +91,16 @@ CSMS = (
     "Greta Amsel",
     "Hugo Marchetti",
 )
-CSM_TIERS = ("Micro", "SMB", "SMB", "Mid-Market", "Mid-Market", "Corporate", "Enterprise", "Enterprise")
+CSM_TIERS = (
+    "Micro",
+    "SMB",
+    "SMB",
+    "Mid-Market",
+    "Mid-Market",
+    "Corporate",
+    "Enterprise",
+    "Enterprise",
+)
 ROLES = ("admin", "manager", "analyst", "member")
 PERSONAS = ("builder", "reviewer", "operator", "integrator")
 # feature, category, day of release relative to the book's start, recommended position

@@ -9,7 +9,17 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from healthseg.data.demo import messages, milestones, names, people, planted, power, segments, stages, support
+from healthseg.data.demo import (
+    messages,
+    milestones,
+    names,
+    people,
+    planted,
+    power,
+    segments,
+    stages,
+    support,
+)
 from healthseg.data.demo.adoption import BUNDLES, CONFOUNDED, SEQUENCES
 from healthseg.data.demo.chunk import Chunk
 from healthseg.data.demo.counted import trailing
@@ -33,20 +43,26 @@ def _used_by(chunk: Chunk) -> np.ndarray:
 
 def _bundle_tally(chunk: Chunk, used: np.ndarray) -> dict[str, np.ndarray]:
     """Of each bundle: customers who may use all of it, who do, and how many would if volume alone decided."""
-    volume = np.where(np.arange(chunk.days.days) < chunk.until[:, None], chunk.counts.events, 0).sum(axis=1)
+    volume = np.where(
+        np.arange(chunk.days.days) < chunk.until[:, None], chunk.counts.events, 0
+    ).sum(axis=1)
     out = {}
     for name, features, _ in BUNDLES:
         places = [FEATURE[each] for each in features]
         able = (chunk.adoption.eligible[:, places] < chunk.until[:, None]).all(axis=1)
         stratum = (
-            np.searchsorted(np.quantile(volume[able], np.arange(1, STRATA) / STRATA), volume) if able.any() else volume
+            np.searchsorted(np.quantile(volume[able], np.arange(1, STRATA) / STRATA), volume)
+            if able.any()
+            else volume
         )
         expected = sum(
             rows.sum() * used[rows][:, places].mean(axis=0).prod()
             for one in range(STRATA)
             if (rows := able & (stratum == one)).any()
         )
-        out[f"bundle:{name}"] = np.array([able.sum(), (used[:, places].all(axis=1) & able).sum(), expected], float)
+        out[f"bundle:{name}"] = np.array(
+            [able.sum(), (used[:, places].all(axis=1) & able).sum(), expected], float
+        )
     return out
 
 
@@ -76,9 +92,15 @@ def _products(chunk: Chunk, adopted: np.ndarray, rows: np.ndarray) -> np.ndarray
     ]
     given = np.stack([np.ones(logs[0].shape), *logs, *(one**2 for one in logs)], axis=-1)
     with_adopted = np.concatenate(
-        [np.broadcast_to(given, (len(FEATURE_NAMES), *given.shape)), adopted.transpose(1, 0, 2)[..., None]], axis=-1
+        [
+            np.broadcast_to(given, (len(FEATURE_NAMES), *given.shape)),
+            adopted.transpose(1, 0, 2)[..., None],
+        ],
+        axis=-1,
     )
-    return np.einsum("fcsa,fcsb->fab", with_adopted * rows.transpose(1, 0, 2)[..., None], with_adopted)
+    return np.einsum(
+        "fcsa,fcsb->fab", with_adopted * rows.transpose(1, 0, 2)[..., None], with_adopted
+    )
 
 
 def _explained(products: np.ndarray) -> np.ndarray:
@@ -106,10 +128,16 @@ def tally(chunk: Chunk) -> dict[str, np.ndarray]:
     out = {
         "explained": _products(chunk, adopted, listed & risk),
         "exposed": (adopted & listed & risk).sum(axis=(0, 2)),
-        "share_of_listed": ((adopted & listed & risk) / np.maximum(listed.sum(axis=1), 1)[:, None]).sum(axis=(0, 2)),
+        "share_of_listed": (
+            (adopted & listed & risk) / np.maximum(listed.sum(axis=1), 1)[:, None]
+        ).sum(axis=(0, 2)),
         "unexposed": (~adopted & listed & risk).sum(axis=(0, 2)),
-        "exposed_events": (chunk.exits.hazard[:, None, :] * (adopted & listed & risk)).sum(axis=(0, 2)),
-        "other_events": (chunk.exits.hazard[:, None, :] * (~adopted & listed & risk)).sum(axis=(0, 2)),
+        "exposed_events": (chunk.exits.hazard[:, None, :] * (adopted & listed & risk)).sum(
+            axis=(0, 2)
+        ),
+        "other_events": (chunk.exits.hazard[:, None, :] * (~adopted & listed & risk)).sum(
+            axis=(0, 2)
+        ),
         "events": (listed & decided[:, None, :] & risk).sum(axis=(0, 2)),
         "blocked": np.bincount(blocked, minlength=len(names.BLOCKERS)),
         "daily": chunk.counts.events.sum(axis=0),
@@ -118,7 +146,9 @@ def tally(chunk: Chunk) -> dict[str, np.ndarray]:
         **_bundle_tally(chunk, _used_by(chunk)),
         **_sequence_tally(chunk),
     }
-    recent = people.sessions_since(chunk, np.full(chunk.who.count, chunk.days.days - people.WINDOW_DAYS))
+    recent = people.sessions_since(
+        chunk, np.full(chunk.who.count, chunk.days.days - people.WINDOW_DAYS)
+    )
     out |= {f"visits:{kind}": recent @ shares for kind, shares in people.week_shares(chunk).items()}
     if chunk.world.segments:
         out |= segments.moments(chunk)
@@ -128,19 +158,27 @@ def tally(chunk: Chunk) -> dict[str, np.ndarray]:
 def _feature_effects(total: dict[str, np.ndarray], world: Scenario) -> pa.Table:
     causes = dict(world.feature_log_odds)
     confounded = CONFOUNDED if world.size_on_adoption else None
-    sides = zip(total["exposed_events"], total["other_events"], _explained(total["explained"]), strict=True)
+    sides = zip(
+        total["exposed_events"], total["other_events"], _explained(total["explained"]), strict=True
+    )
     strength = np.array(
-        [power.of_odds_ratio(causes.get(name, 0.0), *side) for name, side in zip(FEATURE_NAMES, sides, strict=True)]
+        [
+            power.of_odds_ratio(causes.get(name, 0.0), *side)
+            for name, side in zip(FEATURE_NAMES, sides, strict=True)
+        ]
     )
     return table(
         TRUTH["feature_effects"],
         {
             "feature": FEATURE_NAMES,
             "role": [
-                "cause" if name in causes else "confounded" if name == confounded else "none" for name in FEATURE_NAMES
+                "cause" if name in causes else "confounded" if name == confounded else "none"
+                for name in FEATURE_NAMES
             ],
             "log_hr": np.array([causes.get(name, 0.0) for name in FEATURE_NAMES]),
-            "breadth_log_hr": _through_breadth(world) * total["share_of_listed"] / np.maximum(total["exposed"], 1),
+            "breadth_log_hr": _through_breadth(world)
+            * total["share_of_listed"]
+            / np.maximum(total["exposed"], 1),
             "events": total["events"],
             "confounder": ["seats" if name == confounded else None for name in FEATURE_NAMES],
             "n_exposed": total["exposed"].astype(int),
@@ -153,8 +191,11 @@ def _feature_effects(total: dict[str, np.ndarray], world: Scenario) -> pa.Table:
 
 def _through_breadth(world: Scenario) -> float:
     """The log odds of leaving of a customer that uses all features that are open to it, against one that uses none."""
-    return sum(one.coefficient / one.scale for one in terms(world) if one.measure == "feature_adoption_rate_30d"
-               and one.first_step == 0)
+    return sum(
+        one.coefficient / one.scale
+        for one in terms(world)
+        if one.measure == "feature_adoption_rate_30d" and one.first_step == 0
+    )
 
 
 def _bundles(total: dict[str, np.ndarray], world: Scenario) -> pa.Table:
@@ -197,8 +238,12 @@ def _sequences(total: dict[str, np.ndarray], world: Scenario) -> pa.Table:
 
 def _rows(name: str, rows: list[tuple]) -> pa.Table:
     columns = list(TRUTH[name])
-    values: dict[str, Any] = {column: [row[place] for row in rows] for place, column in enumerate(columns[:-1])}
-    return table(TRUTH[name], {**values, "detectable": [row[-1] >= power.DETECTABLE for row in rows]})
+    values: dict[str, Any] = {
+        column: [row[place] for row in rows] for place, column in enumerate(columns[:-1])
+    }
+    return table(
+        TRUTH[name], {**values, "detectable": [row[-1] >= power.DETECTABLE for row in rows]}
+    )
 
 
 def _stage_law() -> pa.Table:
@@ -207,7 +252,10 @@ def _stage_law() -> pa.Table:
         TRUTH["stage_law"],
         {
             **{name: law[name].tolist() for name in ("stage", "exit_to", "law")},
-            **{name: [json.dumps(each, sort_keys=True) for each in law[name]] for name in ("parameters", "quantiles")},
+            **{
+                name: [json.dumps(each, sort_keys=True) for each in law[name]]
+                for name in ("parameters", "quantiles")
+            },
         },
     )
 
@@ -265,7 +313,9 @@ def _support_law(total: dict[str, np.ndarray], world: Scenario) -> pa.Table:
             "p": law.ravel(),
             "n": total["topics"].astype(int),
             "resolution_median": np.full(law.size, float(support.HOURS_MEDIAN[1])),
-            "resolution_ratio_per_month": np.full(law.size, support.FASTER_PER_MONTH if world.planted else 1.0),
+            "resolution_ratio_per_month": np.full(
+                law.size, support.FASTER_PER_MONTH if world.planted else 1.0
+            ),
         },
     )
 
@@ -277,14 +327,20 @@ def book_rhythms(total: dict[str, np.ndarray], world: Scenario) -> pa.Table:
     parts = []
     for kind in ("weekday", "hour"):
         visits = total[f"visits:{kind}"]
-        parts.append(people.peaks(visits[None, :] / visits.sum(), kind, np.array([round(visits.sum())])))
+        parts.append(
+            people.peaks(visits[None, :] / visits.sum(), kind, np.array([round(visits.sum())]))
+        )
     rows = pd.concat(parts, ignore_index=True)
     return people.rhythm_table("book", rows, pa.array(["book"] * len(rows)))
 
 
 def book_anomalies(total: dict[str, np.ndarray], book: list, days: Frame) -> pa.Table:
-    first, last, factor, kind, label = (list(each) for each in zip(*book, strict=True)) if book else ([],) * 5
-    z = [planted.series_z(total["daily"], day, each) for day, each in zip(first, factor, strict=True)]
+    first, last, factor, kind, label = (
+        (list(each) for each in zip(*book, strict=True)) if book else ([],) * 5
+    )
+    z = [
+        planted.series_z(total["daily"], day, each) for day, each in zip(first, factor, strict=True)
+    ]
     return planted.anomaly_table(
         "book",
         [None] * len(first),

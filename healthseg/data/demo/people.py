@@ -25,7 +25,9 @@ def _by_user(chunk: Chunk) -> np.ndarray:
     events = chunk.persons
     weights = np.where(events.calls > 0, events.calls, 1)
     flat = np.bincount(
-        events.user.astype(np.int64) * chunk.days.days + events.day, weights, chunk.users.count * chunk.days.days
+        events.user.astype(np.int64) * chunk.days.days + events.day,
+        weights,
+        chunk.users.count * chunk.days.days,
     )
     return flat.reshape(chunk.users.count, chunk.days.days)
 
@@ -44,7 +46,8 @@ def champion_exits(chunk: Chunk) -> pa.Table:
         return sums[at, left] - sums[at, np.maximum(left - width, 0)]
 
     share28, share90 = (
-        within(per_user, leavers, width) / np.maximum(within(per_client, client, width), 1) for width in (28, 90)
+        within(per_user, leavers, width) / np.maximum(within(per_client, client, width), 1)
+        for width in (28, 90)
     )
     active = within(per_user > 0, leavers, 90).astype(int)
     was = (share90 >= 0.2) & (active >= 12) & _is_top(per_user, people, leavers)
@@ -81,7 +84,9 @@ def _is_top(per_user: np.ndarray, people: Users, leavers: np.ndarray) -> np.ndar
 def _day_shares(chunk: Chunk) -> np.ndarray:
     """Customers × weekdays: expected share of visits, from the users' log-odds."""
     people, rhythm = chunk.users, chunk.rhythms
-    odds = WEEKDAYS[None, :] + PEAK_LOG_ODDS * (np.arange(7)[None, :] == rhythm.peak_weekday[:, None])
+    odds = WEEKDAYS[None, :] + PEAK_LOG_ODDS * (
+        np.arange(7)[None, :] == rhythm.peak_weekday[:, None]
+    )
     chance = 1 / (1 + np.exp(-(odds[people.client] + people.base[:, None])))
     visits = np.add.reduceat(chance, people.first_of, axis=0)
     return visits / visits.sum(axis=1, keepdims=True)
@@ -159,7 +164,9 @@ def adoptions(chunk: Chunk) -> pa.Table:
     live = np.arange(days.days) < until[:, None, None]
     used = chunk.counts.feature_days & live
     adopted = (
-        (trailing(used, np.arange(days.days), 30) >= 2) & live & (np.arange(days.days) >= plan.eligible[:, :, None])
+        (trailing(used, np.arange(days.days), 30) >= 2)
+        & live
+        & (np.arange(days.days) >= plan.eligible[:, :, None])
     )
     first, since = _first(used), _first(adopted)
     client, feature = np.nonzero(plan.eligible < until[:, None])

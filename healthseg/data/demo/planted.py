@@ -50,7 +50,9 @@ def _client_z(chunk: Chunk, client: int, first: int, last: int, factor: float, k
         return series_z(events, first, factor)
     usual = np.delete(np.arange(len(events)), np.arange(first, last + 1))
     per_session = events[usual].sum() / max(sessions[usual].sum(), 1)
-    return power.z_of(power.of_spike(float(sessions[first]), float(per_session), factor), power.Z_DAY)
+    return power.z_of(
+        power.of_spike(float(sessions[first]), float(per_session), factor), power.Z_DAY
+    )
 
 
 def anomaly_table(scope: str, ids, first, last, factor, kind, label, z, days) -> pa.Table:
@@ -78,7 +80,10 @@ def segments(chunk: Chunk) -> pa.Table:
         return table(TRUTH["segments"])
     return table(
         TRUTH["segments"],
-        {"client_id": chunk.who.ids, "segment": [f"segment_{place + 1}" for place in chunk.who.segment]},
+        {
+            "client_id": chunk.who.ids,
+            "segment": [f"segment_{place + 1}" for place in chunk.who.segment],
+        },
     )
 
 
@@ -92,9 +97,15 @@ def stage_spells(chunk: Chunk) -> pa.Table:
             "stage": spells["stage"].tolist(),
             "entered_at": dates(spells["entered"], days),
             "left_at": dates(spells["left"], days, opened),
-            "exit_to": [None if gone else to for gone, to in zip(opened, spells["exit_to"], strict=True)],
+            "exit_to": [
+                None if gone else to for gone, to in zip(opened, spells["exit_to"], strict=True)
+            ],
             "recorded_at": dates(
-                np.maximum(np.minimum(spells["recorded"], chunk.until[spells["client"]] - 1), spells["entered"]), days
+                np.maximum(
+                    np.minimum(spells["recorded"], chunk.until[spells["client"]] - 1),
+                    spells["entered"],
+                ),
+                days,
             ),
         },
     )
@@ -103,7 +114,9 @@ def stage_spells(chunk: Chunk) -> pa.Table:
 def stage_disagreements(chunk: Chunk) -> pa.Table:
     """Contracts that ended without a new one, while the recorded stage still says customer."""
     rows = np.flatnonzero(
-        (chunk.money.lapsed >= 0) & (chunk.exits.churned < 0) & (chunk.money.lapsed < chunk.days.days)
+        (chunk.money.lapsed >= 0)
+        & (chunk.exits.churned < 0)
+        & (chunk.money.lapsed < chunk.days.days)
     )
     last = chunk.spells.groupby("client")["stage"].last()
     return table(
@@ -118,7 +131,9 @@ def stage_disagreements(chunk: Chunk) -> pa.Table:
 
 
 def milestone_status(chunk: Chunk) -> pa.Table:
-    rows = milestones.status_frame(chunk.progress, chunk.by_data, chunk.who, chunk.exits.churned, chunk.days)
+    rows = milestones.status_frame(
+        chunk.progress, chunk.by_data, chunk.who, chunk.exits.churned, chunk.days
+    )
     days, none = chunk.days, milestones.NONE
     return table(
         TRUTH["milestone_status"],
@@ -160,7 +175,10 @@ def interventions(chunk: Chunk) -> pa.Table:
             "client_id": words(chunk.who.ids, given["client"]),
             "kind": words(names.INTERVENTIONS, given["kind"]),
             "on": dates(given["day"], chunk.days),
-            "why_given": [f"standing {value:.2f} < {LOW}, recovers above {RECOVERED}" for value in given["factor"]],
+            "why_given": [
+                f"standing {value:.2f} < {LOW}, recovers above {RECOVERED}"
+                for value in given["factor"]
+            ],
             "effect_logit": effect,
             "recovered_without": given["recovered_without"],
         },
@@ -181,7 +199,10 @@ def arr_moves(chunk: Chunk) -> pa.Table:
             "to": np.concatenate([moves["arr"], np.zeros(len(gone))]).astype(float),
             "reason": [*moves["reason"], *["churn"] * len(gone)],
             "contract_id": [
-                *[f"c{chunk.who.number[a]:04d}_{b}" for a, b in zip(moves["client"], moves["contract"], strict=True)],
+                *[
+                    f"c{chunk.who.number[a]:04d}_{b}"
+                    for a, b in zip(moves["client"], moves["contract"], strict=True)
+                ],
                 *[None] * len(gone),
             ],
         },
@@ -210,7 +231,10 @@ def withheld(chunk: Chunk) -> pa.Table:
     return table(
         TRUTH["withheld"],
         {
-            **{name: [row[place] for row in rows] for place, name in enumerate(("client_id", "table", "column"))},
+            **{
+                name: [row[place] for row in rows]
+                for place, name in enumerate(("client_id", "table", "column"))
+            },
             "from": since,
             "to": since,
             "why": [row[3] for row in rows],

@@ -30,12 +30,16 @@ def z_of(power: float, critical: float) -> float:
     return float(np.clip(critical + ndtri(power), 0.0, 2 * critical + 4))
 
 
-def of_ratio(share: np.ndarray, base: np.ndarray, n: np.ndarray, least_ratio: float = 1.25) -> np.ndarray:
+def of_ratio(
+    share: np.ndarray, base: np.ndarray, n: np.ndarray, least_ratio: float = 1.25
+) -> np.ndarray:
     """The chance that a share over ``n`` units stands out of ``base``: by a ratio of 1.25, and beyond Z_FEW errors."""
     n = np.maximum(np.asarray(n, float), 1)
     error = np.sqrt(share * (1 - share) / n) / base
     null_error = np.sqrt(base * (1 - base) / n) / base
-    return ndtr((share / base - np.maximum(least_ratio, 1 + Z_FEW * null_error)) / np.maximum(error, 1e-12))
+    return ndtr(
+        (share / base - np.maximum(least_ratio, 1 + Z_FEW * null_error)) / np.maximum(error, 1e-12)
+    )
 
 
 def of_spike(sessions: float, per_session: float, factor: float) -> float:
@@ -50,13 +54,17 @@ def of_spike(sessions: float, per_session: float, factor: float) -> float:
     if sessions <= 0 or per_session <= 1:
         return 0.0
     more = np.arange(1, 20_000.0)
-    reached = betainc(more, sessions, (per_session - 1) / per_session)  # P(events beyond the first of each ≥ more)
+    reached = betainc(
+        more, sessions, (per_session - 1) / per_session
+    )  # P(events beyond the first of each ≥ more)
     least = sessions + more[np.argmax(reached <= ndtr(-Z_DAY))]
     needed = int(np.ceil(least / factor - sessions))
     return 1.0 if needed <= 0 else float(reached[needed - 1])
 
 
-def of_odds_ratio(log_ratio: float, exposed_events: float, other_events: float, explained: float = 0.0) -> float:
+def of_odds_ratio(
+    log_ratio: float, exposed_events: float, other_events: float, explained: float = 0.0
+) -> float:
     """The chance that an adjusted effect on a rare event is told from none at .05.
 
     Woolf (1955): the variance of a log odds ratio is 1/events + 1/events of both sides, where events are rare;

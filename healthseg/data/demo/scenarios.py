@@ -16,7 +16,9 @@ class Scenario:
 
     name: str
     clients: int = 250
-    planted: bool = True  # rhythms, changing users and rates, order, bundles, anomalies, message laws
+    planted: bool = (
+        True  # rhythms, changing users and rates, order, bundles, anomalies, message laws
+    )
     intercept: float = -4.0  # of the monthly log-odds of leaving
     driver_scale: float = 1.0  # times the drivers' coefficients
     frailty_sd: float = 0.6
@@ -39,10 +41,17 @@ SCENARIOS: dict[str, Scenario] = {
     one.name: one
     for one in (
         _DEFAULT,
-        replace(_DEFAULT, name="null", planted=False, intercept=-3.3, driver_scale=0.0, frailty_sd=0.0),
+        replace(
+            _DEFAULT, name="null", planted=False, intercept=-3.3, driver_scale=0.0, frailty_sd=0.0
+        ),
         replace(_DEFAULT, name="leak", leak=True),
         replace(
-            _DEFAULT, name="confounded", driver_scale=0.0, intercept=-3.45, size_log_odds=-1.1, size_on_adoption=1.8
+            _DEFAULT,
+            name="confounded",
+            driver_scale=0.0,
+            intercept=-3.45,
+            size_log_odds=-1.1,
+            size_on_adoption=1.8,
         ),
         replace(
             _DEFAULT,

@@ -11,7 +11,12 @@ from healthseg.data.demo.customers import SEGMENTS
 from healthseg.data.demo.schema import TRUTH
 from healthseg.data.demo.writing import table
 
-MEASURES = ("seat_utilisation", "stickiness_30d", "sessions_per_user_per_week_28d", "feature_adoption_rate_30d")
+MEASURES = (
+    "seat_utilisation",
+    "stickiness_30d",
+    "sessions_per_user_per_week_28d",
+    "feature_adoption_rate_30d",
+)
 
 
 def _measured(chunk: Chunk) -> np.ndarray:
@@ -46,7 +51,9 @@ def centres(total: dict[str, np.ndarray]) -> pa.Table:
     mean = total["segment_sum"] / n
     within = total["segment_products"] - n[:, :, None] * mean[:, :, None] * mean[:, None, :]
     pooled = within.sum(axis=0) / max(n.sum() - SEGMENTS, 1)
-    sd = np.sqrt(np.maximum(within[:, range(len(MEASURES)), range(len(MEASURES))], 0) / np.maximum(n - 1, 1))
+    sd = np.sqrt(
+        np.maximum(within[:, range(len(MEASURES)), range(len(MEASURES))], 0) / np.maximum(n - 1, 1)
+    )
     apart = mean[:, None, :] - mean[None, :, :]
     squared = np.einsum("abi,ij,abj->ab", apart, np.linalg.pinv(pooled), apart)
     least = float(np.sqrt(squared[np.triu_indices(SEGMENTS, 1)].min()))

@@ -40,7 +40,9 @@ class Spool:
         if on_disk:
             self._folder.mkdir(parents=True, exist_ok=True)
 
-    def add(self, events: Events, client: np.ndarray, user: np.ndarray, session: np.ndarray) -> None:
+    def add(
+        self, events: Events, client: np.ndarray, user: np.ndarray, session: np.ndarray
+    ) -> None:
         """``client``, ``user`` and ``session`` are numbers of the whole book."""
         rows = np.empty(len(client), ROW)
         for name in ("utc_ms", "calls", "seconds", "feature", "name", "source"):
@@ -70,7 +72,9 @@ class Spool:
         for month in self._months:
             rows = self._rows(month)
             rows = rows[np.lexsort((rows["session"], rows["client"], rows["utc_ms"]))]
-            write_parquet(out / "events" / f"{month}.parquet", _event_table(rows, clients, user_ids))
+            write_parquet(
+                out / "events" / f"{month}.parquet", _event_table(rows, clients, user_ids)
+            )
             total += len(rows)
         if self._on_disk:
             shutil.rmtree(self._folder)
@@ -87,13 +91,17 @@ def _months(days: Frame) -> tuple[np.ndarray, list[str]]:
     return np.array(edges), found
 
 
-def _coded(place: np.ndarray, options: pa.Array, missing: np.ndarray | None = None) -> pa.DictionaryArray:
+def _coded(
+    place: np.ndarray, options: pa.Array, missing: np.ndarray | None = None
+) -> pa.DictionaryArray:
     place = place.astype(np.int32)
     codes = pa.array(place if missing is None else np.where(missing, 0, place), mask=missing)
     return pa.DictionaryArray.from_arrays(codes, options)
 
 
-def _used(place: np.ndarray, options: pa.Array, missing: np.ndarray | None = None) -> pa.DictionaryArray:
+def _used(
+    place: np.ndarray, options: pa.Array, missing: np.ndarray | None = None
+) -> pa.DictionaryArray:
     """As ``_coded`` with a dictionary of only those that occur: small files of big books."""
     known, codes = np.unique(np.where(place < 0, 0, place), return_inverse=True)
     return _coded(codes, options.take(pa.array(known)), missing)
@@ -107,7 +115,9 @@ def _event_table(rows: np.ndarray, clients: pa.Array, users: pa.Array) -> pa.Tab
             "client_id": _used(rows["client"], clients),
             "occurred_at": pa.array(rows["utc_ms"] * 1_000).cast(pa.timestamp("us")),
             "user_id": _used(rows["user"], users, ~person),
-            "feature": _coded(rows["feature"], pa.array([name for name, *_ in names.FEATURES]), ~person),
+            "feature": _coded(
+                rows["feature"], pa.array([name for name, *_ in names.FEATURES]), ~person
+            ),
             "event": _coded(rows["name"], pa.array(names.EVENT_NAMES), ~person),
             "session_id": _coded(session, pa.array(sessions).cast(pa.string()), ~person),
             "source": _coded(rows["source"], pa.array(["ui", "api"])),

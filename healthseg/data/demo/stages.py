@@ -24,14 +24,22 @@ LAW: dict[str, tuple[tuple[str, float, float, float], ...]] = {
         ("expanded", 0.18, 90, 0.60),
         ("at_risk", 0.12, 130, 0.70),
     ),
-    "at_risk": (("active", 0.60, 48, 0.60), ("engaged", 0.15, 75, 0.50), ("renewing", 0.25, 90, 0.50)),
+    "at_risk": (
+        ("active", 0.60, 48, 0.60),
+        ("engaged", 0.15, 75, 0.50),
+        ("renewing", 0.25, 90, 0.50),
+    ),
     "renewing": (
         ("active", 0.60, 35, 0.40),
         ("engaged", 0.20, 32, 0.40),
         ("at_risk", 0.12, 40, 0.50),
         ("expanded", 0.08, 30, 0.40),
     ),
-    "expanded": (("active", 0.50, 60, 0.50), ("engaged", 0.35, 70, 0.50), ("renewing", 0.15, 100, 0.50)),
+    "expanded": (
+        ("active", 0.50, 60, 0.50),
+        ("engaged", 0.35, 70, 0.50),
+        ("renewing", 0.15, 100, 0.50),
+    ),
 }
 BOOK_BACK_DAYS = 420  # older customers' histories begin this long before the book, in `active`
 LATE_SHARE, REASONS = 0.15, ("usage", "contract", "csm_judgement", "automation")
@@ -53,13 +61,23 @@ def draw_spells(seed: int, chunk: int, who: Customers, days: Frame) -> pd.DataFr
     """client, stage, entered, left, exit_to: one row per spell, as it runs if nobody leaves."""
     rng = stream(seed, chunk, "stages")
     old = who.signup < -BOOK_BACK_DAYS
-    stage = np.where(old, "active", np.where(rng.random(who.count) < 0.6, "onboarding", "trial")).astype(object)
+    stage = np.where(
+        old, "active", np.where(rng.random(who.count) < 0.6, "onboarding", "trial")
+    ).astype(object)
     entered, client = np.where(old, -BOOK_BACK_DAYS, who.signup), np.arange(who.count)
     parts = []
     while len(client):
         to, wait = _next(rng, stage)
         parts.append(
-            pd.DataFrame({"client": client, "stage": stage, "entered": entered, "left": entered + wait, "exit_to": to})
+            pd.DataFrame(
+                {
+                    "client": client,
+                    "stage": stage,
+                    "entered": entered,
+                    "left": entered + wait,
+                    "exit_to": to,
+                }
+            )
         )
         on = entered + wait < days.days
         client, stage, entered = client[on], to[on], (entered + wait)[on]
@@ -92,5 +110,13 @@ def law_frame() -> pd.DataFrame:
                 q: round(float(median * np.exp(sd * z)), 2)
                 for q, z in (("p10", -1.2815515655), ("p50", 0.0), ("p90", 1.2815515655))
             }
-            rows.append((stage, to, "lognormal", {"chance": chance, "median_days": median, "sd_log": sd}, quantiles))
+            rows.append(
+                (
+                    stage,
+                    to,
+                    "lognormal",
+                    {"chance": chance, "median_days": median, "sd_log": sd},
+                    quantiles,
+                )
+            )
     return pd.DataFrame(rows, columns=["stage", "exit_to", "law", "parameters", "quantiles"])

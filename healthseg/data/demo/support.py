@@ -25,7 +25,9 @@ TOPIC_LAW = np.array(
     ]
 )
 NULL_TOPICS = np.full((6, 6), 1 / 6)
-HOURS_MEDIAN = np.array([14.0, 26.0, 90.0, 130.0])  # to resolution, by severity; the grave ones are hard
+HOURS_MEDIAN = np.array(
+    [14.0, 26.0, 90.0, 130.0]
+)  # to resolution, by severity; the grave ones are hard
 FASTER_PER_MONTH = 0.985
 SURVEY_GAP = (200, 245)  # days without surveys: the programme paused
 NPS_EVERY_DAYS, CSAT_EVERY_DAYS = 55, 80  # per 10 seats
@@ -35,7 +37,9 @@ def topic_law(world: Scenario) -> np.ndarray:
     return TOPIC_LAW if world.planted else NULL_TOPICS
 
 
-def _moments(rng, who: Customers, days: Frame, rate_per_day: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _moments(
+    rng, who: Customers, days: Frame, rate_per_day: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """(customer, UTC milliseconds floor by day) of a Poisson stream, in order; working hours, local."""
     lived = np.arange(days.days)[None, :] >= np.maximum(who.signup, 0)[:, None]
     count = rng.poisson(rate_per_day * lived)
@@ -51,11 +55,17 @@ def _local(rng, client, day, who: Customers, days: Frame, zones: Zones) -> np.nd
 
 def _topics(rng, client: np.ndarray, law: np.ndarray) -> np.ndarray:
     """A Markov chain within each customer."""
-    topic, uniform, cumulated = np.zeros(len(client), int), rng.random(len(client)), np.cumsum(law, axis=1)
+    topic, uniform, cumulated = (
+        np.zeros(len(client), int),
+        rng.random(len(client)),
+        np.cumsum(law, axis=1),
+    )
     start = np.cumsum(law.mean(axis=0))
     for row in range(len(client)):
         again = row > 0 and client[row] == client[row - 1]
-        topic[row] = np.searchsorted(cumulated[topic[row - 1]] if again else start, uniform[row] * 0.999999)
+        topic[row] = np.searchsorted(
+            cumulated[topic[row - 1]] if again else start, uniform[row] * 0.999999
+        )
     return topic
 
 
@@ -86,13 +96,21 @@ def draw_tickets(
     hours = HOURS_MEDIAN[severity] * np.exp(rng.normal(0, 0.8, len(day)) + 0.65 * pressure)
     hours = hours * (FASTER_PER_MONTH**month if world.planted else 1)
     opened = _local(rng, client, day, who, days, zones)
-    user = users.first_of[client] + (rng.random(len(day)) * np.bincount(users.client)[client]).astype(int)
+    user = users.first_of[client] + (
+        rng.random(len(day)) * np.bincount(users.client)[client]
+    ).astype(int)
     there = (users.created[user] <= day) & (day < users.left[user])
     feature = rng.integers(0, len(names.FEATURES), len(day))
     about = (adoption.intended[client, feature] <= day) & (rng.random(len(day)) < 0.75)
-    csat = np.clip(np.round(4.1 - 0.45 * pressure - 0.25 * np.log(hours / 24) + rng.normal(0, 0.8, len(day))), 1, 5)
+    csat = np.clip(
+        np.round(4.1 - 0.45 * pressure - 0.25 * np.log(hours / 24) + rng.normal(0, 0.8, len(day))),
+        1,
+        5,
+    )
     resolved = opened + (hours * 3_600_000).astype(np.int64)
-    response = opened + (np.minimum(np.exp(rng.normal(0.8, 0.9, len(day))), hours * 0.8) * 3_600_000).astype(np.int64)
+    response = opened + (
+        np.minimum(np.exp(rng.normal(0.8, 0.9, len(day))), hours * 0.8) * 3_600_000
+    ).astype(np.int64)
     return pd.DataFrame(
         {
             "client": client,
@@ -119,11 +137,17 @@ def draw_surveys(
         client, day = _moments(rng, who, days, rate * np.where(paused, 0, 1)[None, :])
         mood = latents.of("satisfaction")[client, day // 7] + rng.normal(0, 0.9, len(day))
         score = (
-            np.clip(np.round(7.6 + 1.7 * mood), 0, 10) if kind == "nps" else np.clip(np.round(3.9 + 0.7 * mood), 1, 5)
+            np.clip(np.round(7.6 + 1.7 * mood), 0, 10)
+            if kind == "nps"
+            else np.clip(np.round(3.9 + 0.7 * mood), 1, 5)
         )
-        user = users.first_of[client] + (rng.random(len(day)) * np.bincount(users.client)[client]).astype(int)
+        user = users.first_of[client] + (
+            rng.random(len(day)) * np.bincount(users.client)[client]
+        ).astype(int)
         there = (users.created[user] <= day) & (day < users.left[user])
-        feature = np.where((rng.random(len(day)) < 0.3) & (kind == "csat"), rng.integers(0, 6, len(day)), -1)
+        feature = np.where(
+            (rng.random(len(day)) < 0.3) & (kind == "csat"), rng.integers(0, 6, len(day)), -1
+        )
         parts.append(
             pd.DataFrame(
                 {
@@ -136,4 +160,6 @@ def draw_surveys(
                 }
             )
         )
-    return pd.concat(parts, ignore_index=True).sort_values(["client", "responded"], kind="stable", ignore_index=True)
+    return pd.concat(parts, ignore_index=True).sort_values(
+        ["client", "responded"], kind="stable", ignore_index=True
+    )

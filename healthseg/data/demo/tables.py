@@ -19,14 +19,20 @@ CSM_IDS = [f"csm_{place + 1:02d}" for place in range(len(names.CSMS))]
 
 def user_ids(chunk: Chunk) -> list[str]:
     number = chunk.who.number[chunk.users.client]
-    return [f"u{a:04d}_{b:03d}" for a, b in zip(number.tolist(), chunk.users.serial.tolist(), strict=True)]
+    return [
+        f"u{a:04d}_{b:03d}"
+        for a, b in zip(number.tolist(), chunk.users.serial.tolist(), strict=True)
+    ]
 
 
 def last_contracts(chunk: Chunk) -> dict[str, np.ndarray]:
     """Of each customer, the contract in force on the book's last day (or at leaving)."""
     rows = chunk.money.contracts
     begun = rows[rows["starts"] < chunk.until[rows["client"]]].groupby("client").last()
-    return {name: begun[name].reindex(range(chunk.who.count)).to_numpy() for name in ("arr", "seats", "plan", "ends")}
+    return {
+        name: begun[name].reindex(range(chunk.who.count)).to_numpy()
+        for name in ("arr", "seats", "plan", "ends")
+    }
 
 
 def customers(chunk: Chunk) -> pa.Table:
@@ -35,7 +41,9 @@ def customers(chunk: Chunk) -> pa.Table:
     gone, last = exits.churned >= 0, last_contracts(chunk)
     rng = stream(chunk.seed, int(who.number.min()), "extras")
     potential = np.where(
-        rng.random(who.count) < 0.12, np.round(last["arr"] * rng.uniform(1.1, 1.9, who.count), -2), np.nan
+        rng.random(who.count) < 0.12,
+        np.round(last["arr"] * rng.uniform(1.1, 1.9, who.count), -2),
+        np.nan,
     )
     parent = np.where(rng.random(who.count) < 0.04, np.roll(np.arange(who.count), 3), -1)
     ids = who.ids
@@ -55,7 +63,10 @@ def customers(chunk: Chunk) -> pa.Table:
             "churned_on": dates(exits.churned, days, ~gone),
             "notice_on": dates(exits.notice, days, exits.notice < 0),
             "csm_id": words(
-                CSM_IDS, np.where(gone, -1, np.where(chunk.moved_csm >= 0, (who.csm + 1) % len(CSM_IDS), who.csm))
+                CSM_IDS,
+                np.where(
+                    gone, -1, np.where(chunk.moved_csm >= 0, (who.csm + 1) % len(CSM_IDS), who.csm)
+                ),
             ),
             "timezone": words([place[1] for place in names.PLACES], who.zone),
             "parent_id": words(ids, parent),
@@ -69,7 +80,10 @@ def customer_changes(chunk: Chunk) -> pa.Table:
     who, days = chunk.who, chunk.days
     moved = np.flatnonzero((chunk.moved_csm >= 0) & (chunk.moved_csm < chunk.until))
     up = np.flatnonzero((who.upgraded >= 0) & (who.upgraded < chunk.until))
-    client, day = np.concatenate([moved, up]), np.concatenate([chunk.moved_csm[moved], who.upgraded[up]])
+    client, day = (
+        np.concatenate([moved, up]),
+        np.concatenate([chunk.moved_csm[moved], who.upgraded[up]]),
+    )
     values = [CSM_IDS[(who.csm[one] + 1) % len(CSM_IDS)] for one in moved] + [
         names.PLANS[who.plan[one] + 1] for one in up
     ]
@@ -91,7 +105,11 @@ def contracts(chunk: Chunk) -> pa.Table:
     noticed = np.where(chunk.exits.step >= 0, chunk.exits.decided, NEVER)[rows["client"]]
     rows = rows[
         (rows["starts"] < chunk.until[rows["client"]])
-        | ((rows["starts"] >= days.days) & (rows["signed"] < noticed) & (chunk.exits.churned[rows["client"]] < 0))
+        | (
+            (rows["starts"] >= days.days)
+            & (rows["signed"] < noticed)
+            & (chunk.exits.churned[rows["client"]] < 0)
+        )
     ]
     client = rows["client"].to_numpy()
     withheld = who.withheld["seats"][client]
@@ -116,7 +134,9 @@ def users(chunk: Chunk) -> pa.Table:
     there = people.created < chunk.until[people.client]
     left = (people.left < chunk.until[people.client]) & people.told
     rng = stream(chunk.seed, int(chunk.who.number.min()), "roles")
-    role = np.where(people.serial == 1, 0, rng.choice([1, 2, 3], people.count, p=[0.15, 0.30, 0.55]))
+    role = np.where(
+        people.serial == 1, 0, rng.choice([1, 2, 3], people.count, p=[0.15, 0.30, 0.55])
+    )
     domains = [f"customer{number:04d}.example" for number in chunk.who.number]
     whole = table(
         TABLES["users"],
@@ -155,12 +175,16 @@ def tickets(chunk: Chunk) -> pa.Table:
     rows = chunk.tickets
     rows = rows[_before(rows["opened"].to_numpy(), rows["client"].to_numpy(), chunk)]
     client = rows["client"].to_numpy()
-    answered, solved = (_before(rows[each].to_numpy(), client, chunk) for each in ("response", "resolved"))
+    answered, solved = (
+        _before(rows[each].to_numpy(), client, chunk) for each in ("response", "resolved")
+    )
     serial = np.arange(len(client)) - np.searchsorted(client, client) + 1
     return table(
         TABLES["tickets"],
         {
-            "ticket_id": [f"t{a:04d}_{b:04d}" for a, b in zip(chunk.who.number[client], serial, strict=True)],
+            "ticket_id": [
+                f"t{a:04d}_{b:04d}" for a, b in zip(chunk.who.number[client], serial, strict=True)
+            ],
             "client_id": words(chunk.who.ids, client),
             "opened_at": moments(rows["opened"]),
             "user_id": words(user_ids(chunk), rows["user"]),
@@ -199,7 +223,9 @@ def invoices(chunk: Chunk) -> pa.Table:
     return table(
         TABLES["invoices"],
         {
-            "invoice_id": [f"i{a:04d}_{b:03d}" for a, b in zip(chunk.who.number[client], serial, strict=True)],
+            "invoice_id": [
+                f"i{a:04d}_{b:03d}" for a, b in zip(chunk.who.number[client], serial, strict=True)
+            ],
             "client_id": words(chunk.who.ids, client),
             "amount": rows["amount"].to_numpy(),
             "issued_on": dates(rows["issued"], days),
@@ -228,7 +254,9 @@ def arr_changes(chunk: Chunk) -> pa.Table:
 def milestone_progress(chunk: Chunk) -> pa.Table:
     rows, days, none = chunk.progress, chunk.days, milestones.NONE
     stamp = {
-        name: by_hand(np.where(rows[name] == none, 0, rows[name]), days, (rows[name] == none).to_numpy())
+        name: by_hand(
+            np.where(rows[name] == none, 0, rows[name]), days, (rows[name] == none).to_numpy()
+        )
         for name in ("started", "completed", "blocked", "cleared", "skipped")
     }
     return table(
@@ -251,7 +279,9 @@ def messages(chunk: Chunk) -> pa.Table:
     rows = chunk.messages
     rows = rows[rows["day"] < chunk.until[rows["client"]]]
     client = rows["client"].to_numpy()
-    opened, clicked = (_before(rows[each].to_numpy(), client, chunk) for each in ("opened", "clicked"))
+    opened, clicked = (
+        _before(rows[each].to_numpy(), client, chunk) for each in ("opened", "clicked")
+    )
     return table(
         TABLES["messages"],
         {
@@ -280,7 +310,10 @@ def stage_changes(chunk: Chunk) -> pa.Table:
             "stage": [*spells["stage"], *["churned"] * len(gone)],
             "effective_at": by_hand(entered, days),
             "recorded_at": by_hand(
-                np.concatenate([np.maximum(recorded, spells["entered"]), chunk.exits.churned[gone]]), days
+                np.concatenate(
+                    [np.maximum(recorded, spells["entered"]), chunk.exits.churned[gone]]
+                ),
+                days,
             ),
             "reason": [*spells["reason"], *["contract"] * len(gone)],
             "automated": automated,

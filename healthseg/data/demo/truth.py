@@ -68,7 +68,9 @@ def users(chunk: Chunk) -> pa.Table:
         {
             "user_id": user_ids(chunk),
             "client_id": words(chunk.who.ids, people.client),
-            "persona": words(names.PERSONAS, people.persona if chunk.world.planted else np.full(people.count, -1)),
+            "persona": words(
+                names.PERSONAS, people.persona if chunk.world.planted else np.full(people.count, -1)
+            ),
             "rate": 1 / (1 + np.exp(-people.base)),
             "created_on": dates(people.created, days),
             "left_on": dates(people.left, days, stays),
@@ -127,19 +129,30 @@ def expected_auc(p: np.ndarray) -> float:
     return float((events * (below + others / 2)).sum() / (events.sum() * others.sum()))
 
 
-def checks(hazard_rows: pa.Table, exit_rows: pa.Table, first: np.datetime64, world: Scenario) -> dict[str, Any]:
+def checks(
+    hazard_rows: pa.Table, exit_rows: pa.Table, first: np.datetime64, world: Scenario
+) -> dict[str, Any]:
     """What the book was to have, and has: each a value, its range, and whether it lies in it."""
     risk = hazard_rows.column("at_risk").to_numpy(zero_copy_only=False)
     p30, p90 = (hazard_rows.column(each).to_numpy()[risk] for each in ("p30", "p90"))
     churned = exit_rows.column("churned_on").drop_null().to_numpy()
     early = int((churned < first + np.timedelta64(365, "D")).sum())
-    known = pc.or_(pc.is_valid(exit_rows.column("churned_on")), pc.is_valid(exit_rows.column("notice_on")))
-    noticed, leavers = exit_rows.num_rows - exit_rows.column("notice_on").null_count, pc.sum(known).as_py() or 0
+    known = pc.or_(
+        pc.is_valid(exit_rows.column("churned_on")), pc.is_valid(exit_rows.column("notice_on"))
+    )
+    noticed, leavers = (
+        exit_rows.num_rows - exit_rows.column("notice_on").null_count,
+        pc.sum(known).as_py() or 0,
+    )
     flat = world.driver_scale == 0.0
     found = {
         "oracle_auc_30": (expected_auc(p30), *((0.45, 1.0) if flat else (0.76, 0.82))),
         "oracle_auc_90": (expected_auc(p90), *((0.45, 1.0) if flat else (0.74, 0.82))),
-        "mean_monthly_hazard": (float(p30.mean()), 0.03, 0.04 if world.drift_from_step is None else 0.05),
+        "mean_monthly_hazard": (
+            float(p30.mean()),
+            0.03,
+            0.04 if world.drift_from_step is None else 0.05,
+        ),
         "churns": (len(churned), 0, 10**9),
         "churns_first_365_days": (early, 60 * (len(churned) >= 60), 10**9),
         "notice_share": (noticed / max(1, leavers), 0.8, 1.0),

@@ -38,8 +38,12 @@ class Users:
         return len(self.client)
 
 
-def _lifetimes(rng: np.random.Generator, created: np.ndarray, days: Frame, moving: bool) -> np.ndarray:
-    leaving = np.maximum(created, 0) + 20 + rng.exponential(1 / LEAVES_PER_DAY, len(created)).astype(int)
+def _lifetimes(
+    rng: np.random.Generator, created: np.ndarray, days: Frame, moving: bool
+) -> np.ndarray:
+    leaving = (
+        np.maximum(created, 0) + 20 + rng.exponential(1 / LEAVES_PER_DAY, len(created)).astype(int)
+    )
     return np.where((leaving < days.days) & moving, leaving, NEVER)
 
 
@@ -69,5 +73,14 @@ def draw_users(seed: int, chunk: int, who: Customers, days: Frame, world: Scenar
     left = np.where(planted_exit, exit_day, np.where(champion, NEVER, left))
     persona = rng.choice(len(names.PERSONAS), len(client), p=[0.26, 0.28, 0.34, 0.12])
     return Users(
-        client, serial, persona, created, left, base, champion, planted_exit, rng.random(len(client)) < 0.85, first_of
+        client,
+        serial,
+        persona,
+        created,
+        left,
+        base,
+        champion,
+        planted_exit,
+        rng.random(len(client)) < 0.85,
+        first_of,
     )

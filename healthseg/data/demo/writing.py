@@ -30,7 +30,8 @@ def dates(day: np.ndarray, days: Frame, missing: np.ndarray | None = None) -> pa
     """Day numbers as dates."""
     day = np.asarray(day)
     return pa.array(
-        (np.where(missing, 0, day) if missing is not None else day).astype(np.int32) + np.int32(days.start),
+        (np.where(missing, 0, day) if missing is not None else day).astype(np.int32)
+        + np.int32(days.start),
         pa.int32(),
         mask=None if missing is None else np.asarray(missing),
     ).cast(pa.date32())
@@ -52,7 +53,8 @@ def words(options: Iterable[str], place: np.ndarray, missing: np.ndarray | None 
     place = np.asarray(place)
     gone = place < 0 if missing is None else np.asarray(missing)
     coded = pa.DictionaryArray.from_arrays(
-        pa.array(np.where(gone, 0, place).astype(np.int32), mask=gone), pa.array(list(options), pa.string())
+        pa.array(np.where(gone, 0, place).astype(np.int32), mask=gone),
+        pa.array(list(options), pa.string()),
     )
     return coded.cast(pa.string())
 
@@ -85,7 +87,9 @@ def write_parquet(path: Path, content: pa.Table) -> None:
 def write_json(path: Path, content: Any) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.part")
-    beside.write_text(json.dumps(content, indent=2, sort_keys=True, default=_plain) + "\n", encoding="utf-8")
+    beside.write_text(
+        json.dumps(content, indent=2, sort_keys=True, default=_plain) + "\n", encoding="utf-8"
+    )
     os.replace(beside, path)
 
 

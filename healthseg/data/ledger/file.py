@@ -3,6 +3,7 @@
 Every operation opens the file and closes it again, so that no connection is
 carried into a forked worker, and nothing but the file itself stays behind.
 """
+
 from __future__ import annotations
 
 import sqlite3
@@ -60,14 +61,22 @@ class LedgerFile:
             connection.commit()
 
     def _open(self, wish: str) -> sqlite3.Connection:
-        raw = sqlite3.connect(address(self.path, wish), uri=True, timeout=self.busy_seconds, isolation_level=None)
-        raw.execute("PRAGMA recursive_triggers = ON")      # else INSERT OR REPLACE would delete unnoticed
+        raw = sqlite3.connect(
+            address(self.path, wish), uri=True, timeout=self.busy_seconds, isolation_level=None
+        )
+        raw.execute(
+            "PRAGMA recursive_triggers = ON"
+        )  # else INSERT OR REPLACE would delete unnoticed
         return raw
 
     @contextmanager
     def _connected(self, wish: str) -> Iterator[Connection]:
-        if wish not in self._engines:       # engines have no connections of their own: each opens the file anew
-            self._engines[wish] = create_engine("sqlite://", creator=partial(self._open, wish), poolclass=NullPool)
+        if (
+            wish not in self._engines
+        ):  # engines have no connections of their own: each opens the file anew
+            self._engines[wish] = create_engine(
+                "sqlite://", creator=partial(self._open, wish), poolclass=NullPool
+            )
         with self._engines[wish].connect() as connection:
             yield connection
 
@@ -76,17 +85,25 @@ class LedgerFile:
         found = schema.version(connection)
         connection.rollback()
         if found is None:
-            raise DataRetrievalError(f"{self.path} is a SQLite file of something else, not a healthseg ledger: "
-                                     "move it away, or keep the portfolio in another folder", path=str(self.path))
+            raise DataRetrievalError(
+                f"{self.path} is a SQLite file of something else, not a healthseg ledger: "
+                "move it away, or keep the portfolio in another folder",
+                path=str(self.path),
+            )
         if found > schema.LATEST:
             raise DataRetrievalError(
                 f"the ledger {self.path} has schema version {found}; this healthseg knows versions up to "
-                f"{schema.LATEST}: use the newer healthseg that wrote it", path=str(self.path),
-                value_provided=found, validation_rule=f"schema version at most {schema.LATEST}")
+                f"{schema.LATEST}: use the newer healthseg that wrote it",
+                path=str(self.path),
+                value_provided=found,
+                validation_rule=f"schema version at most {schema.LATEST}",
+            )
         if found < schema.LATEST and not is_writable(self.path):
             raise DataRetrievalError(
                 f"the ledger {self.path} has schema version {found}, needs an upgrade to {schema.LATEST}, and cannot "
-                "be written: make its folder writable, or work on a copy of the portfolio", path=str(self.path))
+                "be written: make its folder writable, or work on a copy of the portfolio",
+                path=str(self.path),
+            )
         if found < schema.LATEST:
             self._use_wal(connection)
             connection.exec_driver_sql("BEGIN IMMEDIATE")
@@ -113,15 +130,19 @@ class LedgerFile:
             yield
         except DBAPIError as problem:
             name = getattr(problem.orig, "sqlite_errorname", "")
-            reason = next((words for code, words in self._reasons().items() if name.startswith(code)), None)
+            reason = next(
+                (words for code, words in self._reasons().items() if name.startswith(code)), None
+            )
             if reason is None:
                 raise
-            raise DataRetrievalError(f"the ledger {self.path} {reason}", path=str(self.path)) from problem
+            raise DataRetrievalError(
+                f"the ledger {self.path} {reason}", path=str(self.path)
+            ) from problem
 
     def _reasons(self) -> dict[str, str]:
         return {
             "SQLITE_BUSY": f"has been locked by another process for more than {self.busy_seconds:g} seconds: "
-                           "try again when that one has ended",
+            "try again when that one has ended",
             "SQLITE_READONLY": "cannot be written: make its folder writable, or work on a copy of the portfolio",
             "SQLITE_CANTOPEN": "cannot be opened: its folder must exist, and be writable to record anything",
             "SQLITE_PERM": "cannot be opened: the file or its folder may not be read",

@@ -3,6 +3,7 @@
 Most calls find their settings noted already and no stages recorded. They need not load the library that reads and
 writes the ledger, which costs more than all else that such a call imports for itself.
 """
+
 from __future__ import annotations
 
 import contextlib
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-LATEST = 2                  # the schema's newest version: as many as there are migrations
+LATEST = 2  # the schema's newest version: as many as there are migrations
 
 
 @dataclass(frozen=True)
@@ -47,9 +48,9 @@ def address(path: Path, wish: str) -> str:
     if is_writable(path):
         mode = f"mode={wish}"
     elif path.with_name(path.name + "-wal").exists():
-        mode = "mode=ro"            # somebody else is writing: read along through their journal
+        mode = "mode=ro"  # somebody else is writing: read along through their journal
     else:
-        mode = "immutable=1"        # nobody writes: SQLite need not create a journal to read
+        mode = "immutable=1"  # nobody writes: SQLite need not create a journal to read
     return f"file:{quote(str(path))}?{mode}"
 
 
@@ -62,8 +63,10 @@ def glance(path: Path) -> Glance | None:
     if not path.exists():
         return Glance(False, None)
     with contextlib.suppress(sqlite3.Error), _reading(path) as connection:
-        stages, = connection.execute("SELECT EXISTS (SELECT 1 FROM stage_events)").fetchone()
-        last = connection.execute("SELECT fingerprint FROM settings_in_force ORDER BY seq DESC LIMIT 1").fetchone()
+        (stages,) = connection.execute("SELECT EXISTS (SELECT 1 FROM stage_events)").fetchone()
+        last = connection.execute(
+            "SELECT fingerprint FROM settings_in_force ORDER BY seq DESC LIMIT 1"
+        ).fetchone()
         return Glance(bool(stages), last and last[0])
     return None
 
@@ -77,23 +80,31 @@ def settings_history(path: Path) -> list[SettingsInForce] | None:
     if not path.exists():
         return []
     with contextlib.suppress(sqlite3.Error), _reading(path) as connection:
-        rows = connection.execute("SELECT fingerprint, settings, recorded_at FROM settings_in_force ORDER BY seq")
+        rows = connection.execute(
+            "SELECT fingerprint, settings, recorded_at FROM settings_in_force ORDER BY seq"
+        )
         return [settings_in_force(*row) for row in rows]
     return None
 
 
 def settings_in_force(fingerprint: str, settings: str, recorded_at: str) -> SettingsInForce:
     """A row of the ledger's settings."""
-    return SettingsInForce(fingerprint, json.loads(settings), dt.datetime.fromisoformat(recorded_at))
+    return SettingsInForce(
+        fingerprint, json.loads(settings), dt.datetime.fromisoformat(recorded_at)
+    )
 
 
 @contextlib.contextmanager
 def _reading(path: Path) -> Iterator[sqlite3.Connection]:
     """One state of a ledger's file, to read; raises sqlite3.Error where it is of another version."""
-    source = address(path, "rw")    # of one that is locked the ledger tells, which waits as long as the settings say
-    with contextlib.closing(sqlite3.connect(source, timeout=0, uri=True, isolation_level=None)) as connection:
+    source = address(
+        path, "rw"
+    )  # of one that is locked the ledger tells, which waits as long as the settings say
+    with contextlib.closing(
+        sqlite3.connect(source, timeout=0, uri=True, isolation_level=None)
+    ) as connection:
         connection.execute("BEGIN")
-        version, = connection.execute("SELECT MAX(version) FROM schema_version").fetchone()
+        (version,) = connection.execute("SELECT MAX(version) FROM schema_version").fetchone()
         if version != LATEST:
             raise sqlite3.DatabaseError(f"schema {version}, not {LATEST}")
         yield connection

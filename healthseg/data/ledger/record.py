@@ -2,6 +2,7 @@
 
 A path is an SQLite file, an address a schema of a PostgreSQL database; all else is the same code.
 """
+
 from __future__ import annotations
 
 import datetime as dt
@@ -32,16 +33,23 @@ class Record:
     another process that writes.
     """
 
-    def __init__(self, place: str | Path, clock: Clock | None = None, *, busy_seconds: float = 10.0,
-                 schema_name: str = "healthseg") -> None:
+    def __init__(
+        self,
+        place: str | Path,
+        clock: Clock | None = None,
+        *,
+        busy_seconds: float = 10.0,
+        schema_name: str = "healthseg",
+    ) -> None:
         self._clock = clock
         if "://" in str(place):
             from healthseg.data.ledger.server import LedgerServer
+
             self._place: Any = LedgerServer(str(place), schema_name, busy_seconds)
         else:
             self.path = Path(place)
             self._place = LedgerFile(self.path, busy_seconds)
-        self._open = threading.local()      # this thread's transaction, if it is within one
+        self._open = threading.local()  # this thread's transaction, if it is within one
 
     @property
     def name(self) -> str:
@@ -76,7 +84,9 @@ class Record:
             yield outer
             return
         if self._clock is None:
-            raise CalculationError(f"the ledger {self.name} was opened to read, without a clock: nothing is recorded")
+            raise CalculationError(
+                f"the ledger {self.name} was opened to read, without a clock: nothing is recorded"
+            )
         with self._place.writing() as connection:
             self._open.connection = connection
             try:
@@ -98,11 +108,15 @@ class Record:
         with self.reading() as connection:
             return [] if connection is None else list(connection.execute(query))
 
-    def append(self, connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    def append(
+        self, connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]
+    ) -> None:
         """Adds rows behind the last one, each with its number, time and digest."""
         if not rows:
             return
-        last = connection.execute(select(table.c.seq, table.c.digest).order_by(table.c.seq.desc()).limit(1)).first()
+        last = connection.execute(
+            select(table.c.seq, table.c.digest).order_by(table.c.seq.desc()).limit(1)
+        ).first()
         seq, digest = last or (0, "")
         now = self._time(connection, table)
         numbered = []
@@ -116,7 +130,9 @@ class Record:
     def _time(self, connection: Connection, table: Table) -> str:
         """The clock's time, never before that of the last row: what was known at a time stays what was known."""
         now = stored_instant(self._clock(), "clock")
-        last = connection.execute(select(table.c.recorded_at).order_by(table.c.seq.desc()).limit(1)).scalar()
+        last = connection.execute(
+            select(table.c.recorded_at).order_by(table.c.seq.desc()).limit(1)
+        ).scalar()
         return max(now, last or now)
 
 
@@ -132,19 +148,28 @@ def _last_digest(connection: Connection | None, table: Table) -> str | None:
 
 def one_of(word: str, known: Sequence[str], parameter: str) -> str:
     if word not in known:
-        raise InvalidParameters(f"unknown {parameter} {word!r}{hint(word, known)}", parameter=parameter,
-                                value_provided=word, validation_rule="one of " + ", ".join(known))
+        raise InvalidParameters(
+            f"unknown {parameter} {word!r}{hint(word, known)}",
+            parameter=parameter,
+            value_provided=word,
+            validation_rule="one of " + ", ".join(known),
+        )
     return word
 
 
 def stored_instant(moment: dt.datetime, parameter: str) -> str:
     """UTC text of fixed width, whose order is the order in time."""
     if not isinstance(moment, dt.datetime) or moment.tzinfo is None:
-        raise InvalidParameters(f"{parameter} {str(moment)!r} is not an instant: give a datetime with a time zone",
-                                parameter=parameter, value_provided=str(moment),
-                                validation_rule="a datetime with a time zone")
+        raise InvalidParameters(
+            f"{parameter} {str(moment)!r} is not an instant: give a datetime with a time zone",
+            parameter=parameter,
+            value_provided=str(moment),
+            validation_rule="a datetime with a time zone",
+        )
     return moment.astimezone(UTC).isoformat(timespec="microseconds")
 
 
 def stored_json(value: Mapping[str, Any]) -> str:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return json.dumps(
+        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    )

@@ -5,11 +5,23 @@ instant is UTC text of fixed width, so that text order is time order; a
 structure is canonical JSON. ``seq`` is counted by the ledger, under its write
 lock, and ``digest`` chains a row to the one before it.
 """
+
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Column, Connection, Integer, MetaData, Table, Text, UniqueConstraint, func, inspect, select
+from sqlalchemy import (
+    Column,
+    Connection,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    func,
+    inspect,
+    select,
+)
 
 from healthseg.data.ledger.place import LATEST
 
@@ -18,28 +30,74 @@ METADATA = MetaData()
 
 def _history(name: str, *columns: Column | UniqueConstraint) -> Table:
     """A table whose rows are only ever added."""
-    return Table(name, METADATA, Column("seq", Integer, primary_key=True, autoincrement=False), *columns,
-                 Column("recorded_at", Text, nullable=False), Column("digest", Text, nullable=False))
+    return Table(
+        name,
+        METADATA,
+        Column("seq", Integer, primary_key=True, autoincrement=False),
+        *columns,
+        Column("recorded_at", Text, nullable=False),
+        Column("digest", Text, nullable=False),
+    )
 
 
 def _text(name: str, **options: bool) -> Column:
     return Column(name, Text, nullable=options.pop("nullable", False), **options)
 
 
-SCHEMA_VERSION = Table("schema_version", METADATA, Column("version", Integer, primary_key=True, autoincrement=False))
+SCHEMA_VERSION = Table(
+    "schema_version", METADATA, Column("version", Integer, primary_key=True, autoincrement=False)
+)
 SETTINGS = _history("settings_in_force", _text("fingerprint"), _text("settings"))
-SEGMENT_RUNS = _history("segment_runs", _text("run_id", unique=True), _text("inputs"), _text("criteria"),
-                        _text("as_of"), _text("members"))
-STAGE_EVENTS = _history("stage_events", _text("request_id", unique=True), _text("client_id"), _text("stage"),
-                        _text("effective_at"), _text("actor"), _text("reason", nullable=True),
-                        Column("automated", Integer, nullable=False), _text("kind"))
-ALERTS = _history("alerts_raised", _text("client_id"), _text("rule"), _text("severity"), _text("raised_on"),
-                  _text("figures"), UniqueConstraint("client_id", "rule", "raised_on"))
-OUTBOX = _history("outbox", _text("key", unique=True), _text("request_id"), _text("client_id"), _text("action"),
-                  _text("handler", nullable=True), _text("payload"), _text("due_at", nullable=True))
-OUTBOX_ATTEMPTS = _history("outbox_attempts", _text("key"), Column("attempt", Integer, nullable=False),
-                           _text("outcome"), _text("reason", nullable=True), _text("until", nullable=True))
-HISTORY = {table.name: table for table in (SETTINGS, SEGMENT_RUNS, STAGE_EVENTS, ALERTS, OUTBOX, OUTBOX_ATTEMPTS)}
+SEGMENT_RUNS = _history(
+    "segment_runs",
+    _text("run_id", unique=True),
+    _text("inputs"),
+    _text("criteria"),
+    _text("as_of"),
+    _text("members"),
+)
+STAGE_EVENTS = _history(
+    "stage_events",
+    _text("request_id", unique=True),
+    _text("client_id"),
+    _text("stage"),
+    _text("effective_at"),
+    _text("actor"),
+    _text("reason", nullable=True),
+    Column("automated", Integer, nullable=False),
+    _text("kind"),
+)
+ALERTS = _history(
+    "alerts_raised",
+    _text("client_id"),
+    _text("rule"),
+    _text("severity"),
+    _text("raised_on"),
+    _text("figures"),
+    UniqueConstraint("client_id", "rule", "raised_on"),
+)
+OUTBOX = _history(
+    "outbox",
+    _text("key", unique=True),
+    _text("request_id"),
+    _text("client_id"),
+    _text("action"),
+    _text("handler", nullable=True),
+    _text("payload"),
+    _text("due_at", nullable=True),
+)
+OUTBOX_ATTEMPTS = _history(
+    "outbox_attempts",
+    _text("key"),
+    Column("attempt", Integer, nullable=False),
+    _text("outcome"),
+    _text("reason", nullable=True),
+    _text("until", nullable=True),
+)
+HISTORY = {
+    table.name: table
+    for table in (SETTINGS, SEGMENT_RUNS, STAGE_EVENTS, ALERTS, OUTBOX, OUTBOX_ATTEMPTS)
+}
 
 
 @dataclass(frozen=True)
@@ -52,12 +110,17 @@ class AppendOnly:
         """The triggers, in a database's own words."""
         told = f"{self.table} is append-only: record a new row instead"
         if dialect == "sqlite":
-            return [f"CREATE TRIGGER {self.table}_no_{verb.lower()} BEFORE {verb} ON {self.table} "
-                    f"BEGIN SELECT RAISE(ABORT, '{told}'); END" for verb in ("UPDATE", "DELETE")]
-        return [f"CREATE FUNCTION {self.table}_refuse() RETURNS trigger LANGUAGE plpgsql AS "
-                f"$$ BEGIN RAISE EXCEPTION USING MESSAGE = '{told}'; END $$",
-                f"CREATE TRIGGER {self.table}_no_change BEFORE UPDATE OR DELETE OR TRUNCATE ON {self.table} "
-                f"FOR EACH STATEMENT EXECUTE FUNCTION {self.table}_refuse()"]
+            return [
+                f"CREATE TRIGGER {self.table}_no_{verb.lower()} BEFORE {verb} ON {self.table} "
+                f"BEGIN SELECT RAISE(ABORT, '{told}'); END"
+                for verb in ("UPDATE", "DELETE")
+            ]
+        return [
+            f"CREATE FUNCTION {self.table}_refuse() RETURNS trigger LANGUAGE plpgsql AS "
+            f"$$ BEGIN RAISE EXCEPTION USING MESSAGE = '{told}'; END $$",
+            f"CREATE TRIGGER {self.table}_no_change BEFORE UPDATE OR DELETE OR TRUNCATE ON {self.table} "
+            f"FOR EACH STATEMENT EXECUTE FUNCTION {self.table}_refuse()",
+        ]
 
 
 # A migration is written once and never edited: the n-th brings a ledger from version n - 1 to version n.
@@ -76,8 +139,11 @@ MIGRATIONS: tuple[tuple[str | AppendOnly, ...], ...] = (
         "severity TEXT NOT NULL, raised_on TEXT NOT NULL, figures TEXT NOT NULL, recorded_at TEXT NOT NULL, "
         "digest TEXT NOT NULL, UNIQUE (client_id, rule, raised_on))",
         "CREATE INDEX stage_events_by_client ON stage_events (client_id, effective_at)",
-        AppendOnly("schema_version"), AppendOnly("settings_in_force"), AppendOnly("segment_runs"),
-        AppendOnly("stage_events"), AppendOnly("alerts_raised"),
+        AppendOnly("schema_version"),
+        AppendOnly("settings_in_force"),
+        AppendOnly("segment_runs"),
+        AppendOnly("stage_events"),
+        AppendOnly("alerts_raised"),
     ),
     (
         "ALTER TABLE stage_events ADD COLUMN kind TEXT NOT NULL DEFAULT 'transition'",
@@ -88,7 +154,8 @@ MIGRATIONS: tuple[tuple[str | AppendOnly, ...], ...] = (
         "outcome TEXT NOT NULL, reason TEXT, until TEXT, recorded_at TEXT NOT NULL, digest TEXT NOT NULL)",
         "CREATE INDEX outbox_by_request ON outbox (request_id)",
         "CREATE INDEX outbox_attempts_by_key ON outbox_attempts (key, seq)",
-        AppendOnly("outbox"), AppendOnly("outbox_attempts"),
+        AppendOnly("outbox"),
+        AppendOnly("outbox_attempts"),
     ),
 )
 
@@ -105,6 +172,10 @@ def upgrade(connection: Connection) -> None:
     """Brings the tables to the newest version, within the caller's transaction."""
     for number in range((version(connection) or 0) + 1, LATEST + 1):
         for step in MIGRATIONS[number - 1]:
-            for statement in step.statements(connection.dialect.name) if isinstance(step, AppendOnly) else (step,):
+            for statement in (
+                step.statements(connection.dialect.name)
+                if isinstance(step, AppendOnly)
+                else (step,)
+            ):
                 connection.exec_driver_sql(statement)
         connection.execute(SCHEMA_VERSION.insert().values(version=number))

@@ -2,6 +2,7 @@
 
 As with the file, every operation connects and ends its connection, so that none is carried into a forked worker.
 """
+
 from __future__ import annotations
 
 import re
@@ -19,7 +20,7 @@ from healthseg.data.ledger import schema
 from healthseg.errors import DataRetrievalError, HealthsegError, IntegrationError, InvalidParameters
 
 SCHEMA_RULE = "^[a-z_][a-z0-9_]{0,62}$"
-_ANSWER_SECONDS = 60         # how long the server may take for one statement
+_ANSWER_SECONDS = 60  # how long the server may take for one statement
 
 
 class LedgerServer:
@@ -30,9 +31,12 @@ class LedgerServer:
 
     def __init__(self, address: str, schema_name: str, busy_seconds: float) -> None:
         if not re.fullmatch(SCHEMA_RULE[1:-1], schema_name):
-            raise InvalidParameters(f"{schema_name!r} is no name of a schema: lower-case letters, digits and _",
-                                    parameter="settings.ledger.schema_name", value_provided=schema_name,
-                                    validation_rule=SCHEMA_RULE)
+            raise InvalidParameters(
+                f"{schema_name!r} is no name of a schema: lower-case letters, digits and _",
+                parameter="settings.ledger.schema_name",
+                value_provided=schema_name,
+                validation_rule=SCHEMA_RULE,
+            )
         self._url = _url(address)
         self.schema_name = schema_name
         self.busy_seconds = busy_seconds
@@ -64,8 +68,10 @@ class LedgerServer:
         """A connection that holds the write lock; all of it is kept, or on an error nothing."""
         with self._explained(), self._engine.connect() as connection:
             connection.execution_options(isolation_level="READ COMMITTED")
-            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"),
-                               {"key": zlib.crc32(f"healthseg {self.schema_name}".encode())})
+            connection.execute(
+                text("SELECT pg_advisory_xact_lock(:key)"),
+                {"key": zlib.crc32(f"healthseg {self.schema_name}".encode())},
+            )
             self._made_current(connection)
             yield connection
             connection.commit()
@@ -74,17 +80,28 @@ class LedgerServer:
     def _engine(self) -> Engine:
         """Without connections of its own: each operation makes one, on a state that does not move under it."""
         wait = int(self.busy_seconds * 1000)
-        options = (f"-c search_path={self.schema_name} -c lock_timeout={wait} "
-                   f"-c statement_timeout={wait + _ANSWER_SECONDS * 1000}")
-        return create_engine(self._url, poolclass=NullPool, isolation_level="REPEATABLE READ", connect_args={
-            "options": options, "connect_timeout": max(2, int(self.busy_seconds)), "application_name": "healthseg"})
+        options = (
+            f"-c search_path={self.schema_name} -c lock_timeout={wait} "
+            f"-c statement_timeout={wait + _ANSWER_SECONDS * 1000}"
+        )
+        return create_engine(
+            self._url,
+            poolclass=NullPool,
+            isolation_level="REPEATABLE READ",
+            connect_args={
+                "options": options,
+                "connect_timeout": max(2, int(self.busy_seconds)),
+                "application_name": "healthseg",
+            },
+        )
 
     def _version(self, connection: Connection) -> int:
         """The schema's version, 0 where there is none; asked once, since it never goes back."""
         if self._current:
             return schema.LATEST
-        there = connection.execute(text("SELECT to_regclass(:name)"),
-                                   {"name": f"{self.schema_name}.schema_version"}).scalar()
+        there = connection.execute(
+            text("SELECT to_regclass(:name)"), {"name": f"{self.schema_name}.schema_version"}
+        ).scalar()
         found = (schema.version(connection) or 0) if there else 0
         self._current = found == schema.LATEST
         return found
@@ -95,8 +112,11 @@ class LedgerServer:
         if found == 0:
             connection.exec_driver_sql(f"CREATE SCHEMA IF NOT EXISTS {self.schema_name}")
             if schema.version(connection) is None:
-                raise DataRetrievalError(f"{self.name} holds tables of something else: name another schema in the "
-                                         "settings", path=self.name)
+                raise DataRetrievalError(
+                    f"{self.name} holds tables of something else: name another schema in the "
+                    "settings",
+                    path=self.name,
+                )
         if found < schema.LATEST:
             schema.upgrade(connection)
 
@@ -104,8 +124,11 @@ class LedgerServer:
         if found > schema.LATEST:
             raise DataRetrievalError(
                 f"the ledger {self.name} has schema version {found}; this healthseg knows versions up to "
-                f"{schema.LATEST}: use the newer healthseg that wrote it", path=self.name, value_provided=found,
-                validation_rule=f"schema version at most {schema.LATEST}")
+                f"{schema.LATEST}: use the newer healthseg that wrote it",
+                path=self.name,
+                value_provided=found,
+                validation_rule=f"schema version at most {schema.LATEST}",
+            )
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
@@ -114,22 +137,29 @@ class LedgerServer:
             yield
         except DBAPIError as problem:
             state = getattr(problem.orig, "sqlstate", None) or ""
-            reason = next((words for code, words in self._reasons().items() if state.startswith(code)), None)
+            reason = next(
+                (words for code, words in self._reasons().items() if state.startswith(code)), None
+            )
             if reason is not None:
-                raise DataRetrievalError(f"the ledger {self.name} {reason}", path=self.name) from problem
+                raise DataRetrievalError(
+                    f"the ledger {self.name} {reason}", path=self.name
+                ) from problem
             if state.startswith("08") or state.startswith("57P") or not state:
                 raise self._unreachable(problem) from None
             raise
 
     def _unreachable(self, problem: DBAPIError) -> HealthsegError:
         kind = type(problem.orig).__name__
-        return IntegrationError(f"the ledger {self.name} does not answer ({kind}): check that the server runs, that it "
-                                "can be reached from here, and the user and password", path=self.name)
+        return IntegrationError(
+            f"the ledger {self.name} does not answer ({kind}): check that the server runs, that it "
+            "can be reached from here, and the user and password",
+            path=self.name,
+        )
 
     def _reasons(self) -> dict[str, str]:
         return {
             "55P03": f"has been locked by another process for more than {self.busy_seconds:g} seconds: "
-                     "try again when that one has ended",
+            "try again when that one has ended",
             "57014": "took too long to answer: nothing of this was recorded",
             "53100": "cannot grow, the disk is full: nothing of this was recorded",
             "53": "has no room for another connection: try again later",
@@ -147,7 +177,11 @@ def _url(address: str) -> URL:
         url = None
     if url is None or url.get_backend_name() not in ("postgresql", "postgres"):
         kind = address.partition("://")[0] if "://" in address else "this"
-        raise InvalidParameters(f"the ledger's address is not one of PostgreSQL ({kind[:40]}): it looks like "
-                                "postgresql://user:password@host/database", parameter="settings.ledger.address",
-                                value_provided=kind[:40], validation_rule="postgresql://…")
+        raise InvalidParameters(
+            f"the ledger's address is not one of PostgreSQL ({kind[:40]}): it looks like "
+            "postgresql://user:password@host/database",
+            parameter="settings.ledger.address",
+            value_provided=kind[:40],
+            validation_rule="postgresql://…",
+        )
     return url.set(drivername="postgresql+psycopg")

@@ -3,6 +3,7 @@
 Imported and recorded changes are one history: the view ``stage_changes`` of an open book holds both, so that whatever
 reads a stage reads that history, as it stood when the book was opened.
 """
+
 from __future__ import annotations
 
 import datetime as dt
@@ -51,19 +52,29 @@ def settings_history(place: LedgerPlace, path: Path | None, clock: Any) -> list[
     """Every change of the settings, oldest first; none where there is no ledger yet."""
     if not there_is(place, path):
         return []
-    found = ledger_place.settings_history(path) if place.address is None and path is not None else None
+    found = (
+        ledger_place.settings_history(path) if place.address is None and path is not None else None
+    )
     return opened(place, path, clock).settings_history() if found is None else found
 
 
 def opened(place: LedgerPlace, path: Path | None, clock: Any) -> Ledger:
     """The ledger at its place; raises DataRetrievalError where there is none for such a portfolio."""
     from healthseg.data.ledger.ledger import Ledger
+
     if place.address is not None:
-        return Ledger(revealed(place.address, "settings.ledger.address"), clock, busy_seconds=place.busy_seconds,
-                      schema_name=place.schema_name)
+        return Ledger(
+            revealed(place.address, "settings.ledger.address"),
+            clock,
+            busy_seconds=place.busy_seconds,
+            schema_name=place.schema_name,
+        )
     if path is None:
-        raise DataRetrievalError("this portfolio is a database and has no place for a ledger: name one in the settings "
-                                 "(ledger.address = postgresql://…)", parameter="settings.ledger.address")
+        raise DataRetrievalError(
+            "this portfolio is a database and has no place for a ledger: name one in the settings "
+            "(ledger.address = postgresql://…)",
+            parameter="settings.ledger.address",
+        )
     return Ledger(path, clock, busy_seconds=place.busy_seconds)
 
 
@@ -72,8 +83,12 @@ def local_day(moment: dt.datetime, zone: str) -> dt.date:
     return moment.astimezone(ZoneInfo(zone)).date()
 
 
-def stage_view(connection: duckdb.DuckDBPyConnection, imported: str, events: list[StageEvent],
-               zones: Mapping[str, str]) -> str:
+def stage_view(
+    connection: duckdb.DuckDBPyConnection,
+    imported: str,
+    events: list[StageEvent],
+    zones: Mapping[str, str],
+) -> str:
     """The relation of all stage changes: the imported ones and, if there are any, those of known customers recorded."""
     rows = [_row(event, zones[event.client_id]) for event in events if event.client_id in zones]
     if not rows:
@@ -90,7 +105,19 @@ def stage_view(connection: duckdb.DuckDBPyConnection, imported: str, events: lis
 
 def _row(event: StageEvent, zone: str) -> dict[str, Any]:
     moments = {"effective": event.effective_at, "recorded": event.recorded_at}
-    naive = {f"{name}_at": moment.astimezone(UTC).replace(tzinfo=None) for name, moment in moments.items()}
+    naive = {
+        f"{name}_at": moment.astimezone(UTC).replace(tzinfo=None)
+        for name, moment in moments.items()
+    }
     days = {f"{name}_day": local_day(moment, zone) for name, moment in moments.items()}
-    return {"client_id": event.client_id, "stage": event.stage, "reason": event.reason, "automated": event.automated,
-            "actor": event.actor, **naive, **days, "effective_has_time": True, "recorded_has_time": True}
+    return {
+        "client_id": event.client_id,
+        "stage": event.stage,
+        "reason": event.reason,
+        "automated": event.automated,
+        "actor": event.actor,
+        **naive,
+        **days,
+        "effective_has_time": True,
+        "recorded_has_time": True,
+    }

@@ -3,6 +3,7 @@
 Every row carries a digest that is chained to the one before it, so that the last one of a table tells all of it. It is
 asked for without the library that reads and writes the ledger, which takes longer to load than a kept reply to find.
 """
+
 from __future__ import annotations
 
 import re
@@ -11,12 +12,25 @@ from healthseg.config import fingerprint
 from healthseg.data.ledger.place import LATEST
 from healthseg.lifecycle import LedgerPlace, revealed
 
-TABLES = ("settings_in_force", "segment_runs", "stage_events", "alerts_raised", "outbox", "outbox_attempts")
+TABLES = (
+    "settings_in_force",
+    "segment_runs",
+    "stage_events",
+    "alerts_raised",
+    "outbox",
+    "outbox_attempts",
+)
 NOTHING = "nothing recorded"
 _VERSION = "schema_version"
-_HEADS = " UNION ALL ".join([
-    f"SELECT '{_VERSION}', MAX(version), '' FROM {{schema}}.{_VERSION}",
-    *(f"(SELECT '{table}', seq, digest FROM {{schema}}.{table} ORDER BY seq DESC LIMIT 1)" for table in TABLES)])
+_HEADS = " UNION ALL ".join(
+    [
+        f"SELECT '{_VERSION}', MAX(version), '' FROM {{schema}}.{_VERSION}",
+        *(
+            f"(SELECT '{table}', seq, digest FROM {{schema}}.{table} ORDER BY seq DESC LIMIT 1)"
+            for table in TABLES
+        ),
+    ]
+)
 
 
 def watermark(place: LedgerPlace) -> str | None:
@@ -32,12 +46,23 @@ def watermark(place: LedgerPlace) -> str | None:
         from psycopg import sql
     except ImportError:
         return None
-    address = re.sub(r"^postgres(ql)?(\+\w+)?://", "postgresql://", revealed(place.address, "settings.ledger.address"))
+    address = re.sub(
+        r"^postgres(ql)?(\+\w+)?://",
+        "postgresql://",
+        revealed(place.address, "settings.ledger.address"),
+    )
     wait = max(2, int(place.busy_seconds))
     try:
-        with psycopg.connect(address, connect_timeout=wait, autocommit=True, application_name="healthseg",
-                             options=f"-c statement_timeout={1000 * wait}") as connection:
-            there = connection.execute("SELECT to_regclass(%s)", (f"{place.schema_name}.{_VERSION}",)).fetchone()
+        with psycopg.connect(
+            address,
+            connect_timeout=wait,
+            autocommit=True,
+            application_name="healthseg",
+            options=f"-c statement_timeout={1000 * wait}",
+        ) as connection:
+            there = connection.execute(
+                "SELECT to_regclass(%s)", (f"{place.schema_name}.{_VERSION}",)
+            ).fetchone()
             if there == (None,):
                 return NOTHING
             heads = sql.SQL(_HEADS).format(schema=sql.Identifier(place.schema_name))

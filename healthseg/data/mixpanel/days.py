@@ -1,4 +1,5 @@
 """A window of exported events on its way to disk: spooled, each event once, a file a day, each whole or not there."""
+
 from __future__ import annotations
 
 import datetime as dt
@@ -17,17 +18,42 @@ from healthseg.data.mixpanel.state import folder_of
 from healthseg.data.reading.sources import quoted
 from healthseg.data.store import FOLDER, Store
 
-_BATCH = 50_000             # rows written at once
-_BUCKET = 400_000           # rows compared at once: about 100 MB
+_BATCH = 50_000  # rows written at once
+_BUCKET = 400_000  # rows compared at once: about 100 MB
 _MEMORY = "350MB"
-_EXPORTED = pa.schema([
-    ("day", pa.int32()), ("client_id", pa.string()), ("occurred_at", pa.timestamp("ms")), ("user_id", pa.string()),
-    ("feature", pa.string()), ("event", pa.string()), ("session_id", pa.string()), ("source", pa.string()),
-    ("event_key", pa.binary(16)), ("processed_ms", pa.int64()), ("place", pa.int64()),
-])
+_EXPORTED = pa.schema(
+    [
+        ("day", pa.int32()),
+        ("client_id", pa.string()),
+        ("occurred_at", pa.timestamp("ms")),
+        ("user_id", pa.string()),
+        ("feature", pa.string()),
+        ("event", pa.string()),
+        ("session_id", pa.string()),
+        ("source", pa.string()),
+        ("event_key", pa.binary(16)),
+        ("processed_ms", pa.int64()),
+        ("place", pa.int64()),
+    ]
+)
 # A count says that each row is an event of its own: two of one instant are not one that was sent twice.
-_EVENTS = pa.schema([*(_EXPORTED.field(name) for name in (
-    "client_id", "occurred_at", "user_id", "feature", "event", "session_id", "source")), ("count", pa.int64())])
+_EVENTS = pa.schema(
+    [
+        *(
+            _EXPORTED.field(name)
+            for name in (
+                "client_id",
+                "occurred_at",
+                "user_id",
+                "feature",
+                "event",
+                "session_id",
+                "source",
+            )
+        ),
+        ("count", pa.int64()),
+    ]
+)
 
 
 class Window:
@@ -57,8 +83,13 @@ class Window:
     def _flush(self) -> None:
         if not self._waiting:
             return
-        columns = [*zip(*self._waiting, strict=True), range(self._written, self._written + len(self._waiting))]
-        arrays = [pa.array(column, field.type) for column, field in zip(columns, _EXPORTED, strict=True)]
+        columns = [
+            *zip(*self._waiting, strict=True),
+            range(self._written, self._written + len(self._waiting)),
+        ]
+        arrays = [
+            pa.array(column, field.type) for column, field in zip(columns, _EXPORTED, strict=True)
+        ]
         self._writer.write_table(pa.Table.from_arrays(arrays, schema=_EXPORTED))
         self._written += len(self._waiting)
         self._waiting = []
@@ -89,12 +120,20 @@ class Window:
         spool = quoted(str(self._folder / "spool.parquet"))
         connection.execute("SET threads = 1")
         try:
-            with pq.ParquetWriter(self._folder / f"{EPOCH + dt.timedelta(days=day)}.parquet", _EVENTS) as writer:
+            with pq.ParquetWriter(
+                self._folder / f"{EPOCH + dt.timedelta(days=day)}.parquet", _EVENTS
+            ) as writer:
                 for bucket in range(buckets):
-                    connection.execute(f"CREATE OR REPLACE TEMP VIEW exported AS SELECT * FROM read_parquet({spool}) "
-                                       f"WHERE day = {day} AND HASH(event_key) % {buckets} = {bucket}")
-                    for batch in connection.sql(engine.sql_text("mixpanel/newest")).to_arrow_reader(_BATCH):
-                        counted = batch.append_column("count", pa.array([1] * len(batch), pa.int64()))
+                    connection.execute(
+                        f"CREATE OR REPLACE TEMP VIEW exported AS SELECT * FROM read_parquet({spool}) "
+                        f"WHERE day = {day} AND HASH(event_key) % {buckets} = {bucket}"
+                    )
+                    for batch in connection.sql(engine.sql_text("mixpanel/newest")).to_arrow_reader(
+                        _BATCH
+                    ):
+                        counted = batch.append_column(
+                            "count", pa.array([1] * len(batch), pa.int64())
+                        )
                         writer.write_batch(counted.select(_EVENTS.names).cast(_EVENTS))
                         kept += len(batch)
         finally:

@@ -2,6 +2,7 @@
 
 What may go well the next time is ``Again``; what will not is an IntegrationError that says what to change.
 """
+
 from __future__ import annotations
 
 import base64
@@ -59,19 +60,25 @@ class Credentials:
         Traceback (most recent call last):
         healthseg.errors.InvalidParameters: MIXPANEL_PROJECT_TOKEN is for sending events and authorises no export: ...
         """
-        way_out = ("set MIXPANEL_SERVICE_ACCOUNT, MIXPANEL_SERVICE_ACCOUNT_SECRET and MIXPANEL_PROJECT_ID "
-                   "(or, until March 2027, MIXPANEL_API_SECRET)")
+        way_out = (
+            "set MIXPANEL_SERVICE_ACCOUNT, MIXPANEL_SERVICE_ACCOUNT_SECRET and MIXPANEL_PROJECT_ID "
+            "(or, until March 2027, MIXPANEL_API_SECRET)"
+        )
         account, secret = settings.service_account, secrets.get("service_account_secret")
         if account and secret:
             if settings.project_id is None:
-                raise _missing("a service account needs the project's number: set MIXPANEL_PROJECT_ID")
+                raise _missing(
+                    "a service account needs the project's number: set MIXPANEL_PROJECT_ID"
+                )
             return cls(account, secret, settings.project_id)
         if account or secret:
             raise _missing(f"of a service account both name and secret are needed: {way_out}")
         if secrets.get("api_secret"):
             return cls(str(secrets["api_secret"]), "", settings.project_id)
         if secrets.get("project_token"):
-            raise _missing(f"MIXPANEL_PROJECT_TOKEN is for sending events and authorises no export: {way_out}")
+            raise _missing(
+                f"MIXPANEL_PROJECT_TOKEN is for sending events and authorises no export: {way_out}"
+            )
         raise _missing(f"no credentials for Mixpanel: {way_out}")
 
     @property
@@ -80,7 +87,11 @@ class Credentials:
 
     def hidden(self, text: str) -> str:
         """A text without the credentials, should somebody have sent them back."""
-        for secret in (self.password, self.user if not self.password else "", self.header.removeprefix("Basic ")):
+        for secret in (
+            self.password,
+            self.user if not self.password else "",
+            self.header.removeprefix("Basic "),
+        ):
             text = text.replace(secret, "…") if secret else text
         return text
 
@@ -125,10 +136,23 @@ class Export:
         fields = {"from_date": first.isoformat(), "to_date": last.isoformat(), "time_in_ms": "true"}
         if self._credentials.project_id is not None:
             fields["project_id"] = str(self._credentials.project_id)
-        headers = {"Authorization": self._credentials.header, "Accept-Encoding": "gzip", "User-Agent": "healthseg"}
+        headers = {
+            "Authorization": self._credentials.header,
+            "Accept-Encoding": "gzip",
+            "User-Agent": "healthseg",
+        }
         timeout = urllib3.Timeout(connect=_CONNECT_SECONDS, read=self._settings.timeout_seconds)
-        return self._pool.request("GET", self._settings.url, fields=fields, headers=headers, timeout=timeout,
-                                  retries=False, redirect=False, preload_content=False, decode_content=False)
+        return self._pool.request(
+            "GET",
+            self._settings.url,
+            fields=fields,
+            headers=headers,
+            timeout=timeout,
+            retries=False,
+            redirect=False,
+            preload_content=False,
+            decode_content=False,
+        )
 
     def _refusal(self, response: Any) -> Exception:
         """What a status other than 200 means."""
@@ -145,9 +169,13 @@ class Export:
         rule = _RULES.get(status)
         if status == 400 and "authenticate" in lowered:
             rule = _RULES[401]
-        return IntegrationError(f"Mixpanel refuses the export ({status}{': ' + said if said else ''})"
-                                + (f": {rule}" if rule else ""), parameter="mixpanel", value_provided=str(status),
-                                validation_rule=rule)
+        return IntegrationError(
+            f"Mixpanel refuses the export ({status}{': ' + said if said else ''})"
+            + (f": {rule}" if rule else ""),
+            parameter="mixpanel",
+            value_provided=str(status),
+            validation_rule=rule,
+        )
 
 
 def _pool(url: str) -> Any:

@@ -1,4 +1,5 @@
 """From the lines of the export to rows of events: records made whole, accounts, users and times as they are meant."""
+
 from __future__ import annotations
 
 import datetime as dt
@@ -17,12 +18,34 @@ from healthseg.data.tables import CLIENT_ID_RULE
 from healthseg.errors import IntegrationError
 
 # Ids that stand for nobody, as tracking code sends them by mistake.
-NOBODY = frozenset({"", "0", "-1", "anon", "anonymous", "nil", "none", "null", "n/a", "na", "undefined", "unknown",
-                    "lmy47d", "true", "false", "[]", "{}", "00000000-0000-0000-0000-000000000000", "<nil>", "nan"})
+NOBODY = frozenset(
+    {
+        "",
+        "0",
+        "-1",
+        "anon",
+        "anonymous",
+        "nil",
+        "none",
+        "null",
+        "n/a",
+        "na",
+        "undefined",
+        "unknown",
+        "lmy47d",
+        "true",
+        "false",
+        "[]",
+        "{}",
+        "00000000-0000-0000-0000-000000000000",
+        "<nil>",
+        "nan",
+    }
+)
 _CLIENT_ID = re.compile(CLIENT_ID_RULE)
 _MOST_PIECES, _MOST_BYTES = 1000, 1 << 24
 _DAY_MS, _HOUR_MS = 86_400_000, 3_600_000
-_SECONDS_BELOW = 100_000_000_000     # as milliseconds this is 1973: a smaller number counts seconds
+_SECONDS_BELOW = 100_000_000_000  # as milliseconds this is 1973: a smaller number counts seconds
 EPOCH = dt.date(1970, 1, 1)
 # Live events arrive within minutes: shares of arrivals that contradict the zone, and how many must be seen to say so.
 _EARLY_MS, _LATE_MS, _SEEN, _EARLY_SHARE, _LIVE_SHARE = -20 * 60_000, 20 * 60_000, 50, 0.05, 0.001
@@ -84,10 +107,10 @@ def _shown(text: str) -> str:
 class Accounting:
     """What became of the records of a window, by day and in all."""
 
-    received: Counter = field(default_factory=Counter)      # by day
-    left_out: Counter = field(default_factory=Counter)      # by reason
-    rows: Counter = field(default_factory=Counter)          # by day, before repeats are removed
-    example: str | None = None                              # a value that is no account
+    received: Counter = field(default_factory=Counter)  # by day
+    left_out: Counter = field(default_factory=Counter)  # by reason
+    rows: Counter = field(default_factory=Counter)  # by day, before repeats are removed
+    example: str | None = None  # a value that is no account
 
 
 class Reader:
@@ -113,7 +136,10 @@ class Reader:
         stated = _milliseconds(properties.get("time"))
         day = stated // _DAY_MS
         if not self._window[0] <= day <= self._window[1]:
-            raise Again(f"an event of {EPOCH + dt.timedelta(days=day)}, which was not asked for", smaller=True)
+            raise Again(
+                f"an event of {EPOCH + dt.timedelta(days=day)}, which was not asked for",
+                smaller=True,
+            )
         self._number += 1
         self.accounting.received[day] += 1
         processed = _whole_number(properties.get("mp_processing_time_ms"))
@@ -128,8 +154,10 @@ class Reader:
             self.accounting.left_out["no account"] += 1
         distinct = _word(properties.get("distinct_id"))
         user, source = self._user(distinct), "api" if event in self._settings.api_events else "ui"
-        feature, session = self._named(properties, self._settings.feature_key) or event, self._named(
-            properties, self._settings.session_key)
+        feature, session = (
+            self._named(properties, self._settings.feature_key) or event,
+            self._named(properties, self._settings.session_key),
+        )
         insert_id = properties.get("$insert_id")
         for account in accounts:
             self.accounting.rows[day] += 1
@@ -143,15 +171,24 @@ class Reader:
             return
         early, live = self._arrivals["early"] / seen, self._arrivals["live"] / seen
         if early > _EARLY_SHARE or live + early < _LIVE_SHARE:
-            how = "before they happened" if early > _EARLY_SHARE else "20 minutes or more after they happened"
+            how = (
+                "before they happened"
+                if early > _EARLY_SHARE
+                else "20 minutes or more after they happened"
+            )
             raise IntegrationError(
                 f"read in {self._zone.key}, {'many' if early > _EARLY_SHARE else 'all'} events arrived {how}: "
                 "event_timezone is wrong (UTC for projects made since 2023, else the project's own zone); where the "
-                "events are sent in batches, set check_timezone = false", parameter="mixpanel.event_timezone",
-                value_provided=self._zone.key, validation_rule="the zone that the project stores its events in")
+                "events are sent in batches, set check_timezone = false",
+                parameter="mixpanel.event_timezone",
+                value_provided=self._zone.key,
+                validation_rule="the zone that the project stores its events in",
+            )
 
     def _arrived(self, after_ms: int) -> None:
-        self._arrivals["early" if after_ms < _EARLY_MS else "live" if after_ms < _LATE_MS else "late"] += 1
+        self._arrivals[
+            "early" if after_ms < _EARLY_MS else "live" if after_ms < _LATE_MS else "late"
+        ] += 1
 
     def _utc(self, stated: int, processed: int | None) -> int:
         """UTC of a stated wall clock. In the hour that comes twice the later one, unless it had not come on arrival."""
@@ -168,7 +205,11 @@ class Reader:
         for key in self._settings.account_key:
             value = properties.get(key)
             given = value if isinstance(value, list) else [value]
-            words = [word for word in map(_word, given) if word is not None and word.lower() not in NOBODY]
+            words = [
+                word
+                for word in map(_word, given)
+                if word is not None and word.lower() not in NOBODY
+            ]
             good = [word for word in dict.fromkeys(words) if _CLIENT_ID.match(word)]
             if good:
                 return good
@@ -187,7 +228,11 @@ class Reader:
 
     def _key(self, event: str, distinct: str | None, insert_id: Any, account: str) -> bytes:
         """Equal for repeats of an event; one that has no ``$insert_id`` repeats none."""
-        parts = [event, distinct, str(insert_id), account] if insert_id is not None else [self._number, account]
+        parts = (
+            [event, distinct, str(insert_id), account]
+            if insert_id is not None
+            else [self._number, account]
+        )
         return hashlib.blake2b(json.dumps(parts).encode(), digest_size=16).digest()
 
 
@@ -201,8 +246,13 @@ def _milliseconds(value: Any) -> int:
 def _whole_number(value: Any) -> int | None:
     """A number given as such or as text; keys are of any type in any event."""
     try:
-        return None if value is None or isinstance(value, bool) else int(float(value)) if isinstance(
-            value, str) else int(value)
+        return (
+            None
+            if value is None or isinstance(value, bool)
+            else int(float(value))
+            if isinstance(value, str)
+            else int(value)
+        )
     except (ValueError, OverflowError, TypeError):
         return None
 

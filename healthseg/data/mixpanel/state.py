@@ -1,4 +1,5 @@
 """What was fetched when: ``events/mixpanel/sync.json``, beside the days' files, and the one lock of a sync."""
+
 from __future__ import annotations
 
 import contextlib
@@ -29,8 +30,8 @@ class State:
     days: dict[str, dict[str, Any]] = field(default_factory=dict)
     incomplete: dict[str, str] = field(default_factory=dict)
     queries: list[float] = field(default_factory=list)
-    last: dict[str, Any] = field(default_factory=dict)      # at, ok, and error where it failed
-    synced_at: str | None = None                            # the last sync that went well to its end
+    last: dict[str, Any] = field(default_factory=dict)  # at, ok, and error where it failed
+    synced_at: str | None = None  # the last sync that went well to its end
 
     def fetched_at(self, day: dt.date) -> dt.datetime | None:
         entry = self.days.get(day.isoformat())
@@ -55,7 +56,7 @@ def read(portfolio: Path) -> State | None:
     except FileNotFoundError:
         return None
     except (ValueError, TypeError):
-        return State()      # what cannot be read is fetched again
+        return State()  # what cannot be read is fetched again
 
 
 def write(portfolio: Path, state: State) -> None:
@@ -73,8 +74,11 @@ def alone(portfolio: Path) -> Iterator[None]:
         try:
             lock.execute("BEGIN EXCLUSIVE")
         except sqlite3.OperationalError:
-            raise CalculationError("another sync of this portfolio is running: wait until it is done",
-                                   parameter="portfolio", value_provided=str(portfolio)) from None
+            raise CalculationError(
+                "another sync of this portfolio is running: wait until it is done",
+                parameter="portfolio",
+                value_provided=str(portfolio),
+            ) from None
         yield
     finally:
         lock.close()

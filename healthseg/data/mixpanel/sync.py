@@ -1,4 +1,5 @@
 """The sync: which days are wanted, in windows, within Mixpanel's limits, until each is there or known not to be."""
+
 from __future__ import annotations
 
 import datetime as dt
@@ -19,13 +20,21 @@ from healthseg.data.mixpanel.settings import MixpanelSettings
 from healthseg.data.mixpanel.state import DAY, State
 from healthseg.errors import DataRetrievalError, HealthsegError, IntegrationError, InvalidParameters
 
-HOUR_SECONDS, APART_SECONDS = 3600.0, 0.34      # three queries a second at most
+HOUR_SECONDS, APART_SECONDS = 3600.0, 0.34  # three queries a second at most
 FIRST_PAUSE, LONGEST_PAUSE, JITTER = 2.0, 60.0, (1.0, 5.0)
-BUSY_PAUSE, BUSY_ATTEMPTS = 300.0, 12           # where others use up the hour's limit: until it is over
+BUSY_PAUSE, BUSY_ATTEMPTS = 300.0, 12  # where others use up the hour's limit: until it is over
 SAY_EVERY = 500_000
-MOST_IN_A_ROW = 2           # days that cannot be had, one after the other, before the sync gives up
-RULES = ("project_id", "event_timezone", "account_key", "feature_key", "session_key", "exclude_events", "api_events",
-         "count_anonymous")
+MOST_IN_A_ROW = 2  # days that cannot be had, one after the other, before the sync gives up
+RULES = (
+    "project_id",
+    "event_timezone",
+    "account_key",
+    "feature_key",
+    "session_key",
+    "exclude_events",
+    "api_events",
+    "count_anonymous",
+)
 Span = tuple[dt.date, dt.date]
 
 
@@ -55,9 +64,17 @@ class Sync:
     ``now`` and ``sleep`` are the face's clock and its patience, ``say`` hears how it goes on.
     """
 
-    def __init__(self, portfolio: Path, settings: MixpanelSettings, secrets: Mapping[str, str | None], *,
-                 now: Callable[[], dt.datetime], sleep: Callable[[float], None],
-                 say: Callable[[str], None] = lambda line: None, seed: int = 7) -> None:
+    def __init__(
+        self,
+        portfolio: Path,
+        settings: MixpanelSettings,
+        secrets: Mapping[str, str | None],
+        *,
+        now: Callable[[], dt.datetime],
+        sleep: Callable[[float], None],
+        say: Callable[[str], None] = lambda line: None,
+        seed: int = 7,
+    ) -> None:
         _require(portfolio, settings)
         self._portfolio, self._settings = portfolio, settings
         self._export = Export(settings, Credentials.of(settings, secrets))
@@ -83,18 +100,30 @@ class Sync:
                 raise
             except OSError as problem:
                 self._ended(f"cannot write: {problem.strerror or problem}")
-                raise DataRetrievalError(f"the events cannot be written to {self._portfolio}: "
-                                         f"{problem.strerror or problem}", parameter="portfolio") from None
-            self._ended(None if not outcome.incomplete else f"{len(outcome.incomplete)} days are not whole")
+                raise DataRetrievalError(
+                    f"the events cannot be written to {self._portfolio}: "
+                    f"{problem.strerror or problem}",
+                    parameter="portfolio",
+                ) from None
+            self._ended(
+                None if not outcome.incomplete else f"{len(outcome.incomplete)} days are not whole"
+            )
             return outcome
 
     # which days
 
     def _begin_anew_for_other_rules(self) -> None:
-        rules = fingerprint({name: value for name, value in self._settings.model_dump(mode="json").items()
-                             if name in RULES})
+        rules = fingerprint(
+            {
+                name: value
+                for name, value in self._settings.model_dump(mode="json").items()
+                if name in RULES
+            }
+        )
         if self._state.rules not in ("", rules):
-            self._say("the settings that events are read by have changed: every day is fetched again")
+            self._say(
+                "the settings that events are read by have changed: every day is fetched again"
+            )
             self._state.days, self._state.incomplete = {}, {}
         self._state.rules = rules
 
@@ -102,18 +131,26 @@ class Sync:
         return self._now().astimezone(self._zone).date()
 
     def _span(self, first: dt.date | None, last: dt.date | None) -> Span:
-        last = min(last or self._today() - DAY, self._today())      # no later day has begun where the project is
+        last = min(
+            last or self._today() - DAY, self._today()
+        )  # no later day has begun where the project is
         known = [dt.date.fromisoformat(day) for day in (*self._state.days, *self._state.incomplete)]
         first = first or min(known, default=last - 29 * DAY)
         if first > last:
-            raise InvalidParameters(f"the first day, {first}, lies after the last, {last}", parameter="from",
-                                    value_provided=str(first), validation_rule=f"no later than {last}")
+            raise InvalidParameters(
+                f"the first day, {first}, lies after the last, {last}",
+                parameter="from",
+                value_provided=str(first),
+                validation_rule=f"no later than {last}",
+            )
         return first, last
 
     def _final(self, day: dt.date) -> bool:
         """Whether a day was fetched when no event of it could be on its way any more."""
         fetched = self._state.fetched_at(day)
-        settled = dt.datetime.combine(day + (1 + self._settings.lookback_days) * DAY, dt.time(), self._zone)
+        settled = dt.datetime.combine(
+            day + (1 + self._settings.lookback_days) * DAY, dt.time(), self._zone
+        )
         return fetched is not None and fetched >= settled
 
     def _windows(self, span: Span, outcome: Outcome) -> list[Span]:
@@ -123,7 +160,11 @@ class Sync:
         outcome.already_there = len(days) - len(wanted)
         windows: list[Span] = []
         for day in wanted:
-            joins = windows and day - windows[-1][1] == DAY and (day - windows[-1][0]).days < self._settings.window_days
+            joins = (
+                windows
+                and day - windows[-1][1] == DAY
+                and (day - windows[-1][0]).days < self._settings.window_days
+            )
             windows[-1:] = [(windows[-1][0], day)] if joins else [*windows[-1:], (day, day)]
         return windows
 
@@ -148,7 +189,10 @@ class Sync:
             if not failure.smaller or in_a_row == MOST_IN_A_ROW:
                 raise IntegrationError(
                     f"Mixpanel does not answer as it should ({failure.reason}), tried {self._settings.attempts} times; "
-                    "what was fetched before stays", parameter="mixpanel", value_provided=failure.reason)
+                    "what was fetched before stays",
+                    parameter="mixpanel",
+                    value_provided=failure.reason,
+                )
 
     def _tried(self, window: Span, outcome: Outcome) -> Again | None:
         """None when the window is there; the failure when it could not be had.
@@ -198,8 +242,10 @@ class Sync:
 
     def _refuse_sudden_emptiness(self, window: Span, reader: Reader) -> None:
         """An empty answer for days that had events before is none."""
-        before = sum(self._state.days.get(str(window[0] + k * DAY), {}).get("received", 0)
-                     for k in range((window[1] - window[0]).days + 1))
+        before = sum(
+            self._state.days.get(str(window[0] + k * DAY), {}).get("received", 0)
+            for k in range((window[1] - window[0]).days + 1)
+        )
         if before and not reader.accounting.received.total():
             raise Again(f"an empty answer where {before:,} events were before")
 
@@ -207,7 +253,11 @@ class Sync:
         fetched, accounting = self._now().isoformat(), reader.accounting
         for number, events in kept.items():
             day = str(EPOCH + dt.timedelta(days=number))
-            self._state.days[day] = {"fetched_at": fetched, "received": accounting.received[number], "events": events}
+            self._state.days[day] = {
+                "fetched_at": fetched,
+                "received": accounting.received[number],
+                "events": events,
+            }
             self._state.incomplete.pop(day, None)
             outcome.fetched.append(day)
         outcome.received += accounting.received.total()
@@ -247,18 +297,36 @@ class Sync:
 def _require(portfolio: Path, settings: MixpanelSettings) -> None:
     """Raises InvalidParameters where the settings, or the portfolio, leave open what an event is."""
     if not settings.account_key:
-        raise InvalidParameters("which property names the customer? set mixpanel.account_key, as in \"company_id\"",
-                                parameter="mixpanel.account_key", validation_rule="one property's name, or several")
+        raise InvalidParameters(
+            'which property names the customer? set mixpanel.account_key, as in "company_id"',
+            parameter="mixpanel.account_key",
+            validation_rule="one property's name, or several",
+        )
     if settings.event_timezone is None:
         raise InvalidParameters(
-            "in which time zone does the project store its events? set mixpanel.event_timezone: \"UTC\" for projects "
-            "made since 1 January 2023, else the zone of the project's settings", parameter="mixpanel.event_timezone",
-            validation_rule="an IANA time zone")
+            'in which time zone does the project store its events? set mixpanel.event_timezone: "UTC" for projects '
+            "made since 1 January 2023, else the zone of the project's settings",
+            parameter="mixpanel.event_timezone",
+            validation_rule="an IANA time zone",
+        )
     if not portfolio.is_dir():
-        raise InvalidParameters(f"{portfolio} is no folder: events are synced into the folder of a portfolio",
-                                parameter="portfolio", value_provided=str(portfolio))
-    other = next((name for name in ("events.parquet", "events.csv", "events.csv.gz") if (portfolio / name).exists()),
-                 None)
+        raise InvalidParameters(
+            f"{portfolio} is no folder: events are synced into the folder of a portfolio",
+            parameter="portfolio",
+            value_provided=str(portfolio),
+        )
+    other = next(
+        (
+            name
+            for name in ("events.parquet", "events.csv", "events.csv.gz")
+            if (portfolio / name).exists()
+        ),
+        None,
+    )
     if other:
-        raise InvalidParameters(f"{portfolio} has its events in {other}: move it to events/{other}, beside which "
-                                "Mixpanel's are put", parameter="portfolio", value_provided=other)
+        raise InvalidParameters(
+            f"{portfolio} has its events in {other}: move it to events/{other}, beside which "
+            "Mixpanel's are put",
+            parameter="portfolio",
+            value_provided=other,
+        )

@@ -3,6 +3,7 @@
 A handler delivers one message within its time or raises Undelivered with the reason. Its key travels with it, so that
 whoever receives it twice can tell.
 """
+
 from __future__ import annotations
 
 import http.client
@@ -24,8 +25,13 @@ from healthseg.lifecycle import Handler, revealed
 
 Deliver = Callable[[Message], None]
 _LONGEST_REASON = 300
-_UNREACHABLE = (TimeoutError, ConnectionError, socket.gaierror, smtplib.SMTPServerDisconnected,
-                smtplib.SMTPConnectError)
+_UNREACHABLE = (
+    TimeoutError,
+    ConnectionError,
+    socket.gaierror,
+    smtplib.SMTPServerDisconnected,
+    smtplib.SMTPConnectError,
+)
 
 
 class Undelivered(Exception):
@@ -46,9 +52,12 @@ def deliverer(handler: Handler, folder: Path) -> Deliver:
         except HealthsegError as problem:
             raise Undelivered(problem.message) from None
         except _UNREACHABLE as problem:
-            raise Undelivered(f"no answer within {handler.timeout_seconds:g} s: {_said(problem)}", True) from None
+            raise Undelivered(
+                f"no answer within {handler.timeout_seconds:g} s: {_said(problem)}", True
+            ) from None
         except (OSError, http.client.HTTPException, smtplib.SMTPException, ValueError) as problem:
             raise Undelivered(_said(problem)) from None
+
     return deliver
 
 
@@ -57,8 +66,12 @@ def _said(problem: Exception) -> str:
 
 
 def _body(message: Message) -> dict[str, object]:
-    return {"idempotency_key": message.key, "action": message.action, "client_id": message.client_id,
-            **message.payload}
+    return {
+        "idempotency_key": message.key,
+        "action": message.action,
+        "client_id": message.client_id,
+        **message.payload,
+    }
 
 
 def _to_file(handler: Handler, message: Message, folder: Path) -> None:
@@ -83,13 +96,21 @@ def _to_webhook(handler: Handler, message: Message, folder: Path) -> None:
     if url.scheme not in ("http", "https") or not url.hostname:
         raise Undelivered("the webhook's url is not one of http or https")
     connect = http.client.HTTPSConnection if url.scheme == "https" else http.client.HTTPConnection
-    headers = {"Content-Type": "application/json", "Idempotency-Key": message.key, "Connection": "close"}
+    headers = {
+        "Content-Type": "application/json",
+        "Idempotency-Key": message.key,
+        "Connection": "close",
+    }
     if handler.token is not None:
-        headers["Authorization"] = f"Bearer {revealed(handler.token, 'settings.outbox.handlers.token')}"
+        headers["Authorization"] = (
+            f"Bearer {revealed(handler.token, 'settings.outbox.handlers.token')}"
+        )
     connection = connect(url.hostname, url.port, timeout=handler.timeout_seconds)
     with _in_time(connection, handler.timeout_seconds):
         target = (url.path or "/") + (f"?{url.query}" if url.query else "")
-        connection.request("POST", target, json.dumps(_body(message), ensure_ascii=False).encode(), headers)
+        connection.request(
+            "POST", target, json.dumps(_body(message), ensure_ascii=False).encode(), headers
+        )
         answer = connection.getresponse()
     if not 200 <= answer.status < 300:
         raise Undelivered(f"the webhook answered {answer.status} {answer.reason}")
@@ -132,7 +153,9 @@ def _to_mail(handler: Handler, message: Message, folder: Path) -> None:
         if handler.starttls:
             server.starttls(context=ssl.create_default_context())
         if handler.username is not None and handler.password is not None:
-            server.login(handler.username, revealed(handler.password, "settings.outbox.handlers.password"))
+            server.login(
+                handler.username, revealed(handler.password, "settings.outbox.handlers.password")
+            )
         refused = server.send_message(mail)
     if refused:
         raise Undelivered(f"the mail server refuses {', '.join(sorted(refused))}")

@@ -1,4 +1,5 @@
 """One run over the outbox: what is due is delivered, tried again later, or given up with its reason."""
+
 from __future__ import annotations
 
 from collections import Counter
@@ -11,8 +12,8 @@ from healthseg.data.outbox import outbox
 from healthseg.data.outbox.handlers import Deliver, Undelivered, deliverer
 from healthseg.lifecycle import Outbox
 
-_AT_ONCE = 20                # messages in one hand
-_SPARE_SECONDS = 30.0        # a lease outlasts what its messages may take by so much
+_AT_ONCE = 20  # messages in one hand
+_SPARE_SECONDS = 30.0  # a lease outlasts what its messages may take by so much
 
 
 def run(ledger: Ledger, settings: Outbox, folder: Path) -> dict[str, Any]:
@@ -22,7 +23,9 @@ def run(ledger: Ledger, settings: Outbox, folder: Path) -> dict[str, Any]:
     share the work: a message is in one hand only, until its lease ends.
     """
     handlers = {name: deliverer(handler, folder) for name, handler in settings.handlers.items()}
-    lease = _SPARE_SECONDS + _AT_ONCE * max((one.timeout_seconds for one in settings.handlers.values()), default=0)
+    lease = _SPARE_SECONDS + _AT_ONCE * max(
+        (one.timeout_seconds for one in settings.handlers.values()), default=0
+    )
     counts: Counter[str] = Counter()
     problems: list[dict[str, Any]] = []
     silent: set[str] = set()
@@ -32,15 +35,30 @@ def run(ledger: Ledger, settings: Outbox, folder: Path) -> dict[str, Any]:
                 outbox.release(ledger, kept)
                 continue
             problem = _tried(kept, handlers, silent)
-            status = outbox.settle(ledger, kept, problem, settings.max_attempts, wait_seconds(settings, kept.attempts))
+            status = outbox.settle(
+                ledger, kept, problem, settings.max_attempts, wait_seconds(settings, kept.attempts)
+            )
             counts[status] += 1
             if problem is not None:
-                problems.append({"key": kept.key, "client_id": kept.message.client_id, "action": kept.message.action,
-                                 "handler": kept.message.handler, "attempt": kept.attempts + 1, "status": status,
-                                 "reason": problem})
+                problems.append(
+                    {
+                        "key": kept.key,
+                        "client_id": kept.message.client_id,
+                        "action": kept.message.action,
+                        "handler": kept.message.handler,
+                        "attempt": kept.attempts + 1,
+                        "status": status,
+                        "reason": problem,
+                    }
+                )
     waiting = Counter(one.status for one in outbox.everything(ledger))
-    return {"delivered": counts[outbox.COMPLETED], "to_be_retried": counts[outbox.SCHEDULED],
-            "given_up": counts[outbox.FAILED], "problems": problems, "outbox": dict(sorted(waiting.items()))}
+    return {
+        "delivered": counts[outbox.COMPLETED],
+        "to_be_retried": counts[outbox.SCHEDULED],
+        "given_up": counts[outbox.FAILED],
+        "problems": problems,
+        "outbox": dict(sorted(waiting.items())),
+    }
 
 
 def wait_seconds(settings: Outbox, failures_before: int) -> float:
@@ -49,7 +67,9 @@ def wait_seconds(settings: Outbox, failures_before: int) -> float:
     >>> [wait_seconds(Outbox(), n) for n in (0, 1, 2, 20)]
     [60.0, 120.0, 240.0, 21600.0]
     """
-    return min(settings.retry_seconds * 2.0 ** min(failures_before, 60), settings.retry_most_seconds)
+    return min(
+        settings.retry_seconds * 2.0 ** min(failures_before, 60), settings.retry_most_seconds
+    )
 
 
 def _tried(kept: outbox.Kept, handlers: Mapping[str, Deliver], silent: set[str]) -> str | None:

@@ -2,6 +2,7 @@
 
 They are read without the engine: to open it takes longer than to read any of the small tables.
 """
+
 from __future__ import annotations
 
 from collections.abc import Sequence

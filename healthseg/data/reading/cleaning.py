@@ -1,4 +1,5 @@
 """From the parts of a table to its clean rows and its accounting, for all tables but events."""
+
 from __future__ import annotations
 
 import datetime as dt
@@ -30,7 +31,7 @@ from healthseg.data.reports import Drop, TableReport
 from healthseg.data.tables import Table
 from healthseg.periods import zone_names, zone_offsets
 
-UNKNOWN, IDENTICAL, CONFLICT = 201, 202, 203     # reasons that need more than the row itself
+UNKNOWN, IDENTICAL, CONFLICT = 201, 202, 203  # reasons that need more than the row itself
 ROWS = "rows.parquet"
 
 
@@ -62,29 +63,41 @@ def prepare_zones(connection: duckdb.DuckDBPyConnection) -> None:
 def prepare_accounts(connection: duckdb.DuckDBPyConnection, accounts: pd.DataFrame) -> None:
     """The known customers with their zones."""
     connection.register("account_frame", accounts)
-    connection.execute("CREATE OR REPLACE TEMP TABLE accounts AS SELECT CAST(client_id AS VARCHAR) AS client_id, "
-                       "CAST(zone AS VARCHAR) AS zone FROM account_frame")
+    connection.execute(
+        "CREATE OR REPLACE TEMP TABLE accounts AS SELECT CAST(client_id AS VARCHAR) AS client_id, "
+        "CAST(zone AS VARCHAR) AS zone FROM account_frame"
+    )
     connection.unregister("account_frame")
 
 
 def offsets_frame(zones: Sequence[str], start: dt.date, end: dt.date) -> pd.DataFrame:
     """``zone_offsets`` as a frame."""
     rows = zone_offsets(zones, start, end)
-    return pd.DataFrame(rows, columns=["zone", "from_epoch", "until_epoch", "offset_seconds"]).astype(
-        {"from_epoch": "int64", "until_epoch": "int64", "offset_seconds": "int64"})
+    return pd.DataFrame(
+        rows, columns=["zone", "from_epoch", "until_epoch", "offset_seconds"]
+    ).astype({"from_epoch": "int64", "until_epoch": "int64", "offset_seconds": "int64"})
 
 
-def _load(connection: duckdb.DuckDBPyConnection, table: Table, parts: Sequence[Part], settings: Settings
-          ) -> tuple[dict[str, tuple[Part, Layout]], list[Drop]]:
+def _load(
+    connection: duckdb.DuckDBPyConnection, table: Table, parts: Sequence[Part], settings: Settings
+) -> tuple[dict[str, tuple[Part, Layout]], list[Drop]]:
     """All parts' checked rows in the temporary table ``loaded``; returns their layouts, and lines that are no rows."""
     layouts, lines = {}, {}
     for place, part in enumerate(parts):
         require_readable(part)
         layout = layout_of(connection, table, part)
-        select = checked(table, layout, scan([part], rejects="bad_lines"), settings, row=numbered(part),
-                         carried=(f"{quoted(part.label)} AS file",))
+        select = checked(
+            table,
+            layout,
+            scan([part], rejects="bad_lines"),
+            settings,
+            row=numbered(part),
+            carried=(f"{quoted(part.label)} AS file",),
+        )
         connection.execute(
-            f"INSERT INTO loaded {select}" if place else f"CREATE OR REPLACE TEMP TABLE loaded AS {select}"
+            f"INSERT INTO loaded {select}"
+            if place
+            else f"CREATE OR REPLACE TEMP TABLE loaded AS {select}"
         )
         lines |= rejects(connection, "bad_lines", [part])
         rejected = tuple(line for line, _ in lines.get(part.label, ()))
@@ -126,26 +139,38 @@ def _mark_repeats(connection: duckdb.DuckDBPyConnection, table: Table, settings:
         FROM placed""")
 
 
-def _late_drops(connection: duckdb.DuckDBPyConnection, table: Table, settings: Settings,
-                layouts: dict[str, tuple[Part, Layout]]) -> list[Drop]:
+def _late_drops(
+    connection: duckdb.DuckDBPyConnection,
+    table: Table,
+    settings: Settings,
+    layouts: dict[str, tuple[Part, Layout]],
+) -> list[Drop]:
     key = " and ".join(table.key)
-    words = {UNKNOWN: "client_id is not in customers", IDENTICAL: "identical to another row",
-             CONFLICT: f"another row has the same {key} (kept: the one whose values sort last)"}
+    words = {
+        UNKNOWN: "client_id is not in customers",
+        IDENTICAL: "identical to another row",
+        CONFLICT: f"another row has the same {key} (kept: the one whose values sort last)",
+    }
     drops = []
     for fault, text in words.items():
         count, place = connection.execute(
-            f"SELECT COUNT(*), MIN((file, row_number)) FROM judged WHERE fault = {fault}").fetchall()[0]
+            f"SELECT COUNT(*), MIN((file, row_number)) FROM judged WHERE fault = {fault}"
+        ).fetchall()[0]
         if count:
-            file, row = (place if isinstance(place, tuple) else tuple(place.values()))
+            file, row = place if isinstance(place, tuple) else tuple(place.values())
             column = "client_id" if fault == UNKNOWN or not table.key else table.key[-1]
-            value, line = example(connection, table, *layouts[file], settings, column, f"row_number = {row}")
+            value, line = example(
+                connection, table, *layouts[file], settings, column, f"row_number = {row}"
+            )
             drops.append(Drop(text, count, value, file, line))
     return drops
 
 
 def _counts(connection: duckdb.DuckDBPyConnection) -> dict[int, dict[str, int]]:
     counts: dict[int, dict[str, int]] = {}
-    for reason, file, count in connection.execute("SELECT fault, file, COUNT(*) FROM judged GROUP BY ALL").fetchall():
+    for reason, file, count in connection.execute(
+        "SELECT fault, file, COUNT(*) FROM judged GROUP BY ALL"
+    ).fetchall():
         counts.setdefault(reason, {})[file] = count
     return counts
 
@@ -155,20 +180,33 @@ def _localise(connection: duckdb.DuckDBPyConnection, table: Table) -> str:
     names, joins = [f't."{name}"' for name in table.names], []
     if table.timestamps:
         stamps = [f'"{column.name}"' for column in table.timestamps]
-        low, high = connection.execute(f"SELECT MIN(LEAST({', '.join(stamps)})), MAX(GREATEST({', '.join(stamps)})) "
-                                       "FROM judged WHERE fault = 0").fetchall()[0]
+        low, high = connection.execute(
+            f"SELECT MIN(LEAST({', '.join(stamps)})), MAX(GREATEST({', '.join(stamps)})) "
+            "FROM judged WHERE fault = 0"
+        ).fetchall()[0]
         start, end = (low or dt.datetime(2000, 1, 1)).year, (high or dt.datetime(2000, 1, 1)).year
-        zones = [row[0] for row in connection.execute("SELECT DISTINCT zone FROM accounts").fetchall()] or ["UTC"]
-        connection.register("offset_frame", offsets_frame(zones, dt.date(start, 1, 1), dt.date(end + 1, 1, 2)))
-        connection.execute("CREATE OR REPLACE TEMP TABLE account_offsets AS SELECT a.client_id, o.* FROM accounts AS a "
-                           "JOIN offset_frame AS o ON o.zone = a.zone")
+        zones = [
+            row[0] for row in connection.execute("SELECT DISTINCT zone FROM accounts").fetchall()
+        ] or ["UTC"]
+        connection.register(
+            "offset_frame", offsets_frame(zones, dt.date(start, 1, 1), dt.date(end + 1, 1, 2))
+        )
+        connection.execute(
+            "CREATE OR REPLACE TEMP TABLE account_offsets AS SELECT a.client_id, o.* FROM accounts AS a "
+            "JOIN offset_frame AS o ON o.zone = a.zone"
+        )
         connection.unregister("offset_frame")
     for place, column in enumerate(table.timestamps):
         stamp, epoch = f't."{column.name}"', f'EPOCH_MS(t."{column.name}") // 1000'
-        joins.append(f"LEFT JOIN account_offsets AS o{place} ON o{place}.client_id = t.client_id "
-                     f"AND {epoch} >= o{place}.from_epoch AND {epoch} < o{place}.until_epoch")
-        names += [f"CAST(CASE WHEN t.{column.stem}_has_time THEN {stamp} + TO_SECONDS(o{place}.offset_seconds) "
-                  f"ELSE {stamp} END AS DATE) AS {column.stem}_day", f"t.{column.stem}_has_time"]
+        joins.append(
+            f"LEFT JOIN account_offsets AS o{place} ON o{place}.client_id = t.client_id "
+            f"AND {epoch} >= o{place}.from_epoch AND {epoch} < o{place}.until_epoch"
+        )
+        names += [
+            f"CAST(CASE WHEN t.{column.stem}_has_time THEN {stamp} + TO_SECONDS(o{place}.offset_seconds) "
+            f"ELSE {stamp} END AS DATE) AS {column.stem}_day",
+            f"t.{column.stem}_has_time",
+        ]
     order = ", ".join(f'"{name}"' for name in dict.fromkeys((*table.key, *table.names)))
     return f"SELECT {', '.join(names)} FROM judged AS t {' '.join(joins)} WHERE t.fault = 0 ORDER BY {order}"
 
@@ -177,9 +215,13 @@ def _warnings(layouts: dict[str, tuple[Part, Layout]]) -> list[str]:
     found = []
     for label, (_, layout) in layouts.items():
         if layout.extra:
-            found.append(f"{label}: columns that are not in the contract are not read: {', '.join(layout.extra[:20])}")
-        found += [f"{label}: {name} has no time of day in any row and is read as calendar days"
-                  for name in sorted(layout.day_only)]
+            found.append(
+                f"{label}: columns that are not in the contract are not read: {', '.join(layout.extra[:20])}"
+            )
+        found += [
+            f"{label}: {name} has no time of day in any row and is read as calendar days"
+            for name in sorted(layout.day_only)
+        ]
     return found
 
 
@@ -193,14 +235,21 @@ def unreadable(part: Part, problem: duckdb.Error) -> str:
     return f"{part.label} cannot be read as a table: {str(problem).splitlines()[0]}"
 
 
-def clean_table(connection: duckdb.DuckDBPyConnection, table: Table, parts: Sequence[Part], settings: Settings,
-                folder: Path) -> TableReport:
+def clean_table(
+    connection: duckdb.DuckDBPyConnection,
+    table: Table,
+    parts: Sequence[Part],
+    settings: Settings,
+    folder: Path,
+) -> TableReport:
     """The accounting of a table, its clean rows written to ``folder``; a refused table leaves no rows."""
     try:
         layouts, lost_lines = _load(connection, table, parts, settings)
         _mark_repeats(connection, table, settings)
         counts = _counts(connection)
-        read = sum(sum(by_file.values()) for by_file in counts.values()) + sum(drop.count for drop in lost_lines)
+        read = sum(sum(by_file.values()) for by_file in counts.values()) + sum(
+            drop.count for drop in lost_lines
+        )
         kept = sum(counts.get(0, {}).values())
         drops = lost_lines + dropped(connection, table, settings, counts, layouts)
         drops += _late_drops(connection, table, settings, layouts)
@@ -219,5 +268,15 @@ def clean_table(connection: duckdb.DuckDBPyConnection, table: Table, parts: Sequ
         return refusal(table.name, parts, unreadable(parts[0], problem))
     relation = f"({_localise(connection, table)})" if reason is None else f"({schema(table)})"
     connection.execute(f"COPY {relation} TO {quoted(str(folder / ROWS))} (FORMAT PARQUET)")
-    return TableReport(table.name, read, kept, fixed, drops, warnings, columns, [part.label for part in parts],
-                       reason is not None, reason)
+    return TableReport(
+        table.name,
+        read,
+        kept,
+        fixed,
+        drops,
+        warnings,
+        columns,
+        [part.label for part in parts],
+        reason is not None,
+        reason,
+    )

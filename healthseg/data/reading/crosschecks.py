@@ -1,4 +1,5 @@
 """What tables say about each other: listed by ``check`` as warnings, never corrected in silence."""
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
@@ -23,7 +24,9 @@ _CHECKS = {
 def warnings(book: Portfolio) -> list[str]:
     """The sentences for what was found, in a fixed order."""
     connection = book.connection()
-    connection.execute("CREATE OR REPLACE TEMP TABLE book_day AS SELECT CAST(? AS DATE) AS day", [book.data_until])
+    connection.execute(
+        "CREATE OR REPLACE TEMP TABLE book_day AS SELECT CAST(? AS DATE) AS day", [book.data_until]
+    )
     found = []
     for name, words in _CHECKS.items():
         n, example = connection.execute(

@@ -1,4 +1,5 @@
 """Whether a file can be a table at all: not empty, text in UTF-8, or Parquet that opens."""
+
 from __future__ import annotations
 
 import codecs
@@ -25,9 +26,11 @@ def _read_text(path: Path, label: str) -> None:
             except UnicodeDecodeError as problem:
                 at = max(0, problem.start - len(decoder.getstate()[0]))
                 line += chunk[:at].count(b"\n")
-                bad = problem.object[problem.start:problem.start + 1]
-                raise Refused(f"{label}, line {line} is not UTF-8 (byte 0x{bad.hex()}); convert it with: "
-                              f"iconv -f WINDOWS-1252 -t UTF-8 {path.name}") from None
+                bad = problem.object[problem.start : problem.start + 1]
+                raise Refused(
+                    f"{label}, line {line} is not UTF-8 (byte 0x{bad.hex()}); convert it with: "
+                    f"iconv -f WINDOWS-1252 -t UTF-8 {path.name}"
+                ) from None
             line += chunk.count(b"\n")
     if decoder.getstate()[0]:
         raise Refused(f"{label}, line {line} ends within a UTF-8 character: the file is cut off")

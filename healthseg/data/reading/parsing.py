@@ -3,6 +3,7 @@
 Text is trimmed, empty text is missing. A timestamp with an offset is converted to
 UTC, one without is UTC; a calendar day without a time of day stays that day.
 """
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -11,9 +12,17 @@ from healthseg.config import Settings
 from healthseg.data.reading.sources import quoted
 from healthseg.data.tables import Column
 
-SQL_TYPES = {"id": "VARCHAR", "text": "VARCHAR", "zone": "VARCHAR", "timestamp": "TIMESTAMP", "date": "DATE",
-             "integer": "BIGINT", "number": "DOUBLE", "boolean": "BOOLEAN"}
-EARLIEST = "1990-01-01"     # before any software subscription: a date below it is a default or a slip
+SQL_TYPES = {
+    "id": "VARCHAR",
+    "text": "VARCHAR",
+    "zone": "VARCHAR",
+    "timestamp": "TIMESTAMP",
+    "date": "DATE",
+    "integer": "BIGINT",
+    "number": "DOUBLE",
+    "boolean": "BOOLEAN",
+}
+EARLIEST = "1990-01-01"  # before any software subscription: a date below it is a default or a slip
 _WHOLE = ("BIGINT", "INTEGER", "SMALLINT", "TINYINT")
 _NUMERIC = (*_WHOLE, "DOUBLE", "FLOAT")
 _DATED = r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}.*)?$"
@@ -29,7 +38,7 @@ class Parsed:
 
 
 def text(name: str) -> str:
-    return f'NULLIF(TRIM(CAST("{name}" AS VARCHAR)), \'\')'
+    return f"NULLIF(TRIM(CAST(\"{name}\" AS VARCHAR)), '')"
 
 
 def _timestamp(name: str, raw: str, day_only: bool) -> Parsed:
@@ -37,12 +46,14 @@ def _timestamp(name: str, raw: str, day_only: bool) -> Parsed:
         value = f'CAST("{name}" AS TIMESTAMP)'
         return Parsed(value, f'"{name}" IS NOT NULL')
     if raw == "TIMESTAMP WITH TIME ZONE":
-        return Parsed(f'("{name}" AT TIME ZONE \'UTC\')', f'"{name}" IS NOT NULL', "TRUE")
+        return Parsed(f"(\"{name}\" AT TIME ZONE 'UTC')", f'"{name}" IS NOT NULL', "TRUE")
     if raw.startswith("TIMESTAMP"):
         return Parsed(f'CAST("{name}" AS TIMESTAMP)', f'"{name}" IS NOT NULL', "TRUE")
     given = text(name)
-    value = (f"CASE WHEN regexp_matches({given}, {quoted(_DATED)}) "
-             f"THEN TRY_CAST({given} AS TIMESTAMPTZ) AT TIME ZONE 'UTC' END")
+    value = (
+        f"CASE WHEN regexp_matches({given}, {quoted(_DATED)}) "
+        f"THEN TRY_CAST({given} AS TIMESTAMPTZ) AT TIME ZONE 'UTC' END"
+    )
     return Parsed(value, f"{given} IS NOT NULL", f"LENGTH({given}) > 10")
 
 
@@ -50,7 +61,7 @@ def _date(name: str, raw: str) -> Parsed:
     if raw == "DATE":
         return Parsed(f'"{name}"', f'"{name}" IS NOT NULL')
     if raw == "TIMESTAMP WITH TIME ZONE":
-        return Parsed(f'CAST("{name}" AT TIME ZONE \'UTC\' AS DATE)', f'"{name}" IS NOT NULL')
+        return Parsed(f"CAST(\"{name}\" AT TIME ZONE 'UTC' AS DATE)", f'"{name}" IS NOT NULL')
     if raw.startswith("TIMESTAMP"):
         return Parsed(f'CAST("{name}" AS DATE)', f'"{name}" IS NOT NULL')
     given = text(name)
@@ -95,9 +106,18 @@ def fault(column: Column, settings: Settings) -> tuple[str, str] | None:
     bounds += [(f"{name} > {high}", f"above {high}")] if high is not None else []
     if not bounds:
         return None
-    return " OR ".join(sql for sql, _ in bounds), f"{column.name} is " + " or ".join(words for _, words in bounds)
+    return " OR ".join(sql for sql, _ in bounds), f"{column.name} is " + " or ".join(
+        words for _, words in bounds
+    )
 
 
-WORDS = {"timestamp": "a timestamp (YYYY-MM-DD HH:MM:SS, in UTC or with its offset)", "date": "a date (YYYY-MM-DD)",
-         "integer": "a whole number", "number": "a number", "boolean": "true or false", "id": "an id", "text": "text",
-         "zone": "an IANA time zone"}
+WORDS = {
+    "timestamp": "a timestamp (YYYY-MM-DD HH:MM:SS, in UTC or with its offset)",
+    "date": "a date (YYYY-MM-DD)",
+    "integer": "a whole number",
+    "number": "a number",
+    "boolean": "true or false",
+    "id": "an id",
+    "text": "text",
+    "zone": "an IANA time zone",
+}

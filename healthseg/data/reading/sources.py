@@ -3,6 +3,7 @@
 A source is a relation that DuckDB can scan (``relation``), the files behind it,
 and a stat token by which unchanged files are recognised without reading them.
 """
+
 from __future__ import annotations
 
 import csv
@@ -35,7 +36,7 @@ class Part:
     path: Path | None = None
     query: str | None = None
     token: str | None = None
-    stat: str | None = None         # a file's size and time of change when it was located
+    stat: str | None = None  # a file's size and time of change when it was located
 
     @property
     def format(self) -> str:
@@ -51,7 +52,9 @@ class Part:
     @property
     def shape(self) -> tuple[Any, ...]:
         """Equal for parts that one scan can read."""
-        return {"parquet": tuple, "csv": lambda: self.header, "query": lambda: (self.label,)}[self.format]()
+        return {"parquet": tuple, "csv": lambda: self.header, "query": lambda: (self.label,)}[
+            self.format
+        ]()
 
     @property
     def relation(self) -> str:
@@ -60,7 +63,9 @@ class Part:
     @property
     def changed(self) -> bool:
         """Whether the file is another one than was located."""
-        return self.path is not None and not (self.path.exists() and stat_token(self.path) == self.stat)
+        return self.path is not None and not (
+            self.path.exists() and stat_token(self.path) == self.stat
+        )
 
 
 @dataclass(frozen=True)
@@ -73,10 +78,10 @@ class Sources:
     parts: dict[str, tuple[Part, ...]]
     settings: dict[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
-    attach: str | None = None       # a DuckDB file to attach, read-only, as ``source``
-    address: str | None = None      # a database address
-    local: bool = True              # whether store and ledger may lie beside it
-    search: Path | None = None      # where queries look for their files, if not in ``folder``
+    attach: str | None = None  # a DuckDB file to attach, read-only, as ``source``
+    address: str | None = None  # a database address
+    local: bool = True  # whether store and ledger may lie beside it
+    search: Path | None = None  # where queries look for their files, if not in ``folder``
 
     def token(self, table: str) -> str | None:
         """Equal for equal files: their names, sizes and times of change."""
@@ -124,9 +129,15 @@ def scan(parts: Sequence[Part], *, filename: bool = False, rejects: str | None =
         return f"read_parquet({files}, file_row_number = true{named})"
     delimiter, names = parts[0].header
     columns = ", ".join(f"{quoted(name)}: 'VARCHAR'" for name in names)
-    kept = f", store_rejects = true, rejects_table = '{rejects}', rejects_scan = '{rejects}_scan'" if rejects else ""
-    return (f"read_csv({files}, auto_detect = false, header = true, delim = {quoted(delimiter)}, quote = '\"', "
-            f"escape = '\"', columns = {{{columns}}}, ignore_errors = true{kept}{named})")
+    kept = (
+        f", store_rejects = true, rejects_table = '{rejects}', rejects_scan = '{rejects}_scan'"
+        if rejects
+        else ""
+    )
+    return (
+        f"read_csv({files}, auto_detect = false, header = true, delim = {quoted(delimiter)}, quote = '\"', "
+        f"escape = '\"', columns = {{{columns}}}, ignore_errors = true{kept}{named})"
+    )
 
 
 def file_part(path: Path, folder: Path) -> Part:
@@ -144,8 +155,11 @@ def table_name(path: Path) -> str | None:
 
 
 def _files_below(path: Path) -> list[Path]:
-    return sorted(file for file in path.rglob("*")
-                  if file.is_file() and file.name.endswith(SUFFIXES) and not file.name.startswith((".", "_")))
+    return sorted(
+        file
+        for file in path.rglob("*")
+        if file.is_file() and file.name.endswith(SUFFIXES) and not file.name.startswith((".", "_"))
+    )
 
 
 def _folder_parts(folder: Path, skip: set[str]) -> tuple[dict[str, tuple[Part, ...]], list[str]]:
@@ -168,8 +182,11 @@ def _folder_parts(folder: Path, skip: set[str]) -> tuple[dict[str, tuple[Part, .
     for name, found in parts.items():
         tops = sorted({part.label.split("/")[0] for part in found})
         if len(tops) > 1:
-            raise InvalidParameters(f"table {name} is given more than once: {', '.join(tops)}; keep one of them",
-                                    parameter="portfolio", value_provided=name)
+            raise InvalidParameters(
+                f"table {name} is given more than once: {', '.join(tops)}; keep one of them",
+                parameter="portfolio",
+                value_provided=name,
+            )
     return {name: tuple(found) for name, found in parts.items() if found}, notes
 
 
@@ -197,12 +214,22 @@ def _data_folder(path: Path, given: Any) -> Path:
 
     ``$NAME`` in a folder is an environment variable; a folder whose variable is not set is passed over.
     """
-    rule = "[source] has one key, folder: a folder, or a list of which the first that is there is read"
-    folders = given.get("folder", ".") if isinstance(given, Mapping) and set(given) <= {"folder"} else None
+    rule = (
+        "[source] has one key, folder: a folder, or a list of which the first that is there is read"
+    )
+    folders = (
+        given.get("folder", ".")
+        if isinstance(given, Mapping) and set(given) <= {"folder"}
+        else None
+    )
     folders = [folders] if isinstance(folders, str) else folders
     if not isinstance(folders, list) or not all(isinstance(folder, str) for folder in folders):
-        raise InvalidParameters(f"{path.name}: [source] {given!r} is not understood; {rule}", parameter="source",
-                                value_provided=str(given)[:200], validation_rule=rule)
+        raise InvalidParameters(
+            f"{path.name}: [source] {given!r} is not understood; {rule}",
+            parameter="source",
+            value_provided=str(given)[:200],
+            validation_rule=rule,
+        )
     for folder in folders:
         try:
             place = path.parent / Path(string.Template(folder).substitute(os.environ)).expanduser()
@@ -226,7 +253,11 @@ def _query_token(query: str, folder: Path) -> str | None:
             continue
         path = Path(literal)
         matches = (
-            [path] if path.is_absolute() else list(folder.glob(literal)) if ".." not in path.parts else [folder / path]
+            [path]
+            if path.is_absolute()
+            else list(folder.glob(literal))
+            if ".." not in path.parts
+            else [folder / path]
         )
         if not matches or any(not match.is_file() for match in matches):
             return None
@@ -238,8 +269,11 @@ def _query_token(query: str, folder: Path) -> str | None:
 
 def _query_part(name: str, query: Any, folder: Path) -> Part:
     if not isinstance(query, str) or not query.strip():
-        raise InvalidParameters(f"[tables] {name} must be one SQL query in quotes", parameter=f"tables.{name}",
-                                value_provided=str(query)[:200])
+        raise InvalidParameters(
+            f"[tables] {name} must be one SQL query in quotes",
+            parameter=f"tables.{name}",
+            value_provided=str(query)[:200],
+        )
     query = query.strip().rstrip(";")
     return Part(f"{TOML} [tables] {name}", query=query, token=_query_token(query, folder))
 
@@ -248,20 +282,28 @@ def _from_toml(path: Path) -> Sources:
     given = _read_toml(path)
     for section in given:
         if section not in SECTIONS:
-            raise InvalidParameters(f"{path.name}: unknown section [{section}]{hint(section, SECTIONS)}",
-                                    parameter="portfolio", value_provided=section,
-                                    validation_rule="the sections are [source], [tables] and [settings]")
+            raise InvalidParameters(
+                f"{path.name}: unknown section [{section}]{hint(section, SECTIONS)}",
+                parameter="portfolio",
+                value_provided=section,
+                validation_rule="the sections are [source], [tables] and [settings]",
+            )
     folder = _data_folder(path, given.get("source", {}))
     queries: Mapping[str, Any] = given.get("tables", {})
     for name in queries:
         if name not in TABLES:
-            raise InvalidParameters(f"{path.name}: [tables] {name} is not one of the tables{hint(name, TABLES)}",
-                                    parameter=f"tables.{name}", value_provided=name,
-                                    validation_rule="one of " + ", ".join(TABLES))
+            raise InvalidParameters(
+                f"{path.name}: [tables] {name} is not one of the tables{hint(name, TABLES)}",
+                parameter=f"tables.{name}",
+                value_provided=name,
+                validation_rule="one of " + ", ".join(TABLES),
+            )
     parts, notes = _folder_parts(folder, skip=set(queries)) if not queries else ({}, [])
     parts |= {name: (_query_part(name, query, folder),) for name, query in queries.items()}
     settings = {**given.get("settings", {}), **_settings_beside(path.parent)}
-    return Sources(str(path), path.parent, str(path.resolve()), parts, settings, tuple(notes), search=folder)
+    return Sources(
+        str(path), path.parent, str(path.resolve()), parts, settings, tuple(notes), search=folder
+    )
 
 
 def _settings_beside(folder: Path) -> dict[str, Any]:
@@ -274,28 +316,49 @@ def _from_folder(folder: Path) -> Sources:
     if (folder / TOML).is_file():
         return _from_toml(folder / TOML)
     parts, notes = _folder_parts(folder, skip=set())
-    return Sources(str(folder), folder, str(folder.resolve()), parts, _settings_beside(folder), tuple(notes))
+    return Sources(
+        str(folder), folder, str(folder.resolve()), parts, _settings_beside(folder), tuple(notes)
+    )
 
 
 def _from_duckdb(path: Path) -> Sources:
     import duckdb
+
     try:
         with duckdb.connect(str(path), read_only=True) as connection:
-            names = [row[0] for row in connection.execute(
-                "SELECT table_name FROM information_schema.tables WHERE table_schema = 'main' ORDER BY 1").fetchall()]
+            names = [
+                row[0]
+                for row in connection.execute(
+                    "SELECT table_name FROM information_schema.tables WHERE table_schema = 'main' ORDER BY 1"
+                ).fetchall()
+            ]
     except duckdb.Error as problem:
-        raise DataRetrievalError(f"{path.name} cannot be opened as a DuckDB file: {str(problem).splitlines()[0]}",
-                                 parameter="portfolio", value_provided=str(path)) from None
+        raise DataRetrievalError(
+            f"{path.name} cannot be opened as a DuckDB file: {str(problem).splitlines()[0]}",
+            parameter="portfolio",
+            value_provided=str(path),
+        ) from None
     token = stat_token(path)
     parts = {
-        name: (Part(f"{path.name} table {name}", query=f'SELECT * FROM source.main."{name}"', token=f"{name}:{token}"),)
+        name: (
+            Part(
+                f"{path.name} table {name}",
+                query=f'SELECT * FROM source.main."{name}"',
+                token=f"{name}:{token}",
+            ),
+        )
         for name in names
         if name in TABLES
     }
-    notes = tuple(f"table {name} in {path.name} is not one of the tables and is not read{hint(name, TABLES)}"
-                  for name in names if name not in TABLES)
+    notes = tuple(
+        f"table {name} in {path.name} is not one of the tables and is not read{hint(name, TABLES)}"
+        for name in names
+        if name not in TABLES
+    )
     settings = _settings_beside(path.parent)
-    return Sources(str(path), path.parent, str(path.resolve()), parts, settings, notes, attach=str(path))
+    return Sources(
+        str(path), path.parent, str(path.resolve()), parts, settings, notes, attach=str(path)
+    )
 
 
 def locate(path: str | os.PathLike[str]) -> Sources:
@@ -307,25 +370,38 @@ def locate(path: str | os.PathLike[str]) -> Sources:
     text = os.fspath(path)
     if ADDRESS.match(text):
         from healthseg.data.reading.database import from_address
+
         return from_address(text)
     place = Path(text).expanduser()
     if place.is_dir():
         sources = _from_folder(place)
     elif not place.exists():
         siblings = [other.name for other in place.parent.iterdir()] if place.parent.is_dir() else []
-        raise DataRetrievalError(f"no portfolio at {text!r}{hint(place.name, siblings)}", parameter="portfolio",
-                                 value_provided=text, validation_rule="a folder of tables, a portfolio.toml, "
-                                 "a DuckDB file or a database address")
+        raise DataRetrievalError(
+            f"no portfolio at {text!r}{hint(place.name, siblings)}",
+            parameter="portfolio",
+            value_provided=text,
+            validation_rule="a folder of tables, a portfolio.toml, "
+            "a DuckDB file or a database address",
+        )
     elif place.suffix == ".toml":
         sources = _from_toml(place)
     elif place.suffix in (".duckdb", ".db", ".ddb"):
         sources = _from_duckdb(place)
     else:
-        raise InvalidParameters(f"{text!r} is no portfolio: give the folder that holds the tables, a portfolio.toml, "
-                                "a DuckDB file or a database address", parameter="portfolio", value_provided=text)
+        raise InvalidParameters(
+            f"{text!r} is no portfolio: give the folder that holds the tables, a portfolio.toml, "
+            "a DuckDB file or a database address",
+            parameter="portfolio",
+            value_provided=text,
+        )
     if not sources.parts:
         known = ", ".join(name for name, table in TABLES.items() if table.required)
         noted = " (" + "; ".join(sources.notes) + ")" if sources.notes else ""
-        raise DataRetrievalError(f"{text!r} holds no tables{noted}: a portfolio needs at least {known} as "
-                                 "<table>.parquet, .csv or .csv.gz", parameter="portfolio", value_provided=text)
+        raise DataRetrievalError(
+            f"{text!r} holds no tables{noted}: a portfolio needs at least {known} as "
+            "<table>.parquet, .csv or .csv.gz",
+            parameter="portfolio",
+            value_provided=text,
+        )
     return sources

@@ -5,6 +5,7 @@ the reason for which a row cannot stand (0: it can), and a mask of the optional
 values that could not be used. Small tables go on to ``clean_table``; events, which
 may be many, to ``staging``.
 """
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -40,25 +41,46 @@ class Layout:
     types: dict[str, str]
     extra: tuple[str, ...] = ()
     day_only: frozenset[str] = frozenset()
-    rejected: tuple[int, ...] = ()      # the lines of a CSV file that are no rows
+    rejected: tuple[int, ...] = ()  # the lines of a CSV file that are no rows
 
 
 def layout_of(connection: duckdb.DuckDBPyConnection, table: Table, part: Part) -> Layout:
     """The columns of a part; raises Refused where a required one is missing or of no usable type."""
-    given = {name: kind for name, kind, *_ in connection.execute(f"DESCRIBE SELECT * FROM {part.relation}").fetchall()
-             if name != "file_row_number"}
+    given = {
+        name: kind
+        for name, kind, *_ in connection.execute(
+            f"DESCRIBE SELECT * FROM {part.relation}"
+        ).fetchall()
+        if name != "file_row_number"
+    }
     for name in (column.name for column in table.columns if column.required):
         if name not in given:
             unknown = [other for other in given if other not in table.names]
-            raise Refused(f"{part.label} has no column {name}{hint(name, unknown)}; its columns are: "
-                          + ", ".join(list(given)[:20]))
-    nested = [name for name in table.names if given.get(name, "").endswith(("]", ")")) and "DECIMAL" not in given[name]]
+            raise Refused(
+                f"{part.label} has no column {name}{hint(name, unknown)}; its columns are: "
+                + ", ".join(list(given)[:20])
+            )
+    nested = [
+        name
+        for name in table.names
+        if given.get(name, "").endswith(("]", ")")) and "DECIMAL" not in given[name]
+    ]
     for name in nested:
         if table.column(name).required:
-            raise Refused(f"{part.label}: column {name} holds {given[name]}, not {WORDS[table.column(name).kind]}")
-    types = {name: kind for name, kind in given.items() if name in table.names and name not in nested}
-    days = {name for name in types if table.column(name).kind == "timestamp" and types[name].startswith("TIMESTAMP")
-            and "ZONE" not in types[name] and _all_midnight(connection, part, name)}
+            raise Refused(
+                f"{part.label}: column {name} holds {given[name]}, not {WORDS[table.column(name).kind]}"
+            )
+    types = {
+        name: kind for name, kind in given.items() if name in table.names and name not in nested
+    }
+    days = {
+        name
+        for name in types
+        if table.column(name).kind == "timestamp"
+        and types[name].startswith("TIMESTAMP")
+        and "ZONE" not in types[name]
+        and _all_midnight(connection, part, name)
+    }
     return Layout(types, tuple(name for name in given if name not in types), frozenset(days))
 
 
@@ -78,19 +100,33 @@ def reasons(table: Table, settings: Settings) -> list[Reason]:
         found.append(Reason(f"{column.name} is missing", f"NOT given_{column.name}", column.name))
         if column.kind == "id":
             rule = f"NOT regexp_matches({name}, {quoted(CLIENT_ID_RULE)})"
-            found.append(Reason(f"{column.name} does not match {CLIENT_ID_RULE}", rule, column.name))
+            found.append(
+                Reason(f"{column.name} does not match {CLIENT_ID_RULE}", rule, column.name)
+            )
         elif column.kind != "text":
-            found.append(Reason(f"{column.name} is not {WORDS[column.kind]}", f"{name} IS NULL", column.name))
+            found.append(
+                Reason(f"{column.name} is not {WORDS[column.kind]}", f"{name} IS NULL", column.name)
+            )
         if (bad := fault(column, settings)) is not None:
             found.append(Reason(bad[1], bad[0], column.name))
     if table.name == "surveys":
-        bad = (f"kind = 'nps' AND (score > 10 OR score <> FLOOR(score)) "
-               f"OR kind = 'csat' AND (score < 1 OR score > {settings.csat_max})")
+        bad = (
+            f"kind = 'nps' AND (score > 10 OR score <> FLOOR(score)) "
+            f"OR kind = 'csat' AND (score < 1 OR score > {settings.csat_max})"
+        )
         found.append(
-            Reason(f"score is outside its scale (nps: whole, 0 to 10; csat: 1 to {settings.csat_max})", bad, "score")
+            Reason(
+                f"score is outside its scale (nps: whole, 0 to 10; csat: 1 to {settings.csat_max})",
+                bad,
+                "score",
+            )
         )
     found += [
-        Reason(f"{order.later} lies before {order.earlier}", _disorder(table, order.earlier, order.later), order.later)
+        Reason(
+            f"{order.later} lies before {order.earlier}",
+            _disorder(table, order.earlier, order.later),
+            order.later,
+        )
         for order in table.orders
         if order.drops_row
     ]
@@ -102,8 +138,10 @@ def _disorder(table: Table, earlier: str, later: str) -> str:
     if table.column(earlier).kind != "timestamp":
         return f'"{later}" < "{earlier}"'
     both = f"{table.column(earlier).stem}_has_time AND {table.column(later).stem}_has_time"
-    return (f'(CASE WHEN {both} THEN "{later}" < "{earlier}" '
-            f'ELSE CAST("{later}" AS DATE) < CAST("{earlier}" AS DATE) END)')
+    return (
+        f'(CASE WHEN {both} THEN "{later}" < "{earlier}" '
+        f'ELSE CAST("{later}" AS DATE) < CAST("{earlier}" AS DATE) END)'
+    )
 
 
 def _unusable(table: Table, column: Column, settings: Settings) -> str:
@@ -114,8 +152,11 @@ def _unusable(table: Table, column: Column, settings: Settings) -> str:
         conditions.append(f"{name} NOT IN (SELECT zone FROM known_zones)")
     if (bad := fault(column, settings)) is not None:
         conditions.append(f"({bad[0]})")
-    conditions += [_disorder(table, order.earlier, order.later) for order in table.orders
-                   if order.later == column.name and not order.drops_row]
+    conditions += [
+        _disorder(table, order.earlier, order.later)
+        for order in table.orders
+        if order.later == column.name and not order.drops_row
+    ]
     return f"given_{column.name} AND COALESCE({' OR '.join(conditions)}, FALSE)"
 
 
@@ -124,7 +165,9 @@ def _read(table: Table, layout: Layout, relation: str, row: str, carried: Sequen
     items = [f"{row} AS row_number", *carried]
     for column in table.columns:
         if column.name in layout.types:
-            parsed = parse(column, layout.types[column.name], day_only=column.name in layout.day_only)
+            parsed = parse(
+                column, layout.types[column.name], day_only=column.name in layout.day_only
+            )
             value, given, timed = parsed.value, parsed.given, parsed.has_time
         else:
             value, given, timed = f"CAST(NULL AS {SQL_TYPES[column.kind]})", "FALSE", "FALSE"
@@ -134,22 +177,48 @@ def _read(table: Table, layout: Layout, relation: str, row: str, carried: Sequen
     return f"SELECT {', '.join(items)} FROM {relation}"
 
 
-def checked(table: Table, layout: Layout, relation: str, settings: Settings, *, row: str = "0",
-            carried: Sequence[str] = ()) -> str:
+def checked(
+    table: Table,
+    layout: Layout,
+    relation: str,
+    settings: Settings,
+    *,
+    row: str = "0",
+    carried: Sequence[str] = (),
+) -> str:
     """The select of a part's rows: ``row_number``, ``fault``, ``mask``, the clean columns and times of day."""
-    cases = " ".join(f"WHEN {reason.condition} THEN {number}"
-                     for number, reason in enumerate(reasons(table, settings), start=1))
-    given = [column for column in table.columns if not column.required and column.name in layout.types
-             and (column.kind != "text" or column.allowed)]
+    cases = " ".join(
+        f"WHEN {reason.condition} THEN {number}"
+        for number, reason in enumerate(reasons(table, settings), start=1)
+    )
+    given = [
+        column
+        for column in table.columns
+        if not column.required
+        and column.name in layout.types
+        and (column.kind != "text" or column.allowed)
+    ]
     unusable = {column.name: _unusable(table, column, settings) for column in given}
-    mask = " + ".join(f"CASE WHEN {condition} THEN {1 << table.names.index(name)} ELSE 0 END"
-                      for name, condition in unusable.items()) or "0"
-    items = ["row_number", *(name.split(" AS ")[-1] for name in carried),
-             f"CAST(CASE {cases} ELSE 0 END AS UTINYINT) AS fault", f"CAST({mask} AS INTEGER) AS mask"]
+    mask = (
+        " + ".join(
+            f"CASE WHEN {condition} THEN {1 << table.names.index(name)} ELSE 0 END"
+            for name, condition in unusable.items()
+        )
+        or "0"
+    )
+    items = [
+        "row_number",
+        *(name.split(" AS ")[-1] for name in carried),
+        f"CAST(CASE {cases} ELSE 0 END AS UTINYINT) AS fault",
+        f"CAST({mask} AS INTEGER) AS mask",
+    ]
     for column in table.columns:
         emptied = unusable.get(column.name)
-        items.append(f'CASE WHEN {emptied} THEN NULL ELSE "{column.name}" END AS "{column.name}"' if emptied
-                     else f'"{column.name}"')
+        items.append(
+            f'CASE WHEN {emptied} THEN NULL ELSE "{column.name}" END AS "{column.name}"'
+            if emptied
+            else f'"{column.name}"'
+        )
         if column.kind == "timestamp":
             items.append(f"{column.stem}_has_time")
     return f"SELECT {', '.join(items)} FROM ({_read(table, layout, relation, row, carried)})"
@@ -177,8 +246,10 @@ def rejects(
     labels = {str(part.path): part.label for part in parts}
     found: dict[str, list[tuple[int, str]]] = {}
     if parts[0].format == "csv":
-        rows = connection.execute(f"SELECT file_path, line, MIN(csv_line) FROM {table} JOIN {table}_scan "
-                                  "USING (scan_id, file_id) GROUP BY 1, 2 ORDER BY 1, 2").fetchall()
+        rows = connection.execute(
+            f"SELECT file_path, line, MIN(csv_line) FROM {table} JOIN {table}_scan "
+            "USING (scan_id, file_id) GROUP BY 1, 2 ORDER BY 1, 2"
+        ).fetchall()
         for path, line, text in rows:
             found.setdefault(labels[path], []).append(
                 (line, text.strip().splitlines()[0][:200] if text.strip() else "")
@@ -195,23 +266,45 @@ def no_rows(lines: dict[str, list[tuple[int, str]]]) -> list[Drop]:
         return []
     label = min(lines)
     line, text = lines[label][0]
-    return [Drop("the line does not have the header's columns", sum(map(len, lines.values())), text, label, line)]
+    return [
+        Drop(
+            "the line does not have the header's columns",
+            sum(map(len, lines.values())),
+            text,
+            label,
+            line,
+        )
+    ]
 
 
-def example(connection: duckdb.DuckDBPyConnection, table: Table, part: Part, layout: Layout, settings: Settings,
-            column: str, condition: str) -> tuple[str | None, int | None]:
+def example(
+    connection: duckdb.DuckDBPyConnection,
+    table: Table,
+    part: Part,
+    layout: Layout,
+    settings: Settings,
+    column: str,
+    condition: str,
+) -> tuple[str | None, int | None]:
     """The first value of ``column`` in a part for which ``condition`` holds over the checked rows, and its line."""
     if column not in layout.types:
         return None, None
     raw = f'CAST("{column}" AS VARCHAR) AS given_text'
     select = checked(table, layout, part.relation, settings, row=numbered(part), carried=(raw,))
-    found = connection.execute(f"SELECT given_text, row_number FROM ({select}) WHERE {condition} "
-                               "ORDER BY row_number LIMIT 1").fetchall()
+    found = connection.execute(
+        f"SELECT given_text, row_number FROM ({select}) WHERE {condition} "
+        "ORDER BY row_number LIMIT 1"
+    ).fetchall()
     return (found[0][0], line_of(part, layout, found[0][1])) if found else (None, None)
 
 
-def dropped(connection: duckdb.DuckDBPyConnection, table: Table, settings: Settings,
-            counts: dict[int, dict[str, int]], parts: dict[str, tuple[Part, Layout]]) -> list[Drop]:
+def dropped(
+    connection: duckdb.DuckDBPyConnection,
+    table: Table,
+    settings: Settings,
+    counts: dict[int, dict[str, int]],
+    parts: dict[str, tuple[Part, Layout]],
+) -> list[Drop]:
     """The drops from counts by reason number and part label, each with its first example."""
     drops = []
     for number, reason in enumerate(reasons(table, settings), start=1):
@@ -219,7 +312,9 @@ def dropped(connection: duckdb.DuckDBPyConnection, table: Table, settings: Setti
         if not by_part:
             continue
         label = min(by_part)
-        value, line = example(connection, table, *parts[label], settings, reason.column, f"fault = {number}")
+        value, line = example(
+            connection, table, *parts[label], settings, reason.column, f"fault = {number}"
+        )
         drops.append(Drop(reason.words, sum(by_part.values()), value, label, line))
     return drops
 
@@ -229,7 +324,10 @@ def corrected(table: Table, relation: str, connection: duckdb.DuckDBPyConnection
     masks = connection.execute(
         f"SELECT mask, COUNT(*) FROM {relation} WHERE mask > 0 AND fault = 0 GROUP BY 1"
     ).fetchall()
-    counts = {name: sum(n for mask, n in masks if mask >> place & 1) for place, name in enumerate(table.names)}
+    counts = {
+        name: sum(n for mask, n in masks if mask >> place & 1)
+        for place, name in enumerate(table.names)
+    }
     return {name: count for name, count in counts.items() if count}
 
 

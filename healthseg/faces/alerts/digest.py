@@ -33,7 +33,10 @@ def write(run: Run, out: str | Path, at: dt.datetime) -> Path:
 
 def digest(run: Run, at: dt.datetime, links: Mapping[str, str], overview: str = "") -> str:
     """The page's markup; ``links`` are the reports of customers, by id, ``overview`` is the address of the index."""
-    verdict, style = _verdict(run), "".join((scripting.templates() / name).read_text("utf-8") for name in STYLES)
+    verdict, style = (
+        _verdict(run),
+        "".join((scripting.templates() / name).read_text("utf-8") for name in STYLES),
+    )
     back = f' · <a href="{page.safe(overview)}">All reports</a>' if overview else ""
     parts = "".join(_part(run, status, question, none, links) for status, question, none in PARTS)
     return (
@@ -57,8 +60,16 @@ def _verdict(run: Run) -> str:
     'No alert holds.'
     """
     counts = run.to_dict()["counts"]
-    words = [f"{counts[status]} {said}" for status, said in (
-        (NEW, "new"), (GOES_ON, "going on"), (ENDED, "over"), (QUIET, "told before")) if counts[status]]
+    words = [
+        f"{counts[status]} {said}"
+        for status, said in (
+            (NEW, "new"),
+            (GOES_ON, "going on"),
+            (ENDED, "over"),
+            (QUIET, "told before"),
+        )
+        if counts[status]
+    ]
     customers = len({alert.client_id for alert in run.alerts if alert.status != ENDED})
     if not customers:
         return "No alert holds" + (": " + ", ".join(words) if words else "") + "."
@@ -96,7 +107,9 @@ def _delivery(run: Run) -> str:
     told = run.delivery
     if not told:
         return ""
-    states = ", ".join(f"{count} {formats.words(status)}" for status, count in told["outbox"].items())
+    states = ", ".join(
+        f"{count} {formats.words(status)}" for status, count in told["outbox"].items()
+    )
     problems = [page.safe(f"{one['client_id']}: {one['reason']}") for one in told["problems"]]
     waiting = page.lines(problems, "warnings") if problems else ""
     said = page.paragraph(f"Messages: {states}." if states else "No messages.")
@@ -105,5 +118,7 @@ def _delivery(run: Run) -> str:
 
 def _links(run: Run, folder: Path) -> dict[str, str]:
     """The health report of each customer, where there is one in the folder."""
-    found = {alert.client_id: f"{alert.client_id}/calculate_health_score.html" for alert in run.alerts}
+    found = {
+        alert.client_id: f"{alert.client_id}/calculate_health_score.html" for alert in run.alerts
+    }
     return {client: link for client, link in found.items() if (folder / link).is_file()}

@@ -21,7 +21,11 @@ from healthseg.faces.settings import InForce
 from healthseg.faces.settings_sections import AlertSettings
 from healthseg.tools.lifecycle.announce import contacts
 
-HEALTH, USAGE, STAGES = "calculate_health_score", "track_usage_engagement", "manage_lifecycle_stages"
+HEALTH, USAGE, STAGES = (
+    "calculate_health_score",
+    "track_usage_engagement",
+    "manage_lifecycle_stages",
+)
 # The playbook's rules that a setting stands for: its number is the threshold; without one the rule is off.
 THRESHOLDS = {
     "score_below": "score_below",
@@ -68,9 +72,16 @@ class Run:
     delivery: Mapping[str, Any]
 
     def to_dict(self) -> dict[str, Any]:
-        counts = {status: sum(alert.status == status for alert in self.alerts) for status in (*TOLD, QUIET)}
-        return {"as_of": self.as_of.isoformat(), "counts": counts, "delivery": dict(self.delivery),
-                "alerts": [alert.to_dict() for alert in self.alerts]}
+        counts = {
+            status: sum(alert.status == status for alert in self.alerts)
+            for status in (*TOLD, QUIET)
+        }
+        return {
+            "as_of": self.as_of.isoformat(),
+            "counts": counts,
+            "delivery": dict(self.delivery),
+            "alerts": [alert.to_dict() for alert in self.alerts],
+        }
 
 
 def run(book: Any, settings: InForce, *, delivers: bool = True) -> Run:
@@ -94,36 +105,68 @@ def run(book: Any, settings: InForce, *, delivers: bool = True) -> Run:
 def evaluate(book: Any, wishes: AlertSettings) -> list[Told]:
     """Every alert that holds on the book's last day, whether it was told before or not."""
     least, day = SEVERITIES.index(wishes.minimum_severity), book.data_until
-    found = [*_of_health(book, wishes, day), *_of_usage(book, wishes, day), *_of_stages(book, wishes, day)]
+    found = [
+        *_of_health(book, wishes, day),
+        *_of_usage(book, wishes, day),
+        *_of_stages(book, wishes, day),
+    ]
     return [alert for alert in found if SEVERITIES.index(alert.severity) >= least]
 
 
 def _of_health(book: Any, wishes: AlertSettings, day: dt.date) -> Iterator[Told]:
     limits = {rule: getattr(wishes, key) for rule, key in THRESHOLDS.items()}
     asked = {"thresholds": {rule: limit for rule, limit in limits.items() if limit is not None}}
-    reply = registry.book_reply(HEALTH, book, {"lookback_period_days": wishes.lookback_days,
-                                               "alert_preferences": asked})
+    reply = registry.book_reply(
+        HEALTH, book, {"lookback_period_days": wishes.lookback_days, "alert_preferences": asked}
+    )
     known = {row["client_id"]: row for row in reply.customers}
     for fired in reply.alerts:
         row = known[fired.figures["client_id"]]
         if limits.get(fired.rule, 0.0) is not None:
-            yield Told(row["client_id"], row["name"], fired.rule, fired.severity, fired.text, NEW, day, row["csm_id"],
-                       fired.figures)
+            yield Told(
+                row["client_id"],
+                row["name"],
+                fired.rule,
+                fired.severity,
+                fired.text,
+                NEW,
+                day,
+                row["csm_id"],
+                fired.figures,
+            )
 
 
 def _of_usage(book: Any, wishes: AlertSettings, day: dt.date) -> Iterator[Told]:
     rows = registry.book_reply(USAGE, book, {}).breaking_away if wishes.anomaly else []
     for row in rows:
         text = f"Usage breaks away from the book: {row['reason']}"
-        yield Told(row["client_id"], row["name"], ANOMALY, SEVERITY[ANOMALY], text, NEW, day, _manager(book, row),
-                   {"usage_ratio": row["usage_ratio"], "z": row["z"]})
+        yield Told(
+            row["client_id"],
+            row["name"],
+            ANOMALY,
+            SEVERITY[ANOMALY],
+            text,
+            NEW,
+            day,
+            _manager(book, row),
+            {"usage_ratio": row["usage_ratio"], "z": row["z"]},
+        )
 
 
 def _of_stages(book: Any, wishes: AlertSettings, day: dt.date) -> Iterator[Told]:
     rows = registry.book_reply(STAGES, book, {}).stuck_customers if wishes.stuck_stage else []
     for row in rows:
-        yield Told(row["client_id"], row["name"], STUCK, SEVERITY[STUCK], f"Stuck: {row['reason']}", NEW, day,
-                   row["csm_id"], {"days": row["days"], "typical_days": row["typical_days"]})
+        yield Told(
+            row["client_id"],
+            row["name"],
+            STUCK,
+            SEVERITY[STUCK],
+            f"Stuck: {row['reason']}",
+            NEW,
+            day,
+            row["csm_id"],
+            {"days": row["days"], "typical_days": row["typical_days"]},
+        )
 
 
 def _manager(book: Any, row: Mapping[str, Any]) -> str | None:
@@ -157,13 +200,20 @@ def _past(alerts: Iterable[Alert]) -> dict[tuple[str, str], _Past]:
     return known
 
 
-def _found(book: Any, holding: Mapping[tuple[str, str], Told], past: Mapping[tuple[str, str], _Past],
-           wishes: AlertSettings, day: dt.date) -> Iterator[Told]:
+def _found(
+    book: Any,
+    holding: Mapping[tuple[str, str], Told],
+    past: Mapping[tuple[str, str], _Past],
+    wishes: AlertSettings,
+    day: dt.date,
+) -> Iterator[Told]:
     """What holds, by what was told of it; and what was told and holds no longer."""
     for key, alert in holding.items():
         before = past.get(key)
         rests = before is not None and (day - before.last_told).days <= wishes.cooldown_days
-        status = (QUIET if rests else GOES_ON if before.open else NEW) if before is not None else NEW
+        status = (
+            (QUIET if rests else GOES_ON if before.open else NEW) if before is not None else NEW
+        )
         yield _as(alert, status, before.since if before is not None and before.open else day)
     for (client_id, rule), before in past.items():
         if before.open and (client_id, rule) not in holding:
@@ -176,7 +226,12 @@ def _as(alert: Told, status: str, since: dt.date) -> Told:
 
 
 def _order(alert: Told) -> tuple[Any, ...]:
-    return (*TOLD, QUIET).index(alert.status), -SEVERITIES.index(alert.severity), alert.client_id, alert.rule
+    return (
+        (*TOLD, QUIET).index(alert.status),
+        -SEVERITIES.index(alert.severity),
+        alert.client_id,
+        alert.rule,
+    )
 
 
 def _rows(found: Iterable[Told], day: dt.date) -> Iterator[Alert]:
@@ -189,8 +244,14 @@ def _rows(found: Iterable[Told], day: dt.date) -> Iterator[Alert]:
 # -- telling
 
 
-def _messages(book: Any, found: Iterable[Told], new: set[tuple[str, str]], day: dt.date, now: dt.datetime,
-              wishes: AlertSettings) -> Iterator[outbox.Message]:
+def _messages(
+    book: Any,
+    found: Iterable[Told],
+    new: set[tuple[str, str]],
+    day: dt.date,
+    now: dt.datetime,
+    wishes: AlertSettings,
+) -> Iterator[outbox.Message]:
     """A message for each alert that the ledger did not know of this day."""
     for alert in found:
         rule = alert.rule + (OVER if alert.status == ENDED else "")
@@ -198,22 +259,36 @@ def _messages(book: Any, found: Iterable[Told], new: set[tuple[str, str]], day: 
             yield _message(book, alert, rule, day, now, wishes)
 
 
-def _message(book: Any, alert: Told, rule: str, day: dt.date, now: dt.datetime,
-             wishes: AlertSettings) -> outbox.Message:
+def _message(
+    book: Any, alert: Told, rule: str, day: dt.date, now: dt.datetime, wishes: AlertSettings
+) -> outbox.Message:
     row = _customer(book, alert.client_id)
     name, manager = str(row.get("name") or alert.client_id), alert.csm_id or row.get("csm_id")
     to, action = _recipients(book, manager, wishes), ACTIONS[alert.status]
     handler = book.settings.outbox.handler_of(action)
     if handler is not None and book.settings.outbox.handlers[handler].kind == "smtp" and not to:
         handler = None
-    payload = {"subject": f"{name}: {alert.text}" + (f" ({alert.rule})" if alert.status == ENDED else ""),
-               "text": f"{name} ({alert.client_id}), {day}: {alert.text}. Rule {alert.rule}, severity "
-                       f"{alert.severity}, since {alert.since}.",
-               "recipients": to, "name": name, "rule": alert.rule, "severity": alert.severity,
-               "status": alert.status, "since": alert.since.isoformat(), "as_of": day.isoformat(),
-               "figures": dict(alert.figures)}
-    return outbox.Message(f"alert:{alert.client_id}:{rule}:{day}", alert.client_id, action, handler, payload,
-                          now if handler else None)
+    payload = {
+        "subject": f"{name}: {alert.text}" + (f" ({alert.rule})" if alert.status == ENDED else ""),
+        "text": f"{name} ({alert.client_id}), {day}: {alert.text}. Rule {alert.rule}, severity "
+        f"{alert.severity}, since {alert.since}.",
+        "recipients": to,
+        "name": name,
+        "rule": alert.rule,
+        "severity": alert.severity,
+        "status": alert.status,
+        "since": alert.since.isoformat(),
+        "as_of": day.isoformat(),
+        "figures": dict(alert.figures),
+    }
+    return outbox.Message(
+        f"alert:{alert.client_id}:{rule}:{day}",
+        alert.client_id,
+        action,
+        handler,
+        payload,
+        now if handler else None,
+    )
 
 
 def _customer(book: Any, client_id: str) -> Mapping[str, Any]:
@@ -227,5 +302,8 @@ def _customer(book: Any, client_id: str) -> Mapping[str, Any]:
 def _recipients(book: Any, manager: str | None, wishes: AlertSettings) -> list[str]:
     """The manager's addresses by the settings or the table of managers, else those of the alerts' settings."""
     contact = contacts(book).get(manager)
-    return list(book.settings.outbox.managers.get(manager or "", ()) or ((contact,) if contact else ())
-                or wishes.recipients)
+    return list(
+        book.settings.outbox.managers.get(manager or "", ())
+        or ((contact,) if contact else ())
+        or wishes.recipients
+    )

@@ -19,7 +19,11 @@ def folder(out: Path, day: dt.date) -> Path:
 
 def all_days(out: Path) -> list[Path]:
     """The folders of days, the newest first; links are not counted."""
-    found = [path for path in out.iterdir() if _DAY.fullmatch(path.name) and path.is_dir() and not path.is_symlink()]
+    found = [
+        path
+        for path in out.iterdir()
+        if _DAY.fullmatch(path.name) and path.is_dir() and not path.is_symlink()
+    ]
     return sorted(found, reverse=True)
 
 

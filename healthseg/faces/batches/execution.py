@@ -19,7 +19,13 @@ from healthseg.faces.books import VARIABLE
 from healthseg.faces.privacy import PSEUDONYMS
 
 Clock = Callable[[], dt.datetime]
-OK, FAILED, KILLED, TIMED_OUT, SKIPPED = STATUSES = ("ok", "failed", "killed", "timed out", "skipped")
+OK, FAILED, KILLED, TIMED_OUT, SKIPPED = STATUSES = (
+    "ok",
+    "failed",
+    "killed",
+    "timed out",
+    "skipped",
+)
 
 
 @dataclass(frozen=True)
@@ -86,7 +92,9 @@ def make(job: Job, at: dt.datetime, ahead: bool = False) -> Outcome:
     return Outcome(job.tool, job.client_id, job.page, seconds, facts, told, status, peak, orphaned)
 
 
-def _make(job: Job, at: dt.datetime, started: float, watch: Watch, ahead: bool) -> Mapping[str, Any]:
+def _make(
+    job: Job, at: dt.datetime, started: float, watch: Watch, ahead: bool
+) -> Mapping[str, Any]:
     from healthseg.faces.batches import files
     from healthseg.faces.html import export
 
@@ -148,7 +156,12 @@ def _environment(job: Job) -> Iterator[None]:
     """What the kernel is told, for as long as the notebook runs."""
     from healthseg.faces.batches.kernels.supply import ONE_THREAD, python_path
 
-    told = {VARIABLE: job.portfolio, PSEUDONYMS: job.pseudonyms, "PYTHONPATH": python_path(), **ONE_THREAD}
+    told = {
+        VARIABLE: job.portfolio,
+        PSEUDONYMS: job.pseudonyms,
+        "PYTHONPATH": python_path(),
+        **ONE_THREAD,
+    }
     before = {name: os.environ.get(name) for name in told}
     os.environ |= told
     try:
@@ -176,7 +189,11 @@ def _ended(problem: Exception, watch: Watch) -> errors.HealthsegError:
         return _failure(str(problem), KILLED, cell)
     if isinstance(problem, DeadKernelError) or "died" in str(problem):
         return _failure(f"its kernel died{getattr(problem, 'ending', '')}", KILLED, cell)
-    return _failure(f"the notebook could not be executed: {type(problem).__name__}: {str(problem)[:500]}", FAILED, cell)
+    return _failure(
+        f"the notebook could not be executed: {type(problem).__name__}: {str(problem)[:500]}",
+        FAILED,
+        cell,
+    )
 
 
 def _told(problem: Any) -> errors.HealthsegError:
@@ -185,7 +202,8 @@ def _told(problem: Any) -> errors.HealthsegError:
     if isinstance(known, type) and issubclass(known, errors.HealthsegError):
         return known(problem.evalue, cell=problem.exec_count)
     return errors.CalculationError(
-        f"cell {problem.exec_count} raised {problem.ename}: {str(problem.evalue)[:500]}", cell=problem.exec_count
+        f"cell {problem.exec_count} raised {problem.ename}: {str(problem.evalue)[:500]}",
+        cell=problem.exec_count,
     )
 
 
@@ -205,11 +223,17 @@ def scrubbed(notebook: nbformat.NotebookNode, job: Job) -> str:
         for name in ("papermill", "execution"):
             cell.metadata.pop(name, None)
         if "injected-parameters" in cell.metadata.get("tags", []):
-            cell.id = "injected-parameters"     # else a random one
+            cell.id = "injected-parameters"  # else a random one
         for output in cell.get("outputs", []):
             output.get("data", {}).get(REPORT, {}).pop("reply", None)
     text = nbformat.writes(clean)
-    for path in (job.portfolio, str(Path(job.notebook).parent), job.folder, str(Path.cwd()), str(Path.home())):
+    for path in (
+        job.portfolio,
+        str(Path(job.notebook).parent),
+        job.folder,
+        str(Path.cwd()),
+        str(Path.home()),
+    ):
         if len(path) > 3 and os.path.isabs(path):
             text = text.replace(path, Path(path).name)
     return text + "\n"

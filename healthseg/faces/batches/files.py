@@ -20,17 +20,26 @@ FORMATS = ("pdf", "csv")
 def places(job: Job) -> dict[str, Path]:
     """Where each file of a report goes; refused where a name is none or a link stands in the way."""
     owner, tool = job.names
-    return {kind: writing.inside(Path(job.folder), owner, f"{tool}.{kind}") for kind in (*KINDS, *job.formats)}
+    return {
+        kind: writing.inside(Path(job.folder), owner, f"{tool}.{kind}")
+        for kind in (*KINDS, *job.formats)
+    }
 
 
 def write(
-    job: Job, where: Mapping[str, Path], executed: nbformat.NotebookNode, facts: Mapping[str, Any], made: export.Made
+    job: Job,
+    where: Mapping[str, Path],
+    executed: nbformat.NotebookNode,
+    facts: Mapping[str, Any],
+    made: export.Made,
 ) -> None:
     """Write all files, the page last: where it is, the others are."""
     markup = export.to_html(executed, made, index="../index.html", book=job.client_id is None)
     writing.write_whole(where["ipynb"], scrubbed(executed, job))
     if "reply" in facts:
-        writing.write_whole(where["json"], json.dumps(facts["reply"], indent=1, ensure_ascii=False) + "\n")
+        writing.write_whole(
+            where["json"], json.dumps(facts["reply"], indent=1, ensure_ascii=False) + "\n"
+        )
     for kind in job.formats:
         _EXTRA[kind](export.read(executed), where[kind])
     writing.write_whole(where["html"], markup)
@@ -45,7 +54,9 @@ def facts(job: Job) -> dict[str, Any]:
 def _pdf(document: export.Document, place: Path) -> None:
     from healthseg.faces.html import pdf
 
-    writing.write_whole(place, pdf.made(document.title, document.kicker, document.parts, document.footer))
+    writing.write_whole(
+        place, pdf.made(document.title, document.kicker, document.parts, document.footer)
+    )
 
 
 def _csv(document: export.Document, place: Path) -> None:

@@ -96,7 +96,12 @@ def _one_of(parameter: str, value: str, known: Sequence[str]) -> None:
 
 
 def jobs(
-    asked: Asked, clients: Sequence[str], portfolio: str, folder: Path, content: str, pseudonyms: str
+    asked: Asked,
+    clients: Sequence[str],
+    portfolio: str,
+    folder: Path,
+    content: str,
+    pseudonyms: str,
 ) -> list[Job]:
     """The reports of this shard, the book's first: they are waited for."""
     pairs = [(None, tool) for tool in asked.tools if asked.book]
@@ -109,11 +114,20 @@ def jobs(
         )
     place, count = asked.shard
     there = [pair for pair in pairs if notebook(pair[1], pair[0]).is_file()]
-    return [_job(asked, *pair, portfolio, folder, content, pseudonyms) for pair in there[place - 1 :: count]]
+    return [
+        _job(asked, *pair, portfolio, folder, content, pseudonyms)
+        for pair in there[place - 1 :: count]
+    ]
 
 
 def _job(
-    asked: Asked, client: str | None, tool: str, portfolio: str, folder: Path, content: str, pseudonyms: str
+    asked: Asked,
+    client: str | None,
+    tool: str,
+    portfolio: str,
+    folder: Path,
+    content: str,
+    pseudonyms: str,
 ) -> Job:
     path = notebook(tool, client)
     given = {**asked.parameters, **({"client_id": client} if client else {})}
@@ -175,7 +189,8 @@ def due(tools: Iterable[str], day: dt.date, done: Mapping[str, dt.date]) -> tupl
     return tuple(
         tool
         for tool in tools
-        if tool not in done or period(CADENCE.get(tool, "day"), done[tool]) < period(CADENCE.get(tool, "day"), day)
+        if tool not in done
+        or period(CADENCE.get(tool, "day"), done[tool]) < period(CADENCE.get(tool, "day"), day)
     )
 
 

@@ -21,8 +21,8 @@ from healthseg.faces.batches.kernels import linux
 if TYPE_CHECKING:
     from healthseg.faces.batches.kernels.keeping import Kept
 
-GRACE_SECONDS = 30.0        # beyond a notebook's deadline, for export and writing
-FATTEST_MB = 1500.0         # a worker beyond it is replaced
+GRACE_SECONDS = 30.0  # beyond a notebook's deadline, for export and writing
+FATTEST_MB = 1500.0  # a worker beyond it is replaced
 _STOP = (signal.SIGINT, signal.SIGTERM)
 _ENDED = "the process that made this report was ended from outside (out of memory?)"
 
@@ -40,8 +40,10 @@ def stoppable() -> Iterator[Callable[[], None]]:
     """Within it SIGINT and SIGTERM are noted, and raise Stopped where the given function is called."""
     seen: list[int] = []
     before = {}
-    with contextlib.suppress(ValueError):       # not the main thread: signals are its caller's
-        before = {number: signal.signal(number, lambda got, _: seen.append(got)) for number in _STOP}
+    with contextlib.suppress(ValueError):  # not the main thread: signals are its caller's
+        before = {
+            number: signal.signal(number, lambda got, _: seen.append(got)) for number in _STOP
+        }
 
     def check() -> None:
         if seen:
@@ -105,12 +107,12 @@ def _work(channel: Connection, at: dt.datetime) -> None:
     linux.die_with_parent()
     starter = multiprocessing.parent_process()
     if starter is not None and os.getppid() != starter.pid:
-        return      # it ended before this process could ask to end with it; the job that lies in the pipe is not ours
+        return  # it ended before this process could ask to end with it; the job that lies in the pipe is not ours
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     from healthseg.faces.batches.kernels import forking
 
-    logging.getLogger("papermill").setLevel(logging.CRITICAL)   # what went wrong is in the outcome
+    logging.getLogger("papermill").setLevel(logging.CRITICAL)  # what went wrong is in the outcome
     try:
         while True:
             job, ahead = channel.recv()
@@ -149,7 +151,10 @@ def run(
             if again and not waiting and not any(worker.job for worker in workers):
                 _assign(workers, deque([again.popleft()]), 1, at, ended)
             busy = [worker for worker in workers if worker.job]
-            wait([end for worker in busy for end in (worker.channel, worker.process.sentinel)], timeout=0.2)
+            wait(
+                [end for worker in busy for end in (worker.channel, worker.process.sentinel)],
+                timeout=0.2,
+            )
             for worker in busy:
                 outcome = worker.take()
                 if outcome is None:

@@ -88,7 +88,14 @@ def make_reports(
     given = {**(parameters or {}), **({"as_of": as_of} if as_of else {})}
     asked = plans.checked(
         Asked(
-            tuple(tools), given, book, tuple(formats), charts, show_users, plans.shard(shard), limits or Limits()
+            tuple(tools),
+            given,
+            book,
+            tuple(formats),
+            charts,
+            show_users,
+            plans.shard(shard),
+            limits or Limits(),
         )
     )
     books.record_settings(opened, clock)
@@ -105,9 +112,14 @@ def make_reports(
     return made.run(opened, workers, resume, fail_fast, keep_days, started)
 
 
-def _clients(opened: Any, clients: Iterable[str], all_clients: bool, overview: Any, riskiest: int) -> list[str]:
+def _clients(
+    opened: Any, clients: Iterable[str], all_clients: bool, overview: Any, riskiest: int
+) -> list[str]:
     live = [row["client_id"] for row in overview.customers]
-    chosen = [*(opened.client(client)["client_id"] for client in clients), *(live if all_clients else live[:riskiest])]
+    chosen = [
+        *(opened.client(client)["client_id"] for client in clients),
+        *(live if all_clients else live[:riskiest]),
+    ]
     return list(dict.fromkeys(chosen))
 
 
@@ -133,7 +145,13 @@ class _Batch:
     progress: Progress
 
     def run(
-        self, opened: Any, workers: int | None, resume: bool, fail_fast: bool, keep_days: int, started: float
+        self,
+        opened: Any,
+        workers: int | None,
+        resume: bool,
+        fail_fast: bool,
+        keep_days: int,
+        started: float,
     ) -> Run:
         told = manifest.Manifest(self.folder, self.clock(), self._header())
         self.progress.begin(len(self.jobs))
@@ -154,7 +172,12 @@ class _Batch:
             raise stopped
         page = self._switch(outcomes, told.name, time.monotonic() - started)
         run = Run(outcomes, page, time.monotonic() - started)
-        told.end(self.clock(), status=run.status, customers=_standings(self.overview), as_of=str(self.overview.as_of))
+        told.end(
+            self.clock(),
+            status=run.status,
+            customers=_standings(self.overview),
+            as_of=str(self.overview.as_of),
+        )
         if keep_days:
             days.retire(self.folder, keep_days)
         manifest.tidy(self.folder)
@@ -172,7 +195,12 @@ class _Batch:
         }
 
     def _outcomes(
-        self, opened: Any, workers: int | None, resume: bool, fail_fast: bool, check: Callable[[], None]
+        self,
+        opened: Any,
+        workers: int | None,
+        resume: bool,
+        fail_fast: bool,
+        check: Callable[[], None],
     ) -> Iterable[tuple[int, Outcome]]:
         there = manifest.latest(self.folder) if resume else {}
         todo = []
@@ -194,14 +222,19 @@ class _Batch:
         """The index, which until now showed the run before."""
         from healthseg.faces.html import index
 
-        shown = index.Shelf(self.folder, self.place, registry.names(), manifest.latest(self.folder), name)
+        shown = index.Shelf(
+            self.folder, self.place, registry.names(), manifest.latest(self.folder), name
+        )
         before = manifest.last_ended(self.folder, name)
         text = index.page(self.overview, shown, outcomes, before, self.clock(), seconds)
         page = writing.inside(self.folder, "index.html")
         if self.place != self.folder:
-            inner = index.Shelf(self.place, self.place, registry.names(), manifest.latest(self.folder), name)
+            inner = index.Shelf(
+                self.place, self.place, registry.names(), manifest.latest(self.folder), name
+            )
             writing.write_whole(
-                self.place / "index.html", index.page(self.overview, inner, outcomes, before, self.clock(), seconds)
+                self.place / "index.html",
+                index.page(self.overview, inner, outcomes, before, self.clock(), seconds),
             )
         writing.write_whole(page, text)
         return page
@@ -211,24 +244,33 @@ def _kept(job: Job, line: Mapping[str, Any]) -> Outcome:
     """A report that is there. Where its run was killed before it could tell of it, this run tells that it was made."""
     if line.get("key") != job.key:
         return Outcome(job.tool, job.client_id, job.page, 0.0, files.facts(job))
-    facts = {name: line[name] for name in ("fingerprint", "as_of", "verdict", "kind") if line.get(name)}
+    facts = {
+        name: line[name] for name in ("fingerprint", "as_of", "verdict", "kind") if line.get(name)
+    }
     return Outcome(job.tool, job.client_id, job.page, 0.0, facts, status=SKIPPED)
 
 
 def _standings(overview: Any) -> dict[str, list[Any]]:
     """Where each customer stands, for the next run to tell what changed."""
-    return {row["client_id"]: [row.get("score"), row.get("risk_level"), row.get("arr")] for row in overview.customers}
+    return {
+        row["client_id"]: [row.get("score"), row.get("risk_level"), row.get("arr")]
+        for row in overview.customers
+    }
 
 
 @contextlib.contextmanager
-def _template(opened: Any, jobs: Sequence[Job], todo: Sequence[int], asked: Asked) -> Iterator[Kept | None]:
+def _template(
+    opened: Any, jobs: Sequence[Job], todo: Sequence[int], asked: Asked
+) -> Iterator[Kept | None]:
     """The process that this run's kernels are forked from, with what its reports have in common; none elsewhere."""
     from healthseg.faces.batches.kernels import keeping, sharing, supply
 
     if not supply.can_fork():
         yield None
         return
-    for tool, client in {jobs[place].tool: jobs[place].client_id for place in todo if jobs[place].client_id}.items():
+    for tool, client in {
+        jobs[place].tool: jobs[place].client_id for place in todo if jobs[place].client_id
+    }.items():
         _prepare(opened, tool, client, asked)
     before = os.environ.get(supply.TEMPLATE)
     with tempfile.TemporaryFile() as shared:
@@ -239,7 +281,9 @@ def _template(opened: Any, jobs: Sequence[Job], todo: Sequence[int], asked: Aske
             os.environ[supply.TEMPLATE] = template.path
             yield template
         finally:
-            os.environ.pop(supply.TEMPLATE, None) if before is None else os.environ.update({supply.TEMPLATE: before})
+            os.environ.pop(supply.TEMPLATE, None) if before is None else os.environ.update(
+                {supply.TEMPLATE: before}
+            )
             template.close()
 
 
@@ -247,5 +291,7 @@ def _prepare(opened: Any, tool: str, client: str, asked: Asked) -> None:
     """Count once what a tool's replies have in common."""
     taken = registry.tool(tool).parameters.model_fields
     given = {name: value for name, value in asked.parameters.items() if name in taken}
-    with contextlib.suppress(Exception):    # whatever goes wrong is met again, and told, where the report is made
+    with contextlib.suppress(
+        Exception
+    ):  # whatever goes wrong is met again, and told, where the report is made
         registry.report_reply(tool, opened, {**given, "client_id": client})

@@ -35,7 +35,9 @@ class Watch:
     @contextlib.contextmanager
     def __call__(self, manager: Any) -> Iterator[None]:
         done = threading.Event()
-        thread = threading.Thread(target=self._look, args=(manager.process, done), name="watch", daemon=True)
+        thread = threading.Thread(
+            target=self._look, args=(manager.process, done), name="watch", daemon=True
+        )
         thread.start()
         try:
             yield
@@ -48,9 +50,13 @@ class Watch:
             used = linux.group_memory(process.pid) / MEGABYTE
             self.peak_mb = max(self.peak_mb, used)
             if used > self.limits.memory_mb:
-                return self._end(process, "killed", f"it used more than {self.limits.memory_mb:.0f} MB of memory")
+                return self._end(
+                    process, "killed", f"it used more than {self.limits.memory_mb:.0f} MB of memory"
+                )
             if time.monotonic() > self._last:
-                return self._end(process, "timed out", f"it took longer than {self.limits.seconds:g} s")
+                return self._end(
+                    process, "timed out", f"it took longer than {self.limits.seconds:g} s"
+                )
             if done.wait(SECONDS_BETWEEN_LOOKS):
                 return None
 

@@ -12,25 +12,40 @@ OK, ERROR = 0, 1
 
 def add_parsers(commands: Any) -> None:
     """These commands, among the others."""
-    lifecycle = commands.add_parser("lifecycle", help="moves that follow from the criteria of the stages")
+    lifecycle = commands.add_parser(
+        "lifecycle", help="moves that follow from the criteria of the stages"
+    )
     kinds = lifecycle.add_subparsers(dest="lifecycle_command", metavar="COMMAND", required=True)
-    advance = kinds.add_parser("advance", help="which customers meet all criteria of another stage; a plan, or done")
+    advance = kinds.add_parser(
+        "advance", help="which customers meet all criteria of another stage; a plan, or done"
+    )
     _portfolio(advance)
-    advance.add_argument("--apply", action="store_true", help="make the moves (default: only print them)")
-    advance.add_argument("--client", action="append", default=[], metavar="ID", help="a customer; may be repeated")
-    advance.add_argument("--as-of", dest="as_of", metavar="DATE", help="the day whose figures count, YYYY-MM-DD")
+    advance.add_argument(
+        "--apply", action="store_true", help="make the moves (default: only print them)"
+    )
+    advance.add_argument(
+        "--client", action="append", default=[], metavar="ID", help="a customer; may be repeated"
+    )
+    advance.add_argument(
+        "--as-of", dest="as_of", metavar="DATE", help="the day whose figures count, YYYY-MM-DD"
+    )
     advance.add_argument("--no-notify", action="store_true", help="tell no manager of it")
     advance.set_defaults(command=_advance)
     outbox = commands.add_parser("outbox", help="messages that moves of customers set off")
     kinds = outbox.add_subparsers(dest="outbox_command", metavar="COMMAND", required=True)
-    run = kinds.add_parser("run", help="deliver what is due; what fails is tried again by a later run")
+    run = kinds.add_parser(
+        "run", help="deliver what is due; what fails is tried again by a later run"
+    )
     _portfolio(run)
     run.set_defaults(command=_run)
 
 
 def _portfolio(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--portfolio", default="", metavar="P", help="the book (default: $HEALTHSEG_PORTFOLIO, else the demo book)"
+        "--portfolio",
+        default="",
+        metavar="P",
+        help="the book (default: $HEALTHSEG_PORTFOLIO, else the demo book)",
     )
 
 
@@ -69,4 +84,3 @@ def _run(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
 
 def _print(value: Any) -> None:
     print(json.dumps(value, indent=2, ensure_ascii=False, default=str))
-

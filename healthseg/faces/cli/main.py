@@ -22,7 +22,16 @@ from healthseg.faces.cli import report as report_command
 from healthseg.faces.cli import surroundings as cli_surroundings
 
 OK, ERROR, USAGE = 0, 1, 2
-COMMANDS = ("demo", "check", "tools", "run", "report", "lab", *cli_surroundings.COMMANDS, *cli_lifecycle.COMMANDS)
+COMMANDS = (
+    "demo",
+    "check",
+    "tools",
+    "run",
+    "report",
+    "lab",
+    *cli_surroundings.COMMANDS,
+    *cli_lifecycle.COMMANDS,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -40,7 +49,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ERROR
     except Exception as problem:
-        return _refused(CalculationError(f"unexpected {type(problem).__name__}: {str(problem)[:500]}"))
+        return _refused(
+            CalculationError(f"unexpected {type(problem).__name__}: {str(problem)[:500]}")
+        )
 
 
 def _refused(problem: HealthsegError) -> int:
@@ -56,19 +67,28 @@ class _Parser(argparse.ArgumentParser):
             word = near(str(value), list(action.choices))
             self.error(
                 f"there is no {action.dest.replace('_', ' ')} {value!r}; "
-                + (f"did you mean {word}?" if word else "there are " + ", ".join(map(str, action.choices)))
+                + (
+                    f"did you mean {word}?"
+                    if word
+                    else "there are " + ", ".join(map(str, action.choices))
+                )
             )
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
-        prog="healthseg", description="The health of subscription customers: scores, forecasts, segments and reports."
+        prog="healthseg",
+        description="The health of subscription customers: scores, forecasts, segments and reports.",
     )
     parser.add_argument("--version", action="version", version=f"healthseg {healthseg.__version__}")
-    commands = parser.add_subparsers(dest="command_name", metavar="COMMAND", required=True, parser_class=_Parser)
+    commands = parser.add_subparsers(
+        dest="command_name", metavar="COMMAND", required=True, parser_class=_Parser
+    )
     _demo_parser(commands)
     _check_parser(commands)
-    commands.add_parser("tools", help="the tools, with parameters, defaults and ranges").set_defaults(command=_tools)
+    commands.add_parser(
+        "tools", help="the tools, with parameters, defaults and ranges"
+    ).set_defaults(command=_tools)
     _run_parser(commands)
     _report_parser(commands)
     commands.add_parser("lab", help="JupyterLab on the notebooks").set_defaults(command=_lab)
@@ -80,12 +100,19 @@ def _parser() -> argparse.ArgumentParser:
 def _demo_parser(commands: Any) -> None:
     demo = commands.add_parser("demo", help="write a simulated book to try things on")
     demo.add_argument("--out", default="data/demo", help="the folder (default: data/demo)")
-    demo.add_argument("--clients", type=int, help="how many customers (default: the scenario's, mostly 250)")
+    demo.add_argument(
+        "--clients", type=int, help="how many customers (default: the scenario's, mostly 250)"
+    )
     demo.add_argument("--months", type=int, default=18, help="how many months (default: 18)")
-    demo.add_argument("--seed", type=int, default=7, help="the same seed gives the same bytes (default: 7)")
+    demo.add_argument(
+        "--seed", type=int, default=7, help="the same seed gives the same bytes (default: 7)"
+    )
     demo.add_argument("--scenario", default="default", help="what is planted (default: default)")
     demo.add_argument(
-        "--events", default="full", choices=("full", "light"), help="light: a fifth of the events (default: full)"
+        "--events",
+        default="full",
+        choices=("full", "light"),
+        help="light: a fifth of the events (default: full)",
     )
     demo.set_defaults(command=_demo)
 
@@ -93,7 +120,9 @@ def _demo_parser(commands: Any) -> None:
 def _check_parser(commands: Any) -> None:
     check = commands.add_parser("check", help="what each table holds, what was dropped and why")
     check.add_argument(
-        "portfolio", metavar="PORTFOLIO", help="a folder, a portfolio.toml, a DuckDB file or a database address"
+        "portfolio",
+        metavar="PORTFOLIO",
+        help="a folder, a portfolio.toml, a DuckDB file or a database address",
     )
     check.add_argument("--json", action="store_true", help="as JSON")
     check.set_defaults(command=_check)
@@ -101,7 +130,10 @@ def _check_parser(commands: Any) -> None:
 
 def _common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--portfolio", default="", metavar="P", help="the book (default: $HEALTHSEG_PORTFOLIO, else the demo book)"
+        "--portfolio",
+        default="",
+        metavar="P",
+        help="the book (default: $HEALTHSEG_PORTFOLIO, else the demo book)",
     )
     parser.add_argument(
         "-p",
@@ -111,9 +143,14 @@ def _common(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=VALUE",
         help="a parameter of the tool; may be repeated",
     )
-    parser.add_argument("--params", default="", metavar="JSON", help="parameters as one JSON object")
     parser.add_argument(
-        "--as-of", dest="as_of", metavar="DATE", help="the day, YYYY-MM-DD (default: the book's last whole day)"
+        "--params", default="", metavar="JSON", help="parameters as one JSON object"
+    )
+    parser.add_argument(
+        "--as-of",
+        dest="as_of",
+        metavar="DATE",
+        help="the day, YYYY-MM-DD (default: the book's last whole day)",
     )
 
 
@@ -122,12 +159,18 @@ def _run_parser(commands: Any) -> None:
     run.add_argument("tool", metavar="TOOL", help="see 'healthseg tools'")
     _common(run)
     run.add_argument("--no-cache", action="store_true", help="make the reply anew, and keep it not")
-    run.add_argument("--actor", metavar="NAME", help="who asks for a change of stage (default: this machine's user)")
+    run.add_argument(
+        "--actor",
+        metavar="NAME",
+        help="who asks for a change of stage (default: this machine's user)",
+    )
     run.set_defaults(command=_run)
 
 
 def _report_parser(commands: Any) -> None:
-    report = commands.add_parser("report", help="reports as HTML files that open offline, and an index over them")
+    report = commands.add_parser(
+        "report", help="reports as HTML files that open offline, and an index over them"
+    )
     report.add_argument("tools", nargs="*", metavar="TOOL", help="which tools (default: all)")
     _common(report)
     report_command.options(report)
@@ -153,7 +196,11 @@ def _check(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     from healthseg.faces import books
 
     check = books.open_book(given.portfolio).check()
-    print(json.dumps(check.to_dict(), indent=2, ensure_ascii=False, default=str) if given.json else check.to_text())
+    print(
+        json.dumps(check.to_dict(), indent=2, ensure_ascii=False, default=str)
+        if given.json
+        else check.to_text()
+    )
     return OK if check.usable else ERROR
 
 
@@ -168,13 +215,20 @@ def _run(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     from healthseg.faces import acting
     from healthseg.faces.replies import Replies
 
-    def parameters() -> dict[str, Any]:         # only where no reply is kept
+    def parameters() -> dict[str, Any]:  # only where no reply is kept
         _load(given.tool)
         named = {"actor": given.actor} if given.actor is not None else {}
-        return acting.signed(given.tool, {**_parameters(given, [given.tool], parser), **named}, acting.user())
+        return acting.signed(
+            given.tool, {**_parameters(given, [given.tool], parser), **named}, acting.user()
+        )
 
     _known_tools([given.tool], parser)
-    typed = {"given": given.given, "params": given.params, "as_of": given.as_of, "actor": given.actor}
+    typed = {
+        "given": given.given,
+        "params": given.params,
+        "as_of": given.as_of,
+        "actor": given.actor,
+    }
     replies = Replies(given.portfolio, cache=not given.no_cache)
     print(replies.typed_reply(given.tool, typed, parameters).to_json())
     return OK
@@ -185,11 +239,14 @@ def _load(tool: str) -> None:
     garbage, which takes a fifth of such a process."""
     from healthseg.faces import registry
 
-    if "pandas" in sys.modules:         # a process that did more than start
+    if "pandas" in sys.modules:  # a process that did more than start
         return
     gc.disable()
     try:
-        for name in ("healthseg.data.portfolio", f"healthseg.tools.{registry.tool(tool).folder}.tool"):
+        for name in (
+            "healthseg.data.portfolio",
+            f"healthseg.tools.{registry.tool(tool).folder}.tool",
+        ):
             importlib.import_module(name)
     finally:
         gc.freeze()
@@ -215,7 +272,9 @@ def _lab(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     try:
         import jupyterlab  # noqa: F401
     except ImportError:
-        raise CalculationError("JupyterLab is not installed: pip install 'healthseg[lab]'") from None
+        raise CalculationError(
+            "JupyterLab is not installed: pip install 'healthseg[lab]'"
+        ) from None
     os.execv(command[0], command)
 
 
@@ -229,7 +288,9 @@ def _known_tools(names: Sequence[str], parser: argparse.ArgumentParser) -> None:
             parser.error(problem.message + " (see 'healthseg tools')")
 
 
-def _parameters(given: argparse.Namespace, tools: Sequence[str], parser: argparse.ArgumentParser) -> dict[str, Any]:
+def _parameters(
+    given: argparse.Namespace, tools: Sequence[str], parser: argparse.ArgumentParser
+) -> dict[str, Any]:
     """--params, then -p over them, then --as-of."""
     from healthseg.faces import registry
 

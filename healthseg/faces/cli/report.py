@@ -14,41 +14,84 @@ def options(report: argparse.ArgumentParser) -> None:
     """What to make, where to, how, and within which limits."""
     report.epilog = EPILOG
     what = report.add_argument_group("what to make")
-    what.add_argument("--client", action="append", default=[], metavar="ID", help="a customer; may be repeated")
+    what.add_argument(
+        "--client", action="append", default=[], metavar="ID", help="a customer; may be repeated"
+    )
     what.add_argument("--all-clients", action="store_true", help="every live customer")
-    what.add_argument("--riskiest", type=int, default=0, metavar="N", help="the N customers with most at stake")
+    what.add_argument(
+        "--riskiest", type=int, default=0, metavar="N", help="the N customers with most at stake"
+    )
     what.add_argument("--book", action="store_true", help="the reports of the whole book")
-    what.add_argument("--due", action="store_true", help="of these, the tools whose day, week, month or quarter passed")
-    what.add_argument("--resume", action="store_true", help="only what is missing, or was made from other data")
-    what.add_argument("--shard", default="1/1", metavar="N/M", help="the Nth of M parts, for several machines")
+    what.add_argument(
+        "--due",
+        action="store_true",
+        help="of these, the tools whose day, week, month or quarter passed",
+    )
+    what.add_argument(
+        "--resume", action="store_true", help="only what is missing, or was made from other data"
+    )
+    what.add_argument(
+        "--shard", default="1/1", metavar="N/M", help="the Nth of M parts, for several machines"
+    )
     where = report.add_argument_group("where to, and how")
     where.add_argument("--out", default="reports", help="the folder (default: reports)")
-    where.add_argument("--keep-days", type=int, default=0, metavar="N", help="a folder a day, of which N are kept")
-    where.add_argument("--format", action="append", default=[], metavar="KIND", help="beside HTML: pdf or csv")
     where.add_argument(
-        "--charts", default="auto", help="static, interactive, or auto: interactive for the book (default: auto)"
+        "--keep-days", type=int, default=0, metavar="N", help="a folder a day, of which N are kept"
     )
-    where.add_argument("--show-users", action="store_true", help="users by their names (default: left out, or hidden)")
+    where.add_argument(
+        "--format", action="append", default=[], metavar="KIND", help="beside HTML: pdf or csv"
+    )
+    where.add_argument(
+        "--charts",
+        default="auto",
+        help="static, interactive, or auto: interactive for the book (default: auto)",
+    )
+    where.add_argument(
+        "--show-users",
+        action="store_true",
+        help="users by their names (default: left out, or hidden)",
+    )
     where.add_argument("--quiet", action="store_true", help="say nothing on the way")
     run = report.add_argument_group("how it runs")
-    run.add_argument("--workers", type=int, metavar="N", help="how many at once (default: one a core)")
-    run.add_argument("--fail-fast", action="store_true", help="begin no further report after one that failed")
-    run.add_argument("--deadline", type=float, default=600.0, metavar="SECONDS", help="for one report (default: 600)")
-    run.add_argument("--memory", type=float, default=4096.0, metavar="MB", help="for one report (default: 4096)")
+    run.add_argument(
+        "--workers", type=int, metavar="N", help="how many at once (default: one a core)"
+    )
+    run.add_argument(
+        "--fail-fast", action="store_true", help="begin no further report after one that failed"
+    )
+    run.add_argument(
+        "--deadline",
+        type=float,
+        default=600.0,
+        metavar="SECONDS",
+        help="for one report (default: 600)",
+    )
+    run.add_argument(
+        "--memory", type=float, default=4096.0, metavar="MB", help="for one report (default: 4096)"
+    )
 
 
 def usage_error(given: argparse.Namespace) -> str:
     """What is wrong with the options themselves; empty where nothing is."""
     if not (given.client or given.all_clients or given.riskiest or given.book):
         return "report what? give --client ID, --all-clients, --riskiest N or --book"
-    if given.riskiest < 0 or given.keep_days < 0 or (given.workers is not None and given.workers < 1):
+    if (
+        given.riskiest < 0
+        or given.keep_days < 0
+        or (given.workers is not None and given.workers < 1)
+    ):
         return "--riskiest, --keep-days and --workers take whole numbers from 1"
     if given.deadline <= 0 or given.memory <= 0:
         return "--deadline and --memory take numbers above 0"
     return ""
 
 
-def run(given: argparse.Namespace, tools: list[str], parameters: Mapping[str, Any], say: Callable[[str], None]) -> int:
+def run(
+    given: argparse.Namespace,
+    tools: list[str],
+    parameters: Mapping[str, Any],
+    say: Callable[[str], None],
+) -> int:
     """Make the reports, say where they are, and give the exit status."""
     from healthseg.faces.batches import pool, reports
     from healthseg.faces.batches.progress import Progress

@@ -25,12 +25,17 @@ def add_parsers(commands: Any) -> None:
 
 def _portfolio(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--portfolio", default="", metavar="P", help="the book (default: $HEALTHSEG_PORTFOLIO, else the demo book)"
+        "--portfolio",
+        default="",
+        metavar="P",
+        help="the book (default: $HEALTHSEG_PORTFOLIO, else the demo book)",
     )
 
 
 def _settings_parser(commands: Any) -> None:
-    settings = commands.add_parser("settings", help="which settings are in force, and where each comes from")
+    settings = commands.add_parser(
+        "settings", help="which settings are in force, and where each comes from"
+    )
     _portfolio(settings)
     settings.add_argument("--changed", action="store_true", help="only what is no default")
     settings.add_argument("--json", action="store_true", help="as JSON")
@@ -47,9 +52,15 @@ def _settings(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int
         return 0
     try:
         address = books.address(given.portfolio)
-    except DataRetrievalError:  # no book is named, and there is no demo book: the environment's settings still are
+    except (
+        DataRetrievalError
+    ):  # no book is named, and there is no demo book: the environment's settings still are
         address = ""
-    rows = [row for row in settings.in_force(address).rows() if not given.changed or row[2] != settings.DEFAULT]
+    rows = [
+        row
+        for row in settings.in_force(address).rows()
+        if not given.changed or row[2] != settings.DEFAULT
+    ]
     if given.json:
         told = {name: {"value": value, "from": origin} for name, value, origin in rows}
         print(json.dumps(told, indent=2, ensure_ascii=False))
@@ -66,7 +77,11 @@ def _short(value: Any) -> str:
 def _mcp_parser(commands: Any) -> None:
     mcp = commands.add_parser("mcp", help="serve the tools to MCP clients, over stdio or HTTP")
     _portfolio(mcp)
-    mcp.add_argument("--http", action="store_true", help="over HTTP, with the bearer token of HEALTHSEG_MCP_TOKEN")
+    mcp.add_argument(
+        "--http",
+        action="store_true",
+        help="over HTTP, with the bearer token of HEALTHSEG_MCP_TOKEN",
+    )
     mcp.add_argument("--host", help="the address to listen on (default: this machine only)")
     mcp.add_argument("--port", type=int, help="the port (default: 8765)")
     mcp.add_argument("--no-cache", action="store_true", help="make every reply anew")
@@ -83,7 +98,9 @@ def _mcp(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
 
         from healthseg.faces.mcp import server as mcp_server
     except ImportError as problem:
-        raise CalculationError(f"{problem.name} is not installed: pip install 'healthseg[mcp]'") from None
+        raise CalculationError(
+            f"{problem.name} is not installed: pip install 'healthseg[mcp]'"
+        ) from None
     desk = mcp_server.Desk(given.portfolio, cache=not given.no_cache)
     if given.http:
         return _mcp_http(desk, given)
@@ -101,7 +118,9 @@ def _mcp_http(desk: Any, given: argparse.Namespace) -> int:
     if not token or len(token) < SHORTEST_TOKEN:
         raise InvalidParameters(
             f"over HTTP callers present a bearer token: set HEALTHSEG_MCP_TOKEN, {SHORTEST_TOKEN} characters or more",
-            parameter="mcp.token", validation_rule=f"at least {SHORTEST_TOKEN} characters")
+            parameter="mcp.token",
+            validation_rule=f"at least {SHORTEST_TOKEN} characters",
+        )
     host = given.host or desk.settings.mcp.host
     port = desk.settings.mcp.port if given.port is None else given.port
     app = mcp_server.http_app(desk, token, host)
@@ -111,12 +130,21 @@ def _mcp_http(desk: Any, given: argparse.Namespace) -> int:
 
 
 def _sync_parser(commands: Any) -> None:
-    sync = commands.add_parser("sync", help="fetch events from an outside source into the portfolio")
+    sync = commands.add_parser(
+        "sync", help="fetch events from an outside source into the portfolio"
+    )
     sync.add_argument("source", choices=("mixpanel",), help="where from")
     _portfolio(sync)
-    sync.add_argument("--from", dest="first", type=_day, metavar="DATE", help="the first day (default: the earliest "
-                      "that is there, else 30 days before the last)")
-    sync.add_argument("--to", dest="last", type=_day, metavar="DATE", help="the last day (default: yesterday)")
+    sync.add_argument(
+        "--from",
+        dest="first",
+        type=_day,
+        metavar="DATE",
+        help="the first day (default: the earliest that is there, else 30 days before the last)",
+    )
+    sync.add_argument(
+        "--to", dest="last", type=_day, metavar="DATE", help="the last day (default: yesterday)"
+    )
     sync.set_defaults(command=_sync)
 
 
@@ -131,28 +159,42 @@ def _sync(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     try:
         from healthseg.data.mixpanel.sync import Sync
     except ImportError as problem:
-        raise CalculationError(f"{problem.name} is not installed: pip install 'healthseg[mixpanel]'") from None
+        raise CalculationError(
+            f"{problem.name} is not installed: pip install 'healthseg[mixpanel]'"
+        ) from None
     address = given.portfolio or os.environ.get(books.VARIABLE, "")
     if not address:
         parser.error(f"sync into which portfolio? give --portfolio, or set {books.VARIABLE}")
     known = settings.in_force(address)
-    secrets = {name: known.secret(f"mixpanel.{name}") for name in ("api_secret", "service_account_secret",
-                                                                   "project_token")}
+    secrets = {
+        name: known.secret(f"mixpanel.{name}")
+        for name in ("api_secret", "service_account_secret", "project_token")
+    }
     if secrets["api_secret"] and not known.mixpanel.service_account:
         print("MIXPANEL_API_SECRET ends in March 2027: make a service account", file=sys.stderr)
-    sync = Sync(Path(address), known.mixpanel, secrets, now=books.now, sleep=time.sleep,
-                say=lambda line: print(line, file=sys.stderr, flush=True))
+    sync = Sync(
+        Path(address),
+        known.mixpanel,
+        secrets,
+        now=books.now,
+        sleep=time.sleep,
+        say=lambda line: print(line, file=sys.stderr, flush=True),
+    )
     outcome = sync.run(given.first, given.last)
     print(json.dumps(outcome.to_dict(), indent=2))
     return 1 if outcome.incomplete else 0
 
 
 def _alerts_parser(commands: Any) -> None:
-    alerts = commands.add_parser("alerts", help="evaluate the alerts of the whole book, and tell what is new")
+    alerts = commands.add_parser(
+        "alerts", help="evaluate the alerts of the whole book, and tell what is new"
+    )
     doing = alerts.add_subparsers(dest="doing", metavar="WHAT", required=True)
     run = doing.add_parser("run", help="evaluate, note, deliver, and write the digest page")
     _portfolio(run)
-    run.add_argument("--out", default="reports", help="the folder of the digest page (default: reports)")
+    run.add_argument(
+        "--out", default="reports", help="the folder of the digest page (default: reports)"
+    )
     run.add_argument("--no-deliver", action="store_true", help="leave the messages in the outbox")
     run.set_defaults(command=_alerts)
 
@@ -166,5 +208,7 @@ def _alerts(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     book = books.open_book(address)
     run = alerts.run(book, settings.in_force(address), delivers=not given.no_deliver)
     path = alerts_page.write(run, given.out, books.now())
-    print(json.dumps({**run.to_dict(), "page": str(path)}, indent=2, ensure_ascii=False, default=str))
+    print(
+        json.dumps({**run.to_dict(), "page": str(path)}, indent=2, ensure_ascii=False, default=str)
+    )
     return 0

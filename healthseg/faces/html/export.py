@@ -53,7 +53,9 @@ class Made:
     charts: str = "auto"
 
     def words(self) -> str:
-        return f"Made on {formats.day(self.at.date())} at {self.at:%H:%M} UTC in {self.seconds:.1f} s."
+        return (
+            f"Made on {formats.day(self.at.date())} at {self.at:%H:%M} UTC in {self.seconds:.1f} s."
+        )
 
 
 def facts(notebook: nbformat.NotebookNode) -> dict[str, Any]:
@@ -89,7 +91,9 @@ def read(notebook: nbformat.NotebookNode) -> Document:
     return Document(formats.plain(title or kicker, 200), kicker, sections, footer)
 
 
-def to_html(notebook: nbformat.NotebookNode, made: Made, index: str = "", book: bool = False) -> str:
+def to_html(
+    notebook: nbformat.NotebookNode, made: Made, index: str = "", book: bool = False
+) -> str:
     """The report of an executed notebook as one page."""
     document = read(notebook)
     interactive = made.charts == "interactive" or (made.charts == "auto" and book)
@@ -105,7 +109,9 @@ def to_html(notebook: nbformat.NotebookNode, made: Made, index: str = "", book: 
         "index": index,
     }
     # what the template shows is in the resources: the notebook itself would only be copied, cell by cell
-    body, _ = _exporter().from_notebook_node(nbformat.v4.new_notebook(), resources={"report": report})
+    body, _ = _exporter().from_notebook_node(
+        nbformat.v4.new_notebook(), resources={"report": report}
+    )
     return body
 
 
@@ -130,7 +136,10 @@ def _scripts(sections: list[Section], interactive: bool) -> list[str]:
     if not interactive:
         for section in sections:
             section.pieces[:] = [scripting.without_specs(piece) for piece in section.pieces]
-    return [scripting.report(), *([scripting.vega(), scripting.charts()] if specs and interactive else [])]
+    return [
+        scripting.report(),
+        *([scripting.vega(), scripting.charts()] if specs and interactive else []),
+    ]
 
 
 def _sections(notebook: nbformat.NotebookNode) -> tuple[list[Section], list[str]]:
@@ -141,7 +150,9 @@ def _sections(notebook: nbformat.NotebookNode) -> tuple[list[Section], list[str]
             _read_markdown(cell.source, sections)
         elif cell.cell_type == "code":
             pieces = [foreign.piece(output) for output in cell.outputs]
-            (footer if "footer" in cell.metadata.get("tags", []) else sections[-1].pieces).extend(filter(None, pieces))
+            (footer if "footer" in cell.metadata.get("tags", []) else sections[-1].pieces).extend(
+                filter(None, pieces)
+            )
     return sections, footer
 
 

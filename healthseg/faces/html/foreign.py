@@ -28,7 +28,9 @@ def piece(output: Mapping[str, Any]) -> str:
     for kind in ("image/png", "image/jpeg"):
         if kind in data:
             return f'<img alt="a picture of the notebook" src="data:{kind};base64,{"".join(data[kind]).strip()}">'
-    text = "".join(data.get("text/plain", output.get("text", "") if output.get("name") == "stdout" else ""))
+    text = "".join(
+        data.get("text/plain", output.get("text", "") if output.get("name") == "stdout" else "")
+    )
     return f"<pre>{html.escape(text)}</pre>" if text else ""
 
 
@@ -77,7 +79,11 @@ def _name(spec: Mapping[str, Any]) -> str:
 
 def _figures(spec: Mapping[str, Any]) -> str:
     """The chart's data, where it carries them."""
-    rows = next(iter(spec.get("datasets", {}).values()), None) or (spec.get("data") or {}).get("values") or []
+    rows = (
+        next(iter(spec.get("datasets", {}).values()), None)
+        or (spec.get("data") or {}).get("values")
+        or []
+    )
     rows = [row for row in rows if isinstance(row, Mapping)][:ROWS_AT_MOST]
     names = list(dict.fromkeys(key for row in rows for key in row))
     columns = [Column(name, safe(name), formats.plain, _numeric(rows, name)) for name in names]

@@ -133,7 +133,9 @@ def page(
 
 def _template() -> jinja2.Template:
     loader = jinja2.FileSystemLoader(scripting.templates())
-    return jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True).get_template("index.html.j2")
+    return jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True).get_template(
+        "index.html.j2"
+    )
 
 
 def _row(row: Row, shelf: Shelf) -> dict[str, Any]:
@@ -148,7 +150,10 @@ def _row(row: Row, shelf: Shelf) -> dict[str, Any]:
 
 
 def _reports(shelf: Shelf) -> list[dict[str, str]]:
-    found = [(tool, shelf.href("book", tool), shelf.lines.get(f"book/{tool}", {})) for tool in shelf.tools]
+    found = [
+        (tool, shelf.href("book", tool), shelf.lines.get(f"book/{tool}", {}))
+        for tool in shelf.tools
+    ]
     return [
         {
             "href": href,
@@ -199,7 +204,9 @@ def _changed(row: Row, was: Sequence[Any], shelf: Shelf) -> dict[str, Any] | Non
     return {"name": formats.plain(row["name"]), "href": href, "by": by, "says": ", ".join(words)}
 
 
-def _provenance(overview: Any, outcomes: Sequence[Outcome], at: dt.datetime, seconds: float) -> list[tuple[str, str]]:
+def _provenance(
+    overview: Any, outcomes: Sequence[Outcome], at: dt.datetime, seconds: float
+) -> list[tuple[str, str]]:
     import healthseg
 
     return [
@@ -210,6 +217,9 @@ def _provenance(overview: Any, outcomes: Sequence[Outcome], at: dt.datetime, sec
         ("Took", f"{seconds:.0f} s"),
         (
             "Not counted",
-            "; ".join(f"{count} {formats.words(why)}" for why, count in overview.excluded.items() if count) or "none",
+            "; ".join(
+                f"{count} {formats.words(why)}" for why, count in overview.excluded.items() if count
+            )
+            or "none",
         ),
     ]

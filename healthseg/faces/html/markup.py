@@ -43,7 +43,11 @@ class Node:
         ['Acme', 'usage fell']
         """
         small = [part.text for part in self.elements if part.tag == "small"]
-        rest = Node(self.tag, {}, [part for part in self.parts if isinstance(part, str) or part.tag != "small"])
+        rest = Node(
+            self.tag,
+            {},
+            [part for part in self.parts if isinstance(part, str) or part.tag != "small"],
+        )
         return [line for line in (rest.text, *small) if line]
 
     def _words(self) -> Iterator[str]:
@@ -89,7 +93,11 @@ class _Reader(HTMLParser):
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
         given = {name: value or "" for name, value in attributes}
         picture = tag == "picture-at"
-        node = Node("svg", {"whole": self._pictures[int(given["place"])]}) if picture else Node(tag, given)
+        node = (
+            Node("svg", {"whole": self._pictures[int(given["place"])]})
+            if picture
+            else Node(tag, given)
+        )
         self._open[-1].parts.append(node)
         if tag not in _VOID:
             self._open.append(node)

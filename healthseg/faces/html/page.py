@@ -16,7 +16,9 @@ from healthseg.charts import formats, schemas, theme
 from healthseg.faces import privacy
 
 ROWS_SHOWN = 12
-LONG = 40   # characters of a cell, its own markup among them, that fill a line of their own on a phone
+LONG = (
+    40  # characters of a cell, its own markup among them, that fill a line of their own on a phone
+)
 SPEC = "application/vnd.vegalite+json"
 REPORT = "application/vnd.healthseg.report+json"
 
@@ -107,7 +109,9 @@ def advice(texts: Iterable[str]) -> str:
     return lines(map(prose, texts), ordered=True) or paragraph("No rule fired.", "lead")
 
 
-def between(lower: float | None, upper: float | None, digits: int = 0, beyond: str = "not reached") -> str | None:
+def between(
+    lower: float | None, upper: float | None, digits: int = 0, beyond: str = "not reached"
+) -> str | None:
     """An interval in words; None without one.
 
     >>> between(3, None), between(1.26, 2, 1, "more")
@@ -143,7 +147,11 @@ def _card(item: Card) -> str:
         if item.change
         else ""
     )
-    band = f'<span class="hs-band hs-is-{safe(item.band)}">{safe(formats.words(item.band))}</span>' if item.band else ""
+    band = (
+        f'<span class="hs-band hs-is-{safe(item.band)}">{safe(formats.words(item.band))}</span>'
+        if item.band
+        else ""
+    )
     return (
         f'<div class="hs-card"><p class="hs-name">{safe(item.name)}</p>'
         f'<p class="hs-figure"><span>{safe(item.figure)}</span>{band}</p>'
@@ -172,12 +180,21 @@ class Column:
         return isolated(value) if not formats.is_missing(value) else formats.DASH
 
 
-def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column], caption: str = "", label: str = "rows") -> str:
+def table(
+    rows: Sequence[Mapping[str, Any]],
+    columns: Sequence[Column],
+    caption: str = "",
+    label: str = "rows",
+) -> str:
     """A table of which twelve rows are seen before all are asked for; columns without any value are left out."""
     if not rows:
         return ""
-    columns = [column for place, column in enumerate(columns) if place == 0 or _any_known(column, rows)]
-    head = "".join(f'<th scope="col"{_right(column)}>{safe(column.heading)}</th>' for column in columns)
+    columns = [
+        column for place, column in enumerate(columns) if place == 0 or _any_known(column, rows)
+    ]
+    head = "".join(
+        f'<th scope="col"{_right(column)}>{safe(column.heading)}</th>' for column in columns
+    )
     body = "".join(
         f"<tr{_later(place)}>{''.join(_cell(column, row, first) for first, column in enumerate(columns))}</tr>"
         for place, row in enumerate(rows)
@@ -272,13 +289,17 @@ def drawn(result: Any, width: int) -> dict[str, Any]:
 def facts(pairs: Iterable[tuple[str, str]]) -> str:
     """Names and values in two columns; values that are missing are left out."""
     known = [(safe(name), prose(value)) for name, value in pairs if value]
-    body = "".join(f"<div><dt>{name}</dt><dd><bdi>{value}</bdi></dd></div>" for name, value in known)
+    body = "".join(
+        f"<div><dt>{name}</dt><dd><bdi>{value}</bdi></dd></div>" for name, value in known
+    )
     return f'<dl class="hs-facts">{body}</dl>'
 
 
 def warnings(result: Any) -> str:
     """What the reply warns of."""
-    return lines((prose(formats.sentence(formats.plain(text))) for text in result.warnings), "warnings")
+    return lines(
+        (prose(formats.sentence(formats.plain(text))) for text in result.warnings), "warnings"
+    )
 
 
 def unmeasured(result: Any) -> str:
@@ -286,7 +307,10 @@ def unmeasured(result: Any) -> str:
     rows = [{"key": key, "why": why} for key, why in result.not_measured.items()]
     return table(
         rows,
-        [Column("key", "In the reply", formats.plain), Column("why", "Why it is not measured", formats.plain)],
+        [
+            Column("key", "In the reply", formats.plain),
+            Column("why", "Why it is not measured", formats.plain),
+        ],
         label="keys",
     )
 
@@ -297,7 +321,9 @@ def footer(result: Any, book: Any) -> Html:
 
     differing = book.settings.differing()
     settings = (
-        "; ".join(f"{name} = {formats.plain(value, 80)}" for name, value in sorted(differing.items()))
+        "; ".join(
+            f"{name} = {formats.plain(value, 80)}" for name, value in sorted(differing.items())
+        )
         or "all at their defaults"
     )
     pairs = [
@@ -306,13 +332,26 @@ def footer(result: Any, book: Any) -> Html:
         ("Fingerprint", result.fingerprint),
         ("healthseg", healthseg.__version__),
         ("Settings", settings),
-        ("Coverage", f"{formats.percent(result.coverage)} of the inputs" if result.coverage is not None else ""),
+        (
+            "Coverage",
+            f"{formats.percent(result.coverage)} of the inputs"
+            if result.coverage is not None
+            else "",
+        ),
     ]
-    return Html(f'<div class="hs-footer">{facts(pairs)}</div>', f"as of {result.as_of}, {result.fingerprint}")
+    return Html(
+        f'<div class="hs-footer">{facts(pairs)}</div>',
+        f"as of {result.as_of}, {result.fingerprint}",
+    )
 
 
 def opening(
-    reply: Any, kind: str, title: str, about: Sequence[str], items: Sequence[Card] = (), band: str = ""
+    reply: Any,
+    kind: str,
+    title: str,
+    about: Sequence[str],
+    items: Sequence[Card] = (),
+    band: str = "",
 ) -> Html:
     """How a page begins: whose it is, the verdict in a line, about what, warnings and figures at a glance.
 
@@ -326,7 +365,11 @@ def opening(
         f"{below}</header>{warnings(reply)}{cards(items) if items else ''}"
     )
     told = {"title": formats.plain(title, 120), "kind": kind, "verdict": verdict}
-    told |= {"as_of": str(reply.as_of), "fingerprint": reply.fingerprint, "reply": privacy.hidden(reply.to_dict())}
+    told |= {
+        "as_of": str(reply.as_of),
+        "fingerprint": reply.fingerprint,
+        "reply": privacy.hidden(reply.to_dict()),
+    }
     return Html(markup, reply.verdict(), told)
 
 
@@ -337,8 +380,12 @@ def customer_line(reply: Any) -> str:
 
 def book_opening(reply: Any, kind: str, title: str, items: Sequence[Card]) -> Html:
     """How a book's page begins: with who is not counted, and why."""
-    excluded = "; ".join(f"{count} {formats.words(why)}" for why, count in reply.excluded.items() if count)
-    about = f"As of {formats.day(reply.as_of)}" + (f" · not counted: {excluded}" if excluded else "")
+    excluded = "; ".join(
+        f"{count} {formats.words(why)}" for why, count in reply.excluded.items() if count
+    )
+    about = f"As of {formats.day(reply.as_of)}" + (
+        f" · not counted: {excluded}" if excluded else ""
+    )
     return opening(reply, kind, title, [safe(about)], items)
 
 
@@ -346,11 +393,18 @@ def method(reply: Any, *sentences: str, pairs: Iterable[tuple[str, str]] = ()) -
     """How was this computed? Behind a fold, with what could not be measured."""
     text, known = joined(*sentences), list(pairs)
     shown = facts(known) if known else ""
-    return Html(fold("How this was computed", f"<p>{prose(text)}</p>{shown}{unmeasured(reply)}"), text)
+    return Html(
+        fold("How this was computed", f"<p>{prose(text)}</p>{shown}{unmeasured(reply)}"), text
+    )
 
 
 def money_column(reply: Any, key: str = "arr", name: str = "ARR") -> Column:
     """A column of amounts: in the book's currency, or each row with its own."""
     if reply.currency:
         return Column(key, f"{name}, {reply.currency}", formats.money, True)
-    return Column(key, name, numeric=True, markup=lambda row: safe(formats.money(row.get(key), row.get("currency"))))
+    return Column(
+        key,
+        name,
+        numeric=True,
+        markup=lambda row: safe(formats.money(row.get(key), row.get("currency"))),
+    )

@@ -23,7 +23,9 @@ def available() -> None:
         raise CalculationError("PDF needs Typst: pip install 'healthseg[pdf]'") from None
 
 
-def made(title: str, kicker: str, sections: Iterable[tuple[str, Iterable[str]]], footer: Iterable[str]) -> bytes:
+def made(
+    title: str, kicker: str, sections: Iterable[tuple[str, Iterable[str]]], footer: Iterable[str]
+) -> bytes:
     """The bytes of a PDF; ``sections`` are ``(heading, pieces)`` as on the page."""
     available()
     import typst
@@ -35,8 +37,12 @@ def made(title: str, kicker: str, sections: Iterable[tuple[str, Iterable[str]]],
         for piece in pieces:
             blocks += _blocks(parse(piece))
     end = [block for piece in footer for block in _blocks(parse(piece))]
-    data = json.dumps({"title": title, "kicker": kicker, "blocks": blocks, "footer": end}, ensure_ascii=False)
-    return typst.compile(str(scripting.templates() / "report.typ"), sys_inputs={"data": data}, format="pdf")
+    data = json.dumps(
+        {"title": title, "kicker": kicker, "blocks": blocks, "footer": end}, ensure_ascii=False
+    )
+    return typst.compile(
+        str(scripting.templates() / "report.typ"), sys_inputs={"data": data}, format="pdf"
+    )
 
 
 def _blocks(node: Node) -> list[dict[str, Any]]:
@@ -60,7 +66,12 @@ def _block(node: Node) -> list[dict[str, Any]]:
     if node.tag in ("ul", "ol"):
         return [{"kind": node.tag, "items": [item.text for item in node.all("li") if item.text]}]
     if node.tag == "dl":
-        return [{"kind": "facts", "items": [[part.text for part in pair.elements] for pair in node.elements]}]
+        return [
+            {
+                "kind": "facts",
+                "items": [[part.text for part in pair.elements] for pair in node.elements],
+            }
+        ]
     if node.tag == "table":
         return _table(node)
     if node.tag == "figure":
@@ -121,7 +132,10 @@ def _table(node: Node) -> list[dict[str, Any]]:
             "caption": " ".join(part.text for part in node.all("caption")),
             "right": right + [False] * (across - len(right)),
             "head": [cell.text for cell in titles],
-            "rows": [["\n".join(cell.lines) for cell in row] + [""] * (across - len(row)) for row in body[:ROWS_SHOWN]],
+            "rows": [
+                ["\n".join(cell.lines) for cell in row] + [""] * (across - len(row))
+                for row in body[:ROWS_SHOWN]
+            ],
             "more": max(0, len(body) - ROWS_SHOWN),
         }
     ]

@@ -17,7 +17,13 @@ from healthseg.charts import theme
 from healthseg.faces.html.page import SPEC
 
 _SPECS = re.compile(rf'<script type="{re.escape(SPEC)}" class="hs-spec">[^<]*</script>')
-_PARTS = ("default-src 'none'", "style-src 'unsafe-inline'", "img-src data:", "base-uri 'none'", "form-action 'none'")
+_PARTS = (
+    "default-src 'none'",
+    "style-src 'unsafe-inline'",
+    "img-src data:",
+    "base-uri 'none'",
+    "form-action 'none'",
+)
 
 
 def templates() -> Path:

@@ -58,9 +58,11 @@ class Limits:
         if not bucket.put(item):
             seconds = max(1, math.ceil(bucket.waiting(item) / 1000))
             noun = "request" if most == 1 else "requests"
-            raise RateLimited(f"more than {most:,} {noun} {words}: wait {seconds} s",
-                              validation_rule=f"at most {most:,} {words.removeprefix('of ')}",
-                              retry_after_seconds=seconds)
+            raise RateLimited(
+                f"more than {most:,} {noun} {words}: wait {seconds} s",
+                validation_rule=f"at most {most:,} {words.removeprefix('of ')}",
+                retry_after_seconds=seconds,
+            )
 
     def _bucket(self, table: str, most: int, interval_ms: int) -> Any:
         from pyrate_limiter import Rate, SQLiteBucket
@@ -68,8 +70,9 @@ class Limits:
         if table not in self._buckets:
             while len(self._buckets) >= MOST_OPEN:
                 self._buckets.pop(next(iter(self._buckets))).close()
-            self._buckets[table] = SQLiteBucket.init_from_file([Rate(most, interval_ms)], table, str(self._path),
-                                                               use_file_lock=True)
+            self._buckets[table] = SQLiteBucket.init_from_file(
+                [Rate(most, interval_ms)], table, str(self._path), use_file_lock=True
+            )
         return self._buckets[table]
 
 

@@ -13,14 +13,21 @@ PAGE = 200  # resources listed at once
 
 def pages(folder: Path) -> list[Path]:
     """The reports in a folder, the index first, those of the book before those of customers."""
-    found = [path for path in folder.rglob("*.html") if not any(part.startswith(".") for part in _within(path, folder))]
-    return sorted(found, key=lambda path: (len(_within(path, folder)), "book" not in _within(path, folder), path))
+    found = [
+        path
+        for path in folder.rglob("*.html")
+        if not any(part.startswith(".") for part in _within(path, folder))
+    ]
+    return sorted(
+        found,
+        key=lambda path: (len(_within(path, folder)), "book" not in _within(path, folder), path),
+    )
 
 
 def listed(folder: Path, start: int) -> tuple[list[Resource], int | None]:
     """A page of resources from ``start``, and where the next page begins."""
     found = pages(folder)
-    told = [_resource(path, folder) for path in found[start:start + PAGE]]
+    told = [_resource(path, folder) for path in found[start : start + PAGE]]
     return told, start + PAGE if start + PAGE < len(found) else None
 
 
@@ -42,6 +49,13 @@ def _within(path: Path, folder: Path) -> tuple[str, ...]:
 
 def _resource(path: Path, folder: Path) -> Resource:
     parts = _within(path, folder)
-    words = " of ".join(part.removesuffix(".html").replace("_", " ") for part in (parts[-1], *parts[:-1][::-1]))
-    return Resource(uri=SCHEME + quote("/".join(parts)), name="/".join(parts), title=f"Report: {words}",
-                    mime_type="text/html", size=path.stat().st_size)
+    words = " of ".join(
+        part.removesuffix(".html").replace("_", " ") for part in (parts[-1], *parts[:-1][::-1])
+    )
+    return Resource(
+        uri=SCHEME + quote("/".join(parts)),
+        name="/".join(parts),
+        title=f"Report: {words}",
+        mime_type="text/html",
+        size=path.stat().st_size,
+    )

@@ -37,7 +37,9 @@ Context = ServerRequestContext[Any]
 class Desk:
     """What answers the server's requests: one portfolio's replies, the limits, and the folder of reports."""
 
-    def __init__(self, portfolio: str = "", *, cache: bool = True, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, portfolio: str = "", *, cache: bool = True, clock: Callable[[], float] = time.time
+    ) -> None:
         self.replies = Replies(portfolio, cache=cache)
         self.settings: InForce = in_force(self.replies.address)
         self.limits = Limits(cache_folder(), self.settings.limits, clock)
@@ -46,16 +48,22 @@ class Desk:
     async def list_tools(self, context: Context, params: Any) -> types.ListToolsResult:
         return types.ListToolsResult(tools=list(await anyio.to_thread.run_sync(mcp_tools.listed)))
 
-    async def call_tool(self, context: Context, params: types.CallToolRequestParams) -> types.CallToolResult:
+    async def call_tool(
+        self, context: Context, params: types.CallToolRequestParams
+    ) -> types.CallToolResult:
         """A tool's reply, or the error object; only a name that is no tool's is an error of the protocol."""
         if params.name not in registry.names():
             raise _unknown(params.name)
         body = await self._told(context, params.name, params.arguments or {})
         return types.CallToolResult(
             content=[types.TextContent(type="text", text=json.dumps(body, ensure_ascii=False))],
-            structured_content=body, is_error=body.get("status") == "error" and "error_code" in body)
+            structured_content=body,
+            is_error=body.get("status") == "error" and "error_code" in body,
+        )
 
-    async def _told(self, context: Context, name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    async def _told(
+        self, context: Context, name: str, arguments: Mapping[str, Any]
+    ) -> dict[str, Any]:
         """The reply, made in a thread while the caller is told that it goes on."""
         caller = _caller(context)
         async with anyio.create_task_group() as tasks:
@@ -71,28 +79,41 @@ class Desk:
         except HealthsegError as problem:
             return problem.to_dict()
         except Exception as problem:
-            return CalculationError(f"unexpected {type(problem).__name__}: {str(problem)[:500]}").to_dict()
+            return CalculationError(
+                f"unexpected {type(problem).__name__}: {str(problem)[:500]}"
+            ).to_dict()
 
     async def list_resources(self, context: Context, params: Any) -> types.ListResourcesResult:
         cursor = params.cursor if params is not None else None
         if cursor is not None and not cursor.isdigit():
             raise MCPError(types.INVALID_PARAMS, f"{cursor!r} is no cursor of this server")
         found, following = mcp_reports.listed(self.reports, int(cursor or 0))
-        return types.ListResourcesResult(resources=found, next_cursor=str(following) if following else None)
+        return types.ListResourcesResult(
+            resources=found, next_cursor=str(following) if following else None
+        )
 
     async def read_resource(self, context: Context, params: types.ReadResourceRequestParams) -> Any:
         markup = mcp_reports.read(self.reports, str(params.uri))
         if markup is None:
             raise MCPError(types.INVALID_PARAMS, f"there is no report {str(params.uri)[:200]!r}")
-        contents = types.TextResourceContents(uri=str(params.uri), mime_type="text/html", text=markup)
+        contents = types.TextResourceContents(
+            uri=str(params.uri), mime_type="text/html", text=markup
+        )
         return types.ReadResourceResult(contents=[contents])
 
 
 def server(desk: Desk) -> Server[Any]:
     """The server for a desk; it is run by ``over_stdio`` or served by ``http_app``."""
-    return Server("healthseg", version=healthseg.__version__, title="healthseg", instructions=INSTRUCTIONS,
-                  on_list_tools=desk.list_tools, on_call_tool=desk.call_tool,
-                  on_list_resources=desk.list_resources, on_read_resource=desk.read_resource)
+    return Server(
+        "healthseg",
+        version=healthseg.__version__,
+        title="healthseg",
+        instructions=INSTRUCTIONS,
+        on_list_tools=desk.list_tools,
+        on_call_tool=desk.call_tool,
+        on_list_resources=desk.list_resources,
+        on_read_resource=desk.read_resource,
+    )
 
 
 async def over_stdio(desk: Desk) -> None:

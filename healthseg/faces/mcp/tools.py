@@ -52,7 +52,9 @@ def reply_schema(function: Any) -> dict[str, Any]:
     Some clients hold errors against it as well.
     """
     result = typing.get_type_hints(function)["return"]
-    schema = result.model_json_schema(mode="serialization") if _is_model(result) else {"type": "object"}
+    schema = (
+        result.model_json_schema(mode="serialization") if _is_model(result) else {"type": "object"}
+    )
     definitions = schema.pop("$defs", {})
     reply = {**schema, "properties": {**schema.get("properties", {}), **AROUND}}
     return {"type": "object", "anyOf": [reply, ERROR], "$defs": definitions}
@@ -70,5 +72,9 @@ def _words(docstring: str | None) -> str:
 
 def _annotations(name: str) -> ToolAnnotations:
     writes = name in WRITERS or name in APPENDS
-    return ToolAnnotations(read_only_hint=not writes, destructive_hint=False, idempotent_hint=True,
-                           open_world_hint=False)
+    return ToolAnnotations(
+        read_only_hint=not writes,
+        destructive_hint=False,
+        idempotent_hint=True,
+        open_world_hint=False,
+    )

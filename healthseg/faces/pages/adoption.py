@@ -27,7 +27,9 @@ __all__ = ["depth", "fast", "footer", "method", "next_ones", "open_book", "openi
 
 def opening(reply: Any) -> Html:
     """Who, as of when, and the verdict in a line."""
-    return page.opening(reply, "Feature adoption", reply.customer_name, [page.customer_line(reply)], _cards(reply))
+    return page.opening(
+        reply, "Feature adoption", reply.customer_name, [page.customer_line(reply)], _cards(reply)
+    )
 
 
 def _cards(reply: Any) -> list[Card]:
@@ -52,7 +54,9 @@ def used(reply: Any) -> Html:
     waste = [one.feature_name for one in reply.feature_details if one.adopted is False]
     lead = joined(
         f"Adopted means {reply.rule}",
-        f"{len(waste)} of {len(reply.feature_details)} features that it could use are not adopted" if waste else "",
+        f"{len(waste)} of {len(reply.feature_details)} features that it could use are not adopted"
+        if waste
+        else "",
     )
     columns = [
         Column("feature_name", "Feature", formats.words),
@@ -63,7 +67,10 @@ def used(reply: Any) -> Html:
         Column("average_time_to_first_use_days", "Days to first use", formats.number, True),
     ]
     rows = [one.model_dump() for one in reply.feature_details]
-    return Html(paragraph(lead, "lead") + figure(reply, "features", table(rows, columns, label="features")), lead)
+    return Html(
+        paragraph(lead, "lead") + figure(reply, "features", table(rows, columns, label="features")),
+        lead,
+    )
 
 
 def depth(reply: Any) -> Html:
@@ -79,7 +86,10 @@ def depth(reply: Any) -> Html:
     ]
     stages = reply.frame("funnel")
     rows = stages[stages["scope"] == "all"].to_dict("records")
-    return Html(paragraph(lead, "lead") + figure(reply, "funnel", table(rows, columns, label="stages")), lead)
+    return Html(
+        paragraph(lead, "lead") + figure(reply, "funnel", table(rows, columns, label="stages")),
+        lead,
+    )
 
 
 def next_ones(reply: Any) -> Html:
@@ -95,9 +105,13 @@ def next_ones(reply: Any) -> Html:
     ]
     why = reply.not_measured.get("$.recommendations[*].expected_impact", "")
     impact = "" if not why else missing("What it would bring", why)
-    barriers = [safe(formats.words(f"{one.feature}: {'; '.join(one.barriers)}")) for one in _blocked(reply)]
+    barriers = [
+        safe(formats.words(f"{one.feature}: {'; '.join(one.barriers)}")) for one in _blocked(reply)
+    ]
     return Html(
-        lines(rows, ordered=True) + impact + (f"<h3>What stands in the way</h3>{lines(barriers)}" if barriers else "")
+        lines(rows, ordered=True)
+        + impact
+        + (f"<h3>What stands in the way</h3>{lines(barriers)}" if barriers else "")
     )
 
 
@@ -117,5 +131,8 @@ def method(reply: Any) -> Html:
         f"Adopted means {reply.rule}; the denominator is what is released and entitled at the end of the day",
         "Times are Kaplan–Meier medians: who has not got there yet counts with the time waited",
         "Effects on staying are the book's, measured at quarter ends on the 90 days after them",
-        pairs=[("Period", f"{reply.analysis_period_days} days"), ("Category", reply.feature_category)],
+        pairs=[
+            ("Period", f"{reply.analysis_period_days} days"),
+            ("Category", reply.feature_category),
+        ],
     )

@@ -78,7 +78,10 @@ def adoption(reply: Any) -> Html:
     ]
     hardly = f"<h3>Hardly adopted, and what stands in the way</h3>{lines(low)}" if low else ""
     return Html(
-        paragraph(lead, "lead") + figure(reply, "features", table(rows, columns, label="features")) + hardly, lead
+        paragraph(lead, "lead")
+        + figure(reply, "features", table(rows, columns, label="features"))
+        + hardly,
+        lead,
     )
 
 
@@ -147,7 +150,12 @@ def staying(reply: Any) -> Html:
         f"{found.hypotheses_tried} figures were tried; spoken of is what remains under false-discovery control",
         "A correlation is no proof of a cause",
     )
-    return Html(paragraph(lead, "lead") + said + figure(reply, "effects", table(rows, columns, label="features")), lead)
+    return Html(
+        paragraph(lead, "lead")
+        + said
+        + figure(reply, "effects", table(rows, columns, label="features")),
+        lead,
+    )
 
 
 def _figure(value: Any) -> str:
@@ -164,9 +172,14 @@ def abandoned(reply: Any) -> Html:
         Column("share", "Kept 180 days", formats.percent, True),
     ]
     days = reply.feature_details[0].kept.silent_days if reply.feature_details else None
-    lead = joined(f"Abandoned are features that nobody of the customer used for {days} days" if days else "")
+    lead = joined(
+        f"Abandoned are features that nobody of the customer used for {days} days" if days else ""
+    )
     return Html(
-        paragraph(lead, "lead") + figure(reply, "kept") + table(reply.abandoned, columns, label="features"), lead
+        paragraph(lead, "lead")
+        + figure(reply, "kept")
+        + table(reply.abandoned, columns, label="features"),
+        lead,
     )
 
 
@@ -182,7 +195,9 @@ def paths(reply: Any) -> Html:
         Column("avg_time_to_value", "Half had value by day", formats.number, True),
         Column("retention_rate", "Stayed a year", formats.percent, True),
     ]
-    return Html(table([one.model_dump() for one in reply.adoption_patterns], columns, label="paths"))
+    return Html(
+        table([one.model_dump() for one in reply.adoption_patterns], columns, label="paths")
+    )
 
 
 def least(reply: Any) -> Html:
@@ -193,7 +208,12 @@ def least(reply: Any) -> Html:
         Column("adopted", "Adopted", formats.number, True),
         Column("entitled", "Could use", formats.number, True),
         Column("rate", "Share", formats.percent, True),
-        Column("arr", "ARR", numeric=True, markup=lambda row: safe(formats.money(row["arr"], row["currency"]))),
+        Column(
+            "arr",
+            "ARR",
+            numeric=True,
+            markup=lambda row: safe(formats.money(row["arr"], row["currency"])),
+        ),
     ]
     return Html(table(reply.customers, columns, label="customers"))
 

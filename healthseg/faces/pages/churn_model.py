@@ -8,7 +8,17 @@ from typing import Any
 from healthseg.charts import formats, models
 from healthseg.faces.books import open_book
 from healthseg.faces.html import page
-from healthseg.faces.html.page import Card, Column, Html, facts, figure, joined, missing, paragraph, table
+from healthseg.faces.html.page import (
+    Card,
+    Column,
+    Html,
+    facts,
+    figure,
+    joined,
+    missing,
+    paragraph,
+    table,
+)
 from healthseg.faces.pages import runs
 
 __all__ = ["calibration", "customers", "gate", "learnt", "open_book", "opening", "runlog", "view"]
@@ -31,7 +41,11 @@ class View:
 
     def verdict(self) -> str:
         told = self.model.gate
-        return f"The book carries a model: {told.reason}" if told.eligible else formats.sentence(told.reason)
+        return (
+            f"The book carries a model: {told.reason}"
+            if told.eligible
+            else formats.sentence(told.reason)
+        )
 
     def to_dict(self) -> dict[str, Any]:
         return {"as_of": str(self.as_of), "gate": self.model.gate.to_dict()}
@@ -45,7 +59,11 @@ def view(book: Any, as_of: str | None = None) -> View:
     day = book.as_of(as_of)
     model = training.churn_model(book, day)
     clients = sorted(book.table("customers")["client_id"])
-    learnt = effects(model, training.training_rows(book, model.trained_until)) if model.eligible else None
+    learnt = (
+        effects(model, training.training_rows(book, model.trained_until))
+        if model.eligible
+        else None
+    )
     told = training.predictions(book, day, clients) if model.eligible else None
     return View(model, learnt, told, day, book.data_until, book.fingerprint(day))
 
@@ -54,11 +72,25 @@ def opening(found: View) -> Html:
     """The gate's verdict, and its figures."""
     told = found.model.gate
     items = [
-        Card("AUC on held-out dates", formats.number(told.auc, 2), f"z {formats.number(told.z, 1)}"),
+        Card(
+            "AUC on held-out dates", formats.number(told.auc, 2), f"z {formats.number(told.z, 1)}"
+        ),
         Card("Skill", formats.percent(told.skill, 1), "log score gained over the base rate's"),
-        Card("Losses", formats.number(told.leavers), f"in {formats.number(told.customer_steps)} customer-months"),
-        Card("Held out", formats.number(told.held_out_dates), f"dates with {told.held_out_leavers} losses"),
-        Card("Interval of a customer", formats.percent(told.median_width, 1), "median width, points of probability"),
+        Card(
+            "Losses",
+            formats.number(told.leavers),
+            f"in {formats.number(told.customer_steps)} customer-months",
+        ),
+        Card(
+            "Held out",
+            formats.number(told.held_out_dates),
+            f"dates with {told.held_out_leavers} losses",
+        ),
+        Card(
+            "Interval of a customer",
+            formats.percent(told.median_width, 1),
+            "median width, points of probability",
+        ),
     ]
     about = f"As of {formats.day(found.as_of)} · trained on what was known on {formats.day(found.model.trained_until)}"
     return page.opening(found, "Churn model", "The churn model", [page.safe(about)], items)
@@ -88,7 +120,10 @@ def learnt(found: View) -> Html:
         "Measures that move together are one line: apart, their signs would be artefacts of each other",
         "What goes with leaving need not cause it",
     )
-    return Html(paragraph(lead, "lead") + figure(found, "effects", table(rows, columns, label="measures")), lead)
+    return Html(
+        paragraph(lead, "lead") + figure(found, "effects", table(rows, columns, label="measures")),
+        lead,
+    )
 
 
 def customers(found: View) -> Html:
@@ -100,7 +135,12 @@ def customers(found: View) -> Html:
     rows = told.sort_values("probability", ascending=False).to_dict("records")
     columns = [
         Column("client_id", "Customer"),
-        Column("probability", f"Leaves in {horizon} days", lambda value: formats.percent(value, 1), True),
+        Column(
+            "probability",
+            f"Leaves in {horizon} days",
+            lambda value: formats.percent(value, 1),
+            True,
+        ),
         Column("lower", "From", lambda value: formats.percent(value, 1), True),
         Column("upper", "To", lambda value: formats.percent(value, 1), True),
         Column("confidence", "Confidence", formats.percent, True),
@@ -117,7 +157,10 @@ def calibration(found: View) -> Html:
         ("Slope", formats.number(told.slope, 2)),
         ("Intercept", formats.signed(told.intercept, 2)),
         ("A standing kept from month to month", formats.percent(told.fade)),
-        ("Horizons judged on held-out time", ", ".join(f"{days} days" for days in found.model.judged)),
+        (
+            "Horizons judged on held-out time",
+            ", ".join(f"{days} days" for days in found.model.judged),
+        ),
     ]
     lead = "Slope and intercept were learnt on dates that the classifier had not seen, and are drawn towards none."
     return Html(paragraph(lead, "lead") + facts(pairs), lead)
@@ -126,7 +169,9 @@ def calibration(found: View) -> Html:
 def runlog(book: Any, found: View) -> Html:
     """What changed since the last run?"""
     told = found.model.gate
-    figures = {name: value for name, value in told.to_dict().items() if isinstance(value, int | float)}
+    figures = {
+        name: value for name, value in told.to_dict().items() if isinstance(value, int | float)
+    }
     figures |= {} if found.effects is None else {
         f"log odds {row['label']}": round(row["log_odds"], 4) for row in found.effects.head(8).to_dict("records")
     }  # fmt: skip

@@ -59,7 +59,9 @@ def where(tested: Any) -> Html:
          "gain": gain[client]}
         for client in gain.index
     ]  # fmt: skip
-    lead = joined(f"Better than naive in {(gain > 0).sum()} of {len(gain)} series; the worst come first")
+    lead = joined(
+        f"Better than naive in {(gain > 0).sum()} of {len(gain)} series; the worst come first"
+    )
     columns = [
         Column("client_id", "Series"),
         Column("forecast", "Forecast, MASE", lambda value: formats.number(value, 3), True),

@@ -56,13 +56,27 @@ def opening(health: Any) -> Html:
 def standing(health: Any) -> Html:
     """How healthy, and how sure?"""
     spread = health.possible_range
-    shown = "withheld" if health.current_health_score is None else f"{health.current_health_score} of 100"
+    shown = (
+        "withheld"
+        if health.current_health_score is None
+        else f"{health.current_health_score} of 100"
+    )
     label = f"Score {shown}; possible from {formats.number(spread.lower)} to {formats.number(spread.upper)}"
-    picture = small.strip(health.current_health_score, spread.lower, spread.upper, label, health.band_edges)
+    picture = small.strip(
+        health.current_health_score, spread.lower, spread.upper, label, health.band_edges
+    )
     sure = _sure(health)
     withheld = "Too few inputs are known for a score" if health.current_health_score is None else ""
-    ramp = "The customer is new: usage is judged by how long it has been here" if health.ramping else ""
-    frozen = "The customer has left: the score is that of its last day" if health.status == "churned" else ""
+    ramp = (
+        "The customer is new: usage is judged by how long it has been here"
+        if health.ramping
+        else ""
+    )
+    frozen = (
+        "The customer has left: the score is that of its last day"
+        if health.status == "churned"
+        else ""
+    )
     caps = [f"The score is capped: {formats.words(cap)}" for cap in health.caps]
     return Html(
         cards(five(health))
@@ -87,9 +101,15 @@ def movement(health: Any) -> Html:
     """Why did it move?"""
     change = health.change_explanation
     if change.change is None:
-        return Html(missing("The change", change.reason or "there is no earlier score to compare with"))
-    parts = sorted((part for part in change.parts if part.points), key=lambda part: -abs(part.points))
-    most = "; ".join(f"{formats.plain(part.label, 80)} {formats.signed(part.points, 1)}" for part in parts[:3])
+        return Html(
+            missing("The change", change.reason or "there is no earlier score to compare with")
+        )
+    parts = sorted(
+        (part for part in change.parts if part.points), key=lambda part: -abs(part.points)
+    )
+    most = "; ".join(
+        f"{formats.plain(part.label, 80)} {formats.signed(part.points, 1)}" for part in parts[:3]
+    )
     lead = joined(
         f"From {change.score_then} on {formats.day(change.from_date)} to {change.score_now} on "
         f"{formats.day(change.to_date)}",
@@ -113,7 +133,9 @@ def movement(health: Any) -> Html:
         for part in change.parts
     ]
     return Html(
-        paragraph(lead, "lead") + figure(health, "change", table(rows, columns, "Parts of the change", "parts")), lead
+        paragraph(lead, "lead")
+        + figure(health, "change", table(rows, columns, "Parts of the change", "parts")),
+        lead,
     )
 
 
@@ -127,7 +149,11 @@ def heading(health: Any) -> Html:
         )
     last = health.predicted_scores[-1] if health.predicted_scores else None
     if last is not None:
-        level = f"{formats.percent(health.forecast.interval_level)} interval" if health.forecast else "interval"
+        level = (
+            f"{formats.percent(health.forecast.interval_level)} interval"
+            if health.forecast
+            else "interval"
+        )
         lead.append(
             f"The forecast for {formats.day(last.date)} is {last.predicted_score} ({level} {last.lower} to "
             f"{last.upper})"
@@ -152,10 +178,14 @@ def heading(health: Any) -> Html:
         Column("score", "Score", formats.number, True),
         Column("span", "Interval or note", formats.plain),
     ]
-    marks = [f"{formats.day(mark.date)} · {safe(mark.kind)} · {isolated(mark.label)}" for mark in health.marks]
+    marks = [
+        f"{formats.day(mark.date)} · {safe(mark.kind)} · {isolated(mark.label)}"
+        for mark in health.marks
+    ]
     data = table(rows, columns, "Scores", "dates") + lines(marks, "marks")
     return Html(
-        paragraph(joined(*lead), "lead") + figure(health, "history", data) + _no_forecast(health), joined(*lead)
+        paragraph(joined(*lead), "lead") + figure(health, "history", data) + _no_forecast(health),
+        joined(*lead),
     )
 
 
@@ -180,7 +210,9 @@ def components(health: Any) -> Html:
     """What is behind each component?"""
     tiles = "".join(_tile(part) for part in health.components)
     rows = [
-        {**metric.model_dump(), "component": part.component} for part in health.components for metric in part.metrics
+        {**metric.model_dump(), "component": part.component}
+        for part in health.components
+        for metric in part.metrics
     ]
     columns = [
         Column("label", "Input"),
@@ -188,12 +220,16 @@ def components(health: Any) -> Html:
         _measured("value", "Value"),
         _measured("target", "Full points at"),
         Column("points", "Points", formats.number, True),
-        Column("effective_weight", "Share of the score", lambda value: formats.percent(value, 1), True),
+        Column(
+            "effective_weight", "Share of the score", lambda value: formats.percent(value, 1), True
+        ),
     ]
     unknown: dict[str, list[str]] = {}
     for row in rows:
         if row["points"] is None:
-            unknown.setdefault(row["missing_reason"] or "the input is not in the book", []).append(row["label"])
+            unknown.setdefault(row["missing_reason"] or "the input is not in the book", []).append(
+                row["label"]
+            )
     gaps = "".join(missing(", ".join(labels), why) for why, labels in unknown.items())
     return Html(
         f'<div class="hs-tiles">{tiles}</div>{gaps}'
@@ -202,7 +238,9 @@ def components(health: Any) -> Html:
 
 
 def _measured(key: str, name: str) -> Column:
-    return Column(key, name, numeric=True, markup=lambda row: safe(formats.quantity(row[key], row["unit"])))
+    return Column(
+        key, name, numeric=True, markup=lambda row: safe(formats.quantity(row[key], row["unit"]))
+    )
 
 
 def _tile(part: Any) -> str:
@@ -218,7 +256,10 @@ def likelihood(health: Any) -> Html:
     risk = health.churn_prediction
     if risk is None:
         return Html(
-            missing("The likelihood of leaving", health.not_measured.get("$.churn_prediction", "it was not asked for"))
+            missing(
+                "The likelihood of leaving",
+                health.not_measured.get("$.churn_prediction", "it was not asked for"),
+            )
         )
     rows = health.frame("churn").to_dict("records")
     columns = [
@@ -273,7 +314,9 @@ def _reasons(title: str, texts: list[str]) -> str:
 
 def actions(health: Any) -> Html:
     """What to do, and what it would bring?"""
-    todo = lines((_action(fired) for fired in health.recommended_actions_detail), "todo", ordered=True)
+    todo = lines(
+        (_action(fired) for fired in health.recommended_actions_detail), "todo", ordered=True
+    )
     if not todo:
         todo = paragraph("No rule of the playbook asks for anything now.", "lead")
     rows = [part.model_dump() for part in health.improvement_opportunities]
@@ -284,7 +327,9 @@ def actions(health: Any) -> Html:
         Column("points", "Points of the score", lambda value: formats.signed(value, 1), True),
     ]
     gains = f"<h3>What it would bring</h3>{table(rows, columns, label='inputs')}" if rows else ""
-    alerts = lines(f"{page.severity(alert.severity)} {prose(alert.text)}" for alert in health.alerts)
+    alerts = lines(
+        f"{page.severity(alert.severity)} {prose(alert.text)}" for alert in health.alerts
+    )
     raised = f"<h3>Alerts</h3>{alerts}" if alerts else ""
     return Html(todo + gains + raised, "; ".join(health.recommended_actions) or "nothing to do")
 
@@ -313,6 +358,9 @@ def method(health: Any) -> Html:
             ("Risk threshold", formats.number(health.risk_threshold)),
             ("Risk level", health.risk_level or "unknown"),
             ("Forecast", formats.words(health.forecast.method) if health.forecast else ""),
-            ("Likelihood of leaving", health.churn_prediction.reason if health.churn_prediction else ""),
+            (
+                "Likelihood of leaving",
+                health.churn_prediction.reason if health.churn_prediction else "",
+            ),
         ],
     )

@@ -56,7 +56,10 @@ def _cards(book: Any) -> list[Card]:
             Card(
                 "ARR",
                 formats.DASH,
-                "; ".join(formats.brief_money(value, name) for name, value in book.total_arr_by_currency.items()),
+                "; ".join(
+                    formats.brief_money(value, name)
+                    for name, value in book.total_arr_by_currency.items()
+                ),
             )
         ]
     change = "" if moved is None else formats.signed(moved, 1)
@@ -70,10 +73,17 @@ def _cards(book: Any) -> list[Card]:
             "" if not moved else "up" if moved > 0 else "down",
         ),
         Card(
-            f"Below {formats.number(book.risk_threshold)}", formats.number(book.at_risk_customers), "customers at risk"
+            f"Below {formats.number(book.risk_threshold)}",
+            formats.number(book.at_risk_customers),
+            "customers at risk",
         ),
         _amount(book, "ARR at risk", book.at_risk_arr, "of the customers below"),
-        _amount(book, "At stake", book.at_stake, book.at_stake_basis.partition(" (where")[0].partition(",")[0]),
+        _amount(
+            book,
+            "At stake",
+            book.at_stake,
+            book.at_stake_basis.partition(" (where")[0].partition(",")[0],
+        ),
         *arr,
     ]
 
@@ -97,13 +107,19 @@ def _score_markup(row: Any) -> str:
     if formats.is_missing(row["score"]):
         return '<span class="hs-dot hs-is-unknown"></span>–'
     band = row.get("band") or ""
-    dot = f'<span class="hs-dot hs-is-{safe(band)}" title="{safe(formats.words(band))}"></span>' if band else ""
+    dot = (
+        f'<span class="hs-dot hs-is-{safe(band)}" title="{safe(formats.words(band))}"></span>'
+        if band
+        else ""
+    )
     return f"{dot}{formats.number(row['score'])}"
 
 
 _CHANGE = Column("change", "Change", formats.signed, True)
 _NAME = Column(
-    "name", "Customer and why", markup=lambda row: f"{isolated(row['name'])}<small>{prose(row['reason'])}</small>"
+    "name",
+    "Customer and why",
+    markup=lambda row: f"{isolated(row['name'])}<small>{prose(row['reason'])}</small>",
 )
 
 
@@ -128,7 +144,12 @@ def attention(book: Any) -> Html:
     rows = book.frame("customers").to_dict("records")
     return Html(
         paragraph(lead, "lead")
-        + table(rows, columns, "Most at stake first" if _has_arr(book) else "Lowest score first", "customers")
+        + table(
+            rows,
+            columns,
+            "Most at stake first" if _has_arr(book) else "Lowest score first",
+            "customers",
+        )
         + figure(book, "attention"),
         lead,
     )
@@ -142,7 +163,9 @@ def movers(book: Any) -> Html:
     pieces = []
     for direction, title in (("up", "Up"), ("down", "Down")):
         rows = found[found["direction"] == direction].to_dict("records")
-        pieces.append(f"<h3>{title}</h3>" + (table(rows, columns, label="customers") or paragraph("Nobody.")))
+        pieces.append(
+            f"<h3>{title}</h3>" + (table(rows, columns, label="customers") or paragraph("Nobody."))
+        )
     return Html(paragraph(lead, "lead") + "".join(pieces) + figure(book, "movers"), lead)
 
 
@@ -172,13 +195,18 @@ def disagreement(book: Any) -> Html:
 def spread(book: Any) -> Html:
     """How is health spread, by band and ARR, over time?"""
     names = [*book.bands]
-    rows = [{"band": band, "customers": book.bands[band], "arr": book.arr_by_band.get(band)} for band in names]
+    rows = [
+        {"band": band, "customers": book.bands[band], "arr": book.arr_by_band.get(band)}
+        for band in names
+    ]
     columns = [
         Column("band", "Band", markup=_band),
         Column("customers", "Customers", formats.number, True),
         Column("arr", "ARR", lambda value: formats.money(value, book.currency), True),
     ]
-    past = [{**row, "date": formats.day(row["date"])} for row in book.frame("bands").to_dict("records")]
+    past = [
+        {**row, "date": formats.day(row["date"])} for row in book.frame("bands").to_dict("records")
+    ]
     over = [
         Column("date", "Date", formats.plain),
         Column("band", "Band", formats.words),
@@ -209,13 +237,20 @@ def trust(book: Any) -> Html:
     """Can the score be trusted?"""
     known = joined(
         f"{book.scored_customers:,} of {book.total_customers:,} live customers have a score",
-        f"on average {formats.percent(book.coverage)} of its inputs are known" if book.coverage is not None else "",
+        f"on average {formats.percent(book.coverage)} of its inputs are known"
+        if book.coverage is not None
+        else "",
     )
     card = (
         "How often the score was right, how early and beside what, is told by its report card: "
         "the notebook score_report_card holds every past score against who left"
     )
-    return Html(paragraph(known, "lead") + paragraph(joined(book.leaving_model or "")) + paragraph(joined(card)), known)
+    return Html(
+        paragraph(known, "lead")
+        + paragraph(joined(book.leaving_model or ""))
+        + paragraph(joined(card)),
+        known,
+    )
 
 
 def gaps(book: Any) -> Html:
@@ -228,13 +263,24 @@ def gaps(book: Any) -> Html:
         Column("measured", "Customers", formats.number, True),
         Column("weight", "Weight", lambda value: formats.percent(value, 1), True),
     ]
-    short = [row for row in rows if not formats.is_missing(row["measured_share"]) and row["measured_share"] < 0.9]
+    short = [
+        row
+        for row in rows
+        if not formats.is_missing(row["measured_share"]) and row["measured_share"] < 0.9
+    ]
     worst = "; ".join(
         f"{formats.plain(row['label'], 60)} ({formats.percent(row['measured_share'])})"
         for row in sorted(short, key=lambda row: row["measured_share"])[:3]
     )
-    lead = joined(f"Least known: {worst}") if worst else "Every input is known for nine customers of ten."
-    return Html(paragraph(lead, "lead") + figure(book, "coverage", table(rows, columns, label="inputs")), lead)
+    lead = (
+        joined(f"Least known: {worst}")
+        if worst
+        else "Every input is known for nine customers of ten."
+    )
+    return Html(
+        paragraph(lead, "lead") + figure(book, "coverage", table(rows, columns, label="inputs")),
+        lead,
+    )
 
 
 def method(book: Any) -> Html:

@@ -11,12 +11,20 @@ from healthseg.faces.html.page import Card
 def five(health: Any) -> list[Card]:
     """Score, trend, likelihood of leaving, ARR and renewal."""
     who, past = health.customer, health.frame("history")
-    return [_score_card(health, past), _trend_card(health), _leaving_card(health), _arr_card(who), _renewal_card(who)]
+    return [
+        _score_card(health, past),
+        _trend_card(health),
+        _leaving_card(health),
+        _arr_card(who),
+        _renewal_card(who),
+    ]
 
 
 def _score_card(health: Any, past: Any) -> Card:
     known = health.current_health_score is not None
-    spark = small.sparkline(list(past["score"]), "The score over the look-back") if len(past) else ""
+    spark = (
+        small.sparkline(list(past["score"]), "The score over the look-back") if len(past) else ""
+    )
     return Card(
         "Health score",
         str(health.current_health_score) if known else formats.DASH,
@@ -29,7 +37,11 @@ def _score_card(health: Any, past: Any) -> Card:
 
 
 def _window(health: Any) -> str:
-    return "" if health.score_change is None else f"since {formats.day(health.change_explanation.from_date)}"
+    return (
+        ""
+        if health.score_change is None
+        else f"since {formats.day(health.change_explanation.from_date)}"
+    )
 
 
 def _moved(change: int | None) -> str:
@@ -57,7 +69,9 @@ def between(interval: Any, decimals: int = 0) -> str:
     """An interval of a change."""
     if interval is None or interval.lower is None:
         return "unknown"
-    return f"{formats.signed(interval.lower, decimals)} to {formats.signed(interval.upper, decimals)}"
+    return (
+        f"{formats.signed(interval.lower, decimals)} to {formats.signed(interval.upper, decimals)}"
+    )
 
 
 def share_range(interval: Any) -> str:
@@ -93,7 +107,11 @@ def _leaving_card(health: Any) -> Card:
 
 
 def _arr_card(who: Any) -> Card:
-    return Card("ARR", formats.brief_money(who.arr, who.currency), " · ".join(filter(None, [who.tier, who.plan])) or "")
+    return Card(
+        "ARR",
+        formats.brief_money(who.arr, who.currency),
+        " · ".join(filter(None, [who.tier, who.plan])) or "",
+    )
 
 
 def _renewal_card(who: Any) -> Card:
@@ -104,4 +122,8 @@ def _renewal_card(who: Any) -> Card:
         if who.days_to_renewal >= 0
         else f"{formats.number(-who.days_to_renewal)} days ago"
     )
-    return Card("Renewal in" if who.days_to_renewal >= 0 else "Renewal passed", words, formats.day(who.renewal_on))
+    return Card(
+        "Renewal in" if who.days_to_renewal >= 0 else "Renewal passed",
+        words,
+        formats.day(who.renewal_on),
+    )

@@ -23,32 +23,67 @@ from healthseg.faces.html.page import (
     table,
 )
 
-__all__ = ["apart", "footer", "method", "next_stage", "open_book", "opening", "to_do", "usual", "way"]
+__all__ = [
+    "apart",
+    "footer",
+    "method",
+    "next_stage",
+    "open_book",
+    "opening",
+    "to_do",
+    "usual",
+    "way",
+]
 
 
 def opening(reply: Any) -> Html:
     """Who, as of when, and the verdict in a line."""
-    return page.opening(reply, "Lifecycle", reply.customer_name, [page.customer_line(reply)], _cards(reply))
+    return page.opening(
+        reply, "Lifecycle", reply.customer_name, [page.customer_line(reply)], _cards(reply)
+    )
 
 
 def _cards(reply: Any) -> list[Card]:
     if reply.current_stage is None:
-        return [Card("Suggested by the data", formats.words(reply.suggestion.stage) or formats.DASH,
-                     formats.sentence(reply.suggestion.text))]
+        return [
+            Card(
+                "Suggested by the data",
+                formats.words(reply.suggestion.stage) or formats.DASH,
+                formats.sentence(reply.suggestion.text),
+            )
+        ]
     place, health, progress = reply.position, reply.stage_health, reply.next_stage_criteria.progress
     since = f"since {formats.day(reply.transition_date[:10])}"
     found = [Card("Stage", formats.sentence(formats.words(reply.current_stage)), since)]
     found.append(Card("Days in it", formats.number(reply.days_in_current_stage), _typical(health)))
     if place is not None:
-        found.append(Card("Still in it after so long", formats.percent(place.share_still_in),
-                          "stuck: nearly all have left by then" if place.stuck else "of all that came into it"))
+        found.append(
+            Card(
+                "Still in it after so long",
+                formats.percent(place.share_still_in),
+                "stuck: nearly all have left by then"
+                if place.stuck
+                else "of all that came into it",
+            )
+        )
     if reply.next_stage_criteria.target_stage:
         days = progress.estimated_days_to_transition
-        coming = "no estimate" if days is None else "due now" if days == 0 else f"in about {_days(days)}"
-        found.append(Card(f"Criteria of {formats.words(reply.next_stage_criteria.target_stage)}",
-                          f"{progress.criteria_met} of {progress.criteria_total}", coming))
+        coming = (
+            "no estimate" if days is None else "due now" if days == 0 else f"in about {_days(days)}"
+        )
+        found.append(
+            Card(
+                f"Criteria of {formats.words(reply.next_stage_criteria.target_stage)}",
+                f"{progress.criteria_met} of {progress.criteria_total}",
+                coming,
+            )
+        )
     least = health.minimum_health
-    note = "" if least is None else f"{formats.words(reply.current_stage)} asks for {formats.number(least)}"
+    note = (
+        ""
+        if least is None
+        else f"{formats.words(reply.current_stage)} asks for {formats.number(least)}"
+    )
     found.append(Card("Health score", formats.number(health.health_score), note))
     return found
 
@@ -61,37 +96,62 @@ def _typical(health: Any) -> str:
     typical = health.current_stage_typical_duration_days
     if typical is None:
         return "too few customers to say what is usual"
-    return "half of all never leave it" if typical == "ongoing" else f"half of all leave by day {typical}"
+    return (
+        "half of all never leave it"
+        if typical == "ongoing"
+        else f"half of all leave by day {typical}"
+    )
 
 
 def usual(reply: Any) -> Html:
     """Is it usual to be in this stage so long?"""
     if reply.position is None:
-        why = reply.not_measured.get("$.stage_health.current_stage_typical_duration_days", "no stage is recorded")
+        why = reply.not_measured.get(
+            "$.stage_health.current_stage_typical_duration_days", "no stage is recorded"
+        )
         return Html(missing("What is usual", why), why)
     place, typical = reply.position, reply.stage_health.typical_duration
     between = typical.interval
-    median = "" if typical.median_days is None or between is None else (
-        f"Half of the {formats.number(typical.n)} stays watched ended by day {formats.number(typical.median_days)} "
-        f"({formats.percent(typical.interval_level)} interval {page.between(between.lower, between.upper)})")
-    lead = joined(place.text or "", median, "This customer is stuck: no more than "
-                  f"{formats.percent(reply.stuck_share)} are still in the stage after so long" if place.stuck else "")
+    median = (
+        ""
+        if typical.median_days is None or between is None
+        else (
+            f"Half of the {formats.number(typical.n)} stays watched ended by day {formats.number(typical.median_days)} "
+            f"({formats.percent(typical.interval_level)} interval {page.between(between.lower, between.upper)})"
+        )
+    )
+    lead = joined(
+        place.text or "",
+        median,
+        "This customer is stuck: no more than "
+        f"{formats.percent(reply.stuck_share)} are still in the stage after so long"
+        if place.stuck
+        else "",
+    )
     columns = [
         Column("to", "To", formats.words),
         Column("share", "Of all that came in", formats.percent, True),
         Column("share_from_here", "Of those still here so long", formats.percent, True),
     ]
     rows = reply.frame("doors").to_dict("records")
-    return Html(paragraph(lead, "lead") + figure(reply, "position")
-                + figure(reply, "doors", table(rows, columns, label="doors")), lead)
+    return Html(
+        paragraph(lead, "lead")
+        + figure(reply, "position")
+        + figure(reply, "doors", table(rows, columns, label="doors")),
+        lead,
+    )
 
 
 def next_stage(reply: Any) -> Html:
     """What is missing for the next stage?"""
     coming = reply.next_stage_criteria
-    allowed = joined("From here it can go to " + ", ".join(formats.words(one) for one in coming.allowed_stages))
+    allowed = joined(
+        "From here it can go to " + ", ".join(formats.words(one) for one in coming.allowed_stages)
+    )
     if coming.target_stage is None:
-        why = joined(reply.not_measured.get("$.next_stage_criteria.target_stage", "no way forward is set"))
+        why = joined(
+            reply.not_measured.get("$.next_stage_criteria.target_stage", "no way forward is set")
+        )
         return Html(paragraph(why, "lead") + paragraph(allowed, "sub"), why)
     columns = [
         Column("text", "Criterion"),
@@ -101,11 +161,19 @@ def next_stage(reply: Any) -> Html:
     ]
     rows = [one.model_dump() for one in coming.criteria_detail]
     progress = coming.progress
-    lead = joined(f"{progress.criteria_met} of {progress.criteria_total} criteria of "
-                  f"{formats.words(coming.target_stage)} are met", _estimate(progress))
+    lead = joined(
+        f"{progress.criteria_met} of {progress.criteria_total} criteria of "
+        f"{formats.words(coming.target_stage)} are met",
+        _estimate(progress),
+    )
     why = reply.not_measured.get("$.next_stage_criteria.progress.estimated_days_to_transition", "")
-    return Html(paragraph(lead, "lead") + table(rows, columns, label="criteria")
-                + (missing("When it may come", why) if why else "") + paragraph(allowed, "sub"), lead)
+    return Html(
+        paragraph(lead, "lead")
+        + table(rows, columns, label="criteria")
+        + (missing("When it may come", why) if why else "")
+        + paragraph(allowed, "sub"),
+        lead,
+    )
 
 
 def _met(row: Any) -> str:
@@ -131,8 +199,10 @@ def _estimate(progress: Any) -> str:
         return ""
     if days == 0:
         return "the move is due"
-    return (f"It may come in about {_days(days)} ({formats.percent(progress.interval_level)} interval "
-            f"{page.between(between.lower, between.upper)}): {progress.estimate_basis}")
+    return (
+        f"It may come in about {_days(days)} ({formats.percent(progress.interval_level)} interval "
+        f"{page.between(between.lower, between.upper)}): {progress.estimate_basis}"
+    )
 
 
 def way(reply: Any) -> Html:
@@ -157,24 +227,40 @@ def way(reply: Any) -> Html:
         entries.append(Column("kind", "Kind", formats.words))
     if not all(one["in_force"] for one in changes):
         entries.append(Column("in_force", "Stands", lambda value: "yes" if value else "replaced"))
-    said = [f"{safe(formats.words(one.action))}: {safe(formats.words(one.status))}"
-            + (f" ({prose(one.reason)})" if one.reason else "") for one in reply.last_transition_actions]
+    said = [
+        f"{safe(formats.words(one.action))}: {safe(formats.words(one.status))}"
+        + (f" ({prose(one.reason)})" if one.reason else "")
+        for one in reply.last_transition_actions
+    ]
     actions = f"<h3>What the last move set off</h3>{lines(said)}" if said else ""
-    log = fold("Each change as it was entered", table(changes, entries, label="changes")) if changes else ""
+    log = (
+        fold("Each change as it was entered", table(changes, entries, label="changes"))
+        if changes
+        else ""
+    )
     return Html(figure(reply, "timeline", table(steps, columns, label="stays")) + actions + log)
 
 
 def apart(reply: Any) -> Html:
     """Do contracts and usage say the same?"""
     hint = reply.suggestion
-    told = (f"The data alone would suggest {formats.words(hint.stage)}: {hint.text}" if hint.stage
-            else f"The data alone suggest no stage: {hint.text}")
+    told = (
+        f"The data alone would suggest {formats.words(hint.stage)}: {hint.text}"
+        if hint.stage
+        else f"The data alone suggest no stage: {hint.text}"
+    )
     if not reply.disagreements:
-        calm = "Nothing contradicts what is recorded" if reply.current_stage else "No stage is recorded"
+        calm = (
+            "Nothing contradicts what is recorded"
+            if reply.current_stage
+            else "No stage is recorded"
+        )
         return Html(paragraph(joined(calm, told)))
-    rows = [f"<b>{safe(formats.sentence(one.text))}</b><br><small>{safe(formats.sentence(one.kind))} suggests "
-            f"{safe(formats.words(one.suggests))}, since {safe(formats.day(one.since))}</small>"
-            for one in reply.disagreements]
+    rows = [
+        f"<b>{safe(formats.sentence(one.text))}</b><br><small>{safe(formats.sentence(one.kind))} suggests "
+        f"{safe(formats.words(one.suggests))}, since {safe(formats.day(one.since))}</small>"
+        for one in reply.disagreements
+    ]
     return Html(lines(rows) + paragraph(joined(told)))
 
 

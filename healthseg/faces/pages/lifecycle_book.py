@@ -19,7 +19,19 @@ from healthseg.faces.html.page import (
     table,
 )
 
-__all__ = ["apart", "back", "footer", "matrix", "method", "open_book", "opening", "stages", "stuck", "times", "to_do"]
+__all__ = [
+    "apart",
+    "back",
+    "footer",
+    "matrix",
+    "method",
+    "open_book",
+    "opening",
+    "stages",
+    "stuck",
+    "times",
+    "to_do",
+]
 
 _NAME = Column("name", "Customer", markup=lambda row: isolated(row["name"]))
 _WHY = Column("name", "Customer and why", markup=lambda row: page.noted(row["name"], row["reason"]))
@@ -33,13 +45,27 @@ def opening(book: Any) -> Html:
 def _cards(book: Any) -> list[Card]:
     risk = None if book.stage_arr is None else book.stage_arr.get("at_risk")
     found = [
-        Card("Live customers", formats.number(book.total_customers),
-             formats.brief_money(book.total_arr, book.currency) + " ARR" if book.total_arr is not None else ""),
-        Card("At risk", formats.number(book.stage_counts.get("at_risk")),
-             f"{formats.brief_money(risk, book.currency)} ARR" if risk is not None else "customers"),
-        Card("Stuck", formats.number(len(book.stuck_customers)), "longer in a stage than nearly all"),
+        Card(
+            "Live customers",
+            formats.number(book.total_customers),
+            formats.brief_money(book.total_arr, book.currency) + " ARR"
+            if book.total_arr is not None
+            else "",
+        ),
+        Card(
+            "At risk",
+            formats.number(book.stage_counts.get("at_risk")),
+            f"{formats.brief_money(risk, book.currency)} ARR" if risk is not None else "customers",
+        ),
+        Card(
+            "Stuck", formats.number(len(book.stuck_customers)), "longer in a stage than nearly all"
+        ),
         Card("Fell back", formats.number(len(book.setbacks)), f"in {book.window_days} days"),
-        Card("Contradicted", formats.number(len(book.disagreements)), "by contracts, leaving or usage"),
+        Card(
+            "Contradicted",
+            formats.number(len(book.disagreements)),
+            "by contracts, leaving or usage",
+        ),
     ]
     return found
 
@@ -54,17 +80,27 @@ def stages(book: Any) -> Html:
         Column("n", "Stays watched", formats.number, True),
         Column("stuck", "Stuck", formats.number, True),
     ]
-    past = [{**row, "date": formats.day(row["date"])} for row in book.frame("over_time").to_dict("records")]
+    past = [
+        {**row, "date": formats.day(row["date"])}
+        for row in book.frame("over_time").to_dict("records")
+    ]
     over = [
         Column("date", "Date", formats.plain),
         Column("stage", "Stage", formats.words),
         Column("customers", "Customers", formats.number, True),
         Column("arr", "ARR", formats.money, True),
     ]
-    none = (f"{formats.number(book.without_stage)} live customers have no stage" if book.without_stage else "")
+    none = (
+        f"{formats.number(book.without_stage)} live customers have no stage"
+        if book.without_stage
+        else ""
+    )
     rows = book.frame("stages").to_dict("records")
-    return Html((paragraph(joined(none), "lead") if none else "") + table(rows, columns, label="stages")
-                + figure(book, "stages", table(past, over, label="rows")))
+    return Html(
+        (paragraph(joined(none), "lead") if none else "")
+        + table(rows, columns, label="stages")
+        + figure(book, "stages", table(past, over, label="rows"))
+    )
 
 
 def matrix(book: Any) -> Html:
@@ -79,9 +115,13 @@ def matrix(book: Any) -> Html:
         Column("of", "Of", formats.number, True),
     ]
     rows = book.frame("matrix").to_dict("records")
-    lead = joined("Of the stays in a stage that ended while the book was watched",
-                  f"intervals are at {formats.percent(book.interval_level)} (Wilson)")
-    return Html(paragraph(lead, "lead") + figure(book, "matrix", table(rows, columns, label="moves")), lead)
+    lead = joined(
+        "Of the stays in a stage that ended while the book was watched",
+        f"intervals are at {formats.percent(book.interval_level)} (Wilson)",
+    )
+    return Html(
+        paragraph(lead, "lead") + figure(book, "matrix", table(rows, columns, label="moves")), lead
+    )
 
 
 def times(book: Any) -> Html:
@@ -108,10 +148,20 @@ def stuck(book: Any) -> Html:
         Column("csm_id", "Manager"),
     ]
     rows = book.frame("stuck").to_dict("records")
-    lead = joined(f"Stuck is who is still in a stage when no more than {formats.percent(book.stuck_share)} of all that "
-                  "came into it are; most ARR first") if rows else ""
-    return Html((paragraph(lead, "lead") if lead else "") + table(rows, columns, label="customers")
-                + figure(book, "stuck"), lead)
+    lead = (
+        joined(
+            f"Stuck is who is still in a stage when no more than {formats.percent(book.stuck_share)} of all that "
+            "came into it are; most ARR first"
+        )
+        if rows
+        else ""
+    )
+    return Html(
+        (paragraph(lead, "lead") if lead else "")
+        + table(rows, columns, label="customers")
+        + figure(book, "stuck"),
+        lead,
+    )
 
 
 def back(book: Any) -> Html:
@@ -133,8 +183,10 @@ def back(book: Any) -> Html:
         Column("returns", "Returns", formats.number, True),
         Column("share", "Share", formats.percent, True),
     ]
-    lead = joined(f"{formats.number(len(fallen))} moves back in {book.window_days} days: to at risk, from engaged to "
-                  "active, or to a beginning; most ARR first")
+    lead = joined(
+        f"{formats.number(len(fallen))} moves back in {book.window_days} days: to at risk, from engaged to "
+        "active, or to a beginning; most ARR first"
+    )
     markup = paragraph(lead, "lead") + table(fallen, columns, label="moves")
     if won:
         markup += "<h3>Won back</h3>" + table(won, columns, label="customers")
@@ -174,5 +226,8 @@ def method(book: Any) -> Html:
         "A stay that began before events were tracked counts from then on",
         "Past dates show live customers in the stage that is known of them today, with the ARR of the date",
         "Amounts of different currencies are never added up",
-        pairs=[("Window of moves", f"{book.window_days} days"), ("Stuck", formats.percent(book.stuck_share))],
+        pairs=[
+            ("Window of moves", f"{book.window_days} days"),
+            ("Stuck", formats.percent(book.stuck_share)),
+        ],
     )

@@ -38,7 +38,10 @@ def _cards(reply: Any) -> list[Card]:
     done, likely = reply.overall_progress, reply.success_probability
     if done.total_milestones is None:
         return []
-    worst = max((one.days_overdue for one in reply.milestone_details if one.days_overdue is not None), default=None)
+    worst = max(
+        (one.days_overdue for one in reply.milestone_details if one.days_overdue is not None),
+        default=None,
+    )
     skipped = f", {done.skipped_milestones} skipped" if done.skipped_milestones else ""
     found = [
         Card(
@@ -55,7 +58,8 @@ def _cards(reply: Any) -> list[Card]:
         Card(
             "Blocked",
             formats.number(len(reply.blockers)),
-            "; ".join(dict.fromkeys(formats.words(one.blocker) for one in reply.blockers[:2])) or "no blocker stands",
+            "; ".join(dict.fromkeys(formats.words(one.blocker) for one in reply.blockers[:2]))
+            or "no blocker stands",
         ),
     ]
     detail = {one.mark: one for one in reply.time_to_value.detail}
@@ -65,7 +69,13 @@ def _cards(reply: Any) -> list[Card]:
 
 
 def _value_card(one: Any) -> Card:
-    days = "not yet" if one.reached_on is None else "–" if one.days is None else f"{formats.number(one.days, 1)} days"
+    days = (
+        "not yet"
+        if one.reached_on is None
+        else "–"
+        if one.days is None
+        else f"{formats.number(one.days, 1)} days"
+    )
     target = "" if one.target_days is None else f"target {formats.number(one.target_days)}"
     return Card("First value", days, target, formats.words(one.word or ""))
 
@@ -74,7 +84,9 @@ def _likely_card(likely: Any) -> Card:
     if likely.basis == "observed":
         reached = likely.overall_success_likelihood == 1
         return Card(
-            "Required ones in time", "Yes" if reached else "No", f"all of them by {formats.day(likely.by_date)}"
+            "Required ones in time",
+            "Yes" if reached else "No",
+            f"all of them by {formats.day(likely.by_date)}",
         )
     if likely.overall_success_likelihood is None:
         return Card("Likely to succeed", formats.DASH, "not measured")
@@ -117,7 +129,11 @@ def _milestone(row: dict[str, Any]) -> str:
 
 
 def _row(one: Any) -> dict[str, Any]:
-    users = None if one.users_asked is None else f"{formats.number(one.users_reached)} of {one.users_asked}"
+    users = (
+        None
+        if one.users_asked is None
+        else f"{formats.number(one.users_reached)} of {one.users_asked}"
+    )
     done = None if one.completion_date is None else one.completion_date[:10]
     return {**one.model_dump(), "completed_on": done, "progress": users}
 
@@ -136,7 +152,10 @@ def blocks(reply: Any) -> Html:
         Column("severity", "Severity", formats.words),
         Column("owner", "Owner"),
     ]
-    rows = [{**one.model_dump(), "usual": _usual(one), "slower": _slower(one.effect)} for one in reply.blockers]
+    rows = [
+        {**one.model_dump(), "usual": _usual(one), "slower": _slower(one.effect)}
+        for one in reply.blockers
+    ]
     lead = joined(
         f"{len(late)} overdue" if late else "Nothing is overdue",
         f"{len(rows)} blocked" if rows else "no blocker stands",
@@ -180,7 +199,9 @@ def act(reply: Any) -> Html:
     if not rows:
         return Html(paragraph("No rule fired: nothing open needs a hand today.", "lead"))
     faster = any(one.estimated_acceleration for one in reply.recommendations)
-    why = "" if faster else reply.not_measured.get("$.recommendations[*].estimated_acceleration", "")
+    why = (
+        "" if faster else reply.not_measured.get("$.recommendations[*].estimated_acceleration", "")
+    )
     return Html(lines(rows, ordered=True) + (missing("What it would save", why) if why else ""))
 
 
@@ -201,7 +222,11 @@ def when(reply: Any) -> Html:
         return Html(missing("A forecast", reply.not_measured.get("$.milestone_details", "")))
     likely, whole = reply.success_probability, reply.expected_full_adoption
     lead = joined(_chance(likely), _whole(whole) if whole is not None else "")
-    open_ones = [one for one in reply.milestone_details if one.status in ("in_progress", "overdue", "not_started")]
+    open_ones = [
+        one
+        for one in reply.milestone_details
+        if one.status in ("in_progress", "overdue", "not_started")
+    ]
     columns = [
         Column("milestone_name", "Milestone"),
         Column("target_date", "Due", formats.day, True),
@@ -214,7 +239,10 @@ def when(reply: Any) -> Html:
     told = table(rows, columns, label="open milestones")
     factors = [
         f"<h3>{name}</h3>{lines(prose(text) for text in texts)}"
-        for name, texts in (("Against it", likely.risk_factors), ("In its favour", likely.positive_factors))
+        for name, texts in (
+            ("Against it", likely.risk_factors),
+            ("In its favour", likely.positive_factors),
+        )
         if texts
     ]
     why = reply.not_measured.get("$.success_probability.overall_success_likelihood", "")
@@ -229,7 +257,11 @@ def _chance(likely: Any) -> str:
         return f"The required onboarding and adoption milestones {outcome} completed by {by}"
     if likely.overall_success_likelihood is None:
         return ""
-    share = "" if likely.book_share is None else f"; of past customers {formats.percent(likely.book_share)} had them"
+    share = (
+        ""
+        if likely.book_share is None
+        else f"; of past customers {formats.percent(likely.book_share)} had them"
+    )
     return (
         f"With a chance of {formats.percent(likely.overall_success_likelihood)} ({formats.percent(likely.lower)} to "
         f"{formats.percent(likely.upper)}) all required onboarding and adoption milestones are complete by {by}{share}"
@@ -250,7 +282,12 @@ def _coming(one: Any) -> dict[str, Any]:
     if one is None:
         return {"median": None, "between": None, "among": None, "n": None}
     upper = "not reached" if one.upper is None else formats.day(one.upper)
-    return {"median": one.median, "between": f"{formats.day(one.lower)} to {upper}", "among": one.among, "n": one.n}
+    return {
+        "median": one.median,
+        "between": f"{formats.day(one.lower)} to {upper}",
+        "among": one.among,
+        "n": one.n,
+    }
 
 
 def value(reply: Any) -> Html:
@@ -309,7 +346,10 @@ def method(reply: Any) -> Html:
         "The likelihood is a logistic regression on where past customers stood, calibrated on customers left out of it",
         pairs=[
             ("Category", reply.milestone_category),
-            ("Quarters compared", log_ranks({one.mark: one.log_rank_p for one in reply.time_to_value.detail})),
+            (
+                "Quarters compared",
+                log_ranks({one.mark: one.log_rank_p for one in reply.time_to_value.detail}),
+            ),
             *_calibration(reply.success_probability.calibration),
         ],
     )

@@ -24,7 +24,18 @@ from healthseg.faces.html.page import (
 )
 from healthseg.faces.pages.milestones import log_ranks
 
-__all__ = ["actions", "blocks", "footer", "late", "likely", "method", "open_book", "opening", "stuck", "value"]
+__all__ = [
+    "actions",
+    "blocks",
+    "footer",
+    "late",
+    "likely",
+    "method",
+    "open_book",
+    "opening",
+    "stuck",
+    "value",
+]
 
 
 def opening(reply: Any) -> Html:
@@ -35,7 +46,11 @@ def opening(reply: Any) -> Html:
 def _cards(reply: Any) -> list[Card]:
     if not reply.tracked_customers:
         return []
-    late = f"{formats.brief_money(reply.customers_late_arr, reply.currency)} ARR" if reply.customers_late_arr else ""
+    late = (
+        f"{formats.brief_money(reply.customers_late_arr, reply.currency)} ARR"
+        if reply.customers_late_arr
+        else ""
+    )
     first = next((one for one in reply.values if one["mark"] == "first_value"), None)
     found = [
         Card(
@@ -43,7 +58,11 @@ def _cards(reply: Any) -> list[Card]:
             formats.number(reply.customers_late),
             f"with a required milestone overdue; {late}".strip("; "),
         ),
-        Card("Blocked customers", formats.number(reply.customers_blocked), "at which a recorded blocker stands"),
+        Card(
+            "Blocked customers",
+            formats.number(reply.customers_blocked),
+            "at which a recorded blocker stands",
+        ),
         Card(
             "All required ones done",
             formats.percent(reply.customers_done_share),
@@ -70,7 +89,9 @@ def _cards(reply: Any) -> list[Card]:
 def stuck(reply: Any) -> Html:
     """Where do customers get stuck?"""
     if not reply.funnel:
-        return Html(missing("The milestones", reply.not_measured.get("$.funnel", "no customer has any")))
+        return Html(
+            missing("The milestones", reply.not_measured.get("$.funnel", "no customer has any"))
+        )
     worst = max(reply.funnel, key=lambda row: row["overdue"])
     lead = joined(
         f"Most are overdue at “{worst['name']}”: {formats.number(worst['overdue'])} customers, "
@@ -94,13 +115,20 @@ def stuck(reply: Any) -> Html:
         Column("n", "n", formats.number, True),
     ]
     rows = [{**row, "between": page.between(row["lower"], row["upper"])} for row in reply.funnel]
-    return Html(paragraph(lead, "lead") + figure(reply, "funnel", table(rows, columns, label="milestones")), lead)
+    return Html(
+        paragraph(lead, "lead") + figure(reply, "funnel", table(rows, columns, label="milestones")),
+        lead,
+    )
 
 
 def value(reply: Any) -> Html:
     """How long does value take, and is it getting faster?"""
     if not reply.values:
-        return Html(missing("Time to value", reply.not_measured.get("$.values", "no milestone stands for it")))
+        return Html(
+            missing(
+                "Time to value", reply.not_measured.get("$.values", "no milestone stands for it")
+            )
+        )
     said = [prose(_said(one, reply)) for one in reply.values]
     columns = [
         Column("quarter", "Began in"),
@@ -111,7 +139,10 @@ def value(reply: Any) -> Html:
         Column("between", "Interval"),
         Column("share_by_target", "By target", formats.percent, True),
     ]
-    rows = [{**row, "between": page.between(row["lower"], row["upper"])} for row in reversed(reply.cohorts)]
+    rows = [
+        {**row, "between": page.between(row["lower"], row["upper"])}
+        for row in reversed(reply.cohorts)
+    ]
     quarters = figure(reply, "quarters", table(rows, columns, label="quarters"))
     return Html(lines(said) + figure(reply, "value") + quarters)
 
@@ -121,15 +152,11 @@ def _said(one: dict[str, Any], reply: Any) -> str:
     half = (
         "fewer than half got there"
         if one["median_days"] is None
-        else (f"half by day {formats.number(one['median_days'])} ({page.between(one['lower'], one['upper'])})")
-    )
-    test = (
-        ""
-        if p is None
         else (
-            f"; quarters {'differ' if differ else 'cannot be told apart'}"
+            f"half by day {formats.number(one['median_days'])} ({page.between(one['lower'], one['upper'])})"
         )
     )
+    test = "" if p is None else (f"; quarters {'differ' if differ else 'cannot be told apart'}")
     return (
         f"{formats.sentence(formats.words(one['mark']))}: {half}, {formats.percent(one['share_by_target'])} by target, "
         f"n = {formats.number(one['n'])}{test}"
@@ -139,7 +166,12 @@ def _said(one: dict[str, Any], reply: Any) -> str:
 def blocks(reply: Any) -> Html:
     """What blocks them, and how much longer does it make it?"""
     if not reply.blockers:
-        return Html(missing("Blockers", reply.not_measured.get("$.blockers", "none was ever recorded often enough")))
+        return Html(
+            missing(
+                "Blockers",
+                reply.not_measured.get("$.blockers", "none was ever recorded often enough"),
+            )
+        )
     columns = [
         Column("blocker", "Blocker", markup=_blocker),
         Column("customers", "Customers", formats.number, True),
@@ -201,12 +233,19 @@ def _late(row: dict[str, Any]) -> str:
 def likely(reply: Any) -> Html:
     """Who is likely to miss the date?"""
     if reply.calibration is None:
-        return Html(missing("The likelihood of success", reply.not_measured.get("$.success", "too few past customers")))
+        return Html(
+            missing(
+                "The likelihood of success",
+                reply.not_measured.get("$.success", "too few past customers"),
+            )
+        )
     one = reply.calibration
     lead = joined(
         f"From {one.customers} past customers, of which {one.failures} failed; on customers left out the chance missed "
         f"by {formats.number(one.brier, 3)} (Brier), the plain share by {formats.number(one.brier_of_share, 3)}",
-        "" if reply.success else "The date has passed for all customers of today: nobody’s outcome is open",
+        ""
+        if reply.success
+        else "The date has passed for all customers of today: nobody’s outcome is open",
     )
     columns = [
         Column("name", "Customer", markup=lambda row: isolated(row["name"])),
@@ -238,5 +277,8 @@ def method(reply: Any) -> Html:
         "A blocker’s factor compares what remained of milestones once it was there with the same milestone elsewhere, "
         "by inverting a log-rank test",
         "An association of blockers with time is no proof that removing one saves it",
-        pairs=[("Category", reply.milestone_category), ("Quarters compared", log_ranks(reply.log_rank))],
+        pairs=[
+            ("Category", reply.milestone_category),
+            ("Quarters compared", log_ranks(reply.log_rank)),
+        ],
     )

@@ -23,13 +23,25 @@ from healthseg.faces.html.page import (
     table,
 )
 
-__all__ = ["actions", "follows", "footer", "method", "open_book", "opening", "particular", "unusual", "when"]
+__all__ = [
+    "actions",
+    "follows",
+    "footer",
+    "method",
+    "open_book",
+    "opening",
+    "particular",
+    "unusual",
+    "when",
+]
 
 
 def opening(reply: Any) -> Html:
     """Who, as of when, and the verdict in a line."""
     name = reply.analysis_scope.customer_name
-    return page.opening(reply, "Engagement patterns", name, [page.customer_line(reply)], _cards(reply))
+    return page.opening(
+        reply, "Engagement patterns", name, [page.customer_line(reply)], _cards(reply)
+    )
 
 
 def _cards(reply: Any) -> list[Card]:
@@ -52,7 +64,10 @@ def particular(reply: Any) -> Html:
         text = "It shows none of the patterns that hold in the book, and none of its own beyond chance."
         return Html(paragraph(text, "lead"), text)
     lead = "What it shows of the patterns that hold in the book, the strongest first, and what holds within it."
-    shown = sorted(reply.identified_patterns, key=lambda one: (one.pattern_type == "temporal", -one.evidence.lift))
+    shown = sorted(
+        reply.identified_patterns,
+        key=lambda one: (one.pattern_type == "temporal", -one.evidence.lift),
+    )
     figures = fold("Each with its figures", lines(pattern_line(one) for one in shown))
     return Html(paragraph(lead, "lead") + lines(_brief(one) for one in shown) + figures, lead)
 
@@ -62,20 +77,28 @@ def _brief(one: Any) -> str:
     known = one.evidence
     says = one.description
     if one.pattern_type in ("risk", "success"):
-        rates = [formats.percent(rate, 1) for rate in (known.base_rate * known.lift, known.base_rate)]
+        rates = [
+            formats.percent(rate, 1) for rate in (known.base_rate * known.lift, known.base_rate)
+        ]
         says = f"{rates[0]} of those who show it left within a month, {rates[1]} of the others"
     elif one.pattern_type == "temporal":
         usual = "day" if one.key.startswith("day:") else "hour"
-        share = f"{known.lift:.1f} times" if known.lift >= 1 else f"{formats.percent(known.lift)} of"
+        share = (
+            f"{known.lift:.1f} times" if known.lift >= 1 else f"{formats.percent(known.lift)} of"
+        )
         says = f"{share} the use of a usual {usual}"
-    advice = f" {prose(formats.sentence(one.actionable_insight))}." if one.actionable_insight else ""
+    advice = (
+        f" {prose(formats.sentence(one.actionable_insight))}." if one.actionable_insight else ""
+    )
     return f"<b>{safe(one.pattern_name)}</b>: {prose(says)}.{advice}"
 
 
 def pattern_line(one: Any) -> str:
     """A pattern with its figures, and what may be done."""
     sure = f"comes back in {formats.percent(one.confidence)} of resamples"
-    advice = f" {prose(formats.sentence(one.actionable_insight))}." if one.actionable_insight else ""
+    advice = (
+        f" {prose(formats.sentence(one.actionable_insight))}." if one.actionable_insight else ""
+    )
     return f"<b>{safe(one.pattern_name)}</b>: {prose(one.description)}; {sure}.{advice}"
 
 
@@ -86,8 +109,13 @@ def follows(reply: Any) -> Html:
     if not reply.risk_patterns:
         text = "It shows no sign that precedes leaving in this book."
         return Html(paragraph(text, "lead"), text)
-    lead = joined("Of other customers that showed the same", "the rate is of those who left or gave notice")
-    return Html(paragraph(lead, "lead") + figure(reply, "risk", table(risk_rows(reply), RISK_COLUMNS[:6])), lead)
+    lead = joined(
+        "Of other customers that showed the same", "the rate is of those who left or gave notice"
+    )
+    return Html(
+        paragraph(lead, "lead") + figure(reply, "risk", table(risk_rows(reply), RISK_COLUMNS[:6])),
+        lead,
+    )
 
 
 def risk_rows(reply: Any) -> list[dict[str, Any]]:
@@ -192,7 +220,9 @@ ANOMALY_COLUMNS = [
 def actions(reply: Any) -> Html:
     """What to do?"""
     told = [prose(text) for text in reply.recommended_actions]
-    own = [prose(f"{one.pattern}: {one.recommended_intervention}") for one in reply.risk_patterns or []]
+    own = [
+        prose(f"{one.pattern}: {one.recommended_intervention}") for one in reply.risk_patterns or []
+    ]
     found = list(dict.fromkeys([*told, *own]))
     if not found:
         return Html(paragraph("No rule of the playbook asks for anything.", "lead"))
@@ -214,8 +244,14 @@ def method(reply: Any) -> Html:
         "A rate of leaving follows the first day of a spell of the sign; beside it stands that of the same dates "
         "without it",
         pairs=[
-            ("Window", f"{reply.analysis_period.start_date} to before {reply.analysis_period.end_date}"),
+            (
+                "Window",
+                f"{reply.analysis_period.start_date} to before {reply.analysis_period.end_date}",
+            ),
             ("Customers", formats.number(reply.customers_analyzed)),
-            ("Tried by type", "; ".join(f"{name} {count}" for name, count in testing.by_type.items())),
+            (
+                "Tried by type",
+                "; ".join(f"{name} {count}" for name, count in testing.by_type.items()),
+            ),
         ],
     )

@@ -68,15 +68,29 @@ def _cards(reply: Any) -> list[Card]:
             formats.number(len(reply.identified_patterns)),
             f"of {formats.number(reply.testing.hypotheses)} tried",
         ),
-        Card("Customers", formats.number(reply.customers_analyzed), f"in {reply.analysis_period.days} days"),
+        Card(
+            "Customers",
+            formats.number(reply.customers_analyzed),
+            f"in {reply.analysis_period.days} days",
+        ),
     ]
     ahead = reply.predictive_insights
     if ahead is not None:
-        right = "" if ahead.confidence_score is None else (
-            f"of past ones {formats.percent(ahead.confidence_score)} left (n = {ahead.confidence_n})"
+        right = (
+            ""
+            if ahead.confidence_score is None
+            else (
+                f"of past ones {formats.percent(ahead.confidence_score)} left (n = {ahead.confidence_n})"
+            )
         )
         found.append(Card("Likely to leave", formats.number(ahead.likely_churn_candidates), right))
-        found.append(Card("Ready to expand", formats.number(ahead.likely_expansion_candidates), "by all six rules"))
+        found.append(
+            Card(
+                "Ready to expand",
+                formats.number(ahead.likely_expansion_candidates),
+                "by all six rules",
+            )
+        )
     if reply.user_personas:
         found.append(Card("Personas", formats.number(len(reply.user_personas)), _of_users(reply)))
     return found
@@ -93,7 +107,10 @@ def hold(reply: Any) -> Html:
         f"{len(reply.identified_patterns)} of {reply.testing.hypotheses:,} that were tried hold",
         "each is beyond chance among all of them, found again on held-out time, and comes back in resamples",
     )
-    return Html(paragraph(lead, "lead") + figure(reply, "patterns") + fold("Each pattern in words", told), lead)
+    return Html(
+        paragraph(lead, "lead") + figure(reply, "patterns") + fold("Each pattern in words", told),
+        lead,
+    )
 
 
 def _reversed(one: Any) -> str:
@@ -107,7 +124,11 @@ def leaving(reply: Any) -> Html:
         return Html(missing("What precedes leaving", reply.not_measured["$.risk_patterns"]))
     rows = table(risk_rows(reply), RISK_COLUMNS, label="signs")
     ahead = reply.predictive_insights
-    lead = f"Best moment to act: {ahead.optimal_intervention_timing}." if ahead and ahead.timing_days else ""
+    lead = (
+        f"Best moment to act: {ahead.optimal_intervention_timing}."
+        if ahead and ahead.timing_days
+        else ""
+    )
     early = [
         f"<b>{safe(one.pattern)}</b>, often after: {safe('; '.join(one.early_warning_indicators).lower())}"
         for one in reply.risk_patterns
@@ -136,10 +157,16 @@ def next_ones(reply: Any) -> Html:
     ]
     labels = {one.pattern: one for one in reply.risk_patterns or []}
     for row in rows:
-        more = f" and {len(row['signs']) - SIGNS_SHOWN} more" if len(row["signs"]) > SIGNS_SHOWN else ""
+        more = (
+            f" and {len(row['signs']) - SIGNS_SHOWN} more"
+            if len(row["signs"]) > SIGNS_SHOWN
+            else ""
+        )
         row["told"] = "; ".join(row["signs"][:SIGNS_SHOWN]) + more or None
-        row["likely"] = "likely to leave" if row["likely_to_leave"] else (
-            "ready to expand" if row["ready_to_expand"] else None
+        row["likely"] = (
+            "likely to leave"
+            if row["likely_to_leave"]
+            else ("ready to expand" if row["ready_to_expand"] else None)
         )
     lead = f"{len(rows)} customers show one of {len(labels)} signs, or are candidates."
     return Html(paragraph(lead, "lead") + table(rows, columns, label="customers"), lead)
@@ -150,7 +177,9 @@ def staying(reply: Any) -> Html:
     if reply.success_patterns is None:
         return Html(missing("What precedes staying", reply.not_measured["$.success_patterns"]))
     if not reply.success_patterns:
-        text = "Nothing that was tried goes with staying beyond chance at equal size, tenure and tier."
+        text = (
+            "Nothing that was tried goes with staying beyond chance at equal size, tenure and tier."
+        )
         return Html(paragraph(text, "lead"), text)
     columns = [
         Column("pattern", "What"),
@@ -158,7 +187,9 @@ def staying(reply: Any) -> Html:
         Column("n_with", "n", formats.number, True),
         Column("retention_without", "Without", formats.percent, True),
         Column("n_without", "n", formats.number, True),
-        Column("correlation", "Correlation, adjusted", lambda value: formats.number(value, 2), True),
+        Column(
+            "correlation", "Correlation, adjusted", lambda value: formats.number(value, 2), True
+        ),
         Column("hazard", "Hazard ratio"),
     ]
     rows = [
@@ -187,7 +218,11 @@ def steps(reply: Any) -> Html:
         f"that use any use all ({formats.percent(one.co_usage_rate)}), {one.lift:.1f} times what volume alone gives"
         for one in usage.feature_bundles
     ]
-    body = figure(reply, "gaps") + lines(orders) if orders else paragraph("No order of adoption holds.", "lead")
+    body = (
+        figure(reply, "gaps") + lines(orders)
+        if orders
+        else paragraph("No order of adoption holds.", "lead")
+    )
     return Html(body + (f"<h3>Used together</h3>{lines(together)}" if together else ""))
 
 
@@ -209,7 +244,12 @@ def people(reply: Any) -> Html:
         f"{safe('; '.join(one.characteristics))}"
         for one in reply.user_personas
     ]
-    return Html(paragraph(lead, "lead") + figure(reply, "personas") + fold("Each persona in words", lines(each)), lead)
+    return Html(
+        paragraph(lead, "lead")
+        + figure(reply, "personas")
+        + fold("Each persona in words", lines(each)),
+        lead,
+    )
 
 
 def reach(reply: Any) -> Html:
@@ -233,8 +273,15 @@ def _messages(reply: Any) -> str:
         Column("sent", "Sent", formats.number, True),
     ]
     parts = []
-    for key, heading in (("channels", "By channel"), ("contents", "By content"), ("weekdays", "By weekday")):
-        rows = [{**row, "interval": interval(row["lower"], row["upper"])} for row in found.detail.get(key, [])]
+    for key, heading in (
+        ("channels", "By channel"),
+        ("contents", "By content"),
+        ("weekdays", "By weekday"),
+    ):
+        rows = [
+            {**row, "interval": interval(row["lower"], row["upper"])}
+            for row in found.detail.get(key, [])
+        ]
         parts.append(table(rows, columns, caption=heading, label=key))
     return "<h3>How messages are answered</h3>" + "".join(parts)
 
@@ -245,7 +292,9 @@ def _tickets(reply: Any) -> str:
         return missing("Tickets", reply.not_measured["$.support_patterns"])
     names = found.common_issue_sequences or []
     told = joined(
-        f"Resolution: {found.time_to_resolution_trends.lower()}" if found.time_to_resolution_trends else "",
+        f"Resolution: {found.time_to_resolution_trends.lower()}"
+        if found.time_to_resolution_trends
+        else "",
         f"one after the other more often than by chance: {'; '.join(formats.words(name) for name in names)}"
         if names
         else "no topic follows another beyond chance",
@@ -280,7 +329,9 @@ def _todo(reply: Any) -> str:
     ]
     rows = [one.model_dump() for one in reply.engagement_optimization]
     told = lines((prose(text) for text in reply.recommended_actions), ordered=True)
-    return table(rows, columns, label="opportunities") + (f"<h3>What to do</h3>{told}" if told else "")
+    return table(rows, columns, label="opportunities") + (
+        f"<h3>What to do</h3>{told}" if told else ""
+    )
 
 
 def rejected(reply: Any) -> Html:

@@ -28,7 +28,9 @@ def record(
     """
     log = book.store.get_json(LEVEL, kind) or []
     run = {
-        "configuration": {key: formats.plain(value) for key, value in sorted(configuration.items())},
+        "configuration": {
+            key: formats.plain(value) for key, value in sorted(configuration.items())
+        },
         "fingerprint": fingerprint,
         "figures": dict(figures),
     }
@@ -50,19 +52,27 @@ def _told(log: list[dict[str, Any]]) -> Html:
         for name, value in last["figures"].items()
     ]
     for row in rows:
-        row["change"] = None if row["before"] is None or row["now"] is None else round(row["now"] - row["before"], 6)
+        row["change"] = (
+            None
+            if row["before"] is None or row["now"] is None
+            else round(row["now"] - row["before"], 6)
+        )
     columns = [
         Column("name", "Figure", formats.words),
         Column("now", "This run", lambda value: formats.number(value, 4), True),
         Column("before", "The run before", lambda value: formats.number(value, 4), True),
         Column("change", "Change", lambda value: formats.signed(value, 4), True),
     ]
-    return Html(paragraph(lead, "lead") + table(rows, columns, "Figures of the run", "figures"), lead)
+    return Html(
+        paragraph(lead, "lead") + table(rows, columns, "Figures of the run", "figures"), lead
+    )
 
 
 def _changed(last: dict[str, Any], before: dict[str, Any]) -> str:
     """What is another than in the run before."""
     keys = sorted(set(last["configuration"]) | set(before["configuration"]))
-    other = [key for key in keys if last["configuration"].get(key) != before["configuration"].get(key)]
+    other = [
+        key for key in keys if last["configuration"].get(key) != before["configuration"].get(key)
+    ]
     data = [] if last["fingerprint"] == before["fingerprint"] else ["the data or the settings"]
     return "Changed since the run before: " + (", ".join([*data, *other]) or "nothing but the code")

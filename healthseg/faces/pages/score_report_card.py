@@ -30,7 +30,11 @@ class View:
         return {name: getattr(models, name)(self.card.frame(name), width) for name in names}
 
     def to_dict(self) -> dict[str, Any]:
-        return {"as_of": str(self.card.as_of), "horizon_days": self.card.horizon_days, "figures": self.card.figures()}
+        return {
+            "as_of": str(self.card.as_of),
+            "horizon_days": self.card.horizon_days,
+            "figures": self.card.figures(),
+        }
 
 
 def view(card: Any) -> View:
@@ -42,10 +46,14 @@ def opening(card: Any) -> Html:
     """The verdict, and its figures at a glance."""
     told = {row["score"]: row for row in card.frame("accuracy").to_dict("records")}
     main = told["weighted_composite"]
-    caught = {row["score"]: row for row in card.frame("capture").to_dict("records")}["weighted_composite"]
+    caught = {row["score"]: row for row in card.frame("capture").to_dict("records")}[
+        "weighted_composite"
+    ]
     leads = {row["lead_days"]: row for row in card.frame("lead_times").to_dict("records")
              if row["score"] == "weighted_composite"}  # fmt: skip
-    alarms = {row["score"]: row for row in card.frame("false_alarms").to_dict("records")}["weighted_composite"]
+    alarms = {row["score"]: row for row in card.frame("false_alarms").to_dict("records")}[
+        "weighted_composite"
+    ]
     items = [
         Card("AUC of the health score", formats.number(main["auc"], 2),
              f"{formats.number(main['auc_lower'], 2)} to {formats.number(main['auc_upper'], 2)}; 0.5 is chance"),
@@ -57,7 +65,9 @@ def opening(card: Any) -> Html:
         Card("Losses", formats.number(main["leavers"]), f"in {formats.number(main['rows'])} customer-months"),
     ]  # fmt: skip
     about = f"As of {formats.day(card.as_of)} · losses within {card.horizon_days} days of each month's score"
-    return page.opening(card, "Score report card", "The score’s report card", [page.safe(about)], items)
+    return page.opening(
+        card, "Score report card", "The score’s report card", [page.safe(about)], items
+    )
 
 
 def accuracy(card: Any) -> Html:
@@ -88,7 +98,10 @@ def accuracy(card: Any) -> Html:
         f"{', '.join(sure) or 'none'}"
     )
     both = figure(card, "accuracy", table(rows, columns, "Scores and rivals"))
-    return Html(paragraph(lead, "lead") + both + table(against, pairs, "Each against each", label="pairs"), lead)
+    return Html(
+        paragraph(lead, "lead") + both + table(against, pairs, "Each against each", label="pairs"),
+        lead,
+    )
 
 
 def _figure(key: str, name: str, decimals: int = 2) -> Column:
@@ -107,7 +120,10 @@ def calibration(card: Any) -> Html:
         Column("upper", "To", lambda value: formats.percent(value, 1), True),
         Column("rows", "Customer-months", formats.number, True),
     ]
-    return Html(figure(card, "calibration", table(rows, columns, "Tenths, from safe to risky")), "calibration")
+    return Html(
+        figure(card, "calibration", table(rows, columns, "Tenths, from safe to risky")),
+        "calibration",
+    )
 
 
 def capture(card: Any) -> Html:
@@ -139,7 +155,10 @@ def warning(card: Any) -> Html:
         f"{formats.number(card.threshold)} and stayed there until it gave notice or left; rivals raise as many alarms "
         "as the health score"
     )
-    return Html(paragraph(lead, "lead") + figure(card, "lead_times", table(rows, columns, "Warned before")), lead)
+    return Html(
+        paragraph(lead, "lead") + figure(card, "lead_times", table(rows, columns, "Warned before")),
+        lead,
+    )
 
 
 def alarms(card: Any) -> Html:
@@ -153,12 +172,16 @@ def alarms(card: Any) -> Html:
         _figure("false_a_month", "False a month", 1),
         _figure("false_a_manager_and_month", "False a manager and month", 1),
     ]
-    return Html(table(rows, columns, "Alarms, and those whose customer stayed", "scores"), "false alarms")
+    return Html(
+        table(rows, columns, "Alarms, and those whose customer stayed", "scores"), "false alarms"
+    )
 
 
 def groups(card: Any) -> Html:
     """Is it as good in every tier and stage?"""
-    rows = [row for row in card.frame("groups").to_dict("records") if not formats.is_missing(row["auc"])]
+    rows = [
+        row for row in card.frame("groups").to_dict("records") if not formats.is_missing(row["auc"])
+    ]
     columns = [
         Column("group", "Group", formats.words),
         Column("kind", "Kind", formats.words),
@@ -190,7 +213,10 @@ def ranks(card: Any) -> Html:
         Column("verdict", "Among the riskiest", formats.words),
     ]
     rows = found[found["verdict"] != "never"].to_dict("records")
-    return Html(paragraph(lead, "lead") + figure(card, "ranks", table(rows, columns, label="customers")), lead)
+    return Html(
+        paragraph(lead, "lead") + figure(card, "ranks", table(rows, columns, label="customers")),
+        lead,
+    )
 
 
 def weights(card: Any) -> Html:
@@ -209,7 +235,10 @@ def weights(card: Any) -> Html:
         Column("weight_suggested", "From outcomes", lambda value: formats.percent(value, 1), True),
     ]
     rows = card.frame("weights").to_dict("records")
-    return Html(paragraph(lead, "lead") + figure(card, "weights", table(rows, columns, label="components")), lead)
+    return Html(
+        paragraph(lead, "lead") + figure(card, "weights", table(rows, columns, label="components")),
+        lead,
+    )
 
 
 def runlog(book: Any, card: Any) -> Html:
@@ -227,5 +256,8 @@ def method(card: Any) -> Html:
         f"held against notice or leaving within {card.horizon_days} days",
         "Intervals are bootstraps over customers, who are drawn with all their months",
         "The churn model's score on a date is by the model that had been trained by then",
-        pairs=[("Threshold", formats.number(card.threshold)), ("Interval", formats.percent(card.interval_level))],
+        pairs=[
+            ("Threshold", formats.number(card.threshold)),
+            ("Interval", formats.percent(card.interval_level)),
+        ],
     )

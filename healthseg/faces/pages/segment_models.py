@@ -24,7 +24,9 @@ def rows_of(book: Any, as_of: str | None, measures: list[str]) -> Any:
     for name in measures:
         if name not in rows:
             raise InvalidParameters(
-                f"unknown measure {name!r}{hint(name, rows.columns)}", parameter="measures", value_provided=name
+                f"unknown measure {name!r}{hint(name, rows.columns)}",
+                parameter="measures",
+                value_provided=name,
             )
     return rows[measures].astype(float)
 
@@ -43,7 +45,9 @@ def opening(groups: Any) -> Html:
         if groups.groups
         else f"No stable groups: {groups.reason}"
     )
-    return Html(f"{style()}<h1>Segments, their evidence</h1>{paragraph(joined(verdict), 'lead')}", verdict)
+    return Html(
+        f"{style()}<h1>Segments, their evidence</h1>{paragraph(joined(verdict), 'lead')}", verdict
+    )
 
 
 def evidence(groups: Any) -> Html:
@@ -57,14 +61,22 @@ def evidence(groups: Any) -> Html:
         "smallest": "Smallest group",
     }
     columns = [
-        Column(key, name, lambda value, places=0 if key in WHOLE else 2: formats.number(value, places), True)
+        Column(
+            key,
+            name,
+            lambda value, places=0 if key in WHOLE else 2: formats.number(value, places),
+            True,
+        )
         for key, name in names.items()
     ]
     rows = groups.evidence.tried.to_dict("records")
     if not rows:
         return Html(missing("The evidence", groups.reason or "nothing could be tried"))
     dropped = [f"{name}: {why}" for name, why in groups.dropped.items()]
-    return Html(table(rows, columns, "Numbers that were tried") + (paragraph(joined(*dropped)) if dropped else ""))
+    return Html(
+        table(rows, columns, "Numbers that were tried")
+        + (paragraph(joined(*dropped)) if dropped else "")
+    )
 
 
 def apart(groups: Any, rows: Any) -> Html:

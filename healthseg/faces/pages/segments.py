@@ -7,7 +7,18 @@ from typing import Any
 from healthseg.charts import formats
 from healthseg.faces.books import open_book
 from healthseg.faces.html import page
-from healthseg.faces.html.page import Card, Html, figure, footer, joined, lines, missing, paragraph, prose, safe
+from healthseg.faces.html.page import (
+    Card,
+    Html,
+    figure,
+    footer,
+    joined,
+    lines,
+    missing,
+    paragraph,
+    prose,
+    safe,
+)
 from healthseg.faces.pages import segments_book
 
 __all__ = ["before", "footer", "method", "next_segment", "open_book", "opening", "stands", "works"]
@@ -30,7 +41,11 @@ def _cards(reply: Any, here: Any) -> list[Card]:
             here.segment_name if len(here.segment_name) <= 22 else f"{here.segment_name[:21]}…",
             f"{formats.number(own.customer_count)} customers, {own.percentage_of_total:.0f} % of the book",
         ),
-        Card("Score", formats.number(here.score), f"trend {here.trend}" if here.trend else "no trend yet"),
+        Card(
+            "Score",
+            formats.number(here.score),
+            f"trend {here.trend}" if here.trend else "no trend yet",
+        ),
         Card("ARR", formats.brief_money(here.arr, reply.currency), "a year"),
     ]
     if here.certainty is not None:
@@ -51,15 +66,26 @@ def stands(reply: Any) -> Html:
     if here is None:
         return Html(missing("A customer's place", "no client_id was given"))
     own = reply.segment(here.segment_id)
-    lead = joined(f"{own.segment_name}: {own.segment_description}", f"Not placed: {here.reason}" if here.reason else "")
+    lead = joined(
+        f"{own.segment_name}: {own.segment_description}",
+        f"Not placed: {here.reason}" if here.reason else "",
+    )
     why = [text for text in here.why if own.segment_description not in text]
     if not here.reason and len(why) < len(here.why):
-        said = (text.replace(f" ({own.segment_description})", "") for text in here.why if text not in why)
+        said = (
+            text.replace(f" ({own.segment_description})", "")
+            for text in here.why
+            if text not in why
+        )
         lead = joined(*said, lead)
     apart = lines(prose(text) for text in own.set_apart_by)
     more = f"<h3>What sets this segment apart</h3>{apart}" if apart else ""
     return Html(
-        paragraph(lead, "lead") + lines(prose(text) for text in why) + figure(reply, "standing") + more, lead
+        paragraph(lead, "lead")
+        + lines(prose(text) for text in why)
+        + figure(reply, "standing")
+        + more,
+        lead,
     )
 
 
@@ -67,11 +93,13 @@ def next_segment(reply: Any) -> Html:
     """What would move it?"""
     here = reply.customer_standing
     if here is None or not here.what_would_move_it:
-        why = "its segment has no neighbour in order" if here is not None else "no client_id was given"
+        why = (
+            "its segment has no neighbour in order"
+            if here is not None
+            else "no client_id was given"
+        )
         if here is not None and here.next_segment:
-            text = (
-                f"The next segment is {here.next_segment}, {here.border:.1f} standard deviations within segments away."
-            )
+            text = f"The next segment is {here.next_segment}, {here.border:.1f} standard deviations within segments away."
             return Html(paragraph(text, "lead"), text)
         return Html(missing("What would move it", why), why)
     return Html(lines(prose(text) for text in here.what_would_move_it))
@@ -81,7 +109,12 @@ def before(reply: Any) -> Html:
     """Where was it before?"""
     here = reply.customer_standing
     if here is None or here.since is None:
-        return Html(missing("Where it was before", reply.not_measured.get("$.migration", "no client_id was given")))
+        return Html(
+            missing(
+                "Where it was before",
+                reply.not_measured.get("$.migration", "no client_id was given"),
+            )
+        )
     if here.before is None:
         text = f"It was no customer yet on {formats.day(here.since)}."
     elif here.before == here.segment_name:

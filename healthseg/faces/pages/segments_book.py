@@ -23,7 +23,18 @@ from healthseg.faces.html.page import (
     table,
 )
 
-__all__ = ["apart", "at_risk", "footer", "method", "moved", "open_book", "opening", "segments", "stable", "to_do"]
+__all__ = [
+    "apart",
+    "at_risk",
+    "footer",
+    "method",
+    "moved",
+    "open_book",
+    "opening",
+    "segments",
+    "stable",
+    "to_do",
+]
 
 
 def opening(reply: Any) -> Html:
@@ -39,11 +50,21 @@ def _cards(reply: Any) -> list[Card]:
             formats.number(reply.total_customers),
             f"{formats.number(sum(reply.unplaced.values()))} could not be placed",
         ),
-        Card("Segments", formats.number(reply.segments_created), f"by {formats.words(reply.segmentation_type)}"),
+        Card(
+            "Segments",
+            formats.number(reply.segments_created),
+            f"by {formats.words(reply.segmentation_type)}",
+        ),
         Card("ARR", formats.brief_money(reply.total_arr, reply.currency), "a year"),
     ]
     if pareto.top_share is not None:
-        found.append(Card("Top fifth", formats.percent(pareto.top_share), f"of the ARR, mostly {pareto.segment}"))
+        found.append(
+            Card(
+                "Top fifth",
+                formats.percent(pareto.top_share),
+                f"of the ARR, mostly {pareto.segment}",
+            )
+        )
     if moved is not None:
         note = f"since {formats.day(moved.since)}"
         if moved.noise is not None:
@@ -68,7 +89,9 @@ def segments(reply: Any) -> Html:
     ]
     columns = [
         Column(
-            "segment", "Segment", markup=lambda row: f"{safe(row['segment'])}<small>{safe(row['description'])}</small>"
+            "segment",
+            "Segment",
+            markup=lambda row: f"{safe(row['segment'])}<small>{safe(row['description'])}</small>",
         ),
         Column("customers", "Customers", formats.number, True),
         Column("share", "Share", formats.percent, True),
@@ -116,7 +139,9 @@ def _profile(reply: Any) -> str:
         Column("upper", "To", lambda value: _figure(value), True),
         Column("n", "n", formats.number, True),
     ]
-    return table(rows, columns, f"Means with {100 * reply.interval_level:.0f} % intervals", "figures")
+    return table(
+        rows, columns, f"Means with {100 * reply.interval_level:.0f} % intervals", "figures"
+    )
 
 
 def _figure(value: Any) -> str:
@@ -126,7 +151,9 @@ def _figure(value: Any) -> str:
 def moved(reply: Any) -> Html:
     """Who moved?"""
     if reply.migration is None:
-        return Html(missing("Who moved", reply.not_measured.get("$.migration", "there is no earlier date")))
+        return Html(
+            missing("Who moved", reply.not_measured.get("$.migration", "there is no earlier date"))
+        )
     found = reply.migration
     said = [
         f"Since {formats.day(found.since)}: {found.moved} moved, {found.entered} are new, {found.left} left, "
@@ -171,7 +198,10 @@ def moved(reply: Any) -> Html:
         "customers",
     )
     lead = joined(*said)
-    return Html(paragraph(lead, "lead") + figure(reply, "flows", table(rows, columns, label="moves")) + who, lead)
+    return Html(
+        paragraph(lead, "lead") + figure(reply, "flows", table(rows, columns, label="moves")) + who,
+        lead,
+    )
 
 
 def at_risk(reply: Any) -> Html:
@@ -184,7 +214,11 @@ def at_risk(reply: Any) -> Html:
         Column("arr", _money("ARR", reply), formats.money, True),
         Column("expected_loss", "Expected loss", formats.money, True),
     ]
-    worst = max((cell for cell in cells if cell["expected_loss"]), key=lambda cell: cell["expected_loss"], default=None)
+    worst = max(
+        (cell for cell in cells if cell["expected_loss"]),
+        key=lambda cell: cell["expected_loss"],
+        default=None,
+    )
     lead = (
         ""
         if worst is None
@@ -242,7 +276,9 @@ def stable(reply: Any) -> Html:
         return Html(paragraph(text, "lead"), text)
     said = ["The segments stand" if found.stable else f"No stable segments: {found.reason}"]
     if found.stability is not None:
-        said.append(f"stability {found.stability:.2f} (0.8 is asked), silhouette {found.silhouette:.2f}")
+        said.append(
+            f"stability {found.stability:.2f} (0.8 is asked), silhouette {found.silhouette:.2f}"
+        )
     if found.reference_p is not None:
         said.append(
             f"books without groups that have the same values and correlations reach this with p = "
@@ -250,17 +286,25 @@ def stable(reply: Any) -> Html:
         )
     lead = joined(*said)
     return Html(
-        paragraph(lead, "lead") + figure(reply, "evidence") + (figure(reply, "map") if found.stable else ""), lead
+        paragraph(lead, "lead")
+        + figure(reply, "evidence")
+        + (figure(reply, "map") if found.stable else ""),
+        lead,
     )
 
 
 def to_do(reply: Any) -> Html:
     """What to do, for whom?"""
-    if not reply.recommended_actions and not any(one.recommended_engagement_strategy for one in reply.segments):
+    if not reply.recommended_actions and not any(
+        one.recommended_engagement_strategy for one in reply.segments
+    ):
         return Html(missing("What to do", "not requested"))
     first = lines((prose(text) for text in reply.recommended_actions[:8]), ordered=True)
     parts = [
-        fold(f"{one.segment_name}: {one.recommended_engagement_strategy.primary_focus}", advice_of(one, reply))
+        fold(
+            f"{one.segment_name}: {one.recommended_engagement_strategy.primary_focus}",
+            advice_of(one, reply),
+        )
         for one in reply.segments
         if one.recommended_engagement_strategy is not None and one.placed
     ]
@@ -297,7 +341,10 @@ def advice_of(one: Any, reply: Any) -> str:
 
 def _answers(found: list[Any], heading: str) -> str:
     rows = [
-        {**one.model_dump(), "interval": f"{formats.percent(one.lower)} to {formats.percent(one.upper)}"}
+        {
+            **one.model_dump(),
+            "interval": f"{formats.percent(one.lower)} to {formats.percent(one.upper)}",
+        }
         for one in found
     ]
     columns = [
@@ -311,7 +358,11 @@ def _answers(found: list[Any], heading: str) -> str:
 
 def method(reply: Any) -> Html:
     """How was this computed? Behind a fold."""
-    kept = f"This run is kept as {reply.run.run_id}" if reply.run.resolvable else f"This run was {reply.run.reason}"
+    kept = (
+        f"This run is kept as {reply.run.run_id}"
+        if reply.run.resolvable
+        else f"This run was {reply.run.reason}"
+    )
     return page.method(
         reply,
         "Every live customer is in exactly one segment; those that cannot be placed are in their own, with the reason",

@@ -7,7 +7,19 @@ from typing import Any
 from healthseg.charts import formats
 from healthseg.faces.books import open_book
 from healthseg.faces.html import page
-from healthseg.faces.html.page import Card, Column, Html, figure, footer, joined, lines, missing, paragraph, safe, table
+from healthseg.faces.html.page import (
+    Card,
+    Column,
+    Html,
+    figure,
+    footer,
+    joined,
+    lines,
+    missing,
+    paragraph,
+    safe,
+    table,
+)
 from healthseg.faces.pages import tiers_book
 
 __all__ = ["footer", "method", "next_tier", "open_book", "opening", "potential", "risk", "stands"]
@@ -34,16 +46,34 @@ def opening(reply: Any) -> Html:
 def _cards(reply: Any, here: Any) -> list[Card]:
     money = reply.currency
     return [
-        Card("Tier", here.tier, f"a year ago {here.tier_a_year_ago}" if here.tier_a_year_ago else ""),
+        Card(
+            "Tier", here.tier, f"a year ago {here.tier_a_year_ago}" if here.tier_a_year_ago else ""
+        ),
         Card(
             "ARR",
             formats.brief_money(here.arr, money),
-            "; ".join(filter(None, [f"number {here.rank} of {here.of}" if here.rank else "not known", _since(here)])),
+            "; ".join(
+                filter(
+                    None,
+                    [
+                        f"number {here.rank} of {here.of}" if here.rank else "not known",
+                        _since(here),
+                    ],
+                )
+            ),
             _change(here),
             _direction(here),
         ),
-        Card("To the next tier", formats.brief_money(here.to_next, money), here.next_tier or "none is above"),
-        Card("Potential", formats.brief_money(here.potential, money), here.potential_source or "not known"),
+        Card(
+            "To the next tier",
+            formats.brief_money(here.to_next, money),
+            here.next_tier or "none is above",
+        ),
+        Card(
+            "Potential",
+            formats.brief_money(here.potential, money),
+            here.potential_source or "not known",
+        ),
         Card(
             "Expected loss",
             formats.brief_money(here.expected_loss, money),
@@ -104,17 +134,23 @@ def next_tier(reply: Any) -> Html:
     """What would it take to the next tier?"""
     here = reply.customer_standing
     if here is None or here.reason:
-        return Html(missing("The way to the next tier", here.reason if here else "no client_id was given"))
+        return Html(
+            missing("The way to the next tier", here.reason if here else "no client_id was given")
+        )
     said = []
     if here.to_next is not None:
         said.append(f"{formats.money(here.to_next, reply.currency)} more ARR to {here.next_tier}")
         if here.potential:
             reach = "enough for it" if here.potential > here.to_next else "less than it takes"
-            said.append(f"its potential is {formats.money(here.potential, reply.currency)}, {reach}")
+            said.append(
+                f"its potential is {formats.money(here.potential, reply.currency)}, {reach}"
+            )
     elif here.next_tier is None:
         said.append("No tier is above")
     if here.to_lower is not None:
-        said.append(f"{formats.money(here.to_lower, reply.currency)} less would bring it to {here.lower_tier}")
+        said.append(
+            f"{formats.money(here.to_lower, reply.currency)} less would bring it to {here.lower_tier}"
+        )
     text = joined(*said) or "Its tier comes from a rank: no amount leads to the next."
     return Html(paragraph(text, "lead"), text)
 
@@ -138,13 +174,19 @@ def potential(reply: Any) -> Html:
         {"part": "Premium features that peers pay for", "amount": here.from_premium_features},
         {"part": "At stake: seats that nobody uses", "amount": here.contraction_exposure},
     ]
-    parts = table(rows, [Column("part", "From"), page.money_column(reply, "amount", "A year")], label="parts")
+    parts = table(
+        rows, [Column("part", "From"), page.money_column(reply, "amount", "A year")], label="parts"
+    )
     users = (
         ""
         if here.users is None or here.seats is None
         else paragraph(
             f"{formats.number(here.users)} of {formats.number(here.seats)} seats are in use"
-            + (f"; {formats.number(here.users_in_a_year)} users are forecast in a year" if here.users_in_a_year else "")
+            + (
+                f"; {formats.number(here.users_in_a_year)} users are forecast in a year"
+                if here.users_in_a_year
+                else ""
+            )
             + "."
         )
     )
@@ -154,7 +196,13 @@ def potential(reply: Any) -> Html:
         False: f"Not yet: {sum(bool(here.rules[name]) for name in RULES)} of {len(RULES)} conditions hold.",
         None: "Not known: a figure is missing.",
     }[here.ready]
-    return Html(paragraph(lead, "lead") + parts + users + f"<h3>Ready to expand?</h3>{paragraph(ready)}{rules}", lead)
+    return Html(
+        paragraph(lead, "lead")
+        + parts
+        + users
+        + f"<h3>Ready to expand?</h3>{paragraph(ready)}{rules}",
+        lead,
+    )
 
 
 def _mark(holds: bool | None) -> str:

@@ -52,10 +52,18 @@ def _cards(reply: Any) -> list[Card]:
         )
     ]
     if pareto.top_share is not None:
-        found.append(Card("Top fifth", formats.percent(pareto.top_share), f"of the ARR: {pareto.tier_distribution}"))
+        found.append(
+            Card(
+                "Top fifth",
+                formats.percent(pareto.top_share),
+                f"of the ARR: {pareto.tier_distribution}",
+            )
+        )
     if kept is not None and kept.nrr is not None:
         found += [
-            Card("Net retention", formats.percent(kept.nrr), f"of last year's ARR; n = {kept.cohort}"),
+            Card(
+                "Net retention", formats.percent(kept.nrr), f"of last year's ARR; n = {kept.cohort}"
+            ),
             Card("Gross retention", formats.percent(kept.grr), "without growth"),
         ]
     if risk is not None and risk.customers:
@@ -73,7 +81,9 @@ def tiers(reply: Any) -> Html:
     """How are customers and ARR spread over the tiers?"""
     rows = reply.frame("tiers").to_dict("records")
     columns = [
-        Column("tier", "Tier", markup=lambda row: page.noted(row["tier"], limits(row["description"]))),
+        Column(
+            "tier", "Tier", markup=lambda row: page.noted(row["tier"], limits(row["description"]))
+        ),
         Column("customers", "Customers", formats.number, True),
         Column("share", "Share", formats.percent, True),
         Column("arr", f"ARR, {reply.currency}" if reply.currency else "ARR", formats.money, True),
@@ -90,7 +100,12 @@ def concentration(reply: Any) -> Html:
     """How much hangs on how few?"""
     found = reply.pareto_analysis
     if found.top_share is None:
-        return Html(missing("Concentration", reply.not_measured.get("$.pareto_analysis.top_20_percent_customers", "")))
+        return Html(
+            missing(
+                "Concentration",
+                reply.not_measured.get("$.pareto_analysis.top_20_percent_customers", ""),
+            )
+        )
     lead = (
         f"The {found.top_20_percent_customers} largest of {found.n} customers pay "
         f"{formats.percent(found.top_share)} of "
@@ -122,7 +137,11 @@ def revenue(reply: Any) -> Html:
         f"{found.lost} of {found.cohort} customers left",
         f"{moved.up} customers are in a higher tier than a year ago, {moved.down} in a lower one",
     )
-    rows = [{"scope": one.tier_name, **one.retention.model_dump()} for one in reply.value_tiers if one.retention]
+    rows = [
+        {"scope": one.tier_name, **one.retention.model_dump()}
+        for one in reply.value_tiers
+        if one.retention
+    ]
     rows.append({"scope": "All", **found.model_dump()})
     columns = [
         Column("scope", "Tier a year ago"),
@@ -188,7 +207,10 @@ def risk(reply: Any) -> Html:
     found = reply.at_risk
     if found is None or not found.customers:
         return Html(
-            missing("ARR that may be lost", reply.not_measured.get("$.at_risk", "the book has no rate of leaving"))
+            missing(
+                "ARR that may be lost",
+                reply.not_measured.get("$.at_risk", "the book has no rate of leaving"),
+            )
         )
     lead = (
         f"Expected in {found.horizon_days} days: {formats.brief_money(found.expected, reply.currency)} "
@@ -197,7 +219,11 @@ def risk(reply: Any) -> Html:
         "A sum of risks is no risk of the sum: the interval "
         "is wide where few large customers decide it."
     )
-    rows = [{"tier": one.tier_name, **one.at_risk.model_dump()} for one in reply.value_tiers if one.at_risk]
+    rows = [
+        {"tier": one.tier_name, **one.at_risk.model_dump()}
+        for one in reply.value_tiers
+        if one.at_risk
+    ]
     columns = [
         Column("tier", "Tier"),
         page.money_column(reply, "expected", "Expected"),
@@ -206,7 +232,9 @@ def risk(reply: Any) -> Html:
         page.money_column(reply, "certain", "Notice given"),
         Column("customers", "Customers", formats.number, True),
     ]
-    people = reply.frame("customers").sort_values("expected_loss", ascending=False, na_position="last")
+    people = reply.frame("customers").sort_values(
+        "expected_loss", ascending=False, na_position="last"
+    )
     who = table(
         people.head(40).to_dict("records"),
         [
@@ -220,16 +248,27 @@ def risk(reply: Any) -> Html:
         "Most expected loss first",
         "customers",
     )
-    return Html(paragraph(lead, "lead") + figure(reply, "at_risk", table(rows, columns, label="tiers")) + who, lead)
+    return Html(
+        paragraph(lead, "lead")
+        + figure(reply, "at_risk", table(rows, columns, label="tiers"))
+        + who,
+        lead,
+    )
 
 
 def grow(reply: Any) -> Html:
     """Where can it grow?"""
     told = [one for one in reply.value_tiers if one.expansion_pipeline is not None]
     if not told:
-        return Html(missing("Expansion", reply.not_measured.get("$.value_tiers[*].expansion_pipeline", "")))
+        return Html(
+            missing("Expansion", reply.not_measured.get("$.value_tiers[*].expansion_pipeline", ""))
+        )
     rows = [
-        {"tier": one.tier_name, **one.expansion_pipeline.model_dump(), **one.expansion_pipeline.rules_met}
+        {
+            "tier": one.tier_name,
+            **one.expansion_pipeline.model_dump(),
+            **one.expansion_pipeline.rules_met,
+        }
         for one in told
     ]
     columns = [
@@ -243,7 +282,9 @@ def grow(reply: Any) -> Html:
         page.money_column(reply, "contraction_exposure", "Idle seats, ARR"),
     ]
     people = reply.frame("customers")
-    ready = people[people["ready"].eq(True)].sort_values("potential", ascending=False, na_position="last")
+    ready = people[people["ready"].eq(True)].sort_values(
+        "potential", ascending=False, na_position="last"
+    )
     who = table(
         ready.to_dict("records"),
         [

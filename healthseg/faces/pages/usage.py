@@ -47,7 +47,9 @@ def opening(usage: Any) -> Html:
         f"{formats.day(period.effective_start)} to {formats.day(_last_day(period))}, {period.days} days "
         f"by the clock of {period.timezone}"
     )
-    return page.opening(usage, "Customer usage", usage.name, [safe(span), page.customer_line(usage)], _five(usage))
+    return page.opening(
+        usage, "Customer usage", usage.name, [safe(span), page.customer_line(usage)], _five(usage)
+    )
 
 
 def _last_day(period: Any) -> dt.date:
@@ -84,7 +86,11 @@ def _five(usage: Any) -> list[Card]:
             formats.number(counted.total_sessions),
             f"{formats.number(figures.average_session_duration_minutes, 1)} minutes on average",
         ),
-        Card("Stickiness", formats.percent(figures.stickiness), "of the month’s users on an average day"),
+        Card(
+            "Stickiness",
+            formats.percent(figures.stickiness),
+            "of the month’s users on an average day",
+        ),
     ]
 
 
@@ -144,10 +150,19 @@ def growth(usage: Any) -> Html:
             f"customer at {formats.percent(own.book_median_ratio)} (n = {own.book_customers})"
         )
     )
-    gap = missing("The trend", usage.not_measured.get("$.usage_trends.trend_direction", "")) if not moving else ""
+    gap = (
+        missing("The trend", usage.not_measured.get("$.usage_trends.trend_direction", ""))
+        if not moving
+        else ""
+    )
     lead = joined(moving, speed, users, base)
     return Html(
-        gap + paragraph(lead, "lead") + figure(usage, "trend") + figure(usage, "growth", _weeks(usage)) + odd, lead
+        gap
+        + paragraph(lead, "lead")
+        + figure(usage, "trend")
+        + figure(usage, "growth", _weeks(usage))
+        + odd,
+        lead,
     )
 
 
@@ -188,7 +203,8 @@ def timing(usage: Any) -> Html:
     """When is it used?"""
     heat = usage.activity_heatmap
     lead = joined(
-        formats.sentence(heat.statement), f"By the clock of {heat.timezone}, n = {heat.user_hours} user-hours"
+        formats.sentence(heat.statement),
+        f"By the clock of {heat.timezone}, n = {heat.user_hours} user-hours",
     )
     rows = [cell.model_dump() for cell in (*heat.days, *heat.hours) if cell.user_hours]
     columns = [
@@ -198,18 +214,27 @@ def timing(usage: Any) -> Html:
         Column("ratio", "To the mean in use", lambda value: formats.number(value, 2), True),
         Column("p", "p", lambda value: formats.number(value, 3), True),
     ]
-    return Html(paragraph(lead, "lead") + figure(usage, "heatmap", table(rows, columns, label="days and hours")), lead)
+    return Html(
+        paragraph(lead, "lead")
+        + figure(usage, "heatmap", table(rows, columns, label="days and hours")),
+        lead,
+    )
 
 
 def depth(usage: Any) -> Html:
     """How deep and how often?"""
     cohorts = usage.user_cohorts
     if cohorts is None:
-        return Html(missing("Cohorts of users", usage.not_measured.get("$.user_cohorts", "")) + _features(usage))
+        return Html(
+            missing("Cohorts of users", usage.not_measured.get("$.user_cohorts", ""))
+            + _features(usage)
+        )
     declining = (
         ""
         if not cohorts.declining_users
-        else (f"{cohorts.declining_users} who were regular came on fewer than half as many days in the last 28 days")
+        else (
+            f"{cohorts.declining_users} who were regular came on fewer than half as many days in the last 28 days"
+        )
     )
     lead = joined(
         f"By their active days of the last 28, of {cohorts.users} users who could have been there "
@@ -231,7 +256,11 @@ def depth(usage: Any) -> Html:
         "users",
     )
     return Html(
-        paragraph(lead, "lead") + figure(usage, "histogram") + figure(usage, "retention") + _features(usage) + users,
+        paragraph(lead, "lead")
+        + figure(usage, "histogram")
+        + figure(usage, "retention")
+        + _features(usage)
+        + users,
         lead,
     )
 
@@ -256,22 +285,24 @@ def dependence(usage: Any) -> Html:
     top = (
         ""
         if found.top_user_share is None
-        else (f"The top user makes {formats.percent(found.top_user_share)} of the events of 28 days")
+        else (
+            f"The top user makes {formats.percent(found.top_user_share)} of the events of 28 days"
+        )
     )
     single = "All usage hangs on a single user" if found.single_user else ""
     champion = ""
     if found.champion_share is not None:
         gone = (
-            f"and has left: silent for {found.champion_silent_days} days" if found.champion_departed else "and is there"
+            f"and has left: silent for {found.champion_silent_days} days"
+            if found.champion_departed
+            else "and is there"
         )
         champion = (
             f"The champion of the 90 days before made {formats.percent(found.champion_share)} of the events on "
             f"{found.champion_active_days} days, {gone}"
         )
     elif found.champion_departed is not None:
-        champion = (
-            "No single user carried a fifth of the usage on 12 days of the 90 before: there is no champion to lose"
-        )
+        champion = "No single user carried a fifth of the usage on 12 days of the 90 before: there is no champion to lose"
     lead = joined(single, top, champion)
     why = usage.not_measured.get("$.dependence.top_user_share", "")
     return Html(paragraph(lead, "lead") if lead else missing("Dependence on users", why), lead)
@@ -293,7 +324,10 @@ def comparison(usage: Any) -> Html:
     gap = (
         ""
         if rank
-        else missing("The rank among peers", usage.not_measured.get("$.benchmark_insights.percentile_rank", ""))
+        else missing(
+            "The rank among peers",
+            usage.not_measured.get("$.benchmark_insights.percentile_rank", ""),
+        )
     )
     lead = joined(rank, found.vs_peers or "", found.vs_industry_average or "")
     return Html(gap + (paragraph(lead, "lead") if lead else "") + figure(usage, "peers"), lead)

@@ -36,7 +36,9 @@ __all__ = [
     "unusual_days",
 ]
 _NAME = Column(
-    "name", "Customer", markup=lambda row: f"{isolated(row['name'])}<small>{prose(row['reason'] or '')}</small>"
+    "name",
+    "Customer",
+    markup=lambda row: f"{isolated(row['name'])}<small>{prose(row['reason'] or '')}</small>",
 )
 
 
@@ -105,9 +107,13 @@ def seats(usage: Any) -> Html:
         Column("seats", "Seats", formats.number, True),
         page.money_column(usage),
     ]
-    lead = joined(f"{formats.number(len(usage.idle_seats))} customers use fewer than half of their seats")
+    lead = joined(
+        f"{formats.number(len(usage.idle_seats))} customers use fewer than half of their seats"
+    )
     return Html(
-        paragraph(lead, "lead") + figure(usage, "utilisation") + table(usage.idle_seats, columns, label="customers"),
+        paragraph(lead, "lead")
+        + figure(usage, "utilisation")
+        + table(usage.idle_seats, columns, label="customers"),
         lead,
     )
 
@@ -138,13 +144,18 @@ def coming_and_going(usage: Any) -> Html:
     ]
     weeks = table(usage.frame("growth").to_dict("records"), columns, label="weeks")
     return Html(
-        (paragraph(lead, "lead") if lead else "") + figure(usage, "growth", weeks) + figure(usage, "trend"), lead
+        (paragraph(lead, "lead") if lead else "")
+        + figure(usage, "growth", weeks)
+        + figure(usage, "trend"),
+        lead,
     )
 
 
 def retention(usage: Any) -> Html:
     """Do new users stay?"""
-    return Html(figure(usage, "retention") + figure(usage, "heatmap"), usage.activity_heatmap.statement)
+    return Html(
+        figure(usage, "retention") + figure(usage, "heatmap"), usage.activity_heatmap.statement
+    )
 
 
 def single_users(usage: Any) -> Html:

@@ -38,7 +38,7 @@ def _usual(rows: list[dict[str, Any]], name: str) -> float:
 
 def _slider(name: str, weight: float) -> str:
     return (
-        f'<label>{safe(formats.sentence(formats.words(name)))}<output>{formats.percent(weight)}</output>'
+        f"<label>{safe(formats.sentence(formats.words(name)))}<output>{formats.percent(weight)}</output>"
         f'<input type="range" min="0" max="100" step="1" value="{100 * weight:.4g}" disabled '
         f'aria-label="Weight of {safe(formats.words(name))}"></label>'
     )
@@ -47,7 +47,11 @@ def _slider(name: str, weight: float) -> str:
 def _averages(rows: list[dict[str, Any]], usual: dict[str, float]) -> str:
     """What stands here where no script runs, as in JupyterLab: the weights in force."""
     shown = [
-        {"component": name, "weight": weight, "known": sum(row[f"{name}_known"] > 0 for row in rows)}
+        {
+            "component": name,
+            "weight": weight,
+            "known": sum(row[f"{name}_known"] > 0 for row in rows),
+        }
         for name, weight in usual.items()
     ]
     columns = [

@@ -1,4 +1,5 @@
 """How unequally is a sum spread over those who make it?"""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -42,7 +43,11 @@ def gini(amounts: np.ndarray) -> float | None:
     ordered = np.sort(np.asarray(amounts, dtype=float))
     ordered = ordered[np.isfinite(ordered)]
     n, total = len(ordered), float(ordered.sum())
-    return float(((2 * np.arange(1, n + 1) - n - 1) * ordered).sum() / (n * total)) if total > 0 else None
+    return (
+        float(((2 * np.arange(1, n + 1) - n - 1) * ordered).sum() / (n * total))
+        if total > 0
+        else None
+    )
 
 
 def lorenz(amounts: np.ndarray) -> pd.DataFrame:
@@ -57,4 +62,6 @@ def lorenz(amounts: np.ndarray) -> pd.DataFrame:
     if not total > 0:
         return pd.DataFrame({"share_of_customers": [], "share_of_total": []}, dtype=float)
     running = np.r_[0.0, np.cumsum(ordered)] / total
-    return pd.DataFrame({"share_of_customers": np.linspace(0, 1, len(running)), "share_of_total": running})
+    return pd.DataFrame(
+        {"share_of_customers": np.linspace(0, 1, len(running)), "share_of_total": running}
+    )

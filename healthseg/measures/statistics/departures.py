@@ -1,15 +1,16 @@
 """Days that are not like the same weekdays around them."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
 
-WEEKS_AROUND = 8             # on each side, as far as the series goes
+WEEKS_AROUND = 8  # on each side, as far as the series goes
 LEAST_DAYS = 6
-LEAST_Z = 4.5                # one day of three years in a series of counts without any
+LEAST_Z = 4.5  # one day of three years in a series of counts without any
 LEAST_CHANGE = 0.20
-EXTREMES = 3                 # of two earlier spikes neither hides the next
+EXTREMES = 3  # of two earlier spikes neither hides the next
 RECORD_MARGIN = 0.2
 
 
@@ -25,12 +26,16 @@ class Days:
 
     @property
     def ratio(self) -> np.ndarray:
-        return np.divide(self.value, self.expected, out=np.full(len(self.value), np.nan), where=self.expected > 0)
+        return np.divide(
+            self.value, self.expected, out=np.full(len(self.value), np.nan), where=self.expected > 0
+        )
 
     @property
     def is_change(self) -> np.ndarray:
         """Whether the day is at least a fifth away from what was expected."""
-        return (np.abs(self.value - self.expected) >= LEAST_CHANGE * self.expected) & (self.expected > 0)
+        return (np.abs(self.value - self.expected) >= LEAST_CHANGE * self.expected) & (
+            self.expected > 0
+        )
 
 
 def against_weekday(values: np.ndarray, of_usual: np.ndarray | float = 1.0) -> Days:

@@ -3,6 +3,7 @@
 A landmark row says what was so on a date; its outcome lies after it, so that staying long cannot have caused what was
 so. Rows of one customer hang together: all intervals are over customers.
 """
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -15,9 +16,9 @@ from healthseg.measures.statistics import logistic
 from healthseg.measures.statistics.normal import standard_errors
 
 RESAMPLES = 400
-LEAST = 20                   # customers with the outcome, and without it, under which nothing is said
-RIDGE = 1e-8                 # of a standardised column: keeps a tier that a resample misses from dividing by zero
-PRIOR = 0.1                  # precision of a normal prior on log odds, an sd of 3: hardly more than nothing
+LEAST = 20  # customers with the outcome, and without it, under which nothing is said
+RIDGE = 1e-8  # of a standardised column: keeps a tier that a resample misses from dividing by zero
+PRIOR = 0.1  # precision of a normal prior on log odds, an sd of 3: hardly more than nothing
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,9 @@ class OddsRatio:
 
 def resamples(customers: int, seed: int, count: int = RESAMPLES) -> np.ndarray:
     """How often each customer is drawn in each resample, ``[resample, customer]``."""
-    return np.random.default_rng(seed).multinomial(customers, np.full(customers, 1 / customers), size=count)
+    return np.random.default_rng(seed).multinomial(
+        customers, np.full(customers, 1 / customers), size=count
+    )
 
 
 def ranks(values: np.ndarray) -> np.ndarray:
@@ -50,8 +53,14 @@ def ranks(values: np.ndarray) -> np.ndarray:
     return pd.Series(values).rank().to_numpy()
 
 
-def partial_correlation(x: np.ndarray, y: np.ndarray, given: np.ndarray, customer: np.ndarray, draws: np.ndarray,
-                        level: float = 0.95) -> Estimate | None:
+def partial_correlation(
+    x: np.ndarray,
+    y: np.ndarray,
+    given: np.ndarray,
+    customer: np.ndarray,
+    draws: np.ndarray,
+    level: float = 0.95,
+) -> Estimate | None:
     """The correlation of what ``given`` leaves unexplained of x and of y, both by least squares.
 
     ``given`` has a row each and any number of columns (none: Pearson's correlation, of two yes-or-no columns phi);
@@ -70,13 +79,22 @@ def partial_correlation(x: np.ndarray, y: np.ndarray, given: np.ndarray, custome
         return None
     value, drawn = (-one[:, -2, -1] / np.sqrt(one[:, -2, -2] * one[:, -1, -1]) for one in found)
     drawn = np.arctanh(np.clip(drawn, -0.999999, 0.999999))
-    z, free = float(np.arctanh(np.clip(value[0], -0.999999, 0.999999))), max(len(x) - given.shape[1] - 3, 1)
+    z, free = (
+        float(np.arctanh(np.clip(value[0], -0.999999, 0.999999))),
+        max(len(x) - given.shape[1] - 3, 1),
+    )
     made = _estimate(z, drawn, x, y, customer, level, least_error=1 / np.sqrt(free))
     return made and Estimate(*np.tanh([made.value, made.lower, made.upper]).tolist(), made.p)
 
 
-def adjusted_difference(x: np.ndarray, y: np.ndarray, given: np.ndarray, customer: np.ndarray, draws: np.ndarray,
-                        level: float = 0.95) -> Estimate | None:
+def adjusted_difference(
+    x: np.ndarray,
+    y: np.ndarray,
+    given: np.ndarray,
+    customer: np.ndarray,
+    draws: np.ndarray,
+    level: float = 0.95,
+) -> Estimate | None:
     """By how much does y differ where x is 1 and not 0, ``given`` being equal? By least squares, resampled by
     customer.
     """
@@ -87,18 +105,22 @@ def adjusted_difference(x: np.ndarray, y: np.ndarray, given: np.ndarray, custome
     return _estimate(float(value[0]), drawn, x, y, customer, level)
 
 
-def _inverses(x: np.ndarray, y: np.ndarray, given: np.ndarray, customer: np.ndarray,
-              draws: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-    """The inverse of the matrix of products of the standardised columns (given, x, y): of all rows, of each resample.
-    """
+def _inverses(
+    x: np.ndarray, y: np.ndarray, given: np.ndarray, customer: np.ndarray, draws: np.ndarray
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """The inverse of the matrix of products of the standardised columns (given, x, y): of all rows, of each resample."""
     if len(x) < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
         return None
     columns = np.column_stack([given, x, y]).astype(float)
-    columns = (columns - columns.mean(axis=0)) / np.where(columns.std(axis=0) > 0, columns.std(axis=0), 1)
+    columns = (columns - columns.mean(axis=0)) / np.where(
+        columns.std(axis=0) > 0, columns.std(axis=0), 1
+    )
     columns = np.column_stack([np.ones(len(x)), columns])
     products, size = _products(columns, customer, draws.shape[1]), columns.shape[1]
-    return (_inverse(products.sum(axis=0)[None], size),
-            _inverse(np.einsum("bk,kc->bc", draws.astype(float), products), size))
+    return (
+        _inverse(products.sum(axis=0)[None], size),
+        _inverse(np.einsum("bk,kc->bc", draws.astype(float), products), size),
+    )
 
 
 def _inverse(products: np.ndarray, size: int) -> np.ndarray:
@@ -121,8 +143,15 @@ def _products(columns: np.ndarray, customer: np.ndarray, customers: int) -> np.n
     return out
 
 
-def _estimate(value: float, drawn: np.ndarray, x: np.ndarray, y: np.ndarray, customer: np.ndarray,
-              level: float, least_error: float = 0.0) -> Estimate | None:
+def _estimate(
+    value: float,
+    drawn: np.ndarray,
+    x: np.ndarray,
+    y: np.ndarray,
+    customer: np.ndarray,
+    level: float,
+    least_error: float = 0.0,
+) -> Estimate | None:
     drawn = drawn[np.isfinite(drawn)]
     error = float(np.std(drawn, ddof=1)) if len(drawn) > 1 else 0.0
     if not np.isfinite(value) or not error > 0:
@@ -140,8 +169,9 @@ def _rarer(values: np.ndarray, customer: np.ndarray) -> int:
     return min(len(np.unique(customer[values == side])) for side in np.unique(values))
 
 
-def odds_ratio(x: np.ndarray, y: np.ndarray, given: np.ndarray, customer: np.ndarray,
-               level: float = 0.95) -> OddsRatio | None:
+def odds_ratio(
+    x: np.ndarray, y: np.ndarray, given: np.ndarray, customer: np.ndarray, level: float = 0.95
+) -> OddsRatio | None:
     """By what factor do the odds of y change with x, ``given`` being equal?
 
     Logistic regression by Newton's steps under a weak normal prior, which settles where a side has no event. The

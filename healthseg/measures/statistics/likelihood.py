@@ -1,4 +1,5 @@
 """How likely is something, given where things stand? A logistic regression, calibrated on cases it had not seen."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -19,10 +20,10 @@ class Likelihood:
 
     beta: np.ndarray
     covariance: np.ndarray
-    intercept: float         # of the calibration: 0 where none is needed
-    slope: float             # 1 where none is needed
-    brier: float             # mean squared error of the chance, on customers left out
-    base_brier: float        # of the share alone
+    intercept: float  # of the calibration: 0 where none is needed
+    slope: float  # 1 where none is needed
+    brier: float  # mean squared error of the chance, on customers left out
+    base_brier: float  # of the share alone
     customers: int
     rows: int
 
@@ -36,7 +37,9 @@ class Likelihood:
         row = np.r_[1.0, columns]
         height, error = float(row @ self.beta), float(np.sqrt(row @ self.covariance @ row))
         reach = standard_errors(level) * error
-        chances = scipy.special.expit(self.intercept + self.slope * np.array([height, height - reach, height + reach]))
+        chances = scipy.special.expit(
+            self.intercept + self.slope * np.array([height, height - reach, height + reach])
+        )
         return float(chances[0]), float(chances[1]), float(chances[2])
 
 
@@ -63,9 +66,16 @@ def likelihood(columns: np.ndarray, y: np.ndarray, customer: np.ndarray) -> Like
     chance = _calibrated(foretold, y, groups)
     full = _with_one(columns)
     covariance = covariances(full, y, beta, weak_prior(full), customer)[1]
-    return Likelihood(beta, covariance, float(calibration[0]), float(calibration[1]),
-                      float(((chance - y) ** 2).mean()), float(((shares - y) ** 2).mean()),
-                      len(np.unique(customer)), len(y))
+    return Likelihood(
+        beta,
+        covariance,
+        float(calibration[0]),
+        float(calibration[1]),
+        float(((chance - y) ** 2).mean()),
+        float(((shares - y) ** 2).mean()),
+        len(np.unique(customer)),
+        len(y),
+    )
 
 
 def _calibrated(foretold: np.ndarray, y: np.ndarray, groups: np.ndarray) -> np.ndarray:
@@ -74,7 +84,9 @@ def _calibrated(foretold: np.ndarray, y: np.ndarray, groups: np.ndarray) -> np.n
     for one in range(FOLDS):
         inside = groups == one
         by = _fit(foretold[~inside][:, None], y[~inside])
-        chance[inside] = scipy.special.expit(foretold[inside] if by is None else by[0] + by[1] * foretold[inside])
+        chance[inside] = scipy.special.expit(
+            foretold[inside] if by is None else by[0] + by[1] * foretold[inside]
+        )
     return chance
 
 

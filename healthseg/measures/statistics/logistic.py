@@ -3,6 +3,7 @@
 outcome ~ Bernoulli(logit⁻¹(offset + Zβ)), β ~ Normal(mean, diag(1 ÷ precision)). The log of the posterior has one top;
 Newton's steps climb to it, and the curvature there is what Laplace's approximation and the sandwich are made of.
 """
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ import numpy as np
 import scipy
 
 STEPS, SETTLED = 100, 1e-7
-RIDGE = 1e-8                 # of each row: keeps columns that say the same from dividing by zero
+RIDGE = 1e-8  # of each row: keeps columns that say the same from dividing by zero
 ROWS_AT_ONCE = 20_000
 
 
@@ -25,12 +26,14 @@ class Quadratic:
     curvature: np.ndarray
 
 
-def expand(design: np.ndarray, outcome: np.ndarray, beta: np.ndarray, offset: float = 0.0) -> Quadratic:
+def expand(
+    design: np.ndarray, outcome: np.ndarray, beta: np.ndarray, offset: float = 0.0
+) -> Quadratic:
     """The log likelihood of β and its first two derivatives, in one pass over the rows."""
     width = design.shape[1]
     value, gradient, curvature = 0.0, np.zeros(width), np.zeros((width, width))
     for begin in range(0, len(design), ROWS_AT_ONCE):
-        rows, y = design[begin:begin + ROWS_AT_ONCE], outcome[begin:begin + ROWS_AT_ONCE]
+        rows, y = design[begin : begin + ROWS_AT_ONCE], outcome[begin : begin + ROWS_AT_ONCE]
         odds = offset + rows @ beta
         p = scipy.special.expit(odds)
         value += float((y * odds - np.logaddexp(0, odds)).sum())
@@ -39,8 +42,15 @@ def expand(design: np.ndarray, outcome: np.ndarray, beta: np.ndarray, offset: fl
     return Quadratic(beta, value, gradient, curvature)
 
 
-def fit(design: np.ndarray, outcome: np.ndarray, precision: np.ndarray, mean: np.ndarray, *,
-        start: np.ndarray | None = None, offset: float = 0.0) -> np.ndarray | None:
+def fit(
+    design: np.ndarray,
+    outcome: np.ndarray,
+    precision: np.ndarray,
+    mean: np.ndarray,
+    *,
+    start: np.ndarray | None = None,
+    offset: float = 0.0,
+) -> np.ndarray | None:
     """β at the top of the posterior; None where that is not found in 100 steps.
 
     ``design`` is rows × columns, ``outcome`` 0 or 1, ``precision`` and ``mean`` the prior's by column (0: none).
@@ -50,6 +60,7 @@ def fit(design: np.ndarray, outcome: np.ndarray, precision: np.ndarray, mean: np
     >>> float(np.exp(fit(design, outcome, np.zeros(1), np.zeros(1))[0]).round(6))
     0.333333
     """
+
     def height(there: Quadratic) -> float:
         return there.value - (precision * (there.at - mean) ** 2).sum() / 2
 
@@ -72,13 +83,20 @@ def information(curvature: np.ndarray, precision: np.ndarray, rows: int) -> np.n
     return curvature + np.diag(precision + RIDGE * rows)
 
 
-def covariances(design: np.ndarray, outcome: np.ndarray, beta: np.ndarray, precision: np.ndarray,
-                customer: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def covariances(
+    design: np.ndarray,
+    outcome: np.ndarray,
+    beta: np.ndarray,
+    precision: np.ndarray,
+    customer: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
     """β's covariance as the information has it, and the sandwich over customers (Liang & Zeger 1986).
 
     ``customer`` numbers the rows' customers, whose rows hang together.
     """
-    bread = np.linalg.inv(information(expand(design, outcome, beta).curvature, precision, len(design)))
+    bread = np.linalg.inv(
+        information(expand(design, outcome, beta).curvature, precision, len(design))
+    )
     scores = np.zeros((int(customer.max()) + 1, design.shape[1]))
     np.add.at(scores, customer, design * (outcome - scipy.special.expit(design @ beta))[:, None])
     groups = len(np.unique(customer))

@@ -1,4 +1,5 @@
 """Do groups end their spells at the same pace? By what factor is one slower? The log-rank test and its inversion."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -10,7 +11,7 @@ import scipy
 
 from healthseg.measures.statistics.normal import chi_square_p, standard_errors, two_sided_p
 
-FACTORS = np.linspace(-3.0, 3.0, 25)         # log factors at which the inverted test is looked at first
+FACTORS = np.linspace(-3.0, 3.0, 25)  # log factors at which the inverted test is looked at first
 SETTLED = 1e-5
 
 
@@ -24,8 +25,13 @@ class LogRank:
     groups: pd.DataFrame
 
 
-def log_rank(time: Sequence[float], event: Sequence[bool], group: Sequence[str],
-             entry: Sequence[float] | None = None, stratum: Sequence[str] | None = None) -> LogRank | None:
+def log_rank(
+    time: Sequence[float],
+    event: Sequence[bool],
+    group: Sequence[str],
+    entry: Sequence[float] | None = None,
+    stratum: Sequence[str] | None = None,
+) -> LogRank | None:
     """Do the groups end at the same pace?
 
     Mantel (1966) and Cox (1972): over the times at which something ended, the observed ends of each group less those
@@ -40,7 +46,11 @@ def log_rank(time: Sequence[float], event: Sequence[bool], group: Sequence[str],
     names, codes = np.unique(np.asarray(group, dtype=object).astype(str), return_inverse=True)
     ends, happened = np.asarray(time, dtype=float), np.asarray(event).astype(bool)
     starts = np.zeros(len(ends)) if entry is None else np.asarray(entry, dtype=float)
-    strata = np.zeros(len(ends), dtype=np.int64) if stratum is None else np.unique(stratum, return_inverse=True)[1]
+    strata = (
+        np.zeros(len(ends), dtype=np.int64)
+        if stratum is None
+        else np.unique(stratum, return_inverse=True)[1]
+    )
     if len(names) < 2:
         return None
     observed, expected = np.zeros(len(names)), np.zeros(len(names))
@@ -48,12 +58,17 @@ def log_rank(time: Sequence[float], event: Sequence[bool], group: Sequence[str],
     for one in range(strata.max() + 1):
         chosen = strata == one
         parts = _stratum(starts[chosen], ends[chosen], happened[chosen], codes[chosen], len(names))
-        observed, expected, covariance = observed + parts[0], expected + parts[1], covariance + parts[2]
+        observed, expected, covariance = (
+            observed + parts[0],
+            expected + parts[1],
+            covariance + parts[2],
+        )
     return _tested(names, np.bincount(codes, minlength=len(names)), observed, expected, covariance)
 
 
-def _stratum(entry: np.ndarray, time: np.ndarray, event: np.ndarray, code: np.ndarray,
-             groups: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _stratum(
+    entry: np.ndarray, time: np.ndarray, event: np.ndarray, code: np.ndarray, groups: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Observed and expected ends of each group, and the covariance of their difference."""
     at = np.unique(time[event])
     risk, ended = np.zeros((groups, len(at))), np.zeros((groups, len(at)))
@@ -61,7 +76,9 @@ def _stratum(entry: np.ndarray, time: np.ndarray, event: np.ndarray, code: np.nd
         own = code == one
         risk[one] = _before(entry[own], at) - _before(time[own], at)
         ends = np.sort(time[own & event])
-        ended[one] = np.searchsorted(ends, at, side="right") - np.searchsorted(ends, at, side="left")
+        ended[one] = np.searchsorted(ends, at, side="right") - np.searchsorted(
+            ends, at, side="left"
+        )
     n, d = risk.sum(axis=0), ended.sum(axis=0)
     share = risk / n
     spread = np.where(n > 1, d * (n - d) / np.maximum(n - 1, 1), 0.0)
@@ -73,8 +90,13 @@ def _before(values: np.ndarray, at: np.ndarray) -> np.ndarray:
     return np.searchsorted(np.sort(values), at, side="left").astype(float)
 
 
-def _tested(names: np.ndarray, n: np.ndarray, observed: np.ndarray, expected: np.ndarray,
-            covariance: np.ndarray) -> LogRank | None:
+def _tested(
+    names: np.ndarray,
+    n: np.ndarray,
+    observed: np.ndarray,
+    expected: np.ndarray,
+    covariance: np.ndarray,
+) -> LogRank | None:
     gap = (observed - expected)[:-1]
     inner = covariance[:-1, :-1]
     if np.linalg.matrix_rank(inner) != len(gap):
@@ -95,12 +117,18 @@ class TimeFactor:
     lower: float | None
     upper: float | None
     p: float
-    n: int                   # spells in which it happened
-    events: int              # of them ended
+    n: int  # spells in which it happened
+    events: int  # of them ended
 
 
-def time_factor(time: np.ndarray, event: np.ndarray, onset: np.ndarray, stratum: np.ndarray, cluster: np.ndarray,
-                level: float = 0.95) -> TimeFactor | None:
+def time_factor(
+    time: np.ndarray,
+    event: np.ndarray,
+    onset: np.ndarray,
+    stratum: np.ndarray,
+    cluster: np.ndarray,
+    level: float = 0.95,
+) -> TimeFactor | None:
     """By what factor does a thing that happens during a spell lengthen what remains of it?
 
     ``onset`` is the time at which it happened in each spell, NaN where it did not. A factor f maps what followed the
@@ -114,7 +142,10 @@ def time_factor(time: np.ndarray, event: np.ndarray, onset: np.ndarray, stratum:
     if exposed.sum() < 2 or not (event & exposed).any() or not (event & ~exposed).any():
         return None
     edge = standard_errors(level)
-    strata = [tuple(column[stratum == one] for column in (time, event, onset, cluster)) for one in np.unique(stratum)]
+    strata = [
+        tuple(column[stratum == one] for column in (time, event, onset, cluster))
+        for one in np.unique(stratum)
+    ]
     clusters = int(cluster.max()) + 1
 
     def z(log_factor: float) -> float:
@@ -125,9 +156,14 @@ def time_factor(time: np.ndarray, event: np.ndarray, onset: np.ndarray, stratum:
     if root is None:
         return None
     lower, upper = _crossing(z, values, -edge), _crossing(z, values, edge)
-    return TimeFactor(float(np.exp(root)), None if lower is None else float(np.exp(lower)),
-                      None if upper is None else float(np.exp(upper)), two_sided_p(z(0.0)),
-                      int(exposed.sum()), int((event & exposed).sum()))
+    return TimeFactor(
+        float(np.exp(root)),
+        None if lower is None else float(np.exp(lower)),
+        None if upper is None else float(np.exp(upper)),
+        two_sided_p(z(0.0)),
+        int(exposed.sum()),
+        int((event & exposed).sum()),
+    )
 
 
 def _crossing(z: object, values: np.ndarray, height: float) -> float | None:
@@ -137,7 +173,11 @@ def _crossing(z: object, values: np.ndarray, height: float) -> float | None:
     if not len(places):
         return None
     place = places[np.argmin(np.abs(FACTORS[places]))]
-    return float(scipy.optimize.bisect(lambda one: z(one) - height, FACTORS[place], FACTORS[place + 1], xtol=SETTLED))
+    return float(
+        scipy.optimize.bisect(
+            lambda one: z(one) - height, FACTORS[place], FACTORS[place + 1], xtol=SETTLED
+        )
+    )
 
 
 def _exposure_z(strata: list[tuple[np.ndarray, ...]], clusters: int, log_factor: float) -> float:
@@ -152,7 +192,9 @@ def _exposure_z(strata: list[tuple[np.ndarray, ...]], clusters: int, log_factor:
     return total / np.sqrt(spread) if spread > 0 else 0.0
 
 
-def _exposed_stratum(mapped: np.ndarray, event: np.ndarray, onset: np.ndarray) -> tuple[float, float, np.ndarray]:
+def _exposed_stratum(
+    mapped: np.ndarray, event: np.ndarray, onset: np.ndarray
+) -> tuple[float, float, np.ndarray]:
     """Observed less expected ends of the exposed, its variance, and what each spell adds to it (its score)."""
     exposed = np.isfinite(onset)
     at, ended = np.unique(mapped[event], return_counts=True)
@@ -166,5 +208,7 @@ def _exposed_stratum(mapped: np.ndarray, event: np.ndarray, onset: np.ndarray) -
     last = np.searchsorted(at, mapped, side="right")
     begin = np.where(exposed, np.searchsorted(at, np.nan_to_num(onset), side="right"), last)
     own = share[np.maximum(last - 1, 0)]
-    score = event * (exposed - own) - (hazard[last] - hazard[np.minimum(begin, last)]) + weighted[last]
+    score = (
+        event * (exposed - own) - (hazard[last] - hazard[np.minimum(begin, last)]) + weighted[last]
+    )
     return float((event & exposed).sum() - (share * ended).sum()), float(spread.sum()), score

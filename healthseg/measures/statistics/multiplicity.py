@@ -1,4 +1,5 @@
 """Every hypothesis tried in a call, in one list, and what remains of it under false-discovery control."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence

@@ -1,5 +1,6 @@
 """The normal distribution, Student's t and sums of squares, by the standard library: scipy takes longer to import than
 many a call to answer."""
+
 from __future__ import annotations
 
 import math
@@ -29,11 +30,19 @@ def student_errors(level: float, degrees: int) -> float:
     """
     z = t = standard_errors(level)
     if degrees > EXACT_DEGREES:
-        return z + (z**3 + z) / (4 * degrees) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * degrees**2) + (
-            3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * degrees**3)
-    height = math.exp(math.lgamma((degrees + 1) / 2) - math.lgamma(degrees / 2)) / math.sqrt(degrees * math.pi)
+        return (
+            z
+            + (z**3 + z) / (4 * degrees)
+            + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * degrees**2)
+            + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * degrees**3)
+        )
+    height = math.exp(math.lgamma((degrees + 1) / 2) - math.lgamma(degrees / 2)) / math.sqrt(
+        degrees * math.pi
+    )
     for _ in range(100):
-        step = (level - _student_within(t, degrees)) / (2 * height * (1 + t**2 / degrees) ** (-(degrees + 1) / 2))
+        step = (level - _student_within(t, degrees)) / (
+            2 * height * (1 + t**2 / degrees) ** (-(degrees + 1) / 2)
+        )
         t += step
         if abs(step) < 1e-14 * t:
             break

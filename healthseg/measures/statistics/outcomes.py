@@ -1,4 +1,5 @@
 """What happened next to each landmark row: labels with horizon, lead, maturity and censoring."""
+
 from __future__ import annotations
 
 import datetime as dt
@@ -12,16 +13,24 @@ def label_event_dates(customers: pd.DataFrame) -> pd.Series:
 
     A column that the frame lacks counts as unknown for all.
     """
-    dates = [pd.to_datetime(customers[name]).astype("datetime64[us]")
-             for name in ("notice_on", "churned_on") if name in customers]
+    dates = [
+        pd.to_datetime(customers[name]).astype("datetime64[us]")
+        for name in ("notice_on", "churned_on")
+        if name in customers
+    ]
     index = pd.Index(customers["client_id"], name="client_id")
     if not dates:
         return pd.Series(np.datetime64("NaT"), index=index, dtype="datetime64[us]", name="event_on")
     return pd.Series(pd.concat(dates, axis=1).min(axis=1).to_numpy(), index=index, name="event_on")
 
 
-def labels(landmarks: pd.DataFrame, event_on: pd.Series, as_of: dt.date, horizon_days: int,
-           lead_days: int = 0) -> pd.DataFrame:
+def labels(
+    landmarks: pd.DataFrame,
+    event_on: pd.Series,
+    as_of: dt.date,
+    horizon_days: int,
+    lead_days: int = 0,
+) -> pd.DataFrame:
     """Did the event fall in (date + lead, date + lead + horizon], as far as it can be known at as_of?
 
     ``landmarks`` has client_id and date; ``event_on`` (by client_id) is read up to as_of alone. Added columns:
@@ -34,7 +43,10 @@ def labels(landmarks: pd.DataFrame, event_on: pd.Series, as_of: dt.date, horizon
     event = known.reindex(landmarks["client_id"]).to_numpy()
     start = date + np.timedelta64(lead_days, "D")
     end = start + np.timedelta64(horizon_days, "D")
-    status = np.select([event <= date, event <= start, end > np.datetime64(as_of)],
-                       ["after_event", "in_lead", "immature"], "labelled")
+    status = np.select(
+        [event <= date, event <= start, end > np.datetime64(as_of)],
+        ["after_event", "in_lead", "immature"],
+        "labelled",
+    )
     outcome = np.where(status == "labelled", (event <= end).astype(float), np.nan)
     return landmarks.assign(outcome=outcome, status=status)

@@ -1,4 +1,5 @@
 """Where does a customer stand among its like? Peers of its industry and tier, else its tier, else the book."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -10,7 +11,9 @@ GROUPS = (("industry×tier", ["industry", "tier"]), ("tier", ["tier"]), ("book",
 QUARTILES = (25, 50, 75)
 
 
-def peer_standing(customers: pd.DataFrame, measure: str, min_others: int = 8, level: float = 0.90) -> pd.DataFrame:
+def peer_standing(
+    customers: pd.DataFrame, measure: str, min_others: int = 8, level: float = 0.90
+) -> pd.DataFrame:
     """Each customer's rank among its peers in one measure.
 
     ``customers`` has client_id, industry, tier (null where unknown) and the measure, a row a live customer. Its peers
@@ -21,7 +24,11 @@ def peer_standing(customers: pd.DataFrame, measure: str, min_others: int = 8, le
     is missing.
     """
     columns = ["client_id", "industry", "tier", measure]
-    frame = customers[columns].rename(columns={measure: "value"}).sort_values("client_id", ignore_index=True)
+    frame = (
+        customers[columns]
+        .rename(columns={measure: "value"})
+        .sort_values("client_id", ignore_index=True)
+    )
     nothing = pd.Series([None] * len(frame), dtype=object)
     reply = frame[["client_id", "value"]].assign(peer_group=nothing, peer_label=nothing)
     figures = np.full((len(frame), 2 + len(QUARTILES)), np.nan)
@@ -35,14 +42,23 @@ def peer_standing(customers: pd.DataFrame, measure: str, min_others: int = 8, le
             at = group.index[open_ones]
             figures[at] = _among_others(group["value"].to_numpy(dtype=float))[open_ones]
             reply.loc[at, "peer_group"] = name
-            reply.loc[at, "peer_label"] = " · ".join(str(group[key].iloc[0]) for key in keys) or "the book"
+            reply.loc[at, "peer_label"] = (
+                " · ".join(str(group[key].iloc[0]) for key in keys) or "the book"
+            )
     n, below = figures[:, 0], figures[:, 1]
     lower, upper = wilson(below, n, level)
-    return reply.assign(n=n, percentile=100 * below / n, lower=100 * lower, upper=100 * upper,
-                        **{f"p{quartile}": figures[:, 2 + at] for at, quartile in enumerate(QUARTILES)})
+    return reply.assign(
+        n=n,
+        percentile=100 * below / n,
+        lower=100 * lower,
+        upper=100 * upper,
+        **{f"p{quartile}": figures[:, 2 + at] for at, quartile in enumerate(QUARTILES)},
+    )
 
 
-def peers_of(customers: pd.DataFrame, client_id: str, min_others: int = 8) -> tuple[str | None, pd.DataFrame]:
+def peers_of(
+    customers: pd.DataFrame, client_id: str, min_others: int = 8
+) -> tuple[str | None, pd.DataFrame]:
     """A customer's peers as one group for all measures: the label of the first with enough others, and their rows.
 
     ``customers`` has client_id, industry and tier. The label is None, and there are no rows, where even the book
@@ -66,7 +82,9 @@ def _among_others(values: np.ndarray) -> np.ndarray:
     columns = [np.full(len(values), others), below + equal / 2]
     for quartile in QUARTILES:
         place = order_statistic(others, quartile / 100)
-        columns.append(np.where(below <= place, ordered[place + 1], ordered[place]))  # the value itself left out
+        columns.append(
+            np.where(below <= place, ordered[place + 1], ordered[place])
+        )  # the value itself left out
     return np.stack(columns, axis=1)
 
 

@@ -1,4 +1,5 @@
 """Slopes that a few odd weeks don't bend."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -26,7 +27,9 @@ class Slopes:
         return np.where(np.isnan(self.slope), np.nan, sign)
 
 
-def theil_sen(x: np.ndarray, series: np.ndarray, level: float = 0.90, min_points: int = 6, overlap: int = 1) -> Slopes:
+def theil_sen(
+    x: np.ndarray, series: np.ndarray, level: float = 0.90, min_points: int = 6, overlap: int = 1
+) -> Slopes:
     """By how much does each series rise per unit of x, whatever a few outlying points say?
 
     ``x`` has n distinct values, ``series`` the shape (n,) or (series, n) with NaN for what is missing.
@@ -44,13 +47,20 @@ def theil_sen(x: np.ndarray, series: np.ndarray, level: float = 0.90, min_points
     x, rows = np.asarray(x, dtype=float), np.atleast_2d(np.asarray(series, dtype=float))
     if len(np.unique(x)) < len(x):
         raise ValueError("x must be distinct: two points of a series stand at one place")
-    parts = [_chunk(x, rows[at:at + CHUNK], level, min_points, overlap) for at in range(0, max(len(rows), 1), CHUNK)]
+    parts = [
+        _chunk(x, rows[at : at + CHUNK], level, min_points, overlap)
+        for at in range(0, max(len(rows), 1), CHUNK)
+    ]
     return Slopes(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
-def _chunk(x: np.ndarray, rows: np.ndarray, level: float, min_points: int, overlap: int) -> tuple[np.ndarray, ...]:
+def _chunk(
+    x: np.ndarray, rows: np.ndarray, level: float, min_points: int, overlap: int
+) -> tuple[np.ndarray, ...]:
     first, second = np.triu_indices(len(x), 1)
-    slopes = np.sort((rows[:, second] - rows[:, first]) / (x[second] - x[first]), axis=1)  # NaN sorts last
+    slopes = np.sort(
+        (rows[:, second] - rows[:, first]) / (x[second] - x[first]), axis=1
+    )  # NaN sorts last
     points = (~np.isnan(rows)).sum(axis=1)
     pairs = points * (points - 1) // 2
     variance = _kendall_variance(rows, points) * _overlap_factor(points, overlap)
@@ -66,7 +76,9 @@ def _chunk(x: np.ndarray, rows: np.ndarray, level: float, min_points: int, overl
 def _at(ordered: np.ndarray, position: np.ndarray) -> np.ndarray:
     if ordered.shape[1] == 0:
         return np.full(len(ordered), np.nan)
-    return np.take_along_axis(ordered, np.clip(position, 0, ordered.shape[1] - 1)[:, None], axis=1)[:, 0]
+    return np.take_along_axis(ordered, np.clip(position, 0, ordered.shape[1] - 1)[:, None], axis=1)[
+        :, 0
+    ]
 
 
 def _kendall_variance(rows: np.ndarray, points: np.ndarray) -> np.ndarray:
@@ -92,5 +104,10 @@ def _overlap_factor(points: np.ndarray, overlap: int) -> np.ndarray:
     total = np.zeros(len(n))
     for lag in range(1, overlap):
         left = np.maximum(n - lag, 0)
-        total += np.maximum(left * (left - 1) * (left - 2), 0) * 6 / np.pi * np.arcsin((1 - lag / overlap) / 2)
+        total += (
+            np.maximum(left * (left - 1) * (left - 2), 0)
+            * 6
+            / np.pi
+            * np.arcsin((1 - lag / overlap) / 2)
+        )
     return 1 + 2 * total / (n * (n - 1) * (n - 2))

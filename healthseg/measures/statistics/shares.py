@@ -1,4 +1,5 @@
 """Figures that are rounded and still add up."""
+
 from __future__ import annotations
 
 import math
@@ -6,7 +7,9 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 
-def largest_remainder(figures: Sequence[Fraction | float | int], total: int | None = None) -> list[int]:
+def largest_remainder(
+    figures: Sequence[Fraction | float | int], total: int | None = None
+) -> list[int]:
     """Integers next to ``figures`` that add up to ``total``: which of the figures are rounded up?
 
     Each figure is rounded down, and the units that are then missing go to the largest remainders
@@ -23,7 +26,9 @@ def largest_remainder(figures: Sequence[Fraction | float | int], total: int | No
     floors = [math.floor(figure) for figure in exact]
     missing = whole - sum(floors)
     if not 0 <= missing <= len(exact):
-        raise ValueError(f"figures that sum to {float(sum(exact))} cannot be rounded to a total of {whole}")
+        raise ValueError(
+            f"figures that sum to {float(sum(exact))} cannot be rounded to a total of {whole}"
+        )
     order = sorted(range(len(exact)), key=lambda at: (floors[at] - exact[at], at))
     for at in order[:missing]:
         floors[at] += 1
@@ -39,6 +44,6 @@ def percentages(counts: Sequence[int], decimals: int = 1) -> list[float]:
     total = sum(counts)
     if total == 0:
         return [0.0] * len(counts)
-    unit = 10 ** decimals
+    unit = 10**decimals
     units = [Fraction(count * 100 * unit, total) for count in counts]
     return [share / unit for share in largest_remainder(units, 100 * unit)]

@@ -1,4 +1,5 @@
 """By how much do the values of one group exceed those of another, whatever their distribution?"""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -31,11 +32,19 @@ def hodges_lehmann(one: np.ndarray, other: np.ndarray, level: float = 0.9) -> Sh
     """
     if not len(one) or not len(other):
         raise ValueError("both groups need a value")
-    differences = np.sort((np.asarray(one, dtype=float)[:, None] - np.asarray(other, dtype=float)).ravel())
+    differences = np.sort(
+        (np.asarray(one, dtype=float)[:, None] - np.asarray(other, dtype=float)).ravel()
+    )
     m, n = len(one), len(other)
     reach = standard_errors(level) * np.sqrt(m * n * (m + n + 1) / 12)
     low = int(np.clip(np.floor(m * n / 2 - reach), 0, m * n - 1))
-    return Shift(float(np.median(differences)), float(differences[low]), float(differences[m * n - 1 - low]), m, n)
+    return Shift(
+        float(np.median(differences)),
+        float(differences[low]),
+        float(differences[m * n - 1 - low]),
+        m,
+        n,
+    )
 
 
 @dataclass(frozen=True)
@@ -64,16 +73,22 @@ def dominance(one: np.ndarray, other: np.ndarray, level: float = 0.95) -> Domina
     """
     m, n = len(one), len(other)
     pooled = scipy.stats.rankdata(np.r_[one, other])
-    above = (pooled[:m] - scipy.stats.rankdata(one)) * 2 - n          # wins less losses of each value of one
+    above = (
+        pooled[:m] - scipy.stats.rankdata(one)
+    ) * 2 - n  # wins less losses of each value of one
     below = (pooled[m:] - scipy.stats.rankdata(other)) * 2 - m
     delta = float(above.sum()) / (m * n)
     return Dominance(delta, *_around(delta, above / n, -below / m, level), _p(pooled, delta, m, n))
 
 
-def _around(delta: float, rows: np.ndarray, columns: np.ndarray, level: float) -> tuple[float, float]:
+def _around(
+    delta: float, rows: np.ndarray, columns: np.ndarray, level: float
+) -> tuple[float, float]:
     m, n = len(rows), len(columns)
-    between = float(((rows - delta) ** 2).sum()) / max(m - 1, 1) / m + float(
-        ((columns - delta) ** 2).sum()) / max(n - 1, 1) / n
+    between = (
+        float(((rows - delta) ** 2).sum()) / max(m - 1, 1) / m
+        + float(((columns - delta) ** 2).sum()) / max(n - 1, 1) / n
+    )
     variance = max(between, (1 - delta**2) / max(m * n - 1, 1))
     z = standard_errors(level)
     spread = z * np.sqrt(variance) * np.sqrt((1 - delta**2) ** 2 + z**2 * variance)
@@ -87,5 +102,11 @@ def _around(delta: float, rows: np.ndarray, columns: np.ndarray, level: float) -
 def _p(ranks: np.ndarray, delta: float, m: int, n: int) -> float:
     total = m + n
     ties = np.unique(ranks, return_counts=True)[1].astype(float)
-    variance = m * n / 12 * (total + 1 - float((ties**3 - ties).sum()) / (total * max(total - 1, 1)))
-    return float(2 * scipy.stats.norm.sf(abs(delta) * m * n / 2 / np.sqrt(variance))) if variance > 0 else 1.0
+    variance = (
+        m * n / 12 * (total + 1 - float((ties**3 - ties).sum()) / (total * max(total - 1, 1)))
+    )
+    return (
+        float(2 * scipy.stats.norm.sf(abs(delta) * m * n / 2 / np.sqrt(variance)))
+        if variance > 0
+        else 1.0
+    )

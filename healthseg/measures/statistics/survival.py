@@ -3,6 +3,7 @@
 A spell is at risk on (entry, time]: those that began before tracking did enter late, and are not
 counted as survivors of days on which nobody watched them (left truncation).
 """
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -14,8 +15,12 @@ import pandas as pd
 from healthseg.measures.statistics.normal import standard_errors
 
 
-def kaplan_meier(time: Sequence[float], event: Sequence[bool], entry: Sequence[float] | None = None,
-                 level: float = 0.95) -> pd.DataFrame:
+def kaplan_meier(
+    time: Sequence[float],
+    event: Sequence[bool],
+    entry: Sequence[float] | None = None,
+    level: float = 0.95,
+) -> pd.DataFrame:
     """What share lasts beyond each time?
 
     ``time`` is when a spell ended or was last seen, ``event`` whether it ended, ``entry`` when it came under
@@ -35,11 +40,15 @@ def kaplan_meier(time: Sequence[float], event: Sequence[bool], entry: Sequence[f
         error = np.where(survival > 0, survival * np.sqrt(greenwood), np.nan)
         reach = standard_errors(level) * np.sqrt(greenwood) / np.abs(np.log(survival))
         inside = (survival > 0) & (survival < 1)
-        lower, upper = (np.where(inside, survival ** np.exp(sign * reach), np.nan) for sign in (1, -1))
+        lower, upper = (
+            np.where(inside, survival ** np.exp(sign * reach), np.nan) for sign in (1, -1)
+        )
     return table.assign(survival=survival, std_error=error, lower=lower, upper=upper)
 
 
-def _spells(time: Sequence[float], event: Sequence[float], entry: Sequence[float] | None) -> pd.DataFrame:
+def _spells(
+    time: Sequence[float], event: Sequence[float], entry: Sequence[float] | None
+) -> pd.DataFrame:
     ends = np.asarray(time, dtype=float)
     starts = np.zeros(len(ends)) if entry is None else np.asarray(entry, dtype=float)
     if np.isnan(ends).any() or np.isnan(starts).any() or (starts >= ends).any():
@@ -70,9 +79,11 @@ def quantile_time(curve: pd.DataFrame, share: float = 0.5) -> Median:
 
     Brookmeyer & Crowley (1982). ``curve`` is kaplan_meier's.
     """
+
     def first(column: str) -> float | None:
         reached = curve.loc[curve[column] <= 1 - share + 1e-12, "time"]
         return float(reached.iloc[0]) if len(reached) else None
+
     return Median(first("survival"), first("lower"), first("upper"))
 
 
@@ -89,7 +100,9 @@ def median_times(time: np.ndarray, event: np.ndarray, weights: np.ndarray) -> np
     events = np.add.reduceat(weights * np.asarray(event)[order], first, axis=1)
     at_risk = np.cumsum(weights[:, ::-1], axis=1)[:, ::-1][:, first]
     with np.errstate(invalid="ignore", divide="ignore"):
-        survival = np.cumprod(np.where(at_risk > 0, 1 - events / np.maximum(at_risk, 1), 1.0), axis=1)
+        survival = np.cumprod(
+            np.where(at_risk > 0, 1 - events / np.maximum(at_risk, 1), 1.0), axis=1
+        )
     reached = survival <= 0.5 + 1e-12
     return np.where(reached.any(axis=1), at[reached.argmax(axis=1)], np.inf)
 
@@ -100,8 +113,9 @@ def survival_at(curve: pd.DataFrame, times: Sequence[float]) -> np.ndarray:
     return np.concatenate([[1.0], curve["survival"].to_numpy()])[place]
 
 
-def aalen_johansen(time: Sequence[float], cause: Sequence[str | None],
-                   entry: Sequence[float] | None = None) -> pd.DataFrame:
+def aalen_johansen(
+    time: Sequence[float], cause: Sequence[str | None], entry: Sequence[float] | None = None
+) -> pd.DataFrame:
     """By which time has what share left by which door, where the doors compete?
 
     ``cause`` names the door, None where the spell was still open at ``time``. Long frame, one row per cause and time
@@ -117,17 +131,29 @@ def aalen_johansen(time: Sequence[float], cause: Sequence[str | None],
     parts = []
     for name in sorted({one for one in causes if one is not None}):
         ended = np.sort(spells.loc[causes == name, "time"])
-        own = (np.searchsorted(ended, at, side="right") - np.searchsorted(ended, at, side="left")).astype(float)
+        own = (
+            np.searchsorted(ended, at, side="right") - np.searchsorted(ended, at, side="left")
+        ).astype(float)
         incidence = np.cumsum(before * own / n)
-        parts.append(pd.DataFrame({"cause": name, "time": at, "at_risk": table["at_risk"], "events": own.astype(int),
-                                   "cumulative_incidence": incidence,
-                                   "std_error": np.sqrt(_incidence_variance(n, d, own, before, incidence))}))
+        parts.append(
+            pd.DataFrame(
+                {
+                    "cause": name,
+                    "time": at,
+                    "at_risk": table["at_risk"],
+                    "events": own.astype(int),
+                    "cumulative_incidence": incidence,
+                    "std_error": np.sqrt(_incidence_variance(n, d, own, before, incidence)),
+                }
+            )
+        )
     columns = ["cause", "time", "at_risk", "events", "cumulative_incidence", "std_error"]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
 
 
-def _incidence_variance(n: np.ndarray, d: np.ndarray, own: np.ndarray, before: np.ndarray,
-                        incidence: np.ndarray) -> np.ndarray:
+def _incidence_variance(
+    n: np.ndarray, d: np.ndarray, own: np.ndarray, before: np.ndarray, incidence: np.ndarray
+) -> np.ndarray:
     """Per time t, over the event times up to t: with g = I(t) − I(t_j), the delta-method sum.
 
     Σ g²·d/(n(n−d)) + Σ S²·(n−own)·own/n³ − 2·Σ g·S·own/n².
@@ -135,5 +161,7 @@ def _incidence_variance(n: np.ndarray, d: np.ndarray, own: np.ndarray, before: n
     hazard_term = np.where(n > d, d / np.where(n > d, n * (n - d), 1.0), 0.0)
     gap = incidence[:, None] - incidence[None, :]
     upto = np.tril(np.ones((len(n), len(n)), dtype=bool))
-    terms = gap**2 * hazard_term + before**2 * (n - own) * own / n**3 - 2 * gap * before * own / n**2
+    terms = (
+        gap**2 * hazard_term + before**2 * (n - own) * own / n**3 - 2 * gap * before * own / n**2
+    )
     return np.maximum(np.where(upto, terms, 0.0).sum(axis=1), 0.0)

@@ -1,4 +1,5 @@
 """Splits in time: a model is tested on dates after those it was fitted on, and their outcomes apart."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -6,8 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 
 
-def temporal_splits(dates: np.ndarray, folds: int, horizon_days: int,
-                    min_train_dates: int = 4) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def temporal_splits(
+    dates: np.ndarray, folds: int, horizon_days: int, min_train_dates: int = 4
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """(train, test) positions of rows, expanding in time: which rows may teach which?
 
     The distinct dates are cut so that the first ``min_train_dates`` only train and the rest falls into ``folds`` blocks

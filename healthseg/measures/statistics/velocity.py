@@ -1,4 +1,5 @@
 """Does a series rise faster than before? The later half's slope against the earlier half's."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -48,13 +49,16 @@ def velocity(series: np.ndarray, seed: int, level: float = 0.90) -> Velocity:
         return Velocity(np.nan, np.nan, np.nan)
     random = np.random.default_rng(seed)
     size = -(-len(values) // 2)
-    (early, drawn_early), (late, drawn_late) = (_slopes(half, random, level)
-                                                for half in (values[:size], values[-size:]))
+    (early, drawn_early), (late, drawn_late) = (
+        _slopes(half, random, level) for half in (values[:size], values[-size:])
+    )
     lower, upper = np.quantile(drawn_late - drawn_early, [(1 - level) / 2, (1 + level) / 2])
     return Velocity(late - early, float(lower), float(upper))
 
 
-def _slopes(half: np.ndarray, random: np.random.Generator, level: float) -> tuple[float, np.ndarray]:
+def _slopes(
+    half: np.ndarray, random: np.random.Generator, level: float
+) -> tuple[float, np.ndarray]:
     """The half's slope, and the slopes of its resampled residuals."""
     n = len(half)
     x = np.arange(n, dtype=float)

@@ -1,4 +1,5 @@
 """``report_card``: is the score any good? Asked of what happened, beside what costs nothing to use instead."""
+
 from __future__ import annotations
 
 import datetime as dt
@@ -15,7 +16,14 @@ from healthseg.measures import panel as panels
 from healthseg.measures.counting import customers
 from healthseg.scoring.components import custom_weights
 from healthseg.scoring.reportcard import accuracy, capacity, robustness, weights
-from healthseg.scoring.reportcard.rebuilt import COMPOSITE, NAMES, PREDICTIVE, RIVALS, SCORES, rebuilt
+from healthseg.scoring.reportcard.rebuilt import (
+    COMPOSITE,
+    NAMES,
+    PREDICTIVE,
+    RIVALS,
+    SCORES,
+    rebuilt,
+)
 
 DRAWS, ACCOUNTS, THRESHOLD = 200, 20, 60.0
 
@@ -44,16 +52,25 @@ class ReportCard:
 
     def frame(self, name: str) -> pd.DataFrame:
         if name not in self.frames:
-            raise InvalidParameters(f"the report card has no frame {name!r}", parameter="name", value_provided=name,
-                                    validation_rule="one of " + ", ".join(self.frames))
+            raise InvalidParameters(
+                f"the report card has no frame {name!r}",
+                parameter="name",
+                value_provided=name,
+                validation_rule="one of " + ", ".join(self.frames),
+            )
         return self.frames[name].copy()
 
     def figures(self) -> dict[str, float]:
         """The figures that a run is remembered by."""
         told = self.frames["accuracy"].set_index("score")["auc"]
         caught = self.frames["capture"].drop_duplicates("score").set_index("score")["share"]
-        return {**{f"auc {name}": round(float(value), 4) for name, value in told.dropna().items()},
-                **{f"captured {name}": round(float(value), 4) for name, value in caught.dropna().items()}}
+        return {
+            **{f"auc {name}": round(float(value), 4) for name, value in told.dropna().items()},
+            **{
+                f"captured {name}": round(float(value), 4)
+                for name, value in caught.dropna().items()
+            },
+        }
 
     def verdict(self) -> str:
         """The report card in a line."""
@@ -62,17 +79,26 @@ class ReportCard:
             return "Too few customers have left for a report card"
         row = told.loc[COMPOSITE]
         level = f"{100 * self.interval_level:.0f} %"
-        return (f"The health score told leavers from stayers with an AUC of {row['auc']:.2f} ({level} interval "
-                f"{row['auc_lower']:.2f} to {row['auc_upper']:.2f}; the days since the last activity "
-                f"{self._of('last_activity'):.2f}); weights from outcomes: {self.suggestion.verdict}")
+        return (
+            f"The health score told leavers from stayers with an AUC of {row['auc']:.2f} ({level} interval "
+            f"{row['auc_lower']:.2f} to {row['auc_upper']:.2f}; the days since the last activity "
+            f"{self._of('last_activity'):.2f}); weights from outcomes: {self.suggestion.verdict}"
+        )
 
     def _of(self, name: str) -> float:
         return float(self.frames["accuracy"].set_index("score")["auc"].get(name, np.nan))
 
 
-def report_card(portfolio: Any, as_of: str | dt.date | None = None, horizon_days: int | None = None,
-                component_weights: Mapping[str, float] | None = None, threshold: float = THRESHOLD,
-                accounts: int = ACCOUNTS, draws: int = DRAWS, seed: int | None = None) -> ReportCard:
+def report_card(
+    portfolio: Any,
+    as_of: str | dt.date | None = None,
+    horizon_days: int | None = None,
+    component_weights: Mapping[str, float] | None = None,
+    threshold: float = THRESHOLD,
+    accounts: int = ACCOUNTS,
+    draws: int = DRAWS,
+    seed: int | None = None,
+) -> ReportCard:
     """How well did every score tell who would leave, as it would have been shown on past dates?
 
     Each month's scores (composite, a ``custom`` one with ``component_weights``, the churn model's) are rebuilt from
@@ -87,26 +113,62 @@ def report_card(portfolio: Any, as_of: str | dt.date | None = None, horizon_days
     given = None if component_weights is None else custom_weights(component_weights)
     rows = rebuilt(portfolio, date, horizon, given)
     if not len(rows) or not rows["outcome"].notna().any():
-        raise CalculationError(f"no report card: no month of scores lies {horizon} days before {date}, so that nothing "
-                               "can be held against what happened", parameter="as_of", value_provided=str(date))
+        raise CalculationError(
+            f"no report card: no month of scores lies {horizon} days before {date}, so that nothing "
+            "can be held against what happened",
+            parameter="as_of",
+            value_provided=str(date),
+        )
     if not rows["outcome"].sum() > 0:
-        raise CalculationError(f"no report card: of {rows['client_id'].nunique()} customers nobody left or gave notice "
-                               "that the book knows of", parameter="portfolio",
-                               validation_rule="churned_on or notice_on, arr_changes or stage_changes that tell it")
-    return _card(portfolio, date, horizon, rows, threshold, accounts, draws, settings.seed if seed is None else seed)
+        raise CalculationError(
+            f"no report card: of {rows['client_id'].nunique()} customers nobody left or gave notice "
+            "that the book knows of",
+            parameter="portfolio",
+            validation_rule="churned_on or notice_on, arr_changes or stage_changes that tell it",
+        )
+    return _card(
+        portfolio,
+        date,
+        horizon,
+        rows,
+        threshold,
+        accounts,
+        draws,
+        settings.seed if seed is None else seed,
+    )
 
 
 def _checked(horizon: int, threshold: float, accounts: int, draws: int) -> None:
-    rules = {"horizon_days": (horizon, 1, 365), "threshold": (threshold, 0, 100), "accounts": (accounts, 1, 10**6),
-             "draws": (draws, 20, 10_000)}
+    rules = {
+        "horizon_days": (horizon, 1, 365),
+        "threshold": (threshold, 0, 100),
+        "accounts": (accounts, 1, 10**6),
+        "draws": (draws, 20, 10_000),
+    }
     for name, (value, low, high) in rules.items():
-        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-            raise InvalidParameters(f"{name} {value!r} is refused: it lies in {low} to {high}", parameter=name,
-                                    value_provided=str(value), validation_rule=f"{low} to {high}")
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, int | float)
+            or not low <= value <= high
+        ):
+            raise InvalidParameters(
+                f"{name} {value!r} is refused: it lies in {low} to {high}",
+                parameter=name,
+                value_provided=str(value),
+                validation_rule=f"{low} to {high}",
+            )
 
 
-def _card(book: Any, date: dt.date, horizon: int, rows: pd.DataFrame, threshold: float, accounts: int, draws: int,
-          seed: int) -> ReportCard:
+def _card(
+    book: Any,
+    date: dt.date,
+    horizon: int,
+    rows: pd.DataFrame,
+    threshold: float,
+    accounts: int,
+    draws: int,
+    seed: int,
+) -> ReportCard:
     settings: Settings = book.settings
     level, names = settings.interval_level, [name for name in NAMES if f"risk_{name}" in rows]
     known = rows[rows["outcome"].notna()].reset_index(drop=True)
@@ -118,31 +180,60 @@ def _card(book: Any, date: dt.date, horizon: int, rows: pd.DataFrame, threshold:
         "accuracy": accurate.assign(name=accurate["score"].map(NAMES)),
         "against": _against(known, scores, draws, level, seed),
         "calibration": accuracy.calibration(known, [*scores, "base_rate"], level),
-        "capture": capacity.captured(known, names, accounts, _hours(book), settings.tier_hours_per_month),
+        "capture": capacity.captured(
+            known, names, accounts, _hours(book), settings.tier_hours_per_month
+        ),
         "lead_times": capacity.lead_times(rows, flags),
         "false_alarms": capacity.false_alarms(rows, flags, _managers(book)),
         "groups": accuracy.by_group(known, scores),
         "ranks": _ranks(book, date, accounts, draws, seed),
-        "weights": suggestion.frame, "rows": rows}
-    return ReportCard(date, book.data_until, book.fingerprint(date), horizon, threshold, accounts, level,
-                      {key: frame.assign(name=frame["score"].map(NAMES)) if "score" in frame and key not in
-                       ("ranks", "rows") else frame for key, frame in frames.items()}, suggestion,
-                      _missing(book, rows, names))
+        "weights": suggestion.frame,
+        "rows": rows,
+    }
+    return ReportCard(
+        date,
+        book.data_until,
+        book.fingerprint(date),
+        horizon,
+        threshold,
+        accounts,
+        level,
+        {
+            key: frame.assign(name=frame["score"].map(NAMES))
+            if "score" in frame and key not in ("ranks", "rows")
+            else frame
+            for key, frame in frames.items()
+        },
+        suggestion,
+        _missing(book, rows, names),
+    )
 
 
-def _against(known: pd.DataFrame, scores: list[str], draws: int, level: float, seed: int) -> pd.DataFrame:
+def _against(
+    known: pd.DataFrame, scores: list[str], draws: int, level: float, seed: int
+) -> pd.DataFrame:
     found = []
     for name in scores:
         for rival in [*(other for other in scores if other != name), *RIVALS]:
             gain, low, high = accuracy.paired(known, name, rival, draws, level, seed)
-            found.append({"score": name, "rival": rival, "rival_name": NAMES[rival], "gain": gain, "lower": low,
-                          "upper": high})
+            found.append(
+                {
+                    "score": name,
+                    "rival": rival,
+                    "rival_name": NAMES[rival],
+                    "gain": gain,
+                    "lower": low,
+                    "upper": high,
+                }
+            )
     return pd.DataFrame(found)
 
 
 def _ranks(book: Any, date: dt.date, accounts: int, draws: int, seed: int) -> pd.DataFrame:
     today = panels.panel(book, [date])
-    today = today[today["live"].astype(bool) & today["days_since_notice"].isna()].reset_index(drop=True)
+    today = today[today["live"].astype(bool) & today["days_since_notice"].isna()].reset_index(
+        drop=True
+    )
     found = robustness.ranks(today, book.settings, accounts, draws, seed)
     name = customers(book)["name"].reindex(found["client_id"]).to_numpy()
     return found.assign(name=np.where(pd.isna(name), found["client_id"], name))

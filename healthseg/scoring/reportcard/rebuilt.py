@@ -1,4 +1,5 @@
 """Every score as it would have been on past dates, beside simple rivals, and what happened next."""
+
 from __future__ import annotations
 
 import datetime as dt
@@ -15,12 +16,17 @@ from healthseg.scoring.rolling import base_log_odds, outcomes
 
 COMPOSITE, CUSTOM, PREDICTIVE = "weighted_composite", "custom", "ml_predictive"
 SCORES = {COMPOSITE: "Health score", CUSTOM: "Custom score", PREDICTIVE: "Churn model's score"}
-RIVALS = {"last_activity": "Days since last activity", "usage_alone": "Usage component alone",
-          "base_rate": "Base rate of the tier"}
+RIVALS = {
+    "last_activity": "Days since last activity",
+    "usage_alone": "Usage component alone",
+    "base_rate": "Base rate of the tier",
+}
 NAMES = {**SCORES, **RIVALS}
 
 
-def rebuilt(book: Any, as_of: dt.date, horizon_days: int, weights: Mapping[str, float] | None = None) -> pd.DataFrame:
+def rebuilt(
+    book: Any, as_of: dt.date, horizon_days: int, weights: Mapping[str, float] | None = None
+) -> pd.DataFrame:
     """Customers at risk on each date of the training grid, with the risk that each score gave them then.
 
     Columns: client_id, date, tier, stage, event_on (the earlier of notice and leaving, where known at as_of), outcome
@@ -35,7 +41,8 @@ def rebuilt(book: Any, as_of: dt.date, horizon_days: int, weights: Mapping[str, 
     if not len(rows):
         return pd.DataFrame()
     kept = rows[["client_id", "date", "tier", "stage", "event_on"]].assign(
-        outcome=outcomes(rows, as_of, horizon_days, 0))
+        outcome=outcomes(rows, as_of, horizon_days, 0)
+    )
     composite = _scored(rows, book, None)
     kept = kept.assign(**{name: composite[f"{name}_score"] for name in _components(composite)})
     kept[COMPOSITE] = composite["score"]
@@ -43,7 +50,10 @@ def rebuilt(book: Any, as_of: dt.date, horizon_days: int, weights: Mapping[str, 
         kept[CUSTOM] = _scored(rows, book, weights)["score"]
     kept = kept.assign(**_of_model(book, rows, horizon_days))
     risks = {f"risk_{name}": -kept[name] for name in SCORES if name in kept}
-    risks |= {"risk_last_activity": rows["days_since_last_person_event"], "risk_usage_alone": -kept["usage"]}
+    risks |= {
+        "risk_last_activity": rows["days_since_last_person_event"],
+        "risk_usage_alone": -kept["usage"],
+    }
     base = _base_rates(rows, dates)
     steps, known = horizon_days / training.STEP_DAYS, ~np.isnan(base)
     chance = np.full(len(rows), np.nan)
@@ -68,7 +78,10 @@ def _of_model(book: Any, rows: pd.DataFrame, horizon_days: int) -> dict[str, np.
     score = points_of(training.standings(book, rows).ratio)
     if np.isnan(score).all():
         return {}
-    return {PREDICTIVE: score, f"probability_{PREDICTIVE}": training.standings(book, rows, horizon_days).probability}
+    return {
+        PREDICTIVE: score,
+        f"probability_{PREDICTIVE}": training.standings(book, rows, horizon_days).probability,
+    }
 
 
 def _base_rates(rows: pd.DataFrame, dates: list[dt.date]) -> np.ndarray:

@@ -1,4 +1,5 @@
 """The replies of track_feature_adoption, put together from what was counted and judged."""
+
 from __future__ import annotations
 
 import datetime as dt
@@ -15,12 +16,20 @@ from healthseg.tools.adoption.effects import Effects, effects
 from healthseg.tools.adoption.features import Lives, book_features
 from healthseg.tools.adoption.figures import DAY, NO_CATEGORY, Figures
 from healthseg.tools.adoption.patterns import patterns
-from healthseg.tools.adoption.result import AdoptionBook, Benchmark, FeatureAdoption, Funnel, NamedFunnel
+from healthseg.tools.adoption.result import (
+    AdoptionBook,
+    Benchmark,
+    FeatureAdoption,
+    Funnel,
+    NamedFunnel,
+)
 from healthseg.tools.adoption.subject import Subject
 from healthseg.tools.rounding import records
 
 
-def of_all(book: Any, as_of: dt.date, asked: Any, kind: type[FeatureAdoption] = FeatureAdoption) -> FeatureAdoption:
+def of_all(
+    book: Any, as_of: dt.date, asked: Any, kind: type[FeatureAdoption] = FeatureAdoption
+) -> FeatureAdoption:
     """The reply for all live customers."""
     figures = Figures.of(book, as_of, asked.time_period_days)
     categories = _categories(figures, asked.feature_category)
@@ -31,26 +40,45 @@ def of_all(book: Any, as_of: dt.date, asked: Any, kind: type[FeatureAdoption] = 
     frame = book_features(figures, names)
     found, evidence, paths = patterns(figures)
     stages = funnels.reached(pairs, figures.settings)
-    reply = _reply(figures, asked, tried, kind, {
-        "client_id": None, "customer_name": None, "analysis_scope": "All customers",
-        "total_customers": len(figures.live), "excluded": figures.excluded(),
-        "feature_adoption_summary": {f"{name}_features": parts.summary(figures, pairs, lives, name, len(figures.live))
-                                     for name in categories},
-        "feature_details": parts.details(figures, frame, lives, tried, single=False),
-        **_funnels(figures, asked, pairs, stages, "pairs of a customer and a feature"),
-        "adoption_patterns": found, "pattern_evidence": evidence,
-        "benchmark_comparison": Benchmark(vs_tier_average=None, vs_industry_average=None, vs_all_customers=None),
-        "benchmark_standing": None,
-        "recommendations": advice.book_recommendations(figures, frame, lives, tried),
-        "low_adoption_features": advice.low_features(figures, frame, lives),
-        **(_extra(figures, pairs, frame, lives) if kind is AdoptionBook else {})})
+    reply = _reply(
+        figures,
+        asked,
+        tried,
+        kind,
+        {
+            "client_id": None,
+            "customer_name": None,
+            "analysis_scope": "All customers",
+            "total_customers": len(figures.live),
+            "excluded": figures.excluded(),
+            "feature_adoption_summary": {
+                f"{name}_features": parts.summary(figures, pairs, lives, name, len(figures.live))
+                for name in categories
+            },
+            "feature_details": parts.details(figures, frame, lives, tried, single=False),
+            **_funnels(figures, asked, pairs, stages, "pairs of a customer and a feature"),
+            "adoption_patterns": found,
+            "pattern_evidence": evidence,
+            "benchmark_comparison": Benchmark(
+                vs_tier_average=None, vs_industry_average=None, vs_all_customers=None
+            ),
+            "benchmark_standing": None,
+            "recommendations": advice.book_recommendations(figures, frame, lives, tried),
+            "low_adoption_features": advice.low_features(figures, frame, lives),
+            **(_extra(figures, pairs, frame, lives) if kind is AdoptionBook else {}),
+        },
+    )
     return reply.with_frames(
-        features=frame, curves=frames.named(lives.curves("feature"), names),
+        features=frame,
+        curves=frames.named(lives.curves("feature"), names),
         category_curves=frames.named(lives.curves("category"), categories),
         kept=frames.named(lives.kept_curves(), categories),
-        funnel=frames.funnel(pairs, stages, figures.messages_known), paths=paths,
+        funnel=frames.funnel(pairs, stages, figures.messages_known),
+        paths=paths,
         effects=frames.named(frames.effects(tried, figures), names),
-        customers=frames.customers(figures, pairs), abandoned=frames.abandoned(frame, lives))
+        customers=frames.customers(figures, pairs),
+        abandoned=frames.abandoned(frame, lives),
+    )
 
 
 def of_one(book: Any, customer: Mapping[str, Any], as_of: dt.date, asked: Any) -> FeatureAdoption:
@@ -60,75 +88,134 @@ def of_one(book: Any, customer: Mapping[str, Any], as_of: dt.date, asked: Any) -
     pairs, frame, units, words = subject.pairs, subject.frame, subject.units, subject.words
     tried = effects(figures) if asked.include_correlation_analysis else None
     stages, shown = funnels.reached(units, figures.settings), advice.Advice(subject, words, tried)
-    compared, standing = benchmark(figures, subject.client_id, pairs, words, asked.benchmark_against,
-                                   subject.categories)
-    reply = _reply(figures, asked, tried, FeatureAdoption, {
-        "client_id": subject.client_id, "customer_name": subject.name,
-        "analysis_scope": f"{subject.name} ({subject.client_id})", "total_customers": 1, "excluded": {},
-        "feature_adoption_summary": {f"{one}_features": parts.summary(figures, pairs, subject.lives, one, 1)
-                                     for one in subject.categories},
-        "feature_details": parts.details(figures, frame, subject.lives, tried, single=True),
-        **_funnels(figures, asked, units, stages, "pairs of a user and a feature"),
-        "adoption_patterns": None, "pattern_evidence": None,
-        "benchmark_comparison": compared, "benchmark_standing": standing,
-        "recommendations": [] if subject.churned else shown.recommendations(), "low_adoption_features": shown.low(),
-    }, subject.warnings(), subject.day)
+    compared, standing = benchmark(
+        figures, subject.client_id, pairs, words, asked.benchmark_against, subject.categories
+    )
+    reply = _reply(
+        figures,
+        asked,
+        tried,
+        FeatureAdoption,
+        {
+            "client_id": subject.client_id,
+            "customer_name": subject.name,
+            "analysis_scope": f"{subject.name} ({subject.client_id})",
+            "total_customers": 1,
+            "excluded": {},
+            "feature_adoption_summary": {
+                f"{one}_features": parts.summary(figures, pairs, subject.lives, one, 1)
+                for one in subject.categories
+            },
+            "feature_details": parts.details(figures, frame, subject.lives, tried, single=True),
+            **_funnels(figures, asked, units, stages, "pairs of a user and a feature"),
+            "adoption_patterns": None,
+            "pattern_evidence": None,
+            "benchmark_comparison": compared,
+            "benchmark_standing": standing,
+            "recommendations": [] if subject.churned else shown.recommendations(),
+            "low_adoption_features": shown.low(),
+        },
+        subject.warnings(),
+        subject.day,
+    )
     return reply.with_frames(
-        features=frame, curves=frames.own_times(subject.own, Lives.of_book(figures)), kept=subject.lives.kept_curves(),
-        funnel=frames.funnel(units, stages, figures.messages_known), peers=shown.open,
-        effects=frames.named(frames.effects(tried, figures), frame["feature"]))
+        features=frame,
+        curves=frames.own_times(subject.own, Lives.of_book(figures)),
+        kept=subject.lives.kept_curves(),
+        funnel=frames.funnel(units, stages, figures.messages_known),
+        peers=shown.open,
+        effects=frames.named(frames.effects(tried, figures), frame["feature"]),
+    )
 
 
 # -- what both have --------------------------------------------------------------------------
 
 
-def _reply(figures: Figures, asked: Any, tried: Effects | None, kind: type[FeatureAdoption], keys: dict[str, Any],
-           warnings: list[str] | None = None, day: dt.date | None = None) -> FeatureAdoption:
+def _reply(
+    figures: Figures,
+    asked: Any,
+    tried: Effects | None,
+    kind: type[FeatureAdoption],
+    keys: dict[str, Any],
+    warnings: list[str] | None = None,
+    day: dt.date | None = None,
+) -> FeatureAdoption:
     day, settings = day or figures.as_of, figures.settings
     start = day - (figures.period_days - 1) * DAY
     reply = kind(
-        as_of=figures.as_of, data_until=figures.book.data_until, fingerprint=figures.book.fingerprint(figures.as_of),
-        warnings=[*(warnings or []), *_warnings(figures, keys)], analysis_period_days=figures.period_days,
-        period_start=start, period_end=day + DAY, feature_category=asked.feature_category,
+        as_of=figures.as_of,
+        data_until=figures.book.data_until,
+        fingerprint=figures.book.fingerprint(figures.as_of),
+        warnings=[*(warnings or []), *_warnings(figures, keys)],
+        analysis_period_days=figures.period_days,
+        period_start=start,
+        period_end=day + DAY,
+        feature_category=asked.feature_category,
         rule=f"events of persons on at least {settings.adopted_min_days} of {figures.period_days} days, by at least "
-             f"{settings.adopted_min_users} user{'' if settings.adopted_min_users == 1 else 's'}",
-        correlation_analysis=None if tried is None else parts.correlations(figures, tried), **keys)
-    return reply.model_copy(update={"not_measured": missing.reasons(figures, asked, reply, tried),
-                                    "coverage": missing.coverage(reply)})
+        f"{settings.adopted_min_users} user{'' if settings.adopted_min_users == 1 else 's'}",
+        correlation_analysis=None if tried is None else parts.correlations(figures, tried),
+        **keys,
+    )
+    return reply.model_copy(
+        update={
+            "not_measured": missing.reasons(figures, asked, reply, tried),
+            "coverage": missing.coverage(reply),
+        }
+    )
 
 
 def _categories(figures: Figures, asked: str) -> list[str]:
     if asked == "all":
         return figures.categories
     if NO_CATEGORY in figures.categories:
-        raise InvalidParameters("the book has no features table, so no feature has a category: ask for 'all'",
-                                parameter="feature_category", value_provided=asked, validation_rule="'all'")
+        raise InvalidParameters(
+            "the book has no features table, so no feature has a category: ask for 'all'",
+            parameter="feature_category",
+            value_provided=asked,
+            validation_rule="'all'",
+        )
     return [asked]
 
 
-def _funnels(figures: Figures, asked: Any, units: pd.DataFrame, stages: pd.DataFrame, unit: str) -> dict[str, Any]:
+def _funnels(
+    figures: Figures, asked: Any, units: pd.DataFrame, stages: pd.DataFrame, unit: str
+) -> dict[str, Any]:
     if not asked.include_adoption_funnel:
         return {"adoption_funnel": None, "category_funnels": None, "feature_funnels": None}
     known = figures.messages_known
 
     def by(column: str) -> list[NamedFunnel]:
-        return [NamedFunnel(name=str(name), unit=unit, **funnels.counted(stages.loc[rows.index], known))
-                for name, rows in units.groupby(column, sort=True)]
-    return {"adoption_funnel": Funnel(unit=unit, **funnels.counted(stages, known)), "category_funnels": by("category"),
-            "feature_funnels": by("feature")}
+        return [
+            NamedFunnel(name=str(name), unit=unit, **funnels.counted(stages.loc[rows.index], known))
+            for name, rows in units.groupby(column, sort=True)
+        ]
+
+    return {
+        "adoption_funnel": Funnel(unit=unit, **funnels.counted(stages, known)),
+        "category_funnels": by("category"),
+        "feature_funnels": by("feature"),
+    }
 
 
-def _extra(figures: Figures, pairs: pd.DataFrame, frame: pd.DataFrame, lives: Lives) -> dict[str, Any]:
-    return {"customers": records(frames.customers(figures, pairs)),
-            "abandoned": records(frames.abandoned(frame, lives))}
+def _extra(
+    figures: Figures, pairs: pd.DataFrame, frame: pd.DataFrame, lives: Lives
+) -> dict[str, Any]:
+    return {
+        "customers": records(frames.customers(figures, pairs)),
+        "abandoned": records(frames.abandoned(frame, lives)),
+    }
 
 
 def _warnings(figures: Figures, keys: Mapping[str, Any]) -> list[str]:
     found = []
     if not figures.book.has("features"):
-        found.append("no features table: all features that the book was seen to use, without categories")
+        found.append(
+            "no features table: all features that the book was seen to use, without categories"
+        )
     elif not figures.book.has("entitlements"):
-        found.append("no entitlements table: every customer is taken to be entitled to every released feature")
+        found.append(
+            "no entitlements table: every customer is taken to be entitled to every released feature"
+        )
     if keys["client_id"] is None and not keys["total_customers"]:
         found.append("the book has no live customers on this day")
     return found

@@ -1,4 +1,5 @@
 """Does adopting go with staying? At landmarks, raw and adjusted, with one list of every hypothesis tried."""
+
 from __future__ import annotations
 
 import datetime as dt
@@ -50,8 +51,11 @@ class Effects:
         return rows.iloc[0].to_dict() if len(rows) else None
 
     def to_json(self) -> dict[str, Any]:
-        return {**vars(self), "frame": self.frame.to_dict("split", index=False),
-                "landmarks": [day.isoformat() for day in self.landmarks]}
+        return {
+            **vars(self),
+            "frame": self.frame.to_dict("split", index=False),
+            "landmarks": [day.isoformat() for day in self.landmarks],
+        }
 
     @classmethod
     def from_json(cls, kept: dict[str, Any]) -> Effects:
@@ -62,16 +66,25 @@ class Effects:
 def effects(figures: Figures) -> Effects:
     """All effects of one day and rule of adoption, made once per state of the book."""
     name = f"adoption-effects-{figures.period_days}"
-    return remember(figures.book, (name, figures.as_of), lambda: Effects.from_json(
-        stored(figures.book, name, figures.as_of, lambda: _Trials(figures).run().to_json())))
+    return remember(
+        figures.book,
+        (name, figures.as_of),
+        lambda: Effects.from_json(
+            stored(figures.book, name, figures.as_of, lambda: _Trials(figures).run().to_json())
+        ),
+    )
 
 
 class _Trials:
     def __init__(self, figures: Figures) -> None:
         self.figures, self.book, self.settings = figures, figures.book, figures.settings
-        self.rows = landmarks.landmark_rows(self.book, figures.as_of, figures.period_days, HORIZON_DAYS)
+        self.rows = landmarks.landmark_rows(
+            self.book, figures.as_of, figures.period_days, HORIZON_DAYS
+        )
         nothing = (np.empty((0, 0)), [], [])
-        self.given, self.names, self.left_out = landmarks.given(self.rows) if len(self.rows) else nothing
+        self.given, self.names, self.left_out = (
+            landmarks.given(self.rows) if len(self.rows) else nothing
+        )
         self.complete = np.isfinite(self.given).all(axis=1)
         self.customer, ids = pd.factorize(self.rows["client_id"], sort=True)
         self.draws = resamples(max(len(ids), 1), self.settings.seed)
@@ -81,7 +94,12 @@ class _Trials:
     def run(self) -> Effects:
         pairs = landmarks.adopted_at(self.book, self.rows, self.figures.period_days)
         found = [self._feature(name, rows) for name, rows in pairs.groupby("feature", sort=True)]
-        found += [self._health(pairs), self._retention(pairs), self._expansion(pairs), self._messages(pairs)]
+        found += [
+            self._health(pairs),
+            self._retention(pairs),
+            self._expansion(pairs),
+            self._messages(pairs),
+        ]
         frame = pd.DataFrame(found)
         dates = sorted(pd.to_datetime(self.rows["date"]).dt.date.unique())
         return Effects(_with_q(frame), self.names, self.left_out, dates)
@@ -111,7 +129,9 @@ class _Trials:
         later = self._scores_later()[at]
         keep = np.isfinite(later)
         at, x, y = at[keep], x[keep], later[keep]
-        return self._tried("adoption_vs_health_score", at, ranks(x) if len(x) else x, ranks(y) if len(y) else y)
+        return self._tried(
+            "adoption_vs_health_score", at, ranks(x) if len(x) else x, ranks(y) if len(y) else y
+        )
 
     def _scores_later(self) -> np.ndarray:
         if not len(self.rows):
@@ -121,30 +141,57 @@ class _Trials:
         rows = rows[rows["live"].astype(bool)]
         scores = score_panel(rows, without(self.settings, ADOPTION)).frame
         known = scores.set_index(["client_id", "date"])["score"]
-        known.index = pd.MultiIndex.from_arrays([known.index.get_level_values(0),
-                                                 pd.to_datetime(known.index.get_level_values(1))])
-        return known.reindex(pd.MultiIndex.from_arrays([self.rows["client_id"], then])).to_numpy(dtype=float)
+        known.index = pd.MultiIndex.from_arrays(
+            [known.index.get_level_values(0), pd.to_datetime(known.index.get_level_values(1))]
+        )
+        return known.reindex(pd.MultiIndex.from_arrays([self.rows["client_id"], then])).to_numpy(
+            dtype=float
+        )
 
     def _messages(self, pairs: pd.DataFrame) -> dict[str, Any]:
         """Of those who had not adopted a feature: have more done so 60 days later where they were told of it before?"""
         if not self.figures.messages_known or not len(self.rows):
             return self._untried("messages", "no message names a feature")
-        ahead = self.rows.assign(date=pd.to_datetime(self.rows["date"]) + pd.Timedelta(days=TOLD_HORIZON_DAYS))
+        ahead = self.rows.assign(
+            date=pd.to_datetime(self.rows["date"]) + pd.Timedelta(days=TOLD_HORIZON_DAYS)
+        )
         later = landmarks.adopted_at(self.book, ahead, self.figures.period_days)
-        rows = pairs[pairs["adopted"] == 0].merge(later, on=["span_id", "feature"], suffixes=("", "_later"))
+        rows = pairs[pairs["adopted"] == 0].merge(
+            later, on=["span_id", "feature"], suffixes=("", "_later")
+        )
         at = rows["span_id"].to_numpy(dtype=int)
         told = landmarks.told_before(self.book, self.rows.iloc[at], rows["feature"], TOLD_DAYS)
         which = pd.get_dummies(rows["feature"], drop_first=True, dtype=float).to_numpy()
-        return self._tried("messages", at, told, rows["adopted_later"].to_numpy(dtype=float), extra=which, points=True)
+        return self._tried(
+            "messages",
+            at,
+            told,
+            rows["adopted_later"].to_numpy(dtype=float),
+            extra=which,
+            points=True,
+        )
 
     # -- how each is tried ---------------------------------------------------------------
 
-    def _tried(self, name: str, at: np.ndarray, x: np.ndarray, y: np.ndarray, rates: bool = False,
-               extra: np.ndarray | None = None, points: bool = False, reason: str | None = None) -> dict[str, Any]:
+    def _tried(
+        self,
+        name: str,
+        at: np.ndarray,
+        x: np.ndarray,
+        y: np.ndarray,
+        rates: bool = False,
+        extra: np.ndarray | None = None,
+        points: bool = False,
+        reason: str | None = None,
+    ) -> dict[str, Any]:
         keep = self.complete[at] & np.isfinite(y)
         given = self.given[at] if extra is None else np.column_stack([self.given[at], extra])
         at, x, y, given = at[keep], x[keep], y[keep], given[keep]
-        reason = reason or self._too_few(at, y) or (None if len(x) and np.ptp(x) > 0 else "all alike in adoption")
+        reason = (
+            reason
+            or self._too_few(at, y)
+            or (None if len(x) and np.ptp(x) > 0 else "all alike in adoption")
+        )
         if reason:
             return self._untried(name, reason, at, y)
         who, level = self.customer[at], self.settings.effects_interval_level
@@ -152,8 +199,15 @@ class _Trials:
         raw = estimate(x, y, np.empty((len(x), 0)), who, self.draws, level)
         adjusted = estimate(x, y, given, who, self.draws, level)
         if adjusted is None:
-            return self._untried(name, "the adjusted figure cannot be told from this few rows", at, y)
-        found = {**self._counts(name, at, y), **_named("raw", raw), **_named("adjusted", adjusted), "p": adjusted.p}
+            return self._untried(
+                name, "the adjusted figure cannot be told from this few rows", at, y
+            )
+        found = {
+            **self._counts(name, at, y),
+            **_named("raw", raw),
+            **_named("adjusted", adjusted),
+            "p": adjusted.p,
+        }
         return {**found, **(self._rates(x, y) if rates else {})}
 
     def _rates(self, x: np.ndarray, y: np.ndarray) -> dict[str, Any]:
@@ -161,20 +215,35 @@ class _Trials:
         level, out = self.settings.effects_interval_level, {}
         for name, side in (("adopters", x == 1), ("others", x == 0)):
             lower, upper = wilson(y[side].sum(), side.sum(), level)
-            out |= {f"{name}_n": int(side.sum()), f"{name}_retention": float(y[side].mean()),
-                    f"{name}_lower": float(lower), f"{name}_upper": float(upper)}
+            out |= {
+                f"{name}_n": int(side.sum()),
+                f"{name}_retention": float(y[side].mean()),
+                f"{name}_lower": float(lower),
+                f"{name}_upper": float(upper),
+            }
         return out
 
     def _too_few(self, at: np.ndarray, y: np.ndarray) -> str | None:
         """Where y is a yes or no: fewer than 20 customers with the one, or with the other."""
         if not len(at):
-            return "no landmark with a full outcome after it" if not len(self.rows) else "no row with all figures known"
+            return (
+                "no landmark with a full outcome after it"
+                if not len(self.rows)
+                else "no row with all figures known"
+            )
         if len(np.unique(y)) > 2:
             people = len(np.unique(self.customer[at]))
-            return f"{people} customers, at least {2 * LEAST} are needed" if people < 2 * LEAST else None
+            return (
+                f"{people} customers, at least {2 * LEAST} are needed"
+                if people < 2 * LEAST
+                else None
+            )
         events, others = self._sides(at, y)
-        return f"{events} customers with the outcome and {others} without it, {LEAST} of each are needed" if min(
-            events, others) < LEAST else None
+        return (
+            f"{events} customers with the outcome and {others} without it, {LEAST} of each are needed"
+            if min(events, others) < LEAST
+            else None
+        )
 
     def _sides(self, at: np.ndarray, y: np.ndarray) -> tuple[int, int]:
         """Customers that met the rarer outcome at some landmark, and those that met the other."""
@@ -184,13 +253,25 @@ class _Trials:
     def _counts(self, name: str, at: np.ndarray, y: np.ndarray) -> dict[str, Any]:
         two = len(np.unique(y)) <= 2
         events, others = self._sides(at, y) if two and len(y) else (np.nan, np.nan)
-        return {"name": name, "n": len(at), "customers": len(np.unique(self.customer[at])), "events": events,
-                "non_events": others}
+        return {
+            "name": name,
+            "n": len(at),
+            "customers": len(np.unique(self.customer[at])),
+            "events": events,
+            "non_events": others,
+        }
 
-    def _untried(self, name: str, reason: str, at: np.ndarray | None = None,
-                 y: np.ndarray | None = None) -> dict[str, Any]:
+    def _untried(
+        self, name: str, reason: str, at: np.ndarray | None = None, y: np.ndarray | None = None
+    ) -> dict[str, Any]:
         at, y = (np.empty(0, dtype=int), np.empty(0)) if at is None else (at, y)
-        return {**self._counts(name, at, y), "p": np.nan, "adjusted": np.nan, "raw": np.nan, "reason": reason}
+        return {
+            **self._counts(name, at, y),
+            "p": np.nan,
+            "adjusted": np.nan,
+            "raw": np.nan,
+            "reason": reason,
+        }
 
 
 class Steps:
@@ -202,12 +283,16 @@ class Steps:
 
     def __init__(self, figures: Figures) -> None:
         self.figures, self.settings = figures, figures.settings
-        rows = landmarks.landmark_rows(figures.book, figures.as_of, figures.period_days, STEP_DAYS, every="ME")
+        rows = landmarks.landmark_rows(
+            figures.book, figures.as_of, figures.period_days, STEP_DAYS, every="ME"
+        )
         self.given = landmarks.given(rows)[0] if len(rows) else np.empty((0, 0))
         self.complete = np.isfinite(self.given).all(axis=1)
         self.customer = pd.factorize(rows["client_id"], sort=True)[0]
         self.left = rows["outcome"].to_numpy(dtype=float)
-        self.pairs = dict(list(landmarks.adopted_at(figures.book, rows, figures.period_days).groupby("feature")))
+        self.pairs = dict(
+            list(landmarks.adopted_at(figures.book, rows, figures.period_days).groupby("feature"))
+        )
 
     def odds(self, feature: str) -> dict[str, Any]:
         """The odds of leaving of those that had adopted the feature, against the others; none under 20 leavers."""
@@ -219,10 +304,27 @@ class Steps:
         at, x = at[keep], x[keep]
         left = int(self.left[at].sum())
         stayed = len(np.unique(self.customer[at])) - left
-        ratio = None if min(left, stayed) < LEAST else odds_ratio(x, self.left[at], self.given[at], self.customer[at],
-                                                                  self.settings.effects_interval_level)
-        known = {} if ratio is None else {"odds_ratio": ratio.value, "odds_lower": ratio.lower,
-                                          "odds_upper": ratio.upper, "odds_p": ratio.p}
+        ratio = (
+            None
+            if min(left, stayed) < LEAST
+            else odds_ratio(
+                x,
+                self.left[at],
+                self.given[at],
+                self.customer[at],
+                self.settings.effects_interval_level,
+            )
+        )
+        known = (
+            {}
+            if ratio is None
+            else {
+                "odds_ratio": ratio.value,
+                "odds_lower": ratio.lower,
+                "odds_upper": ratio.upper,
+                "odds_p": ratio.p,
+            }
+        )
         return {"steps_n": len(at), "leavers": left, **known}
 
 
@@ -238,24 +340,41 @@ def _with_q(frame: pd.DataFrame) -> pd.DataFrame:
 def _named(kind: str, estimate: Estimate | None) -> dict[str, float]:
     if estimate is None:
         return {kind: np.nan}
-    return {kind: estimate.value, f"{kind}_lower": estimate.lower, f"{kind}_upper": estimate.upper,
-            f"{kind}_p": estimate.p}
+    return {
+        kind: estimate.value,
+        f"{kind}_lower": estimate.lower,
+        f"{kind}_upper": estimate.upper,
+        f"{kind}_p": estimate.p,
+    }
 
 
 def _rates(pairs: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     """Landmark rows and the share of their features that was adopted."""
-    rates = pairs.groupby("span_id", sort=True)["adopted"].mean() if len(pairs) else pd.Series(dtype=float)
+    rates = (
+        pairs.groupby("span_id", sort=True)["adopted"].mean()
+        if len(pairs)
+        else pd.Series(dtype=float)
+    )
     return rates.index.to_numpy(dtype=int), rates.to_numpy(dtype=float)
 
 
 def without(settings: Settings, measure: str) -> Settings:
     """The settings with scorecards that leave out one measure."""
+
     def stripped(components: dict[str, Component]) -> dict[str, Component]:
-        kept = {name: tuple(metric for metric in one.metrics if metric.measure != measure)
-                for name, one in components.items()}
-        return {name: components[name].model_copy(update={"metrics": metrics})
-                for name, metrics in kept.items() if metrics}
+        kept = {
+            name: tuple(metric for metric in one.metrics if metric.measure != measure)
+            for name, one in components.items()
+        }
+        return {
+            name: components[name].model_copy(update={"metrics": metrics})
+            for name, metrics in kept.items()
+            if metrics
+        }
+
     card = Scorecard(components=stripped(settings.scorecard.components))
-    variants = tuple(one.model_copy(update={"components": stripped(one.components)})
-                     for one in settings.scorecard_variants)
+    variants = tuple(
+        one.model_copy(update={"components": stripped(one.components)})
+        for one in settings.scorecard_variants
+    )
     return settings.model_copy(update={"scorecard": card, "scorecard_variants": variants})

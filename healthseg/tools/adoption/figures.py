@@ -1,4 +1,5 @@
 """From measures to figures: which features the live customers could use on a day, and what they did with them."""
+
 from __future__ import annotations
 
 import datetime as dt
@@ -20,7 +21,17 @@ CATEGORIES = ("core", "advanced", "premium")
 NO_CATEGORY = "uncategorised"
 RECENT_DAYS = 28
 YEAR_DAYS = 365
-PAIRS = ["client_id", "feature", "category", "adopted", "events", "users", "recent_days", "days_ever", "told"]
+PAIRS = [
+    "client_id",
+    "feature",
+    "category",
+    "adopted",
+    "events",
+    "users",
+    "recent_days",
+    "days_ever",
+    "told",
+]
 DAY = dt.timedelta(days=1)
 
 
@@ -33,7 +44,9 @@ class Figures:
 
     @classmethod
     def of(cls, book: Any, as_of: dt.date, period_days: int) -> Figures:
-        return remember(book, ("adoption", as_of, period_days), lambda: cls(book, as_of, period_days))
+        return remember(
+            book, ("adoption", as_of, period_days), lambda: cls(book, as_of, period_days)
+        )
 
     # -- who and what --------------------------------------------------------------------
 
@@ -54,23 +67,35 @@ class Figures:
 
     def excluded(self) -> dict[str, int]:
         signup = pd.to_datetime(customers(self.book)["signup_date"])
-        return {"churned": int((~self.known["live"]).sum()),
-                "not_started": int((signup > pd.Timestamp(self.as_of)).sum()),
-                "prospect": int((self.known["live"] & (self.known["stage"].astype(object) == "prospect")).sum())}
+        return {
+            "churned": int((~self.known["live"]).sum()),
+            "not_started": int((signup > pd.Timestamp(self.as_of)).sum()),
+            "prospect": int(
+                (self.known["live"] & (self.known["stage"].astype(object) == "prospect")).sum()
+            ),
+        }
 
     @cached_property
     def features(self) -> pd.DataFrame:
-        """Each feature's category, release and recommended position, by name; without a ``features`` table those used.
-        """
+        """Each feature's category, release and recommended position, by name; without a ``features`` table those used."""
         if self.book.has("features"):
             table = self.book.table("features").set_index("feature", drop=False)
             released = pd.to_datetime(table["released_on"])
             table = table[released.isna() | (released <= pd.Timestamp(self.as_of))].sort_index()
-            return table.assign(released_on=pd.to_datetime(table["released_on"]),
-                                recommended_position=pd.to_numeric(table["recommended_position"]))
+            return table.assign(
+                released_on=pd.to_datetime(table["released_on"]),
+                recommended_position=pd.to_numeric(table["recommended_position"]),
+            )
         names = sorted(self.lives["feature"].unique())
-        return pd.DataFrame({"feature": names, "category": NO_CATEGORY, "released_on": pd.NaT,
-                             "recommended_position": np.nan}, index=pd.Index(names, name="feature"))
+        return pd.DataFrame(
+            {
+                "feature": names,
+                "category": NO_CATEGORY,
+                "released_on": pd.NaT,
+                "recommended_position": np.nan,
+            },
+            index=pd.Index(names, name="feature"),
+        )
 
     @property
     def categories(self) -> list[str]:
@@ -88,23 +113,52 @@ class Figures:
         the period, days of use in the last 28 and ever, whether it was told of the feature; with its category."""
         if not clients:
             return pd.DataFrame(columns=PAIRS).astype({"adopted": float, "told": bool})
-        windows = {"period": self.period_days, "recent": RECENT_DAYS,
-                   "ever": max((day - self.book.first_event_day).days + 1, 1)}
-        asked = {"period": ["adopted", "person_events", "active_users"], "recent": ["active_days"],
-                 "ever": ["active_days"]}
-        parts = [self._over(clients, day, length, asked[name], "entitled_feature").rename(
-            columns={"person_events": "events", "active_users": "users",
-                     "active_days": {"recent": "recent_days", "ever": "days_ever"}.get(name, "active_days")})
-            for name, length in windows.items()]
-        frame = parts[0].merge(parts[1], on=["client_id", "feature"]).merge(parts[2], on=["client_id", "feature"])
+        windows = {
+            "period": self.period_days,
+            "recent": RECENT_DAYS,
+            "ever": max((day - self.book.first_event_day).days + 1, 1),
+        }
+        asked = {
+            "period": ["adopted", "person_events", "active_users"],
+            "recent": ["active_days"],
+            "ever": ["active_days"],
+        }
+        parts = [
+            self._over(clients, day, length, asked[name], "entitled_feature").rename(
+                columns={
+                    "person_events": "events",
+                    "active_users": "users",
+                    "active_days": {"recent": "recent_days", "ever": "days_ever"}.get(
+                        name, "active_days"
+                    ),
+                }
+            )
+            for name, length in windows.items()
+        ]
+        frame = (
+            parts[0]
+            .merge(parts[1], on=["client_id", "feature"])
+            .merge(parts[2], on=["client_id", "feature"])
+        )
         frame["category"] = frame["feature"].map(self.features["category"])
         frame["told"] = self._told(frame, clients, day)
         return frame.dropna(subset=["category"]).reset_index(drop=True)
 
-    def _over(self, clients: list[str], day: dt.date, length: int, asked: list[str], by: str) -> pd.DataFrame:
-        spans = pd.DataFrame({"client_id": clients, "span_id": 0, "start": day - (length - 1) * DAY, "end": day + DAY})
-        parts = [measured.over(self.book, spans[spans["client_id"].isin(some)], asked, by=by)
-                 for some in measured.chunks(clients)]
+    def _over(
+        self, clients: list[str], day: dt.date, length: int, asked: list[str], by: str
+    ) -> pd.DataFrame:
+        spans = pd.DataFrame(
+            {
+                "client_id": clients,
+                "span_id": 0,
+                "start": day - (length - 1) * DAY,
+                "end": day + DAY,
+            }
+        )
+        parts = [
+            measured.over(self.book, spans[spans["client_id"].isin(some)], asked, by=by)
+            for some in measured.chunks(clients)
+        ]
         return pd.concat(parts, ignore_index=True).drop(columns=["span_id", "start", "end"])
 
     def _told(self, frame: pd.DataFrame, clients: list[str], day: dt.date) -> np.ndarray:
@@ -134,9 +188,17 @@ class Figures:
         """Each customer's active users over the period, by client_id; NaN before tracking began."""
         if not clients:
             return pd.Series(dtype=float)
-        spans = pd.DataFrame({"client_id": clients, "span_id": 0, "start": day - (self.period_days - 1) * DAY,
-                              "end": day + DAY})
-        return measured.over(self.book, spans, ["active_users"]).set_index("client_id")["active_users"]
+        spans = pd.DataFrame(
+            {
+                "client_id": clients,
+                "span_id": 0,
+                "start": day - (self.period_days - 1) * DAY,
+                "end": day + DAY,
+            }
+        )
+        return measured.over(self.book, spans, ["active_users"]).set_index("client_id")[
+            "active_users"
+        ]
 
     @cached_property
     def users(self) -> pd.Series:
@@ -146,8 +208,7 @@ class Figures:
 
     @cached_property
     def silent_days(self) -> int:
-        """Days without use after which a feature counts as abandoned: never fewer than the rule of adoption looks at.
-        """
+        """Days without use after which a feature counts as abandoned: never fewer than the rule of adoption looks at."""
         return max(self.settings.abandoned_after_days, self.period_days)
 
     @cached_property
@@ -157,7 +218,11 @@ class Figures:
         if not self.book.has("features"):
             return frame.assign(category=NO_CATEGORY)
         listed = self.book.table("features").set_index("feature")["category"]
-        return frame.assign(category=frame["feature"].map(listed)).dropna(subset=["category"]).reset_index(drop=True)
+        return (
+            frame.assign(category=frame["feature"].map(listed))
+            .dropna(subset=["category"])
+            .reset_index(drop=True)
+        )
 
     # -- what was said -------------------------------------------------------------------
 
@@ -170,4 +235,10 @@ class Figures:
         return self._of_a_year("csat")
 
     def _of_a_year(self, what: str) -> pd.DataFrame | None:
-        return voices.said(self.book, what, self.as_of - (YEAR_DAYS - 1) * DAY, self.as_of, self.known.index.tolist())
+        return voices.said(
+            self.book,
+            what,
+            self.as_of - (YEAR_DAYS - 1) * DAY,
+            self.as_of,
+            self.known.index.tolist(),
+        )

@@ -1,4 +1,5 @@
 """The paths on which customers take to the features, named by what sets them apart; or that there are none."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -20,7 +21,7 @@ from healthseg.tools.adoption.words import TOOL
 from healthseg.tools.rounding import rounded
 
 YEAR = 365
-APART = 0.5                  # standard deviations from the other groups, from which a measure names a group
+APART = 0.5  # standard deviations from the other groups, from which a measure names a group
 
 
 def patterns(figures: Figures) -> tuple[list[Pattern], PatternEvidence, pd.DataFrame]:
@@ -33,24 +34,42 @@ def _found(figures: Figures) -> tuple[list[Pattern], PatternEvidence, pd.DataFra
     known = customers_as_of(figures.book, figures.as_of)
     signup = pd.Series(epoch_days(known["signup_date"]), index=known.index)
     position = figures.lives["feature"].map(figures.features["recommended_position"])
-    measured = paths.path_measures(figures.lives.assign(recommended_position=position), signup,
-                                   epoch_day(figures.book.first_event_day), epoch_day(figures.as_of))
+    measured = paths.path_measures(
+        figures.lives.assign(recommended_position=position),
+        signup,
+        epoch_day(figures.book.first_event_day),
+        epoch_day(figures.as_of),
+    )
     groups = paths.groups(measured, figures.settings.seed)
     frame = measured.assign(group=-1 if groups.labels is None else groups.labels)
     evidence = PatternEvidence(
-        stable=groups.labels is not None, reason=groups.reason, customers=groups.customers,
-        groups=None if groups.labels is None else int(groups.labels.max() + 1), silhouette=rounded(groups.silhouette),
-        silhouette_p=rounded(groups.silhouette_p), stability=rounded(groups.stability))
+        stable=groups.labels is not None,
+        reason=groups.reason,
+        customers=groups.customers,
+        groups=None if groups.labels is None else int(groups.labels.max() + 1),
+        silhouette=rounded(groups.silhouette),
+        silhouette_p=rounded(groups.silhouette_p),
+        stability=rounded(groups.stability),
+    )
     if groups.labels is None:
         return [], evidence, frame.reset_index()
     shares = percentages(groups.labels.value_counts().sort_index().tolist())
     stayed = _spells(figures, known, signup)
-    found = [_pattern(figures, frame, group, groups.used, share, stayed) for group, share in enumerate(shares)]
+    found = [
+        _pattern(figures, frame, group, groups.used, share, stayed)
+        for group, share in enumerate(shares)
+    ]
     return found, evidence, frame.reset_index()
 
 
-def _pattern(figures: Figures, frame: pd.DataFrame, group: int, used: list[str], share: float,
-             stayed: pd.DataFrame) -> Pattern:
+def _pattern(
+    figures: Figures,
+    frame: pd.DataFrame,
+    group: int,
+    used: list[str],
+    share: float,
+    stayed: pd.DataFrame,
+) -> Pattern:
     inside, others = frame[frame["group"] == group], frame[frame["group"] != group]
     spread = frame[used].std().replace(0, np.nan)
     apart = ((inside[used].mean() - others[used].mean()) / spread).dropna()
@@ -58,15 +77,28 @@ def _pattern(figures: Figures, frame: pd.DataFrame, group: int, used: list[str],
     phrases = playbook.phrases(TOOL, "path")
     sides = [(name, phrases[name]["high" if value > 0 else "low"]) for name, value in apart.items()]
     values = inside[used].median()
-    said = [f"{text}: {playbook.words(phrases[name]['value'], {'value': values[name]})}" for name, text in sides]
+    said = [
+        f"{text}: {playbook.words(phrases[name]['value'], {'value': values[name]})}"
+        for name, text in sides
+    ]
     year = _year(stayed[stayed["client_id"].isin(inside.index)], figures.settings.interval_level)
-    value = value_median(figures.book, figures.as_of, "first_value", inside.index, figures.settings.peers_min)
-    return Pattern(pattern=" and ".join(phrases[name]["name_high" if apart[name] > 0 else "name_low"]
-                                        for name, _ in sides[:2]).capitalize() or "Like the others",
-                   percentage=share, characteristics="; ".join(said) or "nothing sets them apart",
-                   avg_time_to_value=value, retention_rate=rounded(year[0]),
-                   retention_lower=rounded(year[1]), retention_upper=rounded(year[2]), customers=len(inside),
-                   figures={name: rounded(value) for name, value in values.items()})
+    value = value_median(
+        figures.book, figures.as_of, "first_value", inside.index, figures.settings.peers_min
+    )
+    return Pattern(
+        pattern=" and ".join(
+            phrases[name]["name_high" if apart[name] > 0 else "name_low"] for name, _ in sides[:2]
+        ).capitalize()
+        or "Like the others",
+        percentage=share,
+        characteristics="; ".join(said) or "nothing sets them apart",
+        avg_time_to_value=value,
+        retention_rate=rounded(year[0]),
+        retention_lower=rounded(year[1]),
+        retention_upper=rounded(year[2]),
+        customers=len(inside),
+        figures={name: rounded(value) for name, value in values.items()},
+    )
 
 
 def _spells(figures: Figures, known: pd.DataFrame, signup: pd.Series) -> pd.DataFrame:
@@ -85,4 +117,8 @@ def _year(rows: pd.DataFrame, level: float) -> tuple[Any, Any, Any]:
     curve = kaplan_meier(rows["time"], rows["left"], np.full(len(rows), -1.0), level)
     steps = curve[curve["time"] <= YEAR]
     value = float(survival_at(curve, [YEAR])[0])
-    return (value, steps["lower"].iloc[-1], steps["upper"].iloc[-1]) if len(steps) else (value, None, None)
+    return (
+        (value, steps["lower"].iloc[-1], steps["upper"].iloc[-1])
+        if len(steps)
+        else (value, None, None)
+    )

@@ -1,4 +1,5 @@
 """The shape of track_feature_adoption's reply: the reference's keys, and what traces them."""
+
 from __future__ import annotations
 
 import datetime as dt
@@ -20,7 +21,7 @@ class TimeTo(Part):
     interval_level: float
     n: int
     events: int
-    excluded_untracked: int          # could use it before events were tracked
+    excluded_untracked: int  # could use it before events were tracked
 
 
 class CategorySummary(Part):
@@ -48,7 +49,7 @@ class Association(Part):
     events: int | None
     non_events: int | None
     interval_level: float
-    found: bool                      # q (or the odds ratio's) within the setting effects_max_q
+    found: bool  # q (or the odds ratio's) within the setting effects_max_q
     text: str
     reason: str | None = None
 
@@ -91,13 +92,13 @@ class FeatureDetail(Part):
     usage_frequency: str | None
     customer_satisfaction: float | None
     correlation_with_retention: float | None
-    adopted: bool | None             # one customer only
+    adopted: bool | None  # one customer only
     adoption_rate_lower: float | None
     adoption_rate_upper: float | None
     users: int | None
-    events_per_adopter: float | None             # depth: median person events of the period
-    user_share: float | None                     # breadth: median share of an adopter's active users
-    median_active_days: float | None             # frequency: per user in 28 days
+    events_per_adopter: float | None  # depth: median person events of the period
+    user_share: float | None  # breadth: median share of an adopter's active users
+    median_active_days: float | None  # frequency: per user in 28 days
     satisfaction_n: int | None
     released_on: dt.date | None
     time_to_first_use: TimeTo
@@ -141,8 +142,8 @@ class PatternEvidence(Part):
     customers: int
     groups: int | None
     silhouette: float | None
-    silhouette_p: float | None       # against one cloud of the same covariance
-    stability: float | None          # mean adjusted Rand index over resampled customers
+    silhouette_p: float | None  # against one cloud of the same covariance
+    stability: float | None  # mean adjusted Rand index over resampled customers
 
 
 class Correlations(Part):
@@ -243,19 +244,29 @@ class FeatureAdoption(Result):
 
     def charts(self, width: int = 740) -> dict[str, alt.TopLevelMixin]:
         from healthseg.charts import adoption
+
         single = self.client_id is not None
-        found = {"features": adoption.features(self.frame("features"), single, width),
-                 "funnel": adoption.funnel(self.frame("funnel"), width),
-                 "effects": adoption.effects(self.frame("effects"), width)}
+        found = {
+            "features": adoption.features(self.frame("features"), single, width),
+            "funnel": adoption.funnel(self.frame("funnel"), width),
+            "effects": adoption.effects(self.frame("effects"), width),
+        }
         if single:
             return {**found, "time_to_adopt": adoption.own_times(self.frame("curves"), width)}
-        return {**found, "time_to_adopt": adoption.time_to_adopt(self.frame("category_curves"), width),
-                "kept": adoption.kept(self.frame("kept"), width)}
+        return {
+            **found,
+            "time_to_adopt": adoption.time_to_adopt(self.frame("category_curves"), width),
+            "kept": adoption.kept(self.frame("kept"), width),
+        }
 
     @property
     def adoption_rate(self) -> float | None:
         """Adopted of all pairs of a customer and a feature it could use, all categories together."""
-        known = [one for one in self.feature_adoption_summary.values() if one.adopted_features is not None]
+        known = [
+            one
+            for one in self.feature_adoption_summary.values()
+            if one.adopted_features is not None
+        ]
         total = sum(one.total_features for one in known)
         return sum(one.adopted_features for one in known) / total if total else None
 
@@ -263,7 +274,9 @@ class FeatureAdoption(Result):
         who = self.customer_name or f"{self.total_customers} customers"
         if self.adoption_rate is None:
             return f"{who}: adoption is not measured"
-        text = f"{who}: {100 * self.adoption_rate:.0f} % of the features that can be used are adopted"
+        text = (
+            f"{who}: {100 * self.adoption_rate:.0f} % of the features that can be used are adopted"
+        )
         if self.client_id is None and self.low_adoption_features:
             text += f"; {len(self.low_adoption_features)} hardly"
         compared = self.benchmark_comparison
@@ -271,9 +284,14 @@ class FeatureAdoption(Result):
         return text + (f"; {said}" if said else "")
 
     def summary(self) -> dict[str, Any]:
-        return {**{name.replace("_", " "): f"{one.adopted_features:g} of {one.total_features:g}"
-                   for name, one in self.feature_adoption_summary.items() if one.adopted_features is not None},
-                "Recommendations": "; ".join(one.feature for one in self.recommendations) or "none"}
+        return {
+            **{
+                name.replace("_", " "): f"{one.adopted_features:g} of {one.total_features:g}"
+                for name, one in self.feature_adoption_summary.items()
+                if one.adopted_features is not None
+            },
+            "Recommendations": "; ".join(one.feature for one in self.recommendations) or "none",
+        }
 
 
 class AdoptionBook(FeatureAdoption):

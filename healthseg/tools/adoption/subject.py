@@ -1,4 +1,5 @@
 """Whom a reply is about: one customer's features, users and lives, on the day that is shown."""
+
 from __future__ import annotations
 
 import datetime as dt
@@ -21,12 +22,23 @@ from healthseg.tools.rounding import word
 class Subject:
     """A customer at ``as_of``; one that has left is shown as of its last day (``day``)."""
 
-    def __init__(self, figures: Figures, customer: Mapping[str, Any], categories: list[str]) -> None:
-        self.figures, self.book, self.customer, self.categories = figures, figures.book, customer, categories
+    def __init__(
+        self, figures: Figures, customer: Mapping[str, Any], categories: list[str]
+    ) -> None:
+        self.figures, self.book, self.customer, self.categories = (
+            figures,
+            figures.book,
+            customer,
+            categories,
+        )
         self.client_id = str(customer["client_id"])
         self.name = str(customer.get("name") or self.client_id)
         left = customer.get("churned_on")
-        self.churned = left is not None and not pd.isna(left) and pd.Timestamp(left) <= pd.Timestamp(figures.as_of)
+        self.churned = (
+            left is not None
+            and not pd.isna(left)
+            and pd.Timestamp(left) <= pd.Timestamp(figures.as_of)
+        )
         self.day: dt.date = figures.as_of
         if self.churned:
             self.day = max(pd.Timestamp(left).date() - DAY, self.book.first_event_day)
@@ -63,9 +75,13 @@ class Subject:
     @cached_property
     def users(self) -> list[str]:
         """Provisioned at the end of ``day``, or seen by then where no table lists users."""
-        first, end = (np.array([epoch_day(day)]) for day in (self.book.first_event_day, self.day + DAY))
+        first, end = (
+            np.array([epoch_day(day)]) for day in (self.book.first_event_day, self.day + DAY)
+        )
         span = Spans(np.zeros(1, dtype=np.int64), np.minimum(first, end - 1), end)
-        return sorted(provisioned(Counting(self.book, [self.client_id], span), int(end[0]))["user_id"])
+        return sorted(
+            provisioned(Counting(self.book, [self.client_id], span), int(end[0]))["user_id"]
+        )
 
     @cached_property
     def frame(self) -> pd.DataFrame:
@@ -87,5 +103,7 @@ class Subject:
             left = pd.Timestamp(self.customer["churned_on"]).date()
             found.append(f"churned on {left}: shown as of {self.day}")
         if self.active_users == 0:
-            found.append(f"no events in this period ({self.figures.period_days} days to {self.day})")
+            found.append(
+                f"no events in this period ({self.figures.period_days} days to {self.day})"
+            )
         return found

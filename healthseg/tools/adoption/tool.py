@@ -1,4 +1,5 @@
 """track_feature_adoption: what is used of what is paid for, how fast, does it last, and does it go with staying?"""
+
 from __future__ import annotations
 
 import datetime as dt
@@ -23,12 +24,18 @@ AsOf = Field(default=None, description="Date, read to its end; default the book'
 class CustomerParameters(Parameters):
     """Parameters of track_feature_adoption."""
 
-    client_id: str | None = Field(default=None, description="Specific customer (omit for all customers)")
+    client_id: str | None = Field(
+        default=None, description="Specific customer (omit for all customers)"
+    )
     feature_category: Category = Field(default="all", description="Category of features")
     time_period_days: int = Days
     include_adoption_funnel: bool = Field(default=True, description="Include the adoption funnel")
-    include_correlation_analysis: bool = Field(default=True, description="Correlate adoption with outcomes")
-    benchmark_against: Against | None = Field(default=None, description="Peers to compare with; default tier")
+    include_correlation_analysis: bool = Field(
+        default=True, description="Correlate adoption with outcomes"
+    )
+    benchmark_against: Against | None = Field(
+        default=None, description="Peers to compare with; default tier"
+    )
     as_of: str | dt.date | None = AsOf
 
 
@@ -40,10 +47,17 @@ class BookParameters(Parameters):
     as_of: str | dt.date | None = AsOf
 
 
-def track_feature_adoption(portfolio: Portfolio, client_id: str | None = None, feature_category: str = "all",
-                           time_period_days: int = 30, include_adoption_funnel: bool = True,
-                           include_correlation_analysis: bool = True, benchmark_against: str | None = None, *,
-                           as_of: str | dt.date | None = None) -> FeatureAdoption:
+def track_feature_adoption(
+    portfolio: Portfolio,
+    client_id: str | None = None,
+    feature_category: str = "all",
+    time_period_days: int = 30,
+    include_adoption_funnel: bool = True,
+    include_correlation_analysis: bool = True,
+    benchmark_against: str | None = None,
+    *,
+    as_of: str | dt.date | None = None,
+) -> FeatureAdoption:
     """Which of the features that can be used are adopted, how fast, how deep, for how long, and does it go with
     staying?
 
@@ -60,29 +74,51 @@ def track_feature_adoption(portfolio: Portfolio, client_id: str | None = None, f
     >>> [(one.feature_name, one.adopted) for one in adoption.feature_details]
     [('export', False), ('search', True)]
     """
-    asked = validated(CustomerParameters, {
-        "client_id": client_id, "feature_category": feature_category, "time_period_days": time_period_days,
-        "include_adoption_funnel": include_adoption_funnel,
-        "include_correlation_analysis": include_correlation_analysis, "benchmark_against": benchmark_against,
-        "as_of": as_of})
+    asked = validated(
+        CustomerParameters,
+        {
+            "client_id": client_id,
+            "feature_category": feature_category,
+            "time_period_days": time_period_days,
+            "include_adoption_funnel": include_adoption_funnel,
+            "include_correlation_analysis": include_correlation_analysis,
+            "benchmark_against": benchmark_against,
+            "as_of": as_of,
+        },
+    )
     if client_id is None:
         return adoption_answer.of_all(portfolio, portfolio.as_of(asked.as_of), asked)
     date = portfolio.as_of(asked.as_of)
     customer = customer_as_of(portfolio, client_id, date)
     if pd.Timestamp(customer["signup_date"]) > pd.Timestamp(date):
-        raise ClientNotFound(f"{client_id} signs up on {customer['signup_date']}, after {date}", parameter="client_id",
-                             value_provided=client_id, signup_date=str(customer["signup_date"]),
-                             validation_rule="signed up by as_of")
+        raise ClientNotFound(
+            f"{client_id} signs up on {customer['signup_date']}, after {date}",
+            parameter="client_id",
+            value_provided=client_id,
+            signup_date=str(customer["signup_date"]),
+            validation_rule="signed up by as_of",
+        )
     return adoption_answer.of_one(portfolio, customer, date, asked)
 
 
-def track_feature_adoption_book(portfolio: Portfolio, *, feature_category: str = "all", time_period_days: int = 30,
-                                as_of: str | dt.date | None = None) -> AdoptionBook:
+def track_feature_adoption_book(
+    portfolio: Portfolio,
+    *,
+    feature_category: str = "all",
+    time_period_days: int = 30,
+    as_of: str | dt.date | None = None,
+) -> AdoptionBook:
     """The reply for all customers, and what the book's report shows besides: who adopts least, what is abandoned.
 
     Raises InvalidParameters and DataRetrievalError.
     """
-    given = validated(BookParameters, {"feature_category": feature_category,
-                                               "time_period_days": time_period_days, "as_of": as_of})
+    given = validated(
+        BookParameters,
+        {
+            "feature_category": feature_category,
+            "time_period_days": time_period_days,
+            "as_of": as_of,
+        },
+    )
     asked = validated(CustomerParameters, given.model_dump())
     return adoption_answer.of_all(portfolio, portfolio.as_of(asked.as_of), asked, kind=AdoptionBook)

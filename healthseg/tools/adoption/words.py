@@ -1,4 +1,5 @@
 """What the effects of adoption say, in words that follow the adjusted figure."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -7,10 +8,17 @@ from typing import Any
 import numpy as np
 
 TOOL = "track_feature_adoption"
-WHAT = {"adoption_vs_health_score": "the health score 90 days later", "adoption_vs_retention": "staying for 90 days",
-        "adoption_vs_expansion": "a rise of ARR within 180 days"}
+WHAT = {
+    "adoption_vs_health_score": "the health score 90 days later",
+    "adoption_vs_retention": "staying for 90 days",
+    "adoption_vs_expansion": "a rise of ARR within 180 days",
+}
 
-PLAIN = {"log seats": "size", "log tenure": "tenure", "log person events of 28 days": "overall activity"}
+PLAIN = {
+    "log seats": "size",
+    "log tenure": "tenure",
+    "log person events of 28 days": "overall activity",
+}
 
 
 def listed(names: Sequence[str]) -> str:
@@ -34,7 +42,9 @@ def equal(given: Sequence[str]) -> str:
     return f"at equal {listed([PLAIN.get(name, name) for name in given])}"
 
 
-def overall(name: str, row: Mapping[str, Any], given: Sequence[str], level: float, found: bool) -> str:
+def overall(
+    name: str, row: Mapping[str, Any], given: Sequence[str], level: float, found: bool
+) -> str:
     """One of the three overall figures, of the adopted share."""
     if not _known(row["adjusted"]):
         return f"not measured: {row['reason']}"
@@ -43,22 +53,33 @@ def overall(name: str, row: Mapping[str, Any], given: Sequence[str], level: floa
         side = "with" if row["adjusted"] > 0 else "against"
         return f"A larger adopted share goes {side} {WHAT[name]}, {equal(given)} ({figures}, n = {row['n']:,.0f})"
     raw = f"Raw it seems to (r = {row['raw']:.2f}); " if _raw_stands_out(row) else ""
-    return _first_upper(f"{raw}{equal(given)} {_unsure('a larger adopted share', WHAT[name], row, figures)}")
+    return _first_upper(
+        f"{raw}{equal(given)} {_unsure('a larger adopted share', WHAT[name], row, figures)}"
+    )
 
 
-def staying(feature: str, row: Mapping[str, Any], given: Sequence[str], level: float, found: bool) -> str:
+def staying(
+    feature: str, row: Mapping[str, Any], given: Sequence[str], level: float, found: bool
+) -> str:
     """Of one feature: retention rates with both n, and what remains of the difference once the rest is equal."""
     if not _known(row["adjusted"]):
         return f"not measured: {row['reason']}"
-    rates = (f"{100 * row['adopters_retention']:.0f} % of {row['adopters_n']:,.0f} stayed where it was adopted, "
-             f"{100 * row['others_retention']:.0f} % of {row['others_n']:,.0f} where it was not")
+    rates = (
+        f"{100 * row['adopters_retention']:.0f} % of {row['adopters_n']:,.0f} stayed where it was adopted, "
+        f"{100 * row['others_retention']:.0f} % of {row['others_n']:,.0f} where it was not"
+    )
     figures = f"r = {row['adjusted']:.2f}, {interval(row['adjusted_lower'], row['adjusted_upper'], level)}"
     if not found:
         raw = f"Raw, {rates}; " if _raw_stands_out(row) else ""
-        return _first_upper(f"{raw}{equal(given)} {_unsure(f'adopting {feature}', 'staying', row, figures)}")
-    odds = ("" if not _known(row.get("odds_ratio")) else
-            f"; odds of leaving in a month × {row['odds_ratio']:.2f} "
-            f"({interval(row['odds_lower'], row['odds_upper'], level)})")
+        return _first_upper(
+            f"{raw}{equal(given)} {_unsure(f'adopting {feature}', 'staying', row, figures)}"
+        )
+    odds = (
+        ""
+        if not _known(row.get("odds_ratio"))
+        else f"; odds of leaving in a month × {row['odds_ratio']:.2f} "
+        f"({interval(row['odds_lower'], row['odds_upper'], level)})"
+    )
     side = "staying" if row["adjusted"] > 0 else "leaving"
     return f"Adopting {feature} goes with {side} {equal(given)} ({figures}{odds}); {rates}, not adjusted"
 
@@ -67,8 +88,10 @@ def _unsure(what: str, outcome: str, row: Mapping[str, Any], figures: str) -> st
     """An interval that leaves out 0 is not yet a finding where many were looked at."""
     if row["adjusted_lower"] <= 0 <= row["adjusted_upper"]:
         return f"{what} cannot be told to go with {outcome} ({figures})"
-    return (f"{what} may go with {outcome} ({figures}), but of all that was tried chance gives as much "
-            f"(q = {row['q']:.2g})")
+    return (
+        f"{what} may go with {outcome} ({figures}), but of all that was tried chance gives as much "
+        f"(q = {row['q']:.2g})"
+    )
 
 
 def _first_upper(text: str) -> str:
@@ -93,5 +116,8 @@ def against_peers(rate: float | None, median: float | None, n: int) -> str | Non
     percent = round(100 * (rate / median - 1))
     if percent == 0:
         return f"the same adoption as the median of {n}"
-    return f"{percent:+d}% higher adoption than the median of {n}" if percent > 0 else (
-        f"{-percent}% lower adoption than the median of {n}")
+    return (
+        f"{percent:+d}% higher adoption than the median of {n}"
+        if percent > 0
+        else (f"{-percent}% lower adoption than the median of {n}")
+    )

@@ -1,4 +1,5 @@
 """From the panel to figures: one customer's or the book's scores on the dates that a reply needs."""
+
 from __future__ import annotations
 
 import datetime as dt
@@ -18,7 +19,7 @@ from healthseg.scoring import Scores, model_weights, score_panel, score_trend, t
 from healthseg.scoring.predictive import predictive_scores
 from healthseg.tools.rounding import number
 
-HISTORY_DAYS = 371           # 53 weekly scores: a year's look-back and its forecast
+HISTORY_DAYS = 371  # 53 weekly scores: a year's look-back and its forecast
 ARR_DAYS = 90
 PREDICTIVE = "ml_predictive"
 
@@ -41,7 +42,9 @@ class Judged:
         """Rows and scores of a date side by side, by customer."""
         here = (self.frame["date"] == pd.Timestamp(date)).to_numpy()
         extra = [name for name in self.frame if name not in self.rows]
-        return pd.concat([self.rows[here], self.frame.loc[here, extra]], axis=1).set_index("client_id", drop=False)
+        return pd.concat([self.rows[here], self.frame.loc[here, extra]], axis=1).set_index(
+            "client_id", drop=False
+        )
 
 
 def dates_of(as_of: dt.date, lookback_days: int) -> list[dt.date]:
@@ -66,22 +69,40 @@ class Asked:
         return PREDICTIVE if self.predictive else str(self.weights)
 
 
-def judge(book: Any, as_of: dt.date, lookback_days: int, asked: Asked, clients: list[str] | None = None) -> Judged:
+def judge(
+    book: Any, as_of: dt.date, lookback_days: int, asked: Asked, clients: list[str] | None = None
+) -> Judged:
     """Rows and scores of some customers (default: all) on the dates of ``as_of``."""
-    return judge_rows(book, panels.panel(book, dates_of(as_of, lookback_days), clients), as_of, lookback_days, asked)
+    return judge_rows(
+        book,
+        panels.panel(book, dates_of(as_of, lookback_days), clients),
+        as_of,
+        lookback_days,
+        asked,
+    )
 
 
-def judge_rows(book: Any, rows: pd.DataFrame, as_of: dt.date, lookback_days: int, asked: Asked) -> Judged:
+def judge_rows(
+    book: Any, rows: pd.DataFrame, as_of: dt.date, lookback_days: int, asked: Asked
+) -> Judged:
     """Rows of the panel with the score that is asked for."""
     if not asked.predictive:
         return judged_rows(rows, as_of, lookback_days, book.settings, asked.weights)
     rows = rows.sort_values(["client_id", "date"], kind="stable", ignore_index=True)
     judged = judged_rows(rows, as_of, lookback_days, book.settings, None)
-    return replace(judged, scores=predictive_scores(judged.scores, training.standings(book, rows), book.settings))
+    return replace(
+        judged,
+        scores=predictive_scores(judged.scores, training.standings(book, rows), book.settings),
+    )
 
 
-def judged_rows(rows: pd.DataFrame, as_of: dt.date, lookback_days: int, settings: Settings,
-                weights: Mapping[str, float] | None) -> Judged:
+def judged_rows(
+    rows: pd.DataFrame,
+    as_of: dt.date,
+    lookback_days: int,
+    settings: Settings,
+    weights: Mapping[str, float] | None,
+) -> Judged:
     """Rows of the panel, scored."""
     rows, notes = with_todays_value(rows)
     return Judged(as_of, lookback_days, rows, score_panel(rows, settings, weights), notes)
@@ -101,12 +122,17 @@ def frozen_rows(book: Any, as_of: dt.date, lookback_days: int, client_id: str) -
 
     Those of all that had left are counted at once, and kept while the book is open.
     """
+
     def make() -> pd.DataFrame:
         known = customers_as_of(book, as_of)
         left = known[known["churned_on"].notna()]
-        pairs = [(row.client_id, date) for row in left.itertuples()
-                 for date in dates_of(last_day(row.signup_date, row.churned_on), lookback_days)]
+        pairs = [
+            (row.client_id, date)
+            for row in left.itertuples()
+            for date in dates_of(last_day(row.signup_date, row.churned_on), lookback_days)
+        ]
         return panels.build_pairs(book, pd.DataFrame(pairs, columns=["client_id", "date"]))
+
     rows = remember(book, ("frozen", as_of, lookback_days), make)
     return rows[rows["client_id"] == client_id].reset_index(drop=True)
 
@@ -130,38 +156,61 @@ def with_todays_value(rows: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, str]]
         if fill.any():
             values = rows[name].to_numpy()[last][code]
             rows[name] = np.where(fill, values, rows[name].to_numpy())
-            notes |= dict.fromkeys(rows["client_id"].to_numpy()[fill], "today's value of seats and plan")
+            notes |= dict.fromkeys(
+                rows["client_id"].to_numpy()[fill], "today's value of seats and plan"
+            )
     filled = rows["client_id"].isin(notes)
     seats = rows["seats"].where(rows["seats"] > 0)
-    rows["seat_utilisation"] = np.where(filled, rows["monthly_active_users"] / seats, rows["seat_utilisation"])
+    rows["seat_utilisation"] = np.where(
+        filled, rows["monthly_active_users"] / seats, rows["seat_utilisation"]
+    )
     return rows, notes
 
 
 def trends(judged: Judged, settings: Settings) -> pd.DataFrame:
     """The verdict on each customer's trend, by client_id."""
-    return score_trend(judged.frame, judged.as_of, judged.lookback_days, settings).set_index("client_id", drop=False)
+    return score_trend(judged.frame, judged.as_of, judged.lookback_days, settings).set_index(
+        "client_id", drop=False
+    )
 
 
-def figures(now: Mapping[str, Any], then: Mapping[str, Any] | None, earlier: Mapping[str, Any] | None,
-            trend: Mapping[str, Any] | None, lookback_days: int, risk_threshold: float) -> dict[str, Any]:
+def figures(
+    now: Mapping[str, Any],
+    then: Mapping[str, Any] | None,
+    earlier: Mapping[str, Any] | None,
+    trend: Mapping[str, Any] | None,
+    lookback_days: int,
+    risk_threshold: float,
+) -> dict[str, Any]:
     """The named figures that the playbook's rules read, of one customer on one date."""
     names = {name: number(value) for name, value in now.items() if _is_figure(name, value)}
     change = _difference(now, then, "shown")
     arr_change = _difference(now, earlier, "arr")
     slope = number(trend["slope_per_week"]) if trend is not None else None
     baseline = names.get("usage_vs_own_baseline")
-    return {**names, "score": names.get("shown"), "score_change": change, "score_drop": _opposite(change),
-            "lookback_days": lookback_days, "risk_threshold": risk_threshold,
-            "health_trend": trend["trend"] if trend is not None else None, "slope_per_week_down": _opposite(slope),
-            "usage_drop_percent": None if baseline is None else 100 * (1 - baseline),
-            "arr_change_90d": arr_change, "arr_drop_90d": _opposite(arr_change),
-            "renewal_days": names.get("days_to_renewal"), "champion_percent": _percent(names.get("champion_share")),
-            "top_user_percent": _percent(names.get("top_user_share_28d")),
-            "seat_percent": _percent(names.get("seat_utilisation"))}
+    return {
+        **names,
+        "score": names.get("shown"),
+        "score_change": change,
+        "score_drop": _opposite(change),
+        "lookback_days": lookback_days,
+        "risk_threshold": risk_threshold,
+        "health_trend": trend["trend"] if trend is not None else None,
+        "slope_per_week_down": _opposite(slope),
+        "usage_drop_percent": None if baseline is None else 100 * (1 - baseline),
+        "arr_change_90d": arr_change,
+        "arr_drop_90d": _opposite(arr_change),
+        "renewal_days": names.get("days_to_renewal"),
+        "champion_percent": _percent(names.get("champion_share")),
+        "top_user_percent": _percent(names.get("top_user_share_28d")),
+        "seat_percent": _percent(names.get("seat_utilisation")),
+    }
 
 
 def _is_figure(name: str, value: Any) -> bool:
-    return name not in ("client_id", "date") and (value is None or isinstance(value, int | float | np.number | np.bool))
+    return name not in ("client_id", "date") and (
+        value is None or isinstance(value, int | float | np.number | np.bool)
+    )
 
 
 def _difference(now: Mapping[str, Any], then: Mapping[str, Any] | None, name: str) -> float | None:

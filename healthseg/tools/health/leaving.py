@@ -1,4 +1,5 @@
 """How likely is a customer to be lost? By the churn model where its gate said yes, else by the tier's base rate."""
+
 from __future__ import annotations
 
 import datetime as dt
@@ -21,10 +22,10 @@ from healthseg.tools.health.subject import Subject
 from healthseg.tools.rounding import number, rounded, word
 
 RATES = ["horizon_days", "probability", "lower", "upper", "kind"]
-LEVELS = ((1.0, "low"), (2.0, "medium"), (4.0, "high"))     # below so many times the book's base rate
-SURE = 1.28                  # standard deviations from none, from which on a part is named: 9 of 10 have its sign
-LEAST_ODDS = 1.05            # a part that moves the odds by less is no key factor
-NAMED = 5                    # factors of each kind
+LEVELS = ((1.0, "low"), (2.0, "medium"), (4.0, "high"))  # below so many times the book's base rate
+SURE = 1.28  # standard deviations from none, from which on a part is named: 9 of 10 have its sign
+LEAST_ODDS = 1.05  # a part that moves the odds by less is no key factor
+NAMED = 5  # factors of each kind
 
 
 def of_customer(subject: Subject) -> tuple[ChurnPrediction, pd.DataFrame, dict[str, str]]:
@@ -38,13 +39,21 @@ def of_customer(subject: Subject) -> tuple[ChurnPrediction, pd.DataFrame, dict[s
         return _by_model(subject, model, found, prediction, frame)
     missing = {}
     if prediction.churn_probability is None:
-        missing |= dict.fromkeys((f"$.churn_prediction.{key}" for key in ("churn_probability", "confidence")),
-                                 prediction.reason)
+        missing |= dict.fromkeys(
+            (f"$.churn_prediction.{key}" for key in ("churn_probability", "confidence")),
+            prediction.reason,
+        )
     elif not model.eligible:
-        prediction = prediction.model_copy(update={"reason": f"{prediction.reason}. {_sentence(model.gate.reason)}"})
-    missing |= dict.fromkeys((f"$.churn_prediction.{key}" for key in ("churn_risk_level", "key_risk_factors",
-                                                                      "protective_factors")),
-                             "a base rate says nothing of a single customer")
+        prediction = prediction.model_copy(
+            update={"reason": f"{prediction.reason}. {_sentence(model.gate.reason)}"}
+        )
+    missing |= dict.fromkeys(
+        (
+            f"$.churn_prediction.{key}"
+            for key in ("churn_risk_level", "key_risk_factors", "protective_factors")
+        ),
+        "a base rate says nothing of a single customer",
+    )
     return prediction, frame, missing
 
 
@@ -54,29 +63,54 @@ def _sentence(text: str) -> str:
 
 def _gate(model: ChurnModel) -> ChurnGate:
     gate = model.gate
-    return ChurnGate(eligible=gate.eligible, reason=gate.reason, leavers=gate.leavers,
-                     customer_months=gate.customer_steps, auc=rounded(gate.auc), z=rounded(gate.z),
-                     skill=rounded(gate.skill), median_interval_width=rounded(gate.median_width),
-                     trained_until=model.trained_until)
+    return ChurnGate(
+        eligible=gate.eligible,
+        reason=gate.reason,
+        leavers=gate.leavers,
+        customer_months=gate.customer_steps,
+        auc=rounded(gate.auc),
+        z=rounded(gate.z),
+        skill=rounded(gate.skill),
+        median_interval_width=rounded(gate.median_width),
+        trained_until=model.trained_until,
+    )
 
 
-def _by_model(subject: Subject, model: ChurnModel, found: BaseRates, rate: ChurnPrediction,
-              rate_frame: pd.DataFrame) -> tuple[ChurnPrediction, pd.DataFrame, dict[str, str]]:
+def _by_model(
+    subject: Subject,
+    model: ChurnModel,
+    found: BaseRates,
+    rate: ChurnPrediction,
+    rate_frame: pd.DataFrame,
+) -> tuple[ChurnPrediction, pd.DataFrame, dict[str, str]]:
     horizon = subject.settings.churn_horizon_days
     told = training.predictions(subject.book, subject.as_of, [subject.client_id])
     at = told[told["horizon_days"] == horizon].iloc[0]
     risks, protects = factors(subject)
-    prediction = rate.model_copy(update={
-        "method": f"hazard_{model.kind}", "churn_probability": rounded(at["probability"]),
-        "churn_risk_level": risk_level(at["probability"], base_probability(found, horizon)),
-        "confidence": rounded(at["confidence"]), "key_risk_factors": [one.text for one in risks],
-        "protective_factors": [one.text for one in protects], "key_risk_factors_detail": risks,
-        "protective_factors_detail": protects, "base_rate": rate.churn_probability,
-        "reason": f"the customer's own, by a model of what was known on {model.trained_until}: {model.gate.reason}",
-        "plausible_range": _range(at),
-        "by_horizon": [{"horizon_days": int(row["horizon_days"]), "churn_probability": rounded(row["probability"]),
-                        "plausible_range": _range(row).model_dump(), "extrapolated": bool(row["extrapolated"])}
-                       for _, row in told.iterrows()]})
+    prediction = rate.model_copy(
+        update={
+            "method": f"hazard_{model.kind}",
+            "churn_probability": rounded(at["probability"]),
+            "churn_risk_level": risk_level(at["probability"], base_probability(found, horizon)),
+            "confidence": rounded(at["confidence"]),
+            "key_risk_factors": [one.text for one in risks],
+            "protective_factors": [one.text for one in protects],
+            "key_risk_factors_detail": risks,
+            "protective_factors_detail": protects,
+            "base_rate": rate.churn_probability,
+            "reason": f"the customer's own, by a model of what was known on {model.trained_until}: {model.gate.reason}",
+            "plausible_range": _range(at),
+            "by_horizon": [
+                {
+                    "horizon_days": int(row["horizon_days"]),
+                    "churn_probability": rounded(row["probability"]),
+                    "plausible_range": _range(row).model_dump(),
+                    "extrapolated": bool(row["extrapolated"]),
+                }
+                for _, row in told.iterrows()
+            ],
+        }
+    )
     rows = told[["horizon_days", "probability", "lower", "upper"]].assign(kind="model")
     rows = pd.concat([rows, rate_frame[rate_frame["kind"] == "base_rate"]], ignore_index=True)
     return prediction, rows[RATES], {}
@@ -87,7 +121,9 @@ def _range(row: pd.Series) -> Range:
 
 
 def base_probability(found: BaseRates, horizon_days: int) -> float:
-    rows = found.frame[(found.frame["tier"] == THE_BOOK) & (found.frame["horizon_days"] == horizon_days)]
+    rows = found.frame[
+        (found.frame["tier"] == THE_BOOK) & (found.frame["horizon_days"] == horizon_days)
+    ]
     return float(rows["probability"].iloc[0])
 
 
@@ -103,73 +139,139 @@ def risk_level(probability: float, base: float) -> str:
 def factors(subject: Subject) -> tuple[list[ChurnFactor], list[ChurnFactor]]:
     """What speaks for leaving and for staying, the strongest first, as far as its sign is sure."""
     rows = training.explanations(subject.book, subject.as_of, [subject.client_id])
-    sure = rows[(rows["log_odds"].abs() >= np.log(LEAST_ODDS)) & (rows["log_odds"].abs() >= SURE * rows["sd"])]
+    sure = rows[
+        (rows["log_odds"].abs() >= np.log(LEAST_ODDS))
+        & (rows["log_odds"].abs() >= SURE * rows["sd"])
+    ]
     sure = sure.assign(size=-sure["log_odds"].abs()).sort_values(["size", "kin"], kind="stable")
     told = [_factor(row) for row in sure.to_dict("records")]
-    return ([one for one in told if one.log_odds > 0][:NAMED], [one for one in told if one.log_odds < 0][:NAMED])
+    return (
+        [one for one in told if one.log_odds > 0][:NAMED],
+        [one for one in told if one.log_odds < 0][:NAMED],
+    )
 
 
 def _factor(row: dict[str, Any]) -> ChurnFactor:
     odds = float(np.exp(row["log_odds"]))
     return ChurnFactor(
         text=f"{words.measured(row['measure'], row['label'], row['value'], row['usual'])} (odds × {odds:.2f})",
-        label=row["label"], measure=row["measure"], unit=row["unit"], value=rounded(number(row["value"])),
-        usual=rounded(number(row["usual"])), log_odds=round(row["log_odds"], 4), sd=round(row["sd"], 4),
-        odds_ratio=round(odds, 4), measures=row["members"].split(", "))
+        label=row["label"],
+        measure=row["measure"],
+        unit=row["unit"],
+        value=rounded(number(row["value"])),
+        usual=rounded(number(row["usual"])),
+        log_odds=round(row["log_odds"], 4),
+        sd=round(row["sd"], 4),
+        odds_ratio=round(odds, 4),
+        measures=row["members"].split(", "),
+    )
 
 
 # -- the base rate -----------------------------------------------------------------------
 
+
 def rates(book: Any, as_of: dt.date, settings: Settings) -> BaseRates:
     """The tiers' base rates of leaving, as known at ``as_of``."""
+
     def make() -> BaseRates:
         known = customers_as_of(book, as_of).reset_index(drop=True)
-        known = known[pd.to_datetime(known["signup_date"]) <= pd.Timestamp(as_of)].reset_index(drop=True)
+        known = known[pd.to_datetime(known["signup_date"]) <= pd.Timestamp(as_of)].reset_index(
+            drop=True
+        )
         if known.empty:
-            return BaseRates(None, settings.interval_level, frozenset(), reason="no customer had signed up by then")
+            return BaseRates(
+                None,
+                settings.interval_level,
+                frozenset(),
+                reason="no customer had signed up by then",
+            )
         until = known["churned_on"] - pd.Timedelta(days=1)
         last = until.fillna(pd.Timestamp(as_of)).dt.date
         tier = panels.tiers_at(book, dict(zip(known["client_id"], last, strict=True)))
         horizons = sorted({*HORIZONS, settings.churn_horizon_days})
         known = known.assign(tier=known["client_id"].map(tier)).drop(columns=training.untold(book))
         return base_rates(known, as_of, book.first_event_day, settings, horizons)
+
     return remember(book, ("base_rates", epoch_day(as_of), settings.fingerprint), make)
 
 
-def by_rate(found: BaseRates, client_id: str, tier: str | None,
-            settings: Settings) -> tuple[ChurnPrediction, pd.DataFrame]:
+def by_rate(
+    found: BaseRates, client_id: str, tier: str | None, settings: Settings
+) -> tuple[ChurnPrediction, pd.DataFrame]:
     """The base rate as one customer's prediction, and its frame: horizon_days, probability, lower, upper, kind."""
     rows = found.of(client_id, tier)
-    shared = {"method": found.method, "horizon_days": settings.churn_horizon_days,
-              "interval_level": settings.interval_level, "churn_risk_level": None, "key_risk_factors": None,
-              "protective_factors": None}
+    shared = {
+        "method": found.method,
+        "horizon_days": settings.churn_horizon_days,
+        "interval_level": settings.interval_level,
+        "churn_risk_level": None,
+        "key_risk_factors": None,
+        "protective_factors": None,
+    }
     if rows is None:
-        why = found.reason or "notice was given or the customer has left: there is nothing left to predict"
-        empty = dict.fromkeys(("churn_probability", "confidence", "base_rate_interval", "plausible_range",
-                               "customers_at_risk", "leavers"))
-        return (ChurnPrediction(**shared, **empty, by_horizon=[], reason=why),
-                pd.DataFrame(columns=RATES))
+        why = (
+            found.reason
+            or "notice was given or the customer has left: there is nothing left to predict"
+        )
+        empty = dict.fromkeys(
+            (
+                "churn_probability",
+                "confidence",
+                "base_rate_interval",
+                "plausible_range",
+                "customers_at_risk",
+                "leavers",
+            )
+        )
+        return (
+            ChurnPrediction(**shared, **empty, by_horizon=[], reason=why),
+            pd.DataFrame(columns=RATES),
+        )
     at = rows.iloc[(rows["horizon_days"] - settings.churn_horizon_days).abs().argmin()]
     whose = THE_BOOK if at["tier"] == THE_BOOK else f"the tier {at['tier']}"
-    reason = (f"base rate of {whose}: {at['events']} left in {at['steps']:,.0f} customer-months "
-              f"({at['customers']} customers); it ranks nobody within it")
+    reason = (
+        f"base rate of {whose}: {at['events']} left in {at['steps']:,.0f} customer-months "
+        f"({at['customers']} customers); it ranks nobody within it"
+    )
     prediction = ChurnPrediction(
-        **{**shared, "horizon_days": int(at["horizon_days"])}, churn_probability=rounded(at["probability"]),
-        confidence=rounded(at["confidence"]), reason=reason,
-        base_rate_interval=interval_of(at, "base_rate"), plausible_range=interval_of(at, "plausible"),
-        by_horizon=[{"horizon_days": int(row["horizon_days"]), "churn_probability": rounded(row["probability"]),
-                     "base_rate_interval": interval_of(row, "base_rate").model_dump(),
-                     "plausible_range": interval_of(row, "plausible").model_dump()} for _, row in rows.iterrows()],
-        customers_at_risk=int(at["at_risk_now"]), leavers=int(at["events"]))
+        **{**shared, "horizon_days": int(at["horizon_days"])},
+        churn_probability=rounded(at["probability"]),
+        confidence=rounded(at["confidence"]),
+        reason=reason,
+        base_rate_interval=interval_of(at, "base_rate"),
+        plausible_range=interval_of(at, "plausible"),
+        by_horizon=[
+            {
+                "horizon_days": int(row["horizon_days"]),
+                "churn_probability": rounded(row["probability"]),
+                "base_rate_interval": interval_of(row, "base_rate").model_dump(),
+                "plausible_range": interval_of(row, "plausible").model_dump(),
+            }
+            for _, row in rows.iterrows()
+        ],
+        customers_at_risk=int(at["at_risk_now"]),
+        leavers=int(at["events"]),
+    )
     return prediction, _churn_frame(rows)
 
 
 def interval_of(row: pd.Series, kind: str) -> Range:
-    return Range(lower=rounded(number(row[f"{kind}_lower"])), upper=rounded(number(row[f"{kind}_upper"])))
+    return Range(
+        lower=rounded(number(row[f"{kind}_lower"])), upper=rounded(number(row[f"{kind}_upper"]))
+    )
 
 
 def _churn_frame(rows: pd.DataFrame) -> pd.DataFrame:
-    parts = [pd.DataFrame({"horizon_days": rows["horizon_days"], "probability": rows["probability"],
-                           "lower": rows[f"{kind}_lower"], "upper": rows[f"{kind}_upper"], "kind": kind})
-             for kind in ("base_rate", "plausible")]
+    parts = [
+        pd.DataFrame(
+            {
+                "horizon_days": rows["horizon_days"],
+                "probability": rows["probability"],
+                "lower": rows[f"{kind}_lower"],
+                "upper": rows[f"{kind}_upper"],
+                "kind": kind,
+            }
+        )
+        for kind in ("base_rate", "plausible")
+    ]
     return pd.concat(parts, ignore_index=True)

@@ -1,4 +1,5 @@
 """What a history is marked with: calendar entries, changes of stage, changes of the settings in force."""
+
 from __future__ import annotations
 
 import datetime as dt
@@ -22,8 +23,10 @@ def _calendar(book: Any) -> list[Mark]:
     if not book.has("calendar"):
         return []
     rows = remember(book, "calendar", lambda: book.table("calendar"))
-    return [Mark(date=pd.Timestamp(row.starts_on).date(), kind="calendar", label=str(row.label))
-            for row in rows.itertuples()]
+    return [
+        Mark(date=pd.Timestamp(row.starts_on).date(), kind="calendar", label=str(row.label))
+        for row in rows.itertuples()
+    ]
 
 
 def _stages(book: Any, client_id: str) -> list[Mark]:
@@ -31,14 +34,18 @@ def _stages(book: Any, client_id: str) -> list[Mark]:
         return []
     rows = remember(book, "stage_days", lambda: book.sql("measures/stage_days"))
     rows = rows[rows["client_id"] == client_id]
-    return [Mark(date=pd.Timestamp(row.effective_day).date(), kind="stage", label=str(row.stage))
-            for row in rows.itertuples()]
+    return [
+        Mark(date=pd.Timestamp(row.effective_day).date(), kind="stage", label=str(row.stage))
+        for row in rows.itertuples()
+    ]
 
 
 def _settings(book: Any) -> list[Mark]:
     """The second and later settings that the ledger knows: the first are no change."""
-    return [Mark(date=known.first_used_at.date(), kind="configuration", label="settings changed")
-            for known in book.settings_history[1:]]
+    return [
+        Mark(date=known.first_used_at.date(), kind="configuration", label="settings changed")
+        for known in book.settings_history[1:]
+    ]
 
 
 def settings_at(book: Any, day: dt.date) -> dict[str, Any] | None:

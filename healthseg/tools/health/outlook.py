@@ -1,4 +1,5 @@
 """Where a score is heading: its forecast with the back-tested error."""
+
 from __future__ import annotations
 
 import datetime as dt
@@ -22,9 +23,9 @@ from healthseg.tools.health.result import ChurnPrediction, Forecast, PredictedSc
 from healthseg.tools.health.subject import Subject
 from healthseg.tools.rounding import integer, rounded
 
-WEEKS = 13                   # the farthest prediction is 90 days
+WEEKS = 13  # the farthest prediction is 90 days
 AHEAD_DAYS = (30, 60, 90)
-SAMPLE = 40                  # customers whose past forecasts say how far off forecasts are
+SAMPLE = 40  # customers whose past forecasts say how far off forecasts are
 LEAST_WEEKS = 30
 TOLERATED_POINTS = 5.0
 COMPOSITE = Asked()
@@ -48,7 +49,14 @@ def ahead(subject: Subject) -> Outlook:
     if subject.churned or not subject.asked.include_predictions:
         why = "the customer has churned" if subject.churned else "not requested"
         missing = dict.fromkeys(("$.predicted_scores", "$.churn_prediction"), why)
-        return Outlook(pd.DataFrame(columns=FAN), pd.DataFrame(columns=leaving.RATES), None, None, None, missing)
+        return Outlook(
+            pd.DataFrame(columns=FAN),
+            pd.DataFrame(columns=leaving.RATES),
+            None,
+            None,
+            None,
+            missing,
+        )
     book, settings, missing = subject.book, subject.settings, {}
     coming = fan(subject.judged, settings)
     errors = past_errors(book, subject.as_of, subject.rules)
@@ -56,10 +64,18 @@ def ahead(subject: Subject) -> Outlook:
     if not predicted:
         missing["$.predicted_scores"] = "too few weekly scores to forecast from"
     elif predicted[0].confidence is None:
-        missing["$.predicted_scores[*].confidence"] = "fewer than 20 back-tested forecasts in the book"
+        missing["$.predicted_scores[*].confidence"] = (
+            "fewer than 20 back-tested forecasts in the book"
+        )
     prediction, frame, unknown = leaving.of_customer(subject)
-    return Outlook(coming[FAN], frame, predicted or None, described(coming, errors, settings), prediction,
-                   missing | unknown)
+    return Outlook(
+        coming[FAN],
+        frame,
+        predicted or None,
+        described(coming, errors, settings),
+        prediction,
+        missing | unknown,
+    )
 
 
 def series(judged: Judged) -> pd.DataFrame:
@@ -67,7 +83,11 @@ def series(judged: Judged) -> pd.DataFrame:
     grid = pd.to_datetime(weekly(judged.as_of, 10**4 // 7)).astype("datetime64[us]")
     frame = judged.frame
     good = frame["live"] & frame["score"].notna() & frame["date"].isin(grid)
-    return frame.loc[good, ["client_id", "date", "score"]].rename(columns={"score": "value"}).reset_index(drop=True)
+    return (
+        frame.loc[good, ["client_id", "date", "score"]]
+        .rename(columns={"score": "value"})
+        .reset_index(drop=True)
+    )
 
 
 def fan(judged: Judged, settings: Settings) -> pd.DataFrame:
@@ -75,14 +95,28 @@ def fan(judged: Judged, settings: Settings) -> pd.DataFrame:
     frame = series(judged)
     if frame.empty:
         return pd.DataFrame(columns=["client_id", *FAN])
-    return forecast(frame, WEEKS, settings.interval_level, season_length=1, lower_bound=0, upper_bound=100,
-                    spacing="weekly")
+    return forecast(
+        frame,
+        WEEKS,
+        settings.interval_level,
+        season_length=1,
+        lower_bound=0,
+        upper_bound=100,
+        spacing="weekly",
+    )
 
 
 def past_errors(book: Any, as_of: dt.date, rules: Asked) -> pd.DataFrame:
     """Errors of forecasts made at earlier dates, over a fixed sample of the book's customers."""
-    key = f"{as_of:%Y%m%d}-" + fingerprint([book.content(as_of), book.settings.fingerprint, rules.key,
-                                                 keys.version(), training.version() if rules.predictive else ""])
+    key = f"{as_of:%Y%m%d}-" + fingerprint(
+        [
+            book.content(as_of),
+            book.settings.fingerprint,
+            rules.key,
+            keys.version(),
+            training.version() if rules.predictive else "",
+        ]
+    )
 
     def make() -> pd.DataFrame:
         kept = book.store.get_frame("models", f"score-errors-{key}")
@@ -90,6 +124,7 @@ def past_errors(book: Any, as_of: dt.date, rules: Asked) -> pd.DataFrame:
             kept = _back_tested(book, as_of, rules)
             book.store.put_frame("models", f"score-errors-{key}", kept)
         return kept
+
     return remember(book, ("past_errors", key), make)
 
 
@@ -98,16 +133,27 @@ def _back_tested(book: Any, as_of: dt.date, rules: Asked) -> pd.DataFrame:
     columns = ["client_id", "origin", "step", "model", "error", "coverage"]
     if frame.empty:
         return pd.DataFrame(columns=columns)
-    errors = backtest(frame, WEEKS, book.settings.interval_level, origins=6, refit_every=6, season_length=1,
-                      lower_bound=0, upper_bound=100, spacing="weekly").errors
+    errors = backtest(
+        frame,
+        WEEKS,
+        book.settings.interval_level,
+        origins=6,
+        refit_every=6,
+        season_length=1,
+        lower_bound=0,
+        upper_bound=100,
+        spacing="weekly",
+    ).errors
     return errors.loc[errors["model"].isin(["forecast", "naive"]), columns].reset_index(drop=True)
 
 
-def sample_series(book: Any, as_of: dt.date, count: int = SAMPLE, rules: Asked = COMPOSITE) -> pd.DataFrame:
+def sample_series(
+    book: Any, as_of: dt.date, count: int = SAMPLE, rules: Asked = COMPOSITE
+) -> pd.DataFrame:
     """Weekly scores of a fixed sample of ``count`` customers with 30 weeks or more, as forecasting's long frame."""
     known = customers(book).reset_index(drop=True)
     known = known.loc[pd.to_datetime(known["signup_date"]) <= pd.Timestamp(as_of), "client_id"]
-    drawn = sorted(known, key=lambda name: hashlib.sha256(name.encode()).digest())[:4 * count]
+    drawn = sorted(known, key=lambda name: hashlib.sha256(name.encode()).digest())[: 4 * count]
     judged = judge(book, as_of, 7, rules, sorted(drawn))
     frame = series(judged)
     weeks = frame.groupby("client_id").size()
@@ -122,13 +168,22 @@ def predictions(ahead: pd.DataFrame, errors: pd.DataFrame, as_of: dt.date) -> li
     days = (ahead["date"] - pd.Timestamp(as_of)).dt.days.to_numpy()
     found = []
     for day in AHEAD_DAYS:
-        point, low, high = (float(np.interp(day, days, ahead[name])) for name in ("forecast", "lower", "upper"))
+        point, low, high = (
+            float(np.interp(day, days, ahead[name])) for name in ("forecast", "lower", "upper")
+        )
         if not np.isfinite([point, low, high]).all():
             continue
-        found.append(PredictedScore(
-            date=as_of + dt.timedelta(days=day), predicted_score=integer(point), lower=integer(low),
-            upper=integer(high),
-            confidence=rounded(within_tolerance(errors, round(day / 7), TOLERATED_POINTS).probability)))
+        found.append(
+            PredictedScore(
+                date=as_of + dt.timedelta(days=day),
+                predicted_score=integer(point),
+                lower=integer(low),
+                upper=integer(high),
+                confidence=rounded(
+                    within_tolerance(errors, round(day / 7), TOLERATED_POINTS).probability
+                ),
+            )
+        )
     return found
 
 
@@ -136,10 +191,17 @@ def described(ahead: pd.DataFrame, errors: pd.DataFrame, settings: Settings) -> 
     """The forecast's method, and how it did in the past beside the naive one."""
     by = {model: errors[errors["model"] == model] for model in ("forecast", "naive")}
     origins = int(by["forecast"].groupby(["client_id", "origin"]).ngroups) if len(errors) else 0
-    mean = {model: rounded(float(frame["error"].abs().mean())) if len(frame) else None for model, frame in by.items()}
+    mean = {
+        model: rounded(float(frame["error"].abs().mean())) if len(frame) else None
+        for model, frame in by.items()
+    }
     covered = by["forecast"]["coverage"].dropna()
-    return Forecast(method=ahead["method"].iloc[0] if len(ahead) else "none",
-                    reason=None if len(ahead) else "no score in the history",
-                    interval_level=settings.interval_level, origins=origins, mean_absolute_error=mean["forecast"],
-                    naive_mean_absolute_error=mean["naive"],
-                    interval_coverage=rounded(float(covered.mean())) if len(covered) else None)
+    return Forecast(
+        method=ahead["method"].iloc[0] if len(ahead) else "none",
+        reason=None if len(ahead) else "no score in the history",
+        interval_level=settings.interval_level,
+        origins=origins,
+        mean_absolute_error=mean["forecast"],
+        naive_mean_absolute_error=mean["naive"],
+        interval_coverage=rounded(float(covered.mean())) if len(covered) else None,
+    )

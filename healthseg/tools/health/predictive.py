@@ -1,4 +1,5 @@
 """What a reply has of its own where the score is the churn model's: refusal, change, factors."""
+
 from __future__ import annotations
 
 import datetime as dt
@@ -32,23 +33,34 @@ def refuse_without_model(book: Any, as_of: dt.date, scoring_model: str) -> None:
     if not model.eligible:
         raise CalculationError(
             f"scoring_model 'ml_predictive' is refused: {model.gate.reason}. Use weighted_composite or custom",
-            parameter="scoring_model", value_provided=PREDICTIVE, validation_rule="a book that carries a churn model")
+            parameter="scoring_model",
+            value_provided=PREDICTIVE,
+            validation_rule="a book that carries a churn model",
+        )
 
 
 def change(subject: Subject) -> Change:
     """Why the model's score is another than at the beginning of the look-back."""
-    return change_of(subject.book, subject.client_id, (subject.start, subject.then), (subject.day, subject.now))
+    return change_of(
+        subject.book, subject.client_id, (subject.start, subject.then), (subject.day, subject.now)
+    )
 
 
-def change_of(book: Any, client_id: str, then: tuple[dt.date, Any], now: tuple[dt.date, Any]) -> Change:
+def change_of(
+    book: Any, client_id: str, then: tuple[dt.date, Any], now: tuple[dt.date, Any]
+) -> Change:
     """The same for a customer's scored rows (mappings with score and shown) on two days."""
     shown = [None if pd.isna(row["shown"]) else int(row["shown"]) for _, row in (then, now)]
     if None in shown:
-        which = " and ".join(word for word, one in zip(("then", "now"), shown, strict=True) if one is None)
+        which = " and ".join(
+            word for word, one in zip(("then", "now"), shown, strict=True) if one is None
+        )
         return Change(shown[0], shown[1], None, (), (), (), f"{WITHHELD} ({which})")
     old, new = (training.churn_model(book, day) for day, _ in (then, now))
-    return explain_predictive((old, _row(book, client_id, then[0], new), float(then[1]["score"])),
-                              (new, _row(book, client_id, now[0], new), float(now[1]["score"])))
+    return explain_predictive(
+        (old, _row(book, client_id, then[0], new), float(then[1]["score"])),
+        (new, _row(book, client_id, now[0], new), float(now[1]["score"])),
+    )
 
 
 def _row(book: Any, client_id: str, day: dt.date, model: ChurnModel) -> pd.DataFrame:
@@ -64,11 +76,20 @@ def factors(subject: Subject) -> Factors:
     rows = rows.assign(size=-rows["points"].abs()).sort_values(["size", "kin"], kind="stable")
     told = [_factor(row) for row in rows.to_dict("records") if np.abs(row["points"]) >= 0.5]
     up, down = ([one for one in told if sign * one.effect > 0][:NAMED] for sign in (1, -1))
-    return Factors(positive=[one.text for one in up], negative=[one.text for one in down], positive_detail=up,
-                   negative_detail=down)
+    return Factors(
+        positive=[one.text for one in up],
+        negative=[one.text for one in down],
+        positive_detail=up,
+        negative_detail=down,
+    )
 
 
 def _factor(row: dict[str, Any]) -> Factor:
-    return Factor(text=words.measured(row["measure"], row["label"], row["value"], row["usual"]),
-                  measure=row["measure"], unit=row["unit"], value=rounded(number(row["value"])), points=None,
-                  effect=round(row["points"], 2))
+    return Factor(
+        text=words.measured(row["measure"], row["label"], row["value"], row["usual"]),
+        measure=row["measure"],
+        unit=row["unit"],
+        value=rounded(number(row["value"])),
+        points=None,
+        effect=round(row["points"], 2),
+    )

@@ -1,4 +1,5 @@
 """The shape of calculate_health_score's reply: the reference's keys, and what traces them."""
+
 from __future__ import annotations
 
 import datetime as dt
@@ -31,9 +32,9 @@ class MetricDetail(Part):
     value: float | None
     unit: str
     points: float | None
-    weight: float                    # configured share of the whole score
-    effective_weight: float          # share of this score, after missing inputs were left out
-    target: float | None = None      # the value at which the metric reaches full points
+    weight: float  # configured share of the whole score
+    effective_weight: float  # share of this score, after missing inputs were left out
+    target: float | None = None  # the value at which the metric reaches full points
     missing_reason: str | None = None
 
 
@@ -72,11 +73,11 @@ class ChurnFactor(Part):
     measure: str
     unit: str
     value: float | None
-    usual: float | None              # the median of the rows that the model learnt from
+    usual: float | None  # the median of the rows that the model learnt from
     log_odds: float
     sd: float
     odds_ratio: float
-    measures: list[str]              # those that move together, and cannot be told apart
+    measures: list[str]  # those that move together, and cannot be told apart
 
 
 class ChurnGate(Part):
@@ -88,7 +89,7 @@ class ChurnGate(Part):
     customer_months: int
     auc: float | None
     z: float | None
-    skill: float | None              # 1 − log score ÷ that of the base rate
+    skill: float | None  # 1 − log score ÷ that of the base rate
     median_interval_width: float | None
     trained_until: dt.date
 
@@ -108,7 +109,7 @@ class ChurnPrediction(Part):
     by_horizon: list[dict[str, Any]]
     customers_at_risk: int | None
     leavers: int | None
-    base_rate: float | None = None   # the tier's, beside a model's own probability
+    base_rate: float | None = None  # the tier's, beside a model's own probability
     gate: ChurnGate | None = None
     key_risk_factors_detail: list[ChurnFactor] | None = None
     protective_factors_detail: list[ChurnFactor] | None = None
@@ -140,7 +141,7 @@ class Forecast(Part):
 
 
 class ChangePart(Part):
-    kind: str                        # configuration, newly_missing, data, newly_known, cap, ramp, rounding
+    kind: str  # configuration, newly_missing, data, newly_known, cap, ramp, rounding
     measure: str | None
     label: str
     points: float
@@ -152,10 +153,10 @@ class ChangePart(Part):
 class ChangeExplanation(Part):
     from_date: dt.date
     to_date: dt.date
-    score_then: int | None           # under the rules in force then
+    score_then: int | None  # under the rules in force then
     score_now: int | None
     change: int | None
-    parts: list[ChangePart]          # points add up to change
+    parts: list[ChangePart]  # points add up to change
     reason: str | None = None
 
 
@@ -165,7 +166,7 @@ class Factor(Part):
     value: float | None
     unit: str
     points: float | None
-    effect: float                    # points of the score, against the reference named in the text
+    effect: float  # points of the score, against the reference named in the text
 
 
 class Factors(Part):
@@ -217,7 +218,7 @@ class Mark(Part):
     """What a chart marks on its time axis: an event of the calendar, a change of settings or of stage."""
 
     date: dt.date
-    kind: str                        # calendar, configuration, stage
+    kind: str  # calendar, configuration, stage
     label: str
 
 
@@ -227,7 +228,7 @@ class HealthScore(Result):
     tool: ClassVar[str] = "calculate_health_score"
 
     client_id: str
-    status: str                      # live or churned (the score is frozen at the last day)
+    status: str  # live or churned (the score is frozen at the last day)
     customer: CustomerCard
     calculation_timestamp: str
     scoring_model: str
@@ -262,9 +263,15 @@ class HealthScore(Result):
 
     def charts(self, width: int = 740) -> dict[str, alt.TopLevelMixin]:
         from healthseg.charts import health
+
         return {
-            "history": health.history(self.frame("history"), self.frame("forecast"), self.frame("marks"), width,
-                                      self.band_edges),
+            "history": health.history(
+                self.frame("history"),
+                self.frame("forecast"),
+                self.frame("marks"),
+                width,
+                self.band_edges,
+            ),
             "change": health.change(self.frame("change"), width),
             "components": health.components(self.frame("metrics"), width, self.band_edges),
             "outlook": health.outlook(self.frame("churn"), width),
@@ -273,8 +280,10 @@ class HealthScore(Result):
     def verdict(self) -> str:
         if self.current_health_score is None:
             return f"{self.customer.name}: no score, {round(100 * (self.coverage or 0))} % of the inputs are known"
-        text = (f"{self.customer.name}: {self.current_health_score}, {(self.band or '').replace('_', ' ')}, "
-                + self._moved())
+        text = (
+            f"{self.customer.name}: {self.current_health_score}, {(self.band or '').replace('_', ' ')}, "
+            + self._moved()
+        )
         if self.status == "churned":
             return text + "; churned, frozen at its last day"
         if self.customer.days_to_renewal is not None and self.customer.days_to_renewal >= 0:
@@ -293,7 +302,9 @@ class HealthScore(Result):
     def summary(self) -> dict[str, Any]:
         spread, known = self.possible_range, round(100 * (self.coverage or 0))
         return {
-            "Score": "withheld" if self.current_health_score is None else f"{self.current_health_score} ({self.band})",
+            "Score": "withheld"
+            if self.current_health_score is None
+            else f"{self.current_health_score} ({self.band})",
             "Possible range": f"{spread.lower:.0f} to {spread.upper:.0f}, {known} % of inputs known",
             "Trend": self.health_trend or "too few weeks to tell",
             "Risk level": self.risk_level or "unknown",
@@ -329,7 +340,7 @@ class HealthBook(Result):
     at_risk_arr: float | None
     at_stake: float | None
     at_stake_basis: str
-    leaving_model: str | None = None # what the gate of the churn model said
+    leaving_model: str | None = None  # what the gate of the churn model said
     lookback_period_days: int
     risk_threshold: float
     customers: list[dict[str, Any]]
@@ -341,22 +352,40 @@ class HealthBook(Result):
 
     def charts(self, width: int = 740) -> dict[str, alt.TopLevelMixin]:
         from healthseg.charts import health_book as charts
+
         return {
             "attention": charts.attention(self.frame("customers"), width),
             "movers": charts.movers(self.frame("movers"), width),
             "distribution": charts.distribution(self.frame("distribution"), width),
             "bands": charts.bands_over_time(self.frame("bands"), width),
-            "disagreements": charts.disagreements(self.frame("disagreements"), width, self.band_edges),
+            "disagreements": charts.disagreements(
+                self.frame("disagreements"), width, self.band_edges
+            ),
             "coverage": charts.coverage(self.frame("coverage"), width),
         }
 
     def verdict(self) -> str:
         if not self.total_customers:
             return "The book has no live customers"
-        score = "no score yet" if self.average_score is None else f"average score {self.average_score:.0f}"
-        return (f"{self.total_customers} customers, {score}; {self.at_risk_customers} below {self.risk_threshold:.0f}"
-                + (f" with {self.currency or ''} {self.at_risk_arr:,.0f} ARR" if self.at_risk_arr else ""))
+        score = (
+            "no score yet"
+            if self.average_score is None
+            else f"average score {self.average_score:.0f}"
+        )
+        return (
+            f"{self.total_customers} customers, {score}; {self.at_risk_customers} below {self.risk_threshold:.0f}"
+            + (
+                f" with {self.currency or ''} {self.at_risk_arr:,.0f} ARR"
+                if self.at_risk_arr
+                else ""
+            )
+        )
 
     def summary(self) -> dict[str, Any]:
-        return {"Customers": self.total_customers, "Scored": self.scored_customers, "Bands": self.bands,
-                "Below the threshold": self.at_risk_customers, "ARR below it": self.at_risk_arr}
+        return {
+            "Customers": self.total_customers,
+            "Scored": self.scored_customers,
+            "Bands": self.bands,
+            "Below the threshold": self.at_risk_customers,
+            "ARR below it": self.at_risk_arr,
+        }

@@ -1,4 +1,5 @@
 """Whom a reply is about: one customer's rows and scores, and the day that is shown."""
+
 from __future__ import annotations
 
 import datetime as dt
@@ -27,8 +28,14 @@ from healthseg.tools.health.figures import (
 class Subject:
     """A customer at ``as_of``; one that has left is shown as of its last day (``day``)."""
 
-    def __init__(self, book: Any, customer: Mapping[str, Any], as_of: dt.date, asked: Any,
-                 judged: Judged | None = None) -> None:
+    def __init__(
+        self,
+        book: Any,
+        customer: Mapping[str, Any],
+        as_of: dt.date,
+        asked: Any,
+        judged: Judged | None = None,
+    ) -> None:
         self.book, self.as_of, self.asked = book, as_of, asked
         self.customer = customer
         self.settings: Settings = book.settings
@@ -37,7 +44,9 @@ class Subject:
         self.client_id = str(customer["client_id"])
         self.lookback_days: int = asked.lookback_period_days
         left = self.customer["churned_on"]
-        self.churned = left is not None and not pd.isna(left) and pd.Timestamp(left) <= pd.Timestamp(as_of)
+        self.churned = (
+            left is not None and not pd.isna(left) and pd.Timestamp(left) <= pd.Timestamp(as_of)
+        )
         self.day = last_day(customer["signup_date"], left) if self.churned else as_of
         self.start = self.day - dt.timedelta(days=self.lookback_days)
         self.judged = judged if judged is not None else self._judged()
@@ -67,13 +76,19 @@ class Subject:
 
     @cached_property
     def trend(self) -> dict[str, Any]:
-        return score_trend(self.judged.frame, self.day, self.lookback_days, self.settings).iloc[0].to_dict()
+        return (
+            score_trend(self.judged.frame, self.day, self.lookback_days, self.settings)
+            .iloc[0]
+            .to_dict()
+        )
 
     @cached_property
     def figures(self) -> dict[str, Any]:
         """The named figures that the playbook's rules read."""
         earlier = self.row(self.day - dt.timedelta(days=ARR_DAYS))
-        return figures(self.now, self.then, earlier, self.trend, self.lookback_days, self.asked.risk_threshold)
+        return figures(
+            self.now, self.then, earlier, self.trend, self.lookback_days, self.asked.risk_threshold
+        )
 
     @property
     def zone(self) -> str:
@@ -86,7 +101,9 @@ class Subject:
         dates = sorted({date for day in past for date in dates_of(day, self.lookback_days)})
         rows = panels.build(self.book, dates, [self.client_id])
         signed_up = set(rows["date"])
-        return [self._figures_on(rows, day) if pd.Timestamp(day) in signed_up else None for day in past]
+        return [
+            self._figures_on(rows, day) if pd.Timestamp(day) in signed_up else None for day in past
+        ]
 
     def _figures_on(self, rows: pd.DataFrame, day: dt.date) -> dict[str, Any]:
         here = rows[rows["date"].isin(pd.to_datetime(dates_of(day, self.lookback_days)))]

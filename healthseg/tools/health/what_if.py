@@ -1,4 +1,5 @@
 """What a page needs to say what other weights would make of today's scores: components, how much of each is known."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -15,11 +16,19 @@ def frame(points: pd.DataFrame, today: pd.DataFrame, names: pd.Series) -> pd.Dat
     ``points`` are the metrics of today's scores in long form, ``today`` their scores by customer.
     """
     known = points.assign(known=points["share"].where(points["points"].notna(), 0.0))
-    shares = known.pivot_table(index="client_id", columns="component", values="known", aggfunc="sum")
-    weights = points.pivot_table(index="client_id", columns="component", values="component_weight", aggfunc="first")
+    shares = known.pivot_table(
+        index="client_id", columns="component", values="known", aggfunc="sum"
+    )
+    weights = points.pivot_table(
+        index="client_id", columns="component", values="component_weight", aggfunc="first"
+    )
     ids = today.index
-    columns: dict[str, Any] = {"client_id": ids, "name": names.reindex(ids).to_numpy(), "shown": today["shown"],
-                               "cap": today["cap"]}
+    columns: dict[str, Any] = {
+        "client_id": ids,
+        "name": names.reindex(ids).to_numpy(),
+        "shown": today["shown"],
+        "cap": today["cap"],
+    }
     for name in COMPONENTS:
         columns[f"{name}_points"] = today[f"{name}_score"]
         columns[f"{name}_known"] = _of(shares, name, ids)

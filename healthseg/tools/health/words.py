@@ -1,4 +1,5 @@
 """Figures of the health score in a reader's words; the templates are the playbook's."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
@@ -8,8 +9,11 @@ from healthseg import playbook
 TOOL = "calculate_health_score"
 FORMATS = {
     "percent": lambda value: f"{100 * value:.0f} %",
-    "change": lambda value: ("level with" if abs(value - 1) < 0.005 else
-                             f"{100 * abs(value - 1):.0f} % {'above' if value > 1 else 'below'}"),
+    "change": lambda value: (
+        "level with"
+        if abs(value - 1) < 0.005
+        else f"{100 * abs(value - 1):.0f} % {'above' if value > 1 else 'below'}"
+    ),
     "days": lambda value: playbook.counted(value, "day"),
     "hours": lambda value: playbook.counted(value, "hour"),
     "tickets": lambda value: playbook.counted(value, "ticket"),
@@ -30,7 +34,10 @@ def area(measure: str, label: str) -> str:
 def why_missing(measure: str, reason: str, has: Callable[[str], bool]) -> str:
     """Why a metric is missing, in words; ``has`` says whether the book has a table."""
     if reason != "unmeasured":
-        return {"ramp": "too new: no baseline of its own yet", "silence": "no ticket, or nobody active"}[reason]
+        return {
+            "ramp": "too new: no baseline of its own yet",
+            "silence": "no ticket, or nobody active",
+        }[reason]
     table = _entry(measure).get("table")
     if table and not has(table):
         return f"the book has no {table}"
@@ -72,7 +79,9 @@ def factor(measure: str, label: str, value: float, side: str) -> str:
     return playbook.words(template, {"value": said(measure, value)})
 
 
-def of_change(kind: str, label: str, measure: str | None, then: float | None, now: float | None) -> str:
+def of_change(
+    kind: str, label: str, measure: str | None, then: float | None, now: float | None
+) -> str:
     """A part of a change, as the movers' reason."""
     if kind == "newly_missing":
         return f"{label} is no longer measured"

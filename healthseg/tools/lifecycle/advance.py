@@ -1,4 +1,5 @@
 """Which customers meet all criteria of another stage, and the moves that follow from it."""
+
 from __future__ import annotations
 
 import datetime as dt
@@ -33,26 +34,51 @@ class Step:
     automatic: bool
 
     def to_dict(self) -> dict[str, Any]:
-        return {"client_id": self.client_id, "name": self.name, "from_stage": self.source, "to_stage": self.target,
-                "in_stage_since": self.since.isoformat(), "because": self.reason, "automatic": self.automatic}
+        return {
+            "client_id": self.client_id,
+            "name": self.name,
+            "from_stage": self.source,
+            "to_stage": self.target,
+            "in_stage_since": self.since.isoformat(),
+            "because": self.reason,
+            "automatic": self.automatic,
+        }
 
     def wish(self) -> Wish:
         """The transition as it is asked for; made again for the same stay, it is the same request."""
-        return Wish(self.client_id, self.target, TRANSITION, reason=self.reason[:LONGEST_REASON], automated=True,
-                    actor=ACTOR, expected=self.source,
-                    request_id=f"advance-{self.client_id}-{self.since:%Y%m%d}-{self.source}-{self.target}"[:100])
+        return Wish(
+            self.client_id,
+            self.target,
+            TRANSITION,
+            reason=self.reason[:LONGEST_REASON],
+            automated=True,
+            actor=ACTOR,
+            expected=self.source,
+            request_id=f"advance-{self.client_id}-{self.since:%Y%m%d}-{self.source}-{self.target}"[
+                :100
+            ],
+        )
 
 
-def standing_spells(book: Any, as_of: dt.date | None, known_by: dt.datetime | None = None) -> dict[str, Spell]:
+def standing_spells(
+    book: Any, as_of: dt.date | None, known_by: dt.datetime | None = None
+) -> dict[str, Spell]:
     """Each customer's stay at the end of ``as_of`` (None: by all that is recorded), by client_id."""
     known, zone = history(book), zones(book)
-    limits = {name: None if as_of is None else end_of_day_utc(as_of, name) for name in set(zone.values())}
-    found = {client: spells(in_force(changes, limits[zone[client]], known_by))
-             for client, changes in known.by_client.items() if client in zone}
+    limits = {
+        name: None if as_of is None else end_of_day_utc(as_of, name) for name in set(zone.values())
+    }
+    found = {
+        client: spells(in_force(changes, limits[zone[client]], known_by))
+        for client, changes in known.by_client.items()
+        if client in zone
+    }
     return {client: rows[-1] for client, rows in sorted(found.items()) if rows}
 
 
-def plan(book: Any, as_of: dt.date, only: Iterable[str] | None = None, present: bool = False) -> list[Step]:
+def plan(
+    book: Any, as_of: dt.date, only: Iterable[str] | None = None, present: bool = False
+) -> list[Step]:
     """What follows from the figures of ``as_of``: of each live customer the first of its stage's edges that is met.
 
     Its stage is that of ``as_of``; with ``present`` the one it is in by all that is recorded.
@@ -64,14 +90,26 @@ def plan(book: Any, as_of: dt.date, only: Iterable[str] | None = None, present: 
     if only is not None:
         standing = {client: spell for client, spell in standing.items() if client in set(only)}
     needed = criteria.needed(book.settings.lifecycle.edges)
-    days = figures.of_book(book, as_of, needed, {client: spell.start for client, spell in standing.items()})
+    days = figures.of_book(
+        book, as_of, needed, {client: spell.start for client, spell in standing.items()}
+    )
     names = _names(book)
-    found = (_step(client, names[client], standing[client], edges.get(standing[client].stage, []), days[client])
-             for client in sorted(days))
+    found = (
+        _step(
+            client,
+            names[client],
+            standing[client],
+            edges.get(standing[client].stage, []),
+            days[client],
+        )
+        for client in sorted(days)
+    )
     return [step for step in found if step is not None]
 
 
-def _step(client: str, name: str, spell: Spell, edges: list[Edge], days: list[figures.Day]) -> Step | None:
+def _step(
+    client: str, name: str, spell: Spell, edges: list[Edge], days: list[figures.Day]
+) -> Step | None:
     for edge in edges:
         held = [criteria.held(one, days, trend=False) for one in edge.criteria]
         if criteria.all_met(held):
@@ -98,5 +136,7 @@ def _made(book: Any, step: Step, notify_team: bool) -> dict[str, Any]:
 
 def _names(book: Any) -> Mapping[str, str]:
     known = customers(book)
-    return {client: client if pd.isna(name) else str(name) for client, name in
-            (known["name"] if "name" in known else known["client_id"]).items()}
+    return {
+        client: client if pd.isna(name) else str(name)
+        for client, name in (known["name"] if "name" in known else known["client_id"]).items()
+    }

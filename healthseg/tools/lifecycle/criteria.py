@@ -1,4 +1,5 @@
 """What the next stage asks for: which of it holds, since when, and when the rest may."""
+
 from __future__ import annotations
 
 import functools
@@ -14,7 +15,7 @@ from healthseg.lifecycle import Criterion, Edge
 from healthseg.measures.statistics.robust import theil_sen
 from healthseg.tools.lifecycle.figures import Day
 
-_OVERLAP_DAYS = 28           # neighbouring days' figures share so many days
+_OVERLAP_DAYS = 28  # neighbouring days' figures share so many days
 _TREND_POINTS = 28
 
 
@@ -28,7 +29,9 @@ class Held:
     since: Any
     since_or_earlier: bool
     value: float | None
-    days_until_met: float | None     # by its trend; 0 where it is met, None where there is no such trend
+    days_until_met: (
+        float | None
+    )  # by its trend; 0 where it is met, None where there is no such trend
 
 
 @functools.lru_cache(maxsize=256)
@@ -55,7 +58,9 @@ def held(criterion: Criterion, days: Sequence[Day], level: float = 0.9, trend: b
     if not met and (not days or (run < len(days) and _unknown(condition, days[-1 - run]))):
         met = None
     since = days[-run]["date"] if run else None
-    until = 0.0 if met else _days_until(criterion, days, run, level) if trend and met is False else None
+    until = (
+        0.0 if met else _days_until(criterion, days, run, level) if trend and met is False else None
+    )
     return Held(criterion, met, run, since, bool(run) and run == len(days), value, until)
 
 
@@ -69,9 +74,16 @@ def _days_until(criterion: Criterion, days: Sequence[Day], run: int, level: floa
         return float(criterion.days - run)
     if criterion.target is None or len(days) < _TREND_POINTS:
         return None
-    values = np.array([np.nan if day.get(criterion.figure) is None else day[criterion.figure] for day in days])
-    slopes = theil_sen(np.arange(len(values), dtype=float), values, level, min_points=_TREND_POINTS,
-                       overlap=_OVERLAP_DAYS)
+    values = np.array(
+        [np.nan if day.get(criterion.figure) is None else day[criterion.figure] for day in days]
+    )
+    slopes = theil_sen(
+        np.arange(len(values), dtype=float),
+        values,
+        level,
+        min_points=_TREND_POINTS,
+        overlap=_OVERLAP_DAYS,
+    )
     slope, direction = float(np.ravel(slopes.slope)[0]), float(np.ravel(slopes.direction)[0])
     gap = criterion.target - float(values[-1])
     if math.isnan(slope) or math.isnan(gap) or direction == 0 or slope * gap <= 0:

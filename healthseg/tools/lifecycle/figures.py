@@ -1,4 +1,5 @@
 """The figures that criteria are held against: the panel's of each day, the score, contracts and milestones."""
+
 from __future__ import annotations
 
 import datetime as dt
@@ -16,7 +17,7 @@ from healthseg.scoring import score_panel
 from healthseg.tools.health.figures import with_todays_value
 from healthseg.tools.rounding import number
 
-LOOK_BACK_DAYS = 60          # the longest that a criterion may ask for, and what "since when" looks at
+LOOK_BACK_DAYS = 60  # the longest that a criterion may ask for, and what "since when" looks at
 CONTRACT = ("contract_in_force", "contract_ended", "contract_began_in_stage")
 MILESTONES = "required_onboarding_open"
 Day = dict[str, Any]
@@ -27,14 +28,18 @@ def days_before(day: dt.date, count: int = LOOK_BACK_DAYS) -> list[dt.date]:
     return [day - dt.timedelta(days=back) for back in range(count - 1, -1, -1)]
 
 
-def daily(book: Any, day: dt.date, client_id: str, needed: Iterable[str], since: dt.date) -> list[Day]:
+def daily(
+    book: Any, day: dt.date, client_id: str, needed: Iterable[str], since: dt.date
+) -> list[Day]:
     """One customer's figures on each of the last days on which it lived, oldest first.
 
     ``needed`` are the figures that will be read (contracts and milestones cost a look at their tables); ``since`` is
     the day on which its stage began.
     """
     rows = panels.panel(book, days_before(day), [client_id])
-    return _figures(book, scored(book, rows[rows["live"].astype(bool)]), day, set(needed), {client_id: since})
+    return _figures(
+        book, scored(book, rows[rows["live"].astype(bool)]), day, set(needed), {client_id: since}
+    )
 
 
 def scored(book: Any, rows: pd.DataFrame) -> pd.DataFrame:
@@ -42,10 +47,14 @@ def scored(book: Any, rows: pd.DataFrame) -> pd.DataFrame:
     rows, _ = with_todays_value(rows)
     if not len(rows):
         return rows.assign(health_score=np.nan)
-    return rows.assign(health_score=score_panel(rows, book.settings, None).frame["shown"].to_numpy())
+    return rows.assign(
+        health_score=score_panel(rows, book.settings, None).frame["shown"].to_numpy()
+    )
 
 
-def of_book(book: Any, day: dt.date, needed: Iterable[str], since: Mapping[str, dt.date]) -> dict[str, list[Day]]:
+def of_book(
+    book: Any, day: dt.date, needed: Iterable[str], since: Mapping[str, dt.date]
+) -> dict[str, list[Day]]:
     """``daily`` for all customers that live on ``day`` and have a stage (``since``), by client_id."""
     rows = panels.panel(book, days_before(day))
     rows = rows[rows["live"].astype(bool) & rows["client_id"].isin(since)]
@@ -53,14 +62,21 @@ def of_book(book: Any, day: dt.date, needed: Iterable[str], since: Mapping[str, 
     for one in _figures(book, scored(book, rows), day, set(needed), since):
         found.setdefault(one["client_id"], []).append(one)
     last = pd.Timestamp(day)
-    return {client: days for client, days in found.items() if pd.Timestamp(days[-1]["date"]) == last}
+    return {
+        client: days for client, days in found.items() if pd.Timestamp(days[-1]["date"]) == last
+    }
 
 
-def _figures(book: Any, rows: pd.DataFrame, day: dt.date, needed: set[str],
-             since: Mapping[str, dt.date]) -> list[Day]:
+def _figures(
+    book: Any, rows: pd.DataFrame, day: dt.date, needed: set[str], since: Mapping[str, dt.date]
+) -> list[Day]:
     names = [name for name in rows if name in needed]
-    out = [{"client_id": client, "date": date} for client, date in
-           zip(rows["client_id"].tolist(), rows["date"].dt.date.tolist(), strict=True)]
+    out = [
+        {"client_id": client, "date": date}
+        for client, date in zip(
+            rows["client_id"].tolist(), rows["date"].dt.date.tolist(), strict=True
+        )
+    ]
     for name in names:
         for one, value in zip(out, rows[name].tolist(), strict=True):
             one[name] = value if isinstance(value, str) else number(value)
@@ -75,30 +91,44 @@ def _figures(book: Any, rows: pd.DataFrame, day: dt.date, needed: set[str],
 
 def contracts(book: Any) -> dict[str, list[tuple]] | None:
     """Each customer's contracts as (starts_on, ends_on, signed_on), in order; None where there is no such table."""
+
     def make() -> dict[str, list[tuple]] | None:
         if not book.has("contracts"):
             return None
         rows = book.table("contracts")
-        dates = [[None if pd.isna(value) else value.date() for value in pd.to_datetime(rows[name])]
-                 for name in ("starts_on", "ends_on", "signed_on")]
+        dates = [
+            [None if pd.isna(value) else value.date() for value in pd.to_datetime(rows[name])]
+            for name in ("starts_on", "ends_on", "signed_on")
+        ]
         found: dict[str, list[tuple]] = {}
         for client, *one in zip(rows["client_id"], *dates, strict=True):
             found.setdefault(client, []).append(tuple(one))
         return {client: sorted(rows, key=lambda row: row[0]) for client, rows in found.items()}
+
     return remember(book, "contracts of customers", make)
 
 
-def contract_figures(known: Mapping[str, list[tuple]] | None, client: str, day: dt.date, since: dt.date) -> Day:
+def contract_figures(
+    known: Mapping[str, list[tuple]] | None, client: str, day: dt.date, since: dt.date
+) -> Day:
     """Whether a contract is in force (and began in the stage), or all that were have ended, and since when."""
-    rows = [row for row in (known or {}).get(client, []) if row[0] <= day and (row[2] is None or row[2] <= day)]
+    rows = [
+        row
+        for row in (known or {}).get(client, [])
+        if row[0] <= day and (row[2] is None or row[2] <= day)
+    ]
     if not rows:
         return dict.fromkeys(CONTRACT) | {"contract_ended_on": None, "contract_began_on": None}
     running = [row for row in rows if row[1] is None or row[1] > day]
     began = max((row[0] for row in running), default=None)
     ended = None if running else max(row[1] for row in rows)
-    return {"contract_in_force": float(bool(running)), "contract_ended": float(not running),
-            "contract_began_in_stage": float(began is not None and began >= since),
-            "contract_ended_on": ended, "contract_began_on": began}
+    return {
+        "contract_in_force": float(bool(running)),
+        "contract_ended": float(not running),
+        "contract_began_in_stage": float(began is not None and began >= since),
+        "contract_ended_on": ended,
+        "contract_began_on": began,
+    }
 
 
 def _with_milestones(book: Any, days: list[Day], day: dt.date) -> None:
@@ -115,5 +145,7 @@ def _onboarding(book: Any, day: dt.date) -> dict[str, list[float]]:
     if not len(rows):
         return {}
     rows = rows[rows["required"].astype(bool) & (rows["category"] == "onboarding")]
-    done = np.fmin(rows["completed_day"].astype(float), rows["skipped_day"].astype(float)).fillna(np.inf)
+    done = np.fmin(rows["completed_day"].astype(float), rows["skipped_day"].astype(float)).fillna(
+        np.inf
+    )
     return done.groupby(rows["client_id"]).agg(list).to_dict()

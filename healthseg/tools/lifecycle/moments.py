@@ -1,4 +1,5 @@
 """Dates and instants as this tool takes them: a date is a day of the customer's own clock."""
+
 from __future__ import annotations
 
 import datetime as dt
@@ -43,8 +44,12 @@ def moment(value: Any, zone: str, parameter: str) -> Moment:
     if isinstance(found, dt.date):
         first = dt.datetime.combine(found, dt.time(), ZoneInfo(zone)).astimezone(UTC)
         return Moment(found, first, end_of_day_utc(found, zone) - _TICK)
-    raise InvalidParameters(f"{parameter} {str(value)[:80]!r} is not a moment: give {RULE}", parameter=parameter,
-                            value_provided=str(value)[:200], validation_rule=RULE)
+    raise InvalidParameters(
+        f"{parameter} {str(value)[:80]!r} is not a moment: give {RULE}",
+        parameter=parameter,
+        value_provided=str(value)[:200],
+        validation_rule=RULE,
+    )
 
 
 def told(at: dt.datetime) -> str:

@@ -1,4 +1,5 @@
 """A move made in a portfolio: with what its tables know of the customer, and what the settings say of the stage."""
+
 from __future__ import annotations
 
 from typing import Any

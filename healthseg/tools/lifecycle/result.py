@@ -1,4 +1,5 @@
 """The shape of manage_lifecycle_stages' replies: the reference's keys, and what traces them."""
+
 from __future__ import annotations
 
 import datetime as dt
@@ -20,9 +21,9 @@ class Interval(Part):
 class ProgressionStep(Part):
     stage: str
     start_date: dt.date
-    end_date: dt.date | None         # exclusive: the day on which the next stage began
+    end_date: dt.date | None  # exclusive: the day on which the next stage began
     duration_days: int
-    visit: int                       # which stay in this stage it is
+    visit: int  # which stay in this stage it is
 
 
 class TypicalDuration(Part):
@@ -31,13 +32,15 @@ class TypicalDuration(Part):
     median_days: float | None
     interval: Interval | None
     interval_level: float
-    n: int                           # stays that the curve is made of
+    n: int  # stays that the curve is made of
     ended: int
     watched_until_days: float | None
 
 
 class StageHealth(Part):
-    current_stage_typical_duration_days: int | str | None     # "ongoing": half of them never leave as far as was seen
+    current_stage_typical_duration_days: (
+        int | str | None
+    )  # "ongoing": half of them never leave as far as was seen
     health_score: int | None
     stage_appropriate_health: bool | None
     minimum_health: float | None
@@ -48,17 +51,17 @@ class Door(Part):
     """One way out of the stage, as it was taken in the book."""
 
     to: str
-    share: float                     # of all that come into the stage
-    share_from_here: float | None    # of those still in it on this day
+    share: float  # of all that come into the stage
+    share_from_here: float | None  # of those still in it on this day
 
 
 class Position(Part):
     """Where the customer stands on its stage's curve."""
 
     day: int
-    share_still_in: float | None     # of all that come into the stage, after so many days
+    share_still_in: float | None  # of all that come into the stage, after so many days
     half_of_these_left_by_day: float | None
-    text: str | None                 # "70 % of those still here on day 40 had left by day 63"
+    text: str | None  # "70 % of those still here on day 40 had left by day 63"
     stuck: bool | None
     stuck_from_day: float | None
     doors: list[Door] | None
@@ -66,7 +69,7 @@ class Position(Part):
 
 class TriggeredAction(Part):
     action: str
-    status: str                      # scheduled, completed, failed, not_configured
+    status: str  # scheduled, completed, failed, not_configured
     scheduled_for: str | None
     reason: str | None = None
     attempts: int = 0
@@ -78,11 +81,11 @@ class CriterionDetail(Part):
     value: float | None
     unit: str
     target: float | None
-    days: int                        # on each of which it has to hold
-    met: bool | None                 # null: a figure is not measured
-    held_days: int                   # days in a row, up to this one, on which it held
+    days: int  # on each of which it has to hold
+    met: bool | None  # null: a figure is not measured
+    held_days: int  # days in a row, up to this one, on which it held
     since: dt.date | None
-    since_or_earlier: bool           # it held on all the days that were looked at
+    since_or_earlier: bool  # it held on all the days that were looked at
 
 
 class Progress(Part):
@@ -105,7 +108,7 @@ class NextStage(Part):
 class Disagreement(Part):
     """Where what is recorded and what another table says are two things."""
 
-    kind: str                        # contract, leaving, usage
+    kind: str  # contract, leaving, usage
     recorded_stage: str
     suggests: str
     since: dt.date | None
@@ -128,9 +131,9 @@ class RecordedChange(Part):
     reason: str | None
     automated: bool
     actor: str | None
-    kind: str                        # transition, correction
-    source: str                      # imported, recorded
-    in_force: bool                   # false: replaced, or no change
+    kind: str  # transition, correction
+    source: str  # imported, recorded
+    in_force: bool  # false: replaced, or no change
 
 
 class Suggestion(Part):
@@ -148,11 +151,11 @@ class LifecycleStage(Result):
     client_id: str
     customer_name: str
     action: str
-    changed: bool                    # whether this call recorded something
+    changed: bool  # whether this call recorded something
     request_id: str | None
     previous_stage: str | None
     current_stage: str | None
-    stage_source: str                # recorded, imported, none
+    stage_source: str  # recorded, imported, none
     transition_date: str | None
     transition_reason: str | None
     automated: bool | None
@@ -177,33 +180,48 @@ class LifecycleStage(Result):
 
     def charts(self, width: int = 740) -> dict[str, alt.TopLevelMixin]:
         from healthseg.charts import lifecycle
+
         return {
             "timeline": lifecycle.timeline(self.frame("progression"), self.as_of, width),
-            "position": lifecycle.position(self.frame("curve"), self.current_stage, self.days_in_current_stage,
-                                           self.stuck_share, width),
+            "position": lifecycle.position(
+                self.frame("curve"),
+                self.current_stage,
+                self.days_in_current_stage,
+                self.stuck_share,
+                width,
+            ),
             "doors": lifecycle.doors(self.frame("doors"), self.current_stage, width),
         }
 
     def verdict(self) -> str:
         if self.current_stage is None:
             return f"{self.customer_name}: no stage is recorded" + (
-                f"; the data suggest {_words(self.suggestion.stage)}" if self.suggestion.stage else "")
+                f"; the data suggest {_words(self.suggestion.stage)}"
+                if self.suggestion.stage
+                else ""
+            )
         text = f"{self.customer_name}: {_words(self.current_stage)} for {_days(self.days_in_current_stage or 0)}"
         if self.position is not None and self.position.stuck:
             text += ", longer than nearly all who came into it"
         progress = self.next_stage_criteria.progress
         if self.next_stage_criteria.target_stage is not None and progress.criteria_total:
-            text += (f"; {progress.criteria_met} of {progress.criteria_total} criteria of "
-                     f"{_words(self.next_stage_criteria.target_stage)} met")
+            text += (
+                f"; {progress.criteria_met} of {progress.criteria_total} criteria of "
+                f"{_words(self.next_stage_criteria.target_stage)} met"
+            )
         count = len(self.disagreements)
-        return text + (f"; {count} disagreement{'' if count == 1 else 's'} with other data" if count else "")
+        return text + (
+            f"; {count} disagreement{'' if count == 1 else 's'} with other data" if count else ""
+        )
 
     def summary(self) -> dict[str, Any]:
         typical = self.stage_health.current_stage_typical_duration_days
         return {
             "Stage": "none recorded" if self.current_stage is None else _words(self.current_stage),
             "Since": self.transition_date or "unknown",
-            "Typical duration": {None: "unknown", "ongoing": "ongoing"}.get(typical, f"{typical} days"),
+            "Typical duration": {None: "unknown", "ongoing": "ongoing"}.get(
+                typical, f"{typical} days"
+            ),
             "Next": self.next_stage_criteria.target_stage or "none",
             "To do": "; ".join(self.recommended_actions) or "nothing",
         }
@@ -243,6 +261,7 @@ class LifecycleBook(Result):
 
     def charts(self, width: int = 740) -> dict[str, alt.TopLevelMixin]:
         from healthseg.charts import lifecycle_book as charts
+
         return {
             "stages": charts.over_time(self.frame("over_time"), width),
             "matrix": charts.matrix(self.frame("matrix"), width),
@@ -254,12 +273,18 @@ class LifecycleBook(Result):
         if not self.total_customers:
             return "The book has no live customers"
         stuck, apart, back = len(self.stuck_customers), len(self.disagreements), len(self.setbacks)
-        return (f"{self.total_customers} customers in {sum(1 for n in self.stage_counts.values() if n)} stages; "
-                f"{stuck} stuck, {back} fell back in {self.window_days} days, {apart} where other data disagree")
+        return (
+            f"{self.total_customers} customers in {sum(1 for n in self.stage_counts.values() if n)} stages; "
+            f"{stuck} stuck, {back} fell back in {self.window_days} days, {apart} where other data disagree"
+        )
 
     def summary(self) -> dict[str, Any]:
-        return {"Customers": self.total_customers, "Stages": self.stage_counts, "Stuck": len(self.stuck_customers),
-                "Disagreements": len(self.disagreements)}
+        return {
+            "Customers": self.total_customers,
+            "Stages": self.stage_counts,
+            "Stuck": len(self.stuck_customers),
+            "Disagreements": len(self.disagreements),
+        }
 
 
 def _words(stage: str | None) -> str:

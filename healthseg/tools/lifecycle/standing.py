@@ -1,4 +1,5 @@
 """Where a stay stands on the curve of its stage: how usual, how stuck, what comes next and when."""
+
 from __future__ import annotations
 
 import math
@@ -7,7 +8,7 @@ from dataclasses import dataclass
 from healthseg.config import Settings
 from healthseg.measures.stays import Stay
 
-_SHARES = (0.7, 0.5, 0.3)    # of those still here: the largest whose day was seen is told
+_SHARES = (0.7, 0.5, 0.3)  # of those still here: the largest whose day was seen is told
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,9 @@ def _told(stay: Stay, day: int, still: float) -> str | None:
     for share in _SHARES:
         by = stay.gone_by(day, share)
         if by is not None:
-            return f"{share:.0%} of those still here on day {day} had left by day {by:.0f}".replace("%", "\u00a0%")
+            return f"{share:.0%} of those still here on day {day} had left by day {by:.0f}".replace(
+                "%", "\u00a0%"
+            )
     return None
 
 
@@ -50,7 +53,10 @@ def doors(stay: Stay, day: int) -> list[tuple[str, float, float | None]]:
     """Each way out, with its share of all that come in, and of those still in on the day; the likeliest first."""
     whole, before, still = stay.doors(), stay.doors(day), stay.still_in(day)
     seen = still > 0 and day < stay.watched_until()
-    found = [(to, share, (share - before.get(to, 0.0)) / still if seen else None) for to, share in whole.items()]
+    found = [
+        (to, share, (share - before.get(to, 0.0)) / still if seen else None)
+        for to, share in whole.items()
+    ]
     return sorted(found, key=lambda one: (-one[1], one[0]))
 
 
@@ -80,10 +86,16 @@ def estimate(stay: Stay | None, day: int, waits: list[float | None], level: floa
         return Estimate(0, 0.0, 0.0, "all criteria are met")
     if stay is None:
         return NONE
-    middle, early, late = (stay.gone_by(day, share) for share in (0.5, (1 - level) / 2, (1 + level) / 2))
+    middle, early, late = (
+        stay.gone_by(day, share) for share in (0.5, (1 - level) / 2, (1 + level) / 2)
+    )
     if middle is None:
         return NONE
     days = max(need, middle - day)
     upper = None if late is None else max(days, late - day)
-    return Estimate(math.ceil(days), max(need, (early or middle) - day), upper,
-                    "how long others still here on this day stayed, and the trend of what is missing")
+    return Estimate(
+        math.ceil(days),
+        max(need, (early or middle) - day),
+        upper,
+        "how long others still here on this day stayed, and the trend of what is missing",
+    )

@@ -1,4 +1,5 @@
 """Whom a reply is about: one customer's changes as they were effective and known, its days and its stage's curve."""
+
 from __future__ import annotations
 
 import datetime as dt
@@ -17,14 +18,24 @@ from healthseg.tools.lifecycle import criteria, figures
 from healthseg.tools.lifecycle.moments import Moment
 from healthseg.tools.rounding import number
 
-READ = ("health_score", "days_since_last_person_event", "person_events_28d", "open_high_tickets", "days_to_renewal",
-        "arr", "tenure_days", "contract_ended")
+READ = (
+    "health_score",
+    "days_since_last_person_event",
+    "person_events_28d",
+    "open_high_tickets",
+    "days_to_renewal",
+    "arr",
+    "tenure_days",
+    "contract_ended",
+)
 
 
 class Subject:
     """A customer at ``as_of`` (the reply's day); what is counted is counted on ``day``, the last one with data."""
 
-    def __init__(self, book: Any, client_id: str, zone: str, as_of: Moment | None, known_at: Moment | None) -> None:
+    def __init__(
+        self, book: Any, client_id: str, zone: str, as_of: Moment | None, known_at: Moment | None
+    ) -> None:
         self.book, self.client_id, self.zone = book, client_id, zone
         self.settings: Settings = book.settings
         self.known = history(book)
@@ -88,7 +99,11 @@ class Subject:
     @cached_property
     def held(self) -> list[criteria.Held]:
         level = self.settings.interval_level
-        return [criteria.held(one, self.days, level) for one in self.edge.criteria] if self.edge else []
+        return (
+            [criteria.held(one, self.days, level) for one in self.edge.criteria]
+            if self.edge
+            else []
+        )
 
     @cached_property
     def stay(self) -> Stay | None:

@@ -1,4 +1,5 @@
 """The book's milestones: the funnel, who gets stuck where, time to value by quarter, blockers by ARR, who is late."""
+
 from __future__ import annotations
 
 import datetime as dt
@@ -22,14 +23,66 @@ from healthseg.tools.milestones.figures import NO_PLAN, TOOL, Figures, kaplan, r
 from healthseg.tools.milestones.result import MilestonesBook
 from healthseg.tools.rounding import records, rounded
 
-FUNNEL = ["milestone_id", "name", "category", "required", "target_days", "customers", *STATUSES, "completed_share",
-          "blocked", "waiting", "overdue_arr", "due", "on_time", "median_days", "lower", "upper", "n"]
-BLOCKERS = ["blocker", "customers", "milestones", "severe", "arr", "oldest_days", "usual_days", "factor", "lower",
-            "upper", "q", "found", "n"]
-LATE = ["client_id", "name", "tier", "arr", "currency", "overdue_required", "overdue", "worst", "worst_days", "blocker",
-        "likelihood", "csm_id"]
+FUNNEL = [
+    "milestone_id",
+    "name",
+    "category",
+    "required",
+    "target_days",
+    "customers",
+    *STATUSES,
+    "completed_share",
+    "blocked",
+    "waiting",
+    "overdue_arr",
+    "due",
+    "on_time",
+    "median_days",
+    "lower",
+    "upper",
+    "n",
+]
+BLOCKERS = [
+    "blocker",
+    "customers",
+    "milestones",
+    "severe",
+    "arr",
+    "oldest_days",
+    "usual_days",
+    "factor",
+    "lower",
+    "upper",
+    "q",
+    "found",
+    "n",
+]
+LATE = [
+    "client_id",
+    "name",
+    "tier",
+    "arr",
+    "currency",
+    "overdue_required",
+    "overdue",
+    "worst",
+    "worst_days",
+    "blocker",
+    "likelihood",
+    "csm_id",
+]
 COHORTS = ["mark", "quarter", "n", "reached", "median_days", "lower", "upper", "share_by_target"]
-SUCCESS = ["client_id", "name", "arr", "currency", "likelihood", "lower", "upper", "by_date", "open"]
+SUCCESS = [
+    "client_id",
+    "name",
+    "arr",
+    "currency",
+    "likelihood",
+    "lower",
+    "upper",
+    "by_date",
+    "open",
+]
 
 
 def of_book(book: Any, as_of: dt.date, asked: Any) -> MilestonesBook:
@@ -53,34 +106,63 @@ class _Book:
         ranks = {mark: self._between(mark) for mark in self.figures.marks}
         done = self.figures
         reply = MilestonesBook(
-            as_of=done.as_of, data_until=done.book.data_until, fingerprint=done.book.fingerprint(done.as_of),
-            warnings=[NO_PLAN] if done.plan is None else done.plan.warnings, not_measured=self._missing(),
-            coverage=self._coverage(), milestone_category=self.category, total_customers=len(done.live),
-            tracked_customers=self.tracked, excluded=done.excluded(), currency=self.money.currency,
-            day_kind=done.settings.milestone_days, customers_late=int((late["overdue_required"] > 0).sum()),
+            as_of=done.as_of,
+            data_until=done.book.data_until,
+            fingerprint=done.book.fingerprint(done.as_of),
+            warnings=[NO_PLAN] if done.plan is None else done.plan.warnings,
+            not_measured=self._missing(),
+            coverage=self._coverage(),
+            milestone_category=self.category,
+            total_customers=len(done.live),
+            tracked_customers=self.tracked,
+            excluded=done.excluded(),
+            currency=self.money.currency,
+            day_kind=done.settings.milestone_days,
+            customers_late=int((late["overdue_required"] > 0).sum()),
             customers_late_arr=self._sum(late.loc[late["overdue_required"] > 0, "client_id"]),
-            customers_blocked=self._customers("blocked"), customers_done=self._done(),
-            customers_done_share=_share(self._done(), self.tracked), milestones_due=int(funnel["due"].sum()),
+            customers_blocked=self._customers("blocked"),
+            customers_done=self._done(),
+            customers_done_share=_share(self._done(), self.tracked),
+            milestones_due=int(funnel["due"].sum()),
             milestones_on_time=int(funnel["on_time"].sum()),
             milestones_on_time_share=_share(int(funnel["on_time"].sum()), int(funnel["due"].sum())),
-            funnel=records(funnel), values=records(values), cohorts=records(cohorts),
-            log_rank=ranks, quarters_differ=value.beyond_chance(done, ranks), blockers=records(blockers),
-            late=records(late), success=records(success), calibration=self._calibration(),
-            actions=self._actions(funnel, blockers, late))
-        return reply.with_frames(funnel=funnel, blockers=blockers, late=late, cohorts=cohorts, success=success,
-                                 value=value.curves(done, []))
+            funnel=records(funnel),
+            values=records(values),
+            cohorts=records(cohorts),
+            log_rank=ranks,
+            quarters_differ=value.beyond_chance(done, ranks),
+            blockers=records(blockers),
+            late=records(late),
+            success=records(success),
+            calibration=self._calibration(),
+            actions=self._actions(funnel, blockers, late),
+        )
+        return reply.with_frames(
+            funnel=funnel,
+            blockers=blockers,
+            late=late,
+            cohorts=cohorts,
+            success=success,
+            value=value.curves(done, []),
+        )
 
     @property
     def tracked(self) -> int:
         return int(self.rows["client_id"].nunique()) if len(self.rows) else 0
 
     def _customers(self, column: str) -> int:
-        return int(self.rows.loc[self.rows[column].astype(bool), "client_id"].nunique()) if len(self.rows) else 0
+        return (
+            int(self.rows.loc[self.rows[column].astype(bool), "client_id"].nunique())
+            if len(self.rows)
+            else 0
+        )
 
     def _done(self) -> int:
         model = success_of(self.figures) if self.tracked else None
         live = self.figures.live.index
-        return 0 if model is None else int((np.isfinite(model.all_done) & model.ids.isin(live)).sum())
+        return (
+            0 if model is None else int((np.isfinite(model.all_done) & model.ids.isin(live)).sum())
+        )
 
     # -- money ---------------------------------------------------------------------------
 
@@ -90,7 +172,11 @@ class _Book:
 
     def _sum(self, clients: Any) -> float | None:
         """ARR of these customers; None where amounts of several currencies can't be added up."""
-        return round(float(self.money.amounts.reindex(sorted(set(clients))).sum()), 2) if self.money.addable else None
+        return (
+            round(float(self.money.amounts.reindex(sorted(set(clients))).sum()), 2)
+            if self.money.addable
+            else None
+        )
 
     def _who(self, clients: pd.Series) -> pd.DataFrame:
         """Name, tier, ARR and currency of customers, in their order."""
@@ -100,12 +186,16 @@ class _Book:
         name = known["name"].fillna(ids) if "name" in known else ids
         today = self.figures.as_of >= self.figures.book.data_until
         manager = known["csm_id"].astype(object) if "csm_id" in known and today else None
-        return pd.DataFrame({
-            "client_id": clients.to_numpy(), "name": name.to_numpy(dtype=object),
-            "tier": self.figures.live["tier"].reindex(clients).to_numpy(dtype=object),
-            "arr": self.money.amounts.reindex(clients).to_numpy(dtype=float),
-            "currency": currency if self.money.currency is None else self.money.currency,
-            "csm_id": None if manager is None else manager.to_numpy()})
+        return pd.DataFrame(
+            {
+                "client_id": clients.to_numpy(),
+                "name": name.to_numpy(dtype=object),
+                "tier": self.figures.live["tier"].reindex(clients).to_numpy(dtype=object),
+                "arr": self.money.amounts.reindex(clients).to_numpy(dtype=float),
+                "currency": currency if self.money.currency is None else self.money.currency,
+                "csm_id": None if manager is None else manager.to_numpy(),
+            }
+        )
 
     # -- the funnel ----------------------------------------------------------------------
 
@@ -116,21 +206,42 @@ class _Book:
         times = spells(self.figures.book, self.figures.as_of)
         names = self.figures.plan.ids(self.category)
         groups = dict(list(self.rows.groupby("milestone_id")))
-        return pd.DataFrame([self._step(groups[name], times[times["milestone_id"] == name])
-                             for name in names if name in groups], columns=FUNNEL)
+        return pd.DataFrame(
+            [
+                self._step(groups[name], times[times["milestone_id"] == name])
+                for name in names
+                if name in groups
+            ],
+            columns=FUNNEL,
+        )
 
     def _step(self, rows: pd.DataFrame, times: pd.DataFrame) -> dict[str, Any]:
-        first, counts = rows.iloc[0], {name: int((rows["status"] == name).sum()) for name in STATUSES}
+        first, counts = (
+            rows.iloc[0],
+            {name: int((rows["status"] == name).sum()) for name in STATUSES},
+        )
         asked = len(rows) - counts["skipped"]
         overdue = rows["status"] == "overdue"
         due = (rows["target_day"] <= rows["day"]) & (rows["status"] != "skipped")
         median = quantile_time(kaplan(times, self.figures.level)) if len(times) else value.NOBODY
-        return {**{name: first[name] for name in ("milestone_id", "name", "category", "required", "target_days")},
-                "customers": len(rows), **counts, "completed_share": counts["completed"] / asked if asked else np.nan,
-                "blocked": int(rows["blocked"].sum()), "waiting": int((overdue & rows["waits_for"].map(bool)).sum()),
-                "overdue_arr": self._sum(rows.loc[overdue, "client_id"]), "due": int(due.sum()),
-                "on_time": int((due & (rows["completed_day"] <= rows["target_day"])).sum()),
-                "median_days": median.time, "lower": median.lower, "upper": median.upper, "n": len(times)}
+        return {
+            **{
+                name: first[name]
+                for name in ("milestone_id", "name", "category", "required", "target_days")
+            },
+            "customers": len(rows),
+            **counts,
+            "completed_share": counts["completed"] / asked if asked else np.nan,
+            "blocked": int(rows["blocked"].sum()),
+            "waiting": int((overdue & rows["waits_for"].map(bool)).sum()),
+            "overdue_arr": self._sum(rows.loc[overdue, "client_id"]),
+            "due": int(due.sum()),
+            "on_time": int((due & (rows["completed_day"] <= rows["target_day"])).sum()),
+            "median_days": median.time,
+            "lower": median.lower,
+            "upper": median.upper,
+            "n": len(times),
+        }
 
     # -- time to value -------------------------------------------------------------------
 
@@ -139,11 +250,16 @@ class _Book:
         by, whole = [], []
         for mark in self.figures.marks:
             everyone = self.figures.cohort(mark)
-            by += [self._cohort(mark, quarter, self.figures.cohort(mark, quarter))
-                   for quarter in sorted(everyone["quarter"].unique())]
+            by += [
+                self._cohort(mark, quarter, self.figures.cohort(mark, quarter))
+                for quarter in sorted(everyone["quarter"].unique())
+            ]
             if len(everyone):
                 whole.append(self._cohort(mark, None, everyone))
-        return tuple(pd.DataFrame(rows, columns=COHORTS).astype({"n": int, "reached": int}) for rows in (by, whole))
+        return tuple(
+            pd.DataFrame(rows, columns=COHORTS).astype({"n": int, "reached": int})
+            for rows in (by, whole)
+        )
 
     def _cohort(self, mark: str, quarter: str | None, rows: pd.DataFrame) -> dict[str, Any]:
         median, target = self.figures.median(mark, quarter), rows["target_day"] - rows["began_day"]
@@ -152,14 +268,22 @@ class _Book:
         if not few and target.notna().any():
             share = 1 - float(survival_at(self.figures.curve(mark, quarter), [target.median()])[0])
         figures = (None, None, None) if few else (median.time, median.lower, median.upper)
-        return dict(zip(COHORTS, (mark, quarter, len(rows), int(rows["happened"].sum()), *figures, share), strict=True))
+        return dict(
+            zip(
+                COHORTS,
+                (mark, quarter, len(rows), int(rows["happened"].sum()), *figures, share),
+                strict=True,
+            )
+        )
 
     def _between(self, mark: str) -> float | None:
         """The p of all quarters with enough customers getting there at one pace."""
         rows = self.figures.cohort(mark)
         sizes = rows.groupby("quarter")["client_id"].transform("size")
-        found = ranked(rows[sizes >= self.figures.settings.peers_min], rows.loc[
-            sizes >= self.figures.settings.peers_min, "quarter"])
+        found = ranked(
+            rows[sizes >= self.figures.settings.peers_min],
+            rows.loc[sizes >= self.figures.settings.peers_min, "quarter"],
+        )
         return None if found is None else rounded(found.p)
 
     # -- blockers ------------------------------------------------------------------------
@@ -170,10 +294,18 @@ class _Book:
         standing = dict(list(rows.groupby("blocker"))) if len(rows) else {}
         names = sorted({*standing, *self.figures.effects}) if self.tracked else []
         found = [self._blocker(name, standing.get(name, rows.iloc[:0])) for name in names]
-        found = pd.DataFrame(found, columns=BLOCKERS).astype(dict.fromkeys(
-            ("arr", "oldest_days", "usual_days", "factor", "lower", "upper", "q"), float))
-        order = found.assign(stake=-found["arr"].fillna(-1.0)).sort_values(
-            ["stake", "customers", "blocker"], ascending=[True, False, True], kind="stable").index
+        found = pd.DataFrame(found, columns=BLOCKERS).astype(
+            dict.fromkeys(
+                ("arr", "oldest_days", "usual_days", "factor", "lower", "upper", "q"), float
+            )
+        )
+        order = (
+            found.assign(stake=-found["arr"].fillna(-1.0))
+            .sort_values(
+                ["stake", "customers", "blocker"], ascending=[True, False, True], kind="stable"
+            )
+            .index
+        )
         return found.loc[order].reset_index(drop=True)
 
     def _blocker(self, name: str, rows: pd.DataFrame) -> dict[str, Any]:
@@ -181,10 +313,16 @@ class _Book:
         found = effect(self.figures, name)
         severe = [severity(self.figures, row) == "high" for row in rows.to_dict("records")]
         known = {} if found is None else found.model_dump()
-        return {"blocker": name, "customers": rows["client_id"].nunique(), "milestones": len(rows),
-                "severe": sum(severe), "arr": self._sum(rows["client_id"]),
-                "oldest_days": (rows["day"] - rows["blocked_day"]).max(), "usual_days": usual.time,
-                **{key: known.get(key) for key in ("factor", "lower", "upper", "q", "found", "n")}}
+        return {
+            "blocker": name,
+            "customers": rows["client_id"].nunique(),
+            "milestones": len(rows),
+            "severe": sum(severe),
+            "arr": self._sum(rows["client_id"]),
+            "oldest_days": (rows["day"] - rows["blocked_day"]).max(),
+            "usual_days": usual.time,
+            **{key: known.get(key) for key in ("factor", "lower", "upper", "q", "found", "n")},
+        }
 
     # -- who -----------------------------------------------------------------------------
 
@@ -194,18 +332,32 @@ class _Book:
         rows = self.rows[self.rows["status"] == "overdue"] if self.tracked else self.rows
         if not len(rows):
             return pd.DataFrame(columns=LATE).astype({"overdue_required": int, "overdue": int})
-        worst = rows.sort_values(["client_id", "required", "target_day", "milestone_id"],
-                                 ascending=[True, False, True, True], kind="stable").groupby("client_id").first()
+        worst = (
+            rows.sort_values(
+                ["client_id", "required", "target_day", "milestone_id"],
+                ascending=[True, False, True, True],
+                kind="stable",
+            )
+            .groupby("client_id")
+            .first()
+        )
         by = rows.groupby("client_id")
         found = self._who(pd.Series(worst.index))
         blocked = rows[rows["blocked"]].groupby("client_id")["blocker"].first()
         found = found.assign(
-            overdue_required=by["required"].sum().to_numpy(dtype=np.int64), overdue=by.size().to_numpy(),
+            overdue_required=by["required"].sum().to_numpy(dtype=np.int64),
+            overdue=by.size().to_numpy(),
             worst=worst["name"].to_numpy(dtype=object),
             worst_days=self.figures.count.between(worst["target_day"], worst["day"]),
-            blocker=blocked.reindex(worst.index).astype(object).where(lambda one: one.notna(), None).to_numpy(),
-            likelihood=self._likely(worst.index))
-        order = found.assign(optional=found["overdue_required"] == 0, stake=-found["arr"].fillna(-1.0))
+            blocker=blocked.reindex(worst.index)
+            .astype(object)
+            .where(lambda one: one.notna(), None)
+            .to_numpy(),
+            likelihood=self._likely(worst.index),
+        )
+        order = found.assign(
+            optional=found["overdue_required"] == 0, stake=-found["arr"].fillna(-1.0)
+        )
         order = order.sort_values(["optional", "stake", "client_id"], kind="stable").index
         return found.loc[order, LATE].reset_index(drop=True)
 
@@ -219,29 +371,47 @@ class _Book:
         if not self.tracked:
             return pd.DataFrame(columns=SUCCESS)
         model = success_of(self.figures)
-        found = [(client, chance) for client in model.ids if client in self.figures.live.index
-                 and (chance := model.of(client)).basis == "model"]
+        found = [
+            (client, chance)
+            for client in model.ids
+            if client in self.figures.live.index and (chance := model.of(client)).basis == "model"
+        ]
         frame = self._who(pd.Series([client for client, _ in found], dtype=object))
         at = model.ids.get_indexer(frame["client_id"])
-        frame = frame.assign(**{key: np.array([getattr(one, name) for _, one in found], dtype=float) for key, name in
-                                (("likelihood", "value"), ("lower", "lower"), ("upper", "upper"))},
-                             by_date=[str(date_of(model.by_day(client))) for client, _ in found],
-                             open=(model.done[at] > model.today[at][:, None]).sum(axis=1))
-        return frame.sort_values(["likelihood", "client_id"], kind="stable")[SUCCESS].reset_index(drop=True)
+        frame = frame.assign(
+            **{
+                key: np.array([getattr(one, name) for _, one in found], dtype=float)
+                for key, name in (("likelihood", "value"), ("lower", "lower"), ("upper", "upper"))
+            },
+            by_date=[str(date_of(model.by_day(client))) for client, _ in found],
+            open=(model.done[at] > model.today[at][:, None]).sum(axis=1),
+        )
+        return frame.sort_values(["likelihood", "client_id"], kind="stable")[SUCCESS].reset_index(
+            drop=True
+        )
 
     # -- what is said --------------------------------------------------------------------
 
-    def _actions(self, funnel: pd.DataFrame, blockers: pd.DataFrame, late: pd.DataFrame) -> list[dict[str, Any]]:
+    def _actions(
+        self, funnel: pd.DataFrame, blockers: pd.DataFrame, late: pd.DataFrame
+    ) -> list[dict[str, Any]]:
         top = blockers.iloc[0] if len(blockers) and blockers["customers"].iloc[0] else None
         worst = funnel.sort_values(["overdue", "milestone_id"], ascending=[False, True]).head(1)
         required = late[late["overdue_required"] > 0]
-        return playbook.fired(TOOL, "book_action", {
-            "late": len(required), "first": None if not len(required) else required["name"].iloc[0],
-            "blocked": self._customers("blocked"), "blocker": None if top is None else top["blocker"].replace("_", " "),
-            "blocker_customers": 0 if top is None else int(top["customers"]),
-            "stuck": None if not len(worst) else worst["name"].iloc[0],
-            "stuck_customers": 0 if not len(worst) else int(worst["overdue"].iloc[0]),
-            "stuck_waiting": 0 if not len(worst) else int(worst["waiting"].iloc[0])})
+        return playbook.fired(
+            TOOL,
+            "book_action",
+            {
+                "late": len(required),
+                "first": None if not len(required) else required["name"].iloc[0],
+                "blocked": self._customers("blocked"),
+                "blocker": None if top is None else top["blocker"].replace("_", " "),
+                "blocker_customers": 0 if top is None else int(top["customers"]),
+                "stuck": None if not len(worst) else worst["name"].iloc[0],
+                "stuck_customers": 0 if not len(worst) else int(worst["overdue"].iloc[0]),
+                "stuck_waiting": 0 if not len(worst) else int(worst["waiting"].iloc[0]),
+            },
+        )
 
     def _calibration(self) -> Any:
         return advice.calibration(success_of(self.figures)) if self.tracked else None
@@ -252,13 +422,17 @@ class _Book:
 
     def _missing(self) -> dict[str, str]:
         if self.figures.plan is None:
-            return dict.fromkeys(("$.funnel", "$.values", "$.cohorts", "$.blockers", "$.late"), NO_PLAN)
+            return dict.fromkeys(
+                ("$.funnel", "$.values", "$.cohorts", "$.blockers", "$.late"), NO_PLAN
+            )
         found = {}
         if not self.money.addable:
             found["$.customers_late_arr"] = "the book has several currencies and no rates"
         model = success_of(self.figures)
         if model.model is None:
-            found["$.success"] = f"{model.past} past customers with {model.failures} failures are too few to tell"
+            found["$.success"] = (
+                f"{model.past} past customers with {model.failures} failures are too few to tell"
+            )
         return found
 
 

@@ -1,4 +1,5 @@
 """What all parts of a reply are made of: the plan, where every customer stands, and the book's curves; once a day."""
+
 from __future__ import annotations
 
 import datetime as dt
@@ -42,8 +43,11 @@ class Figures:
 
     @cached_property
     def by_customer(self) -> dict[str, pd.DataFrame]:
-        return {str(client): rows for client, rows in self.states.groupby("client_id", sort=False)} if len(
-            self.states) else {}
+        return (
+            {str(client): rows for client, rows in self.states.groupby("client_id", sort=False)}
+            if len(self.states)
+            else {}
+        )
 
     @cached_property
     def rows_of(self) -> dict[str, list[dict[str, Any]]]:
@@ -63,8 +67,11 @@ class Figures:
 
     @cached_property
     def names(self) -> dict[str, str]:
-        return {} if self.plan is None else dict(zip(self.plan.frame["milestone_id"], self.plan.frame["name"],
-                                                     strict=True))
+        return (
+            {}
+            if self.plan is None
+            else dict(zip(self.plan.frame["milestone_id"], self.plan.frame["name"], strict=True))
+        )
 
     @cached_property
     def marks(self) -> dict[str, times.Mark]:
@@ -91,8 +98,11 @@ class Figures:
         signup = epoch_days(customers(self.book)["signup_date"])
         today = (pd.Timestamp(self.as_of) - pd.Timestamp(0)).days
         live = self.known["live"].astype(bool)
-        return {"churned": int((~live).sum()), "not_started": int((signup > today).sum()),
-                "prospect": int((live & (self.known["stage"].astype(object) == "prospect")).sum())}
+        return {
+            "churned": int((~live).sum()),
+            "not_started": int((signup > today).sum()),
+            "prospect": int((live & (self.known["stage"].astype(object) == "prospect")).sum()),
+        }
 
     # -- time to value -------------------------------------------------------------------
 
@@ -121,20 +131,29 @@ class Figures:
     @cached_property
     def cohorts(self) -> dict[tuple[str, str], pd.DataFrame]:
         """The spells by mark and quarter."""
-        return {(mark, str(quarter)): rows for mark, every in self._watched.items()
-                for quarter, rows in every.groupby("quarter", sort=True)}
+        return {
+            (mark, str(quarter)): rows
+            for mark, every in self._watched.items()
+            for quarter, rows in every.groupby("quarter", sort=True)
+        }
 
     def curve(self, mark: str, quarter: str | None = None) -> pd.DataFrame:
-        return self.made(("curve", mark, quarter), lambda: kaplan(self.cohort(mark, quarter), self.level))
+        return self.made(
+            ("curve", mark, quarter), lambda: kaplan(self.cohort(mark, quarter), self.level)
+        )
 
     def median(self, mark: str, quarter: str | None = None) -> Median:
-        return self.made(("median", mark, quarter), lambda: quantile_time(self.curve(mark, quarter)))
+        return self.made(
+            ("median", mark, quarter), lambda: quantile_time(self.curve(mark, quarter))
+        )
 
     def against_others(self, mark: str, quarter: str) -> LogRank | None:
         """Do those who began in this quarter get there at another pace than the others?"""
         rows = self.cohort(mark)
-        return self.made(("rank", mark, quarter), lambda: ranked(rows, np.where(
-            rows["quarter"] == quarter, "this quarter", "others")))
+        return self.made(
+            ("rank", mark, quarter),
+            lambda: ranked(rows, np.where(rows["quarter"] == quarter, "this quarter", "others")),
+        )
 
     def between_quarters(self, mark: str) -> LogRank | None:
         rows = self.cohort(mark)
@@ -161,7 +180,9 @@ class Figures:
 
     def clearing(self, blocker: str) -> tuple[Median, int]:
         """How long this blocker stands: median over the book with its interval, and of how many."""
-        return self.made(("clearing", blocker), lambda: _clearing(self.started, blocker, self.level))
+        return self.made(
+            ("clearing", blocker), lambda: _clearing(self.started, blocker, self.level)
+        )
 
 
 def kaplan(rows: pd.DataFrame, level: float) -> pd.DataFrame:

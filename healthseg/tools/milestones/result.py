@@ -1,4 +1,5 @@
 """The shape of track_adoption_milestones' reply: the reference's keys, and what traces them."""
+
 from __future__ import annotations
 
 import datetime as dt
@@ -21,14 +22,13 @@ class Progress(Part):
     not_started_milestones: int | None
     skipped_milestones: int | None
     completion_rate: float | None
-    on_track: bool | None            # no required milestone is overdue
+    on_track: bool | None  # no required milestone is overdue
     overdue_required: int | None
     next_due: dt.date | None
 
 
 class Forecast(Part):
-    """When it will be completed, by those whose was open as long; a bound is null where their curve does not get there.
-    """
+    """When it will be completed, by those whose was open as long; a bound is null where their curve does not get there."""
 
     median: dt.date | None
     lower: dt.date | None
@@ -46,24 +46,24 @@ class Detail(Part):
     required: bool
     target_completion_days: int
     target_date: dt.date | None
-    anchor_date: dt.date | None      # where the days to the target begin
+    anchor_date: dt.date | None  # where the days to the target begin
     actual_completion_days: float | None
-    completion_date: str | None      # with its time where it has one
-    completed_by: str | None         # hand or data
-    ahead_behind: str | None         # ahead, on_time, behind
-    days_ahead: float | None         # negative: behind
+    completion_date: str | None  # with its time where it has one
+    completed_by: str | None  # hand or data
+    ahead_behind: str | None  # ahead, on_time, behind
+    days_ahead: float | None  # negative: behind
     started_date: dt.date | None
-    expected_completion_date: dt.date | None     # the target's date, while open
+    expected_completion_date: dt.date | None  # the target's date, while open
     days_remaining: float | None
     days_overdue: float | None
-    elapsed_days: float | None       # of an open one
-    progress_percentage: float | None            # 0 to 1, where use completes it
+    elapsed_days: float | None  # of an open one
+    progress_percentage: float | None  # 0 to 1, where use completes it
     users_reached: int | None
     users_asked: int | None
     skipped_date: dt.date | None
     blocker: str | None
     blocked_since: dt.date | None
-    waits_for: list[str]             # dependencies that are open
+    waits_for: list[str]  # dependencies that are open
     owner: str | None
     forecast_completion: Forecast | None
 
@@ -77,7 +77,7 @@ class CategoryProgress(Part):
     skipped: int
     completion_rate: float | None
     avg_days_to_complete: float | None
-    n: int                           # completed with known days
+    n: int  # completed with known days
 
 
 class VsTarget(Part):
@@ -104,13 +104,13 @@ class Value(Part):
     cohort_median_days: float | None
     cohort_lower: float | None
     cohort_upper: float | None
-    cohort_share_by_then: float | None           # that had reached it by this customer's day
+    cohort_share_by_then: float | None  # that had reached it by this customer's day
     book_n: int
     book_median_days: float | None
     book_lower: float | None
     book_upper: float | None
-    log_rank_p: float | None         # the quarter against the others
-    pace_differs: bool | None        # its q within the setting effects_max_q
+    log_rank_p: float | None  # the quarter against the others
+    pace_differs: bool | None  # its q within the setting effects_max_q
     interval_level: float
     forecast: Forecast | None
 
@@ -145,8 +145,8 @@ class Blocker(Part):
     age_days: int | None
     since: dt.date | None
     owner: str | None
-    holds_up: list[str]              # milestones that wait for this one
-    usual_days_to_clear: float | None            # Kaplan–Meier median of this blocker in the book
+    holds_up: list[str]  # milestones that wait for this one
+    usual_days_to_clear: float | None  # Kaplan–Meier median of this blocker in the book
     usual_lower: float | None
     usual_upper: float | None
     usual_n: int
@@ -194,9 +194,9 @@ class Success(Part):
     lower: float | None
     upper: float | None
     interval_level: float
-    basis: str | None                # observed, or model
+    basis: str | None  # observed, or model
     by_date: dt.date | None
-    book_share: float | None         # of past customers that were watched from their beginning
+    book_share: float | None  # of past customers that were watched from their beginning
     past_customers: int
     past_failures: int
     calibration: Calibration | None
@@ -227,8 +227,11 @@ class AdoptionMilestones(Result):
 
     def charts(self, width: int = 740) -> dict[str, alt.TopLevelMixin]:
         from healthseg.charts import milestones
-        return {"plan": milestones.plan(self.frame("milestones"), width),
-                "value": milestones.value(self.frame("value"), self.frame("marks"), width)}
+
+        return {
+            "plan": milestones.plan(self.frame("milestones"), width),
+            "value": milestones.value(self.frame("value"), self.frame("marks"), width),
+        }
 
     def verdict(self) -> str:
         done = self.overall_progress
@@ -240,14 +243,24 @@ class AdoptionMilestones(Result):
             text += f", {done.overdue_milestones} overdue"
         if self.blockers:
             text += f", {len(self.blockers)} blocked"
-        return text + ("" if done.overdue_milestones else "; on track" if asked > done.completed_milestones else "")
+        return text + (
+            ""
+            if done.overdue_milestones
+            else "; on track"
+            if asked > done.completed_milestones
+            else ""
+        )
 
     def summary(self) -> dict[str, Any]:
         done = self.overall_progress
-        return {"Completed": f"{done.completed_milestones} of {done.total_milestones}",
-                "Overdue": done.overdue_milestones, "Blocked": len(self.blockers or []),
-                "Likely to succeed": self.success_probability.overall_success_likelihood,
-                "Next": "; ".join(one.recommended_actions[0] for one in self.recommendations or []) or "nothing"}
+        return {
+            "Completed": f"{done.completed_milestones} of {done.total_milestones}",
+            "Overdue": done.overdue_milestones,
+            "Blocked": len(self.blockers or []),
+            "Likely to succeed": self.success_probability.overall_success_likelihood,
+            "Next": "; ".join(one.recommended_actions[0] for one in self.recommendations or [])
+            or "nothing",
+        }
 
 
 class MilestonesBook(Result):
@@ -262,32 +275,37 @@ class MilestonesBook(Result):
     excluded: dict[str, int]
     currency: str | None
     day_kind: str
-    customers_late: int              # with a required milestone overdue
+    customers_late: int  # with a required milestone overdue
     customers_late_arr: float | None
     customers_blocked: int
-    customers_done: int              # all required onboarding and adoption milestones
+    customers_done: int  # all required onboarding and adoption milestones
     customers_done_share: float | None
-    milestones_due: int              # of live customers, not skipped, due by as_of
-    milestones_on_time: int          # of them completed by their date
+    milestones_due: int  # of live customers, not skipped, due by as_of
+    milestones_on_time: int  # of them completed by their date
     milestones_on_time_share: float | None
     funnel: list[dict[str, Any]]
-    values: list[dict[str, Any]]     # time to each mark, over the book
-    cohorts: list[dict[str, Any]]    # and by quarter
-    log_rank: dict[str, float | None]            # p that the quarters are alike, by mark
-    quarters_differ: dict[str, bool | None]      # its q within the setting effects_max_q
+    values: list[dict[str, Any]]  # time to each mark, over the book
+    cohorts: list[dict[str, Any]]  # and by quarter
+    log_rank: dict[str, float | None]  # p that the quarters are alike, by mark
+    quarters_differ: dict[str, bool | None]  # its q within the setting effects_max_q
     blockers: list[dict[str, Any]]
     late: list[dict[str, Any]]
-    success: list[dict[str, Any]]    # open customers by their likelihood, lowest first
+    success: list[dict[str, Any]]  # open customers by their likelihood, lowest first
     calibration: Calibration | None
     actions: list[dict[str, Any]]
 
     def charts(self, width: int = 740) -> dict[str, alt.TopLevelMixin]:
         from healthseg.charts import milestones
-        return {"funnel": milestones.funnel(self.frame("funnel"), width),
-                "value": milestones.values(self.frame("value"), width),
-                "quarters": milestones.quarters(self.frame("cohorts"), self.log_rank.get("first_value"), width),
-                "blockers": milestones.blockers(self.frame("blockers"), self.currency, width),
-                "slower": milestones.slower(self.frame("blockers"), width)}
+
+        return {
+            "funnel": milestones.funnel(self.frame("funnel"), width),
+            "value": milestones.values(self.frame("value"), width),
+            "quarters": milestones.quarters(
+                self.frame("cohorts"), self.log_rank.get("first_value"), width
+            ),
+            "blockers": milestones.blockers(self.frame("blockers"), self.currency, width),
+            "slower": milestones.slower(self.frame("blockers"), width),
+        }
 
     def verdict(self) -> str:
         if not self.tracked_customers:
@@ -296,5 +314,9 @@ class MilestonesBook(Result):
         return f"{text} with a required one; {self.customers_blocked} blocked"
 
     def summary(self) -> dict[str, Any]:
-        return {"Customers": self.tracked_customers, "Late": self.customers_late, "Blocked": self.customers_blocked,
-                "Done": self.customers_done}
+        return {
+            "Customers": self.tracked_customers,
+            "Late": self.customers_late,
+            "Blocked": self.customers_blocked,
+            "Done": self.customers_done,
+        }

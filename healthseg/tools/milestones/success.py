@@ -1,4 +1,5 @@
 """Will a customer have all required milestones in time? The chance from where it stands, calibrated on the past."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from healthseg.measures.statistics.likelihood import Likelihood, likelihood
 from healthseg.tools.milestones.figures import Figures
 
 LEAST_FINISHED, LEAST_FAILURES = 30, 10
-STEP = 7                     # days between the moments at which past customers are looked at
+STEP = 7  # days between the moments at which past customers are looked at
 NEEDED = ("onboarding", "adoption")
 
 
@@ -34,18 +35,25 @@ class Success:
     def __init__(self, figures: Figures) -> None:
         self.figures, grace = figures, figures.settings.milestone_grace_days
         rows = figures.states
-        rows = rows[rows["required"] & rows["category"].isin(NEEDED) & (rows["status"] != "skipped")]
+        rows = rows[
+            rows["required"] & rows["category"].isin(NEEDED) & (rows["status"] != "skipped")
+        ]
         self.ids = pd.Index(sorted(rows["client_id"].unique()))
         lives = figures.lives.loc[self.ids]
         self.began = lives["began_day"].to_numpy(dtype=float)
-        self.done = self._ages(rows, "completed_day", np.inf)            # inf: not yet; NaN: not asked for
+        self.done = self._ages(rows, "completed_day", np.inf)  # inf: not yet; NaN: not asked for
         self.due = self._ages(rows, "target_day", np.inf)
         self.blocked = self._ages(rows, "blocked_day", np.inf)
         cleared = rows["cleared_day"].where(rows["blocked_day"].notna())
         self.cleared = self._ages(rows.assign(cleared_day=cleared), "cleared_day", np.inf)
-        self.known = rows.groupby("client_id")["watched"].all().reindex(self.ids).to_numpy(dtype=bool)
-        self.horizon = np.nanmax(np.where(np.isfinite(self.due), self.due, np.nan), axis=1, initial=-np.inf) + grace
-        self.today = (lives["day"].to_numpy(dtype=float) - self.began)
+        self.known = (
+            rows.groupby("client_id")["watched"].all().reindex(self.ids).to_numpy(dtype=bool)
+        )
+        self.horizon = (
+            np.nanmax(np.where(np.isfinite(self.due), self.due, np.nan), axis=1, initial=-np.inf)
+            + grace
+        )
+        self.today = lives["day"].to_numpy(dtype=float) - self.began
         self.live = lives["live"].to_numpy(dtype=bool)
         self.watched_age = np.maximum(self._watched_from() - self.began, 0)
         self.all_done = np.nanmax(self.done, axis=1) if len(self.ids) else np.empty(0)
@@ -69,7 +77,12 @@ class Success:
     def finished(self) -> np.ndarray:
         """Customers that were watched before they were done, and whose last target and days of grace have passed."""
         over = self.began + self.horizon <= epoch_day(self.figures.as_of)
-        return over & self.known & np.isfinite(self.horizon) & (self.watched_age < np.fmin(self.horizon, self.all_done))
+        return (
+            over
+            & self.known
+            & np.isfinite(self.horizon)
+            & (self.watched_age < np.fmin(self.horizon, self.all_done))
+        )
 
     @cached_property
     def succeeded(self) -> np.ndarray:
@@ -87,7 +100,11 @@ class Success:
     def share(self) -> float | None:
         """The share of those watched from their beginning that had all in time."""
         whole = self.finished & (self.watched_age == 0)
-        return float(self.succeeded[whole].mean()) if whole.sum() >= self.figures.settings.peers_min else None
+        return (
+            float(self.succeeded[whole].mean())
+            if whole.sum() >= self.figures.settings.peers_min
+            else None
+        )
 
     @cached_property
     def model(self) -> Likelihood | None:
@@ -96,19 +113,27 @@ class Success:
         who = np.flatnonzero(self.finished)
         parts, outcomes, customers = [], [], []
         for age in np.arange(0.0, np.max(self.horizon[who]), STEP):
-            open_ones = who[(age < self.horizon[who]) & (age < self.all_done[who]) & (age >= self.watched_age[who])
-                            & (self.live[who] | (age <= self.today[who]))]
+            open_ones = who[
+                (age < self.horizon[who])
+                & (age < self.all_done[who])
+                & (age >= self.watched_age[who])
+                & (self.live[who] | (age <= self.today[who]))
+            ]
             if not len(open_ones):
                 continue
             parts.append(self.standing(open_ones, np.full(len(open_ones), age)))
             outcomes.append(self.succeeded[open_ones])
             customers.append(np.searchsorted(who, open_ones))
-        return likelihood(np.concatenate(parts), np.concatenate(outcomes).astype(float), np.concatenate(customers))
+        return likelihood(
+            np.concatenate(parts), np.concatenate(outcomes).astype(float), np.concatenate(customers)
+        )
 
     def standing(self, who: np.ndarray, age: np.ndarray) -> np.ndarray:
         """Where customers stand at an age: the shares of what they need that is open, and overdue, whether a recorded
         blocker stands, how much of the time is gone, and that times what is open."""
-        done, due, blocked, cleared = (table[who] for table in (self.done, self.due, self.blocked, self.cleared))
+        done, due, blocked, cleared = (
+            table[who] for table in (self.done, self.due, self.blocked, self.cleared)
+        )
         at = age[:, None]
         asked = (~np.isnan(done)).sum(axis=1)
         still = done > at
@@ -121,27 +146,44 @@ class Success:
 
     def of(self, client_id: str) -> Chance:
         if client_id not in self.ids:
-            return Chance(None, None, None, None, "no required onboarding or adoption milestone applies")
+            return Chance(
+                None, None, None, None, "no required onboarding or adoption milestone applies"
+            )
         at = int(self.ids.get_loc(client_id))
         if not np.isfinite(self.horizon[at]):
             return Chance(None, None, None, None, "the last due date is not known yet")
         if self.succeeded[at]:
             return Chance(1.0, None, None, "observed", None)
         if self.today[at] >= self.horizon[at]:
-            return Chance(0.0, None, None, "observed", None) if self.known[at] else Chance(
-                None, None, None, None, "some may have been completed before use was tracked")
+            return (
+                Chance(0.0, None, None, "observed", None)
+                if self.known[at]
+                else Chance(
+                    None, None, None, None, "some may have been completed before use was tracked"
+                )
+            )
         return self._expected(at)
 
     def _expected(self, at: int) -> Chance:
         if not self.live[at]:
             return Chance(None, None, None, None, "the customer has left")
         if self.past < LEAST_FINISHED or self.failures < LEAST_FAILURES:
-            return Chance(None, None, None, None,
-                          f"{self.past} past customers with {self.failures} failures: it needs {LEAST_FINISHED} and "
-                          f"{LEAST_FAILURES}")
+            return Chance(
+                None,
+                None,
+                None,
+                None,
+                f"{self.past} past customers with {self.failures} failures: it needs {LEAST_FINISHED} and "
+                f"{LEAST_FAILURES}",
+            )
         if self.model is None or not self.model.useful:
-            return Chance(None, None, None, None,
-                          "where past customers stood told no more of how they ended than the plain share did")
+            return Chance(
+                None,
+                None,
+                None,
+                None,
+                "where past customers stood told no more of how they ended than the plain share did",
+            )
         row = self.standing(np.array([at]), self.today[[at]])[0]
         return Chance(*self.model.at(row, self.figures.level), "model", None)
 
@@ -155,12 +197,19 @@ class Success:
         others = self.known & (self.ids != client_id)
         time = np.where(np.isfinite(self.all_done), self.all_done, self.today)
         as_much = (self.done > age).sum(axis=1) == (self.done[at] > age).sum()
-        for chosen, of in ((others & as_much, "as much open at that age"), (others, "not done at that age")):
-            rows = pd.DataFrame({"time": time[chosen], "happened": np.isfinite(self.all_done[chosen])})
+        for chosen, of in (
+            (others & as_much, "as much open at that age"),
+            (others, "not done at that age"),
+        ):
+            rows = pd.DataFrame(
+                {"time": time[chosen], "happened": np.isfinite(self.all_done[chosen])}
+            )
             if int((rows["time"] > age).sum()) >= self.figures.settings.peers_min:
                 found = ahead(rows, age, self.figures.level)
-                days = [None if one is None else self.began[at] + one
-                        for one in (found.median, found.lower, found.upper)]
+                days = [
+                    None if one is None else self.began[at] + one
+                    for one in (found.median, found.lower, found.upper)
+                ]
                 return Ahead(*days, found.n, of)
         return None
 

@@ -1,4 +1,5 @@
 """track_adoption_milestones: how far has a customer come, what is late, what blocks, when will it be done?"""
+
 from __future__ import annotations
 
 import datetime as dt
@@ -25,7 +26,9 @@ class CustomerParameters(Parameters):
     client_id: str = Field(description="Customer identifier")
     milestone_category: Category = Field(default="all", description="Category of milestones")
     include_overdue: bool = Field(default=True, description="Include overdue milestones")
-    include_recommendations: bool = Field(default=True, description="Include recommendations for acceleration")
+    include_recommendations: bool = Field(
+        default=True, description="Include recommendations for acceleration"
+    )
     as_of: str | dt.date | None = AsOf
 
 
@@ -36,9 +39,15 @@ class BookParameters(Parameters):
     as_of: str | dt.date | None = AsOf
 
 
-def track_adoption_milestones(portfolio: Portfolio, client_id: str, milestone_category: str = "all",
-                              include_overdue: bool = True, include_recommendations: bool = True, *,
-                              as_of: str | dt.date | None = None) -> AdoptionMilestones:
+def track_adoption_milestones(
+    portfolio: Portfolio,
+    client_id: str,
+    milestone_category: str = "all",
+    include_overdue: bool = True,
+    include_recommendations: bool = True,
+    *,
+    as_of: str | dt.date | None = None,
+) -> AdoptionMilestones:
     """Which milestones has a customer completed, which are late, what blocks them, and when will they be done?
 
     A milestone is completed by hand or by use (``completes_when``), whichever was first; completed, skipped, overdue,
@@ -58,21 +67,32 @@ def track_adoption_milestones(portfolio: Portfolio, client_id: str, milestone_ca
     >>> [(one.milestone_id, one.status, one.progress_percentage) for one in reply.milestone_details]
     [('kick', 'completed', None), ('search', 'in_progress', 0.5)]
     """
-    asked = validated(CustomerParameters, {
-        "client_id": client_id, "milestone_category": milestone_category, "include_overdue": include_overdue,
-        "include_recommendations": include_recommendations, "as_of": as_of})
+    asked = validated(
+        CustomerParameters,
+        {
+            "client_id": client_id,
+            "milestone_category": milestone_category,
+            "include_overdue": include_overdue,
+            "include_recommendations": include_recommendations,
+            "as_of": as_of,
+        },
+    )
     date = portfolio.as_of(asked.as_of)
     customer = customer_as_of(portfolio, client_id, date)
     if pd.Timestamp(customer["signup_date"]) > pd.Timestamp(date):
-        raise ClientNotFound(f"{client_id} signs up on {pd.Timestamp(customer['signup_date']).date()}, after {date}",
-                             parameter="client_id", value_provided=client_id,
-                             signup_date=str(pd.Timestamp(customer["signup_date"]).date()),
-                             validation_rule="signed up by as_of")
+        raise ClientNotFound(
+            f"{client_id} signs up on {pd.Timestamp(customer['signup_date']).date()}, after {date}",
+            parameter="client_id",
+            value_provided=client_id,
+            signup_date=str(pd.Timestamp(customer["signup_date"]).date()),
+            validation_rule="signed up by as_of",
+        )
     return milestones_answer.of_one(portfolio, customer, date, asked)
 
 
-def track_adoption_milestones_book(portfolio: Portfolio, *, milestone_category: str = "all",
-                                   as_of: str | dt.date | None = None) -> MilestonesBook:
+def track_adoption_milestones_book(
+    portfolio: Portfolio, *, milestone_category: str = "all", as_of: str | dt.date | None = None
+) -> MilestonesBook:
     """Where do the book's customers get stuck, what blocks them, how long does value take, and who is late?
 
     Raises InvalidParameters and DataRetrievalError.

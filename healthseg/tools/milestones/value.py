@@ -1,4 +1,5 @@
 """When did a customer get value, beside its target, those who began in the same quarter, and the book?"""
+
 from __future__ import annotations
 
 from typing import Any
@@ -19,9 +20,15 @@ NOBODY = Median(None, None, None)
 
 
 def time_to_value(figures: Figures, client_id: str) -> TimeToValue:
-    found = {name: one for name, mark in figures.marks.items() if (one := _value(figures, client_id, mark)) is not None}
+    found = {
+        name: one
+        for name, mark in figures.marks.items()
+        if (one := _value(figures, client_id, mark)) is not None
+    }
     differ = beyond_chance(figures, {name: one.log_rank_p for name, one in found.items()})
-    found = {name: one.model_copy(update={"pace_differs": differ[name]}) for name, one in found.items()}
+    found = {
+        name: one.model_copy(update={"pace_differs": differ[name]}) for name, one in found.items()
+    }
     days = {f"{name}_days": found[name].days if name in found else None for name in MARKS}
     words = {name: found[name].word if name in found else None for name in MARKS}
     return TimeToValue(**days, vs_target=VsTarget(**words), detail=list(found.values()))
@@ -39,23 +46,43 @@ def _value(figures: Figures, client_id: str, mark: Mark) -> Value | None:
     rank = figures.against_others(mark.name, row["quarter"])
     target = float(figures.count.between(row["began_day"], row["target_day"]))
     return Value(
-        mark=mark.name, definition=mark.text, days=rounded(row["days"], 1), reached_on=date_of(row["reached_day"]),
-        target_days=number(target), target_date=date_of(row["target_day"]), word=_word(figures, row, target),
-        quarter=row["quarter"], cohort_n=len(peers), cohort_reached=int(peers["happened"].sum()),
-        cohort_median_days=median.time, cohort_lower=median.lower, cohort_upper=median.upper,
-        cohort_share_by_then=share, book_n=len(everyone), book_median_days=book.time, book_lower=book.lower,
-        book_upper=book.upper, log_rank_p=None if rank is None else rounded(rank.p), pace_differs=None,
-        interval_level=figures.level, forecast=_forecast(figures, row, everyone))
+        mark=mark.name,
+        definition=mark.text,
+        days=rounded(row["days"], 1),
+        reached_on=date_of(row["reached_day"]),
+        target_days=number(target),
+        target_date=date_of(row["target_day"]),
+        word=_word(figures, row, target),
+        quarter=row["quarter"],
+        cohort_n=len(peers),
+        cohort_reached=int(peers["happened"].sum()),
+        cohort_median_days=median.time,
+        cohort_lower=median.lower,
+        cohort_upper=median.upper,
+        cohort_share_by_then=share,
+        book_n=len(everyone),
+        book_median_days=book.time,
+        book_lower=book.lower,
+        book_upper=book.upper,
+        log_rank_p=None if rank is None else rounded(rank.p),
+        pace_differs=None,
+        interval_level=figures.level,
+        forecast=_forecast(figures, row, everyone),
+    )
 
 
 def beyond_chance(figures: Figures, p: dict[str, float | None]) -> dict[str, bool | None]:
     """Whether each p, all of them tried together, is more than chance gives; None where there is none."""
     known = {name: one for name, one in p.items() if one is not None}
     q = dict(zip(known, benjamini_hochberg(list(known.values())), strict=True))
-    return {name: bool(q[name] <= figures.settings.effects_max_q) if name in q else None for name in p}
+    return {
+        name: bool(q[name] <= figures.settings.effects_max_q) if name in q else None for name in p
+    }
 
 
-def _cohort(figures: Figures, peers: pd.DataFrame, row: dict[str, Any]) -> tuple[Median, float | None]:
+def _cohort(
+    figures: Figures, peers: pd.DataFrame, row: dict[str, Any]
+) -> tuple[Median, float | None]:
     """The peers' median, and the share of them that had got there by this customer's day."""
     if len(peers) < figures.settings.peers_min:
         return NOBODY, None
@@ -86,8 +113,10 @@ def _forecast(figures: Figures, row: dict[str, Any], everyone: pd.DataFrame) -> 
     found = ahead(others, row["time"], figures.level)
     if found.n < figures.settings.peers_min:
         return None
-    days = [None if one is None else float(figures.count.after(row["began_day"], one))
-            for one in (found.median, found.lower, found.upper)]
+    days = [
+        None if one is None else float(figures.count.after(row["began_day"], one))
+        for one in (found.median, found.lower, found.upper)
+    ]
     return told(Ahead(*days, found.n, "not there yet after as long"), figures.level)
 
 
@@ -97,7 +126,11 @@ def curves(figures: Figures, quarters: list[str]) -> pd.DataFrame:
 
 
 def _curves(figures: Figures, quarters: list[str]) -> pd.DataFrame:
-    parts = [_points(figures, mark, name or "book", name) for mark in figures.marks for name in (None, *quarters)]
+    parts = [
+        _points(figures, mark, name or "book", name)
+        for mark in figures.marks
+        for name in (None, *quarters)
+    ]
     columns = ["mark", "name", "days", "share", "lower", "upper", "n"]
     known = [part for part in parts if len(part)]
     return pd.concat(known, ignore_index=True)[columns] if known else pd.DataFrame(columns=columns)
@@ -108,10 +141,19 @@ def _points(figures: Figures, mark: str, name: str, quarter: str | None) -> pd.D
     if len(rows) < figures.settings.peers_min:
         return rows.iloc[:0]
     curve = figures.curve(mark, quarter)
-    body = pd.DataFrame({"days": curve["time"], "share": 1 - curve["survival"], "lower": 1 - curve["upper"],
-                         "upper": 1 - curve["lower"]})
+    body = pd.DataFrame(
+        {
+            "days": curve["time"],
+            "share": 1 - curve["survival"],
+            "lower": 1 - curve["upper"],
+            "upper": 1 - curve["lower"],
+        }
+    )
     start = pd.DataFrame({"days": [0.0], "share": [0.0], "lower": [0.0], "upper": [0.0]})
-    last = body.iloc[[-1]].assign(days=float(rows["time"].max())) if len(body) else start.assign(
-        days=float(rows["time"].max()))
+    last = (
+        body.iloc[[-1]].assign(days=float(rows["time"].max()))
+        if len(body)
+        else start.assign(days=float(rows["time"].max()))
+    )
     parts = [part for part in (start, body, last) if len(part)]
     return pd.concat(parts, ignore_index=True).assign(mark=mark, name=name, n=len(rows))

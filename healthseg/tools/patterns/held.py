@@ -1,4 +1,5 @@
 """The patterns that hold, with their evidence, and those that looked like patterns and did not."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -18,9 +19,9 @@ from healthseg.tools.patterns.scope import SINGLE
 from healthseg.tools.patterns.study import Study
 from healthseg.tools.rounding import rounded
 
-NOT_HELD = 20                # of the rejected, the most promising
-REVERSED = 1.25              # a lift on the other side, from which on a reversal is said
-LEAST_GROUP = 10             # units showing it in a tier, from which on its own lift is told
+NOT_HELD = 20  # of the rejected, the most promising
+REVERSED = 1.25  # a lift on the other side, from which on a reversal is said
+LEAST_GROUP = 10  # units showing it in a tier, from which on its own lift is told
 YEAR_DAYS = 365
 
 
@@ -34,21 +35,36 @@ def held(study: Study, least_confidence: float) -> pd.DataFrame:
 def _inside(rows: pd.DataFrame) -> np.ndarray:
     """Whether another row of the kind holds the row's features."""
     out = np.zeros(len(rows), dtype=bool)
-    for kind, mark, holds in (("sequence", ARROW, contains), ("bundle", PLUS, lambda a, b: set(b) <= set(a))):
+    for kind, mark, holds in (
+        ("sequence", ARROW, contains),
+        ("bundle", PLUS, lambda a, b: set(b) <= set(a)),
+    ):
         at = np.flatnonzero((rows["kind"] == kind).to_numpy())
         keys = [rows["key"].iloc[one].split(mark) for one in at]
-        out[at] = [any(len(other) > len(own) and holds(other, own) for other in keys) for own in keys]
+        out[at] = [
+            any(len(other) > len(own) and holds(other, own) for other in keys) for own in keys
+        ]
     return out
 
 
 def evidence(row: dict[str, Any], level: float) -> Evidence:
     return Evidence(
-        support=int(row["support"]), n=int(row["n"]), prevalence=rounded(row["prevalence"]),
-        base_rate=rounded(row["base_rate"]), lift=rounded(row["lift"]), lift_lower=rounded(row["lower"]),
-        lift_upper=rounded(row["upper"]), interval_level=level, p=float(f"{row['p']:.3g}"), q=float(f"{row['q']:.3g}"),
-        held_out_lift=rounded(row["held_out_lift"]), held_out_p=rounded(row["held_out_p"], 6),
-        found_again=bool(row["found_again"]), confidence=rounded(row["confidence"]),
-        basis=words.BASIS.get(row["kind"], "units that show it, over its base rate"))
+        support=int(row["support"]),
+        n=int(row["n"]),
+        prevalence=rounded(row["prevalence"]),
+        base_rate=rounded(row["base_rate"]),
+        lift=rounded(row["lift"]),
+        lift_lower=rounded(row["lower"]),
+        lift_upper=rounded(row["upper"]),
+        interval_level=level,
+        p=float(f"{row['p']:.3g}"),
+        q=float(f"{row['q']:.3g}"),
+        held_out_lift=rounded(row["held_out_lift"]),
+        held_out_p=rounded(row["held_out_p"], 6),
+        found_again=bool(row["found_again"]),
+        confidence=rounded(row["confidence"]),
+        basis=words.BASIS.get(row["kind"], "units that show it, over its base rate"),
+    )
 
 
 def testing(study: Study, least_confidence: float) -> Testing:
@@ -57,23 +73,36 @@ def testing(study: Study, least_confidence: float) -> Testing:
     if study.book_wide is not study:
         rows = pd.concat([rows, study.book_wide.judged], ignore_index=True)
     kinds = rows["kind"].value_counts()
-    return Testing(hypotheses=len(rows), by_type={kind: int(kinds[kind]) for kind in sorted(kinds.index)},
-                   passed=int(rows["passes"].sum()),
-                   below_confidence=int((rows["passes"] & ~(rows["confidence"] >= least_confidence)).sum()),
-                   max_q=study.settings.effects_max_q, held_out_max_p=HELD_OUT_MAX_P, resamples=RESAMPLES,
-                   min_pattern_confidence=least_confidence)
+    return Testing(
+        hypotheses=len(rows),
+        by_type={kind: int(kinds[kind]) for kind in sorted(kinds.index)},
+        passed=int(rows["passes"].sum()),
+        below_confidence=int((rows["passes"] & ~(rows["confidence"] >= least_confidence)).sum()),
+        max_q=study.settings.effects_max_q,
+        held_out_max_p=HELD_OUT_MAX_P,
+        resamples=RESAMPLES,
+        min_pattern_confidence=least_confidence,
+    )
 
 
 def not_held(study: Study, least_confidence: float) -> list[Rejected]:
     """The most promising of what did not hold, with where it failed."""
     rows = study.judged
-    gone = rows[~(rows["passes"] & (rows["confidence"].fillna(0) >= least_confidence)) & (rows["p"] <= 0.05)]
+    gone = rows[
+        ~(rows["passes"] & (rows["confidence"].fillna(0) >= least_confidence)) & (rows["p"] <= 0.05)
+    ]
     gone = gone.sort_values(["q", "kind", "key"], kind="stable").head(NOT_HELD)
     level = study.level
-    return [Rejected(pattern_name=others.name(row["kind"], row["key"]) or words.name(row["kind"], row["key"]),
-                     evidence=evidence(row, level), pattern_type=words.TYPES.get(row["kind"], row["kind"]),
-                     why=_why(row, study, least_confidence))
-            for row in gone.to_dict("records")]
+    return [
+        Rejected(
+            pattern_name=others.name(row["kind"], row["key"])
+            or words.name(row["kind"], row["key"]),
+            evidence=evidence(row, level),
+            pattern_type=words.TYPES.get(row["kind"], row["kind"]),
+            why=_why(row, study, least_confidence),
+        )
+        for row in gone.to_dict("records")
+    ]
 
 
 def _why(row: dict[str, Any], study: Study, least_confidence: float) -> str:
@@ -103,21 +132,32 @@ def within(study: Study, row: dict[str, Any]) -> list[Within]:
         return []
     units, again = study.asked_again(row["kind"], row["key"])
     groups = _groups(study)
-    weights = np.array([[unit in members for unit in units] for members in groups.values()], dtype=int)
+    weights = np.array(
+        [[unit in members for unit in units] for members in groups.values()], dtype=int
+    )
     if again is None or not len(weights):
         return []
     support, lift = again(weights)
     side = np.sign(np.log(max(row["lift"], 1e-9)))
-    return [Within(group=name, support=int(count), lift=rounded(value),
-                   reversed=bool(np.log(max(value, 1e-9)) * side <= -np.log(REVERSED)))
-            for name, count, value in zip(groups, support, lift, strict=True) if count >= LEAST_GROUP]
+    return [
+        Within(
+            group=name,
+            support=int(count),
+            lift=rounded(value),
+            reversed=bool(np.log(max(value, 1e-9)) * side <= -np.log(REVERSED)),
+        )
+        for name, count, value in zip(groups, support, lift, strict=True)
+        if count >= LEAST_GROUP
+    ]
 
 
 def _groups(study: Study) -> dict[str, set[str]]:
     """Customers by tier and by tenure, as last known in the months."""
     rows = panels.panel(study.book, [study.scope.as_of])
     months = study.months
-    last = pd.concat([months, rows[rows["live"].astype(bool)]]).drop_duplicates("client_id", keep="last")
+    last = pd.concat([months, rows[rows["live"].astype(bool)]]).drop_duplicates(
+        "client_id", keep="last"
+    )
     tier, client = last["tier"].astype(object), last["client_id"].astype(str)
     found = {f"tier {name}": set(client[tier == name]) for name in sorted(tier.dropna().unique())}
     old = last["tenure_days"].to_numpy(dtype=float) >= YEAR_DAYS

@@ -1,4 +1,5 @@
 """What a customer showed at each month's end, and who had left within the 30 days after it."""
+
 from __future__ import annotations
 
 import datetime as dt
@@ -19,7 +20,7 @@ from healthseg.scoring.training import untold
 from healthseg.tools.patterns.signs import CHANGES, with_changes
 
 STEP_DAYS, RULE_DAYS, HORIZON_DAYS = 30, 30, 90
-WEEKS, WEEKS_MANY = 53, 4     # of weekly history; of a large book every fourth week
+WEEKS, WEEKS_MANY = 53, 4  # of weekly history; of a large book every fourth week
 Belongs = Callable[[dt.date], "set[str] | None"]
 
 
@@ -46,13 +47,26 @@ class Landmarks:
     def _months(self) -> pd.DataFrame:
         rows = measured.landmark_rows(self.book, self.as_of, RULE_DAYS, STEP_DAYS, every="ME")
         if not len(rows):
-            rows = rows.reindex(columns=[*rows.columns, *panels.COLUMNS, "seat_utilisation", "tickets_per_10_mau_90d"])
+            rows = rows.reindex(
+                columns=[
+                    *rows.columns,
+                    *panels.COLUMNS,
+                    "seat_utilisation",
+                    "tickets_per_10_mau_90d",
+                ]
+            )
         dates = sorted(pd.to_datetime(rows["date"]).dt.date.unique())
-        before = pd.DataFrame({"client_id": [], "date": [], **{name: [] for name in CHANGES.values()}})
+        before = pd.DataFrame(
+            {"client_id": [], "date": [], **{name: [] for name in CHANGES.values()}}
+        )
         if len(dates) > 1:
             parts = panels.panel(self.book, dates)[["client_id", "date", *CHANGES.values()]]
-            following = dict(zip(pd.to_datetime(dates[:-1]), pd.to_datetime(dates[1:]), strict=True))
-            before = parts.assign(date=pd.to_datetime(parts["date"]).map(following)).dropna(subset=["date"])
+            following = dict(
+                zip(pd.to_datetime(dates[:-1]), pd.to_datetime(dates[1:]), strict=True)
+            )
+            before = parts.assign(date=pd.to_datetime(parts["date"]).map(following)).dropna(
+                subset=["date"]
+            )
         return with_changes(rows, before)
 
     def weeks(self) -> pd.DataFrame:
@@ -69,7 +83,11 @@ class Landmarks:
         before = before.assign(date=pd.to_datetime(before["date"]) + four)
         rows = rows[rows["live"].astype(bool)].reset_index(drop=True)
         rows = labels(rows, self.event, self.as_of, 1)
-        rows = rows[rows["status"] != "after_event"].drop(columns=["outcome", "status"]).reset_index(drop=True)
+        rows = (
+            rows[rows["status"] != "after_event"]
+            .drop(columns=["outcome", "status"])
+            .reset_index(drop=True)
+        )
         day, event = epoch_days(rows["date"]), self.event.reindex(rows["client_id"])
         event = event.where(event <= pd.Timestamp(self.as_of)).to_numpy()
         ahead = (event - pd.to_datetime(rows["date"]).to_numpy()) / np.timedelta64(1, "D")

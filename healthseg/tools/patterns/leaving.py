@@ -10,6 +10,7 @@ against others of equal activity, with as many seats in use and as large a share
 others that look promising, since what only comes along with a cause has no effect of its own. As every feature makes
 its customer a little broader, the near end of the interval of its adjusted odds must reach the least lift.
 """
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -23,21 +24,39 @@ from healthseg.measures.statistics.effects import LEAST, odds_ratio
 from healthseg.measures.statistics.rates import wilson
 
 PROMISING = 0.05
-RIVALS = 3                    # other promising features that one is held against
-EXTRA = ["hazard_ratio", "hazard_lower", "hazard_upper", "rate_with", "rate_without", "months_with", "months_without",
-         "left_with", "left_without"]
+RIVALS = 3  # other promising features that one is held against
+EXTRA = [
+    "hazard_ratio",
+    "hazard_lower",
+    "hazard_upper",
+    "rate_with",
+    "rate_without",
+    "months_with",
+    "months_without",
+    "left_with",
+    "left_without",
+]
 
 
 class Leaving:
     """Tries what is shown (1, 0, NaN by month row) against leaving in the month after."""
 
-    def __init__(self, rows: pd.DataFrame, limits: Limits, level: float, at_equal_activity: bool) -> None:
-        self.rows, self.limits, self.level, self.at_equal_activity = rows, limits, level, at_equal_activity
+    def __init__(
+        self, rows: pd.DataFrame, limits: Limits, level: float, at_equal_activity: bool
+    ) -> None:
+        self.rows, self.limits, self.level, self.at_equal_activity = (
+            rows,
+            limits,
+            level,
+            at_equal_activity,
+        )
         if not at_equal_activity:
             rows = rows.assign(person_events_28d=np.nan)
         self.left = rows["outcome"].to_numpy(dtype=float)
         nothing = (np.empty((len(rows), 0)), [], [])
-        self.given, self.names, self.left_out = measured.given(rows, at_equal_activity) if len(rows) else nothing
+        self.given, self.names, self.left_out = (
+            measured.given(rows, at_equal_activity) if len(rows) else nothing
+        )
         self.complete = np.isfinite(self.given).all(axis=1)
         self.customer, self.units = pd.factorize(rows["client_id"], sort=True)
         date = pd.to_datetime(rows["date"])
@@ -55,8 +74,12 @@ class Leaving:
     def adjusted_for(self) -> list[str]:
         return [*self.names, "share of other features"] if self.at_equal_activity else self.names
 
-    def family(self, kind: str, shown: Mapping[str, np.ndarray], beside: Mapping[str, np.ndarray] | None = None
-               ) -> Family:
+    def family(
+        self,
+        kind: str,
+        shown: Mapping[str, np.ndarray],
+        beside: Mapping[str, np.ndarray] | None = None,
+    ) -> Family:
         """One hypothesis a key; those that can't be tried (all alike, too few) were not.
 
         ``beside`` (by key, by month row: the share of other features) is what each is adjusted for on top; with it each
@@ -64,18 +87,39 @@ class Leaving:
         """
         if self.reason:
             return Family(kind, pd.DataFrame(columns=[*COLUMNS, *EXTRA]), limits=self.limits)
-        own = {key: (x, None if beside is None else beside[key][:, None]) for key, x in shown.items()}
-        told = {key: one for key, (x, other) in own.items() if (one := self._told(x, other)) is not None}
+        own = {
+            key: (x, None if beside is None else beside[key][:, None]) for key, x in shown.items()
+        }
+        told = {
+            key: one for key, (x, other) in own.items() if (one := self._told(x, other)) is not None
+        }
         if beside is not None:
             told = self._without_rivals(told, own)
-        tried = pd.DataFrame([{"key": key, **one} for key, one in told.items()], columns=[*COLUMNS, *EXTRA])
+        tried = pd.DataFrame(
+            [{"key": key, **one} for key, one in told.items()], columns=[*COLUMNS, *EXTRA]
+        )
         if beside is not None:
             tried["sure_lift"] = _sure(tried)
-        held = pd.DataFrame([{"key": key, **self._later(*own[key])} for key, one in told.items()
-                             if one["p"] <= PROMISING], columns=["key", "lift", "p"])
-        return Family(kind, tried, self.units.tolist(), self._again([shown[key] for key in told]), held, self.limits)
+        held = pd.DataFrame(
+            [
+                {"key": key, **self._later(*own[key])}
+                for key, one in told.items()
+                if one["p"] <= PROMISING
+            ],
+            columns=["key", "lift", "p"],
+        )
+        return Family(
+            kind,
+            tried,
+            self.units.tolist(),
+            self._again([shown[key] for key in told]),
+            held,
+            self.limits,
+        )
 
-    def _told(self, x: np.ndarray, other: np.ndarray | None = None, rows: np.ndarray | None = None) -> dict | None:
+    def _told(
+        self, x: np.ndarray, other: np.ndarray | None = None, rows: np.ndarray | None = None
+    ) -> dict | None:
         keep = np.isfinite(x) & self.complete & (True if rows is None else rows)
         with_it, without = keep & (x == 1), keep & (x == 0)
         if min(with_it.sum(), without.sum()) < LEAST or self.left[keep].sum() < LEAST:
@@ -90,31 +134,65 @@ class Leaving:
         n = len(np.unique(self.customer[keep]))
         rate, base = left / among, max(left_without, 0.5) / rest
         low, high = wilson(left, among, self.level)
-        return {"support": support, "n": n, "prevalence": support / n, "base_rate": base,
-                "lift": max(rate, 0.5 / among) / base,
-                "lower": float(low) / base, "upper": float(high) / base, "p": ratio.p, "hazard_ratio": ratio.value,
-                "hazard_lower": ratio.lower, "hazard_upper": ratio.upper, "rate_with": rate,
-                "rate_without": left_without / rest, "months_with": int(among), "months_without": int(rest),
-                "left_with": int(left), "left_without": int(left_without)}
+        return {
+            "support": support,
+            "n": n,
+            "prevalence": support / n,
+            "base_rate": base,
+            "lift": max(rate, 0.5 / among) / base,
+            "lower": float(low) / base,
+            "upper": float(high) / base,
+            "p": ratio.p,
+            "hazard_ratio": ratio.value,
+            "hazard_lower": ratio.lower,
+            "hazard_upper": ratio.upper,
+            "rate_with": rate,
+            "rate_without": left_without / rest,
+            "months_with": int(among),
+            "months_without": int(rest),
+            "left_with": int(left),
+            "left_without": int(left_without),
+        }
 
     def _later(self, x: np.ndarray, other: np.ndarray | None) -> dict[str, float]:
         """The same in the later half of the months."""
         told = self._told(x, other, self.late)
-        return {"lift": np.nan, "p": np.nan} if told is None else {"lift": told["lift"], "p": told["p"]}
+        return (
+            {"lift": np.nan, "p": np.nan}
+            if told is None
+            else {"lift": told["lift"], "p": told["p"]}
+        )
 
-    def _without_rivals(self, told: dict[str, dict], own: Mapping[str, tuple[np.ndarray, np.ndarray]]
-                        ) -> dict[str, dict]:
+    def _without_rivals(
+        self, told: dict[str, dict], own: Mapping[str, tuple[np.ndarray, np.ndarray]]
+    ) -> dict[str, dict]:
         """Each promising feature again, held against the stronger of the other promising ones."""
-        promising = sorted((key for key, one in told.items() if one["p"] <= PROMISING), key=lambda key: told[key]["p"])
+        promising = sorted(
+            (key for key, one in told.items() if one["p"] <= PROMISING),
+            key=lambda key: told[key]["p"],
+        )
         out = dict(told)
         for place, key in enumerate(promising):
             others = promising[:place][:RIVALS]
             if others:
                 x, beside = own[key]
-                again = self._told(x, np.column_stack([beside, *(np.nan_to_num(own[one][0]) for one in others)]))
-                out[key] = {**told[key], **({"p": 1.0} if again is None else {
-                    "p": max(told[key]["p"], again["p"]),
-                    **{name: again[name] for name in ("hazard_ratio", "hazard_lower", "hazard_upper")}})}
+                again = self._told(
+                    x, np.column_stack([beside, *(np.nan_to_num(own[one][0]) for one in others)])
+                )
+                out[key] = {
+                    **told[key],
+                    **(
+                        {"p": 1.0}
+                        if again is None
+                        else {
+                            "p": max(told[key]["p"], again["p"]),
+                            **{
+                                name: again[name]
+                                for name in ("hazard_ratio", "hazard_lower", "hazard_upper")
+                            },
+                        }
+                    ),
+                }
         return out
 
     def _again(self, shown: list[np.ndarray]):
@@ -123,6 +201,7 @@ class Leaving:
             for column, row in enumerate(rows):
                 support[:, column], lift[:, column] = self.drawn(weights, shown[row])
             return support, lift
+
         return again
 
     def drawn(self, weights: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -141,5 +220,8 @@ class Leaving:
 
 def _sure(tried: pd.DataFrame) -> np.ndarray:
     """The end of each adjusted interval that is nearer to 1; 1 where it holds 1."""
-    lower, upper = tried["hazard_lower"].to_numpy(dtype=float), tried["hazard_upper"].to_numpy(dtype=float)
+    lower, upper = (
+        tried["hazard_lower"].to_numpy(dtype=float),
+        tried["hazard_upper"].to_numpy(dtype=float),
+    )
     return np.where(upper < 1, upper, np.where(lower > 1, lower, 1.0))

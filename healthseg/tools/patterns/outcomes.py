@@ -1,4 +1,5 @@
 """What goes with staying, for what was found: retention with it and without, adjusted; and who carries it."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from healthseg.tools.patterns.landmarks import HORIZON_DAYS, RULE_DAYS
 from healthseg.tools.patterns.study import USED, Study
 from healthseg.tools.segments.figures import Figures
 
-CARRIED = 0.25               # of the scope's ARR, from which on it matters to many
+CARRIED = 0.25  # of the scope's ARR, from which on it matters to many
 
 
 @dataclass(frozen=True)
@@ -48,18 +49,29 @@ class Outcomes:
     @cached_property
     def quarters(self) -> Quarters:
         study, months = self.study, self.study.months
-        rows = remember(study.book, ("pattern quarters", study.scope.as_of), lambda: measured.landmark_rows(
-            study.book, study.scope.as_of, RULE_DAYS, HORIZON_DAYS))
-        keys = pd.MultiIndex.from_arrays([months["client_id"].astype(str), pd.to_datetime(months["date"])])
+        rows = remember(
+            study.book,
+            ("pattern quarters", study.scope.as_of),
+            lambda: measured.landmark_rows(study.book, study.scope.as_of, RULE_DAYS, HORIZON_DAYS),
+        )
+        keys = pd.MultiIndex.from_arrays(
+            [months["client_id"].astype(str), pd.to_datetime(months["date"])]
+        )
         place = pd.Series(np.arange(len(months)), index=keys)
-        asked = pd.MultiIndex.from_arrays([rows["client_id"].astype(str), pd.to_datetime(rows["date"])])
+        asked = pd.MultiIndex.from_arrays(
+            [rows["client_id"].astype(str), pd.to_datetime(rows["date"])]
+        )
         at = place.reindex(asked).to_numpy()
         known = np.isfinite(at)
         rows = rows[known].reset_index(drop=True)
         customer, ids = pd.factorize(rows["client_id"], sort=True)
-        return Quarters(at[known].astype(int), 1 - rows["outcome"].to_numpy(dtype=float),
-                        measured.given(rows)[0] if len(rows) else np.empty((0, 0)), customer,
-                        resamples(max(len(ids), 1), study.settings.seed))
+        return Quarters(
+            at[known].astype(int),
+            1 - rows["outcome"].to_numpy(dtype=float),
+            measured.given(rows)[0] if len(rows) else np.empty((0, 0)),
+            customer,
+            resamples(max(len(ids), 1), study.settings.seed),
+        )
 
     def staying(self, shown: np.ndarray) -> Staying:
         """``shown`` is 1, 0 or NaN by month row."""
@@ -72,8 +84,14 @@ class Outcomes:
         few = min(len(np.unique(customer[left])), len(np.unique(customer[keep & ~left]))) < LEAST
         estimate = None
         if not few and all(side.any() for side in sides):
-            estimate = partial_correlation(x[keep], stays[keep], quarters.given[keep], customer[keep], quarters.draws,
-                                           self.study.settings.effects_interval_level)
+            estimate = partial_correlation(
+                x[keep],
+                stays[keep],
+                quarters.given[keep],
+                customer[keep],
+                quarters.draws,
+                self.study.settings.effects_interval_level,
+            )
         return Staying(estimate, *rates, *(int(side.sum()) for side in sides))
 
     def shown(self, kind: str, key: str) -> np.ndarray | None:
@@ -90,9 +108,15 @@ def arr_share(book: Any, scope: Any, clients: set[str]) -> float | None:
     money = figures.money
     if not money.addable:
         return None
-    known = money.amounts.reindex([client for client in scope.clients if client in money.amounts.index]).dropna()
+    known = money.amounts.reindex(
+        [client for client in scope.clients if client in money.amounts.index]
+    ).dropna()
     total = float(known.sum())
-    return float(known.reindex([one for one in known.index if one in clients]).sum()) / total if total > 0 else None
+    return (
+        float(known.reindex([one for one in known.index if one in clients]).sum()) / total
+        if total > 0
+        else None
+    )
 
 
 def impact(proven: bool | None, share: float | None) -> str | None:

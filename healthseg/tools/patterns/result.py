@@ -1,4 +1,5 @@
 """The shape of analyze_engagement_patterns' reply: the reference's keys, and what traces them."""
+
 from __future__ import annotations
 
 import datetime as dt
@@ -20,7 +21,7 @@ class Scope(Part):
 
 class Period(Part):
     start_date: dt.date
-    end_date: dt.date                # exclusive
+    end_date: dt.date  # exclusive
     days: int
     asked_days: int
 
@@ -238,7 +239,7 @@ class Anomaly(Part):
     customer_name: str | None
     series: str
     until: dt.date
-    return_days: float | None        # how seldom as much would come by chance
+    return_days: float | None  # how seldom as much would come by chance
     factor: float | None
 
 
@@ -333,12 +334,15 @@ class EngagementPatterns(Result):
 
     def charts(self, width: int = 740) -> dict[str, alt.TopLevelMixin]:
         from healthseg.charts import patterns
-        found = {"patterns": patterns.lifts(self.frame("held"), width),
-                 "risk": patterns.risks(self.frame("risk"), width),
-                 "lead": patterns.leads(self.frame("lead"), width),
-                 "personas": patterns.personas(self.frame("personas"), width),
-                 "gaps": patterns.gaps(self.frame("gaps"), width),
-                 "week": patterns.week(self.frame("week"), width)}
+
+        found = {
+            "patterns": patterns.lifts(self.frame("held"), width),
+            "risk": patterns.risks(self.frame("risk"), width),
+            "lead": patterns.leads(self.frame("lead"), width),
+            "personas": patterns.personas(self.frame("personas"), width),
+            "gaps": patterns.gaps(self.frame("gaps"), width),
+            "week": patterns.week(self.frame("week"), width),
+        }
         return found
 
     def verdict(self) -> str:
@@ -354,6 +358,10 @@ class EngagementPatterns(Result):
         return text
 
     def summary(self) -> dict[str, Any]:
-        return {"Patterns": "; ".join(one.pattern_name for one in self.identified_patterns[:6]) or "none",
-                "Signs of leaving": "; ".join(one.pattern for one in (self.risk_patterns or [])[:4]) or "none",
-                "Personas": "; ".join(one.persona_name for one in self.user_personas or []) or "none"}
+        return {
+            "Patterns": "; ".join(one.pattern_name for one in self.identified_patterns[:6])
+            or "none",
+            "Signs of leaving": "; ".join(one.pattern for one in (self.risk_patterns or [])[:4])
+            or "none",
+            "Personas": "; ".join(one.persona_name for one in self.user_personas or []) or "none",
+        }

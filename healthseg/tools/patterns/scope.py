@@ -1,4 +1,5 @@
 """Whom an analysis is about, and over which days: one customer, a segment that was found before, or all."""
+
 from __future__ import annotations
 
 import datetime as dt
@@ -54,12 +55,20 @@ def scope_of(book: Any, as_of: dt.date, asked: Any) -> Scope:
     for kind, name in needs.items():
         given = getattr(asked, name)
         if kind == asked.analysis_scope and given is None:
-            raise InvalidParameters(f"analysis_scope {kind!r} needs a {name}", parameter=name, value_provided=None,
-                                    validation_rule=f"given where analysis_scope is {kind}")
+            raise InvalidParameters(
+                f"analysis_scope {kind!r} needs a {name}",
+                parameter=name,
+                value_provided=None,
+                validation_rule=f"given where analysis_scope is {kind}",
+            )
         if kind != asked.analysis_scope and given is not None:
-            raise InvalidParameters(f"{name} {str(given)[:80]!r} goes with analysis_scope {kind!r}, not with "
-                                    f"{asked.analysis_scope!r}", parameter=name, value_provided=str(given)[:200],
-                                    validation_rule=f"left out unless analysis_scope is {kind}")
+            raise InvalidParameters(
+                f"{name} {str(given)[:80]!r} goes with analysis_scope {kind!r}, not with "
+                f"{asked.analysis_scope!r}",
+                parameter=name,
+                value_provided=str(given)[:200],
+                validation_rule=f"left out unless analysis_scope is {kind}",
+            )
     if asked.analysis_scope == SINGLE:
         return _single(book, as_of, asked)
     if asked.analysis_scope == SEGMENT:
@@ -83,8 +92,17 @@ def _window(book: Any, last: dt.date, days: int) -> tuple[dt.date, dt.date, tupl
 def _all(book: Any, as_of: dt.date, days: int) -> Scope:
     start, end, told = _window(book, as_of, days)
     known = customers_as_of(book, as_of)
-    return Scope(ALL, _lived(known, start, end), start, end, days, as_of, lambda date: None,
-                 excluded=_excluded(known, start, as_of), warnings=told)
+    return Scope(
+        ALL,
+        _lived(known, start, end),
+        start,
+        end,
+        days,
+        as_of,
+        lambda date: None,
+        excluded=_excluded(known, start, as_of),
+        warnings=told,
+    )
 
 
 def _lived(known: pd.DataFrame, start: dt.date, end: dt.date) -> list[str]:
@@ -94,16 +112,22 @@ def _lived(known: pd.DataFrame, start: dt.date, end: dt.date) -> list[str]:
 
 def _excluded(known: pd.DataFrame, start: dt.date, as_of: dt.date) -> dict[str, int]:
     signup = pd.to_datetime(known["signup_date"])
-    return {"churned": int((known["churned_on"] <= pd.Timestamp(start)).sum()),
-            "not_started": int((signup > pd.Timestamp(as_of)).sum())}
+    return {
+        "churned": int((known["churned_on"] <= pd.Timestamp(start)).sum()),
+        "not_started": int((signup > pd.Timestamp(as_of)).sum()),
+    }
 
 
 def _single(book: Any, as_of: dt.date, asked: Any) -> Scope:
     customer = customer_as_of(book, asked.client_id, as_of)
     if pd.Timestamp(customer["signup_date"]) > pd.Timestamp(as_of):
-        raise ClientNotFound(f"{asked.client_id} signs up on {customer['signup_date']}, after {as_of}",
-                             parameter="client_id", value_provided=asked.client_id,
-                             signup_date=str(customer["signup_date"]), validation_rule="signed up by as_of")
+        raise ClientNotFound(
+            f"{asked.client_id} signs up on {customer['signup_date']}, after {as_of}",
+            parameter="client_id",
+            value_provided=asked.client_id,
+            signup_date=str(customer["signup_date"]),
+            validation_rule="signed up by as_of",
+        )
     last, told = as_of, ()
     left = customer["churned_on"]
     if not pd.isna(left):
@@ -111,9 +135,18 @@ def _single(book: Any, as_of: dt.date, asked: Any) -> Scope:
         told = (f"churned on {pd.Timestamp(left).date()}: shown as of {last}",)
     start, end, shortened = _window(book, last, asked.analysis_period_days)
     name = customer.get("name")
-    return Scope(SINGLE, [asked.client_id], start, end, asked.analysis_period_days, last, lambda date: None,
-                 client_id=asked.client_id, customer_name=name if isinstance(name, str) else asked.client_id,
-                 warnings=(*told, *shortened))
+    return Scope(
+        SINGLE,
+        [asked.client_id],
+        start,
+        end,
+        asked.analysis_period_days,
+        last,
+        lambda date: None,
+        client_id=asked.client_id,
+        customer_name=name if isinstance(name, str) else asked.client_id,
+        warnings=(*told, *shortened),
+    )
 
 
 # -- segments ---------------------------------------------------------------------------------
@@ -124,10 +157,20 @@ def _segment(book: Any, as_of: dt.date, asked: Any) -> Scope:
     told = _how_old(book, run, as_of, asked.segment_id)
     start, end, shortened = _window(book, as_of, asked.analysis_period_days)
     figures, criteria = Figures.of(book, run.as_of), run.criteria
-    placer = placer_of(figures, criteria["segment_type"], criteria["criteria"], criteria["min_segment_size"],
-                       criteria["max_segments"])
-    made = make(placer, placer.today(figures, criteria["criteria"].get("hysteresis", 0.0)),
-                criteria["min_segment_size"], criteria["max_segments"], run.run_id)
+    placer = placer_of(
+        figures,
+        criteria["segment_type"],
+        criteria["criteria"],
+        criteria["min_segment_size"],
+        criteria["max_segments"],
+    )
+    made = make(
+        placer,
+        placer.today(figures, criteria["criteria"].get("hysteresis", 0.0)),
+        criteria["min_segment_size"],
+        criteria["max_segments"],
+        run.run_id,
+    )
     name = _name_of(made, asked.segment_id, members)
 
     def belongs(date: dt.date) -> set[str]:
@@ -136,8 +179,18 @@ def _segment(book: Any, as_of: dt.date, asked: Any) -> Scope:
 
     lived = set(_lived(customers_as_of(book, as_of), start, end))
     few = (f"a segment of {len(members)}: too few to say",) if len(members) < 2 else ()
-    return Scope(SEGMENT, sorted(lived & set(members)), start, end, asked.analysis_period_days, as_of, belongs,
-                 segment_id=asked.segment_id, segment_name=name, warnings=(*told, *shortened, *few))
+    return Scope(
+        SEGMENT,
+        sorted(lived & set(members)),
+        start,
+        end,
+        asked.analysis_period_days,
+        as_of,
+        belongs,
+        segment_id=asked.segment_id,
+        segment_name=name,
+        warnings=(*told, *shortened, *few),
+    )
 
 
 def _name_of(made: Any, segment_id: str, members: list[str]) -> str:
@@ -155,7 +208,9 @@ def _resolved(book: Any, segment_id: str) -> tuple[Any, list[str]]:
     except InvalidParameters as problem:
         known = _known(book)
         there = f"; there are {', '.join(known[:10])}" if known else "; run segment_customers first"
-        raise InvalidParameters(problem.message + there, **{**problem.details, "known_segments": known[:50]}) from None
+        raise InvalidParameters(
+            problem.message + there, **{**problem.details, "known_segments": known[:50]}
+        ) from None
 
 
 def _known(book: Any) -> list[str]:
@@ -166,10 +221,22 @@ def _known(book: Any) -> list[str]:
 def _how_old(book: Any, run: Any, as_of: dt.date, segment_id: str) -> tuple[str, ...]:
     days = abs((as_of - run.as_of).days)
     if days > OUTDATED_DAYS:
-        near = [name for one in book.ledger().segment_runs() if abs((as_of - one.as_of).days) <= OUTDATED_DAYS
-                for name in one.members]
-        there = f"; current ones: {', '.join(near[:10])}" if near else "; run segment_customers as of this date"
-        raise InvalidParameters(f"segment {segment_id!r} was found as of {run.as_of}, {days} days from {as_of}{there}",
-                                parameter="segment_id", value_provided=segment_id, current_segments=near[:50],
-                                validation_rule=f"a segment of a run at most {OUTDATED_DAYS} days from as_of")
+        near = [
+            name
+            for one in book.ledger().segment_runs()
+            if abs((as_of - one.as_of).days) <= OUTDATED_DAYS
+            for name in one.members
+        ]
+        there = (
+            f"; current ones: {', '.join(near[:10])}"
+            if near
+            else "; run segment_customers as of this date"
+        )
+        raise InvalidParameters(
+            f"segment {segment_id!r} was found as of {run.as_of}, {days} days from {as_of}{there}",
+            parameter="segment_id",
+            value_provided=segment_id,
+            current_segments=near[:50],
+            validation_rule=f"a segment of a run at most {OUTDATED_DAYS} days from as_of",
+        )
     return (f"the segment was found as of {run.as_of}, {days} days from {as_of}",) if days else ()

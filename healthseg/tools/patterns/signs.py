@@ -1,4 +1,5 @@
 """The signs that are tried against leaving and staying: conditions on a customer's measures, each a few comparisons."""
+
 from __future__ import annotations
 
 import operator
@@ -34,7 +35,10 @@ class Sign:
     def shown(self, rows: pd.DataFrame) -> np.ndarray:
         """1 where the sign is there, 0 where not, NaN where a measure of it is unknown."""
         values = [rows[measure].to_numpy(dtype=float) for measure, _, _ in self.parts]
-        held = [_COMPARE[how](value, limit) for value, (_, how, limit) in zip(values, self.parts, strict=True)]
+        held = [
+            _COMPARE[how](value, limit)
+            for value, (_, how, limit) in zip(values, self.parts, strict=True)
+        ]
         known = np.isfinite(values).all(axis=0)
         return np.where(known, np.all(held, axis=0).astype(float), np.nan)
 

@@ -1,4 +1,5 @@
 """What is tried in a call, and what came of it: all families of a scope, judged together."""
+
 from __future__ import annotations
 
 import datetime as dt
@@ -27,10 +28,10 @@ from healthseg.tools.patterns.leaving import EXTRA, Leaving
 from healthseg.tools.patterns.scope import ALL, SINGLE, Scope, all_customers
 from healthseg.tools.patterns.signs import BY_NAME, RISK, SIGNS, SUCCESS
 
-SEQUENCES = Limits(support=10)       # customers in one order; p and held-out time keep chance away
+SEQUENCES = Limits(support=10)  # customers in one order; p and held-out time keep chance away
 BUNDLES = SIGNS_LIMITS = Limits()
-USERS = Limits(support=5)            # of one customer: users that use all of a bundle
-LEAST_EVENTS = 20                    # of a user in the window, from which on what it does says something
+USERS = Limits(support=5)  # of one customer: users that use all of a bundle
+LEAST_EVENTS = 20  # of a user in the window, from which on what it does says something
 KINDS = ("temporal", "communication", "support", "sequence", "bundle", RISK, SUCCESS, "habit")
 USED = "uses "
 ORDER = "took up "
@@ -43,14 +44,26 @@ class Study:
     """The families of one scope and window. Of one customer, what leaves is learnt on the book (``book_wide``)."""
 
     def __init__(self, book: Any, scope: Scope, categories: frozenset[str]) -> None:
-        self.book, self.scope, self.categories, self.settings = book, scope, categories, book.settings
+        self.book, self.scope, self.categories, self.settings = (
+            book,
+            scope,
+            categories,
+            book.settings,
+        )
         self.level = book.settings.interval_level
         self._families: dict[str, Family | None] = {}
 
     @classmethod
     def of(cls, book: Any, scope: Scope, categories: frozenset[str]) -> Study:
-        key = ("patterns", scope.kind, scope.client_id, scope.segment_id, scope.as_of, scope.days,
-               tuple(sorted(categories)))
+        key = (
+            "patterns",
+            scope.kind,
+            scope.client_id,
+            scope.segment_id,
+            scope.as_of,
+            scope.days,
+            tuple(sorted(categories)),
+        )
         return remember(book, key, lambda: cls(book, scope, categories))
 
     @cached_property
@@ -58,7 +71,11 @@ class Study:
         """The same window of all customers, as of the book's own date: what a single customer is held against."""
         if self.scope.kind != SINGLE:
             return self
-        return Study.of(self.book, all_customers(self.book, self.scope.as_of, self.scope.asked_days), self.categories)
+        return Study.of(
+            self.book,
+            all_customers(self.book, self.scope.as_of, self.scope.asked_days),
+            self.categories,
+        )
 
     @property
     def features_asked(self) -> bool:
@@ -69,9 +86,18 @@ class Study:
     @cached_property
     def lives(self) -> pd.DataFrame:
         """Of all: also of customers that left before the window, whose orders of adoption are history as well."""
-        whole = remember(self.book, ("pattern lives", self.scope.as_of), lambda: stored_frame(
-            self.book, "pattern-lives", self.scope.as_of, lambda: feature_lives(
-                self.book, self.scope.as_of, RULE_DAYS, self.settings.abandoned_after_days)))
+        whole = remember(
+            self.book,
+            ("pattern lives", self.scope.as_of),
+            lambda: stored_frame(
+                self.book,
+                "pattern-lives",
+                self.scope.as_of,
+                lambda: feature_lives(
+                    self.book, self.scope.as_of, RULE_DAYS, self.settings.abandoned_after_days
+                ),
+            ),
+        )
         if self.scope.kind == ALL:
             return whole
         return whole[whole["client_id"].isin(self.scope.clients)].reset_index(drop=True)
@@ -94,12 +120,30 @@ class Study:
         if self.scope.kind == SINGLE:
             rows = self.feature_days
             rows = rows[rows["day"] >= epoch_day(start)] if len(rows) else rows
-            return (rows.pivot_table(index="user_id", columns="feature", values="day", aggfunc="nunique")
-                    .notna().astype(float))
-        frame = pd.concat([pd.DataFrame({"client_id": self.scope.clients, "start": start, "end": self.scope.end}),
-                           self._before_leaving((self.scope.end - start).days)]).assign(span_id=0)
-        found = [spans.over(self.book, frame[frame["client_id"].isin(some)], ["active_days"], by="entitled_feature")
-                 for some in spans.chunks(frame["client_id"].tolist())]
+            return (
+                rows.pivot_table(
+                    index="user_id", columns="feature", values="day", aggfunc="nunique"
+                )
+                .notna()
+                .astype(float)
+            )
+        frame = pd.concat(
+            [
+                pd.DataFrame(
+                    {"client_id": self.scope.clients, "start": start, "end": self.scope.end}
+                ),
+                self._before_leaving((self.scope.end - start).days),
+            ]
+        ).assign(span_id=0)
+        found = [
+            spans.over(
+                self.book,
+                frame[frame["client_id"].isin(some)],
+                ["active_days"],
+                by="entitled_feature",
+            )
+            for some in spans.chunks(frame["client_id"].tolist())
+        ]
         rows = pd.concat(found, ignore_index=True)
         days = rows.pivot(index="client_id", columns="feature", values="active_days").astype(float)
         return (days > 0).astype(float).where(days.notna())
@@ -107,14 +151,21 @@ class Study:
     @property
     def gone(self) -> list[str]:
         """Customers that tell which bundles there are, and are no part of the window."""
-        return self.used.index.difference(self.scope.clients).tolist() if self.scope.kind == ALL else []
+        return (
+            self.used.index.difference(self.scope.clients).tolist()
+            if self.scope.kind == ALL
+            else []
+        )
 
     def _before_leaving(self, days: int) -> pd.DataFrame:
         """The last days of each customer of the book that left before the window."""
         if self.scope.kind != ALL:
             return pd.DataFrame(columns=["client_id", "start", "end"])
-        left = customers_as_of(self.book, self.scope.as_of)["churned_on"].dropna().dt.date.drop(self.scope.clients,
-                                                                                               errors="ignore")
+        left = (
+            customers_as_of(self.book, self.scope.as_of)["churned_on"]
+            .dropna()
+            .dt.date.drop(self.scope.clients, errors="ignore")
+        )
         first = self.book.first_event_day
         start = [max(first, day - dt.timedelta(days=days)) for day in left]
         frame = pd.DataFrame({"client_id": left.index, "start": start, "end": left.to_numpy()})
@@ -123,21 +174,41 @@ class Study:
     @cached_property
     def bundles(self) -> Bundles:
         limits = USERS if self.scope.kind == SINGLE else BUNDLES
-        return bundles(self.used, self._used(self.scope.middle).reindex(columns=self.used.columns, fill_value=0.0),
-                       limits, self.level)
+        return bundles(
+            self.used,
+            self._used(self.scope.middle).reindex(columns=self.used.columns, fill_value=0.0),
+            limits,
+            self.level,
+        )
 
     @cached_property
     def feature_days(self) -> pd.DataFrame:
         """client_id, user_id, feature, day: a row where a user used a feature on a day of the window."""
-        return pd.concat([self._rows("feature_user_days", some) for some in chunks(self.scope.clients)],
-                         ignore_index=True) if self.scope.clients else pd.DataFrame()
+        return (
+            pd.concat(
+                [self._rows("feature_user_days", some) for some in chunks(self.scope.clients)],
+                ignore_index=True,
+            )
+            if self.scope.clients
+            else pd.DataFrame()
+        )
 
     def _rows(self, name: str, clients: list[str]) -> pd.DataFrame:
-        every, start, end = np.arange(len(clients)), epoch_day(self.scope.start), epoch_day(self.scope.end)
-        count = Counting(self.book, clients, Spans(every, np.full(len(clients), start), np.full(len(clients), end)))
+        every, start, end = (
+            np.arange(len(clients)),
+            epoch_day(self.scope.start),
+            epoch_day(self.scope.end),
+        )
+        count = Counting(
+            self.book,
+            clients,
+            Spans(every, np.full(len(clients), start), np.full(len(clients), end)),
+        )
         rows = count.rows(name)
         rows = rows[(rows["day"] >= start) & (rows["day"] < end)]
-        named = rows.assign(client_id=np.array(clients, dtype=object)[rows["k"].to_numpy()]).drop(columns="k")
+        named = rows.assign(client_id=np.array(clients, dtype=object)[rows["k"].to_numpy()]).drop(
+            columns="k"
+        )
         return named.astype({"user_id": object})
 
     @cached_property
@@ -154,7 +225,12 @@ class Study:
         enough = events[events >= LEAST_EVENTS]
         rows = self.feature_days
         known = pd.MultiIndex.from_frame(rows[["client_id", "user_id"]]).isin(enough.index)
-        days = rows[known].groupby(["client_id", "user_id", "feature"], sort=True)["day"].nunique().rename("days")
+        days = (
+            rows[known]
+            .groupby(["client_id", "user_id", "feature"], sort=True)["day"]
+            .nunique()
+            .rename("days")
+        )
         found = personas(days.reset_index(), self.settings.seed)
         return found, len(events) - found.users
 
@@ -171,15 +247,21 @@ class Study:
     @cached_property
     def foretold(self) -> Leaving:
         """What signs are tried with."""
-        return Leaving(self.months, SIGNS_LIMITS, self.settings.effects_interval_level, at_equal_activity=False)
+        return Leaving(
+            self.months, SIGNS_LIMITS, self.settings.effects_interval_level, at_equal_activity=False
+        )
 
     @cached_property
     def advised(self) -> Leaving:
         """What customers use, together, and took up in which order is tried with."""
-        return Leaving(self.months, SIGNS_LIMITS, self.settings.effects_interval_level, at_equal_activity=True)
+        return Leaving(
+            self.months, SIGNS_LIMITS, self.settings.effects_interval_level, at_equal_activity=True
+        )
 
     def _signs(self, kind: str) -> Family:
-        return self.foretold.family(kind, {sign.name: sign.shown(self.months) for sign in SIGNS if sign.kind == kind})
+        return self.foretold.family(
+            kind, {sign.name: sign.shown(self.months) for sign in SIGNS if sign.kind == kind}
+        )
 
     def _habits(self) -> Family:
         shown = self.uses | {ORDER + key: self._completed(key) for key in self._promising()}
@@ -190,7 +272,11 @@ class Study:
         """1, 0 or NaN by month row of what may be tried against leaving; None for what can't be."""
         if kind in (RISK, SUCCESS):
             return BY_NAME[key].shown(self.months)
-        return self._completed(key.removeprefix(ORDER)) if key.startswith(ORDER) else self.uses.get(key)
+        return (
+            self._completed(key.removeprefix(ORDER))
+            if key.startswith(ORDER)
+            else self.uses.get(key)
+        )
 
     @cached_property
     def uses(self) -> dict[str, np.ndarray]:
@@ -210,7 +296,9 @@ class Study:
         if self.orders is None or not len(self.months):
             return []
         tried = self.orders.family.tried
-        return tried.loc[(tried["p"] <= 1e-4) & (tried["support"] >= SEQUENCES.support), "key"].tolist()
+        return tried.loc[
+            (tried["p"] <= 1e-4) & (tried["support"] >= SEQUENCES.support), "key"
+        ].tolist()
 
     def _completed(self, order: str) -> np.ndarray:
         """By month row: an order was taken to its end by then (1) or not (0); NaN where it could not be."""
@@ -252,10 +340,16 @@ class Study:
         return self._families[kind]
 
     def _family(self, kind: str) -> Family | None:
-        of_book, by_category = self.scope.kind != SINGLE, {"temporal": "time", "communication": "messages",
-                                                            "support": "tickets"}
+        of_book, by_category = (
+            self.scope.kind != SINGLE,
+            {"temporal": "time", "communication": "messages", "support": "tickets"},
+        )
         if kind in by_category:
-            return getattr(self, by_category[kind]).family if kind in self.categories and self.scope.clients else None
+            return (
+                getattr(self, by_category[kind]).family
+                if kind in self.categories and self.scope.clients
+                else None
+            )
         if kind in ("sequence", "bundle"):
             if not self.features_asked or not self.scope.clients:
                 return None
@@ -280,8 +374,10 @@ class Study:
     @cached_property
     def judged(self) -> pd.DataFrame:
         """Everything tried. Of the whole book it is kept: each of its customers is held against it."""
+
         def make() -> pd.DataFrame:
             return judge(self.families, self.settings.seed, self.settings.effects_max_q)
+
         if self.scope.kind != ALL:
             return make()
         name = f"patterns-{self.scope.asked_days}-{'+'.join(sorted(self.categories))}"
@@ -300,4 +396,6 @@ def _share_of_others(key: str, uses: dict[str, np.ndarray], rows: int) -> np.nda
     used = np.sum([np.nan_to_num(shown) for shown in others], axis=0) if others else np.zeros(rows)
     open_to = np.sum([np.isfinite(shown) for shown in others], axis=0) if others else np.zeros(rows)
     share = np.divide(used, open_to, out=np.full(rows, np.nan), where=open_to > 0)
-    return np.where(np.isfinite(share), share, np.nanmean(share) if np.isfinite(share).any() else 0.0)
+    return np.where(
+        np.isfinite(share), share, np.nanmean(share) if np.isfinite(share).any() else 0.0
+    )

@@ -1,4 +1,5 @@
 """analyze_engagement_patterns: what patterns hold, how strong, how sure; what precedes leaving; who the users are."""
+
 from __future__ import annotations
 
 import datetime as dt
@@ -17,17 +18,23 @@ Category = Literal["temporal", "feature_usage", "communication", "support", "all
 Days = Field(default=90, ge=14, le=365, description="Days of the window")
 Categories = Field(default=None, min_length=1, description="Categories of patterns; default all")
 Predictions = Field(default=True, description="Include predictive insights")
-Confidence = Field(default=0.70, ge=0, le=1, description="Least share of resamples in which a pattern comes back")
+Confidence = Field(
+    default=0.70, ge=0, le=1, description="Least share of resamples in which a pattern comes back"
+)
 AsOf = Field(default=None, description="Date, read to its end; default the book's last day")
-REPORT_DEFAULTS = {"analysis_scope": "single_customer"}     # what a customer's notebook asks for
+REPORT_DEFAULTS = {"analysis_scope": "single_customer"}  # what a customer's notebook asks for
 
 
 class CustomerParameters(Parameters):
     """Parameters of analyze_engagement_patterns."""
 
     analysis_scope: Kind = Field(description="Whom it is about")
-    client_id: str | None = Field(default=None, description="Customer, where the scope is single_customer")
-    segment_id: str | None = Field(default=None, description="Segment of a kept run, where the scope is segment")
+    client_id: str | None = Field(
+        default=None, description="Customer, where the scope is single_customer"
+    )
+    segment_id: str | None = Field(
+        default=None, description="Segment of a kept run, where the scope is segment"
+    )
     analysis_period_days: int = Days
     pattern_categories: list[Category] | None = Categories
     include_predictions: bool = Predictions
@@ -45,11 +52,18 @@ class BookParameters(Parameters):
     as_of: str | dt.date | None = AsOf
 
 
-def analyze_engagement_patterns(portfolio: Portfolio, analysis_scope: str, client_id: str | None = None,
-                                segment_id: str | None = None, analysis_period_days: int = 90,
-                                pattern_categories: list[str] | None = None, include_predictions: bool = True,
-                                min_pattern_confidence: float = 0.70, *,
-                                as_of: str | dt.date | None = None) -> EngagementPatterns:
+def analyze_engagement_patterns(
+    portfolio: Portfolio,
+    analysis_scope: str,
+    client_id: str | None = None,
+    segment_id: str | None = None,
+    analysis_period_days: int = 90,
+    pattern_categories: list[str] | None = None,
+    include_predictions: bool = True,
+    min_pattern_confidence: float = 0.70,
+    *,
+    as_of: str | dt.date | None = None,
+) -> EngagementPatterns:
     """Which patterns of engagement hold, how strong are they, how sure, and what do they go with?
 
     Everything that is tried is judged as one family: a pattern is reported where its false-discovery q is at most
@@ -64,19 +78,42 @@ def analyze_engagement_patterns(portfolio: Portfolio, analysis_scope: str, clien
     >>> found.customers_analyzed, found.identified_patterns
     (1, [])
     """
-    asked = validated(CustomerParameters, {
-        "analysis_scope": analysis_scope, "client_id": client_id, "segment_id": segment_id,
-        "analysis_period_days": analysis_period_days, "pattern_categories": pattern_categories,
-        "include_predictions": include_predictions, "min_pattern_confidence": min_pattern_confidence, "as_of": as_of})
-    return pattern_answer.answer(portfolio, scope_of(portfolio, portfolio.as_of(asked.as_of), asked), asked)
+    asked = validated(
+        CustomerParameters,
+        {
+            "analysis_scope": analysis_scope,
+            "client_id": client_id,
+            "segment_id": segment_id,
+            "analysis_period_days": analysis_period_days,
+            "pattern_categories": pattern_categories,
+            "include_predictions": include_predictions,
+            "min_pattern_confidence": min_pattern_confidence,
+            "as_of": as_of,
+        },
+    )
+    return pattern_answer.answer(
+        portfolio, scope_of(portfolio, portfolio.as_of(asked.as_of), asked), asked
+    )
 
 
-def analyze_engagement_patterns_book(portfolio: Portfolio, *, analysis_period_days: int = 90,
-                                     pattern_categories: list[str] | None = None, include_predictions: bool = True,
-                                     min_pattern_confidence: float = 0.70,
-                                     as_of: str | dt.date | None = None) -> EngagementPatterns:
+def analyze_engagement_patterns_book(
+    portfolio: Portfolio,
+    *,
+    analysis_period_days: int = 90,
+    pattern_categories: list[str] | None = None,
+    include_predictions: bool = True,
+    min_pattern_confidence: float = 0.70,
+    as_of: str | dt.date | None = None,
+) -> EngagementPatterns:
     """The reply for all customers, for the book's report. Raises InvalidParameters and DataRetrievalError."""
-    given = validated(BookParameters, {
-        "analysis_period_days": analysis_period_days, "pattern_categories": pattern_categories,
-        "include_predictions": include_predictions, "min_pattern_confidence": min_pattern_confidence, "as_of": as_of})
+    given = validated(
+        BookParameters,
+        {
+            "analysis_period_days": analysis_period_days,
+            "pattern_categories": pattern_categories,
+            "include_predictions": include_predictions,
+            "min_pattern_confidence": min_pattern_confidence,
+            "as_of": as_of,
+        },
+    )
     return analyze_engagement_patterns(portfolio, "all_customers", **given.model_dump())

@@ -5,6 +5,7 @@ more on four weekly dates in a row, the first of them within 90 days. Who stands
 spells with an intervention in their first 30 days are held against the likest spells without one, by score, slope
 before and tier.
 """
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from healthseg.measures.statistics.survival import kaplan_meier, quantile_time
 
 LEAST = 20
 WINDOW_DAYS, TREATED_DAYS, STEADY_WEEKS, SLOPE_WEEKS = 90, 30, 4, 4
-MATCHES = 3                  # untreated spells a treated one is held against
+MATCHES = 3  # untreated spells a treated one is held against
 COLUMNS = ["client_id", "day", "score", "slope", "tier", "recovered", "days", "treated", "kind"]
 
 
@@ -44,17 +45,33 @@ class Transitions:
     reason: str | None
 
 
-def transitions(scores: pd.DataFrame, interventions: pd.DataFrame | None, threshold: float, seed: int,
-                level: float) -> Transitions:
+def transitions(
+    scores: pd.DataFrame,
+    interventions: pd.DataFrame | None,
+    threshold: float,
+    seed: int,
+    level: float,
+) -> Transitions:
     """``scores``: client_id, date (weekly), shown, tier, live. ``interventions``: client_id, kind, happened_at."""
     spells = _spells(scores, threshold)
     spells = _with_treatment(spells, interventions)
     treated = spells[spells["treated"]]
-    kinds = treated.groupby("kind", sort=True)["recovered"].agg(["size", "sum"]).reset_index() if len(treated) else (
-        pd.DataFrame(columns=["kind", "size", "sum"]))
+    kinds = (
+        treated.groupby("kind", sort=True)["recovered"].agg(["size", "sum"]).reset_index()
+        if len(treated)
+        else (pd.DataFrame(columns=["kind", "size", "sum"]))
+    )
     why = _why_not(spells, interventions)
     if why:
-        return Transitions(spells, len(treated), *[None] * 3, int((~spells["treated"]).sum()), *[None] * 7, kinds, why)
+        return Transitions(
+            spells,
+            len(treated),
+            *[None] * 3,
+            int((~spells["treated"]).sum()),
+            *[None] * 7,
+            kinds,
+            why,
+        )
     others = spells[~spells["treated"]].reset_index(drop=True)
     like = _likest(treated, others)
     own = treated["recovered"].to_numpy(dtype=float)
@@ -63,9 +80,21 @@ def transitions(scores: pd.DataFrame, interventions: pd.DataFrame | None, thresh
     low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
     used = len(np.unique(like))
     curve = kaplan_meier(treated["days"], treated["recovered"], level=level)
-    return Transitions(spells, len(treated), float(own.mean()), *_interval(own.sum(), len(own), level), used,
-                       float(theirs.mean()), *_interval(theirs.mean() * used, used, level),
-                       float((own - theirs).mean()), float(low), float(high), quantile_time(curve).time, kinds, None)
+    return Transitions(
+        spells,
+        len(treated),
+        float(own.mean()),
+        *_interval(own.sum(), len(own), level),
+        used,
+        float(theirs.mean()),
+        *_interval(theirs.mean() * used, used, level),
+        float((own - theirs).mean()),
+        float(low),
+        float(high),
+        quantile_time(curve).time,
+        kinds,
+        None,
+    )
 
 
 def _interval(count: float, n: int, level: float) -> tuple[float, float]:
@@ -78,8 +107,10 @@ def _why_not(spells: pd.DataFrame, interventions: pd.DataFrame | None) -> str | 
         return "the book has no interventions"
     treated = int(spells["treated"].sum())
     if min(treated, len(spells) - treated) < LEAST:
-        return (f"too few: {treated} spells with an intervention and {len(spells) - treated} without, {LEAST} of each "
-                "are needed")
+        return (
+            f"too few: {treated} spells with an intervention and {len(spells) - treated} without, {LEAST} of each "
+            "are needed"
+        )
     return None
 
 
@@ -93,9 +124,9 @@ def _spells(scores: pd.DataFrame, threshold: float) -> pd.DataFrame:
         low = score < threshold
         for at in np.flatnonzero(low[1:] & ~low[:-1]) + 1:
             if day[-1] - day[at] < WINDOW_DAYS + 7 * STEADY_WEEKS and not _back(day, low, at)[0]:
-                continue                                                  # not followed to the end
+                continue  # not followed to the end
             recovered, days = _back(day, low, at)
-            before = score[max(at - SLOPE_WEEKS, 0):at]
+            before = score[max(at - SLOPE_WEEKS, 0) : at]
             slope = float(score[at] - before.mean())
             found.append((client, int(day[at]), score[at], slope, tier[at], recovered, days))
     return pd.DataFrame(found, columns=COLUMNS[:-2])
@@ -106,7 +137,7 @@ def _back(day: np.ndarray, low: np.ndarray, at: int) -> tuple[bool, float]:
     for place in range(at + 1, len(day) - STEADY_WEEKS + 1):
         if day[place] - day[at] > WINDOW_DAYS:
             break
-        if not low[place:place + STEADY_WEEKS].any():
+        if not low[place : place + STEADY_WEEKS].any():
             return True, float(day[place] - day[at])
     return False, float(WINDOW_DAYS)
 
@@ -114,24 +145,40 @@ def _back(day: np.ndarray, low: np.ndarray, at: int) -> tuple[bool, float]:
 def _with_treatment(spells: pd.DataFrame, interventions: pd.DataFrame | None) -> pd.DataFrame:
     """Whether, and by what, something was done in a spell's first 30 days (the first of several) and before its end."""
     kind = np.full(len(spells), None, dtype=object)
-    given = None if interventions is None else interventions.assign(day=epoch_days(interventions["happened_at"]))
+    given = (
+        None
+        if interventions is None
+        else interventions.assign(day=epoch_days(interventions["happened_at"]))
+    )
     if given is not None and len(spells):
         given = given.sort_values(["client_id", "day", "kind"], kind="stable")
-        by = {client: (own["day"].to_numpy(), own["kind"].to_numpy(dtype=object))
-              for client, own in given.groupby("client_id")}
-        until = spells["day"] + np.minimum(TREATED_DAYS, np.where(spells["recovered"], spells["days"], TREATED_DAYS))
-        for row, (client, day, last) in enumerate(zip(spells["client_id"], spells["day"], until, strict=True)):
+        by = {
+            client: (own["day"].to_numpy(), own["kind"].to_numpy(dtype=object))
+            for client, own in given.groupby("client_id")
+        }
+        until = spells["day"] + np.minimum(
+            TREATED_DAYS, np.where(spells["recovered"], spells["days"], TREATED_DAYS)
+        )
+        for row, (client, day, last) in enumerate(
+            zip(spells["client_id"], spells["day"], until, strict=True)
+        ):
             days, kinds = by.get(client, ((), ()))
             at = int(np.searchsorted(days, day))
             kind[row] = kinds[at] if at < len(days) and days[at] <= last else None
-    return spells.assign(treated=[one is not None for one in kind], kind=kind).astype({"treated": bool})
+    return spells.assign(treated=[one is not None for one in kind], kind=kind).astype(
+        {"treated": bool}
+    )
 
 
 def _likest(treated: pd.DataFrame, others: pd.DataFrame) -> np.ndarray:
     """For each treated spell the positions of the three likest others: same tier first, then score and slope."""
-    spread = [max(float(np.std(np.r_[treated[name], others[name]])), 1e-9) for name in ("score", "slope")]
-    away = sum(((treated[name].to_numpy()[:, None] - others[name].to_numpy()) / one) ** 2
-               for name, one in zip(("score", "slope"), spread, strict=True))
+    spread = [
+        max(float(np.std(np.r_[treated[name], others[name]])), 1e-9) for name in ("score", "slope")
+    ]
+    away = sum(
+        ((treated[name].to_numpy()[:, None] - others[name].to_numpy()) / one) ** 2
+        for name, one in zip(("score", "slope"), spread, strict=True)
+    )
     tiers = treated["tier"].astype(str).to_numpy()[:, None] != others["tier"].astype(str).to_numpy()
     return np.argsort(away + 4.0 * tiers, axis=1, kind="stable")[:, :MATCHES]
 
@@ -139,5 +186,7 @@ def _likest(treated: pd.DataFrame, others: pd.DataFrame) -> np.ndarray:
 def _drawn(client: np.ndarray, difference: np.ndarray, seed: int, count: int = 400) -> np.ndarray:
     """The mean difference of resampled customers."""
     who, ids = pd.factorize(client, sort=True)
-    weights = np.random.default_rng(seed).multinomial(len(ids), np.full(len(ids), 1 / len(ids)), size=count)[:, who]
+    weights = np.random.default_rng(seed).multinomial(
+        len(ids), np.full(len(ids), 1 / len(ids)), size=count
+    )[:, who]
     return (weights @ difference) / np.maximum(weights.sum(axis=1), 1)

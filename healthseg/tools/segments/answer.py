@@ -1,4 +1,5 @@
 """The reply of segment_customers, put together from what was placed, counted and judged."""
+
 from __future__ import annotations
 
 import datetime as dt
@@ -20,19 +21,41 @@ from healthseg.tools.segments.figures import Figures
 from healthseg.tools.segments.grouping import by_groups, evidence_of
 from healthseg.tools.segments.making import Made, make
 from healthseg.tools.segments.measures import TOOL
-from healthseg.tools.segments.placing import Placer, by_health, by_rules, by_usage, by_value, by_word
-from healthseg.tools.segments.result import Cell, Evidence, Fired, Migration, Pareto, Segment, Segmentation
+from healthseg.tools.segments.placing import (
+    Placer,
+    by_health,
+    by_rules,
+    by_usage,
+    by_value,
+    by_word,
+)
+from healthseg.tools.segments.result import (
+    Cell,
+    Evidence,
+    Fired,
+    Migration,
+    Pareto,
+    Segment,
+    Segmentation,
+)
 from healthseg.tools.segments.standing import place
 from healthseg.tools.segments.words import brief
 from healthseg.tools.tiers.at_risk import expected_losses
 
-COVERED = 0.8               # of the top fifth: the segments that hold so many of them are named
+COVERED = 0.8  # of the top fifth: the segments that hold so many of them are named
 
 
 def answer(book: Any, as_of: dt.date, asked: Any) -> Segmentation:
     """The reply for the live customers of ``as_of``; ``asked`` are the validated parameters."""
-    criteria = checked(asked.segment_type, asked.segmentation_criteria, book.settings, asked.max_segments)
-    key = ("segmentation", as_of, str(criteria), str(asked.model_dump(exclude={"client_id", "segmentation_criteria"})))
+    criteria = checked(
+        asked.segment_type, asked.segmentation_criteria, book.settings, asked.max_segments
+    )
+    key = (
+        "segmentation",
+        as_of,
+        str(criteria),
+        str(asked.model_dump(exclude={"client_id", "segmentation_criteria"})),
+    )
     reply: Segmentation = remember(book, key, lambda: _Run(book, as_of, asked, criteria).reply())
     if asked.client_id is None:
         return reply
@@ -40,14 +63,20 @@ def answer(book: Any, as_of: dt.date, asked: Any) -> Segmentation:
     return own
 
 
-def placer_of(figures: Figures, kind: str, criteria: dict[str, Any], least: int, most: int) -> Placer:
+def placer_of(
+    figures: Figures, kind: str, criteria: dict[str, Any], least: int, most: int
+) -> Placer:
     """How a segment type places customers."""
     if kind == "industry":
         return by_word(figures, kind, "industry", "no industry is known")
     if kind == "lifecycle":
         return by_word(figures, kind, "stage", "no lifecycle stage is recorded")
     if kind == "custom":
-        return by_rules(figures, criteria) if "rules" in criteria else by_groups(figures, criteria, least, most)
+        return (
+            by_rules(figures, criteria)
+            if "rules" in criteria
+            else by_groups(figures, criteria, least, most)
+        )
     return {"value": by_value, "health": by_health, "usage": by_usage}[kind](figures, criteria)
 
 
@@ -61,49 +90,103 @@ class _Run:
         least, most = asked.min_segment_size, asked.max_segments
         self.placer = placer_of(self.figures, asked.segment_type, criteria, least, most)
         self.placed = self.placer.today(self.figures, criteria.get("hysteresis", 0.0))
-        self.inputs = {"segment_type": asked.segment_type, "criteria": criteria, "min_segment_size": least,
-                       "max_segments": most}
-        self.made: Made = make(self.placer, self.placed, least, most, keeping.run_key(book, self.inputs, as_of))
+        self.inputs = {
+            "segment_type": asked.segment_type,
+            "criteria": criteria,
+            "min_segment_size": least,
+            "max_segments": most,
+        }
+        self.made: Made = make(
+            self.placer, self.placed, least, most, keeping.run_key(book, self.inputs, as_of)
+        )
         self.money, self.losses = self.figures.money, expected_losses(self.figures)
-        self.rows = self.figures.live.assign(score=self.figures.live["shown"],
-                                             arr=self.money.amounts if self.money.addable else np.nan)
+        self.rows = self.figures.live.assign(
+            score=self.figures.live["shown"],
+            arr=self.money.amounts if self.money.addable else np.nan,
+        )
         self.names = self.made.at.map({at: part.name for at, part in enumerate(self.made.segments)})
 
     def reply(self) -> Segmentation:
         moved, flows, since, then = self._migration()
         named = [self._named(part.members) for part in self.made.segments]
         segments = self._listed(self._segments(named))
-        tried = insights.differences(self.rows, self.names, [part.name for part in self.made.segments if part.placed],
-                                     self.placer.ingredients, self.settings.effects_interval_level,
-                                     self.settings.effects_max_q, self.settings.segment_min_effect)
+        tried = insights.differences(
+            self.rows,
+            self.names,
+            [part.name for part in self.made.segments if part.placed],
+            self.placer.ingredients,
+            self.settings.effects_interval_level,
+            self.settings.effects_max_q,
+            self.settings.segment_min_effect,
+        )
         told = insights.insights(tried, self.settings.effects_interval_level)
         actions = self._actions(named, moved) if self.asked.include_recommendations else []
-        run = keeping.keep(self.book, self.inputs, self.as_of,
-                           {part.id: list(part.members) for part in self.made.segments})
+        run = keeping.keep(
+            self.book,
+            self.inputs,
+            self.as_of,
+            {part.id: list(part.members) for part in self.made.segments},
+        )
         reply = Segmentation(
-            as_of=self.as_of, data_until=self.book.data_until, fingerprint=self.book.fingerprint(self.as_of),
-            coverage=self._coverage(), warnings=self._warnings(run), total_customers=len(self.rows),
-            excluded=self.figures.excluded(), segments_created=self.made.placed,
-            segmentation_type=self.asked.segment_type, segmentation_criteria=self.criteria,
-            min_segment_size=self.asked.min_segment_size, max_segments=self.asked.max_segments,
-            output_format=self.asked.output_format, currency=self.money.currency, total_arr=self._total(),
-            total_arr_by_currency=self.money.totals(self.figures.live["arr"].astype(float)), interval_level=self.level,
-            segments=segments, segment_summary=self._summary(), merged=list(self.made.merged),
-            unplaced=self._unplaced(), pareto_analysis=self._pareto(),
-            cross_segment_insights=[one.text for one in told], cross_segment_insights_detail=told,
-            insights_tried=len(tried), recommended_actions=[rule["text"] for rule in actions],
-            recommended_actions_detail=[Fired(**rule) for rule in actions], migration=moved,
-            value_health_matrix=self._matrix(), run=run, customer_standing=None,
-            evidence=None if self.placer.grouping is None else Evidence(**evidence_of(self.placer.grouping)))
-        reply = reply.model_copy(update={"not_measured": missing.reasons(reply, self.figures, self.asked)})
-        places = {client: place(self.figures, self.placer, self.placed, self.made, client, then, since)
-                  for client in self.rows.index}
-        reply.with_frames(segments=frames.segments(reply), customers=frames.customers(self, places),
-                          profile=frames.profile(reply, self), differences=tried, flows=flows,
-                          matrix=frames.matrix(reply), lorenz=frames.lorenz(self), values=frames.values(self),
-                          evidence=frames.evidence(self.placer))
-        return reply.with_places(places, lambda client: place(self.figures, self.placer, self.placed, self.made, client,
-                                                              then, since, full=True))
+            as_of=self.as_of,
+            data_until=self.book.data_until,
+            fingerprint=self.book.fingerprint(self.as_of),
+            coverage=self._coverage(),
+            warnings=self._warnings(run),
+            total_customers=len(self.rows),
+            excluded=self.figures.excluded(),
+            segments_created=self.made.placed,
+            segmentation_type=self.asked.segment_type,
+            segmentation_criteria=self.criteria,
+            min_segment_size=self.asked.min_segment_size,
+            max_segments=self.asked.max_segments,
+            output_format=self.asked.output_format,
+            currency=self.money.currency,
+            total_arr=self._total(),
+            total_arr_by_currency=self.money.totals(self.figures.live["arr"].astype(float)),
+            interval_level=self.level,
+            segments=segments,
+            segment_summary=self._summary(),
+            merged=list(self.made.merged),
+            unplaced=self._unplaced(),
+            pareto_analysis=self._pareto(),
+            cross_segment_insights=[one.text for one in told],
+            cross_segment_insights_detail=told,
+            insights_tried=len(tried),
+            recommended_actions=[rule["text"] for rule in actions],
+            recommended_actions_detail=[Fired(**rule) for rule in actions],
+            migration=moved,
+            value_health_matrix=self._matrix(),
+            run=run,
+            customer_standing=None,
+            evidence=None
+            if self.placer.grouping is None
+            else Evidence(**evidence_of(self.placer.grouping)),
+        )
+        reply = reply.model_copy(
+            update={"not_measured": missing.reasons(reply, self.figures, self.asked)}
+        )
+        places = {
+            client: place(self.figures, self.placer, self.placed, self.made, client, then, since)
+            for client in self.rows.index
+        }
+        reply.with_frames(
+            segments=frames.segments(reply),
+            customers=frames.customers(self, places),
+            profile=frames.profile(reply, self),
+            differences=tried,
+            flows=flows,
+            matrix=frames.matrix(reply),
+            lorenz=frames.lorenz(self),
+            values=frames.values(self),
+            evidence=frames.evidence(self.placer),
+        )
+        return reply.with_places(
+            places,
+            lambda client: place(
+                self.figures, self.placer, self.placed, self.made, client, then, since, full=True
+            ),
+        )
 
     # -- the segments --------------------------------------------------------------------
 
@@ -119,45 +202,78 @@ class _Run:
         parts = self.made.segments
         shares = percentages([len(part.members) for part in parts])
         sums = [self.rows.loc[list(part.members), "arr"].sum() for part in parts]
-        arr_shares = _money_shares(sums) if self.money.addable and sum(sums) > 0 else [None] * len(parts)
-        return [self._segment(part, figures, share, arr_share)
-                for part, figures, share, arr_share in zip(parts, named, shares, arr_shares, strict=True)]
+        arr_shares = (
+            _money_shares(sums) if self.money.addable and sum(sums) > 0 else [None] * len(parts)
+        )
+        return [
+            self._segment(part, figures, share, arr_share)
+            for part, figures, share, arr_share in zip(
+                parts, named, shares, arr_shares, strict=True
+            )
+        ]
 
     def _listed(self, parts: list[Any]) -> list[Any]:
         """The highest first where they have an order; the unplaced last."""
-        placed = parts[:self.made.placed]
-        return [*(reversed(placed) if self.placer.ordered else placed), *parts[self.made.placed:]]
+        placed = parts[: self.made.placed]
+        return [*(reversed(placed) if self.placer.ordered else placed), *parts[self.made.placed :]]
 
-    def _segment(self, part: Any, figures: dict[str, Any], share: float, arr_share: float | None) -> Segment:
+    def _segment(
+        self, part: Any, figures: dict[str, Any], share: float, arr_share: float | None
+    ) -> Segment:
         rows = self.rows.loc[list(part.members)]
         told = counted.characteristics(rows, self.level)
         border = part.low if self.asked.segment_type == "health" and part.placed else None
         known = self.money.addable and rows["arr"].notna().any()
         loss = self.losses.reindex(rows.index)
         return Segment(
-            segment_id=part.id, segment_name=part.name, segment_description=part.description, placed=part.placed,
-            customer_count=len(rows), percentage_of_total=share,
-            total_arr=round(float(rows["arr"].sum()), 2) if known else None, percentage_of_arr=arr_share,
-            expected_arr_lost_90d=round(float(loss.sum()), 2) if known and loss.notna().any() else None,
-            segment_criteria=part.criteria, merged_from=list(part.merged_from),
-            segment_characteristics={name: one.mean for name, one in told.items()}, characteristics_detail=told,
-            set_apart_by=frames.set_apart(self, part), client_ids=list(part.members),
-            **self._strategy(rows, {**figures, "border": border}))
+            segment_id=part.id,
+            segment_name=part.name,
+            segment_description=part.description,
+            placed=part.placed,
+            customer_count=len(rows),
+            percentage_of_total=share,
+            total_arr=round(float(rows["arr"].sum()), 2) if known else None,
+            percentage_of_arr=arr_share,
+            expected_arr_lost_90d=round(float(loss.sum()), 2)
+            if known and loss.notna().any()
+            else None,
+            segment_criteria=part.criteria,
+            merged_from=list(part.merged_from),
+            segment_characteristics={name: one.mean for name, one in told.items()},
+            characteristics_detail=told,
+            set_apart_by=frames.set_apart(self, part),
+            client_ids=list(part.members),
+            **self._strategy(rows, {**figures, "border": border}),
+        )
 
     def _strategy(self, rows: pd.DataFrame, figures: dict[str, Any]) -> dict[str, Any]:
         if not self.asked.include_recommendations:
-            return dict.fromkeys(("recommended_engagement_strategy", "recommended_channels", "channels_detail",
-                                  "recommended_content", "content_detail", "escalation_criteria",
-                                  "recommended_actions", "strategy_rules"))
+            return dict.fromkeys(
+                (
+                    "recommended_engagement_strategy",
+                    "recommended_channels",
+                    "channels_detail",
+                    "recommended_content",
+                    "content_detail",
+                    "escalation_criteria",
+                    "recommended_actions",
+                    "strategy_rules",
+                )
+            )
         found, rules = strategy.strategy(figures)
         channels = counted.answered(self.figures, rows.index, "channel")
         content = counted.answered(self.figures, rows.index, "content")
         actions = strategy.actions(figures)
-        return {"recommended_engagement_strategy": found, "recommended_channels": strategy.channels(channels),
-                "channels_detail": channels, "recommended_content": strategy.content(content),
-                "content_detail": content, "escalation_criteria": strategy.escalation(figures),
-                "recommended_actions": [rule["text"] for rule in actions],
-                "strategy_rules": [*rules, *(Fired(**rule) for rule in actions)]}
+        return {
+            "recommended_engagement_strategy": found,
+            "recommended_channels": strategy.channels(channels),
+            "channels_detail": channels,
+            "recommended_content": strategy.content(content),
+            "content_detail": content,
+            "escalation_criteria": strategy.escalation(figures),
+            "recommended_actions": [rule["text"] for rule in actions],
+            "strategy_rules": [*rules, *(Fired(**rule) for rule in actions)],
+        }
 
     def _summary(self) -> dict[str, int]:
         parts = self._listed(list(self.made.segments))
@@ -183,33 +299,74 @@ class _Run:
         n, without = int(arr.notna().sum()), int(arr.isna().sum())
         top = top_fifth(arr.to_numpy(dtype=float), arr.index.to_numpy())
         if top.share is None:
-            return Pareto(**dict.fromkeys(("top_20_percent_contribute", "segment", "top_customers", "top_share",
-                                           "top_arr", "gini")), n=n, without_arr=without)
+            return Pareto(
+                **dict.fromkeys(
+                    (
+                        "top_20_percent_contribute",
+                        "segment",
+                        "top_customers",
+                        "top_share",
+                        "top_arr",
+                        "gini",
+                    )
+                ),
+                n=n,
+                without_arr=without,
+            )
         counts = self.names.iloc[top.positions].value_counts()
         counts = counts.loc[sorted(counts.index, key=lambda name: (-counts[name], name))]
         enough = int(np.argmax(counts.cumsum().to_numpy() >= COVERED * top.count)) + 1
-        return Pareto(top_20_percent_contribute=f"{100 * top.share:.0f}% of total ARR",
-                      segment=" & ".join(counts.index[:enough]), top_customers=top.count,
-                      top_share=round(top.share, 4), top_arr=round(top.total, 2),
-                      gini=round(gini(arr.to_numpy(dtype=float)), 4), n=n, without_arr=without)
+        return Pareto(
+            top_20_percent_contribute=f"{100 * top.share:.0f}% of total ARR",
+            segment=" & ".join(counts.index[:enough]),
+            top_customers=top.count,
+            top_share=round(top.share, 4),
+            top_arr=round(top.total, 2),
+            gini=round(gini(arr.to_numpy(dtype=float)), 4),
+            n=n,
+            without_arr=without,
+        )
 
     def _matrix(self) -> list[Cell] | None:
-        rows = self.rows.assign(loss=self.losses, band=self.rows["band"].fillna("unknown"),
-                                tier=self.rows["tier"].astype(object).fillna("unknown"))
+        rows = self.rows.assign(
+            loss=self.losses,
+            band=self.rows["band"].fillna("unknown"),
+            tier=self.rows["tier"].astype(object).fillna("unknown"),
+        )
         found = rows.groupby(["tier", "band"]).agg(
-            customers=("shown", "size"), arr=("arr", lambda arr: arr.sum(min_count=1)),
-            loss=("loss", lambda loss: loss.sum(min_count=1)))
+            customers=("shown", "size"),
+            arr=("arr", lambda arr: arr.sum(min_count=1)),
+            loss=("loss", lambda loss: loss.sum(min_count=1)),
+        )
         tiers = [*reversed(tier_names(self.settings)), "unknown"]
         known = self.money.addable
-        return [Cell(tier=tier, band=band, customers=int(found.loc[(tier, band), "customers"]),
-                     arr=_rounded(found.loc[(tier, band), "arr"]) if known else None,
-                     expected_loss=_rounded(found.loc[(tier, band), "loss"]) if known else None)
-                for tier in tiers for band in [*reversed(BANDS), "unknown"] if (tier, band) in found.index]
+        return [
+            Cell(
+                tier=tier,
+                band=band,
+                customers=int(found.loc[(tier, band), "customers"]),
+                arr=_rounded(found.loc[(tier, band), "arr"]) if known else None,
+                expected_loss=_rounded(found.loc[(tier, band), "loss"]) if known else None,
+            )
+            for tier in tiers
+            for band in [*reversed(BANDS), "unknown"]
+            if (tier, band) in found.index
+        ]
 
-    def _actions(self, named: list[dict[str, Any]], moved: Migration | None) -> list[dict[str, Any]]:
-        noise = moved.noise.expected_moves / 2 if moved is not None and moved.noise is not None else None
-        whole = {"moved_down": None if moved is None else moved.down, "noise_down": noise,
-                 "since": None if moved is None else moved.since.isoformat(), "customers": None}
+    def _actions(
+        self, named: list[dict[str, Any]], moved: Migration | None
+    ) -> list[dict[str, Any]]:
+        noise = (
+            moved.noise.expected_moves / 2
+            if moved is not None and moved.noise is not None
+            else None
+        )
+        whole = {
+            "moved_down": None if moved is None else moved.down,
+            "noise_down": noise,
+            "since": None if moved is None else moved.since.isoformat(),
+            "customers": None,
+        }
         found = playbook.fired(TOOL, "book_action", whole)
         for part, figures in zip(self.made.segments, named, strict=True):
             arr = figures["arr"] if self.money.addable else None
@@ -222,7 +379,9 @@ class _Run:
 
     def _migration(self) -> tuple[Migration | None, pd.DataFrame, dt.date | None, pd.Series | None]:
         """The moves, their frame, since when, and the customers' segments then; nothing where the book begins later."""
-        since = self.asked.compare_with or self.as_of - dt.timedelta(days=self.settings.segment_compare_days)
+        since = self.asked.compare_with or self.as_of - dt.timedelta(
+            days=self.settings.segment_compare_days
+        )
         since = since if isinstance(since, dt.date) else dt.date.fromisoformat(since)
         if since < self.book.first_event_day:
             return None, pd.DataFrame(columns=migration.FLOWS), None, None
@@ -230,20 +389,30 @@ class _Run:
         then = self.made.names(self.placer, before)
         frame = migration.flows(self.figures, then, self.names, since)
         order = {part.name: at for at, part in enumerate(self.made.segments) if part.placed}
-        group_of = np.array([self.made.of_base.get(at, -2 - at) for at in range(len(self.placer.bases))])
+        group_of = np.array(
+            [self.made.of_base.get(at, -2 - at) for at in range(len(self.placer.bases))]
+        )
         noise = migration.noise(self.figures, self.placer, self.placed, group_of)
-        moved = migration.migration(self.figures, frame, order if self.placer.ordered else None, since, noise)
+        moved = migration.migration(
+            self.figures, frame, order if self.placer.ordered else None, since, noise
+        )
         return moved, frame, since, then
 
     def _warnings(self, run: Any) -> list[str]:
         found = list(self.placer.notes)
         if not self.money.addable:
-            found.append("several currencies and no rates: amounts are compared with the thresholds in their own, and "
-                         "totals are given by currency and never added up")
+            found.append(
+                "several currencies and no rates: amounts are compared with the thresholds in their own, and "
+                "totals are given by currency and never added up"
+            )
         if self.money.no_rate:
-            found.append(f"{len(self.money.no_rate)} customers' currencies have no rate: their ARR counts nowhere")
+            found.append(
+                f"{len(self.money.no_rate)} customers' currencies have no rate: their ARR counts nowhere"
+            )
         if self.criteria.get("hysteresis"):
-            found.append(f"a border is crossed only by {self.criteria['hysteresis']:g} or more, over twelve weeks")
+            found.append(
+                f"a border is crossed only by {self.criteria['hysteresis']:g} or more, over twelve weeks"
+            )
         return found + ([run.reason] if run.reason else [])
 
 

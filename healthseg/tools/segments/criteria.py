@@ -1,4 +1,5 @@
 """``segmentation_criteria`` as asked for: every key known, every value in its range, defaults filled in."""
+
 from __future__ import annotations
 
 import math
@@ -14,18 +15,26 @@ from healthseg.tools.segments import measures
 PARAMETER = "segmentation_criteria"
 MOST_THRESHOLDS, MOST_MEASURES, MOST_RULES = 50, 12, 50
 USAGE_MEASURE, USAGE_THRESHOLDS = "weekly_active_users_per_seat", (0.2, 0.5, 0.8)
-KEYS = {"value": ("arr_thresholds", "include_expansion_potential", "names", "hysteresis"),
-        "health": ("health_score_thresholds", "trend_weighting", "names", "hysteresis"),
-        "usage": ("measure", "thresholds", "names", "hysteresis"), "industry": (), "lifecycle": (),
-        "custom": ("measures", "method", "k", "rules")}
+KEYS = {
+    "value": ("arr_thresholds", "include_expansion_potential", "names", "hysteresis"),
+    "health": ("health_score_thresholds", "trend_weighting", "names", "hysteresis"),
+    "usage": ("measure", "thresholds", "names", "hysteresis"),
+    "industry": (),
+    "lifecycle": (),
+    "custom": ("measures", "method", "k", "rules"),
+}
 
 
 def refuse(message: str, key: str, value: Any, rule: str) -> InvalidParameters:
     name = f"{PARAMETER}.{key}" if key else PARAMETER
-    return InvalidParameters(message, parameter=name, value_provided=str(value)[:200], validation_rule=rule)
+    return InvalidParameters(
+        message, parameter=name, value_provided=str(value)[:200], validation_rule=rule
+    )
 
 
-def checked(kind: str, given: Mapping[str, Any], settings: Settings, largest: int) -> dict[str, Any]:
+def checked(
+    kind: str, given: Mapping[str, Any], settings: Settings, largest: int
+) -> dict[str, Any]:
     """The criteria of a type with their defaults; raises InvalidParameters with the key, the value and the rule.
 
     >>> checked("health", {"health_score_thresholds": [50]}, Settings(), 10)["health_score_thresholds"]
@@ -35,33 +44,56 @@ def checked(kind: str, given: Mapping[str, Any], settings: Settings, largest: in
         if key not in KEYS[kind]:
             known = ", ".join(KEYS[kind]) or "no keys"
             name = str(key)[:80]
-            raise refuse(f"unknown criterion {name!r} of type {kind}{hint(name, KEYS[kind])}", name, given[key],
-                         f"{kind} takes {known}")
+            raise refuse(
+                f"unknown criterion {name!r} of type {kind}{hint(name, KEYS[kind])}",
+                name,
+                given[key],
+                f"{kind} takes {known}",
+            )
     return _CHECKS[kind](given, settings, largest)
 
 
 def _value(given: Mapping[str, Any], settings: Settings, largest: int) -> dict[str, Any]:
-    limits = thresholds(given.get("arr_thresholds"), settings.arr_thresholds, "arr_thresholds", 0, None)
-    return {"arr_thresholds": limits,
-            "include_expansion_potential": _boolean(given, "include_expansion_potential"),
-            **_named(given, len(limits) + 1), "hysteresis": _number(given, "hysteresis", 0.0, 0, 1e12)}
+    limits = thresholds(
+        given.get("arr_thresholds"), settings.arr_thresholds, "arr_thresholds", 0, None
+    )
+    return {
+        "arr_thresholds": limits,
+        "include_expansion_potential": _boolean(given, "include_expansion_potential"),
+        **_named(given, len(limits) + 1),
+        "hysteresis": _number(given, "hysteresis", 0.0, 0, 1e12),
+    }
 
 
 def _health(given: Mapping[str, Any], settings: Settings, largest: int) -> dict[str, Any]:
-    limits = thresholds(given.get("health_score_thresholds"), settings.band_edges, "health_score_thresholds", 0, 100)
-    return {"health_score_thresholds": limits, "trend_weighting": _number(given, "trend_weighting", 0.0, 0, 1),
-            **_named(given, len(limits) + 1), "hysteresis": _number(given, "hysteresis", 0.0, 0, 50)}
+    limits = thresholds(
+        given.get("health_score_thresholds"), settings.band_edges, "health_score_thresholds", 0, 100
+    )
+    return {
+        "health_score_thresholds": limits,
+        "trend_weighting": _number(given, "trend_weighting", 0.0, 0, 1),
+        **_named(given, len(limits) + 1),
+        "hysteresis": _number(given, "hysteresis", 0.0, 0, 50),
+    }
 
 
 def _usage(given: Mapping[str, Any], settings: Settings, largest: int) -> dict[str, Any]:
     measure = given.get("measure", USAGE_MEASURE)
     _known_measure(measure, "measure")
     if measure != USAGE_MEASURE and given.get("thresholds") is None:
-        raise refuse(f"thresholds are needed with the measure {measure!r}: the defaults are those of {USAGE_MEASURE}",
-                     "thresholds", None, "rising numbers in the measure's unit")
+        raise refuse(
+            f"thresholds are needed with the measure {measure!r}: the defaults are those of {USAGE_MEASURE}",
+            "thresholds",
+            None,
+            "rising numbers in the measure's unit",
+        )
     limits = thresholds(given.get("thresholds"), USAGE_THRESHOLDS, "thresholds", None, None)
-    return {"measure": measure, "thresholds": limits, **_named(given, len(limits) + 1),
-            "hysteresis": _number(given, "hysteresis", 0.0, 0, 1e12)}
+    return {
+        "measure": measure,
+        "thresholds": limits,
+        **_named(given, len(limits) + 1),
+        "hysteresis": _number(given, "hysteresis", 0.0, 0, 1e12),
+    }
 
 
 def _none(given: Mapping[str, Any], settings: Settings, largest: int) -> dict[str, Any]:
@@ -72,8 +104,12 @@ def _custom(given: Mapping[str, Any], settings: Settings, largest: int) -> dict[
     if "rules" in given:
         beside = sorted(set(given) - {"rules"})
         if beside:
-            raise refuse(f"rules don't go with {', '.join(beside)}: segments come from rules or from measures", "rules",
-                         given["rules"], "either rules, or measures with method and k")
+            raise refuse(
+                f"rules don't go with {', '.join(beside)}: segments come from rules or from measures",
+                "rules",
+                given["rules"],
+                "either rules, or measures with method and k",
+            )
         return {"rules": _rules(given["rules"])}
     names = given.get("measures", list(measures.DEFAULT_CUSTOM))
     if not isinstance(names, list | tuple) or not 1 <= len(names) <= MOST_MEASURES:
@@ -85,8 +121,12 @@ def _custom(given: Mapping[str, Any], settings: Settings, largest: int) -> dict[
         raise refuse("measures names a measure twice", "measures", list(names), "each measure once")
     method = given.get("method", "gaussian_mixture")
     if method not in METHODS:
-        raise refuse(f"unknown method {str(method)[:80]!r}{hint(str(method), METHODS)}", "method", method,
-                     "one of " + ", ".join(METHODS))
+        raise refuse(
+            f"unknown method {str(method)[:80]!r}{hint(str(method), METHODS)}",
+            "method",
+            method,
+            "one of " + ", ".join(METHODS),
+        )
     return {"measures": list(names), "method": method, "k": _k(given.get("k"), largest)}
 
 
@@ -107,10 +147,19 @@ def _rules(given: Any) -> list[dict[str, str]]:
     for place, rule in enumerate(given):
         key = f"rules[{place}]"
         if not isinstance(rule, Mapping) or set(rule) != {"name", "when"}:
-            raise refuse(f"{key} must have name and when, and nothing else", key, rule, "{name, when}")
-        found.append({"name": _name(rule["name"], f"{key}.name"), "when": _condition(rule["when"], f"{key}.when")})
+            raise refuse(
+                f"{key} must have name and when, and nothing else", key, rule, "{name, when}"
+            )
+        found.append(
+            {
+                "name": _name(rule["name"], f"{key}.name"),
+                "when": _condition(rule["when"], f"{key}.when"),
+            }
+        )
     if len({rule["name"] for rule in found}) < len(found):
-        raise refuse("two rules have one name", "rules", [rule["name"] for rule in found], "each name once")
+        raise refuse(
+            "two rules have one name", "rules", [rule["name"] for rule in found], "each name once"
+        )
     return found
 
 
@@ -122,8 +171,14 @@ def _condition(text: Any, key: str) -> str:
     return text
 
 
-def thresholds(given: Any, default: Sequence[float], key: str, low: float | None, high: float | None,
-               parameter: str | None = None) -> list[float]:
+def thresholds(
+    given: Any,
+    default: Sequence[float],
+    key: str,
+    low: float | None,
+    high: float | None,
+    parameter: str | None = None,
+) -> list[float]:
     """Rising, finite limits within a range; raises InvalidParameters."""
     found = list(default) if given is None else given
     span = "" if low is None else f" from {low:g}" + ("" if high is None else f" to {high:g}")
@@ -131,8 +186,12 @@ def thresholds(given: Any, default: Sequence[float], key: str, low: float | None
     problem = _thresholds_fault(found, low, high)
     if problem:
         name = parameter or f"{PARAMETER}.{key}"
-        raise InvalidParameters(f"Invalid {key}: {problem}; it must be {rule}", parameter=name,
-                                value_provided=str(given)[:200], validation_rule=rule)
+        raise InvalidParameters(
+            f"Invalid {key}: {problem}; it must be {rule}",
+            parameter=name,
+            value_provided=str(given)[:200],
+            validation_rule=rule,
+        )
     return [float(value) for value in found]
 
 
@@ -140,10 +199,16 @@ def _thresholds_fault(found: Any, low: float | None, high: float | None) -> str 
     if not isinstance(found, list | tuple) or not 1 <= len(found) <= MOST_THRESHOLDS:
         return f"{str(found)[:80]!r} is not such a list"
     for value in found:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, int | float)
+            or not math.isfinite(value)
+        ):
             return f"{str(value)[:40]!r} is not a finite number"
         if (low is not None and value < low) or (high is not None and value > high):
-            return f"{value:g} is {'negative' if low == 0 and value < 0 else 'outside of its range'}"
+            return (
+                f"{value:g} is {'negative' if low == 0 and value < 0 else 'outside of its range'}"
+            )
     if len(set(found)) < len(found):
         return "a threshold is repeated"
     return None if sorted(found) == list(found) else "the thresholds don't rise"
@@ -151,8 +216,12 @@ def _thresholds_fault(found: Any, low: float | None, high: float | None) -> str 
 
 def _known_measure(name: Any, key: str) -> None:
     if name not in measures.numbers():
-        raise refuse(f"unknown measure {str(name)[:80]!r}{hint(str(name), measures.numbers())}", key, name,
-                     "one of " + ", ".join(measures.numbers()))
+        raise refuse(
+            f"unknown measure {str(name)[:80]!r}{hint(str(name), measures.numbers())}",
+            key,
+            name,
+            "one of " + ", ".join(measures.numbers()),
+        )
 
 
 def _number(given: Mapping[str, Any], key: str, default: float, low: float, high: float) -> float:
@@ -166,7 +235,9 @@ def _number(given: Mapping[str, Any], key: str, default: float, low: float, high
 def _boolean(given: Mapping[str, Any], key: str) -> bool:
     value = given.get(key, False)
     if not isinstance(value, bool):
-        raise refuse(f"{key} must be true or false, not {str(value)[:80]!r}", key, value, "true or false")
+        raise refuse(
+            f"{key} must be true or false, not {str(value)[:80]!r}", key, value, "true or false"
+        )
     return value
 
 
@@ -191,5 +262,11 @@ def _name(name: Any, key: str) -> str:
     return name.strip()
 
 
-_CHECKS = {"value": _value, "health": _health, "usage": _usage, "industry": _none, "lifecycle": _none,
-           "custom": _custom}
+_CHECKS = {
+    "value": _value,
+    "health": _health,
+    "usage": _usage,
+    "industry": _none,
+    "lifecycle": _none,
+    "custom": _custom,
+}

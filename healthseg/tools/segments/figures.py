@@ -1,4 +1,5 @@
 """What segments and tiers are made of: the live customers of a day, measured and scored, with their ARR."""
+
 from __future__ import annotations
 
 import datetime as dt
@@ -79,16 +80,25 @@ class Figures:
         return known[column].astype(object).where(known[column].notna(), None)
 
     def excluded(self) -> dict[str, int]:
-        rows, signup = self.everyone(self.as_of), pd.to_datetime(customers(self.book)["signup_date"])
+        rows, signup = (
+            self.everyone(self.as_of),
+            pd.to_datetime(customers(self.book)["signup_date"]),
+        )
         alive = rows["live"].astype(bool)
-        return {"churned": int((~alive).sum()), "not_started": int((signup > pd.Timestamp(self.as_of)).sum()),
-                "prospect": int((alive & (rows["stage"].astype(object) == "prospect")).sum())}
+        return {
+            "churned": int((~alive).sum()),
+            "not_started": int((signup > pd.Timestamp(self.as_of)).sum()),
+            "prospect": int((alive & (rows["stage"].astype(object) == "prospect")).sum()),
+        }
 
     # -- money and time ------------------------------------------------------------------
 
     def money_on(self, date: dt.date) -> Money:
-        return remember(self.book, ("segment_money", self.as_of, date),
-                        lambda: money(self.book, self.live_on(date), date))
+        return remember(
+            self.book,
+            ("segment_money", self.as_of, date),
+            lambda: money(self.book, self.live_on(date), date),
+        )
 
     @property
     def money(self) -> Money:
@@ -106,16 +116,29 @@ class Figures:
         """A measure of the live customers on the weekly dates of twelve weeks, oldest first: customers × dates."""
         dates = sorted(weekly(self.as_of, TREND_DAYS))
         rows = panels.panel(self.book, dates)
-        frame = _named(judged_rows(rows, self.as_of, LOOKBACK_DAYS, self.settings, None).frame.merge(
-            rows.drop(columns=["live"]), on=["client_id", "date"], how="left"))
+        frame = _named(
+            judged_rows(rows, self.as_of, LOOKBACK_DAYS, self.settings, None).frame.merge(
+                rows.drop(columns=["live"]), on=["client_id", "date"], how="left"
+            )
+        )
         frame = frame[frame["live"].astype(bool)]
-        return frame.pivot(index="client_id", columns="date", values=measure).reindex(self.live.index).astype(float)
+        return (
+            frame.pivot(index="client_id", columns="date", values=measure)
+            .reindex(self.live.index)
+            .astype(float)
+        )
 
     def score_error_sd(self) -> float | None:
         """How far a week's score is off by itself: the robust spread of one-week forecasts' back-tested errors."""
         errors = outlook.past_errors(self.book, self.as_of, Asked())
-        first = errors[(errors["model"] == "forecast") & (errors["step"] == 1)]["error"].to_numpy(dtype=float)
-        return float(1.4826 * np.median(np.abs(first - np.median(first)))) if len(first) >= 20 else None
+        first = errors[(errors["model"] == "forecast") & (errors["step"] == 1)]["error"].to_numpy(
+            dtype=float
+        )
+        return (
+            float(1.4826 * np.median(np.abs(first - np.median(first))))
+            if len(first) >= 20
+            else None
+        )
 
 
 def _live(rows: pd.DataFrame) -> pd.Series:
@@ -125,5 +148,7 @@ def _live(rows: pd.DataFrame) -> pd.Series:
 def _named(rows: pd.DataFrame) -> pd.DataFrame:
     """Rows with the measures that only segments name."""
     seats = rows["seats"].astype(float)
-    return rows.assign(weekly_active_users_per_seat=rows["weekly_active_users"] / seats.where(seats > 0),
-                       tenure_months=rows["tenure_days"] / DAYS_A_MONTH)
+    return rows.assign(
+        weekly_active_users_per_seat=rows["weekly_active_users"] / seats.where(seats > 0),
+        tenure_months=rows["tenure_days"] / DAYS_A_MONTH,
+    )

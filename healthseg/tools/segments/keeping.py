@@ -1,4 +1,5 @@
 """Runs are kept in the ledger: a segment's id leads to its members, the same run twice is the same run."""
+
 from __future__ import annotations
 
 import datetime as dt
@@ -49,7 +50,11 @@ def slugs(names: Sequence[str]) -> list[str]:
 def code_version() -> str:
     """Changes with the code that segments: a run is the same only where the rules are."""
     folder = Path(__file__).parents[2]
-    texts = (path.read_text(encoding="utf-8") for part in _CODE for path in sorted((folder / part).glob("*.py")))
+    texts = (
+        path.read_text(encoding="utf-8")
+        for part in _CODE
+        for path in sorted((folder / part).glob("*.py"))
+    )
     return hashlib.sha256("".join(texts).encode()).hexdigest()[:16]
 
 
@@ -67,13 +72,21 @@ def run_key(book: Any, criteria: Mapping[str, Any], as_of: dt.date) -> str:
     return fingerprint([inputs(book, as_of), criteria, as_of.isoformat()])
 
 
-def keep(book: Any, criteria: Mapping[str, Any], as_of: dt.date, members: Mapping[str, list[str]]) -> Run:
+def keep(
+    book: Any, criteria: Mapping[str, Any], as_of: dt.date, members: Mapping[str, list[str]]
+) -> Run:
     """Notes the run in the ledger, once; says why where that cannot be."""
     key = run_key(book, criteria, as_of)
     return remember(book, ("segment_run", key), lambda: _keep(book, key, criteria, as_of, members))
 
 
-def _keep(book: Any, key: str, criteria: Mapping[str, Any], as_of: dt.date, members: Mapping[str, list[str]]) -> Run:
+def _keep(
+    book: Any,
+    key: str,
+    criteria: Mapping[str, Any],
+    as_of: dt.date,
+    members: Mapping[str, list[str]],
+) -> Run:
     try:
         found = book.ledger().record_segment_run(inputs(book, as_of), criteria, as_of, members)
         return Run(run_id=found, resolvable=True, reason=None)
@@ -88,6 +101,9 @@ def resolve(book: Any, segment: str) -> tuple[SegmentRun, list[str]]:
         if segment in run.members:
             return run, list(run.members[segment])
     known = [name for run in runs for name in run.members]
-    raise InvalidParameters(f"no segmentation run has a segment {segment[:80]!r}{hint(segment, known)}",
-                            parameter="segment_id", value_provided=segment[:200],
-                            validation_rule="a segment_id of a run that was kept")
+    raise InvalidParameters(
+        f"no segmentation run has a segment {segment[:80]!r}{hint(segment, known)}",
+        parameter="segment_id",
+        value_provided=segment[:200],
+        validation_rule="a segment_id of a run that was kept",
+    )

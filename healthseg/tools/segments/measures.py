@@ -1,12 +1,27 @@
 """The measures that a segmentation can name, and how they are called and written."""
+
 from __future__ import annotations
 
 from healthseg import playbook
 from healthseg.measures.panel import COLUMNS
 
 TOOL = "segment_customers"
-DEFAULT_CUSTOM = ("seat_utilisation", "stickiness_30d", "sessions_per_user_per_week_28d", "feature_adoption_rate_30d")
-WORDS = ("industry", "region", "plan", "stage", "tier", "payment_status", "currency", "health_trend")
+DEFAULT_CUSTOM = (
+    "seat_utilisation",
+    "stickiness_30d",
+    "sessions_per_user_per_week_28d",
+    "feature_adoption_rate_30d",
+)
+WORDS = (
+    "industry",
+    "region",
+    "plan",
+    "stage",
+    "tier",
+    "payment_status",
+    "currency",
+    "health_trend",
+)
 PROFILE = ("tenure_days", "days_since_notice")
 _TEXTS = {"payment_status"}
 
@@ -18,7 +33,9 @@ def known() -> dict[str, dict[str, str]]:
 
 def numbers() -> list[str]:
     """Every number that customers can be parted by."""
-    return sorted({*known(), *PROFILE, *(name for name in COLUMNS if name not in _TEXTS), "tickets_90d"})
+    return sorted(
+        {*known(), *PROFILE, *(name for name in COLUMNS if name not in _TEXTS), "tickets_90d"}
+    )
 
 
 def label(measure: str) -> str:

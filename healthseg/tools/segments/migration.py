@@ -1,4 +1,5 @@
 """Who entered, left and moved since an earlier date, and how many moves measurement alone would cause."""
+
 from __future__ import annotations
 
 import datetime as dt
@@ -24,36 +25,68 @@ def flows(figures: Figures, then: pd.Series, now: pd.Series, since: dt.date) -> 
     gone = everyone.difference(now.index)
     arr = money_now.amounts.reindex(everyone)
     arr.loc[gone] = money_then.amounts.reindex(gone)
-    frame = pd.DataFrame({"from": then.reindex(everyone).fillna(ENTERED), "to": now.reindex(everyone).fillna(LEFT),
-                          "arr": arr})
-    found = frame.groupby(["from", "to"], sort=True).agg(
-        customers=("arr", "size"), arr=("arr", lambda money: money.sum(min_count=1))).reset_index()
+    frame = pd.DataFrame(
+        {
+            "from": then.reindex(everyone).fillna(ENTERED),
+            "to": now.reindex(everyone).fillna(LEFT),
+            "arr": arr,
+        }
+    )
+    found = (
+        frame.groupby(["from", "to"], sort=True)
+        .agg(customers=("arr", "size"), arr=("arr", lambda money: money.sum(min_count=1)))
+        .reset_index()
+    )
     return found[FLOWS]
 
 
-def migration(figures: Figures, frame: pd.DataFrame, order: dict[str, int] | None, since: dt.date,
-              noise: Noise | None) -> Migration:
+def migration(
+    figures: Figures,
+    frame: pd.DataFrame,
+    order: dict[str, int] | None,
+    since: dt.date,
+    noise: Noise | None,
+) -> Migration:
     """The moves in figures; ``order`` are the segments' ranks where they have an order."""
     addable = figures.money.addable and figures.money_on(since).addable
     here = frame[(frame["from"] != ENTERED) & (frame["to"] != LEFT)]
     moved = here[here["from"] != here["to"]]
-    entered, left = frame[(frame["from"] == ENTERED) & (frame["to"] != LEFT)], frame[frame["to"] == LEFT]
+    entered, left = (
+        frame[(frame["from"] == ENTERED) & (frame["to"] != LEFT)],
+        frame[frame["to"] == LEFT],
+    )
     up, down = _directions(moved, order)
     return Migration(
-        since=since, stayed=int(here["customers"].sum() - moved["customers"].sum()),
-        moved=int(moved["customers"].sum()), up=up, down=down, entered=int(entered["customers"].sum()),
-        left=int(left["customers"].sum()), arr_moved=_money(moved, addable), arr_entered=_money(entered, addable),
-        arr_left=_money(left, addable), noise=noise,
-        flows=[Move(from_segment=row["from"], to_segment=row["to"], customers=int(row["customers"]),
-                    arr=round(float(row["arr"]), 2) if addable and pd.notna(row["arr"]) else None)
-               for row in frame.to_dict("records")])
+        since=since,
+        stayed=int(here["customers"].sum() - moved["customers"].sum()),
+        moved=int(moved["customers"].sum()),
+        up=up,
+        down=down,
+        entered=int(entered["customers"].sum()),
+        left=int(left["customers"].sum()),
+        arr_moved=_money(moved, addable),
+        arr_entered=_money(entered, addable),
+        arr_left=_money(left, addable),
+        noise=noise,
+        flows=[
+            Move(
+                from_segment=row["from"],
+                to_segment=row["to"],
+                customers=int(row["customers"]),
+                arr=round(float(row["arr"]), 2) if addable and pd.notna(row["arr"]) else None,
+            )
+            for row in frame.to_dict("records")
+        ],
+    )
 
 
 def _directions(moved: pd.DataFrame, order: dict[str, int] | None) -> tuple[int | None, int | None]:
     if order is None:
         return None, None
     steps = moved["to"].map(order).astype(float) - moved["from"].map(order).astype(float)
-    return int(moved.loc[steps > 0, "customers"].sum()), int(moved.loc[steps < 0, "customers"].sum())
+    return int(moved.loc[steps > 0, "customers"].sum()), int(
+        moved.loc[steps < 0, "customers"].sum()
+    )
 
 
 def _money(rows: pd.DataFrame, addable: bool) -> float | None:
@@ -69,12 +102,22 @@ def noise(figures: Figures, placer: Placer, placed: Placed, group_of: np.ndarray
     """
     level = figures.settings.interval_level
     if placer.grouping is not None and placed.more is not None:
-        stays = placed.more["same_again"].reindex(placed.place.index[placed.place >= 0]).dropna().to_numpy()
+        stays = (
+            placed.more["same_again"]
+            .reindex(placed.place.index[placed.place >= 0])
+            .dropna()
+            .to_numpy()
+        )
         expected, spread = float((1 - stays).sum()), float(np.sqrt((stays * (1 - stays)).sum()))
         reach = standard_errors(level) * spread
-        return Noise(expected_moves=round(expected, 2), lower=round(max(0.0, expected - reach), 2),
-                     upper=round(expected + reach, 2), level=level, error_sd=None,
-                     method="two draws from each customer's memberships")
+        return Noise(
+            expected_moves=round(expected, 2),
+            lower=round(max(0.0, expected - reach), 2),
+            upper=round(expected + reach, 2),
+            level=level,
+            error_sd=None,
+            method="two draws from each customer's memberships",
+        )
     error = _error_sd(figures, placer)
     if error is None:
         return None
@@ -83,9 +126,14 @@ def noise(figures: Figures, placer: Placer, placed: Placed, group_of: np.ndarray
     moves = np.array([_redrawn(values, error, placer, group_of, rng) for _ in range(DRAWS)])
     tail = (1 - level) / 2
     low, high = (float(np.sort(moves)[round(share * (DRAWS - 1))]) for share in (tail, 1 - tail))
-    return Noise(expected_moves=round(float(moves.mean()), 2), lower=low, upper=high, level=level,
-                 error_sd=round(error, 4), method="each value re-drawn twice with its error")
-
+    return Noise(
+        expected_moves=round(float(moves.mean()), 2),
+        lower=low,
+        upper=high,
+        level=level,
+        error_sd=round(error, 4),
+        method="each value re-drawn twice with its error",
+    )
 
 
 def _error_sd(figures: Figures, placer: Placer) -> float | None:
@@ -95,10 +143,16 @@ def _error_sd(figures: Figures, placer: Placer) -> float | None:
         return None
     changes = np.diff(placer.weekly().to_numpy(dtype=float), axis=1)
     changes = changes[np.isfinite(changes)]
-    return float(1.4826 * np.median(np.abs(changes - np.median(changes))) / np.sqrt(2)) if len(changes) >= 20 else None
+    return (
+        float(1.4826 * np.median(np.abs(changes - np.median(changes))) / np.sqrt(2))
+        if len(changes) >= 20
+        else None
+    )
 
 
-def _redrawn(values: np.ndarray, error: float, placer: Placer, group_of: np.ndarray, rng: np.random.Generator) -> int:
+def _redrawn(
+    values: np.ndarray, error: float, placer: Placer, group_of: np.ndarray, rng: np.random.Generator
+) -> int:
     bounded = placer.kind == "health"
     drawn = []
     for _ in range(2):

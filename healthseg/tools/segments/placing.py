@@ -1,4 +1,5 @@
 """Where does each customer lie by the criteria, today and on an earlier date, and why do some lie nowhere?"""
+
 from __future__ import annotations
 
 import datetime as dt
@@ -17,7 +18,10 @@ from healthseg.tools.segments.figures import Figures
 
 MONTH_DAYS = 30
 NO_RULE = "No rule applies"
-HEALTH_NAMES, USAGE_NAMES = ("Critical", "At Risk", "Healthy", "Champions"), ("Very low", "Low", "Moderate", "High")
+HEALTH_NAMES, USAGE_NAMES = (
+    ("Critical", "At Risk", "Healthy", "Champions"),
+    ("Very low", "Low", "Moderate", "High"),
+)
 
 
 @dataclass(frozen=True)
@@ -66,18 +70,29 @@ class Placer:
             return placed
         history = self.weekly().reindex(placed.place.index)
         history = history.assign(**{"today": placed.value})
-        held = settled(history.to_numpy(dtype=float), self.thresholds, hysteresis, self.lower_included)
-        return Placed(pd.Series(held, index=placed.place.index), placed.value, placed.reason, placed.more)
+        held = settled(
+            history.to_numpy(dtype=float), self.thresholds, hysteresis, self.lower_included
+        )
+        return Placed(
+            pd.Series(held, index=placed.place.index), placed.value, placed.reason, placed.more
+        )
 
 
-def _by_thresholds(values: pd.Series, why: pd.Series | str, limits: Sequence[float], lower: bool) -> Placed:
+def _by_thresholds(
+    values: pd.Series, why: pd.Series | str, limits: Sequence[float], lower: bool
+) -> Placed:
     place = pd.Series(places(values.to_numpy(dtype=float), limits, lower), index=values.index)
     reason = why if isinstance(why, pd.Series) else pd.Series(why, index=values.index, dtype=object)
     return Placed(place, values, reason.where(place == UNPLACED, None))
 
 
-def _bases(names: Sequence[str], limits: Sequence[float], low_key: str, high_key: str,
-           told: Callable[[float | None, float | None], str]) -> tuple[Base, ...]:
+def _bases(
+    names: Sequence[str],
+    limits: Sequence[float],
+    low_key: str,
+    high_key: str,
+    told: Callable[[float | None, float | None], str],
+) -> tuple[Base, ...]:
     found = []
     for place, name in enumerate(names):
         low, high = bounds(limits, place)
@@ -98,7 +113,9 @@ def by_value(figures: Figures, criteria: dict[str, Any]) -> Placer:
         money = figures.money_on(date)
         values = money.amounts
         if with_potential:
-            values = values + potential(figures, date)["potential"].reindex(values.index).fillna(0.0)
+            values = values + potential(figures, date)["potential"].reindex(values.index).fillna(
+                0.0
+            )
         why = pd.Series("no ARR is known", index=values.index, dtype=object)
         why[why.index.isin(money.no_rate)] = "its ARR's currency has no rate"
         return _by_thresholds(values, why, limits, False)
@@ -106,8 +123,19 @@ def by_value(figures: Figures, criteria: dict[str, Any]) -> Placer:
     def told(low: float | None, high: float | None) -> str:
         return f"{what} {_money_range(low, high, figures.money.currency)}"
 
-    return Placer("value", True, _bases(names, limits, "arr_above", "arr_up_to", told), at, "arr", "money",
-                  tuple(limits), False, frozenset({"arr"}), lambda: figures.weekly_values("arr"), told=told)
+    return Placer(
+        "value",
+        True,
+        _bases(names, limits, "arr_above", "arr_up_to", told),
+        at,
+        "arr",
+        "money",
+        tuple(limits),
+        False,
+        frozenset({"arr"}),
+        lambda: figures.weekly_values("arr"),
+        told=told,
+    )
 
 
 def _money_range(low: float | None, high: float | None, currency: str | None) -> str:
@@ -130,17 +158,42 @@ def by_health(figures: Figures, criteria: dict[str, Any]) -> Placer:
         return _by_thresholds(values, "no score: too little is known", limits, True)
 
     def told(low: float | None, high: float | None) -> str:
-        ends = f"Health score from {low or 0:g} to " + ("100" if high is None else f"below {high:g}")
+        ends = f"Health score from {low or 0:g} to " + (
+            "100" if high is None else f"below {high:g}"
+        )
         return ends + (f", with {weight:g} of the score's change in 30 days" if weight else "")
 
-    bases = tuple(Base(base.name, base.description, {"health_score_min": base.low or 0.0, "health_score_max":
-                                                           100.0 if base.high is None else base.high,
-                                                           "trend_weighting": weight}, base.low, base.high)
-                  for base in _bases(names, limits, "low", "high", told))
+    bases = tuple(
+        Base(
+            base.name,
+            base.description,
+            {
+                "health_score_min": base.low or 0.0,
+                "health_score_max": 100.0 if base.high is None else base.high,
+                "trend_weighting": weight,
+            },
+            base.low,
+            base.high,
+        )
+        for base in _bases(names, limits, "low", "high", told)
+    )
     card = figures.settings.scorecard.components.values()
-    ingredients = frozenset({"score", *(metric.measure for part in card for metric in part.metrics)})
-    return Placer("health", True, bases, at, "score", "points", tuple(limits), True, ingredients,
-                  lambda: figures.weekly_values("shown"), told=told)
+    ingredients = frozenset(
+        {"score", *(metric.measure for part in card for metric in part.metrics)}
+    )
+    return Placer(
+        "health",
+        True,
+        bases,
+        at,
+        "score",
+        "points",
+        tuple(limits),
+        True,
+        ingredients,
+        lambda: figures.weekly_values("shown"),
+        told=told,
+    )
 
 
 def monthly_change(figures: Figures) -> pd.Series:
@@ -153,8 +206,11 @@ def by_usage(figures: Figures, criteria: dict[str, Any]) -> Placer:
     measure, limits = criteria["measure"], criteria["thresholds"]
     own = [f"{word} usage" for word in USAGE_NAMES]
     called = measures.label(measure)
-    names = criteria["names"] or (own if len(limits) == 3 else range_names(
-        limits, lambda value: measures.written(measure, value)))
+    names = criteria["names"] or (
+        own
+        if len(limits) == 3
+        else range_names(limits, lambda value: measures.written(measure, value))
+    )
 
     def at(date: dt.date) -> Placed:
         values = figures.live_on(date)[measure].astype(float)
@@ -162,13 +218,28 @@ def by_usage(figures: Figures, criteria: dict[str, Any]) -> Placer:
 
     def told(low: float | None, high: float | None) -> str:
         if low is None:
-            return f"{called}, any" if high is None else f"{called} below {measures.written(measure, high)}"
+            return (
+                f"{called}, any"
+                if high is None
+                else f"{called} below {measures.written(measure, high)}"
+            )
         return f"{called} from {measures.written(measure, low)}" + (
-            "" if high is None else f" to below {measures.written(measure, high)}")
+            "" if high is None else f" to below {measures.written(measure, high)}"
+        )
 
-    return Placer("usage", True, _bases(names, limits, f"{measure}_min", f"{measure}_below", told), at, measure,
-                  measures.known().get(measure, {}).get("unit", ""), tuple(limits), True, frozenset({measure}),
-                  lambda: figures.weekly_values(measure), told=told)
+    return Placer(
+        "usage",
+        True,
+        _bases(names, limits, f"{measure}_min", f"{measure}_below", told),
+        at,
+        measure,
+        measures.known().get(measure, {}).get("unit", ""),
+        tuple(limits),
+        True,
+        frozenset({measure}),
+        lambda: figures.weekly_values(measure),
+        told=told,
+    )
 
 
 def by_word(figures: Figures, kind: str, column: str, missing: str) -> Placer:
@@ -177,12 +248,23 @@ def by_word(figures: Figures, kind: str, column: str, missing: str) -> Placer:
 
     def at(date: dt.date) -> Placed:
         rows = figures.live_on(date)
-        held = rows[column].astype(object) if column in rows else pd.Series(None, index=rows.index, dtype=object)
+        held = (
+            rows[column].astype(object)
+            if column in rows
+            else pd.Series(None, index=rows.index, dtype=object)
+        )
         place = held.map({word: at for at, word in enumerate(words)}).fillna(UNPLACED).astype(int)
-        why = held.map(lambda word: f"nobody is in {word} any more" if isinstance(word, str) else missing)
-        return Placed(place, pd.Series(np.nan, index=rows.index), why.where(place == UNPLACED, None))
+        why = held.map(
+            lambda word: f"nobody is in {word} any more" if isinstance(word, str) else missing
+        )
+        return Placed(
+            place, pd.Series(np.nan, index=rows.index), why.where(place == UNPLACED, None)
+        )
 
-    bases = tuple(Base(_plain(word), f"{column.capitalize()}: {_plain(word)}", {column: word}) for word in words)
+    bases = tuple(
+        Base(_plain(word), f"{column.capitalize()}: {_plain(word)}", {column: word})
+        for word in words
+    )
     return Placer(kind, False, bases, at, ingredients=frozenset({column}))
 
 
@@ -203,15 +285,27 @@ def by_rules(figures: Figures, criteria: dict[str, Any]) -> Placer:
         records = rows.astype(object).where(rows.notna(), None).to_dict("records")
         found, why = [], []
         for record in records:
-            first = next((place for place, (_, rule) in enumerate(rules) if rule.holds(record)), None)
-            lacking = [measures.label(name) for name in needed if record[name] is None] if first is None else []
+            first = next(
+                (place for place, (_, rule) in enumerate(rules) if rule.holds(record)), None
+            )
+            lacking = (
+                [measures.label(name) for name in needed if record[name] is None]
+                if first is None
+                else []
+            )
             found.append(UNPLACED if lacking else len(rules) if first is None else first)
-            why.append(f"no rule is known to hold: {', '.join(lacking)} not measured" if lacking else None)
-        return Placed(pd.Series(found, index=rows.index, dtype=int), pd.Series(np.nan, index=rows.index),
-                      pd.Series(why, index=rows.index, dtype=object))
+            why.append(
+                f"no rule is known to hold: {', '.join(lacking)} not measured" if lacking else None
+            )
+        return Placed(
+            pd.Series(found, index=rows.index, dtype=int),
+            pd.Series(np.nan, index=rows.index),
+            pd.Series(why, index=rows.index, dtype=object),
+        )
 
-    bases = [Base(rule["name"], f"Where {rule['when']}", {"when": rule["when"]}) for rule in criteria["rules"]]
+    bases = [
+        Base(rule["name"], f"Where {rule['when']}", {"when": rule["when"]})
+        for rule in criteria["rules"]
+    ]
     rest = Base(NO_RULE, "All rules are known not to hold", {"when": None})
     return Placer("custom", False, (*bases, rest), at, ingredients=frozenset(needed))
-
-

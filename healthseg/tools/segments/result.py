@@ -1,4 +1,5 @@
 """What segment_customers answers with: the reference's keys, and what each rests on."""
+
 from __future__ import annotations
 
 import datetime as dt
@@ -13,8 +14,16 @@ from healthseg.tools.result import Part, Result
 if TYPE_CHECKING:
     import altair as alt
 
-STRATEGY = ("recommended_engagement_strategy", "recommended_channels", "recommended_content", "escalation_criteria",
-            "recommended_actions", "channels_detail", "content_detail", "strategy_rules")
+STRATEGY = (
+    "recommended_engagement_strategy",
+    "recommended_channels",
+    "recommended_content",
+    "escalation_criteria",
+    "recommended_actions",
+    "channels_detail",
+    "content_detail",
+    "strategy_rules",
+)
 IDS = ("segment_id", "segment_name", "client_ids")
 
 
@@ -265,9 +274,13 @@ class Segmentation(Result):
     def customer(self, client_id: str) -> Place:
         """Where a customer stands; raises ClientNotFound for one that is not in this segmentation."""
         if client_id not in self._places:
-            raise ClientNotFound(f"{client_id!r} is not among the live customers of this segmentation"
-                                 f"{hint(client_id, self._places)}", parameter="client_id",
-                                 value_provided=str(client_id)[:200], validation_rule="a live customer at as_of")
+            raise ClientNotFound(
+                f"{client_id!r} is not among the live customers of this segmentation"
+                f"{hint(client_id, self._places)}",
+                parameter="client_id",
+                value_provided=str(client_id)[:200],
+                validation_rule="a live customer at as_of",
+            )
         return self._tell(client_id)
 
     def segment(self, segment_id: str) -> Segment:
@@ -278,21 +291,27 @@ class Segmentation(Result):
         if self.output_format == "ids_only":
             found["segments"] = [{key: one[key] for key in IDS} for one in found["segments"]]
         elif self.output_format == "summary":
-            found["segments"] = [{key: value for key, value in one.items() if key not in (*STRATEGY, "client_ids")}
-                                 for one in found["segments"]]
+            found["segments"] = [
+                {key: value for key, value in one.items() if key not in (*STRATEGY, "client_ids")}
+                for one in found["segments"]
+            ]
         return found
 
     def verdict(self) -> str:
         from healthseg.tools.segments.words import customer_verdict, verdict
+
         return verdict(self) if self.customer_standing is None else customer_verdict(self)
 
     def charts(self, width: int = 740) -> dict[str, alt.TopLevelMixin]:
         from healthseg.charts import segment_groups, segments
+
         drawn = {
             "sizes": segments.sizes(self.frame("segments"), self.currency, width),
             "profile": segments.profile(self.frame("profile"), width),
             "differences": segments.differences(self.frame("differences"), width),
-            "flows": segments.flows(self.frame("flows"), width, [one.segment_name for one in self.segments]),
+            "flows": segments.flows(
+                self.frame("flows"), width, [one.segment_name for one in self.segments]
+            ),
             "matrix": segments.matrix(self.frame("matrix"), self.currency, width),
             "lorenz": segments.lorenz(self.frame("lorenz"), self.pareto_analysis.gini, width),
             "map": segment_groups.scatter(self.frame("customers"), self.segmentation_type, width),
@@ -300,11 +319,10 @@ class Segmentation(Result):
         if self.evidence is not None:
             drawn["evidence"] = segment_groups.evidence(self.frame("evidence"), width)
         if self.customer_standing is not None:
-            drawn["standing"] = segment_groups.standing(self.frame("values"),
-                                                       self.customer_standing.model_dump(), width)
+            drawn["standing"] = segment_groups.standing(
+                self.frame("values"), self.customer_standing.model_dump(), width
+            )
         return drawn
 
     def summary(self) -> dict[str, Any]:
         return {one.segment_name: f"{one.customer_count} customers" for one in self.segments}
-
-

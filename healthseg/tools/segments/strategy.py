@@ -1,4 +1,5 @@
 """What to do with a segment: rules of the playbook over its own figures, channels and content by how it answers."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -14,16 +15,22 @@ BEST = 3
 
 def first(kind: str, figures: Mapping[str, Any]) -> dict[str, Any]:
     """The first rule of a kind that holds; each kind ends with one that always does."""
-    return next(found for rule in playbook.rules(TOOL, kind) if (found := rule.fires(figures)) is not None)
+    return next(
+        found for rule in playbook.rules(TOOL, kind) if (found := rule.fires(figures)) is not None
+    )
 
 
 def strategy(figures: Mapping[str, Any]) -> tuple[Strategy, list[Fired]]:
     """How to engage with a segment, and the rules that say so."""
     chosen = {kind: first(kind, figures) for kind in ("focus", "contact", "touch", "automation")}
     themes = playbook.fired(TOOL, "theme", figures)
-    found = Strategy(primary_focus=chosen["focus"]["text"], communication_frequency=chosen["contact"]["text"],
-                     content_themes=[theme["text"] for theme in themes], csm_touch_frequency=chosen["touch"]["text"],
-                     automation_level=chosen["automation"]["text"])
+    found = Strategy(
+        primary_focus=chosen["focus"]["text"],
+        communication_frequency=chosen["contact"]["text"],
+        content_themes=[theme["text"] for theme in themes],
+        csm_touch_frequency=chosen["touch"]["text"],
+        automation_level=chosen["automation"]["text"],
+    )
     return found, [Fired(**rule) for rule in [*chosen.values(), *themes]]
 
 
@@ -44,5 +51,8 @@ def content(found: list[Answered] | None) -> dict[str, str] | None:
     """What it answers best, in words."""
     if not found:
         return None
-    return {one.name: f"{100 * one.rate:.0f} % of {one.sent:,} answered ({100 * one.lower:.0f} to "
-                      f"{100 * one.upper:.0f} %)" for one in found[:BEST]}
+    return {
+        one.name: f"{100 * one.rate:.0f} % of {one.sent:,} answered ({100 * one.lower:.0f} to "
+        f"{100 * one.upper:.0f} %)"
+        for one in found[:BEST]
+    }

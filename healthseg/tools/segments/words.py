@@ -1,4 +1,5 @@
 """The sentences of segment_customers."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -29,8 +30,10 @@ def verdict(reply: Any) -> str:
     largest = max(placed, key=lambda one: one.customer_count, default=None)
     if largest is None:
         return f"None of {reply.total_customers} customers could be placed"
-    text = (f"{reply.total_customers} customers in {len(placed)} segment{'s' if len(placed) != 1 else ''}; the largest "
-            f"is {largest.segment_name} ({largest.customer_count})")
+    text = (
+        f"{reply.total_customers} customers in {len(placed)} segment{'s' if len(placed) != 1 else ''}; the largest "
+        f"is {largest.segment_name} ({largest.customer_count})"
+    )
     moved = reply.migration
     if moved is not None:
         text += f"; {moved.moved} moved since {moved.since}"
@@ -50,8 +53,11 @@ def customer_verdict(reply: Any) -> str:
     if here.border is not None and here.next_segment:
         text += f"; next is {here.next_segment}, {distance(here.measure, here.border)} away"
     if here.before is not None:
-        text += (f"; the same as on {here.since}" if here.before == here.segment_name
-                 else f"; before, on {here.since}, {here.before}")
+        text += (
+            f"; the same as on {here.since}"
+            if here.before == here.segment_name
+            else f"; before, on {here.since}, {here.before}"
+        )
     return text
 
 

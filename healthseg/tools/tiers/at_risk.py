@@ -1,4 +1,5 @@
 """ARR at risk: each customer's probability of leaving within 90 days, and what that makes of the ARR together."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from healthseg.scoring.churn import THE_BOOK
 from healthseg.tools.health import leaving
 from healthseg.tools.segments.figures import Figures
 
-AT_ONCE = 500               # draws
+AT_ONCE = 500  # draws
 COLUMNS = ["probability", "lower", "upper", "shared_sd", "own_sd", "gave_notice", "method"]
 
 
@@ -30,14 +31,20 @@ def probabilities(figures: Figures) -> pd.DataFrame:
 def _probabilities(figures: Figures) -> pd.DataFrame:
     rows, settings = figures.live, figures.settings
     found = leaving.rates(figures.book, figures.as_of, settings)
-    frame = pd.DataFrame(np.nan, index=rows.index, columns=COLUMNS[:5]).assign(gave_notice=False, method=found.method)
+    frame = pd.DataFrame(np.nan, index=rows.index, columns=COLUMNS[:5]).assign(
+        gave_notice=False, method=found.method
+    )
     if found.frame is not None:
         horizon = settings.churn_horizon_days
         table = found.frame[found.frame["horizon_days"] == horizon].set_index("tier")
         tier = rows["tier"].astype(object).where(rows["tier"].isin(table.index), THE_BOOK)
         for name in ("probability", "lower", "upper"):
-            frame[name] = tier.map(table[name if name in table else f"plausible_{name}"]).astype(float)
-        low, high = (tier.map(table[f"base_rate_{end}"]).astype(float) for end in ("lower", "upper"))
+            frame[name] = tier.map(table[name if name in table else f"plausible_{name}"]).astype(
+                float
+            )
+        low, high = (
+            tier.map(table[f"base_rate_{end}"]).astype(float) for end in ("lower", "upper")
+        )
         frame["shared_sd"] = _sd(low, high, settings.interval_level)
         frame["own_sd"] = settings.churn_spread_log_odds
     return _with_notice(_by_model(figures, frame), found.gone)
@@ -67,7 +74,10 @@ def _with_notice(frame: pd.DataFrame, gone: frozenset[str]) -> pd.DataFrame:
 
 def _sd(lower: pd.Series, upper: pd.Series, level: float) -> np.ndarray:
     """The standard deviation on log odds of a range of probabilities."""
-    low, high = (scipy.special.logit(np.clip(edge.to_numpy(dtype=float), 1e-6, 1 - 1e-6)) for edge in (lower, upper))
+    low, high = (
+        scipy.special.logit(np.clip(edge.to_numpy(dtype=float), 1e-6, 1 - 1e-6))
+        for edge in (lower, upper)
+    )
     return (high - low) / (2 * standard_errors(level))
 
 
@@ -101,19 +111,38 @@ def simulate(figures: Figures, clients: pd.Index, seed: int) -> AtRisk:
     arr = figures.money.amounts.reindex(clients)
     known = table["probability"].notna() & (arr > 0)
     table, arr = table[known], arr[known].to_numpy(dtype=float)
-    tier = pd.factorize(figures.live["tier"].reindex(table.index).astype(object), use_na_sentinel=False)[0]
+    tier = pd.factorize(
+        figures.live["tier"].reindex(table.index).astype(object), use_na_sentinel=False
+    )[0]
     rng, count = np.random.default_rng([seed, 13]), figures.settings.at_risk_draws
     certain = table["gave_notice"].to_numpy(dtype=bool)
-    draws = np.concatenate([_drawn(table, arr, tier, rng, min(AT_ONCE, count - done))
-                            for done in range(0, count, AT_ONCE)]) if len(table) else np.zeros(count)
-    return AtRisk(draws, float((table["probability"] * arr).sum()), float(arr[certain].sum()), len(table),
-                  int((~known & (figures.money.amounts.reindex(clients) > 0)).sum()))
+    draws = (
+        np.concatenate(
+            [
+                _drawn(table, arr, tier, rng, min(AT_ONCE, count - done))
+                for done in range(0, count, AT_ONCE)
+            ]
+        )
+        if len(table)
+        else np.zeros(count)
+    )
+    return AtRisk(
+        draws,
+        float((table["probability"] * arr).sum()),
+        float(arr[certain].sum()),
+        len(table),
+        int((~known & (figures.money.amounts.reindex(clients) > 0)).sum()),
+    )
 
 
-def _drawn(table: pd.DataFrame, arr: np.ndarray, tier: np.ndarray, rng: np.random.Generator, draws: int) -> np.ndarray:
+def _drawn(
+    table: pd.DataFrame, arr: np.ndarray, tier: np.ndarray, rng: np.random.Generator, draws: int
+) -> np.ndarray:
     shared, own = table["shared_sd"].to_numpy(), table["own_sd"].to_numpy()
     mean = scipy.special.logit(np.clip(table["probability"].to_numpy(dtype=float), 1e-9, 1 - 1e-9))
-    centre = mean * np.sqrt(1 + np.pi * (shared**2 + own**2) / 8)    # whose mean probability is the customer's
+    centre = mean * np.sqrt(
+        1 + np.pi * (shared**2 + own**2) / 8
+    )  # whose mean probability is the customer's
     common = rng.standard_normal((draws, tier.max() + 1))[:, tier] * shared
     odds = centre + common + rng.standard_normal((draws, len(arr))) * own
     return ((rng.random((draws, len(arr))) < scipy.special.expit(odds)) * arr).sum(axis=1)

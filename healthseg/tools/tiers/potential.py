@@ -6,6 +6,7 @@ where that is known to be positive. Features that the same customers have are so
 several such bundles the one with the largest difference: plans hold each other, and their differences must not be
 added. A ``potential_arr`` of the customers table stands over all.
 """
+
 from __future__ import annotations
 
 import datetime as dt
@@ -19,15 +20,25 @@ from healthseg.measures import panel as panels
 from healthseg.measures.statistics.shifts import hodges_lehmann
 from healthseg.tools.segments.figures import Figures
 
-STEPS, STEP_DAYS = 13, 28    # a year of four-week steps, back and ahead
+STEPS, STEP_DAYS = 13, 28  # a year of four-week steps, back and ahead
 LEAST_PEERS = 8
-COLUMNS = ["seats_potential", "seats_lower", "seats_upper", "premium_potential", "premium_lower", "premium_upper",
-           "users_in_a_year", "contraction_exposure"]
+COLUMNS = [
+    "seats_potential",
+    "seats_lower",
+    "seats_upper",
+    "premium_potential",
+    "premium_lower",
+    "premium_upper",
+    "users_in_a_year",
+    "contraction_exposure",
+]
 
 
 def potential(figures: Figures, date: dt.date) -> pd.DataFrame:
     """By live customer of a date: potential, lower, upper, source, and the parts in ``COLUMNS``; NaN where unknown."""
-    return remember(figures.book, ("potential", figures.as_of, date), lambda: _potential(figures, date))
+    return remember(
+        figures.book, ("potential", figures.as_of, date), lambda: _potential(figures, date)
+    )
 
 
 def _potential(figures: Figures, date: dt.date) -> pd.DataFrame:
@@ -50,23 +61,31 @@ def _given(figures: Figures, frame: pd.DataFrame, date: dt.date) -> pd.DataFrame
     """A potential of the customers table stands over what is estimated; it is known on the book's last day alone."""
     if date != figures.as_of:
         return frame
-    given = pd.to_numeric(figures.static("potential_arr", snapshot=True), errors="coerce").reindex(frame.index)
+    given = pd.to_numeric(figures.static("potential_arr", snapshot=True), errors="coerce").reindex(
+        frame.index
+    )
     frame["source"] = frame["source"].where(given.isna(), "customers table")
     for name in ("potential", "lower", "upper"):
         frame[name] = frame[name].where(given.isna(), given)
     return frame
 
 
-def _seats(figures: Figures, rows: pd.DataFrame, per_seat: pd.Series, date: dt.date) -> pd.DataFrame:
+def _seats(
+    figures: Figures, rows: pd.DataFrame, per_seat: pd.Series, date: dt.date
+) -> pd.DataFrame:
     """Users in a year beyond the seats there are, at the customer's own price, with the forecast's interval."""
     seats, users = rows["seats"].astype(float), rows["monthly_active_users"].astype(float)
     known = per_seat.notna() & users.notna()
     full = known & (users / seats >= figures.settings.expansion_min_utilisation)
-    found = pd.DataFrame({name: np.where(known, 0.0, np.nan) for name in COLUMNS[:3]}, index=rows.index)
+    found = pd.DataFrame(
+        {name: np.where(known, 0.0, np.nan) for name in COLUMNS[:3]}, index=rows.index
+    )
     found["users_in_a_year"] = np.nan
     ahead = _kept_users_ahead(figures, rows.index[full].tolist(), date)
     for name, column in (("potential", "forecast"), ("lower", "lower"), ("upper", "upper")):
-        more = (ahead[column] - seats.reindex(ahead.index)).clip(lower=0) * per_seat.reindex(ahead.index)
+        more = (ahead[column] - seats.reindex(ahead.index)).clip(lower=0) * per_seat.reindex(
+            ahead.index
+        )
         found.loc[ahead.index, f"seats_{name}"] = more
     found.loc[ahead.index, "users_in_a_year"] = ahead["forecast"]
     return found
@@ -74,8 +93,12 @@ def _seats(figures: Figures, rows: pd.DataFrame, per_seat: pd.Series, date: dt.d
 
 def _kept_users_ahead(figures: Figures, clients: list[str], date: dt.date) -> pd.DataFrame:
     """``_users_ahead``, forecast once per state of the book; all of its rows, since today's seats say whose."""
-    kept = stored(figures.book, f"users-ahead-{figures.as_of:%Y%m%d}-{date:%Y%m%d}", None,
-                  lambda: _users_ahead(figures, clients, date).reset_index(names="client_id").to_dict("list"))
+    kept = stored(
+        figures.book,
+        f"users-ahead-{figures.as_of:%Y%m%d}-{date:%Y%m%d}",
+        None,
+        lambda: _users_ahead(figures, clients, date).reset_index(names="client_id").to_dict("list"),
+    )
     return pd.DataFrame(kept).set_index("client_id").astype(float)
 
 
@@ -88,8 +111,13 @@ def _users_ahead(figures: Figures, clients: list[str], date: dt.date) -> pd.Data
     rows = panels.panel(figures.book, dates, clients)
     rows = rows[rows["live"].astype(bool) & rows["monthly_active_users"].notna()]
     step = (rows["date"] - pd.Timestamp(date)).dt.days // STEP_DAYS
-    frame = pd.DataFrame({"client_id": rows["client_id"].astype(str), "date": step.astype(int),
-                          "value": rows["monthly_active_users"].astype(float)})
+    frame = pd.DataFrame(
+        {
+            "client_id": rows["client_id"].astype(str),
+            "date": step.astype(int),
+            "value": rows["monthly_active_users"].astype(float),
+        }
+    )
     if not len(frame):
         return nothing
     found = forecast(frame, STEPS, figures.settings.interval_level, season_length=1, lower_bound=0)
@@ -106,15 +134,26 @@ def entitled_premium(figures: Figures, clients: pd.Index, date: dt.date) -> pd.D
         return None
     features = book.table("features")
     released = pd.to_datetime(features["released_on"])
-    premium = features[(features["category"] == "premium") & (released.isna() | (released <= pd.Timestamp(date)))]
+    premium = features[
+        (features["category"] == "premium") & (released.isna() | (released <= pd.Timestamp(date)))
+    ]
     rows = book.table("entitlements")
     starts, ends = pd.to_datetime(rows["starts_on"]), pd.to_datetime(rows["ends_on"])
-    rows = rows[(starts.isna() | (starts <= pd.Timestamp(date))) & (ends.isna() | (ends > pd.Timestamp(date)))]
+    rows = rows[
+        (starts.isna() | (starts <= pd.Timestamp(date)))
+        & (ends.isna() | (ends > pd.Timestamp(date)))
+    ]
     held = pd.crosstab(rows["client_id"], rows["feature"]).astype(bool)
-    return held.reindex(index=clients, columns=sorted(premium["feature"]), fill_value=False).fillna(False).astype(bool)
+    return (
+        held.reindex(index=clients, columns=sorted(premium["feature"]), fill_value=False)
+        .fillna(False)
+        .astype(bool)
+    )
 
 
-def premium_effects(figures: Figures, rows: pd.DataFrame, per_seat: pd.Series, date: dt.date) -> pd.DataFrame:
+def premium_effects(
+    figures: Figures, rows: pd.DataFrame, per_seat: pd.Series, date: dt.date
+) -> pd.DataFrame:
     """By bundle of premium features and tier: the difference in ARR per seat with and without, its interval, n of both.
 
     Compared are customers of the tier, where 8 have it and 8 don't; else those of the book. A difference whose interval
@@ -129,11 +168,32 @@ def premium_effects(figures: Figures, rows: pd.DataFrame, per_seat: pd.Series, d
             if shift is None:
                 shift, whose = _shift(per_seat, held[feature], rows.index, figures), "the book"
             if shift is not None:
-                found.append({"feature": feature, "bundle": ", ".join(bundle), "tier": tier, "peers": whose,
-                              "per_seat": shift.median, "lower": shift.lower,
-                              "upper": shift.upper, "with_it": shift.n, "without": shift.others,
-                              "stands": shift.lower >= 0 and shift.median > 0})
-    columns = ["feature", "bundle", "tier", "peers", "per_seat", "lower", "upper", "with_it", "without", "stands"]
+                found.append(
+                    {
+                        "feature": feature,
+                        "bundle": ", ".join(bundle),
+                        "tier": tier,
+                        "peers": whose,
+                        "per_seat": shift.median,
+                        "lower": shift.lower,
+                        "upper": shift.upper,
+                        "with_it": shift.n,
+                        "without": shift.others,
+                        "stands": shift.lower >= 0 and shift.median > 0,
+                    }
+                )
+    columns = [
+        "feature",
+        "bundle",
+        "tier",
+        "peers",
+        "per_seat",
+        "lower",
+        "upper",
+        "with_it",
+        "without",
+        "stands",
+    ]
     return pd.DataFrame(found, columns=columns)
 
 
@@ -150,10 +210,14 @@ def _shift(per_seat: pd.Series, held: pd.Series, group: pd.Index, figures: Figur
     have = held.reindex(known.index)
     if have.sum() < LEAST_PEERS or (~have).sum() < LEAST_PEERS:
         return None
-    return hodges_lehmann(known[have].to_numpy(), known[~have].to_numpy(), figures.settings.interval_level)
+    return hodges_lehmann(
+        known[have].to_numpy(), known[~have].to_numpy(), figures.settings.interval_level
+    )
 
 
-def _premium(figures: Figures, rows: pd.DataFrame, per_seat: pd.Series, date: dt.date) -> pd.DataFrame:
+def _premium(
+    figures: Figures, rows: pd.DataFrame, per_seat: pd.Series, date: dt.date
+) -> pd.DataFrame:
     """Seats × the largest difference among the bundles of premium features that a customer has not."""
     names = ["premium_potential", "premium_lower", "premium_upper"]
     found = pd.DataFrame(np.nan, index=rows.index, columns=names)
@@ -163,7 +227,9 @@ def _premium(figures: Figures, rows: pd.DataFrame, per_seat: pd.Series, date: dt
     table = premium_effects(figures, rows, per_seat, date)
     table, seats = table[table["stands"].astype(bool)], rows["seats"].astype(float)
     found[:] = np.where(per_seat.notna(), 0.0, np.nan)[:, None]
-    for row in table.sort_values(["per_seat", "feature"], kind="stable").itertuples():      # the largest stays
+    for row in table.sort_values(
+        ["per_seat", "feature"], kind="stable"
+    ).itertuples():  # the largest stays
         without = (rows["tier"] == row.tier) & ~held[row.feature] & per_seat.notna()
         for name, value in zip(names, (row.per_seat, row.lower, row.upper), strict=True):
             found.loc[without, name] = seats[without] * value

@@ -1,4 +1,5 @@
 """In which tier is each customer? By ARR, by ARR and potential, or by the weighted ranks of what it is worth."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -9,13 +10,15 @@ import pandas as pd
 from healthseg.clustering.ordering import UNPLACED, places
 from healthseg.measures.statistics.effects import ranks
 
-STEP = 0.1                  # by which each weight is moved, to see how far the tiers depend on it
+STEP = 0.1  # by which each weight is moved, to see how far the tiers depend on it
 PARTS = ("arr", "potential", "strategic_value")
 
 
 def by_amount(values: pd.Series, thresholds: Sequence[float]) -> pd.Series:
     """The tier's number of each amount, from the lowest; an upper end belongs to its tier."""
-    return pd.Series(places(values.to_numpy(dtype=float), thresholds, lower_included=False), index=values.index)
+    return pd.Series(
+        places(values.to_numpy(dtype=float), thresholds, lower_included=False), index=values.index
+    )
 
 
 def composite(parts: pd.DataFrame, weights: Sequence[float]) -> pd.Series:
@@ -28,8 +31,12 @@ def composite(parts: pd.DataFrame, weights: Sequence[float]) -> pd.Series:
     ranks = np.column_stack([_mid_ranks(parts[name].to_numpy(dtype=float)) for name in parts])
     weight = np.where(np.isnan(ranks), 0.0, np.asarray(weights, dtype=float))
     total = weight.sum(axis=1)
-    mean = np.divide((weight * np.nan_to_num(ranks)).sum(axis=1), total, out=np.full(len(ranks), np.nan),
-                     where=total > 0)
+    mean = np.divide(
+        (weight * np.nan_to_num(ranks)).sum(axis=1),
+        total,
+        out=np.full(len(ranks), np.nan),
+        where=total > 0,
+    )
     return pd.Series(mean, index=parts.index)
 
 
@@ -49,7 +56,7 @@ def by_sizes(scores: pd.Series, sizes: Sequence[int]) -> pd.Series:
     """
     known = scores.dropna()
     order = known.index[np.lexsort((known.index.to_numpy().astype(str), known.to_numpy()))]
-    number = np.repeat(np.arange(len(sizes)), sizes)[:len(order)]
+    number = np.repeat(np.arange(len(sizes)), sizes)[: len(order)]
     number = np.r_[number, np.full(len(order) - len(number), len(sizes) - 1)]
     return pd.Series(number, index=order).reindex(scores.index).fillna(UNPLACED).astype(int)
 
@@ -63,9 +70,19 @@ def sensitivity(parts: pd.DataFrame, weights: Sequence[float], sizes: Sequence[i
         for step in (-STEP, STEP):
             moved = min(max(plain[place] + step, 0.0), 1.0)
             rest = 1 - plain[place]
-            tried = [moved if at == place else (weight * (1 - moved) / rest if rest > 0 else (1 - moved) / (
-                len(plain) - 1)) for at, weight in enumerate(plain)]
+            tried = [
+                moved
+                if at == place
+                else (weight * (1 - moved) / rest if rest > 0 else (1 - moved) / (len(plain) - 1))
+                for at, weight in enumerate(plain)
+            ]
             other = by_sizes(composite(parts, tried), sizes)
-            found.append({"weight": name, "from": round(plain[place], 4), "to": round(moved, 4),
-                          "customers_in_another_tier": int((other != base).sum())})
+            found.append(
+                {
+                    "weight": name,
+                    "from": round(plain[place], 4),
+                    "to": round(moved, 4),
+                    "customers_in_another_tier": int((other != base).sum()),
+                }
+            )
     return found

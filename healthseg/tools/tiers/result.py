@@ -1,4 +1,5 @@
 """What segment_by_value_tier answers with: the reference's keys, and what each rests on."""
+
 from __future__ import annotations
 
 import datetime as dt
@@ -278,9 +279,12 @@ class ValueTiers(Result):
     def customer(self, client_id: str) -> TierPlace:
         """Where a customer stands; raises ClientNotFound for one that is not live at as_of."""
         if client_id not in self._places:
-            raise ClientNotFound(f"{client_id!r} is not among the live customers{hint(client_id, self._places)}",
-                                 parameter="client_id", value_provided=str(client_id)[:200],
-                                 validation_rule="a live customer at as_of")
+            raise ClientNotFound(
+                f"{client_id!r} is not among the live customers{hint(client_id, self._places)}",
+                parameter="client_id",
+                value_provided=str(client_id)[:200],
+                validation_rule="a live customer at as_of",
+            )
         return self._places[client_id]
 
     def tier(self, name: str) -> ValueTier:
@@ -289,28 +293,42 @@ class ValueTiers(Result):
     def to_dict(self) -> dict[str, Any]:
         found = super().to_dict()
         if self.output_detail_level == "summary":
-            found["value_tiers"] = [{key: value for key, value in tier.items() if key not in (*DETAILS, "client_ids")}
-                                    for tier in found["value_tiers"]]
+            found["value_tiers"] = [
+                {key: value for key, value in tier.items() if key not in (*DETAILS, "client_ids")}
+                for tier in found["value_tiers"]
+            ]
         return found
 
     def verdict(self) -> str:
         from healthseg.tools.tiers.words import customer_verdict, verdict
+
         return verdict(self) if self.customer_standing is None else customer_verdict(self)
 
     def charts(self, width: int = 740) -> dict[str, alt.TopLevelMixin]:
         from healthseg.charts import tiers
-        drawn = {"sizes": tiers.sizes(self.frame("tiers"), self.currency, width),
-                 "lorenz": tiers.lorenz(self.frame("lorenz"), self.pareto_analysis.gini, width),
-                 "waterfall": tiers.waterfall(self.frame("waterfall"), self.currency, width),
-                 "retention": tiers.retention(self.frame("tiers"), width),
-                 "moves": tiers.moves(self.frame("moves"), width, [one.tier_name for one in self.value_tiers]),
-                 "capacity": tiers.capacity(self.frame("capacity"), width),
-                 "at_risk": tiers.at_risk(self.frame("at_risk"), self.at_risk and self.at_risk.expected, self.currency,
-                                          width),
-                 "pipeline": tiers.pipeline(self.frame("tiers"), self.currency, width)}
+
+        drawn = {
+            "sizes": tiers.sizes(self.frame("tiers"), self.currency, width),
+            "lorenz": tiers.lorenz(self.frame("lorenz"), self.pareto_analysis.gini, width),
+            "waterfall": tiers.waterfall(self.frame("waterfall"), self.currency, width),
+            "retention": tiers.retention(self.frame("tiers"), width),
+            "moves": tiers.moves(
+                self.frame("moves"), width, [one.tier_name for one in self.value_tiers]
+            ),
+            "capacity": tiers.capacity(self.frame("capacity"), width),
+            "at_risk": tiers.at_risk(
+                self.frame("at_risk"), self.at_risk and self.at_risk.expected, self.currency, width
+            ),
+            "pipeline": tiers.pipeline(self.frame("tiers"), self.currency, width),
+        }
         if self.customer_standing is not None:
-            drawn["standing"] = tiers.standing(self.frame("customers"), self.customer_standing.model_dump(),
-                                               self.arr_thresholds, self.currency, width)
+            drawn["standing"] = tiers.standing(
+                self.frame("customers"),
+                self.customer_standing.model_dump(),
+                self.arr_thresholds,
+                self.currency,
+                width,
+            )
         return drawn
 
     def summary(self) -> dict[str, Any]:

@@ -1,4 +1,5 @@
 """segment_by_value_tier: who is worth what, what do the tiers take, what may be lost and what won?"""
+
 from __future__ import annotations
 
 import datetime as dt
@@ -24,25 +25,41 @@ class BookParameters(Parameters):
 
     segmentation_model: Model = Field(default="arr_based", description="What tiers are made by")
     arr_thresholds: list[Any] | None = Field(
-        default=None, description="Rising ARR thresholds; default: the setting arr_thresholds")
-    include_expansion_potential: bool = Field(default=True, description="With the expansion pipeline")
+        default=None, description="Rising ARR thresholds; default: the setting arr_thresholds"
+    )
+    include_expansion_potential: bool = Field(
+        default=True, description="With the expansion pipeline"
+    )
     include_strategic_value: bool = Field(default=False, description="With the strategic value")
     output_detail_level: Detail = Field(default="detailed", description="Level of detail")
-    names: list[str] | None = Field(default=None, description="Names of the tiers from the lowest up")
-    as_of: str | dt.date | None = Field(default=None, description="Date, read to its end; default the book's last day")
+    names: list[str] | None = Field(
+        default=None, description="Names of the tiers from the lowest up"
+    )
+    as_of: str | dt.date | None = Field(
+        default=None, description="Date, read to its end; default the book's last day"
+    )
 
 
 class CustomerParameters(BookParameters):
     """Parameters of segment_by_value_tier."""
 
-    client_id: str | None = Field(default=None, description="Customer whose place is shown (omit for none)")
+    client_id: str | None = Field(
+        default=None, description="Customer whose place is shown (omit for none)"
+    )
 
 
-def segment_by_value_tier(portfolio: Portfolio, segmentation_model: str = "arr_based",
-                          arr_thresholds: Sequence[float] | None = None, include_expansion_potential: bool = True,
-                          include_strategic_value: bool = False, output_detail_level: str = "detailed", *,
-                          names: Sequence[str] | None = None, client_id: str | None = None,
-                          as_of: str | dt.date | None = None) -> ValueTiers:
+def segment_by_value_tier(
+    portfolio: Portfolio,
+    segmentation_model: str = "arr_based",
+    arr_thresholds: Sequence[float] | None = None,
+    include_expansion_potential: bool = True,
+    include_strategic_value: bool = False,
+    output_detail_level: str = "detailed",
+    *,
+    names: Sequence[str] | None = None,
+    client_id: str | None = None,
+    as_of: str | dt.date | None = None,
+) -> ValueTiers:
     """Which customers are worth what, how did each tier keep its revenue, what does it take, what may be lost?
 
     k rising thresholds make k + 1 tiers; an upper end belongs to its tier. ``potential_based`` adds what a customer
@@ -58,30 +75,58 @@ def segment_by_value_tier(portfolio: Portfolio, segmentation_model: str = "arr_b
     >>> [(tier.tier_name, tier.customer_count) for tier in found.value_tiers]
     [('Enterprise', 1), ('SMB', 1)]
     """
-    asked = validated(CustomerParameters, {
-        "segmentation_model": segmentation_model, "arr_thresholds": _list(arr_thresholds),
-        "include_expansion_potential": include_expansion_potential,
-        "include_strategic_value": include_strategic_value, "output_detail_level": output_detail_level,
-        "names": _list(names), "client_id": client_id, "as_of": as_of})
+    asked = validated(
+        CustomerParameters,
+        {
+            "segmentation_model": segmentation_model,
+            "arr_thresholds": _list(arr_thresholds),
+            "include_expansion_potential": include_expansion_potential,
+            "include_strategic_value": include_strategic_value,
+            "output_detail_level": output_detail_level,
+            "names": _list(names),
+            "client_id": client_id,
+            "as_of": as_of,
+        },
+    )
     return _answered(portfolio, asked)
 
 
-def segment_by_value_tier_book(portfolio: Portfolio, *, segmentation_model: str = "arr_based",
-                               arr_thresholds: Sequence[float] | None = None, include_expansion_potential: bool = True,
-                               include_strategic_value: bool = False, output_detail_level: str = "detailed",
-                               names: Sequence[str] | None = None, as_of: str | dt.date | None = None) -> ValueTiers:
+def segment_by_value_tier_book(
+    portfolio: Portfolio,
+    *,
+    segmentation_model: str = "arr_based",
+    arr_thresholds: Sequence[float] | None = None,
+    include_expansion_potential: bool = True,
+    include_strategic_value: bool = False,
+    output_detail_level: str = "detailed",
+    names: Sequence[str] | None = None,
+    as_of: str | dt.date | None = None,
+) -> ValueTiers:
     """The same reply, for the book's report. Raises InvalidParameters and DataRetrievalError."""
-    given = validated(BookParameters, {
-        "segmentation_model": segmentation_model, "arr_thresholds": _list(arr_thresholds),
-        "include_expansion_potential": include_expansion_potential,
-        "include_strategic_value": include_strategic_value, "output_detail_level": output_detail_level,
-        "names": _list(names), "as_of": as_of})
+    given = validated(
+        BookParameters,
+        {
+            "segmentation_model": segmentation_model,
+            "arr_thresholds": _list(arr_thresholds),
+            "include_expansion_potential": include_expansion_potential,
+            "include_strategic_value": include_strategic_value,
+            "output_detail_level": output_detail_level,
+            "names": _list(names),
+            "as_of": as_of,
+        },
+    )
     return _answered(portfolio, validated(CustomerParameters, given.model_dump()))
 
 
 def _answered(portfolio: Portfolio, asked: CustomerParameters) -> ValueTiers:
-    limits = thresholds(asked.arr_thresholds, portfolio.settings.arr_thresholds, "arr_thresholds", 0, None,
-                        "arr_thresholds")
+    limits = thresholds(
+        asked.arr_thresholds,
+        portfolio.settings.arr_thresholds,
+        "arr_thresholds",
+        0,
+        None,
+        "arr_thresholds",
+    )
     if asked.names is not None:
         _refuse_names(asked.names, len(limits) + 1)
     date = portfolio.as_of(asked.as_of)
@@ -92,9 +137,15 @@ def _answered(portfolio: Portfolio, asked: CustomerParameters) -> ValueTiers:
 
 def _refuse_names(names: list[str], count: int) -> None:
     rule = f"{count} different names, from the lowest tier up"
-    if len(set(names)) != count or not all(name.strip() and len(name) <= 60 and name.isprintable() for name in names):
-        raise InvalidParameters(f"names must be {rule}", parameter="names", value_provided=str(names)[:200],
-                                validation_rule=rule)
+    if len(set(names)) != count or not all(
+        name.strip() and len(name) <= 60 and name.isprintable() for name in names
+    ):
+        raise InvalidParameters(
+            f"names must be {rule}",
+            parameter="names",
+            value_provided=str(names)[:200],
+            validation_rule=rule,
+        )
 
 
 def _list(value: Any) -> Any:

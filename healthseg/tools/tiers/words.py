@@ -1,4 +1,5 @@
 """The sentences of segment_by_value_tier."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -16,13 +17,19 @@ def verdict(reply: Any) -> str:
     else:
         told.append(f"{reply.total_customers} customers")
     if reply.pareto_analysis.top_20_percent_arr_contribution:
-        told.append(f"the top fifth has {reply.pareto_analysis.top_20_percent_arr_contribution} of it")
+        told.append(
+            f"the top fifth has {reply.pareto_analysis.top_20_percent_arr_contribution} of it"
+        )
     if reply.retention is not None and reply.retention.nrr is not None:
-        told.append(f"net retention {100 * reply.retention.nrr:.0f} %, gross {100 * reply.retention.grr:.0f} %")
+        told.append(
+            f"net retention {100 * reply.retention.nrr:.0f} %, gross {100 * reply.retention.grr:.0f} %"
+        )
     if reply.at_risk is not None and reply.at_risk.customers:
-        told.append(f"{brief(reply.at_risk.expected, money)} expected to be lost in {reply.at_risk.horizon_days} days "
-                    f"({100 * reply.at_risk.level:.0f} %: {brief(reply.at_risk.lower, money)} to "
-                    f"{brief(reply.at_risk.upper, money)})")
+        told.append(
+            f"{brief(reply.at_risk.expected, money)} expected to be lost in {reply.at_risk.horizon_days} days "
+            f"({100 * reply.at_risk.level:.0f} %: {brief(reply.at_risk.lower, money)} to "
+            f"{brief(reply.at_risk.upper, money)})"
+        )
     return "; ".join(told)
 
 

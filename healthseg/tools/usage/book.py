@@ -1,4 +1,5 @@
 """The book's usage on one page: who breaks away, idle seats, users who come and go, customers on a single user."""
+
 from __future__ import annotations
 
 import datetime as dt
@@ -20,17 +21,42 @@ from healthseg.tools.usage import week as usage_week
 from healthseg.tools.usage.answer import alert_of
 from healthseg.tools.usage.period import DAY
 from healthseg.tools.usage.result import Advice, GrowthAccounting, UsageBook
-from healthseg.tools.usage.subject import GROWTH, TOOL, TREND_DAYS, book_rows, spans_of, weeks_before
+from healthseg.tools.usage.subject import (
+    GROWTH,
+    TOOL,
+    TREND_DAYS,
+    book_rows,
+    spans_of,
+    weeks_before,
+)
 
-AWAY_RATIO = 0.8             # of the book's median: a customer below it, and far out of the others' spread
+AWAY_RATIO = 0.8  # of the book's median: a customer below it, and far out of the others' spread
 AWAY_Z = -2.0
-IDLE = 0.5                   # of the seats in use
+IDLE = 0.5  # of the seats in use
 UNUSUAL_DAYS = 365
 BIN = 0.1
-FLOOR = 0.01                 # a ratio of zero has no logarithm
-LISTED = ["client_id", "name", "usage_ratio", "relative_ratio", "z", "breaks_away", "monthly_active_users",
-          "weekly_active_users", "seats", "seat_utilisation", "top_user_share", "single_user", "champion_departed",
-          "person_events", "days_since_last", "arr", "currency", "tier", "reason"]
+FLOOR = 0.01  # a ratio of zero has no logarithm
+LISTED = [
+    "client_id",
+    "name",
+    "usage_ratio",
+    "relative_ratio",
+    "z",
+    "breaks_away",
+    "monthly_active_users",
+    "weekly_active_users",
+    "seats",
+    "seat_utilisation",
+    "top_user_share",
+    "single_user",
+    "champion_departed",
+    "person_events",
+    "days_since_last",
+    "arr",
+    "currency",
+    "tier",
+    "reason",
+]
 
 
 def answer(book: Any, as_of: dt.date, asked: Any) -> UsageBook:
@@ -38,7 +64,9 @@ def answer(book: Any, as_of: dt.date, asked: Any) -> UsageBook:
     settings, end = book.settings, as_of + DAY
     start = max(end - asked.lookback_period_days * DAY, book.first_event_day)
     rows, known = book_rows(book, as_of), customers_as_of(book, as_of)
-    everybody = known.index[epoch_days(known["signup_date"]) < (end - dt.date(1970, 1, 1)).days].tolist()
+    everybody = known.index[
+        epoch_days(known["signup_date"]) < (end - dt.date(1970, 1, 1)).days
+    ].tolist()
     table = _customers(rows, known, settings)
     growth, growth_frame, weeks = _growth(book, everybody, start, end)
     trend, weeks = details.trends(weeks, end, settings.seed, settings.interval_level)
@@ -52,42 +80,82 @@ def answer(book: Any, as_of: dt.date, asked: Any) -> UsageBook:
     money = _money(table)
     single = table[table["single_user"]]
     return UsageBook(
-        as_of=as_of, data_until=book.data_until, fingerprint=book.fingerprint(as_of),
-        coverage=rounded(table["usage_ratio"].notna().mean()) if len(table) else None, warnings=money[1],
-        not_measured=_not_measured(table, trend, reasons, money[0]), total_customers=len(table),
-        excluded=_excluded(book, known, as_of, len(table)), lookback_period_days=asked.lookback_period_days,
-        interval_level=settings.interval_level, **_totals(table), usage_trends=trend,
-        breaking_away=_records(table[table["breaks_away"]]), idle_seats=_records(_idle(table)),
+        as_of=as_of,
+        data_until=book.data_until,
+        fingerprint=book.fingerprint(as_of),
+        coverage=rounded(table["usage_ratio"].notna().mean()) if len(table) else None,
+        warnings=money[1],
+        not_measured=_not_measured(table, trend, reasons, money[0]),
+        total_customers=len(table),
+        excluded=_excluded(book, known, as_of, len(table)),
+        lookback_period_days=asked.lookback_period_days,
+        interval_level=settings.interval_level,
+        **_totals(table),
+        usage_trends=trend,
+        breaking_away=_records(table[table["breaks_away"]]),
+        idle_seats=_records(_idle(table)),
         single_user_customers=_records(single.sort_values("arr", ascending=False, kind="stable")),
         champions_departed=_records(table[table["champion_departed"] == 1]),
-        single_user_arr=None if money[0] is None else rounded(single["arr"].sum(), 2), currency=money[0],
-        growth_accounting=growth, user_retention=cohorts, activity_heatmap=heatmap,
-        unusual_days=usage_unusual.records(unusual), customers=_records(table),
-        recommendations=[rule["text"] for rule in actions], recommendations_detail=[Advice(**rule) for rule in actions],
+        single_user_arr=None if money[0] is None else rounded(single["arr"].sum(), 2),
+        currency=money[0],
+        growth_accounting=growth,
+        user_retention=cohorts,
+        activity_heatmap=heatmap,
+        unusual_days=usage_unusual.records(unusual),
+        customers=_records(table),
+        recommendations=[rule["text"] for rule in actions],
+        recommendations_detail=[Advice(**rule) for rule in actions],
         alerts=[alert_of(rule) for rule in playbook.fired(TOOL, "book_alert", figures)],
-    ).with_frames(customers=table, growth=growth_frame, retention=kept, weeks=weeks, days=days,
-                  utilisation=_utilisation(table), unusual_days=unusual, **week_frames)
+    ).with_frames(
+        customers=table,
+        growth=growth_frame,
+        retention=kept,
+        weeks=weeks,
+        days=days,
+        utilisation=_utilisation(table),
+        unusual_days=unusual,
+        **week_frames,
+    )
 
 
 def _customers(rows: pd.DataFrame, known: pd.DataFrame, settings: Any) -> pd.DataFrame:
     """A row a live customer; those that break away first, by how far."""
     rows = rows.set_index("client_id", drop=False)
     who = known.loc[rows.index]
-    name = who["name"].where(who["name"].notna(), rows["client_id"]) if "name" in who else rows["client_id"]
+    name = (
+        who["name"].where(who["name"].notna(), rows["client_id"])
+        if "name" in who
+        else rows["client_id"]
+    )
     currency = rows["currency"].where(rows["currency"].notna(), settings.book_currency)
     relative, z = _away(rows["usage_vs_own_baseline"])
-    table = pd.DataFrame({
-        "client_id": rows["client_id"], "name": name, "usage_ratio": rows["usage_vs_own_baseline"],
-        "relative_ratio": relative, "z": z, "breaks_away": (relative < AWAY_RATIO) & (z <= AWAY_Z),
-        "monthly_active_users": rows["monthly_active_users"], "weekly_active_users": rows["weekly_active_users"],
-        "seats": rows["seats"].where(rows["seats"] > 0), "seat_utilisation": rows["seat_utilisation"],
-        "top_user_share": rows["top_user_share_28d"], "single_user": rows["monthly_active_users"] == 1,
-        "champion_departed": rows["champion_departed"], "person_events": rows["person_events_28d"],
-        "days_since_last": rows["days_since_last_person_event"], "arr": rows["arr"], "currency": currency,
-        "tier": rows["tier"]})
+    table = pd.DataFrame(
+        {
+            "client_id": rows["client_id"],
+            "name": name,
+            "usage_ratio": rows["usage_vs_own_baseline"],
+            "relative_ratio": relative,
+            "z": z,
+            "breaks_away": (relative < AWAY_RATIO) & (z <= AWAY_Z),
+            "monthly_active_users": rows["monthly_active_users"],
+            "weekly_active_users": rows["weekly_active_users"],
+            "seats": rows["seats"].where(rows["seats"] > 0),
+            "seat_utilisation": rows["seat_utilisation"],
+            "top_user_share": rows["top_user_share_28d"],
+            "single_user": rows["monthly_active_users"] == 1,
+            "champion_departed": rows["champion_departed"],
+            "person_events": rows["person_events_28d"],
+            "days_since_last": rows["days_since_last_person_event"],
+            "arr": rows["arr"],
+            "currency": currency,
+            "tier": rows["tier"],
+        }
+    )
     table = table.reset_index(drop=True)
     table["reason"] = [_reason(row) for row in table.to_dict("records")]
-    table = table.sort_values(["breaks_away", "z", "client_id"], ascending=[False, True, True], kind="stable")
+    table = table.sort_values(
+        ["breaks_away", "z", "client_id"], ascending=[False, True, True], kind="stable"
+    )
     return table[LISTED].reset_index(drop=True)
 
 
@@ -115,18 +183,26 @@ def _reason(row: dict[str, Any]) -> str:
     return ""
 
 
-def _growth(book: Any, clients: list[str], start: dt.date, end: dt.date
-            ) -> tuple[GrowthAccounting, pd.DataFrame, pd.DataFrame]:
+def _growth(
+    book: Any, clients: list[str], start: dt.date, end: dt.date
+) -> tuple[GrowthAccounting, pd.DataFrame, pd.DataFrame]:
     """All customers' users by week and over the period, those that have left since too; and the weeks' events."""
-    parts = [(0, start, end), *weeks_before(end, book.first_event_day, max((end - start).days, TREND_DAYS))]
+    parts = [
+        (0, start, end),
+        *weeks_before(end, book.first_event_day, max((end - start).days, TREND_DAYS)),
+    ]
     frame = over(book, spans_of(clients, parts), ["person_events", *GROWTH])
     total = frame.groupby("span_id")[["person_events", *GROWTH]].sum(min_count=1)
     total = pd.DataFrame(parts, columns=["span_id", "start", "end"]).join(total, on="span_id")
     period, weeks = total.iloc[0].to_dict(), total.iloc[1:].reset_index(drop=True)
     rows = weeks.to_dict("records")
-    growth = GrowthAccounting(period=details.growth_of(period, start, end),
-                              weeks=[details.growth_of(row, row["start"], row["end"]) for row in rows])
-    table = weeks[["start", "end", *GROWTH]].assign(pulse_ratio=[details.pulse(row) for row in rows])
+    growth = GrowthAccounting(
+        period=details.growth_of(period, start, end),
+        weeks=[details.growth_of(row, row["start"], row["end"]) for row in rows],
+    )
+    table = weeks[["start", "end", *GROWTH]].assign(
+        pulse_ratio=[details.pulse(row) for row in rows]
+    )
     return growth, table.astype({"pulse_ratio": float}), weeks
 
 
@@ -137,9 +213,11 @@ def _days(book: Any, clients: list[str], end: dt.date) -> tuple[pd.DataFrame, pd
     frame = usage_unusual.usual_days(book, clients, end)
     labels = dict(zip(unusual["date"], unusual["calendar"], strict=True))
     dates = [EPOCH + dt.timedelta(days=day) for day in frame["day"].tolist()]
-    frame = frame.assign(date=frame["day"].to_numpy().astype("datetime64[D]").astype("datetime64[s]"),
-                         unusual=[date in labels for date in dates],
-                         calendar=pd.Series([labels.get(date) for date in dates], dtype=object))
+    frame = frame.assign(
+        date=frame["day"].to_numpy().astype("datetime64[D]").astype("datetime64[s]"),
+        unusual=[date in labels for date in dates],
+        calendar=pd.Series([labels.get(date) for date in dates], dtype=object),
+    )
     frame = frame[["date", "person_events", "expected", "ratio", "unusual", "calendar"]]
     return frame[frame["date"] >= pd.Timestamp(start)].reset_index(drop=True), unusual
 
@@ -148,12 +226,17 @@ def _totals(table: pd.DataFrame) -> dict[str, Any]:
     seated = table.dropna(subset=["seats", "monthly_active_users"])
     seats = seated["seats"].sum()
     month = table["monthly_active_users"]
-    return {"active_customers": integer((month > 0).sum()) if month.notna().any() else None,
-            "weekly_active_users": integer(table["weekly_active_users"].sum(min_count=1)),
-            "monthly_active_users": integer(month.sum(min_count=1)),
-            "licensed_seats": integer(seats) if len(seated) else None, "customers_with_seats": len(seated),
-            "seat_utilisation": rounded(seated["monthly_active_users"].sum() / seats) if seats else None,
-            "median_usage_ratio": rounded(table["usage_ratio"].median())}
+    return {
+        "active_customers": integer((month > 0).sum()) if month.notna().any() else None,
+        "weekly_active_users": integer(table["weekly_active_users"].sum(min_count=1)),
+        "monthly_active_users": integer(month.sum(min_count=1)),
+        "licensed_seats": integer(seats) if len(seated) else None,
+        "customers_with_seats": len(seated),
+        "seat_utilisation": rounded(seated["monthly_active_users"].sum() / seats)
+        if seats
+        else None,
+        "median_usage_ratio": rounded(table["usage_ratio"].median()),
+    }
 
 
 def _idle(table: pd.DataFrame) -> pd.DataFrame:
@@ -167,16 +250,28 @@ def _utilisation(table: pd.DataFrame) -> pd.DataFrame:
     """Customers and ARR by tenths of seats in use; the last holds all above."""
     known = table.dropna(subset="seat_utilisation")
     place = np.minimum((known["seat_utilisation"] / BIN + 1e-9).astype(int), 10)
-    rows = [(step * BIN, (step + 1) * BIN, int((place == step).sum()), float(known.loc[place == step, "arr"].sum()))
-            for step in range(11)]
+    rows = [
+        (
+            step * BIN,
+            (step + 1) * BIN,
+            int((place == step).sum()),
+            float(known.loc[place == step, "arr"].sum()),
+        )
+        for step in range(11)
+    ]
     return pd.DataFrame(rows, columns=["low", "high", "customers", "arr"])
 
 
 def _figures(table: pd.DataFrame) -> dict[str, Any]:
     """The named figures that the playbook's rules for the book read."""
-    return {"customers": float(len(table)), "breaking_away": float(table["breaks_away"].sum()),
-            "departed": float((table["champion_departed"] == 1).sum()), "single": float(table["single_user"].sum()),
-            "silent": float((table["days_since_last"] >= 14).sum()), "idle": float(len(_idle(table)))}
+    return {
+        "customers": float(len(table)),
+        "breaking_away": float(table["breaks_away"].sum()),
+        "departed": float((table["champion_departed"] == 1).sum()),
+        "single": float(table["single_user"].sum()),
+        "silent": float((table["days_since_last"] >= 14).sum()),
+        "idle": float(len(_idle(table))),
+    }
 
 
 def _money(table: pd.DataFrame) -> tuple[str | None, list[str]]:
@@ -192,10 +287,16 @@ def _excluded(book: Any, known: pd.DataFrame, as_of: dt.date, live: int) -> dict
     begun = pd.to_datetime(known["signup_date"]) <= day
     left = known["churned_on"].notna()
     churned, waiting = int((begun & left).sum()), int((~begun).sum())
-    return {"churned": churned, "not_started": waiting, "prospect": len(known) - churned - waiting - live}
+    return {
+        "churned": churned,
+        "not_started": waiting,
+        "prospect": len(known) - churned - waiting - live,
+    }
 
 
-def _not_measured(table: pd.DataFrame, trend: Any, reasons: dict[str, str], currency: str | None) -> dict[str, str]:
+def _not_measured(
+    table: pd.DataFrame, trend: Any, reasons: dict[str, str], currency: str | None
+) -> dict[str, str]:
     found = dict(reasons)
     if trend.trend_direction is None:
         found["$.usage_trends"] = f"{trend.weeks} whole weeks with events, at least 6 are needed"
@@ -210,5 +311,7 @@ def _not_measured(table: pd.DataFrame, trend: Any, reasons: dict[str, str], curr
 
 def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
     plain = table.astype(object).where(table.notna(), None).to_dict("records")
-    return [{key: round(value, 4) if isinstance(value, float) else value for key, value in row.items()}
-            for row in plain]
+    return [
+        {key: round(value, 4) if isinstance(value, float) else value for key, value in row.items()}
+        for row in plain
+    ]

@@ -1,4 +1,5 @@
 """The period that a call is about: as asked for, and the part of it in which there is something to know."""
+
 from __future__ import annotations
 
 import datetime as dt
@@ -44,27 +45,39 @@ def period_of(book: Any, customer: Mapping[str, Any], as_of: dt.date, asked: Any
     first, last = _asked(asked, as_of, zone)
     start, end = first.date(), (last - dt.timedelta(microseconds=1)).date() + DAY
     if last <= first:
-        raise _refused(asked, f"period_end {_said(last)} is not after period_start {_said(first)}",
-                       "period_start < period_end; the end is exclusive")
+        raise _refused(
+            asked,
+            f"period_end {_said(last)} is not after period_start {_said(first)}",
+            "period_start < period_end; the end is exclusive",
+        )
     born, left = _life(customer, as_of)
     begin, stop = max(start, born, book.first_event_day), min(end, left, as_of + DAY)
     if stop <= begin:
         known = f"{max(born, book.first_event_day)} to {min(left, as_of + DAY) - DAY}"
-        raise _refused(asked, _outside(book, customer, as_of, start, end, born, left),
-                       f"a period that shares a day with {known}")
+        raise _refused(
+            asked,
+            _outside(book, customer, as_of, start, end, born, left),
+            f"a period that shares a day with {known}",
+        )
     notes = _notes(start, end, begin, stop, born, left, as_of) + _hour_note(first, last, start, end)
     return Period(start, end, begin, stop, first, last, zone, notes)
 
 
 def _asked(asked: Any, as_of: dt.date, zone: str) -> tuple[dt.datetime, dt.datetime]:
     """Start and end on the account's clock: whole days, hours only of an hourly series."""
+
     def moment(value: Any, name: str) -> dt.datetime:
         if asked.granularity == "hourly":
             return as_hour(value, zone, name)
         return dt.datetime.combine(as_date(value, name), dt.time())
+
     end = asked.period_end or as_of + DAY
     last = moment(end, "period_end")
-    first = moment(asked.period_start, "period_start") if asked.period_start else last - DEFAULT_DAYS * DAY
+    first = (
+        moment(asked.period_start, "period_start")
+        if asked.period_start
+        else last - DEFAULT_DAYS * DAY
+    )
     return first, last
 
 
@@ -72,11 +85,20 @@ def _life(customer: Mapping[str, Any], as_of: dt.date) -> tuple[dt.date, dt.date
     """The customer's first day, and the first day after its last as far as known by ``as_of``."""
     left = customer.get("churned_on")
     gone = left is not None and not pd.isna(left) and pd.Timestamp(left) <= pd.Timestamp(as_of)
-    return pd.Timestamp(customer["signup_date"]).date(), pd.Timestamp(left).date() if gone else dt.date.max
+    return pd.Timestamp(customer["signup_date"]).date(), pd.Timestamp(
+        left
+    ).date() if gone else dt.date.max
 
 
-def _outside(book: Any, customer: Mapping[str, Any], as_of: dt.date, start: dt.date, end: dt.date, born: dt.date,
-             left: dt.date) -> str:
+def _outside(
+    book: Any,
+    customer: Mapping[str, Any],
+    as_of: dt.date,
+    start: dt.date,
+    end: dt.date,
+    born: dt.date,
+    left: dt.date,
+) -> str:
     who = customer["client_id"]
     words = f"the period {start} to {end} (exclusive)"
     if end <= born:
@@ -90,29 +112,54 @@ def _outside(book: Any, customer: Mapping[str, Any], as_of: dt.date, start: dt.d
     return f"{words} holds no day on which {who} was a customer and events were tracked"
 
 
-def _notes(start: dt.date, end: dt.date, begin: dt.date, stop: dt.date, born: dt.date, left: dt.date,
-           as_of: dt.date) -> tuple[str, ...]:
+def _notes(
+    start: dt.date,
+    end: dt.date,
+    begin: dt.date,
+    stop: dt.date,
+    born: dt.date,
+    left: dt.date,
+    as_of: dt.date,
+) -> tuple[str, ...]:
     """Why less than the asked period was counted."""
     found = []
     if begin > start:
-        found.append(f"counted from {begin}: " + ("the customer signed up then" if begin == born else
-                                                  "events are tracked since then"))
+        found.append(
+            f"counted from {begin}: "
+            + ("the customer signed up then" if begin == born else "events are tracked since then")
+        )
     if stop < end:
-        found.append(f"counted to {stop - DAY}: " + (f"the customer left on {left}" if stop == left else
-                                                     f"the book is read as of {as_of}"))
+        found.append(
+            f"counted to {stop - DAY}: "
+            + (
+                f"the customer left on {left}"
+                if stop == left
+                else f"the book is read as of {as_of}"
+            )
+        )
     return tuple(found)
 
 
-def _hour_note(first: dt.datetime, last: dt.datetime, start: dt.date, end: dt.date) -> tuple[str, ...]:
-    if first == dt.datetime.combine(start, dt.time()) and last == dt.datetime.combine(end, dt.time()):
+def _hour_note(
+    first: dt.datetime, last: dt.datetime, start: dt.date, end: dt.date
+) -> tuple[str, ...]:
+    if first == dt.datetime.combine(start, dt.time()) and last == dt.datetime.combine(
+        end, dt.time()
+    ):
         return ()
     return ("the series holds the hours that were asked for; all other figures are of whole days",)
 
 
 def _said(moment: dt.datetime) -> str:
-    return moment.date().isoformat() if moment.time() == dt.time() else moment.isoformat(timespec="minutes")
+    return (
+        moment.date().isoformat()
+        if moment.time() == dt.time()
+        else moment.isoformat(timespec="minutes")
+    )
 
 
 def _refused(asked: Any, message: str, rule: str) -> InvalidParameters:
     given = f"{asked.period_start or 'default'} to {asked.period_end or 'default'}"
-    return InvalidParameters(message, parameter="period_start, period_end", value_provided=given, validation_rule=rule)
+    return InvalidParameters(
+        message, parameter="period_start, period_end", value_provided=given, validation_rule=rule
+    )

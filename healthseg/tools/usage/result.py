@@ -1,4 +1,5 @@
 """The shape of track_usage_engagement's reply: the reference's keys, and what traces them."""
+
 from __future__ import annotations
 
 import datetime as dt
@@ -18,11 +19,11 @@ class Range(Part):
 
 
 class AnalysisPeriod(Part):
-    start: str                       # instants of UTC: midnight of the account's own clock
+    start: str  # instants of UTC: midnight of the account's own clock
     end: str
-    start_date: dt.date              # the days asked for, account-local; the end is exclusive
+    start_date: dt.date  # the days asked for, account-local; the end is exclusive
     end_date: dt.date
-    effective_start: dt.date         # the part of them in which the customer lived and events were tracked
+    effective_start: dt.date  # the part of them in which the customer lived and events were tracked
     effective_end: dt.date
     days: int
     timezone: str
@@ -35,15 +36,15 @@ class EngagementMetrics(Part):
     daily_active_users: int | None
     user_activation_rate: float | None
     activated_users: int | None
-    activation_basis: str | None     # users, seats, or the settings' activation_features
+    activation_basis: str | None  # users, seats, or the settings' activation_features
     feature_adoption_rate: float | None
     average_session_duration_minutes: float | None
     sessions_per_user_per_week: float | None
-    active_users: int | None         # distinct, in the period
+    active_users: int | None  # distinct, in the period
     active_days_per_user: float | None
     stickiness: float | None
     licensed_seats: int | None
-    seat_utilisation: float | None   # monthly active users ÷ seats
+    seat_utilisation: float | None  # monthly active users ÷ seats
     provisioned_users: int | None
 
 
@@ -58,7 +59,7 @@ class UsageAnalytics(Part):
 
 
 class Velocity(Part):
-    change: float | None             # later half's slope − earlier half's, of log1p, a week
+    change: float | None  # later half's slope − earlier half's, of log1p, a week
     interval: Range | None
 
 
@@ -91,7 +92,7 @@ class GrowthPeriod(Part):
     returning_users: int | None
     resurrected_users: int | None
     dormant_users: int | None
-    pulse_ratio: float | None        # (new + resurrected) ÷ dormant
+    pulse_ratio: float | None  # (new + resurrected) ÷ dormant
 
 
 class GrowthAccounting(Part):
@@ -102,11 +103,11 @@ class GrowthAccounting(Part):
 class RetentionCohort(Part):
     cohort_start: dt.date
     users: int
-    retained: list[float | None]     # by week since the first event; null: not over yet
+    retained: list[float | None]  # by week since the first event; null: not over yet
 
 
 class Dependence(Part):
-    top_user_share: float | None     # of the person events with a user, 28 days
+    top_user_share: float | None  # of the person events with a user, 28 days
     monthly_active_users: int | None
     single_user: bool | None
     champion_share: float | None
@@ -117,7 +118,7 @@ class Dependence(Part):
 
 
 class OwnBaseline(Part):
-    ratio: float | None              # 28 days against the 84 before, per tracked day
+    ratio: float | None  # 28 days against the 84 before, per tracked day
     book_median_ratio: float | None
     book_customers: int
     below_while_book_holds: bool | None
@@ -133,14 +134,14 @@ class FeatureUse(Part):
     active_days: int
     users_ever: int | None
     listed: bool | None
-    used_before_tracking: bool       # may have been in use before events were tracked
+    used_before_tracking: bool  # may have been in use before events were tracked
 
 
 class Cell(Part):
     name: str
     user_hours: int
     share: float
-    ratio: float | None              # to the mean of those in use
+    ratio: float | None  # to the mean of those in use
     p: float | None
     peak: bool
 
@@ -175,15 +176,21 @@ class Benchmark(Part):
 class UnusualDay(Part):
     date: dt.date
     person_events: int
-    expected: float | None           # median of the same weekday around; null where there are too few of them
+    expected: (
+        float | None
+    )  # median of the same weekday around; null where there are too few of them
     ratio: float | None
     z: float
-    about: str                       # people, or doing (events of those who came)
-    value: int                       # of what stood out, on the day of the spell that is farthest out
+    about: str  # people, or doing (events of those who came)
+    value: int  # of what stood out, on the day of the spell that is farthest out
     value_expected: float
-    book_ratio: float | None         # what the rest of the book had of its usual people; 1 where all was as always
+    book_ratio: (
+        float | None
+    )  # what the rest of the book had of its usual people; 1 where all was as always
     calendar: str | None
-    likely_cause: str | None         # the calendar's label, missing data, tickets; null where the book names none
+    likely_cause: (
+        str | None
+    )  # the calendar's label, missing data, tickets; null where the book names none
 
 
 class Advice(Part):
@@ -240,6 +247,7 @@ class UsageEngagement(Result):
 
     def charts(self, width: int = 740) -> dict[str, alt.TopLevelMixin]:
         from healthseg.charts import usage
+
         return {
             "series": usage.series(self.frame("series"), width),
             "trend": usage.trend(self.frame("weeks"), width),
@@ -260,7 +268,11 @@ class UsageEngagement(Result):
             many, days = figures.active_users, self.analysis_period.days
         users = f"{self.name}: {many} active user{'' if many == 1 else 's'} in {days} days"
         users += f" on {figures.licensed_seats} seats" if figures.licensed_seats else ""
-        rate = "" if trend.weekly_growth_rate is None else f" ({100 * trend.weekly_growth_rate:+.1f} % a week)"
+        rate = (
+            ""
+            if trend.weekly_growth_rate is None
+            else f" ({100 * trend.weekly_growth_rate:+.1f} % a week)"
+        )
         moving = f"; usage {trend.trend_direction}{rate}" if trend.trend_direction else ""
         todo = len(self.recommendations)
         return users + moving + (f"; {todo} thing{'s' if todo > 1 else ''} to do" if todo else "")
@@ -269,10 +281,12 @@ class UsageEngagement(Result):
         figures, counted = self.engagement_metrics, self.usage_analytics
         return {
             "Active users (day, week, month)": f"{figures.daily_active_users}, {figures.weekly_active_users}, "
-                                               f"{figures.monthly_active_users}",
-            "Sessions": counted.total_sessions, "Events": counted.total_events,
+            f"{figures.monthly_active_users}",
+            "Sessions": counted.total_sessions,
+            "Events": counted.total_events,
             "Trend": self.usage_trends.trend_direction,
-            "Peaks": self.activity_heatmap.statement, "Alerts": "; ".join(a.message for a in self.alerts) or "none",
+            "Peaks": self.activity_heatmap.statement,
+            "Alerts": "; ".join(a.message for a in self.alerts) or "none",
         }
 
 
@@ -318,6 +332,7 @@ class UsageBook(Result):
 
     def charts(self, width: int = 740) -> dict[str, alt.TopLevelMixin]:
         from healthseg.charts import usage, usage_book
+
         return {
             "breaking_away": usage_book.breaking_away(self.frame("customers"), width),
             "utilisation": usage_book.utilisation(self.frame("utilisation"), width),
@@ -332,13 +347,25 @@ class UsageBook(Result):
         if not self.total_customers:
             return "The book has no live customers"
         away = len(self.breaking_away)
-        used = "" if self.seat_utilisation is None else f", {100 * self.seat_utilisation:.0f} % of the seats in use"
+        used = (
+            ""
+            if self.seat_utilisation is None
+            else f", {100 * self.seat_utilisation:.0f} % of the seats in use"
+        )
         month = self.monthly_active_users
-        known = "Too few days are tracked" if month is None else f"{month:,} users active in 30 days{used}"
+        known = (
+            "Too few days are tracked"
+            if month is None
+            else f"{month:,} users active in 30 days{used}"
+        )
         verb = "breaks" if away == 1 else "break"
         return f"{known}; {away} of {self.total_customers} customers {verb} away from the book"
 
     def summary(self) -> dict[str, Any]:
-        return {"Customers": self.total_customers, "Active users in 30 days": self.monthly_active_users,
-                "Breaking away": len(self.breaking_away), "On a single user": len(self.single_user_customers),
-                "Trend": self.usage_trends.trend_direction}
+        return {
+            "Customers": self.total_customers,
+            "Active users in 30 days": self.monthly_active_users,
+            "Breaking away": len(self.breaking_away),
+            "On a single user": len(self.single_user_customers),
+            "Trend": self.usage_trends.trend_direction,
+        }

@@ -1,4 +1,5 @@
 """The series at the asked grain: hours, days, ISO weeks or calendar months of the account's own clock."""
+
 from __future__ import annotations
 
 import datetime as dt
@@ -43,9 +44,17 @@ def _hourly(subject: Subject) -> pd.DataFrame:
     people = rows[rows["user"] >= 0].drop_duplicates(["place", "user"])
     np.add.at(users, people["place"], 1)
     starts = [moment.isoformat() for _, moment in hours]
-    return pd.DataFrame({"start": starts, "end": [*starts[1:], *([_after(hours)] if hours else [])],
-                         "person_events": events, "api_events": np.nan, "active_users": users, "sessions": np.nan,
-                         "complete": True})[COLUMNS]
+    return pd.DataFrame(
+        {
+            "start": starts,
+            "end": [*starts[1:], *([_after(hours)] if hours else [])],
+            "person_events": events,
+            "api_events": np.nan,
+            "active_users": users,
+            "sessions": np.nan,
+            "complete": True,
+        }
+    )[COLUMNS]
 
 
 def _after(hours: list[tuple[int, dt.datetime]]) -> str:
@@ -65,5 +74,11 @@ def _places(hours: list[tuple[int, dt.datetime]]) -> dict[tuple[int, int, int], 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """The series as JSON, whole numbers."""
     rows = frame.to_dict("records")
-    return [{**{name: str(row[name]) for name in ("start", "end")}, **{name: integer(row[name]) for name in MEASURES},
-             "complete": bool(row["complete"])} for row in rows]
+    return [
+        {
+            **{name: str(row[name]) for name in ("start", "end")},
+            **{name: integer(row[name]) for name in MEASURES},
+            "complete": bool(row["complete"]),
+        }
+        for row in rows
+    ]

@@ -1,4 +1,5 @@
 """What a reply about usage is made from: one customer's measures over its period, and the book's on the same days."""
+
 from __future__ import annotations
 
 import datetime as dt
@@ -19,14 +20,28 @@ from healthseg.tools.rounding import number
 from healthseg.tools.usage.period import DAY, Period
 
 TOOL = "track_usage_engagement"
-TREND_DAYS = 84              # the trend looks at 12 weeks at least
+TREND_DAYS = 84  # the trend looks at 12 weeks at least
 LEAST_WEEKS = 6
 WEEK = dt.timedelta(days=7)
 MONTH_DAYS = 30
-PERIOD_MEASURES = ("person_events", "api_events", "active_days", "active_users", "daily_active_users", "stickiness",
-                   "sessions", "sessions_per_user_per_week", "average_session_minutes", "unique_features_used",
-                   "new_users", "returning_users", "resurrected_users", "dormant_users", "provisioned_users",
-                   "activated_users")
+PERIOD_MEASURES = (
+    "person_events",
+    "api_events",
+    "active_days",
+    "active_users",
+    "daily_active_users",
+    "stickiness",
+    "sessions",
+    "sessions_per_user_per_week",
+    "average_session_minutes",
+    "unique_features_used",
+    "new_users",
+    "returning_users",
+    "resurrected_users",
+    "dormant_users",
+    "provisioned_users",
+    "activated_users",
+)
 COHORT_MEASURES = tuple(f"{name}_users" for name in lives.COHORTS)
 GROWTH = ("active_users", "new_users", "returning_users", "resurrected_users", "dormant_users")
 
@@ -52,8 +67,16 @@ def book_rows(book: Any, day: dt.date) -> pd.DataFrame:
 class Subject:
     """A customer, a period, and what was counted of it."""
 
-    def __init__(self, book: Any, customer: Mapping[str, Any], as_of: dt.date, asked: Any, period: Period) -> None:
-        self.book, self.customer, self.as_of, self.asked, self.period = book, customer, as_of, asked, period
+    def __init__(
+        self, book: Any, customer: Mapping[str, Any], as_of: dt.date, asked: Any, period: Period
+    ) -> None:
+        self.book, self.customer, self.as_of, self.asked, self.period = (
+            book,
+            customer,
+            as_of,
+            asked,
+            period,
+        )
         self.client_id = str(customer["client_id"])
         self.settings: Settings = book.settings
         self.name = str(customer.get("name") or self.client_id)
@@ -71,7 +94,9 @@ class Subject:
         start = min(self.end - TREND_DAYS * DAY, self.start - self.period.days * DAY)
         return lives.counting(self.book, [self.client_id], start, self.end)
 
-    def over(self, parts: list[tuple[Any, dt.date, dt.date]], measures: tuple[str, ...]) -> pd.DataFrame:
+    def over(
+        self, parts: list[tuple[Any, dt.date, dt.date]], measures: tuple[str, ...]
+    ) -> pd.DataFrame:
         return over_one(self.count, parts, measures)
 
     @cached_property
@@ -82,8 +107,13 @@ class Subject:
     @cached_property
     def now(self) -> dict[str, Any]:
         """The panel's row at the end of the period: windows that look back over its start."""
-        rows = remember(self.book, ("panel row", self.period.last_day),
-                        lambda: panels.panel(self.book, [self.period.last_day]).set_index("client_id", drop=False))
+        rows = remember(
+            self.book,
+            ("panel row", self.period.last_day),
+            lambda: panels.panel(self.book, [self.period.last_day]).set_index(
+                "client_id", drop=False
+            ),
+        )
         return rows.loc[self.client_id].to_dict()
 
     @property
@@ -95,7 +125,11 @@ class Subject:
         """Blocks of seven days over 12 weeks, or the period where it is longer: start, end and counts."""
         parts = weeks_before(self.end, self.first_day, max(self.period.days, TREND_DAYS))
         measures = ("person_events", *GROWTH)
-        return self.over(parts, measures) if parts else pd.DataFrame(columns=["start", "end", *measures])
+        return (
+            self.over(parts, measures)
+            if parts
+            else pd.DataFrame(columns=["start", "end", *measures])
+        )
 
     @cached_property
     def users(self) -> pd.DataFrame:

@@ -1,4 +1,5 @@
 """When it is used: the heat map of the week, and the days and hours that stand out of chance."""
+
 from __future__ import annotations
 
 import datetime as dt
@@ -13,23 +14,44 @@ from healthseg.tools.rounding import number, rounded
 from healthseg.tools.usage.result import Cell, Heatmap
 
 
-def heatmap(hours: pd.DataFrame, start: dt.date, end: dt.date, zone: str, settings: Any
-            ) -> tuple[Heatmap, dict[str, pd.DataFrame], dict[str, str]]:
+def heatmap(
+    hours: pd.DataFrame, start: dt.date, end: dt.date, zone: str, settings: Any
+) -> tuple[Heatmap, dict[str, pd.DataFrame], dict[str, str]]:
     """The reply's part, its frames, and what could not be measured."""
     known = hours[hours["user"] >= 0].drop_duplicates(["user", "day", "hour"])
-    found = rhythms(known, epoch_day(start), epoch_day(end), settings.seed, settings.peak_min_ratio,
-                    settings.peak_max_p)
-    reasons = {f"$.activity_heatmap.peak_{kind}s": rhythm.reason for kind, rhythm in found.items() if rhythm.reason}
+    found = rhythms(
+        known,
+        epoch_day(start),
+        epoch_day(end),
+        settings.seed,
+        settings.peak_min_ratio,
+        settings.peak_max_p,
+    )
+    reasons = {
+        f"$.activity_heatmap.peak_{kind}s": rhythm.reason
+        for kind, rhythm in found.items()
+        if rhythm.reason
+    }
     days, times = (None if rhythm.reason else rhythm.peaks for rhythm in found.values())
     grid = _grid(known, hours)
     part = Heatmap(
         peak_days=None if days is None else [DAY_NAMES[day] for day in days],
-        peak_hours=None if times is None else hour_ranges(times), statement=_statement(found), timezone=zone,
-        user_hours=len(known), days=_cells(found["day"]), hours=_cells(found["hour"]),
-        user_hours_by_weekday_and_hour=grid.pivot(index="weekday", columns="hour", values="user_hours").values.tolist(),
-        rhythm_p_days=_p(found["day"].p), rhythm_p_hours=_p(found["hour"].p))
-    cells = pd.concat([rhythm.cells.assign(kind=kind, name=_names(kind)) for kind, rhythm in found.items()],
-                      ignore_index=True)
+        peak_hours=None if times is None else hour_ranges(times),
+        statement=_statement(found),
+        timezone=zone,
+        user_hours=len(known),
+        days=_cells(found["day"]),
+        hours=_cells(found["hour"]),
+        user_hours_by_weekday_and_hour=grid.pivot(
+            index="weekday", columns="hour", values="user_hours"
+        ).values.tolist(),
+        rhythm_p_days=_p(found["day"].p),
+        rhythm_p_hours=_p(found["hour"].p),
+    )
+    cells = pd.concat(
+        [rhythm.cells.assign(kind=kind, name=_names(kind)) for kind, rhythm in found.items()],
+        ignore_index=True,
+    )
     return part, {"heatmap": grid, "cells": cells}, reasons
 
 
@@ -53,9 +75,17 @@ def _grid(known: pd.DataFrame, hours: pd.DataFrame) -> pd.DataFrame:
 
 
 def _cells(rhythm: Rhythm) -> list[Cell]:
-    return [Cell(name=name, user_hours=int(row.user_hours), share=round(float(row.share), 4),
-                 ratio=rounded(row.ratio, 2), p=rounded(row.p), peak=bool(row.peak))
-            for name, row in zip(_names(rhythm.kind), rhythm.cells.itertuples(), strict=True)]
+    return [
+        Cell(
+            name=name,
+            user_hours=int(row.user_hours),
+            share=round(float(row.share), 4),
+            ratio=rounded(row.ratio, 2),
+            p=rounded(row.p),
+            peak=bool(row.peak),
+        )
+        for name, row in zip(_names(rhythm.kind), rhythm.cells.itertuples(), strict=True)
+    ]
 
 
 def _statement(found: dict[str, Rhythm]) -> str:
@@ -68,7 +98,11 @@ def _statement(found: dict[str, Rhythm]) -> str:
         if not rhythm.peaks:
             parts.append(f"no distinct peak among the {kind}s")
             continue
-        names = [DAY_NAMES[day] for day in rhythm.peaks] if kind == "day" else hour_ranges(rhythm.peaks)
+        names = (
+            [DAY_NAMES[day] for day in rhythm.peaks] if kind == "day" else hour_ranges(rhythm.peaks)
+        )
         ratio = rhythm.cells.loc[rhythm.cells["peak"], "ratio"].max()
         parts.append(f"{', '.join(names)} (up to {ratio:.1f} times the mean of the {kind}s in use)")
-    return "; ".join(parts) if any(rhythm.peaks for rhythm in found.values()) else "no distinct peak"
+    return (
+        "; ".join(parts) if any(rhythm.peaks for rhythm in found.values()) else "no distinct peak"
+    )

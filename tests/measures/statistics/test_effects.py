@@ -1,4 +1,5 @@
 """Partial correlation, difference and odds ratio: against formulas, statsmodels, and worlds that are known."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -29,12 +30,17 @@ def test_without_anything_to_adjust_for_it_is_pearsons_and_of_ranks_spearmans():
     draws = resamples(60, seed=7)
     bare = partial_correlation(x, y, np.empty((60, 0)), who, draws)
     assert bare.value == pytest.approx(np.corrcoef(x, y)[0, 1], abs=1e-6)
-    assert partial_correlation(ranks(x), ranks(np.exp(x)), np.empty((60, 0)), who, draws).value > 0.9999
+    assert (
+        partial_correlation(ranks(x), ranks(np.exp(x)), np.empty((60, 0)), who, draws).value
+        > 0.9999
+    )
 
 
 def test_the_partial_correlation_is_that_of_what_least_squares_leaves():
     x, y, given, who = world(2, confounding=1.0)
-    rest = [column - np.polyval(np.polyfit(given[:, 0], column, 1), given[:, 0]) for column in (x, y)]
+    rest = [
+        column - np.polyval(np.polyfit(given[:, 0], column, 1), given[:, 0]) for column in (x, y)
+    ]
     found = partial_correlation(x, y, given, who, resamples(who.max() + 1, seed=7))
     assert found.value == pytest.approx(np.corrcoef(*rest)[0, 1], abs=1e-6)
     assert found.lower < found.value < found.upper
@@ -52,7 +58,9 @@ def test_the_odds_ratio_is_that_of_logistic_regression_with_the_customers_sandwi
     columns = sm.add_constant(np.column_stack([given, x]))
     model = sm.Logit(y, columns).fit(disp=0, cov_type="cluster", cov_kwds={"groups": who})
     found = odds_ratio(x, y, given, who)
-    assert np.log(found.value) == pytest.approx(model.params[-1], abs=2e-3)       # a prior with an sd of 3
+    assert np.log(found.value) == pytest.approx(
+        model.params[-1], abs=2e-3
+    )  # a prior with an sd of 3
     assert np.log(found.upper / found.lower) / 3.92 == pytest.approx(model.bse[-1], rel=0.03)
     assert found.upper < 1
 
@@ -65,7 +73,10 @@ def test_a_side_without_an_event_has_a_wide_interval_and_not_none():
 
 def test_what_does_not_vary_has_no_effect_to_tell():
     x = np.ones(30)
-    assert partial_correlation(x, np.arange(30.0), np.empty((30, 0)), np.arange(30), resamples(30, 7)) is None
+    assert (
+        partial_correlation(x, np.arange(30.0), np.empty((30, 0)), np.arange(30), resamples(30, 7))
+        is None
+    )
     assert odds_ratio(x, np.r_[0, np.ones(29)], np.empty((30, 0)), np.arange(30)) is None
 
 
@@ -86,5 +97,7 @@ def test_where_nothing_goes_together_p_below_a_twentieth_is_as_rare_as_that():
     hits = 0
     for seed in range(200):
         x, y, given, who = world(1000 + seed, n=240)
-        hits += partial_correlation(x, y, given, who, resamples(who.max() + 1, 7, count=200)).p < 0.05
-    assert 2 <= hits <= 18                                                        # 10 expected, three sd about it
+        hits += (
+            partial_correlation(x, y, given, who, resamples(who.max() + 1, 7, count=200)).p < 0.05
+        )
+    assert 2 <= hits <= 18  # 10 expected, three sd about it

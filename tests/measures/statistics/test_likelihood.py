@@ -11,7 +11,11 @@ def sample(seed, slope, customers=300, rows=5):
     rng = np.random.default_rng(seed)
     stand = rng.standard_normal((customers, 1))
     ended = (rng.random(customers) < expit(0.5 + slope * stand[:, 0])).astype(float)
-    return np.repeat(stand, rows, axis=0), np.repeat(ended, rows), np.repeat(np.arange(customers), rows)
+    return (
+        np.repeat(stand, rows, axis=0),
+        np.repeat(ended, rows),
+        np.repeat(np.arange(customers), rows),
+    )
 
 
 def test_a_law_is_found_and_its_chances_happen_as_often_as_said():
@@ -30,7 +34,9 @@ def test_intervals_of_chances_hold_the_true_chance_in_most_samples():
 
 
 def test_rows_of_one_customer_count_once_in_the_interval():
-    once, often = (likelihood(*sample(3, 1.0, rows=rows)).at(np.array([0.0]), 0.90) for rows in (1, 20))
+    once, often = (
+        likelihood(*sample(3, 1.0, rows=rows)).at(np.array([0.0]), 0.90) for rows in (1, 20)
+    )
     assert abs((often[2] - often[1]) / (once[2] - once[1]) - 1) < 0.1
 
 

@@ -40,7 +40,11 @@ def test_several_groups_with_late_entries_or_strata_agree_with_statsmodels(seed)
     for given in ({"entry": entry}, {"strata": stratum}):
         ours = log_rank(time, event, group, given.get("entry"), given.get("strata"))
         statistic, p = survdiff(time, event, group, **given)
-        assert ours.statistic == pytest.approx(statistic) and ours.p == pytest.approx(p) and ours.freedom == 2
+        assert (
+            ours.statistic == pytest.approx(statistic)
+            and ours.p == pytest.approx(p)
+            and ours.freedom == 2
+        )
 
 
 def test_one_group_and_groups_that_nothing_tells_apart_have_no_test():
@@ -63,13 +67,21 @@ def blocked(seed, log_factor, onset_days=3.0, spells=500):
     time[rng.random(spells) < 0.05] = np.inf
     seen = rng.uniform(5, 400, spells)
     ended, time = time <= seen, np.minimum(time, seen)
-    return time, ended, np.where(onset < time, onset, np.nan), kind, rng.integers(0, spells // 4, spells)
+    return (
+        time,
+        ended,
+        np.where(onset < time, onset, np.nan),
+        kind,
+        rng.integers(0, spells // 4, spells),
+    )
 
 
 def test_a_planted_factor_lies_in_its_interval_in_nearly_all_samples():
     found = [time_factor(*blocked(seed, 0.7)) for seed in range(20)]
     assert sum(one.lower <= np.exp(0.7) <= one.upper for one in found) >= 18
-    assert abs(np.mean([np.log(one.factor) for one in found]) - 0.7) < 0.05 and all(one.p < 0.001 for one in found)
+    assert abs(np.mean([np.log(one.factor) for one in found]) - 0.7) < 0.05 and all(
+        one.p < 0.001 for one in found
+    )
 
 
 def test_where_a_blocker_changes_nothing_none_is_found():
@@ -82,7 +94,9 @@ def test_long_spells_meet_more_blockers_and_are_not_blamed_on_them():
     """Blockers that come late find only what was still open: comparing ever against never would call them slow."""
     samples = [blocked(seed, 0.0, onset_days=60.0) for seed in range(20)]
     ever = [np.isfinite(onset) for _, _, onset, _, _ in samples]
-    naive = [time[one].mean() / time[~one].mean() for (time, *_), one in zip(samples, ever, strict=True)]
+    naive = [
+        time[one].mean() / time[~one].mean() for (time, *_), one in zip(samples, ever, strict=True)
+    ]
     found = [time_factor(*sample) for sample in samples]
     assert np.mean(naive) > 1.2
     assert sum(one.lower <= 1 and (one.upper is None or one.upper >= 1) for one in found) >= 18

@@ -21,28 +21,55 @@ def book(values, industry="retail", tier="SMB", prefix="c"):
 
 
 def test_a_customer_is_ranked_among_the_others_by_mid_rank():
-    found = peer_standing(book([10, 20, 20, 30, 40, 50, 60, 70, 80]), "usage").set_index("client_id")
-    middle = found.loc["c01"]   # 20: of 8 others one below, one equal, six above
-    assert (middle["peer_group"], middle["peer_label"], middle["n"]) == ("industry×tier", "retail · SMB", 8)
+    found = peer_standing(book([10, 20, 20, 30, 40, 50, 60, 70, 80]), "usage").set_index(
+        "client_id"
+    )
+    middle = found.loc["c01"]  # 20: of 8 others one below, one equal, six above
+    assert (middle["peer_group"], middle["peer_label"], middle["n"]) == (
+        "industry×tier",
+        "retail · SMB",
+        8,
+    )
     assert middle["percentile"] == 100 * 1.5 / 8
-    assert (middle["lower"], middle["upper"]) == tuple(100 * float(edge) for edge in wilson(1.5, 8, 0.9))
+    assert (middle["lower"], middle["upper"]) == tuple(
+        100 * float(edge) for edge in wilson(1.5, 8, 0.9)
+    )
     # of the others 10 20 30 40 50 60 70 80 the second, fourth and sixth
     assert middle[["p25", "p50", "p75"]].tolist() == [20, 40, 60]
-    assert found.loc["c00", ["p25", "p50", "p75"]].tolist() == [20, 40, 60]    # 20 20 30 40 50 60 70 80
-    assert found.loc["c08", ["p25", "p50", "p75"]].tolist() == [20, 30, 50]    # 10 20 20 30 40 50 60 70
+    assert found.loc["c00", ["p25", "p50", "p75"]].tolist() == [
+        20,
+        40,
+        60,
+    ]  # 20 20 30 40 50 60 70 80
+    assert found.loc["c08", ["p25", "p50", "p75"]].tolist() == [
+        20,
+        30,
+        50,
+    ]  # 10 20 20 30 40 50 60 70
 
 
 def test_peers_fall_back_from_industry_to_tier_to_the_book():
-    frame = pd.concat([book(range(9), prefix="a"), book(range(8), industry="steel", prefix="b"),
-                       book(range(3), industry="steel", tier="Enterprise", prefix="d")])
+    frame = pd.concat(
+        [
+            book(range(9), prefix="a"),
+            book(range(8), industry="steel", prefix="b"),
+            book(range(3), industry="steel", tier="Enterprise", prefix="d"),
+        ]
+    )
     found = peer_standing(frame, "usage").set_index("client_id")
-    assert found["peer_group"].loc[["a00", "b00", "d00"]].tolist() == ["industry×tier", "tier", "book"]
+    assert found["peer_group"].loc[["a00", "b00", "d00"]].tolist() == [
+        "industry×tier",
+        "tier",
+        "book",
+    ]
     assert found["n"].loc[["a00", "b00", "d00"]].tolist() == [8, 16, 19]
 
 
 def test_a_customer_of_unknown_tier_has_the_book_for_peers():
     frame = pd.concat([book(range(9)), book([4], tier=None, prefix="x")])
-    assert peer_standing(frame, "usage").set_index("client_id").loc["x00", ["peer_group", "n"]].tolist() == ["book", 9]
+    assert peer_standing(frame, "usage").set_index("client_id").loc[
+        "x00", ["peer_group", "n"]
+    ].tolist() == ["book", 9]
 
 
 def test_missing_values_are_no_peers_and_too_few_have_no_rank():
@@ -58,13 +85,17 @@ def test_missing_values_are_no_peers_and_too_few_have_no_rank():
 def test_quartiles_of_the_others_are_what_sorting_the_others_gives(values):
     found = peer_standing(book(values), "usage")
     for at in range(len(values)):
-        others = sorted(values[:at] + values[at + 1:])
+        others = sorted(values[:at] + values[at + 1 :])
         assert found.loc[at, "p75"] == others[order_statistic(len(others), 0.75)]
-        below = sum(one < values[at] for one in others) + sum(one == values[at] for one in others) / 2
+        below = (
+            sum(one < values[at] for one in others) + sum(one == values[at] for one in others) / 2
+        )
         assert found.loc[at, "percentile"] == pytest.approx(100 * below / len(others))
 
 
-KINDS = st.tuples(st.integers(0, 9), st.sampled_from(["retail", "steel", None]), st.sampled_from(["SMB", None]))
+KINDS = st.tuples(
+    st.integers(0, 9), st.sampled_from(["retail", "steel", None]), st.sampled_from(["SMB", None])
+)
 
 
 @settings(max_examples=40)
@@ -81,8 +112,13 @@ def test_one_customers_peers_are_those_it_is_ranked_among(rows):
             assert sorted(peers["usage"])[order_statistic(len(peers), 0.75)] == row["p75"]
 
 
-CUSTOMERS = pd.DataFrame({"client_id": ["a", "b", "c", "d"], "churned_on": ["2025-05-01", None, "2025-03-10", None],
-                          "notice_on": ["2025-04-01", "2025-06-20", None, None]})
+CUSTOMERS = pd.DataFrame(
+    {
+        "client_id": ["a", "b", "c", "d"],
+        "churned_on": ["2025-05-01", None, "2025-03-10", None],
+        "notice_on": ["2025-04-01", "2025-06-20", None, None],
+    }
+)
 
 
 def test_a_loss_is_the_earlier_of_notice_and_leaving():
@@ -93,13 +129,33 @@ def test_a_loss_is_the_earlier_of_notice_and_leaving():
 
 
 def test_labels_count_the_window_after_the_lead_and_only_once_it_is_over():
-    rows = pd.DataFrame({"client_id": ["a", "a", "a", "c", "d", "d", "b"],
-                         "date": ["2025-01-01", "2025-03-01", "2025-03-25", "2025-03-10", "2025-03-01", "2025-05-01",
-                                  "2025-03-01"]})
-    found = labels(rows, label_event_dates(CUSTOMERS), dt.date(2025, 6, 1), horizon_days=60, lead_days=14)
+    rows = pd.DataFrame(
+        {
+            "client_id": ["a", "a", "a", "c", "d", "d", "b"],
+            "date": [
+                "2025-01-01",
+                "2025-03-01",
+                "2025-03-25",
+                "2025-03-10",
+                "2025-03-01",
+                "2025-05-01",
+                "2025-03-01",
+            ],
+        }
+    )
+    found = labels(
+        rows, label_event_dates(CUSTOMERS), dt.date(2025, 6, 1), horizon_days=60, lead_days=14
+    )
     # a leaves 31 Mar: after 14 Jan + 60 days = 16 Mar it is 0; in (15 Mar, 14 May] 1; within 14 days of 25 Mar too soon
-    assert found["status"].tolist() == ["labelled", "labelled", "in_lead", "after_event", "labelled", "immature",
-                                        "labelled"]
+    assert found["status"].tolist() == [
+        "labelled",
+        "labelled",
+        "in_lead",
+        "after_event",
+        "labelled",
+        "immature",
+        "labelled",
+    ]
     assert found["outcome"].fillna(-1).tolist() == [0, 1, -1, -1, 0, -1, 0]
 
 
@@ -110,7 +166,9 @@ def test_an_event_after_as_of_is_not_read():
     early = labels(rows, events, dt.date(2025, 6, 15), 10)
     assert (early["status"].item(), early["outcome"].item()) == ("labelled", 0.0)
     assert labels(rows, events, dt.date(2025, 6, 15), 30)["status"].item() == "immature"
-    assert labels(rows, events, dt.date(2025, 6, 15), 30, lead_days=25)["status"].item() == "immature"
+    assert (
+        labels(rows, events, dt.date(2025, 6, 15), 30, lead_days=25)["status"].item() == "immature"
+    )
 
 
 @given(folds=st.integers(1, 5), horizon=st.integers(0, 60), seed=st.integers(0, 50))

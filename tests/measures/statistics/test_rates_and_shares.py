@@ -14,9 +14,16 @@ from healthseg.measures.statistics.rates import jeffreys, shrunken_share, wilson
 from healthseg.measures.statistics.shares import largest_remainder, percentages
 
 
-@pytest.mark.parametrize(("successes", "trials", "lower", "upper"), [
-    # Newcombe (1998), Statistics in Medicine 17, 857-872, table I, method 3 (score without continuity correction)
-    (81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0000, 0.1611), (1, 29, 0.0061, 0.1718)])
+@pytest.mark.parametrize(
+    ("successes", "trials", "lower", "upper"),
+    [
+        # Newcombe (1998), Statistics in Medicine 17, 857-872, table I, method 3 (score without continuity correction)
+        (81, 263, 0.2553, 0.3662),
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0.0000, 0.1611),
+        (1, 29, 0.0061, 0.1718),
+    ],
+)
 def test_wilsons_interval_has_its_published_values(successes, trials, lower, upper):
     low, high = wilson(successes, trials, 0.95)
     assert (round(float(low), 4), round(float(high), 4)) == (lower, upper)
@@ -55,7 +62,23 @@ def test_a_shrunken_share_lies_between_what_was_seen_and_the_prior():
 
 def test_benjamini_and_hochbergs_own_example_rejects_four():
     # Benjamini & Hochberg (1995), JRSS B 57, 289-300, section 3.2: 15 hypotheses on thrombolysis
-    p = [.0001, .0004, .0019, .0095, .0201, .0278, .0298, .0344, .0459, .3240, .4262, .5719, .6528, .7590, 1.000]
+    p = [
+        0.0001,
+        0.0004,
+        0.0019,
+        0.0095,
+        0.0201,
+        0.0278,
+        0.0298,
+        0.0344,
+        0.0459,
+        0.3240,
+        0.4262,
+        0.5719,
+        0.6528,
+        0.7590,
+        1.000,
+    ]
     q = benjamini_hochberg(p)
     assert (q <= 0.05).tolist() == [True] * 4 + [False] * 11
     assert q[3] == pytest.approx(0.0095 * 15 / 4)
@@ -90,7 +113,14 @@ def test_what_is_no_p_value_is_refused(p):
 def test_seats_go_to_the_largest_remainders():
     # Hamilton's method, the textbook election of 100,000 votes and 10 seats
     votes = [47_000, 16_000, 15_900, 12_000, 6_000, 3_100]
-    assert largest_remainder([Fraction(vote * 10, 100_000) for vote in votes], 10) == [5, 2, 1, 1, 1, 0]
+    assert largest_remainder([Fraction(vote * 10, 100_000) for vote in votes], 10) == [
+        5,
+        2,
+        1,
+        1,
+        1,
+        0,
+    ]
 
 
 @given(st.lists(st.fractions(-1000, 1000, max_denominator=97), max_size=20))
@@ -116,4 +146,6 @@ def test_percentages_of_nothing_are_nothing():
 
 @given(st.floats(0.05, 0.999), st.integers(1, 3_000))
 def test_students_errors_are_those_of_scipy(level, degrees):
-    assert student_errors(level, degrees) == pytest.approx(float(stats.t.ppf((1 + level) / 2, degrees)), rel=1e-9)
+    assert student_errors(level, degrees) == pytest.approx(
+        float(stats.t.ppf((1 + level) / 2, degrees)), rel=1e-9
+    )

@@ -20,9 +20,15 @@ def test_sens_own_example_has_its_published_slope_and_interval():
 @given(st.lists(st.integers(0, 12), min_size=6, max_size=15), st.sampled_from([0.8, 0.9, 0.95]))
 def test_slope_and_interval_agree_with_scipy(values, level):
     x = np.arange(len(values), dtype=float)
-    ours, theirs = theil_sen(x, np.array(values, dtype=float), level), stats.theilslopes(values, x, level)
+    ours, theirs = (
+        theil_sen(x, np.array(values, dtype=float), level),
+        stats.theilslopes(values, x, level),
+    )
     assert ours.slope[0] == pytest.approx(theirs.slope)
-    assert (ours.lower[0], ours.upper[0]) == (pytest.approx(theirs.low_slope), pytest.approx(theirs.high_slope))
+    assert (ours.lower[0], ours.upper[0]) == (
+        pytest.approx(theirs.low_slope),
+        pytest.approx(theirs.high_slope),
+    )
 
 
 def test_missing_points_are_left_out():
@@ -30,7 +36,12 @@ def test_missing_points_are_left_out():
     found = theil_sen(np.arange(8), gaps)
     known = ~np.isnan(gaps)
     alone = theil_sen(np.arange(8)[known], gaps[known])
-    assert (found.slope, found.lower, found.upper, found.points) == (alone.slope, alone.lower, alone.upper, 6)
+    assert (found.slope, found.lower, found.upper, found.points) == (
+        alone.slope,
+        alone.lower,
+        alone.upper,
+        6,
+    )
 
 
 def test_too_few_points_have_no_slope():
@@ -45,7 +56,10 @@ def test_a_series_among_thousands_has_the_same_bits_as_alone():
     for at in (0, 1_999, 2_000, 2_499):
         alone = theil_sen(np.arange(13), rows[at])
         assert (alone.slope[0], alone.lower[0], alone.upper[0]) == (
-            together.slope[at], together.lower[at], together.upper[at])
+            together.slope[at],
+            together.lower[at],
+            together.upper[at],
+        )
 
 
 def test_two_points_at_one_place_are_refused():
@@ -55,8 +69,10 @@ def test_two_points_at_one_place_are_refused():
 
 def test_an_overlap_of_one_is_no_overlap_and_more_of_it_widens_the_interval():
     series = np.random.default_rng(8).normal(size=13).cumsum()
-    widths = [float(np.subtract(found.upper, found.lower)[0])
-              for found in (theil_sen(np.arange(13), series, overlap=overlap) for overlap in (1, 2, 4, 8))]
+    widths = [
+        float(np.subtract(found.upper, found.lower)[0])
+        for found in (theil_sen(np.arange(13), series, overlap=overlap) for overlap in (1, 2, 4, 8))
+    ]
     assert widths == sorted(widths)
     assert widths[0] < widths[-1]
 
@@ -64,8 +80,10 @@ def test_an_overlap_of_one_is_no_overlap_and_more_of_it_widens_the_interval():
 @pytest.mark.parametrize("points", [8, 13, 53])
 def test_moving_windows_of_noise_are_called_a_trend_no_oftener_than_the_level_says(points):
     noise = np.random.default_rng(points).normal(size=(1_500, points + 3))
-    windows = np.stack([noise[:, at:at + 4].mean(axis=1) for at in range(points)], axis=1)
-    alarms = {overlap: (theil_sen(np.arange(points), windows, 0.9, overlap=overlap).direction != 0).mean()
-              for overlap in (1, 4)}
+    windows = np.stack([noise[:, at : at + 4].mean(axis=1) for at in range(points)], axis=1)
+    alarms = {
+        overlap: (theil_sen(np.arange(points), windows, 0.9, overlap=overlap).direction != 0).mean()
+        for overlap in (1, 4)
+    }
     assert alarms[1] > 0.25
     assert alarms[4] < 0.12

@@ -7,7 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from statsmodels.duration.survfunc import SurvfuncRight
 
-from healthseg.measures.statistics.survival import aalen_johansen, kaplan_meier, quantile_time, survival_at
+from healthseg.measures.statistics.survival import (
+    aalen_johansen,
+    kaplan_meier,
+    quantile_time,
+    survival_at,
+)
 
 # Remission of leukaemia under 6-mercaptopurine, weeks (Freireich et al. 1963, Blood 21, 699-716)
 MP6 = [6, 6, 6, 6, 7, 9, 10, 10, 11, 13, 16, 17, 19, 20, 22, 23, 25, 32, 32, 34, 35]
@@ -22,8 +27,24 @@ def test_freireichs_remission_curve_has_its_published_values():
     curve = kaplan_meier(MP6, MP6_ENDED)
     assert curve["time"].tolist() == [6, 7, 10, 13, 16, 22, 23]
     assert curve["at_risk"].tolist() == [21, 17, 15, 12, 11, 7, 6]
-    assert curve["survival"].round(4).tolist() == [0.8571, 0.8067, 0.7529, 0.6902, 0.6275, 0.5378, 0.4482]
-    assert curve["std_error"].round(4).tolist() == [0.0764, 0.0869, 0.0963, 0.1068, 0.1141, 0.1282, 0.1346]
+    assert curve["survival"].round(4).tolist() == [
+        0.8571,
+        0.8067,
+        0.7529,
+        0.6902,
+        0.6275,
+        0.5378,
+        0.4482,
+    ]
+    assert curve["std_error"].round(4).tolist() == [
+        0.0764,
+        0.0869,
+        0.0963,
+        0.1068,
+        0.1141,
+        0.1282,
+        0.1346,
+    ]
     assert quantile_time(curve).time == 23.0
     assert quantile_time(curve).upper is None
 
@@ -32,7 +53,15 @@ def test_the_maintained_leukaemia_group_has_rs_values():
     # summary(survfit(Surv(time, status) ~ x, aml)), x = Maintained
     curve = kaplan_meier(AML, AML_ENDED)
     assert curve["survival"].round(3).tolist() == [0.909, 0.818, 0.716, 0.614, 0.491, 0.368, 0.184]
-    assert curve["std_error"].round(4).tolist() == [0.0867, 0.1163, 0.1397, 0.1526, 0.1642, 0.1627, 0.1535]
+    assert curve["std_error"].round(4).tolist() == [
+        0.0867,
+        0.1163,
+        0.1397,
+        0.1526,
+        0.1642,
+        0.1627,
+        0.1535,
+    ]
     assert quantile_time(curve).time == 31.0
 
 
@@ -87,7 +116,9 @@ def test_a_published_competing_risk_table_is_reproduced():
     own = table[(table["cause"] == "bc") & (table["events"] > 0)]
     assert own["time"].tolist() == [10, 16, 23, 27]
     assert own["at_risk"].tolist() == [304, 302, 300, 297]
-    assert (100 * own["cumulative_incidence"].diff().fillna(own["cumulative_incidence"])).round(1).tolist() == [0.3] * 4
+    assert (100 * own["cumulative_incidence"].diff().fillna(own["cumulative_incidence"])).round(
+        1
+    ).tolist() == [0.3] * 4
     overall = kaplan_meier(time, [one is not None for one in cause])
     assert (100 * overall["survival"]).round(1).tolist() == [99.7, 99.3, 99.0, 98.7, 98.3, 98.0]
 
@@ -99,17 +130,21 @@ def test_the_curves_of_rs_fine_gray_example_are_reproduced():
     status = [1, 2, 0, 1, 0, 0, 2, 1, 0, 0, 2, 0, 1, 0]
     table = aalen_johansen(time, [None if code == 0 else f"type{code}" for code in status])
     own = table[(table["cause"] == "type1") & (table["events"] > 0)]
-    after_4, after_5 = 11 / 12, 11 / 12 * 8 / 10                       # the weight of the one that left at 2
+    after_4, after_5 = 11 / 12, 11 / 12 * 8 / 10  # the weight of the one that left at 2
     after_9 = after_5 * 5 / 6 * 3 / 4 * 2 / 3
     at_risk = np.array([14, 11 + after_4, 8 + after_5, 2 + after_9 + 5 / 12 + 1 / 2])
     assert own["time"].tolist() == [1, 4, 5, 10]
-    assert own["cumulative_incidence"].tolist() == pytest.approx((1 - np.cumprod(1 - 1 / at_risk)).tolist())
+    assert own["cumulative_incidence"].tolist() == pytest.approx(
+        (1 - np.cumprod(1 - 1 / at_risk)).tolist()
+    )
 
 
 def test_competing_exits_with_delayed_entry_counted_by_hand():
     # (0,2] a; (0,4] b; (1,5] a; (3,6] open. Just before 2: 3 at risk, before 4: 3, before 5: 2
     table = aalen_johansen([2, 4, 5, 6], ["a", "b", "a", None], entry=[0, 0, 1, 3])
-    a, b = (table[table["cause"] == name].set_index("time")["cumulative_incidence"] for name in "ab")
+    a, b = (
+        table[table["cause"] == name].set_index("time")["cumulative_incidence"] for name in "ab"
+    )
     assert a.tolist() == pytest.approx([1 / 3, 1 / 3, 1 / 3 + 2 / 3 * 2 / 3 * 1 / 2])
     assert b.tolist() == pytest.approx([0, 2 / 3 * 1 / 3, 2 / 9])
 
@@ -133,13 +168,22 @@ def test_no_exit_has_no_rows():
     assert aalen_johansen([1, 2], [None, None]).empty
 
 
-@given(st.lists(st.tuples(st.integers(0, 5), st.integers(1, 6), st.sampled_from(["a", "b", "c", None])), min_size=1,
-                max_size=25))
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 5), st.integers(1, 6), st.sampled_from(["a", "b", "c", None])),
+        min_size=1,
+        max_size=25,
+    )
+)
 def test_survival_and_the_incidences_of_all_doors_sum_to_one(spells):
     entry, length, cause = (list(column) for column in zip(*spells, strict=True))
     time = [start + more for start, more in zip(entry, length, strict=True)]
     table = aalen_johansen(time, cause, entry)
     curve = kaplan_meier(time, [one is not None for one in cause], entry)
-    total = table.groupby("time")["cumulative_incidence"].sum() if len(table) else pd.Series(dtype=float)
+    total = (
+        table.groupby("time")["cumulative_incidence"].sum()
+        if len(table)
+        else pd.Series(dtype=float)
+    )
     assert np.allclose(total.to_numpy() + curve["survival"].to_numpy(), 1)
     assert curve["survival"].is_monotonic_decreasing

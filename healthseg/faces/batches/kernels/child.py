@@ -40,7 +40,7 @@ def _settle(request: Mapping[str, Any]) -> None:
     os.close(nowhere)
     os.environ.clear()
     os.environ.update(request["environment"])
-    os.environ.pop("JPY_PARENT_PID", None)      # its parent is the template, whose end it can't outlive
+    os.environ.pop("JPY_PARENT_PID", None)  # its parent is the template, whose end it can't outlive
     os.chdir(request["folder"])
     if request.get("drawing"):
         drawing.asking(request["drawing"])

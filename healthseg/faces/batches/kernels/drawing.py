@@ -11,7 +11,9 @@ SECONDS = 60.0
 
 def serve(path: str) -> threading.Thread:
     """A thread of this process that draws for whoever connects to ``path``."""
-    thread = threading.Thread(target=_serve, args=(messages.listener(path),), name="drawing", daemon=True)
+    thread = threading.Thread(
+        target=_serve, args=(messages.listener(path),), name="drawing", daemon=True
+    )
     thread.start()
     return thread
 
@@ -26,7 +28,7 @@ def _serve(listener: object) -> None:
             try:
                 messages.send(channel, {"svg": theme.draw(messages.receive(channel)["spec"])})
             except (OSError, EOFError, ValueError, KeyError):
-                continue        # the kernel then draws itself, and meets the error where its cell is
+                continue  # the kernel then draws itself, and meets the error where its cell is
 
 
 def asking(path: str) -> None:

@@ -104,14 +104,16 @@ class ForkingEngine(NBClientEngine):
 
 def _executed(client: Client) -> Any:
     """Run the cells; an exception that ends the run is told in which cell, and how the kernel ended."""
-    kernel = client.km.process      # a client whose kernel ends while it starts lets go of it
+    kernel = client.km.process  # a client whose kernel ends while it starts lets go of it
     try:
         return client.execute(cleanup_kc=False)
     except Exception as problem:
         problem.cell_number, problem.ending = client.cell_number, _ending(kernel.poll())
         problem.orphaned = kernel.orphaned
         if client.too_much:
-            raise PrintedTooMuch(client.cell_number, f"it printed more than {client.printed_mb:.0f} MB") from None
+            raise PrintedTooMuch(
+                client.cell_number, f"it printed more than {client.printed_mb:.0f} MB"
+            ) from None
         raise
     finally:
         _stop_channels(client)
@@ -156,7 +158,9 @@ def _kernel(kernel_name: str, arguments: list[str], ahead: bool) -> supply.Forke
         logger.info("Kernels are not forked on this system: the notebook runs in a plain kernel")
         return None
     if not supply.is_plain(kernel_name):
-        logger.info(f"Kernel {kernel_name!r} is not this Python's own: the notebook runs in it the plain way")
+        logger.info(
+            f"Kernel {kernel_name!r} is not this Python's own: the notebook runs in it the plain way"
+        )
         return None
     try:
         return kernels().take(kernel_name, arguments, os.getcwd(), ahead)

@@ -38,7 +38,7 @@ class Kept:
         self.ended += 1
         self.template.end()
         if self.ended <= MOST:
-            with contextlib.suppress(supply.NoTemplate):    # it is looked at again
+            with contextlib.suppress(supply.NoTemplate):  # it is looked at again
                 self.template = self._started(self.template)
 
     def close(self) -> None:

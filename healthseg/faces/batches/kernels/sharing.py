@@ -27,7 +27,9 @@ def dump(book: Any, address: str, file: BinaryIO) -> None:
     except _UNPORTABLE:
         file.seek(begun)
         file.truncate()
-        _Writer(file, book).dump({key: value for key, value in remembered.items() if _portable(value, book)})
+        _Writer(file, book).dump(
+            {key: value for key, value in remembered.items() if _portable(value, book)}
+        )
 
 
 class _Writer(cloudpickle.Pickler):

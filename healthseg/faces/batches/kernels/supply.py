@@ -51,7 +51,11 @@ def is_plain(kernel_name: str) -> bool:
     names = {"python", "python3", os.path.basename(sys.executable)}
     ours = spec.argv[:1] == [sys.executable] or spec.argv[0] in names
     rest = ["-m", "ipykernel_launcher", "-f", "{connection_file}"]
-    return ours and [word for word in spec.argv[1:] if word != "-Xfrozen_modules=off"] == rest and not spec.env
+    return (
+        ours
+        and [word for word in spec.argv[1:] if word != "-Xfrozen_modules=off"] == rest
+        and not spec.env
+    )
 
 
 class Template:
@@ -85,7 +89,9 @@ class Template:
             if self.process.poll() is not None or time.monotonic() > last:
                 told = (self.folder / "log").read_text("utf-8", "replace")[-2000:].strip()
                 self.close()
-                raise NoTemplate(f"the process that kernels are forked from did not start: {told or 'it said nothing'}")
+                raise NoTemplate(
+                    f"the process that kernels are forked from did not start: {told or 'it said nothing'}"
+                )
             time.sleep(0.02)
         return self
 
@@ -112,7 +118,9 @@ class Template:
 def python_path() -> str:
     """Where a kernel finds this healthseg, installed or not."""
     here = str(Path(__file__).resolve().parents[4])
-    return os.pathsep.join(dict.fromkeys([here, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]))
+    return os.pathsep.join(
+        dict.fromkeys([here, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))])
+    )
 
 
 class Forked:
@@ -175,7 +183,9 @@ class ForkedProvisioner(LocalProvisioner):
             messages.send(channel, request)
             self.pid = self.pgid = messages.receive(channel)["pid"]
         except (OSError, EOFError) as problem:
-            raise NoTemplate(f"the process that kernels are forked from does not answer: {problem}") from None
+            raise NoTemplate(
+                f"the process that kernels are forked from does not answer: {problem}"
+            ) from None
         self.process = Forked(channel, self.pid)
         self.cwd = request["folder"]
         return self.connection_info
@@ -186,8 +196,12 @@ class ForkedManager(KernelManager):
 
     client_class = "jupyter_client.asynchronous.AsyncKernelClient"
 
-    def start(self, template_path: str, drawing_path: str, arguments: list[str], folder: str) -> None:
-        self.provisioner = ForkedProvisioner(kernel_id="", kernel_spec=self.kernel_spec, parent=self)
+    def start(
+        self, template_path: str, drawing_path: str, arguments: list[str], folder: str
+    ) -> None:
+        self.provisioner = ForkedProvisioner(
+            kernel_id="", kernel_spec=self.kernel_spec, parent=self
+        )
         self.provisioner.template_path, self.provisioner.drawing_path = template_path, drawing_path
         self.start_kernel(extra_arguments=arguments, cwd=folder)
 
@@ -213,7 +227,9 @@ class Supply:
         drawing.serve(self._drawing_path)
         self._ready: tuple[tuple, ForkedManager] | None = None
 
-    def take(self, kernel_name: str, arguments: list[str], folder: str, ahead: bool = True) -> ForkedManager:
+    def take(
+        self, kernel_name: str, arguments: list[str], folder: str, ahead: bool = True
+    ) -> ForkedManager:
         """A kernel that nobody used; with ``ahead`` the next one of the same kind is started at once."""
         kind = (kernel_name, tuple(arguments), folder, tuple(sorted(os.environ.items())))
         waiting, self._ready = self._ready, None
@@ -222,7 +238,7 @@ class Supply:
             waiting = None
         manager = waiting[1] if waiting else self._start(kernel_name, arguments, folder)
         if ahead:
-            with contextlib.suppress(NoTemplate):       # whoever needs it is told
+            with contextlib.suppress(NoTemplate):  # whoever needs it is told
                 self._ready = kind, self._start(kernel_name, arguments, folder)
         return manager
 
@@ -230,7 +246,11 @@ class Supply:
         self._count += 1
         name = str(self.folder / str(self._count))
         manager = ForkedManager(
-            kernel_name=kernel_name, transport="ipc", ip=name, connection_file=f"{name}.json", cache_ports=False
+            kernel_name=kernel_name,
+            transport="ipc",
+            ip=name,
+            connection_file=f"{name}.json",
+            cache_ports=False,
         )
         manager.start(self._template_path, self._drawing_path, list(arguments), folder)
         manager.remember_process()

@@ -94,7 +94,13 @@ def main(path: str, shared: int = -1) -> None:
 def _import() -> None:
     from healthseg.tools import TOOLS
 
-    for name in (*KERNEL, *LIBRARIES, *OURS, *_within("healthseg.faces.pages"), *_within("healthseg.charts")):
+    for name in (
+        *KERNEL,
+        *LIBRARIES,
+        *OURS,
+        *_within("healthseg.faces.pages"),
+        *_within("healthseg.charts"),
+    ):
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
     for tool in TOOLS.values():
@@ -130,7 +136,11 @@ class Template:
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(wakes, warn_on_full_buffer=False)
         self._wakes = wakes
-        for readable, act in ((self._listener, self._accept), (self._ended, self._reap), (0, self._leave)):
+        for readable, act in (
+            (self._listener, self._accept),
+            (self._ended, self._reap),
+            (0, self._leave),
+        ):
             self._selector.register(readable, selectors.EVENT_READ, act)
 
     def serve(self) -> None:
@@ -184,7 +194,9 @@ class Template:
                 return
         self._selector.unregister(channel)
         _kill_group(pid)
-        os.kill(pid, signal.SIGKILL)    # it may not have had the time to become a group; it was not reaped yet
+        os.kill(
+            pid, signal.SIGKILL
+        )  # it may not have had the time to become a group; it was not reaped yet
 
     def _reap(self, _: Any) -> None:
         with contextlib.suppress(BlockingIOError):

@@ -17,7 +17,9 @@ def fit() -> None:
     values = [10.0 + 3.0 * (place % 7) + 0.1 * place for place in range(42)]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        models.ETSModel(values, trend="add", seasonal="add", seasonal_periods=7).fit(disp=False, maxiter=3)
+        models.ETSModel(values, trend="add", seasonal="add", seasonal_periods=7).fit(
+            disp=False, maxiter=3
+        )
 
 
 def chart() -> None:
