@@ -18,8 +18,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
 
-reports: $(READY) | $(DEMO) ## the demo book's reports: the whole book and its riskiest customers
-	$(BIN)/healthseg report --portfolio data/demo --book --riskiest 5 --out reports
+reports: $(READY) | $(DEMO) ## the demo portfolio's reports: the whole portfolio and its riskiest customers
+	$(BIN)/healthseg report --portfolio data/demo --overview --riskiest 5 --out reports
 	@echo "Open $(CURDIR)/reports/index.html"
 
 test: $(READY) | $(DEMO) ## ruff, then every test, doctest and notebook

@@ -1,8 +1,8 @@
-"""What track_feature_adoption finds in books whose truth is known, over many seeds.
+"""What track_feature_adoption finds in portfolios whose truth is known, over many seeds.
 
     python benchmarks/adoption_truth.py [--seeds 20] [--first 1] [--clients N] [--scenario NAME]...
 
-null: books with any effect at q; confounded: a raw effect that larger customers explain; effects: two features that
+null: portfolios with any effect at q; confounded: a raw effect that larger customers explain; effects: two features that
 keep customers (odds ratio <= 0.4), recovered where the adjusted 95 % interval excludes 1; default: adoption days.
 """
 
@@ -18,7 +18,7 @@ from pathlib import Path
 import pandas as pd
 
 import healthseg as hs
-from healthseg.data.demo import write_demo
+from healthseg.demo import write_demo
 from healthseg.tools.adoption.effects import OVERALL, effects
 from healthseg.tools.adoption.figures import Figures
 
@@ -26,19 +26,21 @@ FEATURE = "file_sharing"
 DEFAULT = ("null", "confounded", "default", "effects")
 
 
-def books(scenario: str, seeds: range, clients: int | None) -> Iterator[tuple[int, Figures, Path]]:
+def portfolios(
+    scenario: str, seeds: range, clients: int | None
+) -> Iterator[tuple[int, Figures, Path]]:
     for seed in seeds:
         with tempfile.TemporaryDirectory() as folder:
             write_demo(folder, clients=clients, seed=seed, scenario=scenario, events="light")
-            book = hs.Portfolio.open(folder)
-            yield seed, Figures.of(book, book.as_of(), 30), Path(folder)
-            book.close()
+            portfolio = hs.Portfolio.open(folder)
+            yield seed, Figures.of(portfolio, portfolio.as_of(), 30), Path(folder)
+            portfolio.close()
 
 
 def null(seeds: range, clients: int | None) -> bool:
     """No feature, and none of the three overall figures, stands out where nothing was planted."""
     found = []
-    for seed, figures, _ in books("null", seeds, clients):
+    for seed, figures, _ in portfolios("null", seeds, clients):
         frame = effects(figures).frame
         hits = frame[frame[["q", "odds_q"]].min(axis=1) <= figures.settings.effects_max_q]
         found.append(len(hits) > 0)
@@ -48,7 +50,7 @@ def null(seeds: range, clients: int | None) -> bool:
             flush=True,
         )
     print(
-        f"null: any adjusted effect in {sum(found)} of {len(seeds)} books (at most 1 of 20)",
+        f"null: any adjusted effect in {sum(found)} of {len(seeds)} portfolios (at most 1 of 20)",
         flush=True,
     )
     return sum(found) <= max(1, len(seeds) // 20)
@@ -57,7 +59,7 @@ def null(seeds: range, clients: int | None) -> bool:
 def confounded(seeds: range, clients: int | None) -> bool:
     """Large customers adopt a feature and stay: raw it seems to keep them, adjusted it does not."""
     raw, covered, tried = 0, 0, 0
-    for seed, figures, _ in books("confounded", seeds, clients):
+    for seed, figures, _ in portfolios("confounded", seeds, clients):
         row = effects(figures).of(FEATURE)
         tried += row["raw"] == row["raw"]
         raw += row["raw_p"] < 0.05
@@ -78,7 +80,7 @@ def confounded(seeds: range, clients: int | None) -> bool:
 def planted(seeds: range, clients: int | None) -> bool:
     """Of the features that keep customers, flagged detectable: how many are recovered?"""
     recovered, spoken, n, others = 0, 0, 0, 0
-    for seed, figures, folder in books("effects", seeds, clients):
+    for seed, figures, folder in portfolios("effects", seeds, clients):
         known = pd.read_parquet(folder / "truth" / "feature_effects.parquet")
         causes = known[(known["role"] == "cause") & known["detectable"]]["feature"]
         found = effects(figures)
@@ -107,7 +109,7 @@ def planted(seeds: range, clients: int | None) -> bool:
 def days(seeds: range, clients: int | None) -> bool:
     """The day of adoption and of first use of every pair flagged detectable; and the order of planted sequences."""
     equal, n, ordered, sequences = 0, 0, 0, 0
-    for _, figures, folder in books("default", seeds[:3], clients):
+    for _, figures, folder in portfolios("default", seeds[:3], clients):
         known = pd.read_parquet(folder / "truth" / "adoptions.parquet").query("detectable")
         rows = known.merge(figures.lives, on=["client_id", "feature"], how="left")
         same = [

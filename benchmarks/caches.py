@@ -1,4 +1,4 @@
-"""Kept replies: how fast one is found, that a changed row is never hidden, and what a cold command costs.
+"""Kept responses: how fast one is found, that a changed row is never hidden, and what a cold command costs.
 
     python benchmarks/caches.py [--clients 250] [--runs 5]
 
@@ -23,10 +23,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # so that a checkout that is not installed will do
 
-from healthseg.data.demo import write_demo  # noqa: E402
-from healthseg.faces.replies import WRITERS, Replies  # noqa: E402
+from healthseg.demo import write_demo  # noqa: E402
+from healthseg.reports.responses import WRITERS, Responses  # noqa: E402
 from healthseg.tools import TOOLS  # noqa: E402
-from tests.faces.asked import asked_of  # noqa: E402
+from tests.reports.asked import asked_of  # noqa: E402
 
 CLIENT = "cs_client_001"
 COMMAND = [str(Path(sys.executable).parent / "healthseg"), "run"]
@@ -76,18 +76,18 @@ def words(tool: str, folder: str, *more: str) -> list[str]:
 
 
 def found(folder: str) -> Iterator[bool]:
-    """Milliseconds in which a kept reply is found, for each tool that keeps any; the clock's and the processor's."""
-    replies = Replies(folder)
+    """Milliseconds in which a kept response is found, for each tool that keeps any; the clock's and the processor's."""
+    responses = Responses(folder)
     for tool in TOOLS:
         if tool in WRITERS:
             continue
         asked = asked_of(tool, CLIENT)
         for _ in range(3):
-            replies.reply(tool, asked)
+            responses.response(tool, asked)
         taken, worked, hits = [], [], []
         for _ in range(200):
             before, at_work = time.perf_counter(), time.process_time()
-            hits.append(replies.reply(tool, asked).body["cache"]["hit"])
+            hits.append(responses.response(tool, asked).body["cache"]["hit"])
             taken.append(1000 * (time.perf_counter() - before))
             worked.append(1000 * (time.process_time() - at_work))
         most, of_processor = (statistics.quantiles(each, n=20)[-1] for each in (taken, worked))
@@ -100,17 +100,17 @@ def found(folder: str) -> Iterator[bool]:
 
 
 def fresh(folder: str) -> Iterator[bool]:
-    """After a change of each table's file no kept reply is given."""
-    replies = Replies(folder)
+    """After a change of each table's file no kept response is given."""
+    responses = Responses(folder)
     asked = {"client_id": CLIENT}
     for file in sorted(Path(folder).glob("*.parquet")):
         for _ in range(3):
-            kept = replies.reply("track_usage_engagement", asked).body["cache"]
+            kept = responses.response("track_usage_engagement", asked).body["cache"]
         stat = file.stat()
         data = file.read_bytes()
         file.write_bytes(data)  # as many bytes as before,
         os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))  # and as old as before
-        hidden = replies.reply("track_usage_engagement", asked).body["cache"]["hit"]
+        hidden = responses.response("track_usage_engagement", asked).body["cache"]["hit"]
         yield kept["hit"] and not hidden
         if hidden or not kept["hit"]:
             print(f"{file.name}: kept {kept['hit']}, hidden {hidden}")
@@ -138,7 +138,7 @@ def main() -> int:
         quick = list(found(folder))
         seen = list(fresh(folder))
         print(
-            f"a table written anew in {len(seen)} ways: {sum(seen)} times no kept reply was given"
+            f"a table written anew in {len(seen)} ways: {sum(seen)} times no kept response was given"
         )
         started = list(cold(folder, given.runs))
     return int(not all([*quick, *seen, *started]))

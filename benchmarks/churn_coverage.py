@@ -1,8 +1,8 @@
 """Do the 90 % intervals hold the true probability of nine customers in ten?
 
-    python benchmarks/churn_coverage.py [--books 50]
+    python benchmarks/churn_coverage.py [--overviews 50]
 
-Books of 60, 120 and 250 customers after 12 months; every customer at risk on that day, once. Where the gate says yes,
+Portfolios of 60, 120 and 250 customers after 12 months; every customer at risk on that day, once. Where the gate says yes,
 the interval is the model's; where it says no, the range that the base rate finds plausible for one customer. Truth is
 the probability given what is measured. Exit status 1 where a pooled share leaves 84 to 96 %.
 """
@@ -16,11 +16,11 @@ import time
 
 import numpy as np
 import pandas as pd
-from _churn_books import rows_of
+from _churn_portfolios import rows_of
 
-from healthseg.config import Settings
 from healthseg.scoring.churn import BaseRates, base_rates
 from healthseg.scoring.churn_model import ChurnModel
+from healthseg.settings import Settings
 
 MONTHS = 12
 SIZES = ((60, 401), (120, 301), (250, 601))  # seeds that no choice was made on
@@ -84,13 +84,13 @@ def one(clients: int, seed: int, months: int = MONTHS) -> pd.DataFrame:
 
 def main() -> int:
     given = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    given.add_argument("--books", type=int, default=50)
+    given.add_argument("--overviews", type=int, default=50)
     asked, started = given.parse_args(), time.monotonic()
     found = pd.concat(
-        [one(clients, first + at) for clients, first in SIZES for at in range(asked.books)]
+        [one(clients, first + at) for clients, first in SIZES for at in range(asked.portfolios)]
     )
     by = found.groupby(["clients", "gate", "horizon_days"]).agg(
-        books=("seed", "nunique"),
+        portfolios=("seed", "nunique"),
         customers=("inside", "size"),
         covered=("inside", "mean"),
         width=("width", "median"),

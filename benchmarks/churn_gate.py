@@ -2,8 +2,8 @@
 
     python benchmarks/churn_gate.py [--null 200] [--whole 20] [--small 50] [--medium 50]
 
-Without signal, at the level of measures: the customer-months of whole null books, with new exits drawn at one rate for
-all. Without signal, whole books: the scenario ``null``. With signal: demo books of 120 and 250 customers, at their end.
+Without signal, at the level of metrics: the customer-months of whole null portfolios, with new exits drawn at one rate for
+all. Without signal, whole portfolios: the scenario ``null``. With signal: demo portfolios of 120 and 250 customers, at their end.
 Exit status 1 where a share misses its reach.
 """
 
@@ -15,10 +15,10 @@ import time
 
 import numpy as np
 import pandas as pd
-from _churn_books import rows_of
+from _churn_portfolios import rows_of
 
-from healthseg.config import Settings
 from healthseg.scoring.churn_model import ChurnModel
+from healthseg.settings import Settings
 
 RATE = 0.036  # of leaving in 30 days, as in the demo
 
@@ -59,19 +59,20 @@ def main() -> int:
     for name, count in (("--null", 200), ("--whole", 20), ("--small", 50), ("--medium", 50)):
         given.add_argument(name, type=int, default=count)
     asked, started, missed = given.parse_args(), time.monotonic(), False
-    books = [rows_of("null", 250, 201 + at) for at in range(asked.whole)]
+    portfolios = [rows_of("null", 250, 201 + at) for at in range(asked.whole)]
     drawn = [
-        gate_of(without_signal(books[at % len(books)], np.random.default_rng(at)))
+        gate_of(without_signal(portfolios[at % len(portfolios)], np.random.default_rng(at)))
         for at in range(asked.null)
     ]
     missed |= (
-        shown(
-            "no signal, at the level of measures (reach: yes in at most 2 %)", pd.DataFrame(drawn)
-        )
+        shown("no signal, at the level of metrics (reach: yes in at most 2 %)", pd.DataFrame(drawn))
         > 0.02
     )
     missed |= (
-        shown("no signal, whole books (reach: at most 1 of 20)", pd.DataFrame(map(gate_of, books)))
+        shown(
+            "no signal, whole portfolios (reach: at most 1 of 20)",
+            pd.DataFrame(map(gate_of, portfolios)),
+        )
         > 0.05
     )
     for clients, first, count, least in (
@@ -82,7 +83,8 @@ def main() -> int:
             [gate_of(rows_of("default", clients, first + at)) for at in range(count)]
         )
         missed |= (
-            shown(f"demo books of {clients} (reach: yes in {100 * least:.0f} %)", found) < least
+            shown(f"demo portfolios of {clients} (reach: yes in {100 * least:.0f} %)", found)
+            < least
         )
     print(f"{time.monotonic() - started:.0f} s")
     return int(missed)

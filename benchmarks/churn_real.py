@@ -6,7 +6,7 @@ socialnet: who leaves at the end of a paid month, told 3 days before, rolling or
 regression on log counts of 28 and 84 days, and the single count that the months before pick. Reach: not below the
 regression by more than 0.01 AUC, above the single count, and no sign of friends, unfriending and advertisements wrong
 where its interval excludes zero. OULAD: withdrawal within 28 days, told on every 14th day from 14 to 112, five folds by
-student; reach: not significantly worse than the single measure that the other folds pick, and a calibration slope
+student; reach: not significantly worse than the single metric that the other folds pick, and a calibration slope
 whose interval holds 1. Intervals: bootstrap by customer. Exit status 1 where something is not reached.
 """
 
@@ -28,12 +28,12 @@ sys.path.insert(0, str(ROOT))  # so that a checkout that is not installed will d
 os.environ.setdefault("HEALTHSEG_SHARED_DATA", str(ROOT.parent / "shared" / "data"))
 
 import healthseg as hs  # noqa: E402
-from healthseg.measures import panel as panels  # noqa: E402
-from healthseg.measures.families import feature_events  # noqa: E402
-from healthseg.measures.leaving import customers_as_of  # noqa: E402
-from healthseg.measures.statistics.outcomes import label_event_dates  # noqa: E402
+from healthseg.metrics import panel as panels  # noqa: E402
+from healthseg.metrics.families import feature_events  # noqa: E402
+from healthseg.metrics.leaving import customers_as_of  # noqa: E402
 from healthseg.scoring.reportcard.accuracy import auc, resampled  # noqa: E402
 from healthseg.scoring.rolling import fit_classifier, held_out, outcomes, rows_at_risk  # noqa: E402
+from healthseg.statistics.outcomes import label_event_dates  # noqa: E402
 
 BEFORE = 3
 DRAWS, LEVEL, SEED = 400, 0.95, 7
@@ -46,7 +46,7 @@ def counts(rows: pd.DataFrame) -> tuple[list[str], np.ndarray]:
 
 
 def picked(rows: pd.DataFrame, outcome: np.ndarray) -> tuple[str, float]:
-    """The measure with the AUC farthest from a half, and its sign."""
+    """The metric with the AUC farthest from a half, and its sign."""
     names, values = counts(rows)
     names += ["person_events_28d", "active_days_28d", "days_since_last_person_event", "tenure_days"]
     values = np.column_stack(
@@ -69,18 +69,18 @@ def told(title: str, figures: tuple[float, float, float]) -> None:
 
 
 def socialnet() -> bool:
-    book = hs.Portfolio.open(ROOT / "data" / "mappings" / "socialnet")
-    until = book.data_until
-    paid = book.table("contracts")
+    portfolio = hs.Portfolio.open(ROOT / "data" / "mappings" / "socialnet")
+    until = portfolio.data_until
+    paid = portfolio.table("contracts")
     day = (pd.to_datetime(paid["ends_on"]) - pd.Timedelta(days=BEFORE)).dt.date
     pairs = pd.DataFrame({"client_id": paid["client_id"], "date": day})
     pairs = pairs[pairs["date"] <= until - dt.timedelta(days=BEFORE)].drop_duplicates()
-    panel = panels.build_pairs(book, pairs)
-    panel = pd.concat([panel, feature_events(book, panel)], axis=1)
-    rows = rows_at_risk(panel, label_event_dates(customers_as_of(book, until)), until)
+    panel = panels.build_pairs(portfolio, pairs)
+    panel = pd.concat([panel, feature_events(portfolio, panel)], axis=1)
+    rows = rows_at_risk(panel, label_event_dates(customers_as_of(portfolio, until)), until)
     rows["outcome"] = outcomes(rows, until, BEFORE, 0)
     origins = [dt.date(2020, month, 1) for month in range(2, 10)]
-    ours = held_out(rows, until, book.settings, step_days=BEFORE, origins=origins)
+    ours = held_out(rows, until, portfolio.settings, step_days=BEFORE, origins=origins)
     parts = []
     for begin, end in zip(origins, [*origins[1:], until + dt.timedelta(days=1)], strict=True):
         early = rows[rows["date"] + pd.Timedelta(days=BEFORE) <= pd.Timestamp(begin)]
@@ -90,7 +90,7 @@ def socialnet() -> bool:
     frame = pd.concat(parts).merge(
         ours[["client_id", "date", "log_odds"]], on=["client_id", "date"]
     )
-    return _judged(frame) & _signs(rows, until, book.settings)
+    return _judged(frame) & _signs(rows, until, portfolio.settings)
 
 
 def _rivals(early: pd.DataFrame, late: pd.DataFrame) -> pd.DataFrame:
@@ -130,7 +130,7 @@ def _signs(rows: pd.DataFrame, until: dt.date, settings) -> bool:
     values, right = model.values(known, settings), True
     for feature, sign in SIGNS.items():
         places = [
-            at for at, one in enumerate(model.predictors) if one.measure.endswith(f"[{feature}]")
+            at for at, one in enumerate(model.predictors) if one.metric.endswith(f"[{feature}]")
         ]
         lead = values[:, places[0]]
         low, high = np.nanquantile(lead, [0.25, 0.75])
@@ -148,12 +148,12 @@ def _signs(rows: pd.DataFrame, until: dt.date, settings) -> bool:
 
 
 def oulad() -> bool:
-    book = hs.Portfolio.open(ROOT / "data" / "mappings" / "oulad")
+    portfolio = hs.Portfolio.open(ROOT / "data" / "mappings" / "oulad")
     days = [dt.date(2013, 10, 1) + dt.timedelta(days=day) for day in range(14, 121, 14)]
-    panel = panels.panel(book, days)
-    panel = pd.concat([panel, feature_events(book, panel)], axis=1)
-    until = book.data_until
-    rows = rows_at_risk(panel, label_event_dates(customers_as_of(book, until)), until)
+    panel = panels.panel(portfolio, days)
+    panel = pd.concat([panel, feature_events(portfolio, panel)], axis=1)
+    until = portfolio.data_until
+    rows = rows_at_risk(panel, label_event_dates(customers_as_of(portfolio, until)), until)
     rows = rows.assign(outcome=outcomes(rows, until, 28, 0))
     fold = pd.Series(rows["client_id"].unique()).pipe(
         lambda ids: dict(
@@ -164,8 +164,8 @@ def oulad() -> bool:
     rows["log_odds"], rows["single"] = np.nan, np.nan
     for one in range(5):
         early, late = rows[place != one], place == one
-        model = fit_classifier(early, early["outcome"].to_numpy(), book.settings)
-        rows.loc[late, "log_odds"] = model.log_odds(model.values(rows[late], book.settings))
+        model = fit_classifier(early, early["outcome"].to_numpy(), portfolio.settings)
+        rows.loc[late, "log_odds"] = model.log_odds(model.values(rows[late], portfolio.settings))
         name, sign = picked(early, early["outcome"].to_numpy())
         rows.loc[late, "single"] = sign * rows.loc[late, name].fillna(0.0)
     found = {
@@ -178,7 +178,7 @@ def oulad() -> bool:
         + ", ".join(f"{name} {value:.4f}" for name, value in found.items())
     )
     against = compared(rows, "log_odds", "single")
-    told("model − single measure", against)
+    told("model − single metric", against)
     slope = resampled(_slope, rows, ("outcome", "log_odds"), DRAWS, LEVEL, SEED)
     print(f"  calibration slope {slope[0]:.2f} (95 % {slope[1]:.2f} to {slope[2]:.2f})")
     return against[2] >= 0 and slope[1] <= 1 <= slope[2]

@@ -2,7 +2,7 @@
 
     python benchmarks/churn_speed.py
 
-A book of 250 customers × 18 months: hold out every date, fit, calibrate (reach 10 s). 10,000 customers (the rows of
+A portfolio of 250 customers × 18 months: hold out every date, fit, calibrate (reach 10 s). 10,000 customers (the rows of
 5,000 twice, under other names; reach 60 s), and a prediction for all of them (reach 1 s), one step's worth of rows.
 Times are of the processor, so that a busy machine tells the same; beside them scikit-learn's logistic regression on
 the same matrix, as what one fit costs at least.
@@ -15,12 +15,12 @@ import time
 
 import numpy as np
 import pandas as pd
-from _churn_books import rows_of
+from _churn_portfolios import rows_of
 from sklearn.linear_model import LogisticRegression
 
-from healthseg.config import Settings
 from healthseg.scoring.churn_model import ChurnModel
 from healthseg.scoring.rolling import outcomes
+from healthseg.settings import Settings
 
 
 def timed(rows: pd.DataFrame, title: str, reach: float) -> tuple[ChurnModel, bool]:

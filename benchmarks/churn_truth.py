@@ -3,9 +3,9 @@
     python benchmarks/churn_truth.py [--small 20] [--large 3] [--leak 3]
 
 Trained on what was known after 12 months, judged on the customer-months after: the share of the oracle's AUC gain over
-0.5, the calibration slope, the Brier score beside the base rate's (books of 250 as their mean, books of 5,000 each).
+0.5, the calibration slope, the Brier score beside the base rate's (portfolios of 250 as their mean, portfolios of 5,000 each).
 In the leak scenario usage falls after notice alone: the model's AUC may not lie above what was knowable. Beside it the
-same rows with a plain logistic regression on all measures. Exit status 1 where a figure misses its reach.
+same rows with a plain logistic regression on all metrics. Exit status 1 where a figure misses its reach.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ import time
 
 import numpy as np
 import pandas as pd
-from _churn_books import expected_auc, fractional_auc, fractional_brier, gain, rows_of
+from _churn_portfolios import expected_auc, fractional_auc, fractional_brier, gain, rows_of
 from scipy import special
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from healthseg.config import Settings
 from healthseg.scoring.churn_model import ChurnModel
 from healthseg.scoring.rolling import outcomes
+from healthseg.settings import Settings
 
 MONTHS = 12
 FIRST_SEED = 601  # the model's form and its prior's strength were chosen on seeds 1 to 20
@@ -40,7 +40,7 @@ def slope(truth: np.ndarray, forecast: np.ndarray) -> float:
 
 
 def plain(rows: pd.DataFrame, until: pd.Timestamp, test: pd.DataFrame) -> np.ndarray:
-    """What one would use instead: a logistic regression on all numeric measures, missing ones at their medians."""
+    """What one would use instead: a logistic regression on all numeric metrics, missing ones at their medians."""
     names = [
         name
         for name in rows.select_dtypes("number")
@@ -98,7 +98,7 @@ def small(count: int) -> list[str]:
         [one("default", 250, seed) for seed in range(FIRST_SEED, FIRST_SEED + count)]
     )
     shown(
-        f"{count} books of 250 customers (reach: mean gain_30 {LEAST_250}, mean slope 0.8 to 1.25, Brier < 1)",
+        f"{count} portfolios of 250 customers (reach: mean gain_30 {LEAST_250}, mean slope 0.8 to 1.25, Brier < 1)",
         found,
     )
     mean = found.mean()
@@ -112,7 +112,8 @@ def small(count: int) -> list[str]:
 def large(count: int) -> list[str]:
     found = pd.DataFrame([one("default", 5000, seed) for seed in range(101, 101 + count)])
     shown(
-        f"{count} books of 5,000 customers (reach: gain_30 {LEAST_5000} and the rest, each)", found
+        f"{count} portfolios of 5,000 customers (reach: gain_30 {LEAST_5000} and the rest, each)",
+        found,
     )
     return (
         ["gain at 5,000"] * (not (found["gain_30"] >= LEAST_5000).all())
@@ -124,7 +125,7 @@ def large(count: int) -> list[str]:
 def leak(count: int) -> list[str]:
     found = pd.DataFrame([one("leak", 250, seed) for seed in range(1, count + 1)])
     shown(
-        f"{count} books in which usage falls after notice alone (reach: AUC not above the oracle's)",
+        f"{count} portfolios in which usage falls after notice alone (reach: AUC not above the oracle's)",
         found,
     )
     return ["leak"] * (not (found["auc_30"] <= found["oracle_auc_30"] + 0.005).all())
@@ -133,7 +134,7 @@ def leak(count: int) -> list[str]:
 def main() -> int:
     given = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     for study, count in ((small, 20), (large, 3), (leak, 3)):
-        given.add_argument(f"--{study.__name__}", type=int, default=count, help="books")
+        given.add_argument(f"--{study.__name__}", type=int, default=count, help="portfolios")
     asked, started, missed = given.parse_args(), time.monotonic(), []
     for study in (small, large, leak):
         count = getattr(asked, study.__name__)

@@ -61,7 +61,7 @@ RIVALS = {
 }
 
 
-def make_book(folder: Path, events: int, days: int, clients: int = 250) -> None:
+def make_portfolio(folder: Path, events: int, days: int, clients: int = 250) -> None:
     """A folder with customers and one file of events by time: 30 users a customer, bursts of about twelve events."""
     folder.mkdir(parents=True, exist_ok=True)
     connection = duckdb.connect()
@@ -85,7 +85,7 @@ def make_book(folder: Path, events: int, days: int, clients: int = 250) -> None:
 
 
 def split_by_day(folder: Path, target: Path) -> list[Path]:
-    """The same book with one file of events a day."""
+    """The same portfolio with one file of events a day."""
     (target / "events").mkdir(parents=True)
     shutil.copy(folder / "customers.parquet", target)
     connection = duckdb.connect()
@@ -103,9 +103,9 @@ def split_by_day(folder: Path, target: Path) -> list[Path]:
 
 def build_seconds(folder: Path) -> float:
     began = time.perf_counter()
-    book = Portfolio.open(folder)
-    if book.reports["events"].refused:
-        raise SystemExit(book.reports["events"].reason)
+    portfolio = Portfolio.open(folder)
+    if portfolio.reports["events"].refused:
+        raise SystemExit(portfolio.reports["events"].reason)
     return time.perf_counter() - began
 
 
@@ -126,7 +126,7 @@ def rival_seconds(folder: Path) -> float:
 
 def agree(folder: Path) -> None:
     """Both ways count the same."""
-    book = Portfolio.open(folder, {"keep_identical_events": True}).connection()
+    portfolio = Portfolio.open(folder, {"keep_identical_events": True}).connection()
     connection = duckdb.connect()
     connection.execute("SET TimeZone = 'UTC'")
     connection.execute(f"CREATE VIEW events AS SELECT * FROM '{folder}/events.parquet'")
@@ -139,7 +139,7 @@ def agree(folder: Path) -> None:
         "sessions": "count(*), sum(events), count(DISTINCT start_day)",
     }
     for name, query in RIVALS.items():
-        ours = book.execute(f"SELECT {sums[name]} FROM {name}").fetchall()
+        ours = portfolio.execute(f"SELECT {sums[name]} FROM {name}").fetchall()
         theirs = connection.execute(f"SELECT {sums[name]} FROM ({query})").fetchall()
         print(f"  {name}: {'the same' if ours == theirs else f'DIFFERENT {ours} {theirs}'}")
 
@@ -211,7 +211,7 @@ def main() -> None:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
-        make_book(scratch / "one", given.events, given.days)
+        make_portfolio(scratch / "one", given.events, given.days)
         agree(scratch / "one")
         print(
             f"facts over hand-written queries: {against_rival(scratch / 'one', given.rounds):.2f} (reach 1.5)"
@@ -223,7 +223,7 @@ def main() -> None:
             f"the single file rewritten over building all: {rewritten_whole(scratch / 'one'):.3f}"
         )
         if given.memory:
-            make_book(scratch / "large", given.memory, given.days, clients=2500)
+            make_portfolio(scratch / "large", given.memory, given.days, clients=2500)
             print(
                 f"memory of {given.memory:,} events: {memory(scratch / 'large'):.2f} GiB (reach 2)"
             )

@@ -1,4 +1,4 @@
-"""One warm calculate_health_score: 200 calls over distinct customers of the demo book, beside a bare forecast.
+"""One warm calculate_health_score: 200 calls over distinct customers of the demo portfolio, beside a bare forecast.
 
 python benchmarks/health.py [--clients 250] [--calls 200]
 """
@@ -14,9 +14,9 @@ import numpy as np
 import pandas as pd
 
 import healthseg as hs
-from healthseg.data.demo import write_demo
+from healthseg.demo import write_demo
 from healthseg.forecasting import forecast
-from healthseg.tools import calculate_health_score_book
+from healthseg.tools import portfolio_health
 
 
 def timed(call, *arguments, **named) -> float:
@@ -32,17 +32,17 @@ def main() -> int:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         making = timed(write_demo, folder, clients=given.clients)
-        book = hs.Portfolio.open(folder)
-        ids = book.table("customers")["client_id"].tolist()
-        facts = timed(lambda: book.reports)
-        first = timed(hs.calculate_health_score, book, ids[-1])
-        gone = book.table("customers").query("churned_on == churned_on")["client_id"]
+        portfolio = hs.Portfolio.open(folder)
+        ids = portfolio.table("customers")["client_id"].tolist()
+        facts = timed(lambda: portfolio.reports)
+        first = timed(hs.calculate_health_score, portfolio, ids[-1])
+        gone = portfolio.table("customers").query("churned_on == churned_on")["client_id"]
         if len(gone):
-            timed(hs.calculate_health_score, book, gone.iloc[0])
+            timed(hs.calculate_health_score, portfolio, gone.iloc[0])
         calls = np.array(
-            [timed(hs.calculate_health_score, book, client) for client in ids[: given.calls]]
+            [timed(hs.calculate_health_score, portfolio, client) for client in ids[: given.calls]]
         )
-        whole = timed(calculate_health_score_book, book)
+        whole = timed(portfolio_health, portfolio)
         weeks = pd.date_range("2024-10-11", periods=53, freq="7D")
         series = pd.DataFrame(
             {"client_id": "a", "date": weeks, "value": 70 + 5 * np.sin(np.arange(53.0))}
@@ -52,14 +52,14 @@ def main() -> int:
         )
     p95 = np.quantile(calls, 0.95)
     print(
-        f"the demo book of {given.clients} customers: {making:.1f} s (reach 8 for 250); facts {facts:.1f} s"
+        f"the demo portfolio of {given.clients} customers: {making:.1f} s (reach 8 for 250); facts {facts:.1f} s"
     )
     print(f"first call (panel and back-test built): {first:.2f} s")
     print(
         f"warm call over {len(calls)} customers: median {1000 * np.median(calls):.0f} ms, p95 {1000 * p95:.0f} ms "
         f"(reach 100), {p95 / bare:.1f} x one bare forecast of 53 weeks"
     )
-    print(f"the whole book: {whole:.2f} s")
+    print(f"the whole portfolio: {whole:.2f} s")
     return int(p95 > 0.1)
 
 

@@ -29,7 +29,7 @@ sys.path.insert(0, str(ROOT))  # so that a checkout that is not installed will d
 from healthseg.data.ledger.ledger import Ledger  # noqa: E402
 from healthseg.data.outbox.outbox import Message, everything  # noqa: E402
 from healthseg.errors import InvalidParameters  # noqa: E402
-from healthseg.lifecycle import Lifecycle  # noqa: E402
+from healthseg.settings.lifecycle import Lifecycle  # noqa: E402
 from healthseg.tools.lifecycle.moves import TRANSITION, Wish, move  # noqa: E402
 
 SIGNUP = dt.date(2020, 1, 1)

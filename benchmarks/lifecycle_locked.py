@@ -25,8 +25,8 @@ sys.path.insert(0, str(ROOT))  # so that a checkout that is not installed will d
 import healthseg as hs  # noqa: E402
 from healthseg.data.ledger.ledger import FILE_NAME  # noqa: E402
 from healthseg.errors import DataRetrievalError  # noqa: E402
-from healthseg.lifecycle import LedgerPlace  # noqa: E402
-from healthseg.testing import tiny_book  # noqa: E402
+from healthseg.settings.lifecycle import LedgerPlace  # noqa: E402
+from healthseg.testing import tiny_portfolio  # noqa: E402
 
 SPAWN = multiprocessing.get_context("spawn")
 HOLDS = {
@@ -83,19 +83,19 @@ def hold(path: str, way: str, seconds: float, ready: Any) -> None:
     other.close()
 
 
-def asked(book: hs.Portfolio, stage: str) -> Asked:
+def asked(portfolio: hs.Portfolio, stage: str) -> Asked:
     began, refusal = time.monotonic(), None
     try:
-        hs.manage_lifecycle_stages(book, "a", "update_stage", stage, "seen", request_id=stage)
+        hs.manage_lifecycle_stages(portfolio, "a", "update_stage", stage, "seen", request_id=stage)
     except DataRetrievalError as problem:
         refusal = problem.message
-    return Asked(book.settings.ledger.busy_seconds, refusal, time.monotonic() - began)
+    return Asked(portfolio.settings.ledger.busy_seconds, refusal, time.monotonic() - began)
 
 
-def reading(book: hs.Portfolio) -> float | None:
+def reading(portfolio: hs.Portfolio) -> float | None:
     began = time.monotonic()
     try:
-        hs.manage_lifecycle_stages(book, "a", "get_stage")
+        hs.manage_lifecycle_stages(portfolio, "a", "get_stage")
     except DataRetrievalError:
         return None
     return time.monotonic() - began
@@ -103,7 +103,7 @@ def reading(book: hs.Portfolio) -> float | None:
 
 def run(way: str, seconds: float, short: float, long: float) -> Found:
     """Both calls one after the other, the second one while the rest of the time lasts."""
-    made = tiny_book([("a", f"2025-03-{day:02d} 09:00", "u1") for day in range(1, 31)])
+    made = tiny_portfolio([("a", f"2025-03-{day:02d} 09:00", "u1") for day in range(1, 31)])
     path = made.folder / FILE_NAME
     hasty, patient = (
         hs.Portfolio.open(

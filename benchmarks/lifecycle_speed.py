@@ -25,7 +25,7 @@ sys.path.insert(0, str(ROOT))  # so that a checkout that is not installed will d
 import numpy as np  # noqa: E402
 
 import healthseg as hs  # noqa: E402
-from healthseg.data.demo import write_demo  # noqa: E402
+from healthseg.demo import write_demo  # noqa: E402
 
 REACH_MS = {"reading": 50.0, "writing": 100.0}
 
@@ -42,20 +42,24 @@ def timed(call: Callable[[str], Any], clients: list[str]) -> tuple[np.ndarray, n
     return 1000 * np.array(wall), 1000 * np.array(processor)
 
 
-def read(book: hs.Portfolio) -> Callable[[str], Any]:
-    return lambda client: hs.manage_lifecycle_stages(book, client, "get_stage")
+def read(portfolio: hs.Portfolio) -> Callable[[str], Any]:
+    return lambda client: hs.manage_lifecycle_stages(portfolio, client, "get_stage")
 
 
-def write(book: hs.Portfolio) -> Callable[[str], Any]:
-    return lambda client: hs.manage_lifecycle_stages(book, client, "transition", "churned", "left")
+def write(portfolio: hs.Portfolio) -> Callable[[str], Any]:
+    return lambda client: hs.manage_lifecycle_stages(
+        portfolio, client, "transition", "churned", "left"
+    )
 
 
 def measured(kind: str, folder: str, settings: dict[str, Any], calls: int) -> bool:
     """Prints a line for reading and one for writing; whether both are within reach."""
-    book, well = hs.Portfolio.open(folder, settings), True
-    live = book.table("customers").query("churned_on.isna()")["client_id"].tolist()[: calls + 1]
+    portfolio, well = hs.Portfolio.open(folder, settings), True
+    live = (
+        portfolio.table("customers").query("churned_on.isna()")["client_id"].tolist()[: calls + 1]
+    )
     for name, make in (("reading", read), ("writing", write)):
-        wall, processor = timed(make(book), live)
+        wall, processor = timed(make(portfolio), live)
         (wall_50, wall_95), (half, most) = (
             np.percentile(wall, [50, 95]),
             np.percentile(processor, [50, 95]),
@@ -66,7 +70,7 @@ def measured(kind: str, folder: str, settings: dict[str, Any], calls: int) -> bo
             f"{half:.0f} p95 {most:.0f} ms (reach {REACH_MS[name]:.0f})",
             flush=True,
         )
-    book.close()
+    portfolio.close()
     return well
 
 

@@ -1,4 +1,4 @@
-"""What manage_lifecycle_stages finds in books whose stages are known, over many seeds.
+"""What manage_lifecycle_stages finds in portfolios whose stages are known, over many seeds.
 
     python benchmarks/lifecycle_truth.py [--seeds 20] [--clients 250]
 
@@ -22,11 +22,11 @@ import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402
 
 import healthseg as hs  # noqa: E402
-from healthseg.data.demo import write_demo  # noqa: E402
-from healthseg.measures.stages import history  # noqa: E402
-from healthseg.measures.statistics.survival import survival_at  # noqa: E402
-from healthseg.measures.stays import book_stays, stay_curves  # noqa: E402
-from healthseg.tools import manage_lifecycle_stages_book  # noqa: E402
+from healthseg.demo import write_demo  # noqa: E402
+from healthseg.metrics.stages import history  # noqa: E402
+from healthseg.metrics.stays import portfolio_stays, stay_curves  # noqa: E402
+from healthseg.statistics.survival import survival_at  # noqa: E402
+from healthseg.tools import portfolio_lifecycle  # noqa: E402
 
 QUARTILES = (0.25, 0.5, 0.75)
 DRAWS, LEVEL = 200_000, 0.90
@@ -43,9 +43,9 @@ def law(rows: pd.DataFrame, rng: np.random.Generator) -> np.ndarray:
 
 
 def one(folder: str) -> dict[str, float]:
-    book, planted = hs.Portfolio.open(folder), Path(folder) / "truth"
-    known, until = history(book), book.data_until
-    found = book_stays(book, known, until, None)
+    portfolio, planted = hs.Portfolio.open(folder), Path(folder) / "truth"
+    known, until = history(portfolio), portfolio.data_until
+    found = portfolio_stays(portfolio, known, until, None)
     exits = found["exit_to"].astype(object)
     curves = stay_curves(found.assign(exit_to=exits.where(exits != "churned", None)), LEVEL)
     spells = pd.read_parquet(planted / "stage_spells.parquet")
@@ -61,10 +61,10 @@ def one(folder: str) -> dict[str, float]:
             strict=True,
         )
     )
-    reply = manage_lifecycle_stages_book(book)
+    response = portfolio_lifecycle(portfolio)
     told = {
         (row["client_id"], str(row["since"])[:10])
-        for row in reply.disagreements
+        for row in response.disagreements
         if row["kind"] == "contract"
     }
     rows = pd.read_parquet(planted / "stage_disagreements.parquet")
@@ -88,14 +88,14 @@ def one(folder: str) -> dict[str, float]:
             inside, tried = inside + (low <= true <= high), tried + 1
             reach = 1.645 * np.sqrt(true * (1 - true) / len(finished))
             naive_inside += abs(np.mean(finished > day) - true) <= reach
-    book.close()
+    portfolio.close()
     return {
         "stays": len(ours & theirs) / len(theirs | ours),
         "apart": float(told == apart),
         "inside": inside,
         "tried": tried,
         "naive": naive_inside,
-        "stuck": len(reply.stuck_customers),
+        "stuck": len(response.stuck_customers),
     }
 
 
@@ -117,7 +117,7 @@ def main() -> int:
     table = pd.DataFrame(found)
     covered = table["inside"].sum() / table["tried"].sum()
     print(
-        f"stays equal to the day in {int((table['stays'] == 1).sum())} of {len(table)} books; disagreements with "
+        f"stays equal to the day in {int((table['stays'] == 1).sum())} of {len(table)} portfolios; disagreements with "
         f"contracts exact in {int(table['apart'].sum())}; the law inside 90 % intervals at {covered:.3f} of "
         f"{int(table['tried'].sum())} quartiles (naive curve of finished stays: "
         f"{table['naive'].sum() / table['tried'].sum():.3f})"

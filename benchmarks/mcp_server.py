@@ -26,25 +26,25 @@ from mcp import Client  # noqa: E402
 from mcp.client.streamable_http import streamable_http_client  # noqa: E402
 
 import healthseg as hs  # noqa: E402
-from healthseg.data.demo import write_demo  # noqa: E402
+from healthseg.demo import write_demo  # noqa: E402
 from healthseg.errors import HealthsegError  # noqa: E402
 from healthseg.tools import TOOLS  # noqa: E402
-from tests.faces.asked import asked_of  # noqa: E402
+from tests.reports.asked import asked_of  # noqa: E402
 
 TOKEN = "benchmark-token-0123456789"
 AROUND = ("cache", "degraded", "integrations")
 
 
-def expected(book: hs.Portfolio, tool: str, arguments: dict[str, Any]) -> dict[str, Any]:
+def expected(portfolio: hs.Portfolio, tool: str, arguments: dict[str, Any]) -> dict[str, Any]:
     try:
-        return TOOLS[tool].function(book, **arguments).to_dict()
+        return TOOLS[tool].function(portfolio, **arguments).to_dict()
     except HealthsegError as problem:
         return problem.to_dict()
 
 
-def questions(book: hs.Portfolio) -> list[tuple[str, dict[str, Any], dict[str, Any]]]:
+def questions(portfolio: hs.Portfolio) -> list[tuple[str, dict[str, Any], dict[str, Any]]]:
     """Tool, parameters and the right answer: every tool for some customers, and errors."""
-    rows = book.table("customers")
+    rows = portfolio.table("customers")
     clients = [str(client) for client in rows.loc[rows["churned_on"].isna(), "client_id"]][:6]
     asked = [(tool, asked_of(tool, client)) for tool in TOOLS for client in clients]
     asked += [
@@ -54,7 +54,7 @@ def questions(book: hs.Portfolio) -> list[tuple[str, dict[str, Any], dict[str, A
         if "client_id" in asked_of(tool, wrong)
     ]
     asked += [("calculate_health_score", {"client_id": clients[0], "lookback_period_days": 1000})]
-    return [(tool, arguments, expected(book, tool, arguments)) for tool, arguments in asked]
+    return [(tool, arguments, expected(portfolio, tool, arguments)) for tool, arguments in asked]
 
 
 async def caller(
@@ -96,8 +96,8 @@ def main() -> int:
     parser.add_argument("--callers", type=int, default=8)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        book_folder = Path(folder) / "book"
-        write_demo(book_folder, clients=60, months=12, events="light")
+        portfolio_folder = Path(folder) / "portfolio"
+        write_demo(portfolio_folder, clients=60, months=12, events="light")
         environment = {
             **os.environ,
             "HEALTHSEG_MCP_TOKEN": TOKEN,
@@ -106,18 +106,18 @@ def main() -> int:
             "PYTHONPATH": str(ROOT),
             "HEALTHSEG_LIMITS__IN_ALL_AN_HOUR": "1000000",
         }
-        asked = questions(hs.Portfolio.open(book_folder))
+        asked = questions(hs.Portfolio.open(portfolio_folder))
         server = subprocess.Popen(
             [
                 sys.executable,
                 "-m",
-                "healthseg.faces.cli.main",
+                "healthseg.cli.main",
                 "mcp",
                 "--http",
                 "--port",
                 "8799",
                 "--portfolio",
-                str(book_folder),
+                str(portfolio_folder),
             ],
             env=environment,
             stderr=subprocess.PIPE,

@@ -2,8 +2,8 @@
 
     python benchmarks/milestones_truth.py [--seeds 20]
 
-Of each simulated book: every status, start and completion on five dates against the truth; the planted factor of each
-blocker against its 95 % interval; in a book without effects, blockers that are called slow; and of forecasts and
+Of each simulated portfolio: every status, start and completion on five dates against the truth; the planted factor of each
+blocker against its 95 % interval; in a portfolio without effects, blockers that are called slow; and of forecasts and
 likelihoods made on early dates, what happened later.
 """
 
@@ -22,9 +22,9 @@ import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402
 
 import healthseg as hs  # noqa: E402
-from healthseg.data.demo import write_demo  # noqa: E402
-from healthseg.measures.milestone_times import Ahead, blocker_effects, forecast  # noqa: E402
-from healthseg.measures.milestones import states  # noqa: E402
+from healthseg.demo import write_demo  # noqa: E402
+from healthseg.metrics.milestone_times import Ahead, blocker_effects, forecast  # noqa: E402
+from healthseg.metrics.milestones import states  # noqa: E402
 from healthseg.tools.milestones.figures import OPEN, Figures  # noqa: E402
 from healthseg.tools.milestones.success import Success  # noqa: E402
 
@@ -33,11 +33,11 @@ LATE = dt.date(2025, 6, 8)
 LEVEL = 0.90
 
 
-def statuses(book: hs.Portfolio, truth: pd.DataFrame) -> tuple[int, int]:
+def statuses(portfolio: hs.Portfolio, truth: pd.DataFrame) -> tuple[int, int]:
     """How many rows of the truth there are, and how many differ in status, start or completion."""
     wrong = 0
     for date, rows in truth.groupby("as_of"):
-        found = states(book, date)
+        found = states(portfolio, date)
         merged = rows.merge(
             found[found["live"]],
             on=["client_id", "milestone_id"],
@@ -52,9 +52,9 @@ def statuses(book: hs.Portfolio, truth: pd.DataFrame) -> tuple[int, int]:
     return len(truth), wrong
 
 
-def blockers(book: hs.Portfolio, law: pd.DataFrame) -> pd.DataFrame:
+def blockers(portfolio: hs.Portfolio, law: pd.DataFrame) -> pd.DataFrame:
     """Each planted factor with the interval found, and whether it was called slower than chance."""
-    found = blocker_effects(book, book.as_of(), 0.95).merge(law, on="blocker")
+    found = blocker_effects(portfolio, portfolio.as_of(), 0.95).merge(law, on="blocker")
     true = np.exp(found["log_time_ratio"])
     return found.assign(
         held=(found["lower"] <= true) & ((found["upper"] >= true) | found["upper"].isna()),
@@ -62,23 +62,23 @@ def blockers(book: hs.Portfolio, law: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def foretold(book: hs.Portfolio) -> tuple[list[str], list[tuple[float, bool]]]:
+def foretold(portfolio: hs.Portfolio) -> tuple[list[str], list[tuple[float, bool]]]:
     """Of forecasts made early, where the completion fell (of those followed so far); of likelihoods, what happened."""
-    last = states(book, book.as_of()).set_index(["client_id", "milestone_id"])
-    final = Success(Figures.of(book, book.as_of()))
+    last = states(portfolio, portfolio.as_of()).set_index(["client_id", "milestone_id"])
+    final = Success(Figures.of(portfolio, portfolio.as_of()))
     outcome = dict(zip(final.ids, final.succeeded, strict=True))
     over = dict(zip(final.ids, final.began + final.horizon <= last["day"].max(), strict=True))
     fell = []
     for date in map(dt.date.fromisoformat, EARLY):
-        rows = states(book, date)
+        rows = states(portfolio, date)
         for row in rows[rows["live"] & rows["status"].isin(OPEN)].to_dict("records"):
             end, found = (
                 last.loc[(row["client_id"], row["milestone_id"])],
-                forecast(book, date, row, 8, LEVEL),
+                forecast(portfolio, date, row, 8, LEVEL),
             )
             if found.lower is not None and end["status"] != "skipped":
                 fell.append(_fell(found, end["completed_day"], end["day"]))
-    model = Success(Figures.of(book, LATE))
+    model = Success(Figures.of(portfolio, LATE))
     chances = [
         (chance.value, bool(outcome[client]))
         for client in model.ids
@@ -107,19 +107,19 @@ def main() -> int:
             for scenario in ("default", "null"):
                 path = Path(folder) / scenario
                 write_demo(path, seed=seed, scenario=scenario, events="light")
-                book = hs.Portfolio.open(path)
+                portfolio = hs.Portfolio.open(path)
                 law = pd.read_parquet(path / "truth" / "blocker_law.parquet")
                 if scenario == "null":
-                    called += int(blockers(book, law)["called"].any())
+                    called += int(blockers(portfolio, law)["called"].any())
                 else:
                     counted = statuses(
-                        book, pd.read_parquet(path / "truth" / "milestone_status.parquet")
+                        portfolio, pd.read_parquet(path / "truth" / "milestone_status.parquet")
                     )
                     rows, wrong = rows + counted[0], wrong + counted[1]
-                    parts.append(blockers(book, law))
-                    more = foretold(book)
+                    parts.append(blockers(portfolio, law))
+                    more = foretold(portfolio)
                     fell, chances = fell + more[0], chances + more[1]
-                book.close()
+                portfolio.close()
     return told(
         pd.concat(parts), pd.Series(fell), np.array(chances), rows, wrong, called, len(seeds)
     )
@@ -135,7 +135,7 @@ def told(
     seeds: int,
 ) -> int:
     print(
-        f"statuses, starts, completions: {rows:,} rows on five dates of {seeds} books, {wrong} differ (reach 0)"
+        f"statuses, starts, completions: {rows:,} rows on five dates of {seeds} portfolios, {wrong} differ (reach 0)"
     )
     held = found.groupby("blocker")["held"].agg(["sum", "size"])
     power = found.groupby("blocker")["called"].sum()
@@ -145,7 +145,7 @@ def told(
             f"(reach 18 of 20), called slower in {power[name]}"
         )
     print(
-        f"books without effects: a blocker called slower in {called} of {seeds} (accepted 1 of 20)"
+        f"portfolios without effects: a blocker called slower in {called} of {seeds} (accepted 1 of 20)"
     )
     shares = fell.value_counts(normalize=True)
     print(

@@ -68,8 +68,8 @@ def serve(events: int, port: object) -> None:
 
 def synced(folder: str, port: int, result: object) -> None:
     """Syncs the day in a process of its own; sends the outcome, seconds and megabytes."""
-    from healthseg.data.mixpanel.settings import MixpanelSettings
-    from healthseg.data.mixpanel.sync import Sync
+    from healthseg.integrations.mixpanel.sync import Sync
+    from healthseg.settings.mixpanel import MixpanelSettings
 
     settings = MixpanelSettings(
         api_url=f"http://127.0.0.1:{port}", account_key="company", event_timezone="UTC"

@@ -2,7 +2,7 @@
 
     python benchmarks/panel.py [--clients 10000] [--events light]
 
-Every query computes its window's measures of all dates as one would write them for a single report: a join of the
+Every query computes its window's metrics of all dates as one would write them for a single report: a join of the
 dates with the rows of their window, grouped by customer and date. Prints the seconds of each, the panel's, their ratio,
 and the peak of memory; and at 2,000 customers or more what one new date costs. Exit status 1 where a figure misses.
 """
@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # so that a checkout that is not installed will do
 
 from healthseg.data.portfolio import Portfolio  # noqa: E402
-from healthseg.measures.panel import build  # noqa: E402
+from healthseg.metrics.panel import build  # noqa: E402
 
 DATES = 78
 MANY = 2_000  # customers from which on memory and a new date are measured
@@ -146,8 +146,8 @@ QUERIES = {
 
 
 def prepare(folder: Path, clients: int, events: str) -> None:
-    """The book and its facts, in a process of its own: its memory is not the panel's."""
-    from healthseg.data.demo import write_demo
+    """The portfolio and its facts, in a process of its own: its memory is not the panel's."""
+    from healthseg.demo import write_demo
 
     write_demo(folder, clients=clients, events=events)
     Portfolio.open(folder).connection()
@@ -163,9 +163,9 @@ def seconds(work: Callable[[], object], times: int) -> float:
     return min(taken)
 
 
-def by_hand(book: Portfolio, dates: list[dt.date], times: int) -> float:
+def by_hand(portfolio: Portfolio, dates: list[dt.date], times: int) -> float:
     """Seconds of all the hand-written queries, each printed."""
-    connection = book.connection()
+    connection = portfolio.connection()
     connection.register("date_frame", pd.DataFrame({"d": dates}))
     connection.execute(
         "CREATE OR REPLACE TEMP TABLE dates AS SELECT CAST(d AS DATE) AS d FROM date_frame"
@@ -178,22 +178,22 @@ def by_hand(book: Portfolio, dates: list[dt.date], times: int) -> float:
     return total
 
 
-def measure(folder: Path, clients: int, times: int) -> bool:
-    book = Portfolio.open(folder)
-    ids = sorted(book.table("customers")["client_id"])
-    dates = [book.data_until - dt.timedelta(days=7 * back) for back in range(DATES)]
-    build(book, dates[:1], ids[:1])  # opens the files once
-    panel = seconds(lambda: build(book, dates, ids), times)
+def metric(folder: Path, clients: int, times: int) -> bool:
+    portfolio = Portfolio.open(folder)
+    ids = sorted(portfolio.table("customers")["client_id"])
+    dates = [portfolio.data_until - dt.timedelta(days=7 * back) for back in range(DATES)]
+    build(portfolio, dates[:1], ids[:1])  # opens the files once
+    panel = seconds(lambda: build(portfolio, dates, ids), times)
     gib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(
         f"panel of {clients:,} customers and {DATES} dates: {panel:.2f} s, peak {gib:.2f} GiB",
         flush=True,
     )
-    one = seconds(lambda: build(book, dates[:53], ids[:1]), max(3, times))
+    one = seconds(lambda: build(portfolio, dates[:53], ids[:1]), max(3, times))
     print(f"one customer on 53 dates: {one * 1000:.0f} ms")
-    fresh = seconds(lambda: build(book, dates[:1], ids), times)
+    fresh = seconds(lambda: build(portfolio, dates[:1], ids), times)
     print(f"one new date: {fresh:.2f} s (reach {REACH['new date']:g})", flush=True)
-    hand = by_hand(book, dates, times)
+    hand = by_hand(portfolio, dates, times)
     ratio = panel / hand
     print(
         f"panel / queries = {panel:.2f} s / {hand:.2f} s = {ratio:.2f} (reach {REACH['ratio']:g}; "
@@ -210,19 +210,19 @@ def main() -> int:
     parser.add_argument(
         "--events", choices=("full", "light"), default="light", help="light: the same facts, sooner"
     )
-    parser.add_argument("--folder", type=Path, help="a book that was prepared before")
+    parser.add_argument("--folder", type=Path, help="a portfolio that was prepared before")
     given = parser.parse_args()
     times = 3 if given.clients < MANY else 1
     if given.folder:
-        return 0 if measure(given.folder, given.clients, times) else 1
+        return 0 if metric(given.folder, given.clients, times) else 1
     with tempfile.TemporaryDirectory(prefix="healthseg-panel-") as name:
-        folder = Path(name) / "book"
+        folder = Path(name) / "portfolio"
         child = multiprocessing.get_context("spawn").Process(
             target=prepare, args=(folder, given.clients, given.events)
         )
         child.start()
         child.join()
-        return 0 if measure(folder, given.clients, times) else 1
+        return 0 if metric(folder, given.clients, times) else 1
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
     python benchmarks/patterns_anomalies.py [--seeds 20] [--null-seeds 50] [--clients 250]
 
-On demo books: spikes and dips of single customers and of the book flagged detectable (a day beside counts), and the
-share of what is reported on no planted day. On null books: alarms a customer in three years, and books with an alarm of
+On demo portfolios: spikes and dips of single customers and of the portfolio flagged detectable (a day beside counts), and the
+share of what is reported on no planted day. On null portfolios: alarms a customer in three years, and portfolios with an alarm of
 their own. On the Numenta benchmark (``HEALTHSEG_SHARED_DATA``, left out where it is absent): alarms merged within an
 hour, precision over alarms, recall over windows, the first 15 % of each series skipped, beside a rolling Gaussian with
 the window and the threshold that do best in hindsight, and the same window at 3 σ. Exit status 1 where a figure misses
@@ -28,15 +28,15 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # so that a checkout that is not installed will do
 
 import healthseg as hs  # noqa: E402
-from healthseg.clustering.anomalies_book import anomalies_of  # noqa: E402
 from healthseg.clustering.anomalies_days import daily  # noqa: E402
-from healthseg.data.demo import write_demo  # noqa: E402
-from healthseg.measures.statistics.departures import beyond_earlier  # noqa: E402
+from healthseg.clustering.anomalies_portfolio import anomalies_of  # noqa: E402
+from healthseg.demo import write_demo  # noqa: E402
+from healthseg.statistics.departures import beyond_earlier  # noqa: E402
 
 DAY = dt.timedelta(days=1)
 REACH_RECALL, REACH_FALSE = 0.9, 0.1
 REACH_ALARMS = 1.0  # a customer and three years
-ALLOWED = {20: 1, 50: 2, 200: 4}  # null books with an alarm of their own
+ALLOWED = {20: 1, 50: 2, 200: 4}  # null portfolios with an alarm of their own
 SKIPPED, MERGED = 0.15, np.timedelta64(1, "h")
 WINDOWS = (12, 24, 48, 72, 144, 288, 432, 576, 864, 1152, 2016)
 THRESHOLDS = (2, 2.5, 3, 3.5, 4, 5, 6, 7, 8, 10, 12, 15, 20, 30)
@@ -46,23 +46,25 @@ Series = dict[str, tuple[pd.DataFrame, list[tuple[np.datetime64, np.datetime64]]
 
 def found_in(folder: str, **options) -> tuple[hs.Portfolio, pd.DataFrame]:
     write_demo(folder, events="light", **options)
-    book = hs.Portfolio.open(folder)
-    clients = sorted(book.table("customers")["client_id"])
-    return book, anomalies_of(book, clients, book.first_event_day, book.data_until + DAY)
+    portfolio = hs.Portfolio.open(folder)
+    clients = sorted(portfolio.table("customers")["client_id"])
+    return portfolio, anomalies_of(
+        portfolio, clients, portfolio.first_event_day, portfolio.data_until + DAY
+    )
 
 
 def planted(seed: int, clients: int) -> np.ndarray:
-    """Detectable and found of single customers, of the book; reported of both, and of those on no planted day."""
+    """Detectable and found of single customers, of the portfolio; reported of both, and of those on no planted day."""
     with tempfile.TemporaryDirectory() as folder:
-        book, found = found_in(folder, seed=seed, clients=clients)
-        book.close()
+        portfolio, found = found_in(folder, seed=seed, clients=clients)
+        portfolio.close()
         truth = pd.read_parquet(Path(folder) / "truth" / "anomalies.parquet").rename(
             columns={"from": "first"}
         )
-    found = found.assign(who=found["client_id"].where(found["client_id"].notna(), "book"))
-    truth = truth.assign(who=truth["client_id"].where(truth["scope"] == "client", "book"))
+    found = found.assign(who=found["client_id"].where(found["client_id"].notna(), "portfolio"))
+    truth = truth.assign(who=truth["client_id"].where(truth["scope"] == "client", "portfolio"))
     out = []
-    for scope in ("client", "book"):
+    for scope in ("client", "portfolio"):
         rows = truth[truth["detectable"] & (truth["scope"] == scope)]
         out += [len(rows), sum(is_named(found, row) for row in rows.itertuples())]
     known = [is_planted(truth, row) for row in found.itertuples()]
@@ -76,16 +78,16 @@ def is_named(found: pd.DataFrame, row) -> bool:
 
 def is_planted(truth: pd.DataFrame, row) -> bool:
     """A customer's day that all had is a true one too."""
-    own = truth[truth["who"].isin([row.who, "book"])]
+    own = truth[truth["who"].isin([row.who, "portfolio"])]
     return bool(((own["first"] - DAY <= row.date) & (row.date <= own["to"] + DAY)).any())
 
 
 def null(seed: int, clients: int) -> tuple[int, float, int]:
-    """Alarms of single customers, customer-years, alarms of the book, where nothing was planted."""
+    """Alarms of single customers, customer-years, alarms of the portfolio, where nothing was planted."""
     with tempfile.TemporaryDirectory() as folder:
-        book, found = found_in(folder, seed=seed, clients=clients, scenario="null")
-        lived = daily(book, book.data_until + DAY).lived
-        book.close()
+        portfolio, found = found_in(folder, seed=seed, clients=clients, scenario="null")
+        lived = daily(portfolio, portfolio.data_until + DAY).lived
+        portfolio.close()
     own = int(found["client_id"].notna().sum())
     return own, float((lived[:, 1] - lived[:, 0]).sum()) / 365, len(found) - own
 
@@ -216,7 +218,7 @@ def main() -> int:
         (planted(seed, asked.clients) for seed in range(1, asked.seeds + 1)), np.zeros(6, dtype=int)
     )
     for name, (many, met) in zip(
-        ("single customers", "the book"), (total[:2], total[2:4]), strict=True
+        ("single customers", "the portfolio"), (total[:2], total[2:4]), strict=True
     ):
         missed |= met < REACH_RECALL * many
         print(
@@ -229,16 +231,16 @@ def main() -> int:
     )
     rows = [null(seed, asked.clients) for seed in range(1, asked.null_seeds + 1)]
     if rows:
-        alarms, years, books = (
+        alarms, years, portfolios = (
             sum(row[0] for row in rows),
             sum(row[1] for row in rows),
             sum(row[2] > 0 for row in rows),
         )
         allowed = max((most for many, most in ALLOWED.items() if many <= len(rows)), default=0)
-        missed |= 3 * alarms / years > REACH_ALARMS or books > allowed
+        missed |= 3 * alarms / years > REACH_ALARMS or portfolios > allowed
         print(
-            f"null books: {3 * alarms / years:.3f} alarms a customer in three years (reach {REACH_ALARMS}), "
-            f"{books} of {len(rows)} books with one of their own (reach {allowed})"
+            f"null portfolios: {3 * alarms / years:.3f} alarms a customer in three years (reach {REACH_ALARMS}), "
+            f"{portfolios} of {len(rows)} portfolios with one of their own (reach {allowed})"
         )
     print(f"{time.monotonic() - started:.0f} s")
     return int(missed)

@@ -2,7 +2,7 @@
 
     python benchmarks/patterns_speed.py [--clients 10000] [--events light] [--folder F]
 
-A first process fills the stores (facts, panels, models); a second one opens the book anew and calls the tool twice.
+A first process fills the stores (facts, panels, models); a second one opens the portfolio anew and calls the tool twice.
 Prints seconds of wall clock and of the processor, and the peak of memory. At fewer than 2,000 customers every scope is
 called and the reach is 3 s; from 2,000 on all customers are, in 90 s and 6 GiB. Exit status 1 where a figure misses.
 """
@@ -22,21 +22,21 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # so that a checkout that is not installed will do
 
 import healthseg as hs  # noqa: E402
-from healthseg.data.demo import write_demo  # noqa: E402
+from healthseg.demo import write_demo  # noqa: E402
 
 MANY = 2_000
 REACH_SECONDS, REACH_SECONDS_MANY, REACH_GIB = 3.0, 90.0, 6.0
 
 
-def scopes(book: hs.Portfolio, many: bool) -> dict[str, dict[str, Any]]:
+def scopes(portfolio: hs.Portfolio, many: bool) -> dict[str, dict[str, Any]]:
     asked = {"all_customers": {}}
     if not many:
-        run = hs.segment_customers(book, {}, "health")
+        run = hs.segment_customers(portfolio, {}, "health")
         segment = max(
             (one for one in run.segments if one.placed), key=lambda one: one.customer_count
         )
         asked["segment"] = {"segment_id": segment.segment_id}
-        customers = book.table("customers")
+        customers = portfolio.table("customers")
         asked["single_customer"] = {
             "client_id": customers.loc[customers["churned_on"].isna(), "client_id"].iloc[0]
         }
@@ -45,16 +45,22 @@ def scopes(book: hs.Portfolio, many: bool) -> dict[str, dict[str, Any]]:
 
 def calls(folder: str, many: bool, sent: Any) -> None:
     """Per scope the wall clock and the processor's time of a first and a second call of this process."""
-    book = hs.Portfolio.open(folder)
-    for scope, named in scopes(book, many).items():
+    portfolio = hs.Portfolio.open(folder)
+    for scope, named in scopes(portfolio, many).items():
         for turn in ("first", "again"):
             before = time.perf_counter(), time.process_time()
-            reply = hs.analyze_engagement_patterns(book, scope, **named)
+            response = hs.analyze_engagement_patterns(portfolio, scope, **named)
             taken = time.perf_counter() - before[0], time.process_time() - before[1]
             sent.send(
-                (scope, turn, *taken, reply.customers_analyzed, len(reply.identified_patterns))
+                (
+                    scope,
+                    turn,
+                    *taken,
+                    response.customers_analyzed,
+                    len(response.identified_patterns),
+                )
             )
-    book.close()
+    portfolio.close()
     sent.send(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
     sent.close()
 
@@ -78,7 +84,7 @@ def main() -> int:
     given = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     given.add_argument("--clients", type=int, default=250)
     given.add_argument("--events", default="full")
-    given.add_argument("--folder", help="a book that is there already")
+    given.add_argument("--folder", help="a portfolio that is there already")
     asked, missed = given.parse_args(), False
     many = asked.clients >= MANY
     with tempfile.TemporaryDirectory() as made:

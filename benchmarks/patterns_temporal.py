@@ -2,10 +2,10 @@
 
     python benchmarks/patterns_temporal.py [--seeds 20] [--null-seeds 50] [--clients 250]
 
-On demo books: peaks of single customers in the 91 days before their last and of the book in its last 91, flagged
+On demo portfolios: peaks of single customers in the 91 days before their last and of the portfolio in its last 91, flagged
 detectable (same weekday, an hour beside counts), and the share of reported peaks that were not planted. In the same
-books sequences of topics and messages that stand out, against the laws that they were drawn by. On null books: those in
-which the book, or any of its customers, shows a rhythm, a message or a sequence. Each customer's reply is a call of its
+portfolios sequences of topics and messages that stand out, against the laws that they were drawn by. On null portfolios: those in
+which the portfolio, or any of its customers, shows a rhythm, a message or a sequence. Each customer's response is a call of its
 own, with a false-discovery family of its own. Exit status 1 where a figure misses its reach.
 """
 
@@ -30,20 +30,20 @@ from healthseg.clustering.judging import judge  # noqa: E402
 from healthseg.clustering.rhythms import DAY_NAMES  # noqa: E402
 from healthseg.clustering.support_sequences import ARROW, support  # noqa: E402
 from healthseg.clustering.temporal import temporal  # noqa: E402
-from healthseg.data.demo import write_demo  # noqa: E402
+from healthseg.demo import write_demo  # noqa: E402
 
 DAY = dt.timedelta(days=1)
 WINDOW, YEAR = 91 * DAY, 365 * DAY
 REACH_RECALL, REACH_FALSE = 0.9, 0.1
-ALLOWED = {20: 1, 50: 2, 200: 4}  # null books with a pattern of all customers together
+ALLOWED = {20: 1, 50: 2, 200: 4}  # null portfolios with a pattern of all customers together
 
 
-def last_days(book: hs.Portfolio) -> dict[str, dt.date]:
+def last_days(portfolio: hs.Portfolio) -> dict[str, dt.date]:
     """The day after each customer's last."""
-    rows = book.table("customers")
+    rows = portfolio.table("customers")
     left = pd.to_datetime(rows["churned_on"])
     return {
-        client: book.data_until + DAY if pd.isna(day) else day.date()
+        client: portfolio.data_until + DAY if pd.isna(day) else day.date()
         for client, day in zip(rows["client_id"], left, strict=True)
     }
 
@@ -53,9 +53,11 @@ def passing(families: list) -> pd.DataFrame:
     return judged[judged["passes"].astype(bool)]
 
 
-def peaks(book: hs.Portfolio, clients: list[str], end: dt.date) -> set[str]:
+def peaks(portfolio: hs.Portfolio, clients: list[str], end: dt.date) -> set[str]:
     """Days and hours with more sessions than their like."""
-    told = passing([temporal(book, clients, max(end - WINDOW, book.first_event_day), end).family])
+    told = passing(
+        [temporal(portfolio, clients, max(end - WINDOW, portfolio.first_event_day), end).family]
+    )
     return set(told.loc[(told["lift"] > 1) & ~told["key"].str.startswith("part:"), "key"])
 
 
@@ -65,14 +67,14 @@ def keys_of(row) -> set[str]:
     return {f"hour:{(int(row.hour) + away) % 24:02d}" for away in (-1, 0, 1)}
 
 
-def whole_book(book: hs.Portfolio) -> pd.DataFrame:
-    """What passes of the book's rhythms of a quarter, messages and sequences of a year, judged together."""
-    clients, end = sorted(last_days(book)), book.data_until + DAY
+def whole_portfolio(portfolio: hs.Portfolio) -> pd.DataFrame:
+    """What passes of the portfolio's rhythms of a quarter, messages and sequences of a year, judged together."""
+    clients, end = sorted(last_days(portfolio)), portfolio.data_until + DAY
     return passing(
         [
-            temporal(book, clients, end - WINDOW, end).family,
-            communication(book, clients, end - YEAR, end).family,
-            support(book, clients, end - YEAR, end).family,
+            temporal(portfolio, clients, end - WINDOW, end).family,
+            communication(portfolio, clients, end - YEAR, end).family,
+            support(portfolio, clients, end - YEAR, end).family,
         ]
     )
 
@@ -81,17 +83,19 @@ def planted(seed: int, clients: int) -> np.ndarray:
     """Detectable peaks and found ones, reported peaks and false ones; sequences reported and false; messages too."""
     with tempfile.TemporaryDirectory() as folder:
         write_demo(folder, seed=seed, clients=clients, events="light")
-        book = hs.Portfolio.open(folder)
+        portfolio = hs.Portfolio.open(folder)
         truth = pd.read_parquet(Path(folder) / "truth" / "rhythms.parquet")
         law = pd.read_parquet(Path(folder) / "truth" / "support_law.parquet")
-        told = {client: peaks(book, [client], end) for client, end in last_days(book).items()}
-        whole = whole_book(book)
-        book.close()
-    told["book"] = set(whole.loc[whole["lift"] > 1, "key"])
+        told = {
+            client: peaks(portfolio, [client], end) for client, end in last_days(portfolio).items()
+        }
+        whole = whole_portfolio(portfolio)
+        portfolio.close()
+    told["portfolio"] = set(whole.loc[whole["lift"] > 1, "key"])
     detectable = list(truth[truth["detectable"]].itertuples())
     found = sum(bool(told.get(row.id, set()) & keys_of(row)) for row in detectable)
     known = {(row.id, key) for row in truth.itertuples() for key in keys_of(row)}
-    own = [(client, key) for client, keys in told.items() for key in keys if client != "book"]
+    own = [(client, key) for client, keys in told.items() for key in keys if client != "portfolio"]
     pairs = whole[(whole["kind"] == "support") & (whole["key"].str.count(ARROW) == 1)]
     return np.array(
         [
@@ -114,13 +118,15 @@ def follows(law: pd.DataFrame, row) -> bool:
 
 
 def null(seed: int, clients: int) -> np.ndarray:
-    """Whether the book shows a pattern; customers that show one."""
+    """Whether the portfolio shows a pattern; customers that show one."""
     with tempfile.TemporaryDirectory() as folder:
         write_demo(folder, seed=seed, clients=clients, scenario="null", events="light")
-        book = hs.Portfolio.open(folder)
-        whole = len(whole_book(book))
-        single = sum(bool(peaks(book, [client], end)) for client, end in last_days(book).items())
-        book.close()
+        portfolio = hs.Portfolio.open(folder)
+        whole = len(whole_portfolio(portfolio))
+        single = sum(
+            bool(peaks(portfolio, [client], end)) for client, end in last_days(portfolio).items()
+        )
+        portfolio.close()
     return np.array([whole > 0, single])
 
 
@@ -149,7 +155,7 @@ def main() -> int:
     allowed = max((most for many, most in ALLOWED.items() if many <= asked.null_seeds), default=0)
     missed |= rows[0] > allowed
     print(
-        f"null books with a pattern of all customers {rows[0]} of {asked.null_seeds} (reach {allowed}); "
+        f"null portfolios with a pattern of all customers {rows[0]} of {asked.null_seeds} (reach {allowed}); "
         f"single customers with a peak {rows[1]} of {asked.null_seeds * asked.clients}"
     )
     print(f"{time.monotonic() - started:.0f} s")

@@ -1,8 +1,8 @@
-"""What analyze_engagement_patterns finds in books whose truth is known, over many seeds.
+"""What analyze_engagement_patterns finds in portfolios whose truth is known, over many seeds.
 
     python benchmarks/patterns_truth.py [--seeds 20] [--clients N] [--scenario NAME]... [--events light]
 
-null: books with any pattern reported; default: planted orders, bundles (Jaccard >= .8) and personas (adjusted Rand
+null: portfolios with any pattern reported; default: planted orders, bundles (Jaccard >= .8) and personas (adjusted Rand
 index >= .8) that are flagged detectable, and what else is reported of features; effects: features and the order that
 keep customers, flagged detectable, and the signs of leaving and staying against the true hazard.
 """
@@ -24,7 +24,7 @@ import healthseg as hs
 from healthseg.clustering.agreement import adjusted_rand
 from healthseg.clustering.bundles import PLUS
 from healthseg.clustering.sequences import ARROW
-from healthseg.data.demo import write_demo
+from healthseg.demo import write_demo
 from healthseg.tools import analyze_engagement_patterns
 from healthseg.tools.patterns.scope import all_customers
 from healthseg.tools.patterns.signs import BY_NAME, SIGNS
@@ -34,15 +34,17 @@ SAME = 0.8
 FEATURES = frozenset({"feature_usage"})
 
 
-def books(scenario: str, given: argparse.Namespace) -> Iterator[tuple[int, hs.Portfolio, Path]]:
+def portfolios(
+    scenario: str, given: argparse.Namespace
+) -> Iterator[tuple[int, hs.Portfolio, Path]]:
     for seed in range(1, given.seeds + 1):
         with tempfile.TemporaryDirectory() as folder:
             write_demo(
                 folder, clients=given.clients, seed=seed, scenario=scenario, events=given.events
             )
-            book = hs.Portfolio.open(folder)
-            yield seed, book, Path(folder)
-            book.close()
+            portfolio = hs.Portfolio.open(folder)
+            yield seed, portfolio, Path(folder)
+            portfolio.close()
 
 
 def planted(folder: Path, name: str) -> list[tuple[set[str], bool]]:
@@ -57,18 +59,20 @@ def alike(one: set[str], other: set[str]) -> bool:
 def null(given: argparse.Namespace) -> bool:
     """No pattern is reported where nothing was planted; anomalies have a number of their own."""
     hits = 0
-    for seed, book, _ in books("null", given):
+    for seed, portfolio, _ in portfolios("null", given):
         started = time.perf_counter()
-        reply = analyze_engagement_patterns(book, "all_customers", include_predictions=False)
-        names = [one.pattern_name for one in reply.identified_patterns]
-        hits += bool(names or reply.user_personas)
+        response = analyze_engagement_patterns(
+            portfolio, "all_customers", include_predictions=False
+        )
+        names = [one.pattern_name for one in response.identified_patterns]
+        hits += bool(names or response.user_personas)
         print(
-            f"  null {seed}: {reply.testing.hypotheses} tried, reported {names}, {len(reply.user_personas or [])} "
+            f"  null {seed}: {response.testing.hypotheses} tried, reported {names}, {len(response.user_personas or [])} "
             f"personas, {time.perf_counter() - started:.1f} s",
             flush=True,
         )
     print(
-        f"null: {hits} of {given.seeds} books report any pattern (at most {max(1, given.seeds // 25)})",
+        f"null: {hits} of {given.seeds} portfolios report any pattern (at most {max(1, given.seeds // 25)})",
         flush=True,
     )
     return hits <= max(1, given.seeds // 25)
@@ -77,8 +81,8 @@ def null(given: argparse.Namespace) -> bool:
 def default(given: argparse.Namespace) -> bool:
     """Orders, bundles and personas: recovered of those detectable, and reported without having been planted."""
     found, of, right, reported = 0, 0, 0, 0
-    for seed, book, folder in books("default", given):
-        study = Study.of(book, all_customers(book, book.as_of(), 90), FEATURES)
+    for seed, portfolio, folder in portfolios("default", given):
+        study = Study.of(portfolio, all_customers(portfolio, portfolio.as_of(), 90), FEATURES)
         rows = study.judged[study.judged["passes"]]
         told = {
             kind: [set(key.split(mark)) for key in rows.loc[rows["kind"] == kind, "key"]]
@@ -121,13 +125,13 @@ def _personas(study: Study, folder: Path) -> float:
 def effects(given: argparse.Namespace) -> bool:
     """What keeps customers: recovered of the causes that are detectable, and named beside them.
 
-    Every feature that is used has a small effect in these books, since breadth is a driver of leaving: the hazard
+    Every feature that is used has a small effect in these portfolios, since breadth is a driver of leaving: the hazard
     ratios of all features that were tried are held against their true ones, which their 95 % intervals should hold.
     """
     found, of, wrong, reported, held, tried = 0, 0, 0, 0, 0, 0
     signs = np.zeros(4, dtype=int)
-    for seed, book, folder in books("effects", given):
-        study = Study.of(book, all_customers(book, book.as_of(), 90), FEATURES)
+    for seed, portfolio, folder in portfolios("effects", given):
+        study = Study.of(portfolio, all_customers(portfolio, portfolio.as_of(), 90), FEATURES)
         habits = study.judged[study.judged["kind"] == "habit"].set_index("key")
         rows = habits[habits["passes"] & (habits["lift"] < 1)]
         truth = pd.read_parquet(folder / "truth" / "feature_effects.parquet")
@@ -156,7 +160,7 @@ def effects(given: argparse.Namespace) -> bool:
         flush=True,
     )
     print(
-        f"signs of leaving and staying: {signs[0]} of {signs[1]} whose measures drive the hazard found (90 %), "
+        f"signs of leaving and staying: {signs[0]} of {signs[1]} whose metrics drive the hazard found (90 %), "
         f"{signs[2]} of {signs[3]} reported foretell nothing (at most 10 %)",
         flush=True,
     )
@@ -193,8 +197,8 @@ def _signs(study: Study, folder: Path) -> tuple[int, int, int, int]:
         asked.sort_values("date"), hazard.sort_values("date"), on="date", by="client_id"
     )
     true = true.sort_values("place")["h_true"].to_numpy(dtype=float)
-    terms = set(pd.read_parquet(folder / "truth" / "hazard_terms.parquet")["measure"])
-    drivers = [sign.name for sign in SIGNS if {measure for measure, _, _ in sign.parts} <= terms]
+    terms = set(pd.read_parquet(folder / "truth" / "hazard_terms.parquet")["metric"])
+    drivers = [sign.name for sign in SIGNS if {metric for metric, _, _ in sign.parts} <= terms]
     passing = rows.index[rows["passes"]]
     lifts = {
         name: np.nanmean(true[(shown := BY_NAME[name].shown(months)) == 1])

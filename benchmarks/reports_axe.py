@@ -26,7 +26,7 @@ OPENED = "document.querySelectorAll('details').forEach(one => one.open = true);"
 
 def views(page: Path, axe: str, browser) -> list[tuple[str, list]]:
     """What axe-core says of a page's four views, and of what the page asks the network for."""
-    from tests.faces.test_every_page import SETTLED
+    from tests.reports.test_every_page import SETTLED
 
     told = []
     for width in (390, 1440):
@@ -50,16 +50,16 @@ def main() -> int:
     if not Path(given.axe).is_file():
         print("not run: HEALTHSEG_AXE or --axe must name axe.min.js (npm pack axe-core)")
         return 0
-    from healthseg.data.demo import write_demo
     from healthseg.data.portfolio import Portfolio
-    from tests.faces import browser, every_page
+    from healthseg.demo import write_demo
+    from tests.reports import browser, every_page
 
     axe, told = Path(given.axe).read_text("utf-8"), []
     with tempfile.TemporaryDirectory() as name, browser.browsing() as chromium:
-        write_demo(f"{name}/book", clients=given.clients, events="light")
-        book = Portfolio.open(f"{name}/book")
-        live = book.table("customers").query("churned_on.isna()")["client_id"].min()
-        book.close()
+        write_demo(f"{name}/portfolio", clients=given.clients, events="light")
+        portfolio = Portfolio.open(f"{name}/portfolio")
+        live = portfolio.table("customers").query("churned_on.isna()")["client_id"].min()
+        portfolio.close()
         chromium.call("Page.setBypassCSP", enabled=True)  # axe-core itself is foreign to the page
         chromium.call(
             "Network.emulateNetworkConditions",
@@ -68,7 +68,7 @@ def main() -> int:
             downloadThroughput=0,
             uploadThroughput=0,
         )
-        for _, page in every_page.pages(Path(name) / "book", live, Path(name)):
+        for _, page in every_page.pages(Path(name) / "portfolio", live, Path(name)):
             told += views(page, axe, chromium)
     impacts = Counter(impact for _, found in told for impact, *_ in found)
     for view, found in told:

@@ -1,10 +1,10 @@
 """What a report costs beyond its bare cells: processor seconds of the whole engine, by kind of report.
 
-    python benchmarks/reports_cpu.py [--clients 120] [--customers 6] [--book 3]
+    python benchmarks/reports_cpu.py [--clients 120] [--customers 6] [--overview 3]
 
 The engine: a batch with one worker, its whole tree of processes read from /proc after each report (kernel, template,
 worker with its export, and the process that hands out the work). Bare: the same cells, warm and in one process, with
-what the batch shares counted before: of customers one process for all, of the book one a kind, where they run for the
+what the batch shares counted before: of customers one process for all, of the portfolio one a kind, where they run for the
 first time, as in the engine, so that nothing profits from what another left in memory. Of customers' reports the first
 of each kind is not counted on either side. Reach: at most 0.35 s on average, of customers' reports and of all.
 """
@@ -32,7 +32,7 @@ Key = tuple[str, str]  # customer or portfolio, and the tool
 
 def tree_seconds(pid: int) -> float:
     """Processor seconds of a process, of all that ended under it, and of its children."""
-    from healthseg.faces.batches.kernels import linux
+    from healthseg.reports.batches.kernels import linux
 
     try:
         text = Path(f"/proc/{pid}/stat").read_text()
@@ -48,17 +48,17 @@ def kinds() -> list[Key]:
     return [(kind, tool) for kind in ("customer", "portfolio") for tool in TOOLS]
 
 
-def engine(book: str, folder: str, customers: Sequence[str], repeats: int) -> dict[Key, float]:
+def engine(portfolio: str, folder: str, customers: Sequence[str], repeats: int) -> dict[Key, float]:
     """Processor seconds a report of each kind, made by the engine one after another."""
-    from healthseg.faces import books
-    from healthseg.faces.batches import plans, pool, reports
+    from healthseg.reports import portfolios
+    from healthseg.reports.batches import plans, pool, reports
 
-    opened, jobs, keys = books.open_book(book), [], []
+    opened, jobs, keys = portfolios.open_portfolio(portfolio), [], []
     for kind, tool in kinds():
         whom = customers if kind == "customer" else [""] * repeats
         for client in whom:
             asked = plans.Asked((tool,), {}, not client)
-            jobs += plans.jobs(asked, [client] if client else [], book, folder, "", "")
+            jobs += plans.jobs(asked, [client] if client else [], portfolio, folder, "", "")
             keys.append((kind, tool))
     spent: dict[Key, list[float]] = {}
     with reports._template(
@@ -75,17 +75,17 @@ def engine(book: str, folder: str, customers: Sequence[str], repeats: int) -> di
     return {key: sum(each[1:]) / len(each[1:]) for key, each in spent.items()}
 
 
-def cells(kind: str, tool: str, book: str, client: str) -> float:
+def cells(kind: str, tool: str, portfolio: str, client: str) -> float:
     """Processor seconds of a notebook's cells, run here."""
     import nbformat
 
-    from tests.faces import every_page
+    from tests.reports import every_page
 
     notebook = nbformat.read(every_page.NOTEBOOKS / kind / f"{tool}.ipynb", as_version=4)
     parameters, *code = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
     names: dict[str, object] = {}
     exec(parameters, names)
-    names |= {"portfolio": book, **({"client_id": client} if kind == "customer" else {})}
+    names |= {"portfolio": portfolio, **({"client_id": client} if kind == "customer" else {})}
     before = time.process_time()
     for source in code:
         shown = every_page.run_cell(source, names)
@@ -94,31 +94,31 @@ def cells(kind: str, tool: str, book: str, client: str) -> float:
     return time.process_time() - before
 
 
-def bare(book: str, customers: Sequence[str], wanted: Sequence[Key]) -> dict[str, float]:
+def bare(portfolio: str, customers: Sequence[str], wanted: Sequence[Key]) -> dict[str, float]:
     """The same cells in this process, after what a batch shares was counted and one report was drawn."""
-    from healthseg.faces import books, registry
-    from healthseg.faces.batches.kernels import sharing
+    from healthseg.reports import portfolios, registry
+    from healthseg.reports.batches.kernels import sharing
 
-    opened = books.open_book(book)
+    opened = portfolios.open_portfolio(portfolio)
     for _, tool in kinds():
-        registry.report_reply(tool, opened, {"client_id": customers[-1]})
-    sharing._shared[book] = opened
-    cells("customer", "calculate_health_score", book, customers[-1])
+        registry.report_response(tool, opened, {"client_id": customers[-1]})
+    sharing._shared[portfolio] = opened
+    cells("customer", "calculate_health_score", portfolio, customers[-1])
     told = {}
     for kind, tool in wanted:
         each = [
-            cells(kind, tool, book, client)
+            cells(kind, tool, portfolio, client)
             for client in (customers if kind == "customer" else [""])
         ]
         told[f"{kind} {tool}"] = sum(each[1:]) / len(each[1:]) if len(each) > 1 else each[0]
     return told
 
 
-def bare_apart(book: str, customers: Sequence[str], wanted: Sequence[Key]) -> dict[str, float]:
+def bare_apart(portfolio: str, customers: Sequence[str], wanted: Sequence[Key]) -> dict[str, float]:
     """``bare`` in a fresh process with the threads and the surroundings that a kernel has."""
-    from healthseg.faces.batches.kernels.supply import ONE_THREAD
+    from healthseg.reports.batches.kernels.supply import ONE_THREAD
 
-    given = json.dumps([book, list(customers), list(wanted)])
+    given = json.dumps([portfolio, list(customers), list(wanted)])
     done = subprocess.run(
         [sys.executable, __file__, "--bare", given],
         check=True,
@@ -133,26 +133,26 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--clients", type=int, default=120)
     parser.add_argument("--customers", type=int, default=6)
-    parser.add_argument("--book", type=int, default=3)
+    parser.add_argument("--overview", type=int, default=3)
     parser.add_argument("--bare", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.bare:
         print(json.dumps(bare(*json.loads(given.bare))))
         return 0
-    from healthseg.data.demo import write_demo
     from healthseg.data.portfolio import Portfolio
+    from healthseg.demo import write_demo
 
     with tempfile.TemporaryDirectory() as name:
-        book = f"{name}/book"
-        write_demo(book, clients=given.clients, events="light")
-        opened = Portfolio.open(book)
+        portfolio = f"{name}/portfolio"
+        write_demo(portfolio, clients=given.clients, events="light")
+        opened = Portfolio.open(portfolio)
         live = opened.table("customers").query("churned_on.isna()")["client_id"].sort_values()
         customers = live.tolist()[: given.customers]
         opened.close()
-        alone = bare_apart(book, customers, [key for key in kinds() if key[0] == "customer"])
+        alone = bare_apart(portfolio, customers, [key for key in kinds() if key[0] == "customer"])
         for key in kinds():
-            alone |= bare_apart(book, customers, [key]) if key[0] == "portfolio" else {}
-        whole = engine(book, f"{name}/reports", customers, given.book)
+            alone |= bare_apart(portfolio, customers, [key]) if key[0] == "portfolio" else {}
+        whole = engine(portfolio, f"{name}/reports", customers, given.overview)
     beyond = {key: whole[key] - alone[" ".join(key)] for key in kinds()}
     for key, seconds in beyond.items():
         print(

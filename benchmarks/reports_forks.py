@@ -23,8 +23,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--reports", type=int, default=2000)
     given = parser.parse_args()
-    from healthseg.faces.batches import execution
-    from healthseg.faces.batches.kernels import forking, linux
+    from healthseg.reports.batches import execution
+    from healthseg.reports.batches.kernels import forking, linux
 
     notebook, at = ROOT / "benchmarks" / "notebooks" / "reference.ipynb", dt.datetime.now(dt.UTC)
     own, template, start = [], [], time.perf_counter()

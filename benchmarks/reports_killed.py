@@ -30,8 +30,8 @@ def main() -> int:
     parser.add_argument("--reports", type=int, default=12)
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
-    from healthseg.data.demo import write_demo
-    from healthseg.faces.batches import files, manifest
+    from healthseg.demo import write_demo
+    from healthseg.reports.batches import files, manifest
 
     draw, moments = random.Random(given.seed), []
     with tempfile.TemporaryDirectory() as name:
@@ -42,16 +42,16 @@ def main() -> int:
             shutil.copytree(
                 ROOT / part, f"{name}/package/{part}", ignore=shutil.ignore_patterns("__pycache__")
             )
-        write_demo(f"{name}/book", clients=given.clients, months=9, events="light")
+        write_demo(f"{name}/portfolio", clients=given.clients, months=9, events="light")
         out, environment = Path(name) / "out", {**os.environ, "PYTHONPATH": f"{name}/package"}
         command = [
             sys.executable,
             "-m",
-            "healthseg.faces.cli.main",
+            "healthseg.cli.main",
             "report",
             TOOL,
             "--portfolio",
-            f"{name}/book",
+            f"{name}/portfolio",
             "--riskiest",
             str(given.reports),
             "--out",

@@ -34,7 +34,7 @@ def children() -> float:
 
 
 def stock(
-    notebook: Path, folder: Path, parameters: list[dict[str, str | int]], book: str
+    notebook: Path, folder: Path, parameters: list[dict[str, str | int]], portfolio: str
 ) -> tuple[float, float]:
     """Processor and wall seconds a report of ``papermill`` and then ``jupyter nbconvert``, two at once."""
     python = str(Path(sys.executable).parent)
@@ -47,7 +47,7 @@ def stock(
             "check": True,
             "stdout": subprocess.DEVNULL,
             "stderr": subprocess.DEVNULL,
-            "env": {**os.environ, "HEALTHSEG_PORTFOLIO": book},
+            "env": {**os.environ, "HEALTHSEG_PORTFOLIO": portfolio},
         }
         subprocess.run([f"{python}/papermill", *named, str(notebook), str(out)], **quiet)
         subprocess.run([f"{python}/jupyter", "nbconvert", "--to", "html", str(out)], **quiet)
@@ -62,24 +62,24 @@ OURS = """
 import datetime as dt, json, sys, tempfile, os
 sys.path.insert(0, {root!r})
 from pathlib import Path
-from healthseg.faces import books, registry
-from healthseg.faces.batches import execution, plans, pool, reports
+from healthseg.reports import portfolios, registry
+from healthseg.reports.batches import execution, plans, pool, reports
 if __name__ == "__main__":
     jobs = [execution.Job(*one) for one in json.loads({jobs!r})]
     at = dt.datetime.now(dt.UTC)
-    book = books.open_book({book!r})
-    with reports._template(book, jobs, range(len(jobs)), plans.Asked(("calculate_health_score",))):
+    portfolio = portfolios.open_portfolio({portfolio!r})
+    with reports._template(portfolio, jobs, range(len(jobs)), plans.Asked(("calculate_health_score",))):
         bad = [outcome.error for _, outcome in pool.run(jobs, 2, at, lambda: None) if not outcome.ok]
     sys.exit(str(bad[0]) if bad else 0)
 """
 
 
-def ours(jobs: list[tuple], book: str) -> tuple[float, float]:
+def ours(jobs: list[tuple], portfolio: str) -> tuple[float, float]:
     """Processor and wall seconds of a whole batch in a process of its own, its start included."""
     import json
 
     with tempfile.NamedTemporaryFile("w", suffix=".py") as file:
-        file.write(OURS.format(root=str(ROOT), jobs=json.dumps(jobs), book=book))
+        file.write(OURS.format(root=str(ROOT), jobs=json.dumps(jobs), portfolio=portfolio))
         file.flush()
         before, start = children(), time.perf_counter()
         subprocess.run([sys.executable, file.name], check=True)
@@ -92,18 +92,25 @@ def compared(
     parameters: list[dict[str, str | int]],
     given: argparse.Namespace,
     folder: Path,
-    book: str,
+    portfolio: str,
 ) -> bool:
     jobs = [
-        (TOOL, values.get("client_id", f"{kind}_{place}"), str(notebook), values, book, str(folder))
+        (
+            TOOL,
+            values.get("client_id", f"{kind}_{place}"),
+            str(notebook),
+            values,
+            portfolio,
+            str(folder),
+        )
         for place, values in enumerate(parameters)
     ]
     few, many = jobs[:2], jobs[: given.ours]
-    start_cpu, start_wall = ours(few, book)
-    whole_cpu, whole_wall = ours(many, book)
+    start_cpu, start_wall = ours(few, portfolio)
+    whole_cpu, whole_wall = ours(many, portfolio)
     more = len(many) - len(few)
     each, wall = (whole_cpu - start_cpu) / more, (whole_wall - start_wall) / more
-    stock_cpu, stock_wall = stock(notebook, folder, parameters[: given.stock], book)
+    stock_cpu, stock_wall = stock(notebook, folder, parameters[: given.stock], portfolio)
     at_200 = start_cpu - len(few) * each + 200 * each
     ratio = 200 * stock_cpu / at_200
     print(
@@ -122,26 +129,26 @@ def main() -> int:
     parser.add_argument("--stock", type=int, default=3)
     parser.add_argument("--clients", type=int, default=60)
     given = parser.parse_args()
-    from healthseg.data.demo import write_demo
     from healthseg.data.portfolio import Portfolio
+    from healthseg.demo import write_demo
 
     with tempfile.TemporaryDirectory() as name:
-        folder, book = Path(name), f"{name}/book"
-        write_demo(book, clients=given.clients, events="light")
-        opened = Portfolio.open(book)
+        folder, portfolio = Path(name), f"{name}/portfolio"
+        write_demo(portfolio, clients=given.clients, events="light")
+        opened = Portfolio.open(portfolio)
         live = opened.table("customers").query("churned_on.isna()")["client_id"].tolist()
         opened.close()
         seeds = [{"seed": place} for place in range(given.ours)]
         whom = [{"client_id": live[place % len(live)]} for place in range(given.ours)]
         reached = [
-            compared("reference", REFERENCE, seeds, given, folder, book),
+            compared("reference", REFERENCE, seeds, given, folder, portfolio),
             compared(
                 "health",
                 ROOT / "notebooks" / "customer" / f"{TOOL}.ipynb",
                 whom,
                 given,
                 folder,
-                book,
+                portfolio,
             ),
         ]
     print(f"{dt.date.today()}, load average {os.getloadavg()[0]:.1f}")

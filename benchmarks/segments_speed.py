@@ -1,4 +1,4 @@
-"""How long segment_customers and segment_by_value_tier take on an open book.
+"""How long segment_customers and segment_by_value_tier take on an open portfolio.
 
     python benchmarks/segments_speed.py [--clients 250]
 
@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # so that a checkout that is not installed will do
 
 import healthseg as hs  # noqa: E402
-from healthseg.data.demo import write_demo  # noqa: E402
+from healthseg.demo import write_demo  # noqa: E402
 
 CRITERIA = ("value", "usage", "health", "industry", "lifecycle")
 REACH = {
@@ -47,16 +47,19 @@ def main() -> int:
     reach = REACH["small" if clients <= 1_000 else "large"]
     with tempfile.TemporaryDirectory() as folder:
         write_demo(folder, clients=clients, events="light")
-        book = hs.Portfolio.open(folder)
+        portfolio = hs.Portfolio.open(folder)
         hs.segment_customers(
-            book, {"rules": [{"name": "all", "when": "score >= 0"}]}, "custom", min_segment_size=2
+            portfolio,
+            {"rules": [{"name": "all", "when": "score >= 0"}]},
+            "custom",
+            min_segment_size=2,
         )
-        hs.segment_customers(book, {}, "health", min_segment_size=3)
+        hs.segment_customers(portfolio, {}, "health", min_segment_size=3)
         good = [
             timed(
                 f"{clients} customers, {kind}",
                 reach["criteria"],
-                lambda kind=kind: hs.segment_customers(book, {}, kind),
+                lambda kind=kind: hs.segment_customers(portfolio, {}, kind),
             )
             for kind in CRITERIA
         ]
@@ -65,24 +68,24 @@ def main() -> int:
             timed(
                 f"{clients} customers, custom, first time",
                 reach["custom"],
-                lambda: hs.segment_customers(book, custom, "custom"),
+                lambda: hs.segment_customers(portfolio, custom, "custom"),
             )
         )
         good.append(
             timed(
                 f"{clients} customers, custom, again",
                 reach["again"],
-                lambda: hs.segment_customers(book, custom, "custom"),
+                lambda: hs.segment_customers(portfolio, custom, "custom"),
             )
         )
         good.append(
             timed(
                 f"{clients} customers, tiers",
                 reach["tiers"],
-                lambda: hs.segment_by_value_tier(book),
+                lambda: hs.segment_by_value_tier(portfolio),
             )
         )
-        book.close()
+        portfolio.close()
     return int(not all(good))
 
 

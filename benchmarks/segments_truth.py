@@ -1,8 +1,8 @@
-"""What segment_customers finds in books whose groups are known, and in books without any, over many seeds.
+"""What segment_customers finds in portfolios whose groups are known, and in portfolios without any, over many seeds.
 
     python benchmarks/segments_truth.py [--seeds 20] [--clouds 20] [--study NAME]...
 
-segments: the planted number of groups and the adjusted Rand index with them; null: demo books without effects, `custom`
+segments: the planted number of groups and the adjusted Rand index with them; null: demo portfolios without effects, `custom`
 and the criteria types (no stable segments, no insight); clouds: independent, correlated, skewed and counted values.
 """
 
@@ -26,7 +26,7 @@ import healthseg as hs  # noqa: E402
 from healthseg.clustering.agreement import adjusted_rand  # noqa: E402
 from healthseg.clustering.custom import grouping  # noqa: E402
 from healthseg.clustering.mixture import METHODS  # noqa: E402
-from healthseg.data.demo import write_demo  # noqa: E402
+from healthseg.demo import write_demo  # noqa: E402
 from healthseg.tools.segments.answer import placer_of  # noqa: E402
 from healthseg.tools.segments.criteria import checked  # noqa: E402
 from healthseg.tools.segments.figures import Figures  # noqa: E402
@@ -38,13 +38,13 @@ KINDS = ("independent", "correlated", "correlated skewed", "correlated counts")
 CRITERIA = ("value", "usage", "health", "industry", "lifecycle")
 
 
-def books(scenario: str, seeds: int) -> Iterator[tuple[int, Figures, Path]]:
+def portfolios(scenario: str, seeds: int) -> Iterator[tuple[int, Figures, Path]]:
     for seed in range(1, seeds + 1):
         with tempfile.TemporaryDirectory() as folder:
             write_demo(folder, seed=seed, scenario=scenario, events="light")
-            book = hs.Portfolio.open(folder)
-            yield seed, Figures.of(book, book.as_of()), Path(folder)
-            book.close()
+            portfolio = hs.Portfolio.open(folder)
+            yield seed, Figures.of(portfolio, portfolio.as_of()), Path(folder)
+            portfolio.close()
 
 
 def placed(figures: Figures, kind: str, given: dict[str, Any] | None = None) -> tuple[Placer, Made]:
@@ -57,7 +57,7 @@ def placed(figures: Figures, kind: str, given: dict[str, Any] | None = None) -> 
 def planted(seeds: int) -> bool:
     """The true number of groups, and who belongs together."""
     good = dict.fromkeys(METHODS, 0)
-    for seed, figures, folder in books("segments", seeds):
+    for seed, figures, folder in portfolios("segments", seeds):
         known = pd.read_parquet(folder / "truth" / "segments.parquet").set_index("client_id")[
             "segment"
         ]
@@ -79,7 +79,7 @@ def planted(seeds: int) -> bool:
 
 
 def said_of(figures: Figures, kind: str) -> list[str]:
-    """The measures of which an insight is spoken."""
+    """The metrics of which an insight is spoken."""
     placer, made = placed(figures, kind)
     names = [part.name for part in made.segments if part.placed]
     own, level = figures.settings, figures.settings.effects_interval_level
@@ -93,13 +93,13 @@ def said_of(figures: Figures, kind: str) -> list[str]:
         own.effects_max_q,
         own.segment_min_effect,
     )
-    return [f"{kind}: {one.measure}" for one in insights(tried, level)]
+    return [f"{kind}: {one.metric}" for one in insights(tried, level)]
 
 
 def null(seeds: int) -> bool:
-    """Demo books in which nothing was planted: no stable segments, and no difference that is spoken of."""
+    """Demo portfolios in which nothing was planted: no stable segments, and no difference that is spoken of."""
     quiet = dict.fromkeys((*METHODS, "insights"), 0)
-    for seed, figures, _ in books("null", seeds):
+    for seed, figures, _ in portfolios("null", seeds):
         for method in METHODS:
             placer, _ = placed(figures, "custom", {"method": method})
             quiet[method] += placer.grouping.reason is not None
@@ -112,7 +112,7 @@ def null(seeds: int) -> bool:
 
 
 def cloud(kind: str, seed: int, customers: int = 200) -> pd.DataFrame:
-    """One cloud of four measures without groups."""
+    """One cloud of four metrics without groups."""
     rng = np.random.default_rng(seed)
     z = rng.standard_normal((customers, 4))
     if "correlated" in kind:

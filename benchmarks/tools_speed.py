@@ -1,4 +1,4 @@
-"""How long a call of a tool takes on an open book: 200 calls over distinct customers, after one that is not timed.
+"""How long a call of a tool takes on an open portfolio: 200 calls over distinct customers, after one that is not timed.
 
     python benchmarks/tools_speed.py [--clients 330] [--calls 200]
 
@@ -20,20 +20,20 @@ sys.path.insert(0, str(ROOT))  # so that a checkout that is not installed will d
 import numpy as np  # noqa: E402
 
 import healthseg as hs  # noqa: E402
-from healthseg.data.demo import write_demo  # noqa: E402
+from healthseg.demo import write_demo  # noqa: E402
 from healthseg.tools import TOOLS  # noqa: E402
 
 REACH_MS = {"track_usage_engagement": 150.0, "track_adoption_milestones": 50.0}
 
 
-def timed(book: hs.Portfolio, name: str, clients: list[str]) -> tuple[np.ndarray, np.ndarray]:
+def timed(portfolio: hs.Portfolio, name: str, clients: list[str]) -> tuple[np.ndarray, np.ndarray]:
     """Milliseconds of wall clock and of the processor, a call each."""
     function = TOOLS[name].function
-    function(book, clients[0])
+    function(portfolio, clients[0])
     wall, processor = [], []
     for client in clients:
         before = time.perf_counter(), time.process_time()
-        function(book, client)
+        function(portfolio, client)
         wall.append(time.perf_counter() - before[0])
         processor.append(time.process_time() - before[1])
     return 1000 * np.array(wall), 1000 * np.array(processor)
@@ -46,14 +46,14 @@ def main() -> int:
     asked, missed = given.parse_args(), False
     with tempfile.TemporaryDirectory() as folder:
         write_demo(folder, clients=asked.clients)
-        book = hs.Portfolio.open(folder)
+        portfolio = hs.Portfolio.open(folder)
         clients = [
             row["client_id"]
-            for row in book.table("customers").to_dict("records")
+            for row in portfolio.table("customers").to_dict("records")
             if row["churned_on"] is None or row["churned_on"] != row["churned_on"]
         ][: asked.calls]
         for name, reach in REACH_MS.items():
-            wall, processor = timed(book, name, clients)
+            wall, processor = timed(portfolio, name, clients)
             (wall_50, wall_95), (half, most) = (
                 np.percentile(wall, [50, 95]),
                 np.percentile(processor, [50, 95]),
@@ -63,7 +63,7 @@ def main() -> int:
                 f"{name}: {len(clients)} calls, wall p50 {wall_50:.0f} p95 {wall_95:.0f} ms, "
                 f"processor p50 {half:.0f} p95 {most:.0f} ms (reach {reach:.0f})"
             )
-        book.close()
+        portfolio.close()
     return int(missed)
 
 

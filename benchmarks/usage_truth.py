@@ -2,9 +2,9 @@
 
     python benchmarks/usage_truth.py [--seeds 20] [--demo-seeds 3] [--clients 250]
 
-On demo books: peaks (same weekday, an hour beside counts), champions four weeks after they left, the book's
-unusual days and customers', each over the items flagged detectable. On null books (uniform weeks, constant users): how
-many of them show a peak at any customer or in the whole book, a departed champion, an unusual day. Exit status 1 where
+On demo portfolios: peaks (same weekday, an hour beside counts), champions four weeks after they left, the portfolio's
+unusual days and customers', each over the items flagged detectable. On null portfolios (uniform weeks, constant users): how
+many of them show a peak at any customer or in the whole portfolio, a departed champion, an unusual day. Exit status 1 where
 a figure misses its reach.
 """
 
@@ -24,32 +24,32 @@ sys.path.insert(0, str(ROOT))  # so that a checkout that is not installed will d
 
 import healthseg as hs  # noqa: E402
 from healthseg.clustering.rhythms import DAY_NAMES  # noqa: E402
-from healthseg.data.demo import write_demo  # noqa: E402
-from healthseg.measures import panel  # noqa: E402
-from healthseg.measures.lives import counting, hours_of  # noqa: E402
-from healthseg.tools import track_usage_engagement_book  # noqa: E402
+from healthseg.demo import write_demo  # noqa: E402
+from healthseg.metrics import panel  # noqa: E402
+from healthseg.metrics.lives import counting, hours_of  # noqa: E402
+from healthseg.tools import portfolio_usage  # noqa: E402
 from healthseg.tools.usage.week import heatmap  # noqa: E402
 
 DAY = dt.timedelta(days=1)
 FIRST_DEMO = 7  # the seed of `healthseg demo`
 WINDOW = 91 * DAY  # 13 whole weeks
 REACH = 0.9  # of the detectable items
-ALLOWED = {20: 1, 50: 2, 200: 4}  # null books with a finding
+ALLOWED = {20: 1, 50: 2, 200: 4}  # null portfolios with a finding
 
 
-def peaks_of(book: hs.Portfolio, client: str, end: dt.date):
-    """The heat map of the 13 weeks before ``end``, as a reply of the tool has it."""
-    start = max(end - WINDOW, book.first_event_day)
-    hours = hours_of(counting(book, [client], start, end), start, end)
-    return heatmap(hours, start, end, "", book.settings)[0]
+def peaks_of(portfolio: hs.Portfolio, client: str, end: dt.date):
+    """The heat map of the 13 weeks before ``end``, as a response of the tool has it."""
+    start = max(end - WINDOW, portfolio.first_event_day)
+    hours = hours_of(counting(portfolio, [client], start, end), start, end)
+    return heatmap(hours, start, end, "", portfolio.settings)[0]
 
 
-def last_days(book: hs.Portfolio) -> dict[str, dt.date]:
+def last_days(portfolio: hs.Portfolio) -> dict[str, dt.date]:
     """The day after each customer's last."""
-    rows = book.table("customers")
+    rows = portfolio.table("customers")
     left = pd.to_datetime(rows["churned_on"])
     return {
-        client: book.data_until + DAY if pd.isna(day) else day.date()
+        client: portfolio.data_until + DAY if pd.isna(day) else day.date()
         for client, day in zip(rows["client_id"], left, strict=True)
     }
 
@@ -61,67 +61,70 @@ def is_named(found, row: dict) -> bool:
 
 
 def planted(clients: int, seed: int) -> list[tuple[str, int, int]]:
-    """What was found of what, on a demo book."""
+    """What was found of what, on a demo portfolio."""
     with tempfile.TemporaryDirectory() as folder:
         write_demo(folder, clients=clients, seed=seed, events="light")
-        book = hs.Portfolio.open(folder)
-        ends = last_days(book)
+        portfolio = hs.Portfolio.open(folder)
+        ends = last_days(portfolio)
         truth = {
             name: pd.read_parquet(Path(folder) / "truth" / f"{name}.parquet").query("detectable")
             for name in ("rhythms", "champion_exits", "anomalies")
         }
         rows = truth["rhythms"].query("scope == 'client'").to_dict("records")
         maps = {
-            client: peaks_of(book, client, ends[client]) for client in {row["id"] for row in rows}
+            client: peaks_of(portfolio, client, ends[client])
+            for client in {row["id"] for row in rows}
         }
         peaks = [is_named(maps[row["id"]], row) for row in rows]
         exits = [
-            hs.track_usage_engagement(book, row.client_id, as_of=row.left_on + 28 * DAY).dependence
+            hs.track_usage_engagement(
+                portfolio, row.client_id, as_of=row.left_on + 28 * DAY
+            ).dependence
             for row in truth["champion_exits"].itertuples()
         ]
-        year = book.data_until - 364 * DAY
-        days = [day.date for day in track_usage_engagement_book(book).unusual_days]
+        year = portfolio.data_until - 364 * DAY
+        days = [day.date for day in portfolio_usage(portfolio).unusual_days]
         odd = [
             any(row["from"] <= day <= row["to"] for day in days)
-            for row in truth["anomalies"].query("scope == 'book'").to_dict("records")
+            for row in truth["anomalies"].query("scope == 'portfolio'").to_dict("records")
             if row["from"] >= year
         ]
         own = [
-            is_listed(book, row)
+            is_listed(portfolio, row)
             for row in truth["anomalies"].query("scope == 'client'").to_dict("records")
         ]
-        book.close()
+        portfolio.close()
     gone = sum(bool(part.champion_departed) for part in exits)
     return [
         ("peaks", sum(peaks), len(peaks)),
         ("departed champions", gone, len(exits)),
-        ("unusual days of the book", sum(odd), len(odd)),
+        ("unusual days of the portfolio", sum(odd), len(odd)),
         ("unusual days of customers", sum(own), len(own)),
     ]
 
 
-def is_listed(book: hs.Portfolio, row: dict) -> bool:
-    last = min(row["to"] + 14 * DAY, book.data_until + DAY)
+def is_listed(portfolio: hs.Portfolio, row: dict) -> bool:
+    last = min(row["to"] + 14 * DAY, portfolio.data_until + DAY)
     days = hs.track_usage_engagement(
-        book, row["client_id"], row["from"] - 14 * DAY, last
+        portfolio, row["client_id"], row["from"] - 14 * DAY, last
     ).unusual_days
     return any(row["from"] - DAY <= day.date <= row["to"] + DAY for day in days)
 
 
 def null(seed: int, clients: int) -> dict[str, int]:
-    """Findings in a book where nothing was planted."""
+    """Findings in a portfolio where nothing was planted."""
     with tempfile.TemporaryDirectory() as folder:
         write_demo(folder, clients=clients, scenario="null", seed=seed, events="light")
-        book = hs.Portfolio.open(folder)
-        rows = panel.panel(book, [book.data_until])
+        portfolio = hs.Portfolio.open(folder)
+        rows = panel.panel(portfolio, [portfolio.data_until])
         departed = int((rows.loc[rows["live"], "champion_departed"] == 1).sum())
-        maps = [peaks_of(book, client, end) for client, end in last_days(book).items()]
-        whole = track_usage_engagement_book(book, lookback_period_days=91)
-        book.close()
+        maps = [peaks_of(portfolio, client, end) for client, end in last_days(portfolio).items()]
+        whole = portfolio_usage(portfolio, lookback_period_days=91)
+        portfolio.close()
     at_customers = sum(bool(found.peak_days or found.peak_hours) for found in maps)
-    of_book = bool(whole.activity_heatmap.peak_days or whole.activity_heatmap.peak_hours)
+    of_portfolio = bool(whole.activity_heatmap.peak_days or whole.activity_heatmap.peak_hours)
     return {
-        "peak": at_customers + of_book,
+        "peak": at_customers + of_portfolio,
         "departed champion": departed,
         "unusual day": len(whole.unusual_days),
     }
@@ -133,8 +136,8 @@ def main() -> int:
     given.add_argument("--demo-seeds", type=int, default=3)
     given.add_argument("--clients", type=int, default=250)
     asked, started, missed = given.parse_args(), time.monotonic(), False
-    books = [planted(asked.clients, FIRST_DEMO + place) for place in range(asked.demo_seeds)]
-    for rows in zip(*books, strict=True):
+    portfolios = [planted(asked.clients, FIRST_DEMO + place) for place in range(asked.demo_seeds)]
+    for rows in zip(*portfolios, strict=True):
         name, found, of = rows[0][0], sum(row[1] for row in rows), sum(row[2] for row in rows)
         missed |= found < REACH * of
         share = found / max(of, 1)
@@ -146,10 +149,14 @@ def main() -> int:
     for seed in range(1, asked.seeds + 1):
         for name, found in null(seed, asked.clients).items():
             totals[name] += found > 0
-    allowed = max((most for books, most in ALLOWED.items() if books <= asked.seeds), default=0)
-    for name, books in totals.items():
-        missed |= books > allowed
-        print(f"null books with any {name:18s} {books:3d} of {asked.seeds} (reach {allowed})")
+    allowed = max(
+        (most for portfolios, most in ALLOWED.items() if portfolios <= asked.seeds), default=0
+    )
+    for name, portfolios in totals.items():
+        missed |= portfolios > allowed
+        print(
+            f"null portfolios with any {name:18s} {portfolios:3d} of {asked.seeds} (reach {allowed})"
+        )
     print(f"{time.monotonic() - started:.0f} s")
     return int(missed)
 

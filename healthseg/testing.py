@@ -1,4 +1,4 @@
-"""Tiny books made of literals: for doctests, tests, and for trying a definition by hand."""
+"""Tiny portfolios made of literals: for doctests, tests, and for trying a definition by hand."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ EVENT = (
 )
 
 
-def tiny_book(
+def tiny_portfolio(
     events: Sequence[tuple],
     customers: pd.DataFrame | None = None,
     settings: dict[str, Any] | None = None,
     **tables: pd.DataFrame,
 ) -> Portfolio:
-    """A book of a few events, each ``(client_id, occurred_at[, user_id[, feature[, source]]])``, in its own folder.
+    """A portfolio of a few events, each ``(client_id, occurred_at[, user_id[, feature[, source]]])``, in its own folder.
 
     Customers that are not given are those of the events, signed up on 2024-01-01. Other tables are given by name.
 
-    >>> tiny_book([("a", "2025-03-03 09:00", "u1")]).data_until.isoformat()
+    >>> tiny_portfolio([("a", "2025-03-03 09:00", "u1")]).data_until.isoformat()
     '2025-03-03'
     """
     frame = pd.DataFrame(

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from healthseg.config import COMPONENTS, DEFAULT_SCORECARD, Settings
 from healthseg.data.tables import TABLES
+from healthseg.settings import COMPONENTS, DEFAULT_SCORECARD, Settings
 
 DOCS = Path(__file__).parents[1] / "docs"
 DATA, METHODS = ((DOCS / name).read_text(encoding="utf-8") for name in ("data.md", "methods.md"))
@@ -63,14 +63,14 @@ def test_the_scorecard_that_is_written_is_the_default_one():
         r"^\| (\w+) ([\d.]+) \| `(\w+)` \| ([\d.]+) \| (.+) \|$", METHODS, re.MULTILINE
     )
     written = [
-        (name, float(weight), measure, float(share), anchors)
-        for name, weight, measure, share, anchors in rows
+        (name, float(weight), scored, float(share), anchors)
+        for name, weight, scored, share, anchors in rows
     ]
     expected = [
         (
             name,
             DEFAULT_SCORECARD.components[name].weight,
-            metric.measure,
+            metric.metric,
             metric.weight,
             ", ".join(f"{value:g} → {points:g}" for value, points in metric.anchors),
         )

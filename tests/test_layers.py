@@ -17,24 +17,35 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 # What a layer may import of healthseg, itself always included.
-BASE = {"errors", "expressions", "lifecycle", "config", "periods", "playbook"}
-BELOW_TOOLS = BASE | {"data", "measures", "scoring", "forecasting", "clustering", "charts"}
+BASE = {"errors", "periods", "settings", "rules"}
+BELOW_TOOLS = BASE | {
+    "data",
+    "metrics",
+    "statistics",
+    "scoring",
+    "forecasting",
+    "clustering",
+    "charts",
+}
+BELOW_INTERFACES = BELOW_TOOLS | {"tools", "reports", "healthseg"}
 MAY_IMPORT = {
     "errors": set(),
-    "expressions": {"errors"},
-    "lifecycle": {"errors", "expressions"},
-    "config": BASE,
-    "periods": BASE,
-    "playbook": BASE,
+    "periods": {"errors"},
+    "rules": {"errors"},
+    "settings": {"errors", "periods", "rules"},
     "data": BASE,
-    "testing": BASE | {"data"},  # tiny books for doctests and tests
-    "measures": BASE | {"data"},
-    "scoring": BASE | {"data", "measures"},
-    "forecasting": BASE | {"data", "measures"},
-    "clustering": BASE | {"data", "measures"},
-    "charts": set(),
+    "testing": BASE | {"data"},  # tiny portfolios for doctests and tests
+    "statistics": {"errors"},
+    "metrics": BASE | {"data", "statistics"},
+    "scoring": BASE | {"data", "statistics", "metrics"},
+    "forecasting": BASE | {"data", "statistics", "metrics"},
+    "clustering": BASE | {"data", "statistics", "metrics"},
+    "charts": {"errors"},
     "tools": BELOW_TOOLS,
-    "faces": BELOW_TOOLS | {"tools", "healthseg"},
+    "demo": BASE | {"data"},
+    "reports": BELOW_INTERFACES | {"integrations"},
+    "integrations": BELOW_INTERFACES,
+    "cli": BELOW_INTERFACES | {"demo", "integrations"},
 }
 DATABASES = {"duckdb", "sqlalchemy", "sqlite3", "psycopg"}
 NUMBERS = {"numpy", "pandas", "scipy", "statsmodels", "sklearn", "pyarrow"}
@@ -124,21 +135,21 @@ def import_faults(module: str, tree: ast.AST, is_package: bool) -> Iterator[tupl
                 yield line, f"{layer} is no layer: give it a place in the order"
             elif part not in MAY_IMPORT[layer]:
                 yield line, f"{layer} may not import {name}"
-        elif top in DATABASES and layer != "data":
+        elif top in DATABASES and layer not in ("data", "integrations"):
             yield line, f"only data talks to databases, not {layer}: {name}"
-        elif top in NUMBERS and layer in ("faces", "errors", "healthseg"):
+        elif top in NUMBERS and layer in ("reports", "cli", "errors", "healthseg"):
             yield line, f"{layer} does not compute: {name}"
 
 
 def content_faults(module: str, tree: ast.AST) -> Iterator[tuple[int, str]]:
     layer = layer_of(module)
-    in_demo = module.startswith("healthseg.data.demo")
+    in_demo = module.startswith("healthseg.demo")
     for line, text in strings(tree):
-        if layer != "data" and SQL.match(text):
+        if layer not in ("data", "integrations") and SQL.match(text):
             yield line, f"only data holds SQL: {text.strip()[:40]!r}"
         if not in_demo and (text == "truth" or "truth/" in text):
             yield line, f"the product does not read what was planted: {text.strip()[:40]!r}"
-    if layer == "faces" or module in READS_A_CLOCK:
+    if layer in ("reports", "cli", "integrations") or module in READS_A_CLOCK:
         return
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and CLOCKS.search(ast.unparse(node)):
@@ -219,7 +230,7 @@ def test_notebooks_define_nothing_compute_nothing_and_hold_no_outputs() -> None:
 # -- the checker itself --------------------------------------------------------------------------------------
 
 FAULTY = [
-    ("errors.py", "import healthseg.config", "errors may not import healthseg.config"),
+    ("errors.py", "import healthseg.settings", "errors may not import healthseg.settings"),
     (
         "config.py",
         "from healthseg.data import ledger",
@@ -227,15 +238,15 @@ FAULTY = [
     ),
     (
         "data/a.py",
-        "def f():\n    from healthseg.measures import panel",
-        "data may not import healthseg.measures.panel",
+        "def f():\n    from healthseg.metrics import panel",
+        "data may not import healthseg.metrics.panel",
     ),
-    ("data/a.py", "from ..measures import panel", "data may not import healthseg.measures.panel"),
+    ("data/a.py", "from ..metrics import panel", "data may not import healthseg.metrics.panel"),
     ("data/__init__.py", "from .. import tools", "data may not import healthseg.tools"),
     (
-        "measures/a.py",
+        "metrics/a.py",
         "import healthseg.scoring.health",
-        "measures may not import healthseg.scoring.health",
+        "metrics may not import healthseg.scoring.health",
     ),
     (
         "scoring/a.py",
@@ -250,29 +261,29 @@ FAULTY = [
     ("clustering/a.py", "import healthseg.scoring", "clustering may not import healthseg.scoring"),
     (
         "charts/a.py",
-        "from healthseg.errors import near",
-        "charts may not import healthseg.errors.near",
+        "from healthseg.data import tables",
+        "charts may not import healthseg.data.tables",
     ),
     (
         "tools/a.py",
-        "from healthseg.faces.cli.main import main",
-        "tools may not import healthseg.faces.cli.main",
+        "from healthseg.cli.main import main",
+        "tools may not import healthseg.cli.main",
     ),
     ("tools/a.py", "from healthseg import Portfolio", "tools may not import healthseg.Portfolio"),
     (
         "tools/a.py",
-        "import importlib\nimportlib.import_module('healthseg.faces')",
-        "may not import healthseg.faces",
+        "import importlib\nimportlib.import_module('healthseg.reports')",
+        "may not import healthseg.reports",
     ),
     ("helpers/a.py", "import healthseg.errors", "helpers is no layer"),
-    ("measures/a.py", "import duckdb", "only data talks to databases, not measures: duckdb"),
-    ("faces/a.py", "from sqlalchemy import text", "only data talks to databases, not faces"),
-    ("faces/a.py", "import numpy as np", "faces does not compute: numpy"),
+    ("metrics/a.py", "import duckdb", "only data talks to databases, not metrics: duckdb"),
+    ("reports/a.py", "from sqlalchemy import text", "only data talks to databases, not reports"),
+    ("reports/a.py", "import numpy as np", "reports does not compute: numpy"),
     ("__init__.py", "import pandas", "healthseg does not compute: pandas"),
     ("tools/a.py", "q = '  SELECT a FROM b'", "only data holds SQL"),
     ("tools/a.py", "q = f'select {a} from b where c'", "only data holds SQL"),
-    ("measures/a.py", "q = 'with t as (select 1)'", "only data holds SQL"),
-    ("measures/a.py", "p = folder / 'truth' / 'exits.parquet'", "does not read what was planted"),
+    ("metrics/a.py", "q = 'with t as (select 1)'", "only data holds SQL"),
+    ("metrics/a.py", "p = folder / 'truth' / 'exits.parquet'", "does not read what was planted"),
     ("data/a.py", "p = 'data/demo/truth/exits.parquet'", "does not read what was planted"),
     (
         "tools/a.py",
@@ -283,20 +294,23 @@ FAULTY = [
 ]
 SOUND = [
     ("__init__.py", "from healthseg.data.portfolio import Portfolio"),
-    ("config.py", "def f():\n    from healthseg.periods import UTC"),
+    ("settings/a.py", "def f():\n    from healthseg.periods import UTC"),
     ("data/a.py", "import duckdb\nfrom healthseg import __version__\nq = 'SELECT a FROM b'"),
-    ("data/demo/a.py", "p = 'truth/exits.parquet'"),
+    ("demo/a.py", "p = 'truth/exits.parquet'"),
     (
-        "measures/a.py",
+        "metrics/a.py",
         "from .statistics import rates\nfrom healthseg.data.ledger.ledger import Ledger",
     ),
     (
         "tools/a.py",
-        '"""Select a customer from the book."""\nfrom healthseg import charts\nimport pandas',
+        '"""Select a customer from the portfolio."""\nfrom healthseg import charts\nimport pandas',
     ),
     ("tools/a.py", "words = 'with a customer', 'selected from these', 'the truth is out'"),
     ("charts/a.py", "from .theme import THEME\nimport altair, pandas"),
-    ("faces/a.py", "import healthseg as hs\nimport datetime as dt\nnow = dt.datetime.now(dt.UTC)"),
+    (
+        "reports/a.py",
+        "import healthseg as hs\nimport datetime as dt\nnow = dt.datetime.now(dt.UTC)",
+    ),
     ("data/a.py", "import time\nstart = time.monotonic()"),
 ]
 
@@ -323,8 +337,8 @@ def test_the_checker_is_silent_where_all_is_well(tmp_path: Path, name: str, text
 
 def test_the_checker_sees_a_query_file_outside_of_data(tmp_path: Path) -> None:
     write(tmp_path, "healthseg/data/sql/a.sql", "select 1")
-    write(tmp_path, "healthseg/measures/b.sql", "select 1")
-    assert module_faults(tmp_path) == ["healthseg/measures/b.sql: SQL lies in healthseg/data/sql"]
+    write(tmp_path, "healthseg/metrics/b.sql", "select 1")
+    assert module_faults(tmp_path) == ["healthseg/metrics/b.sql: SQL lies in healthseg/data/sql"]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The notebooks for those who iterate: their form, and that they run on a small book and remember the run."""
+"""The notebooks for those who iterate: their form, and that they run on a small portfolio and remember the run."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from tests.faces.made import small_book
+from tests.reports.made import small_portfolio
 
-__all__ = ["small_book"]
+__all__ = ["small_portfolio"]
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks" / "models").glob("*.ipynb"))
@@ -48,16 +48,16 @@ def test_it_begins_with_its_title_and_explained_parameters_and_stores_no_outputs
 
 
 @each_notebook
-def test_it_runs_on_a_small_book_and_the_run_is_remembered(path, small_book, tmp_path):
+def test_it_runs_on_a_small_portfolio_and_the_run_is_remembered(path, small_portfolio, tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "papermill", str(path), "out.ipynb", "--no-progress-bar", "-p", "portfolio",
-         str(small_book.folder)],
+         str(small_portfolio.folder)],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
-    kept = Path(small_book.folder) / ".healthseg" / "runs" / f"{path.stem}.json"
+    kept = Path(small_portfolio.folder) / ".healthseg" / "runs" / f"{path.stem}.json"
     log = json.loads(kept.read_text(encoding="utf-8"))
     assert log[-1]["figures"] and log[-1]["fingerprint"] and log[-1]["configuration"]

@@ -13,9 +13,9 @@ import nbformat
 import pytest
 
 from healthseg.tools import TOOLS
-from tests.faces.made import small_book
+from tests.reports.made import small_portfolio
 
-__all__ = ["small_book"]
+__all__ = ["small_portfolio"]
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted(
@@ -38,7 +38,7 @@ def _code(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
     return [cell for cell in notebook.cells if cell.cell_type == "code"]
 
 
-def test_there_is_a_notebook_for_a_customer_and_for_the_book():
+def test_there_is_a_notebook_for_a_customer_and_for_the_portfolio():
     assert {path.parent.name for path in NOTEBOOKS} == {"customer", "portfolio"}
 
 
@@ -90,7 +90,7 @@ def test_a_notebook_names_no_path(path):
 @each_notebook
 def test_a_notebook_takes_what_its_tool_takes(path):
     tool = TOOLS[path.stem]
-    model = tool.parameters if path.parent.name == "customer" else tool.book_parameters
+    model = tool.parameters if path.parent.name == "customer" else tool.portfolio_parameters
     cell = _read(path).cells[1].source
     declared = {line.target.id: ast.literal_eval(line.value) for line in ast.parse(cell).body}
     taken = {
@@ -119,10 +119,12 @@ def test_every_question_is_answered_by_one_call(path):
 
 
 @each_notebook
-def test_papermill_runs_a_notebook_from_any_folder(path, small_book, tmp_path):
+def test_papermill_runs_a_notebook_from_any_folder(path, small_portfolio, tmp_path):
     notebook = _read(path)
-    given = ["-p", "portfolio", str(small_book.folder)]
-    given += ["-p", "client_id", small_book.client_id] if path.parent.name == "customer" else []
+    given = ["-p", "portfolio", str(small_portfolio.folder)]
+    given += (
+        ["-p", "client_id", small_portfolio.client_id] if path.parent.name == "customer" else []
+    )
     done = subprocess.run(
         [sys.executable, "-m", "papermill", str(path), "out.ipynb", "--no-progress-bar", *given],
         cwd=tmp_path,

@@ -76,7 +76,7 @@ def _feature(row: dict, single: bool) -> Row:
 
 
 def own_times(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
-    """How fast, compared with others? A bar to the day of adoption, or to today; the mark is the book's median."""
+    """How fast, compared with others? A bar to the day of adoption, or to today; the mark is the portfolio's median."""
     title = "Days to adopt"
     if not len(frame):
         return theme.nothing(
@@ -94,7 +94,7 @@ def own_times(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
         ticks=ticks,
         labels=tuple(formats.number(tick) for tick in ticks),
     )
-    subtitle = f"From when it could be used; lighter: not adopted yet; mark: half of the book had; n = {len(ordered)}"
+    subtitle = f"From when it could be used; lighter: not adopted yet; mark: half of the portfolio had; n = {len(ordered)}"
     return rows(items, axis, title, subtitle, width)
 
 
@@ -102,9 +102,9 @@ def _own_time(row: dict) -> Row:
     open_still = formats.is_missing(row["days"])
     length = float(row["waited"] if open_still else row["days"])
     median = (
-        "not half of the book"
+        "not half of the portfolio"
         if formats.is_missing(row["median"])
-        else f"book {formats.number(row['median'])}"
+        else f"portfolio {formats.number(row['median'])}"
     )
     note = f"{'not after ' if open_still else ''}{formats.number(length)} · {median}"
     bar = Bar(0, length, theme.FAINT if open_still else BLUE, 0.5 if open_still else 1.0)

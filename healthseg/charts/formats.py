@@ -138,7 +138,7 @@ def iso(value: Any) -> str | None:
 
 
 def quantity(value: Any, unit: Any) -> str:
-    """A measure's value with its unit, as precise as it is of use.
+    """A metric's value with its unit, as precise as it is of use.
 
     >>> quantity(0.734, "share of seats"), quantity(0.93, "ratio"), quantity(3, "days"), quantity(45, "NPS points")
     ('73\\xa0%', '0.93\\xa0×', '3\\xa0days', '+45')
@@ -190,7 +190,7 @@ _ISO_DAY = re.compile(r"(?<![\w-])\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d)(?![\
 
 
 def prose(text: Any) -> str:
-    """A sentence of a reply as a reader has it: dates in words, a true minus, a figure and its per cent on one line.
+    """A sentence of a response as a reader has it: dates in words, a true minus, a figure and its per cent on one line.
 
     >>> prose("since 2025-07-12 by -4.2% (10-11am)")
     'since 12\xa0Jul\xa02025 by −4.2\xa0% (10-11am)'

@@ -155,7 +155,7 @@ def components(
 ) -> theme.Picture:
     """What is behind each component? Each metric's points, with its value; what is not measured says why.
 
-    ``metrics``: component, measure, label, unit, value, points, weight, effective_weight, target, missing_reason.
+    ``metrics``: component, metric, label, unit, value, points, weight, effective_weight, target, missing_reason.
     """
     title = "The points of each input"
     if not len(metrics):
@@ -166,7 +166,7 @@ def components(
         items.append(
             Row(formats.sentence(formats.words(component)), f"{share} of the score", header=True)
         )
-        items += [_metric(row, edges) for row in group.to_dict("records")]
+        items += [_scored(row, edges) for row in group.to_dict("records")]
     n = int(metrics["points"].notna().sum())
     return rows(
         items,
@@ -177,7 +177,7 @@ def components(
     )
 
 
-def _metric(row: dict, edges: tuple[float, float, float]) -> Row:
+def _scored(row: dict, edges: tuple[float, float, float]) -> Row:
     if formats.is_missing(row["points"]):
         return Row(
             formats.plain(row["label"]),
@@ -210,7 +210,7 @@ def outlook(churn: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
     if not len(known):
         return theme.nothing(
             title,
-            "The book has too few customers that left, or stayed long enough, for an estimate.",
+            "The portfolio has too few customers that left, or stayed long enough, for an estimate.",
             width,
         )
     items = [_horizon(int(days), group) for days, group in known.groupby("horizon_days")]

@@ -1,4 +1,4 @@
-"""The pictures of milestones: a customer's plan, the times to value, where the book gets stuck, what blockers cost."""
+"""The pictures of milestones: a customer's plan, the times to value, where the portfolio gets stuck, what blockers cost."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def value(curves: pd.DataFrame, marks: pd.DataFrame, width: int = theme.WIDE) ->
     spread = {
         (row["mark"], name): _spread(curves, row["mark"], name)
         for row in marks.to_dict("records")
-        for name in ("book", row["quarter"])
+        for name in ("portfolio", row["quarter"])
     }
     ends = [
         one[1] for one in spread.values() if one is not None and one[1] == one[1]
@@ -153,7 +153,7 @@ def value(curves: pd.DataFrame, marks: pd.DataFrame, width: int = theme.WIDE) ->
     items = [_mark(row, spread, reach, width) for row in marks.to_dict("records")]
     subtitle = (
         "Days since the customer began; dot: this customer (amber: not yet); mark: due; darker bar: the middle "
-        "80 % of those who began in the same quarter, lighter: of the book, those not there yet included"
+        "80 % of those who began in the same quarter, lighter: of the portfolio, those not there yet included"
     )
     return rows(items, _days(reach), title, subtitle, width)
 
@@ -174,7 +174,7 @@ def _spread(curves: pd.DataFrame, mark: str, name: str) -> tuple[float, float, f
 def _mark(row: dict, spread: dict, reach: float, width: int) -> Row:
     bars, medians = [], []
     for name, words, opacity, thickness in (
-        ("book", "book", 0.35, 17),
+        ("portfolio", "portfolio", 0.35, 17),
         (row["quarter"], "quarter", 0.8, 9),
     ):
         found = spread[row["mark"], name]
@@ -236,7 +236,7 @@ def _step(row: dict) -> Row:
 
 def values(curves: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
     """How long does value take? The share of customers that had got there by each day, with those not there yet."""
-    known = curves[curves["name"] == "book"] if len(curves) else curves
+    known = curves[curves["name"] == "portfolio"] if len(curves) else curves
     known = known.assign(name=known["mark"].map(MARKS))
     subtitle = "Share of all customers, those who left included, that had got there by each day"
     return shares(

@@ -25,7 +25,7 @@ def scatter(frame: pd.DataFrame, kind: str, width: int = theme.WIDE) -> theme.Pi
     title = "Customers in the two directions that part them best"
     known = frame[frame["x"].notna()] if "x" in frame else frame.iloc[:0]
     if not len(known) or known["segment_name"].nunique() < 2:
-        return theme.nothing(title, "There are no groups by measures to draw.", width)
+        return theme.nothing(title, "There are no groups by metrics to draw.", width)
     counts = known["segment_name"].value_counts()
     names = sorted(counts.index, key=lambda name: (-counts[name], name))
     paint = colours(names)
@@ -123,7 +123,7 @@ def standing(frame: pd.DataFrame, place: dict[str, Any], width: int = theme.WIDE
     if not len(frame) or formats.is_missing(place["value"]):
         return theme.nothing(
             title,
-            "These segments come from words or from several measures: there is no one scale.",
+            "These segments come from words or from several metrics: there is no one scale.",
             width,
         )
     points, low, high = stacked(frame["value"].tolist(), width - 20)

@@ -79,7 +79,7 @@ def percent_axis(reach: float) -> Axis:
 
 
 def profile(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
-    """What is each segment like? Its median in each measure, against the book's: blue higher, vermilion lower."""
+    """What is each segment like? Its median in each metric, against the portfolio's: blue higher, vermilion lower."""
     title = "Medians, against all customers"
     if not len(frame) or frame["segment"].nunique() < 2:
         return theme.nothing(title, "There is one segment only: nothing to compare it with.", width)
@@ -139,7 +139,7 @@ def profile(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
         .mark_text(align="left", baseline="middle", fontSize=12, color=theme.SOFT)
         .encode(x=x, y=y, text="text:N"),
     ]
-    subtitle = "Blue: above the book's median, vermilion: below, the stronger the farther; * what the segments were made of"
+    subtitle = "Blue: above the portfolio's median, vermilion: below, the stronger the farther; * what the segments were made of"
     return theme.picture(
         layers, title, subtitle, width, height, left=left, right=4, top=42, bottom=6
     )
@@ -194,7 +194,7 @@ def flows(frame: pd.DataFrame, width: int = theme.WIDE, order: Sequence[str] = (
     """Who moved? Segments then at the left, now at the right, as ``order`` has them; the bands are customers."""
     title = "Who moved"
     if not len(frame):
-        return theme.nothing(title, "The book has no earlier date to compare with.", width)
+        return theme.nothing(title, "The portfolio has no earlier date to compare with.", width)
     height, gap = 320, 10
     left, right = _ends(frame, "from", height, gap, order), _ends(frame, "to", height, gap, order)
     names = list(dict.fromkeys([*right, *left]))

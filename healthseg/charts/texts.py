@@ -1,8 +1,8 @@
 """Charts are drawn with marks in the place of their texts, which are put in afterwards.
 
-The renderer measures each text it draws, a tenth of a millisecond for every letter: nine tenths of a drawing. Where the
+The renderer metrics each text it draws, a tenth of a millisecond for every letter: nine tenths of a drawing. Where the
 layout does not depend on it (a chart of a fixed size without a title) that is for nothing: a text's own bounds are used
-for no other thing. A mark is blank, and what is blank the renderer does not measure.
+for no other thing. A mark is blank, and what is blank the renderer does not metric.
 """
 
 from __future__ import annotations

@@ -82,7 +82,7 @@ def lorenz(frame: pd.DataFrame, gini: float | None, width: int = theme.WIDE) -> 
 
 
 def waterfall(
-    frame: pd.DataFrame, currency: str | None, width: int = theme.WIDE, scope: str = "the book"
+    frame: pd.DataFrame, currency: str | None, width: int = theme.WIDE, scope: str = "the portfolio"
 ) -> theme.Picture:
     """What became of last year's ARR? Each part hangs where the one before ended."""
     title = "ARR, a year ago and now"
@@ -212,7 +212,9 @@ def at_risk(
     """How much ARR may be lost? Its distribution over simulated quarters, and what is expected."""
     title = "ARR that may be lost in 90 days"
     if not len(frame):
-        return theme.nothing(title, "No ARR is known, or the book has no rate of leaving.", width)
+        return theme.nothing(
+            title, "No ARR is known, or the portfolio has no rate of leaving.", width
+        )
     values = [
         {
             "low": float(row["low"]),

@@ -1,1 +1,1 @@
-"""GROUPED: finished frames of measures in; groups, with the evidence that they are there, out."""
+"""GROUPED: finished frames of metrics in; groups, with the evidence that they are there, out."""

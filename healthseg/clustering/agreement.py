@@ -28,7 +28,7 @@ def adjusted_rand(one: np.ndarray, other: np.ndarray) -> float:
 def silhouette(points: np.ndarray, labels: np.ndarray) -> float:
     """How much nearer is a point to its own group than to the next? The mean over all, from −1 to 1.
 
-    ``points`` is n × measures, ``labels`` are group numbers from 0, each with at least one point. Rousseeuw (1987),
+    ``points`` is n × metrics, ``labels`` are group numbers from 0, each with at least one point. Rousseeuw (1987),
     Journal of Computational and Applied Mathematics 20.
 
     >>> silhouette(np.array([[0.0], [0.1], [5.0], [5.1]]), np.array([0, 0, 1, 1])) > 0.9

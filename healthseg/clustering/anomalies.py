@@ -12,7 +12,7 @@ their weekday, and must also be like none before (``departures.beyond_earlier``)
 Where a series is wilder than its law, its own tails say so: its scores are shrunk until their 95 % point (of doing the
 98 % point) is no farther out than the normal distribution's. Of few people no p is smaller than Poisson's.
 
-A day that a wider event explains (the whole book's dip) is held against what that event left of it.
+A day that a wider event explains (the whole portfolio's dip) is held against what that event left of it.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ import pandas as pd
 import scipy
 
 from healthseg.clustering.anomalies_intensity import intensity
-from healthseg.measures.statistics.departures import Days, against_weekday, beyond_earlier
+from healthseg.statistics.departures import Days, against_weekday, beyond_earlier
 
-MAX_P = 1e-5  # one alarm in 270 years of days; a book of 250 has one by chance in a year
+MAX_P = 1e-5  # one alarm in 270 years of days; a portfolio of 250 has one by chance in a year
 SEVERITY_RETURN_DAYS = {"critical": 1e12, "high": 1e9, "medium": 1e6, "low": 0.0}
 LEAST_CALL_DAYS = 28
 STILL_OPEN_DAYS = 7

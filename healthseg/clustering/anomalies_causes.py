@@ -1,4 +1,4 @@
-"""Why was a day unlike others? Only what the book itself holds is a cause: its calendar, its tickets, its gaps."""
+"""Why was a day unlike others? Only what the portfolio itself holds is a cause: its calendar, its tickets, its gaps."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import scipy
 from healthseg.clustering.anomalies_days import gaps
 from healthseg.clustering.support_tickets import tickets
 from healthseg.data.memory import remember
-from healthseg.measures.counting import EPOCH, epoch_days
+from healthseg.metrics.counting import EPOCH, epoch_days
 
 TICKETS_MAX_P = 1e-3
 LEAST_TICKETS = 3
@@ -36,7 +36,7 @@ def calendar(portfolio: Any) -> list[tuple[int, int, str]]:
 def with_causes(
     portfolio: Any, found: pd.DataFrame, clients: Sequence[str], until: dt.date
 ) -> pd.DataFrame:
-    """``found`` with likely_cause (words, None where the book holds none) and cause (calendar, data_gap, tickets).
+    """``found`` with likely_cause (words, None where the portfolio holds none) and cause (calendar, data_gap, tickets).
 
     Asked in this order: is data of those days missing; does the calendar name them; were more tickets opened within a
     day of them than chance gives (Poisson's p at most 0.001, three or more)? ``clients`` are those whose tickets count.

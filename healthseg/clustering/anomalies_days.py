@@ -1,4 +1,4 @@
-"""The daily series that anomalies are looked for in: a customer's own, of a set of customers, the whole book's."""
+"""The daily series that anomalies are looked for in: a customer's own, of a set of customers, the whole portfolio's."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import numpy as np
 import pandas as pd
 
 from healthseg.data.memory import remember
-from healthseg.measures.counting import EPOCH, chunks, customers, epoch_day, epoch_days_or_nan
-from healthseg.measures.lives import counting
-from healthseg.measures.statistics.departures import against_weekday
+from healthseg.metrics.counting import EPOCH, chunks, customers, epoch_day, epoch_days_or_nan
+from healthseg.metrics.lives import counting
 from healthseg.periods import zone_offsets
+from healthseg.statistics.departures import against_weekday
 
 SERIES = ("person_events", "users", "sessions", "api_events")
 LEAST_USUAL = 20  # events of a day on which none is no chance
@@ -25,7 +25,7 @@ LEAST_USUAL = 20  # events of a day on which none is no chance
 class Daily:
     """What every customer did on every day from the first tracked one to before ``until``.
 
-    ``counts[name][client, day]``; ``lived[client]`` is the half-open range of the days of its life in the book;
+    ``counts[name][client, day]``; ``lived[client]`` is the half-open range of the days of its life in the portfolio;
     ``clocks_changed[client, day]`` says that the day's 24 hours are not those of other days.
     """
 
@@ -62,7 +62,7 @@ class Daily:
 
 
 def daily(portfolio: Any, until: dt.date) -> Daily:
-    """The whole book's days before ``until``, read once."""
+    """The whole portfolio's days before ``until``, read once."""
     return remember(portfolio, ("daily series", until), lambda: _daily(portfolio, until))
 
 
@@ -125,16 +125,16 @@ def _clocks_changed(portfolio: Any, frame: pd.DataFrame, first: int, after: int)
 
 
 def gaps(portfolio: Any, until: dt.date) -> list[int]:
-    """Days (of UTC; of the account where events have no times) on which nobody in the book did anything, though the
+    """Days (of UTC; of the account where events have no times) on which nobody in the portfolio did anything, though the
     same weekday around has 20 events or more: the data of that day are missing.
 
-    >>> from healthseg.testing import tiny_book
+    >>> from healthseg.testing import tiny_portfolio
     >>> days = [dt.date(2025, 3, 3) + dt.timedelta(days=at) for at in range(70) if at != 35]
-    >>> book = tiny_book([("a", f"{day} 09:{minute:02d}", "u") for day in days for minute in range(30)])
-    >>> [(EPOCH + dt.timedelta(days=day)).isoformat() for day in gaps(book, dt.date(2025, 5, 12))]
+    >>> portfolio = tiny_portfolio([("a", f"{day} 09:{minute:02d}", "u") for day in days for minute in range(30)])
+    >>> [(EPOCH + dt.timedelta(days=day)).isoformat() for day in gaps(portfolio, dt.date(2025, 5, 12))]
     ['2025-04-07']
     """
-    rows = remember(portfolio, "loaded days", lambda: portfolio.sql("measures/loaded_days"))
+    rows = remember(portfolio, "loaded days", lambda: portfolio.sql("metrics/loaded_days"))
     first, after = epoch_day(portfolio.first_event_day), epoch_day(until)
     if len(rows):
         values = (

@@ -17,7 +17,7 @@ import pandas as pd
 from healthseg.clustering.bundles_chance import at_least, margins_only
 from healthseg.clustering.bundles_itemsets import frequent_itemsets
 from healthseg.clustering.judging import COLUMNS, Family, Limits
-from healthseg.measures.statistics.rates import wilson
+from healthseg.statistics.rates import wilson
 
 KIND = "bundle"
 PLUS = " + "

@@ -1,6 +1,6 @@
 """Which messages are answered: by channel, content, weekday and how often they come?
 
-Engaged means clicked within a week or, but for mails, opened (``measures.messages``); mails opened are told apart. What
+Engaged means clicked within a week or, but for mails, opened (``metrics.messages``); mails opened are told apart. What
 is asked is how a content, a weekday of sending does beside the others *of the same channel*: channels differ so much
 (an answer to a mail is a click, to others it is being opened) that a content which goes by a good one looks good, and
 that they differ is no finding. The excess of a cell over the others of its stratum, summed
@@ -22,9 +22,9 @@ from healthseg.clustering.communication_cells import Hypothesis, excess_table
 from healthseg.clustering.communication_frequency import Frequency, frequencies
 from healthseg.clustering.judging import Family, Limits
 from healthseg.clustering.rhythms import DAY_NAMES
-from healthseg.measures.counting import epoch_day
-from healthseg.measures.messages import COUNTS, answers_by_day, are_categories, rates
-from healthseg.measures.statistics.rates import wilson
+from healthseg.metrics.counting import epoch_day
+from healthseg.metrics.messages import COUNTS, answers_by_day, are_categories, rates
+from healthseg.statistics.rates import wilson
 
 MANY = 20
 HELD_OUT = 1 / 3

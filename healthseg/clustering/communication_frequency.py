@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import scipy
 
-from healthseg.measures.statistics.multiplicity import benjamini_hochberg
+from healthseg.statistics.multiplicity import benjamini_hochberg
 
 A_WEEK = {
     "daily": 5.0,

@@ -1,4 +1,4 @@
-"""Customers grouped by named measures: prepared, parted by evidence, each placed with its certainty."""
+"""Customers grouped by named metrics: prepared, parted by evidence, each placed with its certainty."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from healthseg.clustering.mixture import Mixture
 from healthseg.clustering.preparing import Scale, scale_of
 
 LEAST_FLOOR = 1e-3  # of the variance within groups, in robust standard deviations
-LEAST_KNOWN = 0.5  # a measure that fewer know would leave most of the customers unplaced
-PROFILE = ["group", "measure", "customers", "median", "others_median", "lower", "upper", "distance"]
+LEAST_KNOWN = 0.5  # a metric that fewer know would leave most of the customers unplaced
+PROFILE = ["group", "metric", "customers", "median", "others_median", "lower", "upper", "distance"]
 
 
 @dataclass(frozen=True)
@@ -22,11 +22,11 @@ class Grouping:
     """What came of grouping. ``placed`` by client_id: group (0 the largest), certainty, next_group, border.
 
     ``border`` is the distance to the plane between its group and the next, in standard deviations within groups;
-    certainty the probability of its group. ``dropped`` says of a measure why it parts nobody, ``reason`` why there are
+    certainty the probability of its group. ``dropped`` says of a metric why it parts nobody, ``reason`` why there are
     no groups.
     """
 
-    measures: tuple[str, ...]
+    metrics: tuple[str, ...]
     dropped: dict[str, str]
     method: str
     evidence: Evidence
@@ -43,8 +43,8 @@ class Grouping:
         return 0 if self.evidence.mixture is None else self.evidence.mixture.groups
 
     def place(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """Where other rows of the same measures lie: as ``placed``, for rows with all of them."""
-        known = frame[[scale.measure for scale in self.scales]].astype(float).dropna()
+        """Where other rows of the same metrics lie: as ``placed``, for rows with all of them."""
+        known = frame[[scale.metric for scale in self.scales]].astype(float).dropna()
         return (
             _placed(known, self.evidence.mixture, self.scales, self.order)
             if len(known)
@@ -55,14 +55,14 @@ class Grouping:
 def grouping(
     frame: pd.DataFrame, method: str, least: int, most: int, seed: int, given: int | None = None
 ) -> Grouping:
-    """Groups of the rows of ``frame`` (indexed by client_id, a column a measure), as far as the evidence goes.
+    """Groups of the rows of ``frame`` (indexed by client_id, a column a metric), as far as the evidence goes.
 
-    Rows that lack a measure are left out. The evidence is gathered on a fixed sample, all rows are
+    Rows that lack a metric are left out. The evidence is gathered on a fixed sample, all rows are
     placed by its groups.
     """
     frame = frame.sort_index().astype(float)
     dropped, scales = _scales(frame)
-    known = frame[[scale.measure for scale in scales]].dropna()
+    known = frame[[scale.metric for scale in scales]].dropna()
     if not scales or not len(known):
         found = evidence(np.empty((0, 1)), np.zeros(1), method, least, most, seed)
         return Grouping(tuple(frame.columns), dropped, method, found, (), np.array([]), _nobody())
@@ -101,7 +101,7 @@ def _scales(frame: pd.DataFrame) -> tuple[dict[str, str], tuple[Scale, ...]]:
 
 
 def _points(known: pd.DataFrame, scales: Sequence[Scale]) -> tuple[np.ndarray, np.ndarray]:
-    points = np.column_stack([scale.of(known[scale.measure].to_numpy()) for scale in scales])
+    points = np.column_stack([scale.of(known[scale.metric].to_numpy()) for scale in scales])
     return points, np.array([max(scale.grain**2 / 12, LEAST_FLOOR) for scale in scales])
 
 
@@ -161,9 +161,9 @@ def _nobody() -> pd.DataFrame:
 
 
 def profile(frame: pd.DataFrame, group: pd.Series) -> pd.DataFrame:
-    """What sets each group apart: a row per group and measure, the most distant measure of each group first.
+    """What sets each group apart: a row per group and metric, the most distant metric of each group first.
 
-    ``distance`` is the difference between the group's median and the others', in the measure's robust standard
+    ``distance`` is the difference between the group's median and the others', in the metric's robust standard
     deviation over all (interquartile range ÷ 1.349); lower and upper are the group's quartiles.
     """
     rows = []

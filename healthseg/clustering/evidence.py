@@ -1,8 +1,8 @@
-"""Into how many groups does a book fall, if into any? Three tests, and a reference that has no groups.
+"""Into how many groups does a portfolio fall, if into any? Three tests, and a reference that has no groups.
 
 A number of groups is spoken of only where resampled customers fall into the same groups again, all together and each
-group by itself; where the groups describe the book better than one cloud for their price (BIC); and where both that
-gain and the silhouette exceed what clouds with this book's own values and rank correlations give. The silhouette
+group by itself; where the groups describe the portfolio better than one cloud for their price (BIC); and where both that
+gain and the silhouette exceed what clouds with this portfolio's own values and rank correlations give. The silhouette
 chooses between numbers that pass. Without the reference up to three of four structureless clouds would pass.
 """
 
@@ -77,12 +77,12 @@ def evidence(
 ) -> Evidence:
     """The number of groups that stands, from 2 to ``most`` of at least ``least`` points each.
 
-    ``given`` is a number that the caller wants: only it is tried, and its groups are in the reply also where they don't
+    ``given`` is a number that the caller wants: only it is tried, and its groups are in the response also where they don't
     stand (``reason`` then says why not).
     """
     if len(points) < LEAST_CUSTOMERS:
         return _none(
-            f"{len(points)} customers with all measures, {LEAST_CUSTOMERS} are needed", len(points)
+            f"{len(points)} customers with all metrics, {LEAST_CUSTOMERS} are needed", len(points)
         )
     with threadpool_limits(
         1
@@ -131,7 +131,7 @@ def _gathered(
     if p > MOST_P:
         return Evidence(
             None,
-            "customers can be parted, but no better than a book without groups that has the same "
+            "customers can be parted, but no better than a portfolio without groups that has the same "
             "values and correlations",
             tried,
             best if given else None,
@@ -210,9 +210,9 @@ def _jaccard(labels: np.ndarray, other: np.ndarray, groups: int) -> np.ndarray:
 def _reference_p(
     points: np.ndarray, best: Mixture, one_bic: float, floor: np.ndarray, seed: int, most: int
 ) -> tuple[float, int]:
-    """How often does a book without groups gain as much, or part as clearly? And how many such books were drawn.
+    """How often does a portfolio without groups gain as much, or part as clearly? And how many such portfolios were drawn.
 
-    A reference reaches the book where its best gain of BIC, over any number of groups, is as large, or the silhouette
+    A reference reaches the portfolio where its best gain of BIC, over any number of groups, is as large, or the silhouette
     of as many groups. Drawing ends at the first draws that put the answer beyond doubt.
     """
     gain, apart = best.bic - one_bic, _silhouette(best, points, best.labels(points))

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from healthseg.measures.statistics.multiplicity import benjamini_hochberg
+from healthseg.statistics.multiplicity import benjamini_hochberg
 
 COLUMNS = ["key", "support", "n", "prevalence", "base_rate", "lift", "lower", "upper", "p"]
 JUDGED_COLUMNS = ["q", "held_out_lift", "held_out_p", "found_again", "confidence", "passes"]

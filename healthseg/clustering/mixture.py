@@ -1,7 +1,7 @@
 """Groups that share one shape: a mixture of normal clouds with a tied covariance, and the k-means of its metric.
 
-Measures of customers are correlated within any group (who comes more often also uses more). Plain k-means cuts such
-a long cloud in two; measures that are whitened within groups don't. Soft memberships make it a Gaussian mixture with
+Metrics of customers are correlated within any group (who comes more often also uses more). Plain k-means cuts such
+a long cloud in two; metrics that are whitened within groups don't. Soft memberships make it a Gaussian mixture with
 one covariance for all groups, hard ones with equal shares make it k-means by the determinant of the spread within
 groups (Friedman & Rubin 1967, JASA 62).
 """
@@ -37,8 +37,8 @@ class Mixture:
     @property
     def bic(self) -> float:
         """Twice the log-likelihood less the parameters' price: higher is better (Schwarz 1978, sign turned)."""
-        groups, measures = self.centres.shape
-        parameters = groups * measures + measures * (measures + 1) / 2 + groups - 1
+        groups, metrics = self.centres.shape
+        parameters = groups * metrics + metrics * (metrics + 1) / 2 + groups - 1
         return 2 * self.log_likelihood - parameters * float(np.log(self.customers))
 
     def whitened(self, points: np.ndarray) -> np.ndarray:
@@ -62,13 +62,13 @@ def fit(
 ) -> Mixture | None:
     """The likeliest of several starts; None where no start keeps the groups apart.
 
-    ``points`` is n × measures; ``floor`` the least variance within groups by measure: a value stands for the interval
+    ``points`` is n × metrics; ``floor`` the least variance within groups by metric: a value stands for the interval
     around it that was rounded to it, else groups of equal counts would have no spread at all. A Gaussian mixture begins
     where k-means ends.
     """
     rng = np.random.default_rng([seed, groups])
-    measures = points.shape[1]
-    whitener = _whitener(np.cov(points.T, bias=True).reshape(measures, measures), floor)
+    metrics = points.shape[1]
+    whitener = _whitener(np.cov(points.T, bias=True).reshape(metrics, metrics), floor)
     firsts = [
         Mixture(
             "kmeans",
@@ -89,7 +89,7 @@ def fit(
 
 def _climbed(points: np.ndarray, first: Mixture, floor: np.ndarray) -> Mixture | None:
     """Expectation and maximisation from first centres until the likelihood no longer rises."""
-    customers, measures = points.shape
+    customers, metrics = points.shape
     groups, hard, total = first.groups, first.method == "kmeans", points.T @ points
     centres, shares, whitener, before, level = (
         first.centres,
@@ -103,7 +103,7 @@ def _climbed(points: np.ndarray, first: Mixture, floor: np.ndarray) -> Mixture |
         level = (
             mean_log
             + float(np.log(np.abs(np.diag(whitener))).sum())
-            - measures / 2 * np.log(2 * np.pi)
+            - metrics / 2 * np.log(2 * np.pi)
         )
         if level - before < TOLERANCE:
             break

@@ -52,7 +52,7 @@ def merged(counts: Sequence[int], least: int, most: int, ordered: bool) -> list[
     ``counts`` are customers a segment, in order where ``ordered``. The smallest segment that is too small (then, while
     there are too many, the smallest) joins the smaller of its neighbours, of equal ones the lower; where there is no
     order it goes to a common rest, which itself has to be large enough. Ends with one segment at the latest.
-    The reply holds groups of positions; those of nobody are left out.
+    The response holds groups of positions; those of nobody are left out.
 
     >>> merged([3, 20, 9, 40], 5, 10, ordered=True)
     [[0, 1], [2], [3]]

@@ -17,7 +17,7 @@ import scipy
 from healthseg.clustering.agreement import adjusted_rand, silhouette
 
 PATH_DAYS = 90
-MEASURES = ("share_tried", "median_first_use_days", "share_in_order", "share_returned_to")
+METRICS = ("share_tried", "median_first_use_days", "share_in_order", "share_returned_to")
 LEAST_CUSTOMERS = 40
 LEAST_GROUP = 8
 MOST_GROUPS = 5
@@ -27,12 +27,12 @@ NULL_DRAWS, NULL_P = 99, 0.01
 LEAST_KNOWN, LEAST_DISTINCT, MOST_ALIKE = 0.8, 10, 1 / 3
 
 
-def path_measures(
+def path_metrics(
     lives: pd.DataFrame, signup_day: pd.Series, first_day: int, last_day: int
 ) -> pd.DataFrame:
     """One row per customer whose first 90 days were watched to their end, and that stayed through them.
 
-    ``lives`` is ``feature_lives``; ``signup_day`` by client_id, days since 1970. Columns, by client_id: ``MEASURES`` —
+    ``lives`` is ``feature_lives``; ``signup_day`` by client_id, days since 1970. Columns, by client_id: ``METRICS`` —
     shares of features open within the 90 days and tried (first used) in them; days from signup to the median first use;
     pairs of tried features whose first uses follow the recommended positions, ties half; tried features with a second
     day of use.
@@ -51,7 +51,7 @@ def path_measures(
         {"client_id": client, **_path(path)}
         for client, path in rows.groupby("client_id", sort=True)
     ]
-    return pd.DataFrame(found, columns=["client_id", *MEASURES]).set_index("client_id")
+    return pd.DataFrame(found, columns=["client_id", *METRICS]).set_index("client_id")
 
 
 def _of(rows: pd.DataFrame, by_client: pd.Series) -> np.ndarray:
@@ -99,11 +99,11 @@ class Groups:
 
 
 def groups(frame: pd.DataFrame, seed: int, one_unit: bool = False) -> Groups:
-    """The stable groups of a frame of measures (a row a customer), or the reason why there are none.
+    """The stable groups of a frame of metrics (a row a customer), or the reason why there are none.
 
-    k-means on standardised measures for 2 to 5 groups of at least 8; of those whose mean adjusted Rand index over
-    resampled customers is at least 0.8 the one with the largest silhouette, if it exceeds that of 99 simulated books in
-    which all customers come from one normal cloud (p ≤ 0.01). Measures of ``one_unit`` are not standardised: those that
+    k-means on standardised metrics for 2 to 5 groups of at least 8; of those whose mean adjusted Rand index over
+    resampled customers is at least 0.8 the one with the largest silhouette, if it exceeds that of 99 simulated portfolios in
+    which all customers come from one normal cloud (p ≤ 0.01). Metrics of ``one_unit`` are not standardised: those that
     differ little shall count little.
     """
     used = [name for name in frame.columns if _graded(frame[name])]
@@ -154,7 +154,7 @@ def groups(frame: pd.DataFrame, seed: int, one_unit: bool = False) -> Groups:
 
 
 def _graded(values: pd.Series) -> bool:
-    """Whether a measure is known of most and fine enough to group by: k-means finds "groups" in any few values."""
+    """Whether a metric is known of most and fine enough to group by: k-means finds "groups" in any few values."""
     known = values.dropna()
     return (
         len(known) >= LEAST_KNOWN * len(values)

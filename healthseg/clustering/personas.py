@@ -1,6 +1,6 @@
 """Who are the users, by what they do? Groups of users by the features that they turn to more than others would.
 
-A user is described by the log-ratio of its shares of feature-days to what the book's users would spread over the same
+A user is described by the log-ratio of its shares of feature-days to what the portfolio's users would spread over the same
 features: those that anybody of its customer used in the window. Shares are drawn towards that by a few days, so that
 the zeros of a seldom user say little. The directions along which users differ more than an average feature does are
 grouped as adoption paths are (``paths.groups``), in the unit that log-ratios share: were all directions given the same
@@ -17,9 +17,9 @@ import pandas as pd
 
 from healthseg.clustering.evidence import sample_of
 from healthseg.clustering.paths import groups
-from healthseg.measures.statistics.shares import percentages
+from healthseg.statistics.shares import percentages
 
-PRIOR_DAYS = 5.0  # feature-days as the book has them, that each user's are drawn towards
+PRIOR_DAYS = 5.0  # feature-days as the portfolio has them, that each user's are drawn towards
 SAMPLE = 400  # users that the groups are found in; all are placed by them
 TELLING = 0.25  # of a log-ratio, from which on a feature sets a persona apart: a quarter more often
 
@@ -87,7 +87,7 @@ def personas(feature_days: pd.DataFrame, seed: int) -> Personas:
 
 
 def log_ratios(table: pd.DataFrame) -> np.ndarray:
-    """Users × features: the log of the user's share over the share that the book's users would give the feature.
+    """Users × features: the log of the user's share over the share that the portfolio's users would give the feature.
 
     ``table`` is users (client_id, user_id) × features, days. A feature that nobody of the customer used is at 0.
 
@@ -95,11 +95,11 @@ def log_ratios(table: pd.DataFrame) -> np.ndarray:
     >>> log_ratios(pd.DataFrame({"x": [9, 1], "y": [1, 9]}, index=index)).round(2).tolist()
     [[0.43, -0.76], [-0.76, 0.43]]
     """
-    days, book = table.to_numpy(dtype=float), table.to_numpy(dtype=float).sum(axis=0)
+    days, portfolio = table.to_numpy(dtype=float), table.to_numpy(dtype=float).sum(axis=0)
     client, _ = pd.factorize(table.index.get_level_values(0), sort=True)
     open_to = np.zeros((client.max() + 1, days.shape[1]), dtype=bool)
     np.logical_or.at(open_to, client, days > 0)
-    expected = open_to[client] * (book / book.sum())
+    expected = open_to[client] * (portfolio / portfolio.sum())
     expected /= expected.sum(axis=1, keepdims=True)
     share = (days + PRIOR_DAYS * expected) / (days.sum(axis=1, keepdims=True) + PRIOR_DAYS)
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -1,4 +1,4 @@
-"""Measures as points: transformed where they are skewed, scaled by their middle half, so that no unit rules."""
+"""Metrics as points: transformed where they are skewed, scaled by their middle half, so that no unit rules."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ FORMS = {"none": lambda x: x, "root": np.sqrt, "log": np.log1p}
 
 @dataclass(frozen=True)
 class Scale:
-    """How a measure's values become coordinates: ``form`` of (value − low) ÷ unit, less centre, over spread."""
+    """How a metric's values become coordinates: ``form`` of (value − low) ÷ unit, less centre, over spread."""
 
-    measure: str
+    metric: str
     form: str
     low: float
     unit: float
@@ -35,8 +35,8 @@ class Scale:
         return np.clip((plain - self.centre) / self.spread, -REACH, REACH)
 
 
-def scale_of(measure: str, values: np.ndarray) -> Scale | None:
-    """The scale of a measure's known values; None where they are too few to part anybody by.
+def scale_of(metric: str, values: np.ndarray) -> Scale | None:
+    """The scale of a metric's known values; None where they are too few to part anybody by.
 
     Of none, root and log the one with the least skewness is used where the plain values' exceeds 1; the spread is the
     interquartile range ÷ 1.349, the standard deviation where half of the customers have the same value.
@@ -62,7 +62,7 @@ def scale_of(measure: str, values: np.ndarray) -> Scale | None:
     spread = (three - quarter) / 1.349 if three > quarter else float(plain.std())
     steps = np.diff(_formed(form, distinct, low, unit))
     return Scale(
-        measure, form, low, unit, float(half), float(spread), float(np.median(steps) / spread)
+        metric, form, low, unit, float(half), float(spread), float(np.median(steps) / spread)
     )
 
 

@@ -1,4 +1,4 @@
-"""Books without groups that look like this one: each measure's own values, and the book's rank correlations."""
+"""Portfolios without groups that look like this one: each metric's own values, and the portfolio's rank correlations."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import scipy
 def references(points: np.ndarray, draws: int, seed: int) -> Iterator[np.ndarray]:
     """Clouds of the same size whose columns hold the same values as ``points``, put together by a normal copula.
 
-    The normal scores have the correlations r = 2·sin(π ρ/6) of the book's rank correlations ρ (Pearson 1907; for
+    The normal scores have the correlations r = 2·sin(π ρ/6) of the portfolio's rank correlations ρ (Pearson 1907; for
     values given their ranks: Iman & Conover 1982), so that a reference has the same skew, gaps, ties and correlations,
     and no group that these don't make.
     """

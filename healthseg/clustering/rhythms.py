@@ -10,7 +10,7 @@ habits of a few large ones are no habit of all. Two questions are asked, of days
 1. Is there a rhythm at all? Rolling turns a user's week on the circle of the week (of the day), so the squared
    resultant of all of them, over its variance, is exponential (Rayleigh's test, with weeks of users, or customers, as
    the vectors); the first three harmonics are tried, p is three times the least. Beyond 1 in 100,000 nothing
-   more is asked: a book of hundreds of customers then shows no peak where there are none.
+   more is asked: a portfolio of hundreds of customers then shows no peak where there are none.
 2. Which stand out? Days that hold at least 5 % of the hours (hours that hold at least 2 %) are in use; one is a peak
    if it has at least 1.25 times their mean, and its excess over the mean in standard errors is one that the largest
    excess of any day (hour) reaches in fewer than 1 of 100 rollings (a max-statistic: all are tried at once).
@@ -66,7 +66,7 @@ def rhythms(
 
     ``hours`` has a row per active user-hour: user (any labels), day (since 1970), hour (local, 0–23), and k (the
     customer) where there are several; those in ``[start_day, end_day)`` are read, cut to whole weeks that end with it.
-    The same rows and seed give the same reply.
+    The same rows and seed give the same response.
 
     >>> rows = pd.DataFrame([(user, day, hour) for user in range(5) for day in range(56) for hour in (8, 9, 10)],
     ...                     columns=["user", "day", "hour"])

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from healthseg.measures.counting import EPOCH
+from healthseg.metrics.counting import EPOCH
 
 CYCLES = {"week": 7, "quarter": 13, "year": 52}  # in days; in weeks
 LEAST_STRENGTH = 0.64
@@ -97,7 +97,7 @@ def _season(name: str, logs: np.ndarray, place: np.ndarray, length: int, seed: i
         return Season(
             name, seen, None, None, None, False, f"{seen:.1f} cycles seen, two full ones are needed"
         )
-    from statsmodels.tsa.seasonal import STL  # takes longer to import than a reply to make
+    from statsmodels.tsa.seasonal import STL  # takes longer to import than a response to make
 
     parts = STL(logs, period=length, robust=True).fit()
     both = float(np.var(parts.seasonal + parts.resid))

@@ -22,7 +22,7 @@ import scipy
 from healthseg.clustering.judging import Family, Limits
 from healthseg.clustering.support_tickets import tickets
 from healthseg.clustering.support_times import Resolution, SelfService, resolution, self_service
-from healthseg.measures.counting import epoch_day
+from healthseg.metrics.counting import epoch_day
 
 ARROW = " → "
 LEAST_CUSTOMERS = 20

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from healthseg.data.memory import remember
-from healthseg.measures.counting import customers, epoch_day
+from healthseg.metrics.counting import customers, epoch_day
 
 COLUMNS = [
     "client_id",
@@ -44,7 +44,7 @@ def tickets(portfolio: Any, clients: Sequence[str], until: dt.date) -> pd.DataFr
 def _histories(portfolio: Any) -> pd.DataFrame:
     names = sorted(customers(portfolio).index)
     scope = pd.DataFrame({"k": np.arange(len(names), dtype=np.int32), "client_id": names})
-    rows = portfolio.sql("measures/ticket_histories", scope=scope)
+    rows = portfolio.sql("metrics/ticket_histories", scope=scope)
     rows = rows.assign(client_id=np.array(names, dtype=object)[rows["k"].to_numpy()])
     floats = {name: float for name in ("resolved_day", "opened_second", "seconds")}
     return rows.astype({"opened_day": np.int64, **floats})[COLUMNS]

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from healthseg.measures.counting import epoch_day
-from healthseg.measures.lives import counting
-from healthseg.measures.statistics.survival import kaplan_meier, median_times, quantile_time
+from healthseg.metrics.counting import epoch_day
+from healthseg.metrics.lives import counting
+from healthseg.statistics.survival import kaplan_meier, median_times, quantile_time
 
 RESAMPLES = 500
 LEAST_RESOLVED = 10  # in each half

@@ -26,9 +26,9 @@ from healthseg.clustering.temporal_cells import (
     tried,
     user_hours,
 )
-from healthseg.config import Settings
-from healthseg.measures.counting import epoch_day
-from healthseg.measures.statistics.robust import theil_sen
+from healthseg.metrics.counting import epoch_day
+from healthseg.settings import Settings
+from healthseg.statistics.robust import theil_sen
 
 LEAST_WEEKS = 4
 HELD_OUT = 1 / 3  # of the weeks, the last ones
@@ -75,11 +75,11 @@ def temporal(
     names it, with the p of any rhythm at all; the others have a p of 1.
 
     >>> from healthseg.clustering.judging import judge
-    >>> from healthseg.testing import tiny_book
+    >>> from healthseg.testing import tiny_portfolio
     >>> days = [dt.date(2025, 3, 3) + dt.timedelta(days=at) for at in range(84)]
-    >>> book = tiny_book([("a", f"{day} {9 + at % 9:02d}:00", f"u{user}") for day in days for user in range(3)
+    >>> portfolio = tiny_portfolio([("a", f"{day} {9 + at % 9:02d}:00", f"u{user}") for day in days for user in range(3)
     ...                   for at in range(2 if day.weekday() == 1 else 1) if (day.day + user) % 3])
-    >>> found = temporal(book, ["a"], days[0], dt.date(2025, 5, 26))
+    >>> found = temporal(portfolio, ["a"], days[0], dt.date(2025, 5, 26))
     >>> found.user_hours, peaks_and_lows(judge([found.family], seed=7)).peak_days
     (192, ['Tuesday'])
     """

@@ -19,7 +19,7 @@ import pandas as pd
 import scipy
 
 from healthseg.clustering.rhythms import DAY_NAMES, IN_USE
-from healthseg.measures.lives import counting, hours_of
+from healthseg.metrics.lives import counting, hours_of
 
 PARTS = ("night", "morning", "afternoon", "evening")  # six hours each, from midnight
 PART_IN_USE = 0.10  # of all user-hours: people do come in that part of days

@@ -1,8 +1,8 @@
-"""Replies that were answered before: one SQLite file beside the portfolio, shared by the processes of a machine.
+"""Responses that were answered before: one SQLite file beside the portfolio, shared by the processes of a machine.
 
-A reply is kept under a key of all that it was made from (``data_state``, settings, parameters, version), so that new
+A response is kept under a key of all that it was made from (``data_state``, settings, parameters, version), so that new
 data never meet an old one; the time until which it may be answered again is kept with it. Texts of JSON only. A cache
-that cannot be read or written is no error: the reply is then made again.
+that cannot be read or written is no error: the response is then made again.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from healthseg.config import fingerprint
 from healthseg.data.reading.sources import Sources
 from healthseg.data.store import FOLDER
+from healthseg.settings import fingerprint
 
-LEDGER = "healthseg.sqlite"  # as the ledger names it, whose module costs more to import than a reply to find
+LEDGER = "healthseg.sqlite"  # as the ledger names it, whose module costs more to import than a response to find
 RACY_SECONDS = (
     0.05  # a file that changed so shortly before may change again within the same tick of its clock
 )
@@ -28,8 +28,8 @@ _CHANGED = (
     1 if os.name == "nt" else 2
 )  # of what is told of a file: Windows keeps no time of change of its record
 _TABLE = (
-    "CREATE TABLE IF NOT EXISTS replies (key TEXT PRIMARY KEY, made_at REAL NOT NULL, until REAL NOT NULL, "
-    "reply TEXT NOT NULL) WITHOUT ROWID"
+    "CREATE TABLE IF NOT EXISTS responses (key TEXT PRIMARY KEY, made_at REAL NOT NULL, until REAL NOT NULL, "
+    "response TEXT NOT NULL) WITHOUT ROWID"
 )
 
 
@@ -47,7 +47,7 @@ class State:
 
 @dataclass(frozen=True)
 class Kept:
-    """A reply's text, and the seconds since 1970 at which it was made and until which it holds."""
+    """A response's text, and the seconds since 1970 at which it was made and until which it holds."""
 
     text: str
     made_at: float
@@ -93,7 +93,7 @@ def _told(path: Path) -> tuple[int, int, int, int]:
 
 @functools.cache
 def code_state() -> str:
-    """Changes with any file of the package, so that a reply never outlives the code that made it."""
+    """Changes with any file of the package, so that a response never outlives the code that made it."""
     package = Path(__file__).parents[1]
     return fingerprint(
         [
@@ -104,11 +104,11 @@ def code_state() -> str:
     )
 
 
-class ReplyCache:
-    """The file of one portfolio's replies.
+class ResponseCache:
+    """The file of one portfolio's responses.
 
     >>> import tempfile
-    >>> cache = ReplyCache(Path(tempfile.mkdtemp()))
+    >>> cache = ResponseCache(Path(tempfile.mkdtemp()))
     >>> cache.put("key", '{"score": 82}', now=100.0, seconds=60)
     True
     >>> cache.get("key", now=130.0).text, cache.get("key", now=160.0), cache.get("other", now=130.0)
@@ -116,7 +116,7 @@ class ReplyCache:
     """
 
     def __init__(self, root: Path) -> None:
-        self.path = root / FOLDER / "replies.sqlite"
+        self.path = root / FOLDER / "responses.sqlite"
 
     def get(self, key: str, now: float) -> Kept | None:
         """What is kept under a key and holds at ``now``; a clock that went back keeps nothing alive."""
@@ -125,12 +125,12 @@ class ReplyCache:
         row = None
         with contextlib.suppress(sqlite3.Error), self._open() as connection:
             row = connection.execute(
-                "SELECT reply, made_at, until FROM replies WHERE key = ?", (key,)
+                "SELECT response, made_at, until FROM responses WHERE key = ?", (key,)
             ).fetchone()
         return Kept(*row) if row and row[1] <= now < row[2] else None
 
     def put(self, key: str, text: str, now: float, seconds: float) -> bool:
-        """Keep a reply, and let go of those that hold no longer; whether it is kept."""
+        """Keep a response, and let go of those that hold no longer; whether it is kept."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._write(key, text, now, seconds)
@@ -147,9 +147,9 @@ class ReplyCache:
         with self._open() as connection:
             connection.execute("BEGIN IMMEDIATE")
             connection.execute(_TABLE)
-            connection.execute("DELETE FROM replies WHERE until <= ? OR made_at > ?", (now, now))
+            connection.execute("DELETE FROM responses WHERE until <= ? OR made_at > ?", (now, now))
             connection.execute(
-                "INSERT OR REPLACE INTO replies VALUES (?, ?, ?, ?)",
+                "INSERT OR REPLACE INTO responses VALUES (?, ?, ?, ?)",
                 (key, now, now + seconds, text),
             )
             connection.execute("COMMIT")

@@ -18,13 +18,13 @@ from typing import Any
 import duckdb
 import pandas as pd
 
-from healthseg.config import Settings, fingerprint
 from healthseg.data.engine import parquet, sql_hash, sql_text
 from healthseg.data.reading.cleaning import offsets_frame
 from healthseg.data.reading.sources import quoted
 from healthseg.data.reading.staging import EVENTS, Staged
 from healthseg.data.store import Store
 from healthseg.data.workbench import Workbench
+from healthseg.settings import Settings, fingerprint
 
 FACTS = ("user_day", "feature_day", "user_hour", "sessions", "feature_life")
 _ORDER = {

@@ -16,8 +16,6 @@ from typing import Any
 import duckdb
 import pandas as pd
 
-from healthseg.config import Settings, fingerprint
-from healthseg.config import settings as make_settings
 from healthseg.data import content as contents
 from healthseg.data import engine
 from healthseg.data.ledger import stages as ledger_stages
@@ -30,7 +28,7 @@ from healthseg.data.reading.cleaning import (
     schema,
     unreadable,
 )
-from healthseg.data.reading.eventbook import EventBook
+from healthseg.data.reading.event_store import EventStore
 from healthseg.data.reading.parsing import SQL_TYPES
 from healthseg.data.reading.sources import Sources, locate
 from healthseg.data.reading.validation import Refused
@@ -48,6 +46,8 @@ from healthseg.errors import (
     near,
 )
 from healthseg.periods import as_date
+from healthseg.settings import Settings, fingerprint
+from healthseg.settings import settings as make_settings
 
 _CODE = (
     "tables",
@@ -74,7 +74,7 @@ def contract_version() -> str:
 
 
 class Portfolio:
-    """A book of customers: tables as given, validated, and counted.
+    """A portfolio of customers: tables as given, validated, and counted.
 
     ``path`` is a folder of ``<table>.parquet|csv|csv.gz`` files (or folders of such
     files), a ``portfolio.toml``, a DuckDB file or a database address. Opening reads
@@ -84,8 +84,8 @@ class Portfolio:
     >>> folder = pathlib.Path(tempfile.mkdtemp())
     >>> _ = (folder / "customers.csv").write_text("client_id,signup_date\\nacme,2025-01-01\\n")
     >>> _ = (folder / "events.csv").write_text("client_id,user_id,occurred_at\\nacme,ann,2025-01-02 23:30:00\\n")
-    >>> book = Portfolio.open(folder)
-    >>> book.data_until.isoformat(), len(book.table("events")), book.has("tickets")
+    >>> portfolio = Portfolio.open(folder)
+    >>> portfolio.data_until.isoformat(), len(portfolio.table("events")), portfolio.has("tickets")
     ('2025-01-02', 1, False)
     """
 
@@ -217,7 +217,7 @@ class Portfolio:
         if "customers" not in found or found["customers"].refused:
             return refusal("events", parts, "the customers that they belong to are not usable")
         try:
-            self._eventbook = EventBook.build(
+            self._event_store = EventStore.build(
                 self.store,
                 bench,
                 parts,
@@ -226,7 +226,7 @@ class Portfolio:
                 self.settings,
                 contract_version(),
             )
-            return self._eventbook.report(bench, self.settings)
+            return self._event_store.report(bench, self.settings)
         except Refused as problem:
             return refusal("events", parts, str(problem))
         except duckdb.Error as problem:
@@ -289,21 +289,21 @@ class Portfolio:
 
     @functools.cached_property
     def first_event_day(self) -> dt.date:
-        """The account-local day of the book's first event: from here on, no events means none."""
+        """The account-local day of the portfolio's first event: from here on, no events means none."""
         self._require("events")
-        return self._eventbook.first_day
+        return self._event_store.first_day
 
     @functools.cached_property
     def data_until(self) -> dt.date:
-        """The book's last whole day: the setting, else the last day of UTC with an event at 23:00 or later,
+        """The portfolio's last whole day: the setting, else the last day of UTC with an event at 23:00 or later,
         or the last calendar day of rows without times."""
         if self.settings.data_until is not None:
             return self.settings.data_until
         self._require("events")
-        return self._eventbook.last_whole_day
+        return self._event_store.last_whole_day
 
     def as_of(self, value: str | dt.date | None = None) -> dt.date:
-        """The date to read the book at, ``data_until`` by default; raises InvalidParameters outside the data."""
+        """The date to read the portfolio at, ``data_until`` by default; raises InvalidParameters outside the data."""
         if value is None:
             return self.data_until
         day = as_date(value)
@@ -363,7 +363,7 @@ class Portfolio:
                 self._spill.rmdir()
 
     def connection(self) -> duckdb.DuckDBPyConnection:
-        """The book's connection, opened at first use: a view for each clean table (without rows where it is
+        """The portfolio's connection, opened at first use: a view for each clean table (without rows where it is
         missing or refused) and for each fact. Raises DataRetrievalError where customers or events are unusable."""
         if self._connection is None:
             for name in ("customers", "events"):
@@ -387,7 +387,7 @@ class Portfolio:
                         )
                     connection.execute(f'CREATE VIEW "{name}" AS {select}')
             prepare_accounts(connection, self._accounts)
-            self._eventbook.create_views(connection)
+            self._event_store.create_views(connection)
             self._connection = connection
         return self._connection
 
@@ -402,7 +402,7 @@ class Portfolio:
         """By day, what became known in all tables; and the snapshot's sum."""
         self._require("customers")
         self._require("events")
-        dated: contents.Sums = contents.event_sums(self._eventbook.months)
+        dated: contents.Sums = contents.event_sums(self._event_store.months)
         snapshots = 0
         for place, (name, table) in enumerate(TABLES.items(), start=1):
             if name == "events" or not self.has(name):
@@ -440,7 +440,7 @@ class Portfolio:
         )
 
     def fingerprint(self, as_of: dt.date | None = None, *, ledger: str | None = None) -> str:
-        """A fingerprint of version, settings, all rows and the ledger's head: what a reply is made from."""
+        """A fingerprint of version, settings, all rows and the ledger's head: what a response is made from."""
         rows = {name: [report.kept, report.refused] for name, report in self.reports.items()}
         dated, snapshot = self._sums
         return fingerprint(
@@ -520,7 +520,7 @@ class Portfolio:
         return {**self.__dict__, "_connection": None}
 
     def close(self) -> None:
-        """Ends the book's connection; it opens again when it is next used."""
+        """Ends the portfolio's connection; it opens again when it is next used."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None

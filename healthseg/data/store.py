@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from healthseg.config import fingerprint
+from healthseg.settings import fingerprint
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,8 +61,8 @@ class Store:
 
     >>> import tempfile
     >>> store = Store(Path(tempfile.mkdtemp()))
-    >>> store.put_json("replies", "abc", {"score": 82})
-    >>> store.get_json("replies", "abc"), store.get_json("replies", "other")
+    >>> store.put_json("responses", "abc", {"score": 82})
+    >>> store.get_json("responses", "abc"), store.get_json("responses", "other")
     ({'score': 82}, None)
     """
 
@@ -103,7 +103,7 @@ class Store:
             frame.to_parquet(temporary, index=False)
 
     def get_frame(self, level: str, key: str) -> pd.DataFrame | None:
-        from pyarrow.parquet import ParquetFile  # a reply that was kept is found without it
+        from pyarrow.parquet import ParquetFile  # a response that was kept is found without it
 
         path = self.path(level, key, ".parquet")
         if not path.exists():

@@ -16,7 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from healthseg.config import SEVERITIES, STAGES
+from healthseg.settings import SEVERITIES, STAGES
 
 STATIC, SNAPSHOT = ("static",), ("snapshot",)
 CLIENT_ID_RULE = r"^[a-zA-Z0-9_-]{1,100}$"

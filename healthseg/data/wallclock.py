@@ -1,4 +1,4 @@
-"""The machine's clock, for what is recorded and for nothing else: no figure of a reply depends on it."""
+"""The machine's clock, for what is recorded and for nothing else: no figure of a response depends on it."""
 
 from __future__ import annotations
 

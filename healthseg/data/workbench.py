@@ -1,6 +1,6 @@
 """The connection on which tables are cleaned and facts are built, opened when there is something to do.
 
-A book whose files did not change has nothing to do: it opens without a connection.
+A portfolio whose files did not change has nothing to do: it opens without a connection.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from healthseg.forecasting.accuracy import scale, smape
 from healthseg.forecasting.fit import MIN_POINTS, Bounds, Fit, fit_series, naive_fit
 
 MODELS = ("forecast", "naive", "seasonal naive")
-MEASURES = ["mase", "smape", "coverage", "width"]
+METRICS = ["mase", "smape", "coverage", "width"]
 KEYS = ["client_id", "origin", "step", "model"]
 FIGURES = ["actual", "forecast", "lower", "upper", "error", "mase", "smape", "coverage", "width"]
 
@@ -29,7 +29,7 @@ class Backtest:
     each client's forecasts, then over clients. ``errors``: every forecast,
     by ``client_id, origin`` (date of the last value that was read), ``step,
     model, date`` with ``actual, forecast, lower, upper, error`` (actual minus
-    forecast), its four measures and the ``method``. ``skipped``: clients too
+    forecast), its four metrics and the ``method``. ``skipped``: clients too
     short for a single origin.
     """
 
@@ -91,15 +91,15 @@ def backtest(
     least = frames.whole(min_train, "min_train")
     season = None if season_length is None else frames.whole(season_length, "season_length")
     limits = frames.bounds(lower_bound, upper_bound)
-    book = frames.read(frame, limits, season, spacing)
-    parts, skipped = [], list(book.empty)
-    for series in book.series:
+    portfolio = frames.read(frame, limits, season, spacing)
+    parts, skipped = [], list(portfolio.empty)
+    for series in portfolio.series:
         cuts = _origins(series, steps, wanted, least)
         if len(cuts):
-            parts.append(_rows(series, book, cuts, steps, level, limits, every))
+            parts.append(_rows(series, portfolio, cuts, steps, level, limits, every))
         else:
             skipped.append(series.client_id)
-    errors = _joined(parts, book)
+    errors = _joined(parts, portfolio)
     return Backtest(
         _means(errors, ["model"]),
         _means(errors, ["model", "step"]),
@@ -141,7 +141,7 @@ def _origins(series: frames.Series, horizon: int, wanted: int, least: int) -> np
 
 def _rows(
     series: frames.Series,
-    book: frames.Book,
+    portfolio: frames.Portfolio,
     cuts: np.ndarray,
     horizon: int,
     level: float,
@@ -159,7 +159,7 @@ def _rows(
             actual = np.where(series.known, series.values, np.nan)[cut : cut + horizon]
             figures += [_figures(actual, *roll.at(int(cut), level, limits), size) for roll in rolls]
             methods += [fit.method for fit in fits]
-    return _table(series, book, cuts, horizon, np.concatenate(figures), methods)
+    return _table(series, portfolio, cuts, horizon, np.concatenate(figures), methods)
 
 
 def _fits(series: frames.Series, cut: int, horizon: int) -> list[Fit]:
@@ -193,7 +193,7 @@ def _figures(
 
 def _table(
     series: frames.Series,
-    book: frames.Book,
+    portfolio: frames.Portfolio,
     cuts: np.ndarray,
     horizon: int,
     figures: np.ndarray,
@@ -204,23 +204,23 @@ def _table(
     steps = np.tile(ahead, len(cuts) * models)
     seen = np.repeat(cuts, models * horizon)
     rows = pd.DataFrame(figures, columns=FIGURES)
-    rows.insert(0, "client_id", book.clients([series.client_id] * len(rows)))
-    rows.insert(1, "origin", book.dates(grid[seen - 1]))
+    rows.insert(0, "client_id", portfolio.clients([series.client_id] * len(rows)))
+    rows.insert(1, "origin", portfolio.dates(grid[seen - 1]))
     rows.insert(2, "step", steps)
     rows.insert(3, "model", np.tile(np.repeat(MODELS, horizon), len(cuts)))
-    rows.insert(4, "date", book.dates(grid[seen + steps - 1]))
+    rows.insert(4, "date", portfolio.dates(grid[seen + steps - 1]))
     rows["method"] = np.repeat(methods, horizon)
     return rows[np.isfinite(rows["actual"])]
 
 
-def _joined(parts: list[pd.DataFrame], book: frames.Book) -> pd.DataFrame:
+def _joined(parts: list[pd.DataFrame], portfolio: frames.Portfolio) -> pd.DataFrame:
     if parts:
         return pd.concat(parts, ignore_index=True)
     empty = {name: pd.Series(dtype=float) for name in FIGURES}
-    when = book.dates(np.empty(0, dtype=np.int64))
+    when = portfolio.dates(np.empty(0, dtype=np.int64))
     return pd.DataFrame(
         {
-            "client_id": book.clients([]),
+            "client_id": portfolio.clients([]),
             "origin": when,
             "step": pd.Series(dtype=np.int64),
             "model": pd.Series(dtype="str"),
@@ -233,7 +233,7 @@ def _joined(parts: list[pd.DataFrame], book: frames.Book) -> pd.DataFrame:
 
 def _means(errors: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     """Means over each client's forecasts, then over clients, with how many of both."""
-    per_client = errors.groupby([*keys, "client_id"])[MEASURES].mean()
+    per_client = errors.groupby([*keys, "client_id"])[METRICS].mean()
     grouped = per_client.groupby(level=keys)
     table = grouped.mean()
     table["clients"] = grouped.size()

@@ -43,7 +43,7 @@ class Series:
 
 
 @dataclass(frozen=True)
-class Book:
+class Portfolio:
     """The series of a frame in order of client_id, and what their dates were."""
 
     series: tuple[Series, ...]
@@ -104,8 +104,8 @@ def read(
     limits: Bounds,
     season_length: int | None = None,
     spacing: str | None = None,
-) -> Book:
-    """A checked book of series from a long frame; the order of rows and columns does not matter."""
+) -> Portfolio:
+    """A checked portfolio of series from a long frame; the order of rows and columns does not matter."""
     _columns(frame)
     instants, by_date = _instants(frame["date"])
     codes, clients = _clients(frame["client_id"])
@@ -131,7 +131,7 @@ def read(
         _series(clients[code], when, what, grid, season_length)
         for (code, when, what), grid in zip(parts, grids, strict=True)
     )
-    return Book(series, empty, by_date, frame["client_id"].dtype)
+    return Portfolio(series, empty, by_date, frame["client_id"].dtype)
 
 
 def _columns(frame: Any) -> None:
@@ -263,7 +263,7 @@ def _shown(instant: int, by_date: bool) -> str:
 
 
 def _spacings(instants: list[np.ndarray], by_date: bool, spacing: str | None) -> Iterator[Spacing]:
-    """Each series' own spacing; one with a single value takes the book's commonest."""
+    """Each series' own spacing; one with a single value takes the portfolio's commonest."""
     if not by_date:
         if spacing is not None:
             refuse(

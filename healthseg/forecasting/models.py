@@ -84,7 +84,7 @@ def fit_theta(values: np.ndarray) -> Theta:
     """The Theta method, its smoothing parameter fitted by statsmodels (as in its ThetaModel)."""
     from statsmodels.tsa.holtwinters import (
         SimpleExpSmoothing,
-    )  # takes longer to import than a reply to make
+    )  # takes longer to import than a response to make
 
     scaled = (
         values / 2.0 ** np.frexp(np.abs(values).max())[1]

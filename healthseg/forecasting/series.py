@@ -38,7 +38,7 @@ def forecast(
     Returns ``client_id, date, forecast, lower, upper, method`` in order of client
     and date, ``horizon`` rows for each client with a value. ``lower`` and
     ``upper`` enclose the outcome with probability ``level`` (missing where a
-    single value gives no measure of it, unless bounds do). ``method`` names the
+    single value gives no metric of it, unless bounds do). ``method`` names the
     models whose mean is the forecast, those that failed, and the season used.
 
     Raises InvalidParameters for columns, dates, values, horizon, level or bounds
@@ -55,9 +55,9 @@ def forecast(
     steps, level = frames.whole(horizon, "horizon"), frames.share(level)
     season = None if season_length is None else frames.whole(season_length, "season_length")
     limits = frames.bounds(lower_bound, upper_bound)
-    book = frames.read(frame, limits, season, spacing)
+    portfolio = frames.read(frame, limits, season, spacing)
     ids, dates, figures, methods = [], [], [], []
-    for series in book.series:
+    for series in portfolio.series:
         point, low, high, method = _one(series, steps, level, limits)
         ids += [series.client_id] * steps
         dates.append(series.spacing.following(series.last, steps))
@@ -67,8 +67,8 @@ def forecast(
     when = np.concatenate(dates) if dates else np.empty(0, dtype=np.int64)
     return pd.DataFrame(
         {
-            "client_id": book.clients(ids),
-            "date": book.dates(when),
+            "client_id": portfolio.clients(ids),
+            "date": portfolio.dates(when),
             "forecast": table[:, 0],
             "lower": table[:, 1],
             "upper": table[:, 2],

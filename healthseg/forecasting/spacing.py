@@ -1,7 +1,7 @@
 """How far apart the dates of a series lie, where each falls on that grid, and the dates that follow.
 
 Instants are whole microseconds since 1970 without a time zone, so that neither
-the machine's zone nor a column's resolution changes a reply.
+the machine's zone nor a column's resolution changes a response.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""JUDGED: finished frames of measures in; scores, their explanation and their outlook out.
+"""JUDGED: finished frames of metrics in; scores, their explanation and their outlook out.
 
 What learns is loaded on first use, since scikit-learn takes longer to import than a score takes to make.
 """
@@ -12,7 +12,7 @@ from healthseg.scoring.churn import BaseRates, base_rates
 from healthseg.scoring.components import custom_weights, model_weights
 from healthseg.scoring.explain import Change, explain_change
 from healthseg.scoring.health import Scores, bands_of, risk_level, score_panel, shown
-from healthseg.scoring.history import book_by_date, freeze
+from healthseg.scoring.history import freeze, portfolio_by_date
 from healthseg.scoring.opportunities import factors, opportunities, risk_indicators
 from healthseg.scoring.trend import score_trend, trend_window_days
 
@@ -39,7 +39,6 @@ __all__ = [
     "Scores",
     "bands_of",
     "base_rates",
-    "book_by_date",
     "churn_model",
     "custom_weights",
     "explain_change",
@@ -47,6 +46,7 @@ __all__ = [
     "freeze",
     "model_weights",
     "opportunities",
+    "portfolio_by_date",
     "report_card",
     "risk_indicators",
     "risk_level",

@@ -2,7 +2,7 @@
 
 Newton boosting (Friedman 2001; Chen & Guestrin 2016) of regression trees of depth 2 that starts at the additive model's
 log odds: without signal left over nothing is added. Each tree is kept as plain arrays, so that a saved model is
-JSON, and a row's path through a tree says which measures moved it.
+JSON, and a row's path through a tree says which metrics moved it.
 """
 
 from __future__ import annotations

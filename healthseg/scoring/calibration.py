@@ -1,7 +1,7 @@
 """From a classifier's log odds to probabilities over horizons: slope, intercept, and how fast a standing fades.
 
-calibrated log odds of a step = c + a + s·(x − c), with c the book's base, a ~ Normal(0, 0.3²) and s ~ Normal(1, 0.2²)
-a priori: shrunk towards no change, as a small book's held-out time cannot tell much. j steps ahead a customer's
+calibrated log odds of a step = c + a + s·(x − c), with c the portfolio's base, a ~ Normal(0, 0.3²) and s ~ Normal(1, 0.2²)
+a priori: shrunk towards no change, as a small portfolio's held-out time cannot tell much. j steps ahead a customer's
 standing has faded: c + ρʲ·(x − c), ρ ~ Normal(0.9, 0.1²). All three are learnt on held-out time alone.
 """
 
@@ -15,7 +15,7 @@ import numpy as np
 import scipy
 
 from healthseg.errors import CalculationError
-from healthseg.measures.statistics import logistic
+from healthseg.statistics import logistic
 
 INTERCEPT_SD, SLOPE_SD = 0.3, 0.2
 FADES = np.linspace(0.5, 1.0, 26)

@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from healthseg.config import Settings
 from healthseg.scoring.boosting import boost
 from healthseg.scoring.rolling import Fitted, fit_classifier
+from healthseg.settings import Settings
 
 LATER = 0.25  # of the dates: what both are judged on
 STANDARD_ERRORS = 1.0  # by which the trees must be better on later time

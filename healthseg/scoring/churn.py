@@ -1,8 +1,8 @@
 """How likely is a customer of this tier to be lost? The tier's base rate, and what it says of one customer.
 
-The rate is counted over customer-30-day-steps at risk, and shrunk: tiers scatter around the book,
+The rate is counted over customer-30-day-steps at risk, and shrunk: tiers scatter around the portfolio,
 rate_t ~ Gamma(mean m, shape 1/τ²), events_t ~ Poisson(rate_t · steps_t). Neither m nor τ is fixed at a best guess, as
-in a small book neither is known: both are integrated over a grid (a flat prior on τ from 0.05 to 1.5, on the
+in a small portfolio neither is known: both are integrated over a grid (a flat prior on τ from 0.05 to 1.5, on the
 scale of log rates; Jeffreys' m^−½ on m). Given both, a tier's rate is Gamma(1/τ² + events, 1/(τ²m) + steps), so the
 posterior is a mixture of gammas and all figures are quadrature: no draws, no seed.
 
@@ -23,20 +23,20 @@ import numpy as np
 import pandas as pd
 import scipy
 
-from healthseg.config import Settings
-from healthseg.measures.statistics.outcomes import label_event_dates
+from healthseg.settings import Settings
+from healthseg.statistics.outcomes import label_event_dates
 
 STEP_DAYS = 30
 HORIZONS = (30, 90, 180, 365)
 TOLERANCE = 0.05  # of a probability: what "confidence" promises
-THE_BOOK = "the book"
+THE_PORTFOLIO = "the portfolio"
 TAUS = np.linspace(0.05, 1.5, 16)
 NODES = 41  # quantiles of the tier's rate that carry its uncertainty to the customer
 
 
 @dataclass(frozen=True)
 class BaseRates:
-    """One row per tier and horizon, and ``the book`` for customers whose tier is unknown.
+    """One row per tier and horizon, and ``the portfolio`` for customers whose tier is unknown.
 
     Columns of ``frame``: tier, horizon_days, customers (that were ever at risk), at_risk_now, steps (of 30 days at
     risk), events, rate_per_30d, probability, base_rate_lower, base_rate_upper, plausible_lower, plausible_upper,
@@ -51,11 +51,11 @@ class BaseRates:
     reason: str | None = None
 
     def of(self, client_id: str, tier: str | None) -> pd.DataFrame | None:
-        """A customer's rows: its tier's, the book's where that is unknown; None where there is no probability."""
+        """A customer's rows: its tier's, the portfolio's where that is unknown; None where there is no probability."""
         if self.frame is None or client_id in self.gone:
             return None
         known = isinstance(tier, str) and (self.frame["tier"] == tier).any()
-        return self.frame[self.frame["tier"] == (tier if known else THE_BOOK)].reset_index(
+        return self.frame[self.frame["tier"] == (tier if known else THE_PORTFOLIO)].reset_index(
             drop=True
         )
 
@@ -93,7 +93,7 @@ def base_rates(
     sums = exposed[exposed["steps"] > 0].assign(at_risk_now=lambda rows: ~rows["left"], customers=1)
     columns = ["customers", "at_risk_now", "steps", "events"]
     counts = sums.groupby("tier", sort=True)[columns].sum()
-    counts.loc[THE_BOOK] = sums[columns].sum()
+    counts.loc[THE_PORTFOLIO] = sums[columns].sum()
     mixtures = rate_posteriors(counts)
     rows = [
         {"tier": tier, **counts.loc[tier], **outlook}
@@ -159,9 +159,9 @@ class Mixture:
 
 
 def rate_posteriors(counts: pd.DataFrame) -> dict[str, Mixture]:
-    """Per tier the mixture over (τ, m); for the book the rate pooled over all, Gamma(events + ½, steps)."""
-    tiers = counts.drop(index=THE_BOOK)
-    events, steps = counts.loc[THE_BOOK, ["events", "steps"]].to_numpy(dtype=float)
+    """Per tier the mixture over (τ, m); for the portfolio the rate pooled over all, Gamma(events + ½, steps)."""
+    tiers = counts.drop(index=THE_PORTFOLIO)
+    events, steps = counts.loc[THE_PORTFOLIO, ["events", "steps"]].to_numpy(dtype=float)
     reach = 4 * np.sqrt(1 / (events + 0.5) + 0.25)
     log_means = np.log((events + 0.5) / steps) + np.linspace(-reach, reach, 33)
     tau, means = (grid.ravel() for grid in np.meshgrid(TAUS, np.exp(log_means), indexing="ij"))
@@ -179,7 +179,7 @@ def rate_posteriors(counts: pd.DataFrame) -> dict[str, Mixture]:
     shape, rate, weight = shape[kept], rate[kept], weight[kept] / weight[kept].sum()
     pooled = Mixture(np.array([events + 0.5]), np.array([steps]), np.array([1.0]))
     return {
-        THE_BOOK: pooled,
+        THE_PORTFOLIO: pooled,
         **{
             tier: Mixture(shape + row["events"], rate + row["steps"], weight)
             for tier, row in tiers.iterrows()

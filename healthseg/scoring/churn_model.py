@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 import scipy
 
-from healthseg.config import Settings
 from healthseg.errors import CalculationError
 from healthseg.scoring.boosting import Boosted
 from healthseg.scoring.calibration import Calibration, calibrate, spread_of
@@ -22,6 +21,7 @@ from healthseg.scoring.hazard import AdditiveHazard
 from healthseg.scoring.kin import Kin, kin_of
 from healthseg.scoring.predictors import FAMILY, KNOWN, Predictor, measured, to_dicts
 from healthseg.scoring.rolling import STEP_DAYS, Fitted, fit_classifier, held_out, outcomes
+from healthseg.settings import Settings
 
 DECIMALS = 9
 VERSION = 1  # of the saved form: a model of another one is refused
@@ -46,7 +46,7 @@ PREDICTED = [
 class ChurnModel:
     """A hazard model of single customers behind a gate that may say no (then ``fitted`` is None).
 
-    ``trained_until`` is the day whose knowledge it has; ``usual`` the median of each predictor's measure among the rows
+    ``trained_until`` is the day whose knowledge it has; ``usual`` the median of each predictor's metric among the rows
     that it learnt from; ``judged`` the horizons that held-out time could judge.
     """
 
@@ -143,7 +143,7 @@ class ChurnModel:
         """The probability that each row's customer is lost within each horizon (days), with its interval.
 
         Columns: client_id, date, horizon_days, probability, lower, upper (at ``interval_level``), confidence (the
-        chance that the customer's own probability lies within 5 points of it), extrapolated (the book is too short to
+        chance that the customer's own probability lies within 5 points of it), extrapolated (the portfolio is too short to
         judge the horizon), log_odds and log_odds_sd of the next step. Raises CalculationError where the gate said no.
         """
         odds, sd = self.log_odds(rows)
@@ -174,11 +174,11 @@ class ChurnModel:
         )
 
     def explain(self, rows: pd.DataFrame) -> pd.DataFrame:
-        """What puts each customer's log odds where they are: one row per customer and group of kindred measures.
+        """What puts each customer's log odds where they are: one row per customer and group of kindred metrics.
 
-        Collinear measures are one group, named after the one that tells most: alone, their signs are an artefact of
+        Collinear metrics are one group, named after the one that tells most: alone, their signs are an artefact of
         each other. ``log_odds`` are against the average row that the model learnt from; with ``base`` they add up to
-        the row's calibrated log odds. ``sd`` is how sure a part is, ``usual`` the median of the measure.
+        the row's calibrated log odds. ``sd`` is how sure a part is, ``usual`` the median of the metric.
         """
         fitted, calibration = self.ready()
         values = fitted.values(rows, self.config)
@@ -200,7 +200,7 @@ class ChurnModel:
                 "kin": np.tile(np.arange(count), len(rows)),
                 **{
                     name: np.tile([getattr(one, name) for one in leads], len(rows))
-                    for name in ("label", "measure", "unit")
+                    for name in ("label", "metric", "unit")
                 },
                 "value": np.column_stack([measured(rows, one) for one in leads])[order].ravel(),
                 "usual": np.tile([self.usual[kin.lead] for kin in self.kin], len(rows)),
@@ -217,7 +217,7 @@ class ChurnModel:
         return float(calibration.log_odds(np.array([fitted.base]))[0])
 
     def base_probability(self, horizon_days: float) -> float:
-        """The book's base rate over a horizon: of those that the model learnt from, steps compounded."""
+        """The portfolio's base rate over a horizon: of those that the model learnt from, steps compounded."""
         return float(
             -np.expm1(
                 horizon_days / self.step_days * np.log1p(-scipy.special.expit(self.base_log_odds))
@@ -228,7 +228,9 @@ class ChurnModel:
         """Classifier and calibration; CalculationError, with the gate's reason, where there are none."""
         if self.fitted is None or self.calibration is None:
             raise CalculationError(
-                self.gate.reason, parameter="model", validation_rule="a book that carries a model"
+                self.gate.reason,
+                parameter="model",
+                validation_rule="a portfolio that carries a model",
             )
         return self.fitted, self.calibration
 
@@ -260,7 +262,7 @@ class ChurnModel:
 
     @classmethod
     def from_json(cls, text: str) -> ChurnModel:
-        """The model that ``to_json`` wrote. CalculationError for what is none, another version, or unknown measures."""
+        """The model that ``to_json`` wrote. CalculationError for what is none, another version, or unknown metrics."""
         kept = _read(text)
         shared = {
             "config": Settings(**kept["config"]),
@@ -393,15 +395,15 @@ def _read(text: str) -> dict[str, Any]:
 
 def _refuse_unknown(predictors: Sequence[Predictor], config: Settings) -> None:
     scored = {
-        metric.measure for part in config.scorecard.components.values() for metric in part.metrics
+        metric.metric for part in config.scorecard.components.values() for metric in part.metrics
     }
     known = set(KNOWN) | scored | {"tier"}
     for one in predictors:
-        if one.measure not in known and not one.measure.startswith(FAMILY):
+        if one.metric not in known and not one.metric.startswith(FAMILY):
             raise CalculationError(
-                f"the saved churn model reads the measure {one.measure!r}, which there is not: "
+                f"the saved churn model reads the metric {one.metric!r}, which there is not: "
                 "train it again",
                 parameter="model",
-                value_provided=one.measure,
-                validation_rule="measures of docs/measures.md",
+                value_provided=one.metric,
+                validation_rule="metrics of docs/metrics.md",
             )

@@ -1,7 +1,7 @@
-"""Measures to points: what one row of the panel earns on each metric of its scorecard.
+"""Metrics to points: what one row of the panel earns on each metric of its scorecard.
 
 A metric's points are linear between its anchors and clamped beyond them. Three
-rules decide what counts as missing beside a missing measure: a new customer has
+rules decide what counts as missing beside a missing metric: a new customer has
 no baseline of its own, nothing is expected on the day of signup, and the silence
 of support means something only where people are active.
 """
@@ -15,12 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from healthseg.config import COMPONENTS, Metric, Scorecard, Settings
 from healthseg.errors import InvalidParameters, hint
+from healthseg.settings import COMPONENTS, Scorecard, ScorecardMetric, Settings
 
 WEIGHT_KEYS = tuple(f"{name}_weight" for name in COMPONENTS)
 TICKET_COUNTS = ("open_high_tickets", "open_tickets", "tickets_90d", "tickets_per_10_mau_90d")
-TICKET_MEASURES = (*TICKET_COUNTS, "median_resolution_hours_90d")
+TICKET_METRICS = (*TICKET_COUNTS, "median_resolution_hours_90d")
 DECIMALS = (
     9  # of points and scores: figures that are equal but for the order of their additions are equal
 )
@@ -35,7 +35,7 @@ class Rule:
     component: str
     component_weight: float
     share: float
-    metric: Metric
+    metric: ScorecardMetric
 
     @property
     def weight(self) -> float:
@@ -44,7 +44,7 @@ class Rule:
 
     @property
     def key(self) -> tuple[str, str]:
-        return self.component, self.metric.measure
+        return self.component, self.metric.metric
 
 
 @dataclass(frozen=True)
@@ -59,9 +59,9 @@ class Judged:
 def rules_of(card: Scorecard, weights: Mapping[str, float] | None = None) -> tuple[Rule, ...]:
     """The scorecard's metrics in order, with component weights replaced by ``weights`` where given.
 
-    >>> from healthseg.config import DEFAULT_SCORECARD
+    >>> from healthseg.settings import DEFAULT_SCORECARD
     >>> first = rules_of(DEFAULT_SCORECARD)[0]
-    >>> first.metric.measure, round(first.weight, 3)
+    >>> first.metric.metric, round(first.weight, 3)
     ('seat_utilisation', 0.14)
     """
     given = {
@@ -117,13 +117,15 @@ def ramp_scale(tenure_days: np.ndarray, config: Settings) -> np.ndarray:
     return np.where(tenure < config.ramp_days, np.maximum(tenure, 0.0) / config.ramp_days, 1.0)
 
 
-def _as_judged(columns, metric: Metric, silent, active, scale) -> tuple[np.ndarray, np.ndarray]:
+def _as_judged(
+    columns, metric: ScorecardMetric, silent, active, scale
+) -> tuple[np.ndarray, np.ndarray]:
     """The value a metric is judged by, and the code of why it is missing."""
-    raw = np.asarray(columns[metric.measure], dtype=float)
+    raw = np.asarray(columns[metric.metric], dtype=float)
     value = np.where(np.isfinite(raw), raw, np.nan)
     why = np.where(np.isnan(value), UNMEASURED, PRESENT)
-    if metric.measure in TICKET_MEASURES:
-        counted = metric.measure in TICKET_COUNTS
+    if metric.metric in TICKET_METRICS:
+        counted = metric.metric in TICKET_COUNTS
         value = np.where(silent, np.where(active & counted, 0.0, np.nan), value)
         why = np.where(silent, np.where(active & counted, PRESENT, SILENCE), why)
     if metric.own_baseline or metric.per_tenure:
@@ -134,12 +136,14 @@ def _as_judged(columns, metric: Metric, silent, active, scale) -> tuple[np.ndarr
     return value, why
 
 
-def points_at(value: np.ndarray, metric: Metric, scale: np.ndarray | float = 1.0) -> np.ndarray:
+def points_at(
+    value: np.ndarray, metric: ScorecardMetric, scale: np.ndarray | float = 1.0
+) -> np.ndarray:
     """Points of values: linear between the anchors, clamped beyond, NaN where the value is.
 
     Of a ``per_tenure`` metric the anchors' values are multiplied by ``scale``.
 
-    >>> from healthseg.config import DEFAULT_SCORECARD
+    >>> from healthseg.settings import DEFAULT_SCORECARD
     >>> seats = DEFAULT_SCORECARD.components["usage"].metrics[0]
     >>> points_at(np.array([.25, .65, .9, np.nan]), seats).round(6).tolist()
     [30.0, 80.0, 100.0, nan]

@@ -1,6 +1,6 @@
-"""From measures to the columns of a hazard model: standardised, bent at quartiles, missing as missing.
+"""From metrics to the columns of a hazard model: standardised, bent at quartiles, missing as missing.
 
-Every measure gives one standardised column (0 where it is missing: the mean), a column that says that it is missing,
+Every metric gives one standardised column (0 where it is missing: the mean), a column that says that it is missing,
 where that varies, and hinges max(0, z − knot) at its quartiles, which let its effect bend. All are centred on the
 rows that they were made from, so that a coefficient times a column is a difference from the average row.
 """
@@ -16,15 +16,15 @@ import numpy as np
 CLIPPED = 4.0  # standard deviations: beyond it a row says no more
 MISSING_FROM = 0.005  # a share of missing below it, or above its complement, is no column
 KNOTS = (0.25, 0.5, 0.75)
-FLAT = 1e300  # the scale of a measure that never varied: whatever comes later is 0
+FLAT = 1e300  # the scale of a metric that never varied: whatever comes later is 0
 LINEAR, MISSING, HINGE = "linear", "missing", "hinge"
 
 
 @dataclass(frozen=True)
 class Column:
-    """One column: of which measure (its place), in which form, and how it is centred and scaled."""
+    """One column: of which metric (its place), in which form, and how it is centred and scaled."""
 
-    measure: int
+    metric: int
     form: str
     knot: float = 0.0
     center: float = 0.0
@@ -33,7 +33,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Design:
-    """How rows of measures become columns; ``centers`` and ``scales`` standardise each measure."""
+    """How rows of metrics become columns; ``centers`` and ``scales`` standardise each metric."""
 
     centers: np.ndarray
     scales: np.ndarray
@@ -42,7 +42,7 @@ class Design:
     def matrix(self, values: np.ndarray) -> np.ndarray:
         """Rows × columns, without an intercept."""
         standard, gone = self.standard(values), np.isnan(values)
-        owner = np.array([column.measure for column in self.columns], dtype=int)
+        owner = np.array([column.metric for column in self.columns], dtype=int)
         center, scale, knot = (
             np.array([getattr(column, name) for column in self.columns])
             for name in ("center", "scale", "knot")
@@ -76,9 +76,9 @@ class Design:
 
 
 def make_design(values: np.ndarray, bent: Sequence[bool]) -> Design:
-    """The design for rows of measures (NaN: missing); ``bent`` says which measures get hinges.
+    """The design for rows of metrics (NaN: missing); ``bent`` says which metrics get hinges.
 
-    A measure that is constant or never known has a linear column of zeros: it keeps its place, and says nothing.
+    A metric that is constant or never known has a linear column of zeros: it keeps its place, and says nothing.
     """
     known = ~np.isnan(values)
     counts = known.sum(axis=0)

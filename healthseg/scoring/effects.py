@@ -1,4 +1,4 @@
-"""What a churn model has learnt: the effect of each measure, with its kin, and how sure its sign is."""
+"""What a churn model has learnt: the effect of each metric, with its kin, and how sure its sign is."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ LOW, HIGH = 0.25, 0.75
 
 
 def effects(model: ChurnModel, rows: pd.DataFrame) -> pd.DataFrame:
-    """By how much do the log odds of leaving change when a measure goes from its first to its third quartile?
+    """By how much do the log odds of leaving change when a metric goes from its first to its third quartile?
 
-    ``rows`` are rows at risk with the model's measures. A group of kindred measures moves together: every member goes
-    from the mean of the rows in the lead's lowest quarter to that of its highest. Columns: label, measure, members,
+    ``rows`` are rows at risk with the model's metrics. A group of kindred metrics moves together: every member goes
+    from the mean of the rows in the lead's lowest quarter to that of its highest. Columns: label, metric, members,
     low, high (of the lead), log_odds, sd, lower, upper (at the interval level), direction (1 leaves, −1 stays, 0 where
     the interval holds zero); the largest first. CalculationError where the gate said no.
     """
@@ -33,7 +33,7 @@ def effects(model: ChurnModel, rows: pd.DataFrame) -> pd.DataFrame:
         found.append(
             {
                 "label": lead.label,
-                "measure": lead.measure,
+                "metric": lead.metric,
                 "low": low,
                 "high": high,
                 "members": ", ".join(
@@ -44,7 +44,7 @@ def effects(model: ChurnModel, rows: pd.DataFrame) -> pd.DataFrame:
             }
         )
     frame = pd.DataFrame(
-        found, columns=["label", "measure", "members", "low", "high", "log_odds", "sd"]
+        found, columns=["label", "metric", "members", "low", "high", "log_odds", "sd"]
     )
     reach = scipy.special.ndtri((1 + model.config.interval_level) / 2) * frame["sd"]
     frame = frame.assign(lower=frame["log_odds"] - reach, upper=frame["log_odds"] + reach)

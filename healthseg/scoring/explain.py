@@ -39,10 +39,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from healthseg.config import Settings
-from healthseg.measures.statistics.shares import largest_remainder
 from healthseg.scoring.components import Judged, Rule, judge, rules_of
-from healthseg.scoring.health import measures_of, score_rows
+from healthseg.scoring.health import metrics_of, score_rows
+from healthseg.settings import Settings
+from healthseg.statistics.shares import largest_remainder
 
 Key = tuple[str, str]
 KINDS = ("configuration", "newly_missing", "data", "newly_known", "cap", "ramp", "rounding")
@@ -66,7 +66,7 @@ class Part:
 
     kind: str
     component: str | None
-    measure: str | None
+    metric: str | None
     label: str
     unit: str | None
     value_then: float | None
@@ -81,7 +81,7 @@ class Change:
 
     ``exact`` is the change before the scores were rounded to integers: the sum of all parts but ``rounding``.
     Where a side is withheld, ``exact`` and ``shown`` are None, ``parts`` is empty and ``reason`` says which.
-    ``missing_then`` and ``missing_now`` list the measures that were not known.
+    ``missing_then`` and ``missing_now`` list the metrics that were not known.
     """
 
     shown_then: int | None
@@ -101,7 +101,7 @@ class Change:
         columns = [
             "kind",
             "component",
-            "measure",
+            "metric",
             "label",
             "unit",
             "value_then",
@@ -186,7 +186,7 @@ def side(
 ) -> Side:
     """A row of the panel under rules, as exact cards; its points and its score are those of ``score_panel``."""
     row = dict(row)
-    columns = {name: np.array([row[name]], dtype=float) for name in measures_of(config)}
+    columns = {name: np.array([row[name]], dtype=float) for name in metrics_of(config)}
     words = (row.get(name) for name in ("plan", "tier", "stage"))
     rules = rules_of(
         config.scorecard_for(*(word if isinstance(word, str) else None for word in words)), weights

@@ -1,4 +1,4 @@
-"""May the book have a model of single customers? Asked of dates that the models had not seen."""
+"""May the portfolio have a model of single customers? Asked of dates that the models had not seen."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import scipy
 
-from healthseg.config import Settings
+from healthseg.settings import Settings
 
 
 @dataclass(frozen=True)

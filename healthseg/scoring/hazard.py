@@ -17,13 +17,13 @@ from healthseg.scoring.posterior import Posterior, Prior
 
 SCALES = {
     "directed": 0.10,
-    "measure": 0.05,
+    "metric": 0.05,
     "feature": 0.06,
     "level": 0.20,
     MISSING: 0.10,
     HINGE: 0.03,
 }
-DEFAULT_GROUP = "measure"
+DEFAULT_GROUP = "metric"
 INTERCEPT_SD = 3.0
 PARAMETERS = ("bent", "directions", "groups", "integrate", "scales", "strength", "strength_sd")
 
@@ -58,7 +58,7 @@ class AdditiveHazard:
             raise ValueError(f"directions has {given.size} entries for {width} features")
         return np.array(
             [
-                given[column.measure] if column.form == LINEAR else 0.0
+                given[column.metric] if column.form == LINEAR else 0.0
                 for column in self.design_.columns
             ]
         )
@@ -67,7 +67,7 @@ class AdditiveHazard:
         """Of the intercept, the common strength of the directions, and every column."""
         named = [DEFAULT_GROUP] * width if self.groups is None else list(self.groups)
         of_column = [
-            named[column.measure] if column.form == LINEAR else column.form
+            named[column.metric] if column.form == LINEAR else column.form
             for column in self.design_.columns
         ]
         self.group_names_ = sorted(set(of_column))
@@ -108,7 +108,7 @@ class AdditiveHazard:
         """Rows × features: each feature's part of the log odds, against the average row. With ``base`` they add up."""
         checked = self._checked(X)
         values = self.design_.matrix(checked) * self.weights()
-        owner = np.array([column.measure for column in self.design_.columns])
+        owner = np.array([column.metric for column in self.design_.columns])
         return np.stack(
             [values[:, owner == place].sum(axis=1) for place in range(self.n_features_in_)], axis=1
         )
@@ -122,7 +122,7 @@ class AdditiveHazard:
         """Rows × groups: what the features of each group together add to the log odds, and its standard deviation."""
         checked = self._checked(X)
         columns = self.design_.matrix(checked)
-        owner = np.array([column.measure for column in self.design_.columns])
+        owner = np.array([column.metric for column in self.design_.columns])
         weights, covariance = self.weights(), self._weights_covariance()
         parts, sds = np.empty((len(columns), len(groups))), np.empty((len(columns), len(groups)))
         for at, group in enumerate(groups):
@@ -137,7 +137,7 @@ class AdditiveHazard:
     def contrast(self, pair: np.ndarray, group: list[int]) -> tuple[float, float]:
         """What a group of features adds to the second row's log odds more than to the first's, and how sure that is."""
         columns = self.design_.matrix(self._checked(pair))
-        owner = np.array([column.measure for column in self.design_.columns])
+        owner = np.array([column.metric for column in self.design_.columns])
         change = np.where(np.isin(owner, group), columns[1] - columns[0], 0.0)
         return float(change @ self.weights()), float(
             np.sqrt(max(change @ self._weights_covariance() @ change, 0.0))

@@ -20,7 +20,7 @@ class HazardClassifier(ClassifierMixin, AdditiveHazard, BaseEstimator):
 
     Coefficients are of standardised columns. ``directions`` gives each feature a prior direction: +1 where more of it
     means more of the event, −1 where less, 0 where nobody knows (fractions share one direction among forms of the
-    same measure). The directed coefficients are m · direction + deviation, m ~ Normal(``strength``, ``strength_sd``²):
+    same metric). The directed coefficients are m · direction + deviation, m ~ Normal(``strength``, ``strength_sd``²):
     equal weights are the prior (Dawes 1979), from which the data move all together and each alone. Each group
     of coefficients (``groups``, one name a feature) has its own standard deviation, started at ``scales`` and chosen by
     evidence (``posterior``). NaN is missing, not a number.
@@ -40,7 +40,7 @@ class HazardClassifier(ClassifierMixin, AdditiveHazard, BaseEstimator):
         return tags
 
     def fit(self, X: Any, y: Any) -> HazardClassifier:
-        """Rows of measures, and whether the event fell into the step after each."""
+        """Rows of metrics, and whether the event fell into the step after each."""
         X, y = validate_data(self, X, y, dtype=float, ensure_all_finite="allow-nan")
         check_classification_targets(y)
         if type_of_target(y) != "binary" and len(np.unique(y)) > 2:

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from healthseg.config import BANDS, COMPONENTS, Metric, Scorecard, Settings
 from healthseg.errors import CalculationError, InvalidParameters, hint
 from healthseg.scoring.components import (
     DECIMALS,
@@ -27,6 +26,7 @@ from healthseg.scoring.components import (
     ramp_scale,
     rules_of,
 )
+from healthseg.settings import BANDS, COMPONENTS, Scorecard, ScorecardMetric, Settings
 
 NEEDED = (
     "tenure_days",
@@ -53,7 +53,7 @@ PER_METRIC = {
     "component": lambda rule: rule.component,
     "component_weight": lambda rule: rule.component_weight,
     "share": lambda rule: rule.share,
-    "measure": lambda rule: rule.metric.measure,
+    "metric": lambda rule: rule.metric.metric,
     "label": lambda rule: rule.metric.label,
     "unit": lambda rule: rule.metric.unit,
     "weight": lambda rule: rule.weight,
@@ -88,7 +88,7 @@ class Scores:
     ) -> pd.DataFrame:
         """The long form: one row per customer, date and metric of its scorecard.
 
-        Columns: client_id, date, component, component_weight, share, measure, label, unit, value (as judged), points,
+        Columns: client_id, date, component, component_weight, share, metric, label, unit, value (as judged), points,
         weight (configured, of the whole score), effective_weight (in this score; 0 where missing), missing,
         missing_reason (unmeasured, ramp, silence), anchors (as in force: of a new customer shrunk by its
         tenure), target (the value nearest to the customer's that earns the most points).
@@ -110,15 +110,15 @@ def score_panel(
 ) -> Scores:
     """How healthy is each customer on each date?
 
-    ``panel`` has a row per (client_id, date) with the columns of docs/measures.md; rows that are not live
-    are not scored (see ``freeze``). ``weights`` are a ``custom`` score's. The reply is sorted by client_id, date.
-    Raises InvalidParameters where a scorecard names a measure that the panel lacks.
+    ``panel`` has a row per (client_id, date) with the columns of docs/metrics.md; rows that are not live
+    are not scored (see ``freeze``). ``weights`` are a ``custom`` score's. The response is sorted by client_id, date.
+    Raises InvalidParameters where a scorecard names a metric that the panel lacks.
     """
     ordered = _ordered(panel)
     weights = None if weights is None else custom_weights(weights)
-    _refuse_unknown_measures(ordered, config)
+    _refuse_unknown_metrics(ordered, config)
     columns = {
-        name: ordered[name].to_numpy(dtype=float, na_value=np.nan) for name in measures_of(config)
+        name: ordered[name].to_numpy(dtype=float, na_value=np.nan) for name in metrics_of(config)
     }
     figures = {name: np.full(len(ordered), np.nan) for name in SCORE_COLUMNS if name != "band"}
     groups = []
@@ -151,27 +151,27 @@ def _ordered(panel: pd.DataFrame) -> pd.DataFrame:
     return ordered
 
 
-def measures_of(config: Settings) -> list[str]:
+def metrics_of(config: Settings) -> list[str]:
     """The panel's columns that the scorecards of the settings read, in alphabetical order."""
     cards = (
         config.scorecard.components,
         *(variant.components for variant in config.scorecard_variants),
     )
     return sorted(
-        {metric.measure for card in cards for part in card.values() for metric in part.metrics}
+        {metric.metric for card in cards for part in card.values() for metric in part.metrics}
         | set(NEEDED)
     )
 
 
-def _refuse_unknown_measures(panel: pd.DataFrame, config: Settings) -> None:
+def _refuse_unknown_metrics(panel: pd.DataFrame, config: Settings) -> None:
     numeric = [name for name, kind in panel.dtypes.items() if pd.api.types.is_numeric_dtype(kind)]
-    for measure in measures_of(config):
-        if measure not in numeric:
+    for metric in metrics_of(config):
+        if metric not in numeric:
             raise InvalidParameters(
-                f"the scorecard's measure {measure!r} is no number of the panel{hint(measure, numeric)}",
+                f"the scorecard's metric {metric!r} is no number of the panel{hint(metric, numeric)}",
                 parameter="settings.scorecard",
-                value_provided=measure,
-                validation_rule="a measure of docs/measures.md",
+                value_provided=metric,
+                validation_rule="a metric of docs/metrics.md",
             )
 
 
@@ -347,13 +347,13 @@ def _long(frame: pd.DataFrame, group: Group, picked: np.ndarray) -> pd.DataFrame
     )
 
 
-def _anchors(metric: Metric, by: float) -> tuple[tuple[float, float], ...]:
+def _anchors(metric: ScorecardMetric, by: float) -> tuple[tuple[float, float], ...]:
     if by == 1 or not metric.per_tenure:
         return metric.anchors
     return tuple((value * by, points) for value, points in metric.anchors)
 
 
-def _target(metric: Metric, value: np.ndarray, scale: np.ndarray) -> np.ndarray:
+def _target(metric: ScorecardMetric, value: np.ndarray, scale: np.ndarray) -> np.ndarray:
     """The value nearest to the customer's at which the metric earns the most it can."""
     best = max(points for _, points in metric.anchors)
     knots = [knot for knot, points in metric.anchors if points == best]

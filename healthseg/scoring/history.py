@@ -1,12 +1,12 @@
-"""Scores over time: a churned customer's frozen score, and the book's bands by date."""
+"""Scores over time: a churned customer's frozen score, and the portfolio's bands by date."""
 
 from __future__ import annotations
 
 import numpy as np
 import pandas as pd
 
-from healthseg.config import BANDS
 from healthseg.scoring.health import SCORE_COLUMNS
+from healthseg.settings import BANDS
 
 
 def freeze(scores: pd.DataFrame) -> pd.DataFrame:
@@ -34,8 +34,8 @@ def freeze(scores: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def book_by_date(scores: pd.DataFrame, arr: pd.Series | None = None) -> pd.DataFrame:
-    """How is the health of the live book spread on each date?
+def portfolio_by_date(scores: pd.DataFrame, arr: pd.Series | None = None) -> pd.DataFrame:
+    """How is the health of the live portfolio spread on each date?
 
     Columns: date, live, scored, withheld, mean_score, and per band its customers; with ``arr`` (aligned with
     ``scores``) per band arr_<band>. Customers that are not live are out.

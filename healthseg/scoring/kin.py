@@ -1,4 +1,4 @@
-"""Measures that move together, as groups: alone, the sign of one of them is an artefact of the others."""
+"""Metrics that move together, as groups: alone, the sign of one of them is an artefact of the others."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Kin:
 
 
 def kin_of(values: np.ndarray, fitted: Fitted) -> tuple[Kin, ...]:
-    """The groups of a fitted model's predictors: forms of one measure, and measures correlated beyond ``KINDRED``.
+    """The groups of a fitted model's predictors: forms of one metric, and metrics correlated beyond ``KINDRED``.
 
     Average linkage on 1 − |r| of the standardised values, missing ones at the mean.
     """
@@ -31,7 +31,7 @@ def kin_of(values: np.ndarray, fitted: Fitted) -> tuple[Kin, ...]:
     sd = standard.std(axis=0)
     centred = np.where(sd > 0, (standard - standard.mean(axis=0)) / np.where(sd > 0, sd, 1.0), 0.0)
     distance = 1 - np.abs(centred.T @ centred / max(len(centred), 1))
-    names = np.array([one.measure for one in fitted.predictors])
+    names = np.array([one.metric for one in fitted.predictors])
     distance[names[:, None] == names] = 0.0
     np.fill_diagonal(distance, 0.0)
     if len(names) == 1:

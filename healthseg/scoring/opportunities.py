@@ -1,6 +1,6 @@
 """What holds a score up, what pulls it down, and what the next step on each metric would bring.
 
-Records, not sentences: the words come from the playbook, the figures from here.
+Records, not sentences: the words come from the rules, the figures from here.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from healthseg.config import Settings
-from healthseg.measures.statistics.peers import order_statistic
+from healthseg.settings import Settings
+from healthseg.statistics.peers import order_statistic
 
 PEERS_SHARE = 0.75
 
@@ -19,7 +19,7 @@ PEERS_SHARE = 0.75
 def factors(points: pd.DataFrame, config: Settings) -> pd.DataFrame:
     """What each measured metric adds to the score, and what it costs against full points.
 
-    ``points`` is ``Scores.points`` of one customer and date. Columns: component, measure, label, unit, value, points,
+    ``points`` is ``Scores.points`` of one customer and date. Columns: component, metric, label, unit, value, points,
     weight, effective_weight, contribution (points of the score that it brings), lost (points of the score that full
     points would add), lost_in_component (the same in its component's score), side: "positive" from the champions'
     edge up, "negative" below the healthy edge, else "neutral". Positive ones by contribution, then the others by what
@@ -38,12 +38,12 @@ def factors(points: pd.DataFrame, config: Settings) -> pd.DataFrame:
     known["rank"] = np.where(known["side"] == "positive", -known["contribution"], -known["lost"])
     known["late"] = known["side"] != "positive"
     order = known.sort_values(
-        ["late", "rank", "component", "measure"], kind="stable", ignore_index=True
+        ["late", "rank", "component", "metric"], kind="stable", ignore_index=True
     )
     return order[
         [
             "component",
-            "measure",
+            "metric",
             "label",
             "unit",
             "value",
@@ -67,7 +67,7 @@ def risk_indicators(
     """The signs of risk behind one score: vetoes, a falling trend, and metrics below the healthy edge.
 
     ``score`` is the row of ``Scores.frame``, ``trend`` that of ``score_trend``. Columns: kind (cap, trend, metric),
-    measure, label, unit, value, points, lost (points of the score), severity (critical below the lowest band edge,
+    metric, label, unit, value, points, lost (points of the score), severity (critical below the lowest band edge,
     else high).
     """
     low = factors(points, config).query("side == 'negative'")
@@ -76,11 +76,11 @@ def risk_indicators(
     )
     extra = []
     if not pd.isna(score["cap"]):
-        overdue = points.loc[points["measure"] == "worst_days_overdue", "value"]
+        overdue = points.loc[points["metric"] == "worst_days_overdue", "value"]
         extra.append(
             {
                 "kind": "cap",
-                "measure": "worst_days_overdue",
+                "metric": "worst_days_overdue",
                 "label": "An overdue invoice caps the score",
                 "unit": "days",
                 "value": float(overdue.iloc[0]) if len(overdue) else np.nan,
@@ -92,14 +92,14 @@ def risk_indicators(
         extra.append(
             {
                 "kind": "trend",
-                "measure": "score",
+                "metric": "score",
                 "label": "The score is declining",
                 "unit": "points per week",
                 "value": float(trend["slope_per_week"]),
                 "severity": "high",
             }
         )
-    columns = ["kind", "measure", "label", "unit", "value", "points", "lost", "severity"]
+    columns = ["kind", "metric", "label", "unit", "value", "points", "lost", "severity"]
     frames = [pd.DataFrame(extra, columns=columns), rows[columns]]
     return pd.concat([frame for frame in frames if len(frame)] or frames[1:], ignore_index=True)
 
@@ -113,20 +113,20 @@ def opportunities(
     """What would the next step on each metric bring, as far as peers show that it can be reached?
 
     ``points`` is ``Scores.points`` of one customer and date, ``score`` its row of ``Scores.frame``, ``peers`` the
-    values of each measure among the customer's peers. The target is the nearest anchor of the scorecard that earns
+    values of each metric among the customer's peers. The target is the nearest anchor of the scorecard that earns
     more than today, unless it earns more than three quarters of the peers do (an order statistic of their points on
     the customer's own anchors): then there is none. impact = the score with that one metric at its target − the
-    score, the cap included. Columns: component, measure, label, unit, value, points, target, target_points,
+    score, the cap included. Columns: component, metric, label, unit, value, points, target, target_points,
     peers_points, peers, impact; by impact.
     """
     rows = [
-        _step(metric, score, np.asarray(peers.get(metric["measure"], []), dtype=float), config)
+        _step(metric, score, np.asarray(peers.get(metric["metric"], []), dtype=float), config)
         for metric in points.to_dict("records")
         if not metric["missing"] and metric["effective_weight"] > 0
     ]
     columns = [
         "component",
-        "measure",
+        "metric",
         "label",
         "unit",
         "value",
@@ -139,7 +139,7 @@ def opportunities(
     ]
     found = pd.DataFrame([row for row in rows if row and row["impact"] > 0], columns=columns)
     return found.sort_values(
-        ["impact", "component", "measure"],
+        ["impact", "component", "metric"],
         ascending=[False, True, True],
         kind="stable",
         ignore_index=True,
@@ -159,12 +159,10 @@ def _step(
     if earned > reached:
         return None
     raw = score["uncapped"] + metric["effective_weight"] * (earned - metric["points"])
-    lifted = metric["measure"] == "worst_days_overdue" and target < config.overdue_cap_days
+    lifted = metric["metric"] == "worst_days_overdue" and target < config.overdue_cap_days
     capped = not pd.isna(score["cap"]) and not lifted
     return {
-        **{
-            key: metric[key] for key in ("component", "measure", "label", "unit", "value", "points")
-        },
+        **{key: metric[key] for key in ("component", "metric", "label", "unit", "value", "points")},
         "target": target,
         "target_points": earned,
         "peers_points": float(reached),

@@ -1,4 +1,4 @@
-"""The ``ml_predictive`` score: the odds of leaving within 90 days against the book's base rate, on the scale of scores.
+"""The ``ml_predictive`` score: the odds of leaving within 90 days against the portfolio's base rate, on the scale of scores.
 
 100·(1 − p) would call nearly all customers healthy. Here the base rate itself is 70 points, half the base odds 82,
 three times them 45, ten times 20; linear in the log of the odds ratio between these, and beyond them by the nearest
@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from healthseg.config import Settings
 from healthseg.scoring.components import DECIMALS
 from healthseg.scoring.health import Scores, bands_of, shown, words
+from healthseg.settings import Settings
 
 HORIZON_DAYS = 90
 ODDS_RATIOS, POINTS = np.array([0.5, 1.0, 3.0, 10.0]), np.array([82.0, 70.0, 45.0, 20.0])

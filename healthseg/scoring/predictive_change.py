@@ -3,7 +3,7 @@
 The score is a monotone function g of the model's log odds η, and η is a sum of parts. A change from η₀ to η₁ moves the
 score by g(η₁) − g(η₀); a part that moves η by d is given d·(g(η₁) − g(η₀))/(η₁ − η₀), the secant, so that the parts
 add up to the change. Where another model was in force then, what today's would have said of then's data is the first
-step. Measures that moved the score by less than a twentieth of a point are one part.
+step. Metrics that moved the score by less than a twentieth of a point are one part.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from fractions import Fraction
 import numpy as np
 import pandas as pd
 
-from healthseg.measures.statistics.shares import largest_remainder
 from healthseg.scoring.churn_model import ChurnModel
 from healthseg.scoring.explain import Change, Part
 from healthseg.scoring.predictive import HORIZON_DAYS, odds_ratio, points_of
+from healthseg.statistics.shares import largest_remainder
 
 RETRAINED = "The churn model was trained again"
 LEAST = 1e-9
@@ -48,7 +48,7 @@ def _secant(rise: float, run: float) -> float:
 def explain_predictive(
     before: tuple[ChurnModel, pd.DataFrame, float], after: tuple[ChurnModel, pd.DataFrame, float]
 ) -> Change:
-    """The change between two (model in force, row of measures with its families, score); rows by *after*'s model."""
+    """The change between two (model in force, row of metrics with its families, score); rows by *after*'s model."""
     (old, then, score_then), (new, now, score_now) = before, after
     shown_then, shown_now = (int(np.floor(score + 0.5)) for score in (score_then, score_now))
     told_then, told_now = new.explain(then), new.explain(now)
@@ -68,7 +68,7 @@ def explain_predictive(
                 "data",
                 last["label"],
                 float(moved[place] * slope),
-                last["measure"],
+                last["metric"],
                 last["unit"],
                 first["value"],
                 last["value"],
@@ -78,7 +78,7 @@ def explain_predictive(
     parts = [part for part in parts if abs(part.points) >= NAMED_FROM]
     if any(part.points for part in small):
         parts.append(
-            _part("data", "All other measures", sum((part.points for part in small), Fraction(0)))
+            _part("data", "All other metrics", sum((part.points for part in small), Fraction(0)))
         )
     exact = sum((part.points for part in parts), Fraction(0))
     rounding = shown_now - shown_then - exact
@@ -96,9 +96,9 @@ def _part(
     kind: str,
     label: str,
     points: float | Fraction,
-    measure: str | None = None,
+    metric: str | None = None,
     unit: str | None = None,
     then: float | None = None,
     now: float | None = None,
 ) -> Part:
-    return Part(kind, None, measure, label, unit, then, now, Fraction(points))
+    return Part(kind, None, metric, label, unit, then, now, Fraction(points))

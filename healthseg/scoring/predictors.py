@@ -1,4 +1,4 @@
-"""What a churn model reads of the panel: each measure, its form, its prior direction, and how it is called."""
+"""What a churn model reads of the panel: each metric, its form, its prior direction, and how it is called."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from healthseg.config import Settings
 from healthseg.errors import CalculationError, hint
 from healthseg.scoring.components import judge, rules_of
+from healthseg.settings import Settings
 
 VALUE, LOG, POINTS, LEVEL = "value", "log", "points", "level"
 FAMILY = "feature_events_"
-# measure → label, unit, form: what is in no scorecard, or is there too (its metric's label and unit win)
+# metric → label, unit, form: what is in no scorecard, or is there too (its metric's label and unit win)
 KNOWN: dict[str, tuple[str, str, str]] = {
     "arr": ("ARR", "money", LOG),
     "seats": ("Seats", "seats", LOG),
@@ -57,7 +57,7 @@ HALF = 0.5  # of a metric's direction: its value has one half, its points the ot
 class Predictor:
     """One input of the model. ``direction`` is +: more of it, more leaving; ``level`` a word that makes it 1."""
 
-    measure: str
+    metric: str
     form: str
     label: str
     unit: str
@@ -73,7 +73,7 @@ class Predictor:
 
 def predictors_of(rows: pd.DataFrame, config: Settings) -> tuple[Predictor, ...]:
     """The inputs that vary in these rows, in a fixed order; what is constant or never known is left out."""
-    found = [*_metrics(config), *_measures(rows, config), *_levels(rows)]
+    found = [*_scored_metrics(config), *_metrics(rows, config), *_levels(rows)]
     values = values_of(rows, found, config)
     return tuple(one for one, column in zip(found, values.T, strict=True) if _varies(column))
 
@@ -83,16 +83,16 @@ def _varies(column: np.ndarray) -> bool:
     return len(known) > 0 and bool(np.ptp(known) > 0)
 
 
-def _metrics(config: Settings) -> list[Predictor]:
+def _scored_metrics(config: Settings) -> list[Predictor]:
     """The scorecard's metrics, each as its value and as its points, with the scorecard's direction."""
     found = []
     for rule in rules_of(config.scorecard):
         metric = rule.metric
         rises = metric.anchors[-1][1] - metric.anchors[0][1]
         sign = -float(np.sign(rises)) if rises else 0.0
-        form = LOG if metric.measure in LOGGED else VALUE
+        form = LOG if metric.metric in LOGGED else VALUE
         shared = {
-            "measure": metric.measure,
+            "metric": metric.metric,
             "label": metric.label,
             "unit": metric.unit,
             "group": "directed",
@@ -104,10 +104,10 @@ def _metrics(config: Settings) -> list[Predictor]:
     return found
 
 
-def _measures(rows: pd.DataFrame, config: Settings) -> list[Predictor]:
-    scored = {rule.metric.measure for rule in rules_of(config.scorecard)}
+def _metrics(rows: pd.DataFrame, config: Settings) -> list[Predictor]:
+    scored = {rule.metric.metric for rule in rules_of(config.scorecard)}
     plain = [
-        Predictor(name, form, label, unit, "measure")
+        Predictor(name, form, label, unit, "metric")
         for name, (label, unit, form) in KNOWN.items()
         if name in rows and name not in scored
     ]
@@ -124,7 +124,7 @@ def _family_label(name: str) -> str:
 
 
 def _levels(rows: pd.DataFrame) -> list[Predictor]:
-    """Each tier: a coefficient drawn towards none is a base rate drawn towards the book's."""
+    """Each tier: a coefficient drawn towards none is a base rate drawn towards the portfolio's."""
     if "tier" not in rows:
         return []
     tiers = sorted(word for word in rows["tier"].dropna().unique() if isinstance(word, str))
@@ -132,7 +132,7 @@ def _levels(rows: pd.DataFrame) -> list[Predictor]:
 
 
 def values_of(rows: pd.DataFrame, predictors: Iterable[Predictor], config: Settings) -> np.ndarray:
-    """Rows × predictors, NaN where missing. Raises CalculationError for a measure that the rows lack."""
+    """Rows × predictors, NaN where missing. Raises CalculationError for a metric that the rows lack."""
     points = _points(rows, config)
     columns = [_column(rows, one, points) for one in predictors]
     return np.column_stack(columns) if columns else np.empty((len(rows), 0))
@@ -142,19 +142,19 @@ def _column(
     rows: pd.DataFrame, one: Predictor, points: dict[str, tuple[np.ndarray, np.ndarray]]
 ) -> np.ndarray:
     if one.form == LEVEL:
-        return (rows[one.measure] == one.level).to_numpy(dtype=float)
-    if one.measure in points:
-        value, earned = points[one.measure]
-    elif one.measure in rows:
-        value, earned = _numbers(rows, one.measure), None
-    elif one.measure.startswith(FAMILY):
+        return (rows[one.metric] == one.level).to_numpy(dtype=float)
+    if one.metric in points:
+        value, earned = points[one.metric]
+    elif one.metric in rows:
+        value, earned = _numbers(rows, one.metric), None
+    elif one.metric.startswith(FAMILY):
         return np.zeros(len(rows))  # a feature that nobody has used by then
     else:
         raise CalculationError(
-            f"the rows lack the measure {one.measure!r} that the model reads"
-            f"{hint(one.measure, rows.columns)}",
+            f"the rows lack the metric {one.metric!r} that the model reads"
+            f"{hint(one.metric, rows.columns)}",
             parameter="panel",
-            value_provided=one.measure,
+            value_provided=one.metric,
         )
     if one.form == POINTS:
         return earned
@@ -164,7 +164,7 @@ def _column(
 def _points(rows: pd.DataFrame, config: Settings) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Per metric the values and points as the score judges them; metrics of absent columns are unmeasured."""
     rules = rules_of(config.scorecard)
-    names = {rule.metric.measure for rule in rules} | {
+    names = {rule.metric.metric for rule in rules} | {
         "tenure_days",
         "open_tickets",
         "tickets_90d",
@@ -175,7 +175,7 @@ def _points(rows: pd.DataFrame, config: Settings) -> dict[str, tuple[np.ndarray,
     }
     judged = judge(columns, rules, config)
     return {
-        rule.metric.measure: (judged.values[:, at], judged.points[:, at])
+        rule.metric.metric: (judged.values[:, at], judged.points[:, at])
         for at, rule in enumerate(rules)
     }
 
@@ -186,10 +186,10 @@ def _numbers(rows: pd.DataFrame, name: str) -> np.ndarray:
 
 
 def measured(rows: pd.DataFrame, one: Predictor) -> np.ndarray:
-    """The measure behind a predictor, in its own unit."""
+    """The metric behind a predictor, in its own unit."""
     if one.form == LEVEL:
-        return (rows[one.measure] == one.level).to_numpy(dtype=float)
-    return _numbers(rows, one.measure) if one.measure in rows else np.zeros(len(rows))
+        return (rows[one.metric] == one.level).to_numpy(dtype=float)
+    return _numbers(rows, one.metric) if one.metric in rows else np.zeros(len(rows))
 
 
 def to_dicts(predictors: Iterable[Predictor]) -> list[dict[str, Any]]:

@@ -10,13 +10,13 @@ import numpy as np
 import pandas as pd
 import scipy
 
-from healthseg.config import Settings
 from healthseg.errors import InvalidParameters
-from healthseg.measures.statistics.outcomes import labels
 from healthseg.scoring.boosting import Boosted
-from healthseg.scoring.churn import THE_BOOK, rate_posteriors
+from healthseg.scoring.churn import THE_PORTFOLIO, rate_posteriors
 from healthseg.scoring.hazard import AdditiveHazard
 from healthseg.scoring.predictors import Predictor, predictors_of, values_of
+from healthseg.settings import Settings
+from healthseg.statistics.outcomes import labels
 
 STEP_DAYS = 30
 LEAST_DATES = 3  # before the first held-out date
@@ -196,12 +196,12 @@ def base_log_odds(teach: pd.DataFrame, outcome: np.ndarray, rows: pd.DataFrame) 
     """Per row the log odds of its tier's shrunken base rate in a step."""
     tier = _tiers(teach)
     counts = pd.DataFrame({"events": outcome, "steps": 1.0}).groupby(tier, sort=True).sum()
-    counts.loc[THE_BOOK] = [outcome.sum(), float(len(outcome))]
+    counts.loc[THE_PORTFOLIO] = [outcome.sum(), float(len(outcome))]
     known = {
         name: scipy.special.logit(mixture.mean_probability(1.0))
         for name, mixture in rate_posteriors(counts).items()
     }
-    return np.array([known.get(name, known[THE_BOOK]) for name in _tiers(rows)])
+    return np.array([known.get(name, known[THE_PORTFOLIO]) for name in _tiers(rows)])
 
 
 def _tiers(rows: pd.DataFrame) -> np.ndarray:

@@ -7,10 +7,10 @@ import datetime as dt
 import numpy as np
 import pandas as pd
 
-from healthseg.config import Settings
-from healthseg.measures.statistics.robust import theil_sen
 from healthseg.periods import weekly
 from healthseg.scoring.health import words
+from healthseg.settings import Settings
+from healthseg.statistics.robust import theil_sen
 
 MIN_TREND_DAYS = 84  # twelve weeks: under it weekly scores cannot tell a drift from their noise
 MIN_POINTS = 6
@@ -31,7 +31,7 @@ def score_trend(
     """Is each customer's score improving, declining or stable, and by how much a week?
 
     ``scores`` has client_id, date, live, score (``Scores.frame``). Read are the weekly dates as_of − 7k within
-    ``trend_window_days``, while the customer was live and the score not withheld. Columns of the reply, by client_id:
+    ``trend_window_days``, while the customer was live and the score not withheld. Columns of the response, by client_id:
     client_id, slope_per_week, lower, upper, weeks, trend (null under 6 weeks; stable where the interval holds zero).
     The interval allows for windows that overlap from week to week: taken as independent, four in ten customers whose
     behaviour never changes would be called improving or declining.

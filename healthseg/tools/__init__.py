@@ -1,7 +1,7 @@
 """ANSWERED: the tools of the reference, and the registry that the faces are made from.
 
-Each tool lies in a folder of its own, whose module ``tool`` has the function, the function for the book
-(``<name>_book``), ``CustomerParameters`` and ``BookParameters``. It is loaded when the tool is first used: a
+Each tool lies in a folder of its own, whose module ``tool`` has the function, the function for the portfolio
+(``<name>_portfolio``), ``CustomerParameters`` and ``PortfolioParameters``. It is loaded when the tool is first used: a
 call of one tool does not pay for what the others import.
 """
 
@@ -16,45 +16,49 @@ from typing import TYPE_CHECKING, Any
 from threadpoolctl import threadpool_limits
 
 if TYPE_CHECKING:
-    from healthseg.tools.adoption.tool import track_feature_adoption, track_feature_adoption_book
-    from healthseg.tools.health.tool import calculate_health_score, calculate_health_score_book
-    from healthseg.tools.lifecycle.tool import manage_lifecycle_stages, manage_lifecycle_stages_book
+    from healthseg.tools.adoption.tool import portfolio_adoption, track_feature_adoption
+    from healthseg.tools.health.tool import calculate_health_score, portfolio_health
+    from healthseg.tools.lifecycle.tool import manage_lifecycle_stages, portfolio_lifecycle
     from healthseg.tools.milestones.tool import (
+        portfolio_milestones,
         track_adoption_milestones,
-        track_adoption_milestones_book,
     )
     from healthseg.tools.parameters import Parameters
     from healthseg.tools.patterns.tool import (
         analyze_engagement_patterns,
-        analyze_engagement_patterns_book,
+        portfolio_patterns,
     )
-    from healthseg.tools.segments.tool import segment_customers, segment_customers_book
-    from healthseg.tools.tiers.tool import segment_by_value_tier, segment_by_value_tier_book
-    from healthseg.tools.usage.tool import track_usage_engagement, track_usage_engagement_book
+    from healthseg.tools.segments.tool import portfolio_segments, segment_customers
+    from healthseg.tools.tiers.tool import portfolio_tiers, segment_by_value_tier
+    from healthseg.tools.usage.tool import portfolio_usage, track_usage_engagement
 
 
 @dataclass(frozen=True)
 class Tool:
-    """A tool as the faces see it: its function for a customer, its function for the book, their parameters."""
+    """A tool as the faces see it: its function for a customer, its function for the portfolio, their parameters."""
 
     name: str
     folder: str
+
+    @property
+    def portfolio_name(self) -> str:
+        return f"portfolio_{self.folder}"
 
     @property
     def function(self) -> Callable[..., Any]:
         return _on_one_thread(self._part(self.name))
 
     @property
-    def book(self) -> Callable[..., Any]:
-        return _on_one_thread(self._part(f"{self.name}_book"))
+    def portfolio(self) -> Callable[..., Any]:
+        return _on_one_thread(self._part(self.portfolio_name))
 
     @property
     def parameters(self) -> type[Parameters]:
         return self._part("CustomerParameters")
 
     @property
-    def book_parameters(self) -> type[Parameters]:
-        return self._part("BookParameters")
+    def portfolio_parameters(self) -> type[Parameters]:
+        return self._part("PortfolioParameters")
 
     @property
     def reading(self) -> dict[str, Any]:
@@ -109,26 +113,28 @@ __all__ = [
     "TOOLS",
     "Tool",
     "analyze_engagement_patterns",
-    "analyze_engagement_patterns_book",
     "calculate_health_score",
-    "calculate_health_score_book",
     "manage_lifecycle_stages",
-    "manage_lifecycle_stages_book",
+    "portfolio_adoption",
+    "portfolio_health",
+    "portfolio_lifecycle",
+    "portfolio_milestones",
+    "portfolio_patterns",
+    "portfolio_segments",
+    "portfolio_tiers",
+    "portfolio_usage",
     "segment_by_value_tier",
-    "segment_by_value_tier_book",
     "segment_customers",
-    "segment_customers_book",
     "track_adoption_milestones",
-    "track_adoption_milestones_book",
     "track_feature_adoption",
-    "track_feature_adoption_book",
     "track_usage_engagement",
-    "track_usage_engagement_book",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    tool = TOOLS.get(name.removesuffix("_book"))
-    if tool is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return tool.function if name == tool.name else tool.book
+    for tool in TOOLS.values():
+        if name == tool.name:
+            return tool.function
+        if name == tool.portfolio_name:
+            return tool.portfolio
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

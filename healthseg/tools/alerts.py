@@ -1,4 +1,4 @@
-"""Which alerts are raised: the playbook's rules, the reader's preferences, and the cooldown."""
+"""Which alerts are raised: the rules, the reader's preferences, and the cooldown."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from healthseg import playbook
-from healthseg.config import SEVERITIES
+from healthseg import rules
 from healthseg.errors import InvalidParameters, hint
-from healthseg.measures.counting import epoch_day
+from healthseg.metrics.counting import epoch_day
+from healthseg.settings import SEVERITIES
 
 LONGEST_COOLDOWN_DAYS = 90
 KEYS = ("thresholds", "minimum_severity", "cooldown_days")
@@ -63,7 +63,7 @@ def preferences(
 
 
 def _thresholds(thresholds: Any, tool: str) -> None:
-    known = {rule.name for rule in playbook.rules(tool, "alert") if rule.threshold is not None}
+    known = {rule.name for rule in rules.rules(tool, "alert") if rule.threshold is not None}
     if not isinstance(thresholds, Mapping):
         raise _refused("alert_preferences.thresholds", thresholds, "a mapping of rules to numbers")
     for name, value in thresholds.items():
@@ -89,7 +89,7 @@ def holding(
     """The alerts whose rules hold for these figures, by rule."""
     least = SEVERITIES.index(wishes.minimum_severity)
     found = {}
-    for rule in playbook.rules(tool, "alert"):
+    for rule in rules.rules(tool, "alert"):
         outcome = rule.fires(figures, wishes.thresholds.get(rule.name))
         if outcome is not None and SEVERITIES.index(rule.severity) >= least:
             found[rule.name] = outcome

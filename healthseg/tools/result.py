@@ -21,7 +21,7 @@ class Part(BaseModel):
 
 
 class Result(BaseModel):
-    """The base of the eight tools' replies.
+    """The base of the eight tools' responses.
 
     ``to_dict()`` is the reference's JSON (with more keys), ``frame(name)`` a DataFrame with
     unrounded figures, ``charts()`` altair charts by name. Figures are rounded at this edge only.

@@ -12,24 +12,24 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from healthseg.charts import formats, health, health_book, small, theme
-from tests.faces import samples
-from tests.faces.hostile import HOSTILE
+from healthseg.charts import formats, health, health_portfolio, small, theme
+from tests.reports import samples
+from tests.reports.hostile import HOSTILE
 
 ROOT = Path(__file__).resolve().parents[2]
 _FRAMES = samples.frames()
-_BOOK = samples.book_frames()
+_PORTFOLIO = samples.portfolio_frames()
 DRAWN = {
     "history": (health.history, [_FRAMES["history"], _FRAMES["forecast"], _FRAMES["marks"]]),
     "change": (health.change, [_FRAMES["change"]]),
     "components": (health.components, [_FRAMES["metrics"]]),
     "outlook": (health.outlook, [_FRAMES["churn"]]),
-    "attention": (health_book.attention, [_BOOK["customers"]]),
-    "movers": (health_book.movers, [_BOOK["movers"]]),
-    "disagreements": (health_book.disagreements, [_BOOK["disagreements"]]),
-    "distribution": (health_book.distribution, [_BOOK["distribution"]]),
-    "bands": (health_book.bands_over_time, [_BOOK["bands"]]),
-    "coverage": (health_book.coverage, [_BOOK["coverage"]]),
+    "attention": (health_portfolio.attention, [_PORTFOLIO["customers"]]),
+    "movers": (health_portfolio.movers, [_PORTFOLIO["movers"]]),
+    "disagreements": (health_portfolio.disagreements, [_PORTFOLIO["disagreements"]]),
+    "distribution": (health_portfolio.distribution, [_PORTFOLIO["distribution"]]),
+    "bands": (health_portfolio.bands_over_time, [_PORTFOLIO["bands"]]),
+    "coverage": (health_portfolio.coverage, [_PORTFOLIO["coverage"]]),
 }
 each_chart = pytest.mark.parametrize("name", DRAWN)
 
@@ -200,7 +200,7 @@ def test_flags_with_words_never_lie_on_each_other():
 
 def test_the_machines_time_zone_does_not_move_a_date():
     script = (
-        "from tests.faces import samples; from healthseg.charts import health, theme;"
+        "from tests.reports import samples; from healthseg.charts import health, theme;"
         "f = samples.frames(); print(theme.svg(health.history(f['history'], f['forecast'], f['marks'])))"
     )
     elsewhere = subprocess.run(

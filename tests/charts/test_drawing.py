@@ -11,7 +11,7 @@ from altair.utils import schemapi
 
 from healthseg.charts import schemas, texts, theme
 from tests.charts.test_charts import DRAWN, each_chart
-from tests.faces.hostile import HOSTILE
+from tests.reports.hostile import HOSTILE
 
 VERSION = ".".join(alt.SCHEMA_VERSION.lstrip("v").split(".")[:2])
 

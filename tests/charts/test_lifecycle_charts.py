@@ -8,7 +8,7 @@ import json
 import pandas as pd
 import pytest
 
-from healthseg.charts import lifecycle, lifecycle_book, theme
+from healthseg.charts import lifecycle, lifecycle_portfolio, theme
 
 AS_OF = dt.date(2025, 6, 30)
 WAY = pd.DataFrame(
@@ -77,21 +77,21 @@ DRAWN = {
     "position": lambda width: lifecycle.position(CURVE, "at_risk", 45, 0.1, width),
     "late": lambda width: lifecycle.position(CURVE, "at_risk", 900, 0.1, width),
     "doors": lambda width: lifecycle.doors(DOORS, "at_risk", width),
-    "over_time": lambda width: lifecycle_book.over_time(TIME, width),
-    "matrix": lambda width: lifecycle_book.matrix(MATRIX, width),
-    "durations": lambda width: lifecycle_book.durations(LENGTHS, width),
-    "stuck": lambda width: lifecycle_book.stuck(STUCK, width),
+    "over_time": lambda width: lifecycle_portfolio.over_time(TIME, width),
+    "matrix": lambda width: lifecycle_portfolio.matrix(MATRIX, width),
+    "durations": lambda width: lifecycle_portfolio.durations(LENGTHS, width),
+    "stuck": lambda width: lifecycle_portfolio.stuck(STUCK, width),
 }
 NOTHING = {
     "timeline": lifecycle.timeline(WAY.iloc[:0], AS_OF),
     "position": lifecycle.position(CURVE.iloc[:0], "active", 3, 0.1),
     "no stage": lifecycle.position(CURVE, None, None, 0.1),
     "doors": lifecycle.doors(DOORS.iloc[:0], "active"),
-    "over_time": lifecycle_book.over_time(TIME.iloc[:0]),
-    "one date": lifecycle_book.over_time(TIME.iloc[:2]),
-    "matrix": lifecycle_book.matrix(MATRIX.iloc[:0]),
-    "durations": lifecycle_book.durations(LENGTHS.assign(median=float("nan"))),
-    "stuck": lifecycle_book.stuck(STUCK.iloc[:0]),
+    "over_time": lifecycle_portfolio.over_time(TIME.iloc[:0]),
+    "one date": lifecycle_portfolio.over_time(TIME.iloc[:2]),
+    "matrix": lifecycle_portfolio.matrix(MATRIX.iloc[:0]),
+    "durations": lifecycle_portfolio.durations(LENGTHS.assign(median=float("nan"))),
+    "stuck": lifecycle_portfolio.stuck(STUCK.iloc[:0]),
 }
 
 

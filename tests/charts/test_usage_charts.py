@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import vl_convert
 
-from healthseg.charts import theme, usage, usage_book
+from healthseg.charts import theme, usage, usage_portfolio
 
 DAYS = pd.date_range("2025-03-03", periods=4, freq="7D")
 WEEKS = pd.DataFrame(
@@ -46,7 +46,7 @@ CUSTOMERS = pd.DataFrame(
 STEPS = pd.DataFrame(
     {"low": [0.0, 0.5], "high": [0.1, 0.6], "customers": [1, 3], "arr": [0.0, 1.0]}
 )
-BOOK_DAYS = pd.DataFrame(
+PORTFOLIO_DAYS = pd.DataFrame(
     {
         "date": DAYS,
         "person_events": [5.0, 5, 1, 5],
@@ -64,9 +64,9 @@ DRAWN = {
     "retention": lambda width: usage.retention(RETENTION, width),
     "features": lambda width: usage.features(FEATURES, width),
     "peers": lambda width: usage.peers(PEERS, "b", width),
-    "breaking_away": lambda width: usage_book.breaking_away(CUSTOMERS, width),
-    "utilisation": lambda width: usage_book.utilisation(STEPS, width),
-    "days": lambda width: usage_book.days(BOOK_DAYS, width),
+    "breaking_away": lambda width: usage_portfolio.breaking_away(CUSTOMERS, width),
+    "utilisation": lambda width: usage_portfolio.utilisation(STEPS, width),
+    "days": lambda width: usage_portfolio.days(PORTFOLIO_DAYS, width),
 }
 NOTHING = {
     "series": usage.series(WEEKS.assign(person_events=0.0, complete=True)),
@@ -77,9 +77,9 @@ NOTHING = {
     "retention": usage.retention(RETENTION.iloc[:0]),
     "features": usage.features(FEATURES.iloc[:0]),
     "peers": usage.peers(PEERS.iloc[:1], "a"),
-    "breaking_away": usage_book.breaking_away(CUSTOMERS.assign(breaks_away=False)),
-    "utilisation": usage_book.utilisation(STEPS.assign(customers=0)),
-    "days": usage_book.days(BOOK_DAYS.iloc[:0]),
+    "breaking_away": usage_portfolio.breaking_away(CUSTOMERS.assign(breaks_away=False)),
+    "utilisation": usage_portfolio.utilisation(STEPS.assign(customers=0)),
+    "days": usage_portfolio.days(PORTFOLIO_DAYS.iloc[:0]),
 }
 
 

@@ -1,4 +1,4 @@
-"""Days unlike others: found where they are, silent where nothing is, explained only by what the book holds."""
+"""Days unlike others: found where they are, silent where nothing is, explained only by what the portfolio holds."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import pandas as pd
 import pytest
 
 from healthseg.clustering.anomalies import anomalies, severity
-from healthseg.clustering.anomalies_book import anomalies_of
 from healthseg.clustering.anomalies_intensity import intensity
-from healthseg.measures.statistics.departures import against_weekday, beyond_earlier
-from healthseg.testing import tiny_book
+from healthseg.clustering.anomalies_portfolio import anomalies_of
+from healthseg.statistics.departures import against_weekday, beyond_earlier
+from healthseg.testing import tiny_portfolio
 
 START, LENGTH = dt.date(2025, 1, 6), 140  # a Monday, twenty weeks
 FIRST = (START - dt.date(1970, 1, 1)).days
@@ -131,7 +131,7 @@ def test_severity_follows_the_return_time():
     ]
 
 
-def book(missing: int | None = None, quiet: int | None = None, **tables: pd.DataFrame):
+def portfolio(missing: int | None = None, quiet: int | None = None, **tables: pd.DataFrame):
     """Six customers of eight users; on day ``missing`` nothing was loaded, on day ``quiet`` nearly nobody came."""
     events = []
     for at in range(LENGTH):
@@ -141,7 +141,7 @@ def book(missing: int | None = None, quiet: int | None = None, **tables: pd.Data
                 if at == missing or (at == quiet and user > 0) or (at + user + client) % 4 == 0:
                     continue
                 events.append((f"c{client}", f"{day} 09:{user:02d}", f"u{user}"))
-    return tiny_book(events, **tables)
+    return tiny_portfolio(events, **tables)
 
 
 CLIENTS = [f"c{at}" for at in range(6)]
@@ -149,7 +149,7 @@ END = START + dt.timedelta(days=LENGTH)
 
 
 def test_a_day_that_was_not_loaded_is_no_decline():
-    found = anomalies_of(book(missing=72), CLIENTS, START, END)
+    found = anomalies_of(portfolio(missing=72), CLIENTS, START, END)
     assert found[["client_id", "cause", "action_required"]].values.tolist() == [
         [None, "data_gap", False]
     ]
@@ -160,7 +160,7 @@ def test_a_dip_of_all_is_one_event_and_the_calendar_names_it():
     calendar = pd.DataFrame(
         {"starts_on": ["2025-03-19"], "ends_on": ["2025-03-19"], "label": ["holiday: all"]}
     )
-    found = anomalies_of(book(quiet=72, calendar=calendar), CLIENTS, START, END)
+    found = anomalies_of(portfolio(quiet=72, calendar=calendar), CLIENTS, START, END)
     assert found[["client_id", "anomaly_type", "cause", "likely_cause"]].values.tolist() == [
         [None, "unusual_dip", "calendar", "holiday: all"]
     ]
@@ -176,16 +176,18 @@ def test_tickets_are_a_cause_only_where_there_are_more_than_chance_gives():
             "topic": ["login"] * 8,
         }
     )
-    told = anomalies_of(book(quiet=72, tickets=tickets), CLIENTS, START, END, each=False)
+    told = anomalies_of(portfolio(quiet=72, tickets=tickets), CLIENTS, START, END, each=False)
     assert told["cause"].tolist() == ["tickets"]
     assert told["likely_cause"].iloc[0].startswith("6 tickets opened within a day of it")
     assert told["likely_cause"].iloc[0].endswith("most about login")
-    few = anomalies_of(book(quiet=72, tickets=tickets.tail(3)), CLIENTS, START, END, each=False)
+    few = anomalies_of(
+        portfolio(quiet=72, tickets=tickets.tail(3)), CLIENTS, START, END, each=False
+    )
     assert few["cause"].isna().all()
 
 
 def test_only_what_touches_the_window_is_told_and_the_future_is_not_read():
-    whole = book(quiet=72)
+    whole = portfolio(quiet=72)
     after = dt.date(2025, 3, 21)
     assert len(anomalies_of(whole, CLIENTS, after, END)) == 0
     before = anomalies_of(whole, CLIENTS, START, dt.date(2025, 3, 19))

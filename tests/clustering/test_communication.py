@@ -12,7 +12,7 @@ from healthseg.clustering.communication import communication
 from healthseg.clustering.communication_cells import Hypothesis, excess_table
 from healthseg.clustering.communication_frequency import frequencies
 from healthseg.clustering.judging import judge
-from healthseg.testing import tiny_book
+from healthseg.testing import tiny_portfolio
 
 START, END = dt.date(2025, 1, 6), dt.date(2025, 4, 7)
 CLIENTS = [f"c{at:02d}" for at in range(40)]
@@ -46,14 +46,14 @@ def messages(chance, seed: int = 1, each: int = 45) -> pd.DataFrame:
     )
 
 
-def book(frame: pd.DataFrame | None):
+def portfolio(frame: pd.DataFrame | None):
     events = [(client, f"{END} 09:00", "u1") for client in CLIENTS]
-    return tiny_book(events, **({} if frame is None else {"messages": frame}))
+    return tiny_portfolio(events, **({} if frame is None else {"messages": frame}))
 
 
 def passed(chance, seed: int = 1) -> set[str]:
     judged = judge(
-        [communication(book(messages(chance, seed)), CLIENTS, START, END).family], seed=7
+        [communication(portfolio(messages(chance, seed)), CLIENTS, START, END).family], seed=7
     )
     return set(judged.loc[judged["passes"], "key"])
 
@@ -74,7 +74,7 @@ def test_alike_contents_and_days_show_nothing_though_channels_differ():
 
 def test_mails_opened_are_no_engagement_and_stand_apart():
     told = communication(
-        book(messages(lambda channel, content, weekday: BASE[channel])), CLIENTS, START, END
+        portfolio(messages(lambda channel, content, weekday: BASE[channel])), CLIENTS, START, END
     )
     rows = told.channels.set_index("name")
     assert (
@@ -88,14 +88,17 @@ def test_messages_of_the_last_week_are_still_being_answered():
     frame = messages(lambda channel, content, weekday: 0.5)
     late = frame.assign(sent_at="2025-04-03 09:00", opened_at=None, clicked_at=None)
     alone, both = (
-        communication(book(part), CLIENTS, START, END) for part in (frame, pd.concat([frame, late]))
+        communication(portfolio(part), CLIENTS, START, END)
+        for part in (frame, pd.concat([frame, late]))
     )
     assert both.sent == alone.sent > 1_700
 
 
 def test_no_table_or_too_few_messages_say_why():
-    assert communication(book(None), CLIENTS, START, END).reason == "there is no messages table"
-    few = communication(book(messages(lambda *_: 0.5, each=5)), CLIENTS[:2], START, END)
+    assert (
+        communication(portfolio(None), CLIENTS, START, END).reason == "there is no messages table"
+    )
+    few = communication(portfolio(messages(lambda *_: 0.5, each=5)), CLIENTS[:2], START, END)
     assert few.reason == "10 messages, at least 30 are needed"
 
 

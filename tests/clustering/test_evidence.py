@@ -62,7 +62,7 @@ def test_a_number_that_is_asked_for_is_given_and_judged():
     assert asked.groups == 3 and asked.reason is not None and asked.evidence.groups is None
 
 
-def test_few_customers_one_value_and_missing_measures_have_their_reasons():
+def test_few_customers_one_value_and_missing_metrics_have_their_reasons():
     frame, _ = four(3)
     assert "40 are needed" in grouping(frame.head(20), "kmeans", 5, 8, seed=7).reason
     same = grouping(frame.assign(a=1.0), "kmeans", 5, 4, seed=7)
@@ -98,12 +98,12 @@ def test_the_border_lies_where_two_groups_are_equally_near():
     assert found.place(raw)["border"].iloc[0] == pytest.approx(0, abs=1e-6)
 
 
-def test_the_profile_names_the_measure_that_is_farthest_from_the_others_first():
+def test_the_profile_names_the_metric_that_is_farthest_from_the_others_first():
     frame = pd.DataFrame(
         {"a": [0.0, 0, 1, 1, 9, 9], "b": [1.0, 2, 1, 2, 1, 2]}, index=list("uvwxyz")
     )
     rows = profile(frame, pd.Series([0, 0, 0, 0, 1, 1], index=frame.index))
-    assert rows.groupby("group").first()["measure"].tolist() == ["a", "a"]
+    assert rows.groupby("group").first()["metric"].tolist() == ["a", "a"]
     assert rows[rows["group"] == 1].iloc[0]["median"] == 9
 
 
@@ -129,7 +129,7 @@ def test_the_mixture_is_scikit_learns_with_a_tied_covariance():
     assert ours.memberships(points).sum(axis=1) == pytest.approx(1)
 
 
-def test_a_reference_has_the_books_own_values_and_its_rank_correlations():
+def test_a_reference_has_the_portfolios_own_values_and_its_rank_correlations():
     points = cloud("correlated skewed", 5, 400).to_numpy()
     drawn = list(references(points, 20, seed=1))
     assert all(np.array_equal(np.sort(one, axis=0), np.sort(points, axis=0)) for one in drawn)
@@ -138,7 +138,7 @@ def test_a_reference_has_the_books_own_values_and_its_rank_correlations():
     assert np.abs(got - wanted).max() < 0.08
 
 
-def test_skewed_measures_are_transformed_and_others_are_not():
+def test_skewed_metrics_are_transformed_and_others_are_not():
     rng = np.random.default_rng(1)
     assert scale_of("x", np.exp(rng.normal(0, 1.2, 300))).form == "log"
     assert scale_of("x", rng.normal(50, 5, 300)).form == "none"
@@ -151,7 +151,7 @@ def test_an_outlier_is_moved_to_where_customers_were_seen():
     assert scale_of("x", values).of(np.array([1000.0]))[0] <= 5
 
 
-def test_the_sample_of_a_large_book_is_the_same_whatever_the_order():
+def test_the_sample_of_a_large_portfolio_is_the_same_whatever_the_order():
     names = [f"c{at}" for at in range(1000)]
     picked = {names[at] for at in sample_of(names, 100)}
     back = names[::-1]

@@ -32,7 +32,7 @@ def test_ranges_are_named_and_bounded():
         ([9, 3, 9], 5, 10, [[0, 1], [2]]),  # of two equal ones the lower
         ([20, 0, 3, 9], 5, 10, [[0], [2, 3]]),  # one that nobody is in is none
         ([8, 7, 9, 40], 5, 2, [[0, 1, 2], [3]]),  # too many: the smallest goes first
-        ([1, 1, 1], 5, 10, [[0, 1, 2]]),  # a book below the minimum is one segment
+        ([1, 1, 1], 5, 10, [[0, 1, 2]]),  # a portfolio below the minimum is one segment
         ([], 5, 10, []),
         ([4], 5, 10, [[0]]),
     ],

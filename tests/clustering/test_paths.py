@@ -7,16 +7,16 @@ import pandas as pd
 import pytest
 from sklearn.metrics import adjusted_rand_score
 
-from healthseg.clustering.paths import MEASURES, groups, path_measures
+from healthseg.clustering.paths import METRICS, groups, path_metrics
 
 
 def cloud(seed, n=120):
     """One skewed, correlated cloud: no groups."""
     rng = np.random.default_rng(seed)
     drive = rng.normal(size=n)
-    columns = [1 / (1 + np.exp(-(drive + rng.normal(size=n)))) for _ in MEASURES]
+    columns = [1 / (1 + np.exp(-(drive + rng.normal(size=n)))) for _ in METRICS]
     return pd.DataFrame(
-        dict(zip(MEASURES, columns, strict=True)), index=[f"c{k:03d}" for k in range(n)]
+        dict(zip(METRICS, columns, strict=True)), index=[f"c{k:03d}" for k in range(n)]
     )
 
 
@@ -25,9 +25,7 @@ def planted(seed, n=120):
     group = np.arange(n) % 3
     centres = np.array([[0.9, 10, 0.9, 0.9], [0.4, 60, 0.5, 0.5], [0.9, 15, 0.2, 0.4]])
     points = centres[group] + rng.normal(size=(n, 4)) * [0.06, 5, 0.06, 0.06]
-    return pd.DataFrame(
-        points, columns=list(MEASURES), index=[f"c{k:03d}" for k in range(n)]
-    ), group
+    return pd.DataFrame(points, columns=list(METRICS), index=[f"c{k:03d}" for k in range(n)]), group
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -81,7 +79,7 @@ def test_a_path_is_counted_by_hand():
             "recommended_position": [1, 2, 3, 4, 1],
         }
     )
-    found = path_measures(
+    found = path_metrics(
         lives, pd.Series({"a": 100, "b": 100, "c": 50, "d": 350}), first_day=100, last_day=400
     )
     assert found.index.tolist() == [

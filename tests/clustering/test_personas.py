@@ -54,7 +54,7 @@ def test_few_users_are_too_few():
     assert personas(rows, 7).reason == "20 users with enough events, 40 are needed"
 
 
-def test_a_user_who_does_as_the_book_does_has_no_ratio():
+def test_a_user_who_does_as_the_portfolio_does_has_no_ratio():
     index = pd.MultiIndex.from_tuples([("a", "u1"), ("b", "u2")])
     ratios = log_ratios(pd.DataFrame({"x": [10, 20], "y": [10, 20]}, index=index))
     assert np.allclose(ratios, 0)

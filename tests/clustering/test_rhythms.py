@@ -72,7 +72,7 @@ def test_the_weekday_that_most_come_on_is_the_peak():
     assert found(rows)["day"].peaks == [1]
 
 
-def test_a_flat_week_has_no_peak_in_any_of_forty_books():
+def test_a_flat_week_has_no_peak_in_any_of_forty_portfolios():
     assert not [seed for seed in range(40) for answer in found(flat(seed)).values() if answer.peaks]
 
 

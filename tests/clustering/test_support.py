@@ -10,7 +10,7 @@ import pytest
 
 from healthseg.clustering.judging import judge
 from healthseg.clustering.support_sequences import support
-from healthseg.testing import tiny_book
+from healthseg.testing import tiny_portfolio
 
 START, END = dt.date(2025, 1, 6), dt.date(2025, 5, 5)
 CLIENTS = [f"c{at:02d}" for at in range(80)]
@@ -39,17 +39,19 @@ def tickets(
     )
 
 
-def book(frame: pd.DataFrame | None, settings=None, feature: str = "search"):
+def portfolio(frame: pd.DataFrame | None, settings=None, feature: str = "search"):
     events = [(client, f"{END} 09:00", "u2", feature) for client in CLIENTS]
     events += [
         ("c00", "2025-03-03 09:00", "u2", feature),
         ("c01", "2025-03-03 09:00", "u1", feature),
     ]
-    return tiny_book(events, settings=settings, **({} if frame is None else {"tickets": frame}))
+    return tiny_portfolio(
+        events, settings=settings, **({} if frame is None else {"tickets": frame})
+    )
 
 
 def passed(frame: pd.DataFrame) -> dict[str, float]:
-    judged = judge([support(book(frame), CLIENTS, START, END).family], seed=7)
+    judged = judge([support(portfolio(frame), CLIENTS, START, END).family], seed=7)
     return judged[judged["passes"]].set_index("key")["lift"].to_dict()
 
 
@@ -79,17 +81,17 @@ def test_a_sequence_of_three_needs_its_pairs():
 
 def test_faster_resolution_is_improving_and_alike_halves_are_stable():
     faster = support(
-        book(tickets({}, hours=lambda day: 40 if day < 60 else 15)), CLIENTS, START, END
+        portfolio(tickets({}, hours=lambda day: 40 if day < 60 else 15)), CLIENTS, START, END
     ).resolution
     assert faster.direction == "improving"
     assert faster.upper < 1 and faster.lower < faster.ratio < faster.upper
     assert faster.first_hours == pytest.approx(40 * np.log(2), rel=0.2)
-    assert support(book(tickets({})), CLIENTS, START, END).resolution.direction == "stable"
+    assert support(portfolio(tickets({})), CLIENTS, START, END).resolution.direction == "stable"
 
 
 def test_open_tickets_are_censored_not_left_out():
     frame = tickets({}, hours=lambda day: 60 * 24)
-    told = support(book(frame), CLIENTS, START, END).resolution
+    told = support(portfolio(frame), CLIENTS, START, END).resolution
     closed = frame.dropna(subset=["resolved_at"])
     plain = (closed["resolved_at"] - closed["opened_at"]).dt.total_seconds().median() / 3600
     assert told.open_tickets == int(frame["resolved_at"].isna().sum()) > 100
@@ -97,17 +99,20 @@ def test_open_tickets_are_censored_not_left_out():
 
 
 def test_too_few_tickets_or_no_table_say_why():
-    assert support(book(None), CLIENTS, START, END).sequences_reason == "there is no tickets table"
-    few = support(book(tickets({})), CLIENTS[:3], START, END)
+    assert (
+        support(portfolio(None), CLIENTS, START, END).sequences_reason
+        == "there is no tickets table"
+    )
+    few = support(portfolio(tickets({})), CLIENTS[:3], START, END)
     assert few.family is None
     assert few.sequences_reason.startswith("3 customers with two tickets or more")
 
 
 def test_self_service_is_measured_only_where_its_features_are_named():
     frame = tickets({}).query("client_id == 'c01' or client_id == 'c02'")
-    assert support(book(frame), CLIENTS, START, END).self_service.share is None
+    assert support(portfolio(frame), CLIENTS, START, END).self_service.share is None
     named = support(
-        book(frame, {"self_service_features": ("help",)}, "help"), CLIENTS, START, END
+        portfolio(frame, {"self_service_features": ("help",)}, "help"), CLIENTS, START, END
     ).self_service
     assert (named.helped_themselves, named.users) == (
         2,

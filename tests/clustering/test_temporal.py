@@ -12,14 +12,14 @@ from healthseg.clustering.judging import judge
 from healthseg.clustering.seasonality import seasons
 from healthseg.clustering.temporal import peaks_and_lows, temporal
 from healthseg.clustering.temporal_cells import cells_of, tried, user_hours
-from healthseg.testing import tiny_book
+from healthseg.testing import tiny_portfolio
 
 START = dt.date(2025, 1, 6)  # a Monday
 WEEKS = 12
 END = START + dt.timedelta(days=7 * WEEKS)
 
 
-def book(
+def simulated(
     rate, seed: int = 5, users: int = 12, client: str = "a", zone: str | None = None, **tables
 ):
     """One customer; each user begins a session in an hour (UTC) with the chance ``rate(weekday, hour)``."""
@@ -33,7 +33,7 @@ def book(
     customers = pd.DataFrame(
         {"client_id": [client], "signup_date": "2024-01-01", "timezone": zone or "UTC"}
     )
-    return tiny_book(events, customers)
+    return tiny_portfolio(events, customers)
 
 
 def found(portfolio, client: str = "a"):
@@ -47,7 +47,7 @@ def office(weekday: int, hour: int) -> float:
 
 def test_a_peak_of_a_weekday_and_of_an_hour_and_quiet_weekends_are_told():
     told = found(
-        book(
+        simulated(
             lambda day, hour: (
                 office(day, hour) * (1.8 if day == 1 else 1) * (2.2 if hour == 10 else 1)
             )
@@ -63,14 +63,14 @@ FRIDAY = (1.9, 0.1)  # as many people in all, nearly all of them before noon
 
 def test_a_quiet_friday_afternoon_is_a_low_of_its_own():
     told = found(
-        book(lambda day, hour: office(day, hour) * FRIDAY[hour >= 12] ** (day == 4), users=25)
+        simulated(lambda day, hour: office(day, hour) * FRIDAY[hour >= 12] ** (day == 4), users=25)
     )
     assert "Friday afternoon" in told.low_periods
     assert told.peak_days == []
 
 
 def test_hours_are_those_of_the_accounts_own_clock():
-    portfolio = book(
+    portfolio = simulated(
         lambda day, hour: office(day, hour) * (3 if hour == 10 else 1), zone="Asia/Kolkata"
     )
     rows = user_hours(portfolio, ["a"], START, END)
@@ -82,14 +82,14 @@ def test_hours_are_those_of_the_accounts_own_clock():
 
 def test_a_users_hour_counts_once_however_many_events_it_has():
     events = [("a", f"2025-01-07 10:{minute:02d}", "u1", "search") for minute in range(30)]
-    rows = user_hours(tiny_book(events), ["a"], START, END)
+    rows = user_hours(tiny_portfolio(events), ["a"], START, END)
     assert rows[["weekday", "hour"]].values.tolist() == [[1, 10]]
 
 
 def test_flat_weeks_of_unequal_users_show_nothing():
     shown = 0
     for seed in range(6):
-        told = found(book(lambda day, hour: 0.03, seed=seed))
+        told = found(simulated(lambda day, hour: 0.03, seed=seed))
         shown += bool(told.peak_days or told.peak_hours or told.low_periods)
     assert shown == 0
 
@@ -119,12 +119,12 @@ def test_lift_is_the_user_hours_over_the_mean_of_the_days_in_use():
 
 
 def test_too_few_weeks_or_user_hours_say_why():
-    portfolio = book(office)
+    portfolio = simulated(office)
     short = temporal(portfolio, ["a"], END - dt.timedelta(days=20), END)
     assert short.family is None
     assert short.reason == "2 whole weeks, at least 4 are needed"
     empty = temporal(
-        tiny_book([("a", "2025-03-03", "u1"), ("a", "2025-03-10", "u1")]), ["a"], START, END
+        tiny_portfolio([("a", "2025-03-03", "u1"), ("a", "2025-03-10", "u1")]), ["a"], START, END
     )
     assert "0 active user-hours" in empty.reason
 
@@ -136,7 +136,7 @@ def test_a_rising_series_has_a_trend():
             for at in range(84)
             for minute in range(events_of(at))
         ]
-        return temporal(tiny_book(events), ["a"], START, END).trend
+        return temporal(tiny_portfolio(events), ["a"], START, END).trend
 
     assert trend(lambda at: 20 + at * 7 % 5).direction == "stable"
     rising = trend(lambda at: 2 + at // 3)

@@ -1,4 +1,4 @@
-"""Books of a few rows, written as a user would write them."""
+"""Portfolios of a few rows, written as a user would write them."""
 
 from __future__ import annotations
 
@@ -15,13 +15,15 @@ EVENTS = "client_id,user_id,occurred_at,feature\nacme,ann,2025-03-03 10:00:00,se
 
 
 @pytest.fixture
-def make_book(tmp_path):
+def make_portfolio(tmp_path):
     """A function that writes tables (CSV text, bytes or a frame by name) and opens them.
 
     A name without a suffix is a CSV file; frames are written as Parquet unless the name says ``.csv``.
     """
 
-    def make(settings: dict | None = None, folder: Path = tmp_path / "book", **tables) -> Portfolio:
+    def make(
+        settings: dict | None = None, folder: Path = tmp_path / "portfolio", **tables
+    ) -> Portfolio:
         folder.mkdir(exist_ok=True)
         for name, content in ({"customers": CUSTOMERS, "events": EVENTS} | tables).items():
             write(folder, name, content)
@@ -50,9 +52,11 @@ def write(folder: Path, name: str, content) -> Path:
 def rows():
     """A view's rows as tuples, of the columns named, in order."""
 
-    def read(book: Portfolio, relation: str, columns: str) -> list[tuple]:
+    def read(portfolio: Portfolio, relation: str, columns: str) -> list[tuple]:
         return (
-            book.connection().execute(f"SELECT {columns} FROM {relation} ORDER BY ALL").fetchall()
+            portfolio.connection()
+            .execute(f"SELECT {columns} FROM {relation} ORDER BY ALL")
+            .fetchall()
         )
 
     return read

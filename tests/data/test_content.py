@@ -1,4 +1,4 @@
-"""Content of a day: cutting the book at that day, or overwriting what is only today's, changes nothing."""
+"""Content of a day: cutting the portfolio at that day, or overwriting what is only today's, changes nothing."""
 
 from __future__ import annotations
 
@@ -102,9 +102,9 @@ def write(folder: Path, given: dict[str, str]) -> Portfolio:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    book = write(tmp_path_factory.mktemp("content") / "whole", texts(AFTER))
-    book.content(D)
-    return book
+    portfolio = write(tmp_path_factory.mktemp("content") / "whole", texts(AFTER))
+    portfolio.content(D)
+    return portfolio
 
 
 def changed(whole: Portfolio, folder: Path, table: str, old: str, new: str) -> Portfolio:
@@ -114,7 +114,7 @@ def changed(whole: Portfolio, folder: Path, table: str, old: str, new: str) -> P
     return write(folder, {table: given[table].replace(old, new, 1)})
 
 
-def test_the_book_cut_at_a_day_has_the_same_content_until_that_day(tmp_path, whole):
+def test_the_portfolio_cut_at_a_day_has_the_same_content_until_that_day(tmp_path, whole):
     cut = write(tmp_path / "cut", texts(""))
     assert [whole.has(name) for name in TABLES] == [True] * len(TABLES)
     assert whole.content(D - dt.timedelta(1)) == cut.content(D - dt.timedelta(1))
@@ -167,17 +167,20 @@ def test_what_was_known_changes_every_later_day(tmp_path, whole, table, old, new
     assert changed(whole, tmp_path / "other", table, old, new).content(D) != whole.content(D)
 
 
-def test_the_fingerprint_follows_settings_the_ledger_and_the_date(make_book):
-    book = make_book()
-    same, other = Portfolio.open(book.path), Portfolio.open(book.path, {"session_gap_minutes": 10})
-    assert book.fingerprint() == same.fingerprint() != other.fingerprint()
+def test_the_fingerprint_follows_settings_the_ledger_and_the_date(make_portfolio):
+    portfolio = make_portfolio()
+    same, other = (
+        Portfolio.open(portfolio.path),
+        Portfolio.open(portfolio.path, {"session_gap_minutes": 10}),
+    )
+    assert portfolio.fingerprint() == same.fingerprint() != other.fingerprint()
     assert (
         len(
             {
-                book.fingerprint(),
-                book.fingerprint(D),
-                book.fingerprint(D, ledger="abc"),
-                book.fingerprint(ledger="abc"),
+                portfolio.fingerprint(),
+                portfolio.fingerprint(D),
+                portfolio.fingerprint(D, ledger="abc"),
+                portfolio.fingerprint(ledger="abc"),
             }
         )
         == 4

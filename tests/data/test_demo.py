@@ -1,4 +1,4 @@
-"""The demo book as a reader of its files sees it: contract, determinism, what stands in the tables."""
+"""The demo portfolio as a reader of its files sees it: contract, determinism, what stands in the tables."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from healthseg.data.demo import SCENARIOS, write_demo
-from healthseg.data.demo.schema import TABLES, TRUTH
 from healthseg.data.tables import TABLES as CONTRACT
+from healthseg.demo import SCENARIOS, write_demo
+from healthseg.demo.schema import TABLES, TRUTH
 from healthseg.errors import InvalidParameters
 
 END = pd.Timestamp("2025-10-10")
@@ -30,8 +30,8 @@ KIND_OF = {
 
 
 @pytest.fixture(scope="module")
-def book(tmp_path_factory) -> Path:
-    out = tmp_path_factory.mktemp("demo") / "book"
+def portfolio(tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("demo") / "portfolio"
     write_demo(out, events="light")
     return out
 
@@ -43,27 +43,30 @@ def small(tmp_path_factory) -> Path:
     return out
 
 
-def read(book: Path, name: str) -> pd.DataFrame:
-    return pq.read_table(book / f"{name}.parquet").to_pandas()
+def read(portfolio: Path, name: str) -> pd.DataFrame:
+    return pq.read_table(portfolio / f"{name}.parquet").to_pandas()
 
 
-def events(book: Path) -> pd.DataFrame:
+def events(portfolio: Path) -> pd.DataFrame:
     return pd.concat(
-        [pq.read_table(path).to_pandas() for path in sorted((book / "events").glob("*.parquet"))]
+        [
+            pq.read_table(path).to_pandas()
+            for path in sorted((portfolio / "events").glob("*.parquet"))
+        ]
     )
 
 
-def digest(book: Path) -> dict[str, str]:
+def digest(portfolio: Path) -> dict[str, str]:
     return {
-        path.relative_to(book).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(book.rglob("*"))
+        path.relative_to(portfolio).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(portfolio.rglob("*"))
         if path.is_file()
     }
 
 
-def local_day(moments: pd.Series, clients: pd.Series, book: Path) -> pd.Series:
+def local_day(moments: pd.Series, clients: pd.Series, portfolio: Path) -> pd.Series:
     """The account-local day, by pandas' own zone arithmetic."""
-    zone = clients.map(read(book, "customers").set_index("client_id")["timezone"])
+    zone = clients.map(read(portfolio, "customers").set_index("client_id")["timezone"])
     out = pd.Series(pd.NaT, index=moments.index, dtype="datetime64[us]")
     for name, rows in moments.groupby(zone, sort=False):
         out[rows.index] = (
@@ -77,7 +80,7 @@ def test_the_same_arguments_give_the_same_bytes(small, tmp_path):
     assert digest(tmp_path / "again") == digest(small)
 
 
-def test_another_seed_gives_another_book(small, tmp_path):
+def test_another_seed_gives_another_portfolio(small, tmp_path):
     write_demo(tmp_path / "other", clients=20, months=9, events="light", seed=8)
     ours, theirs = digest(small), digest(tmp_path / "other")
     assert (
@@ -86,15 +89,15 @@ def test_another_seed_gives_another_book(small, tmp_path):
     )
 
 
-def test_an_earlier_book_is_replaced_whole(small, tmp_path):
-    write_demo(tmp_path / "book", clients=6, months=4, scenario="dirty", events="light")
-    write_demo(tmp_path / "book", clients=20, months=9, events="light")
-    assert digest(tmp_path / "book") == digest(small)
+def test_an_earlier_portfolio_is_replaced_whole(small, tmp_path):
+    write_demo(tmp_path / "portfolio", clients=6, months=4, scenario="dirty", events="light")
+    write_demo(tmp_path / "portfolio", clients=20, months=9, events="light")
+    assert digest(tmp_path / "portfolio") == digest(small)
 
 
 def test_a_folder_with_other_files_is_refused(tmp_path):
     (tmp_path / "thesis.txt").write_text("ten years of work")
-    with pytest.raises(InvalidParameters, match="holds no demo book"):
+    with pytest.raises(InvalidParameters, match="holds no demo portfolio"):
         write_demo(tmp_path, clients=5)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
@@ -110,13 +113,13 @@ def test_a_folder_with_other_files_is_refused(tmp_path):
 )
 def test_a_wrong_argument_is_named(arguments, words, tmp_path):
     with pytest.raises(InvalidParameters, match=words):
-        write_demo(tmp_path / "book", **arguments)
-    assert not (tmp_path / "book").exists()
+        write_demo(tmp_path / "portfolio", **arguments)
+    assert not (tmp_path / "portfolio").exists()
 
 
 @pytest.mark.parametrize("name", sorted(TABLES))
-def test_a_table_has_the_contracts_columns_and_types(name, book):
-    schema = pq.read_schema(book / f"{name}.parquet")
+def test_a_table_has_the_contracts_columns_and_types(name, portfolio):
+    schema = pq.read_schema(portfolio / f"{name}.parquet")
     contract = CONTRACT[name]
     assert set(schema.names) <= set(contract.names)
     assert {column.name for column in contract.columns if column.required} <= set(schema.names)
@@ -126,8 +129,8 @@ def test_a_table_has_the_contracts_columns_and_types(name, book):
 
 
 @pytest.mark.parametrize("name", sorted(TABLES))
-def test_required_values_are_there_and_keys_do_not_repeat(name, book):
-    frame, contract = read(book, name), CONTRACT[name]
+def test_required_values_are_there_and_keys_do_not_repeat(name, portfolio):
+    frame, contract = read(portfolio, name), CONTRACT[name]
     assert len(frame)
     assert (
         frame[[column.name for column in contract.columns if column.required]]
@@ -145,9 +148,9 @@ def test_required_values_are_there_and_keys_do_not_repeat(name, book):
             assert (both[order.earlier] <= both[order.later]).all()
 
 
-def test_events_lie_sorted_in_their_month_and_end_on_the_last_day(book):
+def test_events_lie_sorted_in_their_month_and_end_on_the_last_day(portfolio):
     last = pd.Timestamp(0)
-    for path in sorted((book / "events").glob("*.parquet")):
+    for path in sorted((portfolio / "events").glob("*.parquet")):
         moments = pq.read_table(path, columns=["occurred_at"]).to_pandas()["occurred_at"]
         assert moments.is_monotonic_increasing
         assert set(moments.dt.strftime("%Y-%m")) == {path.stem}
@@ -156,24 +159,26 @@ def test_events_lie_sorted_in_their_month_and_end_on_the_last_day(book):
     assert END + pd.Timedelta(hours=23) <= last < END + pd.Timedelta(days=1)
 
 
-def test_no_two_event_rows_are_identical(book):
-    assert not events(book).duplicated().any()
+def test_no_two_event_rows_are_identical(portfolio):
+    assert not events(portfolio).duplicated().any()
 
 
-def test_every_row_belongs_to_a_customer_and_an_event_to_a_known_user(book):
-    known = set(read(book, "customers")["client_id"])
+def test_every_row_belongs_to_a_customer_and_an_event_to_a_known_user(portfolio):
+    known = set(read(portfolio, "customers")["client_id"])
     assert all(re.fullmatch(r"[a-zA-Z0-9_-]{1,100}", one) for one in known)
     for name in TABLES:
-        frame = read(book, name)
+        frame = read(portfolio, name)
         if "client_id" in frame:
             assert set(frame["client_id"]) <= known, name
-    users = pd.MultiIndex.from_frame(read(book, "users")[["client_id", "user_id"]])
-    seen = events(book).dropna(subset=["user_id"])[["client_id", "user_id"]].drop_duplicates()
+    users = pd.MultiIndex.from_frame(read(portfolio, "users")[["client_id", "user_id"]])
+    seen = events(portfolio).dropna(subset=["user_id"])[["client_id", "user_id"]].drop_duplicates()
     assert pd.MultiIndex.from_frame(seen).isin(users).all()
 
 
-def test_nothing_of_a_customer_lies_on_or_after_the_day_it_left(book):
-    left = pd.to_datetime(read(book, "customers").set_index("client_id")["churned_on"]).dropna()
+def test_nothing_of_a_customer_lies_on_or_after_the_day_it_left(portfolio):
+    left = pd.to_datetime(
+        read(portfolio, "customers").set_index("client_id")["churned_on"]
+    ).dropna()
     stamps = {
         "tickets": ("opened_at", "resolved_at", "first_response_at"),
         "surveys": ("responded_at",),
@@ -182,13 +187,13 @@ def test_nothing_of_a_customer_lies_on_or_after_the_day_it_left(book):
         "milestone_progress": ("started_at", "completed_at", "blocked_since"),
         "users": ("created_at", "deactivated_at"),
     }
-    frames = {name: read(book, name) for name in stamps} | {"events": events(book)}
+    frames = {name: read(portfolio, name) for name in stamps} | {"events": events(portfolio)}
     for name, columns in {**stamps, "events": ("occurred_at",)}.items():
         for column in columns:
             rows = frames[name][["client_id", column]].dropna()
             rows = rows[rows["client_id"].isin(left.index)].reset_index(drop=True)
             assert (
-                local_day(rows[column], rows["client_id"], book) < rows["client_id"].map(left)
+                local_day(rows[column], rows["client_id"], portfolio) < rows["client_id"].map(left)
             ).all(), (
                 name,
                 column,
@@ -199,26 +204,26 @@ def test_nothing_of_a_customer_lies_on_or_after_the_day_it_left(book):
         ("contracts", "starts_on"),
         ("entitlements", "starts_on"),
     ):
-        rows = read(book, name).dropna(subset=[column])
+        rows = read(portfolio, name).dropna(subset=[column])
         rows = rows[rows["client_id"].isin(left.index)]
         assert (pd.to_datetime(rows[column]) < rows["client_id"].map(left)).all(), name
 
 
-def test_the_snapshot_is_overwritten_at_churn_and_the_contract_keeps_the_past(book):
-    customers, contracts = read(book, "customers"), read(book, "contracts")
+def test_the_snapshot_is_overwritten_at_churn_and_the_contract_keeps_the_past(portfolio):
+    customers, contracts = read(portfolio, "customers"), read(portfolio, "contracts")
     gone = customers[customers["churned_on"].notna()]
     assert (
         (gone["arr"] == 0).all() and gone["plan"].isna().all() and gone["renewal_date"].isna().all()
     )
     assert (contracts.groupby("client_id")["arr"].last()[gone["client_id"]] > 0).all()
-    changes = read(book, "arr_changes")
+    changes = read(portfolio, "arr_changes")
     ends = changes[changes["reason"] == "churn"].set_index("client_id")["effective_on"]
     assert (ends[gone["client_id"]].to_numpy() == gone["churned_on"].to_numpy()).all()
 
 
-def test_the_snapshot_moved_on_at_renewal_and_expansion(book):
-    customers = read(book, "customers").set_index("client_id")
-    contracts = read(book, "contracts").sort_values(["client_id", "starts_on"])
+def test_the_snapshot_moved_on_at_renewal_and_expansion(portfolio):
+    customers = read(portfolio, "customers").set_index("client_id")
+    contracts = read(portfolio, "contracts").sort_values(["client_id", "starts_on"])
     live = customers[customers["churned_on"].isna()]
     begun = contracts[pd.to_datetime(contracts["starts_on"]) <= END].groupby("client_id").last()
     assert (begun.loc[live.index, "arr"] == live["arr"]).all()
@@ -226,8 +231,8 @@ def test_the_snapshot_moved_on_at_renewal_and_expansion(book):
     assert (first.loc[live.index, "seats"] != live["seats"]).mean() > 0.05
 
 
-def test_the_customer_people_ask_for_is_live_and_rich(book):
-    one = read(book, "customers").set_index("client_id").loc["cs_client_123"]
+def test_the_customer_people_ask_for_is_live_and_rich(portfolio):
+    one = read(portfolio, "customers").set_index("client_id").loc["cs_client_123"]
     assert pd.isna(one["churned_on"]) and pd.isna(one["notice_on"])
     assert pd.Timestamp(one["signup_date"]) <= END - pd.Timedelta(days=200)
     for name in (
@@ -240,28 +245,33 @@ def test_the_customer_people_ask_for_is_live_and_rich(book):
         "milestone_progress",
         "stage_changes",
     ):
-        assert (read(book, name)["client_id"] == "cs_client_123").sum() >= 2, name
+        assert (read(portfolio, name)["client_id"] == "cs_client_123").sum() >= 2, name
 
 
-def test_the_book_has_what_the_tools_speak_of(book):
-    customers = read(book, "customers")
+def test_the_portfolio_has_what_the_tools_speak_of(portfolio):
+    customers = read(portfolio, "customers")
     assert customers["timezone"].nunique() >= 6 and customers["industry"].nunique() == 8
     tiers = pd.cut(
         customers.loc[customers["churned_on"].isna(), "arr"],
         [0, 10_000, 50_000, 100_000, 250_000, np.inf],
     )
     assert (tiers.value_counts() > 0).sum() >= 4
-    invoices = read(book, "invoices")
+    invoices = read(portfolio, "invoices")
     paid = pd.to_datetime(invoices["paid_on"]).fillna(END)
     assert ((paid - pd.to_datetime(invoices["due_on"])).dt.days >= 60).sum() >= 10
-    assert set(read(book, "calendar")["label"].str.split(":").str[0]) == {
+    assert set(read(portfolio, "calendar")["label"].str.split(":").str[0]) == {
         "holiday",
         "launch",
         "incident",
     }
-    assert set(read(book, "benchmarks")["source"]) == {"simulated"}
-    assert set(read(book, "arr_changes")["reason"]) == {"new", "expansion", "contraction", "churn"}
-    assert events(book)["source"].value_counts().keys().tolist() == ["ui", "api"]
+    assert set(read(portfolio, "benchmarks")["source"]) == {"simulated"}
+    assert set(read(portfolio, "arr_changes")["reason"]) == {
+        "new",
+        "expansion",
+        "contraction",
+        "churn",
+    }
+    assert events(portfolio)["source"].value_counts().keys().tolist() == ["ui", "api"]
 
 
 def test_light_events_keep_days_sessions_features_and_counts(tmp_path):
@@ -319,14 +329,14 @@ def test_each_scenario_writes_every_table_of_the_truth(name, tmp_path):
     summary = write_demo(tmp_path, clients=12, months=6, scenario=name, events="light")
     for truth, columns in TRUTH.items():
         assert pq.read_schema(tmp_path / "truth" / f"{truth}.parquet").names == list(columns)
-    on_disk = json.loads((tmp_path / "truth" / "book.json").read_text())
+    on_disk = json.loads((tmp_path / "truth" / "portfolio.json").read_text())
     assert on_disk["scenario"] == name == summary["scenario"] and on_disk["seed"] == 7
     assert {"oracle_auc_30", "oracle_auc_90", "churns", "checks", "parameters", "version"} <= set(
         on_disk
     )
 
 
-def test_a_book_of_several_chunks_gives_each_customer_its_own_number(tmp_path):
+def test_a_portfolio_of_several_chunks_gives_each_customer_its_own_number(tmp_path):
     write_demo(tmp_path, clients=253, months=3, events="light")
     ids = read(tmp_path, "customers")["client_id"]
     assert sorted(ids) == [f"cs_client_{number:03d}" for number in range(1, 254)]
@@ -338,6 +348,6 @@ def test_a_book_of_several_chunks_gives_each_customer_its_own_number(tmp_path):
 
 def test_the_last_day_is_the_tenth_of_october(small):
     assert (
-        json.loads((small / "truth" / "book.json").read_text())["last_day"]
+        json.loads((small / "truth" / "portfolio.json").read_text())["last_day"]
         == dt.date(2025, 10, 10).isoformat()
     )

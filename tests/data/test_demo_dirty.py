@@ -1,4 +1,4 @@
-"""The dirty book: each listed fault stands where it is said to, and taking them out gives the clean book."""
+"""The dirty portfolio: each listed fault stands where it is said to, and taking them out gives the clean portfolio."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from healthseg.data.demo import write_demo
-from healthseg.data.demo.dirt import CSV_TABLES, LATE
+from healthseg.demo import write_demo
+from healthseg.demo.dirt import CSV_TABLES, LATE
 
 
 @pytest.fixture(scope="module")
-def books(tmp_path_factory) -> tuple[Path, Path]:
+def portfolios(tmp_path_factory) -> tuple[Path, Path]:
     folder = tmp_path_factory.mktemp("dirty")
     for scenario in ("default", "dirty"):
         write_demo(folder / scenario, clients=30, months=9, scenario=scenario, events="light")
@@ -26,10 +26,10 @@ def lines(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_each_fault_stands_in_its_row(books):
-    dirt = pq.read_table(books[1] / "truth" / "dirt.parquet").to_pandas()
-    files = {name: lines(books[1] / f"{name}.csv") for name in CSV_TABLES} | {
-        "events": lines(books[1] / LATE)
+def test_each_fault_stands_in_its_row(portfolios):
+    dirt = pq.read_table(portfolios[1] / "truth" / "dirt.parquet").to_pandas()
+    files = {name: lines(portfolios[1] / f"{name}.csv") for name in CSV_TABLES} | {
+        "events": lines(portfolios[1] / LATE)
     }
     assert set(dirt["table"]) == set(files) and set(dirt["expected"]) == {
         "dropped",
@@ -41,8 +41,8 @@ def test_each_fault_stands_in_its_row(books):
         assert row["client_id"] == fault.client_id and row[fault.column] == fault.value
 
 
-def test_every_kind_of_fault_is_there(books):
-    dirt = pq.read_table(books[1] / "truth" / "dirt.parquet").to_pandas()
+def test_every_kind_of_fault_is_there(portfolios):
+    dirt = pq.read_table(portfolios[1] / "truth" / "dirt.parquet").to_pandas()
     assert {
         "duplicate",
         "unknown_customer",
@@ -56,10 +56,12 @@ def test_every_kind_of_fault_is_there(books):
 
 
 @pytest.mark.parametrize("name", CSV_TABLES)
-def test_without_the_dropped_rows_the_clean_table_remains(name, books):
-    clean = pq.read_table(books[0] / f"{name}.parquet").to_pandas()
-    dirt = pq.read_table(books[1] / "truth" / "dirt.parquet").to_pandas().query("table == @name")
-    rows = pd.DataFrame(lines(books[1] / f"{name}.csv"))
+def test_without_the_dropped_rows_the_clean_table_remains(name, portfolios):
+    clean = pq.read_table(portfolios[0] / f"{name}.parquet").to_pandas()
+    dirt = (
+        pq.read_table(portfolios[1] / "truth" / "dirt.parquet").to_pandas().query("table == @name")
+    )
+    rows = pd.DataFrame(lines(portfolios[1] / f"{name}.csv"))
     kept = rows.drop(index=dirt.loc[dirt["expected"] == "dropped", "row"] - 1)
     assert (
         len(kept) == len(clean)
@@ -77,5 +79,5 @@ def test_without_the_dropped_rows_the_clean_table_remains(name, books):
         assert same.all(), column
 
 
-def test_no_table_is_given_twice(books):
-    assert not [name for name in CSV_TABLES if (books[1] / f"{name}.parquet").exists()]
+def test_no_table_is_given_twice(portfolios):
+    assert not [name for name in CSV_TABLES if (portfolios[1] / f"{name}.parquet").exists()]

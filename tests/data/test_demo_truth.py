@@ -1,4 +1,4 @@
-"""The demo book's truth: drivers recounted from the tables, the hazard, and nothing planted in the null book."""
+"""The demo portfolio's truth: drivers recounted from the tables, the hazard, and nothing planted in the null portfolio."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from healthseg.data.demo import write_demo
-from healthseg.data.demo.truth import expected_auc
+from healthseg.demo import write_demo
+from healthseg.demo.truth import expected_auc
 
 DAY = pd.Timedelta(days=1)
 START = pd.Timestamp("2024-04-11")
 
 
 @pytest.fixture(scope="module")
-def book(tmp_path_factory) -> Path:
-    out = tmp_path_factory.mktemp("truth") / "book"
+def portfolio(tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("truth") / "portfolio"
     write_demo(out, events="light")
     return out
 
@@ -31,21 +31,21 @@ def null(tmp_path_factory) -> Path:
     return out
 
 
-def read(book: Path, name: str) -> pd.DataFrame:
-    return pq.read_table(book / f"{name}.parquet").to_pandas()
+def read(portfolio: Path, name: str) -> pd.DataFrame:
+    return pq.read_table(portfolio / f"{name}.parquet").to_pandas()
 
 
-def person_days(book: Path, client: str) -> pd.DataFrame:
+def person_days(portfolio: Path, client: str) -> pd.DataFrame:
     """One customer's person events with their local day, counted plainly."""
     parts = [
         pq.read_table(path, filters=[("client_id", "=", client)]).to_pandas()
-        for path in sorted((book / "events").iterdir())
+        for path in sorted((portfolio / "events").iterdir())
     ]
     rows = pd.concat([part for part in parts if len(part)])
     rows = rows[rows["source"] == "ui"].assign(
         count=lambda frame: frame["count"].fillna(1).astype(int)
     )
-    zone = read(book, "customers").set_index("client_id").loc[client, "timezone"]
+    zone = read(portfolio, "customers").set_index("client_id").loc[client, "timezone"]
     rows["day"] = (
         rows["occurred_at"]
         .dt.tz_localize("UTC")
@@ -56,17 +56,17 @@ def person_days(book: Path, client: str) -> pd.DataFrame:
     return rows
 
 
-def some_rows(book: Path, column: str) -> pd.DataFrame:
+def some_rows(portfolio: Path, column: str) -> pd.DataFrame:
     """Twelve rows of the hazard, spread over customers and steps."""
-    hazard = read(book, "truth/hazard").dropna(subset=[column])
+    hazard = read(portfolio, "truth/hazard").dropna(subset=[column])
     return hazard.iloc[np.linspace(0, len(hazard) - 1, 12).astype(int)]
 
 
-def test_seat_utilisation_is_found_again_in_the_tables(book):
-    contracts = read(book, "contracts")
-    for row in some_rows(book, "d_seat_utilisation").itertuples():
+def test_seat_utilisation_is_found_again_in_the_tables(portfolio):
+    contracts = read(portfolio, "contracts")
+    for row in some_rows(portfolio, "d_seat_utilisation").itertuples():
         d = pd.Timestamp(row.step_start) - DAY
-        rows = person_days(book, row.client_id)
+        rows = person_days(portfolio, row.client_id)
         active = rows.loc[(rows["day"] > d - 30 * DAY) & (rows["day"] <= d), "user_id"].nunique()
         own = contracts[
             (contracts["client_id"] == row.client_id)
@@ -76,11 +76,11 @@ def test_seat_utilisation_is_found_again_in_the_tables(book):
         assert row.d_seat_utilisation == pytest.approx(active / own["seats"].iloc[-1], abs=1e-12)
 
 
-def test_usage_against_the_own_baseline_is_found_again_in_the_tables(book):
-    signup = pd.to_datetime(read(book, "customers").set_index("client_id")["signup_date"])
-    for row in some_rows(book, "d_usage_vs_own_baseline").itertuples():
+def test_usage_against_the_own_baseline_is_found_again_in_the_tables(portfolio):
+    signup = pd.to_datetime(read(portfolio, "customers").set_index("client_id")["signup_date"])
+    for row in some_rows(portfolio, "d_usage_vs_own_baseline").itertuples():
         d = pd.Timestamp(row.step_start) - DAY
-        per_day = person_days(book, row.client_id).groupby("day")["count"].sum()
+        per_day = person_days(portfolio, row.client_id).groupby("day")["count"].sum()
         now = per_day[(per_day.index > d - 28 * DAY) & (per_day.index <= d)].sum()
         before = per_day[(per_day.index > d - 112 * DAY) & (per_day.index <= d - 28 * DAY)].sum()
         since = max(d - 111 * DAY, START, signup[row.client_id])
@@ -90,11 +90,11 @@ def test_usage_against_the_own_baseline_is_found_again_in_the_tables(book):
         )
 
 
-def test_overdue_days_are_found_again_in_the_tables(book):
-    invoices = read(book, "invoices")
+def test_overdue_days_are_found_again_in_the_tables(portfolio):
+    invoices = read(portfolio, "invoices")
     for name in ("issued_on", "due_on", "paid_on"):
         invoices[name] = pd.to_datetime(invoices[name])
-    for row in some_rows(book, "d_worst_days_overdue").itertuples():
+    for row in some_rows(portfolio, "d_worst_days_overdue").itertuples():
         d = pd.Timestamp(row.step_start) - DAY
         own = invoices[(invoices["client_id"] == row.client_id) & (invoices["issued_on"] <= d)]
         unpaid = own[(own["due_on"] < d) & ~(own["paid_on"] <= d)]
@@ -103,8 +103,8 @@ def test_overdue_days_are_found_again_in_the_tables(book):
         )
 
 
-def test_what_is_withheld_is_missing_for_its_driver(book):
-    hazard, withheld = read(book, "truth/hazard"), read(book, "truth/withheld")
+def test_what_is_withheld_is_missing_for_its_driver(portfolio):
+    hazard, withheld = read(portfolio, "truth/hazard"), read(portfolio, "truth/withheld")
     for table, driver in (
         ("invoices", "d_worst_days_overdue"),
         ("surveys", "d_nps_365d"),
@@ -115,15 +115,18 @@ def test_what_is_withheld_is_missing_for_its_driver(book):
         assert len(rows) and rows[driver].isna().all()
 
 
-def test_the_hazard_is_what_its_terms_say(book):
-    hazard, terms = read(book, "truth/hazard"), read(book, "truth/hazard_terms").set_index("driver")
-    parameters = json.loads((book / "truth" / "book.json").read_text())["parameters"]
+def test_the_hazard_is_what_its_terms_say(portfolio):
+    hazard, terms = (
+        read(portfolio, "truth/hazard"),
+        read(portfolio, "truth/hazard_terms").set_index("driver"),
+    )
+    parameters = json.loads((portfolio / "truth" / "portfolio.json").read_text())["parameters"]
     linear = {
-        one.measure: ((hazard[f"d_{one.measure}"] - one.center) / one.scale).clip(-3, 3)
+        one.metric: ((hazard[f"d_{one.metric}"] - one.center) / one.scale).clip(-3, 3)
         for one in terms[terms["form"] == "linear"].itertuples()
     }
     eta = parameters["intercept"] + sum(
-        terms.loc[terms["measure"] == name, "coefficient"].iloc[0] * value.fillna(0)
+        terms.loc[terms["metric"] == name, "coefficient"].iloc[0] * value.fillna(0)
         for name, value in linear.items()
     )
     trend, silence = terms.loc["trend"], terms.loc["silence"]
@@ -138,43 +141,46 @@ def test_the_hazard_is_what_its_terms_say(book):
     assert np.allclose(risk["h_true"], 1 / (1 + np.exp(-(risk["eta_measured"] + risk["frailty"]))))
 
 
-def test_the_oracle_and_the_churns_lie_where_they_should(book):
-    summary = json.loads((book / "truth" / "book.json").read_text())
+def test_the_oracle_and_the_churns_lie_where_they_should(portfolio):
+    summary = json.loads((portfolio / "truth" / "portfolio.json").read_text())
     assert all(check["ok"] for check in summary["checks"].values()), summary["checks"]
-    risk = read(book, "truth/hazard").query("at_risk")
+    risk = read(portfolio, "truth/hazard").query("at_risk")
     assert 0.76 <= expected_auc(risk["p30"].to_numpy()) <= 0.82
-    churned = pd.to_datetime(read(book, "truth/exits")["churned_on"]).dropna()
+    churned = pd.to_datetime(read(portfolio, "truth/exits")["churned_on"]).dropna()
     assert (churned < START + 365 * DAY).sum() >= 60
-    assert (read(book, "customers")["churned_on"].notna()).sum() == len(churned)
+    assert (read(portfolio, "customers")["churned_on"].notna()).sum() == len(churned)
 
 
-def test_probabilities_agree_with_what_happened(book):
-    risk = read(book, "truth/hazard").query("at_risk")
+def test_probabilities_agree_with_what_happened(portfolio):
+    risk = read(portfolio, "truth/hazard").query("at_risk")
     decided = risk["decided"].sum()
     assert abs(decided - risk["p30"].sum()) < 3 * np.sqrt(decided)
     assert (risk["p90"] > risk["p30"]).all() and (risk["p90_mc_se"] < 0.03).all()
 
 
-def test_notice_comes_twenty_to_sixty_days_before(book):
-    exits = read(book, "truth/exits").dropna(subset=["notice_on", "churned_on"])
+def test_notice_comes_twenty_to_sixty_days_before(portfolio):
+    exits = read(portfolio, "truth/exits").dropna(subset=["notice_on", "churned_on"])
     lead = (pd.to_datetime(exits["churned_on"]) - pd.to_datetime(exits["notice_on"])).dt.days
     assert lead.between(20, 60).all() and lead.nunique() > 20
 
 
-def test_the_drivers_go_together_in_the_scorecards_direction(book):
-    risk, terms = read(book, "truth/hazard").query("at_risk"), read(book, "truth/hazard_terms")
+def test_the_drivers_go_together_in_the_scorecards_direction(portfolio):
+    risk, terms = (
+        read(portfolio, "truth/hazard").query("at_risk"),
+        read(portfolio, "truth/hazard_terms"),
+    )
     additive = terms[terms["form"].isin(["linear", "log"])]
     assert len(additive) == 7
     oriented = pd.DataFrame(
-        {one.measure: risk[f"d_{one.measure}"] * one.direction for one in additive.itertuples()}
+        {one.metric: risk[f"d_{one.metric}"] * one.direction for one in additive.itertuples()}
     )
     pairs = oriented.corr(method="spearman").to_numpy()[np.triu_indices(7, 1)]
     assert 0.15 < pairs.mean() < 0.40
 
 
-def test_persons_who_leave_do_not_come_again(book):
-    users = read(book, "truth/users").dropna(subset=["left_on"]).set_index("user_id")
-    for path in sorted((book / "events").iterdir()):
+def test_persons_who_leave_do_not_come_again(portfolio):
+    users = read(portfolio, "truth/users").dropna(subset=["left_on"]).set_index("user_id")
+    for path in sorted((portfolio / "events").iterdir()):
         rows = pq.read_table(path, columns=["user_id", "occurred_at"]).to_pandas().dropna()
         rows = rows[rows["user_id"].isin(users.index)]
         assert (
@@ -182,9 +188,12 @@ def test_persons_who_leave_do_not_come_again(book):
         ).all()
 
 
-def test_first_use_and_milestones_follow_from_the_events(book):
-    adoptions, status = read(book, "truth/adoptions"), read(book, "truth/milestone_status")
-    rows = person_days(book, "cs_client_123")
+def test_first_use_and_milestones_follow_from_the_events(portfolio):
+    adoptions, status = (
+        read(portfolio, "truth/adoptions"),
+        read(portfolio, "truth/milestone_status"),
+    )
+    rows = person_days(portfolio, "cs_client_123")
     first = rows.groupby("feature")["day"].min()
     own = (
         adoptions[adoptions["client_id"] == "cs_client_123"]
@@ -199,7 +208,7 @@ def test_first_use_and_milestones_follow_from_the_events(book):
         "in_progress",
         "not_started",
     }
-    progress = read(book, "milestone_progress")
+    progress = read(portfolio, "milestone_progress")
     done = progress[(progress["completed_at"].notna())].merge(
         status, on=["client_id", "milestone_id"]
     )
@@ -207,18 +216,20 @@ def test_first_use_and_milestones_follow_from_the_events(book):
     assert (later["status"] == "completed").all()
 
 
-def test_usage_falls_after_notice_only_in_the_leak_book(book, tmp_path):
+def test_usage_falls_after_notice_only_in_the_leak_portfolio(portfolio, tmp_path):
     write_demo(tmp_path, scenario="leak", events="light")
     ours, theirs = (
         read(path, "truth/hazard").query("at_risk").reset_index(drop=True)
-        for path in (tmp_path, book)
+        for path in (tmp_path, portfolio)
     )
     assert ours.equals(theirs)
     exits = (
-        read(book, "truth/exits").dropna(subset=["notice_on", "churned_on"]).set_index("client_id")
+        read(portfolio, "truth/exits")
+        .dropna(subset=["notice_on", "churned_on"])
+        .set_index("client_id")
     )
     counts = []
-    for path in (book, tmp_path):
+    for path in (portfolio, tmp_path):
         rows = pd.concat(
             [
                 pq.read_table(one, columns=["client_id", "occurred_at", "source"]).to_pandas()
@@ -234,7 +245,7 @@ def test_usage_falls_after_notice_only_in_the_leak_book(book, tmp_path):
     assert abs(leak_before - before) < 0.02 * before and leak_late < 0.25 * late
 
 
-def test_in_the_null_book_leaving_depends_on_nothing(null):
+def test_in_the_null_portfolio_leaving_depends_on_nothing(null):
     terms, hazard = read(null, "truth/hazard_terms"), read(null, "truth/hazard")
     assert (terms["coefficient"] == 0).all()
     risk = hazard[hazard["at_risk"]]
@@ -242,7 +253,7 @@ def test_in_the_null_book_leaving_depends_on_nothing(null):
     assert (hazard["frailty"] == 0).all()
 
 
-def test_in_the_null_book_hours_and_weekdays_are_uniform(null):
+def test_in_the_null_portfolio_hours_and_weekdays_are_uniform(null):
     zones = read(null, "customers").set_index("client_id")["timezone"]
     rows = pd.concat(
         [
@@ -262,7 +273,7 @@ def test_in_the_null_book_hours_and_weekdays_are_uniform(null):
         assert len(share) == count and (share * count).between(0.96, 1.04).all()
 
 
-def test_in_the_null_book_nothing_is_planted(null):
+def test_in_the_null_portfolio_nothing_is_planted(null):
     for name in ("rhythms", "anomalies", "sequences", "bundles", "champion_exits", "segments"):
         assert read(null, f"truth/{name}").empty, name
     assert read(null, "truth/users")["left_on"].isna().all()
@@ -272,7 +283,7 @@ def test_in_the_null_book_nothing_is_planted(null):
     assert (law == 1).all()
 
 
-def test_planted_things_say_how_likely_they_are_to_be_found(book):
+def test_planted_things_say_how_likely_they_are_to_be_found(portfolio):
     for name in (
         "rhythms",
         "anomalies",
@@ -282,11 +293,11 @@ def test_planted_things_say_how_likely_they_are_to_be_found(book):
         "blocker_law",
         "message_law",
     ):
-        frame = read(book, f"truth/{name}")
+        frame = read(portfolio, f"truth/{name}")
         assert len(frame) and frame["power"].between(0, 1).all()
         assert (frame["detectable"] == (frame["power"] >= 0.95)).all()
     for name in ("rhythms", "anomalies", "sequences", "bundles", "champion_exits", "blocker_law"):
-        assert read(book, f"truth/{name}")["detectable"].any(), name
+        assert read(portfolio, f"truth/{name}")["detectable"].any(), name
 
 
 def test_the_segments_lie_far_apart(tmp_path):
@@ -295,12 +306,12 @@ def test_the_segments_lie_far_apart(tmp_path):
     assert read(tmp_path, "truth/segments")["segment"].nunique() == 4
 
 
-def test_on_the_day_of_the_gap_nothing_was_loaded(book):
-    gap = read(book, "truth/anomalies").query("kind == 'gap'")
+def test_on_the_day_of_the_gap_nothing_was_loaded(portfolio):
+    gap = read(portfolio, "truth/anomalies").query("kind == 'gap'")
     assert len(gap) == 1 and gap["factor"].iloc[0] == 0
     day = pd.Timestamp(gap["from"].iloc[0])
     rows = pq.read_table(
-        book / "events" / f"{day:%Y-%m}.parquet", columns=["occurred_at"]
+        portfolio / "events" / f"{day:%Y-%m}.parquet", columns=["occurred_at"]
     ).to_pandas()["occurred_at"]
     per_day = rows.dt.normalize().value_counts()
     assert day not in per_day.index and {day - DAY, day + DAY} <= set(per_day.index)

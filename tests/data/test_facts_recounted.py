@@ -57,7 +57,7 @@ NAMES = [
 ]
 
 
-def book_of(rows: list[tuple]) -> tuple[Portfolio, Path]:
+def portfolio_of(rows: list[tuple]) -> tuple[Portfolio, Path]:
     folder = Path(tempfile.mkdtemp())
     pd.DataFrame(
         {
@@ -131,9 +131,9 @@ def recount_sessions(rows: list[tuple]) -> list[tuple]:
     )
 )
 def test_facts_equal_a_slow_recount(rows):
-    book, folder = book_of(rows)
+    portfolio, folder = portfolio_of(rows)
     try:
-        connection = book.connection()
+        connection = portfolio.connection()
         expected = recount(rows)
         for name, keys in (
             ("user_day", "client_id, user_id, day"),
@@ -153,7 +153,7 @@ def test_facts_equal_a_slow_recount(rows):
             "SELECT CAST(SUM(api_events) AS BIGINT) FROM user_day"
         ).fetchall() == [(api,)]
     finally:
-        book.close()
+        portfolio.close()
         shutil.rmtree(folder)
 
 
@@ -192,13 +192,13 @@ def test_every_row_of_a_table_is_kept_or_dropped_for_one_reason(rows):
             ("surveys", "client_id,kind,score,responded_at,user_id"),
         ):
             (folder / f"{table}.csv").write_text("\n".join([names, *map(",".join, rows)]) + "\n")
-        book = Portfolio.open(folder, {"max_loss_share": 1})
+        portfolio = Portfolio.open(folder, {"max_loss_share": 1})
         for table in ("events", "tickets", "surveys"):
-            report = book.reports[table]
+            report = portfolio.reports[table]
             assert (
                 report.read == report.kept + sum(drop.count for drop in report.drops) == len(rows)
             )
-            if book.has(table):
-                assert len(book.table(table)) == report.kept
+            if portfolio.has(table):
+                assert len(portfolio.table(table)) == report.kept
     finally:
         shutil.rmtree(folder)

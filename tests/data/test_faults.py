@@ -13,8 +13,8 @@ from healthseg.errors import ClientNotFound, DataRetrievalError, InvalidClientId
 LOOSE = {"max_loss_share": 0.9}
 
 
-def only_drop(book, table):
-    (drop,) = book.reports[table].drops
+def only_drop(portfolio, table):
+    (drop,) = portfolio.reports[table].drops
     return drop
 
 
@@ -36,13 +36,15 @@ def only_drop(book, table):
         ),
     ],
 )
-def test_a_bad_event_is_dropped_with_its_reason_value_and_line(make_book, row, reason, example):
-    book = make_book(
+def test_a_bad_event_is_dropped_with_its_reason_value_and_line(
+    make_portfolio, row, reason, example
+):
+    portfolio = make_portfolio(
         LOOSE,
         events=f"client_id,occurred_at\nacme,2025-03-03 10:00:00\n{row}\nacme,2025-03-03 11:00:00\n",
     )
-    report = book.reports["events"]
-    drop = only_drop(book, "events")
+    report = portfolio.reports["events"]
+    drop = only_drop(portfolio, "events")
     assert (report.read, report.kept, drop.count, drop.file) == (3, 2, 1, "events.csv")
     assert reason in drop.reason
     if example is not None:
@@ -110,30 +112,34 @@ def test_a_bad_event_is_dropped_with_its_reason_value_and_line(make_book, row, r
     ],
 )
 def test_a_bad_row_of_a_small_table_is_dropped_with_its_reason(
-    make_book, header, row, table, reason
+    make_portfolio, header, row, table, reason
 ):
-    book = make_book({"max_loss_share": 1}, **{table: f"{header}\n{row}\n"})
-    drop = only_drop(book, table)
+    portfolio = make_portfolio({"max_loss_share": 1}, **{table: f"{header}\n{row}\n"})
+    drop = only_drop(portfolio, table)
     assert reason in drop.reason and drop.line == 2
-    assert book.reports[table].kept == 0
+    assert portfolio.reports[table].kept == 0
 
 
-def test_an_unusable_optional_value_becomes_empty_and_is_counted(make_book):
-    book = make_book(
+def test_an_unusable_optional_value_becomes_empty_and_is_counted(make_portfolio):
+    portfolio = make_portfolio(
         tickets="ticket_id,client_id,opened_at,severity,csat,first_response_at\n"
         "1,acme,2025-03-01,HIGH,4,2025-03-02\n2,acme,2025-03-01,urgent,9,2025-02-02\n",
         customers="client_id,signup_date,timezone,arr,seats\nacme,2025-01-01,Mars/One,-5,many\n",
     )
-    assert book.reports["tickets"].corrected == {"severity": 1, "first_response_at": 1, "csat": 1}
-    assert book.reports["customers"].corrected == {"arr": 1, "seats": 1, "timezone": 1}
-    tickets = book.table("tickets")
+    assert portfolio.reports["tickets"].corrected == {
+        "severity": 1,
+        "first_response_at": 1,
+        "csat": 1,
+    }
+    assert portfolio.reports["customers"].corrected == {"arr": 1, "seats": 1, "timezone": 1}
+    tickets = portfolio.table("tickets")
     assert tickets["severity"].tolist()[0] == "high" and tickets["severity"].isna().tolist() == [
         False,
         True,
     ]
 
 
-def test_of_identical_rows_one_is_kept_and_of_conflicting_ones_the_last_in_order(make_book):
+def test_of_identical_rows_one_is_kept_and_of_conflicting_ones_the_last_in_order(make_portfolio):
     lines = [
         "1,acme,2025-03-01,low",
         "1,acme,2025-03-01,low",
@@ -141,59 +147,61 @@ def test_of_identical_rows_one_is_kept_and_of_conflicting_ones_the_last_in_order
         "2,acme,2025-03-02,high",
     ]
     for order in (lines, lines[::-1]):
-        book = make_book(
+        portfolio = make_portfolio(
             LOOSE, tickets="ticket_id,client_id,opened_at,severity\n" + "\n".join(order) + "\n"
         )
         assert [
-            (drop.count, drop.reason.split(" (")[0]) for drop in book.reports["tickets"].drops
+            (drop.count, drop.reason.split(" (")[0]) for drop in portfolio.reports["tickets"].drops
         ] == [(1, "identical to another row"), (1, "another row has the same ticket_id")]
-        assert book.table("tickets")["opened_at"].astype(str).tolist() == [
+        assert portfolio.table("tickets")["opened_at"].astype(str).tolist() == [
             "2025-03-01",
             "2025-03-02",
         ]
 
 
 def test_identical_events_of_one_instant_are_one_and_of_one_calendar_day_are_several(
-    make_book, rows
+    make_portfolio, rows
 ):
     events = (
         "client_id,user_id,occurred_at\n"
         + "acme,ann,2025-03-03 10:00:00\n" * 3
         + "acme,ann,2025-03-04\n" * 3
     )
-    book = make_book(LOOSE, events=events)
-    assert rows(book, "user_day", "CAST(day AS VARCHAR), events") == [
+    portfolio = make_portfolio(LOOSE, events=events)
+    assert rows(portfolio, "user_day", "CAST(day AS VARCHAR), events") == [
         ("2025-03-03", 1),
         ("2025-03-04", 3),
     ]
-    assert len(book.table("events")) == 4 and only_drop(book, "events").count == 2
-    kept = make_book({**LOOSE, "keep_identical_events": True})
+    assert len(portfolio.table("events")) == 4 and only_drop(portfolio, "events").count == 2
+    kept = make_portfolio({**LOOSE, "keep_identical_events": True})
     assert kept.reports["events"].kept == 2
 
 
-def test_counted_rows_are_never_taken_for_repeats(make_book, rows):
-    book = make_book(
+def test_counted_rows_are_never_taken_for_repeats(make_portfolio, rows):
+    portfolio = make_portfolio(
         events="client_id,user_id,occurred_at,count\nacme,ann,2025-03-03 10:00:00,5\nacme,ann,2025-03-03 10:00:00,5\n"
     )
-    assert rows(book, "user_day", "events") == [(10,)]
+    assert rows(portfolio, "user_day", "events") == [(10,)]
 
 
-def test_repeats_are_found_across_files(make_book, tmp_path):
-    folder = tmp_path / "book" / "events"
+def test_repeats_are_found_across_files(make_portfolio, tmp_path):
+    folder = tmp_path / "portfolio" / "events"
     folder.mkdir(parents=True)
     for name in ("a", "b"):
         (folder / f"{name}.csv").write_text("client_id,occurred_at\nacme,2025-03-03 10:00:00\n")
-    book = make_book(LOOSE, events=None)
-    assert (book.reports["events"].read, book.reports["events"].kept) == (2, 1)
+    portfolio = make_portfolio(LOOSE, events=None)
+    assert (portfolio.reports["events"].read, portfolio.reports["events"].kept) == (2, 1)
 
 
-def test_a_missing_column_is_named_with_the_near_one(make_book):
-    book = make_book(events="client_id,occured_at\nacme,2025-03-03\n")
-    assert not book.has("events")
-    assert "has no column occurred_at; did you mean occured_at?" in book.reports["events"].reason
+def test_a_missing_column_is_named_with_the_near_one(make_portfolio):
+    portfolio = make_portfolio(events="client_id,occured_at\nacme,2025-03-03\n")
+    assert not portfolio.has("events")
+    assert (
+        "has no column occurred_at; did you mean occured_at?" in portfolio.reports["events"].reason
+    )
     with pytest.raises(DataRetrievalError, match="occurred_at"):
-        book.connection()
-    check = book.check()
+        portfolio.connection()
+    check = portfolio.check()
     assert (
         not check.usable
         and "NOT USABLE" in check.to_text()
@@ -223,97 +231,106 @@ def test_a_missing_column_is_named_with_the_near_one(make_book):
         ("tickets.csv", b"just some words\n", "has no column ticket_id"),
     ],
 )
-def test_a_file_that_is_no_table_is_refused_and_the_rest_goes_on(make_book, name, content, reason):
-    book = make_book(**{name: content})
-    assert not book.has("tickets") and book.check().usable
+def test_a_file_that_is_no_table_is_refused_and_the_rest_goes_on(
+    make_portfolio, name, content, reason
+):
+    portfolio = make_portfolio(**{name: content})
+    assert not portfolio.has("tickets") and portfolio.check().usable
     with pytest.raises(DataRetrievalError, match=reason):
-        book.table("tickets")
-    assert book.connection().execute("SELECT COUNT(*) FROM tickets").fetchall() == [(0,)]
+        portfolio.table("tickets")
+    assert portfolio.connection().execute("SELECT COUNT(*) FROM tickets").fetchall() == [(0,)]
 
 
 @pytest.mark.parametrize("name", ["customers", "events"])
-def test_a_required_table_that_is_no_table_makes_the_portfolio_unusable(make_book, name):
-    book = make_book(**{f"{name}.csv": b"\xff\xfe\x00"})
-    assert not book.check().usable
+def test_a_required_table_that_is_no_table_makes_the_portfolio_unusable(make_portfolio, name):
+    portfolio = make_portfolio(**{f"{name}.csv": b"\xff\xfe\x00"})
+    assert not portfolio.check().usable
     with pytest.raises(DataRetrievalError, match=name):
-        book.connection()
+        portfolio.connection()
 
 
-def test_a_table_that_loses_too_much_is_refused_with_the_reason(make_book):
+def test_a_table_that_loses_too_much_is_refused_with_the_reason(make_portfolio):
     tickets = "ticket_id,client_id,opened_at\n1,acme,2025-03-01\n2,acme,soon\n3,acme,later\n"
-    book = make_book(tickets=tickets)
-    assert not book.has("tickets")
-    assert "2 of 3 rows cannot be used (66.7%; at most 20%" in book.reports["tickets"].reason
-    assert make_book(LOOSE).has("tickets")
+    portfolio = make_portfolio(tickets=tickets)
+    assert not portfolio.has("tickets")
+    assert "2 of 3 rows cannot be used (66.7%; at most 20%" in portfolio.reports["tickets"].reason
+    assert make_portfolio(LOOSE).has("tickets")
 
 
-def test_a_header_without_rows_is_a_table_without_rows(make_book):
-    book = make_book(tickets="ticket_id,client_id,opened_at\n")
-    assert book.has("tickets") and len(book.table("tickets")) == 0
-    assert not make_book(events="client_id,occurred_at\n").check().usable
+def test_a_header_without_rows_is_a_table_without_rows(make_portfolio):
+    portfolio = make_portfolio(tickets="ticket_id,client_id,opened_at\n")
+    assert portfolio.has("tickets") and len(portfolio.table("tickets")) == 0
+    assert not make_portfolio(events="client_id,occurred_at\n").check().usable
 
 
-def test_other_columns_and_other_files_are_noted(make_book, tmp_path):
-    book = make_book(
+def test_other_columns_and_other_files_are_noted(make_portfolio, tmp_path):
+    portfolio = make_portfolio(
         tikets="a,b\n1,2\n", customers="client_id,signup_date,colour\nacme,2025-01-01,red\n"
     )
-    text = book.check().to_text()
+    text = portfolio.check().to_text()
     assert "tikets.csv is not one of the tables and is not read; did you mean tickets?" in text
     assert "not read: colour" in text
 
 
-def test_a_misnamed_required_table_is_pointed_out(make_book):
-    book = make_book(events=None, **{"event.csv": "client_id,occurred_at\nacme,2025-03-03\n"})
+def test_a_misnamed_required_table_is_pointed_out(make_portfolio):
+    portfolio = make_portfolio(
+        events=None, **{"event.csv": "client_id,occurred_at\nacme,2025-03-03\n"}
+    )
     with pytest.raises(DataRetrievalError, match="did you mean events"):
-        book.table("events")
+        portfolio.table("events")
 
 
-def test_a_wrong_column_type_in_parquet_is_refused(make_book):
+def test_a_wrong_column_type_in_parquet_is_refused(make_portfolio):
     frame = pd.DataFrame({"ticket_id": ["1"], "client_id": ["acme"], "opened_at": [[1, 2]]})
-    assert "opened_at holds BIGINT[]" in make_book(tickets=frame).reports["tickets"].reason
+    assert "opened_at holds BIGINT[]" in make_portfolio(tickets=frame).reports["tickets"].reason
 
 
-def test_a_customer_is_found_or_the_error_names_the_near_one(make_book):
-    book = make_book()
-    assert book.client("acme")["timezone"] == "UTC"
+def test_a_customer_is_found_or_the_error_names_the_near_one(make_portfolio):
+    portfolio = make_portfolio()
+    assert portfolio.client("acme")["timezone"] == "UTC"
     with pytest.raises(ClientNotFound, match="did you mean acme"):
-        book.client("acne")
+        portfolio.client("acne")
     with pytest.raises(InvalidClientId, match="letters"):
-        book.client("acme; --")
+        portfolio.client("acme; --")
     with pytest.raises(InvalidParameters, match="did you mean tickets"):
-        book.has("ticket")
+        portfolio.has("ticket")
 
 
-def test_as_of_outside_the_data_names_both_ends(make_book):
-    book = make_book()
-    assert (book.first_event_day.isoformat(), book.data_until.isoformat()) == (
+def test_as_of_outside_the_data_names_both_ends(make_portfolio):
+    portfolio = make_portfolio()
+    assert (portfolio.first_event_day.isoformat(), portfolio.data_until.isoformat()) == (
         "2025-03-03",
         "2025-03-04",
     )
     for day in ("2025-03-02", "2025-03-05"):
         with pytest.raises(InvalidParameters, match="2025-03-03 to 2025-03-04"):
-            book.as_of(day)
-    assert book.as_of("2025-03-03").isoformat() == "2025-03-03" and book.as_of() == book.data_until
+            portfolio.as_of(day)
+    assert (
+        portfolio.as_of("2025-03-03").isoformat() == "2025-03-03"
+        and portfolio.as_of() == portfolio.data_until
+    )
 
 
-def test_the_last_whole_day_needs_its_last_hour_or_calendar_days(make_book):
+def test_the_last_whole_day_needs_its_last_hour_or_calendar_days(make_portfolio):
     head = "client_id,occurred_at\nacme,2025-03-03 10:00:00\n"
     assert (
-        make_book(events=head + "acme,2025-03-05 22:59:59\n").data_until.isoformat() == "2025-03-04"
+        make_portfolio(events=head + "acme,2025-03-05 22:59:59\n").data_until.isoformat()
+        == "2025-03-04"
     )
     assert (
-        make_book(events=head + "acme,2025-03-05 23:00:00\n").data_until.isoformat() == "2025-03-05"
+        make_portfolio(events=head + "acme,2025-03-05 23:00:00\n").data_until.isoformat()
+        == "2025-03-05"
     )
-    assert make_book(events=head + "acme,2025-03-05\n").data_until.isoformat() == "2025-03-05"
+    assert make_portfolio(events=head + "acme,2025-03-05\n").data_until.isoformat() == "2025-03-05"
 
 
-def test_sources_that_disagree_are_listed(make_book):
-    book = make_book(
+def test_sources_that_disagree_are_listed(make_portfolio):
+    portfolio = make_portfolio(
         customers="client_id,signup_date,arr,churned_on\nacme,2025-03-04,100,\nbeta,2025-01-01,50,2025-02-01\n",
         arr_changes="client_id,effective_on,arr,reason\nacme,2025-01-01,90,new\nbeta,2025-02-03,0,churn\n",
         events="client_id,occurred_at\nacme,2025-03-03 10:00:00\nbeta,2025-03-04 23:10:00\n",
     )
-    warnings = "\n".join(book.check().warnings)
+    warnings = "\n".join(portfolio.check().warnings)
     assert "1 customers have events before their signup_date, for example acme" in warnings
     assert "1 customers have events on or after churned_on, for example beta" in warnings
     assert (
@@ -322,17 +339,17 @@ def test_sources_that_disagree_are_listed(make_book):
     )
 
 
-def test_an_unknown_setting_is_refused(make_book):
+def test_an_unknown_setting_is_refused(make_portfolio):
     with pytest.raises(InvalidParameters, match="did you mean session_gap_minutes"):
-        make_book({"session_gap_minute": 5})
+        make_portfolio({"session_gap_minute": 5})
 
 
-def test_nothing_at_a_path_is_said_with_a_near_name(make_book, tmp_path):
-    make_book()
-    with pytest.raises(DataRetrievalError, match="did you mean book"):
-        Portfolio.open(tmp_path / "bok")
+def test_nothing_at_a_path_is_said_with_a_near_name(make_portfolio, tmp_path):
+    make_portfolio()
+    with pytest.raises(DataRetrievalError, match="did you mean portfolio"):
+        Portfolio.open(tmp_path / "portfolo")
     with pytest.raises(InvalidParameters, match="is no portfolio"):
-        Portfolio.open(tmp_path / "book" / "events.csv")
+        Portfolio.open(tmp_path / "portfolio" / "events.csv")
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataRetrievalError, match="holds no tables"):
         Portfolio.open(tmp_path / "empty")

@@ -43,60 +43,62 @@ def tables(seed: int = 3) -> dict[str, pd.DataFrame]:
     return {"events": events, "tickets": tickets, "customers": customers}
 
 
-def contents(book) -> dict[str, list[tuple]]:
-    connection = book.connection()
+def contents(portfolio) -> dict[str, list[tuple]]:
+    connection = portfolio.connection()
     return {
         name: connection.execute(f"SELECT * FROM {name} ORDER BY ALL").fetchall() for name in FACTS
     }
 
 
-def test_csv_and_parquet_give_the_same_facts_and_fingerprints(make_book, tmp_path):
-    books = []
+def test_csv_and_parquet_give_the_same_facts_and_fingerprints(make_portfolio, tmp_path):
+    portfolios = []
     for folder, suffix in (("a", ".csv"), ("b", ".parquet")):
         given = {f"{name}{suffix}": frame for name, frame in tables().items()}
-        books.append(make_book(folder=tmp_path / folder, customers=None, events=None, **given))
-    one, other = books
+        portfolios.append(
+            make_portfolio(folder=tmp_path / folder, customers=None, events=None, **given)
+        )
+    one, other = portfolios
     assert contents(one) == contents(other)
     assert one.fingerprint() == other.fingerprint() and one.content(
         one.data_until
     ) == other.content(other.data_until)
 
 
-def test_the_order_of_rows_and_columns_changes_nothing(make_book, tmp_path):
+def test_the_order_of_rows_and_columns_changes_nothing(make_portfolio, tmp_path):
     plain = {f"{name}.parquet": frame for name, frame in tables().items()}
     mixed = {
         name: frame.sample(frac=1, random_state=5)[list(frame.columns[::-1])]
         for name, frame in plain.items()
     }
-    one = make_book(folder=tmp_path / "a", customers=None, events=None, **plain)
-    other = make_book(folder=tmp_path / "b", customers=None, events=None, **mixed)
+    one = make_portfolio(folder=tmp_path / "a", customers=None, events=None, **plain)
+    other = make_portfolio(folder=tmp_path / "b", customers=None, events=None, **mixed)
     assert contents(one) == contents(other) and one.fingerprint() == other.fingerprint()
     pd.testing.assert_frame_equal(one.table("tickets"), other.table("tickets"))
     pd.testing.assert_frame_equal(one.table("events"), other.table("events"))
 
 
-def test_one_file_or_many_give_the_same_facts(make_book, tmp_path):
+def test_one_file_or_many_give_the_same_facts(make_portfolio, tmp_path):
     plain = {f"{name}.parquet": frame for name, frame in tables().items()}
-    one = make_book(folder=tmp_path / "a", customers=None, events=None, **plain)
+    one = make_portfolio(folder=tmp_path / "a", customers=None, events=None, **plain)
     folder = tmp_path / "b" / "events" / "2025"
     folder.mkdir(parents=True)
     frame = plain.pop("events.parquet")
     frame[:150].to_parquet(folder / "x.parquet")
     frame[150:300].iloc[:, ::-1].to_csv(folder / "y.csv", index=False)
     frame[300:].to_csv(folder.parent / "z.csv.gz", index=False)
-    other = make_book(folder=tmp_path / "b", customers=None, events=None, **plain)
+    other = make_portfolio(folder=tmp_path / "b", customers=None, events=None, **plain)
     assert contents(one) == contents(other)
 
 
 def test_a_file_by_customer_is_staged_and_one_by_time_is_not_with_the_same_facts(
-    make_book, tmp_path
+    make_portfolio, tmp_path
 ):
     plain = {f"{name}.parquet": frame for name, frame in tables().items()}
     later = plain["events.parquet"].assign(
         occurred_at=lambda frame: frame["occurred_at"] + pd.Timedelta(days=100)
     )
     frame = pd.concat([plain.pop("events.parquet"), later])
-    one = make_book(
+    one = make_portfolio(
         folder=tmp_path / "a",
         customers=None,
         events=None,
@@ -107,13 +109,13 @@ def test_a_file_by_customer_is_staged_and_one_by_time_is_not_with_the_same_facts
     folder.mkdir(parents=True)
     for month, rows in frame.groupby(frame["occurred_at"].dt.month):
         rows.to_parquet(folder / f"{month}.parquet")
-    other = make_book(folder=tmp_path / "b", customers=None, events=None, **plain)
+    other = make_portfolio(folder=tmp_path / "b", customers=None, events=None, **plain)
     assert contents(one) == contents(other)
     assert len(list((tmp_path / "a" / ".healthseg" / "staged").glob("*/month=*"))) > 1
     assert not list((tmp_path / "b" / ".healthseg" / "staged").glob("*/month=*"))
 
 
-def test_the_machines_time_zone_changes_nothing(make_book, tmp_path, monkeypatch):
+def test_the_machines_time_zone_changes_nothing(make_portfolio, tmp_path, monkeypatch):
     given = {f"{name}.csv": frame for name, frame in tables().items()}
     found = []
     try:
@@ -122,7 +124,7 @@ def test_the_machines_time_zone_changes_nothing(make_book, tmp_path, monkeypatch
             time.tzset()
             found.append(
                 contents(
-                    make_book(folder=tmp_path / zone[:3], customers=None, events=None, **given)
+                    make_portfolio(folder=tmp_path / zone[:3], customers=None, events=None, **given)
                 )
             )
     finally:
@@ -131,18 +133,20 @@ def test_the_machines_time_zone_changes_nothing(make_book, tmp_path, monkeypatch
     assert found[0] == found[1]
 
 
-def test_semicolons_a_byte_order_mark_and_quotes_are_read(make_book):
+def test_semicolons_a_byte_order_mark_and_quotes_are_read(make_portfolio):
     text = '\ufeffclient_id;name;signup_date\r\nacme;"Acme; ""the"" one";2025-01-01\r\n'
-    assert make_book(customers=text).client("acme")["name"] == 'Acme; "the" one'
+    assert make_portfolio(customers=text).client("acme")["name"] == 'Acme; "the" one'
 
 
-def test_a_naive_column_without_any_time_of_day_holds_calendar_days(make_book):
+def test_a_naive_column_without_any_time_of_day_holds_calendar_days(make_portfolio):
     frame = pd.DataFrame(
         {"client_id": ["acme"] * 2, "occurred_at": pd.to_datetime(["2025-03-01", "2025-03-02"])}
     )
-    book = make_book(events=None, **{"events.parquet": frame})
-    assert book.table("events")["occurred_at"].dt.day.tolist() == [1, 2]
-    assert book.connection().execute(
+    portfolio = make_portfolio(events=None, **{"events.parquet": frame})
+    assert portfolio.table("events")["occurred_at"].dt.day.tolist() == [1, 2]
+    assert portfolio.connection().execute(
         "SELECT BOOL_OR(occurred_has_time) FROM events"
     ).fetchall() == [(False,)]
-    assert any("read as calendar days" in warning for warning in book.reports["events"].warnings)
+    assert any(
+        "read as calendar days" in warning for warning in portfolio.reports["events"].warnings
+    )

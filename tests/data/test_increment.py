@@ -54,11 +54,11 @@ def folder(tmp_path):
     return tmp_path
 
 
-def current(book: Portfolio) -> dict[str, bytes]:
-    assert book.has("events")
+def current(portfolio: Portfolio) -> dict[str, bytes]:
+    assert portfolio.has("events")
     return {
         f"{month}/{path.name}": path.read_bytes()
-        for month, found in book._eventbook.months.items()
+        for month, found in portfolio._event_store.months.items()
         for path in sorted(found.folder.iterdir())
     }
 
@@ -100,28 +100,28 @@ def test_a_rewritten_file_is_read_again_and_a_removed_one_is_gone(folder):
     path = folder / "events" / "2025-03-05.csv"
     text = path.read_text()
     path.write_text(text.replace("bob", "bab"))
-    book = Portfolio.open(folder)
-    assert book.content(pd.Timestamp("2025-03-10").date()) != first
-    assert "bab" in book.table("events")["user_id"].tolist()
+    portfolio = Portfolio.open(folder)
+    assert portfolio.content(pd.Timestamp("2025-03-10").date()) != first
+    assert "bab" in portfolio.table("events")["user_id"].tolist()
     path.write_text(text)
     assert Portfolio.open(folder).content(pd.Timestamp("2025-03-10").date()) == first
     path.unlink()
-    book = Portfolio.open(folder)
-    assert book.reports["events"].read == 36 and "2025-03-05" not in set(
-        book.table("events")["occurred_at"].dt.date.astype(str)
+    portfolio = Portfolio.open(folder)
+    assert portfolio.reports["events"].read == 36 and "2025-03-05" not in set(
+        portfolio.table("events")["occurred_at"].dt.date.astype(str)
     )
 
 
 def test_a_new_customer_brings_back_the_events_that_were_unknown(folder):
     daily(folder, days_of("2025-03-01", 3))
     (folder / "customers.csv").write_text("client_id,signup_date\nacme,2025-01-01\n")
-    book = Portfolio.open(folder, {"max_loss_share": 0.5})
-    assert (book.reports["events"].kept, book.reports["events"].drops[0].count) == (9, 3)
+    portfolio = Portfolio.open(folder, {"max_loss_share": 0.5})
+    assert (portfolio.reports["events"].kept, portfolio.reports["events"].drops[0].count) == (9, 3)
     (folder / "customers.csv").write_text(
         "client_id,signup_date\nacme,2025-01-01\nbeta,2025-01-01\ngamma,2025-01-01\n"
     )
-    book = Portfolio.open(folder, {"max_loss_share": 0.5})
-    assert (book.reports["events"].kept, book.reports["events"].drops) == (12, [])
+    portfolio = Portfolio.open(folder, {"max_loss_share": 0.5})
+    assert (portfolio.reports["events"].kept, portfolio.reports["events"].drops) == (12, [])
 
 
 def test_a_changed_zone_moves_the_days(folder):
@@ -143,21 +143,21 @@ def test_internal_users_are_left_out_of_facts(folder):
         ({"exclude_users": ["bob"]}, ["ann", "bea"]),
         ({}, ["ann", "bea", "bob"]),
     ):
-        book = Portfolio.open(folder, settings)
+        portfolio = Portfolio.open(folder, settings)
         assert [
             row[0]
-            for row in book.connection()
+            for row in portfolio.connection()
             .execute("SELECT DISTINCT user_id FROM user_day ORDER BY 1")
             .fetchall()
         ] == users
-        assert book.reports["events"].kept == 8
+        assert portfolio.reports["events"].kept == 8
 
 
 def test_a_file_that_changes_while_it_is_read_stores_nothing_wrong(folder, monkeypatch):
     daily(folder, days_of("2025-03-01", 2))
-    book = Portfolio.open(folder)
+    portfolio = Portfolio.open(folder)
     path = folder / "events" / "2025-03-01.csv"
     path.write_text(path.read_text() + "acme,zoe,2025-03-01 12:00:00,f1\n")
     with pytest.raises(DataRetrievalError, match="changed while it was being read"):
-        book.connection()
+        portfolio.connection()
     assert Portfolio.open(folder).reports["events"].kept == 9

@@ -11,9 +11,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from healthseg.data.mixpanel import state as states
-from healthseg.data.mixpanel.settings import MixpanelSettings
-from healthseg.data.mixpanel.sync import Sync
+from healthseg.cli import main as cli
 from healthseg.data.portfolio import Portfolio
 from healthseg.errors import (
     CalculationError,
@@ -22,10 +20,12 @@ from healthseg.errors import (
     IntegrationError,
     InvalidParameters,
 )
-from healthseg.faces import integrations
-from healthseg.faces.cli import main as cli
-from healthseg.faces.replies import Replies
-from healthseg.faces.settings import in_force
+from healthseg.integrations import freshness as integrations
+from healthseg.integrations.mixpanel import state as states
+from healthseg.integrations.mixpanel.sync import Sync
+from healthseg.reports.responses import Responses
+from healthseg.settings.in_force import in_force
+from healthseg.settings.mixpanel import MixpanelSettings
 from tests.data.mixpanel_server import (
     ACCOUNT,
     ACCOUNT_SECRET,
@@ -356,8 +356,8 @@ def test_of_repeats_the_one_that_came_last_counts_and_two_of_one_instant_are_two
     assert (len(frame), outcome.repeats, outcome.events) == (6, 1, 6)
     assert frame.loc[frame["occurred_at"].dt.day == 10, "feature"].tolist() == ["new"]
     (tmp_path / "customers.csv").write_text("client_id,signup_date\na,2025-01-01\n")
-    book = Portfolio.open(tmp_path, {"data_until": "2025-03-13"})
-    assert book.reports["events"].kept == 6
+    portfolio = Portfolio.open(tmp_path, {"data_until": "2025-03-13"})
+    assert portfolio.reports["events"].kept == 6
 
 
 def test_identity_events_junk_users_and_devices_are_no_usage_of_anybody(tmp_path, project, sync):
@@ -469,13 +469,13 @@ def test_what_events_mean_must_be_said(sync, settings, words):
         sync(**settings)
 
 
-def test_a_book_with_events_in_one_file_is_told_how_to_have_both(tmp_path, sync):
+def test_a_portfolio_with_events_in_one_file_is_told_how_to_have_both(tmp_path, sync):
     (tmp_path / "events.csv").write_text("client_id,occurred_at\n")
     with pytest.raises(InvalidParameters, match="move it to events"):
         sync()
 
 
-# -- what replies say of it --------------------------------------------------------------------------------------
+# -- what responses say of it --------------------------------------------------------------------------------------
 
 
 def replied(
@@ -483,11 +483,13 @@ def replied(
 ) -> dict[str, Any]:
     monkeypatch.setenv("HEALTHSEG_SETTINGS__DATA_UNTIL", "2025-03-13")
     return (
-        Replies(str(folder), clock=lambda: clock().timestamp()).reply(tool, {"client_id": "a"}).body
+        Responses(str(folder), clock=lambda: clock().timestamp())
+        .response(tool, {"client_id": "a"})
+        .body
     )
 
 
-def test_a_reply_says_how_old_its_events_are_and_when_they_are_behind(
+def test_a_response_says_how_old_its_events_are_and_when_they_are_behind(
     tmp_path, project, sync, clock, monkeypatch
 ):
     (tmp_path / "customers.csv").write_text("client_id,signup_date\na,2025-01-01\n")

@@ -19,7 +19,7 @@ from healthseg.data.outbox import outbox
 from healthseg.data.outbox import run as outbox_run
 from healthseg.data.outbox.handlers import Undelivered, deliverer
 from healthseg.data.outbox.outbox import Message
-from healthseg.lifecycle import Handler, Outbox
+from healthseg.settings.lifecycle import Handler, Outbox
 
 START = dt.datetime(2025, 10, 1, 12, tzinfo=dt.UTC)
 

@@ -47,17 +47,17 @@ def test_queries_read_files_relative_to_the_named_folder(mapping):
 def test_the_first_folder_that_is_there_is_read_and_a_variable_can_name_it(
     mapping, monkeypatch, tmp_path
 ):
-    place = mapping('[source]\nfolder = ["$BOOKS_FOR_TESTS/other", "../gone", "../raw"]\n')
+    place = mapping('[source]\nfolder = ["$PORTFOLIOS_FOR_TESTS/other", "../gone", "../raw"]\n')
     assert last_day(place) == "2025-01-02"
-    monkeypatch.setenv("BOOKS_FOR_TESTS", str(tmp_path))
+    monkeypatch.setenv("PORTFOLIOS_FOR_TESTS", str(tmp_path))
     assert last_day(place) == "2025-01-05"
 
 
 def test_data_that_are_not_there_are_named_with_where_they_were_looked_for(mapping):
     with pytest.raises(
-        DataRetrievalError, match=r"not there; looked for \$BOOKS_FOR_TESTS, \.\./gone"
+        DataRetrievalError, match=r"not there; looked for \$PORTFOLIOS_FOR_TESTS, \.\./gone"
     ) as caught:
-        Portfolio.open(mapping('[source]\nfolder = ["$BOOKS_FOR_TESTS", "../gone"]\n'))
+        Portfolio.open(mapping('[source]\nfolder = ["$PORTFOLIOS_FOR_TESTS", "../gone"]\n'))
     assert caught.value.details["parameter"] == "source.folder"
 
 

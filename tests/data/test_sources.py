@@ -45,13 +45,13 @@ def mapped(tmp_path):
 def test_a_toml_maps_the_users_own_files_relative_to_itself(mapped, monkeypatch, rows):
     monkeypatch.chdir("/")
     for path in (mapped, mapped / "portfolio.toml"):
-        book = Portfolio.open(path)
-        assert rows(book, "user_day", "client_id, CAST(day AS VARCHAR), events") == [
+        portfolio = Portfolio.open(path)
+        assert rows(portfolio, "user_day", "client_id, CAST(day AS VARCHAR), events") == [
             ("acme", "2025-03-03", 5),
             ("acme", "2025-03-04", 2),
             ("beta", "2025-03-04", 1),
         ]
-        assert book.settings.session_gap_minutes == 20 and book.root == mapped
+        assert portfolio.settings.session_gap_minutes == 20 and portfolio.root == mapped
     assert Portfolio.open(mapped, {"session_gap_minutes": 5}).settings.session_gap_minutes == 5
 
 
@@ -81,14 +81,14 @@ def test_a_slip_in_the_toml_is_named(mapped, old, new, message):
 def test_a_query_that_fails_refuses_its_table_with_the_engines_reason(mapped):
     path = mapped / "portfolio.toml"
     path.write_text(path.read_text().replace("clicks/*.csv", "clocks/*.csv"))
-    book = Portfolio.open(path)
-    assert not book.has("events") and "clocks/*.csv" in book.reports["events"].reason
+    portfolio = Portfolio.open(path)
+    assert not portfolio.has("events") and "clocks/*.csv" in portfolio.reports["events"].reason
     with pytest.raises(DataRetrievalError):
-        book.connection()
+        portfolio.connection()
 
 
 def test_a_duckdb_file_is_a_portfolio(tmp_path, rows):
-    path = tmp_path / "book.duckdb"
+    path = tmp_path / "portfolio.duckdb"
     with duckdb.connect(str(path)) as connection:
         connection.execute(
             "CREATE TABLE customers AS SELECT 'acme' AS client_id, DATE '2025-01-01' AS signup_date"
@@ -97,9 +97,9 @@ def test_a_duckdb_file_is_a_portfolio(tmp_path, rows):
             "CREATE VIEW events AS SELECT 'acme' AS client_id, TIMESTAMP '2025-03-03 10:00' AS occurred_at"
         )
         connection.execute("CREATE TABLE ticket (a INT)")
-    book = Portfolio.open(path)
-    assert rows(book, "user_day", "client_id, events") == [("acme", 1)]
-    assert "did you mean tickets" in book.check().to_text()
+    portfolio = Portfolio.open(path)
+    assert rows(portfolio, "user_day", "client_id, events") == [("acme", 1)]
+    assert "did you mean tickets" in portfolio.check().to_text()
     (tmp_path / "no.duckdb").write_bytes(b"nothing of the kind")
     with pytest.raises(DataRetrievalError, match="cannot be opened as a DuckDB file"):
         Portfolio.open(tmp_path / "no.duckdb")
@@ -107,7 +107,7 @@ def test_a_duckdb_file_is_a_portfolio(tmp_path, rows):
 
 def test_a_database_address_is_read_through_sqlalchemy(tmp_path, monkeypatch, rows):
     monkeypatch.setenv("HEALTHSEG_CACHE", str(tmp_path / "cache"))
-    engine = sqlalchemy.create_engine(f"sqlite:///{tmp_path}/book.sqlite")
+    engine = sqlalchemy.create_engine(f"sqlite:///{tmp_path}/portfolio.sqlite")
     with engine.begin() as connection:
         connection.execute(
             sqlalchemy.text("CREATE TABLE customers (client_id TEXT, signup_date DATE, arr REAL)")
@@ -127,20 +127,20 @@ def test_a_database_address_is_read_through_sqlalchemy(tmp_path, monkeypatch, ro
             )
         )
     engine.dispose()
-    book = Portfolio.open(f"sqlite:///{tmp_path}/book.sqlite")
-    assert book.client("acme")["arr"] == 10.5
-    assert rows(book, "user_day", "user_id, events") == [("ann", 1), (None, 1)]
-    assert book.root.is_relative_to(tmp_path / "cache")
-    again = Portfolio.open(f"sqlite:///{tmp_path}/book.sqlite")
-    assert again.fingerprint() == book.fingerprint()
+    portfolio = Portfolio.open(f"sqlite:///{tmp_path}/portfolio.sqlite")
+    assert portfolio.client("acme")["arr"] == 10.5
+    assert rows(portfolio, "user_day", "user_id, events") == [("ann", 1), (None, 1)]
+    assert portfolio.root.is_relative_to(tmp_path / "cache")
+    again = Portfolio.open(f"sqlite:///{tmp_path}/portfolio.sqlite")
+    assert again.fingerprint() == portfolio.fingerprint()
 
 
 @pytest.mark.parametrize(
     "address",
     [
         "sqlite:////no/such/folder/x.sqlite",
-        "postgresql://ann:s3cret@127.0.0.1:1/book",
-        "mysql+pymysql://ann:s3cret@127.0.0.1:1/book",
+        "postgresql://ann:s3cret@127.0.0.1:1/portfolio",
+        "mysql+pymysql://ann:s3cret@127.0.0.1:1/portfolio",
     ],
 )
 def test_a_database_that_does_not_answer_is_an_integration_error_without_the_password(address):
@@ -152,25 +152,25 @@ def test_a_database_that_does_not_answer_is_an_integration_error_without_the_pas
 
 def test_an_unknown_kind_of_database_is_refused_without_the_password():
     with pytest.raises(InvalidParameters) as caught:
-        Portfolio.open("nosuchdb://ann:s3cret@host/book")
+        Portfolio.open("nosuchdb://ann:s3cret@host/portfolio")
     assert "s3cret" not in str(caught.value.to_dict())
 
 
-def test_a_table_given_twice_is_refused(make_book):
+def test_a_table_given_twice_is_refused(make_portfolio):
     with pytest.raises(InvalidParameters, match="events is given more than once"):
-        make_book(**{"events.parquet": pd.DataFrame({"a": [1]})})
+        make_portfolio(**{"events.parquet": pd.DataFrame({"a": [1]})})
 
 
 def test_a_read_only_folder_works_and_its_store_goes_to_the_cache(
-    make_book, tmp_path, monkeypatch, rows
+    make_portfolio, tmp_path, monkeypatch, rows
 ):
     monkeypatch.setenv("HEALTHSEG_CACHE", str(tmp_path / "cache"))
-    folder = tmp_path / "book"
-    make_book()
+    folder = tmp_path / "portfolio"
+    make_portfolio()
     folder.chmod(0o500)
     code = (
-        "import sys; from healthseg.data.portfolio import Portfolio; book = Portfolio.open(sys.argv[1]); "
-        "print(book.root); print(book.connection().execute('SELECT SUM(events) FROM user_day').fetchall()[0][0])"
+        "import sys; from healthseg.data.portfolio import Portfolio; portfolio = Portfolio.open(sys.argv[1]); "
+        "print(portfolio.root); print(portfolio.connection().execute('SELECT SUM(events) FROM user_day').fetchall()[0][0])"
     )
     command = [sys.executable, "-c", code, str(folder)]
     if os.geteuid() == 0:  # a superuser writes anywhere: drop what allows it
@@ -194,22 +194,24 @@ def test_a_read_only_folder_works_and_its_store_goes_to_the_cache(
 
 
 def _open(path: str) -> tuple[str, int]:
-    book = Portfolio.open(path)
-    return book.fingerprint(), len(book.connection().execute("SELECT * FROM sessions").fetchall())
+    portfolio = Portfolio.open(path)
+    return portfolio.fingerprint(), len(
+        portfolio.connection().execute("SELECT * FROM sessions").fetchall()
+    )
 
 
-def test_two_processes_open_the_same_book_at_once(make_book):
+def test_two_processes_open_the_same_portfolio_at_once(make_portfolio):
     events = "client_id,user_id,occurred_at\n" + "".join(
         f"acme,u{k % 7},2025-03-{1 + k % 28:02d} {k % 24:02d}:00:00\n" for k in range(300)
     )
-    path = make_book(events=events).path
+    path = make_portfolio(events=events).path
     with multiprocessing.get_context("spawn").Pool(3) as pool:
         found = pool.map(_open, [path] * 3, chunksize=1)
     assert len(set(found)) == 1
 
 
-def test_an_unchanged_book_opens_without_reading_its_tables(make_book, monkeypatch):
-    first = make_book()
+def test_an_unchanged_portfolio_opens_without_reading_its_tables(make_portfolio, monkeypatch):
+    first = make_portfolio()
     expected = first.check().to_dict()
 
     def refuse(*_):

@@ -23,23 +23,25 @@ def names(store: Store, level: str) -> list[str]:
 def test_frames_and_json_come_back_as_they_went(store):
     frame = pd.DataFrame({"client_id": ["a", "b"], "score": [1.5, None]})
     store.put_frame("panel", "k", frame)
-    store.put_json("replies", "k", {"a": [1, None]})
+    store.put_json("responses", "k", {"a": [1, None]})
     pd.testing.assert_frame_equal(store.get_frame("panel", "k"), frame)
-    assert store.get_json("replies", "k") == {"a": [1, None]}
-    assert store.get_frame("panel", "other") is None and store.get_json("replies", "other") is None
+    assert store.get_json("responses", "k") == {"a": [1, None]}
+    assert (
+        store.get_frame("panel", "other") is None and store.get_json("responses", "other") is None
+    )
 
 
 def test_a_write_that_fails_leaves_what_was_there(store):
-    store.put_json("replies", "k", 1)
+    store.put_json("responses", "k", 1)
     with pytest.raises(TypeError):
-        store.put_json("replies", "k", object())
-    assert store.get_json("replies", "k") == 1 and names(store, "replies") == ["k.json"]
+        store.put_json("responses", "k", object())
+    assert store.get_json("responses", "k") == 1 and names(store, "responses") == ["k.json"]
 
 
 def test_half_a_json_file_counts_as_none(store):
-    store.put_json("replies", "k", {"a": 1})
-    store.path("replies", "k", ".json").write_text('{"a":')
-    assert store.get_json("replies", "k") is None
+    store.put_json("responses", "k", {"a": 1})
+    store.path("responses", "k", ".json").write_text('{"a":')
+    assert store.get_json("responses", "k") is None
 
 
 def test_a_folder_is_there_whole_or_not_at_all(store):
@@ -72,22 +74,23 @@ def test_the_second_of_two_makers_finds_the_firsts_folder(store):
 
 def test_eviction_spares_what_was_read(store):
     for key in ("asked", "forgotten"):
-        store.put_json("replies", key, {})
-        os.utime(store.path("replies", key, ".json"), (0, 0))
-    assert store.get_json("replies", "asked") == {}
-    assert store.evict("replies", 30) == 1
+        store.put_json("responses", key, {})
+        os.utime(store.path("responses", key, ".json"), (0, 0))
+    assert store.get_json("responses", "asked") == {}
+    assert store.evict("responses", 30) == 1
     assert (
-        store.get_json("replies", "asked") == {} and store.get_json("replies", "forgotten") is None
+        store.get_json("responses", "asked") == {}
+        and store.get_json("responses", "forgotten") is None
     )
 
 
 def test_eviction_removes_what_is_old_and_not_named(store):
     for key in ("old", "kept", "new"):
-        store.put_json("replies", key, 1)
+        store.put_json("responses", key, 1)
     for key in ("old", "kept"):
-        os.utime(store.path("replies", key, ".json"), (time.time() - 9 * 86400,) * 2)
-    assert store.evict("replies", 7, keep={"kept.json"}) == 1
-    assert names(store, "replies") == ["kept.json", "new.json"]
+        os.utime(store.path("responses", key, ".json"), (time.time() - 9 * 86400,) * 2)
+    assert store.evict("responses", 7, keep={"kept.json"}) == 1
+    assert names(store, "responses") == ["kept.json", "new.json"]
 
 
 def test_the_cache_folder_is_the_variables_or_the_platforms(tmp_path, monkeypatch):

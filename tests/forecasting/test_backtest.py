@@ -97,7 +97,7 @@ def test_clients_too_short_for_an_origin_are_listed(long, walk):
     assert set(found.errors["client_id"]) == {"a"}
 
 
-def test_a_book_without_any_origin_has_empty_tables(long, walk):
+def test_a_portfolio_without_any_origin_has_empty_tables(long, walk):
     found = backtest(long({"a": walk(5)}), 3)
     assert found.errors.empty and found.overall.empty and found.by_step.empty
     assert within_tolerance(found.errors, 1) == (None, 0)

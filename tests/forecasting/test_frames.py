@@ -159,7 +159,7 @@ def test_a_single_value_has_an_honest_naive_forecast_without_interval(long):
     assert got["date"].tolist() == [pd.Timestamp("2024-01-08"), pd.Timestamp("2024-01-15")]
 
 
-def test_a_single_value_takes_the_commonest_spacing_of_the_book_and_its_bounds(long):
+def test_a_single_value_takes_the_commonest_spacing_of_the_portfolio_and_its_bounds(long):
     got = forecast(
         long({"a": [1, 2, 1, 2], "b": [7.0], "c": [3, 4]}), 1, lower_bound=0, upper_bound=100
     )
@@ -167,7 +167,7 @@ def test_a_single_value_takes_the_commonest_spacing_of_the_book_and_its_bounds(l
     assert (row["date"], row["lower"], row["upper"]) == (pd.Timestamp("2024-01-08"), 0, 100)
 
 
-def test_a_book_of_different_spacings_keeps_each():
+def test_a_portfolio_of_different_spacings_keeps_each():
     daily, monthly = (
         pd.date_range("2025-01-01", periods=9),
         pd.date_range("2024-01-01", periods=9, freq="MS"),

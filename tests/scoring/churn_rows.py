@@ -1,4 +1,4 @@
-"""Customer-months whose law is known: measures by name, and who leaves by a hazard that the test plants."""
+"""Customer-months whose law is known: metrics by name, and who leaves by a hazard that the test plants."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pandas as pd
 from scipy import special
 
 FIRST = dt.date(2024, 1, 30)
-MEASURES = (
+METRICS = (
     "seat_utilisation",
     "stickiness_30d",
     "nps_365d",
@@ -27,7 +27,7 @@ def as_of(months: int) -> dt.date:
 def panel(clients: int, months: int, seed: int, effect: float = 1.0, rate: float = -3.3):
     """(panel, event days): a row per customer and month; leaving follows seats (fewer), NPS (lower), tickets (more)."""
     rng = np.random.default_rng(seed)
-    standing = rng.normal(size=(clients, len(MEASURES)))
+    standing = rng.normal(size=(clients, len(METRICS)))
     rows, event = [], {}
     for month in range(months):
         date = pd.Timestamp(FIRST) + pd.Timedelta(days=30 * month)

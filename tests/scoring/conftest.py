@@ -48,5 +48,5 @@ def panel():
 
 @pytest.fixture(scope="session")
 def nothing_known():
-    """The change that takes every measure away."""
+    """The change that takes every metric away."""
     return dict.fromkeys(NUMBERS, float("nan"))

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 from scipy import special, stats
 
-from healthseg.config import Settings
 from healthseg.scoring import base_rates
 from healthseg.scoring.churn import STEP_DAYS, CustomersOwn, exposure
+from healthseg.settings import Settings
 
 AS_OF, START = dt.date(2025, 6, 30), dt.date(2024, 1, 1)
 FIGURES = [
@@ -88,22 +88,22 @@ def test_exposure_counts_days_at_risk_from_entry_to_the_first_of_notice_leaving_
 
 
 def test_nothing_after_as_of_is_read():
-    book = simulated(1, {"SMB": 0.05, "Enterprise": 0.02})
-    blind = book.assign(
-        churned_on=book["churned_on"].where(book["churned_on"] <= pd.Timestamp(AS_OF))
+    portfolio = simulated(1, {"SMB": 0.05, "Enterprise": 0.02})
+    blind = portfolio.assign(
+        churned_on=portfolio["churned_on"].where(portfolio["churned_on"] <= pd.Timestamp(AS_OF))
     )
     blind = blind[blind["signup_date"] <= pd.Timestamp(AS_OF)]
     pd.testing.assert_frame_equal(
-        base_rates(book, AS_OF, START, Settings()).frame,
+        base_rates(portfolio, AS_OF, START, Settings()).frame,
         base_rates(blind, AS_OF, START, Settings()).frame,
         check_exact=True,
     )
 
 
-def test_the_books_own_rate_is_the_gamma_posterior():
+def test_the_portfolios_own_rate_is_the_gamma_posterior():
     found = at_90(
         base_rates(simulated(2, {"SMB": 0.05, "Enterprise": 0.03}), AS_OF, START, Settings()),
-        "the book",
+        "the portfolio",
     )
     posterior = stats.gamma(found["events"] + 0.5, scale=1 / found["steps"])
     edges = 1 - np.exp(-3 * posterior.ppf([0.05, 0.95]))
@@ -115,7 +115,7 @@ def test_the_books_own_rate_is_the_gamma_posterior():
 
 
 def test_a_tiers_probability_is_the_mean_over_all_rates_and_scatters_that_its_counts_allow():
-    # events of a tier given the book's mean m and the scatter τ are negative binomial; both integrated by brute force
+    # events of a tier given the portfolio's mean m and the scatter τ are negative binomial; both integrated by brute force
     found = base_rates(
         simulated(11, {"SMB": 0.06, "Enterprise": 0.02}, 60), AS_OF, START, Settings()
     )
@@ -134,10 +134,10 @@ def test_a_tiers_probability_is_the_mean_over_all_rates_and_scatters_that_its_co
         )
 
 
-def test_a_small_tier_is_pulled_to_the_book_and_a_large_one_keeps_its_rate():
-    book = pd.concat([simulated(3, {"SMB": 0.05}, 400), simulated(4, {"Enterprise": 0.05}, 4)])
-    found = base_rates(book, AS_OF, START, Settings())
-    large, small, whole = (at_90(found, tier) for tier in ("SMB", "Enterprise", "the book"))
+def test_a_small_tier_is_pulled_to_the_portfolio_and_a_large_one_keeps_its_rate():
+    portfolio = pd.concat([simulated(3, {"SMB": 0.05}, 400), simulated(4, {"Enterprise": 0.05}, 4)])
+    found = base_rates(portfolio, AS_OF, START, Settings())
+    large, small, whole = (at_90(found, tier) for tier in ("SMB", "Enterprise", "the portfolio"))
     crude = {row["tier"]: 1 - np.exp(-3 * row["events"] / row["steps"]) for row in (large, small)}
     assert large["probability"] == pytest.approx(crude["SMB"], rel=0.03)
     assert abs(small["probability"] - whole["probability"]) < abs(
@@ -187,41 +187,41 @@ def test_the_plausible_range_covers_single_customers_where_the_rates_interval_do
     )
 
 
-def test_a_customer_of_unknown_tier_has_the_books_rate():
-    book = simulated(7, {"SMB": 0.05, "Enterprise": 0.03})
-    found = base_rates(book, AS_OF, START, Settings())
-    live = book.loc[book["churned_on"] > pd.Timestamp(AS_OF), "client_id"].iloc[0]
+def test_a_customer_of_unknown_tier_has_the_portfolios_rate():
+    portfolio = simulated(7, {"SMB": 0.05, "Enterprise": 0.03})
+    found = base_rates(portfolio, AS_OF, START, Settings())
+    live = portfolio.loc[portfolio["churned_on"] > pd.Timestamp(AS_OF), "client_id"].iloc[0]
     for tier in (None, np.nan, "never seen"):
-        assert found.of(live, tier)["tier"].unique().tolist() == ["the book"]
+        assert found.of(live, tier)["tier"].unique().tolist() == ["the portfolio"]
     assert found.of(live, "SMB")["tier"].unique().tolist() == ["SMB"]
     assert found.of(live, "SMB")["horizon_days"].tolist() == [30, 90, 180, 365]
 
 
 def test_a_customer_that_left_or_gave_notice_has_no_probability():
-    book = customers(
+    portfolio = customers(
         ("a", "2024-01-01", None, None, "SMB"), ("b", "2024-01-01", None, "2025-06-01", "SMB")
     )
-    found = base_rates(book, AS_OF, START, Settings())
+    found = base_rates(portfolio, AS_OF, START, Settings())
     assert found.of("b", "SMB") is None
     assert found.of("a", "SMB") is not None
     assert at_90(found, "SMB")[["customers", "at_risk_now", "events"]].tolist() == [2, 1, 1]
 
 
-def test_a_book_without_churn_dates_says_so():
-    book = simulated(8, {"SMB": 0.05}).drop(columns="churned_on")
-    found = base_rates(book, AS_OF, START, Settings())
+def test_a_portfolio_without_churn_dates_says_so():
+    portfolio = simulated(8, {"SMB": 0.05}).drop(columns="churned_on")
+    found = base_rates(portfolio, AS_OF, START, Settings())
     assert found.frame is None
     assert "neither churned_on nor notice_on" in found.reason
     assert found.of("SMB1", "SMB") is None
 
 
-def test_a_book_nobody_was_watched_in_says_so():
+def test_a_portfolio_nobody_was_watched_in_says_so():
     found = base_rates(customers(("a", "2026-01-01", None, None, "SMB")), AS_OF, START, Settings())
     assert found.frame is None
     assert "no customer was at risk" in found.reason
 
 
-def test_a_book_in_which_nobody_left_still_has_an_upper_bound():
+def test_a_portfolio_in_which_nobody_left_still_has_an_upper_bound():
     found = at_90(
         base_rates(
             customers(*((f"c{at}", "2024-01-01", None, None, "SMB") for at in range(30))),
@@ -229,7 +229,7 @@ def test_a_book_in_which_nobody_left_still_has_an_upper_bound():
             START,
             Settings(),
         ),
-        "the book",
+        "the portfolio",
     )
     assert found["events"] == 0
     assert 0 < found["probability"] < 0.01
@@ -254,7 +254,7 @@ def test_longer_horizons_are_likelier_and_ranges_hold_the_mean():
 
 
 def test_row_order_and_repetition_change_nothing():
-    book = simulated(10, {"SMB": 0.05, "Enterprise": 0.03})
-    once = base_rates(book, AS_OF, START, Settings()).frame
-    again = base_rates(book.sample(frac=1, random_state=1), AS_OF, START, Settings()).frame
+    portfolio = simulated(10, {"SMB": 0.05, "Enterprise": 0.03})
+    once = base_rates(portfolio, AS_OF, START, Settings()).frame
+    again = base_rates(portfolio.sample(frac=1, random_state=1), AS_OF, START, Settings()).frame
     pd.testing.assert_frame_equal(once, again, check_exact=True)

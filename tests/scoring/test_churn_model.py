@@ -10,7 +10,6 @@ import pandas as pd
 import pytest
 from scipy import special
 
-from healthseg.config import Settings, settings
 from healthseg.errors import CalculationError, InvalidParameters
 from healthseg.scoring.boosting import Boosted, boost
 from healthseg.scoring.calibration import Calibration, calibrate, spread_of
@@ -18,21 +17,22 @@ from healthseg.scoring.churn_model import ChurnModel
 from healthseg.scoring.effects import effects
 from healthseg.scoring.gate import log_skill, ranked_within_dates
 from healthseg.scoring.rolling import held_out, outcomes, rows_at_risk
+from healthseg.settings import Settings, settings
 from tests.scoring.churn_rows import as_of, panel
 
 MONTHS = 14
 
 
 @pytest.fixture(scope="module")
-def book():
+def portfolio():
     """Rows at risk of 200 customers over 14 months, and the model of what was known at their end."""
     made, event = panel(200, MONTHS, seed=1)
     rows = rows_at_risk(made, event, as_of(MONTHS))
     return rows, ChurnModel.fit(rows, as_of(MONTHS), Settings())
 
 
-def test_the_gate_says_yes_and_probabilities_follow_the_planted_law(book):
-    rows, model = book
+def test_the_gate_says_yes_and_probabilities_follow_the_planted_law(portfolio):
+    rows, model = portfolio
     assert model.eligible and model.gate.auc > 0.65 and model.gate.z > 2.33 and model.gate.skill > 0
     told = model.predict(rows, [30])
     truth = rows.sort_values(["client_id", "date"])["odds"].to_numpy()
@@ -42,9 +42,9 @@ def test_the_gate_says_yes_and_probabilities_follow_the_planted_law(book):
     assert 0.80 <= inside.mean() <= 1.0
 
 
-def test_signs_are_those_that_were_planted_where_they_are_sure(book):
-    rows, model = book
-    found = effects(model, rows).set_index("measure")["direction"]
+def test_signs_are_those_that_were_planted_where_they_are_sure(portfolio):
+    rows, model = portfolio
+    found = effects(model, rows).set_index("metric")["direction"]
     assert (
         found["seat_utilisation"] == -1
         and found["nps_365d"] == -1
@@ -53,8 +53,8 @@ def test_signs_are_those_that_were_planted_where_they_are_sure(book):
     assert found["stickiness_30d"] <= 0 and found.get("person_events_28d", 0) == 0
 
 
-def test_longer_horizons_are_likelier_and_marked_where_nothing_could_judge_them(book):
-    rows, model = book
+def test_longer_horizons_are_likelier_and_marked_where_nothing_could_judge_them(portfolio):
+    rows, model = portfolio
     told = model.predict(rows.head(20))
     assert told.groupby(["client_id", "date"])["probability"].is_monotonic_increasing.all()
     marked = told.groupby("horizon_days")["extrapolated"].first()
@@ -63,8 +63,8 @@ def test_longer_horizons_are_likelier_and_marked_where_nothing_could_judge_them(
     assert told["confidence"].between(0, 1).all()
 
 
-def test_explanations_add_up_and_are_against_the_average_row(book):
-    rows, model = book
+def test_explanations_add_up_and_are_against_the_average_row(portfolio):
+    rows, model = portfolio
     told, why = model.predict(rows.head(30), [30]), model.explain(rows.head(30))
     total = why.groupby(["client_id", "date"])["log_odds"].sum().to_numpy() + model.base
     assert total == pytest.approx(told["log_odds"].to_numpy(), abs=1e-7)
@@ -72,8 +72,8 @@ def test_explanations_add_up_and_are_against_the_average_row(book):
     assert everyone.max() < 0.05
 
 
-def test_the_same_customer_has_the_same_figures_alone_as_among_others(book):
-    rows, model = book
+def test_the_same_customer_has_the_same_figures_alone_as_among_others(portfolio):
+    rows, model = portfolio
     whole = model.predict(rows).query("client_id == 'c0007'").reset_index(drop=True)
     alone = model.predict(rows[rows["client_id"] == "c0007"].sample(frac=1, random_state=3))
     pd.testing.assert_frame_equal(whole, alone)
@@ -168,8 +168,8 @@ def test_dates_out_of_order_and_doubled_rows_are_refused():
         rows_at_risk(made.drop(columns="live"), event, as_of(4))
 
 
-def test_a_saved_model_gives_the_same_and_another_version_or_measure_is_refused(book):
-    rows, model = book
+def test_a_saved_model_gives_the_same_and_another_version_or_metric_is_refused(portfolio):
+    rows, model = portfolio
     text = model.to_json()
     again = ChurnModel.from_json(text)
     assert again.to_json() == text
@@ -178,7 +178,7 @@ def test_a_saved_model_gives_the_same_and_another_version_or_measure_is_refused(
     kept = json.loads(text)
     with pytest.raises(CalculationError, match="version 0, this one reads 1"):
         ChurnModel.from_json(json.dumps({**kept, "version": 0}))
-    strange = [{**kept["predictors"][0], "measure": "moon_phase"}, *kept["predictors"][1:]]
+    strange = [{**kept["predictors"][0], "metric": "moon_phase"}, *kept["predictors"][1:]]
     with pytest.raises(CalculationError, match="moon_phase"):
         ChurnModel.from_json(json.dumps({**kept, "predictors": strange}))
     for other in ("[]", "no json", "{}"):
@@ -186,8 +186,8 @@ def test_a_saved_model_gives_the_same_and_another_version_or_measure_is_refused(
             ChurnModel.from_json(other)
 
 
-def test_a_measure_that_the_rows_lack_is_named(book):
-    rows, model = book
+def test_a_metric_that_the_rows_lack_is_named(portfolio):
+    rows, model = portfolio
     with pytest.raises(CalculationError, match="person_events_28d"):
         model.predict(rows.drop(columns="person_events_28d"))
 

@@ -8,18 +8,18 @@ import json
 import pandas as pd
 import pytest
 
-from healthseg.data.demo import write_demo
 from healthseg.data.portfolio import Portfolio
+from healthseg.demo import write_demo
 from healthseg.scoring import training
-from tests.measures.books import open_book
-from tests.measures.test_point_in_time import cut
+from tests.metrics.portfolios import open_portfolio
+from tests.metrics.test_point_in_time import cut
 
 DAY = dt.date(2025, 7, 20)
 
 
 @pytest.fixture(scope="module")
-def books(tmp_path_factory):
-    """The book as it is 80 days later, and as it was at the end of the day."""
+def portfolios(tmp_path_factory):
+    """The portfolio as it is 80 days later, and as it was at the end of the day."""
     folder = tmp_path_factory.mktemp("whole") / "demo"
     write_demo(folder, clients=120, seed=301, events="light")
     tables = {path.stem: pd.read_parquet(path) for path in sorted(folder.glob("*.parquet"))}
@@ -32,26 +32,28 @@ def books(tmp_path_factory):
         tables | {"events": tables["events"][away.abs() <= 3]}, DAY
     )  # the others need no time zone
     earlier["events"] = pd.concat([tables["events"][away < -3].astype(object), earlier["events"]])
-    return whole, open_book(earlier, {"data_until": whole.data_until})
+    return whole, open_portfolio(earlier, {"data_until": whole.data_until})
 
 
-def test_the_model_of_a_day_is_that_of_the_book_cut_at_this_day(books):
-    whole, _ = books
+def test_the_model_of_a_day_is_that_of_the_portfolio_cut_at_this_day(portfolios):
+    whole, _ = portfolios
     left = whole.table("customers")["churned_on"].dropna()
     assert (
         pd.to_datetime(left).dt.date > DAY
     ).sum() > 5  # there is something that it could have learnt
-    first, second = (json.loads(training.churn_model(book, DAY).to_json()) for book in books)
+    first, second = (
+        json.loads(training.churn_model(portfolio, DAY).to_json()) for portfolio in portfolios
+    )
     assert first["config"].pop("data_until") != second["config"].pop(
         "data_until"
-    )  # stated, to open the cut book
+    )  # stated, to open the cut portfolio
     assert first == second and training.churn_model(whole, DAY).eligible
 
 
-def test_what_a_model_says_of_a_day_is_said_of_the_book_cut_at_this_day(books):
+def test_what_a_model_says_of_a_day_is_said_of_the_portfolio_cut_at_this_day(portfolios):
     first, second = (
-        training.predictions(book, DAY, sorted(book.table("customers")["client_id"]))
-        for book in books
+        training.predictions(portfolio, DAY, sorted(portfolio.table("customers")["client_id"]))
+        for portfolio in portfolios
     )
     assert len(first) > 50
     pd.testing.assert_frame_equal(first, second, check_exact=True)

@@ -3,26 +3,26 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from healthseg.config import DEFAULT_SCORECARD, Settings, settings
 from healthseg.errors import InvalidParameters
 from healthseg.scoring import custom_weights, model_weights, score_panel
 from healthseg.scoring.components import points_at, rules_of
+from healthseg.settings import DEFAULT_SCORECARD, Settings, settings
 
 METRICS = {
-    metric.measure: metric
+    metric.metric: metric
     for part in DEFAULT_SCORECARD.components.values()
     for metric in part.metrics
 }
 
 
-def points_of(frame, measure, config=None):
+def points_of(frame, metric, config=None):
     long = score_panel(frame, config or Settings()).points()
-    row = long[long["measure"] == measure].iloc[0]
+    row = long[long["metric"] == metric].iloc[0]
     return None if row["missing"] else row["points"], row["missing_reason"]
 
 
 @pytest.mark.parametrize(
-    ("measure", "value", "points"),
+    ("metric", "value", "points"),
     [
         ("seat_utilisation", 0.25, 30.0),  # half way from 0 to .5: half of 60
         ("seat_utilisation", 0.65, 80.0),  # half way from .5 to .8: half way from 60 to 100
@@ -36,8 +36,8 @@ def points_of(frame, measure, config=None):
         ("worst_days_overdue", 15.0, 75.0),
     ],
 )
-def test_points_are_linear_between_anchors_and_clamped_beyond(measure, value, points):
-    assert points_at(np.array([value]), METRICS[measure])[0] == pytest.approx(points, abs=1e-9)
+def test_points_are_linear_between_anchors_and_clamped_beyond(metric, value, points):
+    assert points_at(np.array([value]), METRICS[metric])[0] == pytest.approx(points, abs=1e-9)
 
 
 def test_the_silence_of_an_active_customer_is_good_and_its_resolution_time_unmeasured(panel):
@@ -111,7 +111,7 @@ def test_on_the_day_of_signup_nothing_is_expected_so_nothing_is_judged(panel):
     assert points_of(first, "feature_adoption_rate_30d") == (None, "ramp")
 
 
-def test_an_infinite_measure_is_a_missing_one(panel):
+def test_an_infinite_metric_is_a_missing_one(panel):
     assert points_of(panel({"tickets_per_10_mau_90d": np.inf}), "tickets_per_10_mau_90d") == (
         None,
         "unmeasured",
@@ -185,8 +185,8 @@ def test_a_model_that_there_is_not_is_refused_with_the_nearest():
         model_weights("weighted_composit", None)
 
 
-def test_a_component_that_lists_a_measure_twice_is_refused():
+def test_a_component_that_lists_a_metric_twice_is_refused():
     card = DEFAULT_SCORECARD.model_dump()
     card["components"]["usage"]["metrics"] = card["components"]["usage"]["metrics"][:1] * 2
-    with pytest.raises(InvalidParameters, match="lists each measure once"):
+    with pytest.raises(InvalidParameters, match="lists each metric once"):
         settings({"scorecard": card})

@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from healthseg.config import DEFAULT_SCORECARD, Settings
 from healthseg.scoring import explain_change, score_panel
 from healthseg.scoring.explain import KINDS, Known, brought_in, mean, moved, reweighted, taken_out
+from healthseg.settings import DEFAULT_SCORECARD, Settings
 
 NAN = np.nan
-MEASURES = [
-    metric.measure for part in DEFAULT_SCORECARD.components.values() for metric in part.metrics
+METRICS = [
+    metric.metric for part in DEFAULT_SCORECARD.components.values() for metric in part.metrics
 ]
 
 
@@ -22,7 +22,7 @@ def row(frame):
 
 
 def parts_of(change):
-    return {(part.kind, part.measure): float(part.points) for part in change.parts}
+    return {(part.kind, part.metric): float(part.points) for part in change.parts}
 
 
 def test_a_metric_that_moved_has_its_weight_times_its_points(panel):
@@ -140,7 +140,7 @@ def test_a_withheld_side_has_no_change_but_a_reason_and_what_is_missing(panel, n
     )
     assert change.parts == ()
     assert change.reason == "the score is withheld then"
-    assert set(change.missing_then) == set(MEASURES)
+    assert set(change.missing_then) == set(METRICS)
     assert len(change.frame()) == 0
     both = explain_change(
         row(panel(nothing_known)), row(panel(nothing_known)), Settings(), Settings()
@@ -206,7 +206,7 @@ def test_a_change_of_points_adds_up_exactly(data, card):
 
 
 VALUE = st.one_of(st.just(NAN), st.floats(-120, 200), st.floats(0, 2))
-COUNTED = [*MEASURES, "open_tickets", "tickets_90d", "monthly_active_users"]
+COUNTED = [*METRICS, "open_tickets", "tickets_90d", "monthly_active_users"]
 ROWS = st.fixed_dictionaries(
     {
         **dict.fromkeys(COUNTED, VALUE),

@@ -98,7 +98,7 @@ def test_missing_is_missing_and_not_a_number():
     )
 
 
-def test_a_constant_and_an_unknown_measure_say_nothing():
+def test_a_constant_and_an_unknown_metric_say_nothing():
     X, y, _ = drawn(400, 2, [1.0], 8)
     more = np.column_stack([X, np.full(400, 3.0), np.full(400, np.nan)])
     model = HazardClassifier().fit(more, y)
@@ -108,7 +108,7 @@ def test_a_constant_and_an_unknown_measure_say_nothing():
 def test_json_gives_the_same_bytes_of_predictions():
     X, y, _ = drawn(300, 4, [1.0, 1.0], 9)
     model = HazardClassifier(
-        directions=[1, 1, 0, 0], groups=["directed", "directed", "measure", "measure"]
+        directions=[1, 1, 0, 0], groups=["directed", "directed", "metric", "metric"]
     ).fit(X, y)
     again = HazardClassifier.from_dict(json.loads(json.dumps(model.to_dict())))
     assert (again.decision_function(X) == model.decision_function(X)).all()

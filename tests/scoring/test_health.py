@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from healthseg.config import COMPONENTS, DEFAULT_SCORECARD, Settings, settings
 from healthseg.errors import CalculationError, InvalidParameters
 from healthseg.scoring import bands_of, risk_level, score_panel, shown
+from healthseg.settings import COMPONENTS, DEFAULT_SCORECARD, Settings, settings
 
 NAN = np.nan
-MEASURES = [
-    metric.measure for part in DEFAULT_SCORECARD.components.values() for metric in part.metrics
+METRICS = [
+    metric.metric for part in DEFAULT_SCORECARD.components.values() for metric in part.metrics
 ]
 
 
@@ -118,7 +118,7 @@ def test_a_score_is_withheld_below_the_least_coverage_and_given_at_it(panel, not
     )
 
 
-def test_a_book_of_events_alone_reaches_the_coverage_that_a_score_needs(panel, nothing_known):
+def test_a_portfolio_of_events_alone_reaches_the_coverage_that_a_score_needs(panel, nothing_known):
     # baseline .14, features .07, stickiness .1, days since .075
     daily = {
         **nothing_known,
@@ -182,7 +182,7 @@ def test_custom_weights_replace_those_of_the_components(panel):
 
 def test_a_scorecard_can_differ_by_plan_tier_and_stage(panel):
     metric = {
-        "measure": "stickiness_30d",
+        "metric": "stickiness_30d",
         "label": "s",
         "unit": "share",
         "weight": 1,
@@ -206,8 +206,8 @@ def test_a_scorecard_can_differ_by_plan_tier_and_stage(panel):
     )
     scores = score_panel(frame, config)
     assert scores.frame["score"].round(6).tolist() == [100.0, 40.0, 40.0, 100.0, 100.0]
-    assert scores.points("b")["measure"].tolist() == ["stickiness_30d"]
-    assert len(scores.points("a")) == len(MEASURES)
+    assert scores.points("b")["metric"].tolist() == ["stickiness_30d"]
+    assert len(scores.points("a")) == len(METRICS)
 
 
 def test_only_live_customers_are_scored(panel):
@@ -253,7 +253,7 @@ def test_the_long_form_gives_each_metrics_share_of_the_score(panel):
         panel({"worst_days_overdue": NAN, "seat_utilisation": NAN}), Settings()
     ).points()
     assert long["effective_weight"].sum() == pytest.approx(1)
-    by = long.set_index("measure")
+    by = long.set_index("metric")
     assert by.at["paid_on_time_share_365d", "effective_weight"] == pytest.approx(0.10)
     assert by.at["usage_vs_own_baseline", "effective_weight"] == pytest.approx(0.35 * 0.4 / 0.6)
     assert by.at["usage_vs_own_baseline", "weight"] == pytest.approx(0.35 * 0.4)
@@ -266,7 +266,7 @@ def test_a_panel_with_two_rows_of_one_customer_and_date_is_refused(panel):
         score_panel(panel({}, {}), Settings())
 
 
-def test_a_scorecard_that_names_an_unknown_measure_is_refused_with_the_near_match(panel):
+def test_a_scorecard_that_names_an_unknown_metric_is_refused_with_the_near_match(panel):
     with pytest.raises(
         InvalidParameters, match=r"'stickiness_30d' is no number .*; did you mean stickiness_3d"
     ):
@@ -284,7 +284,7 @@ def test_an_empty_panel_has_no_scores(panel):
 VALUE = st.one_of(st.just(NAN), st.sampled_from([0.0, 1.0, 60.0]), st.floats(-150, 400))
 ROW = st.fixed_dictionaries(
     {
-        **dict.fromkeys([*MEASURES, "open_tickets", "tickets_90d", "monthly_active_users"], VALUE),
+        **dict.fromkeys([*METRICS, "open_tickets", "tickets_90d", "monthly_active_users"], VALUE),
         "tenure_days": st.integers(0, 200),
         "live": st.just(True),
     }
@@ -327,19 +327,19 @@ def test_a_subset_of_rows_in_any_order_has_the_same_bits(panel, rows, picked, se
     pd.testing.assert_frame_equal(alone.frame, together, check_exact=True)
 
 
-@given(row=ROW, measure=st.sampled_from(MEASURES), better=st.floats(0, 1))
-def test_more_points_on_a_metric_never_lower_the_score(panel, row, measure, better):
-    metric = next(
+@given(row=ROW, metric=st.sampled_from(METRICS), better=st.floats(0, 1))
+def test_more_points_on_a_metric_never_lower_the_score(panel, row, metric, better):
+    scored = next(
         m
         for part in DEFAULT_SCORECARD.components.values()
         for m in part.metrics
-        if m.measure == measure
+        if m.metric == metric
     )
-    first, last = metric.anchors[0], metric.anchors[-1]
+    first, last = scored.anchors[0], scored.anchors[-1]
     best = last[0] if last[1] > first[1] else first[0]
-    value = row[measure]
+    value = row[metric]
     improved = value + better * (best - value) if not np.isnan(value) else value
-    both = panel({**row, "client_id": "a"}, {**row, measure: improved, "client_id": "b"})
+    both = panel({**row, "client_id": "a"}, {**row, metric: improved, "client_id": "b"})
     before, after = score_panel(both, Settings()).frame["score"]
     if not np.isnan(before):
         assert after >= before - 1e-8

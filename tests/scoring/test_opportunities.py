@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from healthseg.config import Settings
 from healthseg.scoring import factors, opportunities, risk_indicators, score_panel
+from healthseg.settings import Settings
 
 NAN = np.nan
 EVERYWHERE = {
@@ -18,7 +18,7 @@ EVERYWHERE = {
 def found(frame, peers=EVERYWHERE):
     scores = score_panel(frame, Settings())
     return opportunities(scores.points(), scores.frame.iloc[0], peers, Settings()).set_index(
-        "measure"
+        "metric"
     )
 
 
@@ -46,14 +46,14 @@ def test_the_impact_is_what_the_recomputed_score_gains(panel):
     before = panel(
         {"seat_utilisation": 0.3, "nps_365d": 10, "usage_vs_own_baseline": NAN, "csat_180d": NAN}
     )
-    for measure, target in found(before)["target"].items():
+    for metric, target in found(before)["target"].items():
         gained = (
-            score_panel(panel({**before.iloc[0].to_dict(), measure: target}), Settings())
+            score_panel(panel({**before.iloc[0].to_dict(), metric: target}), Settings())
             .frame["score"]
             .item()
         )
         impact = gained - score_panel(before, Settings()).frame["score"].item()
-        assert found(before).at[measure, "impact"] == pytest.approx(impact)
+        assert found(before).at[metric, "impact"] == pytest.approx(impact)
 
 
 def test_under_a_cap_only_the_invoice_helps(panel):
@@ -87,7 +87,7 @@ def test_factors_say_what_each_metric_brings_and_costs(panel):
     scores = score_panel(
         panel({"stickiness_30d": 0.1, "nps_365d": 20, "csat_180d": NAN}), Settings()
     )
-    rows = factors(scores.points(), Settings()).set_index("measure")
+    rows = factors(scores.points(), Settings()).set_index("metric")
     # stickiness: 40 points of .1; nps: 64 points of all satisfaction, .15
     effects = ["contribution", "lost", "lost_in_component"]
     assert rows.loc["stickiness_30d", effects].tolist() == pytest.approx([4, 6, 24])
@@ -104,7 +104,7 @@ def test_risk_indicators_are_vetoes_falling_trends_and_low_metrics(panel):
     falling = {"trend": "declining", "slope_per_week": -1.5}
     rows = risk_indicators(scores.points(), scores.frame.iloc[0], Settings(), falling)
     assert rows["kind"].tolist() == ["cap", "trend", "metric", "metric"]
-    assert rows["measure"].tolist() == [
+    assert rows["metric"].tolist() == [
         "worst_days_overdue",
         "score",
         "stickiness_30d",

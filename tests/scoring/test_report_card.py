@@ -7,8 +7,7 @@ import pandas as pd
 import pytest
 
 import healthseg as hs
-from healthseg.config import Settings
-from healthseg.data.demo import write_demo
+from healthseg.demo import write_demo
 from healthseg.errors import CalculationError, InvalidParameters
 from healthseg.scoring.reportcard import report_card
 from healthseg.scoring.reportcard.accuracy import (
@@ -21,7 +20,8 @@ from healthseg.scoring.reportcard.accuracy import (
 from healthseg.scoring.reportcard.capacity import captured, false_alarms, flagged, lead_times
 from healthseg.scoring.reportcard.robustness import ranks
 from healthseg.scoring.reportcard.weights import NO_BETTER, suggest
-from healthseg.testing import tiny_book
+from healthseg.settings import Settings
+from healthseg.testing import tiny_portfolio
 
 
 def rows(*given, names=("client_id", "date", "weighted_composite", "outcome", "event_on")):
@@ -174,7 +174,7 @@ def card(tmp_path_factory):
     return report_card(hs.Portfolio.open(folder), draws=40)
 
 
-def test_the_card_of_a_book_holds_scores_against_what_happened(card):
+def test_the_card_of_a_portfolio_holds_scores_against_what_happened(card):
     told = card.frame("accuracy").set_index("score")
     assert told.loc["weighted_composite", "auc"] > 0.65 > told.loc["base_rate", "auc"]
     assert (told["auc_lower"] <= told["auc"]).all() and "AUC" in card.verdict()
@@ -189,18 +189,18 @@ def test_the_card_of_a_book_holds_scores_against_what_happened(card):
         card.frame("moon")
 
 
-def test_a_book_of_which_nobody_left_and_bad_parameters_are_refused():
+def test_a_portfolio_of_which_nobody_left_and_bad_parameters_are_refused():
     daily = [
         ("a", f"2025-{month:02d}-{day:02d} 09:00", "u")
         for month in range(1, 8)
         for day in range(1, 29)
     ]
-    book = tiny_book(daily)
+    portfolio = tiny_portfolio(daily)
     with pytest.raises(CalculationError, match="nobody left"):
-        report_card(book)
+        report_card(portfolio)
     with pytest.raises(CalculationError, match="no month of scores"):
-        report_card(book, as_of="2025-02-20")
+        report_card(portfolio, as_of="2025-02-20")
     with pytest.raises(InvalidParameters, match="horizon_days 0"):
-        report_card(book, horizon_days=0)
+        report_card(portfolio, horizon_days=0)
     with pytest.raises(InvalidParameters, match="usage_weight"):
-        report_card(book, component_weights={"moon": 1})
+        report_card(portfolio, component_weights={"moon": 1})

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from healthseg.config import Settings
-from healthseg.scoring import book_by_date, freeze, score_panel, score_trend, trend_window_days
+from healthseg.scoring import freeze, portfolio_by_date, score_panel, score_trend, trend_window_days
+from healthseg.settings import Settings
 
 AS_OF = dt.date(2025, 6, 2)
 
@@ -141,8 +141,12 @@ def test_churned_customers_are_out_of_live_averages(panel, nothing_known):
         {"client_id": "d", "live": False, "stickiness_30d": 0},
     )
     scores = score_panel(frame, Settings()).frame
-    book = book_by_date(scores, pd.Series([10.0, 20.0, 40.0, 80.0])).iloc[0]
-    assert (book["live"], book["scored"], book["withheld"]) == (3, 2, 1)
-    assert book["mean_score"] == pytest.approx((100 + 59) / 2)
-    assert (book["champion"], book["at_risk"], book["healthy"]) == (1, 1, 0)
-    assert (book["arr_champion"], book["arr_at_risk"], book["arr_healthy"]) == (10.0, 20.0, 0.0)
+    portfolio = portfolio_by_date(scores, pd.Series([10.0, 20.0, 40.0, 80.0])).iloc[0]
+    assert (portfolio["live"], portfolio["scored"], portfolio["withheld"]) == (3, 2, 1)
+    assert portfolio["mean_score"] == pytest.approx((100 + 59) / 2)
+    assert (portfolio["champion"], portfolio["at_risk"], portfolio["healthy"]) == (1, 1, 0)
+    assert (portfolio["arr_champion"], portfolio["arr_at_risk"], portfolio["arr_healthy"]) == (
+        10.0,
+        20.0,
+        0.0,
+    )

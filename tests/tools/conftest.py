@@ -1,4 +1,4 @@
-"""A simulated book and replies over it, made once; and tiny books whose figures can be counted by hand."""
+"""A simulated portfolio and responses over it, made once; and tiny portfolios whose figures can be counted by hand."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import pandas as pd
 import pytest
 
 import healthseg as hs
-from healthseg.data.demo import write_demo
-from healthseg.testing import tiny_book
-from healthseg.tools import calculate_health_score_book
+from healthseg.demo import write_demo
+from healthseg.testing import tiny_portfolio
+from healthseg.tools import portfolio_health
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -39,26 +39,26 @@ def truth(demo_folder):
 
 
 @pytest.fixture(scope="session")
-def reply(demo):
-    """A function: the demo's reply for a customer with the default parameters, on a date."""
+def response(demo):
+    """A function: the demo's response for a customer with the default parameters, on a date."""
     return functools.cache(
         lambda client_id, as_of=None: hs.calculate_health_score(demo, client_id, as_of=as_of)
     )
 
 
 @pytest.fixture(scope="session")
-def replies(demo, reply):
-    """The reply of every customer of the demo, by client_id."""
-    return {client: reply(client) for client in demo.table("customers")["client_id"]}
+def responses(demo, response):
+    """The response of every customer of the demo, by client_id."""
+    return {client: response(client) for client in demo.table("customers")["client_id"]}
 
 
 @pytest.fixture(scope="session")
-def health_book(demo):
-    return calculate_health_score_book(demo)
+def health_portfolio(demo):
+    return portfolio_health(demo)
 
 
 def daily(client_id, start, end, *users, features=("plan",)):
-    """Events of ``tiny_book``: each user uses each feature at nine on every day of [start, end]."""
+    """Events of ``tiny_portfolio``: each user uses each feature at nine on every day of [start, end]."""
     days = pd.date_range(start, end).strftime("%Y-%m-%d 09:00:00")
     return [
         (client_id, day, user, feature) for day in days for user in users for feature in features
@@ -72,7 +72,7 @@ def daily_events():
 
 @pytest.fixture(scope="session")
 def kinds():
-    """Books of one customer, ``a``, in which a score is: healthy, withheld, ramping, capped, frozen."""
+    """Portfolios of one customer, ``a``, in which a score is: healthy, withheld, ramping, capped, frozen."""
     events = daily("a", "2025-01-01", "2025-06-30", "u1", "u2")
     signup = pd.DataFrame({"client_id": ["a"], "signup_date": ["2024-06-01"]})
     contracts = pd.DataFrame(
@@ -96,25 +96,27 @@ def kinds():
         }
     )
     return {
-        "healthy": tiny_book(
+        "healthy": tiny_portfolio(
             events, signup, contracts=contracts, invoices=unpaid.assign(paid_on="2025-03-20")
         ),
-        "withheld": tiny_book(
+        "withheld": tiny_portfolio(
             daily("a", "2025-01-01", "2025-01-03", "u1"), signup, {"data_until": "2025-01-20"}
         ),
-        "ramping": tiny_book(
+        "ramping": tiny_portfolio(
             [*daily("a", "2025-06-01", "2025-06-30", "u1"), *old],
             pd.DataFrame({"client_id": ["a", "b"], "signup_date": ["2025-06-01", "2024-06-01"]}),
             contracts=contracts.assign(starts_on="2025-06-01"),
         ),
-        "capped": tiny_book(events, signup, contracts=contracts, invoices=unpaid),
-        "frozen": tiny_book(events, signup.assign(churned_on="2025-06-10"), contracts=contracts),
+        "capped": tiny_portfolio(events, signup, contracts=contracts, invoices=unpaid),
+        "frozen": tiny_portfolio(
+            events, signup.assign(churned_on="2025-06-10"), contracts=contracts
+        ),
     }
 
 
 @pytest.fixture(scope="session")
 def conform():
-    """The reference's own check of a reply's shape, where it is at hand."""
+    """The reference's own check of a response's shape, where it is at hand."""
     shared = Path(
         os.environ.get("HEALTHSEG_SHARED_DATA", REPOSITORY.parent / "shared" / "data")
     ).parent

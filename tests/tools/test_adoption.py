@@ -1,4 +1,4 @@
-"""track_feature_adoption on books that can be counted by hand."""
+"""track_feature_adoption on portfolios that can be counted by hand."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from healthseg.measures import spans
-from healthseg.testing import tiny_book
-from healthseg.tools import track_feature_adoption, track_feature_adoption_book
+from healthseg.metrics import spans
+from healthseg.testing import tiny_portfolio
+from healthseg.tools import portfolio_adoption, track_feature_adoption
 
 FEATURES = pd.DataFrame(
     {
@@ -39,7 +39,7 @@ def every(start, end):
 
 
 @pytest.fixture(scope="module")
-def book():
+def portfolio():
     """Four customers from 2025-01-01 to 2025-06-30; d leaves on May 1. Search is core, export and reports advanced, the
     vault premium and entitled to a alone. Clients b and c sign up in February."""
     events = [
@@ -72,37 +72,39 @@ def book():
             "feature": ["export", None],
         }
     )
-    return tiny_book(events, SIGNUPS, features=FEATURES, entitlements=entitled, messages=messages)
+    return tiny_portfolio(
+        events, SIGNUPS, features=FEATURES, entitlements=entitled, messages=messages
+    )
 
 
 @pytest.fixture(scope="module")
-def reply(book):
-    return track_feature_adoption(book)
+def response(portfolio):
+    return track_feature_adoption(portfolio)
 
 
-def detail(reply, name):
-    return next(one for one in reply.feature_details if one.feature_name == name)
+def detail(response, name):
+    return next(one for one in response.feature_details if one.feature_name == name)
 
 
-def test_adopted_is_two_days_of_the_period_and_the_denominator_is_who_is_entitled(reply):
-    search, vault = detail(reply, "search"), detail(reply, "vault")
+def test_adopted_is_two_days_of_the_period_and_the_denominator_is_who_is_entitled(response):
+    search, vault = detail(response, "search"), detail(response, "vault")
     assert (search.customers_using, search.total_customers, search.adoption_rate) == (
         2,
         3,
         0.6667,
     )  # a and b; c once
     assert (vault.customers_using, vault.total_customers) == (0, 1)
-    assert detail(reply, "export").customers_using == 0  # a single day in June
-    assert reply.total_customers == 3 and reply.excluded == {
+    assert detail(response, "export").customers_using == 0  # a single day in June
+    assert response.total_customers == 3 and response.excluded == {
         "churned": 1,
         "not_started": 0,
         "prospect": 0,
     }
 
 
-def test_the_summary_of_all_is_the_mean_of_customers_and_the_pooled_rate(reply):
+def test_the_summary_of_all_is_the_mean_of_customers_and_the_pooled_rate(response):
     advanced, core = (
-        reply.feature_adoption_summary[f"{name}_features"] for name in ("advanced", "core")
+        response.feature_adoption_summary[f"{name}_features"] for name in ("advanced", "core")
     )
     assert (advanced.total_features, advanced.adopted_features, advanced.adoption_rate) == (
         2.0,
@@ -110,24 +112,29 @@ def test_the_summary_of_all_is_the_mean_of_customers_and_the_pooled_rate(reply):
         0.0,
     )
     assert (core.total_features, core.adopted_features, core.adoption_rate) == (1.0, 0.67, 0.6667)
-    assert reply.feature_adoption_summary["premium_features"].total_features == 0.33
+    assert response.feature_adoption_summary["premium_features"].total_features == 0.33
 
 
-def test_a_longer_period_and_more_days_are_other_answers(book):
+def test_a_longer_period_and_more_days_are_other_answers(portfolio):
     assert (
-        detail(track_feature_adoption(book, time_period_days=150), "export").customers_using == 1
+        detail(track_feature_adoption(portfolio, time_period_days=150), "export").customers_using
+        == 1
     )  # a: in March
-    assert detail(track_feature_adoption(book, time_period_days=7), "search").customers_using == 1
+    assert (
+        detail(track_feature_adoption(portfolio, time_period_days=7), "search").customers_using == 1
+    )
 
 
-def test_before_its_release_a_feature_is_nobodys_and_nobody_is_asked(book):
-    early = track_feature_adoption(book, as_of="2025-02-27")
+def test_before_its_release_a_feature_is_nobodys_and_nobody_is_asked(portfolio):
+    early = track_feature_adoption(portfolio, as_of="2025-02-27")
     assert {one.feature_name for one in early.feature_details} == {"export", "search", "vault"}
     assert early.feature_adoption_summary["advanced_features"].total_features == 1.0
 
 
-def test_time_to_adopt_counts_those_not_there_yet_and_leaves_out_those_from_before_tracking(book):
-    lives = track_feature_adoption_book(book)
+def test_time_to_adopt_counts_those_not_there_yet_and_leaves_out_those_from_before_tracking(
+    portfolio,
+):
+    lives = portfolio_adoption(portfolio)
     search = detail(lives, "search").time_to_adopt
     assert (search.n, search.events, search.excluded_untracked) == (
         2,
@@ -142,20 +149,20 @@ def test_time_to_adopt_counts_those_not_there_yet_and_leaves_out_those_from_befo
     assert (reports.n, reports.events, reports.days) == (4, 0, None)
 
 
-def test_a_feature_is_abandoned_after_sixty_silent_days_and_can_be_taken_up_again(book):
-    kept = detail(track_feature_adoption_book(book), "export").kept
+def test_a_feature_is_abandoned_after_sixty_silent_days_and_can_be_taken_up_again(portfolio):
+    kept = detail(portfolio_adoption(portfolio), "export").kept
     assert (kept.adopters, kept.abandoned, kept.readopted) == (
         1,
         1,
         0,
     )  # Mar 12 to Mar 13; June 29 is one day
-    again = tiny_book(
+    again = tiny_portfolio(
         [
             *used("a", "u1", "x", *every("2025-01-01", "2025-06-30")),
             *used("a", "u1", "y", "2025-03-10", "2025-03-11", "2025-06-01", "2025-06-03"),
         ]
     )
-    kept = detail(track_feature_adoption_book(again), "y").kept
+    kept = detail(portfolio_adoption(again), "y").kept
     assert (kept.adopters, kept.abandoned, kept.readopted, kept.share_kept_180_days) == (
         1,
         1,
@@ -164,12 +171,12 @@ def test_a_feature_is_abandoned_after_sixty_silent_days_and_can_be_taken_up_agai
     )
 
 
-def test_the_funnel_is_nested_and_counts_pairs_of_all_and_users_of_one(book, reply):
-    funnel = reply.adoption_funnel
+def test_the_funnel_is_nested_and_counts_pairs_of_all_and_users_of_one(portfolio, response):
+    funnel = response.adoption_funnel
     assert (funnel.eligible, funnel.trial, funnel.first_use) == (10, 5, 5)  # 3 × 3 + the vault
     assert funnel.awareness == 6  # c was told of export and never used it
     assert (funnel.regular_use, funnel.power_use, funnel.conversion_rate) == (1, 1, 0.1)
-    own = track_feature_adoption(book, "a").adoption_funnel  # u1 and u2, each four features
+    own = track_feature_adoption(portfolio, "a").adoption_funnel  # u1 and u2, each four features
     assert (own.eligible, own.trial, own.first_use, own.regular_use, own.power_use) == (
         8,
         3,
@@ -180,16 +187,16 @@ def test_the_funnel_is_nested_and_counts_pairs_of_all_and_users_of_one(book, rep
 
 
 def test_without_messages_on_features_awareness_is_not_measured():
-    plain = tiny_book(used("a", "u1", "search", *every("2025-03-01", "2025-03-30")))
-    reply = track_feature_adoption(plain)
+    plain = tiny_portfolio(used("a", "u1", "search", *every("2025-03-01", "2025-03-30")))
+    response = track_feature_adoption(plain)
     assert (
-        reply.adoption_funnel.awareness is None
-        and reply.not_measured["$.adoption_funnel.awareness"]
+        response.adoption_funnel.awareness is None
+        and response.not_measured["$.adoption_funnel.awareness"]
     )
 
 
-def test_one_customers_rate_is_the_share_of_its_active_users(book):
-    own = track_feature_adoption(book, "a")
+def test_one_customers_rate_is_the_share_of_its_active_users(portfolio):
+    own = track_feature_adoption(portfolio, "a")
     search = detail(own, "search")
     assert (
         search.adoption_rate,
@@ -203,26 +210,26 @@ def test_one_customers_rate_is_the_share_of_its_active_users(book):
     assert [one.feature for one in own.low_adoption_features] == ["export", "reports", "vault"]
 
 
-def test_a_customer_that_left_is_shown_as_of_its_last_day(book):
-    gone = track_feature_adoption(book, "d")
+def test_a_customer_that_left_is_shown_as_of_its_last_day(portfolio):
+    gone = track_feature_adoption(portfolio, "d")
     assert detail(gone, "search").adopted is True and gone.period_end == dt.date(2025, 5, 1)
     assert "churned on 2025-05-01" in gone.warnings[0] and gone.recommendations == []
 
 
-def test_a_customer_without_events_in_the_period_has_zeros_and_it_is_said(book):
-    quiet = track_feature_adoption(book, "b", as_of="2025-04-30")
+def test_a_customer_without_events_in_the_period_has_zeros_and_it_is_said(portfolio):
+    quiet = track_feature_adoption(portfolio, "b", as_of="2025-04-30")
     assert quiet.feature_adoption_summary["core_features"].adopted_features == 0
     assert any("no events in this period" in text for text in quiet.warnings)
 
 
-def test_a_period_from_before_tracking_is_missing_and_not_zero(book):
-    early = track_feature_adoption(book, "a", as_of="2025-01-10")
+def test_a_period_from_before_tracking_is_missing_and_not_zero(portfolio):
+    early = track_feature_adoption(portfolio, "a", as_of="2025-01-10")
     assert early.feature_adoption_summary["core_features"].adoption_rate is None
     assert (
         "before events were tracked"
         in early.not_measured["$.feature_adoption_summary.core_features.adoption_rate"]
     )
-    everyone = track_feature_adoption(book, as_of="2025-01-10")
+    everyone = track_feature_adoption(portfolio, as_of="2025-01-10")
     assert everyone.feature_adoption_summary["core_features"].adopted_features is None
 
 
@@ -232,7 +239,7 @@ def test_api_calls_adopt_nothing():
         *(("a", f"2025-03-{day:02d} 10:00:00", "u1", "hooks", "api") for day in range(1, 31)),
     ]
     assert {
-        one.feature_name for one in track_feature_adoption(tiny_book(events)).feature_details
+        one.feature_name for one in track_feature_adoption(tiny_portfolio(events)).feature_details
     } == {"search"}
 
 
@@ -243,8 +250,10 @@ def test_more_users_can_be_asked_for():
         *used("a", "u1", "shared", *days),
         *used("a", "u2", "shared", days[5]),
     ]
-    reply = track_feature_adoption(tiny_book(events, settings={"adopted_min_users": 2}), "a")
-    assert {one.feature_name: one.adopted for one in reply.feature_details} == {
+    response = track_feature_adoption(
+        tiny_portfolio(events, settings={"adopted_min_users": 2}), "a"
+    )
+    assert {one.feature_name: one.adopted for one in response.feature_details} == {
         "shared": True,
         "solo": False,
     }
@@ -272,13 +281,13 @@ def test_barriers_are_topics_with_three_tickets_and_nothing_without_tickets():
         }
     )
     low = track_feature_adoption(
-        tiny_book(events, customers, features=features, tickets=tickets)
+        tiny_portfolio(events, customers, features=features, tickets=tickets)
     ).low_adoption_features
     assert [one.feature for one in low] == ["vault"] and low[0].barriers == [
         "login: 4 of 6 tickets (67 %)"
     ]
     assert low[0].improvement_strategies == ["Settle what 4 of its 6 tickets are about: login"]
-    bare = track_feature_adoption(tiny_book(events, customers, features=features))
+    bare = track_feature_adoption(tiny_portfolio(events, customers, features=features))
     assert (
         bare.low_adoption_features[0].barriers is None
         and bare.low_adoption_features[0].improvement_strategies == []
@@ -298,11 +307,11 @@ def test_satisfaction_needs_five_answers_on_the_feature():
     )
     assert (
         detail(
-            track_feature_adoption(tiny_book(events, surveys=answers)), "search"
+            track_feature_adoption(tiny_portfolio(events, surveys=answers)), "search"
         ).customer_satisfaction
         == 4.0
     )
-    few = track_feature_adoption(tiny_book(events, surveys=answers.head(4)))
+    few = track_feature_adoption(tiny_portfolio(events, surveys=answers.head(4)))
     assert (
         detail(few, "search").customer_satisfaction is None
         and detail(few, "search").satisfaction_n == 4
@@ -310,12 +319,16 @@ def test_satisfaction_needs_five_answers_on_the_feature():
 
 
 def test_without_features_in_events_there_is_nothing_to_adopt_and_it_is_said():
-    nameless = tiny_book([("a", "2025-03-01 09:00:00", "u1"), ("a", "2025-03-30 09:00:00", "u1")])
-    reply = track_feature_adoption(nameless, "a")
-    assert (
-        reply.feature_details == [] and reply.recommendations == [] and reply.adoption_rate is None
+    nameless = tiny_portfolio(
+        [("a", "2025-03-01 09:00:00", "u1"), ("a", "2025-03-30 09:00:00", "u1")]
     )
-    assert reply.verdict().endswith("adoption is not measured")
+    response = track_feature_adoption(nameless, "a")
+    assert (
+        response.feature_details == []
+        and response.recommendations == []
+        and response.adoption_rate is None
+    )
+    assert response.verdict().endswith("adoption is not measured")
 
 
 def test_peers_are_of_the_asked_kind_and_withheld_under_eight():
@@ -332,8 +345,8 @@ def test_peers_are_of_the_asked_kind_and_withheld_under_eight():
         for event in used(client, "u", "search", *every("2025-06-01", "2025-06-30"))
         + (used(client, "u", "export", "2025-06-29", "2025-06-30") if k < 5 else [])
     ]
-    book = tiny_book(events, customers)
-    own = track_feature_adoption(book, "c0", benchmark_against="industry")
+    portfolio = tiny_portfolio(events, customers)
+    own = track_feature_adoption(portfolio, "c0", benchmark_against="industry")
     assert (
         own.benchmark_comparison.vs_industry_average == "+100% higher adoption than the median of 8"
     )
@@ -341,18 +354,18 @@ def test_peers_are_of_the_asked_kind_and_withheld_under_eight():
         own.benchmark_comparison.vs_tier_average is None
         and own.benchmark_standing.percentile == 75.0
     )
-    alone = track_feature_adoption(book, "c9", benchmark_against="industry")
+    alone = track_feature_adoption(portfolio, "c9", benchmark_against="industry")
     assert (
         alone.benchmark_comparison.vs_industry_average is None
         and "peers" in alone.not_measured["$.benchmark_comparison.vs_industry_average"]
     )
     everyone = track_feature_adoption(
-        book, "c9", benchmark_against="all_customers"
+        portfolio, "c9", benchmark_against="all_customers"
     ).benchmark_standing
     assert (everyone.n, everyone.adoption_rate, everyone.peer_median) == (9, 0.5, 1.0)
 
 
-def test_by_entitled_feature_agrees_with_the_measures_by_customer_and_by_feature(demo):
+def test_by_entitled_feature_agrees_with_the_metrics_by_customer_and_by_feature(demo):
     clients = demo.table("customers")["client_id"].tolist()
     start, end = dt.date(2025, 5, 1), dt.date(2025, 5, 31)
     frame = pd.DataFrame({"client_id": clients, "span_id": 0, "start": start, "end": end})

@@ -1,4 +1,4 @@
-"""track_feature_adoption on simulated books: what was planted is found, and nothing where nothing was."""
+"""track_feature_adoption on simulated portfolios: what was planted is found, and nothing where nothing was."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ import pandas as pd
 import pytest
 
 import healthseg as hs
-from healthseg.data.demo import write_demo
+from healthseg.demo import write_demo
 from healthseg.errors import ClientNotFound, InvalidClientId, InvalidParameters
-from healthseg.testing import tiny_book
-from healthseg.tools import TOOLS, track_feature_adoption, track_feature_adoption_book
+from healthseg.testing import tiny_portfolio
+from healthseg.tools import TOOLS, portfolio_adoption, track_feature_adoption
 from healthseg.tools.adoption.effects import OVERALL, effects
 from healthseg.tools.adoption.figures import Figures
 
 
 @pytest.fixture(scope="module")
 def whole(demo):
-    return track_feature_adoption_book(demo)
+    return portfolio_adoption(demo)
 
 
 def simulated(folder, scenario, **given):
     write_demo(folder, scenario=scenario, events="light", **given)
-    book = hs.Portfolio.open(folder)
-    return effects(Figures.of(book, book.as_of(), 30))
+    portfolio = hs.Portfolio.open(folder)
+    return effects(Figures.of(portfolio, portfolio.as_of(), 30))
 
 
 def test_the_planted_days_of_first_use_and_adoption_are_found_to_the_day(demo, truth):
@@ -66,7 +66,7 @@ def test_the_plan_of_time_to_adopt_comes_back_in_order(demo):
     assert core is not None and (later is None or later > 2 * core)
 
 
-def test_in_a_book_without_effects_none_is_spoken_of(tmp_path):
+def test_in_a_portfolio_without_effects_none_is_spoken_of(tmp_path):
     found = simulated(tmp_path, "null", seed=8).frame
     assert found[["q", "odds_q"]].min().min() > 0.01 and found["p"].notna().sum() >= 10
 
@@ -91,15 +91,15 @@ def test_a_feature_that_keeps_customers_is_found_with_its_odds(tmp_path):
     assert found.of(OVERALL[1])["adjusted"] > 0
 
 
-def test_the_reply_has_every_key_of_the_reference(demo, conform, whole):
-    for reply in (
+def test_the_response_has_every_key_of_the_reference(demo, conform, whole):
+    for response in (
         track_feature_adoption(demo),
         whole,
         track_feature_adoption(demo, "cs_client_003"),
         track_feature_adoption(demo, "cs_client_003", "core", 90, False, False, "industry"),
     ):
-        assert conform("track_feature_adoption", reply.to_dict()) == []
-        json.dumps(reply.to_dict(), allow_nan=False)
+        assert conform("track_feature_adoption", response.to_dict()) == []
+        json.dumps(response.to_dict(), allow_nan=False)
 
 
 def test_what_is_null_has_its_reason(whole):
@@ -154,10 +154,10 @@ def test_a_past_date_is_as_it_was_known_then(demo):
     assert all(date <= dt.date(2024, 11, 2) for date in early.correlation_analysis.landmarks)
 
 
-def test_every_customer_of_the_book_gets_a_reply(demo):
+def test_every_customer_of_the_portfolio_gets_a_response(demo):
     for client in demo.table("customers")["client_id"].tolist()[::15]:
-        reply = track_feature_adoption(demo, client, include_correlation_analysis=False)
-        assert reply.total_customers == 1 and reply.verdict() and reply.charts()
+        response = track_feature_adoption(demo, client, include_correlation_analysis=False)
+        assert response.total_customers == 1 and response.verdict() and response.charts()
 
 
 @pytest.mark.parametrize(
@@ -184,14 +184,19 @@ def test_unknown_customers_and_categories_without_a_table_are_refused(demo):
         track_feature_adoption(demo, "cs_clent_003")
     with pytest.raises(InvalidClientId):
         track_feature_adoption(demo, "not an id")
-    bare = tiny_book([("a", f"2025-03-{day:02d} 09:00:00", "u1", "search") for day in range(1, 31)])
+    bare = tiny_portfolio(
+        [("a", f"2025-03-{day:02d} 09:00:00", "u1", "search") for day in range(1, 31)]
+    )
     with pytest.raises(InvalidParameters, match="no features table"):
         track_feature_adoption(bare, feature_category="core")
 
 
 def test_the_registry_names_the_parameters_that_the_functions_take():
     tool = TOOLS["track_feature_adoption"]
-    for model, function in ((tool.parameters, tool.function), (tool.book_parameters, tool.book)):
+    for model, function in (
+        (tool.parameters, tool.function),
+        (tool.portfolio_parameters, tool.portfolio),
+    ):
         assert set(model.model_fields) == set(inspect.signature(function).parameters) - {
             "portfolio"
         }

@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 
 import healthseg as hs
-from healthseg import playbook
-from healthseg.config import SEVERITIES
-from healthseg.testing import tiny_book
+from healthseg import rules
+from healthseg.settings import SEVERITIES
+from healthseg.testing import tiny_portfolio
 
 BEGAN = dt.date(2025, 4, 15)  # the first day on which nobody has been there for 14 days
 
@@ -18,7 +18,7 @@ BEGAN = dt.date(2025, 4, 15)  # the first day on which nobody has been there for
 @pytest.fixture(scope="module")
 def silent(daily_events):
     """A customer used daily until 2025-04-01, and another until today."""
-    return tiny_book(
+    return tiny_portfolio(
         [
             *daily_events("a", "2025-01-01", "2025-04-01", "u1"),
             *daily_events("b", "2025-01-01", "2025-06-30", "u1"),
@@ -26,10 +26,10 @@ def silent(daily_events):
     )
 
 
-def raised(book, on, **wishes):
+def raised(portfolio, on, **wishes):
     """The rules of the alerts that are raised on a day."""
     health = hs.calculate_health_score(
-        book, "a", as_of=on, include_predictions=False, alert_preferences=wishes
+        portfolio, "a", as_of=on, include_predictions=False, alert_preferences=wishes
     )
     return [alert.rule for alert in health.alerts]
 
@@ -72,9 +72,7 @@ def test_a_threshold_moves_its_own_rule_only(silent):
 
 @pytest.mark.parametrize("least", SEVERITIES)
 def test_alerts_below_the_minimum_severity_are_left_out(silent, least):
-    severity = {
-        rule.name: rule.severity for rule in playbook.rules("calculate_health_score", "alert")
-    }
+    severity = {rule.name: rule.severity for rule in rules.rules("calculate_health_score", "alert")}
     on = BEGAN + dt.timedelta(days=3)
     everything = raised(silent, on)
     assert {severity[name] for name in everything} >= {"critical", "medium"}
@@ -101,13 +99,13 @@ def test_the_risk_threshold_is_that_of_the_renewal_alert():
             "seats": [5],
         }
     )
-    book = tiny_book([("a", day, "u1", "plan") for day in days], contracts=contracts)
-    score = hs.calculate_health_score(book, "a").current_health_score
+    portfolio = tiny_portfolio([("a", day, "u1", "plan") for day in days], contracts=contracts)
+    score = hs.calculate_health_score(portfolio, "a").current_health_score
 
     def rules(threshold):
         return [
             alert.rule
-            for alert in hs.calculate_health_score(book, "a", risk_threshold=threshold).alerts
+            for alert in hs.calculate_health_score(portfolio, "a", risk_threshold=threshold).alerts
         ]
 
     assert "renewal_at_risk" in rules(score + 1) and "renewal_at_risk" not in rules(score)

@@ -1,4 +1,4 @@
-"""churn_prediction and ml_predictive from the book's model, where its gate says yes."""
+"""churn_prediction and ml_predictive from the portfolio's model, where its gate says yes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 import healthseg as hs
 from healthseg.scoring import training
 from healthseg.scoring.predictive import odds_ratio, points_of
-from healthseg.tools import calculate_health_score_book
+from healthseg.tools import portfolio_health
 from healthseg.tools.health.leaving import base_probability, rates
 
 
@@ -24,9 +24,9 @@ def staying(demo):
 
 
 def test_a_prediction_is_the_customers_own_with_its_interval_and_the_base_rate_beside(
-    demo, reply, staying
+    demo, response, staying
 ):
-    found = reply(staying).churn_prediction
+    found = response(staying).churn_prediction
     assert found.method == "hazard_logistic" and found.gate.eligible and found.gate.z > 2.33
     assert found.plausible_range.lower < found.churn_probability < found.plausible_range.upper
     assert (
@@ -52,8 +52,8 @@ def test_a_prediction_is_the_customers_own_with_its_interval_and_the_base_rate_b
     )
 
 
-def test_customers_differ_and_factors_have_the_sign_that_they_are_listed_under(replies):
-    found = [one.churn_prediction for one in replies.values() if one.status == "live"]
+def test_customers_differ_and_factors_have_the_sign_that_they_are_listed_under(responses):
+    found = [one.churn_prediction for one in responses.values() if one.status == "live"]
     own = [one for one in found if one.churn_probability is not None]
     assert len({one.churn_probability for one in own}) > 0.8 * len(own) > 10
     named = [factor for one in own for factor in one.key_risk_factors_detail]
@@ -85,14 +85,14 @@ def test_leavers_of_the_planted_truth_are_the_likelier_ones(demo, truth):
     assert both[["probability", "p30"]].corr("spearman").iloc[0, 1] > 0.5
 
 
-def test_a_model_is_trained_once_and_read_by_whoever_opens_the_book_next(
+def test_a_model_is_trained_once_and_read_by_whoever_opens_the_portfolio_next(
     demo_folder, demo, staying
 ):
     training.churn_model(demo, demo.data_until)
     again = hs.Portfolio.open(demo_folder)
     models = demo_folder / ".healthseg" / "models"
     before = {path: path.stat().st_mtime_ns for path in models.glob("churn-*.json")}
-    one, other = (training.churn_model(book, demo.data_until) for book in (again, demo))
+    one, other = (training.churn_model(portfolio, demo.data_until) for portfolio in (again, demo))
     assert one.to_json() == other.to_json()
     assert before == {path: path.stat().st_mtime_ns for path in models.glob("churn-*.json")}
     assert training.grid(demo, demo.data_until)[0] == demo.first_event_day + dt.timedelta(days=29)
@@ -137,9 +137,9 @@ def test_past_predictive_scores_are_those_of_the_models_of_their_time(demo, stay
     assert known.notna().any()
 
 
-def test_the_book_by_the_model_puts_the_whole_arr_at_stake_after_notice(demo):
-    book = calculate_health_score_book(demo)
-    table = book.frame("customers").set_index("client_id")
+def test_the_portfolio_by_the_model_puts_the_whole_arr_at_stake_after_notice(demo):
+    portfolio = portfolio_health(demo)
+    table = portfolio.frame("customers").set_index("client_id")
     told = training.predictions(demo, demo.data_until, table.index.tolist()).query(
         "horizon_days == 90"
     )
@@ -150,9 +150,9 @@ def test_the_book_by_the_model_puts_the_whole_arr_at_stake_after_notice(demo):
     )
     noticed = table[chance.isna()]
     assert noticed["at_stake"].to_numpy() == pytest.approx(noticed["arr"].to_numpy(), nan_ok=True)
-    assert "probability of leaving" in book.at_stake_basis and "AUC" in book.leaving_model
-    by_model = calculate_health_score_book(demo, scoring_model="ml_predictive")
+    assert "probability of leaving" in portfolio.at_stake_basis and "AUC" in portfolio.leaving_model
+    by_model = portfolio_health(demo, scoring_model="ml_predictive")
     assert (
-        by_model.total_customers == book.total_customers
-        and by_model.average_score != book.average_score
+        by_model.total_customers == portfolio.total_customers
+        and by_model.average_score != portfolio.average_score
     )

@@ -1,4 +1,4 @@
-"""Nothing of a later day is read, nothing that does not matter changes a reply, and ranges hold the truth."""
+"""Nothing of a later day is read, nothing that does not matter changes a response, and ranges hold the truth."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ import pytest
 
 import healthseg as hs
 from healthseg.data.tables import TABLES
-from healthseg.tools import calculate_health_score_book
+from healthseg.tools import portfolio_health
 
 PAST = dt.date(2025, 3, 14)
 INPUTS = ("surveys", "tickets", "invoices", "seats")
 DRAW = """
 import sys, healthseg as hs
-book = hs.Portfolio.open(sys.argv[1])
+portfolio = hs.Portfolio.open(sys.argv[1])
 for client in sys.argv[2:]:
-    sys.stdout.write(hs.calculate_health_score(book, client).to_json())
+    sys.stdout.write(hs.calculate_health_score(portfolio, client).to_json())
 """
 
 
@@ -95,31 +95,32 @@ def written(frames, folder):
 
 
 @pytest.fixture(scope="module")
-def ended_book(frames, tmp_path_factory):
+def ended_portfolio(frames, tmp_path_factory):
     return hs.Portfolio.open(
         written(cut(frames, PAST), tmp_path_factory.mktemp("past") / "cut"), {"data_until": PAST}
     )
 
 
-def test_a_past_reply_is_that_of_a_book_that_ends_there(demo, ended_book):
-    book = ended_book
-    customers = sorted(book.table("customers")["client_id"])
+def test_a_past_response_is_that_of_a_portfolio_that_ends_there(demo, ended_portfolio):
+    portfolio = ended_portfolio
+    customers = sorted(portfolio.table("customers")["client_id"])
     assert 40 < len(customers) <= 60
     for client in customers[::4]:
         whole, ended = (
-            hs.calculate_health_score(one, client, as_of=PAST).to_dict() for one in (demo, book)
+            hs.calculate_health_score(one, client, as_of=PAST).to_dict()
+            for one in (demo, portfolio)
         )
-        for reply in (whole, ended):
+        for response in (whole, ended):
             for key in ("data_until", "fingerprint"):
-                del reply[key]
-            del reply["customer"][
+                del response[key]
+            del response["customer"][
                 "currency"
             ]  # of the customers table: today's, without an amount beside it
         assert whole == ended, client
 
 
-def test_a_past_books_page_is_that_of_a_book_that_ends_there(demo, ended_book):
-    whole, ended = (calculate_health_score_book(one, as_of=PAST) for one in (demo, ended_book))
+def test_a_past_portfolios_page_is_that_of_a_portfolio_that_ends_there(demo, ended_portfolio):
+    whole, ended = (portfolio_health(one, as_of=PAST) for one in (demo, ended_portfolio))
     columns = [
         "client_id",
         "score",
@@ -173,10 +174,10 @@ def test_order_format_and_time_zone_do_not_change_a_byte(demo_folder, frames, tm
     assert len(one) > 10_000 and one == other
 
 
-def test_the_possible_range_holds_the_score_that_the_whole_inputs_give(frames, replies, tmp_path):
+def test_the_possible_range_holds_the_score_that_the_whole_inputs_give(frames, responses, tmp_path):
     """Of each customer of whom all is known one input is taken away; what it gave lies in the range of the rest."""
     known = [
-        client for client, one in replies.items() if one.status == "live" and one.coverage == 1
+        client for client, one in responses.items() if one.status == "live" and one.coverage == 1
     ]
     taken = {client: INPUTS[place % len(INPUTS)] for place, client in enumerate(known)}
     less = {
@@ -196,20 +197,20 @@ def test_the_possible_range_holds_the_score_that_the_whole_inputs_give(frames, r
         less[name] = less[name].assign(seats=seats)
     seats = (changes["client_id"].map(taken) == "seats") & (changes["field"] == "seats")
     less["customer_changes"] = changes[~seats]
-    book = hs.Portfolio.open(written(less, tmp_path / "less"))
+    portfolio = hs.Portfolio.open(written(less, tmp_path / "less"))
     assert len(known) >= 12
     for client in known:
-        health = hs.calculate_health_score(book, client, include_predictions=False)
-        exact = replies[client].frame("history")["score"].iloc[-1]
+        health = hs.calculate_health_score(portfolio, client, include_predictions=False)
+        exact = responses[client].frame("history")["score"].iloc[-1]
         spread = health.frame("history").iloc[-1]
         assert health.coverage < 1 and spread["upper"] > spread["lower"], (client, taken[client])
         assert spread["lower"] - 1e-6 <= exact <= spread["upper"] + 1e-6, (client, taken[client])
 
 
-def test_a_reply_says_what_it_was_made_from(demo, frames, tmp_path, reply):
+def test_a_response_says_what_it_was_made_from(demo, frames, tmp_path, response):
     less = {**frames, "events": frames["events"].iloc[:-1]}
     other = hs.Portfolio.open(written(less, tmp_path / "less"))
-    health = reply("cs_client_001")
+    health = response("cs_client_001")
     assert health.fingerprint == demo.fingerprint(health.as_of)
     assert hs.calculate_health_score(other, "cs_client_001").fingerprint != health.fingerprint
     softer = hs.Portfolio.open(demo.path, {"overdue_cap_score": 50})

@@ -1,4 +1,4 @@
-"""One customer's reply: its shape, and that every figure in it agrees with the others."""
+"""One customer's response: its shape, and that every figure in it agrees with the others."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import pandas as pd
 import pytest
 
 import healthseg as hs
-from healthseg import playbook
-from healthseg.config import COMPONENTS, DEFAULT_SCORECARD, Settings
-from healthseg.expressions import Condition
-from healthseg.testing import tiny_book
+from healthseg import rules
+from healthseg.rules.expressions import Condition
+from healthseg.settings import COMPONENTS, DEFAULT_SCORECARD, Settings
+from healthseg.testing import tiny_portfolio
 
 TOOL = "calculate_health_score"
 INTEGER, NUMBER, TEXT, TEXTS = int, (int, float), str, [str]
@@ -53,7 +53,7 @@ KINDS = ("healthy", "withheld", "ramping", "capped", "frozen")
 
 
 def differences(want, got, path="$"):
-    """Where a reply lacks a key of the reference, or has another type there."""
+    """Where a response lacks a key of the reference, or has another type there."""
     if got is None:
         return []
     if isinstance(want, dict):
@@ -88,9 +88,9 @@ def nulls(want, got, path="$"):
     return set()
 
 
-def found_at(reply, path):
+def found_at(response, path):
     """What stands at a path of ``not_measured``: all of it for ``[*]``; raises KeyError where there is no such key."""
-    at = [reply]
+    at = [response]
     for name, star in re.findall(r"\.(\w+)(\[\*\])?", path):
         at = [one[name] for one in at]
         at = [element for one in at for element in one] if star else at
@@ -104,53 +104,53 @@ def of_kind(kinds, kind):
 # -- shape -------------------------------------------------------------------------------
 
 
-def test_every_reply_has_the_references_keys_and_types(replies):
-    assert len(replies) == 60
+def test_every_response_has_the_references_keys_and_types(responses):
+    assert len(responses) == 60
     assert [
-        bad for health in replies.values() for bad in differences(REFERENCE, health.to_dict())
+        bad for health in responses.values() for bad in differences(REFERENCE, health.to_dict())
     ] == []
 
 
-def test_every_reply_conforms_to_the_references_example(replies, conform):
+def test_every_response_conforms_to_the_references_example(responses, conform):
     assert [
-        problem for health in replies.values() for problem in conform(TOOL, health.to_dict())
+        problem for health in responses.values() for problem in conform(TOOL, health.to_dict())
     ] == []
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_reply_of_any_kind_conforms_to_the_references_example(kinds, conform, kind):
+def test_a_response_of_any_kind_conforms_to_the_references_example(kinds, conform, kind):
     assert conform(TOOL, of_kind(kinds, kind).to_dict()) == []
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_is_null_has_its_reason_and_what_has_a_reason_is_null(kinds, kind):
-    reply = of_kind(kinds, kind).to_dict()
-    assert nulls(REFERENCE, reply) <= set(reply["not_measured"])
-    for path, reason in reply["not_measured"].items():
-        assert reason and any(value in (None, []) for value in found_at(reply, path)), path
+    response = of_kind(kinds, kind).to_dict()
+    assert nulls(REFERENCE, response) <= set(response["not_measured"])
+    for path, reason in response["not_measured"].items():
+        assert reason and any(value in (None, []) for value in found_at(response, path)), path
 
 
-def test_in_a_book_with_everything_what_is_null_has_its_reason_too(replies):
-    for health in replies.values():
-        reply = health.to_dict()
-        assert nulls(REFERENCE, reply) <= set(reply["not_measured"]), health.client_id
-        for path in reply["not_measured"]:
-            assert any(value in (None, []) for value in found_at(reply, path)), (
+def test_in_a_portfolio_with_everything_what_is_null_has_its_reason_too(responses):
+    for health in responses.values():
+        response = health.to_dict()
+        assert nulls(REFERENCE, response) <= set(response["not_measured"]), health.client_id
+        for path in response["not_measured"]:
+            assert any(value in (None, []) for value in found_at(response, path)), (
                 health.client_id,
                 path,
             )
 
 
-def test_there_is_no_figure_in_a_reply_that_json_does_not_know(replies, kinds):
-    for health in [*replies.values(), *(of_kind(kinds, kind) for kind in KINDS)]:
+def test_there_is_no_figure_in_a_response_that_json_does_not_know(responses, kinds):
+    for health in [*responses.values(), *(of_kind(kinds, kind) for kind in KINDS)]:
         text = json.dumps(health.to_dict(), allow_nan=False, ensure_ascii=False, indent=2)
         assert text == health.to_json()
         said = " ".join([*health.risk_indicators, *health.recommended_actions, health.verdict()])
         assert not re.search(r"\bnan\b|None|unknown", said)
 
 
-def test_a_reply_cannot_be_changed(reply):
-    health = reply("cs_client_001")
+def test_a_response_cannot_be_changed(response):
+    health = response("cs_client_001")
     with pytest.raises(ValueError, match="frozen"):
         health.current_health_score = 100
     frame = health.frame("history")
@@ -163,7 +163,7 @@ def test_jupyter_shows_the_verdict_and_escapes_what_customers_are_called():
         {"client_id": ["a"], "name": "<script>alert(1)</script>", "signup_date": ["2024-01-01"]}
     )
     health = hs.calculate_health_score(
-        tiny_book([("a", "2025-01-02 09:00:00", "u")], customers), "a"
+        tiny_portfolio([("a", "2025-01-02 09:00:00", "u")], customers), "a"
     )
     shown = health._repr_mimebundle_()
     assert "<script>" not in shown["text/html"] and "&lt;script&gt;" in shown["text/html"]
@@ -173,8 +173,8 @@ def test_jupyter_shows_the_verdict_and_escapes_what_customers_are_called():
 # -- the score -----------------------------------------------------------------------------
 
 
-def test_the_score_is_the_weighted_mean_of_the_metrics_that_are_measured(replies):
-    for health in replies.values():
+def test_the_score_is_the_weighted_mean_of_the_metrics_that_are_measured(responses):
+    for health in responses.values():
         metrics = health.frame("metrics")
         known = metrics[metrics["points"].notna()]
         by_hand, total = 0.0, 0.0
@@ -194,8 +194,8 @@ def test_the_score_is_the_weighted_mean_of_the_metrics_that_are_measured(replies
             assert known["effective_weight"].sum() == pytest.approx(1)
 
 
-def test_shown_scores_are_the_frames_scores_rounded_half_up(replies):
-    for health in replies.values():
+def test_shown_scores_are_the_frames_scores_rounded_half_up(responses):
+    for health in responses.values():
         history = health.frame("history")
         by_date = dict(zip(history["date"].dt.date, history["score"], strict=True))
         for past in health.historical_scores:
@@ -204,9 +204,11 @@ def test_shown_scores_are_the_frames_scores_rounded_half_up(replies):
         assert health.current_health_score == health.historical_scores[-1].score
 
 
-def test_coverage_is_the_share_of_weight_that_is_measured_and_bounds_what_the_rest_can_do(replies):
+def test_coverage_is_the_share_of_weight_that_is_measured_and_bounds_what_the_rest_can_do(
+    responses,
+):
     seen = set()
-    for health in replies.values():
+    for health in responses.values():
         metrics = health.frame("metrics")
         known = metrics[metrics["points"].notna()]
         assert health.coverage == pytest.approx(known["weight"].sum(), abs=1e-4)
@@ -215,7 +217,7 @@ def test_coverage_is_the_share_of_weight_that_is_measured_and_bounds_what_the_re
         assert spread.upper <= lowest + 100 * (1 - health.coverage) + 0.06
         if (
             not health.caps
-            and not metrics.loc[metrics["measure"] == "worst_days_overdue", "points"].isna().any()
+            and not metrics.loc[metrics["metric"] == "worst_days_overdue", "points"].isna().any()
         ):
             assert spread.lower == pytest.approx(lowest, abs=0.06)
             assert spread.upper == pytest.approx(lowest + 100 * (1 - health.coverage), abs=0.06)
@@ -225,8 +227,8 @@ def test_coverage_is_the_share_of_weight_that_is_measured_and_bounds_what_the_re
     assert seen == {True, False}
 
 
-def test_components_and_their_metrics_carry_the_configured_weights(reply):
-    health = reply("cs_client_001")
+def test_components_and_their_metrics_carry_the_configured_weights(response):
+    health = response("cs_client_001")
     assert {part.component: part.weight for part in health.components} == {
         name: part.weight for name, part in DEFAULT_SCORECARD.components.items()
     }
@@ -255,14 +257,14 @@ def test_custom_weights_are_normalised_and_what_is_left_out_weighs_nothing(demo)
     assert health.current_health_score != plain.current_health_score
 
 
-def test_custom_without_weights_is_the_scorecards_own(demo, reply):
+def test_custom_without_weights_is_the_scorecards_own(demo, response):
     custom = hs.calculate_health_score(demo, "cs_client_001", "custom")
-    assert custom.current_health_score == reply("cs_client_001").current_health_score
-    assert custom.component_weights == reply("cs_client_001").component_weights
+    assert custom.current_health_score == response("cs_client_001").current_health_score
+    assert custom.component_weights == response("cs_client_001").component_weights
 
 
-def test_the_bands_include_their_lower_end(replies):
-    for health in replies.values():
+def test_the_bands_include_their_lower_end(responses):
+    for health in responses.values():
         score = health.current_health_score
         edges = [
             band
@@ -273,8 +275,8 @@ def test_the_bands_include_their_lower_end(replies):
 
 
 @pytest.mark.parametrize("threshold", [0, 45.5, 60, 100])
-def test_the_risk_level_follows_the_threshold_that_was_asked_for(demo, reply, threshold):
-    score = reply("cs_client_002").current_health_score
+def test_the_risk_level_follows_the_threshold_that_was_asked_for(demo, response, threshold):
+    score = response("cs_client_002").current_health_score
     edges = [min(max(threshold + shift, 0), 100) for shift in (-20, 0, 20)]
     expected = ("critical", "high", "medium", "low")[sum(score >= edge for edge in edges)]
     assert (
@@ -304,7 +306,7 @@ def test_an_overdue_invoice_caps_the_score_and_says_so(kinds):
 def test_a_new_customer_is_held_to_what_its_tenure_allows(kinds):
     health = of_kind(kinds, "ramping")
     assert health.ramping and health.customer.tenure_days == 29
-    metrics = health.frame("metrics").set_index("measure")
+    metrics = health.frame("metrics").set_index("metric")
     assert metrics.loc["usage_vs_own_baseline", "missing_reason"].startswith(
         "fewer than 28 tracked days"
     )
@@ -317,10 +319,10 @@ def test_a_new_customer_is_held_to_what_its_tenure_allows(kinds):
 
 
 @pytest.mark.parametrize("lookback", [7, 30, 90, 365])
-def test_the_parts_of_a_change_add_up_to_it_and_the_waterfall_closes(demo, replies, lookback):
-    for client in sorted(replies)[:: 1 if lookback == 30 else 6]:
+def test_the_parts_of_a_change_add_up_to_it_and_the_waterfall_closes(demo, responses, lookback):
+    for client in sorted(responses)[:: 1 if lookback == 30 else 6]:
         health = (
-            replies[client]
+            responses[client]
             if lookback == 30
             else hs.calculate_health_score(
                 demo, client, lookback_period_days=lookback, include_predictions=False
@@ -347,8 +349,8 @@ def test_the_parts_of_a_change_add_up_to_it_and_the_waterfall_closes(demo, repli
         assert np.isclose(steps["end"].iloc[-2], change.score_now)
 
 
-def test_the_history_lies_on_weeks_back_from_the_date_and_begins_with_the_look_back(replies):
-    for health in replies.values():
+def test_the_history_lies_on_weeks_back_from_the_date_and_begins_with_the_look_back(responses):
+    for health in responses.values():
         last = health.change_explanation.to_date
         grid = {last - dt.timedelta(days=7 * back) for back in range(5)} | {
             last - dt.timedelta(days=30)
@@ -360,14 +362,14 @@ def test_the_history_lies_on_weeks_back_from_the_date_and_begins_with_the_look_b
         assert min(dates) >= min(signup, dt.date(2024, 4, 11)) or min(dates) >= signup
 
 
-def test_the_year_before_is_in_the_frame(reply):
-    dates = reply("cs_client_001").frame("history")["date"].dt.date.tolist()
+def test_the_year_before_is_in_the_frame(response):
+    dates = response("cs_client_001").frame("history")["date"].dt.date.tolist()
     weekly = [dt.date(2025, 10, 10) - dt.timedelta(days=7 * back) for back in range(53, -1, -1)]
     assert [date for date in dates if date in weekly] == weekly
 
 
-def test_predictions_stand_at_30_60_and_90_days_within_their_bounds(replies):
-    live = [health for health in replies.values() if health.status == "live"]
+def test_predictions_stand_at_30_60_and_90_days_within_their_bounds(responses):
+    live = [health for health in responses.values() if health.status == "live"]
     assert len(live) > 30
     for health in live:
         assert [(one.date - health.as_of).days for one in health.predicted_scores] == [30, 60, 90]
@@ -409,7 +411,7 @@ def test_without_a_model_the_churn_prediction_is_the_tiers_rate_and_says_so(demo
     assert len(by_tier) > 2 and all(len(rates) == 1 for rates in by_tier.values())
 
 
-def test_predictions_that_were_not_asked_for_are_null_with_that_reason(demo, reply):
+def test_predictions_that_were_not_asked_for_are_null_with_that_reason(demo, response):
     health = hs.calculate_health_score(demo, "cs_client_001", include_predictions=False)
     assert (
         health.predicted_scores is None
@@ -427,14 +429,14 @@ def test_predictions_that_were_not_asked_for_are_null_with_that_reason(demo, rep
         for key, value in health.to_dict().items()
         if key not in ("predicted_scores", "churn_prediction", "forecast", "not_measured")
     }
-    assert same.items() <= reply("cs_client_001").to_dict().items()
+    assert same.items() <= response("cs_client_001").to_dict().items()
 
 
 # -- customers that have left ----------------------------------------------------------------
 
 
-def test_a_churned_customer_is_frozen_on_its_last_day(demo, replies):
-    churned = [health for health in replies.values() if health.status == "churned"]
+def test_a_churned_customer_is_frozen_on_its_last_day(demo, responses):
+    churned = [health for health in responses.values() if health.status == "churned"]
     assert len(churned) > 10
     for health in churned:
         left = pd.Timestamp(demo.client(health.client_id)["churned_on"]).date()
@@ -446,10 +448,10 @@ def test_a_churned_customer_is_frozen_on_its_last_day(demo, replies):
         assert any(str(left) in warning for warning in health.warnings)
 
 
-def test_the_frozen_score_is_the_one_of_the_last_day_whenever_it_is_asked_for(demo, replies):
+def test_the_frozen_score_is_the_one_of_the_last_day_whenever_it_is_asked_for(demo, responses):
     client = next(
         name
-        for name, one in replies.items()
+        for name, one in responses.items()
         if one.status == "churned" and one.current_health_score
     )
     left = pd.Timestamp(demo.client(client)["churned_on"]).date()
@@ -465,10 +467,12 @@ def test_the_frozen_score_is_the_one_of_the_last_day_whenever_it_is_asked_for(de
             "change_explanation",
             "trend",
         ):
-            assert getattr(after, key) == getattr(before, key) == getattr(replies[client], key), key
+            assert getattr(after, key) == getattr(before, key) == getattr(responses[client], key), (
+                key
+            )
 
 
-def test_a_customer_that_left_on_the_day_it_came_has_a_reply_without_a_score(daily_events):
+def test_a_customer_that_left_on_the_day_it_came_has_a_response_without_a_score(daily_events):
     customers = pd.DataFrame(
         {
             "client_id": ["a", "b"],
@@ -477,7 +481,7 @@ def test_a_customer_that_left_on_the_day_it_came_has_a_reply_without_a_score(dai
         }
     )
     health = hs.calculate_health_score(
-        tiny_book(daily_events("b", "2025-01-01", "2025-03-01", "u"), customers), "a"
+        tiny_portfolio(daily_events("b", "2025-01-01", "2025-03-01", "u"), customers), "a"
     )
     assert health.status == "churned" and health.current_health_score is None
 
@@ -490,26 +494,26 @@ def test_a_customer_that_left_on_the_day_it_came_has_a_reply_without_a_score(dai
     [("risk_indicators", "risk"), ("recommended_actions", "action"), (None, "alert")],
 )
 def test_every_word_of_advice_has_its_rule_and_the_rule_holds_for_its_figures(
-    replies, section, kind
+    responses, section, kind
 ):
-    rules = {rule.name: rule for rule in playbook.rules(TOOL, kind)}
+    by_name = {rule.name: rule for rule in rules.rules(TOOL, kind)}
     met = set()
-    for health in replies.values():
+    for health in responses.values():
         fired = health.alerts if section is None else getattr(health, f"{section}_detail")
         if section is not None:
             assert [rule.text for rule in fired] == getattr(health, section)
         for one in fired:
-            rule = rules[one.rule]
+            rule = by_name[one.rule]
             assert (
                 Condition(rule.condition.text).holds(one.figures) and one.severity == rule.severity
             )
-            assert playbook.words(rule.text, one.figures) == one.text
+            assert rules.words(rule.text, one.figures) == one.text
             met.add(one.rule)
     assert len(met) >= 4
 
 
-def test_factors_add_up_to_no_more_than_the_score_and_what_it_lacks(replies):
-    for health in (one for one in replies.values() if one.current_health_score is not None):
+def test_factors_add_up_to_no_more_than_the_score_and_what_it_lacks(responses):
+    for health in (one for one in responses.values() if one.current_health_score is not None):
         detail = health.contributing_factors
         score = (health.frame("metrics").eval("effective_weight * points")).sum()
         assert sum(factor.effect for factor in detail.positive_detail) <= score + 0.1
@@ -519,23 +523,22 @@ def test_factors_add_up_to_no_more_than_the_score_and_what_it_lacks(replies):
         assert [factor.text for factor in detail.positive_detail] == detail.positive
 
 
-def test_an_opportunity_promises_what_the_scorecard_gives(replies):
+def test_an_opportunity_promises_what_the_scorecard_gives(responses):
     metrics = {
-        metric.measure: metric
+        metric.metric: metric
         for part in DEFAULT_SCORECARD.components.values()
         for metric in part.metrics
     }
     seen = 0
     for health in (
-        one for one in replies.values() if one.improvement_opportunities and not one.ramping
+        one for one in responses.values() if one.improvement_opportunities and not one.ramping
     ):
-        rows = health.frame("metrics").set_index("measure")
+        rows = health.frame("metrics").set_index("metric")
         for one in health.improvement_opportunities:
             earned = (
-                dict(metrics[one.measure].anchors)[one.target_value]
-                - rows.loc[one.measure, "points"]
+                dict(metrics[one.metric].anchors)[one.target_value] - rows.loc[one.metric, "points"]
             )
-            gain = rows.loc[one.measure, "effective_weight"] * earned
+            gain = rows.loc[one.metric, "effective_weight"] * earned
             if not health.caps:
                 assert one.points == pytest.approx(gain, abs=0.006) and one.points > 0
                 assert (
@@ -549,46 +552,48 @@ def test_an_opportunity_promises_what_the_scorecard_gives(replies):
 # -- the past -------------------------------------------------------------------------------
 
 
-def test_the_clock_of_a_reply_is_the_end_of_its_day_where_the_customer_lives():
+def test_the_clock_of_a_response_is_the_end_of_its_day_where_the_customer_lives():
     customers = pd.DataFrame(
         {"client_id": ["a"], "signup_date": ["2024-01-01"], "timezone": ["America/New_York"]}
     )
-    book = tiny_book([("a", "2025-07-02 16:00:00", "u")], customers, {"data_until": "2025-07-10"})
-    health = hs.calculate_health_score(book, "a", as_of="2025-07-04")
+    portfolio = tiny_portfolio(
+        [("a", "2025-07-02 16:00:00", "u")], customers, {"data_until": "2025-07-10"}
+    )
+    health = hs.calculate_health_score(portfolio, "a", as_of="2025-07-04")
     assert health.calculation_timestamp == "2025-07-05T04:00:00Z"
     assert not any("time zone" in warning for warning in health.warnings)
 
 
 def test_seats_of_today_in_a_history_that_has_none_are_marked(daily_events):
     customers = pd.DataFrame({"client_id": ["a"], "signup_date": ["2024-01-01"], "seats": [4]})
-    book = tiny_book(daily_events("a", "2025-01-01", "2025-06-30", "u1", "u2"), customers)
-    now = hs.calculate_health_score(book, "a")
-    assert now.frame("metrics").set_index("measure").loc["seat_utilisation", "value"] == 0.5
+    portfolio = tiny_portfolio(daily_events("a", "2025-01-01", "2025-06-30", "u1", "u2"), customers)
+    now = hs.calculate_health_score(portfolio, "a")
+    assert now.frame("metrics").set_index("metric").loc["seat_utilisation", "value"] == 0.5
     assert [past.note for past in now.historical_scores][:-1] == [
         "today's value of seats and plan"
     ] * 5
     assert now.historical_scores[-1].note is None
-    then = hs.calculate_health_score(book, "a", as_of="2025-06-01")
+    then = hs.calculate_health_score(portfolio, "a", as_of="2025-06-01")
     assert then.customer.seats is None and then.coverage < now.coverage
 
 
-def test_a_scorecard_of_the_books_own_is_the_one_that_judges(daily_events):
+def test_a_scorecard_of_the_portfolios_own_is_the_one_that_judges(daily_events):
     metric = {
-        "measure": "active_days_28d",
+        "metric": "active_days_28d",
         "label": "Active days",
         "unit": "days",
         "weight": 1,
         "anchors": [[0, 0], [28, 100]],
     }
     card = {"components": {"engagement": {"weight": 1, "metrics": [metric]}}}
-    book = tiny_book(
+    portfolio = tiny_portfolio(
         daily_events("a", "2025-01-01", "2025-06-16", "u1"),
         settings={"scorecard": card, "data_until": "2025-06-30"},
     )
-    health = hs.calculate_health_score(book, "a")
+    health = hs.calculate_health_score(portfolio, "a")
     assert (health.current_health_score, health.coverage) == (50, 1.0)
     assert (
         health.component_weights["engagement_weight"] == 1
         and health.component_scores.usage_score is None
     )
-    assert book.settings != Settings()
+    assert portfolio.settings != Settings()

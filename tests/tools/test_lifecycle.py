@@ -1,4 +1,4 @@
-"""manage_lifecycle_stages on books that can be followed by hand: stays, what was known when, moves, their messages."""
+"""manage_lifecycle_stages on portfolios that can be followed by hand: stays, what was known when, moves, their messages."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import pytest
 import healthseg as hs
 from healthseg.data.portfolio import Portfolio
 from healthseg.errors import ClientNotFound, InvalidClientId, InvalidParameters
-from healthseg.lifecycle import STAGES, TRANSITIONS, Lifecycle
-from healthseg.tools import manage_lifecycle_stages_book
-from tests.tools.lifecycle_books import Clock, at, book_of, changes, customers, used
+from healthseg.settings.lifecycle import STAGES, TRANSITIONS, Lifecycle
+from healthseg.tools import portfolio_lifecycle
+from tests.tools.lifecycle_portfolios import Clock, at, changes, customers, portfolio_of, used
 
 manage = hs.manage_lifecycle_stages
 WAY = (
@@ -30,11 +30,13 @@ IN_STAGE = [(client, client.removeprefix("from_"), "2025-02-01") for client in L
 
 
 @pytest.fixture(scope="module")
-def book() -> Portfolio:
+def portfolio() -> Portfolio:
     """Many customers, so that each test that moves one has its own; none has enough stays for a curve."""
     everybody = ["a", "b", *MOVERS, *LEADERS]
     own = {"lifecycle": {"min_spells": 40}}
-    return book_of(changes(*JOURNEYS, *IN_STAGE), *everybody, clock=Clock(at(7, 1)), settings=own)
+    return portfolio_of(
+        changes(*JOURNEYS, *IN_STAGE), *everybody, clock=Clock(at(7, 1)), settings=own
+    )
 
 
 @pytest.fixture(scope="module")
@@ -55,11 +57,11 @@ def clock() -> Clock:
 
 @pytest.fixture
 def own(clock: Clock) -> Portfolio:
-    """A book for a test that sets the clock."""
-    return book_of(changes(*(("a", *step) for step in WAY)), "a", clock=clock)
+    """A portfolio for a test that sets the clock."""
+    return portfolio_of(changes(*(("a", *step) for step in WAY)), "a", clock=clock)
 
 
-def stays(reply) -> list[tuple]:
+def stays(response) -> list[tuple]:
     return [
         (
             one.stage,
@@ -68,51 +70,56 @@ def stays(reply) -> list[tuple]:
             one.duration_days,
             one.visit,
         )
-        for one in reply.stage_progression
+        for one in response.stage_progression
     ]
 
 
 # -- reading -------------------------------------------------------------------------------------------------
 
 
-def test_stays_run_to_the_next_change_and_a_return_is_a_stay_of_its_own(book):
-    reply = manage(book, "a", "get_stage")
-    assert stays(reply) == [
+def test_stays_run_to_the_next_change_and_a_return_is_a_stay_of_its_own(portfolio):
+    response = manage(portfolio, "a", "get_stage")
+    assert stays(response) == [
         ("trial", "2025-01-10", "2025-01-24", 14, 1),
         ("onboarding", "2025-01-24", "2025-03-01", 36, 1),
         ("active", "2025-03-01", "2025-04-01", 31, 1),
         ("at_risk", "2025-04-01", "2025-05-01", 30, 1),
         ("active", "2025-05-01", None, 60, 2),
     ]
-    assert (reply.previous_stage, reply.current_stage, reply.days_in_previous_stage) == (
+    assert (response.previous_stage, response.current_stage, response.days_in_previous_stage) == (
         "at_risk",
         "active",
         30,
     )
-    assert (reply.transition_date, reply.transition_reason, reply.automated) == (
+    assert (response.transition_date, response.transition_reason, response.automated) == (
         "2025-05-01T12:00:00Z",
         "seen",
         False,
     )
-    assert (reply.stage_source, reply.changed, reply.automated_actions_triggered) == (
+    assert (response.stage_source, response.changed, response.automated_actions_triggered) == (
         "imported",
         False,
         [],
     )
 
 
-def test_a_customer_without_history_has_no_stage_but_a_suggestion_beside(book):
-    reply = manage(book, "b", "get_history")
-    assert (reply.current_stage, reply.stage_source, reply.stage_progression, reply.history) == (
+def test_a_customer_without_history_has_no_stage_but_a_suggestion_beside(portfolio):
+    response = manage(portfolio, "b", "get_history")
+    assert (
+        response.current_stage,
+        response.stage_source,
+        response.stage_progression,
+        response.history,
+    ) == (
         None,
         "none",
         [],
         [],
     )
-    assert reply.suggestion.stage is not None and "$.current_stage" in reply.not_measured
+    assert response.suggestion.stage is not None and "$.current_stage" in response.not_measured
     assert (
-        reply.next_stage_criteria.target_stage is None
-        and reply.next_stage_criteria.allowed_stages == list(STAGES)
+        response.next_stage_criteria.target_stage is None
+        and response.next_stage_criteria.allowed_stages == list(STAGES)
     )
 
 
@@ -125,27 +132,31 @@ def test_days_are_those_of_the_customers_own_clock():
             "effective_at": ["2025-03-01 03:00:00", "2025-03-10 20:00:00"],
         }
     )
-    reply = manage(book_of(late, who=who), "a", "get_stage")
-    assert [(one.stage, str(one.start_date)) for one in reply.stage_progression] == [
+    response = manage(portfolio_of(late, who=who), "a", "get_stage")
+    assert [(one.stage, str(one.start_date)) for one in response.stage_progression] == [
         ("trial", "2025-02-28"),
         ("active", "2025-03-10"),
     ]
 
 
-def test_at_an_earlier_date_the_stage_is_that_of_the_date(book):
-    reply = manage(book, "a", "get_stage", as_of="2025-04-10")
-    assert (reply.current_stage, reply.days_in_current_stage, str(reply.as_of)) == (
+def test_at_an_earlier_date_the_stage_is_that_of_the_date(portfolio):
+    response = manage(portfolio, "a", "get_stage", as_of="2025-04-10")
+    assert (response.current_stage, response.days_in_current_stage, str(response.as_of)) == (
         "at_risk",
         9,
         "2025-04-10",
     )
-    assert manage(book, "a", "get_stage", as_of="2025-04-01T11:59:59Z").current_stage == "active"
-    assert manage(book, "a", "get_stage", as_of="2025-04-01T12:00:00Z").current_stage == "at_risk"
+    assert (
+        manage(portfolio, "a", "get_stage", as_of="2025-04-01T11:59:59Z").current_stage == "active"
+    )
+    assert (
+        manage(portfolio, "a", "get_stage", as_of="2025-04-01T12:00:00Z").current_stage == "at_risk"
+    )
 
 
-def test_what_was_known_earlier_is_what_was_reported_earlier(book):
-    assert manage(book, "a", "get_stage", as_of="2025-05-10").current_stage == "active"
-    believed = manage(book, "a", "get_stage", as_of="2025-05-10", known_at="2025-05-10")
+def test_what_was_known_earlier_is_what_was_reported_earlier(portfolio):
+    assert manage(portfolio, "a", "get_stage", as_of="2025-05-10").current_stage == "active"
+    believed = manage(portfolio, "a", "get_stage", as_of="2025-05-10", known_at="2025-05-10")
     assert (believed.current_stage, believed.known_at) == ("at_risk", "2025-05-10T23:59:59.999999Z")
     assert any("more has been recorded since" in text for text in believed.warnings)
 
@@ -168,26 +179,26 @@ def test_a_back_dated_correction_keeps_what_was_believed_before(own, clock):
     assert entries == [("active", "transition", False), ("onboarding", "correction", False)]
 
 
-def test_a_correction_sets_off_nothing_and_may_leave_the_graph(book, who):
-    reply = manage(book, who, "update_stage", "trial", effective_at="2025-06-01")
-    assert (reply.current_stage, reply.correction, reply.automated_actions_triggered) == (
+def test_a_correction_sets_off_nothing_and_may_leave_the_graph(portfolio, who):
+    response = manage(portfolio, who, "update_stage", "trial", effective_at="2025-06-01")
+    assert (response.current_stage, response.correction, response.automated_actions_triggered) == (
         "trial",
         True,
         [],
     )
-    assert reply.last_transition_actions == []
+    assert response.last_transition_actions == []
 
 
-def test_get_update_transition_and_history_have_the_same_keys(book, who, conform):
-    replies = [
-        manage(book, "a", "get_stage"),
-        manage(book, "b", "get_history"),
-        manage(book, who, "update_stage", "engaged"),
-        manage(book, who, "transition", "at_risk", "silence"),
+def test_get_update_transition_and_history_have_the_same_keys(portfolio, who, conform):
+    responses = [
+        manage(portfolio, "a", "get_stage"),
+        manage(portfolio, "b", "get_history"),
+        manage(portfolio, who, "update_stage", "engaged"),
+        manage(portfolio, who, "transition", "at_risk", "silence"),
     ]
-    for reply in replies:
-        told = reply.to_dict()
-        assert set(told) == set(replies[0].to_dict())
+    for response in responses:
+        told = response.to_dict()
+        assert set(told) == set(responses[0].to_dict())
         assert conform("manage_lifecycle_stages", told) == []
         json.dumps(told)
 
@@ -195,37 +206,45 @@ def test_get_update_transition_and_history_have_the_same_keys(book, who, conform
 # -- moving --------------------------------------------------------------------------------------------------
 
 
-def test_a_transition_takes_effect_now_and_is_seen_by_the_next_call(book, who):
-    reply = manage(book, who, "transition", "engaged", "uses it daily")
-    assert (reply.changed, reply.previous_stage, reply.current_stage) == (True, "active", "engaged")
-    assert (reply.transition_date, reply.recorded_at) == (
+def test_a_transition_takes_effect_now_and_is_seen_by_the_next_call(portfolio, who):
+    response = manage(portfolio, who, "transition", "engaged", "uses it daily")
+    assert (response.changed, response.previous_stage, response.current_stage) == (
+        True,
+        "active",
+        "engaged",
+    )
+    assert (response.transition_date, response.recorded_at) == (
         "2025-07-01T12:00:00Z",
         "2025-07-01T12:00:00Z",
     )
-    assert (reply.days_in_previous_stage, reply.days_in_current_stage, str(reply.as_of)) == (
+    assert (
+        response.days_in_previous_stage,
+        response.days_in_current_stage,
+        str(response.as_of),
+    ) == (
         61,
         0,
         "2025-07-01",
     )
-    assert (reply.stage_source, reply.actor, reply.transition_reason) == (
+    assert (response.stage_source, response.actor, response.transition_reason) == (
         "recorded",
         "unknown",
         "uses it daily",
     )
-    assert manage(book, who, "get_stage").current_stage == "engaged"
-    assert manage(book, who, "get_stage", as_of="2025-06-30").current_stage == "active"
-    assert any("data end on 2025-06-30" in text for text in reply.warnings)
+    assert manage(portfolio, who, "get_stage").current_stage == "engaged"
+    assert manage(portfolio, who, "get_stage", as_of="2025-06-30").current_stage == "active"
+    assert any("data end on 2025-06-30" in text for text in response.warnings)
 
 
-def test_a_transition_is_seen_by_the_books_page_too_that_was_open_before(own):
+def test_a_transition_is_seen_by_the_portfolios_page_too_that_was_open_before(own):
     def told(**given) -> tuple:
-        reply = manage_lifecycle_stages_book(own, **given)
-        counts = {stage: count for stage, count in reply.stage_counts.items() if count}
+        response = portfolio_lifecycle(own, **given)
+        counts = {stage: count for stage, count in response.stage_counts.items() if count}
         return (
-            str(reply.as_of),
+            str(response.as_of),
             counts,
-            [row["target"] for row in reply.setbacks],
-            reply.excluded["churned"],
+            [row["target"] for row in response.setbacks],
+            response.excluded["churned"],
         )
 
     before = ("2025-06-30", {"active": 1}, [], 0)
@@ -236,33 +255,33 @@ def test_a_transition_is_seen_by_the_books_page_too_that_was_open_before(own):
     assert told(known_at="2025-06-30T12:00:00Z") == before
     manage(own, "a", "transition", "churned")
     assert told() == ("2025-07-01", {}, ["at_risk"], 1)
-    reply = manage_lifecycle_stages_book(own)
-    assert reply.total_customers == 0 and "2025-06-30" in reply.warnings[0]
+    response = portfolio_lifecycle(own)
+    assert response.total_customers == 0 and "2025-06-30" in response.warnings[0]
     with pytest.raises(InvalidParameters, match="after the data"):
-        manage_lifecycle_stages_book(own, as_of="2025-07-02")
+        portfolio_lifecycle(own, as_of="2025-07-02")
 
 
 def test_a_transition_within_the_data_is_seen_by_whatever_reads_a_stage(clock):
     clock.now = at(6, 20)
-    book = book_of(
+    portfolio = portfolio_of(
         changes(("a", "active", "2025-02-01"), ("b", "active", "2025-02-01")), "a", "b", clock=clock
     )
 
     def members() -> dict[str, list[str]]:
-        found = hs.segment_customers(book, {}, "lifecycle", min_segment_size=1).segments
+        found = hs.segment_customers(portfolio, {}, "lifecycle", min_segment_size=1).segments
         return {one.segment_name: sorted(one.client_ids) for one in found}
 
     (before,) = members().values()
     assert before == ["a", "b"]
-    manage(book, "a", "transition", "at_risk")
+    manage(portfolio, "a", "transition", "at_risk")
     assert sorted(members().values()) == [["a"], ["b"]]
 
 
-def test_the_same_transition_again_changes_nothing_and_says_so(book, who):
-    first = manage(book, who, "transition", "engaged")
-    again = manage(book, who, "transition", "engaged")
+def test_the_same_transition_again_changes_nothing_and_says_so(portfolio, who):
+    first = manage(portfolio, who, "transition", "engaged")
+    again = manage(portfolio, who, "transition", "engaged")
     assert (first.changed, again.changed) == (True, False)
-    assert again.history == first.history and len(book.ledger().stage_events(who)) == 1
+    assert again.history == first.history and len(portfolio.ledger().stage_events(who)) == 1
 
 
 def test_a_request_id_records_once_and_answers_the_same_later(own, clock):
@@ -281,23 +300,23 @@ def test_a_request_id_records_once_and_answers_the_same_later(own, clock):
 
 
 @pytest.mark.parametrize("source", [*TRANSITIONS])
-def test_every_stage_leads_where_the_graph_says_and_nowhere_else(book, source):
+def test_every_stage_leads_where_the_graph_says_and_nowhere_else(portfolio, source):
     client = f"from_{source}"
     allowed = {*TRANSITIONS[source], *(() if source == "churned" else ("churned",))}
-    assert set(manage(book, client, "get_stage").next_stage_criteria.allowed_stages) == allowed
+    assert set(manage(portfolio, client, "get_stage").next_stage_criteria.allowed_stages) == allowed
     for target in sorted(set(STAGES) - allowed - {source}):
         with pytest.raises(
             InvalidParameters, match=f"{client} is {source}: from there it can go to "
         ) as refused:
-            manage(book, client, "transition", target)
+            manage(portfolio, client, "transition", target)
         assert target in refused.value.details["value_provided"]
-    assert book.ledger().stage_events(client) == []
-    assert manage(book, client, "transition", sorted(allowed)[0]).changed
+    assert portfolio.ledger().stage_events(client) == []
+    assert manage(portfolio, client, "transition", sorted(allowed)[0]).changed
 
 
 def test_a_graph_of_the_settings_is_the_one_that_counts():
     own = {"lifecycle": {"transitions": {"trial": ["engaged"]}, "edges": []}}
-    made = book_of(changes(("a", "trial", "2025-02-01")), "a", settings=own)
+    made = portfolio_of(changes(("a", "trial", "2025-02-01")), "a", settings=own)
     assert manage(made, "a", "transition", "engaged").current_stage == "engaged"
     with pytest.raises(InvalidParameters, match="it can go to churned, not to active"):
         manage(made, "a", "transition", "active")
@@ -305,17 +324,17 @@ def test_a_graph_of_the_settings_is_the_one_that_counts():
         Lifecycle(transitions={"trial": ["engaged"]})
 
 
-def test_a_back_dated_transition_must_fit_what_came_after_it(book, who):
-    reply = manage(book, who, "transition", "renewing", effective_at="2025-05-10")
+def test_a_back_dated_transition_must_fit_what_came_after_it(portfolio, who):
+    response = manage(portfolio, who, "transition", "renewing", effective_at="2025-05-10")
     assert (
-        reply.current_stage == "renewing"
-        and str(reply.stage_progression[-1].start_date) == "2025-05-10"
+        response.current_stage == "renewing"
+        and str(response.stage_progression[-1].start_date) == "2025-05-10"
     )
     with pytest.raises(
         InvalidParameters, match="became at_risk on 2025-04-01, which cannot follow churned"
     ):
-        manage(book, who, "transition", "churned", effective_at="2025-03-15")
-    between = manage(book, who, "transition", "engaged", effective_at="2025-03-15")
+        manage(portfolio, who, "transition", "churned", effective_at="2025-03-15")
+    between = manage(portfolio, who, "transition", "engaged", effective_at="2025-03-15")
     assert [one.stage for one in between.stage_progression] == [
         "trial",
         "onboarding",
@@ -327,23 +346,23 @@ def test_a_back_dated_transition_must_fit_what_came_after_it(book, who):
     ]
 
 
-def test_an_earlier_beginning_of_the_same_stage_lengthens_its_stay(book, who):
-    reply = manage(book, who, "update_stage", "active", effective_at="2025-02-20T12:00Z")
-    assert stays(reply)[2] == ("active", "2025-02-20", "2025-04-01", 40, 1)
+def test_an_earlier_beginning_of_the_same_stage_lengthens_its_stay(portfolio, who):
+    response = manage(portfolio, who, "update_stage", "active", effective_at="2025-02-20T12:00Z")
+    assert stays(response)[2] == ("active", "2025-02-20", "2025-04-01", 40, 1)
 
 
 def test_the_clock_of_a_second_machine_that_runs_behind_leaves_the_order_alone(own, clock):
     manage(own, "a", "transition", "engaged")
     clock.now = at(6, 30)
-    reply = manage(own, "a", "transition", "at_risk")
-    assert [one.stage for one in reply.stage_progression][-2:] == ["engaged", "at_risk"]
-    assert reply.recorded_at == "2025-07-01T12:00:00Z"
+    response = manage(own, "a", "transition", "at_risk")
+    assert [one.stage for one in response.stage_progression][-2:] == ["engaged", "at_risk"]
+    assert response.recorded_at == "2025-07-01T12:00:00Z"
 
 
 def test_who_left_can_be_won_back_and_begins_a_new_stay():
-    made = book_of(changes(("a", "active", "2025-02-01"), ("a", "churned", "2025-04-01")), "a")
-    reply = manage(made, "a", "transition", "onboarding", "came back")
-    assert [(one.stage, one.visit) for one in reply.stage_progression] == [
+    made = portfolio_of(changes(("a", "active", "2025-02-01"), ("a", "churned", "2025-04-01")), "a")
+    response = manage(made, "a", "transition", "onboarding", "came back")
+    assert [(one.stage, one.visit) for one in response.stage_progression] == [
         ("active", 1),
         ("churned", 1),
         ("onboarding", 1),
@@ -378,13 +397,13 @@ BAD = [
 
 
 @pytest.mark.parametrize(("given", "reason"), BAD)
-def test_bad_input_is_the_error_object_and_records_nothing(book, given, reason):
+def test_bad_input_is_the_error_object_and_records_nothing(portfolio, given, reason):
     asked = {"action": "transition", "new_stage": "engaged", **given}
     with pytest.raises(InvalidParameters, match=reason) as refused:
-        manage(book, "a", **asked)
+        manage(portfolio, "a", **asked)
     told = refused.value.to_dict()
     assert told["error_code"] == "INVALID_PARAMETERS" and len(json.dumps(told)) < 3_000
-    assert book.ledger().stage_events("a") == []
+    assert portfolio.ledger().stage_events("a") == []
 
 
 @pytest.mark.parametrize(
@@ -397,9 +416,9 @@ def test_bad_input_is_the_error_object_and_records_nothing(book, given, reason):
         {"actor": "x"},
     ],
 )
-def test_what_only_changes_take_is_refused_where_is_read(book, given):
+def test_what_only_changes_take_is_refused_where_is_read(portfolio, given):
     with pytest.raises(InvalidParameters, match="get_stage only reads"):
-        manage(book, "a", "get_stage", **given)
+        manage(portfolio, "a", "get_stage", **given)
 
 
 def test_unknown_customers_and_dates_outside_are_refused(own):
@@ -429,14 +448,14 @@ OUT = {
 }
 
 
-def actions(reply) -> list[tuple]:
+def actions(response) -> list[tuple]:
     return [
-        (one.action, one.status, one.scheduled_for) for one in reply.automated_actions_triggered
+        (one.action, one.status, one.scheduled_for) for one in response.automated_actions_triggered
     ]
 
 
-def test_without_handlers_actions_are_not_configured(book, who):
-    assert actions(manage(book, who, "transition", "engaged")) == [
+def test_without_handlers_actions_are_not_configured(portfolio, who):
+    assert actions(manage(portfolio, who, "transition", "engaged")) == [
         ("update_crm_stage", "not_configured", None),
         ("notify_csm", "not_configured", None),
     ]
@@ -446,7 +465,7 @@ def test_actions_are_scheduled_at_once_or_for_nine_of_the_next_business_day_by_t
     who = customers(a="2025-01-01").assign(timezone="Europe/Berlin", csm_id="m1")
     managers = pd.DataFrame({"csm_id": ["m1"], "contact": ["max@vendor.example"]})
     friday = Clock(dt.datetime(2025, 7, 4, 15, tzinfo=dt.UTC))
-    made = book_of(
+    made = portfolio_of(
         changes(("a", "onboarding", "2025-05-01")),
         who=who,
         clock=friday,
@@ -474,7 +493,7 @@ def test_a_delayed_action_waits_for_the_first_day_after_it_on_which_somebody_wor
     calendar = pd.DataFrame(
         {"starts_on": ["2025-07-07", "2025-07-08"], "label": ["holiday: Founders' Day", "launch"]}
     )
-    made = book_of(
+    made = portfolio_of(
         changes(("a", "onboarding", "2025-05-01")),
         "a",
         clock=Clock(at(7, moved)),
@@ -489,7 +508,7 @@ def test_a_delayed_action_waits_for_the_first_day_after_it_on_which_somebody_wor
 
 
 def test_a_mail_without_anybody_to_send_it_to_is_not_configured():
-    made = book_of(changes(("a", "active", "2025-05-01")), "a", settings=OUT)
+    made = portfolio_of(changes(("a", "active", "2025-05-01")), "a", settings=OUT)
     assert actions(manage(made, "a", "transition", "engaged"))[1] == (
         "notify_csm",
         "not_configured",
@@ -498,17 +517,17 @@ def test_a_mail_without_anybody_to_send_it_to_is_not_configured():
 
 
 def test_who_is_not_to_be_notified_is_not_and_a_welcome_comes_once():
-    made = book_of(
+    made = portfolio_of(
         changes(("a", "active", "2025-05-01"), ("a", "at_risk", "2025-06-01")), "a", settings=OUT
     )
-    reply = manage(made, "a", "transition", "active", notify_team=False)
-    assert [name for name, *_ in actions(reply)] == ["update_crm_stage"]
+    response = manage(made, "a", "transition", "active", notify_team=False)
+    assert [name for name, *_ in actions(response)] == ["update_crm_stage"]
 
 
 def test_the_status_of_an_action_is_what_happened(tmp_path):
     from healthseg.data.outbox import run as outbox_run
 
-    made = book_of(changes(("a", "active", "2025-05-01")), "a", settings=OUT)
+    made = portfolio_of(changes(("a", "active", "2025-05-01")), "a", settings=OUT)
     manage(made, "a", "transition", "engaged")
     told = outbox_run.run(made.ledger(), made.settings.outbox, made.folder)
     assert told["delivered"] == 1
@@ -524,11 +543,11 @@ def test_the_status_of_an_action_is_what_happened(tmp_path):
 # -- figures ---------------------------------------------------------------------------------------------------
 
 
-def test_the_score_fits_the_stage_or_not_or_none_is_asked(book):
-    health = manage(book, "a", "get_stage").stage_health
+def test_the_score_fits_the_stage_or_not_or_none_is_asked(portfolio):
+    health = manage(portfolio, "a", "get_stage").stage_health
     assert health.health_score is not None and health.minimum_health == 60
     assert health.stage_appropriate_health is (health.health_score >= 60)
-    risky = manage(book, "a", "get_stage", as_of="2025-04-10")
+    risky = manage(portfolio, "a", "get_stage", as_of="2025-04-10")
     assert risky.stage_health.stage_appropriate_health is None
     assert "$.stage_health.stage_appropriate_health" in risky.not_measured
 
@@ -537,7 +556,7 @@ def test_criteria_say_what_holds_since_when():
     contracts = pd.DataFrame(
         {"client_id": ["a"], "starts_on": "2025-02-10", "ends_on": "2026-02-10", "arr": 1200}
     )
-    made = book_of(changes(("a", "trial", "2025-02-01")), "a", contracts=contracts)
+    made = portfolio_of(changes(("a", "trial", "2025-02-01")), "a", contracts=contracts)
     early = manage(made, "a", "get_stage", as_of="2025-02-09").next_stage_criteria
     assert (early.target_stage, early.progress.criteria_met, early.criteria_detail[0].met) == (
         "onboarding",
@@ -559,7 +578,7 @@ def test_criteria_say_what_holds_since_when():
 def test_a_setback_is_no_next_stage_and_who_stays_engaged_is_not_stuck():
     others = [("engaged", "2025-01-02"), ("active", "2025-01-20")]
     clients = [f"c{number}" for number in range(30)]
-    made = book_of(
+    made = portfolio_of(
         changes(
             ("a", "engaged", "2025-01-02"),
             *((client, *step) for client in clients for step in others),
@@ -567,16 +586,16 @@ def test_a_setback_is_no_next_stage_and_who_stays_engaged_is_not_stuck():
         "a",
         *clients,
     )
-    reply = manage(made, "a", "get_stage")
+    response = manage(made, "a", "get_stage")
     assert (
-        reply.position.share_still_in < made.settings.lifecycle.stuck_share
-        and not reply.position.stuck
+        response.position.share_still_in < made.settings.lifecycle.stuck_share
+        and not response.position.stuck
     )
     assert (
-        reply.next_stage_criteria.target_stage is None
-        and "at_risk" in reply.next_stage_criteria.allowed_stages
+        response.next_stage_criteria.target_stage is None
+        and "at_risk" in response.next_stage_criteria.allowed_stages
     )
-    assert manage_lifecycle_stages_book(made).stuck_customers == []
+    assert portfolio_lifecycle(made).stuck_customers == []
     assert (
         Lifecycle().forward("active").target == "engaged"
         and Lifecycle().forward("expanded").target == "engaged"
@@ -602,7 +621,7 @@ def test_a_criterion_over_days_has_to_hold_on_each_of_them():
             ]
         }
     }
-    start = book_of(
+    start = portfolio_of(
         changes(("a", "active", "2025-02-01")),
         "a",
         "b",
@@ -614,10 +633,13 @@ def test_a_criterion_over_days_has_to_hold_on_each_of_them():
     assert (str(one.criteria_detail[0].since), one.progress.criteria_met) == ("2025-06-10", 0)
 
 
-def test_no_typical_duration_under_so_many_stays(book):
-    reply = manage(book, "a", "get_stage")
-    assert reply.stage_health.current_stage_typical_duration_days is None and reply.position is None
-    why = reply.not_measured["$.stage_health.current_stage_typical_duration_days"]
+def test_no_typical_duration_under_so_many_stays(portfolio):
+    response = manage(portfolio, "a", "get_stage")
+    assert (
+        response.stage_health.current_stage_typical_duration_days is None
+        and response.position is None
+    )
+    why = response.not_measured["$.stage_health.current_stage_typical_duration_days"]
     assert "stays in this stage were watched, at least 40 are needed" in why
 
 
@@ -632,7 +654,7 @@ def test_contracts_leaving_and_silence_that_contradict_a_stage_are_shown():
     )
     who = customers(a="2025-01-01", b="2025-01-01", c="2025-01-01", d="2025-01-01")
     who["churned_on"] = [None, "2025-05-05", None, None]
-    made = book_of(
+    made = portfolio_of(
         changes(
             ("a", "active", "2025-02-01"),
             ("b", "active", "2025-02-01"),
@@ -655,11 +677,11 @@ def test_contracts_leaving_and_silence_that_contradict_a_stage_are_shown():
     }
 
 
-def test_replies_are_the_same_bytes_and_their_fingerprint_follows_the_ledger(book, who):
-    first, again = (manage(book, "a", "get_stage") for _ in range(2))
+def test_responses_are_the_same_bytes_and_their_fingerprint_follows_the_ledger(portfolio, who):
+    first, again = (manage(portfolio, "a", "get_stage") for _ in range(2))
     assert first.to_json() == again.to_json()
-    manage(book, who, "transition", "churned")
-    assert manage(book, "a", "get_stage").fingerprint != first.fingerprint
+    manage(portfolio, who, "transition", "churned")
+    assert manage(portfolio, "a", "get_stage").fingerprint != first.fingerprint
 
 
 def test_a_ledger_that_was_put_back_from_a_backup_is_read_anew(own, clock):

@@ -21,9 +21,9 @@ from benchmarks.lifecycle_kill import Place, run
 from healthseg.data.ledger.ledger import FILE_NAME, Ledger
 from healthseg.data.portfolio import Portfolio
 from healthseg.errors import DataRetrievalError
-from healthseg.lifecycle import LedgerPlace
+from healthseg.settings.lifecycle import LedgerPlace
 from tests.data.postgres import server
-from tests.tools.lifecycle_books import Clock, at, book_of, changes
+from tests.tools.lifecycle_portfolios import Clock, at, changes, portfolio_of
 
 manage = hs.manage_lifecycle_stages
 SPAWN = multiprocessing.get_context("spawn")
@@ -47,7 +47,7 @@ def test_processes_that_are_killed_lose_nothing_and_record_nothing_twice(kind, t
 
 @pytest.fixture
 def own() -> Portfolio:
-    return book_of(changes(("a", "active", "2025-02-01")), "a", clock=Clock(at(7, 1)))
+    return portfolio_of(changes(("a", "active", "2025-02-01")), "a", clock=Clock(at(7, 1)))
 
 
 def test_a_ledger_that_another_program_locks_is_an_error_within_its_time_and_records_nothing(own):
@@ -120,13 +120,15 @@ def test_a_read_only_folder_is_an_error_and_can_still_be_read(own, monkeypatch, 
         manage(own, "a", "transition", "engaged")
     with read_only(own.folder) as folder:
         before = sorted(path.name for path in folder.iterdir())
-        book, began = Portfolio.open(folder, own.settings, own.clock), time.monotonic()
+        portfolio, began = Portfolio.open(folder, own.settings, own.clock), time.monotonic()
         with pytest.raises(DataRetrievalError, match=r"cannot be (opened|written)"):
-            manage(book, "a", "transition", "at_risk")
+            manage(portfolio, "a", "transition", "at_risk")
         assert time.monotonic() - began < 60
-        assert manage(book, "a", "get_stage").current_stage == ("engaged" if recorded else "active")
+        assert manage(portfolio, "a", "get_stage").current_stage == (
+            "engaged" if recorded else "active"
+        )
         assert sorted(path.name for path in folder.iterdir()) == before
-        book.close()
+        portfolio.close()
 
 
 @pytest.fixture
@@ -191,13 +193,17 @@ def test_a_file_that_cannot_grow_is_an_error_and_keeps_what_was_recorded(tmp_pat
 
 def test_the_same_tool_writes_to_a_server_and_reads_it_back(postgres):
     place = {"ledger": {"address": postgres, "schema_name": f"tool{os.getpid()}_{next(_NUMBERS)}"}}
-    book = book_of(
+    portfolio = portfolio_of(
         changes(("a", "active", "2025-02-01")), "a", clock=Clock(at(7, 1)), settings=place
     )
-    reply = manage(book, "a", "transition", "engaged", "uses it daily", request_id="r1")
-    assert (reply.changed, reply.current_stage, reply.stage_source) == (True, "engaged", "recorded")
-    assert not manage(book, "a", "transition", "engaged", request_id="r1").changed
-    again = Portfolio.open(book.path, book.settings, book.clock)
+    response = manage(portfolio, "a", "transition", "engaged", "uses it daily", request_id="r1")
+    assert (response.changed, response.current_stage, response.stage_source) == (
+        True,
+        "engaged",
+        "recorded",
+    )
+    assert not manage(portfolio, "a", "transition", "engaged", request_id="r1").changed
+    again = Portfolio.open(portfolio.path, portfolio.settings, portfolio.clock)
     assert manage(again, "a", "get_stage").current_stage == "engaged" and again.has_ledger
-    assert not (book.folder / FILE_NAME).exists()
-    assert "healthseg@" not in str(book.settings.differing())
+    assert not (portfolio.folder / FILE_NAME).exists()
+    assert "healthseg@" not in str(portfolio.settings.differing())

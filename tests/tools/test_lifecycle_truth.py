@@ -1,4 +1,4 @@
-"""Stages of the simulated book against what was planted in it: stays, doors, disagreements."""
+"""Stages of the simulated portfolio against what was planted in it: stays, doors, disagreements."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from healthseg.measures.stages import history
-from healthseg.measures.stays import book_curves, book_stays
-from healthseg.tools import manage_lifecycle_stages, manage_lifecycle_stages_book
+from healthseg.metrics.stages import history
+from healthseg.metrics.stays import portfolio_curves, portfolio_stays
+from healthseg.tools import manage_lifecycle_stages, portfolio_lifecycle
 
 
 @pytest.fixture(scope="module")
 def lifecycle(demo):
-    return manage_lifecycle_stages_book(demo)
+    return portfolio_lifecycle(demo)
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def planted(truth):
 
 
 def test_every_stay_is_the_planted_one_to_the_day(demo, planted):
-    found = book_stays(demo, history(demo), demo.data_until, None)
+    found = portfolio_stays(demo, history(demo), demo.data_until, None)
     found = found[found["stage"] != "churned"]
     ours = list(
         zip(
@@ -66,7 +66,7 @@ def test_disagreements_with_contracts_are_exactly_the_planted_ones(lifecycle, tr
 
 def test_curves_hold_the_medians_of_the_planted_law(demo, truth):
     law, rng = truth("stage_law"), np.random.default_rng(7)
-    curves, inside, tried = book_curves(demo, history(demo), demo.data_until, None), 0, 0
+    curves, inside, tried = portfolio_curves(demo, history(demo), demo.data_until, None), 0, 0
     for stage, rows in law.groupby("stage"):
         if stage not in curves or curves[stage].n < 30 or curves[stage].median.upper is None:
             continue
@@ -105,14 +105,14 @@ def test_the_matrix_adds_up_to_one_from_each_stage(lifecycle):
     assert (matrix["lower"] <= matrix["share"]).all() and (matrix["share"] <= matrix["upper"]).all()
 
 
-def test_the_books_page_and_the_customers_reply_say_the_same(lifecycle, demo):
+def test_the_portfolios_page_and_the_customers_response_say_the_same(lifecycle, demo):
     stuck = {row["client_id"] for row in lifecycle.stuck_customers}
     apart = {row["client_id"] for row in lifecycle.disagreements}
     for client in [*sorted(stuck | apart), *demo.table("customers")["client_id"].head(8)]:
-        reply = manage_lifecycle_stages(demo, client, "get_stage")
-        live = reply.customer_name and client not in set(left_ones(demo))
-        assert (client in stuck) == bool(live and reply.position and reply.position.stuck)
-        assert (client in apart) == bool(reply.disagreements)
+        response = manage_lifecycle_stages(demo, client, "get_stage")
+        live = response.customer_name and client not in set(left_ones(demo))
+        assert (client in stuck) == bool(live and response.position and response.position.stuck)
+        assert (client in apart) == bool(response.disagreements)
 
 
 def left_ones(demo) -> list[str]:
@@ -120,7 +120,7 @@ def left_ones(demo) -> list[str]:
     return rows.loc[rows["churned_on"].notna(), "client_id"].tolist()
 
 
-def test_a_customers_reply_conforms_to_the_reference(demo, conform):
+def test_a_customers_response_conforms_to_the_reference(demo, conform):
     for client in demo.table("customers")["client_id"].head(5):
         assert (
             conform(

@@ -11,8 +11,8 @@ import pytest
 
 import healthseg as hs
 from healthseg.errors import ClientNotFound, InvalidClientId, InvalidParameters
-from healthseg.testing import tiny_book
-from healthseg.tools import track_adoption_milestones_book
+from healthseg.testing import tiny_portfolio
+from healthseg.tools import portfolio_milestones
 
 PLAN = pd.DataFrame(
     [
@@ -83,24 +83,24 @@ def used():
 
 
 @pytest.fixture(scope="module")
-def book():
-    return tiny_book(
+def portfolio():
+    return tiny_portfolio(
         used(), WHO, {"data_until": "2025-05-31"}, milestones=PLAN, milestone_progress=DONE
     )
 
 
 @pytest.fixture(scope="module")
-def reply(book):
-    return hs.track_adoption_milestones(book, "a")
+def response(portfolio):
+    return hs.track_adoption_milestones(portfolio, "a")
 
 
-def one(reply, name):
-    return next(part for part in reply.milestone_details if part.milestone_id == name)
+def one(response, name):
+    return next(part for part in response.milestone_details if part.milestone_id == name)
 
 
-def test_the_five_statuses_partition_the_total(book):
+def test_the_five_statuses_partition_the_total(portfolio):
     for client in ("a", "b"):
-        done = hs.track_adoption_milestones(book, client).overall_progress
+        done = hs.track_adoption_milestones(portfolio, client).overall_progress
         assert (
             sum(getattr(done, f"{name}_milestones") for name in STATUSES)
             == done.total_milestones
@@ -109,9 +109,9 @@ def test_the_five_statuses_partition_the_total(book):
     assert done.completion_rate == 0.25 and done.skipped_milestones == 1 and done.on_track is False
 
 
-def test_a_milestone_done_half_a_day_early_is_ahead_by_it(reply):
+def test_a_milestone_done_half_a_day_early_is_ahead_by_it(response):
     """The reference's own example: a target of one day, done after half a day."""
-    admin = one(reply, "admin")
+    admin = one(response, "admin")
     assert (admin.actual_completion_days, admin.ahead_behind, admin.days_ahead) == (
         0.5,
         "ahead",
@@ -120,49 +120,49 @@ def test_a_milestone_done_half_a_day_early_is_ahead_by_it(reply):
     assert admin.completion_date == "2025-04-01T12:00:00Z" and admin.status == "completed"
 
 
-def test_what_was_done_on_its_due_day_is_on_time(reply):
-    imported = one(reply, "import")
+def test_what_was_done_on_its_due_day_is_on_time(response):
+    imported = one(response, "import")
     assert (imported.target_date, imported.actual_completion_days) == (dt.date(2025, 4, 21), 20.0)
     assert (imported.ahead_behind, imported.days_ahead) == ("on_time", 0.0)
 
 
-def test_an_overdue_milestone_has_no_completion_and_says_by_how_much(reply):
-    api = one(reply, "api")
+def test_an_overdue_milestone_has_no_completion_and_says_by_how_much(response):
+    api = one(response, "api")
     assert (api.status, api.actual_completion_days, api.completion_date) == ("overdue", None, None)
     assert (api.days_overdue, api.days_remaining, api.elapsed_days) == (15.0, None, 60.0)
     assert api.expected_completion_date == dt.date(2025, 5, 16) and api.blocker == "legal review"
 
 
-def test_progress_is_users_reached_of_users_asked_and_only_where_use_completes_it(reply):
-    team = one(reply, "team")
+def test_progress_is_users_reached_of_users_asked_and_only_where_use_completes_it(response):
+    team = one(response, "team")
     assert (team.status, team.users_reached, team.users_asked, team.progress_percentage) == (
         "overdue",
         3,
         4,
         0.75,
     )
-    assert one(reply, "api").progress_percentage is None
-    assert "$.milestone_details[*].progress_percentage" in reply.not_measured
+    assert one(response, "api").progress_percentage is None
+    assert "$.milestone_details[*].progress_percentage" in response.not_measured
 
 
-def test_what_waits_says_for_what(reply):
-    extra = one(reply, "extra")
+def test_what_waits_says_for_what(response):
+    extra = one(response, "extra")
     assert extra.status == "not_started" and extra.waits_for == ["API integration active"]
     assert extra.days_remaining == 30.0
 
 
-def test_a_blocker_has_its_age_owner_severity_and_what_it_holds_up(reply):
-    (blocker,) = reply.blockers
+def test_a_blocker_has_its_age_owner_severity_and_what_it_holds_up(response):
+    (blocker,) = response.blockers
     assert (blocker.milestone_id, blocker.age_days, blocker.owner) == ("api", 30, "bob")
     assert (blocker.severity, blocker.holds_up) == ("high", ["Second product"])
     assert blocker.recommended_action and blocker.rules
 
 
-def test_the_severity_follows_from_necessity_and_dependants(book):
+def test_the_severity_follows_from_necessity_and_dependants(portfolio):
     optional = PLAN.assign(required=[True, True, True, False, False])
     alone = PLAN.assign(depends_on=[None, "admin", None, "import", None])
     for plan, severity in ((optional, "low"), (alone, "medium")):
-        given = tiny_book(
+        given = tiny_portfolio(
             used(), WHO, {"data_until": "2025-05-31"}, milestones=plan, milestone_progress=DONE
         )
         assert [part.severity for part in hs.track_adoption_milestones(given, "a").blockers] == [
@@ -170,8 +170,8 @@ def test_the_severity_follows_from_necessity_and_dependants(book):
         ]
 
 
-def test_times_to_value_are_days_from_the_beginning_against_their_targets(reply):
-    value = reply.time_to_value
+def test_times_to_value_are_days_from_the_beginning_against_their_targets(response):
+    value = response.time_to_value
     assert (value.first_value_days, value.activation_days, value.full_adoption_days) == (
         None,
         20.0,
@@ -182,73 +182,74 @@ def test_times_to_value_are_days_from_the_beginning_against_their_targets(reply)
         "activation": "on_target",
         "full_adoption": "overdue",
     }
-    assert reply.not_measured["$.time_to_value.first_value_days"] == "not reached yet"
+    assert response.not_measured["$.time_to_value.first_value_days"] == "not reached yet"
 
 
-def test_categories_filter_everything(book):
-    found = hs.track_adoption_milestones(book, "a", "adoption")
+def test_categories_filter_everything(portfolio):
+    found = hs.track_adoption_milestones(portfolio, "a", "adoption")
     assert {part.milestone_category for part in found.milestone_details} == {"adoption"}
     assert found.overall_progress.total_milestones == 2 and list(found.category_progress) == [
         "adoption"
     ]
     assert [
-        part.milestone_id for part in hs.track_adoption_milestones(book, "a", "onboarding").blockers
+        part.milestone_id
+        for part in hs.track_adoption_milestones(portfolio, "a", "onboarding").blockers
     ] == []
 
 
-def test_the_mean_days_of_a_category_come_with_their_number(reply):
-    onboarding = reply.category_progress["onboarding"]
+def test_the_mean_days_of_a_category_come_with_their_number(response):
+    onboarding = response.category_progress["onboarding"]
     assert (onboarding.avg_days_to_complete, onboarding.n, onboarding.completion_rate) == (
         10.2,
         2,
         1.0,
     )
-    assert reply.category_progress["expansion"].avg_days_to_complete is None
+    assert response.category_progress["expansion"].avg_days_to_complete is None
 
 
-def test_without_overdue_ones_details_and_blockers_go_and_counts_stay(book, reply):
-    found = hs.track_adoption_milestones(book, "a", include_overdue=False)
+def test_without_overdue_ones_details_and_blockers_go_and_counts_stay(portfolio, response):
+    found = hs.track_adoption_milestones(portfolio, "a", include_overdue=False)
     assert [part.milestone_id for part in found.milestone_details] == ["admin", "import", "extra"]
-    assert found.blockers == [] and found.overall_progress == reply.overall_progress
+    assert found.blockers == [] and found.overall_progress == response.overall_progress
 
 
-def test_without_recommendations_there_is_null_and_the_reason(book):
-    found = hs.track_adoption_milestones(book, "a", include_recommendations=False)
+def test_without_recommendations_there_is_null_and_the_reason(portfolio):
+    found = hs.track_adoption_milestones(portfolio, "a", include_recommendations=False)
     assert (
         found.recommendations is None and found.not_measured["$.recommendations"] == "not requested"
     )
 
 
-def test_recommendations_name_their_rules_and_the_overdue_come_first(reply):
-    names = [part.milestone_id for part in reply.recommendations]
+def test_recommendations_name_their_rules_and_the_overdue_come_first(response):
+    names = [part.milestone_id for part in response.recommendations]
     assert names == ["team", "api", "extra"]
-    assert all(part.recommended_actions and part.rules for part in reply.recommendations)
-    assert "1 more user" in reply.recommendations[0].recommended_actions[0]
-    assert reply.recommendations[1].estimated_acceleration is None
-    assert "$.recommendations[*].estimated_acceleration" in reply.not_measured
+    assert all(part.recommended_actions and part.rules for part in response.recommendations)
+    assert "1 more user" in response.recommendations[0].recommended_actions[0]
+    assert response.recommendations[1].estimated_acceleration is None
+    assert "$.recommendations[*].estimated_acceleration" in response.not_measured
 
 
-def test_a_likelihood_needs_thirty_past_customers(reply):
-    success = reply.success_probability
+def test_a_likelihood_needs_thirty_past_customers(response):
+    success = response.success_probability
     assert success.overall_success_likelihood is None and success.by_date == dt.date(
         2025, 6, 15
     )  # 45 + 30 days
     assert (
         "it needs 30 and 10"
-        in reply.not_measured["$.success_probability.overall_success_likelihood"]
+        in response.not_measured["$.success_probability.overall_success_likelihood"]
     )
     assert any("overdue required" in text for text in success.risk_factors)
 
 
-def test_a_customer_that_left_is_shown_as_of_its_last_day(book):
-    found = hs.track_adoption_milestones(book, "b")
+def test_a_customer_that_left_is_shown_as_of_its_last_day(portfolio):
+    found = hs.track_adoption_milestones(portfolio, "b")
     assert "churned on 2025-05-11: shown as of 2025-05-10" in found.warnings
     assert one(found, "api").status == "not_started" and one(found, "extra").status == "skipped"
     assert found.recommendations == [] and one(found, "api").forecast_completion is None
 
 
-def test_an_earlier_date_knows_nothing_of_what_came_after(book):
-    early = hs.track_adoption_milestones(book, "a", as_of="2025-04-20")
+def test_an_earlier_date_knows_nothing_of_what_came_after(portfolio):
+    early = hs.track_adoption_milestones(portfolio, "a", as_of="2025-04-20")
     assert [one(early, name).status for name in ("admin", "import", "team", "api")] == [
         "completed",
         "in_progress",
@@ -260,24 +261,24 @@ def test_an_earlier_date_knows_nothing_of_what_came_after(book):
     assert "$.milestone_details[*].owner" in early.not_measured
 
 
-def test_a_book_without_milestones_says_so_everywhere():
-    plain = tiny_book(used(), WHO, {"data_until": "2025-05-31"})
+def test_a_portfolio_without_milestones_says_so_everywhere():
+    plain = tiny_portfolio(used(), WHO, {"data_until": "2025-05-31"})
     found = hs.track_adoption_milestones(plain, "a")
     assert (
         found.milestone_details is None
         and found.blockers is None
         and found.overall_progress.on_track is None
     )
-    assert found.not_measured["$.milestone_details"] == "the book has no milestones table"
-    whole = track_adoption_milestones_book(plain)
+    assert found.not_measured["$.milestone_details"] == "the portfolio has no milestones table"
+    whole = portfolio_milestones(plain)
     assert (
         whole.funnel == [] and whole.tracked_customers == 0 and "none are known" in whole.verdict()
     )
     json.dumps([found.to_dict(), whole.to_dict()], allow_nan=False)
 
 
-def test_a_customer_from_before_anything_was_entered_is_not_called_late(book):
-    found = hs.track_adoption_milestones(book, "old")
+def test_a_customer_from_before_anything_was_entered_is_not_called_late(portfolio):
+    found = hs.track_adoption_milestones(portfolio, "old")
     assert [part.milestone_id for part in found.milestone_details] == ["team"]
 
 
@@ -294,21 +295,21 @@ def test_a_customer_from_before_anything_was_entered_is_not_called_late(book):
         ({"client_id": "a", "as_of": "2025-03-10"}, ClientNotFound, "2025-04-01"),
     ],
 )
-def test_what_is_asked_wrongly_is_refused_with_the_way_out(book, given, error, said):
+def test_what_is_asked_wrongly_is_refused_with_the_way_out(portfolio, given, error, said):
     with pytest.raises(error, match=said) as caught:
-        hs.track_adoption_milestones(book, **given)
+        hs.track_adoption_milestones(portfolio, **given)
     assert caught.value.to_dict()["status"] == "error"
 
 
-def test_a_client_id_is_needed(book):
+def test_a_client_id_is_needed(portfolio):
     with pytest.raises(InvalidParameters, match="client_id"):
-        hs.track_adoption_milestones(book, None)
+        hs.track_adoption_milestones(portfolio, None)
 
 
 # -- what others' history brings ---------------------------------------------------------------
 
 
-def blocked_book(saves):
+def blocked_portfolio(saves):
     """Sixty customers that were blocked by the same for 10 to 60 days and done soon after, and one that still is."""
     rng, rows = np.random.default_rng(1), []
     for place in range(60):
@@ -339,7 +340,7 @@ def blocked_book(saves):
     who = pd.DataFrame({"client_id": done["client_id"], "signup_date": "2025-01-01"})
     who.loc[60, "signup_date"] = "2025-05-01"
     days = pd.date_range("2025-01-01", "2025-05-31", freq="7D").strftime("%Y-%m-%d 09:00:00")
-    return tiny_book(
+    return tiny_portfolio(
         [("c00", at, "u") for at in days],
         who,
         {"data_until": "2025-05-31"},
@@ -349,7 +350,7 @@ def blocked_book(saves):
 
 
 def test_acceleration_is_what_those_who_got_past_the_same_blocker_saved():
-    found = hs.track_adoption_milestones(blocked_book(saves=True), "now")
+    found = hs.track_adoption_milestones(blocked_portfolio(saves=True), "now")
     detail = found.recommendations[0].estimated_acceleration_detail
     # after 11 days blocked the median of what remains is about 25 + 2 days; once past it, 2 days
     assert (
@@ -361,17 +362,19 @@ def test_acceleration_is_what_those_who_got_past_the_same_blocker_saved():
 
 
 def test_there_is_no_acceleration_where_getting_past_it_saved_nothing():
-    found = hs.track_adoption_milestones(blocked_book(saves=False), "now")
+    found = hs.track_adoption_milestones(blocked_portfolio(saves=False), "now")
     detail = found.recommendations[0].estimated_acceleration_detail
     assert detail is None or detail.lower_days > 0
     assert (
-        hs.track_adoption_milestones(blocked_book(saves=True), "now", as_of="2025-05-19").blockers
+        hs.track_adoption_milestones(
+            blocked_portfolio(saves=True), "now", as_of="2025-05-19"
+        ).blockers
         == []
     )
 
 
 def test_a_forecast_is_of_those_whose_was_open_as_long_with_its_number():
-    api = one(hs.track_adoption_milestones(blocked_book(saves=True), "now"), "api")
+    api = one(hs.track_adoption_milestones(blocked_portfolio(saves=True), "now"), "api")
     coming = api.forecast_completion
     assert coming.among == "with the same blocker as long" and 50 <= coming.n <= 60
     assert (
@@ -383,7 +386,7 @@ def test_a_forecast_is_of_those_whose_was_open_as_long_with_its_number():
 # -- the likelihood of success -------------------------------------------------------------------
 
 
-def onboarding_book(watched_from="2025-01-01"):
+def onboarding_portfolio(watched_from="2025-01-01"):
     """Customers that begin three a week from May 2024 on and need two milestones within 75 days: a third is slow with
     the first, and then mostly fails; events, and leavers, are known from ``watched_from`` on."""
     rng, who, done = np.random.default_rng(5), [], []
@@ -401,7 +404,7 @@ def onboarding_book(watched_from="2025-01-01"):
             )
         )
         if leaves is not None and str(leaves) < watched_from:
-            who.pop()  # left before anybody kept count: not in the book
+            who.pop()  # left before anybody kept count: not in the portfolio
             continue
         ends = [began + dt.timedelta(days=days) for days in (first, second)]
         done += [
@@ -420,7 +423,7 @@ def onboarding_book(watched_from="2025-01-01"):
     days = pd.date_range(watched_from, "2025-05-31", freq="7D").strftime("%Y-%m-%d 09:00:00")
     customers = pd.DataFrame(who, columns=["client_id", "signup_date", "churned_on"])
     progress = pd.DataFrame(done, columns=["client_id", "milestone_id", "completed_at"])
-    return tiny_book(
+    return tiny_portfolio(
         [("c100", at, "u") for at in days],
         customers,
         {"data_until": "2025-05-31"},
@@ -430,15 +433,15 @@ def onboarding_book(watched_from="2025-01-01"):
 
 
 def test_the_likelihood_follows_from_where_past_customers_stood():
-    given = onboarding_book()
+    given = onboarding_portfolio()
     date = "2025-04-20"
-    replies = {}
+    responses = {}
     for client in given.table("customers")["client_id"].tolist()[-60:]:
         if str(given.client(client)["signup_date"]) <= date:
-            replies[client] = hs.track_adoption_milestones(
+            responses[client] = hs.track_adoption_milestones(
                 given, client, as_of=date
             ).success_probability
-    told = {client: one for client, one in replies.items() if one.basis == "model"}
+    told = {client: one for client, one in responses.items() if one.basis == "model"}
     assert len(told) >= 10 and all(
         one.lower <= one.overall_success_likelihood <= one.upper for one in told.values()
     )
@@ -457,7 +460,7 @@ def test_the_likelihood_follows_from_where_past_customers_stood():
 
 
 def test_an_outcome_that_is_known_is_observed_and_not_foretold():
-    given = onboarding_book()
+    given = onboarding_portfolio()
     known = given.table("customers")
     for client in known.loc[known["churned_on"].isna(), "client_id"].tolist()[40:90:9]:
         success = hs.track_adoption_milestones(given, client).success_probability
@@ -466,14 +469,14 @@ def test_an_outcome_that_is_known_is_observed_and_not_foretold():
 
 
 def test_customers_that_stayed_until_anybody_kept_count_are_no_proof_of_success():
-    """Those who began before leavers are known are in the book only because they stayed: what they had done by then
+    """Those who began before leavers are known are in the portfolio only because they stayed: what they had done by then
     does not count."""
     from healthseg.tools.milestones.answer import success_of
     from healthseg.tools.milestones.figures import Figures
 
     models = [
         success_of(Figures.of(one, one.as_of()))
-        for one in (onboarding_book("2024-05-01"), onboarding_book())
+        for one in (onboarding_portfolio("2024-05-01"), onboarding_portfolio())
     ]
     whole, cut = models
     naive = cut.succeeded[(cut.began + cut.horizon <= cut.began.max()) & cut.known].mean()

@@ -1,4 +1,4 @@
-"""track_adoption_milestones on simulated books: what was planted is found to the day, and every key is there."""
+"""track_adoption_milestones on simulated portfolios: what was planted is found to the day, and every key is there."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import pandas as pd
 import pytest
 
 import healthseg as hs
-from healthseg.measures.milestone_times import blocker_effects
-from healthseg.measures.milestones import states
-from healthseg.tools import TOOLS, track_adoption_milestones_book
+from healthseg.metrics.milestone_times import blocker_effects
+from healthseg.metrics.milestones import states
+from healthseg.tools import TOOLS, portfolio_milestones
 from healthseg.tools.milestones.answer import success_of
 from healthseg.tools.milestones.figures import Figures
 
 
 @pytest.fixture(scope="module")
 def whole(demo):
-    return track_adoption_milestones_book(demo)
+    return portfolio_milestones(demo)
 
 
 def test_every_status_start_and_completion_of_the_truth_is_found_to_the_day(demo, truth):
@@ -67,7 +67,7 @@ def test_the_planted_cost_of_a_blocker_lies_in_its_interval(demo, truth):
     assert found.sort_values("log_time_ratio")["factor"].iloc[-1] > 1.5
 
 
-def test_the_reply_has_every_key_of_the_reference(demo, conform):
+def test_the_response_has_every_key_of_the_reference(demo, conform):
     least = {
         "milestone_category": "adoption",
         "include_overdue": False,
@@ -75,36 +75,40 @@ def test_the_reply_has_every_key_of_the_reference(demo, conform):
     }
     for client in demo.table("customers")["client_id"].tolist()[::9]:
         for asked in ({}, least):
-            reply = hs.track_adoption_milestones(demo, client, **asked)
-            assert conform("track_adoption_milestones", reply.to_dict()) == []
-            json.dumps(reply.to_dict(), allow_nan=False)
+            response = hs.track_adoption_milestones(demo, client, **asked)
+            assert conform("track_adoption_milestones", response.to_dict()) == []
+            json.dumps(response.to_dict(), allow_nan=False)
 
 
 def test_what_is_null_has_its_reason(demo):
     for client in demo.table("customers")["client_id"].tolist()[::9]:
-        reply = hs.track_adoption_milestones(demo, client)
-        told = reply.not_measured
+        response = hs.track_adoption_milestones(demo, client)
+        told = response.not_measured
         for mark in ("first_value", "activation", "full_adoption"):
             assert (
-                getattr(reply.time_to_value, f"{mark}_days") is not None
+                getattr(response.time_to_value, f"{mark}_days") is not None
                 or f"$.time_to_value.{mark}_days" in told
             )
         likely = "$.success_probability.overall_success_likelihood"
-        assert reply.success_probability.overall_success_likelihood is not None or told[likely]
+        assert response.success_probability.overall_success_likelihood is not None or told[likely]
 
 
-def test_the_funnel_counts_what_the_customers_replies_count(demo, whole):
-    replies = [
+def test_the_funnel_counts_what_the_customers_responses_count(demo, whole):
+    responses = [
         hs.track_adoption_milestones(demo, row["client_id"])
         for row in demo.table("customers").to_dict("records")
         if pd.isna(row["churned_on"])
     ]
     for name in ("completed", "in_progress", "overdue", "not_started", "skipped"):
-        counted = sum(getattr(reply.overall_progress, f"{name}_milestones") for reply in replies)
+        counted = sum(
+            getattr(response.overall_progress, f"{name}_milestones") for response in responses
+        )
         assert sum(row[name] for row in whole.funnel) == counted
-    assert whole.tracked_customers == len(replies) == whole.total_customers
-    assert whole.customers_blocked == sum(bool(reply.blockers) for reply in replies)
-    assert whole.customers_late == sum(not reply.overall_progress.on_track for reply in replies)
+    assert whole.tracked_customers == len(responses) == whole.total_customers
+    assert whole.customers_blocked == sum(bool(response.blockers) for response in responses)
+    assert whole.customers_late == sum(
+        not response.overall_progress.on_track for response in responses
+    )
 
 
 def test_who_is_late_is_listed_with_what_is_required_first_by_arr(whole):
@@ -123,14 +127,14 @@ def test_two_openings_give_the_same_bytes(demo_folder, demo, whole):
             hs.track_adoption_milestones(one, client).to_json() for one in (demo, other)
         )
         assert first == second
-    assert track_adoption_milestones_book(other).to_json() == whole.to_json()
+    assert portfolio_milestones(other).to_json() == whole.to_json()
 
 
 def test_an_observed_outcome_is_what_the_days_say(demo):
     model = success_of(Figures.of(demo, demo.as_of()))
     for client in model.ids[::7]:
-        reply = hs.track_adoption_milestones(demo, client)
-        success, details = reply.success_probability, reply.milestone_details
+        response = hs.track_adoption_milestones(demo, client)
+        success, details = response.success_probability, response.milestone_details
         if success.basis == "observed":
             needed = [
                 one for one in details if one.required and one.milestone_category != "expansion"

@@ -1,4 +1,4 @@
-"""On the demo book only what is listed in null_paths.txt may be null, and what is listed is null somewhere."""
+"""On the demo portfolio only what is listed in null_paths.txt may be null, and what is listed is null somewhere."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from healthseg.errors import HealthsegError
-from healthseg.faces import registry
-from tests.faces.asked import asked_of
+from healthseg.reports import registry
+from tests.reports.asked import asked_of
 
 LISTED = [
     line.split(maxsplit=2)
@@ -32,22 +32,22 @@ def nulls(value: Any, path: str = "") -> Iterator[str]:
         yield path
 
 
-def replies(tool: str, book: Any) -> Iterator[dict[str, Any]]:
-    """The book's reply, and those of some customers; one that has left is refused by some tools."""
-    clients = sorted(book.table("customers")["client_id"])[::EACH]
-    yield registry.book_reply(tool, book, asked_of(tool, clients[0])).to_dict()
+def responses(tool: str, portfolio: Any) -> Iterator[dict[str, Any]]:
+    """The portfolio's response, and those of some customers; one that has left is refused by some tools."""
+    clients = sorted(portfolio.table("customers")["client_id"])[::EACH]
+    yield registry.portfolio_response(tool, portfolio, asked_of(tool, clients[0])).to_dict()
     refused = 0
     for client in clients:
         try:
-            yield registry.reply(tool, book, asked_of(tool, client)).to_dict()
+            yield registry.response(tool, portfolio, asked_of(tool, client)).to_dict()
         except HealthsegError:
             refused += 1
     assert refused < 2
 
 
 @pytest.mark.parametrize("tool", registry.names())
-def test_only_listed_paths_are_null_on_the_demo_book(demo, tool):
-    found = {path for reply in replies(tool, demo) for path in nulls(reply)}
+def test_only_listed_paths_are_null_on_the_demo_portfolio(demo, tool):
+    found = {path for response in responses(tool, demo) for path in nulls(response)}
     listed = [pattern for name, pattern, _ in LISTED if name == tool]
     assert not {path for path in found if not any(fnmatchcase(path, pattern) for pattern in listed)}
     assert not {

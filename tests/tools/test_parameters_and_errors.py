@@ -19,8 +19,8 @@ from healthseg.errors import (
     InvalidClientId,
     InvalidParameters,
 )
-from healthseg.testing import tiny_book
-from healthseg.tools import TOOLS, calculate_health_score_book
+from healthseg.testing import tiny_portfolio
+from healthseg.tools import TOOLS, portfolio_health
 
 CUSTOM = {"scoring_model": "custom"}
 REFUSED = [
@@ -164,13 +164,16 @@ def test_the_ends_of_a_range_belong_to_it(demo, given):
         {"as_of": "soon"},
     ],
 )
-def test_the_book_refuses_the_same_as_the_customer(demo, given):
-    error_of(InvalidParameters, calculate_health_score_book, demo, **given)
+def test_the_portfolio_refuses_the_same_as_the_customer(demo, given):
+    error_of(InvalidParameters, portfolio_health, demo, **given)
 
 
 def test_the_registry_names_the_parameters_that_the_functions_take():
     tool = TOOLS["calculate_health_score"]
-    for model, function in ((tool.parameters, tool.function), (tool.book_parameters, tool.book)):
+    for model, function in (
+        (tool.parameters, tool.function),
+        (tool.portfolio_parameters, tool.portfolio),
+    ):
         taken = set(inspect.signature(function).parameters)
         assert set(model.model_fields) == taken - {"portfolio"}
 
@@ -194,17 +197,17 @@ def test_an_unknown_id_is_not_found_and_the_nearest_is_named(demo, conform):
 
 def test_a_customer_that_has_not_signed_up_yet_is_not_found_and_the_day_is_said(daily_events):
     customers = pd.DataFrame({"client_id": ["a", "b"], "signup_date": ["2025-01-01", "2025-05-05"]})
-    book = tiny_book(daily_events("a", "2025-01-02", "2025-05-06", "u1"), customers)
-    error = error_of(ClientNotFound, hs.calculate_health_score, book, "b", as_of="2025-05-04")
+    portfolio = tiny_portfolio(daily_events("a", "2025-01-02", "2025-05-06", "u1"), customers)
+    error = error_of(ClientNotFound, hs.calculate_health_score, portfolio, "b", as_of="2025-05-04")
     assert "2025-05-05" in error["details"]["signup_date"]
-    assert hs.calculate_health_score(book, "b", as_of="2025-05-05").customer.tenure_days == 0
+    assert hs.calculate_health_score(portfolio, "b", as_of="2025-05-05").customer.tenure_days == 0
 
 
-def test_a_model_that_the_book_cannot_carry_is_refused_with_the_reason(demo, conform):
+def test_a_model_that_the_portfolio_cannot_carry_is_refused_with_the_reason(demo, conform):
     signed_up = demo.table("customers").sort_values("signup_date")["client_id"].iloc[0]
     for call in (
         lambda **given: hs.calculate_health_score(demo, signed_up, **given),
-        lambda **given: calculate_health_score_book(demo, **given),
+        lambda **given: portfolio_health(demo, **given),
     ):
         error = error_of(CalculationError, call, scoring_model="ml_predictive", as_of="2024-06-20")
         assert "no account-level model" in error["error_message"]
@@ -235,7 +238,9 @@ def test_a_database_that_does_not_answer_is_an_integration_error(conform):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     error = error_of(
-        IntegrationError, hs.Portfolio.open, f"postgresql://reader:hidden@127.0.0.1:{port}/book"
+        IntegrationError,
+        hs.Portfolio.open,
+        f"postgresql://reader:hidden@127.0.0.1:{port}/portfolio",
     )
     assert "hidden" not in str(error)
     assert conform("error", error) == []

@@ -1,4 +1,4 @@
-"""analyze_engagement_patterns on the demo book: its shape, its scopes, its evidence, what it refuses."""
+"""analyze_engagement_patterns on the demo portfolio: its shape, its scopes, its evidence, what it refuses."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import pandas as pd
 import pytest
 
 import healthseg as hs
-from healthseg.data.demo import write_demo
+from healthseg.demo import write_demo
 from healthseg.errors import ClientNotFound, InvalidClientId, InvalidParameters
-from healthseg.measures.leaving import customers_as_of
-from healthseg.testing import tiny_book
+from healthseg.metrics.leaving import customers_as_of
+from healthseg.testing import tiny_portfolio
 from healthseg.tools import (
     analyze_engagement_patterns,
-    analyze_engagement_patterns_book,
+    portfolio_patterns,
     segment_customers,
 )
 from healthseg.tools.patterns.held import pattern_id
@@ -27,7 +27,7 @@ TOOL = "analyze_engagement_patterns"
 
 
 @pytest.fixture(scope="module")
-def book(tmp_path_factory):
+def portfolio(tmp_path_factory):
     """250 customers, enough leavers to learn from."""
     folder = tmp_path_factory.mktemp("patterns")
     write_demo(folder, clients=250, seed=1, events="light")
@@ -35,39 +35,41 @@ def book(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def found(book):
-    return analyze_engagement_patterns(book, "all_customers")
+def found(portfolio):
+    return analyze_engagement_patterns(portfolio, "all_customers")
 
 
 @pytest.fixture(scope="module")
-def live(book):
-    rows = book.table("customers")
+def live(portfolio):
+    rows = portfolio.table("customers")
     return rows.loc[rows["churned_on"].isna(), "client_id"].tolist()
 
 
 @pytest.fixture(scope="module")
-def one(book, live):
-    return analyze_engagement_patterns(book, "single_customer", client_id=live[0])
+def one(portfolio, live):
+    return analyze_engagement_patterns(portfolio, "single_customer", client_id=live[0])
 
 
 @pytest.fixture(scope="module")
-def segment(book):
-    run = segment_customers(book, {}, "health")
+def segment(portfolio):
+    run = segment_customers(portfolio, {}, "health")
     return max((part for part in run.segments if part.placed), key=lambda part: part.customer_count)
 
 
 @pytest.fixture(scope="module")
-def of_segment(book, segment):
-    return analyze_engagement_patterns(book, "segment", segment_id=segment.segment_id)
+def of_segment(portfolio, segment):
+    return analyze_engagement_patterns(portfolio, "segment", segment_id=segment.segment_id)
 
 
-def test_the_reply_of_each_scope_has_the_references_shape(found, one, of_segment, conform):
-    for reply in (found, one, of_segment):
-        assert conform(TOOL, json.loads(reply.to_json())) == []
+def test_the_response_of_each_scope_has_the_references_shape(found, one, of_segment, conform):
+    for response in (found, one, of_segment):
+        assert conform(TOOL, json.loads(response.to_json())) == []
 
 
-def test_a_customers_reply_is_the_same_from_what_was_kept_of_the_book(book, found, one, live):
-    again = hs.Portfolio.open(book.path)
+def test_a_customers_response_is_the_same_from_what_was_kept_of_the_portfolio(
+    portfolio, found, one, live
+):
+    again = hs.Portfolio.open(portfolio.path)
     assert (
         analyze_engagement_patterns(again, "single_customer", client_id=live[0]).to_json()
         == one.to_json()
@@ -75,23 +77,25 @@ def test_a_customers_reply_is_the_same_from_what_was_kept_of_the_book(book, foun
     again.close()
 
 
-def test_of_all_customers_those_who_left_count_with_their_last_days(book):
-    scope = all_customers(book, book.as_of(), 90)
-    study = Study.of(book, scope, frozenset({"feature_usage"}))
-    left = customers_as_of(book, book.as_of())["churned_on"].dropna()
-    gone = left[(left <= pd.Timestamp(scope.start)) & (left > pd.Timestamp(book.first_event_day))]
+def test_of_all_customers_those_who_left_count_with_their_last_days(portfolio):
+    scope = all_customers(portfolio, portfolio.as_of(), 90)
+    study = Study.of(portfolio, scope, frozenset({"feature_usage"}))
+    left = customers_as_of(portfolio, portfolio.as_of())["churned_on"].dropna()
+    gone = left[
+        (left <= pd.Timestamp(scope.start)) & (left > pd.Timestamp(portfolio.first_event_day))
+    ]
     assert len(gone) > 20 and set(study.bundles.used.index) <= set(scope.clients) | set(gone.index)
     client, day = next(
         (name, day.date()) for name, day in gone.items() if name in study.bundles.used.index
     )
-    events = book.table("events")
+    events = portfolio.table("events")
     own = events[
         (events["client_id"] == client) & events["user_id"].notna() & (events["source"] != "api")
     ]
     day_of = (
         own["occurred_at"]
         .dt.tz_localize("UTC")
-        .dt.tz_convert(book.client(client)["timezone"])
+        .dt.tz_convert(portfolio.client(client)["timezone"])
         .dt.date
     )
     used = set(
@@ -102,10 +106,10 @@ def test_of_all_customers_those_who_left_count_with_their_last_days(book):
     assert set(study.gone) == set(study.used.index) - set(scope.clients)
 
 
-def test_how_many_use_a_bundle_today_is_told_of_the_window(book, found):
+def test_how_many_use_a_bundle_today_is_told_of_the_window(portfolio, found):
     shown = found.feature_usage_patterns.feature_bundles
-    scope = all_customers(book, book.as_of(), 90)
-    used = Study.of(book, scope, frozenset({"feature_usage"})).used.reindex(scope.clients)
+    scope = all_customers(portfolio, portfolio.as_of(), 90)
+    used = Study.of(portfolio, scope, frozenset({"feature_usage"})).used.reindex(scope.clients)
     assert shown
     for one in shown:
         cells = used[one.bundle].dropna()
@@ -113,7 +117,7 @@ def test_how_many_use_a_bundle_today_is_told_of_the_window(book, found):
 
 
 def test_each_null_key_of_the_reference_has_its_reason(found, one, of_segment):
-    for reply in (found, one, of_segment):
+    for response in (found, one, of_segment):
         for key in (
             "temporal_patterns",
             "feature_usage_patterns",
@@ -125,8 +129,8 @@ def test_each_null_key_of_the_reference_has_its_reason(found, one, of_segment):
             "anomalies",
             "predictive_insights",
         ):
-            if getattr(reply, key) is None:
-                assert reply.not_measured[f"$.{key}"]
+            if getattr(response, key) is None:
+                assert response.not_measured[f"$.{key}"]
 
 
 def test_every_pattern_carries_its_evidence_and_has_passed(found):
@@ -158,7 +162,7 @@ def test_a_risk_pattern_stands_beside_the_rate_without_it_and_among_stayers(foun
 
 
 def test_the_signs_found_are_those_that_were_planted(found):
-    """The demo's hazard is made of these measures; usage by users and of features falls with them, and so do others
+    """The demo's hazard is made of these metrics; usage by users and of features falls with them, and so do others
     that have a cause in common with them."""
     planted = {
         "usage_vs_own_baseline",
@@ -176,7 +180,7 @@ def test_the_signs_found_are_those_that_were_planted(found):
         "tickets_per_10_mau_90d",
     }
     keys = [one.key for one in found.identified_patterns if one.key in BY_NAME]
-    right = [key for key in keys if {measure for measure, _, _ in BY_NAME[key].parts} & planted]
+    right = [key for key in keys if {metric for metric, _, _ in BY_NAME[key].parts} & planted]
     assert len(right) >= 5 and len(right) >= 0.8 * len(keys)
 
 
@@ -185,33 +189,35 @@ def test_personas_sum_to_100(found):
         assert sum(one.percentage for one in found.user_personas) == pytest.approx(100)
 
 
-def test_a_higher_confidence_leaves_fewer_patterns(book, found):
-    strict = analyze_engagement_patterns(book, "all_customers", min_pattern_confidence=1.0)
+def test_a_higher_confidence_leaves_fewer_patterns(portfolio, found):
+    strict = analyze_engagement_patterns(portfolio, "all_customers", min_pattern_confidence=1.0)
     assert {one.key for one in strict.identified_patterns} <= {
         one.key for one in found.identified_patterns
     }
     assert all(one.confidence == 1.0 for one in strict.identified_patterns)
 
 
-def test_the_books_reply_is_that_of_all_customers(book, found):
-    assert analyze_engagement_patterns_book(book).to_json() == found.to_json()
+def test_the_portfolios_response_is_that_of_all_customers(portfolio, found):
+    assert portfolio_patterns(portfolio).to_json() == found.to_json()
 
 
-def test_a_category_that_is_not_asked_for_is_not_answered(book):
-    reply = analyze_engagement_patterns(
-        book, "all_customers", pattern_categories=["support"], include_predictions=False
+def test_a_category_that_is_not_asked_for_is_not_answered(portfolio):
+    response = analyze_engagement_patterns(
+        portfolio, "all_customers", pattern_categories=["support"], include_predictions=False
     )
     assert (
-        reply.temporal_patterns is None and reply.anomalies is None and reply.user_personas is None
+        response.temporal_patterns is None
+        and response.anomalies is None
+        and response.user_personas is None
     )
-    assert reply.not_measured["$.feature_usage_patterns"] == "not requested"
+    assert response.not_measured["$.feature_usage_patterns"] == "not requested"
     assert (
-        reply.predictive_insights is None
-        and reply.not_measured["$.predictive_insights"] == "not requested"
+        response.predictive_insights is None
+        and response.not_measured["$.predictive_insights"] == "not requested"
     )
 
 
-def test_one_customer_is_told_what_it_shows_of_the_books_patterns(one, found):
+def test_one_customer_is_told_what_it_shows_of_the_portfolios_patterns(one, found):
     assert one.customers_analyzed == 1 and one.analysis_scope.client_id
     learnt = {pattern.key for pattern in found.identified_patterns}
     assert all(
@@ -227,16 +233,16 @@ def test_a_segment_is_found_again_by_its_id(of_segment, segment):
     assert of_segment.customers_analyzed == segment.customer_count
 
 
-def test_an_unknown_segment_is_refused_with_those_there_are(book, segment):
+def test_an_unknown_segment_is_refused_with_those_there_are(portfolio, segment):
     with pytest.raises(InvalidParameters) as problem:
-        analyze_engagement_patterns(book, "segment", segment_id="seg_nothing_0")
+        analyze_engagement_patterns(portfolio, "segment", segment_id="seg_nothing_0")
     assert segment.segment_id in problem.value.details["known_segments"]
 
 
-def test_an_outdated_segment_is_refused(book, segment):
+def test_an_outdated_segment_is_refused(portfolio, segment):
     with pytest.raises(InvalidParameters, match="days from 2025-06-01"):
         analyze_engagement_patterns(
-            book, "segment", segment_id=segment.segment_id, as_of="2025-06-01"
+            portfolio, "segment", segment_id=segment.segment_id, as_of="2025-06-01"
         )
 
 
@@ -279,27 +285,33 @@ def test_an_outdated_segment_is_refused(book, segment):
         ),
     ],
 )
-def test_what_cannot_be_asked_is_refused_in_words(book, given, kind, told):
+def test_what_cannot_be_asked_is_refused_in_words(portfolio, given, kind, told):
     with pytest.raises(kind, match=told) as problem:
-        analyze_engagement_patterns(book, **given)
+        analyze_engagement_patterns(portfolio, **given)
     assert problem.value.to_dict()["details"]["validation_rule"]
 
 
 def test_a_window_longer_than_the_data_is_shortened_and_said():
-    short = tiny_book([("a", f"2025-03-{day:02d} 09:00", "u1", "search") for day in range(1, 29)])
-    reply = analyze_engagement_patterns(short, "all_customers", analysis_period_days=90)
-    assert reply.analysis_period.days == 28 and "shortened to the 28 days" in reply.warnings[0]
-    assert reply.identified_patterns == [] and reply.risk_patterns is None
-    assert "20 are needed" in reply.not_measured["$.risk_patterns"]
+    short = tiny_portfolio(
+        [("a", f"2025-03-{day:02d} 09:00", "u1", "search") for day in range(1, 29)]
+    )
+    response = analyze_engagement_patterns(short, "all_customers", analysis_period_days=90)
+    assert (
+        response.analysis_period.days == 28 and "shortened to the 28 days" in response.warnings[0]
+    )
+    assert response.identified_patterns == [] and response.risk_patterns is None
+    assert "20 are needed" in response.not_measured["$.risk_patterns"]
 
 
-def test_a_customer_that_left_is_shown_as_of_its_last_day(book):
-    rows = book.table("customers").dropna(subset=["churned_on"])
-    later = pd.Timestamp(book.first_event_day) + pd.Timedelta(days=120)
+def test_a_customer_that_left_is_shown_as_of_its_last_day(portfolio):
+    rows = portfolio.table("customers").dropna(subset=["churned_on"])
+    later = pd.Timestamp(portfolio.first_event_day) + pd.Timedelta(days=120)
     gone = rows[pd.to_datetime(rows["churned_on"]) > later].iloc[0]
-    reply = analyze_engagement_patterns(book, "single_customer", client_id=gone["client_id"])
-    assert reply.analysis_period.end_date == pd.Timestamp(gone["churned_on"]).date()
-    assert reply.warnings[0].startswith("churned on")
+    response = analyze_engagement_patterns(
+        portfolio, "single_customer", client_id=gone["client_id"]
+    )
+    assert response.analysis_period.end_date == pd.Timestamp(gone["churned_on"]).date()
+    assert response.warnings[0].startswith("churned on")
 
 
 def test_a_pattern_has_its_id_in_every_call(found, one):
@@ -313,7 +325,7 @@ def test_a_pattern_has_its_id_in_every_call(found, one):
     )
 
 
-def test_a_sign_is_unknown_where_a_measure_is():
+def test_a_sign_is_unknown_where_a_metric_is():
     rows = pd.DataFrame(
         {"seat_utilisation": [0.5, 0.5, 0.7, None], "open_high_tickets": [1, None, 1, 1]}
     )

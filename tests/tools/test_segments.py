@@ -1,4 +1,4 @@
-"""segment_customers on books that can be counted by hand, and its identities on a lively one."""
+"""segment_customers on portfolios that can be counted by hand, and its identities on a lively one."""
 
 from __future__ import annotations
 
@@ -13,30 +13,32 @@ from hypothesis import strategies as st
 import healthseg as hs
 from healthseg.charts import segments as charts
 from healthseg.clustering.agreement import adjusted_rand
-from healthseg.data.demo import write_demo
+from healthseg.demo import write_demo
 from healthseg.errors import ClientNotFound, DataRetrievalError, InvalidParameters
-from healthseg.testing import tiny_book
+from healthseg.testing import tiny_portfolio
 from healthseg.tools.segments.keeping import resolve
 
 DAYS = [f"2025-03-{day:02d} 09:00:00" for day in range(1, 31)]
 
 
-def book_of(arr, settings=None, **more):
+def portfolio_of(arr, settings=None, **more):
     """A customer for each ARR, each used on every day of March by one user."""
     ids = [f"c{at:02d}" for at in range(len(arr))]
     customers = pd.DataFrame({"client_id": ids, "signup_date": "2024-03-30", "arr": arr, **more})
-    return tiny_book([(client, day, "u1") for client in ids for day in DAYS], customers, settings)
+    return tiny_portfolio(
+        [(client, day, "u1") for client in ids for day in DAYS], customers, settings
+    )
 
 
 @pytest.fixture(scope="module")
 def small():
     """Ten customers by ARR: 4 up to 10,000, 3 up to 50,000, 2 up to 100,000, 1 above."""
     arr = [1000, 2000, 5000, 10_000, 10_001, 20_000, 50_000, 60_000, 100_000, 400_000]
-    return book_of(arr, industry=["a"] * 6 + ["b"] * 3 + [None], currency="EUR")
+    return portfolio_of(arr, industry=["a"] * 6 + ["b"] * 3 + [None], currency="EUR")
 
 
-def sizes(reply):
-    return {one.segment_name: one.customer_count for one in reply.segments}
+def sizes(response):
+    return {one.segment_name: one.customer_count for one in response.segments}
 
 
 def test_by_value_an_upper_end_belongs_to_its_segment_and_the_highest_comes_first(small):
@@ -47,7 +49,7 @@ def test_by_value_an_upper_end_belongs_to_its_segment_and_the_highest_comes_firs
     assert found.segments[2].total_arr == 80_001 and found.total_arr == 658_001
 
 
-def test_small_segments_are_put_together_and_the_reply_says_so(small):
+def test_small_segments_are_put_together_and_the_response_says_so(small):
     found = hs.segment_customers(small, {"arr_thresholds": [10_000, 50_000, 100_000]}, "value", 3)
     assert sizes(found) == {"Corporate + Enterprise": 3, "Mid-Market": 3, "SMB": 4}
     assert found.merged == ["Corporate + Enterprise: put together from Corporate, Enterprise"]
@@ -76,21 +78,21 @@ def test_the_top_fifth_is_the_sum_of_the_sorted_amounts(small):
     )
 
 
-def test_every_arr_missing_one_value_zero_and_one_customer_have_a_defined_reply():
-    missing = hs.segment_customers(book_of([None] * 3), {}, "value", 1)
+def test_every_arr_missing_one_value_zero_and_one_customer_have_a_defined_response():
+    missing = hs.segment_customers(portfolio_of([None] * 3), {}, "value", 1)
     assert sizes(missing) == {"Not placed": 3} and missing.total_arr is None
     assert missing.unplaced == {"no ARR is known": 3} and missing.not_measured["$.total_arr"]
-    assert sizes(hs.segment_customers(book_of([7000] * 6), {}, "value", 1)) == {"Micro": 6}
-    alone = hs.segment_customers(book_of([5]), {}, "health")
+    assert sizes(hs.segment_customers(portfolio_of([7000] * 6), {}, "value", 1)) == {"Micro": 6}
+    alone = hs.segment_customers(portfolio_of([5]), {}, "health")
     assert alone.total_customers == 1 == sum(sizes(alone).values())
-    nothing = hs.segment_customers(book_of([0, 0]), {}, "value", 1)
+    nothing = hs.segment_customers(portfolio_of([0, 0]), {}, "value", 1)
     assert nothing.pareto_analysis.top_share is None and sizes(nothing) == {"Micro": 2}
 
 
 def test_many_currencies_without_rates_are_never_added_up_and_with_rates_they_are():
     names = [f"X{chr(65 + at // 26)}{chr(65 + at % 26)}" for at in range(40)]
-    book = book_of([20_000] * 40, currency=names)
-    found = hs.segment_customers(book, {}, "value", 1)
+    portfolio = portfolio_of([20_000] * 40, currency=names)
+    found = hs.segment_customers(portfolio, {}, "value", 1)
     assert (
         found.total_arr is None
         and len(found.total_arr_by_currency) == 40
@@ -109,7 +111,7 @@ def test_many_currencies_without_rates_are_never_added_up_and_with_rates_they_ar
         }
     )
     events = [(client, day, "u") for client in "abc" for day in DAYS]
-    rated = tiny_book(events, customers, {"book_currency": "EUR"}, fx=fx)
+    rated = tiny_portfolio(events, customers, {"reporting_currency": "EUR"}, fx=fx)
     found = hs.segment_customers(rated, {"arr_thresholds": [5_000]}, "value", 1)
     assert found.total_arr == 15_000 and found.unplaced == {"its ARR's currency has no rate": 1}
     assert sizes(found) == {"Enterprise": 1, "SMB": 1, "Not placed": 1}
@@ -125,21 +127,21 @@ def test_rules_are_tried_in_order_and_unknown_is_not_no(small):
 
 
 def test_a_run_is_kept_once_and_its_segments_can_be_found_again():
-    book = book_of([1000, 2000, 90_000])
-    first = hs.segment_customers(book, {}, "value", 1)
+    portfolio = portfolio_of([1000, 2000, 90_000])
+    first = hs.segment_customers(portfolio, {}, "value", 1)
     again = hs.segment_customers(
-        hs.Portfolio.open(book.path, {"data_until": "2025-03-30"}), {}, "value", 1
+        hs.Portfolio.open(portfolio.path, {"data_until": "2025-03-30"}), {}, "value", 1
     )
     assert first.run.resolvable and again.to_json() == first.to_json()
-    assert len(book.ledger().segment_runs()) == 1
-    run, members = resolve(book, first.segments[0].segment_id)
+    assert len(portfolio.ledger().segment_runs()) == 1
+    run, members = resolve(portfolio, first.segments[0].segment_id)
     assert members == first.segments[0].client_ids and run.as_of == first.as_of
-    other = hs.segment_customers(book, {"arr_thresholds": [5]}, "value", 1)
+    other = hs.segment_customers(portfolio, {"arr_thresholds": [5]}, "value", 1)
     assert not {one.segment_id for one in other.segments} & {
         one.segment_id for one in first.segments
     }
     with pytest.raises(InvalidParameters, match="did you mean"):
-        resolve(book, first.segments[0].segment_id[:-1] + "x")
+        resolve(portfolio, first.segments[0].segment_id[:-1] + "x")
 
 
 class NoPlace(hs.Portfolio):
@@ -149,9 +151,9 @@ class NoPlace(hs.Portfolio):
         raise DataRetrievalError("the ledger's folder cannot be written")
 
 
-def test_on_a_folder_that_cannot_be_written_the_reply_says_that_it_was_not_kept():
+def test_on_a_folder_that_cannot_be_written_the_response_says_that_it_was_not_kept():
     found = hs.segment_customers(
-        NoPlace.open(book_of([1000, 2000]).path, {"data_until": "2025-03-30"}), {}, "value", 1
+        NoPlace.open(portfolio_of([1000, 2000]).path, {"data_until": "2025-03-30"}), {}, "value", 1
     )
     assert not found.run.resolvable and found.run.reason.startswith("not kept")
     assert found.run.reason in found.warnings and sizes(found) == {"Micro": 2}
@@ -221,7 +223,7 @@ def test_the_output_formats_hold_what_they_say(demo, conform, output):
         assert "client_ids" not in found["segments"][0] and found["segments"][0]["customer_count"]
 
 
-def test_without_recommendations_there_are_none_and_the_reply_says_why(demo):
+def test_without_recommendations_there_are_none_and_the_response_says_why(demo):
     found = hs.segment_customers(demo, {}, "health", 1, include_recommendations=False)
     assert (
         found.recommended_actions == []
@@ -301,11 +303,11 @@ REFUSED = [
     ("health", {"health_score_thresholds": [40, 101]}, "health_score_thresholds", "outside"),
     ("health", {"trend_weighting": 2}, "trend_weighting", "0 to 1"),
     ("health", {"names": ["a", "b"]}, "names", "4 different names"),
-    ("usage", {"measure": "stickines_30d"}, "measure", "did you mean stickiness_30d"),
-    ("usage", {"measure": "stickiness_30d"}, "thresholds", "needed"),
+    ("usage", {"metric": "stickines_30d"}, "metric", "did you mean stickiness_30d"),
+    ("usage", {"metric": "stickiness_30d"}, "thresholds", "needed"),
     ("industry", {"names": []}, "names", "no keys"),
-    ("custom", {"measures": []}, "measures", "1 to 12"),
-    ("custom", {"measures": ["seats", "seats"]}, "measures", "twice"),
+    ("custom", {"metrics": []}, "metrics", "1 to 12"),
+    ("custom", {"metrics": ["seats", "seats"]}, "metrics", "twice"),
     ("custom", {"method": "kmean"}, "method", "did you mean kmeans"),
     ("custom", {"k": 1}, "k", "2 to"),
     ("custom", {"k": 50}, "k", "2 to"),
@@ -358,7 +360,7 @@ def test_parameters_outside_their_range_are_refused(small, given):
     assert caught.value.details["parameter"] == next(iter(given))
 
 
-def test_the_planted_segments_of_a_book_are_found_again(tmp_path):
+def test_the_planted_segments_of_a_portfolio_are_found_again(tmp_path):
     write_demo(tmp_path, seed=1, scenario="segments", events="light")
     found = hs.segment_customers(
         hs.Portfolio.open(tmp_path), {"method": "gaussian_mixture"}, "custom"
@@ -387,13 +389,13 @@ def test_who_has_left_is_refused_with_the_day_and_the_date_to_ask_for():
     )
     ids = ["c00", "c01"]
     customers = pd.DataFrame({"client_id": ids, "signup_date": "2024-03-30"})
-    book = tiny_book(
+    portfolio = tiny_portfolio(
         [(client, day, "u1") for client in ids for day in DAYS], customers, arr_changes=changes
     )
     for asked in (
-        lambda **given: hs.segment_customers(book, {}, "usage", 1, client_id="c01", **given),
+        lambda **given: hs.segment_customers(portfolio, {}, "usage", 1, client_id="c01", **given),
         lambda **given: hs.segment_by_value_tier(
-            book, arr_thresholds=[100], client_id="c01", **given
+            portfolio, arr_thresholds=[100], client_id="c01", **given
         ),
     ):
         with pytest.raises(

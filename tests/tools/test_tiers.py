@@ -1,4 +1,4 @@
-"""segment_by_value_tier on books that can be counted by hand, and its identities on a lively one."""
+"""segment_by_value_tier on portfolios that can be counted by hand, and its identities on a lively one."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from hypothesis import strategies as st
 import healthseg as hs
 from healthseg.charts import formats
 from healthseg.errors import ClientNotFound, InvalidParameters
-from healthseg.measures.messages import rates
-from healthseg.measures.revenue import movements, retention, waterfall
-from healthseg.measures.statistics.concentration import gini, lorenz, top_fifth
-from healthseg.measures.statistics.shifts import dominance, hodges_lehmann
-from healthseg.testing import tiny_book
+from healthseg.metrics.messages import rates
+from healthseg.metrics.revenue import movements, retention, waterfall
+from healthseg.statistics.concentration import gini, lorenz, top_fifth
+from healthseg.statistics.shifts import dominance, hodges_lehmann
+from healthseg.testing import tiny_portfolio
 from healthseg.tools.tiers.capacity import suggested
 from healthseg.tools.tiers.ranking import by_sizes, composite
 
 DAYS = [f"2025-03-{day:02d} 09:00:00" for day in range(1, 31)]
 
 
-def book_of(arr, settings=None, tables=None, **more):
+def portfolio_of(arr, settings=None, tables=None, **more):
     ids = [f"c{at:02d}" for at in range(len(arr))]
     customers = pd.DataFrame({"client_id": ids, "signup_date": "2024-01-01", "arr": arr, **more})
-    return tiny_book(
+    return tiny_portfolio(
         [(client, day, "u1") for client in ids for day in DAYS],
         customers,
         settings,
@@ -65,22 +65,25 @@ def year():
         ],
         columns=["client_id", "effective_on", "arr"],
     )
-    return tiny_book(events, customers, {"data_until": "2025-03-30"}, arr_changes=changes)
+    return tiny_portfolio(events, customers, {"data_until": "2025-03-30"}, arr_changes=changes)
 
 
-def sizes(reply):
-    return {one.tier_name: one.customer_count for one in reply.value_tiers}
+def sizes(response):
+    return {one.tier_name: one.customer_count for one in response.value_tiers}
 
 
 def test_any_number_of_thresholds_makes_one_tier_more_and_an_upper_end_belongs_to_its_tier():
-    book = book_of([10, 20, 30, 40])
-    assert sizes(hs.segment_by_value_tier(book, arr_thresholds=[20])) == {"Enterprise": 2, "SMB": 2}
-    assert list(sizes(hs.segment_by_value_tier(book, arr_thresholds=[10, 20]))) == [
+    portfolio = portfolio_of([10, 20, 30, 40])
+    assert sizes(hs.segment_by_value_tier(portfolio, arr_thresholds=[20])) == {
+        "Enterprise": 2,
+        "SMB": 2,
+    }
+    assert list(sizes(hs.segment_by_value_tier(portfolio, arr_thresholds=[10, 20]))) == [
         "Enterprise",
         "Mid-Market",
         "SMB",
     ]
-    assert sizes(hs.segment_by_value_tier(book, arr_thresholds=[5, 10, 15, 20, 25])) == {
+    assert sizes(hs.segment_by_value_tier(portfolio, arr_thresholds=[5, 10, 15, 20, 25])) == {
         "Tier 6": 2,
         "Tier 5": 0,
         "Tier 4": 1,
@@ -88,7 +91,7 @@ def test_any_number_of_thresholds_makes_one_tier_more_and_an_upper_end_belongs_t
         "Tier 2": 1,
         "Tier 1": 0,
     }
-    named = hs.segment_by_value_tier(book, arr_thresholds=[20], names=["Small", "Large"])
+    named = hs.segment_by_value_tier(portfolio, arr_thresholds=[20], names=["Small", "Large"])
     assert sizes(named) == {"Large": 2, "Small": 2}
     assert named.value_tiers[0].tier_description == "ARR > 20"
 
@@ -112,7 +115,7 @@ def test_net_and_gross_retention_and_the_waterfall_can_be_counted_by_hand(year):
     assert (moved.stayed, moved.up, moved.down, moved.new, moved.left) == (2, 0, 1, 1, 1)
 
 
-def test_the_waterfalls_of_the_tiers_add_up_to_the_books(demo):
+def test_the_waterfalls_of_the_tiers_add_up_to_the_portfolios(demo):
     found = hs.segment_by_value_tier(demo)
     for part in ("start", "new", "expansion", "contraction", "churn", "end"):
         assert sum(
@@ -143,24 +146,24 @@ def test_the_waterfall_is_the_planted_one(demo, truth):
     assert found.end == pytest.approx(now[now > 0].sum(), abs=1)
 
 
-def test_unknown_arr_zero_one_customer_and_ties_have_a_defined_reply():
-    none = hs.segment_by_value_tier(book_of([None, None]))
+def test_unknown_arr_zero_one_customer_and_ties_have_a_defined_response():
+    none = hs.segment_by_value_tier(portfolio_of([None, None]))
     assert (
         none.unplaced == {"no ARR is known": 2}
         and none.total_arr is None
         and none.not_measured["$.total_arr"]
     )
-    one = hs.segment_by_value_tier(book_of([500]))
+    one = hs.segment_by_value_tier(portfolio_of([500]))
     assert sizes(one)["Micro"] == 1 and one.pareto_analysis.top_20_percent_customers == 1
-    zero = hs.segment_by_value_tier(book_of([0, 0]))
+    zero = hs.segment_by_value_tier(portfolio_of([0, 0]))
     assert zero.total_arr == 0 and zero.pareto_analysis.top_share is None
-    tied = hs.segment_by_value_tier(book_of([100] * 7), arr_thresholds=[100])
+    tied = hs.segment_by_value_tier(portfolio_of([100] * 7), arr_thresholds=[100])
     assert sizes(tied) == {"Enterprise": 0, "SMB": 7}
     assert tied.value_tiers[0].avg_arr_per_customer is None
 
 
 def test_currencies_without_rates_are_never_added_up():
-    found = hs.segment_by_value_tier(book_of([20_000, 30_000], currency=["EUR", "USD"]))
+    found = hs.segment_by_value_tier(portfolio_of([20_000, 30_000], currency=["EUR", "USD"]))
     assert found.total_arr is None and found.total_arr_by_currency == {"EUR": 20_000, "USD": 30_000}
     assert found.at_risk is None and sizes(found)["SMB"] == 2
 
@@ -169,9 +172,10 @@ def test_managers_needed_are_the_hours_over_a_managers_hours():
     csms = pd.DataFrame(
         {"csm_id": ["m1", "m2"], "tier": ["SMB", "Enterprise"], "capacity_hours": [2.0, 100.0]}
     )
-    book = book_of([20_000] * 5 + [300_000] * 2, tables={"csms": csms})
+    portfolio = portfolio_of([20_000] * 5 + [300_000] * 2, tables={"csms": csms})
     rows = {
-        one.tier: one for one in hs.segment_by_value_tier(book).resource_allocation_recommendations
+        one.tier: one
+        for one in hs.segment_by_value_tier(portfolio).resource_allocation_recommendations
     }
     assert (rows["SMB"].hours_needed, rows["SMB"].recommended_csm_count, rows["SMB"].gap) == (
         5,
@@ -184,7 +188,7 @@ def test_managers_needed_are_the_hours_over_a_managers_hours():
         rows["Enterprise"].priority,
     ) == (1, 0, "none")
     assert rows["Micro"].current_csm_count == 0
-    alone = hs.segment_by_value_tier(book_of([20_000])).resource_allocation_recommendations
+    alone = hs.segment_by_value_tier(portfolio_of([20_000])).resource_allocation_recommendations
     assert all(one.current_csm_count is None and one.priority == "unknown" for one in alone)
 
 
@@ -216,8 +220,8 @@ def test_potential_comes_from_seats_that_are_needed_and_from_the_table_where_it_
             "potential_arr": [None, 777],
         }
     )
-    book = tiny_book(events, customers)
-    found = hs.segment_by_value_tier(book)
+    portfolio = tiny_portfolio(events, customers)
+    found = hs.segment_by_value_tier(portfolio)
     a, b = found.customer("a"), found.customer("b")
     assert a.from_seats > 0 and a.potential == a.from_seats + (a.from_premium_features or 0)
     assert a.from_seats == pytest.approx((a.users_in_a_year - 10) * 1_000, abs=60)
@@ -227,18 +231,19 @@ def test_potential_comes_from_seats_that_are_needed_and_from_the_table_where_it_
         4_500,
     )
     kept = hs.segment_by_value_tier(
-        hs.Portfolio.open(book.path, book.settings)
+        hs.Portfolio.open(portfolio.path, portfolio.settings)
     )  # the forecast is not made again,
     assert kept.to_json() == found.to_json()
-    other = book.settings.model_copy(update={"interval_level": 0.8})
-    hs.segment_by_value_tier(hs.Portfolio.open(book.path, other))  # for other settings it is
-    assert len(list((book.store.folder / "made").glob("users-ahead-*"))) == 2
+    other = portfolio.settings.model_copy(update={"interval_level": 0.8})
+    hs.segment_by_value_tier(hs.Portfolio.open(portfolio.path, other))  # for other settings it is
+    assert len(list((portfolio.store.folder / "made").glob("users-ahead-*"))) == 2
 
 
 def test_strategic_tiers_have_the_sizes_of_the_arr_tiers_and_show_what_hangs_on_the_weights():
-    book = book_of([10, 20, 30, 40], strategic_value=[9, 1, 1, 1])
+    portfolio = portfolio_of([10, 20, 30, 40], strategic_value=[9, 1, 1, 1])
     plain, ranked = (
-        hs.segment_by_value_tier(book, model, [25]) for model in ("arr_based", "strategic_value")
+        hs.segment_by_value_tier(portfolio, model, [25])
+        for model in ("arr_based", "strategic_value")
     )
     assert sizes(plain) == sizes(ranked) == {"Enterprise": 2, "SMB": 2}
     assert ranked.strategic_weights == {"arr": 0.5, "potential": 0.3, "strategic_value": 0.2}
@@ -251,8 +256,8 @@ def test_strategic_tiers_have_the_sizes_of_the_arr_tiers_and_show_what_hangs_on_
 
 
 def test_potential_based_tiers_add_the_potential():
-    book = book_of([10_000, 10_000], potential_arr=[None, 90_000])
-    assert sizes(hs.segment_by_value_tier(book, "potential_based")) == {
+    portfolio = portfolio_of([10_000, 10_000], potential_arr=[None, 90_000])
+    assert sizes(hs.segment_by_value_tier(portfolio, "potential_based")) == {
         "Enterprise": 0,
         "Corporate": 0,
         "Mid-Market": 1,
@@ -265,19 +270,19 @@ def test_the_arr_at_risk_is_a_distribution_around_its_expectation(demo):
     found = hs.segment_by_value_tier(demo).at_risk
     assert found.draws == 10_000 and found.lower <= found.median <= found.upper
     assert found.expected >= found.certain and found.lower >= found.certain
-    book = hs.segment_by_value_tier(demo)
-    assert sum(one.at_risk.expected for one in book.value_tiers) == pytest.approx(
+    portfolio = hs.segment_by_value_tier(demo)
+    assert sum(one.at_risk.expected for one in portfolio.value_tiers) == pytest.approx(
         found.expected, abs=1
     )
     mean = (
-        book.frame("at_risk").eval("(low + high) / 2 * share").sum()
-        / book.frame("at_risk")["share"].sum()
+        portfolio.frame("at_risk").eval("(low + high) / 2 * share").sum()
+        / portfolio.frame("at_risk")["share"].sum()
     )
     assert mean == pytest.approx(found.expected, rel=0.15)
 
 
 def test_a_missing_figure_is_unknown_and_not_ready():
-    found = hs.segment_by_value_tier(book_of([20_000])).customer("c00")
+    found = hs.segment_by_value_tier(portfolio_of([20_000])).customer("c00")
     assert found.rules["seats_in_use"] is None and found.ready is not True
 
 
@@ -293,8 +298,8 @@ def test_the_levels_of_detail_hold_what_they_say(demo, conform, level):
 
 
 def test_a_customer_has_its_place_and_the_way_to_the_next_tier():
-    book = book_of([20_000, 60_000], currency="EUR")
-    place = hs.segment_by_value_tier(book, client_id="c00").customer_standing
+    portfolio = portfolio_of([20_000, 60_000], currency="EUR")
+    place = hs.segment_by_value_tier(portfolio, client_id="c00").customer_standing
     assert (place.tier, place.rank, place.of, place.next_tier, place.to_next) == (
         "SMB",
         2,
@@ -304,7 +309,7 @@ def test_a_customer_has_its_place_and_the_way_to_the_next_tier():
     )
     assert (place.lower_tier, place.to_lower, place.share_of_arr) == ("Micro", 10_000, 0.25)
     with pytest.raises(ClientNotFound):
-        hs.segment_by_value_tier(book, client_id="c09")
+        hs.segment_by_value_tier(portfolio, client_id="c09")
 
 
 @settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -343,7 +348,7 @@ def test_tiers_part_the_customers_and_all_sums_add_up(demo, limits, model):
 )
 def test_thresholds_that_cannot_be_are_refused(limits, said):
     with pytest.raises(InvalidParameters) as caught:
-        hs.segment_by_value_tier(book_of([1]), arr_thresholds=limits)
+        hs.segment_by_value_tier(portfolio_of([1]), arr_thresholds=limits)
     assert caught.value.details["parameter"] == "arr_thresholds" and said in str(caught.value)
 
 
@@ -359,7 +364,7 @@ def test_thresholds_that_cannot_be_are_refused(limits, said):
 )
 def test_parameters_outside_their_range_are_refused(given):
     with pytest.raises(InvalidParameters) as caught:
-        hs.segment_by_value_tier(book_of([1]), **given)
+        hs.segment_by_value_tier(portfolio_of([1]), **given)
     assert caught.value.details["parameter"] == next(iter(given))
 
 
@@ -423,13 +428,13 @@ def test_answers_have_their_denominator_and_their_interval():
 
 def test_tiers_whose_names_differ_in_punctuation_alone_keep_their_own_health():
     found = hs.segment_by_value_tier(
-        book_of([10, 20, 30]), arr_thresholds=[15], names=["Tier A", "Tier-A"]
+        portfolio_of([10, 20, 30]), arr_thresholds=[15], names=["Tier A", "Tier-A"]
     )
     assert list(found.tier_health_summary) == ["tier_a", "tier_a_2"]
     assert sizes(found) == {"Tier-A": 2, "Tier A": 1}
 
 
-def test_the_chart_of_what_may_be_lost_names_the_expectation_of_the_reply(demo):
+def test_the_chart_of_what_may_be_lost_names_the_expectation_of_the_response(demo):
     found = hs.segment_by_value_tier(demo)
     expected = formats.brief_money(found.at_risk.expected, found.currency)
     assert f"expected {expected}" in found.charts()["at_risk"].to_json()

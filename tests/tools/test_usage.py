@@ -1,4 +1,4 @@
-"""track_usage_engagement on books that can be counted by hand: figures, periods, refusals, zero and missing."""
+"""track_usage_engagement on portfolios that can be counted by hand: figures, periods, refusals, zero and missing."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import pytest
 
 import healthseg as hs
 from healthseg.errors import ClientNotFound, InvalidClientId, InvalidParameters
-from healthseg.measures import panel
-from healthseg.testing import tiny_book
-from healthseg.tools import TOOLS, track_usage_engagement_book
+from healthseg.metrics import panel
+from healthseg.testing import tiny_portfolio
+from healthseg.tools import TOOLS, portfolio_usage
 
 START, END = "2025-03-03", "2025-03-31"  # four whole weeks, Monday to Sunday
 
@@ -59,7 +59,7 @@ def small():
     )
     features = pd.DataFrame({"feature": ["plan", "report", "export", "share"], "category": "core"})
     customers = pd.DataFrame({"client_id": ["a"], "signup_date": ["2025-01-01"]})
-    return tiny_book(events, customers, users=users, contracts=contracts, features=features)
+    return tiny_portfolio(events, customers, users=users, contracts=contracts, features=features)
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def test_active_users_are_those_that_can_be_counted(usage):
         2,
         2,
     )
-    assert usage.frame("measures")["daily_active_users"].iloc[0] == pytest.approx((28 + 4) / 28)
+    assert usage.frame("metrics")["daily_active_users"].iloc[0] == pytest.approx((28 + 4) / 28)
     assert figures.active_days_per_user == (28 + 4) / 2
     with_u4 = 2 * 2 / 3 + 7 * 1 / 3  # to 11 March its last day is within the month
     assert figures.stickiness == round((with_u4 + 2 * 1 + 17 * 1 / 2) / 28, 4)
@@ -160,8 +160,8 @@ def test_each_feature_has_its_first_use_and_its_users(usage):
 
 
 def test_retention_has_blanks_and_no_zeros_where_a_week_is_not_over(small):
-    reply = hs.track_usage_engagement(small, "a", "2025-01-27", "2025-02-24")
-    cohorts = {cohort.cohort_start: cohort for cohort in reply.user_retention}
+    response = hs.track_usage_engagement(small, "a", "2025-01-27", "2025-02-24")
+    cohorts = {cohort.cohort_start: cohort for cohort in response.user_retention}
     assert all(
         cohort.retained[0] in (1.0, None) and cohort.retained[-1] is None
         for cohort in cohorts.values()
@@ -178,7 +178,7 @@ def test_the_panel_and_the_period_of_the_same_days_agree(demo):
     for client in rows.index[rows["live"]][:5]:
         counted = (
             hs.track_usage_engagement(demo, client, end - dt.timedelta(days=28), end)
-            .frame("measures")
+            .frame("metrics")
             .iloc[0]
         )
         for name, column in (
@@ -198,14 +198,14 @@ def test_the_panel_and_the_period_of_the_same_days_agree(demo):
 
 
 def test_the_part_before_signup_and_after_the_data_is_left_out_and_said(small):
-    reply = hs.track_usage_engagement(small, "a", "2024-12-01", "2025-06-01")
-    period = reply.analysis_period
+    response = hs.track_usage_engagement(small, "a", "2024-12-01", "2025-06-01")
+    period = response.analysis_period
     assert (period.effective_start, period.effective_end) == (
         dt.date(2025, 1, 1),
         dt.date(2025, 3, 31),
     )
     assert period.start_date == dt.date(2024, 12, 1)
-    assert any("counted from 2025-01-01" in note for note in reply.warnings)
+    assert any("counted from 2025-01-01" in note for note in response.warnings)
 
 
 def test_nothing_after_as_of_is_read(small):
@@ -234,8 +234,8 @@ def test_without_a_period_it_is_the_thirty_days_that_end_with_as_of(small):
 
 
 def test_an_instant_at_midnight_is_its_date(small, usage):
-    reply = hs.track_usage_engagement(small, "a", f"{START}T00:00:00Z", f"{END}T00:00:00Z")
-    assert reply.to_dict() == usage.to_dict()
+    response = hs.track_usage_engagement(small, "a", f"{START}T00:00:00Z", f"{END}T00:00:00Z")
+    assert response.to_dict() == usage.to_dict()
 
 
 REFUSED = [
@@ -273,51 +273,61 @@ def test_a_period_after_leaving_is_refused_and_one_across_it_is_cut():
     customers = pd.DataFrame(
         {"client_id": ["a"], "signup_date": ["2025-01-01"], "churned_on": ["2025-02-15"]}
     )
-    book = tiny_book(range_of("2025-01-01", "2025-03-31"), customers)
-    reply = hs.track_usage_engagement(book, "a", "2025-02-01", "2025-03-01")
-    assert reply.analysis_period.effective_end == dt.date(2025, 2, 15) and reply.status == "churned"
-    assert reply.alerts == [] and reply.recommendations == []
+    portfolio = tiny_portfolio(range_of("2025-01-01", "2025-03-31"), customers)
+    response = hs.track_usage_engagement(portfolio, "a", "2025-02-01", "2025-03-01")
+    assert (
+        response.analysis_period.effective_end == dt.date(2025, 2, 15)
+        and response.status == "churned"
+    )
+    assert response.alerts == [] and response.recommendations == []
     with pytest.raises(InvalidParameters, match="left on 2025-02-15"):
-        hs.track_usage_engagement(book, "a", "2025-02-15", "2025-03-01")
+        hs.track_usage_engagement(portfolio, "a", "2025-02-15", "2025-03-01")
 
 
 # -- zero and missing ---------------------------------------------------------------------------------------------
 
 
 def test_no_events_in_a_tracked_period_are_zeros_and_said():
-    book = tiny_book([*range_of("2025-01-01", "2025-03-31", client="b"), at("2025-01-02")])
-    reply = hs.track_usage_engagement(book, "a", "2025-03-01", "2025-04-01")
-    counted = reply.usage_analytics
+    portfolio = tiny_portfolio(
+        [*range_of("2025-01-01", "2025-03-31", client="b"), at("2025-01-02")]
+    )
+    response = hs.track_usage_engagement(portfolio, "a", "2025-03-01", "2025-04-01")
+    counted = response.usage_analytics
     assert (counted.total_events, counted.total_sessions, counted.unique_features_used) == (
         0,
         0,
         None,
     )
     assert (
-        reply.engagement_metrics.monthly_active_users == 0 and reply.feature_adoption_timeline == []
+        response.engagement_metrics.monthly_active_users == 0
+        and response.feature_adoption_timeline == []
     )
-    assert any("no events in this period" in note for note in reply.warnings)
+    assert any("no events in this period" in note for note in response.warnings)
     assert (
-        reply.activity_heatmap.peak_days is None
-        and "$.activity_heatmap.peak_days" in reply.not_measured
+        response.activity_heatmap.peak_days is None
+        and "$.activity_heatmap.peak_days" in response.not_measured
     )
-    assert [alert.type for alert in reply.alerts] == ["no_usage"]
+    assert [alert.type for alert in response.alerts] == ["no_usage"]
 
 
 def test_events_without_times_have_days_and_neither_hours_nor_sessions():
-    book = tiny_book(
+    portfolio = tiny_portfolio(
         [("a", str(day.date()), "u1") for day in pd.date_range("2025-01-01", "2025-03-31")]
     )
-    reply = hs.track_usage_engagement(book, "a", "2025-03-01", "2025-04-01")
-    assert reply.usage_analytics.total_sessions is None and reply.usage_analytics.active_days == 31
+    response = hs.track_usage_engagement(portfolio, "a", "2025-03-01", "2025-04-01")
     assert (
-        reply.not_measured["$.usage_analytics.total_sessions"] == "the book's events have no times"
+        response.usage_analytics.total_sessions is None
+        and response.usage_analytics.active_days == 31
     )
-    assert reply.activity_heatmap.user_hours == 0
+    assert (
+        response.not_measured["$.usage_analytics.total_sessions"]
+        == "the portfolio's events have no times"
+    )
+    assert response.activity_heatmap.user_hours == 0
 
 
 def test_what_is_not_requested_is_null_and_says_so(small):
-    reply = hs.track_usage_engagement(
+    response = hs.track_usage_engagement(
         small,
         "a",
         START,
@@ -332,18 +342,21 @@ def test_what_is_not_requested_is_null_and_says_so(small):
         "user_retention",
         "benchmark_insights",
     ):
-        assert getattr(reply, name) is None and reply.not_measured[f"$.{name}"] == "not requested"
+        assert (
+            getattr(response, name) is None
+            and response.not_measured[f"$.{name}"] == "not requested"
+        )
 
 
 def test_every_null_of_the_references_keys_has_its_reason(small, demo):
     live = demo.table("customers").query("churned_on.isna()")["client_id"]
-    replies = [
+    responses = [
         hs.track_usage_engagement(small, "a", START, END),
         hs.track_usage_engagement(small, "a", "2025-01-01", "2025-01-08"),
         *[hs.track_usage_engagement(demo, client) for client in live[:8]],
     ]
-    for reply in replies:
-        given = reply.to_dict()
+    for response in responses:
+        given = response.to_dict()
         for part in (
             "engagement_metrics",
             "usage_analytics",
@@ -355,7 +368,11 @@ def test_every_null_of_the_references_keys_has_its_reason(small, demo):
         ):
             for key, value in (given[part] or {}).items():
                 if value is None and key not in DERIVED:
-                    assert f"$.{part}.{key}" in reply.not_measured, (reply.client_id, part, key)
+                    assert f"$.{part}.{key}" in response.not_measured, (
+                        response.client_id,
+                        part,
+                        key,
+                    )
 
 
 DERIVED = {
@@ -383,8 +400,12 @@ def test_internal_users_are_left_out_everywhere():
             "email_domain": ["acme.test", "Vendor.test"],
         }
     )
-    book = tiny_book(events, users=users, settings={"exclude_email_domains": ["vendor.test"]})
-    figures = hs.track_usage_engagement(book, "a", "2025-03-01", "2025-04-01").engagement_metrics
+    portfolio = tiny_portfolio(
+        events, users=users, settings={"exclude_email_domains": ["vendor.test"]}
+    )
+    figures = hs.track_usage_engagement(
+        portfolio, "a", "2025-03-01", "2025-04-01"
+    ).engagement_metrics
     assert (figures.active_users, figures.provisioned_users, figures.user_activation_rate) == (
         1,
         1,
@@ -406,8 +427,10 @@ def test_activation_by_a_feature_counts_users_that_are_old_enough():
             "created_at": ["2025-01-01", "2025-03-01", "2025-03-01", "2025-03-28"],
         }
     )
-    book = tiny_book(events, users=users, settings={"activation_features": ["share"]})
-    figures = hs.track_usage_engagement(book, "a", "2025-03-01", "2025-04-01").engagement_metrics
+    portfolio = tiny_portfolio(events, users=users, settings={"activation_features": ["share"]})
+    figures = hs.track_usage_engagement(
+        portfolio, "a", "2025-03-01", "2025-04-01"
+    ).engagement_metrics
     assert (figures.user_activation_rate, figures.activation_basis) == (
         0.3333,
         "activation_features",
@@ -422,7 +445,7 @@ def zoned(zone, start, end):
         {"client_id": ["a"], "signup_date": ["2024-01-01"], "timezone": [zone]}
     )
     hours = pd.date_range(start, end, freq="h", inclusive="left")
-    return tiny_book([("a", f"{hour:%Y-%m-%d %H:%M:%S}", "u1") for hour in hours], customers)
+    return tiny_portfolio([("a", f"{hour:%Y-%m-%d %H:%M:%S}", "u1") for hour in hours], customers)
 
 
 @pytest.mark.parametrize(
@@ -437,23 +460,25 @@ def zoned(zone, start, end):
 )
 def test_a_day_has_as_many_hours_as_its_clock(zone, day, hours):
     start = pd.Timestamp(day)
-    book = zoned(zone, start - pd.Timedelta(days=2), start + pd.Timedelta(days=3))
-    reply = hs.track_usage_engagement(
-        book, "a", day, str((start + pd.Timedelta(days=1)).date()), "hourly"
+    portfolio = zoned(zone, start - pd.Timedelta(days=2), start + pd.Timedelta(days=3))
+    response = hs.track_usage_engagement(
+        portfolio, "a", day, str((start + pd.Timedelta(days=1)).date()), "hourly"
     )
-    assert len(reply.series) == hours == reply.usage_analytics.person_events
-    assert [row["person_events"] for row in reply.series] == [1] * hours
+    assert len(response.series) == hours == response.usage_analytics.person_events
+    assert [row["person_events"] for row in response.series] == [1] * hours
     assert (
-        len({row["start"] for row in reply.series}) == hours
-        and reply.series[0]["api_events"] is None
+        len({row["start"] for row in response.series}) == hours
+        and response.series[0]["api_events"] is None
     )
 
 
 def test_an_hourly_series_can_begin_within_a_day():
-    book = zoned("Europe/Berlin", "2025-06-01", "2025-06-10")
-    reply = hs.track_usage_engagement(book, "a", "2025-06-03T22:00", "2025-06-04T02:00", "hourly")
-    assert [row["start"][11:13] for row in reply.series] == ["22", "23", "00", "01"]
-    assert any("whole days" in note for note in reply.warnings)
+    portfolio = zoned("Europe/Berlin", "2025-06-01", "2025-06-10")
+    response = hs.track_usage_engagement(
+        portfolio, "a", "2025-06-03T22:00", "2025-06-04T02:00", "hourly"
+    )
+    assert [row["start"][11:13] for row in response.series] == ["22", "23", "00", "01"]
+    assert any("whole days" in note for note in response.warnings)
 
 
 def test_weeks_are_iso_weeks_and_the_cut_ones_are_marked(small):
@@ -486,7 +511,7 @@ def growing(rate, weeks=14):
                 days=7 * week + place % 7, hours=place % 24
             )
             rows.append(("a", f"{day:%Y-%m-%d %H:%M:%S}", f"u{place % 5}"))
-    return tiny_book(rows, settings={"data_until": "2025-04-08"})
+    return tiny_portfolio(rows, settings={"data_until": "2025-04-08"})
 
 
 def test_a_growth_of_ten_percent_a_week_is_found():
@@ -510,9 +535,9 @@ def test_a_fall_is_decreasing_and_a_flat_series_stable():
 
 
 def test_too_few_weeks_have_no_trend(small):
-    reply = hs.track_usage_engagement(small, "a", "2025-01-01", "2025-02-01")
-    assert reply.usage_trends.trend_direction is None
-    assert "4 whole weeks" in reply.not_measured["$.usage_trends.trend_direction"]
+    response = hs.track_usage_engagement(small, "a", "2025-01-01", "2025-02-01")
+    assert response.usage_trends.trend_direction is None
+    assert "4 whole weeks" in response.not_measured["$.usage_trends.trend_direction"]
 
 
 def test_a_champion_who_stops_is_an_alert_and_a_rare_visitor_who_does_is_none():
@@ -521,7 +546,9 @@ def test_a_champion_who_stops_is_an_alert_and_a_rare_visitor_who_does_is_none():
     champion = range_of("2025-01-01", "2025-05-20", user="champion", hour=10) + range_of(
         "2025-01-01", "2025-05-20", user="champion", hour=15
     )
-    gone = hs.track_usage_engagement(tiny_book([*rest, *champion]), "a", "2025-06-01", "2025-07-01")
+    gone = hs.track_usage_engagement(
+        tiny_portfolio([*rest, *champion]), "a", "2025-06-01", "2025-07-01"
+    )
     assert gone.dependence.champion_departed and "champion_departed" in [
         alert.type for alert in gone.alerts
     ]
@@ -531,7 +558,7 @@ def test_a_champion_who_stops_is_an_alert_and_a_rare_visitor_who_does_is_none():
     other = [
         at(day.date(), user="b") for day in pd.date_range("2025-01-01", "2025-06-30", freq="9D")
     ]
-    few = tiny_book([*rare, *other])
+    few = tiny_portfolio([*rare, *other])
     assert (
         hs.track_usage_engagement(few, "a", "2025-06-01", "2025-07-01").dependence.champion_departed
         is False
@@ -560,17 +587,21 @@ def test_the_industry_is_compared_only_with_a_source(demo):
             assert part.source in part.vs_industry_average
 
 
-# -- the reply ----------------------------------------------------------------------------------------------------
+# -- the response ----------------------------------------------------------------------------------------------------
 
 
-def test_the_reply_has_the_references_shape(conform, small, demo):
+def test_the_response_has_the_references_shape(conform, small, demo):
     clients = demo.table("customers")["client_id"]
-    replies = [
+    responses = [
         hs.track_usage_engagement(small, "a", START, END),
         hs.track_usage_engagement(demo, clients.iloc[0], "2024-06-01", "2024-08-01"),
         hs.track_usage_engagement(small, "a", START, END, "hourly", False, False, False),
     ]
-    assert [conform("track_usage_engagement", reply.to_dict()) for reply in replies] == [[], [], []]
+    assert [conform("track_usage_engagement", response.to_dict()) for response in responses] == [
+        [],
+        [],
+        [],
+    ]
 
 
 def test_the_same_call_gives_the_same_bytes_in_a_fresh_process(small, demo_folder, demo):
@@ -580,9 +611,7 @@ def test_the_same_call_gives_the_same_bytes_in_a_fresh_process(small, demo_folde
         hs.track_usage_engagement(again, client).to_json()
         == hs.track_usage_engagement(demo, client).to_json()
     )
-    assert (
-        track_usage_engagement_book(again).to_json() == track_usage_engagement_book(demo).to_json()
-    )
+    assert portfolio_usage(again).to_json() == portfolio_usage(demo).to_json()
 
 
 def test_the_tool_is_registered_with_its_parameters():
@@ -597,22 +626,22 @@ def test_the_tool_is_registered_with_its_parameters():
         "benchmark_comparison",
         "as_of",
     }
-    assert tool.book is track_usage_engagement_book and tool.summary.startswith("Who uses it")
+    assert tool.portfolio is portfolio_usage and tool.summary.startswith("Who uses it")
 
 
 def test_no_advice_is_worded_with_an_unknown_figure(demo, small, usage):
     live = demo.table("customers").query("churned_on.isna()")["client_id"]
     found = [
         rule
-        for reply in (
+        for response in (
             usage,
             *map(lambda client: hs.track_usage_engagement(demo, client), live[:10]),
         )
-        for rule in reply.recommendations_detail
+        for rule in response.recommendations_detail
     ]
-    book = track_usage_engagement_book(demo)
+    portfolio = portfolio_usage(demo)
     assert found
     assert all(
         "unknown" not in rule.text and None not in rule.figures.values()
-        for rule in (*found, *book.recommendations_detail)
+        for rule in (*found, *portfolio.recommendations_detail)
     )

@@ -1,4 +1,4 @@
-"""What the demo book planted is found: peaks, departed champions, the incident; and nothing in books without any."""
+"""What the demo portfolio planted is found: peaks, departed champions, the incident; and nothing in portfolios without any."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import pytest
 
 import healthseg as hs
 from healthseg.clustering.rhythms import DAY_NAMES, hour_ranges
-from healthseg.data.demo import write_demo
-from healthseg.measures import panel
-from healthseg.testing import tiny_book
-from healthseg.tools import analyze_engagement_patterns, track_usage_engagement_book
+from healthseg.demo import write_demo
+from healthseg.metrics import panel
+from healthseg.testing import tiny_portfolio
+from healthseg.tools import analyze_engagement_patterns, portfolio_usage
 
 DAY = dt.timedelta(days=1)
 WINDOW = 91 * DAY  # 13 whole weeks: the truth states power over 90 days
@@ -72,11 +72,11 @@ def test_departed_champions_are_found_four_weeks_after(demo, truth):
     assert exits and found >= 0.9 * len(exits), (found, len(exits))
 
 
-def test_the_books_incident_and_its_other_days_are_found_and_named(demo, truth):
-    rows = truth("anomalies").query("scope == 'book'")
+def test_the_portfolios_incident_and_its_other_days_are_found_and_named(demo, truth):
+    rows = truth("anomalies").query("scope == 'portfolio'")
     rows = rows[rows["from"] >= demo.data_until - 364 * DAY]
     planted = rows[rows["detectable"]].to_dict("records")
-    days = {day.date: day for day in track_usage_engagement_book(demo).unusual_days}
+    days = {day.date: day for day in portfolio_usage(demo).unusual_days}
     hits = [any(row["from"] <= day <= row["to"] for day in days) for row in planted]
     assert planted and sum(hits) >= 0.9 * len(hits)
     incident = rows[rows["kind"] == "incident"].iloc[0]
@@ -90,17 +90,17 @@ def test_the_books_incident_and_its_other_days_are_found_and_named(demo, truth):
     )
 
 
-def test_a_customers_dip_in_the_incident_is_one_that_the_book_saw(demo, truth):
+def test_a_customers_dip_in_the_incident_is_one_that_the_portfolio_saw(demo, truth):
     incident = truth("anomalies").query("kind == 'incident'").iloc[0]
     start, large = incident["from"], demo.table("users").groupby("client_id").size().idxmax()
     found = hs.track_usage_engagement(demo, large, start - 7 * DAY, start + 7 * DAY).unusual_days
-    assert all(day.book_ratio < 0.5 for day in found if start <= day.date <= incident["to"])
+    assert all(day.portfolio_ratio < 0.5 for day in found if start <= day.date <= incident["to"])
 
 
 def test_a_day_on_which_those_who_came_did_much_more_is_unusual_as_the_patterns_say():
     days = [dt.date(2025, 1, 6) + at * DAY for at in range(140)]
     busy = days[93]
-    book = tiny_book(
+    portfolio = tiny_portfolio(
         [
             ("a", f"{day} {10 + user}:{minute:02d}", f"u{user}")
             for at, day in enumerate(days)
@@ -108,26 +108,26 @@ def test_a_day_on_which_those_who_came_did_much_more_is_unusual_as_the_patterns_
             for minute in range(60 if day == busy else 2 + (at + user) % 3)
         ]
     )
-    found = hs.track_usage_engagement(book, "a", busy - 21 * DAY, busy + 21 * DAY).unusual_days
+    found = hs.track_usage_engagement(portfolio, "a", busy - 21 * DAY, busy + 21 * DAY).unusual_days
     assert [(day.date, day.about) for day in found] == [(busy, "doing")]
-    patterns = analyze_engagement_patterns(book, "single_customer", client_id="a")
+    patterns = analyze_engagement_patterns(portfolio, "single_customer", client_id="a")
     assert found[0].value > 5 * found[0].value_expected and [
         one.date for one in patterns.anomalies
     ] == [busy]
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
-def test_a_book_without_rhythm_or_departures_shows_none(tmp_path, seed):
+def test_a_portfolio_without_rhythm_or_departures_shows_none(tmp_path, seed):
     write_demo(tmp_path, clients=60, scenario="null", seed=seed, events="light")
-    book = hs.Portfolio.open(tmp_path)
-    rows = panel.panel(book, [book.data_until])
+    portfolio = hs.Portfolio.open(tmp_path)
+    rows = panel.panel(portfolio, [portfolio.data_until])
     rows = rows[rows["live"]]
     live = rows["client_id"].tolist()
     assert rows["champion_share"].notna().any() and not (rows["champion_departed"] == 1).any()
     for client in live[::6]:
         part = hs.track_usage_engagement(
-            book, client, book.data_until - WINDOW + DAY, book.data_until + DAY
+            portfolio, client, portfolio.data_until - WINDOW + DAY, portfolio.data_until + DAY
         )
         assert not part.activity_heatmap.peak_days and not part.activity_heatmap.peak_hours
-    whole = track_usage_engagement_book(book, lookback_period_days=91)
+    whole = portfolio_usage(portfolio, lookback_period_days=91)
     assert whole.activity_heatmap.statement == "no distinct peak" and whole.unusual_days == []

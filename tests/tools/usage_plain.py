@@ -11,13 +11,13 @@ DAY = pd.Timedelta(days=1)
 class PlainUsage:
     """One customer's events with the account's own day of each, as far as the end of ``until``."""
 
-    def __init__(self, book, client_id, events, gap_minutes=30):
+    def __init__(self, portfolio, client_id, events, gap_minutes=30):
         events = events[events["client_id"] == client_id].copy()
-        customer = book.table("customers").set_index("client_id").loc[client_id]
+        customer = portfolio.table("customers").set_index("client_id").loc[client_id]
         zone = (
             customer["timezone"]
             if isinstance(customer.get("timezone"), str)
-            else book.settings.default_timezone
+            else portfolio.settings.default_timezone
         )
         stamps = pd.to_datetime(events["occurred_at"])
         self.timed = not (stamps.dt.normalize() == stamps).all()
@@ -34,10 +34,10 @@ class PlainUsage:
             pd.Timestamp(customer["signup_date"]),
             pd.Timedelta(minutes=gap_minutes),
         )
-        self.first_tracked = pd.Timestamp(book.first_event_day)
+        self.first_tracked = pd.Timestamp(portfolio.first_event_day)
         users = (
-            book.table("users")
-            if book.has("users")
+            portfolio.table("users")
+            if portfolio.has("users")
             else pd.DataFrame({"client_id": [], "user_id": []})
         )
         users = users[users["client_id"] == client_id]
@@ -116,9 +116,9 @@ class PlainUsage:
         return found
 
 
-def reply_retention(reply):
+def response_retention(response):
     return {
         (cohort.cohort_start, week): (cohort.users, share)
-        for cohort in reply.user_retention
+        for cohort in response.user_retention
         for week, share in enumerate(cohort.retained)
     }

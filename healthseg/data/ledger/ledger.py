@@ -15,7 +15,6 @@ from typing import Any
 
 from sqlalchemy import Row, select
 
-from healthseg.config import SEVERITIES, STAGES, fingerprint
 from healthseg.data.ledger.place import SettingsInForce, settings_in_force
 from healthseg.data.ledger.record import (
     FILE_NAME,
@@ -27,6 +26,7 @@ from healthseg.data.ledger.record import (
 )
 from healthseg.data.ledger.schema import ALERTS, SEGMENT_RUNS, SETTINGS, STAGE_EVENTS
 from healthseg.errors import CalculationError, InvalidParameters
+from healthseg.settings import SEVERITIES, STAGES, fingerprint
 
 __all__ = [
     "FILE_NAME",
@@ -72,7 +72,7 @@ class StageEvent:
 
 @dataclass(frozen=True)
 class Alert:
-    """A rule of the playbook held for a customer on a day; ``figures`` are those that it named."""
+    """A rule held for a customer on a day; ``figures`` are those that it named."""
 
     client_id: str
     rule: str

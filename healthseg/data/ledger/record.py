@@ -15,11 +15,11 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, Table, select
 
-from healthseg.config import fingerprint
 from healthseg.data.ledger.file import LedgerFile
 from healthseg.data.ledger.schema import HISTORY, STAGE_EVENTS
 from healthseg.errors import CalculationError, InvalidParameters, hint
 from healthseg.periods import UTC
+from healthseg.settings import fingerprint
 
 FILE_NAME = "healthseg.sqlite"
 Clock = Callable[[], dt.datetime]
@@ -57,9 +57,9 @@ class Record:
         return self._place.name
 
     def head(self, *tables: str) -> str:
-        """A digest of all that was recorded in these tables, in order; for fingerprints of replies.
+        """A digest of all that was recorded in these tables, in order; for fingerprints of responses.
 
-        By default of the customers' stages alone, which replies depend on; a ledger that has none, and a portfolio
+        By default of the customers' stages alone, which responses depend on; a ledger that has none, and a portfolio
         without a ledger, have the same head.
         """
         chosen = [_table(name) for name in tables or (STAGE_EVENTS.name,)]

@@ -1,4 +1,4 @@
-"""The ledger on a PostgreSQL server, for books that several machines write: the same tables in a schema of its own.
+"""The ledger on a PostgreSQL server, for portfolios that several machines write: the same tables in a schema of its own.
 
 As with the file, every operation connects and ends its connection, so that none is carried into a forked worker.
 """

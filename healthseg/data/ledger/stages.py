@@ -1,7 +1,7 @@
 """Where a portfolio's ledger is, and the stages recorded in it as rows of ``stage_changes``.
 
-Imported and recorded changes are one history: the view ``stage_changes`` of an open book holds both, so that whatever
-reads a stage reads that history, as it stood when the book was opened.
+Imported and recorded changes are one history: the view ``stage_changes`` of an open portfolio holds both, so that whatever
+reads a stage reads that history, as it stood when the portfolio was opened.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from healthseg.data.ledger import place as ledger_place
 from healthseg.data.reading.cleaning import schema
 from healthseg.data.tables import TABLES
 from healthseg.errors import DataRetrievalError
-from healthseg.lifecycle import LedgerPlace, revealed
 from healthseg.periods import UTC
+from healthseg.settings.lifecycle import LedgerPlace, revealed
 
 if TYPE_CHECKING:
     from pathlib import Path

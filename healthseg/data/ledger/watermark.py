@@ -1,16 +1,16 @@
 """What a ledger on a server holds now, in one word: equal only where not a row was added.
 
 Every row carries a digest that is chained to the one before it, so that the last one of a table tells all of it. It is
-asked for without the library that reads and writes the ledger, which takes longer to load than a kept reply to find.
+asked for without the library that reads and writes the ledger, which takes longer to load than a kept response to find.
 """
 
 from __future__ import annotations
 
 import re
 
-from healthseg.config import fingerprint
 from healthseg.data.ledger.place import LATEST
-from healthseg.lifecycle import LedgerPlace, revealed
+from healthseg.settings import fingerprint
+from healthseg.settings.lifecycle import LedgerPlace, revealed
 
 TABLES = (
     "settings_in_force",

@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 
 from healthseg.data.outbox.outbox import Message
 from healthseg.errors import HealthsegError
-from healthseg.lifecycle import Handler, revealed
+from healthseg.settings.lifecycle import Handler, revealed
 
 Deliver = Callable[[Message], None]
 _LONGEST_REASON = 300

@@ -14,10 +14,10 @@ from typing import Any
 
 from sqlalchemy import Row, Select, select
 
-from healthseg.config import fingerprint
 from healthseg.data.ledger.ledger import Ledger
 from healthseg.data.ledger.record import stored_instant, stored_json
 from healthseg.data.ledger.schema import OUTBOX, OUTBOX_ATTEMPTS
+from healthseg.settings import fingerprint
 
 SCHEDULED, COMPLETED, FAILED, NOT_CONFIGURED = "scheduled", "completed", "failed", "not_configured"
 _BEGUN, _DELIVERED, _RETRY, _GAVE_UP = "begun", "delivered", "retry", "gave_up"

@@ -10,7 +10,7 @@ from typing import Any
 from healthseg.data.ledger.ledger import Ledger
 from healthseg.data.outbox import outbox
 from healthseg.data.outbox.handlers import Deliver, Undelivered, deliverer
-from healthseg.lifecycle import Outbox
+from healthseg.settings.lifecycle import Outbox
 
 _AT_ONCE = 20  # messages in one hand
 _SPARE_SECONDS = 30.0  # a lease outlasts what its messages may take by so much

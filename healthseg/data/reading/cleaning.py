@@ -10,7 +10,6 @@ from pathlib import Path
 import duckdb
 import pandas as pd
 
-from healthseg.config import Settings
 from healthseg.data.reading.files import require_readable
 from healthseg.data.reading.parsing import SQL_TYPES
 from healthseg.data.reading.sources import Part, quoted, scan
@@ -30,6 +29,7 @@ from healthseg.data.reading.validation import (
 from healthseg.data.reports import Drop, TableReport
 from healthseg.data.tables import Table
 from healthseg.periods import zone_names, zone_offsets
+from healthseg.settings import Settings
 
 UNKNOWN, IDENTICAL, CONFLICT = 201, 202, 203  # reasons that need more than the row itself
 ROWS = "rows.parquet"

@@ -21,11 +21,12 @@ _CHECKS = {
 }
 
 
-def warnings(book: Portfolio) -> list[str]:
+def warnings(portfolio: Portfolio) -> list[str]:
     """The sentences for what was found, in a fixed order."""
-    connection = book.connection()
+    connection = portfolio.connection()
     connection.execute(
-        "CREATE OR REPLACE TEMP TABLE book_day AS SELECT CAST(? AS DATE) AS day", [book.data_until]
+        "CREATE OR REPLACE TEMP TABLE portfolio_day AS SELECT CAST(? AS DATE) AS day",
+        [portfolio.data_until],
     )
     found = []
     for name, words in _CHECKS.items():

@@ -23,7 +23,7 @@ _CHUNK_ROWS = 200_000
 
 
 def without_password(address: str) -> str:
-    """The address without user and password: fit for messages, replies and the names of folders."""
+    """The address without user and password: fit for messages, responses and the names of folders."""
     scheme, _, rest = address.partition("://")
     return f"{scheme}://{rest.rpartition('@')[2].partition('?')[0]}"
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from healthseg.config import Settings
 from healthseg.data.reading.sources import quoted
 from healthseg.data.tables import Column
+from healthseg.settings import Settings
 
 SQL_TYPES = {
     "id": "VARCHAR",

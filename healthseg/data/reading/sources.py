@@ -18,9 +18,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from healthseg.config import fingerprint
 from healthseg.data.tables import TABLES
 from healthseg.errors import DataRetrievalError, InvalidParameters, hint
+from healthseg.settings import fingerprint
 
 SUFFIXES = (".parquet", ".csv", ".csv.gz")
 ADDRESS = re.compile(r"^[a-z][a-z0-9+]*://", re.IGNORECASE)

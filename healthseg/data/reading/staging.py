@@ -17,7 +17,6 @@ from typing import Any
 
 import duckdb
 
-from healthseg.config import Settings, fingerprint
 from healthseg.data.engine import parquet
 from healthseg.data.reading.files import require_readable
 from healthseg.data.reading.sources import Part, quoted, scan
@@ -27,6 +26,7 @@ from healthseg.data.store import Store
 from healthseg.data.tables import TABLES
 from healthseg.data.workbench import Workbench
 from healthseg.errors import DataRetrievalError
+from healthseg.settings import Settings, fingerprint
 
 EVENTS = TABLES["events"]
 _LINES = "lines.json"

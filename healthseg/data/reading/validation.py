@@ -13,12 +13,12 @@ from dataclasses import dataclass
 
 import duckdb
 
-from healthseg.config import Settings
 from healthseg.data.reading.parsing import SQL_TYPES, WORDS, fault, parse
 from healthseg.data.reading.sources import Part, quoted
 from healthseg.data.reports import Drop
 from healthseg.data.tables import CLIENT_ID_RULE, Column, Table
 from healthseg.errors import hint
+from healthseg.settings import Settings
 
 
 class Refused(Exception):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from healthseg.measures.statistics.rates import wilson
+from healthseg.statistics.rates import wilson
 
 BINS = 10
 LEAST_EVENTS = 5

@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from healthseg.config import Settings
 from healthseg.errors import CalculationError, InvalidParameters
-from healthseg.measures import panel as panels
-from healthseg.measures.counting import customers
+from healthseg.metrics import panel as panels
+from healthseg.metrics.counting import customers
 from healthseg.scoring.components import custom_weights
 from healthseg.scoring.reportcard import accuracy, capacity, robustness, weights
 from healthseg.scoring.reportcard.rebuilt import (
@@ -24,6 +23,7 @@ from healthseg.scoring.reportcard.rebuilt import (
     SCORES,
     rebuilt,
 )
+from healthseg.settings import Settings
 
 DRAWS, ACCOUNTS, THRESHOLD = 200, 20, 60.0
 
@@ -104,7 +104,7 @@ def report_card(
     Each month's scores (composite, a ``custom`` one with ``component_weights``, the churn model's) are rebuilt from
     what was known then, end with notice, and are held against losses in the next ``horizon_days`` (default: the setting
     ``churn_horizon_days``). Beside them stand the days since the last activity, the usage component alone, and the
-    tier's base rate. Intervals are bootstraps by customer (``draws``, ``seed``). Raises CalculationError where the book
+    tier's base rate. Intervals are bootstraps by customer (``draws``, ``seed``). Raises CalculationError where the portfolio
     knows of no leaving, InvalidParameters for bad parameters. Formulas: docs/methods.md.
     """
     settings, date = portfolio.settings, portfolio.as_of(as_of)
@@ -122,7 +122,7 @@ def report_card(
     if not rows["outcome"].sum() > 0:
         raise CalculationError(
             f"no report card: of {rows['client_id'].nunique()} customers nobody left or gave notice "
-            "that the book knows of",
+            "that the portfolio knows of",
             parameter="portfolio",
             validation_rule="churned_on or notice_on, arr_changes or stage_changes that tell it",
         )
@@ -160,7 +160,7 @@ def _checked(horizon: int, threshold: float, accounts: int, draws: int) -> None:
 
 
 def _card(
-    book: Any,
+    portfolio: Any,
     date: dt.date,
     horizon: int,
     rows: pd.DataFrame,
@@ -169,7 +169,7 @@ def _card(
     draws: int,
     seed: int,
 ) -> ReportCard:
-    settings: Settings = book.settings
+    settings: Settings = portfolio.settings
     level, names = settings.interval_level, [name for name in NAMES if f"risk_{name}" in rows]
     known = rows[rows["outcome"].notna()].reset_index(drop=True)
     scores = [name for name in names if name in SCORES]
@@ -181,19 +181,19 @@ def _card(
         "against": _against(known, scores, draws, level, seed),
         "calibration": accuracy.calibration(known, [*scores, "base_rate"], level),
         "capture": capacity.captured(
-            known, names, accounts, _hours(book), settings.tier_hours_per_month
+            known, names, accounts, _hours(portfolio), settings.tier_hours_per_month
         ),
         "lead_times": capacity.lead_times(rows, flags),
-        "false_alarms": capacity.false_alarms(rows, flags, _managers(book)),
+        "false_alarms": capacity.false_alarms(rows, flags, _managers(portfolio)),
         "groups": accuracy.by_group(known, scores),
-        "ranks": _ranks(book, date, accounts, draws, seed),
+        "ranks": _ranks(portfolio, date, accounts, draws, seed),
         "weights": suggestion.frame,
         "rows": rows,
     }
     return ReportCard(
         date,
-        book.data_until,
-        book.fingerprint(date),
+        portfolio.data_until,
+        portfolio.fingerprint(date),
         horizon,
         threshold,
         accounts,
@@ -205,7 +205,7 @@ def _card(
             for key, frame in frames.items()
         },
         suggestion,
-        _missing(book, rows, names),
+        _missing(portfolio, rows, names),
     )
 
 
@@ -229,37 +229,37 @@ def _against(
     return pd.DataFrame(found)
 
 
-def _ranks(book: Any, date: dt.date, accounts: int, draws: int, seed: int) -> pd.DataFrame:
-    today = panels.panel(book, [date])
+def _ranks(portfolio: Any, date: dt.date, accounts: int, draws: int, seed: int) -> pd.DataFrame:
+    today = panels.panel(portfolio, [date])
     today = today[today["live"].astype(bool) & today["days_since_notice"].isna()].reset_index(
         drop=True
     )
-    found = robustness.ranks(today, book.settings, accounts, draws, seed)
-    name = customers(book)["name"].reindex(found["client_id"]).to_numpy()
+    found = robustness.ranks(today, portfolio.settings, accounts, draws, seed)
+    name = customers(portfolio)["name"].reindex(found["client_id"]).to_numpy()
     return found.assign(name=np.where(pd.isna(name), found["client_id"], name))
 
 
-def _managers(book: Any) -> int | None:
-    known = customers(book)
+def _managers(portfolio: Any) -> int | None:
+    known = customers(portfolio)
     count = known["csm_id"].nunique() if "csm_id" in known else 0
     return int(count) or None
 
 
-def _hours(book: Any) -> float | None:
-    if not book.has("csms"):
+def _hours(portfolio: Any) -> float | None:
+    if not portfolio.has("csms"):
         return None
-    hours = book.table("csms").get("capacity_hours")
+    hours = portfolio.table("csms").get("capacity_hours")
     total = 0.0 if hours is None else float(pd.to_numeric(hours).sum())
     return total or None
 
 
-def _missing(book: Any, rows: pd.DataFrame, names: list[str]) -> dict[str, str]:
+def _missing(portfolio: Any, rows: pd.DataFrame, names: list[str]) -> dict[str, str]:
     found = {}
     if PREDICTIVE not in names:
         found["ml_predictive"] = "the gate said yes on none of the dates"
-    if _managers(book) is None:
+    if _managers(portfolio) is None:
         found["false alarms by manager"] = "no customer has a manager (csm_id)"
-    if _hours(book) is None:
+    if _hours(portfolio) is None:
         found["capacity by hours"] = "no table csms with capacity_hours"
     if rows["stage"].isna().all():
         found["by stage"] = "no stage is known"

@@ -25,7 +25,7 @@ NAMES = {**SCORES, **RIVALS}
 
 
 def rebuilt(
-    book: Any, as_of: dt.date, horizon_days: int, weights: Mapping[str, float] | None = None
+    portfolio: Any, as_of: dt.date, horizon_days: int, weights: Mapping[str, float] | None = None
 ) -> pd.DataFrame:
     """Customers at risk on each date of the training grid, with the risk that each score gave them then.
 
@@ -34,21 +34,21 @@ def rebuilt(
     by name (0 to 100), ``risk_<name>`` of scores and rivals (more is riskier; NaN where there was none), and
     ``probability_<name>`` of those that give one. Rows end with notice: what follows it is no merit of a score.
     """
-    dates = training.grid(book, as_of)
+    dates = training.grid(portfolio, as_of)
     if not dates:
         return pd.DataFrame()
-    rows = training.training_rows(book, dates[-1]).reset_index(drop=True)
+    rows = training.training_rows(portfolio, dates[-1]).reset_index(drop=True)
     if not len(rows):
         return pd.DataFrame()
     kept = rows[["client_id", "date", "tier", "stage", "event_on"]].assign(
         outcome=outcomes(rows, as_of, horizon_days, 0)
     )
-    composite = _scored(rows, book, None)
+    composite = _scored(rows, portfolio, None)
     kept = kept.assign(**{name: composite[f"{name}_score"] for name in _components(composite)})
     kept[COMPOSITE] = composite["score"]
     if weights is not None:
-        kept[CUSTOM] = _scored(rows, book, weights)["score"]
-    kept = kept.assign(**_of_model(book, rows, horizon_days))
+        kept[CUSTOM] = _scored(rows, portfolio, weights)["score"]
+    kept = kept.assign(**_of_model(portfolio, rows, horizon_days))
     risks = {f"risk_{name}": -kept[name] for name in SCORES if name in kept}
     risks |= {
         "risk_last_activity": rows["days_since_last_person_event"],
@@ -61,9 +61,11 @@ def rebuilt(
     return kept.assign(**risks, risk_base_rate=base, probability_base_rate=chance)
 
 
-def _scored(rows: pd.DataFrame, book: Any, weights: Mapping[str, float] | None) -> pd.DataFrame:
+def _scored(
+    rows: pd.DataFrame, portfolio: Any, weights: Mapping[str, float] | None
+) -> pd.DataFrame:
     """Scores in the order of the rows."""
-    scores = score_panel(rows, book.settings, weights).frame
+    scores = score_panel(rows, portfolio.settings, weights).frame
     keys = pd.MultiIndex.from_frame(scores[["client_id", "date"]])
     order = keys.get_indexer(pd.MultiIndex.from_frame(rows[["client_id", "date"]]))
     return scores.iloc[order].reset_index(drop=True)
@@ -73,14 +75,14 @@ def _components(scores: pd.DataFrame) -> list[str]:
     return [name.removesuffix("_score") for name in scores if name.endswith("_score")]
 
 
-def _of_model(book: Any, rows: pd.DataFrame, horizon_days: int) -> dict[str, np.ndarray]:
+def _of_model(portfolio: Any, rows: pd.DataFrame, horizon_days: int) -> dict[str, np.ndarray]:
     """The model in force on each date: its score, and its probability."""
-    score = points_of(training.standings(book, rows).ratio)
+    score = points_of(training.standings(portfolio, rows).ratio)
     if np.isnan(score).all():
         return {}
     return {
         PREDICTIVE: score,
-        f"probability_{PREDICTIVE}": training.standings(book, rows, horizon_days).probability,
+        f"probability_{PREDICTIVE}": training.standings(portfolio, rows, horizon_days).probability,
     }
 
 

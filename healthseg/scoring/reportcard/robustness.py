@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from healthseg.config import Component, Metric, Scorecard, Settings
 from healthseg.scoring.health import score_panel
+from healthseg.settings import Component, Scorecard, ScorecardMetric, Settings
 
 WEIGHTS = 0.5  # each weight is multiplied by up to 1 ± this
 THRESHOLDS = 0.2  # each metric's anchors are multiplied by up to 1 ± this
@@ -70,7 +70,7 @@ def _perturbed(config: Settings, rng: np.random.Generator) -> Settings:
     )
 
 
-def _moved(metric: Metric, rng: np.random.Generator) -> Metric:
+def _moved(metric: ScorecardMetric, rng: np.random.Generator) -> ScorecardMetric:
     by = _factor(rng, THRESHOLDS)
     anchors = tuple((value * by, points) for value, points in metric.anchors)
     return metric.model_copy(

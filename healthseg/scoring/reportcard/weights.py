@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import scipy
 
-from healthseg.config import COMPONENTS, Settings
 from healthseg.scoring.reportcard.accuracy import LEAST_EVENTS, auc, resampled
+from healthseg.settings import COMPONENTS, Settings
 
 TRAIN_SHARE = (
     0.6  # of the dates, the earlier ones: the weights are learnt there, and judged on the rest

@@ -1,1 +1,1 @@
-"""What a customer's features, and the book's, are answered with."""
+"""What a customer's features, and the portfolio's, are answered with."""

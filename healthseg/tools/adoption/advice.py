@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from healthseg import playbook
-from healthseg.measures.statistics.peers import order_statistic, peers_of
+from healthseg import rules
+from healthseg.statistics.peers import order_statistic, peers_of
 from healthseg.tools.adoption.effects import TOLD_HORIZON_DAYS, Effects
 from healthseg.tools.adoption.features import Lives
 from healthseg.tools.adoption.figures import Figures
@@ -76,7 +76,7 @@ def _said(one: Barrier) -> str:
 # -- figures for the rules -----------------------------------------------------------------
 
 
-def book_figures(
+def portfolio_figures(
     figures: Figures, row: Mapping[str, Any], lives: Lives, blocked: list[Barrier] | None
 ) -> dict[str, Any]:
     """The named figures of a feature over all customers."""
@@ -136,7 +136,7 @@ def low_features(figures: Figures, frame: pd.DataFrame, lives: Lives) -> list[Lo
     found = []
     for row in rows.sort_values(["rate", "feature"], kind="stable").to_dict("records"):
         blocked = barriers(figures, row["feature"])
-        fired = playbook.fired(TOOL, "action", book_figures(figures, row, lives, blocked))
+        fired = rules.fired(TOOL, "action", portfolio_figures(figures, row, lives, blocked))
         found.append(_low(row, blocked, fired))
     return found
 
@@ -155,7 +155,7 @@ def _low(
     )
 
 
-def book_recommendations(
+def portfolio_recommendations(
     figures: Figures, frame: pd.DataFrame, lives: Lives, effects: Effects | None
 ) -> list[Recommendation]:
     """Features furthest below the upper quarter of the tiers, for which a rule says what to do."""
@@ -168,8 +168,10 @@ def book_recommendations(
         gap = None if target is None or number(row["rate"]) is None else target - row["rate"]
         if gap is None or gap <= 0 or row["customers"] < LEAST_CUSTOMERS:
             continue
-        fired = playbook.fired(
-            TOOL, "action", book_figures(figures, row, lives, barriers(figures, row["feature"]))
+        fired = rules.fired(
+            TOOL,
+            "action",
+            portfolio_figures(figures, row, lives, barriers(figures, row["feature"])),
         )
         if fired:
             reason = (
@@ -221,7 +223,7 @@ def _recommended(
 
 
 def told_impact(figures: Figures, effects: Effects | None) -> Impact | None:
-    """What telling customers of a feature has brought in this book, where that is more than chance."""
+    """What telling customers of a feature has brought in this portfolio, where that is more than chance."""
     row = None if effects is None else effects.of("messages")
     if not is_found(figures, row) or not row["adjusted"] > 0:
         return None
@@ -277,8 +279,8 @@ class Advice:
             .agg(["mean", "size"])
         )
         known = by[by["size"] >= self.figures.settings.peers_min].reindex(rows.index)
-        book = Lives.of_book(self.figures)
-        kept = [book.became(name)["share"] for name in rows.index]
+        portfolio = Lives.of_portfolio(self.figures)
+        kept = [portfolio.became(name)["share"] for name in rows.index]
         rows = rows.assign(peer_share=known["mean"], peers=known["size"], kept_share=kept)
         worth = rows["peer_share"] * rows["kept_share"].fillna(1.0)
         order = np.lexsort((rows["feature"], -worth.fillna(-1.0)))
@@ -306,7 +308,7 @@ class Advice:
         for row in self.open.to_dict("records"):
             blocked = barriers(self.figures, row["feature"], [self.subject.client_id])
             found.append(
-                _low(row, blocked, playbook.fired(TOOL, "action", self.figures_of(row, blocked)))
+                _low(row, blocked, rules.fired(TOOL, "action", self.figures_of(row, blocked)))
             )
         return found
 
@@ -316,11 +318,13 @@ class Advice:
         rows = self.open[self.open["peer_share"] > 0].head(MOST_RECOMMENDED)
         for row in rows.to_dict("records"):
             blocked = barriers(self.figures, row["feature"], [self.subject.client_id])
-            fired = playbook.fired(TOOL, "action", self.figures_of(row, blocked))
+            fired = rules.fired(TOOL, "action", self.figures_of(row, blocked))
             kept = (
                 ""
                 if np.isnan(row["kept_share"])
-                else (f"; {100 * row['kept_share']:.0f} % of adoptions in the book last 180 days")
+                else (
+                    f"; {100 * row['kept_share']:.0f} % of adoptions in the portfolio last 180 days"
+                )
             )
             reason = f"{100 * row['peer_share']:.0f} % of {row['peers']:.0f} peers ({self.group}) have adopted it{kept}"
             if fired:

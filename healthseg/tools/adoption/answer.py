@@ -1,4 +1,4 @@
-"""The replies of track_feature_adoption, put together from what was counted and judged."""
+"""The responses of track_feature_adoption, put together from what was counted and judged."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ from healthseg.tools.adoption import advice, frames, missing, parts
 from healthseg.tools.adoption import funnel as funnels
 from healthseg.tools.adoption.benchmark import benchmark
 from healthseg.tools.adoption.effects import Effects, effects
-from healthseg.tools.adoption.features import Lives, book_features
+from healthseg.tools.adoption.features import Lives, portfolio_features
 from healthseg.tools.adoption.figures import DAY, NO_CATEGORY, Figures
 from healthseg.tools.adoption.patterns import patterns
 from healthseg.tools.adoption.result import (
-    AdoptionBook,
     Benchmark,
     FeatureAdoption,
     Funnel,
     NamedFunnel,
+    PortfolioAdoption,
 )
 from healthseg.tools.adoption.subject import Subject
 from healthseg.tools.rounding import records
 
 
 def of_all(
-    book: Any, as_of: dt.date, asked: Any, kind: type[FeatureAdoption] = FeatureAdoption
+    portfolio: Any, as_of: dt.date, asked: Any, kind: type[FeatureAdoption] = FeatureAdoption
 ) -> FeatureAdoption:
-    """The reply for all live customers."""
-    figures = Figures.of(book, as_of, asked.time_period_days)
+    """The response for all live customers."""
+    figures = Figures.of(portfolio, as_of, asked.time_period_days)
     categories = _categories(figures, asked.feature_category)
     names = figures.features.index[figures.features["category"].isin(categories)].tolist()
     pairs = figures.pairs[figures.pairs["feature"].isin(names)]
-    lives = Lives.of_book(figures)
+    lives = Lives.of_portfolio(figures)
     tried = effects(figures) if asked.include_correlation_analysis else None
-    frame = book_features(figures, names)
+    frame = portfolio_features(figures, names)
     found, evidence, paths = patterns(figures)
     stages = funnels.reached(pairs, figures.settings)
-    reply = _reply(
+    response = _response(
         figures,
         asked,
         tried,
@@ -63,12 +63,12 @@ def of_all(
                 vs_tier_average=None, vs_industry_average=None, vs_all_customers=None
             ),
             "benchmark_standing": None,
-            "recommendations": advice.book_recommendations(figures, frame, lives, tried),
+            "recommendations": advice.portfolio_recommendations(figures, frame, lives, tried),
             "low_adoption_features": advice.low_features(figures, frame, lives),
-            **(_extra(figures, pairs, frame, lives) if kind is AdoptionBook else {}),
+            **(_extra(figures, pairs, frame, lives) if kind is PortfolioAdoption else {}),
         },
     )
-    return reply.with_frames(
+    return response.with_frames(
         features=frame,
         curves=frames.named(lives.curves("feature"), names),
         category_curves=frames.named(lives.curves("category"), categories),
@@ -81,9 +81,11 @@ def of_all(
     )
 
 
-def of_one(book: Any, customer: Mapping[str, Any], as_of: dt.date, asked: Any) -> FeatureAdoption:
-    """The reply for a customer that had signed up by ``as_of``; one that left is shown as of its last day."""
-    figures = Figures.of(book, as_of, asked.time_period_days)
+def of_one(
+    portfolio: Any, customer: Mapping[str, Any], as_of: dt.date, asked: Any
+) -> FeatureAdoption:
+    """The response for a customer that had signed up by ``as_of``; one that left is shown as of its last day."""
+    figures = Figures.of(portfolio, as_of, asked.time_period_days)
     subject = Subject(figures, customer, _categories(figures, asked.feature_category))
     pairs, frame, units, words = subject.pairs, subject.frame, subject.units, subject.words
     tried = effects(figures) if asked.include_correlation_analysis else None
@@ -91,7 +93,7 @@ def of_one(book: Any, customer: Mapping[str, Any], as_of: dt.date, asked: Any) -
     compared, standing = benchmark(
         figures, subject.client_id, pairs, words, asked.benchmark_against, subject.categories
     )
-    reply = _reply(
+    response = _response(
         figures,
         asked,
         tried,
@@ -118,9 +120,9 @@ def of_one(book: Any, customer: Mapping[str, Any], as_of: dt.date, asked: Any) -
         subject.warnings(),
         subject.day,
     )
-    return reply.with_frames(
+    return response.with_frames(
         features=frame,
-        curves=frames.own_times(subject.own, Lives.of_book(figures)),
+        curves=frames.own_times(subject.own, Lives.of_portfolio(figures)),
         kept=subject.lives.kept_curves(),
         funnel=frames.funnel(units, stages, figures.messages_known),
         peers=shown.open,
@@ -131,7 +133,7 @@ def of_one(book: Any, customer: Mapping[str, Any], as_of: dt.date, asked: Any) -
 # -- what both have --------------------------------------------------------------------------
 
 
-def _reply(
+def _response(
     figures: Figures,
     asked: Any,
     tried: Effects | None,
@@ -142,10 +144,10 @@ def _reply(
 ) -> FeatureAdoption:
     day, settings = day or figures.as_of, figures.settings
     start = day - (figures.period_days - 1) * DAY
-    reply = kind(
+    response = kind(
         as_of=figures.as_of,
-        data_until=figures.book.data_until,
-        fingerprint=figures.book.fingerprint(figures.as_of),
+        data_until=figures.portfolio.data_until,
+        fingerprint=figures.portfolio.fingerprint(figures.as_of),
         warnings=[*(warnings or []), *_warnings(figures, keys)],
         analysis_period_days=figures.period_days,
         period_start=start,
@@ -156,10 +158,10 @@ def _reply(
         correlation_analysis=None if tried is None else parts.correlations(figures, tried),
         **keys,
     )
-    return reply.model_copy(
+    return response.model_copy(
         update={
-            "not_measured": missing.reasons(figures, asked, reply, tried),
-            "coverage": missing.coverage(reply),
+            "not_measured": missing.reasons(figures, asked, response, tried),
+            "coverage": missing.coverage(response),
         }
     )
 
@@ -169,7 +171,7 @@ def _categories(figures: Figures, asked: str) -> list[str]:
         return figures.categories
     if NO_CATEGORY in figures.categories:
         raise InvalidParameters(
-            "the book has no features table, so no feature has a category: ask for 'all'",
+            "the portfolio has no features table, so no feature has a category: ask for 'all'",
             parameter="feature_category",
             value_provided=asked,
             validation_rule="'all'",
@@ -208,14 +210,14 @@ def _extra(
 
 def _warnings(figures: Figures, keys: Mapping[str, Any]) -> list[str]:
     found = []
-    if not figures.book.has("features"):
+    if not figures.portfolio.has("features"):
         found.append(
-            "no features table: all features that the book was seen to use, without categories"
+            "no features table: all features that the portfolio was seen to use, without categories"
         )
-    elif not figures.book.has("entitlements"):
+    elif not figures.portfolio.has("entitlements"):
         found.append(
             "no entitlements table: every customer is taken to be entitled to every released feature"
         )
     if keys["client_id"] is None and not keys["total_customers"]:
-        found.append("the book has no live customers on this day")
+        found.append("the portfolio has no live customers on this day")
     return found

@@ -1,4 +1,4 @@
-"""One customer's adoption beside that of its peers in the book."""
+"""One customer's adoption beside that of its peers in the portfolio."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from healthseg.measures.statistics.peers import order_statistic
-from healthseg.measures.statistics.rates import wilson
+from healthseg.statistics.peers import order_statistic
+from healthseg.statistics.rates import wilson
 from healthseg.tools.adoption.figures import Figures
 from healthseg.tools.adoption.result import Benchmark, Standing
 from healthseg.tools.adoption.words import against_peers

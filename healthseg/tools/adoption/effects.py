@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from healthseg.config import Component, Scorecard, Settings
 from healthseg.data.memory import remember, stored
-from healthseg.measures import landmarks
-from healthseg.measures import panel as panels
-from healthseg.measures.statistics.effects import (
+from healthseg.metrics import landmarks
+from healthseg.metrics import panel as panels
+from healthseg.scoring import score_panel
+from healthseg.settings import Component, Scorecard, Settings
+from healthseg.statistics.effects import (
     LEAST,
     Estimate,
     adjusted_difference,
@@ -22,9 +23,8 @@ from healthseg.measures.statistics.effects import (
     ranks,
     resamples,
 )
-from healthseg.measures.statistics.multiplicity import benjamini_hochberg
-from healthseg.measures.statistics.rates import wilson
-from healthseg.scoring import score_panel
+from healthseg.statistics.multiplicity import benjamini_hochberg
+from healthseg.statistics.rates import wilson
 from healthseg.tools.adoption.figures import Figures
 
 HORIZON_DAYS, STEP_DAYS, EXPANSION_DAYS, TOLD_DAYS, TOLD_HORIZON_DAYS = 90, 30, 180, 30, 60
@@ -64,22 +64,22 @@ class Effects:
 
 
 def effects(figures: Figures) -> Effects:
-    """All effects of one day and rule of adoption, made once per state of the book."""
+    """All effects of one day and rule of adoption, made once per state of the portfolio."""
     name = f"adoption-effects-{figures.period_days}"
     return remember(
-        figures.book,
+        figures.portfolio,
         (name, figures.as_of),
         lambda: Effects.from_json(
-            stored(figures.book, name, figures.as_of, lambda: _Trials(figures).run().to_json())
+            stored(figures.portfolio, name, figures.as_of, lambda: _Trials(figures).run().to_json())
         ),
     )
 
 
 class _Trials:
     def __init__(self, figures: Figures) -> None:
-        self.figures, self.book, self.settings = figures, figures.book, figures.settings
+        self.figures, self.portfolio, self.settings = figures, figures.portfolio, figures.settings
         self.rows = landmarks.landmark_rows(
-            self.book, figures.as_of, figures.period_days, HORIZON_DAYS
+            self.portfolio, figures.as_of, figures.period_days, HORIZON_DAYS
         )
         nothing = (np.empty((0, 0)), [], [])
         self.given, self.names, self.left_out = (
@@ -92,7 +92,7 @@ class _Trials:
         self.steps = Steps(figures)
 
     def run(self) -> Effects:
-        pairs = landmarks.adopted_at(self.book, self.rows, self.figures.period_days)
+        pairs = landmarks.adopted_at(self.portfolio, self.rows, self.figures.period_days)
         found = [self._feature(name, rows) for name, rows in pairs.groupby("feature", sort=True)]
         found += [
             self._health(pairs),
@@ -119,8 +119,8 @@ class _Trials:
         latest = pd.Timestamp(self.figures.as_of - dt.timedelta(days=EXPANSION_DAYS))
         mature = pd.to_datetime(self.rows["date"]) <= latest
         keep = mature.to_numpy(dtype=bool)[at]
-        y = landmarks.rose_within(self.book, self.rows, EXPANSION_DAYS)[at]
-        reason = None if self.book.has("arr_changes") else "the book has no arr_changes"
+        y = landmarks.rose_within(self.portfolio, self.rows, EXPANSION_DAYS)[at]
+        reason = None if self.portfolio.has("arr_changes") else "the portfolio has no arr_changes"
         return self._tried("adoption_vs_expansion", at[keep], x[keep], y[keep], reason=reason)
 
     def _health(self, pairs: pd.DataFrame) -> dict[str, Any]:
@@ -137,7 +137,7 @@ class _Trials:
         if not len(self.rows):
             return np.empty(0)
         then = pd.to_datetime(self.rows["date"]) + pd.Timedelta(days=HORIZON_DAYS)
-        rows = panels.panel(self.book, sorted(then.dt.date.unique()))
+        rows = panels.panel(self.portfolio, sorted(then.dt.date.unique()))
         rows = rows[rows["live"].astype(bool)]
         scores = score_panel(rows, without(self.settings, ADOPTION)).frame
         known = scores.set_index(["client_id", "date"])["score"]
@@ -155,12 +155,12 @@ class _Trials:
         ahead = self.rows.assign(
             date=pd.to_datetime(self.rows["date"]) + pd.Timedelta(days=TOLD_HORIZON_DAYS)
         )
-        later = landmarks.adopted_at(self.book, ahead, self.figures.period_days)
+        later = landmarks.adopted_at(self.portfolio, ahead, self.figures.period_days)
         rows = pairs[pairs["adopted"] == 0].merge(
             later, on=["span_id", "feature"], suffixes=("", "_later")
         )
         at = rows["span_id"].to_numpy(dtype=int)
-        told = landmarks.told_before(self.book, self.rows.iloc[at], rows["feature"], TOLD_DAYS)
+        told = landmarks.told_before(self.portfolio, self.rows.iloc[at], rows["feature"], TOLD_DAYS)
         which = pd.get_dummies(rows["feature"], drop_first=True, dtype=float).to_numpy()
         return self._tried(
             "messages",
@@ -284,14 +284,18 @@ class Steps:
     def __init__(self, figures: Figures) -> None:
         self.figures, self.settings = figures, figures.settings
         rows = landmarks.landmark_rows(
-            figures.book, figures.as_of, figures.period_days, STEP_DAYS, every="ME"
+            figures.portfolio, figures.as_of, figures.period_days, STEP_DAYS, every="ME"
         )
         self.given = landmarks.given(rows)[0] if len(rows) else np.empty((0, 0))
         self.complete = np.isfinite(self.given).all(axis=1)
         self.customer = pd.factorize(rows["client_id"], sort=True)[0]
         self.left = rows["outcome"].to_numpy(dtype=float)
         self.pairs = dict(
-            list(landmarks.adopted_at(figures.book, rows, figures.period_days).groupby("feature"))
+            list(
+                landmarks.adopted_at(figures.portfolio, rows, figures.period_days).groupby(
+                    "feature"
+                )
+            )
         )
 
     def odds(self, feature: str) -> dict[str, Any]:
@@ -358,12 +362,12 @@ def _rates(pairs: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     return rates.index.to_numpy(dtype=int), rates.to_numpy(dtype=float)
 
 
-def without(settings: Settings, measure: str) -> Settings:
-    """The settings with scorecards that leave out one measure."""
+def without(settings: Settings, metric: str) -> Settings:
+    """The settings with scorecards that leave out one metric."""
 
     def stripped(components: dict[str, Component]) -> dict[str, Component]:
         kept = {
-            name: tuple(metric for metric in one.metrics if metric.measure != measure)
+            name: tuple(scored for scored in one.metrics if scored.metric != metric)
             for name, one in components.items()
         }
         return {

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from healthseg.data.memory import remember
-from healthseg.measures.statistics.rates import wilson
+from healthseg.statistics.rates import wilson
 from healthseg.tools.adoption import times
 from healthseg.tools.adoption.figures import Figures
 
@@ -32,7 +32,7 @@ def frequency(median_days: float) -> str | None:
     return next((word for least, word in FREQUENCIES if median_days >= least), "rare")
 
 
-def book_features(figures: Figures, names: list[str]) -> pd.DataFrame:
+def portfolio_features(figures: Figures, names: list[str]) -> pd.DataFrame:
     """A row a feature over all live customers that could use it: who adopted it, what they do with it."""
     pairs = figures.pairs[figures.pairs["feature"].isin(names)]
     level = figures.settings.interval_level
@@ -112,7 +112,7 @@ def _common(figures: Figures, frame: pd.DataFrame, user_days: pd.DataFrame) -> p
 
 
 class Lives:
-    """The lives of features with some customers (all of the book, or one), by feature."""
+    """The lives of features with some customers (all of the portfolio, or one), by feature."""
 
     def __init__(self, figures: Figures, lives: pd.DataFrame) -> None:
         self.figures, self.settings, self.lives = figures, figures.settings, lives
@@ -124,10 +124,10 @@ class Lives:
         self.untracked = (~lives["watched"].astype(bool)).groupby(lives["feature"]).sum()
 
     @classmethod
-    def of_book(cls, figures: Figures) -> Lives:
-        """Of all customers, those that left included; made once per open book, each figure when first asked for."""
+    def of_portfolio(cls, figures: Figures) -> Lives:
+        """Of all customers, those that left included; made once per open portfolio, each figure when first asked for."""
         return remember(
-            figures.book,
+            figures.portfolio,
             ("adoption lives", figures.as_of, figures.period_days),
             lambda: cls(figures, figures.lives),
         )

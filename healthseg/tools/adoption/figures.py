@@ -1,4 +1,4 @@
-"""From measures to figures: which features the live customers could use on a day, and what they did with them."""
+"""From metrics to figures: which features the live customers could use on a day, and what they did with them."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from healthseg.config import Settings
 from healthseg.data.memory import remember
-from healthseg.measures import feature_voice as voices
-from healthseg.measures import panel as panels
-from healthseg.measures import spans as measured
-from healthseg.measures.counting import customers
-from healthseg.measures.feature_lives import feature_lives
+from healthseg.metrics import feature_voice as voices
+from healthseg.metrics import panel as panels
+from healthseg.metrics import spans as measured
+from healthseg.metrics.counting import customers
+from healthseg.metrics.feature_lives import feature_lives
+from healthseg.settings import Settings
 
 CATEGORIES = ("core", "advanced", "premium")
 NO_CATEGORY = "uncategorised"
@@ -36,24 +36,24 @@ DAY = dt.timedelta(days=1)
 
 
 class Figures:
-    """The frames of one day and period that all sections of a reply are made of; made once per open book."""
+    """The frames of one day and period that all sections of a response are made of; made once per open portfolio."""
 
-    def __init__(self, book: Any, as_of: dt.date, period_days: int) -> None:
-        self.book, self.as_of, self.period_days = book, as_of, period_days
-        self.settings: Settings = book.settings
+    def __init__(self, portfolio: Any, as_of: dt.date, period_days: int) -> None:
+        self.portfolio, self.as_of, self.period_days = portfolio, as_of, period_days
+        self.settings: Settings = portfolio.settings
 
     @classmethod
-    def of(cls, book: Any, as_of: dt.date, period_days: int) -> Figures:
+    def of(cls, portfolio: Any, as_of: dt.date, period_days: int) -> Figures:
         return remember(
-            book, ("adoption", as_of, period_days), lambda: cls(book, as_of, period_days)
+            portfolio, ("adoption", as_of, period_days), lambda: cls(portfolio, as_of, period_days)
         )
 
     # -- who and what --------------------------------------------------------------------
 
     @cached_property
     def known(self) -> pd.DataFrame:
-        """All that had signed up by as_of: client_id, live, tier, industry, stage and the panel's measures."""
-        rows = panels.panel(self.book, [self.as_of]).set_index("client_id", drop=False)
+        """All that had signed up by as_of: client_id, live, tier, industry, stage and the panel's metrics."""
+        rows = panels.panel(self.portfolio, [self.as_of]).set_index("client_id", drop=False)
         return rows.assign(live=rows["live"].astype(bool), industry=rows.get("industry"))
 
     @cached_property
@@ -66,7 +66,7 @@ class Figures:
         return self.live.index.tolist()
 
     def excluded(self) -> dict[str, int]:
-        signup = pd.to_datetime(customers(self.book)["signup_date"])
+        signup = pd.to_datetime(customers(self.portfolio)["signup_date"])
         return {
             "churned": int((~self.known["live"]).sum()),
             "not_started": int((signup > pd.Timestamp(self.as_of)).sum()),
@@ -78,8 +78,8 @@ class Figures:
     @cached_property
     def features(self) -> pd.DataFrame:
         """Each feature's category, release and recommended position, by name; without a ``features`` table those used."""
-        if self.book.has("features"):
-            table = self.book.table("features").set_index("feature", drop=False)
+        if self.portfolio.has("features"):
+            table = self.portfolio.table("features").set_index("feature", drop=False)
             released = pd.to_datetime(table["released_on"])
             table = table[released.isna() | (released <= pd.Timestamp(self.as_of))].sort_index()
             return table.assign(
@@ -116,7 +116,7 @@ class Figures:
         windows = {
             "period": self.period_days,
             "recent": RECENT_DAYS,
-            "ever": max((day - self.book.first_event_day).days + 1, 1),
+            "ever": max((day - self.portfolio.first_event_day).days + 1, 1),
         }
         asked = {
             "period": ["adopted", "person_events", "active_users"],
@@ -156,13 +156,13 @@ class Figures:
             }
         )
         parts = [
-            measured.over(self.book, spans[spans["client_id"].isin(some)], asked, by=by)
+            measured.over(self.portfolio, spans[spans["client_id"].isin(some)], asked, by=by)
             for some in measured.chunks(clients)
         ]
         return pd.concat(parts, ignore_index=True).drop(columns=["span_id", "start", "end"])
 
     def _told(self, frame: pd.DataFrame, clients: list[str], day: dt.date) -> np.ndarray:
-        sent = voices.said(self.book, "messages", dt.date(1970, 1, 1), day, clients)
+        sent = voices.said(self.portfolio, "messages", dt.date(1970, 1, 1), day, clients)
         if sent is None:
             return np.zeros(len(frame), dtype=bool)
         known = pd.MultiIndex.from_frame(sent[["client_id", "feature"]])
@@ -170,9 +170,9 @@ class Figures:
 
     @cached_property
     def messages_known(self) -> bool:
-        """Whether any message of the book names a feature: without that nobody's awareness is known."""
+        """Whether any message of the portfolio names a feature: without that nobody's awareness is known."""
         everyone = self.known.index.tolist()
-        return voices.said(self.book, "messages", self.as_of, self.as_of, everyone) is not None
+        return voices.said(self.portfolio, "messages", self.as_of, self.as_of, everyone) is not None
 
     @cached_property
     def user_days(self) -> pd.DataFrame:
@@ -196,7 +196,7 @@ class Figures:
                 "end": day + DAY,
             }
         )
-        return measured.over(self.book, spans, ["active_users"]).set_index("client_id")[
+        return measured.over(self.portfolio, spans, ["active_users"]).set_index("client_id")[
             "active_users"
         ]
 
@@ -214,10 +214,10 @@ class Figures:
     @cached_property
     def lives(self) -> pd.DataFrame:
         """``feature_lives`` of all customers, those that left included: a clock that asks only who stayed is biased."""
-        frame = feature_lives(self.book, self.as_of, self.period_days, self.silent_days)
-        if not self.book.has("features"):
+        frame = feature_lives(self.portfolio, self.as_of, self.period_days, self.silent_days)
+        if not self.portfolio.has("features"):
             return frame.assign(category=NO_CATEGORY)
-        listed = self.book.table("features").set_index("feature")["category"]
+        listed = self.portfolio.table("features").set_index("feature")["category"]
         return (
             frame.assign(category=frame["feature"].map(listed))
             .dropna(subset=["category"])
@@ -236,7 +236,7 @@ class Figures:
 
     def _of_a_year(self, what: str) -> pd.DataFrame | None:
         return voices.said(
-            self.book,
+            self.portfolio,
             what,
             self.as_of - (YEAR_DAYS - 1) * DAY,
             self.as_of,

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
-from healthseg.measures.counting import customers as known_customers
-from healthseg.measures.money import money
+from healthseg.metrics.counting import customers as known_customers
+from healthseg.metrics.money import money
 from healthseg.tools.adoption.effects import OVERALL, Effects
 from healthseg.tools.adoption.features import Lives
 from healthseg.tools.adoption.figures import Figures
@@ -86,15 +86,15 @@ def named(frame: pd.DataFrame, names: Iterable[str]) -> pd.DataFrame:
 def customers(figures: Figures, pairs: pd.DataFrame) -> pd.DataFrame:
     """A row a live customer: client_id, name, tier, arr, currency, entitled, adopted, rate, users; lowest rate first.
 
-    ARR is in the book's currency where amounts can be added up, else in each customer's own.
+    ARR is in the portfolio's currency where amounts can be added up, else in each customer's own.
     """
     by = pairs.groupby("client_id").agg(
         entitled=("feature", "size"), adopted=("adopted", "sum"), rate=("adopted", "mean")
     )
     live = figures.live
-    given = known_customers(figures.book).reindex(live.index).get("name")
+    given = known_customers(figures.portfolio).reindex(live.index).get("name")
     ids = live.index.to_series()
-    amounts = money(figures.book, live, figures.as_of)
+    amounts = money(figures.portfolio, live, figures.as_of)
     own = amounts.by_currency if amounts.currency is None else amounts.currency
     frame = pd.DataFrame(
         {
@@ -141,8 +141,8 @@ def abandoned(frame: pd.DataFrame, lives: Lives) -> pd.DataFrame:
     )
 
 
-def own_times(own: pd.DataFrame, book: Lives) -> pd.DataFrame:
-    """One customer's days to adoption beside the book's median: feature, category, days (NaN: not yet), waited,
+def own_times(own: pd.DataFrame, portfolio: Lives) -> pd.DataFrame:
+    """One customer's days to adoption beside the portfolio's median: feature, category, days (NaN: not yet), waited,
     median.
     """
     watched = own[own["watched"].astype(bool)]
@@ -152,7 +152,7 @@ def own_times(own: pd.DataFrame, book: Lives) -> pd.DataFrame:
             "category": row.category,
             "days": row.adopted_day - row.from_day,
             "waited": row.until_day - 1 - row.from_day,
-            "median": book.time_to(row.feature, "adopted_day").days,
+            "median": portfolio.time_to(row.feature, "adopted_day").days,
         }
         for row in watched.itertuples()
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from healthseg.config import Settings
+from healthseg.settings import Settings
 
 STAGES = ("eligible", "awareness", "trial", "first_use", "regular_use", "power_use")
 

@@ -1,4 +1,4 @@
-"""What a reply could not measure, by the path of the key that is null, and how much of it was measured."""
+"""What a response could not metric, by the path of the key that is null, and how much of it was measured."""
 
 from __future__ import annotations
 
@@ -20,34 +20,34 @@ FIGURES = (
 Found = list[tuple[str, bool, str]]
 
 
-def coverage(reply: FeatureAdoption) -> float | None:
+def coverage(response: FeatureAdoption) -> float | None:
     """The share of the features' figures (those of the reference that were asked for) that could be measured."""
-    names = FIGURES if reply.correlation_analysis is not None else FIGURES[:-1]
-    known = [getattr(one, name) is not None for one in reply.feature_details for name in names]
+    names = FIGURES if response.correlation_analysis is not None else FIGURES[:-1]
+    known = [getattr(one, name) is not None for one in response.feature_details for name in names]
     return round(sum(known) / len(known), 4) if known else None
 
 
 def reasons(
-    figures: Figures, asked: Any, reply: FeatureAdoption, tried: Effects | None
+    figures: Figures, asked: Any, response: FeatureAdoption, tried: Effects | None
 ) -> dict[str, str]:
     """The reason of each key that is null, in order of the paths."""
     found = [
-        *_adoption(figures, reply),
-        *_details(reply),
-        *_sections(figures, reply),
-        *_effects(reply),
-        *_impact(reply, tried),
-        *_benchmark(reply, asked.benchmark_against or "tier"),
+        *_adoption(figures, response),
+        *_details(response),
+        *_sections(figures, response),
+        *_effects(response),
+        *_impact(response, tried),
+        *_benchmark(response, asked.benchmark_against or "tier"),
     ]
     return {path: reason for path, missing, reason in sorted(found) if missing}
 
 
-def _adoption(figures: Figures, reply: FeatureAdoption) -> Found:
-    start, tracked = reply.period_start, figures.book.first_event_day
+def _adoption(figures: Figures, response: FeatureAdoption) -> Found:
+    start, tracked = response.period_start, figures.portfolio.first_event_day
     early = f"the period begins on {start}, before events were tracked ({tracked})"
     if not len(figures.features):
         early = "the events name no features"
-    summaries = reply.feature_adoption_summary
+    summaries = response.feature_adoption_summary
     return [
         (
             f"$.feature_adoption_summary.{name}.adoption_rate",
@@ -71,7 +71,7 @@ def _never(time: Any) -> str:
     return f"{time.events} of {time.n} got there: fewer than half by the time they were last seen"
 
 
-def _details(reply: FeatureAdoption) -> Found:
+def _details(response: FeatureAdoption) -> Found:
     why = {
         "average_time_to_first_use_days": "fewer than half got there, or nobody was watched from the beginning",
         "customer_satisfaction": "fewer than 5 answers on the feature in 365 days",
@@ -81,16 +81,16 @@ def _details(reply: FeatureAdoption) -> Found:
     return [
         (
             f"$.feature_details[*].{name}",
-            any(getattr(one, name) is None for one in reply.feature_details),
+            any(getattr(one, name) is None for one in response.feature_details),
             reason,
         )
         for name, reason in why.items()
     ]
 
 
-def _sections(figures: Figures, reply: FeatureAdoption) -> Found:
-    funnel = reply.adoption_funnel
-    no_barriers = any(one.barriers is None for one in reply.low_adoption_features)
+def _sections(figures: Figures, response: FeatureAdoption) -> Found:
+    funnel = response.adoption_funnel
+    no_barriers = any(one.barriers is None for one in response.low_adoption_features)
     return [
         ("$.adoption_funnel", funnel is None, NOT_ASKED),
         (
@@ -100,15 +100,15 @@ def _sections(figures: Figures, reply: FeatureAdoption) -> Found:
         ),
         (
             "$.adoption_patterns",
-            reply.client_id is not None,
+            response.client_id is not None,
             "patterns are of many customers: ask for all",
         ),
         (
             "$.adoption_patterns[*].avg_time_to_value",
-            any(one.avg_time_to_value is None for one in reply.adoption_patterns or []),
+            any(one.avg_time_to_value is None for one in response.adoption_patterns or []),
             "no milestone stands for first value, or too few of the group are known to have reached it",
         ),
-        ("$.correlation_analysis", reply.correlation_analysis is None, NOT_ASKED),
+        ("$.correlation_analysis", response.correlation_analysis is None, NOT_ASKED),
         (
             "$.low_adoption_features[*].barriers",
             no_barriers,
@@ -117,39 +117,39 @@ def _sections(figures: Figures, reply: FeatureAdoption) -> Found:
     ]
 
 
-def _effects(reply: FeatureAdoption) -> Found:
-    if reply.correlation_analysis is None:
+def _effects(response: FeatureAdoption) -> Found:
+    if response.correlation_analysis is None:
         return [("$.feature_details[*].correlation_with_retention", True, NOT_ASKED)]
     found = [
         (f"$.correlation_analysis.{name}", one.adjusted is None, one.reason or "")
-        for name, one in reply.correlation_analysis.detail.items()
+        for name, one in response.correlation_analysis.detail.items()
     ]
-    few = [one for one in reply.feature_details if one.correlation_with_retention is None]
+    few = [one for one in response.feature_details if one.correlation_with_retention is None]
     known = (one.staying.reason for one in few if one.staying and one.staying.reason)
     reason = f"of {len(few)} features: {next(known, 'no landmark row knows of it')}"
     return [*found, ("$.feature_details[*].correlation_with_retention", bool(few), reason)]
 
 
-def _impact(reply: FeatureAdoption, tried: Effects | None) -> Found:
+def _impact(response: FeatureAdoption, tried: Effects | None) -> Found:
     row = None if tried is None else tried.of("messages")
     reason = (
         NOT_ASKED
         if row is None
-        else "this book's history shows no effect of such an action beyond chance"
+        else "this portfolio's history shows no effect of such an action beyond chance"
     )
     if row is not None and isinstance(row.get("reason"), str):
         reason = row["reason"]
     return [
         (
             "$.recommendations[*].expected_impact",
-            any(one.expected_impact is None for one in reply.recommendations),
+            any(one.expected_impact is None for one in response.recommendations),
             reason,
         )
     ]
 
 
-def _benchmark(reply: FeatureAdoption, against: str) -> Found:
-    standing = reply.benchmark_standing
+def _benchmark(response: FeatureAdoption, against: str) -> Found:
+    standing = response.benchmark_standing
     reason = (
         "compared are single customers"
         if standing is None
@@ -162,7 +162,7 @@ def _benchmark(reply: FeatureAdoption, against: str) -> Found:
     return [
         (
             f"$.benchmark_comparison.{name}",
-            getattr(reply.benchmark_comparison, name) is None,
+            getattr(response.benchmark_comparison, name) is None,
             reason if key == against else NOT_ASKED,
         )
         for key, name in KEYS.items()

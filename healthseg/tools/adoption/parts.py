@@ -1,4 +1,4 @@
-"""From figures to the parts of the reply: rounded here and nowhere before."""
+"""From figures to the parts of the response: rounded here and nowhere before."""
 
 from __future__ import annotations
 

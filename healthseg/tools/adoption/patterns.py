@@ -7,37 +7,37 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from healthseg import playbook
+from healthseg import rules
 from healthseg.clustering import paths
 from healthseg.data.memory import remember
-from healthseg.measures.counting import epoch_day, epoch_days, epoch_days_or_nan
-from healthseg.measures.leaving import customers_as_of
-from healthseg.measures.milestone_times import value_median
-from healthseg.measures.statistics.shares import percentages
-from healthseg.measures.statistics.survival import kaplan_meier, survival_at
+from healthseg.metrics.counting import epoch_day, epoch_days, epoch_days_or_nan
+from healthseg.metrics.leaving import customers_as_of
+from healthseg.metrics.milestone_times import value_median
+from healthseg.statistics.shares import percentages
+from healthseg.statistics.survival import kaplan_meier, survival_at
 from healthseg.tools.adoption.figures import Figures
 from healthseg.tools.adoption.result import Pattern, PatternEvidence
 from healthseg.tools.adoption.words import TOOL
 from healthseg.tools.rounding import rounded
 
 YEAR = 365
-APART = 0.5  # standard deviations from the other groups, from which a measure names a group
+APART = 0.5  # standard deviations from the other groups, from which a metric names a group
 
 
 def patterns(figures: Figures) -> tuple[list[Pattern], PatternEvidence, pd.DataFrame]:
     """Patterns (none where no groups are stable), the evidence, and the frame of paths with their group."""
     key = ("adoption paths", figures.as_of, figures.period_days)
-    return remember(figures.book, key, lambda: _found(figures))
+    return remember(figures.portfolio, key, lambda: _found(figures))
 
 
 def _found(figures: Figures) -> tuple[list[Pattern], PatternEvidence, pd.DataFrame]:
-    known = customers_as_of(figures.book, figures.as_of)
+    known = customers_as_of(figures.portfolio, figures.as_of)
     signup = pd.Series(epoch_days(known["signup_date"]), index=known.index)
     position = figures.lives["feature"].map(figures.features["recommended_position"])
-    measured = paths.path_measures(
+    measured = paths.path_metrics(
         figures.lives.assign(recommended_position=position),
         signup,
-        epoch_day(figures.book.first_event_day),
+        epoch_day(figures.portfolio.first_event_day),
         epoch_day(figures.as_of),
     )
     groups = paths.groups(measured, figures.settings.seed)
@@ -74,16 +74,16 @@ def _pattern(
     spread = frame[used].std().replace(0, np.nan)
     apart = ((inside[used].mean() - others[used].mean()) / spread).dropna()
     apart = apart[apart.abs() >= APART].sort_values(key=lambda values: -values.abs(), kind="stable")
-    phrases = playbook.phrases(TOOL, "path")
+    phrases = rules.phrases(TOOL, "path")
     sides = [(name, phrases[name]["high" if value > 0 else "low"]) for name, value in apart.items()]
     values = inside[used].median()
     said = [
-        f"{text}: {playbook.words(phrases[name]['value'], {'value': values[name]})}"
+        f"{text}: {rules.words(phrases[name]['value'], {'value': values[name]})}"
         for name, text in sides
     ]
     year = _year(stayed[stayed["client_id"].isin(inside.index)], figures.settings.interval_level)
     value = value_median(
-        figures.book, figures.as_of, "first_value", inside.index, figures.settings.peers_min
+        figures.portfolio, figures.as_of, "first_value", inside.index, figures.settings.peers_min
     )
     return Pattern(
         pattern=" and ".join(

@@ -1,4 +1,4 @@
-"""The shape of track_feature_adoption's reply: the reference's keys, and what traces them."""
+"""The shape of track_feature_adoption's response: the reference's keys, and what traces them."""
 
 from __future__ import annotations
 
@@ -213,7 +213,7 @@ class LowFeature(Part):
 
 
 class FeatureAdoption(Result):
-    """track_feature_adoption's reply, for one customer or for all; frames: ``features``, ``curves``, ``kept``,
+    """track_feature_adoption's response, for one customer or for all; frames: ``features``, ``curves``, ``kept``,
     ``funnel``, ``effects``, ``low``, and for all customers ``paths``, for one ``peers``.
     """
 
@@ -294,8 +294,8 @@ class FeatureAdoption(Result):
         }
 
 
-class AdoptionBook(FeatureAdoption):
-    """The reply for all customers with what its portfolio report shows besides; more frames: ``customers`` (a row a
+class PortfolioAdoption(FeatureAdoption):
+    """The response for all customers with what its portfolio report shows besides; more frames: ``customers`` (a row a
     customer: adopted, entitled, rate, arr, fewest first), ``abandoned`` (a row a feature), ``category_curves``."""
 
     customers: list[dict[str, Any]]

@@ -1,4 +1,4 @@
-"""Whom a reply is about: one customer's features, users and lives, on the day that is shown."""
+"""Whom a response is about: one customer's features, users and lives, on the day that is shown."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from healthseg.measures import panel as panels
-from healthseg.measures.counting import Counting, Spans, epoch_day
-from healthseg.measures.lives import provisioned
+from healthseg.metrics import panel as panels
+from healthseg.metrics.counting import Counting, Spans, epoch_day
+from healthseg.metrics.lives import provisioned
 from healthseg.tools.adoption import funnel as funnels
 from healthseg.tools.adoption.features import Lives, customer_features
 from healthseg.tools.adoption.figures import DAY, RECENT_DAYS, Figures
@@ -25,9 +25,9 @@ class Subject:
     def __init__(
         self, figures: Figures, customer: Mapping[str, Any], categories: list[str]
     ) -> None:
-        self.figures, self.book, self.customer, self.categories = (
+        self.figures, self.portfolio, self.customer, self.categories = (
             figures,
-            figures.book,
+            figures.portfolio,
             customer,
             categories,
         )
@@ -41,7 +41,7 @@ class Subject:
         )
         self.day: dt.date = figures.as_of
         if self.churned:
-            self.day = max(pd.Timestamp(left).date() - DAY, self.book.first_event_day)
+            self.day = max(pd.Timestamp(left).date() - DAY, self.portfolio.first_event_day)
 
     @cached_property
     def pairs(self) -> pd.DataFrame:
@@ -69,18 +69,18 @@ class Subject:
 
     @cached_property
     def ever(self) -> pd.DataFrame:
-        tracked_days = max((self.day - self.book.first_event_day).days + 1, 1)
+        tracked_days = max((self.day - self.portfolio.first_event_day).days + 1, 1)
         return self.figures.user_days_of([self.client_id], self.day, tracked_days)
 
     @cached_property
     def users(self) -> list[str]:
         """Provisioned at the end of ``day``, or seen by then where no table lists users."""
         first, end = (
-            np.array([epoch_day(day)]) for day in (self.book.first_event_day, self.day + DAY)
+            np.array([epoch_day(day)]) for day in (self.portfolio.first_event_day, self.day + DAY)
         )
         span = Spans(np.zeros(1, dtype=np.int64), np.minimum(first, end - 1), end)
         return sorted(
-            provisioned(Counting(self.book, [self.client_id], span), int(end[0]))["user_id"]
+            provisioned(Counting(self.portfolio, [self.client_id], span), int(end[0]))["user_id"]
         )
 
     @cached_property
@@ -94,7 +94,7 @@ class Subject:
     @property
     def words(self) -> dict[str, str | None]:
         """What its peers share with it."""
-        tier = panels.tiers_at(self.book, {self.client_id: self.day})[self.client_id]
+        tier = panels.tiers_at(self.portfolio, {self.client_id: self.day})[self.client_id]
         return {"tier": tier, "industry": word(self.customer.get("industry"))}
 
     def warnings(self) -> list[str]:

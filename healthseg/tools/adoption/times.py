@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from healthseg.measures.statistics.effects import resamples
-from healthseg.measures.statistics.survival import (
+from healthseg.statistics.effects import resamples
+from healthseg.statistics.survival import (
     kaplan_meier,
     median_times,
     quantile_time,

@@ -10,15 +10,15 @@ from pydantic import Field
 
 from healthseg.data.portfolio import Portfolio
 from healthseg.errors import ClientNotFound
-from healthseg.measures.leaving import customer_as_of
+from healthseg.metrics.leaving import customer_as_of
 from healthseg.tools.adoption import answer as adoption_answer
-from healthseg.tools.adoption.result import AdoptionBook, FeatureAdoption
+from healthseg.tools.adoption.result import FeatureAdoption, PortfolioAdoption
 from healthseg.tools.parameters import Parameters, validated
 
 Category = Literal["core", "advanced", "premium", "all"]
 Against = Literal["tier", "industry", "all_customers"]
 Days = Field(default=30, ge=7, le=365, description="Days over which adoption is judged")
-AsOf = Field(default=None, description="Date, read to its end; default the book's last day")
+AsOf = Field(default=None, description="Date, read to its end; default the portfolio's last day")
 
 
 class CustomerParameters(Parameters):
@@ -39,8 +39,8 @@ class CustomerParameters(Parameters):
     as_of: str | dt.date | None = AsOf
 
 
-class BookParameters(Parameters):
-    """Parameters of track_feature_adoption_book."""
+class PortfolioParameters(Parameters):
+    """Parameters of portfolio_adoption."""
 
     feature_category: Category = Field(default="all", description="Category of features")
     time_period_days: int = Days
@@ -64,13 +64,13 @@ def track_feature_adoption(
     Adopted means: a person's events on ``adopted_min_days`` (2) days of ``time_period_days``, on one of them by
     ``adopted_min_users`` (1). The denominator is what is released and entitled at the end of ``as_of``. Times are
     Kaplan–Meier medians with those not there yet; effects are measured at quarter ends on the 90 days after them,
-    adjusted for size, tenure, tier and overall activity. Without ``client_id`` the reply is about all live customers.
+    adjusted for size, tenure, tier and overall activity. Without ``client_id`` the response is about all live customers.
     Raises InvalidClientId, ClientNotFound, InvalidParameters, DataRetrievalError. Formulas: docs/methods.md.
 
-    >>> from healthseg.testing import tiny_book
+    >>> from healthseg.testing import tiny_portfolio
     >>> days = [f"2025-03-{day:02d} 09:00" for day in range(1, 31)]
-    >>> book = tiny_book([*(("a", day, "u1", "search") for day in days), ("a", days[4], "u1", "export")])
-    >>> adoption = track_feature_adoption(book, "a")
+    >>> portfolio = tiny_portfolio([*(("a", day, "u1", "search") for day in days), ("a", days[4], "u1", "export")])
+    >>> adoption = track_feature_adoption(portfolio, "a")
     >>> [(one.feature_name, one.adopted) for one in adoption.feature_details]
     [('export', False), ('search', True)]
     """
@@ -101,19 +101,19 @@ def track_feature_adoption(
     return adoption_answer.of_one(portfolio, customer, date, asked)
 
 
-def track_feature_adoption_book(
+def portfolio_adoption(
     portfolio: Portfolio,
     *,
     feature_category: str = "all",
     time_period_days: int = 30,
     as_of: str | dt.date | None = None,
-) -> AdoptionBook:
-    """The reply for all customers, and what the book's report shows besides: who adopts least, what is abandoned.
+) -> PortfolioAdoption:
+    """The response for all customers, and what the portfolio's report shows besides: who adopts least, what is abandoned.
 
     Raises InvalidParameters and DataRetrievalError.
     """
     given = validated(
-        BookParameters,
+        PortfolioParameters,
         {
             "feature_category": feature_category,
             "time_period_days": time_period_days,
@@ -121,4 +121,6 @@ def track_feature_adoption_book(
         },
     )
     asked = validated(CustomerParameters, given.model_dump())
-    return adoption_answer.of_all(portfolio, portfolio.as_of(asked.as_of), asked, kind=AdoptionBook)
+    return adoption_answer.of_all(
+        portfolio, portfolio.as_of(asked.as_of), asked, kind=PortfolioAdoption
+    )

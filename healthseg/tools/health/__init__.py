@@ -1,1 +1,1 @@
-"""What one customer's health, and the book's, is answered with."""
+"""What one customer's health, and the portfolio's, is answered with."""

@@ -8,10 +8,10 @@ from typing import Any
 
 import pandas as pd
 
-from healthseg import playbook
-from healthseg.config import COMPONENTS
+from healthseg import rules
 from healthseg.periods import end_of_day_utc
 from healthseg.scoring import risk_level
+from healthseg.settings import COMPONENTS
 from healthseg.tools.alerts import preferences, raised
 from healthseg.tools.health import change as changes
 from healthseg.tools.health import details, outlook, predictive
@@ -25,10 +25,10 @@ WITHHELD = "withheld: nothing is known of usage and engagement, or too little in
 NOT_A_DAY = "the customer left on the day it signed up"
 
 
-def answer(book: Any, customer: Mapping[str, Any], as_of: dt.date, asked: Any) -> HealthScore:
-    """The reply for a customer that had signed up by ``as_of``; ``asked`` are the validated parameters."""
+def answer(portfolio: Any, customer: Mapping[str, Any], as_of: dt.date, asked: Any) -> HealthScore:
+    """The response for a customer that had signed up by ``as_of``; ``asked`` are the validated parameters."""
     wishes = preferences(asked.alert_preferences)
-    subject = Subject(book, customer, as_of, asked)
+    subject = Subject(portfolio, customer, as_of, asked)
     ahead = outlook.ahead(subject)
     metrics, history, change = (
         details.metrics(subject),
@@ -36,20 +36,20 @@ def answer(book: Any, customer: Mapping[str, Any], as_of: dt.date, asked: Any) -
         changes.change(subject),
     )
     past = changes.historical(subject, history)
-    found = marks(book, subject.client_id, history["date"].min(), subject.day)
+    found = marks(portfolio, subject.client_id, history["date"].min(), subject.day)
     opportunities, no_opportunities = details.opportunities(subject)
-    risks = playbook.fired(TOOL, "risk", subject.figures)
-    actions = [] if subject.churned else playbook.fired(TOOL, "action", subject.figures)
+    risks = rules.fired(TOOL, "risk", subject.figures)
+    actions = [] if subject.churned else rules.fired(TOOL, "action", subject.figures)
     alerts = (
         []
         if subject.churned
         else raised(TOOL, wishes, subject.figures, subject.figures_before, as_of)
     )
     now = subject.now
-    reply = HealthScore(
+    response = HealthScore(
         as_of=as_of,
-        data_until=book.data_until,
-        fingerprint=book.fingerprint(as_of),
+        data_until=portfolio.data_until,
+        fingerprint=portfolio.fingerprint(as_of),
         coverage=round(float(now["coverage"]), 4),
         warnings=_warnings(subject),
         not_measured=_not_measured(subject, ahead, past, no_opportunities),
@@ -87,7 +87,7 @@ def answer(book: Any, customer: Mapping[str, Any], as_of: dt.date, asked: Any) -
         alerts=_fired(alerts),
         marks=found,
     )
-    return reply.with_frames(
+    return response.with_frames(
         history=history,
         forecast=ahead.fan,
         change=changes.waterfall(change),

@@ -7,8 +7,8 @@ import datetime as dt
 import numpy as np
 import pandas as pd
 
-from healthseg.config import settings
 from healthseg.scoring import Change, explain_change
+from healthseg.settings import settings
 from healthseg.tools.health import predictive
 from healthseg.tools.health.figures import HISTORY_DAYS
 from healthseg.tools.health.marks import settings_at
@@ -25,19 +25,19 @@ WATERFALL = [
     "value_then",
     "value_now",
     "unit",
-    "measure",
+    "metric",
 ]
 
 
 def history(subject: Subject) -> pd.DataFrame:
     """The scores of the year before, by today's rules: date, score (exact), shown, coverage, possible range, note."""
-    frame, book = subject.judged.frame, subject.book
+    frame, portfolio = subject.judged.frame, subject.portfolio
     since = max(
-        subject.day - dt.timedelta(days=HISTORY_DAYS), min(book.first_event_day, subject.day)
+        subject.day - dt.timedelta(days=HISTORY_DAYS), min(portfolio.first_event_day, subject.day)
     )
     rows = frame[frame["date"] >= pd.Timestamp(since)].reset_index(drop=True)
     note = subject.judged.notes.get(subject.client_id)
-    past = rows["date"] < pd.Timestamp(book.data_until)
+    past = rows["date"] < pd.Timestamp(portfolio.data_until)
     return pd.DataFrame(
         {
             "date": rows["date"],
@@ -52,7 +52,7 @@ def history(subject: Subject) -> pd.DataFrame:
 
 
 def historical(subject: Subject, frame: pd.DataFrame) -> list[HistoricalScore]:
-    """The reply's list: weekly dates within the look-back, and its first day."""
+    """The response's list: weekly dates within the look-back, and its first day."""
     grid = {
         subject.start,
         *(subject.day - dt.timedelta(days=7 * k) for k in range(subject.lookback_days // 7 + 1)),
@@ -93,7 +93,7 @@ def change(subject: Subject) -> ChangeExplanation:
 
 
 def _of_scorecard(subject: Subject) -> Change:
-    before = settings_at(subject.book, subject.start)
+    before = settings_at(subject.portfolio, subject.start)
     rules_then = settings(before) if before is not None else subject.settings
     return explain_change(
         subject.then, subject.now, rules_then, subject.settings, subject.weights, subject.weights
@@ -103,7 +103,7 @@ def _of_scorecard(subject: Subject) -> Change:
 def _part(part) -> ChangePart:
     return ChangePart(
         kind=part.kind,
-        measure=part.measure,
+        metric=part.metric,
         label=part.label,
         points=part.displayed,
         unit=part.unit,
@@ -122,7 +122,7 @@ def waterfall(explained: ChangeExplanation) -> pd.DataFrame:
         {**part.model_dump(), "start": round(end - part.points, 1), "end": end}
         for part, end in zip(explained.parts, ends, strict=True)
     ]
-    edge = {"start": 0.0, **dict.fromkeys(("value_then", "value_now", "unit", "measure"))}
+    edge = {"start": 0.0, **dict.fromkeys(("value_then", "value_now", "unit", "metric"))}
     return pd.DataFrame(
         [
             {

@@ -6,13 +6,13 @@ import datetime as dt
 
 import pandas as pd
 
-from healthseg.config import COMPONENTS
-from healthseg.measures import panel as panels
-from healthseg.measures.counting import EPOCH, epoch_day
-from healthseg.measures.statistics.peers import peers_of
+from healthseg.metrics import panel as panels
+from healthseg.metrics.counting import EPOCH, epoch_day
 from healthseg.scoring import factors as score_factors
 from healthseg.scoring import opportunities as score_opportunities
 from healthseg.scoring import trend_window_days
+from healthseg.settings import COMPONENTS
+from healthseg.statistics.peers import peers_of
 from healthseg.tools.health import predictive, words
 from healthseg.tools.health.result import (
     ComponentDetail,
@@ -31,7 +31,7 @@ from healthseg.tools.rounding import integer, number, rounded, word
 
 METRICS = [
     "component",
-    "measure",
+    "metric",
     "label",
     "unit",
     "value",
@@ -47,7 +47,7 @@ FLOATS = ["value", "points", "weight", "effective_weight", "target"]
 def card(subject: Subject) -> CustomerCard:
     row, given = subject.now, subject.customer
     renewal = number(row["renewal_day"])
-    today = subject.as_of >= subject.book.data_until  # who managed it before is not known
+    today = subject.as_of >= subject.portfolio.data_until  # who managed it before is not known
     return CustomerCard(
         name=str(given.get("name") or subject.client_id),
         industry=word(given.get("industry")),
@@ -58,7 +58,7 @@ def card(subject: Subject) -> CustomerCard:
         arr=number(row["arr"]),
         currency=word(row["currency"])
         or word(given.get("currency"))
-        or subject.settings.book_currency,
+        or subject.settings.reporting_currency,
         seats=integer(row["seats"]),
         renewal_on=None if renewal is None else EPOCH + dt.timedelta(days=int(renewal)),
         days_to_renewal=None if renewal is None else int(renewal) - epoch_day(subject.as_of),
@@ -87,7 +87,7 @@ def metrics(subject: Subject) -> pd.DataFrame:
     frame = subject.points[METRICS].copy()
     frame["target"] = frame["target"].where(frame["points"].notna())
     reasons = [
-        words.why_missing(row.measure, row.missing_reason, subject.book.has)
+        words.why_missing(row.metric, row.missing_reason, subject.portfolio.has)
         if isinstance(row.missing_reason, str)
         else None
         for row in frame.itertuples()
@@ -106,20 +106,20 @@ def components(subject: Subject, frame: pd.DataFrame) -> list[ComponentDetail]:
                 score=integer(subject.now[f"{name}_score"]),
                 weight=round(total, 6),
                 coverage=round(known / total, 4) if total else 0.0,
-                metrics=[_metric(row) for row in rows.drop(columns="component").to_dict("records")],
+                metrics=[_scored(row) for row in rows.drop(columns="component").to_dict("records")],
             )
         )
     return found
 
 
-def _metric(row: dict) -> MetricDetail:
+def _scored(row: dict) -> MetricDetail:
     return MetricDetail(**{**row, **{name: rounded(row[name]) for name in FLOATS}})
 
 
 def health_metrics(subject: Subject) -> HealthMetrics:
     row = subject.now
     opened = panels.span_of(
-        subject.book, subject.client_id, subject.day, subject.lookback_days, "tickets_opened"
+        subject.portfolio, subject.client_id, subject.day, subject.lookback_days, "tickets_opened"
     )
     return HealthMetrics(
         weekly_active_users=integer(row["weekly_active_users"]),
@@ -175,8 +175,8 @@ def factors(subject: Subject) -> Factors:
 def _factor(row, side: str) -> Factor:
     effect = row.contribution if side == "positive" else -row.lost
     return Factor(
-        text=words.factor(row.measure, row.label, row.value, side),
-        measure=row.measure,
+        text=words.factor(row.metric, row.label, row.value, side),
+        metric=row.metric,
         unit=row.unit,
         value=rounded(row.value),
         points=rounded(row.points),
@@ -188,26 +188,24 @@ def opportunities(subject: Subject) -> tuple[list[Opportunity], str | None]:
     """The next steps that peers show to be within reach; or the reason why there can be none."""
     if subject.churned or subject.rules.predictive:
         return [], predictive.NO_OPPORTUNITIES if subject.rules.predictive else None
-    today = panels.panel(subject.book, [subject.as_of])
+    today = panels.panel(subject.portfolio, [subject.as_of])
     least = subject.settings.peers_min
     group, peers = peers_of(today[today["live"].astype(bool)], subject.client_id, least)
     if group is None:
         return [], f"fewer than {least} peers to take targets from"
-    values = {
-        measure: peers[measure].to_numpy(dtype=float) for measure in subject.points["measure"]
-    }
+    values = {metric: peers[metric].to_numpy(dtype=float) for metric in subject.points["metric"]}
     found = score_opportunities(subject.points, subject.now, values, subject.settings)
     return [_opportunity(row, group) for row in found.itertuples()], None
 
 
 def _opportunity(row, group: str) -> Opportunity:
     return Opportunity(
-        area=words.area(row.measure, row.label),
-        current_state=words.said(row.measure, row.value),
-        target_state=f"{words.said(row.measure, row.target)}, as at least a quarter of the peers ({group})",
+        area=words.area(row.metric, row.label),
+        current_state=words.said(row.metric, row.value),
+        target_state=f"{words.said(row.metric, row.target)}, as at least a quarter of the peers ({group})",
         impact=words.impact(row.impact),
-        effort=words.effort(row.measure),
-        measure=row.measure,
+        effort=words.effort(row.metric),
+        metric=row.metric,
         current_value=rounded(row.value),
         target_value=rounded(row.target),
         points=round(row.impact, 2),

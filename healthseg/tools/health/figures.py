@@ -1,4 +1,4 @@
-"""From the panel to figures: one customer's or the book's scores on the dates that a reply needs."""
+"""From the panel to figures: one customer's or the portfolio's scores on the dates that a response needs."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from healthseg.config import Settings
 from healthseg.data.memory import remember
-from healthseg.measures import panel as panels
-from healthseg.measures.leaving import customers_as_of
+from healthseg.metrics import panel as panels
+from healthseg.metrics.leaving import customers_as_of
 from healthseg.periods import weekly
 from healthseg.scoring import Scores, model_weights, score_panel, score_trend, training
 from healthseg.scoring.predictive import predictive_scores
+from healthseg.settings import Settings
 from healthseg.tools.rounding import number
 
 HISTORY_DAYS = 371  # 53 weekly scores: a year's look-back and its forecast
@@ -48,7 +48,7 @@ class Judged:
 
 
 def dates_of(as_of: dt.date, lookback_days: int) -> list[dt.date]:
-    """The dates a reply reads: weekly for a year, the look-back's start, and where ARR is compared."""
+    """The dates a response reads: weekly for a year, the look-back's start, and where ARR is compared."""
     extra = {as_of - dt.timedelta(days=days) for days in (lookback_days, ARR_DAYS)}
     return sorted({*weekly(as_of, HISTORY_DAYS), *extra})
 
@@ -70,12 +70,16 @@ class Asked:
 
 
 def judge(
-    book: Any, as_of: dt.date, lookback_days: int, asked: Asked, clients: list[str] | None = None
+    portfolio: Any,
+    as_of: dt.date,
+    lookback_days: int,
+    asked: Asked,
+    clients: list[str] | None = None,
 ) -> Judged:
     """Rows and scores of some customers (default: all) on the dates of ``as_of``."""
     return judge_rows(
-        book,
-        panels.panel(book, dates_of(as_of, lookback_days), clients),
+        portfolio,
+        panels.panel(portfolio, dates_of(as_of, lookback_days), clients),
         as_of,
         lookback_days,
         asked,
@@ -83,16 +87,18 @@ def judge(
 
 
 def judge_rows(
-    book: Any, rows: pd.DataFrame, as_of: dt.date, lookback_days: int, asked: Asked
+    portfolio: Any, rows: pd.DataFrame, as_of: dt.date, lookback_days: int, asked: Asked
 ) -> Judged:
     """Rows of the panel with the score that is asked for."""
     if not asked.predictive:
-        return judged_rows(rows, as_of, lookback_days, book.settings, asked.weights)
+        return judged_rows(rows, as_of, lookback_days, portfolio.settings, asked.weights)
     rows = rows.sort_values(["client_id", "date"], kind="stable", ignore_index=True)
-    judged = judged_rows(rows, as_of, lookback_days, book.settings, None)
+    judged = judged_rows(rows, as_of, lookback_days, portfolio.settings, None)
     return replace(
         judged,
-        scores=predictive_scores(judged.scores, training.standings(book, rows), book.settings),
+        scores=predictive_scores(
+            judged.scores, training.standings(portfolio, rows), portfolio.settings
+        ),
     )
 
 
@@ -117,28 +123,28 @@ def last_day(signup: Any, left: Any) -> dt.date:
     return max(pd.Timestamp(left) - pd.Timedelta(days=1), pd.Timestamp(signup)).date()
 
 
-def frozen_rows(book: Any, as_of: dt.date, lookback_days: int, client_id: str) -> pd.DataFrame:
+def frozen_rows(portfolio: Any, as_of: dt.date, lookback_days: int, client_id: str) -> pd.DataFrame:
     """The rows of a customer that had left by ``as_of``, on the dates up to its last day.
 
-    Those of all that had left are counted at once, and kept while the book is open.
+    Those of all that had left are counted at once, and kept while the portfolio is open.
     """
 
     def make() -> pd.DataFrame:
-        known = customers_as_of(book, as_of)
+        known = customers_as_of(portfolio, as_of)
         left = known[known["churned_on"].notna()]
         pairs = [
             (row.client_id, date)
             for row in left.itertuples()
             for date in dates_of(last_day(row.signup_date, row.churned_on), lookback_days)
         ]
-        return panels.build_pairs(book, pd.DataFrame(pairs, columns=["client_id", "date"]))
+        return panels.build_pairs(portfolio, pd.DataFrame(pairs, columns=["client_id", "date"]))
 
-    rows = remember(book, ("frozen", as_of, lookback_days), make)
+    rows = remember(portfolio, ("frozen", as_of, lookback_days), make)
     return rows[rows["client_id"] == client_id].reset_index(drop=True)
 
 
 def with_todays_value(rows: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, str]]:
-    """History for a book that keeps no past of seats and plan: today's value, and for whom it was used.
+    """History for a portfolio that keeps no past of seats and plan: today's value, and for whom it was used.
 
     Only for customers of whom no earlier value is known at all. Models never see this: they read the panel.
     """
@@ -182,7 +188,7 @@ def figures(
     lookback_days: int,
     risk_threshold: float,
 ) -> dict[str, Any]:
-    """The named figures that the playbook's rules read, of one customer on one date."""
+    """The named figures that the rules read, of one customer on one date."""
     names = {name: number(value) for name, value in now.items() if _is_figure(name, value)}
     change = _difference(now, then, "shown")
     arr_change = _difference(now, earlier, "arr")

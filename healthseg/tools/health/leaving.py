@@ -8,21 +8,25 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from healthseg.config import Settings
 from healthseg.data.memory import remember
-from healthseg.measures import panel as panels
-from healthseg.measures.counting import epoch_day
-from healthseg.measures.leaving import customers_as_of
+from healthseg.metrics import panel as panels
+from healthseg.metrics.counting import epoch_day
+from healthseg.metrics.leaving import customers_as_of
 from healthseg.scoring import BaseRates, base_rates, training
-from healthseg.scoring.churn import HORIZONS, THE_BOOK
+from healthseg.scoring.churn import HORIZONS, THE_PORTFOLIO
 from healthseg.scoring.churn_model import ChurnModel
+from healthseg.settings import Settings
 from healthseg.tools.health import words
 from healthseg.tools.health.result import ChurnFactor, ChurnGate, ChurnPrediction, Range
 from healthseg.tools.health.subject import Subject
 from healthseg.tools.rounding import number, rounded, word
 
 RATES = ["horizon_days", "probability", "lower", "upper", "kind"]
-LEVELS = ((1.0, "low"), (2.0, "medium"), (4.0, "high"))  # below so many times the book's base rate
+LEVELS = (
+    (1.0, "low"),
+    (2.0, "medium"),
+    (4.0, "high"),
+)  # below so many times the portfolio's base rate
 SURE = 1.28  # standard deviations from none, from which on a part is named: 9 of 10 have its sign
 LEAST_ODDS = 1.05  # a part that moves the odds by less is no key factor
 NAMED = 5  # factors of each kind
@@ -30,9 +34,9 @@ NAMED = 5  # factors of each kind
 
 def of_customer(subject: Subject) -> tuple[ChurnPrediction, pd.DataFrame, dict[str, str]]:
     """The prediction of a live customer, its frame, and why a key is null."""
-    book, settings = subject.book, subject.settings
-    model = training.churn_model(book, subject.as_of)
-    found = rates(book, subject.as_of, settings)
+    portfolio, settings = subject.portfolio, subject.settings
+    model = training.churn_model(portfolio, subject.as_of)
+    found = rates(portfolio, subject.as_of, settings)
     prediction, frame = by_rate(found, subject.client_id, word(subject.now["tier"]), settings)
     prediction = prediction.model_copy(update={"gate": _gate(model)})
     if model.eligible and prediction.churn_probability is not None:
@@ -84,7 +88,7 @@ def _by_model(
     rate_frame: pd.DataFrame,
 ) -> tuple[ChurnPrediction, pd.DataFrame, dict[str, str]]:
     horizon = subject.settings.churn_horizon_days
-    told = training.predictions(subject.book, subject.as_of, [subject.client_id])
+    told = training.predictions(subject.portfolio, subject.as_of, [subject.client_id])
     at = told[told["horizon_days"] == horizon].iloc[0]
     risks, protects = factors(subject)
     prediction = rate.model_copy(
@@ -122,13 +126,13 @@ def _range(row: pd.Series) -> Range:
 
 def base_probability(found: BaseRates, horizon_days: int) -> float:
     rows = found.frame[
-        (found.frame["tier"] == THE_BOOK) & (found.frame["horizon_days"] == horizon_days)
+        (found.frame["tier"] == THE_PORTFOLIO) & (found.frame["horizon_days"] == horizon_days)
     ]
     return float(rows["probability"].iloc[0])
 
 
 def risk_level(probability: float, base: float) -> str:
-    """The customer's probability against the book's base rate of the same horizon.
+    """The customer's probability against the portfolio's base rate of the same horizon.
 
     >>> [risk_level(p, 0.1) for p in (0.09, 0.1, 0.25, 0.4)]
     ['low', 'medium', 'high', 'critical']
@@ -138,7 +142,7 @@ def risk_level(probability: float, base: float) -> str:
 
 def factors(subject: Subject) -> tuple[list[ChurnFactor], list[ChurnFactor]]:
     """What speaks for leaving and for staying, the strongest first, as far as its sign is sure."""
-    rows = training.explanations(subject.book, subject.as_of, [subject.client_id])
+    rows = training.explanations(subject.portfolio, subject.as_of, [subject.client_id])
     sure = rows[
         (rows["log_odds"].abs() >= np.log(LEAST_ODDS))
         & (rows["log_odds"].abs() >= SURE * rows["sd"])
@@ -154,27 +158,27 @@ def factors(subject: Subject) -> tuple[list[ChurnFactor], list[ChurnFactor]]:
 def _factor(row: dict[str, Any]) -> ChurnFactor:
     odds = float(np.exp(row["log_odds"]))
     return ChurnFactor(
-        text=f"{words.measured(row['measure'], row['label'], row['value'], row['usual'])} (odds × {odds:.2f})",
+        text=f"{words.measured(row['metric'], row['label'], row['value'], row['usual'])} (odds × {odds:.2f})",
         label=row["label"],
-        measure=row["measure"],
+        metric=row["metric"],
         unit=row["unit"],
         value=rounded(number(row["value"])),
         usual=rounded(number(row["usual"])),
         log_odds=round(row["log_odds"], 4),
         sd=round(row["sd"], 4),
         odds_ratio=round(odds, 4),
-        measures=row["members"].split(", "),
+        metrics=row["members"].split(", "),
     )
 
 
 # -- the base rate -----------------------------------------------------------------------
 
 
-def rates(book: Any, as_of: dt.date, settings: Settings) -> BaseRates:
+def rates(portfolio: Any, as_of: dt.date, settings: Settings) -> BaseRates:
     """The tiers' base rates of leaving, as known at ``as_of``."""
 
     def make() -> BaseRates:
-        known = customers_as_of(book, as_of).reset_index(drop=True)
+        known = customers_as_of(portfolio, as_of).reset_index(drop=True)
         known = known[pd.to_datetime(known["signup_date"]) <= pd.Timestamp(as_of)].reset_index(
             drop=True
         )
@@ -187,12 +191,14 @@ def rates(book: Any, as_of: dt.date, settings: Settings) -> BaseRates:
             )
         until = known["churned_on"] - pd.Timedelta(days=1)
         last = until.fillna(pd.Timestamp(as_of)).dt.date
-        tier = panels.tiers_at(book, dict(zip(known["client_id"], last, strict=True)))
+        tier = panels.tiers_at(portfolio, dict(zip(known["client_id"], last, strict=True)))
         horizons = sorted({*HORIZONS, settings.churn_horizon_days})
-        known = known.assign(tier=known["client_id"].map(tier)).drop(columns=training.untold(book))
-        return base_rates(known, as_of, book.first_event_day, settings, horizons)
+        known = known.assign(tier=known["client_id"].map(tier)).drop(
+            columns=training.untold(portfolio)
+        )
+        return base_rates(known, as_of, portfolio.first_event_day, settings, horizons)
 
-    return remember(book, ("base_rates", epoch_day(as_of), settings.fingerprint), make)
+    return remember(portfolio, ("base_rates", epoch_day(as_of), settings.fingerprint), make)
 
 
 def by_rate(
@@ -228,7 +234,7 @@ def by_rate(
             pd.DataFrame(columns=RATES),
         )
     at = rows.iloc[(rows["horizon_days"] - settings.churn_horizon_days).abs().argmin()]
-    whose = THE_BOOK if at["tier"] == THE_BOOK else f"the tier {at['tier']}"
+    whose = THE_PORTFOLIO if at["tier"] == THE_PORTFOLIO else f"the tier {at['tier']}"
     reason = (
         f"base rate of {whose}: {at['events']} left in {at['steps']:,.0f} customer-months "
         f"({at['customers']} customers); it ranks nobody within it"

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from healthseg.config import Settings, fingerprint
 from healthseg.data.memory import remember
 from healthseg.forecasting import backtest, forecast, within_tolerance
-from healthseg.measures import keys
-from healthseg.measures.counting import customers
+from healthseg.metrics import keys
+from healthseg.metrics.counting import customers
 from healthseg.periods import weekly
 from healthseg.scoring import training
+from healthseg.settings import Settings, fingerprint
 from healthseg.tools.health import leaving
 from healthseg.tools.health.figures import Asked, Judged, judge
 from healthseg.tools.health.result import ChurnPrediction, Forecast, PredictedScore
@@ -57,15 +57,15 @@ def ahead(subject: Subject) -> Outlook:
             None,
             missing,
         )
-    book, settings, missing = subject.book, subject.settings, {}
+    portfolio, settings, missing = subject.portfolio, subject.settings, {}
     coming = fan(subject.judged, settings)
-    errors = past_errors(book, subject.as_of, subject.rules)
+    errors = past_errors(portfolio, subject.as_of, subject.rules)
     predicted = predictions(coming, errors, subject.as_of)
     if not predicted:
         missing["$.predicted_scores"] = "too few weekly scores to forecast from"
     elif predicted[0].confidence is None:
         missing["$.predicted_scores[*].confidence"] = (
-            "fewer than 20 back-tested forecasts in the book"
+            "fewer than 20 back-tested forecasts in the portfolio"
         )
     prediction, frame, unknown = leaving.of_customer(subject)
     return Outlook(
@@ -106,12 +106,12 @@ def fan(judged: Judged, settings: Settings) -> pd.DataFrame:
     )
 
 
-def past_errors(book: Any, as_of: dt.date, rules: Asked) -> pd.DataFrame:
-    """Errors of forecasts made at earlier dates, over a fixed sample of the book's customers."""
+def past_errors(portfolio: Any, as_of: dt.date, rules: Asked) -> pd.DataFrame:
+    """Errors of forecasts made at earlier dates, over a fixed sample of the portfolio's customers."""
     key = f"{as_of:%Y%m%d}-" + fingerprint(
         [
-            book.content(as_of),
-            book.settings.fingerprint,
+            portfolio.content(as_of),
+            portfolio.settings.fingerprint,
             rules.key,
             keys.version(),
             training.version() if rules.predictive else "",
@@ -119,24 +119,24 @@ def past_errors(book: Any, as_of: dt.date, rules: Asked) -> pd.DataFrame:
     )
 
     def make() -> pd.DataFrame:
-        kept = book.store.get_frame("models", f"score-errors-{key}")
+        kept = portfolio.store.get_frame("models", f"score-errors-{key}")
         if kept is None:
-            kept = _back_tested(book, as_of, rules)
-            book.store.put_frame("models", f"score-errors-{key}", kept)
+            kept = _back_tested(portfolio, as_of, rules)
+            portfolio.store.put_frame("models", f"score-errors-{key}", kept)
         return kept
 
-    return remember(book, ("past_errors", key), make)
+    return remember(portfolio, ("past_errors", key), make)
 
 
-def _back_tested(book: Any, as_of: dt.date, rules: Asked) -> pd.DataFrame:
-    frame = sample_series(book, as_of, rules=rules)
+def _back_tested(portfolio: Any, as_of: dt.date, rules: Asked) -> pd.DataFrame:
+    frame = sample_series(portfolio, as_of, rules=rules)
     columns = ["client_id", "origin", "step", "model", "error", "coverage"]
     if frame.empty:
         return pd.DataFrame(columns=columns)
     errors = backtest(
         frame,
         WEEKS,
-        book.settings.interval_level,
+        portfolio.settings.interval_level,
         origins=6,
         refit_every=6,
         season_length=1,
@@ -148,13 +148,13 @@ def _back_tested(book: Any, as_of: dt.date, rules: Asked) -> pd.DataFrame:
 
 
 def sample_series(
-    book: Any, as_of: dt.date, count: int = SAMPLE, rules: Asked = COMPOSITE
+    portfolio: Any, as_of: dt.date, count: int = SAMPLE, rules: Asked = COMPOSITE
 ) -> pd.DataFrame:
     """Weekly scores of a fixed sample of ``count`` customers with 30 weeks or more, as forecasting's long frame."""
-    known = customers(book).reset_index(drop=True)
+    known = customers(portfolio).reset_index(drop=True)
     known = known.loc[pd.to_datetime(known["signup_date"]) <= pd.Timestamp(as_of), "client_id"]
     drawn = sorted(known, key=lambda name: hashlib.sha256(name.encode()).digest())[: 4 * count]
-    judged = judge(book, as_of, 7, rules, sorted(drawn))
+    judged = judge(portfolio, as_of, 7, rules, sorted(drawn))
     frame = series(judged)
     weeks = frame.groupby("client_id").size()
     chosen = [name for name in drawn if weeks.get(name, 0) >= LEAST_WEEKS][:count]

@@ -1,4 +1,4 @@
-"""The shape of calculate_health_score's reply: the reference's keys, and what traces them."""
+"""The shape of calculate_health_score's response: the reference's keys, and what traces them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class ComponentScores(Part):
 
 
 class MetricDetail(Part):
-    measure: str
+    metric: str
     label: str
     value: float | None
     unit: str
@@ -70,18 +70,18 @@ class ChurnFactor(Part):
 
     text: str
     label: str
-    measure: str
+    metric: str
     unit: str
     value: float | None
     usual: float | None  # the median of the rows that the model learnt from
     log_odds: float
     sd: float
     odds_ratio: float
-    measures: list[str]  # those that move together, and cannot be told apart
+    metrics: list[str]  # those that move together, and cannot be told apart
 
 
 class ChurnGate(Part):
-    """Whether the book carries a model of single customers, and the held-out figures that decided it."""
+    """Whether the portfolio carries a model of single customers, and the held-out figures that decided it."""
 
     eligible: bool
     reason: str
@@ -142,7 +142,7 @@ class Forecast(Part):
 
 class ChangePart(Part):
     kind: str  # configuration, newly_missing, data, newly_known, cap, ramp, rounding
-    measure: str | None
+    metric: str | None
     label: str
     points: float
     value_then: float | None = None
@@ -162,7 +162,7 @@ class ChangeExplanation(Part):
 
 class Factor(Part):
     text: str
-    measure: str
+    metric: str
     value: float | None
     unit: str
     points: float | None
@@ -182,14 +182,14 @@ class Opportunity(Part):
     target_state: str
     impact: str
     effort: str | None
-    measure: str
+    metric: str
     current_value: float
     target_value: float
     points: float
 
 
 class Fired(Part):
-    """A rule of the playbook that fired, with the figures that made it."""
+    """A rule that fired, with the figures that made it."""
 
     rule: str
     text: str
@@ -223,7 +223,7 @@ class Mark(Part):
 
 
 class HealthScore(Result):
-    """calculate_health_score's reply for one customer."""
+    """calculate_health_score's response for one customer."""
 
     tool: ClassVar[str] = "calculate_health_score"
 
@@ -312,14 +312,14 @@ class HealthScore(Result):
         }
 
 
-class HealthBook(Result):
+class PortfolioHealth(Result):
     """What the portfolio report of calculate_health_score needs; its frames are:
 
     customers: client_id, name, score, band, change, trend, risk_level, reason, arr, currency, at_stake,
     at_stake_basis, tier, stage, plan, industry, csm_id, renewal_on, days_to_renewal, coverage, lower, upper, status
     (a row a live customer, most at stake first); movers: client_id, name, change, score, arr, currency, direction,
     reason; disagreements: client_id, name, score, arr, currency, arr_change, kind, reason; bands: date, band,
-    customers, arr; distribution: low, high, band, customers, arr; coverage: component, measure, label, weight,
+    customers, arr; distribution: low, high, band, customers, arr; coverage: component, metric, label, weight,
     measured_share, measured, customers.
     """
 
@@ -351,7 +351,7 @@ class HealthBook(Result):
     alerts: list[Fired]
 
     def charts(self, width: int = 740) -> dict[str, alt.TopLevelMixin]:
-        from healthseg.charts import health_book as charts
+        from healthseg.charts import health_portfolio as charts
 
         return {
             "attention": charts.attention(self.frame("customers"), width),
@@ -366,7 +366,7 @@ class HealthBook(Result):
 
     def verdict(self) -> str:
         if not self.total_customers:
-            return "The book has no live customers"
+            return "The portfolio has no live customers"
         score = (
             "no score yet"
             if self.average_score is None

@@ -18,24 +18,22 @@ def by_model(days: int) -> str:
     return f"probability of leaving in {days} days × ARR"
 
 
-def basis(book: Any, as_of: dt.date) -> str:
-    """How the book's amounts at stake are made, in words."""
-    if training.churn_model(book, as_of).eligible:
-        return (
-            f"{by_model(book.settings.churn_horizon_days)} (where notice was given, the whole ARR)"
-        )
+def basis(portfolio: Any, as_of: dt.date) -> str:
+    """How the portfolio's amounts at stake are made, in words."""
+    if training.churn_model(portfolio, as_of).eligible:
+        return f"{by_model(portfolio.settings.churn_horizon_days)} (where notice was given, the whole ARR)"
     return f"{BY_SCORE}, as no account has a probability of its own"
 
 
-def of_rows(book: Any, as_of: dt.date, rows: pd.DataFrame) -> pd.DataFrame:
+def of_rows(portfolio: Any, as_of: dt.date, rows: pd.DataFrame) -> pd.DataFrame:
     """at_stake and basis of live customers' scored rows (by client_id) at ``as_of``."""
     by_score = pd.DataFrame(
         {"at_stake": (100 - rows["score"]) / 100 * rows["arr"], "basis": BY_SCORE}
     )
-    if not training.churn_model(book, as_of).eligible or not len(rows):
+    if not training.churn_model(portfolio, as_of).eligible or not len(rows):
         return by_score
-    horizon = book.settings.churn_horizon_days
-    told = training.predictions(book, as_of, rows.index.tolist())
+    horizon = portfolio.settings.churn_horizon_days
+    told = training.predictions(portfolio, as_of, rows.index.tolist())
     chance = (
         told[told["horizon_days"] == horizon]
         .set_index("client_id")["probability"]

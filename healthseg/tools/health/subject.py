@@ -1,4 +1,4 @@
-"""Whom a reply is about: one customer's rows and scores, and the day that is shown."""
+"""Whom a response is about: one customer's rows and scores, and the day that is shown."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 
 import pandas as pd
 
-from healthseg.config import Settings
-from healthseg.measures import panel as panels
+from healthseg.metrics import panel as panels
 from healthseg.scoring import score_trend
+from healthseg.settings import Settings
 from healthseg.tools.health.figures import (
     ARR_DAYS,
     Asked,
@@ -30,15 +30,15 @@ class Subject:
 
     def __init__(
         self,
-        book: Any,
+        portfolio: Any,
         customer: Mapping[str, Any],
         as_of: dt.date,
         asked: Any,
         judged: Judged | None = None,
     ) -> None:
-        self.book, self.as_of, self.asked = book, as_of, asked
+        self.portfolio, self.as_of, self.asked = portfolio, as_of, asked
         self.customer = customer
-        self.settings: Settings = book.settings
+        self.settings: Settings = portfolio.settings
         self.rules = Asked.of(asked.scoring_model, asked.component_weights)
         self.weights = self.rules.weights
         self.client_id = str(customer["client_id"])
@@ -53,12 +53,12 @@ class Subject:
 
     def _judged(self) -> Judged:
         if self.churned:
-            rows = frozen_rows(self.book, self.as_of, self.lookback_days, self.client_id)
-            return judge_rows(self.book, rows, self.day, self.lookback_days, self.rules)
-        return judge(self.book, self.day, self.lookback_days, self.rules, [self.client_id])
+            rows = frozen_rows(self.portfolio, self.as_of, self.lookback_days, self.client_id)
+            return judge_rows(self.portfolio, rows, self.day, self.lookback_days, self.rules)
+        return judge(self.portfolio, self.day, self.lookback_days, self.rules, [self.client_id])
 
     def row(self, day: dt.date) -> dict[str, Any] | None:
-        """The customer's measures and scores on a day; None before it signed up."""
+        """The customer's metrics and scores on a day; None before it signed up."""
         rows = self.judged.on(day)
         return rows.iloc[0].to_dict() if len(rows) else None
 
@@ -84,7 +84,7 @@ class Subject:
 
     @cached_property
     def figures(self) -> dict[str, Any]:
-        """The named figures that the playbook's rules read."""
+        """The named figures that the rules read."""
         earlier = self.row(self.day - dt.timedelta(days=ARR_DAYS))
         return figures(
             self.now, self.then, earlier, self.trend, self.lookback_days, self.asked.risk_threshold
@@ -99,7 +99,7 @@ class Subject:
         """The figures of each of the ``days`` days before, oldest first: what a cooldown looks back on."""
         past = [self.as_of - dt.timedelta(days=back) for back in range(days, 0, -1)]
         dates = sorted({date for day in past for date in dates_of(day, self.lookback_days)})
-        rows = panels.build(self.book, dates, [self.client_id])
+        rows = panels.build(self.portfolio, dates, [self.client_id])
         signed_up = set(rows["date"])
         return [
             self._figures_on(rows, day) if pd.Timestamp(day) in signed_up else None for day in past
@@ -107,5 +107,5 @@ class Subject:
 
     def _figures_on(self, rows: pd.DataFrame, day: dt.date) -> dict[str, Any]:
         here = rows[rows["date"].isin(pd.to_datetime(dates_of(day, self.lookback_days)))]
-        judged = judge_rows(self.book, here, day, self.lookback_days, self.rules)
-        return Subject(self.book, self.customer, day, self.asked, judged).figures
+        judged = judge_rows(self.portfolio, here, day, self.lookback_days, self.rules)
+        return Subject(self.portfolio, self.customer, day, self.asked, judged).figures

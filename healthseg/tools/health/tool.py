@@ -11,11 +11,11 @@ from pydantic import Field
 
 from healthseg.data.portfolio import Portfolio
 from healthseg.errors import ClientNotFound
-from healthseg.measures.leaving import customer_as_of
+from healthseg.metrics.leaving import customer_as_of
 from healthseg.tools.health import answer as health_answer
-from healthseg.tools.health import book as health_book
+from healthseg.tools.health import portfolio as health_portfolio
 from healthseg.tools.health.predictive import refuse_without_model
-from healthseg.tools.health.result import HealthBook, HealthScore
+from healthseg.tools.health.result import HealthScore, PortfolioHealth
 from healthseg.tools.parameters import Parameters, validated
 
 Model = Literal["weighted_composite", "ml_predictive", "custom"]
@@ -41,12 +41,12 @@ class CustomerParameters(Parameters):
     risk_threshold: float = Threshold
     alert_preferences: dict[str, Any] | None = Preferences
     as_of: str | dt.date | None = Field(
-        default=None, description="Date, read to its end; default the book's last day"
+        default=None, description="Date, read to its end; default the portfolio's last day"
     )
 
 
-class BookParameters(Parameters):
-    """Parameters of calculate_health_score_book."""
+class PortfolioParameters(Parameters):
+    """Parameters of portfolio_health."""
 
     scoring_model: Model = Field(default="weighted_composite", description="Scoring model")
     component_weights: dict[str, Any] | None = Weights
@@ -54,7 +54,7 @@ class BookParameters(Parameters):
     risk_threshold: float = Threshold
     alert_preferences: dict[str, Any] | None = Preferences
     as_of: str | dt.date | None = Field(
-        default=None, description="Date, read to its end; default the book's last day"
+        default=None, description="Date, read to its end; default the portfolio's last day"
     )
 
 
@@ -74,13 +74,13 @@ def calculate_health_score(
 
     The score (0–100) is Σ w·c / Σ w over the components that can be measured; each is a weighted mean of metrics
     that the scorecard maps to points. ``coverage`` says which share of the configured weight was measured,
-    ``possible_range`` what the missing inputs allow. Everything is as of the end of ``as_of`` (default: the book's
+    ``possible_range`` what the missing inputs allow. Everything is as of the end of ``as_of`` (default: the portfolio's
     last whole day). Raises InvalidClientId, ClientNotFound, InvalidParameters, CalculationError (``ml_predictive``),
     DataRetrievalError. Formulas: docs/methods.md.
 
-    >>> from healthseg.testing import tiny_book
-    >>> book = tiny_book(events=[("a", f"2025-0{m}-{d:02d} 09:00", "u1") for m in (1, 2, 3) for d in range(1, 29)])
-    >>> health = calculate_health_score(book, "a", as_of="2025-03-28")
+    >>> from healthseg.testing import tiny_portfolio
+    >>> portfolio = tiny_portfolio(events=[("a", f"2025-0{m}-{d:02d} 09:00", "u1") for m in (1, 2, 3) for d in range(1, 29)])
+    >>> health = calculate_health_score(portfolio, "a", as_of="2025-03-28")
     >>> health.current_health_score, health.coverage
     (91, 0.39)
     """
@@ -111,7 +111,7 @@ def calculate_health_score(
     return health_answer.answer(portfolio, customer_as_of(portfolio, client_id, date), date, asked)
 
 
-def calculate_health_score_book(
+def portfolio_health(
     portfolio: Portfolio,
     *,
     scoring_model: str = "weighted_composite",
@@ -120,14 +120,14 @@ def calculate_health_score_book(
     risk_threshold: float = 60.0,
     alert_preferences: Mapping[str, Any] | None = None,
     as_of: str | dt.date | None = None,
-) -> HealthBook:
-    """Who in the book needs attention today, who moved, and where do score and money disagree?
+) -> PortfolioHealth:
+    """Who in the portfolio needs attention today, who moved, and where do score and money disagree?
 
     Live customers only; those that left, have not begun or are prospects are counted apart. ``alerts`` are all that
     hold, whatever ``cooldown_days``. Raises InvalidParameters and DataRetrievalError.
     """
     asked = validated(
-        BookParameters,
+        PortfolioParameters,
         {
             "scoring_model": scoring_model,
             "component_weights": _plain(component_weights),
@@ -139,7 +139,7 @@ def calculate_health_score_book(
     )
     date = portfolio.as_of(asked.as_of)
     refuse_without_model(portfolio, date, asked.scoring_model)
-    return health_book.answer(portfolio, date, asked)
+    return health_portfolio.answer(portfolio, date, asked)
 
 
 def _plain(value: Any) -> Any:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from healthseg.config import COMPONENTS
+from healthseg.settings import COMPONENTS
 
 
 def frame(points: pd.DataFrame, today: pd.DataFrame, names: pd.Series) -> pd.DataFrame:

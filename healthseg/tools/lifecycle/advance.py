@@ -10,10 +10,10 @@ from typing import Any
 import pandas as pd
 
 from healthseg.errors import InvalidParameters
-from healthseg.lifecycle import Edge
-from healthseg.measures.counting import customers
-from healthseg.measures.stages import Spell, history, in_force, spells, zones
+from healthseg.metrics.counting import customers
+from healthseg.metrics.stages import Spell, history, in_force, spells, zones
 from healthseg.periods import end_of_day_utc
+from healthseg.settings.lifecycle import Edge
 from healthseg.tools.lifecycle import criteria, figures
 from healthseg.tools.lifecycle.moves import LONGEST_REASON, TRANSITION, Wish
 from healthseg.tools.lifecycle.recording import recorded
@@ -61,10 +61,10 @@ class Step:
 
 
 def standing_spells(
-    book: Any, as_of: dt.date | None, known_by: dt.datetime | None = None
+    portfolio: Any, as_of: dt.date | None, known_by: dt.datetime | None = None
 ) -> dict[str, Spell]:
     """Each customer's stay at the end of ``as_of`` (None: by all that is recorded), by client_id."""
-    known, zone = history(book), zones(book)
+    known, zone = history(portfolio), zones(portfolio)
     limits = {
         name: None if as_of is None else end_of_day_utc(as_of, name) for name in set(zone.values())
     }
@@ -77,23 +77,23 @@ def standing_spells(
 
 
 def plan(
-    book: Any, as_of: dt.date, only: Iterable[str] | None = None, present: bool = False
+    portfolio: Any, as_of: dt.date, only: Iterable[str] | None = None, present: bool = False
 ) -> list[Step]:
     """What follows from the figures of ``as_of``: of each live customer the first of its stage's edges that is met.
 
     Its stage is that of ``as_of``; with ``present`` the one it is in by all that is recorded.
     """
     edges: dict[str, list[Edge]] = {}
-    for edge in book.settings.lifecycle.edges:
+    for edge in portfolio.settings.lifecycle.edges:
         edges.setdefault(edge.source, []).append(edge)
-    standing = standing_spells(book, None if present else as_of)
+    standing = standing_spells(portfolio, None if present else as_of)
     if only is not None:
         standing = {client: spell for client, spell in standing.items() if client in set(only)}
-    needed = criteria.needed(book.settings.lifecycle.edges)
-    days = figures.of_book(
-        book, as_of, needed, {client: spell.start for client, spell in standing.items()}
+    needed = criteria.needed(portfolio.settings.lifecycle.edges)
+    days = figures.of_portfolio(
+        portfolio, as_of, needed, {client: spell.start for client, spell in standing.items()}
     )
-    names = _names(book)
+    names = _names(portfolio)
     found = (
         _step(
             client,
@@ -118,24 +118,24 @@ def _step(
     return None
 
 
-def apply(book: Any, steps: Iterable[Step], notify_team: bool = True) -> list[dict[str, Any]]:
+def apply(portfolio: Any, steps: Iterable[Step], notify_team: bool = True) -> list[dict[str, Any]]:
     """Makes the automatic ones of the moves, each in a transaction of its own, and says what became of each.
 
     The outcome is moved, unchanged (made before), or refused with the reason, where the customer was moved meanwhile.
     """
-    return [_made(book, step, notify_team) for step in steps if step.automatic]
+    return [_made(portfolio, step, notify_team) for step in steps if step.automatic]
 
 
-def _made(book: Any, step: Step, notify_team: bool) -> dict[str, Any]:
+def _made(portfolio: Any, step: Step, notify_team: bool) -> dict[str, Any]:
     try:
-        move = recorded(book, zones(book)[step.client_id], step.wish(), notify_team)
+        move = recorded(portfolio, zones(portfolio)[step.client_id], step.wish(), notify_team)
     except InvalidParameters as problem:
         return {**step.to_dict(), "outcome": "refused", "reason": problem.message}
     return {**step.to_dict(), "outcome": "moved" if move.changed else "unchanged"}
 
 
-def _names(book: Any) -> Mapping[str, str]:
-    known = customers(book)
+def _names(portfolio: Any) -> Mapping[str, str]:
+    known = customers(portfolio)
     return {
         client: client if pd.isna(name) else str(name)
         for client, name in (known["name"] if "name" in known else known["client_id"]).items()

@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-from healthseg import playbook
-from healthseg.config import Settings
+from healthseg import rules
 from healthseg.data.memory import remember
-from healthseg.lifecycle import Action
-from healthseg.measures.counting import EPOCH
-from healthseg.measures.milestone_catalogue import DayCount
-from healthseg.measures.panel import panel
+from healthseg.metrics.counting import EPOCH
+from healthseg.metrics.milestone_catalogue import DayCount
+from healthseg.metrics.panel import panel
 from healthseg.periods import UTC
+from healthseg.settings import Settings
+from healthseg.settings.lifecycle import Action
 
 if TYPE_CHECKING:
     from healthseg.data.ledger.ledger import StageEvent
@@ -25,10 +25,10 @@ class Announcer:
     """Makes the messages of one customer's moves."""
 
     def __init__(
-        self, book: Any, customer: Mapping[str, Any], zone: str, notify_team: bool
+        self, portfolio: Any, customer: Mapping[str, Any], zone: str, notify_team: bool
     ) -> None:
-        self.book, self.customer, self.zone = book, customer, zone
-        self.settings: Settings = book.settings
+        self.portfolio, self.customer, self.zone = portfolio, customer, zone
+        self.settings: Settings = portfolio.settings
         self.notify_team = notify_team
 
     def __call__(self, event: StageEvent, previous: str | None, first: bool) -> list[Message]:
@@ -58,8 +58,8 @@ class Announcer:
             "reason": event.reason or "",
         }
         payload = {
-            "subject": playbook.words(action.subject, figures).strip(),
-            "text": playbook.words(action.text, figures).strip(),
+            "subject": rules.words(action.subject, figures).strip(),
+            "text": rules.words(action.text, figures).strip(),
             "recipients": recipients,
             "name": figures["name"],
             "stage": event.stage,
@@ -79,12 +79,12 @@ class Announcer:
         if action.to != "manager":
             return []
         manager = self.customer.get("csm_id")
-        contact = contacts(self.book).get(manager)
+        contact = contacts(self.portfolio).get(manager)
         own = told.managers.get(manager, ()) or ((contact,) if contact else ())
         return list(own or (told.tiers.get(self._tier() or "", ()) if told.tiers else ()))
 
     def _tier(self) -> str | None:
-        rows = panel(self.book, [self.book.data_until], [str(self.customer["client_id"])])
+        rows = panel(self.portfolio, [self.portfolio.data_until], [str(self.customer["client_id"])])
         return (
             None
             if not len(rows) or not isinstance(rows["tier"].iloc[0], str)
@@ -96,20 +96,20 @@ class Announcer:
         if not action.business_days:
             return now
         day = (effective_at.astimezone(ZoneInfo(self.zone)).date() - EPOCH).days
-        due = DayCount.business(self.book).nth(day, action.business_days)
+        due = DayCount.business(self.portfolio).nth(day, action.business_days)
         hour = dt.datetime.combine(
             EPOCH + dt.timedelta(days=due), dt.time(self.settings.lifecycle.hour)
         )
         return max(now, hour.replace(tzinfo=ZoneInfo(self.zone)).astimezone(UTC))
 
 
-def contacts(book: Any) -> Mapping[str, str]:
+def contacts(portfolio: Any) -> Mapping[str, str]:
     """The addresses of the managers, where the table of managers has them."""
 
     def make() -> dict[str, str]:
-        if not book.has("csms"):
+        if not portfolio.has("csms"):
             return {}
-        rows = book.table("csms")[["csm_id", "contact"]].dropna()
+        rows = portfolio.table("csms")[["csm_id", "contact"]].dropna()
         return dict(zip(rows["csm_id"], rows["contact"], strict=True))
 
-    return remember(book, "contacts of managers", make)
+    return remember(portfolio, "contacts of managers", make)

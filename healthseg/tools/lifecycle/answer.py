@@ -1,4 +1,4 @@
-"""One customer's reply, put together from its changes, its days and its stage's curve."""
+"""One customer's response, put together from its changes, its days and its stage's curve."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from healthseg import playbook
-from healthseg.measures.stages import Change, in_force
+from healthseg import rules
+from healthseg.metrics.stages import Change, in_force
 from healthseg.tools.lifecycle import standing as standings
 from healthseg.tools.lifecycle.criteria import Held
 from healthseg.tools.lifecycle.disagree import disagreements, suggestion
@@ -36,7 +36,7 @@ NO_HISTORY = "no stage was recorded or imported for this customer by then"
 
 
 def answer(subject: Subject, asked: Any, made: Move | None) -> LifecycleStage:
-    """The reply; ``made`` is what came of an update or a transition, None where only was read."""
+    """The response; ``made`` is what came of an update or a transition, None where only was read."""
     last, spells = subject.last, subject.spells
     place = _standing(subject)
     coming = _next(subject)
@@ -45,10 +45,10 @@ def answer(subject: Subject, asked: Any, made: Move | None) -> LifecycleStage:
     )
     hint = suggestion(subject.left_on, subject.now)
     actions = _fired(subject, place, coming, apart, hint.stage)
-    reply = LifecycleStage(
+    response = LifecycleStage(
         as_of=subject.as_of,
-        data_until=subject.book.data_until,
-        fingerprint=subject.book.fingerprint(subject.as_of, ledger=subject.known.head),
+        data_until=subject.portfolio.data_until,
+        fingerprint=subject.portfolio.fingerprint(subject.as_of, ledger=subject.known.head),
         warnings=_warnings(subject),
         not_measured=_not_measured(subject, coming),
         client_id=subject.client_id,
@@ -81,7 +81,7 @@ def answer(subject: Subject, asked: Any, made: Move | None) -> LifecycleStage:
         recommended_actions_detail=actions,
         history=_history(subject),
     )
-    return reply.with_frames(**_frames(subject, reply))
+    return response.with_frames(**_frames(subject, response))
 
 
 def _progression(subject: Subject) -> list[ProgressionStep]:
@@ -210,7 +210,9 @@ def _actions(subject: Subject, request_id: str) -> list[TriggeredAction]:
             attempts=one.attempts,
             scheduled_for=None if one.message.due_at is None else told(one.message.due_at),
         )
-        for one in sorted(of_request(subject.book.ledger(), request_id), key=lambda one: one.place)
+        for one in sorted(
+            of_request(subject.portfolio.ledger(), request_id), key=lambda one: one.place
+        )
     ]
 
 
@@ -243,7 +245,7 @@ def _fired(
         "disagreement": apart[0].text if apart else "nothing",
         "minimum_health": subject.settings.lifecycle.minimum_health.get(subject.stage or ""),
     }
-    return [Fired(**one) for one in playbook.fired(TOOL, "action", given)]
+    return [Fired(**one) for one in rules.fired(TOOL, "action", given)]
 
 
 def _history(subject: Subject) -> list[RecordedChange]:
@@ -320,17 +322,17 @@ def _not_measured(subject: Subject, coming: NextStage) -> dict[str, str]:
     return found
 
 
-def _frames(subject: Subject, reply: LifecycleStage) -> dict[str, pd.DataFrame]:
-    steps = [one.model_dump() for one in reply.stage_progression]
+def _frames(subject: Subject, response: LifecycleStage) -> dict[str, pd.DataFrame]:
+    steps = [one.model_dump() for one in response.stage_progression]
     columns = list(ProgressionStep.model_fields)
     stay = subject.stay
-    told = reply.position is not None
+    told = response.position is not None
     curve = pd.DataFrame(
         columns=["time", "at_risk", "events", "survival", "std_error", "lower", "upper"]
     )
     exits = pd.DataFrame(columns=["cause", "time", "cumulative_incidence", "std_error"])
-    details = [one.model_dump() for one in reply.next_stage_criteria.criteria_detail]
-    out = [one.model_dump() for one in (reply.position.doors if told else None) or []]
+    details = [one.model_dump() for one in response.next_stage_criteria.criteria_detail]
+    out = [one.model_dump() for one in (response.position.doors if told else None) or []]
     return {
         "progression": pd.DataFrame(steps, columns=columns),
         "curve": stay.curve if stay is not None and told else curve,
@@ -338,6 +340,7 @@ def _frames(subject: Subject, reply: LifecycleStage) -> dict[str, pd.DataFrame]:
         "doors": pd.DataFrame(out, columns=list(Door.model_fields)),
         "criteria": pd.DataFrame(details, columns=list(CriterionDetail.model_fields)),
         "history": pd.DataFrame(
-            [one.model_dump() for one in reply.history], columns=list(RecordedChange.model_fields)
+            [one.model_dump() for one in response.history],
+            columns=list(RecordedChange.model_fields),
         ),
     }

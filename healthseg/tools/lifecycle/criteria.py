@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from healthseg.expressions import Condition
-from healthseg.lifecycle import Criterion, Edge
-from healthseg.measures.statistics.robust import theil_sen
+from healthseg.rules.expressions import Condition
+from healthseg.settings.lifecycle import Criterion, Edge
+from healthseg.statistics.robust import theil_sen
 from healthseg.tools.lifecycle.figures import Day
 
 _OVERLAP_DAYS = 28  # neighbouring days' figures share so many days

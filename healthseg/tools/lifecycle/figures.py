@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 
 from healthseg.data.memory import remember
-from healthseg.measures import panel as panels
-from healthseg.measures.counting import epoch_day
-from healthseg.measures.milestones import states
+from healthseg.metrics import panel as panels
+from healthseg.metrics.counting import epoch_day
+from healthseg.metrics.milestones import states
 from healthseg.scoring import score_panel
 from healthseg.tools.health.figures import with_todays_value
 from healthseg.tools.rounding import number
@@ -29,37 +29,41 @@ def days_before(day: dt.date, count: int = LOOK_BACK_DAYS) -> list[dt.date]:
 
 
 def daily(
-    book: Any, day: dt.date, client_id: str, needed: Iterable[str], since: dt.date
+    portfolio: Any, day: dt.date, client_id: str, needed: Iterable[str], since: dt.date
 ) -> list[Day]:
     """One customer's figures on each of the last days on which it lived, oldest first.
 
     ``needed`` are the figures that will be read (contracts and milestones cost a look at their tables); ``since`` is
     the day on which its stage began.
     """
-    rows = panels.panel(book, days_before(day), [client_id])
+    rows = panels.panel(portfolio, days_before(day), [client_id])
     return _figures(
-        book, scored(book, rows[rows["live"].astype(bool)]), day, set(needed), {client_id: since}
+        portfolio,
+        scored(portfolio, rows[rows["live"].astype(bool)]),
+        day,
+        set(needed),
+        {client_id: since},
     )
 
 
-def scored(book: Any, rows: pd.DataFrame) -> pd.DataFrame:
+def scored(portfolio: Any, rows: pd.DataFrame) -> pd.DataFrame:
     """Rows of the panel with ``health_score``, as it is shown."""
     rows, _ = with_todays_value(rows)
     if not len(rows):
         return rows.assign(health_score=np.nan)
     return rows.assign(
-        health_score=score_panel(rows, book.settings, None).frame["shown"].to_numpy()
+        health_score=score_panel(rows, portfolio.settings, None).frame["shown"].to_numpy()
     )
 
 
-def of_book(
-    book: Any, day: dt.date, needed: Iterable[str], since: Mapping[str, dt.date]
+def of_portfolio(
+    portfolio: Any, day: dt.date, needed: Iterable[str], since: Mapping[str, dt.date]
 ) -> dict[str, list[Day]]:
     """``daily`` for all customers that live on ``day`` and have a stage (``since``), by client_id."""
-    rows = panels.panel(book, days_before(day))
+    rows = panels.panel(portfolio, days_before(day))
     rows = rows[rows["live"].astype(bool) & rows["client_id"].isin(since)]
     found: dict[str, list[Day]] = {}
-    for one in _figures(book, scored(book, rows), day, set(needed), since):
+    for one in _figures(portfolio, scored(portfolio, rows), day, set(needed), since):
         found.setdefault(one["client_id"], []).append(one)
     last = pd.Timestamp(day)
     return {
@@ -68,7 +72,7 @@ def of_book(
 
 
 def _figures(
-    book: Any, rows: pd.DataFrame, day: dt.date, needed: set[str], since: Mapping[str, dt.date]
+    portfolio: Any, rows: pd.DataFrame, day: dt.date, needed: set[str], since: Mapping[str, dt.date]
 ) -> list[Day]:
     names = [name for name in rows if name in needed]
     out = [
@@ -81,21 +85,21 @@ def _figures(
         for one, value in zip(out, rows[name].tolist(), strict=True):
             one[name] = value if isinstance(value, str) else number(value)
     if needed & set(CONTRACT):
-        known = contracts(book)
+        known = contracts(portfolio)
         for one in out:
             one |= contract_figures(known, one["client_id"], one["date"], since[one["client_id"]])
     if MILESTONES in needed:
-        _with_milestones(book, out, day)
+        _with_milestones(portfolio, out, day)
     return out
 
 
-def contracts(book: Any) -> dict[str, list[tuple]] | None:
+def contracts(portfolio: Any) -> dict[str, list[tuple]] | None:
     """Each customer's contracts as (starts_on, ends_on, signed_on), in order; None where there is no such table."""
 
     def make() -> dict[str, list[tuple]] | None:
-        if not book.has("contracts"):
+        if not portfolio.has("contracts"):
             return None
-        rows = book.table("contracts")
+        rows = portfolio.table("contracts")
         dates = [
             [None if pd.isna(value) else value.date() for value in pd.to_datetime(rows[name])]
             for name in ("starts_on", "ends_on", "signed_on")
@@ -105,7 +109,7 @@ def contracts(book: Any) -> dict[str, list[tuple]] | None:
             found.setdefault(client, []).append(tuple(one))
         return {client: sorted(rows, key=lambda row: row[0]) for client, rows in found.items()}
 
-    return remember(book, "contracts of customers", make)
+    return remember(portfolio, "contracts of customers", make)
 
 
 def contract_figures(
@@ -131,17 +135,17 @@ def contract_figures(
     }
 
 
-def _with_milestones(book: Any, days: list[Day], day: dt.date) -> None:
+def _with_milestones(portfolio: Any, days: list[Day], day: dt.date) -> None:
     """How many required milestones of the onboarding were open on each day; None where the customer has none."""
-    waiting = remember(book, ("required onboarding", day), lambda: _onboarding(book, day))
+    waiting = remember(portfolio, ("required onboarding", day), lambda: _onboarding(portfolio, day))
     for one in days:
         theirs = waiting.get(one["client_id"])
         at = epoch_day(one["date"])
         one[MILESTONES] = None if theirs is None else float(sum(done > at for done in theirs))
 
 
-def _onboarding(book: Any, day: dt.date) -> dict[str, list[float]]:
-    rows = states(book, day)
+def _onboarding(portfolio: Any, day: dt.date) -> dict[str, list[float]]:
+    rows = states(portfolio, day)
     if not len(rows):
         return {}
     rows = rows[rows["required"].astype(bool) & (rows["category"] == "onboarding")]

@@ -1,4 +1,4 @@
-"""The book's frames of stays: by stage, over time, from stage to stage, who fell back, who came again."""
+"""The portfolio's frames of stays: by stage, over time, from stage to stage, who fell back, who came again."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from healthseg.lifecycle import STAGES, Lifecycle
-from healthseg.measures.statistics.rates import wilson
-from healthseg.measures.stays import CHURNED, SAME_DAY, Stay
+from healthseg.metrics.stays import CHURNED, SAME_DAY, Stay
+from healthseg.settings.lifecycle import STAGES, Lifecycle
+from healthseg.statistics.rates import wilson
 
 NO_STAGE = "none"
 EARLY = ("prospect", "trial", "onboarding")

@@ -53,7 +53,7 @@ def moment(value: Any, zone: str, parameter: str) -> Moment:
 
 
 def told(at: dt.datetime) -> str:
-    """An instant as replies write it, in UTC.
+    """An instant as responses write it, in UTC.
 
     >>> told(dt.datetime(2025, 10, 10, 14, 23, 45, tzinfo=UTC))
     '2025-10-10T14:23:45Z'

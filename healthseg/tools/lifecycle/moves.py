@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from healthseg.config import fingerprint
 from healthseg.data.ledger.stages import local_day
 from healthseg.errors import InvalidParameters
-from healthseg.lifecycle import Lifecycle
-from healthseg.measures.stages import Change, in_force, of_event
+from healthseg.metrics.stages import Change, in_force, of_event
+from healthseg.settings import fingerprint
+from healthseg.settings.lifecycle import Lifecycle
 
 if TYPE_CHECKING:
     from healthseg.data.ledger.ledger import Ledger, StageEvent

@@ -6,16 +6,18 @@ from typing import Any
 
 import pandas as pd
 
-from healthseg.measures.leaving import customer_as_of
-from healthseg.measures.stages import history
+from healthseg.metrics.leaving import customer_as_of
+from healthseg.metrics.stages import history
 from healthseg.tools.lifecycle.announce import Announcer
 from healthseg.tools.lifecycle.moves import Move, Wish, move
 
 
-def recorded(book: Any, zone: str, wish: Wish, notify_team: bool) -> Move:
+def recorded(portfolio: Any, zone: str, wish: Wish, notify_team: bool) -> Move:
     """Makes a move in the portfolio's ledger, with the messages that it sets off."""
-    customer = customer_as_of(book, wish.client_id, book.data_until)
-    imported = [one for one in history(book).of(wish.client_id) if not one.seq]
-    announce = Announcer(book, customer, zone, notify_team)
+    customer = customer_as_of(portfolio, wish.client_id, portfolio.data_until)
+    imported = [one for one in history(portfolio).of(wish.client_id) if not one.seq]
+    announce = Announcer(portfolio, customer, zone, notify_team)
     signup = pd.Timestamp(customer["signup_date"]).date()
-    return move(book.ledger(), imported, zone, signup, book.settings.lifecycle, wish, announce)
+    return move(
+        portfolio.ledger(), imported, zone, signup, portfolio.settings.lifecycle, wish, announce
+    )

@@ -1,4 +1,4 @@
-"""The shape of manage_lifecycle_stages' replies: the reference's keys, and what traces them."""
+"""The shape of manage_lifecycle_stages' responses: the reference's keys, and what traces them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class ProgressionStep(Part):
 
 
 class TypicalDuration(Part):
-    """How long customers of the book stay in the current stage."""
+    """How long customers of the portfolio stay in the current stage."""
 
     median_days: float | None
     interval: Interval | None
@@ -48,7 +48,7 @@ class StageHealth(Part):
 
 
 class Door(Part):
-    """One way out of the stage, as it was taken in the book."""
+    """One way out of the stage, as it was taken in the portfolio."""
 
     to: str
     share: float  # of all that come into the stage
@@ -144,7 +144,7 @@ class Suggestion(Part):
 
 
 class LifecycleStage(Result):
-    """manage_lifecycle_stages' reply for one customer, whatever was asked."""
+    """manage_lifecycle_stages' response for one customer, whatever was asked."""
 
     tool: ClassVar[str] = "manage_lifecycle_stages"
 
@@ -227,7 +227,7 @@ class LifecycleStage(Result):
         }
 
 
-class LifecycleBook(Result):
+class PortfolioLifecycle(Result):
     """What the portfolio report needs; its frames are:
 
     stages: stage, customers, arr, typical_days, lower, upper, n, stuck (a row a stage with customers or a curve);
@@ -260,7 +260,7 @@ class LifecycleBook(Result):
     recommended_actions_detail: list[Fired]
 
     def charts(self, width: int = 740) -> dict[str, alt.TopLevelMixin]:
-        from healthseg.charts import lifecycle_book as charts
+        from healthseg.charts import lifecycle_portfolio as charts
 
         return {
             "stages": charts.over_time(self.frame("over_time"), width),
@@ -271,7 +271,7 @@ class LifecycleBook(Result):
 
     def verdict(self) -> str:
         if not self.total_customers:
-            return "The book has no live customers"
+            return "The portfolio has no live customers"
         stuck, apart, back = len(self.stuck_customers), len(self.disagreements), len(self.setbacks)
         return (
             f"{self.total_customers} customers in {sum(1 for n in self.stage_counts.values() if n)} stages; "

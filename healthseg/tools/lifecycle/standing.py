@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from healthseg.config import Settings
-from healthseg.measures.stays import Stay
+from healthseg.metrics.stays import Stay
+from healthseg.settings import Settings
 
 _SHARES = (0.7, 0.5, 0.3)  # of those still here: the largest whose day was seen is told
 

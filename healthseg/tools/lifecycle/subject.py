@@ -1,4 +1,4 @@
-"""Whom a reply is about: one customer's changes as they were effective and known, its days and its stage's curve."""
+"""Whom a response is about: one customer's changes as they were effective and known, its days and its stage's curve."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 
 import pandas as pd
 
-from healthseg.config import Settings
-from healthseg.lifecycle import Edge
-from healthseg.measures.leaving import customer_as_of
-from healthseg.measures.stages import Change, Spell, history, in_force, spells
-from healthseg.measures.stays import CHURNED, Stay, book_curves, book_stays
+from healthseg.metrics.leaving import customer_as_of
+from healthseg.metrics.stages import Change, Spell, history, in_force, spells
+from healthseg.metrics.stays import CHURNED, Stay, portfolio_curves, portfolio_stays
+from healthseg.settings import Settings
+from healthseg.settings.lifecycle import Edge
 from healthseg.tools.lifecycle import criteria, figures
 from healthseg.tools.lifecycle.moments import Moment
 from healthseg.tools.rounding import number
@@ -31,25 +31,30 @@ READ = (
 
 
 class Subject:
-    """A customer at ``as_of`` (the reply's day); what is counted is counted on ``day``, the last one with data."""
+    """A customer at ``as_of`` (the response's day); what is counted is counted on ``day``, the last one with data."""
 
     def __init__(
-        self, book: Any, client_id: str, zone: str, as_of: Moment | None, known_at: Moment | None
+        self,
+        portfolio: Any,
+        client_id: str,
+        zone: str,
+        as_of: Moment | None,
+        known_at: Moment | None,
     ) -> None:
-        self.book, self.client_id, self.zone = book, client_id, zone
-        self.settings: Settings = book.settings
-        self.known = history(book)
+        self.portfolio, self.client_id, self.zone = portfolio, client_id, zone
+        self.settings: Settings = portfolio.settings
+        self.known = history(portfolio)
         self.known_by = None if known_at is None else known_at.last
         self.given: list[Change] = self.known.of(client_id)
         limit = None if as_of is None else as_of.last + dt.timedelta(microseconds=1)
         self.changes = in_force(self.given, limit, self.known_by)
-        last = self.changes[-1].day if self.changes else book.data_until
-        self.as_of = as_of.day if as_of is not None else max(book.data_until, last)
-        self.day = min(self.as_of, book.data_until)
+        last = self.changes[-1].day if self.changes else portfolio.data_until
+        self.as_of = as_of.day if as_of is not None else max(portfolio.data_until, last)
+        self.day = min(self.as_of, portfolio.data_until)
 
     @cached_property
     def customer(self) -> Mapping[str, Any]:
-        return customer_as_of(self.book, self.client_id, self.day)
+        return customer_as_of(self.portfolio, self.client_id, self.day)
 
     @cached_property
     def spells(self) -> list[Spell]:
@@ -82,7 +87,7 @@ class Subject:
         """Its figures on each of the last days; none of one that has left."""
         since = self.spells[-1].start if self.spells else self.day
         wanted = {*READ, *(criteria.needed([self.edge]) if self.edge else ())}
-        return figures.daily(self.book, self.day, self.client_id, wanted, since)
+        return figures.daily(self.portfolio, self.day, self.client_id, wanted, since)
 
     @property
     def now(self) -> figures.Day:
@@ -90,7 +95,7 @@ class Subject:
         if self.days:
             return self.days[-1]
         since = self.spells[-1].start if self.spells else self.day
-        known = figures.contracts(self.book)
+        known = figures.contracts(self.portfolio)
         return figures.contract_figures(known, self.client_id, self.day, since)
 
     def figure(self, name: str) -> float | None:
@@ -107,11 +112,11 @@ class Subject:
 
     @cached_property
     def stay(self) -> Stay | None:
-        """How long customers of the book stay in its stage."""
+        """How long customers of the portfolio stay in its stage."""
         if self.stage is None or self.stage == CHURNED:
             return None
-        return book_curves(self.book, self.known, self.day, self.known_by).get(self.stage)
+        return portfolio_curves(self.portfolio, self.known, self.day, self.known_by).get(self.stage)
 
     @property
     def stays(self) -> pd.DataFrame:
-        return book_stays(self.book, self.known, self.day, self.known_by)
+        return portfolio_stays(self.portfolio, self.known, self.day, self.known_by)

@@ -11,15 +11,15 @@ from pydantic import Field
 
 from healthseg.data.portfolio import Portfolio
 from healthseg.errors import ClientNotFound, InvalidParameters, hint
-from healthseg.lifecycle import STAGES
-from healthseg.measures.stages import history, zones
+from healthseg.metrics.stages import history, zones
 from healthseg.periods import as_date
+from healthseg.settings.lifecycle import STAGES
 from healthseg.tools.lifecycle import answer as lifecycle_answer
-from healthseg.tools.lifecycle import book as lifecycle_book
+from healthseg.tools.lifecycle import portfolio as lifecycle_portfolio
 from healthseg.tools.lifecycle.moments import Moment, moment
 from healthseg.tools.lifecycle.moves import CORRECTION, TRANSITION, Move, Wish, checked_reason
 from healthseg.tools.lifecycle.recording import recorded
-from healthseg.tools.lifecycle.result import LifecycleBook, LifecycleStage
+from healthseg.tools.lifecycle.result import LifecycleStage, PortfolioLifecycle
 from healthseg.tools.lifecycle.subject import Subject
 from healthseg.tools.parameters import Parameters, validated
 
@@ -73,8 +73,8 @@ class CustomerParameters(Parameters):
     )
 
 
-class BookParameters(Parameters):
-    """Parameters of manage_lifecycle_stages_book."""
+class PortfolioParameters(Parameters):
+    """Parameters of portfolio_lifecycle."""
 
     known_at: Instant = Field(
         default=None, description="Read what was known by then; default all that is recorded"
@@ -110,11 +110,11 @@ def manage_lifecycle_stages(
     Raises InvalidClientId, ClientNotFound, InvalidParameters (nothing is recorded then), DataRetrievalError (the
     ledger is locked or cannot be written), IntegrationError (its server does not answer). Formulas: docs/methods.md.
 
-    >>> from healthseg.testing import tiny_book
-    >>> book = tiny_book([("a", f"2025-03-{day:02d} 09:00", "u1") for day in range(1, 31)])
-    >>> manage_lifecycle_stages(book, "a", "get_stage").current_stage is None
+    >>> from healthseg.testing import tiny_portfolio
+    >>> portfolio = tiny_portfolio([("a", f"2025-03-{day:02d} 09:00", "u1") for day in range(1, 31)])
+    >>> manage_lifecycle_stages(portfolio, "a", "get_stage").current_stage is None
     True
-    >>> moved = manage_lifecycle_stages(book, "a", "transition", "trial", "asked for one", effective_at="2025-03-05")
+    >>> moved = manage_lifecycle_stages(portfolio, "a", "transition", "trial", "asked for one", effective_at="2025-03-05")
     >>> moved.current_stage, moved.changed, moved.days_in_current_stage
     ('trial', True, 25)
     """
@@ -145,32 +145,34 @@ def manage_lifecycle_stages(
     return lifecycle_answer.answer(Subject(portfolio, client_id, zone, at, known), asked, None)
 
 
-def manage_lifecycle_stages_book(
+def portfolio_lifecycle(
     portfolio: Portfolio, *, known_at: Instant = None, as_of: str | dt.date | None = None
-) -> LifecycleBook:
+) -> PortfolioLifecycle:
     """In which stages are the customers, how do they move between them, who is stuck, where do other data disagree?
 
     Without ``as_of`` stages are read from all that is recorded; what is counted ends with the data.
 
     Raises InvalidParameters and DataRetrievalError.
     """
-    asked = validated(BookParameters, {"known_at": known_at, "as_of": as_of})
+    asked = validated(PortfolioParameters, {"known_at": known_at, "as_of": as_of})
     zone = portfolio.settings.default_timezone
     known = None if asked.known_at is None else moment(asked.known_at, zone, "known_at").last
-    return lifecycle_book.answer(portfolio, _book_day(portfolio, asked.as_of, known), known)
+    return lifecycle_portfolio.answer(
+        portfolio, _portfolio_day(portfolio, asked.as_of, known), known
+    )
 
 
-def _book_day(
+def _portfolio_day(
     portfolio: Portfolio, given: str | dt.date | None, known_by: dt.datetime | None
 ) -> dt.date:
-    """The day of the book's reply: within the data, or up to the last change that is recorded (the default)."""
+    """The day of the portfolio's response: within the data, or up to the last change that is recorded (the default)."""
     last = _last_recorded(portfolio, known_by)
     day = last if given is None else as_date(given)
     return day if portfolio.data_until < day <= last else portfolio.as_of(given)
 
 
 def _last_recorded(portfolio: Portfolio, known_by: dt.datetime | None = None) -> dt.date:
-    """The last day for which the book holds anything: the data's, or that of a later change of stage."""
+    """The last day for which the portfolio holds anything: the data's, or that of a later change of stage."""
     days = (
         one.day
         for one in history(portfolio).recorded

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from healthseg import playbook
-from healthseg.measures.milestone_catalogue import date_of
+from healthseg import rules
+from healthseg.metrics.milestone_catalogue import date_of
 from healthseg.tools.milestones.blockers import acceleration, sooner, words_of
 from healthseg.tools.milestones.figures import OPEN, TOOL, Figures
 from healthseg.tools.milestones.result import Calibration, Progress, Recommendation, TimeToValue
@@ -24,7 +24,7 @@ def recommendations(
     found = []
     for row in rows:
         if row["status"] in OPEN:
-            fired = playbook.fired(TOOL, "action", words_of(row, figures, own))
+            fired = rules.fired(TOOL, "action", words_of(row, figures, own))
             if fired:
                 found.append((_order(row), _recommended(figures, row, fired)))
     return [one for _, one in sorted(found, key=lambda pair: pair[0])[:MOST]]
@@ -59,7 +59,7 @@ def success(
 ) -> tuple[Told, str | None]:
     """The likelihood with what speaks for and against it; and why there is none."""
     chance, words = model.of(client_id), _words(figures, client_id, done, value, rows)
-    against, favour = (playbook.fired(TOOL, kind, words) for kind in ("risk", "strength"))
+    against, favour = (rules.fired(TOOL, kind, words) for kind in ("risk", "strength"))
     by_day = model.by_day(client_id)
     fitted = model.model if chance.basis == "model" else None
     return Told(
@@ -69,7 +69,7 @@ def success(
         interval_level=figures.level,
         basis=chance.basis,
         by_date=date_of(by_day),
-        book_share=rounded(model.share),
+        portfolio_share=rounded(model.share),
         past_customers=model.past,
         past_failures=model.failures,
         calibration=calibration(model) if fitted is not None else None,

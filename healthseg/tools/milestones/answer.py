@@ -1,4 +1,4 @@
-"""The reply of track_adoption_milestones for a customer, put together from what was counted and judged."""
+"""The response of track_adoption_milestones for a customer, put together from what was counted and judged."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 import pandas as pd
 
 from healthseg.data.memory import remember
-from healthseg.measures.counting import EPOCH
-from healthseg.measures.milestone_catalogue import date_of
+from healthseg.metrics.counting import EPOCH
+from healthseg.metrics.milestone_catalogue import date_of
 from healthseg.tools.milestones import advice, details, missing, value
 from healthseg.tools.milestones.blockers import blockers
 from healthseg.tools.milestones.figures import NO_PLAN, OPEN, Figures
@@ -47,14 +47,16 @@ FRAME = [
 
 def success_of(figures: Figures) -> Success:
     """The model of a day, made once."""
-    return remember(figures.book, ("milestone success", figures.as_of), lambda: Success(figures))
+    return remember(
+        figures.portfolio, ("milestone success", figures.as_of), lambda: Success(figures)
+    )
 
 
 def of_one(
-    book: Any, customer: Mapping[str, Any], as_of: dt.date, asked: Any
+    portfolio: Any, customer: Mapping[str, Any], as_of: dt.date, asked: Any
 ) -> AdoptionMilestones:
-    """The reply for a customer that had signed up by ``as_of``; one that left is shown as of its last day."""
-    figures, client_id = Figures.of(book, as_of), str(customer["client_id"])
+    """The response for a customer that had signed up by ``as_of``; one that left is shown as of its last day."""
+    figures, client_id = Figures.of(portfolio, as_of), str(customer["client_id"])
     every = figures.rows_of.get(client_id, [])
     own, known = (
         {row["milestone_id"]: row for row in every},
@@ -65,10 +67,10 @@ def of_one(
     coming = _coming(figures, client_id, rows)
     done, times = details.progress(rows, known), value.time_to_value(figures, client_id)
     likely, why = _success(figures, client_id, done, times, every, known)
-    reply = AdoptionMilestones(
+    response = AdoptionMilestones(
         as_of=as_of,
-        data_until=book.data_until,
-        fingerprint=book.fingerprint(as_of),
+        data_until=portfolio.data_until,
+        fingerprint=portfolio.fingerprint(as_of),
         client_id=client_id,
         customer_name=str(customer.get("name") or client_id),
         milestone_category=asked.milestone_category,
@@ -91,10 +93,12 @@ def of_one(
         expected_full_adoption=_all(figures, client_id) if known else None,
         warnings=_warnings(figures, customer, as_of, client_id),
     )
-    reasons = missing.reasons(figures, asked, reply, why, known)
-    reply = reply.model_copy(update={"not_measured": reasons, "coverage": missing.coverage(reply)})
+    reasons = missing.reasons(figures, asked, response, why, known)
+    response = response.model_copy(
+        update={"not_measured": reasons, "coverage": missing.coverage(response)}
+    )
     marks = _marks(figures, client_id)
-    return reply.with_frames(
+    return response.with_frames(
         milestones=_frame(figures, client_id, coming, asked.milestone_category),
         marks=marks,
         value=value.curves(figures, marks["quarter"].unique().tolist()),
@@ -122,7 +126,7 @@ def _success(
             "upper",
             "basis",
             "by_date",
-            "book_share",
+            "portfolio_share",
             "calibration",
         )
         return advice.Told(

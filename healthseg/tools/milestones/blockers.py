@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from healthseg import playbook
-from healthseg.measures.milestone_catalogue import date_of
-from healthseg.measures.statistics.effects import resamples
-from healthseg.measures.statistics.survival import median_times
+from healthseg import rules
+from healthseg.metrics.milestone_catalogue import date_of
+from healthseg.statistics.effects import resamples
+from healthseg.statistics.survival import median_times
 from healthseg.tools.milestones.figures import OPEN, TOOL, Figures
 from healthseg.tools.milestones.result import Acceleration, Blocker, Effect
 from healthseg.tools.rounding import integer, number, rounded, word
@@ -56,13 +56,13 @@ def held_up(figures: Figures, own: Mapping[str, Mapping[str, Any]], milestone_id
 def words_of(
     row: Mapping[str, Any], figures: Figures, own: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, Any]:
-    """The figures of an open milestone for the playbook."""
+    """The figures of an open milestone for the rules."""
     blocked, count = bool(row["blocked"]), figures.count
     left = float(count.between(row["day"], row["target_day"]))
     usual = figures.clearing(row["blocker"])[0] if blocked else None
     asked = int(row["users"]) if row["feature"] is not None else 0
     reached = integer(row["reached"]) if asked else None
-    today = figures.as_of >= figures.book.data_until
+    today = figures.as_of >= figures.portfolio.data_until
     return {
         "overdue": int(row["status"] == "overdue"),
         "days_overdue": -left if row["status"] == "overdue" else None,
@@ -100,7 +100,7 @@ def _blocker(
     figures: Figures, row: Mapping[str, Any], own: Mapping[str, Mapping[str, Any]]
 ) -> Blocker:
     told = words_of(row, figures, own)
-    fired = playbook.fired(TOOL, "action", told)
+    fired = rules.fired(TOOL, "action", told)
     fired = [rule for rule in fired if "blocked" in rule["figures"]]
     usual, of = figures.clearing(row["blocker"])
     return Blocker(

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from healthseg.measures.milestone_catalogue import CATEGORIES, DayCount, date_of
-from healthseg.measures.milestone_times import Ahead, forecast
-from healthseg.measures.milestones import DATA, STATUSES
+from healthseg.metrics.milestone_catalogue import CATEGORIES, DayCount, date_of
+from healthseg.metrics.milestone_times import Ahead, forecast
+from healthseg.metrics.milestones import DATA, STATUSES
 from healthseg.tools.milestones.figures import OPEN, Figures
 from healthseg.tools.milestones.result import CategoryProgress, Detail, Forecast, Progress
 from healthseg.tools.rounding import integer, rounded, word
@@ -76,7 +76,9 @@ def standing(row: Mapping[str, Any]) -> tuple[str | None, float | None]:
 
 def expected(figures: Figures, row: Mapping[str, Any]) -> Forecast | None:
     """When an open milestone will be completed; None where too few had one open as long."""
-    found = forecast(figures.book, figures.as_of, row, figures.settings.peers_min, figures.level)
+    found = forecast(
+        figures.portfolio, figures.as_of, row, figures.settings.peers_min, figures.level
+    )
     return told(found, figures.level)
 
 

@@ -1,4 +1,4 @@
-"""What all parts of a reply are made of: the plan, where every customer stands, and the book's curves; once a day."""
+"""What all parts of a response are made of: the plan, where every customer stands, and the portfolio's curves; once a day."""
 
 from __future__ import annotations
 
@@ -10,36 +10,36 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from healthseg.config import Settings
 from healthseg.data.memory import remember
-from healthseg.measures import milestone_times as times
-from healthseg.measures import panel as panels
-from healthseg.measures.counting import customers, epoch_days
-from healthseg.measures.milestone_catalogue import Catalogue, DayCount, catalogue
-from healthseg.measures.milestones import lives, states
-from healthseg.measures.statistics.logrank import LogRank, log_rank
-from healthseg.measures.statistics.survival import Median, kaplan_meier, quantile_time
+from healthseg.metrics import milestone_times as times
+from healthseg.metrics import panel as panels
+from healthseg.metrics.counting import customers, epoch_days
+from healthseg.metrics.milestone_catalogue import Catalogue, DayCount, catalogue
+from healthseg.metrics.milestones import lives, states
+from healthseg.settings import Settings
+from healthseg.statistics.logrank import LogRank, log_rank
+from healthseg.statistics.survival import Median, kaplan_meier, quantile_time
 
 TOOL = "track_adoption_milestones"
 OPEN = ("in_progress", "overdue", "not_started")
-NO_PLAN = "the book has no milestones table"
+NO_PLAN = "the portfolio has no milestones table"
 
 
 class Figures:
-    """One day of the book."""
+    """One day of the portfolio."""
 
-    def __init__(self, book: Any, as_of: dt.date) -> None:
-        self.book, self.as_of = book, as_of
-        self.settings: Settings = book.settings
-        self.plan: Catalogue | None = catalogue(book)
+    def __init__(self, portfolio: Any, as_of: dt.date) -> None:
+        self.portfolio, self.as_of = portfolio, as_of
+        self.settings: Settings = portfolio.settings
+        self.plan: Catalogue | None = catalogue(portfolio)
 
     @classmethod
-    def of(cls, book: Any, as_of: dt.date) -> Figures:
-        return remember(book, ("milestones", as_of), lambda: cls(book, as_of))
+    def of(cls, portfolio: Any, as_of: dt.date) -> Figures:
+        return remember(portfolio, ("milestones", as_of), lambda: cls(portfolio, as_of))
 
     @cached_property
     def states(self) -> pd.DataFrame:
-        return states(self.book, self.as_of)
+        return states(self.portfolio, self.as_of)
 
     @cached_property
     def by_customer(self) -> dict[str, pd.DataFrame]:
@@ -51,7 +51,7 @@ class Figures:
 
     @cached_property
     def rows_of(self) -> dict[str, list[dict[str, Any]]]:
-        """Each customer's milestones in their order, as the parts of a reply read them."""
+        """Each customer's milestones in their order, as the parts of a response read them."""
         found: dict[str, list[dict[str, Any]]] = {}
         for row in self.states.to_dict("records"):
             found.setdefault(str(row["client_id"]), []).append(row)
@@ -59,11 +59,11 @@ class Figures:
 
     @cached_property
     def lives(self) -> pd.DataFrame:
-        return lives(self.book, self.as_of)
+        return lives(self.portfolio, self.as_of)
 
     @cached_property
     def count(self) -> DayCount:
-        return DayCount.of(self.book)
+        return DayCount.of(self.portfolio)
 
     @cached_property
     def names(self) -> dict[str, str]:
@@ -82,7 +82,7 @@ class Figures:
     @cached_property
     def known(self) -> pd.DataFrame:
         """The panel's rows of the day, by customer."""
-        return panels.panel(self.book, [self.as_of]).set_index("client_id", drop=False)
+        return panels.panel(self.portfolio, [self.as_of]).set_index("client_id", drop=False)
 
     @cached_property
     def panel_rows(self) -> dict[str, dict[str, Any]]:
@@ -95,7 +95,7 @@ class Figures:
         return self.known[self.known["live"].astype(bool) & ~prospect]
 
     def excluded(self) -> dict[str, int]:
-        signup = epoch_days(customers(self.book)["signup_date"])
+        signup = epoch_days(customers(self.portfolio)["signup_date"])
         today = (pd.Timestamp(self.as_of) - pd.Timestamp(0)).days
         live = self.known["live"].astype(bool)
         return {
@@ -109,7 +109,7 @@ class Figures:
     @cached_property
     def values(self) -> pd.DataFrame:
         """Of all customers, those included that left: a clock that asks only who stayed is biased."""
-        return times.values(self.book, self.as_of)
+        return times.values(self.portfolio, self.as_of)
 
     @cached_property
     def _value_rows(self) -> dict[tuple[str, str], dict[str, Any]]:
@@ -161,7 +161,7 @@ class Figures:
 
     def made(self, key: Any, make: Callable[[], Any]) -> Any:
         """What several calls share is made once."""
-        return remember(self.book, ("milestones", self.as_of, key), make)
+        return remember(self.portfolio, ("milestones", self.as_of, key), make)
 
     @property
     def level(self) -> float:
@@ -171,15 +171,17 @@ class Figures:
 
     @cached_property
     def effects(self) -> dict[str, dict[str, Any]]:
-        frame = times.blocker_effects(self.book, self.as_of, self.settings.effects_interval_level)
+        frame = times.blocker_effects(
+            self.portfolio, self.as_of, self.settings.effects_interval_level
+        )
         return {row["blocker"]: row for row in frame.to_dict("records")}
 
     @cached_property
     def started(self) -> pd.DataFrame:
-        return times.from_start(self.book, self.as_of)
+        return times.from_start(self.portfolio, self.as_of)
 
     def clearing(self, blocker: str) -> tuple[Median, int]:
-        """How long this blocker stands: median over the book with its interval, and of how many."""
+        """How long this blocker stands: median over the portfolio with its interval, and of how many."""
         return self.made(
             ("clearing", blocker), lambda: _clearing(self.started, blocker, self.level)
         )

@@ -1,10 +1,10 @@
-"""What a reply could not measure, by the path of the key that is null, and how much of it was measured."""
+"""What a response could not metric, by the path of the key that is null, and how much of it was measured."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from healthseg.measures.milestone_catalogue import MARKS
+from healthseg.metrics.milestone_catalogue import MARKS
 from healthseg.tools.milestones.figures import NO_PLAN, OPEN, Figures
 from healthseg.tools.milestones.result import AdoptionMilestones
 
@@ -17,36 +17,40 @@ def unknown(figures: Figures) -> str:
     return NO_PLAN if figures.plan is None else NOT_STARTED
 
 
-def coverage(reply: AdoptionMilestones) -> float | None:
+def coverage(response: AdoptionMilestones) -> float | None:
     """The share of completed milestones whose days are known, and of times to value reached that are; null of none."""
-    rows = reply.milestone_details or []
+    rows = response.milestone_details or []
     done = [one.actual_completion_days is not None for one in rows if one.status == "completed"]
     known = [
         *done,
-        *(one.days is not None for one in reply.time_to_value.detail if one.reached_on is not None),
+        *(
+            one.days is not None
+            for one in response.time_to_value.detail
+            if one.reached_on is not None
+        ),
     ]
     return round(sum(known) / len(known), 4) if known else None
 
 
 def reasons(
-    figures: Figures, asked: Any, reply: AdoptionMilestones, why: str | None, known: bool
+    figures: Figures, asked: Any, response: AdoptionMilestones, why: str | None, known: bool
 ) -> dict[str, str]:
     """The reason of each key that is null, in order of the paths."""
     found = [
-        *_whole(figures, asked, reply, known),
-        *_details(figures, reply),
-        *_value(figures, reply, known),
-        *_blocked(figures, reply),
+        *_whole(figures, asked, response, known),
+        *_details(figures, response),
+        *_value(figures, response, known),
+        *_blocked(figures, response),
         (
             "$.success_probability.overall_success_likelihood",
-            reply.success_probability.overall_success_likelihood is None,
+            response.success_probability.overall_success_likelihood is None,
             why or "",
         ),
     ]
     return {path: reason for path, missing, reason in sorted(found) if missing}
 
 
-def _whole(figures: Figures, asked: Any, reply: AdoptionMilestones, known: bool) -> Found:
+def _whole(figures: Figures, asked: Any, response: AdoptionMilestones, known: bool) -> Found:
     reason = unknown(figures)
     return [
         ("$.overall_progress", not known, reason),
@@ -55,16 +59,16 @@ def _whole(figures: Figures, asked: Any, reply: AdoptionMilestones, known: bool)
         ("$.blockers", not known, reason),
         (
             "$.recommendations",
-            reply.recommendations is None,
+            response.recommendations is None,
             reason if asked.include_recommendations else NOT_ASKED,
         ),
     ]
 
 
-def _details(figures: Figures, reply: AdoptionMilestones) -> Found:
-    rows = reply.milestone_details or []
+def _details(figures: Figures, response: AdoptionMilestones) -> Found:
+    rows = response.milestone_details or []
     open_ones = [one for one in rows if one.status in OPEN]
-    past = figures.as_of < figures.book.data_until
+    past = figures.as_of < figures.portfolio.data_until
     return [
         (
             "$.milestone_details[*].actual_completion_days",
@@ -90,10 +94,10 @@ def _details(figures: Figures, reply: AdoptionMilestones) -> Found:
     ]
 
 
-def _value(figures: Figures, reply: AdoptionMilestones, known: bool) -> Found:
+def _value(figures: Figures, response: AdoptionMilestones, known: bool) -> Found:
     if not known:
         return [("$.time_to_value", True, unknown(figures))]
-    detail = {one.mark: one for one in reply.time_to_value.detail}
+    detail = {one.mark: one for one in response.time_to_value.detail}
     found = []
     for mark in MARKS:
         one = detail.get(mark)
@@ -116,19 +120,19 @@ def _value(figures: Figures, reply: AdoptionMilestones, known: bool) -> Found:
     ]
 
 
-def _blocked(figures: Figures, reply: AdoptionMilestones) -> Found:
-    faster = [one for one in reply.recommendations or [] if one.estimated_acceleration is None]
+def _blocked(figures: Figures, response: AdoptionMilestones) -> Found:
+    faster = [one for one in response.recommendations or [] if one.estimated_acceleration is None]
     why = (
         "too few customers that were blocked by the same for as long got past it, or it brought them nothing beyond "
         "chance"
-        if reply.blockers
+        if response.blockers
         else "no blocker stands: nothing is known to hold it up"
     )
     return [
         ("$.recommendations[*].estimated_acceleration", bool(faster), why),
         (
             "$.blockers[*].age_days",
-            any(one.age_days is None for one in reply.blockers or []),
+            any(one.age_days is None for one in response.blockers or []),
             "since when it stands was not entered",
         ),
     ]

@@ -1,11 +1,11 @@
-"""The shape of track_adoption_milestones' reply: the reference's keys, and what traces them."""
+"""The shape of track_adoption_milestones' response: the reference's keys, and what traces them."""
 
 from __future__ import annotations
 
 import datetime as dt
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from healthseg.playbook import counted
+from healthseg.rules import counted
 from healthseg.tools.result import Part, Result
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class VsTarget(Part):
 
 
 class Value(Part):
-    """One of the three times to value beside those who began in the same quarter and the whole book."""
+    """One of the three times to value beside those who began in the same quarter and the whole portfolio."""
 
     mark: str
     definition: str
@@ -105,10 +105,10 @@ class Value(Part):
     cohort_lower: float | None
     cohort_upper: float | None
     cohort_share_by_then: float | None  # that had reached it by this customer's day
-    book_n: int
-    book_median_days: float | None
-    book_lower: float | None
-    book_upper: float | None
+    portfolio_n: int
+    portfolio_median_days: float | None
+    portfolio_lower: float | None
+    portfolio_upper: float | None
     log_rank_p: float | None  # the quarter against the others
     pace_differs: bool | None  # its q within the setting effects_max_q
     interval_level: float
@@ -146,7 +146,7 @@ class Blocker(Part):
     since: dt.date | None
     owner: str | None
     holds_up: list[str]  # milestones that wait for this one
-    usual_days_to_clear: float | None  # Kaplan–Meier median of this blocker in the book
+    usual_days_to_clear: float | None  # Kaplan–Meier median of this blocker in the portfolio
     usual_lower: float | None
     usual_upper: float | None
     usual_n: int
@@ -196,7 +196,7 @@ class Success(Part):
     interval_level: float
     basis: str | None  # observed, or model
     by_date: dt.date | None
-    book_share: float | None  # of past customers that were watched from their beginning
+    portfolio_share: float | None  # of past customers that were watched from their beginning
     past_customers: int
     past_failures: int
     calibration: Calibration | None
@@ -206,8 +206,8 @@ class Success(Part):
 
 
 class AdoptionMilestones(Result):
-    """track_adoption_milestones' reply; frames: ``milestones`` (a row a milestone, unrounded), ``value`` (curves of the
-    customer's quarter and of the book), ``marks`` (the customer's own days)."""
+    """track_adoption_milestones' response; frames: ``milestones`` (a row a milestone, unrounded), ``value`` (curves of the
+    customer's quarter and of the portfolio), ``marks`` (the customer's own days)."""
 
     tool: ClassVar[str] = "track_adoption_milestones"
 
@@ -263,8 +263,8 @@ class AdoptionMilestones(Result):
         }
 
 
-class MilestonesBook(Result):
-    """track_adoption_milestones_book's reply: the funnel, where customers get stuck, time to value by quarter,
+class PortfolioMilestones(Result):
+    """portfolio_milestones's response: the funnel, where customers get stuck, time to value by quarter,
     blockers, who is late; frames of the same names, and ``value`` (the curves)."""
 
     tool: ClassVar[str] = "track_adoption_milestones"
@@ -284,7 +284,7 @@ class MilestonesBook(Result):
     milestones_on_time: int  # of them completed by their date
     milestones_on_time_share: float | None
     funnel: list[dict[str, Any]]
-    values: list[dict[str, Any]]  # time to each mark, over the book
+    values: list[dict[str, Any]]  # time to each mark, over the portfolio
     cohorts: list[dict[str, Any]]  # and by quarter
     log_rank: dict[str, float | None]  # p that the quarters are alike, by mark
     quarters_differ: dict[str, bool | None]  # its q within the setting effects_max_q
@@ -309,8 +309,8 @@ class MilestonesBook(Result):
 
     def verdict(self) -> str:
         if not self.tracked_customers:
-            return "The book’s milestones: none are known"
-        text = f"The book’s milestones: {self.customers_late} of {counted(self.tracked_customers, 'customer')} late"
+            return "The portfolio’s milestones: none are known"
+        text = f"The portfolio’s milestones: {self.customers_late} of {counted(self.tracked_customers, 'customer')} late"
         return f"{text} with a required one; {self.customers_blocked} blocked"
 
     def summary(self) -> dict[str, Any]:

@@ -8,9 +8,9 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from healthseg.measures.counting import epoch_day
-from healthseg.measures.milestone_times import Ahead, ahead
-from healthseg.measures.statistics.likelihood import Likelihood, likelihood
+from healthseg.metrics.counting import epoch_day
+from healthseg.metrics.milestone_times import Ahead, ahead
+from healthseg.statistics.likelihood import Likelihood, likelihood
 from healthseg.tools.milestones.figures import Figures
 
 LEAST_FINISHED, LEAST_FAILURES = 30, 10
@@ -30,7 +30,7 @@ class Chance:
 
 
 class Success:
-    """The book's customers with all that they need, as ages in days since each began."""
+    """The portfolio's customers with all that they need, as ages in days since each began."""
 
     def __init__(self, figures: Figures) -> None:
         self.figures, grace = figures, figures.settings.milestone_grace_days
@@ -59,11 +59,11 @@ class Success:
         self.all_done = np.nanmax(self.done, axis=1) if len(self.ids) else np.empty(0)
 
     def _watched_from(self) -> float:
-        """The first day from which on leavers are in the book: of customers that began before it, only those are that
+        """The first day from which on leavers are in the portfolio: of customers that began before it, only those are that
         stayed until then."""
         days = self.figures.lives
         left = days.loc[~days["live"], "day"]
-        return float(min([epoch_day(self.figures.book.first_event_day), *left]))
+        return float(min([epoch_day(self.figures.portfolio.first_event_day), *left]))
 
     def _ages(self, rows: pd.DataFrame, column: str, never: float) -> np.ndarray:
         """Customers × milestones: the age at which it happened; NaN where the milestone is not asked for."""

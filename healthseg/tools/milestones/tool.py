@@ -10,14 +10,14 @@ from pydantic import Field
 
 from healthseg.data.portfolio import Portfolio
 from healthseg.errors import ClientNotFound
-from healthseg.measures.leaving import customer_as_of
+from healthseg.metrics.leaving import customer_as_of
 from healthseg.tools.milestones import answer as milestones_answer
-from healthseg.tools.milestones import book as milestones_book
-from healthseg.tools.milestones.result import AdoptionMilestones, MilestonesBook
+from healthseg.tools.milestones import portfolio as milestones_portfolio
+from healthseg.tools.milestones.result import AdoptionMilestones, PortfolioMilestones
 from healthseg.tools.parameters import Parameters, validated
 
 Category = Literal["onboarding", "adoption", "expansion", "all"]
-AsOf = Field(default=None, description="Date, read to its end; default the book's last day")
+AsOf = Field(default=None, description="Date, read to its end; default the portfolio's last day")
 
 
 class CustomerParameters(Parameters):
@@ -32,8 +32,8 @@ class CustomerParameters(Parameters):
     as_of: str | dt.date | None = AsOf
 
 
-class BookParameters(Parameters):
-    """Parameters of track_adoption_milestones_book."""
+class PortfolioParameters(Parameters):
+    """Parameters of portfolio_milestones."""
 
     milestone_category: Category = Field(default="all", description="Category of milestones")
     as_of: str | dt.date | None = AsOf
@@ -53,18 +53,18 @@ def track_adoption_milestones(
     A milestone is completed by hand or by use (``completes_when``), whichever was first; completed, skipped, overdue,
     in progress or not started, in this order, so that the five partition the total. Days count from signing up (or
     coming back) to the target; a forecast is the curve of the customers whose milestone was open as long. The
-    likelihood of success is calibrated on the book's past customers, or absent. Raises InvalidClientId,
+    likelihood of success is calibrated on the portfolio's past customers, or absent. Raises InvalidClientId,
     ClientNotFound, InvalidParameters, DataRetrievalError. Formulas: docs/methods.md.
 
-    >>> from healthseg.testing import tiny_book
+    >>> from healthseg.testing import tiny_portfolio
     >>> plan = pd.DataFrame({"milestone_id": ["kick", "search"], "name": ["Kick-off", "Search in use"],
     ...                      "category": ["onboarding", "adoption"], "target_days": [10, 30],
     ...                      "completes_when": [None, '{"feature": "search", "users": 2}']})
     >>> done = pd.DataFrame({"client_id": ["a"], "milestone_id": ["kick"], "completed_at": ["2025-03-05"]})
     >>> who = pd.DataFrame({"client_id": ["a"], "signup_date": ["2025-03-01"]})
-    >>> book = tiny_book([("a", "2025-03-20 09:00", "u1", "search")], who, milestones=plan, milestone_progress=done)
-    >>> reply = track_adoption_milestones(book, "a")
-    >>> [(one.milestone_id, one.status, one.progress_percentage) for one in reply.milestone_details]
+    >>> portfolio = tiny_portfolio([("a", "2025-03-20 09:00", "u1", "search")], who, milestones=plan, milestone_progress=done)
+    >>> response = track_adoption_milestones(portfolio, "a")
+    >>> [(one.milestone_id, one.status, one.progress_percentage) for one in response.milestone_details]
     [('kick', 'completed', None), ('search', 'in_progress', 0.5)]
     """
     asked = validated(
@@ -90,12 +90,14 @@ def track_adoption_milestones(
     return milestones_answer.of_one(portfolio, customer, date, asked)
 
 
-def track_adoption_milestones_book(
+def portfolio_milestones(
     portfolio: Portfolio, *, milestone_category: str = "all", as_of: str | dt.date | None = None
-) -> MilestonesBook:
-    """Where do the book's customers get stuck, what blocks them, how long does value take, and who is late?
+) -> PortfolioMilestones:
+    """Where do the portfolio's customers get stuck, what blocks them, how long does value take, and who is late?
 
     Raises InvalidParameters and DataRetrievalError.
     """
-    asked = validated(BookParameters, {"milestone_category": milestone_category, "as_of": as_of})
-    return milestones_book.of_book(portfolio, portfolio.as_of(asked.as_of), asked)
+    asked = validated(
+        PortfolioParameters, {"milestone_category": milestone_category, "as_of": as_of}
+    )
+    return milestones_portfolio.of_portfolio(portfolio, portfolio.as_of(asked.as_of), asked)

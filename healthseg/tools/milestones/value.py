@@ -1,4 +1,4 @@
-"""When did a customer get value, beside its target, those who began in the same quarter, and the book?"""
+"""When did a customer get value, beside its target, those who began in the same quarter, and the portfolio?"""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from healthseg.measures.milestone_catalogue import MARKS, date_of
-from healthseg.measures.milestone_times import Ahead, Mark, ahead
-from healthseg.measures.statistics.multiplicity import benjamini_hochberg
-from healthseg.measures.statistics.survival import Median, quantile_time, survival_at
+from healthseg.metrics.milestone_catalogue import MARKS, date_of
+from healthseg.metrics.milestone_times import Ahead, Mark, ahead
+from healthseg.statistics.multiplicity import benjamini_hochberg
+from healthseg.statistics.survival import Median, quantile_time, survival_at
 from healthseg.tools.milestones.details import ON_TIME_DAYS, told
 from healthseg.tools.milestones.figures import Figures, kaplan
 from healthseg.tools.milestones.result import Forecast, TimeToValue, Value, VsTarget
@@ -42,7 +42,7 @@ def _value(figures: Figures, client_id: str, mark: Mark) -> Value | None:
     peers = figures.cohort(mark.name, row["quarter"])
     peers = peers[peers["client_id"] != client_id]
     median, share = _cohort(figures, peers, row)
-    book = figures.median(mark.name) if len(everyone) else NOBODY
+    portfolio = figures.median(mark.name) if len(everyone) else NOBODY
     rank = figures.against_others(mark.name, row["quarter"])
     target = float(figures.count.between(row["began_day"], row["target_day"]))
     return Value(
@@ -60,10 +60,10 @@ def _value(figures: Figures, client_id: str, mark: Mark) -> Value | None:
         cohort_lower=median.lower,
         cohort_upper=median.upper,
         cohort_share_by_then=share,
-        book_n=len(everyone),
-        book_median_days=book.time,
-        book_lower=book.lower,
-        book_upper=book.upper,
+        portfolio_n=len(everyone),
+        portfolio_median_days=portfolio.time,
+        portfolio_lower=portfolio.lower,
+        portfolio_upper=portfolio.upper,
         log_rank_p=None if rank is None else rounded(rank.p),
         pace_differs=None,
         interval_level=figures.level,
@@ -121,13 +121,13 @@ def _forecast(figures: Figures, row: dict[str, Any], everyone: pd.DataFrame) -> 
 
 
 def curves(figures: Figures, quarters: list[str]) -> pd.DataFrame:
-    """The book's curves, and those of quarters, as shares that got there: mark, name, days, share, lower, upper, n."""
+    """The portfolio's curves, and those of quarters, as shares that got there: mark, name, days, share, lower, upper, n."""
     return figures.made(("curves", tuple(quarters)), lambda: _curves(figures, quarters)).copy()
 
 
 def _curves(figures: Figures, quarters: list[str]) -> pd.DataFrame:
     parts = [
-        _points(figures, mark, name or "book", name)
+        _points(figures, mark, name or "portfolio", name)
         for mark in figures.marks
         for name in (None, *quarters)
     ]

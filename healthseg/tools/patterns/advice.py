@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from healthseg import playbook
+from healthseg import rules
 from healthseg.clustering.bundles import PLUS
 from healthseg.clustering.sequences import ARROW
 from healthseg.tools.patterns import words
@@ -49,7 +49,7 @@ def figures(
     unusual: list | None,
     temporal: Any,
 ) -> dict[str, Any]:
-    """Named figures for the playbook's rules; None where unknown."""
+    """Named figures for the rules; None where unknown."""
     top = risks[0] if risks else None
     gap = max(_begun(run, usage), key=lambda one: one.unfinished_of, default=None)
     bundle = usage.feature_bundles[0] if usage and usage.feature_bundles else None
@@ -110,17 +110,17 @@ def _begun(run: Any, usage: Any) -> list:
 
 def optimisation(figures: dict[str, Any]) -> list[Optimisation]:
     """Entries whose rule holds: the state and the opportunity in figures; the impact only where history tells it."""
-    told = playbook.phrases(TOOL, "optimisation")
+    told = rules.phrases(TOOL, "optimisation")
     found = []
-    for rule in playbook.fired(TOOL, "focus", figures):
+    for rule in rules.fired(TOOL, "focus", figures):
         entry = told[rule["rule"]]
         impact = None
         if entry.get("impact") and figures.get("difference_lower_percent") is not None:
-            impact = playbook.words(entry["impact"], figures)
+            impact = rules.words(entry["impact"], figures)
         found.append(
             Optimisation(
                 opportunity=entry["opportunity"],
-                current_state=playbook.words(entry["now"], figures),
+                current_state=rules.words(entry["now"], figures),
                 opportunity_state=rule["text"],
                 potential_impact=impact,
                 effort=entry["effort"],

@@ -1,4 +1,4 @@
-"""The reply of analyze_engagement_patterns, put together from what was tried, judged and counted."""
+"""The response of analyze_engagement_patterns, put together from what was tried, judged and counted."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from healthseg import playbook
-from healthseg.config import fingerprint
+from healthseg import rules
+from healthseg.settings import fingerprint
 from healthseg.tools.patterns import (
     advice,
     features,
@@ -29,27 +29,34 @@ from healthseg.tools.patterns.study import ORDER, Study
 CATEGORIES = ("temporal", "feature_usage", "communication", "support")
 
 
-def answer(book: Any, scope: Scope, asked: Any) -> EngagementPatterns:
-    """The reply for a scope; ``asked`` are the validated parameters."""
+def answer(portfolio: Any, scope: Scope, asked: Any) -> EngagementPatterns:
+    """The response for a scope; ``asked`` are the validated parameters."""
     given = asked.pattern_categories or ["all"]
     categories = frozenset(CATEGORIES if "all" in given else given)
-    return _Run(book, scope, asked, categories).reply()
+    return _Run(portfolio, scope, asked, categories).response()
 
 
 class _Run:
-    """What the sections of one reply share."""
+    """What the sections of one response share."""
 
-    def __init__(self, book: Any, scope: Scope, asked: Any, categories: frozenset[str]) -> None:
-        self.book, self.scope, self.asked, self.categories = book, scope, asked, categories
-        self.study = Study.of(book, scope, categories)
-        self.wide = self.study.book_wide  # what leaves and orders are learnt on
+    def __init__(
+        self, portfolio: Any, scope: Scope, asked: Any, categories: frozenset[str]
+    ) -> None:
+        self.portfolio, self.scope, self.asked, self.categories = (
+            portfolio,
+            scope,
+            asked,
+            categories,
+        )
+        self.study = Study.of(portfolio, scope, categories)
+        self.wide = self.study.portfolio_wide  # what leaves and orders are learnt on
         self.least = asked.min_pattern_confidence
         self.found = held.held(self.study, self.least)
         self.learnt = self.found if self.wide is self.study else held.held(self.wide, self.least)
         self.signs, self.outcomes = futures.Signs(self.wide), outcomes.Outcomes(self.wide)
         self.reasons: dict[str, str] = {}
 
-    def reply(self) -> EngagementPatterns:
+    def response(self) -> EngagementPatterns:
         usage = self._feature_usage()
         people, told, persona_frame = self._personas()
         leaves = self.wide.foretold.reason
@@ -71,10 +78,10 @@ class _Run:
         unusual = others.anomalies(self.study, self.reasons)
         patterns = self._patterns()
         figures = advice.figures(self, patterns, usage, risks, moved, ahead, unusual, temporal)
-        actions = [Fired(**rule) for rule in playbook.fired(TOOL, "action", figures)]
-        reply = EngagementPatterns(
+        actions = [Fired(**rule) for rule in rules.fired(TOOL, "action", figures)]
+        response = EngagementPatterns(
             as_of=self.scope.as_of,
-            data_until=self.book.data_until,
+            data_until=self.portfolio.data_until,
             fingerprint=self._fingerprint(),
             warnings=list(self.scope.warnings),
             analysis_id=f"pattern_{self._inputs()}",
@@ -101,14 +108,14 @@ class _Run:
             recommended_actions=[rule.text for rule in actions],
             recommended_actions_detail=actions,
         )
-        reply = reply.model_copy(
+        response = response.model_copy(
             update={
                 "not_measured": missing.reasons(
-                    reply, self.reasons, leaves, no_spells, why, self.asked.include_predictions
+                    response, self.reasons, leaves, no_spells, why, self.asked.include_predictions
                 )
             }
         )
-        return reply.with_frames(
+        return response.with_frames(
             patterns=self.study.judged.drop(columns=["passes"]).assign(
                 passes=self.study.judged["passes"]
             ),
@@ -121,7 +128,7 @@ class _Run:
             week=week,
             anomalies=frames.anomaly_frame(unusual),
             customers=frames.customer_frame(self, ahead),
-            rejected=frames.rejected_frame(reply.not_held),
+            rejected=frames.rejected_frame(response.not_held),
         )
 
     # -- who and when --------------------------------------------------------------------
@@ -145,14 +152,16 @@ class _Run:
 
     def _fingerprint(self) -> str:
         ledger = (
-            self.book.ledger().head() if self.scope.segment_id and self.book.has_ledger else None
+            self.portfolio.ledger().head()
+            if self.scope.segment_id and self.portfolio.has_ledger
+            else None
         )
-        return self.book.fingerprint(self.scope.as_of, ledger=ledger)
+        return self.portfolio.fingerprint(self.scope.as_of, ledger=ledger)
 
     def _inputs(self) -> str:
         return fingerprint(
             [
-                self.book.fingerprint(self.scope.as_of),
+                self.portfolio.fingerprint(self.scope.as_of),
                 self.asked.model_dump(mode="json"),
                 self.scope.as_of.isoformat(),
             ]
@@ -187,13 +196,13 @@ class _Run:
         rows = (
             self.found
             if self.scope.kind != SINGLE
-            else pd.concat([self.found, self._shown_of_book()], ignore_index=True)
+            else pd.concat([self.found, self._shown_of_portfolio()], ignore_index=True)
         )
         rows = rows.sort_values(["q", "kind", "key"], kind="stable")
         return [self._pattern(row) for row in rows.to_dict("records")]
 
-    def _shown_of_book(self) -> pd.DataFrame:
-        """Of what was learnt on the book, what this customer shows."""
+    def _shown_of_portfolio(self) -> pd.DataFrame:
+        """Of what was learnt on the portfolio, what this customer shows."""
         rows = self.learnt[self.learnt["kind"].isin(["sequence", "risk", "success", "habit"])]
         shows = [
             self.scope.client_id in futures.carriers(self.wide, row.kind, row.key, self.signs)
@@ -229,7 +238,7 @@ class _Run:
         if proven is None:
             return None
         who = futures.carriers(self.wide, row["kind"], row["key"], self.signs)
-        return outcomes.impact(proven, outcomes.arr_share(self.book, self.scope, who))
+        return outcomes.impact(proven, outcomes.arr_share(self.portfolio, self.scope, who))
 
     def _proven(self, row: dict[str, Any]) -> bool | None:
         """Whether the adjusted outcome of a pattern is beyond chance; None where it was not asked."""

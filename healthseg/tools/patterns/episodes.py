@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from healthseg.measures.statistics.rates import wilson
+from healthseg.statistics.rates import wilson
 from healthseg.tools.patterns.landmarks import HORIZON_DAYS
 
 LEAST = 20

@@ -28,7 +28,7 @@ LEAST_FEATURES = 4  # a persona's profile names at most so many
 def feature_usage(
     study: Study, found: pd.DataFrame, learnt: pd.DataFrame, outcomes: Outcomes
 ) -> FeatureUsage:
-    """Orders are the book's (of one customer: those that it has begun), bundles the scope's own."""
+    """Orders are the portfolio's (of one customer: those that it has begun), bundles the scope's own."""
     rows = learnt[learnt["kind"] == "sequence"].sort_values(
         ["support", "key"], ascending=[False, True], kind="stable"
     )
@@ -40,7 +40,7 @@ def feature_usage(
     return FeatureUsage(
         sequential_adoption=Sequences(
             common_sequences=[key.split(ARROW) for key in keys],
-            optimal_sequence=_best(study.book_wide, keys),
+            optimal_sequence=_best(study.portfolio_wide, keys),
             avg_time_between_steps_days=_all_gaps(orders, keys),
             gaps=gaps,
         ),

@@ -1,4 +1,4 @@
-"""The frames that a reply's charts and tables are made of."""
+"""The frames that a response's charts and tables are made of."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from healthseg.clustering.sequences import ARROW
-from healthseg.measures.counting import customers
+from healthseg.metrics.counting import customers
 from healthseg.tools.patterns.signs import BY_NAME
 
 EVIDENCE = ["support", "n", "lift", "lift_lower", "lift_upper", "q", "confidence"]
@@ -128,7 +128,7 @@ def customer_frame(run: Any, ahead: Any) -> pd.DataFrame:
     """Customers of the scope that show a sign of leaving, or are candidates: client_id, name, signs, which."""
     rows = run.learnt[(run.learnt["kind"] == "risk") & (run.learnt["lift"] > 1)]
     showing = {key: run.signs.showing(key) for key in rows["key"]}
-    known = customers(run.book)
+    known = customers(run.portfolio)
     churn, expand = (
         set(getattr(ahead, name) or []) if ahead else set()
         for name in ("churn_candidates", "expansion_candidates")

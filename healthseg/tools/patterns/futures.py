@@ -10,7 +10,7 @@ import pandas as pd
 
 from healthseg.clustering.sequences import ARROW
 from healthseg.data.memory import stored
-from healthseg.measures import panel as panels
+from healthseg.metrics import panel as panels
 from healthseg.scoring import training
 from healthseg.tools.health.figures import judged_rows
 from healthseg.tools.patterns import episodes, words
@@ -34,7 +34,9 @@ from healthseg.tools.segments.figures import Figures
 from healthseg.tools.tiers.ready import readiness
 
 THRESHOLD = 60
-TIMES_BASE = 2.0  # the book's rate of leaving: from there on churn_risk_level is high or critical
+TIMES_BASE = (
+    2.0  # the portfolio's rate of leaving: from there on churn_risk_level is high or critical
+)
 BACK_DATES = 4  # dates on which the rule of candidates is tried again
 LEAST_CANDIDATES = 20
 RANDOM_Z = 1.96
@@ -193,7 +195,7 @@ def carriers(study: Study, kind: str, key: str, signs: Signs) -> set[str]:
 
 
 def moved(study: Study) -> tuple[Transition, str | None]:
-    """What became of low spells, and why nothing can be said of it; of the whole book it is kept."""
+    """What became of low spells, and why nothing can be said of it; of the whole portfolio it is kept."""
 
     def make() -> list[Any]:
         told, reason = _moved(study)
@@ -201,17 +203,17 @@ def moved(study: Study) -> tuple[Transition, str | None]:
 
     if study.scope.kind == "segment":
         return _moved(study)
-    told, reason = stored(study.book, "pattern-transitions", study.scope.as_of, make)
+    told, reason = stored(study.portfolio, "pattern-transitions", study.scope.as_of, make)
     return Transition(**told), reason
 
 
 def _moved(study: Study) -> tuple[Transition, str | None]:
-    book, scope = study.book, study.scope
-    rows = panels.panel(book, study.landmarks.dates())
+    portfolio, scope = study.portfolio, study.scope
+    rows = panels.panel(portfolio, study.landmarks.dates())
     judged = judged_rows(rows, scope.as_of, 30, study.settings, None)
     scores = judged.frame.assign(tier=judged.rows["tier"].to_numpy())
     scores = scores[scores["client_id"].isin(scope.clients)] if scope.kind == "segment" else scores
-    given = book.table("interventions") if book.has("interventions") else None
+    given = portfolio.table("interventions") if portfolio.has("interventions") else None
     if given is not None:
         given = given[
             pd.to_datetime(given["happened_at"]) < pd.Timestamp(scope.as_of + dt.timedelta(days=1))
@@ -247,15 +249,15 @@ def _moved(study: Study) -> tuple[Transition, str | None]:
 
 def predictive(study: Study, curves: pd.DataFrame) -> tuple[Predictive, dict[str, str]]:
     """Candidates of today, the timing, how often the rule of candidates was right before; and why something is null."""
-    book, scope, why = study.book, study.scope, {}
-    model = training.churn_model(book, scope.as_of)
+    portfolio, scope, why = study.portfolio, study.scope, {}
+    model = training.churn_model(portfolio, scope.as_of)
     churn = _candidates(study, scope.as_of) if model.eligible else None
-    precision, n = _precision(study.book_wide) if model.eligible else (None, None)
+    precision, n = _precision(study.portfolio_wide) if model.eligible else (None, None)
     if not model.eligible:
         why |= dict.fromkeys(("likely_churn_candidates", "confidence_score"), model.gate.reason)
     elif precision is None:
         why["confidence_score"] = f"{n} candidates on past dates, {LEAST_CANDIDATES} are needed"
-    ready = readiness(Figures.of(book, scope.as_of))["ready"]
+    ready = readiness(Figures.of(portfolio, scope.as_of))["ready"]
     expand = sorted(set(ready.index[ready.astype(bool)]) & set(scope.clients))
     sign, days = timing(curves)
     if days is None:
@@ -276,9 +278,9 @@ def predictive(study: Study, curves: pd.DataFrame) -> tuple[Predictive, dict[str
 
 
 def _candidates(study: Study, date: dt.date) -> list[str]:
-    """Customers whose risk of leaving within 90 days is at least twice the book's."""
-    model = training.churn_model(study.book, date)
-    told = training.predictions(study.book, date, study.scope.clients)
+    """Customers whose risk of leaving within 90 days is at least twice the portfolio's."""
+    model = training.churn_model(study.portfolio, date)
+    told = training.predictions(study.portfolio, date, study.scope.clients)
     told = told[told["horizon_days"] == HORIZON_DAYS]
     return sorted(
         told.loc[
@@ -292,7 +294,7 @@ def _precision(study: Study) -> tuple[float | None, int]:
     lost, n = (
         _lost(study)
         if study.scope.kind == "segment"
-        else stored(study.book, "pattern-candidates", study.scope.as_of, lambda: _lost(study))
+        else stored(study.portfolio, "pattern-candidates", study.scope.as_of, lambda: _lost(study))
     )
     return (lost / n if n >= LEAST_CANDIDATES else None), n
 
@@ -300,12 +302,12 @@ def _precision(study: Study) -> tuple[float | None, int]:
 def _lost(study: Study) -> list[int]:
     dates = [
         date
-        for date in training.grid(study.book, study.scope.as_of)
+        for date in training.grid(study.portfolio, study.scope.as_of)
         if date <= study.scope.as_of - dt.timedelta(days=HORIZON_DAYS)
     ][-BACK_DATES:]
     event, lost, n = study.landmarks.event, 0, 0
     for date in dates:
-        if not training.churn_model(study.book, date).eligible:
+        if not training.churn_model(study.portfolio, date).eligible:
             continue
         names = _candidates(study, date)
         when, until = event.reindex(names), pd.Timestamp(date) + pd.Timedelta(days=HORIZON_DAYS)

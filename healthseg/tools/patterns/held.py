@@ -11,8 +11,8 @@ from healthseg.clustering.bundles import PLUS
 from healthseg.clustering.judging import HELD_OUT_MAX_P, RESAMPLES
 from healthseg.clustering.sequences import ARROW
 from healthseg.clustering.sequences_prefixspan import contains
-from healthseg.config import fingerprint
-from healthseg.measures import panel as panels
+from healthseg.metrics import panel as panels
+from healthseg.settings import fingerprint
 from healthseg.tools.patterns import others, words
 from healthseg.tools.patterns.result import Evidence, Rejected, Testing, Within
 from healthseg.tools.patterns.scope import SINGLE
@@ -68,10 +68,10 @@ def evidence(row: dict[str, Any], level: float) -> Evidence:
 
 
 def testing(study: Study, least_confidence: float) -> Testing:
-    """How much was tried; of one customer also what was tried on the book and is said of it."""
+    """How much was tried; of one customer also what was tried on the portfolio and is said of it."""
     rows = study.judged
-    if study.book_wide is not study:
-        rows = pd.concat([rows, study.book_wide.judged], ignore_index=True)
+    if study.portfolio_wide is not study:
+        rows = pd.concat([rows, study.portfolio_wide.judged], ignore_index=True)
     kinds = rows["kind"].value_counts()
     return Testing(
         hypotheses=len(rows),
@@ -153,7 +153,7 @@ def within(study: Study, row: dict[str, Any]) -> list[Within]:
 
 def _groups(study: Study) -> dict[str, set[str]]:
     """Customers by tier and by tenure, as last known in the months."""
-    rows = panels.panel(study.book, [study.scope.as_of])
+    rows = panels.panel(study.portfolio, [study.scope.as_of])
     months = study.months
     last = pd.concat([months, rows[rows["live"].astype(bool)]]).drop_duplicates(
         "client_id", keep="last"

@@ -10,17 +10,17 @@ import numpy as np
 import pandas as pd
 
 from healthseg.data.memory import remember
-from healthseg.measures import landmarks as measured
-from healthseg.measures import panel as panels
-from healthseg.measures.counting import epoch_days
-from healthseg.measures.leaving import customers_as_of
-from healthseg.measures.statistics.outcomes import label_event_dates, labels
+from healthseg.metrics import landmarks as measured
+from healthseg.metrics import panel as panels
+from healthseg.metrics.counting import epoch_days
+from healthseg.metrics.leaving import customers_as_of
 from healthseg.periods import weekly
 from healthseg.scoring.training import untold
+from healthseg.statistics.outcomes import label_event_dates, labels
 from healthseg.tools.patterns.signs import CHANGES, with_changes
 
 STEP_DAYS, RULE_DAYS, HORIZON_DAYS = 30, 30, 90
-WEEKS, WEEKS_MANY = 53, 4  # of weekly history; of a large book every fourth week
+WEEKS, WEEKS_MANY = 53, 4  # of weekly history; of a large portfolio every fourth week
 Belongs = Callable[[dt.date], "set[str] | None"]
 
 
@@ -30,22 +30,22 @@ class Landmarks:
     ``belongs(date)`` gives the customers that met the scope's criteria on a date, None for all.
     """
 
-    def __init__(self, book: Any, as_of: dt.date, belongs: Belongs) -> None:
-        self.book, self.as_of, self.belongs = book, as_of, belongs
-        self.known = customers_as_of(book, as_of)
+    def __init__(self, portfolio: Any, as_of: dt.date, belongs: Belongs) -> None:
+        self.portfolio, self.as_of, self.belongs = portfolio, as_of, belongs
+        self.known = customers_as_of(portfolio, as_of)
         self.event = label_event_dates(self.known.reset_index(drop=True))
 
     @property
     def leavers_known(self) -> bool:
-        """Whether the book says who left at all."""
-        return len(untold(self.book)) < 2
+        """Whether the portfolio says who left at all."""
+        return len(untold(self.portfolio)) < 2
 
     def months(self) -> pd.DataFrame:
-        rows = remember(self.book, ("pattern months", self.as_of), self._months)
+        rows = remember(self.portfolio, ("pattern months", self.as_of), self._months)
         return self._within(rows)
 
     def _months(self) -> pd.DataFrame:
-        rows = measured.landmark_rows(self.book, self.as_of, RULE_DAYS, STEP_DAYS, every="ME")
+        rows = measured.landmark_rows(self.portfolio, self.as_of, RULE_DAYS, STEP_DAYS, every="ME")
         if not len(rows):
             rows = rows.reindex(
                 columns=[
@@ -60,7 +60,7 @@ class Landmarks:
             {"client_id": [], "date": [], **{name: [] for name in CHANGES.values()}}
         )
         if len(dates) > 1:
-            parts = panels.panel(self.book, dates)[["client_id", "date", *CHANGES.values()]]
+            parts = panels.panel(self.portfolio, dates)[["client_id", "date", *CHANGES.values()]]
             following = dict(
                 zip(pd.to_datetime(dates[:-1]), pd.to_datetime(dates[1:]), strict=True)
             )
@@ -70,14 +70,14 @@ class Landmarks:
         return with_changes(rows, before)
 
     def weeks(self) -> pd.DataFrame:
-        """Live rows before notice on weekly dates: the panel's measures, changes over four weeks, ``event_in_days``
+        """Live rows before notice on weekly dates: the panel's metrics, changes over four weeks, ``event_in_days``
         (NaN for who is still there at as_of), ``follow_days`` (how long the row could be followed)."""
-        rows = remember(self.book, ("pattern weeks", self.as_of), self._weeks)
+        rows = remember(self.portfolio, ("pattern weeks", self.as_of), self._weeks)
         return self._within(rows)
 
     def _weeks(self) -> pd.DataFrame:
         dates = self.dates()
-        rows = panels.panel(self.book, dates)
+        rows = panels.panel(self.portfolio, dates)
         four = pd.Timedelta(days=28)
         before = rows[["client_id", "date", *CHANGES.values()]]
         before = before.assign(date=pd.to_datetime(before["date"]) + four)
@@ -96,7 +96,7 @@ class Landmarks:
 
     def dates(self) -> list[dt.date]:
         dates = weekly(self.as_of, 7 * (WEEKS - 1))
-        dates = [date for date in dates if date >= self.book.first_event_day]
+        dates = [date for date in dates if date >= self.portfolio.first_event_day]
         return dates if len(self.known) <= panels.WHOLE_UP_TO else dates[::-WEEKS_MANY][::-1]
 
     def _within(self, rows: pd.DataFrame) -> pd.DataFrame:

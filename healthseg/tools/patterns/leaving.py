@@ -1,6 +1,6 @@
 """What precedes leaving and staying: each sign, feature, order and bundle against who left in the month after.
 
-At every month's end of the book's history: who showed it, and who left (or gave notice) within 30 days? The p is that
+At every month's end of the portfolio's history: who showed it, and who left (or gave notice) within 30 days? The p is that
 of its odds of leaving at equal size, tenure, tier and quarter, by pooled logistic regression over the months (a
 discrete-time hazard, whose odds ratio at a few per cent a month is the hazard ratio). The lift is plain: the monthly
 rate of leaving with it over the rate without.
@@ -19,9 +19,9 @@ import numpy as np
 import pandas as pd
 
 from healthseg.clustering.judging import COLUMNS, Family, Limits
-from healthseg.measures import landmarks as measured
-from healthseg.measures.statistics.effects import LEAST, odds_ratio
-from healthseg.measures.statistics.rates import wilson
+from healthseg.metrics import landmarks as measured
+from healthseg.statistics.effects import LEAST, odds_ratio
+from healthseg.statistics.rates import wilson
 
 PROMISING = 0.05
 RIVALS = 3  # other promising features that one is held against

@@ -1,4 +1,4 @@
-"""What a reply could not measure, by the path of the key that is null, and why."""
+"""What a response could not metric, by the path of the key that is null, and why."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ NOT_ASKED = "not requested"
 
 
 def reasons(
-    reply: EngagementPatterns,
+    response: EngagementPatterns,
     known: dict[str, str],
     leaves: str | None,
     spells: str | None,
@@ -18,32 +18,32 @@ def reasons(
     """The reason of each key that is null, in order of the paths."""
     found = [
         *((path, True, why) for path, why in known.items()),
-        *_usage(reply),
-        *_ahead(reply, ahead, predictions),
-        ("$.risk_patterns", reply.risk_patterns is None, leaves or ""),
-        ("$.success_patterns", reply.success_patterns is None, leaves or ""),
-        *_moved(reply, spells),
+        *_usage(response),
+        *_ahead(response, ahead, predictions),
+        ("$.risk_patterns", response.risk_patterns is None, leaves or ""),
+        ("$.success_patterns", response.success_patterns is None, leaves or ""),
+        *_moved(response, spells),
         (
             "$.analysis_scope.segment_id",
-            reply.analysis_scope.segment_id is None,
+            response.analysis_scope.segment_id is None,
             "the scope is no segment",
         ),
         (
             "$.risk_patterns[*].probability_of_churn",
-            any(one.probability_of_churn is None for one in reply.risk_patterns or []),
+            any(one.probability_of_churn is None for one in response.risk_patterns or []),
             "fewer than 20 spells that could be followed for 90 days",
         ),
         (
             "$.identified_patterns[*].business_impact",
-            any(one.business_impact is None for one in reply.identified_patterns),
+            any(one.business_impact is None for one in response.identified_patterns),
             "of a single customer, or without ARR or enough leavers to tell what goes with it",
         ),
     ]
     return {path: why for path, is_null, why in sorted(found) if is_null}
 
 
-def _usage(reply: EngagementPatterns) -> list[tuple[str, bool, str]]:
-    usage = reply.feature_usage_patterns
+def _usage(response: EngagementPatterns) -> list[tuple[str, bool, str]]:
+    usage = response.feature_usage_patterns
     if usage is None:
         return []
     path, orders = "$.feature_usage_patterns.sequential_adoption", usage.sequential_adoption
@@ -69,14 +69,14 @@ def _usage(reply: EngagementPatterns) -> list[tuple[str, bool, str]]:
 
 
 def _ahead(
-    reply: EngagementPatterns, ahead: dict[str, str], asked: bool
+    response: EngagementPatterns, ahead: dict[str, str], asked: bool
 ) -> list[tuple[str, bool, str]]:
-    if reply.predictive_insights is None:
+    if response.predictive_insights is None:
         return [("$.predictive_insights", True, NOT_ASKED if not asked else "")]
     return [(f"$.predictive_insights.{name}", True, why) for name, why in ahead.items()]
 
 
-def _moved(reply: EngagementPatterns, why: str | None) -> list[tuple[str, bool, str]]:
+def _moved(response: EngagementPatterns, why: str | None) -> list[tuple[str, bool, str]]:
     path = "$.pattern_transitions.from_at_risk_to_healthy"
     return [
         (f"{path}.{name}", why is not None, why or "")

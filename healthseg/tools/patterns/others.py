@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from healthseg.clustering.anomalies_book import anomalies_of
+from healthseg.clustering.anomalies_portfolio import anomalies_of
 from healthseg.clustering.rhythms import hour_ranges
 from healthseg.clustering.temporal import PeaksAndLows, peaks_and_lows
 from healthseg.data.memory import remember
-from healthseg.measures.counting import customers
+from healthseg.metrics.counting import customers
 from healthseg.tools.patterns.missing import NOT_ASKED
 from healthseg.tools.patterns.result import Anomaly, Communication, Support, Temporal
 from healthseg.tools.patterns.scope import SINGLE
@@ -275,7 +275,9 @@ def anomalies(study: Study, reasons: dict[str, str]) -> list[Anomaly] | None:
         scope.end,
     )
     found = remember(
-        study.book, key, lambda: anomalies_of(study.book, scope.clients, scope.start, scope.end)
+        study.portfolio,
+        key,
+        lambda: anomalies_of(study.portfolio, scope.clients, scope.start, scope.end),
     )
     found = found.assign(of_all=found["client_id"].isna()).sort_values(
         ["of_all", "return_days", "first_day", "client_id"],
@@ -283,7 +285,9 @@ def anomalies(study: Study, reasons: dict[str, str]) -> list[Anomaly] | None:
         kind="stable",
     )
     names = (
-        customers(study.book)["name"].dropna().to_dict() if "name" in customers(study.book) else {}
+        customers(study.portfolio)["name"].dropna().to_dict()
+        if "name" in customers(study.portfolio)
+        else {}
     )
     return [_anomaly(row, scope, names) for row in found.head(MOST_ANOMALIES).to_dict("records")]
 
@@ -298,7 +302,7 @@ def _anomaly(row: dict[str, Any], scope: Any, names: dict[str, str]) -> Anomaly:
     whose = (
         "customer"
         if own or scope.kind == SINGLE
-        else {"segment": "segment"}.get(scope.kind, "book")
+        else {"segment": "segment"}.get(scope.kind, "portfolio")
     )
     client = own or scope.client_id
     return Anomaly(

@@ -11,8 +11,8 @@ import pandas as pd
 
 from healthseg.clustering.bundles import PLUS
 from healthseg.data.memory import remember
-from healthseg.measures import landmarks as measured
-from healthseg.measures.statistics.effects import LEAST, Estimate, partial_correlation, resamples
+from healthseg.metrics import landmarks as measured
+from healthseg.statistics.effects import LEAST, Estimate, partial_correlation, resamples
 from healthseg.tools.patterns.landmarks import HORIZON_DAYS, RULE_DAYS
 from healthseg.tools.patterns.study import USED, Study
 from healthseg.tools.segments.figures import Figures
@@ -50,9 +50,11 @@ class Outcomes:
     def quarters(self) -> Quarters:
         study, months = self.study, self.study.months
         rows = remember(
-            study.book,
+            study.portfolio,
             ("pattern quarters", study.scope.as_of),
-            lambda: measured.landmark_rows(study.book, study.scope.as_of, RULE_DAYS, HORIZON_DAYS),
+            lambda: measured.landmark_rows(
+                study.portfolio, study.scope.as_of, RULE_DAYS, HORIZON_DAYS
+            ),
         )
         keys = pd.MultiIndex.from_arrays(
             [months["client_id"].astype(str), pd.to_datetime(months["date"])]
@@ -102,9 +104,9 @@ class Outcomes:
         return self.study.shown(kind, key)
 
 
-def arr_share(book: Any, scope: Any, clients: set[str]) -> float | None:
+def arr_share(portfolio: Any, scope: Any, clients: set[str]) -> float | None:
     """The share of the scope's ARR that some customers hold; None where amounts can't be added up or are unknown."""
-    figures = Figures.of(book, scope.as_of)
+    figures = Figures.of(portfolio, scope.as_of)
     money = figures.money
     if not money.addable:
         return None

@@ -1,4 +1,4 @@
-"""The shape of analyze_engagement_patterns' reply: the reference's keys, and what traces them."""
+"""The shape of analyze_engagement_patterns' response: the reference's keys, and what traces them."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ class PersonaEvidence(Part):
 
 
 class Outcome(Part):
-    """Leaving in the month after, with and without it, over the book's history; the ratio adjusted."""
+    """Leaving in the month after, with and without it, over the portfolio's history; the ratio adjusted."""
 
     hazard_ratio: float
     lower: float
@@ -299,7 +299,7 @@ class Fired(Part):
 
 
 class EngagementPatterns(Result):
-    """analyze_engagement_patterns' reply; frames: ``patterns`` (everything tried and what came of it), ``risk``,
+    """analyze_engagement_patterns' response; frames: ``patterns`` (everything tried and what came of it), ``risk``,
     ``lead`` (the lead-time curves), ``gaps``, ``personas``, ``anomalies``, ``customers`` and more by section."""
 
     tool: ClassVar[str] = "analyze_engagement_patterns"
@@ -346,7 +346,9 @@ class EngagementPatterns(Result):
         return found
 
     def verdict(self) -> str:
-        who = self.analysis_scope.customer_name or self.analysis_scope.segment_name or "The book"
+        who = (
+            self.analysis_scope.customer_name or self.analysis_scope.segment_name or "The portfolio"
+        )
         held, tried = len(self.identified_patterns), self.testing.hypotheses
         text = f"{who}: {held} of {tried:,} possible patterns {'show here' if self.client_id else 'hold'}"
         if self.risk_patterns:

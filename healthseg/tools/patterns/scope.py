@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from healthseg.errors import ClientNotFound, InvalidParameters
-from healthseg.measures.leaving import customer_as_of, customers_as_of
+from healthseg.metrics.leaving import customer_as_of, customers_as_of
 from healthseg.tools.segments import keeping
 from healthseg.tools.segments.answer import placer_of
 from healthseg.tools.segments.figures import Figures
@@ -49,7 +49,7 @@ class Scope:
         return self.start + dt.timedelta(days=self.days // 2)
 
 
-def scope_of(book: Any, as_of: dt.date, asked: Any) -> Scope:
+def scope_of(portfolio: Any, as_of: dt.date, asked: Any) -> Scope:
     """The scope that is asked for. Raises InvalidParameters, InvalidClientId and ClientNotFound."""
     needs = {SINGLE: "client_id", SEGMENT: "segment_id"}
     for kind, name in needs.items():
@@ -70,28 +70,28 @@ def scope_of(book: Any, as_of: dt.date, asked: Any) -> Scope:
                 validation_rule=f"left out unless analysis_scope is {kind}",
             )
     if asked.analysis_scope == SINGLE:
-        return _single(book, as_of, asked)
+        return _single(portfolio, as_of, asked)
     if asked.analysis_scope == SEGMENT:
-        return _segment(book, as_of, asked)
-    return _all(book, as_of, asked.analysis_period_days)
+        return _segment(portfolio, as_of, asked)
+    return _all(portfolio, as_of, asked.analysis_period_days)
 
 
-def all_customers(book: Any, as_of: dt.date, days: int) -> Scope:
-    return _all(book, as_of, days)
+def all_customers(portfolio: Any, as_of: dt.date, days: int) -> Scope:
+    return _all(portfolio, as_of, days)
 
 
-def _window(book: Any, last: dt.date, days: int) -> tuple[dt.date, dt.date, tuple[str, ...]]:
+def _window(portfolio: Any, last: dt.date, days: int) -> tuple[dt.date, dt.date, tuple[str, ...]]:
     end, start = last + DAY, last + DAY - dt.timedelta(days=days)
-    first = book.first_event_day
+    first = portfolio.first_event_day
     if start >= first:
         return start, end, ()
     told = f"the window of {days} days begins before the data: shortened to the {(end - first).days} days from {first}"
     return first, end, (told,)
 
 
-def _all(book: Any, as_of: dt.date, days: int) -> Scope:
-    start, end, told = _window(book, as_of, days)
-    known = customers_as_of(book, as_of)
+def _all(portfolio: Any, as_of: dt.date, days: int) -> Scope:
+    start, end, told = _window(portfolio, as_of, days)
+    known = customers_as_of(portfolio, as_of)
     return Scope(
         ALL,
         _lived(known, start, end),
@@ -118,8 +118,8 @@ def _excluded(known: pd.DataFrame, start: dt.date, as_of: dt.date) -> dict[str, 
     }
 
 
-def _single(book: Any, as_of: dt.date, asked: Any) -> Scope:
-    customer = customer_as_of(book, asked.client_id, as_of)
+def _single(portfolio: Any, as_of: dt.date, asked: Any) -> Scope:
+    customer = customer_as_of(portfolio, asked.client_id, as_of)
     if pd.Timestamp(customer["signup_date"]) > pd.Timestamp(as_of):
         raise ClientNotFound(
             f"{asked.client_id} signs up on {customer['signup_date']}, after {as_of}",
@@ -131,9 +131,9 @@ def _single(book: Any, as_of: dt.date, asked: Any) -> Scope:
     last, told = as_of, ()
     left = customer["churned_on"]
     if not pd.isna(left):
-        last = max(pd.Timestamp(left).date() - DAY, book.first_event_day)
+        last = max(pd.Timestamp(left).date() - DAY, portfolio.first_event_day)
         told = (f"churned on {pd.Timestamp(left).date()}: shown as of {last}",)
-    start, end, shortened = _window(book, last, asked.analysis_period_days)
+    start, end, shortened = _window(portfolio, last, asked.analysis_period_days)
     name = customer.get("name")
     return Scope(
         SINGLE,
@@ -152,11 +152,11 @@ def _single(book: Any, as_of: dt.date, asked: Any) -> Scope:
 # -- segments ---------------------------------------------------------------------------------
 
 
-def _segment(book: Any, as_of: dt.date, asked: Any) -> Scope:
-    run, members = _resolved(book, asked.segment_id)
-    told = _how_old(book, run, as_of, asked.segment_id)
-    start, end, shortened = _window(book, as_of, asked.analysis_period_days)
-    figures, criteria = Figures.of(book, run.as_of), run.criteria
+def _segment(portfolio: Any, as_of: dt.date, asked: Any) -> Scope:
+    run, members = _resolved(portfolio, asked.segment_id)
+    told = _how_old(portfolio, run, as_of, asked.segment_id)
+    start, end, shortened = _window(portfolio, as_of, asked.analysis_period_days)
+    figures, criteria = Figures.of(portfolio, run.as_of), run.criteria
     placer = placer_of(
         figures,
         criteria["segment_type"],
@@ -177,7 +177,7 @@ def _segment(book: Any, as_of: dt.date, asked: Any) -> Scope:
         names = made.names(placer, placer.at(date))
         return set(names.index[names == name])
 
-    lived = set(_lived(customers_as_of(book, as_of), start, end))
+    lived = set(_lived(customers_as_of(portfolio, as_of), start, end))
     few = (f"a segment of {len(members)}: too few to say",) if len(members) < 2 else ()
     return Scope(
         SEGMENT,
@@ -202,28 +202,28 @@ def _name_of(made: Any, segment_id: str, members: list[str]) -> str:
     return made.segments[int(now.mode().iloc[0])].name if len(now) else segment_id
 
 
-def _resolved(book: Any, segment_id: str) -> tuple[Any, list[str]]:
+def _resolved(portfolio: Any, segment_id: str) -> tuple[Any, list[str]]:
     try:
-        return keeping.resolve(book, segment_id)
+        return keeping.resolve(portfolio, segment_id)
     except InvalidParameters as problem:
-        known = _known(book)
+        known = _known(portfolio)
         there = f"; there are {', '.join(known[:10])}" if known else "; run segment_customers first"
         raise InvalidParameters(
             problem.message + there, **{**problem.details, "known_segments": known[:50]}
         ) from None
 
 
-def _known(book: Any) -> list[str]:
-    runs = book.ledger().segment_runs() if book.has_ledger else []
+def _known(portfolio: Any) -> list[str]:
+    runs = portfolio.ledger().segment_runs() if portfolio.has_ledger else []
     return list(dict.fromkeys(name for run in reversed(runs) for name in run.members))
 
 
-def _how_old(book: Any, run: Any, as_of: dt.date, segment_id: str) -> tuple[str, ...]:
+def _how_old(portfolio: Any, run: Any, as_of: dt.date, segment_id: str) -> tuple[str, ...]:
     days = abs((as_of - run.as_of).days)
     if days > OUTDATED_DAYS:
         near = [
             name
-            for one in book.ledger().segment_runs()
+            for one in portfolio.ledger().segment_runs()
             if abs((as_of - one.as_of).days) <= OUTDATED_DAYS
             for name in one.members
         ]

@@ -1,4 +1,4 @@
-"""The signs that are tried against leaving and staying: conditions on a customer's measures, each a few comparisons."""
+"""The signs that are tried against leaving and staying: conditions on a customer's metrics, each a few comparisons."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from healthseg import playbook
+from healthseg import rules
 
 TOOL = "analyze_engagement_patterns"
 RISK, SUCCESS = "risk", "success"
@@ -18,7 +18,7 @@ Part = tuple[str, str, float]
 
 @dataclass(frozen=True)
 class Sign:
-    """``parts`` are (measure, comparison, value), all of which must hold; unknown where a measure is."""
+    """``parts`` are (metric, comparison, value), all of which must hold; unknown where a metric is."""
 
     name: str
     kind: str
@@ -26,15 +26,15 @@ class Sign:
 
     @property
     def label(self) -> str:
-        return playbook.phrases(TOOL, "sign")[self.name]["label"]
+        return rules.phrases(TOOL, "sign")[self.name]["label"]
 
     @property
     def advice(self) -> str:
-        return playbook.phrases(TOOL, "sign")[self.name]["advice"]
+        return rules.phrases(TOOL, "sign")[self.name]["advice"]
 
     def shown(self, rows: pd.DataFrame) -> np.ndarray:
-        """1 where the sign is there, 0 where not, NaN where a measure of it is unknown."""
-        values = [rows[measure].to_numpy(dtype=float) for measure, _, _ in self.parts]
+        """1 where the sign is there, 0 where not, NaN where a metric of it is unknown."""
+        values = [rows[metric].to_numpy(dtype=float) for metric, _, _ in self.parts]
         held = [
             _COMPARE[how](value, limit)
             for value, (_, how, limit) in zip(values, self.parts, strict=True)
@@ -71,14 +71,14 @@ CHANGES = {"users_change": "monthly_active_users", "features_change": "unique_fe
 
 
 def with_changes(rows: pd.DataFrame, before: pd.DataFrame) -> pd.DataFrame:
-    """Rows of the panel with how some measures stand to the customer's own of four weeks or a month before (a ratio).
+    """Rows of the panel with how some metrics stand to the customer's own of four weeks or a month before (a ratio).
 
-    ``before`` has client_id, date (the row's own, not the earlier one) and those measures.
+    ``before`` has client_id, date (the row's own, not the earlier one) and those metrics.
     """
     keys = pd.MultiIndex.from_arrays([rows["client_id"].astype(str), pd.to_datetime(rows["date"])])
     earlier = before.set_index([before["client_id"].astype(str), pd.to_datetime(before["date"])])
     found = {}
-    for name, measure in CHANGES.items():
-        was = earlier[measure].reindex(keys).to_numpy(dtype=float)
-        found[name] = rows[measure].to_numpy(dtype=float) / np.where(was > 0, was, np.nan)
+    for name, metric in CHANGES.items():
+        was = earlier[metric].reindex(keys).to_numpy(dtype=float)
+        found[name] = rows[metric].to_numpy(dtype=float) / np.where(was > 0, was, np.nan)
     return rows.assign(**found)

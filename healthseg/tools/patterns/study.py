@@ -18,11 +18,11 @@ from healthseg.clustering.sequences import ARROW, Orders, sequences
 from healthseg.clustering.support_sequences import Support, support
 from healthseg.clustering.temporal import Temporal, temporal
 from healthseg.data.memory import remember, stored_frame
-from healthseg.measures import landmarks as measured
-from healthseg.measures import spans
-from healthseg.measures.counting import Counting, Spans, chunks, epoch_day
-from healthseg.measures.feature_lives import feature_lives
-from healthseg.measures.leaving import customers_as_of
+from healthseg.metrics import landmarks as measured
+from healthseg.metrics import spans
+from healthseg.metrics.counting import Counting, Spans, chunks, epoch_day
+from healthseg.metrics.feature_lives import feature_lives
+from healthseg.metrics.leaving import customers_as_of
 from healthseg.tools.patterns.landmarks import RULE_DAYS, Landmarks
 from healthseg.tools.patterns.leaving import EXTRA, Leaving
 from healthseg.tools.patterns.scope import ALL, SINGLE, Scope, all_customers
@@ -41,20 +41,20 @@ Weighed = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
 class Study:
-    """The families of one scope and window. Of one customer, what leaves is learnt on the book (``book_wide``)."""
+    """The families of one scope and window. Of one customer, what leaves is learnt on the portfolio (``portfolio_wide``)."""
 
-    def __init__(self, book: Any, scope: Scope, categories: frozenset[str]) -> None:
-        self.book, self.scope, self.categories, self.settings = (
-            book,
+    def __init__(self, portfolio: Any, scope: Scope, categories: frozenset[str]) -> None:
+        self.portfolio, self.scope, self.categories, self.settings = (
+            portfolio,
             scope,
             categories,
-            book.settings,
+            portfolio.settings,
         )
-        self.level = book.settings.interval_level
+        self.level = portfolio.settings.interval_level
         self._families: dict[str, Family | None] = {}
 
     @classmethod
-    def of(cls, book: Any, scope: Scope, categories: frozenset[str]) -> Study:
+    def of(cls, portfolio: Any, scope: Scope, categories: frozenset[str]) -> Study:
         key = (
             "patterns",
             scope.kind,
@@ -64,16 +64,16 @@ class Study:
             scope.days,
             tuple(sorted(categories)),
         )
-        return remember(book, key, lambda: cls(book, scope, categories))
+        return remember(portfolio, key, lambda: cls(portfolio, scope, categories))
 
     @cached_property
-    def book_wide(self) -> Study:
-        """The same window of all customers, as of the book's own date: what a single customer is held against."""
+    def portfolio_wide(self) -> Study:
+        """The same window of all customers, as of the portfolio's own date: what a single customer is held against."""
         if self.scope.kind != SINGLE:
             return self
         return Study.of(
-            self.book,
-            all_customers(self.book, self.scope.as_of, self.scope.asked_days),
+            self.portfolio,
+            all_customers(self.portfolio, self.scope.as_of, self.scope.asked_days),
             self.categories,
         )
 
@@ -87,14 +87,14 @@ class Study:
     def lives(self) -> pd.DataFrame:
         """Of all: also of customers that left before the window, whose orders of adoption are history as well."""
         whole = remember(
-            self.book,
+            self.portfolio,
             ("pattern lives", self.scope.as_of),
             lambda: stored_frame(
-                self.book,
+                self.portfolio,
                 "pattern-lives",
                 self.scope.as_of,
                 lambda: feature_lives(
-                    self.book, self.scope.as_of, RULE_DAYS, self.settings.abandoned_after_days
+                    self.portfolio, self.scope.as_of, RULE_DAYS, self.settings.abandoned_after_days
                 ),
             ),
         )
@@ -105,7 +105,7 @@ class Study:
     @cached_property
     def orders(self) -> Orders | None:
         if self.scope.kind == SINGLE:
-            return self.book_wide.orders
+            return self.portfolio_wide.orders
         return sequences(self.lives, SEQUENCES, self.level) if len(self.lives) else None
 
     @cached_property
@@ -137,7 +137,7 @@ class Study:
         ).assign(span_id=0)
         found = [
             spans.over(
-                self.book,
+                self.portfolio,
                 frame[frame["client_id"].isin(some)],
                 ["active_days"],
                 by="entitled_feature",
@@ -158,15 +158,15 @@ class Study:
         )
 
     def _before_leaving(self, days: int) -> pd.DataFrame:
-        """The last days of each customer of the book that left before the window."""
+        """The last days of each customer of the portfolio that left before the window."""
         if self.scope.kind != ALL:
             return pd.DataFrame(columns=["client_id", "start", "end"])
         left = (
-            customers_as_of(self.book, self.scope.as_of)["churned_on"]
+            customers_as_of(self.portfolio, self.scope.as_of)["churned_on"]
             .dropna()
             .dt.date.drop(self.scope.clients, errors="ignore")
         )
-        first = self.book.first_event_day
+        first = self.portfolio.first_event_day
         start = [max(first, day - dt.timedelta(days=days)) for day in left]
         frame = pd.DataFrame({"client_id": left.index, "start": start, "end": left.to_numpy()})
         return frame[frame["start"] < frame["end"]]
@@ -200,7 +200,7 @@ class Study:
             epoch_day(self.scope.end),
         )
         count = Counting(
-            self.book,
+            self.portfolio,
             clients,
             Spans(every, np.full(len(clients), start), np.full(len(clients), end)),
         )
@@ -238,7 +238,7 @@ class Study:
 
     @cached_property
     def landmarks(self) -> Landmarks:
-        return Landmarks(self.book, self.scope.as_of, self.scope.belongs)
+        return Landmarks(self.portfolio, self.scope.as_of, self.scope.belongs)
 
     @cached_property
     def months(self) -> pd.DataFrame:
@@ -283,7 +283,7 @@ class Study:
         """Of each feature, by month row: adopted then (1), not (0), not open to it (NaN)."""
         if not len(self.months):
             return {}
-        pairs = measured.adopted_at(self.book, self.months, RULE_DAYS)
+        pairs = measured.adopted_at(self.portfolio, self.months, RULE_DAYS)
         found = {}
         for feature, rows in pairs.groupby("feature", sort=True):
             shown = np.full(len(self.months), np.nan)
@@ -313,7 +313,7 @@ class Study:
 
     @property
     def _window(self) -> tuple[Any, list[str], dt.date, dt.date]:
-        return self.book, self.scope.clients, self.scope.start, self.scope.end
+        return self.portfolio, self.scope.clients, self.scope.start, self.scope.end
 
     @cached_property
     def time(self) -> Temporal:
@@ -340,7 +340,7 @@ class Study:
         return self._families[kind]
 
     def _family(self, kind: str) -> Family | None:
-        of_book, by_category = (
+        of_portfolio, by_category = (
             self.scope.kind != SINGLE,
             {"temporal": "time", "communication": "messages", "support": "tickets"},
         )
@@ -355,8 +355,8 @@ class Study:
                 return None
             if kind == "bundle":
                 return self.bundles.family if self.used.size else None
-            return self.orders.family if of_book and self.orders is not None else None
-        if not of_book:
+            return self.orders.family if of_portfolio and self.orders is not None else None
+        if not of_portfolio:
             return None
         return self._habits() if kind == "habit" else self._signs(kind)
 
@@ -373,7 +373,7 @@ class Study:
 
     @cached_property
     def judged(self) -> pd.DataFrame:
-        """Everything tried. Of the whole book it is kept: each of its customers is held against it."""
+        """Everything tried. Of the whole portfolio it is kept: each of its customers is held against it."""
 
         def make() -> pd.DataFrame:
             return judge(self.families, self.settings.seed, self.settings.effects_max_q)
@@ -381,7 +381,7 @@ class Study:
         if self.scope.kind != ALL:
             return make()
         name = f"patterns-{self.scope.asked_days}-{'+'.join(sorted(self.categories))}"
-        return stored_frame(self.book, name, self.scope.as_of, make)
+        return stored_frame(self.portfolio, name, self.scope.as_of, make)
 
     def tried(self, kind: str) -> pd.DataFrame:
         """What was tried of a kind, with the figures of leaving (NaN where those were not asked)."""

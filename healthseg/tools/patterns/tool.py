@@ -21,7 +21,7 @@ Predictions = Field(default=True, description="Include predictive insights")
 Confidence = Field(
     default=0.70, ge=0, le=1, description="Least share of resamples in which a pattern comes back"
 )
-AsOf = Field(default=None, description="Date, read to its end; default the book's last day")
+AsOf = Field(default=None, description="Date, read to its end; default the portfolio's last day")
 REPORT_DEFAULTS = {"analysis_scope": "single_customer"}  # what a customer's notebook asks for
 
 
@@ -42,8 +42,8 @@ class CustomerParameters(Parameters):
     as_of: str | dt.date | None = AsOf
 
 
-class BookParameters(Parameters):
-    """Parameters of analyze_engagement_patterns_book."""
+class PortfolioParameters(Parameters):
+    """Parameters of portfolio_patterns."""
 
     analysis_period_days: int = Days
     pattern_categories: list[Category] | None = Categories
@@ -69,12 +69,12 @@ def analyze_engagement_patterns(
     Everything that is tried is judged as one family: a pattern is reported where its false-discovery q is at most
     ``effects_max_q`` (0.01), it is found again on held-out time, and it comes back in ``min_pattern_confidence`` of the
     resamples of customers. What did not hold is listed in ``not_held``. Of one customer, what is said of leaving and of
-    orders is learnt on the book. Raises InvalidClientId, ClientNotFound, InvalidParameters and DataRetrievalError.
+    orders is learnt on the portfolio. Raises InvalidClientId, ClientNotFound, InvalidParameters and DataRetrievalError.
     Formulas: docs/methods.md.
 
-    >>> from healthseg.testing import tiny_book
-    >>> book = tiny_book([("a", f"2025-03-{day:02d} 09:00", "u1", "search") for day in range(1, 29)])
-    >>> found = analyze_engagement_patterns(book, "all_customers", analysis_period_days=14)
+    >>> from healthseg.testing import tiny_portfolio
+    >>> portfolio = tiny_portfolio([("a", f"2025-03-{day:02d} 09:00", "u1", "search") for day in range(1, 29)])
+    >>> found = analyze_engagement_patterns(portfolio, "all_customers", analysis_period_days=14)
     >>> found.customers_analyzed, found.identified_patterns
     (1, [])
     """
@@ -96,7 +96,7 @@ def analyze_engagement_patterns(
     )
 
 
-def analyze_engagement_patterns_book(
+def portfolio_patterns(
     portfolio: Portfolio,
     *,
     analysis_period_days: int = 90,
@@ -105,9 +105,9 @@ def analyze_engagement_patterns_book(
     min_pattern_confidence: float = 0.70,
     as_of: str | dt.date | None = None,
 ) -> EngagementPatterns:
-    """The reply for all customers, for the book's report. Raises InvalidParameters and DataRetrievalError."""
+    """The response for all customers, for the portfolio's report. Raises InvalidParameters and DataRetrievalError."""
     given = validated(
-        BookParameters,
+        PortfolioParameters,
         {
             "analysis_period_days": analysis_period_days,
             "pattern_categories": pattern_categories,

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from healthseg.measures.counting import epoch_days
-from healthseg.measures.statistics.rates import wilson
-from healthseg.measures.statistics.survival import kaplan_meier, quantile_time
+from healthseg.metrics.counting import epoch_days
+from healthseg.statistics.rates import wilson
+from healthseg.statistics.survival import kaplan_meier, quantile_time
 
 LEAST = 20
 WINDOW_DAYS, TREATED_DAYS, STEADY_WEEKS, SLOPE_WEEKS = 90, 30, 4, 4
@@ -104,7 +104,7 @@ def _interval(count: float, n: int, level: float) -> tuple[float, float]:
 
 def _why_not(spells: pd.DataFrame, interventions: pd.DataFrame | None) -> str | None:
     if interventions is None:
-        return "the book has no interventions"
+        return "the portfolio has no interventions"
     treated = int(spells["treated"].sum())
     if min(treated, len(spells) - treated) < LEAST:
         return (

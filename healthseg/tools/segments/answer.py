@@ -1,4 +1,4 @@
-"""The reply of segment_customers, put together from what was placed, counted and judged."""
+"""The response of segment_customers, put together from what was placed, counted and judged."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from healthseg import playbook
+from healthseg import rules
 from healthseg.clustering.ordering import UNPLACED
-from healthseg.config import BANDS, tier_names
 from healthseg.data.memory import remember
-from healthseg.measures.statistics.concentration import gini, top_fifth
-from healthseg.measures.statistics.shares import percentages
+from healthseg.settings import BANDS, tier_names
+from healthseg.statistics.concentration import gini, top_fifth
+from healthseg.statistics.shares import percentages
 from healthseg.tools.segments import characteristics as counted
 from healthseg.tools.segments import frames, insights, keeping, migration, missing, strategy
 from healthseg.tools.segments.criteria import checked
 from healthseg.tools.segments.figures import Figures
 from healthseg.tools.segments.grouping import by_groups, evidence_of
 from healthseg.tools.segments.making import Made, make
-from healthseg.tools.segments.measures import TOOL
+from healthseg.tools.segments.metrics import TOOL
 from healthseg.tools.segments.placing import (
     Placer,
     by_health,
@@ -45,10 +45,10 @@ from healthseg.tools.tiers.at_risk import expected_losses
 COVERED = 0.8  # of the top fifth: the segments that hold so many of them are named
 
 
-def answer(book: Any, as_of: dt.date, asked: Any) -> Segmentation:
-    """The reply for the live customers of ``as_of``; ``asked`` are the validated parameters."""
+def answer(portfolio: Any, as_of: dt.date, asked: Any) -> Segmentation:
+    """The response for the live customers of ``as_of``; ``asked`` are the validated parameters."""
     criteria = checked(
-        asked.segment_type, asked.segmentation_criteria, book.settings, asked.max_segments
+        asked.segment_type, asked.segmentation_criteria, portfolio.settings, asked.max_segments
     )
     key = (
         "segmentation",
@@ -56,10 +56,12 @@ def answer(book: Any, as_of: dt.date, asked: Any) -> Segmentation:
         str(criteria),
         str(asked.model_dump(exclude={"client_id", "segmentation_criteria"})),
     )
-    reply: Segmentation = remember(book, key, lambda: _Run(book, as_of, asked, criteria).reply())
+    response: Segmentation = remember(
+        portfolio, key, lambda: _Run(portfolio, as_of, asked, criteria).response()
+    )
     if asked.client_id is None:
-        return reply
-    own = reply.model_copy(update={"customer_standing": reply.customer(asked.client_id)})
+        return response
+    own = response.model_copy(update={"customer_standing": response.customer(asked.client_id)})
     return own
 
 
@@ -81,12 +83,14 @@ def placer_of(
 
 
 class _Run:
-    """What the sections of one reply share."""
+    """What the sections of one response share."""
 
-    def __init__(self, book: Any, as_of: dt.date, asked: Any, criteria: dict[str, Any]) -> None:
-        self.book, self.as_of, self.asked, self.criteria = book, as_of, asked, criteria
-        self.settings, self.level = book.settings, book.settings.interval_level
-        self.figures = Figures.of(book, as_of)
+    def __init__(
+        self, portfolio: Any, as_of: dt.date, asked: Any, criteria: dict[str, Any]
+    ) -> None:
+        self.portfolio, self.as_of, self.asked, self.criteria = portfolio, as_of, asked, criteria
+        self.settings, self.level = portfolio.settings, portfolio.settings.interval_level
+        self.figures = Figures.of(portfolio, as_of)
         least, most = asked.min_segment_size, asked.max_segments
         self.placer = placer_of(self.figures, asked.segment_type, criteria, least, most)
         self.placed = self.placer.today(self.figures, criteria.get("hysteresis", 0.0))
@@ -97,7 +101,7 @@ class _Run:
             "max_segments": most,
         }
         self.made: Made = make(
-            self.placer, self.placed, least, most, keeping.run_key(book, self.inputs, as_of)
+            self.placer, self.placed, least, most, keeping.run_key(portfolio, self.inputs, as_of)
         )
         self.money, self.losses = self.figures.money, expected_losses(self.figures)
         self.rows = self.figures.live.assign(
@@ -106,7 +110,7 @@ class _Run:
         )
         self.names = self.made.at.map({at: part.name for at, part in enumerate(self.made.segments)})
 
-    def reply(self) -> Segmentation:
+    def response(self) -> Segmentation:
         moved, flows, since, then = self._migration()
         named = [self._named(part.members) for part in self.made.segments]
         segments = self._listed(self._segments(named))
@@ -122,15 +126,15 @@ class _Run:
         told = insights.insights(tried, self.settings.effects_interval_level)
         actions = self._actions(named, moved) if self.asked.include_recommendations else []
         run = keeping.keep(
-            self.book,
+            self.portfolio,
             self.inputs,
             self.as_of,
             {part.id: list(part.members) for part in self.made.segments},
         )
-        reply = Segmentation(
+        response = Segmentation(
             as_of=self.as_of,
-            data_until=self.book.data_until,
-            fingerprint=self.book.fingerprint(self.as_of),
+            data_until=self.portfolio.data_until,
+            fingerprint=self.portfolio.fingerprint(self.as_of),
             coverage=self._coverage(),
             warnings=self._warnings(run),
             total_customers=len(self.rows),
@@ -163,25 +167,25 @@ class _Run:
             if self.placer.grouping is None
             else Evidence(**evidence_of(self.placer.grouping)),
         )
-        reply = reply.model_copy(
-            update={"not_measured": missing.reasons(reply, self.figures, self.asked)}
+        response = response.model_copy(
+            update={"not_measured": missing.reasons(response, self.figures, self.asked)}
         )
         places = {
             client: place(self.figures, self.placer, self.placed, self.made, client, then, since)
             for client in self.rows.index
         }
-        reply.with_frames(
-            segments=frames.segments(reply),
+        response.with_frames(
+            segments=frames.segments(response),
             customers=frames.customers(self, places),
-            profile=frames.profile(reply, self),
+            profile=frames.profile(response, self),
             differences=tried,
             flows=flows,
-            matrix=frames.matrix(reply),
+            matrix=frames.matrix(response),
             lorenz=frames.lorenz(self),
             values=frames.values(self),
             evidence=frames.evidence(self.placer),
         )
-        return reply.with_places(
+        return response.with_places(
             places,
             lambda client: place(
                 self.figures, self.placer, self.placed, self.made, client, then, since, full=True
@@ -191,7 +195,7 @@ class _Run:
     # -- the segments --------------------------------------------------------------------
 
     def _named(self, members: tuple[str, ...]) -> dict[str, Any]:
-        """The segment's figures for the playbook."""
+        """The segment's figures for the rules."""
         rows = self.rows.loc[list(members)]
         found = counted.named(self.figures, rows, self._total(), self.losses)
         mails = counted.answered(self.figures, rows.index, "channel") or []
@@ -260,7 +264,7 @@ class _Run:
                     "strategy_rules",
                 )
             )
-        found, rules = strategy.strategy(figures)
+        found, rules_held = strategy.strategy(figures)
         channels = counted.answered(self.figures, rows.index, "channel")
         content = counted.answered(self.figures, rows.index, "content")
         actions = strategy.actions(figures)
@@ -272,7 +276,7 @@ class _Run:
             "content_detail": content,
             "escalation_criteria": strategy.escalation(figures),
             "recommended_actions": [rule["text"] for rule in actions],
-            "strategy_rules": [*rules, *(Fired(**rule) for rule in actions)],
+            "strategy_rules": [*rules_held, *(Fired(**rule) for rule in actions)],
         }
 
     def _summary(self) -> dict[str, int]:
@@ -284,7 +288,7 @@ class _Run:
         reasons = self.placed.reason[self.placed.place == UNPLACED].value_counts()
         return {str(why): int(count) for why, count in sorted(reasons.items())}
 
-    # -- the book ------------------------------------------------------------------------
+    # -- the portfolio ------------------------------------------------------------------------
 
     def _total(self) -> float | None:
         known = self.money.addable and self.money.amounts.notna().any()
@@ -367,23 +371,23 @@ class _Run:
             "since": None if moved is None else moved.since.isoformat(),
             "customers": None,
         }
-        found = playbook.fired(TOOL, "book_action", whole)
+        found = rules.fired(TOOL, "portfolio_action", whole)
         for part, figures in zip(self.made.segments, named, strict=True):
             arr = figures["arr"] if self.money.addable else None
             own = {**figures, "segment": part.name, "money": brief(arr, self.money.currency)}
-            found += playbook.fired(TOOL, "book_action", own)
+            found += rules.fired(TOOL, "portfolio_action", own)
         order = ("critical", "high", "medium", "low")
         return sorted(found, key=lambda rule: order.index(rule["severity"]))
 
     # -- time ----------------------------------------------------------------------------
 
     def _migration(self) -> tuple[Migration | None, pd.DataFrame, dt.date | None, pd.Series | None]:
-        """The moves, their frame, since when, and the customers' segments then; nothing where the book begins later."""
+        """The moves, their frame, since when, and the customers' segments then; nothing where the portfolio begins later."""
         since = self.asked.compare_with or self.as_of - dt.timedelta(
             days=self.settings.segment_compare_days
         )
         since = since if isinstance(since, dt.date) else dt.date.fromisoformat(since)
-        if since < self.book.first_event_day:
+        if since < self.portfolio.first_event_day:
             return None, pd.DataFrame(columns=migration.FLOWS), None, None
         before = self.placer.at(since)
         then = self.made.names(self.placer, before)

@@ -1,4 +1,4 @@
-"""A segment's figures: means with n and interval, and the named figures that the playbook reads."""
+"""A segment's figures: means with n and interval, and the named figures that the rules reads."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from healthseg.measures import messages
-from healthseg.measures.statistics.normal import student_errors
+from healthseg.metrics import messages
+from healthseg.statistics.normal import student_errors
 from healthseg.tools.rounding import rounded
-from healthseg.tools.segments import measures
+from healthseg.tools.segments import metrics
 from healthseg.tools.segments.figures import NEW_DAYS, OVERDUE_DAYS, SILENT_DAYS, Figures
 from healthseg.tools.segments.result import Answered, Characteristic
 
@@ -46,7 +46,7 @@ def characteristics(rows: pd.DataFrame, level: float) -> dict[str, Characteristi
         known = rows[column].to_numpy(dtype=float)
         known = known[np.isfinite(known)]
         mean, lower, upper = mean_interval(known, level)
-        decimals, told = DECIMALS.get(key, 4), measures.known()[column]
+        decimals, told = DECIMALS.get(key, 4), metrics.known()[column]
         found[key] = Characteristic(
             label=told["label"],
             unit=told["unit"],
@@ -75,7 +75,7 @@ def mean_interval(
 def named(
     figures: Figures, rows: pd.DataFrame, total_arr: float | None, losses: pd.Series
 ) -> dict[str, Any]:
-    """The figures of a segment that the playbook's rules read."""
+    """The figures of a segment that the rules read."""
     score, arr = rows["shown"].astype(float), rows["arr"].astype(float)
     loss, n = losses.reindex(rows.index), len(rows)
     hours = rows["tier"].astype(object).map(figures.settings.tier_hours_per_month).astype(float)
@@ -149,7 +149,7 @@ def _tenth(score: pd.Series) -> float | None:
 
 def answered(figures: Figures, clients: pd.Index, by: str) -> list[Answered] | None:
     """How the segment's messages are answered by channel or content, best first; None where that is not known."""
-    rows = messages.answers(figures.book, figures.as_of)
+    rows = messages.answers(figures.portfolio, figures.as_of)
     if rows is None or (by == "content" and not messages.are_categories(rows)):
         return None
     own = rows[rows["client_id"].isin(clients)]

@@ -7,21 +7,21 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from healthseg.clustering.mixture import METHODS
-from healthseg.config import Settings
 from healthseg.errors import InvalidParameters, hint
-from healthseg.expressions import Condition
-from healthseg.tools.segments import measures
+from healthseg.rules.expressions import Condition
+from healthseg.settings import Settings
+from healthseg.tools.segments import metrics
 
 PARAMETER = "segmentation_criteria"
-MOST_THRESHOLDS, MOST_MEASURES, MOST_RULES = 50, 12, 50
-USAGE_MEASURE, USAGE_THRESHOLDS = "weekly_active_users_per_seat", (0.2, 0.5, 0.8)
+MOST_THRESHOLDS, MOST_METRICS, MOST_RULES = 50, 12, 50
+USAGE_METRIC, USAGE_THRESHOLDS = "weekly_active_users_per_seat", (0.2, 0.5, 0.8)
 KEYS = {
     "value": ("arr_thresholds", "include_expansion_potential", "names", "hysteresis"),
     "health": ("health_score_thresholds", "trend_weighting", "names", "hysteresis"),
-    "usage": ("measure", "thresholds", "names", "hysteresis"),
+    "usage": ("metric", "thresholds", "names", "hysteresis"),
     "industry": (),
     "lifecycle": (),
-    "custom": ("measures", "method", "k", "rules"),
+    "custom": ("metrics", "method", "k", "rules"),
 }
 
 
@@ -78,18 +78,18 @@ def _health(given: Mapping[str, Any], settings: Settings, largest: int) -> dict[
 
 
 def _usage(given: Mapping[str, Any], settings: Settings, largest: int) -> dict[str, Any]:
-    measure = given.get("measure", USAGE_MEASURE)
-    _known_measure(measure, "measure")
-    if measure != USAGE_MEASURE and given.get("thresholds") is None:
+    metric = given.get("metric", USAGE_METRIC)
+    _known_metric(metric, "metric")
+    if metric != USAGE_METRIC and given.get("thresholds") is None:
         raise refuse(
-            f"thresholds are needed with the measure {measure!r}: the defaults are those of {USAGE_MEASURE}",
+            f"thresholds are needed with the metric {metric!r}: the defaults are those of {USAGE_METRIC}",
             "thresholds",
             None,
-            "rising numbers in the measure's unit",
+            "rising numbers in the metric's unit",
         )
     limits = thresholds(given.get("thresholds"), USAGE_THRESHOLDS, "thresholds", None, None)
     return {
-        "measure": measure,
+        "metric": metric,
         "thresholds": limits,
         **_named(given, len(limits) + 1),
         "hysteresis": _number(given, "hysteresis", 0.0, 0, 1e12),
@@ -105,20 +105,20 @@ def _custom(given: Mapping[str, Any], settings: Settings, largest: int) -> dict[
         beside = sorted(set(given) - {"rules"})
         if beside:
             raise refuse(
-                f"rules don't go with {', '.join(beside)}: segments come from rules or from measures",
+                f"rules don't go with {', '.join(beside)}: segments come from rules or from metrics",
                 "rules",
                 given["rules"],
-                "either rules, or measures with method and k",
+                "either rules, or metrics with method and k",
             )
         return {"rules": _rules(given["rules"])}
-    names = given.get("measures", list(measures.DEFAULT_CUSTOM))
-    if not isinstance(names, list | tuple) or not 1 <= len(names) <= MOST_MEASURES:
-        rule = f"a list of 1 to {MOST_MEASURES} measures"
-        raise refuse(f"measures must be {rule}, not {str(names)[:80]!r}", "measures", names, rule)
+    names = given.get("metrics", list(metrics.DEFAULT_CUSTOM))
+    if not isinstance(names, list | tuple) or not 1 <= len(names) <= MOST_METRICS:
+        rule = f"a list of 1 to {MOST_METRICS} metrics"
+        raise refuse(f"metrics must be {rule}, not {str(names)[:80]!r}", "metrics", names, rule)
     for name in names:
-        _known_measure(name, "measures")
+        _known_metric(name, "metrics")
     if len(set(names)) < len(names):
-        raise refuse("measures names a measure twice", "measures", list(names), "each measure once")
+        raise refuse("metrics names a metric twice", "metrics", list(names), "each metric once")
     method = given.get("method", "gaussian_mixture")
     if method not in METHODS:
         raise refuse(
@@ -127,7 +127,7 @@ def _custom(given: Mapping[str, Any], settings: Settings, largest: int) -> dict[
             method,
             "one of " + ", ".join(METHODS),
         )
-    return {"measures": list(names), "method": method, "k": _k(given.get("k"), largest)}
+    return {"metrics": list(names), "method": method, "k": _k(given.get("k"), largest)}
 
 
 def _k(k: Any, largest: int) -> int | None:
@@ -165,7 +165,7 @@ def _rules(given: Any) -> list[dict[str, str]]:
 
 def _condition(text: Any, key: str) -> str:
     try:
-        Condition(text, known=[*measures.numbers(), *measures.WORDS])
+        Condition(text, known=[*metrics.numbers(), *metrics.WORDS])
     except InvalidParameters as problem:
         raise refuse(problem.message, key, text, str(problem.details["validation_rule"])) from None
     return text
@@ -214,13 +214,13 @@ def _thresholds_fault(found: Any, low: float | None, high: float | None) -> str 
     return None if sorted(found) == list(found) else "the thresholds don't rise"
 
 
-def _known_measure(name: Any, key: str) -> None:
-    if name not in measures.numbers():
+def _known_metric(name: Any, key: str) -> None:
+    if name not in metrics.numbers():
         raise refuse(
-            f"unknown measure {str(name)[:80]!r}{hint(str(name), measures.numbers())}",
+            f"unknown metric {str(name)[:80]!r}{hint(str(name), metrics.numbers())}",
             key,
             name,
-            "one of " + ", ".join(measures.numbers()),
+            "one of " + ", ".join(metrics.numbers()),
         )
 
 

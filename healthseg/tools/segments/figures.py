@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from healthseg.config import Settings
 from healthseg.data.memory import remember
-from healthseg.measures import panel as panels
-from healthseg.measures.counting import customers
-from healthseg.measures.money import Money, money
+from healthseg.metrics import panel as panels
+from healthseg.metrics.counting import customers
+from healthseg.metrics.money import Money, money
 from healthseg.periods import weekly
 from healthseg.scoring import score_trend
+from healthseg.settings import Settings
 from healthseg.tools.health import outlook
 from healthseg.tools.health.figures import Asked, judged_rows
 
@@ -29,26 +29,26 @@ NEW_DAYS = 90
 
 
 class Figures:
-    """The frames of one day that all sections of a reply are made of; made once per open book."""
+    """The frames of one day that all sections of a response are made of; made once per open portfolio."""
 
-    def __init__(self, book: Any, as_of: dt.date) -> None:
-        self.book, self.as_of = book, as_of
-        self.settings: Settings = book.settings
+    def __init__(self, portfolio: Any, as_of: dt.date) -> None:
+        self.portfolio, self.as_of = portfolio, as_of
+        self.settings: Settings = portfolio.settings
         self._days: dict[dt.date, pd.DataFrame] = {}
 
     @classmethod
-    def of(cls, book: Any, as_of: dt.date) -> Figures:
-        return remember(book, ("segments", as_of), lambda: cls(book, as_of))
+    def of(cls, portfolio: Any, as_of: dt.date) -> Figures:
+        return remember(portfolio, ("segments", as_of), lambda: cls(portfolio, as_of))
 
     # -- who and what --------------------------------------------------------------------
 
     def everyone(self, date: dt.date) -> pd.DataFrame:
-        """All that had signed up by a date, by client_id: the panel's measures of that date and their scores.
+        """All that had signed up by a date, by client_id: the panel's metrics of that date and their scores.
 
-        Where a book keeps no past of seats and plan, today's value stands for it (``with_todays_value``).
+        Where a portfolio keeps no past of seats and plan, today's value stands for it (``with_todays_value``).
         """
         if date not in self._days:
-            rows = panels.panel(self.book, sorted({date, self.as_of}))
+            rows = panels.panel(self.portfolio, sorted({date, self.as_of}))
             judged = judged_rows(rows, self.as_of, LOOKBACK_DAYS, self.settings, None)
             self._days[date] = _named(judged.on(date))
         return self._days[date]
@@ -69,20 +69,20 @@ class Figures:
     @cached_property
     def names(self) -> pd.Series:
         """What live customers are called: their names, else their ids."""
-        known, ids = customers(self.book).reindex(self.live.index), self.live.index.to_series()
+        known, ids = customers(self.portfolio).reindex(self.live.index), self.live.index.to_series()
         return known["name"].astype(object).fillna(ids) if "name" in known else ids
 
     def static(self, column: str, snapshot: bool = False) -> pd.Series:
-        """A column of the customers table by live customer; a snapshot's only on the book's last day."""
-        known = customers(self.book).reindex(self.live.index)
-        if column not in known or (snapshot and self.as_of < self.book.data_until):
+        """A column of the customers table by live customer; a snapshot's only on the portfolio's last day."""
+        known = customers(self.portfolio).reindex(self.live.index)
+        if column not in known or (snapshot and self.as_of < self.portfolio.data_until):
             return pd.Series(None, index=self.live.index, dtype=object)
         return known[column].astype(object).where(known[column].notna(), None)
 
     def excluded(self) -> dict[str, int]:
         rows, signup = (
             self.everyone(self.as_of),
-            pd.to_datetime(customers(self.book)["signup_date"]),
+            pd.to_datetime(customers(self.portfolio)["signup_date"]),
         )
         alive = rows["live"].astype(bool)
         return {
@@ -95,9 +95,9 @@ class Figures:
 
     def money_on(self, date: dt.date) -> Money:
         return remember(
-            self.book,
+            self.portfolio,
             ("segment_money", self.as_of, date),
-            lambda: money(self.book, self.live_on(date), date),
+            lambda: money(self.portfolio, self.live_on(date), date),
         )
 
     @property
@@ -107,15 +107,15 @@ class Figures:
     @cached_property
     def trends(self) -> pd.DataFrame:
         """Each customer's slope of weekly scores and the verdict on it, by client_id, as the health score has them."""
-        rows = panels.panel(self.book, weekly(self.as_of, TREND_DAYS))
+        rows = panels.panel(self.portfolio, weekly(self.as_of, TREND_DAYS))
         judged = judged_rows(rows, self.as_of, LOOKBACK_DAYS, self.settings, None)
         found = score_trend(judged.frame, self.as_of, LOOKBACK_DAYS, self.settings)
         return found.set_index("client_id").reindex(self.live.index)
 
-    def weekly_values(self, measure: str) -> pd.DataFrame:
-        """A measure of the live customers on the weekly dates of twelve weeks, oldest first: customers × dates."""
+    def weekly_values(self, metric: str) -> pd.DataFrame:
+        """A metric of the live customers on the weekly dates of twelve weeks, oldest first: customers × dates."""
         dates = sorted(weekly(self.as_of, TREND_DAYS))
-        rows = panels.panel(self.book, dates)
+        rows = panels.panel(self.portfolio, dates)
         frame = _named(
             judged_rows(rows, self.as_of, LOOKBACK_DAYS, self.settings, None).frame.merge(
                 rows.drop(columns=["live"]), on=["client_id", "date"], how="left"
@@ -123,14 +123,14 @@ class Figures:
         )
         frame = frame[frame["live"].astype(bool)]
         return (
-            frame.pivot(index="client_id", columns="date", values=measure)
+            frame.pivot(index="client_id", columns="date", values=metric)
             .reindex(self.live.index)
             .astype(float)
         )
 
     def score_error_sd(self) -> float | None:
         """How far a week's score is off by itself: the robust spread of one-week forecasts' back-tested errors."""
-        errors = outlook.past_errors(self.book, self.as_of, Asked())
+        errors = outlook.past_errors(self.portfolio, self.as_of, Asked())
         first = errors[(errors["model"] == "forecast") & (errors["step"] == 1)]["error"].to_numpy(
             dtype=float
         )
@@ -146,7 +146,7 @@ def _live(rows: pd.DataFrame) -> pd.Series:
 
 
 def _named(rows: pd.DataFrame) -> pd.DataFrame:
-    """Rows with the measures that only segments name."""
+    """Rows with the metrics that only segments name."""
     seats = rows["seats"].astype(float)
     return rows.assign(
         weekly_active_users_per_seat=rows["weekly_active_users"] / seats.where(seats > 0),

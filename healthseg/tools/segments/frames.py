@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from healthseg.measures.statistics.concentration import lorenz as lorenz_curve
-from healthseg.tools.segments import measures
+from healthseg.statistics.concentration import lorenz as lorenz_curve
+from healthseg.tools.segments import metrics
 from healthseg.tools.segments.characteristics import AVERAGES
 from healthseg.tools.segments.result import Place, Segmentation
 
@@ -29,7 +29,7 @@ PROFILE = [
 ]
 
 
-def segments(reply: Segmentation) -> pd.DataFrame:
+def segments(response: Segmentation) -> pd.DataFrame:
     """A row a segment: name, customers, shares, ARR, expected loss, mean score."""
     rows = [
         {
@@ -44,7 +44,7 @@ def segments(reply: Segmentation) -> pd.DataFrame:
             "expected_loss": one.expected_arr_lost_90d,
             **one.segment_characteristics,
         }
-        for one in reply.segments
+        for one in response.segments
     ]
     columns = [
         "segment_id",
@@ -122,7 +122,7 @@ def _mapped(run: Any, frame: pd.DataFrame) -> pd.DataFrame:
         return frame.assign(x=np.nan, y=np.nan)
     mixture, rows = found.evidence.mixture, run.figures.live.loc[found.placed.index]
     points = np.column_stack(
-        [scale.of(rows[scale.measure].to_numpy(dtype=float)) for scale in found.scales]
+        [scale.of(rows[scale.metric].to_numpy(dtype=float)) for scale in found.scales]
     )
     centres = mixture.centres @ mixture.whitener
     middle = (centres * mixture.shares[:, None]).sum(axis=0)
@@ -136,29 +136,29 @@ def _mapped(run: Any, frame: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(x=at["x"].to_numpy(), y=at["y"].to_numpy())
 
 
-def profile(reply: Segmentation, run: Any) -> pd.DataFrame:
-    """Segment × measure: the median of the segment and of all, and their distance in robust standard deviations."""
+def profile(response: Segmentation, run: Any) -> pd.DataFrame:
+    """Segment × metric: the median of the segment and of all, and their distance in robust standard deviations."""
     rows = []
     names = list(dict.fromkeys([*sorted(run.placer.ingredients & set(run.rows.columns)), *PROFILE]))
     numbers = [
-        name for name in names if name in measures.known() and run.rows[name].notna().sum() > 2
+        name for name in names if name in metrics.known() and run.rows[name].notna().sum() > 2
     ]
     for name in numbers:
         values = run.rows[name].astype(float)
         spread = _spread(values.dropna())
-        for one in reply.segments:
+        for one in response.segments:
             inside = values.loc[one.client_ids].dropna()
             if one.placed and len(inside) and spread > 0:
                 rows.append(
                     [
                         one.segment_name,
                         name,
-                        measures.label(name),
+                        metrics.label(name),
                         len(inside),
                         float(inside.median()),
                         float(values.median()),
                         float(inside.median() - values.median()) / spread,
-                        measures.written(name, float(inside.median())),
+                        metrics.written(name, float(inside.median())),
                         name in run.placer.ingredients,
                     ]
                 )
@@ -166,11 +166,11 @@ def profile(reply: Segmentation, run: Any) -> pd.DataFrame:
         rows,
         columns=[
             "segment",
-            "measure",
+            "metric",
             "label",
             "n",
             "median",
-            "book_median",
+            "portfolio_median",
             "distance",
             "text",
             "ingredient",
@@ -184,7 +184,7 @@ def _spread(values: pd.Series) -> float:
 
 
 def set_apart(run: Any, part: Any) -> list[str]:
-    """The measures in which a segment's median is farthest from the other customers', in words."""
+    """The metrics in which a segment's median is farthest from the other customers', in words."""
     inside, outside = run.rows.loc[list(part.members)], run.rows.drop(index=list(part.members))
     found = []
     if not part.placed or not len(outside):
@@ -197,15 +197,15 @@ def set_apart(run: Any, part: Any) -> list[str]:
             found.append(
                 (
                     abs(away),
-                    f"{measures.label(name)}: {measures.written(name, float(own.median()))} in the "
-                    f"median, others {measures.written(name, float(others.median()))}",
+                    f"{metrics.label(name)}: {metrics.written(name, float(own.median()))} in the "
+                    f"median, others {metrics.written(name, float(others.median()))}",
                 )
             )
     return [text for away, text in sorted(found, key=lambda one: -one[0])[:NAMED] if away >= APART]
 
 
-def matrix(reply: Segmentation) -> pd.DataFrame:
-    rows = [cell.model_dump() for cell in reply.value_health_matrix or []]
+def matrix(response: Segmentation) -> pd.DataFrame:
+    rows = [cell.model_dump() for cell in response.value_health_matrix or []]
     frame = pd.DataFrame(rows, columns=["tier", "band", "customers", "arr", "expected_loss"])
     return frame.astype({"arr": float, "expected_loss": float})
 

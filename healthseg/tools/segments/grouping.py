@@ -1,4 +1,4 @@
-"""Custom segments from measures: found by evidence, named by what sets them apart."""
+"""Custom segments from metrics: found by evidence, named by what sets them apart."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from healthseg.clustering.custom import Grouping, grouping, profile
 from healthseg.clustering.evidence import LEAST_CUSTOMERS
 from healthseg.clustering.ordering import UNPLACED
 from healthseg.data.memory import remember
-from healthseg.tools.segments import measures
+from healthseg.tools.segments import metrics
 from healthseg.tools.segments.figures import Figures
 from healthseg.tools.segments.placing import Base, Placed, Placer
 
@@ -22,10 +22,10 @@ ALL = "All customers"
 
 
 def by_groups(figures: Figures, criteria: dict[str, Any], least: int, most: int) -> Placer:
-    """k-means or a mixture on the named measures; one segment of all where nothing stands."""
-    names = criteria["measures"]
+    """k-means or a mixture on the named metrics; one segment of all where nothing stands."""
+    names = criteria["metrics"]
     found: Grouping = remember(
-        figures.book,
+        figures.portfolio,
         ("grouping", figures.as_of, str(criteria), least, most),
         lambda: grouping(
             figures.live[names],
@@ -48,7 +48,7 @@ def by_groups(figures: Figures, criteria: dict[str, Any], least: int, most: int)
     bases = (
         _bases(figures, found) if shown else (Base(ALL, f"No stable segments: {found.reason}", {}),)
     )
-    notes = [f"{measures.label(name)} parts nobody: {why}" for name, why in found.dropped.items()]
+    notes = [f"{metrics.label(name)} parts nobody: {why}" for name, why in found.dropped.items()]
     if shown and found.reason:
         notes.append(
             f"k = {criteria['k']} was asked for, but these segments are not stable: {found.reason}"
@@ -67,7 +67,7 @@ def _placed(rows: pd.DataFrame, names: list[str], placed: pd.DataFrame | None) -
     place = placed["group"].reindex(rows.index).fillna(UNPLACED).astype(int)
     lacking = rows[names].isna()
     why = [
-        ", ".join(measures.label(name) for name in names if missing[name]) + " not measured"
+        ", ".join(metrics.label(name) for name in names if missing[name]) + " not measured"
         for missing in lacking.to_dict("records")
     ]
     return Placed(
@@ -85,12 +85,12 @@ def _bases(figures: Figures, found: Grouping) -> tuple[Base, ...]:
     for group in range(found.groups):
         rows = table[table["group"] == group].head(3)
         told = "; ".join(
-            f"{measures.label(row.measure)} {measures.written(row.measure, row.median)} "
-            f"(others {measures.written(row.measure, row.others_median)})"
+            f"{metrics.label(row.metric)} {metrics.written(row.metric, row.median)} "
+            f"(others {metrics.written(row.metric, row.others_median)})"
             for row in rows.itertuples()
         )
         criteria = {
-            f"{row.measure}_median": round(float(row.median), 4)
+            f"{row.metric}_median": round(float(row.median), 4)
             for row in table[table["group"] == group].itertuples()
         }
         bases.append(Base(names[group], f"Half of it has: {told}", criteria))
@@ -98,17 +98,17 @@ def _bases(figures: Figures, found: Grouping) -> tuple[Base, ...]:
 
 
 def apart(figures: Figures, found: Grouping) -> pd.DataFrame:
-    """What sets the groups apart, by the measures that they were made of."""
+    """What sets the groups apart, by the metrics that they were made of."""
     return profile(
-        figures.live[[scale.measure for scale in found.scales]].astype(float), found.placed["group"]
+        figures.live[[scale.metric for scale in found.scales]].astype(float), found.placed["group"]
     )
 
 
 def _names(table: pd.DataFrame, groups: int) -> list[str]:
-    """Each group by the words of the measures that set it apart most; as many as it takes to tell all apart."""
+    """Each group by the words of the metrics that set it apart most; as many as it takes to tell all apart."""
     words = {
         group: [
-            _word(row.measure, row.distance)
+            _word(row.metric, row.distance)
             for row in table[table["group"] == group].itertuples()
             if abs(row.distance) >= APART
         ]
@@ -122,10 +122,10 @@ def _names(table: pd.DataFrame, groups: int) -> list[str]:
     return [f"{name} ({group + 1})" for group, name in enumerate(names)]
 
 
-def _word(measure: str, distance: float) -> str:
-    told = measures.known().get(measure)
+def _word(metric: str, distance: float) -> str:
+    told = metrics.known().get(metric)
     side = "high" if distance > 0 else "low"
-    return told[side] if told else f"{side} {measures.label(measure)}"
+    return told[side] if told else f"{side} {metrics.label(metric)}"
 
 
 def _joined(words: list[str]) -> str:
@@ -134,15 +134,15 @@ def _joined(words: list[str]) -> str:
 
 
 def evidence_of(found: Grouping) -> dict[str, Any]:
-    """The evidence as the reply has it."""
+    """The evidence as the response has it."""
     evidence, row = found.evidence, found.evidence.row
     return {
         "stable": found.reason is None,
         "reason": found.reason,
         "method": found.method,
-        "measures": list(found.measures),
-        "transforms": {scale.measure: scale.form for scale in found.scales},
-        "dropped_measures": found.dropped,
+        "metrics": list(found.metrics),
+        "transforms": {scale.metric: scale.form for scale in found.scales},
+        "dropped_metrics": found.dropped,
         "segments": evidence.groups,
         "customers": len(found.placed) or evidence.sampled,
         "sampled": evidence.sampled,

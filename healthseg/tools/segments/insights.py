@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from healthseg.measures.statistics.multiplicity import Hypotheses
-from healthseg.measures.statistics.shifts import dominance
-from healthseg.tools.segments import measures
+from healthseg.statistics.multiplicity import Hypotheses
+from healthseg.statistics.shifts import dominance
+from healthseg.tools.segments import metrics
 from healthseg.tools.segments.result import Insight
 
 LEAST_CUSTOMERS = 8  # a side: fewer say nothing of a segment
 MOST = 8
 COLUMNS = [
-    "measure",
+    "metric",
     "label",
     "segment",
     "other",
@@ -52,8 +52,8 @@ FOLLOWS = {
 
 
 def compared(ingredients: frozenset[str], columns: Sequence[str]) -> list[str]:
-    """Measures of another kind than those that the segments were made of."""
-    told = measures.known()
+    """Metrics of another kind than those that the segments were made of."""
+    told = metrics.known()
     kinds = {told[name]["kind"] for name in ingredients if name in told}
     out = {other for kind in kinds for other in FOLLOWS[kind]}
     return [
@@ -72,23 +72,23 @@ def differences(
     most_q: float,
     least_effect: float,
 ) -> pd.DataFrame:
-    """Every pair of segments in every measure that is compared, with effect, interval, p and q; the largest first.
+    """Every pair of segments in every metric that is compared, with effect, interval, p and q; the largest first.
 
     A difference stands where q ≤ ``most_q`` over all that was tried and |Cliff's delta| ≥ ``least_effect``.
     """
     tried = Hypotheses()
-    for measure in compared(ingredients, rows.columns):
-        values = rows[measure].astype(float)
+    for metric in compared(ingredients, rows.columns):
+        values = rows[metric].astype(float)
         held = {name: values[segment == name].dropna().to_numpy() for name in names}
         for one, other in combinations(names, 2):
             if min(len(held[one]), len(held[other])) >= LEAST_CUSTOMERS:
-                _try(tried, measure, one, other, held[one], held[other], level)
+                _try(tried, metric, one, other, held[one], held[other], level)
     frame = tried.frame()
     if not len(frame):
         return pd.DataFrame(columns=COLUMNS)
     frame["stands"] = (frame["q"] <= most_q) & (frame["cliffs_delta"].abs() >= least_effect)
     order = frame.assign(size=-frame["cliffs_delta"].abs()).sort_values(
-        ["stands", "size", "measure", "segment", "other"],
+        ["stands", "size", "metric", "segment", "other"],
         ascending=[False, True, True, True, True],
         kind="stable",
     )
@@ -97,7 +97,7 @@ def differences(
 
 def _try(
     tried: Hypotheses,
-    measure: str,
+    metric: str,
     one: str,
     other: str,
     own: np.ndarray,
@@ -109,10 +109,10 @@ def _try(
         one, other, own, theirs, found = other, one, theirs, own, dominance(theirs, own, level)
     tried.add(
         "differences",
-        f"{measure}: {one} and {other}",
+        f"{metric}: {one} and {other}",
         found.p,
-        measure=measure,
-        label=measures.label(measure),
+        metric=metric,
+        label=metrics.label(metric),
         segment=one,
         other=other,
         median=float(np.median(own)),
@@ -126,10 +126,10 @@ def _try(
 
 
 def insights(frame: pd.DataFrame, level: float) -> list[Insight]:
-    """The largest difference that stands in each measure, in words."""
+    """The largest difference that stands in each metric, in words."""
     if not len(frame):
         return []
-    best = frame[frame["stands"].astype(bool)].drop_duplicates("measure").head(MOST)
+    best = frame[frame["stands"].astype(bool)].drop_duplicates("metric").head(MOST)
     columns = [name for name in Insight.model_fields if name in best.columns]
     return [
         Insight(
@@ -140,9 +140,7 @@ def insights(frame: pd.DataFrame, level: float) -> list[Insight]:
 
 
 def _words(row: dict[str, Any], level: float) -> str:
-    own, theirs = (
-        measures.written(row["measure"], row[name]) for name in ("median", "other_median")
-    )
+    own, theirs = (metrics.written(row["metric"], row[name]) for name in ("median", "other_median"))
     wins = (1 + row["cliffs_delta"]) / 2
     return (
         f"{row['label']}: {row['segment']} {own} in the median (n = {row['n']}), {row['other']} {theirs} "

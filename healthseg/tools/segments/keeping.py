@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from healthseg.config import fingerprint
 from healthseg.data.memory import remember
 from healthseg.errors import CalculationError, DataRetrievalError, InvalidParameters, hint
-from healthseg.measures import keys
+from healthseg.metrics import keys
+from healthseg.settings import fingerprint
 from healthseg.tools.segments.result import Run
 
 if TYPE_CHECKING:
@@ -58,9 +58,9 @@ def code_version() -> str:
     return hashlib.sha256("".join(texts).encode()).hexdigest()[:16]
 
 
-def inputs(book: Any, as_of: dt.date) -> str:
+def inputs(portfolio: Any, as_of: dt.date) -> str:
     """What a run is made from: data, settings and rules."""
-    return fingerprint([book.fingerprint(as_of), keys.version(), code_version()])
+    return fingerprint([portfolio.fingerprint(as_of), keys.version(), code_version()])
 
 
 def segment_id(name: str, number: int, run: str) -> str:
@@ -68,35 +68,39 @@ def segment_id(name: str, number: int, run: str) -> str:
     return f"seg_{slug(name)}_{fingerprint([run, name, number])[:8]}"
 
 
-def run_key(book: Any, criteria: Mapping[str, Any], as_of: dt.date) -> str:
-    return fingerprint([inputs(book, as_of), criteria, as_of.isoformat()])
+def run_key(portfolio: Any, criteria: Mapping[str, Any], as_of: dt.date) -> str:
+    return fingerprint([inputs(portfolio, as_of), criteria, as_of.isoformat()])
 
 
 def keep(
-    book: Any, criteria: Mapping[str, Any], as_of: dt.date, members: Mapping[str, list[str]]
+    portfolio: Any, criteria: Mapping[str, Any], as_of: dt.date, members: Mapping[str, list[str]]
 ) -> Run:
     """Notes the run in the ledger, once; says why where that cannot be."""
-    key = run_key(book, criteria, as_of)
-    return remember(book, ("segment_run", key), lambda: _keep(book, key, criteria, as_of, members))
+    key = run_key(portfolio, criteria, as_of)
+    return remember(
+        portfolio, ("segment_run", key), lambda: _keep(portfolio, key, criteria, as_of, members)
+    )
 
 
 def _keep(
-    book: Any,
+    portfolio: Any,
     key: str,
     criteria: Mapping[str, Any],
     as_of: dt.date,
     members: Mapping[str, list[str]],
 ) -> Run:
     try:
-        found = book.ledger().record_segment_run(inputs(book, as_of), criteria, as_of, members)
+        found = portfolio.ledger().record_segment_run(
+            inputs(portfolio, as_of), criteria, as_of, members
+        )
         return Run(run_id=found, resolvable=True, reason=None)
     except (DataRetrievalError, CalculationError) as problem:
         return Run(run_id=key, resolvable=False, reason=f"not kept: {problem.message}")
 
 
-def resolve(book: Any, segment: str) -> tuple[SegmentRun, list[str]]:
+def resolve(portfolio: Any, segment: str) -> tuple[SegmentRun, list[str]]:
     """The run that made a segment, and the segment's members; raises InvalidParameters with the nearest id."""
-    runs = book.ledger().segment_runs() if book.has_ledger else []
+    runs = portfolio.ledger().segment_runs() if portfolio.has_ledger else []
     for run in reversed(runs):
         if segment in run.members:
             return run, list(run.members[segment])

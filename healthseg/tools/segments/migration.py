@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from healthseg.clustering.ordering import places
-from healthseg.measures.statistics.normal import standard_errors
+from healthseg.statistics.normal import standard_errors
 from healthseg.tools.segments.figures import Figures
 from healthseg.tools.segments.placing import Placed, Placer
 from healthseg.tools.segments.result import Migration, Move, Noise
@@ -97,7 +97,7 @@ def noise(figures: Figures, placer: Placer, placed: Placed, group_of: np.ndarray
     """How many would change segments between two measurements of customers that don't change at all.
 
     Values: each is re-drawn twice with its error's standard deviation, 1,000 times (a score's is that of one-week
-    forecasts in back-tests, a usage measure's the robust spread of weekly changes ÷ √2). Groups: two draws by each
+    forecasts in back-tests, a usage metric's the robust spread of weekly changes ÷ √2). Groups: two draws by each
     customer's own memberships. Recorded facts have none.
     """
     level = figures.settings.interval_level

@@ -1,4 +1,4 @@
-"""Why a key of the reply is null, by its path."""
+"""Why a key of the response is null, by its path."""
 
 from __future__ import annotations
 
@@ -10,23 +10,25 @@ from healthseg.tools.segments.result import Segmentation
 NOT_ASKED = "not requested"
 
 
-def reasons(reply: Segmentation, figures: Figures, asked: Any) -> dict[str, str]:
-    found = [*_money(reply, figures), *_advice(reply, asked), *_time(reply, figures)]
-    found.append(("$.evidence", reply.evidence is None, "only segments by measures need evidence"))
+def reasons(response: Segmentation, figures: Figures, asked: Any) -> dict[str, str]:
+    found = [*_money(response, figures), *_advice(response, asked), *_time(response, figures)]
+    found.append(
+        ("$.evidence", response.evidence is None, "only segments by metrics need evidence")
+    )
     found.append(("$.customer_standing", asked.client_id is None, "no client_id was given"))
-    for key in reply.segments[0].segment_characteristics if reply.segments else ():
-        few = sum(one.segment_characteristics[key] is None for one in reply.segments)
+    for key in response.segments[0].segment_characteristics if response.segments else ():
+        few = sum(one.segment_characteristics[key] is None for one in response.segments)
         found.append(
             (
                 f"$.segments[*].segment_characteristics.{key}",
                 few > 0,
-                f"not measured for any customer of {few} of {len(reply.segments)} segments",
+                f"not measured for any customer of {few} of {len(response.segments)} segments",
             )
         )
     return dict(sorted((path, why) for path, null, why in found if null))
 
 
-def _money(reply: Segmentation, figures: Figures) -> list[tuple[str, bool, str]]:
+def _money(response: Segmentation, figures: Figures) -> list[tuple[str, bool, str]]:
     why = (
         "several currencies and no rates"
         if not figures.money.addable
@@ -34,25 +36,25 @@ def _money(reply: Segmentation, figures: Figures) -> list[tuple[str, bool, str]]
         if figures.money.amounts.isna().all()
         else "the ARR is 0"
     )
-    pareto = reply.pareto_analysis
+    pareto = response.pareto_analysis
     return [
-        ("$.total_arr", reply.total_arr is None, why),
+        ("$.total_arr", response.total_arr is None, why),
         (
             "$.pareto_analysis.top_20_percent_contribute",
             pareto.top_20_percent_contribute is None,
             why,
         ),
         ("$.pareto_analysis.segment", pareto.segment is None, why),
-        ("$.segments[*].total_arr", any(one.total_arr is None for one in reply.segments), why),
+        ("$.segments[*].total_arr", any(one.total_arr is None for one in response.segments), why),
         (
             "$.segments[*].expected_arr_lost_90d",
-            any(one.expected_arr_lost_90d is None for one in reply.segments),
-            "no ARR is known, or the book has no rate of leaving",
+            any(one.expected_arr_lost_90d is None for one in response.segments),
+            "no ARR is known, or the portfolio has no rate of leaving",
         ),
     ]
 
 
-def _advice(reply: Segmentation, asked: Any) -> list[tuple[str, bool, str]]:
+def _advice(response: Segmentation, asked: Any) -> list[tuple[str, bool, str]]:
     if not asked.include_recommendations:
         return [
             (f"$.segments[*].{key}", True, NOT_ASKED)
@@ -68,21 +70,23 @@ def _advice(reply: Segmentation, asked: Any) -> list[tuple[str, bool, str]]:
     return [
         (
             "$.segments[*].recommended_channels",
-            any(one.recommended_channels is None for one in reply.segments),
+            any(one.recommended_channels is None for one in response.segments),
             few,
         ),
         (
             "$.segments[*].recommended_content",
-            any(one.recommended_content is None for one in reply.segments),
+            any(one.recommended_content is None for one in response.segments),
             f"{few}, or contents are no categories",
         ),
     ]
 
 
-def _time(reply: Segmentation, figures: Figures) -> list[tuple[str, bool, str]]:
-    moved = reply.migration
-    first = figures.book.first_event_day
-    found = [("$.migration", moved is None, f"the book begins on {first}, after the earlier date")]
+def _time(response: Segmentation, figures: Figures) -> list[tuple[str, bool, str]]:
+    moved = response.migration
+    first = figures.portfolio.first_event_day
+    found = [
+        ("$.migration", moved is None, f"the portfolio begins on {first}, after the earlier date")
+    ]
     if moved is not None:
         found += [
             (

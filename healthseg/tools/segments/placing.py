@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 
 from healthseg.clustering.ordering import UNPLACED, bounds, places, range_names, settled
-from healthseg.config import tier_names
-from healthseg.expressions import Condition
-from healthseg.tools.segments import measures
+from healthseg.rules.expressions import Condition
+from healthseg.settings import tier_names
+from healthseg.tools.segments import metrics
 from healthseg.tools.segments.figures import Figures
 
 MONTH_DAYS = 30
@@ -53,7 +53,7 @@ class Placer:
     ordered: bool
     bases: tuple[Base, ...]
     at: Callable[[dt.date], Placed]
-    measure: str | None = None
+    metric: str | None = None
     unit: str = ""
     thresholds: tuple[float, ...] = ()
     lower_included: bool = True
@@ -178,9 +178,7 @@ def by_health(figures: Figures, criteria: dict[str, Any]) -> Placer:
         for base in _bases(names, limits, "low", "high", told)
     )
     card = figures.settings.scorecard.components.values()
-    ingredients = frozenset(
-        {"score", *(metric.measure for part in card for metric in part.metrics)}
-    )
+    ingredients = frozenset({"score", *(metric.metric for part in card for metric in part.metrics)})
     return Placer(
         "health",
         True,
@@ -202,18 +200,18 @@ def monthly_change(figures: Figures) -> pd.Series:
 
 
 def by_usage(figures: Figures, criteria: dict[str, Any]) -> Placer:
-    """By a measure; the lower end belongs to a range."""
-    measure, limits = criteria["measure"], criteria["thresholds"]
+    """By a metric; the lower end belongs to a range."""
+    metric, limits = criteria["metric"], criteria["thresholds"]
     own = [f"{word} usage" for word in USAGE_NAMES]
-    called = measures.label(measure)
+    called = metrics.label(metric)
     names = criteria["names"] or (
         own
         if len(limits) == 3
-        else range_names(limits, lambda value: measures.written(measure, value))
+        else range_names(limits, lambda value: metrics.written(metric, value))
     )
 
     def at(date: dt.date) -> Placed:
-        values = figures.live_on(date)[measure].astype(float)
+        values = figures.live_on(date)[metric].astype(float)
         return _by_thresholds(values, f"{called} is not measured", limits, True)
 
     def told(low: float | None, high: float | None) -> str:
@@ -221,23 +219,23 @@ def by_usage(figures: Figures, criteria: dict[str, Any]) -> Placer:
             return (
                 f"{called}, any"
                 if high is None
-                else f"{called} below {measures.written(measure, high)}"
+                else f"{called} below {metrics.written(metric, high)}"
             )
-        return f"{called} from {measures.written(measure, low)}" + (
-            "" if high is None else f" to below {measures.written(measure, high)}"
+        return f"{called} from {metrics.written(metric, low)}" + (
+            "" if high is None else f" to below {metrics.written(metric, high)}"
         )
 
     return Placer(
         "usage",
         True,
-        _bases(names, limits, f"{measure}_min", f"{measure}_below", told),
+        _bases(names, limits, f"{metric}_min", f"{metric}_below", told),
         at,
-        measure,
-        measures.known().get(measure, {}).get("unit", ""),
+        metric,
+        metrics.known().get(metric, {}).get("unit", ""),
         tuple(limits),
         True,
-        frozenset({measure}),
-        lambda: figures.weekly_values(measure),
+        frozenset({metric}),
+        lambda: figures.weekly_values(metric),
         told=told,
     )
 
@@ -289,7 +287,7 @@ def by_rules(figures: Figures, criteria: dict[str, Any]) -> Placer:
                 (place for place, (_, rule) in enumerate(rules) if rule.holds(record)), None
             )
             lacking = (
-                [measures.label(name) for name in needed if record[name] is None]
+                [metrics.label(name) for name in needed if record[name] is None]
                 if first is None
                 else []
             )

@@ -28,7 +28,7 @@ IDS = ("segment_id", "segment_name", "client_ids")
 
 
 class Fired(Part):
-    """A rule of the playbook that held, and the figures that made it."""
+    """A rule that held, and the figures that made it."""
 
     rule: str
     text: str
@@ -113,7 +113,7 @@ class Insight(Part):
     """A difference between two segments that stands."""
 
     text: str
-    measure: str
+    metric: str
     segment: str
     other: str
     median: float
@@ -181,9 +181,9 @@ class Evidence(Part):
     stable: bool
     reason: str | None
     method: str
-    measures: list[str]
+    metrics: list[str]
     transforms: dict[str, str]
-    dropped_measures: dict[str, str]
+    dropped_metrics: dict[str, str]
     segments: int | None
     customers: int
     sampled: int
@@ -213,7 +213,7 @@ class Place(Part):
     segment_name: str
     placed: bool
     reason: str | None
-    measure: str | None
+    metric: str | None
     value: float | None
     up_to: float | None
     above: float | None
@@ -230,7 +230,7 @@ class Place(Part):
 
 
 class Segmentation(Result):
-    """The reply of segment_customers."""
+    """The response of segment_customers."""
 
     tool: ClassVar[str] = "segment_customers"
 
@@ -266,7 +266,7 @@ class Segmentation(Result):
     _tell: Callable[[str], Place] | None = PrivateAttr(default=None)
 
     def with_places(self, places: dict[str, Place], tell: Callable[[str], Place]) -> Segmentation:
-        """The same reply, knowing its customers; ``tell`` says all of one, when it is asked for."""
+        """The same response, knowing its customers; ``tell`` says all of one, when it is asked for."""
         self._places.update(places)
         self._tell = tell
         return self

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from healthseg import playbook
+from healthseg import rules
 from healthseg.tools.rounding import integer, number, rounded, word
-from healthseg.tools.segments import measures, words
+from healthseg.tools.segments import metrics, words
 from healthseg.tools.segments.figures import Figures
 from healthseg.tools.segments.making import Made
 from healthseg.tools.segments.placing import Placed, Placer
@@ -43,7 +43,7 @@ def place(
         "segment_name": segment.name,
         "placed": segment.placed,
         "reason": word(placed.reason[client]),
-        "measure": placer.measure,
+        "metric": placer.metric,
         "value": rounded(value),
         "above": low,
         "up_to": high,
@@ -101,20 +101,20 @@ def _next(
 
 
 def _why(placer: Placer, row: pd.Series, value: float | None, segment: Any) -> list[str]:
-    if placer.measure is not None and value is not None:
+    if placer.metric is not None and value is not None:
         return [
-            f"{measures.label(placer.measure)}: {measures.written(placer.measure, value)} ({segment.description})"
+            f"{metrics.label(placer.metric)}: {metrics.written(placer.metric, value)} ({segment.description})"
         ]
     told = sorted(placer.ingredients)
     return [
-        f"{measures.label(name)}: {_shown(name, row.get(name))}"
+        f"{metrics.label(name)}: {_shown(name, row.get(name))}"
         for name in told
         if name in row.index
     ]
 
 
 def _shown(name: str, value: Any) -> str:
-    return str(value) if isinstance(value, str) else measures.written(name, number(value))
+    return str(value) if isinstance(value, str) else metrics.written(name, number(value))
 
 
 def _movers(
@@ -129,10 +129,10 @@ def _movers(
 ) -> list[str]:
     """What would have to change: the distance to the segments beside, and for health what the score is losing."""
     found = []
-    if placer.ordered and placer.measure is not None and value is not None:
+    if placer.ordered and placer.metric is not None and value is not None:
         for end, step, side in ((high, 1, "up"), (low, -1, "down")):
             if end is not None and 0 <= at + step < made.placed:
-                away = words.distance(placer.measure, abs(value - end))
+                away = words.distance(placer.metric, abs(value - end))
                 found.append(f"{away} {side} to {made.segments[at + step].name}")
     if placer.kind == "health":
         figures = {
@@ -149,6 +149,6 @@ def _movers(
             else 100 * figures["champion_share"],
         }
         found += [
-            f"Against it: {rule['text']}" for rule in playbook.fired(HEALTH, "risk", figures)[:4]
+            f"Against it: {rule['text']}" for rule in rules.fired(HEALTH, "risk", figures)[:4]
         ]
     return found

@@ -1,12 +1,12 @@
-"""What to do with a segment: rules of the playbook over its own figures, channels and content by how it answers."""
+"""What to do with a segment: rules over its own figures, channels and content by how it answers."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from healthseg import playbook
-from healthseg.tools.segments.measures import TOOL
+from healthseg import rules
+from healthseg.tools.segments.metrics import TOOL
 from healthseg.tools.segments.result import Answered, Fired, Strategy
 
 CHANNEL_WORDS = {"in_app": "in-app"}
@@ -16,14 +16,14 @@ BEST = 3
 def first(kind: str, figures: Mapping[str, Any]) -> dict[str, Any]:
     """The first rule of a kind that holds; each kind ends with one that always does."""
     return next(
-        found for rule in playbook.rules(TOOL, kind) if (found := rule.fires(figures)) is not None
+        found for rule in rules.rules(TOOL, kind) if (found := rule.fires(figures)) is not None
     )
 
 
 def strategy(figures: Mapping[str, Any]) -> tuple[Strategy, list[Fired]]:
     """How to engage with a segment, and the rules that say so."""
     chosen = {kind: first(kind, figures) for kind in ("focus", "contact", "touch", "automation")}
-    themes = playbook.fired(TOOL, "theme", figures)
+    themes = rules.fired(TOOL, "theme", figures)
     found = Strategy(
         primary_focus=chosen["focus"]["text"],
         communication_frequency=chosen["contact"]["text"],
@@ -35,11 +35,11 @@ def strategy(figures: Mapping[str, Any]) -> tuple[Strategy, list[Fired]]:
 
 
 def escalation(figures: Mapping[str, Any]) -> list[str]:
-    return [rule["text"] for rule in playbook.fired(TOOL, "escalation", figures)]
+    return [rule["text"] for rule in rules.fired(TOOL, "escalation", figures)]
 
 
 def actions(figures: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return playbook.fired(TOOL, "action", figures)
+    return rules.fired(TOOL, "action", figures)
 
 
 def channels(found: list[Answered] | None) -> list[str] | None:

@@ -1,4 +1,4 @@
-"""segment_customers: who belongs together by value, usage, health, industry, lifecycle or measures of one's own?"""
+"""segment_customers: who belongs together by value, usage, health, industry, lifecycle or metrics of one's own?"""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pydantic import Field
 
 from healthseg.data.portfolio import Portfolio
 from healthseg.errors import ClientNotFound, InvalidParameters
-from healthseg.measures.leaving import customer_as_of
+from healthseg.metrics.leaving import customer_as_of
 from healthseg.tools.parameters import Parameters, validated
 from healthseg.tools.segments import answer as segment_answer
 from healthseg.tools.segments.result import Segmentation
@@ -19,7 +19,7 @@ from healthseg.tools.segments.result import Segmentation
 Kind = Literal["value", "usage", "health", "industry", "lifecycle", "custom"]
 Format = Literal["detailed", "summary", "ids_only"]
 Criteria = Field(
-    description="What the type takes: thresholds, trend_weighting, measures, method, k, rules …"
+    description="What the type takes: thresholds, trend_weighting, metrics, method, k, rules …"
 )
 Type = Field(description="Type of segmentation")
 Least = Field(default=5, ge=1, description="Minimum customers per segment")
@@ -30,14 +30,14 @@ Since = Field(
     default=None,
     description="Earlier date to compare with; default segment_compare_days (90) before as_of",
 )
-AsOf = Field(default=None, description="Date, read to its end; default the book's last day")
+AsOf = Field(default=None, description="Date, read to its end; default the portfolio's last day")
 
 
 REPORT_DEFAULTS = {"segment_type": "health", "segmentation_criteria": {}}
 
 
-class BookParameters(Parameters):
-    """Parameters of segment_customers_book."""
+class PortfolioParameters(Parameters):
+    """Parameters of portfolio_segments."""
 
     segmentation_criteria: dict[str, Any] = Criteria
     segment_type: Kind = Type
@@ -49,7 +49,7 @@ class BookParameters(Parameters):
     as_of: str | dt.date | None = AsOf
 
 
-class CustomerParameters(BookParameters):
+class CustomerParameters(PortfolioParameters):
     """Parameters of segment_customers."""
 
     client_id: str | None = Field(
@@ -74,12 +74,12 @@ def segment_customers(
 
     Every live customer is in exactly one segment; those that can't be placed are in their own, with the reason.
     Segments below ``min_segment_size``, or beyond ``max_segments``, are put together by a stated rule. ``custom``
-    segments by measures are spoken of only where the evidence is there. The run is kept in the portfolio's ledger.
+    segments by metrics are spoken of only where the evidence is there. The run is kept in the portfolio's ledger.
     Raises InvalidClientId, ClientNotFound, InvalidParameters, DataRetrievalError. Formulas: docs/methods.md.
 
-    >>> from healthseg.testing import tiny_book
-    >>> book = tiny_book([(client, f"2025-03-{day:02d} 09:00", "u1") for client in "abc" for day in range(1, 29)])
-    >>> found = segment_customers(book, {"rules": [{"name": "Old", "when": "tenure_months > 6"}]}, "custom", 1)
+    >>> from healthseg.testing import tiny_portfolio
+    >>> portfolio = tiny_portfolio([(client, f"2025-03-{day:02d} 09:00", "u1") for client in "abc" for day in range(1, 29)])
+    >>> found = segment_customers(portfolio, {"rules": [{"name": "Old", "when": "tenure_months > 6"}]}, "custom", 1)
     >>> [(one.segment_name, one.customer_count) for one in found.segments]
     [('Old', 3)]
     """
@@ -100,7 +100,7 @@ def segment_customers(
     return _answered(portfolio, asked)
 
 
-def segment_customers_book(
+def portfolio_segments(
     portfolio: Portfolio,
     *,
     segmentation_criteria: Mapping[str, Any] | None,
@@ -112,9 +112,9 @@ def segment_customers_book(
     compare_with: str | dt.date | None = None,
     as_of: str | dt.date | None = None,
 ) -> Segmentation:
-    """The same reply, for the book's report. Raises InvalidParameters and DataRetrievalError."""
+    """The same response, for the portfolio's report. Raises InvalidParameters and DataRetrievalError."""
     given = validated(
-        BookParameters,
+        PortfolioParameters,
         {
             "segmentation_criteria": _plain(segmentation_criteria),
             "segment_type": segment_type,

@@ -1,4 +1,4 @@
-"""The reply of segment_by_value_tier, put together from what was ranked, counted and simulated."""
+"""The response of segment_by_value_tier, put together from what was ranked, counted and simulated."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from healthseg import playbook
+from healthseg import rules
 from healthseg.clustering.ordering import UNPLACED, bounds
-from healthseg.config import tier_names
 from healthseg.data.memory import remember
-from healthseg.measures import spans as measured
-from healthseg.measures.revenue import movements
-from healthseg.measures.statistics.concentration import gini, top_fifth
-from healthseg.measures.statistics.shares import percentages
+from healthseg.metrics import spans as measured
+from healthseg.metrics.revenue import movements
+from healthseg.settings import tier_names
+from healthseg.statistics.concentration import gini, top_fifth
+from healthseg.statistics.shares import percentages
 from healthseg.tools.rounding import rounded
 from healthseg.tools.segments.figures import DAY, Figures
 from healthseg.tools.segments.keeping import slugs
@@ -44,13 +44,15 @@ WHAT = {
 }
 
 
-def answer(book: Any, as_of: dt.date, asked: Any) -> ValueTiers:
-    """The reply for the live customers of ``as_of``; ``asked`` are the validated parameters."""
+def answer(portfolio: Any, as_of: dt.date, asked: Any) -> ValueTiers:
+    """The response for the live customers of ``as_of``; ``asked`` are the validated parameters."""
     key = ("value_tiers", as_of, str(asked.model_dump(exclude={"client_id"})))
-    reply: ValueTiers = remember(book, key, lambda: Tiers(book, as_of, asked).reply())
+    response: ValueTiers = remember(
+        portfolio, key, lambda: Tiers(portfolio, as_of, asked).response()
+    )
     if asked.client_id is None:
-        return reply
-    return reply.model_copy(update={"customer_standing": reply.customer(asked.client_id)})
+        return response
+    return response.model_copy(update={"customer_standing": response.customer(asked.client_id)})
 
 
 def year_before(date: dt.date) -> dt.date:
@@ -65,12 +67,17 @@ def year_before(date: dt.date) -> dt.date:
 
 
 class Tiers:
-    """What the sections of one reply share."""
+    """What the sections of one response share."""
 
-    def __init__(self, book: Any, as_of: dt.date, asked: Any) -> None:
-        self.book, self.as_of, self.asked, self.settings = book, as_of, asked, book.settings
+    def __init__(self, portfolio: Any, as_of: dt.date, asked: Any) -> None:
+        self.portfolio, self.as_of, self.asked, self.settings = (
+            portfolio,
+            as_of,
+            asked,
+            portfolio.settings,
+        )
         self.level = self.settings.interval_level
-        self.figures = Figures.of(book, as_of)
+        self.figures = Figures.of(portfolio, as_of)
         self.limits = [
             float(value) for value in asked.arr_thresholds or self.settings.arr_thresholds
         ]
@@ -126,14 +133,14 @@ class Tiers:
     def users(self) -> tuple[pd.Series, str]:
         """Users a customer has: provisioned ones, else those active in 30 days."""
         clients = self.rows.index.tolist()
-        if self.book.has("users") and clients:
+        if self.portfolio.has("users") and clients:
             spans = pd.DataFrame(
                 {"client_id": clients, "span_id": 0, "start": self.as_of, "end": self.as_of + DAY}
             )
             found = pd.concat(
                 [
                     measured.over(
-                        self.book, spans[spans["client_id"].isin(some)], ["provisioned_users"]
+                        self.portfolio, spans[spans["client_id"].isin(some)], ["provisioned_users"]
                     )
                     for some in measured.chunks(clients)
                 ]
@@ -149,7 +156,7 @@ class Tiers:
     def since(self) -> dt.date | None:
         """A year ago, where the ARR of then is known."""
         day = year_before(self.as_of)
-        if day < self.book.first_event_day or not self.addable:
+        if day < self.portfolio.first_event_day or not self.addable:
             return None
         then = self.figures.money_on(day)
         return day if then.addable and then.amounts.notna().any() else None
@@ -166,9 +173,9 @@ class Tiers:
             tier_then=before.reindex(found.index), tier_now=self.tier.reindex(found.index)
         )
 
-    # -- the reply -----------------------------------------------------------------------
+    # -- the response -----------------------------------------------------------------------
 
-    def reply(self) -> ValueTiers:
+    def response(self) -> ValueTiers:
         shown = [*reversed(self.names), *([NOT_PLACED] if (self.number == UNPLACED).any() else [])]
         shares = percentages([len(self.members(name)) for name in shown])
         sums = [float(self.arr.reindex(self.members(name)).sum()) for name in shown]
@@ -189,10 +196,10 @@ class Tiers:
         )
         actions = self._actions(tiers, needs)
         whole = parts.at_risk(self, self.rows.index) if self.addable else None
-        reply = ValueTiers(
+        response = ValueTiers(
             as_of=self.as_of,
-            data_until=self.book.data_until,
-            fingerprint=self.book.fingerprint(self.as_of),
+            data_until=self.portfolio.data_until,
+            fingerprint=self.portfolio.fingerprint(self.as_of),
             coverage=rounded(float((self.number != UNPLACED).mean())) if len(self.rows) else None,
             warnings=self._warnings(),
             total_customers=len(self.rows),
@@ -224,19 +231,19 @@ class Tiers:
             sensitivity=self._sensitivity(),
             customer_standing=None,
         )
-        reply = reply.model_copy(update={"not_measured": missing.reasons(reply, self)})
+        response = response.model_copy(update={"not_measured": missing.reasons(response, self)})
         places = standing.places(self, needs)
-        reply.with_frames(
-            tiers=frames.tiers(reply),
+        response.with_frames(
+            tiers=frames.tiers(response),
             customers=frames.customers(self, places),
             lorenz=frames.lorenz(self),
-            waterfall=frames.waterfall(reply),
-            moves=frames.moves(reply),
+            waterfall=frames.waterfall(response),
+            moves=frames.moves(response),
             capacity=needs,
             at_risk=frames.at_risk(self),
-            thresholds=frames.thresholds(self, reply),
+            thresholds=frames.thresholds(self, response),
         )
-        return reply.with_places(places)
+        return response.with_places(places)
 
     def _tier(self, name: str, share: float, arr_share: float | None) -> ValueTier:
         members = self.members(name)
@@ -391,8 +398,8 @@ class Tiers:
         rows = needs.set_index("tier").to_dict("index")
         for tier in tiers:
             if tier.tier_name in rows and tier.customer_count:
-                found += playbook.fired(
-                    TOOL, "book_action", parts.named(self, tier, rows[tier.tier_name])
+                found += rules.fired(
+                    TOOL, "portfolio_action", parts.named(self, tier, rows[tier.tier_name])
                 )
         order = ("critical", "high", "medium", "low")
         return sorted(found, key=lambda rule: order.index(rule["severity"]))

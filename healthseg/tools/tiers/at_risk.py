@@ -9,9 +9,9 @@ import pandas as pd
 import scipy
 
 from healthseg.data.memory import remember
-from healthseg.measures.statistics.normal import standard_errors
 from healthseg.scoring import training
-from healthseg.scoring.churn import THE_BOOK
+from healthseg.scoring.churn import THE_PORTFOLIO
+from healthseg.statistics.normal import standard_errors
 from healthseg.tools.health import leaving
 from healthseg.tools.segments.figures import Figures
 
@@ -23,21 +23,21 @@ def probabilities(figures: Figures) -> pd.DataFrame:
     """By live customer: probability of leaving within the horizon, its plausible range, and what it is spread by.
 
     ``shared_sd`` is the uncertainty of the rate that customers of a tier share, ``own_sd`` that of the customer's own
-    around it, both on log odds. Who gave notice leaves: probability 1. NaN where the book has no rate.
+    around it, both on log odds. Who gave notice leaves: probability 1. NaN where the portfolio has no rate.
     """
-    return remember(figures.book, ("chances", figures.as_of), lambda: _probabilities(figures))
+    return remember(figures.portfolio, ("chances", figures.as_of), lambda: _probabilities(figures))
 
 
 def _probabilities(figures: Figures) -> pd.DataFrame:
     rows, settings = figures.live, figures.settings
-    found = leaving.rates(figures.book, figures.as_of, settings)
+    found = leaving.rates(figures.portfolio, figures.as_of, settings)
     frame = pd.DataFrame(np.nan, index=rows.index, columns=COLUMNS[:5]).assign(
         gave_notice=False, method=found.method
     )
     if found.frame is not None:
         horizon = settings.churn_horizon_days
         table = found.frame[found.frame["horizon_days"] == horizon].set_index("tier")
-        tier = rows["tier"].astype(object).where(rows["tier"].isin(table.index), THE_BOOK)
+        tier = rows["tier"].astype(object).where(rows["tier"].isin(table.index), THE_PORTFOLIO)
         for name in ("probability", "lower", "upper"):
             frame[name] = tier.map(table[name if name in table else f"plausible_{name}"]).astype(
                 float
@@ -52,10 +52,10 @@ def _probabilities(figures: Figures) -> pd.DataFrame:
 
 def _by_model(figures: Figures, frame: pd.DataFrame) -> pd.DataFrame:
     """The customers' own probabilities, where the churn model's gate said yes."""
-    book, model = figures.book, training.churn_model(figures.book, figures.as_of)
+    portfolio, model = figures.portfolio, training.churn_model(figures.portfolio, figures.as_of)
     if not model.eligible:
         return frame
-    told = training.predictions(book, figures.as_of, figures.clients)
+    told = training.predictions(portfolio, figures.as_of, figures.clients)
     told = told[told["horizon_days"] == figures.settings.churn_horizon_days].set_index("client_id")
     for name in ("probability", "lower", "upper"):
         frame.loc[told.index, name] = told[name]

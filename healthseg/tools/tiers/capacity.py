@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from healthseg.config import Settings
+from healthseg.settings import Settings
 from healthseg.tools.segments.figures import Figures
 
 CRITICAL_GAP, CRITICAL_SHARE = (
@@ -43,7 +43,7 @@ def needs(
 ) -> pd.DataFrame:
     """A row a tier from the lowest: customers, hours_each, hours, capacity_hours (of a manager), need, current, gap,
     priority, available_hours (None where it is not known who there is)."""
-    csms = figures.book.table("csms") if figures.book.has("csms") else None
+    csms = figures.portfolio.table("csms") if figures.portfolio.has("csms") else None
     managers = figures.static("csm_id", snapshot=True)
     rows = []
     for name, each in zip(names, hours_of(names, figures.settings), strict=True):

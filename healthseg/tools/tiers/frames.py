@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from healthseg.measures.revenue import PARTS
-from healthseg.measures.statistics.concentration import lorenz as lorenz_curve
+from healthseg.metrics.revenue import PARTS
+from healthseg.statistics.concentration import lorenz as lorenz_curve
 from healthseg.tools.tiers.at_risk import simulate
 from healthseg.tools.tiers.result import TierPlace, ValueTiers
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from healthseg.tools.tiers.answer import Tiers
 
 BINS = 30
-WHOLE = "the book"
+WHOLE = "the portfolio"
 
 
-def tiers(reply: ValueTiers) -> pd.DataFrame:
+def tiers(response: ValueTiers) -> pd.DataFrame:
     """A row a tier, the topmost first: customers, ARR, retention, what is at risk, potential, health."""
     rows = []
-    for one in reply.value_tiers:
+    for one in response.value_tiers:
         kept, risk, more = one.retention, one.at_risk, one.expansion_pipeline
         rows.append(
             {
@@ -118,11 +118,11 @@ def lorenz(run: Tiers) -> pd.DataFrame:
     return lorenz_curve(run.arr.to_numpy(dtype=float) if run.addable else np.array([]))
 
 
-def waterfall(reply: ValueTiers) -> pd.DataFrame:
-    """A row per scope (the book, then each tier) and part of the waterfall."""
+def waterfall(response: ValueTiers) -> pd.DataFrame:
+    """A row per scope (the portfolio, then each tier) and part of the waterfall."""
     scopes = [
-        (WHOLE, reply.retention),
-        *((one.tier_name, one.retention) for one in reply.value_tiers),
+        (WHOLE, response.retention),
+        *((one.tier_name, one.retention) for one in response.value_tiers),
     ]
     rows = [
         {"scope": name, "part": part, "amount": getattr(found, part)}
@@ -133,9 +133,9 @@ def waterfall(reply: ValueTiers) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["scope", "part", "amount"]).astype({"amount": float})
 
 
-def moves(reply: ValueTiers) -> pd.DataFrame:
+def moves(response: ValueTiers) -> pd.DataFrame:
     """A row per pair of tiers a year ago and now, in order of the tiers."""
-    found = [] if reply.year_on_year is None else reply.year_on_year.moves
+    found = [] if response.year_on_year is None else response.year_on_year.moves
     rows = [
         {"from": one.from_tier, "to": one.to_tier, "customers": one.customers, "arr": one.arr}
         for one in found
@@ -157,9 +157,9 @@ def at_risk(run: Tiers) -> pd.DataFrame:
     return pd.DataFrame({"low": edges[:-1], "high": edges[1:], "share": counts / len(draws)})
 
 
-def thresholds(run: Tiers, reply: ValueTiers) -> pd.DataFrame:
+def thresholds(run: Tiers, response: ValueTiers) -> pd.DataFrame:
     """Given thresholds beside those that the managers' hours would carry, with the customers of each tier."""
-    told = reply.suggested_thresholds
+    told = response.suggested_thresholds
     rows = []
     for at, name in reversed(list(enumerate(run.names))):
         rows.append(

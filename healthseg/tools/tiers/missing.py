@@ -1,4 +1,4 @@
-"""Why a key of the reply is null, by its path."""
+"""Why a key of the response is null, by its path."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 NOT_ASKED = "not requested"
 
 
-def reasons(reply: ValueTiers, run: Tiers) -> dict[str, str]:
+def reasons(response: ValueTiers, run: Tiers) -> dict[str, str]:
     money = (
         "several currencies and no rates"
         if not run.addable
@@ -22,12 +22,12 @@ def reasons(reply: ValueTiers, run: Tiers) -> dict[str, str]:
     )
     brief, pareto, any_tier = (
         run.asked.output_detail_level == "summary",
-        reply.pareto_analysis,
-        reply.value_tiers,
+        response.pareto_analysis,
+        response.value_tiers,
     )
     told = [one for one in any_tier if one.characteristics is not None]
     found = [
-        ("$.total_arr", reply.total_arr is None, money),
+        ("$.total_arr", response.total_arr is None, money),
         ("$.value_tiers[*].total_arr", any(one.total_arr is None for one in any_tier), money),
         (
             "$.value_tiers[*].avg_arr_per_customer",
@@ -62,23 +62,30 @@ def reasons(reply: ValueTiers, run: Tiers) -> dict[str, str]:
             run.asked.output_detail_level != "full",
             "output_detail_level is not full",
         ),
-        ("$.retention", reply.retention is None, _since(run)),
-        ("$.year_on_year", reply.year_on_year is None, _since(run)),
-        ("$.at_risk", reply.at_risk is None, money),
+        ("$.retention", response.retention is None, _since(run)),
+        ("$.year_on_year", response.year_on_year is None, _since(run)),
+        ("$.at_risk", response.at_risk is None, money),
         (
             "$.resource_allocation_recommendations[*].current_csm_count",
-            any(one.current_csm_count is None for one in reply.resource_allocation_recommendations),
+            any(
+                one.current_csm_count is None
+                for one in response.resource_allocation_recommendations
+            ),
             "neither a csms table nor csm_id says who there is",
         ),
         (
             "$.suggested_thresholds.thresholds",
-            reply.suggested_thresholds.thresholds is None,
-            reply.suggested_thresholds.reason,
+            response.suggested_thresholds.thresholds is None,
+            response.suggested_thresholds.reason,
         ),
-        ("$.sensitivity", reply.sensitivity is None, "only the model strategic_value has weights"),
+        (
+            "$.sensitivity",
+            response.sensitivity is None,
+            "only the model strategic_value has weights",
+        ),
         (
             "$.strategic_weights",
-            reply.strategic_weights is None,
+            response.strategic_weights is None,
             "only the model strategic_value has weights",
         ),
         ("$.customer_standing", run.asked.client_id is None, "no client_id was given"),
@@ -89,4 +96,4 @@ def reasons(reply: ValueTiers, run: Tiers) -> dict[str, str]:
 def _since(run: Tiers) -> str:
     if not run.addable:
         return "several currencies and no rates"
-    return "the ARR of a year ago is not known, or the book begins later"
+    return "the ARR of a year ago is not known, or the portfolio begins later"

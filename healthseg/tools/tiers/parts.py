@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from healthseg.measures.revenue import retention, waterfall
+from healthseg.metrics.revenue import retention, waterfall
 from healthseg.tools.rounding import rounded
 from healthseg.tools.segments.characteristics import mean_interval
 from healthseg.tools.segments.words import brief
@@ -96,7 +96,7 @@ def pipeline(run: Tiers, members: pd.Index) -> Pipeline:
         from_premium_features=_sum(frame["premium_potential"][~given], known),
         from_customers_table=_sum(frame["potential"][given], known),
         contraction_exposure=_sum(frame["contraction_exposure"], known),
-        rules_met={name: int((ready[name]).sum()) for name in RULES},
+        rules_met={name: int(ready[name].eq(True).sum()) for name in RULES},
     )
 
 
@@ -198,7 +198,7 @@ def health(run: Tiers, name: str) -> HealthSummary:
 
 
 def named(run: Tiers, tier: ValueTier, need: dict[str, Any]) -> dict[str, Any]:
-    """The figures of a tier that the playbook's rules read."""
+    """The figures of a tier that the rules read."""
     members, money = run.members(tier.tier_name), run.money.currency
     told, chance = health(run, tier.tier_name), probabilities(run.figures).reindex(members)
     notices = chance["gave_notice"].astype(bool)

@@ -16,8 +16,8 @@ import pandas as pd
 
 from healthseg.data.memory import remember, stored
 from healthseg.forecasting import forecast
-from healthseg.measures import panel as panels
-from healthseg.measures.statistics.shifts import hodges_lehmann
+from healthseg.metrics import panel as panels
+from healthseg.statistics.shifts import hodges_lehmann
 from healthseg.tools.segments.figures import Figures
 
 STEPS, STEP_DAYS = 13, 28  # a year of four-week steps, back and ahead
@@ -37,7 +37,7 @@ COLUMNS = [
 def potential(figures: Figures, date: dt.date) -> pd.DataFrame:
     """By live customer of a date: potential, lower, upper, source, and the parts in ``COLUMNS``; NaN where unknown."""
     return remember(
-        figures.book, ("potential", figures.as_of, date), lambda: _potential(figures, date)
+        figures.portfolio, ("potential", figures.as_of, date), lambda: _potential(figures, date)
     )
 
 
@@ -58,7 +58,7 @@ def _potential(figures: Figures, date: dt.date) -> pd.DataFrame:
 
 
 def _given(figures: Figures, frame: pd.DataFrame, date: dt.date) -> pd.DataFrame:
-    """A potential of the customers table stands over what is estimated; it is known on the book's last day alone."""
+    """A potential of the customers table stands over what is estimated; it is known on the portfolio's last day alone."""
     if date != figures.as_of:
         return frame
     given = pd.to_numeric(figures.static("potential_arr", snapshot=True), errors="coerce").reindex(
@@ -92,9 +92,9 @@ def _seats(
 
 
 def _kept_users_ahead(figures: Figures, clients: list[str], date: dt.date) -> pd.DataFrame:
-    """``_users_ahead``, forecast once per state of the book; all of its rows, since today's seats say whose."""
+    """``_users_ahead``, forecast once per state of the portfolio; all of its rows, since today's seats say whose."""
     kept = stored(
-        figures.book,
+        figures.portfolio,
         f"users-ahead-{figures.as_of:%Y%m%d}-{date:%Y%m%d}",
         None,
         lambda: _users_ahead(figures, clients, date).reset_index(names="client_id").to_dict("list"),
@@ -108,7 +108,7 @@ def _users_ahead(figures: Figures, clients: list[str], date: dt.date) -> pd.Data
     if not clients:
         return nothing
     dates = [date - dt.timedelta(days=STEP_DAYS * back) for back in range(STEPS, -1, -1)]
-    rows = panels.panel(figures.book, dates, clients)
+    rows = panels.panel(figures.portfolio, dates, clients)
     rows = rows[rows["live"].astype(bool) & rows["monthly_active_users"].notna()]
     step = (rows["date"] - pd.Timestamp(date)).dt.days // STEP_DAYS
     frame = pd.DataFrame(
@@ -129,15 +129,15 @@ def _users_ahead(figures: Figures, clients: list[str], date: dt.date) -> pd.Data
 
 def entitled_premium(figures: Figures, clients: pd.Index, date: dt.date) -> pd.DataFrame | None:
     """Customers × released premium features: who may use which on a date; None where no table says."""
-    book = figures.book
-    if not book.has("features") or not book.has("entitlements"):
+    portfolio = figures.portfolio
+    if not portfolio.has("features") or not portfolio.has("entitlements"):
         return None
-    features = book.table("features")
+    features = portfolio.table("features")
     released = pd.to_datetime(features["released_on"])
     premium = features[
         (features["category"] == "premium") & (released.isna() | (released <= pd.Timestamp(date)))
     ]
-    rows = book.table("entitlements")
+    rows = portfolio.table("entitlements")
     starts, ends = pd.to_datetime(rows["starts_on"]), pd.to_datetime(rows["ends_on"])
     rows = rows[
         (starts.isna() | (starts <= pd.Timestamp(date)))
@@ -156,7 +156,7 @@ def premium_effects(
 ) -> pd.DataFrame:
     """By bundle of premium features and tier: the difference in ARR per seat with and without, its interval, n of both.
 
-    Compared are customers of the tier, where 8 have it and 8 don't; else those of the book. A difference whose interval
+    Compared are customers of the tier, where 8 have it and 8 don't; else those of the portfolio. A difference whose interval
     reaches below 0 is none.
     """
     held = entitled_premium(figures, rows.index, date)
@@ -166,7 +166,7 @@ def premium_effects(
             group = rows.index[rows["tier"] == tier]
             shift, whose = _shift(per_seat, held[feature], group, figures), tier
             if shift is None:
-                shift, whose = _shift(per_seat, held[feature], rows.index, figures), "the book"
+                shift, whose = _shift(per_seat, held[feature], rows.index, figures), "the portfolio"
             if shift is not None:
                 found.append(
                     {

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from healthseg.clustering.ordering import UNPLACED, places
-from healthseg.measures.statistics.effects import ranks
+from healthseg.statistics.effects import ranks
 
 STEP = 0.1  # by which each weight is moved, to see how far the tiers depend on it
 PARTS = ("arr", "potential", "strategic_value")

@@ -48,9 +48,9 @@ def readiness(figures: Figures) -> pd.DataFrame:
     )
     rules = frame[list(RULES)]
     return frame.assign(
-        ready=(rules).all(axis=1),
+        ready=rules.eq(True).all(axis=1),
         unknown=rules.isna().sum(axis=1),
-        undecided=rules.isna().any(axis=1) & ~(not rules).any(axis=1),
+        undecided=rules.isna().any(axis=1) & ~rules.eq(False).any(axis=1),
     )
 
 

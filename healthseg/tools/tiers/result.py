@@ -22,7 +22,7 @@ class Range(Part):
 
 
 class Fired(Part):
-    """A rule of the playbook that held, and the figures that made it."""
+    """A rule that held, and the figures that made it."""
 
     rule: str
     text: str
@@ -240,7 +240,7 @@ class TierPlace(Part):
 
 
 class ValueTiers(Result):
-    """The reply of segment_by_value_tier."""
+    """The response of segment_by_value_tier."""
 
     tool: ClassVar[str] = "segment_by_value_tier"
 

@@ -20,8 +20,8 @@ Model = Literal["arr_based", "potential_based", "strategic_value"]
 Detail = Literal["summary", "detailed", "full"]
 
 
-class BookParameters(Parameters):
-    """Parameters of segment_by_value_tier_book."""
+class PortfolioParameters(Parameters):
+    """Parameters of portfolio_tiers."""
 
     segmentation_model: Model = Field(default="arr_based", description="What tiers are made by")
     arr_thresholds: list[Any] | None = Field(
@@ -36,11 +36,11 @@ class BookParameters(Parameters):
         default=None, description="Names of the tiers from the lowest up"
     )
     as_of: str | dt.date | None = Field(
-        default=None, description="Date, read to its end; default the book's last day"
+        default=None, description="Date, read to its end; default the portfolio's last day"
     )
 
 
-class CustomerParameters(BookParameters):
+class CustomerParameters(PortfolioParameters):
     """Parameters of segment_by_value_tier."""
 
     client_id: str | None = Field(
@@ -68,10 +68,10 @@ def segment_by_value_tier(
     Formulas: docs/methods.md.
 
     >>> import pandas as pd
-    >>> from healthseg.testing import tiny_book
+    >>> from healthseg.testing import tiny_portfolio
     >>> customers = pd.DataFrame({"client_id": ["a", "b"], "signup_date": "2024-01-01", "arr": [900, 50_000]})
-    >>> book = tiny_book([("a", "2025-03-03 09:00", "u1"), ("b", "2025-03-03 09:00", "u2")], customers)
-    >>> found = segment_by_value_tier(book, arr_thresholds=[1_000])
+    >>> portfolio = tiny_portfolio([("a", "2025-03-03 09:00", "u1"), ("b", "2025-03-03 09:00", "u2")], customers)
+    >>> found = segment_by_value_tier(portfolio, arr_thresholds=[1_000])
     >>> [(tier.tier_name, tier.customer_count) for tier in found.value_tiers]
     [('Enterprise', 1), ('SMB', 1)]
     """
@@ -91,7 +91,7 @@ def segment_by_value_tier(
     return _answered(portfolio, asked)
 
 
-def segment_by_value_tier_book(
+def portfolio_tiers(
     portfolio: Portfolio,
     *,
     segmentation_model: str = "arr_based",
@@ -102,9 +102,9 @@ def segment_by_value_tier_book(
     names: Sequence[str] | None = None,
     as_of: str | dt.date | None = None,
 ) -> ValueTiers:
-    """The same reply, for the book's report. Raises InvalidParameters and DataRetrievalError."""
+    """The same response, for the portfolio's report. Raises InvalidParameters and DataRetrievalError."""
     given = validated(
-        BookParameters,
+        PortfolioParameters,
         {
             "segmentation_model": segmentation_model,
             "arr_thresholds": _list(arr_thresholds),

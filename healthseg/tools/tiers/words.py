@@ -7,42 +7,44 @@ from typing import Any
 from healthseg.tools.segments.words import brief
 
 
-def verdict(reply: Any) -> str:
+def verdict(response: Any) -> str:
     """The tiers in a line."""
-    if not reply.total_customers:
+    if not response.total_customers:
         return "No live customers"
-    money, told = reply.currency, []
-    if reply.total_arr is not None:
-        told.append(f"{reply.total_customers} customers with {brief(reply.total_arr, money)} ARR")
+    money, told = response.currency, []
+    if response.total_arr is not None:
+        told.append(
+            f"{response.total_customers} customers with {brief(response.total_arr, money)} ARR"
+        )
     else:
-        told.append(f"{reply.total_customers} customers")
-    if reply.pareto_analysis.top_20_percent_arr_contribution:
+        told.append(f"{response.total_customers} customers")
+    if response.pareto_analysis.top_20_percent_arr_contribution:
         told.append(
-            f"the top fifth has {reply.pareto_analysis.top_20_percent_arr_contribution} of it"
+            f"the top fifth has {response.pareto_analysis.top_20_percent_arr_contribution} of it"
         )
-    if reply.retention is not None and reply.retention.nrr is not None:
+    if response.retention is not None and response.retention.nrr is not None:
         told.append(
-            f"net retention {100 * reply.retention.nrr:.0f} %, gross {100 * reply.retention.grr:.0f} %"
+            f"net retention {100 * response.retention.nrr:.0f} %, gross {100 * response.retention.grr:.0f} %"
         )
-    if reply.at_risk is not None and reply.at_risk.customers:
+    if response.at_risk is not None and response.at_risk.customers:
         told.append(
-            f"{brief(reply.at_risk.expected, money)} expected to be lost in {reply.at_risk.horizon_days} days "
-            f"({100 * reply.at_risk.level:.0f} %: {brief(reply.at_risk.lower, money)} to "
-            f"{brief(reply.at_risk.upper, money)})"
+            f"{brief(response.at_risk.expected, money)} expected to be lost in {response.at_risk.horizon_days} days "
+            f"({100 * response.at_risk.level:.0f} %: {brief(response.at_risk.lower, money)} to "
+            f"{brief(response.at_risk.upper, money)})"
         )
     return "; ".join(told)
 
 
-def customer_verdict(reply: Any) -> str:
+def customer_verdict(response: Any) -> str:
     """One customer's value in a line."""
-    here = reply.customer_standing
+    here = response.customer_standing
     if here.reason:
         return f"{here.name}: in no tier, since {here.reason}"
-    text = f"{here.name}: {here.tier}, {brief(here.arr, reply.currency)} ARR, number {here.rank} of {here.of}"
+    text = f"{here.name}: {here.tier}, {brief(here.arr, response.currency)} ARR, number {here.rank} of {here.of}"
     if here.to_next is not None:
-        text += f"; {brief(here.to_next, reply.currency)} more to {here.next_tier}"
+        text += f"; {brief(here.to_next, response.currency)} more to {here.next_tier}"
     if here.potential:
-        text += f"; potential {brief(here.potential, reply.currency)}"
+        text += f"; potential {brief(here.potential, response.currency)}"
     return text
 
 

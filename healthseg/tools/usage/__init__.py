@@ -1,1 +1,1 @@
-"""What a customer's usage, and the book's, is answered with."""
+"""What a customer's usage, and the portfolio's, is answered with."""

@@ -8,9 +8,9 @@ from typing import Any
 
 import pandas as pd
 
-from healthseg import playbook
-from healthseg.measures.lives import hours_of
-from healthseg.measures.retention import retention_of
+from healthseg import rules
+from healthseg.metrics.lives import hours_of
+from healthseg.metrics.retention import retention_of
 from healthseg.tools.rounding import number
 from healthseg.tools.usage import details
 from healthseg.tools.usage import features as usage_features
@@ -25,10 +25,10 @@ from healthseg.tools.usage.subject import TOOL, Subject
 
 
 def answer(
-    book: Any, customer: Mapping[str, Any], as_of: dt.date, asked: Any, period: Period
+    portfolio: Any, customer: Mapping[str, Any], as_of: dt.date, asked: Any, period: Period
 ) -> UsageEngagement:
-    """The reply for a customer over a period; ``asked`` are the validated parameters."""
-    subject = Subject(book, customer, as_of, asked, period)
+    """The response for a customer over a period; ``asked`` are the validated parameters."""
+    subject = Subject(portfolio, customer, as_of, asked, period)
     level = subject.settings.interval_level
     used = usage_features.features(subject)
     trend, weeks = details.trends(subject.weeks, subject.end, subject.settings.seed, level)
@@ -63,16 +63,16 @@ def answer(
         **_people(subject, parts),
         "peers": parts.pop("peers"),
         "unusual_days": unusual,
-        "measures": pd.DataFrame([subject.counted]),
+        "metrics": pd.DataFrame([subject.counted]),
     }
     figures = figures_of(parts, subject)
-    actions = playbook.fired(TOOL, "action", figures) if subject.status == "live" else []
-    alerts = playbook.fired(TOOL, "alert", figures) if subject.status == "live" else []
+    actions = rules.fired(TOOL, "action", figures) if subject.status == "live" else []
+    alerts = rules.fired(TOOL, "alert", figures) if subject.status == "live" else []
     frames["retention"] = parts.pop("retention_frame")
-    reply = UsageEngagement(
+    response = UsageEngagement(
         as_of=as_of,
-        data_until=book.data_until,
-        fingerprint=book.fingerprint(as_of),
+        data_until=portfolio.data_until,
+        fingerprint=portfolio.fingerprint(as_of),
         coverage=_coverage(parts),
         warnings=_warnings(subject),
         not_measured=not_measured(subject, parts, reasons),
@@ -89,7 +89,7 @@ def answer(
         recommendations_detail=[Advice(**rule) for rule in actions],
         alerts=[alert_of(rule) for rule in alerts],
     )
-    return reply.with_frames(**frames)
+    return response.with_frames(**frames)
 
 
 def alert_of(rule: Mapping[str, Any]) -> Alert:
@@ -143,7 +143,7 @@ def _users(subject: Subject) -> list[dict[str, Any]]:
 
 def _unusual(subject: Subject) -> pd.DataFrame:
     return usage_unusual.unusual(
-        subject.book, [subject.client_id], subject.start, subject.end, subject.as_of + DAY
+        subject.portfolio, [subject.client_id], subject.start, subject.end, subject.as_of + DAY
     )
 
 
@@ -187,7 +187,7 @@ def _coverage(parts: Mapping[str, Any]) -> float:
 
 
 def figures_of(parts: Mapping[str, Any], subject: Subject) -> dict[str, Any]:
-    """The named figures that the playbook's rules read."""
+    """The named figures that the rules read."""
     flat: dict[str, Any] = {}
     for name in (
         "engagement_metrics",
@@ -215,14 +215,14 @@ def figures_of(parts: Mapping[str, Any], subject: Subject) -> dict[str, Any]:
         "idle_seats": None
         if seats is None or flat["monthly_active_users"] is None
         else max(0.0, seats - flat["monthly_active_users"]),
-        "below_while_book_holds": None
-        if flat["below_while_book_holds"] is None
-        else int(flat["below_while_book_holds"]),
+        "below_while_portfolio_holds": None
+        if flat["below_while_portfolio_holds"] is None
+        else int(flat["below_while_portfolio_holds"]),
         "champion_departed": number(now["champion_departed"]),
         "drop_percent": _percent_below(flat["ratio"]),
-        "book_percent": None
-        if flat["book_median_ratio"] is None
-        else 100 * flat["book_median_ratio"],
+        "portfolio_percent": None
+        if flat["portfolio_median_ratio"] is None
+        else 100 * flat["portfolio_median_ratio"],
         "champion_percent": _percent(flat["champion_share"]),
         "top_user_percent": _percent(flat["top_user_share"]),
         "seat_percent": _percent(flat["seat_utilisation"]),

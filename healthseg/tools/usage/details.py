@@ -1,4 +1,4 @@
-"""The parts of a reply about usage: activity, trend, cohorts, growth, retention, dependence."""
+"""The parts of a response about usage: activity, trend, cohorts, growth, retention, dependence."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from healthseg.measures import lives
-from healthseg.measures.statistics.robust import theil_sen
-from healthseg.measures.statistics.velocity import velocity
+from healthseg.metrics import lives
 from healthseg.periods import end_of_day_utc
+from healthseg.statistics.robust import theil_sen
+from healthseg.statistics.velocity import velocity
 from healthseg.tools.rounding import integer, number, rounded
 from healthseg.tools.usage.period import DAY, Period
 from healthseg.tools.usage.result import (
@@ -31,7 +31,7 @@ from healthseg.tools.usage.result import (
 )
 from healthseg.tools.usage.subject import GROWTH, LEAST_WEEKS, Subject
 
-HOLDS = 0.9  # the book holds while its median customer keeps nine tenths of its own baseline
+HOLDS = 0.9  # the portfolio holds while its median customer keeps nine tenths of its own baseline
 BELOW = 0.8  # a customer has fallen below it with less than four fifths
 
 
@@ -79,14 +79,14 @@ def engagement(subject: Subject) -> EngagementMetrics:
 
 def activation(subject: Subject) -> tuple[float | None, int | None, str | None]:
     """The rate, the users behind it, and what it was divided by."""
-    if subject.settings.activation_features and subject.book.has("users"):
+    if subject.settings.activation_features and subject.portfolio.has("users"):
         done, of = lives.activation(subject.count, subject.end)
         return (done / of if of else None), done, "activation_features"
     activated, provisioned = (
         number(subject.counted["activated_users"]),
         number(subject.counted["provisioned_users"]),
     )
-    basis = "users" if subject.book.has("users") else "seats"
+    basis = "users" if subject.portfolio.has("users") else "seats"
     of = provisioned if basis == "users" else subject.seats
     if activated is None or not of:
         return None, integer(activated), None
@@ -228,11 +228,11 @@ def dependence(subject: Subject) -> Dependence:
 
 
 def own_baseline(subject: Subject) -> OwnBaseline:
-    ratio, (median, many) = number(subject.now["usage_vs_own_baseline"]), subject.book_ratio
+    ratio, (median, many) = number(subject.now["usage_vs_own_baseline"]), subject.portfolio_ratio
     falls = None if ratio is None or median is None else ratio < BELOW and median >= HOLDS
     return OwnBaseline(
         ratio=rounded(ratio),
-        book_median_ratio=rounded(median),
-        book_customers=many,
-        below_while_book_holds=falls,
+        portfolio_median_ratio=rounded(median),
+        portfolio_customers=many,
+        below_while_portfolio_holds=falls,
     )

@@ -8,21 +8,21 @@ import numpy as np
 import pandas as pd
 
 from healthseg.data.memory import remember
-from healthseg.measures.counting import EPOCH
-from healthseg.measures.lives import TRUNCATED_DAYS, feature_firsts
-from healthseg.measures.spans import over
+from healthseg.metrics.counting import EPOCH
+from healthseg.metrics.lives import TRUNCATED_DAYS, feature_firsts
+from healthseg.metrics.spans import over
 from healthseg.tools.rounding import number, rounded
 from healthseg.tools.usage.period import DAY
 from healthseg.tools.usage.result import FeatureUse
 from healthseg.tools.usage.subject import Subject, spans_of
 
-MEASURES = ("person_events", "active_days", "active_users")
+METRICS = ("person_events", "active_days", "active_users")
 
 
 def features(subject: Subject) -> pd.DataFrame:
     """A row for each feature with a person event in the period, most users first."""
     spans = spans_of([subject.client_id], [(0, subject.start, subject.end)])
-    frame = over(subject.book, spans, MEASURES, by="feature")[["feature", *MEASURES]]
+    frame = over(subject.portfolio, spans, METRICS, by="feature")[["feature", *METRICS]]
     firsts = feature_firsts(subject.count, subject.end)
     ever = firsts.dropna(subset="user_id").groupby("feature").size()
     first = firsts.groupby("feature")["first_day"].min()
@@ -64,12 +64,12 @@ def timeline(subject: Subject, frame: pd.DataFrame) -> list[FeatureUse]:
 
 def listed(subject: Subject) -> frozenset[str] | None:
     """The names in the features table; None where there is none."""
-    if not subject.book.has("features"):
+    if not subject.portfolio.has("features"):
         return None
     return remember(
-        subject.book,
+        subject.portfolio,
         "listed features",
-        lambda: frozenset(subject.book.table("features")["feature"].astype(str)),
+        lambda: frozenset(subject.portfolio.table("features")["feature"].astype(str)),
     )
 
 
@@ -80,7 +80,7 @@ def unlisted(subject: Subject, frame: pd.DataFrame) -> int | None:
 
 def _truncated(subject: Subject, first_day: int) -> bool:
     """Whether the feature may have been in use before events were tracked."""
-    tracked = subject.book.first_event_day
+    tracked = subject.portfolio.first_event_day
     return (
         subject.signup < tracked and EPOCH + dt.timedelta(days=first_day - TRUNCATED_DAYS) < tracked
     )

@@ -1,4 +1,4 @@
-"""Why a key of a reply about usage is null, by its path."""
+"""Why a key of a response about usage is null, by its path."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NOT_REQUESTED = "not requested"
 def not_measured(
     subject: Subject, parts: Mapping[str, Any], reasons: Mapping[str, str]
 ) -> dict[str, str]:
-    """Every null of the reply that is a missing figure, with its reason."""
+    """Every null of the response that is a missing figure, with its reason."""
     found = dict(reasons)
     for name, flag in (
         ("feature_adoption_timeline", "include_feature_breakdown"),
@@ -32,7 +32,7 @@ def not_measured(
     if subject.asked.granularity == "hourly":
         found["$.series[*].api_events"] = found["$.series[*].sessions"] = "not counted by the hour"
     elif not _timed(subject):
-        found["$.series[*].sessions"] = "the book's events have no times"
+        found["$.series[*].sessions"] = "the portfolio's events have no times"
     return dict(sorted(found.items()))
 
 
@@ -42,9 +42,11 @@ def _timed(subject: Subject) -> bool:
 
 def _words(subject: Subject) -> dict[str, dict[str, str]]:
     """The reasons that a key of each part can have to be null."""
-    book, nobody = subject.book, "nobody was active in the period"
+    portfolio, nobody = subject.portfolio, "nobody was active in the period"
     sessions = (
-        "no session began in the period" if _timed(subject) else "the book's events have no times"
+        "no session began in the period"
+        if _timed(subject)
+        else "the portfolio's events have no times"
     )
     seats = "no seats are known of that day"
     users = "no users table"
@@ -59,7 +61,7 @@ def _words(subject: Subject) -> dict[str, dict[str, str]]:
             "monthly_active_users": early,
             "daily_active_users": early,
             "user_activation_rate": seats
-            if not book.has("users")
+            if not portfolio.has("users")
             else "no user is provisioned, or old enough",
             "activated_users": early,
             "activation_basis": "no rate",
@@ -74,7 +76,7 @@ def _words(subject: Subject) -> dict[str, dict[str, str]]:
             "provisioned_users": users,
         },
         "usage_analytics": {
-            "total_sessions": "the book's events have no times",
+            "total_sessions": "the portfolio's events have no times",
             "unique_features_used": features,
             "unlisted_features": "no features table",
         },
@@ -98,8 +100,8 @@ def _words(subject: Subject) -> dict[str, dict[str, str]]:
         },
         "own_baseline": {
             "ratio": "fewer than 28 tracked days before, or no event in them",
-            "book_median_ratio": "no customer has a baseline",
-            "below_while_book_holds": "no ratio",
+            "portfolio_median_ratio": "no customer has a baseline",
+            "below_while_portfolio_holds": "no ratio",
         },
     }
 

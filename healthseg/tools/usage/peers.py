@@ -1,4 +1,4 @@
-"""How usage compares: with peers in the book, and with the industry's figures where the portfolio has any."""
+"""How usage compares: with peers in the portfolio, and with the industry's figures where the portfolio has any."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 import pandas as pd
 
 from healthseg.data.memory import remember
-from healthseg.measures.spans import over
-from healthseg.measures.statistics.peers import peer_standing
+from healthseg.metrics.spans import over
+from healthseg.statistics.peers import peer_standing
 from healthseg.tools.rounding import number, rounded
 from healthseg.tools.usage.result import Benchmark, Range
-from healthseg.tools.usage.subject import Subject, book_rows, spans_of
+from healthseg.tools.usage.subject import Subject, portfolio_rows, spans_of
 
 METRICS = {
     "wau_per_seat": "weekly active users per seat",
@@ -20,23 +20,27 @@ METRICS = {
 MEDIAN = 50
 
 
-def standings(book: Any, end: Any, day: Any, metric: str) -> pd.DataFrame:
+def standings(portfolio: Any, end: Any, day: Any, metric: str) -> pd.DataFrame:
     """Every live customer's value and standing on ``day``, the last before ``end``; made once a day and metric."""
 
     def make() -> pd.DataFrame:
-        rows = book_rows(book, day)
+        rows = portfolio_rows(portfolio, day)
         if metric == "wau_per_seat":
             of = rows["seats"]
         else:
             found = over(
-                book, spans_of(rows["client_id"].tolist(), [(0, day, end)]), ["provisioned_users"]
+                portfolio,
+                spans_of(rows["client_id"].tolist(), [(0, day, end)]),
+                ["provisioned_users"],
             )
             of = rows["client_id"].map(found.set_index("client_id")["provisioned_users"])
         frame = rows.assign(value=rows["weekly_active_users"] / of.where(of > 0))
         frame = frame.assign(**{name: None for name in ("industry", "tier") if name not in frame})
-        return peer_standing(frame, "value", book.settings.peers_min, book.settings.interval_level)
+        return peer_standing(
+            frame, "value", portfolio.settings.peers_min, portfolio.settings.interval_level
+        )
 
-    return remember(book, ("usage standings", day, metric), make)
+    return remember(portfolio, ("usage standings", day, metric), make)
 
 
 def metric_of(subject: Subject) -> str | None:
@@ -54,7 +58,7 @@ def benchmark(subject: Subject) -> tuple[Benchmark, pd.DataFrame, dict[str, str]
         reason = "neither seats nor users are known to divide by"
         keys = ("vs_industry_average", "percentile_rank", "vs_peers")
         return _benchmark(None, {}, None), nobody, {f"{path}.{key}": reason for key in keys}
-    table = standings(subject.book, subject.end, subject.period.last_day, metric)
+    table = standings(subject.portfolio, subject.end, subject.period.last_day, metric)
     own = table[table["client_id"] == subject.client_id]
     row = own.iloc[0].to_dict() if len(own) else {}
     industry = _industry(subject, metric)
@@ -78,7 +82,7 @@ def _missing(subject: Subject, metric: str, part: Benchmark, path: str) -> dict[
     if part.vs_industry_average is None:
         found[f"{path}.vs_industry_average"] = (
             f"the benchmarks table has no median of {metric} for the customer's industry"
-            if subject.book.has("benchmarks")
+            if subject.portfolio.has("benchmarks")
             else "no benchmarks table with a source"
         )
     return found
@@ -87,9 +91,9 @@ def _missing(subject: Subject, metric: str, part: Benchmark, path: str) -> dict[
 def _industry(subject: Subject, metric: str) -> dict[str, Any] | None:
     """The industry's median; of several sources the first by name."""
     industry = subject.customer.get("industry")
-    if not subject.book.has("benchmarks") or not isinstance(industry, str):
+    if not subject.portfolio.has("benchmarks") or not isinstance(industry, str):
         return None
-    rows = remember(subject.book, "benchmarks", lambda: subject.book.table("benchmarks"))
+    rows = remember(subject.portfolio, "benchmarks", lambda: subject.portfolio.table("benchmarks"))
     rows = rows[
         (rows["industry"] == industry) & (rows["metric"] == metric) & (rows["percentile"] == MEDIAN)
     ]

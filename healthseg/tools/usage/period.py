@@ -38,10 +38,10 @@ class Period:
         return self.effective_end - DAY
 
 
-def period_of(book: Any, customer: Mapping[str, Any], as_of: dt.date, asked: Any) -> Period:
+def period_of(portfolio: Any, customer: Mapping[str, Any], as_of: dt.date, asked: Any) -> Period:
     """The period, or InvalidParameters where it is none or holds no day of the customer's in the data."""
     zone = customer.get("timezone")
-    zone = zone if isinstance(zone, str) else book.settings.default_timezone
+    zone = zone if isinstance(zone, str) else portfolio.settings.default_timezone
     first, last = _asked(asked, as_of, zone)
     start, end = first.date(), (last - dt.timedelta(microseconds=1)).date() + DAY
     if last <= first:
@@ -51,12 +51,12 @@ def period_of(book: Any, customer: Mapping[str, Any], as_of: dt.date, asked: Any
             "period_start < period_end; the end is exclusive",
         )
     born, left = _life(customer, as_of)
-    begin, stop = max(start, born, book.first_event_day), min(end, left, as_of + DAY)
+    begin, stop = max(start, born, portfolio.first_event_day), min(end, left, as_of + DAY)
     if stop <= begin:
-        known = f"{max(born, book.first_event_day)} to {min(left, as_of + DAY) - DAY}"
+        known = f"{max(born, portfolio.first_event_day)} to {min(left, as_of + DAY) - DAY}"
         raise _refused(
             asked,
-            _outside(book, customer, as_of, start, end, born, left),
+            _outside(portfolio, customer, as_of, start, end, born, left),
             f"a period that shares a day with {known}",
         )
     notes = _notes(start, end, begin, stop, born, left, as_of) + _hour_note(first, last, start, end)
@@ -91,7 +91,7 @@ def _life(customer: Mapping[str, Any], as_of: dt.date) -> tuple[dt.date, dt.date
 
 
 def _outside(
-    book: Any,
+    portfolio: Any,
     customer: Mapping[str, Any],
     as_of: dt.date,
     start: dt.date,
@@ -105,8 +105,8 @@ def _outside(
         return f"{words} lies before {who} signed up on {born}"
     if start >= left:
         return f"{words} lies after {who} left on {left}"
-    if end <= book.first_event_day:
-        return f"{words} lies before the data, which begin on {book.first_event_day}"
+    if end <= portfolio.first_event_day:
+        return f"{words} lies before the data, which begin on {portfolio.first_event_day}"
     if start > as_of:
         return f"{words} lies after the data as read, which end with {as_of}"
     return f"{words} holds no day on which {who} was a customer and events were tracked"
@@ -134,7 +134,7 @@ def _notes(
             + (
                 f"the customer left on {left}"
                 if stop == left
-                else f"the book is read as of {as_of}"
+                else f"the portfolio is read as of {as_of}"
             )
         )
     return tuple(found)

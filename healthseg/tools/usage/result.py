@@ -1,4 +1,4 @@
-"""The shape of track_usage_engagement's reply: the reference's keys, and what traces them."""
+"""The shape of track_usage_engagement's response: the reference's keys, and what traces them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Range(Part):
-    """An interval, at the reply's ``interval_level``."""
+    """An interval, at the response's ``interval_level``."""
 
     lower: float
     upper: float
@@ -119,9 +119,9 @@ class Dependence(Part):
 
 class OwnBaseline(Part):
     ratio: float | None  # 28 days against the 84 before, per tracked day
-    book_median_ratio: float | None
-    book_customers: int
-    below_while_book_holds: bool | None
+    portfolio_median_ratio: float | None
+    portfolio_customers: int
+    below_while_portfolio_holds: bool | None
 
 
 class FeatureUse(Part):
@@ -184,17 +184,17 @@ class UnusualDay(Part):
     about: str  # people, or doing (events of those who came)
     value: int  # of what stood out, on the day of the spell that is farthest out
     value_expected: float
-    book_ratio: (
+    portfolio_ratio: (
         float | None
-    )  # what the rest of the book had of its usual people; 1 where all was as always
+    )  # what the rest of the portfolio had of its usual people; 1 where all was as always
     calendar: str | None
     likely_cause: (
         str | None
-    )  # the calendar's label, missing data, tickets; null where the book names none
+    )  # the calendar's label, missing data, tickets; null where the portfolio names none
 
 
 class Advice(Part):
-    """A fired rule of the playbook, with the figures that made it fire."""
+    """A fired rule, with the figures that made it fire."""
 
     rule: str
     text: str
@@ -216,7 +216,7 @@ class UsageEngagement(Result):
     person_events, fitted; growth: a row a week; features: a row a feature used; adopters: week_end, feature, users;
     heatmap: weekday, hour, user_hours, person_events; cells: kind, place, name, user_hours, share, in_use, ratio, p,
     peak; histogram: active_days, users, cohort; users: only with include_users; peers: client_id, value; unusual_days:
-    date, value, expected, ratio, z, book_ratio, calendar; measures: one row of the period's measures; retention:
+    date, value, expected, ratio, z, portfolio_ratio, calendar; metrics: one row of the period's metrics; retention:
     cohort, week, users, retained, share.
     """
 
@@ -290,7 +290,7 @@ class UsageEngagement(Result):
         }
 
 
-class UsageBook(Result):
+class PortfolioUsage(Result):
     """What the portfolio report of track_usage_engagement needs; its frames are:
 
     customers: a row a live customer (client_id, name, usage_ratio, relative_ratio, z, breaks_away,
@@ -331,13 +331,13 @@ class UsageBook(Result):
     alerts: list[Alert]
 
     def charts(self, width: int = 740) -> dict[str, alt.TopLevelMixin]:
-        from healthseg.charts import usage, usage_book
+        from healthseg.charts import usage, usage_portfolio
 
         return {
-            "breaking_away": usage_book.breaking_away(self.frame("customers"), width),
-            "utilisation": usage_book.utilisation(self.frame("utilisation"), width),
+            "breaking_away": usage_portfolio.breaking_away(self.frame("customers"), width),
+            "utilisation": usage_portfolio.utilisation(self.frame("utilisation"), width),
             "trend": usage.trend(self.frame("weeks"), width),
-            "days": usage_book.days(self.frame("days"), width),
+            "days": usage_portfolio.days(self.frame("days"), width),
             "growth": usage.growth(self.frame("growth"), width),
             "retention": usage.retention(self.frame("retention"), width),
             "heatmap": usage.heatmap(self.frame("heatmap"), width),
@@ -345,7 +345,7 @@ class UsageBook(Result):
 
     def verdict(self) -> str:
         if not self.total_customers:
-            return "The book has no live customers"
+            return "The portfolio has no live customers"
         away = len(self.breaking_away)
         used = (
             ""
@@ -359,7 +359,7 @@ class UsageBook(Result):
             else f"{month:,} users active in 30 days{used}"
         )
         verb = "breaks" if away == 1 else "break"
-        return f"{known}; {away} of {self.total_customers} customers {verb} away from the book"
+        return f"{known}; {away} of {self.total_customers} customers {verb} away from the portfolio"
 
     def summary(self) -> dict[str, Any]:
         return {

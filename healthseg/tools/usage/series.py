@@ -8,22 +8,22 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from healthseg.measures.counting import epoch_day
-from healthseg.measures.lives import hours_of
+from healthseg.metrics.counting import epoch_day
+from healthseg.metrics.lives import hours_of
 from healthseg.periods import grains, local_hours
 from healthseg.tools.rounding import integer
 from healthseg.tools.usage.subject import Subject
 
-MEASURES = ("person_events", "api_events", "active_users", "sessions")
-COLUMNS = ["start", "end", *MEASURES, "complete"]
+METRICS = ("person_events", "api_events", "active_users", "sessions")
+COLUMNS = ["start", "end", *METRICS, "complete"]
 
 
 def series(subject: Subject) -> pd.DataFrame:
-    """start, end, the measures (NaN: not measured) and whether the grain lies in the period, the life and the data."""
+    """start, end, the metrics (NaN: not measured) and whether the grain lies in the period, the life and the data."""
     if subject.asked.granularity == "hourly":
         return _hourly(subject)
     parts = grains(subject.start, subject.end, subject.asked.granularity)
-    frame = subject.over([(at, start, end) for at, (start, end, _) in enumerate(parts)], MEASURES)
+    frame = subject.over([(at, start, end) for at, (start, end, _) in enumerate(parts)], METRICS)
     return frame.assign(complete=[whole for *_, whole in parts])[COLUMNS]
 
 
@@ -77,7 +77,7 @@ def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     return [
         {
             **{name: str(row[name]) for name in ("start", "end")},
-            **{name: integer(row[name]) for name in MEASURES},
+            **{name: integer(row[name]) for name in METRICS},
             "complete": bool(row["complete"]),
         }
         for row in rows

@@ -8,16 +8,16 @@ from typing import Literal
 from pydantic import Field
 
 from healthseg.data.portfolio import Portfolio
-from healthseg.measures.leaving import customer_as_of
+from healthseg.metrics.leaving import customer_as_of
 from healthseg.tools.parameters import Parameters, validated
 from healthseg.tools.usage import answer as usage_answer
-from healthseg.tools.usage import book as usage_book
+from healthseg.tools.usage import portfolio as usage_portfolio
 from healthseg.tools.usage.period import period_of
-from healthseg.tools.usage.result import UsageBook, UsageEngagement
+from healthseg.tools.usage.result import PortfolioUsage, UsageEngagement
 
 Granularity = Literal["hourly", "daily", "weekly", "monthly"]
 Day = str | dt.date | None
-AS_OF = "Date, read to its end; default the book's last day"
+AS_OF = "Date, read to its end; default the portfolio's last day"
 
 
 class CustomerParameters(Parameters):
@@ -42,8 +42,8 @@ class CustomerParameters(Parameters):
     as_of: Day = Field(default=None, description=AS_OF)
 
 
-class BookParameters(Parameters):
-    """Parameters of track_usage_engagement_book."""
+class PortfolioParameters(Parameters):
+    """Parameters of portfolio_usage."""
 
     lookback_period_days: int = Field(
         default=30, ge=7, le=365, description="Days for growth and rhythm"
@@ -70,11 +70,11 @@ def track_usage_engagement(
     is read, and of the period only the days in which the customer lived and events were tracked
     (``analysis_period.effective_*``). Active users of the day are a mean over the period, of the week and the month
     the distinct users of its last 7 and 30 days. Raises InvalidClientId, ClientNotFound, InvalidParameters and
-    DataRetrievalError. Definitions: docs/methods.md and docs/measures.md.
+    DataRetrievalError. Definitions: docs/methods.md and docs/metrics.md.
 
-    >>> from healthseg.testing import tiny_book
-    >>> book = tiny_book([("a", f"2025-03-{day:02d} 09:00", user) for day in range(1, 29) for user in ("u1", "u2")])
-    >>> usage = track_usage_engagement(book, "a", "2025-03-15", "2025-03-29")
+    >>> from healthseg.testing import tiny_portfolio
+    >>> portfolio = tiny_portfolio([("a", f"2025-03-{day:02d} 09:00", user) for day in range(1, 29) for user in ("u1", "u2")])
+    >>> usage = track_usage_engagement(portfolio, "a", "2025-03-15", "2025-03-29")
     >>> usage.engagement_metrics.daily_active_users, usage.usage_analytics.total_events
     (2, 28)
     """
@@ -99,15 +99,15 @@ def track_usage_engagement(
     )
 
 
-def track_usage_engagement_book(
+def portfolio_usage(
     portfolio: Portfolio, *, lookback_period_days: int = 30, as_of: Day = None
-) -> UsageBook:
-    """Whose usage breaks away from the book, whose seats lie idle, who hangs on a single user, how users come and go?
+) -> PortfolioUsage:
+    """Whose usage breaks away from the portfolio, whose seats lie idle, who hangs on a single user, how users come and go?
 
     Live customers only; those that left, have not begun or are prospects are counted apart. Raises InvalidParameters
     and DataRetrievalError.
     """
     asked = validated(
-        BookParameters, {"lookback_period_days": lookback_period_days, "as_of": as_of}
+        PortfolioParameters, {"lookback_period_days": lookback_period_days, "as_of": as_of}
     )
-    return usage_book.answer(portfolio, portfolio.as_of(asked.as_of), asked)
+    return usage_portfolio.answer(portfolio, portfolio.as_of(asked.as_of), asked)

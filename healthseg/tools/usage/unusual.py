@@ -1,4 +1,4 @@
-"""Days on which usage was not what it is on such days, as ``clustering.anomalies_book`` finds them; a row a day."""
+"""Days on which usage was not what it is on such days, as ``clustering.anomalies_portfolio`` finds them; a row a day."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from healthseg.clustering.anomalies_book import anomalies_of
 from healthseg.clustering.anomalies_days import daily
-from healthseg.measures.counting import EPOCH, epoch_day
-from healthseg.measures.statistics.departures import against_weekday
+from healthseg.clustering.anomalies_portfolio import anomalies_of
+from healthseg.metrics.counting import EPOCH, epoch_day
+from healthseg.statistics.departures import against_weekday
 from healthseg.tools.rounding import rounded, word
 from healthseg.tools.usage.result import UnusualDay
 
@@ -25,14 +25,14 @@ COLUMNS = [
     "about",
     "value",
     "value_expected",
-    "book_ratio",
+    "portfolio_ratio",
     "calendar",
     "likely_cause",
 ]
 
 
 def unusual(
-    book: Any, clients: Sequence[str], start: dt.date, end: dt.date, until: dt.date
+    portfolio: Any, clients: Sequence[str], start: dt.date, end: dt.date, until: dt.date
 ) -> pd.DataFrame:
     """The unusual days of ``[start, end)``: of one customer, or of the sum of many.
 
@@ -40,7 +40,7 @@ def unusual(
     value_expected, z) is that of the anomaly's day farthest out. Calls of the API are left out: they are no person's
     usage. ``until``: days before it are known.
     """
-    found = anomalies_of(book, clients, start, end, each=False, until=until)
+    found = anomalies_of(portfolio, clients, start, end, each=False, until=until)
     found = found[found["about"] != "calls"].reset_index(drop=True)
     spans = [np.arange(row.first_day, row.last_day + 1) for row in found.itertuples()]
     rows = found.loc[np.repeat(found.index, [len(span) for span in spans])].reset_index(drop=True)
@@ -50,7 +50,7 @@ def unusual(
         ["day", "far", "about"], kind="stable"
     )
     rows = rows.drop_duplicates("day").reset_index(drop=True)
-    days = usual_days(book, clients, until).set_index("day").reindex(rows["day"])
+    days = usual_days(portfolio, clients, until).set_index("day").reindex(rows["day"])
     label = rows["likely_cause"].where(rows["cause"] == "calendar", None)
     return pd.DataFrame(
         {
@@ -62,17 +62,17 @@ def unusual(
             "about": rows["about"].astype(object),
             "value": rows["value"].astype(float),
             "value_expected": rows["expected"].astype(float),
-            "book_ratio": rows["of_usual"].astype(float),
+            "portfolio_ratio": rows["of_usual"].astype(float),
             "calendar": label.astype(object),
             "likely_cause": rows["likely_cause"].astype(object),
         }
     )[COLUMNS]
 
 
-def usual_days(book: Any, clients: Sequence[str], until: dt.date) -> pd.DataFrame:
+def usual_days(portfolio: Any, clients: Sequence[str], until: dt.date) -> pd.DataFrame:
     """day (since 1970), person_events of each day before ``until``, expected (the weekday's median of the eight weeks
     around; NaN where fewer than six days are like it) and their ratio."""
-    series = daily(book, until)
+    series = daily(portfolio, until)
     places = pd.Index(series.clients).get_indexer(sorted(clients))
     days = (
         series.of(places)
@@ -99,7 +99,7 @@ def records(frame: pd.DataFrame) -> list[UnusualDay]:
             about=row["about"],
             value=int(row["value"]),
             value_expected=round(row["value_expected"], 1),
-            book_ratio=rounded(row["book_ratio"], 2),
+            portfolio_ratio=rounded(row["portfolio_ratio"], 2),
             calendar=word(row["calendar"]),
             likely_cause=word(row["likely_cause"]),
         )

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from healthseg.clustering.rhythms import CELLS, DAY_NAMES, Rhythm, hour_ranges, rhythms
-from healthseg.measures.counting import epoch_day
+from healthseg.metrics.counting import epoch_day
 from healthseg.tools.rounding import number, rounded
 from healthseg.tools.usage.result import Cell, Heatmap
 
@@ -17,7 +17,7 @@ from healthseg.tools.usage.result import Cell, Heatmap
 def heatmap(
     hours: pd.DataFrame, start: dt.date, end: dt.date, zone: str, settings: Any
 ) -> tuple[Heatmap, dict[str, pd.DataFrame], dict[str, str]]:
-    """The reply's part, its frames, and what could not be measured."""
+    """The response's part, its frames, and what could not be measured."""
     known = hours[hours["user"] >= 0].drop_duplicates(["user", "day", "hour"])
     found = rhythms(
         known,

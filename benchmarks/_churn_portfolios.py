@@ -1,0 +1,71 @@
+"""Simulated portfolios as rows for churn studies: customer-months at risk, the model's metrics, and the planted truth.
+
+A portfolio's rows are kept in a folder of the machine's temporary one (or ``HEALTHSEG_BENCHMARK_ROWS``): the same seeds are
+read by several studies.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))  # so that a checkout that is not installed will do
+
+import healthseg as hs  # noqa: E402
+from healthseg.demo import write_demo  # noqa: E402
+from healthseg.demo.truth import expected_auc  # noqa: E402
+from healthseg.scoring import training  # noqa: E402
+
+FOLDER = Path(
+    os.environ.get("HEALTHSEG_BENCHMARK_ROWS")
+    or Path(tempfile.gettempdir()) / "healthseg-benchmark-rows"
+)
+TRUTH = ["eta_measured", "p30", "p90", "h_true"]
+
+
+def rows_of(scenario: str, clients: int, seed: int) -> pd.DataFrame:
+    """Customer-months at risk on the training grid, with every metric, ``event_on``, and p30, p90 as planted."""
+    kept = FOLDER / f"{scenario}-{clients}-{seed}.parquet"
+    if not kept.exists():
+        with tempfile.TemporaryDirectory() as folder:
+            write_demo(folder, clients=clients, scenario=scenario, seed=seed, events="light")
+            made = _made(Path(folder))
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        made.to_parquet(kept, index=False)
+    rows = pd.read_parquet(kept)
+    return rows.assign(date=rows["date"].astype("datetime64[us]"))
+
+
+def _made(folder: Path) -> pd.DataFrame:
+    portfolio = hs.Portfolio.open(folder)
+    last = training.grid(portfolio, portfolio.data_until)[-1]
+    training.panels.panel(portfolio, training.grid(portfolio, last))
+    rows = training.training_rows(portfolio, last)
+    known = pd.read_parquet(folder / "truth" / "hazard.parquet")
+    known["date"] = pd.to_datetime(known["step_start"]).astype("datetime64[us]") - pd.Timedelta(
+        days=1
+    )
+    portfolio.close()
+    return rows.merge(known[["client_id", "date", *TRUTH]], on=["client_id", "date"], how="left")
+
+
+def gain(truth: np.ndarray, score: np.ndarray) -> float:
+    """The AUC gained over 0.5 as a share of the oracle's, with the true probabilities as fractional labels."""
+    return (fractional_auc(truth, score) - 0.5) / (expected_auc(truth) - 0.5)
+
+
+def fractional_auc(truth: np.ndarray, score: np.ndarray) -> float:
+    _, place = np.unique(score, return_inverse=True)
+    events, others = np.bincount(place, truth), np.bincount(place, 1 - truth)
+    below = np.cumsum(others) - others
+    return float((events * (below + others / 2)).sum() / (events.sum() * others.sum()))
+
+
+def fractional_brier(truth: np.ndarray, forecast: np.ndarray) -> float:
+    return float((truth * (1 - forecast) ** 2 + (1 - truth) * forecast**2).mean())

@@ -1,1 +1,0 @@
-"""Alerts of the whole book: evaluated, delivered, shown."""

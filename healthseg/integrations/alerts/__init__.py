@@ -1,0 +1,1 @@
+"""Alerts of the whole portfolio: evaluated, delivered, shown."""

@@ -1,0 +1,124 @@
+"""The digest of a run of alerts, as a page in the reports' folder: what is new, what goes on, what is over."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from healthseg.charts import formats
+from healthseg.integrations.alerts.run import ENDED, GOES_ON, NEW, QUIET, Run, Told
+from healthseg.reports import writing
+from healthseg.reports.html import page, scripting
+
+FILE = "alerts.html"
+STYLES = ("page.css", "pieces.css", "index.css")
+PARTS = (
+    (NEW, "What is new?", "Nothing is new."),
+    (GOES_ON, "What goes on, and is told again?", ""),
+    (ENDED, "What is over?", ""),
+    (QUIET, "What was told before, and is as it was?", ""),
+)
+
+
+def write(run: Run, out: str | Path, at: dt.datetime) -> Path:
+    """The page's path; written whole or not at all."""
+    folder = writing.output_folder(out)
+    path = writing.inside(folder, FILE)
+    overview = "index.html" if (folder / "index.html").is_file() else ""
+    writing.write_whole(path, digest(run, at, _links(run, folder), overview))
+    return path
+
+
+def digest(run: Run, at: dt.datetime, links: Mapping[str, str], overview: str = "") -> str:
+    """The page's markup; ``links`` are the reports of customers, by id, ``overview`` is the address of the index."""
+    verdict, style = (
+        _verdict(run),
+        "".join((scripting.templates() / name).read_text("utf-8") for name in STYLES),
+    )
+    back = f' · <a href="{page.safe(overview)}">All reports</a>' if overview else ""
+    parts = "".join(_part(run, status, question, none, links) for status, question, none in PARTS)
+    return (
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        f'<meta http-equiv="Content-Security-Policy" content="{page.safe(scripting.policy([]))}">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        '<meta name="color-scheme" content="light dark"><meta name="referrer" content="no-referrer">'
+        f"<title>Alerts – {formats.day(run.as_of)}</title><style>{style}</style></head>"
+        f'<body><div class="index"><main><div class="hs"><header class="hs-opening"><h1>Alerts</h1>'
+        f'<p class="hs-verdict">{page.safe(verdict)}</p>'
+        f'<p class="hs-about">As of {formats.day(run.as_of)}{back}</p></header>'
+        f"{parts}{_delivery(run)}</div></main><footer><small>Evaluated {at:%Y-%m-%d %H:%M} UTC</small></footer>"
+        "</div></body></html>\n"
+    )
+
+
+def _verdict(run: Run) -> str:
+    """The page in one line.
+
+    >>> _verdict(Run(dt.date(2025, 3, 1), (), {}))
+    'No alert holds.'
+    """
+    counts = run.to_dict()["counts"]
+    words = [
+        f"{counts[status]} {said}"
+        for status, said in (
+            (NEW, "new"),
+            (GOES_ON, "going on"),
+            (ENDED, "over"),
+            (QUIET, "told before"),
+        )
+        if counts[status]
+    ]
+    customers = len({alert.client_id for alert in run.alerts if alert.status != ENDED})
+    if not customers:
+        return "No alert holds" + (": " + ", ".join(words) if words else "") + "."
+    return f"Alerts of {customers} customer{'' if customers == 1 else 's'}: {', '.join(words)}."
+
+
+def _part(run: Run, status: str, question: str, none: str, links: Mapping[str, str]) -> str:
+    rows = [_row(alert, links) for alert in run.alerts if alert.status == status]
+    if not rows:
+        return f"<h2>{page.safe(question)}</h2>{page.paragraph(none)}" if none else ""
+    return f"<h2>{page.safe(question)}</h2>{page.table(rows, COLUMNS, label='alerts')}"
+
+
+def _row(alert: Told, links: Mapping[str, str]) -> dict[str, Any]:
+    return {**alert.to_dict(), "since": alert.since, "href": links.get(alert.client_id, "")}
+
+
+def _customer(row: Mapping[str, Any]) -> str:
+    name = page.isolated(row["name"])
+    return f'<a href="{page.safe(row["href"])}">{name}</a>' if row["href"] else name
+
+
+COLUMNS: Sequence[page.Column] = (
+    page.Column("name", "Customer", markup=_customer),
+    page.Column("text", "Why", formats.plain),
+    page.Column("severity", "Severity", formats.words),
+    page.Column("since", "Since", formats.day),
+    page.Column("rule", "Rule", formats.words),
+    page.Column("csm_id", "Manager", formats.plain),
+)
+
+
+def _delivery(run: Run) -> str:
+    """What became of the messages, where any could be sent."""
+    told = run.delivery
+    if not told:
+        return ""
+    states = ", ".join(
+        f"{count} {formats.words(status)}" for status, count in told["outbox"].items()
+    )
+    problems = [page.safe(f"{one['client_id']}: {one['reason']}") for one in told["problems"]]
+    waiting = page.lines(problems, "warnings") if problems else ""
+    said = page.paragraph(f"Messages: {states}." if states else "No messages.")
+    return f"<h2>What was delivered?</h2>{said}{waiting}"
+
+
+def _links(run: Run, folder: Path) -> dict[str, str]:
+    """The health report of each customer, where there is one in the folder."""
+    found = {
+        alert.client_id: f"{alert.client_id}/calculate_health_score.html" for alert in run.alerts
+    }
+    return {client: link for client, link in found.items() if (folder / link).is_file()}

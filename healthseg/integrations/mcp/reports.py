@@ -1,0 +1,65 @@
+"""Reports as MCP resources: the HTML pages below one folder, and nothing else of the machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import quote, unquote
+
+from mcp.types import Resource
+
+SCHEME = "healthseg://reports/"
+PAGE = 200  # resources listed at once
+
+
+def pages(folder: Path) -> list[Path]:
+    """The reports in a folder, the index first, those of the portfolio before those of customers."""
+    found = [
+        path
+        for path in folder.rglob("*.html")
+        if not any(part.startswith(".") for part in _within(path, folder))
+    ]
+    return sorted(
+        found,
+        key=lambda path: (
+            len(_within(path, folder)),
+            "portfolio" not in _within(path, folder),
+            path,
+        ),
+    )
+
+
+def listed(folder: Path, start: int) -> tuple[list[Resource], int | None]:
+    """A page of resources from ``start``, and where the next page begins."""
+    found = pages(folder)
+    told = [_resource(path, folder) for path in found[start : start + PAGE]]
+    return told, start + PAGE if start + PAGE < len(found) else None
+
+
+def read(folder: Path, uri: str) -> str | None:
+    """A report's markup, or None where there is no such report in the folder."""
+    if not uri.startswith(SCHEME):
+        return None
+    try:
+        path = (folder / unquote(uri.removeprefix(SCHEME))).resolve()
+        inside = path.is_relative_to(folder.resolve()) and path.suffix == ".html" and path.is_file()
+    except (OSError, ValueError):
+        return None
+    return path.read_text(encoding="utf-8") if inside else None
+
+
+def _within(path: Path, folder: Path) -> tuple[str, ...]:
+    return path.relative_to(folder).parts
+
+
+def _resource(path: Path, folder: Path) -> Resource:
+    parts = _within(path, folder)
+    words = " of ".join(
+        part.removesuffix(".html").replace("_", " ") for part in (parts[-1], *parts[:-1][::-1])
+    )
+    return Resource(
+        uri=SCHEME + quote("/".join(parts)),
+        name="/".join(parts),
+        title=f"Report: {words}",
+        mime_type="text/html",
+        size=path.stat().st_size,
+    )

@@ -1,0 +1,332 @@
+"""The sync: which days are wanted, in windows, within Mixpanel's limits, until each is there or known not to be."""
+
+from __future__ import annotations
+
+import datetime as dt
+import random
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from healthseg.errors import DataRetrievalError, HealthsegError, IntegrationError, InvalidParameters
+from healthseg.integrations.mixpanel import state as states
+from healthseg.integrations.mixpanel.days import Window
+from healthseg.integrations.mixpanel.export import Again, Credentials, Export, TooLate
+from healthseg.integrations.mixpanel.records import EPOCH, Reader, records
+from healthseg.integrations.mixpanel.state import DAY, State
+from healthseg.settings import fingerprint
+from healthseg.settings.mixpanel import MixpanelSettings
+
+HOUR_SECONDS, APART_SECONDS = 3600.0, 0.34  # three queries a second at most
+FIRST_PAUSE, LONGEST_PAUSE, JITTER = 2.0, 60.0, (1.0, 5.0)
+BUSY_PAUSE, BUSY_ATTEMPTS = 300.0, 12  # where others use up the hour's limit: until it is over
+SAY_EVERY = 500_000
+MOST_IN_A_ROW = 2  # days that cannot be had, one after the other, before the sync gives up
+RULES = (
+    "project_id",
+    "event_timezone",
+    "account_key",
+    "feature_key",
+    "session_key",
+    "exclude_events",
+    "api_events",
+    "count_anonymous",
+)
+Span = tuple[dt.date, dt.date]
+
+
+@dataclass
+class Outcome:
+    """What a sync did: days fetched, rows by day, what was left out and why, days that could not be had."""
+
+    first: str
+    last: str
+    fetched: list[str] = field(default_factory=list)
+    already_there: int = 0
+    incomplete: dict[str, str] = field(default_factory=dict)
+    received: int = 0
+    events: int = 0
+    repeats: int = 0
+    left_out: dict[str, int] = field(default_factory=dict)
+    no_account_example: str | None = None
+    queries: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class Sync:
+    """A sync of one portfolio's folder.
+
+    ``now`` and ``sleep`` are the face's clock and its patience, ``say`` hears how it goes on.
+    """
+
+    def __init__(
+        self,
+        portfolio: Path,
+        settings: MixpanelSettings,
+        secrets: Mapping[str, str | None],
+        *,
+        now: Callable[[], dt.datetime],
+        sleep: Callable[[float], None],
+        say: Callable[[str], None] = lambda line: None,
+        seed: int = 7,
+    ) -> None:
+        _require(portfolio, settings)
+        self._portfolio, self._settings = portfolio, settings
+        self._export = Export(settings, Credentials.of(settings, secrets))
+        self._now, self._sleep, self._say = now, sleep, say
+        self._random = random.Random(seed)
+        self._zone = ZoneInfo(str(settings.event_timezone))
+
+    def run(self, first: dt.date | None = None, last: dt.date | None = None) -> Outcome:
+        """Fetch the days from ``first`` to ``last`` (both included; default: the earliest day that is there, and
+        yesterday) that are missing or not final yet; raises IntegrationError where Mixpanel is down or refuses.
+
+        What was fetched stays, and the next call goes on from there.
+        """
+        with states.alone(self._portfolio):
+            self._state = states.read(self._portfolio) or State()
+            self._begin_anew_for_other_rules()
+            span = self._span(first, last)
+            outcome = Outcome(span[0].isoformat(), span[1].isoformat())
+            try:
+                self._fetch_all(self._windows(span, outcome), outcome)
+            except HealthsegError as problem:
+                self._ended(problem.message)
+                raise
+            except OSError as problem:
+                self._ended(f"cannot write: {problem.strerror or problem}")
+                raise DataRetrievalError(
+                    f"the events cannot be written to {self._portfolio}: "
+                    f"{problem.strerror or problem}",
+                    parameter="portfolio",
+                ) from None
+            self._ended(
+                None if not outcome.incomplete else f"{len(outcome.incomplete)} days are not whole"
+            )
+            return outcome
+
+    # which days
+
+    def _begin_anew_for_other_rules(self) -> None:
+        rules = fingerprint(
+            {
+                name: value
+                for name, value in self._settings.model_dump(mode="json").items()
+                if name in RULES
+            }
+        )
+        if self._state.rules not in ("", rules):
+            self._say(
+                "the settings that events are read by have changed: every day is fetched again"
+            )
+            self._state.days, self._state.incomplete = {}, {}
+        self._state.rules = rules
+
+    def _today(self) -> dt.date:
+        return self._now().astimezone(self._zone).date()
+
+    def _span(self, first: dt.date | None, last: dt.date | None) -> Span:
+        last = min(
+            last or self._today() - DAY, self._today()
+        )  # no later day has begun where the project is
+        known = [dt.date.fromisoformat(day) for day in (*self._state.days, *self._state.incomplete)]
+        first = first or min(known, default=last - 29 * DAY)
+        if first > last:
+            raise InvalidParameters(
+                f"the first day, {first}, lies after the last, {last}",
+                parameter="from",
+                value_provided=str(first),
+                validation_rule=f"no later than {last}",
+            )
+        return first, last
+
+    def _final(self, day: dt.date) -> bool:
+        """Whether a day was fetched when no event of it could be on its way any more."""
+        fetched = self._state.fetched_at(day)
+        settled = dt.datetime.combine(
+            day + (1 + self._settings.lookback_days) * DAY, dt.time(), self._zone
+        )
+        return fetched is not None and fetched >= settled
+
+    def _windows(self, span: Span, outcome: Outcome) -> list[Span]:
+        """Runs of days that are wanted, none longer than a window, the earliest first."""
+        days = [span[0] + k * DAY for k in range((span[1] - span[0]).days + 1)]
+        wanted = [day for day in days if not self._final(day)]
+        outcome.already_there = len(days) - len(wanted)
+        windows: list[Span] = []
+        for day in wanted:
+            joins = (
+                windows
+                and day - windows[-1][1] == DAY
+                and (day - windows[-1][0]).days < self._settings.window_days
+            )
+            windows[-1:] = [(windows[-1][0], day)] if joins else [*windows[-1:], (day, day)]
+        return windows
+
+    # fetching
+
+    def _fetch_all(self, windows: list[Span], outcome: Outcome) -> None:
+        waiting, total, in_a_row = list(windows), len(windows), 0
+        while waiting:
+            window = waiting.pop(0)
+            self._say(f"{window[0]} to {window[1]} ({total - len(waiting)} of {total} windows)")
+            failure = self._tried(window, outcome)
+            if failure is None:
+                in_a_row = 0
+                continue
+            if failure.smaller and window[0] < window[1]:
+                middle = window[0] + (window[1] - window[0]) // 2
+                waiting[:0] = [(window[0], middle), (middle + DAY, window[1])]
+                total += 1
+                continue
+            self._not_whole(window, failure.reason, outcome)
+            in_a_row += 1
+            if not failure.smaller or in_a_row == MOST_IN_A_ROW:
+                raise IntegrationError(
+                    f"Mixpanel does not answer as it should ({failure.reason}), tried {self._settings.attempts} times; "
+                    "what was fetched before stays",
+                    parameter="mixpanel",
+                    value_provided=failure.reason,
+                )
+
+    def _tried(self, window: Span, outcome: Outcome) -> Again | None:
+        """None when the window is there; the failure when it could not be had.
+
+        A window that is too much is tried twice as it is, then in halves; a single day as often as any other.
+        """
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                self._once(window, outcome)
+                return None
+            except TooLate:
+                failure = Again("its last day has not begun in the project's zone", smaller=True)
+                if window[0] == window[1]:
+                    return failure
+                window = window[0], window[1] - DAY
+                continue
+            except Again as problem:
+                failure = problem
+            most = self._settings.attempts + (BUSY_ATTEMPTS if failure.busy else 0)
+            if attempt >= most or (failure.smaller and window[0] < window[1] and attempt >= 2):
+                return failure
+            self._pause(attempt, failure)
+
+    def _pause(self, attempt: int, failure: Again) -> None:
+        longest = BUSY_PAUSE if failure.busy else LONGEST_PAUSE
+        wait = min(FIRST_PAUSE * 2 ** (attempt - 1), longest) + self._random.uniform(*JITTER)
+        self._say(f"  {failure.reason}; again in {wait:.0f} s")
+        self._sleep(wait)
+
+    def _once(self, window: Span, outcome: Outcome) -> None:
+        """Fetch a window: all of it is there afterwards, or nothing of it has changed."""
+        self._wait_for_the_limit()
+        outcome.queries += 1
+        reader = Reader(self._settings, *window)
+        with Window(self._portfolio) as rows:
+            for number, record in enumerate(records(self._export.lines(*window)), 1):
+                rows.add(reader.rows(record))
+                if number % SAY_EVERY == 0:
+                    self._say(f"  {number:,} events")
+            reader.check_zone()
+            self._refuse_sudden_emptiness(window, reader)
+            days = range((window[0] - EPOCH).days, (window[1] - EPOCH).days + 1)
+            kept = rows.place({day: reader.accounting.rows[day] for day in days})
+        self._there(kept, reader, outcome)
+
+    def _refuse_sudden_emptiness(self, window: Span, reader: Reader) -> None:
+        """An empty answer for days that had events before is none."""
+        before = sum(
+            self._state.days.get(str(window[0] + k * DAY), {}).get("received", 0)
+            for k in range((window[1] - window[0]).days + 1)
+        )
+        if before and not reader.accounting.received.total():
+            raise Again(f"an empty answer where {before:,} events were before")
+
+    def _there(self, kept: dict[int, int], reader: Reader, outcome: Outcome) -> None:
+        fetched, accounting = self._now().isoformat(), reader.accounting
+        for number, events in kept.items():
+            day = str(EPOCH + dt.timedelta(days=number))
+            self._state.days[day] = {
+                "fetched_at": fetched,
+                "received": accounting.received[number],
+                "events": events,
+            }
+            self._state.incomplete.pop(day, None)
+            outcome.fetched.append(day)
+        outcome.received += accounting.received.total()
+        outcome.events += sum(kept.values())
+        outcome.repeats += accounting.rows.total() - sum(kept.values())
+        outcome.left_out = dict(Counter(outcome.left_out) + accounting.left_out)
+        outcome.no_account_example = outcome.no_account_example or accounting.example
+        states.write(self._portfolio, self._state)
+
+    def _not_whole(self, window: Span, reason: str, outcome: Outcome) -> None:
+        for k in range((window[1] - window[0]).days + 1):
+            day = str(window[0] + k * DAY)
+            self._state.incomplete[day] = outcome.incomplete[day] = reason
+        self._say(f"  not had: {reason}")
+        states.write(self._portfolio, self._state)
+
+    def _wait_for_the_limit(self) -> None:
+        """Until one more query is within the hour's limit and a third of a second after the last."""
+        now = self._now().timestamp()
+        queries = [at for at in self._state.queries if now - HOUR_SECONDS < at <= now]
+        wait = queries[-1] + APART_SECONDS - now if queries else 0.0
+        if len(queries) >= self._settings.queries_per_hour:
+            wait = queries[-self._settings.queries_per_hour] + HOUR_SECONDS - now + 1.0
+            self._say(f"  {len(queries)} queries within the hour: going on in {wait / 60:.0f} min")
+        if wait > 0:
+            self._sleep(wait)
+        self._state.queries = [*queries, self._now().timestamp()]
+        states.write(self._portfolio, self._state)
+
+    def _ended(self, error: str | None) -> None:
+        at = self._now().isoformat()
+        self._state.last = {"at": at, "ok": error is None} | ({"error": error} if error else {})
+        self._state.synced_at = at if error is None else self._state.synced_at
+        states.write(self._portfolio, self._state)
+
+
+def _require(portfolio: Path, settings: MixpanelSettings) -> None:
+    """Raises InvalidParameters where the settings, or the portfolio, leave open what an event is."""
+    if not settings.account_key:
+        raise InvalidParameters(
+            'which property names the customer? set mixpanel.account_key, as in "company_id"',
+            parameter="mixpanel.account_key",
+            validation_rule="one property's name, or several",
+        )
+    if settings.event_timezone is None:
+        raise InvalidParameters(
+            'in which time zone does the project store its events? set mixpanel.event_timezone: "UTC" for projects '
+            "made since 1 January 2023, else the zone of the project's settings",
+            parameter="mixpanel.event_timezone",
+            validation_rule="an IANA time zone",
+        )
+    if not portfolio.is_dir():
+        raise InvalidParameters(
+            f"{portfolio} is no folder: events are synced into the folder of a portfolio",
+            parameter="portfolio",
+            value_provided=str(portfolio),
+        )
+    other = next(
+        (
+            name
+            for name in ("events.parquet", "events.csv", "events.csv.gz")
+            if (portfolio / name).exists()
+        ),
+        None,
+    )
+    if other:
+        raise InvalidParameters(
+            f"{portfolio} has its events in {other}: move it to events/{other}, beside which "
+            "Mixpanel's are put",
+            parameter="portfolio",
+            value_provided=other,
+        )

@@ -1,1 +1,0 @@
-"""COUNTED: measures over spans, and the panel made of them."""

@@ -1,0 +1,1 @@
+"""COUNTED: metrics over spans, and the panel made of them."""

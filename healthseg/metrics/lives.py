@@ -1,0 +1,266 @@
+"""A user's life with a customer: created, first seen, deactivated; and how often it came lately.
+
+A user is (client_id, user_id). Users of the ``users`` table stand in it whether they were ever seen or not; those seen
+but not listed are there too. Internal and test users, by the settings, are in neither.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from healthseg.metrics.counting import Counting, Spans, epoch_day, where
+
+WINDOW_DAYS = 28
+SEEN_DAYS = 90  # a user that is not listed belongs to the customer while seen within these days
+TRUNCATED_DAYS = 28  # after tracking began: who is first seen then may have been there before
+COHORTS = ("power", "regular", "at_risk", "inactive")
+
+
+def lives(count: Counting) -> pd.DataFrame:
+    """Customer, user, first_day, created_day, deactivated_day (days since 1970, NaN unknown), listed; sorted."""
+    if "lives" not in count.__dict__:
+        settings = count.portfolio.settings
+        excluded = pd.DataFrame(
+            {
+                "user_id": [*settings.exclude_users, *[None] * len(settings.exclude_email_domains)],
+                "email_domain": [
+                    *[None] * len(settings.exclude_users),
+                    *[name.lower() for name in settings.exclude_email_domains],
+                ],
+            },
+            dtype="str",
+        )
+        frame = count.rows("user_lives", excluded=excluded)
+        days = dict.fromkeys(("first_day", "created_day", "deactivated_day"), float)
+        frame = frame.astype({"user_id": "str", "k": np.int64, "listed": bool, **days})
+        count.__dict__["lives"] = frame.sort_values(
+            ["k", "user_id"], kind="stable", ignore_index=True
+        )
+    return count.__dict__["lives"]
+
+
+def known_by(count: Counting, end: int) -> pd.DataFrame:
+    """The lives as they were known by the beginning of day ``end``: what lay ahead is NaN."""
+    frame = lives(count)
+    days = ["first_day", "created_day", "deactivated_day"]
+    return frame.assign(
+        **{name: frame[name].where(frame[name] < end) for name in days},
+        is_created=~(frame["created_day"] >= end),
+    )
+
+
+def provisioned(count: Counting, end: int) -> pd.DataFrame:
+    """Users that were created and not deactivated by ``end``; without a ``users`` table all that were ever seen."""
+    known = known_by(count, end)
+    if not count.has("users"):
+        return known[known["first_day"].notna()]
+    return known[known["listed"] & known["is_created"] & known["deactivated_day"].isna()]
+
+
+def possible(count: Counting, end: int) -> pd.DataFrame:
+    """Users who could have been active in the 28 days before ``end``.
+
+    Listed: created before ``end`` and not deactivated before those days. Not listed: seen in the last 90 days.
+    """
+    known = known_by(count, end)
+    seen = known["first_day"].notna()
+    here = known["listed"] & known["is_created"] & ~(known["deactivated_day"] < end - WINDOW_DAYS)
+    return known[here | (~known["listed"] & seen & _seen_lately(count, known, end))]
+
+
+def _seen_lately(count: Counting, known: pd.DataFrame, end: int) -> np.ndarray:
+    rows = days_of(count)
+    recent = rows["user"].to_numpy()[(rows["day"] >= end - SEEN_DAYS) & (rows["day"] < end)]
+    return np.bincount(recent, minlength=len(known)) > 0
+
+
+def days_of(count: Counting) -> pd.DataFrame:
+    """Days with a person event: ``user`` (place in ``lives``), day, person_events; sorted by user and day."""
+    if "life_days" not in count.__dict__:
+        frame, rows = lives(count), count.rows("user_days")
+        key = pd.MultiIndex.from_arrays([frame["k"], frame["user_id"]])
+        place = key.get_indexer(
+            pd.MultiIndex.from_arrays(
+                [rows["k"].to_numpy(dtype=np.int64), rows["user_id"].astype("str")]
+            )
+        )
+        out = pd.DataFrame(
+            {
+                "user": place,
+                "day": rows["day"].to_numpy(dtype=np.int64),
+                "person_events": rows["person_events"].to_numpy(dtype=np.int64),
+            }
+        )
+        count.__dict__["life_days"] = out.sort_values(
+            ["user", "day"], kind="stable", ignore_index=True
+        )
+    return count.__dict__["life_days"]
+
+
+def active_days_of(count: Counting, start: int, end: int) -> np.ndarray:
+    """Active days of every user of ``lives`` in ``[start, end)``."""
+    rows = days_of(count)
+    day = rows["day"].to_numpy()
+    return np.bincount(
+        rows["user"].to_numpy()[(day >= start) & (day < end)], minlength=len(lives(count))
+    )
+
+
+def cohorts(count: Counting, end: int) -> pd.DataFrame:
+    """Each user who could have been active in the 28 days before ``end``: ``active_days`` of them, and its cohort.
+
+    ``before_days`` are the active days of the 28 days before those. Power from 12 days on, regular from 4, at risk
+    from 1, inactive 0 (settings); for a user with fewer than 28 days of life the thresholds shrink with them.
+    """
+    settings, frame = count.portfolio.settings, possible(count, end)
+    last = active_days_of(count, end - WINDOW_DAYS, end)[frame.index]
+    before = active_days_of(count, end - 2 * WINDOW_DAYS, end - WINDOW_DAYS)[frame.index]
+    born = frame["created_day"].fillna(frame["first_day"]).fillna(-np.inf).to_numpy()
+    lived = np.clip(end - born, 1, WINDOW_DAYS)
+    share = last * WINDOW_DAYS / lived
+    place = np.select(
+        [share >= settings.power_min_days, share >= settings.regular_min_days, last > 0],
+        [0, 1, 2],
+        3,
+    )
+    return frame.assign(
+        active_days=last,
+        before_days=before,
+        lived_days=lived,
+        cohort=np.array(COHORTS, dtype=object)[place],
+    )
+
+
+def _counted(count: Counting, spans: Spans, rows_at: Any, needed_days: int) -> np.ndarray:
+    """How many rows of ``rows_at(end)`` each span's customer has; NaN before tracking."""
+    out = np.zeros(len(spans.k))
+    for end in np.unique(spans.end):
+        these = spans.end == end
+        found = np.bincount(rows_at(int(end))["k"], minlength=len(count.clients))
+        out[these] = found[spans.k[these]]
+    return where(
+        count.tracked(spans, spans.end - needed_days) & (spans.end > count.signup[spans.k]), out
+    )
+
+
+def _cohort(name: str) -> Any:
+    def metric(count: Counting, spans: Spans) -> np.ndarray:
+        def rows_at(end: int) -> pd.DataFrame:
+            kept = count.__dict__.setdefault("cohorts", {})
+            if end not in kept:
+                kept[end] = cohorts(count, end)
+            return kept[end][kept[end]["cohort"] == name]
+
+        return _counted(count, spans, rows_at, WINDOW_DAYS)
+
+    metric.__doc__ = (
+        f"Users in the cohort {name!r} by their active days in the 28 days before the span's end."
+    )
+    return metric
+
+
+power_users, regular_users, at_risk_users, inactive_users = (_cohort(name) for name in COHORTS)
+
+
+def provisioned_users(count: Counting, spans: Spans) -> np.ndarray:
+    """Users created by the span's end and not deactivated; not measured without a ``users`` table."""
+    found = _counted(count, spans, lambda end: provisioned(count, end), 0)
+    return found if count.has("users") else np.full(len(found), np.nan)
+
+
+def activated_users(count: Counting, spans: Spans) -> np.ndarray:
+    """Of the provisioned users (without a ``users`` table: of all) those that had a person event by the span's end."""
+    return _counted(count, spans, lambda end: provisioned(count, end).dropna(subset="first_day"), 0)
+
+
+def active_before(count: Counting) -> np.ndarray:
+    """Whether each user of ``lives`` may have been active before tracking began: it is never counted as new."""
+    frame, tracked = lives(count), count.tracked_from
+    old = count.signup[frame["k"]] < tracked
+    early = frame["first_day"].to_numpy() < tracked + TRUNCATED_DAYS
+    return old & np.where(
+        frame["created_day"].notna(), frame["created_day"].to_numpy() < tracked, early
+    )
+
+
+def users_of(count: Counting, end: dt.date) -> pd.DataFrame:
+    """One customer's users who could have been active in the 28 days before ``end``, most active first.
+
+    Columns: user_id, cohort, active_days, before_days (of the 28 days before those), person_events (of the last 28),
+    created_on, first_seen_on, last_seen_on, deactivated_on (dates, null where unknown).
+    """
+    stop = epoch_day(end)
+    frame, rows = cohorts(count, stop), days_of(count)
+    rows = rows[rows["day"] < stop]
+    lately = rows[rows["day"] >= stop - WINDOW_DAYS]
+    events = np.bincount(lately["user"], lately["person_events"], minlength=len(lives(count)))[
+        frame.index
+    ]
+    last = rows.groupby("user")["day"].max().reindex(frame.index)
+    out = frame[["user_id", "cohort", "active_days", "before_days"]].assign(
+        person_events=events.astype(np.int64),
+        created_on=_dates(frame["created_day"]),
+        first_seen_on=_dates(frame["first_day"]),
+        last_seen_on=_dates(last),
+        deactivated_on=_dates(frame["deactivated_day"]),
+    )
+    return out.sort_values(
+        ["active_days", "person_events", "user_id"],
+        ascending=[False, False, True],
+        kind="stable",
+        ignore_index=True,
+    )
+
+
+def activation(count: Counting, end: dt.date) -> tuple[int, int]:
+    """Users that used one of the settings' ``activation_features`` within their first days, of those old enough."""
+    settings, stop = count.portfolio.settings, epoch_day(end)
+    users = provisioned(count, stop)
+    users = users[users["created_day"] + settings.activation_days <= stop]
+    uses = feature_firsts(count, end)
+    uses = uses[uses["feature"].isin(settings.activation_features)]
+    first = users["user_id"].map(uses.groupby("user_id")["first_day"].min().rename(index=str))
+    return int((first < users["created_day"] + settings.activation_days).sum()), len(users)
+
+
+def feature_firsts(count: Counting, end: dt.date) -> pd.DataFrame:
+    """Feature, user_id (null: events without a user) and first_day of each use by a person from before ``end``."""
+    rows = count.rows("feature_firsts")
+    return rows[rows["first_day"] < epoch_day(end)].reset_index(drop=True)
+
+
+def hours_of(count: Counting, start: dt.date, end: dt.date) -> pd.DataFrame:
+    """User, day, hour (local), hour_utc, person_events and k of each hour with a person event in ``[start, end)``.
+
+    ``user`` is a number for each user of a customer, -1 for events without one; k is the customer's place.
+    """
+    rows = count.rows("user_hours")
+    rows = rows[(rows["day"] >= epoch_day(start)) & (rows["day"] < epoch_day(end))].reset_index(
+        drop=True
+    )
+    keys = [rows["k"], rows["user_id"].astype("str").fillna("")]
+    user = rows.groupby(keys, sort=True).ngroup().where(rows["user_id"].notna(), -1)
+    return rows[["day", "hour", "hour_utc", "person_events", "k"]].assign(
+        user=user.to_numpy(dtype=np.int64)
+    )
+
+
+def counting(portfolio: Any, clients: list[str], start: dt.date, end: dt.date) -> Counting:
+    """The facts of some customers over ``[start, end)`` and what metrics look back on, read once for many calls."""
+    span = Spans(np.zeros(1, np.int64), np.array([epoch_day(start)]), np.array([epoch_day(end)]))
+    return Counting(portfolio, clients, span)
+
+
+def _dates(days: pd.Series) -> pd.Series:
+    values = days.to_numpy(dtype=float)
+    known = (
+        np.where(np.isnan(values), 0, values)
+        .astype(np.int64)
+        .astype("datetime64[D]")
+        .astype("datetime64[s]")
+    )
+    return pd.Series(np.where(np.isnan(values), np.datetime64("NaT", "s"), known), index=days.index)

@@ -1,0 +1,352 @@
+"""Which milestone has each customer reached, when, and what stands in the way of the others?"""
+
+from __future__ import annotations
+
+import datetime as dt
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from healthseg.data.memory import remember, stored, stored_frame
+from healthseg.metrics import shelf
+from healthseg.metrics.counting import customers, epoch_day, epoch_days, epoch_days_or_nan
+from healthseg.metrics.leaving import customers_as_of
+from healthseg.metrics.milestone_catalogue import Catalogue, DayCount, catalogue
+from healthseg.periods import end_of_day_utc
+
+STATUSES = ("completed", "in_progress", "overdue", "not_started", "skipped")
+HAND, DATA = "hand", "data"
+ENTERED = ["started_day", "completed_day", "skipped_day", "blocked_day", "cleared_day"]
+DAY_SECONDS = 86_400
+
+
+def states(portfolio: Any, as_of: dt.date) -> pd.DataFrame:
+    """One row per customer and milestone that applies to it, as known at the end of ``as_of``; none without milestones.
+
+    A customer that has left is shown as of its last day (``day``). Days are numbers since 1970, NaN where it did not
+    happen. Columns: client_id, milestone_id, name, category, required, target_days; ``live``; ``began_day`` (signing
+    up, or coming back), ``anchor_day`` (where the target's days begin), ``target_day``; ``started_day``;
+    ``completed_day``, ``completed_by`` (hand, data), ``completed_at`` (UTC, where it has a time), ``days`` (from
+    anchor_day to completion), ``since_began`` (from began_day to completion); ``skipped_day``; ``users`` asked for and
+    ``reached``, ``progress``; ``blocker``, ``blocked_day``, ``cleared_day`` (a blocker that stands has none), owner;
+    ``waits_for`` (dependencies that are open); ``watched`` (its days can be known); ``status``.
+
+    >>> from healthseg.testing import tiny_portfolio
+    >>> plan = pd.DataFrame({"milestone_id": ["kick", "use"], "name": ["Kick-off", "Use"], "category": "onboarding",
+    ...                      "target_days": [10, 30]})
+    >>> done = pd.DataFrame({"client_id": ["a"], "milestone_id": ["kick"], "completed_at": ["2025-03-05"]})
+    >>> who = pd.DataFrame({"client_id": ["a"], "signup_date": ["2025-03-01"]})
+    >>> portfolio = tiny_portfolio([("a", "2025-04-20 09:00", "u1")], who, milestones=plan, milestone_progress=done)
+    >>> states(portfolio, portfolio.as_of())[["milestone_id", "status", "days"]].fillna(-1).values.tolist()
+    [['kick', 'completed', 4.0], ['use', 'overdue', -1.0]]
+    """
+    return remember(
+        portfolio,
+        ("milestone states", as_of),
+        lambda: _states(portfolio, as_of, catalogue(portfolio)),
+    )
+
+
+def _states(portfolio: Any, as_of: dt.date, plan: Catalogue | None) -> pd.DataFrame:
+    rows = _applying(portfolio, as_of, plan, lives(portfolio, as_of))
+    rows = _measurable(rows, portfolio, as_of) if len(rows) else rows
+    if not len(rows):
+        return _nothing()
+    count = DayCount.of(portfolio)
+    rows = _with_users(_with_entries(rows, portfolio, as_of), portfolio, as_of, plan)
+    return _with_status(_with_targets(_with_dependencies(rows), portfolio, count), count)
+
+
+def _nothing() -> pd.DataFrame:
+    """A portfolio's states where no milestone applies to anybody."""
+    types = dict.fromkeys(
+        [
+            "client_id",
+            "milestone_id",
+            "name",
+            "category",
+            "feature",
+            "completed_by",
+            "blocker",
+            "owner",
+            "waits_for",
+            "status",
+        ],
+        object,
+    )
+    types |= dict.fromkeys(
+        [
+            "began_day",
+            "anchor_day",
+            "target_day",
+            *ENTERED,
+            "day",
+            "days",
+            "since_began",
+            "reached",
+            "users",
+            "progress",
+            "target_days",
+            "elapsed",
+        ],
+        float,
+    )
+    types |= dict.fromkeys(["live", "required", "watched", "blocked"], bool)
+    return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in types.items()})
+
+
+# -- who --------------------------------------------------------------------------------------
+
+
+def lives(portfolio: Any, as_of: dt.date) -> pd.DataFrame:
+    """Customers that had signed up: when their present life began (they signed up, or came back), whether it goes on,
+    and its last day: ``as_of``, or the day before they left. By client_id."""
+    return remember(portfolio, ("milestone lives", as_of), lambda: _lives(portfolio, as_of))
+
+
+def _lives(portfolio: Any, as_of: dt.date) -> pd.DataFrame:
+    known = customers_as_of(portfolio, as_of)
+    ids, today = known.index.tolist(), epoch_day(as_of)
+    left = epoch_days_or_nan(known["churned_on"])
+    signup = epoch_days(known["signup_date"])
+    began = np.fmax(signup, _came_back(portfolio, ids, as_of))
+    frame = pd.DataFrame(
+        {
+            "client_id": ids,
+            "signup_day": signup,
+            "began_day": began,
+            "live": np.isnan(left),
+            "day": np.where(np.isnan(left), today, left - 1),
+        }
+    )
+    frame = frame[(frame["signup_day"] <= today) & (frame["day"] >= frame["signup_day"])]
+    return frame.set_index("client_id", drop=False)
+
+
+def _came_back(portfolio: Any, ids: list[str], as_of: dt.date) -> np.ndarray:
+    """The day on which each customer's present spell began after an earlier one had ended, else NaN."""
+    until = shelf.bounds(epoch_day(as_of), epoch_day(as_of) + 1)
+    by_stage, by_contract = (
+        pd.Series(
+            stored(
+                portfolio, f"{name}-{as_of:%Y%m%d}", None, partial(_days, portfolio, name, until)
+            )
+            if portfolio.has(table)
+            else {},
+            dtype=float,
+        ).reindex(ids)
+        for name, table in (("stage_returns", "stage_changes"), ("contract_returns", "contracts"))
+    )
+    churned = pd.to_datetime(customers(portfolio)["churned_on"]).reindex(ids)
+    gone = (churned - pd.Timestamp(0)).dt.days.astype(float)
+    by_stage = by_stage.where(gone.isna() | (gone > epoch_day(as_of)) | (by_stage > gone))
+    return np.fmin(by_stage.to_numpy(), by_contract.to_numpy())
+
+
+def _days(portfolio: Any, name: str, until: pd.DataFrame) -> dict[str, int]:
+    found = portfolio.sql(f"metrics/{name}", bounds=until).dropna(subset=["day"])
+    return dict(zip(found["client_id"], found["day"].astype(int).tolist(), strict=True))
+
+
+def _applying(
+    portfolio: Any, as_of: dt.date, plan: Catalogue | None, who: pd.DataFrame
+) -> pd.DataFrame:
+    """Customers × milestones, without those of other plans."""
+    milestones = pd.DataFrame(columns=["milestone_id"]) if plan is None else plan.frame
+    rows = who.reset_index(drop=True).merge(milestones, how="cross")
+    if plan is None or not plan.frame["plans"].map(len).any():
+        return rows
+    from healthseg.metrics.panel import panel
+
+    on_day = panel(portfolio, [as_of]).set_index("client_id")["plan"].astype(object)
+    theirs = rows["client_id"].map(on_day)
+    fits = [not plans or own in plans for plans, own in zip(rows["plans"], theirs, strict=True)]
+    return rows[fits].reset_index(drop=True)
+
+
+# -- what was done ----------------------------------------------------------------------------
+
+
+def entries(portfolio: Any) -> pd.DataFrame:
+    """All that was ever entered by hand, days since 1970; ``completed_part``: the share of its day that had passed."""
+    return remember(
+        portfolio,
+        "milestone entries",
+        lambda: stored_frame(portfolio, "milestone-entries", None, lambda: _entries(portfolio)),
+    )
+
+
+def _entries(portfolio: Any) -> pd.DataFrame:
+    frame = portfolio.sql("metrics/milestone_entries")
+    frame[ENTERED] = frame[ENTERED].astype(float)
+    zone = customers(portfolio)["timezone"].fillna(portfolio.settings.default_timezone)
+    return frame.assign(completed_part=_parts(frame, frame["client_id"].map(zone)))
+
+
+def _parts(frame: pd.DataFrame, zone: pd.Series) -> np.ndarray:
+    """How much of its account-local day had passed when each was completed; 0 without a time."""
+    part, midnight = np.zeros(len(frame)), {}
+    moments = pd.to_datetime(frame["completed_at"])
+    for place in np.flatnonzero(moments.notna()):
+        key = (int(frame["completed_day"].iat[place]), zone.iat[place])
+        if key not in midnight:
+            midnight[key] = end_of_day_utc(
+                dt.date(1970, 1, 1) + dt.timedelta(days=key[0] - 1), key[1]
+            )
+        passed = (moments.iat[place].tz_localize("UTC") - midnight[key]).total_seconds()
+        part[place] = min(max(passed / DAY_SECONDS, 0.0), 1.0)
+    return part
+
+
+def _with_entries(rows: pd.DataFrame, portfolio: Any, as_of: dt.date) -> pd.DataFrame:
+    """What had been entered by each customer's last day; of an earlier life with it nothing."""
+    rows = rows.merge(entries(portfolio), on=["client_id", "milestone_id"], how="left")
+    first = np.where(rows["began_day"] > rows["signup_day"], rows["began_day"], -np.inf)
+    for name in ENTERED:
+        rows[name] = rows[name].where((rows[name] <= rows["day"]) & (rows[name] >= first))
+    today = as_of >= portfolio.data_until
+    undated = rows["blocker"].notna() & rows["blocked_day"].isna() & today
+    rows["blocker"] = (
+        rows["blocker"].astype(object).where(rows["blocked_day"].notna() | undated, None)
+    )
+    rows["owner"] = rows["owner"].astype(object).where(rows["owner"].notna() & today, None)
+    return rows.assign(by_hand=rows["completed_day"])
+
+
+def _with_users(
+    rows: pd.DataFrame, portfolio: Any, as_of: dt.date, plan: Catalogue
+) -> pd.DataFrame:
+    """How many of the users asked for had used the feature, and when the first and the last of them did."""
+    asked = plan.frame.dropna(subset=["feature"]).groupby("feature", as_index=False)["users"].max()
+    rows = rows.assign(reached=np.nan, first_use=np.nan, by_data=np.nan)
+    if len(asked):
+        found = stored_frame(
+            portfolio,
+            f"milestone-uses-{as_of:%Y%m%d}",
+            None,
+            lambda: _first_uses(rows, portfolio, asked),
+        )
+        firsts = found.set_index(["client_id", "feature", "nth"])["day"].astype(float).sort_index()
+        of_data = rows["feature"].notna().to_numpy()
+        keys = rows.loc[of_data, ["client_id", "feature", "users"]]
+        nth = firsts.reindex(pd.MultiIndex.from_frame(keys)).to_numpy(dtype=float)
+        first = firsts.reindex(pd.MultiIndex.from_frame(keys.assign(users=1))).to_numpy(dtype=float)
+        seen = (
+            firsts.groupby(level=[0, 1])
+            .size()
+            .reindex(pd.MultiIndex.from_frame(keys.iloc[:, :2]))
+            .fillna(0)
+        )
+        rows.loc[of_data, "by_data"], rows.loc[of_data, "first_use"] = nth, first
+        rows.loc[of_data, "reached"] = np.minimum(
+            seen.to_numpy(dtype=float), keys["users"].to_numpy()
+        )
+    data = rows["by_data"].notna() & ~(rows["by_hand"] <= rows["by_data"])
+    rows["completed_day"] = rows["by_data"].where(data, rows["by_hand"])
+    by = np.where(data, DATA, np.where(rows["by_hand"].notna(), HAND, None)).astype(object)
+    hand = pd.Series(by == HAND, index=rows.index)
+    return rows.assign(
+        completed_by=by,
+        progress=rows["reached"] / rows["users"].where(rows["users"] > 0),
+        completed_at=pd.to_datetime(rows["completed_at"]).where(hand),
+        completed_part=rows["completed_part"].where(hand, 0.0),
+        started_day=np.fmin(rows["started_day"], rows["first_use"]),
+    )
+
+
+def _first_uses(rows: pd.DataFrame, portfolio: Any, asked: pd.DataFrame) -> pd.DataFrame:
+    """client_id, feature, nth, day: when each further user first used a feature, nth being its place in the row."""
+    who = rows.drop_duplicates("client_id")
+    scope = pd.DataFrame(
+        {
+            "k": np.arange(len(who), dtype=np.int32),
+            "client_id": who["client_id"].to_numpy(),
+            "from_day": who["began_day"].to_numpy(dtype=np.int64),
+            "until_day": who["day"].to_numpy(dtype=np.int64),
+        }
+    )
+    back = (who["began_day"] > who["signup_day"]).to_numpy()
+    parts = [
+        portfolio.sql(f"metrics/{name}", scope=scope[chosen], asked=asked)
+        for name, chosen in (("milestone_users", ~back), ("milestone_users_again", back))
+        if chosen.any()
+    ]
+    found = pd.concat(parts, ignore_index=True)
+    ids = scope["client_id"].to_numpy()[found["k"].to_numpy(dtype=np.int64)]
+    return found.assign(client_id=ids)[["client_id", "feature", "nth", "day"]].astype(
+        {"nth": np.int64}
+    )
+
+
+def _measurable(rows: pd.DataFrame, portfolio: Any, as_of: dt.date) -> pd.DataFrame:
+    """Without what nobody could know: milestones completed by hand where nothing was entered by hand.
+
+    That is all of them without ``milestone_progress``; and those of a customer of which nothing was entered by
+    ``as_of`` and that began before the first entry of the portfolio.
+    """
+    entered = entries(portfolio)
+    earliest = entered[ENTERED].min(axis=1)
+    known = entered[earliest <= epoch_day(as_of)]
+    first = earliest.min() if len(known) else np.inf
+    before = (rows["began_day"] < first) & ~rows["client_id"].isin(known["client_id"])
+    return rows[rows["feature"].notna() | ~before].reset_index(drop=True)
+
+
+# -- what follows -----------------------------------------------------------------------------
+
+
+def _with_dependencies(rows: pd.DataFrame) -> pd.DataFrame:
+    """The dependencies that are neither completed nor skipped, and the day on which the last of the others was."""
+    over = np.fmin(rows["completed_day"], rows["skipped_day"])
+    days = dict(zip(zip(rows["client_id"], rows["milestone_id"], strict=True), over, strict=True))
+    waits, ready = [], []
+    for client, needs in zip(rows["client_id"], rows["depends_on"], strict=True):
+        ends = {one: days[client, one] for one in needs if (client, one) in days}
+        waits.append(tuple(one for one, day in ends.items() if np.isnan(day)))
+        ready.append(max(ends.values()) if ends and not waits[-1] else np.nan)
+    return rows.assign(
+        waits_for=waits, ready_day=ready, depends=[bool(needs) for needs in rows["depends_on"]]
+    )
+
+
+def _with_targets(rows: pd.DataFrame, portfolio: Any, count: DayCount) -> pd.DataFrame:
+    """When the days to the target begin, when they end, and how many the completion took."""
+    began = rows["began_day"].astype(float)
+    anchor = began
+    if portfolio.settings.milestone_anchor == "dependency":
+        anchor = rows["ready_day"].where(rows["depends"], began)
+    target = count.after(anchor.to_numpy(), rows["target_days"].to_numpy())
+    early = (
+        (anchor < epoch_day(portfolio.first_event_day))
+        & (rows["completed_by"] != HAND)
+        & rows["feature"].notna()
+    )
+    since = [
+        (count.between(start, rows["completed_day"]) + rows["completed_part"]).where(~early)
+        for start in (anchor, began)
+    ]
+    return rows.assign(
+        anchor_day=anchor, target_day=target, watched=~early, days=since[0], since_began=since[1]
+    )
+
+
+def _with_status(rows: pd.DataFrame, count: DayCount) -> pd.DataFrame:
+    completed, skipped = rows["completed_day"].notna(), rows["skipped_day"].notna()
+    status = np.select(
+        [completed, skipped, rows["target_day"] < rows["day"], rows["started_day"].notna()],
+        ["completed", "skipped", "overdue", "in_progress"],
+        "not_started",
+    )
+    stands = rows["blocker"].notna() & rows["cleared_day"].isna() & ~completed & ~skipped
+    waits = [
+        waiting if one else ()
+        for waiting, one in zip(rows["waits_for"], ~completed & ~skipped, strict=True)
+    ]
+    return rows.assign(
+        status=status,
+        blocked=stands,
+        waits_for=waits,
+        elapsed=count.between(rows["anchor_day"], rows["day"]),
+    )

@@ -1,0 +1,155 @@
+"""On whom usage hangs: the top user's share, and the champion and their departure."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+import numpy as np
+
+from healthseg.metrics.counting import CHAMPION_DAYS, Counting, Spans, epoch_day, where
+from healthseg.metrics.cube import FAR, cumulate
+
+
+class Users:
+    """Cumulative person events and active days of every user, ``[user, day]``, users in order of customer and id."""
+
+    def __init__(self, count: Counting) -> None:
+        rows = count.rows("user_days")
+        users = (
+            rows[["k", "user_id"]]
+            .drop_duplicates()
+            .sort_values(["k", "user_id"], ignore_index=True)
+        )
+        place = users.reset_index().merge(rows, on=["k", "user_id"], how="right")
+        self.k = users["k"].to_numpy(dtype=np.int64)
+        self.user_id = users["user_id"].to_numpy()
+        row, day = place["index"].to_numpy(), place["day"].to_numpy()
+        self.events = cumulate(count.axis, len(users), row, day, place["person_events"].to_numpy())
+        self.days = cumulate(count.axis, len(users), row, day, np.ones(len(row), dtype=np.int64))
+        self.gone = np.full(len(users), FAR)
+        if count.has("users"):
+            left = users.merge(count.rows("deactivations"), on=["k", "user_id"], how="left")["day"]
+            self.gone = left.fillna(FAR).to_numpy(dtype=np.int64)
+        self.first = np.searchsorted(self.k, np.arange(len(count.clients) + 1))
+
+
+def _users(count: Counting) -> Users:
+    if "users" not in count.__dict__:
+        count.__dict__["users"] = Users(count)
+    return count.__dict__["users"]
+
+
+def _largest(
+    count: Counting, spans: Spans, before: int, until: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Per span: its customer's user with most events in ``[end - before, end - until)``, their events, and all users'.
+
+    Ties go to the lower user id. Spans of one window are worked off together, a column each.
+    """
+    users = _users(count)
+    who = np.full(len(spans.k), -1, dtype=np.int64)
+    most, total = np.zeros(len(spans.k), dtype=np.int64), np.zeros(len(spans.k), dtype=np.int64)
+    some = users.first[1:] > users.first[:-1]
+    if not some.any():
+        return who, most, total
+    starts = users.first[:-1][some]
+    for end in np.unique(spans.end):
+        high, low = (max(0, int(end) - back - count.axis.origin) for back in (until, before))
+        events = users.events[:, high] - users.events[:, low]
+        best = np.zeros(len(count.clients), dtype=np.int64)
+        best[some] = np.maximum.reduceat(events, starts)
+        everyone = np.zeros(len(count.clients), dtype=np.int64)
+        everyone[some] = np.add.reduceat(events, starts)
+        winner = np.full(len(count.clients), -1, dtype=np.int64)
+        top = np.flatnonzero((events == best[users.k]) & (events > 0))[::-1]
+        winner[users.k[top]] = top  # the first of the tied is written last
+        these = spans.end == end
+        k = spans.k[these]
+        who[these], most[these], total[these] = winner[k], best[k], everyone[k]
+    return who, most, total
+
+
+def top_user_share(count: Counting, spans: Spans) -> np.ndarray:
+    """The top user's share of the person events with a user."""
+    share = np.full(len(spans.k), np.nan)
+    for length in np.unique(spans.days):
+        these = spans.days == length
+        part = Spans(spans.k[these], spans.start[these], spans.end[these])
+        _, most, total = _largest(count, part, int(length), 0)
+        share[these] = np.where(total > 0, most / np.maximum(total, 1), np.nan)
+    return where(count.tracked(spans), share)
+
+
+def _champion(count: Counting, spans: Spans) -> tuple[np.ndarray, np.ndarray]:
+    """The champion's row (−1 where there is none) and share, by the 90 days before the last 28 of each span."""
+    users, settings = _users(count), count.portfolio.settings
+    who, most, total = _largest(count, spans, CHAMPION_DAYS, 28)
+    share = np.where(total > 0, most / np.maximum(total, 1), 0.0)
+    high, low = (
+        np.maximum(spans.end - back - count.axis.origin, 0) for back in (28, CHAMPION_DAYS)
+    )
+    active = (
+        np.where(who >= 0, users.days[who, high] - users.days[who, low], 0)
+        if len(users.k)
+        else np.zeros(len(who))
+    )
+    good = (share >= settings.champion_min_share) & (active >= settings.champion_min_active_days)
+    return np.where(good, who, -1), share
+
+
+def champion_share(count: Counting, spans: Spans) -> np.ndarray:
+    who, share = _champion(count, spans)
+    return where(count.tracked(spans, spans.end - CHAMPION_DAYS) & (who >= 0), share)
+
+
+def champion_departed(count: Counting, spans: Spans) -> np.ndarray:
+    """1 where there was a champion who was deactivated, or whose 28 days of silence are no chance, else 0."""
+    who, _ = _champion(count, spans)
+    measured = count.tracked(spans, spans.end - CHAMPION_DAYS)
+    if not len(_users(count).k):
+        return where(measured, np.zeros(len(who)))
+    users = _users(count)
+    slot = spans.end - count.axis.origin
+    recent = users.days[who, slot] - users.days[who, np.maximum(slot - 28, 0)]
+    active = (
+        users.days[who, np.maximum(slot - 28, 0)]
+        - users.days[who, np.maximum(slot - CHAMPION_DAYS, 0)]
+    )
+    silent = (recent == 0) & (
+        silence_p(active, CHAMPION_DAYS - 28, 28) <= count.portfolio.settings.champion_silence_max_p
+    )
+    departed = (who >= 0) & (silent | (users.gone[who] < spans.end))
+    return where(measured, departed)
+
+
+def silence_p(active_days: np.ndarray, of_days: int, silent_days: int) -> np.ndarray:
+    """How likely is it that somebody who came on so many of ``of_days`` stays away for ``silent_days`` by chance?
+
+    Days are taken as alike: the posterior predictive of the Beta(½, ½) prior,
+    B(a + ½, n − a + m + ½) / B(a + ½, n − a + ½) = Π (n − a + ½ + i) / (n + 1 + i), i from 0 to m − 1.
+
+    >>> [round(float(p), 4) for p in silence_p(np.array([12, 24, 60]), 90, 28)]
+    [0.0276, 0.0005, 0.0]
+    """
+    away = of_days - np.asarray(active_days, dtype=float)[..., None] + 0.5
+    day = np.arange(silent_days)
+    return np.prod((away + day) / (of_days + 1 + day), axis=-1)
+
+
+def champion_of(count: Counting, end: dt.date) -> dict[str, Any] | None:
+    """One customer's champion at ``end``: user_id, active_days of the 90, silent_days since; None without one."""
+    day = np.array([epoch_day(end)])
+    spans = Spans(np.zeros(1, dtype=np.int64), day - 28, day)
+    who = int(_champion(count, spans)[0][0])
+    if who < 0:
+        return None
+    users, slot = _users(count), int(day[0]) - count.axis.origin
+    days = users.days[who]
+    last = int(np.searchsorted(days, days[slot]))  # the slot after the last day with an event
+    return {
+        "user_id": str(users.user_id[who]),
+        "active_days": int(days[slot - 28] - days[slot - CHAMPION_DAYS]),
+        "silent_days": slot - last,
+        "deactivated": bool(users.gone[who] < day[0]),
+    }

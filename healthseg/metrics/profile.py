@@ -1,0 +1,157 @@
+"""Who the customer was on a date: ARR, seats, plan, renewal, stage, as they were known then."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from healthseg.metrics.counting import Counting, epoch_days_or_nan
+from healthseg.settings import tier_names
+
+STATIC = ("name", "industry", "region", "timezone", "parent_id")
+
+
+def _column(frame: pd.DataFrame, name: str) -> pd.Series:
+    return (
+        frame[name]
+        if name in frame
+        else pd.Series([None] * len(frame), index=frame.index, dtype=object)
+    )
+
+
+def _moments(k: np.ndarray, day: np.ndarray) -> pd.DataFrame:
+    return pd.DataFrame({"k": k.astype(np.int32), "day": day.astype(np.int32)})
+
+
+def _merged(moments: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:
+    return moments.merge(found, on=["k", "day"], how="left")
+
+
+def _numbers(values: pd.Series) -> np.ndarray:
+    return pd.to_numeric(values, errors="coerce").to_numpy(dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class Said:
+    """What the tables said of customers at moments ``(k, day)``: the contract, the ARR and the stage, since when each
+    (``from_day``)."""
+
+    moments: pd.DataFrame
+    contract: pd.DataFrame
+    arr: pd.DataFrame
+    stage: pd.DataFrame
+
+    @classmethod
+    def of(cls, count: Counting, moments: pd.DataFrame) -> Said:
+        def told(table: str, query: str, columns: list[str]) -> pd.DataFrame:
+            if count.has(table):
+                return _merged(moments, count.rows(query, moments=moments))
+            return moments.reindex(columns=[*moments.columns, *columns]).astype(
+                dict.fromkeys(columns, object)
+            )
+
+        return cls(
+            moments,
+            told(
+                "contracts",
+                "contracts_at",
+                ["arr", "seats", "plan", "currency", "renewal_day", "from_day"],
+            ),
+            told("arr_changes", "arr_at", ["arr", "from_day", "ended"]),
+            told("stage_changes", "stage_at", ["stage", "from_day"]),
+        )
+
+    def left_day(self, count: Counting) -> np.ndarray:
+        """The day on which a customer that had left by the moment left, NaN of one that had not: ``churned_on`` unless
+        a contract or a stage began after it, else the ARR's end, else the stage ``churned``."""
+        k, day = (self.moments[name].to_numpy() for name in ("k", "day"))
+        churned = epoch_days_or_nan(_column(count.customers, "churned_on"))[k]
+        stage, staged = self.stage["stage"].to_numpy(dtype=object), _numbers(self.stage["from_day"])
+        back = (_numbers(self.contract["from_day"]) > churned) | (
+            (stage != "churned") & (staged > churned)
+        )
+        ended = np.where(_numbers(self.arr["ended"]) == 1, _numbers(self.arr["from_day"]), np.nan)
+        left = np.where((churned <= day) & ~back, churned, ended)
+        return np.where(np.isnan(left) & (stage == "churned"), staged, left)
+
+
+def profile(
+    count: Counting, k: np.ndarray, day: np.ndarray, snapshot_day: int | None
+) -> pd.DataFrame:
+    """One row per ``(k, day)``: what was known of the customer at the end of ``day`` (days since 1970).
+
+    Snapshot columns of ``customers`` are read only on ``snapshot_day`` (the portfolio's last day):
+    they hold today's value, and nobody knows since when.
+    """
+    moments = _moments(k, day)
+    nothing = pd.Series([None] * len(k), dtype=object)
+    out = pd.DataFrame(
+        {
+            "k": k,
+            "day": day,
+            "arr": np.nan,
+            "seats": np.nan,
+            "renewal_day": np.nan,
+            "plan": nothing,
+            "currency": nothing,
+        }
+    )
+    if snapshot_day is not None:
+        _from_snapshot(out, count.customers.iloc[k].reset_index(drop=True), day >= snapshot_day)
+    if count.has("customer_changes"):
+        _from_changes(out, moments, count)
+    said = Said.of(count, moments)
+    _from_contracts(out, said.contract)
+    found = _numbers(said.arr["arr"])
+    out["arr"] = np.where(np.isnan(found), out["arr"], found)
+    out["stage"] = said.stage["stage"].to_numpy(dtype=object)
+    return _lives(out, count, said.left_day(count))
+
+
+def _from_snapshot(out: pd.DataFrame, today: pd.DataFrame, known: np.ndarray) -> None:
+    for name in ("arr", "seats"):
+        out[name] = np.where(known, _numbers(_column(today, name)), np.nan)
+    out["renewal_day"] = np.where(known, epoch_days_or_nan(_column(today, "renewal_date")), np.nan)
+    for name in ("plan", "currency"):
+        out[name] = np.where(known, _column(today, name).to_numpy(dtype=object), None)
+
+
+def _from_changes(out: pd.DataFrame, moments: pd.DataFrame, count: Counting) -> None:
+    found = count.rows("changes_at", moments=moments)
+    for name in ("arr", "seats"):
+        values = _numbers(_merged(moments, found[found["field"] == name])["value"])
+        out[name] = np.where(np.isnan(values), out[name], values)
+    plan = _merged(moments, found[found["field"] == "plan"])["value"]
+    out["plan"] = np.where(plan.isna(), out["plan"], plan.to_numpy(dtype=object))
+    days = epoch_days_or_nan(_merged(moments, found[found["field"] == "renewal_date"])["value"])
+    out["renewal_day"] = np.where(np.isnan(days), out["renewal_day"], days)
+
+
+def _from_contracts(out: pd.DataFrame, found: pd.DataFrame) -> None:
+    for name in ("arr", "seats", "renewal_day"):
+        values = _numbers(found[name])
+        out[name] = np.where(np.isnan(values), out[name], values)
+    for name in ("plan", "currency"):
+        out[name] = np.where(found[name].isna(), out[name], found[name].to_numpy(dtype=object))
+
+
+def _lives(out: pd.DataFrame, count: Counting, left: np.ndarray) -> pd.DataFrame:
+    """Adds tenure and whether the customer is live; one that has left has no ARR."""
+    k, day = out["k"].to_numpy(), out["day"].to_numpy()
+    notice = epoch_days_or_nan(_column(count.customers, "notice_on"))[k]
+    out["days_since_notice"] = np.where(notice <= day, day - notice, np.nan)
+    out["tenure_days"] = (day - count.signup[k]).astype(np.float64)
+    out["live"] = (day >= count.signup[k]) & np.isnan(left)
+    out["arr"] = np.where(np.isnan(left), out["arr"], 0.0)
+    out["days_to_renewal"] = out["renewal_day"] - day
+    return out
+
+
+def tiers(arr: np.ndarray, settings) -> np.ndarray:
+    """The value tier's name of each ARR: lower edge excluded, upper included; None where ARR is missing."""
+    arr = np.asarray(arr, dtype=np.float64)
+    names = np.array(tier_names(settings), dtype=object)
+    place = np.searchsorted(np.array(settings.arr_thresholds), np.nan_to_num(arr), side="left")
+    return np.where(np.isnan(arr), None, names[place])

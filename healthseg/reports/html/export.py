@@ -1,0 +1,167 @@
+"""An executed notebook becomes one HTML file that needs nothing else: no network, no code, its own scripts only."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+import nbformat
+from nbconvert.exporters.templateexporter import TemplateExporter
+from nbconvert.filters.markdown_mistune import markdown2html_mistune
+
+from healthseg.charts import formats
+from healthseg.reports.html import foreign, scripting
+from healthseg.reports.html.page import REPORT
+
+KEY = "healthseg-key"
+
+
+class ReportExporter(TemplateExporter):
+    """nbconvert's exporter with our template; none of its own templates is loaded."""
+
+    file_extension = ".html"
+    output_mimetype = "text/html"
+    template_name = "report"
+
+    def _template_name_default(self) -> str:
+        return "report"
+
+    @property
+    def extra_template_basedirs(self) -> list[str]:
+        return [str(scripting.templates())]
+
+
+@dataclass
+class Section:
+    """A question and what answers it."""
+
+    heading: str = ""
+    anchor: str = ""
+    pieces: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Made:
+    """When a report was made, and how long it took, by the face's clock."""
+
+    at: dt.datetime
+    seconds: float
+    key: str = ""  # what it was made from
+    charts: str = "auto"
+
+    def words(self) -> str:
+        return (
+            f"Made on {formats.day(self.at.date())} at {self.at:%H:%M} UTC in {self.seconds:.1f} s."
+        )
+
+
+def facts(notebook: nbformat.NotebookNode) -> dict[str, Any]:
+    """What the opening of a report says of it: title, kind, verdict, as_of, fingerprint."""
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            if REPORT in output.get("data", {}):
+                return dict(output["data"][REPORT])
+    return {}
+
+
+@dataclass
+class Document:
+    """What an executed notebook says: its title, the questions with what answers them, and where it comes from."""
+
+    title: str
+    kicker: str
+    sections: list[Section]
+    footer: list[str]
+
+    @property
+    def parts(self) -> list[tuple[str, list[str]]]:
+        """Each heading with its pieces."""
+        return [(section.heading, section.pieces) for section in self.sections]
+
+
+def read(notebook: nbformat.NotebookNode) -> Document:
+    """The report of an executed notebook, before it has a form."""
+    told, sections, footer = facts(notebook), *_sections(notebook)
+    dated = f"as of {told['as_of']}" if "as_of" in told else ""
+    title = " – ".join(filter(None, [told.get("title"), told.get("kind"), dated]))
+    kicker = told.get("kind", _title(notebook))
+    return Document(formats.plain(title or kicker, 200), kicker, sections, footer)
+
+
+def to_html(
+    notebook: nbformat.NotebookNode, made: Made, index: str = "", portfolio: bool = False
+) -> str:
+    """The report of an executed notebook as one page."""
+    document = read(notebook)
+    interactive = made.charts == "interactive" or (made.charts == "auto" and portfolio)
+    scripts = _scripts(document.sections, interactive)
+    report = {
+        "policy": scripting.policy(scripts),
+        "scripts": scripts,
+        "key_name": KEY,
+        "key": made.key,
+        "style": _style() + ("" if facts(notebook) else scripting.pieces()),
+        "document": document,
+        "made": made.words(),
+        "index": index,
+    }
+    # what the template shows is in the resources: the notebook itself would only be copied, cell by cell
+    body, _ = _exporter().from_notebook_node(
+        nbformat.v4.new_notebook(), resources={"report": report}
+    )
+    return body
+
+
+@cache
+def _exporter() -> ReportExporter:
+    return ReportExporter()
+
+
+@cache
+def _style() -> str:
+    return (scripting.templates() / "page.css").read_text("utf-8")
+
+
+def _title(notebook: nbformat.NotebookNode) -> str:
+    first = notebook.cells[0].source if notebook.cells else ""
+    return first.lstrip("# ").splitlines()[0] if first.strip() else "Report"
+
+
+def _scripts(sections: list[Section], interactive: bool) -> list[str]:
+    """The scripts that a page needs; without interactive charts their grammar is taken out of its sections."""
+    specs = any(scripting.has_specs(piece) for section in sections for piece in section.pieces)
+    if not interactive:
+        for section in sections:
+            section.pieces[:] = [scripting.without_specs(piece) for piece in section.pieces]
+    return [
+        scripting.report(),
+        *([scripting.vega(), scripting.charts()] if specs and interactive else []),
+    ]
+
+
+def _sections(notebook: nbformat.NotebookNode) -> tuple[list[Section], list[str]]:
+    """The cells by question; the first one is the title, the last one's outputs are the footer."""
+    sections, footer, cells = [Section()], [], notebook.cells[1:]
+    for cell in cells:
+        if cell.cell_type == "markdown":
+            _read_markdown(cell.source, sections)
+        elif cell.cell_type == "code":
+            pieces = [foreign.piece(output) for output in cell.outputs]
+            (footer if "footer" in cell.metadata.get("tags", []) else sections[-1].pieces).extend(
+                filter(None, pieces)
+            )
+    return sections, footer
+
+
+def _read_markdown(source: str, sections: list[Section]) -> None:
+    heading, _, rest = source.partition("\n")
+    if heading.startswith("## "):
+        words = heading[3:].strip()
+        anchor = re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-")
+        sections.append(Section(words, anchor))
+        source = rest
+    if source.strip():
+        sections[-1].pieces.append(markdown2html_mistune(source))

@@ -1,0 +1,153 @@
+"""Every recommendation and alert: a rule over named figures, and its words.
+
+The rules are data (``rules.toml``): nothing is advised that no figure triggered, and every
+piece of advice names its rule and the figures that made it fire.
+"""
+
+from __future__ import annotations
+
+import functools
+import string
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+from healthseg.errors import InvalidParameters
+from healthseg.rules.expressions import Condition
+
+SEVERITIES = ("low", "medium", "high", "critical")
+KINDS = (
+    "risk",
+    "strength",
+    "action",
+    "alert",
+    "disagreement",
+    "portfolio_action",
+    "portfolio_alert",
+    "focus",
+    "touch",
+    "contact",
+    "automation",
+    "theme",
+    "escalation",
+)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """``when`` holds → ``text`` is said, with the figures of ``when`` and ``text``."""
+
+    tool: str
+    kind: str
+    name: str
+    condition: Condition
+    text: str
+    severity: str = "low"
+    threshold: float | None = None
+    priority: int = 0
+
+    @property
+    def figures(self) -> list[str]:
+        words = {field for _, field, _, _ in string.Formatter().parse(self.text) if field}
+        return sorted(words | set(self.condition.names))
+
+    def fires(
+        self, figures: Mapping[str, Any], threshold: float | None = None
+    ) -> dict[str, Any] | None:
+        """The fired rule as ``rule, text, severity, figures``, or None where it is not known to hold."""
+        limit = self.threshold if threshold is None else threshold
+        figures = {**figures, "threshold": limit} if limit is not None else figures
+        if not self.condition.holds(figures):
+            return None
+        used = {name: figures.get(name) for name in self.figures}
+        return {
+            "rule": self.name,
+            "text": words(self.text, figures),
+            "severity": self.severity,
+            "figures": used,
+        }
+
+
+class _Plain(string.Formatter):
+    """Formatting that knows plain names only, says "unknown" for a figure that is missing, and counts nouns."""
+
+    def get_field(self, field_name: str, args: Any, kwargs: Any) -> tuple[Any, str]:
+        if not field_name.isidentifier():
+            raise InvalidParameters(
+                f"{field_name!r} is not a plain figure's name", parameter="text"
+            )
+        return kwargs.get(field_name), field_name
+
+    def format_field(self, value: Any, format_spec: str) -> str:
+        if value is None:
+            return "unknown"
+        if format_spec.startswith("n "):
+            return counted(value, format_spec.removeprefix("n "))
+        return (
+            format(value, format_spec).replace("-", "−")
+            if isinstance(value, int | float)
+            else str(value)
+        )
+
+
+def counted(value: float, noun: str) -> str:
+    """A whole number and its noun, in the plural where it is not one.
+
+    >>> counted(1, "open ticket"), counted(3, "open ticket")
+    ('1 open ticket', '3 open tickets')
+    """
+    return f"{value:,.0f} {noun}{'' if round(value) == 1 else 's'}"
+
+
+def words(template: str, figures: Mapping[str, Any]) -> str:
+    """The template with its figures.
+
+    >>> words("{open_tickets:n open ticket}, NPS {nps:+.0f}", {"open_tickets": 2.0, "nps": -8.0})
+    '2 open tickets, NPS −8'
+    """
+    return _Plain().vformat(template, (), figures)
+
+
+@functools.cache
+def _portfolio() -> dict[str, Any]:
+    return tomllib.loads(
+        resources.files("healthseg.rules").joinpath("rules.toml").read_text(encoding="utf-8")
+    )
+
+
+@functools.cache
+def rules(tool: str, kind: str) -> tuple[Rule, ...]:
+    """The tool's rules of a kind, in order of priority, then name."""
+    found = []
+    for name, entry in _portfolio().get(tool, {}).get(kind, {}).items():
+        severity = entry.get("severity", "low")
+        if kind not in KINDS or severity not in SEVERITIES:
+            raise InvalidParameters(
+                f"the rule {name!r} has an unknown kind or severity", parameter=name
+            )
+        found.append(
+            Rule(
+                tool,
+                kind,
+                name,
+                Condition(entry["when"]),
+                entry["text"],
+                severity,
+                entry.get("threshold"),
+                entry.get("priority", 0),
+            )
+        )
+    return tuple(sorted(found, key=lambda rule: (-rule.priority, rule.name)))
+
+
+def fired(tool: str, kind: str, figures: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What fires for these figures, most severe first."""
+    found = [outcome for rule in rules(tool, kind) if (outcome := rule.fires(figures)) is not None]
+    return sorted(found, key=lambda outcome: -SEVERITIES.index(outcome["severity"]))
+
+
+def phrases(tool: str, section: str) -> dict[str, dict[str, str]]:
+    """Words kept with the rules: a metric's name for readers, the effort of changing it."""
+    return _portfolio().get(tool, {}).get(section, {})

@@ -1,0 +1,343 @@
+"""Which settings are in force, and where each comes from: healthseg.toml, the environment over it, defaults beneath.
+
+The file is named by ``HEALTHSEG_CONFIG``, else it is the ``healthseg.toml`` beside the portfolio. A variable
+``HEALTHSEG_<SECTION>__<KEY>`` stands over the file. Secrets come from their variables, or from a TOML file that only
+its owner can read (``HEALTHSEG_SECRETS``, else ``healthseg.secrets.toml`` beside healthseg.toml).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from healthseg import settings as config
+from healthseg.errors import DataRetrievalError, InvalidParameters, hint
+from healthseg.settings.mixpanel import MixpanelSettings
+from healthseg.settings.operator import (
+    NAMED,
+    SECRETS,
+    AlertSettings,
+    CacheSettings,
+    LimitSettings,
+    McpSettings,
+    Secret,
+    private,
+)
+
+FILE, SECRETS_FILE = "healthseg.toml", "healthseg.secrets.toml"
+FILE_VARIABLE, SECRETS_VARIABLE = "HEALTHSEG_CONFIG", "HEALTHSEG_SECRETS"
+PREFIX, BETWEEN = "HEALTHSEG_", "__"
+SECTIONS: dict[str, type[BaseModel]] = {
+    "settings": config.Settings,
+    "mixpanel": MixpanelSettings,
+    "cache": CacheSettings,
+    "limits": LimitSettings,
+    "mcp": McpSettings,
+    "alerts": AlertSettings,
+}
+DEFAULT = "default"
+
+
+@dataclass(frozen=True)
+class InForce:
+    """The sections as they are, where each value that is no default comes from, and the secrets, which never show."""
+
+    sections: Mapping[str, BaseModel]
+    origins: Mapping[str, str]  # "section.key": where from
+    overrides: Mapping[
+        str, Any
+    ]  # [settings] of HEALTHSEG_CONFIG and the environment, over what lies with the data
+    _secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or name not in self.sections:
+            raise AttributeError(name)
+        return self.sections[name]
+
+    def secret(self, name: str) -> str | None:
+        """A secret's value by ``section.key``: for the one call that needs it."""
+        return self._secrets.get(name)
+
+    def rows(self) -> Iterator[tuple[str, Any, str]]:
+        """Every setting with its value and origin; of secrets only whether they are set."""
+        for section, values in self.sections.items():
+            for key, value in values.model_dump(mode="json").items():
+                yield f"{section}.{key}", value, self.origins.get(f"{section}.{key}", DEFAULT)
+        for secret in SECRETS:
+            there = secret.name in self._secrets
+            yield (
+                secret.name,
+                "set" if there else "not set",
+                self.origins.get(secret.name, secret.variable),
+            )
+
+
+def in_force(portfolio: str = "", environment: Mapping[str, str] | None = None) -> InForce:
+    """The settings for a portfolio. Raises InvalidParameters for what cannot be, and never with a secret in it.
+
+    >>> in_force(environment={"HEALTHSEG_CACHE__HEALTH_MINUTES": "5"}).cache.health_minutes
+    5.0
+    """
+    environment = os.environ if environment is None else environment
+    beside = _folder(portfolio)
+    origins: dict[str, str] = {}
+    path = _config_path(environment, beside)
+    given = _read(path) if path else {}
+    _refuse_secrets(given, path)
+    origins |= {
+        f"{section}.{key}": str(path) for section, values in given.items() for key in values
+    }
+    values = {section: dict(given.get(section, {})) for section in SECTIONS}
+    given_by_variables = _from_environment(environment)
+    for (section, key), (variable, value) in given_by_variables.items():
+        values[section][key] = value
+        origins[f"{section}.{key}"] = f"environment {variable}"
+    overrides = dict(values["settings"])
+    values["settings"] = _of_portfolio(beside, origins) | overrides
+    sections = {section: _section(section, values[section], origins) for section in SECTIONS}
+    return InForce(sections, origins, overrides, _secrets(environment, path, beside, origins))
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of healthseg.toml."""
+    sections = {
+        name: model.model_json_schema(ref_template=f"#/properties/{name}/$defs/{{model}}")
+        for name, model in SECTIONS.items()
+    }
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": FILE,
+        "type": "object",
+        "properties": sections,
+        "additionalProperties": False,
+    }
+
+
+def _folder(portfolio: str) -> Path | None:
+    """The folder that a portfolio lies in; None for a database address, or where none is named."""
+    if not portfolio or "://" in portfolio:
+        return None
+    path = Path(portfolio).expanduser()
+    return path if path.is_dir() else path.parent
+
+
+def _config_path(environment: Mapping[str, str], beside: Path | None) -> Path | None:
+    if environment.get(FILE_VARIABLE):
+        named = Path(environment[FILE_VARIABLE]).expanduser()
+        if not named.is_file():
+            raise DataRetrievalError(
+                f"{FILE_VARIABLE} names {named}, which is no file",
+                parameter=FILE_VARIABLE,
+                value_provided=str(named),
+            )
+        return named
+    there = beside / FILE if beside else None
+    return there if there is not None and there.is_file() else None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The sections of a TOML file, each known; what does not parse is not quoted, since it may hold anything."""
+    try:
+        given = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as problem:
+        where = str(problem).rpartition("(")[2].rstrip(")")
+        raise InvalidParameters(
+            f"{path.name} is not valid TOML ({where})",
+            parameter="settings",
+            value_provided=path.name,
+            validation_rule="a TOML file in UTF-8",
+        ) from None
+    for section, values in given.items():
+        if section not in SECTIONS or not isinstance(values, dict):
+            raise InvalidParameters(
+                f"{path.name}: unknown section [{section}]{hint(section, SECTIONS)}",
+                parameter="settings",
+                value_provided=section,
+                validation_rule="the sections are " + ", ".join(SECTIONS),
+            )
+    return given
+
+
+def _of_portfolio(beside: Path | None, origins: dict[str, str]) -> dict[str, Any]:
+    """The ``[settings]`` of a portfolio.toml, beneath those of healthseg.toml."""
+    path = beside / "portfolio.toml" if beside else None
+    if path is None or not path.is_file():
+        return {}
+    try:
+        found = tomllib.loads(path.read_text(encoding="utf-8")).get("settings", {})
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError):
+        return {}  # opening the portfolio says what is wrong with it
+    for key in found:
+        origins.setdefault(f"settings.{key}", str(path))
+    return dict(found)
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[tuple[str, str], tuple[str, Any]]:
+    """By section and key, the variable that sets it and its value; unknown names are refused with the nearest."""
+    found: dict[tuple[str, str], tuple[str, Any]] = {}
+    for variable, text in environment.items():
+        if variable in NAMED and text != "":
+            section, key = NAMED[variable]
+            found.setdefault((section, key), (variable, _typed(section, key, text)))
+        elif variable.startswith(PREFIX) and BETWEEN in variable:
+            section, key = _target(variable)
+            found[section, key] = variable, _typed(section, key, text)
+    return found
+
+
+def _target(variable: str) -> tuple[str, str]:
+    known = {
+        f"{PREFIX}{name}{BETWEEN}{each}".upper(): (name, each)
+        for name, model in SECTIONS.items()
+        for each in model.model_fields
+    }
+    if variable.upper() not in known:
+        raise InvalidParameters(
+            f"the environment sets {variable}, which is no setting{hint(variable, known)}",
+            parameter=variable,
+            value_provided=variable,
+            validation_rule=f"{PREFIX}<SECTION>{BETWEEN}<KEY>; see 'healthseg settings'",
+        )
+    return known[variable.upper()]
+
+
+def _typed(section: str, key: str, text: str) -> Any:
+    """A variable's text as JSON where that is of the setting's type, else as it stands."""
+    try:
+        value = json.loads(text)
+        TypeAdapter(SECTIONS[section].model_fields[key].annotation).validate_python(value)
+    except (ValueError, ValidationError):
+        return text
+    return value
+
+
+def _section(name: str, values: Mapping[str, Any], origins: Mapping[str, str]) -> BaseModel:
+    if name == "settings":
+        return config.settings(values)
+    model = SECTIONS[name]
+    for key in values:
+        if key not in model.model_fields:
+            raise InvalidParameters(
+                f"unknown setting {name}.{key}{hint(key, model.model_fields)}",
+                parameter=f"{name}.{key}",
+                value_provided=key,
+                validation_rule="one of " + ", ".join(model.model_fields),
+            )
+    try:
+        return model(**values)
+    except ValidationError as problem:
+        first = problem.errors()[0]
+        where = f"{name}.{first['loc'][0]}" if first["loc"] else name
+        given = (
+            "" if where.endswith("_url") else str(first["input"])[:80]
+        )  # an address may hold a password
+        raise InvalidParameters(
+            f"setting {where} ({origins.get(where, DEFAULT)}): {first['msg']}{f', given {given!r}' if given else ''}",
+            parameter=where,
+            value_provided=given or None,
+            validation_rule=first["msg"],
+        ) from None
+
+
+def _refuse_secrets(given: Mapping[str, Any], path: Path | None) -> None:
+    for secret in SECRETS:
+        if secret.key in given.get(secret.section, {}):
+            raise InvalidParameters(
+                f"{path.name} holds {secret.name}, which is a secret: set {secret.variable}, or put it into "
+                f"{SECRETS_FILE} with mode 0600",
+                parameter=secret.name,
+                validation_rule=f"{FILE} holds no secrets",
+            )
+    for name in _written_out(given.get("settings", {})) if path and not private(path) else ():
+        raise InvalidParameters(
+            f"{path.name} holds settings.{name}, which is a secret, and others can read it: write $NAME of a variable "
+            f"instead, or chmod 600 {path.name}",
+            parameter=f"settings.{name}",
+            validation_rule="$NAME, or mode 0600",
+        )
+
+
+def _written_out(given: Mapping[str, Any]) -> Iterator[str]:
+    """The secrets of the outbox and the ledger that stand in the file itself."""
+    for name, handler in given.get("outbox", {}).get("handlers", {}).items():
+        for key in ("token", "password"):
+            if not str(handler.get(key, "$")).startswith("$"):
+                yield f"outbox.handlers.{name}.{key}"
+    address = str(given.get("ledger", {}).get("address", "$"))
+    if not address.startswith("$") and "@" in address:
+        yield "ledger.address"
+
+
+def _secrets(
+    environment: Mapping[str, str], path: Path | None, beside: Path | None, origins: dict[str, str]
+) -> dict[str, str]:
+    """The secrets that are set: the file's, then the environment's over them."""
+    found: dict[str, str] = {}
+    place = _secrets_path(environment, path, beside)
+    if place is not None:
+        kept = _read_secrets(place)
+        found |= kept
+        origins |= dict.fromkeys(kept, str(place))
+    for secret in SECRETS:
+        if environment.get(secret.variable):
+            found[secret.name] = environment[secret.variable]
+            origins[secret.name] = f"environment {secret.variable}"
+    return found
+
+
+def _secrets_path(
+    environment: Mapping[str, str], path: Path | None, beside: Path | None
+) -> Path | None:
+    if environment.get(SECRETS_VARIABLE):
+        return Path(environment[SECRETS_VARIABLE]).expanduser()
+    folder = path.parent if path else beside
+    there = folder / SECRETS_FILE if folder else None
+    return there if there is not None and there.is_file() else None
+
+
+def _read_secrets(place: Path) -> dict[str, str]:
+    if not place.is_file():
+        raise DataRetrievalError(
+            f"{SECRETS_VARIABLE} names {place}, which is no file",
+            parameter=SECRETS_VARIABLE,
+            value_provided=str(place),
+        )
+    if not private(place):
+        raise InvalidParameters(
+            f"others can read {place.name}, which holds secrets: chmod 600 {place.name}",
+            parameter=SECRETS_VARIABLE,
+            value_provided=place.name,
+            validation_rule="mode 0600",
+        )
+    try:
+        given = tomllib.loads(place.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError):
+        raise InvalidParameters(
+            f"{place.name} is not valid TOML",
+            parameter=SECRETS_VARIABLE,
+            value_provided=place.name,
+            validation_rule="a TOML file in UTF-8",
+        ) from None
+    return dict(_named(given, place))
+
+
+def _named(given: Mapping[str, Any], place: Path) -> Iterator[tuple[str, str]]:
+    known: dict[str, Secret] = {secret.name: secret for secret in SECRETS}
+    for section, values in given.items():
+        for key, value in values.items() if isinstance(values, dict) else [("", values)]:
+            name = f"{section}.{key}"
+            if name not in known or not isinstance(value, str):
+                raise InvalidParameters(
+                    f"{place.name} holds {name!r}, which is no secret's name{hint(name, known)}",
+                    parameter=SECRETS_VARIABLE,
+                    value_provided=name,
+                    validation_rule="one of " + ", ".join(known),
+                )
+            yield name, value

@@ -1,0 +1,403 @@
+"""The lifecycle's settings: the nine stages, the moves allowed, what the next stage asks for, what a move sets off.
+
+They stand under ``[settings.lifecycle]``, ``[settings.outbox]`` and ``[settings.ledger]``. Secrets (addresses with
+passwords, tokens) may be given as ``$NAME`` of an environment variable; they are in no fingerprint, page or message.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+
+from healthseg.errors import InvalidParameters
+from healthseg.rules.expressions import Condition
+
+SETBACKS = ("at_risk", "churned")
+STAGES = (
+    "prospect",
+    "trial",
+    "onboarding",
+    "active",
+    "engaged",
+    "at_risk",
+    "renewing",
+    "expanded",
+    "churned",
+)
+Stage = Literal[
+    "prospect",
+    "trial",
+    "onboarding",
+    "active",
+    "engaged",
+    "at_risk",
+    "renewing",
+    "expanded",
+    "churned",
+]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Criterion(_Frozen):
+    """One thing that a stage asks for: ``when`` holds for the figures of a day, on each of the last ``days`` days.
+
+    ``figure`` is what a reader is shown beside it, and whose trend says when it may come to hold.
+    """
+
+    text: str
+    when: str
+    figure: str
+    days: Annotated[int, Field(ge=1, le=60)] = 1
+    unit: str = ""
+    target: float | None = None  # the value from which it holds, where there is one
+
+    @field_validator("when")
+    @classmethod
+    def _parsed(cls, when: str) -> str:
+        try:
+            Condition(when)
+        except InvalidParameters as problem:
+            raise ValueError(problem.message) from None
+        return when
+
+
+class Edge(_Frozen):
+    """A move that follows from figures; the first one of a stage is its way forward."""
+
+    source: Stage
+    target: Stage
+    criteria: Annotated[tuple[Criterion, ...], Field(min_length=1)]
+    automatic: bool = True  # whether ``healthseg lifecycle advance`` makes it
+
+
+class Action(_Frozen):
+    """What a move into a stage sets off."""
+
+    action: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,59}$")]
+    to: Literal["manager", "customer", "system"] = "system"
+    subject: str = "{name} is now {stage}"
+    text: str = "{name} ({client_id}) moved from {previous_stage} to {stage}. {reason}"
+    business_days: Annotated[int, Field(ge=0, le=60)] = (
+        0  # 0: at once; else at ``hour`` of the n-th business day
+    )
+    first_time: bool = False  # only when the customer enters the stage for the first time
+
+
+def _criterion(
+    text: str, when: str, figure: str, days: int = 1, unit: str = "", target: float | None = None
+) -> Criterion:
+    return Criterion(text=text, when=when, figure=figure, days=days, unit=unit, target=target)
+
+
+TRANSITIONS: dict[str, tuple[Stage, ...]] = {
+    "prospect": ("trial", "onboarding"),
+    "trial": ("onboarding", "active"),
+    "onboarding": ("active", "at_risk"),
+    "active": ("engaged", "at_risk", "renewing", "expanded"),
+    "engaged": ("active", "at_risk", "renewing", "expanded"),
+    "at_risk": ("active", "engaged", "renewing"),
+    "renewing": ("active", "engaged", "expanded", "at_risk"),
+    "expanded": ("active", "engaged", "at_risk", "renewing"),
+    "churned": ("trial", "onboarding", "active"),
+}
+_SCORE = "points"
+EDGES = (
+    Edge(
+        source="prospect",
+        target="trial",
+        criteria=(
+            _criterion(
+                "Somebody uses it",
+                "person_events_28d >= 1",
+                "person_events_28d",
+                unit="events",
+                target=1,
+            ),
+        ),
+    ),
+    Edge(
+        source="trial",
+        target="onboarding",
+        criteria=(
+            _criterion("A contract is in force", "contract_in_force == 1", "contract_in_force"),
+        ),
+    ),
+    Edge(
+        source="onboarding",
+        target="active",
+        criteria=(
+            _criterion(
+                "All required onboarding milestones completed",
+                "required_onboarding_open == 0",
+                "required_onboarding_open",
+                unit="milestones",
+                target=0,
+            ),
+        ),
+    ),
+    Edge(
+        source="active",
+        target="engaged",
+        criteria=(
+            _criterion(
+                "Health score > 80 for 30+ days",
+                "health_score > 80",
+                "health_score",
+                30,
+                _SCORE,
+                80,
+            ),
+            _criterion(
+                "Feature adoption rate > 70%",
+                "feature_adoption_rate_30d > 0.7",
+                "feature_adoption_rate_30d",
+                unit="share of entitled features",
+                target=0.7,
+            ),
+            _criterion(
+                "Regular usage (3+ sessions/week)",
+                "sessions_per_user_per_week_28d >= 3",
+                "sessions_per_user_per_week_28d",
+                unit="sessions",
+                target=3,
+            ),
+            _criterion(
+                "No open high or critical support tickets",
+                "open_high_tickets == 0",
+                "open_high_tickets",
+                unit="tickets",
+                target=0,
+            ),
+        ),
+    ),
+    Edge(
+        source="at_risk",
+        target="active",
+        criteria=(
+            _criterion(
+                "Health score of 60 or more for 28 days",
+                "health_score >= 60",
+                "health_score",
+                28,
+                _SCORE,
+                60,
+            ),
+        ),
+    ),
+    Edge(
+        source="renewing",
+        target="active",
+        criteria=(
+            _criterion(
+                "A new contract has begun",
+                "contract_began_in_stage == 1",
+                "contract_began_in_stage",
+            ),
+        ),
+    ),
+    Edge(
+        source="expanded",
+        target="engaged",
+        criteria=(
+            _criterion(
+                "Health score of 80 or more for 28 days",
+                "health_score >= 80",
+                "health_score",
+                28,
+                _SCORE,
+                80,
+            ),
+        ),
+    ),
+    *(
+        Edge(
+            source=source,
+            target="at_risk",
+            criteria=(
+                _criterion(
+                    "Health score below 40 for 28 days",
+                    "health_score < 40",
+                    "health_score",
+                    28,
+                    _SCORE,
+                    40,
+                ),
+            ),
+        )
+        for source in ("active", "engaged", "expanded")
+    ),
+    *(
+        Edge(
+            source=source,
+            target="churned",
+            automatic=False,
+            criteria=(
+                _criterion(
+                    "The contract has ended, and no other is in force",
+                    "contract_ended == 1",
+                    "contract_ended",
+                ),
+            ),
+        )
+        for source in ("onboarding", "active", "engaged", "at_risk", "renewing", "expanded")
+    ),
+)
+_ALWAYS = (Action(action="update_crm_stage"), Action(action="notify_csm", to="manager"))
+_WELCOME = Action(
+    action="send_welcome_email",
+    to="customer",
+    subject="Welcome",
+    business_days=1,
+    first_time=True,
+    text="Welcome, {name}.",
+)
+
+
+def _task(action: str, subject: str) -> Action:
+    return Action(action=action, to="manager", subject=subject, business_days=1)
+
+
+ACTIONS: dict[str, tuple[Action, ...]] = {
+    "trial": _ALWAYS,
+    "onboarding": (
+        _WELCOME,
+        *_ALWAYS,
+        _task("create_onboarding_task", "Plan the onboarding of {name}"),
+    ),
+    "active": (_WELCOME, *_ALWAYS),
+    "engaged": _ALWAYS,
+    "at_risk": (*_ALWAYS, _task("create_rescue_task", "Call {name}: {reason}")),
+    "renewing": (*_ALWAYS, _task("create_renewal_task", "Prepare the renewal of {name}")),
+    "expanded": _ALWAYS,
+    "churned": (*_ALWAYS, _task("create_exit_task", "Ask {name} why it left")),
+    "prospect": _ALWAYS[:1],
+}
+
+
+class Lifecycle(_Frozen):
+    """Stages, moves, criteria and what a move sets off."""
+
+    transitions: dict[Stage, tuple[Stage, ...]] = TRANSITIONS  # any stage may also go to churned
+    edges: tuple[Edge, ...] = EDGES
+    actions: dict[Stage, tuple[Action, ...]] = ACTIONS
+    hour: Annotated[int, Field(ge=0, le=23)] = 9  # of the customer's own clock, for delayed actions
+    # below it the score does not fit the stage; at risk, trial, prospect and churned have none
+    minimum_health: dict[Stage, Annotated[float, Field(ge=0, le=100)]] = {
+        "onboarding": 50,
+        "active": 60,
+        "engaged": 80,
+        "renewing": 70,
+        "expanded": 70,
+    }
+    # stuck: of all customers that came into the stage, so small a share is still in it after so many days
+    stuck_share: Annotated[float, Field(gt=0, lt=0.5)] = 0.10
+    min_spells: Annotated[int, Field(ge=2)] = 10  # below it no typical duration is told
+
+    @model_validator(mode="after")
+    def _edges_are_moves(self) -> Lifecycle:
+        for edge in self.edges:
+            if not self.allows(edge.source, edge.target):
+                raise ValueError(
+                    f"{edge.source} to {edge.target} has criteria, but is no allowed transition"
+                )
+        return self
+
+    def targets(self, stage: str | None) -> tuple[str, ...]:
+        """Where a customer may go from a stage; from none anywhere."""
+        if stage is None:
+            return STAGES
+        return tuple(
+            dict.fromkeys(
+                (*self.transitions.get(stage, ()), *(("churned",) if stage != "churned" else ()))
+            )
+        )
+
+    def allows(self, source: str | None, target: str) -> bool:
+        return target in self.targets(source)
+
+    def forward(self, stage: str | None) -> Edge | None:
+        """The way forward from a stage: the first of its edges that leads neither back to risk nor out of the portfolio."""
+        return next(
+            (edge for edge in self.edges if edge.source == stage and edge.target not in SETBACKS),
+            None,
+        )
+
+
+class Handler(_Frozen):
+    """Where messages of the outbox go."""
+
+    kind: Literal["file", "webhook", "smtp"]
+    path: str | None = None  # file: JSON lines; relative to the portfolio's folder
+    url: SecretStr | None = None  # webhook: http or https
+    token: SecretStr | None = None  # webhook: sent as a bearer token
+    host: str | None = None  # smtp
+    port: Annotated[int, Field(ge=1, le=65535)] = 25
+    starttls: bool = False
+    username: str | None = None
+    password: SecretStr | None = None
+    sender: str | None = None
+    timeout_seconds: Annotated[float, Field(gt=0, le=120)] = 10.0  # for one message, all in all
+
+    @model_validator(mode="after")
+    def _has_what_it_needs(self) -> Handler:
+        needed = {"file": ("path",), "webhook": ("url",), "smtp": ("host", "sender")}[self.kind]
+        for name in needed:
+            if getattr(self, name) is None:
+                raise ValueError(f"a {self.kind} handler needs {' and '.join(needed)}")
+        return self
+
+
+class Outbox(_Frozen):
+    """Who is told, how, and how often that is tried."""
+
+    handlers: dict[str, Handler] = {}
+    routes: dict[str, str] = {}  # action → handler; "*" stands for all other actions
+    managers: dict[
+        str, tuple[str, ...]
+    ] = {}  # csm_id → addresses; else the contact of the table csms
+    tiers: dict[str, tuple[str, ...]] = {}  # value tier → addresses, where the manager has none
+    customers: dict[str, tuple[str, ...]] = {}  # client_id → addresses
+    max_attempts: Annotated[int, Field(ge=1, le=50)] = 8
+    retry_seconds: Annotated[float, Field(gt=0)] = (
+        60.0  # after the first failure; doubled after each other
+    )
+    retry_most_seconds: Annotated[float, Field(gt=0)] = 6 * 3600.0
+
+    @model_validator(mode="after")
+    def _routes_lead_somewhere(self) -> Outbox:
+        for action, handler in self.routes.items():
+            if handler not in self.handlers:
+                raise ValueError(f"the route of {action!r} names {handler!r}, which is no handler")
+        return self
+
+    def handler_of(self, action: str) -> str | None:
+        return self.routes.get(action, self.routes.get("*"))
+
+
+class LedgerPlace(_Frozen):
+    """Where the ledger is kept: a file beside the portfolio, or a PostgreSQL database."""
+
+    address: SecretStr | None = None  # postgresql://…
+    schema_name: str = "healthseg"  # one a portfolio
+    busy_seconds: Annotated[float, Field(gt=0, le=600)] = 10.0
+
+
+def revealed(secret: SecretStr, parameter: str) -> str:
+    """A secret's text: its own, or what the environment variable holds that it names as ``$NAME``."""
+    given = secret.get_secret_value()
+    if not given.startswith("$"):
+        return given
+    value = os.environ.get(given[1:])
+    if value is None:
+        raise InvalidParameters(
+            f"{parameter} names the environment variable {given}, which is not set",
+            parameter=parameter,
+            value_provided=given,
+            validation_rule="a variable that is set",
+        )
+    return value

@@ -1,0 +1,114 @@
+"""What healthseg.toml may hold beside ``[settings]``: how responses are kept, served and delivered.
+
+``[settings]`` says how figures are computed and is part of every fingerprint; these sections never change a figure.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from healthseg.settings import Frozen
+
+Severity = Literal["low", "medium", "high", "critical"]
+Minutes = Annotated[float, Field(ge=0)]
+
+
+class CacheSettings(Frozen):
+    """``[cache]``: for how long a response is answered again as it is, unless the data, settings or version change."""
+
+    enabled: bool = True
+    health_minutes: Minutes = 60.0  # calculate_health_score
+    segments_minutes: Minutes = 240.0  # segment_customers, segment_by_value_tier
+    usage_minutes: Minutes = 30.0  # every other tool that only reads
+    # for a database address: one query whose value changes with every change of its tables; without it nothing is kept
+    version_query: str | None = None
+
+
+class LimitSettings(Frozen):
+    """``[limits]``: requests that the MCP server answers; notebooks, commands and batches are not limited."""
+
+    per_caller_a_minute: Annotated[int, Field(ge=1)] = 100
+    in_all_an_hour: Annotated[int, Field(ge=1)] = 1000
+
+
+class McpSettings(Frozen):
+    """``[mcp]``: where the server listens over HTTP, and which folder's reports it offers."""
+
+    host: str = "127.0.0.1"  # this machine only; another address must be asked for
+    port: Annotated[int, Field(ge=0, le=65535)] = 8765
+    reports: str = "reports"
+
+
+class AlertSettings(Frozen):
+    """``[alerts]``: what ``healthseg alerts run`` raises, and for how long a raised alert stays quiet."""
+
+    score_below: float | None = 60.0
+    score_drop: float | None = 10.0  # points within the look-back
+    usage_decline_percent: float | None = 20.0  # below the customer's own baseline
+    overdue_days: float | None = 30.0
+    stuck_stage: bool = True
+    anomaly: bool = True  # usage that breaks away while the portfolio holds
+    lookback_days: Annotated[int, Field(ge=7, le=365)] = 30
+    cooldown_days: Annotated[int, Field(ge=0, le=90)] = (
+        7  # an alert that goes on is told again after this
+    )
+    minimum_severity: Severity = "low"
+    recipients: tuple[str, ...] = ()  # addresses for customers whose manager has none
+
+
+class Secret(Frozen):
+    """A value that comes from the environment or a file that only its owner can read, and is shown nowhere."""
+
+    section: str
+    key: str
+    variable: str
+    what: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.section}.{self.key}"
+
+
+SECRETS = (
+    Secret(
+        section="mixpanel",
+        key="project_token",
+        variable="MIXPANEL_PROJECT_TOKEN",
+        what="for sending events only",
+    ),
+    Secret(
+        section="mixpanel",
+        key="api_secret",
+        variable="MIXPANEL_API_SECRET",
+        what="reads until March 2027",
+    ),
+    Secret(
+        section="mixpanel",
+        key="service_account_secret",
+        variable="MIXPANEL_SERVICE_ACCOUNT_SECRET",
+        what="reads, with project_id and service_account",
+    ),
+    Secret(
+        section="mcp",
+        key="token",
+        variable="HEALTHSEG_MCP_TOKEN",
+        what="what HTTP callers must present",
+    ),
+)
+# Names that the reference gives, beside HEALTHSEG_<SECTION>__<KEY>.
+NAMED = {
+    "MCP_ENABLE_MIXPANEL": ("mixpanel", "enabled"),
+    "MIXPANEL_PROJECT_ID": ("mixpanel", "project_id"),
+    "MIXPANEL_SERVICE_ACCOUNT": ("mixpanel", "service_account"),
+    "MIXPANEL_REGION": ("mixpanel", "region"),
+}
+
+
+def private(path: Path) -> bool:
+    """Whether only the owner can read a file; where modes say nothing (Windows), true."""
+    import os
+
+    return os.name != "posix" or path.stat().st_mode & 0o077 == 0

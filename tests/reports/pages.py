@@ -1,0 +1,93 @@
+"""The notebooks' pages for results at hand: the very cells, without a kernel."""
+
+from __future__ import annotations
+
+import datetime as dt
+from html.parser import HTMLParser
+from pathlib import Path
+from types import SimpleNamespace
+
+import nbformat
+from nbformat.v4 import new_output
+
+from healthseg import settings as config
+from healthseg.reports.html import export, scripting
+from healthseg.reports.pages import health as health_page
+from healthseg.reports.pages import health_portfolio as health_portfolio_page
+
+NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
+MADE = export.Made(dt.datetime(2025, 10, 11, 4, 30, tzinfo=dt.UTC), 3.2)
+_PAGES = {"customer": health_page, "portfolio": health_portfolio_page}
+
+
+def shown(kind: str, result, settings=None) -> nbformat.NotebookNode:
+    """The notebook of a kind with the outputs that its cells have for this result."""
+    notebook = nbformat.read(NOTEBOOKS / kind / "calculate_health_score.ipynb", as_version=4)
+    names = {
+        "page": _PAGES[kind],
+        "health": result,
+        "portfolio": SimpleNamespace(settings=settings or config.Settings()),
+    }
+    for cell in notebook.cells[3:]:
+        if cell.cell_type == "code":
+            bundle = eval(cell.source, names)._repr_mimebundle_()
+            cell.outputs = [new_output("execute_result", data=bundle, execution_count=1)]
+    return notebook
+
+
+def html_of(kind: str, result, settings=None) -> str:
+    return export.to_html(
+        shown(kind, result, settings), MADE, index="../index.html", portfolio=kind == "portfolio"
+    )
+
+
+OWN = (scripting.report, scripting.vega, scripting.charts)
+
+
+class Read(HTMLParser):
+    """A page as its reader's machine sees it: tags with attributes, headings, and the text."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.headings: list[tuple[int, str]] = []
+        self.scripts: list[tuple[str, str]] = []  # type and text of each
+        self._texts: list[str] = []
+        self._open: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        self._open.append(tag)
+        if tag == "script":
+            self.scripts.append((dict(attrs).get("type") or "", ""))
+        if tag in ("h1", "h2", "h3", "h4", "h5", "h6"):
+            self.headings.append((int(tag[1]), ""))
+
+    def handle_endtag(self, tag):
+        while self._open and self._open.pop() != tag:
+            pass
+
+    def handle_data(self, data):
+        if self._open and self._open[-1] == "script":
+            kind, before = self.scripts[-1]
+            self.scripts[-1] = (kind, before + data)
+        if "style" in self._open or "script" in self._open:
+            return
+        self._texts.append(data)
+        if any(tag in self._open for tag in ("h1", "h2", "h3")):
+            level, text = self.headings[-1]
+            self.headings[-1] = (level, text + data)
+
+    @property
+    def foreign(self) -> list[str]:
+        """What would run and is not one of our own scripts."""
+        return [
+            text[:80]
+            for kind, text in self.scripts
+            if "json" not in kind and text not in [own() for own in OWN]
+        ]
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self._texts).replace("\u00a0", " ").split())

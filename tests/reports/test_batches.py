@@ -1,0 +1,375 @@
+"""Batches of reports: resumed, in shards, by day, when due, stopped and killed; the manifest is true."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import io
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from healthseg.errors import InvalidParameters
+from healthseg.reports.batches import days, files, manifest, plans, pool, reports
+from healthseg.reports.batches.execution import Outcome
+from healthseg.reports.batches.kernels import linux, supply
+from healthseg.reports.batches.progress import Progress
+from healthseg.reports.html import index
+from tests.reports.made import Portfolio, small_portfolio
+from tests.reports.notebooks import job, outcomes, template
+
+__all__ = ["small_portfolio"]
+TOOL = "calculate_health_score"
+ROOT = Path(__file__).resolve().parents[2]
+forks = pytest.mark.skipif(not supply.can_fork(), reason="kernels are forked on Linux only")
+
+
+def _lines(folder: Path) -> list[dict]:
+    return [line for path in reversed(manifest.runs(folder)) for line in manifest.lines(path)]
+
+
+@pytest.fixture(scope="module")
+def twice(small_portfolio: Portfolio, tmp_path_factory):
+    """The same reports asked for twice, in a folder a day; one of them is gone before the second time."""
+    out = tmp_path_factory.mktemp("twice")
+    moments = iter(dt.datetime(2026, 1, 2, 3, minute, tzinfo=dt.UTC) for minute in range(60))
+    asked = {
+        "riskiest": 1,
+        "portfolio": True,
+        "out": out,
+        "keep_days": 2,
+        "clock": lambda: next(moments),
+    }
+    first = reports.make_reports(str(small_portfolio.folder), (TOOL,), **asked)
+    day = next(path for path in out.iterdir() if path.name.startswith("20"))
+    pages = {page: page.stat().st_mtime_ns for page in day.rglob(f"{TOOL}.html")}
+    (day / "portfolio" / f"{TOOL}.html").unlink()
+    for name in ("2024-01-01", "2024-01-02"):
+        shutil.copytree(day, out / name)
+    second = reports.make_reports(str(small_portfolio.folder), (TOOL,), resume=True, **asked)
+    return out, day, first, second, pages
+
+
+def test_a_resume_makes_what_is_missing_and_nothing_else(twice):
+    _, day, first, second, pages = twice
+    assert [outcome.status for outcome in first.outcomes] == ["ok", "ok"]
+    assert [outcome.status for outcome in second.outcomes] == ["ok", "skipped"]
+    kept = next(page for page in pages if page.parent.name != "portfolio")
+    assert kept.stat().st_mtime_ns == pages[kept] and (day / "portfolio" / f"{TOOL}.html").is_file()
+
+
+def test_a_report_whose_run_died_before_it_told_of_it_is_told_by_the_resume_and_not_made_again(
+    small_portfolio, tmp_path
+):
+    clock = iter(dt.datetime(2026, 1, 2, 3, minute, tzinfo=dt.UTC) for minute in range(60))
+    asked = {"riskiest": 1, "out": tmp_path, "clock": lambda: next(clock)}
+    reports.make_reports(str(small_portfolio.folder), (TOOL,), **asked)
+    (path,) = manifest.runs(tmp_path)
+    told = next(line for line in manifest.lines(path) if "report" in line)
+    path.write_text(path.read_text("utf-8").split("\n")[0] + "\n", encoding="utf-8")
+    page = next(tmp_path.rglob(f"{TOOL}.html"))
+    written = page.stat().st_mtime_ns
+    again = reports.make_reports(str(small_portfolio.folder), (TOOL,), resume=True, **asked)
+    line = manifest.latest(tmp_path)[told["report"]]
+    assert [outcome.status for outcome in again.outcomes] == [
+        "ok"
+    ] and page.stat().st_mtime_ns == written
+    assert {name: line[name] for name in ("status", "key", "fingerprint", "as_of", "verdict")} == {
+        name: told[name] for name in ("status", "key", "fingerprint", "as_of", "verdict")
+    }
+    assert f'href="{line["client_id"]}/{TOOL}.html"' in (tmp_path / "index.html").read_text("utf-8")
+
+
+def test_the_newest_days_are_kept_and_the_index_leads_into_the_day(twice):
+    out, day, *_ = twice
+    assert sorted(path.name for path in days.all_days(out)) == ["2024-01-02", day.name]
+    text = (out / "index.html").read_text("utf-8")
+    assert f'href="{day.name}/portfolio/{TOOL}.html"' in text
+    assert f'href="portfolio/{TOOL}.html"' in (day / "index.html").read_text("utf-8")
+
+
+def test_the_manifest_tells_what_happened(twice):
+    lines = _lines(twice[0])
+    told = [line for line in lines if "report" in line]
+    assert [line["status"] for line in told] == ["ok", "ok", "skipped", "ok"] or [
+        line["status"] for line in told
+    ] == ["ok", "ok", "ok", "skipped"]
+    for line in told[:2]:
+        assert line["fingerprint"] and line["seconds"] > 0 and line["key"] and line["error"] is None
+    assert [line["status"] for line in lines if "ended" in line] == [0, 0]
+
+
+def test_what_is_due_follows_the_cadence(twice):
+    out = twice[0]
+    done = {
+        line["tool"]: dt.date.fromisoformat(line["as_of"]) for line in manifest.latest(out).values()
+    }
+    assert plans.due([TOOL], done[TOOL], done) == ()
+    assert plans.due([TOOL], done[TOOL] + dt.timedelta(days=1), done) == (TOOL,)
+    week = dt.date(2025, 10, 6)
+    cadence = {
+        "segment_customers": 26,
+        "analyze_engagement_patterns": 87,
+        "track_feature_adoption": 7,
+    }
+    for tool, days_until in cadence.items():
+        assert plans.due([tool], week + dt.timedelta(days=days_until - 1), {tool: week}) == ()
+        assert plans.due([tool], week + dt.timedelta(days=days_until), {tool: week}) == (tool,)
+
+
+@pytest.mark.parametrize("text", ["0/3", "4/3", "1", "a/b", "1/0", "-1/2", "1/2/3"])
+def test_a_shard_that_is_none_is_refused(text):
+    with pytest.raises(InvalidParameters, match="is no shard"):
+        plans.shard(text)
+
+
+def test_shards_cover_every_report_once():
+    asked = [
+        plans.Asked((TOOL, "track_usage_engagement"), portfolio=True, shard=(place, 3))
+        for place in (1, 2, 3)
+    ]
+    parts = [plans.jobs(one, ["a", "b", "c"], "p", Path("/out"), "x", "") for one in asked]
+    whole = plans.jobs(
+        plans.Asked((TOOL, "track_usage_engagement"), portfolio=True),
+        ["a", "b", "c"],
+        "p",
+        Path("/out"),
+        "x",
+        "",
+    )
+    assert sorted(one.names for part in parts for one in part) == sorted(one.names for one in whole)
+    assert len(whole) == 8 and max(map(len, parts)) - min(map(len, parts)) <= 1
+
+
+def test_a_report_is_outdated_by_data_parameters_and_what_it_shows():
+    def key(content: str = "x", **more) -> str:
+        return plans.jobs(plans.Asked((TOOL,), **more), ["a"], "p", Path("/out"), content, "")[
+            0
+        ].key
+
+    changed = [
+        key("y"),
+        key(parameters={"risk_threshold": 50}),
+        key(formats=("csv",)),
+        key(charts="static"),
+    ]
+    assert len({key(), *changed}) == 5 and key() == key(parameters={"no_such": 1})
+
+
+@forks
+def test_fail_fast_begins_nothing_after_the_first_that_failed(tmp_path):
+    jobs = [job(tmp_path, name, cell) for name, cell in (("a", "1/0"), ("b", "1"), ("c", "1"))]
+    with template():
+        found = outcomes(jobs, count=1, fail_fast=True)
+    assert [one and one.status for one in found] == ["failed", None, None]
+
+
+@forks
+def test_a_worker_that_is_killed_costs_its_own_report_alone(tmp_path):
+    parent = "int(open(f'/proc/{os.getppid()}/stat').read().split()[3])"
+    kill = (
+        "import os, signal\n"
+        "for pid in os.listdir('/proc'):\n"
+        "    try: line = open(f'/proc/{pid}/cmdline').read(); up = open(f'/proc/{pid}/stat').read().rsplit(')', 1)[1]\n"
+        "    except OSError: continue\n"
+        f"    if pid.isdigit() and 'spawn_main' in line and int(up.split()[1]) == {parent}:\n"
+        "        os.kill(int(pid), signal.SIGKILL)\n"
+    )
+    jobs = [job(tmp_path, name, cell) for name, cell in (("a", kill), ("b", "1"), ("c", "1"))]
+    with template():
+        found = outcomes(jobs, count=1)
+    assert [one.status for one in found] == ["killed", "ok", "ok"]
+    assert "ended from outside" in found[0].error["error_message"]
+
+
+def _command(portfolio: Portfolio, out: Path, *more: str) -> list[str]:
+    return [
+        sys.executable,
+        "-m",
+        "healthseg.cli.main",
+        "report",
+        TOOL,
+        "--portfolio",
+        str(portfolio.folder),
+        "--riskiest",
+        "3",
+        "--overview",
+        "--out",
+        str(out),
+        "--workers",
+        "2",
+        *more,
+    ]
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory) -> dict[str, str]:
+    """The environment of a copy of the package: what its reports are made from does not change while tests run."""
+    folder = tmp_path_factory.mktemp("package")
+    for name in ("healthseg", "notebooks"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    return {**os.environ, "PYTHONPATH": str(folder)}
+
+
+def _started(command: list[str], environment: dict[str, str]) -> subprocess.Popen:
+    return subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        start_new_session=True,
+        cwd=environment["PYTHONPATH"],
+    )
+
+
+@forks
+def test_a_signal_stops_a_run_cleanly(small_portfolio: Portfolio, package, tmp_path):
+    number = signal.SIGTERM
+    process = _started(_command(small_portfolio, tmp_path), package)
+    while not any("report" in line for line in _lines(tmp_path)):
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.05)
+    process.send_signal(number)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 128 + number and "--resume goes on" in said
+    assert _lines(tmp_path)[-1]["stopped"] == number and not (tmp_path / "index.html").exists()
+    assert not list(tmp_path.rglob("*.part"))
+
+
+@forks
+def test_a_run_that_is_killed_loses_nothing_and_is_resumed(
+    small_portfolio: Portfolio, package, tmp_path
+):
+    process = _started(_command(small_portfolio, tmp_path), package)
+    while not any("report" in line for line in _lines(tmp_path)):
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.02)
+    process.kill()
+    process.communicate()
+    time.sleep(1)
+    there = {
+        page: page.stat().st_mtime_ns
+        for page in tmp_path.rglob(f"{TOOL}.html")
+        if files.key_of(page)
+    }
+    assert all(page.read_text("utf-8").rstrip().endswith("</html>") for page in there)
+    again = subprocess.run(
+        _command(small_portfolio, tmp_path, "--resume", "--quiet"),
+        capture_output=True,
+        text=True,
+        env=package,
+        timeout=300,
+        cwd=package["PYTHONPATH"],
+    )
+    assert again.returncode == 0 and again.stdout == again.stderr == "", again.stderr
+    last = {line["report"]: line["status"] for line in _lines(tmp_path) if "report" in line}
+    assert len(last) == 4 and set(last.values()) <= {"ok", "skipped"}
+    assert list(last.values()).count("skipped") <= len(
+        there
+    )  # one may have been made without being told
+    assert all(page.stat().st_mtime_ns == written for page, written in there.items())
+
+
+def test_a_line_that_was_cut_is_no_line_and_those_before_it_are(tmp_path):
+    path = tmp_path / "runs" / "20260101T000000Z-1.jsonl"
+    path.parent.mkdir()
+    path.write_text(
+        '{"run": "x"}\n{"report": "a/t", "status": "ok", "tool": "t"}\n{"report": "b/t", "sta'
+    )
+    assert [line.get("report") for line in manifest.lines(path)] == [None, "a/t"]
+    assert set(manifest.latest(tmp_path)) == {"a/t"}
+
+
+def test_a_log_has_a_line_a_report_and_a_terminal_a_bar():
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    good = Outcome("t", "a", "a/t.html", 1.25, {})
+    bad = Outcome("t", "b", "b/t.html", 1.0, {}, {"error_message": "no such thing"}, "failed")
+    told = {}
+    for stream, quiet in ((io.StringIO(), False), (Terminal(), False), (io.StringIO(), True)):
+        progress = Progress(quiet, stream)
+        progress.begin(2)
+        progress.tell(good)
+        progress.tell(bad)
+        progress.end()
+        told[type(stream).__name__, quiet] = stream.getvalue()
+    assert (
+        told["StringIO", False]
+        == "[1/2] a/t.html: ok, 1.2 s\n[2/2] b/t.html: failed, no such thing\n"
+    )
+    assert "2/2, " in told["Terminal", False] and "1 failed" in told["Terminal", False]
+    assert told["StringIO", True] == ""
+
+
+def test_what_changed_since_the_run_before_is_told():
+    from tests.reports import samples
+
+    portfolio = samples.portfolio()
+    first, second, third = portfolio.customers[:3]
+    before = {
+        row["client_id"]: [row["score"], row["risk_level"], row["arr"]]
+        for row in portfolio.customers
+    }
+    before[first["client_id"]] = [first["score"] + 7, first["risk_level"], None]
+    before[second["client_id"]] = [second["score"], "low", None]
+    del before[third["client_id"]]
+    before["cs_gone"] = [50, "high", None]
+    shelf = index.Shelf(Path("/nowhere"), Path("/nowhere"), [TOOL], {})
+    told = index.changes(portfolio, {"customers": before, "as_of": "2025-10-03"}, shelf)
+    assert [one["name"] for one in told["moved"]] == [first["name"], second["name"]]
+    assert told["moved"][0]["by"] == -7 and f"to {second['risk_level']}" in told["moved"][1]["says"]
+    assert told["came"] == [third["name"]] and told["gone"] == ["cs_gone"]
+    assert index.changes(portfolio, {}, shelf) == {}
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
+def test_stopping_is_noted_only_within_its_block(number):
+    before = signal.getsignal(number)
+    with pool.stoppable() as check:
+        check()
+        os.kill(os.getpid(), number)
+        with pytest.raises(pool.Stopped, match=number.name):
+            check()
+    assert signal.getsignal(number) is before
+
+
+def test_a_manifest_line_holds_no_path_of_this_machine(twice):
+    assert not [line for line in _lines(twice[0]) if str(twice[0]) in json.dumps(line)]
+
+
+@forks
+def test_a_worker_whose_run_died_before_it_was_up_makes_nothing(tmp_path):
+    """Else two processes would write one report: this one, and the run that goes on with the work."""
+    given = job(tmp_path, "late", "1")
+    path = tmp_path / "job.json"
+    path.write_text(json.dumps(dataclasses.astuple(given)[:6]))
+    script = (
+        "import datetime as dt, json, os, signal, sys\n"
+        "from healthseg.reports.batches import execution, pool\n"
+        "if __name__ == '__main__':\n"
+        "    worker = pool.Worker(dt.datetime.now(dt.UTC))\n"
+        "    worker.give(0, execution.Job(*json.load(open(sys.argv[1]))), False)\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    program = tmp_path / "run.py"
+    program.write_text(script)
+    run = subprocess.Popen(
+        [sys.executable, str(program), str(path)],
+        start_new_session=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert run.wait() == -signal.SIGKILL
+    until = time.monotonic() + 60
+    while linux.group_memory(run.pid) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert not linux.group_memory(run.pid) and not list((tmp_path / "out").rglob("*.html"))

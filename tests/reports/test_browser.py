@@ -1,0 +1,142 @@
+"""Pages in headless Chromium, at the width of a phone and of a screen, in light and dark."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+
+import pytest
+
+from healthseg.reports.html import index
+from tests.reports import samples
+from tests.reports.browser import Browser, browsing
+from tests.reports.hostile import HOSTILE
+from tests.reports.pages import html_of
+
+TOOL = "calculate_health_score"
+AT = dt.datetime(2025, 10, 11, 4, 30, tzinfo=dt.UTC)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with browsing() as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("pages")
+    hostile = samples.health(
+        name=" ".join(HOSTILE),
+        warnings=list(HOSTILE),
+        risk_indicators=list(HOSTILE),
+        client_id="cs_client_000",
+    )
+    portfolio = samples.portfolio()
+    rows = [
+        {**row, "name": HOSTILE[place % len(HOSTILE)], "reason": HOSTILE[-place % len(HOSTILE)]}
+        for place, row in enumerate(portfolio.customers)
+    ]
+    failed = {
+        "tool": TOOL,
+        "client_id": "cs_client_004",
+        "status": "failed",
+        "error": {"code": "CALCULATION_ERROR", "message": HOSTILE[0], "cell": 3},
+    }
+    shelf = index.Shelf(folder, folder, [TOOL], {})
+    bad = index.Shelf(folder, folder, [TOOL], {f"cs_client_004/{TOOL}": failed})
+    made = {
+        "customer": html_of("customer", samples.health()),
+        "hostile": html_of("customer", hostile),
+        "portfolio": html_of("portfolio", portfolio),
+        "index": index.page(portfolio, shelf, [], {}, AT, 1.0),
+        "hostile-index": index.page(
+            portfolio.model_copy(update={"customers": rows}), bad, [], {}, AT, 1.0
+        ),
+    }
+    for name, text in made.items():
+        (folder / f"{name}.html").write_text(text, "utf-8")
+    return {name: folder / f"{name}.html" for name in made}
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1440])
+@pytest.mark.parametrize("name", ["customer", "hostile", "portfolio", "index", "hostile-index"])
+def test_a_page_opens_quietly_and_fits_its_screen(browser: Browser, pages, name, width, dark):
+    browser.open(pages[name], width, dark)
+    assert browser.problems == []
+    assert browser.requests == [pages[name].resolve().as_uri()], "the page asks for nothing"
+    assert browser.run("document.documentElement.scrollWidth") <= width
+    assert browser.run("getComputedStyle(document.body).backgroundColor") == (
+        "rgb(18, 24, 31)" if dark else "rgb(255, 255, 255)"
+    )
+
+
+@pytest.mark.parametrize("width", [390, 1440])
+def test_each_chart_is_drawn_once_for_the_screen_at_hand(browser: Browser, pages, width):
+    browser.open(pages["customer"], width)
+    seen = browser.run(
+        "[...document.querySelectorAll('.hs-chart svg')]"
+        ".map(svg => svg.getBoundingClientRect().width).filter(width => width > 0)"
+    )
+    assert len(seen) == 4 and all(wide >= (340 if width == 390 else 700) for wide in seen)
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_the_words_of_a_chart_can_be_read(browser: Browser, pages, dark):
+    browser.open(pages["customer"], 1440, dark)
+    contrast = browser.run("""(() => {
+      const linear = part => part <= .04045 ? part / 12.92 : ((part + .055) / 1.055) ** 2.4;
+      const light = text => text.match(/[\\d.]+/g).slice(0, 3).map(part => linear(part / 255))
+        .reduce((sum, part, at) => sum + part * [.2126, .7152, .0722][at], 0);
+      const paper = light(getComputedStyle(document.body).backgroundColor);
+      const inks = [...document.querySelectorAll('.hs-wide svg text')].map(text => light(getComputedStyle(text).fill));
+      return Math.min(...inks.map(ink => (Math.max(ink, paper) + .05) / (Math.min(ink, paper) + .05)));
+    })()""")
+    assert contrast >= 4.5
+
+
+def test_hostile_texts_are_seen_as_text(browser: Browser, pages):
+    browser.open(pages["hostile"])
+    seen = browser.run("document.body.innerText")
+    assert "<script>alert(1)</script>" in seen and "{{ 7 * 7 }}" in seen
+    assert browser.run("document.querySelectorAll('img, iframe, base, object').length") == 0
+    assert browser.run("document.querySelectorAll('script').length") == 1
+
+
+def test_a_long_table_opens_and_closes(browser: Browser, pages):
+    browser.open(pages["portfolio"])
+    rows = "[...document.querySelectorAll('table')[0].tBodies[0].rows].filter(row => row.offsetHeight).length"
+    assert browser.run(rows) == 12
+    browser.run("document.querySelector('.hs-more input').click()")
+    assert browser.run(rows) == 60
+
+
+@pytest.mark.parametrize("width", [390, 1440])
+def test_the_index_searches_sorts_and_filters(browser: Browser, pages, width):
+    browser.open(pages["index"], width)
+    rows = "[...document.querySelectorAll('#customers tbody tr')].filter(row => row.offsetHeight)"
+    browser.run("search.value = 'nörthwind TRADERS'; search.dispatchEvent(new Event('input'))")
+    assert browser.run(f"{rows}.length") == browser.run(
+        "document.getElementById('count').textContent.split(' ')[0] | 0"
+    )
+    assert (
+        browser.run(f"{rows}.every(row => row.textContent.includes('Northwind'))")
+        and browser.run(f"{rows}.length") >= 1
+    )
+    browser.run("search.value = ''; search.dispatchEvent(new Event('input'))")
+    browser.run("manager.value = 'csm_02'; manager.dispatchEvent(new Event('change'))")
+    assert browser.run(f"{rows}.length") == 12
+    browser.run(
+        "manager.value = ''; manager.dispatchEvent(new Event('change'));"
+        "document.querySelectorAll('#customers thead button')[1].click()"
+    )
+    scores = browser.run(f"{rows}.map(row => row.cells[1].dataset.sort)")
+    known = [float(score) for score in scores if score]
+    assert known == sorted(known, reverse=True) and scores[-1] == "", (
+        "an unknown score comes last, whichever way"
+    )
+    browser.run("document.querySelectorAll('#customers thead button')[1].click()")
+    scores = browser.run(f"{rows}.map(row => row.cells[1].dataset.sort)")
+    assert [float(score) for score in scores if score] == sorted(known) and scores[-1] == ""
+    assert browser.problems == []

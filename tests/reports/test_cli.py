@@ -1,0 +1,278 @@
+"""The command line: what it prints, and the status it ends with."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from healthseg.cli import main as cli
+from tests.reports.made import Portfolio, small_portfolio
+
+__all__ = ["small_portfolio"]
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def _run(capsys, *words: str) -> tuple[int, str, str]:
+    try:
+        status = cli.main([str(word) for word in words])
+    except SystemExit as end:
+        status = int(end.code or 0)
+    told = capsys.readouterr()
+    return status, told.out, told.err
+
+
+def _refusal(capsys, *words: str) -> dict:
+    status, out, _ = _run(capsys, *words)
+    assert status == 1
+    told = json.loads(out)
+    assert told["status"] == "error" and set(told) == {
+        "status",
+        "error_code",
+        "error_message",
+        "details",
+    }
+    return told
+
+
+def test_help_names_every_command():
+    command = [sys.executable, "-m", "healthseg.cli.main", "--help"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    out = subprocess.run(
+        command, check=True, capture_output=True, text=True, env=environment
+    ).stdout
+    assert all(name in out for name in cli.COMMANDS)
+
+
+def test_nothing_heavy_is_imported_for_a_usage_error():
+    script = (
+        "import sys\nfrom healthseg.cli import main as cli\n"
+        "try: cli.main(['chek'])\nexcept SystemExit as end: print(end.code)\n"
+        "print(sorted({'pandas', 'duckdb', 'altair', 'papermill', 'pydantic'} & set(sys.modules)))"
+    )
+    out = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert out.stdout.split("\n")[:2] == ["2", "[]"] and "did you mean check?" in out.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["run", "calculate_helth_score"], "did you mean calculate_health_score?"),
+        (["report", "no_such_tool", "--overview"], "there is no tool 'no_such_tool'"),
+        (["run", "calculate_health_score", "-p", "client_id"], "NAME=VALUE"),
+        (["run", "calculate_health_score", "--params", "{"], "no JSON"),
+        (["run", "calculate_health_score", "--params", "[1]"], "JSON object"),
+        (["report", "calculate_health_score"], "report what?"),
+        (["report", "--riskiest", "-2"], "whole numbers"),
+        ([], "COMMAND"),
+    ],
+)
+def test_wrong_usage_ends_with_2_and_a_way_out(capsys, small_portfolio: Portfolio, words, said):
+    status, out, err = _run(
+        capsys, *words, *(["--portfolio", small_portfolio.folder] if words else [])
+    )
+    assert (status, out) == (2, "") and said in err and "Traceback" not in err
+
+
+def test_run_prints_the_response_as_json(capsys, small_portfolio: Portfolio):
+    status, out, _ = _run(
+        capsys,
+        "run",
+        "calculate_health_score",
+        "--portfolio",
+        small_portfolio.folder,
+        "-p",
+        f"client_id={small_portfolio.client_id}",
+        "-p",
+        "lookback_period_days=28",
+    )
+    told = json.loads(out)
+    assert status == 0 and told["client_id"] == small_portfolio.client_id
+    assert 0 <= told["current_health_score"] <= 100
+
+
+def test_given_parameters_stand_over_those_in_params(capsys, small_portfolio: Portfolio):
+    params = json.dumps({"client_id": "nobody", "risk_threshold": 50})
+    status, out, _ = _run(
+        capsys,
+        "run",
+        "calculate_health_score",
+        "--portfolio",
+        small_portfolio.folder,
+        "--params",
+        params,
+        "-p",
+        f"client_id={small_portfolio.client_id}",
+        "-p",
+        "risk_threshold=61.5",
+    )
+    assert status == 0 and json.loads(out)["risk_threshold"] == 61.5
+
+
+@pytest.mark.parametrize("client", ["00123", "1e5", "true", "null"])
+def test_an_id_that_looks_like_a_number_stays_text(capsys, small_portfolio: Portfolio, client):
+    told = _refusal(
+        capsys,
+        "run",
+        "calculate_health_score",
+        "--portfolio",
+        small_portfolio.folder,
+        "-p",
+        f"client_id={client}",
+    )
+    assert told["error_code"] == "CLIENT_NOT_FOUND" and told["details"]["value_provided"] == client
+
+
+@pytest.mark.parametrize(
+    ("client", "code"),
+    [
+        ("../x", "INVALID_CLIENT_ID"),
+        ("a/b", "INVALID_CLIENT_ID"),
+        ("", "INVALID_CLIENT_ID"),
+        ("x" * 101, "INVALID_CLIENT_ID"),
+        ("{client}", "INVALID_CLIENT_ID"),
+        ("nobody_here", "CLIENT_NOT_FOUND"),
+    ],
+)
+def test_a_bad_id_is_refused_by_run_and_by_report(
+    capsys, small_portfolio: Portfolio, tmp_path, client, code
+):
+    out = tmp_path / "reports"
+    assert (
+        _refusal(
+            capsys,
+            "run",
+            "calculate_health_score",
+            "--portfolio",
+            small_portfolio.folder,
+            "-p",
+            f"client_id={client}",
+        )["error_code"]
+        == code
+    )
+    assert (
+        _refusal(
+            capsys,
+            "report",
+            "--portfolio",
+            small_portfolio.folder,
+            "--client",
+            client,
+            "--out",
+            out,
+        )["error_code"]
+        == code
+    )
+    assert not out.exists() and list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("pair", "parameter"),
+    [
+        ("lookback_period_days=3", "lookback_period_days"),
+        ("lookback_period_days=soon", "lookback_period_days"),
+        ("scoring_modl=custom", "scoring_modl"),
+        ("as_of=2031-01-01", "as_of"),
+    ],
+)
+def test_a_bad_parameter_names_itself(capsys, small_portfolio: Portfolio, pair, parameter):
+    told = _refusal(
+        capsys,
+        "run",
+        "calculate_health_score",
+        "--portfolio",
+        small_portfolio.folder,
+        "-p",
+        f"client_id={small_portfolio.client_id}",
+        "-p",
+        pair,
+    )
+    assert told["error_code"] == "INVALID_PARAMETERS" and told["details"]["parameter"] == parameter
+
+
+def test_check_accounts_for_a_good_portfolio_and_refuses_a_bad_one(
+    capsys, small_portfolio: Portfolio, tmp_path
+):
+    status, out, _ = _run(capsys, "check", small_portfolio.folder, "--json")
+    told = json.loads(out)
+    assert status == 0 and told["tables"]["customers"]["kept"] == 40
+    (tmp_path / "customers.csv").write_text("client_id,signup_date\n../x,2025-01-01\n")
+    (tmp_path / "events.csv").write_text("client_id,occurred_at\nacme,2025-01-02\n")
+    status, out, err = _run(capsys, "check", tmp_path)
+    assert (
+        status == 1
+        and "NOT USABLE" in out
+        and "../x" in out
+        and "customers.csv" in out
+        and err == ""
+    )
+
+
+def test_a_missing_portfolio_is_an_error_object(capsys, tmp_path):
+    assert _refusal(capsys, "check", tmp_path / "nowhere")["error_code"] == "DATA_RETRIEVAL_ERROR"
+
+
+def test_tools_lists_parameters_with_defaults_and_ranges(capsys):
+    status, out, _ = _run(capsys, "tools")
+    assert status == 0 and "calculate_health_score:" in out
+    assert (
+        "lookback_period_days (integer, default 30, 7 to 365)" in out
+        and "client_id (string, required)" in out
+    )
+
+
+def test_demo_writes_the_same_bytes_for_the_same_seed(capsys, tmp_path):
+    for name in ("a", "b"):
+        assert (
+            _run(
+                capsys,
+                "demo",
+                "--out",
+                tmp_path / name,
+                "--clients",
+                20,
+                "--months",
+                9,
+                "--events",
+                "light",
+            )[0]
+            == 0
+        )
+    assert (tmp_path / "a" / "customers.parquet").read_bytes() == (
+        tmp_path / "b" / "customers.parquet"
+    ).read_bytes()
+
+
+def test_the_environment_names_the_portfolio(capsys, small_portfolio: Portfolio, monkeypatch):
+    monkeypatch.setenv("HEALTHSEG_PORTFOLIO", str(small_portfolio.folder))
+    assert (
+        _run(
+            capsys, "run", "calculate_health_score", "-p", f"client_id={small_portfolio.client_id}"
+        )[0]
+        == 0
+    )
+
+
+def test_the_settings_in_force_are_recorded_once(capsys, small_portfolio: Portfolio):
+    from healthseg.data.ledger.ledger import FILE_NAME, Ledger
+
+    for _ in range(2):
+        _run(
+            capsys,
+            "run",
+            "calculate_health_score",
+            "--portfolio",
+            small_portfolio.folder,
+            "-p",
+            f"client_id={small_portfolio.client_id}",
+        )
+    assert len(Ledger(small_portfolio.folder / FILE_NAME).settings_history()) == 1

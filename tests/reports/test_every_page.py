@@ -1,0 +1,160 @@
+"""Every kind of page in headless Chromium: of an ordinary portfolio on every screen, and of a portfolio of hostile strings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from healthseg.charts import formats
+from healthseg.data.tables import TABLES
+from tests.reports import every_page, hostile_portfolio
+from tests.reports.browser import Browser, browsing
+from tests.reports.hostile import HOSTILE
+from tests.reports.made import small_portfolio
+
+__all__ = ["small_portfolio"]
+FOREIGN = {
+    "img",
+    "iframe",
+    "base",
+    "object",
+    "embed",
+    "video",
+    "source",
+    "math",
+    "mtext",
+    "form",
+    "mglyph",
+    "template",
+    "noscript",
+    "textarea",
+    "plaintext",
+    "link",
+    "audio",
+    "frame",
+    "applet",
+    "foreignobject",
+    "animate",
+    "use",
+}
+# What an attacker's string would leave behind in a page that read it: elements, handlers, addresses, values that ran.
+JUDGE = """(() => {
+  const found = {tags: new Set(), bad: []};
+  for (const one of document.querySelectorAll("*")) {
+    found.tags.add(one.localName.toLowerCase());
+    for (const {name, value} of one.attributes) {
+      if (name.startsWith("on") || name === "srcdoc" || name === "formaction") found.bad.push(name + "=" + value);
+      if (["href", "src", "action", "xlink:href"].includes(name) && /^\\s*(javascript|data|https?|\\/\\/)/i.test(value))
+        found.bad.push(name + "=" + value);
+      if (name === "style" && /expression|url\\(|@import/i.test(value)) found.bad.push(name + "=" + value);
+    }
+  }
+  return {tags: [...found.tags], bad: found.bad, ran: window.ran, globals: Object.keys(window),
+          scripts: [...document.scripts].filter(one => !one.type || one.type === "text/javascript").length,
+          head: document.head.children.length, text: document.body.textContent};
+})()"""
+TRAPS = (
+    "window.ran = []; for (const name of ['alert', 'confirm', 'prompt', 'print', 'open'])"
+    " window[name] = (...given) => { window.ran.push(name + given); };"
+)
+SEEN = """(() => [...document.querySelectorAll(".hs-chart")].map(one =>
+  [...one.querySelectorAll("svg")].filter(svg => svg.checkVisibility()).map(svg => {
+    const size = svg.getBoundingClientRect();
+    return [Math.round(size.width), svg.querySelectorAll("path, text").length > 0];
+  })))()"""
+SETTLED = """new Promise(done => { let left = 200; const look = () =>
+  innerWidth < 641 || !left-- || [...document.querySelectorAll("script.hs-spec")].every(one =>
+    one.closest("figure").dataset.drawn) ? done(left) : setTimeout(look, 20); look(); })"""
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with browsing() as one:
+        one.call("Page.addScriptToEvaluateOnNewDocument", source=TRAPS)
+        yield one
+
+
+@pytest.fixture(scope="module")
+def ordinary(small_portfolio, tmp_path_factory) -> dict[str, Path]:
+    return dict(
+        every_page.pages(
+            small_portfolio.folder, small_portfolio.client_id, tmp_path_factory.mktemp("ordinary")
+        )
+    )
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("hostile")
+    portfolio = hostile_portfolio.write(folder / "portfolio")
+    return dict(every_page.pages(portfolio, hostile_portfolio.SHOWN, folder))
+
+
+@pytest.mark.parametrize("name", every_page.KINDS)
+def test_a_page_is_quiet_drawn_and_as_wide_as_its_screen(browser: Browser, ordinary, name):
+    page = ordinary[name]
+    for width in (390, 1440):
+        for dark in (False, True):
+            browser.open(page, width, dark)
+            browser.run(SETTLED)
+            assert browser.requests == [page.resolve().as_uri()], "the page asks for nothing"
+            assert browser.run("document.documentElement.scrollWidth") <= width
+            charts = browser.run(SEEN)
+            assert all(len(drawn) == 1 and drawn[0][0] > 200 and drawn[0][1] for drawn in charts), (
+                charts
+            )
+            assert browser.problems == [], (width, dark)
+    assert charts or name in ("index", "alerts"), "a report has a chart"
+
+
+def test_every_column_of_text_holds_every_hostile_string():
+    for table in TABLES.values():
+        rows = hostile_portfolio.rows(table)
+        for column in hostile_portfolio.text_columns(table):
+            assert set(rows[column]) == set(HOSTILE), (table.name, column)
+        assert all(len(rows.dropna(subset=column.name)) for column in table.columns)
+
+
+def test_the_hostile_portfolio_is_read_whole(hostile):
+    folder = hostile["index"].parent / "portfolio"
+    read = every_page.hs.Portfolio.open(folder)
+    for table in TABLES.values():
+        assert len(read.table(table.name)) == len(
+            pd.read_parquet(folder / f"{table.name}.parquet")
+        ), table.name
+
+
+@pytest.mark.parametrize("name", every_page.KINDS)
+def test_nothing_runs_and_all_is_text_on_a_page_of_hostile_strings(
+    browser: Browser, ordinary, hostile, name
+):
+    browser.open(ordinary[name])
+    browser.run(SETTLED)
+    usual = browser.run(JUDGE)
+    browser.open(hostile[name])
+    browser.run(SETTLED)
+    browser.run(
+        "document.querySelectorAll('details').forEach(one => one.open = true);"
+        "document.querySelectorAll('input[type=checkbox], thead button').forEach(one => one.click());"
+        "document.querySelectorAll('a, button, input, td, svg *').forEach(one => ['mouseover', 'mousemove',"
+        "'focus', 'toggle'].forEach(kind => one.dispatchEvent(new MouseEvent(kind, {bubbles: true}))))"
+    )
+    found = browser.run(JUDGE)
+    assert not (set(found["tags"]) - set(usual["tags"])) & FOREIGN and found["bad"] == []
+    assert browser.run("document.querySelectorAll('head > *').length") == usual["head"]
+    assert found["ran"] == [] and set(found["globals"]) <= set(usual["globals"])
+    assert found["scripts"] <= 3 and browser.requests == [hostile[name].resolve().as_uri()]
+    assert browser.problems == []
+    assert browser.run("document.documentElement.scrollWidth") <= 1440
+    if name.startswith("customer"):
+        assert formats.plain(hostile_portfolio.NAME) in " ".join(found["text"].split())
+
+
+def test_the_index_shows_each_hostile_name_as_it_is(browser: Browser, hostile):
+    browser.open(hostile["index"])
+    shown = browser.run(
+        "[...document.querySelectorAll('#customers tbody tr th bdi')].map(one => one.textContent)"
+    )
+    assert len(set(shown)) >= 30 and set(shown) <= {formats.plain(text) for text in HOSTILE}

@@ -1,0 +1,202 @@
+"""A report as PDF and CSV, pages of notebooks that are not ours, files where they belong, users under other names."""
+
+from __future__ import annotations
+
+import csv
+import datetime as dt
+import io
+import json
+import re
+import subprocess
+import sys
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+from healthseg.errors import HealthsegError
+from healthseg.reports import privacy, writing
+from healthseg.reports.html import export, foreign, markup, page, pdf, tables
+from tests.reports import samples
+from tests.reports.hostile import HOSTILE
+from tests.reports.pages import Read, shown
+
+MADE = export.Made(dt.datetime(2026, 1, 2, tzinfo=dt.UTC), 1.0)
+
+
+def _document(kind: str = "customer", result=None) -> export.Document:
+    return export.read(
+        shown(kind, result or (samples.health() if kind == "customer" else samples.portfolio()))
+    )
+
+
+def _pdf(document: export.Document) -> bytes:
+    pytest.importorskip("typst", reason="PDF needs Typst")
+    return pdf.made(document.title, document.kicker, document.parts, document.footer)
+
+
+@pytest.mark.parametrize("kind", ["customer", "portfolio"])
+def test_a_report_becomes_a_pdf_of_several_pages_the_same_each_time(kind):
+    made = _pdf(_document(kind))
+    assert made.startswith(b"%PDF") and len(made) > 50_000 and made == _pdf(_document(kind))
+    assert int(re.search(rb"/Type/Pages/Count (\d+)", made).group(1)) >= 3
+
+
+def test_hostile_texts_are_data_for_the_typesetter():
+    hostile = samples.health(
+        name="#panic() $x$ *a* _b_ ```c``` " + " ".join(HOSTILE),
+        warnings=list(HOSTILE),
+        risk_indicators=list(HOSTILE),
+    )
+    assert _pdf(_document(result=hostile)).startswith(b"%PDF")
+
+
+def test_a_tables_figures_are_figures_in_csv():
+    found = tables.csv_files(_document("portfolio").parts)
+    rows = list(csv.DictReader(io.StringIO(next(iter(found.values())).removeprefix("\ufeff"))))
+    customers = samples.portfolio().customers
+    assert len(rows) == len(customers) and next(iter(found)) == "01-most-at-stake-first.csv"
+    for row, customer in zip(rows, customers, strict=True):
+        assert row["Customer and why"].startswith(customer["name"])
+        assert float(row["ARR, EUR"]) == customer["arr"] and row["Renewal"] == str(
+            customer["renewal_on"] or ""
+        )
+
+
+@pytest.mark.parametrize(
+    "text", [*HOSTILE, "=1+1", "+1+1", "-1+1", "@SUM(1)", "\t=1", "\r=1", "\n=1", "\u00a0=1+1"]
+)
+def test_no_text_is_a_formula_in_a_spreadsheet(text):
+    cell = page.table([{"a": text, "b": "x"}], [page.Column("a", "A"), page.Column("b", text)])
+    rows = list(csv.reader(io.StringIO(tables.text(markup.parse(cell)).removeprefix("\ufeff"))))
+    for value in (value for row in rows for value in row):
+        assert not value or value[0] not in "=+-@\t\r\n", value
+
+
+def test_altairs_charts_of_any_notebook_become_named_pictures_with_their_figures():
+    import altair as alt
+
+    data = alt.Data(values=[{"a": 1, "b": 0.5}, {"a": 2, "b": 2.5}])
+    chart = alt.Chart(data, title="Two </script> bars").mark_bar().encode(x="a:O", y="b:Q")
+    bundles = [
+        chart._repr_mimebundle_(None, None),
+        {"application/vnd.vegalite.v6+json": chart.to_dict()},
+    ]
+    bundles = [bundle[0] if isinstance(bundle, tuple) else bundle for bundle in bundles]
+    assert foreign.chart_of(bundles[0]) is not None
+    for bundle in bundles:
+        cells = [
+            new_markdown_cell("# Mine"),
+            new_code_cell("1", outputs=[new_output("display_data", data=bundle)]),
+        ]
+        text = export.to_html(new_notebook(cells=cells), MADE)
+        read = Read(text)
+        assert read.foreign == [] and "https://cdn" not in text and "2.5" in read.text
+        assert [told["aria-label"] for tag, told in read.tags if tag == "svg"] == [
+            "Two </script> bars"
+        ]
+
+
+def test_control_characters_in_the_chart_of_any_notebook_do_not_end_the_process():
+    texts = ["nul\x00", "bell\x07", "\x1b[0m", "\ud800", "ok"]
+    values = [{"a\x01": text, "b": place} for place, text in enumerate(texts)]
+    encoding = {
+        "x": {"field": "a\x01", "type": "nominal"},
+        "y": {"field": "b", "type": "quantitative"},
+    }
+    spec = {"data": {"values": values}, "title": "T\x01", "mark": "bar", "encoding": encoding}
+    code = (
+        "import json, sys; from healthseg.reports.html import foreign; spec = json.loads(sys.argv[1]);"
+        "print(ascii(foreign.piece({'data': {'application/vnd.vegalite.v6+json': spec}})))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, json.dumps(spec)], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert (
+        'aria-label="T\\ufffd"' in done.stdout
+        and "<svg" in done.stdout
+        and ">ok</text>" in done.stdout
+    )
+
+
+def test_outputs_of_other_kinds_are_shown_as_what_they_are():
+    outputs = [
+        new_output("stream", name="stdout", text="<b>said</b>"),
+        new_output("execute_result", data={"text/plain": "<Thing>"}),
+        new_output("display_data", data={"image/png": "iVBORw0KGgo="}),
+        new_output("stream", name="stderr", text="a warning"),
+    ]
+    pieces = [foreign.piece(output) for output in outputs]
+    assert (
+        pieces[0] == "<pre>&lt;b&gt;said&lt;/b&gt;</pre>"
+        and pieces[1] == "<pre>&lt;Thing&gt;</pre>"
+    )
+    assert pieces[2].startswith('<img alt="') and pieces[3] == ""
+
+
+def test_users_have_one_other_name_everywhere_unless_they_are_asked_for(monkeypatch):
+    rows, columns = (
+        [{"user_id": "ann@acme.example", "n": 1}],
+        [page.Column("user_id", "User"), page.Column("n", "N")],
+    )
+    response = {
+        "users": [{"user_id": "ann@acme.example"}],
+        "champion_user_id": "ann@acme.example",
+        "name": "ann",
+    }
+    assert "ann@acme" in page.table(rows, columns) and privacy.hidden(response) == response
+    monkeypatch.setenv(privacy.PSEUDONYMS, "key")
+    name = privacy.shown("ann@acme.example")
+    assert name in page.table(rows, columns) and "ann@acme" not in page.table(rows, columns)
+    told = privacy.hidden(response)
+    assert told == {"users": [{"user_id": name}], "champion_user_id": name, "name": "ann"}
+    monkeypatch.setenv(privacy.PSEUDONYMS, "another key")
+    assert privacy.shown("ann@acme.example") != name and privacy.shown(None) is None
+
+
+def test_the_key_of_pseudonyms_is_the_portfolios_own_and_private(tmp_path):
+    class Portfolio:
+        root = tmp_path
+
+    first = privacy.key(Portfolio)
+    assert first == privacy.key(Portfolio) and len(first) == 32
+    assert (tmp_path / ".healthseg" / "pseudonyms").stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize(
+    "name", ["{client_id}", "a{0}", "x" * 200, "%s", "~", "$HOME", "con", "-rf", "ä", "a b"]
+)
+def test_odd_names_stay_within_the_folder(tmp_path, name):
+    found = writing.inside(tmp_path, name, "page.html")
+    assert found.parent.parent == tmp_path and found.parent.is_dir()
+
+
+@pytest.mark.parametrize("name", ["../up", "/etc", "a/../../b", "..", "x" * 300])
+def test_names_that_lead_elsewhere_are_refused(tmp_path, name):
+    with pytest.raises(HealthsegError):
+        writing.write_whole(writing.inside(tmp_path, name, "page.html"), "x")
+    assert [
+        path for path in tmp_path.parent.rglob("page.html") if not path.is_relative_to(tmp_path)
+    ] == []
+
+
+def test_a_folder_of_files_holds_these_and_no_others(tmp_path):
+    writing.write_folder(tmp_path / "t", {"a.csv": "1", "b.csv": "2"})
+    writing.write_folder(tmp_path / "t", {"b.csv": "3"})
+    assert {path.name: path.read_text() for path in (tmp_path / "t").iterdir()} == {"b.csv": "3"}
+
+
+def test_the_response_lies_beside_the_page_and_not_in_the_notebook():
+    from healthseg.reports.batches.execution import Job, scrubbed
+
+    notebook = shown("customer", samples.health())
+    told = export.facts(notebook)
+    assert told["response"]["current_health_score"] == 69 and json.dumps(told["response"])
+    written = scrubbed(notebook, Job("t", "a", "/n/x.ipynb", {}, "/p", "/o"))
+    clean = nbformat.reads(written, as_version=4)
+    assert (
+        "response" not in export.facts(clean)
+        and told["response"]
+        and nbformat.validate(clean) is None
+    )

@@ -1,0 +1,270 @@
+"""The pages of stages: what a manager has to find on them, and that they only read."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+
+import pandas as pd
+import pytest
+from mcp.types import Implementation
+
+import healthseg as hs
+from healthseg.cli import main as cli
+from healthseg.integrations.mcp import server as mcp_server
+from healthseg.reports.pages import lifecycle as page
+from healthseg.reports.pages import lifecycle_portfolio as portfolio_page
+from healthseg.testing import tiny_portfolio
+from healthseg.tools import manage_lifecycle_stages, portfolio_lifecycle
+from tests.reports.made import small_portfolio
+from tests.reports.test_mcp import own_cache, talk
+
+__all__ = ["own_cache", "small_portfolio"]
+PIECES = ("opening", "usual", "next_stage", "to_do", "apart", "way", "method")
+PORTFOLIO_PIECES = (
+    "opening",
+    "stages",
+    "to_do",
+    "stuck",
+    "back",
+    "apart",
+    "matrix",
+    "times",
+    "method",
+)
+
+
+@pytest.fixture(scope="module")
+def portfolio(small_portfolio):
+    return hs.Portfolio.open(small_portfolio.folder)
+
+
+def pieces(module, names, response) -> dict[str, str]:
+    return {name: getattr(module, name)(response).markup for name in names}
+
+
+def test_a_customers_page_answers_each_question(portfolio, small_portfolio):
+    response = manage_lifecycle_stages(portfolio, small_portfolio.client_id, "get_stage")
+    shown = pieces(page, PIECES, response)
+    assert response.current_stage.replace("_", " ").capitalize() in shown["opening"]
+    assert "<svg" in shown["way"] and "Each change as it was entered" in shown["way"]
+    assert all(
+        text in shown["next_stage"]
+        for text in map(page.safe, response.next_stage_criteria.criteria)
+    )
+    assert f"{response.next_stage_criteria.progress.criteria_met} of" in shown["next_stage"]
+    assert "Kaplan" in shown["method"]
+
+
+def test_the_portfolios_page_answers_each_question(portfolio):
+    response = portfolio_lifecycle(portfolio)
+    shown = pieces(portfolio_page, PORTFOLIO_PIECES, response)
+    assert f"{response.total_customers} customers in" in shown["opening"]
+    for name, words in (
+        ("stages", "ARR by stage over time"),
+        ("matrix", "From stage to stage"),
+        ("times", "Time in each stage"),
+    ):
+        assert words in shown[name] and "<svg" in shown[name]
+    assert "Returns" in shown["back"]
+    for row in response.disagreements:
+        assert page.safe(row["name"]) in shown["apart"]
+
+
+def test_a_customer_without_a_stage_and_a_portfolio_without_any_have_pages_that_say_so():
+    empty = tiny_portfolio([("a", f"2025-03-{day:02d} 09:00", "u1") for day in range(1, 31)])
+    shown = pieces(page, PIECES, manage_lifecycle_stages(empty, "a", "get_stage"))
+    assert "no stage is recorded" in shown["opening"].lower() and "not measured" in shown["usual"]
+    told = pieces(portfolio_page, PORTFOLIO_PIECES, portfolio_lifecycle(empty))
+    assert (
+        "no stage was imported or recorded" in told["opening"].lower()
+        and "Nothing contradicts" in told["apart"]
+    )
+
+
+def test_names_and_reasons_of_a_portfolio_are_text_on_the_page():
+    hostile = "<script>alert(1)</script>"
+    who = pd.DataFrame({"client_id": ["a"], "signup_date": ["2025-01-01"], "name": [hostile]})
+    stages = pd.DataFrame(
+        {
+            "client_id": ["a"],
+            "stage": ["active"],
+            "effective_at": ["2025-02-01 10:00:00"],
+            "reason": [hostile],
+            "actor": [hostile],
+        }
+    )
+    portfolio = tiny_portfolio([("a", "2025-03-01 09:00", "u1")], who, stage_changes=stages)
+    markup = "".join(
+        pieces(page, PIECES, manage_lifecycle_stages(portfolio, "a", "get_stage")).values()
+    )
+    markup += "".join(
+        pieces(portfolio_page, PORTFOLIO_PIECES, portfolio_lifecycle(portfolio)).values()
+    )
+    assert "<script>alert" not in markup and "&lt;script&gt;alert" in markup
+
+
+def test_reports_only_read(small_portfolio, tmp_path, capsys):
+    for given in (
+        ["-p", "action=transition"],
+        ["-p", "new_stage=churned"],
+        ["-p", "transition_reason=x"],
+    ):
+        status = cli.main(
+            [
+                "report",
+                "manage_lifecycle_stages",
+                "--portfolio",
+                str(small_portfolio.folder),
+                "--client",
+                small_portfolio.client_id,
+                "--out",
+                str(tmp_path / "out"),
+                *given,
+            ]
+        )
+        told = json.loads(capsys.readouterr().out)
+        assert status == 1 and "only reads" in told["error_message"]
+
+
+# -- the commands ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def copied(small_portfolio, tmp_path):
+    folder = tmp_path / "portfolio"
+    shutil.copytree(small_portfolio.folder, folder)
+    return dataclasses.replace(small_portfolio, folder=folder)
+
+
+def asked(capsys, *words: str) -> tuple[int, dict]:
+    status = cli.main(list(words))
+    return status, json.loads(capsys.readouterr().out)
+
+
+def test_advance_prints_a_plan_and_makes_it_only_when_it_is_told_to(copied, capsys):
+    command = ("lifecycle", "advance", "--portfolio", str(copied.folder))
+    status, plan = asked(capsys, *command)
+    assert status == 0 and plan["applied"] is False and plan["moves"]
+    portfolio = hs.Portfolio.open(copied.folder)
+    assert not portfolio.has_ledger or portfolio.ledger().stage_events() == []
+    status, done = asked(capsys, *command, "--apply")
+    moved = [one for one in done["moves"] if one["outcome"] == "moved"]
+    assert status == 0 and len(moved) == sum(one["automatic"] for one in plan["moves"])
+    events = hs.Portfolio.open(copied.folder).ledger().stage_events()
+    assert {(one.client_id, one.stage, one.automated, one.actor) for one in events} == {
+        (one["client_id"], one["to_stage"], True, "rule") for one in moved
+    }
+    again = asked(capsys, *command, "--as-of", plan["as_of"], "--apply")[1]
+    assert not [one for one in again["moves"] if one["outcome"] == "moved"]
+
+
+def test_advance_can_be_asked_for_one_customer(copied, capsys):
+    whole = asked(capsys, "lifecycle", "advance", "--portfolio", str(copied.folder))[1]["moves"]
+    one = whole[0]["client_id"]
+    chosen = asked(
+        capsys, "lifecycle", "advance", "--portfolio", str(copied.folder), "--client", one
+    )[1]["moves"]
+    assert chosen == whole[:1]
+
+
+def test_a_transition_over_the_command_line_is_delivered_by_an_outbox_run(copied, capsys):
+    (copied.folder / "healthseg.toml").write_text(
+        '[settings.outbox]\nroutes = { "*" = "log" }\n[settings.outbox.handlers.log]\nkind = "file"\n'
+        'path = "log.jsonl"\n'
+    )
+    given = ("--portfolio", str(copied.folder))
+    status, response = asked(
+        capsys,
+        "run",
+        "manage_lifecycle_stages",
+        *given,
+        "-p",
+        f"client_id={copied.client_id}",
+        "-p",
+        "action=transition",
+        "-p",
+        "new_stage=churned",
+        "-p",
+        "transition_reason=left",
+    )
+    assert status == 0 and response["changed"] and response["current_stage"] == "churned"
+    assert response["automated_actions_triggered"][0] == {
+        "action": "update_crm_stage",
+        "status": "scheduled",
+        "reason": None,
+        "attempts": 0,
+        "scheduled_for": response["recorded_at"],
+    }
+    status, told = asked(capsys, "outbox", "run", *given)
+    assert (
+        status == 0
+        and told["delivered"] == 2
+        and told["outbox"] == {"completed": 2, "scheduled": 1}
+    )
+    lines = [json.loads(line) for line in (copied.folder / "log.jsonl").read_text().splitlines()]
+    assert [line["action"] for line in lines] == ["update_crm_stage", "notify_csm"]
+    assert asked(capsys, "outbox", "run", *given)[1]["delivered"] == 0
+
+
+def test_a_change_over_the_command_line_is_signed_by_the_user_unless_another_is_named(
+    copied, capsys, monkeypatch
+):
+    monkeypatch.setenv("LOGNAME", "ann")
+
+    def asks(stage: str, *more: str) -> dict:
+        return asked(
+            capsys,
+            "run",
+            "manage_lifecycle_stages",
+            "--portfolio",
+            str(copied.folder),
+            "-p",
+            f"client_id={copied.client_id}",
+            "-p",
+            "action=update_stage",
+            "-p",
+            f"new_stage={stage}",
+            *more,
+        )[1]
+
+    assert asks("trial")["actor"] == "ann"
+    assert asks("active", "--actor", "bob")["actor"] == "bob"
+    assert asks("engaged", "-p", "actor=eve")["actor"] == "eve"
+    read = asked(
+        capsys,
+        "run",
+        "manage_lifecycle_stages",
+        "--portfolio",
+        str(copied.folder),
+        "-p",
+        f"client_id={copied.client_id}",
+        "-p",
+        "action=get_stage",
+    )[1]
+    assert read["actor"] == "eve", "who only reads signs nothing"
+    assert [one.actor for one in hs.Portfolio.open(copied.folder).ledger().stage_events()] == [
+        "ann",
+        "bob",
+        "eve",
+    ]
+
+
+def test_a_change_over_mcp_is_signed_by_the_caller(copied, monkeypatch):
+    monkeypatch.setenv("LOGNAME", "ann")
+    desk = mcp_server.Desk(str(copied.folder))
+
+    async def conversation(client) -> None:
+        for more in ({"new_stage": "trial"}, {"new_stage": "active", "actor": "bob"}):
+            asked = {"client_id": copied.client_id, "action": "update_stage", **more}
+            assert not (await client.call_tool("manage_lifecycle_stages", asked)).is_error
+
+    talk(
+        mcp_server.server(desk), conversation, client_info=Implementation(name="crm\n", version="1")
+    )
+    desk.responses.close()
+    assert [one.actor for one in hs.Portfolio.open(copied.folder).ledger().stage_events()] == [
+        "ann:crm",
+        "bob",
+    ]

@@ -1,0 +1,445 @@
+"""The MCP server, asked by the official client: tools, responses, errors, limits, reports, and who is let in."""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import anyio
+import httpx2
+import jsonschema
+import pytest
+import uvicorn
+from mcp import Client, StdioServerParameters
+from mcp.client.streamable_http import streamable_http_client
+from mcp.shared.exceptions import MCPError
+
+from healthseg.cli import main as cli
+from healthseg.integrations.mcp import limits as mcp_limits
+from healthseg.integrations.mcp import server as mcp_server
+from healthseg.integrations.mcp import tools as mcp_tools
+from healthseg.integrations.mcp.reports import SCHEME
+from healthseg.reports.responses import WRITERS, Responses
+from healthseg.settings.operator import LimitSettings
+from healthseg.testing import tiny_portfolio
+from healthseg.tools import TOOLS
+from tests.reports.asked import asked_of
+from tests.reports.made import Portfolio, small_portfolio
+from tests.tools.conftest import conform
+
+__all__ = ["conform", "small_portfolio"]
+TOKEN = "canary-token-0123456789"
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    """Counters and responses of these tests, apart from the machine's."""
+    monkeypatch.setenv("HEALTHSEG_CACHE", str(tmp_path / "cache"))
+
+
+def desk_of(folder: Path | str, **more: Any) -> mcp_server.Desk:
+    return mcp_server.Desk(str(folder), **more)
+
+
+def talk(server: Any, conversation: Callable[[Client], Any], **more: Any) -> Any:
+    """What a conversation with a server gives, or the protocol's error; in this process where the server is one."""
+
+    async def run() -> tuple[Any, MCPError | None]:
+        async with Client(server, **more) as client:
+            try:
+                return await conversation(client), None
+            except MCPError as problem:  # raised outside: within it would come as a group
+                return None, problem
+
+    given, problem = anyio.run(run)
+    if problem is not None:
+        raise problem
+    return given
+
+
+def called(desk: mcp_server.Desk, tool: str, arguments: dict[str, Any]) -> Any:
+    return talk(mcp_server.server(desk), lambda client: client.call_tool(tool, arguments))
+
+
+@pytest.fixture(scope="module")
+def answered(small_portfolio: Portfolio, tmp_path_factory) -> dict[str, Any]:
+    """Every tool's result over MCP."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HEALTHSEG_CACHE", str(tmp_path_factory.mktemp("cache")))
+        desk = desk_of(small_portfolio.folder)
+
+        async def all_of(client: Client) -> dict[str, Any]:
+            await client.list_tools()
+            return {
+                name: await client.call_tool(name, asked_of(name, small_portfolio.client_id))
+                for name in TOOLS
+            }
+
+        return talk(mcp_server.server(desk), all_of)
+
+
+def test_every_tool_of_the_registry_is_listed_with_typed_parameters_and_words():
+    portfolio = tiny_portfolio([("a", "2025-03-03 09:00", "u1")])
+    listed = talk(
+        mcp_server.server(desk_of(portfolio.path)), lambda client: client.list_tools()
+    ).tools
+    assert [tool.name for tool in listed] == list(TOOLS)
+    for tool in listed:
+        assert set(tool.input_schema["properties"]) == set(TOOLS[tool.name].parameters.model_fields)
+        assert (
+            tool.input_schema["additionalProperties"] is False
+            and tool.input_schema["type"] == "object"
+        )
+        response, error = tool.output_schema["anyOf"]
+        assert (
+            tool.output_schema["type"] == response["type"] == "object"
+            and "cache" in response["properties"]
+        )
+        assert set(error["required"]) == {"status", "error_code", "error_message", "details"}
+        assert (
+            tool.description.startswith(TOOLS[tool.name].summary) and ">>>" not in tool.description
+        )
+        assert tool.annotations.read_only_hint is (tool.name not in {*WRITERS, "segment_customers"})
+        for schema in (tool.input_schema, tool.output_schema):
+            jsonschema.Draft202012Validator.check_schema(schema)
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_a_response_over_mcp_is_of_its_schema_and_the_reference_s_shape(answered, tool, conform):
+    result = answered[tool]
+    assert not result.is_error, result.content[0].text
+    assert json.loads(result.content[0].text) == result.structured_content
+    jsonschema.validate(result.structured_content, mcp_tools.described(tool).output_schema)
+    assert conform(tool, result.structured_content) == []
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_mcp_command_line_and_python_give_the_same_response(
+    answered, tool, small_portfolio: Portfolio, capsys
+):
+    import healthseg as hs
+
+    asked = asked_of(tool, small_portfolio.client_id)
+    over_mcp = {
+        key: value for key, value in answered[tool].structured_content.items() if key != "cache"
+    }
+    assert (
+        cli.main(
+            ["run", tool, "--portfolio", str(small_portfolio.folder), "--params", json.dumps(asked)]
+        )
+        == 0
+    )
+    over_cli = json.loads(capsys.readouterr().out)
+    del over_cli["cache"]
+    in_python = TOOLS[tool].function(hs.Portfolio.open(small_portfolio.folder), **asked).to_dict()
+    assert over_mcp == over_cli == in_python
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments", "code"),
+    [
+        ("calculate_health_score", {"client_id": "cs_client@123"}, "INVALID_CLIENT_ID"),
+        ("calculate_health_score", {"client_id": "nobody"}, "CLIENT_NOT_FOUND"),
+        (
+            "calculate_health_score",
+            {"client_id": "a", "lookback_period_days": 1000},
+            "INVALID_PARAMETERS",
+        ),
+        ("calculate_health_score", {"client_id": "a", "lookback": 30}, "INVALID_PARAMETERS"),
+        ("calculate_health_score", {}, "INVALID_PARAMETERS"),
+        (
+            "calculate_health_score",
+            {"client_id": "a", "scoring_model": "ml_predictive"},
+            "CALCULATION_ERROR",
+        ),
+    ],
+)
+def test_an_error_is_the_reference_s_object(tool, arguments, code):
+    portfolio = tiny_portfolio([("a", f"2025-03-{day:02d} 09:00", "u1") for day in range(1, 29)])
+    result = called(desk_of(portfolio.path), tool, arguments)
+    assert result.is_error and result.structured_content["error_code"] == code
+    assert set(result.structured_content) == {"status", "error_code", "error_message", "details"}
+    assert set(result.structured_content["details"]) >= {
+        "parameter",
+        "value_provided",
+        "validation_rule",
+    }
+    schema = next(told.output_schema for told in mcp_tools.listed() if told.name == tool)
+    jsonschema.validate(
+        result.structured_content, schema
+    )  # some clients hold errors against it as well
+
+
+def test_missing_data_and_a_silent_database_are_errors_of_their_own(tmp_path):
+    (tmp_path / "customers.csv").write_text("client_id,signup_date\na,2025-01-01\n")
+    result = called(desk_of(tmp_path), "track_usage_engagement", {"client_id": "a"})
+    assert result.structured_content["error_code"] == "DATA_RETRIEVAL_ERROR"
+    silent = desk_of("postgresql://user:canary-password@127.0.0.1:1/none")
+    result = called(silent, "track_usage_engagement", {"client_id": "a"})
+    assert result.structured_content["error_code"] == "INTEGRATION_ERROR"
+    assert "canary-password" not in result.model_dump_json()
+
+
+def test_a_tool_that_is_none_is_an_error_of_the_protocol_with_the_nearest_name():
+    portfolio = tiny_portfolio([("a", "2025-03-03 09:00", "u1")])
+    with pytest.raises(MCPError, match=r"did you mean calculate_health_score\?"):
+        called(desk_of(portfolio.path), "calculate_helth_score", {})
+
+
+def test_new_data_are_seen_by_a_server_that_runs():
+    portfolio = tiny_portfolio([("a", f"2025-03-{day:02d} 09:00", "u1") for day in range(1, 29)])
+    desk, asked = (
+        desk_of(portfolio.path),
+        {"client_id": "a", "period_start": "2025-03-15", "period_end": "2025-03-29"},
+    )
+
+    def events() -> int:
+        return called(desk, "track_usage_engagement", asked).structured_content["usage_analytics"][
+            "total_events"
+        ]
+
+    assert [events() for _ in range(3)] == [13, 13, 13]  # the 28th is not over
+    with open(Path(portfolio.path) / "events.csv", "a") as handle:
+        handle.write("a,2025-03-20 10:00,u3\n")
+    assert events() == 14
+
+
+def test_a_call_that_takes_long_says_so(monkeypatch):
+    portfolio = tiny_portfolio([("a", f"2025-03-{day:02d} 09:00", "u1") for day in range(1, 29)])
+    desk, told = desk_of(portfolio.path), []
+    monkeypatch.setattr(mcp_server, "BEAT_SECONDS", 0.01)
+
+    async def note(progress: float, total: float | None, message: str | None) -> None:
+        told.append((progress, message))
+
+    talk(
+        mcp_server.server(desk),
+        lambda client: client.call_tool(
+            "calculate_health_score", {"client_id": "a"}, progress_callback=note
+        ),
+    )
+    assert len(told) >= 3 and told == sorted(told) and "calculate_health_score" in told[0][1]
+
+
+def test_eight_callers_at_once_each_get_their_own_answer():
+    days = [f"2025-03-{day:02d} 09:00" for day in range(1, 29)]
+    portfolio = tiny_portfolio(
+        [(f"c{k}", day, f"u{user}") for k in range(8) for day in days for user in range(k + 1)]
+    )
+    desk, counts = desk_of(portfolio.path), {}
+
+    async def conversation(client: Client) -> None:
+        async def ask(k: int) -> None:
+            result = await client.call_tool(
+                "track_usage_engagement",
+                {"client_id": f"c{k}", "period_start": "2025-03-15", "period_end": "2025-03-29"},
+            )
+            counts[k] = result.structured_content["usage_analytics"]["total_events"]
+
+        async with anyio.create_task_group() as tasks:
+            for k in range(8):
+                tasks.start_soon(ask, k)
+
+    talk(mcp_server.server(desk), conversation)
+    assert counts == {k: 13 * (k + 1) for k in range(8)}
+
+
+# -- limits ------------------------------------------------------------------------------------------------------
+
+
+class Clock:
+    now = 1e9
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def refused(limits: mcp_limits.Limits, caller: str) -> int | None:
+    """Seconds to wait, or None where the request is answered."""
+    try:
+        limits.take(caller)
+    except mcp_limits.RateLimited as problem:
+        return problem.to_dict()["details"]["retry_after_seconds"]
+    return None
+
+
+def test_a_caller_has_100_requests_a_minute_and_all_have_1000_an_hour(tmp_path):
+    clock = Clock()
+    limits = mcp_limits.Limits(tmp_path, LimitSettings(), clock)
+    assert [refused(limits, "ann") for _ in range(100)] == [None] * 100
+    clock.now += 20
+    assert 40 <= refused(limits, "ann") <= 41 and refused(limits, "bob") is None
+    clock.now += 41
+    assert refused(limits, "ann") is None
+    for caller in range(9):
+        [limits.take(f"caller {caller}") for _ in range(99 + (caller < 7))]
+    assert refused(limits, "late") >= 3500
+    clock.now += 3600
+    assert refused(limits, "late") is None
+
+
+def test_processes_count_together(tmp_path):
+    first, second = (
+        mcp_limits.Limits(tmp_path, LimitSettings(per_caller_a_minute=3), Clock()) for _ in range(2)
+    )
+    assert [refused(each, "ann") is None for each in (first, second, first, second)] == [
+        True,
+        True,
+        True,
+        False,
+    ]
+
+
+def test_counters_that_are_forgotten_while_others_count_disturb_nobody(tmp_path):
+    """A collection may come at any moment, also while another counter of the same thread holds the file's lock."""
+    first, second = (mcp_limits.Limits(tmp_path, LimitSettings(), Clock()) for _ in range(2))
+    first.take("ann"), second.take("ann")
+    with second._buckets["everyone"].lock:
+        del first  # what its finalizer raises is an error here
+        gc.collect()
+    assert refused(second, "ann") is None
+
+
+def test_a_refused_request_is_an_error_object_with_seconds_to_wait(monkeypatch):
+    monkeypatch.setenv("HEALTHSEG_LIMITS__PER_CALLER_A_MINUTE", "2")
+    portfolio = tiny_portfolio([("a", f"2025-03-{day:02d} 09:00", "u1") for day in range(1, 29)])
+    desk = desk_of(portfolio.path)
+
+    async def thrice(client: Client) -> list[Any]:
+        return [
+            await client.call_tool("track_usage_engagement", {"client_id": "a"}) for _ in range(3)
+        ]
+
+    *answered, refusal = talk(mcp_server.server(desk), thrice)
+    assert [result.is_error for result in answered] == [False, False] and refusal.is_error
+    told = refusal.structured_content
+    assert (
+        told["error_code"] == "RATE_LIMIT_EXCEEDED"
+        and 1 <= told["details"]["retry_after_seconds"] <= 61
+    )
+    assert (
+        Responses(portfolio.path).response("track_usage_engagement", {"client_id": "a"}).body
+    )  # no other face is limited
+
+
+# -- reports -----------------------------------------------------------------------------------------------------
+
+
+def test_reports_are_resources_and_nothing_else_is(tmp_path, monkeypatch):
+    reports = tmp_path / "reports"
+    for name in (
+        "index.html",
+        "portfolio/health.html",
+        "acme/health.html",
+        ".hidden/x.html",
+        "acme/data.csv",
+    ):
+        (reports / name).parent.mkdir(parents=True, exist_ok=True)
+        (reports / name).write_text(f"<p>{name}</p>")
+    (tmp_path / "secret.html").write_text("not a report")
+    (reports / "link.html").symlink_to(tmp_path / "secret.html")
+    monkeypatch.setenv("HEALTHSEG_MCP__REPORTS", str(reports))
+    server = mcp_server.server(desk_of(tiny_portfolio([("a", "2025-03-03 09:00", "u1")]).path))
+    listed = talk(server, lambda client: client.list_resources()).resources
+    assert [resource.name for resource in listed if resource.name != "link.html"] == [
+        "index.html",
+        "portfolio/health.html",
+        "acme/health.html",
+    ]
+    read = talk(server, lambda client: client.read_resource(f"{SCHEME}portfolio/health.html"))
+    assert (
+        read.contents[0].text == "<p>portfolio/health.html</p>"
+        and read.contents[0].mime_type == "text/html"
+    )
+    for uri in (
+        "../secret.html",
+        "%2e%2e/secret.html",
+        "link.html",
+        "acme/data.csv",
+        "none.html",
+        "/etc/passwd",
+    ):
+        with pytest.raises(MCPError, match="no report"):
+            talk(server, lambda client, uri=uri: client.read_resource(SCHEME + uri))
+
+
+# -- over the wire -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def served() -> Iterator[str]:
+    """A server over HTTP on this machine; its address."""
+    portfolio = tiny_portfolio([("a", f"2025-03-{day:02d} 09:00", "u1") for day in range(1, 29)])
+    app = mcp_server.http_app(desk_of(portfolio.path), TOKEN)
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/mcp"
+    server.should_exit = True
+    thread.join()
+
+
+def over_http(address: str, token: str | None, conversation: Callable[[Client], Any]) -> Any:
+    async def run() -> Any:
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        async with (
+            httpx2.AsyncClient(headers=headers, timeout=60) as http,
+            Client(streamable_http_client(address, http_client=http)) as client,
+        ):
+            return await conversation(client)
+
+    return anyio.run(run)
+
+
+def test_over_http_only_the_token_is_let_in(served):
+    def ask(client: Client) -> Any:
+        return client.call_tool("track_usage_engagement", {"client_id": "a"})
+
+    assert over_http(served, TOKEN, ask).structured_content["client_id"] == "a"
+    for wrong in (None, "x", TOKEN[:-1], TOKEN + "x"):
+        answer = httpx2.post(
+            served,
+            json={},
+            headers={"Authorization": f"Bearer {wrong}"} if wrong is not None else {},
+        )
+        assert answer.status_code == 401 and "bearer" in answer.headers["WWW-Authenticate"].lower()
+    strange = httpx2.post(
+        served, json={}, headers={"Authorization": f"Bearer {TOKEN}", "Host": "evil.example"}
+    )
+    assert strange.status_code in (400, 403, 421)
+
+
+def test_over_http_a_token_is_asked_for(small_portfolio: Portfolio, capsys, monkeypatch):
+    for token in ("", "short"):
+        monkeypatch.setenv("HEALTHSEG_MCP_TOKEN", token)
+        assert cli.main(["mcp", "--http", "--portfolio", str(small_portfolio.folder)]) == 1
+        assert "HEALTHSEG_MCP_TOKEN" in json.loads(capsys.readouterr().out)["error_message"]
+
+
+def test_over_stdio_the_command_serves(tmp_path):
+    portfolio = tiny_portfolio([("a", f"2025-03-{day:02d} 09:00", "u1") for day in range(1, 29)])
+    command = StdioServerParameters(
+        command=sys.executable,
+        args=["-m", "healthseg.cli.main", "mcp", "--portfolio", str(portfolio.path)],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+
+    async def conversation(client: Client) -> tuple[Any, Any]:
+        return await client.list_tools(), await client.call_tool(
+            "track_usage_engagement", {"client_id": "a"}
+        )
+
+    listed, result = talk(command, conversation)
+    assert [tool.name for tool in listed.tools] == list(TOOLS) and result.structured_content[
+        "client_id"
+    ] == "a"

@@ -1,0 +1,271 @@
+"""Reports made by papermill from a real portfolio: the files, the index, and what happens when something fails."""
+
+from __future__ import annotations
+
+import datetime as dt
+import io
+import json
+import os
+import re
+from pathlib import Path
+
+import nbformat
+import pandas as pd
+import pytest
+
+import healthseg as hs
+from healthseg.errors import CalculationError, HealthsegError, InvalidParameters
+from healthseg.reports import writing
+from healthseg.reports.batches import execution, reports
+from healthseg.reports.batches.progress import Progress
+from tests.reports.made import Portfolio, small_portfolio
+from tests.reports.pages import Read
+
+__all__ = ["small_portfolio"]
+TOOL = "calculate_health_score"
+AT = dt.datetime(2026, 1, 2, 3, 4, tzinfo=dt.UTC)
+
+
+@pytest.fixture(scope="module")
+def made(small_portfolio: Portfolio, tmp_path_factory) -> tuple[reports.Run, Path]:
+    out = tmp_path_factory.mktemp("reports")
+    run = reports.make_reports(
+        str(small_portfolio.folder),
+        (TOOL,),
+        [small_portfolio.client_id],
+        portfolio=True,
+        out=out,
+        clock=lambda: AT,
+    )
+    return run, out
+
+
+def _page(out: Path, owner: str) -> Read:
+    return Read((out / owner / f"{TOOL}.html").read_text("utf-8"))
+
+
+def test_all_reports_are_there_and_nothing_else(made, small_portfolio: Portfolio):
+    run, out = made
+    assert run.status == 0 and not run.failed
+    found = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
+    assert found == {
+        "index.html",
+        *(
+            f"{owner}/{TOOL}.{kind}"
+            for owner in ("portfolio", small_portfolio.client_id)
+            for kind in ("html", "ipynb", "json")
+        ),
+    } | {f"runs/{path.name}" for path in (out / "runs").iterdir()}
+    assert len(list((out / "runs").iterdir())) == 1
+
+
+def test_a_page_shows_the_figures_of_the_response(made, small_portfolio: Portfolio):
+    response = hs.calculate_health_score(
+        hs.Portfolio.open(small_portfolio.folder), small_portfolio.client_id
+    )
+    text = _page(made[1], small_portfolio.client_id).text
+    told = response.to_dict()
+    assert response.customer.name in text and response.fingerprint in text
+    assert (
+        f"{told['current_health_score']} of 100" not in text
+        and f"Health score {told['current_health_score']}" in text
+    )
+    for component in told["components"]:
+        assert (
+            f"{'–' if component['score'] is None else component['score']} {component['component'].capitalize()}"
+            in text
+        )
+    for point in told["historical_scores"]:
+        date = dt.date.fromisoformat(point["date"])
+        shown = "–" if point["score"] is None else point["score"]
+        assert f"{date.day} {date:%b} {date.year} score {shown}" in text
+    for point in told["predicted_scores"] or []:
+        assert f"forecast {point['predicted_score']} {point['lower']} to {point['upper']}" in text
+    for action in told["recommended_actions"] + told["risk_indicators"]:
+        assert " ".join(action.split()) in text
+
+
+def test_the_portfolios_page_shows_the_figures_of_the_response(made, small_portfolio: Portfolio):
+    from healthseg.tools import portfolio_health
+
+    response = portfolio_health(hs.Portfolio.open(small_portfolio.folder))
+    text = _page(made[1], "portfolio").text
+    assert response.verdict() in text
+    for row in response.customers:
+        assert row["name"] in text
+
+
+def test_the_footer_says_when_by_the_faces_clock(made, small_portfolio: Portfolio):
+    assert "Made on 2 Jan 2026 at 03:04 UTC in " in _page(made[1], small_portfolio.client_id).text
+
+
+def test_the_index_lists_every_live_customer_and_links_to_what_is_there(
+    made, small_portfolio: Portfolio
+):
+    run, out = made
+    read = Read(run.index.read_text("utf-8"))
+    links = [attributes["href"] for tag, attributes in read.tags if tag == "a"]
+    assert set(links) == {f"portfolio/{TOOL}.html", f"{small_portfolio.client_id}/{TOOL}.html"}
+    assert all((out / link).is_file() for link in links)
+    live = {
+        row["name"]
+        for row in hs.Portfolio.open(small_portfolio.folder)
+        .table("customers")
+        .query("churned_on.isna()")
+        .to_dict("records")
+    }
+    assert all(name in read.text for name in live)
+
+
+def test_the_notebook_beside_it_holds_no_path_of_this_machine(made, small_portfolio: Portfolio):
+    for owner in ("portfolio", small_portfolio.client_id):
+        text = (made[1] / owner / f"{TOOL}.ipynb").read_text("utf-8")
+        nbformat.validate(nbformat.reads(text, as_version=4))
+        assert (
+            not re.search(r'"[^"]*(/tmp|/home|/root|/work)/', text)
+            and "papermill" not in json.loads(text)["metadata"]
+        )
+
+
+def test_no_part_of_the_notebook_beside_it_is_random(made, small_portfolio: Portfolio):
+    notebook = nbformat.read(made[1] / small_portfolio.client_id / f"{TOOL}.ipynb", as_version=4)
+    source = nbformat.read(reports.notebooks() / "customer" / f"{TOOL}.ipynb", as_version=4)
+    assert {cell.id for cell in notebook.cells} - {cell.id for cell in source.cells} == {
+        "injected-parameters"
+    }
+
+
+def test_a_report_that_fails_is_told_and_the_others_are_there(small_portfolio: Portfolio, tmp_path):
+    told, customers = io.StringIO(), pd.read_parquet(small_portfolio.folder / "customers.parquet")
+    last = customers.sort_values(["signup_date", "client_id"]).iloc[-1]
+    before = (pd.Timestamp(last["signup_date"]) - pd.Timedelta(days=10)).date()
+    run = reports.make_reports(
+        str(small_portfolio.folder),
+        (TOOL,),
+        [last["client_id"]],
+        portfolio=True,
+        out=tmp_path,
+        clock=lambda: AT,
+        as_of=str(before),
+        progress=Progress(stream=told),
+    )
+    assert run.status == 3 and [outcome.client_id for outcome in run.failed] == [last["client_id"]]
+    assert not (tmp_path / last["client_id"] / f"{TOOL}.html").exists()
+    assert (tmp_path / "portfolio" / f"{TOOL}.html").is_file()
+    read = Read(run.index.read_text("utf-8"))
+    assert (
+        "1 report could not be made" in read.text and run.failed[0].error["error_code"] in read.text
+    )
+    assert "failed" in told.getvalue()
+    assert not list(tmp_path.rglob("*.part"))
+
+
+@pytest.mark.parametrize(
+    "given", [{"lookback_period_days": 3}, {"no_such": 1}, {"scoring_model": "magic"}]
+)
+def test_parameters_are_checked_before_anything_runs(small_portfolio: Portfolio, tmp_path, given):
+    with pytest.raises(InvalidParameters):
+        reports.make_reports(
+            str(small_portfolio.folder),
+            (TOOL,),
+            portfolio=True,
+            out=tmp_path / "out",
+            parameters=given,
+        )
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_link_in_the_way_is_not_followed(small_portfolio: Portfolio, tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    folder = tmp_path / "out"
+    folder.mkdir()
+    (folder / small_portfolio.client_id).symlink_to(elsewhere)
+    job = execution.Job(
+        TOOL,
+        small_portfolio.client_id,
+        "unused.ipynb",
+        {},
+        str(small_portfolio.folder),
+        str(folder),
+    )
+    outcome = execution.make(job, AT)
+    assert (
+        outcome.error["error_code"] == "INVALID_PARAMETERS"
+        and "symbolic link" in outcome.error["error_message"]
+    )
+    assert list(elsewhere.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["..", ".", "", "a/b", "a\\b", "nul\0l"])
+def test_a_path_is_made_of_plain_names(tmp_path, name):
+    with pytest.raises(HealthsegError, match="no name of a file"):
+        writing.inside(tmp_path, name, "page.html")
+
+
+def test_a_folder_that_cannot_be_made_is_an_error_object(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(InvalidParameters, match="cannot write into"):
+        writing.output_folder(tmp_path / "file" / "reports")
+
+
+def test_a_file_that_could_not_be_written_leaves_the_old_one(tmp_path):
+    page = tmp_path / "page.html"
+    writing.write_whole(page, "old")
+    with pytest.raises(UnicodeEncodeError):
+        writing.write_whole(page, "new \ud800")
+    assert page.read_text() == "old" and os.listdir(tmp_path) == ["page.html"]
+
+
+def _notebook(tmp_path: Path, *cells: str) -> execution.Job:
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    notebook.metadata["kernelspec"] = {
+        "name": "python3",
+        "display_name": "Python 3",
+        "language": "python",
+    }
+    nbformat.write(notebook, tmp_path / "n{b}.ipynb")
+    return execution.Job(
+        TOOL, "a", str(tmp_path / "n{b}.ipynb"), {}, str(tmp_path), str(tmp_path / "{out}")
+    )
+
+
+@pytest.fixture
+def environment_kept(monkeypatch):
+    for name in ("HEALTHSEG_PORTFOLIO", "JUPYTER_RUNTIME_DIR", "PYTHONPATH"):
+        monkeypatch.setenv(name, os.environ.get(name, ""))
+
+
+@pytest.mark.parametrize(
+    ("cells", "said"),
+    [
+        (("raise ValueError('no such thing')", "1"), "raised ValueError: no such thing"),
+        (("import sys; sys.exit(0)", "1"), "ended before its last cell"),
+        (("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "1"), "died"),
+    ],
+)
+@pytest.mark.filterwarnings("default")
+def test_the_status_comes_from_what_happened(tmp_path, environment_kept, cells, said):
+    outcome = execution.make(_notebook(tmp_path, *cells), AT)
+    assert (
+        not outcome.ok and said in outcome.error["error_message"].lower()
+    ) or said in outcome.error["error_message"]
+    assert not list(tmp_path.rglob("*.html"))
+
+
+def test_an_error_of_ours_keeps_its_code(tmp_path, environment_kept):
+    cell = "from healthseg.errors import IntegrationError\nraise IntegrationError('the database does not answer')"
+    outcome = execution.make(_notebook(tmp_path, cell), AT)
+    assert (
+        outcome.error["error_code"] == "INTEGRATION_ERROR"
+        and outcome.error["error_message"] == "the database does not answer"
+    )
+
+
+def test_nothing_asked_for_is_an_error(small_portfolio: Portfolio, tmp_path):
+    with pytest.raises(InvalidParameters, match="no report was asked for"):
+        reports.make_reports(str(small_portfolio.folder), (TOOL,), out=tmp_path)
+
+
+def test_notebooks_that_are_not_there_are_no_traceback():
+    assert issubclass(CalculationError, HealthsegError) and reports.notebooks().name == "notebooks"

@@ -1,0 +1,127 @@
+"""The portfolio's usage: totals, who breaks away, idle seats, single users, users who come and go."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from healthseg.errors import InvalidParameters
+from healthseg.metrics import panel
+from healthseg.testing import tiny_portfolio
+from healthseg.tools import portfolio_usage
+
+
+@pytest.fixture(scope="module")
+def usage_portfolio(demo):
+    return portfolio_usage(demo)
+
+
+def test_totals_are_the_sums_of_the_panel(demo, usage_portfolio):
+    rows = panel.panel(demo, [demo.data_until])
+    live = rows[rows["live"]]
+    assert usage_portfolio.total_customers == len(live) == len(usage_portfolio.customers)
+    assert usage_portfolio.monthly_active_users == live["monthly_active_users"].sum()
+    assert usage_portfolio.weekly_active_users == live["weekly_active_users"].sum()
+    assert sum(usage_portfolio.excluded.values()) + usage_portfolio.total_customers == len(
+        demo.table("customers")
+    )
+
+
+def test_utilisation_is_of_the_customers_whose_seats_are_known(demo, usage_portfolio):
+    table = usage_portfolio.frame("customers").dropna(subset="seats")
+    assert usage_portfolio.customers_with_seats == len(table)
+    share = table["monthly_active_users"].sum() / table["seats"].sum()
+    assert usage_portfolio.seat_utilisation == pytest.approx(share, abs=1e-4)
+    assert usage_portfolio.frame("utilisation")["customers"].sum() == len(table)
+
+
+def test_growth_accounting_of_the_portfolio_adds_up(usage_portfolio):
+    for week in usage_portfolio.growth_accounting.weeks:
+        assert week.active_users == week.new_users + week.returning_users + week.resurrected_users
+
+
+def test_retention_cells_are_shares_or_blank(usage_portfolio):
+    for cohort in usage_portfolio.user_retention:
+        assert cohort.users > 0 and cohort.retained[-1] is None
+        assert all(share is None or 0 <= share <= 1 for share in cohort.retained)
+
+
+def steady(client, start, end, users=("u1", "u2")):
+    return [
+        (client, f"{day.date()} 09:00:00", user)
+        for day in pd.date_range(start, end)
+        for user in users
+    ]
+
+
+def test_the_customer_whose_usage_falls_while_the_others_hold_breaks_away():
+    events = [row for at in range(10) for row in steady(f"c{at}", "2025-01-01", "2025-06-30")]
+    events += steady("fallen", "2025-01-01", "2025-06-05")
+    events += [("fallen", f"2025-06-{day:02d} 09:00:00", "u1") for day in (10, 29)]
+    response = portfolio_usage(tiny_portfolio(events))
+    assert [row["client_id"] for row in response.breaking_away] == ["fallen"]
+    assert response.median_usage_ratio == 1.0
+    assert [row["client_id"] for row in response.single_user_customers] == []
+
+
+def test_a_customer_on_a_single_user_is_listed_with_its_arr():
+    events = [
+        *steady("one", "2025-01-01", "2025-06-30", users=("u1",)),
+        *steady("two", "2025-01-01", "2025-06-30"),
+    ]
+    contracts = pd.DataFrame(
+        {
+            "client_id": ["one", "two"],
+            "starts_on": "2025-01-01",
+            "ends_on": "2026-01-01",
+            "arr": [5000, 9000],
+            "seats": [10, 2],
+            "currency": "EUR",
+        }
+    )
+    response = portfolio_usage(tiny_portfolio(events, contracts=contracts))
+    assert [(row["client_id"], row["arr"]) for row in response.single_user_customers] == [
+        ("one", 5000)
+    ]
+    assert (response.single_user_arr, response.currency, response.licensed_seats) == (
+        5000.0,
+        "EUR",
+        12,
+    )
+    assert [row["client_id"] for row in response.idle_seats] == [
+        "one"
+    ] and response.seat_utilisation == 0.25
+
+
+def test_arr_in_several_currencies_is_not_added_up():
+    events = [
+        *steady("one", "2025-01-01", "2025-06-30", users=("u1",)),
+        *steady("two", "2025-01-01", "2025-06-30"),
+    ]
+    contracts = pd.DataFrame(
+        {
+            "client_id": ["one", "two"],
+            "starts_on": "2025-01-01",
+            "ends_on": "2026-01-01",
+            "arr": [5000, 9000],
+            "currency": ["EUR", "USD"],
+        }
+    )
+    response = portfolio_usage(tiny_portfolio(events, contracts=contracts))
+    assert response.single_user_arr is None and "several currencies" in response.warnings[0]
+
+
+def test_a_tiny_portfolio_says_what_it_cannot_know():
+    response = portfolio_usage(
+        tiny_portfolio([("a", "2025-03-03 09:00", "u1"), ("a", "2025-03-04 09:00", "u2")])
+    )
+    assert (
+        response.usage_trends.trend_direction is None and "$.usage_trends" in response.not_measured
+    )
+    assert response.seat_utilisation is None and "$.seat_utilisation" in response.not_measured
+    assert response.activity_heatmap.peak_days is None
+
+
+def test_a_look_back_outside_of_its_range_is_refused(demo):
+    with pytest.raises(InvalidParameters, match="7"):
+        portfolio_usage(demo, lookback_period_days=3)
