@@ -232,9 +232,9 @@ def test_notebooks_define_nothing_compute_nothing_and_hold_no_outputs() -> None:
 FAULTY = [
     ("errors.py", "import healthseg.settings", "errors may not import healthseg.settings"),
     (
-        "config.py",
+        "settings/a.py",
         "from healthseg.data import ledger",
-        "config may not import healthseg.data.ledger",
+        "settings may not import healthseg.data.ledger",
     ),
     (
         "data/a.py",
