@@ -1,6 +1,6 @@
 """Every recommendation and alert: a rule over named figures, and its words.
 
-The rules are data (``rules.toml``): nothing is advised that no figure triggered, and every
+The rules are data (one TOML file a tool): nothing is advised that no figure triggered, and every
 piece of advice names its rule and the figures that made it fire.
 """
 
@@ -110,18 +110,32 @@ def words(template: str, figures: Mapping[str, Any]) -> str:
     return _Plain().vformat(template, (), figures)
 
 
+FILES = {
+    "calculate_health_score": "health",
+    "track_usage_engagement": "usage",
+    "track_feature_adoption": "adoption",
+    "manage_lifecycle_stages": "lifecycle",
+    "track_adoption_milestones": "milestones",
+    "segment_customers": "segments",
+    "segment_by_value_tier": "tiers",
+    "analyze_engagement_patterns": "patterns",
+}
+
+
 @functools.cache
-def _portfolio() -> dict[str, Any]:
-    return tomllib.loads(
-        resources.files("healthseg.rules").joinpath("rules.toml").read_text(encoding="utf-8")
-    )
+def _entries(tool: str) -> dict[str, Any]:
+    """A tool's rules and phrases, by kind and name."""
+    if tool not in FILES:
+        return {}
+    file = resources.files("healthseg.rules").joinpath(f"{FILES[tool]}.toml")
+    return tomllib.loads(file.read_text(encoding="utf-8"))
 
 
 @functools.cache
 def rules(tool: str, kind: str) -> tuple[Rule, ...]:
     """The tool's rules of a kind, in order of priority, then name."""
     found = []
-    for name, entry in _portfolio().get(tool, {}).get(kind, {}).items():
+    for name, entry in _entries(tool).get(kind, {}).items():
         severity = entry.get("severity", "low")
         if kind not in KINDS or severity not in SEVERITIES:
             raise InvalidParameters(
@@ -150,4 +164,4 @@ def fired(tool: str, kind: str, figures: Mapping[str, Any]) -> list[dict[str, An
 
 def phrases(tool: str, section: str) -> dict[str, dict[str, str]]:
     """Words kept with the rules: a metric's name for readers, the effort of changing it."""
-    return _portfolio().get(tool, {}).get(section, {})
+    return _entries(tool).get(section, {})

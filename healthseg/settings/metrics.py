@@ -1,0 +1,33 @@
+"""How metrics are counted: sessions, adoption, champions, cohorts of users, baselines."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from healthseg.settings.base import Frozen
+
+
+class MetricSettings(Frozen):
+    """How metrics are counted: sessions, adoption, champions, cohorts of users, baselines."""
+
+    session_gap_minutes: Annotated[int, Field(ge=1)] = (
+        30  # Google Analytics', Amplitude's and Mixpanel's default
+    )
+    adopted_min_days: Annotated[int, Field(ge=1)] = 2  # once is a look, twice is a choice
+    adopted_min_users: Annotated[int, Field(ge=1)] = 1
+    champion_min_share: Annotated[float, Field(gt=0, le=1)] = 0.2
+    champion_min_active_days: Annotated[int, Field(ge=1)] = 12
+    # 28 days without the champion are a departure only where that seldom: of 100 champions who stay, a tenth of one
+    champion_silence_max_p: Annotated[float, Field(gt=0, le=1)] = 0.001
+    power_min_days: Annotated[int, Field(ge=1, le=28)] = 12  # of 28; three working days a week
+    regular_min_days: Annotated[int, Field(ge=1, le=28)] = 4  # of 28; once a week
+    activation_features: tuple[
+        str, ...
+    ] = ()  # activated = used one of them; empty: any person event
+    activation_days: Annotated[int, Field(ge=1)] = (
+        14  # after creation, where activation_features are set
+    )
+    baseline_min_tracked_days: Annotated[int, Field(ge=1)] = 28
+    paid_late_days: Annotated[int, Field(ge=0)] = 5

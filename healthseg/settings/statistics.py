@@ -1,0 +1,21 @@
+"""Levels of intervals, the false-discovery rate, seeds and draws."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from healthseg.settings.base import Frozen
+
+
+class StatisticsSettings(Frozen):
+    """Levels of intervals, the false-discovery rate, seeds and draws."""
+
+    interval_level: Annotated[float, Field(gt=0.5, lt=1)] = 0.90
+    effects_interval_level: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
+    effects_max_q: Annotated[float, Field(gt=0, lt=1)] = (
+        0.01  # false-discovery rate at which an effect is spoken of
+    )
+    at_risk_draws: Annotated[int, Field(ge=100)] = 10_000
+    seed: int = 7
