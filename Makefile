@@ -22,12 +22,13 @@ reports: $(READY) | $(DEMO) ## the demo portfolio's reports: the whole portfolio
 	$(BIN)/healthseg report --portfolio data/demo --overview --riskiest 5 --out reports
 	@echo "Open $(CURDIR)/reports/index.html"
 
-test: $(READY) | $(DEMO) ## ruff, then every test, doctest and notebook
-	$(BIN)/ruff check
+test: lint | $(DEMO) ## lint, then every test, doctest and notebook
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile --nbmake --nbmake-timeout=300
 
-lint: $(READY) ## ruff, and notebooks without outputs
+lint: $(READY) ## style, formatting and types, and notebooks without outputs
 	$(BIN)/ruff check
+	$(BIN)/ruff format --check healthseg tests benchmarks
+	$(BIN)/mypy
 	find notebooks -name '*.ipynb' -exec $(BIN)/nbstripout --keep-id --verify {} +
 
 lab: $(READY) | $(DEMO) ## JupyterLab on the notebooks
@@ -56,7 +57,7 @@ lock: $(READY) ## renew requirements.lock
 	rm -rf .venv/lock
 
 clean: ## remove what was generated (the environment .venv stays)
-	rm -rf data/demo build dist .pytest_cache .ruff_cache .hypothesis
+	rm -rf data/demo build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find reports -mindepth 1 ! -name README.md -delete
 
 $(DEMO): | $(READY)
