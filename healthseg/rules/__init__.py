@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict, Field
+
 from healthseg.errors import InvalidParameters
 from healthseg.rules.expressions import Condition
 
@@ -35,9 +37,20 @@ KINDS = (
 )
 
 
+class TriggeredRule(BaseModel):
+    """A rule whose condition holds, with the figures that its condition and text read."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rule: str = Field(description="The rule's name")
+    text: str = Field(description="The rule's text with its figures")
+    severity: str = Field(description="low, medium, high or critical")
+    figures: dict[str, Any] = Field(description="The figures that the rule reads")
+
+
 @dataclass(frozen=True)
 class Rule:
-    """``when`` holds → ``text`` is said, with the figures of ``when`` and ``text``."""
+    """A condition over named figures, and the text that is said where it holds."""
 
     tool: str
     kind: str
@@ -52,6 +65,13 @@ class Rule:
     def figures(self) -> list[str]:
         words = {field for _, field, _, _ in string.Formatter().parse(self.text) if field}
         return sorted(words | set(self.condition.names))
+
+    def evaluate(
+        self, figures: Mapping[str, Any], threshold: float | None = None
+    ) -> TriggeredRule | None:
+        """The triggered rule, or None where its condition is not known to hold."""
+        outcome = self.fires(figures, threshold)
+        return None if outcome is None else TriggeredRule(**outcome)
 
     def fires(
         self, figures: Mapping[str, Any], threshold: float | None = None
@@ -160,6 +180,13 @@ def fired(tool: str, kind: str, figures: Mapping[str, Any]) -> list[dict[str, An
     """What fires for these figures, most severe first."""
     found = [outcome for rule in rules(tool, kind) if (outcome := rule.fires(figures)) is not None]
     return sorted(found, key=lambda outcome: -SEVERITIES.index(outcome["severity"]))
+
+
+def triggered(tool: str, kind: str, figures: Mapping[str, Any]) -> list[TriggeredRule]:
+    """The tool's rules of a kind whose conditions hold for these figures, most severe first."""
+    outcomes = [rule.evaluate(figures) for rule in rules(tool, kind)]
+    held = [outcome for outcome in outcomes if outcome is not None]
+    return sorted(held, key=lambda outcome: -SEVERITIES.index(outcome.severity))
 
 
 def phrases(tool: str, section: str) -> dict[str, dict[str, str]]:

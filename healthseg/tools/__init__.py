@@ -1,98 +1,102 @@
-"""ANSWERED: the tools of the reference, and the registry that the faces are made from.
+"""The eight tools, each for one customer and for the portfolio, and the registry of them.
 
-Each tool lies in a folder of its own, whose module ``tool`` has the function, the function for the portfolio
-(``<name>_portfolio``), ``CustomerParameters`` and ``PortfolioParameters``. It is loaded when the tool is first used: a
-call of one tool does not pay for what the others import.
+Each tool lies in a folder of its own; its module ``tool`` has the two functions and is loaded when
+the tool is first used: a call of one tool does not pay for what the others import.
 """
 
 from __future__ import annotations
 
 import functools
 import importlib
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
-from threadpoolctl import threadpool_limits
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from healthseg.tools.adoption.tool import portfolio_adoption, track_feature_adoption
+    from healthseg.tools.base import Parameters, Result
     from healthseg.tools.health.tool import calculate_health_score, portfolio_health
     from healthseg.tools.lifecycle.tool import manage_lifecycle_stages, portfolio_lifecycle
-    from healthseg.tools.milestones.tool import (
-        portfolio_milestones,
-        track_adoption_milestones,
-    )
-    from healthseg.tools.parameters import Parameters
-    from healthseg.tools.patterns.tool import (
-        analyze_engagement_patterns,
-        portfolio_patterns,
-    )
+    from healthseg.tools.milestones.tool import portfolio_milestones, track_adoption_milestones
+    from healthseg.tools.patterns.tool import analyze_engagement_patterns, portfolio_patterns
     from healthseg.tools.segments.tool import portfolio_segments, segment_customers
     from healthseg.tools.tiers.tool import portfolio_tiers, segment_by_value_tier
     from healthseg.tools.usage.tool import portfolio_usage, track_usage_engagement
 
+Scope = Literal["customer", "portfolio"]
 
-@dataclass(frozen=True)
+
 class Tool:
-    """A tool as the faces see it: its function for a customer, its function for the portfolio, their parameters."""
+    """A tool as interfaces see it: one function for a customer, one for the portfolio.
 
-    name: str
-    folder: str
+    ``reading`` are the parameters that make a tool which can also write only read;
+    ``report_defaults`` are those that its reports add where nobody gives them.
+    """
 
-    @property
-    def portfolio_name(self) -> str:
-        return f"portfolio_{self.folder}"
+    def __init__(
+        self,
+        name: str,
+        folder: str,
+        reading: Mapping[str, Any] | None = None,
+        report_defaults: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.name, self.folder = name, folder
+        self.portfolio_name = f"portfolio_{folder}"
+        self.reading, self.report_defaults = dict(reading or {}), dict(report_defaults or {})
 
     @property
     def function(self) -> Callable[..., Any]:
-        return _on_one_thread(self._part(self.name))
+        """The function for one customer."""
+        return self._load(self.name)
 
     @property
     def portfolio(self) -> Callable[..., Any]:
-        return _on_one_thread(self._part(self.portfolio_name))
+        """The function for the whole portfolio."""
+        return self._load(self.portfolio_name)
 
     @property
     def parameters(self) -> type[Parameters]:
-        return self._part("CustomerParameters")
+        """The parameters of ``function``, as a pydantic model."""
+        return _parameters(self.function, "CustomerParameters")
 
     @property
     def portfolio_parameters(self) -> type[Parameters]:
-        return self._part("PortfolioParameters")
-
-    @property
-    def reading(self) -> dict[str, Any]:
-        """What a tool that can also write has to be asked, so that it only reads."""
-        return getattr(
-            importlib.import_module(f"healthseg.tools.{self.folder}.tool"), "READING", {}
-        )
-
-    @property
-    def report_defaults(self) -> dict[str, Any]:
-        """What a tool has to be told, as its notebooks tell it where nobody says otherwise."""
-        return getattr(
-            importlib.import_module(f"healthseg.tools.{self.folder}.tool"), "REPORT_DEFAULTS", {}
-        )
+        """The parameters of ``portfolio``, as a pydantic model."""
+        return _parameters(self.portfolio, "PortfolioParameters")
 
     @property
     def summary(self) -> str:
+        """The question that the tool answers."""
         return (self.function.__doc__ or "").strip().split("\n")[0]
 
-    def _part(self, name: str) -> Any:
-        return getattr(importlib.import_module(f"healthseg.tools.{self.folder}.tool"), name)
+    def run(self, portfolio: Any, values: Mapping[str, Any], scope: Scope = "customer") -> Result:
+        """The result for parameters by name; unknown names and bad values are refused once, here."""
+        function = self.function if scope == "customer" else self.portfolio
+        if hasattr(function, "run"):
+            return function.run(portfolio, values)
+        return function(portfolio, **values)
+
+    def _load(self, name: str) -> Callable[..., Any]:
+        function = getattr(importlib.import_module(f"healthseg.tools.{self.folder}.tool"), name)
+        return function if hasattr(function, "run") else _on_one_thread(function)
+
+
+# Until every tool declares its parameters by its signature alone (healthseg.tools.base.tool).
+def _parameters(function: Callable[..., Any], name: str) -> Any:
+    if hasattr(function, "model"):
+        return function.model()
+    return getattr(importlib.import_module(function.__module__), name)
 
 
 @functools.cache
 def _on_one_thread(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The same bits whatever the machine's cores; and threads of linear algebra that wait for each other on a busy
-    machine make small matrices forty to ninety times slower."""
-
     @functools.wraps(function)
-    def pinned(*given: Any, **named: Any) -> Any:
-        with threadpool_limits(1, "blas"):
-            return function(*given, **named)
+    def call(*arguments: Any, **named: Any) -> Any:
+        from threadpoolctl import threadpool_limits
 
-    return pinned
+        with threadpool_limits(1, "blas"):
+            return function(*arguments, **named)
+
+    return call
 
 
 TOOLS: dict[str, Tool] = {
@@ -101,11 +105,19 @@ TOOLS: dict[str, Tool] = {
         Tool("calculate_health_score", "health"),
         Tool("track_usage_engagement", "usage"),
         Tool("track_feature_adoption", "adoption"),
-        Tool("manage_lifecycle_stages", "lifecycle"),
+        Tool("manage_lifecycle_stages", "lifecycle", reading={"action": "get_stage"}),
         Tool("track_adoption_milestones", "milestones"),
-        Tool("segment_customers", "segments"),
+        Tool(
+            "segment_customers",
+            "segments",
+            report_defaults={"segment_type": "health", "segmentation_criteria": {}},
+        ),
         Tool("segment_by_value_tier", "tiers"),
-        Tool("analyze_engagement_patterns", "patterns"),
+        Tool(
+            "analyze_engagement_patterns",
+            "patterns",
+            report_defaults={"analysis_scope": "single_customer"},
+        ),
     )
 }
 

@@ -37,7 +37,6 @@ Stage = Literal[
 ]
 Instant = str | dt.date | dt.datetime | None
 WRITES = {"update_stage": CORRECTION, "transition": TRANSITION}
-READING = {"action": "get_stage"}
 ONLY_WRITES = ("new_stage", "transition_reason", "effective_at", "request_id", "actor")
 ID_RULE = "^[A-Za-z0-9_.:-]{1,100}$"
 RECORDS: dict[str, Any] = {

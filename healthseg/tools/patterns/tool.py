@@ -22,7 +22,6 @@ Confidence = Field(
     default=0.70, ge=0, le=1, description="Least share of resamples in which a pattern comes back"
 )
 AsOf = Field(default=None, description="Date, read to its end; default the portfolio's last day")
-REPORT_DEFAULTS = {"analysis_scope": "single_customer"}  # what a customer's notebook asks for
 
 
 class CustomerParameters(Parameters):

@@ -33,9 +33,6 @@ Since = Field(
 AsOf = Field(default=None, description="Date, read to its end; default the portfolio's last day")
 
 
-REPORT_DEFAULTS = {"segment_type": "health", "segmentation_criteria": {}}
-
-
 class PortfolioParameters(Parameters):
     """Parameters of portfolio_segments."""
 

@@ -1,0 +1,180 @@
+"""The panel's rows with their scores, on the dates that a response reads."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from healthseg.data.memory import remember
+from healthseg.metrics import panel as panels
+from healthseg.metrics.leaving import customers_as_of
+from healthseg.periods import weekly
+from healthseg.scoring import Scores, model_weights, score_panel, score_trend, training
+from healthseg.scoring.predictive import predictive_scores
+from healthseg.settings import Settings
+
+if TYPE_CHECKING:
+    from healthseg.data.portfolio import Portfolio
+
+HISTORY_DAYS = 371  # 53 weekly scores: a year's look-back and its forecast
+ARR_DAYS = 90
+PREDICTIVE = "ml_predictive"
+TODAYS_VALUE = "today's value of seats and plan"
+
+
+@dataclass(frozen=True)
+class ScoreModel:
+    """Which score: the scorecard's own, one with other component weights, or the churn model's."""
+
+    weights: Mapping[str, float] | None = None
+    predictive: bool = False
+
+    @classmethod
+    def of(cls, scoring_model: str, component_weights: Mapping[str, Any] | None) -> ScoreModel:
+        """The score that a tool's parameters name; raises InvalidParameters."""
+        return cls(model_weights(scoring_model, component_weights), scoring_model == PREDICTIVE)
+
+    @property
+    def key(self) -> str:
+        return PREDICTIVE if self.predictive else str(self.weights)
+
+
+SCORECARD = ScoreModel()
+
+
+@dataclass(frozen=True)
+class ScoredPanel:
+    """Rows of the panel and their scores on the dates of one ``as_of``, by customer and date.
+
+    ``notes`` says for which customers today's value stands in for an unknown past.
+    """
+
+    as_of: dt.date
+    lookback_days: int
+    rows: pd.DataFrame
+    scores: Scores
+    notes: dict[str, str]
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        return self.scores.frame
+
+    def on(self, date: dt.date) -> pd.DataFrame:
+        """Metrics and scores of a date side by side, by customer."""
+        at = (self.frame["date"] == pd.Timestamp(date)).to_numpy()
+        extra = [name for name in self.frame if name not in self.rows]
+        both = pd.concat([self.rows[at], self.frame.loc[at, extra]], axis=1)
+        return both.set_index("client_id", drop=False)
+
+    def trends(self, settings: Settings) -> pd.DataFrame:
+        """Each customer's trend, by client_id."""
+        trend = score_trend(self.frame, self.as_of, self.lookback_days, settings)
+        return trend.set_index("client_id", drop=False)
+
+
+def response_dates(as_of: dt.date, lookback_days: int) -> list[dt.date]:
+    """Weekly dates of a year, the look-back's start, and the date with which ARR is compared."""
+    extra = {as_of - dt.timedelta(days=days) for days in (lookback_days, ARR_DAYS)}
+    return sorted({*weekly(as_of, HISTORY_DAYS), *extra})
+
+
+def scored_panel(
+    portfolio: Portfolio,
+    as_of: dt.date,
+    lookback_days: int,
+    model: ScoreModel = SCORECARD,
+    clients: list[str] | None = None,
+) -> ScoredPanel:
+    """Metrics and scores of some customers (default: all) on the dates of a response at ``as_of``."""
+    rows = panels.panel(portfolio, response_dates(as_of, lookback_days), clients)
+    return score_rows_of(portfolio, rows, as_of, lookback_days, model)
+
+
+def score_rows_of(
+    portfolio: Portfolio, rows: pd.DataFrame, as_of: dt.date, lookback_days: int, model: ScoreModel
+) -> ScoredPanel:
+    """Rows of the panel with the score that ``model`` names."""
+    if not model.predictive:
+        return scorecard_rows(rows, as_of, lookback_days, portfolio.settings, model.weights)
+    rows = rows.sort_values(["client_id", "date"], kind="stable", ignore_index=True)
+    scored = scorecard_rows(rows, as_of, lookback_days, portfolio.settings)
+    standings = training.standings(portfolio, rows)
+    return replace(scored, scores=predictive_scores(scored.scores, standings, portfolio.settings))
+
+
+def scorecard_rows(
+    rows: pd.DataFrame,
+    as_of: dt.date,
+    lookback_days: int,
+    settings: Settings,
+    weights: Mapping[str, float] | None = None,
+) -> ScoredPanel:
+    """Rows of the panel with the scorecard's score."""
+    rows, notes = with_todays_values(rows)
+    return ScoredPanel(as_of, lookback_days, rows, score_panel(rows, settings, weights), notes)
+
+
+def last_day(signup: Any, churned_on: Any) -> dt.date:
+    """The day whose score a churned customer keeps: the day before churn, the signup day at least.
+
+    >>> last_day("2025-02-01", "2025-03-01").isoformat()
+    '2025-02-28'
+    >>> last_day("2025-02-01", "2025-02-01").isoformat()
+    '2025-02-01'
+    """
+    return max(pd.Timestamp(churned_on) - pd.Timedelta(days=1), pd.Timestamp(signup)).date()
+
+
+def churned_rows(
+    portfolio: Portfolio, as_of: dt.date, lookback_days: int, client_id: str
+) -> pd.DataFrame:
+    """The panel's rows of a customer that had churned by ``as_of``, on the dates up to its last day.
+
+    The rows of all churned customers are counted together, once per open portfolio.
+    """
+
+    def build() -> pd.DataFrame:
+        customers = customers_as_of(portfolio, as_of)
+        churned = customers[customers["churned_on"].notna()]
+        pairs = [
+            (row.client_id, date)
+            for row in churned.itertuples()
+            for date in response_dates(last_day(row.signup_date, row.churned_on), lookback_days)
+        ]
+        return panels.build_pairs(portfolio, pd.DataFrame(pairs, columns=["client_id", "date"]))
+
+    rows = remember(portfolio, ("churned rows", as_of, lookback_days), build)
+    return rows[rows["client_id"] == client_id].reset_index(drop=True)
+
+
+def with_todays_values(rows: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, str]]:
+    """History for a portfolio without a past of seats and plan: today's value, and for whom it stands.
+
+    Only for customers of whom no earlier value is known. Models never see this: they read the panel.
+    """
+    rows = rows.sort_values(["client_id", "date"], kind="stable", ignore_index=True)
+    if not len(rows):
+        return rows, {}
+    notes: dict[str, str] = {}
+    code = pd.factorize(rows["client_id"])[0]
+    last = np.r_[code[1:] != code[:-1], True]
+    for name in ("seats", "plan"):
+        known = rows[name].notna().to_numpy()
+        earlier = np.bincount(code[known & ~last], minlength=code[-1] + 1) > 0
+        fill = (known[last] & ~earlier)[code] & ~last
+        if fill.any():
+            values = rows[name].to_numpy()[last][code]
+            rows[name] = np.where(fill, values, rows[name].to_numpy())
+            notes |= dict.fromkeys(rows["client_id"].to_numpy()[fill], TODAYS_VALUE)
+    seats = rows["seats"].where(rows["seats"] > 0)
+    rows["seat_utilisation"] = np.where(
+        rows["client_id"].isin(notes),
+        rows["monthly_active_users"] / seats,
+        rows["seat_utilisation"],
+    )
+    return rows, notes

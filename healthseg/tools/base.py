@@ -1,0 +1,428 @@
+"""What every tool shares: results and their parts, figures, parameters, the ``tool`` decorator."""
+
+from __future__ import annotations
+
+import datetime as dt
+import functools
+import html
+import inspect
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    ClassVar,
+    Concatenate,
+    ParamSpec,
+    Self,
+    TypeVar,
+    get_type_hints,
+)
+
+import numpy as np
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, create_model
+from threadpoolctl import threadpool_limits
+
+from healthseg.data.portfolio import Portfolio
+from healthseg.errors import InvalidParameters, hint
+from healthseg.rules import TriggeredRule
+
+if TYPE_CHECKING:
+    import altair as alt
+
+__all__ = [
+    "Alert",
+    "Day",
+    "Figure",
+    "Interval",
+    "Parameters",
+    "Part",
+    "Result",
+    "TriggeredRule",
+    "integer",
+    "number",
+    "records",
+    "rounded",
+    "tool",
+    "validated",
+    "word",
+]
+
+Model = TypeVar("Model", bound="Parameters")
+P = ParamSpec("P")
+R = TypeVar("R", bound="Result")
+PYDANTIC_PREFIX = "Input should be "
+
+
+# -- figures at the edge ---------------------------------------------------------------
+
+
+def number(value: Any) -> float | None:
+    """A plain float, None for what is missing.
+
+    >>> number(float("nan")) is None
+    True
+    """
+    return None if value is None or pd.isna(value) else float(value)
+
+
+def rounded(value: Any, decimals: int = 4) -> float | None:
+    """A float with at most ``decimals`` decimals.
+
+    >>> rounded(2 / 3), rounded(None) is None
+    (0.6667, True)
+    """
+    value = number(value)
+    return None if value is None else round(value, decimals)
+
+
+def integer(value: Any) -> int | None:
+    """The nearest integer, halves up.
+
+    >>> integer(59.5), integer(float("nan")) is None
+    (60, True)
+    """
+    value = number(value)
+    return None if value is None else int(np.floor(round(value, 9) + 0.5))
+
+
+def word(value: Any) -> str | None:
+    """A text, None for anything else.
+
+    >>> word("basic"), word(float("nan")) is None
+    ('basic', True)
+    """
+    return value if isinstance(value, str) else None
+
+
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows as JSON values: missing values are null, whole figures integers, others have 4 decimals."""
+    return [
+        {str(key): _json_value(value) for key, value in row.items()}
+        for row in frame.to_dict("records")
+    ]
+
+
+def _json_value(value: Any) -> Any:
+    if value is None or pd.isna(value):
+        return None
+    if isinstance(value, float | np.floating):
+        return int(value) if float(value).is_integer() else round(float(value), 4)
+    return value.item() if isinstance(value, np.generic) else value
+
+
+class Figure:
+    """A figure that may be missing or uncertain: its value, or the reason why there is none.
+
+    A ``Part`` that is built with figures holds their values; the reasons become the response's
+    ``not_measured``, and ``part.figure(name)`` gives the figure again.
+
+    >>> Figure(None, reason="no seats are known of that day")
+    Figure(None, reason='no seats are known of that day')
+    """
+
+    __slots__ = ("lower", "n", "reason", "upper", "value")
+
+    def __init__(
+        self,
+        value: Any,
+        reason: str | None = None,
+        lower: float | None = None,
+        upper: float | None = None,
+        n: int | None = None,
+    ) -> None:
+        self.value, self.reason, self.lower, self.upper, self.n = value, reason, lower, upper, n
+
+    def __repr__(self) -> str:
+        extra = "".join(
+            f", {name}={getattr(self, name)!r}"
+            for name in ("reason", "lower", "upper", "n")
+            if getattr(self, name) is not None
+        )
+        return f"Figure({self.value!r}{extra})"
+
+
+# -- parts of results ------------------------------------------------------------------
+
+
+class Part(BaseModel):
+    """A part of a result: frozen. Fields accept a ``Figure`` in place of their value.
+
+    >>> class Seats(Part):
+    ...     licensed_seats: int | None
+    >>> seats = Seats(licensed_seats=Figure(None, reason="no seats are known"))
+    >>> seats.licensed_seats is None, seats.figure("licensed_seats").reason
+    (True, 'no seats are known')
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    _figures: dict[str, Figure] = PrivateAttr(default_factory=dict)
+
+    def __init__(self, **values: Any) -> None:
+        figures = {name: value for name, value in values.items() if isinstance(value, Figure)}
+        super().__init__(**values | {name: figure.value for name, figure in figures.items()})
+        self._figures.update(figures)
+
+    def figure(self, name: str) -> Figure:
+        """The figure of a field: its value with reason, interval and n where these are known."""
+        return self._figures.get(name) or Figure(getattr(self, name))
+
+
+class Interval(Part):
+    """From ``lower`` to ``upper``; an end is null where it is not known."""
+
+    lower: float | None = Field(description="Lower end, in the unit of its figure")
+    upper: float | None = Field(description="Upper end, in the unit of its figure")
+
+
+class Alert(Part):
+    """A triggered rule that somebody is told of."""
+
+    type: str = Field(description="The rule's name")
+    severity: str = Field(description="low, medium, high or critical")
+    message: str = Field(description="The rule's text with its figures")
+    figures: dict[str, Any] = Field(description="The figures that the rule reads")
+
+    @classmethod
+    def of(cls, rule: TriggeredRule) -> Alert:
+        return cls(type=rule.rule, severity=rule.severity, message=rule.text, figures=rule.figures)
+
+
+def reasons(value: Any, path: str = "$") -> Iterator[tuple[str, str]]:
+    """JSON path and reason of every missing figure within a value; rows of a list share ``[*]``."""
+    if isinstance(value, Part):
+        for name, figure in value._figures.items():
+            if figure.value is None and figure.reason:
+                yield f"{path}.{name}", figure.reason
+        for name in type(value).model_fields:
+            yield from reasons(getattr(value, name), f"{path}.{name}")
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from reasons(item, f"{path}[*]")
+
+
+# -- results ---------------------------------------------------------------------------
+
+
+class Result(BaseModel):
+    """The base of the tools' results.
+
+    ``to_dict()`` is the reference's JSON (with more keys), ``frame(name)`` a DataFrame with
+    unrounded figures, ``charts()`` altair charts by name. Figures are rounded at this edge only.
+    ``not_measured`` is derived from the figures of the parts; reasons that belong to no part are
+    passed in addition.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    tool: ClassVar[str] = ""
+
+    as_of: dt.date = Field(description="The day at whose end the response is read")
+    data_until: dt.date = Field(description="The portfolio's last whole day of events")
+    fingerprint: str = Field(
+        description="Names data, settings and version: the same give the same bytes"
+    )
+    coverage: float | None = Field(
+        default=None, description="Share of the inputs that are measured"
+    )
+    warnings: list[str] = Field(default_factory=list, description="What a reader has to know first")
+    not_measured: dict[str, str] = Field(
+        default_factory=dict, description="Why a key is null, by its JSON path"
+    )
+
+    _figures: dict[str, Figure] = PrivateAttr(default_factory=dict)
+    _frames: dict[str, pd.DataFrame] = PrivateAttr(default_factory=dict)
+
+    def __init__(self, **values: Any) -> None:
+        figures = {name: value for name, value in values.items() if isinstance(value, Figure)}
+        known = dict(values.pop("not_measured", {}))
+        for name, value in values.items():
+            if name in figures:
+                if figures[name].value is None and figures[name].reason:
+                    known.setdefault(f"$.{name}", figures[name].reason)
+            else:
+                for path, reason in reasons(value, f"$.{name}"):
+                    known.setdefault(path, reason)
+        plain = values | {name: figure.value for name, figure in figures.items()}
+        super().__init__(**plain, not_measured=dict(sorted(known.items())))
+        self._figures.update(figures)
+
+    def with_frames(self, **frames: pd.DataFrame) -> Self:
+        """The same result with its unrounded frames (for the tools, when they build it)."""
+        self._frames.update(frames)
+        return self
+
+    def to_dict(self) -> dict[str, Any]:
+        """The response as JSON values: dates are texts, missing figures null."""
+        return self.model_dump(mode="json")
+
+    def to_json(self, indent: int | None = 2) -> str:
+        return json.dumps(self.to_dict(), indent=indent, ensure_ascii=False)
+
+    @property
+    def frames(self) -> tuple[str, ...]:
+        """The names that ``frame`` knows."""
+        return tuple(self._frames)
+
+    def frame(self, name: str | None = None) -> pd.DataFrame:
+        """One of the result's frames, unrounded; without a name the first, which is the main one."""
+        name = name or next(iter(self._frames))
+        if name not in self._frames:
+            raise InvalidParameters(
+                f"this result has no frame {name!r}{hint(name, self._frames)}",
+                parameter="name",
+                value_provided=name,
+                validation_rule="one of " + ", ".join(self._frames),
+            )
+        return self._frames[name].copy()
+
+    def charts(self, width: int = 740) -> dict[str, alt.TopLevelMixin]:
+        """The result's charts by name, ``width`` pixels wide; each draws the result's own frames."""
+        return {}
+
+    def verdict(self) -> str:
+        """The finding in one sentence."""
+        return f"{type(self).__name__} as of {self.as_of}"
+
+    def summary(self) -> dict[str, Any]:
+        """The few figures that a reader sees first, in order."""
+        return {}
+
+    def __str__(self) -> str:
+        return self.verdict()
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+        rows = "".join(
+            f"<tr><th>{html.escape(str(key))}</th><td>{html.escape(str(value))}</td></tr>"
+            for key, value in self.summary().items()
+        )
+        page = (
+            f"<div class='healthseg'><p><strong>{html.escape(self.verdict())}</strong></p>"
+            f"<table>{rows}</table><p><small>as of {self.as_of} · data until {self.data_until} · "
+            f"{self.fingerprint}</small></p></div>"
+        )
+        return {"text/plain": f"{self.verdict()}\n{self.to_json()}", "text/html": page}
+
+
+# -- parameters ------------------------------------------------------------------------
+
+
+class Parameters(BaseModel):
+    """Parameters of a tool: unknown names are refused, text and numbers are not converted."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+Day = str | dt.date | None
+AsOf = Annotated[Day, Field(description="Date, read to its end; default the portfolio's last day")]
+ClientId = Annotated[str, Field(description="Customer identifier")]
+
+
+def validated(model: type[Model], values: Mapping[str, Any]) -> Model:
+    """The parameters, or InvalidParameters that names parameter, value, rule and the nearest name.
+
+    >>> class Days(Parameters):
+    ...     days: int = 30
+    >>> validated(Days, {"days": 7}).days
+    7
+    """
+    for name in values:
+        if name not in model.model_fields:
+            raise InvalidParameters(
+                f"unknown parameter {name!r}{hint(str(name), model.model_fields)}",
+                parameter=str(name),
+                value_provided=str(name)[:200],
+                validation_rule="one of " + ", ".join(model.model_fields),
+            )
+    try:
+        return model(**{name: _plain(value) for name, value in values.items()})
+    except ValidationError as problem:
+        raise _invalid(problem, values) from None
+
+
+def _plain(value: Any) -> Any:
+    """Mappings and sequences of any kind as dict and list, which the models expect."""
+    if isinstance(value, Mapping):
+        return dict(value)
+    return list(value) if isinstance(value, tuple | range) else value
+
+
+def _invalid(problem: ValidationError, values: Mapping[str, Any]) -> InvalidParameters:
+    first = problem.errors()[0]
+    name = str(first["loc"][0])
+    rules = [_rule(error["msg"]) for error in problem.errors() if error["loc"][0] == name]
+    rule = ("it must be " if first["msg"].startswith(PYDANTIC_PREFIX) else "") + " or ".join(rules)
+    value = values.get(name)
+    near = hint(str(value), _expected(first)) if isinstance(value, str) else ""
+    return InvalidParameters(
+        f"Invalid {name}: {str(value)[:80]!r}; {rule}{near}",
+        parameter=name,
+        value_provided=str(value)[:200],
+        validation_rule=rule,
+    )
+
+
+def _expected(error: Mapping[str, Any]) -> list[str]:
+    expected = str(error.get("ctx", {}).get("expected", ""))
+    words = expected.replace(" or ", ", ").split(",")
+    return [text.strip().strip("'") for text in words if text.strip()]
+
+
+def _rule(message: str) -> str:
+    return message.removeprefix("Value error, ").removeprefix(PYDANTIC_PREFIX)
+
+
+# -- tools -----------------------------------------------------------------------------
+
+
+def tool(
+    function: Callable[Concatenate[Portfolio, P], R],
+) -> Callable[Concatenate[Portfolio, P], R]:
+    """A tool's function: its signature is the only declaration of its parameters.
+
+    Types, defaults, ranges and descriptions stand in the signature (``Annotated[int, Field(ge=7,
+    description=…)]``); ``parameters`` of the decorated function is the pydantic model made from
+    it. Arguments are validated once, the portfolio may be given by its address, and linear
+    algebra runs on one thread: the same bits whatever the machine's cores.
+    """
+    signature = inspect.signature(function)
+
+    @functools.cache
+    def model() -> type[Parameters]:
+        return _model(function, signature)
+
+    def run(portfolio: Any, values: Mapping[str, Any]) -> R:
+        parameters = validated(model(), values)
+        arguments: Any = {name: getattr(parameters, name) for name in type(parameters).model_fields}
+        with threadpool_limits(1, "blas"):
+            return function(_opened(portfolio), **arguments)
+
+    @functools.wraps(function)
+    def call(portfolio: Any, *args: P.args, **kwargs: P.kwargs) -> R:
+        values = dict(signature.bind(portfolio, *args, **kwargs).arguments)
+        values.pop(next(iter(signature.parameters)))
+        return run(portfolio, values)
+
+    call.model, call.run = model, run  # type: ignore[attr-defined]
+    return call
+
+
+def _model(function: Callable[..., Any], signature: inspect.Signature) -> type[Parameters]:
+    """The pydantic model of a function's parameters after the first, the portfolio."""
+    hints = get_type_hints(function, include_extras=True)
+    fields: dict[str, Any] = {
+        name: (hints[name], ... if parameter.default is parameter.empty else parameter.default)
+        for name, parameter in list(signature.parameters.items())[1:]
+    }
+    return create_model(
+        f"{function.__name__}_parameters",
+        __base__=Parameters,
+        __doc__=f"Parameters of {function.__name__}.",
+        **fields,
+    )
+
+
+def _opened(portfolio: Any) -> Portfolio:
+    return Portfolio.open(portfolio) if isinstance(portfolio, str | os.PathLike) else portfolio

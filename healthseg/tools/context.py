@@ -1,0 +1,354 @@
+"""What the tools know of a customer and of the portfolio on a day, built once and shared by all."""
+
+from __future__ import annotations
+
+import datetime as dt
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from healthseg.data.memory import remember
+from healthseg.errors import ClientNotFound
+from healthseg.metrics import panel as panels
+from healthseg.metrics.counting import customers
+from healthseg.metrics.leaving import customer_as_of, customers_as_of
+from healthseg.metrics.money import Money, money
+from healthseg.periods import weekly
+from healthseg.scoring import score_trend
+from healthseg.scoring.expected_churn import ChurnedArr, churn_probabilities, simulate_churned_arr
+from healthseg.scoring.scored_panel import scorecard_rows
+from healthseg.tools.base import number, word
+
+if TYPE_CHECKING:
+    from healthseg.data.portfolio import Portfolio
+    from healthseg.settings import Settings
+
+DAY = dt.timedelta(days=1)
+TREND_DAYS = 84
+LOOKBACK_DAYS = 30
+DAYS_A_MONTH = 30.4375
+NEW_DAYS = 90
+EXPANSION_RULES = {
+    "healthy": "score of 80 or more",
+    "not_declining": "score not declining",
+    "seats_in_use": "nine of ten seats in use",
+    "nothing_overdue": "no invoice overdue",
+    "no_critical_ticket": "no high or critical ticket open",
+    "long_enough": "customer for 90 days",
+}
+
+
+class CustomerContext:
+    """One customer as known at the end of ``as_of``; a churned one is shown on its last day.
+
+    ``last_day`` is the day that is shown: ``as_of``, or the day before churn (at least the day of
+    signup). ``CustomerContext.of`` raises InvalidClientId and ClientNotFound, also where the
+    customer signs up after ``as_of``.
+    """
+
+    def __init__(self, portfolio: Portfolio, client_id: str, as_of: dt.date) -> None:
+        self.portfolio, self.as_of = portfolio, as_of
+        self.settings: Settings = portfolio.settings
+        self.customer: dict[str, Any] = customer_as_of(portfolio, client_id, as_of)
+        self.client_id = str(self.customer["client_id"])
+        self.name = str(self.customer.get("name") or self.client_id)
+        self.signup_date: dt.date = pd.Timestamp(self.customer["signup_date"]).date()
+        self.churned_on = _date(self.customer.get("churned_on"))
+        self.notice_on = _date(self.customer.get("notice_on"))
+
+    @classmethod
+    def of(
+        cls, portfolio: Portfolio, client_id: str, as_of: dt.date, live: bool = False
+    ) -> CustomerContext:
+        """The customer, refused where it has not signed up by ``as_of`` or, with ``live``, has churned."""
+        context = cls(portfolio, client_id, as_of)
+        if context.signup_date > as_of:
+            raise ClientNotFound(
+                f"{client_id} signs up on {context.signup_date}, after {as_of}",
+                parameter="client_id",
+                value_provided=client_id,
+                signup_date=str(context.signup_date),
+                validation_rule="signed up by as_of",
+            )
+        if live and context.churned_on is not None:
+            last = context.churned_on - DAY
+            raise ClientNotFound(
+                f"{client_id} churned on {context.churned_on}, and segments and tiers hold live "
+                f"customers; for its last day use as_of {last}",
+                parameter="client_id",
+                value_provided=client_id,
+                churned_on=str(context.churned_on),
+                last_as_of=str(last),
+                validation_rule="live at as_of",
+            )
+        return context
+
+    @property
+    def churned(self) -> bool:
+        return self.churned_on is not None
+
+    @property
+    def status(self) -> str:
+        return "churned" if self.churned else "live"
+
+    @property
+    def last_day(self) -> dt.date:
+        if self.churned_on is None:
+            return self.as_of
+        return max(self.churned_on - DAY, self.signup_date)
+
+    @property
+    def has_zone(self) -> bool:
+        return isinstance(self.customer.get("timezone"), str)
+
+    @property
+    def zone(self) -> str:
+        """The account's time zone, the portfolio's default where none is known."""
+        return self.customer["timezone"] if self.has_zone else self.settings.default_timezone
+
+    @property
+    def industry(self) -> str | None:
+        return word(self.customer.get("industry"))
+
+    def row(self, day: dt.date | None = None) -> dict[str, Any]:
+        """The customer's row of the panel on a day, by default its last day."""
+        return panel_rows(self.portfolio, day or self.last_day).loc[self.client_id].to_dict()
+
+    def tier(self, day: dt.date | None = None) -> str | None:
+        return panels.tiers_at(self.portfolio, {self.client_id: day or self.last_day})[
+            self.client_id
+        ]
+
+    @cached_property
+    def portfolio_context(self) -> PortfolioContext:
+        return PortfolioContext.of(self.portfolio, self.as_of)
+
+
+def panel_rows(portfolio: Portfolio, day: dt.date) -> pd.DataFrame:
+    """The panel of a day by client_id, read once."""
+    return remember(
+        portfolio,
+        ("panel rows", day),
+        lambda: panels.panel(portfolio, [day]).set_index("client_id", drop=False),
+    )
+
+
+def live_rows(portfolio: Portfolio, day: dt.date) -> pd.DataFrame:
+    """The panel's rows of the customers that are live on a day, by client_id."""
+    rows = panel_rows(portfolio, day)
+    return rows[rows["live"].astype(bool)]
+
+
+class PortfolioContext:
+    """The portfolio on a day: its customers with metrics, scores and ARR, built once per open portfolio."""
+
+    def __init__(self, portfolio: Portfolio, as_of: dt.date) -> None:
+        self.portfolio, self.as_of = portfolio, as_of
+        self.settings: Settings = portfolio.settings
+        self._days: dict[dt.date, pd.DataFrame] = {}
+
+    @classmethod
+    def of(cls, portfolio: Portfolio, as_of: dt.date) -> PortfolioContext:
+        return remember(portfolio, ("context", as_of), lambda: cls(portfolio, as_of))
+
+    # -- customers -----------------------------------------------------------------------
+
+    @property
+    def customers(self) -> pd.DataFrame:
+        """All customers by client_id, with churn and notice as known at ``as_of``."""
+        return customers_as_of(self.portfolio, self.as_of)
+
+    def everyone(self, date: dt.date) -> pd.DataFrame:
+        """All that had signed up by a date, by client_id: metrics of that date and their scores.
+
+        Where a portfolio has no past of seats and plan, today's values stand in.
+        """
+        if date not in self._days:
+            rows = panels.panel(self.portfolio, sorted({date, self.as_of}))
+            scored = scorecard_rows(rows, self.as_of, LOOKBACK_DAYS, self.settings)
+            self._days[date] = _with_derived(scored.on(date))
+        return self._days[date]
+
+    def live_on(self, date: dt.date) -> pd.DataFrame:
+        """Live customers of a date; prospects are not customers yet."""
+        rows = self.everyone(date)
+        return rows[_live(rows)]
+
+    @cached_property
+    def live(self) -> pd.DataFrame:
+        return self.live_on(self.as_of)
+
+    @property
+    def client_ids(self) -> list[str]:
+        return self.live.index.tolist()
+
+    @cached_property
+    def names(self) -> pd.Series:
+        """The names of the live customers; the client_id where there is no name."""
+        known, ids = customers(self.portfolio).reindex(self.live.index), self.live.index.to_series()
+        return known["name"].astype(object).fillna(ids) if "name" in known else ids
+
+    def static(self, column: str, snapshot: bool = False) -> pd.Series:
+        """A column of the customers table by live customer; a snapshot's only on the last day of data."""
+        known = customers(self.portfolio).reindex(self.live.index)
+        if column not in known or (snapshot and self.as_of < self.portfolio.data_until):
+            return pd.Series(None, index=self.live.index, dtype=object)
+        return known[column].astype(object).where(known[column].notna(), None)
+
+    def excluded(self) -> dict[str, int]:
+        """How many customers are not counted, by reason."""
+        rows = self.everyone(self.as_of)
+        signup = pd.to_datetime(customers(self.portfolio)["signup_date"])
+        alive = rows["live"].astype(bool)
+        return {
+            "churned": int((~alive).sum()),
+            "not_started": int((signup > pd.Timestamp(self.as_of)).sum()),
+            "prospect": int((alive & (rows["stage"].astype(object) == "prospect")).sum()),
+        }
+
+    # -- money -----------------------------------------------------------------------------
+
+    def money_on(self, date: dt.date) -> Money:
+        """ARR of the live customers of a date, in one currency where the portfolio allows it."""
+        key = ("money", self.as_of, date)
+        return remember(
+            self.portfolio, key, lambda: money(self.portfolio, self.live_on(date), date)
+        )
+
+    @property
+    def money(self) -> Money:
+        return self.money_on(self.as_of)
+
+    # -- scores over time ------------------------------------------------------------------
+
+    @cached_property
+    def trends(self) -> pd.DataFrame:
+        """Slope and verdict of each live customer's weekly scores, by client_id."""
+        scored = self._weekly_scores()[1]
+        trend = score_trend(scored, self.as_of, LOOKBACK_DAYS, self.settings)
+        return trend.set_index("client_id").reindex(self.live.index)
+
+    def weekly_values(self, metric: str) -> pd.DataFrame:
+        """A metric of the live customers on the weekly dates of 12 weeks: customers × dates."""
+        rows, scores = self._weekly_scores()
+        both = scores.merge(rows.drop(columns=["live"]), on=["client_id", "date"], how="left")
+        frame = _with_derived(both)
+        frame = frame[frame["live"].astype(bool)]
+        wide = frame.pivot(index="client_id", columns="date", values=metric)
+        return wide.reindex(self.live.index).astype(float)
+
+    def _weekly_scores(self) -> tuple[pd.DataFrame, pd.DataFrame]:
+        rows = panels.panel(self.portfolio, sorted(weekly(self.as_of, TREND_DAYS)))
+        return rows, scorecard_rows(rows, self.as_of, LOOKBACK_DAYS, self.settings).frame
+
+    # -- churn and expansion ---------------------------------------------------------------
+
+    @cached_property
+    def churn(self) -> pd.DataFrame:
+        """Probability of churn by live customer (``scoring.expected_churn.churn_probabilities``)."""
+        return churn_probabilities(self.portfolio, self.as_of, self.live)
+
+    @cached_property
+    def expected_churned_arr(self) -> pd.Series:
+        """Probability × ARR of each live customer."""
+        return self.churn["probability"] * self.money.amounts
+
+    def simulated_churned_arr(self, client_ids: pd.Index, seed: int) -> ChurnedArr:
+        """The distribution of the ARR of these customers that churns within the horizon."""
+        return simulate_churned_arr(
+            self.churn.reindex(client_ids),
+            self.money.amounts.reindex(client_ids),
+            self.live["tier"],
+            self.settings.at_risk_draws,
+            seed,
+        )
+
+    @cached_property
+    def expansion_readiness(self) -> pd.DataFrame:
+        """By live customer: each of EXPANSION_RULES (True, False, None: unknown) and ``ready``.
+
+        ``unknown`` counts the rules of which the figure is missing; ``undecided`` customers fail
+        no rule and miss a figure. A missing figure is unknown, not ready.
+        """
+        rows, settings = self.live, self.settings
+        trend = self.trends["trend"].astype(object)
+        figures = {
+            name: rows[name].astype(float)
+            for name in (
+                "shown",
+                "seat_utilisation",
+                "worst_days_overdue",
+                "open_high_tickets",
+                "tenure_days",
+            )
+        }
+        seats = figures["seat_utilisation"]
+        rules = pd.DataFrame(
+            {
+                "healthy": _known(figures["shown"], figures["shown"] >= settings.band_edges[2]),
+                "not_declining": _known(trend, trend != "declining"),
+                "seats_in_use": _known(seats, seats >= settings.expansion_min_utilisation),
+                "nothing_overdue": _known(
+                    figures["worst_days_overdue"], figures["worst_days_overdue"] <= 0
+                ),
+                "no_critical_ticket": _known(
+                    figures["open_high_tickets"], figures["open_high_tickets"] < 1
+                ),
+                "long_enough": _known(figures["tenure_days"], figures["tenure_days"] >= NEW_DAYS),
+            },
+            index=rows.index,
+        )
+        return rules.assign(
+            ready=rules.eq(True).all(axis=1),
+            unknown=rules.isna().sum(axis=1),
+            undecided=rules.isna().any(axis=1) & ~rules.eq(False).any(axis=1),
+        )
+
+
+def _known(values: pd.Series, holds: pd.Series) -> pd.Series:
+    return holds.astype(object).where(values.notna(), None)
+
+
+def _live(rows: pd.DataFrame) -> pd.Series:
+    return rows["live"].astype(bool) & (rows["stage"].astype(object) != "prospect")
+
+
+def _with_derived(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows with the metrics that only segments name."""
+    seats = rows["seats"].astype(float)
+    return rows.assign(
+        weekly_active_users_per_seat=rows["weekly_active_users"] / seats.where(seats > 0),
+        tenure_months=rows["tenure_days"] / DAYS_A_MONTH,
+    )
+
+
+def _date(value: Any) -> dt.date | None:
+    return None if value is None or pd.isna(value) else pd.Timestamp(value).date()
+
+
+def mean_interval(
+    values: np.ndarray, level: float
+) -> tuple[float | None, float | None, float | None]:
+    """A mean and Student's interval of it; no interval of fewer than two values.
+
+    >>> mean_interval(np.array([1.0, 3.0]), 0.9)[0]
+    2.0
+    """
+    from scipy.stats import t
+
+    if not len(values):
+        return None, None, None
+    mean = float(values.mean())
+    if len(values) < 2:
+        return mean, None, None
+    error = float(values.std(ddof=1) / np.sqrt(len(values)))
+    reach = float(t.ppf((1 + level) / 2, len(values) - 1)) * error
+    return mean, mean - reach, mean + reach
+
+
+def share(part: Any, total: Any) -> float | None:
+    """``part`` ÷ ``total``, None where either is missing or the total is zero."""
+    above, below = number(part), number(total)
+    return None if above is None or not below else above / below
