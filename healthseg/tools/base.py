@@ -118,7 +118,7 @@ class Figure:
     """A figure that may be missing or uncertain: its value, or the reason why there is none.
 
     A ``Part`` that is built with figures holds their values; the reasons become the response's
-    ``not_measured``, and ``part.figure(name)`` gives the figure again.
+    ``not_measured``, and ``part.figure_of(name)`` gives the figure again.
 
     >>> Figure(None, reason="no seats are known of that day")
     Figure(None, reason='no seats are known of that day')
@@ -154,7 +154,7 @@ class Part(BaseModel):
     >>> class Seats(Part):
     ...     licensed_seats: int | None
     >>> seats = Seats(licensed_seats=Figure(None, reason="no seats are known"))
-    >>> seats.licensed_seats is None, seats.figure("licensed_seats").reason
+    >>> seats.licensed_seats is None, seats.figure_of("licensed_seats").reason
     (True, 'no seats are known')
     """
 
@@ -166,7 +166,7 @@ class Part(BaseModel):
         super().__init__(**values | {name: figure.value for name, figure in figures.items()})
         self._figures.update(figures)
 
-    def figure(self, name: str) -> Figure:
+    def figure_of(self, name: str) -> Figure:
         """The figure of a field: its value with reason, interval and n where these are known."""
         return self._figures.get(name) or Figure(getattr(self, name))
 
