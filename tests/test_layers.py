@@ -50,7 +50,7 @@ MAY_IMPORT = {
 DATABASES = {"duckdb", "sqlalchemy", "sqlite3", "psycopg"}
 NUMBERS = {"numpy", "pandas", "scipy", "statsmodels", "sklearn", "pyarrow"}
 READS_A_CLOCK = {
-    "healthseg.data.store",  # a cache's age, and when something was recorded: in no figure
+    "healthseg.data.storage",  # the age of derived files: in no figure
     "healthseg.data.wallclock",
 }
 CLOCKS = re.compile(

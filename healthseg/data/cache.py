@@ -1,165 +1,364 @@
-"""Responses that were answered before: one SQLite file beside the portfolio, shared by the processes of a machine.
+"""One cache: what is computed of a portfolio is computed once, and read again from memory or from disk.
 
-A response is kept under a key of all that it was made from (``data_state``, settings, parameters, version), so that new
-data never meet an old one; the time until which it may be answered again is kept with it. Texts of JSON only. A cache
-that cannot be read or written is no error: the response is then made again.
+``portfolio.cache.get(name, inputs, build)`` looks in memory, then on disk, and else builds, stores and returns. The
+inputs say all that the value was computed from; the package's code is added to them, so that a changed definition never
+meets a value of the old one. A file that cannot be read, or whose bytes changed, is rebuilt; what nobody reads for some
+time is removed.
 """
 
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import functools
+import hashlib
+import io
+import json
+import logging
 import os
-import sqlite3
-from collections.abc import Iterator
+import re
+import sys
+import threading
+import time
+import zlib
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from healthseg.data.reading.sources import Sources
-from healthseg.data.store import FOLDER
-from healthseg.settings import fingerprint
+from healthseg.data.storage import FOLDER, evict, mark_used, writing
 
-LEDGER = "healthseg.sqlite"  # as the ledger names it, whose module costs more to import than a response to find
-RACY_SECONDS = (
-    0.05  # a file that changed so shortly before may change again within the same tick of its clock
-)
-_BUSY_SECONDS = 2.0
-_CHANGED = (
-    1 if os.name == "nt" else 2
-)  # of what is told of a file: Windows keeps no time of change of its record
-_TABLE = (
-    "CREATE TABLE IF NOT EXISTS responses (key TEXT PRIMARY KEY, made_at REAL NOT NULL, until REAL NOT NULL, "
-    "response TEXT NOT NULL) WITHOUT ROWID"
-)
+if TYPE_CHECKING:
+    import pandas as pd
 
+    from healthseg.data.customer_rows import CustomerRows
 
-@dataclass(frozen=True)
-class State:
-    """What a portfolio holds now: a token that changes with it, and when it last did (seconds since 1970)."""
-
-    token: str
-    changed_at: float
-
-    def settled(self, now: float) -> bool:
-        """Whether the last change is long enough ago for the token to tell the next one."""
-        return self.changed_at < now - RACY_SECONDS
-
-
-@dataclass(frozen=True)
-class Kept:
-    """A response's text, and the seconds since 1970 at which it was made and until which it holds."""
-
-    text: str
-    made_at: float
-    until: float
-
-
-def data_state(sources: Sources, root: Path) -> State | None:
-    """The state of a portfolio's files and of its ledger; None where they cannot tell, as for a query over anything.
-
-    Sizes, times of change (of content and of the file's own record) and inodes are compared, nothing is read.
-    """
-    tokens: list[object] = []
-    changed = 0
-    for table, parts in sorted(sources.parts.items()):
-        for part in parts:
-            if part.token is None:
-                return None
-            tokens.append([table, part.token])
-            if part.path is not None:
-                told = _told(part.path)
-                tokens.append(told)
-                changed = max(changed, told[_CHANGED])
-    beside = [
-        folder / f"{LEDGER}{end}" for folder in {root: 0, sources.folder: 0} for end in ("", "-wal")
-    ]
-    if sources.attach is not None:
-        beside += [Path(f"{sources.attach}{end}") for end in ("", ".wal")]
-    for path in beside:
-        told = _told(path)
-        tokens.append([path.name, told])
-        changed = max(changed, told[_CHANGED])
-    return State(fingerprint(tokens), changed / 1e9)
-
-
-def _told(path: Path) -> tuple[int, int, int, int]:
-    """Size, times of change and inode; zeros where there is no file."""
-    try:
-        stat = os.stat(path)
-    except FileNotFoundError:
-        return 0, 0, 0, 0
-    return stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino
+T = TypeVar("T")
+CODE_SUFFIXES = (".py", ".sql", ".toml")
+HEADER_BYTES = 64
+_PACKAGE = Path(__file__).parents[1]
+_EVICTION_SECONDS = 3_600
+_MISSING = object()
+_log = logging.getLogger("healthseg")
 
 
 @functools.cache
-def code_state() -> str:
-    """Changes with any file of the package, so that a response never outlives the code that made it."""
-    package = Path(__file__).parents[1]
-    return fingerprint(
-        [
-            (path.relative_to(package).as_posix(), *_told(path)[:2])
-            for path in sorted(package.rglob("*"))
-            if path.suffix in (".py", ".sql", ".toml")
-        ]
-    )
+def code_digest(*folders: str, contents: bool = False) -> str:
+    """Changes with any file of the package, or of some of its folders.
+
+    By names, sizes and times of change, which costs 2 ms; with ``contents`` by what the files hold, so that it is the
+    same on every machine.
+
+    >>> code_digest("data", contents=True) != code_digest("metrics", contents=True)
+    True
+    """
+    roots = [_PACKAGE / folder for folder in folders] or [_PACKAGE]
+    digest = hashlib.sha256()
+    for path, stat in sorted(entry for root in roots for entry in _code_files(root)):
+        digest.update(Path(path).relative_to(_PACKAGE).as_posix().encode())
+        digest.update(Path(path).read_bytes() if contents else repr(stat).encode())
+    return digest.hexdigest()[:16]
 
 
-class ResponseCache:
-    """The file of one portfolio's responses.
+def _code_files(folder: str | Path) -> Iterator[tuple[str, tuple[int, int]]]:
+    """Path, size and time of change of each file of code below a folder."""
+    for entry in os.scandir(folder):
+        if entry.is_dir():
+            yield from _code_files(entry.path)
+        elif entry.name.endswith(CODE_SUFFIXES):
+            stat = entry.stat()
+            yield entry.path, (stat.st_size, stat.st_mtime_ns)
+
+
+class Cache:
+    """The values computed of one portfolio; safe to use from several threads and processes.
+
+    A DataFrame goes to disk as Parquet, a dictionary of DataFrames as several, any other value as JSON. What is
+    returned is what the file holds, also right after it was built: the same bits whoever built it. Values are shared:
+    callers do not change them.
 
     >>> import tempfile
-    >>> cache = ResponseCache(Path(tempfile.mkdtemp()))
-    >>> cache.put("key", '{"score": 82}', now=100.0, seconds=60)
-    True
-    >>> cache.get("key", now=130.0).text, cache.get("key", now=160.0), cache.get("other", now=130.0)
-    ('{"score": 82}', None, None)
+    >>> cache = Cache(Path(tempfile.mkdtemp()))
+    >>> cache.get("shares", {"day": dt.date(2025, 3, 1)}, lambda: {"a": 0.25})
+    {'a': 0.25}
+    >>> cache.get("shares", {"day": dt.date(2025, 3, 1)}, lambda: 1 / 0)
+    {'a': 0.25}
     """
 
     def __init__(self, root: Path) -> None:
-        self.path = root / FOLDER / "responses.sqlite"
+        self.folder = root / FOLDER / "cache"
+        self.memory: dict[str, dict[Hashable, Any]] = {}
+        self._guard = threading.Lock()
+        self._locks: dict[tuple[str, Hashable], threading.RLock] = {}
+        self._evicted_at = 0.0
 
-    def get(self, key: str, now: float) -> Kept | None:
-        """What is kept under a key and holds at ``now``; a clock that went back keeps nothing alive."""
-        if not self.path.exists():
-            return None
-        row = None
-        with contextlib.suppress(sqlite3.Error), self._open() as connection:
-            row = connection.execute(
-                "SELECT response, made_at, until FROM responses WHERE key = ?", (key,)
-            ).fetchone()
-        return Kept(*row) if row and row[1] <= now < row[2] else None
+    def get(
+        self,
+        name: str,
+        inputs: Any,
+        build: Callable[[], T],
+        *,
+        disk: bool = True,
+        limit: int | None = None,
+    ) -> T:
+        """The value of ``build()``, built once per name and inputs.
 
-    def put(self, key: str, text: str, now: float, seconds: float) -> bool:
-        """Keep a response, and let go of those that hold no longer; whether it is kept."""
+        ``name`` says what it is (letters, digits, ``_``), ``inputs`` what it depends on: JSON values, dates, settings;
+        with ``disk=False`` any hashable values. The value is then of any type and lives in memory alone. ``limit``
+        bounds how many values of the name stay in memory: those used last.
+        """
+        key = self._key(name, inputs) if disk else _memory_key(inputs)
+        load = functools.partial(self._stored, name, key, build) if disk else build
+        return self._remembered(name, key, load, limit)
+
+    def rows(self, name: str, inputs: Any, build: Callable[[], pd.DataFrame]) -> CustomerRows:
+        """Rows of all customers, sorted by ``k``, mapped into memory: reading one customer's loads no others."""
+        key = self._key(name, inputs)
+        return self._remembered(name, key, lambda: self._stored_rows(name, key, build), None)
+
+    def forget(self, *names: str) -> None:
+        """Drops what is in memory, of some names or of all; what is on disk stays."""
+        with self._guard:
+            for name in names or list(self.memory):
+                self.memory.pop(name, None)
+
+    def _key(self, name: str, inputs: Any) -> str:
+        if not re.fullmatch("[a-z0-9_]+", name):
+            raise ValueError(f"{name!r} is no name for the cache: lower-case letters, digits and _")
+        return _fingerprint([code_digest(), name, inputs])
+
+    def _remembered(
+        self, name: str, key: Hashable, load: Callable[[], Any], limit: int | None
+    ) -> Any:
+        value = self._recall(name, key)
+        if value is not _MISSING:
+            return value
+        with self._guard:
+            lock = self._locks.setdefault((name, key), threading.RLock())
+        with lock:
+            value = self._recall(name, key)
+            if value is _MISSING:
+                value = load()
+                self._remember(name, key, value, limit)
+        return value
+
+    def _recall(self, name: str, key: Hashable) -> Any:
+        with self._guard:
+            values = self.memory.get(name, {})
+            if key not in values:
+                return _MISSING
+            values[key] = values.pop(key)
+            return values[key]
+
+    def _remember(self, name: str, key: Hashable, value: Any, limit: int | None) -> None:
+        with self._guard:
+            values = self.memory.setdefault(name, {})
+            values[key] = value
+            while limit is not None and len(values) > limit:
+                values.pop(next(iter(values)))
+            self._locks.pop((name, key), None)
+
+    def _stored(self, name: str, key: str, build: Callable[[], Any]) -> Any:
+        for form in _FORMS.values():
+            payload = self._read(self._path(name, key, form))
+            if payload is not None:
+                with contextlib.suppress(ValueError, OSError):
+                    return form.decode(payload)
+        value = build()
+        form = _form_of(name, value)
+        payload = form.encode(value)
+        self._write(self._path(name, key, form), payload)
+        return form.decode(payload)
+
+    def _stored_rows(self, name: str, key: str, build: Callable[[], pd.DataFrame]) -> CustomerRows:
+        from healthseg.data.customer_rows import CustomerRows, encode
+
+        path = self._path(name, key, _ROWS)
+        if self._intact(path):
+            return CustomerRows(path, HEADER_BYTES)
+        payload = encode(build())
+        written = self._write(path, payload)
+        return CustomerRows(path, HEADER_BYTES) if written else CustomerRows(payload)
+
+    def _path(self, name: str, key: str, form: _Form) -> Path:
+        return self.folder / f"{name}-{key}{form.suffix}"
+
+    def _intact(self, path: Path) -> bool:
+        """Whether a file is as it was written; read as a map, so that it need not fit into memory."""
+        import mmap
+
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._write(key, text, now, seconds)
-        except sqlite3.DatabaseError as problem:
-            if not isinstance(problem, sqlite3.OperationalError):  # no database at all: begin anew
-                with contextlib.suppress(OSError):
-                    self.path.unlink()
+            with (
+                open(path, "rb") as file,
+                mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
+            ):
+                intact = content[:HEADER_BYTES] == _header(memoryview(content)[HEADER_BYTES:])
+        except FileNotFoundError:
             return False
-        except OSError:
-            return False
+        except (OSError, ValueError) as problem:
+            return self._reject(path, str(problem))
+        return self._accept(path) if intact else self._reject(path, "its checksum differs")
+
+    def _read(self, path: Path) -> bytes | None:
+        """The payload of a file, or None where there is none that is as it was written."""
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as problem:
+            self._reject(path, str(problem))
+            return None
+        payload = content[HEADER_BYTES:]
+        if content[:HEADER_BYTES] != _header(payload):
+            self._reject(path, "its checksum differs")
+            return None
+        self._accept(path)
+        return payload
+
+    def _accept(self, path: Path) -> bool:
+        mark_used(path)
         return True
 
-    def _write(self, key: str, text: str, now: float, seconds: float) -> None:
-        with self._open() as connection:
-            connection.execute("BEGIN IMMEDIATE")
-            connection.execute(_TABLE)
-            connection.execute("DELETE FROM responses WHERE until <= ? OR made_at > ?", (now, now))
-            connection.execute(
-                "INSERT OR REPLACE INTO responses VALUES (?, ?, ?, ?)",
-                (key, now, now + seconds, text),
-            )
-            connection.execute("COMMIT")
+    def _reject(self, path: Path, reason: str) -> bool:
+        _log.info("rebuilding %s, which cannot be read: %s", path, reason)
+        return False
 
-    @contextlib.contextmanager
-    def _open(self) -> Iterator[sqlite3.Connection]:
-        connection = sqlite3.connect(self.path, timeout=_BUSY_SECONDS, isolation_level=None)
+    def _write(self, path: Path, payload: bytes) -> bool:
+        """Stores a payload; whether that was possible. Without space or permission the value lives in memory alone."""
         try:
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = NORMAL")
-            yield connection
-        finally:
-            connection.close()
+            with writing(path) as temporary, open(temporary, "wb") as file:
+                file.write(_header(payload))
+                file.write(payload)
+        except OSError as problem:
+            _log.info("%s is not stored: %s", path, problem)
+            return False
+        self.evict()
+        return True
+
+    def evict(self) -> None:
+        """Removes files that nobody has read for some time; looks at most once an hour."""
+        now = time.monotonic()
+        if self._evicted_at and now - self._evicted_at < _EVICTION_SECONDS:
+            return
+        self._evicted_at = now
+        for form in (*_FORMS.values(), _ROWS):
+            evict(self.folder, form.unused_days, pattern=f"*{form.suffix}")
+        evict(self.folder, 1, pattern=".*")
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"folder": self.folder}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        self.__init__(Path())  # type: ignore[misc]
+        self.folder = state["folder"]
+
+
+@dataclass(frozen=True)
+class _Form:
+    """How a kind of value lies on disk, and after how many days without a reader its file is removed."""
+
+    suffix: str
+    encode: Callable[[Any], bytes]
+    decode: Callable[[bytes], Any]
+    unused_days: float = 30
+
+
+def _encode_frame(frame: pd.DataFrame) -> bytes:
+    buffer = io.BytesIO()
+    frame.to_parquet(buffer)
+    return buffer.getvalue()
+
+
+def _decode_frame(payload: bytes) -> pd.DataFrame:
+    from pyarrow.parquet import ParquetFile
+
+    with ParquetFile(io.BytesIO(payload)) as file:
+        return file.read(use_threads=False).to_pandas(use_threads=False)
+
+
+def _encode_frames(frames: Mapping[str, pd.DataFrame]) -> bytes:
+    parts = {name: _encode_frame(frame) for name, frame in frames.items()}
+    sizes = json.dumps({name: len(part) for name, part in parts.items()})
+    return b"\n".join([sizes.encode(), b"".join(parts.values())])
+
+
+def _decode_frames(payload: bytes) -> dict[str, pd.DataFrame]:
+    sizes, _, rest = payload.partition(b"\n")
+    frames, start = {}, 0
+    for name, size in json.loads(sizes).items():
+        frames[name] = _decode_frame(rest[start : start + size])
+        start += size
+    return frames
+
+
+def _encode_json(value: Any) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode()
+
+
+_FORMS = {
+    "json": _Form(".json", _encode_json, json.loads),
+    "frame": _Form(".parquet", _encode_frame, _decode_frame),
+    "frames": _Form(".frames", _encode_frames, _decode_frames),
+}
+# every new day of data makes all rows anew; another process may still read those of the day before
+_ROWS = _Form(".arrow", bytes, bytes, unused_days=1)
+
+
+def _form_of(name: str, value: Any) -> _Form:
+    """How a value lies on disk; pandas is not imported for what is no frame."""
+    pandas = sys.modules.get("pandas")
+    if pandas is not None and isinstance(value, pandas.DataFrame):
+        return _FORMS["frame"]
+    if (
+        pandas is not None
+        and isinstance(value, dict)
+        and value
+        and all(isinstance(part, pandas.DataFrame) for part in value.values())
+    ):
+        return _FORMS["frames"]
+    try:
+        _encode_json(value)
+    except TypeError as problem:
+        raise TypeError(
+            f"{name} cannot be stored ({problem}): build JSON values or frames, or use disk=False"
+        ) from None
+    return _FORMS["json"]
+
+
+def _header(payload: bytes | memoryview) -> bytes:
+    text = f"healthseg cache 1 size {len(payload)} crc32 {zlib.crc32(payload):08x}"
+    return text.ljust(HEADER_BYTES - 1).encode() + b"\n"
+
+
+def _memory_key(inputs: Any) -> Hashable:
+    try:
+        hash(inputs)
+    except TypeError:
+        return _fingerprint(inputs)
+    return cast(Hashable, inputs)
+
+
+def _fingerprint(inputs: Any) -> str:
+    """Sixteen hex digits of the inputs' canonical text.
+
+    >>> _fingerprint([dt.date(2025, 3, 1), {"b", "a"}]) == _fingerprint(("2025-03-01", ["a", "b"]))
+    True
+    """
+    text = json.dumps(inputs, sort_keys=True, separators=(",", ":"), default=_plain)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _plain(value: Any) -> Any:
+    """A JSON value of a date, a set, an enumeration, a pydantic model or a number of numpy."""
+    if isinstance(value, (dt.date, dt.datetime)):
+        return value.isoformat()
+    if isinstance(value, (set, frozenset)):
+        return sorted(value)
+    if isinstance(value, Enum):
+        return value.value
+    if hasattr(value, "model_dump"):
+        return value.model_dump(mode="json")
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise TypeError(f"{type(value).__name__} is not possible among the inputs of a cached value")

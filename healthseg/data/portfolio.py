@@ -9,7 +9,7 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import pandas as pd
 
 from healthseg.data import content as contents
 from healthseg.data import engine
+from healthseg.data.cache import Cache, code_digest
 from healthseg.data.ledger import stages as ledger_stages
 from healthseg.data.reading import clean_rows, crosschecks
 from healthseg.data.reading.cleaning import (
@@ -49,28 +50,10 @@ from healthseg.periods import as_date
 from healthseg.settings import Settings, fingerprint
 from healthseg.settings import settings as make_settings
 
-_CODE = (
-    "tables",
-    "reading/parsing",
-    "reading/validation",
-    "reading/cleaning",
-    "reading/staging",
-    "facts",
-    "content",
-)
 
-
-@functools.cache
 def contract_version() -> str:
-    """Changes with the code that reads and validates, so that what other code derived is not met again."""
-    folder = Path(__file__).parent
-    return fingerprint(
-        [
-            duckdb.__version__,
-            (folder.parent / "__init__.py").read_text(encoding="utf-8"),
-            *((folder / f"{name}.py").read_text(encoding="utf-8") for name in _CODE),
-        ]
-    )
+    """Changes with the code that reads, validates and counts, and with the engine's own hashes."""
+    return f"{duckdb.__version__}-{code_digest('data', contents=True)}"
 
 
 class Portfolio:
@@ -97,11 +80,13 @@ class Portfolio:
         self.clock = clock
         self.root = root_for(sources.folder, sources.identity, local=sources.local)
         self.store = Store(self.root)
+        self.cache = Cache(self.root)
         self._sources = sources
         self._token = uuid.uuid4().hex[:8]
         self._connection: duckdb.DuckDBPyConnection | None = None
         self._reports: dict[str, TableReport] = {}
         self._folders: dict[str, Path] = {}
+        self._states: dict[tuple[dt.date | None, tuple[str, ...]], str] = {}
 
     @classmethod
     def open(
@@ -282,7 +267,7 @@ class Portfolio:
 
     @functools.cached_property
     def recorded_stages(self) -> list[Any]:
-        """The stage events of the ledger when they were first asked for; ``memory.forget`` lets go of them."""
+        """The stage events of the ledger when they were first asked for; ``reload_ledger`` reads them again."""
         return self.ledger().stage_events() if self.has_recorded_stages else []
 
     # time
@@ -439,6 +424,17 @@ class Portfolio:
             ]
         )
 
+    def state(self, day: dt.date | None = None, sections: Sequence[str] = ()) -> str:
+        """What a cached value depends on: the rows known by the end of ``day`` (None: all rows), and settings.
+
+        ``sections`` are names of ``healthseg.settings.SECTIONS``; those of how tables are read are always among them.
+        """
+        key = day, tuple(sections)
+        if key not in self._states:
+            settings = self.settings.section_fingerprint("data", *sections)
+            self._states[key] = fingerprint([self.content(day), settings])
+        return self._states[key]
+
     def fingerprint(self, as_of: dt.date | None = None, *, ledger: str | None = None) -> str:
         """A fingerprint of version, settings, all rows and the ledger's head: what a response is made from."""
         rows = {name: [report.kept, report.refused] for name, report in self.reports.items()}
@@ -509,6 +505,14 @@ class Portfolio:
                 value_provided=name,
             )
         return TABLES[name]
+
+    def reload_ledger(self) -> None:
+        """Reads the ledger anew when it is next needed, and drops from memory what was computed with it."""
+        self.close()
+        self.cache.forget()
+        self._states.clear()
+        for name in ("recorded_stages", "settings_history", "_sums"):
+            self.__dict__.pop(name, None)
 
     @property
     def _spill(self) -> Path:

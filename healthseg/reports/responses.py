@@ -13,9 +13,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from healthseg.data.cache import Kept, ResponseCache, State, code_state, data_state
+from healthseg.data.cache import code_digest
 from healthseg.data.reading.sources import ADDRESS, locate
-from healthseg.data.store import cache_folder, root_for
+from healthseg.data.response_cache import CachedResponse, DataState, ResponseCache, data_state
+from healthseg.data.storage import cache_folder, root_for
 from healthseg.errors import HealthsegError
 from healthseg.integrations import freshness as integrations
 from healthseg.reports import portfolios
@@ -66,7 +67,7 @@ class _Place:
     settings: InForce
     values: Mapping[str, Any]  # [settings] as given, beside the data and over it
     cache: ResponseCache
-    state: State | None
+    state: DataState | None
 
 
 class Responses:
@@ -154,12 +155,12 @@ class Responses:
 
         return without_password(self.address)
 
-    def _watermark(self, settings: InForce) -> State | None:
+    def _watermark(self, settings: InForce) -> DataState | None:
         if not settings.cache.version_query:
             return None
         from healthseg.data.reading.database import watermark
 
-        return State(watermark(self.address, settings.cache.version_query), 0.0)
+        return DataState(watermark(self.address, settings.cache.version_query), 0.0)
 
     def _minutes(self, tool: str, place: _Place) -> tuple[float, str | None]:
         """For how long the tool's responses hold, and why they are not kept where they aren't."""
@@ -175,7 +176,7 @@ class Responses:
     def _key(self, tool: str, given: Given, place: _Place) -> str:
         asked = {name: value for name, value in given.items() if value is not None}
         return fingerprint(
-            [code_state(), tool, asked, self.address, place.values, place.state.token]
+            [code_digest(), tool, asked, self.address, place.values, place.state.token]
         )
 
     def _made(self, tool: str, given: Given, place: _Place) -> dict[str, Any]:
@@ -233,7 +234,7 @@ class Responses:
         )
 
 
-def _with_ledger(state: State | None, values: Mapping[str, Any]) -> State | None:
+def _with_ledger(state: DataState | None, values: Mapping[str, Any]) -> DataState | None:
     """The state of the data and of a ledger on a server; one in a file is among the data's files."""
     if state is None or not values.get("ledger", {}).get("address"):
         return state
@@ -242,11 +243,13 @@ def _with_ledger(state: State | None, values: Mapping[str, Any]) -> State | None
 
     recorded = watermark(checked(values).ledger)
     return (
-        None if recorded is None else State(fingerprint([state.token, recorded]), state.changed_at)
+        None
+        if recorded is None
+        else DataState(fingerprint([state.token, recorded]), state.changed_at)
     )
 
 
-def _told(kept: Kept, now: float) -> dict[str, Any]:
+def _told(kept: CachedResponse, now: float) -> dict[str, Any]:
     return {
         "hit": True,
         "kept": True,

@@ -334,7 +334,7 @@ def test_what_was_counted_of_a_portfolio_is_handed_over_whole(tmp_path, monkeypa
         file.seek(0)
         sharing.load(file)
     found = sharing.portfolio_at("here")
-    there = found.__dict__["_remembered"]
+    there = found.cache.memory["remembered"]
     assert (
         there["of the portfolio"]["portfolio"] is found
         and there["of the portfolio"]["by"](40) == 42

@@ -15,7 +15,8 @@ import pandas as pd
 import pytest
 
 from healthseg.cli import main as cli
-from healthseg.data import cache
+from healthseg.data import cache as caching
+from healthseg.data import response_cache as cache
 from healthseg.data.ledger import schema
 from healthseg.data.ledger.ledger import Ledger
 from healthseg.data.ledger.record import FILE_NAME
@@ -171,7 +172,7 @@ def test_errors_are_not_kept(folder, clock):
 
 def test_a_broken_cache_file_is_no_error(folder, clock):
     responses = warmed(folder, clock)
-    for left in (folder / ".healthseg").glob("responses.sqlite*"):
+    for left in (folder / ".healthseg" / "cache").glob("responses.sqlite*"):
         left.write_bytes(b"no database at all, but long enough to be read as one" * 50)
     assert not hit(responses) and not hit(responses)
     assert hit(responses)
@@ -288,7 +289,7 @@ def test_processes_share_what_is_kept(folder, capsys):
         *(f"-p{name}={value}" for name, value in ASKED.items()),
     ]
     time.sleep(0.1)
-    cache.code_state.cache_clear()  # as of now, like that of the other process
+    caching.code_digest.cache_clear()  # as of now, like that of the other process
     for _ in range(2):
         assert cli.main(words) == 0
     capsys.readouterr()

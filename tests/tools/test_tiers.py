@@ -236,7 +236,7 @@ def test_potential_comes_from_seats_that_are_needed_and_from_the_table_where_it_
     assert kept.to_json() == found.to_json()
     other = portfolio.settings.model_copy(update={"interval_level": 0.8})
     hs.segment_by_value_tier(hs.Portfolio.open(portfolio.path, other))  # for other settings it is
-    assert len(list((portfolio.store.folder / "made").glob("users-ahead-*"))) == 2
+    assert len(list(portfolio.cache.folder.glob("users_ahead*"))) == 2
 
 
 def test_strategic_tiers_have_the_sizes_of_the_arr_tiers_and_show_what_hangs_on_the_weights():

@@ -11,24 +11,25 @@ from typing import Any, BinaryIO
 
 import cloudpickle
 
-_REMEMBERED, _PORTFOLIO = "_remembered", "the portfolio"
+_PORTFOLIO = "the portfolio"
 _UNPORTABLE = (TypeError, AttributeError, pickle.PicklingError)
 _shared: dict[str, Any] = {}
 
 
 def dump(portfolio: Any, address: str, file: BinaryIO) -> None:
     """Write an open portfolio; what can't be handed over is left out, and computed again by whoever needs it."""
-    light = object.__new__(type(portfolio))
-    light.__dict__.update(portfolio.__getstate__() | {_REMEMBERED: {}})
-    pickle.dump((address, light), file, protocol=pickle.HIGHEST_PROTOCOL)
-    remembered, begun = portfolio.__dict__.get(_REMEMBERED, {}), file.tell()
+    pickle.dump((address, portfolio), file, protocol=pickle.HIGHEST_PROTOCOL)
+    remembered, begun = portfolio.cache.memory, file.tell()
     try:
         _Writer(file, portfolio).dump(remembered)
     except _UNPORTABLE:
         file.seek(begun)
         file.truncate()
         _Writer(file, portfolio).dump(
-            {key: value for key, value in remembered.items() if _portable(value, portfolio)}
+            {
+                name: {key: value for key, value in values.items() if _portable(value, portfolio)}
+                for name, values in remembered.items()
+            }
         )
 
 
@@ -66,7 +67,7 @@ def _portable(value: Any, portfolio: Any) -> bool:
 def load(file: BinaryIO) -> None:
     """Read a portfolio that ``open_portfolio`` of this process and of those forked from it then gives for its address."""
     address, portfolio = pickle.load(file)
-    portfolio.__dict__[_REMEMBERED] = _Reader(file, portfolio).load()
+    portfolio.cache.memory = _Reader(file, portfolio).load()
     _shared[address] = portfolio
 
 

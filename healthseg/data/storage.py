@@ -1,0 +1,129 @@
+"""Where derived data lie, and how they are written: whole or not at all.
+
+Everything goes to a temporary name, is flushed to disk and renamed, so that neither a reader, another process nor a
+power cut meets half a file. Two processes that build the same thing write the same bytes under the same name: the last
+rename wins.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Container, Iterator
+from pathlib import Path
+
+from healthseg.settings.base import fingerprint
+
+FOLDER = ".healthseg"
+TEMPORARY = "."  # the first letter of names that are being written
+DAY_SECONDS = 86_400
+
+
+def writable(folder: Path) -> bool:
+    """Whether files can be created in ``folder``: tried, since file modes do not bind a superuser."""
+    try:
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".healthseg-"):
+            return True
+    except OSError:
+        return False
+
+
+def cache_folder() -> Path:
+    """Where derived data of read-only portfolios go: ``HEALTHSEG_CACHE``, else the platform's cache."""
+    if os.environ.get("HEALTHSEG_CACHE"):
+        return Path(os.environ["HEALTHSEG_CACHE"])
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local")) / "healthseg"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "healthseg"
+    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "healthseg"
+
+
+def root_for(folder: Path, identity: str, *, local: bool = True) -> Path:
+    """The folder of derived data and ledger: the portfolio's own, else one in the cache named by ``identity``."""
+    if local and writable(folder / FOLDER if (folder / FOLDER).is_dir() else folder):
+        return folder
+    root = cache_folder() / fingerprint(identity)
+    root.mkdir(parents=True, exist_ok=True)
+    return root
+
+
+@contextlib.contextmanager
+def writing(target: Path) -> Iterator[Path]:
+    """A temporary path beside ``target``, flushed and renamed to it when the block ends without an error."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f"{TEMPORARY}{target.name}.{os.getpid()}.{time.monotonic_ns()}")
+    try:
+        yield temporary
+        _flush(temporary)
+        os.replace(temporary, target)
+        _flush(target.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_folder(target: Path, fill: Callable[[Path], None]) -> Path:
+    """A folder that is there whole or not at all: filled under a temporary name, then renamed."""
+    if target.is_dir():
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f"{TEMPORARY}{target.name}."))
+    try:
+        fill(temporary)
+        for path in [*temporary.rglob("*"), temporary]:
+            _flush(path)
+        try:
+            os.rename(temporary, target)
+        except OSError:
+            # another process may have built the same folder first
+            if not target.is_dir():
+                raise
+        _flush(target.parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return target
+
+
+def _flush(path: Path) -> None:
+    """Ask the system to write a file, or a folder's list of names, to disk."""
+    if path.is_dir() and os.name == "nt":
+        return
+    handle = os.open(path, os.O_RDONLY if os.name != "nt" else os.O_RDWR)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def mark_used(path: Path) -> None:
+    """Notes, at most once a day by the time of change, that something was read: ``evict`` spares it."""
+    # files of another user cannot be marked: they are rebuilt some day
+    with contextlib.suppress(OSError):
+        if path.stat().st_mtime < time.time() - DAY_SECONDS:
+            os.utime(path)
+
+
+def evict(folder: Path, days: float, keep: Container[str] = (), pattern: str = "*") -> int:
+    """Removes what was neither written nor read for ``days``, except the names in ``keep``; returns how many.
+
+    Names that other processes are writing stay for a day at least; what vanishes meanwhile is no error.
+    """
+    removed = 0
+    for path in folder.glob(pattern):
+        limit = max(days, 1) if path.name.startswith(TEMPORARY) else days
+        try:
+            fresh = path.stat().st_mtime > time.time() - limit * DAY_SECONDS
+        except FileNotFoundError:
+            continue
+        if fresh or path.name in keep:
+            continue
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+        removed += 1
+    return removed
