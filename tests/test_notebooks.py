@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import os
 import re
 import subprocess
@@ -12,6 +13,12 @@ from pathlib import Path
 import nbformat
 import pytest
 
+import healthseg as hs
+from healthseg.errors import InvalidParameters
+from healthseg.reports import customer_page, notebooks, portfolio_page
+from healthseg.reports.pages import MODULES, page_spec
+from healthseg.reports.render import ReportPage
+from healthseg.reports.spec import Chart, Section
 from healthseg.tools import TOOLS
 from tests.reports.made import small_portfolio
 
@@ -141,3 +148,38 @@ def test_papermill_runs_a_notebook_from_any_folder(path, small_portfolio, tmp_pa
     assert [cell.outputs[0].output_type for cell in _code(executed)[3:]] == ["execute_result"] * (
         len(_code(notebook)) - 2
     )
+
+
+@pytest.mark.parametrize("portfolio", [False, True])
+@pytest.mark.parametrize("tool", MODULES)
+def test_a_notebook_is_the_one_of_its_pages_spec(tool, portfolio):
+    """After a change of a page or of a tool's parameters: ``python -m healthseg.reports.notebooks``."""
+    page = page_spec(tool, portfolio)
+    stored = nbformat.read(notebooks.path_of(page, ROOT / "notebooks"), as_version=4)
+    assert stored == notebooks.notebook(page)
+
+
+def test_a_page_follows_the_parameters_that_a_notebook_passes(small_portfolio):
+    opened = hs.Portfolio.open(str(small_portfolio.folder))
+    names = {"portfolio": opened, "client_id": small_portfolio.client_id, "granularity": "weekly"}
+    for _ in range(2):  # a cell that is run again
+        page = customer_page("track_usage_engagement", names)
+        assert page.result.analysis_period.granularity == "weekly" and page.portfolio is opened
+    daily = customer_page("track_usage_engagement", names, granularity="daily")
+    assert daily.result.analysis_period.granularity == "daily"
+
+
+def test_a_section_gives_its_parts_apart_and_a_page_can_be_rearranged(small_portfolio):
+    opened = hs.Portfolio.open(str(small_portfolio.folder))
+    page = portfolio_page("track_usage_engagement", portfolio=opened)
+    growth = page.section("growth")
+    assert "joined" in growth.lead.text and set(growth.charts) == {"growth", "trend"}
+    assert list(growth.frames["growth"]) == list(page.result.frame("growth"))
+    assert "<table>" in growth.table.markup and "<svg" not in growth.table.markup
+    own = Section("own", "What is mine?", ("{total_customers:number customer}",), (Chart("trend"),))
+    spec = dataclasses.replace(page.spec, sections=(own, *page.spec.sections[:2]))
+    mine = ReportPage(spec, page.result, page.portfolio)
+    assert mine.names == ["own", "breaking_away", "seats"]
+    assert "customers" in mine.section("own").lead.text
+    with pytest.raises(InvalidParameters, match="no section 'grow'; did you mean"):
+        page.section("grow")

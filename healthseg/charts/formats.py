@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pandas as pd
@@ -218,3 +219,113 @@ def fitted(text: Any, pixels: float, letter: float = 6.9) -> str:
             text, max(2, min(len(text) - 1, int(len(text) * pixels / (cells(text) * letter))))
         )
     return text
+
+
+# -- formats by name: "percent.1", "number.0 customer" --------------------------------------------
+
+
+def _count(items: Any, decimals: int = 0) -> str:
+    return number(0 if is_missing(items) else len(items))
+
+
+def _over(reduce: Callable[[Iterable[Any]], Any]) -> Callable[[Any, int], str]:
+    """A number that summarises a list or the values of a mapping."""
+
+    def write(items: Any, decimals: int = 0) -> str:
+        values = items.values() if isinstance(items, dict) else items or ()
+        known = [value for value in values if not is_missing(value)]
+        return number(reduce(known) if known else None, decimals)
+
+    return write
+
+
+def _listed(items: Any, decimals: int = 0) -> str:
+    return ", ".join(plain(item) for item in items or ())
+
+
+def significant(value: Any, digits: int = 2) -> str:
+    """A figure of a few significant digits, for p and q values.
+
+    >>> significant(0.00123), significant(0.5)
+    ('0.0012', '0.5')
+    """
+    return DASH if is_missing(value) else f"{float(value):.{digits or 2}g}".replace("-", MINUS)
+
+
+def signed_percent(share: Any, decimals: int = 0) -> str:
+    """A change of a share of one, as per cent with its sign.
+
+    >>> signed_percent(0.0241, 1)
+    '+2.4\\xa0%'
+    """
+    return DASH if is_missing(share) else f"{signed(100 * share, decimals)}{JOIN}%"
+
+
+NUMERIC: dict[str, Callable[[Any, int], str]] = {
+    "number": number,
+    "signed": signed,
+    "percent": percent,
+    "signed_percent": signed_percent,
+    "significant": significant,
+    "count": _count,
+    "total": _over(sum),
+    "max": _over(max),
+}
+TEXTUAL: dict[str, Callable[[Any], str]] = {
+    "": plain,
+    "day": day,
+    # The last day of a span whose end is exclusive.
+    "day_before": lambda end: day(pd.Timestamp(str(end)[:10]) - pd.Timedelta(days=1)),
+    "words": words,
+    "Words": lambda name: sentence(words(name)),
+    "prose": prose,
+    "sentence": lambda text: sentence(prose(text)),
+    "lower": lambda text: plain(text)[:1].lower() + plain(text)[1:],
+    "list": _listed,
+}
+WITH_A_SIBLING: dict[str, tuple[Callable[[Any, Any], str], str]] = {
+    "money": (money, "currency"),
+    "brief_money": (brief_money, "currency"),
+    "quantity": (quantity, "unit"),
+}
+_FORM = re.compile(r"(?P<name>[A-Za-z_]*)(?:\.(?P<decimals>\d))?(?: (?P<noun>.+))?")
+
+
+def is_numeric(form: str) -> bool:
+    """Whether a format is of figures, which a table aligns at the right.
+
+    >>> is_numeric("percent.1"), is_numeric("day"), is_numeric("number day")
+    (True, False, True)
+    """
+    name = re.match("[A-Za-z_]*", form).group()  # type: ignore[union-attr]
+    return name in NUMERIC or name in WITH_A_SIBLING
+
+
+def written(value: Any, form: str = "", sibling: Callable[[str], Any] = lambda name: None) -> str:
+    """A value in a named format: ``percent.1`` has one decimal, ``number day`` names what is counted.
+
+    ``sibling`` looks up what belongs to the value: an amount's ``currency``, a quantity's ``unit``.
+
+    >>> written(0.0241, "signed_percent.1"), written(2, "number day"), written(1, "number person|people")
+    ('+2.4\\xa0%', '2\\xa0days', '1\\xa0person')
+    >>> written(1200, "money", {"currency": "EUR"}.get), written([1, 2], "count customer")
+    ('EUR\\xa01,200', '2\\xa0customers')
+    """
+    match = _FORM.fullmatch(form)
+    if match is None:
+        raise ValueError(f"{form!r} is not a format")
+    name, decimals, noun = match["name"], int(match["decimals"] or 0), match["noun"]
+    if name in WITH_A_SIBLING:
+        write, beside = WITH_A_SIBLING[name]
+        text = write(value, sibling(beside))
+    elif name in NUMERIC:
+        text = NUMERIC[name](value, decimals)
+    else:
+        text = DASH if is_missing(value) else TEXTUAL[name](value)
+    return f"{text}{JOIN}{_plural(noun, text)}" if noun and text != DASH else text
+
+
+def _plural(noun: str, figure: str) -> str:
+    """The noun's form for a figure as it is written; ``person|people`` gives both forms."""
+    singular, _, plural = noun.partition("|")
+    return singular if figure in ("1", f"{MINUS}1") else plural or f"{singular}s"

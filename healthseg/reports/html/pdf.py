@@ -114,7 +114,7 @@ def _tile(tile: Node) -> list[str]:
 def _figure(node: Node) -> list[dict[str, Any]]:
     """A chart with its title, drawn for paper; its figures are in the HTML report."""
     words = [{"kind": _kind(part), "text": part.text} for part in node.elements[0].elements]
-    wide = next(part for part in node.elements if "hs-wide" in part.names)
+    wide = next(part for part in node.elements if part.names & {"hs-drawn", "hs-wide"})
     return [{"kind": "figure", "words": words, "svg": _painted(wide.all("svg")[0])}]
 
 

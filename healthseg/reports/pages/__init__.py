@@ -1,1 +1,60 @@
-"""The pages: a module for each kind of report, a function for each question of its reader."""
+"""The pages: a module for each subject, with a spec for one customer and one for the portfolio."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from healthseg.reports import registry
+from healthseg.reports.portfolios import open_portfolio
+from healthseg.reports.render import ReportPage
+from healthseg.reports.spec import Page
+
+if TYPE_CHECKING:
+    from healthseg.data.portfolio import Portfolio
+
+MODULES = {"track_usage_engagement": "usage"}
+
+
+def page_spec(tool: str, portfolio: bool = False) -> Page:
+    """The spec of a tool's page, for one customer or for the portfolio."""
+    module = importlib.import_module(f"healthseg.reports.pages.{MODULES[tool]}")
+    return module.PORTFOLIO if portfolio else module.CUSTOMER
+
+
+def customer_page(
+    tool: str,
+    parameters: Mapping[str, Any] | None = None,
+    spec: Page | None = None,
+    **more: Any,
+) -> ReportPage:
+    """One customer's page of a tool.
+
+    ``parameters`` may hold more than the tool takes (a notebook passes ``vars()``), ``portfolio`` among it: an address
+    or an open portfolio. ``spec`` replaces the tool's own page. Raises what the tool raises.
+    """
+    known = {**(parameters or {}), **more}
+    portfolio = _opened(known.get("portfolio"))
+    takes = [name for name in registry.report_parameters(tool) if name in known]
+    result = registry.report_response(tool, portfolio, {name: known[name] for name in takes})
+    return ReportPage(spec or page_spec(tool), result, portfolio)
+
+
+def portfolio_page(
+    tool: str,
+    parameters: Mapping[str, Any] | None = None,
+    spec: Page | None = None,
+    **more: Any,
+) -> ReportPage:
+    """The portfolio's page of a tool; parameters as in ``customer_page``."""
+    known = {**(parameters or {}), **more}
+    portfolio = _opened(known.get("portfolio"))
+    result = registry.portfolio_response(tool, portfolio, known)
+    return ReportPage(spec or page_spec(tool, portfolio=True), result, portfolio)
+
+
+def _opened(portfolio: str | Portfolio | None) -> Portfolio:
+    if portfolio is None or isinstance(portfolio, str):
+        return open_portfolio(portfolio or "")
+    return portfolio

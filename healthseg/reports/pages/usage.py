@@ -1,355 +1,487 @@
-"""The page of one customer's usage: a function for each question that its reader has."""
+"""The pages of usage: one customer's, and the whole portfolio's."""
 
 from __future__ import annotations
 
-import datetime as dt
-from typing import Any
+from typing import TYPE_CHECKING
 
-from healthseg.charts import formats, small
-from healthseg.reports.html import page
-from healthseg.reports.html.page import (
+from healthseg.reports.spec import (
     Card,
+    Chart,
     Column,
-    Html,
-    facts,
-    figure,
-    footer,
-    joined,
-    lines,
-    missing,
-    paragraph,
-    prose,
-    safe,
-    severity,
-    table,
+    Facts,
+    Missing,
+    Page,
+    Points,
+    Row,
+    Section,
+    Table,
 )
-from healthseg.reports.portfolios import open_portfolio
 
-__all__ = [
-    "actions",
-    "amount",
-    "comparison",
-    "dependence",
-    "depth",
-    "footer",
-    "growth",
-    "method",
-    "open_portfolio",
-    "opening",
-    "timing",
-]
+if TYPE_CHECKING:
+    from healthseg.tools.usage.result import PortfolioUsage, UsageEngagement
+
+TREND = Card(
+    "Trend",
+    "{usage_trends.weekly_growth_rate:signed_percent.1}",
+    "events a week",
+    lambda usage: (
+        "{usage_trends.trend_direction:words}"
+        if usage.usage_trends.trend_direction
+        else "too little data"
+    ),
+    direction="usage_trends.trend_direction",
+)
+WEEKS = Table(
+    "frames.growth",
+    (
+        Column("Week from", "start:day"),
+        Column("Active", "active_users:number"),
+        Column("New", "new_users:number"),
+        Column("Returning", "returning_users:number"),
+        Column("Resurrected", "resurrected_users:number"),
+        Column("Dormant", "dormant_users:number"),
+        Column("Gains ÷ losses", "pulse_ratio:number.2"),
+    ),
+    label="weeks",
+)
+NEXT_ACTIONS = Points(
+    "recommendations_detail", "{text:prose}", ordered=True, empty="No rule asks for anything."
+)
 
 
-def opening(usage: Any) -> Html:
-    """Who, which period, the verdict, and five figures."""
-    period = usage.analysis_period
-    span = (
-        f"{formats.day(period.effective_start)} to {formats.day(_last_day(period))}, {period.days} days "
-        f"by the clock of {period.timezone}"
+def stood_out(day: Row) -> str:
+    """What made a day unusual."""
+    return {"people": "people who were active", "doing": "what each of them did"}[day["about"]]
+
+
+def cohort(user: Row) -> str:
+    """A user's cohort; "at risk" is a health band's name."""
+    return "occasional" if user["cohort"] == "at_risk" else "{cohort:words}"
+
+
+def dependence(usage: UsageEngagement) -> tuple[str, ...]:
+    """Whether usage depends on one user, and whether its champion is still active."""
+    users = usage.dependence
+    single = "All usage depends on a single user" if users.single_user else ""
+    top = "The top user accounts for {dependence.top_user_share:percent} of the events of 28 days"
+    if users.champion_share is None:
+        return single, top, "" if users.champion_departed is None else NO_CHAMPION
+    state = (
+        "and has been silent for {dependence.champion_silent_days:number day}"
+        if users.champion_departed
+        else "and is active"
     )
-    return page.opening(
-        usage, "Customer usage", usage.name, [safe(span), page.customer_line(usage)], _five(usage)
+    return (
+        single,
+        top,
+        "The champion of the 90 days before accounted for {dependence.champion_share:percent} of the "
+        f"events on {{dependence.champion_active_days:number day}} {state}",
     )
 
 
-def _last_day(period: Any) -> dt.date:
-    return dt.date.fromisoformat(str(period.effective_end)[:10]) - dt.timedelta(days=1)
+NO_CHAMPION = (
+    "No single user accounted for a fifth of the usage on 12 days of the 90 before: "
+    "there is no champion to lose"
+)
 
 
-def _five(usage: Any) -> list[Card]:
-    figures, counted, trend = usage.engagement_metrics, usage.usage_analytics, usage.usage_trends
-    weeks = usage.frame("growth")["active_users"].tolist()
-    spark = small.sparkline(weeks, label="active users by week") if len(weeks) > 1 else ""
-    rate = trend.weekly_growth_rate
-    direction = {"increasing": "up", "decreasing": "down"}.get(trend.trend_direction or "", "")
-    return [
+CUSTOMER = Page(
+    tool="track_usage_engagement",
+    kind="Customer usage",
+    summary="One customer's usage: who uses it, how many of the seats, whether it grows, when, how "
+    "deeply, and whether it depends on single users.",
+    title="{name}",
+    about=(
+        "{analysis_period.effective_start:day} to {analysis_period.effective_end:day_before}, "
+        "{analysis_period.days:number day} by the clock of {analysis_period.timezone}",
+        "As of {as_of:day} · {client_id}",
+    ),
+    cards=(
         Card(
             "Active in 30 days",
-            formats.number(figures.monthly_active_users),
-            f"{formats.number(figures.weekly_active_users)} in 7 days",
-            spark=spark,
+            "{engagement_metrics.monthly_active_users:number}",
+            "{engagement_metrics.weekly_active_users:number} in 7 days",
+            past="frames.growth.active_users",
+            past_name="active users by week",
         ),
         Card(
             "Seats in use",
-            formats.percent(figures.seat_utilisation),
-            f"of {formats.number(figures.licensed_seats)} seats",
+            "{engagement_metrics.seat_utilisation:percent}",
+            "of {engagement_metrics.licensed_seats:number seat}",
         ),
-        Card(
-            "Trend",
-            "–" if rate is None else f"{formats.signed(100 * rate, 1)} %",
-            "events a week",
-            formats.words(trend.trend_direction or "too little data"),
-            direction,
-        ),
+        TREND,
         Card(
             "Sessions",
-            formats.number(counted.total_sessions),
-            f"{formats.number(figures.average_session_duration_minutes, 1)} minutes on average",
+            "{usage_analytics.total_sessions:number}",
+            "{engagement_metrics.average_session_duration_minutes:number.1 minute} on average",
         ),
         Card(
             "Stickiness",
-            formats.percent(figures.stickiness),
+            "{engagement_metrics.stickiness:percent}",
             "of the month’s users on an average day",
         ),
-    ]
-
-
-def amount(usage: Any) -> Html:
-    """Who uses it, how much, of the seats paid for?"""
-    figures, counted = usage.engagement_metrics, usage.usage_analytics
-    pairs = [
-        ("Active users in the period", formats.number(figures.active_users)),
-        ("On an average day", formats.number(figures.daily_active_users)),
-        ("Provisioned users", formats.number(figures.provisioned_users)),
-        ("Activated", formats.percent(figures.user_activation_rate)),
-        ("Features adopted of those entitled", formats.percent(figures.feature_adoption_rate)),
-        ("Events of persons", formats.number(counted.person_events)),
-        ("Calls of the API", formats.number(counted.api_calls_count)),
-        ("Features used", formats.number(counted.unique_features_used)),
-        ("Sessions per user and week", formats.number(figures.sessions_per_user_per_week, 1)),
-    ]
-    columns = [
-        Column("start", "From", formats.plain),
-        Column("person_events", "Person events", formats.number, True),
-        Column("active_users", "Active users", formats.number, True),
-        Column("sessions", "Sessions", formats.number, True),
-        Column("api_events", "API calls", formats.number, True),
-    ]
-    figures_table = table(usage.series, columns, label="parts of the period")
-    return Html(facts(pairs) + figure(usage, "series", figures_table))
-
-
-def growth(usage: Any) -> Html:
-    """Is it growing?"""
-    trend, period = usage.usage_trends, usage.growth_accounting.period
-    moving = (
-        ""
-        if trend.trend_direction is None
-        else (
-            f"Events of persons are {trend.trend_direction}: {formats.signed(100 * trend.weekly_growth_rate, 1)} % a "
-            f"week, {formats.percent(trend.interval_level)} interval "
-            f"{formats.signed(100 * trend.growth_interval.lower, 1)} to "
-            f"{formats.signed(100 * trend.growth_interval.upper, 1)} %, over {trend.weeks} weeks"
-        )
-    )
-    speed = f"The pace is {trend.usage_velocity}" if trend.usage_velocity else ""
-    users = (
-        ""
-        if period.new_users is None
-        else (
-            f"Of the period's users {period.new_users} are new, {period.returning_users} came before too and "
-            f"{period.resurrected_users} came back after a break; {period.dormant_users} of before did not come again"
-        )
-    )
-    own, odd = usage.own_baseline, _unusual(usage)
-    base = (
-        ""
-        if own.ratio is None
-        else (
-            f"The last 28 days stand at {formats.percent(own.ratio)} of the customer's own baseline; the portfolio's median "
-            f"customer at {formats.percent(own.portfolio_median_ratio)} (n = {own.portfolio_customers})"
-        )
-    )
-    gap = (
-        missing("The trend", usage.not_measured.get("$.usage_trends.trend_direction", ""))
-        if not moving
-        else ""
-    )
-    lead = joined(moving, speed, users, base)
-    return Html(
-        gap
-        + paragraph(lead, "lead")
-        + figure(usage, "trend")
-        + figure(usage, "growth", _weeks(usage))
-        + odd,
-        lead,
-    )
-
-
-def _weeks(usage: Any) -> str:
-    names = (
-        ("active_users", "Active"),
-        ("new_users", "New"),
-        ("returning_users", "Stayed"),
-        ("resurrected_users", "Came back"),
-        ("dormant_users", "Stopped"),
-    )
-    columns = [
-        Column("start", "Week from", formats.day),
-        *[Column(key, name, formats.number, True) for key, name in names],
-        Column("pulse_ratio", "Gains ÷ losses", lambda value: formats.number(value, 2), True),
-    ]
-    return table(usage.frame("growth").to_dict("records"), columns, label="weeks")
-
-
-def what_stood_out(about: str) -> str:
-    return {"people": "who came", "doing": "what each did"}[about]
-
-
-def _unusual(usage: Any) -> str:
-    rows = [day.model_dump() for day in usage.unusual_days]
-    columns = [
-        Column("date", "Day", formats.day),
-        Column("person_events", "Events", formats.number, True),
-        Column("expected", "Usual", formats.number, True),
-        Column("portfolio_ratio", "The rest of the portfolio", formats.percent, True),
-        Column("about", "What stood out", what_stood_out),
-        Column("likely_cause", "Likely cause", formats.plain),
-    ]
-    return table(rows, columns, "Days that were not like others", "days")
-
-
-def timing(usage: Any) -> Html:
-    """When is it used?"""
-    heat = usage.activity_heatmap
-    lead = joined(
-        formats.sentence(heat.statement),
-        f"By the clock of {heat.timezone}, n = {heat.user_hours} user-hours",
-    )
-    rows = [cell.model_dump() for cell in (*heat.days, *heat.hours) if cell.user_hours]
-    columns = [
-        Column("name", "Day or hour"),
-        Column("user_hours", "User-hours", formats.number, True),
-        Column("share", "Share", lambda value: formats.percent(value, 1), True),
-        Column("ratio", "To the mean in use", lambda value: formats.number(value, 2), True),
-        Column("p", "p", lambda value: formats.number(value, 3), True),
-    ]
-    return Html(
-        paragraph(lead, "lead")
-        + figure(usage, "heatmap", table(rows, columns, label="days and hours")),
-        lead,
-    )
-
-
-def depth(usage: Any) -> Html:
-    """How deep and how often?"""
-    cohorts = usage.user_cohorts
-    if cohorts is None:
-        return Html(
-            missing("Cohorts of users", usage.not_measured.get("$.user_cohorts", ""))
-            + _features(usage)
-        )
-    declining = (
-        ""
-        if not cohorts.declining_users
-        else (
-            f"{cohorts.declining_users} who were regular came on fewer than half as many days in the last 28 days"
-        )
-    )
-    lead = joined(
-        f"By their active days of the last 28, of {cohorts.users} users who could have been there "
-        f"{cohorts.power_users} are power users, {cohorts.regular_users} regular, {cohorts.at_risk_users} at risk and "
-        f"{cohorts.inactive_users} inactive",
-        declining,
-    )
-    users = table(
-        usage.users or [],
-        [
-            Column("user_id", "User"),
-            Column("cohort", "Cohort", formats.words),
-            Column("active_days", "Active days", formats.number, True),
-            Column("before_days", "28 days before", formats.number, True),
-            Column("person_events", "Events", formats.number, True),
-            Column("last_seen_on", "Last seen", formats.day),
-        ],
-        "Users",
-        "users",
-    )
-    return Html(
-        paragraph(lead, "lead")
-        + figure(usage, "histogram")
-        + figure(usage, "retention")
-        + _features(usage)
-        + users,
-        lead,
-    )
-
-
-def _features(usage: Any) -> str:
-    if usage.feature_adoption_timeline is None:
-        return missing("Features", usage.not_measured.get("$.feature_adoption_timeline", ""))
-    rows = [use.model_dump() for use in usage.feature_adoption_timeline]
-    columns = [
-        Column("feature", "Feature", formats.words),
-        Column("first_use_date", "First use", formats.day),
-        Column("active_users", "Users", formats.number, True),
-        Column("users_ever", "Users ever", formats.number, True),
-        Column("weekly_usage", "Events a week", lambda value: formats.number(value, 1), True),
-    ]
-    return figure(usage, "features", table(rows, columns, label="features"))
-
-
-def dependence(usage: Any) -> Html:
-    """On whom does it hang?"""
-    found = usage.dependence
-    top = (
-        ""
-        if found.top_user_share is None
-        else (
-            f"The top user makes {formats.percent(found.top_user_share)} of the events of 28 days"
-        )
-    )
-    single = "All usage hangs on a single user" if found.single_user else ""
-    champion = ""
-    if found.champion_share is not None:
-        gone = (
-            f"and has left: silent for {found.champion_silent_days} days"
-            if found.champion_departed
-            else "and is there"
-        )
-        champion = (
-            f"The champion of the 90 days before made {formats.percent(found.champion_share)} of the events on "
-            f"{found.champion_active_days} days, {gone}"
-        )
-    elif found.champion_departed is not None:
-        champion = "No single user carried a fifth of the usage on 12 days of the 90 before: there is no champion to lose"
-    lead = joined(single, top, champion)
-    why = usage.not_measured.get("$.dependence.top_user_share", "")
-    return Html(paragraph(lead, "lead") if lead else missing("Dependence on users", why), lead)
-
-
-def comparison(usage: Any) -> Html:
-    """Compared with peers?"""
-    found = usage.benchmark_insights
-    if found is None:
-        return Html(missing("The comparison", usage.not_measured.get("$.benchmark_insights", "")))
-    rank = (
-        ""
-        if found.percentile_rank is None
-        else (
-            f"It stands above {found.percentile_rank:.0f} % of its {found.peers} peers ({found.peer_group}), interval "
-            f"{found.percentile_interval.lower:.0f} to {found.percentile_interval.upper:.0f} %"
-        )
-    )
-    gap = (
-        ""
-        if rank
-        else missing(
-            "The rank among peers",
-            usage.not_measured.get("$.benchmark_insights.percentile_rank", ""),
-        )
-    )
-    lead = joined(rank, found.vs_peers or "", found.vs_industry_average or "")
-    return Html(gap + (paragraph(lead, "lead") if lead else "") + figure(usage, "peers"), lead)
-
-
-def actions(usage: Any) -> Html:
-    """What to do?"""
-    todo = [prose(advice.text) for advice in usage.recommendations_detail]
-    raised = [f"{severity(alert.severity)} {prose(alert.message)}" for alert in usage.alerts]
-    nothing = "" if todo else paragraph("No rule asks for anything.", "lead")
-    alerts = f"<h3>Alerts</h3>{lines(raised)}" if raised else ""
-    return Html(nothing + lines(todo, ordered=True) + alerts, "; ".join(usage.recommendations))
-
-
-def method(usage: Any) -> Html:
-    """How was this computed? Behind a fold."""
-    return page.method(
-        usage,
-        "Days are those of the account's own clock; calls of the API are events and no activity",
+    ),
+    sections=(
+        Section(
+            "amount",
+            "Who uses it, how much, of the seats paid for?",
+            blocks=(
+                Facts(
+                    (
+                        ("Active users in the period", "{engagement_metrics.active_users:number}"),
+                        ("On an average day", "{engagement_metrics.daily_active_users:number}"),
+                        ("Provisioned users", "{engagement_metrics.provisioned_users:number}"),
+                        ("Activated", "{engagement_metrics.user_activation_rate:percent}"),
+                        (
+                            "Features adopted of those entitled",
+                            "{engagement_metrics.feature_adoption_rate:percent}",
+                        ),
+                        ("Events by people", "{usage_analytics.person_events:number}"),
+                        ("API calls", "{usage_analytics.api_calls_count:number}"),
+                        ("Features used", "{usage_analytics.unique_features_used:number}"),
+                        (
+                            "Sessions per user and week",
+                            "{engagement_metrics.sessions_per_user_per_week:number.1}",
+                        ),
+                    )
+                ),
+                Chart(
+                    "series",
+                    Table(
+                        "series",
+                        (
+                            Column("From", "start"),
+                            Column("Events by people", "person_events:number"),
+                            Column("Active users", "active_users:number"),
+                            Column("Sessions", "sessions:number"),
+                            Column("API calls", "api_events:number"),
+                        ),
+                        label="parts of the period",
+                    ),
+                ),
+            ),
+        ),
+        Section(
+            "growth",
+            "Is it growing?",
+            (
+                "Events by people are {usage_trends.trend_direction:words}: "
+                "{usage_trends.weekly_growth_rate:signed_percent.1} a week, "
+                "{usage_trends.interval_level:percent} interval "
+                "{usage_trends.growth_interval.lower:signed_percent.1} to "
+                "{usage_trends.growth_interval.upper:signed_percent.1}, over "
+                "{usage_trends.weeks:number week}",
+                "The pace is {usage_trends.usage_velocity}",
+                "In the period {growth_accounting.period.new_users:number user} joined, "
+                "{growth_accounting.period.returning_users:number} returned, "
+                "{growth_accounting.period.resurrected_users:number} resurrected after a break "
+                "and {growth_accounting.period.dormant_users:number} became dormant",
+                "The last 28 days are at {own_baseline.ratio:percent} of the customer’s own baseline; "
+                "the portfolio’s median customer at {own_baseline.portfolio_median_ratio:percent} "
+                "(n = {own_baseline.portfolio_customers:number})",
+            ),
+            (
+                Missing("The trend", "usage_trends.trend_direction"),
+                Chart("trend"),
+                Chart("growth", WEEKS),
+                Table(
+                    "unusual_days",
+                    (
+                        Column("Day", "date:day"),
+                        Column("Events", "person_events:number"),
+                        Column("Usual", "expected:number"),
+                        Column("The rest of the portfolio", "portfolio_ratio:percent"),
+                        Column("What stood out", stood_out),
+                        Column("Likely cause", "likely_cause"),
+                    ),
+                    "Days that were not like others",
+                    "days",
+                ),
+            ),
+        ),
+        Section(
+            "timing",
+            "When is it used?",
+            (
+                "{activity_heatmap.statement:sentence}",
+                "By the clock of {activity_heatmap.timezone}, "
+                "n = {activity_heatmap.user_hours:number user-hour}",
+            ),
+            (
+                Chart(
+                    "heatmap",
+                    Table(
+                        "frames.cells",
+                        (
+                            Column("Day or hour", "name"),
+                            Column("User-hours", "user_hours:number"),
+                            Column("Share", "share:percent.1"),
+                            Column("To the mean in use", "ratio:number.2"),
+                            Column("p", "p:number.3"),
+                        ),
+                        label="days and hours",
+                        where=lambda cell: cell["user_hours"],
+                    ),
+                ),
+            ),
+        ),
+        Section(
+            "depth",
+            "How deep and how often?",
+            (
+                "By their active days of the last 28, of {user_cohorts.users:number user} who could "
+                "have been active {user_cohorts.power_users:number} are power users, "
+                "{user_cohorts.regular_users:number} regular, {user_cohorts.at_risk_users:number} "
+                "occasional and {user_cohorts.inactive_users:number} inactive",
+                lambda usage: (
+                    "{user_cohorts.declining_users:number} who were regular were active on fewer "
+                    "than half as many days in the last 28 days"
+                    if usage.user_cohorts and usage.user_cohorts.declining_users
+                    else None
+                ),
+            ),
+            (
+                Missing("Cohorts of users", "user_cohorts"),
+                Chart("histogram", needs="user_cohorts"),
+                Chart("retention", needs="user_cohorts"),
+                Missing("Features", "feature_adoption_timeline"),
+                Chart(
+                    "features",
+                    Table(
+                        "feature_adoption_timeline",
+                        (
+                            Column("Feature", "feature:words"),
+                            Column("First use", "first_use_date:day"),
+                            Column("Users", "active_users:number"),
+                            Column("Users ever", "users_ever:number"),
+                            Column("Events a week", "weekly_usage:number.1"),
+                        ),
+                        label="features",
+                    ),
+                    needs="feature_adoption_timeline",
+                ),
+                Table(
+                    "users",
+                    (
+                        Column("User", "user_id"),
+                        Column("Cohort", cohort),
+                        Column("Active days", "active_days:number"),
+                        Column("28 days before", "before_days:number"),
+                        Column("Events", "person_events:number"),
+                        Column("Last seen", "last_seen_on:day"),
+                    ),
+                    "Users",
+                    "users",
+                ),
+            ),
+        ),
+        Section(
+            "dependence",
+            "Who does usage depend on?",
+            dependence,
+            (Missing("Dependence on users", "dependence.top_user_share"),),
+        ),
+        Section(
+            "comparison",
+            "How does it compare with peers?",
+            (
+                "It ranks above {benchmark_insights.percentile_rank:number} % of its "
+                "{benchmark_insights.peers:number peer} ({benchmark_insights.peer_group}), interval "
+                "{benchmark_insights.percentile_interval.lower:number} to "
+                "{benchmark_insights.percentile_interval.upper:number} %",
+                "{benchmark_insights.vs_peers:sentence}",
+                "{benchmark_insights.vs_industry_average:sentence}",
+            ),
+            (
+                Missing("The comparison", "benchmark_insights"),
+                Missing("The rank among peers", "benchmark_insights.percentile_rank"),
+                Chart("peers", needs="benchmark_insights"),
+            ),
+        ),
+        Section(
+            "actions",
+            "What to do?",
+            blocks=(
+                NEXT_ACTIONS,
+                Points("alerts", "{message:prose}", severity="severity", heading="Alerts"),
+            ),
+        ),
+    ),
+    method=(
+        "Days are those of the account’s own clock; API calls are events, but not activity",
         "Active users of the week and the month are the distinct users of the last 7 and 30 days",
         "Active users of the day are a mean over the period",
-        "The trend is Theil–Sen's slope of the logarithms of whole weeks",
-        "A day or hour is a peak where it stands far above the mean of those in use, and chance hardly does that",
+        "The trend is the Theil–Sen slope of the logarithms of whole weeks",
+        "A day or hour is a peak where it is far above the mean of those in use, beyond what chance "
+        "explains",
         "Cells of the retention table stay blank until the whole week is over",
+    ),
+)
+
+
+def _customers(*columns: Column) -> tuple[Column, ...]:
+    """A customer with its reason, the columns, and its ARR."""
+    return (
+        Column("Customer", "name", under="{reason:prose}"),
+        *columns,
+        Column("ARR", "arr:money"),
     )
+
+
+def exclusions(usage: PortfolioUsage) -> str:
+    """As of when, and which customers are not counted."""
+    why = [
+        f"{{excluded.{reason}:number}} {reason.replace('_', ' ')}"
+        for reason, customers in usage.excluded.items()
+        if customers
+    ]
+    return "As of {as_of:day}" + (f" · not counted: {'; '.join(why)}" if why else "")
+
+
+PORTFOLIO = Page(
+    tool="track_usage_engagement",
+    kind="Portfolio usage",
+    summary="The usage of all customers: where it dropped sharply, whose seats are idle, whether more "
+    "users join than go dormant, and who depends on a single user.",
+    title="The portfolio’s usage",
+    about=(exclusions,),
+    cards=(
+        Card(
+            "Active in 30 days",
+            "{monthly_active_users:number}",
+            "{weekly_active_users:number} in 7 days",
+        ),
+        Card(
+            "Seats in use",
+            "{seat_utilisation:percent}",
+            "of {licensed_seats:number} at {customers_with_seats:number customer}",
+        ),
+        TREND,
+        Card("Sharp drops", "{breaking_away:count}", "customers"),
+        Card(
+            "On a single user",
+            "{single_user_customers:count}",
+            lambda usage: (
+                "ARR {single_user_arr:brief_money}" if usage.single_user_arr else "customers"
+            ),
+        ),
+    ),
+    sections=(
+        Section(
+            "breaking_away",
+            "Whose usage dropped sharply against the portfolio?",
+            (
+                "{breaking_away:count} of {total_customers:number customer}",
+                "The portfolio’s median customer is at {median_usage_ratio:percent} of its own "
+                "baseline; listed are those below four fifths of that, and two robust spreads away",
+            ),
+            (
+                Table(
+                    "breaking_away",
+                    _customers(
+                        Column("Of own baseline", "usage_ratio:percent", bar=True),
+                        Column("Users in 30 days", "monthly_active_users:number"),
+                        Column("Days since the last event", "days_since_last:number"),
+                    ),
+                    label="customers",
+                ),
+                Chart("breaking_away"),
+            ),
+        ),
+        Section(
+            "seats",
+            "Are the seats in use?",
+            ("{idle_seats:count customer} use fewer than half of their seats",),
+            (
+                Chart("utilisation"),
+                Table(
+                    "idle_seats",
+                    _customers(
+                        Column("Seats in use", "seat_utilisation:percent", bar=True),
+                        Column("Users in 30 days", "monthly_active_users:number"),
+                        Column("Seats", "seats:number"),
+                    ),
+                    label="customers",
+                ),
+            ),
+        ),
+        Section(
+            "growth",
+            "Do more users join than go dormant?",
+            (
+                "In {lookback_period_days:number day} "
+                "{growth_accounting.period.new_users:number user} joined, "
+                "{growth_accounting.period.returning_users:number} returned, "
+                "{growth_accounting.period.resurrected_users:number} resurrected after a break "
+                "and {growth_accounting.period.dormant_users:number} became dormant",
+            ),
+            (Chart("growth", WEEKS), Chart("trend")),
+        ),
+        Section(
+            "retention",
+            "Do new users stay active, and when are they active?",
+            blocks=(Chart("retention"), Chart("heatmap")),
+        ),
+        Section(
+            "single_users",
+            "Which customers depend on one person?",
+            (
+                "{single_user_customers:count customer} have a single active user in 30 days",
+                "The champion departed at {champions_departed:count customer}",
+            ),
+            (
+                Table(
+                    "single_user_customers",
+                    _customers(
+                        Column("Events in 28 days", "person_events:number"),
+                        Column("Seats", "seats:number"),
+                    ),
+                    "On a single user",
+                    "customers",
+                ),
+                Table(
+                    "champions_departed",
+                    (
+                        Column("Customer", "name"),
+                        Column("Days since the last event", "days_since_last:number"),
+                        Column("ARR", "arr:money"),
+                    ),
+                    "Champion departed",
+                    "customers",
+                ),
+            ),
+        ),
+        Section(
+            "unusual_days",
+            "Which days were not like others?",
+            blocks=(
+                Chart(
+                    "days",
+                    Table(
+                        "unusual_days",
+                        (
+                            Column("Day", "date:day"),
+                            Column("Events", "person_events:number"),
+                            Column("Usual", "expected:number"),
+                            Column("Ratio", "ratio:percent"),
+                            Column("What stood out", stood_out),
+                            Column("Likely cause", "likely_cause"),
+                        ),
+                        label="days",
+                    ),
+                ),
+            ),
+        ),
+        Section("actions", "What to do?", blocks=(NEXT_ACTIONS,)),
+    ),
+    method=(
+        "Live customers only; new, returning, resurrected and dormant users are those of all "
+        "customers, of churned ones too",
+        "Usage against the own baseline is the events of 28 days over those of the 84 days before, "
+        "per tracked day",
+        "A day is unusual where as many people, or as much done by each, occurs by chance once in "
+        "100,000 such days",
+        "Amounts of different currencies are never added up",
+    ),
+    portfolio=True,
+)

@@ -1,0 +1,265 @@
+"""Templates over the figures of a result: every figure that a page shows keeps the path that it was read from.
+
+``{usage_trends.weekly_growth_rate:signed_percent.1}`` is a path and a format of ``healthseg.charts.formats``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from healthseg.charts import formats
+from healthseg.reports import privacy
+
+# A template, or a function of the result (or of the row) that chooses one; None shows nothing.
+Text = str | Callable[[Any], str | None]
+
+_FIGURE = re.compile(r"\{([^{}:]+)(?::([^{}]*))?\}")
+_STEP = re.compile(r'\.?([A-Za-z_]\w*|\*)|\[(\d+|\*|"(?:[^"\\]|\\.)*")\]')
+_NOTHING = object()
+
+
+@dataclass(frozen=True)
+class Scope:
+    """A value with the path that leads to it, and what encloses it."""
+
+    value: Any
+    path: str
+    outer: Scope | None = None
+
+    def find(self, path: str) -> Scope | None:
+        """What a path leads to, seen from here or, where its first name is unknown here, from what encloses this."""
+        steps = _steps(path)
+        if steps and isinstance(steps[0], str) and not _has(self.value, steps[0]) and self.outer:
+            return self.outer.find(path)
+        if "*" in steps:
+            return self._all(path, steps)
+        scope: Scope | None = self
+        for step in steps:
+            scope = scope.child(step) if scope else None
+        return scope
+
+    def _all(self, path: str, steps: list[str | int]) -> Scope:
+        """The values that a path with ``*`` leads to, as one list."""
+        return Scope([scope.value for scope in self._walk(steps)], f"{self.path}.{path}", self)
+
+    def _walk(self, steps: list[str | int]) -> Iterator[Scope]:
+        if not steps:
+            yield self
+            return
+        first, rest = steps[0], steps[1:]
+        for scope in self.children() if first == "*" else [self.child(first)]:
+            if scope is not None:
+                yield from scope._walk(rest)
+
+    def child(self, step: str | int) -> Scope | None:
+        """The part of a name or a position; None where there is none."""
+        if not _has(self.value, step):
+            return None
+        name = f"[{step}]" if isinstance(step, int) else _named(step)
+        return Scope(_part(self.value, step), self.path + name, self)
+
+    def children(self) -> list[Scope]:
+        """The parts of a list or a mapping."""
+        steps = range(len(self.value)) if isinstance(self.value, list) else list(self.value or ())
+        return [scope for step in steps if (scope := self.child(step)) is not None]
+
+    def rows(self, path: str) -> list[Scope]:
+        """Scopes of the rows that a path leads to: a list, a mapping's values, or a frame (``frames.weeks``)."""
+        steps = _steps(path)
+        if "*" in steps:
+            return list(self._walk(steps))
+        scope = self.find(path)
+        if scope is None or scope.value is None:
+            return []
+        if isinstance(scope.value, pd.DataFrame):
+            records = scope.value.to_dict("records")
+            return [
+                Scope(record, f"{scope.path}[{label}]", self)
+                for label, record in zip(scope.value.index, records, strict=True)
+            ]
+        return scope.children()
+
+    def sibling(self, name: str) -> Any:
+        """The value of a name here or in what encloses this: an amount's currency."""
+        scope = self.find(name)
+        return None if scope is None else scope.value
+
+
+def root(result: Any) -> Scope:
+    """The scope of a whole result: the keys of its response, its frames, its verdict and its charts' captions."""
+    page = _Lazy({"verdict": result.verdict, "charts": lambda: _captions(result)})
+    return Scope({**result.to_dict(), "frames": _Frames(result), "page": page}, "$")
+
+
+def _captions(result: Any) -> dict[str, dict[str, Any]]:
+    return {name: chart.usermeta for name, chart in result.charts().items()}
+
+
+class _Frames(Mapping[str, pd.DataFrame]):
+    """A result's frames by name, numbered from 0."""
+
+    def __init__(self, result: Any) -> None:
+        self._result = result
+
+    def __getitem__(self, name: str) -> pd.DataFrame:
+        return self._result.frame(name).reset_index(drop=True)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._result.frames
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._result.frames)
+
+    def __len__(self) -> int:
+        return len(self._result.frames)
+
+
+class _Lazy(dict[str, Any]):
+    """Values that are computed when a page asks for them."""
+
+    def __getitem__(self, name: str) -> Any:
+        return super().__getitem__(name)()
+
+
+def _steps(path: str) -> list[str | int]:
+    """The names and positions of a path.
+
+    >>> _steps('customers[3].not_measured["$.a"]'), _steps("segments[*].mean")
+    (['customers', 3, 'not_measured', '$.a'], ['segments', '*', 'mean'])
+    """
+    steps: list[str | int] = []
+    end = 0
+    for match in _STEP.finditer(path):
+        if match.start() != end:
+            break
+        end = match.end()
+        name, key = match.groups()
+        steps.append(name or _position(key))
+    if end != len(path):
+        raise ValueError(f"{path!r} is not a path")
+    return steps
+
+
+def _position(key: str) -> str | int:
+    return int(key) if key.isdecimal() else json.loads(key) if key[0] == '"' else key
+
+
+def last_step(path: str) -> str | int:
+    """The last name or position of a path.
+
+    >>> last_step('$.not_measured["$.a[0].b"]')
+    '$.a[0].b'
+    """
+    return _steps(path.removeprefix("$"))[-1]
+
+
+def _named(name: str) -> str:
+    return f".{name}" if re.fullmatch(r"[A-Za-z_]\w*", name) else f"[{json.dumps(name)}]"
+
+
+def _has(value: Any, step: str | int) -> bool:
+    if isinstance(value, Mapping):
+        return step in value
+    if isinstance(value, pd.DataFrame):
+        return step < len(value) if isinstance(step, int) else step in value
+    return isinstance(value, list) and isinstance(step, int) and step < len(value)
+
+
+def _part(value: Any, step: str | int) -> Any:
+    if not isinstance(value, pd.DataFrame):
+        return value[step]
+    if isinstance(step, str):
+        return value[step].tolist()
+    return {name: value[name].iloc[step] for name in value.columns}
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A part of a filled template: static text, or a figure with its path and format."""
+
+    text: str
+    path: str = ""
+    form: str = ""
+    missing: bool = False
+
+
+@dataclass(frozen=True)
+class Filled:
+    """A template with its figures filled in."""
+
+    pieces: tuple[Piece, ...] = ()
+
+    @property
+    def text(self) -> str:
+        return "".join(piece.text for piece in self.pieces)
+
+    @property
+    def missing(self) -> bool:
+        """Whether a figure that the template needs is unknown."""
+        return any(piece.missing for piece in self.pieces)
+
+    def __bool__(self) -> bool:
+        return bool(self.text) and not self.missing
+
+    def __add__(self, other: Filled) -> Filled:
+        return Filled(self.pieces + other.pieces)
+
+
+def filled(text: Text, scope: Scope, chooser: Any = None) -> Filled:
+    """A template filled from a scope; ``chooser`` is what a function that chooses the template is called with."""
+    template = text(scope.value if chooser is None else chooser) if callable(text) else text
+    if not template:
+        return Filled()
+    pieces, end = [], 0
+    for match in _FIGURE.finditer(template):
+        pieces.append(Piece(template[end : match.start()]))
+        pieces.append(figure(scope, match[1], match[2] or ""))
+        end = match.end()
+    return Filled(tuple(piece for piece in (*pieces, Piece(template[end:])) if piece.text))
+
+
+def figure(scope: Scope, path: str, form: str = "") -> Piece:
+    """One figure in its format; one that ends in ``?`` may be unknown."""
+    target = scope.find(path)
+    value = None if target is None else target.value
+    if path.rpartition(".")[2] in privacy.USER_KEYS:
+        value = privacy.shown(value)
+    name = form.rstrip("?")
+    sibling = (target.outer if target and target.outer else scope).sibling
+    address = target.path if target else f"{scope.path}.{path}"
+    empty = not isinstance(value, list | dict) and formats.is_missing(value)
+    shown = formats.written(value, name, sibling)
+    return Piece(shown, address, name, missing=empty and not form.endswith("?"))
+
+
+def sentences(texts: tuple[Text, ...], scope: Scope, chooser: Any = None) -> Filled:
+    """Templates as sentences of one text; one with an unknown figure is left out.
+
+    >>> scope = Scope({"up": 2, "down": None}, "$")
+    >>> sentences(("{up:number customer} rose.", "{down} fell"), scope).text
+    '2\\xa0customers rose.'
+    """
+    known = [part for part in (filled(text, scope, chooser) for text in texts) if part]
+    whole = Filled()
+    for part in known:
+        end = Filled((Piece("." if part.text[-1] not in ".!?" else ""),))
+        whole += (Filled((Piece(" "),)) if whole else Filled()) + part + end
+    return whole
+
+
+def resolve(result: Any, path: str) -> Any:
+    """The value behind a path of a page (``data-figure``), in the response or in a frame.
+
+    Raises KeyError where the result has no such path.
+    """
+    address, _, of_key = path.partition("#")
+    scope = root(result).find(address.removeprefix("$"))
+    if scope is None:
+        raise KeyError(path)
+    return last_step(address) if of_key else scope.value
