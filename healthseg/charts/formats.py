@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 
+Frame = pd.DataFrame
 MINUS, DASH = "\u2212", "–"
 JOIN = "\u00a0"  # a figure and its unit stay on one line
 # Control characters have no glyph, and directional overrides show other text than is there.
@@ -29,6 +30,11 @@ def is_missing(value: Any) -> bool:
     return value is None or (
         not isinstance(value, (list, dict, tuple, set)) and bool(pd.isna(value))
     )
+
+
+def frame(rows: list[Any]) -> Frame:
+    """Rows as a frame, for readers who compute with what a table shows."""
+    return pd.DataFrame(rows)
 
 
 def showable(text: str) -> str:

@@ -11,8 +11,6 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import pandas as pd
-
 from healthseg.charts import formats
 from healthseg.reports import privacy
 
@@ -62,11 +60,12 @@ class Scope:
         if not _has(self.value, step):
             return None
         name = f"[{step}]" if isinstance(step, int) else _named(step)
-        return Scope(_part(self.value, step), self.path + name, self)
+        return Scope(self.value[step], self.path + name, self)
 
     def children(self) -> list[Scope]:
         """The parts of a list or a mapping."""
-        steps = range(len(self.value)) if isinstance(self.value, list) else list(self.value or ())
+        listed = isinstance(self.value, list | _Rows)
+        steps = range(len(self.value)) if listed else list(self.value or ())
         return [scope for step in steps if (scope := self.child(step)) is not None]
 
     def rows(self, path: str) -> list[Scope]:
@@ -77,12 +76,6 @@ class Scope:
         scope = self.find(path)
         if scope is None or scope.value is None:
             return []
-        if isinstance(scope.value, pd.DataFrame):
-            records = scope.value.to_dict("records")
-            return [
-                Scope(record, f"{scope.path}[{label}]", self)
-                for label, record in zip(scope.value.index, records, strict=True)
-            ]
         return scope.children()
 
     def sibling(self, name: str) -> Any:
@@ -101,14 +94,14 @@ def _captions(result: Any) -> dict[str, dict[str, Any]]:
     return {name: chart.usermeta for name, chart in result.charts().items()}
 
 
-class _Frames(Mapping[str, pd.DataFrame]):
-    """A result's frames by name, numbered from 0."""
+class _Frames(Mapping[str, "_Rows"]):
+    """A result's frames by name."""
 
     def __init__(self, result: Any) -> None:
         self._result = result
 
-    def __getitem__(self, name: str) -> pd.DataFrame:
-        return self._result.frame(name).reset_index(drop=True)
+    def __getitem__(self, name: str) -> _Rows:
+        return _Rows(self._result.frame(name))
 
     def __contains__(self, name: object) -> bool:
         return name in self._result.frames
@@ -118,6 +111,24 @@ class _Frames(Mapping[str, pd.DataFrame]):
 
     def __len__(self) -> int:
         return len(self._result.frames)
+
+
+class _Rows:
+    """A frame, of which a template reads rows by their position, and a sparkline columns by their name."""
+
+    def __init__(self, frame: Any) -> None:
+        self._columns, self._records = list(frame.columns), frame.to_dict("records")
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __contains__(self, step: object) -> bool:
+        return step in self._columns
+
+    def __getitem__(self, step: str | int) -> Any:
+        if isinstance(step, int):
+            return self._records[step]
+        return [record[step] for record in self._records]
 
 
 class _Lazy(dict[str, Any]):
@@ -166,17 +177,9 @@ def _named(name: str) -> str:
 def _has(value: Any, step: str | int) -> bool:
     if isinstance(value, Mapping):
         return step in value
-    if isinstance(value, pd.DataFrame):
-        return step < len(value) if isinstance(step, int) else step in value
-    return isinstance(value, list) and isinstance(step, int) and step < len(value)
-
-
-def _part(value: Any, step: str | int) -> Any:
-    if not isinstance(value, pd.DataFrame):
-        return value[step]
-    if isinstance(step, str):
-        return value[step].tolist()
-    return {name: value[name].iloc[step] for name in value.columns}
+    if isinstance(step, int):
+        return isinstance(value, list | _Rows) and step < len(value)
+    return isinstance(value, _Rows) and step in value
 
 
 @dataclass(frozen=True)

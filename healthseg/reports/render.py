@@ -6,8 +6,6 @@ import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
 from healthseg.charts import formats, small, theme
 from healthseg.reports import privacy, spec
 from healthseg.reports.figures import (
@@ -25,6 +23,7 @@ from healthseg.reports.html import page as html
 from healthseg.reports.html.page import Html, fold, safe
 
 if TYPE_CHECKING:
+    from healthseg.charts.formats import Frame
     from healthseg.data.portfolio import Portfolio
 
 LONG_CELL = 28
@@ -153,7 +152,7 @@ class PageSection:
         return {name: charts[name] for name in names}
 
     @property
-    def frames(self) -> dict[str, pd.DataFrame]:
+    def frames(self) -> dict[str, Frame]:
         """The rows of the section's tables as frames, by the name of what they show."""
         tables = [
             block if isinstance(block, spec.Table) else block.table
@@ -161,7 +160,7 @@ class PageSection:
             if isinstance(block, spec.Table | spec.Chart)
         ]
         return {
-            table.rows.rpartition(".")[2]: pd.DataFrame(
+            table.rows.rpartition(".")[2]: formats.frame(
                 [row.value for row in _rows(table, self.page.scope)]
             )
             for table in tables
