@@ -7,6 +7,7 @@ import pandas as pd
 
 from healthseg.metrics.counting import Counting, Spans, ratio, where
 from healthseg.metrics.cube import FAR, all_hold, cumulate, trailing
+from healthseg.metrics.metric import SCORED, Metric
 
 
 def _following(frame: pd.DataFrame, keys: list[str]) -> np.ndarray:
@@ -200,3 +201,54 @@ def _holding(parts: list[tuple], least: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 def feature_adoption_rate(count: Counting, spans: Spans) -> np.ndarray:
     return ratio(features_adopted(count, spans), features_entitled(count, spans))
+
+
+METRICS = (
+    Metric(
+        name="features_adopted_30d",
+        label="Number of features adopted",
+        unit="features",
+        definition="listed, released, entitled features at d with person events on ≥ 2 days of the 30 by ≥ 1 user each "
+        "on one of them (`adopted_min_days`, `adopted_min_users`)",
+        question="How many features are adopted?",
+        format="count",
+        better="higher",
+        missing="events name no features",
+        count=features_adopted,
+        window_days=30,
+        span_name="features_adopted",
+    ),
+    Metric(
+        name="features_entitled",
+        label="Features entitled",
+        unit="features",
+        definition="listed, released, entitled features at d; without `features`: those seen in the whole portfolio up "
+        "to d",
+        question="How many features can the customer use?",
+        format="count",
+        missing="events name no features",
+        count=features_entitled,
+        window_days=30,
+    ),
+    Metric(
+        name="feature_adoption_rate_30d",
+        label="Features adopted",
+        short="Feature adoption",
+        unit="share of entitled features",
+        definition="features_adopted_30d ÷ features_entitled",
+        question="What share of the features that it can use does the customer use?",
+        format="percent",
+        better="higher",
+        missing="no feature that the customer could use, or events that name none",
+        uses=SCORED,
+        count=feature_adoption_rate,
+        window_days=30,
+        span_name="feature_adoption_rate",
+        above="{value} of the entitled features are adopted",
+        below="Only {value} of the entitled features are adopted",
+        high="many features",
+        low="few features",
+        kind="breadth",
+        effort="medium",
+    ),
+)

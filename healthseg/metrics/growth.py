@@ -13,6 +13,7 @@ import numpy as np
 from healthseg.metrics.counting import Counting, Spans, where
 from healthseg.metrics.cube import cumulate
 from healthseg.metrics.lives import TRUNCATED_DAYS, active_before, lives
+from healthseg.metrics.metric import ON_PAGES, Metric
 
 
 def new_users(count: Counting, spans: Spans) -> np.ndarray:
@@ -73,3 +74,59 @@ def _firsts(count: Counting) -> np.ndarray:
             np.ones(len(day), dtype=np.int64),
         )
     return count.__dict__["firsts"]
+
+
+METRICS = (
+    Metric(
+        name="new_users",
+        label="New users",
+        unit="users",
+        definition="of the users active in the span, those whose first person event ever lies in it; never one that may have been there before tracking began: the customer signed up before it, and the user was created before it, or, where no creation is known, first seen in its first 28 days",
+        question="How many users are new?",
+        format="count",
+        better="higher",
+        missing="the span before, or the first 28 days of tracking, were not tracked",
+        tables=("events", "users"),
+        uses=ON_PAGES,
+        count=new_users,
+    ),
+    Metric(
+        name="returning_users",
+        label="Returning users",
+        unit="users",
+        definition="users active in the span and in the span of equal length before it",
+        question="How many users returned?",
+        format="count",
+        better="higher",
+        missing="the span before, or the first 28 days of tracking, were not tracked",
+        tables=("events", "users"),
+        uses=ON_PAGES,
+        count=returning_users,
+    ),
+    Metric(
+        name="resurrected_users",
+        label="Resurrected users",
+        unit="users",
+        definition="users active in the span, not in the span of equal length before it, and not new; active = new + returning + resurrected",
+        question="How many users were won back?",
+        format="count",
+        better="higher",
+        missing="the span before, or the first 28 days of tracking, were not tracked",
+        tables=("events", "users"),
+        uses=ON_PAGES,
+        count=resurrected_users,
+    ),
+    Metric(
+        name="dormant_users",
+        label="Dormant users",
+        unit="users",
+        definition="users active in the span before, not in this one",
+        question="How many users became dormant?",
+        format="count",
+        better="lower",
+        missing="the span before, or the first 28 days of tracking, were not tracked",
+        tables=("events", "users"),
+        uses=ON_PAGES,
+        count=dormant_users,
+    ),
+)

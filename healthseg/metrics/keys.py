@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from healthseg.data.engine import sql_hash
+from healthseg.metrics.metric import registered_digest
 from healthseg.settings import Settings, fingerprint
 
 JUDGED = {
@@ -74,8 +75,13 @@ def dated_key(portfolio: Any, date: dt.date) -> str:
     return f"{date:%Y%m%d}-" + hashlib.sha256("|".join(parts).encode()).hexdigest()[:16]
 
 
-@functools.cache
 def version() -> str:
+    """What ``code_version`` says, and the metrics that users registered."""
+    return code_version() + registered_digest()
+
+
+@functools.cache
+def code_version() -> str:
     """A hash of the code that counts: a changed definition never meets a row counted by the old one."""
     code = "".join(
         path.read_text(encoding="utf-8") for path in sorted(Path(__file__).parent.glob("*.py"))

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from healthseg.metrics.counting import Counting, Spans, epoch_day, where
+from healthseg.metrics.metric import ON_PAGES, Metric
 
 WINDOW_DAYS = 28
 SEEN_DAYS = 90  # a user that is not listed belongs to the customer while seen within these days
@@ -264,3 +265,84 @@ def _dates(days: pd.Series) -> pd.Series:
         .astype("datetime64[s]")
     )
     return pd.Series(np.where(np.isnan(values), np.datetime64("NaT", "s"), known), index=days.index)
+
+
+METRICS = (
+    Metric(
+        name="power_users",
+        label="Power users",
+        unit="users",
+        definition="of the users who could have been active in the 28 days before `end` (listed, created before `end`, not deactivated before the 28 days; not listed: seen in 90 days), those with ≥ 12 (`power_min_days`) active days of them; for a user with fewer than 28 days of life the thresholds × days ÷ 28",
+        question="How many users use it three days a week?",
+        format="count",
+        better="higher",
+        missing="events were not tracked yet",
+        tables=("events", "users"),
+        uses=ON_PAGES,
+        count=power_users,
+    ),
+    Metric(
+        name="regular_users",
+        label="Regular users",
+        unit="users",
+        definition="of the users who could have been active in the 28 days before `end` (listed, created before `end`, not deactivated before the 28 days; not listed: seen in 90 days), those with 4–11 (`regular_min_days`) active days of them; for a user with fewer than 28 days of life the thresholds × days ÷ 28",
+        question="How many users use it once a week?",
+        format="count",
+        better="higher",
+        missing="events were not tracked yet",
+        tables=("events", "users"),
+        uses=ON_PAGES,
+        count=regular_users,
+    ),
+    Metric(
+        name="at_risk_users",
+        label="Declining users",
+        unit="users",
+        definition="of the users who could have been active in the 28 days before `end` (listed, created before `end`, not deactivated before the 28 days; not listed: seen in 90 days), those with 1–3 active days of them; for a user with fewer than 28 days of life the thresholds × days ÷ 28",
+        question="How many users use it less than once a week?",
+        format="count",
+        better="lower",
+        missing="events were not tracked yet",
+        tables=("events", "users"),
+        uses=ON_PAGES,
+        count=at_risk_users,
+    ),
+    Metric(
+        name="inactive_users",
+        label="Inactive users",
+        unit="users",
+        definition="of the users who could have been active in the 28 days before `end` (listed, created before `end`, not deactivated before the 28 days; not listed: seen in 90 days), those with 0 active days of them; for a user with fewer than 28 days of life the thresholds × days ÷ 28",
+        question="How many users do not use it?",
+        format="count",
+        better="lower",
+        missing="events were not tracked yet",
+        tables=("events", "users"),
+        uses=ON_PAGES,
+        count=inactive_users,
+    ),
+    Metric(
+        name="provisioned_users",
+        label="Provisioned users",
+        unit="users",
+        definition="listed users created before `end` and not deactivated by then; missing without `users`",
+        question="How many users have an account?",
+        format="count",
+        missing="no list of users",
+        tables=("events", "users"),
+        uses=ON_PAGES,
+        count=provisioned_users,
+    ),
+    Metric(
+        name="activated_users",
+        label="Activated users",
+        unit="users",
+        definition="of the provisioned users (without `users`: of all) those with a person event before `end`",
+        question="How many users have ever used it?",
+        format="count",
+        better="higher",
+        missing="events were not tracked yet",
+        tables=("events", "users"),
+        uses=ON_PAGES,
+        count=activated_users,
+    ),
+)

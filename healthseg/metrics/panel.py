@@ -13,49 +13,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from healthseg.metrics import catalog
 from healthseg.metrics import spans as measured
 from healthseg.metrics.counting import Counting, Spans, customers, epoch_day, epoch_days
 from healthseg.metrics.keys import dated_key
-from healthseg.metrics.payments import STATUSES
+from healthseg.metrics.metric import Metric
 from healthseg.metrics.profile import STATIC, profile, tiers
 from healthseg.settings import fingerprint
 
-COLUMNS: dict[str, tuple[str, int]] = {  # column → metric, window in days
-    "person_events_28d": ("person_events", 28),
-    "api_events_28d": ("api_events", 28),
-    "active_days_28d": ("active_days", 28),
-    "daily_active_users_30d": ("daily_active_users", 30),
-    "weekly_active_users": ("active_users", 7),
-    "monthly_active_users": ("active_users", 30),
-    "usage_vs_own_baseline": ("usage_vs_own_baseline", 28),
-    "days_since_last_person_event": ("days_since_last_person_event", 28),
-    "stickiness_30d": ("stickiness", 30),
-    "sessions_28d": ("sessions", 28),
-    "sessions_per_user_per_week_28d": ("sessions_per_user_per_week", 28),
-    "average_session_minutes_28d": ("average_session_minutes", 28),
-    "unique_features_used_28d": ("unique_features_used", 28),
-    "features_adopted_30d": ("features_adopted", 30),
-    "features_entitled": ("features_entitled", 30),
-    "feature_adoption_rate_30d": ("feature_adoption_rate", 30),
-    "top_user_share_28d": ("top_user_share", 28),
-    "champion_share": ("champion_share", 28),
-    "champion_departed": ("champion_departed", 28),
-    "open_tickets": ("open_tickets", 28),
-    "open_high_tickets": ("open_high_tickets", 28),
-    "tickets_90d": ("tickets_opened", 90),
-    "median_resolution_hours_90d": ("median_resolution_hours", 90),
-    "nps_365d": ("nps", 365),
-    "nps_respondents_365d": ("nps_respondents", 365),
-    "csat_180d": ("csat", 180),
-    "csat_responses_180d": ("csat_responses", 180),
-    "worst_days_overdue": ("worst_days_overdue", 365),
-    "paid_on_time_share_365d": ("paid_on_time_share", 365),
-    "invoices_issued": ("invoices_issued", 365),
-    "payment_status": ("payment_status", 365),
-}
-
-
-WORDS = ("client_id", "industry", "region", "plan", "currency", "stage", "tier", "payment_status")
+WORDS = ("client_id", "industry", "region", "plan", "currency", "stage", "tier")
 ROWS_LEVEL, ROWS_UNUSED_DAYS = "panel", 30  # of one date
 LEVEL, MANY_DATES, UNUSED_DAYS = (
     "panels",
@@ -72,7 +38,7 @@ def panel(
 
     One row per customer that had signed up and date, in order of customer and date: profile
     (``live, tenure_days, arr, seats, plan, tier, stage, days_to_renewal`` …) and the columns of
-    ``COLUMNS``, NaN where not measured. Snapshot columns of ``customers`` enter only on the portfolio's last day.
+    the catalogue, NaN where not measured. Snapshot columns of ``customers`` enter only on the portfolio's last day.
     A date's row is the same whatever was added to the portfolio later.
     """
     wanted = sorted(set(dates))
@@ -88,12 +54,13 @@ def panel(
 def _whole(portfolio: Any, dates: tuple[dt.date, ...]) -> pd.DataFrame:
     """All customers' rows on these dates; the last few sets of dates are remembered."""
     recent = portfolio.__dict__.setdefault("_panels", {})
-    if dates not in recent:
+    key = dates, catalog.registered_digest()
+    if key not in recent:
         found = _together(portfolio, dates)
         while len(recent) > 3:
             recent.pop(next(iter(recent)))
-        recent[dates] = found
-    return recent[dates]
+        recent[key] = found
+    return recent[key]
 
 
 def _together(portfolio: Any, dates: tuple[dt.date, ...]) -> pd.DataFrame:
@@ -126,7 +93,7 @@ def _of(frame: pd.DataFrame, clients: list[str]) -> pd.DataFrame:
 def _joined(frames: list[pd.DataFrame]) -> pd.DataFrame:
     frames = [frame for frame in frames if len(frame)] or frames[:1]
     if not frames:
-        return pd.DataFrame(columns=["client_id", "date", *COLUMNS])
+        return pd.DataFrame(columns=["client_id", "date", *catalog.columns()])
     return pd.concat(frames, ignore_index=True).sort_values(
         ["client_id", "date"], kind="stable", ignore_index=True
     )
@@ -145,7 +112,8 @@ def _build_all(portfolio: Any, dates: list[dt.date]) -> None:
 
 
 def _memory(portfolio: Any) -> dict[dt.date, pd.DataFrame]:
-    return portfolio.__dict__.setdefault("_panel_rows", {})
+    rows = portfolio.__dict__.setdefault("_panel_rows", {})
+    return rows.setdefault(catalog.registered_digest(), {})
 
 
 def _stored(portfolio: Any, date: dt.date) -> pd.DataFrame | None:
@@ -179,27 +147,8 @@ def _build_chunk(portfolio: Any, pairs: pd.DataFrame, clients: list[str]) -> pd.
         pd.Index(clients).get_indexer(pairs["client_id"]).astype(np.int64),
         epoch_days(pairs["date"]),
     )
-    ends = {
-        window: Spans(k, day + 1 - window, day + 1)
-        for window in {days for _, days in COLUMNS.values()}
-    }
-    columns = {}
-    for from_events in (
-        True,
-        False,
-    ):  # events are read for a month or so, the small tables for a year
-        chosen = {
-            name: (measured.METRICS[metric], window)
-            for name, (metric, window) in COLUMNS.items()
-            if measured.METRICS[metric].from_events is from_events
-        }
-        count = Counting(portfolio, clients, ends[max(window for _, window in chosen.values())])
-        columns |= {
-            name: metric.count(count, ends[window]) for name, (metric, window) in chosen.items()
-        }
-    columns = {name: columns[name] for name in COLUMNS}
+    count, columns = _counted(portfolio, clients, k, day)
     who = profile(count, k, day, epoch_day(portfolio.data_until))
-    columns["payment_status"] = _status(columns["payment_status"])
     frame = pd.DataFrame(
         {
             "client_id": np.array(clients, dtype=object)[k],
@@ -210,21 +159,51 @@ def _build_chunk(portfolio: Any, pairs: pd.DataFrame, clients: list[str]) -> pd.
         [frame, _static(count, k), who.drop(columns=["k", "day"]), pd.DataFrame(columns)], axis=1
     )
     frame["tier"] = tiers(frame["arr"].to_numpy(), portfolio.settings)
-    users = frame["monthly_active_users"]
-    frame["seat_utilisation"] = users / frame["seats"].where(frame["seats"] > 0)
-    frame["tickets_per_10_mau_90d"] = 10 * frame["tickets_90d"] / users.where(users > 0)
+    for name, metric in catalog.derived().items():
+        frame[name] = _derived(metric, frame)
     return _typed(frame[frame["tenure_days"] >= 0].reset_index(drop=True))
+
+
+def _counted(
+    portfolio: Any, clients: list[str], k: np.ndarray, day: np.ndarray
+) -> tuple[Counting, dict[str, np.ndarray]]:
+    """The columns that are counted over windows that end with each row's date."""
+    metrics = catalog.counted()
+    ends = {
+        window: Spans(k, day + 1 - window, day + 1)
+        for window in {metric.window_days for metric in metrics.values()}
+    }
+    values: dict[str, np.ndarray] = {}
+    # Events are read for a month or so, the small tables for a year.
+    for from_events in (True, False):
+        chosen = {
+            name: metric for name, metric in metrics.items() if metric.from_events is from_events
+        }
+        longest = max(metric.window_days for metric in chosen.values())
+        count = Counting(portfolio, clients, ends[longest])
+        values |= {
+            name: _words(metric, metric.count(count, ends[metric.window_days]))
+            for name, metric in chosen.items()
+        }
+    return count, {name: values[name] for name in metrics}
+
+
+def _words(metric: Metric, codes: np.ndarray) -> np.ndarray:
+    if not metric.levels:
+        return codes
+    words = np.array([*metric.levels, None], dtype=object)
+    return words[np.where(np.isnan(codes), len(metric.levels), codes).astype(np.int64)]
+
+
+def _derived(metric: Metric, frame: pd.DataFrame) -> np.ndarray:
+    return np.asarray(pd.to_numeric(metric.derive(frame)), dtype=np.float64)
 
 
 def _typed(frame: pd.DataFrame) -> pd.DataFrame:
     """With the types that the store gives back, so that a row that was just counted is the one that is read later."""
-    words = {name: "str" for name in WORDS if name in frame}
+    texts = [*WORDS, *(name for name, metric in catalog.counted().items() if metric.levels)]
+    words = {name: "str" for name in texts if name in frame}
     return frame.astype({**words, "date": "datetime64[ms]"})
-
-
-def _status(codes: np.ndarray) -> np.ndarray:
-    words = np.array([*STATUSES, None], dtype=object)
-    return words[np.where(np.isnan(codes), len(STATUSES), codes).astype(np.int64)]
 
 
 def _static(count: Counting, k: np.ndarray) -> pd.DataFrame:

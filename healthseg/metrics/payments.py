@@ -7,6 +7,7 @@ import pandas as pd
 
 from healthseg.metrics.counting import Counting, Spans, ratio, where
 from healthseg.metrics.cube import FAR, cumulate, within
+from healthseg.metrics.metric import RULES_AND_PAGES, SCORED, Metric
 
 STATUSES = ("current", "due", "overdue")
 
@@ -117,3 +118,80 @@ def paid_on_time_share(count: Counting, spans: Spans) -> np.ndarray:
         np.bincount(span[on_time], minlength=len(spans.k)),
         np.bincount(settled, minlength=len(spans.k)),
     )
+
+
+METRICS = (
+    Metric(
+        name="worst_days_overdue",
+        label="Days the oldest open invoice is overdue",
+        short="Overdue invoices",
+        unit="days",
+        definition="max over invoices unpaid at d with due_on < d of d − due_on; 0 if none is overdue; missing for a "
+        "customer without an invoice issued ≤ d. Credit notes (negative) offset the oldest open ones first",
+        question="How long is an invoice overdue?",
+        format="days",
+        better="lower",
+        missing="no invoice yet",
+        tables=("invoices",),
+        uses=SCORED,
+        count=worst_days_overdue,
+        window_days=365,
+        above="No invoice is overdue",
+        below="An invoice is overdue by {value}",
+        high="late payers",
+        low="nothing overdue",
+        kind="payment",
+        effort="low",
+        logarithm=True,
+    ),
+    Metric(
+        name="paid_on_time_share_365d",
+        label="Invoices paid at most 5 days late in 365 days",
+        short="Punctual payment",
+        unit="share",
+        definition="of invoices with due_on in 365 days that are paid or more than 5 days (`paid_late_days`) past due: "
+        "share paid ≤ 5 days after due_on",
+        question="Does the customer pay on time?",
+        format="percent",
+        better="higher",
+        missing="no invoice fell due in 365 days",
+        tables=("invoices",),
+        uses=SCORED,
+        count=paid_on_time_share,
+        window_days=365,
+        span_name="paid_on_time_share",
+        above="{value} of the invoices were paid on time",
+        below="Only {value} of the invoices were paid on time",
+        high="punctual",
+        low="often late",
+        kind="payment",
+        effort="medium",
+    ),
+    Metric(
+        name="invoices_issued",
+        label="Invoices issued",
+        unit="invoices",
+        definition="invoices issued ≤ d",
+        question="How many invoices are there?",
+        format="count",
+        missing="no invoices",
+        tables=("invoices",),
+        count=invoices_issued,
+        window_days=365,
+        logarithm=True,
+    ),
+    Metric(
+        name="payment_status",
+        label="Payment status",
+        unit="word",
+        definition="overdue, due (unpaid, not yet due), current; missing without invoices",
+        question="Is an invoice open or overdue?",
+        format="word",
+        missing="no invoice yet",
+        tables=("invoices",),
+        uses=RULES_AND_PAGES,
+        count=payment_status,
+        window_days=365,
+        levels=STATUSES,
+    ),
+)

@@ -9,6 +9,7 @@ import numpy as np
 
 from healthseg.metrics.counting import CHAMPION_DAYS, Counting, Spans, epoch_day, where
 from healthseg.metrics.cube import FAR, cumulate
+from healthseg.metrics.metric import Metric
 
 
 class Users:
@@ -153,3 +154,50 @@ def champion_of(count: Counting, end: dt.date) -> dict[str, Any] | None:
         "silent_days": slot - last,
         "deactivated": bool(users.gone[who] < day[0]),
     }
+
+
+METRICS = (
+    Metric(
+        name="top_user_share_28d",
+        label="Share of the top user",
+        unit="share",
+        definition="the top user's share of the 28 days' person events with a user",
+        question="Does usage depend on one user?",
+        format="percent",
+        better="lower",
+        missing="no events with a user in 28 days",
+        count=top_user_share,
+        window_days=28,
+        span_name="top_user_share",
+        high="depend on one user",
+        low="spread over users",
+        kind="people",
+    ),
+    Metric(
+        name="champion_share",
+        label="Share of the champion",
+        unit="share",
+        definition="champion = user with the largest share of person events in the 90 days before the last 28 (days "
+        "−118 … −29, d being day −1), if share ≥ 20 % (`champion_min_share`) and ≥ 12 active days "
+        "(`champion_min_active_days`); 0 without one",
+        question="How much of the usage is the champion's?",
+        format="percent",
+        missing="fewer than 118 tracked days",
+        count=champion_share,
+        window_days=28,
+    ),
+    Metric(
+        name="champion_departed",
+        label="Champion departed",
+        unit="0 or 1",
+        definition="1 where the champion was deactivated by d, or had no person event in 28 days where that is no "
+        "chance: p ≤ 0.001 (`champion_silence_max_p`) under the posterior predictive of somebody with the champion's "
+        "active days of 90",
+        question="Has the champion departed?",
+        format="count",
+        better="lower",
+        missing="fewer than 118 tracked days",
+        count=champion_departed,
+        window_days=28,
+    ),
+)

@@ -8,8 +8,10 @@ import numpy as np
 import pandas as pd
 
 from healthseg.metrics.counting import Counting, epoch_days_or_nan
+from healthseg.metrics.metric import SCORED, Metric
 from healthseg.settings import tier_names
 
+DAYS_A_MONTH = 30.4375
 STATIC = ("name", "industry", "region", "timezone", "parent_id")
 
 
@@ -155,3 +157,99 @@ def tiers(arr: np.ndarray, settings) -> np.ndarray:
     names = np.array(tier_names(settings), dtype=object)
     place = np.searchsorted(np.array(settings.arr_thresholds), np.nan_to_num(arr), side="left")
     return np.where(np.isnan(arr), None, names[place])
+
+
+METRICS = (
+    Metric(
+        name="score",
+        label="Health score",
+        unit="points",
+        definition="the weighted mean of the scorecard's components, 0 to 100 ([methods](methods.md))",
+        question="How healthy is the customer?",
+        format="count",
+        better="higher",
+        missing="too little is measured",
+        uses=frozenset({"segments", "rules", "pages"}),
+        high="healthy",
+        low="unhealthy",
+        kind="health",
+    ),
+    Metric(
+        name="arr",
+        label="ARR",
+        unit="money",
+        definition="last `arr_changes.arr` with effective_on ≤ d; else the contract of d; else the last "
+        "`customer_changes`; else, only on the portfolio's last day, `customers.arr`; 0 once churned",
+        question="What does the customer pay a year?",
+        format="money",
+        missing="no ARR is known of that day",
+        tables=("contracts",),
+        high="large contracts",
+        low="small contracts",
+        kind="size",
+        logarithm=True,
+    ),
+    Metric(
+        name="seats",
+        label="Seats",
+        unit="seats",
+        definition="of the contract of d (starts_on ≤ d < ends_on, signed_on ≤ d where it is set, latest starts_on); "
+        "else the last `customer_changes` with effective_on ≤ d; else, only on the portfolio's last day, `customers`",
+        question="How many seats does the customer pay for?",
+        format="count",
+        missing="no seats are known of that day",
+        tables=("contracts",),
+        high="many seats",
+        low="few seats",
+        kind="size",
+        logarithm=True,
+    ),
+    Metric(
+        name="tenure_days",
+        label="Tenure in days",
+        unit="days",
+        definition="d − signup_date",
+        question="How long has it been a customer?",
+        format="days",
+        tables=("customers",),
+        logarithm=True,
+    ),
+    Metric(
+        name="tenure_months",
+        label="Tenure",
+        unit="months",
+        definition="tenure_days ÷ 30.4375",
+        question="How long has it been a customer?",
+        tables=("customers",),
+        uses=SCORED,
+        derive=lambda rows: rows["tenure_days"] / DAYS_A_MONTH,
+        high="long-standing",
+        low="new",
+        kind="tenure",
+    ),
+    Metric(
+        name="days_to_renewal",
+        label="Days to renewal",
+        unit="days",
+        definition="renewal_on − d; renewal_on is the contract's renews_on, else its end if it runs for 60 days or more "
+        "(shorter ones roll on); where there is no contract, as `seats`",
+        question="When is the renewal?",
+        format="days",
+        missing="no renewal date is known of that day",
+        tables=("contracts",),
+        high="renewal far off",
+        low="renewal soon",
+        kind="contract",
+    ),
+    Metric(
+        name="days_since_notice",
+        label="Days since notice",
+        unit="days",
+        definition="d − notice_on where notice was given by d",
+        question="How long ago was notice given?",
+        format="days",
+        missing="no notice was given",
+        tables=("customers",),
+        uses=SCORED,
+    ),
+)

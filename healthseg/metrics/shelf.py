@@ -18,7 +18,7 @@ import pandas as pd
 import pyarrow as pa
 
 from healthseg.data.memory import remember
-from healthseg.metrics.keys import counting_settings, version
+from healthseg.metrics.keys import code_version, counting_settings
 from healthseg.settings import fingerprint
 
 CUSTOMERS_AT_MOST = 2_000
@@ -161,7 +161,7 @@ def _kept(portfolio: Any, name: str, frames: dict[str, pd.DataFrame]) -> Kept:
     """The file of all customers' rows, made where it is not there."""
     given = {key: frame.to_dict("split")["data"] for key, frame in frames.items()}
     key = fingerprint(
-        [portfolio.content(), counting_settings(portfolio.settings), version(), given]
+        [portfolio.content(), counting_settings(portfolio.settings), code_version(), given]
     )
     path = portfolio.store.path(LEVEL, f"{name}-{key}", ".arrow")
     if not path.exists():

@@ -7,24 +7,14 @@ a granularity, a peer comparison are spans of one kind or another.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from healthseg.errors import InvalidParameters, hint
-from healthseg.metrics import (
-    adoption,
-    growth,
-    lives,
-    payments,
-    people,
-    satisfaction,
-    support,
-    usage,
-)
+from healthseg.errors import InvalidParameters
+from healthseg.metrics import catalog
 from healthseg.metrics.by_key import BY, over_keys
 from healthseg.metrics.counting import (
     CHAMPION_DAYS,
@@ -35,87 +25,7 @@ from healthseg.metrics.counting import (
     epoch_day,
     epoch_days,
 )
-
-
-@dataclass(frozen=True)
-class Metric:
-    """A named figure over a span: ``count(counting, spans)`` gives a float per span, NaN where not measured."""
-
-    name: str
-    unit: str
-    count: Callable[[Counting, Spans], np.ndarray]
-
-    @property
-    def from_events(self) -> bool:
-        """Whether it is counted from the events' facts (else from the small tables)."""
-        return self.count.__module__ in {
-            module.__name__ for module in (usage, adoption, people, lives, growth)
-        }
-
-    @property
-    def question(self) -> str:
-        return (self.count.__doc__ or self.name.replace("_", " ")).strip().split("\n")[0]
-
-
-METRICS: dict[str, Metric] = {
-    metric.name: metric
-    for metric in (
-        Metric("person_events", "events", usage.person_events),
-        Metric("api_events", "events", usage.api_events),
-        Metric("active_days", "days", usage.active_days),
-        Metric("active_users", "users", usage.active_users),
-        Metric("daily_active_users", "users", usage.daily_active_users),
-        Metric("stickiness", "share", usage.stickiness),
-        Metric("days_since_last_person_event", "days", usage.days_since_last_person_event),
-        Metric("usage_vs_own_baseline", "ratio", usage.usage_vs_own_baseline),
-        Metric("sessions", "sessions", usage.sessions),
-        Metric("sessions_per_user_per_week", "sessions", usage.sessions_per_user_per_week),
-        Metric("average_session_minutes", "minutes", usage.average_session_minutes),
-        Metric("unique_features_used", "features", usage.unique_features_used),
-        Metric("features_adopted", "features", adoption.features_adopted),
-        Metric("features_entitled", "features", adoption.features_entitled),
-        Metric("feature_adoption_rate", "share", adoption.feature_adoption_rate),
-        Metric("top_user_share", "share", people.top_user_share),
-        Metric("champion_share", "share", people.champion_share),
-        Metric("champion_departed", "0 or 1", people.champion_departed),
-        Metric("new_users", "users", growth.new_users),
-        Metric("returning_users", "users", growth.returning_users),
-        Metric("resurrected_users", "users", growth.resurrected_users),
-        Metric("dormant_users", "users", growth.dormant_users),
-        Metric("power_users", "users", lives.power_users),
-        Metric("regular_users", "users", lives.regular_users),
-        Metric("at_risk_users", "users", lives.at_risk_users),
-        Metric("inactive_users", "users", lives.inactive_users),
-        Metric("provisioned_users", "users", lives.provisioned_users),
-        Metric("activated_users", "users", lives.activated_users),
-        Metric("open_tickets", "tickets", support.open_tickets),
-        Metric("open_high_tickets", "tickets", support.open_high_tickets),
-        Metric("tickets_opened", "tickets", support.tickets_opened),
-        Metric("median_resolution_hours", "hours", support.median_resolution_hours),
-        Metric("nps", "NPS points", satisfaction.nps),
-        Metric("nps_respondents", "persons", satisfaction.nps_respondents),
-        Metric("csat", "1 to 5", satisfaction.csat),
-        Metric("csat_responses", "answers", satisfaction.csat_responses),
-        Metric("worst_days_overdue", "days", payments.worst_days_overdue),
-        Metric("paid_on_time_share", "share", payments.paid_on_time_share),
-        Metric("payment_status", "0 current, 1 due, 2 overdue", payments.payment_status),
-        Metric("invoices_issued", "invoices", payments.invoices_issued),
-    )
-}
-
-
-def known(names: Iterable[str]) -> list[Metric]:
-    """The named metrics; InvalidParameters, with the nearest name, for one that there is not."""
-    names = list(names)
-    for name in names:
-        if name not in METRICS:
-            raise InvalidParameters(
-                f"unknown metric {name!r}{hint(name, METRICS)}",
-                parameter="metrics",
-                value_provided=name,
-                validation_rule="one of " + ", ".join(METRICS),
-            )
-    return [METRICS[name] for name in names]
+from healthseg.metrics.metric import Metric
 
 
 def days_counted(start: pd.Series, end: pd.Series) -> int:
@@ -152,7 +62,7 @@ def over(
     frame, metrics = _checked(spans, portfolio, clients), list(metrics)
     if by != "client":
         return over_keys(portfolio, frame, metrics, by)
-    chosen = known(metrics)
+    chosen = catalog.known_over_spans(metrics)
     days = days_counted(frame["start"], frame["end"])
     parts = [
         _chunk(portfolio, frame, part, chosen)
@@ -175,7 +85,7 @@ def over_one(
         for name in ("start", "end")
     )
     spans = Spans(np.zeros(len(frame), dtype=np.int64), start, end)
-    return frame.assign(**{metric.name: metric.count(count, spans) for metric in known(metrics)})
+    return frame.assign(**_values(count, spans, catalog.known_over_spans(metrics)))
 
 
 def _checked(spans: pd.DataFrame, portfolio: Any, clients: list[str] | None) -> pd.DataFrame:
@@ -204,7 +114,15 @@ def _chunk(
     rows = frame[frame["client_id"].isin(clients)].reset_index(drop=True)
     spans = as_spans(rows, clients)
     count = Counting(portfolio, clients, spans)
-    return rows.assign(**{metric.name: metric.count(count, spans) for metric in metrics})
+    return rows.assign(**_values(count, spans, metrics))
 
 
-__all__ = ["BY", "METRICS", "Metric", "chunks", "known", "over", "over_one"]
+def _values(count: Counting, spans: Spans, metrics: list[Metric]) -> dict[str, np.ndarray]:
+    return {
+        metric.over_spans: metric.count(count, spans)
+        for metric in metrics
+        if metric.count is not None
+    }
+
+
+__all__ = ["BY", "chunks", "over", "over_one"]

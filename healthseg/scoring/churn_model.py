@@ -13,13 +13,14 @@ import pandas as pd
 import scipy
 
 from healthseg.errors import CalculationError
+from healthseg.metrics import catalog
 from healthseg.scoring.boosting import Boosted
 from healthseg.scoring.calibration import Calibration, calibrate, spread_of
 from healthseg.scoring.challenge import challenged
 from healthseg.scoring.gate import Gate, judge_held_out
 from healthseg.scoring.hazard import AdditiveHazard
 from healthseg.scoring.kin import Kin, kin_of
-from healthseg.scoring.predictors import FAMILY, KNOWN, Predictor, measured, to_dicts
+from healthseg.scoring.predictors import FAMILY, Predictor, measured, to_dicts
 from healthseg.scoring.rolling import STEP_DAYS, Fitted, fit_classifier, held_out, outcomes
 from healthseg.settings import Settings
 
@@ -397,7 +398,7 @@ def _refuse_unknown(predictors: Sequence[Predictor], config: Settings) -> None:
     scored = {
         metric.metric for part in config.scorecard.components.values() for metric in part.metrics
     }
-    known = set(KNOWN) | scored | {"tier"}
+    known = {metric.name for metric in catalog.used_by("churn")} | scored | {"tier"}
     for one in predictors:
         if one.metric not in known and not one.metric.startswith(FAMILY):
             raise CalculationError(

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from healthseg.errors import InvalidParameters, hint
+from healthseg.metrics import catalog
 from healthseg.settings import COMPONENTS, Scorecard, ScorecardMetric, Settings
 
 WEIGHT_KEYS = tuple(f"{name}_weight" for name in COMPONENTS)
@@ -41,6 +42,15 @@ class Rule:
     def weight(self) -> float:
         """The configured weight in the score, where nothing is missing."""
         return self.component_weight * self.share
+
+    @property
+    def label(self) -> str:
+        """The scorecard's own label, else the catalogue's."""
+        return self.metric.label or catalog.get(self.metric.metric).label
+
+    @property
+    def unit(self) -> str:
+        return self.metric.unit or catalog.get(self.metric.metric).unit
 
     @property
     def key(self) -> tuple[str, str]:

@@ -269,7 +269,7 @@ def _part(kind: str, key: Key, points: Fraction, then: Side, now: Side) -> Part:
     rule = now.rules.get(key) or then.rules[key]
     values = (one.values.get(key, np.nan) for one in (then, now))
     known = (None if np.isnan(value) else value for value in values)
-    return Part(kind, *key, rule.metric.label, rule.metric.unit, *known, points)
+    return Part(kind, *key, rule.label, rule.unit, *known, points)
 
 
 def _total(kind: str, label: str, points: Fraction) -> Part:

@@ -54,8 +54,8 @@ PER_METRIC = {
     "component_weight": lambda rule: rule.component_weight,
     "share": lambda rule: rule.share,
     "metric": lambda rule: rule.metric.metric,
-    "label": lambda rule: rule.metric.label,
-    "unit": lambda rule: rule.metric.unit,
+    "label": lambda rule: rule.label,
+    "unit": lambda rule: rule.unit,
     "weight": lambda rule: rule.weight,
 }
 

@@ -10,46 +10,12 @@ import numpy as np
 import pandas as pd
 
 from healthseg.errors import CalculationError, hint
+from healthseg.metrics import catalog
 from healthseg.scoring.components import judge, rules_of
 from healthseg.settings import Settings
 
 VALUE, LOG, POINTS, LEVEL = "value", "log", "points", "level"
 FAMILY = "feature_events_"
-# metric → label, unit, form: what is in no scorecard, or is there too (its metric's label and unit win)
-KNOWN: dict[str, tuple[str, str, str]] = {
-    "arr": ("ARR", "money", LOG),
-    "seats": ("Seats", "seats", LOG),
-    "tenure_days": ("Tenure", "days", LOG),
-    "days_to_renewal": ("Days to renewal", "days", VALUE),
-    "person_events_28d": ("Events of persons in 28 days", "events", LOG),
-    "api_events_28d": ("API events in 28 days", "events", LOG),
-    "active_days_28d": ("Active days of 28", "days", VALUE),
-    "daily_active_users_30d": ("Daily active users", "users", LOG),
-    "weekly_active_users": ("Weekly active users", "users", LOG),
-    "monthly_active_users": ("Monthly active users", "users", LOG),
-    "sessions_28d": ("Sessions in 28 days", "sessions", LOG),
-    "average_session_minutes_28d": ("Average session", "minutes", LOG),
-    "unique_features_used_28d": ("Features used in 28 days", "features", VALUE),
-    "features_adopted_30d": ("Features adopted", "features", VALUE),
-    "features_entitled": ("Features entitled", "features", VALUE),
-    "top_user_share_28d": ("The top user's share", "share", VALUE),
-    "champion_share": ("The champion's share", "share", VALUE),
-    "champion_departed": ("The champion is gone", "0 or 1", VALUE),
-    "open_tickets": ("Open tickets", "tickets", LOG),
-    "tickets_90d": ("Tickets in 90 days", "tickets", LOG),
-    "nps_respondents_365d": ("Persons who answered NPS", "persons", LOG),
-    "csat_responses_180d": ("CSAT answers", "answers", LOG),
-    "invoices_issued": ("Invoices in 365 days", "invoices", LOG),
-}
-LOGGED = {
-    "usage_vs_own_baseline",
-    "days_since_last_person_event",
-    "open_high_tickets",
-    "tickets_per_10_mau_90d",
-    "median_resolution_hours_90d",
-    "worst_days_overdue",
-    "sessions_per_user_per_week_28d",
-}
 HALF = 0.5  # of a metric's direction: its value has one half, its points the other
 
 
@@ -90,11 +56,11 @@ def _scored_metrics(config: Settings) -> list[Predictor]:
         metric = rule.metric
         rises = metric.anchors[-1][1] - metric.anchors[0][1]
         sign = -float(np.sign(rises)) if rises else 0.0
-        form = LOG if metric.metric in LOGGED else VALUE
+        form = _form(metric.metric)
         shared = {
             "metric": metric.metric,
-            "label": metric.label,
-            "unit": metric.unit,
+            "label": rule.label,
+            "unit": rule.unit,
             "group": "directed",
         }
         found += [
@@ -104,12 +70,17 @@ def _scored_metrics(config: Settings) -> list[Predictor]:
     return found
 
 
+def _form(name: str) -> str:
+    """Whether the model reads a metric as it is, or its logarithm."""
+    return LOG if name in catalog.entries() and catalog.get(name).logarithm else VALUE
+
+
 def _metrics(rows: pd.DataFrame, config: Settings) -> list[Predictor]:
     scored = {rule.metric.metric for rule in rules_of(config.scorecard)}
     plain = [
-        Predictor(name, form, label, unit, "metric")
-        for name, (label, unit, form) in KNOWN.items()
-        if name in rows and name not in scored
+        Predictor(metric.name, _form(metric.name), metric.label, metric.unit, "metric")
+        for metric in catalog.used_by("churn")
+        if metric.name in rows and metric.name not in scored
     ]
     families = sorted(name for name in rows if name.startswith(FAMILY))
     return plain + [

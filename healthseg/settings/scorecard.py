@@ -30,8 +30,9 @@ class ScorecardMetric(Frozen):
     """
 
     metric: str
-    label: str
-    unit: str
+    # The catalogue's label and unit, unless a scorecard has its own.
+    label: str | None = None
+    unit: str | None = None
     weight: Annotated[float, Field(gt=0)]
     anchors: Annotated[tuple[Anchor, ...], Field(min_length=2)]
     why: str = ""
@@ -88,11 +89,11 @@ class Variant(Frozen):
     components: dict[str, Component]
 
 
-def _scored(metric, label, unit, weight, anchors, why, **marks) -> ScorecardMetric:
+def _scored(
+    metric: str, weight: float, anchors: list[Anchor], why: str, **marks: bool
+) -> ScorecardMetric:
     return ScorecardMetric(
         metric=metric,
-        label=label,
-        unit=unit,
         weight=weight,
         anchors=tuple((float(v), float(p)) for v, p in anchors),
         why=why,
@@ -107,8 +108,6 @@ DEFAULT_SCORECARD = Scorecard(
             metrics=(
                 _scored(
                     "seat_utilisation",
-                    "Seats in use",
-                    "share of seats",
                     0.4,
                     [(0, 0), (0.5, 60), (0.8, 100)],
                     "a seat nobody uses is the first one cancelled; above four fifths little is left to gain",
@@ -116,8 +115,6 @@ DEFAULT_SCORECARD = Scorecard(
                 ),
                 _scored(
                     "usage_vs_own_baseline",
-                    "Usage against own baseline",
-                    "ratio",
                     0.4,
                     [(0, 0), (0.8, 50), (1, 80), (1.2, 100)],
                     "each customer is its own yardstick: a drop of a fifth is a warning whatever the size",
@@ -125,8 +122,6 @@ DEFAULT_SCORECARD = Scorecard(
                 ),
                 _scored(
                     "feature_adoption_rate_30d",
-                    "Features adopted",
-                    "share of entitled features",
                     0.2,
                     [(0, 0), (0.4, 50), (0.75, 100)],
                     "breadth makes leaving costly; few customers adopt everything",
@@ -139,24 +134,18 @@ DEFAULT_SCORECARD = Scorecard(
             metrics=(
                 _scored(
                     "stickiness_30d",
-                    "Stickiness (DAU/MAU)",
-                    "share",
                     0.4,
                     [(0, 0), (0.1, 40), (0.2, 70), (0.4, 100)],
                     "0.2 is one working day a week, common for B2B products; 0.4 is two",
                 ),
                 _scored(
                     "sessions_per_user_per_week_28d",
-                    "Sessions per user and week",
-                    "sessions",
                     0.3,
                     [(0, 0), (1, 40), (3, 80), (5, 100)],
                     "once a week is a habit in the making, every working day a full one",
                 ),
                 _scored(
                     "days_since_last_person_event",
-                    "Days since anybody used it",
-                    "days",
                     0.3,
                     [(0, 100), (7, 80), (14, 40), (30, 0)],
                     "a week of silence can be a holiday, a month is absence",
@@ -168,24 +157,18 @@ DEFAULT_SCORECARD = Scorecard(
             metrics=(
                 _scored(
                     "open_high_tickets",
-                    "Open high or critical tickets",
-                    "tickets",
                     0.4,
                     [(0, 100), (1, 50), (3, 0)],
                     "each is a promise not yet kept",
                 ),
                 _scored(
                     "tickets_per_10_mau_90d",
-                    "Tickets per 10 active users in 90 days",
-                    "tickets",
                     0.3,
                     [(0, 100), (2, 60), (6, 0)],
                     "load relative to the people who use it, not to the contract",
                 ),
                 _scored(
                     "median_resolution_hours_90d",
-                    "Median time to resolution in 90 days",
-                    "hours",
                     0.3,
                     [(8, 100), (48, 60), (168, 0)],
                     "within a working day is excellent; a week is failure",
@@ -197,16 +180,12 @@ DEFAULT_SCORECARD = Scorecard(
             metrics=(
                 _scored(
                     "nps_365d",
-                    "NPS of the last 365 days",
-                    "NPS points",
                     0.6,
                     [(-100, 0), (0, 50), (50, 85), (100, 100)],
                     "zero is as many detractors as promoters",
                 ),
                 _scored(
                     "csat_180d",
-                    "Mean CSAT of the last 180 days",
-                    "1 to 5",
                     0.4,
                     [(1, 0), (3, 40), (4, 75), (5, 100)],
                     "three of five is a polite complaint",
@@ -218,16 +197,12 @@ DEFAULT_SCORECARD = Scorecard(
             metrics=(
                 _scored(
                     "worst_days_overdue",
-                    "Days the oldest open invoice is overdue",
-                    "days",
                     0.6,
                     [(0, 100), (30, 50), (60, 0)],
                     "a month late is a dispute, two months a decision",
                 ),
                 _scored(
                     "paid_on_time_share_365d",
-                    "Invoices paid at most 5 days late in 365 days",
-                    "share",
                     0.4,
                     [(0.5, 0), (0.9, 80), (1, 100)],
                     "habitual lateness is common and weak evidence, hence the lower weight",

@@ -358,6 +358,10 @@ def panel_row(
     users = row["monthly_active_users"]
     row["seat_utilisation"] = share(users, float(row["seats"] or 0))
     row["tickets_per_10_mau_90d"] = share(row["tickets_90d"] * 10, users)
+    row["weekly_active_users_per_seat"] = share(
+        row["weekly_active_users"], float(row["seats"] or 0)
+    )
+    row["tenure_months"] = row["tenure_days"] / 30.4375
     return row
 
 

@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from healthseg.data.portfolio import Portfolio
+from healthseg.metrics import catalog
 from healthseg.metrics.panel import build, panel
-from healthseg.metrics.spans import METRICS, over
+from healthseg.metrics.spans import over
 from healthseg.settings import DEFAULT_SCORECARD
 from tests.metrics.portfolios import DAYS, FIRST, open_portfolio, random_tables
 
@@ -136,13 +137,13 @@ def test_the_users_of_two_spans_are_no_fewer_than_of_either_and_no_more_than_of_
 @settings(max_examples=15)
 @given(seed=SEEDS, start=st.integers(0, 200), length=st.integers(1, 100))
 def test_shares_lie_between_zero_and_one_and_counts_are_whole(seed, start, length):
-    rows = over(portfolio_of(seed), spans_of(seed, [start], length), METRICS)
+    rows = over(portfolio_of(seed), spans_of(seed, [start], length), catalog.over_spans())
     shares = rows[SHARES].to_numpy()
     assert ((shares >= 0) & (shares <= 1) | np.isnan(shares)).all()
     counts = rows[
         [
             name
-            for name, each in METRICS.items()
+            for name, each in catalog.over_spans().items()
             if each.unit in ("events", "days", "users", "tickets", "features")
         ]
     ]
@@ -173,7 +174,8 @@ def test_spans_in_any_order_come_back_in_order_of_customer_and_span():
     spans = spans_of(1, [100, 120, 140], 30)
     mixed = spans.sample(frac=1, random_state=2)
     pd.testing.assert_frame_equal(
-        over(portfolio_of(1), mixed, iter(METRICS)), over(portfolio_of(1), spans, list(METRICS))
+        over(portfolio_of(1), mixed, iter(catalog.over_spans())),
+        over(portfolio_of(1), spans, list(catalog.over_spans())),
     )
 
 

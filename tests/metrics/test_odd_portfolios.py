@@ -9,8 +9,9 @@ import pandas as pd
 import pytest
 
 from healthseg.errors import InvalidParameters
+from healthseg.metrics import catalog
 from healthseg.metrics.panel import build, panel
-from healthseg.metrics.spans import METRICS, over
+from healthseg.metrics.spans import over
 from healthseg.testing import tiny_portfolio
 
 D = dt.date(2025, 3, 31)
@@ -36,7 +37,7 @@ def test_one_customer_and_one_event_make_a_row(event):
     person = event[-1] != "api"
     assert row["tenure_days"] == 455 and row["days_since_last_person_event"] == 0
     assert np.isnan(row["person_events_28d"]) and row["payment_status"] is np.nan
-    figures = over(tiny_portfolio([event]), span(), METRICS).iloc[0]
+    figures = over(tiny_portfolio([event]), span(), catalog.over_spans()).iloc[0]
     assert figures["person_events"] == person and figures["api_events"] == (not person)
     assert figures["active_users"] == ("u" in event) and np.isnan(figures["open_tickets"])
 

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from healthseg.data.portfolio import Portfolio
-from healthseg.metrics import panel
-from healthseg.metrics.spans import METRICS, over
+from healthseg.metrics import catalog, panel
+from healthseg.metrics.spans import over
 from tests.metrics import plain
 from tests.metrics.plain_usage import Plain, users_of
 from tests.metrics.portfolios import DAYS, FIRST, open_portfolio, random_tables
@@ -36,8 +36,11 @@ def check_panel(
     portfolio: Portfolio, slow: Plain, dates: list[dt.date], clients: list[str] | None = None
 ) -> int:
     rows = panel.panel(portfolio, dates, clients).to_dict("records")
+    windows = {
+        name: (metric.over_spans, metric.window_days) for name, metric in catalog.counted().items()
+    }
     for row in rows:
-        expected = plain.panel_row(slow, row["client_id"], row["date"].date(), panel.COLUMNS)
+        expected = plain.panel_row(slow, row["client_id"], row["date"].date(), windows)
         assert plain.differences(row, expected) == {}, (row["client_id"], row["date"])
     return len(rows)
 
@@ -70,10 +73,10 @@ def test_any_span_of_a_random_portfolio_equals_its_plain_recount(seed):
             for start in [FIRST + dt.timedelta(days=dice.randint(0, DAYS))]
         ]
     )
-    for row in over(portfolio, frame, METRICS).to_dict("records"):
+    for row in over(portfolio, frame, catalog.over_spans()).to_dict("records"):
         expected = {
             name: plain.metric(slow, name, row["client_id"], row["start"], row["end"])
-            for name in METRICS
+            for name in catalog.over_spans()
         }
         assert plain.differences(row, expected) == {}, row
 

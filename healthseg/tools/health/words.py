@@ -1,15 +1,17 @@
-"""Figures of the health score in a reader's words; the templates are the rules's."""
+"""Figures of the health score in a reader's words; the sentences of metrics are the catalogue's."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from healthseg import rules
+from healthseg.metrics import catalog
+from healthseg.metrics.metric import Metric
 
 TOOL = "calculate_health_score"
 FORMATS = {
     "percent": lambda value: f"{100 * value:.0f} %",
-    "change": lambda value: (
+    "ratio": lambda value: (
         "level with"
         if abs(value - 1) < 0.005
         else f"{100 * abs(value - 1):.0f} % {'above' if value > 1 else 'below'}"
@@ -19,16 +21,19 @@ FORMATS = {
     "tickets": lambda value: rules.counted(value, "ticket"),
     "count": lambda value: f"{value:.0f}",
     "number": lambda value: f"{value:.1f}",
+    "money": lambda value: f"{value:,.0f}",
+    "word": str,
     "signed": lambda value: f"{value:+.0f}".replace("-", "−"),
 }
 
 
-def _entry(metric: str) -> Mapping[str, str]:
-    return rules.phrases(TOOL, "metric").get(metric, {})
+def _entry(metric: str) -> Metric | None:
+    return catalog.entries().get(metric)
 
 
 def area(metric: str, label: str) -> str:
-    return _entry(metric).get("area", label)
+    entry = _entry(metric)
+    return entry.short or label if entry else label
 
 
 def why_missing(metric: str, reason: str, has: Callable[[str], bool]) -> str:
@@ -38,14 +43,17 @@ def why_missing(metric: str, reason: str, has: Callable[[str], bool]) -> str:
             "ramp": "too new: no baseline of its own yet",
             "silence": "no ticket, or nobody active",
         }[reason]
-    table = _entry(metric).get("table")
-    if table and not has(table):
-        return f"the portfolio has no {table}"
-    return _entry(metric).get("missing", "no data")
+    entry = _entry(metric)
+    if entry is None:
+        return "no data"
+    if entry.tables and not any(has(table) for table in entry.tables):
+        return f"the portfolio has no {entry.tables[0]}"
+    return entry.missing
 
 
 def effort(metric: str) -> str | None:
-    return _entry(metric).get("effort")
+    entry = _entry(metric)
+    return entry.effort if entry else None
 
 
 def said(metric: str, value: float) -> str:
@@ -54,7 +62,8 @@ def said(metric: str, value: float) -> str:
     >>> said("seat_utilisation", 0.64), said("usage_vs_own_baseline", 0.8), said("days_since_last_person_event", 1)
     ('64 %', '20 % below', '1 day')
     """
-    return FORMATS[_entry(metric).get("format", "number")](value)
+    entry = _entry(metric)
+    return FORMATS[entry.format if entry else "number"](value)
 
 
 def measured(metric: str, label: str, value: float, usual: float) -> str:
@@ -75,8 +84,9 @@ def factor(metric: str, label: str, value: float, side: str) -> str:
     >>> factor("worst_days_overdue", "", 0, "positive")
     'No invoice is overdue'
     """
-    template = _entry(metric).get("high" if side == "positive" else "low", f"{label}: {{value}}")
-    return rules.words(template, {"value": said(metric, value)})
+    entry = _entry(metric)
+    sentence = (entry.above if side == "positive" else entry.below) if entry else ""
+    return rules.words(sentence or f"{label}: {{value}}", {"value": said(metric, value)})
 
 
 def of_change(

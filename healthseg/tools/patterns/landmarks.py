@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from healthseg.data.memory import remember
+from healthseg.metrics import catalog
 from healthseg.metrics import landmarks as measured
 from healthseg.metrics import panel as panels
 from healthseg.metrics.counting import epoch_days
@@ -50,9 +51,7 @@ class Landmarks:
             rows = rows.reindex(
                 columns=[
                     *rows.columns,
-                    *panels.COLUMNS,
-                    "seat_utilisation",
-                    "tickets_per_10_mau_90d",
+                    *catalog.columns(),
                 ]
             )
         dates = sorted(pd.to_datetime(rows["date"]).dt.date.unique())

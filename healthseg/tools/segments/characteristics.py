@@ -46,10 +46,10 @@ def characteristics(rows: pd.DataFrame, level: float) -> dict[str, Characteristi
         known = rows[column].to_numpy(dtype=float)
         known = known[np.isfinite(known)]
         mean, lower, upper = mean_interval(known, level)
-        decimals, told = DECIMALS.get(key, 4), metrics.known()[column]
+        decimals, told = DECIMALS.get(key, 4), metrics.described()[column]
         found[key] = Characteristic(
-            label=told["label"],
-            unit=told["unit"],
+            label=told.label,
+            unit=told.unit,
             n=len(known),
             level=level,
             mean=rounded(mean, decimals),

@@ -22,7 +22,6 @@ from healthseg.tools.health.figures import Asked, judged_rows
 DAY = dt.timedelta(days=1)
 TREND_DAYS = 84
 LOOKBACK_DAYS = 30
-DAYS_A_MONTH = 30.4375
 OVERDUE_DAYS = 30
 SILENT_DAYS = 14
 NEW_DAYS = 90
@@ -50,7 +49,7 @@ class Figures:
         if date not in self._days:
             rows = panels.panel(self.portfolio, sorted({date, self.as_of}))
             judged = judged_rows(rows, self.as_of, LOOKBACK_DAYS, self.settings, None)
-            self._days[date] = _named(judged.on(date))
+            self._days[date] = judged.on(date)
         return self._days[date]
 
     def live_on(self, date: dt.date) -> pd.DataFrame:
@@ -116,10 +115,8 @@ class Figures:
         """A metric of the live customers on the weekly dates of twelve weeks, oldest first: customers × dates."""
         dates = sorted(weekly(self.as_of, TREND_DAYS))
         rows = panels.panel(self.portfolio, dates)
-        frame = _named(
-            judged_rows(rows, self.as_of, LOOKBACK_DAYS, self.settings, None).frame.merge(
-                rows.drop(columns=["live"]), on=["client_id", "date"], how="left"
-            )
+        frame = judged_rows(rows, self.as_of, LOOKBACK_DAYS, self.settings, None).frame.merge(
+            rows.drop(columns=["live"]), on=["client_id", "date"], how="left"
         )
         frame = frame[frame["live"].astype(bool)]
         return (
@@ -143,12 +140,3 @@ class Figures:
 
 def _live(rows: pd.DataFrame) -> pd.Series:
     return rows["live"].astype(bool) & (rows["stage"].astype(object) != "prospect")
-
-
-def _named(rows: pd.DataFrame) -> pd.DataFrame:
-    """Rows with the metrics that only segments name."""
-    seats = rows["seats"].astype(float)
-    return rows.assign(
-        weekly_active_users_per_seat=rows["weekly_active_users"] / seats.where(seats > 0),
-        tenure_months=rows["tenure_days"] / DAYS_A_MONTH,
-    )

@@ -141,7 +141,7 @@ def profile(response: Segmentation, run: Any) -> pd.DataFrame:
     rows = []
     names = list(dict.fromkeys([*sorted(run.placer.ingredients & set(run.rows.columns)), *PROFILE]))
     numbers = [
-        name for name in names if name in metrics.known() and run.rows[name].notna().sum() > 2
+        name for name in names if name in metrics.described() and run.rows[name].notna().sum() > 2
     ]
     for name in numbers:
         values = run.rows[name].astype(float)

@@ -123,9 +123,10 @@ def _names(table: pd.DataFrame, groups: int) -> list[str]:
 
 
 def _word(metric: str, distance: float) -> str:
-    told = metrics.known().get(metric)
+    entry = metrics.described().get(metric)
     side = "high" if distance > 0 else "low"
-    return told[side] if told else f"{side} {metrics.label(metric)}"
+    words = (entry.high if distance > 0 else entry.low) if entry else ""
+    return words or f"{side} {metrics.label(metric)}"
 
 
 def _joined(words: list[str]) -> str:

@@ -53,13 +53,13 @@ FOLLOWS = {
 
 def compared(ingredients: frozenset[str], columns: Sequence[str]) -> list[str]:
     """Metrics of another kind than those that the segments were made of."""
-    told = metrics.known()
-    kinds = {told[name]["kind"] for name in ingredients if name in told}
+    told = metrics.described()
+    kinds = {told[name].kind for name in ingredients if name in told}
     out = {other for kind in kinds for other in FOLLOWS[kind]}
     return [
         name
         for name, words in told.items()
-        if words["kind"] not in out and name not in ingredients and name in columns
+        if words.kind not in out and name not in ingredients and name in columns
     ]
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from healthseg import rules
-from healthseg.metrics.panel import COLUMNS
+from healthseg.metrics import catalog
+from healthseg.metrics.metric import Metric
 
-TOOL = "segment_customers"
 DEFAULT_CUSTOM = (
     "seat_utilisation",
     "stickiness_30d",
@@ -22,20 +21,16 @@ WORDS = (
     "currency",
     "health_trend",
 )
-PROFILE = ("tenure_days", "days_since_notice")
-_TEXTS = {"payment_status"}
 
 
-def known() -> dict[str, dict[str, str]]:
-    """label, unit, high, low, kind and table of each metric that has words of its own."""
-    return rules.phrases(TOOL, "metric")
+def described() -> dict[str, Metric]:
+    """The metrics by which segments are compared and described: those of a kind."""
+    return {metric.name: metric for metric in catalog.used_by("segments") if metric.kind}
 
 
 def numbers() -> list[str]:
-    """Every number that customers can be parted by."""
-    return sorted(
-        {*known(), *PROFILE, *(name for name in COLUMNS if name not in _TEXTS), "tickets_90d"}
-    )
+    """Every number that customers can be segmented by."""
+    return sorted(metric.name for metric in catalog.used_by("segments"))
 
 
 def label(metric: str) -> str:
@@ -43,7 +38,14 @@ def label(metric: str) -> str:
     >>> label("seat_utilisation")
     'Seats in use'
     """
-    return known().get(metric, {}).get("label", metric.replace("_", " "))
+    entry = catalog.entries().get(metric)
+    return entry.label if entry else metric.replace("_", " ")
+
+
+def unit_of(metric: str) -> str:
+    """The unit of a metric by which segments are described, else no unit."""
+    entry = described().get(metric)
+    return entry.unit if entry else ""
 
 
 def written(metric: str, value: float | None) -> str:
@@ -52,7 +54,7 @@ def written(metric: str, value: float | None) -> str:
     >>> written("seat_utilisation", 0.734), written("tenure_months", 18.2)
     ('73 %', '18 months')
     """
-    unit = known().get(metric, {}).get("unit", "")
+    unit = unit_of(metric)
     if value is None or value != value:
         return "not known"
     if unit.startswith("share"):

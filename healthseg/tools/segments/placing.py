@@ -231,7 +231,7 @@ def by_usage(figures: Figures, criteria: dict[str, Any]) -> Placer:
         _bases(names, limits, f"{metric}_min", f"{metric}_below", told),
         at,
         metric,
-        metrics.known().get(metric, {}).get("unit", ""),
+        metrics.unit_of(metric),
         tuple(limits),
         True,
         frozenset({metric}),

@@ -71,7 +71,7 @@ def distance(metric: str | None, value: float) -> str:
     """How far away a border is: in the metric's unit, or in standard deviations within segments."""
     if metric is None:
         return f"{value:.1f} standard deviations"
-    told = metrics.known().get(metric, {}).get("unit", "")
+    told = metrics.unit_of(metric)
     if told.startswith("share"):
         return f"{100 * value:.0f} percentage points"
     if told == "points":
