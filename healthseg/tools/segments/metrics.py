@@ -5,6 +5,7 @@ from __future__ import annotations
 from healthseg.metrics import catalog
 from healthseg.metrics.metric import Metric
 
+TOOL = "segment_customers"
 DEFAULT_CUSTOM = (
     "seat_utilisation",
     "stickiness_30d",
