@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from healthseg.clustering.anomalies_days import daily
-from healthseg.clustering.anomalies_portfolio import anomalies_of
 from healthseg.clustering.rhythms import CELLS, DAY_NAMES, Rhythm, hour_ranges, rhythms
+from healthseg.clustering.unusual_days import anomalies_of, daily
 from healthseg.metrics.counting import EPOCH, epoch_day
 from healthseg.statistics.departures import against_weekday
 from healthseg.statistics.robust import theil_sen
@@ -172,9 +171,7 @@ def heatmap(
         user_hours,
         epoch_day(start),
         epoch_day(end),
-        settings.seed,
-        settings.peak_min_ratio,
-        settings.peak_max_p,
+        settings,
     )
     days, times = found["day"], found["hour"]
     grid = _grid(user_hours, hours)
