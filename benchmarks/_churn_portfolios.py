@@ -18,8 +18,8 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # so that a checkout that is not installed will do
 
 import healthseg as hs  # noqa: E402
-from healthseg.demo import write_demo  # noqa: E402
-from healthseg.demo.truth import expected_auc  # noqa: E402
+from healthseg.demo import make_demo  # noqa: E402
+from healthseg.demo.churn import expected_auc  # noqa: E402
 from healthseg.scoring import training  # noqa: E402
 
 FOLDER = Path(
@@ -34,7 +34,7 @@ def rows_of(scenario: str, clients: int, seed: int) -> pd.DataFrame:
     kept = FOLDER / f"{scenario}-{clients}-{seed}.parquet"
     if not kept.exists():
         with tempfile.TemporaryDirectory() as folder:
-            write_demo(folder, clients=clients, scenario=scenario, seed=seed, events="light")
+            make_demo(folder, clients=clients, scenario=scenario, seed=seed, events="light")
             made = _made(Path(folder))
         kept.parent.mkdir(parents=True, exist_ok=True)
         made.to_parquet(kept, index=False)

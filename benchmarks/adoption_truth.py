@@ -18,7 +18,7 @@ from pathlib import Path
 import pandas as pd
 
 import healthseg as hs
-from healthseg.demo import write_demo
+from healthseg.demo import make_demo
 from healthseg.tools.adoption.effects import OVERALL, effects
 from healthseg.tools.adoption.figures import Figures
 
@@ -31,7 +31,7 @@ def portfolios(
 ) -> Iterator[tuple[int, Figures, Path]]:
     for seed in seeds:
         with tempfile.TemporaryDirectory() as folder:
-            write_demo(folder, clients=clients, seed=seed, scenario=scenario, events="light")
+            make_demo(folder, clients=clients, seed=seed, scenario=scenario, events="light")
             portfolio = hs.Portfolio.open(folder)
             yield seed, Figures.of(portfolio, portfolio.as_of(), 30), Path(folder)
             portfolio.close()

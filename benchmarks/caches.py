@@ -23,7 +23,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # so that a checkout that is not installed will do
 
-from healthseg.demo import write_demo  # noqa: E402
+from healthseg.demo import make_demo  # noqa: E402
 from healthseg.reports.responses import WRITERS, Responses  # noqa: E402
 from healthseg.tools import TOOLS  # noqa: E402
 from tests.reports.asked import asked_of  # noqa: E402
@@ -134,7 +134,7 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=5)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        write_demo(folder, clients=given.clients)
+        make_demo(folder, clients=given.clients)
         quick = list(found(folder))
         seen = list(fresh(folder))
         print(

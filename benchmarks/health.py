@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 import healthseg as hs
-from healthseg.demo import write_demo
+from healthseg.demo import make_demo
 from healthseg.forecasting import forecast
 from healthseg.tools import portfolio_health
 
@@ -31,7 +31,7 @@ def main() -> int:
     parser.add_argument("--calls", type=int, default=200)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        making = timed(write_demo, folder, clients=given.clients)
+        making = timed(make_demo, folder, clients=given.clients)
         portfolio = hs.Portfolio.open(folder)
         ids = portfolio.table("customers")["client_id"].tolist()
         facts = timed(lambda: portfolio.reports)

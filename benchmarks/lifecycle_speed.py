@@ -25,7 +25,7 @@ sys.path.insert(0, str(ROOT))  # so that a checkout that is not installed will d
 import numpy as np  # noqa: E402
 
 import healthseg as hs  # noqa: E402
-from healthseg.demo import write_demo  # noqa: E402
+from healthseg.demo import make_demo  # noqa: E402
 
 REACH_MS = {"reading": 50.0, "writing": 100.0}
 
@@ -82,7 +82,7 @@ def main() -> int:
     asked = parser.parse_args()
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
-        write_demo(folder, clients=asked.clients, events="light")
+        make_demo(folder, clients=asked.clients, events="light")
         well = measured("file", folder, {}, asked.calls)
         if not asked.file_only:
             from tests.data.postgres import server

@@ -22,7 +22,7 @@ import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402
 
 import healthseg as hs  # noqa: E402
-from healthseg.demo import write_demo  # noqa: E402
+from healthseg.demo import make_demo  # noqa: E402
 from healthseg.metrics.stages import history  # noqa: E402
 from healthseg.metrics.stays import portfolio_stays, stay_curves  # noqa: E402
 from healthseg.statistics.survival import survival_at  # noqa: E402
@@ -106,7 +106,7 @@ def main() -> int:
     asked, found = parser.parse_args(), []
     for seed in range(1, asked.seeds + 1):
         with tempfile.TemporaryDirectory() as folder:
-            write_demo(folder, clients=asked.clients, seed=seed, events="light")
+            make_demo(folder, clients=asked.clients, seed=seed, events="light")
             found.append(one(folder))
         print(
             f"  seed {seed}: stays equal {found[-1]['stays']:.3f}, disagreements exact {found[-1]['apart']:.0f}, "

@@ -26,7 +26,7 @@ from mcp import Client  # noqa: E402
 from mcp.client.streamable_http import streamable_http_client  # noqa: E402
 
 import healthseg as hs  # noqa: E402
-from healthseg.demo import write_demo  # noqa: E402
+from healthseg.demo import make_demo  # noqa: E402
 from healthseg.errors import HealthsegError  # noqa: E402
 from healthseg.tools import TOOLS  # noqa: E402
 from tests.reports.asked import asked_of  # noqa: E402
@@ -97,7 +97,7 @@ def main() -> int:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         portfolio_folder = Path(folder) / "portfolio"
-        write_demo(portfolio_folder, clients=60, months=12, events="light")
+        make_demo(portfolio_folder, clients=60, months=12, events="light")
         environment = {
             **os.environ,
             "HEALTHSEG_MCP_TOKEN": TOKEN,

@@ -22,7 +22,7 @@ import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402
 
 import healthseg as hs  # noqa: E402
-from healthseg.demo import write_demo  # noqa: E402
+from healthseg.demo import make_demo  # noqa: E402
 from healthseg.metrics.milestone_times import Ahead, blocker_effects, forecast  # noqa: E402
 from healthseg.metrics.milestones import states  # noqa: E402
 from healthseg.tools.milestones.figures import OPEN, Figures  # noqa: E402
@@ -106,7 +106,7 @@ def main() -> int:
         for seed in seeds:
             for scenario in ("default", "null"):
                 path = Path(folder) / scenario
-                write_demo(path, seed=seed, scenario=scenario, events="light")
+                make_demo(path, seed=seed, scenario=scenario, events="light")
                 portfolio = hs.Portfolio.open(path)
                 law = pd.read_parquet(path / "truth" / "blocker_law.parquet")
                 if scenario == "null":

@@ -147,9 +147,9 @@ QUERIES = {
 
 def prepare(folder: Path, clients: int, events: str) -> None:
     """The portfolio and its facts, in a process of its own: its memory is not the panel's."""
-    from healthseg.demo import write_demo
+    from healthseg.demo import make_demo
 
-    write_demo(folder, clients=clients, events=events)
+    make_demo(folder, clients=clients, events=events)
     Portfolio.open(folder).connection()
 
 

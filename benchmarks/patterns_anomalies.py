@@ -28,8 +28,9 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # so that a checkout that is not installed will do
 
 import healthseg as hs  # noqa: E402
-from healthseg.clustering.unusual_days import anomalies_of, daily  # noqa: E402
-from healthseg.demo import write_demo  # noqa: E402
+from healthseg.clustering.anomalies_days import daily  # noqa: E402
+from healthseg.clustering.anomalies_portfolio import anomalies_of  # noqa: E402
+from healthseg.demo import make_demo  # noqa: E402
 from healthseg.statistics.departures import beyond_earlier  # noqa: E402
 
 DAY = dt.timedelta(days=1)
@@ -44,7 +45,7 @@ Series = dict[str, tuple[pd.DataFrame, list[tuple[np.datetime64, np.datetime64]]
 
 
 def found_in(folder: str, **options) -> tuple[hs.Portfolio, pd.DataFrame]:
-    write_demo(folder, events="light", **options)
+    make_demo(folder, events="light", **options)
     portfolio = hs.Portfolio.open(folder)
     clients = sorted(portfolio.table("customers")["client_id"])
     return portfolio, anomalies_of(

@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # so that a checkout that is not installed will do
 
 import healthseg as hs  # noqa: E402
-from healthseg.demo import write_demo  # noqa: E402
+from healthseg.demo import make_demo  # noqa: E402
 
 MANY = 2_000
 REACH_SECONDS, REACH_SECONDS_MANY, REACH_GIB = 3.0, 90.0, 6.0
@@ -90,7 +90,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as made:
         folder = asked.folder or made
         if not asked.folder:
-            write_demo(folder, clients=asked.clients, events=asked.events)
+            make_demo(folder, clients=asked.clients, events=asked.events)
         for name in ("stores empty", "stores filled"):
             *rows, gib = in_a_process(folder, many)
             for scope, turn, wall, processor, customers, patterns in rows:

@@ -26,12 +26,11 @@ sys.path.insert(0, str(ROOT))  # so that a checkout that is not installed will d
 
 import healthseg as hs  # noqa: E402
 from healthseg.clustering.communication import communication  # noqa: E402
-from healthseg.clustering.patterns import evaluate_patterns  # noqa: E402
+from healthseg.clustering.judging import judge  # noqa: E402
 from healthseg.clustering.rhythms import DAY_NAMES  # noqa: E402
-from healthseg.clustering.support import ARROW, support  # noqa: E402
+from healthseg.clustering.support_sequences import ARROW, support  # noqa: E402
 from healthseg.clustering.temporal import temporal  # noqa: E402
-from healthseg.demo import write_demo  # noqa: E402
-from healthseg.settings import Settings  # noqa: E402
+from healthseg.demo import make_demo  # noqa: E402
 
 DAY = dt.timedelta(days=1)
 WINDOW, YEAR = 91 * DAY, 365 * DAY
@@ -50,9 +49,7 @@ def last_days(portfolio: hs.Portfolio) -> dict[str, dt.date]:
 
 
 def passing(families: list) -> pd.DataFrame:
-    judged = evaluate_patterns(
-        [family for family in families if family is not None], Settings(pattern_resamples=50)
-    )
+    judged = judge([family for family in families if family is not None], seed=7, resamples=50)
     return judged[judged["passes"].astype(bool)]
 
 
@@ -85,7 +82,7 @@ def whole_portfolio(portfolio: hs.Portfolio) -> pd.DataFrame:
 def planted(seed: int, clients: int) -> np.ndarray:
     """Detectable peaks and found ones, reported peaks and false ones; sequences reported and false; messages too."""
     with tempfile.TemporaryDirectory() as folder:
-        write_demo(folder, seed=seed, clients=clients, events="light")
+        make_demo(folder, seed=seed, clients=clients, events="light")
         portfolio = hs.Portfolio.open(folder)
         truth = pd.read_parquet(Path(folder) / "truth" / "rhythms.parquet")
         law = pd.read_parquet(Path(folder) / "truth" / "support_law.parquet")
@@ -123,7 +120,7 @@ def follows(law: pd.DataFrame, row) -> bool:
 def null(seed: int, clients: int) -> np.ndarray:
     """Whether the portfolio shows a pattern; customers that show one."""
     with tempfile.TemporaryDirectory() as folder:
-        write_demo(folder, seed=seed, clients=clients, scenario="null", events="light")
+        make_demo(folder, seed=seed, clients=clients, scenario="null", events="light")
         portfolio = hs.Portfolio.open(folder)
         whole = len(whole_portfolio(portfolio))
         single = sum(

@@ -19,12 +19,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from sklearn.metrics import adjusted_rand_score
 
 import healthseg as hs
+from healthseg.clustering.agreement import adjusted_rand
 from healthseg.clustering.bundles import PLUS
 from healthseg.clustering.sequences import ARROW
-from healthseg.demo import write_demo
+from healthseg.demo import make_demo
 from healthseg.tools import analyze_engagement_patterns
 from healthseg.tools.patterns.scope import all_customers
 from healthseg.tools.patterns.signs import BY_NAME, SIGNS
@@ -39,7 +39,7 @@ def portfolios(
 ) -> Iterator[tuple[int, hs.Portfolio, Path]]:
     for seed in range(1, given.seeds + 1):
         with tempfile.TemporaryDirectory() as folder:
-            write_demo(
+            make_demo(
                 folder, clients=given.clients, seed=seed, scenario=scenario, events=given.events
             )
             portfolio = hs.Portfolio.open(folder)
@@ -119,7 +119,7 @@ def _personas(study: Study, folder: Path) -> float:
     ]
     own = truth.reindex(labels.index)
     known = own.notna().to_numpy()
-    return adjusted_rand_score(labels.to_numpy()[known], pd.factorize(own[known])[0])
+    return adjusted_rand(labels.to_numpy()[known], pd.factorize(own[known])[0])
 
 
 def effects(given: argparse.Namespace) -> bool:

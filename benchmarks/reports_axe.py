@@ -51,12 +51,12 @@ def main() -> int:
         print("not run: HEALTHSEG_AXE or --axe must name axe.min.js (npm pack axe-core)")
         return 0
     from healthseg.data.portfolio import Portfolio
-    from healthseg.demo import write_demo
+    from healthseg.demo import make_demo
     from tests.reports import browser, every_page
 
     axe, told = Path(given.axe).read_text("utf-8"), []
     with tempfile.TemporaryDirectory() as name, browser.browsing() as chromium:
-        write_demo(f"{name}/portfolio", clients=given.clients, events="light")
+        make_demo(f"{name}/portfolio", clients=given.clients, events="light")
         portfolio = Portfolio.open(f"{name}/portfolio")
         live = portfolio.table("customers").query("churned_on.isna()")["client_id"].min()
         portfolio.close()

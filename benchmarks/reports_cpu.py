@@ -140,11 +140,11 @@ def main() -> int:
         print(json.dumps(bare(*json.loads(given.bare))))
         return 0
     from healthseg.data.portfolio import Portfolio
-    from healthseg.demo import write_demo
+    from healthseg.demo import make_demo
 
     with tempfile.TemporaryDirectory() as name:
         portfolio = f"{name}/portfolio"
-        write_demo(portfolio, clients=given.clients, events="light")
+        make_demo(portfolio, clients=given.clients, events="light")
         opened = Portfolio.open(portfolio)
         live = opened.table("customers").query("churned_on.isna()")["client_id"].sort_values()
         customers = live.tolist()[: given.customers]

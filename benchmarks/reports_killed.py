@@ -30,7 +30,7 @@ def main() -> int:
     parser.add_argument("--reports", type=int, default=12)
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
-    from healthseg.demo import write_demo
+    from healthseg.demo import make_demo
     from healthseg.reports.batches import files, manifest
 
     draw, moments = random.Random(given.seed), []
@@ -42,7 +42,7 @@ def main() -> int:
             shutil.copytree(
                 ROOT / part, f"{name}/package/{part}", ignore=shutil.ignore_patterns("__pycache__")
             )
-        write_demo(f"{name}/portfolio", clients=given.clients, months=9, events="light")
+        make_demo(f"{name}/portfolio", clients=given.clients, months=9, events="light")
         out, environment = Path(name) / "out", {**os.environ, "PYTHONPATH": f"{name}/package"}
         command = [
             sys.executable,

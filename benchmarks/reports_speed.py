@@ -130,11 +130,11 @@ def main() -> int:
     parser.add_argument("--clients", type=int, default=60)
     given = parser.parse_args()
     from healthseg.data.portfolio import Portfolio
-    from healthseg.demo import write_demo
+    from healthseg.demo import make_demo
 
     with tempfile.TemporaryDirectory() as name:
         folder, portfolio = Path(name), f"{name}/portfolio"
-        write_demo(portfolio, clients=given.clients, events="light")
+        make_demo(portfolio, clients=given.clients, events="light")
         opened = Portfolio.open(portfolio)
         live = opened.table("customers").query("churned_on.isna()")["client_id"].tolist()
         opened.close()

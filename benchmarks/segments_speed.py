@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # so that a checkout that is not installed will do
 
 import healthseg as hs  # noqa: E402
-from healthseg.demo import write_demo  # noqa: E402
+from healthseg.demo import make_demo  # noqa: E402
 
 CRITERIA = ("value", "usage", "health", "industry", "lifecycle")
 REACH = {
@@ -46,7 +46,7 @@ def main() -> int:
     clients = given.parse_args().clients
     reach = REACH["small" if clients <= 1_000 else "large"]
     with tempfile.TemporaryDirectory() as folder:
-        write_demo(folder, clients=clients, events="light")
+        make_demo(folder, clients=clients, events="light")
         portfolio = hs.Portfolio.open(folder)
         hs.segment_customers(
             portfolio,

@@ -20,7 +20,7 @@ sys.path.insert(0, str(ROOT))  # so that a checkout that is not installed will d
 import numpy as np  # noqa: E402
 
 import healthseg as hs  # noqa: E402
-from healthseg.demo import write_demo  # noqa: E402
+from healthseg.demo import make_demo  # noqa: E402
 from healthseg.tools import TOOLS  # noqa: E402
 
 REACH_MS = {"track_usage_engagement": 150.0, "track_adoption_milestones": 50.0}
@@ -45,7 +45,7 @@ def main() -> int:
     given.add_argument("--calls", type=int, default=200)
     asked, missed = given.parse_args(), False
     with tempfile.TemporaryDirectory() as folder:
-        write_demo(folder, clients=asked.clients)
+        make_demo(folder, clients=asked.clients)
         portfolio = hs.Portfolio.open(folder)
         clients = [
             row["client_id"]

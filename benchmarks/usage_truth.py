@@ -24,11 +24,11 @@ sys.path.insert(0, str(ROOT))  # so that a checkout that is not installed will d
 
 import healthseg as hs  # noqa: E402
 from healthseg.clustering.rhythms import DAY_NAMES  # noqa: E402
-from healthseg.demo import write_demo  # noqa: E402
+from healthseg.demo import make_demo  # noqa: E402
 from healthseg.metrics import panel  # noqa: E402
 from healthseg.metrics.lives import counting, hours_of  # noqa: E402
 from healthseg.tools import portfolio_usage  # noqa: E402
-from healthseg.tools.usage.sections import heatmap  # noqa: E402
+from healthseg.tools.usage.week import heatmap  # noqa: E402
 
 DAY = dt.timedelta(days=1)
 FIRST_DEMO = 7  # the seed of `healthseg demo`
@@ -63,7 +63,7 @@ def is_named(found, row: dict) -> bool:
 def planted(clients: int, seed: int) -> list[tuple[str, int, int]]:
     """What was found of what, on a demo portfolio."""
     with tempfile.TemporaryDirectory() as folder:
-        write_demo(folder, clients=clients, seed=seed, events="light")
+        make_demo(folder, clients=clients, seed=seed, events="light")
         portfolio = hs.Portfolio.open(folder)
         ends = last_days(portfolio)
         truth = {
@@ -114,7 +114,7 @@ def is_listed(portfolio: hs.Portfolio, row: dict) -> bool:
 def null(seed: int, clients: int) -> dict[str, int]:
     """Findings in a portfolio where nothing was planted."""
     with tempfile.TemporaryDirectory() as folder:
-        write_demo(folder, clients=clients, scenario="null", seed=seed, events="light")
+        make_demo(folder, clients=clients, scenario="null", seed=seed, events="light")
         portfolio = hs.Portfolio.open(folder)
         rows = panel.panel(portfolio, [portfolio.data_until])
         departed = int((rows.loc[rows["live"], "champion_departed"] == 1).sum())

@@ -180,9 +180,9 @@ def _report_parser(commands: Any) -> None:
 
 
 def _demo(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
-    from healthseg.demo import write_demo
+    from healthseg.demo import make_demo
 
-    write_demo(
+    make_demo(
         given.out,
         clients=given.clients,
         months=given.months,

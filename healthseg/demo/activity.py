@@ -1,280 +1,591 @@
-"""Sessions and events of all customers for the whole portfolio, before anybody has left."""
+"""Activity: when people are active, the events of their sessions, API calls, and what is unusual in them."""
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
 from scipy.special import ndtri
 
-from healthseg.demo import names
-from healthseg.demo.adoption import TASTE, Adoption
-from healthseg.demo.customers import Customers
-from healthseg.demo.frame import DAY_MS, Frame, Zones, stream
-from healthseg.demo.incidents import Incidents
-from healthseg.demo.latents import Latents, autoregression
-from healthseg.demo.rhythms import Rhythms
-from healthseg.demo.scenarios import Scenario
-from healthseg.demo.users import Users
+from healthseg.demo import oracle
+from healthseg.demo.adoption import Adoption
+from healthseg.demo.customers import Customers, Latents, Users, autoregression
+from healthseg.demo.scenarios import DAY_MS, HOUR_MS, World, epoch_day
+from healthseg.demo.schema import FEATURE_NAMES
 
-MORE_EVENTS = 4.3  # mean beyond the first in a session
-LONGEST_MS = (
-    28 * 60_000
-)  # of a session: with starts two clock hours apart, a gap of 30 minutes stays
+if TYPE_CHECKING:
+    from healthseg.demo.portfolio import Batch
+
+# log-odds of being active, Monday first; on all days of the null scenario, for about the same volume
+WEEKDAY_LOG_ODDS = np.array([0.05, 0.10, 0.10, 0.0, -0.15, -2.6, -2.7])
+NULL_WEEKDAY_LOG_ODDS = -0.75
+# added on a planted weekday, which this share of the customers has
+PEAK_LOG_ODDS, PEAK_SHARE = 1.6, 0.30
+
+
+def _hour_profile(peaks: dict[int, float], office: tuple[int, int]) -> np.ndarray:
+    """Shares of 24 hours: a plateau over office hours with lower edges, and hours above it."""
+    hours = np.full(24, 0.004)
+    hours[office[0] : office[1]] = 1.0
+    hours[[office[0], office[1] - 1]] = 0.45
+    for hour, height in peaks.items():
+        hours[hour] = height
+    return hours / hours.sum()
+
+
+HOUR_PROFILES = np.array(
+    [
+        _hour_profile({10: 3.2, 14: 2.8}, (8, 18)),
+        _hour_profile({8: 3.4, 9: 3.0}, (7, 17)),
+        _hour_profile({16: 3.6}, (8, 19)),
+        _hour_profile({20: 3.6, 21: 3.2}, (10, 23)),
+        np.full(24, 1 / 24),
+    ]
+)
+PROFILE_SHARES, FLAT_PROFILE = (0.55, 0.18, 0.15, 0.12, 0.0), 4
+# a rhythm's sessions and power are stated over these days; less used weekdays and hours are no peaks
+RHYTHM_DAYS = 90
+LEAST_SHARE = {"weekday": 0.05, "hour": 0.02}
+
+HOLIDAYS = (
+    ((12, 25), "holiday: Christmas Day"),
+    ((12, 26), "holiday: Boxing Day"),
+    ((1, 1), "holiday: New Year"),
+    ((5, 1), "holiday: Labour Day"),
+)
+HOLIDAY_FACTOR = 0.15
+# kind, place in the portfolio, first weekday, days, factor on activity, label in the calendar
+PORTFOLIO_ANOMALIES = (
+    ("launch", 0.25, 1, 3, 1.30, "launch: planning suite"),
+    ("incident", 0.55, 2, 2, 0.30, "incident: login outage"),
+    ("launch", 0.70, 0, 3, 1.30, "launch: autumn release"),
+    # a day of UTC that was never loaded
+    ("gap", 0.40, 3, 1, 0.0, None),
+    ("dip", 0.85, 1, 1, 0.45, None),
+)
+CLIENT_ANOMALY_SHARE = 0.16
+# small customers' days are often empty: only customers with more seats can show a dip
+DIP_SEATS = 18
+
+# mean number beyond the first event of a session
+MORE_EVENTS = 4.3
+# of a session: with starts two clock hours apart, a gap of 30 minutes stays
+LONGEST_MS = 28 * 60_000
 UI, API = 0, 1
+# by persona and feature
+TASTE = np.array(
+    [
+        [0.2, 0.2, 0.1, 0.3, 9, 0.2, 8, 1, 8, 0.1, 0.1, 0.2, 2, 2, 0.3],
+        [9, 0.2, 0.1, 0.4, 0.1, 9, 0.1, 4, 0.1, 0.2, 0.2, 0.1, 1, 0.5, 4],
+        [0.2, 9, 0.4, 2, 0.1, 0.2, 0.1, 0.1, 0.1, 5, 0.1, 0.1, 1, 1, 0.2],
+        [0.2, 0.2, 9, 0.3, 0.3, 0.1, 0.2, 0.2, 0.2, 0.1, 7, 9, 0.2, 0.2, 0.2],
+    ]
+)
+# shares of the first four of EVENT_NAMES
+EVENT_SHARES = (0.5, 0.2, 0.18, 0.07)
+
+
+@dataclass
+class Rhythms:
+    """Per customer: position in HOUR_PROFILES, and the planted weekday (Monday 0) or -1."""
+
+    profile: np.ndarray
+    peak_weekday: np.ndarray
+
+    def weekday_log_odds(self, world: World) -> np.ndarray:
+        """Customers × days."""
+        if not world.planted:
+            return np.full((len(self.profile), world.days), NULL_WEEKDAY_LOG_ODDS, np.float32)
+        is_peak = world.weekdays == self.peak_weekday[:, None]
+        usual = WEEKDAY_LOG_ODDS[world.weekdays].astype(np.float32)
+        return usual + np.float32(PEAK_LOG_ODDS) * is_peak
+
+    def draw_hours(self, client: np.ndarray, uniform: np.ndarray) -> np.ndarray:
+        """An hour for each uniform number, by the customer's profile."""
+        cumulated = np.cumsum(HOUR_PROFILES, axis=1)
+        cumulated[:, -1] = 1.0
+        shifted = (cumulated + np.arange(len(HOUR_PROFILES))[:, None]).ravel()
+        profile = self.profile[client]
+        return np.searchsorted(shifted, uniform + profile, side="right") - 24 * profile
+
+
+def draw_rhythms(world: World, customers: Customers) -> Rhythms:
+    rng, count = world.random("rhythms"), customers.count
+    profile = rng.choice(len(HOUR_PROFILES), count, p=PROFILE_SHARES)
+    peak = np.where(rng.random(count) < PEAK_SHARE, rng.integers(0, 5, count), -1)
+    if not world.planted:
+        return Rhythms(np.full(count, FLAT_PROFILE), np.full(count, -1))
+    return Rhythms(profile, peak)
+
+
+@dataclass
+class Anomalies:
+    """``activity`` and ``volume`` multiply the chance of activity and a session's events, customers × days."""
+
+    activity: np.ndarray
+    volume: np.ndarray
+    # first day, last day, label
+    calendar: list[tuple[int, int, str]]
+    # first day, last day, factor, kind, label
+    portfolio: list[tuple[int, int, float, str, str | None]]
+    # customer, first day, last day, factor, kind
+    clients: list[tuple[int, int, int, float, str]]
+
+    def loaded(self, utc_day: np.ndarray) -> np.ndarray:
+        """Whether the day of UTC is no gap."""
+        return ~np.isin(
+            utc_day, [first for first, _, _, kind, _ in self.portfolio if kind == "gap"]
+        )
+
+
+def draw_anomalies(world: World, customers: Customers) -> Anomalies:
+    activity, volume = np.ones((2, customers.count, world.days), np.float32)
+    holidays, portfolio = _holidays(world), _portfolio_anomalies(world)
+    calendar = sorted(
+        holidays + [(first, last, label) for first, last, _, _, label in portfolio if label]
+    )
+    if not world.planted:
+        return Anomalies(activity, volume, calendar, [], [])
+    dips = [(first, last, HOLIDAY_FACTOR, "dip", label) for first, last, label in holidays]
+    portfolio = sorted(portfolio + dips)
+    for first, last, factor, kind, _ in portfolio:
+        if kind != "gap":
+            activity[:, first : last + 1] *= factor
+    clients = _client_anomalies(world, customers)
+    for client, first, last, factor, kind in clients:
+        (volume if kind == "spike" else activity)[client, first : last + 1] *= factor
+    return Anomalies(activity, volume, calendar, portfolio, clients)
+
+
+def _holidays(world: World) -> list[tuple[int, int, str]]:
+    years = range(1970 + world.start // 366, 1972 + (world.start + world.days - 1) // 365)
+    days = {
+        (epoch_day(dt.date(year, *date)) - world.start, label)
+        for year in years
+        for date, label in HOLIDAYS
+    }
+    return [(day, day, label) for day, label in sorted(days) if 0 <= day < world.days]
+
+
+def _portfolio_anomalies(world: World) -> list[tuple[int, int, float, str, str | None]]:
+    rows = []
+    for kind, place, weekday, length, factor, label in PORTFOLIO_ANOMALIES:
+        day = int(world.days * place)
+        day += int(weekday - world.weekdays[day]) % 7
+        rows.append((day, min(day + length, world.days) - 1, factor, kind, label))
+    return rows
+
+
+def _client_anomalies(world: World, customers: Customers) -> list[tuple[int, int, int, float, str]]:
+    rng, rows = world.random("incidents"), []
+    chosen = np.flatnonzero(rng.random(customers.count) < CLIENT_ANOMALY_SHARE)
+    for client in chosen.tolist():
+        low = customers.first_day[client] + 60
+        if low >= world.days - 20:
+            continue
+        day = int(rng.integers(low, world.days - 12))
+        day += int(1 - world.weekdays[day]) % 7
+        if customers.seats[client] >= DIP_SEATS:
+            rows.append((client, day, day + 2, 0.03, "dip"))
+        else:
+            rows.append((client, day, day, float(rng.choice([5.0, 8.0])), "spike"))
+    return rows
 
 
 @dataclass
 class Events:
-    """Equally long columns; ``user`` and ``session`` are -1 for calls of the API, ``feature`` too."""
+    """Columns of equal length; user, feature, name and session of API calls are -1."""
 
     client: np.ndarray
-    user: np.ndarray  # place in Users
+    # position in Users
+    user: np.ndarray
     feature: np.ndarray
     name: np.ndarray
-    session: np.ndarray  # of all sessions of the chunk, in order of user and day
+    # number in the batch, in order of user and day
+    session: np.ndarray
     utc_ms: np.ndarray
-    day: np.ndarray  # account-local day number
+    # account-local day number
+    day: np.ndarray
     source: np.ndarray
-    calls: np.ndarray  # 0: one event; else how many the row stands for
-    seconds: np.ndarray  # duration given with the row, 0: none
+    # 0: one event; else how many the row stands for
+    calls: np.ndarray
+    # duration of the row, 0: none
+    seconds: np.ndarray
 
-    def keep(self, mask: np.ndarray) -> Events:
-        return Events(*(getattr(self, each.name)[mask] for each in fields(self)))
+    @property
+    def weight(self) -> np.ndarray:
+        return np.where(self.calls > 0, self.calls, 1)
+
+    def where(self, mask: np.ndarray) -> Events:
+        return Events(*(getattr(self, column.name)[mask] for column in fields(self)))
+
+    def joined(self, other: Events) -> Events:
+        pairs = ((getattr(self, each.name), getattr(other, each.name)) for each in fields(self))
+        return Events(*(np.concatenate(pair) for pair in pairs))
 
 
-def joined(*parts: Events) -> Events:
-    return Events(
-        *(np.concatenate([getattr(part, each.name) for part in parts]) for each in fields(Events))
+def draw_events(
+    world: World,
+    customers: Customers,
+    users: Users,
+    latents: Latents,
+    rhythms: Rhythms,
+    anomalies: Anomalies,
+    adoption: Adoption,
+) -> Events:
+    """All events of persons as if nobody churned, ordered by user, day and time."""
+    user, day = _active_days(world, users, latents, rhythms, anomalies)
+    rng, client = world.random("sessions"), users.client[user]
+    liking = latents.of("sessions")[client, day // 7 if world.planted else 0]
+    place, hour = _session_starts(rng, client, rhythms, 1 / (1 + np.exp(1.6 - 1.25 * liking)))
+    user, day, client = user[place], day[place], client[place]
+    main, other = _session_features(rng, world, client, day, users.persona[user], adoption)
+    volume = anomalies.volume[client, day] * np.where(users.champion[user], 1.6, 1.0)
+    more = np.minimum(rng.geometric(1 / (1 + MORE_EVENTS), len(day)) - 1, 60)
+    count = np.maximum(1, ((1 + more) * volume).round().astype(int))
+    session = np.repeat(np.arange(len(day)), count)
+    rows = len(session)
+    order = np.arange(rows) - (np.cumsum(count) - count)[session]
+    clock_ms = hour * HOUR_MS + rng.integers(0, HOUR_MS, len(day))
+    start_ms = world.utc_ms(day, clock_ms, customers.zone[client])
+    length = np.minimum(rng.exponential(13 * 60_000, len(day)) + 20_000, LONGEST_MS - 2_000)
+    share = (order + rng.random(rows, np.float32) * (order > 0)) / count[session]
+    utc_ms = start_ms[session] + (share * length[session]).astype(np.int64) + order
+    is_main = rng.random(rows, np.float32) < 0.6
+    events = Events(
+        client=client[session].astype(np.int32),
+        user=user[session].astype(np.int32),
+        feature=np.where(is_main, main[session], other[session]).astype(np.int8),
+        name=np.searchsorted(np.cumsum(EVENT_SHARES), rng.random(rows, np.float32)).astype(np.int8),
+        session=session,
+        utc_ms=utc_ms,
+        day=world.local_day(utc_ms, customers.zone[client][session]).astype(np.int32),
+        source=np.full(rows, UI, np.int8),
+        calls=np.zeros(rows, np.int32),
+        seconds=np.zeros(rows, np.int32),
     )
+    return events.where(_within_portfolio(events, world, anomalies))
 
 
-def _awake(
-    rng: np.random.Generator, users: Users, latents: Latents, days: Frame, world: Scenario
-) -> np.ndarray:
+def _active_days(
+    world: World, users: Users, latents: Latents, rhythms: Rhythms, anomalies: Anomalies
+) -> tuple[np.ndarray, np.ndarray]:
+    """(user, day) pairs on which the user is active."""
+    rng, day = world.random("user_days"), np.arange(world.days)
+    frequency = 0.62 * latents.of("frequency")[:, day // 7 if world.planted else slice(1)]
+    by_client = frequency + rhythms.weekday_log_odds(world)
+    log_odds = by_client[users.client] + users.base[:, None].astype(np.float32)
+    chance = anomalies.activity[users.client] / (1 + np.exp(-log_odds))
+    present = (day >= users.created[:, None]) & (day < users.left[:, None])
+    present &= _in_use(rng, world, users, latents)[:, day // 7]
+    return np.nonzero(present & (rng.random(chance.shape, np.float32) < chance))
+
+
+def _in_use(rng: np.random.Generator, world: World, users: Users, latents: Latents) -> np.ndarray:
     """Users × weeks: whether the user is in a spell of use."""
     if not world.planted:
-        return np.ones((users.count, days.weeks), bool)
-    own = autoregression(rng, days.weeks, (users.count,), memory_days=70)
-    if world.segments:  # the same share of everybody's users, so that the groups lie close together
-        people = np.bincount(users.client)[users.client]
-        own = np.broadcast_to(ndtri((users.serial - 0.5) / people)[:, None], own.shape)
+        return np.ones((users.count, world.weeks), bool)
+    own = autoregression(rng, world.weeks, (users.count,), memory_days=70)
+    if world.segments:
+        # the same share of every customer's users, so that the segments are compact
+        colleagues = np.bincount(users.client)[users.client]
+        own = np.broadcast_to(ndtri((users.serial - 0.5) / colleagues)[:, None], own.shape)
     liking = np.where(users.champion, 9, 0.80)[:, None]
     return own + 1.0 * latents.of("breadth")[users.client] + liking > 0
 
 
-def user_days(
-    seed: int,
-    chunk: int,
-    users: Users,
-    latents: Latents,
-    rhythms: Rhythms,
-    incidents: Incidents,
-    days: Frame,
-    world: Scenario,
-) -> tuple[np.ndarray, np.ndarray]:
-    """(user, day) pairs on which somebody comes."""
-    rng = stream(seed, chunk, "user_days")
-    week = np.arange(days.days) // 7
-    frequency = (
-        0.62 * latents.of("frequency")[:, week]
-        if world.planted
-        else 0.62 * latents.of("frequency")[:, :1]
-    )
-    odds = (frequency + rhythms.weekday_odds(days, world.planted))[users.client] + users.base[
-        :, None
-    ].astype(np.float32)
-    chance = incidents.chance[users.client] / (1 + np.exp(-odds))
-    day = np.arange(days.days)[None, :]
-    there = (day >= users.created[:, None]) & (day < users.left[:, None])
-    there &= _awake(rng, users, latents, days, world)[:, week]
-    return np.nonzero(there & (rng.random(chance.shape, np.float32) < chance))
-
-
-def _apart(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Two clock hours apart, around midnight too: no hour is favoured where all are alike."""
-    between = np.abs(one - other)
-    return np.minimum(between, 24 - between) >= 2
-
-
 def _session_starts(
-    rng, client, rhythms: Rhythms, more: np.ndarray
+    rng: np.random.Generator, client: np.ndarray, rhythms: Rhythms, p_more: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(place of the user-day, hour) of one to three sessions, at least two clock hours apart."""
+    """(position of the active day, hour) of one to three sessions, two clock hours apart or more."""
     hours = np.stack([rhythms.draw_hours(client, rng.random(len(client))) for _ in range(3)])
-    drawn = rng.random((2, len(client)))
-    second = (drawn[0] < more) & _apart(hours[1], hours[0])
-    third = (drawn[1] < more) & _apart(hours[2], hours[0]) & (~second | _apart(hours[2], hours[1]))
-    kept = np.stack([np.ones(len(client), bool), second, third]).T
-    ordered = np.where(kept, hours.T, 99)
-    ordered.sort(axis=1)
+    more = rng.random((2, len(client))) < p_more
+
+    def apart(first: int, second: int) -> np.ndarray:
+        # around midnight too, so that no hour is favoured where all are alike
+        between = np.abs(hours[first] - hours[second])
+        return np.minimum(between, 24 - between) >= 2
+
+    second = more[0] & apart(1, 0)
+    third = more[1] & apart(2, 0) & (~second | apart(2, 1))
+    begun = np.where(np.stack([np.ones(len(client), bool), second, third]), hours, 99)
+    ordered = np.sort(begun.T, axis=1)
     place, slot = np.nonzero(ordered < 99)
     return place, ordered[place, slot]
 
 
-def _pick(uniform: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """The column drawn for each row, in proportion to its weights."""
-    cumulated = np.cumsum(weights, axis=1)
-    return (
-        (cumulated < (uniform.astype(np.float32) * cumulated[:, -1])[:, None])
-        .sum(axis=1)
-        .astype(np.int8)
-    )
-
-
-def _features_of(
-    rng, client, day, persona, adoption: Adoption, days: Frame, planted: bool
-) -> tuple[np.ndarray, np.ndarray]:
-    """The main feature of each session, and the other one that it touches in a third of the cases."""
-    may = adoption.active(days)
-    may[:, :, 0] |= ~may.any(axis=2)
-    weights = adoption.weights[client, day // 7] * may[client, day]
-    if planted:
-        weights *= TASTE.astype(np.float32)[persona]
-    weights = np.where(weights.sum(axis=1, keepdims=True) > 0, weights, may[client, day])
-    main = _pick(rng.random(len(client)), weights)
-    other = np.where(rng.random(len(client)) < 0.32, _pick(rng.random(len(client)), weights), main)
-    return main, other
-
-
-def _session_events(
-    rng, place: np.ndarray, volume: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(session, order in it, how many it has) of every event; bursts have a geometric tail."""
-    more = rng.geometric(1 / (1 + MORE_EVENTS), len(place)) - 1
-    count = np.maximum(1, ((1 + np.minimum(more, 60)) * volume).round().astype(int))
-    session = np.repeat(np.arange(len(place)), count)
-    first = np.cumsum(count) - count
-    return session, np.arange(len(session)) - first[session], count
-
-
-def draw_events(
-    seed: int,
-    chunk: int,
-    who: Customers,
-    users: Users,
-    latents: Latents,
-    rhythms: Rhythms,
-    incidents: Incidents,
+def _session_features(
+    rng: np.random.Generator,
+    world: World,
+    client: np.ndarray,
+    day: np.ndarray,
+    persona: np.ndarray,
     adoption: Adoption,
-    days: Frame,
-    zones: Zones,
-    world: Scenario,
-) -> Events:
-    """All events of persons, ordered by user, day and time."""
-    user, day = user_days(seed, chunk, users, latents, rhythms, incidents, days, world)
-    rng = stream(seed, chunk, "sessions")
-    client = users.client[user]
-    liking = (
-        latents.of("sessions")[client, day // 7]
-        if world.planted
-        else latents.of("sessions")[client, 0]
-    )
-    place, hour = _session_starts(rng, client, rhythms, 1 / (1 + np.exp(1.6 - 1.25 * liking)))
-    user, day, client = user[place], day[place], client[place]
-    main, other = _features_of(rng, client, day, users.persona[user], adoption, days, world.planted)
-    loud = np.where(users.champion[user], 1.6, 1.0)
-    session, order, count = _session_events(rng, place, incidents.volume[client, day] * loud)
-    local_ms = (day + days.start) * DAY_MS + hour * 3_600_000 + rng.integers(0, 3_600_000, len(day))
-    start_ms = zones.to_utc(local_ms, who.zone[client])
-    length = np.minimum(rng.exponential(13 * 60_000, len(place)) + 20_000, LONGEST_MS - 2_000)
-    share = (order + rng.random(len(order), np.float32) * (order > 0)) / count[session]
-    utc_ms = start_ms[session] + (share * length[session]).astype(np.int64) + order
-    feature = np.where(rng.random(len(order), np.float32) < 0.6, main[session], other[session])
-    name = _pick_name(rng, len(order))
-    local_day = zones.local_day(utc_ms, who.zone[client][session]) - days.start
-    empty = np.zeros(len(order), np.int32)
-    events = Events(
-        client[session].astype(np.int32),
-        user[session].astype(np.int32),
-        feature.astype(np.int8),
-        name,
-        session,
-        utc_ms,
-        local_day.astype(np.int32),
-        empty.astype(np.int8),
-        empty,
-        empty,
-    )
-    return events.keep(within_portfolio(utc_ms, events.day, days, incidents))
+) -> tuple[np.ndarray, np.ndarray]:
+    """The main feature of each session, and the other one, which differs in a third of the cases."""
+    active = adoption.active(world.days)
+    active[:, :, 0] |= ~active.any(axis=2)
+    active = active[client, day]
+    weights = adoption.weights[client, day // 7] * active
+    if world.planted:
+        weights *= TASTE.astype(np.float32)[persona]
+    weights = np.where(weights.sum(axis=1, keepdims=True) > 0, weights, active)
+
+    def pick() -> np.ndarray:
+        """The column drawn for each row, in proportion to its weights."""
+        uniform = rng.random(len(client)).astype(np.float32)
+        cumulated = np.cumsum(weights, axis=1)
+        return (cumulated < (uniform * cumulated[:, -1])[:, None]).sum(axis=1).astype(np.int8)
+
+    main = pick()
+    return main, np.where(rng.random(len(client)) < 0.32, pick(), main)
 
 
-def _pick_name(rng, count: int) -> np.ndarray:
-    shares = np.cumsum([0.5, 0.2, 0.18, 0.07])
-    return np.searchsorted(shares, rng.random(count, np.float32)).astype(np.int8)
-
-
-def within_portfolio(
-    utc_ms: np.ndarray, day: np.ndarray, days: Frame, incidents: Incidents
-) -> np.ndarray:
+def _within_portfolio(events: Events, world: World, anomalies: Anomalies) -> np.ndarray:
     """Both the UTC day and the account's day lie in the portfolio, and the UTC day was loaded."""
-    utc_day = utc_ms // DAY_MS - days.start
-    return (
-        incidents.loaded(utc_day)
-        & (utc_day >= 0)
-        & (utc_day < days.days)
-        & (day >= 0)
-        & (day < days.days)
-    )
+    utc_day = events.utc_ms // DAY_MS - world.start
+    within = (utc_day >= 0) & (utc_day < world.days) & (events.day >= 0) & (events.day < world.days)
+    return within & anomalies.loaded(utc_day)
 
 
-def draw_calls(
-    seed: int,
-    chunk: int,
-    who: Customers,
-    incidents: Incidents,
-    days: Frame,
-    zones: Zones,
-    light: bool,
-) -> Events:
-    """Calls of the API, aggregated by the sender: twice a day, the nightly run always at 23:30 UTC."""
-    rng = stream(seed, chunk, "calls")
-    client, day = np.nonzero(
-        who.uses_api[:, None] & (np.arange(days.days) >= np.maximum(who.signup, 0)[:, None])
-    )
-    calls = rng.poisson(20 + 2 * who.seats[client]) + 1
-    utc_ms = (day + days.start) * DAY_MS + 23 * 3_600_000 + 30 * 60_000
-    by_day = utc_ms - rng.integers(8 * 3_600_000, 16 * 3_600_000, len(day))
+def draw_calls(world: World, customers: Customers, anomalies: Anomalies, light: bool) -> Events:
+    """API calls, aggregated by the sender: twice a day, the nightly run always at 23:30 UTC."""
+    rng = world.random("calls")
+    client, day = np.nonzero(customers.uses_api[:, None] & customers.signed_up(world.days))
+    calls = rng.poisson(20 + 2 * customers.seats[client]) + 1
+    utc_ms = (day + world.start) * DAY_MS + 23 * HOUR_MS + HOUR_MS // 2
+    by_day = utc_ms - rng.integers(8 * HOUR_MS, 16 * HOUR_MS, len(day))
     if not light:
         client, calls = np.tile(client, 2), np.concatenate([calls, calls // 3 + 1])
         utc_ms = np.concatenate([utc_ms, by_day])
-    local_day = zones.local_day(utc_ms, who.zone[client]) - days.start
-    none = np.full(len(client), -1)
+    nothing = np.full(len(client), -1)
     events = Events(
-        client.astype(np.int32),
-        none.astype(np.int32),
-        none.astype(np.int8),
-        none.astype(np.int8),
-        none.astype(np.int64),
-        utc_ms,
-        local_day.astype(np.int32),
-        np.full(len(client), API, np.int8),
-        calls.astype(np.int32),
-        np.zeros(len(client), np.int32),
+        client=client.astype(np.int32),
+        user=nothing.astype(np.int32),
+        feature=nothing.astype(np.int8),
+        name=nothing.astype(np.int8),
+        session=nothing,
+        utc_ms=utc_ms,
+        day=world.local_day(utc_ms, customers.zone[client]).astype(np.int32),
+        source=np.full(len(client), API, np.int8),
+        calls=calls.astype(np.int32),
+        seconds=np.zeros(len(client), np.int32),
     )
-    return events.keep(within_portfolio(utc_ms, events.day, days, incidents))
+    return events.where(_within_portfolio(events, world, anomalies))
 
 
-def lightened(events: Events) -> Events:
-    """A fifth of the rows: one for each session, feature and local day, counting the events it stands for.
+def light_events(events: Events) -> Events:
+    """A fifth of the rows: a row per session, feature and local day, with the number of its events.
 
-    Equal to the full portfolio: who was active on which day, features by day, sessions with their start and
-    length, and the sums of ``count``; so every driver. Lost: the single moments within a session.
+    All days of use, features by day, sessions with their start and length, and sums of ``count``
+    stay equal, so every driver does. The single moments within a session are lost.
     """
-    group = (events.session * (len(names.FEATURES) + 1) + events.feature) * 2
-    midnight = np.concatenate(
-        [[False], (events.day[1:] != events.day[:-1]) & (events.session[1:] == events.session[:-1])]
-    )
-    late = np.zeros(len(group), np.int64)
-    for at in np.flatnonzero(midnight):
-        rest = slice(at, np.searchsorted(events.session, events.session[at], side="right"))
-        late[rest] = 1
-    group += late
+    same_session = events.session[1:] == events.session[:-1]
+    past_midnight = (events.day[1:] != events.day[:-1]) & same_session
+    late = np.zeros(len(events.session), np.int64)
+    for row in np.flatnonzero(past_midnight) + 1:
+        late[row : np.searchsorted(events.session, events.session[row], side="right")] = 1
+    group = (events.session * (len(FEATURE_NAMES) + 1) + events.feature) * 2 + late
     _, first, count = np.unique(group, return_index=True, return_counts=True)
     order = np.argsort(first)
-    light = events.keep(first[order])
-    light.calls = count[order].astype(np.int32)
+    light = events.where(first[order])
     last = np.concatenate([light.session[1:] != light.session[:-1], [True]])
-    ends = events.utc_ms[np.searchsorted(events.session, light.session, side="right") - 1]
-    light.seconds = np.where(last, -(-(ends - light.utc_ms) // 1_000), 0).astype(np.int32)
+    end_ms = events.utc_ms[np.searchsorted(events.session, light.session, side="right") - 1]
+    light.calls = count[order].astype(np.int32)
+    light.seconds = np.where(last, -(-(end_ms - light.utc_ms) // 1_000), 0).astype(np.int32)
     return light
+
+
+def calendar_table(world: World, anomalies: Anomalies) -> pa.Table:
+    if not anomalies.calendar:
+        return world.table("calendar")
+    first, last, label = (list(column) for column in zip(*anomalies.calendar, strict=True))
+    return world.table("calendar", starts_on=first, ends_on=last, label=label)
+
+
+def _champion_exits(batch: Batch) -> pa.Table:
+    """Users with ≥ 20% of 90 days' events, active on ≥ 12 days, who then left; and planted exits."""
+    users, events, days = batch.users, batch.persons, batch.world.days
+    cells = events.user.astype(np.int64) * days + events.day
+    per_user = np.bincount(cells, events.weight, users.count * days).reshape(users.count, days)
+    per_client = np.add.reduceat(per_user, users.first_of, axis=0)
+    leavers = np.flatnonzero((users.left < batch.until[users.client]) & (users.left > 28))
+    client, left = users.client[leavers], users.left[leavers]
+
+    def before_exit(daily: np.ndarray, rows: np.ndarray, width: int) -> np.ndarray:
+        sums = np.cumsum(np.pad(daily[rows], ((0, 0), (1, 0))), axis=1)
+        row = np.arange(len(rows))
+        return sums[row, left] - sums[row, np.maximum(left - width, 0)]
+
+    share_28d, share_90d = (
+        before_exit(per_user, leavers, width)
+        / np.maximum(before_exit(per_client, client, width), 1)
+        for width in (28, 90)
+    )
+    active_days = before_exit(per_user > 0, leavers, 90).astype(int)
+    was_champion = (share_90d >= 0.2) & (active_days >= 12)
+    was_champion &= _is_most_active(per_user, users, leavers)
+    detectable = was_champion & (left + 28 <= batch.until[client] - 1) & (left >= 118)
+    rows = was_champion | users.planted_exit[leavers]
+    return batch.world.truth(
+        "champion_exits",
+        client_id=batch.ids(client[rows]),
+        user_id=np.array(batch.user_ids, object)[leavers[rows]],
+        left_on=left[rows],
+        share_28d=share_28d[rows],
+        share_90d=share_90d[rows],
+        active_days_90d=active_days[rows],
+        planted=users.planted_exit[leavers[rows]],
+        detectable=detectable[rows],
+    )
+
+
+def _is_most_active(per_user: np.ndarray, users: Users, leavers: np.ndarray) -> np.ndarray:
+    """Whether no other user of the customer has more events in the 90 days before leaving."""
+    ends, out = np.append(users.first_of[1:], users.count), np.zeros(len(leavers), bool)
+    for place, user in enumerate(leavers):
+        client, left = users.client[user], users.left[user]
+        first = users.first_of[client]
+        sums = per_user[first : ends[client], max(left - 90, 0) : left].sum(axis=1)
+        out[place] = sums[user - first] == sums.max()
+    return out
+
+
+def _week_shares(batch: Batch) -> dict[str, np.ndarray]:
+    """Customers × weekdays and customers × hours: the planted shares of visits."""
+    users, rhythms = batch.users, batch.rhythms
+    is_peak = np.arange(7) == rhythms.peak_weekday[:, None]
+    by_client = WEEKDAY_LOG_ODDS + PEAK_LOG_ODDS * is_peak
+    chance = 1 / (1 + np.exp(-(by_client[users.client] + users.base[:, None])))
+    visits = np.add.reduceat(chance, users.first_of, axis=0)
+    weekday = visits / visits.sum(axis=1, keepdims=True)
+    return {"weekday": weekday, "hour": HOUR_PROFILES[rhythms.profile]}
+
+
+def _sessions_since(batch: Batch, since: np.ndarray) -> np.ndarray:
+    """Of each customer, the sessions begun on or after a day."""
+    events = batch.persons
+    begins = np.concatenate([[True], events.session[1:] != events.session[:-1]])
+    begins &= events.day >= since[events.client]
+    return np.bincount(events.client[begins], minlength=batch.customers.count)
+
+
+def _peaks(shares: np.ndarray, kind: str, sessions: np.ndarray) -> pd.DataFrame:
+    """The cells that exceed the mean of those in use by PEAK_RATIO."""
+    in_use = shares >= LEAST_SHARE[kind]
+    total = np.where(in_use, shares, 0).sum(axis=1, keepdims=True)
+    base = total / in_use.sum(axis=1, keepdims=True)
+    row, cell = np.nonzero(in_use & (shares / base >= oracle.PEAK_RATIO))
+    share, base = shares[row, cell], base[row, 0]
+    columns = {"row": row, "rate_ratio": share / base, "sessions": sessions[row]}
+    return pd.DataFrame(columns).assign(
+        weekday=cell if kind == "weekday" else np.nan,
+        hour=cell if kind == "hour" else np.nan,
+        kind=kind,
+        # sessions come in bursts
+        power=oracle.power_of_ratio(share, base, sessions[row] / 1.5),
+    )
+
+
+def _rhythm_table(world: World, scope: str, rows: pd.DataFrame, ids: pa.Array) -> pa.Table:
+    columns = rows[["weekday", "hour", "rate_ratio", "kind", "sessions"]].astype(
+        {"weekday": float, "hour": float}
+    )
+    return world.truth(
+        "rhythms", scope=scope, id=ids, **columns, **oracle.with_power(rows["power"])
+    )
+
+
+def _rhythms(batch: Batch) -> pa.Table:
+    """The customers' peaks, with the sessions of the last 90 days."""
+    if not batch.world.planted:
+        return batch.world.truth("rhythms")
+    sessions = _sessions_since(batch, batch.until - RHYTHM_DAYS)
+    parts = [_peaks(shares, kind, sessions) for kind, shares in _week_shares(batch).items()]
+    rows = pd.concat(parts)
+    return _rhythm_table(batch.world, "client", rows, batch.ids(rows["row"]))
+
+
+def portfolio_rhythms(total: dict[str, np.ndarray], world: World) -> pa.Table:
+    """The peaks of the last 90 days' visits of all customers together."""
+    if not world.planted:
+        return world.truth("rhythms")
+    visits = {kind: total[f"visits:{kind}"][None, :] for kind in ("weekday", "hour")}
+    parts = [
+        _peaks(each / each.sum(), kind, np.array([round(each.sum())]))
+        for kind, each in visits.items()
+    ]
+    rows = pd.concat(parts)
+    return _rhythm_table(world, "portfolio", rows, pa.array(["portfolio"] * len(rows)))
+
+
+def _series_z(series: np.ndarray, first: int, factor: float) -> float:
+    """The planted change over the same weekday's robust spread in eight weeks around."""
+    days = first + 7 * np.concatenate([np.arange(-8, 0), np.arange(1, 9)])
+    around = series[days[(days >= 0) & (days < len(series))]]
+    around = around[around > 0] if (around > 0).any() else around
+    median = np.median(around)
+    spread = max(1.4826 * np.median(np.abs(around - median)), np.sqrt(median), 0.5)
+    return float((factor - 1) * median / spread)
+
+
+def _client_z(batch: Batch, client: int, first: int, last: int, factor: float, kind: str) -> float:
+    """A spike multiplies the events of sessions: its z has the power that the day's sessions give it."""
+    events, sessions = (
+        each[client] for each in (batch.inputs.counts.events, batch.inputs.counts.sessions)
+    )
+    if kind != "spike":
+        return _series_z(events, first, factor)
+    usual = np.delete(np.arange(len(events)), np.arange(first, last + 1))
+    per_session = events[usual].sum() / max(sessions[usual].sum(), 1)
+    power = oracle.power_of_spike(float(sessions[first]), float(per_session), factor)
+    return oracle.z_of_power(power, oracle.Z_DAY)
+
+
+def _anomaly_table(world: World, scope: str, rows: list[tuple], ids: pa.Array | None) -> pa.Table:
+    """Rows of first day, last day, factor, kind, label, z."""
+    if not rows:
+        return world.truth("anomalies")
+    first, last, factor, kind, label, z = (list(column) for column in zip(*rows, strict=True))
+    return world.truth(
+        "anomalies",
+        scope=scope,
+        client_id=ids,
+        series="person_events",
+        from_=first,
+        to=last,
+        factor=factor,
+        kind=kind,
+        calendar_label=label,
+        z=z,
+        **oracle.with_power(oracle.power_of_z(np.array(z), oracle.Z_DAY)),
+    )
+
+
+def _anomalies(batch: Batch) -> pa.Table:
+    """The customers' own spikes and dips before churn."""
+    planted = [row for row in batch.anomalies.clients if row[1] < batch.until[row[0]]]
+    rows = [(*row[1:], None, _client_z(batch, *row)) for row in planted]
+    return _anomaly_table(batch.world, "client", rows, batch.ids([row[0] for row in planted]))
+
+
+def portfolio_anomalies(
+    total: dict[str, np.ndarray], world: World, anomalies: Anomalies
+) -> pa.Table:
+    rows = [(*row, _series_z(total["daily"], row[0], row[2])) for row in anomalies.portfolio]
+    return _anomaly_table(world, "portfolio", rows, None)
+
+
+def tally(batch: Batch) -> dict[str, np.ndarray]:
+    """Events by day, and visits of the last 90 days by weekday and by hour."""
+    since = np.full(batch.customers.count, batch.world.days - RHYTHM_DAYS)
+    sessions = _sessions_since(batch, since)
+    visits = {f"visits:{kind}": sessions @ shares for kind, shares in _week_shares(batch).items()}
+    return {"daily": batch.inputs.counts.events.sum(axis=0), **visits}
+
+
+TRUTH = {"champion_exits": _champion_exits, "rhythms": _rhythms, "anomalies": _anomalies}

@@ -1,34 +1,96 @@
-"""Customers as they are at signup: size, place, plan, money, and what of them is withheld."""
+"""Customers and their users: size, plan, hidden weekly paths, interventions, and the planted segments."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
 
-from healthseg.demo import names
-from healthseg.demo.frame import Frame, stream
-from healthseg.demo.scenarios import Scenario
+from healthseg.demo import oracle
+from healthseg.demo.scenarios import World, before, random_stream
+from healthseg.demo.schema import (
+    COMPANY_FIRST,
+    COMPANY_LEGAL,
+    COMPANY_SECOND,
+    CSM_IDS,
+    INDUSTRIES,
+    INTERVENTIONS,
+    NEVER,
+    PERSONAS,
+    PLACES,
+    PLANS,
+    ROLES,
+    labels,
+)
 
-SEGMENTS = 4
-PRICE_PER_SEAT = np.array([1_900.0, 3_000.0, 4_400.0])  # a year, by plan
-# what a share of the customers never hands over: input, share
-WITHHELD = (("surveys", 0.15), ("tickets", 0.06), ("seats", 0.05), ("invoices", 0.06))
+if TYPE_CHECKING:
+    from healthseg.demo.portfolio import Batch
+
+INDUSTRY_SHARES = (0.22, 0.16, 0.14, 0.12, 0.12, 0.08, 0.09, 0.07)
+# a seat's yearly price, by plan
+SEAT_PRICE = np.array([1_900.0, 3_000.0, 4_400.0])
+# inputs that a share of the customers never delivers: share, table, column
+WITHHELD = {
+    "surveys": (0.15, "surveys", None),
+    "tickets": (0.06, "tickets", None),
+    "seats": (0.05, "contracts", "seats"),
+    "invoices": (0.06, "invoices", None),
+}
+
+PATHS = ("breadth", "frequency", "sessions", "features", "support", "payment", "satisfaction")
+# days after which a path's correlation has fallen to 1/e
+MEMORY_DAYS = 190.0
+# the part of a path's variance that never changes
+STATIC_SHARE = 0.50
+# squared correlation of each path with the common factor
+COMMON = np.array([0.85, 0.85, 0.50, 0.85, 0.92, 0.92, 0.92])
+
+# interventions: customers whose common factor is below LOW get one, at most one a quarter
+LOW, RECOVERED = -0.9, -0.25
+INTERVENTION_CHANCE_A_WEEK = 0.20
+QUARTER_WEEKS = 13
+# on the usage paths, by kind of intervention
+EFFECT, EFFECT_WEEKS = np.array([0.8, 0.0, 0.3]), 12
+
+# shifts of breadth, frequency, sessions, features by segment; the part of the paths' sd that stays
+SEGMENT_SHIFTS = np.array(
+    [[1.5, 1.5, 1.6, 1.6], [-1.5, -1.4, -1.2, 1.8], [1.5, -1.5, -1.2, -1.9], [-1.5, 1.5, 1.6, -1.9]]
+)
+SD_WITHIN_SEGMENT = 0.18
+SEGMENTS = len(SEGMENT_SHIFTS)
+SEGMENT_METRICS = (
+    "seat_utilisation",
+    "stickiness_30d",
+    "sessions_per_user_per_week_28d",
+    "feature_adoption_rate_30d",
+)
+
+JOINERS_PER_SEAT = 0.32
+USER_LEAVES_PER_DAY = 0.00065
+# customers that have a champion, champions whose exit is planted
+CHAMPION_SHARE, CHAMPION_EXIT_SHARE = 0.55, 0.22
 
 
 @dataclass
 class Customers:
-    """One array entry per customer; days are day numbers, 0 = the portfolio's first day, negative before it."""
+    """One entry per customer; days before the portfolio's first day are negative."""
 
-    number: np.ndarray  # 1 … of the whole portfolio, what ids are made of
+    # 1 … of the whole portfolio: ids are built from it
+    number: np.ndarray
     signup: np.ndarray
-    zone: np.ndarray  # place in names.PLACES
+    zone: np.ndarray
     industry: np.ndarray
-    plan: np.ndarray  # place in names.PLANS at signup
-    upgraded: np.ndarray  # day of a change to the next plan, or -1
-    seats: np.ndarray  # at signup
-    price: np.ndarray  # per seat and year
-    segment: np.ndarray  # planted group, or -1
+    # at signup, and the day of the change to the next plan
+    plan: np.ndarray
+    upgraded: np.ndarray
+    # at signup; price per seat and year
+    seats: np.ndarray
+    price: np.ndarray
+    # planted segment, or -1
+    segment: np.ndarray
     uses_api: np.ndarray
     billing_months: np.ndarray
     csm: np.ndarray
@@ -42,62 +104,412 @@ class Customers:
     def ids(self) -> np.ndarray:
         return np.array([f"cs_client_{number:03d}" for number in self.number], object)
 
+    @property
+    def first_day(self) -> np.ndarray:
+        """The first day in the portfolio."""
+        return np.maximum(self.signup, 0)
 
-def _signups(rng: np.random.Generator, count: int, days: Frame) -> np.ndarray:
-    """Four of five were there before the portfolio began; the rest came in its first 13 months."""
-    before = -rng.integers(20, 1_000, count)
-    later = rng.integers(5, max(6, min(400, days.days - 60)), count)
-    return np.where(rng.random(count) < 0.82, before, later)
+    def signed_up(self, days: int) -> np.ndarray:
+        """Customers × days: whether the customer has signed up."""
+        return np.arange(days)[None, :] >= self.first_day[:, None]
 
 
-def draw_customers(
-    seed: int, chunk: int, first: int, count: int, days: Frame, world: Scenario
-) -> Customers:
-    rng = stream(seed, chunk, "customers")
+def draw_customers(world: World, first: int, count: int) -> Customers:
+    rng = world.random("customers")
     seats = np.clip(np.exp(rng.normal(2.3, 0.82, count)), 3, 300).round().astype(int)
     if world.segments:
         seats = np.clip(np.exp(rng.normal(3.3, 0.25, count)), 15, 60).round().astype(int)
     plan = np.clip(np.digitize(seats * np.exp(rng.normal(0, 0.35, count)), [9, 28]), 0, 2)
-    signup = _signups(rng, count, days)
-    upgrade = (rng.random(count) < 0.10) & (plan < 2) & world.planted
+    # four of five signed up before the portfolio begins, the others in its first 13 months
+    old = -rng.integers(20, 1_000, count)
+    recent = rng.integers(5, max(6, min(400, world.days - 60)), count)
+    signup = np.where(rng.random(count) < 0.82, old, recent)
+    upgrades = (rng.random(count) < 0.10) & (plan < 2) & world.planted & (not world.segments)
     upgraded = np.maximum(signup, 0) + rng.integers(60, 400, count)
-    upgraded = np.where(upgrade & (upgraded < days.days - 30), upgraded, -1)
-    if world.segments:
-        plan, upgraded = np.full(count, 1), np.full(count, -1)
+    plan = np.full(count, 1) if world.segments else plan
     segment = rng.integers(0, SEGMENTS, count)
-    withheld = {name: rng.random(count) < share for name, share in WITHHELD}
+    withheld = {name: rng.random(count) < share for name, (share, *_) in WITHHELD.items()}
     return Customers(
         number=np.arange(first, first + count) + 1,
         signup=signup,
-        zone=rng.choice(len(names.PLACES), count, p=[share for *_, share in names.PLACES]),
-        industry=rng.choice(len(names.INDUSTRIES), count, p=names.INDUSTRY_SHARES),
+        zone=rng.choice(len(PLACES), count, p=[share for *_, share in PLACES]),
+        industry=rng.choice(len(INDUSTRIES), count, p=INDUSTRY_SHARES),
         plan=plan,
-        upgraded=upgraded,
+        upgraded=np.where(upgrades, before(upgraded, world.days - 30), NEVER),
         seats=seats,
-        price=PRICE_PER_SEAT[plan] * np.exp(rng.normal(0, 0.25, count)),
+        price=SEAT_PRICE[plan] * np.exp(rng.normal(0, 0.25, count)),
         segment=segment if world.segments else np.full(count, -1),
         uses_api=rng.random(count) < 0.35,
         billing_months=rng.choice([1, 3, 12], count, p=[0.62, 0.26, 0.12]),
         csm=np.clip(
-            np.digitize(seats, [5, 12, 40, 90]) * 2 - rng.integers(0, 2, count),
-            0,
-            len(names.CSMS) - 1,
+            np.digitize(seats, [5, 12, 40, 90]) * 2 - rng.integers(0, 2, count), 0, len(CSM_IDS) - 1
         ),
         withheld=withheld,
     )
 
 
-def company_names(seed: int, number: np.ndarray) -> np.ndarray:
-    """A name for each number, the same for the same seed, none twice within 4,000."""
-    total = len(names.FIRST) * len(names.SECOND) * len(names.LEGAL)
-    place = (number * 1_637 + seed * 7) % total
-    first, rest = np.divmod(place, len(names.SECOND) * len(names.LEGAL))
-    second, legal = np.divmod(rest, len(names.LEGAL))
-    again = number // total
-    return np.array(
-        [
-            f"{names.FIRST[a]} {names.SECOND[b]} {names.LEGAL[c]}" + (f" {r + 1}" if r else "")
-            for a, b, c, r in zip(first, second, legal, again, strict=True)
-        ],
-        object,
+def draw_csm_changes(world: World, customers: Customers) -> np.ndarray:
+    """The day on which a customer moves to the next manager."""
+    rng = world.random("csm")
+    moves = rng.random(customers.count) < 0.12
+    day = customers.first_day + rng.integers(30, 400, customers.count)
+    return np.where(moves, before(day, world.days), NEVER)
+
+
+def company_names(seed: int, numbers: np.ndarray) -> list[str]:
+    """A name for each number, the same for the same seed, unique within 4,000."""
+    total = len(COMPANY_FIRST) * len(COMPANY_SECOND) * len(COMPANY_LEGAL)
+    names = []
+    for number in numbers.tolist():
+        code = (number * 1_637 + seed * 7) % total
+        rest, legal = divmod(code, len(COMPANY_LEGAL))
+        first, second = divmod(rest, len(COMPANY_SECOND))
+        suffix = f" {number // total + 1}" if number // total else ""
+        name = f"{COMPANY_FIRST[first]} {COMPANY_SECOND[second]} {COMPANY_LEGAL[legal]}"
+        names.append(name + suffix)
+    return names
+
+
+@dataclass
+class Latents:
+    """Hidden weekly paths, customers × weeks × PATHS, each of mean 0 and sd 1, high = well."""
+
+    paths: np.ndarray
+
+    def of(self, name: str) -> np.ndarray:
+        return self.paths[:, :, PATHS.index(name)]
+
+
+def autoregression(
+    rng: np.random.Generator, weeks: int, shape: tuple[int, ...], memory_days: float = MEMORY_DAYS
+) -> np.ndarray:
+    """Stationary paths of sd 1, the last axis weeks."""
+    memory = np.exp(-7 / memory_days)
+    out = rng.standard_normal((*shape, weeks)).astype(np.float32)
+    fresh = np.float32(np.sqrt(1 - memory**2))
+    for week in range(1, weeks):
+        out[..., week] = memory * out[..., week - 1] + fresh * out[..., week]
+    return out
+
+
+def _path(rng: np.random.Generator, count: int, world: World) -> np.ndarray:
+    static = rng.standard_normal((count, 1))
+    changing = autoregression(rng, world.weeks, (count,))
+    changing = np.sqrt(1 - STATIC_SHARE) * changing if world.planted else 0 * changing
+    return np.sqrt(STATIC_SHARE) * static + changing
+
+
+def draw_latents(world: World, customers: Customers) -> tuple[Latents, pd.DataFrame]:
+    """The paths, with the effects of the interventions, and the interventions."""
+    rng, count = world.random("latents"), customers.count
+    common = _path(rng, count, world)
+    paths = np.empty((count, world.weeks, len(PATHS)), np.float32)
+    for place, share in enumerate(COMMON):
+        own = _path(rng, count, world)
+        if not world.planted and PATHS[place] in ("support", "payment", "satisfaction"):
+            share = 0.0
+        paths[:, :, place] = np.sqrt(share) * common + np.sqrt(1 - share) * own
+    if world.segments:
+        shifts = SEGMENT_SHIFTS[customers.segment][:, None, :]
+        paths[:, :, :4] = SD_WITHIN_SEGMENT * paths[:, :, :4] + shifts
+    interventions = draw_interventions(rng, common, customers)
+    if world.planted and not world.segments:
+        for row in interventions.itertuples():
+            week = row.day // 7 + 1
+            paths[row.client, week : week + EFFECT_WEEKS, :3] += EFFECT[row.kind]
+    return Latents(paths), interventions
+
+
+def draw_interventions(
+    rng: np.random.Generator, series: np.ndarray, customers: Customers
+) -> pd.DataFrame:
+    """Interventions where the weekly series (customers × weeks) is below LOW, at most one a quarter.
+
+    client, kind, day, factor (the series then), recovered_without (whether it rises above RECOVERED
+    within a quarter by itself): whoever is low now would have risen a little anyway.
+    """
+    weeks = series.shape[1]
+    eligible = (series < LOW) & (rng.random(series.shape) < INTERVENTION_CHANCE_A_WEEK)
+    eligible &= np.arange(weeks) * 7 > np.maximum(customers.signup, 21)[:, None]
+    rows, last = [np.zeros((0, 2), int)], np.full(customers.count, -99)
+    for week in range(1, weeks - 2):
+        chosen = np.flatnonzero(eligible[:, week] & (week - last > QUARTER_WEEKS))
+        last[chosen] = week
+        rows.append(np.column_stack([chosen, np.full(len(chosen), week)]))
+    client, week = np.concatenate(rows).T
+    ahead = np.minimum(week[:, None] + np.arange(1, QUARTER_WEEKS + 1), weeks - 1)
+    return pd.DataFrame(
+        {
+            "client": client,
+            "kind": rng.integers(0, len(INTERVENTIONS), len(client)),
+            "day": week * 7 + rng.integers(0, 5, len(client)),
+            "factor": series[client, week],
+            "recovered_without": (series[client[:, None], ahead] > RECOVERED).any(axis=1),
+        }
     )
+
+
+def weekly_standing(daily_events: np.ndarray, customers: Customers) -> np.ndarray:
+    """Each week's events against the customer's own mean, in its own standard deviations."""
+    weeks = daily_events.shape[1] // 7
+    weekly = daily_events[:, : weeks * 7].reshape(customers.count, weeks, 7).sum(axis=2)
+    lived = np.arange(weeks) * 7 >= customers.first_day[:, None]
+    values, known = np.where(lived, weekly, np.nan), lived.any(axis=1)
+    mean, sd = np.zeros(customers.count), np.ones(customers.count)
+    mean[known] = np.nanmean(values[known], axis=1)
+    sd[known] = np.maximum(np.nanstd(values[known], axis=1), 1e-9)
+    return np.where(lived, (weekly - mean[:, None]) / sd[:, None], 0.0)
+
+
+@dataclass
+class Users:
+    """One entry per user, sorted by customer; ``left`` is NEVER for those who do not leave."""
+
+    client: np.ndarray
+    # 1 … within the customer
+    serial: np.ndarray
+    persona: np.ndarray
+    created: np.ndarray
+    left: np.ndarray
+    # log-odds of being active on a working day
+    base: np.ndarray
+    champion: np.ndarray
+    planted_exit: np.ndarray
+    # whether `users.deactivated_at` is filled when the user leaves
+    deactivation_recorded: np.ndarray
+    # position of each customer's first user
+    first_of: np.ndarray
+
+    @property
+    def count(self) -> int:
+        return len(self.client)
+
+    def pick(self, rng: np.random.Generator, client: np.ndarray, day: np.ndarray) -> np.ndarray:
+        """A user of each customer, or -1 where the drawn one is not there on the day."""
+        users = np.bincount(self.client)[client]
+        user = self.first_of[client] + (rng.random(len(client)) * users).astype(int)
+        return np.where((self.created[user] <= day) & (day < self.left[user]), user, -1)
+
+
+def draw_users(world: World, customers: Customers) -> Users:
+    rng, seats = world.random("users"), customers.seats
+    founders = np.maximum(2, (seats * rng.uniform(0.85, 1.10, len(seats))).round().astype(int))
+    joiners = rng.poisson(seats * JOINERS_PER_SEAT * world.days / 548) * world.planted
+    if world.segments:
+        founders, joiners = seats, 0 * joiners
+    total = founders + joiners
+    client = np.repeat(np.arange(len(seats)), total)
+    count, signup, first_day = len(client), customers.signup[client], customers.first_day[client]
+    first_of = np.concatenate([[0], np.cumsum(total)[:-1]])
+    serial = np.arange(count) - first_of[client] + 1
+    founded = signup + np.minimum(rng.exponential(9, count), 60).astype(int) * world.planted
+    room = np.maximum(world.days - 15 - first_day, 1)
+    joined = first_day + 10 + (rng.random(count) * room).astype(int)
+    created = np.where(serial <= founders[client], founded, joined)
+    left = np.maximum(created, 0) + 20 + rng.exponential(1 / USER_LEAVES_PER_DAY, count).astype(int)
+    left = before(left, world.days if world.planted and not world.segments else -NEVER)
+    base = rng.normal(-1.47, 0.45, count)
+    champion = (serial == 1) & (rng.random(count) < CHAMPION_SHARE)
+    base[champion] = np.maximum(base[champion], 2.4)
+    planted_exit = champion & (rng.random(count) < CHAMPION_EXIT_SHARE) & world.planted
+    exit_day = first_day + rng.integers(130, 430, count)
+    planted_exit &= exit_day < world.days - 35
+    return Users(
+        client,
+        serial,
+        rng.choice(len(PERSONAS), count, p=[0.26, 0.28, 0.34, 0.12]),
+        created,
+        np.where(planted_exit, exit_day, np.where(champion, NEVER, left)),
+        base,
+        champion,
+        planted_exit,
+        rng.random(count) < 0.85,
+        first_of,
+    )
+
+
+def _customers(batch: Batch) -> pa.Table:
+    """Today's snapshot: what churned customers had is overwritten."""
+    customers, count, contracts = batch.customers, batch.customers.count, batch.contracts.rows
+    begun = contracts[contracts["starts"] < batch.until[contracts["client"]]]
+    last = begun.groupby("client").last().reindex(range(count))
+    arr, seats, gone = last["arr"].to_numpy(), last["seats"].to_numpy(), batch.churn.has_churned
+    rng = random_stream(batch.world.seed, int(customers.number.min()), "extras")
+    has_potential = rng.random(count) < 0.12
+    potential = np.round(arr * rng.uniform(1.1, 1.9, count), -2)
+    has_parent = rng.random(count) < 0.04
+    csm = (customers.csm + (batch.csm_changed < NEVER)) % len(CSM_IDS)
+    return batch.world.table(
+        "customers",
+        client_id=customers.ids,
+        name=company_names(batch.world.seed, customers.number),
+        signup_date=customers.signup,
+        industry=labels(INDUSTRIES, customers.industry),
+        region=labels([region for region, *_ in PLACES], customers.zone),
+        plan=labels(PLANS, np.where(gone, -1, last["plan"])),
+        arr=np.where(gone, 0.0, arr),
+        currency="EUR",
+        seats=np.where(customers.withheld["seats"], np.nan, np.where(gone, 0, seats)),
+        renewal_date=np.where(gone, NEVER, last["ends"].fillna(0)).astype(int),
+        churned_on=batch.churn.churned,
+        notice_on=batch.churn.notice,
+        csm_id=labels(CSM_IDS, np.where(gone, -1, csm)),
+        timezone=labels([zone for _, zone, _ in PLACES], customers.zone),
+        parent_id=batch.ids(np.where(has_parent, np.roll(np.arange(count), 3), -1)),
+        strategic_value=np.where(gone, np.nan, rng.integers(1, 6, count)),
+        potential_arr=np.where(has_potential & ~gone, potential, np.nan),
+    )
+
+
+def _customer_changes(batch: Batch) -> pa.Table:
+    customers = batch.customers
+    moved = np.flatnonzero(batch.csm_changed < batch.until)
+    upgraded = np.flatnonzero(customers.upgraded < batch.until)
+    day = np.concatenate([batch.csm_changed[moved], customers.upgraded[upgraded]])
+    csms = [CSM_IDS[(csm + 1) % len(CSM_IDS)] for csm in customers.csm[moved]]
+    return batch.world.table(
+        "customer_changes",
+        client_id=batch.ids(np.concatenate([moved, upgraded])),
+        field=["csm_id"] * len(moved) + ["plan"] * len(upgraded),
+        value=csms + [PLANS[plan + 1] for plan in customers.plan[upgraded]],
+        effective_on=day,
+        recorded_at=batch.world.typed_ms(day),
+    )
+
+
+def _users(batch: Batch) -> pa.Table:
+    users, world, numbers = batch.users, batch.world, batch.customers.number
+    rng = random_stream(world.seed, int(numbers.min()), "roles")
+    role = rng.choice([1, 2, 3], users.count, p=[0.15, 0.30, 0.55])
+    left = batch.before(users.left, users.client)
+    everybody = world.table(
+        "users",
+        user_id=batch.user_ids,
+        client_id=batch.ids(users.client),
+        role=labels(ROLES, np.where(users.serial == 1, 0, role)),
+        created_at=world.typed_ms(users.created),
+        deactivated_at=world.typed_ms(np.where(users.deactivation_recorded, left, NEVER)),
+        email_domain=labels([f"customer{number:04d}.example" for number in numbers], users.client),
+    )
+    return everybody.filter(pa.array(users.created < batch.until[users.client]))
+
+
+def _true_users(batch: Batch) -> pa.Table:
+    users, world = batch.users, batch.world
+    everybody = world.truth(
+        "users",
+        user_id=batch.user_ids,
+        client_id=batch.ids(users.client),
+        persona=labels(PERSONAS, users.persona if world.planted else np.full(users.count, -1)),
+        rate=1 / (1 + np.exp(-users.base)),
+        created_on=users.created,
+        left_on=batch.before(users.left, users.client),
+        champion=users.champion,
+    )
+    return everybody.filter(pa.array(users.created < batch.until[users.client]))
+
+
+def _interventions_before_churn(batch: Batch) -> pd.DataFrame:
+    rows = batch.interventions
+    return rows[rows["day"] < batch.until[rows["client"]]]
+
+
+def _interventions(batch: Batch) -> pa.Table:
+    rows = _interventions_before_churn(batch)
+    return batch.world.table(
+        "interventions",
+        client_id=batch.ids(rows["client"]),
+        kind=labels(INTERVENTIONS, rows["kind"]),
+        happened_at=batch.world.typed_ms(rows["day"]),
+    )
+
+
+def _true_interventions(batch: Batch) -> pa.Table:
+    rows, world = _interventions_before_churn(batch), batch.world
+    reason = "standing {:.2f} < {}, recovers above {}"
+    return world.truth(
+        "interventions",
+        client_id=batch.ids(rows["client"]),
+        kind=labels(INTERVENTIONS, rows["kind"]),
+        on=rows["day"],
+        why_given=[reason.format(factor, LOW, RECOVERED) for factor in rows["factor"]],
+        effect_logit=EFFECT[rows["kind"]] * (world.planted and not world.segments),
+        recovered_without=rows["recovered_without"],
+    )
+
+
+def _withheld(batch: Batch) -> pa.Table:
+    ids, lapsed = batch.customers.ids, batch.contracts.lapsed
+    rows = [
+        (client_id, *WITHHELD[name][1:], "never handed over")
+        for name, mask in batch.customers.withheld.items()
+        for client_id in ids[mask]
+    ]
+    rows += [
+        (each, "contracts", None, "renewal never entered") for each in ids[lapsed < batch.until]
+    ]
+    if not rows:
+        return batch.world.truth("withheld")
+    client_id, name, column, why = (list(values) for values in zip(*rows, strict=True))
+    return batch.world.truth(
+        "withheld", client_id=client_id, table=name, column=column, from_=None, to=None, why=why
+    )
+
+
+def _segments(batch: Batch) -> pa.Table:
+    if not batch.world.segments:
+        return batch.world.truth("segments")
+    segment = [f"segment_{code + 1}" for code in batch.customers.segment]
+    return batch.world.truth("segments", client_id=batch.customers.ids, segment=segment)
+
+
+def tally(batch: Batch) -> dict[str, np.ndarray]:
+    """The segments' counts, sums and sums of products of SEGMENT_METRICS on the last day."""
+    if not batch.world.segments:
+        return {}
+    metrics = oracle.metrics(batch.inputs, np.array([batch.world.days - 1]), SEGMENT_METRICS)
+    values = np.column_stack(list(metrics.values()))
+    usable = ~np.isnan(values).any(axis=1) & (batch.until >= batch.world.days)
+    groups = [values[usable & (batch.customers.segment == code)] for code in range(SEGMENTS)]
+    return {
+        "segment_n": np.array([len(rows) for rows in groups]),
+        "segment_sum": np.array([rows.sum(axis=0) for rows in groups]),
+        "segment_products": np.array([rows.T @ rows for rows in groups]),
+    }
+
+
+def _segment_centres(total: dict[str, np.ndarray], world: World) -> pa.Table:
+    """The segments' centres; ``min_separation`` is the least Mahalanobis distance between two."""
+    if not world.segments:
+        return world.truth("segment_centres")
+    n = np.maximum(total["segment_n"], 1)[:, None]
+    mean = total["segment_sum"] / n
+    within = total["segment_products"] - n[:, :, None] * mean[:, :, None] * mean[:, None, :]
+    pooled = within.sum(axis=0) / max(n.sum() - SEGMENTS, 1)
+    sd = np.sqrt(np.maximum(np.diagonal(within, axis1=1, axis2=2), 0) / np.maximum(n - 1, 1))
+    apart = mean[:, None, :] - mean[None, :, :]
+    squared = np.einsum("abi,ij,abj->ab", apart, np.linalg.pinv(pooled), apart)
+    segment, metric = np.indices(mean.shape)
+    return world.truth(
+        "segment_centres",
+        segment=[f"segment_{code + 1}" for code in segment.ravel()],
+        metric=[SEGMENT_METRICS[code] for code in metric.ravel()],
+        mean=mean.ravel(),
+        sd_within=sd.ravel(),
+        min_separation=float(np.sqrt(squared[np.triu_indices(SEGMENTS, 1)].min())),
+    )
+
+
+TABLES = {
+    "customers": _customers,
+    "customer_changes": _customer_changes,
+    "users": _users,
+    "interventions": _interventions,
+}
+TRUTH = {
+    "users": _true_users,
+    "interventions": _true_interventions,
+    "withheld": _withheld,
+    "segments": _segments,
+}
+LAWS = {"segment_centres": _segment_centres}

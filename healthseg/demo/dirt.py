@@ -1,31 +1,29 @@
-"""The `dirty` scenario: some tables as CSV with faults, each listed with what must become of it.
+"""The `dirty` scenario: tables as CSV with faults, each listed with what the product must do with it.
 
-Rows that must be dropped are added to the clean ones, and what is altered in a clean row is
-nothing that a driver is counted from: the rest of the truth stays as in `default`.
+Rows to be dropped are added to the clean ones, and no driver is counted from what is altered in a
+clean row: the rest of the truth stays as in `default`.
 """
 
 from __future__ import annotations
 
 import csv
 import datetime as dt
-import io
-import os
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
-from healthseg.demo.frame import LAST_DAY, stream
-from healthseg.demo.schema import TRUTH
-from healthseg.demo.writing import table
+from healthseg.demo.scenarios import LAST_DAY, World, random_stream
+from healthseg.demo.schema import TRUTH, replace_file
 
 CSV_TABLES = ("customers", "users", "tickets", "surveys", "invoices", "contracts")
 LATE = "events/late.csv"
-TIMES = 5  # how often each fault occurs in a table
-EVENT_COLUMNS = ("client_id", "occurred_at", "source", "count")
+EVENT_COLUMNS = ["client_id", "occurred_at", "source", "count"]
+# how often each fault occurs in a table
+TIMES = 5
 Row = dict[str, str]
-# a row added to a table that must not stay: table, fault, column, value given there
+# rows that must be dropped: table, fault, column, value
 ADDED = (
     ("customers", "wrong_type", "signup_date", "31/31/2024"),
     ("customers", "missing_required", "signup_date", ""),
@@ -44,18 +42,12 @@ ADDED = (
     ("contracts", "impossible_date", "ends_on", "2001-01-01"),
     ("contracts", "wrong_type", "arr", "a lot"),
 )
-# an optional value of a clean row that must become null: table, fault, column, value, rows that may be hit
-ALTERED: tuple[tuple[str, str, str, str, Callable[[Row], bool]], ...] = (
-    (
-        "customers",
-        "wrong_type",
-        "strategic_value",
-        "high",
-        lambda row: row["strategic_value"] != "",
-    ),
-    ("tickets", "wrong_type", "csat", "great", lambda row: row["csat"] != ""),
-    ("tickets", "bad_enum", "severity", "urgent", lambda row: row["severity"] == "low"),
-    ("contracts", "wrong_type", "renews_on", "soon", lambda row: row["renews_on"] != ""),
+# optional values that must become null: table, fault, column, value, old value ("*": any but empty)
+ALTERED = (
+    ("customers", "wrong_type", "strategic_value", "high", "*"),
+    ("tickets", "wrong_type", "csat", "great", "*"),
+    ("tickets", "bad_enum", "severity", "urgent", "low"),
+    ("contracts", "wrong_type", "renews_on", "soon", "*"),
 )
 KEYS = {
     "customers": "client_id",
@@ -63,149 +55,125 @@ KEYS = {
     "tickets": "ticket_id",
     "invoices": "invoice_id",
 }
-
-
-def _rows(content: pa.Table) -> list[Row]:
-    columns = [[_text(value) for value in column.to_pylist()] for column in content.columns]
-    return [
-        dict(zip(content.column_names, values, strict=True))
-        for values in zip(*columns, strict=True)
-    ]
+# API calls that arrive late: fault, expected, moment, other values. Without a count, a row can repeat
+LATE_EVENTS: tuple[tuple[str, str, str, Row], ...] = (
+    ("plain", "kept", "{day} 12:00:00", {"count": ""}),
+    ("mixed_zone", "kept", "{day} 14:30:00+02:00", {}),
+    ("mixed_zone", "kept", "{day}T06:30:00-06:00", {}),
+    ("impossible_date", "dropped", "2031-01-01 00:00:00", {}),
+    ("impossible_date", "dropped", "1890-01-01 00:00:00", {}),
+    ("wrong_type", "dropped", "noon", {}),
+    ("missing_required", "dropped", "", {}),
+    ("bad_enum", "corrected", "{day} 13:00:00", {"source": "robot"}),
+    ("wrong_type", "corrected", "{day} 13:15:00", {"count": "many"}),
+    ("bad_id", "dropped", "{day} 12:45:00", {"client_id": "a b"}),
+    ("unknown_customer", "dropped", "{day} 12:50:00", {"client_id": "cs_client_99999"}),
+)
 
 
 def _text(value: object) -> str:
-    if value is None:
-        return ""
     if isinstance(value, dt.datetime):
         return value.isoformat(" ", "milliseconds")
-    return str(value)
+    return "" if value is None else str(value)
 
 
-class _Spoiled:
-    """A table's rows, and the faults put into them so far."""
+class _Dirty:
+    """A table's rows, and the faults put into them so far, as rows of the truth."""
 
     def __init__(self, name: str, rows: list[Row], rng: np.random.Generator) -> None:
         self.name, self.rows, self._rng = name, rows, rng
-        self._clean, self._hit = len(rows), set()
-        self.faults: list[tuple[str, int, str, str, str, str, str]] = []
+        self._clean, self._used = len(rows), set[int]()
+        self.faults: list[dict[str, str | int]] = []
 
-    def _pick(self, fits: Callable[[Row], bool]) -> list[int]:
-        able = [
-            place
-            for place in range(self._clean)
-            if place not in self._hit and fits(self.rows[place])
-        ]
-        chosen = sorted(self._rng.permutation(len(able))[:TIMES])
-        self._hit |= {able[place] for place in chosen}
-        return [able[place] for place in chosen]
+    def _choose(self, fits: Callable[[Row], bool] = lambda row: True) -> list[int]:
+        free = [row for row in range(self._clean) if row not in self._used and fits(self.rows[row])]
+        chosen = [free[place] for place in sorted(self._rng.permutation(len(free))[:TIMES])]
+        self._used |= set(chosen)
+        return chosen
 
-    def note(self, place: int, column: str, fault: str, expected: str) -> None:
-        row = self.rows[place]
-        self.faults.append(
-            (self.name, place + 1, row["client_id"], column, fault, row.get(column, ""), expected)
-        )
+    def note(self, row: int, column: str, fault: str, expected: str) -> None:
+        values = self.rows[row]
+        fault_row: dict[str, str | int] = {"table": self.name, "row": row + 1}
+        fault_row |= {"client_id": values["client_id"], "column": column, "fault": fault}
+        self.faults.append(fault_row | {"value": values.get(column, ""), "expected": expected})
+
+    def append(self, row: Row, column: str, fault: str, expected: str) -> None:
+        self.rows.append(row)
+        self.note(len(self.rows) - 1, column, fault, expected)
 
     def repeat(self) -> None:
-        for place in self._pick(lambda row: True):
-            self.rows.append(dict(self.rows[place]))
-            self.note(len(self.rows) - 1, "client_id", "duplicate", "dropped")
+        for row in self._choose():
+            self.append(dict(self.rows[row]), "client_id", "duplicate", "dropped")
 
     def add(self, fault: str, column: str, value: str) -> None:
         key = KEYS.get(self.name)
-        for serial, place in enumerate(self._pick(lambda row: True)):
+        for serial, row in enumerate(self._choose()):
             fresh = {key: f"extra_{fault}_{column}_{serial}"} if key else {}
-            self.rows.append({**self.rows[place], **fresh, column: value})
-            self.note(len(self.rows) - 1, column, fault, "dropped")
+            self.append({**self.rows[row], **fresh, column: value}, column, fault, "dropped")
 
-    def alter(self, fault: str, column: str, value: str, fits: Callable[[Row], bool]) -> None:
-        for place in self._pick(fits):
-            self.rows[place][column] = value
-            self.note(place, column, fault, "corrected")
+    def alter(self, fault: str, column: str, value: str, old: str) -> None:
+        for row in self._choose(
+            lambda row: row[column] == old if old != "*" else row[column] != ""
+        ):
+            self.rows[row][column] = value
+            self.note(row, column, fault, "corrected")
 
     def shift_zone(self, column: str) -> None:
-        """The same instant, written with an offset."""
-        for place in self._pick(lambda row: row[column] != ""):
-            moment = dt.datetime.fromisoformat(self.rows[place][column]) + dt.timedelta(hours=2)
-            self.rows[place][column] = moment.isoformat(" ", "milliseconds") + "+02:00"
-            self.note(place, column, "mixed_zone", "kept")
+        """Write the same instant with an offset."""
+        for row in self._choose(lambda row: row[column] != ""):
+            moment = dt.datetime.fromisoformat(self.rows[row][column]) + dt.timedelta(hours=2)
+            self.rows[row][column] = moment.isoformat(" ", "milliseconds") + "+02:00"
+            self.note(row, column, "mixed_zone", "kept")
+
+    def write(self, path: Path, columns: list[str]) -> None:
+        def write_rows(partial: Path) -> None:
+            with open(partial, "w", encoding="utf-8", newline="") as file:
+                writer = csv.DictWriter(file, columns, lineterminator="\n")
+                writer.writeheader()
+                writer.writerows(self.rows)
+
+        replace_file(path, write_rows)
 
 
-def _spoil(name: str, content: pa.Table, seed: int) -> _Spoiled:
-    spoiled = _Spoiled(name, _rows(content), stream(seed, 0, f"dirt:{name}"))
-    for where, fault, column, value, fits in ALTERED:
-        if where == name:
-            spoiled.alter(fault, column, value, fits)
+def _dirty_table(name: str, content: pa.Table, seed: int) -> _Dirty:
+    rows = [{key: _text(value) for key, value in row.items()} for row in content.to_pylist()]
+    dirty = _Dirty(name, rows, random_stream(seed, 0, f"dirt:{name}"))
+    for table_name, *fault, old in ALTERED:
+        if table_name == name:
+            dirty.alter(*fault, old)
     if name == "tickets":
-        spoiled.shift_zone("opened_at")
-    for where, fault, column, value in ADDED:
-        if where == name:
-            spoiled.add(fault, column, value)
-    spoiled.repeat()
-    return spoiled
+        dirty.shift_zone("opened_at")
+    for table_name, *fault in ADDED:
+        if table_name == name:
+            dirty.add(*fault)
+    dirty.repeat()
+    return dirty
 
 
-def _late_events(customers: pa.Table, seed: int) -> _Spoiled:
-    """API calls that came in late, of customers who are live at the portfolio's end."""
+def _late_events(customers: pa.Table, seed: int) -> _Dirty:
+    """API calls that arrive late, of customers who are live at the portfolio's end."""
     live = [row["client_id"] for row in customers.to_pylist() if row["churned_on"] is None]
-    spoiled = _Spoiled("events", [], stream(seed, 0, "dirt:events"))
-    noon = dt.datetime.combine(LAST_DAY, dt.time(12))
-    cases = (
-        (
-            "plain",
-            "kept",
-            "{day} 12:00:00",
-            {"count": ""},
-        ),  # one call each: rows with a count are never repeats
-        ("mixed_zone", "kept", "{day} 14:30:00+02:00", {}),
-        ("mixed_zone", "kept", "{day}T06:30:00-06:00", {}),
-        ("impossible_date", "dropped", "2031-01-01 00:00:00", {}),
-        ("impossible_date", "dropped", "1890-01-01 00:00:00", {}),
-        ("wrong_type", "dropped", "noon", {}),
-        ("missing_required", "dropped", "", {}),
-        ("bad_enum", "corrected", "{day} 13:00:00", {"source": "robot"}),
-        ("wrong_type", "corrected", "{day} 13:15:00", {"count": "many"}),
-        ("bad_id", "dropped", "{day} 12:45:00", {"client_id": "a b"}),
-        ("unknown_customer", "dropped", "{day} 12:50:00", {"client_id": "cs_client_99999"}),
-    )
+    dirty = _Dirty("events", [], random_stream(seed, 0, "dirt:events"))
     for serial in range(TIMES):
-        for fault, expected, when, other in cases:
-            day = (noon - dt.timedelta(days=1 + serial)).date()
-            row = {
-                "client_id": live[serial % len(live)],
-                "occurred_at": when.format(day=day),
-                "source": "api",
-                "count": "3",
-            }
-            spoiled.rows.append({**row, **other})
-            spoiled.note(len(spoiled.rows) - 1, next(iter(other), "occurred_at"), fault, expected)
+        day, client_id = LAST_DAY - dt.timedelta(days=1 + serial), live[serial % len(live)]
+        for fault, expected, moment, other in LATE_EVENTS:
+            row = {"client_id": client_id, "occurred_at": moment.format(day=day)}
+            row |= {"source": "api", "count": "3", **other}
+            dirty.append(row, next(iter(other), "occurred_at"), fault, expected)
     for place in range(3):
-        spoiled.rows.append(dict(spoiled.rows[place * len(cases)]))
-        spoiled.note(len(spoiled.rows) - 1, "occurred_at", "duplicate", "dropped")
-    return spoiled
+        row = dict(dirty.rows[place * len(LATE_EVENTS)])
+        dirty.append(row, "occurred_at", "duplicate", "dropped")
+    return dirty
 
 
-def _write_csv(path: Path, columns: list[str], rows: list[Row]) -> None:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    beside = path.with_name(f".{path.name}.part")
-    beside.write_text(text.getvalue(), encoding="utf-8")
-    os.replace(beside, path)
-
-
-def write_dirt(out: Path, tables: dict[str, pa.Table], seed: int) -> pa.Table:
-    """Write the spoiled tables as CSV; gives the list of faults: ``row`` is the data row, its line is one more."""
+def write_dirt(out: Path, tables: dict[str, pa.Table], world: World) -> pa.Table:
+    """Write the dirty tables as CSV; returns the faults. ``row`` counts data rows, from 1."""
     faults = []
     for name in CSV_TABLES:
-        spoiled = _spoil(name, tables[name], seed)
-        _write_csv(out / f"{name}.csv", tables[name].column_names, spoiled.rows)
-        faults += spoiled.faults
-    late = _late_events(tables["customers"], seed)
-    _write_csv(out / LATE, list(EVENT_COLUMNS), late.rows)
+        dirty = _dirty_table(name, tables[name], world.seed)
+        dirty.write(out / f"{name}.csv", tables[name].column_names)
+        faults += dirty.faults
+    late = _late_events(tables["customers"], world.seed)
+    late.write(out / LATE, EVENT_COLUMNS)
     faults += late.faults
-    names = ("table", "row", "client_id", "column", "fault", "value", "expected")
-    return table(
-        TRUTH["dirt"],
-        {name: [fault[place] for fault in faults] for place, name in enumerate(names)},
-    )
+    return world.truth("dirt", **{name: [row[name] for row in faults] for name in TRUTH["dirt"]})

@@ -1,77 +1,363 @@
-"""The whole portfolio: chunk after chunk, added up, written."""
+"""The whole portfolio: drawn batch by batch, counted, cut at churn, added up and written."""
 
 from __future__ import annotations
 
+import datetime as dt
 import itertools
 import shutil
 from collections import defaultdict
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 
-from healthseg.demo import overall, people, planted, shared, tables, truth
-from healthseg.demo.chunk import Chunk, all_events, draw_chunk
+from healthseg.demo import activity, adoption, churn, contact, customers, lifecycle, oracle
 from healthseg.demo.dirt import CSV_TABLES, write_dirt
-from healthseg.demo.frame import LAST_DAY, Frame, frame
-from healthseg.demo.scenarios import VERSION, Scenario, named
-from healthseg.demo.schema import TABLES, TRUTH
-from healthseg.demo.spool import SPOOL, Spool
-from healthseg.demo.writing import table, write_json, write_parquet
+from healthseg.demo.scenarios import (
+    DAY_MS,
+    EPOCH,
+    LAST_DAY,
+    VERSION,
+    Scenario,
+    World,
+    before,
+    epoch_day,
+    scenario_named,
+    timeline,
+)
+from healthseg.demo.schema import (
+    CSM_CONTACTS,
+    CSM_IDS,
+    CSM_TIERS,
+    EVENT_NAMES,
+    FEATURE_NAMES,
+    FEATURES,
+    INDUSTRIES,
+    RELEASED,
+    TABLES,
+    TRUTH,
+    labels,
+    write_json,
+    write_parquet,
+)
 from healthseg.errors import InvalidParameters
 
-CHUNK_CLIENTS = 250  # more at once would only take more memory
-SESSIONS_PER_CLIENT = 10**7  # numbers kept free for each customer's sessions
-TRUTH_PER_CHUNK = {
-    "hazard": truth.hazard,
-    "exits": truth.exits,
-    "users": truth.users,
-    "expansions": truth.expansions,
-    **people.PER_CHUNK,
-    **planted.PER_CHUNK,
-}
+# more customers at once would only take more memory
+BATCH_CLIENTS = 250
+# numbers reserved for each customer's sessions
+SESSIONS_PER_CLIENT = 10**7
+SPOOL = ".spool"
+# a live customer with all inputs has this number wherever the portfolio is that large
+KNOWN_CLIENT, KNOWN_TENURE_DAYS = 123, 200
+# quartiles by industry, of nothing but these numbers
+BENCHMARKS = (
+    ("seat_utilisation", (0.42, 0.58, 0.74)),
+    ("stickiness_30d", (0.14, 0.21, 0.30)),
+    ("wau_per_seat", (0.30, 0.45, 0.62)),
+    ("nps_365d", (5.0, 28.0, 52.0)),
+)
+SUBJECTS = (customers, activity, adoption, lifecycle, contact, churn)
 
 
-class _PortfolioStub:
-    """What the chunks have given so far."""
+@dataclass
+class Batch:
+    """All of some customers. Events and counts are cut at churn; tickets, surveys, … are not."""
 
-    def __init__(self, out: Path, days: Frame, clients: int) -> None:
-        self.days = days
-        self.tables: dict[str, list[pa.Table]] = defaultdict(list)
-        self.truth: dict[str, list[pa.Table]] = defaultdict(list)
-        self.total: dict[str, np.ndarray] = {}
-        self.user_ids: list[str] = []
-        self.client_ids = np.full(clients, "", object)
-        self.spool = Spool(out, days, clients > CHUNK_CLIENTS)
+    world: World
+    customers: customers.Customers
+    latents: customers.Latents
+    interventions: pd.DataFrame
+    users: customers.Users
+    rhythms: activity.Rhythms
+    anomalies: activity.Anomalies
+    adoption: adoption.Adoption
+    persons: activity.Events
+    contracts: lifecycle.Contracts
+    invoices: pd.DataFrame
+    tickets: pd.DataFrame
+    surveys: pd.DataFrame
+    inputs: oracle.Inputs
+    drivers: dict[str, np.ndarray]
+    churn: churn.Churn
+    calls: activity.Events = field(init=False)
+    stages: pd.DataFrame = field(init=False)
+    milestones: pd.DataFrame = field(init=False)
+    first_uses: dict[int, np.ndarray] = field(init=False)
+    messages: pd.DataFrame = field(init=False)
+    csm_changed: np.ndarray = field(init=False)
 
-    def take(self, chunk: Chunk) -> None:
-        for name, build in tables.PER_CHUNK.items():
-            self.tables[name].append(build(chunk))
-        for name, build in TRUTH_PER_CHUNK.items():
-            self.truth[name].append(build(chunk))
-        for name, values in overall.tally(chunk).items():
-            self.total[name] = self.total.get(name, 0) + values
-        self._take_events(chunk)
+    @property
+    def until(self) -> np.ndarray:
+        """The first day without rows of the customer."""
+        return np.minimum(self.churn.churned, self.world.days)
 
-    def _take_events(self, chunk: Chunk) -> None:
-        events, number = all_events(chunk), chunk.who.number - 1
-        client = number[events.client]
-        first_session = np.full(chunk.who.count, np.iinfo(np.int64).max)
-        np.minimum.at(first_session, chunk.persons.client, chunk.persons.session)
-        session = np.where(
-            events.session < 0,
-            -1,
-            (client + 1) * SESSIONS_PER_CLIENT + events.session - first_session[events.client],
-        )
-        self.spool.add(
-            events, client, np.where(events.user < 0, -1, events.user + len(self.user_ids)), session
-        )
-        self.user_ids += tables.user_ids(chunk)
-        self.client_ids[number] = chunk.who.ids
+    @cached_property
+    def user_ids(self) -> list[str]:
+        numbers = self.customers.number[self.users.client].tolist()
+        pairs = zip(numbers, self.users.serial.tolist(), strict=True)
+        return [f"u{number:04d}_{serial:03d}" for number, serial in pairs]
+
+    @property
+    def live_before_steps(self) -> np.ndarray:
+        """Customers × steps: whether the customer is live on the day before the step."""
+        at = self.world.steps - 1
+        return (self.customers.signup[:, None] <= at) & (self.until[:, None] > at)
+
+    def ids(self, client: Any) -> pa.Array:
+        return labels(self.customers.ids, client)
+
+    def serial_ids(self, pattern: str, client: pd.Series) -> list[str]:
+        """Ids of the customers' numbers and a serial number within each; rows sorted by customer."""
+        code = client.to_numpy()
+        serial = np.arange(len(code)) - np.searchsorted(code, code) + 1
+        numbers = self.customers.number[code].tolist()
+        return [pattern.format(*pair) for pair in zip(numbers, serial.tolist(), strict=True)]
+
+    def before(self, day: Any, client: Any) -> np.ndarray:
+        """The day where it lies before churn and in the portfolio, else NEVER."""
+        return before(day, self.until[client])
+
+    def recorded(self, utc_ms: pd.Series, client: pd.Series) -> np.ndarray:
+        """The instant where its local day lies before churn and it lies in the portfolio, else -1."""
+        instant, world = utc_ms.to_numpy(), self.world
+        day = world.local_day(instant, self.customers.zone[client])
+        within = (day < self.until[client]) & (instant < (world.start + world.days) * DAY_MS)
+        return np.where(within, instant, -1)
 
 
-def write_demo(
+def _events_until(events: activity.Events, until: np.ndarray) -> activity.Events:
+    return events.where(events.day < until[events.client])
+
+
+def draw_batch(world: World, first: int, count: int, light: bool) -> Batch:
+    """Draw all activity, count the drivers, draw churn from them, remove what comes after it."""
+    who = customers.draw_customers(world, first, count)
+    latents, interventions = customers.draw_latents(world, who)
+    users = customers.draw_users(world, who)
+    rhythms = activity.draw_rhythms(world, who)
+    anomalies = activity.draw_anomalies(world, who)
+    features = adoption.draw_adoption(world, who, latents)
+    persons = activity.draw_events(world, who, users, latents, rhythms, anomalies, features)
+    counts = _counts(persons, users, world)
+    contracts = lifecycle.draw_contracts(world, who, counts.monthly_users)
+    invoices = lifecycle.draw_invoices(world, who, contracts, latents)
+    tickets = contact.draw_tickets(world, who, users, latents, features)
+    surveys = contact.draw_surveys(world, who, users, latents)
+    inputs = oracle.Inputs(
+        who.signup,
+        counts,
+        contracts.seats_by_day(who, world.days),
+        features.eligible,
+        _local_days(
+            world, who, tickets[tickets["severity"] >= 2], opened="opened", resolved="resolved"
+        ),
+        _local_days(world, who, surveys[surveys["kind"] == "nps"], day="responded"),
+        invoices,
+    )
+    drivers = churn.drivers(inputs, world)
+    exits = churn.draw_churn(drivers, who, world)
+    if not world.planted:
+        standing = customers.weekly_standing(counts.events, who)
+        interventions = customers.draw_interventions(world.random("interventions"), standing, who)
+    _number_known_client(world, who, exits, tickets, surveys)
+    batch = Batch(
+        world,
+        who,
+        latents,
+        interventions,
+        users,
+        rhythms,
+        anomalies,
+        features,
+        persons,
+        contracts,
+        invoices,
+        tickets,
+        surveys,
+        inputs,
+        drivers,
+        exits,
+    )
+    _end_at_churn(batch, light)
+    return batch
+
+
+def _counts(persons: activity.Events, users: customers.Users, world: World) -> oracle.Counts:
+    return oracle.count(persons, users.first_of, users.count, len(FEATURE_NAMES), world.days)
+
+
+def _local_days(
+    world: World, who: customers.Customers, rows: pd.DataFrame, **instants: str
+) -> pd.DataFrame:
+    """The rows with the account-local days of these instants."""
+    zone = who.zone[rows["client"]]
+    days = {name: world.local_day(rows[at].to_numpy(), zone) for name, at in instants.items()}
+    return rows.assign(**days)
+
+
+def _number_known_client(
+    world: World,
+    who: customers.Customers,
+    exits: churn.Churn,
+    tickets: pd.DataFrame,
+    surveys: pd.DataFrame,
+) -> None:
+    """Swap numbers so that KNOWN_CLIENT is the live customer with all inputs and most of them."""
+    place = np.flatnonzero(who.number == KNOWN_CLIENT)
+    if not len(place):
+        return
+    rows = sum(np.bincount(each["client"], minlength=who.count) for each in (tickets, surveys))
+    fits = (exits.step < 0) & (who.signup <= world.days - 1 - KNOWN_TENURE_DAYS)
+    fits &= (who.seats >= 12) & (who.plan > 0)
+    for withheld in who.withheld.values():
+        fits &= ~withheld
+    best = int(np.argmax(np.where(fits, rows, -1)))
+    who.number[[place[0], best]] = who.number[[best, place[0]]]
+
+
+def _end_at_churn(batch: Batch, light: bool) -> None:
+    """Remove what comes after churn, and draw what does not depend on it."""
+    world, who, users, exits = batch.world, batch.customers, batch.users, batch.churn
+    batch.persons = _events_until(batch.persons, batch.until)
+    if world.scenario.leak:
+        batch.persons = _without_usage_after_notice(batch)
+    batch.inputs.counts = _counts(batch.persons, users, world)
+    if world.scenario.leak:
+        # after notice the portfolio shows what is left; nobody is at risk any more then
+        batch.drivers = churn.drivers(batch.inputs, world)
+        exits.log_odds = churn.measured_log_odds(batch.drivers, world)
+    if light:
+        batch.persons = activity.light_events(batch.persons)
+    calls = activity.draw_calls(world, who, batch.anomalies, light)
+    batch.calls = _events_until(calls, batch.until)
+    stages = lifecycle.draw_stages(world, who)
+    batch.stages = lifecycle.end_stages_at_churn(stages, exits.churned, world.days)
+    milestones = adoption.draw_milestones(world, who)
+    batch.milestones = adoption.end_milestones_at_churn(milestones, batch.until)
+    batch.first_uses = adoption.first_uses(batch.persons, users)
+    batch.messages = contact.draw_messages(world, who, users)
+    batch.csm_changed = customers.draw_csm_changes(world, who)
+
+
+def _without_usage_after_notice(batch: Batch) -> activity.Events:
+    """The `leak` scenario: most sessions after notice do not take place."""
+    events, rng = batch.persons, batch.world.random("leak")
+    takes_place = rng.random(int(events.session.max()) + 1) < 0.15
+    return events.where(
+        (events.day < batch.churn.notice[events.client]) | takes_place[events.session]
+    )
+
+
+EVENT_ROW = np.dtype(
+    [
+        ("utc_ms", "<i8"),
+        ("session", "<i8"),
+        ("client", "<i4"),
+        ("user", "<i4"),
+        ("calls", "<i4"),
+        ("seconds", "<i4"),
+        ("feature", "i1"),
+        ("name", "i1"),
+        ("source", "i1"),
+    ]
+)
+
+
+class EventWriter:
+    """Collects the batches' events, in memory or on disk; writes ``events/YYYY-MM.parquet``."""
+
+    def __init__(self, out: Path, world: World, on_disk: bool) -> None:
+        self._out, self._on_disk = out, on_disk
+        self._parts: dict[str, list[np.ndarray]] = defaultdict(list)
+        first, last = EPOCH + dt.timedelta(days=world.start), LAST_DAY
+        later = pd.date_range(first + dt.timedelta(days=1), last, freq="MS").date
+        starts = [first, *later]
+        self._months = [f"{day:%Y-%m}" for day in starts]
+        self._edges = np.array([epoch_day(day) * DAY_MS for day in starts])
+        if on_disk:
+            (out / SPOOL).mkdir(parents=True, exist_ok=True)
+
+    def add(self, batch: Batch, first_user: int) -> None:
+        """Add a batch's events, with numbers of the whole portfolio."""
+        events, who = batch.persons.joined(batch.calls), batch.customers
+        rows = np.empty(len(events.client), EVENT_ROW)
+        for name in ("utc_ms", "calls", "seconds", "feature", "name", "source"):
+            rows[name] = getattr(events, name)
+        rows["client"] = who.number[events.client] - 1
+        rows["user"] = np.where(events.user < 0, -1, events.user + first_user)
+        first_session = np.full(who.count, np.iinfo(np.int64).max)
+        np.minimum.at(first_session, batch.persons.client, batch.persons.session)
+        serial = events.session - first_session[events.client]
+        session = who.number[events.client] * SESSIONS_PER_CLIENT + serial
+        rows["session"] = np.where(events.session < 0, -1, session)
+        month = np.searchsorted(self._edges, rows["utc_ms"], side="right") - 1
+        order = np.argsort(month, kind="stable")
+        ends = np.searchsorted(month[order], np.arange(len(self._months) + 1))
+        for name, (start, end) in zip(self._months, itertools.pairwise(ends), strict=True):
+            self._store(name, rows[order[start:end]])
+
+    def _store(self, month: str, rows: np.ndarray) -> None:
+        if not self._on_disk:
+            self._parts[month].append(rows)
+            return
+        with open(self._out / SPOOL / month, "ab") as file:
+            file.write(rows.tobytes())
+
+    def write(self, client_ids: list[str], user_ids: list[str]) -> int:
+        """Write all months, sorted by moment; gives the number of rows."""
+        total, clients, users = 0, pa.array(client_ids), pa.array(user_ids)
+        for month in self._months:
+            if self._on_disk:
+                rows = np.fromfile(self._out / SPOOL / month, EVENT_ROW)
+            else:
+                rows = np.concatenate(self._parts.pop(month))
+            rows = rows[np.lexsort((rows["session"], rows["client"], rows["utc_ms"]))]
+            path = self._out / "events" / f"{month}.parquet"
+            write_parquet(path, _event_table(rows, clients, users))
+            total += len(rows)
+        if self._on_disk:
+            shutil.rmtree(self._out / SPOOL)
+        return total
+
+
+def _encoded(
+    codes: np.ndarray, options: pa.Array, missing: np.ndarray | None = None
+) -> pa.DictionaryArray:
+    codes = codes if missing is None else np.where(missing, 0, codes)
+    return pa.DictionaryArray.from_arrays(pa.array(codes.astype(np.int32), mask=missing), options)
+
+
+def _encoded_used(
+    codes: np.ndarray, options: pa.Array, missing: np.ndarray | None = None
+) -> pa.DictionaryArray:
+    """With a dictionary of only those that occur: small files of big portfolios."""
+    used, positions = np.unique(np.maximum(codes, 0), return_inverse=True)
+    return _encoded(positions, options.take(pa.array(used)), missing)
+
+
+def _event_table(rows: np.ndarray, clients: pa.Array, users: pa.Array) -> pa.Table:
+    is_call = rows["source"] == activity.API
+    sessions, session = np.unique(rows["session"], return_inverse=True)
+    return pa.table(
+        {
+            "client_id": _encoded_used(rows["client"], clients),
+            "occurred_at": pa.array(rows["utc_ms"] * 1_000).cast(pa.timestamp("us")),
+            "user_id": _encoded_used(rows["user"], users, is_call),
+            "feature": _encoded(rows["feature"], pa.array(FEATURE_NAMES), is_call),
+            "event": _encoded(rows["name"], pa.array(EVENT_NAMES), is_call),
+            "session_id": _encoded(session, pa.array(sessions).cast(pa.string()), is_call),
+            "source": _encoded(rows["source"], pa.array(["ui", "api"])),
+            "count": pa.array(rows["calls"], pa.int32(), mask=rows["calls"] == 0),
+            "duration_seconds": pa.array(rows["seconds"], pa.int32(), mask=rows["seconds"] == 0),
+        }
+    )
+
+
+def make_demo(
     out: str | Path,
     clients: int | None = None,
     months: int = 18,
@@ -79,75 +365,76 @@ def write_demo(
     scenario: str = "default",
     events: str = "full",
 ) -> dict[str, Any]:
-    """Write a simulated portfolio to the folder ``out``; gives what ``truth/portfolio.json`` says.
+    """Write a simulated portfolio to the folder ``out``; returns what ``truth/portfolio.json`` says.
 
-    One ``<table>.parquet`` per table, ``events/YYYY-MM.parquet``, and ``truth/``. The same arguments give
-    the same bytes. ``clients`` is the scenario's own number where it is not given (250; 2,000 for
-    ``effects``). ``events="light"`` writes a fifth of the event rows, each with a ``count``: all days of
-    use, sessions, counts and the whole truth stay equal.
+    The folder gets one ``<table>.parquet`` per table, ``events/YYYY-MM.parquet``, and ``truth/``, what
+    was planted. The same arguments give the same bytes.
 
-    Raises InvalidParameters for an unknown scenario, or sizes out of range.
+    clients: number of customers; the scenario's own where absent (250; 2,000 for ``effects``).
+    months: number of whole months that end with 2025-10-10, 3 to 60.
+    scenario: a name in ``SCENARIOS``.
+    events: ``full``, or ``light``: a fifth of the event rows, each with a ``count``; all days of use,
+    sessions, counts and the whole truth stay equal.
+
+    Raises InvalidParameters for an unknown scenario, values out of range, or a folder that holds
+    anything but an earlier demo portfolio.
+
+    >>> import tempfile
+    >>> summary = make_demo(tempfile.mkdtemp(), clients=5, months=4)
+    >>> summary["scenario"], summary["first_day"], summary["rows"]["customers"]
+    ('default', '2025-06-11', 5)
     """
-    world, days, clients = _checked(clients, months, scenario, events)
+    parameters, clients = _validated(clients, months, scenario, events)
     out = Path(out)
     _clear(out)
-    portfolio = _PortfolioStub(out, days, clients)
-    chunk = None
-    chunks = -(-clients // CHUNK_CLIENTS)
-    edges = [
-        clients * place // chunks for place in range(chunks + 1)
-    ]  # alike in size: none of a few customers
-    for place, (first, after) in enumerate(itertools.pairwise(edges)):
-        chunk = draw_chunk(seed, place, first, after - first, days, world, events == "light")
-        portfolio.take(chunk)
-    return _write(
-        out,
-        portfolio,
-        chunk,
-        {
-            "scenario": world.name,
-            "seed": seed,
-            "clients": clients,
-            "months": months,
-            "events": events,
-        },
-        world,
-    )
+    world = World(parameters, seed, 0, *timeline(months))
+    sums = _Sums(out, world, clients)
+    edges = np.linspace(0, clients, -(-clients // BATCH_CLIENTS) + 1).astype(int)
+    for number, (first, end) in enumerate(itertools.pairwise(edges.tolist())):
+        batch_world = World(parameters, seed, number, world.start, world.days)
+        batch = draw_batch(batch_world, first, end - first, events == "light")
+        sums.add(batch)
+    arguments = {
+        "scenario": scenario,
+        "seed": seed,
+        "clients": clients,
+        "months": months,
+        "events": events,
+    }
+    return _write(out, sums, batch.anomalies, arguments)
 
 
-def _checked(
-    clients: int | None, months: int, name: str, events: str
-) -> tuple[Scenario, Frame, int]:
-    world = named(name)
-    clients = world.clients if clients is None else clients
+def _validated(clients: int | None, months: int, name: str, events: str) -> tuple[Scenario, int]:
+    scenario = scenario_named(name)
+    clients = scenario.clients if clients is None else clients
     for parameter, value, low, high in (
         ("clients", clients, 1, 100_000),
         ("months", months, 3, 60),
     ):
         if not low <= value <= high:
             raise InvalidParameters(
-                f"{parameter} {value} is out of range: give {low} to {high}",
+                f"{parameter} {value} is out of range: expected {low} to {high}",
                 parameter=parameter,
                 value_provided=value,
                 validation_rule=f"{low} <= {parameter} <= {high}",
             )
     if events not in ("full", "light"):
         raise InvalidParameters(
-            f"events {events!r} is neither full nor light",
+            f"events {events!r} must be full or light",
             parameter="events",
             value_provided=events,
             validation_rule="full or light",
         )
-    return world, frame(months), clients
+    return scenario, clients
 
 
 def _clear(out: Path) -> None:
-    """Take away an earlier demo portfolio; refuse a folder that holds anything else."""
+    """Remove an earlier demo portfolio; refuse a folder that holds anything else."""
     if not out.exists() or not any(out.iterdir()):
         return
     if not (out / "truth" / "portfolio.json").exists():
         raise InvalidParameters(
-            f"folder {out} is not empty and holds no demo portfolio: give a new or an empty folder",
+            f"folder {out} is not empty and holds no demo portfolio: use a new or an empty folder",
             parameter="out",
             value_provided=str(out),
             validation_rule="a new folder, an empty one, or an earlier demo portfolio",
@@ -159,53 +446,111 @@ def _clear(out: Path) -> None:
             (out / f"{name}{suffix}").unlink(missing_ok=True)
 
 
-def _write(
-    out: Path, portfolio: _PortfolioStub, last: Chunk, arguments: dict[str, Any], world: Scenario
-) -> dict[str, Any]:
-    days = portfolio.days
-    once = shared.of_portfolio(days, last.incidents.calendar)
-    whole = {**{name: pa.concat_tables(parts) for name, parts in portfolio.tables.items()}, **once}
-    known = {name: pa.concat_tables(parts) for name, parts in portfolio.truth.items()}
-    known["anomalies"] = pa.concat_tables(
-        [
-            overall.portfolio_anomalies(portfolio.total, last.incidents.portfolio, days),
-            known["anomalies"],
-        ]
-    )
-    known["rhythms"] = pa.concat_tables(
-        [overall.portfolio_rhythms(portfolio.total, world), known["rhythms"]]
-    )
-    known["withheld"] = pa.concat_tables([known["withheld"], planted.survey_gap(days)])
-    known |= {
-        "hazard_terms": truth.hazard_terms(world),
-        **overall.tables(portfolio.total, days, world),
+class _Sums:
+    """The tables, truth and tallies of the batches so far."""
+
+    def __init__(self, out: Path, world: World, clients: int) -> None:
+        self.world = world
+        self.tables: dict[str, list[pa.Table]] = defaultdict(list)
+        self.truth: dict[str, list[pa.Table]] = defaultdict(list)
+        self.total: dict[str, np.ndarray] = {}
+        self.client_ids, self.user_ids = [""] * clients, list[str]()
+        self.events = EventWriter(out, world, clients > BATCH_CLIENTS)
+
+    def add(self, batch: Batch) -> None:
+        for subject in SUBJECTS:
+            for name, build in getattr(subject, "TABLES", {}).items():
+                self.tables[name].append(build(batch))
+            for name, build in getattr(subject, "TRUTH", {}).items():
+                self.truth[name].append(build(batch))
+            tally = subject.tally(batch) if hasattr(subject, "tally") else {}
+            for name, values in tally.items():
+                self.total[name] = self.total.get(name, 0.0) + np.asarray(values, float)
+        self.events.add(batch, len(self.user_ids))
+        self.user_ids += batch.user_ids
+        for number, client_id in zip(batch.customers.number, batch.customers.ids, strict=True):
+            self.client_ids[number - 1] = client_id
+
+
+def _portfolio_tables(world: World, anomalies: activity.Anomalies) -> dict[str, pa.Table]:
+    """The tables that do not depend on the customers."""
+    rows = [
+        (industry, metric, percentile, round(value * (1 + 0.02 * place), 4))
+        for place, industry in enumerate(INDUSTRIES)
+        for metric, values in BENCHMARKS
+        for percentile, value in zip((25, 50, 75), values, strict=True)
+    ]
+    industry, metric, percentile, value = (list(column) for column in zip(*rows, strict=True))
+    return {
+        "features": world.table(
+            "features",
+            feature=FEATURE_NAMES,
+            category=[category for _, category, _ in FEATURES],
+            released_on=RELEASED,
+            recommended_position=list(range(1, len(FEATURES) + 1)),
+        ),
+        "milestones": adoption.milestones_table(world),
+        "calendar": activity.calendar_table(world, anomalies),
+        "csms": world.table(
+            "csms",
+            csm_id=CSM_IDS,
+            tier=CSM_TIERS,
+            capacity_hours=120.0,
+            contact=[f"{name}@vendor.example" for name in CSM_CONTACTS],
+        ),
+        "benchmarks": world.table(
+            "benchmarks",
+            industry=industry,
+            metric=metric,
+            percentile=percentile,
+            value=value,
+            source="simulated",
+        ),
     }
-    known |= {name: table(columns) for name, columns in TRUTH.items() if name not in known}
-    rows = portfolio.spool.write(
-        out, portfolio.client_ids, pa.array(portfolio.user_ids, pa.string())
-    )
-    spoiled = CSV_TABLES if world.dirty else ()
-    for name, content in whole.items():
-        if name not in spoiled:
+
+
+def _truth(sums: _Sums, anomalies: activity.Anomalies) -> dict[str, pa.Table]:
+    world, total = sums.world, sums.total
+    parts = {
+        **sums.truth,
+        "anomalies": [
+            activity.portfolio_anomalies(total, world, anomalies),
+            *sums.truth["anomalies"],
+        ],
+        "rhythms": [activity.portfolio_rhythms(total, world), *sums.truth["rhythms"]],
+        "withheld": [*sums.truth["withheld"], contact.survey_gap(world)],
+    }
+    truth = {name: world.truth(name) for name in TRUTH}
+    truth |= {name: pa.concat_tables(each) for name, each in parts.items()}
+    for subject in SUBJECTS:
+        truth |= {name: law(total, world) for name, law in getattr(subject, "LAWS", {}).items()}
+    return truth
+
+
+def _write(
+    out: Path, sums: _Sums, anomalies: activity.Anomalies, arguments: dict[str, Any]
+) -> dict[str, Any]:
+    world, truth = sums.world, _truth(sums, anomalies)
+    tables = {name: pa.concat_tables(parts) for name, parts in sums.tables.items()}
+    tables |= _portfolio_tables(world, anomalies)
+    rows = sums.events.write(sums.client_ids, sums.user_ids)
+    if world.scenario.dirty:
+        truth["dirt"] = write_dirt(out, tables, world)
+    for name, content in tables.items():
+        if not (world.scenario.dirty and name in CSV_TABLES):
             write_parquet(out / f"{name}.parquet", content)
-    if world.dirty:
-        known["dirt"] = write_dirt(out, whole, arguments["seed"])
-    for name, content in known.items():
+    for name, content in truth.items():
         write_parquet(out / "truth" / f"{name}.parquet", content)
-    checks = truth.checks(
-        known["hazard"], known["exits"], np.datetime64("1970-01-01") + days.start, world
-    )
+    checks = churn.checks(truth["hazard"], truth["exits"], world)
     summary = {
         "version": VERSION,
         **arguments,
         "last_day": LAST_DAY.isoformat(),
-        "first_day": str(np.datetime64("1970-01-01") + days.start),
-        "parameters": world.parameters(),
+        "first_day": (EPOCH + dt.timedelta(days=world.start)).isoformat(),
+        "parameters": vars(world.scenario),
         "checks": checks,
-        "rows": {"events": rows, **{name: each.num_rows for name, each in whole.items()}},
-        "oracle_auc_30": checks["oracle_auc_30"]["value"],
-        "oracle_auc_90": checks["oracle_auc_90"]["value"],
-        "churns": checks["churns"]["value"],
+        "rows": {"events": rows, **{name: each.num_rows for name, each in tables.items()}},
+        **{name: checks[name]["value"] for name in ("oracle_auc_30", "oracle_auc_90", "churns")},
     }
     write_json(out / "truth" / "portfolio.json", summary)
     return summary

@@ -1,78 +1,91 @@
-"""Which worlds there are: one frozen set of parameters for each named scenario."""
+"""Which portfolios can be simulated: named sets of parameters, the calendar, random streams, local time."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+import datetime as dt
+import zlib
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+
+from healthseg.demo.schema import NEVER, PLACES, TABLES, TRUTH, table
 from healthseg.errors import InvalidParameters, hint
+from healthseg.periods import zone_offsets
 
 VERSION = "1"
+LAST_DAY = dt.date(2025, 10, 10)
+STEP_DAYS = 30
+HOUR_MS, DAY_MS = 3_600_000, 86_400_000
+EPOCH = dt.date(1970, 1, 1)
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """What is planted. Off everywhere in ``null``; the others change a thing or two of ``default``."""
+    """What is planted. ``null`` plants nothing; the others change a few parameters of ``default``."""
 
     name: str
     clients: int = 250
-    planted: bool = (
-        True  # rhythms, changing users and rates, order, bundles, anomalies, message laws
-    )
-    intercept: float = -4.0  # of the monthly log-odds of leaving
-    driver_scale: float = 1.0  # times the drivers' coefficients
+    # rhythms, changing users and rates, order, bundles, anomalies, message laws
+    planted: bool = True
+    # of the monthly log-odds of churn
+    intercept: float = -4.0
+    # multiplies the drivers' coefficients
+    driver_scale: float = 1.0
     frailty_sd: float = 0.6
-    size_log_odds: float = 0.0  # per standard deviation of log seats, the planted confounder
-    size_on_adoption: float = 0.0  # the same confounder on adopting `file_sharing`
-    feature_log_odds: tuple[tuple[str, float], ...] = ()  # adopted features that cause staying
-    sequence_log_odds: float = 0.0  # of having adopted the planted sequence in its order
-    leak: bool = False  # usage falls after notice, and only then
-    segments: bool = False  # four groups of customers far apart
-    dirty: bool = False  # faults in CSV tables
-    drift_from_step: int | None = None  # from here on, other coefficients and a higher base
-
-    def parameters(self) -> dict[str, Any]:
-        return asdict(self)
-
-
-_DEFAULT = Scenario("default")
-
-SCENARIOS: dict[str, Scenario] = {
-    one.name: one
-    for one in (
-        _DEFAULT,
-        replace(
-            _DEFAULT, name="null", planted=False, intercept=-3.3, driver_scale=0.0, frailty_sd=0.0
-        ),
-        replace(_DEFAULT, name="leak", leak=True),
-        replace(
-            _DEFAULT,
-            name="confounded",
-            driver_scale=0.0,
-            intercept=-3.45,
-            size_log_odds=-1.1,
-            size_on_adoption=1.8,
-        ),
-        replace(
-            _DEFAULT,
-            name="effects",
-            clients=2_000,
-            feature_log_odds=(("scheduled_exports", -1.1), ("audit_trail", -1.0)),
-            sequence_log_odds=-1.0,
-            driver_scale=0.85,
-            intercept=-3.6,
-        ),
-        replace(_DEFAULT, name="segments", segments=True, driver_scale=0.0, intercept=-3.5),
-        replace(_DEFAULT, name="dirty", dirty=True),
-        replace(_DEFAULT, name="drift", drift_from_step=10),
-    )
-}
+    # per standard deviation of log seats, the planted confounder
+    size_log_odds: float = 0.0
+    # the same confounder on adopting `file_sharing`
+    size_on_adoption: float = 0.0
+    # adopted features that cause retention
+    feature_log_odds: tuple[tuple[str, float], ...] = ()
+    # of having adopted the planted sequence in its order
+    sequence_log_odds: float = 0.0
+    # usage falls after notice, and only then
+    leak: bool = False
+    # four groups of customers far apart
+    segments: bool = False
+    # faults in CSV tables
+    dirty: bool = False
+    # from this step on, other coefficients and a higher base
+    drift_from_step: int | None = None
 
 
-def named(name: str) -> Scenario:
+def _scenarios() -> dict[str, Scenario]:
+    default = Scenario("default")
+    changes: dict[str, dict[str, Any]] = {
+        "default": {},
+        "null": {"planted": False, "intercept": -3.3, "driver_scale": 0.0, "frailty_sd": 0.0},
+        "leak": {"leak": True},
+        "confounded": {
+            "driver_scale": 0.0,
+            "intercept": -3.45,
+            "size_log_odds": -1.1,
+            "size_on_adoption": 1.8,
+        },
+        "effects": {
+            "clients": 2_000,
+            "feature_log_odds": (("scheduled_exports", -1.1), ("audit_trail", -1.0)),
+            "sequence_log_odds": -1.0,
+            "driver_scale": 0.85,
+            "intercept": -3.6,
+        },
+        "segments": {"segments": True, "driver_scale": 0.0, "intercept": -3.5},
+        "dirty": {"dirty": True},
+        "drift": {"drift_from_step": 10},
+    }
+    return {name: replace(default, name=name, **each) for name, each in changes.items()}
+
+
+SCENARIOS = _scenarios()
+
+
+def scenario_named(name: str) -> Scenario:
     """The scenario of that name.
 
-    >>> named("null").planted
+    >>> scenario_named("null").planted
     False
     """
     if name not in SCENARIOS:
@@ -83,3 +96,115 @@ def named(name: str) -> Scenario:
             validation_rule="one of " + ", ".join(SCENARIOS),
         )
     return SCENARIOS[name]
+
+
+def epoch_day(day: dt.date) -> int:
+    """Days since 1970-01-01.
+
+    >>> epoch_day(dt.date(1970, 1, 11))
+    10
+    """
+    return (day - EPOCH).days
+
+
+def timeline(months: int) -> tuple[int, int]:
+    """First epoch day and number of days of so many whole months that end with 2025-10-10.
+
+    >>> timeline(18)
+    (19824, 548)
+    """
+    after = LAST_DAY + dt.timedelta(days=1)
+    years, month = divmod(after.year * 12 + after.month - 1 - months, 12)
+    start = epoch_day(dt.date(years, month + 1, after.day))
+    return start, epoch_day(after) - start
+
+
+def random_stream(seed: int, batch: int, subject: str) -> np.random.Generator:
+    """The random numbers of one subject in one batch: no subject shifts another's draws."""
+    return np.random.default_rng([seed, batch, zlib.crc32(subject.encode())])
+
+
+@dataclass(frozen=True)
+class World:
+    """A scenario on its calendar, for one batch of customers. Day numbers count from ``start``."""
+
+    scenario: Scenario
+    seed: int
+    batch: int
+    # epoch day of the portfolio's first day
+    start: int
+    days: int
+
+    @property
+    def planted(self) -> bool:
+        return self.scenario.planted
+
+    @property
+    def segments(self) -> bool:
+        return self.scenario.segments
+
+    @property
+    def steps(self) -> np.ndarray:
+        """Days on which the hazard's 30-day steps begin; the first 30 days have no metrics yet."""
+        return np.arange(STEP_DAYS, self.days, STEP_DAYS)
+
+    @property
+    def weeks(self) -> int:
+        return self.days // 7 + 1
+
+    @property
+    def weekdays(self) -> np.ndarray:
+        """The weekday of each day, Monday 0."""
+        return (np.arange(self.start, self.start + self.days) + 3) % 7
+
+    def random(self, subject: str) -> np.random.Generator:
+        return random_stream(self.seed, self.batch, subject)
+
+    def table(self, name: str, /, **values: Any) -> pa.Table:
+        return table(TABLES[name], self.start, values)
+
+    def truth(self, name: str, /, **values: Any) -> pa.Table:
+        return table(TRUTH[name], self.start, values)
+
+    @cached_property
+    def _offsets(self) -> tuple[int, np.ndarray]:
+        """First UTC hour, and offsets in milliseconds of PLACES by UTC hour."""
+        low, high = self.start - 4, self.start + self.days + 3
+        offsets = np.zeros((len(PLACES), (high - low) * 24), np.int64)
+        zones = [zone for _, zone, _ in PLACES]
+        span = [EPOCH + dt.timedelta(days=day) for day in (low, high)]
+        for name, since, until, offset in zone_offsets(zones, *span):
+            hours = slice(since // 3600 - low * 24, until // 3600 - low * 24)
+            offsets[zones.index(name), hours] = offset * 1_000
+        return low * 24, offsets
+
+    def _offset_ms(self, utc_ms: np.ndarray, zone: np.ndarray) -> np.ndarray:
+        first, offsets = self._offsets
+        return offsets[zone, np.clip(utc_ms // HOUR_MS - first, 0, offsets.shape[1] - 1)]
+
+    def utc_ms(self, day: np.ndarray, clock_ms: np.ndarray, zone: np.ndarray) -> np.ndarray:
+        """UTC of a local day and clock; an hour that daylight saving skips becomes the next one."""
+        local_ms = (day + self.start) * DAY_MS + clock_ms
+        return local_ms - self._offset_ms(local_ms - self._offset_ms(local_ms, zone), zone)
+
+    def local_day(self, utc_ms: np.ndarray, zone: np.ndarray) -> np.ndarray:
+        """The account-local day number of an instant, exact across daylight saving."""
+        return (utc_ms + self._offset_ms(utc_ms, zone)) // DAY_MS - self.start
+
+    def typed_ms(self, day: Any) -> np.ndarray:
+        """UTC of what somebody enters on a day; -1 for NEVER.
+
+        Between 10:00 and 12:00 UTC it is the same calendar day in every zone of the portfolio.
+        """
+        day = np.asarray(day, np.int64)
+        typed = (day + self.start) * DAY_MS + 10 * HOUR_MS + (day % 120) * 60_000
+        return np.where(day < NEVER, typed, -1)
+
+
+def before(day: np.ndarray, until: np.ndarray | int) -> np.ndarray:
+    """The day where it lies before ``until``, else NEVER.
+
+    >>> before(np.array([3, 9]), 5).tolist()
+    [3, 1000000]
+    """
+    return np.where(day < until, day, NEVER)

@@ -18,7 +18,6 @@ from typing import (
     ParamSpec,
     Self,
     TypeVar,
-    cast,
     get_type_hints,
 )
 
@@ -396,9 +395,9 @@ def tool(
 
     def run(portfolio: Any, values: Mapping[str, Any]) -> R:
         parameters = validated(model(), values)
-        arguments = {name: getattr(parameters, name) for name in type(parameters).model_fields}
+        arguments: Any = {name: getattr(parameters, name) for name in type(parameters).model_fields}
         with threadpool_limits(1, "blas"):
-            return cast(Any, function)(_opened(portfolio), **arguments)
+            return function(_opened(portfolio), **arguments)
 
     @functools.wraps(function)
     def call(portfolio: Any, *args: P.args, **kwargs: P.kwargs) -> R:

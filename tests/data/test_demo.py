@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from healthseg.data.tables import TABLES as CONTRACT
-from healthseg.demo import SCENARIOS, write_demo
+from healthseg.demo import SCENARIOS, make_demo
 from healthseg.demo.schema import TABLES, TRUTH
 from healthseg.errors import InvalidParameters
 
@@ -32,14 +32,14 @@ KIND_OF = {
 @pytest.fixture(scope="module")
 def portfolio(tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("demo") / "portfolio"
-    write_demo(out, events="light")
+    make_demo(out, events="light")
     return out
 
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("demo") / "small"
-    write_demo(out, clients=20, months=9, events="light")
+    make_demo(out, clients=20, months=9, events="light")
     return out
 
 
@@ -76,12 +76,12 @@ def local_day(moments: pd.Series, clients: pd.Series, portfolio: Path) -> pd.Ser
 
 
 def test_the_same_arguments_give_the_same_bytes(small, tmp_path):
-    write_demo(tmp_path / "again", clients=20, months=9, events="light")
+    make_demo(tmp_path / "again", clients=20, months=9, events="light")
     assert digest(tmp_path / "again") == digest(small)
 
 
 def test_another_seed_gives_another_portfolio(small, tmp_path):
-    write_demo(tmp_path / "other", clients=20, months=9, events="light", seed=8)
+    make_demo(tmp_path / "other", clients=20, months=9, events="light", seed=8)
     ours, theirs = digest(small), digest(tmp_path / "other")
     assert (
         ours["customers.parquet"] != theirs["customers.parquet"]
@@ -90,15 +90,15 @@ def test_another_seed_gives_another_portfolio(small, tmp_path):
 
 
 def test_an_earlier_portfolio_is_replaced_whole(small, tmp_path):
-    write_demo(tmp_path / "portfolio", clients=6, months=4, scenario="dirty", events="light")
-    write_demo(tmp_path / "portfolio", clients=20, months=9, events="light")
+    make_demo(tmp_path / "portfolio", clients=6, months=4, scenario="dirty", events="light")
+    make_demo(tmp_path / "portfolio", clients=20, months=9, events="light")
     assert digest(tmp_path / "portfolio") == digest(small)
 
 
 def test_a_folder_with_other_files_is_refused(tmp_path):
     (tmp_path / "thesis.txt").write_text("ten years of work")
     with pytest.raises(InvalidParameters, match="holds no demo portfolio"):
-        write_demo(tmp_path, clients=5)
+        make_demo(tmp_path, clients=5)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
@@ -108,12 +108,12 @@ def test_a_folder_with_other_files_is_refused(tmp_path):
         ({"scenario": "nul"}, "did you mean null"),
         ({"clients": 0}, "out of range"),
         ({"months": 1}, "out of range"),
-        ({"events": "heavy"}, "neither full nor light"),
+        ({"events": "heavy"}, "must be full or light"),
     ],
 )
 def test_a_wrong_argument_is_named(arguments, words, tmp_path):
     with pytest.raises(InvalidParameters, match=words):
-        write_demo(tmp_path / "portfolio", **arguments)
+        make_demo(tmp_path / "portfolio", **arguments)
     assert not (tmp_path / "portfolio").exists()
 
 
@@ -276,7 +276,7 @@ def test_the_portfolio_has_what_the_tools_speak_of(portfolio):
 
 def test_light_events_keep_days_sessions_features_and_counts(tmp_path):
     for kind in ("full", "light"):
-        write_demo(tmp_path / kind, clients=12, months=6, events=kind)
+        make_demo(tmp_path / kind, clients=12, months=6, events=kind)
     full, light = (events(tmp_path / kind) for kind in ("full", "light"))
     full, light = (
         frame[frame["source"] == "ui"].assign(count=lambda rows: rows["count"].fillna(1))
@@ -326,7 +326,7 @@ def test_sessions_of_a_user_are_apart_by_more_than_the_gap(small):
 
 @pytest.mark.parametrize("name", sorted(SCENARIOS))
 def test_each_scenario_writes_every_table_of_the_truth(name, tmp_path):
-    summary = write_demo(tmp_path, clients=12, months=6, scenario=name, events="light")
+    summary = make_demo(tmp_path, clients=12, months=6, scenario=name, events="light")
     for truth, columns in TRUTH.items():
         assert pq.read_schema(tmp_path / "truth" / f"{truth}.parquet").names == list(columns)
     on_disk = json.loads((tmp_path / "truth" / "portfolio.json").read_text())
@@ -337,7 +337,7 @@ def test_each_scenario_writes_every_table_of_the_truth(name, tmp_path):
 
 
 def test_a_portfolio_of_several_chunks_gives_each_customer_its_own_number(tmp_path):
-    write_demo(tmp_path, clients=253, months=3, events="light")
+    make_demo(tmp_path, clients=253, months=3, events="light")
     ids = read(tmp_path, "customers")["client_id"]
     assert sorted(ids) == [f"cs_client_{number:03d}" for number in range(1, 254)]
     assert not read(tmp_path, "users").duplicated(["client_id", "user_id"]).any()

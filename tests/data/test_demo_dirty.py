@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from healthseg.demo import write_demo
+from healthseg.demo import make_demo
 from healthseg.demo.dirt import CSV_TABLES, LATE
 
 
@@ -17,7 +17,7 @@ from healthseg.demo.dirt import CSV_TABLES, LATE
 def portfolios(tmp_path_factory) -> tuple[Path, Path]:
     folder = tmp_path_factory.mktemp("dirty")
     for scenario in ("default", "dirty"):
-        write_demo(folder / scenario, clients=30, months=9, scenario=scenario, events="light")
+        make_demo(folder / scenario, clients=30, months=9, scenario=scenario, events="light")
     return folder / "default", folder / "dirty"
 
 

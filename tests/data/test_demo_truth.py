@@ -10,8 +10,8 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from healthseg.demo import write_demo
-from healthseg.demo.truth import expected_auc
+from healthseg.demo import make_demo
+from healthseg.demo.churn import expected_auc
 
 DAY = pd.Timedelta(days=1)
 START = pd.Timestamp("2024-04-11")
@@ -20,14 +20,14 @@ START = pd.Timestamp("2024-04-11")
 @pytest.fixture(scope="module")
 def portfolio(tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("truth") / "portfolio"
-    write_demo(out, events="light")
+    make_demo(out, events="light")
     return out
 
 
 @pytest.fixture(scope="module")
 def null(tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("truth") / "null"
-    write_demo(out, scenario="null", events="light")
+    make_demo(out, scenario="null", events="light")
     return out
 
 
@@ -217,7 +217,7 @@ def test_first_use_and_milestones_follow_from_the_events(portfolio):
 
 
 def test_usage_falls_after_notice_only_in_the_leak_portfolio(portfolio, tmp_path):
-    write_demo(tmp_path, scenario="leak", events="light")
+    make_demo(tmp_path, scenario="leak", events="light")
     ours, theirs = (
         read(path, "truth/hazard").query("at_risk").reset_index(drop=True)
         for path in (tmp_path, portfolio)
@@ -301,7 +301,7 @@ def test_planted_things_say_how_likely_they_are_to_be_found(portfolio):
 
 
 def test_the_segments_lie_far_apart(tmp_path):
-    write_demo(tmp_path, scenario="segments", events="light", clients=200)
+    make_demo(tmp_path, scenario="segments", events="light", clients=200)
     assert read(tmp_path, "truth/segment_centres")["min_separation"].iloc[0] >= 5.5
     assert read(tmp_path, "truth/segments")["segment"].nunique() == 4
 

@@ -6,13 +6,13 @@ import pandas as pd
 import pytest
 
 import healthseg as hs
-from healthseg.demo import write_demo
+from healthseg.demo import make_demo
 
 
 @pytest.fixture(scope="module")
 def dirty(tmp_path_factory) -> tuple[hs.Portfolio, pd.DataFrame]:
     folder = tmp_path_factory.mktemp("dirty-accounting")
-    write_demo(folder, clients=120, months=6, scenario="dirty", events="light")
+    make_demo(folder, clients=120, months=6, scenario="dirty", events="light")
     return hs.Portfolio.open(folder), pd.read_parquet(folder / "truth" / "dirt.parquet")
 
 
@@ -47,7 +47,7 @@ def test_as_many_values_are_corrected_as_were_spoiled(dirty) -> None:
 
 def test_the_dirty_portfolio_scores_as_well_as_the_clean_one(dirty, tmp_path) -> None:
     portfolio, _ = dirty
-    write_demo(tmp_path, clients=120, months=6, events="light")
+    make_demo(tmp_path, clients=120, months=6, events="light")
     clean = hs.Portfolio.open(tmp_path)
     client = clean.table("customers").query("churned_on != churned_on")["client_id"].iloc[0]
     assert portfolio.data_until == clean.data_until

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from healthseg.demo import write_demo
+from healthseg.demo import make_demo
 
 
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("portfolio") / "demo"
-    write_demo(folder, clients=12, events="light")
+    make_demo(folder, clients=12, events="light")
     return folder

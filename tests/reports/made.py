@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from healthseg.demo import write_demo
+from healthseg.demo import make_demo
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Portfolio:
 def small_portfolio(tmp_path_factory) -> Portfolio:
     """Forty customers over nine months, with few events."""
     folder = tmp_path_factory.mktemp("portfolio") / "small"
-    write_demo(folder, clients=40, months=9, seed=7, events="light")
+    make_demo(folder, clients=40, months=9, seed=7, events="light")
     customers = pd.read_parquet(folder / "customers.parquet").sort_values("client_id")
     left = customers["churned_on"].notna()
     return Portfolio(

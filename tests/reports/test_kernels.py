@@ -19,7 +19,7 @@ import pytest
 
 import healthseg as hs
 from healthseg.data import memory
-from healthseg.demo import write_demo
+from healthseg.demo import make_demo
 from healthseg.metrics.milestone_catalogue import BUSINESS, DayCount
 from healthseg.reports.batches import execution
 from healthseg.reports.batches.kernels import forking, keeping, linux, messages, sharing, supply
@@ -319,7 +319,7 @@ def test_a_message_arrives_whole_or_not_at_all():
 
 
 def test_what_was_counted_of_a_portfolio_is_handed_over_whole(tmp_path, monkeypatch):
-    write_demo(tmp_path / "portfolio", clients=12, months=4, seed=3, events="light")
+    make_demo(tmp_path / "portfolio", clients=12, months=4, seed=3, events="light")
     portfolio = hs.Portfolio.open(tmp_path / "portfolio")
     business = DayCount(BUSINESS, [dt.date(2025, 12, 25)])
     counted = {

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from healthseg.data.portfolio import Portfolio
-from healthseg.demo import write_demo
+from healthseg.demo import make_demo
 from healthseg.scoring import training
 from tests.metrics.portfolios import open_portfolio
 from tests.metrics.test_point_in_time import cut
@@ -21,7 +21,7 @@ DAY = dt.date(2025, 7, 20)
 def portfolios(tmp_path_factory):
     """The portfolio as it is 80 days later, and as it was at the end of the day."""
     folder = tmp_path_factory.mktemp("whole") / "demo"
-    write_demo(folder, clients=120, seed=301, events="light")
+    make_demo(folder, clients=120, seed=301, events="light")
     tables = {path.stem: pd.read_parquet(path) for path in sorted(folder.glob("*.parquet"))}
     tables["events"] = pd.concat(
         [pd.read_parquet(path) for path in sorted((folder / "events").glob("*.parquet"))]

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 import healthseg as hs
-from healthseg.demo import write_demo
+from healthseg.demo import make_demo
 from healthseg.errors import CalculationError, InvalidParameters
 from healthseg.scoring.reportcard import report_card
 from healthseg.scoring.reportcard.accuracy import (
@@ -170,7 +170,7 @@ def test_weights_are_suggested_only_where_later_time_proves_them():
 @pytest.fixture(scope="module")
 def card(tmp_path_factory):
     folder = tmp_path_factory.mktemp("card")
-    write_demo(folder, clients=70, events="light", seed=11)
+    make_demo(folder, clients=70, events="light", seed=11)
     return report_card(hs.Portfolio.open(folder), draws=40)
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 import healthseg as hs
-from healthseg.demo import write_demo
+from healthseg.demo import make_demo
 from healthseg.testing import tiny_portfolio
 from healthseg.tools import portfolio_health
 
@@ -23,7 +23,7 @@ REPOSITORY = Path(__file__).parents[2]
 def demo_folder(tmp_path_factory):
     """60 customers over 18 months: a third leave, a third lack a table."""
     folder = tmp_path_factory.mktemp("demo")
-    write_demo(folder, clients=60, events="light")
+    make_demo(folder, clients=60, events="light")
     return folder
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 import healthseg as hs
-from healthseg.demo import write_demo
+from healthseg.demo import make_demo
 from healthseg.errors import ClientNotFound, InvalidClientId, InvalidParameters
 from healthseg.testing import tiny_portfolio
 from healthseg.tools import TOOLS, portfolio_adoption, track_feature_adoption
@@ -24,7 +24,7 @@ def whole(demo):
 
 
 def simulated(folder, scenario, **given):
-    write_demo(folder, scenario=scenario, events="light", **given)
+    make_demo(folder, scenario=scenario, events="light", **given)
     portfolio = hs.Portfolio.open(folder)
     return effects(Figures.of(portfolio, portfolio.as_of(), 30))
 

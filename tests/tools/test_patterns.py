@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 import healthseg as hs
-from healthseg.demo import write_demo
+from healthseg.demo import make_demo
 from healthseg.errors import ClientNotFound, InvalidClientId, InvalidParameters
 from healthseg.metrics.leaving import customers_as_of
 from healthseg.testing import tiny_portfolio
@@ -30,7 +30,7 @@ TOOL = "analyze_engagement_patterns"
 def portfolio(tmp_path_factory):
     """250 customers, enough leavers to learn from."""
     folder = tmp_path_factory.mktemp("patterns")
-    write_demo(folder, clients=250, seed=1, events="light")
+    make_demo(folder, clients=250, seed=1, events="light")
     return hs.Portfolio.open(folder)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 import healthseg as hs
 from healthseg.clustering.rhythms import DAY_NAMES, hour_ranges
-from healthseg.demo import write_demo
+from healthseg.demo import make_demo
 from healthseg.metrics import panel
 from healthseg.testing import tiny_portfolio
 from healthseg.tools import analyze_engagement_patterns, portfolio_usage
@@ -118,7 +118,7 @@ def test_a_day_on_which_those_who_came_did_much_more_is_unusual_as_the_patterns_
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_a_portfolio_without_rhythm_or_departures_shows_none(tmp_path, seed):
-    write_demo(tmp_path, clients=60, scenario="null", seed=seed, events="light")
+    make_demo(tmp_path, clients=60, scenario="null", seed=seed, events="light")
     portfolio = hs.Portfolio.open(tmp_path)
     rows = panel.panel(portfolio, [portfolio.data_until])
     rows = rows[rows["live"]]

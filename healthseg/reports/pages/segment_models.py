@@ -33,10 +33,9 @@ def rows_of(portfolio: Any, as_of: str | None, metrics: list[str]) -> Any:
 
 def found(rows: Any, method: str, least: int, most: int, seed: int) -> Any:
     """The groups that the evidence allows."""
-    from healthseg.clustering.groups import grouping
-    from healthseg.settings import Settings
+    from healthseg.clustering.custom import grouping
 
-    return grouping(rows, method, least, most, Settings(seed=seed))
+    return grouping(rows, method, least, most, seed)
 
 
 def opening(groups: Any) -> Html:
@@ -82,7 +81,7 @@ def evidence(groups: Any) -> Html:
 
 def apart(groups: Any, rows: Any) -> Html:
     """What sets the groups apart?"""
-    from healthseg.clustering.groups import profile
+    from healthseg.clustering.custom import profile
 
     if not groups.groups:
         return Html(missing("What sets groups apart", groups.reason or "there are none"))

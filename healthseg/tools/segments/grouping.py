@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from healthseg.clustering.groups import Grouping, grouping, profile
-from healthseg.clustering.rules import UNPLACED
+from healthseg.clustering.custom import Grouping, grouping, profile
+from healthseg.clustering.evidence import LEAST_CUSTOMERS
+from healthseg.clustering.ordering import UNPLACED
 from healthseg.data.memory import remember
 from healthseg.tools.segments import metrics
 from healthseg.tools.segments.figures import Figures
@@ -31,7 +32,7 @@ def by_groups(figures: Figures, criteria: dict[str, Any], least: int, most: int)
             criteria["method"],
             least,
             min(most, MOST_GROUPS),
-            figures.settings,
+            figures.settings.seed,
             criteria["k"],
         ),
     )
@@ -133,7 +134,7 @@ def _joined(words: list[str]) -> str:
     return text[:1].upper() + text[1:]
 
 
-def evidence_of(found: Grouping, least_customers: int) -> dict[str, Any]:
+def evidence_of(found: Grouping) -> dict[str, Any]:
     """The evidence as the response has it."""
     evidence, row = found.evidence, found.evidence.row
     return {
@@ -151,6 +152,6 @@ def evidence_of(found: Grouping, least_customers: int) -> dict[str, Any]:
         "least_jaccard": row.get("least_jaccard"),
         "reference_p": evidence.p,
         "reference_draws": evidence.draws,
-        "least_customers": least_customers,
+        "least_customers": LEAST_CUSTOMERS,
         "tried": evidence.tried.to_dict("records"),
     }
