@@ -28,8 +28,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # so that a checkout that is not installed will do
 
 import healthseg as hs  # noqa: E402
-from healthseg.clustering.anomalies_days import daily  # noqa: E402
-from healthseg.clustering.anomalies_portfolio import anomalies_of  # noqa: E402
+from healthseg.clustering.unusual_days import anomalies_of, daily  # noqa: E402
 from healthseg.demo import make_demo  # noqa: E402
 from healthseg.statistics.departures import beyond_earlier  # noqa: E402
 

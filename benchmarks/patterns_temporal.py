@@ -26,11 +26,12 @@ sys.path.insert(0, str(ROOT))  # so that a checkout that is not installed will d
 
 import healthseg as hs  # noqa: E402
 from healthseg.clustering.communication import communication  # noqa: E402
-from healthseg.clustering.judging import judge  # noqa: E402
+from healthseg.clustering.patterns import evaluate_patterns  # noqa: E402
 from healthseg.clustering.rhythms import DAY_NAMES  # noqa: E402
-from healthseg.clustering.support_sequences import ARROW, support  # noqa: E402
+from healthseg.clustering.support import ARROW, support  # noqa: E402
 from healthseg.clustering.temporal import temporal  # noqa: E402
 from healthseg.demo import make_demo  # noqa: E402
+from healthseg.settings import Settings  # noqa: E402
 
 DAY = dt.timedelta(days=1)
 WINDOW, YEAR = 91 * DAY, 365 * DAY
@@ -49,7 +50,9 @@ def last_days(portfolio: hs.Portfolio) -> dict[str, dt.date]:
 
 
 def passing(families: list) -> pd.DataFrame:
-    judged = judge([family for family in families if family is not None], seed=7, resamples=50)
+    judged = evaluate_patterns(
+        [family for family in families if family is not None], Settings(pattern_resamples=50)
+    )
     return judged[judged["passes"].astype(bool)]
 
 

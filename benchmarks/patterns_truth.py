@@ -19,9 +19,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from sklearn.metrics import adjusted_rand_score
 
 import healthseg as hs
-from healthseg.clustering.agreement import adjusted_rand
 from healthseg.clustering.bundles import PLUS
 from healthseg.clustering.sequences import ARROW
 from healthseg.demo import make_demo
@@ -119,7 +119,7 @@ def _personas(study: Study, folder: Path) -> float:
     ]
     own = truth.reindex(labels.index)
     known = own.notna().to_numpy()
-    return adjusted_rand(labels.to_numpy()[known], pd.factorize(own[known])[0])
+    return adjusted_rand_score(labels.to_numpy()[known], pd.factorize(own[known])[0])
 
 
 def effects(given: argparse.Namespace) -> bool:

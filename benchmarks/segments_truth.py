@@ -21,12 +21,13 @@ sys.path.insert(0, str(ROOT))  # so that a checkout that is not installed will d
 import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402
 from scipy import stats  # noqa: E402
+from sklearn.metrics import adjusted_rand_score  # noqa: E402
 
 import healthseg as hs  # noqa: E402
-from healthseg.clustering.agreement import adjusted_rand  # noqa: E402
-from healthseg.clustering.custom import grouping  # noqa: E402
+from healthseg.clustering.groups import grouping  # noqa: E402
 from healthseg.clustering.mixture import METHODS  # noqa: E402
 from healthseg.demo import make_demo  # noqa: E402
+from healthseg.settings import Settings  # noqa: E402
 from healthseg.tools.segments.answer import placer_of  # noqa: E402
 from healthseg.tools.segments.criteria import checked  # noqa: E402
 from healthseg.tools.segments.figures import Figures  # noqa: E402
@@ -65,7 +66,9 @@ def planted(seeds: int) -> bool:
         for method in METHODS:
             _, made = placed(figures, "custom", {"method": method})
             people = made.at[made.at < made.placed]
-            index = adjusted_rand(pd.factorize(known.reindex(people.index))[0], people.to_numpy())
+            index = adjusted_rand_score(
+                pd.factorize(known.reindex(people.index))[0], people.to_numpy()
+            )
             good[method] += made.placed == 4 and index >= 0.9
             told.append(f"{method}: {made.placed} segments, adjusted Rand {index:.3f}")
         print(f"  segments {seed}: {'; '.join(told)}", flush=True)
@@ -133,7 +136,7 @@ def clouds(seeds: int) -> bool:
     for kind in KINDS:
         for method in METHODS:
             silent = sum(
-                grouping(cloud(kind, seed), method, 5, 8, seed=7).reason is not None
+                grouping(cloud(kind, seed), method, 5, 8, Settings()).reason is not None
                 for seed in range(seeds)
             )
             reached &= silent >= seeds - max(1, seeds // 20)

@@ -28,7 +28,7 @@ from healthseg.demo import make_demo  # noqa: E402
 from healthseg.metrics import panel  # noqa: E402
 from healthseg.metrics.lives import counting, hours_of  # noqa: E402
 from healthseg.tools import portfolio_usage  # noqa: E402
-from healthseg.tools.usage.week import heatmap  # noqa: E402
+from healthseg.tools.usage.sections import heatmap  # noqa: E402
 
 DAY = dt.timedelta(days=1)
 FIRST_DEMO = 7  # the seed of `healthseg demo`

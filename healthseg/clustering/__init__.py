@@ -1,1 +1,1 @@
-"""GROUPED: finished frames of metrics in; groups, with the evidence that they are there, out."""
+"""Grouped: segments and groups of customers, personas, patterns of use, rhythms and anomalies."""

@@ -1,36 +1,38 @@
-"""Days that were not like others, in one series: more or fewer people, more or less done by each, calls never seen.
+"""Unusual days in one daily series: more or fewer people, more or less activity of each, API calls never seen before.
 
-Three questions are asked of every day, each with its own law. *People*: were the day's users as many as on that weekday
-in the weeks around (``departures.against_weekday``)? *Doing*: did those who came do as much as they usually do
-(``anomalies_intensity``)? Asked of the sum of events alone, a customer's day is so wide of its mean by the luck of who
-came that spikes drown in it. *Calls* of the API are a machine's, of whose law little is known: they are held against
-their weekday, and must also be like none before (``departures.beyond_earlier``). A day is reported where
+Every day is compared with what was expected of it, by three metrics with their own laws. *People*: were the day's users
+as many as on that weekday in the weeks around (``departures.against_weekday``)? *Doing*: did those users do as much as
+they usually do? By the sum of events alone, a day is so far from its mean by the luck of who was active that spikes
+drown in it. *Calls* of the API are a machine's, of whose law little is known: they are compared with their weekday, and
+must also be like none before (``departures.beyond_earlier``). A day is reported where
 
-1. chance gives such a day less often than once in 1 / ``max_p`` days (its return time, from which its severity comes),
+1. chance gives such a day less often than once in 1 / ``anomaly_max_p`` days (its return time sets its severity),
 2. people and calls: it is at least a fifth away from what was expected.
 
-Where a series is wilder than its law, its own tails say so: its scores are shrunk until their 95 % point (of doing the
-98 % point) is no farther out than the normal distribution's. Of few people no p is smaller than Poisson's.
+Where a series is wilder than its law, its own tails show it: its scores are shrunk until their 95 % point (of doing the
+98 % point) is no farther out than the normal distribution's. Of few people no p is smaller than Poisson's. A day that a
+wider event explains (a dip of the whole portfolio) is compared with what that event left of it.
 
-A day that a wider event explains (the whole portfolio's dip) is held against what that event left of it.
+*Doing* in detail: a session is a burst, so the events of a day's sessions have a variance of their own. Given S
+sessions, the events beyond the first of each are negative binomial with mean S·m and dispersion S·r, where m is the
+series' mean within four weeks before and after the day (without it, shrunk to the whole series' by 20 sessions), and r
+is the series' own, by moments. Both are estimated without the days that stand out (at first: without the highest
+fortieth), repeatedly, so that one of them does not hide the next.
 """
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import scipy
 
-from healthseg.clustering.anomalies_intensity import intensity
+from healthseg.settings import Settings
 from healthseg.statistics.departures import Days, against_weekday, beyond_earlier
 
-MAX_P = 1e-5  # one alarm in 270 years of days; a portfolio of 250 has one by chance in a year
-SEVERITY_RETURN_DAYS = {"critical": 1e12, "high": 1e9, "medium": 1e6, "low": 0.0}
-LEAST_CALL_DAYS = 28
-STILL_OPEN_DAYS = 7
+SEVERITIES = ("critical", "high", "medium")
 COLUMNS = [
     "first_day",
     "last_day",
@@ -47,104 +49,105 @@ COLUMNS = [
     "usual_person_events",
     "open",
 ]
+DAYS_AROUND = 28
+PRIOR_SESSIONS = 20.0
+MIN_SESSIONS = 20
+OUTLYING_P = 1e-4  # of a day that is left out of the estimates
+FIRST_USED_SHARE = 0.975
+ROUNDS = 6
+NEAR_SPREADS = 2.0  # within two standard errors p is far above any that matters
 
 
 def anomalies(
     days: Mapping[str, np.ndarray] | pd.DataFrame,
+    settings: Settings,
     of_usual: np.ndarray | float = 1.0,
-    max_p: float = MAX_P,
     since: int = 0,
 ) -> pd.DataFrame:
-    """The anomalies of a daily series, those of days from ``since`` on (all days are what they are held against).
+    """The anomalies of a daily series, on days from ``since`` on (all days are what they are compared with).
 
-    ``days`` has a value a day, without gaps: day (since 1970), person_events, users (that came), sessions (begun; NaN
-    where events have no times: then the events are held against the users) and, where they are measured, api_events
-    (with of_usual_length: False for days that a change of clocks made longer or shorter: their calls are not asked).
+    ``days`` has a value a day, without gaps: day (since 1970), person_events, users (active), sessions (started; NaN
+    where events have no times: then the events are compared with the users) and, where measured, api_events (with
+    of_usual_length: False for days that a change of clocks made longer or shorter: their calls are not compared).
     ``of_usual`` is what a wider event left of each day's people (1: nothing happened).
 
     Columns: first_day, last_day, day (the farthest out of them), anomaly_type (unusual_spike, unusual_dip), about
-    (people: users; doing: events of those who came; calls of the API), value and expected (of that), ratio, z,
-    return_days, severity (critical from 1e12 days, high 1e9, medium 1e6, else low), person_events and
-    usual_person_events (median of the weekday around) of the day, open (nothing since was as usual, and
-    it is at most a week ago). In order of
-    first_day; neighbouring days of one kind are one anomaly.
+    (people: users; doing: events of those users; calls of the API), value and expected (of that), ratio, z,
+    return_days, severity (from 1e12 days critical, 1e9 high, 1e6 medium, else low), person_events and
+    usual_person_events (median of the weekday around) of the day, open (no usual day since, and at most a week ago).
+    In order of first_day; neighbouring days of one kind are one anomaly.
 
     >>> day, random = np.arange(140), np.random.default_rng(3)
     >>> users = np.where(day % 7 < 5, 40.0, 4.0) + random.integers(-3, 4, 140)
     >>> days = pd.DataFrame({"day": day, "person_events": 5 * users, "users": users, "sessions": users})
     >>> days.loc[64:65, ["person_events", "users", "sessions"]] = [25, 5, 5]
-    >>> anomalies(days)[["first_day", "last_day", "anomaly_type", "about"]].values.tolist()
+    >>> anomalies(days, Settings())[["first_day", "last_day", "anomaly_type", "about"]].values.tolist()
     [[64, 65, 'unusual_dip', 'people']]
     """
-    events, users, begun = (
+    events, users, sessions = (
         np.asarray(days[name], dtype=float) for name in ("person_events", "users", "sessions")
     )
-    day = np.asarray(days["day"], dtype=np.int64)
+    day, max_p = np.asarray(days["day"], dtype=np.int64), settings.anomaly_max_p
     people = against_weekday(users, of_usual)
     parts = [
         _people(people, max_p),
-        _doing(events, np.where(np.isfinite(begun), begun, users), max_p),
+        _doing(events, np.where(np.isfinite(sessions), sessions, users), max_p),
     ]
     if "api_events" in days:
-        long = (
-            np.asarray(days["of_usual_length"], dtype=bool)
-            if "of_usual_length" in days
-            else np.ones(len(day), bool)
-        )
-        parts.append(_calls(np.asarray(days["api_events"], dtype=float), long, max_p))
-    found = [pd.DataFrame(part) for part in parts if (day[part["place"]] >= since).any()]
-    if not found:
-        return _nothing()
-    rows = pd.concat(found, ignore_index=True)
+        calls = np.asarray(days["api_events"], dtype=float)
+        comparable = beyond_earlier(calls, settings.anomaly_min_days)
+        if "of_usual_length" in days:
+            comparable &= np.asarray(days["of_usual_length"], dtype=bool)
+        parts.append(_calls(calls, comparable, max_p))
+    recent = [part for part in parts if (day[part["place"]] >= since).any()]
+    if not recent:
+        return pd.DataFrame({name: [] for name in COLUMNS})
+    rows = pd.concat([pd.DataFrame(part) for part in recent], ignore_index=True)
     rows = rows[day[rows["place"].to_numpy(dtype=np.int64)] >= since].reset_index(drop=True)
     place = rows["place"].to_numpy(dtype=np.int64)
     usual = against_weekday(events)
-    usual = pd.Series(usual.expected, index=usual.place).reindex(place).to_numpy(dtype=float)
-    rows = rows.assign(day=day[place], person_events=events[place], usual_person_events=usual)
-    return _spells(rows, _last_usual_day(day, people), int(day[-1]))
+    usual_events = pd.Series(usual.expected, index=usual.place).reindex(place).to_numpy(dtype=float)
+    rows = rows.assign(
+        day=day[place], person_events=events[place], usual_person_events=usual_events
+    )
+    return _spells(rows, _last_usual_day(day, people), int(day[-1]), settings)
 
 
-@functools.cache
-def _nothing() -> pd.DataFrame:
-    return pd.DataFrame({name: [] for name in COLUMNS})
-
-
-def _people(days: Days, max_p: float) -> dict[str, object]:
+def _people(days: Days, max_p: float) -> dict[str, Any]:
     z = _tamed(days.z, 0.95)
     p = np.maximum(2 * scipy.special.ndtr(-np.abs(z)), 2 * _poisson_tail(days.value, days.expected))
-    return _passing(
-        "people", days.place, days.value, days.expected, z, p, days.is_change & (p <= max_p)
-    )
+    passes = days.is_change & (p <= max_p)
+    return _passing("people", days.place, days.value, days.expected, z, p, passes)
 
 
 def _poisson_tail(value: np.ndarray, expected: np.ndarray) -> np.ndarray:
-    """What chance alone gives where few come: the root of 0 lies far from that of 6, which Poisson reaches easily."""
+    """The chance of a value as far out: the root of 0 lies far from that of 6, which Poisson reaches easily."""
     upper = scipy.special.gammainc(np.maximum(value, 1e-9), expected)  # P(Y ≥ value)
     return np.where(value > expected, upper, scipy.special.gammaincc(value + 1, expected))
 
 
-def _doing(events: np.ndarray, sessions: np.ndarray, max_p: float) -> dict[str, object]:
+def _doing(events: np.ndarray, sessions: np.ndarray, max_p: float) -> dict[str, Any]:
     expected, score = intensity(events, sessions)
     z = _tamed(score, 0.98)
     p = 2 * scipy.special.ndtr(-np.abs(z))
     return _passing("doing", np.arange(len(events)), events, expected, z, p, p <= max_p)
 
 
-def _calls(calls: np.ndarray, of_usual_length: np.ndarray, max_p: float) -> dict[str, object]:
+def _calls(calls: np.ndarray, comparable: np.ndarray, max_p: float) -> dict[str, Any]:
     days = against_weekday(calls)
-    z = _tamed(days.z, 0.95)
-    p = np.maximum(2 * scipy.special.ndtr(-np.abs(z)), 2 * _poisson_tail(days.value, days.expected))
-    new = (beyond_earlier(calls, LEAST_CALL_DAYS) & of_usual_length)[days.place]
-    return _passing(
-        "calls", days.place, days.value, days.expected, z, p, days.is_change & (p <= max_p) & new
-    )
+    part = _people(days, 1.0)
+    passes = (1 / part["return_days"] <= max_p) & comparable[part["place"]]
+    return {
+        name: column if name == "about" else column[passes] for name, column in part.items()
+    } | {"about": "calls"}
 
 
 def _tamed(z: np.ndarray, share: float) -> np.ndarray:
     """Scores shrunk so that ``share`` of them lie where the normal distribution has them, if they lie farther out."""
     if not len(z):
         return z
-    return z / max(float(np.quantile(np.abs(z), share)) / scipy.special.ndtri((1 + share) / 2), 1.0)
+    quantile = float(np.quantile(np.abs(z), share)) / scipy.special.ndtri((1 + share) / 2)
+    return z / max(quantile, 1.0)
 
 
 def _passing(
@@ -155,53 +158,132 @@ def _passing(
     z: np.ndarray,
     p: np.ndarray,
     passes: np.ndarray,
-) -> dict[str, object]:
-    at = np.flatnonzero(passes)
-    ratio = np.divide(value[at], expected[at], out=np.full(len(at), np.nan), where=expected[at] > 0)
+) -> dict[str, Any]:
+    value, expected = value[passes], expected[passes]
+    ratio = np.full(len(value), np.nan)
+    np.divide(value, expected, ratio, where=expected > 0)
     return {
         "about": about,
-        "place": place[at],
-        "value": value[at],
-        "expected": expected[at],
+        "place": place[passes],
+        "value": value,
+        "expected": expected,
         "ratio": ratio,
-        "z": z[at],
-        "return_days": 1 / np.maximum(p[at], 1e-300),
+        "z": z[passes],
+        "return_days": 1 / np.maximum(p[passes], 1e-300),
     }
 
 
 def _last_usual_day(day: np.ndarray, people: Days) -> int:
-    """The last day on which people came as usual (within two spreads); -1 before any."""
+    """The last day with as many people as usual (within two spreads); -1 before any."""
     usual = people.place[(np.abs(people.z) < 2) & (people.expected >= 1)]
     return int(day[usual[-1]]) if len(usual) else -1
 
 
-def _spells(found: pd.DataFrame, last_usual: int, last: int) -> pd.DataFrame:
+def _spells(rows: pd.DataFrame, last_usual: int, last: int, settings: Settings) -> pd.DataFrame:
     """Neighbouring days of one kind as one, with the figures of the farthest out."""
-    found = found.assign(anomaly_type=np.where(found["z"] > 0, "unusual_spike", "unusual_dip"))
-    found = found.sort_values(["about", "anomaly_type", "day"], kind="stable", ignore_index=True)
-    same = (found["about"] == found["about"].shift()) & (
-        found["anomaly_type"] == found["anomaly_type"].shift()
+    rows = rows.assign(anomaly_type=np.where(rows["z"] > 0, "unusual_spike", "unusual_dip"))
+    kind = ["about", "anomaly_type"]
+    rows = rows.sort_values([*kind, "day"], kind="stable", ignore_index=True)
+    begins = (rows["day"].diff() > 1) | (rows[kind] != rows[kind].shift()).any(axis=1)
+    rows = rows.assign(spell=begins.cumsum(), far=-rows["z"].abs())
+    spells = rows.groupby("spell")["day"]
+    rows = rows.assign(first_day=spells.transform("min"), last_day=spells.transform("max"))
+    farthest = rows.sort_values(["spell", "far"], kind="stable").groupby("spell").head(1)
+    recent = farthest["last_day"] > last - settings.anomaly_open_days
+    farthest = farthest.assign(
+        severity=[severity(days, settings) for days in farthest["return_days"]],
+        open=recent & (farthest["last_day"] > last_usual),
     )
-    begins = (found["day"].diff() > 1) | ~same
-    spell = begins.cumsum()
-    bounds = found.groupby(spell)["day"].agg(first_day="min", last_day="max")
-    farthest = found.assign(spell=spell, far=-found["z"].abs()).sort_values(
-        ["spell", "far"], kind="stable"
-    )
-    rows = farthest.groupby("spell").head(1).set_index("spell").join(bounds)
-    rows = rows.assign(
-        severity=[severity(days) for days in rows["return_days"]],
-        open=(rows["last_day"] > last_usual) & (rows["last_day"] > last - STILL_OPEN_DAYS),
-    )
-    return rows.sort_values(
-        ["first_day", "anomaly_type", "about"], kind="stable", ignore_index=True
-    )[COLUMNS]
+    order = ["first_day", "anomaly_type", "about"]
+    return farthest.sort_values(order, kind="stable", ignore_index=True)[COLUMNS]
 
 
-def severity(return_days: float) -> str:
+def severity(return_days: float, settings: Settings) -> str:
     """The word for a return time.
 
-    >>> severity(2e5), severity(1e13)
+    >>> severity(2e5, Settings()), severity(1e13, Settings())
     ('low', 'critical')
     """
-    return next(word for word, least in SEVERITY_RETURN_DAYS.items() if return_days >= least)
+    words = zip(SEVERITIES, settings.anomaly_return_days, strict=True)
+    return next((word for word, least in words if return_days >= least), "low")
+
+
+def intensity(events: np.ndarray, sessions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """For each day of one series: events expected of its sessions, and the signed score of the actual events.
+
+    The score is the normal quantile of the upper (lower: of the lower) tail's probability, 0 on days without a session
+    and on those within two standard errors. Both are 0 where the series has fewer than 20 sessions.
+
+    >>> random = np.random.default_rng(1)
+    >>> sessions = random.integers(1, 4, 200)
+    >>> events = np.array([random.geometric(0.2, n).sum() for n in sessions], dtype=float)
+    >>> events[[50, 120]] *= 12
+    >>> np.flatnonzero(intensity(events, sessions)[1] > 4.3).tolist()
+    [50, 120]
+    """
+    events, sessions = np.asarray(events, dtype=float), np.asarray(sessions, dtype=float)
+    active = (sessions > 0) & (events >= sessions)
+    used = _without_highest(events, sessions, active)
+    score, mean = np.zeros(len(events)), np.zeros(len(events))
+    for _ in range(ROUNDS):
+        if sessions[used].sum() < MIN_SESSIONS:
+            return np.zeros(len(events)), np.zeros(len(events))
+        mean = _local_mean(events * used, sessions * used)
+        score = np.where(active, _intensity_score(events - sessions, sessions, mean, used), 0.0)
+        usual = active & (np.abs(score) < -scipy.special.ndtri(OUTLYING_P))
+        if (usual == used).all():
+            break
+        used = usual
+    return sessions * mean, score
+
+
+def _without_highest(events: np.ndarray, sessions: np.ndarray, active: np.ndarray) -> np.ndarray:
+    if not active.any():
+        return active
+    each = np.divide(events, sessions, out=np.zeros(len(events)), where=active)
+    return active & (each <= np.quantile(each[active], FIRST_USED_SHARE))
+
+
+def _local_mean(events: np.ndarray, sessions: np.ndarray) -> np.ndarray:
+    """Events a session in the four weeks around each day, without it."""
+    overall = events.sum() / sessions.sum()
+    near_events, near_sessions = _sum_around(events), _sum_around(sessions)
+    return (near_events + PRIOR_SESSIONS * overall) / (near_sessions + PRIOR_SESSIONS)
+
+
+def _sum_around(values: np.ndarray) -> np.ndarray:
+    sums, place = np.r_[0.0, np.cumsum(values)], np.arange(len(values))
+    first = np.maximum(place - DAYS_AROUND, 0)
+    after = np.minimum(place + DAYS_AROUND + 1, len(values))
+    return sums[after] - sums[first] - values
+
+
+def _intensity_score(
+    more: np.ndarray, sessions: np.ndarray, mean: np.ndarray, used: np.ndarray
+) -> np.ndarray:
+    each = np.maximum(mean - 1, 1e-3)
+    size = _dispersion(more[used], sessions[used], each[used])
+    expected = sessions * each
+    spread = np.sqrt(np.maximum(expected + expected * each / size, 1e-12))
+    far = (np.abs(more - expected) > NEAR_SPREADS * spread) & (sessions > 0)
+    score = np.zeros(len(more))
+    chance = size / (size + each[far])
+    score[far] = _negative_binomial_z(more[far], expected[far], sessions[far] * size, chance)
+    return score
+
+
+def _negative_binomial_z(
+    value: np.ndarray, expected: np.ndarray, size: np.ndarray, chance: np.ndarray
+) -> np.ndarray:
+    """Normal quantiles of the tails; P(Y ≤ k) is the incomplete beta ratio I_chance(size, k + 1)."""
+    upper = scipy.special.betaincc(size, np.maximum(value, 1e-9), chance)
+    lower = scipy.special.betainc(size, value + 1, chance)
+    up, down = (scipy.special.ndtri(np.maximum(tail, 1e-300)) for tail in (upper, lower))
+    return np.where(value > expected, -up, down)
+
+
+def _dispersion(more: np.ndarray, sessions: np.ndarray, each: np.ndarray) -> float:
+    """r of one session: its variance is m + m²/r."""
+    variance = float(((more - sessions * each) ** 2 / sessions).mean())
+    mean = float(each.mean())
+    return min(max(mean**2 / max(variance - mean, 1e-6), 0.05), 1e6)

@@ -1,47 +1,58 @@
-"""When in the week do people work, and which days and hours stand out of chance?
+"""At which hours and on which days of the week are people active, and which of them are no chance?
 
-The unit is an active user-hour: a user, a day and an hour of the account's own clock in which it did anything at all,
-so that a busy session counts once. Only whole weeks are looked at: each weekday comes equally often.
+The unit is an active user-hour: a user, a day and an hour of the account's own clock with any activity, so that a busy
+session counts once. Only whole weeks are read: each weekday is equally frequent.
 
 Chance is what is left when each user's week is rolled by an offset of its own, from 0 to 167 hours: volumes, sessions
-and their gaps stay, the clock is lost. Of twenty customers or more all weeks of a customer are rolled together: the
-habits of a few large ones are no habit of all. Two questions are asked, of days and of hours apart:
+and their gaps stay, the clock is lost. Of twenty customers or more all weeks of a customer are rolled together, so that
+the habits of a few large ones are no habit of all. Of days and of hours:
 
 1. Is there a rhythm at all? Rolling turns a user's week on the circle of the week (of the day), so the squared
    resultant of all of them, over its variance, is exponential (Rayleigh's test, with weeks of users, or customers, as
-   the vectors); the first three harmonics are tried, p is three times the least. Beyond 1 in 100,000 nothing
-   more is asked: a portfolio of hundreds of customers then shows no peak where there are none.
-2. Which stand out? Days that hold at least 5 % of the hours (hours that hold at least 2 %) are in use; one is a peak
-   if it has at least 1.25 times their mean, and its excess over the mean in standard errors is one that the largest
-   excess of any day (hour) reaches in fewer than 1 of 100 rollings (a max-statistic: all are tried at once).
+   the vectors); the first three harmonics are tried, p is three times the least. Without a p below ``rhythm_max_p``
+   there are no peaks: a portfolio of hundreds of customers then shows none by chance.
+2. Which days (hours) are peaks? Of those in use (5 % of the user-hours; hours 2 %) one with ``peak_min_ratio`` times
+   their mean whose excess, in standard errors, the largest excess of any day (hour) reaches in less than ``peak_max_p``
+   of the rollings (a max-statistic: all are tried at once).
+
+Lows, and parts of days, are tested by ``compare_cells``: under the same null the excess of a cell over its like in one
+user's week has mean zero, and weeks (customers) are independent, so that its mean over its standard error has Student's
+distribution, whatever the volumes.
 """
 
 from __future__ import annotations
 
+import datetime as dt
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+import scipy
 
-WEEK_HOURS = 168
-LEAST_WEEKS = 2
-LEAST_USER_HOURS = 20
-MANY = 20  # customers; from so many on they, not users' weeks, are the independent units
-RHYTHM_MAX_P = 1e-5
-HARMONICS = 3
-ROLLINGS = 499
-IN_USE = {"day": 0.05, "hour": 0.02}
-CELLS = {"day": 7, "hour": 24}
-AT_ONCE = 20_000_000  # rolled user-hours in memory
+from healthseg.metrics.lives import counting, hours_of
+from healthseg.settings import Settings
+
+if TYPE_CHECKING:
+    from healthseg.data.portfolio import Portfolio
+
 DAY_NAMES = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+PARTS = ("night", "morning", "afternoon", "evening")  # six hours each, from midnight
+CELLS = {"day": 7, "hour": 24}
+WEEK_HOURS = 168
+MIN_WEEKS = 2
+HARMONICS = 3
+AT_ONCE = 20_000_000  # rolled user-hours in memory
+Z_95 = 1.96
 
 
 @dataclass(frozen=True)
 class Rhythm:
-    """The answer for days or for hours.
+    """The rhythm of days or of hours.
 
     ``cells``: place (0 = Monday, or the hour), user_hours, share, in_use, ratio (to the mean of those in use), p, peak.
-    ``p`` is that of any rhythm at all; ``reason`` says why nothing could be asked.
+    ``p`` is that of any rhythm at all; ``reason`` says why there is too little data.
     """
 
     kind: str
@@ -54,115 +65,124 @@ class Rhythm:
         return self.cells.loc[self.cells["peak"], "place"].tolist()
 
 
+@dataclass(frozen=True)
+class _Rolled:
+    """User-hours by hour of the week and unit: ``place``, ``unit`` and ``count`` of each pair that occurs."""
+
+    place: np.ndarray
+    unit: np.ndarray
+    count: np.ndarray
+
+    @classmethod
+    def of(cls, rows: pd.DataFrame, end_day: int, settings: Settings) -> _Rolled:
+        """Units (customers, or weeks of users) are numbered in an order that does not depend on the rows'."""
+        if "k" in rows and rows["k"].nunique() >= settings.units_min_customers:
+            unit = rows["k"].to_numpy(dtype=np.int64)
+        else:
+            user = np.unique(rows["user"].to_numpy(), return_inverse=True)[1].astype(np.int64)
+            unit = user * 100_000 + (end_day - 1 - rows["day"].to_numpy()) // 7
+        unit = np.unique(unit, return_inverse=True)[1].astype(np.int64)
+        pairs, count = np.unique(unit * WEEK_HOURS + _hour_of_week(rows), return_counts=True)
+        return cls(pairs % WEEK_HOURS, pairs // WEEK_HOURS, count)
+
+    def rollings(self, settings: Settings) -> dict[str, np.ndarray]:
+        """Counts of days and of hours under each rolling, ``[rolling, cell]``."""
+        random = np.random.default_rng(settings.seed)
+        place = self.place.astype(np.int16)
+        plain = bool((self.count == 1).all())
+        parts: dict[str, list[np.ndarray]] = {kind: [] for kind in CELLS}
+        rollings = settings.rhythm_rollings
+        step = max(1, AT_ONCE // max(len(place), 1))
+        for start in range(0, rollings, step):
+            times = min(step, rollings - start)
+            size = (times, self.unit.max() + 1)
+            offsets = random.integers(0, WEEK_HOURS, size=size, dtype=np.int16)
+            turned = (place + offsets[:, self.unit]) % WEEK_HOURS
+            weights = None if plain else np.broadcast_to(self.count, turned.shape).ravel()
+            flat = (turned + np.arange(times, dtype=np.int32)[:, None] * WEEK_HOURS).ravel()
+            table = np.bincount(flat, weights, minlength=times * WEEK_HOURS).reshape(times, 7, 24)
+            parts["day"].append(table.sum(axis=2))
+            parts["hour"].append(table.sum(axis=1))
+        return {kind: np.concatenate(tables) for kind, tables in parts.items()}
+
+    def rayleigh_p(self, kind: str) -> float:
+        """p of no rhythm at all: three times the least over the harmonics of exp(−|Σ v|² / Σ |v|²), v per unit."""
+        turn = self.place / (WEEK_HOURS if kind == "day" else 24)
+        least = 1.0
+        for harmonic in range(1, HARMONICS + 1):
+            angle = 2 * np.pi * harmonic * turn
+            real, imaginary = (
+                np.bincount(self.unit, self.count * part) for part in (np.cos(angle), np.sin(angle))
+            )
+            spread = (real**2 + imaginary**2).sum()
+            if spread > 0:
+                resultant = real.sum() ** 2 + imaginary.sum() ** 2
+                least = min(least, float(np.exp(-resultant / spread)))
+        return min(1.0, HARMONICS * least)
+
+
 def rhythms(
-    hours: pd.DataFrame,
-    start_day: int,
-    end_day: int,
-    seed: int,
-    min_ratio: float = 1.25,
-    max_p: float = 0.01,
+    hours: pd.DataFrame, start_day: int, end_day: int, settings: Settings
 ) -> dict[str, Rhythm]:
-    """The rhythm of days and of hours: which stand out?
+    """The rhythm of days and of hours: which are peaks?
 
     ``hours`` has a row per active user-hour: user (any labels), day (since 1970), hour (local, 0–23), and k (the
     customer) where there are several; those in ``[start_day, end_day)`` are read, cut to whole weeks that end with it.
-    The same rows and seed give the same response.
 
     >>> rows = pd.DataFrame([(user, day, hour) for user in range(5) for day in range(56) for hour in (8, 9, 10)],
     ...                     columns=["user", "day", "hour"])
-    >>> rhythms(rows[(rows["hour"] == 9) | (rows["day"] % 7 == 0)], 0, 56, seed=7)["hour"].peaks
+    >>> rhythms(rows[(rows["hour"] == 9) | (rows["day"] % 7 == 0)], 0, 56, Settings())["hour"].peaks
     [9]
     """
-    rows, reason = _whole_weeks(hours, start_day, end_day)
+    rows, reason = _whole_weeks(hours, start_day, end_day, settings)
+    week = np.bincount(_hour_of_week(rows), minlength=WEEK_HOURS)
+    cells = {kind: _cells(week, kind, settings) for kind in CELLS}
     if reason:
-        week = np.bincount(_of_week(rows), minlength=WEEK_HOURS)
-        return {kind: Rhythm(kind, _cells(week, kind), float("nan"), reason) for kind in CELLS}
-    place, who, many = _turned_together(rows, end_day)
-    rolled = _rolled(place, who, many, seed)
-    return {kind: _rhythm(kind, place, who, many, rolled[kind], min_ratio, max_p) for kind in CELLS}
+        return {kind: Rhythm(kind, cells[kind], float("nan"), reason) for kind in CELLS}
+    rolled = _Rolled.of(rows, end_day, settings)
+    rollings = rolled.rollings(settings)
+    return {
+        kind: _with_peaks(cells[kind], kind, rolled.rayleigh_p(kind), rollings[kind], settings)
+        for kind in CELLS
+    }
 
 
-def any_rhythm(hours: pd.DataFrame, start_day: int, end_day: int) -> dict[str, float]:
+def rhythm_p(
+    hours: pd.DataFrame, start_day: int, end_day: int, settings: Settings
+) -> dict[str, float]:
     """The p of any rhythm at all, of days and of hours, for rows as ``rhythms`` reads them; 1 where too few."""
-    rows, reason = _whole_weeks(hours, start_day, end_day)
+    rows, reason = _whole_weeks(hours, start_day, end_day, settings)
     if reason:
         return dict.fromkeys(CELLS, 1.0)
-    place, who, many = _turned_together(rows, end_day)
-    return {kind: _rayleigh(place, who, many, kind) for kind in CELLS}
+    rolled = _Rolled.of(rows, end_day, settings)
+    return {kind: rolled.rayleigh_p(kind) for kind in CELLS}
 
 
 def _whole_weeks(
-    hours: pd.DataFrame, start_day: int, end_day: int
+    hours: pd.DataFrame, start_day: int, end_day: int, settings: Settings
 ) -> tuple[pd.DataFrame, str | None]:
-    """The user-hours of the whole weeks that end with ``end_day``; why there are too few, None where there are not."""
-    weeks = (end_day - start_day) // 7
+    """The user-hours of the whole weeks that end with ``end_day``, and why there are too few, if so."""
+    weeks, needed = (end_day - start_day) // 7, settings.rhythm_min_user_hours
     rows = hours[(hours["day"] >= end_day - 7 * weeks) & (hours["day"] < end_day)]
     rows = rows.drop_duplicates(["user", "day", "hour"])
-    if weeks < LEAST_WEEKS:
-        return rows, f"{weeks} whole weeks, at least {LEAST_WEEKS} are needed"
-    few = f"{len(rows)} active user-hours, at least {LEAST_USER_HOURS} are needed"
-    return rows, few if len(rows) < LEAST_USER_HOURS else None
+    if weeks < MIN_WEEKS:
+        return rows, f"{weeks} whole weeks, at least {MIN_WEEKS} are needed"
+    if len(rows) < needed:
+        return rows, f"{len(rows)} active user-hours, at least {needed} are needed"
+    return rows, None
 
 
-def _of_week(rows: pd.DataFrame) -> np.ndarray:
-    """The hour of the week, 0 = Monday midnight."""
+def _hour_of_week(rows: pd.DataFrame) -> np.ndarray:
+    """0 = Monday midnight."""
     return (rows["day"].to_numpy() + 3) % 7 * 24 + rows["hour"].to_numpy()
 
 
-def _turned_together(rows: pd.DataFrame, end_day: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Hour of the week, a number for what is rolled together (in an order that does not depend on the rows'), and how
-    many user-hours each such pair has."""
-    if "k" in rows and rows["k"].nunique() >= MANY:
-        who = rows["k"].to_numpy(dtype=np.int64)
-    else:
-        user = np.unique(rows["user"].to_numpy(), return_inverse=True)[1].astype(np.int64)
-        who = user * 100_000 + (end_day - 1 - rows["day"].to_numpy()) // 7
-    who = np.unique(who, return_inverse=True)[1].astype(np.int64)
-    pairs, many = np.unique(who * WEEK_HOURS + _of_week(rows), return_counts=True)
-    return pairs % WEEK_HOURS, pairs // WEEK_HOURS, many
+def _in_use_share(kind: str, settings: Settings) -> float:
+    return settings.rhythm_day_in_use_share if kind == "day" else settings.rhythm_hour_in_use_share
 
 
-def _rolled(
-    place: np.ndarray, who: np.ndarray, many: np.ndarray, seed: int
-) -> dict[str, np.ndarray]:
-    """Counts of days and of hours under each rolling, ``[rolling, cell]``."""
-    random = np.random.default_rng(seed)
-    place = place.astype(np.int16)
-    one_each = bool((many == 1).all())
-    found: dict[str, list[np.ndarray]] = {kind: [] for kind in CELLS}
-    step = max(1, AT_ONCE // max(len(place), 1))
-    for at in range(0, ROLLINGS, step):
-        times = min(step, ROLLINGS - at)
-        offsets = random.integers(0, WEEK_HOURS, size=(times, who.max() + 1), dtype=np.int16)
-        turned = (place + offsets[:, who]) % WEEK_HOURS
-        weights = None if one_each else np.broadcast_to(many, turned.shape).ravel()
-        flat = np.bincount(
-            (turned + np.arange(times, dtype=np.int32)[:, None] * WEEK_HOURS).ravel(),
-            weights,
-            minlength=times * WEEK_HOURS,
-        ).reshape(times, 7, 24)
-        found["day"].append(flat.sum(axis=2))
-        found["hour"].append(flat.sum(axis=1))
-    return {kind: np.concatenate(parts) for kind, parts in found.items()}
-
-
-def _excess(counts: np.ndarray, kind: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Which cells are in use, their ratio to the mean of those, and their excess over it in its standard errors."""
-    counts = np.atleast_2d(counts)
-    used = counts >= IN_USE[kind] * counts.sum(axis=1, keepdims=True)
-    base = (counts * used).sum(axis=1, keepdims=True) / np.maximum(
-        used.sum(axis=1, keepdims=True), 1
-    )
-    base = np.maximum(base, 1e-12)
-    return (
-        used,
-        np.where(used, counts / base, 0.0),
-        np.where(used, (counts - base) / np.sqrt(base), -np.inf),
-    )
-
-
-def _cells(week: np.ndarray, kind: str) -> pd.DataFrame:
-    """The counts of the 168 hours of the week alone, where nothing is asked of them."""
+def _cells(week: np.ndarray, kind: str, settings: Settings) -> pd.DataFrame:
+    """The counts of the 168 hours of the week by day or by hour."""
     counts = week.reshape(7, 24).sum(axis=1 if kind == "day" else 0).astype(np.int64)
     share = counts / max(counts.sum(), 1)
     return pd.DataFrame(
@@ -170,7 +190,7 @@ def _cells(week: np.ndarray, kind: str) -> pd.DataFrame:
             "place": np.arange(CELLS[kind]),
             "user_hours": counts,
             "share": share,
-            "in_use": (share >= IN_USE[kind]) & (counts > 0),
+            "in_use": (share >= _in_use_share(kind, settings)) & (counts > 0),
             "ratio": np.nan,
             "p": np.nan,
             "peak": False,
@@ -178,42 +198,35 @@ def _cells(week: np.ndarray, kind: str) -> pd.DataFrame:
     )
 
 
-def _rhythm(
-    kind: str,
-    place: np.ndarray,
-    who: np.ndarray,
-    many: np.ndarray,
-    rolled: np.ndarray,
-    min_ratio: float,
-    max_p: float,
+def _with_peaks(
+    cells: pd.DataFrame, kind: str, rhythm_p: float, rollings: np.ndarray, settings: Settings
 ) -> Rhythm:
-    week = np.bincount(place, many, minlength=WEEK_HOURS)
-    cells, overall = _cells(week, kind), _rayleigh(place, who, many, kind)
-    used, ratio, excess = (part[0] for part in _excess(cells["user_hours"].to_numpy(), kind))
-    largest = _excess(rolled, kind)[2].max(axis=1)
-    p = (1 + (largest[:, None] >= excess[None, :] - 1e-9).sum(axis=0)) / (len(rolled) + 1)
-    peak = used & (ratio >= min_ratio) & (p < max_p) & (overall < RHYTHM_MAX_P)
-    cells = cells.assign(
-        in_use=used, ratio=np.where(used, ratio, np.nan), p=np.where(used, p, np.nan), peak=peak
+    in_use_share = _in_use_share(kind, settings)
+    used, ratio, excess = (
+        part[0] for part in _excess(cells["user_hours"].to_numpy()[None, :], in_use_share)
     )
-    return Rhythm(kind, cells, overall)
+    largest = _excess(rollings, in_use_share)[2].max(axis=1)
+    reached = (largest[:, None] >= excess[None, :] - 1e-9).sum(axis=0)
+    p = (1 + reached) / (len(rollings) + 1)
+    peak = used & (ratio >= settings.peak_min_ratio) & (p < settings.peak_max_p)
+    cells = cells.assign(
+        in_use=used,
+        ratio=np.where(used, ratio, np.nan),
+        p=np.where(used, p, np.nan),
+        peak=peak & (rhythm_p < settings.rhythm_max_p),
+    )
+    return Rhythm(kind, cells, rhythm_p)
 
 
-def _rayleigh(place: np.ndarray, who: np.ndarray, many: np.ndarray, kind: str) -> float:
-    """p of no rhythm at all: three times the least over the harmonics of exp(−|Σ v|² / Σ |v|²), v what is rolled
-    together."""
-    turn = place / (WEEK_HOURS if kind == "day" else 24)
-    least = 1.0
-    for harmonic in range(1, HARMONICS + 1):
-        angle = 2 * np.pi * harmonic * turn
-        real, imaginary = (
-            np.bincount(who, many * np.cos(angle)),
-            np.bincount(who, many * np.sin(angle)),
-        )
-        spread = (real**2 + imaginary**2).sum()
-        if spread > 0:
-            least = min(least, float(np.exp(-(real.sum() ** 2 + imaginary.sum() ** 2) / spread)))
-    return min(1.0, HARMONICS * least)
+def _excess(counts: np.ndarray, in_use_share: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Which cells are in use, their ratio to the mean of those, and their excess over it in its standard errors."""
+    used = counts >= in_use_share * counts.sum(axis=1, keepdims=True)
+    mean = (counts * used).sum(axis=1, keepdims=True) / np.maximum(
+        used.sum(axis=1, keepdims=True), 1
+    )
+    mean = np.maximum(mean, 1e-12)
+    excess = np.where(used, (counts - mean) / np.sqrt(mean), -np.inf)
+    return used, np.where(used, counts / mean, 0.0), excess
 
 
 def hour_ranges(hours: list[int]) -> list[str]:
@@ -222,17 +235,110 @@ def hour_ranges(hours: list[int]) -> list[str]:
     >>> hour_ranges([9, 10, 14, 23]), hour_ranges([11, 12])
     (['9-11am', '2-3pm', '11pm-12am'], ['11am-1pm'])
     """
-    found, hours = [], sorted(hours)
-    while hours:
-        last = next(
-            (at for at in range(len(hours) - 1) if hours[at + 1] != hours[at] + 1), len(hours) - 1
-        )
-        found.append(_range(hours[0], hours[last] + 1))
-        hours = hours[last + 1 :]
-    return found
+    ranges: list[list[int]] = []
+    for hour in sorted(hours):
+        if ranges and ranges[-1][1] == hour:
+            ranges[-1][1] = hour + 1
+        else:
+            ranges.append([hour, hour + 1])
+    return [_range_name(start, end) for start, end in ranges]
 
 
-def _range(start: int, end: int) -> str:
-    words = [(str((hour - 1) % 12 + 1), "am" if hour % 24 < 12 else "pm") for hour in (start, end)]
-    (first, half), (last, other) = words
+def _range_name(start: int, end: int) -> str:
+    first, last = ((hour - 1) % 12 + 1 for hour in (start, end))
+    half, other = ("am" if hour % 24 < 12 else "pm" for hour in (start, end))
     return f"{first}-{last}{other}" if half == other else f"{first}{half}-{last}{other}"
+
+
+def user_hours(
+    portfolio: Portfolio, clients: Sequence[str], start: dt.date, end: dt.date
+) -> pd.DataFrame:
+    """A row per user and hour in ``[start, end)`` with any activity, on the account's own clock.
+
+    Columns: client_id, k (its position among the sorted ``clients``), user (a number), day (since 1970), weekday
+    (0 = Monday), hour. Empty where events have no times.
+    """
+    names = sorted(clients)
+    rows = hours_of(counting(portfolio, names, start, end), start, end)
+    rows = rows[rows["user"] >= 0].drop_duplicates(["user", "day", "hour"])
+    rows = rows.sort_values(["user", "day", "hour"], kind="stable", ignore_index=True)
+    rows = rows[["k", "user", "day", "hour"]].astype(np.int64)
+    client = np.array(names, dtype=object)[rows["k"]]
+    return rows.assign(client_id=client, weekday=(rows["day"] + 3) % 7)
+
+
+def week_table(rows: pd.DataFrame, unit: np.ndarray, units: int) -> np.ndarray:
+    """User-hours by unit and hour of the week."""
+    flat = unit * WEEK_HOURS + _hour_of_week(rows).astype(np.int64)
+    return np.bincount(flat, minlength=units * WEEK_HOURS).reshape(units, WEEK_HOURS).astype(float)
+
+
+@dataclass(frozen=True)
+class WeekCells:
+    """Cells of the week, and what each is compared with.
+
+    ``own[cell, hour of the week]`` is 1 within the cell; ``like[cell, hour of the week]`` adds up to the mean of the
+    cells in use that it is compared with.
+    """
+
+    key: list[str]
+    own: np.ndarray
+    like: np.ndarray
+
+
+def cells_of(counts: np.ndarray, settings: Settings) -> WeekCells:
+    """The weekdays, the hours in use and the parts of weekdays in use, from the counts of the 168 hours of the week.
+
+    Days that are not in use are compared too (they may be low); hours of the night without activity are not.
+    """
+    grid = counts.reshape(7, 24)
+    total = max(grid.sum(), 1)
+    days = grid.sum(axis=1) >= settings.rhythm_day_in_use_share * total
+    hours = grid.sum(axis=0) >= settings.rhythm_hour_in_use_share * total
+    by_part = grid.reshape(7, 4, 6).sum(axis=(0, 2))
+    parts = by_part >= settings.rhythm_part_in_use_share * total
+    weekday, hour = np.divmod(np.arange(WEEK_HOURS), 24)
+    part = hour // 6
+    of_days = days[weekday] / max(days.sum(), 1)
+    of_hours = hours[hour] / max(hours.sum(), 1)
+    rows = [(f"day:{DAY_NAMES[at]}", weekday == at, of_days) for at in range(7)]
+    rows += [(f"hour:{at:02d}", hour == at, of_hours) for at in np.flatnonzero(hours)]
+    rows += [
+        (
+            f"part:{DAY_NAMES[at]} {PARTS[which]}",
+            (weekday == at) & (part == which),
+            of_days * (part == which),
+        )
+        for at in np.flatnonzero(days)
+        for which in np.flatnonzero(parts)
+    ]
+    keys, own, like = zip(*rows, strict=True)
+    return WeekCells(list(keys), np.array(own, dtype=float), np.array(like, dtype=float))
+
+
+def compare_cells(weeks: np.ndarray, cells: WeekCells) -> pd.DataFrame:
+    """Every cell's user-hours over those of its like (lift), its interval at 95 %, and p (two-sided).
+
+    ``weeks[unit, hour of the week]`` are the user-hours of independent units: users' weeks, or customers.
+    Columns: key, user_hours, expected, lift, lower, upper, p.
+    """
+    own, like = weeks @ cells.own.T, weeks @ cells.like.T
+    count, expected = own.sum(axis=0), like.sum(axis=0)
+    excess, units = own - like, len(weeks)
+    # of a single unit there is no spread: p is 1
+    spread = excess.std(axis=0, ddof=1) if units > 1 else np.full(len(cells.key), np.nan)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        t = excess.mean(axis=0) / (spread / np.sqrt(units))
+        lift = count / expected
+        error = np.sqrt(((own - lift * like) ** 2).sum(axis=0)) / np.maximum(count, 0.5)
+    return pd.DataFrame(
+        {
+            "key": cells.key,
+            "user_hours": count,
+            "expected": expected,
+            "lift": lift,
+            "lower": lift * np.exp(-Z_95 * error),
+            "upper": lift * np.exp(Z_95 * error),
+            "p": 2 * scipy.special.stdtr(max(units - 1, 1), -np.abs(np.nan_to_num(t))),
+        }
+    )

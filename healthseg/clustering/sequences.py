@@ -1,222 +1,99 @@
-"""Which features are taken up one after the other: does b follow a sooner than it comes to those without a?
+"""Which features are adopted one after the other: does b follow a sooner than customers without a adopt it?
 
-Popular features come first by themselves, and broad customers take up everything: neither is a pattern. So each first
-use of b is held against the customers who could have made it then: of the same breadth (how much they took up of all
-else), as long after they could first use b, and without b so far. Of these a share had taken up a in the last weeks:
-the chance that this taker is one of them, were a of no matter. How many takers of b had a shortly before is then
-Poisson-binomial: the log-rank test (Mantel 1966) of a's last weeks, exact given the times.
+Popular features come first by themselves, and broad customers adopt everything: neither is a pattern. So each first use
+of b is compared with the customers who could have made it then: of the same breadth (share of all other features that
+they adopted), as long after b became available to them, and without b so far. A share of these had adopted a in the
+last weeks: the chance that this taker is one of them, were a irrelevant. How many takers of b had a shortly before is
+then Poisson-binomial: the log-rank test (Mantel 1966) of a's last weeks, exact given the times.
 
 A step has a direction only where b soon after a is at least twice as frequent as a soon after b. A longer sequence is
-as strong as its weakest step: its p is the largest, its lift the least of its steps'. Only first uses that were watched
-since the feature could be used enter.
+as strong as its weakest step: its p is the largest, its lift the least of its steps'. Only first uses that were tracked
+from the day on which the feature became available enter.
 """
 
 from __future__ import annotations
 
 import functools
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import scipy
 
-from healthseg.clustering.bundles_chance import at_least
-from healthseg.clustering.judging import COLUMNS, Family, Limits
-from healthseg.clustering.sequences_prefixspan import prefixspan
+from healthseg.clustering.bundles import at_least
+from healthseg.clustering.patterns import COLUMNS, HELD_OUT, PatternFamily, PatternLimits, Resample
+from healthseg.settings import Settings
 
 KIND = "sequence"
 ARROW = " → "
-LONGEST = 5
-SOON_DAYS = 60  # a step is made within two months, or it is no step
-BREADTHS = 3  # groups of customers by the share of the other features that they took up
-ONE_WAY = 2.0  # times as often in this order as in the other
-PROMISING = 0.05  # p of a step, over which no longer sequence can pass
+
+Steps = frozenset[tuple[str, str]]
 
 
 @dataclass(frozen=True)
-class Orders:
-    """``days`` are customers × features (first uses, days since 1970; NaN: never, or unseen), ``clocks`` since when
-    each could be used (NaN: never, or before tracking), ``ends`` until when it was watched."""
+class AdoptionOrders:
+    """First uses by customer and feature, days since 1970.
+
+    ``days`` are first uses (NaN: never, or not tracked), ``clocks`` the days since when each feature was available
+    (NaN: never, or before tracking), ``ends`` until when it was tracked.
+    """
 
     days: pd.DataFrame
     clocks: pd.DataFrame
     ends: pd.DataFrame
-    limits: Limits
-    level: float
+    limits: PatternLimits
+    settings: Settings
 
     @functools.cached_property
-    def family(self) -> Family:
-        """Every order that enough customers show, against chance; searched for when it is first asked for."""
-        return _Search(
-            self.days, self.clocks.to_numpy(), self.ends.to_numpy(), self.limits, self.level
-        ).family()
+    def family(self) -> PatternFamily:
+        """Every order that enough customers show, compared with chance; computed on first use."""
+        return _OrderSearch(self).family()
 
-    def shows(self, key: str, by_day: float = np.inf) -> np.ndarray:
+    def soon(self, days: np.ndarray) -> np.ndarray:
+        return in_order(days, self.settings.order_max_gap_days)
+
+    def shows(self, key: str, by_day: float | np.ndarray = np.inf) -> np.ndarray:
         """Which customers show a sequence, each step soon after the one before, by a day."""
         days = self.days[key.split(ARROW)].to_numpy()
-        return soon(days) & (days[:, -1] <= by_day)
+        return self.soon(days) & (days[:, -1] <= by_day)
 
     def gaps(self, key: str) -> np.ndarray:
         """Days between consecutive steps of the customers that show a sequence: customers × steps."""
         return np.diff(self.days.loc[self.shows(key), key.split(ARROW)].to_numpy(), axis=1)
 
     def unfinished(self, key: str) -> tuple[int, int]:
-        """Customers that could go all the way, and of them those that made the first step but not all in time."""
+        """Customers that made the first step but not all in time, of those with access to all features."""
         names = key.split(ARROW)
-        begun = (
-            self.days[names[0]].notna().to_numpy()
-            & self.clocks[names].notna().all(axis=1).to_numpy()
-        )
+        available = self.clocks[names].notna().all(axis=1).to_numpy()
+        begun = self.days[names[0]].notna().to_numpy() & available
         return int((begun & ~self.shows(key)).sum()), int(begun.sum())
 
 
-def soon(days: np.ndarray) -> np.ndarray:
-    """Rows whose days rise strictly, by at most ``SOON_DAYS`` a step; an unknown day follows nothing."""
+def in_order(days: np.ndarray, max_gap_days: float) -> np.ndarray:
+    """Rows whose days rise strictly, by at most ``max_gap_days`` a step; an unknown day follows nothing."""
     with np.errstate(invalid="ignore"):
         steps = np.diff(days, axis=1)
-        return ((steps > 0) & (steps <= SOON_DAYS)).all(axis=1)
+        return ((steps > 0) & (steps <= max_gap_days)).all(axis=1)
 
 
-def sequences(lives: pd.DataFrame, limits: Limits, level: float = 0.9) -> Orders:
-    """Every order of first uses that enough customers show, each against chance.
+def sequences(lives: pd.DataFrame, limits: PatternLimits, settings: Settings) -> AdoptionOrders:
+    """Every order of first uses that enough customers show, each compared with chance.
 
     ``lives`` is ``feature_lives``: client_id, feature, from_day, until_day, first_use_day, watched. The family's keys
     are features joined by arrows; its units are the customers.
     """
-    watched = lives[lives["watched"].astype(bool)]
+    tracked = lives[lives["watched"].astype(bool)]
     clients = sorted(lives["client_id"].unique())
     days, clocks, ends = (
-        watched.pivot(index="client_id", columns="feature", values=name)
+        tracked.pivot(index="client_id", columns="feature", values=name)
         .reindex(clients)
         .astype(float)
         for name in ("first_use_day", "from_day", "until_day")
     )
-    return Orders(days, clocks, ends, limits, level)
-
-
-class _Search:
-    def __init__(
-        self, days: pd.DataFrame, clocks: np.ndarray, ends: np.ndarray, limits: Limits, level: float
-    ) -> None:
-        self.limits, self.z = limits, scipy.special.ndtri((1 + level) / 2)
-        self.names, self.clients = days.columns.tolist(), days.index.tolist()
-        self.days, self.clocks = days.to_numpy(), clocks
-        self.ends = np.where(np.isfinite(self.days), self.days, ends)
-        self.middle = float(np.nanmedian(self.days)) if np.isfinite(self.days).any() else np.nan
-        self.steps: dict[tuple[str, str], _Step] = {}
-
-    def family(self) -> Family:
-        rows, least = self._rows(), max(int(self.limits.support), 1)
-        frequent = prefixspan(rows, least, 2)
-        for pair in frequent.loc[frequent["items"].str.len() == 2, "items"]:
-            self.steps[pair] = self._step(*pair)
-        good = frozenset(
-            pair
-            for pair, step in self.steps.items()
-            if step.p() <= PROMISING and step.lift() >= self.limits.lift and self._one_way(pair)
-        )
-        longer = prefixspan(rows, least, LONGEST, good)
-        longer = longer.loc[longer["items"].str.len() > 2, "items"].tolist()
-        tried = pd.DataFrame(
-            [self._row(items) for items in [*self.steps, *longer]], columns=COLUMNS
-        )
-        held = pd.DataFrame(
-            [self._later(items) for items in [*sorted(good), *longer]], columns=["key", "lift", "p"]
-        )
-        return Family(
-            KIND, tried, self.clients, self._again(tried["key"].tolist()), held, self.limits
-        )
-
-    def _rows(self) -> pd.DataFrame:
-        unit, item = np.nonzero(np.isfinite(self.days))
-        return pd.DataFrame(
-            {
-                "unit": unit,
-                "item": np.array(self.names, dtype=object)[item],
-                "time": self.days[unit, item],
-            }
-        )
-
-    def _places(self, items: tuple[str, ...]) -> list[int]:
-        return [self.names.index(item) for item in items]
-
-    def _one_way(self, pair: tuple[str, str]) -> bool:
-        days = self.days[:, self._places(pair)]
-        return soon(days).sum() >= ONE_WAY * soon(days[:, ::-1]).sum()
-
-    def _breadth(self, but: list[int]) -> np.ndarray:
-        """Each customer's group by the share it took up of the features that it could use, but for some."""
-        others = np.delete(np.arange(len(self.names)), but)
-        could = np.isfinite(self.clocks[:, others])
-        share = np.isfinite(self.days[:, others]).sum(axis=1) / np.maximum(could.sum(axis=1), 1)
-        edges = np.quantile(share, np.arange(1, BREADTHS) / BREADTHS)
-        return np.searchsorted(edges, share, side="left")
-
-    def _step(self, first: str, second: str) -> _Step:
-        at, to = self._places((first, second))
-        group = self._breadth([at, to])
-        could = np.isfinite(self.clocks[:, [at, to]]).all(axis=1)
-        taker, had, chance = [], [], []
-        for one in np.unique(group):
-            who = np.flatnonzero(could & (group == one))
-            clock = self.clocks[who, to]
-            end = self.ends[who, to] - clock
-            begin = np.where(np.isfinite(self.days[who, at]), self.days[who, at] - clock, np.inf)
-            took = np.isfinite(self.days[who, to])
-            share, exposed = exposures(end, took, begin)
-            taker.append(who[took])
-            had.append(exposed)
-            chance.append(share)
-        taker = np.concatenate(taker) if taker else np.zeros(0, dtype=int)
-        return _Step(
-            taker,
-            self.days[taker, to],
-            *(np.concatenate(part) if part else np.zeros(0) for part in (had, chance)),
-        )
-
-    def _row(self, items: tuple[str, ...]) -> tuple:
-        steps = [self.steps[pair] for pair in itertools.pairwise(items)]
-        weakest = min(steps, key=lambda step: step.lift())
-        places = self._places(items)
-        could = np.isfinite(self.clocks[:, places]).all(axis=1)
-        support, n = int((soon(self.days[:, places]) & could).sum()), int(could.sum())
-        prevalence, lift = support / max(n, 1), weakest.lift()
-        reach = np.exp(self.z / np.sqrt(max(weakest.had.sum(), 0.5)))
-        one_way = all(self._one_way(pair) for pair in itertools.pairwise(items))
-        p = max(step.p() for step in steps) if one_way else 1.0
-        return (
-            ARROW.join(items),
-            support,
-            n,
-            prevalence,
-            prevalence / max(lift, 1e-9),
-            lift,
-            lift / reach,
-            lift * reach,
-            p,
-        )
-
-    def _later(self, items: tuple[str, ...]) -> tuple:
-        """The same steps among the first uses after the middle of all first uses."""
-        steps = [self.steps[pair].after(self.middle) for pair in itertools.pairwise(items)]
-        return (
-            ARROW.join(items),
-            min(step.lift() for step in steps),
-            max(step.p() for step in steps),
-        )
-
-    def _again(self, keys: list[str]):
-        def again(weights: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            support, lift = (np.empty((len(weights), len(rows))) for _ in range(2))
-            for column, row in enumerate(rows):
-                items = tuple(keys[row].split(ARROW))
-                support[:, column] = weights @ soon(self.days[:, self._places(items)])
-                steps = [self.steps[pair].lifts(weights) for pair in itertools.pairwise(items)]
-                lift[:, column] = np.min(steps, axis=0)
-            return support, lift
-
-        return again
+    return AdoptionOrders(days, clocks, ends, limits, settings)
 
 
 @dataclass(frozen=True)
@@ -234,7 +111,7 @@ class _Step:
     def lift(self) -> float:
         return float(self.had.sum() / max(self.chance.sum(), 1e-9))
 
-    def lifts(self, weights: np.ndarray) -> np.ndarray:
+    def resampled_lift(self, weights: np.ndarray) -> np.ndarray:
         drawn = weights[:, self.taker]
         return (drawn @ self.had) / np.maximum(drawn @ self.chance, 1e-9)
 
@@ -243,22 +120,188 @@ class _Step:
         return _Step(self.taker[late], self.day[late], self.had[late], self.chance[late])
 
 
+class _OrderSearch:
+    def __init__(self, orders: AdoptionOrders) -> None:
+        self.orders, self.limits, self.settings = orders, orders.limits, orders.settings
+        self.names = orders.days.columns.tolist()
+        self.days, self.clocks = orders.days.to_numpy(), orders.clocks.to_numpy()
+        self.used = np.isfinite(self.days)
+        self.ends = np.where(self.used, self.days, orders.ends.to_numpy())
+        self.middle = float(np.nanmedian(self.days)) if self.used.any() else np.nan
+        self.steps: dict[tuple[str, ...], _Step] = {}
+
+    def family(self) -> PatternFamily:
+        rows, least = self._first_uses(), max(int(self.limits.support), 1)
+        for items in prefixspan(rows, least, 2)["items"]:
+            if len(items) == 2:
+                self.steps[items] = self._step(*items)
+        promising = [pair for pair, step in self.steps.items() if self._is_promising(pair, step)]
+        longest = self.settings.order_max_steps
+        longer = [
+            items
+            for items in prefixspan(rows, least, longest, frozenset(promising))["items"]
+            if len(items) > 2
+        ]
+        tried = pd.DataFrame(
+            [self._row(items) for items in [*self.steps, *longer]], columns=COLUMNS
+        )
+        held_out = [self._held_out(items) for items in [*sorted(promising), *longer]]
+        return PatternFamily(
+            KIND,
+            tried,
+            self.orders.days.index.tolist(),
+            self._resampler(tried["key"].tolist()),
+            pd.DataFrame(held_out, columns=HELD_OUT),
+            self.limits,
+        )
+
+    def _first_uses(self) -> pd.DataFrame:
+        unit, item = np.nonzero(self.used)
+        names = np.array(self.names, dtype=object)
+        return pd.DataFrame({"unit": unit, "item": names[item], "time": self.days[unit, item]})
+
+    def _columns(self, items: tuple[str, ...]) -> list[int]:
+        return [self.names.index(item) for item in items]
+
+    def _is_promising(self, pair: tuple[str, ...], step: _Step) -> bool:
+        return (
+            step.p() <= self.settings.pattern_promising_max_p
+            and step.lift() >= self.limits.lift
+            and self._is_one_way(pair)
+        )
+
+    def _is_one_way(self, pair: tuple[str, ...]) -> bool:
+        days, soon = self.days[:, self._columns(pair)], self.orders.soon
+        ratio = self.settings.order_min_one_way_ratio
+        return bool(soon(days).sum() >= ratio * soon(days[:, ::-1]).sum())
+
+    def _breadth(self, excluded: list[int]) -> np.ndarray:
+        """Each customer's group by the share that it adopted of the features available to it, but for two."""
+        available = np.isfinite(np.delete(self.clocks, excluded, axis=1)).sum(axis=1)
+        adopted = np.delete(self.used, excluded, axis=1).sum(axis=1)
+        share, groups = adopted / np.maximum(available, 1), self.settings.order_breadth_groups
+        edges = np.quantile(share, np.arange(1, groups) / groups)
+        return np.searchsorted(edges, share, side="left")
+
+    def _step(self, first: str, second: str) -> _Step:
+        at, to = self._columns((first, second))
+        breadth = self._breadth([at, to])
+        available = np.isfinite(self.clocks[:, [at, to]]).all(axis=1)
+        takers, had, chance = [], [], []
+        for group in np.unique(breadth):
+            rows = np.flatnonzero(available & (breadth == group))
+            clock, took = self.clocks[rows, to], self.used[rows, to]
+            begin = np.where(self.used[rows, at], self.days[rows, at] - clock, np.inf)
+            end = self.ends[rows, to] - clock
+            share, exposed = exposures(end, took, begin, self.settings.order_max_gap_days)
+            takers.append(rows[took])
+            had.append(exposed)
+            chance.append(share)
+        taker = np.concatenate(takers).astype(int)
+        return _Step(taker, self.days[taker, to], np.concatenate(had), np.concatenate(chance))
+
+    def _row(self, items: tuple[str, ...]) -> tuple[Any, ...]:
+        pairs, columns = list(itertools.pairwise(items)), self._columns(items)
+        steps = [self.steps[pair] for pair in pairs]
+        weakest = min(steps, key=lambda step: step.lift())
+        available = np.isfinite(self.clocks[:, columns]).all(axis=1)
+        shows = self.orders.soon(self.days[:, columns])
+        support, n = int((shows & available).sum()), int(available.sum())
+        prevalence, lift = support / max(n, 1), weakest.lift()
+        z = scipy.special.ndtri((1 + self.settings.interval_level) / 2)
+        reach = np.exp(z / np.sqrt(max(weakest.had.sum(), 0.5)))
+        one_way = all(self._is_one_way(pair) for pair in pairs)
+        p = max(step.p() for step in steps) if one_way else 1.0
+        rates = (prevalence, prevalence / max(lift, 1e-9), lift, lift / reach, lift * reach)
+        return (ARROW.join(items), support, n, *rates, p)
+
+    def _held_out(self, items: tuple[str, ...]) -> tuple[str, float, float]:
+        """The same steps among the first uses after the middle of all first uses."""
+        steps = [self.steps[pair].after(self.middle) for pair in itertools.pairwise(items)]
+        lift, p = min(step.lift() for step in steps), max(step.p() for step in steps)
+        return ARROW.join(items), lift, p
+
+    def _resampler(self, keys: list[str]) -> Resample:
+        def resample(weights: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            support, lift = (np.empty((len(weights), len(rows))) for _ in range(2))
+            for column, row in enumerate(rows):
+                items = tuple(keys[row].split(ARROW))
+                support[:, column] = weights @ self.orders.soon(self.days[:, self._columns(items)])
+                steps = [self.steps[pair] for pair in itertools.pairwise(items)]
+                lift[:, column] = np.min([step.resampled_lift(weights) for step in steps], axis=0)
+            return support, lift
+
+        return resample
+
+
 def exposures(
-    end: np.ndarray, took: np.ndarray, begin: np.ndarray
+    end: np.ndarray, took: np.ndarray, begin: np.ndarray, lasts_days: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Of those who took it: the share of who still could that were exposed at that time, and whether they were.
+    """Of the takers: the share of those still at risk that were exposed at that time, and whether they were exposed.
 
-    ``end`` is when each took it or was last seen, ``begin`` when exposure began (infinite: never); it lasts
-    ``SOON_DAYS``.
+    ``end`` is when each took it or was last tracked, ``begin`` when exposure began (infinite: never).
 
-    >>> share, had = exposures(np.array([5.0, 9.0]), np.array([True, False]), np.array([2.0, np.inf]))
+    >>> share, had = exposures(np.array([5.0, 9.0]), np.array([True, False]), np.array([2.0, np.inf]), 60)
     >>> share.tolist(), had.tolist()
     ([0.5], [True])
     """
-    stop = np.minimum(begin + SOON_DAYS, end)
+    stop = np.minimum(begin + lasts_days, end)
     some = begin < stop
-    begins, stops = np.sort(begin[some]), np.sort(stop[some])
     at = end[took]
-    exposed = np.searchsorted(begins, at, side="left") - np.searchsorted(stops, at, side="left")
+    started = np.searchsorted(np.sort(begin[some]), at, side="left")
+    exposed = started - np.searchsorted(np.sort(stop[some]), at, side="left")
     at_risk = len(end) - np.searchsorted(np.sort(end), at, side="left")
-    return exposed / np.maximum(at_risk, 1), ((begin < end) & (end <= begin + SOON_DAYS))[took]
+    return exposed / np.maximum(at_risk, 1), ((begin < end) & (end <= begin + lasts_days))[took]
+
+
+def prefixspan(
+    rows: pd.DataFrame, least: int, longest: int = 4, steps: Steps | None = None
+) -> pd.DataFrame:
+    """Which sequences of items do at least ``least`` units show?
+
+    ``rows`` has unit, item and time (any ordered numbers); a unit shows (a, b) where it has an a before a b, strictly:
+    items of one time have no order. Columns: items (a tuple), support (units); sorted by length, then items. Pei et
+    al. (2001), with the projections as the earliest time at which each unit has the prefix; items may recur. With
+    ``steps``, a sequence consists of them alone.
+
+    >>> rows = pd.DataFrame({"unit": [1, 1, 2, 2], "item": ["a", "b", "a", "b"], "time": [0, 1, 5, 9]})
+    >>> prefixspan(rows, least=2)[["items", "support"]].values.tolist()
+    [[('a',), 2], [('b',), 2], [('a', 'b'), 2]]
+    """
+    unit, units = pd.factorize(rows["unit"], sort=True)
+    item, items = pd.factorize(rows["item"], sort=True)
+    time = rows["time"].to_numpy(dtype=float)
+    order = np.lexsort((item, time, unit))
+    unit, item, time = unit[order].astype(np.int64), item[order], time[order]
+    frequent: list[tuple[tuple[Any, ...], int]] = []
+
+    def extend(prefix: tuple[Any, ...], reached: np.ndarray) -> None:
+        """All frequent sequences that begin with ``prefix``, which each unit has by ``reached`` (infinite: never)."""
+        if len(prefix) == longest:
+            return
+        later = np.flatnonzero(time > reached[unit])
+        # rows are in order of time: the first of each unit and item is the earliest
+        key, at = np.unique(unit[later] * len(items) + item[later], return_index=True)
+        next_unit, next_item = key // max(len(items), 1), key % max(len(items), 1)
+        support = np.bincount(next_item, minlength=len(items))
+        for code in np.flatnonzero(support >= least):
+            if prefix and steps is not None and (prefix[-1], items[code]) not in steps:
+                continue
+            longer, ahead = (*prefix, items[code]), np.full(len(units), np.inf)
+            ahead[next_unit[next_item == code]] = time[later[at]][next_item == code]
+            frequent.append((longer, int(support[code])))
+            extend(longer, ahead)
+
+    extend((), np.full(len(units), -np.inf))
+    frequent.sort(key=lambda entry: (len(entry[0]), entry[0]))
+    return pd.DataFrame(frequent, columns=["items", "support"]).astype({"support": int})
+
+
+def contains(longer: Sequence[str], shorter: Sequence[str]) -> bool:
+    """Whether one sequence contains the other, gaps allowed.
+
+    >>> contains("abc", "ac"), contains("abc", "ca")
+    (True, False)
+    """
+    rest = iter(longer)
+    return all(item in rest for item in shorter)

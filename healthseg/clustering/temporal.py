@@ -1,7 +1,12 @@
 """Rhythms of the week, trend and seasons of some customers: what of them is no chance?
 
 ``temporal(portfolio, clients, start, end)`` reads active user-hours of whole weeks that end with ``end``. Its
-``family`` is judged with everything else that was tried in the call; ``peaks_and_lows(judged)`` says what passed.
+``family`` is evaluated with everything else that is tried in the call; ``peaks_and_lows(evaluated)`` says what passed.
+
+Seasons: STL (Cleveland et al. 1990) splits the logs of a series into trend, season and rest. The strength of the season
+is 1 − Var(rest) / Var(season + rest) (Wang, Smith & Hyndman 2006). A season is significant from a strength of 0.64 on
+(Hyndman & Athanasopoulos 2021, §4.3), where also each cycle turned by a chance offset gives so strong a mean cycle in
+at most one of a hundred drawings: two cycles of noise agree by chance more often than it seems.
 """
 
 from __future__ import annotations
@@ -9,31 +14,34 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from healthseg.clustering.anomalies_days import daily
-from healthseg.clustering.judging import Family, Limits
-from healthseg.clustering.rhythms import DAY_NAMES, MANY, Rhythm, any_rhythm, hour_ranges, rhythms
-from healthseg.clustering.seasonality import Season, seasons
-from healthseg.clustering.temporal_cells import (
-    LEAST_USER_HOURS,
-    Cells,
+from healthseg.clustering.patterns import PatternFamily, PatternLimits, Resample
+from healthseg.clustering.rhythms import (
+    DAY_NAMES,
+    WeekCells,
     cells_of,
-    table,
-    tried,
+    compare_cells,
+    hour_ranges,
+    rhythm_p,
+    rhythms,
     user_hours,
+    week_table,
 )
-from healthseg.metrics.counting import epoch_day
+from healthseg.clustering.unusual_days import daily
+from healthseg.metrics.counting import EPOCH, epoch_day
 from healthseg.settings import Settings
 from healthseg.statistics.robust import theil_sen
 
-LEAST_WEEKS = 4
-HELD_OUT = 1 / 3  # of the weeks, the last ones
-LEAST_HELD_OUT_WEEKS = 2
-TREND_WEEKS, LEAST_TREND_WEEKS = 12, 6
+if TYPE_CHECKING:
+    from healthseg.data.portfolio import Portfolio
+
+CYCLES = {"week": 7, "quarter": 13, "year": 52}  # in days; in weeks
+MIN_CYCLES = 2
+MIN_HELD_OUT_WEEKS = 2
 
 
 @dataclass(frozen=True)
@@ -51,174 +59,193 @@ class Trend:
 
 
 @dataclass(frozen=True)
-class Temporal:
-    """What was found in time. ``family`` is None where ``reason`` says why nothing could be asked; ``grid`` are the
-    user-hours by weekday and hour; ``trend`` is None under six weeks; ``seasons`` has one entry a length of cycle."""
+class SeasonalCycle:
+    """A cycle: ``effect[place]`` is the factor on a usual day (week) at each place of the cycle.
 
-    family: Family | None
+    ``effect`` is None where ``reason`` says why it cannot be estimated; ``found``: it is significant.
+    """
+
+    cycle: str
+    cycles_seen: float
+    strength: float | None
+    p: float | None
+    effect: list[float] | None
+    found: bool
+    reason: str | None = None
+
+    @property
+    def high(self) -> tuple[int, float] | None:
+        """Place and factor of the cycle's top."""
+        return max(enumerate(self.effect), key=lambda entry: entry[1]) if self.effect else None
+
+    @property
+    def low(self) -> tuple[int, float] | None:
+        return min(enumerate(self.effect), key=lambda entry: entry[1]) if self.effect else None
+
+
+@dataclass(frozen=True)
+class TemporalPatterns:
+    """``family`` is None where ``reason`` says why there is too little data; ``grid`` are the user-hours by weekday and
+    hour; ``trend`` is None under six weeks; ``seasons`` has one entry a length of cycle."""
+
+    family: PatternFamily | None
     reason: str | None
     grid: np.ndarray
     trend: Trend | None
-    seasons: list[Season]
+    seasons: list[SeasonalCycle]
     user_hours: int
     weeks: int
 
 
 def temporal(
-    portfolio: Any, clients: Sequence[str], start: dt.date, end: dt.date, level: float = 0.90
-) -> Temporal:
-    """When do these customers come, on their own clocks, and does it rise or fall with the weeks and the seasons?
+    portfolio: Portfolio, clients: Sequence[str], start: dt.date, end: dt.date
+) -> TemporalPatterns:
+    """When are these customers active, on their own clocks, and does it rise or fall with the weeks and the seasons?
 
     Keys of the family: ``day:Tuesday``, ``hour:10``, ``part:Friday afternoon``; lift is the user-hours over the mean of
     the days (hours, the same part of days) in use; support are the customers (of a single one: its users) that show it,
     by the same lift, of the n with 20 user-hours or more. A day or an hour above that mean is a peak where ``rhythms``
     names it, with the p of any rhythm at all; the others have a p of 1.
 
-    >>> from healthseg.clustering.judging import judge
+    >>> from healthseg.clustering.patterns import evaluate_patterns
     >>> from healthseg.testing import tiny_portfolio
     >>> days = [dt.date(2025, 3, 3) + dt.timedelta(days=at) for at in range(84)]
     >>> portfolio = tiny_portfolio([("a", f"{day} {9 + at % 9:02d}:00", f"u{user}") for day in days for user in range(3)
     ...                   for at in range(2 if day.weekday() == 1 else 1) if (day.day + user) % 3])
-    >>> found = temporal(portfolio, ["a"], days[0], dt.date(2025, 5, 26))
-    >>> found.user_hours, peaks_and_lows(judge([found.family], seed=7)).peak_days
+    >>> patterns = temporal(portfolio, ["a"], days[0], dt.date(2025, 5, 26))
+    >>> peaks = peaks_and_lows(evaluate_patterns([patterns.family], portfolio.settings))
+    >>> patterns.user_hours, peaks.peak_days
     (192, ['Tuesday'])
     """
-    weeks = (end - start).days // 7
+    settings, weeks = portfolio.settings, (end - start).days // 7
     first = epoch_day(end) - 7 * weeks
-    rows = user_hours(portfolio, clients, start, end) if weeks else None
-    rows = (
-        rows[rows["day"] >= first].reset_index(drop=True)
-        if rows is not None
-        else pd.DataFrame({"day": []})
-    )
+    rows = pd.DataFrame({"day": []})
+    if weeks:
+        rows = user_hours(portfolio, clients, start, end)
+        rows = rows[rows["day"] >= first].reset_index(drop=True)
     series = daily(portfolio, end)
     days = series.of(pd.Index(series.clients).get_indexer(sorted(clients)))
-    whole = (_trend(days, max(weeks, TREND_WEEKS), level), seasons(days))
-    reason = _reason(rows, weeks)
+    trend, cycles = _trend(days, weeks, settings), seasons(days, settings)
+    reason = _reason(rows, weeks, settings)
     if reason:
-        grid = np.zeros((7, 24))
-        return Temporal(None, reason, grid, *whole, len(rows), weeks)
-    family = _family(rows, sorted(clients), first, weeks, portfolio.settings)
-    grid = table(rows, np.zeros(len(rows), dtype=np.int64), 1).reshape(7, 24)
-    return Temporal(family, None, grid, *whole, len(rows), weeks)
+        return TemporalPatterns(None, reason, np.zeros((7, 24)), trend, cycles, len(rows), weeks)
+    family = _TemporalFamily(rows, sorted(clients), first, weeks, settings).family()
+    grid = week_table(rows, np.zeros(len(rows), dtype=np.int64), 1).reshape(7, 24)
+    return TemporalPatterns(family, None, grid, trend, cycles, len(rows), weeks)
 
 
-def _reason(rows: pd.DataFrame, weeks: int) -> str | None:
-    if weeks < LEAST_WEEKS:
-        return f"{weeks} whole weeks, at least {LEAST_WEEKS} are needed"
-    if len(rows) < LEAST_USER_HOURS:
-        return f"{len(rows)} active user-hours, at least {LEAST_USER_HOURS} are needed"
+def _reason(rows: pd.DataFrame, weeks: int, settings: Settings) -> str | None:
+    if weeks < settings.patterns_min_weeks:
+        return f"{weeks} whole weeks, at least {settings.patterns_min_weeks} are needed"
+    if len(rows) < settings.rhythm_min_user_hours:
+        needed = settings.rhythm_min_user_hours
+        return f"{len(rows)} active user-hours, at least {needed} are needed"
     return None
 
 
-def _family(
-    rows: pd.DataFrame, clients: list[str], first: int, weeks: int, settings: Settings
-) -> Family:
-    least_lift, many = settings.peak_min_ratio, rows["k"].nunique() >= MANY
-    week = (rows["day"].to_numpy(dtype=np.int64) - first) // 7
-    customer, user = (
-        rows["k"].to_numpy(),
-        np.unique(rows["user"], return_inverse=True)[1].astype(np.int64),
-    )
-    cells = cells_of(table(rows, np.zeros(len(rows), dtype=np.int64), 1)[0])
-    unit = customer if many else np.unique(user * 1_000 + week, return_inverse=True)[1]
-    frame = tried(table(rows, unit, int(unit.max()) + 1), cells)
-    frame = _with_peaks(
-        frame,
-        rhythms(rows, first, first + 7 * weeks, settings.seed, least_lift, settings.peak_max_p),
-    )
-    shows, n = _shows(
-        rows, customer if len(clients) > 1 else user, cells, frame["lift"].to_numpy(), least_lift
-    )
-    frame = frame.assign(
-        support=shows.sum(axis=0),
-        n=n,
-        prevalence=shows.sum(axis=0) / max(n, 1),
-        base_rate=frame["expected"] / len(rows),
-    )
-    held = max(round(weeks * HELD_OUT), LEAST_HELD_OUT_WEEKS)
-    late = week >= weeks - held
-    held_out = (
-        _held_out(rows[late], unit[late], cells, first + 7 * weeks, held) if late.any() else None
-    )
-    drawn = customer if len(clients) > 1 else week
-    names = clients if len(clients) > 1 else [f"week {at + 1}" for at in range(weeks)]
-    again = _again(
-        table(rows, drawn, len(names)), cells, shows if len(clients) > 1 else None, frame
-    )
-    return Family(
-        "temporal",
-        frame,
-        names,
-        again,
-        held_out,
-        Limits(20 if many else min(len(clients) - 1, 1), least_lift),
-    )
+class _TemporalFamily:
+    """The cells of the week as hypotheses; of several customers these are the units, of one its users' weeks."""
 
+    def __init__(
+        self, rows: pd.DataFrame, clients: list[str], first: int, weeks: int, settings: Settings
+    ) -> None:
+        self.rows, self.clients, self.first, self.weeks = rows, clients, first, weeks
+        self.settings, self.end_day = settings, first + 7 * weeks
+        self.many = rows["k"].nunique() >= settings.units_min_customers
+        self.week = (rows["day"].to_numpy(dtype=np.int64) - first) // 7
+        self.customer = rows["k"].to_numpy()
+        self.user = np.unique(rows["user"], return_inverse=True)[1].astype(np.int64)
+        whole = week_table(rows, np.zeros(len(rows), dtype=np.int64), 1)[0]
+        self.cells: WeekCells = cells_of(whole, settings)
 
-def _with_peaks(frame: pd.DataFrame, found: dict[str, Rhythm]) -> pd.DataFrame:
-    """Days and hours above the mean with the p of the rhythm that names them, the others with 1."""
-    named = {f"day:{DAY_NAMES[at]}": found["day"].p for at in found["day"].peaks}
-    named |= {f"hour:{at:02d}": found["hour"].p for at in found["hour"].peaks}
-    return frame.assign(p=np.where(_above(frame), frame["key"].map(named).fillna(1.0), frame["p"]))
-
-
-def _above(frame: pd.DataFrame) -> np.ndarray:
-    return ((frame["lift"] > 1) & ~frame["key"].str.startswith("part:")).to_numpy()
-
-
-def _held_out(
-    rows: pd.DataFrame, unit: np.ndarray, cells: Cells, end_day: int, weeks: int
-) -> pd.DataFrame:
-    unit = np.unique(unit, return_inverse=True)[1]
-    frame = tried(table(rows, unit, int(unit.max()) + 1), cells)
-    again = frame["key"].str.partition(":")[0].map(any_rhythm(rows, end_day - 7 * weeks, end_day))
-    frame = frame.assign(p=np.where(_above(frame), again.astype(float), frame["p"] / 2))
-    return frame[["key", "lift", "p"]].fillna({"lift": 1.0, "p": 1.0})
-
-
-def _shows(
-    rows: pd.DataFrame, unit: np.ndarray, cells: Cells, lift: np.ndarray, least_lift: float
-) -> tuple[np.ndarray, int]:
-    """``[unit, cell]``: whether a unit's own lift is beyond the limit, on the side of all; and how many were asked."""
-    counts = table(rows, unit, int(unit.max()) + 1)
-    asked = counts.sum(axis=1) >= LEAST_USER_HOURS
-    with np.errstate(divide="ignore", invalid="ignore"):
-        own = np.nan_to_num((counts @ cells.own.T) / (counts @ cells.like.T), nan=1.0)
-    shows = np.where(lift >= 1, own >= least_lift, own <= 1 / least_lift) & asked[:, None]
-    return shows.astype(float), int(asked.sum())
-
-
-def _again(counts: np.ndarray, cells: Cells, shows: np.ndarray | None, frame: pd.DataFrame) -> Any:
-    own, like, support = (
-        counts @ cells.own.T,
-        counts @ cells.like.T,
-        frame["support"].to_numpy(dtype=float),
-    )
-    if shows is not None and len(shows) < len(counts):
-        shows = np.vstack([shows, np.zeros((len(counts) - len(shows), shows.shape[1]))])
-
-    def again(weights: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        with np.errstate(divide="ignore", invalid="ignore"):
-            lift = (weights @ own[:, at]) / (weights @ like[:, at])
-        drawn = (
-            np.broadcast_to(support[at], lift.shape) if shows is None else weights @ shows[:, at]
+    def family(self) -> PatternFamily:
+        single = len(self.clients) == 1
+        weeks_of_users = np.unique(self.user * 1_000 + self.week, return_inverse=True)[1]
+        unit = self.customer if self.many else weeks_of_users
+        tried = compare_cells(week_table(self.rows, unit, int(unit.max()) + 1), self.cells)
+        tried = tried.assign(p=self._p_with_peaks(tried))
+        shows, n = self._shows(self.user if single else self.customer, tried["lift"].to_numpy())
+        support = shows.sum(axis=0)
+        tried = tried.assign(
+            support=support,
+            n=n,
+            prevalence=support / max(n, 1),
+            base_rate=tried["expected"] / len(self.rows),
         )
-        return drawn, lift
+        names = [f"week {at + 1}" for at in range(self.weeks)] if single else self.clients
+        resample = self._resampler(
+            week_table(self.rows, self.week if single else self.customer, len(names)),
+            None if single else shows,
+            support,
+        )
+        least = self.settings.pattern_min_customers if self.many else min(len(self.clients) - 1, 1)
+        limits = PatternLimits(least, self.settings.peak_min_ratio)
+        return PatternFamily("temporal", tried, names, resample, self._held_out(unit), limits)
 
-    return again
+    def _p_with_peaks(self, tried: pd.DataFrame) -> np.ndarray:
+        """Days and hours above the mean with the p of the rhythm of which they are peaks, the others with 1."""
+        found = rhythms(self.rows, self.first, self.end_day, self.settings)
+        peaks = {f"day:{DAY_NAMES[at]}": found["day"].p for at in found["day"].peaks}
+        peaks |= {f"hour:{at:02d}": found["hour"].p for at in found["hour"].peaks}
+        return np.where(_is_above(tried), tried["key"].map(peaks).fillna(1.0), tried["p"])
+
+    def _held_out(self, unit: np.ndarray) -> pd.DataFrame | None:
+        """The same cells in the last weeks."""
+        share = self.settings.pattern_held_out_share
+        weeks = max(round(self.weeks * share), MIN_HELD_OUT_WEEKS)
+        late = self.week >= self.weeks - weeks
+        if not late.any():
+            return None
+        rows, unit = self.rows[late], np.unique(unit[late], return_inverse=True)[1]
+        tried = compare_cells(week_table(rows, unit, int(unit.max()) + 1), self.cells)
+        p_values = rhythm_p(rows, self.end_day - 7 * weeks, self.end_day, self.settings)
+        of_rhythm = tried["key"].str.partition(":")[0].map(p_values).astype(float)
+        tried = tried.assign(p=np.where(_is_above(tried), of_rhythm, tried["p"] / 2))
+        return tried[["key", "lift", "p"]].fillna({"lift": 1.0, "p": 1.0})
+
+    def _shows(self, unit: np.ndarray, lift: np.ndarray) -> tuple[np.ndarray, int]:
+        """``[unit, cell]``: whether a unit's own lift is beyond the limit, on the side of all; how many had enough."""
+        counts = week_table(self.rows, unit, int(unit.max()) + 1)
+        enough = counts.sum(axis=1) >= self.settings.rhythm_min_user_hours
+        least = self.settings.peak_min_ratio
+        with np.errstate(divide="ignore", invalid="ignore"):
+            own = np.nan_to_num((counts @ self.cells.own.T) / (counts @ self.cells.like.T), nan=1.0)
+        shows = np.where(lift >= 1, own >= least, own <= 1 / least) & enough[:, None]
+        return shows.astype(float), int(enough.sum())
+
+    def _resampler(
+        self, counts: np.ndarray, shows: np.ndarray | None, support: np.ndarray
+    ) -> Resample:
+        own, like = counts @ self.cells.own.T, counts @ self.cells.like.T
+        if shows is not None and len(shows) < len(counts):
+            shows = np.vstack([shows, np.zeros((len(counts) - len(shows), shows.shape[1]))])
+
+        def resample(weights: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            with np.errstate(divide="ignore", invalid="ignore"):
+                lift = (weights @ own[:, rows]) / (weights @ like[:, rows])
+            if shows is None:
+                return np.broadcast_to(support[rows], lift.shape), lift
+            return weights @ shows[:, rows], lift
+
+        return resample
 
 
-def _trend(days: pd.DataFrame, weeks: int, level: float) -> Trend | None:
+def _is_above(tried: pd.DataFrame) -> np.ndarray:
+    """Days and hours above the mean; parts of days are compared by Student's t alone."""
+    return ((tried["lift"] > 1) & ~tried["key"].str.startswith("part:")).to_numpy()
+
+
+def _trend(days: pd.DataFrame, weeks: int, settings: Settings) -> Trend | None:
     events = days["person_events"].to_numpy(dtype=float)
-    weeks = min(weeks, len(events) // 7)
-    if weeks < LEAST_TREND_WEEKS:
+    weeks = min(max(weeks, settings.trend_weeks), len(events) // 7)
+    if weeks < settings.trend_min_weeks:
         return None
     blocks = np.log1p(events[len(events) - 7 * weeks :].reshape(weeks, 7).sum(axis=1))
-    slopes = theil_sen(np.arange(weeks, dtype=float), blocks, level)
-    return Trend(
-        *(float(np.expm1(part[0])) for part in (slopes.slope, slopes.lower, slopes.upper)), weeks
+    slopes = theil_sen(np.arange(weeks, dtype=float), blocks, settings.interval_level)
+    growth, lower, upper = (
+        float(np.expm1(part[0])) for part in (slopes.slope, slopes.lower, slopes.upper)
     )
+    return Trend(growth, lower, upper, weeks)
 
 
 @dataclass(frozen=True)
@@ -230,30 +257,96 @@ class PeaksAndLows:
     low_periods: list[str]
 
 
-def peaks_and_lows(judged: pd.DataFrame, min_confidence: float = 0.0) -> PeaksAndLows:
-    """What of the judged ``temporal`` hypotheses stands: peaks with lift above 1, lows below.
+def peaks_and_lows(evaluated: pd.DataFrame, min_confidence: float = 0.0) -> PeaksAndLows:
+    """The significant ``temporal`` patterns: peaks with lift above 1, lows below.
 
     Parts of a day are named where the day itself is not; Saturday and Sunday together are weekends.
     """
-    rows = judged[
-        (judged["kind"] == "temporal")
-        & judged["passes"].astype(bool)
-        & (judged["confidence"].fillna(0) >= min_confidence)
+    rows = evaluated[
+        (evaluated["kind"] == "temporal")
+        & evaluated["passes"].astype(bool)
+        & (evaluated["confidence"].fillna(0) >= min_confidence)
     ]
     up, down = (set(rows.loc[side, "key"]) for side in (rows["lift"] > 1, rows["lift"] < 1))
     return PeaksAndLows(
         [day for day in DAY_NAMES if f"day:{day}" in up],
         hour_ranges([int(key[5:]) for key in up if key.startswith("hour:")]),
-        _lows(down),
+        _low_periods(down),
     )
 
 
-def _lows(down: set[str]) -> list[str]:
+def _low_periods(down: set[str]) -> list[str]:
     days = [day for day in DAY_NAMES if f"day:{day}" in down]
+    parts = [key.removeprefix("part:") for key in down if key.startswith("part:")]
     parts = sorted(
-        (key[5:] for key in down if key.startswith("part:") and key[5:].split()[0] not in days),
-        key=lambda words: (DAY_NAMES.index(words.split()[0]), words),
+        (part for part in parts if part.split()[0] not in days),
+        key=lambda part: (DAY_NAMES.index(part.split()[0]), part),
     )
-    if {"Saturday", "Sunday"} <= set(days):
-        days = [*(day for day in days if day not in ("Saturday", "Sunday")), "Weekends"]
+    weekend = {"Saturday", "Sunday"}
+    if weekend <= set(days):
+        days = [*(day for day in days if day not in weekend), "Weekends"]
     return [*parts, *days]
+
+
+def seasons(days: pd.DataFrame, settings: Settings) -> list[SeasonalCycle]:
+    """The week (places 0 = Monday), the quarter (weeks since the calendar quarter's first) and the year (ISO weeks).
+
+    ``days``: day (since 1970) and person_events, without gaps.
+
+    >>> days = pd.DataFrame({"day": np.arange(20_000, 20_070), "person_events": 50.0})
+    >>> days.loc[(days["day"] + 3) % 7 == 2, "person_events"] = 100.0
+    >>> [(cycle.cycle, cycle.found, cycle.reason) for cycle in seasons(days, Settings())][:2]
+    [('week', True, None), ('quarter', False, '0.7 cycles seen, two full ones are needed')]
+    """
+    day, events = days["day"].to_numpy(dtype=np.int64), days["person_events"].to_numpy(dtype=float)
+    first = int(-(day[0] + 3) % 7) if len(day) else 0
+    whole = (len(day) - first) // 7
+    weekly = events[first : first + 7 * whole].reshape(whole, 7).sum(axis=1)
+    mondays = [EPOCH + dt.timedelta(days=int(at)) for at in day[first : first + 7 * whole : 7]]
+    places = {
+        "week": (day + 3) % 7,
+        "quarter": np.array([_week_of_quarter(date) for date in mondays], dtype=int),
+        "year": np.array([min(date.isocalendar().week, 52) - 1 for date in mondays], dtype=int),
+    }
+    return [
+        _season(name, np.log1p(events if name == "week" else weekly), places[name], settings)
+        for name in CYCLES
+    ]
+
+
+def _week_of_quarter(date: dt.date) -> int:
+    start = dt.date(date.year, 3 * ((date.month - 1) // 3) + 1, 1)
+    return min((date - start).days // 7, 12)
+
+
+def _season(name: str, logs: np.ndarray, place: np.ndarray, settings: Settings) -> SeasonalCycle:
+    length = CYCLES[name]
+    seen = len(logs) / length
+    if seen < MIN_CYCLES:
+        reason = f"{seen:.1f} cycles seen, two full ones are needed"
+        return SeasonalCycle(name, seen, None, None, None, False, reason)
+    from statsmodels.tsa.seasonal import STL
+
+    parts = STL(logs, period=length, robust=True).fit()
+    both = float(np.var(parts.seasonal + parts.resid))
+    strength = max(0.0, 1 - float(np.var(parts.resid)) / both) if both > 0 else 0.0
+    strong = strength >= settings.season_min_strength
+    p = _turned_p(logs - parts.trend, length, settings) if strong else 1.0
+    effect = [
+        float(np.exp(np.mean(parts.seasonal[place == at]))) if (place == at).any() else 1.0
+        for at in range(length)
+    ]
+    significant = strong and p <= settings.season_max_p
+    return SeasonalCycle(name, seen, strength, p, effect, significant)
+
+
+def _turned_p(detrended: np.ndarray, length: int, settings: Settings) -> float:
+    """How often do cycles turned by chance offsets have a mean cycle that varies as much?"""
+    cycles, draws = len(detrended) // length, settings.season_draws
+    table = detrended[len(detrended) - cycles * length :].reshape(cycles, length)
+    random = np.random.default_rng(settings.seed)
+    own = float(np.var(table.mean(axis=0)))
+    offsets = random.integers(0, length, size=(draws, cycles, 1))
+    at = (np.arange(length) + offsets) % length
+    drawn = np.var(table[np.arange(cycles)[None, :, None], at].mean(axis=1), axis=1)
+    return float((1 + (drawn >= own - 1e-12).sum()) / (draws + 1))

@@ -20,9 +20,11 @@ from healthseg.settings.adoption import AdoptionSettings
 from healthseg.settings.base import Frozen, fingerprint
 from healthseg.settings.churn import ChurnSettings
 from healthseg.settings.data import DataSettings
+from healthseg.settings.forecasting import ForecastSettings
 from healthseg.settings.lifecycle import STAGES, LedgerPlace, Lifecycle, Outbox
 from healthseg.settings.metrics import MetricSettings
 from healthseg.settings.milestones import MilestoneSettings
+from healthseg.settings.patterns import PatternSettings
 from healthseg.settings.scorecard import (
     BANDS,
     COMPONENTS,
@@ -59,6 +61,8 @@ SECTIONS: dict[str, type[Frozen]] = {
     "segments": SegmentSettings,
     "tiers": TierSettings,
     "milestones": MilestoneSettings,
+    "patterns": PatternSettings,
+    "forecasting": ForecastSettings,
     "record": RecordSettings,
 }
 
@@ -74,6 +78,8 @@ class Settings(
     SegmentSettings,
     TierSettings,
     MilestoneSettings,
+    PatternSettings,
+    ForecastSettings,
     RecordSettings,
 ):
     """What can be set, with defaults. Units are in the names."""

@@ -18,6 +18,7 @@ from typing import (
     ParamSpec,
     Self,
     TypeVar,
+    cast,
     get_type_hints,
 )
 
@@ -395,9 +396,9 @@ def tool(
 
     def run(portfolio: Any, values: Mapping[str, Any]) -> R:
         parameters = validated(model(), values)
-        arguments: Any = {name: getattr(parameters, name) for name in type(parameters).model_fields}
+        arguments = {name: getattr(parameters, name) for name in type(parameters).model_fields}
         with threadpool_limits(1, "blas"):
-            return function(_opened(portfolio), **arguments)
+            return cast(Any, function)(_opened(portfolio), **arguments)
 
     @functools.wraps(function)
     def call(portfolio: Any, *args: P.args, **kwargs: P.kwargs) -> R:

@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from healthseg.clustering.anomalies import anomalies, severity
-from healthseg.clustering.anomalies_intensity import intensity
-from healthseg.clustering.anomalies_portfolio import anomalies_of
+from healthseg.clustering.anomalies import anomalies, intensity, severity
+from healthseg.clustering.unusual_days import anomalies_of
+from healthseg.settings import Settings
 from healthseg.statistics.departures import against_weekday, beyond_earlier
 from healthseg.testing import tiny_portfolio
 
@@ -38,7 +38,7 @@ def test_people_who_do_many_times_as_much_as_usual_are_a_spike():
     days = usage()
     busy = int(days["users"].iloc[195:205].idxmax())
     days.loc[busy, "person_events"] *= 6
-    found = anomalies(days)
+    found = anomalies(days, Settings())
     assert found[["day", "anomaly_type", "about"]].values.tolist() == [
         [busy, "unusual_spike", "doing"]
     ]
@@ -48,13 +48,13 @@ def test_people_who_do_many_times_as_much_as_usual_are_a_spike():
 def test_one_spike_does_not_hide_the_next():
     days = usage(people=12)
     days.loc[[100, 101, 250], "person_events"] *= [40, 8, 8]
-    assert {100, 250} <= set(anomalies(days)["day"])
+    assert {100, 250} <= set(anomalies(days, Settings())["day"])
 
 
 def test_a_dip_of_people_over_neighbouring_days_is_one_anomaly():
     days = usage(people=40)
     days.loc[201:202, ["person_events", "users", "sessions"]] = [10.0, 2.0, 2.0]
-    found = anomalies(days)
+    found = anomalies(days, Settings())
     assert found[["first_day", "last_day", "about"]].values.tolist() == [[201, 202, "people"]]
     assert found["severity"].iloc[0] in ("high", "critical")
     assert not found["open"].iloc[0]
@@ -63,17 +63,19 @@ def test_a_dip_of_people_over_neighbouring_days_is_one_anomaly():
 def test_a_dip_that_lasts_to_the_end_is_open():
     days = usage(people=40)
     days.loc[394:, ["person_events", "users", "sessions"]] = 0.0
-    assert anomalies(days)["open"].iloc[-1]
+    assert anomalies(days, Settings())["open"].iloc[-1]
 
 
 def test_nobody_coming_is_no_news_where_few_come():
     days = usage(people=5)
     days.loc[200, ["person_events", "users", "sessions"]] = 0.0
-    assert len(anomalies(days)) == 0
+    assert len(anomalies(days, Settings())) == 0
 
 
 def test_two_hundred_customers_without_anomalies_have_hardly_an_alarm():
-    alarms = sum(len(anomalies(usage(seed, people=2 + seed % 20))) for seed in range(200))
+    alarms = sum(
+        len(anomalies(usage(seed, people=2 + seed % 20), Settings())) for seed in range(200)
+    )
     assert alarms <= 2  # 219 years: 73 allowed at one in three years
 
 
@@ -82,29 +84,34 @@ def test_what_a_wider_event_left_of_a_day_is_what_the_customer_is_held_against()
     days.loc[200, ["person_events", "users", "sessions"]] = [60.0, 12.0, 12.0]
     left = np.ones(400)
     left[200] = 0.3
-    assert len(anomalies(days)) == 1
-    assert len(anomalies(days, left)) == 0
+    assert len(anomalies(days, Settings())) == 1
+    assert len(anomalies(days, Settings(), left)) == 0
 
 
 def test_calls_of_a_machine_are_news_only_where_they_are_like_none_before():
     days = usage().assign(api_events=np.random.default_rng(3).poisson(100, 400).astype(float))
     days.loc[[150, 160, 170, 300], "api_events"] = [400, 400, 400, 0]
-    assert anomalies(days).query("about == 'calls'")["day"].tolist() == [150, 160, 170, 300]
+    assert anomalies(days, Settings()).query("about == 'calls'")["day"].tolist() == [
+        150,
+        160,
+        170,
+        300,
+    ]
     days.loc[350, "api_events"] = 390
-    assert 350 not in anomalies(days)["day"].tolist()
+    assert 350 not in anomalies(days, Settings())["day"].tolist()
     long = days.assign(of_usual_length=days["day"] != 300)
-    assert 300 not in anomalies(long)["day"].tolist()
+    assert 300 not in anomalies(long, Settings())["day"].tolist()
 
 
 def test_without_times_events_are_held_against_users():
     days = usage().assign(sessions=np.nan)
     busy = int(days["users"].iloc[195:205].idxmax())
     days.loc[busy, "person_events"] *= 8
-    assert busy in anomalies(days)["day"].tolist()
+    assert busy in anomalies(days, Settings())["day"].tolist()
 
 
 def test_a_short_series_says_nothing():
-    assert len(anomalies(usage(length=20))) == 0
+    assert len(anomalies(usage(length=20), Settings())) == 0
     assert intensity(np.array([5.0, 90.0]), np.array([1.0, 1.0]))[1].tolist() == [0.0, 0.0]
     assert len(against_weekday(np.arange(10.0)).place) == 0
 
@@ -123,7 +130,7 @@ def test_a_level_that_has_come_to_stay_is_soon_no_news():
 
 
 def test_severity_follows_the_return_time():
-    assert [severity(days) for days in (1e5, 2e6, 2e9, 2e12)] == [
+    assert [severity(days, Settings()) for days in (1e5, 2e6, 2e9, 2e12)] == [
         "low",
         "medium",
         "high",

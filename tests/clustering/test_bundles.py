@@ -12,10 +12,15 @@ from hypothesis import strategies as st
 from mlxtend.frequent_patterns import fpgrowth
 from scipy import stats
 
-from healthseg.clustering.bundles import bundles
-from healthseg.clustering.bundles_chance import at_least, margins_only
-from healthseg.clustering.bundles_itemsets import frequent_itemsets, maximal
-from healthseg.clustering.judging import Limits, judge
+from healthseg.clustering.bundles import (
+    at_least,
+    bundles,
+    frequent_itemsets,
+    margins_only,
+    maximal,
+)
+from healthseg.clustering.patterns import PatternLimits, evaluate_patterns
+from healthseg.settings import Settings
 
 TABLES = st.integers(1, 12).flatmap(
     lambda rows: st.lists(
@@ -97,7 +102,9 @@ def table(count, seed, planted=False):
 
 def test_volume_and_popularity_alone_bundle_nothing():
     found = [
-        judge([bundles(*table(250, seed), Limits()).family], 7)["passes"].any()
+        evaluate_patterns(
+            [bundles(*table(250, seed), PatternLimits(), Settings()).family], Settings()
+        )["passes"].any()
         for seed in range(12)
     ]
     assert not any(found)
@@ -105,8 +112,8 @@ def test_volume_and_popularity_alone_bundle_nothing():
 
 def test_a_planted_bundle_is_found():
     used, later = table(250, 4, planted=True)
-    found = bundles(used, later, Limits())
-    judged = judge([found.family], 7)
+    found = bundles(used, later, PatternLimits(), Settings())
+    judged = evaluate_patterns([found.family], Settings())
     assert judged.loc[judged["passes"], "key"].tolist() == ["f02 + f05"]
     all_of, any_of = found.co_usage("f02 + f05")
     assert all_of / any_of > 0.8
@@ -115,5 +122,5 @@ def test_a_planted_bundle_is_found():
 def test_who_could_not_use_a_feature_is_not_counted():
     used, later = table(250, 4, planted=True)
     used.loc[:99, "f02"] = np.nan
-    tried = bundles(used, later, Limits()).family.tried.set_index("key")
+    tried = bundles(used, later, PatternLimits(), Settings()).family.tried.set_index("key")
     assert tried.loc["f02 + f05", "n"] == 150

@@ -8,10 +8,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from healthseg.clustering.communication import communication
-from healthseg.clustering.communication_cells import Hypothesis, excess_table
-from healthseg.clustering.communication_frequency import frequencies
-from healthseg.clustering.judging import judge
+from healthseg.clustering.communication import (
+    MessageHypothesis,
+    communication,
+    excess_table,
+    frequencies,
+)
+from healthseg.clustering.patterns import evaluate_patterns
+from healthseg.settings import Settings
 from healthseg.testing import tiny_portfolio
 
 START, END = dt.date(2025, 1, 6), dt.date(2025, 4, 7)
@@ -52,8 +56,8 @@ def portfolio(frame: pd.DataFrame | None):
 
 
 def passed(chance, seed: int = 1) -> set[str]:
-    judged = judge(
-        [communication(portfolio(messages(chance, seed)), CLIENTS, START, END).family], seed=7
+    judged = evaluate_patterns(
+        [communication(portfolio(messages(chance, seed)), CLIENTS, START, END).family], Settings()
     )
     return set(judged.loc[judged["passes"], "key"])
 
@@ -104,10 +108,10 @@ def test_no_table_or_too_few_messages_say_why():
 
 def test_the_excess_is_what_was_answered_beyond_the_others_of_the_stratum():
     rows = pd.DataFrame({"sent": [10, 10, 10, 10], "engaged": [5, 2, 6, 3], "opened": 0})
-    asked = Hypothesis(
+    asked = MessageHypothesis(
         "x", "engaged", np.array([True, False, True, False]), np.array(["e"] * 4, dtype=object)
     )
-    frame = excess_table(rows, [asked], np.array([0, 0, 1, 1]), 2).tried(0.95)
+    frame = excess_table(rows, [asked], np.array([0, 0, 1, 1]), 2).compare(0.95)
     assert frame["lift"].iloc[0] == pytest.approx(11 / 5)
     assert frame[["support", "n", "sent", "answered"]].iloc[0].tolist() == [2, 2, 20, 11]
 
@@ -134,13 +138,14 @@ def sent_at(rates: dict[float, float], seed: int = 4, customers: int = 40) -> pd
 
 
 def test_the_best_frequency_is_told_where_it_matters_and_only_there():
-    one = frequencies(sent_at({1.0: 0.2, 0.5: 0.35, 0.25: 0.5}), 20)[0]
+    one = frequencies(sent_at({1.0: 0.2, 0.5: 0.35, 0.25: 0.5}), 20, Settings())[0]
     assert (one.best, one.reason) == ("monthly", None)
     assert one.slope < 0 and one.q < 0.05
     same = [
-        frequencies(sent_at({1.0: 0.3, 0.5: 0.3, 0.25: 0.3}, seed), 20)[0] for seed in range(40)
+        frequencies(sent_at({1.0: 0.3, 0.5: 0.3, 0.25: 0.3}, seed), 20, Settings())[0]
+        for seed in range(40)
     ]
     assert sum(told.best is not None for told in same) <= 5  # at q = 0.05: two of forty
     assert any("makes no difference that shows" in (told.reason or "") for told in same)
-    two = frequencies(sent_at({1.0: 0.2, 0.5: 0.5}), 20)[0]
+    two = frequencies(sent_at({1.0: 0.2, 0.5: 0.5}), 20, Settings())[0]
     assert two.reason == "2 frequencies with 30 customers or more, 3 are needed"

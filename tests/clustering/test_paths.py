@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 from sklearn.metrics import adjusted_rand_score
 
-from healthseg.clustering.paths import METRICS, groups, path_metrics
+from healthseg.clustering.personas import METRICS, path_metrics, stable_groups
+from healthseg.settings import Settings
 
 
 def cloud(seed, n=120):
@@ -31,7 +32,7 @@ def planted(seed, n=120):
 @pytest.mark.parametrize("seed", range(3))
 def test_planted_groups_are_found_again(seed):
     frame, group = planted(seed)
-    found = groups(frame, seed=7)
+    found = stable_groups(frame, Settings())
     assert found.reason is None and adjusted_rand_score(group, found.labels) > 0.95
     assert (
         found.labels.value_counts().index[0] == 0
@@ -41,18 +42,18 @@ def test_planted_groups_are_found_again(seed):
 
 
 def test_one_cloud_has_no_stable_patterns():
-    found = [groups(cloud(seed), seed=7) for seed in range(5)]
+    found = [stable_groups(cloud(seed), Settings()) for seed in range(5)]
     assert sum(one.labels is not None for one in found) == 0
     assert all("no stable patterns" in one.reason for one in found)
 
 
 def test_a_cloud_of_few_distinct_shares_has_no_patterns_either():
-    coarse = [groups((cloud(seed, n=300) * 4).round() / 4, seed=7) for seed in range(4)]
+    coarse = [stable_groups((cloud(seed, n=300) * 4).round() / 4, Settings()) for seed in range(4)]
     assert sum(one.labels is not None for one in coarse) == 0
 
 
 def test_few_customers_have_no_patterns_and_the_number_is_said():
-    found = groups(cloud(1, n=39), seed=7)
+    found = stable_groups(cloud(1, n=39), Settings())
     assert (
         found.labels is None
         and found.reason.startswith("39 customers")
@@ -63,7 +64,7 @@ def test_few_customers_have_no_patterns_and_the_number_is_said():
 def test_the_same_frame_and_seed_give_the_same_groups():
     frame, _ = planted(5)
     pd.testing.assert_series_equal(
-        groups(frame, seed=7).labels, groups(frame.copy(), seed=7).labels
+        stable_groups(frame, Settings()).labels, stable_groups(frame.copy(), Settings()).labels
     )
 
 
@@ -80,7 +81,11 @@ def test_a_path_is_counted_by_hand():
         }
     )
     found = path_metrics(
-        lives, pd.Series({"a": 100, "b": 100, "c": 50, "d": 350}), first_day=100, last_day=400
+        lives,
+        pd.Series({"a": 100, "b": 100, "c": 50, "d": 350}),
+        first_day=100,
+        last_day=400,
+        path_days=90,
     )
     assert found.index.tolist() == [
         "a"

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import adjusted_rand_score
 
-from healthseg.clustering.agreement import adjusted_rand
 from healthseg.clustering.personas import log_ratios, personas
+from healthseg.settings import Settings
 
 FEATURES = ["alerts", "board", "charts", "docs", "export", "forms"]
 
@@ -31,9 +32,9 @@ def users(count, tastes, seed):
 
 def test_planted_personas_are_found_whatever_their_customers_can_use():
     rows, taste = users(300, [[6, 6, 1, 1, 1, 2], [1, 1, 6, 6, 1, 2], [1, 1, 1, 1, 9, 2]], 1)
-    found = personas(rows, 7)
+    found = personas(rows, Settings())
     own = taste[[int(user[1:]) for _, user in found.labels.index]]
-    assert adjusted_rand(found.labels.to_numpy(), own) > 0.9
+    assert adjusted_rand_score(found.labels.to_numpy(), own) > 0.9
     assert {feature for place in range(3) for feature, _ in found.set_apart_by(place, 1)} <= set(
         FEATURES[:5]
     )
@@ -41,20 +42,20 @@ def test_planted_personas_are_found_whatever_their_customers_can_use():
 
 def test_shares_of_personas_sum_to_100():
     rows, _ = users(300, [[6, 6, 1, 1, 1, 2], [1, 1, 6, 6, 1, 2]], 2)
-    assert sum(personas(rows, 7).shares) == pytest.approx(100)
+    assert sum(personas(rows, Settings()).shares) == pytest.approx(100)
 
 
 def test_users_of_one_taste_are_no_personas():
-    found = [personas(users(300, [[3, 2, 2, 1, 1, 1]], seed)[0], 7) for seed in range(3)]
+    found = [personas(users(300, [[3, 2, 2, 1, 1, 1]], seed)[0], Settings()) for seed in range(3)]
     assert all(one.labels is None and one.reason for one in found)
 
 
 def test_few_users_are_too_few():
     rows, _ = users(20, [[1, 1, 1, 1, 1, 1]], 3)
-    assert personas(rows, 7).reason == "20 users with enough events, 40 are needed"
+    assert personas(rows, Settings()).reason == "20 users with enough events, 40 are needed"
 
 
 def test_a_user_who_does_as_the_portfolio_does_has_no_ratio():
     index = pd.MultiIndex.from_tuples([("a", "u1"), ("b", "u2")])
-    ratios = log_ratios(pd.DataFrame({"x": [10, 20], "y": [10, 20]}, index=index))
+    ratios = log_ratios(pd.DataFrame({"x": [10, 20], "y": [10, 20]}, index=index), 5.0)
     assert np.allclose(ratios, 0)

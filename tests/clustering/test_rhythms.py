@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from healthseg.clustering.rhythms import IN_USE, WEEK_HOURS, hour_ranges, rhythms
+from healthseg.clustering.rhythms import WEEK_HOURS, hour_ranges, rhythms
+from healthseg.settings import Settings
 
 WEEKS = 13
 FIRST = 20_003  # a Monday: 20,003 + 3 is a multiple of 7
@@ -47,7 +48,7 @@ def office(seed, hours, weights, days=range(5), users=12, a_week=4):
 
 
 def found(rows, **settings):
-    return rhythms(rows, FIRST, FIRST + 7 * WEEKS, seed=7, **settings)
+    return rhythms(rows, FIRST, FIRST + 7 * WEEKS, Settings(**settings))
 
 
 def test_an_hour_with_thrice_the_visits_of_the_others_is_the_peak():
@@ -103,7 +104,7 @@ def test_a_busy_session_counts_its_hour_once():
 
 def test_only_whole_weeks_that_end_with_the_period_are_counted():
     rows = visits([("u", FIRST + day, 9) for day in range(45)])
-    answer = rhythms(rows, FIRST, FIRST + 45, seed=7)["day"]
+    answer = rhythms(rows, FIRST, FIRST + 45, Settings())["day"]
     assert answer.cells["user_hours"].tolist() == [6] * 7  # 42 of 45 days
 
 
@@ -112,7 +113,7 @@ def test_only_whole_weeks_that_end_with_the_period_are_counted():
 )
 def test_too_little_is_said_and_not_guessed(days, many, reason):
     rows = visits([(user, FIRST + day, 9) for user in range(many) for day in range(0, days, 7)])
-    answer = rhythms(rows, FIRST, FIRST + days, seed=7)
+    answer = rhythms(rows, FIRST, FIRST + days, Settings())
     assert all(reason in part.reason and part.peaks == [] for part in answer.values())
 
 
@@ -120,7 +121,8 @@ def test_a_day_outside_of_use_is_never_a_peak():
     rows = office(7, range(8, 18), [1] * 10)
     cells = found(rows)["day"].cells
     assert not cells.loc[5:, "in_use"].any() and cells.loc[5:, "ratio"].isna().all()
-    assert IN_USE == {"day": 0.05, "hour": 0.02}
+    assert Settings().rhythm_day_in_use_share == 0.05
+    assert Settings().rhythm_hour_in_use_share == 0.02
 
 
 @pytest.mark.parametrize(

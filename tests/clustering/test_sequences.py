@@ -10,9 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from healthseg.clustering.judging import Limits, judge
-from healthseg.clustering.sequences import exposures, sequences, soon
-from healthseg.clustering.sequences_prefixspan import contains, prefixspan
+from healthseg.clustering.patterns import PatternLimits, evaluate_patterns
+from healthseg.clustering.sequences import (
+    contains,
+    exposures,
+    in_order,
+    prefixspan,
+    sequences,
+)
+from healthseg.settings import Settings
 
 SEQUENCES = st.lists(st.lists(st.sampled_from("abcd"), max_size=6), min_size=1, max_size=8)
 
@@ -84,7 +90,9 @@ def test_a_longer_sequence_holds_a_shorter_one_in_its_order():
 
 
 def test_steps_are_made_soon_or_not_at_all():
-    assert soon(np.array([[0.0, 60.0], [0.0, 61.0], [5.0, 5.0], [0.0, np.nan]])).tolist() == [
+    assert in_order(
+        np.array([[0.0, 60.0], [0.0, 61.0], [5.0, 5.0], [0.0, np.nan]]), 60
+    ).tolist() == [
         True,
         False,
         False,
@@ -94,7 +102,7 @@ def test_steps_are_made_soon_or_not_at_all():
 
 def test_takers_are_held_against_those_who_could_have_taken_it_then():
     end, took = np.array([10.0, 20.0, 30.0, 40.0]), np.array([True, True, False, False])
-    share, had = exposures(end, took, np.array([5.0, np.inf, 15.0, np.inf]))
+    share, had = exposures(end, took, np.array([5.0, np.inf, 15.0, np.inf]), 60)
     assert share.tolist() == [
         0.25,
         pytest.approx(1 / 3),
@@ -128,8 +136,8 @@ def lives(count, planted, seed):
 
 
 def test_a_planted_order_is_found_with_its_days_between():
-    orders = sequences(lives(200, True, 1), Limits(support=10))
-    judged = judge([orders.family], 7)
+    orders = sequences(lives(200, True, 1), PatternLimits(support=10), Settings())
+    judged = evaluate_patterns([orders.family], Settings())
     assert judged.loc[judged["passes"], "key"].tolist() == ["a → b"]
     assert np.median(orders.gaps("a → b")) == pytest.approx(20, abs=3)
     assert judged.loc[judged["passes"], "confidence"].iloc[0] > 0.95
@@ -137,7 +145,10 @@ def test_a_planted_order_is_found_with_its_days_between():
 
 def test_features_taken_up_independently_show_no_order():
     found = [
-        judge([sequences(lives(200, False, seed), Limits(support=10)).family], 7)["passes"].any()
+        evaluate_patterns(
+            [sequences(lives(200, False, seed), PatternLimits(support=10), Settings()).family],
+            Settings(),
+        )["passes"].any()
         for seed in range(12)
     ]
     assert not any(found)
@@ -145,11 +156,14 @@ def test_features_taken_up_independently_show_no_order():
 
 def test_first_uses_before_tracking_began_are_in_no_order():
     rows = lives(100, True, 2).assign(watched=False)
-    assert len(sequences(rows, Limits(support=10)).family.tried) == 0
+    assert len(sequences(rows, PatternLimits(support=10), Settings()).family.tried) == 0
 
 
 def test_row_order_changes_nothing():
     rows = lives(80, True, 3)
     mixed = rows.sample(frac=1, random_state=1)
-    one, other = (sequences(some, Limits(support=10)).family.tried for some in (rows, mixed))
+    one, other = (
+        sequences(some, PatternLimits(support=10), Settings()).family.tried
+        for some in (rows, mixed)
+    )
     pd.testing.assert_frame_equal(one, other)

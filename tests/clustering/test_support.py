@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from healthseg.clustering.judging import judge
-from healthseg.clustering.support_sequences import support
+from healthseg.clustering.patterns import evaluate_patterns
+from healthseg.clustering.support import support
+from healthseg.settings import Settings
 from healthseg.testing import tiny_portfolio
 
 START, END = dt.date(2025, 1, 6), dt.date(2025, 5, 5)
@@ -51,7 +52,7 @@ def portfolio(frame: pd.DataFrame | None, settings=None, feature: str = "search"
 
 
 def passed(frame: pd.DataFrame) -> dict[str, float]:
-    judged = judge([support(portfolio(frame), CLIENTS, START, END).family], seed=7)
+    judged = evaluate_patterns([support(portfolio(frame), CLIENTS, START, END).family], Settings())
     return judged[judged["passes"]].set_index("key")["lift"].to_dict()
 
 

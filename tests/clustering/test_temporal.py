@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from healthseg.clustering.judging import judge
-from healthseg.clustering.seasonality import seasons
-from healthseg.clustering.temporal import peaks_and_lows, temporal
-from healthseg.clustering.temporal_cells import cells_of, tried, user_hours
+from healthseg.clustering.patterns import evaluate_patterns
+from healthseg.clustering.rhythms import cells_of, compare_cells, user_hours
+from healthseg.clustering.temporal import peaks_and_lows, seasons, temporal
+from healthseg.settings import Settings
 from healthseg.testing import tiny_portfolio
 
 START = dt.date(2025, 1, 6)  # a Monday
@@ -38,7 +38,7 @@ def simulated(
 
 def found(portfolio, client: str = "a"):
     told = temporal(portfolio, [client], START, END)
-    return peaks_and_lows(judge([told.family], seed=7, resamples=50), 0.7)
+    return peaks_and_lows(evaluate_patterns([told.family], Settings(pattern_resamples=50)), 0.7)
 
 
 def office(weekday: int, hour: int) -> float:
@@ -98,7 +98,7 @@ def test_one_users_busy_hour_in_one_week_is_no_rhythm():
     week = np.zeros((30, 168))
     week[:, 9::24] = 1
     week[0, 33] = 100  # Tuesday at nine, once
-    frame = tried(week, cells_of(week.sum(axis=0))).set_index("key")
+    frame = compare_cells(week, cells_of(week.sum(axis=0), Settings())).set_index("key")
     assert frame.loc["day:Tuesday", "lift"] > 2
     assert frame.loc["day:Tuesday", "p"] > 0.1
 
@@ -106,14 +106,14 @@ def test_one_users_busy_hour_in_one_week_is_no_rhythm():
 def test_a_single_week_says_nothing_of_chance():
     week = np.zeros((1, 168))
     week[0, [9, 33, 34]] = 1, 1, 5
-    assert (tried(week, cells_of(week.sum(axis=0)))["p"] == 1).all()
+    assert (compare_cells(week, cells_of(week.sum(axis=0), Settings()))["p"] == 1).all()
 
 
 def test_lift_is_the_user_hours_over_the_mean_of_the_days_in_use():
     week = np.zeros((4, 168))
     week[:, [9, 33, 57]] = 2  # Monday, Tuesday, Wednesday at nine
     week[:, 33] = 5
-    frame = tried(week, cells_of(week.sum(axis=0))).set_index("key")
+    frame = compare_cells(week, cells_of(week.sum(axis=0), Settings())).set_index("key")
     assert frame.loc["day:Tuesday", "lift"] == pytest.approx(5 / 3)
     assert frame.loc["day:Sunday", "lift"] == 0
 
@@ -156,14 +156,16 @@ def test_a_fourth_quarter_is_told_after_two_years_and_not_after_one():
     def winter(at):
         return np.where(at % 364 >= 273, 1.4, 1.0)
 
-    _, quarter, year = seasons(daily(364 * 3, winter))
+    _, quarter, year = seasons(daily(364 * 3, winter), Settings())
     assert year.found and year.strength > 0.64
     assert year.high[0] >= 38 and year.high[1] == pytest.approx(1.3, abs=0.12)
     assert not quarter.found
-    once = seasons(daily(300, winter))[2]
+    once = seasons(daily(300, winter), Settings())[2]
     assert once.reason == "0.8 cycles seen, two full ones are needed"
     assert once.effect is None
 
 
 def test_noise_has_no_season():
-    assert not any(season.found for season in seasons(daily(364 * 3, lambda at: np.ones(len(at)))))
+    assert not any(
+        season.found for season in seasons(daily(364 * 3, lambda at: np.ones(len(at))), Settings())
+    )

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import scipy
 
-from healthseg.clustering.judging import Limits
+from healthseg.clustering.patterns import PatternLimits
 from healthseg.tools.patterns.leaving import Leaving
 from healthseg.tools.patterns.study import USED, _share_of_others
 
@@ -41,7 +41,7 @@ def months(cause: float, of_breadth: float) -> tuple[pd.DataFrame, dict[str, np.
 
 def tried(cause: float, of_breadth: float) -> pd.DataFrame:
     rows, uses = months(cause, of_breadth)
-    family = Leaving(rows, Limits(), 0.95, at_equal_activity=True).family(
+    family = Leaving(rows, PatternLimits(), 0.95, at_equal_activity=True).family(
         "habit", uses, {key: _share_of_others(key, uses, len(rows)) for key in uses}
     )
     return family.tried.set_index("key")

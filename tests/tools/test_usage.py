@@ -280,7 +280,7 @@ def test_a_period_after_leaving_is_refused_and_one_across_it_is_cut():
         and response.status == "churned"
     )
     assert response.alerts == [] and response.recommendations == []
-    with pytest.raises(InvalidParameters, match="left on 2025-02-15"):
+    with pytest.raises(InvalidParameters, match="churned on 2025-02-15"):
         hs.track_usage_engagement(portfolio, "a", "2025-02-15", "2025-03-01")
 
 

@@ -33,9 +33,10 @@ def rows_of(portfolio: Any, as_of: str | None, metrics: list[str]) -> Any:
 
 def found(rows: Any, method: str, least: int, most: int, seed: int) -> Any:
     """The groups that the evidence allows."""
-    from healthseg.clustering.custom import grouping
+    from healthseg.clustering.groups import grouping
+    from healthseg.settings import Settings
 
-    return grouping(rows, method, least, most, seed)
+    return grouping(rows, method, least, most, Settings(seed=seed))
 
 
 def opening(groups: Any) -> Html:
@@ -81,7 +82,7 @@ def evidence(groups: Any) -> Html:
 
 def apart(groups: Any, rows: Any) -> Html:
     """What sets the groups apart?"""
-    from healthseg.clustering.custom import profile
+    from healthseg.clustering.groups import profile
 
     if not groups.groups:
         return Html(missing("What sets groups apart", groups.reason or "there are none"))

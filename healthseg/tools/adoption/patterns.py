@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from healthseg import rules
-from healthseg.clustering import paths
+from healthseg.clustering.personas import path_metrics, stable_groups
 from healthseg.data.memory import remember
 from healthseg.metrics.counting import epoch_day, epoch_days, epoch_days_or_nan
 from healthseg.metrics.leaving import customers_as_of
@@ -34,13 +34,14 @@ def _found(figures: Figures) -> tuple[list[Pattern], PatternEvidence, pd.DataFra
     known = customers_as_of(figures.portfolio, figures.as_of)
     signup = pd.Series(epoch_days(known["signup_date"]), index=known.index)
     position = figures.lives["feature"].map(figures.features["recommended_position"])
-    measured = paths.path_metrics(
+    measured = path_metrics(
         figures.lives.assign(recommended_position=position),
         signup,
         epoch_day(figures.portfolio.first_event_day),
         epoch_day(figures.as_of),
+        figures.settings.paths_days,
     )
-    groups = paths.groups(measured, figures.settings.seed)
+    groups = stable_groups(measured, figures.settings)
     frame = measured.assign(group=-1 if groups.labels is None else groups.labels)
     evidence = PatternEvidence(
         stable=groups.labels is not None,
@@ -106,7 +107,7 @@ def _spells(figures: Figures, known: pd.DataFrame, signup: pd.Series) -> pd.Data
     gone = epoch_days_or_nan(known["churned_on"])
     end = epoch_day(figures.as_of)
     left = gone <= end
-    time = np.where(left, gone, end) - signup.to_numpy() - paths.PATH_DAYS
+    time = np.where(left, gone, end) - signup.to_numpy() - figures.settings.paths_days
     return pd.DataFrame({"client_id": known.index, "time": time, "left": left})
 
 

@@ -8,9 +8,7 @@ import numpy as np
 import pandas as pd
 
 from healthseg.clustering.bundles import PLUS
-from healthseg.clustering.judging import HELD_OUT_MAX_P, RESAMPLES
-from healthseg.clustering.sequences import ARROW
-from healthseg.clustering.sequences_prefixspan import contains
+from healthseg.clustering.sequences import ARROW, contains
 from healthseg.metrics import panel as panels
 from healthseg.settings import fingerprint
 from healthseg.tools.patterns import others, words
@@ -79,8 +77,8 @@ def testing(study: Study, least_confidence: float) -> Testing:
         passed=int(rows["passes"].sum()),
         below_confidence=int((rows["passes"] & ~(rows["confidence"] >= least_confidence)).sum()),
         max_q=study.settings.effects_max_q,
-        held_out_max_p=HELD_OUT_MAX_P,
-        resamples=RESAMPLES,
+        held_out_max_p=study.settings.pattern_held_out_max_p,
+        resamples=study.settings.pattern_resamples,
         min_pattern_confidence=least_confidence,
     )
 

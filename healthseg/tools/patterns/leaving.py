@@ -18,7 +18,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from healthseg.clustering.judging import COLUMNS, Family, Limits
+from healthseg.clustering.patterns import COLUMNS, PatternFamily, PatternLimits
 from healthseg.metrics import landmarks as measured
 from healthseg.statistics.effects import LEAST, odds_ratio
 from healthseg.statistics.rates import wilson
@@ -42,7 +42,7 @@ class Leaving:
     """Tries what is shown (1, 0, NaN by month row) against leaving in the month after."""
 
     def __init__(
-        self, rows: pd.DataFrame, limits: Limits, level: float, at_equal_activity: bool
+        self, rows: pd.DataFrame, limits: PatternLimits, level: float, at_equal_activity: bool
     ) -> None:
         self.rows, self.limits, self.level, self.at_equal_activity = (
             rows,
@@ -79,14 +79,14 @@ class Leaving:
         kind: str,
         shown: Mapping[str, np.ndarray],
         beside: Mapping[str, np.ndarray] | None = None,
-    ) -> Family:
+    ) -> PatternFamily:
         """One hypothesis a key; those that can't be tried (all alike, too few) were not.
 
         ``beside`` (by key, by month row: the share of other features) is what each is adjusted for on top; with it each
         is also held against rivals.
         """
         if self.reason:
-            return Family(kind, pd.DataFrame(columns=[*COLUMNS, *EXTRA]), limits=self.limits)
+            return PatternFamily(kind, pd.DataFrame(columns=[*COLUMNS, *EXTRA]), limits=self.limits)
         own = {
             key: (x, None if beside is None else beside[key][:, None]) for key, x in shown.items()
         }
@@ -108,7 +108,7 @@ class Leaving:
             ],
             columns=["key", "lift", "p"],
         )
-        return Family(
+        return PatternFamily(
             kind,
             tried,
             self.units.tolist(),

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from healthseg.clustering.anomalies_portfolio import anomalies_of
 from healthseg.clustering.rhythms import hour_ranges
 from healthseg.clustering.temporal import PeaksAndLows, peaks_and_lows
+from healthseg.clustering.unusual_days import anomalies_of
 from healthseg.data.memory import remember
 from healthseg.metrics.counting import customers
 from healthseg.tools.patterns.missing import NOT_ASKED

@@ -11,12 +11,12 @@ import numpy as np
 import pandas as pd
 
 from healthseg.clustering.bundles import Bundles, bundles
-from healthseg.clustering.communication import Communication, communication
-from healthseg.clustering.judging import Family, Limits, judge
+from healthseg.clustering.communication import MessagePatterns, communication
+from healthseg.clustering.patterns import PatternFamily, PatternLimits, evaluate_patterns
 from healthseg.clustering.personas import Personas, personas
-from healthseg.clustering.sequences import ARROW, Orders, sequences
-from healthseg.clustering.support_sequences import Support, support
-from healthseg.clustering.temporal import Temporal, temporal
+from healthseg.clustering.sequences import ARROW, AdoptionOrders, sequences
+from healthseg.clustering.support import SupportPatterns, support
+from healthseg.clustering.temporal import TemporalPatterns, temporal
 from healthseg.data.memory import remember, stored_frame
 from healthseg.metrics import landmarks as measured
 from healthseg.metrics import spans
@@ -28,9 +28,11 @@ from healthseg.tools.patterns.leaving import EXTRA, Leaving
 from healthseg.tools.patterns.scope import ALL, SINGLE, Scope, all_customers
 from healthseg.tools.patterns.signs import BY_NAME, RISK, SIGNS, SUCCESS
 
-SEQUENCES = Limits(support=10)  # customers in one order; p and held-out time keep chance away
-BUNDLES = SIGNS_LIMITS = Limits()
-USERS = Limits(support=5)  # of one customer: users that use all of a bundle
+SEQUENCES = PatternLimits(
+    support=10
+)  # customers in one order; p and held-out time keep chance away
+BUNDLES = SIGNS_LIMITS = PatternLimits()
+USERS = PatternLimits(support=5)  # of one customer: users that use all of a bundle
 LEAST_EVENTS = 20  # of a user in the window, from which on what it does says something
 KINDS = ("temporal", "communication", "support", "sequence", "bundle", RISK, SUCCESS, "habit")
 USED = "uses "
@@ -51,7 +53,7 @@ class Study:
             portfolio.settings,
         )
         self.level = portfolio.settings.interval_level
-        self._families: dict[str, Family | None] = {}
+        self._families: dict[str, PatternFamily | None] = {}
 
     @classmethod
     def of(cls, portfolio: Any, scope: Scope, categories: frozenset[str]) -> Study:
@@ -103,10 +105,10 @@ class Study:
         return whole[whole["client_id"].isin(self.scope.clients)].reset_index(drop=True)
 
     @cached_property
-    def orders(self) -> Orders | None:
+    def orders(self) -> AdoptionOrders | None:
         if self.scope.kind == SINGLE:
             return self.portfolio_wide.orders
-        return sequences(self.lives, SEQUENCES, self.level) if len(self.lives) else None
+        return sequences(self.lives, SEQUENCES, self.settings) if len(self.lives) else None
 
     @cached_property
     def used(self) -> pd.DataFrame:
@@ -178,7 +180,7 @@ class Study:
             self.used,
             self._used(self.scope.middle).reindex(columns=self.used.columns, fill_value=0.0),
             limits,
-            self.level,
+            self.settings,
         )
 
     @cached_property
@@ -231,7 +233,7 @@ class Study:
             .nunique()
             .rename("days")
         )
-        found = personas(days.reset_index(), self.settings.seed)
+        found = personas(days.reset_index(), self.settings)
         return found, len(events) - found.users
 
     # -- leaving and staying -----------------------------------------------------------------
@@ -258,12 +260,12 @@ class Study:
             self.months, SIGNS_LIMITS, self.settings.effects_interval_level, at_equal_activity=True
         )
 
-    def _signs(self, kind: str) -> Family:
+    def _signs(self, kind: str) -> PatternFamily:
         return self.foretold.family(
             kind, {sign.name: sign.shown(self.months) for sign in SIGNS if sign.kind == kind}
         )
 
-    def _habits(self) -> Family:
+    def _habits(self) -> PatternFamily:
         shown = self.uses | {ORDER + key: self._completed(key) for key in self._promising()}
         beside = {key: _share_of_others(key, self.uses, len(self.months)) for key in shown}
         return self.advised.family("habit", shown, beside)
@@ -316,30 +318,30 @@ class Study:
         return self.portfolio, self.scope.clients, self.scope.start, self.scope.end
 
     @cached_property
-    def time(self) -> Temporal:
-        return temporal(*self._window, level=self.level)
+    def time(self) -> TemporalPatterns:
+        return temporal(*self._window)
 
     @cached_property
-    def messages(self) -> Communication:
+    def messages(self) -> MessagePatterns:
         return communication(*self._window)
 
     @cached_property
-    def tickets(self) -> Support:
-        return support(*self._window, seed=self.settings.seed)
+    def tickets(self) -> SupportPatterns:
+        return support(*self._window)
 
     # -- all together ------------------------------------------------------------------------
 
     @property
-    def families(self) -> list[Family]:
+    def families(self) -> list[PatternFamily]:
         return [family for kind in KINDS if (family := self.family(kind)) is not None]
 
-    def family(self, kind: str) -> Family | None:
+    def family(self, kind: str) -> PatternFamily | None:
         """What is tried of a kind; None where it is not asked for, or nothing can be tried."""
         if kind not in self._families:
             self._families[kind] = self._family(kind)
         return self._families[kind]
 
-    def _family(self, kind: str) -> Family | None:
+    def _family(self, kind: str) -> PatternFamily | None:
         of_portfolio, by_category = (
             self.scope.kind != SINGLE,
             {"temporal": "time", "communication": "messages", "support": "tickets"},
@@ -366,17 +368,19 @@ class Study:
             tries = self.advised if kind == "habit" else self.foretold
             return tries.units.tolist(), lambda weights: tries.drawn(weights, self.shown(kind, key))
         family = self.family(kind)
-        if family is None or family.again is None:
+        if family is None or family.resample is None:
             return [], None
         at = np.flatnonzero((family.tried["key"] == key).to_numpy())[:1]
-        return family.units, lambda weights: tuple(one[:, 0] for one in family.again(weights, at))
+        return family.units, lambda weights: tuple(
+            one[:, 0] for one in family.resample(weights, at)
+        )
 
     @cached_property
     def judged(self) -> pd.DataFrame:
         """Everything tried. Of the whole portfolio it is kept: each of its customers is held against it."""
 
         def make() -> pd.DataFrame:
-            return judge(self.families, self.settings.seed, self.settings.effects_max_q)
+            return evaluate_patterns(self.families, self.settings)
 
         if self.scope.kind != ALL:
             return make()

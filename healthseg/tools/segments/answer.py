@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from healthseg import rules
-from healthseg.clustering.ordering import UNPLACED
+from healthseg.clustering.rules import UNPLACED
 from healthseg.data.memory import remember
 from healthseg.settings import BANDS, tier_names
 from healthseg.statistics.concentration import gini, top_fifth
@@ -165,7 +165,9 @@ class _Run:
             customer_standing=None,
             evidence=None
             if self.placer.grouping is None
-            else Evidence(**evidence_of(self.placer.grouping)),
+            else Evidence(
+                **evidence_of(self.placer.grouping, self.portfolio.settings.groups_min_customers)
+            ),
         )
         response = response.model_copy(
             update={"not_measured": missing.reasons(response, self.figures, self.asked)}

@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from healthseg.clustering.custom import Grouping, grouping, profile
-from healthseg.clustering.evidence import LEAST_CUSTOMERS
-from healthseg.clustering.ordering import UNPLACED
+from healthseg.clustering.groups import Grouping, grouping, profile
+from healthseg.clustering.rules import UNPLACED
 from healthseg.data.memory import remember
 from healthseg.tools.segments import metrics
 from healthseg.tools.segments.figures import Figures
@@ -32,7 +31,7 @@ def by_groups(figures: Figures, criteria: dict[str, Any], least: int, most: int)
             criteria["method"],
             least,
             min(most, MOST_GROUPS),
-            figures.settings.seed,
+            figures.settings,
             criteria["k"],
         ),
     )
@@ -134,7 +133,7 @@ def _joined(words: list[str]) -> str:
     return text[:1].upper() + text[1:]
 
 
-def evidence_of(found: Grouping) -> dict[str, Any]:
+def evidence_of(found: Grouping, least_customers: int) -> dict[str, Any]:
     """The evidence as the response has it."""
     evidence, row = found.evidence, found.evidence.row
     return {
@@ -152,6 +151,6 @@ def evidence_of(found: Grouping) -> dict[str, Any]:
         "least_jaccard": row.get("least_jaccard"),
         "reference_p": evidence.p,
         "reference_draws": evidence.draws,
-        "least_customers": LEAST_CUSTOMERS,
+        "least_customers": least_customers,
         "tried": evidence.tried.to_dict("records"),
     }

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from healthseg.clustering.ordering import UNPLACED, joined_name, merged
+from healthseg.clustering.rules import UNPLACED, joined_name, merged
 from healthseg.tools.segments.keeping import segment_id
 from healthseg.tools.segments.placing import Base, Placed, Placer
 

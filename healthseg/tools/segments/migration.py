@@ -7,7 +7,7 @@ import datetime as dt
 import numpy as np
 import pandas as pd
 
-from healthseg.clustering.ordering import places
+from healthseg.clustering.rules import places
 from healthseg.statistics.normal import standard_errors
 from healthseg.tools.segments.figures import Figures
 from healthseg.tools.segments.placing import Placed, Placer

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from healthseg.clustering.ordering import UNPLACED, bounds, places, range_names, settled
+from healthseg.clustering.rules import UNPLACED, bounds, places, range_names, settled
 from healthseg.rules.expressions import Condition
 from healthseg.settings import tier_names
 from healthseg.tools.segments import metrics

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from healthseg import rules
-from healthseg.clustering.ordering import UNPLACED, bounds
+from healthseg.clustering.rules import UNPLACED, bounds
 from healthseg.data.memory import remember
 from healthseg.metrics import spans as measured
 from healthseg.metrics.revenue import movements

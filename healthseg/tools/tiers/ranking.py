@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from healthseg.clustering.ordering import UNPLACED, places
+from healthseg.clustering.rules import UNPLACED, places
 from healthseg.statistics.effects import ranks
 
 STEP = 0.1  # by which each weight is moved, to see how far the tiers depend on it

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from healthseg.clustering.ordering import UNPLACED, bounds
+from healthseg.clustering.rules import UNPLACED, bounds
 from healthseg.tools.rounding import integer, number, rounded, word
 from healthseg.tools.tiers.at_risk import probabilities
 from healthseg.tools.tiers.ready import RULES

@@ -1,31 +1,38 @@
-"""The period that a call is about: as asked for, and the part of it in which there is something to know."""
+"""The period of a call: as requested, and the part of it in which there is something to know."""
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from healthseg.errors import InvalidParameters
-from healthseg.periods import as_date, as_hour
+from healthseg.metrics.counting import Counting, epoch_day
+from healthseg.metrics.lives import hours_of
+from healthseg.periods import as_date, as_hour, end_of_day_utc, local_hours
+from healthseg.tools.base import Day
+from healthseg.tools.context import DAY, CustomerContext
+from healthseg.tools.usage.result import AnalysisPeriod
 
 DEFAULT_DAYS = 30
-DAY = dt.timedelta(days=1)
+MIDNIGHT = dt.time()
+Moments = tuple[dt.datetime, dt.datetime]
 
 
 @dataclass(frozen=True)
-class Period:
-    """Days ``[start, end)`` as asked for, ``[effective_start, effective_end)`` as counted; hours only where asked."""
+class UsagePeriod:
+    """Days ``[start, end)`` as requested and ``[effective_start, effective_end)`` as counted.
+
+    ``hours`` bound an hourly series; ``notes`` say why less than the requested period was counted.
+    """
 
     start: dt.date
     end: dt.date
     effective_start: dt.date
     effective_end: dt.date
-    first_hour: dt.datetime
-    last_hour: dt.datetime
+    hours: Moments
     zone: str
     notes: tuple[str, ...]
 
@@ -37,129 +44,145 @@ class Period:
     def last_day(self) -> dt.date:
         return self.effective_end - DAY
 
+    def part(self, granularity: str) -> AnalysisPeriod:
+        """The period as the response has it."""
+        start, end = (
+            end_of_day_utc(day - DAY, self.zone).strftime("%Y-%m-%dT%H:%M:%SZ")
+            for day in (self.start, self.end)
+        )
+        return AnalysisPeriod(
+            start=start,
+            end=end,
+            start_date=self.start,
+            end_date=self.end,
+            effective_start=self.effective_start,
+            effective_end=self.effective_end,
+            days=self.days,
+            timezone=self.zone,
+            granularity=granularity,
+        )
 
-def period_of(portfolio: Any, customer: Mapping[str, Any], as_of: dt.date, asked: Any) -> Period:
-    """The period, or InvalidParameters where it is none or holds no day of the customer's in the data."""
-    zone = customer.get("timezone")
-    zone = zone if isinstance(zone, str) else portfolio.settings.default_timezone
-    first, last = _asked(asked, as_of, zone)
+
+def usage_period(
+    context: CustomerContext, period_start: Day, period_end: Day, hourly: bool
+) -> UsagePeriod:
+    """The period, or InvalidParameters where it shares no day with the customer's life and the data."""
+    portfolio, as_of = context.portfolio, context.as_of
+
+    def refused(message: str, rule: str) -> InvalidParameters:
+        return InvalidParameters(
+            message,
+            parameter="period_start, period_end",
+            value_provided=f"{period_start or 'default'} to {period_end or 'default'}",
+            validation_rule=rule,
+        )
+
+    first, last = _moments(period_start, period_end, as_of, context.zone, hourly)
     start, end = first.date(), (last - dt.timedelta(microseconds=1)).date() + DAY
     if last <= first:
-        raise _refused(
-            asked,
-            f"period_end {_said(last)} is not after period_start {_said(first)}",
+        raise refused(
+            f"period_end {_text(last)} is not after period_start {_text(first)}",
             "period_start < period_end; the end is exclusive",
         )
-    born, left = _life(customer, as_of)
-    begin, stop = max(start, born, portfolio.first_event_day), min(end, left, as_of + DAY)
+    begin = max(start, context.signup_date, portfolio.first_event_day)
+    stop = min(end, context.churned_on or dt.date.max, as_of + DAY)
     if stop <= begin:
-        known = f"{max(born, portfolio.first_event_day)} to {min(left, as_of + DAY) - DAY}"
-        raise _refused(
-            asked,
-            _outside(portfolio, customer, as_of, start, end, born, left),
-            f"a period that shares a day with {known}",
-        )
-    notes = _notes(start, end, begin, stop, born, left, as_of) + _hour_note(first, last, start, end)
-    return Period(start, end, begin, stop, first, last, zone, notes)
+        known = max(context.signup_date, portfolio.first_event_day)
+        until = min(context.churned_on or dt.date.max, as_of + DAY) - DAY
+        rule = f"a period that shares a day with {known} to {until}"
+        raise refused(_why_empty(context, start, end), rule)
+    notes = _notes(context, start, end, begin, stop)
+    if (first.time(), last.time()) != (MIDNIGHT, MIDNIGHT):
+        notes.append("the series holds the requested hours; all other figures are of whole days")
+    return UsagePeriod(start, end, begin, stop, (first, last), context.zone, tuple(notes))
 
 
-def _asked(asked: Any, as_of: dt.date, zone: str) -> tuple[dt.datetime, dt.datetime]:
-    """Start and end on the account's clock: whole days, hours only of an hourly series."""
+def _moments(
+    period_start: Day, period_end: Day, as_of: dt.date, zone: str, hourly: bool
+) -> Moments:
+    """Start and end on the account's clock: whole days, or hours for an hourly series."""
 
-    def moment(value: Any, name: str) -> dt.datetime:
-        if asked.granularity == "hourly":
+    def moment(value: str | dt.date, name: str) -> dt.datetime:
+        if hourly:
             return as_hour(value, zone, name)
-        return dt.datetime.combine(as_date(value, name), dt.time())
+        return dt.datetime.combine(as_date(value, name), MIDNIGHT)
 
-    end = asked.period_end or as_of + DAY
-    last = moment(end, "period_end")
-    first = (
-        moment(asked.period_start, "period_start")
-        if asked.period_start
-        else last - DEFAULT_DAYS * DAY
-    )
-    return first, last
+    last = moment(period_end or as_of + DAY, "period_end")
+    if period_start:
+        return moment(period_start, "period_start"), last
+    return last - DEFAULT_DAYS * DAY, last
 
 
-def _life(customer: Mapping[str, Any], as_of: dt.date) -> tuple[dt.date, dt.date]:
-    """The customer's first day, and the first day after its last as far as known by ``as_of``."""
-    left = customer.get("churned_on")
-    gone = left is not None and not pd.isna(left) and pd.Timestamp(left) <= pd.Timestamp(as_of)
-    return pd.Timestamp(customer["signup_date"]).date(), pd.Timestamp(
-        left
-    ).date() if gone else dt.date.max
+def _text(moment: dt.datetime) -> str:
+    if moment.time() == MIDNIGHT:
+        return moment.date().isoformat()
+    return moment.isoformat(timespec="minutes")
 
 
-def _outside(
-    portfolio: Any,
-    customer: Mapping[str, Any],
-    as_of: dt.date,
-    start: dt.date,
-    end: dt.date,
-    born: dt.date,
-    left: dt.date,
-) -> str:
-    who = customer["client_id"]
-    words = f"the period {start} to {end} (exclusive)"
-    if end <= born:
-        return f"{words} lies before {who} signed up on {born}"
-    if start >= left:
-        return f"{words} lies after {who} left on {left}"
-    if end <= portfolio.first_event_day:
-        return f"{words} lies before the data, which begin on {portfolio.first_event_day}"
-    if start > as_of:
-        return f"{words} lies after the data as read, which end with {as_of}"
-    return f"{words} holds no day on which {who} was a customer and events were tracked"
+def _why_empty(context: CustomerContext, start: dt.date, end: dt.date) -> str:
+    client, period = context.client_id, f"the period {start} to {end} (exclusive)"
+    tracked = context.portfolio.first_event_day
+    if end <= context.signup_date:
+        return f"{period} lies before {client} signed up on {context.signup_date}"
+    if context.churned_on and start >= context.churned_on:
+        return f"{period} lies after {client} churned on {context.churned_on}"
+    if end <= tracked:
+        return f"{period} lies before the data, which begin on {tracked}"
+    if start > context.as_of:
+        return f"{period} lies after the data as read, which end with {context.as_of}"
+    return f"{period} has no day on which {client} was a customer and events were tracked"
 
 
 def _notes(
-    start: dt.date,
-    end: dt.date,
-    begin: dt.date,
-    stop: dt.date,
-    born: dt.date,
-    left: dt.date,
-    as_of: dt.date,
-) -> tuple[str, ...]:
-    """Why less than the asked period was counted."""
-    found = []
+    context: CustomerContext, start: dt.date, end: dt.date, begin: dt.date, stop: dt.date
+) -> list[str]:
+    notes = []
     if begin > start:
-        found.append(
-            f"counted from {begin}: "
-            + ("the customer signed up then" if begin == born else "events are tracked since then")
-        )
+        signup = begin == context.signup_date
+        why = "the customer signed up then" if signup else "events are tracked since then"
+        notes.append(f"counted from {begin}: {why}")
     if stop < end:
-        found.append(
-            f"counted to {stop - DAY}: "
-            + (
-                f"the customer left on {left}"
-                if stop == left
-                else f"the portfolio is read as of {as_of}"
-            )
-        )
-    return tuple(found)
+        churned = stop == context.churned_on
+        why = f"the customer churned on {stop}" if churned else f"read as of {context.as_of}"
+        notes.append(f"counted to {stop - DAY}: {why}")
+    return notes
 
 
-def _hour_note(
-    first: dt.datetime, last: dt.datetime, start: dt.date, end: dt.date
-) -> tuple[str, ...]:
-    if first == dt.datetime.combine(start, dt.time()) and last == dt.datetime.combine(
-        end, dt.time()
-    ):
-        return ()
-    return ("the series holds the hours that were asked for; all other figures are of whole days",)
+def hourly_series(count: Counting, period: UsagePeriod) -> pd.DataFrame:
+    """Hours of real time with their local names: person events and active users.
 
-
-def _said(moment: dt.datetime) -> str:
-    return (
-        moment.date().isoformat()
-        if moment.time() == dt.time()
-        else moment.isoformat(timespec="minutes")
-    )
-
-
-def _refused(asked: Any, message: str, rule: str) -> InvalidParameters:
-    given = f"{asked.period_start or 'default'} to {asked.period_end or 'default'}"
-    return InvalidParameters(
-        message, parameter="period_start, period_end", value_provided=given, validation_rule=rule
+    API calls and sessions are not counted by the hour (NaN). An hour of a half-hour zone touches
+    two hours of UTC.
+    """
+    start, end = period.effective_start, period.effective_end
+    first = max(period.hours[0], dt.datetime.combine(start, MIDNIGHT))
+    last = min(period.hours[1], dt.datetime.combine(end, MIDNIGHT))
+    hours = local_hours(first, last, period.zone) if last > first else []
+    position: dict[tuple[int, int, int], int] = {}
+    for index, (at, moment) in enumerate(hours):
+        for utc in {at // 3600, (at + 3599) // 3600}:
+            position.setdefault((epoch_day(moment.date()), moment.hour, utc), index)
+    rows = hours_of(count, start, end)
+    rows["index"] = [
+        position.get((row.day, row.hour, row.hour_utc), -1) for row in rows.itertuples()
+    ]
+    rows = rows[rows["index"] >= 0]
+    events, users = np.zeros(len(hours)), np.zeros(len(hours))
+    np.add.at(events, rows["index"], rows["person_events"].to_numpy())
+    distinct = rows[rows["user"] >= 0].drop_duplicates(["index", "user"])
+    np.add.at(users, distinct["index"], 1)
+    starts = [moment.isoformat() for _, moment in hours]
+    after = [
+        dt.datetime.fromtimestamp(at + 3600, moment.tzinfo).isoformat() for at, moment in hours[-1:]
+    ]
+    return pd.DataFrame(
+        {
+            "start": starts,
+            "end": [*starts[1:], *after],
+            "person_events": events,
+            "api_events": np.nan,
+            "active_users": users,
+            "sessions": np.nan,
+            "complete": True,
+        }
     )

@@ -1,249 +1,305 @@
-"""The shape of track_usage_engagement's response: the reference's keys, and what traces them."""
+"""The results of track_usage_engagement, for a customer and for the portfolio."""
 
 from __future__ import annotations
 
 import datetime as dt
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from healthseg.tools.result import Part, Result
+from pydantic import Field
+
+from healthseg.tools.base import Alert, Interval, Part, Result, TriggeredRule
 
 if TYPE_CHECKING:
     import altair as alt
 
 
-class Range(Part):
-    """An interval, at the response's ``interval_level``."""
-
-    lower: float
-    upper: float
-
-
 class AnalysisPeriod(Part):
-    start: str  # instants of UTC: midnight of the account's own clock
-    end: str
-    start_date: dt.date  # the days asked for, account-local; the end is exclusive
-    end_date: dt.date
-    effective_start: dt.date  # the part of them in which the customer lived and events were tracked
-    effective_end: dt.date
-    days: int
-    timezone: str
-    granularity: str
+    """The period: ``[start, end)`` as requested, and the part of it in which there is something to know."""
+
+    start: str = Field(description="Start as a UTC instant: midnight of the account's clock")
+    end: str = Field(description="End as a UTC instant, exclusive")
+    start_date: dt.date = Field(description="First day requested, account-local")
+    end_date: dt.date = Field(description="Day after the last requested, account-local")
+    effective_start: dt.date = Field(
+        description="First day on which the customer lived and events were tracked"
+    )
+    effective_end: dt.date = Field(description="Day after the last such day")
+    days: int = Field(description="Effective days")
+    timezone: str = Field(description="IANA time zone of the days")
+    granularity: str = Field(description="Grain of the series")
 
 
 class EngagementMetrics(Part):
-    weekly_active_users: int | None
-    monthly_active_users: int | None
-    daily_active_users: int | None
-    user_activation_rate: float | None
-    activated_users: int | None
-    activation_basis: str | None  # users, seats, or the settings' activation_features
-    feature_adoption_rate: float | None
-    average_session_duration_minutes: float | None
-    sessions_per_user_per_week: float | None
-    active_users: int | None  # distinct, in the period
-    active_days_per_user: float | None
-    stickiness: float | None
-    licensed_seats: int | None
-    seat_utilisation: float | None  # monthly active users ÷ seats
-    provisioned_users: int | None
+    """Users, seats, activation, sessions of the period."""
+
+    weekly_active_users: int | None = Field(
+        description="Distinct users of the last 7 days of the period"
+    )
+    monthly_active_users: int | None = Field(
+        description="Distinct users of the last 30 days of the period"
+    )
+    daily_active_users: int | None = Field(
+        description="Mean over the period's days of the day's distinct users"
+    )
+    user_activation_rate: float | None = Field(
+        description="Share of the users (or seats) that are activated"
+    )
+    activated_users: int | None = Field(
+        description="Users with a person event ever, or with an activation feature"
+    )
+    activation_basis: str | None = Field(
+        description="What the rate divides by: users, seats or activation_features"
+    )
+    feature_adoption_rate: float | None = Field(
+        description="Share of the entitled features that are adopted"
+    )
+    average_session_duration_minutes: float | None = Field(
+        description="Mean length of a session, minutes"
+    )
+    sessions_per_user_per_week: float | None = Field(
+        description="Sessions per active user and week"
+    )
+    active_users: int | None = Field(description="Distinct users in the period")
+    active_days_per_user: float | None = Field(description="Mean active days per active user")
+    stickiness: float | None = Field(description="Mean of daily ÷ trailing 30-day active users")
+    licensed_seats: int | None = Field(description="Seats of the contract on the last day")
+    seat_utilisation: float | None = Field(description="Monthly active users ÷ seats")
+    provisioned_users: int | None = Field(description="Users created and not deactivated")
 
 
 class UsageAnalytics(Part):
-    total_sessions: int | None
-    total_events: int | None
-    unique_features_used: int | None
-    unlisted_features: int | None
-    api_calls_count: int | None
-    person_events: int | None
-    active_days: int | None
+    """Sessions, events and features of the period."""
+
+    total_sessions: int | None = Field(description="Sessions begun in the period")
+    total_events: int | None = Field(description="Events of persons and of the API")
+    unique_features_used: int | None = Field(description="Distinct features with a person event")
+    unlisted_features: int | None = Field(
+        description="Used features that the features table does not list"
+    )
+    api_calls_count: int | None = Field(description="Events of the API")
+    person_events: int | None = Field(description="Events of persons")
+    active_days: int | None = Field(description="Days with a person event")
 
 
-class Velocity(Part):
-    change: float | None  # later half's slope − earlier half's, of log1p, a week
-    interval: Range | None
+class SlopeChange(Part):
+    """How the trend's slope changed between the earlier and the later half of the weeks."""
+
+    change: float | None = Field(
+        description="Later half's slope − earlier half's, of log1p(events) a week"
+    )
+    interval: Interval | None = Field(description="Bootstrap interval of the change")
 
 
 class UsageTrends(Part):
-    trend_direction: str | None
-    weekly_growth_rate: float | None
-    growth_interval: Range | None
-    usage_velocity: str | None
-    velocity: Velocity
-    weeks: int
-    window_start: dt.date
-    interval_level: float
+    """The trend of weekly person events."""
+
+    trend_direction: str | None = Field(description="increasing, decreasing or stable")
+    weekly_growth_rate: float | None = Field(description="Growth a week, as a share")
+    growth_interval: Interval | None = Field(description="Interval of the growth a week")
+    usage_velocity: str | None = Field(description="accelerating, decelerating or steady")
+    velocity: SlopeChange = Field(description="The figures behind usage_velocity")
+    weeks: int = Field(description="Whole weeks in the window")
+    window_start: dt.date = Field(description="First day of the window")
+    interval_level: float = Field(description="Level of the intervals")
 
 
 class UserCohorts(Part):
-    power_users: int
-    regular_users: int
-    at_risk_users: int
-    inactive_users: int
-    users: int
-    active_days_histogram: list[int]  # users by active days of the last 28, 0 to 28
-    declining_users: int | None
+    """Users by their active days of the last 28."""
+
+    power_users: int = Field(description="Users active on 12 days or more")
+    regular_users: int = Field(description="Users active on 4 to 11 days")
+    at_risk_users: int = Field(description="Users active on 1 to 3 days")
+    inactive_users: int = Field(description="Users without an active day")
+    users: int = Field(description="Users that could have been active")
+    active_days_histogram: list[int] = Field(description="Users by active days, 0 to 28")
+    declining_users: int | None = Field(description="Regular users whose active days halved")
 
 
 class GrowthPeriod(Part):
-    start: dt.date
-    end: dt.date
-    active_users: int | None
-    new_users: int | None
-    returning_users: int | None
-    resurrected_users: int | None
-    dormant_users: int | None
-    pulse_ratio: float | None  # (new + resurrected) ÷ dormant
+    """Users that joined, came back and went dormant in a period."""
+
+    start: dt.date = Field(description="First day")
+    end: dt.date = Field(description="Day after the last")
+    active_users: int | None = Field(description="Distinct users")
+    new_users: int | None = Field(description="Users whose first event ever lies in the period")
+    returning_users: int | None = Field(description="Users active in the period before, too")
+    resurrected_users: int | None = Field(description="Users back after a break")
+    dormant_users: int | None = Field(description="Users of the period before that are not active")
+    pulse_ratio: float | None = Field(description="(new + resurrected) ÷ dormant users")
 
 
 class GrowthAccounting(Part):
-    period: GrowthPeriod
-    weeks: list[GrowthPeriod]
+    """Growth accounting over the period and by week."""
+
+    period: GrowthPeriod = Field(description="The whole period")
+    weeks: list[GrowthPeriod] = Field(description="Whole weeks, oldest first")
 
 
 class RetentionCohort(Part):
-    cohort_start: dt.date
-    users: int
-    retained: list[float | None]  # by week since the first event; null: not over yet
+    """Users first seen in one week, and which share of them returned in each week after."""
+
+    cohort_start: dt.date = Field(description="First day of the cohort's week")
+    users: int = Field(description="Users first seen in the week")
+    retained: list[float | None] = Field(
+        description="Share by week since the first event; null: not over"
+    )
 
 
 class Dependence(Part):
-    top_user_share: float | None  # of the person events with a user, 28 days
-    monthly_active_users: int | None
-    single_user: bool | None
-    champion_share: float | None
-    champion_active_days: int | None
-    champion_silent_days: int | None
-    champion_departed: bool | None
-    champion_user_id: str | None
+    """How far usage depends on single users."""
+
+    top_user_share: float | None = Field(
+        description="Share of the most active user in 28 days of person events"
+    )
+    monthly_active_users: int | None = Field(description="Distinct users of the last 30 days")
+    single_user: bool | None = Field(description="Whether all usage depends on one user")
+    champion_share: float | None = Field(
+        description="The champion's share of the events in the 90 days before"
+    )
+    champion_active_days: int | None = Field(
+        description="Days of those 90 on which the champion was active"
+    )
+    champion_silent_days: int | None = Field(description="Days since the champion's last event")
+    champion_departed: bool | None = Field(description="Whether the champion has left")
+    champion_user_id: str | None = Field(description="The champion, with include_users")
 
 
 class OwnBaseline(Part):
-    ratio: float | None  # 28 days against the 84 before, per tracked day
-    portfolio_median_ratio: float | None
-    portfolio_customers: int
-    below_while_portfolio_holds: bool | None
+    """Usage of 28 days against the customer's own 84 days before."""
+
+    ratio: float | None = Field(
+        description="Person events per tracked day: 28 days ÷ the 84 before"
+    )
+    portfolio_median_ratio: float | None = Field(description="Median of the live customers' ratios")
+    portfolio_customers: int = Field(description="Live customers with a ratio")
+    below_while_portfolio_holds: bool | None = Field(
+        description="Whether the customer fell while the portfolio holds"
+    )
 
 
 class FeatureUse(Part):
-    feature: str
-    first_use_date: dt.date | None
-    adoption_rate: float | None
-    weekly_usage: float
-    person_events: int
-    active_users: int
-    active_days: int
-    users_ever: int | None
-    listed: bool | None
-    used_before_tracking: bool  # may have been in use before events were tracked
+    """One feature's use in the period."""
+
+    feature: str = Field(description="Feature")
+    first_use_date: dt.date | None = Field(description="Day of the first person event ever")
+    adoption_rate: float | None = Field(description="Its users ÷ active users")
+    weekly_usage: float = Field(description="Person events a week")
+    person_events: int = Field(description="Person events")
+    active_users: int = Field(description="Distinct users")
+    active_days: int = Field(description="Days with a person event")
+    users_ever: int | None = Field(description="Distinct users ever")
+    listed: bool | None = Field(description="Whether the features table lists it")
+    used_before_tracking: bool = Field(
+        description="Whether it may have been used before events were tracked"
+    )
 
 
-class Cell(Part):
-    name: str
-    user_hours: int
-    share: float
-    ratio: float | None  # to the mean of those in use
-    p: float | None
-    peak: bool
+class RhythmCell(Part):
+    """A weekday or an hour of the week's rhythm."""
+
+    name: str = Field(description="Weekday or hour")
+    user_hours: int = Field(description="Distinct users by hour, summed")
+    share: float = Field(description="Share of all user-hours")
+    ratio: float | None = Field(description="Ratio to the mean of the cells in use")
+    p: float | None = Field(description="Permutation p of the ratio")
+    peak: bool = Field(description="Whether it is a peak")
 
 
 class Heatmap(Part):
-    peak_days: list[str] | None
-    peak_hours: list[str] | None
-    statement: str
-    timezone: str
-    user_hours: int
-    days: list[Cell]
-    hours: list[Cell]
-    user_hours_by_weekday_and_hour: list[list[int]]
-    rhythm_p_days: float | None
-    rhythm_p_hours: float | None
+    """When people are active: weekday × hour."""
+
+    peak_days: list[str] | None = Field(description="Weekdays that stand out")
+    peak_hours: list[str] | None = Field(description="Hours that stand out, as ranges")
+    statement: str = Field(description="The rhythm in words")
+    timezone: str = Field(description="Whose clock")
+    user_hours: int = Field(description="All user-hours")
+    days: list[RhythmCell] = Field(description="By weekday")
+    hours: list[RhythmCell] = Field(description="By hour")
+    user_hours_by_weekday_and_hour: list[list[int]] = Field(
+        description="7 × 24 user-hours, Monday first"
+    )
+    rhythm_p_days: float | None = Field(description="p of the most extreme weekday")
+    rhythm_p_hours: float | None = Field(description="p of the most extreme hour")
 
 
 class Benchmark(Part):
-    vs_industry_average: str | None
-    percentile_rank: float | None
-    percentile_interval: Range | None
-    metric: str | None
-    value: float | None
-    industry_median: float | None
-    source: str | None
-    vs_peers: str | None
-    peer_median: float | None
-    peer_group: str | None
-    peers: int
+    """Usage compared with peers in the portfolio and with the industry's figures."""
+
+    vs_industry_average: str | None = Field(
+        description="Against the benchmarks table's median, in words"
+    )
+    percentile_rank: float | None = Field(description="Mid-rank among the peers, per cent")
+    percentile_interval: Interval | None = Field(
+        description="Wilson interval of the rank, per cent"
+    )
+    metric: str | None = Field(description="What is compared: wau_per_seat or wau_per_user")
+    value: float | None = Field(description="The customer's value")
+    industry_median: float | None = Field(description="The industry's median")
+    source: str | None = Field(description="Source of the industry's median")
+    vs_peers: str | None = Field(description="Against the peers' median, in words")
+    peer_median: float | None = Field(description="The peers' median")
+    peer_group: str | None = Field(description="Which peers")
+    peers: int = Field(description="How many peers")
 
 
 class UnusualDay(Part):
-    date: dt.date
-    person_events: int
-    expected: (
-        float | None
-    )  # median of the same weekday around; null where there are too few of them
-    ratio: float | None
-    z: float
-    about: str  # people, or doing (events of those who came)
-    value: int  # of what stood out, on the day of the spell that is farthest out
-    value_expected: float
-    portfolio_ratio: (
-        float | None
-    )  # what the rest of the portfolio had of its usual people; 1 where all was as always
-    calendar: str | None
-    likely_cause: (
-        str | None
-    )  # the calendar's label, missing data, tickets; null where the portfolio names none
+    """A day on which usage was not what it is on such days."""
 
-
-class Advice(Part):
-    """A fired rule, with the figures that made it fire."""
-
-    rule: str
-    text: str
-    severity: str
-    figures: dict[str, Any]
-
-
-class Alert(Part):
-    type: str
-    severity: str
-    message: str
-    figures: dict[str, Any]
+    date: dt.date = Field(description="Day")
+    person_events: int = Field(description="Person events of the day")
+    expected: float | None = Field(
+        description="Median of the same weekday around; null where too few"
+    )
+    ratio: float | None = Field(description="person_events ÷ expected")
+    z: float = Field(description="Robust standard deviations from the usual")
+    about: str = Field(description="people (how many were active) or doing (what each did)")
+    value: int = Field(description="What stood out, on the spell's most extreme day")
+    value_expected: float = Field(description="The usual value of it")
+    portfolio_ratio: float | None = Field(
+        description="The other customers' users against their usual; 1 as always"
+    )
+    calendar: str | None = Field(description="The calendar's label")
+    likely_cause: str | None = Field(
+        description="Calendar, missing data or tickets; null where nothing explains it"
+    )
 
 
 class UsageEngagement(Result):
-    """One customer's usage. Its frames, unrounded:
+    """One customer's usage. Frames, unrounded:
 
-    series: start, end (local), person_events, api_events, active_users, sessions, complete; weeks: start, end,
-    person_events, fitted; growth: a row a week; features: a row a feature used; adopters: week_end, feature, users;
-    heatmap: weekday, hour, user_hours, person_events; cells: kind, place, name, user_hours, share, in_use, ratio, p,
-    peak; histogram: active_days, users, cohort; users: only with include_users; peers: client_id, value; unusual_days:
-    date, value, expected, ratio, z, portfolio_ratio, calendar; metrics: one row of the period's metrics; retention:
-    cohort, week, users, retained, share.
+    series: start, end (local), person_events, api_events, active_users, sessions, complete; weeks:
+    start, end, person_events, fitted; growth: a row a week; features: a row a feature used;
+    adopters: week_end, feature, users; heatmap: weekday, hour, user_hours, person_events; cells:
+    kind, place, name, user_hours, share, in_use, ratio, p, peak; histogram: active_days, users,
+    cohort; users: only with include_users; peers: client_id, value; unusual_days: date, value,
+    expected, ratio, z, portfolio_ratio, calendar; metrics: one row, the period's metrics;
+    retention: cohort, week, users, retained, share.
     """
 
     tool: ClassVar[str] = "track_usage_engagement"
 
-    client_id: str
-    name: str
-    status: str
-    analysis_period: AnalysisPeriod
-    interval_level: float
-    engagement_metrics: EngagementMetrics
-    usage_analytics: UsageAnalytics
-    usage_trends: UsageTrends
-    user_cohorts: UserCohorts | None
-    growth_accounting: GrowthAccounting
-    user_retention: list[RetentionCohort] | None
-    dependence: Dependence
-    own_baseline: OwnBaseline
-    feature_adoption_timeline: list[FeatureUse] | None
-    activity_heatmap: Heatmap
-    benchmark_insights: Benchmark | None
-    series: list[dict[str, Any]]
-    unusual_days: list[UnusualDay]
-    users: list[dict[str, Any]] | None
-    recommendations: list[str]
-    recommendations_detail: list[Advice]
-    alerts: list[Alert]
+    client_id: str = Field(description="Customer identifier")
+    name: str = Field(description="The customer's name")
+    status: str = Field(description="live or churned")
+    analysis_period: AnalysisPeriod = Field(description="The period")
+    interval_level: float = Field(description="Level of the intervals")
+    engagement_metrics: EngagementMetrics = Field(description="Users, seats, activation, sessions")
+    usage_analytics: UsageAnalytics = Field(description="Sessions, events, features")
+    usage_trends: UsageTrends = Field(description="Trend of weekly person events")
+    user_cohorts: UserCohorts | None = Field(description="Users by active days")
+    growth_accounting: GrowthAccounting = Field(description="Users that join, return, go dormant")
+    user_retention: list[RetentionCohort] | None = Field(description="Weekly cohorts")
+    dependence: Dependence = Field(description="How far usage depends on single users")
+    own_baseline: OwnBaseline = Field(description="Usage against the customer's own past")
+    feature_adoption_timeline: list[FeatureUse] | None = Field(description="Features by first use")
+    activity_heatmap: Heatmap = Field(description="When people are active")
+    benchmark_insights: Benchmark | None = Field(description="Against peers and the industry")
+    series: list[dict[str, Any]] = Field(description="The period at the requested grain")
+    unusual_days: list[UnusualDay] = Field(description="Days unlike others")
+    users: list[dict[str, Any]] | None = Field(description="Each user, with include_users")
+    recommendations: list[str] = Field(description="Recommendations, most severe first")
+    recommendations_detail: list[TriggeredRule] = Field(description="The rules behind them")
+    alerts: list[Alert] = Field(description="Alerts that hold")
 
     def charts(self, width: int = 740) -> dict[str, alt.TopLevelMixin]:
         from healthseg.charts import usage
@@ -260,75 +316,85 @@ class UsageEngagement(Result):
         }
 
     def verdict(self) -> str:
-        figures, trend = self.engagement_metrics, self.usage_trends
+        metrics, trend = self.engagement_metrics, self.usage_trends
         if not self.usage_analytics.person_events:
-            return f"{self.name}: no person used it in this period"
-        many, days = figures.monthly_active_users, 30
-        if many is None:
-            many, days = figures.active_users, self.analysis_period.days
-        users = f"{self.name}: {many} active user{'' if many == 1 else 's'} in {days} days"
-        users += f" on {figures.licensed_seats} seats" if figures.licensed_seats else ""
-        rate = (
-            ""
-            if trend.weekly_growth_rate is None
-            else f" ({100 * trend.weekly_growth_rate:+.1f} % a week)"
-        )
-        moving = f"; usage {trend.trend_direction}{rate}" if trend.trend_direction else ""
-        todo = len(self.recommendations)
-        return users + moving + (f"; {todo} thing{'s' if todo > 1 else ''} to do" if todo else "")
+            return f"{self.name}: no user was active in this period"
+        users, days = metrics.monthly_active_users, 30
+        if users is None:
+            users, days = metrics.active_users, self.analysis_period.days
+        text = f"{self.name}: {users} active user{'' if users == 1 else 's'} in {days} days"
+        if metrics.licensed_seats:
+            text += f" on {metrics.licensed_seats} seats"
+        if trend.trend_direction:
+            text += f"; usage {trend.trend_direction}"
+        if trend.trend_direction and trend.weekly_growth_rate is not None:
+            text += f" ({100 * trend.weekly_growth_rate:+.1f} % a week)"
+        count = len(self.recommendations)
+        return text + (f"; {count} recommendation{'s' if count > 1 else ''}" if count else "")
 
     def summary(self) -> dict[str, Any]:
-        figures, counted = self.engagement_metrics, self.usage_analytics
+        metrics, counts = self.engagement_metrics, self.usage_analytics
         return {
-            "Active users (day, week, month)": f"{figures.daily_active_users}, {figures.weekly_active_users}, "
-            f"{figures.monthly_active_users}",
-            "Sessions": counted.total_sessions,
-            "Events": counted.total_events,
+            "Active users (day, week, month)": f"{metrics.daily_active_users}, "
+            f"{metrics.weekly_active_users}, {metrics.monthly_active_users}",
+            "Sessions": counts.total_sessions,
+            "Events": counts.total_events,
             "Trend": self.usage_trends.trend_direction,
             "Peaks": self.activity_heatmap.statement,
-            "Alerts": "; ".join(a.message for a in self.alerts) or "none",
+            "Alerts": "; ".join(alert.message for alert in self.alerts) or "none",
         }
 
 
 class PortfolioUsage(Result):
-    """What the portfolio report of track_usage_engagement needs; its frames are:
+    """Usage of all live customers. Frames:
 
     customers: a row a live customer (client_id, name, usage_ratio, relative_ratio, z, breaks_away,
-    monthly_active_users, weekly_active_users, seats, seat_utilisation, top_user_share, single_user, champion_departed,
-    person_events, days_since_last, arr, currency, tier, reason), those that break away first; growth: a row a week;
-    retention: cohort, week, users, retained, share; days: date, person_events, expected, ratio, unusual, calendar;
-    weeks: start, end, person_events, fitted; utilisation: low, high, customers, arr; heatmap: weekday, hour,
-    user_hours, person_events; unusual_days: the days that stand out.
+    monthly_active_users, weekly_active_users, seats, seat_utilisation, top_user_share, single_user,
+    champion_departed, person_events, days_since_last, arr, currency, tier, reason), those that
+    break away first; growth: a row a week; retention: cohort, week, users, retained, share; days:
+    date, person_events, expected, ratio, unusual, calendar; weeks: start, end, person_events,
+    fitted; utilisation: low, high, customers, arr; heatmap: weekday, hour, user_hours,
+    person_events; unusual_days: the days unlike others.
     """
 
     tool: ClassVar[str] = "track_usage_engagement"
 
-    total_customers: int
-    excluded: dict[str, int]
-    lookback_period_days: int
-    interval_level: float
-    active_customers: int | None
-    weekly_active_users: int | None
-    monthly_active_users: int | None
-    licensed_seats: int | None
-    seat_utilisation: float | None
-    customers_with_seats: int
-    usage_trends: UsageTrends
-    median_usage_ratio: float | None
-    breaking_away: list[dict[str, Any]]
-    idle_seats: list[dict[str, Any]]
-    single_user_customers: list[dict[str, Any]]
-    champions_departed: list[dict[str, Any]]
-    single_user_arr: float | None
-    currency: str | None
-    growth_accounting: GrowthAccounting
-    user_retention: list[RetentionCohort]
-    activity_heatmap: Heatmap
-    unusual_days: list[UnusualDay]
-    customers: list[dict[str, Any]]
-    recommendations: list[str]
-    recommendations_detail: list[Advice]
-    alerts: list[Alert]
+    total_customers: int = Field(description="Live customers")
+    excluded: dict[str, int] = Field(description="Customers not counted, by reason")
+    lookback_period_days: int = Field(description="Days of growth and rhythm")
+    interval_level: float = Field(description="Level of the intervals")
+    active_customers: int | None = Field(description="Customers with an active user in 30 days")
+    weekly_active_users: int | None = Field(description="Distinct users of the last 7 days")
+    monthly_active_users: int | None = Field(description="Distinct users of the last 30 days")
+    licensed_seats: int | None = Field(description="Seats of the customers whose seats are known")
+    seat_utilisation: float | None = Field(
+        description="Monthly active users ÷ seats, of those customers"
+    )
+    customers_with_seats: int = Field(description="Customers whose seats are known")
+    usage_trends: UsageTrends = Field(description="Trend of weekly person events")
+    median_usage_ratio: float | None = Field(description="Median of usage against the own baseline")
+    breaking_away: list[dict[str, Any]] = Field(
+        description="Customers that fall while the others hold"
+    )
+    idle_seats: list[dict[str, Any]] = Field(
+        description="Customers with idle seats, most idle first"
+    )
+    single_user_customers: list[dict[str, Any]] = Field(
+        description="Customers that depend on one user"
+    )
+    champions_departed: list[dict[str, Any]] = Field(description="Customers whose champion left")
+    single_user_arr: float | None = Field(description="ARR that depends on one user each")
+    currency: str | None = Field(
+        description="Currency of amounts; null where they can't be added up"
+    )
+    growth_accounting: GrowthAccounting = Field(description="Users that join, return, go dormant")
+    user_retention: list[RetentionCohort] = Field(description="Weekly cohorts")
+    activity_heatmap: Heatmap = Field(description="When people are active")
+    unusual_days: list[UnusualDay] = Field(description="Days unlike others")
+    customers: list[dict[str, Any]] = Field(description="Each live customer")
+    recommendations: list[str] = Field(description="Recommendations, most severe first")
+    recommendations_detail: list[TriggeredRule] = Field(description="The rules behind them")
+    alerts: list[Alert] = Field(description="Alerts that hold")
 
     def charts(self, width: int = 740) -> dict[str, alt.TopLevelMixin]:
         from healthseg.charts import usage, usage_portfolio
@@ -346,26 +412,27 @@ class PortfolioUsage(Result):
     def verdict(self) -> str:
         if not self.total_customers:
             return "The portfolio has no live customers"
-        away = len(self.breaking_away)
-        used = (
+        away, users = len(self.breaking_away), self.monthly_active_users
+        seats = (
             ""
             if self.seat_utilisation is None
             else f", {100 * self.seat_utilisation:.0f} % of the seats in use"
         )
-        month = self.monthly_active_users
-        known = (
+        active = (
             "Too few days are tracked"
-            if month is None
-            else f"{month:,} users active in 30 days{used}"
+            if users is None
+            else f"{users:,} users active in 30 days{seats}"
         )
         verb = "breaks" if away == 1 else "break"
-        return f"{known}; {away} of {self.total_customers} customers {verb} away from the portfolio"
+        return (
+            f"{active}; {away} of {self.total_customers} customers {verb} away from the portfolio"
+        )
 
     def summary(self) -> dict[str, Any]:
         return {
             "Customers": self.total_customers,
             "Active users in 30 days": self.monthly_active_users,
             "Breaking away": len(self.breaking_away),
-            "On a single user": len(self.single_user_customers),
+            "Depending on one user": len(self.single_user_customers),
             "Trend": self.usage_trends.trend_direction,
         }

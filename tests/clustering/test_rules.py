@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from healthseg.clustering.ordering import bounds, joined_name, merged, places, range_names, settled
+from healthseg.clustering.rules import bounds, joined_name, merged, places, range_names, settled
 
 
 def test_a_lower_edge_belongs_to_the_range_above_and_an_upper_edge_of_money_to_the_range_below():

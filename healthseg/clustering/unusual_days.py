@@ -1,0 +1,322 @@
+"""Unusual days of customers and of the portfolio, each told from the other, and their likely causes.
+
+A dip of all customers is one event, not one a customer: a customer's days are compared with what the rest of the
+portfolio had of its usual people. Only what the portfolio itself holds is a likely cause: missing data, its calendar,
+its tickets.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import scipy
+
+from healthseg.clustering.anomalies import COLUMNS, anomalies
+from healthseg.clustering.support import tickets
+from healthseg.metrics.counting import (
+    EPOCH,
+    chunks,
+    customers,
+    epoch_day,
+    epoch_days,
+    epoch_days_or_nan,
+)
+from healthseg.metrics.lives import counting
+from healthseg.periods import zone_offsets
+from healthseg.settings import Settings
+from healthseg.statistics.departures import LEAST_Z, against_weekday
+
+if TYPE_CHECKING:
+    from healthseg.data.portfolio import Portfolio
+
+SERIES = ("person_events", "users", "sessions", "api_events")
+ANOMALIES = [
+    "client_id",
+    *COLUMNS,
+    "date",
+    "of_usual",
+    "cause",
+    "likely_cause",
+    "action_required",
+]
+
+
+@dataclass(frozen=True)
+class DailySeries:
+    """What every customer did on every day from the first tracked one to before ``until``.
+
+    ``counts[name][client, day]``; ``lived[client]`` is the half-open range of its days as a customer;
+    ``clocks_changed[client, day]``: the day's 24 hours are not those of other days.
+    """
+
+    clients: list[str]
+    first_day: int
+    counts: dict[str, np.ndarray]
+    lived: np.ndarray
+    clocks_changed: np.ndarray
+    has_sessions: bool
+
+    @functools.cached_property
+    def users_of_all(self) -> np.ndarray:
+        return self.counts["users"].sum(axis=0, dtype=np.int64)
+
+    def of(self, rows: Sequence[int] | np.ndarray) -> pd.DataFrame:
+        """The sum of some customers' days, as ``anomalies`` reads them, over the days on which any was a customer."""
+        return pd.DataFrame(self.columns_of(rows))
+
+    def columns_of(self, rows: Sequence[int] | np.ndarray) -> dict[str, np.ndarray]:
+        rows = np.asarray(rows, dtype=np.int64)
+        first, after = int(self.lived[rows, 0].min()), int(self.lived[rows, 1].max())
+        columns = {"day": np.arange(first, max(after, first)) + self.first_day}
+        for name, table in self.counts.items():
+            columns[name] = table[rows, first:after].sum(axis=0, dtype=np.int64)
+        if not self.has_sessions:
+            columns["sessions"] = np.full(len(columns["day"]), np.nan)
+        if columns["api_events"].any():
+            columns["of_usual_length"] = ~self.clocks_changed[rows, first:after].any(axis=0)
+        else:
+            del columns["api_events"]
+        return columns
+
+    def rest_of_usual(self, rows: np.ndarray) -> np.ndarray:
+        """By day: the share of its usual people that the rest of the portfolio had; 1 where it was as on its weekday."""
+        users = self.counts["users"]
+        days = against_weekday(self.users_of_all - users[rows].sum(axis=0, dtype=np.int64))
+        departs = (np.abs(days.z) >= LEAST_Z) & days.is_change
+        rest = np.ones(users.shape[1])
+        rest[days.place[departs]] = days.ratio[departs]
+        return rest
+
+
+def daily(portfolio: Portfolio, until: dt.date) -> DailySeries:
+    """The whole portfolio's days before ``until``, read once."""
+    return portfolio.cache.get("daily_series", until, lambda: _daily(portfolio, until), disk=False)
+
+
+def _daily(portfolio: Portfolio, until: dt.date) -> DailySeries:
+    frame = customers(portfolio).sort_index()
+    names = frame.index.tolist()
+    first, after = epoch_day(portfolio.first_event_day), epoch_day(until)
+    counts = {name: np.zeros((len(names), after - first), dtype=np.int32) for name in SERIES}
+    start, has_sessions = 0, False
+    for part in chunks(names, after - first):
+        count = counting(portfolio, part, portfolio.first_event_day, until)
+        usage, sessions = count.rows("usage_days"), count.rows("session_days")
+        sessions = sessions[sessions["start_day"] == sessions["day"]]
+        has_sessions |= len(sessions) > 0
+        usage_columns = ("person_events", "users", "api_events")
+        for rows, columns in ((usage, usage_columns), (sessions, ("sessions",))):
+            day = rows["day"].to_numpy(dtype=np.int64) - first
+            inside = (day >= 0) & (day < after - first)
+            at = start + rows["k"].to_numpy()[inside], day[inside]
+            for column in columns:
+                counts[column][at] = rows[column].to_numpy()[inside]
+        start += len(part)
+    lived = _lived(frame, first, after)
+    clocks_changed = _clocks_changed(portfolio, frame, first, after)
+    return DailySeries(names, first, counts, lived, clocks_changed, has_sessions)
+
+
+def _lived(frame: pd.DataFrame, first: int, after: int) -> np.ndarray:
+    churned = frame["churned_on"] if "churned_on" in frame else pd.Series(pd.NaT, index=frame.index)
+    signup, end = epoch_days_or_nan(frame["signup_date"]), epoch_days_or_nan(churned)
+    start = np.clip(np.where(np.isnan(signup), first, signup), first, after) - first
+    stop = np.clip(np.where(np.isnan(end), after, end), first, after) - first
+    return np.column_stack([start, np.maximum(stop, start)]).astype(np.int64)
+
+
+def _clocks_changed(
+    portfolio: Portfolio, frame: pd.DataFrame, first: int, after: int
+) -> np.ndarray:
+    """The days on which a customer's clocks change, and their neighbours, whose nightly runs they may hold."""
+    changed = np.zeros((len(frame), after - first), dtype=bool)
+    zones = pd.Series(None, index=frame.index, dtype=object)
+    if "timezone" in frame:
+        zones = frame["timezone"]
+    zone = zones.fillna(portfolio.settings.default_timezone).astype(str).to_numpy()
+    start, end = (EPOCH + dt.timedelta(days=day) for day in (first, after))
+    for name in np.unique(zone):
+        for _, since, *_ in zone_offsets([name], start, end):
+            day = since // 86_400 - first
+            if 0 < day < after - first:
+                changed[zone == name, max(day - 1, 0) : day + 2] = True
+    return changed
+
+
+def anomalies_of(
+    portfolio: Portfolio,
+    clients: Sequence[str],
+    start: dt.date,
+    end: dt.date,
+    each: bool = True,
+    until: dt.date | None = None,
+) -> pd.DataFrame:
+    """The anomalies that touch ``[start, end)``: of the sum of ``clients``, and (``each``) of every single one.
+
+    A row per anomaly: client_id (None: the sum of ``clients``), the columns of ``anomalies``, date (of the day farthest
+    out), of_usual (the share of its usual people that the rest of the portfolio had on that day; 1 where it was as
+    always), cause, likely_cause, action_required (a dip without a cause in calendar or gaps, with no usual day since).
+    Days are compared with the whole history before ``until`` (None: ``end``). What the rest of the portfolio explains,
+    and days whose data is missing, are left out of the customers' rows; in the sum of all customers they appear once.
+    Customers with fewer than ``anomaly_min_days`` days are left out.
+    """
+    search = _AnomalySearch(portfolio, start, end, until or end)
+    rows = pd.Index(search.days.clients).get_indexer(sorted(clients))
+    parts = [search.of(rows, None)] if len(rows) > 1 else []
+    if each or len(rows) == 1:
+        own = [search.of_customer(int(row)) for row in rows]
+        if len(rows) > 1:
+            own = [part[part["cause"] != "data_gap"] for part in own if len(part)]
+        parts += own
+    filled = [part for part in parts if len(part)]
+    if not filled:
+        return pd.DataFrame({name: [] for name in ANOMALIES})
+    return pd.concat(filled, ignore_index=True)[ANOMALIES]
+
+
+class _AnomalySearch:
+    def __init__(self, portfolio: Portfolio, start: dt.date, end: dt.date, until: dt.date) -> None:
+        self.portfolio, self.until, self.days = portfolio, until, daily(portfolio, until)
+        self.first, self.after = epoch_day(start), epoch_day(end)
+        self.settings: Settings = portfolio.settings
+
+    def of_customer(self, row: int) -> pd.DataFrame:
+        first, after = self.days.lived[row]
+        if after - first < self.settings.anomaly_min_days:
+            return pd.DataFrame()
+        return self.of(np.array([row]), self.days.clients[row])
+
+    def of(self, rows: np.ndarray, client_id: str | None) -> pd.DataFrame:
+        """The anomalies of one customer, or of the sum of some, with their causes."""
+        rest = self.days.rest_of_usual(rows)
+        # somewhat before the window, so that an anomaly that lasts into it is whole
+        since = self.first - self.settings.anomaly_min_days
+        if client_id is None:
+            table = anomalies(self.days.of(rows), self.settings, since=since)
+        else:
+            first, after = self.days.lived[rows[0]]
+            columns = self.days.columns_of(rows)
+            table = anomalies(columns, self.settings, rest[first:after], since)
+        if len(table):
+            inside = (table["last_day"] >= self.first) & (table["first_day"] < self.after)
+            table = table[inside].reset_index(drop=True)
+        day = table["day"].to_numpy(dtype=np.int64)
+        table = table.assign(client_id=client_id, of_usual=rest[day - self.days.first_day])
+        clients = [self.days.clients[row] for row in rows]
+        table = with_causes(self.portfolio, table, clients, self.until)
+        dates = [EPOCH + dt.timedelta(days=int(at)) for at in day]
+        explained = table["cause"].isin(["calendar", "data_gap"])
+        dip = table["anomaly_type"] == "unusual_dip"
+        return table.assign(
+            date=pd.Series(dates, index=table.index, dtype=object),
+            action_required=dip & ~explained & table["open"].astype(bool),
+        )
+
+
+def gaps(portfolio: Portfolio, until: dt.date) -> list[int]:
+    """Days without any event of the portfolio, though the same weekday around has many: their data is missing.
+
+    Days of UTC; of the account where events have no times. Many is ``data_gap_min_events`` or more.
+
+    >>> from healthseg.testing import tiny_portfolio
+    >>> days = [dt.date(2025, 3, 3) + dt.timedelta(days=at) for at in range(70) if at != 35]
+    >>> portfolio = tiny_portfolio([("a", f"{day} 09:{minute:02d}", "u") for day in days for minute in range(30)])
+    >>> [(EPOCH + dt.timedelta(days=day)).isoformat() for day in gaps(portfolio, dt.date(2025, 5, 12))]
+    ['2025-04-07']
+    """
+    rows = portfolio.cache.get(
+        "loaded_days", None, lambda: portfolio.sql("metrics/loaded_days"), disk=False
+    )
+    first, after = epoch_day(portfolio.first_event_day), epoch_day(until)
+    if len(rows):
+        events = rows.set_index("utc_day")["person_events"].reindex(range(first, after)).fillna(0)
+        values = events.to_numpy(dtype=float)
+    else:
+        values = daily(portfolio, until).counts["person_events"].sum(axis=0).astype(float)
+    days = against_weekday(values)
+    least = portfolio.settings.data_gap_min_events
+    return (first + days.place[(days.value == 0) & (days.expected >= least)]).tolist()
+
+
+def calendar(portfolio: Portfolio) -> list[tuple[int, int, str]]:
+    """First day, last day and label of the calendar's entries, as they begin."""
+    return portfolio.cache.get("calendar_days", None, lambda: _calendar(portfolio), disk=False)
+
+
+def _calendar(portfolio: Portfolio) -> list[tuple[int, int, str]]:
+    if not portfolio.has("calendar"):
+        return []
+    rows = portfolio.table("calendar")
+    last = epoch_days(rows["ends_on"].where(rows["ends_on"].notna(), rows["starts_on"]))
+    first = epoch_days(rows["starts_on"])
+    return sorted(zip(first.tolist(), last.tolist(), rows["label"].astype(str), strict=True))
+
+
+def with_causes(
+    portfolio: Portfolio, table: pd.DataFrame, clients: Sequence[str], until: dt.date
+) -> pd.DataFrame:
+    """``table`` with likely_cause (words, None without one) and cause (calendar, data_gap, tickets).
+
+    In this order: is data of those days missing; does the calendar name them; were more tickets of ``clients`` opened
+    within a day of them than chance gives (``anomaly_min_tickets`` or more, Poisson's p at most
+    ``anomaly_tickets_max_p``)?
+    """
+    causes: list[tuple[str | None, str | None]] = []
+    if len(table):
+        known = _KnownCauses(
+            gaps(portfolio, until),
+            calendar(portfolio),
+            tickets(portfolio, clients, until),
+            until,
+            portfolio.settings,
+        )
+        causes = [known.of(row) for row in table.to_dict("records")]
+    return table.assign(
+        cause=pd.Series([kind for kind, _ in causes], index=table.index, dtype=object),
+        likely_cause=pd.Series([words for _, words in causes], index=table.index, dtype=object),
+    )
+
+
+@dataclass(frozen=True)
+class _KnownCauses:
+    gaps: list[int]
+    calendar: list[tuple[int, int, str]]
+    tickets: pd.DataFrame | None
+    until: dt.date
+    settings: Settings
+
+    def of(self, row: dict[Any, Any]) -> tuple[str | None, str | None]:
+        first, last = int(row["first_day"]), int(row["last_day"])
+        gap = next((day for day in self.gaps if first - 1 <= day <= last + 1), None)
+        if gap is not None and row["anomaly_type"] == "unusual_dip":
+            date = EPOCH + dt.timedelta(days=gap)
+            return "data_gap", f"no events of any customer on {date} (UTC): data is missing"
+        for start, end, label in self.calendar:
+            if start <= last and end >= first:
+                return "calendar", label
+        words = self._tickets(first, last)
+        return ("tickets", words) if words else (None, None)
+
+    def _tickets(self, first: int, last: int) -> str | None:
+        if self.tickets is None or not len(self.tickets):
+            return None
+        day = self.tickets["opened_day"].to_numpy(dtype=np.int64)
+        near, span = self.tickets[(day >= first - 1) & (day <= last + 1)], last - first + 3
+        lasted = max((self.until - EPOCH).days - int(day.min()), span + 1)
+        usual = (len(day) - len(near)) * span / (lasted - span)
+        p = scipy.special.gammainc(len(near), usual)  # P(N ≥ n) of a mean
+        few = len(near) < self.settings.anomaly_min_tickets
+        if few or p > self.settings.anomaly_tickets_max_p:
+            return None
+        topics = near["topic"].dropna().value_counts().sort_index()
+        about = ""
+        if len(topics):
+            most = topics.sort_values(ascending=False, kind="stable").index[0]
+            about = f", most about {most}"
+        return f"{len(near)} tickets opened within a day of it, {usual:.1f} expected{about}"

@@ -1,0 +1,95 @@
+"""Patterns, groups, rhythms, anomalies: how much evidence each needs before it is reported."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from healthseg.settings.base import Frozen
+
+Share = Annotated[float, Field(gt=0, lt=1)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class PatternSettings(Frozen):
+    """Patterns, groups, rhythms, anomalies: how much evidence each needs before it is reported."""
+
+    # p on the held-out last third of the window (one-sided: the direction is known), at which a pattern is replicated
+    pattern_held_out_max_p: Share = 0.05
+    pattern_held_out_share: Share = 1 / 3
+    # bootstrap resamples behind a pattern's confidence: its standard error is at most 0.035
+    pattern_resamples: Count = 200
+    # customers that show a pattern, and its lift over the base rate: less is not worth acting on
+    pattern_min_customers: Count = 20
+    pattern_min_lift: Annotated[float, Field(gt=1)] = 1.25
+    # p above which a pair or a step is not extended: nothing longer than it can be significant
+    pattern_promising_max_p: Share = 0.05
+    bundle_max_features: Annotated[int, Field(ge=2)] = 4
+    # a step that takes longer than two months is no step
+    order_max_gap_days: Count = 60
+    # an order is at least twice as frequent as its reverse, else it has no direction
+    order_min_one_way_ratio: Annotated[float, Field(ge=1)] = 2.0
+    order_max_steps: Annotated[int, Field(ge=2)] = 5
+    # groups of customers by the share of features that they use, within which takers are compared
+    order_breadth_groups: Count = 3
+    # customers from which on they, not weeks of users, are the independent units
+    units_min_customers: Count = 20
+
+    # groups of customers: below 40 neither stability nor the reference can tell groups from a cloud
+    groups_min_customers: Count = 40
+    # customers that the evidence is computed on; all are assigned to its groups
+    groups_sample_customers: Count = 600
+    groups_resamples: Count = 25
+    groups_min_stability: Share = 0.8  # mean adjusted Rand index over resamples
+    # of each group with its likest in a resample; Hennig (2007): below it no group is stable
+    groups_min_jaccard: Share = 0.75
+    # portfolios without groups that the real one is compared with, and the share that may reach it
+    groups_reference_draws: Count = 99
+    groups_reference_max_p: Share = 0.01
+    # a metric that fewer customers have would leave most of them out
+    groups_min_known_share: Share = 0.5
+    # adoption paths and personas: the smallest group, the most groups, resamples for their stability
+    paths_min_group: Count = 8
+    paths_max_groups: Annotated[int, Field(ge=2)] = 5
+    paths_resamples: Count = 40
+    paths_days: Count = 90  # from signup: the first quarter
+    persona_prior_days: Annotated[float, Field(ge=0)] = 5.0  # that a user's shares are shrunk by
+    persona_sample_users: Count = 400
+    # log-ratio from which on a feature distinguishes a persona: used 1.28 times as often
+    persona_min_log_ratio: Annotated[float, Field(ge=0)] = 0.25
+
+    # p of any rhythm at all: hundreds of customers then show no peak where there is none
+    rhythm_max_p: Share = 1e-5
+    rhythm_rollings: Count = 499
+    rhythm_min_user_hours: Count = 20
+    rhythm_day_in_use_share: Share = 0.05  # of user-hours
+    rhythm_hour_in_use_share: Share = 0.02
+    rhythm_part_in_use_share: Share = 0.10
+    patterns_min_weeks: Count = 4  # under it neither days nor hours repeat often enough
+    trend_weeks: Count = 12
+    trend_min_weeks: Count = 6
+    # Hyndman & Athanasopoulos (2021, §4.3): the strength from which on a series counts as seasonal
+    season_min_strength: Share = 0.64
+    season_draws: Count = 199
+    season_max_p: Share = 0.01
+
+    # how often to send a content: customers at each frequency, frequencies, false-discovery rate
+    frequency_min_customers: Count = 30
+    frequency_min_levels: Annotated[int, Field(ge=2)] = 3
+    frequency_max_q: Share = 0.05
+    resolution_min_tickets: Count = 10  # resolved, in each half of the window
+    resolution_resamples: Count = 500
+
+    # one false alarm in 270 years of days; a portfolio of 250 customers has one by chance in a year
+    anomaly_max_p: Share = 1e-5
+    # days of a series before which nothing is compared: four of each weekday
+    anomaly_min_days: Count = 28
+    anomaly_open_days: Count = 7  # an anomaly this recent may still last
+    # return time in days from which on an anomaly is critical, high, medium
+    anomaly_return_days: tuple[float, float, float] = (1e12, 1e9, 1e6)
+    # tickets opened within a day of an anomaly: how many, and how improbable, to be its likely cause
+    anomaly_min_tickets: Count = 3
+    anomaly_tickets_max_p: Share = 1e-3
+    # usual events of a day on which none means that data is missing, not that nobody worked
+    data_gap_min_events: Count = 20

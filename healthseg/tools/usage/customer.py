@@ -1,0 +1,658 @@
+"""One customer's usage over a period."""
+
+from __future__ import annotations
+
+import datetime as dt
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from healthseg import rules
+from healthseg.data.memory import remember
+from healthseg.metrics import lives, people
+from healthseg.metrics.counting import EPOCH, Counting
+from healthseg.metrics.retention import retention_of
+from healthseg.metrics.spans import over, over_one
+from healthseg.periods import grains
+from healthseg.statistics.peers import peer_standing
+from healthseg.tools.base import Alert, Figure, Interval, integer, number, rounded
+from healthseg.tools.context import DAY, CustomerContext, live_rows
+from healthseg.tools.usage.period import UsagePeriod, hourly_series
+from healthseg.tools.usage.result import (
+    Benchmark,
+    Dependence,
+    EngagementMetrics,
+    FeatureUse,
+    OwnBaseline,
+    UsageAnalytics,
+    UsageEngagement,
+    UserCohorts,
+)
+from healthseg.tools.usage.sections import (
+    GROWTH,
+    SpanOf,
+    growth_accounting,
+    growth_period,
+    heatmap,
+    retention_cohorts,
+    spans_of,
+    trends,
+    unusual_day_parts,
+    unusual_days,
+    weeks_before,
+)
+
+TOOL = "track_usage_engagement"
+NOT_REQUESTED = "not requested"
+EARLY = "events were not tracked long enough before the period's end"
+NO_TIMES = "the portfolio's events have no times"
+PERIOD_METRICS = (
+    "person_events",
+    "api_events",
+    "active_days",
+    "active_users",
+    "daily_active_users",
+    "stickiness",
+    "sessions",
+    "sessions_per_user_per_week",
+    "average_session_minutes",
+    "unique_features_used",
+    "new_users",
+    "returning_users",
+    "resurrected_users",
+    "dormant_users",
+    "provisioned_users",
+    "activated_users",
+)
+COHORT_METRICS = tuple(f"{name}_users" for name in lives.COHORTS)
+SERIES_METRICS = ("person_events", "api_events", "active_users", "sessions")
+FEATURE_METRICS = ("person_events", "active_days", "active_users")
+RETENTION_COLUMNS = ["cohort", "week", "users", "retained", "share"]
+MEDIAN = 50
+PER = {
+    "wau_per_seat": "weekly active users per seat",
+    "wau_per_user": "weekly active users per provisioned user",
+}
+# the figures of which the response's coverage is the share that is measured
+COVERED = {
+    "engagement_metrics": (
+        "weekly_active_users",
+        "monthly_active_users",
+        "daily_active_users",
+        "user_activation_rate",
+        "feature_adoption_rate",
+        "sessions_per_user_per_week",
+        "average_session_duration_minutes",
+    ),
+    "usage_analytics": (
+        "total_sessions",
+        "total_events",
+        "unique_features_used",
+        "api_calls_count",
+    ),
+    "usage_trends": ("trend_direction", "weekly_growth_rate", "usage_velocity"),
+}
+
+
+class CustomerUsage:
+    """A customer's usage over a period, counted from its facts; ``result`` is the response."""
+
+    def __init__(
+        self,
+        context: CustomerContext,
+        period: UsagePeriod,
+        granularity: str,
+        include_users: bool,
+    ) -> None:
+        self.context, self.period, self.granularity = context, period, granularity
+        self.include_users = include_users
+        self.portfolio, self.settings = context.portfolio, context.settings
+        self.client_id = context.client_id
+        self.start, self.end = period.effective_start, period.effective_end
+
+    def result(self, features: bool, segmentation: bool, benchmark: bool) -> UsageEngagement:
+        """The response; each flag includes an optional section."""
+        used = self.features()
+        trend, weeks = trends(self.weeks, self.end, self.settings)
+        growth, growth_frame = growth_accounting(
+            growth_period(self.metrics, self.start, self.end), self.weeks
+        )
+        hours = lives.hours_of(self.count, self.start, self.end)
+        rhythm, rhythm_frames = heatmap(
+            hours, self.start, self.end, self.period.zone, self.settings
+        )
+        odd = unusual_days(
+            self.portfolio, [self.client_id], self.start, self.end, self.context.as_of + DAY
+        )
+        series = self.series()
+        cohorts = self.cohorts() if segmentation else None
+        retention, retention_frame = self._retention(segmentation)
+        peers, peer_frame = self._benchmark() if benchmark else (None, _no_peers())
+        parts: dict[str, Any] = {
+            "engagement_metrics": self.engagement(),
+            "usage_trends": trend,
+            "growth_accounting": growth,
+            "dependence": self.dependence(),
+            "own_baseline": self.own_baseline(),
+            "usage_analytics": self.analytics(used),
+            "activity_heatmap": rhythm,
+            "user_cohorts": cohorts,
+        }
+        untracked = "the 28 days before the period's end were not tracked"
+        figures = self.figures(parts)
+        if cohorts is None:
+            parts["user_cohorts"] = Figure(None, untracked if segmentation else NOT_REQUESTED)
+        live = not self.context.churned
+        actions = rules.triggered(TOOL, "action", figures) if live else []
+        alerts = rules.triggered(TOOL, "alert", figures) if live else []
+        users = self.users if segmentation and cohorts else self.users.iloc[:0]
+        return UsageEngagement(
+            as_of=self.context.as_of,
+            data_until=self.portfolio.data_until,
+            fingerprint=self.portfolio.fingerprint(self.context.as_of),
+            coverage=_coverage(parts),
+            warnings=self._warnings(),
+            not_measured=self._series_reasons(),
+            client_id=self.client_id,
+            name=self.context.name,
+            status=self.context.status,
+            analysis_period=self.period.part(self.granularity),
+            interval_level=self.settings.interval_level,
+            **parts,
+            user_retention=Figure(retention, NOT_REQUESTED) if retention is None else retention,
+            feature_adoption_timeline=self.timeline(used)
+            if features
+            else Figure(None, NOT_REQUESTED),
+            benchmark_insights=Figure(None, NOT_REQUESTED) if peers is None else peers,
+            series=_series_records(series),
+            unusual_days=unusual_day_parts(odd),
+            users=self._user_records() if self.include_users else Figure(None, NOT_REQUESTED),
+            recommendations=[rule.text for rule in actions],
+            recommendations_detail=actions,
+            alerts=[Alert.of(rule) for rule in alerts],
+        ).with_frames(
+            series=series,
+            weeks=weeks,
+            growth=growth_frame,
+            features=used,
+            adopters=self.adopters(used),
+            **rhythm_frames,
+            histogram=_histogram(users),
+            **({"users": self.users} if self.include_users else {}),
+            peers=peer_frame,
+            unusual_days=odd,
+            metrics=pd.DataFrame([self.metrics]),
+            retention=retention_frame,
+        )
+
+    # -- counts ----------------------------------------------------------------------------
+
+    @cached_property
+    def count(self) -> Counting:
+        """The customer's facts: of the period, as long before it, and the trend's window at least."""
+        trend = self.settings.usage_trend_days * DAY
+        start = min(self.end - trend, self.start - self.period.days * DAY)
+        return lives.counting(self.portfolio, [self.client_id], start, self.end)
+
+    def _over(self, parts: list[SpanOf], names: tuple[str, ...]) -> pd.DataFrame:
+        return over_one(self.count, parts, names)
+
+    @cached_property
+    def metrics(self) -> dict[str, Any]:
+        """The metrics of the period."""
+        return self._over([(0, self.start, self.end)], PERIOD_METRICS).iloc[0].to_dict()
+
+    @cached_property
+    def row(self) -> dict[str, Any]:
+        """The panel's row at the end of the period: windows that may begin before the period."""
+        return self.context.row(self.period.last_day)
+
+    @cached_property
+    def peers(self) -> pd.DataFrame:
+        return live_rows(self.portfolio, self.period.last_day)
+
+    @cached_property
+    def weeks(self) -> pd.DataFrame:
+        """Whole weeks of the trend's window, or of the period where it is longer."""
+        first = max(self.context.signup_date, self.portfolio.first_event_day)
+        days = max(self.period.days, self.settings.usage_trend_days)
+        parts, names = weeks_before(self.end, first, days), ("person_events", *GROWTH)
+        return self._over(parts, names) if parts else pd.DataFrame(columns=["start", "end", *names])
+
+    @cached_property
+    def users(self) -> pd.DataFrame:
+        return lives.users_of(self.count, self.end)
+
+    @cached_property
+    def seats(self) -> float | None:
+        return number(self.row["seats"]) or None
+
+    @property
+    def timed(self) -> bool:
+        return number(self.metrics["sessions"]) is not None
+
+    # -- sections --------------------------------------------------------------------------
+
+    def engagement(self) -> EngagementMetrics:
+        row, metrics = self.row, self.metrics
+        users = number(metrics["active_users"])
+        rate, activated, basis = self.activation()
+        active_days = metrics["daily_active_users"] * self.period.days / users if users else None
+        nobody, seats = "nobody was active in the period", "no seats are known of that day"
+        sessions = "no session began in the period" if self.timed else NO_TIMES
+        per_user = nobody if self.timed else sessions
+        has_users = self.portfolio.has("users")
+        no_rate = "no user is provisioned, or old enough" if has_users else seats
+        return EngagementMetrics(
+            weekly_active_users=Figure(integer(row["weekly_active_users"]), EARLY),
+            monthly_active_users=Figure(integer(row["monthly_active_users"]), EARLY),
+            daily_active_users=Figure(integer(metrics["daily_active_users"]), EARLY),
+            user_activation_rate=Figure(rounded(rate), no_rate),
+            activated_users=Figure(activated, EARLY),
+            activation_basis=Figure(basis, "no rate"),
+            feature_adoption_rate=Figure(
+                rounded(row["feature_adoption_rate_30d"]), "no event names a feature"
+            ),
+            average_session_duration_minutes=Figure(
+                rounded(metrics["average_session_minutes"], 1), sessions
+            ),
+            sessions_per_user_per_week=Figure(
+                rounded(metrics["sessions_per_user_per_week"], 2), per_user
+            ),
+            active_users=Figure(integer(users), EARLY),
+            active_days_per_user=Figure(rounded(active_days, 2), nobody),
+            stickiness=Figure(rounded(metrics["stickiness"]), nobody),
+            licensed_seats=Figure(integer(self.seats), seats),
+            seat_utilisation=Figure(rounded(row["seat_utilisation"]), seats),
+            provisioned_users=Figure(integer(metrics["provisioned_users"]), "no users table"),
+        )
+
+    def activation(self) -> tuple[float | None, int | None, str | None]:
+        """The rate, the users behind it, and what it is divided by."""
+        has_users = self.portfolio.has("users")
+        if self.settings.activation_features and has_users:
+            activated, mature = lives.activation(self.count, self.end)
+            return (activated / mature if mature else None), activated, "activation_features"
+        users = number(self.metrics["activated_users"])
+        divisor = number(self.metrics["provisioned_users"]) if has_users else self.seats
+        if users is None or not divisor:
+            return None, integer(users), None
+        return users / divisor, integer(users), "users" if has_users else "seats"
+
+    def analytics(self, used: pd.DataFrame) -> UsageAnalytics:
+        metrics, listed = self.metrics, self._listed()
+        person, calls = number(metrics["person_events"]), number(metrics["api_events"])
+        unlisted = None if listed is None else int((~used["feature"].isin(listed)).sum())
+        return UsageAnalytics(
+            total_sessions=Figure(integer(metrics["sessions"]), NO_TIMES),
+            total_events=integer(None if person is None else person + (calls or 0)),
+            unique_features_used=Figure(
+                integer(metrics["unique_features_used"]), "no event names a feature"
+            ),
+            unlisted_features=Figure(unlisted, "no features table"),
+            api_calls_count=integer(calls),
+            person_events=integer(person),
+            active_days=integer(metrics["active_days"]),
+        )
+
+    def cohorts(self) -> UserCohorts | None:
+        """Users by active days of the last 28; None where these days were not tracked."""
+        span = self._over([(0, self.end - 28 * DAY, self.end)], COHORT_METRICS).iloc[0]
+        counts = {name: number(span[name]) for name in COHORT_METRICS}
+        if None in counts.values():
+            return None
+        early = "the 28 days before them were not tracked"
+        return UserCohorts(
+            **{name: integer(value) for name, value in counts.items()},
+            users=len(self.users),
+            active_days_histogram=np.bincount(self.users["active_days"], minlength=29).tolist(),
+            declining_users=Figure(self._declining_users(), early),
+        )
+
+    def _declining_users(self) -> int | None:
+        """Regular users of the 28 days before the last 28 that were active on fewer than half as many days since."""
+        if self.end - 56 * DAY < self.portfolio.first_event_day:
+            return None
+        before, now = self.users["before_days"], self.users["active_days"]
+        return int(((before >= self.settings.regular_min_days) & (now < before / 2)).sum())
+
+    def _retention(self, include: bool) -> tuple[Any, pd.DataFrame]:
+        if not include:
+            return None, pd.DataFrame(columns=RETENTION_COLUMNS)
+        return retention_cohorts(retention_of(self.count, self.end))
+
+    def dependence(self) -> Dependence:
+        row = self.row
+        users, departed = number(row["monthly_active_users"]), number(row["champion_departed"])
+        share = rounded(row["champion_share"])
+        champion = None if share is None else people.champion_of(self.count, self.end)
+        why = (
+            "no user has 20 % of the usage on 12 days of the 90" if departed is not None else EARLY
+        )
+        facts = champion or {"active_days": None, "silent_days": None, "user_id": None}
+        return Dependence(
+            top_user_share=Figure(
+                rounded(row["top_user_share_28d"]), "nobody was active in the period"
+            ),
+            monthly_active_users=Figure(integer(users), EARLY),
+            single_user=Figure(None if users is None else users == 1, EARLY),
+            champion_share=Figure(share, why),
+            champion_active_days=Figure(facts["active_days"], why),
+            champion_silent_days=Figure(facts["silent_days"], why),
+            champion_departed=Figure(None if departed is None else bool(departed), EARLY),
+            champion_user_id=Figure(
+                facts["user_id"] if self.include_users else None,
+                why if self.include_users else NOT_REQUESTED,
+            ),
+        )
+
+    def own_baseline(self) -> OwnBaseline:
+        ratios = self.peers["usage_vs_own_baseline"].dropna()
+        ratio = number(self.row["usage_vs_own_baseline"])
+        median = float(np.median(ratios)) if len(ratios) else None
+        fell = None
+        if ratio is not None and median is not None:
+            holds = median >= self.settings.portfolio_holds_min_ratio
+            fell = ratio < self.settings.own_baseline_fall_ratio and holds
+        few = "fewer than 28 tracked days before, or no event in them"
+        return OwnBaseline(
+            ratio=Figure(rounded(ratio), few),
+            portfolio_median_ratio=Figure(rounded(median), "no customer has a baseline"),
+            portfolio_customers=len(ratios),
+            below_while_portfolio_holds=Figure(fell, "no ratio"),
+        )
+
+    def series(self) -> pd.DataFrame:
+        """The period at the requested grain; ``complete`` where the grain lies in period, life and data."""
+        if self.granularity == "hourly":
+            return hourly_series(self.count, self.period)
+        parts = grains(self.start, self.end, self.granularity)
+        spans = [(index, start, end) for index, (start, end, _) in enumerate(parts)]
+        frame = self._over(spans, SERIES_METRICS)
+        frame = frame.assign(complete=[complete for *_, complete in parts])
+        return frame[["start", "end", *SERIES_METRICS, "complete"]]
+
+    # -- features --------------------------------------------------------------------------
+
+    def features(self) -> pd.DataFrame:
+        """A row for each feature with a person event in the period, most users first."""
+        spans = spans_of([self.client_id], [(0, self.start, self.end)])
+        frame = over(self.portfolio, spans, FEATURE_METRICS, by="feature")
+        frame = frame[["feature", *FEATURE_METRICS]]
+        firsts = lives.feature_firsts(self.count, self.end)
+        ever = firsts.dropna(subset="user_id").groupby("feature").size()
+        users = number(self.metrics["active_users"])
+        frame = frame.assign(
+            first_use_day=frame["feature"].map(firsts.groupby("feature")["first_day"].min()),
+            users_ever=frame["feature"].map(ever).fillna(0),
+            adoption_rate=frame["active_users"] / users if users else np.nan,
+            weekly_usage=frame["person_events"] / (self.period.days / 7),
+        )
+        order = ["active_users", "person_events", "feature"]
+        return frame.sort_values(
+            order, ascending=[False, False, True], kind="stable", ignore_index=True
+        )
+
+    def timeline(self, used: pd.DataFrame) -> list[FeatureUse]:
+        """The features in the order of their first use."""
+        listed, tracked = self._listed(), self.portfolio.first_event_day
+        rows = used.sort_values(["first_use_day", "feature"], kind="stable").to_dict("records")
+        timeline = []
+        for row in rows:
+            first = EPOCH + dt.timedelta(days=int(row["first_use_day"]))
+            early = first - dt.timedelta(days=lives.TRUNCATED_DAYS) < tracked
+            timeline.append(
+                FeatureUse(
+                    feature=str(row["feature"]),
+                    first_use_date=first,
+                    adoption_rate=Figure(rounded(row["adoption_rate"]), "no user is known"),
+                    weekly_usage=round(row["weekly_usage"], 1),
+                    person_events=int(row["person_events"]),
+                    active_users=int(row["active_users"]),
+                    active_days=int(row["active_days"]),
+                    users_ever=int(row["users_ever"]),
+                    listed=Figure(
+                        None if listed is None else row["feature"] in listed, "no features table"
+                    ),
+                    used_before_tracking=self.context.signup_date < tracked and early,
+                )
+            )
+        return timeline
+
+    def _listed(self) -> frozenset[str] | None:
+        """The features table's names; None without the table."""
+        if not self.portfolio.has("features"):
+            return None
+        return remember(
+            self.portfolio,
+            "listed features",
+            lambda: frozenset(self.portfolio.table("features")["feature"].astype(str)),
+        )
+
+    def adopters(self, used: pd.DataFrame) -> pd.DataFrame:
+        """Users that had used each of the period's features by the end of each week."""
+        firsts = lives.feature_firsts(self.count, self.end).dropna(subset="user_id")
+        ends = self.weeks["end"].tolist() or [self.end]
+        days = [(end - EPOCH).days for end in ends]
+        rows = []
+        for feature in used["feature"]:
+            first = np.sort(firsts.loc[firsts["feature"] == feature, "first_day"].to_numpy())
+            counts = np.searchsorted(first, days)
+            rows += [
+                (end - DAY, str(feature), int(count))
+                for end, count in zip(ends, counts, strict=True)
+            ]
+        return pd.DataFrame(rows, columns=["week_end", "feature", "users"])
+
+    # -- peers -----------------------------------------------------------------------------
+
+    def _benchmark(self) -> tuple[Benchmark, pd.DataFrame]:
+        """The comparison with peers and the industry, and the customers behind it."""
+        provisioned = number(self.metrics["provisioned_users"])
+        metric = "wau_per_seat" if self.seats else "wau_per_user" if provisioned else None
+        if metric is None:
+            return _no_benchmark(), _no_peers()
+        table = self._standings(metric)
+        own = table[table["client_id"] == self.client_id]
+        row = own.iloc[0].to_dict() if len(own) else {}
+        industry = self._industry(metric)
+        value, rank, peer_median = (number(row.get(key)) for key in ("value", "percentile", "p50"))
+        median = None if industry is None else float(industry["value"])
+        label = row.get("peer_label") if rank is not None else None
+        peers = int(row["n"]) if rank is not None else 0
+        no_rank = (
+            f"fewer than {self.settings.peers_min} peers have {PER[metric]}"
+            if value is not None
+            else f"{PER[metric]} are not measured"
+        )
+        no_industry = (
+            f"the benchmarks table has no median of {metric} for the customer's industry"
+            if self.portfolio.has("benchmarks")
+            else "no benchmarks table with a source"
+        )
+        against = "" if industry is None else f"the industry's median ({industry['source']})"
+        interval = (
+            Figure(None, no_rank)
+            if rank is None
+            else Interval(lower=rounded(row["lower"], 1), upper=rounded(row["upper"], 1))
+        )
+        part = Benchmark(
+            vs_industry_average=Figure(_versus(value, median, metric, against), no_industry),
+            percentile_rank=Figure(rounded(rank, 1), no_rank),
+            percentile_interval=interval,
+            metric=metric,
+            value=Figure(rounded(value), f"{PER[metric]} are not measured"),
+            industry_median=Figure(rounded(median), no_industry),
+            source=Figure(None if industry is None else str(industry["source"]), no_industry),
+            vs_peers=Figure(
+                _versus(value, peer_median, metric, f"the median of {peers} peers ({label})"),
+                no_rank,
+            ),
+            peer_median=Figure(rounded(peer_median), no_rank),
+            peer_group=Figure(label, no_rank),
+            peers=peers,
+        )
+        return part, table[["client_id", "value"]].dropna(ignore_index=True)
+
+    def _standings(self, metric: str) -> pd.DataFrame:
+        """Every live customer's value and standing on the last day, once a day and metric."""
+        day, end = self.period.last_day, self.end
+
+        def build() -> pd.DataFrame:
+            rows = self.peers.reset_index(drop=True)
+            divisor = rows["seats"]
+            if metric == "wau_per_user":
+                spans = spans_of(rows["client_id"].tolist(), [(0, day, end)])
+                users = over(self.portfolio, spans, ["provisioned_users"])
+                divisor = rows["client_id"].map(users.set_index("client_id")["provisioned_users"])
+            frame = rows.assign(value=rows["weekly_active_users"] / divisor.where(divisor > 0))
+            missing = {name: None for name in ("industry", "tier") if name not in frame}
+            settings = self.settings
+            return peer_standing(
+                frame.assign(**missing), "value", settings.peers_min, settings.interval_level
+            )
+
+        return remember(self.portfolio, ("usage standings", day, metric), build)
+
+    def _industry(self, metric: str) -> dict[str, Any] | None:
+        """The industry's median; of several sources the first by name."""
+        industry = self.context.industry
+        if industry is None or not self.portfolio.has("benchmarks"):
+            return None
+        rows = remember(self.portfolio, "benchmarks", lambda: self.portfolio.table("benchmarks"))
+        of_metric = (rows["industry"] == industry) & (rows["metric"] == metric)
+        rows = rows[of_metric & (rows["percentile"] == MEDIAN)].sort_values("source")
+        return rows.iloc[0].to_dict() if len(rows) else None
+
+    # -- rules -----------------------------------------------------------------------------
+
+    def figures(self, parts: dict[str, Any]) -> dict[str, Any]:
+        """The named figures that the rules read: those of the sections, and these."""
+        figures: dict[str, Any] = {}
+        for name in (
+            "engagement_metrics",
+            "usage_analytics",
+            "usage_trends",
+            "dependence",
+            "own_baseline",
+            "user_cohorts",
+        ):
+            values = {} if parts[name] is None else parts[name].model_dump()
+            figures |= {
+                key: value
+                for key, value in values.items()
+                if value is None or isinstance(value, int | float | str)
+            }
+        growth, heat = parts["growth_accounting"].period, parts["activity_heatmap"]
+        users, rate, ratio = (
+            figures["monthly_active_users"],
+            figures["weekly_growth_rate"],
+            figures["ratio"],
+        )
+        fell = figures["below_while_portfolio_holds"]
+        peaks = [*(heat.peak_days or []), *(heat.peak_hours or [])]
+        times = [", ".join(names or []) for names in (heat.peak_days, heat.peak_hours)]
+        known_users = figures["activation_basis"] == "users" and None not in (
+            figures["provisioned_users"],
+            figures["activated_users"],
+        )
+        return {
+            **figures,
+            "new_users": growth.new_users,
+            "dormant_users": growth.dormant_users,
+            "resurrected_users": growth.resurrected_users,
+            "pulse_ratio": growth.pulse_ratio,
+            "idle_seats": None
+            if self.seats is None or users is None
+            else max(0.0, self.seats - users),
+            "below_while_portfolio_holds": None if fell is None else int(fell),
+            "champion_departed": number(self.row["champion_departed"]),
+            "drop_percent": None if ratio is None else 100 * (1 - ratio),
+            "portfolio_percent": _percent(figures["portfolio_median_ratio"]),
+            "champion_percent": _percent(figures["champion_share"]),
+            "top_user_percent": _percent(figures["top_user_share"]),
+            "seat_percent": _percent(figures["seat_utilisation"]),
+            "growth_percent": _percent(rate),
+            "shrink_percent": None if rate is None else -100 * rate,
+            "days_since_last": number(self.row["days_since_last_person_event"]),
+            "not_activated": float(figures["provisioned_users"] - figures["activated_users"])
+            if known_users
+            else None,
+            "activation_percent": _percent(figures["user_activation_rate"]),
+            "adoption_percent": _percent(figures["feature_adoption_rate"]),
+            "days": self.period.days,
+            "peak_times": "; ".join(times).strip("; "),
+            "peaks": len(peaks),
+        }
+
+    def _warnings(self) -> list[str]:
+        warnings = list(self.period.notes)
+        if not self.context.has_zone:
+            zone = self.settings.default_timezone
+            warnings.append(f"the customer has no time zone: days are those of {zone}")
+        if not (self.metrics["person_events"] > 0 or self.metrics["api_events"] > 0):
+            warnings.append("no events in this period: it was tracked, and nothing happened")
+        elif not self.metrics["person_events"] > 0:
+            warnings.append("no person's events in this period: only API calls")
+        if self.context.churned:
+            day = self.context.churned_on
+            warnings.append(f"the customer churned on {day}: no alerts are raised for it")
+        return warnings
+
+    def _series_reasons(self) -> dict[str, str]:
+        if self.granularity == "hourly":
+            keys = ("$.series[*].api_events", "$.series[*].sessions")
+            return dict.fromkeys(keys, "not counted by the hour")
+        return {} if self.timed else {"$.series[*].sessions": NO_TIMES}
+
+    def _user_records(self) -> list[dict[str, Any]]:
+        rows = self.users.astype(object).where(self.users.notna(), None)
+        dates = [name for name in rows if name.endswith("_on")]
+        return [
+            {**row, **{name: row[name] and str(row[name])[:10] for name in dates}}
+            for row in rows.to_dict("records")
+        ]
+
+
+def _coverage(parts: dict[str, Any]) -> float:
+    values = [getattr(parts[part], key) for part, keys in COVERED.items() for key in keys]
+    return round(sum(value is not None for value in values) / len(values), 4)
+
+
+def _histogram(users: pd.DataFrame) -> pd.DataFrame:
+    """Users by active days of the last 28 and cohort."""
+    sizes = users.groupby(["active_days", "cohort"], sort=True).size()
+    return sizes.rename("users").reset_index().astype({"active_days": int, "users": int})
+
+
+def _series_records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    return [
+        {
+            **{name: str(row[name]) for name in ("start", "end")},
+            **{name: integer(row[name]) for name in SERIES_METRICS},
+            "complete": bool(row["complete"]),
+        }
+        for row in frame.to_dict("records")
+    ]
+
+
+def _no_peers() -> pd.DataFrame:
+    return pd.DataFrame({"client_id": pd.Series(dtype="str"), "value": pd.Series(dtype=float)})
+
+
+def _no_benchmark() -> Benchmark:
+    missing = Figure(None, "neither seats nor users are known to divide by")
+    names = [name for name in Benchmark.model_fields if name != "peers"]
+    return Benchmark(**dict.fromkeys(names, missing), peers=0)
+
+
+def _versus(value: float | None, other: float | None, metric: str, reference: str) -> str | None:
+    if value is None or not other:
+        return None
+    return f"{100 * (value / other - 1):+.0f} % {PER[metric]} against {reference}"
+
+
+def _percent(share: float | None) -> float | None:
+    return None if share is None else 100 * share

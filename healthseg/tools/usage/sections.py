@@ -1,0 +1,324 @@
+"""What the customer's and the portfolio's usage share: trend, growth, retention, rhythm, unusual days."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from healthseg.clustering.rhythms import CELLS, DAY_NAMES, Rhythm, hour_ranges, rhythms
+from healthseg.clustering.unusual_days import anomalies_of, daily
+from healthseg.metrics.counting import EPOCH, epoch_day
+from healthseg.statistics.departures import against_weekday
+from healthseg.statistics.robust import theil_sen
+from healthseg.statistics.velocity import LEAST_POINTS, velocity
+from healthseg.tools.base import Figure, Interval, integer, number, rounded, word
+from healthseg.tools.usage.result import (
+    GrowthAccounting,
+    GrowthPeriod,
+    Heatmap,
+    RetentionCohort,
+    RhythmCell,
+    SlopeChange,
+    UnusualDay,
+    UsageTrends,
+)
+
+if TYPE_CHECKING:
+    from healthseg.data.portfolio import Portfolio
+    from healthseg.settings import Settings
+
+WEEK = dt.timedelta(days=7)
+GROWTH = ("active_users", "new_users", "returning_users", "resurrected_users", "dormant_users")
+SpanOf = tuple[Any, dt.date, dt.date]
+
+
+def spans_of(client_ids: Sequence[str], parts: Sequence[SpanOf]) -> pd.DataFrame:
+    """The same spans ``(span_id, start, end)`` for each customer."""
+    rows = [(client, *part) for client in client_ids for part in parts]
+    return pd.DataFrame(rows, columns=["client_id", "span_id", "start", "end"])
+
+
+def weeks_before(end: dt.date, first: dt.date, days: int) -> list[SpanOf]:
+    """Blocks of seven days counted back from ``end``, oldest first; none begins before ``first``."""
+    count = min(days, (end - first).days) // 7
+    return [(-back, end - back * WEEK, end - (back - 1) * WEEK) for back in range(count, 0, -1)]
+
+
+# -- trend -----------------------------------------------------------------------------
+
+
+def trends(
+    weeks: pd.DataFrame, end: dt.date, settings: Settings
+) -> tuple[UsageTrends, pd.DataFrame]:
+    """Theil–Sen over log1p of the weeks' person events; the weeks with the fitted line."""
+    values = np.log1p(weeks["person_events"].to_numpy(dtype=float))
+    frame = weeks[["start", "end", "person_events"]].assign(fitted=np.nan)
+    level, least = settings.interval_level, settings.usage_trend_min_weeks
+    count = len(values)
+    shared = {
+        "weeks": count,
+        "window_start": weeks["start"].iloc[0] if count else end,
+        "interval_level": level,
+    }
+    few = f"{count} whole weeks with events, at least {least} are needed"
+    if count < least or not np.isfinite(values).all() or not values.any():
+        trend = UsageTrends(
+            trend_direction=Figure(None, few),
+            weekly_growth_rate=Figure(None, few),
+            growth_interval=Figure(None, few),
+            usage_velocity=Figure(None, _few_for_velocity(count)),
+            velocity=_no_slope_change(count),
+            **shared,
+        )
+        return trend, frame
+    x = np.arange(count, dtype=float)
+    line = theil_sen(x, values, level, least)
+    slope, low, high = (float(part[0]) for part in (line.slope, line.lower, line.upper))
+    frame["fitted"] = np.expm1(slope * x + np.median(values - slope * x))
+    direction = {1.0: "increasing", -1.0: "decreasing"}.get(float(line.direction[0]), "stable")
+    speed, change = _slope_change(values, settings)
+    trend = UsageTrends(
+        trend_direction=direction,
+        weekly_growth_rate=rounded(np.expm1(slope)),
+        growth_interval=Interval(lower=rounded(np.expm1(low)), upper=rounded(np.expm1(high))),
+        usage_velocity=Figure(speed, _few_for_velocity(count)),
+        velocity=change,
+        **shared,
+    )
+    return trend, frame
+
+
+def _few_for_velocity(weeks: int) -> str:
+    return f"{weeks} whole weeks with events, at least {LEAST_POINTS} are needed"
+
+
+def _no_slope_change(weeks: int) -> SlopeChange:
+    missing = Figure(None, _few_for_velocity(weeks))
+    return SlopeChange(change=missing, interval=missing)
+
+
+def _slope_change(values: np.ndarray, settings: Settings) -> tuple[str | None, SlopeChange]:
+    moved = velocity(values, settings.seed, settings.interval_level)
+    if moved.word is None:
+        return None, _no_slope_change(len(values))
+    interval = Interval(lower=rounded(moved.lower), upper=rounded(moved.upper))
+    return moved.word, SlopeChange(change=rounded(moved.change), interval=interval)
+
+
+# -- growth and retention --------------------------------------------------------------
+
+
+def pulse_ratio(row: Mapping[str, Any]) -> float | None:
+    """(new + resurrected) ÷ dormant users."""
+    dormant = number(row["dormant_users"])
+    return (row["new_users"] + row["resurrected_users"]) / dormant if dormant else None
+
+
+def growth_period(row: Mapping[str, Any], start: dt.date, end: dt.date) -> GrowthPeriod:
+    counts = {name: integer(row[name]) for name in GROWTH}
+    ratio = rounded(pulse_ratio(row), 2)
+    early = "events were not tracked in the period before"
+    return GrowthPeriod(
+        start=start,
+        end=end,
+        **{name: Figure(count, early) for name, count in counts.items()},
+        pulse_ratio=Figure(
+            ratio, "no user went dormant" if counts["dormant_users"] == 0 else early
+        ),
+    )
+
+
+def growth_accounting(
+    period: GrowthPeriod, weeks: pd.DataFrame
+) -> tuple[GrowthAccounting, pd.DataFrame]:
+    """Growth accounting of the period and its weeks, and the weeks as a frame."""
+    rows = weeks.to_dict("records")
+    parts = [growth_period(row, row["start"], row["end"]) for row in rows]
+    frame = weeks[["start", "end", *GROWTH]].assign(
+        pulse_ratio=pd.Series([pulse_ratio(row) for row in rows], index=weeks.index, dtype=float)
+    )
+    return GrowthAccounting(period=period, weeks=parts), frame
+
+
+def retention_cohorts(frame: pd.DataFrame) -> tuple[list[RetentionCohort], pd.DataFrame]:
+    """Cohorts with users, oldest first; weeks that are not over stay null."""
+    frame = frame[frame["users"] > 0].reset_index(drop=True)
+    frame = frame.assign(share=frame["retained"] / frame["users"])
+    cohorts = [
+        RetentionCohort(
+            cohort_start=start.date(),
+            users=int(rows["users"].iloc[0]),
+            retained=[rounded(share) for share in rows["share"]],
+        )
+        for start, rows in frame.groupby("cohort", sort=True)
+    ]
+    return cohorts, frame
+
+
+# -- rhythm of the week ----------------------------------------------------------------
+
+
+def heatmap(
+    hours: pd.DataFrame, start: dt.date, end: dt.date, zone: str, settings: Settings
+) -> tuple[Heatmap, dict[str, pd.DataFrame]]:
+    """The week's rhythm with its peaks, and its frames ``heatmap`` and ``cells``."""
+    user_hours = hours[hours["user"] >= 0].drop_duplicates(["user", "day", "hour"])
+    found = rhythms(
+        user_hours,
+        epoch_day(start),
+        epoch_day(end),
+        settings,
+    )
+    days, times = found["day"], found["hour"]
+    grid = _grid(user_hours, hours)
+    wide = grid.pivot(index="weekday", columns="hour", values="user_hours")
+    part = Heatmap(
+        peak_days=Figure(
+            None if days.reason else [DAY_NAMES[day] for day in days.peaks], days.reason
+        ),
+        peak_hours=Figure(None if times.reason else hour_ranges(times.peaks), times.reason),
+        statement=_statement(days, times),
+        timezone=zone,
+        user_hours=len(user_hours),
+        days=_cells(days),
+        hours=_cells(times),
+        user_hours_by_weekday_and_hour=wide.to_numpy().tolist(),
+        rhythm_p_days=Figure(_two_digits(days.p), days.reason),
+        rhythm_p_hours=Figure(_two_digits(times.p), times.reason),
+    )
+    cells = [rhythm.cells.assign(kind=kind, name=_names(kind)) for kind, rhythm in found.items()]
+    return part, {"heatmap": grid, "cells": pd.concat(cells, ignore_index=True)}
+
+
+def _two_digits(probability: float) -> float | None:
+    return None if number(probability) is None else float(f"{probability:.2g}")
+
+
+def _names(kind: str) -> list[str]:
+    return list(DAY_NAMES) if kind == "day" else [f"{hour:02d}:00" for hour in range(CELLS["hour"])]
+
+
+def _grid(user_hours: pd.DataFrame, hours: pd.DataFrame) -> pd.DataFrame:
+    """Weekday (0 = Monday) × hour: active user-hours and person events."""
+    grid = pd.MultiIndex.from_product([range(7), range(24)], names=["weekday", "hour"])
+
+    def counts(rows: pd.DataFrame, weights: np.ndarray | None) -> np.ndarray:
+        cell = (rows["day"].to_numpy() + 3) % 7 * 24 + rows["hour"].to_numpy()
+        return np.bincount(cell.astype(np.int64), weights, minlength=168).astype(np.int64)
+
+    return grid.to_frame(index=False).assign(
+        user_hours=counts(user_hours, None),
+        person_events=counts(hours, hours["person_events"].to_numpy()),
+    )
+
+
+def _cells(rhythm: Rhythm) -> list[RhythmCell]:
+    return [
+        RhythmCell(
+            name=name,
+            user_hours=int(row.user_hours),
+            share=round(float(row.share), 4),
+            ratio=rounded(row.ratio, 2),
+            p=rounded(row.p),
+            peak=bool(row.peak),
+        )
+        for name, row in zip(_names(rhythm.kind), rhythm.cells.itertuples(), strict=True)
+    ]
+
+
+def _statement(days: Rhythm, times: Rhythm) -> str:
+    """The rhythm in words."""
+    reason = days.reason or times.reason
+    if reason:
+        return f"too little to tell: {reason}"
+    if not days.peaks and not times.peaks:
+        return "no distinct peak"
+    parts = []
+    for rhythm in (days, times):
+        if not rhythm.peaks:
+            parts.append(f"no distinct peak among the {rhythm.kind}s")
+            continue
+        is_day = rhythm.kind == "day"
+        names = [DAY_NAMES[day] for day in rhythm.peaks] if is_day else hour_ranges(rhythm.peaks)
+        ratio = rhythm.cells.loc[rhythm.cells["peak"], "ratio"].max()
+        mean = f"up to {ratio:.1f} times the mean of the {rhythm.kind}s in use"
+        parts.append(f"{', '.join(names)} ({mean})")
+    return "; ".join(parts)
+
+
+# -- unusual days ----------------------------------------------------------------------
+
+
+def unusual_days(
+    portfolio: Portfolio, clients: Sequence[str], start: dt.date, end: dt.date, until: dt.date
+) -> pd.DataFrame:
+    """The unusual days of ``[start, end)``, of one customer or of the sum of many; a row a day.
+
+    Each day of an anomaly has its own events and those usual on its weekday; what stood out
+    (about, value, value_expected, z) is that of the anomaly's most extreme day. API calls are left
+    out: they are not a person's usage. Days before ``until`` are known.
+    """
+    anomalies = anomalies_of(portfolio, clients, start, end, each=False, until=until)
+    anomalies = anomalies[anomalies["about"] != "calls"].reset_index(drop=True)
+    spells = [np.arange(row.first_day, row.last_day + 1) for row in anomalies.itertuples()]
+    rows = anomalies.loc[np.repeat(anomalies.index, [len(spell) for spell in spells])]
+    rows = rows.reset_index(drop=True)
+    rows["day"] = np.concatenate(spells).astype(np.int64) if spells else np.empty(0, np.int64)
+    rows = rows[(rows["day"] >= epoch_day(start)) & (rows["day"] < epoch_day(end))]
+    rows = rows.assign(extremeness=-rows["z"].astype(float).abs())
+    rows = rows.sort_values(["day", "extremeness", "about"], kind="stable")
+    rows = rows.drop_duplicates("day").reset_index(drop=True)
+    usual = usual_days(portfolio, clients, until).set_index("day").reindex(rows["day"])
+    dates = [EPOCH + dt.timedelta(days=int(day)) for day in rows["day"]]
+    columns = {
+        "date": pd.Series(dates, dtype=object),
+        **{name: usual[name].to_numpy() for name in ("person_events", "expected", "ratio")},
+        "z": rows["z"].astype(float),
+        "about": rows["about"].astype(object),
+        "value": rows["value"].astype(float),
+        "value_expected": rows["expected"].astype(float),
+        "portfolio_ratio": rows["of_usual"].astype(float),
+        "calendar": rows["likely_cause"].where(rows["cause"] == "calendar", None).astype(object),
+        "likely_cause": rows["likely_cause"].astype(object),
+    }
+    return pd.DataFrame(columns)
+
+
+def usual_days(portfolio: Portfolio, clients: Sequence[str], until: dt.date) -> pd.DataFrame:
+    """day (since 1970), person_events, expected and their ratio, of each day before ``until``.
+
+    Expected is the weekday's median of the eight weeks around; NaN where fewer than six days are
+    like it.
+    """
+    series = daily(portfolio, until)
+    places = pd.Index(series.clients).get_indexer(sorted(clients))
+    empty = pd.DataFrame({"day": [], "person_events": []}, dtype=np.int64)
+    days = (series.of(places) if len(places) else empty)[["day", "person_events"]]
+    events = days["person_events"].to_numpy(dtype=float)
+    like = against_weekday(events)
+    expected, ratio = np.full(len(days), np.nan), np.full(len(days), np.nan)
+    expected[like.place], ratio[like.place] = like.expected, like.ratio
+    return days.assign(person_events=events, expected=expected, ratio=ratio)
+
+
+def unusual_day_parts(frame: pd.DataFrame) -> list[UnusualDay]:
+    return [
+        UnusualDay(
+            date=row["date"],
+            person_events=int(row["person_events"]),
+            expected=Figure(rounded(row["expected"], 1), "too few days of its weekday around it"),
+            ratio=Figure(rounded(row["ratio"], 2), "too few days of its weekday around it"),
+            z=round(row["z"], 1),
+            about=row["about"],
+            value=int(row["value"]),
+            value_expected=round(row["value_expected"], 1),
+            portfolio_ratio=Figure(rounded(row["portfolio_ratio"], 2), "no other customers"),
+            calendar=word(row["calendar"]),
+            likely_cause=word(row["likely_cause"]),
+        )
+        for row in frame.to_dict("records")
+    ]
