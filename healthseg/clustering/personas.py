@@ -21,7 +21,7 @@ from sklearn.metrics import adjusted_rand_score
 from healthseg.clustering.groups import sample_of
 from healthseg.clustering.mixture import by_size, silhouette
 from healthseg.settings import Settings
-from healthseg.statistics.shares import percentages
+from healthseg.statistics.rates import percentages
 
 METRICS = ("share_tried", "median_first_use_days", "share_in_order", "share_returned_to")
 STARTS, ROUNDS = 4, 25

@@ -13,9 +13,8 @@ import pandas as pd
 from healthseg.data.memory import remember
 from healthseg.metrics.milestone_catalogue import MARKS, Catalogue, DayCount, catalogue
 from healthseg.metrics.milestones import states
-from healthseg.statistics.logrank import TimeFactor, time_factor
 from healthseg.statistics.multiplicity import benjamini_hochberg
-from healthseg.statistics.survival import kaplan_meier, quantile_time
+from healthseg.statistics.survival import TimeFactor, kaplan_meier, quantile_time, time_factor
 
 BEFORE = -1.0  # a spell of length 0 (done on the very first day) was at risk too
 LEAST_AT_RISK = (

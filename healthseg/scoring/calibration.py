@@ -15,7 +15,7 @@ import numpy as np
 import scipy
 
 from healthseg.errors import CalculationError
-from healthseg.statistics import logistic
+from healthseg.statistics import effects
 
 INTERCEPT_SD, SLOPE_SD = 0.3, 0.2
 FADES = np.linspace(0.5, 1.0, 26)
@@ -75,12 +75,12 @@ def calibrate(
     away = raw - center
     design, start = np.column_stack([np.ones(len(raw)), away]), np.array([0.0, 1.0])
     precision = 1 / np.array([INTERCEPT_SD, SLOPE_SD]) ** 2
-    beta = logistic.fit(design, outcome, precision, start, offset=center)
+    beta = effects.fit_logistic(design, outcome, precision, start, offset=center)
     if beta is None:
         raise CalculationError(
             "the calibration of held-out log odds did not settle", value_provided=len(raw)
         )
-    curvature = logistic.expand(design, outcome, beta, center).curvature + np.diag(precision)
+    curvature = effects.expand(design, outcome, beta, center).curvature + np.diag(precision)
     spread = np.linalg.inv(curvature)
     calibrated = [
         (ahead, center + beta[0] + beta[1] * (odds - center), seen) for ahead, odds, seen in later

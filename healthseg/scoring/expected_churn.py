@@ -16,7 +16,7 @@ from healthseg.metrics.counting import epoch_day
 from healthseg.metrics.leaving import customers_as_of
 from healthseg.scoring import BaseRates, base_rates, training
 from healthseg.scoring.churn import HORIZONS, THE_PORTFOLIO
-from healthseg.statistics.normal import standard_errors
+from healthseg.statistics.rates import standard_errors
 
 if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio

@@ -42,7 +42,7 @@ import pandas as pd
 from healthseg.scoring.components import Judged, Rule, judge, rules_of
 from healthseg.scoring.health import metrics_of, score_rows
 from healthseg.settings import Settings
-from healthseg.statistics.shares import largest_remainder
+from healthseg.statistics.rates import largest_remainder
 
 Key = tuple[str, str]
 KINDS = ("configuration", "newly_missing", "data", "newly_known", "cap", "ramp", "rounding")

@@ -16,7 +16,7 @@ import numpy as np
 import scipy
 from threadpoolctl import threadpool_limits
 
-from healthseg.statistics.logistic import ROWS_AT_ONCE, Quadratic, expand
+from healthseg.statistics.effects import ROWS_AT_ONCE, Quadratic, expand
 
 ROUNDS, FIXED_ROUNDS = 10, 2  # Newton steps, of which the first few keep the given σ
 LOG_STEPS = (-1.0, -0.4, 0.4, 1.0)  # what is tried on a group's log σ, one group after the other

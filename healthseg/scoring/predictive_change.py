@@ -16,7 +16,7 @@ import pandas as pd
 from healthseg.scoring.churn_model import ChurnModel
 from healthseg.scoring.explain import Change, Part
 from healthseg.scoring.predictive import HORIZON_DAYS, odds_ratio, points_of
-from healthseg.statistics.shares import largest_remainder
+from healthseg.statistics.rates import largest_remainder
 
 RETRAINED = "The churn model was trained again"
 LEAST = 1e-9

@@ -12,13 +12,16 @@ import numpy as np
 import pandas as pd
 import scipy
 
-from healthseg.statistics import logistic
-from healthseg.statistics.normal import standard_errors
+from healthseg.statistics.rates import standard_errors
 
 RESAMPLES = 400
+FOLDS = 5
 LEAST = 20  # customers with the outcome, and without it, under which nothing is said
 RIDGE = 1e-8  # of a standardised column: keeps a tier that a resample misses from dividing by zero
 PRIOR = 0.1  # precision of a normal prior on log odds, an sd of 3: hardly more than nothing
+NEWTON_STEPS, STEP_TOLERANCE = 100, 1e-7
+ROW_RIDGE = 1e-8  # of each row: keeps columns that say the same from dividing by zero
+ROWS_AT_ONCE = 20_000
 
 
 @dataclass(frozen=True)
@@ -186,7 +189,7 @@ def odds_ratio(
     beta = log_odds(columns, y)
     if beta is None:
         return None
-    plain, over_customers = logistic.covariances(columns, y, beta, weak_prior(columns), customer)
+    plain, over_customers = covariances(columns, y, beta, weak_prior(columns), customer)
     error = float(np.sqrt(max(over_customers[-1, -1], plain[-1, -1])))
     reach, p = standard_errors(level) * error, float(2 * scipy.special.ndtr(-abs(beta[-1]) / error))
     return OddsRatio(*np.exp([beta[-1], beta[-1] - reach, beta[-1] + reach]).tolist(), p)
@@ -196,9 +199,188 @@ def log_odds(columns: np.ndarray, y: np.ndarray) -> np.ndarray | None:
     """The log odds of y by ``columns``, the first of which is 1, under a weak prior that leaves the first alone."""
     beta = np.zeros(columns.shape[1])
     beta[0] = np.log(y.mean() / (1 - y.mean()))
-    return logistic.fit(columns, y, weak_prior(columns), np.zeros(columns.shape[1]), start=beta)
+    return fit_logistic(columns, y, weak_prior(columns), np.zeros(columns.shape[1]), start=beta)
 
 
 def weak_prior(columns: np.ndarray) -> np.ndarray:
     """Its precision, by column."""
     return np.r_[0.0, np.full(columns.shape[1] - 1, PRIOR)]
+
+
+# -- a calibrated chance -----------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Likelihood:
+    """A fitted and calibrated chance, and how good it was on customers that it had not seen."""
+
+    beta: np.ndarray
+    covariance: np.ndarray
+    intercept: float  # of the calibration: 0 where none is needed
+    slope: float  # 1 where none is needed
+    brier: float  # mean squared error of the chance, on customers left out
+    base_brier: float  # of the share alone
+    customers: int
+    rows: int
+
+    @property
+    def useful(self) -> bool:
+        """Whether it was nearer to what happened than the share alone."""
+        return self.brier < self.base_brier and self.slope > 0
+
+    def at(self, columns: np.ndarray, level: float) -> tuple[float, float, float]:
+        """The chance of a case with its interval: of the chance, not of what will happen."""
+        row = np.r_[1.0, columns]
+        height, error = float(row @ self.beta), float(np.sqrt(row @ self.covariance @ row))
+        reach = standard_errors(level) * error
+        chances = scipy.special.expit(
+            self.intercept + self.slope * np.array([height, height - reach, height + reach])
+        )
+        return float(chances[0]), float(chances[1]), float(chances[2])
+
+
+def likelihood(columns: np.ndarray, y: np.ndarray, customer: np.ndarray) -> Likelihood | None:
+    """Fits the chance of ``y`` (0 or 1) given ``columns``; ``customer`` numbers the rows' customers.
+
+    Logistic regression under a weak prior. Each fifth of the customers is foretold by the fit to the others; the
+    regression of what happened on those log odds is the calibration (Cox 1958). The mean squared error (Brier 1950) of
+    each fifth, fitted and calibrated on the others, stands beside that of the others' plain share. Standard errors are
+    over customers (Liang & Zeger 1986). None where a part of the customers knows one outcome only.
+    """
+    groups = customer % FOLDS
+    beta = _fit(columns, y)
+    foretold, shares = np.full(len(y), np.nan), np.full(len(y), np.nan)
+    for one in range(FOLDS):
+        inside, others = groups == one, groups != one
+        part = _fit(columns[others], y[others])
+        if part is None or beta is None:
+            return None
+        foretold[inside], shares[inside] = _with_one(columns[inside]) @ part, y[others].mean()
+    calibration = _fit(foretold[:, None], y)
+    if calibration is None:
+        return None
+    chance = _calibrated(foretold, y, groups)
+    full = _with_one(columns)
+    covariance = covariances(full, y, beta, weak_prior(full), customer)[1]
+    return Likelihood(
+        beta,
+        covariance,
+        float(calibration[0]),
+        float(calibration[1]),
+        float(((chance - y) ** 2).mean()),
+        float(((shares - y) ** 2).mean()),
+        len(np.unique(customer)),
+        len(y),
+    )
+
+
+def _calibrated(foretold: np.ndarray, y: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """The chances of each fifth, calibrated on the others."""
+    chance = np.empty(len(y))
+    for one in range(FOLDS):
+        inside = groups == one
+        by = _fit(foretold[~inside][:, None], y[~inside])
+        chance[inside] = scipy.special.expit(
+            foretold[inside] if by is None else by[0] + by[1] * foretold[inside]
+        )
+    return chance
+
+
+def _with_one(columns: np.ndarray) -> np.ndarray:
+    return np.column_stack([np.ones(len(columns)), columns])
+
+
+def _fit(columns: np.ndarray, y: np.ndarray) -> np.ndarray | None:
+    return None if not len(y) or np.ptp(y) == 0 else log_odds(_with_one(columns), y)
+
+
+# -- logistic regression under a normal prior --------------------------------------------
+# outcome ~ Bernoulli(logit⁻¹(offset + Zβ)), β ~ Normal(mean, diag(1 ÷ precision)). The log posterior has one maximum;
+# Newton's steps climb to it, and the curvature there gives Laplace's approximation and the sandwich.
+
+
+@dataclass(frozen=True)
+class Quadratic:
+    """The log likelihood around ``at``: value + gradientᵀd − ½ dᵀ curvature d."""
+
+    at: np.ndarray
+    value: float
+    gradient: np.ndarray
+    curvature: np.ndarray
+
+
+def expand(
+    design: np.ndarray, outcome: np.ndarray, beta: np.ndarray, offset: float = 0.0
+) -> Quadratic:
+    """The log likelihood of β and its first two derivatives, in one pass over the rows."""
+    width = design.shape[1]
+    value, gradient, curvature = 0.0, np.zeros(width), np.zeros((width, width))
+    for begin in range(0, len(design), ROWS_AT_ONCE):
+        rows, y = design[begin : begin + ROWS_AT_ONCE], outcome[begin : begin + ROWS_AT_ONCE]
+        odds = offset + rows @ beta
+        p = scipy.special.expit(odds)
+        value += float((y * odds - np.logaddexp(0, odds)).sum())
+        gradient += rows.T @ (y - p)
+        curvature += (rows * (p * (1 - p))[:, None]).T @ rows
+    return Quadratic(beta, value, gradient, curvature)
+
+
+def fit_logistic(
+    design: np.ndarray,
+    outcome: np.ndarray,
+    precision: np.ndarray,
+    mean: np.ndarray,
+    *,
+    start: np.ndarray | None = None,
+    offset: float = 0.0,
+) -> np.ndarray | None:
+    """β at the top of the posterior; None where that is not found in 100 steps.
+
+    ``design`` is rows × columns, ``outcome`` 0 or 1, ``precision`` and ``mean`` the prior's by column (0: none).
+    A step is halved until it climbs: a full one may leap over the top.
+
+    >>> design, outcome = np.ones((4, 1)), np.array([0, 0, 0, 1.0])
+    >>> float(np.exp(fit_logistic(design, outcome, np.zeros(1), np.zeros(1))[0]).round(6))
+    0.333333
+    """
+
+    def height(there: Quadratic) -> float:
+        return there.value - (precision * (there.at - mean) ** 2).sum() / 2
+
+    around = expand(design, outcome, mean if start is None else start, offset)
+    for _ in range(NEWTON_STEPS):
+        slope = around.gradient - precision * (around.at - mean)
+        step = np.linalg.solve(information(around.curvature, precision, len(design)), slope)
+        if np.abs(step).max() < STEP_TOLERANCE:
+            return around.at + step
+        reached = expand(design, outcome, around.at + step, offset)
+        while height(reached) < height(around) and np.abs(step).max() > STEP_TOLERANCE:
+            step = step / 2
+            reached = expand(design, outcome, around.at + step, offset)
+        around = reached
+    return None
+
+
+def information(curvature: np.ndarray, precision: np.ndarray, rows: int) -> np.ndarray:
+    """The curvature of the log posterior."""
+    return curvature + np.diag(precision + ROW_RIDGE * rows)
+
+
+def covariances(
+    design: np.ndarray,
+    outcome: np.ndarray,
+    beta: np.ndarray,
+    precision: np.ndarray,
+    customer: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """β's covariance as the information has it, and the sandwich over customers (Liang & Zeger 1986).
+
+    ``customer`` numbers the rows' customers, whose rows hang together.
+    """
+    bread = np.linalg.inv(
+        information(expand(design, outcome, beta).curvature, precision, len(design))
+    )
+    scores = np.zeros((int(customer.max()) + 1, design.shape[1]))
+    np.add.at(scores, customer, design * (outcome - scipy.special.expit(design @ beta))[:, None])
+    groups = len(np.unique(customer))
+    return bread, bread @ (scores.T @ scores * groups / max(groups - 1, 1)) @ bread

@@ -1,4 +1,4 @@
-"""Every hypothesis tried in a call, in one list, and what remains of it under false-discovery control."""
+"""Every hypothesis that a call tests, in one list, and what remains under false-discovery control."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import scipy
 
 
 def benjamini_hochberg(p: Sequence[float] | np.ndarray) -> np.ndarray:
-    """The smallest false-discovery rate at which each hypothesis would be called: its q.
+    """The smallest false-discovery rate at which each hypothesis would be called significant: its q.
 
-    Benjamini & Hochberg (1995): q_(i) = min over j ≥ i of p_(j)·m/j, in the order given. Refuses
-    p outside 0..1 and NaN: what could not be tested was not tried.
+    Benjamini & Hochberg (1995), in the order of ``p``. Refuses p outside 0..1 and NaN: what could not be
+    tested was not tried.
 
     >>> benjamini_hochberg([.01, .04, .03]).round(4).tolist()
     [0.03, 0.04, 0.04]
@@ -21,15 +22,11 @@ def benjamini_hochberg(p: Sequence[float] | np.ndarray) -> np.ndarray:
     p = np.asarray(p, dtype=float)
     if p.size and not ((p >= 0) & (p <= 1)).all():
         raise ValueError("p-values lie in 0..1")
-    order = np.argsort(p, kind="stable")
-    scaled = p[order] * len(p) / np.arange(1, len(p) + 1)
-    q = np.empty(len(p))
-    q[order] = np.minimum.accumulate(scaled[::-1])[::-1]
-    return np.minimum(q, 1.0)
+    return np.asarray(scipy.stats.false_discovery_control(p, method="bh"))
 
 
 class Hypotheses:
-    """The list of all that a call has tried: each with its family, its name, its p and its figures.
+    """All that a call has tried: each with its family, its name, its p and its figures.
 
     >>> tried = Hypotheses()
     >>> tried.add("pairs", "export & alerts", 0.001, lift=3.0)
@@ -54,7 +51,7 @@ class Hypotheses:
         frame = pd.DataFrame(self._tried, columns=None if self._tried else ["family", "name", "p"])
         return frame.assign(q=benjamini_hochberg(frame["p"].to_numpy(dtype=float)))
 
-    def found(self, q: float) -> pd.DataFrame:
+    def significant(self, q: float) -> pd.DataFrame:
         """Those whose q is at most ``q``."""
         frame = self.frame()
         return frame[frame["q"] <= q].reset_index(drop=True)

@@ -1,84 +1,167 @@
-"""Rates of counted things, with the interval that their denominator allows."""
+"""Rates of counted things with their intervals, shares that add up, and how unequally a sum is spread."""
 
 from __future__ import annotations
 
-import numpy as np
-import scipy
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
 
-from healthseg.statistics.normal import standard_errors
+import numpy as np
+import pandas as pd
+import scipy
+from statsmodels.stats.proportion import proportion_confint
 
 Counts = np.ndarray | float
+
+
+def standard_errors(level: float) -> float:
+    """How many standard errors on either side hold a normal estimate with probability ``level``?
+
+    >>> round(standard_errors(0.90), 3), round(standard_errors(0.95), 3)
+    (1.645, 1.96)
+    """
+    return float(scipy.special.ndtri((1 + level) / 2))
+
+
+def student_errors(level: float, degrees: float) -> float:
+    """``standard_errors`` of an estimate whose standard error was itself estimated with so many degrees of freedom.
+
+    >>> [round(student_errors(0.95, degrees), 3) for degrees in (1, 2, 10, 30, 5_000)]
+    [12.706, 4.303, 2.228, 2.042, 1.96]
+    """
+    return float(scipy.special.stdtrit(degrees, (1 + level) / 2))
+
+
+def two_sided_p(z: float) -> float:
+    """How likely is a standard normal to lie as far from 0 as ``z``, on either side?
+
+    >>> round(two_sided_p(-1.96), 4)
+    0.05
+    """
+    return float(2 * scipy.special.ndtr(-abs(z)))
 
 
 def wilson(successes: Counts, trials: Counts, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
     """Between which shares does the true share lie, of ``successes`` in ``trials``?
 
-    Wilson's score interval (1927), without continuity correction; ``successes`` may be halves, as mid-ranks
-    are. NaN where there are no trials.
+    Wilson's score interval (1927), without continuity correction; ``successes`` may be halves, as mid-ranks are.
+    Exactly 0 and 1 at the ends, whatever the rounding; NaN where there are no trials.
 
     >>> [round(float(edge), 4) for edge in wilson(15, 148)]
     [0.0624, 0.1605]
     """
     successes, trials = np.asarray(successes, dtype=float), np.asarray(trials, dtype=float)
-    z = standard_errors(level)
     n = np.where(trials > 0, trials, np.nan)
-    share = successes / n
-    centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
-    reach = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
-    low = np.where(
-        successes == 0, 0.0 * n, centre - reach
-    )  # exactly 0 and 1 at the ends, whatever the rounding
-    high = np.where(successes == trials, 1.0 + 0.0 * n, centre + reach)
+    low, high = proportion_confint(successes, n, 1 - level, method="wilson")
+    low = np.where(successes == 0, 0.0 * n, low)
+    high = np.where(successes == trials, 1.0 + 0.0 * n, high)
     return np.clip(low, 0, 1), np.clip(high, 0, 1)
 
 
-def jeffreys(
-    successes: Counts, trials: Counts, level: float = 0.95
-) -> tuple[np.ndarray, np.ndarray]:
-    """The equal-tailed posterior interval of a share under the Beta(½, ½) prior; 0 and 1 at the ends.
+# -- figures that are rounded and still add up -------------------------------------------
 
-    Brown, Cai & DasGupta (2001), Statistical Science 16(2), §3.1.3.
+
+def largest_remainder(
+    figures: Sequence[Fraction | float | int], total: int | None = None
+) -> list[int]:
+    """Which of the figures are rounded up, so that the integers add up to ``total``?
+
+    Hamilton's method, also of negative figures: each is rounded down, and the missing units go to the largest
+    remainders (the first of equal ones). ``total`` is by default the figures' sum rounded half up. Raises ValueError
+    where no such rounding exists.
+
+    >>> largest_remainder([33.4, 33.3, 33.3], 100)
+    [34, 33, 33]
+    >>> largest_remainder([Fraction(-5, 2), Fraction(3, 2)])
+    [-2, 1]
     """
-    return beta_interval(
-        np.asarray(successes) + 0.5,
-        np.asarray(trials) - np.asarray(successes) + 0.5,
-        level,
-        at_zero=np.asarray(successes) == 0,
-        at_one=np.asarray(successes) == np.asarray(trials),
+    exact = [Fraction(figure) for figure in figures]
+    whole = math.floor(sum(exact) + Fraction(1, 2)) if total is None else total
+    floors = [math.floor(figure) for figure in exact]
+    missing = whole - sum(floors)
+    if not 0 <= missing <= len(exact):
+        raise ValueError(
+            f"figures that sum to {float(sum(exact))} cannot be rounded to a total of {whole}"
+        )
+    by_remainder = sorted(
+        range(len(exact)), key=lambda index: (floors[index] - exact[index], index)
+    )
+    for index in by_remainder[:missing]:
+        floors[index] += 1
+    return floors
+
+
+def percentages(counts: Sequence[int], decimals: int = 1) -> list[float]:
+    """Percentages of a total that add up to exactly 100 at the given decimals; all 0 of nothing.
+
+    >>> percentages([1, 1, 1])
+    [33.4, 33.3, 33.3]
+    """
+    total = sum(counts)
+    if total == 0:
+        return [0.0] * len(counts)
+    unit = 10**decimals
+    exact = [Fraction(count * 100 * unit, total) for count in counts]
+    return [units / unit for units in largest_remainder(exact, 100 * unit)]
+
+
+# -- concentration -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Top:
+    """The largest contributors: how many, their sum, its share of the total, their positions in the input."""
+
+    count: int
+    total: float
+    share: float | None
+    positions: np.ndarray
+
+
+def top_fifth(amounts: np.ndarray, names: np.ndarray, share: float = 0.2) -> Top:
+    """What do the ⌈share·n⌉ largest of n known amounts add up to? Names break ties.
+
+    >>> top_fifth(np.array([1.0, 5.0, 2.0, 1.0, 1.0]), np.array(list("abcde"))).share
+    0.5
+    """
+    amounts = np.asarray(amounts, dtype=float)
+    known = np.flatnonzero(np.isfinite(amounts))
+    order = known[np.lexsort((np.asarray(names)[known].astype(str), -amounts[known]))]
+    count = int(np.ceil(round(share * len(order), 9)))
+    total, largest = float(amounts[known].sum()), float(amounts[order[:count]].sum())
+    return Top(count, largest, largest / total if total > 0 else None, order[:count])
+
+
+def gini(amounts: np.ndarray) -> float | None:
+    """The Gini coefficient of known, non-negative amounts: 0 where all are alike, near 1 where one has all.
+
+    Half the mean absolute difference over the mean (Gini 1912): Σ (2i − n − 1)·x_(i) / (n·Σx). None without a sum.
+
+    >>> gini(np.array([0.0, 0.0, 0.0, 4.0])), gini(np.array([2.0, 2.0]))
+    (0.75, 0.0)
+    """
+    ordered = _ordered(amounts)
+    n, total = len(ordered), float(ordered.sum())
+    if not total > 0:
+        return None
+    return float(((2 * np.arange(1, n + 1) - n - 1) * ordered).sum() / (n * total))
+
+
+def lorenz(amounts: np.ndarray) -> pd.DataFrame:
+    """The Lorenz curve, from the smallest up: share of those who contribute, share of the sum; 0, 0 first.
+
+    >>> lorenz(np.array([3.0, 1.0])).values.tolist()
+    [[0.0, 0.0], [0.5, 0.25], [1.0, 1.0]]
+    """
+    ordered = _ordered(amounts)
+    total = float(ordered.sum())
+    running = np.r_[0.0, np.cumsum(ordered)] / total if total > 0 else np.zeros(0)
+    return pd.DataFrame(
+        {"share_of_customers": np.linspace(0, 1, len(running)), "share_of_total": running}
     )
 
 
-def beta_interval(
-    alpha: np.ndarray,
-    beta: np.ndarray,
-    level: float,
-    at_zero: np.ndarray | bool = False,
-    at_one: np.ndarray | bool = False,
-) -> tuple[np.ndarray, np.ndarray]:
-    """The equal-tailed interval of a Beta distribution, its ends opened to 0 and 1 where told."""
-    tail = (1 - level) / 2
-    low, high = (
-        scipy.special.betaincinv(alpha, beta, tail),
-        scipy.special.betaincinv(alpha, beta, 1 - tail),
-    )
-    return np.where(at_zero, 0.0, low), np.where(at_one, 1.0, high)
-
-
-def shrunken_share(
-    successes: np.ndarray,
-    trials: np.ndarray,
-    prior_share: float,
-    prior_trials: float,
-    level: float = 0.90,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A share pulled towards ``prior_share`` as if that had been seen in ``prior_trials`` more trials.
-
-    Returns the posterior mean and its interval: Beta(prior + successes, prior + failures).
-
-    >>> [round(float(x), 3) for x in shrunken_share(np.array(0), np.array(10), 0.2, 10)]
-    [0.1, 0.019, 0.226]
-    """
-    alpha = np.asarray(successes) + prior_share * prior_trials
-    beta = np.asarray(trials) - np.asarray(successes) + (1 - prior_share) * prior_trials
-    low, high = beta_interval(alpha, beta, level)
-    return alpha / (alpha + beta), low, high
+def _ordered(amounts: np.ndarray) -> np.ndarray:
+    ordered = np.sort(np.asarray(amounts, dtype=float))
+    return ordered[np.isfinite(ordered)]

@@ -17,8 +17,7 @@ from healthseg.metrics.milestone_times import (
     value_median,
     values,
 )
-from healthseg.statistics.logrank import log_rank
-from healthseg.statistics.survival import kaplan_meier, quantile_time
+from healthseg.statistics.survival import kaplan_meier, log_rank, quantile_time
 from healthseg.testing import tiny_portfolio
 from tests.statistics.test_logrank import NOT_MAINTAINED, NOT_MAINTAINED_ENDED
 from tests.statistics.test_survival import AML, AML_ENDED

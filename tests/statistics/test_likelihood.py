@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import expit
 
-from healthseg.statistics.likelihood import likelihood
+from healthseg.statistics.effects import likelihood
 
 
 def sample(seed, slope, customers=300, rows=5):

@@ -7,7 +7,7 @@ import pytest
 import scipy
 import statsmodels.api as sm
 
-from healthseg.statistics import logistic
+from healthseg.statistics import effects
 
 
 def world(
@@ -27,9 +27,9 @@ def nothing(design: np.ndarray) -> np.ndarray:
 def test_without_a_prior_it_is_statsmodels_logit_with_its_errors_over_customers(seed):
     design, y, customer = world(seed)
     theirs = sm.Logit(y, design).fit(disp=0, tol=1e-12)
-    beta = logistic.fit(design, y, nothing(design), nothing(design))
+    beta = effects.fit_logistic(design, y, nothing(design), nothing(design))
     np.testing.assert_allclose(beta, theirs.params, atol=1e-8)
-    plain, over_customers = logistic.covariances(design, y, beta, nothing(design), customer)
+    plain, over_customers = effects.covariances(design, y, beta, nothing(design), customer)
     np.testing.assert_allclose(plain, theirs.cov_params(), rtol=1e-5)
     clustered = sm.Logit(y, design).fit(
         disp=0, tol=1e-12, cov_type="cluster", cov_kwds={"groups": customer}
@@ -52,7 +52,7 @@ def test_under_a_prior_it_is_the_top_that_a_general_optimiser_finds(seed):
             np.logaddexp(0, odds).sum() - y @ odds + (precision * (beta - mean) ** 2).sum() / 2
         )
 
-    found = logistic.fit(design, y, precision, mean, offset=offset)
+    found = effects.fit_logistic(design, y, precision, mean, offset=offset)
     searched = scipy.optimize.minimize(
         depth,
         mean,
@@ -66,19 +66,19 @@ def test_under_a_prior_it_is_the_top_that_a_general_optimiser_finds(seed):
 def test_the_derivatives_are_those_of_the_value():
     design, y, _ = world(7)
     beta, step = np.array([0.2, -0.4, 1.0, 0.1]), 1e-5 * np.eye(4)
-    around = logistic.expand(design, y, beta, offset=0.3)
+    around = effects.expand(design, y, beta, offset=0.3)
     slopes = [
         (
-            logistic.expand(design, y, beta + one, 0.3).value
-            - logistic.expand(design, y, beta - one, 0.3).value
+            effects.expand(design, y, beta + one, 0.3).value
+            - effects.expand(design, y, beta - one, 0.3).value
         )
         / 2e-5
         for one in step
     ]
     bends = [
         (
-            logistic.expand(design, y, beta - one, 0.3).gradient
-            - logistic.expand(design, y, beta + one, 0.3).gradient
+            effects.expand(design, y, beta - one, 0.3).gradient
+            - effects.expand(design, y, beta + one, 0.3).gradient
         )
         / 2e-5
         for one in step
@@ -88,10 +88,10 @@ def test_the_derivatives_are_those_of_the_value():
 
 
 def test_many_rows_are_added_up_in_parts():
-    design, y, _ = world(8, rows=logistic.ROWS_AT_ONCE + 5)
-    whole, beta = logistic.expand(design, y, np.zeros(4)), np.zeros(4)
+    design, y, _ = world(8, rows=effects.ROWS_AT_ONCE + 5)
+    whole, beta = effects.expand(design, y, np.zeros(4)), np.zeros(4)
     parts = [
-        logistic.expand(design[rows], y[rows], beta)
+        effects.expand(design[rows], y[rows], beta)
         for rows in (slice(0, 9_000), slice(9_000, None))
     ]
     np.testing.assert_allclose(whole.gradient, sum(part.gradient for part in parts), rtol=1e-10)
@@ -102,8 +102,8 @@ def test_a_side_without_events_settles_under_a_prior_and_a_step_that_leaps_is_ha
     design = np.column_stack([np.ones(40), np.repeat([0.0, 1.0], 20)])
     y = np.r_[np.zeros(19), 1.0, np.zeros(20)]
     precision = np.array([0.0, 0.1])
-    near = logistic.fit(design, y, precision, np.zeros(2))
-    far = logistic.fit(design, y, precision, np.zeros(2), start=np.array([8.0, -20.0]))
+    near = effects.fit_logistic(design, y, precision, np.zeros(2))
+    far = effects.fit_logistic(design, y, precision, np.zeros(2), start=np.array([8.0, -20.0]))
     assert near[1] < 0
     np.testing.assert_allclose(near, far, atol=1e-8)
 
@@ -111,10 +111,10 @@ def test_a_side_without_events_settles_under_a_prior_and_a_step_that_leaps_is_ha
 def test_columns_that_say_the_same_share_what_they_say():
     design, y, _ = world(9)
     twice, precision = np.column_stack([design, design[:, 1]]), np.array([0.0, 0.1, 0.1, 0.1, 0.1])
-    found = logistic.fit(twice, y, precision, np.zeros(5))
+    found = effects.fit_logistic(twice, y, precision, np.zeros(5))
     assert found[1] == pytest.approx(found[4], abs=1e-8)
 
 
 def test_what_has_no_top_is_not_found():
     design, y = np.ones((5, 1)), np.ones(5)
-    assert logistic.fit(design, y, np.zeros(1), np.zeros(1)) is None
+    assert effects.fit_logistic(design, y, np.zeros(1), np.zeros(1)) is None

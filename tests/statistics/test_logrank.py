@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from statsmodels.duration.survfunc import survdiff
 
-from healthseg.statistics.logrank import log_rank, time_factor
+from healthseg.statistics.survival import log_rank, time_factor
 from tests.statistics.test_survival import AML, AML_ENDED, MP6, MP6_ENDED
 
 # The placebo group of Freireich et al. (1963): all relapsed

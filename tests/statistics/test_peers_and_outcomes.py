@@ -8,10 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from healthseg.statistics.outcomes import label_event_dates, labels
+from healthseg.statistics.outcomes import label_event_dates, labels, temporal_splits
 from healthseg.statistics.peers import order_statistic, peer_standing, peers_of
 from healthseg.statistics.rates import wilson
-from healthseg.statistics.temporal import temporal_splits
 
 
 def portfolio(values, industry="retail", tier="SMB", prefix="c"):

@@ -9,9 +9,12 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from healthseg.statistics.multiplicity import Hypotheses, benjamini_hochberg
-from healthseg.statistics.normal import student_errors
-from healthseg.statistics.rates import jeffreys, shrunken_share, wilson
-from healthseg.statistics.shares import largest_remainder, percentages
+from healthseg.statistics.rates import (
+    largest_remainder,
+    percentages,
+    student_errors,
+    wilson,
+)
 
 
 @pytest.mark.parametrize(
@@ -41,23 +44,10 @@ def test_a_rate_lies_in_its_interval_and_more_trials_narrow_it(successes, failur
     trials = successes + failures
     if trials == 0:
         return
-    for interval in (wilson, jeffreys):
-        low, high = interval(successes, trials, level)
-        assert 0 <= low <= successes / trials <= high <= 1
-        wide, narrow = high - low, np.subtract(*interval(10 * successes, 10 * trials, level)[::-1])
-        assert narrow < wide
-
-
-def test_the_jeffreys_interval_holds_its_level_of_the_posterior():
-    low, high = jeffreys(3, 20, 0.9)
-    assert np.diff(stats.beta(3.5, 17.5).cdf([low, high])) == pytest.approx(0.9)
-    assert (jeffreys(0, 20)[0], jeffreys(20, 20)[1]) == (0.0, 1.0)
-
-
-def test_a_shrunken_share_lies_between_what_was_seen_and_the_prior():
-    mean, low, high = shrunken_share(np.array([0, 5, 10]), np.array([10, 10, 10]), 0.2, 10, 0.9)
-    assert mean.tolist() == pytest.approx([(0 + 2) / 20, (5 + 2) / 20, (10 + 2) / 20])
-    assert ((low < mean) & (mean < high)).all()
+    low, high = wilson(successes, trials, level)
+    assert 0 <= low <= successes / trials <= high <= 1
+    wide, narrow = high - low, np.subtract(*wilson(10 * successes, 10 * trials, level)[::-1])
+    assert narrow < wide
 
 
 def test_benjamini_and_hochbergs_own_example_rejects_four():
@@ -98,7 +88,7 @@ def test_the_list_of_hypotheses_counts_everything_tried_whatever_its_family():
     tried.add("rhythms", "b", 0.5)
     assert len(tried) == 2
     assert tried.frame()["q"].tolist() == [0.02, 0.5]
-    assert tried.found(0.02)["name"].tolist() == ["a"]
+    assert tried.significant(0.02)["name"].tolist() == ["a"]
     assert len(Hypotheses().frame()) == 0
 
 

@@ -15,8 +15,8 @@ from healthseg.charts import formats
 from healthseg.errors import ClientNotFound, InvalidParameters
 from healthseg.metrics.messages import rates
 from healthseg.metrics.revenue import movements, retention, waterfall
-from healthseg.statistics.concentration import gini, lorenz, top_fifth
-from healthseg.statistics.shifts import dominance, hodges_lehmann
+from healthseg.statistics.rates import gini, lorenz, top_fifth
+from healthseg.statistics.robust import dominance, hodges_lehmann
 from healthseg.testing import tiny_portfolio
 from healthseg.tools.tiers.capacity import suggested
 from healthseg.tools.tiers.ranking import by_sizes, composite

@@ -13,7 +13,7 @@ from healthseg.data.memory import remember
 from healthseg.metrics.counting import epoch_day, epoch_days, epoch_days_or_nan
 from healthseg.metrics.leaving import customers_as_of
 from healthseg.metrics.milestone_times import value_median
-from healthseg.statistics.shares import percentages
+from healthseg.statistics.rates import percentages
 from healthseg.statistics.survival import kaplan_meier, survival_at
 from healthseg.tools.adoption.figures import Figures
 from healthseg.tools.adoption.result import Pattern, PatternEvidence

@@ -17,8 +17,7 @@ from healthseg.metrics.counting import customers, epoch_days
 from healthseg.metrics.milestone_catalogue import Catalogue, DayCount, catalogue
 from healthseg.metrics.milestones import lives, states
 from healthseg.settings import Settings
-from healthseg.statistics.logrank import LogRank, log_rank
-from healthseg.statistics.survival import Median, kaplan_meier, quantile_time
+from healthseg.statistics.survival import LogRank, Median, kaplan_meier, log_rank, quantile_time
 
 TOOL = "track_adoption_milestones"
 OPEN = ("in_progress", "overdue", "not_started")

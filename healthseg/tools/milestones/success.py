@@ -10,7 +10,7 @@ import pandas as pd
 
 from healthseg.metrics.counting import epoch_day
 from healthseg.metrics.milestone_times import Ahead, ahead
-from healthseg.statistics.likelihood import Likelihood, likelihood
+from healthseg.statistics.effects import Likelihood, likelihood
 from healthseg.tools.milestones.figures import Figures
 
 LEAST_FINISHED, LEAST_FAILURES = 30, 10

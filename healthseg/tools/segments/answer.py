@@ -12,8 +12,7 @@ from healthseg import rules
 from healthseg.clustering.rules import UNPLACED
 from healthseg.data.memory import remember
 from healthseg.settings import BANDS, tier_names
-from healthseg.statistics.concentration import gini, top_fifth
-from healthseg.statistics.shares import percentages
+from healthseg.statistics.rates import gini, percentages, top_fifth
 from healthseg.tools.segments import characteristics as counted
 from healthseg.tools.segments import frames, insights, keeping, migration, missing, strategy
 from healthseg.tools.segments.criteria import checked

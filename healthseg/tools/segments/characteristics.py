@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from healthseg.metrics import messages
-from healthseg.statistics.normal import student_errors
+from healthseg.statistics.rates import student_errors
 from healthseg.tools.rounding import rounded
 from healthseg.tools.segments import metrics
 from healthseg.tools.segments.figures import NEW_DAYS, OVERDUE_DAYS, SILENT_DAYS, Figures

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from healthseg.statistics.concentration import lorenz as lorenz_curve
+from healthseg.statistics.rates import lorenz as lorenz_curve
 from healthseg.tools.segments import metrics
 from healthseg.tools.segments.characteristics import AVERAGES
 from healthseg.tools.segments.result import Place, Segmentation

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from healthseg.statistics.multiplicity import Hypotheses
-from healthseg.statistics.shifts import dominance
+from healthseg.statistics.robust import dominance
 from healthseg.tools.segments import metrics
 from healthseg.tools.segments.result import Insight
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from healthseg.clustering.rules import places
-from healthseg.statistics.normal import standard_errors
+from healthseg.statistics.rates import standard_errors
 from healthseg.tools.segments.figures import Figures
 from healthseg.tools.segments.placing import Placed, Placer
 from healthseg.tools.segments.result import Migration, Move, Noise

@@ -15,8 +15,7 @@ from healthseg.data.memory import remember
 from healthseg.metrics import spans as measured
 from healthseg.metrics.revenue import movements
 from healthseg.settings import tier_names
-from healthseg.statistics.concentration import gini, top_fifth
-from healthseg.statistics.shares import percentages
+from healthseg.statistics.rates import gini, percentages, top_fifth
 from healthseg.tools.rounding import rounded
 from healthseg.tools.segments.figures import DAY, Figures
 from healthseg.tools.segments.keeping import slugs

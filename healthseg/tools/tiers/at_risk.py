@@ -11,7 +11,7 @@ import scipy
 from healthseg.data.memory import remember
 from healthseg.scoring import training
 from healthseg.scoring.churn import THE_PORTFOLIO
-from healthseg.statistics.normal import standard_errors
+from healthseg.statistics.rates import standard_errors
 from healthseg.tools.health import leaving
 from healthseg.tools.segments.figures import Figures
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from healthseg.metrics.revenue import PARTS
-from healthseg.statistics.concentration import lorenz as lorenz_curve
+from healthseg.statistics.rates import lorenz as lorenz_curve
 from healthseg.tools.tiers.at_risk import simulate
 from healthseg.tools.tiers.result import TierPlace, ValueTiers
 

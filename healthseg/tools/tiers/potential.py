@@ -17,7 +17,7 @@ import pandas as pd
 from healthseg.data.memory import remember, stored
 from healthseg.forecasting import forecast
 from healthseg.metrics import panel as panels
-from healthseg.statistics.shifts import hodges_lehmann
+from healthseg.statistics.robust import hodges_lehmann
 from healthseg.tools.segments.figures import Figures
 
 STEPS, STEP_DAYS = 13, 28  # a year of four-week steps, back and ahead

@@ -13,8 +13,7 @@ from healthseg.clustering.rhythms import CELLS, DAY_NAMES, Rhythm, hour_ranges, 
 from healthseg.clustering.unusual_days import anomalies_of, daily
 from healthseg.metrics.counting import EPOCH, epoch_day
 from healthseg.statistics.departures import against_weekday
-from healthseg.statistics.robust import theil_sen
-from healthseg.statistics.velocity import LEAST_POINTS, velocity
+from healthseg.statistics.robust import LEAST_POINTS, theil_sen, velocity
 from healthseg.tools.base import Figure, Interval, integer, number, rounded, word
 from healthseg.tools.usage.result import (
     GrowthAccounting,
