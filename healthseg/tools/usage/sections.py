@@ -13,7 +13,7 @@ from healthseg.clustering.rhythms import CELLS, DAY_NAMES, Rhythm, hour_ranges, 
 from healthseg.clustering.unusual_days import anomalies_of, daily
 from healthseg.metrics.counting import EPOCH, epoch_day
 from healthseg.statistics.departures import against_weekday
-from healthseg.statistics.robust import LEAST_POINTS, theil_sen, velocity
+from healthseg.statistics.robust import VELOCITY_MIN_POINTS, theil_sen, velocity
 from healthseg.tools.base import Figure, Interval, integer, number, rounded, word
 from healthseg.tools.usage.result import (
     GrowthAccounting,
@@ -92,7 +92,7 @@ def trends(
 
 
 def _few_for_velocity(weeks: int) -> str:
-    return f"{weeks} whole weeks with events, at least {LEAST_POINTS} are needed"
+    return f"{weeks} whole weeks with events, at least {VELOCITY_MIN_POINTS} are needed"
 
 
 def _no_slope_change(weeks: int) -> SlopeChange:
