@@ -198,7 +198,7 @@ def flows(frame: pd.DataFrame, width: int = theme.WIDE, order: Sequence[str] = (
     height, gap = 320, 10
     left, right = _ends(frame, "from", height, gap, order), _ends(frame, "to", height, gap, order)
     names = list(dict.fromkeys([*right, *left]))
-    paint = colours(names) | {"New": theme.SOFT, "Left": theme.SOFT}
+    paint = colours(names) | dict.fromkeys(("New", "Left", "Churned"), theme.SOFT)
     room = 92 if width < 500 else 170
     inner = width - 2 * room
     ribbons = _ribbons(frame, left, right, paint, inner)
@@ -250,7 +250,7 @@ def _ends(
 ) -> dict[str, tuple[float, float, int]]:
     """Where each segment's block begins and ends on a side, and its customers; least room for a label each."""
     counts = frame.groupby(side)["customers"].sum()
-    last = ["New", "Left", "Not placed", "Other"]
+    last = ["New", "Left", "Churned", "Not placed", "Other"]
     ranks = {
         name: at
         for at, name in enumerate([*(one for one in order if one not in last), None, *last])

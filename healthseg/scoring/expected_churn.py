@@ -127,7 +127,7 @@ def simulate_churned_arr(
     rng = np.random.default_rng([seed, 13])
     totals = [
         _draw(table, amounts, tier, rng, min(DRAWS_AT_ONCE, draws - done))
-        for done in range(0, draws, DRAWS_AT_ONCE)
+        for done in range(0, draws if len(table) else 0, DRAWS_AT_ONCE)
     ]
     certain = table["gave_notice"].to_numpy(dtype=bool)
     return ChurnedArr(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from pydantic import Field, field_validator
@@ -56,19 +57,29 @@ class TierSettings(Frozen):
         "Corporate": 8.0,
         "Enterprise": 16.0,
     }
-    tier_strategies: dict[str, TierStrategy] = (
-        TIER_STRATEGIES  # what the team has set itself; other names by rank
-    )
-    csm_capacity_hours: Annotated[float, Field(gt=0)] = (
-        120.0  # a month with customers, where csms doesn't say
-    )
-    strategic_weights: tuple[float, float, float] = (
-        0.5,
-        0.3,
-        0.2,
-    )  # of the ranks of ARR, potential, strategic value
-    support_tiers: dict[str, str] = {}  # plan → what its support is called
+    # what the team has set itself; tiers of other names take them by rank
+    tier_strategies: dict[str, TierStrategy] = TIER_STRATEGIES
+    # a manager's hours a month with customers, where the csms table has none
+    csm_capacity_hours: Annotated[float, Field(gt=0)] = 120.0
+    # a capacity gap is critical where a third of the managers needed is missing in a tier that holds
+    # a quarter of the ARR
+    critical_capacity_gap_share: Annotated[float, Field(gt=0, le=1)] = 1 / 3
+    large_tier_arr_share: Annotated[float, Field(gt=0, le=1)] = 0.25
+    # weights of the ranks of ARR, potential and strategic value
+    strategic_weights: tuple[float, float, float] = (0.5, 0.3, 0.2)
+    # by which each weight is moved to see how far the tiers depend on it
+    strategic_weight_step: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    # plan → what its support is called
+    support_tiers: dict[str, str] = {}
+    # seats in use from which more users need more seats
     expansion_min_utilisation: Annotated[float, Field(gt=0, le=1)] = 0.9
+    # customers with a bundle of premium features, and without it: fewer say nothing of its price
+    expansion_min_peers: Annotated[int, Field(ge=2)] = 8
+    # fewer customers of a year ago say nothing of a tier's net retention
+    retention_min_customers: Annotated[int, Field(ge=1)] = 8
+    # a tier whose customers take so few hours, and that has so many, is served by programmes
+    automation_max_hours: Annotated[float, Field(gt=0)] = 1.0
+    automation_min_customers: Annotated[int, Field(ge=1)] = 20
 
     @field_validator("arr_thresholds")
     @classmethod
@@ -85,15 +96,15 @@ class TierSettings(Frozen):
         return values
 
 
-def tier_names(config: TierSettings) -> tuple[str, ...]:
-    """Names from the lowest tier up, for k thresholds k + 1."""
-    count = len(config.arr_thresholds) + 1
+def tier_names(config: TierSettings, thresholds: Sequence[float] | None = None) -> tuple[str, ...]:
+    """Names from the lowest tier up: k thresholds (by default the settings') make k + 1 tiers."""
+    count = len(config.arr_thresholds if thresholds is None else thresholds) + 1
     if config.tier_names and len(config.tier_names) == count:
         return config.tier_names
-    named = {
+    usual = {
         2: ("SMB", "Enterprise"),
         3: ("SMB", "Mid-Market", "Enterprise"),
         4: ("SMB", "Mid-Market", "Corporate", "Enterprise"),
         5: ("Micro", "SMB", "Mid-Market", "Corporate", "Enterprise"),
     }
-    return named.get(count, tuple(f"Tier {k}" for k in range(1, count + 1)))
+    return usual.get(count, tuple(f"Tier {number}" for number in range(1, count + 1)))

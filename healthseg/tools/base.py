@@ -7,8 +7,10 @@ import functools
 import html
 import inspect
 import json
+import math
 import os
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import (
     TYPE_CHECKING,
     Annotated,
@@ -46,7 +48,10 @@ __all__ = [
     "integer",
     "number",
     "records",
+    "rising_numbers",
     "rounded",
+    "slug",
+    "slugs",
     "tool",
     "validated",
     "word",
@@ -113,6 +118,30 @@ def _json_value(value: Any) -> Any:
     if isinstance(value, float | np.floating):
         return int(value) if float(value).is_integer() else round(float(value), 4)
     return value.item() if isinstance(value, np.generic) else value
+
+
+def slug(name: str) -> str:
+    """A name as part of an id or a key.
+
+    >>> slug("At Risk + Healthy"), slug("日本")
+    ('at_risk_healthy', 'segment')
+    """
+    return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")[:40].strip("_") or "segment"
+
+
+def slugs(names: Iterable[str]) -> list[str]:
+    """A key for each name, all different: a slug that is taken gets the first free number.
+
+    >>> slugs(["Tier A", "Tier-A", "日本", "中国"])
+    ['tier_a', 'tier_a_2', 'segment', 'segment_2']
+    """
+    keys: list[str] = []
+    for name in names:
+        key, number = slug(name), 2
+        while key in keys:
+            key, number = f"{slug(name)}_{number}", number + 1
+        keys.append(key)
+    return keys
 
 
 class Figure:
@@ -255,6 +284,13 @@ class Result(BaseModel):
         self._frames.update(frames)
         return self
 
+    def with_part(self, name: str, part: Part) -> Self:
+        """The same result with a part that it lacked, and the reasons of its missing figures."""
+        path = f"$.{name}"
+        known = {key: reason for key, reason in self.not_measured.items() if key != path}
+        known |= dict(reasons(part, path))
+        return self.model_copy(update={name: part, "not_measured": dict(sorted(known.items()))})
+
     def to_dict(self) -> dict[str, Any]:
         """The response as JSON values: dates are texts, missing figures null."""
         return self.model_dump(mode="json")
@@ -369,6 +405,45 @@ def _expected(error: Mapping[str, Any]) -> list[str]:
     expected = str(error.get("ctx", {}).get("expected", ""))
     words = expected.replace(" or ", ", ").split(",")
     return [text.strip().strip("'") for text in words if text.strip()]
+
+
+MOST_NUMBERS = 50
+
+
+def rising_numbers(
+    values: Any, parameter: str, low: float | None = None, high: float | None = None
+) -> list[float]:
+    """Thresholds: rising, finite numbers of a range; raises InvalidParameters.
+
+    >>> rising_numbers([10, 20], "arr_thresholds", 0)
+    [10.0, 20.0]
+    """
+    span = "" if low is None else f" from {low:g}" + ("" if high is None else f" to {high:g}")
+    rule = f"1 to {MOST_NUMBERS} rising numbers{span}, each once"
+    if problem := _threshold_problem(values, low, high):
+        raise InvalidParameters(
+            f"Invalid {parameter}: {problem}; it must be {rule}",
+            parameter=parameter,
+            value_provided=str(values)[:200],
+            validation_rule=rule,
+        )
+    return [float(value) for value in values]
+
+
+def _threshold_problem(values: Any, low: float | None, high: float | None) -> str | None:
+    if not isinstance(values, list | tuple) or not 1 <= len(values) <= MOST_NUMBERS:
+        return f"{str(values)[:80]!r} is not such a list"
+    for value in values:
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not is_number or not math.isfinite(value):
+            return f"{str(value)[:40]!r} is not a finite number"
+        if low is not None and value < low:
+            return f"{value:g} is {'negative' if low == 0 else 'outside the range'}"
+        if high is not None and value > high:
+            return f"{value:g} is outside the range"
+    if len(set(values)) < len(values):
+        return "a threshold is repeated"
+    return None if sorted(values) == list(values) else "the thresholds don't rise"
 
 
 def _rule(message: str) -> str:

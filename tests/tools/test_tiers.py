@@ -18,8 +18,7 @@ from healthseg.metrics.revenue import movements, retention, waterfall
 from healthseg.statistics.rates import gini, lorenz, top_fifth
 from healthseg.statistics.robust import dominance, hodges_lehmann
 from healthseg.testing import tiny_portfolio
-from healthseg.tools.tiers.capacity import suggested
-from healthseg.tools.tiers.ranking import by_sizes, composite
+from healthseg.tools.tiers.allocation import by_sizes, composite, suggested_thresholds
 
 DAYS = [f"2025-03-{day:02d} 09:00:00" for day in range(1, 31)]
 
@@ -99,7 +98,7 @@ def test_any_number_of_thresholds_makes_one_tier_more_and_an_upper_end_belongs_t
 def test_net_and_gross_retention_and_the_waterfall_can_be_counted_by_hand(year):
     found = hs.segment_by_value_tier(year, arr_thresholds=[10_000, 50_000])
     whole = found.retention
-    assert str(found.retention_since) == "2024-03-30" and (whole.cohort, whole.lost) == (4, 1)
+    assert str(found.retention_since) == "2024-03-30" and (whole.cohort, whole.churned) == (4, 1)
     assert (whole.start, whole.new, whole.expansion, whole.contraction, whole.churn, whole.end) == (
         145_000,
         12_000,
@@ -112,7 +111,7 @@ def test_net_and_gross_retention_and_the_waterfall_can_be_counted_by_hand(year):
     top = found.tier("Enterprise").retention
     assert (top.start, top.new, top.end, top.nrr, top.grr) == (120_000, 0, 120_000, 1.0, 0.75)
     moved = found.year_on_year
-    assert (moved.stayed, moved.up, moved.down, moved.new, moved.left) == (2, 0, 1, 1, 1)
+    assert (moved.unchanged, moved.up, moved.down, moved.new, moved.churned) == (2, 0, 1, 1, 1)
 
 
 def test_the_waterfalls_of_the_tiers_add_up_to_the_portfolios(demo):
@@ -194,9 +193,12 @@ def test_managers_needed_are_the_hours_over_a_managers_hours():
 
 def test_suggested_thresholds_give_each_tier_what_its_hours_carry():
     arr = pd.Series([100.0, 90, 80, 70, 60, 50])
-    assert suggested(arr, [10, 20], [1, 1, 2], [9, 3, 4]) == [50, 80]  # two, then three of them
-    assert suggested(arr, [10, 20], [1, 1, 2], [9, np.nan, 4]) is None
-    assert suggested(arr, [10, 20], [1, 1, 2], [9, 99, 4]) == [
+    assert suggested_thresholds(arr, [10, 20], [1, 1, 2], [9, 3, 4]) == [
+        50,
+        80,
+    ]  # two, then three of them
+    assert suggested_thresholds(arr, [10, 20], [1, 1, 2], [9, np.nan, 4]) is None
+    assert suggested_thresholds(arr, [10, 20], [1, 1, 2], [9, 99, 4]) == [
         10,
         80,
     ]  # the rest: the given one stays

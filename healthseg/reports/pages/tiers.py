@@ -85,8 +85,8 @@ def _cards(response: Any, here: Any) -> list[Card]:
         ),
         Card(
             "Expected loss",
-            formats.brief_money(here.expected_loss, money),
-            f"{formats.percent(here.leaving_probability)} to leave in 90 days",
+            formats.brief_money(here.expected_churned_arr, money),
+            f"{formats.percent(here.churn_probability)} to leave in 90 days",
         ),
     ]
 
@@ -225,15 +225,15 @@ def _mark(holds: bool | None) -> str:
 def risk(response: Any) -> Html:
     """What may be lost?"""
     here = response.customer_standing
-    if here is None or here.leaving_probability is None:
+    if here is None or here.churn_probability is None:
         return Html(missing("What may be lost", "the portfolio has no rate of leaving"))
-    span = here.leaving_interval
+    span = here.churn_interval
     text = (
         "It gave notice: its ARR is lost unless it is won back."
         if here.gave_notice
-        else f"{formats.percent(here.leaving_probability)} to leave in 90 days (90 % interval "
+        else f"{formats.percent(here.churn_probability)} to leave in 90 days (90 % interval "
         f"{formats.percent(span.lower)} to {formats.percent(span.upper)}); that makes "
-        f"{formats.money(here.expected_loss, response.currency)} of "
+        f"{formats.money(here.expected_churned_arr, response.currency)} of "
         f"{formats.money(here.arr, response.currency)} expected to be lost."
     )
     return Html(paragraph(text, "lead"), text)

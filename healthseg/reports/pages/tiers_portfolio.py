@@ -138,7 +138,7 @@ def revenue(response: Any) -> Html:
         f"Of {formats.brief_money(found.start, response.currency)} a year ago "
         f"{formats.percent(found.nrr)} are there with the "
         f"same customers, {formats.percent(found.grr)} without what they added",
-        f"{found.lost} of {found.cohort} customers left",
+        f"{found.churned} of {found.cohort} customers left",
         f"{moved.up} customers are in a higher tier than a year ago, {moved.down} in a lower one",
     )
     rows = [
@@ -237,7 +237,7 @@ def risk(response: Any) -> Html:
         Column("customers", "Customers", formats.number, True),
     ]
     people = response.frame("customers").sort_values(
-        "expected_loss", ascending=False, na_position="last"
+        "expected_churned_arr", ascending=False, na_position="last"
     )
     who = table(
         people.head(40).to_dict("records"),
@@ -245,8 +245,8 @@ def risk(response: Any) -> Html:
             Column("name", "Customer"),
             Column("tier", "Tier"),
             Column("score", "Score", formats.number, True),
-            Column("leaving_probability", "May leave", formats.percent, True),
-            page.money_column(response, "expected_loss", "Expected loss"),
+            Column("churn_probability", "May leave", formats.percent, True),
+            page.money_column(response, "expected_churned_arr", "Expected loss"),
             page.money_column(response),
         ],
         "Most expected loss first",

@@ -12,6 +12,7 @@ from healthseg.clustering.sequences import ARROW
 from healthseg.data.memory import stored
 from healthseg.metrics import panel as panels
 from healthseg.scoring import training
+from healthseg.tools.context import PortfolioContext
 from healthseg.tools.health.figures import judged_rows
 from healthseg.tools.patterns import episodes, words
 from healthseg.tools.patterns.held import within
@@ -30,8 +31,6 @@ from healthseg.tools.patterns.signs import BY_NAME, RISK, SIGNS
 from healthseg.tools.patterns.study import USED, Study
 from healthseg.tools.patterns.transitions import transitions
 from healthseg.tools.rounding import integer, rounded
-from healthseg.tools.segments.figures import Figures
-from healthseg.tools.tiers.ready import readiness
 
 THRESHOLD = 60
 TIMES_BASE = (
@@ -257,7 +256,7 @@ def predictive(study: Study, curves: pd.DataFrame) -> tuple[Predictive, dict[str
         why |= dict.fromkeys(("likely_churn_candidates", "confidence_score"), model.gate.reason)
     elif precision is None:
         why["confidence_score"] = f"{n} candidates on past dates, {LEAST_CANDIDATES} are needed"
-    ready = readiness(Figures.of(portfolio, scope.as_of))["ready"]
+    ready = PortfolioContext.of(portfolio, scope.as_of).expansion_readiness["ready"]
     expand = sorted(set(ready.index[ready.astype(bool)]) & set(scope.clients))
     sign, days = timing(curves)
     if days is None:

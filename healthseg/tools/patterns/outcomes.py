@@ -13,9 +13,9 @@ from healthseg.clustering.bundles import PLUS
 from healthseg.data.memory import remember
 from healthseg.metrics import landmarks as measured
 from healthseg.statistics.effects import LEAST, Estimate, partial_correlation, resamples
+from healthseg.tools.context import PortfolioContext
 from healthseg.tools.patterns.landmarks import HORIZON_DAYS, RULE_DAYS
 from healthseg.tools.patterns.study import USED, Study
-from healthseg.tools.segments.figures import Figures
 
 CARRIED = 0.25  # of the scope's ARR, from which on it matters to many
 
@@ -106,8 +106,7 @@ class Outcomes:
 
 def arr_share(portfolio: Any, scope: Any, clients: set[str]) -> float | None:
     """The share of the scope's ARR that some customers hold; None where amounts can't be added up or are unknown."""
-    figures = Figures.of(portfolio, scope.as_of)
-    money = figures.money
+    money = PortfolioContext.of(portfolio, scope.as_of).money
     if not money.addable:
         return None
     known = money.amounts.reindex(

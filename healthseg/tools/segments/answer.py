@@ -13,6 +13,7 @@ from healthseg.clustering.rules import UNPLACED
 from healthseg.data.memory import remember
 from healthseg.settings import BANDS, tier_names
 from healthseg.statistics.rates import gini, percentages, top_fifth
+from healthseg.tools.context import PortfolioContext
 from healthseg.tools.segments import characteristics as counted
 from healthseg.tools.segments import frames, insights, keeping, migration, missing, strategy
 from healthseg.tools.segments.criteria import checked
@@ -39,7 +40,6 @@ from healthseg.tools.segments.result import (
 )
 from healthseg.tools.segments.standing import place
 from healthseg.tools.segments.words import brief
-from healthseg.tools.tiers.at_risk import expected_losses
 
 COVERED = 0.8  # of the top fifth: the segments that hold so many of them are named
 
@@ -102,7 +102,8 @@ class _Run:
         self.made: Made = make(
             self.placer, self.placed, least, most, keeping.run_key(portfolio, self.inputs, as_of)
         )
-        self.money, self.losses = self.figures.money, expected_losses(self.figures)
+        self.money = self.figures.money
+        self.losses = PortfolioContext.of(portfolio, as_of).expected_churned_arr
         self.rows = self.figures.live.assign(
             score=self.figures.live["shown"],
             arr=self.money.amounts if self.money.addable else np.nan,

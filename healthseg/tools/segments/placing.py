@@ -102,8 +102,10 @@ def _bases(
 
 def by_value(figures: Figures, criteria: dict[str, Any]) -> Placer:
     """By ARR, or by ARR and potential: the upper end belongs to a tier."""
-    from healthseg.tools.tiers.potential import potential
+    from healthseg.tools.context import PortfolioContext
+    from healthseg.tools.expansion import expansion_potential
 
+    context = PortfolioContext.of(figures.portfolio, figures.as_of)
     limits, with_potential = criteria["arr_thresholds"], criteria["include_expansion_potential"]
     settings = figures.settings.model_copy(update={"arr_thresholds": tuple(limits)})
     names = criteria["names"] or list(tier_names(settings))
@@ -113,9 +115,9 @@ def by_value(figures: Figures, criteria: dict[str, Any]) -> Placer:
         money = figures.money_on(date)
         values = money.amounts
         if with_potential:
-            values = values + potential(figures, date)["potential"].reindex(values.index).fillna(
-                0.0
-            )
+            values = values + expansion_potential(context, date)["potential"].reindex(
+                values.index
+            ).fillna(0.0)
         why = pd.Series("no ARR is known", index=values.index, dtype=object)
         why[why.index.isin(money.no_rate)] = "its ARR's currency has no rate"
         return _by_thresholds(values, why, limits, False)

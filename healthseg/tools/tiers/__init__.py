@@ -1,1 +1,1 @@
-"""segment_by_value_tier: who is worth what, what it takes to serve them, what may be lost or won."""
+"""segment_by_value_tier: what customers are worth, what serving them takes, what may churn or grow."""

@@ -1,14 +1,15 @@
-"""What segment_by_value_tier answers with: the reference's keys, and what each rests on."""
+"""The result of segment_by_value_tier: the reference's keys, and what each figure rests on."""
 
 from __future__ import annotations
 
 import datetime as dt
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import PrivateAttr
+from pydantic import Field
 
+from healthseg.charts.formats import brief_money, percent
 from healthseg.errors import ClientNotFound, hint
-from healthseg.tools.result import Part, Result
+from healthseg.tools.base import Interval, Part, Result, TriggeredRule
 
 if TYPE_CHECKING:
     import altair as alt
@@ -16,320 +17,353 @@ if TYPE_CHECKING:
 DETAILS = ("characteristics", "engagement_strategy", "expansion_pipeline", "retention", "at_risk")
 
 
-class Range(Part):
-    lower: float | None
-    upper: float | None
-
-
-class Fired(Part):
-    """A rule that held, and the figures that made it."""
-
-    rule: str
-    text: str
-    severity: str
-    figures: dict[str, Any]
-
-
 class TierCharacteristics(Part):
-    avg_health_score: float | None
-    avg_tenure_months: float | None
-    avg_user_count: float | None
-    user_count_basis: str
-    feature_adoption_rate: float | None
-    support_tier: str | None
-    n: dict[str, int]
-    intervals: dict[str, Range]
+    """Unweighted means over the customers of a tier whose figure is known."""
+
+    avg_health_score: float | None = Field(description="Mean health score")
+    avg_tenure_months: float | None = Field(description="Mean months since signup")
+    avg_user_count: float | None = Field(description="Mean number of users")
+    user_count_basis: str = Field(description="Which users: provisioned, or active in 30 days")
+    feature_adoption_rate: float | None = Field(description="Mean share of features adopted")
+    support_tier: str | None = Field(description="Support of most members' plans (support_tiers)")
+    n: dict[str, int] = Field(description="Customers whose figure is known, by key")
+    intervals: dict[str, Interval] = Field(description="Student's interval of each mean, by key")
 
 
-class Engagement(Part):
-    """How the tier is looked after: as the settings say, and the accounts a manager can carry by its hours."""
+class TierEngagement(Part):
+    """How a tier is looked after: by the settings, and by what a manager's hours allow."""
 
-    csm_ratio: str
-    touch_frequency: str
-    executive_engagement: str | None
-    support_sla: str | None
-    success_programs: list[str]
-    automation_level: str
-    source: str
-
-
-class Pipeline(Part):
-    """What customers of the tier could come to pay more, and who is ready to."""
-
-    total_expansion_potential: float | None
-    avg_expansion_potential: float | None
-    potential_interval: Range
-    high_probability_expansions: int
-    unknown: int
-    customers_with_potential: int
-    from_seats: float | None
-    from_premium_features: float | None
-    from_customers_table: float | None
-    contraction_exposure: float | None
-    rules_met: dict[str, int]
+    csm_ratio: str = Field(description="Customers a manager's hours allow")
+    touch_frequency: str = Field(description="How often a manager is in touch")
+    executive_engagement: str | None = Field(description="Executive reviews")
+    support_sla: str | None = Field(description="Promised response time of support")
+    success_programs: list[str] = Field(description="Success programmes")
+    automation_level: str = Field(description="low, medium or high")
+    source: str = Field(description="Where the strategy comes from")
 
 
-class Revenue(Part):
-    """Of the customers that were in the tier a year ago; ``new`` of those that are in it now."""
+class ExpansionPipeline(Part):
+    """What customers of a tier could come to pay more a year, and how many are ready to."""
 
-    nrr: float | None
-    grr: float | None
-    cohort: int
-    lost: int
-    start: float | None
-    new: float | None
-    expansion: float | None
-    contraction: float | None
-    churn: float | None
-    end: float | None
+    total_expansion_potential: float | None = Field(description="Sum of the potential, ARR")
+    avg_expansion_potential: float | None = Field(description="Mean potential, ARR")
+    potential_interval: Interval = Field(description="Sum of the ends of the potential, ARR")
+    high_probability_expansions: int = Field(description="Customers that meet all readiness rules")
+    unknown: int = Field(description="Customers that fail no rule and miss a figure")
+    customers_with_potential: int = Field(description="Customers with a potential above 0")
+    from_seats: float | None = Field(description="Potential from seats, ARR")
+    from_premium_features: float | None = Field(description="Potential from features, ARR")
+    from_customers_table: float | None = Field(description="Potential that the table names, ARR")
+    contraction_exposure: float | None = Field(description="ARR of seats that nobody uses")
+    rules_met: dict[str, int] = Field(description="Customers that meet each readiness rule")
 
 
-class AtRiskPart(Part):
-    """ARR that may be lost within the horizon, as a distribution."""
+class RevenueMovement(Part):
+    """ARR of a year ago and now: retention of the customers of then, and how the sum moved."""
 
-    horizon_days: int
-    expected: float
-    median: float
-    lower: float
-    upper: float
-    level: float
-    certain: float
-    customers: int
-    notices: int
-    without_probability: int
-    draws: int
-    method: str
+    nrr: float | None = Field(description="Net retention: their ARR now ÷ then")
+    grr: float | None = Field(description="Gross retention: the same without expansion")
+    cohort: int = Field(description="Customers with an ARR a year ago")
+    churned: int = Field(description="Customers of the cohort without an ARR now")
+    start: float | None = Field(description="ARR a year ago")
+    new: float | None = Field(description="ARR of new customers")
+    expansion: float | None = Field(description="ARR added by customers of then")
+    contraction: float | None = Field(description="ARR given up by customers that remain (≤ 0)")
+    churn: float | None = Field(description="ARR of churned customers (≤ 0)")
+    end: float | None = Field(description="ARR now")
+
+
+class TierChurnRisk(Part):
+    """ARR that churns within the horizon, as a simulated distribution."""
+
+    horizon_days: int = Field(description="Days ahead")
+    expected: float = Field(description="Σ probability × ARR")
+    median: float = Field(description="Median of the draws, ARR")
+    lower: float = Field(description="Lower end of the interval, ARR")
+    upper: float = Field(description="Upper end of the interval, ARR")
+    level: float = Field(description="Level of the interval")
+    certain: float = Field(description="ARR of customers that gave notice")
+    customers: int = Field(description="Customers with an ARR and a probability")
+    notices: int = Field(description="Customers that gave notice")
+    without_probability: int = Field(description="Customers with an ARR and no probability")
+    draws: int = Field(description="Simulated totals")
+    method: str = Field(description="Where the probabilities come from")
 
 
 class ValueTier(Part):
-    tier_name: str
-    tier_description: str
-    above: float | None
-    up_to: float | None
-    customer_count: int
-    percentage_of_customers: float
-    total_arr: float | None
-    percentage_of_arr: float | None
-    avg_arr_per_customer: float | None
-    characteristics: TierCharacteristics | None
-    engagement_strategy: Engagement | None
-    expansion_pipeline: Pipeline | None
-    retention: Revenue | None
-    at_risk: AtRiskPart | None
-    avg_strategic_value: float | None
-    client_ids: list[str] | None
+    """A tier with its customers' figures."""
+
+    tier_name: str = Field(description="Name of the tier")
+    tier_description: str = Field(description="Its limits in words")
+    above: float | None = Field(description="Lower limit, excluded")
+    up_to: float | None = Field(description="Upper limit, included")
+    customer_count: int = Field(description="Customers")
+    percentage_of_customers: float = Field(description="Per cent of the live customers")
+    total_arr: float | None = Field(description="Sum of the ARR")
+    percentage_of_arr: float | None = Field(description="Per cent of the portfolio's ARR")
+    avg_arr_per_customer: float | None = Field(description="Mean ARR")
+    characteristics: TierCharacteristics | None = Field(description="Means over its customers")
+    engagement_strategy: TierEngagement | None = Field(description="How it is looked after")
+    expansion_pipeline: ExpansionPipeline | None = Field(description="Expansion potential")
+    retention: RevenueMovement | None = Field(description="ARR of a year ago and now")
+    at_risk: TierChurnRisk | None = Field(description="ARR that may churn")
+    avg_strategic_value: float | None = Field(description="Mean strategic value")
+    client_ids: list[str] | None = Field(description="Its customers")
 
 
 class TierPareto(Part):
-    top_20_percent_customers: int | None
-    top_20_percent_arr_contribution: str | None
-    tier_distribution: str | None
-    top_share: float | None
-    gini: float | None
-    n: int
-    without_arr: int
+    """How concentrated the ARR is."""
+
+    top_20_percent_customers: int | None = Field(description="Customers in the top fifth by ARR")
+    top_20_percent_arr_contribution: str | None = Field(description="Their share, in words")
+    tier_distribution: str | None = Field(description="Which tiers they are in")
+    top_share: float | None = Field(description="Their share of the ARR")
+    gini: float | None = Field(description="Gini coefficient of the ARR: 0 equal, near 1 unequal")
+    n: int = Field(description="Customers with a known ARR")
+    without_arr: int = Field(description="Customers without a known ARR")
 
 
-class Allocation(Part):
-    tier: str
-    recommended_csm_count: int
-    current_csm_count: int | None
-    gap: int | None
-    priority: str
-    customers: int
-    hours_per_customer: float
-    hours_needed: float
-    hours_available: float | None
-    capacity_hours: float
+class TierStaffing(Part):
+    """The managers that a tier needs and has."""
+
+    tier: str = Field(description="Name of the tier")
+    recommended_csm_count: int = Field(description="Managers needed")
+    current_csm_count: int | None = Field(description="Managers it has")
+    gap: int | None = Field(description="Managers missing (negative: more than needed)")
+    priority: str = Field(description="none, high, critical or unknown")
+    customers: int = Field(description="Customers")
+    hours_per_customer: float = Field(description="Hours a month and customer")
+    hours_needed: float = Field(description="Hours a month")
+    hours_available: float | None = Field(description="Hours a month of its managers")
+    capacity_hours: float = Field(description="Hours a month of one manager")
 
 
-class HealthSummary(Part):
-    avg_health: float | None
-    at_risk_count: int
-    expansion_ready_count: int
-    unknown_health: int
-    unknown_readiness: int
+class TierHealth(Part):
+    """Health and readiness of a tier's customers."""
+
+    avg_health: float | None = Field(description="Mean health score")
+    at_risk_count: int = Field(description="Customers with a score below the band Healthy")
+    expansion_ready_count: int = Field(description="Customers that meet all readiness rules")
+    unknown_health: int = Field(description="Customers without a score")
+    unknown_readiness: int = Field(description="Customers that fail no rule and miss a figure")
 
 
 class TierMove(Part):
-    from_tier: str
-    to_tier: str
-    customers: int
-    arr: float | None
+    """Customers by their tier a year ago and now."""
+
+    from_tier: str = Field(description="Tier a year ago, or New")
+    to_tier: str = Field(description="Tier now, or Churned")
+    customers: int = Field(description="Customers")
+    arr: float | None = Field(description="Their ARR now; of churned customers, then")
 
 
-class YearOnYear(Part):
-    since: dt.date
-    stayed: int
-    up: int
-    down: int
-    new: int
-    left: int
-    moves: list[TierMove]
+class TierMoves(Part):
+    """Which customers are in another tier than a year ago?"""
+
+    since: dt.date = Field(description="The day a year ago")
+    unchanged: int = Field(description="Customers in the same tier")
+    up: int = Field(description="Customers in a higher tier")
+    down: int = Field(description="Customers in a lower tier")
+    new: int = Field(description="Customers without an ARR then")
+    churned: int = Field(description="Customers without an ARR now")
+    moves: list[TierMove] = Field(description="Customers by both tiers")
 
 
-class Suggestion(Part):
-    """Thresholds that the managers' hours would carry, beside the given ones."""
+class SuggestedThresholds(Part):
+    """Thresholds that would give each tier as many customers as its managers' hours allow."""
 
-    thresholds: list[float] | None
-    given: list[float]
-    customers: list[int] | None
-    reason: str
+    thresholds: list[float] | None = Field(description="Suggested thresholds, ARR")
+    given: list[float] = Field(description="Thresholds in use, ARR")
+    customers: list[int] | None = Field(description="Customers by tier under the suggestion")
+    reason: str = Field(description="What they follow from, or why there are none")
 
 
-class Sensitivity(Part):
-    weight: str
-    from_weight: float
-    to_weight: float
-    customers_in_another_tier: int
+class WeightSensitivity(Part):
+    """How many customers change tier when a weight of the strategic rank is moved."""
+
+    weight: str = Field(description="Which weight")
+    from_weight: float = Field(description="Its value")
+    to_weight: float = Field(description="Its value after the move")
+    customers_in_another_tier: int = Field(description="Customers whose tier changes")
 
 
 class PremiumStep(Part):
     """What peers with a bundle of premium features pay more per seat than those without."""
 
-    bundle: str
-    tier: str
-    peers: str
-    per_seat: float
-    lower: float
-    upper: float
-    with_it: int
-    without: int
-    stands: bool
+    bundle: str = Field(description="Features that the same customers have")
+    tier: str = Field(description="Tier whose customers it is used for")
+    peers: str = Field(description="Customers compared: a tier's, or the portfolio")
+    per_seat: float = Field(description="Hodges–Lehmann difference in ARR per seat")
+    lower: float = Field(description="Lower end of its interval")
+    upper: float = Field(description="Upper end of its interval")
+    with_it: int = Field(description="Peers with the bundle")
+    without: int = Field(description="Peers without it")
+    significant: bool = Field(description="Whether the interval lies above 0")
 
 
-class TierPlace(Part):
-    """Where one customer stands by value."""
+class CustomerValue(Part):
+    """One customer's tier, its way to the next, its potential and its risk."""
 
-    client_id: str
-    name: str
-    tier: str
-    reason: str | None
-    arr: float | None
-    classified_by: float | None
-    rank: int | None
-    of: int
-    share_of_arr: float | None
-    above: float | None
-    up_to: float | None
-    next_tier: str | None
-    to_next: float | None
-    lower_tier: str | None
-    to_lower: float | None
-    tier_a_year_ago: str | None
-    arr_a_year_ago: float | None
-    potential: float | None
-    potential_interval: Range
-    potential_source: str | None
-    from_seats: float | None
-    from_premium_features: float | None
-    users_in_a_year: float | None
-    seats: float | None
-    users: float | None
-    contraction_exposure: float | None
-    ready: bool | None
-    rules: dict[str, bool | None]
-    score: int | None
-    leaving_probability: float | None
-    leaving_interval: Range
-    gave_notice: bool
-    expected_loss: float | None
-    hours_per_month: float | None
-    csm_id: str | None
-    strategic_value: float | None
+    client_id: str = Field(description="Customer identifier")
+    name: str = Field(description="Name")
+    tier: str = Field(description="Name of the tier")
+    reason: str | None = Field(description="Why it is in no tier")
+    arr: float | None = Field(description="ARR")
+    classified_by: float | None = Field(description="ARR, ARR and potential, or weighted rank")
+    rank: int | None = Field(description="Rank by ARR, 1 is the largest")
+    of: int = Field(description="Customers with a known ARR")
+    share_of_arr: float | None = Field(description="Share of the portfolio's ARR")
+    above: float | None = Field(description="Lower limit of its tier, excluded")
+    up_to: float | None = Field(description="Upper limit of its tier, included")
+    next_tier: str | None = Field(description="The next higher tier")
+    to_next: float | None = Field(description="Amount to its limit")
+    lower_tier: str | None = Field(description="The next lower tier")
+    to_lower: float | None = Field(description="Amount to its limit")
+    tier_a_year_ago: str | None = Field(description="Tier a year ago")
+    arr_a_year_ago: float | None = Field(description="ARR a year ago")
+    potential: float | None = Field(description="Expansion potential, ARR")
+    potential_interval: Interval = Field(description="Interval of the potential, ARR")
+    potential_source: str | None = Field(description="usage and peers, or customers table")
+    from_seats: float | None = Field(description="Potential from seats, ARR")
+    from_premium_features: float | None = Field(description="Potential from features, ARR")
+    users_in_a_year: float | None = Field(description="Monthly active users forecast in a year")
+    seats: float | None = Field(description="Licensed seats")
+    users: float | None = Field(description="Monthly active users")
+    contraction_exposure: float | None = Field(description="ARR of seats that nobody uses")
+    ready: bool | None = Field(description="Whether all readiness rules are met; null: unknown")
+    rules: dict[str, bool | None] = Field(description="Each readiness rule; null: unknown")
+    score: int | None = Field(description="Health score")
+    churn_probability: float | None = Field(description="Probability of churn in the horizon")
+    churn_interval: Interval = Field(description="Interval of the probability")
+    gave_notice: bool = Field(description="Whether it gave notice")
+    expected_churned_arr: float | None = Field(description="Probability × ARR")
+    hours_per_month: float | None = Field(description="A manager's hours a month by its tier")
+    csm_id: str | None = Field(description="Its manager")
+    strategic_value: float | None = Field(description="Strategic value of the customers table")
 
 
 class ValueTiers(Result):
-    """The response of segment_by_value_tier."""
+    """The result of segment_by_value_tier."""
 
     tool: ClassVar[str] = "segment_by_value_tier"
 
-    total_customers: int
-    excluded: dict[str, int]
-    total_arr: float | None
-    total_arr_by_currency: dict[str, float]
-    currency: str | None
-    segmentation_model: str
-    arr_thresholds: list[float]
-    output_detail_level: str
-    interval_level: float
-    value_tiers: list[ValueTier]
-    unplaced: dict[str, int]
-    pareto_analysis: TierPareto
-    resource_allocation_recommendations: list[Allocation]
-    tier_health_summary: dict[str, HealthSummary]
-    recommended_actions: list[str]
-    recommended_actions_detail: list[Fired]
-    retention: Revenue | None
-    retention_since: dt.date | None
-    year_on_year: YearOnYear | None
-    at_risk: AtRiskPart | None
-    suggested_thresholds: Suggestion
-    premium_steps: list[PremiumStep]
-    strategic_weights: dict[str, float] | None
-    sensitivity: list[Sensitivity] | None
-    customer_standing: TierPlace | None
+    total_customers: int = Field(description="Live customers")
+    excluded: dict[str, int] = Field(description="Customers not counted, by reason")
+    total_arr: float | None = Field(description="Sum of the ARR")
+    total_arr_by_currency: dict[str, float] = Field(description="Sum of the ARR by currency")
+    currency: str | None = Field(description="Currency of all amounts")
+    segmentation_model: str = Field(description="What decides the tier")
+    arr_thresholds: list[float] = Field(description="Limits between the tiers, ARR")
+    tier_names: list[str] = Field(description="Names of the tiers from the lowest up")
+    output_detail_level: str = Field(description="Level of detail")
+    interval_level: float = Field(description="Level of the intervals")
+    value_tiers: list[ValueTier] = Field(description="The tiers, the highest first")
+    unplaced: dict[str, int] = Field(description="Customers in no tier, by reason")
+    pareto_analysis: TierPareto = Field(description="Concentration of the ARR")
+    resource_allocation_recommendations: list[TierStaffing] = Field(description="Managers by tier")
+    tier_health_summary: dict[str, TierHealth] = Field(description="Health by tier")
+    recommended_actions: list[str] = Field(description="Actions, the most severe first")
+    recommended_actions_detail: list[TriggeredRule] = Field(description="Their rules and figures")
+    retention: RevenueMovement | None = Field(description="ARR of a year ago and now")
+    retention_since: dt.date | None = Field(description="The day a year ago")
+    year_on_year: TierMoves | None = Field(description="Moves between tiers in a year")
+    at_risk: TierChurnRisk | None = Field(description="ARR that may churn")
+    suggested_thresholds: SuggestedThresholds = Field(description="Thresholds by capacity")
+    premium_steps: list[PremiumStep] = Field(description="Prices of premium features")
+    strategic_weights: dict[str, float] | None = Field(description="Weights of the strategic rank")
+    sensitivity: list[WeightSensitivity] | None = Field(description="What the weights decide")
+    customer_standing: CustomerValue | None = Field(description="The customer's tier and value")
 
-    _places: dict[str, TierPlace] = PrivateAttr(default_factory=dict)
+    def customer(self, client_id: str) -> CustomerValue:
+        """A customer's tier and value; raises ClientNotFound for one that is not live at as_of."""
+        from healthseg.tools.tiers.customer import customer_value
 
-    def with_places(self, places: dict[str, TierPlace]) -> ValueTiers:
-        self._places.update(places)
-        return self
-
-    def customer(self, client_id: str) -> TierPlace:
-        """Where a customer stands; raises ClientNotFound for one that is not live at as_of."""
-        if client_id not in self._places:
+        customers = self._frames["customers"]
+        rows = customers[customers["client_id"] == client_id]
+        if rows.empty:
             raise ClientNotFound(
-                f"{client_id!r} is not among the live customers{hint(client_id, self._places)}",
+                f"{client_id!r} is not among the live customers"
+                f"{hint(client_id, customers['client_id'])}",
                 parameter="client_id",
                 value_provided=str(client_id)[:200],
                 validation_rule="a live customer at as_of",
             )
-        return self._places[client_id]
+        return customer_value(self, rows.to_dict("records")[0])
 
     def tier(self, name: str) -> ValueTier:
-        return next(one for one in self.value_tiers if one.tier_name == name)
+        return next(tier for tier in self.value_tiers if tier.tier_name == name)
 
     def to_dict(self) -> dict[str, Any]:
-        found = super().to_dict()
+        response = super().to_dict()
         if self.output_detail_level == "summary":
-            found["value_tiers"] = [
-                {key: value for key, value in tier.items() if key not in (*DETAILS, "client_ids")}
-                for tier in found["value_tiers"]
-            ]
-        return found
+            for tier in response["value_tiers"]:
+                for key in (*DETAILS, "client_ids"):
+                    del tier[key]
+        return response
 
     def verdict(self) -> str:
-        from healthseg.tools.tiers.words import customer_verdict, verdict
+        if self.customer_standing is not None:
+            return self._customer_verdict(self.customer_standing)
+        if not self.total_customers:
+            return "No live customers"
+        parts = [f"{self.total_customers} customers"]
+        if self.total_arr is not None:
+            parts[0] += f" with {brief_money(self.total_arr, self.currency)} ARR"
+        if self.pareto_analysis.top_20_percent_arr_contribution:
+            share = self.pareto_analysis.top_20_percent_arr_contribution
+            parts.append(f"the top fifth has {share} of it")
+        if self.retention is not None and self.retention.nrr is not None:
+            net, gross = percent(self.retention.nrr), percent(self.retention.grr)
+            parts.append(f"net retention {net}, gross {gross}")
+        risk = self.at_risk
+        if risk is not None and risk.customers:
+            expected, lower, upper = (
+                brief_money(amount, self.currency)
+                for amount in (risk.expected, risk.lower, risk.upper)
+            )
+            parts.append(
+                f"{expected} expected to churn in {risk.horizon_days} days "
+                f"({percent(risk.level)} interval {lower} to {upper})"
+            )
+        return "; ".join(parts)
 
-        return verdict(self) if self.customer_standing is None else customer_verdict(self)
+    def _customer_verdict(self, customer: CustomerValue) -> str:
+        if customer.reason:
+            return f"{customer.name}: in no tier, because {customer.reason}"
+        parts = [
+            f"{customer.name}: {customer.tier}, {brief_money(customer.arr, self.currency)} ARR, "
+            f"number {customer.rank} of {customer.of}"
+        ]
+        if customer.to_next is not None:
+            amount = brief_money(customer.to_next, self.currency)
+            parts.append(f"{amount} more to {customer.next_tier}")
+        if customer.potential:
+            parts.append(f"potential {brief_money(customer.potential, self.currency)}")
+        return "; ".join(parts)
 
     def charts(self, width: int = 740) -> dict[str, alt.TopLevelMixin]:
-        from healthseg.charts import tiers
+        from healthseg.charts import tiers as draw
 
-        drawn = {
-            "sizes": tiers.sizes(self.frame("tiers"), self.currency, width),
-            "lorenz": tiers.lorenz(self.frame("lorenz"), self.pareto_analysis.gini, width),
-            "waterfall": tiers.waterfall(self.frame("waterfall"), self.currency, width),
-            "retention": tiers.retention(self.frame("tiers"), width),
-            "moves": tiers.moves(
-                self.frame("moves"), width, [one.tier_name for one in self.value_tiers]
+        frame, money = self.frame, self.currency
+        names = [tier.tier_name for tier in self.value_tiers]
+        charts = {
+            "sizes": draw.sizes(frame("tiers"), money, width),
+            "lorenz": draw.lorenz(frame("lorenz"), self.pareto_analysis.gini, width),
+            "waterfall": draw.waterfall(frame("waterfall"), money, width),
+            "retention": draw.retention(frame("tiers"), width),
+            "moves": draw.moves(frame("moves"), width, names),
+            "capacity": draw.capacity(frame("capacity"), width),
+            "at_risk": draw.at_risk(
+                frame("at_risk"), self.at_risk and self.at_risk.expected, money, width
             ),
-            "capacity": tiers.capacity(self.frame("capacity"), width),
-            "at_risk": tiers.at_risk(
-                self.frame("at_risk"), self.at_risk and self.at_risk.expected, self.currency, width
-            ),
-            "pipeline": tiers.pipeline(self.frame("tiers"), self.currency, width),
+            "pipeline": draw.pipeline(frame("tiers"), money, width),
         }
         if self.customer_standing is not None:
-            drawn["standing"] = tiers.standing(
-                self.frame("customers"),
-                self.customer_standing.model_dump(),
-                self.arr_thresholds,
-                self.currency,
-                width,
+            standing = self.customer_standing.model_dump()
+            charts["standing"] = draw.standing(
+                frame("customers"), standing, self.arr_thresholds, money, width
             )
-        return drawn
+        return charts
 
     def summary(self) -> dict[str, Any]:
-        return {one.tier_name: f"{one.customer_count} customers" for one in self.value_tiers}
+        return {tier.tier_name: f"{tier.customer_count} customers" for tier in self.value_tiers}

@@ -1,0 +1,199 @@
+"""The figures of one tier: means, strategy, expansion pipeline, revenue, churn risk, health."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from healthseg.metrics.revenue import retention, waterfall
+from healthseg.tools.base import Figure, Interval, rounded
+from healthseg.tools.context import EXPANSION_RULES, mean_interval
+from healthseg.tools.tiers.allocation import by_rank
+from healthseg.tools.tiers.result import (
+    ExpansionPipeline,
+    RevenueMovement,
+    TierCharacteristics,
+    TierChurnRisk,
+    TierEngagement,
+    TierHealth,
+    ValueTier,
+)
+
+if TYPE_CHECKING:
+    from healthseg.tools.tiers.portfolio import TierRun
+
+NOT_SCORED = "a tier without a scored customer"
+UNKNOWN_MEAN = "known of no customer of the tier"
+
+
+def characteristics(run: TierRun, members: pd.Index) -> TierCharacteristics:
+    """Unweighted means over the members whose figure is known, with n and intervals."""
+    rows = run.rows.loc[members]
+    users, basis = run.users
+    columns = {
+        "avg_health_score": (rows["shown"], 1, NOT_SCORED),
+        "avg_tenure_months": (rows["tenure_months"], 1, UNKNOWN_MEAN),
+        "avg_user_count": (users.reindex(members), 1, UNKNOWN_MEAN),
+        "feature_adoption_rate": (rows["feature_adoption_rate_30d"], 4, UNKNOWN_MEAN),
+    }
+    means, counts, intervals = {}, {}, {}
+    for name, (values, decimals, reason) in columns.items():
+        known = values.dropna().to_numpy(dtype=float)
+        mean, lower, upper = mean_interval(known, run.settings.interval_level)
+        means[name], counts[name] = Figure(rounded(mean, decimals), reason), len(known)
+        ends = rounded(lower, decimals), rounded(upper, decimals)
+        intervals[name] = Interval(lower=ends[0], upper=ends[1])
+    support = rows["plan"].astype(object).map(run.settings.support_tiers).dropna().value_counts()
+    most = min(support.index, key=lambda name: (-support[name], name), default=None)
+    return TierCharacteristics(
+        **means,
+        user_count_basis=basis,
+        support_tier=Figure(most, "the setting support_tiers names none of the plans"),
+        n=counts,
+        intervals=intervals,
+    )
+
+
+def engagement(run: TierRun, name: str) -> TierEngagement:
+    """How the settings look after a tier, by name or by its rank."""
+    settings, names = run.settings, run.names
+    strategy = by_rank(names, settings.tier_strategies)[names.index(name)]
+    each = float(by_rank(names, settings.tier_hours_per_month)[names.index(name)])
+    hours, not_set = settings.csm_capacity_hours, "the setting tier_strategies has none"
+    accounts = max(int(hours // each), 1)
+    return TierEngagement(
+        csm_ratio=f"1 CSM per {accounts} accounts ({each:g} of {hours:g} hours a month)",
+        touch_frequency=strategy.touch_frequency,
+        executive_engagement=Figure(strategy.executive_engagement, not_set),
+        support_sla=Figure(strategy.support_sla, not_set),
+        success_programs=list(strategy.success_programs),
+        automation_level=strategy.automation_level,
+        source="settings",
+    )
+
+
+def pipeline(run: TierRun, members: pd.Index) -> ExpansionPipeline:
+    """The potential as a sum with its interval, and who is ready by which rules."""
+    frame, ready = run.potential.reindex(members), run.context.expansion_readiness.reindex(members)
+    known = run.money.addable and frame["potential"].notna().any()
+    named = frame["source"] == "customers table"
+    reason = "no ARR, seats or users are known" if run.money.addable else run.no_money
+
+    def total(values: pd.Series) -> Figure:
+        return Figure(round(float(values.sum()), 2) if known else None, reason)
+
+    mean = rounded(frame["potential"].mean(), 0) if known else None
+    return ExpansionPipeline(
+        total_expansion_potential=total(frame["potential"]),
+        avg_expansion_potential=Figure(mean, reason),
+        potential_interval=Interval(lower=total(frame["lower"]), upper=total(frame["upper"])),
+        high_probability_expansions=int(ready["ready"].sum()),
+        unknown=int(ready["undecided"].sum()),
+        customers_with_potential=int((frame["potential"] > 0).sum()),
+        from_seats=total(frame["seats_potential"][~named]),
+        from_premium_features=total(frame["premium_potential"][~named]),
+        from_customers_table=total(frame["potential"][named]),
+        contraction_exposure=total(frame["contraction_exposure"]),
+        rules_met={name: int(ready[name].eq(True).sum()) for name in EXPANSION_RULES},
+    )
+
+
+def tier_revenue(run: TierRun, name: str) -> RevenueMovement:
+    """Revenue of the customers that were in the tier a year ago, and what is new in it."""
+    rows = run.movements
+    cohort = rows[(rows["tier_then"] == name) & (rows["start"] > 0)]
+    fresh = rows[(rows["tier_now"] == name) & (rows["start"] == 0)]
+    return revenue(cohort, pd.concat([cohort, fresh]))
+
+
+def revenue(cohort: pd.DataFrame, rows: pd.DataFrame) -> RevenueMovement:
+    """Rates of the cohort, sums of the rows: start + new + expansion + contraction + churn = end."""
+    rates, reason = retention(cohort), "no customer had an ARR a year ago"
+    return RevenueMovement(
+        nrr=Figure(rounded(rates.nrr), reason),
+        grr=Figure(rounded(rates.grr), reason),
+        cohort=rates.customers,
+        churned=rates.lost,
+        **{name: round(amount, 2) for name, amount in waterfall(rows).items()},
+    )
+
+
+def churn_risk(run: TierRun, members: pd.Index) -> TierChurnRisk:
+    """How much of the members' ARR may churn, simulated."""
+    settings, tail = run.settings, (1 - run.settings.interval_level) / 2
+    simulated = run.context.simulated_churned_arr(members, settings.seed)
+    churn = run.context.churn.reindex(members)
+    shares = {"median": 0.5, "lower": tail, "upper": 1 - tail}
+    return TierChurnRisk(
+        horizon_days=settings.churn_horizon_days,
+        expected=round(simulated.expected, 2),
+        **{name: round(simulated.quantile(share), 2) for name, share in shares.items()},
+        level=settings.interval_level,
+        certain=round(simulated.certain, 2),
+        customers=simulated.customers,
+        notices=int(churn["gave_notice"].sum()) if len(churn) else 0,
+        without_probability=simulated.without_probability,
+        draws=len(simulated.draws),
+        method=" and ".join(sorted(set(churn["method"].dropna())) or ["none"]),
+    )
+
+
+def health(run: TierRun, members: pd.Index) -> TierHealth:
+    score = run.rows["shown"].reindex(members).astype(float)
+    ready = run.context.expansion_readiness.reindex(members)
+    return TierHealth(
+        avg_health=Figure(rounded(score.mean(), 1), NOT_SCORED),
+        at_risk_count=int((score < run.settings.band_edges[1]).sum()),
+        expansion_ready_count=int(ready["ready"].sum()),
+        unknown_health=int(score.isna().sum()),
+        unknown_readiness=int(ready["undecided"].sum()),
+    )
+
+
+def rule_figures(run: TierRun, tier: ValueTier, staffing: dict[str, Any]) -> dict[str, Any]:
+    """The figures of a tier that the rules read."""
+    members, settings = run.members(tier.tier_name), run.settings
+    state, addable = health(run, members), run.money.addable
+    notices = run.context.churn.reindex(members)["gave_notice"].astype(bool)
+    certain = float(run.arr.reindex(members)[notices].sum()) if addable else None
+    potential = run.potential["potential"].reindex(members).sum() if addable else None
+    moved = None if run.since is None else tier_revenue(run, tier.tier_name)
+    gap = None if pd.isna(staffing["gap"]) else int(staffing["gap"])
+    return {
+        "tier": tier.tier_name,
+        "customers": tier.customer_count,
+        "arr": tier.total_arr,
+        "money": run.written(tier.total_arr),
+        "arr_percent": tier.percentage_of_arr,
+        "large_tier_percent": 100 * settings.large_tier_arr_share,
+        "need": int(staffing["need"]),
+        "gap": gap,
+        "spare": None if gap is None else -gap,
+        "hours_each": staffing["hours_each"],
+        "ready": state.expansion_ready_count,
+        "potential": potential,
+        "potential_money": run.written(potential),
+        "at_risk": state.at_risk_count,
+        "healthy_score": settings.band_edges[1],
+        "notices": int(notices.sum()),
+        "certain_money": run.written(certain),
+        "nrr_percent": None if moved is None or moved.nrr is None else 100 * moved.nrr,
+        "cohort": None if moved is None else moved.cohort,
+        "retention_min_customers": settings.retention_min_customers,
+        "automation_max_hours": settings.automation_max_hours,
+        "automation_min_customers": settings.automation_min_customers,
+    }
+
+
+def histogram(draws: np.ndarray, bins: int, top_share: float) -> pd.DataFrame:
+    """Simulated totals as low, high, share of the draws, up to the ``top_share`` order statistic."""
+    columns = ["low", "high", "share"]
+    if not draws.max(initial=0) > 0:
+        return pd.DataFrame(columns=columns, dtype=float)
+    top = float(np.sort(draws)[int(top_share * (len(draws) - 1))])
+    counts, edges = np.histogram(draws, bins=bins, range=(0, top))
+    return pd.DataFrame(
+        {"low": edges[:-1], "high": edges[1:], "share": counts / len(draws)}, columns=columns
+    )
