@@ -268,9 +268,9 @@ def _report(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
 
 
 def _lab(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
-    from healthseg.reports.batches import reports
+    from healthseg.reports.batch import plan
 
-    command = [sys.executable, "-m", "jupyterlab", str(reports.notebooks())]
+    command = [sys.executable, "-m", "jupyterlab", str(plan.notebooks())]
     try:
         import jupyterlab  # noqa: F401
     except ImportError:

@@ -62,12 +62,14 @@ def options(report: argparse.ArgumentParser) -> None:
     run.add_argument(
         "--deadline",
         type=float,
-        default=600.0,
         metavar="SECONDS",
-        help="for one report (default: 600)",
+        help="for one report (default: the setting reports.deadline_seconds, 600)",
     )
     run.add_argument(
-        "--memory", type=float, default=4096.0, metavar="MB", help="for one report (default: 4096)"
+        "--memory",
+        type=float,
+        metavar="MB",
+        help="for one report (default: the setting reports.memory_mb, 4096)",
     )
 
 
@@ -81,7 +83,7 @@ def usage_error(given: argparse.Namespace) -> str:
         or (given.workers is not None and given.workers < 1)
     ):
         return "--riskiest, --keep-days and --workers take whole numbers from 1"
-    if given.deadline <= 0 or given.memory <= 0:
+    if any(limit <= 0 for limit in _limits(given).values()):
         return "--deadline and --memory take numbers above 0"
     return ""
 
@@ -93,12 +95,10 @@ def run(
     say: Callable[[str], None],
 ) -> int:
     """Make the reports, say where they are, and give the exit status."""
-    from healthseg.reports.batches import pool, reports
-    from healthseg.reports.batches.progress import Progress
-    from healthseg.reports.batches.watching import Limits
+    from healthseg.reports.batch.run import Progress, Stopped, make_reports
 
     try:
-        made = reports.make_reports(
+        made = make_reports(
             given.portfolio,
             tools,
             given.client,
@@ -117,14 +117,20 @@ def run(
             charts=given.charts,
             show_users=given.show_users,
             keep_days=given.keep_days,
-            limits=Limits(given.deadline, given.memory),
+            limits=_limits(given),
         )
-    except pool.Stopped as stopped:
+    except Stopped as stopped:
         say(f"{stopped}; what was made is there, and --resume goes on")
         return 128 + stopped.number
     if not given.quiet or made.failed:
         print(_summary(made))
     return made.status
+
+
+def _limits(given: argparse.Namespace) -> dict[str, float]:
+    """What the options say of a report's limits; the settings say the rest."""
+    limits = {"deadline_seconds": given.deadline, "memory_mb": given.memory}
+    return {name: value for name, value in limits.items() if value is not None}
 
 
 def _summary(made: Any) -> str:

@@ -1,22 +1,29 @@
-"""Which portfolio a notebook or a command speaks of."""
+"""Which portfolio a notebook or a command reads, and what is recorded of it."""
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import os
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from healthseg.data.portfolio import Portfolio
 
 VARIABLE = "HEALTHSEG_PORTFOLIO"
+_SHARED: ContextVar[tuple[Portfolio, str] | None] = ContextVar("shared_portfolio", default=None)
 
 
 def now() -> dt.datetime:
-    """The faces' clock: tools read none."""
+    """The clock of commands and reports: tools read none."""
     return dt.datetime.now(dt.UTC)
 
 
 def address(portfolio: str = "") -> str:
-    """What is asked for, else what HEALTHSEG_PORTFOLIO names, else the demo portfolio beside the package."""
+    """The address as passed, else that of HEALTHSEG_PORTFOLIO, else the demo portfolio beside the package."""
     from healthseg.errors import DataRetrievalError
 
     chosen = portfolio or os.environ.get(VARIABLE, "")
@@ -34,31 +41,43 @@ def address(portfolio: str = "") -> str:
 
 
 def resolved(portfolio: str = "") -> str:
-    """The address as it is understood from every folder: a path is made whole."""
+    """The address, a path as an absolute one: it means the same from every folder."""
     chosen = address(portfolio)
     return str(Path(chosen).resolve()) if Path(chosen).exists() else chosen
 
 
-def open_portfolio(portfolio: str = "") -> Any:
+@contextlib.contextmanager
+def sharing(portfolio: Portfolio | None, address: str) -> Iterator[None]:
+    """Within it ``open_portfolio`` returns this portfolio, which is open, for its address and where none is named."""
+    token = _SHARED.set(None if portfolio is None else (portfolio, address))
+    try:
+        yield
+    finally:
+        _SHARED.reset(token)
+
+
+def open_portfolio(portfolio: str = "") -> Portfolio:
     """The portfolio at an address; an empty one means HEALTHSEG_PORTFOLIO, and without that the demo portfolio.
 
-    Settings of the environment stand over those that lie beside the data; in a notebook it says where events are
-    behind. In the kernels of a batch it is the portfolio
-    that the batch opened, with all that was counted of it.
+    Settings of the environment override those beside the data; in a notebook it says where events are behind.
+    In a batch it is the portfolio that the batch opened, with all that is already computed of it.
     """
     from healthseg.data.portfolio import Portfolio
-    from healthseg.integrations import freshness as integrations
-    from healthseg.reports.batches.kernels import sharing
+    from healthseg.integrations import freshness
     from healthseg.settings.in_force import in_force
 
+    shared = _SHARED.get()
+    if shared is not None and portfolio in ("", shared[1]):
+        freshness.announce(shared[1], in_force(shared[1]), now())
+        return shared[0]
     chosen = address(portfolio)
-    shared, settings = sharing.portfolio_at(chosen), in_force(chosen)
-    integrations.announce(chosen, settings, now())
-    return shared or Portfolio.open(chosen, settings.overrides)
+    settings = in_force(chosen)
+    freshness.announce(chosen, settings, now())
+    return Portfolio.open(chosen, settings.overrides)
 
 
-def record_settings(portfolio: Any, clock: Any) -> bool:
-    """Note in the ledger which settings are in force, where the portfolio's folder can be written; whether they are new."""
+def record_settings(portfolio: Portfolio, clock: Callable[[], dt.datetime]) -> bool:
+    """Record in the ledger which settings are in force, if its place can be written; whether they are new."""
     from healthseg.data.ledger import place as ledger_place
     from healthseg.data.ledger import stages as ledger_stages
     from healthseg.errors import DataRetrievalError
@@ -83,8 +102,8 @@ def record_settings(portfolio: Any, clock: Any) -> bool:
         raise
 
 
-def ledger_head(portfolio: Any) -> list[int]:
-    """How much the ledger holds that responses are made from; it only grows."""
+def ledger_head(portfolio: Portfolio) -> list[int]:
+    """The number of ledger entries that responses depend on; it only grows."""
     if not portfolio.has_ledger:
         return [0, 0]
     ledger = portfolio.ledger()

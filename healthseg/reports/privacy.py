@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import os
 import secrets
+from collections.abc import Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
-PSEUDONYMS = "HEALTHSEG_PSEUDONYMS"  # where it holds a key, users appear under other names
 FILE = "pseudonyms"
+_KEY: ContextVar[str] = ContextVar("pseudonym_key", default="")
 USER_KEYS = frozenset({"user_id", "champion_user_id", "user_ids", "top_user_id"})
 
 
@@ -32,17 +35,26 @@ def key(portfolio: Any) -> str:
     return made
 
 
-def shown(user: Any) -> Any:
-    """A user as a page may name it: under another name where the environment holds a key for such.
+@contextlib.contextmanager
+def hiding_users(key: str) -> Iterator[None]:
+    """Within it pages show users under the pseudonyms of a key; with an empty key under their own names."""
+    token = _KEY.set(key)
+    try:
+        yield
+    finally:
+        _KEY.reset(token)
 
-    >>> os.environ["HEALTHSEG_PSEUDONYMS"] = "key"
-    >>> shown("ann@acme.example")
+
+def shown(user: Any) -> Any:
+    """A user as a page may name it.
+
+    >>> with hiding_users("key"):
+    ...     shown("ann@acme.example")
     'user-1362ade8'
-    >>> del os.environ["HEALTHSEG_PSEUDONYMS"]
     >>> shown("ann@acme.example")
     'ann@acme.example'
     """
-    secret = os.environ.get(PSEUDONYMS, "")
+    secret = _KEY.get()
     if not secret or user is None or user != user:
         return user
     digest = hmac.new(

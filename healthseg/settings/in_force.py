@@ -27,6 +27,7 @@ from healthseg.settings.operator import (
     CacheSettings,
     LimitSettings,
     McpSettings,
+    ReportSettings,
     Secret,
     private,
 )
@@ -41,6 +42,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "limits": LimitSettings,
     "mcp": McpSettings,
     "alerts": AlertSettings,
+    "reports": ReportSettings,
 }
 DEFAULT = "default"
 

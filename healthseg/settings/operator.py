@@ -59,6 +59,21 @@ class AlertSettings(Frozen):
     recipients: tuple[str, ...] = ()  # addresses for customers whose manager has none
 
 
+class ReportSettings(Frozen):
+    """``[reports]``: what one report may take, and when the process that makes reports is replaced."""
+
+    # a report takes about a second; the largest portfolios' pages some minutes
+    deadline_seconds: Annotated[float, Field(gt=0)] = 600.0
+    # resident memory of the process that makes it, with all that it starts
+    memory_mb: Annotated[float, Field(gt=0)] = 4096.0
+    # a page with more output than this cannot be opened
+    printed_mb: Annotated[float, Field(gt=0)] = 20.0
+    # what little a notebook leaves behind in its process does not accumulate; a start costs two seconds
+    worker_reports: Annotated[int, Field(ge=1)] = 200
+    # larger than a process that holds an open portfolio of 250 customers (500 MB)
+    worker_memory_mb: Annotated[float, Field(gt=0)] = 1500.0
+
+
 class Secret(Frozen):
     """A value that comes from the environment or a file that only its owner can read, and is shown nowhere."""
 

@@ -12,7 +12,7 @@ import jinja2
 
 from healthseg.charts import formats
 from healthseg.integrations.alerts import digest as alerts_page
-from healthseg.reports.batches.execution import Outcome
+from healthseg.reports.batch.job import Outcome, report_name
 from healthseg.reports.html import scripting
 from healthseg.reports.html.page import inert
 
@@ -84,9 +84,9 @@ class Shelf:
     lines: Mapping[str, Mapping[str, Any]]
     run: str = ""
 
-    def href(self, owner: str, tool: str) -> str:
+    def href(self, client_id: str | None, tool: str) -> str:
         """The address of a report as seen from the index; empty where there is none."""
-        page = self.place / owner / f"{tool}.html"
+        page = self.place / f"{report_name(client_id, tool)}.html"
         return page.relative_to(self.folder).as_posix() if page.is_file() else ""
 
     @property
@@ -151,7 +151,7 @@ def _row(row: Row, shelf: Shelf) -> dict[str, Any]:
 
 def _reports(shelf: Shelf) -> list[dict[str, str]]:
     found = [
-        (tool, shelf.href("portfolio", tool), shelf.lines.get(f"portfolio/{tool}", {}))
+        (tool, shelf.href(None, tool), shelf.lines.get(report_name(None, tool), {}))
         for tool in shelf.tools
     ]
     return [

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import functools
 import hashlib
 import json
-import os
 import re
 from collections.abc import Sequence
 from importlib import resources
@@ -81,24 +79,11 @@ def _file(name: str) -> str:
 
 @functools.cache
 def vega() -> str:
-    """Vega with its embedder and what they need as one script; bundling takes two seconds, so a batch does it once."""
-    from healthseg.reports.batches.kernels.supply import TEMPLATE
-
-    shared = os.environ.get(TEMPLATE)
-    kept = Path(shared).with_name("vega.js") if shared else None
-    if kept is not None:
-        with contextlib.suppress(OSError):
-            return kept.read_text("utf-8")
+    """Vega with its embedder and what they need as one script."""
     import vl_convert
 
-    made = vl_convert.javascript_bundle()
-    made = made.replace("</script", "<\\/script").replace("<!--", "<\\!--").strip()
-    if kept is not None:
-        from healthseg.reports import writing
-
-        with contextlib.suppress(OSError):
-            writing.write_whole(kept, made)
-    return made
+    script = vl_convert.javascript_bundle()
+    return script.replace("</script", "<\\/script").replace("<!--", "<\\!--").strip()
 
 
 def has_specs(piece: str) -> bool:

@@ -1,7 +1,7 @@
 """The runs of a folder of reports: one file of JSON lines each, written as things happen.
 
-The first line says what was asked for, one line tells of each report, the last how the run ended. A run that was killed
-has no last line; all lines before are true, since a report's line is written after its files.
+The first line holds the request, then there is one line a report, and the last says how the run ended. A run that was
+killed has no last line; all lines before are true, since a report's line is written after its files.
 """
 
 from __future__ import annotations
@@ -14,28 +14,28 @@ from pathlib import Path
 from typing import Any
 
 from healthseg.reports import writing
-from healthseg.reports.batches.execution import Job, Outcome
+from healthseg.reports.batch.job import Job, Outcome
 
 FOLDER = "runs"
-RUNS_KEPT = 400
+MOST_RUNS = 400
 
 
 class Manifest:
     """The file of one run."""
 
-    def __init__(self, folder: Path, at: dt.datetime, asked: Mapping[str, Any]) -> None:
+    def __init__(self, folder: Path, at: dt.datetime, request: Mapping[str, Any]) -> None:
         self.name = f"{at:%Y%m%dT%H%M%SZ}-{os.getpid()}"
         self.path = writing.inside(folder, FOLDER, f"{self.name}.jsonl")
         self._file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
-        self._write({"run": self.name, "started": at.isoformat(timespec="seconds"), **asked})
+        self._write({"run": self.name, "started": at.isoformat(timespec="seconds"), **request})
 
-    def tell(self, job: Job, outcome: Outcome, at: dt.datetime) -> None:
+    def record(self, job: Job, outcome: Outcome, at: dt.datetime) -> None:
         """One report's line."""
         error = outcome.error or {}
         details = error.get("details", {})
         self._write(
             {
-                "report": "/".join(job.names),
+                "report": job.name,
                 "tool": job.tool,
                 "client_id": job.client_id,
                 "status": outcome.status,
@@ -58,9 +58,9 @@ class Manifest:
             }
         )
 
-    def end(self, at: dt.datetime, **told: Any) -> None:
+    def end(self, at: dt.datetime, **facts: Any) -> None:
         """The last line."""
-        self._write({"ended": at.isoformat(timespec="seconds"), **told})
+        self._write({"ended": at.isoformat(timespec="seconds"), **facts})
         os.close(self._file)
 
     def _write(self, line: Mapping[str, Any]) -> None:
@@ -75,7 +75,7 @@ def runs(folder: Path) -> list[Path]:
 
 
 def lines(path: Path) -> Iterator[dict[str, Any]]:
-    """A run's lines; the rest of one that was being written when its process was killed is not one."""
+    """A run's lines; one that was cut when its process was killed is left out."""
     try:
         with open(path, encoding="utf-8") as file:
             for text in file:
@@ -90,17 +90,17 @@ def lines(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def latest(folder: Path) -> dict[str, dict[str, Any]]:
-    """The last line of each report that was tried, over all runs: what is true of it now."""
-    found: dict[str, dict[str, Any]] = {}
+    """The last line of each report over all runs: what is true of it now."""
+    newest: dict[str, dict[str, Any]] = {}
     for path in runs(folder):
         for line in reversed(list(lines(path))):
             if "report" in line and line.get("status") != "skipped":
-                found.setdefault(line["report"], line)
-    return found
+                newest.setdefault(line["report"], line)
+    return newest
 
 
 def last_ended(folder: Path, before: str) -> dict[str, Any]:
-    """The last line of the newest earlier run that came to its end and told of the portfolio."""
+    """The last line of the newest earlier run that came to its end and holds the customers' scores."""
     for path in runs(folder):
         if path.stem < before:
             for line in reversed(list(lines(path))):
@@ -109,7 +109,7 @@ def last_ended(folder: Path, before: str) -> dict[str, Any]:
     return {}
 
 
-def tidy(folder: Path, kept: int = RUNS_KEPT) -> None:
-    """Remove the files of runs beyond the newest ``kept``."""
-    for path in runs(folder)[kept:]:
+def tidy(folder: Path, newest: int = MOST_RUNS) -> None:
+    """Remove the files of runs beyond the newest ``newest``."""
+    for path in runs(folder)[newest:]:
         path.unlink(missing_ok=True)

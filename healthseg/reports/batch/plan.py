@@ -1,4 +1,4 @@
-"""What a run is to make: which tools, customers and notebooks, with which parameters, and what each is made from."""
+"""Which reports a run makes: tools, customers, notebooks and parameters, and what each report depends on."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from healthseg.data.cache import code_state
 from healthseg.errors import CalculationError, InvalidParameters
 from healthseg.reports import registry
-from healthseg.reports.batches.execution import Job
-from healthseg.reports.batches.files import FORMATS
-from healthseg.reports.batches.watching import Limits
+from healthseg.reports.batch.job import FORMATS, Job
 from healthseg.settings import fingerprint
+
+if TYPE_CHECKING:
+    from healthseg.data.portfolio import Portfolio
 
 CHARTS = ("auto", "static", "interactive")
 CADENCE = {
@@ -31,23 +33,23 @@ CADENCE = {
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What a call asks for, as checked."""
+class Request:
+    """What a call of ``make_reports`` wants of every report."""
 
     tools: tuple[str, ...]
     parameters: Mapping[str, Any] = field(default_factory=dict)
-    portfolio: bool = False
+    overview: bool = False
     formats: tuple[str, ...] = ()
     charts: str = "auto"
     show_users: bool = False
     shard: tuple[int, int] = (1, 1)
-    limits: Limits = field(default_factory=Limits)
+    printed_mb: float = 20.0
 
 
 def notebooks() -> Path:
     """The folder of the notebooks: in the package where it was installed, else beside it."""
-    here = Path(__file__).resolve()
-    for folder in (here.parents[2] / "notebooks", here.parents[3] / "notebooks"):
+    parents = Path(__file__).resolve().parents
+    for folder in (parents[2] / "notebooks", parents[3] / "notebooks"):
         if folder.is_dir():
             return folder
     raise CalculationError("the notebooks are not installed with this package")
@@ -64,31 +66,31 @@ def shard(text: str) -> tuple[int, int]:
     >>> shard("3/8")
     (3, 8)
     """
-    place, _, count = text.partition("/")
-    if not (place.isdecimal() and count.isdecimal() and 1 <= int(place) <= int(count)):
+    part, _, count = text.partition("/")
+    if not (part.isdecimal() and count.isdecimal() and 1 <= int(part) <= int(count)):
         raise InvalidParameters(
-            f"{text!r} is no shard; give N/M with N from 1 to M, as 3/8",
+            f"{text!r} is not a shard; write N/M with N from 1 to M, as 3/8",
             parameter="shard",
             value_provided=text,
             validation_rule="N/M",
         )
-    return int(place), int(count)
+    return int(part), int(count)
 
 
-def checked(asked: Asked) -> Asked:
-    """The same, with its parameters valid for every tool asked for; raises InvalidParameters."""
-    for name in asked.tools:
-        registry.validated_for_report(name, {**asked.parameters, "client_id": "checked-before"})
-    for kind in asked.formats:
+def checked(request: Request) -> Request:
+    """The same request; raises InvalidParameters unless its parameters suit each of its tools."""
+    for name in request.tools:
+        registry.validated_for_report(name, {**request.parameters, "client_id": "checked-before"})
+    for kind in request.formats:
         _one_of("format", kind, FORMATS)
-    _one_of("charts", asked.charts, CHARTS)
-    return asked
+    _one_of("charts", request.charts, CHARTS)
+    return request
 
 
 def _one_of(parameter: str, value: str, known: Sequence[str]) -> None:
     if value not in known:
         raise InvalidParameters(
-            f"{parameter} {value!r} is none of {', '.join(known)}",
+            f"{parameter} {value!r} must be one of {', '.join(known)}",
             parameter=parameter,
             value_provided=value,
             validation_rule="one of " + ", ".join(known),
@@ -96,32 +98,32 @@ def _one_of(parameter: str, value: str, known: Sequence[str]) -> None:
 
 
 def jobs(
-    asked: Asked,
+    request: Request,
     clients: Sequence[str],
     portfolio: str,
     folder: Path,
     content: str,
     pseudonyms: str,
 ) -> list[Job]:
-    """The reports of this shard, the portfolio's first: they are waited for."""
-    pairs = [(None, tool) for tool in asked.tools if asked.portfolio]
-    pairs += [(client, tool) for client in clients for tool in asked.tools]
+    """The reports of this shard, the portfolio's first, which take longest."""
+    pairs = [(None, tool) for tool in request.tools if request.overview]
+    pairs += [(client, tool) for client in clients for tool in request.tools]
     if not pairs:
         raise InvalidParameters(
-            "no report was asked for: name customers with --client, or give --all-clients, --riskiest N or --overview",
+            "no report is requested: name customers with --client, or use --all-clients, --riskiest N or --overview",
             parameter="client",
             validation_rule="at least one customer, or the portfolio",
         )
-    place, count = asked.shard
-    there = [pair for pair in pairs if notebook(pair[1], pair[0]).is_file()]
+    part, count = request.shard
+    available = [pair for pair in pairs if notebook(pair[1], pair[0]).is_file()]
     return [
-        _job(asked, *pair, portfolio, folder, content, pseudonyms)
-        for pair in there[place - 1 :: count]
+        _job(request, *pair, portfolio, folder, content, pseudonyms)
+        for pair in available[part - 1 :: count]
     ]
 
 
 def _job(
-    asked: Asked,
+    request: Request,
     client: str | None,
     tool: str,
     portfolio: str,
@@ -130,23 +132,23 @@ def _job(
     pseudonyms: str,
 ) -> Job:
     path = notebook(tool, client)
-    given = {**asked.parameters, **({"client_id": client} if client else {})}
-    if asked.show_users:
-        given.setdefault("include_users", True)
-    taken = {name: value for name, value in given.items() if name in _declared(path)}
-    made_from = [content, _digest(path), taken, asked.formats, asked.charts, pseudonyms]
+    parameters = {**request.parameters, **({"client_id": client} if client else {})}
+    if request.show_users:
+        parameters.setdefault("include_users", True)
+    declared = {name: value for name, value in parameters.items() if name in _declared(path)}
+    inputs = [content, _digest(path), declared, request.formats, request.charts, pseudonyms]
     return Job(
         tool,
         client,
         str(path),
-        taken,
+        declared,
         portfolio,
         str(folder),
-        fingerprint(made_from),
-        asked.formats,
-        asked.charts,
+        fingerprint(inputs),
+        request.formats,
+        request.charts,
         pseudonyms,
-        asked.limits,
+        request.printed_mb,
     )
 
 
@@ -163,21 +165,9 @@ def _digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-@functools.cache
-def code() -> str:
-    """A digest of all that this package consists of: what is made by other code is another thing."""
-    root, digest = Path(__file__).resolve().parents[2], hashlib.sha256()
-    for path in sorted(root.rglob("*")):
-        if path.is_file() and path.suffix in (".py", ".sql", ".toml", ".css", ".js", ".j2"):
-            digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()
-
-
-def content(portfolio: Any, given: Mapping[str, Any], ledger_head: Any) -> str:
-    """A fingerprint of all that the reports of a run are made from, but for what each has of its own."""
-    return fingerprint(
-        [code(), portfolio.fingerprint(portfolio.as_of(given.get("as_of"))), ledger_head]
-    )
+def content(portfolio: Portfolio, as_of: str | None, ledger_head: list[int]) -> str:
+    """A fingerprint of all that the reports of a run have in common: code, data, settings and ledger."""
+    return fingerprint([code_state(), portfolio.fingerprint(portfolio.as_of(as_of)), ledger_head])
 
 
 def due(tools: Iterable[str], day: dt.date, done: Mapping[str, dt.date]) -> tuple[str, ...]:

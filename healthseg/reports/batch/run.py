@@ -1,0 +1,407 @@
+"""``make_reports``: reports of customers and of the portfolio, and the index over them."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import os
+import re
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from healthseg.reports import portfolios, privacy, registry, writing
+from healthseg.reports.batch import job as reports
+from healthseg.reports.batch import manifest, plan, workers
+from healthseg.reports.batch.job import Job, Outcome
+from healthseg.reports.batch.workers import OK, SKIPPED, Lost
+from healthseg.settings.in_force import in_force
+from healthseg.settings.operator import ReportSettings
+
+if TYPE_CHECKING:
+    from healthseg.data.portfolio import Portfolio
+
+HEALTH = "calculate_health_score"
+Clock = Callable[[], dt.datetime]
+_STOP = (signal.SIGINT, signal.SIGTERM)
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a call of ``make_reports`` made."""
+
+    outcomes: tuple[Outcome, ...]
+    index: Path
+    seconds: float
+
+    @property
+    def failed(self) -> tuple[Outcome, ...]:
+        return tuple(outcome for outcome in self.outcomes if not outcome.ok)
+
+    @property
+    def skipped(self) -> int:
+        return sum(outcome.status == SKIPPED for outcome in self.outcomes)
+
+    @property
+    def status(self) -> int:
+        """0: all are there; 3: some failed, the others are there."""
+        return 3 if self.failed else 0
+
+
+class Stopped(Exception):
+    """A signal stopped the run; the reports that were done are there."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"stopped by {signal.Signals(number).name}")
+        self.number = number
+
+
+def make_reports(
+    portfolio: str,
+    tools: Sequence[str] = (HEALTH,),
+    clients: Iterable[str] = (),
+    *,
+    all_clients: bool = False,
+    riskiest: int = 0,
+    overview: bool = False,
+    out: str | Path = "reports",
+    as_of: str | None = None,
+    parameters: Mapping[str, Any] | None = None,
+    workers: int | None = None,
+    clock: Clock = portfolios.now,
+    progress: Progress | None = None,
+    resume: bool = False,
+    fail_fast: bool = False,
+    due: bool = False,
+    shard: str = "1/1",
+    formats: Sequence[str] = (),
+    charts: str = "auto",
+    show_users: bool = False,
+    keep_days: int = 0,
+    limits: Mapping[str, float] | None = None,
+) -> Run:
+    """Make reports of customers (named, all, or the ``riskiest`` n) and of the portfolio, and the index.
+
+    ``out/customers/<client_id>/<tool>.html``, ``out/overview/<tool>.html`` and ``out/index.html`` are written whole or
+    not at all, the executed notebooks and the responses as JSON beside them. Parameters are checked before anything
+    runs; raises HealthsegError where they are invalid, a client is unknown, or ``out`` cannot be written, and
+    ``Stopped`` where a signal ended the run. A report that fails is listed, the others are made.
+
+    ``resume`` leaves reports whose inputs are unchanged; ``shard`` makes one part of several; ``due`` makes those
+    whose day, week, month or quarter has passed; ``keep_days`` puts the reports of each day into a folder of its own,
+    and removes all but so many. ``limits`` override the settings of ``[reports]`` (``deadline_seconds``, ``memory_mb``).
+    """
+    started, address = time.monotonic(), portfolios.resolved(portfolio)
+    opened = portfolios.open_portfolio(address)
+    settings = in_force(address).reports.model_copy(update=dict(limits or {}))
+    values = {**(parameters or {}), **({"as_of": as_of} if as_of else {})}
+    request = plan.checked(
+        plan.Request(
+            tuple(tools),
+            values,
+            overview,
+            tuple(formats),
+            charts,
+            show_users,
+            plan.shard(shard),
+            settings.printed_mb,
+        )
+    )
+    portfolios.record_settings(opened, clock)
+    health = registry.portfolio_response(HEALTH, opened, values)
+    customers = _customers(opened, clients, all_clients, health, riskiest)
+    top = writing.output_folder(out)
+    if due:
+        request = _only_due(request, top, health.as_of)
+    folder = day_folder(top, health.as_of) if keep_days else top
+    content = plan.content(opened, values.get("as_of"), portfolios.ledger_head(opened))
+    key = "" if show_users else privacy.key(opened)
+    jobs = plan.jobs(request, customers, address, folder, content, key) if request.tools else []
+    progress = progress or Progress(quiet=True)
+    batch = _Batch(top, folder, jobs, request, settings, health, clock, progress, started)
+    done = partial(batch.outcomes, opened, workers, resume, fail_fast)
+    return batch.run(done, keep_days)
+
+
+def _customers(
+    opened: Portfolio, clients: Iterable[str], all_clients: bool, health: Any, riskiest: int
+) -> list[str]:
+    live = [row["client_id"] for row in health.customers]
+    named = [opened.client(client)["client_id"] for client in clients]
+    return list(dict.fromkeys([*named, *(live if all_clients else live[:riskiest])]))
+
+
+def _only_due(request: plan.Request, folder: Path, day: dt.date) -> plan.Request:
+    done: dict[str, dt.date] = {}
+    for line in manifest.latest(folder).values():
+        if line["status"] == OK and line.get("as_of"):
+            last = dt.date.fromisoformat(line["as_of"])
+            done[line["tool"]] = max(last, done.get(line["tool"], last))
+    return replace(request, tools=plan.due(request.tools, day, done))
+
+
+@dataclass
+class _Batch:
+    """One run: its jobs, its manifest, and its index at the end."""
+
+    top: Path
+    folder: Path  # of the reports: the top, or a day's folder below it
+    jobs: list[Job]
+    request: plan.Request
+    settings: ReportSettings
+    health: Any
+    clock: Clock
+    progress: Progress
+    started: float
+
+    def run(
+        self,
+        outcomes: Callable[[Callable[[], None]], Iterator[tuple[int, Outcome]]],
+        keep_days: int,
+    ) -> Run:
+        lines = manifest.Manifest(self.top, self.clock(), self._header())
+        self.progress.begin(len(self.jobs))
+        done: dict[int, Outcome] = {}
+        try:
+            with stoppable() as check:
+                for index, outcome in outcomes(check):
+                    done[index] = outcome
+                    lines.record(self.jobs[index], outcome, self.clock())
+                    self.progress.add(outcome)
+        except Stopped as stopped:
+            self.progress.end()
+            lines.end(self.clock(), stopped=stopped.number)
+            raise
+        self.progress.end()
+        made = tuple(done[index] for index in sorted(done))
+        page = self._write_index(made, lines.name)
+        run = Run(made, page, time.monotonic() - self.started)
+        day, scores = str(self.health.as_of), _scores(self.health)
+        lines.end(self.clock(), status=run.status, customers=scores, as_of=day)
+        if keep_days:
+            remove_days(self.top, keep_days)
+        manifest.tidy(self.top)
+        writing.sweep(self.top)
+        return run
+
+    def _header(self) -> dict[str, Any]:
+        part, count = self.request.shard
+        return {
+            "tools": self.request.tools,
+            "reports": len(self.jobs),
+            "as_of": str(self.health.as_of),
+            "fingerprint": self.health.fingerprint,
+            "shard": f"{part}/{count}",
+        }
+
+    def outcomes(
+        self,
+        opened: Portfolio,
+        count: int | None,
+        resume: bool,
+        fail_fast: bool,
+        check: Callable[[], None],
+    ) -> Iterator[tuple[int, Outcome]]:
+        """Each job's index and outcome, as they come; those that are unchanged first."""
+        lines = manifest.latest(self.top) if resume else {}
+        todo = []
+        for index, job in enumerate(self.jobs):
+            if resume and reports.key_of(job.file("html")) == job.key:
+                yield index, _unchanged(job, lines.get(job.name, {}))
+            else:
+                todo.append(index)
+        opened.close()
+        jobs = [self.jobs[index] for index in todo]
+        at, state = self.clock() if jobs else dt.datetime.min, partial(_state, opened)
+        for position, outcome in run_jobs(jobs, count, at, state, self.settings, check, fail_fast):
+            yield todo[position], outcome
+
+    def _write_index(self, outcomes: Sequence[Outcome], name: str) -> Path:
+        """Write the index, which until now showed the run before."""
+        from healthseg.reports.html import index
+
+        lines, before = manifest.latest(self.top), manifest.last_ended(self.top, name)
+        seconds = time.monotonic() - self.started
+        for folder in dict.fromkeys((self.folder, self.top)):
+            shelf = index.Shelf(folder, self.folder, registry.names(), lines, name)
+            text = index.page(self.health, shelf, outcomes, before, self.clock(), seconds)
+            writing.write_whole(writing.inside(folder, "index.html"), text)
+        return self.top / "index.html"
+
+
+def run_jobs(
+    jobs: Sequence[Job],
+    count: int | None,
+    at: dt.datetime,
+    setup: Callable[[], Any],
+    settings: ReportSettings,
+    check: Callable[[], None] = lambda: None,
+    fail_fast: bool = False,
+) -> Iterator[tuple[int, Outcome]]:
+    """Make reports with ``count`` workers (one a core); each one's index and outcome, as they come.
+
+    ``setup`` returns the open portfolio in the worker. With ``fail_fast`` no report is begun after one that failed.
+    """
+    count = max(1, min(count or os.cpu_count() or 1, len(jobs)))
+    tasks = [partial(_report, job, at) for job in jobs]
+
+    def go_on(event: workers.Finished | Lost) -> bool:
+        return not fail_fast or (isinstance(event, workers.Finished) and event.value.ok)
+
+    done = workers.run_tasks(tasks, count, setup, settings, check, go_on)
+    for index, event, cell, seconds, peak_mb in done:
+        if isinstance(event, Lost):
+            outcome = reports.lost(jobs[index], event, cell, seconds)
+        else:
+            outcome = event.value
+        yield index, replace(outcome, memory_mb=peak_mb)
+
+
+def _report(
+    job: Job, at: dt.datetime, portfolio: Portfolio | None, tell: Callable[[object], None]
+) -> Outcome:
+    return reports.make_report(job, at, portfolio, tell)
+
+
+def _state(portfolio: Portfolio) -> Portfolio:
+    """What a worker begins with: the portfolio as the batch opened it, and the libraries loaded."""
+    from healthseg.reports.html import export
+
+    export.to_html  # noqa: B018
+    return portfolio
+
+
+def _unchanged(job: Job, line: Mapping[str, Any]) -> Outcome:
+    """A report that exists. Where its run was killed before it recorded it, this run records it as made."""
+    if line.get("key") != job.key:
+        return Outcome(job.tool, job.client_id, job.page, 0.0, reports.report_facts(job))
+    names = ("fingerprint", "as_of", "verdict", "kind")
+    facts = {name: line[name] for name in names if line.get(name)}
+    return Outcome(job.tool, job.client_id, job.page, 0.0, facts, status=SKIPPED)
+
+
+def _scores(health: Any) -> dict[str, list[Any]]:
+    """Each customer's score, risk and ARR, for the next run to say what changed."""
+    return {
+        row["client_id"]: [row.get("score"), row.get("risk_level"), row.get("arr")]
+        for row in health.customers
+    }
+
+
+@contextlib.contextmanager
+def stoppable() -> Iterator[Callable[[], None]]:
+    """Within it SIGINT and SIGTERM are noted, and raise Stopped where the given function is called."""
+    signals: list[int] = []
+    before = {}
+    with contextlib.suppress(ValueError):  # not the main thread: signals are its caller's
+        before = {
+            number: signal.signal(number, lambda number, _: signals.append(number))
+            for number in _STOP
+        }
+
+    def check() -> None:
+        if signals:
+            raise Stopped(signals[0])
+
+    try:
+        yield check
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def day_folder(out: Path, day: dt.date) -> Path:
+    """The folder of a day's reports."""
+    return writing.inside(out, str(day), "index.html").parent
+
+
+def all_days(out: Path) -> list[Path]:
+    """The folders of days, the newest first; links are not counted."""
+    folders = [path for path in out.iterdir() if _DAY.fullmatch(path.name)]
+    return sorted(
+        (path for path in folders if path.is_dir() and not path.is_symlink()), reverse=True
+    )
+
+
+def remove_days(out: Path, newest: int) -> list[str]:
+    """Remove the folders of all days but the ``newest``; their names."""
+    old = all_days(out)[newest:]
+    for path in old:
+        shutil.rmtree(path, ignore_errors=True)
+    return [path.name for path in old]
+
+
+class Progress:
+    """How far a run is: a bar in a terminal, lines in a log, nothing when quiet."""
+
+    def __init__(self, quiet: bool = False, stream: TextIO | None = None) -> None:
+        self._stream = stream or sys.stderr
+        self._quiet, self._bar = quiet, self._stream.isatty()
+        self._started, self._width = time.monotonic(), 0
+
+    def begin(self, count: int) -> None:
+        """So many reports are to be made; the clock starts."""
+        self._started = time.monotonic()
+        self._count, self._done, self._failed = count, 0, 0
+
+    def add(self, outcome: Outcome) -> None:
+        """One more report is done."""
+        self._done += 1
+        self._failed += not outcome.ok
+        if self._quiet:
+            return
+        if outcome.error is not None:
+            self._line(f"{outcome.page}: {outcome.status}, {outcome.error['error_message']}")
+        elif not self._bar:
+            self._line(f"{outcome.page}: {outcome.status}, {outcome.seconds:.1f} s")
+        if self._bar:
+            self._show(self.words())
+
+    def words(self) -> str:
+        """The state in a line: bar, count, rate and time left.
+
+        >>> import io
+        >>> progress = Progress(stream=io.StringIO())
+        >>> progress.begin(8)
+        >>> progress.words()
+        '[....................] 0/8'
+        """
+        full = int(20 * self._done / self._count) if self._count else 20
+        text = f"[{'#' * full}{'.' * (20 - full)}] {self._done}/{self._count}"
+        if self._done:
+            pace = self._done / max(time.monotonic() - self._started, 1e-6)
+            text += f", {60 * pace:.0f} a minute, {_clock((self._count - self._done) / pace)} left"
+        return text + (f", {self._failed} failed" if self._failed else "")
+
+    def end(self) -> None:
+        """Leave the bar's line for what comes after."""
+        if self._bar and self._width and not self._quiet:
+            self._stream.write("\n")
+            self._stream.flush()
+
+    def _line(self, text: str) -> None:
+        if self._bar:
+            self._show("")
+            self._stream.write("\r")
+        self._stream.write(f"[{self._done}/{self._count}] {text}\n")
+        self._stream.flush()
+
+    def _show(self, text: str) -> None:
+        self._stream.write("\r" + text.ljust(self._width))
+        self._width = len(text)
+        self._stream.flush()
+
+
+def _clock(seconds: float) -> str:
+    """
+    >>> _clock(75)
+    '1:15'
+    """
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"

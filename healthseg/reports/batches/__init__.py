@@ -1,1 +1,0 @@
-"""Reports by the thousand: planned, executed in kernels of their own, recorded."""
