@@ -268,7 +268,7 @@ def _report(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
 
 
 def _lab(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
-    from healthseg.reports.batch import plan
+    from healthseg.reports.batches import plan
 
     command = [sys.executable, "-m", "jupyterlab", str(plan.notebooks())]
     try:

@@ -95,7 +95,7 @@ def run(
     say: Callable[[str], None],
 ) -> int:
     """Make the reports, say where they are, and give the exit status."""
-    from healthseg.reports.batch.run import Progress, Stopped, make_reports
+    from healthseg.reports.batches.run import Progress, Stopped, make_reports
 
     try:
         made = make_reports(

@@ -135,7 +135,7 @@ def test_outputs_of_other_kinds_are_shown_as_what_they_are():
     assert pieces[2].startswith('<img alt="') and pieces[3] == ""
 
 
-def test_users_have_one_other_name_everywhere_unless_they_are_asked_for(monkeypatch):
+def test_users_have_one_pseudonym_everywhere_unless_their_names_are_requested():
     rows, columns = (
         [{"user_id": "ann@acme.example", "n": 1}],
         [page.Column("user_id", "User"), page.Column("n", "N")],
@@ -146,13 +146,13 @@ def test_users_have_one_other_name_everywhere_unless_they_are_asked_for(monkeypa
         "name": "ann",
     }
     assert "ann@acme" in page.table(rows, columns) and privacy.hidden(response) == response
-    monkeypatch.setenv(privacy.PSEUDONYMS, "key")
-    name = privacy.shown("ann@acme.example")
-    assert name in page.table(rows, columns) and "ann@acme" not in page.table(rows, columns)
-    told = privacy.hidden(response)
-    assert told == {"users": [{"user_id": name}], "champion_user_id": name, "name": "ann"}
-    monkeypatch.setenv(privacy.PSEUDONYMS, "another key")
-    assert privacy.shown("ann@acme.example") != name and privacy.shown(None) is None
+    with privacy.hiding_users("key"):
+        name = privacy.shown("ann@acme.example")
+        assert name in page.table(rows, columns) and "ann@acme" not in page.table(rows, columns)
+        hidden = privacy.hidden(response)
+    assert hidden == {"users": [{"user_id": name}], "champion_user_id": name, "name": "ann"}
+    with privacy.hiding_users("another key"):
+        assert privacy.shown("ann@acme.example") != name and privacy.shown(None) is None
 
 
 def test_the_key_of_pseudonyms_is_the_portfolios_own_and_private(tmp_path):
@@ -188,7 +188,7 @@ def test_a_folder_of_files_holds_these_and_no_others(tmp_path):
 
 
 def test_the_response_lies_beside_the_page_and_not_in_the_notebook():
-    from healthseg.reports.batches.execution import Job, scrubbed
+    from healthseg.reports.batches.job import Job, scrubbed
 
     notebook = shown("customer", samples.health())
     told = export.facts(notebook)

@@ -337,10 +337,10 @@ def test_reports_are_resources_and_nothing_else_is(tmp_path, monkeypatch):
     reports = tmp_path / "reports"
     for name in (
         "index.html",
-        "portfolio/health.html",
-        "acme/health.html",
+        "overview/health.html",
+        "customers/acme/health.html",
         ".hidden/x.html",
-        "acme/data.csv",
+        "customers/acme/data.csv",
     ):
         (reports / name).parent.mkdir(parents=True, exist_ok=True)
         (reports / name).write_text(f"<p>{name}</p>")
@@ -351,19 +351,19 @@ def test_reports_are_resources_and_nothing_else_is(tmp_path, monkeypatch):
     listed = talk(server, lambda client: client.list_resources()).resources
     assert [resource.name for resource in listed if resource.name != "link.html"] == [
         "index.html",
-        "portfolio/health.html",
-        "acme/health.html",
+        "overview/health.html",
+        "customers/acme/health.html",
     ]
-    read = talk(server, lambda client: client.read_resource(f"{SCHEME}portfolio/health.html"))
+    read = talk(server, lambda client: client.read_resource(f"{SCHEME}overview/health.html"))
     assert (
-        read.contents[0].text == "<p>portfolio/health.html</p>"
+        read.contents[0].text == "<p>overview/health.html</p>"
         and read.contents[0].mime_type == "text/html"
     )
     for uri in (
         "../secret.html",
         "%2e%2e/secret.html",
         "link.html",
-        "acme/data.csv",
+        "customers/acme/data.csv",
         "none.html",
         "/etc/passwd",
     ):

@@ -15,7 +15,7 @@ import yaml
 from healthseg.cli import main as cli
 from healthseg.cli import report as report_command
 from healthseg.reports import registry
-from healthseg.reports.batches import plans
+from healthseg.reports.batches import plan
 
 TEXT = (Path(__file__).resolve().parents[2] / "docs" / "scheduling.md").read_text("utf-8")
 
@@ -34,7 +34,7 @@ def test_every_command_is_understood():
     assert len(commands) == 5
     for command in commands:
         given = cli._parser().parse_args(shlex.split(command)[1:])
-        assert report_command.usage_error(given) == "" and plans.shard(given.shard)
+        assert report_command.usage_error(given) == "" and plan.shard(given.shard)
 
 
 def test_the_cadence_of_the_page_is_that_of_the_code():
@@ -44,7 +44,7 @@ def test_the_cadence_of_the_page_is_that_of_the_code():
         if row.startswith("| ")
         for tool in re.findall(r"[a-z]+_[a-z_]+", row.split("|")[2])
     }
-    assert told == plans.CADENCE and set(registry.names()) <= set(plans.CADENCE)
+    assert told == plan.CADENCE and set(registry.names()) <= set(plan.CADENCE)
 
 
 def test_the_workflow_is_yaml_and_the_dag_is_python():

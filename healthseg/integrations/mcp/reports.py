@@ -22,7 +22,7 @@ def pages(folder: Path) -> list[Path]:
         found,
         key=lambda path: (
             len(_within(path, folder)),
-            "portfolio" not in _within(path, folder),
+            "overview" not in _within(path, folder),
             path,
         ),
     )
@@ -53,9 +53,8 @@ def _within(path: Path, folder: Path) -> tuple[str, ...]:
 
 def _resource(path: Path, folder: Path) -> Resource:
     parts = _within(path, folder)
-    words = " of ".join(
-        part.removesuffix(".html").replace("_", " ") for part in (parts[-1], *parts[:-1][::-1])
-    )
+    names = [part for part in (parts[-1], *parts[:-1][::-1]) if part != "customers"]
+    words = " of ".join(name.removesuffix(".html").replace("_", " ") for name in names)
     return Resource(
         uri=SCHEME + quote("/".join(parts)),
         name="/".join(parts),

@@ -12,7 +12,7 @@ import jinja2
 
 from healthseg.charts import formats
 from healthseg.integrations.alerts import digest as alerts_page
-from healthseg.reports.batch.job import Outcome, report_name
+from healthseg.reports.batches.job import Outcome, report_name
 from healthseg.reports.html import scripting
 from healthseg.reports.html.page import inert
 

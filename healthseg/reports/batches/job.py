@@ -16,7 +16,7 @@ import nbformat
 
 from healthseg import errors
 from healthseg.reports import portfolios, privacy, writing
-from healthseg.reports.batch.workers import FAILED, KILLED, OK, Lost
+from healthseg.reports.batches.workers import FAILED, KILLED, OK, Lost
 
 if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio
@@ -136,10 +136,14 @@ def execute(job: Job, on_cell: Callable[[object], None] = NO_CELL) -> nbformat.N
     """The executed notebook; raises CalculationError with the number of the cell that failed."""
     from papermill.parameterize import parameterize_notebook
 
-    from healthseg.reports.batch import cells
+    from healthseg.reports.batches import cells
 
-    notebook = nbformat.v4.to_notebook_json(_source(job.notebook))
-    notebook = parameterize_notebook(notebook, dict(job.parameters))
+    notebook = nbformat.v4.reads(_source(job.notebook))
+    for cell in notebook.cells:
+        cell.metadata.setdefault("tags", [])
+    notebook.metadata.setdefault("papermill", {})
+    if job.parameters:
+        notebook = parameterize_notebook(notebook, dict(job.parameters))
     last = 0
 
     def begin(index: int, number: int) -> None:

@@ -74,7 +74,7 @@ def _execute(
     **_: Any,
 ) -> None:
     """Run the cells in a worker, and tell papermill of each as it begins and ends."""
-    from healthseg.reports.batch import workers
+    from healthseg.reports.batches import workers
     from healthseg.settings.in_force import in_force
 
     settings = in_force().reports.model_copy(
@@ -91,7 +91,7 @@ def _execute(
 
 
 def _ended(worker: Any, tell: Callable[[tuple[int, Any]], None]) -> bool:
-    from healthseg.reports.batch.workers import Lost, Step
+    from healthseg.reports.batches.workers import Lost, Step
 
     for event in worker.events():
         if isinstance(event, Step):
@@ -126,7 +126,7 @@ def _in_worker(
     tell: Callable[[object], None],
 ) -> str:
     """What ended the notebook beyond an error of a cell; empty where nothing did."""
-    from healthseg.reports.batch import cells
+    from healthseg.reports.batches import cells
 
     def after(index: int) -> None:
         cell = notebook.cells[index]

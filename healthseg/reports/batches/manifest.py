@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from healthseg.reports import writing
-from healthseg.reports.batch.job import Job, Outcome
+from healthseg.reports.batches.job import Job, Outcome
 
 FOLDER = "runs"
 MOST_RUNS = 400

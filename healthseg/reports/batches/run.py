@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from healthseg.reports import portfolios, privacy, registry, writing
-from healthseg.reports.batch import job as reports
-from healthseg.reports.batch import manifest, plan, workers
-from healthseg.reports.batch.job import Job, Outcome
-from healthseg.reports.batch.workers import OK, SKIPPED, Lost
+from healthseg.reports.batches import job as reports
+from healthseg.reports.batches import manifest, plan, workers
+from healthseg.reports.batches.job import Job, Outcome
+from healthseg.reports.batches.workers import OK, SKIPPED, Lost
 from healthseg.settings.in_force import in_force
 from healthseg.settings.operator import ReportSettings
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from healthseg.data.cache import code_state
+from healthseg.data.cache import code_digest
 from healthseg.errors import CalculationError, InvalidParameters
 from healthseg.reports import registry
-from healthseg.reports.batch.job import FORMATS, Job
+from healthseg.reports.batches.job import FORMATS, Job
 from healthseg.settings import fingerprint
 
 if TYPE_CHECKING:
@@ -167,7 +167,9 @@ def _digest(path: Path) -> str:
 
 def content(portfolio: Portfolio, as_of: str | None, ledger_head: list[int]) -> str:
     """A fingerprint of all that the reports of a run have in common: code, data, settings and ledger."""
-    return fingerprint([code_state(), portfolio.fingerprint(portfolio.as_of(as_of)), ledger_head])
+    return fingerprint(
+        [code_digest(contents=True), portfolio.fingerprint(portfolio.as_of(as_of)), ledger_head]
+    )
 
 
 def due(tools: Iterable[str], day: dt.date, done: Mapping[str, dt.date]) -> tuple[str, ...]:

@@ -72,7 +72,7 @@ class Worker:
         ours, theirs = multiprocessing.Pipe()
         self.connection: Connection = ours
         self.settings, self.peak_mb, self.retires = settings, 0.0, False
-        self._log = tempfile.TemporaryFile()
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115
         with tempfile.TemporaryFile() as given:
             pickle.dump((setup, settings), given)
             given.seek(0)
@@ -304,6 +304,6 @@ def _tidy(settings: ReportSettings) -> bool:
 
 
 if __name__ == "__main__":
-    from healthseg.reports.batch import workers  # classes that travel are those of this name
+    from healthseg.reports.batches import workers  # classes that travel are those of this name
 
     workers.main(int(sys.argv[1]), int(sys.argv[2]))
