@@ -1,0 +1,164 @@
+"""What the builders share: layers of marks over rows, scales and axes, and room for labels.
+
+A chart is drawn once, ``WIDTH`` wide, and scales to its place; its colours are variables of the page, so that the same
+drawing serves light and dark. Each mark that shows a figure has a ``tip``: what an interactive page says under the pointer.
+"""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import altair as alt
+import pandas as pd
+from altair.utils.schemapi import debug_mode
+
+from healthseg.charts import formats, theme
+
+WIDTH = 640
+LETTER = 6.9
+Rows = list[dict[str, Any]]
+_TITLE_ROOM = 52
+
+
+def layer(rows: Rows, kind: str, mark: Mapping[str, Any] | None = None, **channels: Any) -> alt.Chart:
+    """Marks of a kind, one for each row, placed by channels (``x="start"`` reads a quantity)."""
+    encoding = {name: _channel(name, given) for name, given in channels.items()}
+    if rows and "tip" in rows[0]:
+        encoding["tooltip"] = {"field": "tip", "type": "nominal"}
+    look = {"type": kind, "tooltip": None if "tooltip" not in encoding else {"content": "encoding"}}
+    with debug_mode(False):
+        return alt.Chart(
+            alt.Data(values=rows),
+            mark={**look, **(mark or {})},
+            encoding=alt.FacetedEncoding(**encoding),
+        )
+
+
+_FIELD_ONLY = {"x2", "y2"}
+_NOMINAL = {"text", "detail"}
+_AS_GIVEN = {"color", "opacity", "size"}
+
+
+def _channel(name: str, given: Any) -> dict[str, Any]:
+    if not isinstance(given, str):
+        return dict(given)
+    if name in _FIELD_ONLY:
+        return {"field": given}
+    if name in _AS_GIVEN:
+        kind = "nominal" if name == "color" else "quantitative"
+        return {"field": given, "type": kind, "scale": None}
+    return {"field": given, "type": "nominal" if name in _NOMINAL else "quantitative"}
+
+
+def at(field: str, scale: Mapping[str, Any], axis: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """A position on a scale, with an axis or without."""
+    kind = "temporal" if scale.get("type") == "utc" else "quantitative"
+    return {"field": field, "type": kind, "scale": dict(scale), "axis": dict(axis) if axis else None}
+
+
+def span(low: float, high: float, **more: Any) -> dict[str, Any]:
+    """A scale from ``low`` to ``high``."""
+    return {"domain": [low, high], "nice": False, "zero": False, **more}
+
+
+def pixels(height: float) -> dict[str, Any]:
+    """A scale from the top downwards, a unit a pixel."""
+    return span(0, height, range=[0, height])
+
+
+def days(first: str, last: str) -> dict[str, Any]:
+    """A scale of dates in UTC, so that a day is the same day in every reader's browser.
+
+    The bounds are one expression: Vega-Lite would read texts as dates at one end of a mark and as words at the other.
+    """
+    bounds = ", ".join(f"datetime({json.dumps(text)})" for text in (first, last))
+    return {"type": "utc", "domain": {"expr": f"[{bounds}]"}, "nice": False}
+
+
+def moment(value: Any) -> str:
+    """A date, or a local hour without its offset."""
+    text = str(value)
+    return text[:19] + "Z" if "T" in text else text[:10]
+
+
+def axis(kind: str = "number", ticks: int = 5, title: str | None = None, **more: Any) -> dict[str, Any]:
+    """An axis of numbers, percent (of a share of one), money, days (numbers of them) or dates."""
+    labels = {
+        "number": {"labelExpr": "datum.value ? format(datum.value, '~s') : '0'"},
+        "percent": {"labelExpr": f"format(100 * datum.value, 'd') + '{formats.JOIN}%'"},
+        "date": {"format": "%-d %b", "labelFlush": True, "labelOverlap": True},
+    }
+    return {"title": title, "tickCount": ticks, **labels.get(kind, {}), **more}
+
+
+def picture(
+    layers: Sequence[alt.Chart],
+    title: str,
+    subtitle: str,
+    height: float,
+    left: float = 0,
+    right: float = 0,
+    top: float = 8,
+    bottom: float = 28,
+) -> theme.Picture:
+    """Layers as one chart of the common width; ``left`` and ``right`` are room for axes and labels."""
+    lines = textwrap.wrap(formats.plain(subtitle), WIDTH // 6) or [""]
+    texts = {"title": formats.plain(title), "subtitle": formats.plain(subtitle)}
+    with debug_mode(False):
+        return theme.Picture(
+            layer=list(layers),
+            width=WIDTH - left - right,
+            height=height,
+            autosize={"type": "none"},
+            padding={
+                "left": left,
+                "right": right,
+                "top": top + _TITLE_ROOM + 15 * (len(lines) - 1),
+                "bottom": bottom,
+            },
+            title={"text": texts["title"], "subtitle": lines},
+            usermeta={"top": top, **texts},
+            config=theme.config()["config"],
+        )
+
+
+def records(frame: pd.DataFrame, *needed: str) -> Rows:
+    """The rows of a frame in which all ``needed`` columns are known."""
+    known = frame.dropna(subset=list(needed)) if needed and len(frame) else frame
+    return [{str(key): value for key, value in row.items()} for row in known.to_dict("records")]
+
+
+def text_width(text: str, letter: float = LETTER) -> float:
+    """About how many pixels a text takes."""
+    return formats.cells(text) * letter
+
+
+def apart(places: Iterable[float], room: float, low: float, high: float) -> list[float]:
+    """Places of labels in ascending order, moved so that they stand ``room`` apart within the bounds.
+
+    >>> apart([0.1, 0.12, 0.99], 0.1, 0, 1)
+    [0.1, 0.2, 0.99]
+    """
+    free, moved = low - room, []
+    for place in places:
+        free = max(place, free + room)
+        moved.append(round(free, 6))
+    ceiling = high + room
+    for position in range(len(moved) - 1, -1, -1):
+        ceiling = min(moved[position], ceiling - room)
+        moved[position] = round(ceiling, 6)
+    return moved
+
+
+def legend(names: Iterable[tuple[str, str]], y: float = -14) -> list[alt.Chart]:
+    """Names in their colours above the plot, beside each other."""
+    layers, x = [], 0.0
+    for name, colour in names:
+        text = f"■ {name}"
+        mark = {"align": "left", "baseline": "top", "fontSize": 12, "x": x, "y": y, "color": colour}
+        layers.append(layer([{"text": text}], "text", mark, text="text"))
+        x += text_width(text, 7) + 18
+    return layers

@@ -1,0 +1,191 @@
+"""Heat maps: a grid of cells, named at the left and above, the stronger the more."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from healthseg.charts import canvas, formats, theme
+from healthseg.charts.canvas import at
+
+BLUE = theme.BAND_COLOURS["champion"]
+SMALL = 11
+Row = dict[str, Any]
+
+
+def heat_map(
+    frame: pd.DataFrame,
+    title: str,
+    subtitle: str,
+    empty: str,
+    row: str,
+    column: str,
+    value: str,
+    text: Callable[[Row], str] | None = None,
+    tip: Callable[[Row], str] | None = None,
+    rows: Mapping[Any, str] | None = None,
+    columns: Mapping[Any, str] | None = None,
+    colour: Callable[[Row], str] | None = None,
+    under: Callable[[Row], str] | None = None,
+    left: float = 0,
+    cell: float = 24,
+    strongest: float | None = None,
+    heads_below: bool = False,
+) -> theme.Picture:
+    """A cell for each row of the frame.
+
+    ``rows`` and ``columns`` name the values of the two columns, in their order; without names they are written as they
+    are. ``value`` decides the strength, up to ``strongest`` (the largest value); ``text`` and ``under`` write into the
+    cell, ``tip`` under the pointer. A cell without a value is not drawn.
+    """
+    cells = canvas.records(frame, value)
+    if not any(one[value] for one in cells):
+        return theme.nothing(title, empty, canvas.WIDTH)
+    names = rows or {key: formats.plain(key) for key in dict.fromkeys(frame[row])}
+    heads = columns or {key: formats.plain(key) for key in dict.fromkeys(frame[column])}
+    down, across = list(names), list(heads)
+    most = strongest or max(abs(float(one[value])) for one in cells)
+    boxes = [
+        {
+            "x": across.index(one[column]),
+            "x2": across.index(one[column]) + 1,
+            "y": cell * down.index(one[row]),
+            "y2": cell * (down.index(one[row]) + 1),
+            "strength": 0.06 + 0.8 * min(1.0, abs(float(one[value])) / most),
+            "colour": colour(one) if colour else BLUE,
+            "text": text(one) if text else "",
+            "under": under(one) if under else "",
+            "tip": tip(one)
+            if tip
+            else f"{names[one[row]]}, {heads[one[column]]}: {formats.number(one[value])}",
+        }
+        for one in cells
+        if one[column] in heads and one[row] in names
+    ]
+    room = left or min(220.0, 16 + max(canvas.text_width(name) for name in names.values()))
+    height = cell * len(down)
+    x, y = canvas.span(0, len(across)), canvas.pixels(height)
+    layers = [
+        canvas.layer(
+            boxes,
+            "rect",
+            {"x2Offset": -1, "yOffset": 1, "cornerRadius": 2},
+            x=at("x", x),
+            x2="x2",
+            y=at("y", y),
+            y2="y2",
+            color="colour",
+            opacity="strength",
+        )
+    ]
+    if text:
+        layers += _texts(boxes, x, y, cell, "under" if under else "")
+    layers += _names(names, heads, x, y, cell, height if heads_below else 0.0)
+    above, beneath = (8, 26) if heads_below else (24, 8)
+    return canvas.picture(
+        layers, title, subtitle, height, left=room, right=8, top=above, bottom=beneath
+    )
+
+
+def _texts(
+    boxes: list[Row], x: Mapping[str, Any], y: Mapping[str, Any], cell: float, under: str
+) -> list[Any]:
+    """What is written into the cells; a phone has no room for what is as small as this."""
+    middle = [
+        {**box, "x": box["x"] + 0.5, "y": box["y"] + cell / 2 - (7 if under else 0)} for box in boxes
+    ]
+    mark = {"baseline": "middle", "fontSize": 13 if under else SMALL, "tooltip": None}
+    place = {"x": at("x", x), "y": at("y", y)}
+    layers = [canvas.layer(_bare(middle), "text", mark, text="text", **place)]
+    if under:
+        small = {**mark, "dy": 16, "fontSize": SMALL, "color": theme.SOFT}
+        layers.append(canvas.layer(_bare(middle), "text", small, text="under", **place))
+    return layers
+
+
+def _bare(boxes: list[Row]) -> list[Row]:
+    """Texts have nothing to say under the pointer."""
+    return [{key: part for key, part in box.items() if key != "tip"} for box in boxes]
+
+
+def _names(
+    names: Mapping[Any, str],
+    heads: Mapping[Any, str],
+    x: Mapping[str, Any],
+    y: Mapping[str, Any],
+    cell: float,
+    foot: float,
+) -> list[Any]:
+    """The rows' names at the left, the columns' above or, with ``foot``, below."""
+    rows = [
+        {"y": cell * (place + 0.5), "text": formats.fitted(name, 210)}
+        for place, name in enumerate(names.values())
+    ]
+    columns = [
+        {"x": place + 0.5, "text": name} for place, name in enumerate(heads.values()) if name
+    ]
+    side = {"align": "right", "baseline": "middle", "x": -8, "color": theme.SOFT, "fontSize": 12}
+    head = {"baseline": "top" if foot else "bottom", "y": foot + 6 if foot else -4}
+    return [
+        canvas.layer(rows, "text", side, y=at("y", y), text="text"),
+        canvas.layer(
+            columns, "text", {**head, "color": theme.SOFT, "fontSize": 12}, x=at("x", x), text="text"
+        ),
+    ]
+
+
+def weekly(frame: pd.DataFrame, title: str, subtitle: str, empty: str) -> theme.Picture:
+    """Active user-hours by weekday and hour of the day (``weekday`` from 0 for Monday, ``hour``, ``user_hours``)."""
+    hours = {hour: f"{hour:02d}:00" if hour % 6 == 0 else "" for hour in range(24)}
+    days = dict(enumerate(("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")))
+
+    def tip(one: Row) -> str:
+        counted = formats.written(one["user_hours"], "number active user-hour")
+        return f"{days[one['weekday']]} {one['hour']:02d}:00: {counted}"
+
+    return heat_map(
+        frame,
+        title,
+        subtitle,
+        empty,
+        "weekday",
+        "hour",
+        "user_hours",
+        tip=tip,
+        rows=days,
+        columns=hours,
+        heads_below=True,
+    )
+
+
+def cohorts(frame: pd.DataFrame, title: str, subtitle: str, empty: str) -> theme.Picture:
+    """The share of each week's new users that was active again (``cohort``, ``week``, ``users``, ``share``)."""
+    known = frame[frame["share"].notna()] if len(frame) else frame
+    sizes = frame.groupby("cohort")["users"].first() if len(frame) else {}
+    names = {
+        cohort: f"{formats.day(cohort)[:-5]} ({sizes[cohort]})"
+        for cohort in sorted(set(known["cohort"])) if len(known)
+    }
+
+    def tip(one: Row) -> str:
+        share = formats.percent(one["share"])
+        return f"{share} of the users of {names[one['cohort']]} in week {one['week']}"
+
+    return heat_map(
+        known,
+        title,
+        subtitle,
+        empty,
+        "cohort",
+        "week",
+        "share",
+        text=lambda one: formats.percent(one["share"]),
+        tip=tip,
+        rows=names,
+        columns={week: str(week) for week in range(int(known["week"].max()) + 1)} if names else {},
+        strongest=1.0,
+    )
+
+

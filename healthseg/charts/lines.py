@@ -1,0 +1,157 @@
+"""Lines along time or along a scale of numbers, with bands, named ends, and points that are told apart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from healthseg.charts import canvas, formats, theme
+from healthseg.charts.canvas import Rows, at
+
+BLUE, RED = theme.BAND_COLOURS["champion"], theme.BAND_COLOURS["critical"]
+Record = dict[str, Any]
+
+
+def marked_line(
+    frame: pd.DataFrame,
+    title: str,
+    subtitle: str,
+    empty: str,
+    date: str,
+    value: str,
+    marked: str,
+    label: Callable[[Record], str],
+    form: str = "percent",
+    least: float = 1.6,
+    label_days: int = 75,
+) -> theme.Picture:
+    """A line over dates whose unusual points are dots; ``label`` names them, once in ``label_days``."""
+    rows = canvas.records(frame, value)
+    if not rows:
+        return theme.nothing(title, empty, canvas.WIDTH)
+    points = [
+        {
+            "start": canvas.moment(row[date]),
+            "value": float(row[value]),
+            "tip": f"{formats.day(row[date])}: {formats.written(row[value], form)}"
+            + (f", {label(row)}" if row[marked] and label(row) else ""),
+            "marked": bool(row[marked]),
+        }
+        for row in rows
+    ]
+    x = at(
+        "start",
+        canvas.days(points[0]["start"], points[-1]["start"]),
+        canvas.axis("date", 8, grid=False),
+    )
+    y = canvas.span(0, max(least, *(point["value"] for point in points)) * 1.04)
+    up = at("value", y, canvas.axis("percent", 4))
+    dots = [point for point in points if point["marked"]]
+    names = _spaced([row for row in rows if row[marked]], date, value, label, label_days)
+    layers = [
+        canvas.layer(points, "line", {"color": theme.FAINT, "strokeWidth": 1}, x=x, y=up),
+        canvas.layer(dots, "circle", {"color": RED, "size": 50, "opacity": 1}, x=x, y=up),
+        canvas.layer(
+            names,
+            "text",
+            {"align": "left", "dx": 7, "fontSize": 11, "color": theme.SOFT},
+            x=x,
+            y=up,
+            text="text",
+        ),
+    ]
+    return canvas.picture(layers, title, subtitle, 190, left=48, right=12, bottom=26)
+
+
+def _spaced(
+    rows: Rows, date: str, value: str, label: Callable[[Record], str], label_days: int
+) -> Rows:
+    """The names of points; a name stands once, and not where the one before it still runs."""
+    names, last, free = [], "", pd.Timestamp.min
+    for row in rows:
+        text = label(row)
+        if text and text != last and row[date] >= free:
+            last, free = text, row[date] + pd.Timedelta(days=label_days)
+            names.append(
+                {"start": canvas.moment(row[date]), "value": float(row[value]), "text": text}
+            )
+    return names
+
+
+def curves(
+    frame: pd.DataFrame,
+    title: str,
+    subtitle: str,
+    empty: str,
+    colours: Mapping[str, str] | None = None,
+    step: bool = True,
+    unit: str = "days",
+    points: Sequence[Record] = (),
+) -> theme.Picture:
+    """Shares by day: a line with its interval for each name (``name``, ``days``, ``share``, ``lower``, ``upper``)."""
+    if not len(frame):
+        return theme.nothing(title, empty, canvas.WIDTH)
+    last = float(frame["days"].max()) or 1.0
+    right = _name_room(frame["name"])
+    x = at("days", canvas.span(0, last), canvas.axis("", 8, unit, grid=False))
+    scale = canvas.span(0, 1)
+    layers, ends = [], []
+    for name, group in frame.groupby("name", sort=False):
+        paint = (colours or {}).get(str(name), BLUE)
+        rows = _share_rows(group, formats.words(name), unit)
+        bend = {"interpolate": "step-after"} if step else {}
+        banded = [
+            {key: part for key, part in row.items() if key != "tip"}
+            for row in rows
+            if row["lower"] is not None and row["upper"] is not None
+        ]
+        axis = canvas.axis("percent")
+        band = {"color": paint, "opacity": 0.15, **bend}
+        layers += [
+            canvas.layer(banded, "area", band, x=x, y=at("lower", scale, axis), y2="upper"),
+            canvas.layer(
+                rows, "line", {"color": paint, **bend}, x=x, y=at("share", scale, axis)
+            ),
+        ]
+        before = [row["share"] for row in rows if row["days"] < last]
+        end = before[-1] if step and before else rows[-1]["share"]
+        ends.append({"share": end, "text": formats.fitted(formats.words(name), right - 8), "colour": paint})
+    return canvas.picture(
+        [*layers, end_labels(ends, x, scale, last)],
+        title,
+        subtitle,
+        240,
+        left=44,
+        right=right,
+        bottom=40,
+    )
+
+
+def _share_rows(group: pd.DataFrame, name: str, unit: str) -> Rows:
+    rows = []
+    for row in group.to_dict("records"):
+        known = {
+            key: None if formats.is_missing(row[key]) else float(row[key])
+            for key in ("days", "share", "lower", "upper")
+        }
+        tip = f"{name}, {formats.number(row['days'])} {unit}: {formats.percent(row['share'])}"
+        rows.append({**known, "tip": tip})
+    return rows
+
+
+def _name_room(names: pd.Series) -> float:
+    longest = max(canvas.text_width(formats.words(name), 7.1) for name in names.unique())
+    return max(92.0, min(canvas.WIDTH / 4, longest + 10))
+
+
+def end_labels(ends: Rows, x: Mapping[str, Any], scale: Mapping[str, Any], last: float) -> Any:
+    """The lines' names at their ends, moved where they would lie over each other."""
+    ordered = sorted(ends, key=lambda end: end["share"])
+    places = canvas.apart((end["share"] for end in ordered), 0.075, 0.0, 1.0)
+    rows = [{**end, "days": last, "place": place} for end, place in zip(ordered, places, strict=True)]
+    mark = {"align": "left", "dx": 6}
+    return canvas.layer(
+        rows, "text", mark, x=x, y=at("place", scale), text="text", color="colour"
+    )
