@@ -65,7 +65,9 @@ def scale(low: float, high: float, form: str = "number", currency: Any = None) -
     low, high = min(float(low), 0.0), max(float(high), 0.0)
     reach = (high - low) or 1.0
     power = 10.0 ** len(str(int(1e6 * reach))) / 1e8
-    step = next(power * times for times in (1, 2, 5, 10, 20, 50, 100) if reach / (power * times) <= 5)
+    step = next(
+        power * times for times in (1, 2, 5, 10, 20, 50, 100) if reach / (power * times) <= 5
+    )
     ticks = tuple(
         round(step * place, 9) for place in range(-int(-low // step), int(high // step) + 1)
     )
@@ -79,6 +81,37 @@ def scale(low: float, high: float, form: str = "number", currency: Any = None) -
 def shares(high: float = 1.0) -> Axis:
     """An axis of per cent, to 100 or further."""
     return Axis(0, max(1.0, high), 0, (0, 0.5, 1), tuple(map(formats.percent, (0, 0.5, 1))))
+
+
+def row(
+    label: str,
+    figure: str,
+    end: str,
+    start: str | float = 0.0,
+    colour: str | Callable[[Record], str] = BLUE,
+    dot: str | None = None,
+    target: str | float | None = None,
+) -> Callable[[Record], Row]:
+    """A row from a frame's columns: ``label`` and ``figure`` are templates, the others names of columns."""
+
+    def value(record: Record, name: str | float | None) -> float | None:
+        known = record[name] if isinstance(name, str) else name
+        return None if formats.is_missing(known) else float(known)  # type: ignore[arg-type]
+
+    def built(record: Record) -> Row:
+        first, last = value(record, start), value(record, end)
+        paint = colour(record) if callable(colour) else colour
+        known = first is not None and last is not None
+        return Row(
+            formats.filled(label, record),
+            formats.filled(figure, record),
+            bars=(Bar(min(first, last), max(first, last), paint),) if known else (),  # type: ignore[type-var]
+            dot=value(record, dot),
+            dot_colour=paint,
+            target=value(record, target),
+        )
+
+    return built
 
 
 def bars(
@@ -143,7 +176,9 @@ def _axis_layers(
     names = [(tick, name, _align(tick, axis)) for tick, name in _fitting(axis)]
     for align in dict.fromkeys(align for _, _, align in names):
         texts = [
-            {"x": tick, "y": height + 16, "text": name} for tick, name, side in names if side == align
+            {"x": tick, "y": height + 16, "text": name}
+            for tick, name, side in names
+            if side == align
         ]
         mark = {"align": align, "color": theme.SOFT, "fontSize": 12}
         layers.append(canvas.layer(texts, "text", mark, x=rule["x"], y=rule["y"], text="text"))
@@ -157,7 +192,7 @@ def _fitting(axis: Axis) -> list[tuple[float, str]]:
     """The labels of the axis that fit beside each other, from the last one, which may hold the unit."""
     fitting, edge = [], float("inf")
     for tick, name in zip(reversed(axis.ticks), reversed(axis.labels), strict=True):
-        long = canvas.text_width(name, 11)
+        long = canvas.text_width(name, canvas.PHONE_LETTER)
         left = (tick - axis.low) / (axis.high - axis.low) * canvas.WIDTH
         left -= {"left": 0.0, "center": 0.5, "right": 1.0}[_align(tick, axis)] * long
         if left + long < edge:

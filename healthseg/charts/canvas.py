@@ -18,12 +18,15 @@ from altair.utils.schemapi import debug_mode
 from healthseg.charts import formats, theme
 
 WIDTH = 640
-LETTER = 6.9
+# Widths of a letter: as drawn, and where a phone's page enlarges the texts (templates/pieces.css).
+LETTER, PHONE_LETTER = 6.9, 11.0
 Rows = list[dict[str, Any]]
 _TITLE_ROOM = 52
 
 
-def layer(rows: Rows, kind: str, mark: Mapping[str, Any] | None = None, **channels: Any) -> alt.Chart:
+def layer(
+    rows: Rows, kind: str, mark: Mapping[str, Any] | None = None, **channels: Any
+) -> alt.Chart:
     """Marks of a kind, one for each row, placed by channels (``x="start"`` reads a quantity)."""
     encoding = {name: _channel(name, given) for name, given in channels.items()}
     if rows and "tip" in rows[0]:
@@ -53,10 +56,17 @@ def _channel(name: str, given: Any) -> dict[str, Any]:
     return {"field": given, "type": "nominal" if name in _NOMINAL else "quantitative"}
 
 
-def at(field: str, scale: Mapping[str, Any], axis: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def at(
+    field: str, scale: Mapping[str, Any], axis: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """A position on a scale, with an axis or without."""
     kind = "temporal" if scale.get("type") == "utc" else "quantitative"
-    return {"field": field, "type": kind, "scale": dict(scale), "axis": dict(axis) if axis else None}
+    return {
+        "field": field,
+        "type": kind,
+        "scale": dict(scale),
+        "axis": dict(axis) if axis else None,
+    }
 
 
 def span(low: float, high: float, **more: Any) -> dict[str, Any]:
@@ -84,7 +94,9 @@ def moment(value: Any) -> str:
     return text[:19] + "Z" if "T" in text else text[:10]
 
 
-def axis(kind: str = "number", ticks: int = 5, title: str | None = None, **more: Any) -> dict[str, Any]:
+def axis(
+    kind: str = "number", ticks: int = 5, title: str | None = None, **more: Any
+) -> dict[str, Any]:
     """An axis of numbers, percent (of a share of one), money, days (numbers of them) or dates."""
     labels = {
         "number": {"labelExpr": "datum.value ? format(datum.value, '~s') : '0'"},
@@ -160,5 +172,5 @@ def legend(names: Iterable[tuple[str, str]], y: float = -14) -> list[alt.Chart]:
         text = f"■ {name}"
         mark = {"align": "left", "baseline": "top", "fontSize": 12, "x": x, "y": y, "color": colour}
         layers.append(layer([{"text": text}], "text", mark, text="text"))
-        x += text_width(text, 7) + 18
+        x += text_width(text, PHONE_LETTER) + 14
     return layers

@@ -10,6 +10,7 @@ import pandas as pd
 from healthseg.charts import canvas, formats, theme
 from healthseg.charts.canvas import Rows, at
 
+BLUE, GREEN, AMBER = (theme.BAND_COLOURS[name] for name in ("champion", "healthy", "at_risk"))
 # A part of each column: the frame's column that holds it, its name and its colour; a part below 0 is drawn downwards.
 Part = tuple[str, str, str]
 
@@ -33,6 +34,7 @@ def columns(
     colour: Callable[[dict[str, Any]], str] | None = None,
     line: tuple[str, str] | None = None,
     marks: Sequence[tuple[float, str, str]] = (),
+    legend: Sequence[tuple[str, str]] = (),
     labelled: bool = False,
     height: float = 180,
 ) -> theme.Picture:
@@ -41,7 +43,7 @@ def columns(
     ``parts`` are stacked upwards, ``below`` downwards. ``by`` names a column of a frame with several rows a place, and
     the colour of each of its values. ``light`` says which rows are drawn lighter (incomplete ones); ``line`` is a column
     drawn as a line through the columns' middles, with its name; ``marks`` are rules at values of the axis, each with its
-    words and colour; ``labelled`` writes each column's value above it.
+    words and colour; ``legend`` names colours; ``labelled`` writes each column's value above it.
     """
     needed = [name for name, _, _ in (*parts, *below)]
     rows = canvas.records(frame, *needed)
@@ -69,20 +71,24 @@ def columns(
         )
     ]
     if below:
-        layers.append(
-            canvas.layer([{"low": 0}], "rule", {"color": theme.SOFT}, y=at("low", y))
-        )
+        layers.append(canvas.layer([{"low": 0}], "rule", {"color": theme.SOFT}, y=up))
     if points:
         layers.append(
             canvas.layer(
-                points, "line", {"color": theme.INK}, x={**x, "field": "at"}, y=at("value", y)
+                points,
+                "line",
+                {"color": theme.INK},
+                x={**x, "field": "at"},
+                y={**up, "field": "value"},
             )
         )
     if labelled:
-        layers.append(_values(boxes, x, y))
+        layers.append(_values(boxes, x, up))
     layers += _marks(marks, x, len(marks))
-    named = [part for part in (*parts, *below) if part[1]] if len(parts) + len(below) > 1 else []
-    layers += canvas.legend((name, paint) for _, name, paint in named)
+    named = list(legend)
+    if len(parts) + len(below) > 1:
+        named = [(name, paint) for _, name, paint in (*parts, *below)]
+    layers += canvas.legend(named)
     room = {"left": 10, "right": 10} if labelled else {"left": 44, "right": 8}
     top = 24 if named else 8 + 16 * len(marks)
     return canvas.picture(layers, title, subtitle, height, top=top, bottom=26, **room)
@@ -143,18 +149,16 @@ def _line(rows: Rows, start: str, end: str, line: tuple[str, str] | None, form: 
     ]
 
 
-def _across(
-    boxes: Rows, time: bool, ticks: Sequence[float], form: str
-) -> dict[str, Any]:
+def _across(boxes: Rows, time: bool, ticks: Sequence[float], form: str) -> dict[str, Any]:
     first, last = boxes[0]["start"], max(box["end"] for box in boxes)
     if time:
-        return at("start", canvas.days(first, last), canvas.axis("date", 8, grid=False))
+        return at("start", canvas.days(first, last), canvas.axis("date", 5, grid=False))
     low, high = (min(ticks, default=first), max(ticks, default=last))
     scale = canvas.span(min(first, low), max(last, high))
     return at("start", scale, canvas.axis(form, 8, values=list(ticks) or None, grid=False))
 
 
-def _values(boxes: Rows, x: Mapping[str, Any], y: Mapping[str, Any]) -> Any:
+def _values(boxes: Rows, x: Mapping[str, Any], up: Mapping[str, Any]) -> Any:
     """Each column's value above it."""
     tops = [
         {
@@ -166,13 +170,11 @@ def _values(boxes: Rows, x: Mapping[str, Any], y: Mapping[str, Any]) -> Any:
     ]
     mark = {"dy": -9, "fontWeight": 600}
     return canvas.layer(
-        tops, "text", mark, x={**x, "field": "middle"}, y=at("high", y), text="text"
+        tops, "text", mark, x={**x, "field": "middle"}, y={**up, "field": "high"}, text="text"
     )
 
 
-def _marks(
-    marks: Sequence[tuple[float, str, str]], x: Mapping[str, Any], lines: int
-) -> list[Any]:
+def _marks(marks: Sequence[tuple[float, str, str]], x: Mapping[str, Any], lines: int) -> list[Any]:
     """Rules at values of the axis, their words above the plot, each on a line of its own."""
     layers = []
     for line, (value, words, paint) in enumerate(marks):

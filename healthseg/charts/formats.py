@@ -267,8 +267,18 @@ def signed_percent(share: Any, decimals: int = 0) -> str:
     return DASH if is_missing(share) else f"{signed(100 * share, decimals)}{JOIN}%"
 
 
+def rate(value: Any, decimals: int = 0) -> str:
+    """How many in a span of time, also where they round to none.
+
+    >>> rate(0.2), rate(12.4)
+    ('<\xa01', '12')
+    """
+    return f"<{JOIN}1" if not is_missing(value) and 0 < value < 0.5 else number(value, decimals)
+
+
 NUMERIC: dict[str, Callable[[Any, int], str]] = {
     "number": number,
+    "rate": rate,
     "signed": signed,
     "percent": percent,
     "signed_percent": signed_percent,
@@ -329,6 +339,20 @@ def written(value: Any, form: str = "", sibling: Callable[[str], Any] = lambda n
     else:
         text = DASH if is_missing(value) else TEXTUAL[name](value)
     return f"{text}{JOIN}{_plural(noun, text)}" if noun and text != DASH else text
+
+
+_IN_TEMPLATE = re.compile(r"\{(\w+)(?::([^{}]*))?\}")
+
+
+def filled(template: str, row: dict[str, Any]) -> str:
+    """A template with the figures of a row in their formats.
+
+    >>> filled("{name}: {share:percent} of users", {"name": "Acme", "share": 0.5})
+    'Acme: 50\\xa0% of users'
+    """
+    return _IN_TEMPLATE.sub(
+        lambda match: written(row.get(match[1]), match[2] or "", row.get), template
+    )
 
 
 def _plural(noun: str, figure: str) -> str:

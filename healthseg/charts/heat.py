@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pandas as pd
@@ -64,7 +64,9 @@ def heat_map(
         for one in cells
         if one[column] in heads and one[row] in names
     ]
-    room = left or min(220.0, 16 + max(canvas.text_width(name) for name in names.values()))
+    room = left or min(
+        220.0, 16 + max(canvas.text_width(name, canvas.PHONE_LETTER) for name in names.values())
+    )
     height = cell * len(down)
     x, y = canvas.span(0, len(across)), canvas.pixels(height)
     layers = [
@@ -94,7 +96,8 @@ def _texts(
 ) -> list[Any]:
     """What is written into the cells; a phone has no room for what is as small as this."""
     middle = [
-        {**box, "x": box["x"] + 0.5, "y": box["y"] + cell / 2 - (7 if under else 0)} for box in boxes
+        {**box, "x": box["x"] + 0.5, "y": box["y"] + cell / 2 - (7 if under else 0)}
+        for box in boxes
     ]
     mark = {"baseline": "middle", "fontSize": 13 if under else SMALL, "tooltip": None}
     place = {"x": at("x", x), "y": at("y", y)}
@@ -131,7 +134,11 @@ def _names(
     return [
         canvas.layer(rows, "text", side, y=at("y", y), text="text"),
         canvas.layer(
-            columns, "text", {**head, "color": theme.SOFT, "fontSize": 12}, x=at("x", x), text="text"
+            columns,
+            "text",
+            {**head, "color": theme.SOFT, "fontSize": 12},
+            x=at("x", x),
+            text="text",
         ),
     ]
 
@@ -166,7 +173,8 @@ def cohorts(frame: pd.DataFrame, title: str, subtitle: str, empty: str) -> theme
     sizes = frame.groupby("cohort")["users"].first() if len(frame) else {}
     names = {
         cohort: f"{formats.day(cohort)[:-5]} ({sizes[cohort]})"
-        for cohort in sorted(set(known["cohort"])) if len(known)
+        for cohort in sorted(set(known["cohort"]))
+        if len(known)
     }
 
     def tip(one: Row) -> str:
@@ -187,5 +195,3 @@ def cohorts(frame: pd.DataFrame, title: str, subtitle: str, empty: str) -> theme
         columns={week: str(week) for week in range(int(known["week"].max()) + 1)} if names else {},
         strongest=1.0,
     )
-
-

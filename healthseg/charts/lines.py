@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -22,7 +22,7 @@ def marked_line(
     date: str,
     value: str,
     marked: str,
-    label: Callable[[Record], str],
+    label: str,
     form: str = "percent",
     least: float = 1.6,
     label_days: int = 75,
@@ -36,7 +36,7 @@ def marked_line(
             "start": canvas.moment(row[date]),
             "value": float(row[value]),
             "tip": f"{formats.day(row[date])}: {formats.written(row[value], form)}"
-            + (f", {label(row)}" if row[marked] and label(row) else ""),
+            + (f", {_name(label, row)}" if row[marked] and _name(label, row) else ""),
             "marked": bool(row[marked]),
         }
         for row in rows
@@ -44,7 +44,7 @@ def marked_line(
     x = at(
         "start",
         canvas.days(points[0]["start"], points[-1]["start"]),
-        canvas.axis("date", 8, grid=False),
+        canvas.axis("date", 5, grid=False),
     )
     y = canvas.span(0, max(least, *(point["value"] for point in points)) * 1.04)
     up = at("value", y, canvas.axis("percent", 4))
@@ -65,13 +65,15 @@ def marked_line(
     return canvas.picture(layers, title, subtitle, 190, left=48, right=12, bottom=26)
 
 
-def _spaced(
-    rows: Rows, date: str, value: str, label: Callable[[Record], str], label_days: int
-) -> Rows:
+def _name(label: str, row: Record) -> str:
+    return formats.filled(label, row).strip(formats.DASH)[:30]
+
+
+def _spaced(rows: Rows, date: str, value: str, label: str, label_days: int) -> Rows:
     """The names of points; a name stands once, and not where the one before it still runs."""
     names, last, free = [], "", pd.Timestamp.min
     for row in rows:
-        text = label(row)
+        text = _name(label, row)
         if text and text != last and row[date] >= free:
             last, free = text, row[date] + pd.Timedelta(days=label_days)
             names.append(
@@ -111,13 +113,13 @@ def curves(
         band = {"color": paint, "opacity": 0.15, **bend}
         layers += [
             canvas.layer(banded, "area", band, x=x, y=at("lower", scale, axis), y2="upper"),
-            canvas.layer(
-                rows, "line", {"color": paint, **bend}, x=x, y=at("share", scale, axis)
-            ),
+            canvas.layer(rows, "line", {"color": paint, **bend}, x=x, y=at("share", scale, axis)),
         ]
         before = [row["share"] for row in rows if row["days"] < last]
         end = before[-1] if step and before else rows[-1]["share"]
-        ends.append({"share": end, "text": formats.fitted(formats.words(name), right - 8), "colour": paint})
+        ends.append(
+            {"share": end, "text": formats.fitted(formats.words(name), right - 8), "colour": paint}
+        )
     return canvas.picture(
         [*layers, end_labels(ends, x, scale, last)],
         title,
@@ -150,8 +152,8 @@ def end_labels(ends: Rows, x: Mapping[str, Any], scale: Mapping[str, Any], last:
     """The lines' names at their ends, moved where they would lie over each other."""
     ordered = sorted(ends, key=lambda end: end["share"])
     places = canvas.apart((end["share"] for end in ordered), 0.075, 0.0, 1.0)
-    rows = [{**end, "days": last, "place": place} for end, place in zip(ordered, places, strict=True)]
+    rows = [
+        {**end, "days": last, "place": place} for end, place in zip(ordered, places, strict=True)
+    ]
     mark = {"align": "left", "dx": 6}
-    return canvas.layer(
-        rows, "text", mark, x=x, y=at("place", scale), text="text", color="colour"
-    )
+    return canvas.layer(rows, "text", mark, x=x, y=at("place", scale), text="text", color="colour")

@@ -6,10 +6,9 @@ import math
 
 import pandas as pd
 
-from healthseg.charts import formats, theme
+from healthseg.charts import formats, heat, theme
 from healthseg.charts.curves import shares
 from healthseg.charts.rows import Axis, Bar, Row, rows
-from healthseg.charts.usage import heatmap
 
 BLUE, GREEN, AMBER, RED = (
     theme.BAND_COLOURS[band] for band in ("champion", "healthy", "at_risk", "critical")
@@ -185,4 +184,9 @@ def gaps(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
 
 def week(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
     """When do they come? Active user-hours by weekday and hour of the accounts' own clocks."""
-    return heatmap(frame, width)
+    return heat.weekly(
+        frame,
+        "Hours of the week",
+        f"Hours in which a user was active, local time; n = {formats.number(frame['user_hours'].sum())}",
+        "No event of a user has a time of day in this period.",
+    )

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from healthseg.charts import canvas, theme
+from healthseg.charts import canvas, formats, theme
 from healthseg.charts.canvas import at
 
 RED = theme.BAND_COLOURS["critical"]
@@ -20,7 +20,7 @@ def strip(
     empty: str,
     value: str,
     own: Callable[[dict[str, Any]], bool],
-    tip: Callable[[dict[str, Any]], str],
+    tip: str,
     least: float = 1.0,
 ) -> theme.Picture:
     """A tick for each customer on one axis, this one named and in colour; what lies far out stands at the end."""
@@ -29,7 +29,12 @@ def strip(
         return theme.nothing(title, empty, canvas.WIDTH)
     end = max(least, float(frame[value].quantile(0.99))) * 1.05
     ticks = [
-        {"value": min(float(row[value]), end), "own": bool(own(row)), "tip": tip(row)} for row in rows
+        {
+            "value": min(float(row[value]), end),
+            "own": bool(own(row)),
+            "tip": formats.filled(tip, row),
+        }
+        for row in rows
     ]
     x = at("value", canvas.span(0, end), canvas.axis("", 5, format=".1f", grid=False))
     mine = [tick for tick in ticks if tick["own"]]

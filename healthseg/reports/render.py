@@ -387,7 +387,7 @@ _DRAWN: list[tuple[Any, dict[str, theme.Picture]]] = []
 def drawn(result: Any) -> dict[str, theme.Picture]:
     """A result's charts; those of the last result stay, since a page asks for each in turn."""
     if not _DRAWN or _DRAWN[0][0] is not result:
-        _DRAWN[:] = [(result, html.drawn(result, theme.WIDE))]
+        _DRAWN[:] = [(result, result.charts())]
     return _DRAWN[0][1]
 
 

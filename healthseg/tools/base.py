@@ -315,8 +315,8 @@ class Result(BaseModel):
             )
         return self._frames[name].copy()
 
-    def charts(self, width: int = 740) -> dict[str, alt.TopLevelMixin]:
-        """The result's charts by name, ``width`` pixels wide; each draws the result's own frames."""
+    def charts(self) -> dict[str, alt.TopLevelMixin]:
+        """The result's charts by name; each draws the result's own frames."""
         return {}
 
     def verdict(self) -> str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pandas as pd
 import pytest
 import vl_convert
 
-from healthseg.charts import theme, usage, usage_portfolio
+from healthseg.charts import theme
+from healthseg.tools.usage.result import PortfolioUsage, UsageEngagement
 
 DAYS = pd.date_range("2025-03-03", periods=4, freq="7D")
 WEEKS = pd.DataFrame(
@@ -55,38 +57,48 @@ PORTFOLIO_DAYS = pd.DataFrame(
         "calendar": [None, None, "incident: <outage>", None],
     }
 )
-DRAWN = {
-    "series": lambda width: usage.series(WEEKS.assign(complete=[True, True, True, False]), width),
-    "trend": lambda width: usage.trend(WEEKS.assign(fitted=[11.0, 14, 18, 23]), width),
-    "growth": lambda width: usage.growth(GROWTH, width),
-    "heatmap": lambda width: usage.heatmap(GRID, width),
-    "histogram": lambda width: usage.histogram(HISTOGRAM, width),
-    "retention": lambda width: usage.retention(RETENTION, width),
-    "features": lambda width: usage.features(FEATURES, width),
-    "peers": lambda width: usage.peers(PEERS, "b", width),
-    "breaking_away": lambda width: usage_portfolio.breaking_away(CUSTOMERS, width),
-    "utilisation": lambda width: usage_portfolio.utilisation(STEPS, width),
-    "days": lambda width: usage_portfolio.days(PORTFOLIO_DAYS, width),
+FRAMES = {
+    "series": WEEKS.assign(complete=[True, True, True, False]),
+    "weeks": WEEKS.assign(fitted=[11.0, 14, 18, 23]),
+    "growth": GROWTH,
+    "heatmap": GRID,
+    "histogram": HISTOGRAM,
+    "retention": RETENTION,
+    "features": FEATURES,
+    "peers": PEERS,
+    "customers": CUSTOMERS,
+    "utilisation": STEPS,
+    "days": PORTFOLIO_DAYS,
 }
-NOTHING = {
-    "series": usage.series(WEEKS.assign(person_events=0.0, complete=True)),
-    "trend": usage.trend(WEEKS.iloc[:0].assign(fitted=[])),
-    "growth": usage.growth(GROWTH.assign(dormant_users=float("nan"))),
-    "heatmap": usage.heatmap(GRID.assign(user_hours=0)),
-    "histogram": usage.histogram(HISTOGRAM.iloc[:0]),
-    "retention": usage.retention(RETENTION.iloc[:0]),
-    "features": usage.features(FEATURES.iloc[:0]),
-    "peers": usage.peers(PEERS.iloc[:1], "a"),
-    "breaking_away": usage_portfolio.breaking_away(CUSTOMERS.assign(breaks_away=False)),
-    "utilisation": usage_portfolio.utilisation(STEPS.assign(customers=0)),
-    "days": usage_portfolio.days(PORTFOLIO_DAYS.iloc[:0]),
+NO_FRAMES = {
+    "series": WEEKS.assign(person_events=0.0, complete=True),
+    "weeks": WEEKS.iloc[:0].assign(fitted=[]),
+    "growth": GROWTH.assign(dormant_users=float("nan")),
+    "heatmap": GRID.assign(user_hours=0),
+    "histogram": HISTOGRAM.iloc[:0],
+    "retention": RETENTION.iloc[:0],
+    "features": FEATURES.iloc[:0],
+    "peers": PEERS.iloc[:1],
+    "customers": CUSTOMERS.assign(breaks_away=False),
+    "utilisation": STEPS.assign(customers=0),
+    "days": PORTFOLIO_DAYS.iloc[:0],
 }
+
+
+def _charts(frames: dict[str, pd.DataFrame]) -> dict[str, theme.Picture]:
+    """The charts of a customer's and of the portfolio's result with these frames."""
+    customer = UsageEngagement.model_construct(client_id="b").with_frames(**frames)
+    return {**PortfolioUsage.model_construct().with_frames(**frames).charts(), **customer.charts()}
+
+
+DRAWN = _charts(FRAMES)
+NOTHING = _charts(NO_FRAMES)
 
 
 @pytest.mark.parametrize("name", DRAWN)
-@pytest.mark.parametrize("width", [theme.WIDE, theme.NARROW])
-def test_a_chart_is_drawn_in_its_width_with_title_and_number(name, width):
-    chart = DRAWN[name](width)
+def test_a_chart_is_valid_and_drawn_with_title_and_number(name):
+    chart = DRAWN[name]
+    assert chart.to_dict()["width"] > 0
     assert (
         not theme.is_empty(chart)
         and chart.usermeta["title"]
@@ -104,7 +116,7 @@ def test_where_there_is_nothing_the_reason_stands_in_words(name):
 
 @pytest.mark.parametrize("name", ["series", "trend", "growth", "days"])
 def test_both_ends_of_a_mark_share_one_domain_of_days(name):
-    given = json.dumps(DRAWN[name](theme.WIDE).to_dict())
+    given = json.dumps(DRAWN[name].to_dict())
     across = next(
         scale for scale in vl_convert.vegalite_to_vega(given)["scales"] if scale["name"] == "x"
     )
@@ -112,7 +124,7 @@ def test_both_ends_of_a_mark_share_one_domain_of_days(name):
 
 
 def test_a_cut_part_of_the_series_is_lighter_and_said_to_be():
-    chart = DRAWN["series"](theme.WIDE)
+    chart = DRAWN["series"]
     values = chart.data.values
     assert [value["opacity"] for value in values] == [
         1.0,
@@ -123,12 +135,22 @@ def test_a_cut_part_of_the_series_is_lighter_and_said_to_be():
 
 
 def test_the_parts_of_growth_stand_on_each_other():
-    values = [
-        value for value in DRAWN["growth"](theme.WIDE).layer[0].data.values if value["high"] > 0
-    ]
+    values = [value for value in DRAWN["growth"].layer[0].data.values if value["high"] > 0]
     assert max(value["high"] for value in values) == GROWTH["active_users"].max()
 
 
 def test_a_blank_cell_of_retention_is_not_drawn_as_zero():
-    values = DRAWN["retention"](theme.WIDE).layer[0].data.values
-    assert [(value["cohort"], value["week"]) for value in values] == [(0, 0), (0, 1), (1, 0)]
+    values = DRAWN["retention"].layer[0].data.values
+    assert [(value["y"] // 24, value["x"]) for value in values] == [(0, 0), (0, 1), (1, 0)]
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_what_a_mark_says_under_the_pointer_is_words_and_texts_say_nothing(name):
+    for layer in DRAWN[name].to_dict()["layer"]:
+        values = layer.get("data", DRAWN[name].to_dict().get("data"))["values"]
+        tooltip = layer["encoding"].get("tooltip")
+        if layer["mark"]["type"] in ("text", "rule"):
+            assert tooltip is None and layer["mark"]["tooltip"] is None
+        else:
+            assert tooltip == {"field": "tip", "type": "nominal"}
+            assert all(re.search("[a-z%]", value["tip"]) for value in values)

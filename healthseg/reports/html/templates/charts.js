@@ -26,7 +26,6 @@
   const draw = async script => {
     const figure = script.closest("figure"), wide = figure.querySelector(".hs-drawn,.hs-wide");
     const spec = painted(JSON.parse(script.textContent), getComputedStyle(figure));
-    spec.config.mark = { ...spec.config.mark, tooltip: true };
     const place = document.createElement("div");
     const label = wide.querySelector("svg") && wide.querySelector("svg").getAttribute("aria-label");
     const drawn = await vegaEmbed(place, spec, { mode: "vega-lite", renderer: "svg", actions: false, defaultStyle: false, hover: true, loader, tooltip, logLevel: 1 });
