@@ -431,10 +431,10 @@ def _champion_exits(batch: Batch) -> pa.Table:
     was_champion &= _is_most_active(per_user, users, leavers)
     detectable = was_champion & (left + 28 <= batch.until[client] - 1) & (left >= 118)
     rows = was_champion | users.planted_exit[leavers]
-    return batch.world.truth(
+    return batch.truth(
         "champion_exits",
-        client_id=batch.ids(client[rows]),
-        user_id=np.array(batch.user_ids, object)[leavers[rows]],
+        client=client[rows],
+        user=leavers[rows],
         left_on=left[rows],
         share_28d=share_28d[rows],
         share_90d=share_90d[rows],
@@ -491,7 +491,7 @@ def _peaks(shares: np.ndarray, kind: str, sessions: np.ndarray) -> pd.DataFrame:
     )
 
 
-def _rhythm_table(world: World, scope: str, rows: pd.DataFrame, ids: pa.Array) -> pa.Table:
+def _rhythm_table(world: World, scope: str, rows: pd.DataFrame, ids: np.ndarray | str) -> pa.Table:
     columns = rows[["weekday", "hour", "rate_ratio", "kind", "sessions"]].astype(
         {"weekday": float, "hour": float}
     )
@@ -507,7 +507,7 @@ def _rhythms(batch: Batch) -> pa.Table:
     sessions = _sessions_since(batch, batch.until - RHYTHM_DAYS)
     parts = [_peaks(shares, kind, sessions) for kind, shares in _week_shares(batch).items()]
     rows = pd.concat(parts)
-    return _rhythm_table(batch.world, "client", rows, batch.ids(rows["row"]))
+    return _rhythm_table(batch.world, "client", rows, batch.customers.ids[rows["row"]])
 
 
 def portfolio_rhythms(total: dict[str, np.ndarray], world: World) -> pa.Table:
@@ -520,7 +520,7 @@ def portfolio_rhythms(total: dict[str, np.ndarray], world: World) -> pa.Table:
         for kind, each in visits.items()
     ]
     rows = pd.concat(parts)
-    return _rhythm_table(world, "portfolio", rows, pa.array(["portfolio"] * len(rows)))
+    return _rhythm_table(world, "portfolio", rows, "portfolio")
 
 
 def _series_z(series: np.ndarray, first: int, factor: float) -> float:
@@ -546,7 +546,7 @@ def _client_z(batch: Batch, client: int, first: int, last: int, factor: float, k
     return oracle.z_of_power(power, oracle.Z_DAY)
 
 
-def _anomaly_table(world: World, scope: str, rows: list[tuple], ids: pa.Array | None) -> pa.Table:
+def _anomaly_table(world: World, scope: str, rows: list[tuple], ids: np.ndarray | None) -> pa.Table:
     """Rows of first day, last day, factor, kind, label, z."""
     if not rows:
         return world.truth("anomalies")
@@ -570,7 +570,9 @@ def _anomalies(batch: Batch) -> pa.Table:
     """The customers' own spikes and dips before churn."""
     planted = [row for row in batch.anomalies.clients if row[1] < batch.until[row[0]]]
     rows = [(*row[1:], None, _client_z(batch, *row)) for row in planted]
-    return _anomaly_table(batch.world, "client", rows, batch.ids([row[0] for row in planted]))
+    return _anomaly_table(
+        batch.world, "client", rows, batch.customers.ids[[row[0] for row in planted]]
+    )
 
 
 def portfolio_anomalies(

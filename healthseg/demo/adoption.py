@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -15,12 +15,11 @@ from healthseg.demo.customers import Customers, Latents, Users, autoregression
 from healthseg.demo.scenarios import World, before
 from healthseg.demo.schema import (
     BLOCKERS,
-    CSM_IDS,
     FEATURE_CODE,
     FEATURE_NAMES,
+    MILESTONES,
     NEVER,
     RELEASED,
-    labels,
 )
 
 if TYPE_CHECKING:
@@ -49,54 +48,6 @@ ABANDON_SHARE, READOPT_SHARE = 0.10, 0.35
 # strata of volume, within which features are taken as independent
 VOLUME_STRATA = 3
 
-# id, name, category, target days, required, depends on, (feature, users) that complete it, mark
-MILESTONES: tuple[tuple[Any, ...], ...] = (
-    ("ms_kickoff", "Kick-off held", "onboarding", 10, True, None, None, None),
-    ("ms_data_import", "Data imported", "onboarding", 30, True, "ms_kickoff", None, None),
-    ("ms_team_invited", "Team invited", "onboarding", 30, True, "ms_kickoff", None, "activation"),
-    (
-        "ms_first_dashboard",
-        "First dashboard shared",
-        "onboarding",
-        40,
-        True,
-        None,
-        ("dashboards", 2),
-        "first_value",
-    ),
-    ("ms_integration", "Integration live", "adoption", 75, False, "ms_data_import", None, None),
-    (
-        "ms_task_routine",
-        "Team works in task lists",
-        "adoption",
-        60,
-        True,
-        None,
-        ("task_lists", 3),
-        None,
-    ),
-    (
-        "ms_champion_trained",
-        "Champion trained",
-        "adoption",
-        90,
-        True,
-        "ms_team_invited",
-        None,
-        "full_adoption",
-    ),
-    (
-        "ms_second_team",
-        "Second team on board",
-        "expansion",
-        180,
-        False,
-        "ms_champion_trained",
-        None,
-        None,
-    ),
-)
-MILESTONE_IDS = [milestone_id for milestone_id, *_ in MILESTONES]
 TARGET_DAYS = np.array([days for _, _, _, days, *_ in MILESTONES])
 # milestones that events complete: code → (feature, users)
 BY_EVENTS = {code: row[6] for code, row in enumerate(MILESTONES) if row[6]}
@@ -225,9 +176,9 @@ def _plant_sequences(
 
 
 def draw_milestones(world: World, customers: Customers) -> pd.DataFrame:
-    """client, milestone, started, completed, blocker, blocked, cleared, skipped, owner: as if nobody churned.
+    """A row per customer and milestone that somebody enters by hand, as if nobody churned.
 
-    A row per customer and milestone that somebody enters by hand; day numbers.
+    The table's columns with codes and day numbers.
     """
     rng, parts, finished = world.random("milestones"), [], {}
     for code, (milestone_id, _, _, _, required, depends_on, by_events, _) in enumerate(MILESTONES):
@@ -245,8 +196,8 @@ def _entered_by_hand(rng: np.random.Generator, customers: Customers) -> pd.DataF
     client = np.flatnonzero(customers.signup < -TRACKED_LATE_DAYS)
     started = customers.signup[client]
     completed = started + rng.integers(4, 50, len(client))
-    part = pd.DataFrame({"client": client, "started": started, "completed": completed})
-    return part.assign(blocker=-1, blocked=NEVER, cleared=NEVER, skipped=NEVER)
+    part = pd.DataFrame({"client": client, "started_at": started, "completed_at": completed})
+    return part.assign(blocker=-1, blocked_since=NEVER, blocker_cleared_at=NEVER, skipped_at=NEVER)
 
 
 def _worked_on(
@@ -270,12 +221,12 @@ def _worked_on(
     part = pd.DataFrame(
         {
             "client": np.arange(count),
-            "started": started,
-            "completed": np.where(stuck | skipped, NEVER, started + days),
+            "started_at": started,
+            "completed_at": np.where(stuck | skipped, NEVER, started + days),
             "blocker": np.where(blocked, blocker, -1),
-            "blocked": np.where(blocked, started + onset, NEVER),
-            "cleared": np.where(blocked & ~stuck, cleared, NEVER),
-            "skipped": np.where(skipped, started + 10, NEVER),
+            "blocked_since": np.where(blocked, started + onset, NEVER),
+            "blocker_cleared_at": np.where(blocked & ~stuck, cleared, NEVER),
+            "skipped_at": np.where(skipped, started + 10, NEVER),
         }
     )
     return part, started + days + np.where(stuck, 400, 0)
@@ -286,10 +237,10 @@ def end_milestones_at_churn(milestones: pd.DataFrame, until: np.ndarray) -> pd.D
     until = until[milestones["client"]]
     days = {
         name: before(milestones[name], until)
-        for name in ("completed", "blocked", "cleared", "skipped")
+        for name in ("completed_at", "blocked_since", "blocker_cleared_at", "skipped_at")
     }
-    blocker = np.where(days["blocked"] == NEVER, -1, milestones["blocker"])
-    rows = milestones.assign(**days, blocker=blocker)[milestones["started"] < until]
+    blocker = np.where(days["blocked_since"] == NEVER, -1, milestones["blocker"])
+    rows = milestones.assign(**days, blocker=blocker)[milestones["started_at"] < until]
     return rows.reset_index(drop=True)
 
 
@@ -308,29 +259,14 @@ def first_uses(events: Events, users: Users) -> dict[int, np.ndarray]:
 
 def _entitlements(batch: Batch) -> pa.Table:
     client, feature = np.nonzero(batch.adoption.eligible < batch.until[:, None])
-    return batch.world.table(
-        "entitlements",
-        client_id=batch.ids(client),
-        feature=labels(FEATURE_NAMES, feature),
-        starts_on=batch.adoption.eligible[client, feature],
-        ends_on=None,
+    starts_on = batch.adoption.eligible[client, feature]
+    return batch.table(
+        "entitlements", client=client, feature=feature, starts_on=starts_on, ends_on=None
     )
 
 
 def _milestone_progress(batch: Batch) -> pa.Table:
-    rows, typed = batch.milestones, batch.world.typed_ms
-    return batch.world.table(
-        "milestone_progress",
-        client_id=batch.ids(rows["client"]),
-        milestone_id=labels(MILESTONE_IDS, rows["milestone"]),
-        started_at=typed(rows["started"]),
-        completed_at=typed(rows["completed"]),
-        blocker=labels(BLOCKERS, rows["blocker"]),
-        blocked_since=typed(rows["blocked"]),
-        blocker_cleared_at=typed(rows["cleared"]),
-        skipped_at=typed(rows["skipped"]),
-        owner=labels(CSM_IDS, rows["owner"]),
-    )
+    return batch.table("milestone_progress", **batch.milestones)
 
 
 def milestones_table(world: World) -> pa.Table:
@@ -365,10 +301,10 @@ def _adoptions(batch: Batch) -> pa.Table:
         "readopted_on": adoption.readopted,
     }
     day = {name: batch.before(each[client, feature], client) for name, each in matrices.items()}
-    return batch.world.truth(
+    return batch.truth(
         "adoptions",
-        client_id=batch.ids(client),
-        feature=labels(FEATURE_NAMES, feature),
+        client=client,
+        feature=feature,
         **day,
         path=adoption.path[client, feature],
         detectable=(day["adopted_on"] < NEVER) & (day["eligible_on"] >= 0),
@@ -379,12 +315,12 @@ def _milestone_status(batch: Batch) -> pa.Table:
     """What is true of each milestone on five dates, for customers live then."""
     world, rows, customers = batch.world, batch.milestones, batch.customers
     shape = (customers.count, len(MILESTONES))
-    days = {name: np.full(shape, NEVER) for name in ("started", "completed", "skipped")}
+    days = {name: np.full(shape, NEVER) for name in ("started_at", "completed_at", "skipped_at")}
     for name, values in days.items():
         values[rows["client"], rows["milestone"]] = rows[name]
     # the earlier of what is entered by hand and what events show
     for code, first in batch.first_uses.items():
-        for name, user in (("started", 0), ("completed", -1)):
+        for name, user in (("started_at", 0), ("completed_at", -1)):
             days[name][:, code] = np.minimum(days[name][:, code], first[:, user])
     overdue_from = customers.signup[:, None] + TARGET_DAYS
     parts = []
@@ -400,38 +336,18 @@ def _milestone_status(batch: Batch) -> pa.Table:
             progress[:, code] = (first <= date).mean(axis=1)
         live = (customers.signup <= date) & (batch.churn.churned > date)
         client, code = np.nonzero(np.broadcast_to(live[:, None], shape))
-        columns = {
-            "client": client,
-            "milestone": code,
-            "as_of": date,
-            "progress": progress[client, code],
-        }
-        columns |= {"status": status[client, code]}
-        columns |= {name: before(days[name], date + 1)[client, code] for name in days}
+        columns = {"client": client, "milestone": code, "as_of": date}
+        columns |= {"status": status[client, code], "progress": progress[client, code]}
+        for name in ("started", "completed"):
+            columns[f"{name}_on"] = before(days[f"{name}_at"], date + 1)[client, code]
         parts.append(pd.DataFrame(columns))
-    out = pd.concat(parts, ignore_index=True)
-    return world.truth(
-        "milestone_status",
-        client_id=batch.ids(out["client"]),
-        milestone_id=labels(MILESTONE_IDS, out["milestone"]),
-        as_of=out["as_of"],
-        status=out["status"],
-        started_on=out["started"],
-        completed_on=out["completed"],
-        progress=out["progress"],
-    )
+    return batch.truth("milestone_status", **pd.concat(parts, ignore_index=True))
 
 
 def _blocker_spells(batch: Batch) -> pa.Table:
     rows = batch.milestones[batch.milestones["blocker"] >= 0]
-    return batch.world.truth(
-        "blocker_spells",
-        client_id=batch.ids(rows["client"]),
-        milestone_id=labels(MILESTONE_IDS, rows["milestone"]),
-        blocker=labels(BLOCKERS, rows["blocker"]),
-        from_=rows["blocked"],
-        to=rows["cleared"],
-    )
+    from_, to = rows["blocked_since"], rows["blocker_cleared_at"]
+    return batch.truth("blocker_spells", **rows, from_=from_, to=to)
 
 
 def tally(batch: Batch) -> dict[str, np.ndarray]:

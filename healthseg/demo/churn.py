@@ -19,6 +19,7 @@ from healthseg.demo.schema import (
     HAZARD_FIRST,
     HAZARD_LAST,
     NEVER,
+    labels,
     table,
 )
 
@@ -297,7 +298,7 @@ def _hazard(batch: Batch) -> pa.Table:
     client, step = np.nonzero(batch.live_before_steps)
     at_risk = churn.at_risk[client, step]
     values: dict[str, Any] = {
-        "client_id": batch.ids(client),
+        "client_id": labels(batch.customers.ids, client),
         "step_start": world.steps[step],
         "at_risk": at_risk,
         **{f"d_{name}": metric[client, step] for name, metric in batch.drivers.items()},
@@ -316,9 +317,9 @@ def _hazard(batch: Batch) -> pa.Table:
 def _exits(batch: Batch) -> pa.Table:
     """Customers who have churned, or have decided to by the portfolio's end."""
     churn, rows = batch.churn, np.flatnonzero(batch.churn.step >= 0)
-    return batch.world.truth(
+    return batch.truth(
         "exits",
-        client_id=batch.customers.ids[rows],
+        client=rows,
         notice_on=churn.notice[rows],
         churned_on=churn.churned[rows],
         step=churn.step[rows],

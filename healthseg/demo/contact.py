@@ -17,9 +17,7 @@ from healthseg.demo.schema import (
     CONTENTS,
     FEATURE_NAMES,
     RELEASED,
-    SEVERITIES,
     TOPICS,
-    labels,
 )
 
 if TYPE_CHECKING:
@@ -93,7 +91,7 @@ def _topics(rng: np.random.Generator, client: np.ndarray, law: np.ndarray) -> np
 def draw_tickets(
     world: World, customers: Customers, users: Users, latents: Latents, adoption: Adoption
 ) -> pd.DataFrame:
-    """client, opened, response, resolved (UTC milliseconds), severity, topic, user, feature, csat."""
+    """The table's columns with codes and UTC milliseconds, as if nobody churned."""
     rng = world.random("tickets")
     well = np.repeat(latents.of("support"), 7, axis=1)[:, : world.days]
     rate = 0.050 * (customers.seats[:, None] / 10) ** 0.55 * np.exp(-0.75 * well)
@@ -113,9 +111,9 @@ def draw_tickets(
     return pd.DataFrame(
         {
             "client": client,
-            "opened": opened,
-            "response": opened + (response_hours * HOUR_MS).astype(np.int64),
-            "resolved": opened + (hours * HOUR_MS).astype(np.int64),
+            "opened_at": opened,
+            "first_response_at": opened + (response_hours * HOUR_MS).astype(np.int64),
+            "resolved_at": opened + (hours * HOUR_MS).astype(np.int64),
             "severity": severity,
             "topic": _topics(rng, client, _topic_law(world)),
             "user": user,
@@ -128,7 +126,7 @@ def draw_tickets(
 def draw_surveys(
     world: World, customers: Customers, users: Users, latents: Latents
 ) -> pd.DataFrame:
-    """client, kind, score, responded (UTC milliseconds), user, feature."""
+    """The table's columns with codes and UTC milliseconds, as if nobody churned."""
     rng, parts, day = world.random("surveys"), [], np.arange(world.days)
     paused = (day >= SURVEY_GAP[0]) & (day < SURVEY_GAP[1])
     for kind, every in (("nps", NPS_EVERY_DAYS), ("csat", CSAT_EVERY_DAYS)):
@@ -144,12 +142,12 @@ def draw_surveys(
             "kind": kind,
             "score": (nps if kind == "nps" else np.clip(csat, 1, 5)).astype(np.int64),
             "feature": np.where(has_feature, rng.integers(0, 6, count), -1),
-            "responded": _working_hours(rng, world, customers, client, day),
+            "responded_at": _working_hours(rng, world, customers, client, day),
             "user": user,
         }
         parts.append(pd.DataFrame(columns))
     rows = pd.concat(parts, ignore_index=True)
-    return rows.sort_values(["client", "responded"], kind="stable", ignore_index=True)
+    return rows.sort_values(["client", "responded_at"], kind="stable", ignore_index=True)
 
 
 def _p_open(
@@ -162,7 +160,7 @@ def _p_open(
 
 
 def draw_messages(world: World, customers: Customers, users: Users) -> pd.DataFrame:
-    """client, channel, content, sent, opened, clicked (UTC milliseconds, or -1), user, feature, day."""
+    """The table's columns with codes and UTC milliseconds (-1: never), and day, as if nobody churned."""
     rng = world.random("messages")
     days = customers.signed_up(world.days) & (world.weekdays < 5)
     count = rng.poisson(MESSAGES_PER_WEEK[:, None, None] / 5 * days)
@@ -184,10 +182,10 @@ def draw_messages(world: World, customers: Customers, users: Users) -> pd.DataFr
             "client": client,
             "channel": channel,
             "content": content,
-            "sent": sent,
+            "sent_at": sent,
             "day": day,
-            "opened": np.where(opens, opened, -1),
-            "clicked": np.where(clicks, clicked, -1),
+            "opened_at": np.where(opens, opened, -1),
+            "clicked_at": np.where(clicks, clicked, -1),
             "user": user,
             "feature": np.where(RELEASED[feature] <= day, feature, -1),
         }
@@ -195,52 +193,19 @@ def draw_messages(world: World, customers: Customers, users: Users) -> pd.DataFr
 
 
 def _tickets(batch: Batch) -> pa.Table:
-    rows = batch.tickets
-    rows = rows[batch.recorded(rows["opened"], rows["client"]) >= 0]
-    client = rows["client"]
-    resolved = batch.recorded(rows["resolved"], client)
-    return batch.world.table(
-        "tickets",
-        ticket_id=batch.serial_ids("t{:04d}_{:04d}", client),
-        client_id=batch.ids(client),
-        opened_at=rows["opened"],
-        user_id=labels(batch.user_ids, rows["user"]),
-        feature=labels(FEATURE_NAMES, rows["feature"]),
-        topic=labels(TOPICS, rows["topic"]),
-        severity=labels(SEVERITIES, rows["severity"]),
-        first_response_at=batch.recorded(rows["response"], client),
-        resolved_at=resolved,
-        csat=np.where(resolved >= 0, rows["csat"], np.nan),
-    )
+    rows = batch.recorded(batch.tickets, "opened_at", "first_response_at", "resolved_at")
+    csat = rows["csat"].where(rows["resolved_at"] >= 0)
+    ids = batch.serial_ids("t{:04d}_{:04d}", rows["client"])
+    return batch.table("tickets", **rows.assign(ticket_id=ids, csat=csat))
 
 
 def _surveys(batch: Batch) -> pa.Table:
-    rows = batch.surveys
-    rows = rows[batch.recorded(rows["responded"], rows["client"]) >= 0]
-    return batch.world.table(
-        "surveys",
-        client_id=batch.ids(rows["client"]),
-        kind=rows["kind"],
-        score=rows["score"],
-        responded_at=rows["responded"],
-        user_id=labels(batch.user_ids, rows["user"]),
-        feature=labels(FEATURE_NAMES, rows["feature"]),
-    )
+    return batch.table("surveys", **batch.recorded(batch.surveys, "responded_at"))
 
 
 def _messages(batch: Batch) -> pa.Table:
-    rows = batch.messages[batch.messages["day"] < batch.until[batch.messages["client"]]]
-    return batch.world.table(
-        "messages",
-        client_id=batch.ids(rows["client"]),
-        channel=labels(CHANNELS, rows["channel"]),
-        content=labels(CONTENTS, rows["content"]),
-        sent_at=rows["sent"],
-        user_id=labels(batch.user_ids, rows["user"]),
-        feature=labels(FEATURE_NAMES, rows["feature"]),
-        opened_at=batch.recorded(rows["opened"], rows["client"]),
-        clicked_at=batch.recorded(rows["clicked"], rows["client"]),
-    )
+    rows = batch.begun(batch.messages, "day")
+    return batch.table("messages", **batch.recorded(rows, "sent_at", "opened_at", "clicked_at"))
 
 
 def tally(batch: Batch) -> dict[str, np.ndarray]:
@@ -260,8 +225,8 @@ def _support_law(total: dict[str, np.ndarray], world: World) -> pa.Table:
     topic, following = (codes.ravel() for codes in np.indices(law.shape))
     return world.truth(
         "support_law",
-        topic=labels(TOPICS, topic),
-        next_topic=labels(TOPICS, following),
+        topic=topic,
+        next_topic=following,
         p=law.ravel(),
         n=total["topics"].astype(int),
         resolution_median=float(MEDIAN_HOURS[1]),
@@ -287,9 +252,7 @@ def _message_law(total: dict[str, np.ndarray], world: World) -> pa.Table:
     z = (rows["p_open"] - base) * np.sqrt(rows["n"] / (base * (1 - base)))
     return world.truth(
         "message_law",
-        channel=labels(CHANNELS, rows["channel"]),
-        content=labels(CONTENTS, rows["content"]),
-        **rows[["weekday", "per_week", "p_open", "p_click", "n"]],
+        **rows,
         **oracle.with_power(oracle.power_of_z(z, oracle.Z_MANY)),
     )
 

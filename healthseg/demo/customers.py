@@ -22,8 +22,6 @@ from healthseg.demo.schema import (
     PERSONAS,
     PLACES,
     PLANS,
-    ROLES,
-    labels,
 )
 
 if TYPE_CHECKING:
@@ -330,34 +328,34 @@ def draw_users(world: World, customers: Customers) -> Users:
 
 def _customers(batch: Batch) -> pa.Table:
     """Today's snapshot: what churned customers had is overwritten."""
-    customers, count, contracts = batch.customers, batch.customers.count, batch.contracts.rows
-    begun = contracts[contracts["starts"] < batch.until[contracts["client"]]]
-    last = begun.groupby("client").last().reindex(range(count))
-    arr, seats, gone = last["arr"].to_numpy(), last["seats"].to_numpy(), batch.churn.has_churned
+    customers, count, gone = batch.customers, batch.customers.count, batch.churn.has_churned
+    last = batch.begun(batch.contracts.rows, "starts_on").groupby("client").last()
+    last = last.reindex(np.flatnonzero(~gone)).reindex(range(count))
     rng = random_stream(batch.world.seed, int(customers.number.min()), "extras")
     has_potential = rng.random(count) < 0.12
-    potential = np.round(arr * rng.uniform(1.1, 1.9, count), -2)
+    potential = np.round(last["arr"] * rng.uniform(1.1, 1.9, count), -2)
     has_parent = rng.random(count) < 0.04
+    seats = np.where(customers.withheld["seats"], np.nan, last["seats"].fillna(0))
     csm = (customers.csm + (batch.csm_changed < NEVER)) % len(CSM_IDS)
-    return batch.world.table(
+    return batch.table(
         "customers",
-        client_id=customers.ids,
+        client=np.arange(count),
         name=company_names(batch.world.seed, customers.number),
         signup_date=customers.signup,
-        industry=labels(INDUSTRIES, customers.industry),
-        region=labels([region for region, *_ in PLACES], customers.zone),
-        plan=labels(PLANS, np.where(gone, -1, last["plan"])),
-        arr=np.where(gone, 0.0, arr),
+        industry=customers.industry,
+        region=customers.zone,
+        plan=last["plan"],
+        arr=last["arr"].fillna(0.0),
         currency="EUR",
-        seats=np.where(customers.withheld["seats"], np.nan, np.where(gone, 0, seats)),
-        renewal_date=np.where(gone, NEVER, last["ends"].fillna(0)).astype(int),
+        seats=seats,
+        renewal_date=last["ends_on"].fillna(NEVER).astype(int),
         churned_on=batch.churn.churned,
         notice_on=batch.churn.notice,
-        csm_id=labels(CSM_IDS, np.where(gone, -1, csm)),
-        timezone=labels([zone for _, zone, _ in PLACES], customers.zone),
-        parent_id=batch.ids(np.where(has_parent, np.roll(np.arange(count), 3), -1)),
+        csm_id=np.where(gone, -1, csm),
+        timezone=customers.zone,
+        parent=np.where(has_parent, np.roll(np.arange(count), 3), -1),
         strategic_value=np.where(gone, np.nan, rng.integers(1, 6, count)),
-        potential_arr=np.where(has_potential & ~gone, potential, np.nan),
+        potential_arr=np.where(has_potential, potential, np.nan),
     )
 
 
@@ -367,100 +365,83 @@ def _customer_changes(batch: Batch) -> pa.Table:
     upgraded = np.flatnonzero(customers.upgraded < batch.until)
     day = np.concatenate([batch.csm_changed[moved], customers.upgraded[upgraded]])
     csms = [CSM_IDS[(csm + 1) % len(CSM_IDS)] for csm in customers.csm[moved]]
-    return batch.world.table(
+    return batch.table(
         "customer_changes",
-        client_id=batch.ids(np.concatenate([moved, upgraded])),
+        client=np.concatenate([moved, upgraded]),
         field=["csm_id"] * len(moved) + ["plan"] * len(upgraded),
         value=csms + [PLANS[plan + 1] for plan in customers.plan[upgraded]],
         effective_on=day,
-        recorded_at=batch.world.typed_ms(day),
+        recorded_at=day,
     )
 
 
 def _users(batch: Batch) -> pa.Table:
-    users, world, numbers = batch.users, batch.world, batch.customers.number
-    rng = random_stream(world.seed, int(numbers.min()), "roles")
+    users, numbers = batch.users, batch.customers.number
+    rng = random_stream(batch.world.seed, int(numbers.min()), "roles")
     role = rng.choice([1, 2, 3], users.count, p=[0.15, 0.30, 0.55])
     left = batch.before(users.left, users.client)
-    everybody = world.table(
+    table = batch.table(
         "users",
-        user_id=batch.user_ids,
-        client_id=batch.ids(users.client),
-        role=labels(ROLES, np.where(users.serial == 1, 0, role)),
-        created_at=world.typed_ms(users.created),
-        deactivated_at=world.typed_ms(np.where(users.deactivation_recorded, left, NEVER)),
-        email_domain=labels([f"customer{number:04d}.example" for number in numbers], users.client),
+        user=np.arange(users.count),
+        client=users.client,
+        role=np.where(users.serial == 1, 0, role),
+        created_at=users.created,
+        deactivated_at=np.where(users.deactivation_recorded, left, NEVER),
+        email_domain=[f"customer{number:04d}.example" for number in numbers[users.client]],
     )
-    return everybody.filter(pa.array(users.created < batch.until[users.client]))
+    return table.filter(pa.array(users.created < batch.until[users.client]))
 
 
 def _true_users(batch: Batch) -> pa.Table:
-    users, world = batch.users, batch.world
-    everybody = world.truth(
+    users = batch.users
+    table = batch.truth(
         "users",
-        user_id=batch.user_ids,
-        client_id=batch.ids(users.client),
-        persona=labels(PERSONAS, users.persona if world.planted else np.full(users.count, -1)),
+        user=np.arange(users.count),
+        client=users.client,
+        persona=users.persona if batch.world.planted else np.full(users.count, -1),
         rate=1 / (1 + np.exp(-users.base)),
         created_on=users.created,
         left_on=batch.before(users.left, users.client),
         champion=users.champion,
     )
-    return everybody.filter(pa.array(users.created < batch.until[users.client]))
-
-
-def _interventions_before_churn(batch: Batch) -> pd.DataFrame:
-    rows = batch.interventions
-    return rows[rows["day"] < batch.until[rows["client"]]]
+    return table.filter(pa.array(users.created < batch.until[users.client]))
 
 
 def _interventions(batch: Batch) -> pa.Table:
-    rows = _interventions_before_churn(batch)
-    return batch.world.table(
-        "interventions",
-        client_id=batch.ids(rows["client"]),
-        kind=labels(INTERVENTIONS, rows["kind"]),
-        happened_at=batch.world.typed_ms(rows["day"]),
-    )
+    rows = batch.begun(batch.interventions, "day")
+    return batch.table("interventions", **rows, happened_at=rows["day"])
 
 
 def _true_interventions(batch: Batch) -> pa.Table:
-    rows, world = _interventions_before_churn(batch), batch.world
+    rows, world = batch.begun(batch.interventions, "day"), batch.world
     reason = "standing {:.2f} < {}, recovers above {}"
-    return world.truth(
+    return batch.truth(
         "interventions",
-        client_id=batch.ids(rows["client"]),
-        kind=labels(INTERVENTIONS, rows["kind"]),
+        **rows,
         on=rows["day"],
         why_given=[reason.format(factor, LOW, RECOVERED) for factor in rows["factor"]],
         effect_logit=EFFECT[rows["kind"]] * (world.planted and not world.segments),
-        recovered_without=rows["recovered_without"],
     )
 
 
 def _withheld(batch: Batch) -> pa.Table:
-    ids, lapsed = batch.customers.ids, batch.contracts.lapsed
+    customers = batch.customers
     rows = [
-        (client_id, *WITHHELD[name][1:], "never handed over")
-        for name, mask in batch.customers.withheld.items()
-        for client_id in ids[mask]
+        (client, *WITHHELD[name][1:], "never handed over")
+        for name, mask in customers.withheld.items()
+        for client in np.flatnonzero(mask)
     ]
-    rows += [
-        (each, "contracts", None, "renewal never entered") for each in ids[lapsed < batch.until]
-    ]
-    if not rows:
-        return batch.world.truth("withheld")
-    client_id, name, column, why = (list(values) for values in zip(*rows, strict=True))
-    return batch.world.truth(
-        "withheld", client_id=client_id, table=name, column=column, from_=None, to=None, why=why
-    )
+    lapsed = np.flatnonzero(batch.contracts.lapsed < batch.until)
+    rows += [(client, "contracts", None, "renewal never entered") for client in lapsed]
+    columns = pd.DataFrame(rows, columns=["client", "table", "column", "why"], dtype=object)
+    return batch.truth("withheld", **columns, from_=None, to=None)
 
 
 def _segments(batch: Batch) -> pa.Table:
     if not batch.world.segments:
         return batch.world.truth("segments")
     segment = [f"segment_{code + 1}" for code in batch.customers.segment]
-    return batch.world.truth("segments", client_id=batch.customers.ids, segment=segment)
+    return batch.truth("segments", client_id=batch.customers.ids, segment=segment)
 
 
 def tally(batch: Batch) -> dict[str, np.ndarray]:

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from healthseg.demo.customers import SEAT_PRICE, Customers, Latents
 from healthseg.demo.scenarios import STEP_DAYS, World, before
-from healthseg.demo.schema import NEVER, PLANS, labels
+from healthseg.demo.schema import NEVER
 
 if TYPE_CHECKING:
     from healthseg.demo.portfolio import Batch
@@ -66,9 +66,9 @@ QUANTILES = {"p10": -1.2815515655, "p50": 0.0, "p90": 1.2815515655}
 class Contracts:
     """Frames with codes and day numbers; ``p_expand`` and ``expanded`` are customers × steps."""
 
-    # client, starts, ends, signed, arr, seats, plan
+    # client, starts_on, ends_on, signed_on, arr, seats, plan, reason
     rows: pd.DataFrame
-    # client, day, before, arr, reason, contract
+    # client, on, before, arr, reason, contract
     arr_moves: pd.DataFrame
     # the chance of an expansion in 30 days, and its day
     p_expand: np.ndarray
@@ -79,9 +79,9 @@ class Contracts:
     def seats_by_day(self, customers: Customers, days: int) -> np.ndarray:
         """Customers × days: the seats of the contract of the day, NaN where unknown."""
         out = np.full((customers.count, days), np.nan)
-        rows = self.rows.sort_values(["client", "starts"], kind="stable")
+        rows = self.rows.sort_values(["client", "starts_on"], kind="stable")
         for row in rows.itertuples():
-            out[row.client, max(row.starts, 0) : max(row.ends, 0)] = row.seats
+            out[row.client, max(row.starts_on, 0) : max(row.ends_on, 0)] = row.seats
         out[customers.withheld["seats"]] = np.nan
         return out
 
@@ -92,13 +92,13 @@ def draw_contracts(world: World, customers: Customers, monthly_users: np.ndarray
     p_expand, expanded, changes = _seat_changes(rng, world, customers, monthly_users)
     rows = _contract_rows(customers, _changes(world, customers, changes))
     early = rng.integers(0, 25, len(rows))
-    rows["signed"] = rows["starts"] - early * (rows["reason"] == "renewal")
-    rows = rows[rows["signed"] < world.days].reset_index(drop=True)
+    rows["signed_on"] = rows["starts_on"] - early * (rows["reason"] == "renewal")
+    rows = rows[rows["signed_on"] < world.days].reset_index(drop=True)
     renewal = world.days - 20 - rng.integers(0, 80, customers.count)
     lapses = rng.random(customers.count) < (0.14 if world.planted else 0)
     last = signup + 365 * ((renewal - signup) // 365)
     lapsed = np.where(lapses & (last > max(world.days - 200, -1)) & (last > signup), last, NEVER)
-    rows = rows[rows["starts"] < lapsed[rows["client"]]].reset_index(drop=True)
+    rows = rows[rows["starts_on"] < lapsed[rows["client"]]].reset_index(drop=True)
     return Contracts(rows, _arr_moves(rows, world.days), p_expand, expanded, lapsed)
 
 
@@ -159,7 +159,7 @@ def _contract_rows(customers: Customers, changes: list[tuple]) -> pd.DataFrame:
         if reason == "renewal" and (client, day) in rows:
             reason = rows[client, day][-1]
         rows[client, day] = (client, day, year_end, round(price * seats), seats, plan, reason)
-    columns = ["client", "starts", "ends", "arr", "seats", "plan", "reason"]
+    columns = ["client", "starts_on", "ends_on", "arr", "seats", "plan", "reason"]
     out = pd.DataFrame(list(rows.values()), columns=columns)
     return out.astype(dict.fromkeys(columns[:-1], np.int64))
 
@@ -167,16 +167,16 @@ def _contract_rows(customers: Customers, changes: list[tuple]) -> pd.DataFrame:
 def _arr_moves(contracts: pd.DataFrame, days: int) -> pd.DataFrame:
     earlier = contracts.groupby("client")["arr"].shift(fill_value=0)
     rows = contracts.assign(before=earlier, contract=contracts.index)
-    rows = rows[(rows["arr"] != rows["before"]) & (rows["starts"] < days)]
+    rows = rows[(rows["arr"] != rows["before"]) & (rows["starts_on"] < days)]
     grown = np.where(rows["arr"] > rows["before"], "expansion", "contraction")
-    rows = rows.assign(day=rows["starts"], reason=np.where(rows["before"] == 0, "new", grown))
+    rows = rows.assign(on=rows["starts_on"], reason=np.where(rows["before"] == 0, "new", grown))
     return rows.reset_index(drop=True)
 
 
 def draw_invoices(
     world: World, customers: Customers, contracts: Contracts, latents: Latents
 ) -> pd.DataFrame:
-    """client, issued, due, paid (day numbers), amount."""
+    """The table's columns with codes and day numbers, as if nobody churned."""
     rng, clients, days = world.random("invoices"), [], []
     for client in np.flatnonzero(~customers.withheld["invoices"]):
         every, signup = BILLING_DAYS[customers.billing_months[client]], customers.signup[client]
@@ -185,22 +185,22 @@ def draw_invoices(
         days.append(issued[issued < world.days])
         clients.append(np.full(len(days[-1]), client))
     client, issued = np.concatenate(clients), np.concatenate(days)
-    rows = pd.DataFrame({"client": client, "issued": issued, "due": issued + 30})
-    terms = contracts.rows.sort_values("starts", kind="stable")[["client", "starts", "arr"]]
-    by_day = rows.reset_index().sort_values("issued", kind="stable")
-    billed = pd.merge_asof(by_day, terms, left_on="issued", right_on="starts", by="client")
+    rows = pd.DataFrame({"client": client, "issued_on": issued, "due_on": issued + 30})
+    terms = contracts.rows.sort_values("starts_on", kind="stable")[["client", "starts_on", "arr"]]
+    by_day = rows.reset_index().sort_values("issued_on", kind="stable")
+    billed = pd.merge_asof(by_day, terms, left_on="issued_on", right_on="starts_on", by="client")
     arr = billed.set_index("index")["arr"].reindex(rows.index).to_numpy()
     well = latents.of("payment")[client, np.clip(issued // 7, 0, world.weeks - 1)]
     late = np.exp(2.1 - 0.9 * well + rng.normal(0, 0.6, len(rows))) - 8
     very_late = rng.random(len(rows)) < 0.015 * np.exp(-0.8 * well)
     delay = np.where(very_late, rng.integers(60, 150, len(rows)), np.clip(late, -25, 90))
-    rows["paid"] = before(issued + 30 + delay.round().astype(int), world.days)
+    rows["paid_on"] = before(issued + 30 + delay.round().astype(int), world.days)
     rows["amount"] = (arr * customers.billing_months[client] / 12).round(2)
     return rows
 
 
 def draw_stages(world: World, customers: Customers) -> pd.DataFrame:
-    """client, stage, entered, exited, exit_to, recorded, automated, reason, as if nobody churned."""
+    """Spells with entered_at, left_at and recorded_at as day numbers, as if nobody churned."""
     rng, signup = world.random("stages"), customers.signup
     old = signup < -STAGES_BACK_DAYS
     recent = np.where(rng.random(customers.count) < 0.6, "onboarding", "trial")
@@ -209,14 +209,16 @@ def draw_stages(world: World, customers: Customers) -> pd.DataFrame:
     while len(client):
         exit_to, wait = _next_stage(rng, stage)
         exited = entered + wait
-        columns = {"client": client, "stage": stage, "entered": entered, "exited": exited}
+        columns = {"client": client, "stage": stage, "entered_at": entered, "left_at": exited}
         parts.append(pd.DataFrame({**columns, "exit_to": exit_to}))
         more = exited < world.days
         client, stage, entered = client[more], exit_to[more], exited[more]
-    spells = pd.concat(parts).sort_values(["client", "entered"], kind="stable", ignore_index=True)
+    spells = pd.concat(parts).sort_values(
+        ["client", "entered_at"], kind="stable", ignore_index=True
+    )
     count = len(spells)
     lag = np.where(rng.random(count) < LATE_SHARE, rng.integers(1, 12, count), 0)
-    spells["recorded"] = spells["entered"] + lag
+    spells["recorded_at"] = spells["entered_at"] + lag
     spells["automated"] = rng.random(count) < 0.35
     spells["reason"] = np.array(STAGE_REASONS, object)[rng.integers(0, len(STAGE_REASONS), count)]
     return spells
@@ -237,126 +239,79 @@ def _next_stage(rng: np.random.Generator, stage: np.ndarray) -> tuple[np.ndarray
 def end_stages_at_churn(stages: pd.DataFrame, churned: np.ndarray, days: int) -> pd.DataFrame:
     """The spells until churn; an exit after the portfolio's end is NEVER."""
     until = churned[stages["client"]]
-    stages, until = stages[stages["entered"] < until], until[stages["entered"] < until]
-    cut = (stages["exited"] >= until).to_numpy()
-    exited = before(np.where(cut, until, stages["exited"]), days)
+    stages, until = stages[stages["entered_at"] < until], until[stages["entered_at"] < until]
+    cut = (stages["left_at"] >= until).to_numpy()
+    exited = before(np.where(cut, until, stages["left_at"]), days)
     exit_to = np.where(exited == NEVER, None, np.where(cut, "churned", stages["exit_to"]))
     last_day = np.minimum(until, days) - 1
-    recorded = np.maximum(np.minimum(stages["recorded"], last_day), stages["entered"])
-    stages = stages.assign(exited=exited, exit_to=exit_to, recorded=recorded)
+    recorded = np.maximum(np.minimum(stages["recorded_at"], last_day), stages["entered_at"])
+    stages = stages.assign(left_at=exited, exit_to=exit_to, recorded_at=recorded)
     return stages.reset_index(drop=True)
 
 
 def _contracts(batch: Batch) -> pa.Table:
     """Contracts that begin before churn, and renewals signed before the customer decides to churn."""
-    world, customers, rows = batch.world, batch.customers, batch.contracts.rows
+    rows, days = batch.contracts.rows, batch.world.days
     client = rows["client"].to_numpy()
-    is_retained = (batch.churn.churned == NEVER)[client]
-    signed = is_retained & (rows["signed"] < batch.churn.decided[client])
-    rows = rows[(rows["starts"] < batch.until[client]) | ((rows["starts"] >= world.days) & signed)]
-    withheld = customers.withheld["seats"][rows["client"]]
-    return world.table(
-        "contracts",
-        client_id=batch.ids(rows["client"]),
-        starts_on=rows["starts"],
-        ends_on=rows["ends"],
-        arr=rows["arr"].astype(float),
-        signed_on=rows["signed"],
-        seats=np.where(withheld, np.nan, rows["seats"]),
-        plan=labels(PLANS, rows["plan"]),
-        currency="EUR",
-        renews_on=rows["ends"],
-    )
+    signed = (rows["signed_on"] < batch.churn.decided[client]) & ~batch.churn.has_churned[client]
+    rows = rows[(rows["starts_on"] < batch.until[client]) | ((rows["starts_on"] >= days) & signed)]
+    withheld = batch.customers.withheld["seats"][rows["client"]]
+    seats = np.where(withheld, np.nan, rows["seats"])
+    rows = rows.assign(seats=seats, arr=rows["arr"].astype(float), renews_on=rows["ends_on"])
+    return batch.table("contracts", **rows, currency="EUR")
 
 
 def _moves_until_churn(batch: Batch) -> pd.DataFrame:
-    moves = batch.contracts.arr_moves
-    moves = moves[moves["day"] < batch.until[moves["client"]]]
+    moves = batch.begun(batch.contracts.arr_moves, "on")
     client = np.flatnonzero(batch.churn.has_churned)
     last = moves.groupby("client")["arr"].last().reindex(client).to_numpy()
-    day = batch.churn.churned[client]
-    churns = pd.DataFrame({"client": client, "day": day, "before": last, "arr": 0})
-    return pd.concat([moves, churns.assign(reason="churn")], ignore_index=True)
+    churns = {"client": client, "on": batch.churn.churned[client], "before": last, "arr": 0}
+    moves = pd.concat([moves, pd.DataFrame(churns).assign(reason="churn")], ignore_index=True)
+    return moves.astype({"before": float, "arr": float})
 
 
 def _arr_changes(batch: Batch) -> pa.Table:
     moves = _moves_until_churn(batch)
-    return batch.world.table(
-        "arr_changes",
-        client_id=batch.ids(moves["client"]),
-        effective_on=moves["day"],
-        arr=moves["arr"].astype(float),
-        reason=moves["reason"],
-    )
+    return batch.table("arr_changes", **moves.assign(effective_on=moves["on"]))
 
 
 def _true_arr_moves(batch: Batch) -> pa.Table:
-    moves, number = _moves_until_churn(batch), batch.customers.number
-    contracts = zip(number[moves["client"]], moves["contract"], strict=True)
-    return batch.world.truth(
-        "arr_moves",
-        client_id=batch.ids(moves["client"]),
-        on=moves["day"],
-        from_=moves["before"].astype(float),
-        to=moves["arr"].astype(float),
-        reason=moves["reason"],
-        contract_id=[
-            None if np.isnan(row) else f"c{client:04d}_{row:.0f}" for client, row in contracts
-        ],
-    )
+    moves = _moves_until_churn(batch)
+    numbers = zip(batch.customers.number[moves["client"]], moves["contract"], strict=True)
+    ids = [None if np.isnan(row) else f"c{client:04d}_{row:.0f}" for client, row in numbers]
+    moves = moves.assign(contract_id=ids, from_=moves["before"], to=moves["arr"])
+    return batch.truth("arr_moves", **moves)
 
 
 def _invoices(batch: Batch) -> pa.Table:
-    rows = batch.invoices[batch.invoices["issued"] < batch.until[batch.invoices["client"]]]
-    return batch.world.table(
-        "invoices",
-        invoice_id=batch.serial_ids("i{:04d}_{:03d}", rows["client"]),
-        client_id=batch.ids(rows["client"]),
-        amount=rows["amount"],
-        issued_on=rows["issued"],
-        due_on=rows["due"],
-        paid_on=batch.before(rows["paid"], rows["client"]),
-    )
+    rows = batch.begun(batch.invoices, "issued_on")
+    ids = batch.serial_ids("i{:04d}_{:03d}", rows["client"])
+    paid = batch.before(rows["paid_on"], rows["client"])
+    return batch.table("invoices", **rows.assign(invoice_id=ids, paid_on=paid))
 
 
 def _stage_changes(batch: Batch) -> pa.Table:
-    churned = np.flatnonzero(batch.churn.has_churned)
-    day = batch.churn.churned[churned]
-    churns = pd.DataFrame({"client": churned, "entered": day, "recorded": day, "stage": "churned"})
-    churns = churns.assign(automated=False, reason="contract")
+    client = np.flatnonzero(batch.churn.has_churned)
+    day = batch.churn.churned[client]
+    churns = pd.DataFrame({"client": client, "entered_at": day, "recorded_at": day})
+    churns = churns.assign(stage="churned", automated=False, reason="contract")
     rows = pd.concat([batch.stages, churns], ignore_index=True)
-    return batch.world.table(
-        "stage_changes",
-        client_id=batch.ids(rows["client"]),
-        stage=rows["stage"],
-        effective_at=batch.world.typed_ms(rows["entered"]),
-        recorded_at=batch.world.typed_ms(rows["recorded"]),
-        reason=rows["reason"],
-        automated=rows["automated"].astype(bool),
-        actor=np.where(rows["automated"], "rule", "csm"),
-    )
+    automated = rows["automated"].to_numpy(bool)
+    rows = rows.assign(automated=automated, actor=np.where(automated, "rule", "csm"))
+    return batch.table("stage_changes", **rows, effective_at=rows["entered_at"])
 
 
 def _true_stages(batch: Batch) -> pa.Table:
-    rows = batch.stages
-    return batch.world.truth(
-        "stage_spells",
-        client_id=batch.ids(rows["client"]),
-        stage=rows["stage"],
-        entered_at=rows["entered"],
-        left_at=rows["exited"],
-        exit_to=rows["exit_to"],
-        recorded_at=rows["recorded"],
-    )
+    return batch.truth("stage_spells", **batch.stages)
 
 
 def _stage_disagreements(batch: Batch) -> pa.Table:
     """Contracts that ended without a new one, while the recorded stage still says customer."""
     lapsed = batch.contracts.lapsed
     rows = np.flatnonzero(~batch.churn.has_churned & (lapsed < batch.world.days))
-    return batch.world.truth(
+    return batch.truth(
         "stage_disagreements",
-        client_id=batch.customers.ids[rows],
+        client=rows,
         recorded=batch.stages.groupby("client")["stage"].last().reindex(rows),
         by_contract="churned",
         since=lapsed[rows],
@@ -365,16 +320,16 @@ def _stage_disagreements(batch: Batch) -> pa.Table:
 
 def _expansions(batch: Batch) -> pa.Table:
     """``p_expand90``: the chance of an expansion in the next three steps, by their own chances."""
-    world, contracts = batch.world, batch.contracts
+    steps, contracts = batch.world.steps, batch.contracts
     client, step = np.nonzero(batch.live_before_steps)
     ahead = np.ones((batch.customers.count, 2))
     without = np.concatenate([1 - contracts.p_expand, ahead], axis=1)
     p_expand90 = (1 - without[:, :-2] * without[:, 1:-1] * without[:, 2:])[client, step]
-    return world.truth(
+    return batch.truth(
         "expansions",
-        client_id=batch.ids(client),
-        step_start=world.steps[step],
-        p_expand90=np.where(step < len(world.steps) - 2, p_expand90, np.nan),
+        client=client,
+        step_start=steps[step],
+        p_expand90=np.where(step < len(steps) - 2, p_expand90, np.nan),
         expanded_on=batch.before(contracts.expanded[client, step], client),
     )
 

@@ -79,11 +79,11 @@ class Inputs:
     seats: np.ndarray
     # customers × features: the first day on which the feature is open to the customer
     eligible: np.ndarray
-    # of high and critical severity: client, opened, resolved
+    # of high and critical severity: client, opened_at, resolved_at as days
     high_tickets: pd.DataFrame
-    # answers to the NPS question: client, user (-1 unknown), score, responded (orders them), day
+    # answers to the NPS question: client, user (-1 unknown), score, responded_at (orders them), day
     nps_answers: pd.DataFrame
-    # client, issued, due, paid
+    # client, issued_on, due_on, paid_on as days
     invoices: pd.DataFrame
 
     @property
@@ -166,7 +166,7 @@ def nps_365d(inputs: Inputs, at: np.ndarray) -> np.ndarray:
 
     Each answer without a user counts.
     """
-    answers = inputs.nps_answers.sort_values(["client", "user", "responded"], kind="stable")
+    answers = inputs.nps_answers.sort_values(["client", "user", "responded_at"], kind="stable")
     client, user, day, score = (
         answers[name].to_numpy() for name in ("client", "user", "day", "score")
     )
@@ -188,7 +188,7 @@ def _sums(client: np.ndarray, rows: np.ndarray, shape: tuple[int, int]) -> np.nd
 
 def open_high_tickets(inputs: Inputs, at: np.ndarray) -> np.ndarray:
     opened, resolved = (
-        inputs.high_tickets[name].to_numpy()[:, None] for name in ("opened", "resolved")
+        inputs.high_tickets[name].to_numpy()[:, None] for name in ("opened_at", "resolved_at")
     )
     is_open = (opened <= at) & (resolved > at)
     return _sums(inputs.high_tickets["client"].to_numpy(), is_open, (len(inputs.signup), len(at)))
@@ -198,7 +198,7 @@ def worst_days_overdue(inputs: Inputs, at: np.ndarray) -> np.ndarray:
     """Days overdue of the invoice that is overdue longest; missing before the first invoice."""
     client = inputs.invoices["client"].to_numpy()
     issued, due, paid = (
-        inputs.invoices[name].to_numpy()[:, None] for name in ("issued", "due", "paid")
+        inputs.invoices[name].to_numpy()[:, None] for name in ("issued_on", "due_on", "paid_on")
     )
     unpaid = (issued <= at) & (due < at) & (paid > at)
     worst = np.zeros((len(inputs.signup), len(at)))

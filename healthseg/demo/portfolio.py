@@ -40,6 +40,7 @@ from healthseg.demo.schema import (
     RELEASED,
     TABLES,
     TRUTH,
+    VOCABULARY,
     labels,
     write_json,
     write_parquet,
@@ -107,8 +108,19 @@ class Batch:
         at = self.world.steps - 1
         return (self.customers.signup[:, None] <= at) & (self.until[:, None] > at)
 
-    def ids(self, client: Any) -> pa.Array:
-        return labels(self.customers.ids, client)
+    def table(self, name: str, /, **values: Any) -> pa.Table:
+        """A table; codes in ``client``, ``user``, ``milestone`` and ``parent`` stand for ids."""
+        return self.world.table(name, **self._with_ids(values))
+
+    def truth(self, name: str, /, **values: Any) -> pa.Table:
+        return self.world.truth(name, **self._with_ids(values))
+
+    def _with_ids(self, values: dict[str, Any]) -> dict[str, Any]:
+        ids = {"client": self.customers.ids, "parent": self.customers.ids, "user": self.user_ids}
+        ids["milestone"] = VOCABULARY["milestone_id"]
+        return values | {
+            f"{name}_id": labels(ids[name], values[name]) for name in ids if name in values
+        }
 
     def serial_ids(self, pattern: str, client: pd.Series) -> list[str]:
         """Ids of the customers' numbers and a serial number within each; rows sorted by customer."""
@@ -121,12 +133,20 @@ class Batch:
         """The day where it lies before churn and in the portfolio, else NEVER."""
         return before(day, self.until[client])
 
-    def recorded(self, utc_ms: pd.Series, client: pd.Series) -> np.ndarray:
-        """The instant where its local day lies before churn and it lies in the portfolio, else -1."""
-        instant, world = utc_ms.to_numpy(), self.world
-        day = world.local_day(instant, self.customers.zone[client])
-        within = (day < self.until[client]) & (instant < (world.start + world.days) * DAY_MS)
-        return np.where(within, instant, -1)
+    def recorded(self, rows: pd.DataFrame, first: str, *others: str) -> pd.DataFrame:
+        """The rows whose ``first`` moment lies before churn and in the portfolio; the others cut there."""
+        client, world, within = rows["client"], self.world, {}
+        for name in (first, *others):
+            moment = rows[name].to_numpy()
+            day = world.local_day(moment, self.customers.zone[client])
+            end = (world.start + world.days) * DAY_MS
+            within[name] = (moment >= 0) & (day < self.until[client]) & (moment < end)
+        cut = {name: np.where(within[name], rows[name], -1) for name in others}
+        return rows.assign(**cut)[within[first]]
+
+    def begun(self, rows: pd.DataFrame, day: str) -> pd.DataFrame:
+        """The rows whose day lies before churn and in the portfolio."""
+        return rows[rows[day] < self.until[rows["client"]]]
 
 
 def _events_until(events: activity.Events, until: np.ndarray) -> activity.Events:
@@ -153,9 +173,13 @@ def draw_batch(world: World, first: int, count: int, light: bool) -> Batch:
         contracts.seats_by_day(who, world.days),
         features.eligible,
         _local_days(
-            world, who, tickets[tickets["severity"] >= 2], opened="opened", resolved="resolved"
+            world,
+            who,
+            tickets[tickets["severity"] >= 2],
+            opened_at="opened_at",
+            resolved_at="resolved_at",
         ),
-        _local_days(world, who, surveys[surveys["kind"] == "nps"], day="responded"),
+        _local_days(world, who, surveys[surveys["kind"] == "nps"], day="responded_at"),
         invoices,
     )
     drivers = churn.drivers(inputs, world)

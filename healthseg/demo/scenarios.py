@@ -11,14 +11,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from healthseg.demo.schema import NEVER, PLACES, TABLES, TRUTH, table
+from healthseg.demo.schema import DAY_MS, HOUR_MS, NEVER, PLACES, TABLES, TRUTH, table
 from healthseg.errors import InvalidParameters, hint
 from healthseg.periods import zone_offsets
 
 VERSION = "1"
 LAST_DAY = dt.date(2025, 10, 10)
 STEP_DAYS = 30
-HOUR_MS, DAY_MS = 3_600_000, 86_400_000
 EPOCH = dt.date(1970, 1, 1)
 
 
@@ -190,15 +189,6 @@ class World:
     def local_day(self, utc_ms: np.ndarray, zone: np.ndarray) -> np.ndarray:
         """The account-local day number of an instant, exact across daylight saving."""
         return (utc_ms + self._offset_ms(utc_ms, zone)) // DAY_MS - self.start
-
-    def typed_ms(self, day: Any) -> np.ndarray:
-        """UTC of what somebody enters on a day; -1 for NEVER.
-
-        Between 10:00 and 12:00 UTC it is the same calendar day in every zone of the portfolio.
-        """
-        day = np.asarray(day, np.int64)
-        typed = (day + self.start) * DAY_MS + 10 * HOUR_MS + (day % 120) * 60_000
-        return np.where(day < NEVER, typed, -1)
 
 
 def before(day: np.ndarray, until: np.ndarray | int) -> np.ndarray:

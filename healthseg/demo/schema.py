@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -78,17 +78,63 @@ CHANNELS = _words("email in_app webinar direct_csm")
 CONTENTS = _words("product_tips release_news training renewal event_invitation")
 BLOCKERS = _words("security_review data_quality no_owner integration")
 INTERVENTIONS = _words("training check_in_call executive_review")
+# id, name, category, target days, required, depends on, (feature, users) that complete it, mark
+MILESTONES: tuple[tuple[Any, ...], ...] = (
+    ("ms_kickoff", "Kick-off held", "onboarding", 10, True, None, None, None),
+    ("ms_data_import", "Data imported", "onboarding", 30, True, "ms_kickoff", None, None),
+    ("ms_team_invited", "Team invited", "onboarding", 30, True, "ms_kickoff", None, "activation"),
+    (
+        "ms_first_dashboard",
+        *("First dashboard shared", "onboarding", 40, True, None, ("dashboards", 2), "first_value"),
+    ),
+    ("ms_integration", "Integration live", "adoption", 75, False, "ms_data_import", None, None),
+    (
+        "ms_task_routine",
+        *("Team works in task lists", "adoption", 60, True, None, ("task_lists", 3), None),
+    ),
+    (
+        "ms_champion_trained",
+        *("Champion trained", "adoption", 90, True, "ms_team_invited", None, "full_adoption"),
+    ),
+    (
+        "ms_second_team",
+        *("Second team on board", "expansion", 180, False, "ms_champion_trained", None, None),
+    ),
+)
+
+# the words of coded columns
+VOCABULARY: dict[str, list[str]] = {
+    "industry": INDUSTRIES,
+    "region": [region for region, _, _ in PLACES],
+    "timezone": [zone for _, zone, _ in PLACES],
+    "plan": PLANS,
+    "csm_id": CSM_IDS,
+    "owner": CSM_IDS,
+    "role": ROLES,
+    "persona": PERSONAS,
+    "feature": FEATURE_NAMES,
+    "topic": TOPICS,
+    "next_topic": TOPICS,
+    "severity": SEVERITIES,
+    "channel": CHANNELS,
+    "content": CONTENTS,
+    "blocker": BLOCKERS,
+    "kind": INTERVENTIONS,
+    "milestone_id": [milestone_id for milestone_id, *_ in MILESTONES],
+}
 
 KINDS = {
     "w": pa.string(),
     "d": pa.date32(),
     "t": pa.timestamp("us"),
+    "h": pa.timestamp("us"),
     "f": pa.float64(),
     "i": pa.int64(),
     "b": pa.bool_(),
 }
 # day number of what does not happen
 NEVER = 10**6
+HOUR_MS, DAY_MS = 3_600_000, 86_400_000
 
 
 def _tables(text: str) -> dict[str, dict[str, str]]:
@@ -97,17 +143,18 @@ def _tables(text: str) -> dict[str, dict[str, str]]:
     return {name: dict(pair.split(":") for pair in pairs) for name, *pairs in paragraphs}
 
 
-# kinds: w word · d date · t moment in UTC · f number · i whole number · b yes or no
+# kinds: w word · d date · t moment in UTC · h moment entered by hand · f number · i whole number ·
+# b yes or no
 TABLES = _tables("""
 customers client_id:w name:w signup_date:d industry:w region:w plan:w arr:f currency:w seats:i
 renewal_date:d churned_on:d notice_on:d csm_id:w timezone:w parent_id:w strategic_value:f
 potential_arr:f
 
-customer_changes client_id:w field:w value:w effective_on:d recorded_at:t
+customer_changes client_id:w field:w value:w effective_on:d recorded_at:h
 
 contracts client_id:w starts_on:d ends_on:d arr:f signed_on:d seats:i plan:w currency:w renews_on:d
 
-users user_id:w client_id:w role:w created_at:t deactivated_at:t email_domain:w
+users user_id:w client_id:w role:w created_at:h deactivated_at:h email_domain:w
 
 features feature:w category:w released_on:d recommended_position:i
 
@@ -125,14 +172,14 @@ arr_changes client_id:w effective_on:d arr:f reason:w
 milestones milestone_id:w name:w category:w target_days:i required:b depends_on:w completes_when:w
 marks:w
 
-milestone_progress client_id:w milestone_id:w started_at:t completed_at:t blocker:w blocked_since:t
-blocker_cleared_at:t skipped_at:t owner:w
+milestone_progress client_id:w milestone_id:w started_at:h completed_at:h blocker:w blocked_since:h
+blocker_cleared_at:h skipped_at:h owner:w
 
 messages client_id:w channel:w content:w sent_at:t user_id:w feature:w opened_at:t clicked_at:t
 
-stage_changes client_id:w stage:w effective_at:t recorded_at:t reason:w automated:b actor:w
+stage_changes client_id:w stage:w effective_at:h recorded_at:h reason:w automated:b actor:w
 
-interventions client_id:w kind:w happened_at:t
+interventions client_id:w kind:w happened_at:h
 
 calendar starts_on:d ends_on:d label:w
 
@@ -210,24 +257,26 @@ def labels(options: Iterable[str], codes: Any) -> pa.Array:
     codes = np.nan_to_num(np.asarray(codes, float), nan=-1).astype(np.int32)
     missing = codes < 0
     indices = pa.array(np.where(missing, 0, codes), mask=missing)
-    return pa.DictionaryArray.from_arrays(indices, pa.array(list(options), pa.string())).cast(
-        pa.string()
-    )
+    words = pa.array(list(options), pa.string())
+    return pa.DictionaryArray.from_arrays(indices, words).cast(pa.string())
 
 
-def table(columns: dict[str, str], start: int, values: dict[str, Any]) -> pa.Table:
-    """An Arrow table of these columns and kinds; without values, an empty one.
+def table(columns: dict[str, str], start: int, values: Mapping[str, Any]) -> pa.Table:
+    """An Arrow table of these columns and kinds; an empty one without values.
 
-    Whole numbers in date columns are days since ``start`` (an epoch day), null from NEVER on; in
-    moment columns they are milliseconds, null where negative. A scalar stands for all rows.
-    A column named as a Python keyword comes with an underscore behind it.
+    A scalar stands for all rows. Whole numbers stand for the word of VOCABULARY with this code (null
+    where negative), for days since ``start`` (an epoch day; null from NEVER on) in columns of dates
+    and moments entered by hand, for milliseconds in other moments (null where negative). A column
+    named as a Python keyword comes with an underscore behind it. Values of other columns are ignored.
     """
     values = {name.rstrip("_"): column for name, column in values.items()}
-    values = values or {name: [] for name in columns}
-    if set(values) != set(columns):
-        raise KeyError(sorted(set(values) ^ set(columns)))
+    if not values:
+        return pa.table([pa.array([], KINDS[kind]) for kind in columns.values()], list(columns))
     length = next(len(column) for column in values.values() if not _is_scalar(column))
-    arrays = [_array(values[name], kind, length, start) for name, kind in columns.items()]
+    arrays = []
+    for name, kind in columns.items():
+        column = [values[name]] * length if _is_scalar(values[name]) else values[name]
+        arrays.append(_array(name, column, kind, start))
     return pa.table(arrays, names=list(columns))
 
 
@@ -235,22 +284,33 @@ def _is_scalar(values: Any) -> bool:
     return values is None or np.isscalar(values)
 
 
-def _array(values: Any, kind: str, length: int, start: int) -> pa.Array:
-    if isinstance(values, (pa.Array, pa.ChunkedArray)):
-        return values.cast(KINDS[kind])
-    values = [values] * length if _is_scalar(values) else values
-    if not len(values):
-        return pa.array([], KINDS[kind])
+def _array(name: str, values: Any, kind: str, start: int) -> pa.Array:
+    if isinstance(values, pa.Array):
+        return values
     numbers = np.asarray(values)
+    if not len(numbers):
+        return pa.array([], KINDS[kind])
+    if kind == "w" and numbers.dtype.kind in "if":
+        return labels(VOCABULARY[name], numbers)
     if kind == "d" and numbers.dtype.kind == "i":
         missing = numbers >= NEVER
         days = (np.where(missing, 0, numbers) + start).astype(np.int32)
         return pa.array(days, mask=missing).cast(pa.date32())
-    if kind == "t" and numbers.dtype.kind == "i":
-        return pa.array(numbers * 1_000, mask=numbers < 0).cast(pa.timestamp("us"))
+    if kind in "th":
+        moments = entered_ms(numbers, start) if kind == "h" else numbers
+        return pa.array(moments * 1_000, mask=moments < 0).cast(pa.timestamp("us"))
     if numbers.dtype.kind == "f":
         return pa.array(numbers, KINDS[kind], mask=np.isnan(numbers), safe=kind != "i")
     return pa.array(values, KINDS[kind])
+
+
+def entered_ms(day: np.ndarray, start: int) -> np.ndarray:
+    """UTC milliseconds of what somebody enters on a day; -1 for NEVER.
+
+    Between 10:00 and 12:00 UTC it is the same calendar day in every zone of the portfolio.
+    """
+    entered = (day + start) * DAY_MS + 10 * HOUR_MS + (day % 120) * 60_000
+    return np.where(day < NEVER, entered, -1)
 
 
 def replace_file(path: Path, write: Any) -> None:
