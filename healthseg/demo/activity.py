@@ -122,6 +122,10 @@ def draw_rhythms(world: World, customers: Customers) -> Rhythms:
     return Rhythms(profile, peak)
 
 
+# first day, last day, factor, kind, label
+PortfolioAnomaly = tuple[int, int, float, str, str | None]
+
+
 @dataclass
 class Anomalies:
     """``activity`` and ``volume`` multiply the chance of activity and a session's events, customers × days."""
@@ -130,8 +134,7 @@ class Anomalies:
     volume: np.ndarray
     # first day, last day, label
     calendar: list[tuple[int, int, str]]
-    # first day, last day, factor, kind, label
-    portfolio: list[tuple[int, int, float, str, str | None]]
+    portfolio: list[PortfolioAnomaly]
     # customer, first day, last day, factor, kind
     clients: list[tuple[int, int, int, float, str]]
 
@@ -150,7 +153,9 @@ def draw_anomalies(world: World, customers: Customers) -> Anomalies:
     )
     if not world.planted:
         return Anomalies(activity, volume, calendar, [], [])
-    dips = [(first, last, HOLIDAY_FACTOR, "dip", label) for first, last, label in holidays]
+    dips: list[PortfolioAnomaly] = [
+        (first, last, HOLIDAY_FACTOR, "dip", label) for first, last, label in holidays
+    ]
     portfolio = sorted(portfolio + dips)
     for first, last, factor, kind, _ in portfolio:
         if kind != "gap":
@@ -171,7 +176,7 @@ def _holidays(world: World) -> list[tuple[int, int, str]]:
     return [(day, day, label) for day, label in sorted(days) if 0 <= day < world.days]
 
 
-def _portfolio_anomalies(world: World) -> list[tuple[int, int, float, str, str | None]]:
+def _portfolio_anomalies(world: World) -> list[PortfolioAnomaly]:
     rows = []
     for kind, place, weekday, length, factor, label in PORTFOLIO_ANOMALIES:
         day = int(world.days * place)
@@ -282,7 +287,8 @@ def _active_days(
     chance = anomalies.activity[users.client] / (1 + np.exp(-log_odds))
     present = (day >= users.created[:, None]) & (day < users.left[:, None])
     present &= _in_use(rng, world, users, latents)[:, day // 7]
-    return np.nonzero(present & (rng.random(chance.shape, np.float32) < chance))
+    user, active_day = np.nonzero(present & (rng.random(chance.shape, np.float32) < chance))
+    return user, active_day
 
 
 def _in_use(rng: np.random.Generator, world: World, users: Users, latents: Latents) -> np.ndarray:

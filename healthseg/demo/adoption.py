@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -31,15 +32,13 @@ LEAST_PLAN = np.array([0, 0, 0, 0, 0, 0, 1, 1, 1, 0, 2, 2, 1, 1, 1])
 POPULARITY = np.array([2.2, 2.0, 1.3, 1.0, 0.8, 0.9, 0.8, 0.55, 0.5, 0.4, 0.35, 0.4, 0.5, 0.4, 0.4])
 WAIT_DAYS = np.array([0, 3, 3, 6, 8, 25, 40, 60, 60, 30, 70, 60, 45, 45, 45])
 TAKE_UP = np.array([1, 0.97, 0.97, 0.85, 0.95, 0.8, 0.65, 0.5, 0.5, 0.6, 0.5, 0.5, 0.4, 0.35, 0.35])
-# name, features, share of the customers that may use them all
-BUNDLES = (
-    ("bundle_1", ("reports", "scheduled_exports"), 0.45),
-    ("bundle_2", ("workflow_builder", "custom_fields"), 0.40),
-)
+# features, share of the customers that may use them all
+BUNDLES = {
+    "bundle_1": (("reports", "scheduled_exports"), 0.45),
+    "bundle_2": (("workflow_builder", "custom_fields"), 0.40),
+}
 # the same, and the median days between their first uses
-SEQUENCES = (
-    ("sequence_1", ("capacity_planner", "goal_tracking", "forecast_view"), 0.40, (21, 28)),
-)
+SEQUENCES = {"sequence_1": (("capacity_planner", "goal_tracking", "forecast_view"), 0.40, (21, 28))}
 # how much the hidden path changes the use of a feature; far apart in `segments`
 PULL, SEGMENT_PULL = 1.1, 3.0
 # the feature that large customers adopt in `confounded`
@@ -96,7 +95,7 @@ def draw_adoption(world: World, customers: Customers, latents: Latents) -> Adopt
     abandoned = np.maximum(intended, 0) + rng.integers(60, 140, intended.shape)
     readopts = abandons & (rng.random(intended.shape) < READOPT_SHARE)
     readopted = abandoned + rng.integers(45, 110, intended.shape)
-    breadth, own = latents.of("features")[:, :, None], np.float32(0)
+    breadth, own = latents.of("features")[:, :, None], np.zeros(1, np.float32)
     if world.planted:
         own = autoregression(rng, world.weeks, intended.shape).transpose(0, 2, 1)
     pull = SEGMENT_PULL if world.segments else PULL
@@ -146,7 +145,7 @@ def _plant_bundles(
 ) -> None:
     """All features of a bundle within a few days, or hardly any of them."""
     count = len(eligible)
-    for name, features, share in BUNDLES:
+    for name, (features, share) in BUNDLES.items():
         codes = _codes(features)
         able = (eligible[:, codes] < NEVER).all(axis=1)
         chosen = rng.random(count) < share
@@ -162,7 +161,7 @@ def _plant_sequences(
     rng: np.random.Generator, intended: np.ndarray, path: np.ndarray, eligible: np.ndarray
 ) -> None:
     count = len(eligible)
-    for name, features, share, gaps in SEQUENCES:
+    for name, (features, share, gaps) in SEQUENCES.items():
         codes = _codes(features)
         chosen = (eligible[:, codes] < NEVER).all(axis=1) & (rng.random(count) < share)
         day = eligible[:, codes[0]] + rng.exponential(35, count).astype(int)
@@ -180,7 +179,8 @@ def draw_milestones(world: World, customers: Customers) -> pd.DataFrame:
 
     The table's columns with codes and day numbers.
     """
-    rng, parts, finished = world.random("milestones"), [], {}
+    rng, parts = world.random("milestones"), []
+    finished: dict[str, np.ndarray] = {}
     for code, (milestone_id, _, _, _, required, depends_on, by_events, _) in enumerate(MILESTONES):
         if by_events:
             part = _entered_by_hand(rng, customers)
@@ -332,14 +332,14 @@ def _milestone_status(batch: Batch) -> pa.Table:
             "not_started",
         )
         progress = np.full(shape, np.nan)
-        for code, first in batch.first_uses.items():
-            progress[:, code] = (first <= date).mean(axis=1)
+        for milestone, first in batch.first_uses.items():
+            progress[:, milestone] = (first <= date).mean(axis=1)
         live = (customers.signup <= date) & (batch.churn.churned > date)
-        client, code = np.nonzero(np.broadcast_to(live[:, None], shape))
-        columns = {"client": client, "milestone": code, "as_of": date}
-        columns |= {"status": status[client, code], "progress": progress[client, code]}
+        cells = np.nonzero(np.broadcast_to(live[:, None], shape))
+        columns = {"client": cells[0], "milestone": cells[1], "as_of": date}
+        columns |= {"status": status[cells], "progress": progress[cells]}
         for name in ("started", "completed"):
-            columns[f"{name}_on"] = before(days[f"{name}_at"], date + 1)[client, code]
+            columns[f"{name}_on"] = before(days[f"{name}_at"], date + 1)[cells]
         parts.append(pd.DataFrame(columns))
     return batch.truth("milestone_status", **pd.concat(parts, ignore_index=True))
 
@@ -353,20 +353,24 @@ def _blocker_spells(batch: Batch) -> pa.Table:
 def tally(batch: Batch) -> dict[str, np.ndarray]:
     """How often each blocker occurs, and counts of the bundles and sequences."""
     blocker, used = batch.milestones["blocker"].to_numpy(), _used(batch)
-    bundles = {name: _bundle_counts(batch, used, _codes(each)) for name, each, _ in BUNDLES}
-    sequences = {name: _sequence_counts(batch, used, _codes(each)) for name, each, *_ in SEQUENCES}
+    bundles = {
+        name: _bundle_counts(batch, used, _codes(each)) for name, (each, _) in BUNDLES.items()
+    }
+    sequences = {
+        name: _sequence_counts(batch, used, _codes(each)) for name, (each, *_) in SEQUENCES.items()
+    }
     blocked = np.bincount(blocker[blocker >= 0], minlength=len(BLOCKERS))
     return {"blocked": blocked, **bundles, **sequences}
 
 
 def _able(batch: Batch, codes: list[int]) -> np.ndarray:
     """Customers that may use all these features."""
-    return (batch.adoption.eligible[:, codes] < batch.until[:, None]).all(axis=1)
+    return np.all(batch.adoption.eligible[:, codes] < batch.until[:, None], axis=1)
 
 
 def _bundle_counts(batch: Batch, used: np.ndarray, codes: list[int]) -> np.ndarray:
     """Customers that may use the bundle, that do, and that would if volume alone decided."""
-    able, ever = _able(batch, codes), used.any(axis=2)[:, codes]
+    able, ever = _able(batch, codes), np.any(used[:, codes], axis=2)
     live = np.arange(batch.world.days) < batch.until[:, None]
     volume = np.where(live, batch.inputs.counts.events, 0).sum(axis=1)
     edges = (
@@ -394,39 +398,30 @@ def _power_against(observed: float, expected: float, n: float) -> float:
 
 
 def _bundles(total: dict[str, np.ndarray], world: World) -> pa.Table:
-    if not world.planted or world.segments:
-        return world.truth("bundles")
-    names, features, shares = zip(*BUNDLES, strict=True)
-    able, both, expected = np.array([total[name] for name in names]).T
-    power = [_power_against(*each) for each in zip(both, expected, able, strict=True)]
-    return world.truth(
-        "bundles",
-        id=list(names),
-        features=[json.dumps(each) for each in features],
-        share=list(shares),
-        lift_given_volume=both / np.maximum(expected, 1e-9),
-        n=able.astype(int),
-        **oracle.with_power(power),
-    )
+    rows = []
+    for name, (features, share) in BUNDLES.items():
+        able, both, expected = total[name]
+        power = _power_against(both, expected, able)
+        rows.append((name, json.dumps(features), share, both / max(expected, 1e-9), able, power))
+    return _pattern_table("bundles", world, rows)
 
 
 def _sequences(total: dict[str, np.ndarray], world: World) -> pa.Table:
+    rows = []
+    for name, (features, share, gaps) in SEQUENCES.items():
+        able, used, ordered = total[name]
+        power = _power_against(ordered, used / math.factorial(len(features)), used)
+        log_hr = world.scenario.sequence_log_odds
+        rows.append((name, json.dumps(features), share, json.dumps(gaps), log_hr, able, power))
+    return _pattern_table("sequences", world, rows)
+
+
+def _pattern_table(name: str, world: World, rows: list[tuple]) -> pa.Table:
+    """Rows of all columns but `detectable`; empty where no pattern is planted."""
     if not world.planted or world.segments:
-        return world.truth("sequences")
-    names, features, shares, gaps = zip(*SEQUENCES, strict=True)
-    able, used, ordered = np.array([total[name] for name in names]).T
-    by_chance = used / [np.prod(np.arange(1, len(each) + 1)) for each in features]
-    power = [_power_against(*each) for each in zip(ordered, by_chance, used, strict=True)]
-    return world.truth(
-        "sequences",
-        id=list(names),
-        features=[json.dumps(each) for each in features],
-        share=list(shares),
-        gap_median=[json.dumps(each) for each in gaps],
-        outcome_log_hr=world.scenario.sequence_log_odds,
-        n=able.astype(int),
-        **oracle.with_power(power),
-    )
+        return world.truth(name)
+    columns = pd.DataFrame(rows, columns=world.truth(name).column_names[:-1]).astype({"n": int})
+    return world.truth(name, **columns, detectable=columns["power"] >= oracle.DETECTABLE)
 
 
 def _blocker_law(total: dict[str, np.ndarray], world: World) -> pa.Table:

@@ -112,7 +112,7 @@ def drivers(inputs: oracle.Inputs, world: World) -> dict[str, np.ndarray]:
         if metric == "log_seats":
             values = np.log(inputs.seats[:, at])
         elif metric == "sequence[sequence_1]":
-            codes = [FEATURE_CODE[feature] for feature in SEQUENCES[0][1]]
+            codes = [FEATURE_CODE[feature] for feature in SEQUENCES["sequence_1"][0]]
             values = oracle.in_order(inputs, codes, at)
         elif metric.startswith("adopted_30d["):
             code = FEATURE_CODE[metric.removeprefix("adopted_30d[").removesuffix("]")]

@@ -138,14 +138,14 @@ class _Dirty:
 def _dirty_table(name: str, content: pa.Table, seed: int) -> _Dirty:
     rows = [{key: _text(value) for key, value in row.items()} for row in content.to_pylist()]
     dirty = _Dirty(name, rows, random_stream(seed, 0, f"dirt:{name}"))
-    for table_name, *fault, old in ALTERED:
+    for table_name, fault, column, value, old in ALTERED:
         if table_name == name:
-            dirty.alter(*fault, old)
+            dirty.alter(fault, column, value, old)
     if name == "tickets":
         dirty.shift_zone("opened_at")
-    for table_name, *fault in ADDED:
+    for table_name, fault, column, value in ADDED:
         if table_name == name:
-            dirty.add(*fault)
+            dirty.add(fault, column, value)
     dirty.repeat()
     return dirty
 

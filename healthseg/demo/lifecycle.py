@@ -177,19 +177,23 @@ def draw_invoices(
     world: World, customers: Customers, contracts: Contracts, latents: Latents
 ) -> pd.DataFrame:
     """The table's columns with codes and day numbers, as if nobody churned."""
-    rng, clients, days = world.random("invoices"), [], []
-    for client in np.flatnonzero(~customers.withheld["invoices"]):
-        every, signup = BILLING_DAYS[customers.billing_months[client]], customers.signup[client]
+    rng = world.random("invoices")
+    clients: list[np.ndarray] = []
+    days: list[np.ndarray] = []
+    for billed in np.flatnonzero(~customers.withheld["invoices"]):
+        every, signup = BILLING_DAYS[customers.billing_months[billed]], customers.signup[billed]
         first = max(0, int(np.ceil((-INVOICES_BACK_DAYS - signup) / every)))
         issued = signup + (np.arange(first, first + 1_000) * every).astype(int)
         days.append(issued[issued < world.days])
-        clients.append(np.full(len(days[-1]), client))
+        clients.append(np.full(len(days[-1]), billed))
     client, issued = np.concatenate(clients), np.concatenate(days)
     rows = pd.DataFrame({"client": client, "issued_on": issued, "due_on": issued + 30})
     terms = contracts.rows.sort_values("starts_on", kind="stable")[["client", "starts_on", "arr"]]
     by_day = rows.reset_index().sort_values("issued_on", kind="stable")
-    billed = pd.merge_asof(by_day, terms, left_on="issued_on", right_on="starts_on", by="client")
-    arr = billed.set_index("index")["arr"].reindex(rows.index).to_numpy()
+    with_terms = pd.merge_asof(
+        by_day, terms, left_on="issued_on", right_on="starts_on", by="client"
+    )
+    arr = with_terms.set_index("index")["arr"].reindex(rows.index).to_numpy()
     well = latents.of("payment")[client, np.clip(issued // 7, 0, world.weeks - 1)]
     late = np.exp(2.1 - 0.9 * well + rng.normal(0, 0.6, len(rows))) - 8
     very_late = rng.random(len(rows)) < 0.015 * np.exp(-0.8 * well)
@@ -242,7 +246,7 @@ def end_stages_at_churn(stages: pd.DataFrame, churned: np.ndarray, days: int) ->
     stages, until = stages[stages["entered_at"] < until], until[stages["entered_at"] < until]
     cut = (stages["left_at"] >= until).to_numpy()
     exited = before(np.where(cut, until, stages["left_at"]), days)
-    exit_to = np.where(exited == NEVER, None, np.where(cut, "churned", stages["exit_to"]))
+    exit_to = stages["exit_to"].mask(cut, "churned").mask(exited == NEVER, None)
     last_day = np.minimum(until, days) - 1
     recorded = np.maximum(np.minimum(stages["recorded_at"], last_day), stages["entered_at"])
     stages = stages.assign(left_at=exited, exit_to=exit_to, recorded_at=recorded)

@@ -152,8 +152,8 @@ def feature_adoption_rate_30d(inputs: Inputs, at: np.ndarray) -> np.ndarray:
 def in_order(inputs: Inputs, features: list[int], at: np.ndarray) -> np.ndarray:
     """1 where all these features have been used, their first uses on rising days; else 0."""
     first = first_day_of(inputs.counts.feature_days[:, features])
-    rises = (np.diff(first, axis=1) > 0).all(axis=1)
-    return (rises[:, None] & (first[:, -1:] <= at)).astype(float)
+    rises = np.all(np.diff(first, axis=1) > 0, axis=1, keepdims=True)
+    return (rises & (first[:, -1:] <= at)).astype(float)
 
 
 def first_day_of(mask: np.ndarray) -> np.ndarray:

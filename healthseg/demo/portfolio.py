@@ -6,6 +6,7 @@ import datetime as dt
 import itertools
 import shutil
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +17,7 @@ import pandas as pd
 import pyarrow as pa
 
 from healthseg.demo import activity, adoption, churn, contact, customers, lifecycle, oracle
+from healthseg.demo.customers import Customers, Latents, Users
 from healthseg.demo.dirt import CSV_TABLES, write_dirt
 from healthseg.demo.scenarios import (
     DAY_MS,
@@ -69,10 +71,10 @@ class Batch:
     """All of some customers. Events and counts are cut at churn; tickets, surveys, … are not."""
 
     world: World
-    customers: customers.Customers
-    latents: customers.Latents
+    customers: Customers
+    latents: Latents
     interventions: pd.DataFrame
-    users: customers.Users
+    users: Users
     rhythms: activity.Rhythms
     anomalies: activity.Anomalies
     adoption: adoption.Adoption
@@ -116,8 +118,12 @@ class Batch:
         return self.world.truth(name, **self._with_ids(values))
 
     def _with_ids(self, values: dict[str, Any]) -> dict[str, Any]:
-        ids = {"client": self.customers.ids, "parent": self.customers.ids, "user": self.user_ids}
-        ids["milestone"] = VOCABULARY["milestone_id"]
+        ids: dict[str, Iterable[str]] = {
+            "client": self.customers.ids,
+            "parent": self.customers.ids,
+            "user": self.user_ids,
+            "milestone": VOCABULARY["milestone_id"],
+        }
         return values | {
             f"{name}_id": labels(ids[name], values[name]) for name in ids if name in values
         }
@@ -210,13 +216,11 @@ def draw_batch(world: World, first: int, count: int, light: bool) -> Batch:
     return batch
 
 
-def _counts(persons: activity.Events, users: customers.Users, world: World) -> oracle.Counts:
+def _counts(persons: activity.Events, users: Users, world: World) -> oracle.Counts:
     return oracle.count(persons, users.first_of, users.count, len(FEATURE_NAMES), world.days)
 
 
-def _local_days(
-    world: World, who: customers.Customers, rows: pd.DataFrame, **instants: str
-) -> pd.DataFrame:
+def _local_days(world: World, who: Customers, rows: pd.DataFrame, **instants: str) -> pd.DataFrame:
     """The rows with the account-local days of these instants."""
     zone = who.zone[rows["client"]]
     days = {name: world.local_day(rows[at].to_numpy(), zone) for name, at in instants.items()}
@@ -225,7 +229,7 @@ def _local_days(
 
 def _number_known_client(
     world: World,
-    who: customers.Customers,
+    who: Customers,
     exits: churn.Churn,
     tickets: pd.DataFrame,
     surveys: pd.DataFrame,
