@@ -52,12 +52,13 @@ class Counts:
 
 
 def count(rows: Events, first_of: np.ndarray, users: int, features: int, days: int) -> Counts:
-    """Counts of persons' rows, which come session by session."""
+    """Counts of persons' rows, which come session by session; -1: no user, no session."""
     clients, client = len(first_of), rows.client.astype(np.int64)
     begins = np.concatenate([[True], rows.session[1:] != rows.session[:-1]])
+    begins, has_user = begins & (rows.session >= 0), rows.user >= 0
     started = client[begins] * days + rows.day[begins]
     active = np.zeros(users * days, bool)
-    active[rows.user.astype(np.int64) * days + rows.day] = True
+    active[rows.user[has_user].astype(np.int64) * days + rows.day[has_user]] = True
     used = np.zeros(clients * features * days, bool)
     used[(client * features + rows.feature) * days + rows.day] = True
     return Counts(
@@ -110,26 +111,27 @@ def _ratio(above: np.ndarray, below: np.ndarray, missing: np.ndarray | None = No
         )
 
 
-def usage_vs_own_baseline(inputs: Inputs, at: np.ndarray) -> np.ndarray:
-    """Events of 28 days over the usual events of 28 days in the 84 days before."""
-    recent, before = (trailing(inputs.counts.events, *each) for each in ((at, 28), (at - 28, 84)))
-    tracked = np.clip(at - 28 - inputs.first_day + 1, 0, 84)
-    usual = _ratio(before, tracked) * 28
-    return _ratio(recent, usual, (tracked < 28) | (at < 27))
+def usage_vs_own_baseline(inputs: Inputs, at: np.ndarray, days: int = 28) -> np.ndarray:
+    """Events over the usual events of as many days in the 84 days before."""
+    recent = trailing(inputs.counts.events, at, days)
+    before = trailing(inputs.counts.events, at - days, 84)
+    tracked = np.clip(at - days - inputs.first_day + 1, 0, 84)
+    usual = _ratio(before, tracked) * days
+    return _ratio(recent, usual, (tracked < 28) | (at < days - 1))
 
 
-def stickiness_30d(inputs: Inputs, at: np.ndarray) -> np.ndarray:
-    """The mean over 30 days of daily over monthly active users, days without monthly ones aside."""
+def stickiness(inputs: Inputs, at: np.ndarray, days: int = 30) -> np.ndarray:
+    """The mean of daily over monthly active users, days without monthly ones aside."""
     counts = inputs.counts
     daily, monthly = counts.by_client(counts.active.astype(np.int32)), counts.monthly_users
     share = np.divide(daily, monthly, out=np.zeros(daily.shape), where=monthly > 0)
-    return _ratio(trailing(share, at, 30), trailing(monthly > 0, at, 30), at < 29)
+    return _ratio(trailing(share, at, days), trailing(monthly > 0, at, days), at < days - 1)
 
 
-def sessions_per_user_per_week_28d(inputs: Inputs, at: np.ndarray) -> np.ndarray:
-    users = inputs.counts.users_within(28)[:, at]
-    weeks = np.clip(at - inputs.signup[:, None] + 1, 0, 28) / 7
-    per_user = _ratio(trailing(inputs.counts.sessions, at, 28), users, at < 27)
+def sessions_per_user_per_week(inputs: Inputs, at: np.ndarray, days: int = 28) -> np.ndarray:
+    users = inputs.counts.users_within(days)[:, at]
+    weeks = np.clip(at - inputs.signup[:, None] + 1, 0, days) / 7
+    per_user = _ratio(trailing(inputs.counts.sessions, at, days), users, at < days - 1)
     return _ratio(per_user, weeks)
 
 
@@ -161,8 +163,8 @@ def first_day_of(mask: np.ndarray) -> np.ndarray:
     return np.where(mask.any(axis=-1), mask.argmax(axis=-1), NEVER)
 
 
-def nps_365d(inputs: Inputs, at: np.ndarray) -> np.ndarray:
-    """Promoters less detractors in per cent, of each respondent's latest answer within 365 days.
+def nps(inputs: Inputs, at: np.ndarray, days: int = 365) -> np.ndarray:
+    """Promoters less detractors in per cent, of each respondent's latest answer in the window.
 
     Each answer without a user counts.
     """
@@ -173,7 +175,7 @@ def nps_365d(inputs: Inputs, at: np.ndarray) -> np.ndarray:
     replaced = np.full(len(answers), NEVER)
     same = (client[1:] == client[:-1]) & (user[1:] == user[:-1]) & (user[1:] >= 0)
     replaced[:-1][same] = day[1:][same]
-    valid = (day[:, None] <= at) & (day[:, None] > at - 365) & (replaced[:, None] > at)
+    valid = (day[:, None] <= at) & (day[:, None] > at - days) & (replaced[:, None] > at)
     balance = (score >= 9) * 1.0 - (score <= 6)
     shape = (len(inputs.signup), len(at))
     return _ratio(100 * _sums(client, valid * balance[:, None], shape), _sums(client, valid, shape))
@@ -213,19 +215,17 @@ def days_since_last_person_event(inputs: Inputs, at: np.ndarray) -> np.ndarray:
     return (at - np.where(last >= 0, last, inputs.first_day)).astype(float)
 
 
+# the drivers of churn
 METRICS: dict[str, Callable[[Inputs, np.ndarray], np.ndarray]] = {
-    metric.__name__: metric
-    for metric in (
-        usage_vs_own_baseline,
-        seat_utilisation,
-        stickiness_30d,
-        sessions_per_user_per_week_28d,
-        feature_adoption_rate_30d,
-        nps_365d,
-        open_high_tickets,
-        worst_days_overdue,
-        days_since_last_person_event,
-    )
+    "usage_vs_own_baseline": usage_vs_own_baseline,
+    "seat_utilisation": seat_utilisation,
+    "stickiness_30d": stickiness,
+    "sessions_per_user_per_week_28d": sessions_per_user_per_week,
+    "feature_adoption_rate_30d": feature_adoption_rate_30d,
+    "nps_365d": nps,
+    "open_high_tickets": open_high_tickets,
+    "worst_days_overdue": worst_days_overdue,
+    "days_since_last_person_event": days_since_last_person_event,
 }
 
 

@@ -7,6 +7,7 @@ import math
 import statistics
 from typing import Any
 
+from tests.metrics import plain_oracle as oracle
 from tests.metrics import plain_people as people
 from tests.metrics import plain_usage as usage
 from tests.metrics.plain_usage import DAY, NAN, Plain, missing, share
@@ -35,16 +36,6 @@ def ticketed(portfolio: Plain, client: str, end: dt.date, value: float) -> float
 
 def open_tickets(portfolio: Plain, client: str, start: dt.date, end: dt.date) -> float:
     return ticketed(portfolio, client, end, len(open_now(portfolio, client, end)))
-
-
-def open_high_tickets(portfolio: Plain, client: str, start: dt.date, end: dt.date) -> float:
-    high = [
-        row for row in open_now(portfolio, client, end) if row["severity"] in ("high", "critical")
-    ]
-    told = [
-        portfolio.day(client, first(row.get("severity_set_at"), row["opened_at"])) for row in high
-    ]
-    return ticketed(portfolio, client, end, sum(day < end for day in told))
 
 
 def tickets_opened(portfolio: Plain, client: str, start: dt.date, end: dt.date) -> float:
@@ -86,13 +77,6 @@ def answers(portfolio: Plain, client: str, start: dt.date, end: dt.date) -> list
         if row.get("user_id") is not None:
             latest[row["user_id"]] = row["score"]
     return [*latest.values(), *(row["score"] for row in rows if row.get("user_id") is None)]
-
-
-def nps(portfolio: Plain, client: str, start: dt.date, end: dt.date) -> float:
-    given = answers(portfolio, client, start, end)
-    return share(
-        100 * (sum(score >= 9 for score in given) - sum(score <= 6 for score in given)), len(given)
-    )
 
 
 def nps_respondents(portfolio: Plain, client: str, start: dt.date, end: dt.date) -> float:
@@ -192,10 +176,7 @@ NEED_LIFE = {
         usage.active_days,
         usage.active_users,
         usage.daily_active_users,
-        usage.stickiness,
-        usage.usage_vs_own_baseline,
         usage.sessions,
-        usage.sessions_per_user_per_week,
         usage.average_session_minutes,
         usage.unique_features_used,
     )
@@ -203,10 +184,10 @@ NEED_LIFE = {
 METRICS = (
     NEED_LIFE
     | people.METRICS
+    | oracle.METRICS
     | {
         each.__name__: each
         for each in (
-            usage.days_since_last_person_event,
             usage.features_entitled,
             usage.features_adopted,
             usage.feature_adoption_rate,
@@ -214,10 +195,8 @@ METRICS = (
             usage.champion_share,
             usage.champion_departed,
             open_tickets,
-            open_high_tickets,
             tickets_opened,
             median_resolution_hours,
-            nps,
             nps_respondents,
             csat,
             csat_responses,
@@ -231,7 +210,7 @@ METRICS = (
 
 
 def metric(portfolio: Plain, name: str, client: str, start: dt.date, end: dt.date) -> float:
-    if name in NEED_LIFE and not portfolio.measured(client, start, end):
+    if name in {*NEED_LIFE, *oracle.NEED_LIFE} and not portfolio.measured(client, start, end):
         return NAN
     return float(METRICS[name](portfolio, client, start, end))
 

@@ -166,37 +166,6 @@ def daily_active_users(portfolio: Plain, client: str, start: dt.date, end: dt.da
     ) / portfolio.lived(client, start, end)
 
 
-def stickiness(portfolio: Plain, client: str, start: dt.date, end: dt.date) -> float:
-    shares = []
-    for day in days_of(start, end):
-        monthly = active_users(portfolio, client, day - 29 * DAY, day + DAY)
-        if monthly:
-            shares.append(active_users(portfolio, client, day, day + DAY) / monthly)
-    return statistics.fmean(shares) if shares else NAN
-
-
-def days_since_last_person_event(
-    portfolio: Plain, client: str, start: dt.date, end: dt.date
-) -> float:
-    day = end - DAY
-    if day < portfolio.first_day or day < portfolio.signup(client):
-        return NAN
-    seen = [event.day for event in portfolio.events[client] if event.person and event.day <= day]
-    return (day - (max(seen) if seen else max(portfolio.signup(client), portfolio.first_day))).days
-
-
-def usage_vs_own_baseline(portfolio: Plain, client: str, start: dt.date, end: dt.date) -> float:
-    tracked = sum(
-        1
-        for day in days_of(start - 84 * DAY, start)
-        if day >= max(portfolio.signup(client), portfolio.first_day)
-    )
-    before = person_events(portfolio, client, start - 84 * DAY, start)
-    if tracked < 28 or not before:
-        return NAN
-    return person_events(portfolio, client, start, end) / (before / tracked * (end - start).days)
-
-
 def sessions_of(portfolio: Plain, client: str, end: dt.date) -> list[list[Event]]:
     """The sessions as far as known before ``end``; a session_id that rests for more than a day begins anew."""
     threads: dict[tuple, list[Event]] = defaultdict(list)
@@ -233,15 +202,6 @@ def timed(portfolio: Plain, end: dt.date) -> bool:
 
 def sessions(portfolio: Plain, client: str, start: dt.date, end: dt.date) -> float:
     return len(begun(portfolio, client, start, end)) if timed(portfolio, end) else NAN
-
-
-def sessions_per_user_per_week(
-    portfolio: Plain, client: str, start: dt.date, end: dt.date
-) -> float:
-    users = active_users(portfolio, client, start, end)
-    return share(
-        sessions(portfolio, client, start, end), users * portfolio.lived(client, start, end) / 7
-    )
 
 
 def average_session_minutes(portfolio: Plain, client: str, start: dt.date, end: dt.date) -> float:
