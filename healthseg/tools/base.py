@@ -11,6 +11,7 @@ import math
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import (
     TYPE_CHECKING,
     Annotated,
@@ -144,35 +145,22 @@ def slugs(names: Iterable[str]) -> list[str]:
     return keys
 
 
+@dataclass(frozen=True, slots=True)
 class Figure:
     """A figure that may be missing or uncertain: its value, or the reason why there is none.
 
     A ``Part`` that is built with figures holds their values; the reasons become the response's
     ``not_measured``, and ``part.figure_of(name)`` gives the figure again.
 
-    >>> Figure(None, reason="no seats are known of that day")
-    Figure(None, reason='no seats are known of that day')
+    >>> Figure(None, "no seats are known of that day").reason
+    'no seats are known of that day'
     """
 
-    __slots__ = ("lower", "n", "reason", "upper", "value")
-
-    def __init__(
-        self,
-        value: Any,
-        reason: str | None = None,
-        lower: float | None = None,
-        upper: float | None = None,
-        n: int | None = None,
-    ) -> None:
-        self.value, self.reason, self.lower, self.upper, self.n = value, reason, lower, upper, n
-
-    def __repr__(self) -> str:
-        extra = "".join(
-            f", {name}={getattr(self, name)!r}"
-            for name in ("reason", "lower", "upper", "n")
-            if getattr(self, name) is not None
-        )
-        return f"Figure({self.value!r}{extra})"
+    value: Any
+    reason: str | None = None
+    lower: float | None = None
+    upper: float | None = None
+    n: int | None = None
 
 
 # -- parts of results ------------------------------------------------------------------

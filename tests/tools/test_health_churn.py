@@ -10,9 +10,10 @@ import pytest
 
 import healthseg as hs
 from healthseg.scoring import training
+from healthseg.scoring.expected_churn import portfolio_base_rates
 from healthseg.scoring.predictive import odds_ratio, points_of
 from healthseg.tools import portfolio_health
-from healthseg.tools.health.leaving import base_probability, rates
+from healthseg.tools.health.outlook import base_probability
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +45,7 @@ def test_a_prediction_is_the_customers_own_with_its_interval_and_the_base_rate_b
     assert found.by_horizon[1]["churn_probability"] == found.churn_probability
     assert found.by_horizon[-1]["extrapolated"] and not found.by_horizon[0]["extrapolated"]
     ratio = found.churn_probability / base_probability(
-        rates(demo, demo.data_until, demo.settings), 90
+        portfolio_base_rates(demo, demo.data_until), 90
     )
     assert found.churn_risk_level == next(
         (word for times, word in ((1, "low"), (2, "medium"), (4, "high")) if ratio < times),

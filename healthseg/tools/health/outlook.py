@@ -1,206 +1,396 @@
-"""Where a score is heading: its forecast with the back-tested error."""
+"""What lies ahead: the score's forecast, the probability of churn, and the churn model's own score."""
 
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from healthseg.data.memory import remember
-from healthseg.forecasting import backtest, forecast, within_tolerance
-from healthseg.metrics import keys
-from healthseg.metrics.counting import customers
-from healthseg.periods import weekly
-from healthseg.scoring import training
-from healthseg.settings import Settings, fingerprint
-from healthseg.tools.health import leaving
-from healthseg.tools.health.figures import Asked, Judged, judge
-from healthseg.tools.health.result import ChurnPrediction, Forecast, PredictedScore
-from healthseg.tools.health.subject import Subject
-from healthseg.tools.rounding import integer, rounded
+from healthseg.errors import CalculationError
+from healthseg.forecasting import within_tolerance
+from healthseg.metrics import panel as panels
+from healthseg.scoring import BaseRates, training
+from healthseg.scoring.churn import THE_PORTFOLIO
+from healthseg.scoring.churn_model import ChurnModel
+from healthseg.scoring.expected_churn import portfolio_base_rates
+from healthseg.scoring.explain import Change
+from healthseg.scoring.predictive_change import explain_predictive, parts_of
+from healthseg.scoring.scored_panel import PREDICTIVE
+from healthseg.tools.base import Figure, Interval, integer, number, rounded
+from healthseg.tools.health import words
+from healthseg.tools.health.result import (
+    ChurnFactor,
+    ChurnGate,
+    ChurnPrediction,
+    Factor,
+    Forecast,
+    PredictedScore,
+)
 
-WEEKS = 13  # the farthest prediction is 90 days
+if TYPE_CHECKING:
+    from healthseg.data.portfolio import Portfolio
+    from healthseg.settings import Settings
+
 AHEAD_DAYS = (30, 60, 90)
-SAMPLE = 40  # customers whose past forecasts say how far off forecasts are
-LEAST_WEEKS = 30
 TOLERATED_POINTS = 5.0
-COMPOSITE = Asked()
-FAN = ["date", "forecast", "lower", "upper", "method"]
+NO_MODEL_SCORE = "no churn model was in force on that day, or notice had been given"
+NO_OPPORTUNITIES = "the model's score promises nothing: what predicts churn need not cause it"
+MAX_SCORE_FACTORS = 6
+MIN_POINTS = 0.5
+ScoredRow = tuple[dt.date, Mapping[str, Any]]
+CHURN_COLUMNS = ["horizon_days", "probability", "lower", "upper", "kind"]
+# below so many times the portfolio's base rate
+RISK_LEVELS = ((1.0, "low"), (2.0, "medium"), (4.0, "high"))
+SURE_SDS = 1.28  # a driver is named where 9 of 10 draws have its sign …
+MIN_ODDS_RATIO = 1.05  # … and where it moves the odds at least so far
+MAX_FACTORS = 5  # of each kind
+NO_CUSTOMER = "a base rate says nothing of a single customer"
+BY_SCORE = "(100 − score) / 100 × ARR"
+BY_NOTICE = "the whole ARR: notice was given"
 
 
-@dataclass(frozen=True)
-class Outlook:
-    """What is foreseen of a customer, with the frames behind it and why something is missing."""
-
-    fan: pd.DataFrame
-    rates: pd.DataFrame
-    predicted: list[PredictedScore] | None
-    forecast: Forecast | None
-    churn: ChurnPrediction | None
-    not_measured: dict[str, str]
-
-
-def ahead(subject: Subject) -> Outlook:
-    """The outlook of a customer: its score's forecast and how likely it is to leave, where both were asked for."""
-    if subject.churned or not subject.asked.include_predictions:
-        why = "the customer has churned" if subject.churned else "not requested"
-        missing = dict.fromkeys(("$.predicted_scores", "$.churn_prediction"), why)
-        return Outlook(
-            pd.DataFrame(columns=FAN),
-            pd.DataFrame(columns=leaving.RATES),
-            None,
-            None,
-            None,
-            missing,
+def refuse_without_model(portfolio: Portfolio, as_of: dt.date, scoring_model: str) -> None:
+    """CalculationError with the gate's reason where ``ml_predictive`` is requested and no model passed."""
+    if scoring_model != PREDICTIVE:
+        return
+    model = training.churn_model(portfolio, as_of)
+    if not model.eligible:
+        raise CalculationError(
+            f"scoring_model 'ml_predictive' is refused: {model.gate.reason}. Use weighted_composite or custom",
+            parameter="scoring_model",
+            value_provided=PREDICTIVE,
+            validation_rule="a portfolio that carries a churn model",
         )
-    portfolio, settings, missing = subject.portfolio, subject.settings, {}
-    coming = fan(subject.judged, settings)
-    errors = past_errors(portfolio, subject.as_of, subject.rules)
-    predicted = predictions(coming, errors, subject.as_of)
-    if not predicted:
-        missing["$.predicted_scores"] = "too few weekly scores to forecast from"
-    elif predicted[0].confidence is None:
-        missing["$.predicted_scores[*].confidence"] = (
-            "fewer than 20 back-tested forecasts in the portfolio"
-        )
-    prediction, frame, unknown = leaving.of_customer(subject)
-    return Outlook(
-        coming[FAN],
-        frame,
-        predicted or None,
-        described(coming, errors, settings),
-        prediction,
-        missing | unknown,
+
+
+def churn_prediction(
+    portfolio: Portfolio, client_id: str, tier: str | None, as_of: dt.date
+) -> tuple[ChurnPrediction, pd.DataFrame]:
+    """The prediction of a live customer and its frame."""
+    model = training.churn_model(portfolio, as_of)
+    rates = portfolio_base_rates(portfolio, as_of)
+    values, frame = _by_base_rate(rates, client_id, tier, portfolio.settings)
+    values["gate"] = _gate(model)
+    known = values["churn_probability"] is not None
+    if model.eligible and known:
+        own, frame = _by_model(portfolio, client_id, as_of, model, rates, values, frame)
+        return ChurnPrediction(**values | own), frame
+    if known:
+        reason = model.gate.reason
+        values["reason"] += f". {reason[:1].upper()}{reason[1:]}"
+    for key in ("churn_probability", "confidence"):
+        values[key] = Figure(values[key], values["reason"])
+    for key in ("churn_risk_level", "key_risk_factors", "protective_factors"):
+        values[key] = Figure(None, NO_CUSTOMER)
+    return ChurnPrediction(**values), frame
+
+
+def _gate(model: ChurnModel) -> ChurnGate:
+    gate = model.gate
+    return ChurnGate(
+        eligible=gate.eligible,
+        reason=gate.reason,
+        leavers=gate.leavers,
+        customer_months=gate.customer_steps,
+        auc=rounded(gate.auc),
+        z=rounded(gate.z),
+        skill=rounded(gate.skill),
+        median_interval_width=rounded(gate.median_width),
+        trained_until=model.trained_until,
     )
 
 
-def series(judged: Judged) -> pd.DataFrame:
-    """The weekly scores as forecasting's long frame, oldest first, withheld ones left out."""
-    grid = pd.to_datetime(weekly(judged.as_of, 10**4 // 7)).astype("datetime64[us]")
-    frame = judged.frame
-    good = frame["live"] & frame["score"].notna() & frame["date"].isin(grid)
+def _by_model(
+    portfolio: Portfolio,
+    client_id: str,
+    as_of: dt.date,
+    model: ChurnModel,
+    rates: BaseRates,
+    base: dict[str, Any],
+    base_frame: pd.DataFrame,
+) -> tuple[dict[str, Any], pd.DataFrame]:
+    """The prediction's fields as the customer's own model has them, and the frame."""
+    horizon = portfolio.settings.churn_horizon_days
+    rows = training.predictions(portfolio, as_of, [client_id])
+    at = rows[rows["horizon_days"] == horizon].iloc[0]
+    risks, protective = drivers(portfolio, client_id, as_of)
+    fields = {
+        "method": f"hazard_{model.kind}",
+        "churn_probability": rounded(at["probability"]),
+        "churn_risk_level": risk_level(at["probability"], base_probability(rates, horizon)),
+        "confidence": rounded(at["confidence"]),
+        "key_risk_factors": [driver.text for driver in risks],
+        "protective_factors": [driver.text for driver in protective],
+        "key_risk_factors_detail": risks,
+        "protective_factors_detail": protective,
+        "base_rate": base["churn_probability"],
+        "reason": f"the customer's own, by a model of what was known on {model.trained_until}: "
+        f"{model.gate.reason}",
+        "plausible_range": _interval(at),
+        "by_horizon": [
+            {
+                "horizon_days": int(row["horizon_days"]),
+                "churn_probability": rounded(row["probability"]),
+                "plausible_range": _interval(row).model_dump(),
+                "extrapolated": bool(row["extrapolated"]),
+            }
+            for _, row in rows.iterrows()
+        ],
+    }
+    own = rows[["horizon_days", "probability", "lower", "upper"]].assign(kind="model")
+    base_rows = base_frame[base_frame["kind"] == "base_rate"]
+    return fields, pd.concat([own, base_rows], ignore_index=True)[CHURN_COLUMNS]
+
+
+def base_probability(rates: BaseRates, horizon_days: int) -> float:
+    """The whole portfolio's base rate of a horizon."""
+    frame = rates.frame
+    at = (frame["tier"] == THE_PORTFOLIO) & (frame["horizon_days"] == horizon_days)
+    return float(frame.loc[at, "probability"].iloc[0])
+
+
+def risk_level(probability: float, base: float) -> str:
+    """The customer's probability against the portfolio's base rate of the same horizon.
+
+    >>> [risk_level(p, 0.1) for p in (0.09, 0.1, 0.25, 0.4)]
+    ['low', 'medium', 'high', 'critical']
+    """
+    return next((name for times, name in RISK_LEVELS if probability < times * base), "critical")
+
+
+def drivers(
+    portfolio: Portfolio, client_id: str, as_of: dt.date
+) -> tuple[list[ChurnFactor], list[ChurnFactor]]:
+    """Risk factors and protective factors, the strongest first, where their sign is sure."""
+    rows = training.explanations(portfolio, as_of, [client_id])
+    size = rows["log_odds"].abs()
+    sure = rows[(size >= np.log(MIN_ODDS_RATIO)) & (size >= SURE_SDS * rows["sd"])]
+    sure = sure.assign(size=-sure["log_odds"].abs()).sort_values(["size", "kin"], kind="stable")
+    parts = [_driver(row) for row in sure.to_dict("records")]
     return (
-        frame.loc[good, ["client_id", "date", "score"]]
-        .rename(columns={"score": "value"})
-        .reset_index(drop=True)
+        [part for part in parts if part.log_odds > 0][:MAX_FACTORS],
+        [part for part in parts if part.log_odds < 0][:MAX_FACTORS],
     )
 
 
-def fan(judged: Judged, settings: Settings) -> pd.DataFrame:
-    """The forecast of every customer's score for the next 13 weeks; empty where there is no score."""
-    frame = series(judged)
-    if frame.empty:
-        return pd.DataFrame(columns=["client_id", *FAN])
-    return forecast(
-        frame,
-        WEEKS,
-        settings.interval_level,
-        season_length=1,
-        lower_bound=0,
-        upper_bound=100,
-        spacing="weekly",
+def _driver(row: dict[str, Any]) -> ChurnFactor:
+    odds = float(np.exp(row["log_odds"]))
+    text = words.measured(row["metric"], row["label"], row["value"], row["usual"])
+    return ChurnFactor(
+        text=f"{text} (odds × {odds:.2f})",
+        label=row["label"],
+        metric=row["metric"],
+        unit=row["unit"],
+        value=rounded(number(row["value"])),
+        usual=rounded(number(row["usual"])),
+        log_odds=round(row["log_odds"], 4),
+        sd=round(row["sd"], 4),
+        odds_ratio=round(odds, 4),
+        metrics=row["members"].split(", "),
     )
 
 
-def past_errors(portfolio: Any, as_of: dt.date, rules: Asked) -> pd.DataFrame:
-    """Errors of forecasts made at earlier dates, over a fixed sample of the portfolio's customers."""
-    key = f"{as_of:%Y%m%d}-" + fingerprint(
-        [
-            portfolio.content(as_of),
-            portfolio.settings.fingerprint,
-            rules.key,
-            keys.version(),
-            training.version() if rules.predictive else "",
-        ]
+def _by_base_rate(
+    rates: BaseRates, client_id: str, tier: str | None, settings: Settings
+) -> tuple[dict[str, Any], pd.DataFrame]:
+    """The prediction's fields from the tier's base rate, and the frame."""
+    rows = rates.of(client_id, tier)
+    fields: dict[str, Any] = {
+        "method": rates.method,
+        "horizon_days": settings.churn_horizon_days,
+        "interval_level": settings.interval_level,
+        "churn_risk_level": None,
+        "key_risk_factors": None,
+        "protective_factors": None,
+    }
+    if rows is None:
+        gone = "notice was given or the customer has churned: there is nothing left to predict"
+        unknown = (
+            "churn_probability",
+            "confidence",
+            "base_rate_interval",
+            "plausible_range",
+            "customers_at_risk",
+            "leavers",
+        )
+        reason = {"reason": rates.reason or gone, "by_horizon": []}
+        return fields | dict.fromkeys(unknown) | reason, pd.DataFrame(columns=CHURN_COLUMNS)
+    at = rows.iloc[(rows["horizon_days"] - settings.churn_horizon_days).abs().argmin()]
+    whose = THE_PORTFOLIO if at["tier"] == THE_PORTFOLIO else f"the tier {at['tier']}"
+    fields |= {
+        "horizon_days": int(at["horizon_days"]),
+        "churn_probability": rounded(at["probability"]),
+        "confidence": rounded(at["confidence"]),
+        "reason": f"base rate of {whose}: {at['events']} churned in {at['steps']:,.0f} customer-months "
+        f"({at['customers']} customers); it ranks nobody within it",
+        "base_rate_interval": _interval(at, "base_rate_"),
+        "plausible_range": _interval(at, "plausible_"),
+        "by_horizon": [
+            {
+                "horizon_days": int(row["horizon_days"]),
+                "churn_probability": rounded(row["probability"]),
+                "base_rate_interval": _interval(row, "base_rate_").model_dump(),
+                "plausible_range": _interval(row, "plausible_").model_dump(),
+            }
+            for _, row in rows.iterrows()
+        ],
+        "customers_at_risk": int(at["at_risk_now"]),
+        "leavers": int(at["events"]),
+    }
+    parts = [
+        rows[["horizon_days", "probability"]].assign(
+            lower=rows[f"{kind}_lower"], upper=rows[f"{kind}_upper"], kind=kind
+        )
+        for kind in ("base_rate", "plausible")
+    ]
+    return fields, pd.concat(parts, ignore_index=True)
+
+
+def _interval(row: Any, prefix: str = "") -> Interval:
+    ends = {end: rounded(number(row[f"{prefix}{end}"])) for end in ("lower", "upper")}
+    return Interval(**ends)
+
+
+# -- expected loss of the portfolio's customers ----------------------------------------
+
+
+def expected_loss_basis(portfolio: Portfolio, as_of: dt.date) -> str:
+    """How the portfolio's expected losses are computed, in words."""
+    if training.churn_model(portfolio, as_of).eligible:
+        model = _by_probability(portfolio.settings.churn_horizon_days)
+        return f"{model} (where notice was given, the whole ARR)"
+    return f"{BY_SCORE}, as no account has a probability of its own"
+
+
+def _by_probability(days: int) -> str:
+    return f"probability of churn in {days} days × ARR"
+
+
+def expected_losses(portfolio: Portfolio, as_of: dt.date, rows: pd.DataFrame) -> pd.DataFrame:
+    """at_stake and basis of live customers' scored rows (by client_id).
+
+    Probability × ARR where the churn model passed its gate, else a stand-in by the score.
+    """
+    if not training.churn_model(portfolio, as_of).eligible or not len(rows):
+        loss = (100 - rows["score"]) / 100 * rows["arr"]
+        return pd.DataFrame({"at_stake": loss, "basis": BY_SCORE})
+    horizon = portfolio.settings.churn_horizon_days
+    own = training.predictions(portfolio, as_of, rows.index.tolist())
+    own = own[own["horizon_days"] == horizon].set_index("client_id")
+    notice = rows["days_since_notice"].notna()
+    probability = np.where(notice, 1.0, own["probability"].reindex(rows.index))
+    return pd.DataFrame(
+        {
+            "at_stake": probability * rows["arr"],
+            "basis": np.where(notice, BY_NOTICE, _by_probability(horizon)),
+        },
+        index=rows.index,
     )
 
-    def make() -> pd.DataFrame:
-        kept = portfolio.store.get_frame("models", f"score-errors-{key}")
-        if kept is None:
-            kept = _back_tested(portfolio, as_of, rules)
-            portfolio.store.put_frame("models", f"score-errors-{key}", kept)
-        return kept
 
-    return remember(portfolio, ("past_errors", key), make)
+# -- the churn model's score ------------------------------------------------------------
 
 
-def _back_tested(portfolio: Any, as_of: dt.date, rules: Asked) -> pd.DataFrame:
-    frame = sample_series(portfolio, as_of, rules=rules)
-    columns = ["client_id", "origin", "step", "model", "error", "coverage"]
-    if frame.empty:
-        return pd.DataFrame(columns=columns)
-    errors = backtest(
-        frame,
-        WEEKS,
-        portfolio.settings.interval_level,
-        origins=6,
-        refit_every=6,
-        season_length=1,
-        lower_bound=0,
-        upper_bound=100,
-        spacing="weekly",
-    ).errors
-    return errors.loc[errors["model"].isin(["forecast", "naive"]), columns].reset_index(drop=True)
+def model_score_change(
+    portfolio: Portfolio, client_id: str, then: ScoredRow, now: ScoredRow
+) -> Change:
+    """Why the model's score of a customer changed between two days with their scored rows."""
+    shown = {
+        name: None if pd.isna(row["shown"]) else int(row["shown"])
+        for name, (_, row) in (("then", then), ("now", now))
+    }
+    missing = [name for name, score in shown.items() if score is None]
+    if missing:
+        reason = f"{NO_MODEL_SCORE} ({' and '.join(missing)})"
+        return Change(shown["then"], shown["now"], None, (), (), (), reason)
+    old, new = (training.churn_model(portfolio, day) for day, _ in (then, now))
+    return explain_predictive(
+        (old, _row(portfolio, client_id, then[0], new), float(then[1]["score"])),
+        (new, _row(portfolio, client_id, now[0], new), float(now[1]["score"])),
+    )
 
 
-def sample_series(
-    portfolio: Any, as_of: dt.date, count: int = SAMPLE, rules: Asked = COMPOSITE
-) -> pd.DataFrame:
-    """Weekly scores of a fixed sample of ``count`` customers with 30 weeks or more, as forecasting's long frame."""
-    known = customers(portfolio).reset_index(drop=True)
-    known = known.loc[pd.to_datetime(known["signup_date"]) <= pd.Timestamp(as_of), "client_id"]
-    drawn = sorted(known, key=lambda name: hashlib.sha256(name.encode()).digest())[: 4 * count]
-    judged = judge(portfolio, as_of, 7, rules, sorted(drawn))
-    frame = series(judged)
-    weeks = frame.groupby("client_id").size()
-    chosen = [name for name in drawn if weeks.get(name, 0) >= LEAST_WEEKS][:count]
-    return frame[frame["client_id"].isin(chosen)]
+def _row(portfolio: Portfolio, client_id: str, day: dt.date, model: ChurnModel) -> pd.DataFrame:
+    return training.with_families(portfolio, panels.build(portfolio, [day], [client_id]), model)
 
 
-def predictions(ahead: pd.DataFrame, errors: pd.DataFrame, as_of: dt.date) -> list[PredictedScore]:
-    """The predicted scores in 30, 60 and 90 days, read off the weekly forecast by straight lines."""
-    if ahead.empty:
+def model_score_factors(
+    portfolio: Portfolio, client_id: str, day: dt.date, row: Mapping[str, Any]
+) -> tuple[list[Factor], list[Factor]]:
+    """What holds the model's score up and what pulls it down, in points against the average customer-month."""
+    if pd.isna(row["score"]):
+        return [], []
+    model = training.churn_model(portfolio, day)
+    rows = parts_of(model, _row(portfolio, client_id, day, model))
+    rows = rows[rows["points"].abs() >= MIN_POINTS]
+    rows = rows.assign(size=-rows["points"].abs()).sort_values(["size", "kin"], kind="stable")
+    parts = [_score_factor(part) for part in rows.to_dict("records")]
+    return (
+        [part for part in parts if part.effect > 0][:MAX_SCORE_FACTORS],
+        [part for part in parts if part.effect < 0][:MAX_SCORE_FACTORS],
+    )
+
+
+def _score_factor(row: dict[str, Any]) -> Factor:
+    return Factor(
+        text=words.measured(row["metric"], row["label"], row["value"], row["usual"]),
+        metric=row["metric"],
+        unit=row["unit"],
+        value=rounded(number(row["value"])),
+        points=None,
+        effect=round(row["points"], 2),
+    )
+
+
+# -- the score's forecast ----------------------------------------------------------------
+
+
+def predicted_scores(
+    forecast: pd.DataFrame, errors: pd.DataFrame, as_of: dt.date
+) -> list[PredictedScore]:
+    """The scores in 30, 60 and 90 days, interpolated between the weekly forecasts."""
+    if forecast.empty:
         return []
-    days = (ahead["date"] - pd.Timestamp(as_of)).dt.days.to_numpy()
-    found = []
+    days = (forecast["date"] - pd.Timestamp(as_of)).dt.days.to_numpy()
+    parts = []
     for day in AHEAD_DAYS:
         point, low, high = (
-            float(np.interp(day, days, ahead[name])) for name in ("forecast", "lower", "upper")
+            float(np.interp(day, days, forecast[name])) for name in ("forecast", "lower", "upper")
         )
         if not np.isfinite([point, low, high]).all():
             continue
-        found.append(
+        confidence = within_tolerance(errors, round(day / 7), TOLERATED_POINTS).probability
+        parts.append(
             PredictedScore(
                 date=as_of + dt.timedelta(days=day),
                 predicted_score=integer(point),
                 lower=integer(low),
                 upper=integer(high),
-                confidence=rounded(
-                    within_tolerance(errors, round(day / 7), TOLERATED_POINTS).probability
+                confidence=Figure(
+                    rounded(confidence), "fewer than 20 back-tested forecasts in the portfolio"
                 ),
             )
         )
-    return found
+    return parts
 
 
-def described(ahead: pd.DataFrame, errors: pd.DataFrame, settings: Settings) -> Forecast:
-    """The forecast's method, and how it did in the past beside the naive one."""
-    by = {model: errors[errors["model"] == model] for model in ("forecast", "naive")}
-    origins = int(by["forecast"].groupby(["client_id", "origin"]).ngroups) if len(errors) else 0
+def forecast_part(forecast: pd.DataFrame, errors: pd.DataFrame, level: float) -> Forecast:
+    """The forecast's method, and how well it did in the past beside no change."""
+    by_model = {name: errors[errors["model"] == name] for name in ("forecast", "naive")}
+    own = by_model["forecast"]
     mean = {
-        model: rounded(float(frame["error"].abs().mean())) if len(frame) else None
-        for model, frame in by.items()
+        name: rounded(float(frame["error"].abs().mean())) if len(frame) else None
+        for name, frame in by_model.items()
     }
-    covered = by["forecast"]["coverage"].dropna()
+    covered = own["coverage"].dropna()
     return Forecast(
-        method=ahead["method"].iloc[0] if len(ahead) else "none",
-        reason=None if len(ahead) else "no score in the history",
-        interval_level=settings.interval_level,
-        origins=origins,
+        method=forecast["method"].iloc[0] if len(forecast) else "none",
+        reason=None if len(forecast) else "no score in the history",
+        interval_level=level,
+        origins=int(own.groupby(["client_id", "origin"]).ngroups) if len(errors) else 0,
         mean_absolute_error=mean["forecast"],
         naive_mean_absolute_error=mean["naive"],
         interval_coverage=rounded(float(covered.mean())) if len(covered) else None,

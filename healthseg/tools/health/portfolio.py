@@ -1,11 +1,11 @@
-"""The portfolio's health on one page: who needs attention, who moved, where score and money disagree."""
+"""The portfolio's health: who needs attention, who moved, where score and money disagree."""
 
 from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -13,21 +13,27 @@ import pandas as pd
 from healthseg import rules
 from healthseg.data.memory import remember
 from healthseg.metrics.counting import customers
+from healthseg.rules import SEVERITIES, TriggeredRule, alerts
 from healthseg.scoring import Change, bands_of, explain_change, factors, risk_level, shown, training
-from healthseg.settings import BANDS
-from healthseg.tools import alerts
-from healthseg.tools.health import predictive, stakes, what_if, words
-from healthseg.tools.health.figures import (
+from healthseg.scoring.scored_panel import (
     ARR_DAYS,
     HISTORY_DAYS,
-    Asked,
-    Judged,
-    figures,
-    judge,
-    trends,
+    ScoredPanel,
+    ScoreModel,
+    scored_panel,
 )
-from healthseg.tools.health.result import Fired, PortfolioHealth
-from healthseg.tools.rounding import rounded
+from healthseg.settings import BANDS, COMPONENTS
+from healthseg.tools.base import Figure, rounded
+from healthseg.tools.health import words
+from healthseg.tools.health.outlook import (
+    expected_loss_basis,
+    expected_losses,
+    model_score_change,
+)
+from healthseg.tools.health.result import PortfolioHealth
+
+if TYPE_CHECKING:
+    from healthseg.data.portfolio import Portfolio
 
 TOOL = words.TOOL
 MOVERS = 10
@@ -59,58 +65,67 @@ LISTED = [
 ]
 
 
-def answer(portfolio: Any, as_of: dt.date, asked: Any) -> PortfolioHealth:
-    """The response for the portfolio at ``as_of``; ``asked`` are the validated parameters."""
-    return _PortfolioStub(portfolio, as_of, asked).response()
+class HealthOfPortfolio:
+    """The portfolio's scores at ``as_of``, at the look-back's start, and where ARR is compared."""
 
-
-class _PortfolioStub:
-    """What the parts of one response share: all rows and scores, those of today, then, and before."""
-
-    def __init__(self, portfolio: Any, as_of: dt.date, asked: Any) -> None:
-        self.portfolio, self.as_of, self.asked, self.settings = (
+    def __init__(
+        self,
+        portfolio: Portfolio,
+        as_of: dt.date,
+        model: ScoreModel,
+        lookback_days: int,
+        risk_threshold: float,
+    ) -> None:
+        self.portfolio, self.as_of, self.model = portfolio, as_of, model
+        self.lookback_days, self.risk_threshold = lookback_days, risk_threshold
+        self.settings = portfolio.settings
+        self.scored: ScoredPanel = remember(
             portfolio,
-            as_of,
-            asked,
-            portfolio.settings,
+            ("scored panel", as_of, lookback_days, model.key),
+            lambda: scored_panel(portfolio, as_of, lookback_days, model),
         )
-        self.rules = Asked.of(asked.scoring_model, asked.component_weights)
-        self.weights, days = self.rules.weights, asked.lookback_period_days
-        self.judged: Judged = remember(
-            portfolio,
-            ("judged", as_of, days, self.rules.key),
-            lambda: judge(portfolio, as_of, days, self.rules),
-        )
-        self.rows = self.judged.on(as_of)
-        self.live = self.rows["live"].astype(bool)
-        self.prospect = self.live & (self.rows["stage"] == "prospect")
-        self.today = self.rows[self.live & ~self.prospect]
-        self.then = self.judged.on(as_of - dt.timedelta(days=asked.lookback_period_days))
-        self.before = self.judged.on(as_of - dt.timedelta(days=ARR_DAYS))
-        self.trends = trends(self.judged, self.settings)
-        self.known = customers(portfolio)
-        self.stakes = stakes.of_rows(portfolio, as_of, self.today)
-
-    def response(self) -> PortfolioHealth:
+        self.start = as_of - dt.timedelta(days=lookback_days)
+        rows = self.scored.on(as_of)
+        self.live = rows["live"].astype(bool)
+        self.prospect = self.live & (rows["stage"] == "prospect")
+        self.today = rows[self.live & ~self.prospect]
+        self.then = self.scored.on(self.start)
+        self.before = self.scored.on(as_of - dt.timedelta(days=ARR_DAYS))
+        self.trends = self.scored.trends(self.settings)
+        self.customers = customers(portfolio)
+        self.losses = expected_losses(portfolio, as_of, self.today)
         self.figures = dict(self._figures())
+
+    def result(self, preferences: alerts.Preferences) -> PortfolioHealth:
+        """The response."""
         table = self._customers()
         movers, disagreements = self._movers(table), self._disagreements(table)
-        spread, inputs = self._distribution(table), self._input_coverage()
+        distribution, inputs = self._distribution(table), self._input_coverage()
         currencies = self._currencies(table)
         single = len(currencies) == 1  # none: no ARR is known
-        below = table[table["score"] < self.asked.risk_threshold]
+        below = table[table["score"] < self.risk_threshold]
+        no_arr = (
+            "no table holds ARR as of this date"
+            if table["arr"].isna().all()
+            else "several currencies and no rates"
+        )
+        withheld = int(table["score"].isna().sum())
         return PortfolioHealth(
             as_of=self.as_of,
             data_until=self.portfolio.data_until,
             fingerprint=self.portfolio.fingerprint(self.as_of),
             coverage=rounded(table["coverage"].mean()),
             warnings=self._warnings(len(currencies) > 1),
-            not_measured=self._not_measured(table, single),
+            not_measured={
+                "$.customers[*].score": f"withheld for {withheld} customers: too little is known of them"
+            }
+            if withheld
+            else {},
             total_customers=len(table),
             excluded=self._excluded(),
             scored_customers=int(table["score"].notna().sum()),
             currency=next(iter(currencies), None) if single else None,
-            total_arr=round(sum(currencies.values()), 2) if single else None,
+            total_arr=Figure(round(sum(currencies.values()), 2) if single else None, no_arr),
             total_arr_by_currency={
                 key: round(value, 2) for key, value in sorted(currencies.items())
             },
@@ -122,24 +137,24 @@ class _PortfolioStub:
             if single
             else {},
             at_risk_customers=len(below),
-            at_risk_arr=_sum(below["arr"]) if single else None,
-            at_stake=_sum(table["at_stake"]) if single else None,
-            at_stake_basis=stakes.basis(self.portfolio, self.as_of),
+            at_risk_arr=Figure(_sum(below["arr"]) if single else None, no_arr),
+            at_stake=Figure(_sum(table["at_stake"]) if single else None, no_arr),
+            at_stake_basis=expected_loss_basis(self.portfolio, self.as_of),
             leaving_model=training.churn_model(self.portfolio, self.as_of).gate.reason,
-            lookback_period_days=self.asked.lookback_period_days,
-            risk_threshold=self.asked.risk_threshold,
+            lookback_period_days=self.lookback_days,
+            risk_threshold=self.risk_threshold,
             customers=_records(table),
             movers_up=_records(movers[movers["direction"] == "up"]),
             movers_down=_records(movers[movers["direction"] == "down"]),
             disagreements=_records(disagreements),
             input_coverage=_records(inputs),
-            alerts=self._alerts(),
+            alerts=self._alerts(preferences),
         ).with_frames(
             customers=table,
             movers=movers,
             disagreements=disagreements,
             bands=self._bands(),
-            distribution=spread,
+            distribution=distribution,
             coverage=inputs,
             what_if=self._what_if(table),
         )
@@ -155,19 +170,19 @@ class _PortfolioStub:
         for client, row in now.items():
             yield (
                 client,
-                figures(
+                words.rule_figures(
                     row,
                     then.get(client),
                     before.get(client),
                     trend.get(client),
-                    self.asked.lookback_period_days,
-                    self.asked.risk_threshold,
+                    self.lookback_days,
+                    self.risk_threshold,
                 ),
             )
 
     def _customers(self) -> pd.DataFrame:
         rows, ids = self.today, self.today.index
-        known = self.known.loc[ids]
+        known = self.customers.loc[ids]
         if self.as_of < self.portfolio.data_until:
             known = known.assign(csm_id=None)  # who managed them before is not known
         table = pd.DataFrame(
@@ -178,14 +193,12 @@ class _PortfolioStub:
                 "band": rows["band"],
                 "change": [self.figures[client]["score_change"] for client in ids],
                 "trend": self.trends["trend"].reindex(ids),
-                "risk_level": [
-                    risk_level(score, self.asked.risk_threshold) for score in rows["shown"]
-                ],
+                "risk_level": [risk_level(score, self.risk_threshold) for score in rows["shown"]],
                 "reason": [self._reason(client) for client in ids],
                 "arr": rows["arr"],
                 "currency": self._currency(rows, known),
-                "at_stake": self.stakes["at_stake"].reindex(ids),
-                "at_stake_basis": self.stakes["basis"].reindex(ids),
+                "at_stake": self.losses["at_stake"].reindex(ids),
+                "at_stake_basis": self.losses["basis"].reindex(ids),
                 "renewal_on": _dates(rows["renewal_day"]),
                 "days_to_renewal": rows["days_to_renewal"],
                 "coverage": rows["coverage"],
@@ -212,9 +225,9 @@ class _PortfolioStub:
 
     def _reason(self, client: str) -> str:
         """Why this customer is where it is: its most severe risk, else the metric that costs it most, else its best."""
-        fired = rules.fired(TOOL, "risk", self.figures[client])
-        if fired:
-            return "; ".join(rule["text"] for rule in fired[:2])
+        risks = rules.triggered(TOOL, "risk", self.figures[client])
+        if risks:
+            return "; ".join(rule.text for rule in risks[:2])
         if self.figures[client]["score"] is None:
             return "too little is known for a score"
         points = self._points(client)
@@ -223,20 +236,41 @@ class _PortfolioStub:
         if len(worst):
             row = worst.iloc[0]
             return words.factor(row["metric"], row["label"], row["value"], "negative")
-        return "nothing stands out against it"
+        return "no risk stands out"
 
     def _what_if(self, table: pd.DataFrame) -> pd.DataFrame:
-        rows = what_if.frame(
-            self.judged.scores.points(date=self.as_of),
-            self.today,
-            table.set_index("client_id")["name"],
+        """What a page needs to show the scores under other weights.
+
+        A row a live customer: client_id, name, shown, cap, least_coverage, and for each component
+        its points (NaN where nothing of it is measured), the share of its inputs that is known,
+        and its weight as configured.
+        """
+        points, today, ids = self.points.obj, self.today, self.today.index
+        known = points.assign(known=points["share"].where(points["points"].notna(), 0.0))
+        shares = known.pivot_table(
+            index="client_id", columns="component", values="known", aggfunc="sum"
         )
-        return rows.assign(least_coverage=self.settings.min_coverage)
+        weights = points.pivot_table(
+            index="client_id", columns="component", values="component_weight", aggfunc="first"
+        )
+        columns: dict[str, Any] = {
+            "client_id": ids,
+            "name": table.set_index("client_id")["name"].reindex(ids).to_numpy(),
+            "shown": today["shown"],
+            "cap": today["cap"],
+        }
+        for name in COMPONENTS:
+            columns[f"{name}_points"] = today[f"{name}_score"]
+            for key, wide in (("known", shares), ("weight", weights)):
+                values = wide[name] if name in wide else pd.Series(dtype=float)
+                columns[f"{name}_{key}"] = values.reindex(ids).fillna(0.0)
+        frame = pd.DataFrame(columns).reset_index(drop=True)
+        return frame.assign(least_coverage=self.settings.min_coverage)
 
     @cached_property
     def points(self) -> Any:
         """The metrics of today's scores, by customer."""
-        return self.judged.scores.points(date=self.as_of).groupby("client_id", sort=False)
+        return self.scored.scores.points(date=self.as_of).groupby("client_id", sort=False)
 
     def _points(self, client: str) -> pd.DataFrame:
         return self.points.get_group(client)
@@ -277,20 +311,21 @@ class _PortfolioStub:
 
     def _change(self, client: str) -> Change:
         then, now = self.then.loc[client], self.today.loc[client]
-        if self.rules.predictive:
-            start = self.as_of - dt.timedelta(days=self.asked.lookback_period_days)
-            return predictive.change_of(self.portfolio, client, (start, then), (self.as_of, now))
-        return explain_change(then, now, self.settings, self.settings, self.weights, self.weights)
+        if self.model.predictive:
+            return model_score_change(self.portfolio, client, (self.start, then), (self.as_of, now))
+        return explain_change(
+            then, now, self.settings, self.settings, self.model.weights, self.model.weights
+        )
 
     def _disagreements(self, table: pd.DataFrame) -> pd.DataFrame:
         found = []
         for client in table["client_id"]:
-            for rule in rules.fired(TOOL, "disagreement", self.figures[client]):
+            for rule in rules.triggered(TOOL, "disagreement", self.figures[client]):
                 found.append(
                     {
                         "client_id": client,
-                        "kind": rule["rule"],
-                        "reason": rule["text"],
+                        "kind": rule.rule,
+                        "reason": rule.text,
                         "arr_change": self.figures[client]["arr_change_90d"],
                     }
                 )
@@ -304,23 +339,27 @@ class _PortfolioStub:
         )
         return frame.loc[order.index, columns].reset_index(drop=True)
 
-    def _alerts(self) -> list[Fired]:
-        wishes = alerts.preferences(self.asked.alert_preferences)
-        found = [
-            Fired(**{**rule, "figures": {**rule["figures"], "client_id": client}})
+    def _alerts(self, preferences: alerts.Preferences) -> list[TriggeredRule]:
+        """All alerts that hold, most severe first; their figures name the customer."""
+        held = [
+            rule.model_copy(update={"figures": {**rule.figures, "client_id": client}})
             for client in self.today.index
-            for rule in alerts.holding(TOOL, wishes, self.figures[client]).values()
+            for rule in alerts.holding(TOOL, preferences, self.figures[client]).values()
         ]
-        order = {"critical": 0, "high": 1, "medium": 2, "low": 3}
         return sorted(
-            found, key=lambda alert: (order[alert.severity], alert.figures["client_id"], alert.rule)
+            held,
+            key=lambda rule: (
+                -SEVERITIES.index(rule.severity),
+                rule.figures["client_id"],
+                rule.rule,
+            ),
         )
 
     # -- the portfolio ------------------------------------------------------------------------
 
     def _bands(self) -> pd.DataFrame:
         """Customers and ARR by date and band, weekly over the history."""
-        frame = self.judged.frame
+        frame = self.scored.frame
         grid = [
             pd.Timestamp(self.as_of - dt.timedelta(days=7 * back))
             for back in range(HISTORY_DAYS // 7 + 1)
@@ -331,7 +370,7 @@ class _PortfolioStub:
             {
                 "date": frame["date"],
                 "band": frame["band"].fillna("unknown"),
-                "arr": self.judged.rows["arr"],
+                "arr": self.scored.rows["arr"],
             }
         )[here]
         found = (
@@ -379,7 +418,7 @@ class _PortfolioStub:
         return known.groupby(known["currency"].fillna("unknown"))["arr"].sum().to_dict()
 
     def _excluded(self) -> dict[str, int]:
-        signup = pd.to_datetime(self.known["signup_date"])
+        signup = pd.to_datetime(self.customers["signup_date"])
         return {
             "churned": int((~self.live).sum()),
             "prospect": int(self.prospect.sum()),
@@ -392,26 +431,9 @@ class _PortfolioStub:
             if mixed
             else []
         )
-        if self.judged.notes:
+        if self.scored.notes:
             found.append(
-                f"of {len(self.judged.notes)} customers past scores use today's value of seats and plan"
-            )
-        return found
-
-    def _not_measured(self, table: pd.DataFrame, single: bool) -> dict[str, str]:
-        found = {}
-        if table["arr"].isna().all():
-            found |= dict.fromkeys(
-                ("$.total_arr", "$.at_risk_arr", "$.at_stake"), "no table holds ARR as of this date"
-            )
-        elif not single:
-            found |= dict.fromkeys(
-                ("$.total_arr", "$.at_risk_arr", "$.at_stake"), "several currencies and no rates"
-            )
-        withheld = int(table["score"].isna().sum())
-        if withheld:
-            found["$.customers[*].score"] = (
-                f"withheld for {withheld} customers: too little is known of them"
+                f"of {len(self.scored.notes)} customers past scores use today's value of seats and plan"
             )
         return found
 

@@ -1,295 +1,364 @@
-"""The shape of calculate_health_score's response: the reference's keys, and what traces them."""
+"""The results of calculate_health_score, for a customer and for the portfolio."""
 
 from __future__ import annotations
 
 import datetime as dt
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from healthseg.tools.result import Part, Result
+import numpy as np
+import pandas as pd
+from pydantic import Field
+
+from healthseg.tools.base import Interval, Part, Result, TriggeredRule
 
 if TYPE_CHECKING:
     import altair as alt
 
-
-class Range(Part):
-    """The lowest and the highest figure that the missing inputs allow."""
-
-    lower: float | None
-    upper: float | None
+STEP_COLUMNS = [
+    "kind",
+    "label",
+    "points",
+    "start",
+    "end",
+    "value_then",
+    "value_now",
+    "unit",
+    "metric",
+]
 
 
 class ComponentScores(Part):
-    usage_score: int | None
-    engagement_score: int | None
-    support_score: int | None
-    satisfaction_score: int | None
-    payment_score: int | None
+    """The components' scores, 0 to 100."""
+
+    usage_score: int | None = Field(description="Usage, 0 to 100")
+    engagement_score: int | None = Field(description="Engagement, 0 to 100")
+    support_score: int | None = Field(description="Support, 0 to 100")
+    satisfaction_score: int | None = Field(description="Satisfaction, 0 to 100")
+    payment_score: int | None = Field(description="Payment, 0 to 100")
 
 
 class MetricDetail(Part):
-    metric: str
-    label: str
-    value: float | None
-    unit: str
-    points: float | None
-    weight: float  # configured share of the whole score
-    effective_weight: float  # share of this score, after missing inputs were left out
-    target: float | None = None  # the value at which the metric reaches full points
-    missing_reason: str | None = None
+    """A metric of the scorecard with its points."""
+
+    metric: str = Field(description="Name in the catalogue")
+    label: str = Field(description="Label")
+    value: float | None = Field(description="Value as scored, in its unit")
+    unit: str = Field(description="Unit of the value")
+    points: float | None = Field(description="Points, 0 to 100")
+    weight: float = Field(description="Configured share of the whole score")
+    effective_weight: float = Field(description="Share of this score, after missing inputs")
+    target: float | None = Field(default=None, description="Value that reaches full points")
+    missing_reason: str | None = Field(default=None, description="Why it is not measured")
 
 
 class ComponentDetail(Part):
-    component: str
-    score: int | None
-    weight: float
-    coverage: float
-    metrics: list[MetricDetail]
+    """A component of the score with its metrics."""
+
+    component: str = Field(description="Name")
+    score: int | None = Field(description="Score, 0 to 100")
+    weight: float = Field(description="Configured share of the whole score")
+    coverage: float = Field(description="Share of its weight that is measured")
+    metrics: list[MetricDetail] = Field(description="Its metrics")
 
 
 class HealthMetrics(Part):
-    weekly_active_users: int | None
-    feature_adoption_rate: float | None
-    support_ticket_count: int | None
-    open_tickets: int | None
-    nps_score: int | None
-    nps_respondents: int | None
-    payment_status: str | None
-    days_overdue: int | None
+    """The reference's raw figures beside the score."""
+
+    weekly_active_users: int | None = Field(description="Distinct users of the last 7 days")
+    feature_adoption_rate: float | None = Field(
+        description="Share of entitled features adopted in 30 days"
+    )
+    support_ticket_count: int | None = Field(description="Tickets opened in the look-back")
+    open_tickets: int | None = Field(description="Tickets open now")
+    nps_score: int | None = Field(description="NPS of 365 days, −100 to 100")
+    nps_respondents: int | None = Field(description="Persons that answered")
+    payment_status: str | None = Field(description="current, due or overdue")
+    days_overdue: int | None = Field(description="Days the oldest open invoice is overdue")
 
 
 class Trend(Part):
-    slope_per_week: float | None
-    interval: Range | None
-    interval_level: float
-    weeks: int
-    window_days: int
+    """The trend of the weekly scores."""
+
+    slope_per_week: float | None = Field(description="Points a week (Theil–Sen)")
+    interval: Interval | None = Field(description="Interval of the slope")
+    interval_level: float = Field(description="Level of the interval")
+    weeks: int = Field(description="Weekly scores in the window")
+    window_days: int = Field(description="Days of the window")
 
 
 class ChurnFactor(Part):
-    """What puts a customer's odds of leaving above or below the average customer-month's, with its figures."""
+    """A driver of the odds of churn, against the average customer-month."""
 
-    text: str
-    label: str
-    metric: str
-    unit: str
-    value: float | None
-    usual: float | None  # the median of the rows that the model learnt from
-    log_odds: float
-    sd: float
-    odds_ratio: float
-    metrics: list[str]  # those that move together, and cannot be told apart
+    text: str = Field(description="The driver in words")
+    label: str = Field(description="Label of the metric")
+    metric: str = Field(description="Name in the catalogue")
+    unit: str = Field(description="Unit of the value")
+    value: float | None = Field(description="The customer's value")
+    usual: float | None = Field(description="Median of the rows that the model learnt from")
+    log_odds: float = Field(description="Change of the log odds of churn")
+    sd: float = Field(description="Standard deviation of the change")
+    odds_ratio: float = Field(description="Change of the odds, as a factor")
+    metrics: list[str] = Field(description="Metrics that move together and cannot be told apart")
 
 
 class ChurnGate(Part):
-    """Whether the portfolio carries a model of single customers, and the held-out figures that decided it."""
+    """Whether the portfolio carries a model of single customers, and the held-out figures behind it."""
 
-    eligible: bool
-    reason: str
-    leavers: int
-    customer_months: int
-    auc: float | None
-    z: float | None
-    skill: float | None  # 1 − log score ÷ that of the base rate
-    median_interval_width: float | None
-    trained_until: dt.date
+    eligible: bool = Field(description="Whether the model is used")
+    reason: str = Field(description="Why, with figures")
+    leavers: int = Field(description="Churned customers learnt from")
+    customer_months: int = Field(description="Customer-months learnt from")
+    auc: float | None = Field(description="Held-out AUC")
+    z: float | None = Field(description="AUC above one half, in standard errors")
+    skill: float | None = Field(description="1 − log score ÷ that of the base rate")
+    median_interval_width: float | None = Field(description="Median width of the plausible ranges")
+    trained_until: dt.date = Field(description="Last day the model knows")
 
 
 class ChurnPrediction(Part):
-    churn_probability: float | None
-    churn_risk_level: str | None
-    confidence: float | None
-    key_risk_factors: list[str] | None
-    protective_factors: list[str] | None
-    method: str
-    reason: str
-    horizon_days: int
-    interval_level: float
-    base_rate_interval: Range | None
-    plausible_range: Range | None
-    by_horizon: list[dict[str, Any]]
-    customers_at_risk: int | None
-    leavers: int | None
-    base_rate: float | None = None  # the tier's, beside a model's own probability
-    gate: ChurnGate | None = None
-    key_risk_factors_detail: list[ChurnFactor] | None = None
-    protective_factors_detail: list[ChurnFactor] | None = None
+    """How likely the customer churns."""
+
+    churn_probability: float | None = Field(description="Probability within the horizon")
+    churn_risk_level: str | None = Field(
+        description="low, medium, high or critical, against the base rate"
+    )
+    confidence: float | None = Field(
+        description="Probability that the outcome lies within the tolerance"
+    )
+    key_risk_factors: list[str] | None = Field(description="What raises the odds")
+    protective_factors: list[str] | None = Field(description="What lowers the odds")
+    method: str = Field(description="Model or base rate")
+    reason: str = Field(description="What the probability rests on")
+    horizon_days: int = Field(description="Days ahead")
+    interval_level: float = Field(description="Level of the intervals")
+    base_rate_interval: Interval | None = Field(description="Uncertainty of the base rate")
+    plausible_range: Interval | None = Field(description="Range of a single customer's probability")
+    by_horizon: list[dict[str, Any]] = Field(description="The same by horizon")
+    customers_at_risk: int | None = Field(description="Customers behind the base rate")
+    leavers: int | None = Field(description="Churned customers behind the base rate")
+    base_rate: float | None = Field(
+        default=None, description="The tier's rate, beside a model's probability"
+    )
+    gate: ChurnGate | None = Field(default=None, description="What decided on the model")
+    key_risk_factors_detail: list[ChurnFactor] | None = Field(
+        default=None, description="Figures behind"
+    )
+    protective_factors_detail: list[ChurnFactor] | None = Field(
+        default=None, description="Figures behind"
+    )
 
 
 class HistoricalScore(Part):
-    date: dt.date
-    score: int | None
-    coverage: float
-    note: str | None = None
+    """A past score by today's rules."""
+
+    date: dt.date = Field(description="Day")
+    score: int | None = Field(description="Score; null where withheld")
+    coverage: float = Field(description="Share of the inputs that are measured")
+    note: str | None = Field(default=None, description="Which inputs are today's")
 
 
 class PredictedScore(Part):
-    date: dt.date
-    predicted_score: int
-    confidence: float | None
-    lower: int
-    upper: int
+    """The forecast score of a day."""
+
+    date: dt.date = Field(description="Day")
+    predicted_score: int = Field(description="Forecast score")
+    confidence: float | None = Field(
+        description="Probability of being off by at most 5 points, back-tested"
+    )
+    lower: int = Field(description="Lower end")
+    upper: int = Field(description="Upper end")
 
 
 class Forecast(Part):
-    method: str
-    reason: str | None
-    interval_level: float
-    origins: int
-    mean_absolute_error: float | None
-    naive_mean_absolute_error: float | None
-    interval_coverage: float | None
+    """How the score is forecast, and how well that did in the past."""
+
+    method: str = Field(description="Method")
+    reason: str | None = Field(description="Why there is no forecast")
+    interval_level: float = Field(description="Level of the intervals")
+    origins: int = Field(description="Past forecasts behind the errors")
+    mean_absolute_error: float | None = Field(description="Back-tested error, points")
+    naive_mean_absolute_error: float | None = Field(description="The same of no change, points")
+    interval_coverage: float | None = Field(description="Share of outcomes within the intervals")
 
 
 class ChangePart(Part):
-    kind: str  # configuration, newly_missing, data, newly_known, cap, ramp, rounding
-    metric: str | None
-    label: str
-    points: float
-    value_then: float | None = None
-    value_now: float | None = None
-    unit: str | None = None
+    """One part of the score's change."""
+
+    kind: str = Field(
+        description="configuration, newly_missing, data, newly_known, cap, ramp or rounding"
+    )
+    metric: str | None = Field(description="Metric; null where none")
+    label: str = Field(description="Label")
+    points: float = Field(description="Points of the score")
+    value_then: float | None = Field(default=None, description="Value then")
+    value_now: float | None = Field(default=None, description="Value now")
+    unit: str | None = Field(default=None, description="Unit of the values")
 
 
 class ChangeExplanation(Part):
-    from_date: dt.date
-    to_date: dt.date
-    score_then: int | None  # under the rules in force then
-    score_now: int | None
-    change: int | None
-    parts: list[ChangePart]  # points add up to change
-    reason: str | None = None
+    """Why the score changed: parts that add up to the change."""
+
+    from_date: dt.date = Field(description="Then")
+    to_date: dt.date = Field(description="Now")
+    score_then: int | None = Field(description="Score then, by the rules in force then")
+    score_now: int | None = Field(description="Score now")
+    change: int | None = Field(description="Points")
+    parts: list[ChangePart] = Field(description="Parts; their points add up to the change")
+    reason: str | None = Field(default=None, description="Why there is no change to explain")
+
+    def waterfall(self) -> pd.DataFrame:
+        """The change as steps: from the score then, part by part, to the score now."""
+        if self.change is None or self.score_then is None or self.score_now is None:
+            return pd.DataFrame(columns=STEP_COLUMNS)
+        first, last = float(self.score_then), float(self.score_now)
+        ends = np.round(first + np.cumsum([part.points for part in self.parts]), 1)
+        steps = [
+            {**part.model_dump(), "start": round(end - part.points, 1), "end": end}
+            for part, end in zip(self.parts, ends, strict=True)
+        ]
+
+        def edge(kind: str, date: dt.date, score: float) -> dict[str, Any]:
+            return {"kind": kind, "label": str(date), "points": score, "start": 0.0, "end": score}
+
+        rows = [edge("from", self.from_date, first), *steps, edge("to", self.to_date, last)]
+        return pd.DataFrame(rows, columns=STEP_COLUMNS)
 
 
 class Factor(Part):
-    text: str
-    metric: str
-    value: float | None
-    unit: str
-    points: float | None
-    effect: float  # points of the score, against the reference named in the text
+    """A metric that holds the score up or pulls it down."""
+
+    text: str = Field(description="In words")
+    metric: str = Field(description="Name in the catalogue")
+    value: float | None = Field(description="Value")
+    unit: str = Field(description="Unit of the value")
+    points: float | None = Field(description="Points, 0 to 100")
+    effect: float = Field(description="Points of the score, against the reference in the text")
 
 
 class Factors(Part):
-    positive: list[str]
-    negative: list[str]
-    positive_detail: list[Factor]
-    negative_detail: list[Factor]
+    """What holds the score up and what pulls it down."""
+
+    positive: list[str] = Field(description="In words, strongest first")
+    negative: list[str] = Field(description="In words, strongest first")
+    positive_detail: list[Factor] = Field(description="Figures behind")
+    negative_detail: list[Factor] = Field(description="Figures behind")
 
 
 class Opportunity(Part):
-    area: str
-    current_state: str
-    target_state: str
-    impact: str
-    effort: str | None
-    metric: str
-    current_value: float
-    target_value: float
-    points: float
+    """A step that peers show to be within reach."""
 
-
-class Fired(Part):
-    """A rule that fired, with the figures that made it."""
-
-    rule: str
-    text: str
-    severity: str
-    figures: dict[str, Any]
+    area: str = Field(description="Area")
+    current_state: str = Field(description="Where the customer is")
+    target_state: str = Field(description="Where a quarter of the peers are")
+    impact: str = Field(description="Points of the score, in words")
+    effort: str | None = Field(description="low, medium or high")
+    metric: str = Field(description="Name in the catalogue")
+    current_value: float = Field(description="Value now")
+    target_value: float = Field(description="Target")
+    points: float = Field(description="Points of the score")
 
 
 class CustomerCard(Part):
-    name: str
-    industry: str | None
-    region: str | None
-    tier: str | None
-    plan: str | None
-    stage: str | None
-    arr: float | None
-    currency: str | None
-    seats: int | None
-    renewal_on: dt.date | None
-    days_to_renewal: int | None
-    tenure_days: int
-    csm_id: str | None
-    timezone: str
+    """Who the customer is."""
+
+    name: str = Field(description="Name")
+    industry: str | None = Field(description="Industry")
+    region: str | None = Field(description="Region")
+    tier: str | None = Field(description="Value tier")
+    plan: str | None = Field(description="Plan")
+    stage: str | None = Field(description="Lifecycle stage")
+    arr: float | None = Field(description="Annual recurring revenue")
+    currency: str | None = Field(description="Currency of the ARR")
+    seats: int | None = Field(description="Seats")
+    renewal_on: dt.date | None = Field(description="Day of renewal")
+    days_to_renewal: int | None = Field(description="Days to renewal")
+    tenure_days: int = Field(description="Days since signup")
+    csm_id: str | None = Field(description="Manager")
+    timezone: str = Field(description="IANA time zone")
 
 
 class Mark(Part):
-    """What a chart marks on its time axis: an event of the calendar, a change of settings or of stage."""
+    """An event on the time axis."""
 
-    date: dt.date
-    kind: str  # calendar, configuration, stage
-    label: str
+    date: dt.date = Field(description="Day")
+    kind: str = Field(description="calendar, configuration or stage")
+    label: str = Field(description="Label")
 
 
 class HealthScore(Result):
-    """calculate_health_score's response for one customer."""
+    """calculate_health_score's result for one customer.
+
+    Frames: history: date, score, shown, coverage, lower, upper, note; forecast: date, forecast,
+    lower, upper, method; change: the waterfall's steps; metrics: a row a metric of the scorecard;
+    churn: horizon_days, probability, lower, upper, kind; marks: date, kind, label.
+    """
 
     tool: ClassVar[str] = "calculate_health_score"
 
-    client_id: str
-    status: str  # live or churned (the score is frozen at the last day)
-    customer: CustomerCard
-    calculation_timestamp: str
-    scoring_model: str
-    component_weights: dict[str, float]
-    current_health_score: int | None
-    band: str | None
-    band_edges: tuple[float, float, float]
-    possible_range: Range
-    ramping: bool
-    caps: list[str]
-    health_trend: str | None
-    trend: Trend
-    score_change: int | None
-    component_scores: ComponentScores
-    components: list[ComponentDetail]
-    health_metrics: HealthMetrics
-    risk_level: str | None
-    risk_threshold: float
-    risk_indicators: list[str]
-    risk_indicators_detail: list[Fired]
-    churn_prediction: ChurnPrediction | None
-    historical_scores: list[HistoricalScore]
-    predicted_scores: list[PredictedScore] | None
-    forecast: Forecast | None
-    change_explanation: ChangeExplanation
-    contributing_factors: Factors
-    improvement_opportunities: list[Opportunity]
-    recommended_actions: list[str]
-    recommended_actions_detail: list[Fired]
-    alerts: list[Fired]
-    marks: list[Mark]
+    client_id: str = Field(description="Customer identifier")
+    status: str = Field(description="live, or churned: the score is that of the last day")
+    customer: CustomerCard = Field(description="Who the customer is")
+    calculation_timestamp: str = Field(description="End of as_of as a UTC instant")
+    scoring_model: str = Field(description="Which score")
+    component_weights: dict[str, float] = Field(description="Weights in force; they sum to 1")
+    current_health_score: int | None = Field(description="Score, 0 to 100; null where withheld")
+    band: str | None = Field(description="critical, at_risk, healthy or champion")
+    band_edges: tuple[float, float, float] = Field(
+        description="Lower ends of the upper three bands"
+    )
+    possible_range: Interval = Field(
+        description="Lowest and highest score that missing inputs allow"
+    )
+    ramping: bool = Field(description="Whether anchors are still scaled to the customer's tenure")
+    caps: list[str] = Field(description="What caps the score")
+    health_trend: str | None = Field(description="improving, declining or stable")
+    trend: Trend = Field(description="Figures behind health_trend")
+    score_change: int | None = Field(description="Points in the look-back")
+    component_scores: ComponentScores = Field(description="The components' scores")
+    components: list[ComponentDetail] = Field(description="Components with their metrics")
+    health_metrics: HealthMetrics = Field(description="Raw figures beside the score")
+    risk_level: str | None = Field(description="low, medium, high or critical")
+    risk_threshold: float = Field(description="A score below it is a risk")
+    risk_indicators: list[str] = Field(description="Risks, most severe first")
+    risk_indicators_detail: list[TriggeredRule] = Field(description="The rules behind them")
+    churn_prediction: ChurnPrediction | None = Field(description="How likely the customer churns")
+    historical_scores: list[HistoricalScore] = Field(description="Weekly scores of the look-back")
+    predicted_scores: list[PredictedScore] | None = Field(
+        description="Scores in 30, 60 and 90 days"
+    )
+    forecast: Forecast | None = Field(description="How the score is forecast")
+    change_explanation: ChangeExplanation = Field(description="Why the score changed")
+    contributing_factors: Factors = Field(description="What holds it up, what pulls it down")
+    improvement_opportunities: list[Opportunity] = Field(description="Steps within reach")
+    recommended_actions: list[str] = Field(description="Recommendations, most severe first")
+    recommended_actions_detail: list[TriggeredRule] = Field(description="The rules behind them")
+    alerts: list[TriggeredRule] = Field(description="Alerts that hold")
+    marks: list[Mark] = Field(description="Events on the time axis")
 
     def charts(self, width: int = 740) -> dict[str, alt.TopLevelMixin]:
         from healthseg.charts import health
 
+        history, forecast, marks = (self.frame(name) for name in ("history", "forecast", "marks"))
         return {
-            "history": health.history(
-                self.frame("history"),
-                self.frame("forecast"),
-                self.frame("marks"),
-                width,
-                self.band_edges,
-            ),
+            "history": health.history(history, forecast, marks, width, self.band_edges),
             "change": health.change(self.frame("change"), width),
             "components": health.components(self.frame("metrics"), width, self.band_edges),
             "outlook": health.outlook(self.frame("churn"), width),
         }
 
     def verdict(self) -> str:
+        name, known = self.customer.name, round(100 * (self.coverage or 0))
         if self.current_health_score is None:
-            return f"{self.customer.name}: no score, {round(100 * (self.coverage or 0))} % of the inputs are known"
-        text = (
-            f"{self.customer.name}: {self.current_health_score}, {(self.band or '').replace('_', ' ')}, "
-            + self._moved()
-        )
+            return f"{name}: no score, {known} % of the inputs are known"
+        band = (self.band or "").replace("_", " ")
+        text = f"{name}: {self.current_health_score}, {band}, {self._moved()}"
         if self.status == "churned":
             return text + "; churned, frozen at its last day"
-        if self.customer.days_to_renewal is not None and self.customer.days_to_renewal >= 0:
-            text += f"; renewal in {self.customer.days_to_renewal} days"
-        todo = len(self.recommended_actions)
-        return text + (f"; {todo} thing{'s' if todo > 1 else ''} to do" if todo else "")
+        renewal = self.customer.days_to_renewal
+        if renewal is not None and renewal >= 0:
+            text += f"; renewal in {renewal} day{'' if renewal == 1 else 's'}"
+        count = len(self.recommended_actions)
+        return text + (f"; {count} recommendation{'s' if count > 1 else ''}" if count else "")
 
     def _moved(self) -> str:
         if self.score_change is None:
@@ -300,86 +369,83 @@ class HealthScore(Result):
         return f"{moved} in {window} days"
 
     def summary(self) -> dict[str, Any]:
-        spread, known = self.possible_range, round(100 * (self.coverage or 0))
+        possible, known = self.possible_range, round(100 * (self.coverage or 0))
+        score = self.current_health_score
         return {
-            "Score": "withheld"
-            if self.current_health_score is None
-            else f"{self.current_health_score} ({self.band})",
-            "Possible range": f"{spread.lower:.0f} to {spread.upper:.0f}, {known} % of inputs known",
+            "Score": "withheld" if score is None else f"{score} ({self.band})",
+            "Possible range": f"{possible.lower:.0f} to {possible.upper:.0f}, {known} % of inputs known",
             "Trend": self.health_trend or "too few weeks to tell",
             "Risk level": self.risk_level or "unknown",
-            "Things to do": "; ".join(self.recommended_actions) or "none",
+            "Recommendations": "; ".join(self.recommended_actions) or "none",
         }
 
 
 class PortfolioHealth(Result):
-    """What the portfolio report of calculate_health_score needs; its frames are:
+    """The health of all live customers. Frames:
 
-    customers: client_id, name, score, band, change, trend, risk_level, reason, arr, currency, at_stake,
-    at_stake_basis, tier, stage, plan, industry, csm_id, renewal_on, days_to_renewal, coverage, lower, upper, status
-    (a row a live customer, most at stake first); movers: client_id, name, change, score, arr, currency, direction,
-    reason; disagreements: client_id, name, score, arr, currency, arr_change, kind, reason; bands: date, band,
-    customers, arr; distribution: low, high, band, customers, arr; coverage: component, metric, label, weight,
-    measured_share, measured, customers.
+    customers: client_id, name, score, band, change, trend, risk_level, reason, arr, currency,
+    at_stake, at_stake_basis, tier, stage, plan, industry, csm_id, renewal_on, days_to_renewal,
+    coverage, lower, upper, status (a row a live customer, largest expected loss first); movers:
+    client_id, name, change, score, arr, currency, direction, reason; disagreements: client_id,
+    name, score, arr, currency, arr_change, kind, reason; bands: date, band, customers, arr;
+    distribution: low, high, band, customers, arr; coverage: component, metric, label, weight,
+    measured_share, measured, customers; what_if: what other weights need, a row a customer.
     """
 
     tool: ClassVar[str] = "calculate_health_score"
 
-    total_customers: int
-    excluded: dict[str, int]
-    scored_customers: int
-    currency: str | None
-    total_arr: float | None
-    total_arr_by_currency: dict[str, float]
-    average_score: float | None
-    average_change: float | None
-    bands: dict[str, int]
-    band_edges: tuple[float, float, float]
-    arr_by_band: dict[str, float]
-    at_risk_customers: int
-    at_risk_arr: float | None
-    at_stake: float | None
-    at_stake_basis: str
-    leaving_model: str | None = None  # what the gate of the churn model said
-    lookback_period_days: int
-    risk_threshold: float
-    customers: list[dict[str, Any]]
-    movers_up: list[dict[str, Any]]
-    movers_down: list[dict[str, Any]]
-    disagreements: list[dict[str, Any]]
-    input_coverage: list[dict[str, Any]]
-    alerts: list[Fired]
+    total_customers: int = Field(description="Live customers")
+    excluded: dict[str, int] = Field(description="Customers not counted, by reason")
+    scored_customers: int = Field(description="Customers with a score")
+    currency: str | None = Field(
+        description="Currency of amounts; null where they can't be added up"
+    )
+    total_arr: float | None = Field(description="ARR of the live customers")
+    total_arr_by_currency: dict[str, float] = Field(description="ARR by currency")
+    average_score: float | None = Field(description="Mean score")
+    average_change: float | None = Field(description="Mean change in the look-back, points")
+    bands: dict[str, int] = Field(description="Customers by band")
+    band_edges: tuple[float, float, float] = Field(
+        description="Lower ends of the upper three bands"
+    )
+    arr_by_band: dict[str, float] = Field(description="ARR by band")
+    at_risk_customers: int = Field(description="Customers below the threshold")
+    at_risk_arr: float | None = Field(description="ARR below the threshold")
+    at_stake: float | None = Field(description="Expected churned ARR (see at_stake_basis)")
+    at_stake_basis: str = Field(description="How at_stake is computed")
+    leaving_model: str | None = Field(default=None, description="What the churn model's gate said")
+    lookback_period_days: int = Field(description="Days of the changes")
+    risk_threshold: float = Field(description="A score below it is a risk")
+    customers: list[dict[str, Any]] = Field(description="Each live customer")
+    movers_up: list[dict[str, Any]] = Field(description="Largest rises")
+    movers_down: list[dict[str, Any]] = Field(description="Largest falls")
+    disagreements: list[dict[str, Any]] = Field(description="Where score and money disagree")
+    input_coverage: list[dict[str, Any]] = Field(
+        description="Customers of whom each input is known"
+    )
+    alerts: list[TriggeredRule] = Field(description="Alerts that hold, by customer")
 
     def charts(self, width: int = 740) -> dict[str, alt.TopLevelMixin]:
         from healthseg.charts import health_portfolio as charts
 
+        edges = self.band_edges
         return {
             "attention": charts.attention(self.frame("customers"), width),
             "movers": charts.movers(self.frame("movers"), width),
             "distribution": charts.distribution(self.frame("distribution"), width),
             "bands": charts.bands_over_time(self.frame("bands"), width),
-            "disagreements": charts.disagreements(
-                self.frame("disagreements"), width, self.band_edges
-            ),
+            "disagreements": charts.disagreements(self.frame("disagreements"), width, edges),
             "coverage": charts.coverage(self.frame("coverage"), width),
         }
 
     def verdict(self) -> str:
         if not self.total_customers:
             return "The portfolio has no live customers"
-        score = (
-            "no score yet"
-            if self.average_score is None
-            else f"average score {self.average_score:.0f}"
-        )
-        return (
-            f"{self.total_customers} customers, {score}; {self.at_risk_customers} below {self.risk_threshold:.0f}"
-            + (
-                f" with {self.currency or ''} {self.at_risk_arr:,.0f} ARR"
-                if self.at_risk_arr
-                else ""
-            )
-        )
+        average = self.average_score
+        score = "no score yet" if average is None else f"average score {average:.0f}"
+        below = f"{self.at_risk_customers} below {self.risk_threshold:.0f}"
+        arr = f" with {self.currency or ''} {self.at_risk_arr:,.0f} ARR" if self.at_risk_arr else ""
+        return f"{self.total_customers} customers, {score}; {below}{arr}"
 
     def summary(self) -> dict[str, Any]:
         return {

@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
 
 from healthseg import rules
 from healthseg.metrics import catalog
 from healthseg.metrics.metric import Metric
+from healthseg.tools.base import number
 
 TOOL = "calculate_health_score"
-FORMATS = {
+MISSING = {
+    "ramp": "too new: no baseline of its own yet",
+    "silence": "no ticket, or nobody active",
+}
+
+
+def _ratio(value: float) -> str:
+    if abs(value - 1) < 0.005:
+        return "level with"
+    return f"{100 * abs(value - 1):.0f} % {'above' if value > 1 else 'below'}"
+
+
+FORMATS: dict[str, Callable[[float], str]] = {
     "percent": lambda value: f"{100 * value:.0f} %",
-    "ratio": lambda value: (
-        "level with"
-        if abs(value - 1) < 0.005
-        else f"{100 * abs(value - 1):.0f} % {'above' if value > 1 else 'below'}"
-    ),
+    "ratio": _ratio,
     "days": lambda value: rules.counted(value, "day"),
     "hours": lambda value: rules.counted(value, "hour"),
     "tickets": lambda value: rules.counted(value, "ticket"),
@@ -36,14 +49,16 @@ def area(metric: str, label: str) -> str:
     return entry.short or label if entry else label
 
 
-def why_missing(metric: str, reason: str, has: Callable[[str], bool]) -> str:
-    """Why a metric is missing, in words; ``has`` says whether the portfolio has a table."""
-    if reason != "unmeasured":
-        return {
-            "ramp": "too new: no baseline of its own yet",
-            "silence": "no ticket, or nobody active",
-        }[reason]
+def effort(metric: str) -> str | None:
     entry = _entry(metric)
+    return entry.effort if entry else None
+
+
+def why_missing(metric: str, reason: str, has: Callable[[str], bool]) -> str:
+    """Why a metric is missing; ``has`` says whether the portfolio has a table."""
+    entry = _entry(metric)
+    if reason != "unmeasured":
+        return MISSING[reason]
     if entry is None:
         return "no data"
     if entry.tables and not any(has(table) for table in entry.tables):
@@ -51,35 +66,33 @@ def why_missing(metric: str, reason: str, has: Callable[[str], bool]) -> str:
     return entry.missing
 
 
-def effort(metric: str) -> str | None:
-    entry = _entry(metric)
-    return entry.effort if entry else None
-
-
 def said(metric: str, value: float) -> str:
     """A metric's value as a reader meets it.
 
-    >>> said("seat_utilisation", 0.64), said("usage_vs_own_baseline", 0.8), said("days_since_last_person_event", 1)
-    ('64 %', '20 % below', '1 day')
+    >>> said("seat_utilisation", 0.64), said("usage_vs_own_baseline", 0.8)
+    ('64 %', '20 % below')
+    >>> said("days_since_last_person_event", 1)
+    '1 day'
     """
     entry = _entry(metric)
     return FORMATS[entry.format if entry else "number"](value)
 
 
 def measured(metric: str, label: str, value: float, usual: float) -> str:
-    """A metric's value beside what is usual, as a factor of a model.
+    """A metric's value beside the usual one, as a driver of a model.
 
     >>> measured("open_high_tickets", "Open high tickets", 3, 0)
     'Open high tickets: 3 tickets, usually 0 tickets'
     """
     if metric == "tier":
         return label if value == 1 else "Its value tier"
-    now, often = "not measured" if value != value else said(metric, value), said(metric, usual)
+    now = "not measured" if value != value else said(metric, value)
+    often = said(metric, usual)
     return f"{label}: {now}" + ("" if now == often else f", usually {often}")
 
 
 def factor(metric: str, label: str, value: float, side: str) -> str:
-    """What a metric says for or against the customer.
+    """A metric that holds the score up (``positive``) or pulls it down, as a sentence.
 
     >>> factor("worst_days_overdue", "", 0, "positive")
     'No invoice is overdue'
@@ -92,17 +105,67 @@ def factor(metric: str, label: str, value: float, side: str) -> str:
 def of_change(
     kind: str, label: str, metric: str | None, then: float | None, now: float | None
 ) -> str:
-    """A part of a change, as the movers' reason."""
+    """A part of a score's change, as a reason."""
     if kind == "newly_missing":
         return f"{label} is no longer measured"
     if kind == "newly_known":
         return f"{label} is measured now"
     if kind == "configuration":
-        return f"{label}: other rules than then"
+        return f"{label}: the rules changed"
     if kind == "data" and metric and then is not None and now is not None:
         return f"{area(metric, label)} {said(metric, then)} → {said(metric, now)}"
     return label
 
 
-def impact(points: float) -> str:
-    return f"+{points:.1f} points health score"
+# -- the rules' figures ------------------------------------------------------------------
+
+
+def rule_figures(
+    now: Mapping[str, Any],
+    then: Mapping[str, Any] | None,
+    earlier: Mapping[str, Any] | None,
+    trend: Mapping[str, Any] | None,
+    lookback_days: int,
+    risk_threshold: float,
+) -> dict[str, Any]:
+    """The named figures that the rules read, of a customer on a date: the panel's metrics, and these."""
+    figures: dict[str, Any] = {
+        name: number(value)
+        for name, value in now.items()
+        if name not in ("client_id", "date")
+        and (value is None or isinstance(value, int | float | np.number | np.bool))
+    }
+    change, arr_change = _difference(now, then, "shown"), _difference(now, earlier, "arr")
+    slope = number(trend["slope_per_week"]) if trend is not None else None
+    baseline = figures.get("usage_vs_own_baseline")
+    return {
+        **figures,
+        "score": figures.get("shown"),
+        "score_change": change,
+        "score_drop": _negative(change),
+        "lookback_days": lookback_days,
+        "risk_threshold": risk_threshold,
+        "health_trend": trend["trend"] if trend is not None else None,
+        "slope_per_week_down": _negative(slope),
+        "usage_drop_percent": None if baseline is None else 100 * (1 - baseline),
+        "arr_change_90d": arr_change,
+        "arr_drop_90d": _negative(arr_change),
+        "renewal_days": figures.get("days_to_renewal"),
+        "champion_percent": _percent(figures.get("champion_share")),
+        "top_user_percent": _percent(figures.get("top_user_share_28d")),
+        "seat_percent": _percent(figures.get("seat_utilisation")),
+    }
+
+
+def _difference(now: Mapping[str, Any], then: Mapping[str, Any] | None, name: str) -> float | None:
+    if then is None or pd.isna(now[name]) or pd.isna(then[name]):
+        return None
+    return float(now[name]) - float(then[name])
+
+
+def _negative(value: float | None) -> float | None:
+    return None if value is None else -value
+
+
+def _percent(share: float | None) -> float | None:
+    return None if share is None else 100 * share

@@ -14,7 +14,7 @@ from healthseg.metrics import panel as panels
 from healthseg.metrics.counting import epoch_day
 from healthseg.metrics.milestones import states
 from healthseg.scoring import score_panel
-from healthseg.tools.health.figures import with_todays_value
+from healthseg.scoring.scored_panel import with_todays_values
 from healthseg.tools.rounding import number
 
 LOOK_BACK_DAYS = 60  # the longest that a criterion may ask for, and what "since when" looks at
@@ -48,7 +48,7 @@ def daily(
 
 def scored(portfolio: Any, rows: pd.DataFrame) -> pd.DataFrame:
     """Rows of the panel with ``health_score``, as it is shown."""
-    rows, _ = with_todays_value(rows)
+    rows, _ = with_todays_values(rows)
     if not len(rows):
         return rows.assign(health_score=np.nan)
     return rows.assign(

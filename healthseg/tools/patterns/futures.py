@@ -13,7 +13,6 @@ from healthseg.data.memory import stored
 from healthseg.metrics import panel as panels
 from healthseg.scoring import training
 from healthseg.tools.context import PortfolioContext
-from healthseg.tools.health.figures import judged_rows
 from healthseg.tools.patterns import episodes, words
 from healthseg.tools.patterns.held import within
 from healthseg.tools.patterns.landmarks import HORIZON_DAYS
@@ -209,7 +208,7 @@ def moved(study: Study) -> tuple[Transition, str | None]:
 def _moved(study: Study) -> tuple[Transition, str | None]:
     portfolio, scope = study.portfolio, study.scope
     rows = panels.panel(portfolio, study.landmarks.dates())
-    judged = judged_rows(rows, scope.as_of, 30, study.settings, None)
+    judged = scorecard_rows(rows, scope.as_of, 30, study.settings, None)
     scores = judged.frame.assign(tier=judged.rows["tier"].to_numpy())
     scores = scores[scores["client_id"].isin(scope.clients)] if scope.kind == "segment" else scores
     given = portfolio.table("interventions") if portfolio.has("interventions") else None

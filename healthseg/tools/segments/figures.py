@@ -15,9 +15,9 @@ from healthseg.metrics.counting import customers
 from healthseg.metrics.money import Money, money
 from healthseg.periods import weekly
 from healthseg.scoring import score_trend
+from healthseg.scoring.scored_panel import scorecard_rows
 from healthseg.settings import Settings
-from healthseg.tools.health import outlook
-from healthseg.tools.health.figures import Asked, judged_rows
+from healthseg.tools import score_forecasts
 
 DAY = dt.timedelta(days=1)
 TREND_DAYS = 84
@@ -48,7 +48,7 @@ class Figures:
         """
         if date not in self._days:
             rows = panels.panel(self.portfolio, sorted({date, self.as_of}))
-            judged = judged_rows(rows, self.as_of, LOOKBACK_DAYS, self.settings, None)
+            judged = scorecard_rows(rows, self.as_of, LOOKBACK_DAYS, self.settings, None)
             self._days[date] = judged.on(date)
         return self._days[date]
 
@@ -107,7 +107,7 @@ class Figures:
     def trends(self) -> pd.DataFrame:
         """Each customer's slope of weekly scores and the verdict on it, by client_id, as the health score has them."""
         rows = panels.panel(self.portfolio, weekly(self.as_of, TREND_DAYS))
-        judged = judged_rows(rows, self.as_of, LOOKBACK_DAYS, self.settings, None)
+        judged = scorecard_rows(rows, self.as_of, LOOKBACK_DAYS, self.settings, None)
         found = score_trend(judged.frame, self.as_of, LOOKBACK_DAYS, self.settings)
         return found.set_index("client_id").reindex(self.live.index)
 
@@ -115,7 +115,7 @@ class Figures:
         """A metric of the live customers on the weekly dates of twelve weeks, oldest first: customers × dates."""
         dates = sorted(weekly(self.as_of, TREND_DAYS))
         rows = panels.panel(self.portfolio, dates)
-        frame = judged_rows(rows, self.as_of, LOOKBACK_DAYS, self.settings, None).frame.merge(
+        frame = scorecard_rows(rows, self.as_of, LOOKBACK_DAYS, self.settings, None).frame.merge(
             rows.drop(columns=["live"]), on=["client_id", "date"], how="left"
         )
         frame = frame[frame["live"].astype(bool)]
@@ -127,7 +127,7 @@ class Figures:
 
     def score_error_sd(self) -> float | None:
         """How far a week's score is off by itself: the robust spread of one-week forecasts' back-tested errors."""
-        errors = outlook.past_errors(self.portfolio, self.as_of, Asked())
+        errors = score_forecasts.past_errors(self.portfolio, self.as_of)
         first = errors[(errors["model"] == "forecast") & (errors["step"] == 1)]["error"].to_numpy(
             dtype=float
         )

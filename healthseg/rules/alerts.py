@@ -7,12 +7,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from healthseg import rules
 from healthseg.errors import InvalidParameters, hint
-from healthseg.metrics.counting import epoch_day
-from healthseg.settings import SEVERITIES
+from healthseg.rules import SEVERITIES, TriggeredRule, rules
 
 LONGEST_COOLDOWN_DAYS = 90
+EPOCH_ORDINAL = dt.date(1970, 1, 1).toordinal()
 KEYS = ("thresholds", "minimum_severity", "cooldown_days")
 
 
@@ -63,7 +62,7 @@ def preferences(
 
 
 def _thresholds(thresholds: Any, tool: str) -> None:
-    known = {rule.name for rule in rules.rules(tool, "alert") if rule.threshold is not None}
+    known = {rule.name for rule in rules(tool, "alert") if rule.threshold is not None}
     if not isinstance(thresholds, Mapping):
         raise _refused("alert_preferences.thresholds", thresholds, "a mapping of rules to numbers")
     for name, value in thresholds.items():
@@ -83,14 +82,12 @@ def _refused(parameter: str, value: Any, rule: str, near: str = "") -> InvalidPa
     )
 
 
-def holding(
-    tool: str, wishes: Preferences, figures: Mapping[str, Any]
-) -> dict[str, dict[str, Any]]:
+def holding(tool: str, wishes: Preferences, figures: Mapping[str, Any]) -> dict[str, TriggeredRule]:
     """The alerts whose rules hold for these figures, by rule."""
     least = SEVERITIES.index(wishes.minimum_severity)
     found = {}
-    for rule in rules.rules(tool, "alert"):
-        outcome = rule.fires(figures, wishes.thresholds.get(rule.name))
+    for rule in rules(tool, "alert"):
+        outcome = rule.evaluate(figures, wishes.thresholds.get(rule.name))
         if outcome is not None and SEVERITIES.index(rule.severity) >= least:
             found[rule.name] = outcome
     return found
@@ -102,7 +99,7 @@ def raised(
     figures: Mapping[str, Any],
     before: Callable[[int], list[Mapping[str, Any] | None]],
     today: dt.date,
-) -> list[dict[str, Any]]:
+) -> list[TriggeredRule]:
     """What is raised today: what holds, and was not raised within the cooldown before.
 
     Nothing is remembered between calls: ``before(n)`` gives the figures of each of the n days before, and the
@@ -119,11 +116,13 @@ def raised(
         held = {
             name: alert
             for name, alert in held.items()
-            if _due([name in day for day in days], wishes.cooldown_days, epoch_day(today))
+            if _due(
+                [name in day for day in days],
+                wishes.cooldown_days,
+                today.toordinal() - EPOCH_ORDINAL,
+            )
         }
-    return sorted(
-        held.values(), key=lambda alert: (-SEVERITIES.index(alert["severity"]), alert["rule"])
-    )
+    return sorted(held.values(), key=lambda alert: (-SEVERITIES.index(alert.severity), alert.rule))
 
 
 def _due(held: list[bool], cooldown_days: int, today: int) -> bool:

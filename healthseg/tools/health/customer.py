@@ -1,0 +1,562 @@
+"""One customer's health: score, history, change, outlook, factors, recommendations."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+import pandas as pd
+
+from healthseg import rules
+from healthseg.data.memory import remember
+from healthseg.metrics import panel as panels
+from healthseg.metrics.counting import EPOCH, epoch_day
+from healthseg.periods import end_of_day_utc
+from healthseg.rules import alerts
+from healthseg.scoring import (
+    explain_change,
+    risk_level,
+    score_trend,
+    trend_window_days,
+)
+from healthseg.scoring import factors as score_factors
+from healthseg.scoring import opportunities as score_opportunities
+from healthseg.scoring.scored_panel import (
+    ARR_DAYS,
+    HISTORY_DAYS,
+    ScoredPanel,
+    ScoreModel,
+    churned_rows,
+    response_dates,
+    score_rows_of,
+    scored_panel,
+)
+from healthseg.settings import COMPONENTS, settings
+from healthseg.statistics.peers import peers_of
+from healthseg.tools import score_forecasts
+from healthseg.tools.base import Figure, Interval, integer, number, rounded, word
+from healthseg.tools.context import CustomerContext
+from healthseg.tools.health import outlook as ahead
+from healthseg.tools.health import words
+from healthseg.tools.health.result import (
+    ChangeExplanation,
+    ChangePart,
+    ComponentDetail,
+    ComponentScores,
+    CustomerCard,
+    Factor,
+    Factors,
+    HealthMetrics,
+    HealthScore,
+    HistoricalScore,
+    Mark,
+    MetricDetail,
+    Opportunity,
+    Trend,
+)
+
+TOOL = words.TOOL
+METRIC_FLOATS = ["value", "points", "weight", "effective_weight", "target"]
+METRIC_COLUMNS = [
+    "component",
+    "metric",
+    "label",
+    "unit",
+    *METRIC_FLOATS,
+    "missing_reason",
+]
+WITHHELD = "withheld: nothing is known of usage and engagement, or too little in all"
+NEVER_LIVE = "the customer churned on the day it signed up"
+HEALTH_METRICS = {
+    "weekly_active_users": "weekly_active_users",
+    "feature_adoption_rate": "feature_adoption_rate_30d",
+    "open_tickets": "open_tickets",
+    "nps_score": "nps_365d",
+    "nps_respondents": "nps_respondents_365d",
+    "payment_status": "payment_status",
+    "days_overdue": "worst_days_overdue",
+}
+
+
+class CustomerHealth:
+    """A customer's health at ``as_of``; a churned customer's on its last day (``day``)."""
+
+    def __init__(
+        self,
+        context: CustomerContext,
+        model: ScoreModel,
+        lookback_days: int,
+        risk_threshold: float,
+        scored: ScoredPanel | None = None,
+    ) -> None:
+        self.context, self.model = context, model
+        self.lookback_days, self.risk_threshold = lookback_days, risk_threshold
+        self.portfolio, self.settings = context.portfolio, context.settings
+        self.client_id, self.churned = context.client_id, context.churned
+        self.as_of, self.day = context.as_of, context.last_day
+        self.start = self.day - dt.timedelta(days=lookback_days)
+        self.scored = scored or self._scored()
+
+    def _scored(self) -> ScoredPanel:
+        days = self.lookback_days
+        if self.churned:
+            rows = churned_rows(self.portfolio, self.as_of, days, self.client_id)
+            return score_rows_of(self.portfolio, rows, self.day, days, self.model)
+        return scored_panel(self.portfolio, self.day, days, self.model, [self.client_id])
+
+    def result(
+        self, scoring_model: str, include_predictions: bool, preferences: alerts.Preferences
+    ) -> HealthScore:
+        """The response; ``include_predictions`` adds the forecast and the churn prediction."""
+        now, live = self.now, not self.churned
+        metrics, history, change = self.metrics(), self.history(), self.change()
+        coming, frames = self._outlook(include_predictions)
+        risks = rules.triggered(TOOL, "risk", self.figures)
+        actions = rules.triggered(TOOL, "action", self.figures) if live else []
+        raised = (
+            alerts.raised(TOOL, preferences, self.figures, self.figures_before, self.as_of)
+            if live
+            else []
+        )
+        marks = self.marks(history["date"].min())
+        opportunities, no_opportunities = self.opportunities()
+        why_withheld = self._why_withheld()
+        weeks = int(self.trend["weeks"])
+        return HealthScore(
+            as_of=self.as_of,
+            data_until=self.portfolio.data_until,
+            fingerprint=self.portfolio.fingerprint(self.as_of),
+            coverage=round(float(now["coverage"]), 4),
+            warnings=self._warnings(),
+            not_measured={"$.improvement_opportunities": no_opportunities}
+            if no_opportunities
+            else {},
+            client_id=self.client_id,
+            status=self.context.status,
+            customer=self.card(),
+            calculation_timestamp=end_of_day_utc(self.as_of, self.context.zone).strftime(
+                "%Y-%m-%dT%H:%M:%SZ"
+            ),
+            scoring_model=scoring_model,
+            component_weights=self.component_weights(),
+            current_health_score=Figure(integer(now["shown"]), why_withheld),
+            band=now["band"],
+            band_edges=self.settings.band_edges,
+            possible_range=Interval(lower=round(now["lowest"], 1), upper=round(now["highest"], 1)),
+            ramping=bool(now["ramping"]),
+            caps=self.caps(),
+            health_trend=Figure(
+                self.trend["trend"], f"{weeks} weekly scores, at least 6 are needed"
+            ),
+            trend=self.trend_part(),
+            score_change=Figure(self.score_change, "no score at one end of the look-back"),
+            component_scores=self.component_scores(),
+            components=self.components(metrics),
+            health_metrics=self.health_metrics(),
+            risk_level=Figure(risk_level(number(now["shown"]), self.risk_threshold), why_withheld),
+            risk_threshold=self.risk_threshold,
+            risk_indicators=[rule.text for rule in risks],
+            risk_indicators_detail=risks,
+            **coming,
+            historical_scores=self.historical_scores(history),
+            change_explanation=change,
+            contributing_factors=self.factors(),
+            improvement_opportunities=opportunities,
+            recommended_actions=[rule.text for rule in actions],
+            recommended_actions_detail=actions,
+            alerts=raised,
+            marks=marks,
+        ).with_frames(
+            history=history,
+            forecast=frames["forecast"],
+            change=change.waterfall(),
+            metrics=metrics,
+            churn=frames["churn"],
+            marks=pd.DataFrame(
+                [mark.model_dump() for mark in marks], columns=["date", "kind", "label"]
+            ),
+        )
+
+    # -- rows and figures ------------------------------------------------------------------
+
+    def row(self, day: dt.date) -> dict[str, Any] | None:
+        """The customer's metrics and scores on a day; None before it signed up."""
+        rows = self.scored.on(day)
+        return rows.iloc[0].to_dict() if len(rows) else None
+
+    @cached_property
+    def now(self) -> dict[str, Any]:
+        row = self.row(self.day)
+        assert row is not None  # the customer had signed up by its last day
+        return row
+
+    @cached_property
+    def then(self) -> dict[str, Any] | None:
+        return self.row(self.start)
+
+    @cached_property
+    def points(self) -> pd.DataFrame:
+        return self.scored.scores.points(self.client_id, self.day)
+
+    @cached_property
+    def trend(self) -> dict[str, Any]:
+        trend = score_trend(self.scored.frame, self.day, self.lookback_days, self.settings)
+        return trend.iloc[0].to_dict()
+
+    @property
+    def score_change(self) -> int | None:
+        """Between the shown scores at both ends of the look-back, by today's rules."""
+        now, then = self.now["shown"], None if self.then is None else self.then["shown"]
+        return None if then is None or pd.isna(now) or pd.isna(then) else int(now - then)
+
+    @cached_property
+    def figures(self) -> dict[str, Any]:
+        """The named figures that the rules read."""
+        earlier = self.row(self.day - dt.timedelta(days=ARR_DAYS))
+        return words.rule_figures(
+            self.now, self.then, earlier, self.trend, self.lookback_days, self.risk_threshold
+        )
+
+    def figures_before(self, days: int) -> list[Mapping[str, Any] | None]:
+        """The figures of each of the ``days`` days before, oldest first: for an alert's cooldown."""
+        past = [self.as_of - dt.timedelta(days=back) for back in range(days, 0, -1)]
+        dates = sorted({date for day in past for date in response_dates(day, self.lookback_days)})
+        rows = panels.build(self.portfolio, dates, [self.client_id])
+        signed_up = set(rows["date"])
+        return [
+            self._figures_on(rows, day) if pd.Timestamp(day) in signed_up else None for day in past
+        ]
+
+    def _figures_on(self, rows: pd.DataFrame, day: dt.date) -> dict[str, Any]:
+        dates = pd.to_datetime(response_dates(day, self.lookback_days))
+        rows = rows[rows["date"].isin(dates)]
+        scored = score_rows_of(self.portfolio, rows, day, self.lookback_days, self.model)
+        context = CustomerContext(self.portfolio, self.client_id, self.as_of)
+        context.as_of = day
+        return CustomerHealth(
+            context, self.model, self.lookback_days, self.risk_threshold, scored
+        ).figures
+
+    # -- the score and what is behind it ---------------------------------------------------
+
+    def card(self) -> CustomerCard:
+        row, customer = self.now, self.context.customer
+        renewal = number(row["renewal_day"])
+        # who managed the customer before the last day of the data is not known
+        today = self.as_of >= self.portfolio.data_until
+        currency = word(row["currency"]) or word(customer.get("currency"))
+        return CustomerCard(
+            name=self.context.name,
+            industry=self.context.industry,
+            region=word(customer.get("region")),
+            tier=word(row["tier"]),
+            plan=word(row["plan"]),
+            stage=word(row["stage"]),
+            arr=number(row["arr"]),
+            currency=currency or self.settings.reporting_currency,
+            seats=integer(row["seats"]),
+            renewal_on=None if renewal is None else EPOCH + dt.timedelta(days=int(renewal)),
+            days_to_renewal=None if renewal is None else int(renewal) - epoch_day(self.as_of),
+            tenure_days=int(row["tenure_days"]),
+            csm_id=word(customer.get("csm_id")) if today else None,
+            timezone=self.context.zone,
+        )
+
+    def component_weights(self) -> dict[str, float]:
+        """The weights in force, which sum to 1."""
+        if self.model.weights is not None:
+            return {name: round(weight, 6) for name, weight in self.model.weights.items()}
+        known = self.points.drop_duplicates("component").set_index("component")["component_weight"]
+        return {f"{name}_weight": round(float(known.get(name, 0.0)), 6) for name in COMPONENTS}
+
+    def component_scores(self) -> ComponentScores:
+        scores = {f"{name}_score": integer(self.now[f"{name}_score"]) for name in COMPONENTS}
+        reason = "none of its metrics is measured"
+        return ComponentScores(**{name: Figure(score, reason) for name, score in scores.items()})
+
+    def metrics(self) -> pd.DataFrame:
+        """The scorecard's metrics with values, points, targets and reasons of missing ones."""
+        frame = self.points[METRIC_COLUMNS].copy()
+        frame["target"] = frame["target"].where(frame["points"].notna())
+        reasons = [
+            words.why_missing(row.metric, row.missing_reason, self.portfolio.has)
+            if isinstance(row.missing_reason, str)
+            else None
+            for row in frame.itertuples()
+        ]
+        frame["missing_reason"] = pd.Series(reasons, index=frame.index, dtype=object)
+        return frame.astype(dict.fromkeys(METRIC_FLOATS, float))
+
+    def components(self, metrics: pd.DataFrame) -> list[ComponentDetail]:
+        parts = []
+        for name, rows in metrics.groupby("component", sort=False):
+            total = rows["weight"].sum()
+            known = rows.loc[rows["points"].notna(), "weight"].sum()
+            details = rows.drop(columns="component").to_dict("records")
+            parts.append(
+                ComponentDetail(
+                    component=name,
+                    score=integer(self.now[f"{name}_score"]),
+                    weight=round(total, 6),
+                    coverage=round(known / total, 4) if total else 0.0,
+                    metrics=[
+                        MetricDetail(**row | {key: rounded(row[key]) for key in METRIC_FLOATS})
+                        for row in details
+                    ],
+                )
+            )
+        return parts
+
+    def health_metrics(self) -> HealthMetrics:
+        opened = panels.span_of(
+            self.portfolio, self.client_id, self.day, self.lookback_days, "tickets_opened"
+        )
+        row = self.now
+        values: dict[str, Any] = {
+            key: word(row[name]) if key == "payment_status" else integer(row[name])
+            for key, name in HEALTH_METRICS.items()
+            if key != "feature_adoption_rate"
+        }
+        values["feature_adoption_rate"] = rounded(row["feature_adoption_rate_30d"])
+        values["support_ticket_count"] = integer(opened)
+        return HealthMetrics(**{key: Figure(value, "no data") for key, value in values.items()})
+
+    def caps(self) -> list[str]:
+        row = self.now
+        if pd.isna(row["cap"]):
+            return []
+        days = row["worst_days_overdue"]
+        return [f"capped at {row['cap']:.0f}: an invoice is {days:.0f} days overdue"]
+
+    def trend_part(self) -> Trend:
+        row = self.trend
+        few = "too few weekly scores"
+        interval = Interval(lower=rounded(row["lower"]), upper=rounded(row["upper"]))
+        return Trend(
+            slope_per_week=Figure(rounded(row["slope_per_week"]), few),
+            interval=Figure(None, few) if interval.lower is None else interval,
+            weeks=int(row["weeks"]),
+            interval_level=self.settings.interval_level,
+            window_days=trend_window_days(self.lookback_days),
+        )
+
+    def factors(self) -> Factors:
+        """What holds the score up (points it brings) and what pulls it down (points it costs)."""
+        if self.model.predictive:
+            sides = ahead.model_score_factors(self.portfolio, self.client_id, self.day, self.now)
+        else:
+            rows = score_factors(self.points, self.settings)
+            sides = tuple(
+                [_factor(row, side) for row in rows[rows["side"] == side].itertuples()]
+                for side in ("positive", "negative")
+            )
+        positive, negative = sides
+        return Factors(
+            positive=[factor.text for factor in positive],
+            negative=[factor.text for factor in negative],
+            positive_detail=positive,
+            negative_detail=negative,
+        )
+
+    def opportunities(self) -> tuple[list[Opportunity], str | None]:
+        """Steps that peers show to be within reach; or the reason why there are none."""
+        if self.model.predictive:
+            return [], None if self.churned else ahead.NO_OPPORTUNITIES
+        if self.churned:
+            return [], None
+        today = panels.panel(self.portfolio, [self.as_of])
+        least = self.settings.peers_min
+        group, peers = peers_of(today[today["live"].astype(bool)], self.client_id, least)
+        if group is None:
+            return [], f"fewer than {least} peers to take targets from"
+        values = {name: peers[name].to_numpy(dtype=float) for name in self.points["metric"]}
+        rows = score_opportunities(self.points, self.now, values, self.settings)
+        return [_opportunity(row, group) for row in rows.itertuples()], None
+
+    # -- history and change ----------------------------------------------------------------
+
+    def history(self) -> pd.DataFrame:
+        """A year's scores by today's rules: date, score, shown, coverage, lower, upper, note."""
+        first = min(self.portfolio.first_event_day, self.day)
+        since = max(self.day - dt.timedelta(days=HISTORY_DAYS), first)
+        frame = self.scored.frame
+        rows = frame[frame["date"] >= pd.Timestamp(since)].reset_index(drop=True)
+        note = self.scored.notes.get(self.client_id)
+        past = rows["date"] < pd.Timestamp(self.portfolio.data_until)
+        columns = {
+            "date": "date",
+            "score": "score",
+            "shown": "shown",
+            "coverage": "coverage",
+            "lower": "lowest",
+            "upper": "highest",
+        }
+        return pd.DataFrame({name: rows[column] for name, column in columns.items()}).assign(
+            note=pd.Series([note if before else None for before in past], dtype=object)
+        )
+
+    def historical_scores(self, history: pd.DataFrame) -> list[HistoricalScore]:
+        """Weekly dates within the look-back, and its first day."""
+        weeks = range(self.lookback_days // 7 + 1)
+        dates = {self.start, *(self.day - dt.timedelta(days=7 * week) for week in weeks)}
+        rows = history[history["date"].isin(pd.to_datetime(sorted(dates)))]
+        why = (
+            ahead.NO_MODEL_SCORE if self.model.predictive else "withheld where too little was known"
+        )
+        return [
+            HistoricalScore(
+                date=row.date.date(),
+                score=Figure(integer(row.shown), why),
+                coverage=round(row.coverage, 4),
+                note=word(row.note),
+            )
+            for row in rows.itertuples()
+        ]
+
+    def change(self) -> ChangeExplanation:
+        """Why the score changed in the look-back; the parts' points add up to the change."""
+        dates = {"from_date": self.start, "to_date": self.day}
+        if self.then is None:
+            return ChangeExplanation(
+                **dates,
+                score_then=None,
+                score_now=integer(self.now["shown"]),
+                change=None,
+                parts=[],
+                reason="the customer had not signed up then",
+            )
+        if self.model.predictive:
+            change = ahead.model_score_change(
+                self.portfolio, self.client_id, (self.start, self.then), (self.day, self.now)
+            )
+        else:
+            before = settings_at(self.portfolio, self.start)
+            rules_then = settings(before) if before is not None else self.settings
+            weights = self.model.weights
+            change = explain_change(
+                self.then, self.now, rules_then, self.settings, weights, weights
+            )
+        return ChangeExplanation(
+            **dates,
+            score_then=change.shown_then,
+            score_now=change.shown_now,
+            change=change.shown,
+            parts=[
+                ChangePart(
+                    kind=part.kind,
+                    metric=part.metric,
+                    label=part.label,
+                    points=part.displayed,
+                    unit=part.unit,
+                    value_then=rounded(part.value_then),
+                    value_now=rounded(part.value_now),
+                )
+                for part in change.parts
+            ],
+            reason=change.reason,
+        )
+
+    def marks(self, start: pd.Timestamp) -> list[Mark]:
+        """Events between the history's start and the day: calendar, changed settings, stages."""
+        portfolio, marks = self.portfolio, []
+        if portfolio.has("calendar"):
+            calendar = remember(portfolio, "calendar", lambda: portfolio.table("calendar"))
+            marks += [
+                Mark(date=pd.Timestamp(row.starts_on).date(), kind="calendar", label=str(row.label))
+                for row in calendar.itertuples()
+            ]
+        # the first settings that the ledger knows are no change
+        marks += [
+            Mark(date=entry.first_used_at.date(), kind="configuration", label="settings changed")
+            for entry in portfolio.settings_history[1:]
+        ]
+        if portfolio.has("stage_changes"):
+            days = remember(portfolio, "stage_days", lambda: portfolio.sql("metrics/stage_days"))
+            marks += [
+                Mark(
+                    date=pd.Timestamp(row.effective_day).date(), kind="stage", label=str(row.stage)
+                )
+                for row in days[days["client_id"] == self.client_id].itertuples()
+            ]
+        first = pd.Timestamp(start).date()
+        within = [mark for mark in marks if first <= mark.date <= self.day]
+        return sorted(within, key=lambda mark: (mark.date, mark.kind, mark.label))
+
+    # -- outlook ---------------------------------------------------------------------------
+
+    def _outlook(self, include: bool) -> tuple[dict[str, Any], dict[str, pd.DataFrame]]:
+        """The forecast and the churn prediction, with their frames; or why there are none."""
+        if self.churned or not include:
+            missing = Figure(None, "the customer has churned" if self.churned else "not requested")
+            empty = {
+                "forecast": pd.DataFrame(columns=score_forecasts.COLUMNS),
+                "churn": pd.DataFrame(columns=ahead.CHURN_COLUMNS),
+            }
+            fields = {"churn_prediction": missing, "predicted_scores": missing, "forecast": None}
+            return fields, empty
+        forecast = score_forecasts.score_forecast(self.scored, self.settings)
+        errors = score_forecasts.past_errors(self.portfolio, self.as_of, self.model)
+        predicted = ahead.predicted_scores(forecast, errors, self.as_of)
+        prediction, churn_frame = ahead.churn_prediction(
+            self.portfolio, self.client_id, word(self.now["tier"]), self.as_of
+        )
+        few = "too few weekly scores to forecast from"
+        fields = {
+            "churn_prediction": prediction,
+            "predicted_scores": predicted or Figure(None, few),
+            "forecast": ahead.forecast_part(forecast, errors, self.settings.interval_level),
+        }
+        return fields, {"forecast": forecast[score_forecasts.COLUMNS], "churn": churn_frame}
+
+    def _warnings(self) -> list[str]:
+        warnings = []
+        if not self.context.has_zone:
+            zone = self.settings.default_timezone
+            warnings.append(f"the customer has no time zone: days are those of {zone}")
+        if self.client_id in self.scored.notes:
+            note = self.scored.notes[self.client_id]
+            warnings.append(f"past scores use {note}: no earlier ones are known")
+        if self.churned:
+            day = self.context.churned_on
+            warnings.append(f"churned on {day}: everything is shown as of the day before")
+        return warnings
+
+    def _why_withheld(self) -> str:
+        if not self.now["live"]:
+            return NEVER_LIVE
+        return ahead.NO_MODEL_SCORE if self.model.predictive else WITHHELD
+
+
+def settings_at(portfolio: Any, day: dt.date) -> dict[str, Any] | None:
+    """The settings in force at the end of a day, as the ledger has them; None without any from then."""
+    known = [entry for entry in portfolio.settings_history if entry.first_used_at.date() <= day]
+    return dict(known[-1].settings) if known else None
+
+
+def _factor(row: Any, side: str) -> Factor:
+    effect = row.contribution if side == "positive" else -row.lost
+    return Factor(
+        text=words.factor(row.metric, row.label, row.value, side),
+        metric=row.metric,
+        unit=row.unit,
+        value=rounded(row.value),
+        points=rounded(row.points),
+        effect=round(effect, 2),
+    )
+
+
+def _opportunity(row: Any, group: str) -> Opportunity:
+    target = words.said(row.metric, row.target)
+    return Opportunity(
+        area=words.area(row.metric, row.label),
+        current_state=words.said(row.metric, row.value),
+        target_state=f"{target}, as at least a quarter of the peers ({group})",
+        impact=f"+{row.impact:.1f} points health score",
+        effort=words.effort(row.metric),
+        metric=row.metric,
+        current_value=rounded(row.value),
+        target_value=rounded(row.target),
+        points=round(row.impact, 2),
+    )

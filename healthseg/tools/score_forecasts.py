@@ -1,0 +1,108 @@
+"""Forecasts of scores with their back-tested errors, for one customer or a sample of the portfolio."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from healthseg.forecasting import backtest, forecast
+from healthseg.metrics.counting import customers
+from healthseg.periods import weekly
+from healthseg.scoring.scored_panel import SCORECARD, ScoredPanel, ScoreModel, scored_panel
+
+if TYPE_CHECKING:
+    from healthseg.data.portfolio import Portfolio
+    from healthseg.settings import Settings
+
+WEEKS = 13  # the farthest prediction is 90 days
+SAMPLE_CUSTOMERS = 40
+MIN_WEEKS = 30
+MIN_ERRORS = 20
+COLUMNS = ["date", "forecast", "lower", "upper", "method"]
+ERROR_COLUMNS = ["client_id", "origin", "step", "model", "error", "coverage"]
+
+
+def weekly_series(scored: ScoredPanel) -> pd.DataFrame:
+    """The weekly scores as forecasting's long frame, oldest first, without withheld ones."""
+    grid = pd.to_datetime(weekly(scored.as_of, 10**4 // 7)).astype("datetime64[us]")
+    frame = scored.frame
+    known = frame["live"] & frame["score"].notna() & frame["date"].isin(grid)
+    series = frame.loc[known, ["client_id", "date", "score"]]
+    return series.rename(columns={"score": "value"}).reset_index(drop=True)
+
+
+def score_forecast(scored: ScoredPanel, settings: Settings) -> pd.DataFrame:
+    """Every customer's score in the next 13 weeks; empty where there is no score."""
+    frame = weekly_series(scored)
+    if frame.empty:
+        return pd.DataFrame(columns=["client_id", *COLUMNS])
+    return forecast(
+        frame,
+        WEEKS,
+        settings.interval_level,
+        season_length=1,
+        lower_bound=0,
+        upper_bound=100,
+        spacing="weekly",
+    )
+
+
+def past_errors(
+    portfolio: Portfolio, as_of: dt.date, model: ScoreModel = SCORECARD
+) -> pd.DataFrame:
+    """Errors of forecasts made on earlier dates, over a fixed sample of the portfolio's customers."""
+    inputs = [portfolio.content(as_of), portfolio.settings.fingerprint, model.key, str(as_of)]
+    return portfolio.cache.get(
+        "score_errors", inputs, lambda: _back_tested(portfolio, as_of, model)
+    )
+
+
+def _back_tested(portfolio: Portfolio, as_of: dt.date, model: ScoreModel) -> pd.DataFrame:
+    frame = sample_series(portfolio, as_of, model=model)
+    if frame.empty:
+        return pd.DataFrame(columns=ERROR_COLUMNS)
+    errors = backtest(
+        frame,
+        WEEKS,
+        portfolio.settings.interval_level,
+        origins=6,
+        refit_every=6,
+        season_length=1,
+        lower_bound=0,
+        upper_bound=100,
+        spacing="weekly",
+    ).errors
+    compared = errors["model"].isin(["forecast", "naive"])
+    return errors.loc[compared, ERROR_COLUMNS].reset_index(drop=True)
+
+
+def sample_series(
+    portfolio: Portfolio,
+    as_of: dt.date,
+    count: int = SAMPLE_CUSTOMERS,
+    model: ScoreModel = SCORECARD,
+) -> pd.DataFrame:
+    """Weekly scores of a fixed sample of customers with 30 weeks or more, as a long frame."""
+    known = customers(portfolio).reset_index(drop=True)
+    signed_up = pd.to_datetime(known["signup_date"]) <= pd.Timestamp(as_of)
+    ids = sorted(
+        known.loc[signed_up, "client_id"], key=lambda name: hashlib.sha256(name.encode()).digest()
+    )[: 4 * count]
+    frame = weekly_series(scored_panel(portfolio, as_of, 7, model, sorted(ids)))
+    weeks = frame.groupby("client_id").size()
+    sample = [name for name in ids if weeks.get(name, 0) >= MIN_WEEKS][:count]
+    return frame[frame["client_id"].isin(sample)]
+
+
+def score_error_sd(portfolio: Portfolio, as_of: dt.date) -> float | None:
+    """How far a week's score is off by itself: the robust spread of one-week forecasts' errors, points."""
+    errors = past_errors(portfolio, as_of)
+    first = errors[(errors["model"] == "forecast") & (errors["step"] == 1)]
+    values = first["error"].to_numpy(dtype=float)
+    if len(values) < MIN_ERRORS:
+        return None
+    return float(1.4826 * np.median(np.abs(values - np.median(values))))
