@@ -12,6 +12,7 @@ from healthseg.clustering.sequences import ARROW
 from healthseg.data.memory import stored
 from healthseg.metrics import panel as panels
 from healthseg.scoring import training
+from healthseg.scoring.scored_panel import scorecard_rows
 from healthseg.tools.context import PortfolioContext
 from healthseg.tools.patterns import episodes, words
 from healthseg.tools.patterns.held import within
