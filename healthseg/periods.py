@@ -19,6 +19,11 @@ UTC = dt.UTC
 _DATE = re.compile(r"^\d{4}-\d{2}-\d{2}$")
 
 
+def wall_clock() -> dt.datetime:
+    """The current instant, for what is recorded and for nothing else: no figure of a response depends on it."""
+    return dt.datetime.now(UTC)
+
+
 def as_date(value: str | dt.date, parameter: str = "as_of") -> dt.date:
     """A calendar date from ``YYYY-MM-DD``, a date, or an instant at midnight.
 
@@ -78,13 +83,19 @@ def end_of_day_utc(day: dt.date, zone: str) -> dt.datetime:
     return following.astimezone(UTC)
 
 
+def local_day(moment: dt.datetime, zone: str) -> dt.date:
+    """The account-local day of an instant."""
+    return moment.astimezone(ZoneInfo(zone)).date()
+
+
 @functools.cache
 def zone_names() -> frozenset[str]:
     return frozenset(available_timezones())
 
 
 def _offset(zone: ZoneInfo, epoch: int) -> int:
-    return int(dt.datetime.fromtimestamp(epoch, zone).utcoffset().total_seconds())
+    offset = dt.datetime.fromtimestamp(epoch, zone).utcoffset()
+    return int(offset.total_seconds()) if offset else 0
 
 
 def _next_change(zone: ZoneInfo, low: int, high: int, offset: int) -> int:

@@ -51,7 +51,7 @@ DATABASES = {"duckdb", "sqlalchemy", "sqlite3", "psycopg"}
 NUMBERS = {"numpy", "pandas", "scipy", "statsmodels", "sklearn", "pyarrow"}
 READS_A_CLOCK = {
     "healthseg.data.storage",  # the age of derived files: in no figure
-    "healthseg.data.wallclock",
+    "healthseg.periods",
 }
 CLOCKS = re.compile(
     r"\b((datetime|date|dt|pd\.Timestamp)\.(now|utcnow|today)|time\.(time|time_ns|localtime|gmtime))$"

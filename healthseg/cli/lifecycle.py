@@ -73,11 +73,11 @@ def _left(step: Any) -> dict[str, Any]:
 
 def _run(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     """Delivers what is due, prints what happened; status 1 where messages were given up."""
-    from healthseg.data.outbox import run as outbox_run
+    from healthseg.data.outbox import delivery
     from healthseg.reports import portfolios
 
     portfolio = portfolios.open_portfolio(given.portfolio)
-    told = outbox_run.run(portfolio.ledger(), portfolio.settings.outbox, portfolio.folder)
+    told = delivery.run(portfolio.ledger(), portfolio.settings.outbox, portfolio.folder)
     _print(told)
     return ERROR if told["given_up"] else OK
 

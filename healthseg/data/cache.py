@@ -108,9 +108,10 @@ class Cache:
         with ``disk=False`` any hashable values. The value is then of any type and lives in memory alone. ``limit``
         bounds how many values of the name stay in memory: those used last.
         """
-        key = self._key(name, inputs) if disk else _memory_key(inputs)
-        load = functools.partial(self._stored, name, key, build) if disk else build
-        return self._remembered(name, key, load, limit)
+        if not disk:
+            return self._remembered(name, _memory_key(inputs), build, limit)
+        key = self._key(name, inputs)
+        return self._remembered(name, key, lambda: self._stored(name, key, build), limit)
 
     def rows(self, name: str, inputs: Any, build: Callable[[], pd.DataFrame]) -> CustomerRows:
         """Rows of all customers, sorted by ``k``, mapped into memory: reading one customer's loads no others."""

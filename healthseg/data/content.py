@@ -8,9 +8,8 @@ values that come later never change it, nor does an overwritten snapshot.
 from __future__ import annotations
 
 import datetime as dt
-import json
 from collections.abc import Mapping
-from pathlib import Path
+from typing import Any
 
 import duckdb
 
@@ -19,14 +18,50 @@ from healthseg.data.tables import SNAPSHOT, STATIC, Table
 
 Sums = dict[dt.date | None, int]
 FILE = "sums.json"
-_WORD = 2**64
+WORD = 2**64
 
 
-def _groups(table: Table) -> dict[tuple[str, ...], list[str]]:
+def table_sums(connection: duckdb.DuckDBPyConnection, table: Table) -> tuple[Sums, int]:
+    """Order-free sums of a table's clean rows by the day they became known (None: always), and of its snapshot."""
+    own = next(column.known_from for column in table.columns if column.required)
+    # what ties later values to their row: its key, else the columns known when the row appeared
+    identity = list(table.key) or [
+        column.name for column in table.columns if column.known_from == own
+    ]
     groups: dict[tuple[str, ...], list[str]] = {}
     for column in table.columns:
         groups.setdefault(column.known_from, []).append(column.name)
-    return groups
+    dated: Sums = {}
+    snapshot = 0
+    for known_from, names in groups.items():
+        values = ", ".join(f'"{name}"' for name in dict.fromkeys([*identity, *names]))
+        if known_from == SNAPSHOT:
+            query = f'SELECT {_sum("snapshot", values)} FROM "{table.name}"'
+            ((total,),) = connection.execute(query).fetchall()
+            snapshot = int(total)
+            continue
+        day, where = _known(table, known_from, names if known_from != own else [])
+        hashes = _sum("|".join(known_from), values)
+        query = f'SELECT {day} AS day, {hashes} FROM "{table.name}" {where} GROUP BY 1'
+        for known, total in connection.execute(query).fetchall():
+            dated[known] = (dated.get(known, 0) + int(total)) % WORD
+    return dated, snapshot % WORD
+
+
+def _sum(label: str, values: str) -> str:
+    return f"COALESCE(SUM(CAST(HASH('{label}', {values}) AS HUGEINT)), 0)"
+
+
+def _known(table: Table, known_from: tuple[str, ...], later: list[str]) -> tuple[str, str]:
+    """The day on which columns became known, and the condition that they did: ``later`` ones have a value."""
+    days = [_day(table, name) for name in known_from if (name,) != STATIC] or ["CAST(NULL AS DATE)"]
+    day = f"COALESCE({', '.join(days)})" if len(days) > 1 else days[0]
+    if known_from[-1:] == STATIC:
+        return day, ""
+    where = f"WHERE {day} IS NOT NULL"
+    if later:
+        where += " AND (" + " OR ".join(f'"{name}" IS NOT NULL' for name in later) + ")"
+    return day, where
 
 
 def _day(table: Table, name: str) -> str:
@@ -34,79 +69,28 @@ def _day(table: Table, name: str) -> str:
     return f"{column.stem}_day" if column.kind == "timestamp" else f'"{name}"'
 
 
-def _identity(table: Table, own: tuple[str, ...]) -> list[str]:
-    """What ties later values to their row: its key, else the columns known when the row appeared."""
-    return list(table.key) or [column.name for column in table.columns if column.known_from == own]
-
-
-def table_sums(connection: duckdb.DuckDBPyConnection, table: Table) -> tuple[Sums, int]:
-    """Order-free sums of a table's clean rows by the day they became known (None: always), and of its snapshot."""
-    own = next(column.known_from for column in table.columns if column.required)
-    dated: Sums = {}
-    snapshot = 0
-    for known_from, names in _groups(table).items():
-        values = ", ".join(f'"{name}"' for name in dict.fromkeys([*_identity(table, own), *names]))
-        if known_from == SNAPSHOT:
-            snapshot = int(
-                connection.execute(
-                    f"SELECT COALESCE(SUM(CAST(HASH('snapshot', {values}) AS HUGEINT)), 0) FROM \"{table.name}\""
-                ).fetchall()[0][0]
-            )
-            continue
-        days = [_day(table, name) for name in known_from if (name,) != STATIC]
-        day = (
-            f"COALESCE({', '.join(days)})"
-            if len(days) > 1
-            else (days[0] if days else "CAST(NULL AS DATE)")
-        )
-        always = known_from[-1:] == STATIC
-        where = "" if always else f"WHERE {day} IS NOT NULL"
-        if known_from != own and not always:  # a value that is not there says nothing on any day
-            where += " AND (" + " OR ".join(f'"{name}" IS NOT NULL' for name in names) + ")"
-        label = "|".join(known_from)
-        for known, total in connection.execute(
-            f"SELECT {day} AS day, SUM(CAST(HASH('{label}', {values}) AS HUGEINT)) FROM \"{table.name}\" {where} "
-            "GROUP BY 1"
-        ).fetchall():
-            dated[known] = (dated.get(known, 0) + int(total)) % _WORD
-    return dated, snapshot % _WORD
-
-
 def event_sums(months: Mapping[str, Month]) -> Sums:
     """Order-free sums of the counted events by account-local day."""
-    sums: Sums = {}
-    for month in months.values():
-        for text, _, total in month.record["days"]:
-            sums[dt.date.fromisoformat(text)] = int(total)
-    return sums
+    return {
+        dt.date.fromisoformat(text): int(total)
+        for month in months.values()
+        for text, _, total in month.record["days"]
+    }
 
 
 def until(sums: Sums, day: dt.date | None) -> int:
     """The sum over all that was known by the end of ``day``, or over all."""
-    return (
-        sum(total for known, total in sums.items() if day is None or known is None or known <= day)
-        % _WORD
-    )
+    known = (total for at, total in sums.items() if day is None or at is None or at <= day)
+    return sum(known) % WORD
 
 
-def write_sums(path: Path, sums: tuple[Sums, int]) -> None:
-    """Keep a table's sums; as texts, since JSON's numbers are not safe beyond 53 bits."""
+def to_json(sums: tuple[Sums, int]) -> dict[str, Any]:
+    """A table's sums as texts, since JSON's numbers are not safe beyond 53 bits."""
     dated, snapshot = sums
     days = [[None if day is None else day.isoformat(), str(total)] for day, total in dated.items()]
-    path.write_text(
-        json.dumps({"days": days, "snapshot": str(snapshot)}, separators=(",", ":")),
-        encoding="utf-8",
-    )
+    return {"days": days, "snapshot": str(snapshot)}
 
 
-def read_sums(path: Path) -> tuple[Sums, int] | None:
-    """The sums that were kept, or None where there are none, or half a file."""
-    try:
-        kept = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):
-        return None
-    days = {
-        None if day is None else dt.date.fromisoformat(day): int(total)
-        for day, total in kept["days"]
-    }
-    return days, int(kept["snapshot"])
+def from_json(values: Mapping[str, Any]) -> tuple[Sums, int]:
+    dated = {day and dt.date.fromisoformat(day): int(total) for day, total in values["days"]}
+    return dated, int(values["snapshot"])

@@ -1,24 +1,31 @@
 """The engine: DuckDB connections, and the SQL texts by name. Nothing above this folder runs SQL.
 
-The texts under ``sql/`` are plain enough to be turned into other engines' dialects;
-what prepares tables for them is written here and in ``validation``.
+The texts under ``sql/`` are plain enough to be turned into other engines' dialects; what prepares tables for them is
+written in Python, here and in ``validation``.
 """
 
 from __future__ import annotations
 
+import contextlib
+import datetime as dt
 import functools
 import hashlib
 import importlib.resources
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
+from types import TracebackType
 
 import duckdb
 import pandas as pd
 
-from healthseg.data.reading.sources import quoted
+from healthseg.data.sources import quoted
+from healthseg.periods import zone_names, zone_offsets
 
-BUILD_MEMORY = "1300MB"  # leaves room for the process itself within 2 GiB
+# leaves room for the process itself within 2 GiB
+BUILD_MEMORY = "1300MB"
 QUERY_MEMORY = "4GB"
+NO_ACCOUNTS = pd.DataFrame({"client_id": pd.Series(dtype="str"), "zone": pd.Series(dtype="str")})
 
 
 @functools.cache
@@ -28,16 +35,13 @@ def sql_text(name: str) -> str:
     >>> sql_text("facts/feature_life").startswith("-- Per customer, user and feature")
     True
     """
-    return (
-        importlib.resources.files("healthseg.data")
-        .joinpath("sql", *f"{name}.sql".split("/"))
-        .read_text("utf-8")
-    )
+    folder = importlib.resources.files("healthseg.data").joinpath("sql")
+    return folder.joinpath(*f"{name}.sql".split("/")).read_text("utf-8")
 
 
 @functools.cache
 def sql_hash(names: tuple[str, ...]) -> str:
-    """What derived data are keyed by, so that a changed text never meets old results."""
+    """Part of the key of derived data, so that a changed text never meets old results."""
     return hashlib.sha256("\0".join(sql_text(name) for name in names).encode()).hexdigest()[:16]
 
 
@@ -58,8 +62,8 @@ def connect(
         ("autoinstall_known_extensions", "false"),
     ):
         connection.execute(f"SET {name} = {value}")
-    # In a notebook without ipywidgets DuckDB draws no bar, and refuses to be told so.
-    if connection.execute("SELECT current_setting('enable_progress_bar')").fetchone()[0]:
+    # in a notebook without ipywidgets DuckDB draws no bar, and setting this raises an error
+    if connection.execute("SELECT current_setting('enable_progress_bar')").fetchall()[0][0]:
         connection.execute("SET enable_progress_bar = false")
     if search is not None:
         connection.execute(f"SET file_search_path = {quoted(str(search.resolve()))}")
@@ -74,9 +78,9 @@ def parquet(paths: Iterable[Path]) -> str:
 
 
 def run(
-    connection: duckdb.DuckDBPyConnection, name: str, frames: dict[str, pd.DataFrame]
+    connection: duckdb.DuckDBPyConnection, name: str, frames: Mapping[str, pd.DataFrame]
 ) -> pd.DataFrame:
-    """The result of ``sql/<name>.sql`` over the connection's views and the frames given by name."""
+    """The result of ``sql/<name>.sql`` over the connection's views and the frames passed by name."""
     for key, frame in frames.items():
         connection.register(key, frame)
     try:
@@ -84,3 +88,87 @@ def run(
     finally:
         for key in frames:
             connection.unregister(key)
+
+
+def create_table(
+    connection: duckdb.DuckDBPyConnection,
+    name: str,
+    frame: pd.DataFrame,
+    select: str = "SELECT * FROM frame",
+) -> None:
+    """The temporary table ``name`` with the rows of a select over ``frame``."""
+    connection.register("frame", frame)
+    try:
+        connection.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS {select}")
+    finally:
+        connection.unregister("frame")
+
+
+def create_zones(connection: duckdb.DuckDBPyConnection) -> None:
+    """``known_zones``: the time zones that values are checked against."""
+    create_table(connection, "known_zones", pd.DataFrame({"zone": sorted(zone_names())}))
+
+
+def create_accounts(connection: duckdb.DuckDBPyConnection, accounts: pd.DataFrame) -> None:
+    """``accounts``: the known customers with their time zones."""
+    columns = ("client_id", "zone")
+    casts = ", ".join(f"CAST({name} AS VARCHAR) AS {name}" for name in columns)
+    create_table(connection, "accounts", accounts, f"SELECT {casts} FROM frame")
+
+
+def create_offsets(
+    connection: duckdb.DuckDBPyConnection, start: dt.date, end: dt.date, id_type: str = "VARCHAR"
+) -> None:
+    """``account_offsets``: the offset from UTC of each of ``accounts``, over these days."""
+    rows = connection.execute("SELECT DISTINCT zone FROM accounts").fetchall()
+    names = ["zone", "from_epoch", "until_epoch", "offset_seconds"]
+    zones = [zone for (zone,) in rows] or ["UTC"]
+    offsets = pd.DataFrame(zone_offsets(zones, start, end), columns=names)
+    create_table(
+        connection,
+        "account_offsets",
+        offsets.astype(dict.fromkeys(names[1:], "int64")),
+        f"SELECT CAST(a.client_id AS {id_type}) AS client_id, frame.* FROM accounts AS a "
+        "JOIN frame ON frame.zone = a.zone",
+    )
+
+
+class BuildConnection:
+    """The connection on which tables are cleaned and facts are built, opened when there is something to build.
+
+    It holds what validation joins with: ``known_zones`` and ``accounts``. A portfolio whose files did not change opens
+    no connection. ``connect`` provides it for the length of a block.
+    """
+
+    def __init__(
+        self, connect: Callable[[], AbstractContextManager[duckdb.DuckDBPyConnection]]
+    ) -> None:
+        self._connect = connect
+        self._closing = contextlib.ExitStack()
+        self._opened: duckdb.DuckDBPyConnection | None = None
+        self._accounts = NO_ACCOUNTS
+
+    @property
+    def connection(self) -> duckdb.DuckDBPyConnection:
+        if self._opened is None:
+            self._opened = self._closing.enter_context(self._connect())
+            create_zones(self._opened)
+            create_accounts(self._opened, self._accounts)
+        return self._opened
+
+    def set_accounts(self, accounts: pd.DataFrame) -> None:
+        """From now on these are the known customers."""
+        self._accounts = accounts
+        if self._opened is not None:
+            create_accounts(self._opened, accounts)
+
+    def __enter__(self) -> BuildConnection:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        problem: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._closing.close()

@@ -7,37 +7,30 @@ import datetime as dt
 import functools
 import os
 import re
-import shutil
+import tempfile
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 import pandas as pd
 
 from healthseg.data import content as contents
 from healthseg.data import engine
-from healthseg.data.cache import Cache, code_digest
-from healthseg.data.ledger import stages as ledger_stages
-from healthseg.data.reading import clean_rows, crosschecks
-from healthseg.data.reading.cleaning import (
-    ROWS,
-    clean_table,
-    prepare_accounts,
-    refusal,
-    schema,
-    unreadable,
-)
-from healthseg.data.reading.event_store import EventStore
-from healthseg.data.reading.parsing import SQL_TYPES
-from healthseg.data.reading.sources import Sources, locate
-from healthseg.data.reading.validation import Refused
-from healthseg.data.reports import Check, TableReport
-from healthseg.data.store import Store, root_for
+from healthseg.data.cache import Cache
+from healthseg.data.cleaning import ROWS, empty_select, read_frame, read_records
+from healthseg.data.discovery import locate
+from healthseg.data.events import Events
+from healthseg.data.ledger.glance import FILE_NAME, SettingsInForce
+from healthseg.data.ledger.location import LedgerLocation, stage_view
+from healthseg.data.loading import LoadedTables, contract_version, load
+from healthseg.data.quality import Check, TableReport, cross_checks
+from healthseg.data.sources import Sources
+from healthseg.data.storage import FOLDER, read_json, root_for, write_json
+from healthseg.data.store import Store
 from healthseg.data.tables import CLIENT_ID_RULE, TABLES, Table
-from healthseg.data.wallclock import wall_clock
-from healthseg.data.workbench import Workbench
+from healthseg.data.validation import SQL_TYPES
 from healthseg.errors import (
     ClientNotFound,
     DataRetrievalError,
@@ -46,18 +39,17 @@ from healthseg.errors import (
     hint,
     near,
 )
-from healthseg.periods import as_date
-from healthseg.settings import Settings, fingerprint
-from healthseg.settings import settings as make_settings
+from healthseg.periods import as_date, wall_clock
+from healthseg.settings import Settings
+from healthseg.settings import settings as read_settings
+from healthseg.settings.base import fingerprint
 
-
-def contract_version() -> str:
-    """Changes with the code that reads, validates and counts, and with the engine's own hashes."""
-    return f"{duckdb.__version__}-{code_digest('data', contents=True)}"
+if TYPE_CHECKING:
+    from healthseg.data.ledger.ledger import Ledger, StageEvent
 
 
 class Portfolio:
-    """A portfolio of customers: tables as given, validated, and counted.
+    """A portfolio of customers: its tables, validated and counted.
 
     ``path`` is a folder of ``<table>.parquet|csv|csv.gz`` files (or folders of such
     files), a ``portfolio.toml``, a DuckDB file or a database address. Opening reads
@@ -79,13 +71,11 @@ class Portfolio:
         self.settings = settings
         self.clock = clock
         self.root = root_for(sources.folder, sources.identity, local=sources.local)
-        self.store = Store(self.root)
         self.cache = Cache(self.root)
+        self.store = Store(self.root)
         self._sources = sources
         self._token = uuid.uuid4().hex[:8]
         self._connection: duckdb.DuckDBPyConnection | None = None
-        self._reports: dict[str, TableReport] = {}
-        self._folders: dict[str, Path] = {}
         self._states: dict[tuple[dt.date | None, tuple[str, ...]], str] = {}
 
     @classmethod
@@ -95,212 +85,99 @@ class Portfolio:
         settings: Settings | Mapping[str, Any] | None = None,
         clock: Callable[[], dt.datetime] = wall_clock,
     ) -> Portfolio:
-        """The portfolio at ``path``; ``settings`` given here stand over those that lie beside the data.
+        """The portfolio at ``path``; ``settings`` override those beside the data.
 
         ``clock`` says when something is recorded in its ledger; no figure depends on it.
 
         Raises DataRetrievalError where there are no tables, IntegrationError where a
-        database does not answer, InvalidParameters for settings that cannot be.
+        database does not answer, InvalidParameters for invalid settings.
         """
         sources = locate(path)
         if not isinstance(settings, Settings):
-            settings = make_settings({**sources.settings, **(settings or {})})
+            settings = read_settings({**sources.settings, **(settings or {})})
         return cls(sources, settings, clock)
-
-    # what is there
-
-    def has(self, name: str) -> bool:
-        """Whether the table was given and could be used; stages may also have been recorded."""
-        self._known_table(name)
-        report = self.reports.get(name)
-        given = report is not None and not report.refused
-        return given or (name == "stage_changes" and bool(self.recorded_stages))
-
-    def table(self, name: str) -> pd.DataFrame:
-        """The validated rows of a table, sorted by its key; raises DataRetrievalError for one missing or refused."""
-        table = self._require(name)
-        if name == "events":
-            columns = ", ".join(f'"{column}"' for column in table.names)
-            order = ", ".join(
-                f'"{column}" NULLS LAST'
-                for column in ("client_id", "occurred_at", *table.names[2:])
-            )
-            frame = self.connection().execute(f"SELECT {columns} FROM events ORDER BY {order}").df()
-        else:
-            frame = clean_rows.frame(self._folders[name], table.names)
-        words = [column.name for column in table.columns if SQL_TYPES[column.kind] == "VARCHAR"]
-        return frame.astype(dict.fromkeys(words, "str"))
-
-    @functools.cached_property
-    def reports(self) -> dict[str, TableReport]:
-        """The accounting of each table that was given, in the contract's order."""
-        with Workbench(self._working) as bench:
-            names = [name for name in TABLES if name in self._sources.parts and name != "events"]
-            found = {}
-            for name in names:
-                found[name] = self._cleaned(bench, TABLES[name])
-                if name == "customers" and not found[name].refused:
-                    bench.know(self._accounts)
-            if "events" in self._sources.parts:
-                found["events"] = self._counted(bench, found)
-        return {name: found[name] for name in TABLES if name in found}
-
-    @functools.cached_property
-    def _accounts(self) -> pd.DataFrame:
-        """Each customer's id and time zone."""
-        frame = clean_rows.frame(self._folders["customers"], ("client_id", "timezone"))
-        zone = frame["timezone"].fillna(self.settings.default_timezone)
-        return pd.DataFrame({"client_id": frame["client_id"], "zone": zone})
-
-    @functools.cached_property
-    def _accounts_fingerprint(self) -> str:
-        return fingerprint(self._accounts.to_dict("split")["data"])
-
-    def _cleaned(self, bench: Workbench, table: Table) -> TableReport:
-        """A table's report and clean rows, from the store where its files did not change."""
-        parts = self._sources.parts[table.name]
-        token = self._sources.token(table.name)
-        known = table.of_customers and "customers" in self._folders
-        accounts = self._accounts_fingerprint if known else ""
-        key = fingerprint(
-            [
-                contract_version(),
-                table.name,
-                token or uuid.uuid4().hex,
-                accounts,
-                self.settings.max_loss_share,
-                self.settings.csat_max,
-            ]
-        )
-        name = f"{table.name}-{key}"
-        folder = self.store.path("tables", name)
-        report = self.store.get_json("reports", name) if folder.is_dir() else None
-        if report is not None:
-            self._folders[table.name] = folder
-            return TableReport.from_dict(report)
-
-        def fill(target: Path) -> None:  # the report first: who finds the folder finds it too
-            cleaned = clean_table(bench.connection, table, parts, self.settings, target)
-            self.store.put_json("reports", name, cleaned.to_dict())
-
-        if folder.is_dir():  # its report is lost
-            shutil.rmtree(folder)
-        self._folders[table.name] = self.store.make_folder(folder, fill)
-        self._evict()
-        return TableReport.from_dict(self.store.get_json("reports", name))
-
-    def _evict(self) -> None:
-        """Clean tables that were made more than a month ago and are not in use, and what crashed processes left."""
-        current = {folder.name for folder in self._folders.values()}
-        self.store.evict("tables", days=30, keep=current)
-        self.store.evict("reports", days=30, keep={f"{name}.json" for name in current})
-        self.store.evict("spill", days=1)
-
-    def _counted(self, bench: Workbench, found: Mapping[str, TableReport]) -> TableReport:
-        """The events' report; their facts are built, or found in the store."""
-        parts = self._sources.parts["events"]
-        if "customers" not in found or found["customers"].refused:
-            return refusal("events", parts, "the customers that they belong to are not usable")
-        try:
-            self._event_store = EventStore.build(
-                self.store,
-                bench,
-                parts,
-                self._accounts,
-                self._excluded(found),
-                self.settings,
-                contract_version(),
-            )
-            return self._event_store.report(bench, self.settings)
-        except Refused as problem:
-            return refusal("events", parts, str(problem))
-        except duckdb.Error as problem:
-            return refusal("events", parts, unreadable(parts[0], problem))
-
-    def _excluded(self, found: Mapping[str, TableReport]) -> pd.DataFrame:
-        """Internal and test users, by the settings: left out of facts."""
-        pairs = [
-            pd.DataFrame({"client_id": pd.Series(dtype="str"), "user_id": pd.Series(dtype="str")})
-        ]
-        domains = {domain.lower() for domain in self.settings.exclude_email_domains}
-        if self.settings.exclude_users:
-            named = pd.DataFrame({"user_id": sorted(self.settings.exclude_users)})
-            pairs.append(self._accounts[["client_id"]].merge(named, how="cross"))
-        if domains and "users" in found and not found["users"].refused:
-            users = clean_rows.frame(
-                self._folders["users"], ("client_id", "user_id", "email_domain")
-            )
-            pairs.append(
-                users.loc[users["email_domain"].str.lower().isin(domains), ["client_id", "user_id"]]
-            )
-        return pd.concat(pairs).drop_duplicates().sort_values(["client_id", "user_id"])
-
-    # what was recorded
-
-    @property
-    def has_ledger(self) -> bool:
-        """Whether something may have been recorded."""
-        return ledger_stages.there_is(self.settings.ledger, self._ledger_file)
-
-    @property
-    def has_recorded_stages(self) -> bool:
-        """Whether stages may have been recorded, now."""
-        return ledger_stages.may_have_stages(self.settings.ledger, self._ledger_file)
-
-    def ledger(self) -> Any:
-        """The ledger of this portfolio, opened with its clock; reading from one that is not there finds nothing."""
-        return ledger_stages.opened(self.settings.ledger, self._ledger_file, self.clock)
-
-    @functools.cached_property
-    def settings_history(self) -> list[Any]:
-        """The settings that were in force, oldest first, as the ledger has them when they are first asked for."""
-        return ledger_stages.settings_history(self.settings.ledger, self._ledger_file, self.clock)
 
     @property
     def folder(self) -> Path:
-        """Where the portfolio's files lie."""
+        """The folder of the portfolio's files."""
         return self._sources.folder
 
-    @functools.cached_property
-    def _ledger_file(self) -> Path | None:
-        return ledger_stages.ledger_file(self._sources.folder, self._sources.local)
+    # tables
+
+    def has(self, name: str) -> bool:
+        """Whether the table exists and can be used; stages may also have been recorded."""
+        _require_known(name)
+        return self._loaded.usable(name) or (name == "stage_changes" and bool(self.recorded_stages))
+
+    def table(self, name: str) -> pd.DataFrame:
+        """The validated rows of a table, sorted by its key; raises DataRetrievalError for a missing or refused one."""
+        table = self._require(name)
+        if name == "events":
+            columns = ", ".join(f'"{column}"' for column in table.names)
+            order = ("client_id", "occurred_at", *table.names[2:])
+            keys = ", ".join(f'"{column}" NULLS LAST' for column in order)
+            frame = self.connection().execute(f"SELECT {columns} FROM events ORDER BY {keys}").df()
+        else:
+            frame = read_frame(self._loaded.folders[name], table.names)
+        words = [column.name for column in table.columns if SQL_TYPES[column.kind] == "VARCHAR"]
+        return frame.astype(dict.fromkeys(words, "str"))
+
+    @property
+    def reports(self) -> dict[str, TableReport]:
+        """The accounting of each table of the sources, in the contract's order."""
+        return self._loaded.reports
+
+    def check(self) -> Check:
+        """What each table holds, what was dropped and why, and whether the portfolio can be used."""
+        problems = [
+            f"{name} is not usable: {report.reason}"
+            for name, report in self.reports.items()
+            if report.refused
+        ]
+        required = [name for name, table in TABLES.items() if table.required]
+        problems += [
+            f"{name} is missing: it is required{self._similar_file(name)}"
+            for name in required
+            if name not in self.reports
+        ]
+        usable, warnings = all(map(self.has, required)), list(self._sources.notes)
+        if usable:
+            warnings += cross_checks(self.connection(), self.data_until)
+        return Check(
+            str(self.path),
+            usable,
+            problems,
+            warnings,
+            self.reports,
+            [name for name in TABLES if name not in self.reports],
+            self.first_event_day.isoformat() if usable else None,
+            self.data_until.isoformat() if usable else None,
+        )
 
     @functools.cached_property
-    def recorded_stages(self) -> list[Any]:
-        """The stage events of the ledger when they were first asked for; ``reload_ledger`` reads them again."""
-        return self.ledger().stage_events() if self.has_recorded_stages else []
+    def _loaded(self) -> LoadedTables:
+        return load(self._sources, self.settings, self.root / FOLDER, self._building)
 
-    # time
-
-    @functools.cached_property
-    def first_event_day(self) -> dt.date:
-        """The account-local day of the portfolio's first event: from here on, no events means none."""
+    @property
+    def _events(self) -> Events:
         self._require("events")
-        return self._event_store.first_day
+        assert self._loaded.events is not None
+        return self._loaded.events
 
-    @functools.cached_property
-    def data_until(self) -> dt.date:
-        """The portfolio's last whole day: the setting, else the last day of UTC with an event at 23:00 or later,
-        or the last calendar day of rows without times."""
-        if self.settings.data_until is not None:
-            return self.settings.data_until
-        self._require("events")
-        return self._event_store.last_whole_day
+    def _require(self, name: str) -> Table:
+        _require_known(name)
+        report = self.reports.get(name)
+        if report is None or report.refused:
+            problem = f"the portfolio {self.path} has no table {name}{self._similar_file(name)}"
+            if report is not None:
+                problem = f"table {name} of {self.path} was refused: {report.reason}"
+            raise DataRetrievalError(problem, parameter="table", value_provided=name)
+        return TABLES[name]
 
-    def as_of(self, value: str | dt.date | None = None) -> dt.date:
-        """The date to read the portfolio at, ``data_until`` by default; raises InvalidParameters outside the data."""
-        if value is None:
-            return self.data_until
-        day = as_date(value)
-        if not self.first_event_day <= day <= self.data_until:
-            raise InvalidParameters(
-                f"as_of {day} lies {'after' if day > self.data_until else 'before'} the data, which run from "
-                f"{self.first_event_day} to {self.data_until}",
-                parameter="as_of",
-                value_provided=str(value),
-                validation_rule=f"a date from {self.first_event_day} to {self.data_until}",
-            )
-        return day
+    def _similar_file(self, name: str) -> str:
+        """The note about a file whose name is near that of a missing table, in brackets."""
+        notes = (note for note in self._sources.notes if f"did you mean {name}?" in note)
+        return next((f" ({note})" for note in notes), "")
 
     # customers
 
@@ -325,90 +202,126 @@ class Portfolio:
 
     @functools.cached_property
     def _clients(self) -> dict[str, dict[str, Any]]:
-        names = self._require("customers").names
-        return {
-            row["client_id"]: row for row in clean_rows.records(self._folders["customers"], names)
-        }
+        rows = read_records(self._customers_folder, TABLES["customers"].names)
+        return {row["client_id"]: row for row in rows}
+
+    @property
+    def _customers_folder(self) -> Path:
+        self._require("customers")
+        return self._loaded.folders["customers"]
+
+    # time
+
+    @functools.cached_property
+    def first_event_day(self) -> dt.date:
+        """The account-local day of the portfolio's first event: from this day on, a day without events is known."""
+        return self._events.first_day
+
+    @functools.cached_property
+    def data_until(self) -> dt.date:
+        """The portfolio's last whole day: the setting, else the last day of UTC with an event at 23:00 or later,
+        or the last calendar day of rows without times."""
+        return self.settings.data_until or self._events.last_whole_day
+
+    def as_of(self, value: str | dt.date | None = None) -> dt.date:
+        """The date to read the portfolio at, ``data_until`` by default; raises InvalidParameters outside the data."""
+        if value is None:
+            return self.data_until
+        day = as_date(value)
+        if not self.first_event_day <= day <= self.data_until:
+            side = "after" if day > self.data_until else "before"
+            raise InvalidParameters(
+                f"as_of {day} lies {side} the data, which run from {self.first_event_day} to {self.data_until}",
+                parameter="as_of",
+                value_provided=str(value),
+                validation_rule=f"a date from {self.first_event_day} to {self.data_until}",
+            )
+        return day
 
     # SQL
 
-    @contextlib.contextmanager
-    def _working(self):
-        """A short-lived connection for reading and building, with memory kept for the process."""
-        self._spill.mkdir(parents=True, exist_ok=True)
-        search = self._sources.search or self._sources.folder
-        connection = engine.connect(
-            self._spill, memory=engine.BUILD_MEMORY, search=search, attach=self._sources.attach
-        )
-        try:
-            yield connection
-        finally:
-            connection.close()
-            with contextlib.suppress(OSError):
-                self._spill.rmdir()
+    def sql(self, name: str, **frames: pd.DataFrame) -> pd.DataFrame:
+        """The result of ``sql/<name>.sql`` over the views, and over the frames passed by name."""
+        return engine.run(self.connection(), name, frames)
 
     def connection(self) -> duckdb.DuckDBPyConnection:
         """The portfolio's connection, opened at first use: a view for each clean table (without rows where it is
         missing or refused) and for each fact. Raises DataRetrievalError where customers or events are unusable."""
         if self._connection is None:
-            for name in ("customers", "events"):
-                self._require(name)
+            self._require("customers")
+            events, loaded = self._events, self._loaded
             connection = engine.connect(self._spill)
             for name, table in TABLES.items():
                 if name != "events":
-                    usable = name in self._folders and not self.reports[name].refused
-                    select = (
-                        f"SELECT * FROM {engine.parquet([self._folders[name] / ROWS])}"
-                        if usable
-                        else schema(table)
-                    )
+                    usable = loaded.usable(name)
+                    rows = engine.parquet([loaded.folders[name] / ROWS]) if usable else ""
+                    select = f"SELECT * FROM {rows}" if usable else empty_select(table)
                     if name == "stage_changes":
                         connection.execute(f"CREATE VIEW imported_stage_changes AS {select}")
-                        zones = dict(
-                            zip(self._accounts["client_id"], self._accounts["zone"], strict=True)
-                        )
-                        select = ledger_stages.stage_view(
-                            connection, select, self.recorded_stages, zones
-                        )
+                        zones = dict(loaded.accounts.itertuples(index=False, name=None))
+                        select = stage_view(connection, select, self.recorded_stages, zones)
                     connection.execute(f'CREATE VIEW "{name}" AS {select}')
-            prepare_accounts(connection, self._accounts)
-            self._event_store.create_views(connection)
+            engine.create_accounts(connection, loaded.accounts)
+            events.create_views(connection)
             self._connection = connection
         return self._connection
 
-    def sql(self, name: str, **frames: pd.DataFrame) -> pd.DataFrame:
-        """The result of ``sql/<name>.sql`` over the views, and over the frames given by name."""
-        return engine.run(self.connection(), name, frames)
+    @contextlib.contextmanager
+    def _building(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A short-lived connection for reading and building, whose memory leaves room for the process."""
+        search = self._sources.search or self._sources.folder
+        attach = self._sources.attach
+        with contextlib.closing(
+            engine.connect(self._spill, memory=engine.BUILD_MEMORY, search=search, attach=attach)
+        ) as connection:
+            yield connection
 
-    # provenance
+    @property
+    def _spill(self) -> Path:
+        """The folder that this process' queries spill to: a copy in another process has its own."""
+        return Path(tempfile.gettempdir()) / f"healthseg-spill-{os.getpid()}-{self._token}"
+
+    # the ledger
+
+    @property
+    def has_ledger(self) -> bool:
+        """Whether something may have been recorded."""
+        return self._ledger_location.exists
+
+    @property
+    def has_recorded_stages(self) -> bool:
+        """Whether stages may have been recorded, now."""
+        return self._ledger_location.may_have_stages
+
+    def ledger(self) -> Ledger:
+        """The ledger of this portfolio, opened with its clock; reading from one that does not exist returns nothing."""
+        return self._ledger_location.open()
 
     @functools.cached_property
-    def _sums(self) -> tuple[contents.Sums, int]:
-        """By day, what became known in all tables; and the snapshot's sum."""
-        self._require("customers")
-        self._require("events")
-        dated: contents.Sums = contents.event_sums(self._event_store.months)
-        snapshots = 0
-        for place, (name, table) in enumerate(TABLES.items(), start=1):
-            if name == "events" or not self.has(name):
-                continue
-            sums, snapshot = self._table_sums(table)
-            for day, total in sums.items():
-                dated[day] = (dated.get(day, 0) + place * total) % 2**64
-            snapshots = (snapshots + place * snapshot) % 2**64
-        return dated, snapshots
+    def recorded_stages(self) -> list[StageEvent]:
+        """The ledger's stage events as they were when first read; ``reload_ledger`` reads them again."""
+        return self.ledger().stage_events() if self.has_recorded_stages else []
 
-    def _table_sums(self, table: Table) -> tuple[contents.Sums, int]:
-        """A table's sums, kept beside its clean rows unless stages that were recorded stand among them."""
-        if table.name == "stage_changes" and self.recorded_stages:
-            return contents.table_sums(self.connection(), table)
-        file = self._folders[table.name] / contents.FILE
-        kept = contents.read_sums(file)
-        if kept is None:
-            kept = contents.table_sums(self.connection(), table)
-            with self.store.writing(file) as temporary:
-                contents.write_sums(temporary, kept)
-        return kept
+    @functools.cached_property
+    def settings_history(self) -> list[SettingsInForce]:
+        """The settings that were in force, oldest first, as the ledger had them when first read."""
+        return self._ledger_location.settings_history()
+
+    def reload_ledger(self) -> None:
+        """Reads the ledger anew when it is next needed, and drops from memory what was computed with it."""
+        self.close()
+        self.cache.forget()
+        self._states.clear()
+        for name in ("recorded_stages", "settings_history", "_sums"):
+            self.__dict__.pop(name, None)
+
+    @property
+    def _ledger_location(self) -> LedgerLocation:
+        """Beside tables that are files, also where that folder cannot be written; else where the settings say."""
+        file = self._sources.folder / FILE_NAME if self._sources.local else None
+        return LedgerLocation(self.settings.ledger, file, self.clock)
+
+    # provenance
 
     def content(self, day: dt.date | None = None) -> str:
         """A fingerprint of all that was knowable by the end of ``day``: later rows and values never change it.
@@ -416,13 +329,8 @@ class Portfolio:
         Without a day, of all rows whenever they became known.
         """
         dated, snapshot = self._sums
-        return fingerprint(
-            [
-                contract_version(),
-                contents.until(dated, day),
-                snapshot if day is None or day >= self.data_until else None,
-            ]
-        )
+        current = snapshot if day is None or day >= self.data_until else None
+        return fingerprint([contract_version(), contents.until(dated, day), current])
 
     def state(self, day: dt.date | None = None, sections: Sequence[str] = ()) -> str:
         """What a cached value depends on: the rows known by the end of ``day`` (None: all rows), and settings.
@@ -436,7 +344,7 @@ class Portfolio:
         return self._states[key]
 
     def fingerprint(self, as_of: dt.date | None = None, *, ledger: str | None = None) -> str:
-        """A fingerprint of version, settings, all rows and the ledger's head: what a response is made from."""
+        """A fingerprint of version, settings, all rows and the ledger's head: what a response is computed from."""
         rows = {name: [report.kept, report.refused] for name, report in self.reports.items()}
         dated, snapshot = self._sums
         return fingerprint(
@@ -444,90 +352,59 @@ class Portfolio:
                 contract_version(),
                 self.settings.fingerprint,
                 rows,
-                sum(dated.values()) % 2**64,
+                contents.until(dated, None),
                 snapshot,
                 str(as_of) if as_of else None,
                 ledger,
             ]
         )
 
-    def check(self) -> Check:
-        """What each table holds, what was dropped and why, and whether the portfolio can be used."""
-        problems = [
-            f"{name} is not usable: {report.reason}"
-            for name, report in self.reports.items()
-            if report.refused
-        ]
-        problems += [
-            f"{name} is missing: it is required{self._note_for(name)}"
-            for name, table in TABLES.items()
-            if table.required and name not in self.reports
-        ]
-        usable = all(self.has(name) for name, table in TABLES.items() if table.required)
-        warnings = list(self._sources.notes) + (crosschecks.warnings(self) if usable else [])
-        return Check(
-            str(self.path),
-            usable,
-            problems,
-            warnings,
-            self.reports,
-            [name for name in TABLES if name not in self.reports],
-            self.first_event_day.isoformat() if usable else None,
-            self.data_until.isoformat() if usable else None,
-        )
+    @functools.cached_property
+    def _sums(self) -> tuple[contents.Sums, int]:
+        """By day, what became known in all tables; and the snapshot's sum."""
+        self._require("customers")
+        dated, snapshots = contents.event_sums(self._events.months), 0
+        for number, (name, table) in enumerate(TABLES.items(), start=1):
+            if name == "events" or not self.has(name):
+                continue
+            sums, snapshot = self._table_sums(table)
+            for day, total in sums.items():
+                dated[day] = (dated.get(day, 0) + number * total) % contents.WORD
+            snapshots = (snapshots + number * snapshot) % contents.WORD
+        return dated, snapshots
 
-    def _note_for(self, name: str) -> str:
-        note = next((note for note in self._sources.notes if f"did you mean {name}?" in note), None)
-        return f" ({note})" if note else ""
+    def _table_sums(self, table: Table) -> tuple[contents.Sums, int]:
+        """A table's sums, stored beside its clean rows unless recorded stages are among them."""
+        if table.name == "stage_changes" and self.recorded_stages:
+            return contents.table_sums(self.connection(), table)
+        file = self._loaded.folders[table.name] / contents.FILE
+        stored = read_json(file)
+        if stored is None:
+            stored = contents.to_json(contents.table_sums(self.connection(), table))
+            write_json(file, stored)
+        return contents.from_json(stored)
 
-    def _known_table(self, name: str) -> None:
-        if name not in TABLES:
-            raise InvalidParameters(
-                f"unknown table {name!r}{hint(name, TABLES)}",
-                parameter="table",
-                value_provided=name,
-                validation_rule="one of " + ", ".join(TABLES),
-            )
-
-    def _require(self, name: str) -> Table:
-        self._known_table(name)
-        report = self.reports.get(name)
-        if report is None:
-            raise DataRetrievalError(
-                f"the portfolio {self.path} has no table {name}{self._note_for(name)}",
-                parameter="table",
-                value_provided=name,
-            )
-        if report.refused:
-            raise DataRetrievalError(
-                f"table {name} of {self.path} was refused: {report.reason}",
-                parameter="table",
-                value_provided=name,
-            )
-        return TABLES[name]
-
-    def reload_ledger(self) -> None:
-        """Reads the ledger anew when it is next needed, and drops from memory what was computed with it."""
-        self.close()
-        self.cache.forget()
-        self._states.clear()
-        for name in ("recorded_stages", "settings_history", "_sums"):
-            self.__dict__.pop(name, None)
-
-    @property
-    def _spill(self) -> Path:
-        """Where this process' queries spill to: a copy in another process has its own."""
-        return self.store.path("spill", f"{os.getpid()}-{self._token}")
-
-    def __getstate__(self) -> dict[str, Any]:
-        """All that was read and counted, without the connection: a process of ours goes on from it."""
-        return {**self.__dict__, "_connection": None}
+    # the object
 
     def close(self) -> None:
-        """Ends the portfolio's connection; it opens again when it is next used."""
+        """Closes the portfolio's connection; it opens again when it is next used."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        """All that was read and counted, without the connection: another process goes on from it."""
+        return {**self.__dict__, "_connection": None}
+
     def __repr__(self) -> str:
         return f"Portfolio({str(self.path)!r})"
+
+
+def _require_known(name: str) -> None:
+    if name not in TABLES:
+        raise InvalidParameters(
+            f"unknown table {name!r}{hint(name, TABLES)}",
+            parameter="table",
+            value_provided=name,
+            validation_rule="one of " + ", ".join(TABLES),
+        )

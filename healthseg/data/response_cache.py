@@ -1,8 +1,8 @@
-"""Responses that were answered before: one SQLite file beside the portfolio, shared by the processes of a machine.
+"""Cached responses: one SQLite file beside the portfolio, shared by the processes of a machine.
 
-A response is kept under a key of all that it was made from (``data_state``, settings, parameters, version), so that new
-data never meet an old one; the time until which it may be answered again is kept with it. Texts of JSON only. A cache
-that cannot be read or written is no error: the response is then made again.
+A response's key names all that it was computed from (``data_state``, settings, parameters, code), so that new data
+never meet an old response; the time until which it may be returned is stored with it. Texts of JSON only. A cache that
+cannot be read or written is no error: the response is then computed.
 """
 
 from __future__ import annotations
@@ -14,20 +14,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from healthseg.data.reading.sources import Sources
+from healthseg.data.ledger.glance import FILE_NAME
+from healthseg.data.sources import Sources
 from healthseg.data.storage import FOLDER
-from healthseg.settings import fingerprint
+from healthseg.settings.base import fingerprint
 
-LEDGER = "healthseg.sqlite"  # as the ledger names it, whose module costs more to import than a response to find
-RACY_SECONDS = (
-    0.05  # a file that changed so shortly before may change again within the same tick of its clock
-)
+# a file that changed so shortly before may change again within the same tick of its clock
+RACY_SECONDS = 0.05
 _BUSY_SECONDS = 2.0
-_CHANGED = (
-    1 if os.name == "nt" else 2
-)  # of what is told of a file: Windows keeps no time of change of its record
+# the position of the last change in ``_stat``: on Windows a file's record has no time of change
+_CHANGED = 1 if os.name == "nt" else 2
 _TABLE = (
-    "CREATE TABLE IF NOT EXISTS responses (key TEXT PRIMARY KEY, made_at REAL NOT NULL, until REAL NOT NULL, "
+    "CREATE TABLE IF NOT EXISTS responses (key TEXT PRIMARY KEY, computed_at REAL NOT NULL, until REAL NOT NULL, "
     "response TEXT NOT NULL) WITHOUT ROWID"
 )
 
@@ -40,48 +38,42 @@ class DataState:
     changed_at: float
 
     def settled(self, now: float) -> bool:
-        """Whether the last change is long enough ago for the token to tell the next one."""
+        """Whether the last change is long enough ago for the token to show the next one."""
         return self.changed_at < now - RACY_SECONDS
 
 
 @dataclass(frozen=True)
 class CachedResponse:
-    """A response's text, and the seconds since 1970 at which it was made and until which it holds."""
+    """A response's text, and the seconds since 1970 at which it was computed and until which it is valid."""
 
     text: str
-    made_at: float
+    computed_at: float
     until: float
 
 
 def data_state(sources: Sources, root: Path) -> DataState | None:
-    """The state of a portfolio's files and of its ledger; None where they cannot tell, as for a query over anything.
+    """The state of a portfolio's files and of its ledger; None where it cannot be known, as for a query without files.
 
-    Sizes, times of change (of content and of the file's own record) and inodes are compared, nothing is read.
+    Compares sizes, times of change (of content and of the file's own record) and inodes; reads nothing.
     """
     tokens: list[object] = []
-    changed = 0
+    files: list[Path] = []
     for table, parts in sorted(sources.parts.items()):
         for part in parts:
             if part.token is None:
                 return None
             tokens.append([table, part.token])
-            if part.path is not None:
-                told = _told(part.path)
-                tokens.append(told)
-                changed = max(changed, told[_CHANGED])
-    beside = [
-        folder / f"{LEDGER}{end}" for folder in {root: 0, sources.folder: 0} for end in ("", "-wal")
-    ]
+            files += [part.path] if part.path else []
+    for folder in dict.fromkeys((root, sources.folder)):
+        files += [folder / f"{FILE_NAME}{end}" for end in ("", "-wal")]
     if sources.attach is not None:
-        beside += [Path(f"{sources.attach}{end}") for end in ("", ".wal")]
-    for path in beside:
-        told = _told(path)
-        tokens.append([path.name, told])
-        changed = max(changed, told[_CHANGED])
-    return DataState(fingerprint(tokens), changed / 1e9)
+        files += [Path(f"{sources.attach}{end}") for end in ("", ".wal")]
+    stats = [_stat(path) for path in files]
+    tokens += [[path.name, stat] for path, stat in zip(files, stats, strict=True)]
+    return DataState(fingerprint(tokens), max(stat[_CHANGED] for stat in stats) / 1e9)
 
 
-def _told(path: Path) -> tuple[int, int, int, int]:
+def _stat(path: Path) -> tuple[int, int, int, int]:
     """Size, times of change and inode; zeros where there is no file."""
     try:
         stat = os.stat(path)
@@ -105,23 +97,23 @@ class ResponseCache:
         self.path = root / FOLDER / "cache" / "responses.sqlite"
 
     def get(self, key: str, now: float) -> CachedResponse | None:
-        """What is kept under a key and holds at ``now``; a clock that went back keeps nothing alive."""
+        """The response of a key that is valid at ``now``: not of the future, where a clock went back."""
         if not self.path.exists():
             return None
         row = None
         with contextlib.suppress(sqlite3.Error), self._open() as connection:
             row = connection.execute(
-                "SELECT response, made_at, until FROM responses WHERE key = ?", (key,)
+                "SELECT response, computed_at, until FROM responses WHERE key = ?", (key,)
             ).fetchone()
         return CachedResponse(*row) if row and row[1] <= now < row[2] else None
 
     def put(self, key: str, text: str, now: float, seconds: float) -> bool:
-        """Keep a response, and let go of those that hold no longer; whether it is kept."""
+        """Stores a response and removes those that are no longer valid; whether that was possible."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._write(key, text, now, seconds)
         except sqlite3.DatabaseError as problem:
-            if not isinstance(problem, sqlite3.OperationalError):  # no database at all: begin anew
+            if not isinstance(problem, sqlite3.OperationalError):  # no database: begin anew
                 with contextlib.suppress(OSError):
                     self.path.unlink()
             return False
@@ -133,7 +125,9 @@ class ResponseCache:
         with self._open() as connection:
             connection.execute("BEGIN IMMEDIATE")
             connection.execute(_TABLE)
-            connection.execute("DELETE FROM responses WHERE until <= ? OR made_at > ?", (now, now))
+            connection.execute(
+                "DELETE FROM responses WHERE until <= ? OR computed_at > ?", (now, now)
+            )
             connection.execute(
                 "INSERT OR REPLACE INTO responses VALUES (?, ?, ?, ?)",
                 (key, now, now + seconds, text),

@@ -8,6 +8,7 @@ rename wins.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import sys
@@ -15,12 +16,14 @@ import tempfile
 import time
 from collections.abc import Callable, Container, Iterator
 from pathlib import Path
+from typing import Any
 
 from healthseg.settings.base import fingerprint
 
 FOLDER = ".healthseg"
 TEMPORARY = "."  # the first letter of names that are being written
 DAY_SECONDS = 86_400
+_SIZES = "sizes.json"
 
 
 def writable(folder: Path) -> bool:
@@ -66,14 +69,31 @@ def writing(target: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def write_json(target: Path, value: Any) -> None:
+    with writing(target) as temporary:
+        temporary.write_text(json.dumps(value, separators=(",", ":")), encoding="utf-8")
+
+
+def read_json(path: Path) -> Any | None:
+    """What a file holds, or None where there is none that can be read."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    mark_used(path)
+    return value
+
+
 def write_folder(target: Path, fill: Callable[[Path], None]) -> Path:
     """A folder that is there whole or not at all: filled under a temporary name, then renamed."""
-    if target.is_dir():
+    if is_intact(target):
         return target
+    shutil.rmtree(target, ignore_errors=True)
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f"{TEMPORARY}{target.name}."))
     try:
         fill(temporary)
+        (temporary / _SIZES).write_text(json.dumps(_sizes(temporary)), encoding="utf-8")
         for path in [*temporary.rglob("*"), temporary]:
             _flush(path)
         try:
@@ -86,6 +106,20 @@ def write_folder(target: Path, fill: Callable[[Path], None]) -> Path:
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return target
+
+
+def is_intact(folder: Path) -> bool:
+    """Whether a folder still holds the files that ``write_folder`` wrote, each of its size."""
+    try:
+        sizes = json.loads((folder / _SIZES).read_text(encoding="utf-8"))
+        return all((folder / name).stat().st_size == size for name, size in sizes.items())
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+def _sizes(folder: Path) -> dict[str, int]:
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.stat().st_size for path in files}
 
 
 def _flush(path: Path) -> None:

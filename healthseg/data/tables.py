@@ -13,8 +13,9 @@ dates. The table's own ``known_from`` is the day on which the row itself appears
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, cast
 
 from healthseg.settings import SEVERITIES, STAGES
 
@@ -83,30 +84,26 @@ class Table:
         return tuple(column for column in self.columns if column.kind == "timestamp")
 
 
-def _columns(text: str, known_from: str, **marks: dict) -> tuple[Column, ...]:
-    """Columns from ``name[?]:kind[@known_from]`` words; ``known_from`` is the rows' own."""
-    columns = []
-    for word in text.split():
-        head, _, kind = word.partition(":")
-        kind, _, known = kind.partition("@")
-        name = head.removesuffix("?")
-        known = known or known_from
-        columns.append(
-            Column(
-                name,
-                kind,
-                required=not head.endswith("?"),
-                known_from=tuple(known.split("|")),
-                **marks.get(name, {}),
-            )
-        )
-    return tuple(columns)
+def _column(word: str, known_from: str, marks: Mapping[str, Any]) -> Column:
+    """A column from ``name[?]:kind[@known_from]``; without ``@`` it is known from the same day as its row."""
+    head, _, rest = word.partition(":")
+    kind, _, known = rest.partition("@")
+    name, known_columns = head.removesuffix("?"), tuple((known or known_from).split("|"))
+    required = not head.endswith("?")
+    return Column(name, cast(Kind, kind), required, known_columns, **marks.get(name, {}))
 
 
 def _table(
-    name: str, text: str, known_from: str, *, key: str = "", marks: dict | None = None, **rest
+    name: str,
+    columns: str,
+    known_from: str,
+    *,
+    key: str = "",
+    marks: Mapping[str, Any] | None = None,
+    **rest: Any,
 ) -> Table:
-    return Table(name, _columns(text, known_from, **(marks or {})), key=tuple(key.split()), **rest)
+    parsed = tuple(_column(word, known_from, marks or {}) for word in columns.split())
+    return Table(name, parsed, key=tuple(key.split()), **rest)
 
 
 _POSITIVE = {"low": 0}

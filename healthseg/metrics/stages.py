@@ -13,10 +13,9 @@ from typing import Any
 
 import pandas as pd
 
-from healthseg.data.ledger.stages import local_day
 from healthseg.data.memory import forget, remember
 from healthseg.metrics.counting import customers
-from healthseg.periods import UTC
+from healthseg.periods import UTC, local_day
 
 RECORDED, IMPORTED = "recorded", "imported"
 

@@ -78,8 +78,8 @@ def open_portfolio(portfolio: str = "") -> Portfolio:
 
 def record_settings(portfolio: Portfolio, clock: Callable[[], dt.datetime]) -> bool:
     """Record in the ledger which settings are in force, if its place can be written; whether they are new."""
-    from healthseg.data.ledger import place as ledger_place
-    from healthseg.data.ledger import stages as ledger_stages
+    from healthseg.data.ledger.glance import FILE_NAME, glance
+    from healthseg.data.ledger.location import LedgerLocation
     from healthseg.errors import DataRetrievalError
 
     path = Path(portfolio.path)
@@ -87,11 +87,11 @@ def record_settings(portfolio: Portfolio, clock: Callable[[], dt.datetime]) -> b
     elsewhere = portfolio.settings.ledger.address is not None
     if not elsewhere and (not path.exists() or not os.access(folder, os.W_OK)):
         return False
-    file = folder / ledger_stages.FILE_NAME
-    known = None if elsewhere else ledger_place.glance(file)
+    file = folder / FILE_NAME
+    known = None if elsewhere else glance(file)
     if known is not None and known.settings == portfolio.settings.fingerprint:
         return False
-    ledger = ledger_stages.opened(portfolio.settings.ledger, file, clock)
+    ledger = LedgerLocation(portfolio.settings.ledger, file, clock).open()
     try:
         return ledger.record_settings(
             portfolio.settings.fingerprint, portfolio.settings.model_dump(mode="json")

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from healthseg.data.cache import code_digest
-from healthseg.data.reading.sources import ADDRESS, locate
+from healthseg.data.discovery import ADDRESS, locate
 from healthseg.data.response_cache import CachedResponse, DataState, ResponseCache, data_state
 from healthseg.data.storage import cache_folder, root_for
 from healthseg.errors import HealthsegError
@@ -151,14 +151,14 @@ class Responses:
         return _Place(settings, values, ResponseCache(root), _with_ledger(state, values))
 
     def _shown(self) -> str:
-        from healthseg.data.reading.database import without_password
+        from healthseg.data.database import without_password
 
         return without_password(self.address)
 
     def _watermark(self, settings: InForce) -> DataState | None:
         if not settings.cache.version_query:
             return None
-        from healthseg.data.reading.database import watermark
+        from healthseg.data.database import watermark
 
         return DataState(watermark(self.address, settings.cache.version_query), 0.0)
 
@@ -238,7 +238,7 @@ def _with_ledger(state: DataState | None, values: Mapping[str, Any]) -> DataStat
     """The state of the data and of a ledger on a server; one in a file is among the data's files."""
     if state is None or not values.get("ledger", {}).get("address"):
         return state
-    from healthseg.data.ledger.watermark import watermark
+    from healthseg.data.ledger.glance import watermark
     from healthseg.settings import settings as checked
 
     recorded = watermark(checked(values).ledger)
@@ -253,6 +253,6 @@ def _told(kept: CachedResponse, now: float) -> dict[str, Any]:
     return {
         "hit": True,
         "kept": True,
-        "age_seconds": round(now - kept.made_at, 3),
+        "age_seconds": round(now - kept.computed_at, 3),
         "holds_seconds": round(kept.until - now, 3),
     }

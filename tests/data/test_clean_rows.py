@@ -8,8 +8,8 @@ import duckdb
 import pandas as pd
 import pytest
 
-from healthseg.data.reading import clean_rows
-from healthseg.data.reading.cleaning import ROWS
+from healthseg.data import cleaning
+from healthseg.data.cleaning import ROWS
 
 VALUES = {
     "BIGINT": "9007199254740993",
@@ -40,6 +40,6 @@ def test_rows_are_those_that_the_engine_reads(tmp_path: Path, rows: str) -> None
         expected = connection.execute(select).df().astype({"a VARCHAR": "str"})
         values = connection.execute(select).fetchall()
     pd.testing.assert_frame_equal(
-        clean_rows.frame(tmp_path, NAMES).astype({"a VARCHAR": "str"}), expected
+        cleaning.read_frame(tmp_path, NAMES).astype({"a VARCHAR": "str"}), expected
     )
-    assert [tuple(row.values()) for row in clean_rows.records(tmp_path, NAMES)] == values
+    assert [tuple(row.values()) for row in cleaning.read_records(tmp_path, NAMES)] == values

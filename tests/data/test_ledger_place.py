@@ -8,8 +8,8 @@ import sqlite3
 import pytest
 
 from healthseg.data.ledger import schema
+from healthseg.data.ledger.glance import LATEST, Glance, glance, settings_history
 from healthseg.data.ledger.ledger import FILE_NAME, Ledger
-from healthseg.data.ledger.place import LATEST, Glance, glance, settings_history
 
 NOW = dt.datetime(2025, 10, 1, tzinfo=dt.UTC)
 

@@ -139,9 +139,9 @@ def test_a_server_that_is_not_there_is_an_integration_error_that_tells_no_passwo
 @pytest.mark.parametrize("address", ["mysql://ann:secret@host/db", "postgresql//host", "://"])
 def test_an_address_that_is_none_of_postgresql_is_refused(address):
     with pytest.raises(InvalidParameters, match="PostgreSQL") as refused:
-        from healthseg.data.ledger.server import LedgerServer
+        from healthseg.data.ledger.postgres import PostgresDatabase
 
-        LedgerServer(address, "healthseg", 1)
+        PostgresDatabase(address, "healthseg", 1)
     assert "secret" not in str(refused.value.to_dict())
 
 

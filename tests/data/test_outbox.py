@@ -15,9 +15,8 @@ from pathlib import Path
 import pytest
 
 from healthseg.data.ledger.ledger import FILE_NAME, Ledger
-from healthseg.data.outbox import outbox
-from healthseg.data.outbox import run as outbox_run
-from healthseg.data.outbox.handlers import Undelivered, deliverer
+from healthseg.data.outbox import delivery, outbox
+from healthseg.data.outbox.delivery import Undelivered, deliverer
 from healthseg.data.outbox.outbox import Message
 from healthseg.settings.lifecycle import Handler, Outbox
 
@@ -67,7 +66,7 @@ def settings(handler: Handler, **more) -> Outbox:
 
 
 def run(ledger: Ledger, chosen: Outbox, tmp_path: Path) -> dict:
-    return outbox_run.run(ledger, chosen, tmp_path)
+    return delivery.run(ledger, chosen, tmp_path)
 
 
 def statuses(ledger: Ledger) -> list[str]:

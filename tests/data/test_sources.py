@@ -217,7 +217,7 @@ def test_an_unchanged_portfolio_opens_without_reading_its_tables(make_portfolio,
     def refuse(*_):
         raise AssertionError("a table was read again")
 
-    monkeypatch.setattr("healthseg.data.portfolio.clean_table", refuse)
-    monkeypatch.setattr("healthseg.data.reading.staging.require_readable", refuse)
+    monkeypatch.setattr("healthseg.data.loading.clean_table", refuse)
+    monkeypatch.setattr("healthseg.data.staging.require_readable", refuse)
     monkeypatch.setattr("healthseg.data.facts._build", refuse)
     assert Portfolio.open(first.path).check().to_dict() == expected

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from healthseg.data.reading.cleaning import clean_columns
+from healthseg.data.cleaning import clean_columns
 from healthseg.data.tables import SNAPSHOT, STATIC, TABLES
 
 

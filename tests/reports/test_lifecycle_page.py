@@ -169,7 +169,7 @@ def test_advance_can_be_asked_for_one_customer(copied, capsys):
     assert chosen == whole[:1]
 
 
-def test_a_transition_over_the_command_line_is_delivered_by_an_outbox_run(copied, capsys):
+def test_a_transition_over_the_command_line_is_delivered_by_an_delivery(copied, capsys):
     (copied.folder / "healthseg.toml").write_text(
         '[settings.outbox]\nroutes = { "*" = "log" }\n[settings.outbox.handlers.log]\nkind = "file"\n'
         'path = "log.jsonl"\n'

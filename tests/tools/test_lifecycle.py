@@ -525,11 +525,11 @@ def test_who_is_not_to_be_notified_is_not_and_a_welcome_comes_once():
 
 
 def test_the_status_of_an_action_is_what_happened(tmp_path):
-    from healthseg.data.outbox import run as outbox_run
+    from healthseg.data.outbox import delivery
 
     made = portfolio_of(changes(("a", "active", "2025-05-01")), "a", settings=OUT)
     manage(made, "a", "transition", "engaged")
-    told = outbox_run.run(made.ledger(), made.settings.outbox, made.folder)
+    told = delivery.run(made.ledger(), made.settings.outbox, made.folder)
     assert told["delivered"] == 1
     after = manage(made, "a", "get_stage")
     assert [(one.action, one.status) for one in after.last_transition_actions] == [

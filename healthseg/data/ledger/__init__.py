@@ -1,1 +1,1 @@
-"""What is recorded, and never changed: who said what, when, of which moment."""
+"""The ledger: what was recorded, when, by whom and of which moment; rows are only ever added."""

@@ -1,49 +1,34 @@
 """The ledger: what cannot be computed from the tables, recorded once and never changed.
 
-Which settings were in force, which segmentation runs were made, who moved a
-customer to a stage, which alerts were raised. Only this module writes customer
-state. Reading a portfolio that has no ledger finds nothing and creates nothing.
+Which settings were in force, which segmentation runs took place, who moved a customer to a stage, which alerts were
+raised. Only this module writes customer state. Reading a portfolio without a ledger returns nothing and creates nothing.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, TypeVar
 
 from sqlalchemy import Row, select
 
-from healthseg.data.ledger.place import SettingsInForce, settings_in_force
-from healthseg.data.ledger.record import (
-    FILE_NAME,
-    Clock,
-    Record,
-    one_of,
-    stored_instant,
-    stored_json,
-)
+from healthseg.data.ledger.glance import FILE_NAME, SettingsInForce
+from healthseg.data.ledger.records import AppendOnlyTables, one_of, stored_instant, stored_json
 from healthseg.data.ledger.schema import ALERTS, SEGMENT_RUNS, SETTINGS, STAGE_EVENTS
 from healthseg.errors import CalculationError, InvalidParameters
-from healthseg.settings import SEVERITIES, STAGES, fingerprint
+from healthseg.settings import SEVERITIES, STAGES
+from healthseg.settings.base import fingerprint
 
-__all__ = [
-    "FILE_NAME",
-    "KINDS",
-    "Alert",
-    "Clock",
-    "Ledger",
-    "SegmentRun",
-    "SettingsInForce",
-    "StageEvent",
-]
+__all__ = ["FILE_NAME", "KINDS", "Alert", "Ledger", "SegmentRun", "SettingsInForce", "StageEvent"]
 KINDS = ("transition", "correction")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class SegmentRun:
-    """A segmentation as it was made: ``members`` are client ids by segment id."""
+    """A segmentation and what it was computed from: ``members`` are client ids by segment id."""
 
     run_id: str
     inputs: str
@@ -72,7 +57,7 @@ class StageEvent:
 
 @dataclass(frozen=True)
 class Alert:
-    """A rule held for a customer on a day; ``figures`` are those that it named."""
+    """A rule was true of a customer on a day; ``figures`` are those that it names."""
 
     client_id: str
     rule: str
@@ -81,7 +66,29 @@ class Alert:
     figures: Mapping[str, Any]
 
 
-class Ledger(Record):
+_READERS: dict[str, Callable[[Any], Any]] = {
+    "effective_at": dt.datetime.fromisoformat,
+    "recorded_at": dt.datetime.fromisoformat,
+    "as_of": dt.date.fromisoformat,
+    "raised_on": dt.date.fromisoformat,
+    "criteria": json.loads,
+    "members": json.loads,
+    "figures": json.loads,
+    "automated": bool,
+}
+
+
+def _read(kind: type[T], row: Row) -> T:
+    """A row as one of the classes above."""
+    values = {field.name: getattr(row, field.name) for field in fields(kind)}  # type: ignore[arg-type]
+    return kind(**{name: _READERS.get(name, _same)(value) for name, value in values.items()})
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+class Ledger(AppendOnlyTables):
     """The append-only record of a portfolio: the file ``FILE_NAME`` in its folder, or a schema on a server.
 
     Raises DataRetrievalError where it is locked for longer than ``busy_seconds``, damaged, of a newer healthseg, or
@@ -96,32 +103,28 @@ class Ledger(Record):
     {'seed': 7}
     """
 
-    # -- what was recorded ---------------------------------------------------------------------------------
+    # reading
 
     def settings_at(self, moment: dt.datetime) -> SettingsInForce | None:
         """The settings in force at an instant (those first used then included); None before any were recorded."""
         until = stored_instant(moment, "moment")
-        query = (
-            select(SETTINGS)
-            .where(SETTINGS.c.recorded_at <= until)
-            .order_by(SETTINGS.c.seq.desc())
-            .limit(1)
-        )
-        return next(map(_settings, self.rows(query)), None)
+        query = select(SETTINGS).where(SETTINGS.c.recorded_at <= until)
+        rows = self.rows(query.order_by(SETTINGS.c.seq.desc()).limit(1))
+        return _settings(rows[0]) if rows else None
 
     def settings_history(self) -> list[SettingsInForce]:
         """Every change of the settings, oldest first: where the marks in a score's history come from."""
         return [_settings(row) for row in self.rows(select(SETTINGS).order_by(SETTINGS.c.seq))]
 
     def segment_run(self, run_id: str) -> SegmentRun | None:
-        """One segmentation run, or None if no such run was recorded."""
-        return next(
-            map(_run, self.rows(select(SEGMENT_RUNS).where(SEGMENT_RUNS.c.run_id == run_id))), None
-        )
+        """A segmentation run, or None if no such run was recorded."""
+        rows = self.rows(select(SEGMENT_RUNS).where(SEGMENT_RUNS.c.run_id == run_id))
+        return _read(SegmentRun, rows[0]) if rows else None
 
     def segment_runs(self) -> list[SegmentRun]:
         """All segmentation runs, in the order in which they were recorded."""
-        return [_run(row) for row in self.rows(select(SEGMENT_RUNS).order_by(SEGMENT_RUNS.c.seq))]
+        rows = self.rows(select(SEGMENT_RUNS).order_by(SEGMENT_RUNS.c.seq))
+        return [_read(SegmentRun, row) for row in rows]
 
     def stage_events(
         self,
@@ -139,56 +142,39 @@ class Ledger(Record):
         table, query = STAGE_EVENTS.c, select(STAGE_EVENTS)
         if client_id is not None:
             query = query.where(table.client_id == client_id)
-        if effective_before is not None:
-            query = query.where(
-                table.effective_at < stored_instant(effective_before, "effective_before")
-            )
         if after:
             query = query.where(table.seq > after)
+        if effective_before is not None:
+            limit = stored_instant(effective_before, "effective_before")
+            query = query.where(table.effective_at < limit)
         if recorded_before is not None:
-            query = query.where(
-                table.recorded_at < stored_instant(recorded_before, "recorded_before")
-            )
-        return [
-            _event(row)
-            for row in self.rows(query.order_by(table.client_id, table.effective_at, table.seq))
-        ]
+            limit = stored_instant(recorded_before, "recorded_before")
+            query = query.where(table.recorded_at < limit)
+        order = table.client_id, table.effective_at, table.seq
+        return [_read(StageEvent, row) for row in self.rows(query.order_by(*order))]
 
     def stage_event_of(self, request_id: str) -> StageEvent | None:
         """The stage event that a request recorded, or None."""
-        return next(
-            map(
-                _event,
-                self.rows(select(STAGE_EVENTS).where(STAGE_EVENTS.c.request_id == request_id)),
-            ),
-            None,
-        )
+        rows = self.rows(select(STAGE_EVENTS).where(STAGE_EVENTS.c.request_id == request_id))
+        return _read(StageEvent, rows[0]) if rows else None
 
     def alerts(self, client_id: str | None = None) -> list[Alert]:
         """Raised alerts, of one customer or of all, in the order in which they were recorded."""
         query = select(ALERTS).order_by(ALERTS.c.seq)
-        return [
-            _alert(row)
-            for row in self.rows(
-                query if client_id is None else query.where(ALERTS.c.client_id == client_id)
-            )
-        ]
+        if client_id is not None:
+            query = query.where(ALERTS.c.client_id == client_id)
+        return [_read(Alert, row) for row in self.rows(query)]
 
-    # -- recording -----------------------------------------------------------------------------------------
+    # recording
 
     def record_settings(self, fingerprint: str, settings: Mapping[str, Any]) -> bool:
-        """Notes the settings now used; whether that is a change from those in force."""
+        """Records the settings now used; whether that is a change from those in force."""
+        last = select(SETTINGS.c.fingerprint).order_by(SETTINGS.c.seq.desc()).limit(1)
+        row = {"fingerprint": fingerprint, "settings": stored_json(settings)}
         with self.writing() as connection:
-            last = connection.execute(
-                select(SETTINGS.c.fingerprint).order_by(SETTINGS.c.seq.desc()).limit(1)
-            ).scalar()
-            if last == fingerprint:
+            if connection.execute(last).scalar() == fingerprint:
                 return False
-            self.append(
-                connection,
-                SETTINGS,
-                [{"fingerprint": fingerprint, "settings": stored_json(settings)}],
-            )
+            self.append(connection, SETTINGS, [row])
             return True
 
     def record_segment_run(
@@ -198,25 +184,25 @@ class Ledger(Record):
         as_of: dt.date,
         members: Mapping[str, Sequence[str]],
     ) -> str:
-        """Keeps a segmentation run and returns its id, made of ``inputs`` (the data's fingerprint), criteria and date.
+        """Records a segmentation run and returns its id: of ``inputs`` (the data's fingerprint), criteria and date.
 
         The same run again changes nothing. Raises CalculationError if the same inputs come with other members.
         """
         values = {"inputs": inputs, "criteria": stored_json(criteria), "as_of": as_of.isoformat()}
-        row = {"run_id": fingerprint(values), **values, "members": stored_json(members)}
+        run_id, stored_members = fingerprint(values), stored_json(members)
+        known = select(SEGMENT_RUNS.c.members).where(SEGMENT_RUNS.c.run_id == run_id)
         with self.writing() as connection:
-            known = connection.execute(
-                select(SEGMENT_RUNS.c.members).where(SEGMENT_RUNS.c.run_id == row["run_id"])
-            ).scalar()
-            if known is None:
+            recorded = connection.execute(known).scalar()
+            if recorded is None:
+                row = {"run_id": run_id, **values, "members": stored_members}
                 self.append(connection, SEGMENT_RUNS, [row])
-            elif known != row["members"]:
+            elif recorded != stored_members:
                 raise CalculationError(
-                    f"segmentation run {row['run_id']} is recorded with other members: the same inputs must give the "
+                    f"segmentation run {run_id} is recorded with other members: the same inputs must give the "
                     "same segments; name what differs in inputs or criteria",
-                    value_provided=row["run_id"],
+                    value_provided=run_id,
                 )
-        return row["run_id"]
+        return run_id
 
     def record_stage_event(
         self,
@@ -230,7 +216,7 @@ class Ledger(Record):
         automated: bool = False,
         kind: str = "transition",
     ) -> StageEvent:
-        """Notes that a customer entered a stage; the same request again returns what it recorded the first time.
+        """Records that a customer entered a stage; the same request again returns what it recorded the first time.
 
         Raises InvalidParameters for an unknown stage, an instant without time zone, and a request id that
         was used for something else.
@@ -258,75 +244,30 @@ class Ledger(Record):
                 value_provided=request_id,
                 validation_rule="one id per change",
             )
-        return _event(known)
+        return _read(StageEvent, known)
 
     def record_alerts(self, alerts: Iterable[Alert]) -> list[Alert]:
-        """Notes alerts, all or none; returns those that are new (one a customer, rule and day)."""
-        given = {
-            (alert.client_id, alert.rule, alert.raised_on.isoformat()): alert for alert in alerts
-        }
+        """Records alerts, all or none; returns those that are new (one per customer, rule and day)."""
+        by_key = {(each.client_id, each.rule, each.raised_on.isoformat()): each for each in alerts}
+        columns = ALERTS.c.client_id, ALERTS.c.rule, ALERTS.c.raised_on
+        days = {day for _, _, day in by_key}
         with self.writing() as connection:
-            key = select(ALERTS.c.client_id, ALERTS.c.rule, ALERTS.c.raised_on)
-            known = {
-                tuple(row)
-                for row in connection.execute(
-                    key.where(ALERTS.c.raised_on.in_({k[2] for k in given}))
-                )
-            }
-            new = {key: alert for key, alert in given.items() if key not in known}
-            self.append(
-                connection,
-                ALERTS,
-                [
-                    {
-                        "client_id": client_id,
-                        "rule": rule,
-                        "raised_on": raised_on,
-                        "severity": one_of(alert.severity, SEVERITIES, "severity"),
-                        "figures": stored_json(alert.figures),
-                    }
-                    for (client_id, rule, raised_on), alert in new.items()
-                ],
-            )
-        return list(new.values())
+            known = connection.execute(select(*columns).where(ALERTS.c.raised_on.in_(days)))
+            for row in known.all():
+                by_key.pop(tuple(row), None)
+            self.append(connection, ALERTS, [_alert_row(alert) for alert in by_key.values()])
+        return list(by_key.values())
 
 
 def _settings(row: Row) -> SettingsInForce:
-    return settings_in_force(row.fingerprint, row.settings, row.recorded_at)
+    return SettingsInForce.read(row.fingerprint, row.settings, row.recorded_at)
 
 
-def _run(row: Row) -> SegmentRun:
-    return SegmentRun(
-        row.run_id,
-        row.inputs,
-        json.loads(row.criteria),
-        dt.date.fromisoformat(row.as_of),
-        json.loads(row.members),
-        dt.datetime.fromisoformat(row.recorded_at),
-    )
-
-
-def _event(row: Row) -> StageEvent:
-    return StageEvent(
-        row.request_id,
-        row.client_id,
-        row.stage,
-        dt.datetime.fromisoformat(row.effective_at),
-        row.actor,
-        row.reason,
-        bool(row.automated),
-        dt.datetime.fromisoformat(row.recorded_at),
-        row.kind,
-        row.seq,
-        row.digest,
-    )
-
-
-def _alert(row: Row) -> Alert:
-    return Alert(
-        row.client_id,
-        row.rule,
-        row.severity,
-        dt.date.fromisoformat(row.raised_on),
-        json.loads(row.figures),
-    )
+def _alert_row(alert: Alert) -> dict[str, str]:
+    return {
+        "client_id": alert.client_id,
+        "rule": alert.rule,
+        "raised_on": alert.raised_on.isoformat(),
+        "severity": one_of(alert.severity, SEVERITIES, "severity"),
+        "figures": stored_json(alert.figures),
+    }

@@ -1,9 +1,8 @@
-"""The ledger's tables, and how a ledger of any version comes to the newest.
+"""The ledger's tables, and how a ledger of an older version is upgraded.
 
-Columns are of two types that every database has: whole numbers and text. An
-instant is UTC text of fixed width, so that text order is time order; a
-structure is canonical JSON. ``seq`` is counted by the ledger, under its write
-lock, and ``digest`` chains a row to the one before it.
+Columns have two types that every database knows: whole numbers and text. An instant is UTC text of fixed width, so that
+text order is time order; a structure is canonical JSON. ``seq`` counts a table's rows, and ``digest`` chains a row to the
+row before.
 """
 
 from __future__ import annotations
@@ -23,7 +22,8 @@ from sqlalchemy import (
     select,
 )
 
-from healthseg.data.ledger.place import LATEST
+from healthseg.data.ledger.glance import LATEST
+from healthseg.errors import DataRetrievalError
 
 METADATA = MetaData()
 
@@ -40,8 +40,8 @@ def _history(name: str, *columns: Column | UniqueConstraint) -> Table:
     )
 
 
-def _text(name: str, **options: bool) -> Column:
-    return Column(name, Text, nullable=options.pop("nullable", False), **options)
+def _text(name: str, *, nullable: bool = False, unique: bool = False) -> Column:
+    return Column(name, Text, nullable=nullable, unique=unique or None)
 
 
 SCHEMA_VERSION = Table(
@@ -102,28 +102,28 @@ HISTORY = {
 
 @dataclass(frozen=True)
 class AppendOnly:
-    """A table that from then on refuses every change of a row."""
+    """From this step on, a table refuses every change of a row."""
 
     table: str
 
     def statements(self, dialect: str) -> list[str]:
-        """The triggers, in a database's own words."""
-        told = f"{self.table} is append-only: record a new row instead"
+        """The triggers, in the database's own SQL."""
+        message = f"{self.table} is append-only: record a new row instead"
         if dialect == "sqlite":
             return [
                 f"CREATE TRIGGER {self.table}_no_{verb.lower()} BEFORE {verb} ON {self.table} "
-                f"BEGIN SELECT RAISE(ABORT, '{told}'); END"
+                f"BEGIN SELECT RAISE(ABORT, '{message}'); END"
                 for verb in ("UPDATE", "DELETE")
             ]
         return [
             f"CREATE FUNCTION {self.table}_refuse() RETURNS trigger LANGUAGE plpgsql AS "
-            f"$$ BEGIN RAISE EXCEPTION USING MESSAGE = '{told}'; END $$",
+            f"$$ BEGIN RAISE EXCEPTION USING MESSAGE = '{message}'; END $$",
             f"CREATE TRIGGER {self.table}_no_change BEFORE UPDATE OR DELETE OR TRUNCATE ON {self.table} "
             f"FOR EACH STATEMENT EXECUTE FUNCTION {self.table}_refuse()",
         ]
 
 
-# A migration is written once and never edited: the n-th brings a ledger from version n - 1 to version n.
+# A migration is written once and never edited: the n-th upgrades a ledger from version n - 1 to version n.
 MIGRATIONS: tuple[tuple[str | AppendOnly, ...], ...] = (
     (
         "CREATE TABLE schema_version (version INTEGER NOT NULL PRIMARY KEY)",
@@ -139,11 +139,16 @@ MIGRATIONS: tuple[tuple[str | AppendOnly, ...], ...] = (
         "severity TEXT NOT NULL, raised_on TEXT NOT NULL, figures TEXT NOT NULL, recorded_at TEXT NOT NULL, "
         "digest TEXT NOT NULL, UNIQUE (client_id, rule, raised_on))",
         "CREATE INDEX stage_events_by_client ON stage_events (client_id, effective_at)",
-        AppendOnly("schema_version"),
-        AppendOnly("settings_in_force"),
-        AppendOnly("segment_runs"),
-        AppendOnly("stage_events"),
-        AppendOnly("alerts_raised"),
+        *map(
+            AppendOnly,
+            (
+                "schema_version",
+                "settings_in_force",
+                "segment_runs",
+                "stage_events",
+                "alerts_raised",
+            ),
+        ),
     ),
     (
         "ALTER TABLE stage_events ADD COLUMN kind TEXT NOT NULL DEFAULT 'transition'",
@@ -168,14 +173,23 @@ def version(connection: Connection) -> int | None:
     return connection.execute(select(func.max(SCHEMA_VERSION.c.version))).scalar() or 0
 
 
+def refuse_newer(name: str, version: int) -> None:
+    """Raises DataRetrievalError for a ledger that a newer healthseg wrote."""
+    if version > LATEST:
+        raise DataRetrievalError(
+            f"the ledger {name} has schema version {version}; this healthseg knows versions up to "
+            f"{LATEST}: use the newer healthseg that wrote it",
+            path=name,
+            value_provided=version,
+            validation_rule=f"schema version at most {LATEST}",
+        )
+
+
 def upgrade(connection: Connection) -> None:
-    """Brings the tables to the newest version, within the caller's transaction."""
+    """Upgrades the tables to the newest version, within the caller's transaction."""
+    dialect = connection.dialect.name
     for number in range((version(connection) or 0) + 1, LATEST + 1):
         for step in MIGRATIONS[number - 1]:
-            for statement in (
-                step.statements(connection.dialect.name)
-                if isinstance(step, AppendOnly)
-                else (step,)
-            ):
+            for statement in [step] if isinstance(step, str) else step.statements(dialect):
                 connection.exec_driver_sql(statement)
         connection.execute(SCHEMA_VERSION.insert().values(version=number))

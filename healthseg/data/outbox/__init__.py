@@ -1,1 +1,1 @@
-"""What is to be told to the outside, at least once, with the reason where it could not be."""
+"""The outbox: messages to the outside, delivered at least once, or their reason recorded."""

@@ -13,7 +13,7 @@ from typing import Any
 
 from healthseg.data.ledger.ledger import Alert
 from healthseg.data.outbox import outbox
-from healthseg.data.outbox.run import run as deliver
+from healthseg.data.outbox.delivery import run as deliver
 from healthseg.errors import ClientNotFound
 from healthseg.reports import registry
 from healthseg.settings import SEVERITIES

@@ -17,7 +17,7 @@ from mcp.server.lowlevel import Server
 from mcp.shared.exceptions import MCPError
 
 import healthseg
-from healthseg.data.store import cache_folder
+from healthseg.data.storage import cache_folder
 from healthseg.errors import CalculationError, HealthsegError
 from healthseg.integrations.mcp import reports as mcp_reports
 from healthseg.integrations.mcp import tools as mcp_tools

@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from healthseg.data import engine
-from healthseg.data.reading.sources import quoted
-from healthseg.data.store import FOLDER, Store
+from healthseg.data.sources import quoted
+from healthseg.data.storage import FOLDER, writing
 from healthseg.integrations.mixpanel.records import EPOCH
 from healthseg.integrations.mixpanel.state import folder_of
 
@@ -107,7 +107,7 @@ class Window:
         for day, rows in kept.items():
             name = f"{EPOCH + dt.timedelta(days=day)}.parquet"
             if rows:
-                with Store(self._portfolio).writing(target / name) as temporary:
+                with writing(target / name) as temporary:
                     (self._folder / name).replace(temporary)
             else:
                 (target / name).unlink(missing_ok=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from healthseg.data.store import FOLDER, Store
+from healthseg.data.storage import FOLDER, writing
 from healthseg.errors import CalculationError
 
 PLACE = ("events", "mixpanel")
@@ -60,7 +60,7 @@ def read(portfolio: Path) -> State | None:
 
 
 def write(portfolio: Path, state: State) -> None:
-    with Store(portfolio).writing(folder_of(portfolio) / FILE) as temporary:
+    with writing(folder_of(portfolio) / FILE) as temporary:
         temporary.write_text(json.dumps(vars(state), indent=1, sort_keys=True), encoding="utf-8")
 
 

@@ -211,7 +211,7 @@ def _actions(subject: Subject, request_id: str) -> list[TriggeredAction]:
             scheduled_for=None if one.message.due_at is None else told(one.message.due_at),
         )
         for one in sorted(
-            of_request(subject.portfolio.ledger(), request_id), key=lambda one: one.place
+            of_request(subject.portfolio.ledger(), request_id), key=lambda one: one.position
         )
     ]
 

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from healthseg.data.ledger.stages import local_day
 from healthseg.errors import InvalidParameters
 from healthseg.metrics.stages import Change, in_force, of_event
+from healthseg.periods import local_day
 from healthseg.settings import fingerprint
 from healthseg.settings.lifecycle import Lifecycle
 

@@ -1,7 +1,7 @@
-"""Where messages of the outbox go: a file of JSON lines, a webhook, a mail server.
+"""Delivery of the outbox: a run sends what is due to a file of JSON lines, a webhook or a mail server.
 
-A handler delivers one message within its time or raises Undelivered with the reason. Its key travels with it, so that
-whoever receives it twice can tell.
+A handler delivers a message within its time or raises Undelivered with the reason. The message's key travels with it, so
+that a receiver recognises a repetition.
 """
 
 from __future__ import annotations
@@ -13,18 +13,25 @@ import smtplib
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from email.message import EmailMessage
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
+from healthseg.data.ledger.ledger import Ledger
+from healthseg.data.outbox import outbox
 from healthseg.data.outbox.outbox import Message
 from healthseg.errors import HealthsegError
-from healthseg.settings.lifecycle import Handler, revealed
+from healthseg.settings.lifecycle import Handler, Outbox, revealed
 
 Deliver = Callable[[Message], None]
 _LONGEST_REASON = 300
+_CLAIMED_AT_ONCE = 20
+# a lease outlasts what its messages may take by so much
+_SPARE_SECONDS = 30.0
 _UNREACHABLE = (
     TimeoutError,
     ConnectionError,
@@ -42,6 +49,75 @@ class Undelivered(Exception):
         self.unreachable = unreachable
 
 
+def run(ledger: Ledger, settings: Outbox, folder: Path) -> dict[str, Any]:
+    """Delivers what is due: counts by outcome, and the reasons of what was not delivered.
+
+    A handler that does not answer at all is left alone for the rest of the run, so that a run ends. Two runs at once
+    share the work: a message belongs to one of them until its lease ends.
+    """
+    handlers = {name: deliverer(handler, folder) for name, handler in settings.handlers.items()}
+    slowest = max((handler.timeout_seconds for handler in settings.handlers.values()), default=0)
+    lease = _SPARE_SECONDS + _CLAIMED_AT_ONCE * slowest
+    counts: Counter[str] = Counter()
+    problems: list[dict[str, Any]] = []
+    silent: set[str] = set()
+    while claimed := outbox.claim(ledger, _CLAIMED_AT_ONCE, lease, silent):
+        for each in claimed:
+            if each.message.handler in silent:
+                outbox.release(ledger, each)
+                continue
+            reason = _try(each.message, handlers, silent)
+            wait = wait_seconds(settings, each.attempts)
+            status = outbox.settle(ledger, each, reason, settings.max_attempts, wait)
+            counts[status] += 1
+            if reason is not None:
+                problems.append(_problem(each, status, reason))
+    remaining = Counter(each.status for each in outbox.everything(ledger))
+    return {
+        "delivered": counts[outbox.COMPLETED],
+        "to_be_retried": counts[outbox.SCHEDULED],
+        "given_up": counts[outbox.FAILED],
+        "problems": problems,
+        "outbox": dict(sorted(remaining.items())),
+    }
+
+
+def _problem(each: outbox.OutboxMessage, status: str, reason: str) -> dict[str, Any]:
+    return {
+        "key": each.key,
+        "client_id": each.message.client_id,
+        "action": each.message.action,
+        "handler": each.message.handler,
+        "attempt": each.attempts + 1,
+        "status": status,
+        "reason": reason,
+    }
+
+
+def wait_seconds(settings: Outbox, failures_before: int) -> float:
+    """How long to wait after a failure: doubled each time, up to the most.
+
+    >>> [wait_seconds(Outbox(), n) for n in (0, 1, 2, 20)]
+    [60.0, 120.0, 240.0, 21600.0]
+    """
+    doubled = settings.retry_seconds * 2.0 ** min(failures_before, 60)
+    return min(doubled, settings.retry_most_seconds)
+
+
+def _try(message: Message, handlers: Mapping[str, Deliver], silent: set[str]) -> str | None:
+    """Why a message could not be delivered, None where it was."""
+    name = message.handler
+    if name is None or name not in handlers:
+        return f"the handler {name!r} is no longer in the settings"
+    try:
+        handlers[name](message)
+    except Undelivered as problem:
+        if problem.unreachable:
+            silent.add(name)
+        return str(problem)
+    return None
+
+
 def deliverer(handler: Handler, folder: Path) -> Deliver:
     """What delivers a message by this handler; ``folder`` is where relative paths begin."""
     kinds = {"file": _to_file, "webhook": _to_webhook, "smtp": _to_mail}
@@ -53,15 +129,15 @@ def deliverer(handler: Handler, folder: Path) -> Deliver:
             raise Undelivered(problem.message) from None
         except _UNREACHABLE as problem:
             raise Undelivered(
-                f"no answer within {handler.timeout_seconds:g} s: {_said(problem)}", True
+                f"no answer within {handler.timeout_seconds:g} s: {_reason(problem)}", True
             ) from None
         except (OSError, http.client.HTTPException, smtplib.SMTPException, ValueError) as problem:
-            raise Undelivered(_said(problem)) from None
+            raise Undelivered(_reason(problem)) from None
 
     return deliver
 
 
-def _said(problem: Exception) -> str:
+def _reason(problem: Exception) -> str:
     return f"{type(problem).__name__}: {problem}" if str(problem) else type(problem).__name__
 
 
@@ -75,8 +151,8 @@ def _body(message: Message) -> dict[str, object]:
 
 
 def _to_file(handler: Handler, message: Message, folder: Path) -> None:
-    """One line of JSON behind the others, written at once; a line that a crash cut short is ended first."""
-    path = folder / handler.path
+    """Appends one line of JSON, written at once; a line that a crash cut short is ended first."""
+    path = folder / str(handler.path)
     line = json.dumps(_body(message), ensure_ascii=False, sort_keys=True) + "\n"
     descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
     try:
@@ -92,6 +168,7 @@ def _to_file(handler: Handler, message: Message, folder: Path) -> None:
 
 def _to_webhook(handler: Handler, message: Message, folder: Path) -> None:
     """A POST of JSON with the key in its header; any answer from 200 to 299 means that it arrived."""
+    assert handler.url is not None
     url = urlsplit(revealed(handler.url, "settings.outbox.handlers.url"))
     if url.scheme not in ("http", "https") or not url.hostname:
         raise Undelivered("the webhook's url is not one of http or https")
@@ -111,14 +188,14 @@ def _to_webhook(handler: Handler, message: Message, folder: Path) -> None:
         connection.request(
             "POST", target, json.dumps(_body(message), ensure_ascii=False).encode(), headers
         )
-        answer = connection.getresponse()
-    if not 200 <= answer.status < 300:
-        raise Undelivered(f"the webhook answered {answer.status} {answer.reason}")
+        response = connection.getresponse()
+    if not 200 <= response.status < 300:
+        raise Undelivered(f"the webhook answered {response.status} {response.reason}")
 
 
 @contextmanager
 def _in_time(connection: http.client.HTTPConnection, seconds: float) -> Iterator[None]:
-    """Ends a connection that takes longer in all, also where each single byte comes in time."""
+    """Ends a connection that takes longer in total, even if each byte arrives in time."""
     late = threading.Event()
 
     def end() -> None:
@@ -149,7 +226,7 @@ def _to_mail(handler: Handler, message: Message, folder: Path) -> None:
     mail["Message-ID"] = f"<{message.key}@healthseg>"
     mail["X-Idempotency-Key"] = message.key
     mail.set_content(str(message.payload["text"]))
-    with smtplib.SMTP(handler.host, handler.port, timeout=handler.timeout_seconds) as server:
+    with smtplib.SMTP(str(handler.host), handler.port, timeout=handler.timeout_seconds) as server:
         if handler.starttls:
             server.starttls(context=ssl.create_default_context())
         if handler.username is not None and handler.password is not None:

@@ -1,6 +1,6 @@
 """The ledger on a PostgreSQL server, for portfolios that several machines write: the same tables in a schema of its own.
 
-As with the file, every operation connects and ends its connection, so that none is carried into a forked worker.
+As with the file, every operation opens and closes its connection, so that none is carried into another process.
 """
 
 from __future__ import annotations
@@ -17,13 +17,15 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import NullPool
 
 from healthseg.data.ledger import schema
+from healthseg.data.ledger.glance import LATEST
 from healthseg.errors import DataRetrievalError, HealthsegError, IntegrationError, InvalidParameters
 
 SCHEMA_RULE = "^[a-z_][a-z0-9_]{0,62}$"
-_ANSWER_SECONDS = 60  # how long the server may take for one statement
+# how long the server may take for one statement
+_ANSWER_SECONDS = 60
 
 
-class LedgerServer:
+class PostgresDatabase:
     """A schema of a PostgreSQL database that several processes, on several machines, read and write.
 
     ``busy_seconds`` is how long an operation waits for another writer, and for the server to answer.
@@ -52,33 +54,33 @@ class LedgerServer:
     def reading(self) -> Iterator[Connection | None]:
         """A connection on one consistent state, or None where nothing was recorded yet."""
         with self._explained(), self._engine.connect() as connection:
-            found = self._version(connection)
-            if found:
-                self._refuse_newer(found)
-                if found < schema.LATEST:
-                    connection.rollback()
-                    with self.writing():
-                        pass
-                yield connection
-            else:
+            version = self._version(connection)
+            if not version:
                 yield None
+                return
+            schema.refuse_newer(self.name, version)
+            if version < LATEST:
+                connection.rollback()
+                with self.writing():
+                    pass
+            yield connection
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
-        """A connection that holds the write lock; all of it is kept, or on an error nothing."""
+        """A connection that holds the write lock; everything written is stored, or on an error nothing."""
         with self._explained(), self._engine.connect() as connection:
             connection.execution_options(isolation_level="READ COMMITTED")
             connection.execute(
                 text("SELECT pg_advisory_xact_lock(:key)"),
                 {"key": zlib.crc32(f"healthseg {self.schema_name}".encode())},
             )
-            self._made_current(connection)
+            self._upgrade(connection)
             yield connection
             connection.commit()
 
     @cached_property
     def _engine(self) -> Engine:
-        """Without connections of its own: each operation makes one, on a state that does not move under it."""
+        """Holds no connections: each operation opens its own, on one consistent state."""
         wait = int(self.busy_seconds * 1000)
         options = (
             f"-c search_path={self.schema_name} -c lock_timeout={wait} "
@@ -96,55 +98,44 @@ class LedgerServer:
         )
 
     def _version(self, connection: Connection) -> int:
-        """The schema's version, 0 where there is none; asked once, since it never goes back."""
-        if self._current:
-            return schema.LATEST
-        there = connection.execute(
-            text("SELECT to_regclass(:name)"), {"name": f"{self.schema_name}.schema_version"}
-        ).scalar()
-        found = (schema.version(connection) or 0) if there else 0
-        self._current = found == schema.LATEST
-        return found
+        """The schema's version, 0 where there is none; the newest is remembered, since it never goes back."""
+        if not self._current:
+            query = text("SELECT to_regclass(:name)")
+            table = f"{self.schema_name}.schema_version"
+            if connection.execute(query, {"name": table}).scalar() is None:
+                return 0
+            version = schema.version(connection) or 0
+            if version != LATEST:
+                return version
+            self._current = True
+        return LATEST
 
-    def _made_current(self, connection: Connection) -> None:
-        found = self._version(connection)
-        self._refuse_newer(found)
-        if found == 0:
+    def _upgrade(self, connection: Connection) -> None:
+        version = self._version(connection)
+        schema.refuse_newer(self.name, version)
+        if version == 0:
             connection.exec_driver_sql(f"CREATE SCHEMA IF NOT EXISTS {self.schema_name}")
             if schema.version(connection) is None:
                 raise DataRetrievalError(
-                    f"{self.name} holds tables of something else: name another schema in the "
-                    "settings",
+                    f"{self.name} holds tables of something else: name another schema in the settings",
                     path=self.name,
                 )
-        if found < schema.LATEST:
+        if version < LATEST:
             schema.upgrade(connection)
-
-    def _refuse_newer(self, found: int) -> None:
-        if found > schema.LATEST:
-            raise DataRetrievalError(
-                f"the ledger {self.name} has schema version {found}; this healthseg knows versions up to "
-                f"{schema.LATEST}: use the newer healthseg that wrote it",
-                path=self.name,
-                value_provided=found,
-                validation_rule=f"schema version at most {schema.LATEST}",
-            )
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
-        """What PostgreSQL says, in words that name the ledger and the way out."""
+        """Turns PostgreSQL's errors into sentences that name the ledger and the way out."""
         try:
             yield
         except DBAPIError as problem:
             state = getattr(problem.orig, "sqlstate", None) or ""
-            reason = next(
-                (words for code, words in self._reasons().items() if state.startswith(code)), None
-            )
-            if reason is not None:
-                raise DataRetrievalError(
-                    f"the ledger {self.name} {reason}", path=self.name
-                ) from problem
-            if state.startswith("08") or state.startswith("57P") or not state:
+            for code, words in self._reasons().items():
+                if state.startswith(code):
+                    raise DataRetrievalError(
+                        f"the ledger {self.name} {words}", path=self.name
+                    ) from problem
+            if not state or state.startswith(("08", "57P")):
                 raise self._unreachable(problem) from None
             raise
 

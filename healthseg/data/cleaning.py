@@ -1,0 +1,276 @@
+"""From the parts of a table to its clean rows and its accounting, for all tables but events; and how they are read."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+import pandas as pd
+
+from healthseg.data.engine import create_offsets
+from healthseg.data.quality import Drop, TableReport, excessive_loss, refusal
+from healthseg.data.sources import Part, Refused, quoted, require_readable, scan
+from healthseg.data.tables import Table
+from healthseg.data.validation import (
+    SQL_TYPES,
+    Layout,
+    Rejected,
+    checked,
+    drops_by_reason,
+    example,
+    layout_of,
+    numbered,
+    rejected_drops,
+    take_rejects,
+)
+from healthseg.settings.data import DataSettings
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+ROWS = "rows.parquet"
+# reasons that depend on other rows than the row itself
+UNKNOWN, IDENTICAL, CONFLICT = 201, 202, 203
+Layouts = dict[str, tuple[Part, Layout]]
+
+
+def clean_columns(table: Table) -> list[str]:
+    """The columns of a clean table, in order: the contract's, then each timestamp's day and time mark."""
+    marks = [f"{column.stem}_{mark}" for column in table.timestamps for mark in ("day", "has_time")]
+    return [*table.names, *marks]
+
+
+def empty_select(table: Table) -> str:
+    """A relation without rows that has the clean columns and their types."""
+    types = {column.name: SQL_TYPES[column.kind] for column in table.columns}
+    for column in table.timestamps:
+        types |= {f"{column.stem}_day": "DATE", f"{column.stem}_has_time": "BOOLEAN"}
+    columns = [f'CAST(NULL AS {types[name]}) AS "{name}"' for name in clean_columns(table)]
+    return f"SELECT {', '.join(columns)} WHERE FALSE"
+
+
+def clean_table(
+    connection: duckdb.DuckDBPyConnection,
+    table: Table,
+    parts: Sequence[Part],
+    settings: DataSettings,
+    folder: Path,
+) -> TableReport:
+    """The accounting of a table, its clean rows written to ``folder``; a refused table leaves no rows."""
+    try:
+        layouts, rejected = _load(connection, table, parts, settings)
+        _mark_repeats(connection, table)
+        report = _account(connection, table, layouts, rejected_drops(rejected), settings)
+    except Refused as problem:
+        return refusal(table.name, [part.label for part in parts], str(problem))
+    except duckdb.Error as problem:
+        return unreadable(table.name, parts, problem)
+    rows = empty_select(table) if report.refused else _localise(connection, table)
+    connection.execute(f"COPY ({rows}) TO {quoted(str(folder / ROWS))} (FORMAT PARQUET)")
+    return report
+
+
+def unreadable(name: str, parts: Sequence[Part], problem: duckdb.Error) -> TableReport:
+    """The report of a table that DuckDB cannot read, with its reason in one line."""
+    reason = f"{parts[0].label} cannot be read as a table: {str(problem).splitlines()[0]}"
+    return refusal(name, [part.label for part in parts], reason)
+
+
+def _load(
+    connection: duckdb.DuckDBPyConnection,
+    table: Table,
+    parts: Sequence[Part],
+    settings: DataSettings,
+) -> tuple[Layouts, Rejected]:
+    """All parts' checked rows in the temporary table ``loaded``; returns their layouts and rejected lines."""
+    layouts: Layouts = {}
+    rejected: Rejected = {}
+    for part in parts:
+        require_readable(part)
+        layout = layout_of(connection, table, part)
+        select = checked(
+            table,
+            layout,
+            scan([part], rejects="bad_lines"),
+            settings,
+            row=numbered(part),
+            carried=(f"{quoted(part.label)} AS file",),
+        )
+        first = "CREATE OR REPLACE TEMP TABLE loaded AS"
+        connection.execute(f"{'INSERT INTO loaded' if layouts else first} {select}")
+        rejected |= take_rejects(connection, "bad_lines", [part])
+        lines = tuple(line for line, _ in rejected.get(part.label, ()))
+        layouts[part.label] = part, replace(layout, rejected=lines)
+    return layouts, rejected
+
+
+def _mark_repeats(connection: duckdb.DuckDBPyConnection, table: Table) -> None:
+    """``judged``: the loaded rows with unknown customers and repeated rows marked as well.
+
+    Of rows with the same key, the one whose values sort last is kept, column by
+    column in the contract's order: an order that no file order changes.
+    """
+    names = [f'"{name}"' for name in table.names]
+    marks = [f"{column.stem}_has_time" for column in table.timestamps]
+    identity = ", ".join([f'"{name}"' for name in table.key] or [*names, *marks])
+    one_row = table.key or table.identical == "state"
+    repeats = "TRUE" if one_row else marks[0]
+    every, latest = ", ".join(names), ", ".join(f"{name} DESC NULLS LAST" for name in names)
+    window = f"(PARTITION BY fault, {identity} ORDER BY {latest}, file, row_number)"
+    unknown = "client_id NOT IN (SELECT client_id FROM accounts)" if table.of_customers else "FALSE"
+    connection.execute(f"""
+        CREATE OR REPLACE TEMP TABLE judged AS
+        WITH known AS (
+          SELECT * REPLACE (CASE WHEN fault = 0 AND {unknown} THEN {UNKNOWN} ELSE fault END AS fault) FROM loaded
+        ), placed AS (
+          SELECT *, ROW_NUMBER() OVER {window} AS place, FIRST_VALUE(HASH({every})) OVER {window} AS kept FROM known
+        )
+        SELECT * EXCLUDE (place, kept) REPLACE (
+          CASE WHEN fault > 0 OR place = 1 OR NOT ({repeats}) THEN fault
+               WHEN HASH({every}) = kept THEN {IDENTICAL} ELSE {CONFLICT} END AS fault)
+        FROM placed""")
+
+
+def _account(
+    connection: duckdb.DuckDBPyConnection,
+    table: Table,
+    layouts: Layouts,
+    rejected: list[Drop],
+    settings: DataSettings,
+) -> TableReport:
+    counts: dict[int, dict[str, int]] = {}
+    query = "SELECT fault, file, COUNT(*) FROM judged GROUP BY ALL"
+    for fault, file, count in connection.execute(query).fetchall():
+        counts.setdefault(fault, {})[file] = count
+    totals = {fault: sum(by_file.values()) for fault, by_file in counts.items()}
+    read = sum(totals.values()) + sum(drop.count for drop in rejected)
+    kept = totals.get(0, 0)
+    drops = [
+        *rejected,
+        *drops_by_reason(connection, table, settings, counts, layouts),
+        *_repeat_drops(connection, table, settings, layouts),
+    ]
+    reason = excessive_loss(read, read - kept - totals.get(IDENTICAL, 0), settings, drops)
+    if table.required and not kept and reason is None:
+        reason = "it holds no rows"
+    return TableReport(
+        table.name,
+        read,
+        kept,
+        _corrected(connection, table),
+        drops,
+        _warnings(layouts) + ([] if read else ["holds a header but no rows"]),
+        sorted({name for _, layout in layouts.values() for name in layout.types}),
+        list(layouts),
+        reason is not None,
+        reason,
+    )
+
+
+def _repeat_drops(
+    connection: duckdb.DuckDBPyConnection, table: Table, settings: DataSettings, layouts: Layouts
+) -> list[Drop]:
+    key = " and ".join(table.key)
+    reasons = {
+        UNKNOWN: "client_id is not in customers",
+        IDENTICAL: "identical to another row",
+        CONFLICT: f"another row has the same {key} (kept: the one whose values sort last)",
+    }
+    drops = []
+    for fault, text in reasons.items():
+        query = f"SELECT COUNT(*), MIN((file, row_number)) FROM judged WHERE fault = {fault}"
+        ((count, first),) = connection.execute(query).fetchall()
+        if count:
+            file, row = first if isinstance(first, tuple) else tuple(first.values())
+            part, layout = layouts[file]
+            column = "client_id" if fault == UNKNOWN or not table.key else table.key[-1]
+            condition = f"row_number = {row}"
+            value, line = example(connection, table, part, layout, settings, column, condition)
+            drops.append(Drop(text, count, value, file, line))
+    return drops
+
+
+def _corrected(connection: duckdb.DuckDBPyConnection, table: Table) -> dict[str, int]:
+    """How many values of each optional column were emptied in the kept rows."""
+    query = "SELECT mask, COUNT(*) FROM judged WHERE mask > 0 AND fault = 0 GROUP BY 1"
+    masks = connection.execute(query).fetchall()
+    counts = {
+        name: sum(count for mask, count in masks if mask >> bit & 1)
+        for bit, name in enumerate(table.names)
+    }
+    return {name: count for name, count in counts.items() if count}
+
+
+def _warnings(layouts: Mapping[str, tuple[Part, Layout]]) -> list[str]:
+    warnings = []
+    for label, (_, layout) in layouts.items():
+        if layout.extra:
+            extra = ", ".join(layout.extra[:20])
+            warnings.append(f"{label}: columns that are not in the contract are not read: {extra}")
+        warnings += [
+            f"{label}: {name} has no time of day in any row and is read as calendar days"
+            for name in sorted(layout.day_only)
+        ]
+    return warnings
+
+
+def _localise(connection: duckdb.DuckDBPyConnection, table: Table) -> str:
+    """The kept rows with each timestamp's account-local day, in a fixed order."""
+    names, joins = [f't."{name}"' for name in table.names], []
+    if table.timestamps:
+        stamps = ", ".join(f'"{column.name}"' for column in table.timestamps)
+        query = f"SELECT MIN(LEAST({stamps})), MAX(GREATEST({stamps})) FROM judged WHERE fault = 0"
+        first, last = (
+            value or dt.datetime(2000, 1, 1) for value in connection.execute(query).fetchall()[0]
+        )
+        create_offsets(connection, dt.date(first.year, 1, 1), dt.date(last.year + 1, 1, 2))
+    for number, column in enumerate(table.timestamps):
+        stamp, offsets = f't."{column.name}"', f"o{number}"
+        joins.append(
+            f"LEFT JOIN account_offsets AS {offsets} ON {offsets}.client_id = t.client_id "
+            f"AND EPOCH_MS({stamp}) // 1000 >= {offsets}.from_epoch "
+            f"AND EPOCH_MS({stamp}) // 1000 < {offsets}.until_epoch"
+        )
+        local = f"{stamp} + TO_SECONDS({offsets}.offset_seconds)"
+        names += [
+            f"CAST(CASE WHEN t.{column.stem}_has_time THEN {local} ELSE {stamp} END AS DATE) AS {column.stem}_day",
+            f"t.{column.stem}_has_time",
+        ]
+    order = ", ".join(f'"{name}"' for name in dict.fromkeys((*table.key, *table.names)))
+    return f"SELECT {', '.join(names)} FROM judged AS t {' '.join(joins)} WHERE t.fault = 0 ORDER BY {order}"
+
+
+# Clean rows are read without DuckDB: opening it takes longer than reading any of the small tables.
+
+
+def read_frame(folder: Path, names: Sequence[str]) -> pd.DataFrame:
+    """These columns of the clean rows in a folder, in the file's order, with DuckDB's types.
+
+    Days are midnights in microseconds; whole numbers and yes-or-no are nullable where a value is missing.
+    """
+    import pyarrow as pa
+
+    rows = _read(folder, names)
+    days = {field.name: "datetime64[us]" for field in rows.schema if pa.types.is_date(field.type)}
+    frame = rows.to_pandas(use_threads=False, date_as_object=False).astype(days)
+    nullable = {pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
+    for name, column in zip(rows.column_names, rows.columns, strict=True):
+        if column.type in nullable and column.null_count:
+            frame[name] = column.to_pandas(types_mapper=nullable.get)
+    return frame
+
+
+def read_records(folder: Path, names: Sequence[str]) -> list[dict[str, Any]]:
+    """The clean rows as dictionaries of Python's own values."""
+    return _read(folder, names).to_pylist()
+
+
+def _read(folder: Path, names: Sequence[str]) -> pa.Table:
+    from pyarrow.parquet import ParquetFile
+
+    with ParquetFile(folder / ROWS) as file:
+        return file.read(columns=list(names), use_threads=False).select(list(names))

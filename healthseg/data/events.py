@@ -1,0 +1,152 @@
+"""The events of a portfolio: staged, counted by month, and accounted for row by row."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import pandas as pd
+
+from healthseg.data import facts, staging
+from healthseg.data.content import event_sums
+from healthseg.data.engine import BuildConnection, create_offsets
+from healthseg.data.quality import Drop, TableReport, excessive_loss
+from healthseg.data.sources import Part, quoted
+from healthseg.data.staging import EVENTS, Staged
+from healthseg.data.validation import example
+from healthseg.settings import Settings
+
+# every day is whole from this hour of its last event on
+_LAST_HOUR = 23
+
+
+@dataclass(frozen=True)
+class Events:
+    """What the files hold, and the months of facts that were counted from them."""
+
+    staged: Staged
+    months: dict[str, facts.Month]
+
+    @classmethod
+    def build(
+        cls,
+        folder: Path,
+        connection: BuildConnection,
+        parts: Sequence[Part],
+        accounts: pd.DataFrame,
+        excluded: pd.DataFrame,
+        settings: Settings,
+        version: str,
+    ) -> Events:
+        """Reads the files that are new, counts the months that changed; raises Refused for what is no table."""
+        staged = staging.stage(folder / "tables" / "events", connection, parts, settings, version)
+        zones = dict(accounts.itertuples(index=False, name=None))
+        months = facts.build(
+            folder / "facts", connection, staged, zones, excluded, settings, version
+        )
+        return cls(staged, months)
+
+    @property
+    def first_day(self) -> dt.date:
+        return min(day for day in event_sums(self.months) if day is not None)
+
+    @property
+    def last_whole_day(self) -> dt.date:
+        """The last day of UTC with an event at 23:00 or later, or of rows without times; no earlier than the first."""
+        records = [month.record for month in self.months.values()]
+        days = [dt.date.fromisoformat(each["last_day"]) for each in records if each["last_day"]]
+        times = [dt.datetime.fromisoformat(each["last_at"]) for each in records if each["last_at"]]
+        if times:
+            last = max(times)
+            days.append(last.date() if last.hour >= _LAST_HOUR else last.date() - facts.DAY)
+        return max(self.first_day, *days)
+
+    def report(self, build: BuildConnection, settings: Settings) -> TableReport:
+        """The accounting of all rows of all files."""
+        read, drops, corrected, notes = staging.accounted(self.staged, build, settings)
+        for reason, count, label, column, condition in (
+            *self._beyond(),
+            *self._unknown(),
+            *self._repeated(),
+        ):
+            part, layout = self.staged.parts[label], self.staged.layout(label)
+            value, line = example(
+                build.connection, EVENTS, part, layout, settings, column, condition
+            )
+            drops.append(Drop(reason, count, value, label, line))
+        kept = read - sum(drop.count for drop in drops)
+        repeats = sum(month.record["repeats"] for month in self.months.values())
+        refusal = excessive_loss(read, read - kept - repeats, settings, drops)
+        if refusal is None and not event_sums(self.months):
+            refusal = "it holds no rows that can be counted"
+        entries = self.staged.entries
+        columns = sorted({name for entry in entries.values() for name in entry["types"]})
+        return TableReport(
+            "events",
+            read,
+            kept,
+            corrected,
+            drops,
+            notes,
+            columns,
+            list(entries),
+            refusal is not None,
+            refusal,
+        )
+
+    # Drops that depend on more than the row: reason, count, a part and column with an example, and its condition.
+
+    def _beyond(self) -> Iterator[tuple[str, int, str, str, str]]:
+        last = self.staged.last
+        if not self.staged.beyond or last is None:
+            return
+        label = min(
+            label
+            for label, entry in self.staged.entries.items()
+            if any(day > str(last) for day, *_ in entry["days"])
+        )
+        reason = "occurred_at lies more than 30 days after the portfolio's other events"
+        condition = f"fault = 0 AND occurred_at >= DATE '{last + facts.DAY}'"
+        yield reason, self.staged.beyond, label, "occurred_at", condition
+
+    def _unknown(self) -> Iterator[tuple[str, int, str, str, str]]:
+        rows = [
+            (client, count, label)
+            for month in self.months.values()
+            for client, (count, label) in month.record["unknown"].items()
+        ]
+        if rows:
+            client, _, label = min(rows)
+            total = sum(count for _, count, _ in rows)
+            condition = f"client_id = {quoted(client)}"
+            yield "client_id is not in customers", total, label, "client_id", condition
+
+    def _repeated(self) -> Iterator[tuple[str, int, str, str, str]]:
+        records = [month.record for month in self.months.values() if month.record["repeats"]]
+        if not records:
+            return
+        client, instant = records[0]["repeat"]
+        label = min(
+            label
+            for label, entry in self.staged.entries.items()
+            if instant[:10] in {day for day, *_ in entry["days"]}
+        )
+        reason = "identical to another row of the same instant"
+        total = sum(record["repeats"] for record in records)
+        condition = f"client_id = {quoted(client)} AND occurred_at = TIMESTAMP {quoted(instant)}"
+        yield reason, total, label, "occurred_at", condition
+
+    def create_views(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """The views of the kept events and of each fact; the connection holds ``accounts``."""
+        connection.execute(
+            "CREATE TEMP TYPE client_word AS ENUM (SELECT client_id FROM accounts ORDER BY 1)"
+        )
+        first, last = min(self.staged.days), self.staged.last or max(self.staged.days)
+        create_offsets(connection, first, last + facts.DAY, "client_word")
+        repeats = any(month.record["repeats"] for month in self.months.values())
+        connection.execute(f"CREATE VIEW events AS {facts.events_select(self.staged, repeats)}")
+        for name, select in facts.views(self.months).items():
+            connection.execute(f"CREATE VIEW {name} AS {select}")

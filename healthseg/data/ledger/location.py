@@ -1,0 +1,113 @@
+"""Where a portfolio's ledger is, and the stages recorded in it as rows of ``stage_changes``.
+
+Imported and recorded changes are one history: the view ``stage_changes`` of an open portfolio holds both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+import pandas as pd
+
+from healthseg.data.cleaning import empty_select
+from healthseg.data.engine import create_table
+from healthseg.data.ledger import glance
+from healthseg.data.tables import TABLES
+from healthseg.errors import DataRetrievalError
+from healthseg.periods import UTC, local_day
+from healthseg.settings.lifecycle import LedgerPlace, revealed
+
+if TYPE_CHECKING:
+    from healthseg.data.ledger.ledger import Ledger, StageEvent
+    from healthseg.data.ledger.records import Clock
+
+
+@dataclass(frozen=True)
+class LedgerLocation:
+    """A file, or a server that the settings name; neither for a database without one in its settings."""
+
+    settings: LedgerPlace
+    file: Path | None
+    clock: Clock
+
+    @property
+    def exists(self) -> bool:
+        """Whether something may have been recorded; a server is not connected to for that."""
+        return self.settings.address is not None or (self.file is not None and self.file.exists())
+
+    @property
+    def may_have_stages(self) -> bool:
+        """Whether stages may have been recorded, now; a server is not connected to for that."""
+        if self.settings.address is not None or self.file is None:
+            return self.settings.address is not None
+        content = glance.glance(self.file)
+        return content is None or content.has_stages
+
+    def settings_history(self) -> list[glance.SettingsInForce]:
+        """Every change of the settings, oldest first; empty without a ledger."""
+        if not self.exists:
+            return []
+        history = None
+        if self.settings.address is None and self.file is not None:
+            history = glance.settings_history(self.file)
+        return self.open().settings_history() if history is None else history
+
+    def open(self) -> Ledger:
+        """The ledger; raises DataRetrievalError where the portfolio can have none."""
+        from healthseg.data.ledger.ledger import Ledger
+
+        settings = self.settings
+        if settings.address is not None:
+            address = revealed(settings.address, "settings.ledger.address")
+            return Ledger(
+                address,
+                self.clock,
+                busy_seconds=settings.busy_seconds,
+                schema_name=settings.schema_name,
+            )
+        if self.file is None:
+            raise DataRetrievalError(
+                "this portfolio is a database, beside which no ledger can be: name one in the settings "
+                "(ledger.address = postgresql://…)",
+                parameter="settings.ledger.address",
+            )
+        return Ledger(self.file, self.clock, busy_seconds=settings.busy_seconds)
+
+
+def stage_view(
+    connection: duckdb.DuckDBPyConnection,
+    imported: str,
+    events: list[StageEvent],
+    zones: Mapping[str, str],
+) -> str:
+    """The relation of all stage changes: those imported and those recorded, of known customers."""
+    rows = [_row(event, zones[event.client_id]) for event in events if event.client_id in zones]
+    if not rows:
+        return imported
+    select = f"{empty_select(TABLES['stage_changes'])} UNION ALL BY NAME SELECT * FROM frame"
+    create_table(connection, "recorded_stages", pd.DataFrame(rows), select)
+    return f"{imported} UNION ALL BY NAME SELECT * FROM recorded_stages"
+
+
+def _row(event: StageEvent, zone: str) -> dict[str, Any]:
+    moments = {"effective": event.effective_at, "recorded": event.recorded_at}
+    naive = {
+        f"{name}_at": moment.astimezone(UTC).replace(tzinfo=None)
+        for name, moment in moments.items()
+    }
+    days = {f"{name}_day": local_day(moment, zone) for name, moment in moments.items()}
+    return {
+        "client_id": event.client_id,
+        "stage": event.stage,
+        "reason": event.reason,
+        "automated": event.automated,
+        "actor": event.actor,
+        **naive,
+        **days,
+        "effective_has_time": True,
+        "recorded_has_time": True,
+    }

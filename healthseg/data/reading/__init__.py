@@ -1,1 +1,0 @@
-"""From where tables come, to clean rows and the accounting of each row."""

@@ -1,0 +1,362 @@
+"""Events as the files hold them, read once: checked rows by month of UTC on disk, and what is in each file.
+
+The memo says of each file (by name, size and time of change) how many rows it holds,
+why some are dropped, and an order-free hash for each day of UTC. A file that did
+not change is not read again; new files are read together, as one batch.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from healthseg.data.engine import BuildConnection, parquet
+from healthseg.data.quality import Drop
+from healthseg.data.sources import Part, quoted, require_readable, scan
+from healthseg.data.storage import evict, is_intact, read_json, write_folder, write_json
+from healthseg.data.tables import TABLES
+from healthseg.data.validation import (
+    Layout,
+    checked,
+    drops_by_reason,
+    layout_of,
+    rejected_drops,
+    take_rejects,
+)
+from healthseg.errors import DataRetrievalError
+from healthseg.settings import Settings
+from healthseg.settings.base import fingerprint
+
+EVENTS = TABLES["events"]
+# a Parquet row group that spans more would be read for too many months
+_MAX_SPAN_DAYS = 60
+# impossible dates: no more than one in a thousand rows, after a gap of so many days
+_GAP_DAYS = 30
+_REJECTED = "lines.json"
+_VALUES = ", ".join(f'"{name}"' for name in (*EVENTS.names, "occurred_has_time"))
+_DAY = dt.timedelta(days=1)
+Entries = dict[str, dict[str, Any]]
+
+
+@dataclass
+class Group:
+    """Parts of one layout, scanned in their files (``direct``) or written by month first."""
+
+    layout: Layout
+    parts: list[Part]
+    direct: bool
+
+
+@dataclass
+class Staged:
+    """The parts' entries in the memo, and the days of all of them together."""
+
+    folder: Path
+    settings: Settings
+    entries: Entries
+    parts: dict[str, Part]
+    # rows and hash by UTC day, up to ``last``
+    days: dict[dt.date, tuple[int, int]] = field(default_factory=dict)
+    # rows after ``last``: impossible dates
+    beyond: int = 0
+    last: dt.date | None = None
+
+    def layout(self, label: str) -> Layout:
+        entry = self.entries[label]
+        lines = tuple(line for line, _ in entry["rejected"])
+        return Layout(entry["types"], tuple(entry["extra"]), frozenset(entry["day_only"]), lines)
+
+    def relation(self, start: dt.date, end: dt.date) -> str | None:
+        """All files' checked rows of the UTC days ``[start, end)``, up to the last possible day; None without any."""
+        if self.last is None:
+            return None
+        end = min(end, self.last + _DAY)
+        selects = [*self._staged_selects(start, end), *self._direct_selects(start, end)]
+        return "(" + " UNION ALL ".join(selects) + ")" if selects else None
+
+    def _staged_selects(self, start: dt.date, end: dt.date) -> Iterable[str]:
+        batches: dict[str, list[str]] = {}
+        for label, entry in self.entries.items():
+            if entry["batch"]:
+                batches.setdefault(entry["batch"], []).append(label)
+        months = sorted({f"{start + k * _DAY:%Y-%m}" for k in range((end - start).days)})
+        for batch, labels in sorted(batches.items()):
+            folders = [self.folder / batch / f"month={month}" for month in months]
+            files = sorted(file for folder in folders for file in folder.glob("*.parquet"))
+            if files:
+                of_labels = ""
+                if self.entries[labels[0]]["batch_files"] != len(labels):
+                    of_labels = f" AND file IN ({', '.join(map(quoted, sorted(labels)))})"
+                yield (
+                    f"SELECT file, fault, {_VALUES} FROM {parquet(files)} "
+                    f"WHERE {_between(start, end)}{of_labels}"
+                )
+
+    def _direct_selects(self, start: dt.date, end: dt.date) -> Iterable[str]:
+        groups: dict[str, tuple[Layout, list[Part]]] = {}
+        for label, entry in self.entries.items():
+            days = [day for day, *_ in entry["days"]]
+            if entry["batch"] or not days or days[0] >= str(end) or days[-1] < str(start):
+                continue
+            layout, part = self.layout(label), self.parts[label]
+            groups.setdefault(_layout_key(layout, part), (layout, []))[1].append(part)
+        for layout, parts in groups.values():
+            rows = _select(layout, parts, self.settings, days=(start, end))
+            yield f"SELECT file, fault, {_VALUES} FROM ({rows}) WHERE {_between(start, end)}"
+
+    def require_unchanged(self) -> None:
+        """Raises DataRetrievalError if a file was replaced while it was being read."""
+        for part in self.parts.values():
+            if part.changed:
+                raise DataRetrievalError(
+                    f"{part.label} changed while it was being read: open the portfolio again when "
+                    "it is written whole",
+                    parameter="portfolio",
+                    value_provided=part.label,
+                )
+
+
+def stage(
+    folder: Path, build: BuildConnection, parts: Sequence[Part], settings: Settings, version: str
+) -> Staged:
+    """All parts of events, staged in ``folder``; reads those not in the memo. Raises Refused for a part that is no table."""
+    memo_path = folder / f"memo-{version}.json"
+    memo: Entries = read_json(memo_path) or {}
+    entries = {
+        part.label: memo[part.label]
+        for part in parts
+        if part.token is not None
+        and memo.get(part.label, {}).get("token") == part.token
+        and (not memo[part.label]["batch"] or is_intact(folder / memo[part.label]["batch"]))
+    }
+    fresh = [part for part in parts if part.label not in entries]
+    groups = _grouped(build.connection, fresh) if fresh else []
+    if direct := [group for group in groups if group.direct]:
+        selects = " UNION ALL ".join(
+            f"({_select(group.layout, group.parts, settings)})" for group in direct
+        )
+        entries |= _entries(build.connection, f"({selects})", None, direct, {})
+    if to_write := [group for group in groups if not group.direct]:
+        entries |= _write_batch(folder, build.connection, to_write, settings, version)
+    if fresh or set(entries) != set(memo):
+        write_json(memo_path, entries)
+        batches = {entry["batch"] for entry in entries.values() if entry["batch"]}
+        evict(folder, days=1, keep={memo_path.name, *batches})
+    return _together(folder, {part.label: entries[part.label] for part in parts}, parts, settings)
+
+
+def _between(start: dt.date, end: dt.date) -> str:
+    return f"occurred_at >= DATE '{start}' AND occurred_at < DATE '{end}'"
+
+
+def _layout_key(layout: Layout, part: Part) -> str:
+    columns = [layout.types, sorted(layout.extra), sorted(layout.day_only)]
+    return fingerprint([part.format, part.shape, *columns])
+
+
+def _grouped(connection: duckdb.DuckDBPyConnection, parts: Sequence[Part]) -> list[Group]:
+    """Parts that can be scanned together: the same format, columns and way of reading."""
+    groups: dict[tuple[str, bool], Group] = {}
+    for part in parts:
+        require_readable(part)
+        layout = layout_of(connection, EVENTS, part)
+        direct = _by_time(connection, part, layout)
+        key = _layout_key(layout, part), direct
+        groups.setdefault(key, Group(layout, [], direct)).parts.append(part)
+    return list(groups.values())
+
+
+def _by_time(connection: duckdb.DuckDBPyConnection, part: Part, layout: Layout) -> bool:
+    """Whether a month of a Parquet file can be read without reading most of the rest: its row groups follow time."""
+    timed = layout.types["occurred_at"].startswith(("TIMESTAMP", "DATE"))
+    if part.format != "parquet" or not timed:
+        return False
+    groups = connection.execute(
+        "SELECT row_group_num_rows, LEFT(COALESCE(stats_min_value, stats_min), 10), LEFT(COALESCE(stats_max_value, "
+        f"stats_max), 10) FROM parquet_metadata({quoted(str(part.path))}) WHERE path_in_schema = 'occurred_at'"
+    ).fetchall()
+    try:
+        spans = [
+            (rows, (dt.date.fromisoformat(high) - dt.date.fromisoformat(low)).days)
+            for rows, low, high in groups
+        ]
+    except (TypeError, ValueError):
+        return False
+    return sum(rows * days for rows, days in spans) <= _MAX_SPAN_DAYS * sum(
+        rows for rows, _ in spans
+    )
+
+
+def _select(
+    layout: Layout,
+    parts: Sequence[Part],
+    settings: Settings,
+    *,
+    days: tuple[dt.date, dt.date] | None = None,
+    rejects: str | None = None,
+) -> str:
+    """The checked rows of parts of one layout; with ``days``, Parquet row groups outside them are skipped."""
+    label = f"{quoted(parts[0].label)} AS file"
+    if parts[0].path is None:
+        return checked(EVENTS, layout, scan(parts), settings, carried=(label,))
+    relation = scan(parts, filename=True, rejects=rejects)
+    if days is not None:
+        low, high = (f"CAST({quoted(str(day))} AS {layout.types['occurred_at']})" for day in days)
+        relation = f"(SELECT * FROM {relation} WHERE occurred_at >= {low} AND occurred_at < {high})"
+    if len(parts) > 1:
+        labels = [f"{quoted(str(part.path))}: {quoted(part.label)}" for part in parts]
+        label = f"MAP {{{', '.join(labels)}}}[filename] AS file"
+    return checked(EVENTS, layout, relation, settings, carried=(label,))
+
+
+def _write_batch(
+    folder: Path,
+    connection: duckdb.DuckDBPyConnection,
+    groups: Sequence[Group],
+    settings: Settings,
+    version: str,
+) -> Entries:
+    tokens = [part.token for group in groups for part in group.parts]
+    known = [token for token in tokens if token is not None]
+    batch = uuid.uuid4().hex[:16]
+    if len(known) == len(tokens):
+        batch = fingerprint([version, *sorted(known)])
+    written = write_folder(
+        folder / batch, lambda target: _write_months(connection, groups, settings, target)
+    )
+    files = sorted(written.glob("month=*/*.parquet"))
+    rejected = json.loads((written / _REJECTED).read_text(encoding="utf-8"))
+    return _entries(connection, parquet(files) if files else None, batch, groups, rejected)
+
+
+def _write_months(
+    connection: duckdb.DuckDBPyConnection, groups: Sequence[Group], settings: Settings, folder: Path
+) -> None:
+    """Writes the checked rows by month of UTC, and the lines without the header's columns."""
+    selects = " UNION ALL ".join(
+        f"({_select(group.layout, group.parts, settings, rejects=f'bad_lines_{number}')})"
+        for number, group in enumerate(groups)
+    )
+    month = "CASE WHEN fault = 0 THEN STRFTIME(occurred_at, '%Y-%m') ELSE 'dropped' END AS month"
+    # bounds the memory of a large file
+    connection.execute("SET preserve_insertion_order = false")
+    connection.execute(
+        f"COPY (SELECT file, fault, mask, {_VALUES}, {month} FROM ({selects})) TO {quoted(str(folder))} "
+        "(FORMAT PARQUET, PARTITION_BY (month), COMPRESSION LZ4_RAW, OVERWRITE_OR_IGNORE)"
+    )
+    connection.execute("SET preserve_insertion_order = true")
+    lines: dict[str, list[tuple[int, str]]] = {}
+    for number, group in enumerate(groups):
+        lines |= take_rejects(connection, f"bad_lines_{number}", group.parts)
+    (folder / _REJECTED).write_text(json.dumps(lines), encoding="utf-8")
+
+
+def _entries(
+    connection: duckdb.DuckDBPyConnection,
+    relation: str | None,
+    batch: str | None,
+    groups: Sequence[Group],
+    rejected: Mapping[str, Sequence[tuple[int, str]]],
+) -> Entries:
+    """The memo's entry of each part, from the checked rows of them all."""
+    batch_files = sum(len(group.parts) for group in groups)
+    entries: Entries = {
+        part.label: {
+            "token": part.token,
+            "batch": batch,
+            "batch_files": batch_files,
+            "types": group.layout.types,
+            "extra": list(group.layout.extra),
+            "day_only": sorted(group.layout.day_only),
+            "rejected": rejected.get(part.label, []),
+            "read": len(rejected.get(part.label, [])),
+            "faults": {},
+            "corrected": {},
+            "days": [],
+        }
+        for group in groups
+        for part in group.parts
+    }
+    if relation is None:
+        return entries
+    rows = connection.execute(
+        f"SELECT file, fault, CASE WHEN fault = 0 THEN CAST(occurred_at AS DATE) END AS day, mask, COUNT(*), "
+        f"SUM(CAST(HASH({_VALUES}) AS HUGEINT)) FROM {relation} GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4"
+    ).fetchall()
+    days: dict[tuple[str, dt.date], list[int]] = {}
+    for file, fault, day, mask, count, total in rows:
+        entry = entries[file]
+        entry["read"] += count
+        if fault:
+            _add(entry["faults"], str(fault), count)
+            continue
+        for bit, name in enumerate(EVENTS.names):
+            if mask >> bit & 1:
+                _add(entry["corrected"], name, count)
+        sums = days.setdefault((file, day), [0, 0])
+        sums[0] += count
+        sums[1] += int(total)
+    for (file, day), (count, total) in sorted(days.items()):
+        entries[file]["days"].append([day.isoformat(), count, str(total % 2**64)])
+    return entries
+
+
+def _add(counts: dict[str, int], key: str, count: int) -> None:
+    counts[key] = counts.get(key, 0) + count
+
+
+def _together(folder: Path, entries: Entries, parts: Sequence[Part], settings: Settings) -> Staged:
+    days: dict[dt.date, tuple[int, int]] = {}
+    for entry in entries.values():
+        for text, count, total in entry["days"]:
+            day = dt.date.fromisoformat(text)
+            rows, sums = days.get(day, (0, 0))
+            days[day] = (rows + count, (sums + int(total)) % 2**64)
+    last = _last_possible_day(days)
+    possible = {day: value for day, value in sorted(days.items()) if last and day <= last}
+    beyond = sum(count for day, (count, _) in days.items() if day not in possible)
+    by_label = {part.label: part for part in parts}
+    return Staged(folder, settings, entries, by_label, possible, beyond, last)
+
+
+def _last_possible_day(days: Mapping[dt.date, tuple[int, int]]) -> dt.date | None:
+    """The last day before a long gap after which only a handful of rows follow."""
+    limit = max(1, sum(count for count, _ in days.values()) // 1000)
+    ordered, beyond, last = sorted(days), 0, None
+    for earlier, later in zip(reversed(ordered[:-1]), reversed(ordered[1:]), strict=True):
+        beyond += days[later][0]
+        if beyond > limit:
+            break
+        if (later - earlier).days > _GAP_DAYS:
+            last = earlier
+    return last or (ordered[-1] if ordered else None)
+
+
+def accounted(
+    staged: Staged, build: BuildConnection, settings: Settings
+) -> tuple[int, list[Drop], dict[str, int], list[str]]:
+    """Rows read, drops for reasons of the row itself, corrected values, and notes."""
+    counts: dict[int, dict[str, int]] = {}
+    corrected: dict[str, int] = {}
+    for label, entry in staged.entries.items():
+        for number, count in entry["faults"].items():
+            counts.setdefault(int(number), {})[label] = count
+        for name, count in entry["corrected"].items():
+            _add(corrected, name, count)
+    parts = {label: (part, staged.layout(label)) for label, part in staged.parts.items()}
+    drops = rejected_drops({label: entry["rejected"] for label, entry in staged.entries.items()})
+    if counts:
+        drops += drops_by_reason(build.connection, EVENTS, settings, counts, parts)
+    extra = sorted({name for entry in staged.entries.values() for name in entry["extra"]})
+    shown = ", ".join(extra[:20])
+    notes = [f"columns that are not in the contract are not read: {shown}"] if extra else []
+    days = sorted({name for entry in staged.entries.values() for name in entry["day_only"]})
+    notes += [f"{name} has no time of day in any row and is read as calendar days" for name in days]
+    return sum(entry["read"] for entry in staged.entries.values()), drops, corrected, notes

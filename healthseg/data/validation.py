@@ -1,0 +1,392 @@
+"""Validation of a table in SQL: each row is kept or dropped for its first failing reason, and counted.
+
+``checked`` is the only reading of a part: clean typed columns, the number of the reason for which a row is dropped (0:
+it is kept), and a mask of the optional values that could not be used. Small tables go on to ``cleaning``; events, which
+may be many, to ``staging``.
+
+Text is trimmed, empty text is missing. A timestamp with an offset is converted to UTC, one without is UTC; a calendar
+day without a time of day stays that day.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import duckdb
+
+from healthseg.data.quality import Drop
+from healthseg.data.sources import Part, Refused, quoted
+from healthseg.data.tables import CLIENT_ID_RULE, Column, Table
+from healthseg.errors import hint
+from healthseg.settings.data import DataSettings
+
+SQL_TYPES = {
+    "id": "VARCHAR",
+    "text": "VARCHAR",
+    "zone": "VARCHAR",
+    "timestamp": "TIMESTAMP",
+    "date": "DATE",
+    "integer": "BIGINT",
+    "number": "DOUBLE",
+    "boolean": "BOOLEAN",
+}
+_KINDS = {
+    "timestamp": "a timestamp (YYYY-MM-DD HH:MM:SS, in UTC or with its offset)",
+    "date": "a date (YYYY-MM-DD)",
+    "integer": "a whole number",
+    "number": "a number",
+    "boolean": "true or false",
+    "id": "an id",
+    "text": "text",
+    "zone": "an IANA time zone",
+}
+# dates outside are defaults or slips: the first is before any software subscription
+_EARLIEST, _LATEST = "1990-01-01", "2200-01-01"
+_WHOLE = ("BIGINT", "INTEGER", "SMALLINT", "TINYINT")
+_NUMERIC = (*_WHOLE, "DOUBLE", "FLOAT")
+_DATED = quoted(r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}.*)?$")
+# by part, its lines that have other columns than its header
+Rejected = dict[str, list[tuple[int, str]]]
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """SQL for a column's clean value, whether the source has any value, and whether it has a time of day."""
+
+    value: str
+    given: str
+    has_time: str = "FALSE"
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why a row is dropped: a condition over clean columns, and the column to show an example of."""
+
+    words: str
+    condition: str
+    column: str
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A part's columns: the contract's with DuckDB's type, others, and timestamps without any time of day."""
+
+    types: dict[str, str]
+    extra: tuple[str, ...] = ()
+    day_only: frozenset[str] = frozenset()
+    # the lines of a CSV file that do not have the header's columns
+    rejected: tuple[int, ...] = ()
+
+
+def parse(column: Column, raw: str, *, day_only: bool = False) -> Parsed:
+    """The expressions for a column whose type in the source is DuckDB's ``raw``."""
+    name, text = f'"{column.name}"', f"NULLIF(TRIM(CAST(\"{column.name}\" AS VARCHAR)), '')"
+    if column.kind == "timestamp":
+        return _parse_timestamp(name, text, raw, day_only)
+    if column.kind == "date":
+        return _parse_date(name, text, raw)
+    number = f"TRY_CAST({text} AS DOUBLE)"
+    value = {
+        "integer": f"CASE WHEN {number} = FLOOR({number}) AND ABS({number}) < 9e15 THEN CAST({number} AS BIGINT) END",
+        "number": f"CASE WHEN ISFINITE({number}) THEN {number} END",
+        "boolean": f"TRY_CAST({text} AS BOOLEAN)",
+        "text": f"LOWER({text})" if column.allowed else text,
+    }.get(column.kind, text)
+    if raw in _NUMERIC and column.kind == "number":
+        value = f"CASE WHEN ISFINITE(CAST({name} AS DOUBLE)) THEN CAST({name} AS DOUBLE) END"
+    if raw in _WHOLE and column.kind == "integer":
+        value = f"CAST({name} AS BIGINT)"
+    return Parsed(value, f"{text} IS NOT NULL")
+
+
+def _parse_timestamp(name: str, text: str, raw: str, day_only: bool) -> Parsed:
+    if raw == "TIMESTAMP WITH TIME ZONE":
+        return Parsed(f"({name} AT TIME ZONE 'UTC')", f"{name} IS NOT NULL", "TRUE")
+    if raw == "DATE" or raw.startswith("TIMESTAMP"):
+        has_time = "FALSE" if raw == "DATE" or day_only else "TRUE"
+        return Parsed(f"CAST({name} AS TIMESTAMP)", f"{name} IS NOT NULL", has_time)
+    instant = f"TRY_CAST({text} AS TIMESTAMPTZ) AT TIME ZONE 'UTC'"
+    value = f"CASE WHEN regexp_matches({text}, {_DATED}) THEN {instant} END"
+    return Parsed(value, f"{text} IS NOT NULL", f"LENGTH({text}) > 10")
+
+
+def _parse_date(name: str, text: str, raw: str) -> Parsed:
+    if raw == "DATE":
+        return Parsed(name, f"{name} IS NOT NULL")
+    if raw == "TIMESTAMP WITH TIME ZONE":
+        return Parsed(f"CAST({name} AT TIME ZONE 'UTC' AS DATE)", f"{name} IS NOT NULL")
+    if raw.startswith("TIMESTAMP"):
+        return Parsed(f"CAST({name} AS DATE)", f"{name} IS NOT NULL")
+    day = f"TRY_CAST(LEFT({text}, 10) AS DATE)"
+    value = f"CASE WHEN regexp_matches({text}, {_DATED}) THEN {day} END"
+    return Parsed(value, f"{text} IS NOT NULL")
+
+
+def layout_of(connection: duckdb.DuckDBPyConnection, table: Table, part: Part) -> Layout:
+    """The columns of a part; raises Refused where a required one is missing or of no usable type."""
+    described = connection.execute(f"DESCRIBE SELECT * FROM {part.relation}").fetchall()
+    types = {name: kind for name, kind, *_ in described if name != "file_row_number"}
+    nested = {
+        name
+        for name in table.names
+        if types.get(name, "").endswith(("]", ")")) and "DECIMAL" not in types[name]
+    }
+    for column in table.columns:
+        if column.required and column.name not in types:
+            unknown = [name for name in types if name not in table.names]
+            raise Refused(
+                f"{part.label} has no column {column.name}{hint(column.name, unknown)}; its columns are: "
+                + ", ".join(list(types)[:20])
+            )
+    for column in table.columns:
+        if column.required and column.name in nested:
+            raise Refused(
+                f"{part.label}: column {column.name} holds {types[column.name]}, not {_KINDS[column.kind]}"
+            )
+    usable = {
+        name: kind for name, kind in types.items() if name in table.names and name not in nested
+    }
+    days = {
+        column.name
+        for column in table.timestamps
+        if usable.get(column.name, "").startswith("TIMESTAMP")
+        and "ZONE" not in usable[column.name]
+        and _all_midnight(connection, part, column.name)
+    }
+    return Layout(usable, tuple(name for name in types if name not in usable), frozenset(days))
+
+
+def _all_midnight(connection: duckdb.DuckDBPyConnection, part: Part, name: str) -> bool:
+    """A naive timestamp column without any time of day holds calendar days (a daily export, read back by pandas)."""
+    query = f'SELECT 1 FROM {part.relation} WHERE "{name}" <> DATE_TRUNC(\'day\', "{name}") LIMIT 1'
+    return not connection.execute(query).fetchall()
+
+
+def reasons(table: Table, settings: DataSettings) -> list[Reason]:
+    """Why rows of the table are dropped, in the order in which they are tried; the first one counts."""
+    return [
+        *(
+            reason
+            for column in table.columns
+            if column.required
+            for reason in _column_reasons(column, settings)
+        ),
+        *_table_reasons(table, settings),
+    ]
+
+
+def _column_reasons(column: Column, settings: DataSettings) -> Iterator[Reason]:
+    name, quoted_name = column.name, f'"{column.name}"'
+    yield Reason(f"{name} is missing", f"NOT given_{name}", name)
+    if column.kind == "id":
+        condition = f"NOT regexp_matches({quoted_name}, {quoted(CLIENT_ID_RULE)})"
+        yield Reason(f"{name} does not match {CLIENT_ID_RULE}", condition, name)
+    elif column.kind != "text":
+        yield Reason(f"{name} is not {_KINDS[column.kind]}", f"{quoted_name} IS NULL", name)
+    if (fault := _fault(column, settings)) is not None:
+        yield fault
+
+
+def _table_reasons(table: Table, settings: DataSettings) -> Iterator[Reason]:
+    if table.name == "surveys":
+        yield Reason(
+            f"score is outside its scale (nps: whole, 0 to 10; csat: 1 to {settings.csat_max})",
+            "kind = 'nps' AND (score > 10 OR score <> FLOOR(score)) "
+            f"OR kind = 'csat' AND (score < 1 OR score > {settings.csat_max})",
+            "score",
+        )
+    for order in table.orders:
+        if order.drops_row:
+            condition = _disorder(table, order.earlier, order.later)
+            yield Reason(f"{order.later} lies before {order.earlier}", condition, order.later)
+
+
+def _fault(column: Column, settings: DataSettings) -> Reason | None:
+    """Why a value of the right type cannot be used: not allowed, an impossible date, out of bounds."""
+    name, quoted_name = column.name, f'"{column.name}"'
+    if column.allowed:
+        words = ", ".join(map(quoted, column.allowed))
+        text = f"{name} is none of {', '.join(column.allowed)}"
+        return Reason(text, f"{quoted_name} NOT IN ({words})", name)
+    if column.kind in ("timestamp", "date"):
+        outside = (
+            f"{quoted_name} < TIMESTAMP '{_EARLIEST}' OR {quoted_name} >= TIMESTAMP '{_LATEST}'"
+        )
+        return Reason(f"{name} is an impossible date", outside, name)
+    high = getattr(settings, column.high) if isinstance(column.high, str) else column.high
+    bounds = (
+        {f"below {column.low}": f"{quoted_name} < {column.low}"} if column.low is not None else {}
+    )
+    if high is not None:
+        bounds[f"above {high}"] = f"{quoted_name} > {high}"
+    if not bounds:
+        return None
+    return Reason(f"{name} is " + " or ".join(bounds), " OR ".join(bounds.values()), name)
+
+
+def _disorder(table: Table, earlier: str, later: str) -> str:
+    """Compared as instants where both have a time of day, else as days."""
+    if table.column(earlier).kind != "timestamp":
+        return f'"{later}" < "{earlier}"'
+    both = f"{table.column(earlier).stem}_has_time AND {table.column(later).stem}_has_time"
+    return (
+        f'(CASE WHEN {both} THEN "{later}" < "{earlier}" '
+        f'ELSE CAST("{later}" AS DATE) < CAST("{earlier}" AS DATE) END)'
+    )
+
+
+def _unusable(table: Table, column: Column, settings: DataSettings) -> str:
+    """A condition under which an optional value is emptied."""
+    conditions = [f'"{column.name}" IS NULL']
+    if column.kind == "zone":
+        conditions.append(f'"{column.name}" NOT IN (SELECT zone FROM known_zones)')
+    if (fault := _fault(column, settings)) is not None:
+        conditions.append(f"({fault.condition})")
+    conditions += [
+        _disorder(table, order.earlier, order.later)
+        for order in table.orders
+        if order.later == column.name and not order.drops_row
+    ]
+    return f"given_{column.name} AND COALESCE({' OR '.join(conditions)}, FALSE)"
+
+
+def checked(
+    table: Table,
+    layout: Layout,
+    relation: str,
+    settings: DataSettings,
+    *,
+    row: str = "0",
+    carried: Sequence[str] = (),
+) -> str:
+    """The select of a part's rows: ``row_number``, ``fault``, ``mask``, the clean columns and times of day."""
+    cases = " ".join(
+        f"WHEN {reason.condition} THEN {number}"
+        for number, reason in enumerate(reasons(table, settings), start=1)
+    )
+    unusable = {
+        column.name: _unusable(table, column, settings)
+        for column in table.columns
+        if not column.required
+        and column.name in layout.types
+        and (column.kind != "text" or column.allowed)
+    }
+    masks = [
+        f"CASE WHEN {condition} THEN {1 << table.names.index(name)} ELSE 0 END"
+        for name, condition in unusable.items()
+    ]
+    items = [
+        "row_number",
+        *(name.split(" AS ")[-1] for name in carried),
+        f"CAST(CASE {cases} ELSE 0 END AS UTINYINT) AS fault",
+        f"CAST({' + '.join(masks) or '0'} AS INTEGER) AS mask",
+    ]
+    for column in table.columns:
+        name, condition = f'"{column.name}"', unusable.get(column.name)
+        items.append(
+            f"CASE WHEN {condition} THEN NULL ELSE {name} END AS {name}" if condition else name
+        )
+        if column.kind == "timestamp":
+            items.append(f"{column.stem}_has_time")
+    return f"SELECT {', '.join(items)} FROM ({_parsed(table, layout, relation, row, carried)})"
+
+
+def _parsed(table: Table, layout: Layout, relation: str, row: str, carried: Sequence[str]) -> str:
+    """The innermost select: values, whether the source has them, times of day."""
+    items = [f"{row} AS row_number", *carried]
+    for column in table.columns:
+        parsed = Parsed(f"CAST(NULL AS {SQL_TYPES[column.kind]})", "FALSE")
+        if column.name in layout.types:
+            day_only = column.name in layout.day_only
+            parsed = parse(column, layout.types[column.name], day_only=day_only)
+        items += [f'{parsed.value} AS "{column.name}"', f"{parsed.given} AS given_{column.name}"]
+        if column.kind == "timestamp":
+            items.append(f"COALESCE({parsed.has_time}, FALSE) AS {column.stem}_has_time")
+    return f"SELECT {', '.join(items)} FROM {relation}"
+
+
+def numbered(part: Part) -> str:
+    """The expression for a row's number in its file, from 1."""
+    return "file_row_number + 1" if part.format == "parquet" else "ROW_NUMBER() OVER ()"
+
+
+def line_of(part: Part, layout: Layout, row: int) -> int | None:
+    """The line for a reader: of a CSV file with its header as line 1, of a Parquet file the row."""
+    if part.format != "csv":
+        return row if part.format == "parquet" else None
+    line = row + 1
+    for rejected in layout.rejected:
+        line += rejected <= line
+    return line
+
+
+def take_rejects(
+    connection: duckdb.DuckDBPyConnection, table: str, parts: Sequence[Part]
+) -> Rejected:
+    """The lines without the header's columns, by part, after a scan that wrote them to ``table``, which is removed."""
+    rejected: Rejected = {}
+    if parts[0].format != "csv":
+        return rejected
+    labels = {str(part.path): part.label for part in parts}
+    rows = connection.execute(
+        f"SELECT file_path, line, MIN(csv_line) FROM {table} JOIN {table}_scan "
+        "USING (scan_id, file_id) GROUP BY 1, 2 ORDER BY 1, 2"
+    ).fetchall()
+    for path, line, text in rows:
+        first = text.strip().splitlines()[0][:200] if text.strip() else ""
+        rejected.setdefault(labels[path], []).append((line, first))
+    for name in (table, f"{table}_scan"):
+        connection.execute(f"DROP TABLE {name}")
+    return rejected
+
+
+def rejected_drops(lines: Mapping[str, Sequence[tuple[int, str]]]) -> list[Drop]:
+    """The drop for lines that do not have the columns of their CSV file."""
+    lines = {label: rejected for label, rejected in lines.items() if rejected}
+    if not lines:
+        return []
+    label = min(lines)
+    line, text = lines[label][0]
+    count = sum(map(len, lines.values()))
+    return [Drop("the line does not have the header's columns", count, text, label, line)]
+
+
+def example(
+    connection: duckdb.DuckDBPyConnection,
+    table: Table,
+    part: Part,
+    layout: Layout,
+    settings: DataSettings,
+    column: str,
+    condition: str,
+) -> tuple[str | None, int | None]:
+    """The first value of ``column`` in a part for which ``condition`` holds over the checked rows, and its line."""
+    if column not in layout.types:
+        return None, None
+    raw = f'CAST("{column}" AS VARCHAR) AS given_text'
+    select = checked(table, layout, part.relation, settings, row=numbered(part), carried=(raw,))
+    first = f"SELECT given_text, row_number FROM ({select}) WHERE {condition} ORDER BY row_number LIMIT 1"
+    for value, row in connection.execute(first).fetchall():
+        return value, line_of(part, layout, row)
+    return None, None
+
+
+def drops_by_reason(
+    connection: duckdb.DuckDBPyConnection,
+    table: Table,
+    settings: DataSettings,
+    counts: Mapping[int, Mapping[str, int]],
+    parts: Mapping[str, tuple[Part, Layout]],
+) -> list[Drop]:
+    """The drops from counts by reason number and part label, each with its first example."""
+    drops = []
+    for number, reason in enumerate(reasons(table, settings), start=1):
+        by_part = counts.get(number, {})
+        if not by_part:
+            continue
+        label, condition = min(by_part), f"fault = {number}"
+        part, layout = parts[label]
+        value, line = example(connection, table, part, layout, settings, reason.column, condition)
+        drops.append(Drop(reason.words, sum(by_part.values()), value, label, line))
+    return drops
