@@ -111,8 +111,8 @@ def test_a_file_by_customer_is_staged_and_one_by_time_is_not_with_the_same_facts
         rows.to_parquet(folder / f"{month}.parquet")
     other = make_portfolio(folder=tmp_path / "b", customers=None, events=None, **plain)
     assert contents(one) == contents(other)
-    assert len(list((tmp_path / "a" / ".healthseg" / "staged").glob("*/month=*"))) > 1
-    assert not list((tmp_path / "b" / ".healthseg" / "staged").glob("*/month=*"))
+    assert len(list((tmp_path / "a" / ".healthseg" / "tables" / "events").glob("*/month=*"))) > 1
+    assert not list((tmp_path / "b" / ".healthseg" / "tables" / "events").glob("*/month=*"))
 
 
 def test_the_machines_time_zone_changes_nothing(make_portfolio, tmp_path, monkeypatch):

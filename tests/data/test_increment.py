@@ -58,7 +58,7 @@ def current(portfolio: Portfolio) -> dict[str, bytes]:
     assert portfolio.has("events")
     return {
         f"{month}/{path.name}": path.read_bytes()
-        for month, found in portfolio._event_store.months.items()
+        for month, found in portfolio._events.months.items()
         for path in sorted(found.folder.iterdir())
     }
 
