@@ -28,9 +28,9 @@ sys.path.insert(0, str(ROOT))  # so that a checkout that is not installed will d
 os.environ.setdefault("HEALTHSEG_SHARED_DATA", str(ROOT.parent / "shared" / "data"))
 
 import healthseg as hs  # noqa: E402
-from healthseg.metrics import panel as panels  # noqa: E402
-from healthseg.metrics.families import feature_events  # noqa: E402
-from healthseg.metrics.leaving import customers_as_of  # noqa: E402
+from healthseg.metrics import panels  # noqa: E402
+from healthseg.metrics.landmarks import feature_events  # noqa: E402
+from healthseg.metrics.profile import customers_as_of  # noqa: E402
 from healthseg.scoring.reportcard.accuracy import auc, resampled  # noqa: E402
 from healthseg.scoring.rolling import fit_classifier, held_out, outcomes, rows_at_risk  # noqa: E402
 from healthseg.statistics.outcomes import label_event_dates  # noqa: E402

@@ -23,8 +23,11 @@ import pandas as pd  # noqa: E402
 
 import healthseg as hs  # noqa: E402
 from healthseg.demo import make_demo  # noqa: E402
-from healthseg.metrics.stages import history  # noqa: E402
-from healthseg.metrics.stays import portfolio_stays, stay_curves  # noqa: E402
+from healthseg.metrics.stages import (  # noqa: E402
+    history,
+    portfolio_stage_spells,
+    time_in_stage,
+)
 from healthseg.statistics.survival import survival_at  # noqa: E402
 from healthseg.tools import portfolio_lifecycle  # noqa: E402
 
@@ -45,9 +48,9 @@ def law(rows: pd.DataFrame, rng: np.random.Generator) -> np.ndarray:
 def one(folder: str) -> dict[str, float]:
     portfolio, planted = hs.Portfolio.open(folder), Path(folder) / "truth"
     known, until = history(portfolio), portfolio.data_until
-    found = portfolio_stays(portfolio, known, until, None)
+    found = portfolio_stage_spells(portfolio, known, until, None)
     exits = found["exit_to"].astype(object)
-    curves = stay_curves(found.assign(exit_to=exits.where(exits != "churned", None)), LEVEL)
+    curves = time_in_stage(found.assign(exit_to=exits.where(exits != "churned", None)), LEVEL)
     spells = pd.read_parquet(planted / "stage_spells.parquet")
     ours = set(
         zip(found["client_id"], found["stage"], found["start"].dt.strftime("%Y-%m-%d"), strict=True)

@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # so that a checkout that is not installed will do
 
 from healthseg.data.portfolio import Portfolio  # noqa: E402
-from healthseg.metrics.panel import build  # noqa: E402
+from healthseg.metrics.panels import build  # noqa: E402
 
 DATES = 78
 MANY = 2_000  # customers from which on memory and a new date are measured

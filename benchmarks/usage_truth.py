@@ -25,8 +25,9 @@ sys.path.insert(0, str(ROOT))  # so that a checkout that is not installed will d
 import healthseg as hs  # noqa: E402
 from healthseg.clustering.rhythms import DAY_NAMES  # noqa: E402
 from healthseg.demo import make_demo  # noqa: E402
-from healthseg.metrics import panel  # noqa: E402
-from healthseg.metrics.lives import counting, hours_of  # noqa: E402
+from healthseg.metrics import panels as panel  # noqa: E402
+from healthseg.metrics.counting import counting  # noqa: E402
+from healthseg.metrics.users import hours_of  # noqa: E402
 from healthseg.tools import portfolio_usage  # noqa: E402
 from healthseg.tools.usage.sections import heatmap  # noqa: E402
 

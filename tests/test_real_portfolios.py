@@ -189,7 +189,7 @@ def by_hand(rows, client, day, weight):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_usage_is_that_of_the_raw_files_exactly(portfolios, clicks, posts, name):
-    from healthseg.metrics import panel
+    from healthseg.metrics import panels as panel
 
     rows, weight = (
         (clicks, lambda part: part["sum_click"].sum()) if name == "oulad" else (posts, len)

@@ -23,8 +23,8 @@ import scipy
 
 from healthseg.clustering.patterns import HELD_OUT, PatternFamily, PatternLimits
 from healthseg.clustering.rhythms import DAY_NAMES
+from healthseg.metrics.communication import answers_by_day, are_categories, rates
 from healthseg.metrics.counting import epoch_day
-from healthseg.metrics.messages import answers_by_day, are_categories, rates
 from healthseg.settings import Settings
 from healthseg.statistics.multiplicity import benjamini_hochberg
 from healthseg.statistics.rates import wilson

@@ -31,7 +31,8 @@ import numpy as np
 import pandas as pd
 import scipy
 
-from healthseg.metrics.lives import counting, hours_of
+from healthseg.metrics.counting import counting
+from healthseg.metrics.users import hours_of
 from healthseg.settings import Settings
 
 if TYPE_CHECKING:

@@ -20,8 +20,7 @@ import pandas as pd
 import scipy
 
 from healthseg.clustering.patterns import HELD_OUT, PatternFamily, PatternLimits
-from healthseg.metrics.counting import customers, epoch_day
-from healthseg.metrics.lives import counting
+from healthseg.metrics.counting import counting, customers, epoch_day
 from healthseg.settings import Settings
 from healthseg.statistics.survival import kaplan_meier, median_times, quantile_time
 

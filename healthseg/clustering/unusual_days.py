@@ -22,12 +22,12 @@ from healthseg.clustering.support import tickets
 from healthseg.metrics.counting import (
     EPOCH,
     chunks,
+    counting,
     customers,
     epoch_day,
     epoch_days,
     epoch_days_or_nan,
 )
-from healthseg.metrics.lives import counting
 from healthseg.periods import zone_offsets
 from healthseg.settings import Settings
 from healthseg.statistics.departures import LEAST_Z, against_weekday

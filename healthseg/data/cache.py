@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from healthseg.data.customer_rows import CustomerRows
 
 T = TypeVar("T")
+K = TypeVar("K", bound=Hashable)
 CODE_SUFFIXES = (".py", ".sql", ".toml")
 HEADER_BYTES = 64
 _PACKAGE = Path(__file__).parents[1]
@@ -69,6 +70,10 @@ def _code_files(folder: str | Path) -> Iterator[tuple[str, tuple[int, int]]]:
         elif entry.name.endswith(CODE_SUFFIXES):
             stat = entry.stat()
             yield entry.path, (stat.st_size, stat.st_mtime_ns)
+
+
+class _NotCached(Exception):
+    """A value would have to be built."""
 
 
 class Cache:
@@ -112,6 +117,34 @@ class Cache:
             return self._remembered(name, _memory_key(inputs), build, limit)
         key = self._key(name, inputs)
         return self._remembered(name, key, lambda: self._stored(name, key, build), limit)
+
+    def get_each(
+        self, name: str, inputs: Mapping[K, Any], build: Callable[[list[K]], Mapping[K, T]]
+    ) -> dict[K, T]:
+        """The values of several inputs, by key; those that are not cached are built together.
+
+        Keys that ``build`` leaves out are left out.
+
+        >>> import tempfile
+        >>> cache = Cache(Path(tempfile.mkdtemp()))
+        >>> cache.get_each("squares", {1: 1, 2: 2}, lambda keys: {key: key**2 for key in keys})
+        {1: 1, 2: 4}
+        >>> cache.get_each("squares", {2: 2, 3: 3}, lambda keys: {})
+        {2: 4}
+        """
+
+        def refuse() -> T:
+            raise _NotCached
+
+        values: dict[K, T] = {}
+        for key, value_inputs in inputs.items():
+            with contextlib.suppress(_NotCached):
+                values[key] = self.get(name, value_inputs, refuse)
+        missing = [key for key in inputs if key not in values]
+        built = build(missing) if missing else {}
+        for key, value in built.items():
+            values[key] = self.get(name, inputs[key], functools.partial(_identity, value))
+        return {key: values[key] for key in inputs if key in values}
 
     def rows(self, name: str, inputs: Any, build: Callable[[], pd.DataFrame]) -> CustomerRows:
         """Rows of all customers, sorted by ``k``, mapped into memory: reading one customer's loads no others."""
@@ -325,6 +358,10 @@ def _form_of(name: str, value: Any) -> _Form:
             f"{name} cannot be stored ({problem}): build JSON values or frames, or use disk=False"
         ) from None
     return _FORMS["json"]
+
+
+def _identity(value: T) -> T:
+    return value
 
 
 def _header(payload: bytes | memoryview) -> bytes:

@@ -1,48 +1,33 @@
-"""Features used and adopted over spans."""
+"""Features used and adopted over spans, and by entitled feature."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from healthseg.metrics.counting import Counting, Spans, ratio, where
-from healthseg.metrics.cube import FAR, all_hold, cumulate, trailing
-from healthseg.metrics.metric import SCORED, Metric
+from healthseg.metrics.catalog import SCORED, Metric
+from healthseg.metrics.counting import FAR, Counting, Spans, ratio, trailing, where, within
 
 
-def _following(frame: pd.DataFrame, keys: list[str]) -> np.ndarray:
-    return frame.groupby(keys, sort=False)["day"].shift(-1).to_numpy(dtype=np.float64)
+class Changes(NamedTuple):
+    """On which days counts of keys rise and fall. A key is ``customer × features + feature``."""
+
+    key: np.ndarray
+    day: np.ndarray
+    change: np.ndarray
+
+    @classmethod
+    def of(cls, key: np.ndarray, begin: np.ndarray, end: np.ndarray) -> Changes:
+        """+1 on ``begin`` and −1 on ``end`` of each key."""
+        ones = np.ones(len(key), dtype=np.int64)
+        days = np.concatenate([begin, end]).astype(np.int64)
+        return cls(np.concatenate([key, key]), days, np.concatenate([ones, -ones]))
 
 
-def _client_feature_days(count: Counting) -> pd.DataFrame:
-    """Customer, feature (as a number), day of use; sorted, one row each."""
-    if "feature_days" not in count.__dict__:
-        rows = count.rows("feature_days")
-        names = pd.Index(sorted(rows["feature"].unique()))
-        frame = pd.DataFrame(
-            {
-                "k": rows["k"].to_numpy(dtype=np.int64),
-                "f": names.get_indexer(rows["feature"]),
-                "day": rows["day"].to_numpy(dtype=np.int64),
-            }
-        ).sort_values(["k", "f", "day"])
-        count.__dict__["feature_days"], count.__dict__["feature_names"] = frame, names
-    return count.__dict__["feature_days"]
-
-
-def feature_spells(count: Counting, length: int) -> np.ndarray:
-    """Distinct features used in the ``length`` days before each day, ``[customer, day]``."""
-    frame = _client_feature_days(count)
-    ones = np.ones(len(frame), dtype=np.int64)
-    return trailing(
-        count.axis,
-        len(count.clients),
-        frame["k"].to_numpy(),
-        frame["day"].to_numpy(),
-        _following(frame, ["k", "f"]),
-        ones,
-        length,
-    )
+# -- which features could be used --------------------------------------------------------
 
 
 def eligible(count: Counting) -> pd.DataFrame:
@@ -66,142 +51,248 @@ def eligible(count: Counting) -> pd.DataFrame:
     )
 
 
+def feature_numbers(count: Counting) -> pd.Index:
+    """All features that are listed or were used, in order; their positions are their numbers."""
+
+    def build() -> pd.Index:
+        used = set(count.rows("feature_days")["feature"].unique())
+        return pd.Index(sorted(used | set(eligible(count)["feature"])))
+
+    return count.once("feature_numbers", build)
+
+
+def _keys(count: Counting, rows: pd.DataFrame) -> np.ndarray:
+    numbers = feature_numbers(count)
+    return rows["k"].to_numpy(dtype=np.int64) * len(numbers) + numbers.get_indexer(rows["feature"])
+
+
+def _eligible_changes(count: Counting) -> Changes:
+    rows = eligible(count)
+    return Changes.of(_keys(count, rows), rows["from_day"].to_numpy(), rows["until_day"].to_numpy())
+
+
+# -- which were used, which adopted ------------------------------------------------------
+
+
+def _feature_days(count: Counting) -> pd.DataFrame:
+    """Key and day of use of each customer's feature, sorted, with the day of the following use."""
+
+    def build() -> pd.DataFrame:
+        rows = count.rows("feature_days")
+        frame = pd.DataFrame({"key": _keys(count, rows), "day": rows["day"].astype(np.int64)})
+        frame = frame.sort_values(["key", "day"], ignore_index=True)
+        following = frame.groupby("key", sort=False)["day"].shift(-1)
+        return frame.assign(following=following.fillna(FAR).astype(np.int64))
+
+    return count.once("feature_use", build)
+
+
+def features_used(count: Counting, length: int) -> np.ndarray:
+    """Distinct features used in the ``length`` days before each day, ``[customer, day]``."""
+    frame = _feature_days(count)
+    return trailing(
+        count.axis,
+        len(count.clients),
+        frame["key"].to_numpy() // max(len(feature_numbers(count)), 1),
+        frame["day"].to_numpy(),
+        frame["following"].to_numpy(dtype=np.float64),
+        np.ones(len(frame), dtype=np.int64),
+        length,
+    )
+
+
+def _days_changes(count: Counting, length: int, least: int) -> Changes:
+    """When a feature begins and ceases to be used on at least ``least`` days of the last ``length``."""
+    frame = _feature_days(count)
+    key, day = frame["key"].to_numpy(), frame["day"].to_numpy()
+    nth = frame.groupby("key", sort=False)["day"].shift(least - 1).fillna(-FAR).to_numpy(np.int64)
+    stop = np.minimum(nth + length, frame["following"].to_numpy())
+    holds = stop > day
+    return Changes.of(key[holds], day[holds], stop[holds])
+
+
+def _users_changes(count: Counting, length: int) -> Changes:
+    """Changes of the number of distinct users of a customer's feature in the last ``length`` days."""
+    rows = count.rows("feature_user_days").sort_values(["k", "feature", "user_id", "day"])
+    following = rows.groupby(["k", "feature", "user_id"], sort=False)["day"].shift(-1)
+    day = rows["day"].to_numpy(dtype=np.int64)
+    stop = np.minimum(day + length, following.fillna(FAR).to_numpy(dtype=np.int64))
+    return Changes.of(_keys(count, rows), day, stop)
+
+
+def adoption_changes(count: Counting, length: int) -> Changes:
+    """When each customer's feature becomes adopted (+1) and ceases to be (−1), sorted by key and day.
+
+    From the end of the day on the rule (settings ``adopted_min_*``) holds, or no longer does.
+    """
+
+    def build() -> Changes:
+        settings = count.portfolio.settings
+        conditions = [
+            (_eligible_changes(count), 1),
+            (_days_changes(count, length, settings.adopted_min_days), 1),
+        ]
+        if settings.adopted_min_users > 1:
+            conditions.append((_users_changes(count, length), settings.adopted_min_users))
+        return _all_hold(conditions)
+
+    return count.once(("adoption_changes", length), build)
+
+
+def _all_hold(conditions: list[tuple[Changes, int]]) -> Changes:
+    """When the running counts of a key all reach their least (+1) and no longer do (−1)."""
+    key = np.concatenate([changes.key for changes, _ in conditions])
+    if not len(key):
+        return Changes(key, key, np.zeros(0, dtype=np.int64))
+    day = np.concatenate([changes.day for changes, _ in conditions])
+    steps = np.zeros((len(key), len(conditions)), dtype=np.int64)
+    first_row = 0
+    for column, (changes, _) in enumerate(conditions):
+        steps[first_row : first_row + len(changes.key), column] = changes.change
+        first_row += len(changes.key)
+    order = np.lexsort((day, key))
+    key, day, steps = key[order], day[order], steps[order]
+    running = np.cumsum(steps, axis=0)
+    first = np.r_[True, key[1:] != key[:-1]]
+    running = running - (running - steps)[first][np.cumsum(first) - 1]  # each key begins at zero
+    last_of_day = np.r_[(key[1:] != key[:-1]) | (day[1:] != day[:-1]), True]
+    key, day = key[last_of_day], day[last_of_day]
+    least = np.array([minimum for _, minimum in conditions])
+    holds = (running >= least).all(axis=1)[last_of_day].astype(np.int64)
+    earlier = np.r_[0, holds[:-1]]
+    earlier[np.r_[True, key[1:] != key[:-1]]] = 0
+    moved = holds != earlier
+    return Changes(key[moved], day[moved], (holds - earlier)[moved])
+
+
+# -- metrics over spans ------------------------------------------------------------------
+
+
+def _measured(count: Counting, spans: Spans) -> np.ndarray:
+    return count.tracked(spans) & count.featured(spans)
+
+
+def _number_of_features(count: Counting, changes: Changes) -> np.ndarray:
+    """How many of a customer's features a condition holds for, ``[customer, day]``."""
+    return count.cumulate(
+        changes.key // max(len(feature_numbers(count)), 1), changes.day, changes.change
+    )
+
+
 def features_entitled(count: Counting, spans: Spans) -> np.ndarray:
     """Distinct features that the customer could use on the span's last day."""
-    table = _entitled(count)
-    return where(count.tracked(spans) & count.featured(spans), count.at(table, spans.k, spans.end))
-
-
-def _entitled(count: Counting) -> np.ndarray:
-    if "entitled" not in count.__dict__:
-        rows = eligible(count)
-        key, day, changes = _eligible_changes(rows, count)
-        key, day, delta = all_hold(key, day, changes[:, None], np.array([1]))
-        count.__dict__["entitled"] = cumulate(
-            count.axis, len(count.clients), key // _width(count), day, delta
-        )
-    return count.__dict__["entitled"]
-
-
-def _width(count: Counting) -> int:
-    """How many feature numbers there are: a key is ``customer × width + feature``."""
-    return len(feature_numbers(count))
-
-
-def feature_numbers(count: Counting) -> pd.Index:
-    """All features that are listed or were used, in order; their places are their numbers."""
-    if "all_features" not in count.__dict__:
-        used = set(count.rows("feature_days")["feature"].unique())
-        count.__dict__["all_features"] = pd.Index(sorted(used | set(eligible(count)["feature"])))
-    return count.__dict__["all_features"]
-
-
-def _eligible_changes(
-    rows: pd.DataFrame, count: Counting
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    key = rows["k"].to_numpy(dtype=np.int64) * _width(count) + feature_numbers(count).get_indexer(
-        rows["feature"]
+    table = count.once(
+        "entitled",
+        lambda: _number_of_features(count, _all_hold([(_eligible_changes(count), 1)])),
     )
-    one = np.ones(len(rows), dtype=np.int64)
-    return (
-        np.concatenate([key, key]),
-        np.concatenate(
-            [rows["from_day"].to_numpy(dtype=np.int64), rows["until_day"].to_numpy(dtype=np.int64)]
-        ),
-        np.concatenate([one, -one]),
-    )
-
-
-def _day_spells(
-    frame: pd.DataFrame, key: np.ndarray, length: int, least: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Changes of "used on at least ``least`` days of the last ``length``" for sorted days of each key."""
-    day = frame["day"].to_numpy()
-    following = np.where(np.r_[key[1:] != key[:-1], True], FAR, np.r_[day[1:], FAR])
-    nth = np.full(len(day), -FAR)
-    if len(day) >= least:
-        shift = least - 1
-        same = key[shift:] == key[: len(key) - shift]
-        nth[shift:][same] = day[: len(day) - shift][same]
-    stop = np.minimum(nth + length, following)
-    good = stop > day
-    one = np.ones(good.sum(), dtype=np.int64)
-    return (
-        np.concatenate([key[good], key[good]]),
-        np.concatenate([day[good], stop[good]]),
-        np.concatenate([one, -one]),
-    )
+    return where(_measured(count, spans), count.at(table, spans.k, spans.end))
 
 
 def features_adopted(count: Counting, spans: Spans) -> np.ndarray:
-    """Eligible features used on enough days by enough users within the span (settings ``adopted_min_*``)."""
-    out = np.zeros(len(spans.k), dtype=np.int64)
-    for length in np.unique(spans.days):
-        these = spans.days == length
-        out[these] = count.at(_adopted(count, int(length)), spans.k[these], spans.end[these])
-    return where(count.tracked(spans) & count.featured(spans), out)
+    """Eligible features used on enough days by enough users within the span."""
 
+    def table(length: int) -> np.ndarray:
+        return count.once(
+            ("adopted", length),
+            lambda: _number_of_features(count, adoption_changes(count, length)),
+        )
 
-def _adopted(count: Counting, length: int) -> np.ndarray:
-    """How many of a customer's features are adopted, ``[customer, day]``."""
-    cache = count.__dict__.setdefault("adopted", {})
-    if length not in cache:
-        key, day, delta = adoption_changes(count, length)
-        cache[length] = cumulate(count.axis, len(count.clients), key // _width(count), day, delta)
-    return cache[length]
-
-
-def adoption_changes(count: Counting, length: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """When each customer's feature becomes adopted (+1) and ceases to be (−1), as sorted ``(key, day, change)``.
-
-    A key is ``customer × features + feature``, features in the order of ``feature_numbers``; from the end of ``day`` on
-    the rule holds, or no longer does.
-    """
-    cache = count.__dict__.setdefault("adoption_changes", {})
-    if length not in cache:
-        settings, parts = count.portfolio.settings, []
-        parts.append(_eligible_changes(eligible(count), count))
-        frame = _client_feature_days(count)
-        numbers = feature_numbers(count).get_indexer(count.__dict__["feature_names"])
-        key = frame["k"].to_numpy() * _width(count) + numbers[frame["f"].to_numpy()]
-        order = np.lexsort((frame["day"].to_numpy(), key))
-        parts.append(_day_spells(frame.iloc[order], key[order], length, settings.adopted_min_days))
-        least = [1, 1]
-        if settings.adopted_min_users > 1:
-            parts.append(_user_changes(count, length))
-            least.append(settings.adopted_min_users)
-        cache[length] = _holding(parts, np.array(least))
-    return cache[length]
-
-
-def _user_changes(count: Counting, length: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Changes of the number of distinct users of a customer's feature in the last ``length`` days."""
-    rows = count.rows("feature_user_days").sort_values(["k", "feature", "user_id", "day"])
-    key = rows["k"].to_numpy(dtype=np.int64) * _width(count) + feature_numbers(count).get_indexer(
-        rows["feature"]
-    )
-    day = rows["day"].to_numpy(dtype=np.int64)
-    following = _following(rows, ["k", "feature", "user_id"])
-    stop = np.minimum(day + length, np.where(np.isnan(following), FAR, following).astype(np.int64))
-    one = np.ones(len(day), dtype=np.int64)
-    return np.concatenate([key, key]), np.concatenate([day, stop]), np.concatenate([one, -one])
-
-
-def _holding(parts: list[tuple], least: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """When all the conditions of a key begin and cease to be met."""
-    key = np.concatenate([part[0] for part in parts])
-    day = np.concatenate([part[1] for part in parts])
-    changes = np.zeros((len(key), len(parts)), dtype=np.int64)
-    at = 0
-    for column, part in enumerate(parts):
-        changes[at : at + len(part[0]), column] = part[2]
-        at += len(part[0])
-    return all_hold(key, day, changes, least)
+    return where(_measured(count, spans), count.at_ends(spans, table))
 
 
 def feature_adoption_rate(count: Counting, spans: Spans) -> np.ndarray:
     return ratio(features_adopted(count, spans), features_entitled(count, spans))
 
+
+# -- by entitled feature -----------------------------------------------------------------
+
+
+def by_entitled_feature(
+    count: Counting, spans: Spans, metrics: list[str]
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """A row per span and feature that the customer could use on the span's last day; NaN before tracking began.
+
+    Returns the number of each row's span, and the columns ``feature`` and ``metrics``: the denominator of every
+    adoption rate.
+    """
+    numbers = feature_numbers(count)
+    span, feature = _could_use(count, spans)
+    known = _measured(count, spans)[span]
+    cell = span * len(numbers) + feature
+    columns = {
+        name: np.where(known, BY_ENTITLED_FEATURE[name](count, spans)[cell], np.nan)
+        for name in metrics
+    }
+    return span, {"feature": numbers.to_numpy(dtype=object)[feature], **columns}
+
+
+def _could_use(count: Counting, spans: Spans) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs (span, feature number) that were released and entitled on the span's last day, in order."""
+    rows = eligible(count).assign(number=lambda rows: _keys(count, rows) % _width(count))
+    ends = pd.DataFrame({"k": spans.k, "span": np.arange(len(spans.k)), "end": spans.end})
+    pairs = ends.merge(rows, on="k")
+    open_ones = (pairs["from_day"] < pairs["end"]) & (pairs["until_day"] >= pairs["end"])
+    cells = np.unique((pairs["span"] * _width(count) + pairs["number"])[open_ones].to_numpy())
+    return cells // _width(count), cells % _width(count)
+
+
+def _width(count: Counting) -> int:
+    return max(len(feature_numbers(count)), 1)
+
+
+def _cells(count: Counting, spans: Spans, source: str) -> tuple[np.ndarray, pd.DataFrame]:
+    """The cell (span × feature) of every row of a source within a span, and the row."""
+    rows = count.rows(source).sort_values(["k", "day", "feature"], kind="stable", ignore_index=True)
+    row, span = within(
+        rows["k"].to_numpy(), rows["day"].to_numpy(), spans.k, spans.start, spans.end
+    )
+    number = feature_numbers(count).get_indexer(rows["feature"])[row]
+    return span * _width(count) + number, rows.iloc[row]
+
+
+def _events(count: Counting, spans: Spans) -> np.ndarray:
+    cell, rows = _cells(count, spans, "feature_days")
+    total = np.zeros(len(spans.k) * _width(count), dtype=np.int64)
+    np.add.at(total, cell, rows["person_events"].to_numpy(dtype=np.int64))
+    return total
+
+
+def _days(count: Counting, spans: Spans) -> np.ndarray:
+    cell, _ = _cells(count, spans, "feature_days")
+    return np.bincount(cell, minlength=len(spans.k) * _width(count))
+
+
+def _users(count: Counting, spans: Spans) -> np.ndarray:
+    """Distinct users; events without a user have none."""
+    cell, rows = _cells(count, spans, "feature_user_days")
+    user = pd.factorize(rows["user_id"], sort=True)[0]
+    distinct = np.unique(np.stack([cell, user]), axis=1)[0]
+    return np.bincount(distinct, minlength=len(spans.k) * _width(count))
+
+
+def _adopted(count: Counting, spans: Spans) -> np.ndarray:
+    """1 where the rule of adoption holds at the span's end, over the span's own length."""
+    adopted = np.zeros((len(spans.k), _width(count)), dtype=np.int64)
+    feature, scale = np.arange(_width(count)), np.int64(FAR)
+    for length, chosen in spans.by_length():
+        changes = adoption_changes(count, length)
+        ordered = changes.key * scale + changes.day
+        key = (spans.k[chosen, None] * _width(count) + feature) * scale
+        # Changes of a key are +1 and −1 in turn: the rule holds where their number is odd.
+        before = np.searchsorted(ordered, key + spans.end[chosen, None])
+        adopted[chosen] = (before - np.searchsorted(ordered, key)) % 2
+    return adopted.ravel()
+
+
+BY_ENTITLED_FEATURE: dict[str, Callable[[Counting, Spans], np.ndarray]] = {
+    "person_events": _events,
+    "active_days": _days,
+    "active_users": _users,
+    "adopted": _adopted,
+}
+
+
+# -- the catalogue's entries -------------------------------------------------------------
 
 METRICS = (
     Metric(

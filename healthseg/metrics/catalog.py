@@ -1,38 +1,163 @@
 """The catalogue of metrics: one entry a metric, which panel, scorecards, models, segments, rules and pages read.
 
-The entries lie beside the functions that count them, in the module of their subject (``METRICS``). Users
-add their own with ``register``.
+An entry lies beside the function that counts it, among the ``METRICS`` of its subject's module. Users add their
+own with ``register``.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Iterator
+import hashlib
+import importlib
+import inspect
+import pickle
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import KW_ONLY, dataclass, fields
+from types import FunctionType
+from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+import pandas as pd
+
+from healthseg.data.cache import code_digest
 from healthseg.errors import InvalidParameters, hint
-from healthseg.metrics import (
-    adoption,
-    growth,
-    lives,
-    payments,
-    people,
-    profile,
-    satisfaction,
-    support,
-    usage,
-)
-from healthseg.metrics.metric import REGISTERED, USES, Metric, registered_digest
 
-SUBJECTS = (profile, usage, adoption, people, growth, lives, support, satisfaction, payments)
-BUILT_IN: dict[str, Metric] = {
-    metric.name: metric for subject in SUBJECTS for metric in subject.METRICS
-}
+if TYPE_CHECKING:
+    from healthseg.metrics.counting import Counting, Spans
+
+SUBJECTS = ("profile", "usage", "adoption", "people", "users", "communication", "money")
+Format = Literal[
+    "count", "days", "hours", "money", "number", "percent", "ratio", "signed", "tickets", "word"
+]
+Better = Literal["higher", "lower"]
+USES = frozenset({"scorecard", "churn", "segments", "rules", "pages"})
+# The churn model reads these as its scorecard has them: value, points and direction.
+SCORED = USES - {"churn"}
+RULES_AND_PAGES = frozenset({"rules", "pages"})
+ON_PAGES = frozenset({"pages"})
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A named figure of a customer: what it means, how it is counted, how readers meet it.
+
+    A metric is either counted over spans of days (``count``, for the panel over the ``window_days`` that end with
+    its date), or derived from other columns of the panel's rows (``derive``); one with neither is computed
+    elsewhere and only described here (the profile's ``arr``, the score).
+    """
+
+    name: str  # the panel's column; its window is part of the name where there are several
+    label: str
+    unit: str  # as it follows a value, in the plural; "share…", "ratio", "1 to 5", "money" are shown as such
+    _: KW_ONLY
+    definition: str = ""  # exactly what is counted, for docs/metrics.md; d is the panel's date
+    question: str = ""
+    format: Format = "number"
+    better: Better | None = None
+    missing: str = "no data"  # why it is not measured, where its tables are there
+    tables: tuple[str, ...] = ("events",)  # that it rests on, the most important first
+    uses: frozenset[str] = USES
+    count: Callable[[Counting, Spans], np.ndarray] | None = (
+        None  # a float a span, NaN: not measured
+    )
+    window_days: int | None = None  # None of a count: over spans only, in no panel
+    span_name: str = ""  # its name over any span, where it is not ``name``
+    derive: Callable[[pd.DataFrame], pd.Series] | None = None  # from the panel's columns before it
+    levels: tuple[
+        str, ...
+    ] = ()  # the words that the codes 0, 1, … of a count stand for in the panel
+    short: str = ""  # a label for lists
+    above: str = ""  # a sentence about a good value; {value} is formatted
+    below: str = ""  # a sentence about a poor value
+    high: str = ""  # a segment whose values are high
+    low: str = ""  # a segment whose values are low
+    kind: str = ""  # metrics of a kind say much the same
+    effort: str | None = None  # of changing it: low, medium, high
+    logarithm: bool = False  # whether models read log(1 + value)
+
+    def __post_init__(self) -> None:
+        unknown = self.uses - USES
+        if unknown:
+            raise ValueError(
+                f"unknown use {sorted(unknown)[0]!r}; known: {', '.join(sorted(USES))}"
+            )
+        if self.count is not None and self.derive is not None:
+            raise ValueError(f"{self.name} is either counted over spans or derived, not both")
+
+    @property
+    def over_spans(self) -> str:
+        """The name under which ``metrics.over`` counts it."""
+        return self.span_name or self.name
+
+    def counted(self, counting: Counting, spans: Spans) -> np.ndarray:
+        """``count`` of a metric that is counted over spans."""
+        if self.count is None:
+            raise ValueError(f"{self.name} is not counted over spans")
+        return self.count(counting, spans)
+
+    @property
+    def from_events(self) -> bool:
+        """Whether it is counted from the events' facts (else from the small tables)."""
+        return "events" in self.tables
+
+    @property
+    def digest(self) -> str:
+        """Changes with the entry and the code of its functions: part of the keys of what is cached."""
+        parts = [
+            _code_of(value) if callable(value) else repr(value)
+            for value in (getattr(self, field.name) for field in fields(self))
+        ]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def _code_of(function: Callable[..., Any]) -> str:
+    """A function's source (its bytecode where there is none) with the values that it closes over."""
+    try:
+        source = inspect.getsource(function)
+    except (OSError, TypeError):
+        code = getattr(function, "__code__", None)
+        source = repr((code.co_code, code.co_consts, code.co_names)) if code else repr(function)
+    if not isinstance(function, FunctionType):
+        return source
+    bound = [cell.cell_contents for cell in function.__closure__ or ()]
+    return source + repr([_text_of(value) for value in [*bound, function.__defaults__]])
+
+
+def _text_of(value: Any) -> str:
+    try:
+        return hashlib.sha256(pickle.dumps(value)).hexdigest()
+    except (pickle.PicklingError, AttributeError, TypeError):
+        return repr(value)
+
+
+# -- the catalogue -----------------------------------------------------------------------
+
+# What users registered in this process, in order: ``register`` and ``unregister`` alone change it.
+_registered: dict[str, Metric] = {}
+
+
+@functools.cache
+def built_in() -> dict[str, Metric]:
+    """The package's own metrics, by name."""
+    modules = [importlib.import_module(f"healthseg.metrics.{subject}") for subject in SUBJECTS]
+    return {metric.name: metric for module in modules for metric in module.METRICS}
+
+
+def registered_digest() -> str:
+    """Changes with every registered metric and its code; empty where none is registered."""
+    digests = "".join(metric.digest for metric in _registered.values())
+    return hashlib.sha256(digests.encode()).hexdigest()[:16] if digests else ""
+
+
+def code_version() -> str:
+    """Changes with the code that counts and with what users registered; the same on every machine."""
+    return code_digest("data", "metrics", contents=True) + registered_digest()
 
 
 def entries() -> dict[str, Metric]:
     """All metrics by name: those of the package, then those that were registered."""
-    return BUILT_IN | REGISTERED
+    return built_in() | _registered
 
 
 def get(name: str) -> Metric:
@@ -117,35 +242,37 @@ def register(metric: Metric) -> Metric:
     """
     if not metric.name.isidentifier():
         raise _refused(metric, "a metric's name is a word of letters, digits and underscores")
-    if metric.name in BUILT_IN or metric.over_spans in _spans_of_the_package():
+    if metric.name in built_in() or metric.over_spans in _spans_of_the_package():
         raise _refused(metric, "the name of a metric of the package cannot be used again")
     if metric.derive is None and (metric.count is None or metric.window_days is None):
         raise _refused(metric, "a metric needs derive, or count and window_days")
-    REGISTERED[metric.name] = metric
+    _registered[metric.name] = metric
     return metric
 
 
 def unregister(name: str) -> None:
     """Remove a metric that was registered; unknown names are ignored."""
-    REGISTERED.pop(name, None)
+    _registered.pop(name, None)
 
 
 @contextmanager
 def registered(*metrics: Metric) -> Iterator[None]:
     """Metrics that are registered within a ``with`` block only."""
-    before = dict(REGISTERED)
+    before = dict(_registered)
     try:
         for metric in metrics:
             register(metric)
         yield
     finally:
-        REGISTERED.clear()
-        REGISTERED.update(before)
+        _registered.clear()
+        _registered.update(before)
 
 
 @functools.cache
 def _spans_of_the_package() -> frozenset[str]:
-    return frozenset(metric.over_spans for metric in BUILT_IN.values() if metric.count is not None)
+    return frozenset(
+        metric.over_spans for metric in built_in().values() if metric.count is not None
+    )
 
 
 def _refused(metric: Metric, rule: str) -> InvalidParameters:
@@ -162,8 +289,8 @@ def _refused(metric: Metric, rule: str) -> InvalidParameters:
 
 def markdown() -> str:
     """The metrics of the package as the tables of docs/metrics.md."""
-    panel = [metric for metric in BUILT_IN.values() if metric.window_days or metric.count is None]
-    spans = [metric for metric in BUILT_IN.values() if metric not in panel]
+    panel = [metric for metric in built_in().values() if metric.window_days or metric.count is None]
+    spans = [metric for metric in built_in().values() if metric not in panel]
     return "\n\n".join(
         [
             "In the panel:\n\n" + _table(panel),
@@ -191,24 +318,3 @@ def _row(metric: Metric) -> str:
         f"| `{metric.name}`{over} | {metric.label} | {metric.definition} | {metric.unit} "
         f"| {metric.better or ''} | {', '.join(sorted(metric.uses))} |"
     )
-
-
-__all__ = [
-    "BUILT_IN",
-    "USES",
-    "Metric",
-    "columns",
-    "counted",
-    "derived",
-    "entries",
-    "get",
-    "known_over_spans",
-    "markdown",
-    "over_spans",
-    "register",
-    "registered",
-    "registered_digest",
-    "unregister",
-    "used_by",
-    "with_tables",
-]

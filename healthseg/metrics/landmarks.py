@@ -1,19 +1,34 @@
-"""Landmark rows: who a customer was on a date, which features it had adopted, and what came after."""
+"""Landmark rows: who a customer was on a date, which features it had adopted, and what came after.
+
+The families are columns of a row, one a feature of the portfolio, for models; no scorecard reads them.
+"""
 
 from __future__ import annotations
 
 import datetime as dt
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from healthseg.metrics import panel as panels
-from healthseg.metrics import spans as measured
-from healthseg.metrics.counting import EPOCH, Counting, Spans, epoch_day, epoch_days
-from healthseg.metrics.feature_voice import said
-from healthseg.metrics.leaving import customers_as_of
+from healthseg.metrics import panels
+from healthseg.metrics import spans as over_spans
+from healthseg.metrics.communication import said_about_features
+from healthseg.metrics.counting import (
+    EPOCH,
+    Counting,
+    Spans,
+    chunks,
+    epoch_day,
+    epoch_days,
+)
+from healthseg.metrics.profile import customers_as_of
 from healthseg.statistics.outcomes import label_event_dates, labels
+
+if TYPE_CHECKING:
+    from healthseg.data.portfolio import Portfolio
+
 
 GIVEN = ("log seats", "log tenure", "log person events of 28 days")
 LEAST_KNOWN = 0.5  # of the rows, under which a figure is not adjusted for
@@ -30,7 +45,7 @@ def period_ends(first: dt.date, last: dt.date, every: str) -> list[dt.date]:
 
 
 def landmark_rows(
-    portfolio: Any, as_of: dt.date, rule_days: int, horizon_days: int, every: str = "QE"
+    portfolio: Portfolio, as_of: dt.date, rule_days: int, horizon_days: int, every: str = "QE"
 ) -> pd.DataFrame:
     """A row per customer and quarter end (``every="ME"``: month end) on which it was live and had not given notice,
     with what came after it.
@@ -51,7 +66,7 @@ def landmark_rows(
     return rows[rows["status"] == "labelled"].reset_index(drop=True)
 
 
-def adopted_at(portfolio: Any, rows: pd.DataFrame, rule_days: int) -> pd.DataFrame:
+def adopted_at(portfolio: Portfolio, rows: pd.DataFrame, rule_days: int) -> pd.DataFrame:
     """For each landmark row's customer and date the features that it could use: were they adopted (1) or not (0)?"""
     end = rows["date"] + pd.Timedelta(days=1)
     spans = pd.DataFrame(
@@ -63,10 +78,10 @@ def adopted_at(portfolio: Any, rows: pd.DataFrame, rule_days: int) -> pd.DataFra
         }
     )
     found = [
-        measured.over(
+        over_spans.over(
             portfolio, spans[spans["client_id"].isin(some)], ["adopted"], by="entitled_feature"
         )
-        for some in measured.chunks(spans["client_id"].unique().tolist())
+        for some in chunks(spans["client_id"].unique().tolist())
     ]
     pairs = (
         pd.concat(found, ignore_index=True)
@@ -109,7 +124,7 @@ def given(
     return (np.column_stack(columns) if columns else np.empty((len(rows), 0))), names, left_out
 
 
-def rose_within(portfolio: Any, rows: pd.DataFrame, horizon_days: int) -> np.ndarray:
+def rose_within(portfolio: Portfolio, rows: pd.DataFrame, horizon_days: int) -> np.ndarray:
     """1 where a landmark row's customer's ARR rose in the ``horizon_days`` after it; NaN without ``arr_changes``."""
     if not portfolio.has("arr_changes") or not len(rows):
         return np.full(len(rows), np.nan)
@@ -129,11 +144,13 @@ def rose_within(portfolio: Any, rows: pd.DataFrame, horizon_days: int) -> np.nda
     return (after > 0).astype(float)
 
 
-def told_before(portfolio: Any, rows: pd.DataFrame, features: pd.Series, days: int) -> np.ndarray:
+def told_before(
+    portfolio: Portfolio, rows: pd.DataFrame, features: pd.Series, days: int
+) -> np.ndarray:
     """1 where a message about the row's feature reached its customer in the ``days`` that end with the row's date."""
     clients = sorted(rows["client_id"].unique())
     last = max(pd.to_datetime(rows["date"])).date()
-    sent = said(portfolio, "messages", EPOCH, last, clients)
+    sent = said_about_features(portfolio, "messages", EPOCH, last, clients)
     if sent is None:
         return np.zeros(len(rows))
     scale = np.int64(2**31)
@@ -150,3 +167,110 @@ def told_before(portfolio: Any, rows: pd.DataFrame, features: pd.Series, days: i
         ordered, key - days, side="right"
     )
     return (count > 0).astype(float)
+
+
+# -- families of metrics, one a feature ------------------------------------------------
+
+
+MOST = 50  # features, by the customers that used them
+WINDOWS = (28, 84)
+
+
+def column(feature: str, days: int) -> str:
+    """The name of a family's column.
+
+    >>> column("export", 28)
+    'feature_events_28d[export]'
+    """
+    return f"feature_events_{days}d[{feature}]"
+
+
+def feature_events(
+    portfolio: Portfolio, rows: pd.DataFrame, features: Sequence[str] | None = None
+) -> pd.DataFrame:
+    """How many events of persons had each feature in the 28 and 84 days that end with each row's date?
+
+    ``rows`` has client_id and date. Returns a frame beside it (same order and index) with a column per feature and
+    window, 0 where there were none, NaN where the window begins before tracking did. ``features`` default to all that
+    these customers used. A window that begins before the customer signed up counts what there was.
+    """
+    if not len(rows) or portfolio.first_event_day is None:
+        return pd.DataFrame(index=rows.index)
+    counted = {days: _counted(portfolio, rows, days) for days in WINDOWS}
+    if features is None:
+        features = sorted(set().union(*(long["feature"] for long in counted.values())))
+    parts = {}
+    for days, long in counted.items():
+        wide = _wide(long, len(rows), features)
+        tracked = _first(rows, days) >= pd.Timestamp(portfolio.first_event_day)
+        parts |= {
+            column(feature, days): np.where(tracked, wide[:, at], np.nan)
+            for at, feature in enumerate(features)
+        }
+    return pd.DataFrame(parts, index=rows.index)
+
+
+def joined(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Frames with families below each other: a feature that one of them never met was not used there."""
+    whole = pd.concat(frames, ignore_index=True)
+    for days in WINDOWS:
+        names = [name for name in whole if name.startswith(column("", days)[:-1])]
+        if names:
+            tracked = whole[names].notna().any(axis=1)
+            whole[names] = whole[names].where(~tracked, whole[names].fillna(0.0))
+    return whole
+
+
+def most_used(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows with the families of the 50 features that most of their customers used."""
+    first = column("", WINDOWS[0])[:-1]
+    names = [name for name in rows if name.startswith(first)]
+    if len(names) <= MOST:
+        return rows
+    users = (rows[names] > 0).groupby(rows["client_id"]).any().sum()
+    kept = {
+        name[len(first) :]
+        for name in users.sort_values(ascending=False, kind="stable").index[:MOST]
+    }
+    return rows.drop(
+        columns=[
+            name
+            for name in rows
+            if name.startswith("feature_events_") and name.split("[", 1)[1] not in kept
+        ]
+    )
+
+
+def _first(rows: pd.DataFrame, days: int) -> np.ndarray:
+    return (pd.to_datetime(rows["date"]) - pd.Timedelta(days=days - 1)).to_numpy()
+
+
+def _counted(portfolio: Portfolio, rows: pd.DataFrame, days: int) -> pd.DataFrame:
+    """client_id, span_id (the row's place), feature, person_events: of those that were used."""
+    end = pd.to_datetime(rows["date"]) + pd.Timedelta(days=1)
+    frame = pd.DataFrame(
+        {
+            "client_id": rows["client_id"].to_numpy(),
+            "span_id": np.arange(len(rows)),
+            "start": (end - pd.Timedelta(days=days)).to_numpy(),
+            "end": end.to_numpy(),
+        }
+    )
+    length = over_spans.days_counted(frame["start"], frame["end"])
+    found = [
+        over_spans.over(
+            portfolio, frame[frame["client_id"].isin(some)], ["person_events"], by="feature"
+        )
+        for some in chunks(frame["client_id"].unique().tolist(), length)
+    ]
+    return pd.concat(found, ignore_index=True)[["client_id", "span_id", "feature", "person_events"]]
+
+
+def _wide(long: pd.DataFrame, rows: int, features: Sequence[str]) -> np.ndarray:
+    out = np.zeros((rows, len(features)))
+    place = pd.Index(features).get_indexer(long["feature"])
+    kept = place >= 0
+    out[long["span_id"].to_numpy()[kept].astype(int), place[kept]] = long[
+        "person_events"
+    ].to_numpy()[kept]
+    return out

@@ -1,20 +1,23 @@
-"""How long do milestones take, when was value reached, and how much longer does a blocker make it?"""
+"""How long do milestones take, what delays them, when will open ones be completed?"""
 
 from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from healthseg.data.memory import remember
-from healthseg.metrics.milestone_catalogue import MARKS, Catalogue, DayCount, catalogue
+from healthseg.metrics.milestone_plan import MARKS, DayCount, Plan, plan_of
 from healthseg.metrics.milestones import states
 from healthseg.statistics.multiplicity import benjamini_hochberg
 from healthseg.statistics.survival import TimeFactor, kaplan_meier, quantile_time, time_factor
+
+if TYPE_CHECKING:
+    from healthseg.data.portfolio import Portfolio
+
 
 BEFORE = -1.0  # a spell of length 0 (done on the very first day) was at risk too
 LEAST_AT_RISK = (
@@ -24,14 +27,14 @@ LEAST_BLOCKED = 10  # spells with a blocker under which nothing is said of it
 SPELLS = ["client_id", "milestone_id", "time", "happened"]
 
 
-def spells(portfolio: Any, as_of: dt.date) -> pd.DataFrame:
+def spells(portfolio: Portfolio, as_of: dt.date) -> pd.DataFrame:
     """A row per customer and milestone: ``time`` from its anchor until completed or last seen open, ``happened``.
 
     Skipped ones, and those of customers that left, are open until then. Left out are those whose days cannot be known:
     completed by use that may lie before tracking began, or waiting for a dependency that is open.
     """
 
-    def made() -> pd.DataFrame:
+    def build() -> pd.DataFrame:
         rows = states(portfolio, as_of)
         if not len(rows):
             return pd.DataFrame(columns=SPELLS)
@@ -47,7 +50,7 @@ def spells(portfolio: Any, as_of: dt.date) -> pd.DataFrame:
             }
         ).reset_index(drop=True)
 
-    return remember(portfolio, ("milestone spells", as_of), made)
+    return portfolio.cache.get("milestone_spells", as_of, build, disk=False)
 
 
 # -- value ------------------------------------------------------------------------------------
@@ -63,7 +66,7 @@ class Mark:
     text: str
 
 
-def marks(plan: Catalogue) -> dict[str, Mark]:
+def marks(plan: Plan) -> dict[str, Mark]:
     """First value, activation and full adoption: the milestones marked so, else by category and necessity."""
     rows = plan.frame
     needed = rows[rows["required"]]
@@ -87,21 +90,22 @@ def marks(plan: Catalogue) -> dict[str, Mark]:
     return found
 
 
-def values(portfolio: Any, as_of: dt.date) -> pd.DataFrame:
+def values(portfolio: Portfolio, as_of: dt.date) -> pd.DataFrame:
     """A row per customer and mark: when it was reached, or that it was not yet.
 
     Columns: client_id, mark, began_day, quarter (in which it began), target_day, ``reached_day`` and ``days`` (from
     began_day; NaN where not reached), ``time`` and ``happened`` (a spell for Kaplan–Meier), ``known`` (the days can be
     known). Skipped milestones don't count; of a customer that skipped all there is no row.
     """
-    return remember(
-        portfolio,
-        ("milestone values", as_of),
-        lambda: _values(portfolio, as_of, catalogue(portfolio)),
+    return portfolio.cache.get(
+        "milestone_values",
+        as_of,
+        lambda: _values(portfolio, as_of, plan_of(portfolio)),
+        disk=False,
     )
 
 
-def _values(portfolio: Any, as_of: dt.date, plan: Catalogue | None) -> pd.DataFrame:
+def _values(portfolio: Portfolio, as_of: dt.date, plan: Plan | None) -> pd.DataFrame:
     rows = states(portfolio, as_of)
     parts = (
         [_value(rows, one) for one in marks(plan).values()]
@@ -150,7 +154,7 @@ def _value(rows: pd.DataFrame, mark: Mark) -> pd.DataFrame:
 
 
 def value_median(
-    portfolio: Any, as_of: dt.date, mark: str, clients: Iterable[str], least: int
+    portfolio: Portfolio, as_of: dt.date, mark: str, clients: Iterable[str], least: int
 ) -> float | None:
     """The days by which half of some customers had reached a mark, those not there yet included (Kaplan–Meier).
 
@@ -214,11 +218,11 @@ def ahead(rows: pd.DataFrame, elapsed: float, level: float) -> Ahead:
     )
 
 
-def from_start(portfolio: Any, as_of: dt.date) -> pd.DataFrame:
+def from_start(portfolio: Portfolio, as_of: dt.date) -> pd.DataFrame:
     """A row per milestone that was started by hand: ``time`` from its start, ``happened``; the ``blocker`` with its
     ``onset`` (NaN without one) and ``cleared`` in the same days; ``status``, the customer."""
 
-    def made() -> pd.DataFrame:
+    def build() -> pd.DataFrame:
         rows = states(portfolio, as_of)
         if not len(rows):
             return pd.DataFrame(columns=[*SPELLS, "blocker", "onset", "cleared", "status"])
@@ -241,10 +245,10 @@ def from_start(portfolio: Any, as_of: dt.date) -> pd.DataFrame:
             }
         ).reset_index(drop=True)
 
-    return remember(portfolio, ("milestones from start", as_of), made)
+    return portfolio.cache.get("milestones_from_start", as_of, build, disk=False)
 
 
-def forecast(portfolio: Any, as_of: dt.date, row: Any, least: int, level: float) -> Ahead:
+def forecast(portfolio: Portfolio, as_of: dt.date, row: Any, least: int, level: float) -> Ahead:
     """When will an open milestone be completed, in days since 1970? From the customers whose was open as long.
 
     A started one is held against those started as long ago: with the same blocker, with any, or all, the first with
@@ -263,7 +267,9 @@ def forecast(portfolio: Any, as_of: dt.date, row: Any, least: int, level: float)
     return Ahead(None, None, None, 0)
 
 
-def _alike(portfolio: Any, as_of: dt.date, row: Any) -> Iterator[tuple[float, pd.DataFrame, str]]:
+def _alike(
+    portfolio: Portfolio, as_of: dt.date, row: Any
+) -> Iterator[tuple[float, pd.DataFrame, str]]:
     """The spells to hold an open milestone against, the most alike first, and when its own began."""
     name = row["milestone_id"]
     if row["feature"] is None and np.isfinite(row["started_day"]):
@@ -288,28 +294,30 @@ def _alike(portfolio: Any, as_of: dt.date, row: Any) -> Iterator[tuple[float, pd
 
 
 def _of_milestone(
-    portfolio: Any, as_of: dt.date, what: str, make: Callable[[Any, dt.date], pd.DataFrame]
+    portfolio: Portfolio, as_of: dt.date, what: str, build: Callable[[Any, dt.date], pd.DataFrame]
 ) -> dict[str, pd.DataFrame]:
-    return remember(
-        portfolio,
-        ("milestone groups", as_of, what),
-        lambda: {str(name): rows for name, rows in make(portfolio, as_of).groupby("milestone_id")},
+    return portfolio.cache.get(
+        "milestone_groups",
+        (as_of, what),
+        lambda: {str(name): rows for name, rows in build(portfolio, as_of).groupby("milestone_id")},
+        disk=False,
     )
 
 
 # -- blockers ---------------------------------------------------------------------------------
 
 
-def blocker_effects(portfolio: Any, as_of: dt.date, level: float) -> pd.DataFrame:
+def blocker_effects(portfolio: Portfolio, as_of: dt.date, level: float) -> pd.DataFrame:
     """By what factor does each blocker lengthen what remains of a milestone, the milestone being equal?
 
     A row per blocker of at least 10 spells: blocker, factor, lower, upper (None where not ruled out up to e³), p, q (of
     all blockers of the portfolio), n, events. A spell with another blocker counts as unblocked until then.
     """
-    return remember(
-        portfolio,
-        ("milestone blockers", as_of, level),
+    return portfolio.cache.get(
+        "milestone_blockers",
+        (as_of, level),
         lambda: _effects(from_start(portfolio, as_of), level),
+        disk=False,
     )
 
 

@@ -1,20 +1,28 @@
-"""Which milestone has each customer reached, when, and what stands in the way of the others?"""
+"""Which milestones has each customer reached, when, and what is missing for the others?"""
 
 from __future__ import annotations
 
 import datetime as dt
-from functools import partial
-from typing import Any
+import functools
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from healthseg.data.memory import remember, stored, stored_frame
-from healthseg.metrics import shelf
-from healthseg.metrics.counting import customers, epoch_day, epoch_days, epoch_days_or_nan
-from healthseg.metrics.leaving import customers_as_of
-from healthseg.metrics.milestone_catalogue import Catalogue, DayCount, catalogue
+from healthseg.metrics.counting import (
+    bounds,
+    customers,
+    epoch_day,
+    epoch_days,
+    epoch_days_or_nan,
+)
+from healthseg.metrics.milestone_plan import DayCount, Plan, plan_of
+from healthseg.metrics.profile import customers_as_of
 from healthseg.periods import end_of_day_utc
+
+if TYPE_CHECKING:
+    from healthseg.data.portfolio import Portfolio
+
 
 STATUSES = ("completed", "in_progress", "overdue", "not_started", "skipped")
 HAND, DATA = "hand", "data"
@@ -22,7 +30,7 @@ ENTERED = ["started_day", "completed_day", "skipped_day", "blocked_day", "cleare
 DAY_SECONDS = 86_400
 
 
-def states(portfolio: Any, as_of: dt.date) -> pd.DataFrame:
+def states(portfolio: Portfolio, as_of: dt.date) -> pd.DataFrame:
     """One row per customer and milestone that applies to it, as known at the end of ``as_of``; none without milestones.
 
     A customer that has left is shown as of its last day (``day``). Days are numbers since 1970, NaN where it did not
@@ -42,15 +50,16 @@ def states(portfolio: Any, as_of: dt.date) -> pd.DataFrame:
     >>> states(portfolio, portfolio.as_of())[["milestone_id", "status", "days"]].fillna(-1).values.tolist()
     [['kick', 'completed', 4.0], ['use', 'overdue', -1.0]]
     """
-    return remember(
-        portfolio,
-        ("milestone states", as_of),
-        lambda: _states(portfolio, as_of, catalogue(portfolio)),
+    return portfolio.cache.get(
+        "milestone_states",
+        as_of,
+        lambda: _states(portfolio, as_of, plan_of(portfolio)),
+        disk=False,
     )
 
 
-def _states(portfolio: Any, as_of: dt.date, plan: Catalogue | None) -> pd.DataFrame:
-    rows = _applying(portfolio, as_of, plan, lives(portfolio, as_of))
+def _states(portfolio: Portfolio, as_of: dt.date, plan: Plan | None) -> pd.DataFrame:
+    rows = _applying(portfolio, as_of, plan, present_spells(portfolio, as_of))
     rows = _measurable(rows, portfolio, as_of) if len(rows) else rows
     if not len(rows):
         return _nothing()
@@ -100,13 +109,15 @@ def _nothing() -> pd.DataFrame:
 # -- who --------------------------------------------------------------------------------------
 
 
-def lives(portfolio: Any, as_of: dt.date) -> pd.DataFrame:
+def present_spells(portfolio: Portfolio, as_of: dt.date) -> pd.DataFrame:
     """Customers that had signed up: when their present life began (they signed up, or came back), whether it goes on,
     and its last day: ``as_of``, or the day before they left. By client_id."""
-    return remember(portfolio, ("milestone lives", as_of), lambda: _lives(portfolio, as_of))
+    return portfolio.cache.get(
+        "milestone_lives", as_of, lambda: _spells(portfolio, as_of), disk=False
+    )
 
 
-def _lives(portfolio: Any, as_of: dt.date) -> pd.DataFrame:
+def _spells(portfolio: Portfolio, as_of: dt.date) -> pd.DataFrame:
     known = customers_as_of(portfolio, as_of)
     ids, today = known.index.tolist(), epoch_day(as_of)
     left = epoch_days_or_nan(known["churned_on"])
@@ -125,13 +136,15 @@ def _lives(portfolio: Any, as_of: dt.date) -> pd.DataFrame:
     return frame.set_index("client_id", drop=False)
 
 
-def _came_back(portfolio: Any, ids: list[str], as_of: dt.date) -> np.ndarray:
+def _came_back(portfolio: Portfolio, ids: list[str], as_of: dt.date) -> np.ndarray:
     """The day on which each customer's present spell began after an earlier one had ended, else NaN."""
-    until = shelf.bounds(epoch_day(as_of), epoch_day(as_of) + 1)
+    until = bounds(epoch_day(as_of), epoch_day(as_of) + 1)
     by_stage, by_contract = (
         pd.Series(
-            stored(
-                portfolio, f"{name}-{as_of:%Y%m%d}", None, partial(_days, portfolio, name, until)
+            portfolio.cache.get(
+                name,
+                [as_of, portfolio.state()],
+                functools.partial(_days, portfolio, name, until),
             )
             if portfolio.has(table)
             else {},
@@ -145,20 +158,20 @@ def _came_back(portfolio: Any, ids: list[str], as_of: dt.date) -> np.ndarray:
     return np.fmin(by_stage.to_numpy(), by_contract.to_numpy())
 
 
-def _days(portfolio: Any, name: str, until: pd.DataFrame) -> dict[str, int]:
+def _days(portfolio: Portfolio, name: str, until: pd.DataFrame) -> dict[str, int]:
     found = portfolio.sql(f"metrics/{name}", bounds=until).dropna(subset=["day"])
     return dict(zip(found["client_id"], found["day"].astype(int).tolist(), strict=True))
 
 
 def _applying(
-    portfolio: Any, as_of: dt.date, plan: Catalogue | None, who: pd.DataFrame
+    portfolio: Portfolio, as_of: dt.date, plan: Plan | None, who: pd.DataFrame
 ) -> pd.DataFrame:
     """Customers × milestones, without those of other plans."""
     milestones = pd.DataFrame(columns=["milestone_id"]) if plan is None else plan.frame
     rows = who.reset_index(drop=True).merge(milestones, how="cross")
     if plan is None or not plan.frame["plans"].map(len).any():
         return rows
-    from healthseg.metrics.panel import panel
+    from healthseg.metrics.panels import panel
 
     on_day = panel(portfolio, [as_of]).set_index("client_id")["plan"].astype(object)
     theirs = rows["client_id"].map(on_day)
@@ -169,16 +182,12 @@ def _applying(
 # -- what was done ----------------------------------------------------------------------------
 
 
-def entries(portfolio: Any) -> pd.DataFrame:
+def entries(portfolio: Portfolio) -> pd.DataFrame:
     """All that was ever entered by hand, days since 1970; ``completed_part``: the share of its day that had passed."""
-    return remember(
-        portfolio,
-        "milestone entries",
-        lambda: stored_frame(portfolio, "milestone-entries", None, lambda: _entries(portfolio)),
-    )
+    return portfolio.cache.get("milestone_entries", portfolio.state(), lambda: _entries(portfolio))
 
 
-def _entries(portfolio: Any) -> pd.DataFrame:
+def _entries(portfolio: Portfolio) -> pd.DataFrame:
     frame = portfolio.sql("metrics/milestone_entries")
     frame[ENTERED] = frame[ENTERED].astype(float)
     zone = customers(portfolio)["timezone"].fillna(portfolio.settings.default_timezone)
@@ -200,7 +209,7 @@ def _parts(frame: pd.DataFrame, zone: pd.Series) -> np.ndarray:
     return part
 
 
-def _with_entries(rows: pd.DataFrame, portfolio: Any, as_of: dt.date) -> pd.DataFrame:
+def _with_entries(rows: pd.DataFrame, portfolio: Portfolio, as_of: dt.date) -> pd.DataFrame:
     """What had been entered by each customer's last day; of an earlier life with it nothing."""
     rows = rows.merge(entries(portfolio), on=["client_id", "milestone_id"], how="left")
     first = np.where(rows["began_day"] > rows["signup_day"], rows["began_day"], -np.inf)
@@ -216,16 +225,15 @@ def _with_entries(rows: pd.DataFrame, portfolio: Any, as_of: dt.date) -> pd.Data
 
 
 def _with_users(
-    rows: pd.DataFrame, portfolio: Any, as_of: dt.date, plan: Catalogue
+    rows: pd.DataFrame, portfolio: Portfolio, as_of: dt.date, plan: Plan
 ) -> pd.DataFrame:
     """How many of the users asked for had used the feature, and when the first and the last of them did."""
     asked = plan.frame.dropna(subset=["feature"]).groupby("feature", as_index=False)["users"].max()
     rows = rows.assign(reached=np.nan, first_use=np.nan, by_data=np.nan)
     if len(asked):
-        found = stored_frame(
-            portfolio,
-            f"milestone-uses-{as_of:%Y%m%d}",
-            None,
+        found = portfolio.cache.get(
+            "milestone_uses",
+            [as_of, portfolio.state(None, ("milestones",))],
             lambda: _first_uses(rows, portfolio, asked),
         )
         firsts = found.set_index(["client_id", "feature", "nth"])["day"].astype(float).sort_index()
@@ -256,7 +264,7 @@ def _with_users(
     )
 
 
-def _first_uses(rows: pd.DataFrame, portfolio: Any, asked: pd.DataFrame) -> pd.DataFrame:
+def _first_uses(rows: pd.DataFrame, portfolio: Portfolio, asked: pd.DataFrame) -> pd.DataFrame:
     """client_id, feature, nth, day: when each further user first used a feature, nth being its place in the row."""
     who = rows.drop_duplicates("client_id")
     scope = pd.DataFrame(
@@ -280,7 +288,7 @@ def _first_uses(rows: pd.DataFrame, portfolio: Any, asked: pd.DataFrame) -> pd.D
     )
 
 
-def _measurable(rows: pd.DataFrame, portfolio: Any, as_of: dt.date) -> pd.DataFrame:
+def _measurable(rows: pd.DataFrame, portfolio: Portfolio, as_of: dt.date) -> pd.DataFrame:
     """Without what nobody could know: milestones completed by hand where nothing was entered by hand.
 
     That is all of them without ``milestone_progress``; and those of a customer of which nothing was entered by
@@ -311,7 +319,7 @@ def _with_dependencies(rows: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _with_targets(rows: pd.DataFrame, portfolio: Any, count: DayCount) -> pd.DataFrame:
+def _with_targets(rows: pd.DataFrame, portfolio: Portfolio, count: DayCount) -> pd.DataFrame:
     """When the days to the target begin, when they end, and how many the completion took."""
     began = rows["began_day"].astype(float)
     anchor = began

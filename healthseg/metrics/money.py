@@ -1,15 +1,135 @@
-"""Amounts of several currencies: converted where the portfolio has rates, else never added up."""
+"""Invoices over spans, amounts of several currencies, revenue retention."""
 
 from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from healthseg.metrics.counting import customers
+from healthseg.metrics.catalog import RULES_AND_PAGES, SCORED, Metric
+from healthseg.metrics.counting import (
+    FAR,
+    Counting,
+    Spans,
+    customers,
+    ratio,
+    where,
+    within,
+)
+
+if TYPE_CHECKING:
+    from healthseg.data.portfolio import Portfolio
+
+
+# -- invoices --------------------------------------------------------------------------
+
+
+STATUSES = ("current", "due", "overdue")
+
+
+def _invoices(count: Counting) -> pd.DataFrame:
+    def build() -> pd.DataFrame:
+        rows = count.rows("invoice_rows")
+        paid = rows["paid_day"].fillna(FAR).astype(np.int64)
+        return rows.assign(paid_day=paid).astype(
+            {"k": np.int64, "issued_day": np.int64, "due_day": np.int64}
+        )
+
+    return count.once("invoices", build)
+
+
+def invoices_issued(count: Counting, spans: Spans) -> np.ndarray:
+    """Invoices issued ever, by the span's end; NaN without the table."""
+    if not count.has("invoices"):
+        return np.full(len(spans.k), np.nan)
+    rows = _invoices(count)
+    table = count.cumulate(rows["k"], rows["issued_day"], np.ones(len(rows), dtype=np.int64))
+    return count.at(table, spans.k, spans.end).astype(float)
+
+
+def _open_pairs(count: Counting, spans: Spans) -> pd.DataFrame:
+    """Every (span, invoice open on its last day): issued by then, not paid by then, positive, in order of due date."""
+    rows = _invoices(count)
+    rows = rows[rows["hundredths"] > 0].sort_values(
+        ["k", "issued_day", "due_day", "invoice_id"], kind="stable"
+    )
+    row, span = within(
+        rows["k"].to_numpy(),
+        rows["issued_day"].to_numpy(),
+        spans.k,
+        np.zeros(len(spans.k), dtype=np.int64),
+        spans.end,
+    )
+    is_open = rows["paid_day"].to_numpy()[row] >= spans.end[span]
+    pairs = rows.iloc[row[is_open]].assign(span=span[is_open])
+    return pairs.sort_values(["span", "due_day", "invoice_id"], kind="stable", ignore_index=True)
+
+
+def _uncovered(count: Counting, spans: Spans) -> pd.DataFrame:
+    """The open invoices that the customer's open credit notes do not cover, the oldest being covered first."""
+    pairs = _open_pairs(count, spans)
+    rows = _invoices(count)
+    notes = rows[rows["hundredths"] < 0]
+    if len(notes):
+        credit = count.cumulate(
+            np.r_[notes["k"], notes["k"]],
+            np.r_[notes["issued_day"], notes["paid_day"]],
+            np.r_[-notes["hundredths"], notes["hundredths"]],
+        )
+        owed = pairs.groupby("span")["hundredths"].cumsum().to_numpy()
+        at = count.at(credit, spans.k, spans.end)
+        pairs = pairs[owed > at[pairs["span"].to_numpy()]]
+    return pairs
+
+
+def _worst(count: Counting, spans: Spans) -> tuple[np.ndarray, np.ndarray]:
+    """Days overdue of the oldest open invoice (0 where none is), and whether anything is open at all."""
+    pairs = _uncovered(count, spans)
+    span = pairs["span"].to_numpy()
+    worst = np.zeros(len(spans.k), dtype=np.int64)
+    np.maximum.at(worst, span, spans.end[span] - 1 - pairs["due_day"].to_numpy())
+    any_open = np.zeros(len(spans.k), dtype=bool)
+    any_open[span] = True
+    return worst, any_open
+
+
+def worst_days_overdue(count: Counting, spans: Spans) -> np.ndarray:
+    if not count.has("invoices"):
+        return np.full(len(spans.k), np.nan)
+    return where(invoices_issued(count, spans) > 0, _worst(count, spans)[0])
+
+
+def payment_status(count: Counting, spans: Spans) -> np.ndarray:
+    """0 current, 1 due, 2 overdue (``STATUSES``); NaN without an invoice."""
+    if not count.has("invoices"):
+        return np.full(len(spans.k), np.nan)
+    worst, any_open = _worst(count, spans)
+    return where(
+        invoices_issued(count, spans) > 0, np.where(worst > 0, 2, np.where(any_open, 1, 0))
+    )
+
+
+def paid_on_time_share(count: Counting, spans: Spans) -> np.ndarray:
+    """Of the invoices due in the span whose punctuality is settled by its end, the share paid in time (with grace)."""
+    if not count.has("invoices"):
+        return np.full(len(spans.k), np.nan)
+    rows, grace = _invoices(count), count.portfolio.settings.paid_late_days
+    rows = rows[rows["hundredths"] > 0].sort_values(["k", "due_day"], kind="stable")
+    due, paid = rows["due_day"].to_numpy(), rows["paid_day"].to_numpy()
+    row, span = within(rows["k"].to_numpy(), due, spans.k, spans.start, spans.end)
+    on_time = (paid[row] <= due[row] + grace) & (paid[row] < spans.end[span])
+    late = ~on_time & (spans.end[span] - 1 > due[row] + grace)
+    settled = span[on_time | late]
+    return ratio(
+        np.bincount(span[on_time], minlength=len(spans.k)),
+        np.bincount(settled, minlength=len(spans.k)),
+    )
+
+
+# -- currencies ------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -38,7 +158,7 @@ class Money:
         return {str(name): round(float(value), 2) for name, value in sums.sort_index().items()}
 
 
-def money(portfolio: Any, rows: pd.DataFrame, date: dt.date) -> Money:
+def money(portfolio: Portfolio, rows: pd.DataFrame, date: dt.date) -> Money:
     """The ARR of panel rows (indexed by client_id, of one date) in one currency, as far as the portfolio allows.
 
     The currency is that of the contract of the day, else of the customers table, else the setting ``reporting_currency``.
@@ -77,7 +197,7 @@ def money(portfolio: Any, rows: pd.DataFrame, date: dt.date) -> Money:
     return Money(amounts, currency, target, True, True, lacking)
 
 
-def _rates(portfolio: Any, date: dt.date) -> pd.Series | None:
+def _rates(portfolio: Portfolio, date: dt.date) -> pd.Series | None:
     """The last rate of each currency by ``date``; None without any."""
     if not portfolio.has("fx"):
         return None
@@ -87,3 +207,160 @@ def _rates(portfolio: Any, date: dt.date) -> pd.Series | None:
     )
     last = table.groupby("currency")["rate_to_book"].last().astype(float)
     return last if len(last) else None
+
+
+# -- revenue retention -----------------------------------------------------------------
+
+
+PARTS = ("start", "new", "expansion", "contraction", "churn", "end")
+
+
+def movements(then: pd.Series, now: pd.Series) -> pd.DataFrame:
+    """Per customer the net change over the window, by what it was: start, new, expansion, contraction, churn, end.
+
+    ``then`` and ``now`` are ARR by client_id: of customers that were live then, and that are live now. One that is not
+    among the latter is lost, one that was lost within the window and is back is none. A customer whose ARR is missing
+    at an end where it was live is left out: its movement is not known. start + new + expansion + contraction + churn =
+    end, of each customer and of any sum of them.
+
+    >>> movements(pd.Series({"a": 10.0, "b": 5.0}), pd.Series({"a": 12.0, "c": 3.0}))["expansion"].tolist()
+    [2.0, 0.0, 0.0]
+    """
+    everyone = then.index.union(now.index).sort_values()
+    unknown = everyone.isin(then.index[then.isna()]) | everyone.isin(now.index[now.isna()])
+    before, after = (
+        given.reindex(everyone).fillna(0.0).to_numpy(dtype=float) for given in (then, now)
+    )
+    change = after - before
+    frame = pd.DataFrame(
+        {
+            "start": before,
+            "new": np.where(before == 0, change, 0.0),
+            "expansion": np.where((before > 0) & (change > 0), change, 0.0),
+            "contraction": np.where((before > 0) & (after > 0) & (change < 0), change, 0.0),
+            "churn": np.where((before > 0) & (after == 0), change, 0.0),
+            "end": after,
+        },
+        index=everyone,
+    )
+    return frame[~unknown]
+
+
+@dataclass(frozen=True)
+class Retention:
+    """Net and gross revenue retention of a cohort of ``customers`` with an ARR at the window's start."""
+
+    nrr: float | None
+    grr: float | None
+    customers: int
+    lost: int
+
+
+def retention(rows: pd.DataFrame) -> Retention:
+    """NRR = Σ now ÷ Σ then, GRR = Σ min(now, then) ÷ Σ then, over those with an ARR then (SaaS Metrics
+    Standards Board).
+
+    ``rows`` are ``movements``; both rates are None where nobody had an ARR.
+
+    >>> retention(movements(pd.Series({"a": 10.0, "b": 10.0}), pd.Series({"a": 12.0, "c": 3.0})))
+    Retention(nrr=0.6, grr=0.5, customers=2, lost=1)
+    """
+    cohort = rows[rows["start"] > 0]
+    start = float(cohort["start"].sum())
+    if not start > 0:
+        return Retention(None, None, 0, 0)
+    kept = np.minimum(cohort["start"], cohort["end"])
+    return Retention(
+        float(cohort["end"].sum()) / start,
+        float(kept.sum()) / start,
+        len(cohort),
+        int((cohort["end"] == 0).sum()),
+    )
+
+
+def waterfall(rows: pd.DataFrame) -> dict[str, float]:
+    """The sums of the parts, in order.
+
+    >>> waterfall(movements(pd.Series({"a": 10.0}), pd.Series({"a": 8.0})))["contraction"]
+    -2.0
+    """
+    return {name: float(rows[name].sum()) for name in PARTS}
+
+
+# -- the catalogue's entries ------------------------------------------------------------
+
+METRICS = (
+    Metric(
+        "worst_days_overdue",
+        "Days the oldest open invoice is overdue",
+        "days",
+        short="Overdue invoices",
+        definition="max over invoices unpaid at d with due_on < d of d − due_on; 0 if none is overdue; missing for a "
+        "customer without an invoice issued ≤ d. Credit notes (negative) offset the oldest open ones first",
+        question="How long is an invoice overdue?",
+        format="days",
+        better="lower",
+        missing="no invoice yet",
+        tables=("invoices",),
+        uses=SCORED,
+        count=worst_days_overdue,
+        window_days=365,
+        above="No invoice is overdue",
+        below="An invoice is overdue by {value}",
+        high="late payers",
+        low="nothing overdue",
+        kind="payment",
+        effort="low",
+        logarithm=True,
+    ),
+    Metric(
+        "paid_on_time_share_365d",
+        "Invoices paid at most 5 days late in 365 days",
+        "share",
+        short="Punctual payment",
+        definition="of invoices with due_on in 365 days that are paid or more than 5 days (`paid_late_days`) past due: "
+        "share paid ≤ 5 days after due_on",
+        question="Does the customer pay on time?",
+        format="percent",
+        better="higher",
+        missing="no invoice fell due in 365 days",
+        tables=("invoices",),
+        uses=SCORED,
+        count=paid_on_time_share,
+        window_days=365,
+        span_name="paid_on_time_share",
+        above="{value} of the invoices were paid on time",
+        below="Only {value} of the invoices were paid on time",
+        high="punctual",
+        low="often late",
+        kind="payment",
+        effort="medium",
+    ),
+    Metric(
+        "invoices_issued",
+        "Invoices issued",
+        "invoices",
+        definition="invoices issued ≤ d",
+        question="How many invoices are there?",
+        format="count",
+        missing="no invoices",
+        tables=("invoices",),
+        count=invoices_issued,
+        window_days=365,
+        logarithm=True,
+    ),
+    Metric(
+        "payment_status",
+        "Payment status",
+        "word",
+        definition="overdue, due (unpaid, not yet due), current; missing without invoices",
+        question="Is an invoice open or overdue?",
+        format="word",
+        missing="no invoice yet",
+        tables=("invoices",),
+        uses=RULES_AND_PAGES,
+        count=payment_status,
+        window_days=365,
+        levels=STATUSES,
+    ),
+)

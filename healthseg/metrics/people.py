@@ -1,4 +1,4 @@
-"""On whom usage hangs: the top user's share, and the champion and their departure."""
+"""Does usage depend on one user? The top user's share, the champion and their departure."""
 
 from __future__ import annotations
 
@@ -7,12 +7,19 @@ from typing import Any
 
 import numpy as np
 
-from healthseg.metrics.counting import CHAMPION_DAYS, Counting, Spans, epoch_day, where
-from healthseg.metrics.cube import FAR, cumulate
-from healthseg.metrics.metric import Metric
+from healthseg.metrics.catalog import Metric
+from healthseg.metrics.counting import (
+    CHAMPION_DAYS,
+    FAR,
+    Counting,
+    Spans,
+    cumulate,
+    epoch_day,
+    where,
+)
 
 
-class Users:
+class UserTotals:
     """Cumulative person events and active days of every user, ``[user, day]``, users in order of customer and id."""
 
     def __init__(self, count: Counting) -> None:
@@ -35,10 +42,8 @@ class Users:
         self.first = np.searchsorted(self.k, np.arange(len(count.clients) + 1))
 
 
-def _users(count: Counting) -> Users:
-    if "users" not in count.__dict__:
-        count.__dict__["users"] = Users(count)
-    return count.__dict__["users"]
+def _users(count: Counting) -> UserTotals:
+    return count.once("user_totals", lambda: UserTotals(count))
 
 
 def _largest(
@@ -74,11 +79,10 @@ def _largest(
 def top_user_share(count: Counting, spans: Spans) -> np.ndarray:
     """The top user's share of the person events with a user."""
     share = np.full(len(spans.k), np.nan)
-    for length in np.unique(spans.days):
-        these = spans.days == length
-        part = Spans(spans.k[these], spans.start[these], spans.end[these])
-        _, most, total = _largest(count, part, int(length), 0)
-        share[these] = np.where(total > 0, most / np.maximum(total, 1), np.nan)
+    for length, chosen in spans.by_length():
+        part = Spans(spans.k[chosen], spans.start[chosen], spans.end[chosen])
+        _, most, total = _largest(count, part, length, 0)
+        share[chosen] = np.where(total > 0, most / np.maximum(total, 1), np.nan)
     return where(count.tracked(spans), share)
 
 
@@ -125,7 +129,7 @@ def champion_departed(count: Counting, spans: Spans) -> np.ndarray:
 
 
 def silence_p(active_days: np.ndarray, of_days: int, silent_days: int) -> np.ndarray:
-    """How likely is it that somebody who came on so many of ``of_days`` stays away for ``silent_days`` by chance?
+    """How likely is it that a user active on so many of ``of_days`` is inactive for ``silent_days`` by chance?
 
     Days are taken as alike: the posterior predictive of the Beta(½, ½) prior,
     B(a + ½, n − a + m + ½) / B(a + ½, n − a + ½) = Π (n − a + ½ + i) / (n + 1 + i), i from 0 to m − 1.
@@ -156,11 +160,13 @@ def champion_of(count: Counting, end: dt.date) -> dict[str, Any] | None:
     }
 
 
+# -- the catalogue's entries ------------------------------------------------------------
+
 METRICS = (
     Metric(
-        name="top_user_share_28d",
-        label="Share of the top user",
-        unit="share",
+        "top_user_share_28d",
+        "Share of the top user",
+        "share",
         definition="the top user's share of the 28 days' person events with a user",
         question="Does usage depend on one user?",
         format="percent",
@@ -174,9 +180,9 @@ METRICS = (
         kind="people",
     ),
     Metric(
-        name="champion_share",
-        label="Share of the champion",
-        unit="share",
+        "champion_share",
+        "Share of the champion",
+        "share",
         definition="champion = user with the largest share of person events in the 90 days before the last 28 (days "
         "−118 … −29, d being day −1), if share ≥ 20 % (`champion_min_share`) and ≥ 12 active days "
         "(`champion_min_active_days`); 0 without one",
@@ -187,9 +193,9 @@ METRICS = (
         window_days=28,
     ),
     Metric(
-        name="champion_departed",
-        label="Champion departed",
-        unit="0 or 1",
+        "champion_departed",
+        "Champion departed",
+        "0 or 1",
         definition="1 where the champion was deactivated by d, or had no person event in 28 days where that is no "
         "chance: p ≤ 0.001 (`champion_silence_max_p`) under the posterior predictive of somebody with the champion's "
         "active days of 90",

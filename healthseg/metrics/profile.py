@@ -1,15 +1,27 @@
-"""Who the customer was on a date: ARR, seats, plan, renewal, stage, as they were known then."""
+"""Who the customer was on a date: ARR, seats, plan, renewal, stage, and whether it had churned, as known then."""
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from healthseg.metrics.counting import Counting, epoch_days_or_nan
-from healthseg.metrics.metric import SCORED, Metric
+from healthseg.metrics.catalog import SCORED, Metric
+from healthseg.metrics.counting import (
+    Counting,
+    Spans,
+    customers,
+    epoch_day,
+    epoch_days_or_nan,
+)
 from healthseg.settings import tier_names
+
+if TYPE_CHECKING:
+    from healthseg.data.portfolio import Portfolio
+
 
 DAYS_A_MONTH = 30.4375
 STATIC = ("name", "industry", "region", "timezone", "parent_id")
@@ -36,9 +48,8 @@ def _numbers(values: pd.Series) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Said:
-    """What the tables said of customers at moments ``(k, day)``: the contract, the ARR and the stage, since when each
-    (``from_day``)."""
+class TableStates:
+    """Contract, ARR and stage of customers at moments ``(k, day)``, and since when each holds (``from_day``)."""
 
     moments: pd.DataFrame
     contract: pd.DataFrame
@@ -46,8 +57,8 @@ class Said:
     stage: pd.DataFrame
 
     @classmethod
-    def of(cls, count: Counting, moments: pd.DataFrame) -> Said:
-        def told(table: str, query: str, columns: list[str]) -> pd.DataFrame:
+    def of(cls, count: Counting, moments: pd.DataFrame) -> TableStates:
+        def state(table: str, query: str, columns: list[str]) -> pd.DataFrame:
             if count.has(table):
                 return _merged(moments, count.rows(query, moments=moments))
             return moments.reindex(columns=[*moments.columns, *columns]).astype(
@@ -56,18 +67,18 @@ class Said:
 
         return cls(
             moments,
-            told(
+            state(
                 "contracts",
                 "contracts_at",
                 ["arr", "seats", "plan", "currency", "renewal_day", "from_day"],
             ),
-            told("arr_changes", "arr_at", ["arr", "from_day", "ended"]),
-            told("stage_changes", "stage_at", ["stage", "from_day"]),
+            state("arr_changes", "arr_at", ["arr", "from_day", "ended"]),
+            state("stage_changes", "stage_at", ["stage", "from_day"]),
         )
 
-    def left_day(self, count: Counting) -> np.ndarray:
-        """The day on which a customer that had left by the moment left, NaN of one that had not: ``churned_on`` unless
-        a contract or a stage began after it, else the ARR's end, else the stage ``churned``."""
+    def churn_day(self, count: Counting) -> np.ndarray:
+        """The day of churn by the moment, else NaN: ``churned_on`` unless a contract or a stage began after it, else
+        the ARR's end, else the stage ``churned``."""
         k, day = (self.moments[name].to_numpy() for name in ("k", "day"))
         churned = epoch_days_or_nan(_column(count.customers, "churned_on"))[k]
         stage, staged = self.stage["stage"].to_numpy(dtype=object), _numbers(self.stage["from_day"])
@@ -104,12 +115,12 @@ def profile(
         _from_snapshot(out, count.customers.iloc[k].reset_index(drop=True), day >= snapshot_day)
     if count.has("customer_changes"):
         _from_changes(out, moments, count)
-    said = Said.of(count, moments)
-    _from_contracts(out, said.contract)
-    found = _numbers(said.arr["arr"])
+    states = TableStates.of(count, moments)
+    _from_contracts(out, states.contract)
+    found = _numbers(states.arr["arr"])
     out["arr"] = np.where(np.isnan(found), out["arr"], found)
-    out["stage"] = said.stage["stage"].to_numpy(dtype=object)
-    return _lives(out, count, said.left_day(count))
+    out["stage"] = states.stage["stage"].to_numpy(dtype=object)
+    return _tenure(out, count, states.churn_day(count))
 
 
 def _from_snapshot(out: pd.DataFrame, today: pd.DataFrame, known: np.ndarray) -> None:
@@ -139,7 +150,7 @@ def _from_contracts(out: pd.DataFrame, found: pd.DataFrame) -> None:
         out[name] = np.where(found[name].isna(), out[name], found[name].to_numpy(dtype=object))
 
 
-def _lives(out: pd.DataFrame, count: Counting, left: np.ndarray) -> pd.DataFrame:
+def _tenure(out: pd.DataFrame, count: Counting, left: np.ndarray) -> pd.DataFrame:
     """Adds tenure and whether the customer is live; one that has left has no ARR."""
     k, day = out["k"].to_numpy(), out["day"].to_numpy()
     notice = epoch_days_or_nan(_column(count.customers, "notice_on"))[k]
@@ -159,11 +170,71 @@ def tiers(arr: np.ndarray, settings) -> np.ndarray:
     return np.where(np.isnan(arr), None, names[place])
 
 
+# -- churn -----------------------------------------------------------------------------
+
+
+def customers_as_of(portfolio: Portfolio, as_of: dt.date) -> pd.DataFrame:
+    """The customers by id, with ``churned_on`` and ``notice_on`` as they were known at the end of ``as_of``.
+
+    ``churned_on``, else the change of ARR that ended it, else the stage ``churned`` (``TableStates.churn_day``); a
+    later day is not known yet, and a customer that was won back has not churned.
+
+    >>> from healthseg.testing import tiny_portfolio
+    >>> changes = pd.DataFrame({"client_id": "a", "effective_on": ["2025-01-01", "2025-03-01"], "arr": [100, 0]})
+    >>> portfolio = tiny_portfolio([("a", "2025-03-08 09:00", "u1")], arr_changes=changes)
+    >>> [str(customers_as_of(portfolio, dt.date(2025, 3, day))["churned_on"]["a"])[:10] for day in (1, 8)]
+    ['2025-03-01', '2025-03-01']
+    >>> bool(customers_as_of(portfolio, dt.date(2025, 2, 28))["churned_on"].isna()["a"])
+    True
+    """
+    return portfolio.cache.get(
+        "customers_as_of", as_of, lambda: _as_of(portfolio, as_of), disk=False
+    )
+
+
+def _as_of(portfolio: Portfolio, as_of: dt.date) -> pd.DataFrame:
+    known = customers(portfolio)
+    days = known.index.to_series().map(_churn_by_client(portfolio, as_of)).astype("float64")
+    frame = known.assign(churned_on=pd.to_datetime(days, unit="D").astype("datetime64[us]"))
+    if "notice_on" in known:
+        notice = pd.to_datetime(known["notice_on"])
+        frame["notice_on"] = notice.where(notice <= pd.Timestamp(as_of))
+    return frame
+
+
+def _churn_by_client(portfolio: Portfolio, as_of: dt.date) -> dict[str, int]:
+    """The day of churn of each customer that had churned by ``as_of``."""
+
+    def build() -> dict[str, int]:
+        clients = customers(portfolio).index.tolist()
+        days = zip(clients, churn_days(portfolio, clients, as_of), strict=True)
+        return {client: int(day) for client, day in days if not np.isnan(day)}
+
+    return portfolio.cache.get("churn_days", [as_of, portfolio.state(as_of)], build)
+
+
+def churn_days(portfolio: Portfolio, clients: list[str], as_of: dt.date) -> np.ndarray:
+    """The day (since 1970) of churn of each of the customers by ``as_of``, else NaN."""
+    if not clients:
+        return np.empty(0)
+    every, day = np.arange(len(clients)), np.full(len(clients), epoch_day(as_of), dtype=np.int64)
+    count = Counting(portfolio, clients, Spans(every, day, day + 1))
+    moments = pd.DataFrame({"k": every.astype(np.int32), "day": day.astype(np.int32)})
+    return TableStates.of(count, moments).churn_day(count)
+
+
+def customer_as_of(portfolio: Portfolio, client_id: Any, as_of: dt.date) -> dict[str, Any]:
+    """One customer as ``customers_as_of`` has it. Raises InvalidClientId and ClientNotFound."""
+    return customers_as_of(portfolio, as_of).loc[portfolio.client(client_id)["client_id"]].to_dict()
+
+
+# -- the catalogue's entries ------------------------------------------------------------
+
 METRICS = (
     Metric(
-        name="score",
-        label="Health score",
-        unit="points",
+        "score",
+        "Health score",
+        "points",
         definition="the weighted mean of the scorecard's components, 0 to 100 ([methods](methods.md))",
         question="How healthy is the customer?",
         format="count",
@@ -175,9 +246,9 @@ METRICS = (
         kind="health",
     ),
     Metric(
-        name="arr",
-        label="ARR",
-        unit="money",
+        "arr",
+        "ARR",
+        "money",
         definition="last `arr_changes.arr` with effective_on ≤ d; else the contract of d; else the last "
         "`customer_changes`; else, only on the portfolio's last day, `customers.arr`; 0 once churned",
         question="What does the customer pay a year?",
@@ -190,9 +261,9 @@ METRICS = (
         logarithm=True,
     ),
     Metric(
-        name="seats",
-        label="Seats",
-        unit="seats",
+        "seats",
+        "Seats",
+        "seats",
         definition="of the contract of d (starts_on ≤ d < ends_on, signed_on ≤ d where it is set, latest starts_on); "
         "else the last `customer_changes` with effective_on ≤ d; else, only on the portfolio's last day, `customers`",
         question="How many seats does the customer pay for?",
@@ -205,9 +276,9 @@ METRICS = (
         logarithm=True,
     ),
     Metric(
-        name="tenure_days",
-        label="Tenure in days",
-        unit="days",
+        "tenure_days",
+        "Tenure in days",
+        "days",
         definition="d − signup_date",
         question="How long has it been a customer?",
         format="days",
@@ -215,9 +286,9 @@ METRICS = (
         logarithm=True,
     ),
     Metric(
-        name="tenure_months",
-        label="Tenure",
-        unit="months",
+        "tenure_months",
+        "Tenure",
+        "months",
         definition="tenure_days ÷ 30.4375",
         question="How long has it been a customer?",
         tables=("customers",),
@@ -228,9 +299,9 @@ METRICS = (
         kind="tenure",
     ),
     Metric(
-        name="days_to_renewal",
-        label="Days to renewal",
-        unit="days",
+        "days_to_renewal",
+        "Days to renewal",
+        "days",
         definition="renewal_on − d; renewal_on is the contract's renews_on, else its end if it runs for 60 days or more "
         "(shorter ones roll on); where there is no contract, as `seats`",
         question="When is the renewal?",
@@ -242,9 +313,9 @@ METRICS = (
         kind="contract",
     ),
     Metric(
-        name="days_since_notice",
-        label="Days since notice",
-        unit="days",
+        "days_since_notice",
+        "Days since notice",
+        "days",
         definition="d − notice_on where notice was given by d",
         question="How long ago was notice given?",
         format="days",

@@ -1,21 +1,22 @@
 """Metrics over spans: the one way in which healthseg counts anything.
 
-``over`` takes any frame of half-open spans and gives the named metrics for each. The panel,
-a granularity, a peer comparison are spans of one kind or another.
+``over`` takes any frame of half-open spans and gives the named metrics for each. The panel, a granularity, a peer
+comparison are spans of one kind or another. By user and by feature there is a row for each that was active in the
+span; by entitled feature one for each that the customer could use on the span's last day, used or not.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from healthseg.errors import InvalidParameters
-from healthseg.metrics import catalog
-from healthseg.metrics.by_key import BY, over_keys
+from healthseg.metrics import adoption, catalog
+from healthseg.metrics.catalog import Metric
 from healthseg.metrics.counting import (
     CHAMPION_DAYS,
     Counting,
@@ -24,18 +25,23 @@ from healthseg.metrics.counting import (
     customers,
     epoch_day,
     epoch_days,
+    within,
 )
-from healthseg.metrics.metric import Metric
 
+if TYPE_CHECKING:
+    from healthseg.data.portfolio import Portfolio
 
-def days_counted(start: pd.Series, end: pd.Series) -> int:
-    """Days from the farthest that metrics look back before the first ``start`` to the last ``end``."""
-    first, last = pd.to_datetime(start).min(), pd.to_datetime(end).max()
-    return CHAMPION_DAYS + (0 if pd.isna(first) else (last - first).days)
+# by → the rows that are counted, their key, the metrics that have such a form
+BY = {
+    "user": ("user_days", "user_id", ("person_events", "active_days")),
+    "feature": ("feature_days", "feature", ("person_events", "active_days", "active_users")),
+    "entitled_feature": ("feature_days", "feature", tuple(adoption.BY_ENTITLED_FEATURE)),
+    "user_feature": ("feature_user_days", "feature", ("active_days",)),
+}
 
 
 def over(
-    portfolio: Any,
+    portfolio: Portfolio,
     spans: pd.DataFrame,
     metrics: Iterable[str],
     by: str = "client",
@@ -44,9 +50,9 @@ def over(
     """What is each metric in each span?
 
     ``spans`` has the columns ``client_id, span_id, start, end`` (dates; end exclusive, account-local days).
-    Returns those of them that were asked for (``clients``) in order of client and span, with one
-    float column a metric, NaN where it was not measured. ``by="user"`` or ``"feature"`` gives a row
-    for each user or feature with a person event in the span, for the metrics that have such a form.
+    Returns those of ``clients`` (default: all) in order of client and span, with one float column a metric,
+    NaN where it was not measured. ``by="user"``, ``"feature"``, ``"entitled_feature"`` or ``"user_feature"``
+    gives a row for each of these, for the metrics that have such a form.
 
     Any subset of customers gives the same figures as the whole portfolio. Raises InvalidParameters for unknown
     metrics, and for spans that end before they start.
@@ -59,20 +65,18 @@ def over(
     >>> over(portfolio, spans, ["person_events", "active_users"])[["person_events", "active_users"]].values.tolist()
     [[2.0, 2.0]]
     """
-    frame, metrics = _checked(spans, portfolio, clients), list(metrics)
+    frame, names = _checked(spans, portfolio, clients), list(metrics)
     if by != "client":
-        return over_keys(portfolio, frame, metrics, by)
-    chosen = catalog.known_over_spans(metrics)
+        return _over_keys(portfolio, frame, names, by)
+    chosen = catalog.known_over_spans(names)
     days = days_counted(frame["start"], frame["end"])
     parts = [
         _chunk(portfolio, frame, part, chosen)
         for part in chunks(frame["client_id"].unique().tolist(), days)
     ]
-    return (
-        pd.concat(parts, ignore_index=True)
-        if parts
-        else frame.assign(**{name: [] for name in metrics})
-    )
+    if not parts:
+        return frame.assign(**{name: [] for name in names})
+    return pd.concat(parts, ignore_index=True)
 
 
 def over_one(
@@ -88,41 +92,101 @@ def over_one(
     return frame.assign(**_values(count, spans, catalog.known_over_spans(metrics)))
 
 
-def _checked(spans: pd.DataFrame, portfolio: Any, clients: list[str] | None) -> pd.DataFrame:
+def days_counted(start: pd.Series, end: pd.Series) -> int:
+    """Days from the farthest that metrics look back before the first ``start`` to the last ``end``."""
+    first, last = pd.to_datetime(start).min(), pd.to_datetime(end).max()
+    return CHAMPION_DAYS + (0 if pd.isna(first) else (last - first).days)
+
+
+def as_spans(frame: pd.DataFrame, clients: list[str]) -> Spans:
+    k = pd.Index(clients).get_indexer(frame["client_id"])
+    return Spans(k.astype(np.int64), epoch_days(frame["start"]), epoch_days(frame["end"]))
+
+
+def _checked(spans: pd.DataFrame, portfolio: Portfolio, clients: list[str] | None) -> pd.DataFrame:
     frame = spans if clients is None else spans[spans["client_id"].isin(clients)]
     frame = frame.sort_values(["client_id", "span_id"], kind="stable", ignore_index=True)
     if (pd.to_datetime(frame["end"]) <= pd.to_datetime(frame["start"])).any():
         raise InvalidParameters(
             "a span must end after it starts (its end is exclusive)", parameter="spans"
         )
-    strangers = set(frame["client_id"]) - set(customers(portfolio).index)
-    if strangers:
+    unknown = set(frame["client_id"]) - set(customers(portfolio).index)
+    if unknown:
         raise InvalidParameters(
-            f"spans of unknown customer {sorted(strangers)[0]!r}", parameter="spans"
+            f"spans of unknown customer {sorted(unknown)[0]!r}", parameter="spans"
         )
     return frame
 
 
-def as_spans(frame: pd.DataFrame, clients: list[str]) -> Spans:
-    place = pd.Index(clients).get_indexer(frame["client_id"])
-    return Spans(place.astype(np.int64), epoch_days(frame["start"]), epoch_days(frame["end"]))
-
-
 def _chunk(
-    portfolio: Any, frame: pd.DataFrame, clients: list[str], metrics: list[Metric]
+    portfolio: Portfolio, frame: pd.DataFrame, clients: list[str], metrics: list[Metric]
 ) -> pd.DataFrame:
     rows = frame[frame["client_id"].isin(clients)].reset_index(drop=True)
     spans = as_spans(rows, clients)
-    count = Counting(portfolio, clients, spans)
-    return rows.assign(**_values(count, spans, metrics))
+    return rows.assign(**_values(Counting(portfolio, clients, spans), spans, metrics))
 
 
 def _values(count: Counting, spans: Spans, metrics: list[Metric]) -> dict[str, np.ndarray]:
-    return {
-        metric.over_spans: metric.count(count, spans)
-        for metric in metrics
-        if metric.count is not None
-    }
+    return {metric.over_spans: metric.counted(count, spans) for metric in metrics}
 
 
-__all__ = ["BY", "chunks", "over", "over_one"]
+# -- by user and by feature --------------------------------------------------------------
+
+
+def _over_keys(
+    portfolio: Portfolio, frame: pd.DataFrame, metrics: list[str], by: str
+) -> pd.DataFrame:
+    source, key, _ = _offered(by, metrics)
+    clients = frame["client_id"].unique().tolist()
+    if not clients:
+        return frame.assign(**{key: [], **{name: [] for name in metrics}})
+    spans = as_spans(frame, clients)
+    count = Counting(portfolio, clients, spans)
+    if by == "entitled_feature":
+        span, columns = adoption.by_entitled_feature(count, spans, metrics)
+        return frame.iloc[span].reset_index(drop=True).assign(**columns)
+    keys = ["user_id", "feature"] if by == "user_feature" else [key]
+    pairs = _rows_within(count, source, spans).groupby(["span", *keys], sort=True, observed=True)
+    counted = pd.DataFrame({"active_days": pairs["day"].nunique()})
+    if by != "user_feature":
+        counted["person_events"] = pairs["person_events"].sum()
+    if "active_users" in metrics:
+        # None where only events without a user name the feature.
+        users = _rows_within(count, "feature_user_days", spans)
+        counted["active_users"] = users.groupby(["span", "feature"])["user_id"].nunique()
+    counted = counted.fillna(0).astype(float).reset_index()
+    rows = frame.iloc[counted["span"]].reset_index(drop=True)
+    return pd.concat([rows, counted[[*keys, *metrics]]], axis=1)
+
+
+def _rows_within(count: Counting, source: str, spans: Spans) -> pd.DataFrame:
+    """The rows of a source on the days of each span, with the number of the span."""
+    rows = count.rows(source)
+    order = [name for name in ("k", "day", "feature", "user_id") if name in rows]
+    rows = rows.sort_values(order, kind="stable", ignore_index=True)
+    row, span = within(
+        rows["k"].to_numpy(), rows["day"].to_numpy(), spans.k, spans.start, spans.end
+    )
+    return rows.iloc[row].assign(span=span)
+
+
+def _offered(by: str, metrics: list[str]) -> tuple[str, str, tuple[str, ...]]:
+    if by not in BY:
+        raise InvalidParameters(
+            f"unknown by {by!r}",
+            parameter="by",
+            value_provided=by,
+            validation_rule="one of client, " + ", ".join(BY),
+        )
+    for name in metrics:
+        if name not in BY[by][2]:
+            raise InvalidParameters(
+                f"{name!r} is not counted by {by}",
+                parameter="metrics",
+                value_provided=name,
+                validation_rule="one of " + ", ".join(BY[by][2]),
+            )
+    return BY[by]
+
+
+__all__ = ["BY", "as_spans", "chunks", "days_counted", "over", "over_one"]

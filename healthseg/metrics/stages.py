@@ -1,7 +1,9 @@
-"""Which stage was each customer in, from when to when, as far as was known? Imported and recorded changes in one order.
+"""Which stage was each customer in, from when to when, as far as was known, and how long do customers stay in it?
 
-A change is a customer's entry into a stage at an instant. Of two at the same instant the later recorded one stands; an
-entry into the stage that the customer is in already is no change. What lies between two changes is a spell.
+A change is a customer's entry into a stage at an instant; imported and recorded changes are in one order. Of two at the
+same instant the one recorded later counts; an entry into the stage that the customer is in already is no change. What
+lies between two changes is a spell. Curves of the time in a stage have competing exits and late entry: a spell
+counts from the day on which tracking began (left truncation), and churn is an exit like the others.
 """
 
 from __future__ import annotations
@@ -9,13 +11,26 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
-from healthseg.data.memory import forget, remember
 from healthseg.metrics.counting import customers
-from healthseg.periods import UTC, local_day
+from healthseg.metrics.profile import customers_as_of
+from healthseg.periods import UTC, end_of_day_utc, local_day
+from healthseg.statistics.survival import (
+    Median,
+    aalen_johansen,
+    kaplan_meier,
+    quantile_time,
+    survival_at,
+)
+
+if TYPE_CHECKING:
+    from healthseg.data.ledger.ledger import StageEvent
+    from healthseg.data.portfolio import Portfolio
+
 
 RECORDED, IMPORTED = "recorded", "imported"
 
@@ -40,7 +55,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Spell:
-    """One stay in a stage: ``[start, end)`` in account-local days, end None while it lasts; ``visit`` counts them."""
+    """One spell in a stage: ``[start, end)`` in account-local days, end None while it lasts; ``visit`` counts them."""
 
     change: Change
     end: dt.date | None
@@ -91,7 +106,7 @@ def in_force(
 
 
 def spells(changes: Iterable[Change]) -> list[Spell]:
-    """One customer's stays, from its changes in force.
+    """One customer's spells, from its changes in force.
 
     >>> day = lambda n: dt.datetime(2025, 3, n, tzinfo=UTC)
     >>> made = [Change("a", stage, day(n), day(n).date(), day(n)) for stage, n in
@@ -122,46 +137,62 @@ class History:
     def of(self, client_id: str) -> list[Change]:
         return self.by_client.get(client_id, [])
 
+    def newest_by(self, as_of: dt.date) -> int:
+        """The newest recorded change that was effective by ``as_of``: later ones change no spell until then."""
+        return max((change.seq for change in self.recorded if change.day <= as_of), default=0)
 
-def history(portfolio: Any) -> History:
+
+@dataclass
+class _Latest:
+    history: History
+
+
+def history(portfolio: Portfolio) -> History:
     """The portfolio's changes as they stand now: the imported are read once, the ledger's newest at each call.
 
     Where one of the newest was known by the end of the data, the open portfolio's tables and panel are read anew as well.
     """
-    known = portfolio.__dict__.get("_stage_history") or _imported_alone(portfolio)
-    newest = (
-        portfolio.ledger().stage_events(after=max(0, known.seq - 1))
-        if portfolio.has_recorded_stages
-        else []
-    )
-    if known.seq and known.head not in {
-        event.digest for event in newest
-    }:  # another ledger stands there now
+    known = _latest(portfolio).history
+    newest = _recorded(portfolio, after=max(0, known.seq - 1))
+    if known.seq and known.head not in {event.digest for event in newest}:
+        # There is another ledger now.
         known = _imported_alone(portfolio)
-        newest = portfolio.ledger().stage_events() if portfolio.has_recorded_stages else []
+        newest = _recorded(portfolio)
     fresh = [event for event in newest if event.seq > known.seq]
     if fresh:
         known = _with_events(known, fresh, zones(portfolio))
         if _concern_the_panel(portfolio, fresh):
-            forget(portfolio)
-    portfolio.__dict__["_stage_history"] = known
+            portfolio.reload_ledger()
+    _latest(portfolio).history = known
     return known
 
 
-def _concern_the_panel(portfolio: Any, fresh: list[Any]) -> bool:
-    """Whether a day of the data knows of them, and the portfolio's tables, as they were read, don't."""
-    if "recorded_stages" not in portfolio.__dict__:
-        return False
-    read, zone = max((one.seq for one in portfolio.recorded_stages), default=0), zones(portfolio)
-    return any(
-        one.seq > read and local_day(one.recorded_at, zone[one.client_id]) <= portfolio.data_until
-        for one in fresh
-        if one.client_id in zone
+def _latest(portfolio: Portfolio) -> _Latest:
+    return portfolio.cache.get(
+        "stage_history", None, lambda: _Latest(_imported_alone(portfolio)), disk=False
     )
 
 
-def _imported_alone(portfolio: Any) -> History:
-    imported = remember(portfolio, "imported stages", lambda: _imported(portfolio))
+def _recorded(portfolio: Portfolio, after: int = 0) -> list[StageEvent]:
+    return portfolio.ledger().stage_events(after=after) if portfolio.has_recorded_stages else []
+
+
+def _concern_the_panel(portfolio: Portfolio, fresh: list[StageEvent]) -> bool:
+    """Whether a day of the data knows of them, and the portfolio's tables, as they were read, don't."""
+    read = max((event.seq for event in portfolio.recorded_stages), default=0)
+    zone = zones(portfolio)
+    return any(
+        event.seq > read
+        and local_day(event.recorded_at, zone[event.client_id]) <= portfolio.data_until
+        for event in fresh
+        if event.client_id in zone
+    )
+
+
+def _imported_alone(portfolio: Portfolio) -> History:
+    imported = portfolio.cache.get(
+        "imported_stages", None, lambda: _imported(portfolio), disk=False
+    )
     return History(imported, [], 0, "")
 
 
@@ -192,17 +223,17 @@ def of_event(event: Any, zone: str) -> Change:
     )
 
 
-def zones(portfolio: Any) -> dict[str, str]:
+def zones(portfolio: Portfolio) -> dict[str, str]:
     """Each customer's time zone."""
 
-    def make() -> dict[str, str]:
+    def build() -> dict[str, str]:
         known = customers(portfolio)
         return known["timezone"].fillna(portfolio.settings.default_timezone).to_dict()
 
-    return remember(portfolio, "zones", make)
+    return portfolio.cache.get("zones", None, build, disk=False)
 
 
-def _imported(portfolio: Any) -> dict[str, list[Change]]:
+def _imported(portfolio: Portfolio) -> dict[str, list[Change]]:
     found: dict[str, list[Change]] = {}
     for row in portfolio.sql("metrics/stage_history").itertuples(index=False):
         effective = _instant(row.effective_at)
@@ -228,3 +259,159 @@ def _instant(moment: pd.Timestamp) -> dt.datetime:
 
 def _text(value: Any) -> str | None:
     return value if isinstance(value, str) else None
+
+
+# -- time in stage ---------------------------------------------------------------------
+
+
+# unlike the tables, the ledger of an open portfolio grows: the last few are enough
+SPELLS_IN_MEMORY = 8
+SAME_DAY = 0.5  # days: a spell that began and ended on one day
+CHURNED = "churned"
+SPELL_COLUMNS = [
+    "client_id",
+    "stage",
+    "start",
+    "end",
+    "days",
+    "entry",
+    "exit_to",
+    "visit",
+    "automated",
+]
+
+
+def stage_spells(
+    portfolio: Portfolio, known: History, as_of: dt.date, known_by: dt.datetime | None = None
+) -> pd.DataFrame:
+    """One row per spell in a stage that began by the end of ``as_of``, as known.
+
+    Columns: client_id, stage, start, end (dates, end NaT while it lasts), days (to the end, or to ``as_of``), entry
+    (days after its start from which it was tracked), exit_to (None while it lasts; churned also where the customer
+    churned and no stage says so), visit, automated.
+    """
+    zone, counted = zones(portfolio), customers_as_of(portfolio, min(as_of, portfolio.data_until))
+    left = counted["churned_on"].dropna().dt.date.to_dict()
+    limits = {name: end_of_day_utc(as_of, name) for name in set(zone.values())}
+    rows = []
+    for client in sorted(known.by_client):
+        if client not in zone:
+            continue
+        found = spells(in_force(known.of(client), limits[zone[client]], known_by))
+        for one in found:
+            end, exit_to = one.end, one.exit_to
+            if end is None and one.stage != CHURNED and client in left and left[client] > one.start:
+                end, exit_to = left[client], CHURNED
+            rows.append(
+                (
+                    client,
+                    one.stage,
+                    one.start,
+                    end,
+                    ((end or as_of) - one.start).days,
+                    exit_to,
+                    one.visit,
+                    one.change.automated,
+                )
+            )
+    frame = pd.DataFrame(
+        rows,
+        columns=["client_id", "stage", "start", "end", "days", "exit_to", "visit", "automated"],
+    )
+    watched = np.maximum(0, [(portfolio.first_event_day - day).days for day in frame["start"]])
+    frame = frame.assign(entry=watched.astype(float), days=frame["days"].astype(float))
+    dates = {name: pd.to_datetime(frame[name]).astype("datetime64[s]") for name in ("start", "end")}
+    return frame.assign(**dates)[SPELL_COLUMNS]
+
+
+@dataclass(frozen=True)
+class TimeInStage:
+    """How long customers stay in a stage: the share still in it by day, and the share that exited to each stage."""
+
+    stage: str
+    curve: pd.DataFrame  # kaplan_meier's
+    exits: pd.DataFrame  # aalen_johansen's
+    n: int
+    ended: int
+    median: Median
+
+    def still_in(self, day: float) -> float:
+        """The share of those that entered that is still in it after ``day`` days."""
+        return float(survival_at(self.curve, [day])[0])
+
+    def observed_until(self) -> float:
+        """The last day on which a spell ended: the curve says nothing beyond it."""
+        return float(self.curve["time"].iloc[-1]) if len(self.curve) else 0.0
+
+    def exited_by(self, day: float, share: float) -> float | None:
+        """The day by which ``share`` of those still in it on ``day`` had exited; None where that was not observed."""
+        here = self.still_in(day)
+        reached = self.curve["survival"].to_numpy() <= here * (1 - share) + 1e-12
+        later = reached & (self.curve["time"].to_numpy() > day)
+        return float(self.curve["time"].to_numpy()[later][0]) if here > 0 and later.any() else None
+
+    def exit_shares(self, day: float | None = None) -> dict[str, float]:
+        """The share that had exited to each stage by ``day`` (by the curve's end)."""
+        rows = self.exits if day is None else self.exits[self.exits["time"] <= day]
+        return {
+            str(stage): float(group["cumulative_incidence"].iloc[-1])
+            for stage, group in rows.groupby("cause", sort=True)
+        }
+
+
+def time_in_stage(frame: pd.DataFrame, level: float) -> dict[str, TimeInStage]:
+    """The curves of each stage, from ``stage_spells``, without spells that were over before tracking began.
+
+    >>> made = pd.DataFrame({"stage": "trial", "days": [10.0, 20.0, 30.0, 40.0], "entry": 0.0,
+    ...                      "exit_to": ["active", "churned", "active", None]})
+    >>> trial = time_in_stage(made, 0.9)["trial"]
+    >>> trial.median.time, trial.still_in(30), trial.exit_shares()
+    (20.0, 0.25, {'active': 0.5, 'churned': 0.25})
+    """
+    found = {}
+    for stage, group in frame.groupby("stage", sort=True):
+        time = np.maximum(group["days"].to_numpy(dtype=float), SAME_DAY)
+        seen = group["entry"].to_numpy(dtype=float) < time
+        group, time = group[seen], time[seen]
+        if not len(group) or stage == CHURNED:
+            continue
+        entry, door = group["entry"].to_numpy(dtype=float), group["exit_to"].astype(object)
+        curve = kaplan_meier(time, door.notna(), entry, level)
+        found[str(stage)] = TimeInStage(
+            str(stage),
+            curve,
+            aalen_johansen(time, door.tolist(), entry),
+            len(group),
+            int(door.notna().sum()),
+            quantile_time(curve),
+        )
+    return found
+
+
+def portfolio_stage_spells(
+    portfolio: Portfolio, known: History, as_of: dt.date, known_by: dt.datetime | None
+) -> pd.DataFrame:
+    """``stage_spells``, built once for the same changes."""
+    return portfolio.cache.get(
+        "stage_spells",
+        (as_of, known_by, known.newest_by(as_of)),
+        lambda: stage_spells(portfolio, known, as_of, known_by),
+        disk=False,
+        limit=SPELLS_IN_MEMORY,
+    )
+
+
+def portfolio_time_in_stage(
+    portfolio: Portfolio, known: History, as_of: dt.date, known_by: dt.datetime | None
+) -> Mapping[str, TimeInStage]:
+    """``time_in_stage`` of the whole portfolio, built once for the same changes."""
+    return portfolio.cache.get(
+        "time_in_stage",
+        (as_of, known_by, known.newest_by(as_of)),
+        lambda: time_in_stage(
+            portfolio_stage_spells(portfolio, known, as_of, known_by),
+            portfolio.settings.interval_level,
+        ),
+        disk=False,
+        limit=SPELLS_IN_MEMORY,
+    )

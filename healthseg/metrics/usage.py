@@ -1,7 +1,6 @@
 """Usage and engagement over spans: events, active users, sessions, stickiness, own baseline.
 
-Definitions: docs/metrics.md. Every function takes the counting and the spans and gives a
-float per span, NaN where it was not measured.
+Every function takes the counting and the spans and gives a float per span, NaN where it was not measured.
 """
 
 from __future__ import annotations
@@ -9,9 +8,16 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from healthseg.metrics.counting import Counting, Spans, ratio, where
-from healthseg.metrics.cube import within
-from healthseg.metrics.metric import SCORED, Metric
+from healthseg.metrics.adoption import features_used
+from healthseg.metrics.catalog import SCORED, Metric
+from healthseg.metrics.counting import (
+    LOOK_BACK_DAYS,
+    Counting,
+    Spans,
+    ratio,
+    where,
+    within,
+)
 
 STICKY_SCALE = 10**12  # DAU ÷ MAU in whole trillionths, so that its sums are exact
 
@@ -34,19 +40,18 @@ def api_events(count: Counting, spans: Spans) -> np.ndarray:
 
 def active_days(count: Counting, spans: Spans) -> np.ndarray:
     """Days with at least one person event."""
-    days = count.rows("usage_days")
-    if "active" not in days:
-        days["active"] = (days["person_events"] > 0).astype(np.int64)
-    return where(_tracked(count, spans), count.between(count.total("usage_days", "active"), spans))
+
+    def build() -> np.ndarray:
+        days = count.rows("usage_days")
+        active = (days["person_events"] > 0).astype(np.int64)
+        return count.cumulate(days["k"], days["day"], active)
+
+    return where(_tracked(count, spans), count.between(count.once("active_days", build), spans))
 
 
 def active_users(count: Counting, spans: Spans) -> np.ndarray:
-    """Distinct users with a person event in the span, one pass for each length of span."""
-    out = np.zeros(len(spans.k), dtype=np.int64)
-    for length in np.unique(spans.days):
-        these = spans.days == length
-        out[these] = count.at(count.active_users(int(length)), spans.k[these], spans.end[these])
-    return where(_tracked(count, spans), out)
+    """Distinct users with a person event in the span."""
+    return where(_tracked(count, spans), count.at_ends(spans, count.active_users))
 
 
 def daily_active_users(count: Counting, spans: Spans) -> np.ndarray:
@@ -57,63 +62,54 @@ def daily_active_users(count: Counting, spans: Spans) -> np.ndarray:
 
 def stickiness(count: Counting, spans: Spans) -> np.ndarray:
     """Mean of DAU ÷ trailing 30-day MAU over the days on which MAU is above zero (Pendo's, weekends in)."""
-    shares, days = _sticky_days(count)
+    shares, days = count.once("sticky_days", lambda: _sticky_days(count))
     total, n = count.between(shares, spans), count.between(days, spans)
     return where(_tracked(count, spans), ratio(total, n) / STICKY_SCALE)
 
 
 def _sticky_days(count: Counting) -> tuple[np.ndarray, np.ndarray]:
-    if "sticky" not in count.__dict__:
-        mau = count.active_users(30)[:, 1:]
-        dau = np.diff(count.total("usage_days", "users"), axis=1)
-        share = np.where(mau > 0, dau * STICKY_SCALE // np.maximum(mau, 1), 0)
-        pad = np.zeros((len(mau), 1), dtype=np.int64)
-        count.__dict__["sticky"] = (
-            np.hstack([pad, np.cumsum(share, axis=1)]),
-            np.hstack([pad, np.cumsum(mau > 0, axis=1, dtype=np.int64)]),
-        )
-    return count.__dict__["sticky"]
+    """Cumulative DAU ÷ MAU, and days on which MAU is above zero."""
+    mau = count.active_users(30)[:, 1:]
+    dau = np.diff(count.total("usage_days", "users"), axis=1)
+    share = np.where(mau > 0, dau * STICKY_SCALE // np.maximum(mau, 1), 0)
+    pad = np.zeros((len(mau), 1), dtype=np.int64)
+    return (
+        np.hstack([pad, np.cumsum(share, axis=1)]),
+        np.hstack([pad, np.cumsum(mau > 0, axis=1, dtype=np.int64)]),
+    )
 
 
 def days_since_last_person_event(count: Counting, spans: Spans) -> np.ndarray:
     """Days from the last day with a person event to the span's last day; since the beginning where there was none."""
-    last = _last_seen(count)[spans.k, spans.end - count.axis.origin]
+    last_seen = count.once("last_seen_by_day", lambda: _last_seen(count))
+    last = count.at(last_seen, spans.k, spans.end)
     began = np.maximum(count.signup[spans.k], count.tracked_from or 0)
     day = spans.end - 1
-    return where(_tracked_day(count, spans), day - np.where(last < 0, began, last))
-
-
-def _tracked_day(count: Counting, spans: Spans) -> np.ndarray:
-    return count.tracked(spans, spans.end - 1) & (spans.end - 1 >= count.signup[spans.k])
+    measured = count.tracked(spans, day) & (day >= count.signup[spans.k])
+    return where(measured, day - np.where(last < 0, began, last))
 
 
 def _last_seen(count: Counting) -> np.ndarray:
     """The last day with a person event before each day, −1 where there was none."""
-    if "seen" not in count.__dict__:
-        rows = count.rows("last_seen")
-        slot = np.maximum(
-            rows["day"].to_numpy(dtype=np.float64, na_value=-1) - count.axis.origin, -1
-        )
-        seen = np.full((len(count.clients), count.axis.size), -1, dtype=np.int64)
-        np.maximum.at(
-            seen,
-            (rows["k"].to_numpy(), slot.astype(np.int64) + 1),
-            rows["seen"].to_numpy(dtype=np.int64),
-        )
-        count.__dict__["seen"] = np.maximum.accumulate(seen, axis=1)
-    return count.__dict__["seen"]
+    rows = count.rows("last_seen")
+    slot = np.maximum(rows["day"].to_numpy(dtype=np.float64, na_value=-1) - count.axis.origin, -1)
+    seen = np.full((len(count.clients), count.axis.size), -1, dtype=np.int64)
+    np.maximum.at(
+        seen,
+        (rows["k"].to_numpy(), slot.astype(np.int64) + 1),
+        rows["seen"].to_numpy(dtype=np.int64),
+    )
+    return np.maximum.accumulate(seen, axis=1)
 
 
 def usage_vs_own_baseline(count: Counting, spans: Spans) -> np.ndarray:
     """Person events of the span ÷ the mean per as many days of the 84 days before it."""
-    start, length = spans.start - 84, spans.days
+    start, length = spans.start - LOOK_BACK_DAYS, spans.days
     begin = np.maximum(np.maximum(start, count.signup[spans.k]), count.tracked_from or 0)
-    tracked_days = np.clip(spans.start - begin, 0, 84)
+    tracked_days = np.clip(spans.start - begin, 0, LOOK_BACK_DAYS)
     total = count.total("usage_days", "person_events")
     now = count.between(total, spans)
-    before = count.at(total, spans.k, spans.start) - count.at(
-        total, spans.k, np.maximum(start, count.axis.origin)
-    )
+    before = count.between(total, Spans(spans.k, start, spans.start))
     enough = tracked_days >= count.portfolio.settings.baseline_min_tracked_days
     return where(_tracked(count, spans) & enough, ratio(now * tracked_days, before * length))
 
@@ -140,26 +136,22 @@ def average_session_minutes(count: Counting, spans: Spans) -> np.ndarray:
 
 
 def unique_features_used(count: Counting, spans: Spans) -> np.ndarray:
-    """Distinct features with a person event, listed or not, one pass for each length of span."""
-    from healthseg.metrics.adoption import feature_spells
-
-    out = np.zeros(len(spans.k), dtype=np.int64)
-    for length in np.unique(spans.days):
-        these = spans.days == length
-        table = feature_spells(count, int(length))
-        out[these] = count.at(table, spans.k[these], spans.end[these])
-    return where(_tracked(count, spans) & count.featured(spans), out)
+    """Distinct features with a person event, listed or not."""
+    used = count.at_ends(spans, lambda length: features_used(count, length))
+    return where(_tracked(count, spans) & count.featured(spans), used)
 
 
 def _above_zero(values: pd.Series) -> pd.Series:
     return values.where(values > 0)
 
 
+# -- the catalogue's entries ------------------------------------------------------------
+
 METRICS = (
     Metric(
-        name="person_events_28d",
-        label="Events in 28 days",
-        unit="events",
+        "person_events_28d",
+        "Events in 28 days",
+        "events",
         definition="sum of `count` (default 1) of the person events in 28 days",
         question="How much do people use the product?",
         format="count",
@@ -174,9 +166,9 @@ METRICS = (
         logarithm=True,
     ),
     Metric(
-        name="api_events_28d",
-        label="API events in 28 days",
-        unit="events",
+        "api_events_28d",
+        "API events in 28 days",
+        "events",
         definition="sum of `count` (default 1) of the events with `source` api in 28 days",
         question="How much do programs use the product?",
         format="count",
@@ -187,9 +179,9 @@ METRICS = (
         logarithm=True,
     ),
     Metric(
-        name="active_days_28d",
-        label="Active days of 28",
-        unit="days",
+        "active_days_28d",
+        "Active days of 28",
+        "days",
         definition="days of the 28 with a person event",
         question="On how many days does anybody use it?",
         format="days",
@@ -203,9 +195,9 @@ METRICS = (
         kind="volume",
     ),
     Metric(
-        name="daily_active_users_30d",
-        label="Daily active users",
-        unit="users",
+        "daily_active_users_30d",
+        "Daily active users",
+        "users",
         definition="mean over the 30 days (lived part) of the day's distinct users with a person event",
         question="How many users does an average day have?",
         better="higher",
@@ -216,9 +208,9 @@ METRICS = (
         logarithm=True,
     ),
     Metric(
-        name="weekly_active_users",
-        label="Weekly active users",
-        unit="users",
+        "weekly_active_users",
+        "Weekly active users",
+        "users",
         definition="distinct users with a person event in 7 days",
         question="How many users does a week have?",
         format="count",
@@ -233,9 +225,9 @@ METRICS = (
         logarithm=True,
     ),
     Metric(
-        name="monthly_active_users",
-        label="Monthly active users",
-        unit="users",
+        "monthly_active_users",
+        "Monthly active users",
+        "users",
         definition="distinct users with a person event in 30 days",
         question="How many users does a month have?",
         format="count",
@@ -250,10 +242,10 @@ METRICS = (
         logarithm=True,
     ),
     Metric(
-        name="usage_vs_own_baseline",
-        label="Usage against own baseline",
+        "usage_vs_own_baseline",
+        "Usage against own baseline",
+        "ratio",
         short="Usage",
-        unit="ratio",
         definition="person_events_28d ÷ (person events of the 84 days before those 28 ÷ their tracked days × 28); "
         "tracked days = days of the 84 on or after both signup and the portfolio's first event day; missing under "
         "28 of them (`baseline_min_tracked_days`) or with no event in them",
@@ -273,10 +265,10 @@ METRICS = (
         logarithm=True,
     ),
     Metric(
-        name="days_since_last_person_event",
-        label="Days since anybody used it",
+        "days_since_last_person_event",
+        "Days since anybody used it",
+        "days",
         short="Recent activity",
-        unit="days",
         definition="d − last day with a person event; where there never was one, d − max(signup, portfolio's first "
         "event day)",
         question="How long has nobody used it?",
@@ -295,10 +287,10 @@ METRICS = (
         logarithm=True,
     ),
     Metric(
-        name="stickiness_30d",
-        label="Stickiness (DAU/MAU)",
+        "stickiness_30d",
+        "Stickiness (DAU/MAU)",
+        "share",
         short="Stickiness",
-        unit="share",
         definition="mean over those of the 30 days on which MAU (trailing 30 days) > 0, of that day's active users ÷ "
         "that day's MAU",
         question="What share of the month's users does an average day have?",
@@ -317,9 +309,9 @@ METRICS = (
         effort="high",
     ),
     Metric(
-        name="sessions_28d",
-        label="Sessions in 28 days",
-        unit="sessions",
+        "sessions_28d",
+        "Sessions in 28 days",
+        "sessions",
         definition="sessions begun in 28 days (by `session_id`, anew after a rest of over a day; else a gap over 30 "
         "minutes begins a new one); portfolios without times: missing",
         question="How often is it opened?",
@@ -332,10 +324,10 @@ METRICS = (
         logarithm=True,
     ),
     Metric(
-        name="sessions_per_user_per_week_28d",
-        label="Sessions per user and week",
+        "sessions_per_user_per_week_28d",
+        "Sessions per user and week",
+        "sessions",
         short="Sessions per user",
-        unit="sessions",
         definition="sessions_28d ÷ distinct users active in the 28 days ÷ (lived days of the window ÷ 7); missing "
         "without an active user",
         question="How often does a user come in a week?",
@@ -354,9 +346,9 @@ METRICS = (
         logarithm=True,
     ),
     Metric(
-        name="average_session_minutes_28d",
-        label="Minutes a session",
-        unit="minutes",
+        "average_session_minutes_28d",
+        "Minutes a session",
+        "minutes",
         definition="mean over those sessions of last − first event (+ last `duration_seconds`), zero-length ones "
         "included",
         question="How long is a session?",
@@ -370,9 +362,9 @@ METRICS = (
         logarithm=True,
     ),
     Metric(
-        name="unique_features_used_28d",
-        label="Features used in 28 days",
-        unit="features",
+        "unique_features_used_28d",
+        "Features used in 28 days",
+        "features",
         definition="distinct `feature` with a person event in 28 days",
         question="How many features are used?",
         format="count",
@@ -386,9 +378,9 @@ METRICS = (
         kind="volume",
     ),
     Metric(
-        name="seat_utilisation",
-        label="Seats in use",
-        unit="share of seats",
+        "seat_utilisation",
+        "Seats in use",
+        "share of seats",
         definition="monthly_active_users ÷ seats",
         question="What share of the seats is used?",
         format="percent",
@@ -404,9 +396,9 @@ METRICS = (
         effort="medium",
     ),
     Metric(
-        name="weekly_active_users_per_seat",
-        label="Weekly active users per seat",
-        unit="share of seats",
+        "weekly_active_users_per_seat",
+        "Weekly active users per seat",
+        "share of seats",
         definition="weekly_active_users ÷ seats",
         question="What share of the seats is used in a week?",
         format="percent",

@@ -11,9 +11,9 @@ import pandas as pd
 from scipy.special import expit, logit
 
 from healthseg.data.memory import remember
-from healthseg.metrics import panel as panels
+from healthseg.metrics import panels
 from healthseg.metrics.counting import epoch_day
-from healthseg.metrics.leaving import customers_as_of
+from healthseg.metrics.profile import customers_as_of
 from healthseg.scoring import BaseRates, base_rates, training
 from healthseg.scoring.churn import HORIZONS, THE_PORTFOLIO
 from healthseg.statistics.rates import standard_errors

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 
 from healthseg.data.memory import remember
-from healthseg.metrics import panel as panels
-from healthseg.metrics.leaving import customers_as_of
+from healthseg.metrics import panels
+from healthseg.metrics.profile import customers_as_of
 from healthseg.periods import weekly
 from healthseg.scoring import Scores, model_weights, score_panel, score_trend, training
 from healthseg.scoring.predictive import predictive_scores

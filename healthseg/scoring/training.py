@@ -18,11 +18,10 @@ import numpy as np
 import pandas as pd
 
 from healthseg.data.memory import remember
-from healthseg.metrics import keys
-from healthseg.metrics import panel as panels
+from healthseg.metrics import catalog, panels
 from healthseg.metrics.counting import customers
-from healthseg.metrics.families import feature_events, joined, most_used
-from healthseg.metrics.leaving import customers_as_of
+from healthseg.metrics.landmarks import feature_events, joined, most_used
+from healthseg.metrics.profile import customers_as_of
 from healthseg.scoring.churn_model import HORIZONS, ChurnModel, refused
 from healthseg.scoring.gate import Gate
 from healthseg.scoring.predictive import HORIZON_DAYS, Standing, odds_ratio
@@ -198,7 +197,12 @@ def untold(portfolio: Any) -> list[str]:
 
 
 def _key(portfolio: Any, date: dt.date) -> str:
-    parts = [portfolio.content(date), portfolio.settings.fingerprint, keys.version(), version()]
+    parts = [
+        portfolio.content(date),
+        portfolio.settings.fingerprint,
+        catalog.code_version(),
+        version(),
+    ]
     return f"{date:%Y%m%d}-{fingerprint(parts)}"
 
 

@@ -11,10 +11,10 @@ import pandas as pd
 
 from healthseg.data.memory import remember
 from healthseg.errors import ClientNotFound
-from healthseg.metrics import panel as panels
+from healthseg.metrics import panels
 from healthseg.metrics.counting import customers
-from healthseg.metrics.leaving import customer_as_of, customers_as_of
 from healthseg.metrics.money import Money, money
+from healthseg.metrics.profile import customer_as_of, customers_as_of
 from healthseg.periods import weekly
 from healthseg.scoring import score_trend
 from healthseg.scoring.expected_churn import ChurnedArr, churn_probabilities, simulate_churned_arr

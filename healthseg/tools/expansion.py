@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from healthseg.forecasting import forecast
-from healthseg.metrics import panel as panels
+from healthseg.metrics import panels
 from healthseg.scoring.churn import THE_PORTFOLIO
 from healthseg.statistics.robust import Shift, hodges_lehmann
 

@@ -9,7 +9,7 @@ import pytest
 
 from healthseg.data.portfolio import Portfolio
 from healthseg.errors import DataRetrievalError
-from healthseg.metrics.panel import panel
+from healthseg.metrics.panels import panel
 from healthseg.metrics.stages import history
 from healthseg.testing import tiny_portfolio
 

@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 
 from healthseg.errors import InvalidParameters
-from healthseg.metrics import catalog, keys
+from healthseg.metrics import catalog
 from healthseg.metrics.catalog import Metric
-from healthseg.metrics.panel import build, panel
+from healthseg.metrics.panels import build, panel
 from healthseg.metrics.spans import over
 from healthseg.metrics.usage import person_events
 from healthseg.rules import Rule
@@ -77,13 +77,13 @@ def portfolio(**settings):
 
 
 def test_each_metric_has_a_label_a_unit_a_definition_and_a_question():
-    for metric in catalog.BUILT_IN.values():
+    for metric in catalog.built_in().values():
         assert all([metric.label, metric.unit, metric.definition, metric.question]), metric.name
         assert metric.question.endswith("?"), metric.name
 
 
 def test_labels_tell_metrics_apart():
-    labels = [metric.label for metric in catalog.BUILT_IN.values()]
+    labels = [metric.label for metric in catalog.built_in().values()]
     assert sorted(set(labels)) == sorted(labels)
 
 
@@ -102,7 +102,7 @@ def test_the_panel_has_a_column_for_each_metric_that_the_catalogue_computes():
 
 
 def test_every_sentence_of_a_metric_can_be_filled_in():
-    for metric in catalog.BUILT_IN.values():
+    for metric in catalog.built_in().values():
         for sentence in filter(None, (metric.above, metric.below)):
             assert set(re.findall(r"{(\w+)}", sentence)) <= {"value"}, metric.name
 
@@ -223,15 +223,15 @@ def test_a_page_has_the_sentence_of_a_registered_metric():
 
 
 def test_what_is_cached_is_named_by_the_code_of_the_registered_metrics():
-    names = [keys.version()]
+    names = [catalog.code_version()]
     for factor in (1, 2):
         metric = Metric(
             name="scaled", label="Scaled", unit="events", derive=lambda rows, by=factor: rows["seats"] * by
         )  # fmt: skip
         with catalog.registered(metric):
-            names.append(keys.version())
+            names.append(catalog.code_version())
             assert panel(portfolio(), [DAY])["scaled"].tolist() == [14.0 * factor, 8.0 * factor]
-    assert len(set(names)) == 3 and keys.version() == names[0]
+    assert len(set(names)) == 3 and catalog.code_version() == names[0]
 
 
 def test_a_metric_whose_value_cannot_be_computed_is_missing():
@@ -255,7 +255,7 @@ def test_a_metric_whose_value_cannot_be_computed_is_missing():
 def test_what_cannot_be_registered_is_refused_with_the_reason(metric, reason):
     with pytest.raises(InvalidParameters, match=reason):
         catalog.register(metric)
-    assert metric.name not in catalog.entries() or metric.name in catalog.BUILT_IN
+    assert metric.name not in catalog.entries() or metric.name in catalog.built_in()
 
 
 def test_a_metric_has_one_function_and_known_uses():
@@ -274,4 +274,4 @@ def test_a_metric_of_a_user_can_be_replaced_and_removed():
     finally:
         catalog.unregister("events_per_seat")
         catalog.unregister("events_14d")
-    assert catalog.entries() == catalog.BUILT_IN
+    assert catalog.entries() == catalog.built_in()

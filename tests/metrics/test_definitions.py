@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from healthseg.data.portfolio import Portfolio
-from healthseg.metrics.panel import panel
+from healthseg.metrics.panels import panel
 from healthseg.testing import tiny_portfolio
 from tests.metrics.plain import differences
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from healthseg.data.portfolio import Portfolio
 from healthseg.metrics import catalog
-from healthseg.metrics.panel import build, panel
+from healthseg.metrics.panels import build, panel
 from healthseg.metrics.spans import over
 from healthseg.settings import DEFAULT_SCORECARD
 from tests.metrics.portfolios import DAYS, FIRST, open_portfolio, random_tables

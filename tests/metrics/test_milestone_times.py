@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from healthseg.metrics.milestone_catalogue import catalogue
+from healthseg.metrics.milestone_plan import plan_of
 from healthseg.metrics.milestone_times import (
     ahead,
     blocker_effects,
@@ -121,14 +121,14 @@ def test_value_is_what_is_marked_else_what_the_category_says():
         }
     )
     events = weekly("x", "2025-03-01", "2025-04-30")
-    found = marks(catalogue(tiny_portfolio(events, milestones=plan)))
+    found = marks(plan_of(tiny_portfolio(events, milestones=plan)))
     assert {name: one.ids for name, one in found.items()} == {
         "first_value": ("c", "d"),
         "activation": ("a",),
         "full_adoption": ("a", "c"),
     }
     plan = plan.assign(marks=["first_value", None, "activation", None])
-    marked = marks(catalogue(tiny_portfolio(events, milestones=plan)))
+    marked = marks(plan_of(tiny_portfolio(events, milestones=plan)))
     assert marked["first_value"].ids == ("a",) and marked["activation"].ids == ("c",)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from healthseg.metrics.milestone_catalogue import BUSINESS, CALENDAR, DayCount, catalogue, holidays
+from healthseg.metrics.milestone_plan import BUSINESS, CALENDAR, DayCount, holidays, plan_of
 from healthseg.metrics.milestones import STATUSES, states
 from healthseg.testing import tiny_portfolio
 
@@ -311,7 +311,7 @@ def test_a_plan_that_cannot_be_read_says_so():
     plan = milestones(
         ("x", 5, None, None, "y"), ("y", 5, None, None, "x"), ("m", 5, None, None, "gone", "soon")
     )
-    found = catalogue(portfolio(plan))
+    found = plan_of(portfolio(plan))
     assert [one for one in found.warnings if "x depends on itself" in one]
     assert [one for one in found.warnings if "gone, which is no milestone" in one]
     assert [one for one in found.warnings if "completes_when 'soon' is not read" in one]
@@ -320,7 +320,7 @@ def test_a_plan_that_cannot_be_read_says_so():
 
 def test_a_portfolio_without_milestones_has_no_states():
     given = tiny_portfolio(EVENTS, WHO)
-    assert catalogue(given) is None and not len(states(given, given.as_of()))
+    assert plan_of(given) is None and not len(states(given, given.as_of()))
 
 
 # -- what was known on a date ----------------------------------------------------------------------

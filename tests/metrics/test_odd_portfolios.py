@@ -10,7 +10,7 @@ import pytest
 
 from healthseg.errors import InvalidParameters
 from healthseg.metrics import catalog
-from healthseg.metrics.panel import build, panel
+from healthseg.metrics.panels import build, panel
 from healthseg.metrics.spans import over
 from healthseg.testing import tiny_portfolio
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from healthseg.data.portfolio import Portfolio
 from healthseg.data.tables import SNAPSHOT, STATIC, TABLES, Table
-from healthseg.metrics.panel import build, panel
+from healthseg.metrics.panels import build, panel
 from tests.metrics.plain import missing
 from tests.metrics.plain_usage import Plain
 from tests.metrics.portfolios import DAYS, FIRST, open_portfolio, random_tables

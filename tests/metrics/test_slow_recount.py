@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from healthseg.data.portfolio import Portfolio
-from healthseg.metrics import catalog, panel
+from healthseg.metrics import catalog
+from healthseg.metrics import panels as panel
 from healthseg.metrics.spans import over
 from tests.metrics import plain
 from tests.metrics.plain_usage import Plain, users_of

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 import healthseg as hs
-from healthseg.metrics.panel import build
+from healthseg.metrics.panels import build
 from healthseg.testing import tiny_portfolio
 
 DAILY = [

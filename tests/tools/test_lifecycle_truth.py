@@ -6,8 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from healthseg.metrics.stages import history
-from healthseg.metrics.stays import portfolio_curves, portfolio_stays
+from healthseg.metrics.stages import history, portfolio_stage_spells, portfolio_time_in_stage
 from healthseg.tools import manage_lifecycle_stages, portfolio_lifecycle
 
 
@@ -25,7 +24,7 @@ def planted(truth):
 
 
 def test_every_stay_is_the_planted_one_to_the_day(demo, planted):
-    found = portfolio_stays(demo, history(demo), demo.data_until, None)
+    found = portfolio_stage_spells(demo, history(demo), demo.data_until, None)
     found = found[found["stage"] != "churned"]
     ours = list(
         zip(
@@ -66,7 +65,11 @@ def test_disagreements_with_contracts_are_exactly_the_planted_ones(lifecycle, tr
 
 def test_curves_hold_the_medians_of_the_planted_law(demo, truth):
     law, rng = truth("stage_law"), np.random.default_rng(7)
-    curves, inside, tried = portfolio_curves(demo, history(demo), demo.data_until, None), 0, 0
+    curves, inside, tried = (
+        portfolio_time_in_stage(demo, history(demo), demo.data_until, None),
+        0,
+        0,
+    )
     for stage, rows in law.groupby("stage"):
         if stage not in curves or curves[stage].n < 30 or curves[stage].median.upper is None:
             continue

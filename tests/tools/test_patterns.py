@@ -11,7 +11,7 @@ import pytest
 import healthseg as hs
 from healthseg.demo import make_demo
 from healthseg.errors import ClientNotFound, InvalidClientId, InvalidParameters
-from healthseg.metrics.leaving import customers_as_of
+from healthseg.metrics.profile import customers_as_of
 from healthseg.testing import tiny_portfolio
 from healthseg.tools import (
     analyze_engagement_patterns,

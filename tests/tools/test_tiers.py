@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 import healthseg as hs
 from healthseg.charts import formats
 from healthseg.errors import ClientNotFound, InvalidParameters
-from healthseg.metrics.messages import rates
-from healthseg.metrics.revenue import movements, retention, waterfall
+from healthseg.metrics.communication import rates
+from healthseg.metrics.money import movements, retention, waterfall
 from healthseg.statistics.rates import gini, lorenz, top_fifth
 from healthseg.statistics.robust import dominance, hodges_lehmann
 from healthseg.testing import tiny_portfolio

@@ -10,7 +10,7 @@ import pytest
 
 import healthseg as hs
 from healthseg.errors import ClientNotFound, InvalidClientId, InvalidParameters
-from healthseg.metrics import panel
+from healthseg.metrics import panels as panel
 from healthseg.testing import tiny_portfolio
 from healthseg.tools import TOOLS, portfolio_usage
 

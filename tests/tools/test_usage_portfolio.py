@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from healthseg.errors import InvalidParameters
-from healthseg.metrics import panel
+from healthseg.metrics import panels as panel
 from healthseg.testing import tiny_portfolio
 from healthseg.tools import portfolio_usage
 

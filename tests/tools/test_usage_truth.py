@@ -9,7 +9,7 @@ import pytest
 import healthseg as hs
 from healthseg.clustering.rhythms import DAY_NAMES, hour_ranges
 from healthseg.demo import make_demo
-from healthseg.metrics import panel
+from healthseg.metrics import panels as panel
 from healthseg.testing import tiny_portfolio
 from healthseg.tools import analyze_engagement_patterns, portfolio_usage
 

@@ -17,7 +17,7 @@ __all__ = ["apart", "evidence", "found", "open_portfolio", "opening", "rows_of",
 def rows_of(portfolio: Any, as_of: str | None, metrics: list[str]) -> Any:
     """The live customers' metrics on a day, by client_id."""
     from healthseg.errors import InvalidParameters, hint
-    from healthseg.metrics.panel import panel
+    from healthseg.metrics.panels import panel
 
     rows = panel(portfolio, [portfolio.as_of(as_of)])
     rows = rows[rows["live"].astype(bool)].set_index("client_id")

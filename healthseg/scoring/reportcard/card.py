@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from healthseg.errors import CalculationError, InvalidParameters
-from healthseg.metrics import panel as panels
+from healthseg.metrics import panels
 from healthseg.metrics.counting import customers
 from healthseg.scoring.components import custom_weights
 from healthseg.scoring.reportcard import accuracy, capacity, robustness, weights

@@ -10,8 +10,7 @@ import numpy as np
 import pandas as pd
 
 from healthseg.data.memory import remember, stored
-from healthseg.metrics import landmarks
-from healthseg.metrics import panel as panels
+from healthseg.metrics import landmarks, panels
 from healthseg.scoring import score_panel
 from healthseg.settings import Component, Scorecard, Settings
 from healthseg.statistics.effects import (

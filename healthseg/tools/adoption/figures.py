@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 
 from healthseg.data.memory import remember
-from healthseg.metrics import feature_voice as voices
-from healthseg.metrics import panel as panels
+from healthseg.metrics import communication as voices
+from healthseg.metrics import panels
 from healthseg.metrics import spans as measured
 from healthseg.metrics.counting import customers
-from healthseg.metrics.feature_lives import feature_lives
+from healthseg.metrics.feature_timelines import feature_timelines
 from healthseg.settings import Settings
 
 CATEGORIES = ("core", "advanced", "premium")
@@ -162,7 +162,9 @@ class Figures:
         return pd.concat(parts, ignore_index=True).drop(columns=["span_id", "start", "end"])
 
     def _told(self, frame: pd.DataFrame, clients: list[str], day: dt.date) -> np.ndarray:
-        sent = voices.said(self.portfolio, "messages", dt.date(1970, 1, 1), day, clients)
+        sent = voices.said_about_features(
+            self.portfolio, "messages", dt.date(1970, 1, 1), day, clients
+        )
         if sent is None:
             return np.zeros(len(frame), dtype=bool)
         known = pd.MultiIndex.from_frame(sent[["client_id", "feature"]])
@@ -172,7 +174,10 @@ class Figures:
     def messages_known(self) -> bool:
         """Whether any message of the portfolio names a feature: without that nobody's awareness is known."""
         everyone = self.known.index.tolist()
-        return voices.said(self.portfolio, "messages", self.as_of, self.as_of, everyone) is not None
+        return (
+            voices.said_about_features(self.portfolio, "messages", self.as_of, self.as_of, everyone)
+            is not None
+        )
 
     @cached_property
     def user_days(self) -> pd.DataFrame:
@@ -214,7 +219,7 @@ class Figures:
     @cached_property
     def lives(self) -> pd.DataFrame:
         """``feature_lives`` of all customers, those that left included: a clock that asks only who stayed is biased."""
-        frame = feature_lives(self.portfolio, self.as_of, self.period_days, self.silent_days)
+        frame = feature_timelines(self.portfolio, self.as_of, self.period_days, self.silent_days)
         if not self.portfolio.has("features"):
             return frame.assign(category=NO_CATEGORY)
         listed = self.portfolio.table("features").set_index("feature")["category"]
@@ -235,7 +240,7 @@ class Figures:
         return self._of_a_year("csat")
 
     def _of_a_year(self, what: str) -> pd.DataFrame | None:
-        return voices.said(
+        return voices.said_about_features(
             self.portfolio,
             what,
             self.as_of - (YEAR_DAYS - 1) * DAY,

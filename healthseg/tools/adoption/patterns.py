@@ -11,8 +11,8 @@ from healthseg import rules
 from healthseg.clustering.personas import path_metrics, stable_groups
 from healthseg.data.memory import remember
 from healthseg.metrics.counting import epoch_day, epoch_days, epoch_days_or_nan
-from healthseg.metrics.leaving import customers_as_of
 from healthseg.metrics.milestone_times import value_median
+from healthseg.metrics.profile import customers_as_of
 from healthseg.statistics.rates import percentages
 from healthseg.statistics.survival import kaplan_meier, survival_at
 from healthseg.tools.adoption.figures import Figures

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from healthseg.metrics import panel as panels
+from healthseg.metrics import panels
 from healthseg.metrics.counting import Counting, Spans, epoch_day
-from healthseg.metrics.lives import provisioned
+from healthseg.metrics.users import provisioned
 from healthseg.tools.adoption import funnel as funnels
 from healthseg.tools.adoption.features import Lives, customer_features
 from healthseg.tools.adoption.figures import DAY, RECENT_DAYS, Figures

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from healthseg.data.portfolio import Portfolio
 from healthseg.errors import ClientNotFound
-from healthseg.metrics.leaving import customer_as_of
+from healthseg.metrics.profile import customer_as_of
 from healthseg.tools.adoption import answer as adoption_answer
 from healthseg.tools.adoption.result import FeatureAdoption, PortfolioAdoption
 from healthseg.tools.parameters import Parameters, validated

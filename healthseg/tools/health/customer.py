@@ -11,7 +11,7 @@ import pandas as pd
 
 from healthseg import rules
 from healthseg.data.memory import remember
-from healthseg.metrics import panel as panels
+from healthseg.metrics import panels
 from healthseg.metrics.counting import EPOCH, epoch_day
 from healthseg.periods import end_of_day_utc
 from healthseg.rules import alerts

@@ -11,7 +11,7 @@ import pandas as pd
 
 from healthseg.errors import CalculationError
 from healthseg.forecasting import within_tolerance
-from healthseg.metrics import panel as panels
+from healthseg.metrics import panels
 from healthseg.scoring import BaseRates, training
 from healthseg.scoring.churn import THE_PORTFOLIO
 from healthseg.scoring.churn_model import ChurnModel

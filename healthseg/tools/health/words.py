@@ -10,7 +10,7 @@ import pandas as pd
 
 from healthseg import rules
 from healthseg.metrics import catalog
-from healthseg.metrics.metric import Metric
+from healthseg.metrics.catalog import Metric
 from healthseg.tools.base import number
 
 TOOL = "calculate_health_score"

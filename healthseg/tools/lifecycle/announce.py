@@ -10,8 +10,8 @@ from zoneinfo import ZoneInfo
 from healthseg import rules
 from healthseg.data.memory import remember
 from healthseg.metrics.counting import EPOCH
-from healthseg.metrics.milestone_catalogue import DayCount
-from healthseg.metrics.panel import panel
+from healthseg.metrics.milestone_plan import DayCount
+from healthseg.metrics.panels import panel
 from healthseg.periods import UTC
 from healthseg.settings import Settings
 from healthseg.settings.lifecycle import Action

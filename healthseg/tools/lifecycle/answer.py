@@ -139,7 +139,7 @@ def _health(subject: Subject) -> StageHealth:
             if median and median.lower is not None
             else None,
             interval_level=subject.settings.interval_level,
-            watched_until_days=stay.watched_until(),
+            watched_until_days=stay.observed_until(),
         )
     )
     return StageHealth(

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from healthseg.metrics.stays import CHURNED, SAME_DAY, Stay
+from healthseg.metrics.stages import CHURNED, SAME_DAY, TimeInStage
 from healthseg.settings.lifecycle import STAGES, Lifecycle
 from healthseg.statistics.rates import wilson
 
@@ -20,7 +20,7 @@ MOVES = ["client_id", "kind", "source", "target", "on", "visit"]
 def stages(
     stage_of: pd.Series,
     arr: pd.Series | None,
-    curves: Mapping[str, Stay],
+    curves: Mapping[str, TimeInStage],
     stuck: pd.Series,
     least: int,
 ) -> pd.DataFrame:
@@ -94,7 +94,7 @@ def matrix(stays: pd.DataFrame, level: float) -> pd.DataFrame:
     return counts.sort_values(["a", "b"], ignore_index=True)[columns]
 
 
-def curves(found: Mapping[str, Stay], least: int) -> pd.DataFrame:
+def curves(found: Mapping[str, TimeInStage], least: int) -> pd.DataFrame:
     """stage, days, share (still in it), lower, upper, n; from day 0, of stages with enough stays."""
     parts = []
     for stage in STAGES:
@@ -109,13 +109,13 @@ def curves(found: Mapping[str, Stay], least: int) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
 
 
-def durations(found: Mapping[str, Stay], rules: Lifecycle) -> pd.DataFrame:
+def durations(found: Mapping[str, TimeInStage], rules: Lifecycle) -> pd.DataFrame:
     """stage, q25, median, q75, stuck_from (days by which a quarter, half, three quarters, nearly all had left), n."""
     shares = {"q25": 0.25, "median": 0.5, "q75": 0.75, "stuck_from": 1 - rules.stuck_share}
     rows = [
         {
             "stage": stage,
-            **{name: found[stage].gone_by(-1, share) for name, share in shares.items()},
+            **{name: found[stage].exited_by(-1, share) for name, share in shares.items()},
             "n": found[stage].n,
         }
         for stage in STAGES

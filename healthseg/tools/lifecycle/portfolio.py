@@ -10,11 +10,15 @@ import pandas as pd
 
 from healthseg import rules
 from healthseg.metrics.counting import customers
-from healthseg.metrics.leaving import customers_as_of
 from healthseg.metrics.money import money
-from healthseg.metrics.panel import panel
-from healthseg.metrics.stages import history
-from healthseg.metrics.stays import CHURNED, portfolio_curves, portfolio_stays
+from healthseg.metrics.panels import panel
+from healthseg.metrics.profile import customers_as_of
+from healthseg.metrics.stages import (
+    CHURNED,
+    history,
+    portfolio_stage_spells,
+    portfolio_time_in_stage,
+)
 from healthseg.periods import weekly
 from healthseg.settings.lifecycle import STAGES
 from healthseg.tools.lifecycle import advance, figures, frames
@@ -73,8 +77,8 @@ class _PortfolioStub:
         )
         self.day = min(as_of, portfolio.data_until)
         self.known = history(portfolio)
-        self.stays = portfolio_stays(portfolio, self.known, as_of, known_by)
-        self.curves = portfolio_curves(portfolio, self.known, self.day, known_by)
+        self.stays = portfolio_stage_spells(portfolio, self.known, as_of, known_by)
+        self.curves = portfolio_time_in_stage(portfolio, self.known, self.day, known_by)
         self.spells = advance.standing_spells(portfolio, as_of, known_by)
         self.rows = panel(portfolio, weekly(self.day, HISTORY_DAYS))
         today = self.rows[self.rows["date"] == pd.Timestamp(self.day)].set_index(

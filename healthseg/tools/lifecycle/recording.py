@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from healthseg.metrics.leaving import customer_as_of
+from healthseg.metrics.profile import customer_as_of
 from healthseg.metrics.stages import history
 from healthseg.tools.lifecycle.announce import Announcer
 from healthseg.tools.lifecycle.moves import Move, Wish, move

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from healthseg.metrics.stays import Stay
+from healthseg.metrics.stages import TimeInStage
 from healthseg.settings import Settings
 
 _SHARES = (0.7, 0.5, 0.3)  # of those still here: the largest whose day was seen is told
@@ -23,7 +23,7 @@ class Standing:
     text: str | None
 
 
-def standing(stay: Stay | None, day: int, settings: Settings, leads_on: bool) -> Standing:
+def standing(stay: TimeInStage | None, day: int, settings: Settings, leads_on: bool) -> Standing:
     """How usual is it to be in a stage after so many days? ``leads_on``: the stage is one that customers should leave.
 
     Stuck is who is still in it when no more than ``stuck_share`` of all that came into it are.
@@ -34,14 +34,16 @@ def standing(stay: Stay | None, day: int, settings: Settings, leads_on: bool) ->
     reached = stay.curve.loc[stay.curve["survival"] <= settings.lifecycle.stuck_share, "time"]
     stuck_from = float(reached.iloc[0]) if len(reached) else None
     stuck = (stuck_from is not None and day >= stuck_from) if leads_on else False
-    return Standing(day, still, stuck, stuck_from, stay.gone_by(day, 0.5), _told(stay, day, still))
+    return Standing(
+        day, still, stuck, stuck_from, stay.exited_by(day, 0.5), _told(stay, day, still)
+    )
 
 
-def _told(stay: Stay, day: int, still: float) -> str | None:
-    if still <= 0 or day > stay.watched_until():
-        return f"no other stay was seen to end after day {stay.watched_until():.0f}"
+def _told(stay: TimeInStage, day: int, still: float) -> str | None:
+    if still <= 0 or day > stay.observed_until():
+        return f"no other stay was seen to end after day {stay.observed_until():.0f}"
     for share in _SHARES:
-        by = stay.gone_by(day, share)
+        by = stay.exited_by(day, share)
         if by is not None:
             return f"{share:.0%} of those still here on day {day} had left by day {by:.0f}".replace(
                 "%", "\u00a0%"
@@ -49,10 +51,10 @@ def _told(stay: Stay, day: int, still: float) -> str | None:
     return None
 
 
-def doors(stay: Stay, day: int) -> list[tuple[str, float, float | None]]:
+def doors(stay: TimeInStage, day: int) -> list[tuple[str, float, float | None]]:
     """Each way out, with its share of all that come in, and of those still in on the day; the likeliest first."""
-    whole, before, still = stay.doors(), stay.doors(day), stay.still_in(day)
-    seen = still > 0 and day < stay.watched_until()
+    whole, before, still = stay.exit_shares(), stay.exit_shares(day), stay.still_in(day)
+    seen = still > 0 and day < stay.observed_until()
     found = [
         (to, share, (share - before.get(to, 0.0)) / still if seen else None)
         for to, share in whole.items()
@@ -73,7 +75,9 @@ class Estimate:
 NONE = Estimate(None, None, None, None)
 
 
-def estimate(stay: Stay | None, day: int, waits: list[float | None], level: float) -> Estimate:
+def estimate(
+    stay: TimeInStage | None, day: int, waits: list[float | None], level: float
+) -> Estimate:
     """When may the next stage come? From the curve of those still here, not before what its criteria still need.
 
     ``waits`` are days until each criterion is met by its trend. Absent where one has no trend towards its target, and
@@ -87,7 +91,7 @@ def estimate(stay: Stay | None, day: int, waits: list[float | None], level: floa
     if stay is None:
         return NONE
     middle, early, late = (
-        stay.gone_by(day, share) for share in (0.5, (1 - level) / 2, (1 + level) / 2)
+        stay.exited_by(day, share) for share in (0.5, (1 - level) / 2, (1 + level) / 2)
     )
     if middle is None:
         return NONE

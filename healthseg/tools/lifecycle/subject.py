@@ -9,9 +9,18 @@ from typing import Any
 
 import pandas as pd
 
-from healthseg.metrics.leaving import customer_as_of
-from healthseg.metrics.stages import Change, Spell, history, in_force, spells
-from healthseg.metrics.stays import CHURNED, Stay, portfolio_curves, portfolio_stays
+from healthseg.metrics.profile import customer_as_of
+from healthseg.metrics.stages import (
+    CHURNED,
+    Change,
+    Spell,
+    TimeInStage,
+    history,
+    in_force,
+    portfolio_stage_spells,
+    portfolio_time_in_stage,
+    spells,
+)
 from healthseg.settings import Settings
 from healthseg.settings.lifecycle import Edge
 from healthseg.tools.lifecycle import criteria, figures
@@ -111,12 +120,14 @@ class Subject:
         )
 
     @cached_property
-    def stay(self) -> Stay | None:
+    def stay(self) -> TimeInStage | None:
         """How long customers of the portfolio stay in its stage."""
         if self.stage is None or self.stage == CHURNED:
             return None
-        return portfolio_curves(self.portfolio, self.known, self.day, self.known_by).get(self.stage)
+        return portfolio_time_in_stage(self.portfolio, self.known, self.day, self.known_by).get(
+            self.stage
+        )
 
     @property
-    def stays(self) -> pd.DataFrame:
-        return portfolio_stays(self.portfolio, self.known, self.day, self.known_by)
+    def stage_spells(self) -> pd.DataFrame:
+        return portfolio_stage_spells(self.portfolio, self.known, self.day, self.known_by)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from healthseg import rules
-from healthseg.metrics.milestone_catalogue import date_of
+from healthseg.metrics.milestone_plan import date_of
 from healthseg.tools.milestones.blockers import acceleration, sooner, words_of
 from healthseg.tools.milestones.figures import OPEN, TOOL, Figures
 from healthseg.tools.milestones.result import Calibration, Progress, Recommendation, TimeToValue

@@ -10,7 +10,7 @@ import pandas as pd
 
 from healthseg.data.memory import remember
 from healthseg.metrics.counting import EPOCH
-from healthseg.metrics.milestone_catalogue import date_of
+from healthseg.metrics.milestone_plan import date_of
 from healthseg.tools.milestones import advice, details, missing, value
 from healthseg.tools.milestones.blockers import blockers
 from healthseg.tools.milestones.figures import NO_PLAN, OPEN, Figures

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from healthseg import rules
-from healthseg.metrics.milestone_catalogue import date_of
+from healthseg.metrics.milestone_plan import date_of
 from healthseg.statistics.effects import resamples
 from healthseg.statistics.survival import median_times
 from healthseg.tools.milestones.figures import OPEN, TOOL, Figures

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from healthseg.metrics.milestone_catalogue import CATEGORIES, DayCount, date_of
+from healthseg.metrics.milestone_plan import CATEGORIES, DayCount, date_of
 from healthseg.metrics.milestone_times import Ahead, forecast
 from healthseg.metrics.milestones import DATA, STATUSES
 from healthseg.tools.milestones.figures import OPEN, Figures

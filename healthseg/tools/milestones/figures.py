@@ -12,10 +12,10 @@ import pandas as pd
 
 from healthseg.data.memory import remember
 from healthseg.metrics import milestone_times as times
-from healthseg.metrics import panel as panels
+from healthseg.metrics import panels
 from healthseg.metrics.counting import customers, epoch_days
-from healthseg.metrics.milestone_catalogue import Catalogue, DayCount, catalogue
-from healthseg.metrics.milestones import lives, states
+from healthseg.metrics.milestone_plan import DayCount, Plan, plan_of
+from healthseg.metrics.milestones import present_spells, states
 from healthseg.settings import Settings
 from healthseg.statistics.survival import LogRank, Median, kaplan_meier, log_rank, quantile_time
 
@@ -30,7 +30,7 @@ class Figures:
     def __init__(self, portfolio: Any, as_of: dt.date) -> None:
         self.portfolio, self.as_of = portfolio, as_of
         self.settings: Settings = portfolio.settings
-        self.plan: Catalogue | None = catalogue(portfolio)
+        self.plan: Plan | None = plan_of(portfolio)
 
     @classmethod
     def of(cls, portfolio: Any, as_of: dt.date) -> Figures:
@@ -57,8 +57,8 @@ class Figures:
         return found
 
     @cached_property
-    def lives(self) -> pd.DataFrame:
-        return lives(self.portfolio, self.as_of)
+    def present_spells(self) -> pd.DataFrame:
+        return present_spells(self.portfolio, self.as_of)
 
     @cached_property
     def count(self) -> DayCount:

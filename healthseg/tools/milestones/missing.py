@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from healthseg.metrics.milestone_catalogue import MARKS
+from healthseg.metrics.milestone_plan import MARKS
 from healthseg.tools.milestones.figures import NO_PLAN, OPEN, Figures
 from healthseg.tools.milestones.result import AdoptionMilestones
 

@@ -11,7 +11,7 @@ import pandas as pd
 
 from healthseg import rules
 from healthseg.metrics.counting import customers
-from healthseg.metrics.milestone_catalogue import date_of
+from healthseg.metrics.milestone_plan import date_of
 from healthseg.metrics.milestone_times import spells
 from healthseg.metrics.milestones import STATUSES
 from healthseg.metrics.money import money

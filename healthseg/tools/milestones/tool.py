@@ -10,7 +10,7 @@ from pydantic import Field
 
 from healthseg.data.portfolio import Portfolio
 from healthseg.errors import ClientNotFound
-from healthseg.metrics.leaving import customer_as_of
+from healthseg.metrics.profile import customer_as_of
 from healthseg.tools.milestones import answer as milestones_answer
 from healthseg.tools.milestones import portfolio as milestones_portfolio
 from healthseg.tools.milestones.result import AdoptionMilestones, PortfolioMilestones

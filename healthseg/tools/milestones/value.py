@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from healthseg.metrics.milestone_catalogue import MARKS, date_of
+from healthseg.metrics.milestone_plan import MARKS, date_of
 from healthseg.metrics.milestone_times import Ahead, Mark, ahead
 from healthseg.statistics.multiplicity import benjamini_hochberg
 from healthseg.statistics.survival import Median, quantile_time, survival_at

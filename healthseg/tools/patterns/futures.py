@@ -10,7 +10,7 @@ import pandas as pd
 
 from healthseg.clustering.sequences import ARROW
 from healthseg.data.memory import stored
-from healthseg.metrics import panel as panels
+from healthseg.metrics import panels
 from healthseg.scoring import training
 from healthseg.scoring.scored_panel import scorecard_rows
 from healthseg.tools.context import PortfolioContext

@@ -9,7 +9,7 @@ import pandas as pd
 
 from healthseg.clustering.bundles import PLUS
 from healthseg.clustering.sequences import ARROW, contains
-from healthseg.metrics import panel as panels
+from healthseg.metrics import panels
 from healthseg.settings import fingerprint
 from healthseg.tools.patterns import others, words
 from healthseg.tools.patterns.result import Evidence, Rejected, Testing, Within

@@ -10,11 +10,10 @@ import numpy as np
 import pandas as pd
 
 from healthseg.data.memory import remember
-from healthseg.metrics import catalog
+from healthseg.metrics import catalog, panels
 from healthseg.metrics import landmarks as measured
-from healthseg.metrics import panel as panels
 from healthseg.metrics.counting import epoch_days
-from healthseg.metrics.leaving import customers_as_of
+from healthseg.metrics.profile import customers_as_of
 from healthseg.periods import weekly
 from healthseg.scoring.training import untold
 from healthseg.statistics.outcomes import label_event_dates, labels

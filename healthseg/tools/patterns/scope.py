@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from healthseg.errors import ClientNotFound, InvalidParameters
-from healthseg.metrics.leaving import customer_as_of, customers_as_of
+from healthseg.metrics.profile import customer_as_of, customers_as_of
 from healthseg.tools.segments import keeping
 from healthseg.tools.segments.answer import placer_of
 from healthseg.tools.segments.figures import Figures

@@ -21,8 +21,8 @@ from healthseg.data.memory import remember, stored_frame
 from healthseg.metrics import landmarks as measured
 from healthseg.metrics import spans
 from healthseg.metrics.counting import Counting, Spans, chunks, epoch_day
-from healthseg.metrics.feature_lives import feature_lives
-from healthseg.metrics.leaving import customers_as_of
+from healthseg.metrics.feature_timelines import feature_timelines
+from healthseg.metrics.profile import customers_as_of
 from healthseg.tools.patterns.landmarks import RULE_DAYS, Landmarks
 from healthseg.tools.patterns.leaving import EXTRA, Leaving
 from healthseg.tools.patterns.scope import ALL, SINGLE, Scope, all_customers
@@ -95,7 +95,7 @@ class Study:
                 self.portfolio,
                 "pattern-lives",
                 self.scope.as_of,
-                lambda: feature_lives(
+                lambda: feature_timelines(
                     self.portfolio, self.scope.as_of, RULE_DAYS, self.settings.abandoned_after_days
                 ),
             ),

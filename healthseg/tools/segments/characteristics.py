@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from healthseg.metrics import messages
+from healthseg.metrics import communication as messages
 from healthseg.statistics.rates import student_errors
 from healthseg.tools.rounding import rounded
 from healthseg.tools.segments import metrics

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from healthseg.data.memory import remember
-from healthseg.metrics import panel as panels
+from healthseg.metrics import panels
 from healthseg.metrics.counting import customers
 from healthseg.metrics.money import Money, money
 from healthseg.periods import weekly

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from healthseg.data.memory import remember
 from healthseg.errors import CalculationError, DataRetrievalError, InvalidParameters, hint
-from healthseg.metrics import keys
+from healthseg.metrics import catalog
 from healthseg.settings import fingerprint
 from healthseg.tools.segments.result import Run
 
@@ -60,7 +60,7 @@ def code_version() -> str:
 
 def inputs(portfolio: Any, as_of: dt.date) -> str:
     """What a run is made from: data, settings and rules."""
-    return fingerprint([portfolio.fingerprint(as_of), keys.version(), code_version()])
+    return fingerprint([portfolio.fingerprint(as_of), catalog.code_version(), code_version()])
 
 
 def segment_id(name: str, number: int, run: str) -> str:

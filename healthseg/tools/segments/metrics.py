@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from healthseg.metrics import catalog
-from healthseg.metrics.metric import Metric
+from healthseg.metrics.catalog import Metric
 
 TOOL = "segment_customers"
 DEFAULT_CUSTOM = (

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from healthseg.data.portfolio import Portfolio
 from healthseg.errors import ClientNotFound, InvalidParameters
-from healthseg.metrics.leaving import customer_as_of
+from healthseg.metrics.profile import customer_as_of
 from healthseg.tools.parameters import Parameters, validated
 from healthseg.tools.segments import answer as segment_answer
 from healthseg.tools.segments.result import Segmentation

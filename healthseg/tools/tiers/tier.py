@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from healthseg.metrics.revenue import retention, waterfall
+from healthseg.metrics.money import retention, waterfall
 from healthseg.tools.base import Figure, Interval, rounded
 from healthseg.tools.context import EXPANSION_RULES, mean_interval
 from healthseg.tools.tiers.allocation import by_rank

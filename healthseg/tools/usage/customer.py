@@ -11,10 +11,11 @@ import pandas as pd
 
 from healthseg import rules
 from healthseg.data.memory import remember
-from healthseg.metrics import lives, people
+from healthseg.metrics import people
+from healthseg.metrics import users as lives
 from healthseg.metrics.counting import EPOCH, Counting
-from healthseg.metrics.retention import retention_of
 from healthseg.metrics.spans import over, over_one
+from healthseg.metrics.users import retention_of
 from healthseg.periods import grains
 from healthseg.statistics.peers import peer_standing
 from healthseg.tools.base import Alert, Figure, Interval, integer, number, rounded

@@ -10,7 +10,7 @@ import pandas as pd
 
 from healthseg.errors import InvalidParameters
 from healthseg.metrics.counting import Counting, epoch_day
-from healthseg.metrics.lives import hours_of
+from healthseg.metrics.users import hours_of
 from healthseg.periods import as_date, as_hour, end_of_day_utc, local_hours
 from healthseg.tools.base import Day
 from healthseg.tools.context import DAY, CustomerContext

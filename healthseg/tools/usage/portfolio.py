@@ -9,11 +9,10 @@ import numpy as np
 import pandas as pd
 
 from healthseg import rules
-from healthseg.metrics.counting import EPOCH, epoch_days
-from healthseg.metrics.leaving import customers_as_of
-from healthseg.metrics.lives import counting, hours_of
-from healthseg.metrics.retention import retention
+from healthseg.metrics.counting import EPOCH, counting, epoch_days
+from healthseg.metrics.profile import customers_as_of
 from healthseg.metrics.spans import over
+from healthseg.metrics.users import hours_of, retention
 from healthseg.tools.base import Alert, Figure, integer, rounded
 from healthseg.tools.context import DAY, live_rows
 from healthseg.tools.usage.result import GrowthAccounting, PortfolioUsage

@@ -1,4 +1,4 @@
-"""Rows that are kept are those that the SQL gives for the customers alone, in this process and in the next."""
+"""Cached rows are those that the SQL gives for the customers alone, in this process and in the next."""
 
 from __future__ import annotations
 
@@ -8,15 +8,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from healthseg.data.customer_rows import CustomerRows, encode
 from healthseg.data.portfolio import Portfolio
-from healthseg.metrics import shelf
-from healthseg.metrics.counting import epoch_day
+from healthseg.metrics import counting
+from healthseg.metrics.counting import Axis, bounds, epoch_day
 from tests.metrics.portfolios import DAYS, FIRST, open_portfolio, random_tables
 
 FLOOR, UNTIL = epoch_day(FIRST) + DAYS // 3, epoch_day(FIRST) + 2 * DAYS // 3
-NAMES = [
-    name for name in shelf.FROM_THE_FLOOR if name != "user_spells"
-]  # which says more of what comes after
+# user_spells says more of what comes after
+NAMES = [name for name in counting.ROWS_FROM_FIRST_DAY if name != "user_spells"]
+
+
+def cached(portfolio: Portfolio, name: str, clients: list[str], first: int, until: int):
+    return counting._cached_rows(portfolio, name, clients, Axis(first, until), {})
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +30,7 @@ def portfolio() -> Portfolio:
 
 def queried(portfolio: Portfolio, name: str, clients: list[str]) -> pd.DataFrame:
     scope = pd.DataFrame({"k": np.arange(len(clients), dtype=np.int32), "client_id": clients})
-    return portfolio.sql(f"metrics/{name}", scope=scope, bounds=shelf.bounds(FLOOR, UNTIL))
+    return portfolio.sql(f"metrics/{name}", scope=scope, bounds=bounds(FLOOR, UNTIL))
 
 
 def ordered(frame: pd.DataFrame) -> pd.DataFrame:
@@ -34,31 +38,31 @@ def ordered(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_kept_rows_are_those_of_the_query(portfolio, name):
+def test_cached_rows_are_those_of_the_query(portfolio, name):
     everyone = sorted(portfolio.table("customers")["client_id"])
     for clients in ([everyone[1]], [everyone[2], everyone[0]], [everyone[0], everyone[2]]):
-        found = shelf.rows(portfolio, name, clients, FLOOR, UNTIL)
+        found = cached(portfolio, name, clients, FLOOR, UNTIL)
         pd.testing.assert_frame_equal(
             ordered(found), ordered(queried(portfolio, name, clients)), check_exact=True
         )
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_of_all_days_any_number_of_customers_is_kept(portfolio, monkeypatch, name):
+def test_of_all_days_any_number_of_customers_is_cached(portfolio, monkeypatch, name):
     everyone, (first, last) = (
         sorted(portfolio.table("customers")["client_id"]),
         (epoch_day(day) for day in (portfolio.first_event_day, portfolio.data_until)),
     )
-    monkeypatch.setattr(shelf, "FEW", 1)
-    assert shelf.rows(portfolio, name, everyone, first + 1, last + 1) is None
+    monkeypatch.setattr(counting, "FEW_CUSTOMERS", 1)
+    assert cached(portfolio, name, everyone, first + 1, last + 1) is None
     for clients in (everyone, everyone[::2]):
-        found = shelf.rows(portfolio, name, clients, first, last + 1)
+        found = cached(portfolio, name, clients, first, last + 1)
         scope = pd.DataFrame({"k": np.arange(len(clients), dtype=np.int32), "client_id": clients})
-        asked = portfolio.sql(f"metrics/{name}", scope=scope, bounds=shelf.bounds(first, last + 1))
+        asked = portfolio.sql(f"metrics/{name}", scope=scope, bounds=bounds(first, last + 1))
         pd.testing.assert_frame_equal(ordered(found), ordered(asked), check_exact=True)
 
 
-def test_a_customer_without_rows_has_none_however_many_come_before_it(tmp_path):
+def test_a_customer_without_rows_has_none_however_many_come_before_it():
     rows = pd.DataFrame(
         {
             "k": np.array([0, 0, 300], dtype=np.int32),
@@ -67,8 +71,7 @@ def test_a_customer_without_rows_has_none_however_many_come_before_it(tmp_path):
             "word": pd.Series(["a", None, "b"], dtype="str"),
         }
     )
-    shelf._write(rows, tmp_path / "rows.arrow")
-    kept = shelf.Kept(tmp_path / "rows.arrow")
+    kept = CustomerRows(encode(rows))
     assert len(kept.of([299, 70_000])) == 0
     pd.testing.assert_frame_equal(
         kept.of([300, 5, 0]),
@@ -81,18 +84,18 @@ def test_another_process_finds_the_file_and_a_handed_over_portfolio_maps_it_agai
     portfolio, monkeypatch
 ):
     client = [sorted(portfolio.table("customers")["client_id"])[0]]
-    first = shelf.rows(portfolio, "user_days", client, FLOOR, UNTIL)
-    monkeypatch.setattr(shelf, "_load", None)
+    first = cached(portfolio, "user_days", client, FLOOR, UNTIL)
+    monkeypatch.setattr(counting, "_rows_of_all", None)
     again = Portfolio.open(portfolio.path)
-    pd.testing.assert_frame_equal(shelf.rows(again, "user_days", client, FLOOR, UNTIL), first)
+    pd.testing.assert_frame_equal(cached(again, "user_days", client, FLOOR, UNTIL), first)
     handed = pickle.loads(pickle.dumps(again))
-    pd.testing.assert_frame_equal(shelf.rows(handed, "user_days", client, FLOOR, UNTIL), first)
+    pd.testing.assert_frame_equal(cached(handed, "user_days", client, FLOOR, UNTIL), first)
 
 
 def test_a_changed_portfolio_never_meets_the_rows_of_the_old_one():
     tables = random_tables(6)
     client = [tables["customers"]["client_id"].min()]
-    before = shelf.rows(open_portfolio(tables), "usage_days", client, FLOOR, UNTIL)
+    before = cached(open_portfolio(tables), "usage_days", client, FLOOR, UNTIL)
     more = tables["events"][tables["events"]["client_id"] == client[0]].sample(5, random_state=1)
     tables["events"] = pd.concat(
         [
@@ -101,7 +104,7 @@ def test_a_changed_portfolio_never_meets_the_rows_of_the_old_one():
         ],
         ignore_index=True,
     )
-    after = shelf.rows(open_portfolio(tables), "usage_days", client, FLOOR, UNTIL)
+    after = cached(open_portfolio(tables), "usage_days", client, FLOOR, UNTIL)
     assert after["person_events"].sum() + after["api_events"].sum() != (
         before["person_events"].sum() + before["api_events"].sum()
     )

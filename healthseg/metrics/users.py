@@ -1,19 +1,30 @@
-"""A user's life with a customer: created, first seen, deactivated; and how often it came lately.
+"""Users of customers: records, cohorts by activity, growth, weekly retention.
 
-A user is (client_id, user_id). Users of the ``users`` table stand in it whether they were ever seen or not; those seen
-but not listed are there too. Internal and test users, by the settings, are in neither.
+A user is (client_id, user_id). Users of the ``users`` table have a record whether they were ever active or not; those
+that were active but are not listed have one, too. Internal and test users, by the settings, have none.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from healthseg.metrics.counting import Counting, Spans, epoch_day, where
-from healthseg.metrics.metric import ON_PAGES, Metric
+from healthseg.metrics.catalog import ON_PAGES, Metric
+from healthseg.metrics.counting import (
+    Counting,
+    Spans,
+    chunks,
+    counting,
+    epoch_day,
+    where,
+)
+
+if TYPE_CHECKING:
+    from healthseg.data.portfolio import Portfolio
+
 
 WINDOW_DAYS = 28
 SEEN_DAYS = 90  # a user that is not listed belongs to the customer while seen within these days
@@ -21,9 +32,10 @@ TRUNCATED_DAYS = 28  # after tracking began: who is first seen then may have bee
 COHORTS = ("power", "regular", "at_risk", "inactive")
 
 
-def lives(count: Counting) -> pd.DataFrame:
+def user_records(count: Counting) -> pd.DataFrame:
     """Customer, user, first_day, created_day, deactivated_day (days since 1970, NaN unknown), listed; sorted."""
-    if "lives" not in count.__dict__:
+
+    def build() -> pd.DataFrame:
         settings = count.portfolio.settings
         excluded = pd.DataFrame(
             {
@@ -38,15 +50,14 @@ def lives(count: Counting) -> pd.DataFrame:
         frame = count.rows("user_lives", excluded=excluded)
         days = dict.fromkeys(("first_day", "created_day", "deactivated_day"), float)
         frame = frame.astype({"user_id": "str", "k": np.int64, "listed": bool, **days})
-        count.__dict__["lives"] = frame.sort_values(
-            ["k", "user_id"], kind="stable", ignore_index=True
-        )
-    return count.__dict__["lives"]
+        return frame.sort_values(["k", "user_id"], kind="stable", ignore_index=True)
+
+    return count.once("user_records", build)
 
 
 def known_by(count: Counting, end: int) -> pd.DataFrame:
-    """The lives as they were known by the beginning of day ``end``: what lay ahead is NaN."""
-    frame = lives(count)
+    """The records as they were known by the beginning of day ``end``: what lay ahead is NaN."""
+    frame = user_records(count)
     days = ["first_day", "created_day", "deactivated_day"]
     return frame.assign(
         **{name: frame[name].where(frame[name] < end) for name in days},
@@ -80,9 +91,10 @@ def _seen_lately(count: Counting, known: pd.DataFrame, end: int) -> np.ndarray:
 
 
 def days_of(count: Counting) -> pd.DataFrame:
-    """Days with a person event: ``user`` (place in ``lives``), day, person_events; sorted by user and day."""
-    if "life_days" not in count.__dict__:
-        frame, rows = lives(count), count.rows("user_days")
+    """Days with a person event: ``user`` (place in ``user_records``), day, person_events; sorted by user and day."""
+
+    def build() -> pd.DataFrame:
+        frame, rows = user_records(count), count.rows("user_days")
         key = pd.MultiIndex.from_arrays([frame["k"], frame["user_id"]])
         place = key.get_indexer(
             pd.MultiIndex.from_arrays(
@@ -96,18 +108,17 @@ def days_of(count: Counting) -> pd.DataFrame:
                 "person_events": rows["person_events"].to_numpy(dtype=np.int64),
             }
         )
-        count.__dict__["life_days"] = out.sort_values(
-            ["user", "day"], kind="stable", ignore_index=True
-        )
-    return count.__dict__["life_days"]
+        return out.sort_values(["user", "day"], kind="stable", ignore_index=True)
+
+    return count.once("user_days_sorted", build)
 
 
 def active_days_of(count: Counting, start: int, end: int) -> np.ndarray:
-    """Active days of every user of ``lives`` in ``[start, end)``."""
+    """Active days of every user of ``user_records`` in ``[start, end)``."""
     rows = days_of(count)
     day = rows["day"].to_numpy()
     return np.bincount(
-        rows["user"].to_numpy()[(day >= start) & (day < end)], minlength=len(lives(count))
+        rows["user"].to_numpy()[(day >= start) & (day < end)], minlength=len(user_records(count))
     )
 
 
@@ -151,10 +162,8 @@ def _counted(count: Counting, spans: Spans, rows_at: Any, needed_days: int) -> n
 def _cohort(name: str) -> Any:
     def metric(count: Counting, spans: Spans) -> np.ndarray:
         def rows_at(end: int) -> pd.DataFrame:
-            kept = count.__dict__.setdefault("cohorts", {})
-            if end not in kept:
-                kept[end] = cohorts(count, end)
-            return kept[end][kept[end]["cohort"] == name]
+            frame = count.once(("cohorts", end), lambda: cohorts(count, end))
+            return frame[frame["cohort"] == name]
 
         return _counted(count, spans, rows_at, WINDOW_DAYS)
 
@@ -179,8 +188,8 @@ def activated_users(count: Counting, spans: Spans) -> np.ndarray:
 
 
 def active_before(count: Counting) -> np.ndarray:
-    """Whether each user of ``lives`` may have been active before tracking began: it is never counted as new."""
-    frame, tracked = lives(count), count.tracked_from
+    """Whether each user of ``user_records`` may have been active before tracking began: it is never counted as new."""
+    frame, tracked = user_records(count), count.tracked_from
     old = count.signup[frame["k"]] < tracked
     early = frame["first_day"].to_numpy() < tracked + TRUNCATED_DAYS
     return old & np.where(
@@ -198,9 +207,9 @@ def users_of(count: Counting, end: dt.date) -> pd.DataFrame:
     frame, rows = cohorts(count, stop), days_of(count)
     rows = rows[rows["day"] < stop]
     lately = rows[rows["day"] >= stop - WINDOW_DAYS]
-    events = np.bincount(lately["user"], lately["person_events"], minlength=len(lives(count)))[
-        frame.index
-    ]
+    events = np.bincount(
+        lately["user"], lately["person_events"], minlength=len(user_records(count))
+    )[frame.index]
     last = rows.groupby("user")["day"].max().reindex(frame.index)
     out = frame[["user_id", "cohort", "active_days", "before_days"]].assign(
         person_events=events.astype(np.int64),
@@ -250,12 +259,6 @@ def hours_of(count: Counting, start: dt.date, end: dt.date) -> pd.DataFrame:
     )
 
 
-def counting(portfolio: Any, clients: list[str], start: dt.date, end: dt.date) -> Counting:
-    """The facts of some customers over ``[start, end)`` and what metrics look back on, read once for many calls."""
-    span = Spans(np.zeros(1, np.int64), np.array([epoch_day(start)]), np.array([epoch_day(end)]))
-    return Counting(portfolio, clients, span)
-
-
 def _dates(days: pd.Series) -> pd.Series:
     values = days.to_numpy(dtype=float)
     known = (
@@ -267,11 +270,142 @@ def _dates(days: pd.Series) -> pd.Series:
     return pd.Series(np.where(np.isnan(values), np.datetime64("NaT", "s"), known), index=days.index)
 
 
+# -- growth accounting -----------------------------------------------------------------
+
+
+def new_users(count: Counting, spans: Spans) -> np.ndarray:
+    """Users whose first person event ever lies in the span."""
+    return where(_measured(count, spans), count.between(_firsts(count), spans))
+
+
+def returning_users(count: Counting, spans: Spans) -> np.ndarray:
+    """Users active in the span and in the one of equal length before it."""
+    now, before, either = _active(count, spans)
+    return where(_measured(count, spans), now + before - either)
+
+
+def resurrected_users(count: Counting, spans: Spans) -> np.ndarray:
+    """Users active in the span, not in the one before it, and not new."""
+    _, before, either = _active(count, spans)
+    return where(_measured(count, spans), either - before - count.between(_firsts(count), spans))
+
+
+def dormant_users(count: Counting, spans: Spans) -> np.ndarray:
+    """Users active in the span before, and not in this one."""
+    now, _, either = _active(count, spans)
+    return where(_measured(count, spans), either - now)
+
+
+def _measured(count: Counting, spans: Spans) -> np.ndarray:
+    """Where the span before was tracked; a customer from before tracking: where its old users had time to be seen."""
+    old = count.signup[spans.k] < (count.tracked_from or 0)
+    since = np.minimum(
+        spans.start - spans.days, np.where(old, spans.start - TRUNCATED_DAYS, spans.start)
+    )
+    return count.tracked(spans, since) & (count.lived_days(spans) > 0)
+
+
+def _active(count: Counting, spans: Spans) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Distinct users of the span, of the one before, and of both together."""
+    out = np.zeros((3, len(spans.k)), dtype=np.int64)
+    for length, chosen in spans.by_length():
+        k, start, end = spans.k[chosen], spans.start[chosen], spans.end[chosen]
+        single, double = count.active_users(length), count.active_users(2 * length)
+        before = count.at(single, k, np.maximum(start, count.axis.origin))
+        out[:, chosen] = count.at(single, k, end), before, count.at(double, k, end)
+    return out[0], out[1], out[2]
+
+
+def _firsts(count: Counting) -> np.ndarray:
+    """Cumulative number of users first seen, ``[customer, day]``, without those who may have been there before."""
+
+    def build() -> np.ndarray:
+        frame = user_records(count)
+        fresh = frame["first_day"].notna().to_numpy() & ~active_before(count)
+        day = frame["first_day"].to_numpy()[fresh].astype(np.int64)
+        return count.cumulate(frame["k"].to_numpy()[fresh], day, np.ones(len(day), dtype=np.int64))
+
+    return count.once("first_days", build)
+
+
+# -- weekly retention ------------------------------------------------------------------
+
+
+WEEKS = 12
+
+
+def retention(
+    portfolio: Portfolio, end: dt.date, clients: list[str], weeks: int = WEEKS
+) -> pd.DataFrame:
+    """Rows of cohort (its first day), week (0, 1, …), users, retained (NaN: not yet known), over the last ``weeks``.
+
+    All users of ``clients`` together; those who may have been there before tracking began are in no cohort. Week 0 is
+    the week of the first event: all of them.
+    """
+    stop = epoch_day(end)
+    origin = stop - 7 * weeks
+    users, retained = np.zeros(weeks, dtype=np.int64), np.zeros((weeks, weeks), dtype=np.int64)
+    for some in chunks(clients):
+        _add(
+            counting(portfolio, some, end - dt.timedelta(days=7 * weeks), end),
+            origin,
+            stop,
+            users,
+            retained,
+        )
+    return _table(portfolio, stop, users, retained)
+
+
+def retention_of(count: Counting, end: dt.date, weeks: int = WEEKS) -> pd.DataFrame:
+    """``retention`` of the customers of a counting that reaches back over the weeks."""
+    users, retained = np.zeros(weeks, dtype=np.int64), np.zeros((weeks, weeks), dtype=np.int64)
+    _add(count, epoch_day(end) - 7 * weeks, epoch_day(end), users, retained)
+    return _table(count.portfolio, epoch_day(end), users, retained)
+
+
+def _table(
+    portfolio: Portfolio, stop: int, users: np.ndarray, retained: np.ndarray
+) -> pd.DataFrame:
+    """The counts as rows; NaN where a cohort's week is not over, nothing of cohorts from before tracking."""
+    weeks, origin = len(users), stop - 7 * len(users)
+    cohort, week = (part.ravel() for part in np.indices((weeks, weeks)))
+    last_day = origin + 7 * cohort + 6 + 7 * week + 6  # of week n of the cohort's latest user
+    known = last_day < stop
+    began = (origin + 7 * cohort).astype("datetime64[D]").astype("datetime64[s]")
+    frame = pd.DataFrame(
+        {
+            "cohort": began,
+            "week": week,
+            "users": users[cohort],
+            "retained": np.where(known, retained[cohort, week], np.nan),
+        }
+    )
+    tracked = origin + 7 * cohort >= epoch_day(portfolio.first_event_day)
+    return frame[(week <= weeks - 1 - cohort) & tracked].reset_index(drop=True)
+
+
+def _add(count: Counting, origin: int, stop: int, users: np.ndarray, retained: np.ndarray) -> None:
+    """Adds the customers' users, and the weeks in which each came, to the cohorts' counts."""
+    frame = user_records(count)
+    first = frame["first_day"].fillna(-1).to_numpy().astype(np.int64)
+    fresh = (first >= origin) & (first < stop) & ~active_before(count)
+    cohort = (first - origin) // 7
+    users += np.bincount(cohort[fresh], minlength=len(users))
+    rows = days_of(count)
+    user, day = rows["user"].to_numpy(), rows["day"].to_numpy()
+    kept = fresh[user] & (day < stop)
+    week = (day[kept] - first[user[kept]]) // 7
+    pairs = np.unique(np.stack([user[kept], week]), axis=1)
+    np.add.at(retained, (cohort[pairs[0]], pairs[1]), 1)
+
+
+# -- the catalogue's entries ------------------------------------------------------------
+
 METRICS = (
     Metric(
-        name="power_users",
-        label="Power users",
-        unit="users",
+        "power_users",
+        "Power users",
+        "users",
         definition="of the users who could have been active in the 28 days before `end` (listed, created before `end`, not deactivated before the 28 days; not listed: seen in 90 days), those with ≥ 12 (`power_min_days`) active days of them; for a user with fewer than 28 days of life the thresholds × days ÷ 28",
         question="How many users use it three days a week?",
         format="count",
@@ -282,9 +416,9 @@ METRICS = (
         count=power_users,
     ),
     Metric(
-        name="regular_users",
-        label="Regular users",
-        unit="users",
+        "regular_users",
+        "Regular users",
+        "users",
         definition="of the users who could have been active in the 28 days before `end` (listed, created before `end`, not deactivated before the 28 days; not listed: seen in 90 days), those with 4–11 (`regular_min_days`) active days of them; for a user with fewer than 28 days of life the thresholds × days ÷ 28",
         question="How many users use it once a week?",
         format="count",
@@ -295,9 +429,9 @@ METRICS = (
         count=regular_users,
     ),
     Metric(
-        name="at_risk_users",
-        label="Declining users",
-        unit="users",
+        "at_risk_users",
+        "Declining users",
+        "users",
         definition="of the users who could have been active in the 28 days before `end` (listed, created before `end`, not deactivated before the 28 days; not listed: seen in 90 days), those with 1–3 active days of them; for a user with fewer than 28 days of life the thresholds × days ÷ 28",
         question="How many users use it less than once a week?",
         format="count",
@@ -308,9 +442,9 @@ METRICS = (
         count=at_risk_users,
     ),
     Metric(
-        name="inactive_users",
-        label="Inactive users",
-        unit="users",
+        "inactive_users",
+        "Inactive users",
+        "users",
         definition="of the users who could have been active in the 28 days before `end` (listed, created before `end`, not deactivated before the 28 days; not listed: seen in 90 days), those with 0 active days of them; for a user with fewer than 28 days of life the thresholds × days ÷ 28",
         question="How many users do not use it?",
         format="count",
@@ -321,9 +455,9 @@ METRICS = (
         count=inactive_users,
     ),
     Metric(
-        name="provisioned_users",
-        label="Provisioned users",
-        unit="users",
+        "provisioned_users",
+        "Provisioned users",
+        "users",
         definition="listed users created before `end` and not deactivated by then; missing without `users`",
         question="How many users have an account?",
         format="count",
@@ -333,9 +467,9 @@ METRICS = (
         count=provisioned_users,
     ),
     Metric(
-        name="activated_users",
-        label="Activated users",
-        unit="users",
+        "activated_users",
+        "Activated users",
+        "users",
         definition="of the provisioned users (without `users`: of all) those with a person event before `end`",
         question="How many users have ever used it?",
         format="count",
@@ -344,5 +478,57 @@ METRICS = (
         tables=("events", "users"),
         uses=ON_PAGES,
         count=activated_users,
+    ),
+    Metric(
+        "new_users",
+        "New users",
+        "users",
+        definition="of the users active in the span, those whose first person event ever lies in it; never one that may have been there before tracking began: the customer signed up before it, and the user was created before it, or, where no creation is known, first seen in its first 28 days",
+        question="How many users are new?",
+        format="count",
+        better="higher",
+        missing="the span before, or the first 28 days of tracking, were not tracked",
+        tables=("events", "users"),
+        uses=ON_PAGES,
+        count=new_users,
+    ),
+    Metric(
+        "returning_users",
+        "Returning users",
+        "users",
+        definition="users active in the span and in the span of equal length before it",
+        question="How many users returned?",
+        format="count",
+        better="higher",
+        missing="the span before, or the first 28 days of tracking, were not tracked",
+        tables=("events", "users"),
+        uses=ON_PAGES,
+        count=returning_users,
+    ),
+    Metric(
+        "resurrected_users",
+        "Resurrected users",
+        "users",
+        definition="users active in the span, not in the span of equal length before it, and not new; active = new + returning + resurrected",
+        question="How many users were won back?",
+        format="count",
+        better="higher",
+        missing="the span before, or the first 28 days of tracking, were not tracked",
+        tables=("events", "users"),
+        uses=ON_PAGES,
+        count=resurrected_users,
+    ),
+    Metric(
+        "dormant_users",
+        "Dormant users",
+        "users",
+        definition="users active in the span before, not in this one",
+        question="How many users became dormant?",
+        format="count",
+        better="lower",
+        missing="the span before, or the first 28 days of tracking, were not tracked",
+        tables=("events", "users"),
+        uses=ON_PAGES,
+        count=dormant_users,
     ),
 )

@@ -6,13 +6,16 @@ import datetime as dt
 import json
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from healthseg.data.memory import remember
 from healthseg.metrics.counting import EPOCH
+
+if TYPE_CHECKING:
+    from healthseg.data.portfolio import Portfolio
+
 
 CATEGORIES = ("onboarding", "adoption", "expansion")
 MARKS = ("first_value", "activation", "full_adoption")
@@ -32,7 +35,7 @@ COLUMNS = [
 
 
 @dataclass(frozen=True)
-class Catalogue:
+class Plan:
     """The milestones in order (category, target, id), one row each, and what could not be read of them.
 
     Columns: milestone_id, name, category, target_days, required, depends_on (a tuple of ids), feature and users (of
@@ -54,23 +57,25 @@ class Catalogue:
         return self.frame.loc[needs, "milestone_id"].tolist()
 
 
-def catalogue(portfolio: Any) -> Catalogue | None:
+def plan_of(portfolio: Portfolio) -> Plan | None:
     """The portfolio's milestones; None where it has no table of them.
 
     >>> from healthseg.testing import tiny_portfolio
     >>> plan = pd.DataFrame({"milestone_id": ["use", "start"], "name": ["Use it", "Start"], "category": "onboarding",
     ...                      "target_days": [30, 10], "depends_on": ["start", None],
     ...                      "completes_when": ['{"feature": "search", "users": 2}', None]})
-    >>> catalogue(tiny_portfolio([("a", "2025-03-03 09:00", "u1")], milestones=plan)).frame[
+    >>> plan_of(tiny_portfolio([("a", "2025-03-03 09:00", "u1")], milestones=plan)).frame[
     ...     ["milestone_id", "depends_on", "feature", "users"]].values.tolist()
     [['start', (), None, 0], ['use', ('start',), 'search', 2]]
     """
     if not portfolio.has("milestones"):
         return None
-    return remember(portfolio, "milestone catalogue", lambda: _read(portfolio.table("milestones")))
+    return portfolio.cache.get(
+        "milestone_plan", None, lambda: _read(portfolio.table("milestones")), disk=False
+    )
 
 
-def _read(table: pd.DataFrame) -> Catalogue:
+def _read(table: pd.DataFrame) -> Plan:
     warnings: list[str] = []
     rows = [_row(row, warnings) for row in table.to_dict("records")]
     frame = pd.DataFrame(rows, columns=COLUMNS).astype({"users": np.int64})
@@ -82,7 +87,7 @@ def _read(table: pd.DataFrame) -> Catalogue:
     )
     frame = frame.drop(columns="place").reset_index(drop=True)
     frame["depends_on"] = _dependencies(frame, warnings)
-    return Catalogue(frame, warnings)
+    return Plan(frame, warnings)
 
 
 def _row(row: dict[str, Any], warnings: list[str]) -> dict[str, Any]:
@@ -161,19 +166,17 @@ def _reached(name: str, needs: dict[str, tuple[str, ...]]) -> set[str]:
     return found
 
 
-def holidays(portfolio: Any) -> list[dt.date]:
+def holidays(portfolio: Portfolio) -> list[dt.date]:
     """The days of ``calendar`` on which nobody works: rows whose label, up to a colon where it has one, says holiday.
 
     Those to come are among them: they are known beforehand, and move only days that are still to come.
     """
-    return (
-        remember(portfolio, "holidays", lambda: _holidays(portfolio))
-        if portfolio.has("calendar")
-        else []
-    )
+    if not portfolio.has("calendar"):
+        return []
+    return portfolio.cache.get("holidays", None, lambda: _holidays(portfolio), disk=False)
 
 
-def _holidays(portfolio: Any) -> list[dt.date]:
+def _holidays(portfolio: Portfolio) -> list[dt.date]:
     rows = portfolio.table("calendar")
     rows = rows[
         rows["label"].str.partition(":")[0].str.contains(r"\bholidays?\b", case=False, na=False)
@@ -201,7 +204,7 @@ class DayCount:
         return DayCount, (self.kind, self._week.holidays.tolist())
 
     @classmethod
-    def of(cls, portfolio: Any) -> DayCount:
+    def of(cls, portfolio: Portfolio) -> DayCount:
         """As the settings say."""
         return (
             cls.business(portfolio)
@@ -210,7 +213,7 @@ class DayCount:
         )
 
     @classmethod
-    def business(cls, portfolio: Any) -> DayCount:
+    def business(cls, portfolio: Portfolio) -> DayCount:
         """Monday to Friday without the portfolio's holidays."""
         return cls(BUSINESS, holidays(portfolio))
 

@@ -6,8 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from healthseg.metrics.stages import history
-from healthseg.metrics.stays import stay_curves, stays
+from healthseg.metrics.stages import history, stage_spells, time_in_stage
 from tests.tools.lifecycle_portfolios import changes, customers, portfolio_of
 
 
@@ -21,9 +20,9 @@ def test_competing_doors_share_what_one_minus_kaplan_meier_gives_to_each_of_them
     # two doors of equal hazard, everybody leaves: half goes by each, where 1 - Kaplan-Meier of one door alone says
     # nearly all (Putter, Fiocco & Geskus 2007, section 3.2, make the point)
     days = np.arange(1, 201, dtype=float)
-    trial = stay_curves(frame(days, ["active", "churned"] * 100), 0.9)["trial"]
-    assert trial.doors() == {"active": pytest.approx(0.5), "churned": pytest.approx(0.5)}
-    alone = stay_curves(
+    trial = time_in_stage(frame(days, ["active", "churned"] * 100), 0.9)["trial"]
+    assert trial.exit_shares() == {"active": pytest.approx(0.5), "churned": pytest.approx(0.5)}
+    alone = time_in_stage(
         frame(days, [None if place % 2 else "active" for place in range(200)]), 0.9
     )["trial"]
     assert 1 - alone.still_in(199) > 0.9
@@ -33,20 +32,22 @@ def test_doors_and_those_still_in_add_up_to_all_on_every_day():
     rng = np.random.default_rng(7)
     entry = np.where(rng.random(300) < 0.3, rng.uniform(0, 20, 300), 0.0)
     exits = rng.choice(np.array(["active", "churned", None], dtype=object), 300)
-    trial = stay_curves(frame(entry + rng.exponential(30, 300) + 0.5, list(exits), entry), 0.9)[
+    trial = time_in_stage(frame(entry + rng.exponential(30, 300) + 0.5, list(exits), entry), 0.9)[
         "trial"
     ]
-    for day in (0, 5, 17.5, 60, trial.watched_until()):
-        assert trial.still_in(day) + sum(trial.doors(day).values()) == pytest.approx(1.0, abs=1e-12)
+    for day in (0, 5, 17.5, 60, trial.observed_until()):
+        assert trial.still_in(day) + sum(trial.exit_shares(day).values()) == pytest.approx(
+            1.0, abs=1e-12
+        )
 
 
 def test_stays_that_began_unwatched_are_no_survivors_of_days_that_nobody_watched():
     # by hand: at day 10 the first two are at risk (the third enters on day 20): 1/2 stay; at day 30 the last two: 1/4
-    trial = stay_curves(frame([10, 30, 40], ["active", "active", None], [0.0, 0.0, 20.0]), 0.9)[
+    trial = time_in_stage(frame([10, 30, 40], ["active", "active", None], [0.0, 0.0, 20.0]), 0.9)[
         "trial"
     ]
     assert (trial.still_in(10), trial.still_in(30)) == (0.5, 0.25)
-    naive = stay_curves(frame([10, 30, 40], ["active", "active", None]), 0.9)["trial"]
+    naive = time_in_stage(frame([10, 30, 40], ["active", "active", None]), 0.9)["trial"]
     assert naive.still_in(10) == pytest.approx(2 / 3)
 
 
@@ -57,19 +58,19 @@ def test_late_entry_recovers_the_law_where_the_naive_curve_is_biased():
     start, length = start[seen], length[seen]
     time, ended = np.minimum(length, 400 - start), length <= 400 - start
     exits = [("active" if one else None) for one in ended]
-    late = stay_curves(frame(time, exits, np.maximum(0, -start)), 0.9)["trial"]
-    naive = stay_curves(frame(time, exits), 0.9)["trial"]
+    late = time_in_stage(frame(time, exits, np.maximum(0, -start)), 0.9)["trial"]
+    naive = time_in_stage(frame(time, exits), 0.9)["trial"]
     median = 100 * np.log(2)
     assert late.median.lower <= median <= late.median.upper
     assert naive.median.lower > median + 10
 
 
 def test_the_share_of_those_still_here_that_left_by_a_day_is_conditional():
-    trial = stay_curves(frame([10, 20, 30, 40, 50, 60, 70, 80, 90, 100], ["active"] * 10), 0.9)[
+    trial = time_in_stage(frame([10, 20, 30, 40, 50, 60, 70, 80, 90, 100], ["active"] * 10), 0.9)[
         "trial"
     ]
-    assert trial.gone_by(40, 0.5) == 70.0  # of the six still here on day 40 three left by day 70
-    assert trial.gone_by(100, 0.5) is None and trial.gone_by(95, 1.0) == 100.0
+    assert trial.exited_by(40, 0.5) == 70.0  # of the six still here on day 40 three left by day 70
+    assert trial.exited_by(100, 0.5) is None and trial.exited_by(95, 1.0) == 100.0
 
 
 def test_a_portfolio_is_read_as_stays_with_their_ends_and_doors():
@@ -82,7 +83,7 @@ def test_a_portfolio_is_read_as_stays_with_their_ends_and_doors():
         ("c", "active", "2025-02-01"),
     )
     portfolio = portfolio_of(given, who=who)
-    found = stays(portfolio, history(portfolio), portfolio.data_until).astype(object)
+    found = stage_spells(portfolio, history(portfolio), portfolio.data_until).astype(object)
     rows = [
         (
             one.client_id,

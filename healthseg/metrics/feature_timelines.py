@@ -1,19 +1,30 @@
-"""Each feature's life with each customer: since when it could be used, first use, adoption, abandonment, return."""
+"""Each feature's timeline with each customer: since when it could be used, first use, adoption, abandonment, return."""
 
 from __future__ import annotations
 
 import datetime as dt
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from healthseg.metrics.adoption import adoption_changes, eligible, feature_numbers
-from healthseg.metrics.counting import EPOCH, Counting, Spans, chunks, customers, epoch_day
-from healthseg.metrics.cube import FAR
-from healthseg.metrics.leaving import left_days
+from healthseg.metrics.adoption import Changes, adoption_changes, eligible, feature_numbers
+from healthseg.metrics.counting import (
+    EPOCH,
+    FAR,
+    Counting,
+    Spans,
+    chunks,
+    customers,
+    epoch_day,
+)
+from healthseg.metrics.profile import churn_days
 
-DAYS = (
+if TYPE_CHECKING:
+    from healthseg.data.portfolio import Portfolio
+
+
+DAY_COLUMNS = (
     "from_day",
     "until_day",
     "first_use_day",
@@ -24,8 +35,8 @@ DAYS = (
 )
 
 
-def feature_lives(
-    portfolio: Any,
+def feature_timelines(
+    portfolio: Portfolio,
     as_of: dt.date,
     rule_days: int,
     silent_days: int,
@@ -46,12 +57,12 @@ def feature_lives(
     return (
         pd.concat(parts, ignore_index=True)
         if parts
-        else pd.DataFrame(columns=["client_id", "feature", *DAYS])
+        else pd.DataFrame(columns=["client_id", "feature", *DAY_COLUMNS])
     )
 
 
 def _chunk(
-    portfolio: Any, as_of: dt.date, rule_days: int, silent_days: int, clients: list[str]
+    portfolio: Portfolio, as_of: dt.date, rule_days: int, silent_days: int, clients: list[str]
 ) -> pd.DataFrame:
     start, end = epoch_day(portfolio.first_event_day), epoch_day(as_of) + 1
     every = np.arange(len(clients), dtype=np.int64)
@@ -66,7 +77,7 @@ def _chunk(
         uses.nth(frame["from_day"], 0),
         uses.nth(frame["from_day"], 1),
     )
-    adoptions = Days.of(key, *_beginnings(adoption_changes(count, rule_days)), frame)
+    adoptions = SortedDays.of(key, *_beginnings(adoption_changes(count, rule_days)), frame)
     frame["adopted_day"] = adoptions.nth(frame["from_day"], 0)
     frame["abandoned_day"] = _abandoned(uses, frame, silent_days)
     frame["readopted_day"] = adoptions.nth(frame["abandoned_day"] + silent_days, 0)
@@ -86,7 +97,7 @@ def _open(count: Counting, end: int) -> pd.DataFrame:
         .agg(from_day=("from_day", "min"), until_day=("until_day", "max"))
         .reset_index()
     )
-    gone = left_days(count.portfolio, count.clients, EPOCH + dt.timedelta(days=end - 1))
+    gone = churn_days(count.portfolio, count.clients, EPOCH + dt.timedelta(days=end - 1))
     k = rows["k"].to_numpy(dtype=np.int64)
     begin = np.maximum(rows["from_day"].to_numpy(dtype=np.int64), count.signup[k])
     until = np.fmin(np.minimum(rows["until_day"].to_numpy(dtype=np.float64), end), gone[k])
@@ -101,14 +112,16 @@ def _open(count: Counting, end: int) -> pd.DataFrame:
     return frame[frame["from_day"] < frame["until_day"]].reset_index(drop=True)
 
 
-class Days:
+class SortedDays:
     """The sorted days of each row's key: for a row and a day, which is the n-th from that day on?"""
 
     def __init__(self, key: np.ndarray, ordered: np.ndarray, until: np.ndarray) -> None:
         self.key, self.ordered, self.until = key, ordered, until
 
     @classmethod
-    def of(cls, key: np.ndarray, keys: np.ndarray, days: np.ndarray, frame: pd.DataFrame) -> Days:
+    def of(
+        cls, key: np.ndarray, keys: np.ndarray, days: np.ndarray, frame: pd.DataFrame
+    ) -> SortedDays:
         ordered = np.sort(keys.astype(np.int64) * FAR + days.astype(np.int64))
         return cls(key, ordered, frame["until_day"].to_numpy())
 
@@ -130,24 +143,24 @@ class Days:
         return self.at(self.place(day) + n)
 
 
-def _uses(count: Counting, numbers: pd.Index, key: np.ndarray, frame: pd.DataFrame) -> Days:
+def _uses(count: Counting, numbers: pd.Index, key: np.ndarray, frame: pd.DataFrame) -> SortedDays:
     rows = count.rows("feature_days")
     keys = rows["k"].to_numpy(dtype=np.int64) * len(numbers) + numbers.get_indexer(rows["feature"])
-    return Days.of(key, keys, rows["day"].to_numpy(), frame)
+    return SortedDays.of(key, keys, rows["day"].to_numpy(), frame)
 
 
 def _beginnings(
-    changes: tuple[np.ndarray, np.ndarray, np.ndarray],
+    changes: Changes,
 ) -> tuple[np.ndarray, np.ndarray]:
-    keys, days, change = changes
-    return keys[change > 0], days[change > 0]
+    begins = changes.change > 0
+    return changes.key[begins], changes.day[begins]
 
 
-def _abandoned(uses: Days, frame: pd.DataFrame, silent_days: int) -> np.ndarray:
+def _abandoned(uses: SortedDays, frame: pd.DataFrame, silent_days: int) -> np.ndarray:
     """The first day of ``silent_days`` without use, after each row's adoption and all of them before its end."""
     last_of_row = uses.ordered
     following = np.r_[last_of_row[1:], np.int64(FAR) * FAR]
     silent = following - last_of_row > silent_days  # to the next use of the key, or to another key
-    ends = Days(uses.key, last_of_row[silent], uses.until)
+    ends = SortedDays(uses.key, last_of_row[silent], uses.until)
     last = ends.nth(frame["adopted_day"], 0)
     return np.where(last + silent_days < frame["until_day"], last + 1, np.nan)

@@ -1,0 +1,222 @@
+"""The panel: one row per customer and date, every metric as it was knowable at the end of that date.
+
+A score today, its history, a churn model's rows, a report card are functions of this frame. Its rows are cached by
+what they were computed from: a row of a past date is counted once.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from healthseg.metrics import catalog
+from healthseg.metrics import spans as over_spans
+from healthseg.metrics.catalog import Metric
+from healthseg.metrics.counting import Counting, Spans, chunks, customers, epoch_day, epoch_days
+from healthseg.metrics.profile import STATIC, profile, tiers
+
+if TYPE_CHECKING:
+    from healthseg.data.portfolio import Portfolio
+
+WORDS = ("client_id", "industry", "region", "plan", "currency", "stage", "tier")
+# Of so many dates that are needed together there is one file, too, which is read in a fraction of the time.
+MANY_DATES = 8
+PANELS_IN_MEMORY = 4
+# customers: up to here a date is counted for all, also where one was asked for
+WHOLE_UP_TO = 2_000
+
+
+def panel(
+    portfolio: Portfolio, dates: Iterable[dt.date], clients: list[str] | None = None
+) -> pd.DataFrame:
+    """What was known of every customer at the end of each date?
+
+    One row per customer that had signed up and date, in order of customer and date: profile
+    (``live, tenure_days, arr, seats, plan, tier, stage, days_to_renewal`` …) and the metrics of
+    the catalogue, NaN where not measured. Snapshot columns of ``customers`` enter only on the portfolio's last day.
+    A date's row is the same whatever was added to the portfolio later.
+    """
+    wanted = sorted(set(dates))
+    if clients is not None and len(customers(portfolio)) > WHOLE_UP_TO >= len(clients):
+        cached = _rows_by_date(portfolio, wanted, build_missing=False)
+        missing = [date for date in wanted if date not in cached]
+        if missing:
+            rows = [_of_clients(frame, clients) for frame in cached.values()]
+            return _joined([*rows, build(portfolio, missing, clients)])
+    whole = _whole(portfolio, wanted)
+    return whole.copy() if clients is None else _of_clients(whole, clients)
+
+
+def _inputs(portfolio: Portfolio, date: dt.date) -> list[Any]:
+    """What the rows of a date depend on."""
+    settings = portfolio.settings
+    return [
+        date,
+        portfolio.state(date, ("metrics",)),
+        settings.arr_thresholds,
+        settings.tier_names,
+        catalog.registered_digest(),
+    ]
+
+
+def _whole(portfolio: Portfolio, dates: list[dt.date]) -> pd.DataFrame:
+    """All customers' rows on these dates; the last few sets of dates stay in memory."""
+
+    def build() -> pd.DataFrame:
+        return _joined(list(_rows_by_date(portfolio, dates).values()))
+
+    inputs = [_inputs(portfolio, date) for date in dates]
+    if len(dates) >= MANY_DATES:
+        return portfolio.cache.get("panel", inputs, build, limit=PANELS_IN_MEMORY)
+    key = repr(inputs)
+    return portfolio.cache.get("panel", key, build, disk=False, limit=PANELS_IN_MEMORY)
+
+
+def _rows_by_date(
+    portfolio: Portfolio, dates: list[dt.date], build_missing: bool = True
+) -> dict[dt.date, pd.DataFrame]:
+    """All customers' rows by date; dates that are not cached are counted together."""
+
+    def build_dates(missing: list[dt.date]) -> dict[dt.date, pd.DataFrame]:
+        if not build_missing:
+            return {}
+        frame = build(portfolio, missing, customers(portfolio).index.tolist())
+        groups = dict(list(frame.groupby("date", sort=False)))
+        nobody = frame.iloc[:0]
+        return {
+            date: groups.get(pd.Timestamp(date), nobody).reset_index(drop=True) for date in missing
+        }
+
+    inputs = {date: _inputs(portfolio, date) for date in dates}
+    return portfolio.cache.get_each("panel_rows", inputs, build_dates)
+
+
+def _of_clients(frame: pd.DataFrame, clients: list[str]) -> pd.DataFrame:
+    """The rows of some customers of a frame sorted by customer."""
+    ids = frame["client_id"].to_numpy()
+    ranges = [
+        np.arange(*(np.searchsorted(ids, client, side=side) for side in ("left", "right")))
+        for client in sorted(set(clients))
+    ]
+    return frame.iloc[np.concatenate(ranges)].reset_index(drop=True) if ranges else frame.iloc[:0]
+
+
+def _joined(frames: list[pd.DataFrame]) -> pd.DataFrame:
+    frames = [frame for frame in frames if len(frame)] or frames[:1]
+    if not frames:
+        return pd.DataFrame(columns=["client_id", "date", *catalog.columns()])
+    return pd.concat(frames, ignore_index=True).sort_values(
+        ["client_id", "date"], kind="stable", ignore_index=True
+    )
+
+
+# -- counting ----------------------------------------------------------------------------
+
+
+def build(portfolio: Portfolio, dates: list[dt.date], clients: list[str]) -> pd.DataFrame:
+    """The panel's rows, counted now; ``panel`` caches them."""
+    every = pd.MultiIndex.from_product([clients, dates], names=["client_id", "date"])
+    return build_pairs(portfolio, every.to_frame(index=False))
+
+
+def build_pairs(portfolio: Portfolio, pairs: pd.DataFrame) -> pd.DataFrame:
+    """The panel's rows of any pairs of ``client_id`` and ``date``, each customer on its own dates, counted now."""
+    days = over_spans.days_counted(pairs["date"], pairs["date"])
+    parts = [
+        _build_chunk(portfolio, pairs[pairs["client_id"].isin(clients)], clients)
+        for clients in chunks(pairs["client_id"].unique().tolist(), days)
+    ]
+    return _joined(parts)
+
+
+def _build_chunk(portfolio: Portfolio, pairs: pd.DataFrame, clients: list[str]) -> pd.DataFrame:
+    k = pd.Index(clients).get_indexer(pairs["client_id"]).astype(np.int64)
+    day = epoch_days(pairs["date"])
+    count, columns = _counted(portfolio, clients, k, day)
+    dates = day.astype("datetime64[D]").astype("datetime64[s]")
+    ids = pd.DataFrame({"client_id": np.array(clients, dtype=object)[k], "date": dates})
+    who = profile(count, k, day, epoch_day(portfolio.data_until)).drop(columns=["k", "day"])
+    static = {
+        name: count.customers[name].to_numpy(dtype=object)[k]
+        for name in STATIC[1:3]
+        if name in count.customers
+    }
+    frame = pd.concat([ids, pd.DataFrame(static), who, pd.DataFrame(columns)], axis=1)
+    frame["tier"] = tiers(frame["arr"].to_numpy(), portfolio.settings)
+    for name, metric in catalog.derived().items():
+        frame[name] = _derived(metric, frame)
+    return _typed(frame[frame["tenure_days"] >= 0].reset_index(drop=True))
+
+
+def _counted(
+    portfolio: Portfolio, clients: list[str], k: np.ndarray, day: np.ndarray
+) -> tuple[Counting, dict[str, np.ndarray]]:
+    """The columns that are counted over windows that end with each row's date."""
+    metrics = catalog.counted()
+    windows = {metric.window_days or 0 for metric in metrics.values()}
+    ends = {window: Spans(k, day + 1 - window, day + 1) for window in windows}
+    values: dict[str, np.ndarray] = {}
+    # Events are read for a month or so, the small tables for a year.
+    for from_events in (True, False):
+        chosen = {
+            name: metric for name, metric in metrics.items() if metric.from_events is from_events
+        }
+        longest = max(metric.window_days or 0 for metric in chosen.values())
+        count = Counting(portfolio, clients, ends[longest])
+        values |= {
+            name: _words(metric, metric.counted(count, ends[metric.window_days or 0]))
+            for name, metric in chosen.items()
+        }
+    return count, {name: values[name] for name in metrics}
+
+
+def _words(metric: Metric, codes: np.ndarray) -> np.ndarray:
+    if not metric.levels:
+        return codes
+    words = np.array([*metric.levels, None], dtype=object)
+    return words[np.where(np.isnan(codes), len(metric.levels), codes).astype(np.int64)]
+
+
+def _derived(metric: Metric, frame: pd.DataFrame) -> np.ndarray:
+    assert metric.derive is not None
+    return np.asarray(pd.to_numeric(metric.derive(frame)), dtype=np.float64)
+
+
+def _typed(frame: pd.DataFrame) -> pd.DataFrame:
+    """With the types that the cache returns, so that a row that was just counted is the one that is read later."""
+    texts = [*WORDS, *(name for name, metric in catalog.counted().items() if metric.levels)]
+    words = {name: "str" for name in texts if name in frame}
+    return frame.astype({**words, "date": "datetime64[ms]"})
+
+
+# -- single figures ----------------------------------------------------------------------
+
+
+def tiers_at(portfolio: Portfolio, days: dict[str, dt.date]) -> dict[str, str | None]:
+    """Each customer's value tier on a day of its own (a churned customer's: its last one)."""
+    names: dict[str, str | None] = {}
+    for clients in chunks(list(days)):
+        day = np.array([epoch_day(days[client]) for client in clients], dtype=np.int64)
+        k = np.arange(len(clients), dtype=np.int64)
+        count = Counting(portfolio, clients, Spans(k, day, day + 1))
+        who = profile(count, k, day, epoch_day(portfolio.data_until))
+        names |= dict(zip(clients, tiers(who["arr"].to_numpy(), portfolio.settings), strict=True))
+    return names
+
+
+def span_of(portfolio: Portfolio, client_id: str, end: dt.date, days: int, metric: str) -> float:
+    """One customer's metric over the ``days`` days that end with ``end``."""
+    day = dt.timedelta(days=1)
+    spans = pd.DataFrame(
+        {
+            "client_id": [client_id],
+            "span_id": [0],
+            "start": [end - (days - 1) * day],
+            "end": [end + day],
+        }
+    )
+    return float(over_spans.over(portfolio, spans, [metric])[metric].iloc[0])
