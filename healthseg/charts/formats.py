@@ -287,6 +287,27 @@ NUMERIC: dict[str, Callable[[Any, int], str]] = {
     "total": _over(sum),
     "max": _over(max),
 }
+
+
+def limits(description: Any) -> str:
+    """The limits of a tier as a reader says them.
+
+    >>> limits("EUR 50,000 < ARR <= EUR 100,000"), limits("ARR <= EUR 10,000")
+    ('ARR above EUR 50,000, up to EUR 100,000', 'ARR up to EUR 10,000')
+    """
+    text = re.sub(r"^(.+) < ARR <= (.+)$", r"ARR above \1, up to \2", plain(description))
+    return text.replace("ARR <= ", "ARR up to ").replace("ARR > ", "ARR above ")
+
+
+def met(condition: Any) -> str:
+    """Whether a condition is met.
+
+    >>> met(True), met(None)
+    ('✓ yes', '? not known')
+    """
+    return "? not known" if is_missing(condition) else "✓ yes" if condition else "✗ no"
+
+
 TEXTUAL: dict[str, Callable[[Any], str]] = {
     "": plain,
     "day": day,
@@ -298,6 +319,8 @@ TEXTUAL: dict[str, Callable[[Any], str]] = {
     "sentence": lambda text: sentence(prose(text)),
     "lower": lambda text: plain(text)[:1].lower() + plain(text)[1:],
     "list": _listed,
+    "numbers": lambda values: ", ".join(map(number, values or ())),
+    "limits": limits,
 }
 WITH_A_SIBLING: dict[str, tuple[Callable[[Any, Any], str], str]] = {
     "money": (money, "currency"),
@@ -336,6 +359,8 @@ def written(value: Any, form: str = "", sibling: Callable[[str], Any] = lambda n
         text = write(value, sibling(beside))
     elif name in NUMERIC:
         text = NUMERIC[name](value, decimals)
+    elif name == "met":
+        text = met(value)
     else:
         text = DASH if is_missing(value) else TEXTUAL[name](value)
     return f"{text}{JOIN}{_plural(noun, text)}" if noun and text != DASH else text

@@ -59,7 +59,9 @@ def parameters(page: Page) -> str:
         known = registry.report_parameters(page.tool)
         fields = {name: tool.parameters.model_fields[name] for name in known}
     defaults = {"client_id": CLIENT} | tool.report_defaults
-    lines = [_declared(name, field, defaults) for name, field in fields.items()]
+    first = [name for name in ("client_id", "as_of") if name in fields]
+    order = [*first, *(name for name in fields if name not in first)]
+    lines = [_declared(name, fields[name], defaults) for name in order]
     return "\n".join([PORTFOLIO, *lines])
 
 

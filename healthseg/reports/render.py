@@ -239,7 +239,8 @@ def _rows(given: Any, scope: Scope) -> list[Scope]:
     rows = [_item(row) for row in scope.rows(given.rows)]
     where, sort = given.where, getattr(given, "sort", None)
     rows = [row for row in rows if where is None or where(row.value)]
-    return sorted(rows, key=lambda row: sort(row.value)) if sort else rows
+    rows = sorted(rows, key=lambda row: sort(row.value)) if sort else rows
+    return rows[: getattr(given, "limit", None)]
 
 
 def _item(row: Scope) -> Scope:
@@ -392,7 +393,7 @@ def drawn(result: Any) -> dict[str, theme.Picture]:
 
 
 def _missing(missing: spec.Missing, scope: Scope, result: Any) -> str:
-    if _known(scope, missing.path):
+    if missing.path and _known(scope, missing.path):
         return ""
     path = missing.path if missing.path.startswith("$") else f"$.{missing.path}"
     known = scope.find("not_measured")
@@ -400,7 +401,8 @@ def _missing(missing: spec.Missing, scope: Scope, result: Any) -> str:
         why = figure(known, f'["{path}"]', "sentence")
         reason = Filled((why,))
     else:
-        reason = filled(missing.reason, scope, result)
+        text = missing.reason
+        reason = filled(formats.sentence(text) if isinstance(text, str) else text, scope, result)
     what = f"<b>{safe(missing.what)}: not measured.</b>"
     return f'<p class="hs-missing">{what} {markup(reason)}</p>'
 
@@ -419,7 +421,7 @@ def _asked(scope: Scope, result: Any) -> Any:
 
 
 def _points(points: spec.Points, scope: Scope, result: Any, kind: str = "points") -> str:
-    rows = _rows(points, scope)[: points.limit]
+    rows = _rows(points, scope)
     items = [item for row in rows if (item := _point(points, row))]
     heading = f"<h3>{safe(points.heading)}</h3>" if points.heading else ""
     if not items:
@@ -460,6 +462,11 @@ def _fold(given: spec.Fold, scope: Scope, result: Any) -> str:
                 f'<details class="hs-fold"><summary>{markup(summary)}</summary><div>{body}</div></details>'
             )
     return "".join(folds)
+
+
+def _within(given: spec.Within, scope: Scope, result: Any) -> str:
+    part = scope.find(given.path)
+    return blocks(_chosen(given.blocks, part.value), part, result) if part else ""
 
 
 def _custom(custom: spec.Custom, scope: Scope, result: Any) -> str:
@@ -525,5 +532,6 @@ _BLOCKS: dict[type, Callable[[Any, Scope, Any], str]] = {
     spec.Heading: _heading,
     spec.Cards: _cards_block,
     spec.Fold: _fold,
+    spec.Within: _within,
     spec.Custom: _custom,
 }

@@ -38,6 +38,7 @@ class Table:
     label: str = "rows"
     where: Callable[[Row], bool] | None = None
     sort: Callable[[Row], Any] | None = None
+    limit: int | None = None
     empty: str = ""
 
 
@@ -53,10 +54,13 @@ class Chart:
 
 @dataclass(frozen=True)
 class Missing:
-    """The line in place of what could not be measured: shown where the path is unknown, with the reason."""
+    """The line in place of what could not be measured: shown where the path is unknown, with the reason.
+
+    Without a path it is always shown.
+    """
 
     what: str
-    path: str
+    path: str = ""
     # The reason where the response has none for the path.
     reason: Text = ""
 
@@ -134,13 +138,21 @@ class Fold:
 
 
 @dataclass(frozen=True)
+class Within:
+    """Blocks that read from a part of the result: ``path`` leads to it."""
+
+    path: str
+    blocks: Blocks
+
+
+@dataclass(frozen=True)
 class Custom:
     """Markup that no block makes: a function of the result (whatever it takes from there is escaped by it)."""
 
     markup: Callable[[Any], str]
 
 
-Block = Table | Chart | Missing | Facts | Points | Note | Heading | Cards | Fold | Custom
+Block = Table | Chart | Missing | Facts | Points | Note | Heading | Cards | Fold | Within | Custom
 Blocks = tuple[Block, ...] | Callable[[Any], tuple[Block, ...]]
 
 

@@ -6,7 +6,8 @@ import pandas as pd
 import pytest
 
 from healthseg.charts import theme
-from healthseg.reports.pages import segments, segments_portfolio, tiers, tiers_portfolio
+from healthseg.reports.pages import page_spec
+from healthseg.reports.render import ReportPage
 from healthseg.testing import tiny_portfolio
 from healthseg.tools import (
     portfolio_segments,
@@ -14,7 +15,9 @@ from healthseg.tools import (
     segment_by_value_tier,
     segment_customers,
 )
+from tests.reports import figure_check
 
+SEGMENTS, TIERS = "segment_customers", "segment_by_value_tier"
 EVIL = "<script>alert(1)</script>"
 RULES = {"rules": [{"name": "<b>Old", "when": "tenure_days > 30"}]}
 
@@ -38,10 +41,15 @@ def portfolio():
     )
 
 
-def page_of(module, response, portfolio):
-    names = [name for name in module.__all__ if name not in ("footer", "open_portfolio")]
-    pieces = [getattr(module, name)(response) for name in names]
-    return "".join(piece.markup for piece in [*pieces, module.footer(response, portfolio)])
+def page_of(tool, response, portfolio, whole=False):
+    page = ReportPage(page_spec(tool, portfolio=whole), response, portfolio)
+    assert figure_check.faults(page) == []
+    return figure_check.markup_of(page) + page.footer().markup
+
+
+def section_of(tool, response, portfolio, name, whole=False):
+    page = ReportPage(page_spec(tool, portfolio=whole), response, portfolio)
+    return page.section(name)._repr_mimebundle_()["text/html"]
 
 
 @pytest.mark.parametrize("kind", ["value", "health", "usage", "industry", "lifecycle", "custom"])
@@ -52,7 +60,7 @@ def test_the_portfolios_page_of_segments_shows_all_its_sections(portfolio, kind)
         segment_type=kind,
         min_segment_size=1,
     )
-    page = page_of(segments_portfolio, response, portfolio)
+    page = page_of(SEGMENTS, response, portfolio, whole=True)
     assert EVIL not in page and "<b>Old" not in page and page.count("<figure") >= 1
 
 
@@ -60,12 +68,12 @@ def test_a_customers_page_of_its_segment_shows_all_its_sections_and_no_markup_of
     for kind in ("value", "industry"):
         for client in ("a", "c"):
             response = segment_customers(portfolio, {}, kind, 1, client_id=client)
-            page = page_of(segments, response, portfolio)
+            page = page_of(SEGMENTS, response, portfolio)
             assert EVIL not in page and (client != "a" or "&lt;script&gt;" in page)
     plain = segment_customers(
         portfolio, {}, "value", 1, include_recommendations=False, client_id="a"
     )
-    assert "Not requested" in segments.works(plain).markup
+    assert "Not requested" in section_of(SEGMENTS, plain, portfolio, "strategy")
 
 
 def test_the_pages_of_groups_say_that_there_are_none(portfolio):
@@ -73,17 +81,21 @@ def test_the_pages_of_groups_say_that_there_are_none(portfolio):
         portfolio, {"metrics": ["seats", "active_days_28d"]}, "custom", 1, client_id="a"
     )
     assert "No stable segments" in response.verdict() or "All customers" in response.verdict()
-    assert "No stable segments" in segments_portfolio.stable(response).markup
-    assert page_of(segments, response, portfolio)
+    assert "No stable segments" in section_of(
+        SEGMENTS, response, portfolio, "stability", whole=True
+    )
+    assert page_of(SEGMENTS, response, portfolio)
 
 
 def test_the_pages_of_tiers_show_all_their_sections(portfolio):
-    whole = page_of(tiers_portfolio, portfolio_tiers(portfolio), portfolio)
+    whole = page_of(TIERS, portfolio_tiers(portfolio), portfolio, whole=True)
     assert EVIL not in whole and "Not placed" in whole and whole.count("<figure") >= 2
     for client in ("a", "b", "c"):
         response = segment_by_value_tier(portfolio, client_id=client)
-        assert EVIL not in page_of(tiers, response, portfolio)
-    assert "No ARR is known" in tiers.stands(segment_by_value_tier(portfolio, client_id="c")).markup
+        assert EVIL not in page_of(TIERS, response, portfolio)
+    assert "No ARR is known" in section_of(
+        TIERS, segment_by_value_tier(portfolio, client_id="c"), portfolio, "place"
+    )
 
 
 def test_charts_are_drawn_at_both_widths_or_say_why_not(portfolio):

@@ -14,7 +14,11 @@ from healthseg.reports.spec import Page
 if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio
 
-MODULES = {"track_usage_engagement": "usage"}
+MODULES = {
+    "track_usage_engagement": "usage",
+    "segment_customers": "segments",
+    "segment_by_value_tier": "tiers",
+}
 
 
 def page_spec(tool: str, portfolio: bool = False) -> Page:
@@ -50,7 +54,8 @@ def portfolio_page(
     """The portfolio's page of a tool; parameters as in ``customer_page``."""
     known = {**(parameters or {}), **more}
     portfolio = _opened(known.get("portfolio"))
-    result = registry.portfolio_response(tool, portfolio, known)
+    defaults = registry.tool(tool).report_defaults
+    result = registry.portfolio_response(tool, portfolio, {**defaults, **known})
     return ReportPage(spec or page_spec(tool, portfolio=True), result, portfolio)
 
 

@@ -1,160 +1,495 @@
-"""The page of one customer's segment: a function for each question that its reader has."""
+"""The pages of segments: one customer's, and the whole portfolio's."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
-from healthseg.charts import formats
-from healthseg.reports.html import page
-from healthseg.reports.html.page import (
+from healthseg.charts.formats import is_missing
+from healthseg.reports.pages.common import NO_CUSTOMER, largest_first, portfolio_about
+from healthseg.reports.spec import (
+    Block,
     Card,
-    Html,
-    figure,
-    footer,
-    joined,
-    lines,
-    missing,
-    paragraph,
-    prose,
-    safe,
+    Chart,
+    Column,
+    Facts,
+    Fold,
+    Heading,
+    Missing,
+    Note,
+    Page,
+    Points,
+    Row,
+    Section,
+    Table,
+    Within,
 )
-from healthseg.reports.pages import segments_portfolio
-from healthseg.reports.portfolios import open_portfolio
 
-__all__ = [
-    "before",
-    "footer",
-    "method",
-    "next_segment",
-    "open_portfolio",
-    "opening",
-    "stands",
-    "works",
-]
+if TYPE_CHECKING:
+    from healthseg.tools.segments.result import Place as CustomerPlace
+    from healthseg.tools.segments.result import Segmentation
+
+METHOD = (
+    "Every live customer is in exactly one segment; those that cannot be placed are in their own, "
+    "with the reason",
+    "A segment of fewer than {min_segment_size:number customer} joins its smaller neighbour in order, "
+    "or the rest",
+    "Means are unweighted, with n and Student’s interval; differences are Cliff’s delta with "
+    "Mann–Whitney’s test and false-discovery control over all comparisons",
+    lambda run: (
+        "This run is recorded as {run.run_id}"
+        if run.run.resolvable
+        else "This run was {run.reason}"
+    ),
+)
+METHOD_FACTS = (
+    ("Type", "{segmentation_type}"),
+    ("Criteria", "{segmentation_criteria}"),
+    ("At most", "{max_segments:number segment}"),
+)
+NOISE = (
+    "Measurement alone would move {migration.noise.expected_moves:number} "
+    "({migration.noise.level:percent} interval {migration.noise.lower:number} to "
+    "{migration.noise.upper:number})"
+)
 
 
-def opening(response: Any) -> Html:
-    """Who, as of when, and the verdict in a line."""
-    here = response.customer_standing
-    if here is None:
-        return segments_portfolio.opening(response)
-    line = f"As of {formats.day(response.as_of)} · {safe(here.client_id)}"
-    return page.opening(response, "Segment", here.name, [line], _cards(response, here))
+def _responses(rows: str, heading: str) -> Table:
+    """How the customers of a segment respond to messages."""
+    return Table(
+        rows,
+        (
+            Column(heading, "name:words"),
+            Column("Responded", "rate:percent", bar=True),
+            Column("Interval", "{lower:percent} to {upper:percent}"),
+            Column("Sent", "sent:number"),
+        ),
+        label=heading.lower(),
+    )
 
 
-def _cards(response: Any, here: Any) -> list[Card]:
-    own = response.segment(here.segment_id)
-    found = [
+def strategy(segment: Row) -> tuple[Block, ...]:
+    """What to do for a segment, within its scope."""
+    return (
+        Facts(
+            (
+                ("Focus", "{recommended_engagement_strategy.primary_focus}"),
+                ("Manager’s touch", "{recommended_engagement_strategy.csm_touch_frequency}"),
+                ("Messages", "{recommended_engagement_strategy.communication_frequency}"),
+                ("Automation", "{recommended_engagement_strategy.automation_level}"),
+            )
+        ),
+        Points("recommended_actions", "{page_item:prose}", ordered=True, heading="Do now"),
+        Points(
+            "recommended_engagement_strategy.content_themes",
+            "{page_item:prose}",
+            heading="Talk about",
+        ),
+        Heading("How such customers respond"),
+        _responses("channels_detail", "Channel")
+        if segment["channels_detail"]
+        else Missing("Channels", reason="no messages table, or too few messages were sent"),
+        _responses("content_detail", "Content"),
+        Points("escalation_criteria", "{page_item:prose}", heading="Escalate when"),
+    )
+
+
+# -- one customer ---------------------------------------------------------------------------------
+
+
+def own(segmentation: Segmentation) -> str:
+    """The path of the customer's segment; empty without a customer."""
+    place = segmentation.customer_standing
+    ids = [segment.segment_id for segment in segmentation.segments]
+    return f"segments[{ids.index(place.segment_id)}]" if place and place.segment_id in ids else ""
+
+
+def _customer_cards(segmentation: Segmentation) -> tuple[Card, ...]:
+    if segmentation.customer_standing is None:
+        return _portfolio_cards(segmentation)
+    path = own(segmentation)
+    return (
         Card(
             "Segment",
-            here.segment_name if len(here.segment_name) <= 22 else f"{here.segment_name[:21]}…",
-            f"{formats.number(own.customer_count)} customers, {own.percentage_of_total:.0f} % of the portfolio",
+            "{customer_standing.segment_name}",
+            f"{{{path}.customer_count:number customer}}, "
+            f"{{{path}.percentage_of_total:number}} % of the portfolio",
         ),
         Card(
             "Score",
-            formats.number(here.score),
-            f"trend {here.trend}" if here.trend else "no trend yet",
+            "{customer_standing.score:number}",
+            lambda run: (
+                "trend {customer_standing.trend}" if run.customer_standing.trend else "no trend yet"
+            ),
         ),
-        Card("ARR", formats.brief_money(here.arr, response.currency), "a year"),
-    ]
-    if here.certainty is not None:
-        found.append(Card("Certainty", formats.percent(here.certainty), "that it belongs here"))
-    if here.border is not None and here.next_segment:
-        found.append(Card("To the next segment", _distance(here), here.next_segment))
-    return found
-
-
-def _distance(here: Any) -> str:
-    unit = " points" if here.metric == "score" else " sd" if here.metric is None else ""
-    return f"{formats.number(here.border, 0 if here.metric in ('score', 'arr') else 2)}{unit}"
-
-
-def stands(response: Any) -> Html:
-    """Where does it stand, and why?"""
-    here = response.customer_standing
-    if here is None:
-        return Html(missing("A customer's place", "no client_id was given"))
-    own = response.segment(here.segment_id)
-    lead = joined(
-        f"{own.segment_name}: {own.segment_description}",
-        f"Not placed: {here.reason}" if here.reason else "",
-    )
-    why = [text for text in here.why if own.segment_description not in text]
-    if not here.reason and len(why) < len(here.why):
-        said = (
-            text.replace(f" ({own.segment_description})", "")
-            for text in here.why
-            if text not in why
-        )
-        lead = joined(*said, lead)
-    apart = lines(prose(text) for text in own.set_apart_by)
-    more = f"<h3>What sets this segment apart</h3>{apart}" if apart else ""
-    return Html(
-        paragraph(lead, "lead")
-        + lines(prose(text) for text in why)
-        + figure(response, "standing")
-        + more,
-        lead,
+        Card("ARR", "{customer_standing.arr:brief_money}", "a year"),
+        *_certainty(segmentation.customer_standing),
+        *_border(segmentation.customer_standing),
     )
 
 
-def next_segment(response: Any) -> Html:
-    """What would move it?"""
-    here = response.customer_standing
-    if here is None or not here.what_would_move_it:
-        why = (
-            "its segment has no neighbour in order"
-            if here is not None
-            else "no client_id was given"
-        )
-        if here is not None and here.next_segment:
-            text = f"The next segment is {here.next_segment}, {here.border:.1f} standard deviations within segments away."
-            return Html(paragraph(text, "lead"), text)
-        return Html(missing("What would move it", why), why)
-    return Html(lines(prose(text) for text in here.what_would_move_it))
+def _certainty(place: CustomerPlace) -> tuple[Card, ...]:
+    if place.certainty is None:
+        return ()
+    certainty = "{customer_standing.certainty:percent}"
+    return (Card("Certainty", certainty, "that it belongs to this segment"),)
 
 
-def before(response: Any) -> Html:
-    """Where was it before?"""
-    here = response.customer_standing
-    if here is None or here.since is None:
-        return Html(
-            missing(
-                "Where it was before",
-                response.not_measured.get("$.migration", "no client_id was given"),
-            )
-        )
-    if here.before is None:
-        text = f"It was no customer yet on {formats.day(here.since)}."
-    elif here.before == here.segment_name:
-        text = f"In the same segment as on {formats.day(here.since)}."
+def _border(place: CustomerPlace) -> tuple[Card, ...]:
+    if place.border is None or not place.next_segment:
+        return ()
+    unit = {"score": "number point", "arr": "brief_money", None: "number.2 sd|sd"}
+    form = unit.get(place.metric, "number.2")
+    return (
+        Card(
+            "To the next segment",
+            f"{{customer_standing.border:{form}}}",
+            "{customer_standing.next_segment}",
+        ),
+    )
+
+
+def _place(segmentation: Segmentation) -> tuple[str, ...]:
+    path = own(segmentation)
+    if not path:
+        return ()
+    return (
+        f"{{{path}.segment_name}}: {{{path}.segment_description:lower}}",
+        "Not placed: {customer_standing.reason}",
+    )
+
+
+def _before(segmentation: Segmentation) -> tuple[str, ...]:
+    place = segmentation.customer_standing
+    if place is None or place.since is None:
+        return ()
+    if place.before is None:
+        text = "It was not yet a customer on {customer_standing.since:day}"
+    elif place.before == place.segment_name:
+        text = "It is in the same segment as on {customer_standing.since:day}"
     else:
-        text = f"On {formats.day(here.since)} it was in {here.before}; now it is in {here.segment_name}."
-    noise = response.migration.noise if response.migration else None
-    told = (
-        ""
-        if noise is None
-        else (
-            f" In the whole portfolio {response.migration.moved} customers moved; {noise.expected_moves:.0f} "
-            f"({100 * noise.level:.0f} % interval {noise.lower:.0f} to {noise.upper:.0f}) would have by the error of "
-            f"measurement alone."
+        text = (
+            "On {customer_standing.since:day} it was in {customer_standing.before}; "
+            "now it is in {customer_standing.segment_name}"
         )
+    return text, "In the whole portfolio {migration.moved:number customer} moved", NOISE
+
+
+def _next(segmentation: Segmentation) -> tuple[Block, ...]:
+    place = segmentation.customer_standing
+    if place is None:
+        return (Missing("What would move it", "customer_standing", NO_CUSTOMER),)
+    if place.what_would_move_it:
+        return (Points("customer_standing.what_would_move_it", "{page_item:prose}"),)
+    if place.next_segment:
+        text = (
+            "The next segment is {customer_standing.next_segment}, "
+            "{customer_standing.border:number.1 standard deviation} within segments away"
+        )
+        return (Note((text,)),)
+    return (Missing("What would move it", reason="its segment has no neighbour in order"),)
+
+
+def _works(segmentation: Segmentation) -> tuple[Block, ...]:
+    path = own(segmentation)
+    if not path:
+        return (Missing("What works for such customers", "customer_standing", NO_CUSTOMER),)
+    segment = segmentation.segment(segmentation.customer_standing.segment_id)
+    if segment.recommended_engagement_strategy is None:
+        return (Missing("What works for such customers", reason="not requested"),)
+    lead = (
+        f"For all {{{path}.customer_count:number customer}} of {{{path}.segment_name}}, "
+        "this one among them"
     )
-    return Html(paragraph(text + told, "lead"), text)
+    return Note((lead,)), Within(path, strategy)
 
 
-def works(response: Any) -> Html:
-    """What works for such customers?"""
-    here = response.customer_standing
-    if here is None:
-        return Html(missing("What works for such customers", "no client_id was given"))
-    own = response.segment(here.segment_id)
-    if own.recommended_engagement_strategy is None:
-        return Html(missing("What works for such customers", "not requested"))
-    lead = f"For all {formats.number(own.customer_count)} customers of {own.segment_name}, this one among them."
-    return Html(paragraph(lead, "lead") + segments_portfolio.advice_of(own, response), lead)
+CUSTOMER = Page(
+    tool="segment_customers",
+    kind="Segment",
+    summary="One customer's segment: which one and why, what would move it, where it was before, and "
+    "what works for such customers.",
+    title=lambda run: (
+        "{customer_standing.name}" if run.customer_standing else "The portfolio’s segments"
+    ),
+    about=(
+        lambda run: (
+            "As of {as_of:day} · {customer_standing.client_id}"
+            if run.customer_standing
+            else portfolio_about(run)
+        ),
+    ),
+    cards=_customer_cards,
+    sections=(
+        Section(
+            "place",
+            "Which segment is it in, and why?",
+            _place,
+            (
+                Missing("A customer’s segment", "customer_standing", NO_CUSTOMER),
+                Points("customer_standing.why", "{page_item:prose}"),
+                Chart("standing", needs="customer_standing"),
+            ),
+        ),
+        Section("next", "What would move it?", blocks=_next),
+        Section(
+            "before",
+            "Which segment was it in before?",
+            _before,
+            (Missing("Its earlier segment", "customer_standing.since", NO_CUSTOMER),),
+        ),
+        Section("strategy", "What works for such customers?", blocks=_works),
+    ),
+    method=METHOD,
+    method_facts=METHOD_FACTS,
+)
 
 
-def method(response: Any) -> Html:
-    """How was this computed? Behind a fold."""
-    return segments_portfolio.method(response)
+# -- the portfolio --------------------------------------------------------------------------------
+
+
+def _portfolio_cards(segmentation: Segmentation) -> tuple[Card, ...]:
+    cards = [
+        Card(
+            "Customers",
+            "{total_customers:number}",
+            "{unplaced:total} could not be placed",
+        ),
+        Card("Segments", "{segments_created:number}", "by {segmentation_type:words}"),
+        Card("ARR", "{total_arr:brief_money}", "a year"),
+    ]
+    if segmentation.pareto_analysis.top_share is not None:
+        note = "of the ARR, mostly {pareto_analysis.segment}"
+        cards.append(Card("Top fifth", "{pareto_analysis.top_share:percent}", note))
+    if segmentation.migration is not None:
+        note = "since {migration.since:day}"
+        if segmentation.migration.noise is not None:
+            note += "; {migration.noise.expected_moves:number} expected from noise"
+        cards.append(Card("Moved", "{migration.moved:number}", note))
+    return tuple(cards)
+
+
+def _stability(segmentation: Segmentation) -> tuple[str, ...]:
+    evidence, migration = segmentation.evidence, segmentation.migration
+    if evidence is not None:
+        return (
+            "The segments are stable"
+            if evidence.stable
+            else "No stable segments: {evidence.reason}",
+            "Stability {evidence.stability:number.2} (at least 0.8), silhouette {evidence.silhouette:number.2}",
+            "Portfolios without groups that have the same values and correlations reach this with "
+            "p = {evidence.reference_p:significant} ({evidence.reference_draws:number} were drawn)",
+        )
+    if migration is None or migration.noise is None:
+        return (
+            "These segments follow from recorded facts or thresholds: the same data give the same "
+            "segments",
+        )
+    return (
+        "With no customer changing, {migration.noise.expected_moves:number} of "
+        "{total_customers:number customer} would be in another segment at the next measurement "
+        "({migration.noise.method})",
+    )
+
+
+def _worst(segmentation: Segmentation) -> tuple[str, ...]:
+    """The tier and band with the most expected churned ARR."""
+    cells = segmentation.value_health_matrix or []
+    losses = [cell.expected_loss or 0.0 for cell in cells]
+    if not any(losses):
+        return ()
+    cell = f"value_health_matrix[{losses.index(max(losses))}]"
+    return (
+        f"Most ARR is expected to churn among {{{cell}.tier}} customers that are {{{cell}.band:words}}: "
+        f"{{{cell}.expected_loss:brief_money}} of {{{cell}.arr:brief_money}} in 90 days",
+        "Expected churned ARR is each customer’s probability of churn times its ARR",
+    )
+
+
+def _to_do(segmentation: Segmentation) -> tuple[Block, ...]:
+    segments = segmentation.segments
+    if not segmentation.recommended_actions and not any(
+        segment.recommended_engagement_strategy for segment in segments
+    ):
+        return (Missing("What to do", reason="not requested"),)
+    return (
+        Points("recommended_actions", "{page_item:prose}", ordered=True, limit=8),
+        Fold(
+            "{segment_name}: {recommended_engagement_strategy.primary_focus}",
+            strategy,
+            "segments",
+            where=lambda segment: segment["recommended_engagement_strategy"] and segment["placed"],
+        ),
+    )
+
+
+def _moved(customer: Row) -> bool:
+    known = not is_missing(customer["before"])
+    return known and customer["before"] != customer["segment_name"]
+
+
+PORTFOLIO = Page(
+    tool="segment_customers",
+    kind="Segments",
+    summary="The portfolio's segments: how large they are, what sets them apart, who moved, where "
+    "value and health meet, how stable they are, and what to do.",
+    title="The portfolio’s segments",
+    about=(portfolio_about,),
+    cards=_portfolio_cards,
+    sections=(
+        Section(
+            "segments",
+            "Which segments are there, how large, and what are they like?",
+            (lambda run: "Small ones were put together: {merged:list}" if run.merged else None,),
+            (
+                Table(
+                    "segments",
+                    (
+                        Column("Segment", "segment_name", under="{segment_description}"),
+                        Column("Customers", "customer_count:number"),
+                        Column("Share", "{percentage_of_total:number} %"),
+                        Column("ARR", "total_arr:money"),
+                        Column("Expected churned ARR, 90 days", "expected_arr_lost_90d:money"),
+                        Column("Score", "characteristics_detail.avg_health_score.mean:number"),
+                        Column(
+                            "Adoption", "characteristics_detail.feature_adoption_rate.mean:percent"
+                        ),
+                        Column(
+                            "Tenure, months", "characteristics_detail.avg_tenure_months.mean:number"
+                        ),
+                    ),
+                    label="segments",
+                ),
+                Chart("sizes"),
+                Chart(
+                    "profile",
+                    Table(
+                        "segments[*].characteristics_detail.*",
+                        (
+                            Column("Segment", "segment_name"),
+                            Column("Mean of", "label"),
+                            Column("Mean", "mean:number.2"),
+                            Column("From", "lower:number.2"),
+                            Column("To", "upper:number.2"),
+                            Column("n", "n:number"),
+                        ),
+                        "Means with their intervals",
+                        "figures",
+                    ),
+                ),
+            ),
+        ),
+        Section(
+            "moved",
+            "Who moved?",
+            (
+                "Since {migration.since:day} {migration.moved:number customer} moved, "
+                "{migration.entered:number} are new, {migration.left:number} churned, "
+                "{migration.stayed:number} are in the same segment",
+                "{migration.up:number} moved up, {migration.down:number} down",
+                NOISE,
+                "ARR: {migration.arr_moved:brief_money} moved, {migration.arr_left:brief_money} "
+                "churned",
+            ),
+            (
+                Missing("Who moved", "migration", "there is no earlier date"),
+                Chart(
+                    "flows",
+                    Table(
+                        "migration.flows",
+                        (
+                            Column("From", "from_segment"),
+                            Column("To", "to_segment"),
+                            Column("Customers", "customers:number"),
+                            Column("ARR", "arr:money"),
+                        ),
+                        label="moves",
+                        where=lambda flow: flow["from_segment"] != flow["to_segment"],
+                        sort=largest_first("customers"),
+                    ),
+                    needs="migration",
+                ),
+                Table(
+                    "frames.customers",
+                    (
+                        Column("Customer", "name"),
+                        Column("From", "before"),
+                        Column("To", "segment_name"),
+                        Column("Score", "score:number"),
+                        Column("ARR", "arr:money"),
+                    ),
+                    "Who moved, the largest first",
+                    "customers",
+                    where=_moved,
+                    sort=largest_first("arr"),
+                ),
+            ),
+        ),
+        Section(
+            "value_and_health",
+            "Where do value and health meet, and where may ARR churn?",
+            _worst,
+            (
+                Chart(
+                    "matrix",
+                    Table(
+                        "value_health_matrix",
+                        (
+                            Column("Tier", "tier"),
+                            Column("Band", "band:words"),
+                            Column("Customers", "customers:number"),
+                            Column("ARR", "arr:money"),
+                            Column("Expected churned ARR", "expected_loss:money"),
+                        ),
+                        label="cells",
+                    ),
+                ),
+                Chart("lorenz"),
+            ),
+        ),
+        Section(
+            "differences",
+            "What sets segments apart, beyond what defines them?",
+            (
+                lambda run: (
+                    "Of {insights_tried:number comparison} these are significant, after allowing "
+                    "for their number"
+                    if run.cross_segment_insights
+                    else None
+                ),
+            ),
+            (
+                Points("cross_segment_insights", "{page_item:prose}"),
+                Chart(
+                    "differences",
+                    Table(
+                        "cross_segment_insights_detail",
+                        (
+                            Column("Metric", "metric:words"),
+                            Column("Higher", "segment"),
+                            Column("Lower", "other"),
+                            Column("Cliff’s delta", "cliffs_delta:number.2"),
+                            Column("From", "lower:number.2"),
+                            Column("To", "upper:number.2"),
+                            Column("q", "q:significant"),
+                        ),
+                        label="differences",
+                    ),
+                ),
+            ),
+        ),
+        Section(
+            "stability",
+            "How stable are they?",
+            _stability,
+            lambda run: (
+                (Chart("evidence"), *((Chart("map"),) if run.evidence.stable else ()))
+                if run.evidence
+                else ()
+            ),
+        ),
+        Section("actions", "What to do, for whom?", blocks=_to_do),
+    ),
+    method=METHOD,
+    method_facts=METHOD_FACTS,
+    portfolio=True,
+)

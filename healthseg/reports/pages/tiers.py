@@ -1,39 +1,30 @@
-"""The page of one customer's value: a function for each question that its reader has."""
+"""The pages of value tiers: one customer's, and the whole portfolio's."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
-from healthseg.charts import formats
-from healthseg.reports.html import page
-from healthseg.reports.html.page import (
+from healthseg.reports.pages.common import NO_CUSTOMER, largest_first, portfolio_about
+from healthseg.reports.spec import (
+    Block,
     Card,
+    Chart,
     Column,
-    Html,
-    figure,
-    footer,
-    joined,
-    lines,
-    missing,
-    paragraph,
-    safe,
-    table,
+    Facts,
+    Heading,
+    Missing,
+    Note,
+    Page,
+    Points,
+    Section,
+    Table,
+    Within,
 )
-from healthseg.reports.pages import tiers_portfolio
-from healthseg.reports.portfolios import open_portfolio
 
-__all__ = [
-    "footer",
-    "method",
-    "next_tier",
-    "open_portfolio",
-    "opening",
-    "potential",
-    "risk",
-    "stands",
-]
+if TYPE_CHECKING:
+    from healthseg.tools.tiers.result import CustomerValue, ValueTiers
 
-RULES = {
+READINESS = {
     "healthy": "Score of 80 or more",
     "not_declining": "Score not declining",
     "seats_in_use": "Nine of ten seats in use",
@@ -41,204 +32,517 @@ RULES = {
     "no_critical_ticket": "No high or critical ticket open",
     "long_enough": "Customer for 90 days",
 }
+METHOD = (
+    "A tier’s upper end belongs to it; customers without a known ARR are in none",
+    "Potential is the seats that a forecast of the users needs beyond those there are, where nine of "
+    "ten are in use, and the largest difference in ARR per seat that peers with a bundle of premium "
+    "features pay",
+    "Net retention is this year’s ARR of last year’s customers over last year’s, gross retention "
+    "without their expansion",
+    "ARR that may churn is simulated from each customer’s probability of churn",
+    "Managers needed are the tier’s hours over a manager’s hours a month, both settings where the csms "
+    "table doesn’t say",
+)
+METHOD_FACTS = (
+    ("Model", "{segmentation_model:words}"),
+    ("Thresholds", "{arr_thresholds:numbers}"),
+)
 
 
-def opening(response: Any) -> Html:
-    """Who, as of when, and the verdict in a line."""
-    here = response.customer_standing
-    if here is None:
-        return tiers_portfolio.opening(response)
-    line = f"As of {formats.day(response.as_of)} · {safe(here.client_id)}"
-    return page.opening(response, "Value tier", here.name, [line], _cards(response, here))
+# -- one customer ---------------------------------------------------------------------------------
 
 
-def _cards(response: Any, here: Any) -> list[Card]:
-    money = response.currency
-    return [
-        Card(
-            "Tier", here.tier, f"a year ago {here.tier_a_year_ago}" if here.tier_a_year_ago else ""
-        ),
+def _own(tiers: ValueTiers) -> str:
+    """The path of the customer's tier."""
+    names = [tier.tier_name for tier in tiers.value_tiers]
+    place = tiers.customer_standing
+    return f"value_tiers[{names.index(place.tier)}]" if place and place.tier in names else ""
+
+
+def _customer_cards(tiers: ValueTiers) -> tuple[Card, ...]:
+    place = tiers.customer_standing
+    if place is None:
+        return _portfolio_cards(tiers)
+    return (
+        Card("Tier", "{customer_standing.tier}", "a year ago {customer_standing.tier_a_year_ago}"),
         Card(
             "ARR",
-            formats.brief_money(here.arr, money),
-            "; ".join(
-                filter(
-                    None,
-                    [
-                        f"number {here.rank} of {here.of}" if here.rank else "not known",
-                        _since(here),
-                    ],
-                )
-            ),
-            _change(here),
-            _direction(here),
+            "{customer_standing.arr:brief_money}",
+            "number {customer_standing.rank:number} of {customer_standing.of:number}"
+            if place.rank
+            else "not known",
+            "{customer_standing.arr_change:signed_percent} in a year",
+            "customer_standing.arr_change",
         ),
         Card(
             "To the next tier",
-            formats.brief_money(here.to_next, money),
-            here.next_tier or "none is above",
+            "{customer_standing.to_next:brief_money}",
+            "{customer_standing.next_tier}" if place.next_tier else "no tier is above",
         ),
         Card(
             "Potential",
-            formats.brief_money(here.potential, money),
-            here.potential_source or "not known",
+            "{customer_standing.potential:brief_money}",
+            "{customer_standing.potential_source}" if place.potential_source else "not known",
         ),
         Card(
-            "Expected loss",
-            formats.brief_money(here.expected_churned_arr, money),
-            f"{formats.percent(here.churn_probability)} to leave in 90 days",
+            "Expected churned ARR",
+            "{customer_standing.expected_churned_arr:brief_money}",
+            "{customer_standing.churn_probability:percent} probability of churn in 90 days",
         ),
-    ]
-
-
-def _change(here: Any) -> str:
-    if not here.arr_a_year_ago or here.arr is None:
-        return ""
-    return f"{formats.signed(100 * (here.arr / here.arr_a_year_ago - 1))}{formats.JOIN}%"
-
-
-def _since(here: Any) -> str:
-    return "change in a year" if _change(here) else ""
-
-
-def _direction(here: Any) -> str:
-    if not here.arr_a_year_ago or here.arr is None or here.arr == here.arr_a_year_ago:
-        return ""
-    return "up" if here.arr > here.arr_a_year_ago else "down"
-
-
-def stands(response: Any) -> Html:
-    """In which tier is it, and what does that mean?"""
-    here = response.customer_standing
-    if here is None:
-        return Html(missing("A customer's place", "no client_id was given"))
-    if here.reason:
-        return Html(missing("Its tier", here.reason), here.reason)
-    own = response.tier(here.tier)
-    text = joined(
-        f"{own.tier_name}: {tiers_portfolio.limits(own.tier_description)}",
-        f"With {own.customer_count - 1} others it pays {formats.percent(here.share_of_arr, 1)} of the portfolio's ARR"
-        if here.share_of_arr is not None
-        else "",
     )
-    plan = own.engagement_strategy
-    facts = (
-        ""
-        if plan is None
-        else page.facts(
-            [
-                ("Touch", plan.touch_frequency),
-                ("Executive", plan.executive_engagement or ""),
-                ("Support", plan.support_sla or ""),
-                ("Programmes", "; ".join(plan.success_programs)),
-                ("Hours a month", formats.number(here.hours_per_month, 1)),
-                ("Manager", here.csm_id or ""),
-            ]
+
+
+def _place(tiers: ValueTiers) -> tuple[str, ...]:
+    own = _own(tiers)
+    if not own or tiers.customer_standing.reason:
+        return ()
+    others = tiers.tier(tiers.customer_standing.tier).customer_count > 1
+    return (
+        f"{{{own}.tier_name}}: {{{own}.tier_description:limits}}",
+        "It pays {customer_standing.share_of_arr:percent.1} of the portfolio’s ARR",
+        f"The tier has {{{own}.customer_count:number customer}}" if others else "",
+    )
+
+
+def _no_place(what: str) -> Block:
+    """Why a customer has no tier."""
+    return Missing(what, "customer_standing", NO_CUSTOMER)
+
+
+def _place_blocks(tiers: ValueTiers) -> tuple[Block, ...]:
+    place = tiers.customer_standing
+    if place is None:
+        return (_no_place("A customer’s tier"),)
+    if place.reason:
+        return (Missing("Its tier", reason="{customer_standing.reason:sentence}"),)
+    own = _own(tiers)
+    plan = f"{own}.engagement_strategy"
+    facts = Facts(
+        (
+            ("Touch", f"{{{plan}.touch_frequency}}"),
+            ("Executive", f"{{{plan}.executive_engagement}}"),
+            ("Support", f"{{{plan}.support_sla}}"),
+            ("Programmes", f"{{{plan}.success_programs:list}}"),
+            ("Hours a month", "{customer_standing.hours_per_month:number.1}"),
+            ("Manager", "{customer_standing.csm_id}"),
         )
     )
-    return Html(paragraph(text, "lead") + figure(response, "standing") + facts, text)
+    return Chart("standing"), facts
 
 
-def next_tier(response: Any) -> Html:
-    """What would it take to the next tier?"""
-    here = response.customer_standing
-    if here is None or here.reason:
-        return Html(
-            missing("The way to the next tier", here.reason if here else "no client_id was given")
+def _next_tier(tiers: ValueTiers) -> tuple[str, ...]:
+    place = tiers.customer_standing
+    if place is None or place.reason:
+        return ()
+    sentences = []
+    if place.to_next is not None:
+        sentences.append(
+            "{customer_standing.to_next:money} more ARR to {customer_standing.next_tier}"
         )
-    said = []
-    if here.to_next is not None:
-        said.append(
-            f"{formats.money(here.to_next, response.currency)} more ARR to {here.next_tier}"
+        if place.potential:
+            reach = "enough for it" if place.potential > place.to_next else "less than it takes"
+            sentences.append(f"Its potential is {{customer_standing.potential:money}}, {reach}")
+    elif place.next_tier is None:
+        sentences.append("No tier is above")
+    if place.to_lower is not None:
+        sentences.append(
+            "{customer_standing.to_lower:money} less would move it to {customer_standing.lower_tier}"
         )
-        if here.potential:
-            reach = "enough for it" if here.potential > here.to_next else "less than it takes"
-            said.append(
-                f"its potential is {formats.money(here.potential, response.currency)}, {reach}"
+    return tuple(sentences) or ("Its tier comes from a rank: no amount leads to the next",)
+
+
+def _potential(tiers: ValueTiers) -> tuple[str, ...]:
+    place = tiers.customer_standing
+    if place is None or place.potential is None:
+        return ()
+    if not place.potential and not place.potential_interval.upper:
+        return (
+            "No more is to be expected: {customer_standing.potential_source} point to no amount beyond "
+            "what it pays",
+        )
+    return (
+        "{customer_standing.potential:money} a year ({interval_level:percent} interval "
+        "{customer_standing.potential_interval.lower:money} to "
+        "{customer_standing.potential_interval.upper:money}), from "
+        "{customer_standing.potential_source}",
+    )
+
+
+def _potential_blocks(tiers: ValueTiers) -> tuple[Block, ...]:
+    place = tiers.customer_standing
+    if place is None or place.potential is None:
+        why = "no ARR, seats or users are known" if place is not None else NO_CUSTOMER
+        return (Missing("Its potential", reason=why),)
+    return (
+        Within(
+            "customer_standing",
+            (
+                Facts(
+                    (
+                        ("Seats that will be needed", "{from_seats:money}"),
+                        ("Premium features that peers pay for", "{from_premium_features:money}"),
+                        ("Seats that nobody uses", "{contraction_exposure:money}"),
+                        ("Seats in use", "{users:number} of {seats:number}"),
+                        ("Users forecast in a year", "{users_in_a_year:number}"),
+                    )
+                ),
+            ),
+        ),
+        Heading("Ready to expand?"),
+        Note((_ready(place),)),
+        Facts(
+            tuple(
+                (words, f"{{customer_standing.rules.{name}:met?}}")
+                for name, words in READINESS.items()
             )
-    elif here.next_tier is None:
-        said.append("No tier is above")
-    if here.to_lower is not None:
-        said.append(
-            f"{formats.money(here.to_lower, response.currency)} less would bring it to {here.lower_tier}"
-        )
-    text = joined(*said) or "Its tier comes from a rank: no amount leads to the next."
-    return Html(paragraph(text, "lead"), text)
-
-
-def potential(response: Any) -> Html:
-    """What could it come to pay more, and from what?"""
-    here = response.customer_standing
-    if here is None or here.potential is None:
-        why = "no ARR, seats or users are known" if here is not None else "no client_id was given"
-        return Html(missing("Its potential", why))
-    span = here.potential_interval
-    lead = (
-        f"{formats.money(here.potential, response.currency)} a year "
-        f"({100 * response.interval_level:.0f} % interval {formats.money(span.lower)} to {formats.money(span.upper)}), "
-        f"from {here.potential_source}."
-        if here.potential or span.upper
-        else f"Nothing more is to be expected: {here.potential_source} point to no amount beyond what it pays."
+        ),
     )
-    rows = [
-        {"part": "Seats that will be needed", "amount": here.from_seats},
-        {"part": "Premium features that peers pay for", "amount": here.from_premium_features},
-        {"part": "At stake: seats that nobody uses", "amount": here.contraction_exposure},
+
+
+def _ready(place: CustomerValue) -> str:
+    if place.ready is None:
+        return "Not known: a figure is missing"
+    if place.ready:
+        return "Yes: all six conditions are met"
+    return "Not yet: {customer_standing.rules:total} of {customer_standing.rules:count} conditions are met"
+
+
+def _churn(tiers: ValueTiers) -> tuple[str, ...]:
+    place = tiers.customer_standing
+    if place is None or place.churn_probability is None:
+        return ()
+    if place.gave_notice:
+        return ("It gave notice: its ARR churns unless it is won back",)
+    return (
+        "{customer_standing.churn_probability:percent} probability of churn in 90 days (90 % interval "
+        "{customer_standing.churn_interval.lower:percent} to "
+        "{customer_standing.churn_interval.upper:percent}): "
+        "{customer_standing.expected_churned_arr:money} of {customer_standing.arr:money} is expected to "
+        "churn",
+    )
+
+
+CUSTOMER = Page(
+    tool="segment_by_value_tier",
+    kind="Value tier",
+    summary="One customer's value: its tier, the way to the next, its potential, and its churn risk.",
+    title=lambda tiers: (
+        "{customer_standing.name}" if tiers.customer_standing else "The portfolio’s value tiers"
+    ),
+    about=(
+        lambda tiers: (
+            "As of {as_of:day} · {customer_standing.client_id}"
+            if tiers.customer_standing
+            else portfolio_about(tiers)
+        ),
+    ),
+    cards=_customer_cards,
+    sections=(
+        Section("place", "Which tier is it in, and what does that mean?", _place, _place_blocks),
+        Section(
+            "next",
+            "What would it take to reach the next tier?",
+            _next_tier,
+            lambda tiers: (
+                (_no_place("The way to the next tier"),)
+                if tiers.customer_standing is None
+                else (
+                    Missing(
+                        "The way to the next tier", reason="{customer_standing.reason:sentence}"
+                    ),
+                )
+                if tiers.customer_standing.reason
+                else ()
+            ),
+        ),
+        Section(
+            "potential", "What more could it pay, and for what?", _potential, _potential_blocks
+        ),
+        Section(
+            "churn",
+            "What may churn?",
+            _churn,
+            (
+                Missing(
+                    "ARR that may churn",
+                    "customer_standing.churn_probability",
+                    "the portfolio has no churn rate",
+                ),
+            ),
+        ),
+    ),
+    method=METHOD,
+    method_facts=METHOD_FACTS,
+)
+
+
+# -- the portfolio --------------------------------------------------------------------------------
+
+
+def _portfolio_cards(tiers: ValueTiers) -> tuple[Card, ...]:
+    cards = [Card("ARR", "{total_arr:brief_money}", "{total_customers:number live customer}")]
+    if tiers.pareto_analysis.top_share is not None:
+        note = "of the ARR: {pareto_analysis.tier_distribution}"
+        cards.append(Card("Top fifth", "{pareto_analysis.top_share:percent}", note))
+    if tiers.retention is not None and tiers.retention.nrr is not None:
+        note = "of last year’s ARR; n = {retention.cohort:number}"
+        cards.append(Card("Net retention", "{retention.nrr:percent}", note))
+        cards.append(Card("Gross retention", "{retention.grr:percent}", "without expansion"))
+    if tiers.at_risk is not None and tiers.at_risk.customers:
+        note = (
+            "{at_risk.lower:brief_money} to {at_risk.upper:brief_money} ({at_risk.level:percent})"
+        )
+        cards.append(Card("May churn in 90 days", "{at_risk.expected:brief_money}", note))
+    return tuple(cards)
+
+
+MOVEMENT = ("start", "new", "expansion", "contraction", "churn", "end")
+MOVEMENT_NAMES = ("Then", "New", "Expansion", "Contraction", "Churn", "Now")
+
+
+def _movement(prefix: str) -> tuple[Column, ...]:
+    money = [
+        Column(name, f"{prefix}{key}:money")
+        for key, name in zip(MOVEMENT, MOVEMENT_NAMES, strict=True)
     ]
-    parts = table(
-        rows,
-        [Column("part", "From"), page.money_column(response, "amount", "A year")],
-        label="parts",
+    rates = (Column("NRR", f"{prefix}nrr:percent"), Column("GRR", f"{prefix}grr:percent"))
+    return (*money, *rates, Column("n", f"{prefix}cohort:number"))
+
+
+def _capacity(tiers: ValueTiers) -> tuple[Block, ...]:
+    chart = Chart(
+        "capacity",
+        Table(
+            "resource_allocation_recommendations",
+            (
+                Column("Tier", "tier"),
+                Column("Customers", "customers:number"),
+                Column("Hours each", "hours_per_customer:number.1"),
+                Column("Hours needed", "hours_needed:number"),
+                Column("Hours available", "hours_available:number"),
+                Column("Managers needed", "recommended_csm_count:number"),
+                Column("Managers", "current_csm_count:number"),
+                Column("Gap", "gap:signed"),
+                Column("Priority", "priority:words"),
+            ),
+            label="tiers",
+        ),
     )
-    users = (
-        ""
-        if here.users is None or here.seats is None
-        else paragraph(
-            f"{formats.number(here.users)} of {formats.number(here.seats)} seats are in use"
-            + (
-                f"; {formats.number(here.users_in_a_year)} users are forecast in a year"
-                if here.users_in_a_year
-                else ""
-            )
-            + "."
-        )
+    what = "Thresholds that the managers’ hours would allow"
+    if tiers.suggested_thresholds.thresholds is None:
+        return chart, Missing(what, reason="{suggested_thresholds.reason:sentence}")
+    table = Table(
+        "frames.thresholds",
+        (
+            Column("Tier", "tier"),
+            Column("Now above", "given_above:money"),
+            Column("Customers now", "given_customers:number"),
+            Column("Suggested above", "suggested_above:money"),
+            Column("Customers then", "suggested_customers:number"),
+        ),
+        label="tiers",
     )
-    rules = lines(f"{_mark(here.rules[name])} {safe(text)}" for name, text in RULES.items())
-    ready = {
-        True: "Yes: all six conditions hold.",
-        False: f"Not yet: {sum(bool(here.rules[name]) for name in RULES)} of {len(RULES)} conditions hold.",
-        None: "Not known: a figure is missing.",
-    }[here.ready]
-    return Html(
-        paragraph(lead, "lead")
-        + parts
-        + users
-        + f"<h3>Ready to expand?</h3>{paragraph(ready)}{rules}",
-        lead,
+    return chart, Heading(what), table
+
+
+def _risk(tiers: ValueTiers) -> tuple[str, ...]:
+    if tiers.at_risk is None or not tiers.at_risk.customers:
+        return ()
+    return (
+        "Expected to churn in {at_risk.horizon_days:number day}: {at_risk.expected:brief_money} "
+        "({at_risk.level:percent} interval {at_risk.lower:brief_money} to "
+        "{at_risk.upper:brief_money}), of which {at_risk.certain:brief_money} gave notice",
+        "The interval is wide where few large customers decide it",
     )
 
 
-def _mark(holds: bool | None) -> str:
-    return {True: "<b>✓ yes:</b>", False: "<b>✗ no:</b>", None: "<b>? not known:</b>"}[holds]
-
-
-def risk(response: Any) -> Html:
-    """What may be lost?"""
-    here = response.customer_standing
-    if here is None or here.churn_probability is None:
-        return Html(missing("What may be lost", "the portfolio has no rate of leaving"))
-    span = here.churn_interval
-    text = (
-        "It gave notice: its ARR is lost unless it is won back."
-        if here.gave_notice
-        else f"{formats.percent(here.churn_probability)} to leave in 90 days (90 % interval "
-        f"{formats.percent(span.lower)} to {formats.percent(span.upper)}); that makes "
-        f"{formats.money(here.expected_churned_arr, response.currency)} of "
-        f"{formats.money(here.arr, response.currency)} expected to be lost."
+def _risk_blocks(tiers: ValueTiers) -> tuple[Block, ...]:
+    if tiers.at_risk is None or not tiers.at_risk.customers:
+        why = tiers.not_measured.get("$.at_risk", "the portfolio has no churn rate")
+        known = "$.at_risk" in tiers.not_measured
+        return (Missing("ARR that may churn", "at_risk" if known else "", why),)
+    return (
+        Chart(
+            "at_risk",
+            Table(
+                "value_tiers",
+                (
+                    Column("Tier", "tier_name"),
+                    Column("Expected", "at_risk.expected:money"),
+                    Column("From", "at_risk.lower:money"),
+                    Column("To", "at_risk.upper:money"),
+                    Column("Notice given", "at_risk.certain:money"),
+                    Column("Customers", "at_risk.customers:number"),
+                ),
+                label="tiers",
+                where=lambda tier: tier.get("at_risk"),
+            ),
+        ),
+        Table(
+            "frames.customers",
+            (
+                Column("Customer", "name"),
+                Column("Tier", "tier"),
+                Column("Score", "score:number"),
+                Column("May churn", "churn_probability:percent", bar=True),
+                Column("Expected churned ARR", "expected_churned_arr:money"),
+                Column("ARR", "arr:money"),
+            ),
+            "Most expected churned ARR first",
+            "customers",
+            sort=largest_first("expected_churned_arr"),
+            limit=40,
+        ),
     )
-    return Html(paragraph(text, "lead"), text)
 
 
-def method(response: Any) -> Html:
-    """How was this computed? Behind a fold."""
-    return tiers_portfolio.method(response)
+PORTFOLIO = Page(
+    tool="segment_by_value_tier",
+    kind="Value tiers",
+    summary="The portfolio's value tiers: how customers and ARR are spread, what became of last year's "
+    "ARR, whether the managers' hours suffice, what may churn and where it can grow.",
+    title="The portfolio’s value tiers",
+    about=(portfolio_about,),
+    cards=_portfolio_cards,
+    sections=(
+        Section(
+            "tiers",
+            "How are customers and ARR spread over the tiers?",
+            blocks=(
+                Table(
+                    "frames.tiers",
+                    (
+                        Column("Tier", "tier", under="{description:limits}"),
+                        Column("Customers", "customers:number"),
+                        Column("Share", "share:percent"),
+                        Column("ARR", "arr:money"),
+                        Column("Of the ARR", "arr_share:percent", bar=True),
+                        Column("Mean ARR", "average_arr:money"),
+                        Column("Mean score", "health:number"),
+                        Column("NRR", "nrr:percent"),
+                        Column("GRR", "grr:percent"),
+                    ),
+                    label="tiers",
+                ),
+                Chart("sizes"),
+            ),
+        ),
+        Section(
+            "concentration",
+            "How much depends on how few?",
+            (
+                "The {pareto_analysis.top_20_percent_customers:number} largest of "
+                "{pareto_analysis.n:number customer} pay {pareto_analysis.top_share:percent} of the "
+                "ARR: {pareto_analysis.tier_distribution}",
+            ),
+            (
+                Missing("Concentration", "pareto_analysis.top_20_percent_customers"),
+                Chart("lorenz", needs="pareto_analysis.top_share"),
+            ),
+        ),
+        Section(
+            "revenue",
+            "What became of last year’s ARR?",
+            (
+                "Of {retention.start:brief_money} a year ago {retention.nrr:percent} remains with the "
+                "same customers, {retention.grr:percent} without their expansion",
+                "{retention.churned:number} of {retention.cohort:number customer} churned",
+                "{year_on_year.up:number customer} moved to a higher tier, {year_on_year.down:number} "
+                "to a lower one",
+            ),
+            (
+                Missing("Retention of revenue", "retention"),
+                Chart(
+                    "waterfall",
+                    Table(
+                        "value_tiers",
+                        (Column("Tier a year ago", "tier_name"), *_movement("retention.")),
+                        label="tiers",
+                        where=lambda tier: tier.get("retention"),
+                    ),
+                    needs="retention",
+                ),
+                Within(
+                    "retention",
+                    (
+                        Facts(
+                            tuple(
+                                (f"All, {name.lower()}", f"{{{key}:money}}")
+                                for key, name in zip(MOVEMENT, MOVEMENT_NAMES, strict=True)
+                            )
+                        ),
+                    ),
+                ),
+                Chart("retention", needs="retention"),
+                Chart("moves", needs="retention"),
+            ),
+        ),
+        Section(
+            "capacity",
+            "How many managers does this take, and how many are there?",
+            blocks=_capacity,
+        ),
+        Section("churn", "How much ARR may churn?", _risk, _risk_blocks),
+        Section(
+            "growth",
+            "Where can it grow?",
+            blocks=(
+                Chart(
+                    "pipeline",
+                    Table(
+                        "value_tiers",
+                        (
+                            Column("Tier", "tier_name"),
+                            Column(
+                                "Potential", "expansion_pipeline.total_expansion_potential:money"
+                            ),
+                            Column("Seats", "expansion_pipeline.from_seats:money"),
+                            Column(
+                                "Premium features", "expansion_pipeline.from_premium_features:money"
+                            ),
+                            Column("Stated", "expansion_pipeline.from_customers_table:money"),
+                            Column(
+                                "Ready", "expansion_pipeline.high_probability_expansions:number"
+                            ),
+                            Column("Not known", "expansion_pipeline.unknown:number"),
+                            Column(
+                                "Idle seats, ARR", "expansion_pipeline.contraction_exposure:money"
+                            ),
+                        ),
+                        label="tiers",
+                        where=lambda tier: tier.get("expansion_pipeline"),
+                    ),
+                ),
+                Table(
+                    "frames.customers",
+                    (
+                        Column("Customer", "name"),
+                        Column("Tier", "tier"),
+                        Column("Potential", "potential:money"),
+                        Column("ARR", "arr:money"),
+                        Column("Score", "score:number"),
+                    ),
+                    "Ready to expand, most potential first",
+                    "customers",
+                    where=lambda customer: customer["ready"] is True,
+                    sort=largest_first("potential"),
+                ),
+            ),
+        ),
+        Section(
+            "actions",
+            "What to do?",
+            blocks=(
+                Points(
+                    "recommended_actions",
+                    "{page_item:prose}",
+                    ordered=True,
+                    empty="No rule asks for anything.",
+                ),
+            ),
+        ),
+    ),
+    method=METHOD,
+    method_facts=METHOD_FACTS,
+    portfolio=True,
+)

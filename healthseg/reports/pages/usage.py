@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from healthseg.reports.pages.common import CUSTOMER_ABOUT, NEXT_ACTIONS, portfolio_about
 from healthseg.reports.spec import (
     Card,
     Chart,
@@ -18,7 +19,7 @@ from healthseg.reports.spec import (
 )
 
 if TYPE_CHECKING:
-    from healthseg.tools.usage.result import PortfolioUsage, UsageEngagement
+    from healthseg.tools.usage.result import UsageEngagement
 
 TREND = Card(
     "Trend",
@@ -43,9 +44,6 @@ WEEKS = Table(
         Column("Gains ÷ losses", "pulse_ratio:number.2"),
     ),
     label="weeks",
-)
-NEXT_ACTIONS = Points(
-    "recommendations_detail", "{text:prose}", ordered=True, empty="No rule asks for anything."
 )
 
 
@@ -94,7 +92,7 @@ CUSTOMER = Page(
     about=(
         "{analysis_period.effective_start:day} to {analysis_period.effective_end:day_before}, "
         "{analysis_period.days:number day} by the clock of {analysis_period.timezone}",
-        "As of {as_of:day} · {client_id}",
+        CUSTOMER_ABOUT,
     ),
     cards=(
         Card(
@@ -328,23 +326,13 @@ def _customers(*columns: Column) -> tuple[Column, ...]:
     )
 
 
-def exclusions(usage: PortfolioUsage) -> str:
-    """As of when, and which customers are not counted."""
-    why = [
-        f"{{excluded.{reason}:number}} {reason.replace('_', ' ')}"
-        for reason, customers in usage.excluded.items()
-        if customers
-    ]
-    return "As of {as_of:day}" + (f" · not counted: {'; '.join(why)}" if why else "")
-
-
 PORTFOLIO = Page(
     tool="track_usage_engagement",
     kind="Portfolio usage",
     summary="The usage of all customers: where it dropped sharply, whose seats are idle, whether more "
     "users join than go dormant, and who depends on a single user.",
     title="The portfolio’s usage",
-    about=(exclusions,),
+    about=(portfolio_about,),
     cards=(
         Card(
             "Active in 30 days",

@@ -20,7 +20,13 @@ if TYPE_CHECKING:
 NO_ARR, NO_RATE = "no ARR is known", "its ARR's currency has no rate"
 NO_USAGE = "no ARR, seats or users are known"
 CUT_BY_RANK = "it is in no tier, or the tiers are cut by rank"
-DECIMALS = {"classified_by": 4, "share_of_arr": 4, "churn_probability": 4, "users_in_a_year": 1}
+DECIMALS = {
+    "arr_change": 4,
+    "classified_by": 4,
+    "share_of_arr": 4,
+    "churn_probability": 4,
+    "users_in_a_year": 1,
+}
 # figures of a customer and why one may be missing
 FIGURES = {
     "arr": "no table holds its ARR as of this date, or its currency has no rate",
@@ -29,6 +35,7 @@ FIGURES = {
     "to_next": f"{CUT_BY_RANK}, or its tier is the highest",
     "to_lower": f"{CUT_BY_RANK}, or its tier is the lowest",
     "arr_a_year_ago": "not known",
+    "arr_change": "no ARR of a year ago is known",
     "potential": NO_USAGE,
     "from_seats": NO_USAGE,
     "from_premium_features": "no features or entitlements are known",
@@ -107,6 +114,7 @@ def customer_frame(run: TierRun) -> pd.DataFrame:
     past = None if run.since is None else run.movements.reindex(frame.index)
     frame["tier_a_year_ago"] = None if past is None else past["tier_then"]
     frame["arr_a_year_ago"] = np.nan if past is None else past["start"]
+    frame["arr_change"] = frame["arr"] / frame["arr_a_year_ago"].where(lambda arr: arr > 0) - 1
     frame = frame.reset_index(drop=True).sort_values(
         ["arr", "client_id"],
         ascending=[False, True],

@@ -221,6 +221,7 @@ class CustomerValue(Part):
     to_lower: float | None = Field(description="Amount to its limit")
     tier_a_year_ago: str | None = Field(description="Tier a year ago")
     arr_a_year_ago: float | None = Field(description="ARR a year ago")
+    arr_change: float | None = Field(description="ARR now ÷ ARR a year ago − 1")
     potential: float | None = Field(description="Expansion potential, ARR")
     potential_interval: Interval = Field(description="Interval of the potential, ARR")
     potential_source: str | None = Field(description="usage and peers, or customers table")

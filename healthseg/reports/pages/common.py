@@ -1,0 +1,30 @@
+"""What several pages show alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from healthseg.charts.formats import is_missing
+from healthseg.reports.spec import Points, Row
+
+NEXT_ACTIONS = Points(
+    "recommendations_detail", "{text:prose}", ordered=True, empty="No rule asks for anything."
+)
+CUSTOMER_ABOUT = "As of {as_of:day} · {client_id}"
+NO_CUSTOMER = "no client_id was given"
+
+
+def portfolio_about(result: Any) -> str:
+    """As of when, and which customers are not counted."""
+    why = [
+        f"{{excluded.{reason}:number}} {reason.replace('_', ' ')}"
+        for reason, customers in result.excluded.items()
+        if customers
+    ]
+    return "As of {as_of:day}" + (f" · not counted: {'; '.join(why)}" if why else "")
+
+
+def largest_first(column: str) -> Callable[[Row], float]:
+    """Rows by a column, the largest first, those without it last."""
+    return lambda row: float("inf") if is_missing(row[column]) else -row[column]
