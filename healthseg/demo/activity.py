@@ -12,10 +12,9 @@ import pyarrow as pa
 from scipy.special import ndtri
 
 from healthseg.demo import oracle
-from healthseg.demo.adoption import Adoption
-from healthseg.demo.customers import Customers, Latents, Users, autoregression
+from healthseg.demo.customers import Users, autoregression
 from healthseg.demo.scenarios import DAY_MS, HOUR_MS, World, epoch_day
-from healthseg.demo.schema import FEATURE_NAMES
+from healthseg.demo.schema import API, FEATURE_NAMES, UI
 
 if TYPE_CHECKING:
     from healthseg.demo.portfolio import Batch
@@ -75,7 +74,6 @@ DIP_SEATS = 18
 MORE_EVENTS = 4.3
 # of a session: with starts two clock hours apart, a gap of 30 minutes stays
 LONGEST_MS = 28 * 60_000
-UI, API = 0, 1
 # by persona and feature
 TASTE = np.array(
     [
@@ -113,8 +111,9 @@ class Rhythms:
         return np.searchsorted(shifted, uniform + profile, side="right") - 24 * profile
 
 
-def draw_rhythms(world: World, customers: Customers) -> Rhythms:
-    rng, count = world.random("rhythms"), customers.count
+def draw_rhythms(batch: Batch) -> Rhythms:
+    world = batch.world
+    rng, count = world.random("rhythms"), batch.customers.count
     profile = rng.choice(len(HOUR_PROFILES), count, p=PROFILE_SHARES)
     peak = np.where(rng.random(count) < PEAK_SHARE, rng.integers(0, 5, count), -1)
     if not world.planted:
@@ -145,8 +144,9 @@ class Anomalies:
         )
 
 
-def draw_anomalies(world: World, customers: Customers) -> Anomalies:
-    activity, volume = np.ones((2, customers.count, world.days), np.float32)
+def draw_anomalies(batch: Batch) -> Anomalies:
+    world = batch.world
+    activity, volume = np.ones((2, batch.customers.count, world.days), np.float32)
     holidays, portfolio = _holidays(world), _portfolio_anomalies(world)
     calendar = sorted(
         holidays + [(first, last, label) for first, last, _, _, label in portfolio if label]
@@ -160,7 +160,7 @@ def draw_anomalies(world: World, customers: Customers) -> Anomalies:
     for first, last, factor, kind, _ in portfolio:
         if kind != "gap":
             activity[:, first : last + 1] *= factor
-    clients = _client_anomalies(world, customers)
+    clients = _client_anomalies(batch)
     for client, first, last, factor, kind in clients:
         (volume if kind == "spike" else activity)[client, first : last + 1] *= factor
     return Anomalies(activity, volume, calendar, portfolio, clients)
@@ -185,7 +185,8 @@ def _portfolio_anomalies(world: World) -> list[PortfolioAnomaly]:
     return rows
 
 
-def _client_anomalies(world: World, customers: Customers) -> list[tuple[int, int, int, float, str]]:
+def _client_anomalies(batch: Batch) -> list[tuple[int, int, int, float, str]]:
+    world, customers = batch.world, batch.customers
     rng, rows = world.random("incidents"), []
     chosen = np.flatnonzero(rng.random(customers.count) < CLIENT_ANOMALY_SHARE)
     for client in chosen.tolist():
@@ -228,27 +229,24 @@ class Events:
     def where(self, mask: np.ndarray) -> Events:
         return Events(*(getattr(self, column.name)[mask] for column in fields(self)))
 
+    def until(self, until: np.ndarray) -> Events:
+        """The events before these days of the customers."""
+        return self.where(self.day < until[self.client])
+
     def joined(self, other: Events) -> Events:
         pairs = ((getattr(self, each.name), getattr(other, each.name)) for each in fields(self))
         return Events(*(np.concatenate(pair) for pair in pairs))
 
 
-def draw_events(
-    world: World,
-    customers: Customers,
-    users: Users,
-    latents: Latents,
-    rhythms: Rhythms,
-    anomalies: Anomalies,
-    adoption: Adoption,
-) -> Events:
+def draw_events(batch: Batch) -> Events:
     """All events of persons as if nobody churned, ordered by user, day and time."""
-    user, day = _active_days(world, users, latents, rhythms, anomalies)
+    world, users, anomalies = batch.world, batch.users, batch.anomalies
+    user, day = _active_days(batch)
     rng, client = world.random("sessions"), users.client[user]
-    liking = latents.of("sessions")[client, day // 7 if world.planted else 0]
-    place, hour = _session_starts(rng, client, rhythms, 1 / (1 + np.exp(1.6 - 1.25 * liking)))
+    liking = batch.latents.of("sessions")[client, day // 7 if world.planted else 0]
+    place, hour = _session_starts(rng, client, batch.rhythms, 1 / (1 + np.exp(1.6 - 1.25 * liking)))
     user, day, client = user[place], day[place], client[place]
-    main, other = _session_features(rng, world, client, day, users.persona[user], adoption)
+    main, other = _session_features(rng, batch, client, day, users.persona[user])
     volume = anomalies.volume[client, day] * np.where(users.champion[user], 1.6, 1.0)
     more = np.minimum(rng.geometric(1 / (1 + MORE_EVENTS), len(day)) - 1, 60)
     count = np.maximum(1, ((1 + more) * volume).round().astype(int))
@@ -256,7 +254,7 @@ def draw_events(
     rows = len(session)
     order = np.arange(rows) - (np.cumsum(count) - count)[session]
     clock_ms = hour * HOUR_MS + rng.integers(0, HOUR_MS, len(day))
-    start_ms = world.utc_ms(day, clock_ms, customers.zone[client])
+    start_ms = world.utc_ms(day, clock_ms, batch.customers.zone[client])
     length = np.minimum(rng.exponential(13 * 60_000, len(day)) + 20_000, LONGEST_MS - 2_000)
     share = (order + rng.random(rows, np.float32) * (order > 0)) / count[session]
     utc_ms = start_ms[session] + (share * length[session]).astype(np.int64) + order
@@ -268,31 +266,31 @@ def draw_events(
         name=np.searchsorted(np.cumsum(EVENT_SHARES), rng.random(rows, np.float32)).astype(np.int8),
         session=session,
         utc_ms=utc_ms,
-        day=world.local_day(utc_ms, customers.zone[client][session]).astype(np.int32),
+        day=world.local_day(utc_ms, batch.customers.zone[client][session]).astype(np.int32),
         source=np.full(rows, UI, np.int8),
         calls=np.zeros(rows, np.int32),
         seconds=np.zeros(rows, np.int32),
     )
-    return events.where(_within_portfolio(events, world, anomalies))
+    return events.where(_within_portfolio(batch, events))
 
 
-def _active_days(
-    world: World, users: Users, latents: Latents, rhythms: Rhythms, anomalies: Anomalies
-) -> tuple[np.ndarray, np.ndarray]:
+def _active_days(batch: Batch) -> tuple[np.ndarray, np.ndarray]:
     """(user, day) pairs on which the user is active."""
+    world, users = batch.world, batch.users
     rng, day = world.random("user_days"), np.arange(world.days)
-    frequency = 0.62 * latents.of("frequency")[:, day // 7 if world.planted else slice(1)]
-    by_client = frequency + rhythms.weekday_log_odds(world)
+    frequency = 0.62 * batch.latents.of("frequency")[:, day // 7 if world.planted else slice(1)]
+    by_client = frequency + batch.rhythms.weekday_log_odds(world)
     log_odds = by_client[users.client] + users.base[:, None].astype(np.float32)
-    chance = anomalies.activity[users.client] / (1 + np.exp(-log_odds))
+    chance = batch.anomalies.activity[users.client] / (1 + np.exp(-log_odds))
     present = (day >= users.created[:, None]) & (day < users.left[:, None])
-    present &= _in_use(rng, world, users, latents)[:, day // 7]
+    present &= _in_use(rng, batch)[:, day // 7]
     user, active_day = np.nonzero(present & (rng.random(chance.shape, np.float32) < chance))
     return user, active_day
 
 
-def _in_use(rng: np.random.Generator, world: World, users: Users, latents: Latents) -> np.ndarray:
+def _in_use(rng: np.random.Generator, batch: Batch) -> np.ndarray:
     """Users × weeks: whether the user is in a spell of use."""
+    world, users = batch.world, batch.users
     if not world.planted:
         return np.ones((users.count, world.weeks), bool)
     own = autoregression(rng, world.weeks, (users.count,), memory_days=70)
@@ -301,7 +299,7 @@ def _in_use(rng: np.random.Generator, world: World, users: Users, latents: Laten
         colleagues = np.bincount(users.client)[users.client]
         own = np.broadcast_to(ndtri((users.serial - 0.5) / colleagues)[:, None], own.shape)
     liking = np.where(users.champion, 9, 0.80)[:, None]
-    return own + 1.0 * latents.of("breadth")[users.client] + liking > 0
+    return own + 1.0 * batch.latents.of("breadth")[users.client] + liking > 0
 
 
 def _session_starts(
@@ -325,18 +323,14 @@ def _session_starts(
 
 
 def _session_features(
-    rng: np.random.Generator,
-    world: World,
-    client: np.ndarray,
-    day: np.ndarray,
-    persona: np.ndarray,
-    adoption: Adoption,
+    rng: np.random.Generator, batch: Batch, client: np.ndarray, day: np.ndarray, persona: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """The main feature of each session, and the other one, which differs in a third of the cases."""
-    active = adoption.active(world.days)
+    world = batch.world
+    active = batch.adoption.active(world.days)
     active[:, :, 0] |= ~active.any(axis=2)
     active = active[client, day]
-    weights = adoption.weights[client, day // 7] * active
+    weights = batch.adoption.weights[client, day // 7] * active
     if world.planted:
         weights *= TASTE.astype(np.float32)[persona]
     weights = np.where(weights.sum(axis=1, keepdims=True) > 0, weights, active)
@@ -351,15 +345,17 @@ def _session_features(
     return main, np.where(rng.random(len(client)) < 0.32, pick(), main)
 
 
-def _within_portfolio(events: Events, world: World, anomalies: Anomalies) -> np.ndarray:
+def _within_portfolio(batch: Batch, events: Events) -> np.ndarray:
     """Both the UTC day and the account's day lie in the portfolio, and the UTC day was loaded."""
+    world = batch.world
     utc_day = events.utc_ms // DAY_MS - world.start
     within = (utc_day >= 0) & (utc_day < world.days) & (events.day >= 0) & (events.day < world.days)
-    return within & anomalies.loaded(utc_day)
+    return within & batch.anomalies.loaded(utc_day)
 
 
-def draw_calls(world: World, customers: Customers, anomalies: Anomalies, light: bool) -> Events:
+def draw_calls(batch: Batch, light: bool) -> Events:
     """API calls, aggregated by the sender: twice a day, the nightly run always at 23:30 UTC."""
+    world, customers = batch.world, batch.customers
     rng = world.random("calls")
     client, day = np.nonzero(customers.uses_api[:, None] & customers.signed_up(world.days))
     calls = rng.poisson(20 + 2 * customers.seats[client]) + 1
@@ -381,7 +377,7 @@ def draw_calls(world: World, customers: Customers, anomalies: Anomalies, light: 
         calls=calls.astype(np.int32),
         seconds=np.zeros(len(client), np.int32),
     )
-    return events.where(_within_portfolio(events, world, anomalies))
+    return events.where(_within_portfolio(batch, events))
 
 
 def light_events(events: Events) -> Events:

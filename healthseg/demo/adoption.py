@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow as pa
 
 from healthseg.demo import oracle
-from healthseg.demo.customers import Customers, Latents, Users, autoregression
+from healthseg.demo.customers import Customers, Users, autoregression
 from healthseg.demo.scenarios import World, before
 from healthseg.demo.schema import (
     BLOCKERS,
@@ -83,19 +83,20 @@ class Adoption:
         return (day >= intended) & ((day < abandoned) | (day >= readopted))
 
 
-def draw_adoption(world: World, customers: Customers, latents: Latents) -> Adoption:
+def draw_adoption(batch: Batch) -> Adoption:
+    world, customers = batch.world, batch.customers
     rng, start = world.random("adoption"), np.maximum(customers.signup[:, None], RELEASED)
     plan, upgraded = customers.plan[:, None], np.maximum(start, customers.upgraded[:, None])
     eligible = np.where(plan + 1 >= LEAST_PLAN, np.minimum(upgraded, NEVER), NEVER)
     eligible = np.where(plan >= LEAST_PLAN, start, eligible)
-    intended, path = _intended(rng, world, customers, latents, eligible)
+    intended, path = _intended(rng, batch, eligible)
     abandons = (rng.random(intended.shape) < ABANDON_SHARE) & (intended < world.days - 150)
     abandons &= world.planted and not world.segments
     abandons[:, :3] = False
     abandoned = np.maximum(intended, 0) + rng.integers(60, 140, intended.shape)
     readopts = abandons & (rng.random(intended.shape) < READOPT_SHARE)
     readopted = abandoned + rng.integers(45, 110, intended.shape)
-    breadth, own = latents.of("features")[:, :, None], np.zeros(1, np.float32)
+    breadth, own = batch.latents.of("features")[:, :, None], np.zeros(1, np.float32)
     if world.planted:
         own = autoregression(rng, world.weeks, intended.shape).transpose(0, 2, 1)
     pull = SEGMENT_PULL if world.segments else PULL
@@ -112,19 +113,16 @@ def draw_adoption(world: World, customers: Customers, latents: Latents) -> Adopt
 
 
 def _intended(
-    rng: np.random.Generator,
-    world: World,
-    customers: Customers,
-    latents: Latents,
-    eligible: np.ndarray,
+    rng: np.random.Generator, batch: Batch, eligible: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """The first day of use, and the planted path that leads there."""
+    world = batch.world
     path = np.full(eligible.shape, None, object)
     wait = WAIT_DAYS * np.exp(rng.normal(0, 0.7, eligible.shape))
-    liking = latents.of("features")[:, :1] * 0.5 * world.planted
+    liking = batch.latents.of("features")[:, :1] * 0.5 * world.planted
     odds = np.log(TAKE_UP / (1.0001 - TAKE_UP)) + liking + rng.logistic(0, 1, eligible.shape)
     if world.scenario.size_on_adoption:
-        size, code = (np.log(customers.seats) - 2.3) / 0.82, FEATURE_CODE[CONFOUNDED]
+        size, code = (np.log(batch.customers.seats) - 2.3) / 0.82, FEATURE_CODE[CONFOUNDED]
         usual = np.log(TAKE_UP[code] / (1 - TAKE_UP[code]))
         odds[:, code] += world.scenario.size_on_adoption * size - usual
     takes_up = (odds >= 0) | world.segments
@@ -174,11 +172,12 @@ def _plant_sequences(
             path[chosen, code] = name
 
 
-def draw_milestones(world: World, customers: Customers) -> pd.DataFrame:
+def draw_milestones(batch: Batch) -> pd.DataFrame:
     """A row per customer and milestone that somebody enters by hand, as if nobody churned.
 
     The table's columns with codes and day numbers.
     """
+    world, customers = batch.world, batch.customers
     rng, parts = world.random("milestones"), []
     finished: dict[str, np.ndarray] = {}
     for code, (milestone_id, _, _, _, required, depends_on, by_events, _) in enumerate(MILESTONES):

@@ -11,7 +11,6 @@ import pyarrow.compute as pc
 
 from healthseg.demo import oracle
 from healthseg.demo.adoption import CONFOUNDED, SEQUENCES
-from healthseg.demo.customers import Customers
 from healthseg.demo.scenarios import STEP_DAYS, Scenario, World, before
 from healthseg.demo.schema import (
     FEATURE_CODE,
@@ -182,21 +181,21 @@ def logistic(log_odds: np.ndarray) -> np.ndarray:
     return 1 / (1 + np.exp(-log_odds))
 
 
-def draw_churn(values: dict[str, np.ndarray], customers: Customers, world: World) -> Churn:
-    rng, scenario, count = world.random("exits"), world.scenario, customers.count
+def draw_churn(batch: Batch) -> Churn:
+    world, values, count = batch.world, batch.drivers, batch.customers.count
+    rng, scenario = world.random("exits"), world.scenario
     log_odds = measured_log_odds(values, world)
     frailty = rng.normal(0, 1, count) * scenario.frailty_sd
     hazard = logistic(log_odds + frailty[:, None])
-    at_risk, step, decided = _decisions(rng, hazard, customers, world)
+    at_risk, step, decided = _decisions(rng, batch, hazard)
     gives_notice = rng.random(count) < NOTICE_SHARE
     lag = rng.integers(NOTICE_DAYS[0], NOTICE_DAYS[1] + 1, count)
     churned = np.where(decided < NEVER, decided + np.where(gives_notice, lag, 0), NEVER)
     nodes, posterior = _frailty_posterior(log_odds, at_risk, scenario.frailty_sd)
     expected = (logistic(log_odds[:, :, None] + nodes) * posterior).sum(axis=2)
     parts = [*contributions(values, world).values()]
-    p90, p90_mc_se = _three_steps(
-        world, customers, parts, log_odds, at_risk, nodes, np.cumsum(posterior, axis=2)
-    )
+    frailties = nodes, np.cumsum(posterior, axis=2)
+    p90, p90_mc_se = _three_steps(batch, parts, log_odds, at_risk, *frailties)
     return Churn(
         log_odds,
         frailty,
@@ -214,15 +213,16 @@ def draw_churn(values: dict[str, np.ndarray], customers: Customers, world: World
 
 
 def _decisions(
-    rng: np.random.Generator, hazard: np.ndarray, customers: Customers, world: World
+    rng: np.random.Generator, batch: Batch, hazard: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Who is at risk in each step, in which step each customer decides to churn, and the day."""
+    customers, steps = batch.customers, batch.world.steps
     at_risk, step_of = np.zeros(hazard.shape, bool), np.full(customers.count, -1)
     uniform = rng.random(hazard.shape)
-    for place, step in enumerate(world.steps):
+    for place, step in enumerate(steps):
         at_risk[:, place] = (step_of < 0) & (customers.signup <= step - 1)
         step_of[at_risk[:, place] & (uniform[:, place] < hazard[:, place])] = place
-    day = world.steps[step_of] + rng.integers(0, STEP_DAYS, customers.count)
+    day = steps[step_of] + rng.integers(0, STEP_DAYS, customers.count)
     return at_risk, step_of, np.where(step_of < 0, NEVER, day)
 
 
@@ -239,8 +239,7 @@ def _frailty_posterior(
 
 
 def _three_steps(
-    world: World,
-    customers: Customers,
+    batch: Batch,
     parts: list[np.ndarray],
     log_odds: np.ndarray,
     at_risk: np.ndarray,
@@ -253,8 +252,8 @@ def _three_steps(
     the generator has: a linear mean given the parts of this step and the mean so far, and residuals
     of paths with a similar mean, since those who do badly also vary more.
     """
-    rng = world.random("continuations")
-    known = customers.signup[:, None] <= world.steps - 1
+    world, rng = batch.world, batch.world.random("continuations")
+    known = batch.customers.signup[:, None] <= world.steps - 1
     so_far = np.cumsum(log_odds * known, axis=1) / np.maximum(np.cumsum(known, axis=1), 1)
     drifted = np.broadcast_to(_after_drift(world) * 1.0, log_odds.shape)
     features = np.stack([*parts, so_far, drifted], axis=2)

@@ -9,8 +9,6 @@ import pandas as pd
 import pyarrow as pa
 
 from healthseg.demo import oracle
-from healthseg.demo.adoption import Adoption
-from healthseg.demo.customers import Customers, Latents, Users
 from healthseg.demo.scenarios import HOUR_MS, World
 from healthseg.demo.schema import (
     CHANNELS,
@@ -57,25 +55,26 @@ def _topic_law(world: World) -> np.ndarray:
 
 
 def _arrivals(
-    rng: np.random.Generator, world: World, customers: Customers, rate_per_day: np.ndarray
+    rng: np.random.Generator, batch: Batch, rate_per_day: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """(customer, day) of a Poisson stream, in order."""
-    count = rng.poisson(rate_per_day * customers.signed_up(world.days))
+    world = batch.world
+    count = rng.poisson(rate_per_day * batch.customers.signed_up(world.days))
     client, day = np.nonzero(count)
     return np.repeat(client, count[client, day]), np.repeat(day, count[client, day])
 
 
 def _working_hours(
     rng: np.random.Generator,
-    world: World,
-    customers: Customers,
+    batch: Batch,
     client: np.ndarray,
     day: np.ndarray,
     hours: tuple[int, int] = (8, 18),
 ) -> np.ndarray:
     """UTC milliseconds, to the second, of a moment in local working hours."""
+    world = batch.world
     seconds = rng.integers(hours[0] * 3600, hours[1] * 3600, len(day))
-    return world.utc_ms(day, seconds * 1_000, customers.zone[client])
+    return world.utc_ms(day, seconds * 1_000, batch.customers.zone[client])
 
 
 def _topics(rng: np.random.Generator, client: np.ndarray, law: np.ndarray) -> np.ndarray:
@@ -88,24 +87,23 @@ def _topics(rng: np.random.Generator, client: np.ndarray, law: np.ndarray) -> np
     return topic
 
 
-def draw_tickets(
-    world: World, customers: Customers, users: Users, latents: Latents, adoption: Adoption
-) -> pd.DataFrame:
+def draw_tickets(batch: Batch) -> pd.DataFrame:
     """The table's columns with codes and UTC milliseconds, as if nobody churned."""
+    world, customers = batch.world, batch.customers
     rng = world.random("tickets")
-    well = np.repeat(latents.of("support"), 7, axis=1)[:, : world.days]
+    well = np.repeat(batch.latents.of("support"), 7, axis=1)[:, : world.days]
     rate = 0.050 * (customers.seats[:, None] / 10) ** 0.55 * np.exp(-0.75 * well)
     rate = np.where(customers.withheld["tickets"][:, None], 0, rate)
-    client, day = _arrivals(rng, world, customers, rate)
+    client, day = _arrivals(rng, batch, rate)
     count, pressure = len(day), -well[client, day]
     edges = np.array([-0.6, 0.85, 1.8]) - 0.45 * pressure[:, None]
     severity = (rng.normal(0, 1, count)[:, None] > edges).sum(axis=1)
     hours = MEDIAN_HOURS[severity] * np.exp(rng.normal(0, 0.8, count) + 0.65 * pressure)
     hours = hours * (HOURS_RATIO_PER_MONTH ** (day / 30.4) if world.planted else 1)
-    opened = _working_hours(rng, world, customers, client, day)
-    user = users.pick(rng, client, day)
+    opened = _working_hours(rng, batch, client, day)
+    user = batch.users.pick(rng, client, day)
     feature = rng.integers(0, len(FEATURE_NAMES), count)
-    has_feature = (adoption.intended[client, feature] <= day) & (rng.random(count) < 0.75)
+    has_feature = (batch.adoption.intended[client, feature] <= day) & (rng.random(count) < 0.75)
     mood = 4.1 - 0.45 * pressure - 0.25 * np.log(hours / 24) + rng.normal(0, 0.8, count)
     response_hours = np.minimum(np.exp(rng.normal(0.8, 0.9, count)), hours * 0.8)
     return pd.DataFrame(
@@ -123,26 +121,25 @@ def draw_tickets(
     )
 
 
-def draw_surveys(
-    world: World, customers: Customers, users: Users, latents: Latents
-) -> pd.DataFrame:
+def draw_surveys(batch: Batch) -> pd.DataFrame:
     """The table's columns with codes and UTC milliseconds, as if nobody churned."""
+    world, customers = batch.world, batch.customers
     rng, parts, day = world.random("surveys"), [], np.arange(world.days)
     paused = (day >= SURVEY_GAP[0]) & (day < SURVEY_GAP[1])
     for kind, every in (("nps", NPS_EVERY_DAYS), ("csat", CSAT_EVERY_DAYS)):
         rate = np.where(customers.withheld["surveys"], 0, (customers.seats / 10) ** 0.6 / every)
-        client, day = _arrivals(rng, world, customers, rate[:, None] * np.where(paused, 0, 1))
+        client, day = _arrivals(rng, batch, rate[:, None] * np.where(paused, 0, 1))
         count = len(day)
-        mood = latents.of("satisfaction")[client, day // 7] + rng.normal(0, 0.9, count)
+        mood = batch.latents.of("satisfaction")[client, day // 7] + rng.normal(0, 0.9, count)
         nps, csat = np.clip(np.round(7.6 + 1.7 * mood), 0, 10), np.round(3.9 + 0.7 * mood)
-        user = users.pick(rng, client, day)
+        user = batch.users.pick(rng, client, day)
         has_feature = (rng.random(count) < 0.3) & (kind == "csat")
         columns = {
             "client": client,
             "kind": kind,
             "score": (nps if kind == "nps" else np.clip(csat, 1, 5)).astype(np.int64),
             "feature": np.where(has_feature, rng.integers(0, 6, count), -1),
-            "responded_at": _working_hours(rng, world, customers, client, day),
+            "responded_at": _working_hours(rng, batch, client, day),
             "user": user,
         }
         parts.append(pd.DataFrame(columns))
@@ -159,22 +156,23 @@ def _p_open(
     return 1 / (1 + np.exp(-(odds + extra * world.planted)))
 
 
-def draw_messages(world: World, customers: Customers, users: Users) -> pd.DataFrame:
+def draw_messages(batch: Batch) -> pd.DataFrame:
     """The table's columns with codes and UTC milliseconds (-1: never), and day, as if nobody churned."""
+    world = batch.world
     rng = world.random("messages")
-    days = customers.signed_up(world.days) & (world.weekdays < 5)
+    days = batch.customers.signed_up(world.days) & (world.weekdays < 5)
     count = rng.poisson(MESSAGES_PER_WEEK[:, None, None] / 5 * days)
     channel, client, day = np.nonzero(count)
     order = np.lexsort((channel, day, client))
     channel, client, day = channel[order], client[order], day[order]
     size = len(day)
     content = rng.integers(0, len(CONTENTS), size)
-    sent = _working_hours(rng, world, customers, client, day, (9, 16))
+    sent = _working_hours(rng, batch, client, day, (9, 16))
     opens = rng.random(size) < _p_open(channel, content, world.weekdays[day], world)
     clicks = opens & (rng.random(size) < P_CLICK_IF_OPENED[channel])
     opened = sent + (rng.exponential(9, size) * HOUR_MS).astype(np.int64) + 60_000
     clicked = opened + rng.integers(5_000, 600_000, size)
-    user = users.pick(rng, client, day)
+    user = batch.users.pick(rng, client, day)
     has_feature = (content < 3) & (rng.random(size) < 0.5)
     feature = np.where(has_feature, rng.integers(5, len(FEATURE_NAMES), size), -1)
     return pd.DataFrame(

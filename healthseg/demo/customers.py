@@ -146,8 +146,9 @@ def draw_customers(world: World, first: int, count: int) -> Customers:
     )
 
 
-def draw_csm_changes(world: World, customers: Customers) -> np.ndarray:
+def draw_csm_changes(batch: Batch) -> np.ndarray:
     """The day on which a customer moves to the next manager."""
+    world, customers = batch.world, batch.customers
     rng = world.random("csm")
     moves = rng.random(customers.count) < 0.12
     day = customers.first_day + rng.integers(30, 400, customers.count)
@@ -197,8 +198,9 @@ def _path(rng: np.random.Generator, count: int, world: World) -> np.ndarray:
     return np.sqrt(STATIC_SHARE) * static + changing
 
 
-def draw_latents(world: World, customers: Customers) -> tuple[Latents, pd.DataFrame]:
+def draw_latents(batch: Batch) -> tuple[Latents, pd.DataFrame]:
     """The paths, with the effects of the interventions, and the interventions."""
+    world, customers = batch.world, batch.customers
     rng, count = world.random("latents"), customers.count
     common = _path(rng, count, world)
     paths = np.empty((count, world.weeks, len(PATHS)), np.float32)
@@ -289,7 +291,8 @@ class Users:
         return np.where((self.created[user] <= day) & (day < self.left[user]), user, -1)
 
 
-def draw_users(world: World, customers: Customers) -> Users:
+def draw_users(batch: Batch) -> Users:
+    world, customers = batch.world, batch.customers
     rng, seats = world.random("users"), customers.seats
     founders = np.maximum(2, (seats * rng.uniform(0.85, 1.10, len(seats))).round().astype(int))
     joiners = rng.poisson(seats * JOINERS_PER_SEAT * world.days / 548) * world.planted

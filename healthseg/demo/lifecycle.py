@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from healthseg.demo.customers import SEAT_PRICE, Customers, Latents
+from healthseg.demo.customers import SEAT_PRICE, Customers
 from healthseg.demo.scenarios import STEP_DAYS, World, before
 from healthseg.demo.schema import NEVER
 
@@ -86,11 +86,12 @@ class Contracts:
         return out
 
 
-def draw_contracts(world: World, customers: Customers, monthly_users: np.ndarray) -> Contracts:
+def draw_contracts(batch: Batch, monthly_users: np.ndarray) -> Contracts:
     """``monthly_users`` is customers × days."""
+    world, customers = batch.world, batch.customers
     rng, signup = world.random("money"), customers.signup
-    p_expand, expanded, changes = _seat_changes(rng, world, customers, monthly_users)
-    rows = _contract_rows(customers, _changes(world, customers, changes))
+    p_expand, expanded, changes = _seat_changes(rng, batch, monthly_users)
+    rows = _contract_rows(customers, _changes(batch, changes))
     early = rng.integers(0, 25, len(rows))
     rows["signed_on"] = rows["starts_on"] - early * (rows["reason"] == "renewal")
     rows = rows[rows["signed_on"] < world.days].reset_index(drop=True)
@@ -103,9 +104,10 @@ def draw_contracts(world: World, customers: Customers, monthly_users: np.ndarray
 
 
 def _seat_changes(
-    rng: np.random.Generator, world: World, customers: Customers, monthly_users: np.ndarray
+    rng: np.random.Generator, batch: Batch, monthly_users: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, list[tuple]]:
     """Step by step: more seats where nearly all are used, fewer at a renewal where few are."""
+    world, customers = batch.world, batch.customers
     count, signup, seats = customers.count, customers.signup, customers.seats.astype(float)
     p_expand = np.zeros((count, len(world.steps)))
     expanded = np.full(p_expand.shape, NEVER)
@@ -132,8 +134,9 @@ def _seat_changes(
     return p_expand, expanded, changes
 
 
-def _changes(world: World, customers: Customers, seat_changes: list[tuple]) -> list[tuple]:
+def _changes(batch: Batch, seat_changes: list[tuple]) -> list[tuple]:
     """All dated changes of terms in order: client, day, seats or None, plan or None, reason."""
+    world, customers = batch.world, batch.customers
     rows = list(seat_changes)
     for client in range(customers.count):
         signup, plan = int(customers.signup[client]), int(customers.plan[client])
@@ -173,10 +176,9 @@ def _arr_moves(contracts: pd.DataFrame, days: int) -> pd.DataFrame:
     return rows.reset_index(drop=True)
 
 
-def draw_invoices(
-    world: World, customers: Customers, contracts: Contracts, latents: Latents
-) -> pd.DataFrame:
+def draw_invoices(batch: Batch) -> pd.DataFrame:
     """The table's columns with codes and day numbers, as if nobody churned."""
+    world, customers = batch.world, batch.customers
     rng = world.random("invoices")
     clients: list[np.ndarray] = []
     days: list[np.ndarray] = []
@@ -188,13 +190,15 @@ def draw_invoices(
         clients.append(np.full(len(days[-1]), billed))
     client, issued = np.concatenate(clients), np.concatenate(days)
     rows = pd.DataFrame({"client": client, "issued_on": issued, "due_on": issued + 30})
-    terms = contracts.rows.sort_values("starts_on", kind="stable")[["client", "starts_on", "arr"]]
+    terms = batch.contracts.rows.sort_values("starts_on", kind="stable")[
+        ["client", "starts_on", "arr"]
+    ]
     by_day = rows.reset_index().sort_values("issued_on", kind="stable")
     with_terms = pd.merge_asof(
         by_day, terms, left_on="issued_on", right_on="starts_on", by="client"
     )
     arr = with_terms.set_index("index")["arr"].reindex(rows.index).to_numpy()
-    well = latents.of("payment")[client, np.clip(issued // 7, 0, world.weeks - 1)]
+    well = batch.latents.of("payment")[client, np.clip(issued // 7, 0, world.weeks - 1)]
     late = np.exp(2.1 - 0.9 * well + rng.normal(0, 0.6, len(rows))) - 8
     very_late = rng.random(len(rows)) < 0.015 * np.exp(-0.8 * well)
     delay = np.where(very_late, rng.integers(60, 150, len(rows)), np.clip(late, -25, 90))
@@ -203,8 +207,9 @@ def draw_invoices(
     return rows
 
 
-def draw_stages(world: World, customers: Customers) -> pd.DataFrame:
+def draw_stages(batch: Batch) -> pd.DataFrame:
     """Spells with entered_at, left_at and recorded_at as day numbers, as if nobody churned."""
+    world, customers = batch.world, batch.customers
     rng, signup = world.random("stages"), customers.signup
     old = signup < -STAGES_BACK_DAYS
     recent = np.where(rng.random(customers.count) < 0.6, "onboarding", "trial")

@@ -17,7 +17,14 @@ import pandas as pd
 import pyarrow as pa
 
 from healthseg.demo import activity, adoption, churn, contact, customers, lifecycle, oracle
-from healthseg.demo.customers import Customers, Latents, Users
+from healthseg.demo.customers import (
+    Customers,
+    Latents,
+    Users,
+    draw_customers,
+    draw_latents,
+    draw_users,
+)
 from healthseg.demo.dirt import CSV_TABLES, write_dirt
 from healthseg.demo.scenarios import (
     DAY_MS,
@@ -27,7 +34,6 @@ from healthseg.demo.scenarios import (
     Scenario,
     World,
     before,
-    epoch_day,
     scenario_named,
     timeline,
 )
@@ -35,14 +41,16 @@ from healthseg.demo.schema import (
     CSM_CONTACTS,
     CSM_IDS,
     CSM_TIERS,
-    EVENT_NAMES,
+    EVENT_ROW,
     FEATURE_NAMES,
     FEATURES,
     INDUSTRIES,
     RELEASED,
+    SPOOL,
     TABLES,
     TRUTH,
     VOCABULARY,
+    EventWriter,
     labels,
     write_json,
     write_parquet,
@@ -53,7 +61,6 @@ from healthseg.errors import InvalidParameters
 BATCH_CLIENTS = 250
 # numbers reserved for each customer's sessions
 SESSIONS_PER_CLIENT = 10**7
-SPOOL = ".spool"
 # a live customer with all inputs has this number wherever the portfolio is that large
 KNOWN_CLIENT, KNOWN_TENURE_DAYS = 123, 200
 # quartiles by industry, of nothing but these numbers
@@ -68,25 +75,25 @@ SUBJECTS = (customers, activity, adoption, lifecycle, contact, churn)
 
 @dataclass
 class Batch:
-    """All of some customers. Events and counts are cut at churn; tickets, surveys, … are not."""
+    """All of some customers, filled step by step. Events and counts end at churn; the frames don't."""
 
     world: World
     customers: Customers
-    latents: Latents
-    interventions: pd.DataFrame
-    users: Users
-    rhythms: activity.Rhythms
-    anomalies: activity.Anomalies
-    adoption: adoption.Adoption
-    persons: activity.Events
-    contracts: lifecycle.Contracts
-    invoices: pd.DataFrame
-    tickets: pd.DataFrame
-    surveys: pd.DataFrame
-    inputs: oracle.Inputs
-    drivers: dict[str, np.ndarray]
-    churn: churn.Churn
+    latents: Latents = field(init=False)
+    interventions: pd.DataFrame = field(init=False)
+    users: Users = field(init=False)
+    rhythms: activity.Rhythms = field(init=False)
+    anomalies: activity.Anomalies = field(init=False)
+    adoption: adoption.Adoption = field(init=False)
+    persons: activity.Events = field(init=False)
     calls: activity.Events = field(init=False)
+    contracts: lifecycle.Contracts = field(init=False)
+    invoices: pd.DataFrame = field(init=False)
+    tickets: pd.DataFrame = field(init=False)
+    surveys: pd.DataFrame = field(init=False)
+    inputs: oracle.Inputs = field(init=False)
+    drivers: dict[str, np.ndarray] = field(init=False)
+    churn: churn.Churn = field(init=False)
     stages: pd.DataFrame = field(init=False)
     milestones: pd.DataFrame = field(init=False)
     first_uses: dict[int, np.ndarray] = field(init=False)
@@ -161,85 +168,64 @@ def _events_until(events: activity.Events, until: np.ndarray) -> activity.Events
 
 def draw_batch(world: World, first: int, count: int, light: bool) -> Batch:
     """Draw all activity, count the drivers, draw churn from them, remove what comes after it."""
-    who = customers.draw_customers(world, first, count)
-    latents, interventions = customers.draw_latents(world, who)
-    users = customers.draw_users(world, who)
-    rhythms = activity.draw_rhythms(world, who)
-    anomalies = activity.draw_anomalies(world, who)
-    features = adoption.draw_adoption(world, who, latents)
-    persons = activity.draw_events(world, who, users, latents, rhythms, anomalies, features)
-    counts = _counts(persons, users, world)
-    contracts = lifecycle.draw_contracts(world, who, counts.monthly_users)
-    invoices = lifecycle.draw_invoices(world, who, contracts, latents)
-    tickets = contact.draw_tickets(world, who, users, latents, features)
-    surveys = contact.draw_surveys(world, who, users, latents)
-    inputs = oracle.Inputs(
-        who.signup,
-        counts,
-        contracts.seats_by_day(who, world.days),
-        features.eligible,
-        _local_days(
-            world,
-            who,
-            tickets[tickets["severity"] >= 2],
-            opened_at="opened_at",
-            resolved_at="resolved_at",
-        ),
-        _local_days(world, who, surveys[surveys["kind"] == "nps"], day="responded_at"),
-        invoices,
-    )
-    drivers = churn.drivers(inputs, world)
-    exits = churn.draw_churn(drivers, who, world)
+    batch = Batch(world, draw_customers(world, first, count))
+    batch.latents, batch.interventions = draw_latents(batch)
+    batch.users = draw_users(batch)
+    batch.rhythms = activity.draw_rhythms(batch)
+    batch.anomalies = activity.draw_anomalies(batch)
+    batch.adoption = adoption.draw_adoption(batch)
+    batch.persons = activity.draw_events(batch)
+    counts = _counts(batch)
+    batch.contracts = lifecycle.draw_contracts(batch, counts.monthly_users)
+    batch.invoices = lifecycle.draw_invoices(batch)
+    batch.tickets = contact.draw_tickets(batch)
+    batch.surveys = contact.draw_surveys(batch)
+    batch.inputs = _inputs(batch, counts)
+    batch.drivers = churn.drivers(batch.inputs, world)
+    batch.churn = churn.draw_churn(batch)
     if not world.planted:
-        standing = customers.weekly_standing(counts.events, who)
-        interventions = customers.draw_interventions(world.random("interventions"), standing, who)
-    _number_known_client(world, who, exits, tickets, surveys)
-    batch = Batch(
-        world,
-        who,
-        latents,
-        interventions,
-        users,
-        rhythms,
-        anomalies,
-        features,
-        persons,
-        contracts,
-        invoices,
-        tickets,
-        surveys,
-        inputs,
-        drivers,
-        exits,
-    )
+        standing = customers.weekly_standing(counts.events, batch.customers)
+        rng = world.random("interventions")
+        batch.interventions = customers.draw_interventions(rng, standing, batch.customers)
+    _number_known_client(batch)
     _end_at_churn(batch, light)
     return batch
 
 
-def _counts(persons: activity.Events, users: Users, world: World) -> oracle.Counts:
-    return oracle.count(persons, users.first_of, users.count, len(FEATURE_NAMES), world.days)
+def _counts(batch: Batch) -> oracle.Counts:
+    users, days = batch.users, batch.world.days
+    return oracle.count(batch.persons, users.first_of, users.count, len(FEATURE_NAMES), days)
 
 
-def _local_days(world: World, who: Customers, rows: pd.DataFrame, **instants: str) -> pd.DataFrame:
-    """The rows with the account-local days of these instants."""
-    zone = who.zone[rows["client"]]
-    days = {name: world.local_day(rows[at].to_numpy(), zone) for name, at in instants.items()}
-    return rows.assign(**days)
+def _inputs(batch: Batch, counts: oracle.Counts) -> oracle.Inputs:
+    who, days = batch.customers, batch.world.days
+    tickets, surveys = batch.tickets, batch.surveys
+
+    def local_days(rows: pd.DataFrame, moment: str) -> np.ndarray:
+        return batch.world.local_day(rows[moment].to_numpy(), who.zone[rows["client"]])
+
+    high, nps = tickets[tickets["severity"] >= 2], surveys[surveys["kind"] == "nps"]
+    resolved = {name: local_days(high, name) for name in ("opened_at", "resolved_at")}
+    return oracle.Inputs(
+        who.signup,
+        counts,
+        seats=batch.contracts.seats_by_day(who, days),
+        eligible=batch.adoption.eligible,
+        high_tickets=high.assign(**resolved),
+        nps_answers=nps.assign(day=local_days(nps, "responded_at")),
+        invoices=batch.invoices,
+    )
 
 
-def _number_known_client(
-    world: World,
-    who: Customers,
-    exits: churn.Churn,
-    tickets: pd.DataFrame,
-    surveys: pd.DataFrame,
-) -> None:
+def _number_known_client(batch: Batch) -> None:
     """Swap numbers so that KNOWN_CLIENT is the live customer with all inputs and most of them."""
+    who, days = batch.customers, batch.world.days
     place = np.flatnonzero(who.number == KNOWN_CLIENT)
     if not len(place):
         return
-    rows = sum(np.bincount(each["client"], minlength=who.count) for each in (tickets, surveys))
-    fits = (exits.step < 0) & (who.signup <= world.days - 1 - KNOWN_TENURE_DAYS)
+    frames = (batch.tickets, batch.surveys)
+    rows = sum(np.bincount(each["client"], minlength=who.count) for each in frames)
+    fits = (batch.churn.step < 0) & (who.signup <= days - 1 - KNOWN_TENURE_DAYS)
     fits &= (who.seats >= 12) & (who.plan > 0)
     for withheld in who.withheld.values():
         fits &= ~withheld
@@ -249,140 +235,48 @@ def _number_known_client(
 
 def _end_at_churn(batch: Batch, light: bool) -> None:
     """Remove what comes after churn, and draw what does not depend on it."""
-    world, who, users, exits = batch.world, batch.customers, batch.users, batch.churn
-    batch.persons = _events_until(batch.persons, batch.until)
+    world, exits, until = batch.world, batch.churn, batch.until
+    batch.persons = batch.persons.until(until)
     if world.scenario.leak:
         batch.persons = _without_usage_after_notice(batch)
-    batch.inputs.counts = _counts(batch.persons, users, world)
+    batch.inputs.counts = _counts(batch)
     if world.scenario.leak:
         # after notice the portfolio shows what is left; nobody is at risk any more then
         batch.drivers = churn.drivers(batch.inputs, world)
         exits.log_odds = churn.measured_log_odds(batch.drivers, world)
     if light:
         batch.persons = activity.light_events(batch.persons)
-    calls = activity.draw_calls(world, who, batch.anomalies, light)
-    batch.calls = _events_until(calls, batch.until)
-    stages = lifecycle.draw_stages(world, who)
+    batch.calls = activity.draw_calls(batch, light).until(until)
+    stages = lifecycle.draw_stages(batch)
     batch.stages = lifecycle.end_stages_at_churn(stages, exits.churned, world.days)
-    milestones = adoption.draw_milestones(world, who)
-    batch.milestones = adoption.end_milestones_at_churn(milestones, batch.until)
-    batch.first_uses = adoption.first_uses(batch.persons, users)
-    batch.messages = contact.draw_messages(world, who, users)
-    batch.csm_changed = customers.draw_csm_changes(world, who)
+    batch.milestones = adoption.end_milestones_at_churn(adoption.draw_milestones(batch), until)
+    batch.first_uses = adoption.first_uses(batch.persons, batch.users)
+    batch.messages = contact.draw_messages(batch)
+    batch.csm_changed = customers.draw_csm_changes(batch)
 
 
 def _without_usage_after_notice(batch: Batch) -> activity.Events:
     """The `leak` scenario: most sessions after notice do not take place."""
     events, rng = batch.persons, batch.world.random("leak")
     takes_place = rng.random(int(events.session.max()) + 1) < 0.15
-    return events.where(
-        (events.day < batch.churn.notice[events.client]) | takes_place[events.session]
-    )
+    is_before = events.day < batch.churn.notice[events.client]
+    return events.where(is_before | takes_place[events.session])
 
 
-EVENT_ROW = np.dtype(
-    [
-        ("utc_ms", "<i8"),
-        ("session", "<i8"),
-        ("client", "<i4"),
-        ("user", "<i4"),
-        ("calls", "<i4"),
-        ("seconds", "<i4"),
-        ("feature", "i1"),
-        ("name", "i1"),
-        ("source", "i1"),
-    ]
-)
-
-
-class EventWriter:
-    """Collects the batches' events, in memory or on disk; writes ``events/YYYY-MM.parquet``."""
-
-    def __init__(self, out: Path, world: World, on_disk: bool) -> None:
-        self._out, self._on_disk = out, on_disk
-        self._parts: dict[str, list[np.ndarray]] = defaultdict(list)
-        first, last = EPOCH + dt.timedelta(days=world.start), LAST_DAY
-        later = pd.date_range(first + dt.timedelta(days=1), last, freq="MS").date
-        starts = [first, *later]
-        self._months = [f"{day:%Y-%m}" for day in starts]
-        self._edges = np.array([epoch_day(day) * DAY_MS for day in starts])
-        if on_disk:
-            (out / SPOOL).mkdir(parents=True, exist_ok=True)
-
-    def add(self, batch: Batch, first_user: int) -> None:
-        """Add a batch's events, with numbers of the whole portfolio."""
-        events, who = batch.persons.joined(batch.calls), batch.customers
-        rows = np.empty(len(events.client), EVENT_ROW)
-        for name in ("utc_ms", "calls", "seconds", "feature", "name", "source"):
-            rows[name] = getattr(events, name)
-        rows["client"] = who.number[events.client] - 1
-        rows["user"] = np.where(events.user < 0, -1, events.user + first_user)
-        first_session = np.full(who.count, np.iinfo(np.int64).max)
-        np.minimum.at(first_session, batch.persons.client, batch.persons.session)
-        serial = events.session - first_session[events.client]
-        session = who.number[events.client] * SESSIONS_PER_CLIENT + serial
-        rows["session"] = np.where(events.session < 0, -1, session)
-        month = np.searchsorted(self._edges, rows["utc_ms"], side="right") - 1
-        order = np.argsort(month, kind="stable")
-        ends = np.searchsorted(month[order], np.arange(len(self._months) + 1))
-        for name, (start, end) in zip(self._months, itertools.pairwise(ends), strict=True):
-            self._store(name, rows[order[start:end]])
-
-    def _store(self, month: str, rows: np.ndarray) -> None:
-        if not self._on_disk:
-            self._parts[month].append(rows)
-            return
-        with open(self._out / SPOOL / month, "ab") as file:
-            file.write(rows.tobytes())
-
-    def write(self, client_ids: list[str], user_ids: list[str]) -> int:
-        """Write all months, sorted by moment; gives the number of rows."""
-        total, clients, users = 0, pa.array(client_ids), pa.array(user_ids)
-        for month in self._months:
-            if self._on_disk:
-                rows = np.fromfile(self._out / SPOOL / month, EVENT_ROW)
-            else:
-                rows = np.concatenate(self._parts.pop(month))
-            rows = rows[np.lexsort((rows["session"], rows["client"], rows["utc_ms"]))]
-            path = self._out / "events" / f"{month}.parquet"
-            write_parquet(path, _event_table(rows, clients, users))
-            total += len(rows)
-        if self._on_disk:
-            shutil.rmtree(self._out / SPOOL)
-        return total
-
-
-def _encoded(
-    codes: np.ndarray, options: pa.Array, missing: np.ndarray | None = None
-) -> pa.DictionaryArray:
-    codes = codes if missing is None else np.where(missing, 0, codes)
-    return pa.DictionaryArray.from_arrays(pa.array(codes.astype(np.int32), mask=missing), options)
-
-
-def _encoded_used(
-    codes: np.ndarray, options: pa.Array, missing: np.ndarray | None = None
-) -> pa.DictionaryArray:
-    """With a dictionary of only those that occur: small files of big portfolios."""
-    used, positions = np.unique(np.maximum(codes, 0), return_inverse=True)
-    return _encoded(positions, options.take(pa.array(used)), missing)
-
-
-def _event_table(rows: np.ndarray, clients: pa.Array, users: pa.Array) -> pa.Table:
-    is_call = rows["source"] == activity.API
-    sessions, session = np.unique(rows["session"], return_inverse=True)
-    return pa.table(
-        {
-            "client_id": _encoded_used(rows["client"], clients),
-            "occurred_at": pa.array(rows["utc_ms"] * 1_000).cast(pa.timestamp("us")),
-            "user_id": _encoded_used(rows["user"], users, is_call),
-            "feature": _encoded(rows["feature"], pa.array(FEATURE_NAMES), is_call),
-            "event": _encoded(rows["name"], pa.array(EVENT_NAMES), is_call),
-            "session_id": _encoded(session, pa.array(sessions).cast(pa.string()), is_call),
-            "source": _encoded(rows["source"], pa.array(["ui", "api"])),
-            "count": pa.array(rows["calls"], pa.int32(), mask=rows["calls"] == 0),
-            "duration_seconds": pa.array(rows["seconds"], pa.int32(), mask=rows["seconds"] == 0),
-        }
-    )
+def _event_rows(batch: Batch, first_user: int) -> np.ndarray:
+    """A batch's events as EVENT_ROW, with numbers of the whole portfolio."""
+    events, who = batch.persons.joined(batch.calls), batch.customers
+    rows = np.empty(len(events.client), EVENT_ROW)
+    for name in ("utc_ms", "calls", "seconds", "feature", "name", "source"):
+        rows[name] = getattr(events, name)
+    rows["client"] = who.number[events.client] - 1
+    rows["user"] = np.where(events.user < 0, -1, events.user + first_user)
+    first_session = np.full(who.count, np.iinfo(np.int64).max)
+    np.minimum.at(first_session, batch.persons.client, batch.persons.session)
+    serial = events.session - first_session[events.client]
+    session = who.number[events.client] * SESSIONS_PER_CLIENT + serial
+    rows["session"] = np.where(events.session < 0, -1, session)
+    return rows
 
 
 def make_demo(
@@ -483,7 +377,8 @@ class _Sums:
         self.truth: dict[str, list[pa.Table]] = defaultdict(list)
         self.total: dict[str, np.ndarray] = {}
         self.client_ids, self.user_ids = [""] * clients, list[str]()
-        self.events = EventWriter(out, world, clients > BATCH_CLIENTS)
+        first_day = EPOCH + dt.timedelta(days=world.start)
+        self.events = EventWriter(out, first_day, LAST_DAY, clients > BATCH_CLIENTS)
 
     def add(self, batch: Batch) -> None:
         for subject in SUBJECTS:
@@ -494,7 +389,7 @@ class _Sums:
             tally = subject.tally(batch) if hasattr(subject, "tally") else {}
             for name, values in tally.items():
                 self.total[name] = self.total.get(name, 0.0) + np.asarray(values, float)
-        self.events.add(batch, len(self.user_ids))
+        self.events.add(_event_rows(batch, len(self.user_ids)))
         self.user_ids += batch.user_ids
         for number, client_id in zip(batch.customers.number, batch.customers.ids, strict=True):
             self.client_ids[number - 1] = client_id

@@ -11,14 +11,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from healthseg.demo.schema import DAY_MS, HOUR_MS, NEVER, PLACES, TABLES, TRUTH, table
+from healthseg.demo.schema import DAY_MS, EPOCH, HOUR_MS, NEVER, PLACES, TABLES, TRUTH, table
 from healthseg.errors import InvalidParameters, hint
 from healthseg.periods import zone_offsets
 
 VERSION = "1"
 LAST_DAY = dt.date(2025, 10, 10)
 STEP_DAYS = 30
-EPOCH = dt.date(1970, 1, 1)
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import itertools
 import json
 import os
+import shutil
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -135,6 +140,7 @@ KINDS = {
 # day number of what does not happen
 NEVER = 10**6
 HOUR_MS, DAY_MS = 3_600_000, 86_400_000
+EPOCH = dt.date(1970, 1, 1)
 
 
 def _tables(text: str) -> dict[str, dict[str, str]]:
@@ -335,3 +341,98 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
 
 def _to_json(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else list(value)
+
+
+# events on their way to a file a month
+SPOOL = ".spool"
+UI, API = 0, 1
+EVENT_ROW = np.dtype(
+    [
+        ("utc_ms", "<i8"),
+        ("session", "<i8"),
+        ("client", "<i4"),
+        ("user", "<i4"),
+        ("calls", "<i4"),
+        ("seconds", "<i4"),
+        ("feature", "i1"),
+        ("name", "i1"),
+        ("source", "i1"),
+    ]
+)
+
+
+class EventWriter:
+    """Collects the batches' events, in memory or on disk; writes ``events/YYYY-MM.parquet``."""
+
+    def __init__(self, out: Path, first_day: dt.date, last_day: dt.date, on_disk: bool) -> None:
+        self._out, self._on_disk = out, on_disk
+        self._parts: dict[str, list[np.ndarray]] = defaultdict(list)
+        later = pd.date_range(first_day + dt.timedelta(days=1), last_day, freq="MS").date
+        starts = [first_day, *later]
+        self._months = [f"{day:%Y-%m}" for day in starts]
+        self._edges = np.array([(day - EPOCH).days * DAY_MS for day in starts])
+        if on_disk:
+            (out / SPOOL).mkdir(parents=True, exist_ok=True)
+
+    def add(self, rows: np.ndarray) -> None:
+        month = np.searchsorted(self._edges, rows["utc_ms"], side="right") - 1
+        order = np.argsort(month, kind="stable")
+        ends = np.searchsorted(month[order], np.arange(len(self._months) + 1))
+        for name, (start, end) in zip(self._months, itertools.pairwise(ends), strict=True):
+            self._store(name, rows[order[start:end]])
+
+    def _store(self, month: str, rows: np.ndarray) -> None:
+        if not self._on_disk:
+            self._parts[month].append(rows)
+            return
+        with open(self._out / SPOOL / month, "ab") as file:
+            file.write(rows.tobytes())
+
+    def write(self, client_ids: list[str], user_ids: list[str]) -> int:
+        """Write all months, sorted by moment; gives the number of rows."""
+        total, clients, users = 0, pa.array(client_ids), pa.array(user_ids)
+        for month in self._months:
+            if self._on_disk:
+                rows = np.fromfile(self._out / SPOOL / month, EVENT_ROW)
+            else:
+                rows = np.concatenate(self._parts.pop(month))
+            rows = rows[np.lexsort((rows["session"], rows["client"], rows["utc_ms"]))]
+            path = self._out / "events" / f"{month}.parquet"
+            write_parquet(path, _event_table(rows, clients, users))
+            total += len(rows)
+        if self._on_disk:
+            shutil.rmtree(self._out / SPOOL)
+        return total
+
+
+def _encoded(
+    codes: np.ndarray, options: pa.Array, missing: np.ndarray | None = None
+) -> pa.DictionaryArray:
+    codes = codes if missing is None else np.where(missing, 0, codes)
+    return pa.DictionaryArray.from_arrays(pa.array(codes.astype(np.int32), mask=missing), options)
+
+
+def _encoded_used(
+    codes: np.ndarray, options: pa.Array, missing: np.ndarray | None = None
+) -> pa.DictionaryArray:
+    """With a dictionary of only those that occur: small files of big portfolios."""
+    used, positions = np.unique(np.maximum(codes, 0), return_inverse=True)
+    return _encoded(positions, options.take(pa.array(used)), missing)
+
+
+def _event_table(rows: np.ndarray, clients: pa.Array, users: pa.Array) -> pa.Table:
+    is_call = rows["source"] == API
+    sessions, session = np.unique(rows["session"], return_inverse=True)
+    return pa.table(
+        {
+            "client_id": _encoded_used(rows["client"], clients),
+            "occurred_at": pa.array(rows["utc_ms"] * 1_000).cast(pa.timestamp("us")),
+            "user_id": _encoded_used(rows["user"], users, is_call),
+            "feature": _encoded(rows["feature"], pa.array(FEATURE_NAMES), is_call),
+            "event": _encoded(rows["name"], pa.array(EVENT_NAMES), is_call),
+            "session_id": _encoded(session, pa.array(sessions).cast(pa.string()), is_call),
+            "source": _encoded(rows["source"], pa.array(["ui", "api"])),
+            "count": pa.array(rows["calls"], pa.int32(), mask=rows["calls"] == 0),
+            "duration_seconds": pa.array(rows["seconds"], pa.int32(), mask=rows["seconds"] == 0),
+        }
+    )
