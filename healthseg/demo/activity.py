@@ -12,7 +12,7 @@ import pyarrow as pa
 from scipy.special import ndtri
 
 from healthseg.demo import oracle
-from healthseg.demo.customers import Users, autoregression
+from healthseg.demo.customers import autoregression
 from healthseg.demo.scenarios import DAY_MS, HOUR_MS, World, epoch_day
 from healthseg.demo.schema import API, FEATURE_NAMES, UI
 
@@ -409,54 +409,6 @@ def calendar_table(world: World, anomalies: Anomalies) -> pa.Table:
     return world.table("calendar", starts_on=first, ends_on=last, label=label)
 
 
-def _champion_exits(batch: Batch) -> pa.Table:
-    """Users with ≥ 20% of 90 days' events, active on ≥ 12 days, who then left; and planted exits."""
-    users, events, days = batch.users, batch.persons, batch.world.days
-    cells = events.user.astype(np.int64) * days + events.day
-    per_user = np.bincount(cells, events.weight, users.count * days).reshape(users.count, days)
-    per_client = np.add.reduceat(per_user, users.first_of, axis=0)
-    leavers = np.flatnonzero((users.left < batch.until[users.client]) & (users.left > 28))
-    client, left = users.client[leavers], users.left[leavers]
-
-    def before_exit(daily: np.ndarray, rows: np.ndarray, width: int) -> np.ndarray:
-        sums = np.cumsum(np.pad(daily[rows], ((0, 0), (1, 0))), axis=1)
-        row = np.arange(len(rows))
-        return sums[row, left] - sums[row, np.maximum(left - width, 0)]
-
-    share_28d, share_90d = (
-        before_exit(per_user, leavers, width)
-        / np.maximum(before_exit(per_client, client, width), 1)
-        for width in (28, 90)
-    )
-    active_days = before_exit(per_user > 0, leavers, 90).astype(int)
-    was_champion = (share_90d >= 0.2) & (active_days >= 12)
-    was_champion &= _is_most_active(per_user, users, leavers)
-    detectable = was_champion & (left + 28 <= batch.until[client] - 1) & (left >= 118)
-    rows = was_champion | users.planted_exit[leavers]
-    return batch.truth(
-        "champion_exits",
-        client=client[rows],
-        user=leavers[rows],
-        left_on=left[rows],
-        share_28d=share_28d[rows],
-        share_90d=share_90d[rows],
-        active_days_90d=active_days[rows],
-        planted=users.planted_exit[leavers[rows]],
-        detectable=detectable[rows],
-    )
-
-
-def _is_most_active(per_user: np.ndarray, users: Users, leavers: np.ndarray) -> np.ndarray:
-    """Whether no other user of the customer has more events in the 90 days before leaving."""
-    ends, out = np.append(users.first_of[1:], users.count), np.zeros(len(leavers), bool)
-    for place, user in enumerate(leavers):
-        client, left = users.client[user], users.left[user]
-        first = users.first_of[client]
-        sums = per_user[first : ends[client], max(left - 90, 0) : left].sum(axis=1)
-        out[place] = sums[user - first] == sums.max()
-    return out
-
-
 def _week_shares(batch: Batch) -> dict[str, np.ndarray]:
     """Customers × weekdays and customers × hours: the planted shares of visits."""
     users, rhythms = batch.users, batch.rhythms
@@ -592,4 +544,4 @@ def tally(batch: Batch) -> dict[str, np.ndarray]:
     return {"daily": batch.inputs.counts.events.sum(axis=0), **visits}
 
 
-TRUTH = {"champion_exits": _champion_exits, "rhythms": _rhythms, "anomalies": _anomalies}
+TRUTH = {"rhythms": _rhythms, "anomalies": _anomalies}
