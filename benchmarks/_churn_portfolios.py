@@ -20,7 +20,7 @@ sys.path.insert(0, str(ROOT))  # so that a checkout that is not installed will d
 import healthseg as hs  # noqa: E402
 from healthseg.demo import make_demo  # noqa: E402
 from healthseg.demo.churn import expected_auc  # noqa: E402
-from healthseg.scoring import training  # noqa: E402
+from healthseg.scoring.churn import training  # noqa: E402
 
 FOLDER = Path(
     os.environ.get("HEALTHSEG_BENCHMARK_ROWS")

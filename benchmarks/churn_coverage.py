@@ -18,8 +18,8 @@ import numpy as np
 import pandas as pd
 from _churn_portfolios import rows_of
 
-from healthseg.scoring.churn import BaseRates, base_rates
-from healthseg.scoring.churn_model import ChurnModel
+from healthseg.scoring.churn.base_rates import BaseRates, base_rates
+from healthseg.scoring.churn.model import ChurnModel
 from healthseg.settings import Settings
 
 MONTHS = 12

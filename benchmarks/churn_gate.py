@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from _churn_portfolios import rows_of
 
-from healthseg.scoring.churn_model import ChurnModel
+from healthseg.scoring.churn.model import ChurnModel
 from healthseg.settings import Settings
 
 RATE = 0.036  # of leaving in 30 days, as in the demo

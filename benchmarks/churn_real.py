@@ -31,8 +31,13 @@ import healthseg as hs  # noqa: E402
 from healthseg.metrics import panels  # noqa: E402
 from healthseg.metrics.landmarks import feature_events  # noqa: E402
 from healthseg.metrics.profile import customers_as_of  # noqa: E402
-from healthseg.scoring.reportcard.accuracy import auc, resampled  # noqa: E402
-from healthseg.scoring.rolling import fit_classifier, held_out, outcomes, rows_at_risk  # noqa: E402
+from healthseg.scoring.churn.candidates import (  # noqa: E402
+    fit_additive,
+    held_out,
+    outcomes,
+    rows_at_risk,
+)
+from healthseg.scoring.report_card.accuracy import Bootstrap, auc  # noqa: E402
 from healthseg.statistics.outcomes import label_event_dates  # noqa: E402
 
 BEFORE = 3
@@ -61,7 +66,7 @@ def compared(frame: pd.DataFrame, ours: str, theirs: str) -> tuple[float, float,
     def difference(outcome, one, other, weight) -> float:
         return auc(outcome, one, weight) - auc(outcome, other, weight)
 
-    return resampled(difference, frame, ("outcome", ours, theirs), DRAWS, LEVEL, SEED)
+    return Bootstrap(DRAWS, LEVEL, SEED).interval(difference, frame, ("outcome", ours, theirs))
 
 
 def told(title: str, figures: tuple[float, float, float]) -> None:
@@ -126,7 +131,7 @@ def _judged(frame: pd.DataFrame) -> bool:
 def _signs(rows: pd.DataFrame, until: dt.date, settings) -> bool:
     """Each event's part alone: from its lowest to its highest quarter, 28 and 84 days together."""
     known = rows[rows["outcome"].notna()]
-    model = fit_classifier(known, known["outcome"].to_numpy(), settings)
+    model = fit_additive(known, known["outcome"].to_numpy(), settings)
     values, right = model.values(known, settings), True
     for feature, sign in SIGNS.items():
         places = [
@@ -164,7 +169,7 @@ def oulad() -> bool:
     rows["log_odds"], rows["single"] = np.nan, np.nan
     for one in range(5):
         early, late = rows[place != one], place == one
-        model = fit_classifier(early, early["outcome"].to_numpy(), portfolio.settings)
+        model = fit_additive(early, early["outcome"].to_numpy(), portfolio.settings)
         rows.loc[late, "log_odds"] = model.log_odds(model.values(rows[late], portfolio.settings))
         name, sign = picked(early, early["outcome"].to_numpy())
         rows.loc[late, "single"] = sign * rows.loc[late, name].fillna(0.0)
@@ -179,7 +184,7 @@ def oulad() -> bool:
     )
     against = compared(rows, "log_odds", "single")
     told("model − single metric", against)
-    slope = resampled(_slope, rows, ("outcome", "log_odds"), DRAWS, LEVEL, SEED)
+    slope = Bootstrap(DRAWS, LEVEL, SEED).interval(_slope, rows, ("outcome", "log_odds"))
     print(f"  calibration slope {slope[0]:.2f} (95 % {slope[1]:.2f} to {slope[2]:.2f})")
     return against[2] >= 0 and slope[1] <= 1 <= slope[2]
 

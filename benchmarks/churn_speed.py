@@ -18,8 +18,8 @@ import pandas as pd
 from _churn_portfolios import rows_of
 from sklearn.linear_model import LogisticRegression
 
-from healthseg.scoring.churn_model import ChurnModel
-from healthseg.scoring.rolling import outcomes
+from healthseg.scoring.churn.candidates import outcomes
+from healthseg.scoring.churn.model import ChurnModel
 from healthseg.settings import Settings
 
 

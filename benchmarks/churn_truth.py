@@ -23,8 +23,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from healthseg.scoring.churn_model import ChurnModel
-from healthseg.scoring.rolling import outcomes
+from healthseg.scoring.churn.candidates import outcomes
+from healthseg.scoring.churn.model import ChurnModel
 from healthseg.settings import Settings
 
 MONTHS = 12

@@ -1,9 +1,8 @@
-"""Metrics to points: what one row of the panel earns on each metric of its scorecard.
+"""From metrics to points: what one row of the panel earns on each metric of its scorecard.
 
-A metric's points are linear between its anchors and clamped beyond them. Three
-rules decide what counts as missing beside a missing metric: a new customer has
-no baseline of its own, nothing is expected on the day of signup, and the silence
-of support means something only where people are active.
+A metric's points are linear between its anchors and clamped beyond them. Three rules decide what is missing besides a
+missing metric: a new customer has no baseline of its own, nothing is expected on the day of signup, and the silence of
+support means something only where people are active.
 """
 
 from __future__ import annotations
@@ -20,17 +19,21 @@ from healthseg.metrics import catalog
 from healthseg.settings import COMPONENTS, Scorecard, ScorecardMetric, Settings
 
 WEIGHT_KEYS = tuple(f"{name}_weight" for name in COMPONENTS)
+SCORE_MODELS = ("weighted_composite", "ml_predictive", "custom")
 TICKET_COUNTS = ("open_high_tickets", "open_tickets", "tickets_90d", "tickets_per_10_mau_90d")
 TICKET_METRICS = (*TICKET_COUNTS, "median_resolution_hours_90d")
-DECIMALS = (
-    9  # of points and scores: figures that are equal but for the order of their additions are equal
-)
+# what every row needs, to tell silence of support and the ramp
+SILENCE_METRICS = ("tenure_days", "open_tickets", "tickets_90d", "monthly_active_users")
+# of points and scores: figures that are equal but for the order of their additions are equal
+DECIMALS = 9
 PRESENT, UNMEASURED, RAMP, SILENCE = range(4)
 MISSING_REASONS = (None, "unmeasured", "ramp", "silence")
 
+Columns = Mapping[str, np.ndarray]
+
 
 @dataclass(frozen=True)
-class Rule:
+class WeightedMetric:
     """A metric with its weights in force: of its component, and within it (each sums to 1)."""
 
     component: str
@@ -58,91 +61,93 @@ class Rule:
 
 
 @dataclass(frozen=True)
-class Judged:
-    """Values as judged, points, and why a metric is missing; each of shape (rows, metrics)."""
+class ScoredMetrics:
+    """Values as scored, points, and why a metric is missing; each of shape (rows, metrics)."""
 
     values: np.ndarray
     points: np.ndarray
     reasons: np.ndarray
 
 
-def rules_of(card: Scorecard, weights: Mapping[str, float] | None = None) -> tuple[Rule, ...]:
-    """The scorecard's metrics in order, with component weights replaced by ``weights`` where given.
+def weighted_metrics(
+    card: Scorecard, weights: Mapping[str, float] | None = None
+) -> tuple[WeightedMetric, ...]:
+    """The scorecard's metrics in order, with component weights replaced by ``weights``.
 
     >>> from healthseg.settings import DEFAULT_SCORECARD
-    >>> first = rules_of(DEFAULT_SCORECARD)[0]
+    >>> first = weighted_metrics(DEFAULT_SCORECARD)[0]
     >>> first.metric.metric, round(first.weight, 3)
     ('seat_utilisation', 0.14)
     """
-    given = {
+    outer = {
         name: part.weight if weights is None else weights.get(f"{name}_weight", 0.0)
         for name, part in card.components.items()
     }
-    total = sum(given.values())
-    rules = []
+    total = sum(outer.values())
+    metrics: list[WeightedMetric] = []
     for name in (name for name in COMPONENTS if name in card.components):
-        inside = sum(metric.weight for metric in card.components[name].metrics)
-        rules += [
-            Rule(name, given[name] / total if total else 0.0, metric.weight / inside, metric)
+        inner = sum(metric.weight for metric in card.components[name].metrics)
+        weight = outer[name] / total if total else 0.0
+        metrics += [
+            WeightedMetric(name, weight, metric.weight / inner, metric)
             for metric in card.components[name].metrics
         ]
-    return tuple(rules)
+    return tuple(metrics)
 
 
-def judge(
-    columns: Mapping[str, np.ndarray],
-    rules: tuple[Rule, ...],
-    config: Settings,
+def score_metrics(
+    columns: Columns,
+    metrics: tuple[WeightedMetric, ...],
+    settings: Settings,
     *,
     ramp: bool = True,
-) -> Judged:
-    """Values, points and reasons of every metric for rows of the panel given as columns.
+) -> ScoredMetrics:
+    """Values, points and reasons of every metric, for rows of the panel as columns.
 
-    ``ramp=False`` judges a new customer as if it were an old one.
+    ``ramp=False`` scores a new customer as if it were an old one.
     """
     rows = len(columns["tenure_days"])
-    shape = (rows, len(rules))
-    values, points = np.full(shape, np.nan), np.full(shape, np.nan)
-    reasons = np.zeros(shape, dtype=np.int8)
-    silent, active = silence(columns)
-    scale = ramp_scale(columns["tenure_days"], config) if ramp else np.ones(rows)
-    for at, rule in enumerate(rules):
-        value, why = _as_judged(columns, rule.metric, silent, active, scale)
-        values[:, at], reasons[:, at] = value, why
-        points[:, at] = points_at(value, rule.metric, scale)
-    return Judged(values, points, reasons)
-
-
-def silence(columns: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Per row: is there a tickets table but no ticket open or opened in 90 days; was a person active in 30 days."""
+    values, points = (np.full((rows, len(metrics)), np.nan) for _ in range(2))
+    reasons = np.zeros((rows, len(metrics)), dtype=np.int8)
     silent = (columns["tickets_90d"] == 0) & (columns["open_tickets"] == 0)
-    return silent, columns["monthly_active_users"] >= 1
+    active = columns["monthly_active_users"] >= 1
+    scale = ramp_scale(columns["tenure_days"], settings) if ramp else np.ones(rows)
+    for at, weighted in enumerate(metrics):
+        metric = weighted.metric
+        value, why = _as_scored(columns[metric.metric], metric, silent, active, scale)
+        values[:, at], reasons[:, at] = value, why
+        points[:, at] = points_at(value, metric, scale)
+    return ScoredMetrics(values, points, reasons)
 
 
-def ramp_scale(tenure_days: np.ndarray, config: Settings) -> np.ndarray:
+def ramp_scale(tenure_days: np.ndarray, settings: Settings) -> np.ndarray:
     """tenure / ramp_days for a new customer, 1 for the others and where tenure is unknown."""
     tenure = np.asarray(tenure_days, dtype=float)
-    if config.ramp_days == 0:
+    if settings.ramp_days == 0:
         return np.ones(len(tenure))
-    return np.where(tenure < config.ramp_days, np.maximum(tenure, 0.0) / config.ramp_days, 1.0)
+    return np.where(tenure < settings.ramp_days, np.maximum(tenure, 0.0) / settings.ramp_days, 1.0)
 
 
-def _as_judged(
-    columns, metric: ScorecardMetric, silent, active, scale
+def _as_scored(
+    column: np.ndarray,
+    metric: ScorecardMetric,
+    silent: np.ndarray,
+    active: np.ndarray,
+    scale: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The value a metric is judged by, and the code of why it is missing."""
-    raw = np.asarray(columns[metric.metric], dtype=float)
+    """The value that a metric is scored by, and the code of why it is missing."""
+    raw = np.asarray(column, dtype=float)
     value = np.where(np.isfinite(raw), raw, np.nan)
     why = np.where(np.isnan(value), UNMEASURED, PRESENT)
     if metric.metric in TICKET_METRICS:
-        counted = metric.metric in TICKET_COUNTS
-        value = np.where(silent, np.where(active & counted, 0.0, np.nan), value)
-        why = np.where(silent, np.where(active & counted, PRESENT, SILENCE), why)
+        is_good = active & (metric.metric in TICKET_COUNTS)
+        value = np.where(silent, np.where(is_good, 0.0, np.nan), value)
+        why = np.where(silent, np.where(is_good, PRESENT, SILENCE), why)
     if metric.own_baseline or metric.per_tenure:
-        # On the day of signup the anchors have shrunk to a point: nothing is expected, nothing is judged.
-        gone = (scale < 1) if metric.own_baseline else (scale == 0)
-        why = np.where(gone & (why == PRESENT), RAMP, why)
-        value = np.where(gone, np.nan, value)
+        # on the day of signup the anchors have shrunk to a point: nothing is expected
+        unexpected = (scale < 1) if metric.own_baseline else (scale == 0)
+        why = np.where(unexpected & (why == PRESENT), RAMP, why)
+        value = np.where(unexpected, np.nan, value)
     return value, why
 
 
@@ -159,73 +164,59 @@ def points_at(
     [30.0, 80.0, 100.0, nan]
     """
     knots, heights = (np.array(column) for column in zip(*metric.anchors, strict=True))
-    stretched = value
     if metric.per_tenure:
-        stretched = value / np.where(np.asarray(scale) > 0, scale, 1.0)
-    return np.round(np.clip(np.interp(stretched, knots, heights), 0.0, 100.0), DECIMALS)
+        value = value / np.where(np.asarray(scale) > 0, scale, 1.0)
+    return np.round(np.clip(np.interp(value, knots, heights), 0.0, 100.0), DECIMALS)
 
 
-def custom_weights(given: Mapping[str, Any]) -> dict[str, float]:
-    """The weights of a ``custom`` score, normalised to sum 1; what is left out weighs 0.
+def custom_weights(weights: Mapping[str, Any]) -> dict[str, float]:
+    """The weights of a ``custom`` score, normalised to sum 1; a missing one is 0.
 
-    Raises InvalidParameters for unknown names, what is no finite non-negative
-    number, and weights that are all zero.
+    Raises InvalidParameters for unknown names, anything but finite non-negative numbers, and weights that are all zero.
 
     >>> custom_weights({"usage_weight": 3, "payment_weight": 1})["usage_weight"]
     0.75
     """
-    if not isinstance(given, Mapping):
-        raise _refused("component_weights", given, "a mapping of " + ", ".join(WEIGHT_KEYS))
-    for name, value in given.items():
+    if not isinstance(weights, Mapping):
+        raise _invalid("component_weights", weights, "a mapping of " + ", ".join(WEIGHT_KEYS))
+    for name, value in weights.items():
         if name not in WEIGHT_KEYS:
             rule = "keys are " + ", ".join(WEIGHT_KEYS)
-            raise _refused("component_weights", name, rule, hint(str(name), WEIGHT_KEYS))
+            raise _invalid("component_weights", name, rule, hint(str(name), WEIGHT_KEYS))
         if not _is_weight(value):
-            raise _refused(
-                f"component_weights.{name}", value, "a finite number that is not negative"
-            )
-    highest = max(map(float, given.values()), default=0.0)
+            rule = "a finite number that is not negative"
+            raise _invalid(f"component_weights.{name}", value, rule)
+    highest = max(map(float, weights.values()), default=0.0)
     if highest == 0:
-        raise _refused("component_weights", dict(given), "at least one weight is above 0")
-    scaled = {
-        key: float(given.get(key, 0.0)) / highest for key in WEIGHT_KEYS
-    }  # so that huge weights don't overflow
+        raise _invalid("component_weights", dict(weights), "at least one weight is above 0")
+    # scaled first, so that huge weights don't overflow
+    scaled = {key: float(weights.get(key, 0.0)) / highest for key in WEIGHT_KEYS}
     total = sum(scaled.values())
     return {key: value / total for key, value in scaled.items()}
 
 
 def _is_weight(value: Any) -> bool:
-    number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(
-        value, bool
-    )
-    return number and 0 <= value <= sys.float_info.max
+    is_number = isinstance(value, int | float | np.integer | np.floating)
+    return is_number and not isinstance(value, bool) and 0 <= value <= sys.float_info.max
 
 
 def model_weights(
     scoring_model: str, component_weights: Mapping[str, Any] | None
 ) -> dict[str, float] | None:
-    """The weights that a call asks for: None where the scorecard's own stand.
+    """The weights of a request: None for the scorecard's own.
 
     ``component_weights`` belong to ``custom`` alone; without them ``custom`` has the scorecard's.
     """
-    models = ("weighted_composite", "ml_predictive", "custom")
-    if scoring_model not in models:
-        raise _refused(
-            "scoring_model",
-            scoring_model,
-            "one of " + ", ".join(models),
-            hint(str(scoring_model), models),
-        )
+    if scoring_model not in SCORE_MODELS:
+        rule, ending = "one of " + ", ".join(SCORE_MODELS), hint(str(scoring_model), SCORE_MODELS)
+        raise _invalid("scoring_model", scoring_model, rule, ending)
     if component_weights is not None and scoring_model != "custom":
-        raise _refused(
-            "component_weights",
-            component_weights,
-            f"only with scoring_model custom, not {scoring_model}",
-        )
+        rule = f"only with scoring_model custom, not {scoring_model}"
+        raise _invalid("component_weights", component_weights, rule)
     return None if component_weights is None else custom_weights(component_weights)
 
 
-def _refused(parameter: str, value: Any, rule: str, ending: str = "") -> InvalidParameters:
+def _invalid(parameter: str, value: Any, rule: str, ending: str = "") -> InvalidParameters:
     return InvalidParameters(
         f"{parameter} {value!r} is refused: {rule}{ending}",
         parameter=parameter,

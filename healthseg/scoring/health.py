@@ -1,8 +1,8 @@
 """The health score of every row of a panel: coverage, possible range, caps, ramp, bands.
 
-score = Σ w·c / Σ w over the components with a measured metric, where c is the
-weighted mean of the component's measured metrics. Every figure of a row is made
-by element-wise operations on that row alone, so a subset of rows has the same bits.
+score = Σ w·c / Σ w over the components with a measured metric, where c is the weighted mean of the component's measured
+metrics. Every figure of a row comes from element-wise operations on that row alone, so a subset of rows has the same
+bits.
 """
 
 from __future__ import annotations
@@ -18,23 +18,20 @@ from healthseg.errors import CalculationError, InvalidParameters, hint
 from healthseg.scoring.components import (
     DECIMALS,
     MISSING_REASONS,
-    Judged,
-    Rule,
+    SILENCE_METRICS,
+    Columns,
+    ScoredMetrics,
+    WeightedMetric,
     custom_weights,
-    judge,
     points_at,
     ramp_scale,
-    rules_of,
+    score_metrics,
+    weighted_metrics,
 )
 from healthseg.settings import BANDS, COMPONENTS, Scorecard, ScorecardMetric, Settings
 
-NEEDED = (
-    "tenure_days",
-    "open_tickets",
-    "tickets_90d",
-    "monthly_active_users",
-    "worst_days_overdue",
-)
+NEEDED = (*SILENCE_METRICS, "worst_days_overdue")
+RISK_STEP_POINTS = 20  # between the risk levels
 SCORE_COLUMNS = (
     *(f"{name}_score" for name in COMPONENTS),
     "score",
@@ -49,24 +46,18 @@ SCORE_COLUMNS = (
     "ramping",
     "band",
 )
-PER_METRIC = {
-    "component": lambda rule: rule.component,
-    "component_weight": lambda rule: rule.component_weight,
-    "share": lambda rule: rule.share,
-    "metric": lambda rule: rule.metric.metric,
-    "label": lambda rule: rule.label,
-    "unit": lambda rule: rule.unit,
-    "weight": lambda rule: rule.weight,
-}
+PER_METRIC = ("component", "component_weight", "share", "metric", "label", "unit", "weight")
+
+Metrics = tuple[WeightedMetric, ...]
 
 
 @dataclass(frozen=True)
-class Group:
-    """The rows that one scorecard judges, as positions in ``Scores.frame``."""
+class ScoredGroup:
+    """The rows that one scorecard scores, as positions in ``Scores.frame``."""
 
-    rules: tuple[Rule, ...]
+    metrics: Metrics
     rows: np.ndarray
-    judged: Judged
+    scored: ScoredMetrics
     scale: np.ndarray
 
 
@@ -81,55 +72,53 @@ class Scores:
 
     frame: pd.DataFrame
     config: Settings
-    groups: tuple[Group, ...]
+    groups: tuple[ScoredGroup, ...]
 
     def points(
         self, client_id: str | None = None, date: dt.date | str | None = None
     ) -> pd.DataFrame:
         """The long form: one row per customer, date and metric of its scorecard.
 
-        Columns: client_id, date, component, component_weight, share, metric, label, unit, value (as judged), points,
+        Columns: client_id, date, component, component_weight, share, metric, label, unit, value (as scored), points,
         weight (configured, of the whole score), effective_weight (in this score; 0 where missing), missing,
         missing_reason (unmeasured, ramp, silence), anchors (as in force: of a new customer shrunk by its
         tenure), target (the value nearest to the customer's that earns the most points).
         """
-        picked = np.ones(len(self.frame), dtype=bool)
+        selected = np.ones(len(self.frame), dtype=bool)
         if client_id is not None:
-            picked &= (self.frame["client_id"] == client_id).to_numpy()
+            selected &= (self.frame["client_id"] == client_id).to_numpy()
         if date is not None:
-            picked &= (self.frame["date"] == pd.Timestamp(date)).to_numpy()
-        parts = [_long(self.frame, group, picked) for group in self.groups]
-        long = pd.concat([part for part in parts if len(part)] or parts[:1]).sort_index(
-            kind="stable"
-        )
-        return long.reset_index(drop=True)
+            selected &= (self.frame["date"] == pd.Timestamp(date)).to_numpy()
+        parts = [_points(self.frame, group, selected[group.rows]) for group in self.groups]
+        table = pd.concat([part for part in parts if len(part)] or parts[:1])
+        return table.sort_index(kind="stable").reset_index(drop=True)
 
 
 def score_panel(
-    panel: pd.DataFrame, config: Settings, weights: Mapping[str, float] | None = None
+    panel: pd.DataFrame, settings: Settings, weights: Mapping[str, float] | None = None
 ) -> Scores:
     """How healthy is each customer on each date?
 
     ``panel`` has a row per (client_id, date) with the columns of docs/metrics.md; rows that are not live
-    are not scored (see ``freeze``). ``weights`` are a ``custom`` score's. The response is sorted by client_id, date.
+    are not scored (see ``freeze``). ``weights`` are a ``custom`` score's. The result is sorted by client_id, date.
     Raises InvalidParameters where a scorecard names a metric that the panel lacks.
     """
     ordered = _ordered(panel)
     weights = None if weights is None else custom_weights(weights)
-    _refuse_unknown_metrics(ordered, config)
-    columns = {
-        name: ordered[name].to_numpy(dtype=float, na_value=np.nan) for name in metrics_of(config)
-    }
+    names = metrics_of(settings)
+    _refuse_unknown_metrics(ordered, names)
+    columns = {name: ordered[name].to_numpy(dtype=float, na_value=np.nan) for name in names}
     figures = {name: np.full(len(ordered), np.nan) for name in SCORE_COLUMNS if name != "band"}
     groups = []
-    for rows, card in _by_scorecard(ordered, config):
-        here = {name: column[rows] for name, column in columns.items()}
-        rules = rules_of(card, weights)
-        judged = judge(here, rules, config)
-        for name, column in score_rows(here, rules, judged, config).items():
+    for rows, card in _by_scorecard(ordered, settings):
+        of_card = {name: column[rows] for name, column in columns.items()}
+        metrics = weighted_metrics(card, weights)
+        scored = score_metrics(of_card, metrics, settings)
+        for name, column in score_rows(of_card, metrics, scored, settings).items():
             figures[name][rows] = column
-        groups.append(Group(rules, rows, judged, ramp_scale(here["tenure_days"], config)))
-    return Scores(_framed(ordered, figures, config), config, tuple(groups))
+        scale = ramp_scale(of_card["tenure_days"], settings)
+        groups.append(ScoredGroup(metrics, rows, scored, scale))
+    return Scores(_framed(ordered, figures, settings), settings, tuple(groups))
 
 
 def _ordered(panel: pd.DataFrame) -> pd.DataFrame:
@@ -140,32 +129,27 @@ def _ordered(panel: pd.DataFrame) -> pd.DataFrame:
         )
     dated = panel.assign(date=pd.to_datetime(panel["date"]).astype("datetime64[us]"))
     ordered = dated.sort_values(["client_id", "date"], kind="stable", ignore_index=True)
-    twice = ordered.duplicated(["client_id", "date"])
-    if twice.any():
-        first = ordered.loc[twice, ["client_id", "date"]].iloc[0]
+    twice = ordered[ordered.duplicated(["client_id", "date"])]
+    if len(twice):
+        client, date = twice.iloc[0]["client_id"], twice.iloc[0]["date"]
         raise CalculationError(
-            f"the panel has two rows of {first['client_id']!r} on {first['date']:%Y-%m-%d}; "
-            "it has one row per customer and date",
-            client_id=str(first["client_id"]),
+            f"the panel has two rows of {client!r} on {date:%Y-%m-%d}; it has one row per customer "
+            "and date",
+            client_id=str(client),
         )
     return ordered
 
 
-def metrics_of(config: Settings) -> list[str]:
+def metrics_of(settings: Settings) -> list[str]:
     """The panel's columns that the scorecards of the settings read, in alphabetical order."""
-    cards = (
-        config.scorecard.components,
-        *(variant.components for variant in config.scorecard_variants),
-    )
-    return sorted(
-        {metric.metric for card in cards for part in card.values() for metric in part.metrics}
-        | set(NEEDED)
-    )
+    cards = [settings.scorecard, *settings.scorecard_variants]
+    parts = [part for card in cards for part in card.components.values()]
+    return sorted({metric.metric for part in parts for metric in part.metrics} | set(NEEDED))
 
 
-def _refuse_unknown_metrics(panel: pd.DataFrame, config: Settings) -> None:
+def _refuse_unknown_metrics(panel: pd.DataFrame, names: list[str]) -> None:
     numeric = [name for name, kind in panel.dtypes.items() if pd.api.types.is_numeric_dtype(kind)]
-    for metric in metrics_of(config):
+    for metric in names:
         if metric not in numeric:
             raise InvalidParameters(
                 f"the scorecard's metric {metric!r} is no number of the panel{hint(metric, numeric)}",
@@ -175,99 +159,98 @@ def _refuse_unknown_metrics(panel: pd.DataFrame, config: Settings) -> None:
             )
 
 
-def _by_scorecard(panel: pd.DataFrame, config: Settings) -> Iterator[tuple[np.ndarray, Scorecard]]:
-    """The positions that each scorecard in use judges."""
-    if not config.scorecard_variants:
-        yield np.arange(len(panel)), config.scorecard
+def _by_scorecard(
+    panel: pd.DataFrame, settings: Settings
+) -> Iterator[tuple[np.ndarray, Scorecard]]:
+    """The positions of the rows that each scorecard in use scores."""
+    if not settings.scorecard_variants:
+        yield np.arange(len(panel)), settings.scorecard
         return
     traits = panel.reindex(columns=["plan", "tier", "stage"])
     codes = traits.groupby(list(traits), dropna=False, sort=False).ngroup().to_numpy()
-    firsts = traits[~pd.Series(codes).duplicated()]
-    cards = [
-        config.scorecard_for(*(word if isinstance(word, str) else None for word in row))
-        for row in firsts.itertuples(index=False)
-    ]
-    distinct = [card for at, card in enumerate(cards) if card not in cards[:at]]
-    for card in distinct:
-        yield (
-            np.flatnonzero(
-                np.isin(codes, [code for code, other in enumerate(cards) if other == card])
-            ),
-            card,
-        )
+    cards: list[tuple[Scorecard, list[int]]] = []
+    for code, row in enumerate(traits[~pd.Series(codes).duplicated()].itertuples(index=False)):
+        card = settings.scorecard_for(*(word if isinstance(word, str) else None for word in row))
+        same = next((known for other, known in cards if other == card), None)
+        if same is None:
+            cards.append((card, [code]))
+        else:
+            same.append(code)
+    for card, card_codes in cards:
+        yield np.flatnonzero(np.isin(codes, card_codes)), card
 
 
 def score_rows(
-    columns: Mapping[str, np.ndarray], rules: tuple[Rule, ...], judged: Judged, config: Settings
+    columns: Columns, metrics: Metrics, scored: ScoredMetrics, settings: Settings
 ) -> dict[str, np.ndarray]:
-    """The score, coverage, range and cap of rows that one scorecard has judged, as columns of ``Scores.frame``."""
-    means, share = component_means(rules, judged.points)
-    raw = _mean([(part_weight(rules, name), mean) for name, mean in means.items()])
-    coverage = np.round(
-        sum(rule.weight * ~np.isnan(judged.points[:, at]) for at, rule in enumerate(rules)), 12
-    )
-    low = sum(rule.weight * np.nan_to_num(judged.points[:, at]) for at, rule in enumerate(rules))
-    in_use = sum(share[name] for name in ("usage", "engagement") if name in share) > 0
-    withheld = ~in_use | (coverage < config.min_coverage) | np.isnan(raw)
+    """The score, coverage, range and cap of rows of one scorecard, as columns of ``Scores.frame``."""
+    means, shares = component_means(metrics, scored.points)
+    outer = component_weights(metrics)
+    raw = _weighted_mean([(outer[name], mean) for name, mean in means.items()])
+    by_metric = list(zip(metrics, scored.points.T, strict=True))
+    coverage = np.round(sum(one.weight * ~np.isnan(points) for one, points in by_metric), 12)
+    low = sum(one.weight * np.nan_to_num(points) for one, points in by_metric)
+    high = low + 100.0 * (sum(one.weight for one in metrics) - coverage)
+    in_use = sum(shares[name] for name in ("usage", "engagement") if name in shares) > 0
+    withheld = ~in_use | (coverage < settings.min_coverage) | np.isnan(raw)
     raw = np.where(withheld, np.nan, np.round(raw, DECIMALS))
-    overdue = columns["worst_days_overdue"]
-    veto = overdue >= config.overdue_cap_days
-    ceiling = np.where(veto, config.overdue_cap_score, 100.0)
-    # An unknown overdue invoice can hold the veto: the lowest possible score allows for it.
-    floor_ceiling = np.where(veto | np.isnan(overdue), config.overdue_cap_score, 100.0)
-    high = low + 100.0 * (sum(rule.weight for rule in rules) - coverage)
+    overdue, cap = columns["worst_days_overdue"], settings.overdue_cap_score
+    veto = overdue >= settings.overdue_cap_days
+    ceiling = np.where(veto, cap, 100.0)
+    # an unknown overdue invoice can be a veto: the lowest possible score allows for it
+    lowest_ceiling = np.where(veto | np.isnan(overdue), cap, 100.0)
     score = np.minimum(raw, ceiling)
     return {
         **{f"{name}_score": np.round(mean, DECIMALS) for name, mean in means.items()},
         "score": score,
         "shown": shown(score),
         "uncapped": raw,
-        "cap": np.where(veto, config.overdue_cap_score, np.nan),
+        "cap": np.where(veto, cap, np.nan),
         "capped": raw > ceiling,
         "coverage": coverage,
-        "lowest": np.clip(np.round(np.minimum(low, floor_ceiling), DECIMALS), 0, 100),
+        "lowest": np.clip(np.round(np.minimum(low, lowest_ceiling), DECIMALS), 0, 100),
         "highest": np.clip(np.round(np.minimum(high, ceiling), DECIMALS), 0, 100),
         "withheld": withheld,
-        "ramping": ramp_scale(columns["tenure_days"], config) < 1,
+        "ramping": ramp_scale(columns["tenure_days"], settings) < 1,
     }
 
 
-def part_weight(rules: tuple[Rule, ...], component: str) -> float:
-    return next(rule.component_weight for rule in rules if rule.component == component)
+def component_weights(metrics: Metrics) -> dict[str, float]:
+    return {weighted.component: weighted.component_weight for weighted in metrics}
 
 
 def component_means(
-    rules: tuple[Rule, ...], points: np.ndarray
+    metrics: Metrics, points: np.ndarray
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Per component the weighted mean of its measured metrics, and the share of its weight that is measured."""
-    means, shares = {}, {}
-    for name in dict.fromkeys(rule.component for rule in rules):
-        inside = [
-            (rule.share, points[:, at]) for at, rule in enumerate(rules) if rule.component == name
-        ]
-        means[name] = _mean(inside)
-        shares[name] = sum(share * ~np.isnan(column) for share, column in inside)
+    inside: dict[str, list[tuple[float, np.ndarray]]] = {}
+    for weighted, column in zip(metrics, points.T, strict=True):
+        inside.setdefault(weighted.component, []).append((weighted.share, column))
+    means = {name: _weighted_mean(columns) for name, columns in inside.items()}
+    shares = {
+        name: np.asarray(sum(share * ~np.isnan(column) for share, column in columns))
+        for name, columns in inside.items()
+    }
     return means, shares
 
 
-def _mean(weighted: list[tuple[float, np.ndarray]]) -> np.ndarray:
-    """Σ w·x / Σ w over what is not NaN; NaN where nothing is left or it weighs nothing."""
+def _weighted_mean(weighted: list[tuple[float, np.ndarray]]) -> np.ndarray:
+    """Σ w·x / Σ w over the known values; NaN where there are none or they weigh nothing."""
     total = sum(weight * ~np.isnan(column) for weight, column in weighted)
     over = sum(weight * np.nan_to_num(column) for weight, column in weighted)
     return np.where(total > 0, over / np.where(total > 0, total, 1.0), np.nan)
 
 
-def effective_weights(rules: tuple[Rule, ...], points: np.ndarray) -> np.ndarray:
-    """Each metric's weight in the score at hand, shape (rows, metrics); a row sums to 1, or to 0 of nothing."""
-    means, shares = component_means(rules, points)
-    total = sum(part_weight(rules, name) * ~np.isnan(mean) for name, mean in means.items())
-    known = ~np.isnan(points)
+def effective_weights(metrics: Metrics, points: np.ndarray) -> np.ndarray:
+    """Each metric's weight in the score, shape (rows, metrics); a row sums to 1, or to 0 without metrics."""
+    means, shares = component_means(metrics, points)
+    outer = component_weights(metrics)
+    total = sum(outer[name] * ~np.isnan(mean) for name, mean in means.items())
     columns = []
-    for at, rule in enumerate(rules):
-        whole = total * shares[rule.component]
-        columns.append(
-            np.where(known[:, at] & (whole > 0), rule.weight / np.where(whole > 0, whole, 1.0), 0.0)
-        )
+    for weighted, column in zip(metrics, points.T, strict=True):
+        whole = total * shares[weighted.component]
+        measured = ~np.isnan(column) & (whole > 0)
+        columns.append(np.where(measured, weighted.weight / np.where(whole > 0, whole, 1.0), 0.0))
     return np.stack(columns, axis=1)
 
 
@@ -280,13 +263,11 @@ def shown(score: np.ndarray | float) -> np.ndarray | float:
     return np.floor(np.round(score, DECIMALS) + 0.5)
 
 
-def bands_of(shown_scores: np.ndarray, config: Settings) -> np.ndarray:
+def bands_of(shown_scores: np.ndarray, settings: Settings) -> np.ndarray:
     """The band of each shown score (its lower end included), None where withheld."""
     scores = np.asarray(shown_scores, dtype=float)
-    at = np.searchsorted(config.band_edges, scores, side="right")
-    return np.where(
-        np.isnan(scores), None, np.array(BANDS, dtype=object)[np.minimum(at, len(BANDS) - 1)]
-    )
+    at = np.minimum(np.searchsorted(settings.band_edges, scores, side="right"), len(BANDS) - 1)
+    return np.where(np.isnan(scores), None, np.array(BANDS, dtype=object)[at])
 
 
 def risk_level(shown_score: float | None, threshold: float) -> str | None:
@@ -297,14 +278,13 @@ def risk_level(shown_score: float | None, threshold: float) -> str | None:
     """
     if shown_score is None or np.isnan(shown_score):
         return None
-    edges = np.clip([threshold - 20, threshold, threshold + 20], 0, 100)
-    return ("critical", "high", "medium", "low")[
-        int(np.searchsorted(edges, shown_score, side="right"))
-    ]
+    edges = np.clip(threshold + RISK_STEP_POINTS * np.array([-1, 0, 1]), 0, 100)
+    at = int(np.searchsorted(edges, shown_score, side="right"))
+    return ("critical", "high", "medium", "low")[at]
 
 
 def _framed(
-    ordered: pd.DataFrame, figures: dict[str, np.ndarray], config: Settings
+    ordered: pd.DataFrame, figures: dict[str, np.ndarray], settings: Settings
 ) -> pd.DataFrame:
     live = ordered["live"].fillna(False).to_numpy(dtype=bool)
     frame = ordered[["client_id", "date"]].assign(
@@ -312,39 +292,42 @@ def _framed(
     )
     for name in ("capped", "withheld", "ramping"):
         frame[name] = live & (figures[name] == 1)
-    return frame.assign(band=words(bands_of(frame["shown"].to_numpy(), config)))
+    return frame.assign(band=words(bands_of(frame["shown"].to_numpy(), settings)))
 
 
 def words(values: Sequence[str | None] | np.ndarray, index: pd.Index | None = None) -> pd.Series:
-    """Words as objects, so that what is missing stays None."""
+    """Words as objects, so that a missing one stays None."""
     return pd.Series(values, index=index, dtype=object)
 
 
-def _long(frame: pd.DataFrame, group: Group, picked: np.ndarray) -> pd.DataFrame:
-    """One row per picked row and metric, indexed by the position in ``frame``."""
-    here = picked[group.rows]
-    rows, scale, rules = group.rows[here], group.scale[here], group.rules
-    judged = group.judged
+def _points(frame: pd.DataFrame, group: ScoredGroup, selected: np.ndarray) -> pd.DataFrame:
+    """One row per selected row and metric, indexed by the position in ``frame``."""
+    rows, scale, metrics = group.rows[selected], group.scale[selected], group.metrics
     value, points, reasons = (
-        figures[here] for figures in (judged.values, judged.points, judged.reasons)
+        figures[selected]
+        for figures in (group.scored.values, group.scored.points, group.scored.reasons)
     )
-    targets = [_target(rule.metric, value[:, at], scale) for at, rule in enumerate(rules)]
-    anchors = [_anchors(rule.metric, by) for by in scale.tolist() for rule in rules]
+    targets = [_target(weighted.metric, value[:, at], scale) for at, weighted in enumerate(metrics)]
     per_metric = {
-        name: np.tile([figure(rule) for rule in rules], len(rows))
-        for name, figure in PER_METRIC.items()
+        name: np.tile([_attribute(weighted, name) for weighted in metrics], len(rows))
+        for name in PER_METRIC
     }
-    keys = frame.loc[np.repeat(rows, len(rules)), ["client_id", "date"]]
+    keys = frame.loc[np.repeat(rows, len(metrics)), ["client_id", "date"]]
+    why = np.array(MISSING_REASONS, dtype=object)[reasons].ravel()
     return keys.assign(
         **per_metric,
         value=value.ravel(),
         points=points.ravel(),
-        effective_weight=effective_weights(rules, points).ravel(),
+        effective_weight=effective_weights(metrics, points).ravel(),
         missing=np.isnan(value).ravel(),
-        missing_reason=words(np.array(MISSING_REASONS, dtype=object)[reasons].ravel(), keys.index),
-        anchors=anchors,
+        missing_reason=words(why, keys.index),
+        anchors=[_anchors(weighted.metric, by) for by in scale.tolist() for weighted in metrics],
         target=np.stack(targets, axis=1).ravel(),
     )
+
+
+def _attribute(weighted: WeightedMetric, name: str) -> str | float:
+    return weighted.metric.metric if name == "metric" else getattr(weighted, name)
 
 
 def _anchors(metric: ScorecardMetric, by: float) -> tuple[tuple[float, float], ...]:

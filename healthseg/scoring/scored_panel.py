@@ -1,4 +1,9 @@
-"""The panel's rows with their scores, on the dates that a response reads."""
+"""The panel's rows with their scores, on the dates that a response reads; the ``ml_predictive`` score among them.
+
+``ml_predictive`` maps the odds of churn within 90 days, relative to the portfolio's base rate, to points: 100·(1 − p)
+would call nearly all customers healthy. The base rate itself is 70 points, half the base odds 82, three times them 45,
+ten times 20; linear in the log of the odds ratio between these, and beyond them by the nearest two, within 0 to 100.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +15,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from healthseg.data.memory import remember
 from healthseg.metrics import panels
 from healthseg.metrics.profile import customers_as_of
 from healthseg.periods import weekly
-from healthseg.scoring import Scores, model_weights, score_panel, score_trend, training
-from healthseg.scoring.predictive import predictive_scores
+from healthseg.scoring.churn import training
+from healthseg.scoring.churn.training import RelativeRisk
+from healthseg.scoring.components import DECIMALS, model_weights
+from healthseg.scoring.health import Scores, bands_of, score_panel, shown, words
+from healthseg.scoring.trend import score_trend
 from healthseg.settings import Settings
 
 if TYPE_CHECKING:
@@ -103,8 +110,8 @@ def score_rows_of(
         return scorecard_rows(rows, as_of, lookback_days, portfolio.settings, model.weights)
     rows = rows.sort_values(["client_id", "date"], kind="stable", ignore_index=True)
     scored = scorecard_rows(rows, as_of, lookback_days, portfolio.settings)
-    standings = training.standings(portfolio, rows)
-    return replace(scored, scores=predictive_scores(scored.scores, standings, portfolio.settings))
+    risk = training.relative_risk(portfolio, rows)
+    return replace(scored, scores=predictive_scores(scored.scores, risk, portfolio.settings))
 
 
 def scorecard_rows(
@@ -148,7 +155,7 @@ def churned_rows(
         ]
         return panels.build_pairs(portfolio, pd.DataFrame(pairs, columns=["client_id", "date"]))
 
-    rows = remember(portfolio, ("churned rows", as_of, lookback_days), build)
+    rows = portfolio.cache.get("churned_rows", (as_of, lookback_days), build, disk=False)
     return rows[rows["client_id"] == client_id].reset_index(drop=True)
 
 
@@ -178,3 +185,44 @@ def with_todays_values(rows: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, str]
         rows["seat_utilisation"],
     )
     return rows, notes
+
+
+def predictive_points(odds_ratio: np.ndarray | float, settings: Settings) -> np.ndarray:
+    """The ``ml_predictive`` score of an odds ratio to the base rate; NaN stays NaN.
+
+    >>> predictive_points(np.array([0.5, 1.0, 3.0, 10.0]), Settings()).tolist()
+    [82.0, 70.0, 45.0, 20.0]
+    """
+    x, knots = np.log(np.asarray(odds_ratio, dtype=float)), np.log(settings.predictive_odds_ratios)
+    points = np.array(settings.predictive_points)
+    low, high = ((points[b] - points[a]) / (knots[b] - knots[a]) for a, b in ((0, 1), (-2, -1)))
+    below, above = points[0] + low * (x - knots[0]), points[-1] + high * (x - knots[-1])
+    score = np.where(
+        x < knots[0], below, np.where(x > knots[-1], above, np.interp(x, knots, points))
+    )
+    return np.round(np.clip(score, 0.0, 100.0), DECIMALS)
+
+
+def predictive_scores(scores: Scores, risk: RelativeRisk, settings: Settings) -> Scores:
+    """Scores with the model's instead of the composite; components, coverage and points stay the scorecard's.
+
+    The possible range is what the probability's interval allows. No cap applies: an overdue invoice is in the
+    probability. Withheld where there is no model.
+    """
+    live = scores.frame["live"].to_numpy(dtype=bool)
+    score, lowest, highest = (
+        np.where(live, predictive_points(ratio, settings), np.nan)
+        for ratio in (risk.ratio, risk.upper, risk.lower)
+    )
+    frame = scores.frame.assign(
+        score=score,
+        shown=shown(score),
+        uncapped=score,
+        cap=np.nan,
+        capped=False,
+        lowest=lowest,
+        highest=highest,
+        withheld=live & np.isnan(score),
+    )
+    bands = words(bands_of(frame["shown"].to_numpy(), settings), frame.index)
+    return replace(scores, frame=frame.assign(band=bands))

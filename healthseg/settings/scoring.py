@@ -1,4 +1,4 @@
-"""The health score: scorecards, coverage, ramp, caps, bands, peers."""
+"""The health score: scorecards, coverage, ramp, caps, bands, peers, trend; how it is held against churn."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from pydantic import Field, field_validator
 from healthseg.settings.base import Frozen
 from healthseg.settings.scorecard import DEFAULT_SCORECARD, Scorecard, Variant
 
+Share = Annotated[float, Field(gt=0, lt=1)]
+
 
 class ScoringSettings(Frozen):
-    """The health score: scorecards, coverage, ramp, caps, bands, peers."""
+    """The health score: scorecards, coverage, ramp, caps, bands, peers, trend; how it is held against churn."""
 
     scorecard: Scorecard = DEFAULT_SCORECARD
     scorecard_variants: tuple[Variant, ...] = ()
@@ -21,6 +23,38 @@ class ScoringSettings(Frozen):
     overdue_cap_score: Annotated[float, Field(ge=0, le=100)] = 59.0
     band_edges: tuple[float, float, float] = (40.0, 60.0, 80.0)
     peers_min: Annotated[int, Field(ge=2)] = 8
+    # a step that earns more points than three quarters of the peers have is out of reach
+    opportunity_peers_share: Share = 0.75
+    # twelve weeks: under it weekly scores cannot tell a drift from their noise
+    trend_min_days: Annotated[int, Field(ge=7)] = 84
+    trend_min_scores: Annotated[int, Field(ge=3)] = 6
+    # windows of 28 and 30 days share data for four weeks, those of 90 and more for longer
+    trend_overlap_weeks: Annotated[int, Field(ge=1)] = 5
+    # ml_predictive: points by the odds of churn relative to the portfolio's base rate, linear in their log
+    predictive_horizon_days: Annotated[int, Field(ge=1, le=365)] = 90
+    predictive_odds_ratios: tuple[float, float, float, float] = (0.5, 1.0, 3.0, 10.0)
+    predictive_points: tuple[float, float, float, float] = (82.0, 70.0, 45.0, 20.0)
+    # an explanation names metrics that moved the ml_predictive score by a twentieth of a point
+    predictive_min_points: Annotated[float, Field(ge=0)] = 0.05
+    # the report card: bootstrap draws, accounts that a team can look after at once, the score of an alarm
+    report_card_draws: Annotated[int, Field(ge=20, le=10_000)] = 200
+    report_card_accounts: Annotated[int, Field(ge=1)] = 20
+    report_card_threshold: Annotated[float, Field(ge=0, le=100)] = 60.0
+    # churned customers under which a rate of them says nothing
+    report_card_min_leavers: Annotated[int, Field(ge=1)] = 5
+    # hours for nearly all customers select nobody
+    report_card_max_reach: Share = 0.9
+    # hours a month of a tier that tier_hours_per_month does not name
+    report_card_other_hours: Annotated[float, Field(gt=0)] = 4.0
+    # weights are learnt on the earlier dates and judged on the rest; today's count as so many churned customers
+    weights_training_share: Share = 0.6
+    weights_prior_leavers: Annotated[float, Field(gt=0)] = 20.0
+    # ranks under other settings: each weight and each anchor is multiplied by up to 1 ± this
+    ranks_weight_change: Share = 0.5
+    ranks_anchor_change: Share = 0.2
+    # share of the draws among the riskiest from which on that is "always", "sometimes"
+    ranks_always_share: Share = 0.9
+    ranks_sometimes_share: Share = 0.1
 
     @field_validator("band_edges")
     @classmethod
@@ -30,7 +64,7 @@ class ScoringSettings(Frozen):
         return values
 
     def scorecard_for(self, plan: str | None, tier: str | None, stage: str | None) -> Scorecard:
-        """The first variant whose every given list holds the customer's word, else the default."""
+        """The first variant all of whose lists contain the customer's plan, tier and stage, else the default."""
         for variant in self.scorecard_variants:
             pairs = ((variant.plan, plan), (variant.tier, tier), (variant.stage, stage))
             if all(value in words for words, value in pairs if words):

@@ -17,7 +17,7 @@ from healthseg.metrics.money import Money, money
 from healthseg.metrics.profile import customer_as_of, customers_as_of
 from healthseg.periods import weekly
 from healthseg.scoring import score_trend
-from healthseg.scoring.expected_churn import ChurnedArr, churn_probabilities, simulate_churned_arr
+from healthseg.scoring.churn.expected import ChurnedArr, churn_probabilities, simulate_churned_arr
 from healthseg.scoring.scored_panel import scorecard_rows
 from healthseg.tools.base import number, word
 
@@ -247,7 +247,7 @@ class PortfolioContext:
 
     @cached_property
     def churn(self) -> pd.DataFrame:
-        """Probability of churn by live customer (``scoring.expected_churn.churn_probabilities``)."""
+        """Probability of churn by live customer (``scoring.churn.expected.churn_probabilities``)."""
         return churn_probabilities(self.portfolio, self.as_of, self.live)
 
     @cached_property

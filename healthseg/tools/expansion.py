@@ -18,7 +18,7 @@ import pandas as pd
 
 from healthseg.forecasting import forecast
 from healthseg.metrics import panels
-from healthseg.scoring.churn import THE_PORTFOLIO
+from healthseg.scoring.churn.base_rates import THE_PORTFOLIO
 from healthseg.statistics.robust import Shift, hodges_lehmann
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from healthseg.metrics.usage import person_events
 from healthseg.rules import Rule
 from healthseg.rules.expressions import Condition
 from healthseg.scoring import explain_change, score_panel
-from healthseg.scoring.predictors import predictors_of, values_of
+from healthseg.scoring.churn.predictors import predictors_of, values_of
 from healthseg.settings import COMPONENTS, DEFAULT_SCORECARD, Settings
 from healthseg.testing import tiny_portfolio
 from healthseg.tools.health import words

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy
 
-from healthseg.scoring.calibration import INTERCEPT_SD, SLOPE_SD, calibrate
+from healthseg.scoring.churn.calibration import INTERCEPT_SD, SLOPE_SD, calibrate
 
 
 @pytest.mark.parametrize("spread", [0.5, 3.0, 8.0])

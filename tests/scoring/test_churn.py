@@ -8,7 +8,7 @@ import pytest
 from scipy import special, stats
 
 from healthseg.scoring import base_rates
-from healthseg.scoring.churn import STEP_DAYS, CustomersOwn, exposure
+from healthseg.scoring.churn.base_rates import STEP_DAYS, OwnProbability, exposure
 from healthseg.settings import Settings
 
 AS_OF, START = dt.date(2025, 6, 30), dt.date(2024, 1, 1)
@@ -173,9 +173,9 @@ def test_the_interval_covers_the_tiers_rate_as_often_as_it_says():
 def test_the_plausible_range_covers_single_customers_where_the_rates_interval_does_not():
     rng = np.random.default_rng(0)
     found = at_90(base_rates(simulated(6, {"SMB": 0.04}, 400), AS_OF, START, Settings()), "SMB")
-    log_odds = CustomersOwn(np.array([found["probability"]]), 1.0).centre[0] + rng.standard_normal(
-        20_000
-    )
+    log_odds = OwnProbability(np.array([found["probability"]]), 1.0).centre[
+        0
+    ] + rng.standard_normal(20_000)
     own = special.expit(log_odds)
     assert own.mean() == pytest.approx(found["probability"], abs=0.003)
     plausible = (own >= found["plausible_lower"]) & (own <= found["plausible_upper"])

@@ -11,12 +11,20 @@ import pytest
 from scipy import special
 
 from healthseg.errors import CalculationError, InvalidParameters
-from healthseg.scoring.boosting import Boosted, boost
-from healthseg.scoring.calibration import Calibration, calibrate, spread_of
-from healthseg.scoring.churn_model import ChurnModel
-from healthseg.scoring.effects import effects
-from healthseg.scoring.gate import log_skill, ranked_within_dates
-from healthseg.scoring.rolling import held_out, outcomes, rows_at_risk
+from healthseg.scoring.churn.calibration import (
+    Calibration,
+    calibrate,
+    log_skill,
+    ranked_within_dates,
+)
+from healthseg.scoring.churn.candidates import (
+    BoostedTrees,
+    boost,
+    held_out,
+    outcomes,
+    rows_at_risk,
+)
+from healthseg.scoring.churn.model import ChurnModel
 from healthseg.settings import Settings, settings
 from tests.scoring.churn_rows import as_of, panel
 
@@ -44,7 +52,7 @@ def test_the_gate_says_yes_and_probabilities_follow_the_planted_law(portfolio):
 
 def test_signs_are_those_that_were_planted_where_they_are_sure(portfolio):
     rows, model = portfolio
-    found = effects(model, rows).set_index("metric")["direction"]
+    found = model.effects(rows).set_index("metric")["direction"]
     assert (
         found["seat_utilisation"] == -1
         and found["nps_365d"] == -1
@@ -237,7 +245,9 @@ def test_horizons_compound_and_a_standing_fades_to_the_base():
     fading = Calibration(-3.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.5, 30)
     stays = (1 - p) * (1 - special.expit(-2.0)) * (1 - special.expit(-2.5))
     assert fading.probability(odds, 90) == pytest.approx(1 - stays)
-    lower, upper, sure = spread_of(plain, odds, np.array([1e-9]), 30, 0.9)
+    sd = np.array([1e-9])
+    lower, upper = plain.interval(odds, sd, 30, 0.9)
+    sure = plain.confidence(odds, sd, 30, 0.05)
     assert lower == pytest.approx(p) and upper == pytest.approx(p) and sure.tolist() == [1.0]
 
 
@@ -249,8 +259,8 @@ def test_trees_follow_an_interaction_add_up_and_survive_json():
     outcome = (rng.random(6000) < special.expit(odds)).astype(float)
     trees = boost(X, outcome, np.full(6000, special.logit(outcome.mean())), seed=1)
     assert np.corrcoef(trees.log_odds(X), odds)[0, 1] > 0.8
-    assert trees.added(X).sum(axis=1) == pytest.approx(trees.log_odds(X))
-    again = Boosted.from_dict(json.loads(json.dumps(trees.to_dict())))
+    assert trees.base + trees.parts(X).sum(axis=1) == pytest.approx(trees.log_odds(X))
+    again = BoostedTrees.from_dict(json.loads(json.dumps(trees.to_dict())))
     assert (again.log_odds(X) == trees.log_odds(X)).all()
 
 

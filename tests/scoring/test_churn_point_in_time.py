@@ -10,7 +10,7 @@ import pytest
 
 from healthseg.data.portfolio import Portfolio
 from healthseg.demo import make_demo
-from healthseg.scoring import training
+from healthseg.scoring.churn import training
 from tests.metrics.portfolios import open_portfolio
 from tests.metrics.test_point_in_time import cut
 

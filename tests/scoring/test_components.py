@@ -5,7 +5,7 @@ import pytest
 
 from healthseg.errors import InvalidParameters
 from healthseg.scoring import custom_weights, model_weights, score_panel
-from healthseg.scoring.components import points_at, rules_of
+from healthseg.scoring.components import points_at, weighted_metrics
 from healthseg.settings import DEFAULT_SCORECARD, Settings, settings
 
 METRICS = {
@@ -119,7 +119,7 @@ def test_an_infinite_metric_is_a_missing_one(panel):
 
 
 def test_the_configured_weights_sum_to_one():
-    assert sum(rule.weight for rule in rules_of(DEFAULT_SCORECARD)) == pytest.approx(1)
+    assert sum(rule.weight for rule in weighted_metrics(DEFAULT_SCORECARD)) == pytest.approx(1)
 
 
 def test_custom_weights_are_normalised_and_what_is_left_out_weighs_nothing():

@@ -8,7 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from healthseg.scoring import explain_change, score_panel
-from healthseg.scoring.explain import KINDS, Known, brought_in, mean, moved, reweighted, taken_out
+from healthseg.scoring.explanation import (
+    KINDS,
+    KnownMetric,
+    added,
+    mean,
+    moved,
+    removed,
+    reweighted,
+)
 from healthseg.settings import DEFAULT_SCORECARD, Settings
 
 NAN = np.nan
@@ -176,22 +184,22 @@ def cards(draw, keys=None):
         st.sets(st.tuples(st.sampled_from("abcd"), st.sampled_from("xyz")), min_size=1)
     )
     outer = {name: draw(WEIGHTS) for name in sorted({name for name, _ in keys})}
-    return {key: Known(outer[key[0]], draw(WEIGHTS), draw(TENTHS)) for key in sorted(keys)}
+    return {key: KnownMetric(outer[key[0]], draw(WEIGHTS), draw(TENTHS)) for key in sorted(keys)}
 
 
 @given(card=cards(), data=st.data())
 def test_taking_metrics_out_and_bringing_them_back_adds_up_exactly(card, data):
     out = data.draw(st.sets(st.sampled_from(sorted(card)), max_size=len(card) - 1))
     kept = {key: known for key, known in card.items() if key not in out}
-    parts = taken_out(card, out)
+    parts = removed(card, out)
     assert set(parts) == out
     assert sum(parts.values()) == mean(kept) - mean(card)
-    assert sum(brought_in(card, out, Fraction(0)).values()) == mean(card) - mean(kept)
+    assert sum(added(card, out, Fraction(0)).values()) == mean(card) - mean(kept)
 
 
 @given(card=cards(), level=TENTHS)
 def test_metrics_brought_into_nothing_add_up_to_the_distance_from_the_old_level(card, level):
-    assert sum(brought_in(card, set(card), level).values()) == mean(card) - level
+    assert sum(added(card, set(card), level).values()) == mean(card) - level
 
 
 @given(old=cards(), new=cards())
@@ -201,7 +209,9 @@ def test_a_change_of_rules_adds_up_exactly(old, new):
 
 @given(data=st.data(), card=cards())
 def test_a_change_of_points_adds_up_exactly(data, card):
-    new = {key: Known(known.outer, known.inner, data.draw(TENTHS)) for key, known in card.items()}
+    new = {
+        key: KnownMetric(known.outer, known.inner, data.draw(TENTHS)) for key, known in card.items()
+    }
     assert sum(moved(card, new).values()) == mean(new) - mean(card)
 
 

@@ -9,17 +9,20 @@ import pytest
 import healthseg as hs
 from healthseg.demo import make_demo
 from healthseg.errors import CalculationError, InvalidParameters
-from healthseg.scoring.reportcard import report_card
-from healthseg.scoring.reportcard.accuracy import (
+from healthseg.scoring import report_card
+from healthseg.scoring.report_card.accuracy import (
+    Bootstrap,
+    TeamCapacity,
     auc,
     average_precision,
     by_group,
     calibration,
-    resampled,
+    captured,
+    false_alarms,
+    flagged,
+    lead_times,
 )
-from healthseg.scoring.reportcard.capacity import captured, false_alarms, flagged, lead_times
-from healthseg.scoring.reportcard.robustness import ranks
-from healthseg.scoring.reportcard.weights import NO_BETTER, suggest
+from healthseg.scoring.report_card.weights import NO_BETTER, ranks, suggest
 from healthseg.settings import Settings
 from healthseg.testing import tiny_portfolio
 
@@ -61,21 +64,16 @@ def test_customers_are_drawn_with_all_their_rows():
     frame = pd.DataFrame(
         {"client_id": np.repeat(["a", "b"], 50), "value": np.repeat([0.0, 1.0], 50)}
     )
-    figure, low, high = resampled(
-        lambda value, weight: float((value * weight).sum() / weight.sum()),
-        frame,
-        ("value",),
-        200,
-        0.9,
-        1,
+    figure, low, high = Bootstrap(200, 0.9, 1).interval(
+        lambda value, weight: float((value * weight).sum() / weight.sum()), frame, ("value",)
     )
     assert figure == 0.5 and (low, high) == (0.0, 1.0)  # two customers: all draws are 0, ½ or 1
 
 
 def test_the_capacity_takes_the_riskiest_of_each_date():
-    found = captured(FOUR, ["weighted_composite"], 1, None, {}).iloc[0]
+    found = captured(FOUR, ["weighted_composite"], TeamCapacity(1, None, {}, 4.0, 0.9)).iloc[0]
     assert (found["caught"], found["leavers"], found["taken"], found["lift"]) == (1, 1, 1.0, 2.0)
-    hours = captured(FOUR, ["weighted_composite"], 1, 2.0, {"SMB": 1.5})
+    hours = captured(FOUR, ["weighted_composite"], TeamCapacity(1, 2.0, {"SMB": 1.5}, 4.0, 0.9))
     assert hours["capacity"].tolist() == ["top 1 accounts", "2 hours a month"] and hours[
         "taken"
     ].tolist() == [1.0, 1.0]
@@ -116,8 +114,8 @@ def test_tenths_hold_all_rows_once_and_groups_need_five_leavers():
     found = calibration(many, ["weighted_composite"], 0.9)
     assert found["rows"].sum() == 100 and found["leavers"].sum() == many["outcome"].sum()
     assert found["said"].is_monotonic_decreasing and (found["lower"] <= found["rate"]).all()
-    assert by_group(FOUR, ["weighted_composite"])["auc"].isna().all()
-    assert by_group(many, ["weighted_composite"])["auc"].notna().all()
+    assert by_group(FOUR, ["weighted_composite"], 5)["auc"].isna().all()
+    assert by_group(many, ["weighted_composite"], 5)["auc"].notna().all()
 
 
 def test_a_customer_far_below_the_rest_is_riskiest_under_all_weights(panel):
@@ -160,10 +158,10 @@ def components(seed, effect):
 
 
 def test_weights_are_suggested_only_where_later_time_proves_them():
-    found = suggest(components(1, 1.0), Settings(), 30, 60, 0.9, 1)
+    found = suggest(components(1, 1.0), Settings(), 30, Bootstrap(60, 0.9, 1))
     told = found.frame.set_index("component")["weight_suggested"]
     assert found.gain_lower > 0 and told["payment"] > 0.3 and told.sum() == pytest.approx(1)
-    nothing = suggest(components(2, 0.0), Settings(), 30, 60, 0.9, 1)
+    nothing = suggest(components(2, 0.0), Settings(), 30, Bootstrap(60, 0.9, 1))
     assert nothing.verdict == NO_BETTER
 
 

@@ -66,7 +66,7 @@ def test_under_six_weeks_there_is_no_trend_and_withheld_weeks_do_not_count():
 
 
 def test_the_trend_reads_the_look_back_and_at_least_twelve_weeks():
-    assert (trend_window_days(30), trend_window_days(180)) == (84, 180)
+    assert (trend_window_days(30, Settings()), trend_window_days(180, Settings())) == (84, 180)
     values = [90.0] * 20 + list(np.arange(50.0, 63))  # the fall lies before the twelve weeks
     frame = weekly_scores(a=values)
     assert score_trend(frame, AS_OF, 30, Settings())["trend"].item() == "improving"

@@ -9,9 +9,10 @@ import pandas as pd
 import pytest
 
 import healthseg as hs
-from healthseg.scoring import training
-from healthseg.scoring.expected_churn import portfolio_base_rates
-from healthseg.scoring.predictive import odds_ratio, points_of
+from healthseg.scoring.churn import training
+from healthseg.scoring.churn.expected import portfolio_base_rates
+from healthseg.scoring.churn.training import odds_ratio
+from healthseg.scoring.scored_panel import predictive_points
 from healthseg.tools import portfolio_health
 from healthseg.tools.health.outlook import base_probability
 
@@ -110,7 +111,9 @@ def test_the_predictive_score_is_the_odds_against_the_base_rate(demo, staying):
     health = hs.calculate_health_score(demo, staying, "ml_predictive", lookback_period_days=60)
     model = training.churn_model(demo, demo.data_until)
     told = training.predictions(demo, demo.data_until, [staying]).set_index("horizon_days").loc[90]
-    expected = points_of(odds_ratio(told["probability"], model.base_probability(90)))
+    expected = predictive_points(
+        odds_ratio(told["probability"], model.base_probability(90)), demo.settings
+    )
     assert health.current_health_score == int(np.floor(float(expected) + 0.5))
     assert health.possible_range.lower < float(expected) < health.possible_range.upper
     assert (
@@ -134,7 +137,9 @@ def test_past_predictive_scores_are_those_of_the_models_of_their_time(demo, stay
     rows = training.panels.panel(demo, [early], [staying])
     assert then.frame("history").set_index("date")["score"].loc[
         pd.Timestamp(early)
-    ] == pytest.approx(float(points_of(training.standings(demo, rows).ratio)[0]))
+    ] == pytest.approx(
+        float(predictive_points(training.relative_risk(demo, rows).ratio, demo.settings)[0])
+    )
     assert known.notna().any()
 
 

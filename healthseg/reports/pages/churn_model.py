@@ -62,14 +62,13 @@ class View:
 
 def view(portfolio: Any, as_of: str | None = None) -> View:
     """The model in force on a day."""
-    from healthseg.scoring import training
-    from healthseg.scoring.effects import effects
+    from healthseg.scoring.churn import training
 
     day = portfolio.as_of(as_of)
     model = training.churn_model(portfolio, day)
     clients = sorted(portfolio.table("customers")["client_id"])
     learnt = (
-        effects(model, training.training_rows(portfolio, model.trained_until))
+        model.effects(training.training_rows(portfolio, model.trained_until))
         if model.eligible
         else None
     )

@@ -339,7 +339,7 @@ class CustomerHealth:
             interval=Figure(None, few) if interval.lower is None else interval,
             weeks=int(row["weeks"]),
             interval_level=self.settings.interval_level,
-            window_days=trend_window_days(self.lookback_days),
+            window_days=trend_window_days(self.lookback_days, self.settings),
         )
 
     def factors(self) -> Factors:

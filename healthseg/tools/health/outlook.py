@@ -12,12 +12,16 @@ import pandas as pd
 from healthseg.errors import CalculationError
 from healthseg.forecasting import within_tolerance
 from healthseg.metrics import panels
-from healthseg.scoring import BaseRates, training
-from healthseg.scoring.churn import THE_PORTFOLIO
-from healthseg.scoring.churn_model import ChurnModel
-from healthseg.scoring.expected_churn import portfolio_base_rates
-from healthseg.scoring.explain import Change
-from healthseg.scoring.predictive_change import explain_predictive, parts_of
+from healthseg.scoring import BaseRates
+from healthseg.scoring.churn import training
+from healthseg.scoring.churn.base_rates import THE_PORTFOLIO
+from healthseg.scoring.churn.expected import portfolio_base_rates
+from healthseg.scoring.churn.model import ChurnModel
+from healthseg.scoring.explanation import (
+    Change,
+    explain_predictive_change,
+    predictive_parts,
+)
 from healthseg.scoring.scored_panel import PREDICTIVE
 from healthseg.tools.base import Figure, Interval, integer, number, rounded
 from healthseg.tools.health import words
@@ -307,7 +311,7 @@ def model_score_change(
         reason = f"{NO_MODEL_SCORE} ({' and '.join(missing)})"
         return Change(shown["then"], shown["now"], None, (), (), (), reason)
     old, new = (training.churn_model(portfolio, day) for day, _ in (then, now))
-    return explain_predictive(
+    return explain_predictive_change(
         (old, _row(portfolio, client_id, then[0], new), float(then[1]["score"])),
         (new, _row(portfolio, client_id, now[0], new), float(now[1]["score"])),
     )
@@ -324,7 +328,7 @@ def model_score_factors(
     if pd.isna(row["score"]):
         return [], []
     model = training.churn_model(portfolio, day)
-    rows = parts_of(model, _row(portfolio, client_id, day, model))
+    rows = predictive_parts(model, _row(portfolio, client_id, day, model))
     rows = rows[rows["points"].abs() >= MIN_POINTS]
     rows = rows.assign(size=-rows["points"].abs()).sort_values(["size", "kin"], kind="stable")
     parts = [_score_factor(part) for part in rows.to_dict("records")]

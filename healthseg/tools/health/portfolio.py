@@ -14,7 +14,8 @@ from healthseg import rules
 from healthseg.data.memory import remember
 from healthseg.metrics.counting import customers
 from healthseg.rules import SEVERITIES, TriggeredRule, alerts
-from healthseg.scoring import Change, bands_of, explain_change, factors, risk_level, shown, training
+from healthseg.scoring import Change, bands_of, explain_change, factors, risk_level, shown
+from healthseg.scoring.churn import training
 from healthseg.scoring.scored_panel import (
     ARR_DAYS,
     HISTORY_DAYS,

@@ -11,7 +11,7 @@ import pandas as pd
 from healthseg.clustering.sequences import ARROW
 from healthseg.data.memory import stored
 from healthseg.metrics import panels
-from healthseg.scoring import training
+from healthseg.scoring.churn import training
 from healthseg.scoring.scored_panel import scorecard_rows
 from healthseg.tools.context import PortfolioContext
 from healthseg.tools.patterns import episodes, words

@@ -15,7 +15,7 @@ from healthseg.metrics import landmarks as measured
 from healthseg.metrics.counting import epoch_days
 from healthseg.metrics.profile import customers_as_of
 from healthseg.periods import weekly
-from healthseg.scoring.training import untold
+from healthseg.scoring.churn.training import unrecorded_dates
 from healthseg.statistics.outcomes import label_event_dates, labels
 from healthseg.tools.patterns.signs import CHANGES, with_changes
 
@@ -38,7 +38,7 @@ class Landmarks:
     @property
     def leavers_known(self) -> bool:
         """Whether the portfolio says who left at all."""
-        return len(untold(self.portfolio)) < 2
+        return len(unrecorded_dates(self.portfolio)) < 2
 
     def months(self) -> pd.DataFrame:
         rows = remember(self.portfolio, ("pattern months", self.as_of), self._months)

@@ -384,8 +384,10 @@ class Study:
 
         if self.scope.kind != ALL:
             return make()
-        name = f"patterns-{self.scope.asked_days}-{'+'.join(sorted(self.categories))}"
-        return stored_frame(self.portfolio, name, self.scope.as_of, make)
+        portfolio, as_of = self.portfolio, self.scope.as_of
+        inputs = [as_of, portfolio.content(as_of), portfolio.settings.fingerprint]
+        inputs += [self.scope.asked_days, sorted(self.categories)]
+        return portfolio.cache.get("patterns", inputs, make)
 
     def tried(self, kind: str) -> pd.DataFrame:
         """What was tried of a kind, with the figures of leaving (NaN where those were not asked)."""

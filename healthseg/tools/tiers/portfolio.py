@@ -15,7 +15,7 @@ from healthseg.charts.formats import brief_money, money
 from healthseg.clustering.rules import UNPLACED, bounds
 from healthseg.metrics import spans as span_metrics
 from healthseg.metrics.money import PARTS, movements
-from healthseg.scoring.churn import THE_PORTFOLIO
+from healthseg.scoring.churn.base_rates import THE_PORTFOLIO
 from healthseg.statistics.rates import gini, lorenz, percentages, top_fifth
 from healthseg.tools.base import Figure, TriggeredRule, integer, rounded, slugs
 from healthseg.tools.context import DAY, PortfolioContext

@@ -1,15 +1,15 @@
-"""How likely is a customer of this tier to be lost? The tier's base rate, and what it says of one customer.
+"""How likely does a customer of this tier churn? The tier's base rate, and what it says about a single customer.
 
-The rate is counted over customer-30-day-steps at risk, and shrunk: tiers scatter around the portfolio,
+The rate is churned customers over customer-30-day-steps at risk, and shrunk: tiers scatter around the portfolio,
 rate_t ~ Gamma(mean m, shape 1/τ²), events_t ~ Poisson(rate_t · steps_t). Neither m nor τ is fixed at a best guess, as
 in a small portfolio neither is known: both are integrated over a grid (a flat prior on τ from 0.05 to 1.5, on the
 scale of log rates; Jeffreys' m^−½ on m). Given both, a tier's rate is Gamma(1/τ² + events, 1/(τ²m) + steps), so the
 posterior is a mixture of gammas and all figures are quadrature: no draws, no seed.
 
 The probability over h days is 1 − exp(−rate·h/30), its mean and its interval the mixture's. That interval is about
-the tier's *rate*. What one customer's own probability may be is another question: its log odds scatter around the
-tier's with the standard deviation ``churn_spread_log_odds`` of the settings. A customer leaves once, so the base rate
-alone cannot estimate that spread: it is a stated prior until a model of single customers can.
+the tier's *rate*. A customer's own probability is another question: its log odds scatter around the tier's with the
+standard deviation ``churn_spread_log_odds``. A customer churns once, so the base rate alone cannot estimate that
+spread: it is a stated prior until a model of single customers can.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from healthseg.statistics.outcomes import label_event_dates
 
 STEP_DAYS = 30
 HORIZONS = (30, 90, 180, 365)
-TOLERANCE = 0.05  # of a probability: what "confidence" promises
 THE_PORTFOLIO = "the portfolio"
 TAUS = np.linspace(0.05, 1.5, 16)
 NODES = 41  # quantiles of the tier's rate that carry its uncertainty to the customer
+COUNTS = ["customers", "at_risk_now", "steps", "events"]
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,8 @@ class BaseRates:
 
     Columns of ``frame``: tier, horizon_days, customers (that were ever at risk), at_risk_now, steps (of 30 days at
     risk), events, rate_per_30d, probability, base_rate_lower, base_rate_upper, plausible_lower, plausible_upper,
-    confidence. ``frame`` is None where ``reason`` says why there are no rates. ``gone`` holds the customers that had
-    left or given notice by as_of: theirs is no probability any more.
+    confidence. ``frame`` is None where ``reason`` says why there are no rates. ``gone`` are the customers that had
+    churned or given notice by as_of: they have no probability any more.
     """
 
     frame: pd.DataFrame | None
@@ -51,106 +51,93 @@ class BaseRates:
     reason: str | None = None
 
     def of(self, client_id: str, tier: str | None) -> pd.DataFrame | None:
-        """A customer's rows: its tier's, the portfolio's where that is unknown; None where there is no probability."""
+        """A customer's rows: its tier's, the portfolio's where that is unknown; None without a probability."""
         if self.frame is None or client_id in self.gone:
             return None
         known = isinstance(tier, str) and (self.frame["tier"] == tier).any()
-        return self.frame[self.frame["tier"] == (tier if known else THE_PORTFOLIO)].reset_index(
-            drop=True
-        )
+        rows = self.frame["tier"] == (tier if known else THE_PORTFOLIO)
+        return self.frame[rows].reset_index(drop=True)
 
 
 def base_rates(
     customers: pd.DataFrame,
     as_of: dt.date,
     tracking_start: dt.date,
-    config: Settings,
+    settings: Settings,
     horizons: Sequence[int] = HORIZONS,
 ) -> BaseRates:
-    """How often do customers of each tier leave within a horizon, as far as it was known at as_of?
+    """How often do customers of each tier churn within a horizon, as far as it was known at as_of?
 
     ``customers`` has client_id, signup_date, tier and churned_on or notice_on (or both); no date after as_of is read.
-    ``tier`` is that of the customer's last day at risk: once it has left its ARR is 0, and would put all leavers into
-    the lowest tier. A customer is at risk from the later of signup and ``tracking_start`` through the earlier of
-    notice, leaving and as_of.
+    ``tier`` is that of the customer's last day at risk: after churn its ARR is 0, which would put all churned customers
+    into the lowest tier. A customer is at risk from the later of signup and ``tracking_start`` through the earlier of
+    notice, churn and as_of.
     """
+    level = settings.interval_level
     if not {"churned_on", "notice_on"} & set(customers.columns):
-        return BaseRates(
-            None,
-            config.interval_level,
-            frozenset(),
-            reason="no churn dates: the customers table has neither churned_on nor notice_on",
-        )
+        reason = "no churn dates: the customers table has neither churned_on nor notice_on"
+        return BaseRates(None, level, frozenset(), reason=reason)
     exposed = exposure(customers, as_of, tracking_start)
     gone = frozenset(exposed.loc[exposed["left"], "client_id"])
-    if not exposed["steps"].sum() > 0:
-        return BaseRates(
-            None,
-            config.interval_level,
-            gone,
-            reason=f"no customer was at risk between {tracking_start} and {as_of}",
-        )
-    sums = exposed[exposed["steps"] > 0].assign(at_risk_now=lambda rows: ~rows["left"], customers=1)
-    columns = ["customers", "at_risk_now", "steps", "events"]
-    counts = sums.groupby("tier", sort=True)[columns].sum()
-    counts.loc[THE_PORTFOLIO] = sums[columns].sum()
-    mixtures = rate_posteriors(counts)
+    at_risk = exposed[exposed["steps"] > 0]
+    if not len(at_risk):
+        reason = f"no customer was at risk between {tracking_start} and {as_of}"
+        return BaseRates(None, level, gone, reason=reason)
+    at_risk = at_risk.assign(at_risk_now=~at_risk["left"], customers=1)
+    counts = at_risk.groupby("tier", sort=True)[COUNTS].sum()
+    counts.loc[THE_PORTFOLIO] = at_risk[COUNTS].sum()
+    rates = rate_posteriors(counts)
     rows = [
         {"tier": tier, **counts.loc[tier], **outlook}
         for tier in counts.index
-        for outlook in _outlooks(mixtures[tier], horizons, config)
+        for outlook in _outlooks(rates[tier], horizons, settings)
     ]
-    return BaseRates(
-        pd.DataFrame(rows).astype({"customers": int, "at_risk_now": int, "events": int}),
-        config.interval_level,
-        gone,
-    )
+    integers = {"customers": int, "at_risk_now": int, "events": int}
+    return BaseRates(pd.DataFrame(rows).astype(integers), level, gone)
 
 
 def exposure(customers: pd.DataFrame, as_of: dt.date, tracking_start: dt.date) -> pd.DataFrame:
-    """Per customer the steps of 30 days at risk, whether its loss was seen, and whether it had left by as_of.
+    """Per customer the steps of 30 days at risk, whether its loss was tracked, and whether it was lost by as_of.
 
-    Days at risk count both ends: the day of entry, and the day of the event or of as_of. A loss before
-    ``tracking_start`` was not watched: it has neither steps nor an event.
+    Columns: client_id, tier, steps, events, left. Days at risk count both ends: the day of entry, and the day of the
+    event or of as_of. A loss before ``tracking_start`` has neither steps nor an event.
     """
     until, start = pd.Timestamp(as_of), pd.Timestamp(tracking_start)
     event = label_event_dates(customers).to_numpy()
-    seen = event <= until
+    lost = event <= until
     signup = pd.to_datetime(customers["signup_date"]).astype("datetime64[us]").to_numpy()
     entry = np.maximum(signup, start.to_datetime64())
-    last = np.where(seen, event, until.to_datetime64())
+    last = np.where(lost, event, until.to_datetime64())
     days = (last - entry) / np.timedelta64(1, "D") + 1
     steps = np.where(days > 0, days, 0.0) / STEP_DAYS
-    return pd.DataFrame(
-        {
-            "client_id": customers["client_id"].to_numpy(),
-            "tier": customers["tier"].to_numpy(),
-            "steps": steps,
-            "events": (seen & (steps > 0)).astype(int),
-            "left": seen,
-        }
-    ).sort_values("client_id", ignore_index=True)
+    frame = customers[["client_id", "tier"]].assign(
+        steps=steps, events=(lost & (steps > 0)).astype(int), left=lost
+    )
+    return frame.sort_values("client_id", ignore_index=True)
 
 
 @dataclass(frozen=True)
-class Mixture:
+class GammaMixture:
     """A rate's distribution: gammas of ``shape`` and ``steps`` (the rate parameter) with ``weight``."""
 
     shape: np.ndarray
     steps: np.ndarray
     weight: np.ndarray
 
+    @property
+    def mean(self) -> float:
+        return float((self.weight * self.shape / self.steps).sum())
+
     def cdf(self, rate: np.ndarray) -> np.ndarray:
         below = scipy.special.gammainc(self.shape[:, None], self.steps[:, None] * rate)
         return (self.weight[:, None] * below).sum(axis=0)
 
     def quantile(self, share: np.ndarray) -> np.ndarray:
-        """Read off the distribution function on a grid of log rates that holds all but a millionth of every gamma."""
-        low = np.log(
-            np.maximum(scipy.special.gammaincinv(self.shape, 1e-6) / self.steps, 1e-12)
-        ).min()
-        high = np.log(scipy.special.gammaincinv(self.shape, 1 - 1e-6) / self.steps).max()
-        grid = np.linspace(low, high, 301)
+        """From the distribution function on a grid of log rates that holds all but a millionth of every gamma."""
+        low, high = (
+            scipy.special.gammaincinv(self.shape, tail) / self.steps for tail in (1e-6, 1 - 1e-6)
+        )
+        grid = np.linspace(np.log(np.maximum(low, 1e-12)).min(), np.log(high).max(), 301)
         return np.exp(np.interp(share, self.cdf(np.exp(grid)), grid))
 
     def mean_probability(self, steps: float) -> float:
@@ -158,7 +145,7 @@ class Mixture:
         return 1 - float((self.weight * (self.steps / (self.steps + steps)) ** self.shape).sum())
 
 
-def rate_posteriors(counts: pd.DataFrame) -> dict[str, Mixture]:
+def rate_posteriors(counts: pd.DataFrame) -> dict[str, GammaMixture]:
     """Per tier the mixture over (τ, m); for the portfolio the rate pooled over all, Gamma(events + ½, steps)."""
     tiers = counts.drop(index=THE_PORTFOLIO)
     events, steps = counts.loc[THE_PORTFOLIO, ["events", "steps"]].to_numpy(dtype=float)
@@ -175,47 +162,43 @@ def rate_posteriors(counts: pd.DataFrame) -> dict[str, Mixture]:
             - (shape + d) * np.log(rate + t)
         )
     weight = np.exp(log_weight - log_weight.max())
-    kept = weight > 1e-5
-    shape, rate, weight = shape[kept], rate[kept], weight[kept] / weight[kept].sum()
-    pooled = Mixture(np.array([events + 0.5]), np.array([steps]), np.array([1.0]))
-    return {
-        THE_PORTFOLIO: pooled,
-        **{
-            tier: Mixture(shape + row["events"], rate + row["steps"], weight)
-            for tier, row in tiers.iterrows()
-        },
+    used = weight > 1e-5
+    shape, rate, weight = shape[used], rate[used], weight[used] / weight[used].sum()
+    pooled = GammaMixture(np.array([events + 0.5]), np.array([steps]), np.array([1.0]))
+    return {THE_PORTFOLIO: pooled} | {
+        tier: GammaMixture(shape + row["events"], rate + row["steps"], weight)
+        for tier, row in tiers.iterrows()
     }
 
 
-def _outlooks(rate: Mixture, horizons: Sequence[int], config: Settings) -> list[dict[str, float]]:
+def _outlooks(
+    rate: GammaMixture, horizons: Sequence[int], settings: Settings
+) -> list[dict[str, float]]:
     """Per horizon the tier's probability with its interval, the customer's plausible range, the confidence."""
-    tail = (1 - config.interval_level) / 2
-    edges, nodes = np.split(
-        rate.quantile(np.concatenate([[tail, 1 - tail], (np.arange(NODES) + 0.5) / NODES])), [2]
-    )
-    mean_rate = float((rate.weight * rate.shape / rate.steps).sum())
+    tail, tolerance = (1 - settings.interval_level) / 2, settings.churn_confidence_tolerance
+    shares = np.concatenate([[tail, 1 - tail], (np.arange(NODES) + 0.5) / NODES])
+    edges, nodes = np.split(rate.quantile(shares), [2])
     rows = []
     for horizon in horizons:
         steps = horizon / STEP_DAYS
         expected = rate.mean_probability(steps)
         lower, upper = -np.expm1(-edges * steps)
-        own = CustomersOwn(-np.expm1(-nodes * steps), config.churn_spread_log_odds)
-        rows.append(
-            {
-                "horizon_days": horizon,
-                "rate_per_30d": mean_rate,
-                "probability": expected,
-                "base_rate_lower": float(lower),
-                "base_rate_upper": float(upper),
-                "plausible_lower": own.quantile(tail),
-                "plausible_upper": own.quantile(1 - tail),
-                "confidence": own.cdf(expected + TOLERANCE) - own.cdf(expected - TOLERANCE),
-            }
-        )
+        own = OwnProbability(-np.expm1(-nodes * steps), settings.churn_spread_log_odds)
+        row = {
+            "horizon_days": horizon,
+            "rate_per_30d": rate.mean,
+            "probability": expected,
+            "base_rate_lower": float(lower),
+            "base_rate_upper": float(upper),
+            "plausible_lower": own.quantile(tail),
+            "plausible_upper": own.quantile(1 - tail),
+            "confidence": own.cdf(expected + tolerance) - own.cdf(expected - tolerance),
+        }
+        rows.append(row)
     return rows
 
 
-class CustomersOwn:
+class OwnProbability:
     """The distribution of one customer's own probability.
 
     For each of the tier's equally likely probabilities the customers' log odds are Normal(μ, spread²), with μ such
@@ -224,17 +207,14 @@ class CustomersOwn:
 
     def __init__(self, tier_probabilities: np.ndarray, spread: float) -> None:
         centres, means = _centres(spread)
-        wanted = scipy.special.logit(np.clip(tier_probabilities, 1e-9, 1 - 1e-9))
-        self.spread, self.centre = spread, np.interp(wanted, means, centres)
+        targets = scipy.special.logit(np.clip(tier_probabilities, 1e-9, 1 - 1e-9))
+        self.spread, self.centre = spread, np.interp(targets, means, centres)
 
     def cdf(self, probability: float) -> float:
         if not 0 < probability < 1:
             return float(probability >= 1)
-        return float(
-            scipy.special.ndtr(
-                (scipy.special.logit(probability) - self.centre) / self.spread
-            ).mean()
-        )
+        z = (scipy.special.logit(probability) - self.centre) / self.spread
+        return float(scipy.special.ndtr(z).mean())
 
     def quantile(self, share: float) -> float:
         return scipy.optimize.brentq(lambda p: self.cdf(p) - share, 1e-12, 1 - 1e-12, xtol=1e-12)
@@ -246,5 +226,5 @@ def _centres(spread: float) -> tuple[np.ndarray, np.ndarray]:
     nodes, weights = np.polynomial.hermite_e.hermegauss(61)
     centres = np.linspace(-40, 40, 4001)
     means = scipy.special.expit(centres[:, None] + spread * nodes) @ (weights / weights.sum())
-    kept = (means > 1e-15) & (means < 1 - 1e-15)
-    return centres[kept], scipy.special.logit(means[kept])
+    used = (means > 1e-15) & (means < 1 - 1e-15)
+    return centres[used], scipy.special.logit(means[used])

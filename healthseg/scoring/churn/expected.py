@@ -10,12 +10,10 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit, logit
 
-from healthseg.data.memory import remember
 from healthseg.metrics import panels
-from healthseg.metrics.counting import epoch_day
 from healthseg.metrics.profile import customers_as_of
-from healthseg.scoring import BaseRates, base_rates, training
-from healthseg.scoring.churn import HORIZONS, THE_PORTFOLIO
+from healthseg.scoring.churn import training
+from healthseg.scoring.churn.base_rates import HORIZONS, THE_PORTFOLIO, BaseRates, base_rates
 from healthseg.statistics.rates import standard_errors
 
 if TYPE_CHECKING:
@@ -40,11 +38,11 @@ def portfolio_base_rates(portfolio: Portfolio, as_of: dt.date) -> BaseRates:
         last = until.fillna(pd.Timestamp(as_of)).dt.date
         tier = panels.tiers_at(portfolio, dict(zip(customers["client_id"], last, strict=True)))
         customers = customers.assign(tier=customers["client_id"].map(tier))
-        customers = customers.drop(columns=training.untold(portfolio))
+        customers = customers.drop(columns=training.unrecorded_dates(portfolio))
         horizons = sorted({*HORIZONS, settings.churn_horizon_days})
         return base_rates(customers, as_of, portfolio.first_event_day, settings, horizons)
 
-    return remember(portfolio, ("base rates", epoch_day(as_of)), build)
+    return portfolio.cache.get("base_rates", as_of, build, disk=False)
 
 
 def churn_probabilities(portfolio: Portfolio, as_of: dt.date, live: pd.DataFrame) -> pd.DataFrame:

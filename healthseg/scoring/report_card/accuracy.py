@@ -1,0 +1,282 @@
+"""How well does a score separate churned from retained customers, are its probabilities true, what is it worth to a team?
+
+Intervals are bootstraps by customer. Columns named ``leavers`` count rows of customers that were lost within the
+horizon.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from healthseg.statistics.rates import wilson
+
+BINS = 10
+LEADS = tuple(range(0, 181, 30))  # days before notice or churn
+ACCURACY = [
+    "score",
+    "rows",
+    "customers",
+    "leavers",
+    *(f"auc{end}" for end in ("", "_lower", "_upper")),
+    *(f"average_precision{end}" for end in ("", "_lower", "_upper")),
+    "brier",
+]
+CALIBRATION = [
+    "score",
+    "bin",
+    "rows",
+    "leavers",
+    "said",
+    "probability",
+    "rate",
+    "lower",
+    "upper",
+]
+GROUPS = ["kind", "group", "score", "rows", "leavers", "auc"]
+CAPTURED = ["score", "capacity", "dates", "taken", "leavers", "caught", "share", "lift"]
+LEAD_TIMES = ["score", "lead_days", "leavers", "warned", "share"]
+FALSE_ALARMS = [
+    "score",
+    "alarms",
+    "right",
+    "false",
+    "precision",
+    "false_a_month",
+    "false_a_manager_and_month",
+]
+
+
+def auc(outcome: np.ndarray, risk: np.ndarray, weight: np.ndarray) -> float:
+    """The chance that a churned customer had the higher risk than a retained one, ties counting half.
+
+    >>> auc(np.array([1., 0, 0]), np.array([3., 1, 3]), np.ones(3))
+    0.75
+    """
+    _, rank = np.unique(risk, return_inverse=True)
+    lost = np.bincount(rank, weight * outcome)
+    retained = np.bincount(rank, weight * (1 - outcome))
+    below = np.cumsum(retained) - retained
+    pairs = lost.sum() * retained.sum()
+    return float((lost * (below + retained / 2)).sum() / pairs) if pairs else np.nan
+
+
+def average_precision(outcome: np.ndarray, risk: np.ndarray, weight: np.ndarray) -> float:
+    """The mean precision over the churned customers, from the riskiest on; rows of equal risk are taken together.
+
+    >>> average_precision(np.array([1., 0, 1]), np.array([3., 2, 1]), np.ones(3)).__round__(4)
+    0.8333
+    """
+    _, rank = np.unique(-risk, return_inverse=True)
+    lost, whole = np.bincount(rank, weight * outcome), np.bincount(rank, weight)
+    caught, taken = np.cumsum(lost), np.cumsum(whole)
+    precision = np.divide(caught, taken, out=np.zeros(len(taken)), where=taken > 0)
+    return float((precision * lost).sum() / lost.sum()) if lost.sum() else np.nan
+
+
+@dataclass(frozen=True)
+class Bootstrap:
+    """How intervals are drawn."""
+
+    draws: int
+    level: float
+    seed: int
+
+    def interval(
+        self, figure: Callable[..., float], rows: pd.DataFrame, columns: tuple[str, ...]
+    ) -> tuple[float, float, float]:
+        """A figure of (columns…, weight) with its interval: customers are drawn, with all their rows."""
+        values = [rows[name].to_numpy(dtype=float) for name in columns]
+        code, names = pd.factorize(rows["client_id"])
+        rng, count = np.random.default_rng(self.seed), len(names)
+        weights = [
+            np.bincount(rng.integers(0, count, count), minlength=count).astype(float)
+            for _ in range(self.draws)
+        ]
+        drawn = np.array([figure(*values, weight[code]) for weight in weights])
+        drawn, low, high = drawn[~np.isnan(drawn)], np.nan, np.nan
+        if len(drawn):
+            low, high = np.quantile(drawn, [(1 - self.level) / 2, (1 + self.level) / 2])
+        return figure(*values, np.ones(len(rows))), float(low), float(high)
+
+
+def accuracy(
+    rows: pd.DataFrame, names: list[str], min_leavers: int, bootstrap: Bootstrap
+) -> pd.DataFrame:
+    """Per score and rival: rows, customers, leavers, AUC and average precision with intervals, Brier score."""
+    table = []
+    for name in names:
+        known = rows[rows[f"risk_{name}"].notna()]
+        lost = int(known["outcome"].sum())
+        line: dict[str, Any] = {
+            "score": name,
+            "rows": len(known),
+            "customers": known["client_id"].nunique(),
+            "leavers": lost,
+        }
+        if min_leavers <= lost < len(known):
+            for key, figure in (("auc", auc), ("average_precision", average_precision)):
+                ends = bootstrap.interval(figure, known, ("outcome", f"risk_{name}"))
+                line |= dict(zip((key, f"{key}_lower", f"{key}_upper"), ends, strict=True))
+        if f"probability_{name}" in known:
+            line["brier"] = float(((known[f"probability_{name}"] - known["outcome"]) ** 2).mean())
+        table.append(line)
+    return pd.DataFrame(table).reindex(columns=ACCURACY)
+
+
+def gain(
+    rows: pd.DataFrame, name: str, rival: str, bootstrap: Bootstrap
+) -> tuple[float, float, float]:
+    """By how much a score's AUC lies above a rival's, on the rows that both know."""
+    columns = ("outcome", f"risk_{name}", f"risk_{rival}")
+    known = rows[rows[list(columns[1:])].notna().all(axis=1)]
+    return bootstrap.interval(auc_gain, known, columns)
+
+
+def auc_gain(outcome: np.ndarray, risk: np.ndarray, rival: np.ndarray, weight: np.ndarray) -> float:
+    return auc(outcome, risk, weight) - auc(outcome, rival, weight)
+
+
+def calibration(rows: pd.DataFrame, names: list[str], level: float) -> pd.DataFrame:
+    """Per score and tenth of its rows, from safe to risky: the stated risk, and the share that was lost.
+
+    Columns: score, bin, rows, leavers, said (mean of the score, of a probability the probability itself), probability
+    (whether it is one), rate, lower, upper (Wilson, over rows).
+    """
+    table = []
+    for name in names:
+        is_probability = f"probability_{name}" in rows
+        stated = f"probability_{name}" if is_probability else f"risk_{name}"
+        known = rows[rows[stated].notna()]
+        known = known.sort_values([stated, "client_id", "date"], kind="stable")
+        for number, part in enumerate(np.array_split(np.arange(len(known)), BINS), start=1):
+            if not len(part):
+                continue
+            tenth = known.iloc[part]
+            lost, n = int(tenth["outcome"].sum()), len(tenth)
+            mean = abs(float(tenth[stated].mean()))
+            ends = wilson(lost, n, level)
+            table.append((name, number, n, lost, mean, is_probability, lost / n, *ends))
+    return pd.DataFrame(table, columns=CALIBRATION)
+
+
+def by_group(rows: pd.DataFrame, names: list[str], min_leavers: int) -> pd.DataFrame:
+    """AUC by tier and by stage, where enough rows were lost and some retained."""
+    table = []
+    for kind in ("tier", "stage"):
+        for word, group in rows.groupby(kind, sort=True):
+            for name in names:
+                known = group[group[f"risk_{name}"].notna()]
+                outcome, risk = known["outcome"].to_numpy(), known[f"risk_{name}"].to_numpy()
+                lost, n = int(outcome.sum()), len(known)
+                enough = min_leavers <= lost < n
+                value = auc(outcome, risk, np.ones(n)) if enough else np.nan
+                table.append((kind, str(word), name, n, lost, value))
+    return pd.DataFrame(table, columns=GROUPS)
+
+
+@dataclass(frozen=True)
+class TeamCapacity:
+    """What a team can look after on each date: so many accounts; or its hours, by hours a month that a tier needs."""
+
+    accounts: int
+    hours: float | None
+    hours_by_tier: Mapping[str, float]
+    other_hours: float
+    max_reach: float
+
+    def kinds(self) -> dict[str, float | None]:
+        """By name; None for accounts."""
+        by_hours = {f"{self.hours:,.0f} hours a month": self.hours} if self.hours else {}
+        return {f"top {self.accounts} accounts": None, **by_hours}
+
+    def takes(self, order: pd.DataFrame, hours: float | None) -> np.ndarray:
+        """Whether each row is looked after, of rows in order of date and risk."""
+        if hours is None:
+            return (order.groupby("date").cumcount() < self.accounts).to_numpy()
+        needed = [self.hours_by_tier.get(tier, self.other_hours) for tier in order["tier"]]
+        by_row = pd.Series(needed, index=order.index, dtype=float)
+        return (by_row.groupby(order["date"]).cumsum() <= hours).to_numpy()
+
+
+def captured(rows: pd.DataFrame, names: list[str], capacity: TeamCapacity) -> pd.DataFrame:
+    """On each date the team takes the riskiest: which share of those lost within the horizon did it look after?
+
+    Columns: score, capacity, dates, taken (a date on average), leavers, caught, share, lift (share ÷ share of customers
+    taken). Hours that suffice for nearly all customers select nobody and are left out.
+    """
+    table = []
+    for name in names:
+        risk = f"risk_{name}"
+        known = rows[rows[risk].notna() & rows["outcome"].notna()]
+        order = known.sort_values(
+            ["date", risk, "client_id"], ascending=[True, False, True], kind="stable"
+        )
+        outcome, dates = order["outcome"].to_numpy(), order["date"].nunique()
+        for kind, hours in capacity.kinds().items():
+            taken = capacity.takes(order, hours)
+            lost, caught = int(outcome.sum()), int(outcome[taken].sum())
+            share = caught / lost if lost else np.nan
+            reach = taken.sum() / len(order) if len(order) else np.nan
+            if hours and reach > capacity.max_reach:
+                continue
+            lift, mean_taken = share / reach if reach else np.nan, taken.sum() / max(dates, 1)
+            table.append((name, kind, dates, mean_taken, lost, caught, share, lift))
+    return pd.DataFrame(table, columns=CAPTURED)
+
+
+def flagged(rows: pd.DataFrame, names: list[str], threshold: float) -> dict[str, np.ndarray]:
+    """Per score the rows that raise an alarm: below the threshold; of a rival as many as the first score raises."""
+    flags = {name: (rows[name] < threshold).to_numpy() for name in names if name in rows}
+    first = flags.get(names[0], np.zeros(len(rows), dtype=bool))
+    budget = round((float(first.mean()) if len(rows) else 0.0) * len(rows))
+    for name in names:
+        if name not in rows:
+            risk = rows[f"risk_{name}"].fillna(-np.inf).to_numpy(dtype=float)
+            riskiest = np.argsort(-risk, kind="stable")[:budget]
+            flags[name] = np.isin(np.arange(len(rows)), riskiest)
+    return {name: flags[name] for name in names}
+
+
+def lead_times(rows: pd.DataFrame, flags: dict[str, np.ndarray]) -> pd.DataFrame:
+    """Of the customers that were lost: which share had an alarm, without a break, so many days before?
+
+    An alarm counts at ``lead_days`` if the score was below its threshold on every date from at least so many days
+    before notice (or churn) on. Columns: score, lead_days, leavers (that were tracked so long), warned, share.
+    """
+    table = []
+    lost = rows[rows["event_on"].notna()]
+    days = (lost["event_on"] - lost["date"]).dt.days
+    for name, flag in flags.items():
+        alarms = pd.DataFrame({"client": lost["client_id"], "days": days, "flag": flag[lost.index]})
+        alarms = alarms[lost[f"risk_{name}"].notna()]
+        alarms = alarms.sort_values(["client", "days"], kind="stable")
+        unbroken = alarms["flag"].groupby(alarms["client"]).cummin()
+        tracked = alarms.groupby("client")["days"].max()
+        earliest = alarms["days"].where(unbroken).groupby(alarms["client"]).max()
+        for lead in LEADS:
+            able = tracked >= lead
+            warned, count = int((earliest[able] >= lead).sum()), int(able.sum())
+            table.append((name, lead, count, warned, warned / count if count else np.nan))
+    return pd.DataFrame(table, columns=LEAD_TIMES)
+
+
+def false_alarms(
+    rows: pd.DataFrame, flags: dict[str, np.ndarray], managers: int | None
+) -> pd.DataFrame:
+    """Alarms whose customer was not lost within the horizon, by month and manager, and the precision of alarms."""
+    table, known = [], rows["outcome"].notna().to_numpy()
+    months = rows.loc[known, "date"].nunique()
+    for name, flag in flags.items():
+        raised = flag & known
+        alarms, right = int(raised.sum()), int(rows.loc[raised, "outcome"].sum())
+        wrong = alarms - right
+        precision = right / alarms if alarms else np.nan
+        monthly = wrong / months if months else np.nan
+        by_manager = wrong / months / managers if months and managers else np.nan
+        table.append((name, alarms, right, wrong, precision, monthly, by_manager))
+    return pd.DataFrame(table, columns=FALSE_ALARMS)

@@ -1,0 +1,335 @@
+"""``report_card``: is the score any good? Held against what happened, beside rivals that cost nothing."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import scipy
+
+from healthseg.errors import CalculationError, InvalidParameters
+from healthseg.metrics import panels
+from healthseg.metrics.counting import customers
+from healthseg.scoring.churn import training
+from healthseg.scoring.churn.base_rates import STEP_DAYS
+from healthseg.scoring.churn.candidates import base_log_odds, outcomes
+from healthseg.scoring.components import custom_weights
+from healthseg.scoring.health import score_panel
+from healthseg.scoring.report_card import accuracy, weights
+from healthseg.scoring.scored_panel import predictive_points
+from healthseg.settings import COMPONENTS
+
+if TYPE_CHECKING:
+    from healthseg.data.portfolio import Portfolio
+
+COMPOSITE, CUSTOM, PREDICTIVE = "weighted_composite", "custom", "ml_predictive"
+SCORES = {COMPOSITE: "Health score", CUSTOM: "Custom score", PREDICTIVE: "Churn model's score"}
+RIVALS = {
+    "last_activity": "Days since last activity",
+    "usage_alone": "Usage component alone",
+    "base_rate": "Base rate of the tier",
+}
+NAMES = {**SCORES, **RIVALS}
+RANGES = {
+    "horizon_days": (1, 365),
+    "threshold": (0, 100),
+    "accounts": (1, 10**6),
+    "draws": (20, 10_000),
+}
+
+
+@dataclass(frozen=True)
+class ReportCard:
+    """The record of every score on past dates. Frames by name (``frame``):
+
+    accuracy: score, name, rows, customers, leavers, auc, average_precision, brier, each with its interval;
+    against: score, rival, gain in AUC with interval, on the rows that both know; calibration: tenths of the rows, said
+    and seen; capture: leavers within the team's capacity; lead_times: warned so many days before notice;
+    false_alarms: by month and manager; groups: AUC by tier and stage; ranks: who is riskiest under other weights;
+    weights: today's and those that outcomes suggest; rows: the rebuilt rows behind all of these.
+    """
+
+    as_of: dt.date
+    data_until: dt.date
+    fingerprint: str
+    horizon_days: int
+    threshold: float
+    accounts: int
+    interval_level: float
+    frames: Mapping[str, pd.DataFrame]
+    suggestion: weights.WeightSuggestion
+    not_measured: Mapping[str, str]
+
+    def frame(self, name: str) -> pd.DataFrame:
+        if name not in self.frames:
+            raise InvalidParameters(
+                f"the report card has no frame {name!r}",
+                parameter="name",
+                value_provided=name,
+                validation_rule="one of " + ", ".join(self.frames),
+            )
+        return self.frames[name].copy()
+
+    def figures(self) -> dict[str, float]:
+        """The figures that a run is remembered by."""
+        aucs = self.frames["accuracy"].set_index("score")["auc"].dropna()
+        capture = self.frames["capture"].drop_duplicates("score").set_index("score")
+        shares = capture["share"].dropna()
+        return {f"auc {name}": round(float(value), 4) for name, value in aucs.items()} | {
+            f"captured {name}": round(float(value), 4) for name, value in shares.items()
+        }
+
+    def verdict(self) -> str:
+        """The report card in a line."""
+        table = self.frames["accuracy"].set_index("score")
+        if COMPOSITE not in table.index or np.isnan(table.loc[COMPOSITE, "auc"]):
+            return "Too few customers have left for a report card"
+        row, rival = table.loc[COMPOSITE], float(table["auc"].get("last_activity", np.nan))
+        return (
+            f"The health score told leavers from stayers with an AUC of {row['auc']:.2f} "
+            f"({100 * self.interval_level:.0f} % interval {row['auc_lower']:.2f} to "
+            f"{row['auc_upper']:.2f}; the days since the last activity {rival:.2f}); weights from "
+            f"outcomes: {self.suggestion.verdict}"
+        )
+
+
+def report_card(
+    portfolio: Portfolio,
+    as_of: str | dt.date | None = None,
+    horizon_days: int | None = None,
+    component_weights: Mapping[str, float] | None = None,
+    threshold: float | None = None,
+    accounts: int | None = None,
+    draws: int | None = None,
+    seed: int | None = None,
+) -> ReportCard:
+    """How well did every score predict who would churn, as it would have been shown on past dates?
+
+    Each month's scores (composite, a ``custom`` one with ``component_weights``, the churn model's) are rebuilt from
+    what was known then, end with notice, and are held against losses in the next ``horizon_days`` (default: the setting
+    ``churn_horizon_days``). Beside them stand the days since the last activity, the usage component alone, and the
+    tier's base rate. Intervals are bootstraps by customer (``draws``, ``seed``). Raises CalculationError where the
+    portfolio records no churn, InvalidParameters for bad parameters. Formulas: docs/methods.md.
+    """
+    settings, date = portfolio.settings, portfolio.as_of(as_of)
+    values = {
+        "horizon_days": (horizon_days, settings.churn_horizon_days),
+        "threshold": (threshold, settings.report_card_threshold),
+        "accounts": (accounts, settings.report_card_accounts),
+        "draws": (draws, settings.report_card_draws),
+    }
+    parameters = {
+        name: default if value is None else value for name, (value, default) in values.items()
+    }
+    _refuse_out_of_range(parameters)
+    custom = None if component_weights is None else custom_weights(component_weights)
+    rows = rebuilt(portfolio, date, parameters["horizon_days"], custom)
+    _refuse_without_outcomes(rows, date, parameters["horizon_days"])
+    bootstrap = accuracy.Bootstrap(
+        parameters["draws"], settings.interval_level, settings.seed if seed is None else seed
+    )
+    return _Cards(portfolio, date, rows, bootstrap, parameters).card()
+
+
+def _refuse_out_of_range(parameters: Mapping[str, float]) -> None:
+    for name, value in parameters.items():
+        low, high = RANGES[name]
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not is_number or not low <= value <= high:
+            raise InvalidParameters(
+                f"{name} {value!r} is refused: it lies in {low} to {high}",
+                parameter=name,
+                value_provided=str(value),
+                validation_rule=f"{low} to {high}",
+            )
+
+
+def _refuse_without_outcomes(rows: pd.DataFrame, date: dt.date, horizon: int) -> None:
+    if not len(rows) or not rows["outcome"].notna().any():
+        raise CalculationError(
+            f"no report card: no month of scores lies {horizon} days before {date}, so that nothing "
+            "can be held against what happened",
+            parameter="as_of",
+            value_provided=str(date),
+        )
+    if not rows["outcome"].sum() > 0:
+        raise CalculationError(
+            f"no report card: of {rows['client_id'].nunique()} customers nobody left or gave notice "
+            "that the portfolio knows of",
+            parameter="portfolio",
+            validation_rule="churned_on or notice_on, arr_changes or stage_changes that tell it",
+        )
+
+
+class _Cards:
+    def __init__(
+        self,
+        portfolio: Portfolio,
+        date: dt.date,
+        rows: pd.DataFrame,
+        bootstrap: accuracy.Bootstrap,
+        parameters: Mapping[str, float],
+    ) -> None:
+        self.portfolio, self.date, self.rows = portfolio, date, rows
+        self.bootstrap, self.parameters, self.settings = bootstrap, parameters, portfolio.settings
+        self.names = [name for name in NAMES if f"risk_{name}" in rows]
+        self.customers = customers(portfolio)
+        self.managers = None
+        if "csm_id" in self.customers:
+            self.managers = int(self.customers["csm_id"].nunique()) or None
+        self.hours = _capacity_hours(portfolio)
+
+    def card(self) -> ReportCard:
+        settings, parameters = self.settings, self.parameters
+        horizon, threshold = int(parameters["horizon_days"]), parameters["threshold"]
+        suggestion = weights.suggest(self.rows, settings, horizon, self.bootstrap)
+        frames = self.frames(threshold) | {
+            "ranks": self.ranks(),
+            "weights": suggestion.frame,
+            "rows": self.rows,
+        }
+        return ReportCard(
+            self.date,
+            self.portfolio.data_until,
+            self.portfolio.fingerprint(self.date),
+            horizon,
+            threshold,
+            int(parameters["accounts"]),
+            self.bootstrap.level,
+            frames,
+            suggestion,
+            self.not_measured(),
+        )
+
+    def frames(self, threshold: float) -> dict[str, pd.DataFrame]:
+        rows, names, settings = self.rows, self.names, self.settings
+        known = rows[rows["outcome"].notna()].reset_index(drop=True)
+        scores = [name for name in names if name in SCORES]
+        flags = accuracy.flagged(rows, names, threshold)
+        least, level = settings.report_card_min_leavers, self.bootstrap.level
+        capacity = accuracy.TeamCapacity(
+            int(self.parameters["accounts"]),
+            self.hours,
+            settings.tier_hours_per_month,
+            settings.report_card_other_hours,
+            settings.report_card_max_reach,
+        )
+        frames = {
+            "accuracy": accuracy.accuracy(known, names, least, self.bootstrap),
+            "against": self.against(known, scores),
+            "calibration": accuracy.calibration(known, [*scores, "base_rate"], level),
+            "capture": accuracy.captured(known, names, capacity),
+            "lead_times": accuracy.lead_times(rows, flags),
+            "false_alarms": accuracy.false_alarms(rows, flags, self.managers),
+            "groups": accuracy.by_group(known, scores, least),
+        }
+        return {key: frame.assign(name=frame["score"].map(NAMES)) for key, frame in frames.items()}
+
+    def against(self, known: pd.DataFrame, scores: list[str]) -> pd.DataFrame:
+        table = [
+            (name, rival, NAMES[rival], *accuracy.gain(known, name, rival, self.bootstrap))
+            for name in scores
+            for rival in [*(other for other in scores if other != name), *RIVALS]
+        ]
+        columns = ["score", "rival", "rival_name", "gain", "lower", "upper"]
+        return pd.DataFrame(table, columns=columns)
+
+    def ranks(self) -> pd.DataFrame:
+        today = panels.panel(self.portfolio, [self.date])
+        at_risk = today["live"].astype(bool) & today["days_since_notice"].isna()
+        today, draws = today[at_risk].reset_index(drop=True), self.bootstrap
+        accounts = int(self.parameters["accounts"])
+        table = weights.ranks(today, self.settings, accounts, draws.draws, draws.seed)
+        name = self.customers["name"].reindex(table["client_id"]).to_numpy()
+        return table.assign(name=np.where(pd.isna(name), table["client_id"], name))
+
+    def not_measured(self) -> dict[str, str]:
+        reasons = {
+            "ml_predictive": (
+                PREDICTIVE not in self.names,
+                "the gate said yes on none of the dates",
+            ),
+            "false alarms by manager": (
+                self.managers is None,
+                "no customer has a manager (csm_id)",
+            ),
+            "capacity by hours": (self.hours is None, "no table csms with capacity_hours"),
+            "by stage": (bool(self.rows["stage"].isna().all()), "no stage is known"),
+        }
+        return {key: reason for key, (is_missing, reason) in reasons.items() if is_missing}
+
+
+def _capacity_hours(portfolio: Portfolio) -> float | None:
+    if not portfolio.has("csms"):
+        return None
+    hours = portfolio.table("csms").get("capacity_hours")
+    return None if hours is None else float(pd.to_numeric(hours).sum()) or None
+
+
+def rebuilt(
+    portfolio: Portfolio,
+    as_of: dt.date,
+    horizon_days: int,
+    custom: Mapping[str, float] | None = None,
+) -> pd.DataFrame:
+    """Customers at risk on each date of the training grid, with the risk that each score gave them then.
+
+    Columns: client_id, date, tier, stage, event_on (the earlier of notice and churn, where known at as_of), outcome
+    (lost in the ``horizon_days`` after the date; NaN where that is not over), the five components' scores, the scores
+    by name (0 to 100), ``risk_<name>`` of scores and rivals (more is riskier; NaN where there was none), and
+    ``probability_<name>`` of those that give one. Rows end with notice: what follows it is no merit of a score.
+    """
+    dates = training.grid(portfolio, as_of)
+    rows = training.training_rows(portfolio, dates[-1]) if dates else pd.DataFrame()
+    if not len(rows):
+        return pd.DataFrame()
+    rows = rows.reset_index(drop=True)
+    table = rows[["client_id", "date", "tier", "stage", "event_on"]].copy()
+    table["outcome"] = outcomes(rows, as_of, horizon_days, 0)
+    composite = _scores(portfolio, rows, None)
+    for name in COMPONENTS:
+        if f"{name}_score" in composite:
+            table[name] = composite[f"{name}_score"]
+    table[COMPOSITE] = composite["score"]
+    if custom is not None:
+        table[CUSTOM] = _scores(portfolio, rows, custom)["score"]
+    score = predictive_points(training.relative_risk(portfolio, rows).ratio, portfolio.settings)
+    if not np.isnan(score).all():
+        risk = training.relative_risk(portfolio, rows, horizon_days)
+        table = table.assign(**{PREDICTIVE: score, f"probability_{PREDICTIVE}": risk.probability})
+    risks = {f"risk_{name}": -table[name] for name in SCORES if name in table}
+    base = _base_rates(rows, dates)
+    log_retained = horizon_days / STEP_DAYS * scipy.special.log_expit(-base)
+    return table.assign(
+        **risks,
+        risk_last_activity=rows["days_since_last_person_event"],
+        risk_usage_alone=-table["usage"],
+        risk_base_rate=base,
+        probability_base_rate=-np.expm1(log_retained),
+    )
+
+
+def _scores(
+    portfolio: Portfolio, rows: pd.DataFrame, custom: Mapping[str, float] | None
+) -> pd.DataFrame:
+    """Scores in the order of the rows."""
+    scores = score_panel(rows, portfolio.settings, custom).frame
+    keys = ["client_id", "date"]
+    return rows[keys].merge(scores, on=keys, how="left", validate="one_to_one")
+
+
+def _base_rates(rows: pd.DataFrame, dates: list[dt.date]) -> np.ndarray:
+    """Log odds of a step by the tier's shrunken base rate, as known on each date; NaN before anybody was tracked."""
+    odds = np.full(len(rows), np.nan)
+    for date in dates:
+        of_date = (rows["date"] == pd.Timestamp(date)).to_numpy()
+        earlier = rows[rows["date"] < pd.Timestamp(date)]
+        outcome = outcomes(earlier, date, STEP_DAYS, 0) if len(earlier) else np.empty(0)
+        known = ~np.isnan(outcome)
+        if of_date.any() and known.any():
+            odds[of_date] = base_log_odds(earlier[known], outcome[known], rows[of_date])
+    return odds
