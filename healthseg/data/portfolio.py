@@ -22,7 +22,7 @@ from healthseg.data.cache import Cache
 from healthseg.data.cleaning import ROWS, empty_select, read_frame, read_records
 from healthseg.data.discovery import locate
 from healthseg.data.events import Events
-from healthseg.data.ledger.glance import FILE_NAME, SettingsInForce
+from healthseg.data.ledger import FILE_NAME
 from healthseg.data.ledger.location import LedgerLocation, stage_view
 from healthseg.data.loading import LoadedTables, contract_version, load
 from healthseg.data.quality import Check, TableReport, cross_checks
@@ -45,7 +45,7 @@ from healthseg.settings import settings as read_settings
 from healthseg.settings.base import fingerprint
 
 if TYPE_CHECKING:
-    from healthseg.data.ledger.ledger import Ledger, StageEvent
+    from healthseg.data.ledger.ledger import Ledger, SettingsInForce, StageEvent
 
 
 class Portfolio:
@@ -288,11 +288,6 @@ class Portfolio:
         """Whether something may have been recorded."""
         return self._ledger_location.exists
 
-    @property
-    def has_recorded_stages(self) -> bool:
-        """Whether stages may have been recorded, now."""
-        return self._ledger_location.may_have_stages
-
     def ledger(self) -> Ledger:
         """The ledger of this portfolio, opened with its clock; reading from one that does not exist returns nothing."""
         return self._ledger_location.open()
@@ -300,12 +295,12 @@ class Portfolio:
     @functools.cached_property
     def recorded_stages(self) -> list[StageEvent]:
         """The ledger's stage events as they were when first read; ``reload_ledger`` reads them again."""
-        return self.ledger().stage_events() if self.has_recorded_stages else []
+        return self.ledger().stage_events() if self.has_ledger else []
 
     @functools.cached_property
     def settings_history(self) -> list[SettingsInForce]:
         """The settings that were in force, oldest first, as the ledger had them when first read."""
-        return self._ledger_location.settings_history()
+        return self.ledger().settings_history() if self.has_ledger else []
 
     def reload_ledger(self) -> None:
         """Reads the ledger anew when it is next needed, and drops from memory what was computed with it."""

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from healthseg.data.ledger.glance import FILE_NAME
+from healthseg.data.ledger import FILE_NAME
 from healthseg.data.sources import Sources
 from healthseg.data.storage import FOLDER
 from healthseg.settings.base import fingerprint

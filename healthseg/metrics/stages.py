@@ -174,7 +174,7 @@ def _latest(portfolio: Portfolio) -> _Latest:
 
 
 def _recorded(portfolio: Portfolio, after: int = 0) -> list[StageEvent]:
-    return portfolio.ledger().stage_events(after=after) if portfolio.has_recorded_stages else []
+    return portfolio.ledger().stage_events(after=after) if portfolio.has_ledger else []
 
 
 def _concern_the_panel(portfolio: Portfolio, fresh: list[StageEvent]) -> bool:

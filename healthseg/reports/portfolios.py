@@ -78,7 +78,7 @@ def open_portfolio(portfolio: str = "") -> Portfolio:
 
 def record_settings(portfolio: Portfolio, clock: Callable[[], dt.datetime]) -> bool:
     """Record in the ledger which settings are in force, if its place can be written; whether they are new."""
-    from healthseg.data.ledger.glance import FILE_NAME, glance
+    from healthseg.data.ledger import FILE_NAME
     from healthseg.data.ledger.location import LedgerLocation
     from healthseg.errors import DataRetrievalError
 
@@ -87,11 +87,7 @@ def record_settings(portfolio: Portfolio, clock: Callable[[], dt.datetime]) -> b
     elsewhere = portfolio.settings.ledger.address is not None
     if not elsewhere and (not path.exists() or not os.access(folder, os.W_OK)):
         return False
-    file = folder / FILE_NAME
-    known = None if elsewhere else glance(file)
-    if known is not None and known.settings == portfolio.settings.fingerprint:
-        return False
-    ledger = LedgerLocation(portfolio.settings.ledger, file, clock).open()
+    ledger = LedgerLocation(portfolio.settings.ledger, folder / FILE_NAME, clock).open()
     try:
         return ledger.record_settings(
             portfolio.settings.fingerprint, portfolio.settings.model_dump(mode="json")

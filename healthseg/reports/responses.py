@@ -238,10 +238,11 @@ def _with_ledger(state: DataState | None, values: Mapping[str, Any]) -> DataStat
     """The state of the data and of a ledger on a server; one in a file is among the data's files."""
     if state is None or not values.get("ledger", {}).get("address"):
         return state
-    from healthseg.data.ledger.glance import watermark
+    from healthseg.data.ledger.location import LedgerLocation
+    from healthseg.periods import wall_clock
     from healthseg.settings import settings as checked
 
-    recorded = watermark(checked(values).ledger)
+    recorded = LedgerLocation(checked(values).ledger, None, wall_clock).watermark()
     return (
         None
         if recorded is None

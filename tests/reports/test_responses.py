@@ -17,9 +17,9 @@ import pytest
 from healthseg.cli import main as cli
 from healthseg.data import cache as caching
 from healthseg.data import response_cache as cache
-from healthseg.data.ledger import schema
-from healthseg.data.ledger.glance import FILE_NAME, NOTHING, TABLES, watermark
+from healthseg.data.ledger import FILE_NAME, schema
 from healthseg.data.ledger.ledger import Ledger
+from healthseg.data.ledger.location import LedgerLocation
 from healthseg.errors import HealthsegError
 from healthseg.reports import registry
 from healthseg.reports.responses import MINUTES, WRITERS, Responses
@@ -267,16 +267,31 @@ def test_a_ledgers_server_that_does_not_answer_tells_nothing(tmp_path, postgres)
     assert watermark(silent) is None and watermark(LedgerPlace()) is None
     newer = Ledger(postgres, lambda: dt.datetime(2025, 3, 20, tzinfo=dt.UTC), schema_name="newer")
     place = LedgerPlace(address=postgres, schema_name="newer")
-    assert watermark(place) == NOTHING
+    nothing = watermark(place)
+    assert nothing is not None and watermark(place) == nothing
     newer.record_settings("a", {})
-    assert watermark(place) not in (None, NOTHING)
+    assert watermark(place) not in (None, nothing)
     with newer.writing() as connection:
         connection.execute(schema.SCHEMA_VERSION.insert().values(version=schema.LATEST + 1))
     assert watermark(place) is None
 
 
-def test_every_table_of_the_ledger_is_in_its_watermark():
-    assert set(TABLES) == set(schema.HISTORY)
+def watermark(place: LedgerPlace) -> str | None:
+    return LedgerLocation(place, None, lambda: dt.datetime(2025, 3, 20, tzinfo=dt.UTC)).watermark()
+
+
+@pytest.mark.parametrize("table", schema.HISTORY)
+def test_a_row_in_any_table_of_the_ledger_changes_its_watermark(postgres, table):
+    name = f"any_{table}"
+    place = LedgerPlace(address=postgres, schema_name=name)
+    ledger = Ledger(postgres, lambda: dt.datetime(2025, 3, 20, tzinfo=dt.UTC), schema_name=name)
+    before = watermark(place)
+    rows = schema.HISTORY[table]
+    texts = {column.name: "1" for column in rows.columns if column.name not in ("seq", "digest")}
+    row = {n: int(v) if n in ("automated", "attempt") else v for n, v in texts.items()}
+    with ledger.writing() as connection:
+        ledger.append(connection, rows, [row])
+    assert watermark(place) not in (None, before)
 
 
 def test_processes_share_what_is_kept(folder, capsys):

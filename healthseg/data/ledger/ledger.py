@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Row, select
 
-from healthseg.data.ledger.glance import FILE_NAME, SettingsInForce
+from healthseg.data.ledger import FILE_NAME
 from healthseg.data.ledger.records import AppendOnlyTables, one_of, stored_instant, stored_json
 from healthseg.data.ledger.schema import ALERTS, SEGMENT_RUNS, SETTINGS, STAGE_EVENTS
 from healthseg.errors import CalculationError, InvalidParameters
@@ -24,6 +24,15 @@ from healthseg.settings.base import fingerprint
 __all__ = ["FILE_NAME", "KINDS", "Alert", "Ledger", "SegmentRun", "SettingsInForce", "StageEvent"]
 KINDS = ("transition", "correction")
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class SettingsInForce:
+    """Settings, from ``first_used_at`` until the next ones."""
+
+    fingerprint: str
+    settings: dict[str, Any]
+    first_used_at: dt.datetime
 
 
 @dataclass(frozen=True)
@@ -170,10 +179,13 @@ class Ledger(AppendOnlyTables):
     def record_settings(self, fingerprint: str, settings: Mapping[str, Any]) -> bool:
         """Records the settings now used; whether that is a change from those in force."""
         last = select(SETTINGS.c.fingerprint).order_by(SETTINGS.c.seq.desc()).limit(1)
-        row = {"fingerprint": fingerprint, "settings": stored_json(settings)}
+        # most calls change nothing: they need no write lock
+        if [row.fingerprint for row in self.rows(last)] == [fingerprint]:
+            return False
         with self.writing() as connection:
             if connection.execute(last).scalar() == fingerprint:
                 return False
+            row = {"fingerprint": fingerprint, "settings": stored_json(settings)}
             self.append(connection, SETTINGS, [row])
             return True
 
@@ -260,7 +272,8 @@ class Ledger(AppendOnlyTables):
 
 
 def _settings(row: Row) -> SettingsInForce:
-    return SettingsInForce.read(row.fingerprint, row.settings, row.recorded_at)
+    recorded_at = dt.datetime.fromisoformat(row.recorded_at)
+    return SettingsInForce(row.fingerprint, json.loads(row.settings), recorded_at)
 
 
 def _alert_row(alert: Alert) -> dict[str, str]:

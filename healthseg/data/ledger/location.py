@@ -15,9 +15,8 @@ import pandas as pd
 
 from healthseg.data.cleaning import empty_select
 from healthseg.data.engine import create_table
-from healthseg.data.ledger import glance
 from healthseg.data.tables import TABLES
-from healthseg.errors import DataRetrievalError
+from healthseg.errors import DataRetrievalError, IntegrationError
 from healthseg.periods import UTC, local_day
 from healthseg.settings.lifecycle import LedgerPlace, revealed
 
@@ -39,22 +38,20 @@ class LedgerLocation:
         """Whether something may have been recorded; a server is not connected to for that."""
         return self.settings.address is not None or (self.file is not None and self.file.exists())
 
-    @property
-    def may_have_stages(self) -> bool:
-        """Whether stages may have been recorded, now; a server is not connected to for that."""
-        if self.settings.address is not None or self.file is None:
-            return self.settings.address is not None
-        content = glance.glance(self.file)
-        return content is None or content.has_stages
+    def watermark(self) -> str | None:
+        """A text that changes with every row recorded on a server; None where there is none that answers.
 
-    def settings_history(self) -> list[glance.SettingsInForce]:
-        """Every change of the settings, oldest first; empty without a ledger."""
-        if not self.exists:
-            return []
-        history = None
-        if self.settings.address is None and self.file is not None:
-            history = glance.settings_history(self.file)
-        return self.open().settings_history() if history is None else history
+        Why a server does not answer is for ``open`` to say. Raises InvalidParameters for an address that names a
+        variable which is not set.
+        """
+        if self.settings.address is None:
+            return None
+        from healthseg.data.ledger.schema import HISTORY
+
+        try:
+            return self.open().head(*HISTORY)
+        except (DataRetrievalError, IntegrationError, ImportError):
+            return None
 
     def open(self) -> Ledger:
         """The ledger; raises DataRetrievalError where the portfolio can have none."""

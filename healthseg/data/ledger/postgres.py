@@ -17,7 +17,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import NullPool
 
 from healthseg.data.ledger import schema
-from healthseg.data.ledger.glance import LATEST
+from healthseg.data.ledger.schema import LATEST
 from healthseg.errors import DataRetrievalError, HealthsegError, IntegrationError, InvalidParameters
 
 SCHEMA_RULE = "^[a-z_][a-z0-9_]{0,62}$"

@@ -22,7 +22,6 @@ from sqlalchemy import (
     select,
 )
 
-from healthseg.data.ledger.glance import LATEST
 from healthseg.errors import DataRetrievalError
 
 METADATA = MetaData()
@@ -163,6 +162,10 @@ MIGRATIONS: tuple[tuple[str | AppendOnly, ...], ...] = (
         AppendOnly("outbox_attempts"),
     ),
 )
+
+
+# the newest version
+LATEST = len(MIGRATIONS)
 
 
 def version(connection: Connection) -> int | None:

@@ -5,23 +5,44 @@ Every operation opens the file and closes it again, so that no connection is car
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.pool import NullPool
 
 from healthseg.data.ledger import schema
-from healthseg.data.ledger.glance import LATEST, is_writable, uri
+from healthseg.data.ledger.schema import LATEST
 from healthseg.errors import DataRetrievalError
 
 _WAL_PAUSE_SECONDS = 0.02
 _CANNOT_BE_WRITTEN = "make its folder writable, or work on a copy of the portfolio"
+
+
+def is_writable(path: Path) -> bool:
+    """Whether a ledger at ``path`` can be written: that needs the folder as well, for the journal beside the file."""
+    target = path if path.exists() else path.parent
+    return os.access(target, os.W_OK) and os.access(path.parent, os.W_OK)
+
+
+def uri(path: Path, mode: str) -> str:
+    """How SQLite opens the file: without a journal in a folder that cannot hold one."""
+    if is_writable(path):
+        option = f"mode={mode}"
+    elif path.with_name(path.name + "-wal").exists():
+        # another process is writing: read along through its journal
+        option = "mode=ro"
+    else:
+        # nobody writes: SQLite need not create a journal to read
+        option = "immutable=1"
+    return f"file:{quote(str(path))}?{option}"
 
 
 class SqliteDatabase:
