@@ -57,7 +57,7 @@ HOLIDAYS = (
     ((5, 1), "holiday: Labour Day"),
 )
 HOLIDAY_FACTOR = 0.15
-# kind, place in the portfolio, first weekday, days, factor on activity, label in the calendar
+# kind, position in the portfolio, first weekday, days, factor on activity, label in the calendar
 PORTFOLIO_ANOMALIES = (
     ("launch", 0.25, 1, 3, 1.30, "launch: planning suite"),
     ("incident", 0.55, 2, 2, 0.30, "incident: login outage"),
@@ -178,8 +178,8 @@ def _holidays(world: World) -> list[tuple[int, int, str]]:
 
 def _portfolio_anomalies(world: World) -> list[PortfolioAnomaly]:
     rows = []
-    for kind, place, weekday, length, factor, label in PORTFOLIO_ANOMALIES:
-        day = int(world.days * place)
+    for kind, position, weekday, length, factor, label in PORTFOLIO_ANOMALIES:
+        day = int(world.days * position)
         day += int(weekday - world.weekdays[day]) % 7
         rows.append((day, min(day + length, world.days) - 1, factor, kind, label))
     return rows
@@ -244,8 +244,10 @@ def draw_events(batch: Batch) -> Events:
     user, day = _active_days(batch)
     rng, client = world.random("sessions"), users.client[user]
     liking = batch.latents.of("sessions")[client, day // 7 if world.planted else 0]
-    place, hour = _session_starts(rng, client, batch.rhythms, 1 / (1 + np.exp(1.6 - 1.25 * liking)))
-    user, day, client = user[place], day[place], client[place]
+    position, hour = _session_starts(
+        rng, client, batch.rhythms, 1 / (1 + np.exp(1.6 - 1.25 * liking))
+    )
+    user, day, client = user[position], day[position], client[position]
     main, other = _session_features(rng, batch, client, day, users.persona[user])
     volume = anomalies.volume[client, day] * np.where(users.champion[user], 1.6, 1.0)
     more = np.minimum(rng.geometric(1 / (1 + MORE_EVENTS), len(day)) - 1, 60)
@@ -318,8 +320,8 @@ def _session_starts(
     third = more[1] & apart(2, 0) & (~second | apart(2, 1))
     begun = np.where(np.stack([np.ones(len(client), bool), second, third]), hours, 99)
     ordered = np.sort(begun.T, axis=1)
-    place, slot = np.nonzero(ordered < 99)
-    return place, ordered[place, slot]
+    position, slot = np.nonzero(ordered < 99)
+    return position, ordered[position, slot]
 
 
 def _session_features(

@@ -163,9 +163,9 @@ def _plant_sequences(
         codes = _codes(features)
         chosen = (eligible[:, codes] < NEVER).all(axis=1) & (rng.random(count) < share)
         day = eligible[:, codes[0]] + rng.exponential(35, count).astype(int)
-        for place, code in enumerate(codes):
-            if place:
-                gap = gaps[place - 1] * np.exp(rng.normal(0, 0.4, count))
+        for position, code in enumerate(codes):
+            if position:
+                gap = gaps[position - 1] * np.exp(rng.normal(0, 0.4, count))
                 day = np.maximum(day + gap.round().astype(int), eligible[:, code])
             alone = np.where(rng.random(count) < 0.5, intended[:, code], NEVER)
             intended[:, code] = np.where(chosen, day, alone)

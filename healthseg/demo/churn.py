@@ -219,9 +219,9 @@ def _decisions(
     customers, steps = batch.customers, batch.world.steps
     at_risk, step_of = np.zeros(hazard.shape, bool), np.full(customers.count, -1)
     uniform = rng.random(hazard.shape)
-    for place, step in enumerate(steps):
-        at_risk[:, place] = (step_of < 0) & (customers.signup <= step - 1)
-        step_of[at_risk[:, place] & (uniform[:, place] < hazard[:, place])] = place
+    for position, step in enumerate(steps):
+        at_risk[:, position] = (step_of < 0) & (customers.signup <= step - 1)
+        step_of[at_risk[:, position] & (uniform[:, position] < hazard[:, position])] = position
     day = steps[step_of] + rng.integers(0, STEP_DAYS, customers.count)
     return at_risk, step_of, np.where(step_of < 0, NEVER, day)
 

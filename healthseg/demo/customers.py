@@ -204,11 +204,11 @@ def draw_latents(batch: Batch) -> tuple[Latents, pd.DataFrame]:
     rng, count = world.random("latents"), customers.count
     common = _path(rng, count, world)
     paths = np.empty((count, world.weeks, len(PATHS)), np.float32)
-    for place, share in enumerate(COMMON):
+    for position, share in enumerate(COMMON):
         own = _path(rng, count, world)
-        if not world.planted and PATHS[place] in ("support", "payment", "satisfaction"):
+        if not world.planted and PATHS[position] in ("support", "payment", "satisfaction"):
             share = 0.0
-        paths[:, :, place] = np.sqrt(share) * common + np.sqrt(1 - share) * own
+        paths[:, :, position] = np.sqrt(share) * common + np.sqrt(1 - share) * own
     if world.segments:
         shifts = SEGMENT_SHIFTS[customers.segment][:, None, :]
         paths[:, :, :4] = SD_WITHIN_SEGMENT * paths[:, :, :4] + shifts
@@ -450,11 +450,11 @@ def _champion_exits(batch: Batch) -> pa.Table:
 def _is_most_active(per_user: np.ndarray, users: Users, leavers: np.ndarray) -> np.ndarray:
     """Whether no other user of the customer has more events in the 90 days before leaving."""
     ends, out = np.append(users.first_of[1:], users.count), np.zeros(len(leavers), bool)
-    for place, user in enumerate(leavers):
+    for position, user in enumerate(leavers):
         client, left = users.client[user], users.left[user]
         first = users.first_of[client]
         sums = per_user[first : ends[client], max(left - 90, 0) : left].sum(axis=1)
-        out[place] = sums[user - first] == sums.max()
+        out[position] = sums[user - first] == sums.max()
     return out
 
 

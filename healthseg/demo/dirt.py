@@ -87,7 +87,7 @@ class _Dirty:
 
     def _choose(self, fits: Callable[[Row], bool] = lambda row: True) -> list[int]:
         free = [row for row in range(self._clean) if row not in self._used and fits(self.rows[row])]
-        chosen = [free[place] for place in sorted(self._rng.permutation(len(free))[:TIMES])]
+        chosen = [free[position] for position in sorted(self._rng.permutation(len(free))[:TIMES])]
         self._used |= set(chosen)
         return chosen
 
@@ -160,8 +160,8 @@ def _late_events(customers: pa.Table, seed: int) -> _Dirty:
             row = {"client_id": client_id, "occurred_at": moment.format(day=day)}
             row |= {"source": "api", "count": "3", **other}
             dirty.append(row, next(iter(other), "occurred_at"), fault, expected)
-    for place in range(3):
-        row = dict(dirty.rows[place * len(LATE_EVENTS)])
+    for position in range(3):
+        row = dict(dirty.rows[position * len(LATE_EVENTS)])
         dirty.append(row, "occurred_at", "duplicate", "dropped")
     return dirty
 

@@ -112,14 +112,14 @@ def _seat_changes(
     p_expand = np.zeros((count, len(world.steps)))
     expanded = np.full(p_expand.shape, NEVER)
     changes: list[tuple] = []
-    for place, step in enumerate(world.steps):
+    for position, step in enumerate(world.steps):
         used = monthly_users[:, step - 1] / seats
         slope = EXPAND_SLOPE * (np.clip(used, 0.2, 1.3) - EXPAND_AT) if world.planted else 0
         settled = signup < step - 60
-        p_expand[:, place] = settled / (1 + np.exp(-(EXPAND_LOG_ODDS + slope)))
+        p_expand[:, position] = settled / (1 + np.exp(-(EXPAND_LOG_ODDS + slope)))
         day = step + rng.integers(0, STEP_DAYS, count)
-        grows = (rng.random(count) < p_expand[:, place]) & (day < world.days)
-        expanded[grows, place] = day[grows]
+        grows = (rng.random(count) < p_expand[:, position]) & (day < world.days)
+        expanded[grows, position] = day[grows]
         renewal = signup + 365 * np.ceil((step - signup) / 365).astype(int)
         shrinks = (renewal < min(step + STEP_DAYS, world.days)) & (used < 0.45) & ~grows & settled
         shrinks &= (rng.random(count) < 0.35) & (seats > 5)

@@ -220,8 +220,8 @@ def _inputs(batch: Batch, counts: oracle.Counts) -> oracle.Inputs:
 def _number_known_client(batch: Batch) -> None:
     """Swap numbers so that KNOWN_CLIENT is the live customer with all inputs and most of them."""
     who, days = batch.customers, batch.world.days
-    place = np.flatnonzero(who.number == KNOWN_CLIENT)
-    if not len(place):
+    position = np.flatnonzero(who.number == KNOWN_CLIENT)
+    if not len(position):
         return
     frames = (batch.tickets, batch.surveys)
     rows = sum(np.bincount(each["client"], minlength=who.count) for each in frames)
@@ -230,7 +230,7 @@ def _number_known_client(batch: Batch) -> None:
     for withheld in who.withheld.values():
         fits &= ~withheld
     best = int(np.argmax(np.where(fits, rows, -1)))
-    who.number[[place[0], best]] = who.number[[best, place[0]]]
+    who.number[[position[0], best]] = who.number[[best, position[0]]]
 
 
 def _end_at_churn(batch: Batch, light: bool) -> None:
@@ -398,8 +398,8 @@ class _Sums:
 def _portfolio_tables(world: World, anomalies: activity.Anomalies) -> dict[str, pa.Table]:
     """The tables that do not depend on the customers."""
     rows = [
-        (industry, metric, percentile, round(value * (1 + 0.02 * place), 4))
-        for place, industry in enumerate(INDUSTRIES)
+        (industry, metric, percentile, round(value * (1 + 0.02 * position), 4))
+        for position, industry in enumerate(INDUSTRIES)
         for metric, values in BENCHMARKS
         for percentile, value in zip((25, 50, 75), values, strict=True)
     ]
