@@ -89,7 +89,7 @@ def test_another_seed_gives_another_portfolio(small, tmp_path):
     )
 
 
-def test_an_earlier_portfolio_is_replaced_whole(small, tmp_path):
+def test_an_earlier_portfolio_is_replaced_completely(small, tmp_path):
     make_demo(tmp_path / "portfolio", clients=6, months=4, scenario="dirty", events="light")
     make_demo(tmp_path / "portfolio", clients=20, months=9, events="light")
     assert digest(tmp_path / "portfolio") == digest(small)
@@ -129,7 +129,7 @@ def test_a_table_has_the_contracts_columns_and_types(name, portfolio):
 
 
 @pytest.mark.parametrize("name", sorted(TABLES))
-def test_required_values_are_there_and_keys_do_not_repeat(name, portfolio):
+def test_required_values_are_present_and_keys_do_not_repeat(name, portfolio):
     frame, contract = read(portfolio, name), CONTRACT[name]
     assert len(frame)
     assert (
@@ -148,7 +148,7 @@ def test_required_values_are_there_and_keys_do_not_repeat(name, portfolio):
             assert (both[order.earlier] <= both[order.later]).all()
 
 
-def test_events_lie_sorted_in_their_month_and_end_on_the_last_day(portfolio):
+def test_events_are_sorted_in_their_month_and_end_on_the_last_day(portfolio):
     last = pd.Timestamp(0)
     for path in sorted((portfolio / "events").glob("*.parquet")):
         moments = pq.read_table(path, columns=["occurred_at"]).to_pandas()["occurred_at"]
@@ -165,17 +165,17 @@ def test_no_two_event_rows_are_identical(portfolio):
 
 def test_every_row_belongs_to_a_customer_and_an_event_to_a_known_user(portfolio):
     known = set(read(portfolio, "customers")["client_id"])
-    assert all(re.fullmatch(r"[a-zA-Z0-9_-]{1,100}", one) for one in known)
+    assert all(re.fullmatch(r"[a-zA-Z0-9_-]{1,100}", client_id) for client_id in known)
     for name in TABLES:
         frame = read(portfolio, name)
         if "client_id" in frame:
             assert set(frame["client_id"]) <= known, name
     users = pd.MultiIndex.from_frame(read(portfolio, "users")[["client_id", "user_id"]])
-    seen = events(portfolio).dropna(subset=["user_id"])[["client_id", "user_id"]].drop_duplicates()
-    assert pd.MultiIndex.from_frame(seen).isin(users).all()
+    used = events(portfolio).dropna(subset=["user_id"])[["client_id", "user_id"]].drop_duplicates()
+    assert pd.MultiIndex.from_frame(used).isin(users).all()
 
 
-def test_nothing_of_a_customer_lies_on_or_after_the_day_it_left(portfolio):
+def test_no_row_of_a_customer_is_dated_on_or_after_its_churn(portfolio):
     left = pd.to_datetime(
         read(portfolio, "customers").set_index("client_id")["churned_on"]
     ).dropna()
@@ -231,10 +231,10 @@ def test_the_snapshot_moved_on_at_renewal_and_expansion(portfolio):
     assert (first.loc[live.index, "seats"] != live["seats"]).mean() > 0.05
 
 
-def test_the_customer_people_ask_for_is_live_and_rich(portfolio):
-    one = read(portfolio, "customers").set_index("client_id").loc["cs_client_123"]
-    assert pd.isna(one["churned_on"]) and pd.isna(one["notice_on"])
-    assert pd.Timestamp(one["signup_date"]) <= END - pd.Timedelta(days=200)
+def test_client_123_is_live_and_has_all_inputs(portfolio):
+    known = read(portfolio, "customers").set_index("client_id").loc["cs_client_123"]
+    assert pd.isna(known["churned_on"]) and pd.isna(known["notice_on"])
+    assert pd.Timestamp(known["signup_date"]) <= END - pd.Timedelta(days=200)
     for name in (
         "tickets",
         "surveys",
@@ -248,7 +248,7 @@ def test_the_customer_people_ask_for_is_live_and_rich(portfolio):
         assert (read(portfolio, name)["client_id"] == "cs_client_123").sum() >= 2, name
 
 
-def test_the_portfolio_has_what_the_tools_speak_of(portfolio):
+def test_the_portfolio_has_rows_for_every_tool(portfolio):
     customers = read(portfolio, "customers")
     assert customers["timezone"].nunique() >= 6 and customers["industry"].nunique() == 8
     tiers = pd.cut(
@@ -336,7 +336,7 @@ def test_each_scenario_writes_every_table_of_the_truth(name, tmp_path):
     )
 
 
-def test_a_portfolio_of_several_chunks_gives_each_customer_its_own_number(tmp_path):
+def test_a_portfolio_of_several_batches_gives_each_customer_its_own_number(tmp_path):
     make_demo(tmp_path, clients=253, months=3, events="light")
     ids = read(tmp_path, "customers")["client_id"]
     assert sorted(ids) == [f"cs_client_{number:03d}" for number in range(1, 254)]

@@ -26,7 +26,7 @@ def lines(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_each_fault_stands_in_its_row(portfolios):
+def test_each_fault_is_in_its_row(portfolios):
     dirt = pq.read_table(portfolios[1] / "truth" / "dirt.parquet").to_pandas()
     files = {name: lines(portfolios[1] / f"{name}.csv") for name in CSV_TABLES} | {
         "events": lines(portfolios[1] / LATE)
@@ -41,7 +41,7 @@ def test_each_fault_stands_in_its_row(portfolios):
         assert row["client_id"] == fault.client_id and row[fault.column] == fault.value
 
 
-def test_every_kind_of_fault_is_there(portfolios):
+def test_every_kind_of_fault_occurs(portfolios):
     dirt = pq.read_table(portfolios[1] / "truth" / "dirt.parquet").to_pandas()
     assert {
         "duplicate",
@@ -62,22 +62,22 @@ def test_without_the_dropped_rows_the_clean_table_remains(name, portfolios):
         pq.read_table(portfolios[1] / "truth" / "dirt.parquet").to_pandas().query("table == @name")
     )
     rows = pd.DataFrame(lines(portfolios[1] / f"{name}.csv"))
-    kept = rows.drop(index=dirt.loc[dirt["expected"] == "dropped", "row"] - 1)
+    clean_rows = rows.drop(index=dirt.loc[dirt["expected"] == "dropped", "row"] - 1)
     assert (
-        len(kept) == len(clean)
-        and (kept["client_id"].to_numpy() == clean["client_id"].to_numpy()).all()
+        len(clean_rows) == len(clean)
+        and (clean_rows["client_id"].to_numpy() == clean["client_id"].to_numpy()).all()
     )
     touched = set(dirt.loc[dirt["expected"] != "dropped", "row"] - 1)
     for column in clean.columns:
         if clean[column].dtype.kind not in "OU" and str(clean[column].dtype) != "str":
             continue
         ours, theirs = (
-            kept[column],
+            clean_rows[column],
             clean[column].astype(object).where(clean[column].notna(), "").astype(str),
         )
         same = (ours.to_numpy() == theirs.to_numpy()) | ours.index.isin(touched)
         assert same.all(), column
 
 
-def test_no_table_is_given_twice(portfolios):
+def test_no_table_is_written_twice(portfolios):
     assert not [name for name in CSV_TABLES if (portfolios[1] / f"{name}.parquet").exists()]

@@ -62,7 +62,7 @@ def some_rows(portfolio: Path, column: str) -> pd.DataFrame:
     return hazard.iloc[np.linspace(0, len(hazard) - 1, 12).astype(int)]
 
 
-def test_seat_utilisation_is_found_again_in_the_tables(portfolio):
+def test_seat_utilisation_equals_a_recount_of_the_tables(portfolio):
     contracts = read(portfolio, "contracts")
     for row in some_rows(portfolio, "d_seat_utilisation").itertuples():
         d = pd.Timestamp(row.step_start) - DAY
@@ -76,7 +76,7 @@ def test_seat_utilisation_is_found_again_in_the_tables(portfolio):
         assert row.d_seat_utilisation == pytest.approx(active / own["seats"].iloc[-1], abs=1e-12)
 
 
-def test_usage_against_the_own_baseline_is_found_again_in_the_tables(portfolio):
+def test_usage_against_the_own_baseline_equals_a_recount_of_the_tables(portfolio):
     signup = pd.to_datetime(read(portfolio, "customers").set_index("client_id")["signup_date"])
     for row in some_rows(portfolio, "d_usage_vs_own_baseline").itertuples():
         d = pd.Timestamp(row.step_start) - DAY
@@ -90,7 +90,7 @@ def test_usage_against_the_own_baseline_is_found_again_in_the_tables(portfolio):
         )
 
 
-def test_overdue_days_are_found_again_in_the_tables(portfolio):
+def test_overdue_days_equal_a_recount_of_the_tables(portfolio):
     invoices = read(portfolio, "invoices")
     for name in ("issued_on", "due_on", "paid_on"):
         invoices[name] = pd.to_datetime(invoices[name])
@@ -122,8 +122,8 @@ def test_the_hazard_is_what_its_terms_say(portfolio):
     )
     parameters = json.loads((portfolio / "truth" / "portfolio.json").read_text())["parameters"]
     linear = {
-        one.metric: ((hazard[f"d_{one.metric}"] - one.center) / one.scale).clip(-3, 3)
-        for one in terms[terms["form"] == "linear"].itertuples()
+        term.metric: ((hazard[f"d_{term.metric}"] - term.center) / term.scale).clip(-3, 3)
+        for term in terms[terms["form"] == "linear"].itertuples()
     }
     eta = parameters["intercept"] + sum(
         terms.loc[terms["metric"] == name, "coefficient"].iloc[0] * value.fillna(0)
@@ -141,7 +141,7 @@ def test_the_hazard_is_what_its_terms_say(portfolio):
     assert np.allclose(risk["h_true"], 1 / (1 + np.exp(-(risk["eta_measured"] + risk["frailty"]))))
 
 
-def test_the_oracle_and_the_churns_lie_where_they_should(portfolio):
+def test_the_oracle_auc_and_the_churns_are_in_their_range(portfolio):
     summary = json.loads((portfolio / "truth" / "portfolio.json").read_text())
     assert all(check["ok"] for check in summary["checks"].values()), summary["checks"]
     risk = read(portfolio, "truth/hazard").query("at_risk")
@@ -164,7 +164,7 @@ def test_notice_comes_twenty_to_sixty_days_before(portfolio):
     assert lead.between(20, 60).all() and lead.nunique() > 20
 
 
-def test_the_drivers_go_together_in_the_scorecards_direction(portfolio):
+def test_the_drivers_correlate_in_the_scorecards_direction(portfolio):
     risk, terms = (
         read(portfolio, "truth/hazard").query("at_risk"),
         read(portfolio, "truth/hazard_terms"),
@@ -172,13 +172,13 @@ def test_the_drivers_go_together_in_the_scorecards_direction(portfolio):
     additive = terms[terms["form"].isin(["linear", "log"])]
     assert len(additive) == 7
     oriented = pd.DataFrame(
-        {one.metric: risk[f"d_{one.metric}"] * one.direction for one in additive.itertuples()}
+        {term.metric: risk[f"d_{term.metric}"] * term.direction for term in additive.itertuples()}
     )
     pairs = oriented.corr(method="spearman").to_numpy()[np.triu_indices(7, 1)]
     assert 0.15 < pairs.mean() < 0.40
 
 
-def test_persons_who_leave_do_not_come_again(portfolio):
+def test_users_who_leave_are_not_active_again(portfolio):
     users = read(portfolio, "truth/users").dropna(subset=["left_on"]).set_index("user_id")
     for path in sorted((portfolio / "events").iterdir()):
         rows = pq.read_table(path, columns=["user_id", "occurred_at"]).to_pandas().dropna()
@@ -232,8 +232,8 @@ def test_usage_falls_after_notice_only_in_the_leak_portfolio(portfolio, tmp_path
     for path in (portfolio, tmp_path):
         rows = pd.concat(
             [
-                pq.read_table(one, columns=["client_id", "occurred_at", "source"]).to_pandas()
-                for one in (path / "events").iterdir()
+                pq.read_table(file, columns=["client_id", "occurred_at", "source"]).to_pandas()
+                for file in (path / "events").iterdir()
             ]
         )
         rows = rows[(rows["source"] == "ui") & rows["client_id"].isin(exits.index)]
@@ -245,7 +245,7 @@ def test_usage_falls_after_notice_only_in_the_leak_portfolio(portfolio, tmp_path
     assert abs(leak_before - before) < 0.02 * before and leak_late < 0.25 * late
 
 
-def test_in_the_null_portfolio_leaving_depends_on_nothing(null):
+def test_in_the_null_portfolio_churn_depends_on_nothing(null):
     terms, hazard = read(null, "truth/hazard_terms"), read(null, "truth/hazard")
     assert (terms["coefficient"] == 0).all()
     risk = hazard[hazard["at_risk"]]
@@ -264,8 +264,11 @@ def test_in_the_null_portfolio_hours_and_weekdays_are_uniform(null):
     starts = rows.groupby(["client_id", "session_id"], as_index=False)["occurred_at"].min()
     local = pd.concat(
         [
-            part["occurred_at"].dt.tz_localize("UTC").dt.tz_convert(zones[one]).dt.tz_localize(None)
-            for one, part in starts.groupby("client_id")
+            part["occurred_at"]
+            .dt.tz_localize("UTC")
+            .dt.tz_convert(zones[client])
+            .dt.tz_localize(None)
+            for client, part in starts.groupby("client_id")
         ]
     )
     for cells, count in ((local.dt.hour, 24), (local.dt.day_of_week, 7)):
@@ -283,7 +286,7 @@ def test_in_the_null_portfolio_nothing_is_planted(null):
     assert (law == 1).all()
 
 
-def test_planted_things_say_how_likely_they_are_to_be_found(portfolio):
+def test_planted_effects_state_their_power(portfolio):
     for name in (
         "rhythms",
         "anomalies",
@@ -300,7 +303,7 @@ def test_planted_things_say_how_likely_they_are_to_be_found(portfolio):
         assert read(portfolio, f"truth/{name}")["detectable"].any(), name
 
 
-def test_the_segments_lie_far_apart(tmp_path):
+def test_the_segments_are_far_apart(tmp_path):
     make_demo(tmp_path, scenario="segments", events="light", clients=200)
     assert read(tmp_path, "truth/segment_centres")["min_separation"].iloc[0] >= 5.5
     assert read(tmp_path, "truth/segments")["segment"].nunique() == 4
