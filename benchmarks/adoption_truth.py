@@ -19,8 +19,8 @@ import pandas as pd
 
 import healthseg as hs
 from healthseg.demo import make_demo
-from healthseg.tools.adoption.effects import OVERALL, effects
-from healthseg.tools.adoption.figures import Figures
+from healthseg.scoring.adoption_effects import OVERALL, adoption_effects
+from healthseg.tools.adoption.features import FeatureUsage
 
 FEATURE = "file_sharing"
 DEFAULT = ("null", "confounded", "default", "effects")
@@ -28,12 +28,12 @@ DEFAULT = ("null", "confounded", "default", "effects")
 
 def portfolios(
     scenario: str, seeds: range, clients: int | None
-) -> Iterator[tuple[int, Figures, Path]]:
+) -> Iterator[tuple[int, FeatureUsage, Path]]:
     for seed in seeds:
         with tempfile.TemporaryDirectory() as folder:
             make_demo(folder, clients=clients, seed=seed, scenario=scenario, events="light")
             portfolio = hs.Portfolio.open(folder)
-            yield seed, Figures.of(portfolio, portfolio.as_of(), 30), Path(folder)
+            yield seed, FeatureUsage.of(portfolio, portfolio.as_of(), 30), Path(folder)
             portfolio.close()
 
 
@@ -41,7 +41,9 @@ def null(seeds: range, clients: int | None) -> bool:
     """No feature, and none of the three overall figures, stands out where nothing was planted."""
     found = []
     for seed, figures, _ in portfolios("null", seeds, clients):
-        frame = effects(figures).frame
+        frame = adoption_effects(
+            figures.portfolio, figures.as_of, figures.period_days, figures.messages_known
+        ).frame
         hits = frame[frame[["q", "odds_q"]].min(axis=1) <= figures.settings.effects_max_q]
         found.append(len(hits) > 0)
         print(
@@ -60,7 +62,9 @@ def confounded(seeds: range, clients: int | None) -> bool:
     """Large customers adopt a feature and stay: raw it seems to keep them, adjusted it does not."""
     raw, covered, tried = 0, 0, 0
     for seed, figures, _ in portfolios("confounded", seeds, clients):
-        row = effects(figures).of(FEATURE)
+        row = adoption_effects(
+            figures.portfolio, figures.as_of, figures.period_days, figures.messages_known
+        ).of(FEATURE)
         tried += row["raw"] == row["raw"]
         raw += row["raw_p"] < 0.05
         covered += row["adjusted_lower"] <= 0 <= row["adjusted_upper"]
@@ -83,7 +87,9 @@ def planted(seeds: range, clients: int | None) -> bool:
     for seed, figures, folder in portfolios("effects", seeds, clients):
         known = pd.read_parquet(folder / "truth" / "feature_effects.parquet")
         causes = known[(known["role"] == "cause") & known["detectable"]]["feature"]
-        found = effects(figures)
+        found = adoption_effects(
+            figures.portfolio, figures.as_of, figures.period_days, figures.messages_known
+        )
         for name in causes:
             row = found.of(name)
             good, said = (
@@ -136,7 +142,7 @@ def days(seeds: range, clients: int | None) -> bool:
     return equal >= 0.9 * n and ordered >= 0.9 * sequences
 
 
-def in_order(figures: Figures, features: list[str]) -> bool:
+def in_order(figures: FeatureUsage, features: list[str]) -> bool:
     """Whether the planted order is commoner than all others together among those seen taking every step."""
     lives = figures.lives
     first = lives[lives["watched"]].pivot(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Self
 
 from pydantic import Field, field_validator
 
 from healthseg.settings.base import Frozen
-from healthseg.settings.scorecard import DEFAULT_SCORECARD, Scorecard, Variant
+from healthseg.settings.scorecard import DEFAULT_SCORECARD, Component, Scorecard, Variant
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 
@@ -70,3 +70,24 @@ class ScoringSettings(Frozen):
             if all(value in words for words, value in pairs if words):
                 return Scorecard(components=variant.components)
         return self.scorecard
+
+    def without_metric(self, metric: str) -> Self:
+        """The settings with scorecards that leave out one metric."""
+
+        def stripped(components: dict[str, Component]) -> dict[str, Component]:
+            left = {
+                name: tuple(scored for scored in component.metrics if scored.metric != metric)
+                for name, component in components.items()
+            }
+            return {
+                name: components[name].model_copy(update={"metrics": metrics})
+                for name, metrics in left.items()
+                if metrics
+            }
+
+        card = Scorecard(components=stripped(self.scorecard.components))
+        variants = tuple(
+            variant.model_copy(update={"components": stripped(variant.components)})
+            for variant in self.scorecard_variants
+        )
+        return self.model_copy(update={"scorecard": card, "scorecard_variants": variants})

@@ -12,10 +12,10 @@ import pytest
 import healthseg as hs
 from healthseg.demo import make_demo
 from healthseg.errors import ClientNotFound, InvalidClientId, InvalidParameters
+from healthseg.scoring.adoption_effects import OVERALL, adoption_effects
 from healthseg.testing import tiny_portfolio
 from healthseg.tools import TOOLS, portfolio_adoption, track_feature_adoption
-from healthseg.tools.adoption.effects import OVERALL, effects
-from healthseg.tools.adoption.figures import Figures
+from healthseg.tools.adoption.features import FeatureUsage
 
 
 @pytest.fixture(scope="module")
@@ -26,12 +26,13 @@ def whole(demo):
 def simulated(folder, scenario, **given):
     make_demo(folder, scenario=scenario, events="light", **given)
     portfolio = hs.Portfolio.open(folder)
-    return effects(Figures.of(portfolio, portfolio.as_of(), 30))
+    usage = FeatureUsage.of(portfolio, portfolio.as_of(), 30)
+    return adoption_effects(portfolio, usage.as_of, 30, usage.messages_known)
 
 
 def test_the_planted_days_of_first_use_and_adoption_are_found_to_the_day(demo, truth):
     known = truth("adoptions")
-    lives = Figures.of(demo, demo.as_of(), 30).lives
+    lives = FeatureUsage.of(demo, demo.as_of(), 30).lives
     rows = known.merge(lives, on=["client_id", "feature"], how="outer", indicator=True)
     assert (rows["_merge"] == "both").all()
     detectable = rows[rows["detectable"].astype(bool)]
@@ -43,7 +44,7 @@ def test_the_planted_days_of_first_use_and_adoption_are_found_to_the_day(demo, t
 
 
 def test_features_planted_in_order_are_first_used_in_that_order_with_the_planted_gaps(demo, truth):
-    lives = Figures.of(demo, demo.as_of(), 30).lives
+    lives = FeatureUsage.of(demo, demo.as_of(), 30).lives
     first = lives[lives["watched"]].pivot(
         index="client_id", columns="feature", values="first_use_day"
     )

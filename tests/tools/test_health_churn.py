@@ -156,7 +156,7 @@ def test_the_portfolio_by_the_model_puts_the_whole_arr_at_stake_after_notice(dem
     )
     noticed = table[chance.isna()]
     assert noticed["at_stake"].to_numpy() == pytest.approx(noticed["arr"].to_numpy(), nan_ok=True)
-    assert "probability of leaving" in portfolio.at_stake_basis and "AUC" in portfolio.leaving_model
+    assert "probability of churn" in portfolio.at_stake_basis and "AUC" in portfolio.leaving_model
     by_model = portfolio_health(demo, scoring_model="ml_predictive")
     assert (
         by_model.total_customers == portfolio.total_customers

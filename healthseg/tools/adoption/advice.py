@@ -1,106 +1,151 @@
-"""What is hardly adopted and why, what to do about it, and what that has brought before, if anything."""
+"""What the effects of adoption say, which features are little adopted, and what to do about them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import cached_property
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from healthseg import rules
-from healthseg.statistics.peers import order_statistic, peers_of
-from healthseg.tools.adoption.effects import TOLD_HORIZON_DAYS, Effects
-from healthseg.tools.adoption.features import Lives
-from healthseg.tools.adoption.figures import Figures
-from healthseg.tools.adoption.parts import is_found, staying
-from healthseg.tools.adoption.result import Barrier, Impact, LowFeature, Recommendation
-from healthseg.tools.adoption.subject import Subject
-from healthseg.tools.adoption.words import TOOL
-from healthseg.tools.rounding import number, rounded
+from healthseg.metrics.feature_times import FeatureTimes
+from healthseg.rules import TriggeredRule
+from healthseg.scoring.adoption_effects import OVERALL, TOLD_HORIZON_DAYS, Effects
+from healthseg.statistics.peers import order_statistic
+from healthseg.tools.adoption.features import FeatureUsage
+from healthseg.tools.adoption.result import (
+    Association,
+    Barrier,
+    Correlations,
+    Impact,
+    LowFeature,
+    Recommendation,
+    Retention,
+)
+from healthseg.tools.base import Figure, integer, number, rounded, word
 
-LEAST_TICKETS, UNHAPPY, MOST_BARRIERS = 3, 2, 5
-LEAST_CUSTOMERS, RELEASED_DAYS = 8, 90
-MOST_RECOMMENDED = 5
-TELLING = ("announce", "show_it")  # the rules whose action is to tell customers of a feature
-
-
-# -- barriers ----------------------------------------------------------------------------
+TOOL = "track_feature_adoption"
+MAX_BARRIERS = MAX_RECOMMENDATIONS = 5
+TELLING = ("announce", "show_it")  # rules that advise telling customers of a feature
+NO_EFFECT = "this portfolio's history shows no significant effect of such an action"
+OUTCOMES = {
+    "adoption_vs_health_score": "the health score 90 days later",
+    "adoption_vs_retention": "retention for 90 days",
+    "adoption_vs_expansion": "a rise of ARR within 180 days",
+}
+PLAIN_NAMES = {
+    "log seats": "size",
+    "log tenure": "tenure",
+    "log person events of 28 days": "overall activity",
+}
+FRAME_COLUMNS = [
+    "name",
+    "adjusted",
+    "lower",
+    "upper",
+    "p",
+    "q",
+    "raw",
+    "raw_lower",
+    "raw_upper",
+    "raw_p",
+    "odds_ratio",
+    "odds_lower",
+    "odds_upper",
+    "odds_p",
+    "odds_q",
+    "adopters_retention",
+    "adopters_n",
+    "others_retention",
+    "others_n",
+    "n",
+    "customers",
+    "events",
+    "found",
+    "reason",
+]
 
 
 def barriers(
-    figures: Figures, feature: str, clients: list[str] | None = None
+    usage: FeatureUsage, feature: str, clients: list[str] | None = None
 ) -> list[Barrier] | None:
-    """Topics with at least 3 tickets on the feature in a year, and unhappy answers; None without tickets and answers."""
-    if figures.tickets is None and figures.csat is None:
+    """Topics of tickets on the feature in a year, and low answers; None without tickets and answers."""
+    if usage.tickets is None and usage.csat is None:
         return None
-    rows, answers = (_of(frame, feature, clients) for frame in (figures.tickets, figures.csat))
-    found = []
-    if rows is not None and len(rows):
-        total, topics = (
-            int(rows["tickets"].sum()),
-            rows.groupby("topic", sort=True)["tickets"].sum(),
-        )
-        found = [
+    least = usage.settings.barrier_min_tickets
+    tickets, answers = (_rows_of(frame, feature, clients) for frame in (usage.tickets, usage.csat))
+    parts = []
+    if tickets is not None and len(tickets):
+        total = int(tickets["tickets"].sum())
+        topics = tickets.groupby("topic", sort=True)["tickets"].sum()
+        parts = [
             Barrier(barrier=str(topic), tickets=int(count), of=total, share=round(count / total, 4))
             for topic, count in topics.items()
-            if count >= LEAST_TICKETS
+            if count >= least
         ]
-        found = sorted(found, key=lambda one: (-one.tickets, one.barrier))[:MOST_BARRIERS]
-    if answers is not None and (answers["score"].astype(float) <= UNHAPPY).sum() >= LEAST_TICKETS:
-        low = int((answers["score"].astype(float) <= UNHAPPY).sum())
-        found.append(
-            Barrier(
-                barrier=f"answers of {UNHAPPY} or less",
-                tickets=low,
-                of=len(answers),
-                share=round(low / len(answers), 4),
-            )
-        )
-    return found
+        parts = sorted(parts, key=lambda part: (-part.tickets, part.barrier))[:MAX_BARRIERS]
+    if answers is not None:
+        limit = usage.settings.barrier_max_csat
+        low = int((answers["score"].astype(float) <= limit).sum())
+        if low >= least:
+            share = round(low / len(answers), 4)
+            name = f"answers of {limit:g} or less"
+            parts.append(Barrier(barrier=name, tickets=low, of=len(answers), share=share))
+    return parts
 
 
-def _of(frame: pd.DataFrame | None, feature: str, clients: list[str] | None) -> pd.DataFrame | None:
+def _rows_of(
+    frame: pd.DataFrame | None, feature: str, clients: list[str] | None
+) -> pd.DataFrame | None:
     if frame is None:
         return None
     rows = frame[frame["feature"] == feature]
     return rows if clients is None else rows[rows["client_id"].isin(clients)]
 
 
-def _said(one: Barrier) -> str:
-    kind = "answers" if one.barrier.startswith("answers") else "tickets"
-    return f"{one.barrier}: {one.tickets} of {one.of} {kind} ({100 * one.share:.0f} %)"
+def _is_answers(barrier: Barrier) -> bool:
+    return barrier.barrier.startswith("answers")
 
 
-# -- figures for the rules -----------------------------------------------------------------
+def _barrier_text(barrier: Barrier) -> str:
+    kind = "answers" if _is_answers(barrier) else "tickets"
+    share = f"{100 * barrier.share:.0f} %"
+    return f"{barrier.barrier}: {barrier.tickets} of {barrier.of} {kind} ({share})"
+
+
+# -- figures for the rules -------------------------------------------------------------
 
 
 def portfolio_figures(
-    figures: Figures, row: Mapping[str, Any], lives: Lives, blocked: list[Barrier] | None
+    usage: FeatureUsage,
+    row: Mapping[str, Any],
+    times: FeatureTimes,
+    found_barriers: list[Barrier] | None,
 ) -> dict[str, Any]:
     """The named figures of a feature over all customers."""
-    pairs = figures.pairs[figures.pairs["feature"] == row["feature"]]
+    pairs = usage.pairs[usage.pairs["feature"] == row["feature"]]
     without = pairs[pairs["adopted"] == 0]
     unaware = ~without["told"].astype(bool) & (without["days_ever"] == 0)
-    untold = int(unaware.sum()) if figures.messages_known else None
-    once, became = int((pairs["days_ever"] == 1).sum()), lives.became(row["feature"])
+    untold = int(unaware.sum()) if usage.messages_known else None
+    once, outcome = int((pairs["days_ever"] == 1).sum()), times.outcome(row["feature"])
     return {
-        "rate_percent": _percent(row["rate"]),
+        "rate_percent": percent(row["rate"]),
         "customers": len(pairs),
         "not_adopted": len(without),
         "untold": untold,
         "untold_percent": None if untold is None else _ratio(untold, len(without)),
         "once": once,
         "once_percent": _ratio(once, int((pairs["days_ever"] >= 1).sum())),
-        "abandoned": became["abandoned"],
-        "abandoned_percent": _ratio(became["abandoned"], became["adopters"]),
-        **_voice(row, blocked),
+        "abandoned": outcome["abandoned"],
+        "abandoned_percent": _ratio(outcome["abandoned"], outcome["adopters"]),
+        **voice_figures(row, found_barriers),
     }
 
 
-def _voice(row: Mapping[str, Any], blocked: list[Barrier] | None) -> dict[str, Any]:
-    topic = next((one for one in blocked or [] if not one.barrier.startswith("answers")), None)
+def voice_figures(row: Mapping[str, Any], found: list[Barrier] | None) -> dict[str, Any]:
+    """The largest topic of its tickets, and satisfaction."""
+    topic = next((barrier for barrier in found or [] if not _is_answers(barrier)), None)
     return {
         "tickets": topic and topic.of,
         "topic": topic and topic.barrier,
@@ -111,234 +156,291 @@ def _voice(row: Mapping[str, Any], blocked: list[Barrier] | None) -> dict[str, A
     }
 
 
-def _ratio(part: int, whole: int) -> float | None:
-    return 100 * part / whole if whole else None
+def _ratio(part: float, total: float) -> float | None:
+    return 100 * part / total if total else None
 
 
-def _percent(share: Any) -> float | None:
+def percent(share: Any) -> float | None:
+    """A share in per cent, None where it is missing."""
     share = number(share)
     return None if share is None else 100 * share
 
 
-# -- all customers -------------------------------------------------------------------------
+# -- little adopted features and recommendations ---------------------------------------
 
 
-def low_features(figures: Figures, frame: pd.DataFrame, lives: Lives) -> list[LowFeature]:
-    """Features under the setting's share, released for 90 days, that at least 8 customers could use."""
-    aged = frame["released_on"].isna() | (
-        frame["released_on"] <= pd.Timestamp(figures.as_of) - pd.Timedelta(days=RELEASED_DAYS)
+def low_features(usage: FeatureUsage, frame: pd.DataFrame, times: FeatureTimes) -> list[LowFeature]:
+    """Features under the setting's share, released long enough, that enough customers could use."""
+    settings = usage.settings
+    released_by = pd.Timestamp(usage.as_of) - pd.Timedelta(
+        days=settings.low_adoption_min_released_days
     )
-    rows = frame[
-        (frame["rate"] < figures.settings.low_adoption_share)
-        & aged
-        & (frame["customers"] >= LEAST_CUSTOMERS)
-    ]
-    found = []
+    aged = frame["released_on"].isna() | (frame["released_on"] <= released_by)
+    enough = frame["customers"] >= settings.adoption_min_customers
+    rows = frame[(frame["rate"] < settings.low_adoption_share) & aged & enough]
+    parts = []
     for row in rows.sort_values(["rate", "feature"], kind="stable").to_dict("records"):
-        blocked = barriers(figures, row["feature"])
-        fired = rules.fired(TOOL, "action", portfolio_figures(figures, row, lives, blocked))
-        found.append(_low(row, blocked, fired))
-    return found
+        found = barriers(usage, row["feature"])
+        held = rules.triggered(TOOL, "action", portfolio_figures(usage, row, times, found))
+        parts.append(low_feature(row, found, held))
+    return parts
 
 
-def _low(
-    row: Mapping[str, Any], blocked: list[Barrier] | None, fired: list[dict[str, Any]]
+def low_feature(
+    row: Mapping[str, Any], found: list[Barrier] | None, held: list[TriggeredRule]
 ) -> LowFeature:
+    texts = None if found is None else [_barrier_text(barrier) for barrier in found]
     return LowFeature(
         feature=row["feature"],
         feature_category=row["category"],
         adoption_rate=rounded(row["rate"]),
-        barriers=None if blocked is None else [_said(one) for one in blocked],
-        improvement_strategies=[rule["text"] for rule in fired],
-        barriers_detail=blocked,
+        barriers=Figure(texts, "no tickets or answers name a feature"),
+        improvement_strategies=[rule.text for rule in held],
+        barriers_detail=found,
         total_customers=int(row["customers"]),
     )
 
 
 def portfolio_recommendations(
-    figures: Figures, frame: pd.DataFrame, lives: Lives, effects: Effects | None
+    usage: FeatureUsage, frame: pd.DataFrame, times: FeatureTimes, tested: Effects | None
 ) -> list[Recommendation]:
     """Features furthest below the upper quarter of the tiers, for which a rule says what to do."""
-    tiers = figures.pairs.assign(
-        tier=figures.pairs["client_id"].map(figures.live["tier"].astype(object))
-    )
-    found = []
+    least = usage.settings.adoption_min_customers
+    tiers = usage.pairs.assign(tier=usage.pairs["client_id"].map(usage.live["tier"].astype(object)))
+    ranked = []
     for row in frame.to_dict("records"):
-        target, among = _upper_quarter(tiers[tiers["feature"] == row["feature"]])
+        target, count = _upper_quarter(tiers[tiers["feature"] == row["feature"]], least)
         gap = None if target is None or number(row["rate"]) is None else target - row["rate"]
-        if gap is None or gap <= 0 or row["customers"] < LEAST_CUSTOMERS:
+        if target is None or gap is None or gap <= 0 or row["customers"] < least:
             continue
-        fired = rules.fired(
-            TOOL,
-            "action",
-            portfolio_figures(figures, row, lives, barriers(figures, row["feature"])),
-        )
-        if fired:
+        found = barriers(usage, row["feature"])
+        held = rules.triggered(TOOL, "action", portfolio_figures(usage, row, times, found))
+        if held:
             reason = (
-                f"{100 * row['rate']:.0f} % have adopted it, {100 * target:.0f} % in the upper quarter of "
-                f"{among} tiers"
+                f"{100 * row['rate']:.0f} % have adopted it, {100 * target:.0f} % in the upper "
+                f"quarter of {count} tiers"
             )
-            found.append(
-                (gap * row["customers"], _recommended(figures, row, target, fired, effects, reason))
-            )
-    found.sort(key=lambda one: (-one[0], one[1].feature))
-    return [one for _, one in found[:MOST_RECOMMENDED]]
+            part = recommendation(usage, row, target, held, tested, reason)
+            ranked.append((-gap * row["customers"], part.feature, part))
+    return [part for *_, part in sorted(ranked, key=lambda entry: entry[:2])][:MAX_RECOMMENDATIONS]
 
 
-def _upper_quarter(pairs: pd.DataFrame) -> tuple[float | None, int]:
-    """The 75th percentile of the rates of tiers with at least 8 customers that could use the feature."""
+def _upper_quarter(pairs: pd.DataFrame, least: int) -> tuple[float | None, int]:
+    """The 75th percentile of the rates of tiers in which enough customers could use the feature."""
     by = pairs.dropna(subset=["tier", "adopted"]).groupby("tier")["adopted"].agg(["mean", "size"])
-    rates = np.sort(by.loc[by["size"] >= LEAST_CUSTOMERS, "mean"].to_numpy())
-    return (
-        (float(rates[order_statistic(len(rates), 0.75)]), len(rates))
-        if len(rates) >= 2
-        else (None, len(rates))
-    )
+    rates = np.sort(by.loc[by["size"] >= least, "mean"].to_numpy())
+    if len(rates) < 2:
+        return None, len(rates)
+    return float(rates[order_statistic(len(rates), 0.75)]), len(rates)
 
 
-def _recommended(
-    figures: Figures,
+def recommendation(
+    usage: FeatureUsage,
     row: Mapping[str, Any],
     target: float | None,
-    fired: list[dict[str, Any]],
-    effects: Effects | None,
+    held: list[TriggeredRule],
+    tested: Effects | None,
     reason: str,
 ) -> Recommendation:
-    impact = (
-        told_impact(figures, effects) if any(rule["rule"] in TELLING for rule in fired) else None
-    )
-    stays = None if effects is None else staying(figures, effects, row["feature"])
-    if stays is not None and stays.found:
-        reason += f". {stays.text}"
+    """A feature to promote, by the rules that hold for it."""
+    telling = any(rule.rule in TELLING for rule in held)
+    impact = told_impact(usage, tested) if telling else None
+    retention = None if tested is None else retention_part(usage, tested, row["feature"])
+    if retention is not None and retention.found:
+        reason += f". {retention.text}"
     return Recommendation(
         feature=row["feature"],
         current_adoption=rounded(row["rate"]),
         target_adoption=rounded(target),
-        recommended_actions=[rule["text"] for rule in fired],
-        expected_impact=impact and _impact_text(impact),
+        recommended_actions=[rule.text for rule in held],
+        expected_impact=Figure(impact and _impact_text(impact), _no_impact(tested)),
         expected_impact_detail=impact,
-        rules=fired,
+        rules=held,
         reason=reason,
     )
 
 
-def told_impact(figures: Figures, effects: Effects | None) -> Impact | None:
-    """What telling customers of a feature has brought in this portfolio, where that is more than chance."""
-    row = None if effects is None else effects.of("messages")
-    if not is_found(figures, row) or not row["adjusted"] > 0:
+def told_impact(usage: FeatureUsage, tested: Effects | None) -> Impact | None:
+    """What telling customers of a feature brought in this portfolio, where that is significant."""
+    row = None if tested is None else tested.of("messages")
+    if tested is None or row is None or not is_significant(usage, row) or not row["adjusted"] > 0:
         return None
     return Impact(
         lower_percentage_points=round(100 * row["adjusted_lower"], 1),
         upper_percentage_points=round(100 * row["adjusted_upper"], 1),
-        interval_level=figures.settings.effects_interval_level,
+        interval_level=usage.settings.effects_interval_level,
         n=int(row["n"]),
         basis="customers told of a feature they had not adopted against those not told, at equal "
-        + ", ".join(effects.adjusted_for),
+        + ", ".join(tested.adjusted_for),
     )
+
+
+def _no_impact(tested: Effects | None) -> str:
+    row = None if tested is None else tested.of("messages")
+    if row is None:
+        return "not requested"
+    reason = row.get("reason")
+    return reason if isinstance(reason, str) else NO_EFFECT
 
 
 def _impact_text(impact: Impact) -> str:
+    low, high = impact.lower_percentage_points, impact.upper_percentage_points
     return (
-        f"{impact.lower_percentage_points:+.1f} to {impact.upper_percentage_points:+.1f} percentage points of "
-        f"adoption within {TOLD_HORIZON_DAYS} days among those told ({100 * impact.interval_level:.0f} %, "
-        f"n = {impact.n:,})"
+        f"{low:+.1f} to {high:+.1f} percentage points of adoption within {TOLD_HORIZON_DAYS} days "
+        f"among those told ({100 * impact.interval_level:.0f} %, n = {impact.n:,})"
     )
 
 
-# -- one customer --------------------------------------------------------------------------
+# -- effects, in words that follow the adjusted figure -------------------------------------
 
 
-class Advice:
-    """What one customer has not adopted, held against its peers."""
+def is_significant(usage: FeatureUsage, row: Mapping[str, Any] | None) -> bool:
+    """Whether the false-discovery rate over all hypotheses is small enough to report an effect."""
+    if row is None:
+        return False
+    known = [q for q in (number(row["q"]), number(row["odds_q"])) if q is not None]
+    return bool(known) and min(known) <= usage.settings.effects_max_q
 
-    def __init__(
-        self, subject: Subject, words: Mapping[str, str | None], effects: Effects | None
-    ) -> None:
-        self.subject, self.figures, self.effects = subject, subject.figures, effects
-        everyone = self.figures.live.reset_index(drop=True)[["client_id", "tier", "industry"]]
-        own = pd.DataFrame(
-            {"client_id": [subject.client_id], **{name: [word] for name, word in words.items()}}
-        )
-        others = everyone[everyone["client_id"] != subject.client_id].astype(object)
-        self.group, peers = peers_of(
-            pd.concat([own.astype(object), others], ignore_index=True),
-            subject.client_id,
-            self.figures.settings.peers_min,
-        )
-        self.theirs = self.figures.pairs[self.figures.pairs["client_id"].isin(peers["client_id"])]
 
-    @cached_property
-    def open(self) -> pd.DataFrame:
-        """Features that it could use and has not adopted, with the peers' adopted share and how many kept them."""
-        rows = self.subject.frame[self.subject.frame["adopted"] == 0].set_index(
-            "feature", drop=False
-        )
-        by = (
-            self.theirs[self.theirs["adopted"].notna()]
-            .groupby("feature")["adopted"]
-            .agg(["mean", "size"])
-        )
-        known = by[by["size"] >= self.figures.settings.peers_min].reindex(rows.index)
-        portfolio = Lives.of_portfolio(self.figures)
-        kept = [portfolio.became(name)["share"] for name in rows.index]
-        rows = rows.assign(peer_share=known["mean"], peers=known["size"], kept_share=kept)
-        worth = rows["peer_share"] * rows["kept_share"].fillna(1.0)
-        order = np.lexsort((rows["feature"], -worth.fillna(-1.0)))
-        return rows.iloc[order].reset_index(drop=True)
+def retention_part(usage: FeatureUsage, tested: Effects, feature: str) -> Retention | None:
+    """How adopting a feature goes with retention; None where it was not tested."""
+    row = tested.of(feature)
+    if row is None:
+        return None
+    return Retention(
+        **_association(usage, row),
+        text=_retention_text(usage, feature, row, tested.adjusted_for),
+        odds_ratio_of_leaving=rounded(row.get("odds_ratio")),
+        odds_ratio_lower=rounded(row.get("odds_lower")),
+        odds_ratio_upper=rounded(row.get("odds_upper")),
+        odds_ratio_p=rounded(row.get("odds_p"), 6),
+        odds_ratio_q=rounded(row.get("odds_q"), 6),
+        leavers=integer(row.get("leavers")),
+        retention_adopters=rounded(row.get("adopters_retention")),
+        adopters_n=integer(row.get("adopters_n")),
+        retention_others=rounded(row.get("others_retention")),
+        others_n=integer(row.get("others_n")),
+    )
 
-    def figures_of(self, row: Mapping[str, Any], blocked: list[Barrier] | None) -> dict[str, Any]:
-        ever = int(self.users_ever.get(row["feature"], 0))
-        return {
-            "users_ever": ever,
-            "other_users": max(len(self.subject.users) - ever, 0),
-            "peers": number(row["peers"]),
-            "peer_percent": _percent(row["peer_share"]),
-            "kept_percent": _percent(row["kept_share"]),
-            "abandoned_here": self.subject.lives.became(row["feature"])["abandoned"],
-            **_voice(row, blocked),
-        }
 
-    @cached_property
-    def users_ever(self) -> pd.Series:
-        return self.subject.ever.groupby("feature")["user_id"].nunique()
+def correlations(usage: FeatureUsage, tested: Effects) -> Correlations:
+    """The three overall figures of the adopted share."""
+    parts = {}
+    for name in OVERALL:
+        row = tested.of(name) or {}
+        text = _overall_text(usage, name, row, tested.adjusted_for)
+        parts[name] = Association(**_association(usage, row), text=text)
+    return Correlations(
+        **{name: part.adjusted for name, part in parts.items()},
+        detail=parts,
+        adjusted_for=tested.adjusted_for,
+        not_adjusted_for=tested.not_adjusted_for,
+        landmarks=tested.landmarks,
+        hypotheses_tried=int(tested.frame[["p", "odds_p"]].notna().sum().sum()),
+    )
 
-    def low(self) -> list[LowFeature]:
-        """All that it could use and has not adopted."""
-        found = []
-        for row in self.open.to_dict("records"):
-            blocked = barriers(self.figures, row["feature"], [self.subject.client_id])
-            found.append(
-                _low(row, blocked, rules.fired(TOOL, "action", self.figures_of(row, blocked)))
-            )
-        return found
 
-    def recommendations(self) -> list[Recommendation]:
-        """What similar customers adopted and kept, most of them first."""
-        found = []
-        rows = self.open[self.open["peer_share"] > 0].head(MOST_RECOMMENDED)
-        for row in rows.to_dict("records"):
-            blocked = barriers(self.figures, row["feature"], [self.subject.client_id])
-            fired = rules.fired(TOOL, "action", self.figures_of(row, blocked))
-            kept = (
-                ""
-                if np.isnan(row["kept_share"])
-                else (
-                    f"; {100 * row['kept_share']:.0f} % of adoptions in the portfolio last 180 days"
-                )
-            )
-            reason = f"{100 * row['peer_share']:.0f} % of {row['peers']:.0f} peers ({self.group}) have adopted it{kept}"
-            if fired:
-                found.append(
-                    _recommended(
-                        self.figures, row, self._target(row["feature"]), fired, self.effects, reason
-                    )
-                )
-        return found
+def effects_frame(tested: Effects | None, usage: FeatureUsage) -> pd.DataFrame:
+    """A row a feature: raw and adjusted correlation with retention, odds, rates; largest adjusted first."""
+    if tested is None:
+        return pd.DataFrame(columns=FRAME_COLUMNS)
+    frame = tested.frame[~tested.frame["name"].isin([*OVERALL, "messages"])]
+    frame = frame.rename(columns={"adjusted_lower": "lower", "adjusted_upper": "upper"})
+    frame["found"] = frame[["q", "odds_q"]].min(axis=1) <= usage.settings.effects_max_q
+    order = frame["adjusted"].sort_values(ascending=False, na_position="last", kind="stable").index
+    return frame.loc[order].reindex(columns=FRAME_COLUMNS).reset_index(drop=True)
 
-    def _target(self, feature: str) -> float | None:
-        """The peers' 75th percentile of the share of active users that use the feature."""
-        rows = self.theirs[self.theirs["feature"] == feature]
-        active = rows["client_id"].map(self.figures.users)
-        shares = np.sort((rows["users"] / active.where(active > 0)).dropna().to_numpy())
-        least = self.figures.settings.peers_min
-        return float(shares[order_statistic(len(shares), 0.75)]) if len(shares) >= least else None
+
+def _association(usage: FeatureUsage, row: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "adjusted": rounded(row["adjusted"]),
+        "lower": rounded(row.get("adjusted_lower")),
+        "upper": rounded(row.get("adjusted_upper")),
+        "p": rounded(row["p"], 6),
+        "q": rounded(row["q"], 6),
+        "raw": rounded(row["raw"]),
+        "raw_lower": rounded(row.get("raw_lower")),
+        "raw_upper": rounded(row.get("raw_upper")),
+        "raw_p": rounded(row.get("raw_p"), 6),
+        "n": int(row["n"]),
+        "customers": int(row["customers"]),
+        "events": integer(row["events"]),
+        "non_events": integer(row["non_events"]),
+        "interval_level": usage.settings.effects_interval_level,
+        "found": is_significant(usage, row),
+        "reason": word(row.get("reason")),
+    }
+
+
+def at_equal(names: Sequence[str]) -> str:
+    """What is held equal, in plain words.
+
+    >>> at_equal(["log seats", "log tenure", "tier"])
+    'at equal size, tenure and tier'
+    """
+    plain = [PLAIN_NAMES.get(name, name) for name in names]
+    listed = " and ".join([", ".join(plain[:-1]), plain[-1]]) if len(plain) > 1 else "".join(plain)
+    return f"at equal {listed}"
+
+
+def _interval_text(usage: FeatureUsage, lower: float, upper: float) -> str:
+    level = usage.settings.effects_interval_level
+    return f"{100 * level:.0f} %: {lower:.2f} to {upper:.2f}"
+
+
+def _figures_text(usage: FeatureUsage, row: Mapping[str, Any]) -> str:
+    interval = _interval_text(usage, row["adjusted_lower"], row["adjusted_upper"])
+    return f"r = {row['adjusted']:.2f}, {interval}"
+
+
+def _overall_text(
+    usage: FeatureUsage, name: str, row: Mapping[str, Any], covariates: Sequence[str]
+) -> str:
+    if number(row["adjusted"]) is None:
+        return f"not measured: {row['reason']}"
+    figures, equal = _figures_text(usage, row), at_equal(covariates)
+    if is_significant(usage, row):
+        side = "with" if row["adjusted"] > 0 else "against"
+        n = f"n = {row['n']:,.0f}"
+        return f"A larger adopted share goes {side} {OUTCOMES[name]}, {equal} ({figures}, {n})"
+    raw = f"Raw it seems to (r = {row['raw']:.2f}); " if _raw_significant(row) else ""
+    text = f"{raw}{equal} {_unsure_text('a larger adopted share', OUTCOMES[name], row, figures)}"
+    return text[:1].upper() + text[1:]
+
+
+def _retention_text(
+    usage: FeatureUsage, feature: str, row: Mapping[str, Any], covariates: Sequence[str]
+) -> str:
+    """Retention rates with both n, and what remains of the difference once the rest is equal."""
+    if number(row["adjusted"]) is None:
+        return f"not measured: {row['reason']}"
+    rates = (
+        f"{100 * row['adopters_retention']:.0f} % of {row['adopters_n']:,.0f} were retained where "
+        f"it was adopted, {100 * row['others_retention']:.0f} % of {row['others_n']:,.0f} where not"
+    )
+    figures, equal = _figures_text(usage, row), at_equal(covariates)
+    if not is_significant(usage, row):
+        raw = f"Raw, {rates}; " if _raw_significant(row) else ""
+        text = f"{raw}{equal} {_unsure_text(f'adopting {feature}', 'retention', row, figures)}"
+        return text[:1].upper() + text[1:]
+    odds = ""
+    if number(row.get("odds_ratio")) is not None:
+        interval = _interval_text(usage, row["odds_lower"], row["odds_upper"])
+        odds = f"; odds of churn in a month × {row['odds_ratio']:.2f} ({interval})"
+    side = "retention" if row["adjusted"] > 0 else "churn"
+    return f"Adopting {feature} goes with {side} {equal} ({figures}{odds}); {rates}, not adjusted"
+
+
+def _unsure_text(what: str, outcome: str, row: Mapping[str, Any], figures: str) -> str:
+    """An interval that leaves out 0 is not yet a finding where many hypotheses were tested."""
+    if row["adjusted_lower"] <= 0 <= row["adjusted_upper"]:
+        return f"{what} cannot be told to go with {outcome} ({figures})"
+    return (
+        f"{what} may go with {outcome} ({figures}), but it is not significant over all that was "
+        f"tested (q = {row['q']:.2g})"
+    )
+
+
+def _raw_significant(row: Mapping[str, Any]) -> bool:
+    p = number(row.get("raw_p"))
+    return p is not None and p < 0.05

@@ -1,11 +1,13 @@
-"""The shape of track_feature_adoption's response: the reference's keys, and what traces them."""
+"""The results of track_feature_adoption, for a customer and for the portfolio."""
 
 from __future__ import annotations
 
 import datetime as dt
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from healthseg.tools.result import Part, Result
+from pydantic import Field
+
+from healthseg.tools.base import Part, Result, TriggeredRule
 
 if TYPE_CHECKING:
     import altair as alt
@@ -14,289 +16,322 @@ if TYPE_CHECKING:
 class TimeTo(Part):
     """A Kaplan–Meier median in days, with those not there yet; ``days`` is null where fewer than half got there."""
 
-    statistic: str = "km_median"
-    days: float | None
-    lower: float | None
-    upper: float | None
-    interval_level: float
-    n: int
-    events: int
-    excluded_untracked: int  # could use it before events were tracked
+    statistic: str = Field(
+        default="km_median", description="km_median: Kaplan–Meier, with those not there yet"
+    )
+    days: float | None = Field(description="Median, days; null where fewer than half got there")
+    lower: float | None = Field(description="Lower end, days")
+    upper: float | None = Field(description="Upper end, days")
+    interval_level: float = Field(description="Level of the interval")
+    n: int = Field(description="Customers (or features) watched")
+    events: int = Field(description="How many got there")
+    excluded_untracked: int = Field(description="Could use it before events were tracked")
 
 
 class CategorySummary(Part):
-    total_features: int | float
-    adopted_features: int | float | None
-    adoption_rate: float | None
-    average_time_to_adopt_days: float | None
-    time_to_adopt: TimeTo
+    """Adoption of a category's features."""
+
+    total_features: int | float = Field(
+        description="Features that can be used; of several customers the mean"
+    )
+    adopted_features: int | float | None = Field(description="Of these adopted")
+    adoption_rate: float | None = Field(description="Adopted ÷ usable")
+    average_time_to_adopt_days: float | None = Field(description="Median days to adoption")
+    time_to_adopt: TimeTo = Field(description="Figures behind it")
 
 
 class Association(Part):
-    """How one thing goes with another at the landmarks; ``adjusted`` is the figure that is spoken of."""
+    """How one thing goes with another at the landmark dates; the text is about ``adjusted``."""
 
-    adjusted: float | None
-    lower: float | None
-    upper: float | None
-    p: float | None
-    q: float | None
-    raw: float | None
-    raw_lower: float | None
-    raw_upper: float | None
-    raw_p: float | None
-    n: int
-    customers: int
-    events: int | None
-    non_events: int | None
-    interval_level: float
-    found: bool  # q (or the odds ratio's) within the setting effects_max_q
-    text: str
-    reason: str | None = None
-
-
-class Staying(Association):
-    """Of a feature and staying for 90 days: both retention rates; and the adjusted odds of leaving, month by month."""
-
-    odds_ratio_of_leaving: float | None
-    odds_ratio_lower: float | None
-    odds_ratio_upper: float | None
-    odds_ratio_p: float | None
-    odds_ratio_q: float | None
-    leavers: int | None
-    retention_adopters: float | None
-    adopters_n: int | None
-    retention_others: float | None
-    others_n: int | None
+    adjusted: float | None = Field(
+        description="Adjusted correlation, the figure that the text is about"
+    )
+    lower: float | None = Field(description="Lower end")
+    upper: float | None = Field(description="Upper end")
+    p: float | None = Field(description="p of the adjusted figure")
+    q: float | None = Field(description="False-discovery rate over all hypotheses tried")
+    raw: float | None = Field(description="Unadjusted correlation")
+    raw_lower: float | None = Field(description="Lower end")
+    raw_upper: float | None = Field(description="Upper end")
+    raw_p: float | None = Field(description="p of the raw figure")
+    n: int = Field(description="Landmark rows")
+    customers: int = Field(description="Customers")
+    events: int | None = Field(description="Customers with the rarer outcome")
+    non_events: int | None = Field(description="Customers with the other")
+    interval_level: float = Field(description="Level of the intervals")
+    found: bool = Field(description="Whether q (or the odds ratio's) is within effects_max_q")
+    text: str = Field(description="In words")
+    reason: str | None = Field(default=None, description="Why it is not measured")
 
 
-class Kept(Part):
-    """What became of adoptions that were seen to happen."""
+class Retention(Association):
+    """A feature and retention for 90 days: both rates, and the adjusted odds of churn month by month."""
 
-    adopters: int
-    abandoned: int
-    readopted: int
-    share_kept_180_days: float | None
-    lower: float | None
-    upper: float | None
-    interval_level: float
-    silent_days: int
+    odds_ratio_of_leaving: float | None = Field(
+        description="Odds of churn in a month with the feature adopted ÷ without"
+    )
+    odds_ratio_lower: float | None = Field(description="Lower end")
+    odds_ratio_upper: float | None = Field(description="Upper end")
+    odds_ratio_p: float | None = Field(description="p")
+    odds_ratio_q: float | None = Field(description="False-discovery rate")
+    leavers: int | None = Field(description="Churned customers")
+    retention_adopters: float | None = Field(description="Share retained for 90 days where adopted")
+    adopters_n: int | None = Field(description="Rows where adopted")
+    retention_others: float | None = Field(description="Share retained where not adopted")
+    others_n: int | None = Field(description="Rows where not adopted")
+
+
+class AdoptionDuration(Part):
+    """What became of observed adoptions."""
+
+    adopters: int = Field(description="Adoptions that were observed")
+    abandoned: int = Field(description="Of these abandoned")
+    readopted: int = Field(description="Of these taken up again")
+    share_kept_180_days: float | None = Field(description="Share still in use after 180 days")
+    lower: float | None = Field(description="Lower end")
+    upper: float | None = Field(description="Upper end")
+    interval_level: float = Field(description="Level of the interval")
+    silent_days: int = Field(description="Days without use that count as abandoned")
 
 
 class FeatureDetail(Part):
-    feature_name: str
-    feature_category: str
-    adoption_rate: float | None
-    customers_using: int | None
-    total_customers: int
-    average_time_to_first_use_days: float | None
-    usage_frequency: str | None
-    customer_satisfaction: float | None
-    correlation_with_retention: float | None
-    adopted: bool | None  # one customer only
-    adoption_rate_lower: float | None
-    adoption_rate_upper: float | None
-    users: int | None
-    events_per_adopter: float | None  # depth: median person events of the period
-    user_share: float | None  # breadth: median share of an adopter's active users
-    median_active_days: float | None  # frequency: per user in 28 days
-    satisfaction_n: int | None
-    released_on: dt.date | None
-    time_to_first_use: TimeTo
-    time_to_adopt: TimeTo
-    kept: Kept
-    staying: Staying | None
+    """One feature's adoption."""
+
+    feature_name: str = Field(description="Feature")
+    feature_category: str = Field(description="Category")
+    adoption_rate: float | None = Field(
+        description="Share of customers that adopted it; of one customer, of its active users"
+    )
+    customers_using: int | None = Field(description="Customers that adopted it")
+    total_customers: int = Field(description="Customers that could use it")
+    average_time_to_first_use_days: float | None = Field(description="Median days to first use")
+    usage_frequency: str | None = Field(description="daily, weekly, monthly or rare")
+    customer_satisfaction: float | None = Field(description="Mean CSAT of answers on it")
+    correlation_with_retention: float | None = Field(
+        description="Adjusted correlation with 90 days' retention"
+    )
+    adopted: bool | None = Field(description="Whether the customer adopted it")
+    adoption_rate_lower: float | None = Field(description="Lower end")
+    adoption_rate_upper: float | None = Field(description="Upper end")
+    users: int | None = Field(description="Users in the period")
+    events_per_adopter: float | None = Field(description="Median person events of an adopter")
+    user_share: float | None = Field(description="Median share of an adopter's active users")
+    median_active_days: float | None = Field(description="Median active days of a user in 28")
+    satisfaction_n: int | None = Field(description="Answers on it")
+    released_on: dt.date | None = Field(description="Day of release")
+    time_to_first_use: TimeTo = Field(description="Figures behind the time")
+    time_to_adopt: TimeTo = Field(description="Time to adoption")
+    kept: AdoptionDuration = Field(description="What became of adoptions")
+    staying: Retention | None = Field(description="How adoption goes with retention")
 
 
 class Funnel(Part):
     """Counts of units that reached each stage; each stage holds the next."""
 
-    eligible: int
-    awareness: int | None
-    trial: int
-    first_use: int
-    regular_use: int
-    power_use: int
-    conversion_rate: float | None
-    unit: str
+    eligible: int = Field(description="Units that could use it")
+    awareness: int | None = Field(description="Told of it, or used it")
+    trial: int = Field(description="Used on one day")
+    first_use: int = Field(description="Used on two days")
+    regular_use: int = Field(description="Used on 4 of the last 28 days")
+    power_use: int = Field(description="Used on 12 of them")
+    conversion_rate: float | None = Field(description="Regular use ÷ eligible")
+    unit: str = Field(description="What a unit is")
 
 
 class NamedFunnel(Funnel):
-    name: str
+    name: str = Field(description="Category or feature")
 
 
 class Pattern(Part):
-    pattern: str
-    percentage: float
-    characteristics: str
-    avg_time_to_value: float | None
-    retention_rate: float | None
-    retention_lower: float | None
-    retention_upper: float | None
-    customers: int
-    figures: dict[str, float | None]
+    """A group of customers that adopt alike."""
+
+    pattern: str = Field(description="Name")
+    percentage: float = Field(description="Share of the customers, per cent")
+    characteristics: str = Field(description="What sets the group apart")
+    avg_time_to_value: float | None = Field(description="Median days to first value")
+    retention_rate: float | None = Field(description="Share retained for a year from day 90")
+    retention_lower: float | None = Field(description="Lower end")
+    retention_upper: float | None = Field(description="Upper end")
+    customers: int = Field(description="Customers")
+    figures: dict[str, float | None] = Field(description="Medians of the group's metrics")
 
 
 class PatternEvidence(Part):
-    stable: bool
-    reason: str | None
-    customers: int
-    groups: int | None
-    silhouette: float | None
-    silhouette_p: float | None  # against one cloud of the same covariance
-    stability: float | None  # mean adjusted Rand index over resampled customers
+    """How sure the groups are."""
+
+    stable: bool = Field(description="Whether groups are stable")
+    reason: str | None = Field(description="Why there are none")
+    customers: int = Field(description="Customers")
+    groups: int | None = Field(description="Groups")
+    silhouette: float | None = Field(description="Silhouette")
+    silhouette_p: float | None = Field(description="p against one cloud of the same covariance")
+    stability: float | None = Field(description="Mean adjusted Rand index over resampled customers")
 
 
 class Correlations(Part):
-    adoption_vs_health_score: float | None
-    adoption_vs_retention: float | None
-    adoption_vs_expansion: float | None
-    detail: dict[str, Association]
-    adjusted_for: list[str]
-    not_adjusted_for: list[str]
-    landmarks: list[dt.date]
-    hypotheses_tried: int
+    """How adoption goes with outcomes."""
+
+    adoption_vs_health_score: float | None = Field(description="With the score 90 days later")
+    adoption_vs_retention: float | None = Field(description="With retention for 90 days")
+    adoption_vs_expansion: float | None = Field(description="With a rise of ARR within 180 days")
+    detail: dict[str, Association] = Field(description="Figures behind")
+    adjusted_for: list[str] = Field(description="What is held equal")
+    not_adjusted_for: list[str] = Field(description="What is not known well enough for that")
+    landmarks: list[dt.date] = Field(description="Dates")
+    hypotheses_tried: int = Field(description="How many")
 
 
 class Benchmark(Part):
-    vs_tier_average: str | None
-    vs_industry_average: str | None
-    vs_all_customers: str | None
+    """Adoption against peers, in words."""
+
+    vs_tier_average: str | None = Field(description="Against the tier's median, in words")
+    vs_industry_average: str | None = Field(description="Against the industry's median")
+    vs_all_customers: str | None = Field(description="Against all customers' median")
 
 
-class Standing(Part):
-    """Where one customer's adopted share stands among the peers that it is compared with."""
+class PeerStanding(Part):
+    """One customer's adopted share among its peers."""
 
-    peer_group: str | None
-    n: int | None
-    adoption_rate: float | None
-    peer_median: float | None
-    percentile: float | None
-    percentile_lower: float | None
-    percentile_upper: float | None
-    interval_level: float
+    peer_group: str | None = Field(description="Which peers")
+    n: int | None = Field(description="Peers")
+    adoption_rate: float | None = Field(description="The customer's adopted share")
+    peer_median: float | None = Field(description="The peers' median")
+    percentile: float | None = Field(description="Mid-rank among the peers, per cent")
+    percentile_lower: float | None = Field(description="Lower end")
+    percentile_upper: float | None = Field(description="Upper end")
+    interval_level: float = Field(description="Level of the interval")
 
 
 class Impact(Part):
-    lower_percentage_points: float
-    upper_percentage_points: float
-    interval_level: float
-    n: int
-    basis: str
+    """What telling customers of a feature brought."""
+
+    lower_percentage_points: float = Field(description="Lower end")
+    upper_percentage_points: float = Field(description="Upper end")
+    interval_level: float = Field(description="Level of the interval")
+    n: int = Field(description="Rows")
+    basis: str = Field(description="What was compared")
 
 
 class Recommendation(Part):
-    feature: str
-    current_adoption: float | None
-    target_adoption: float | None
-    recommended_actions: list[str]
-    expected_impact: str | None
-    expected_impact_detail: Impact | None
-    rules: list[dict[str, Any]]
-    reason: str
+    """A feature to promote."""
+
+    feature: str = Field(description="Feature")
+    current_adoption: float | None = Field(description="Adoption now")
+    target_adoption: float | None = Field(description="Adoption of the upper quarter")
+    recommended_actions: list[str] = Field(description="What to do")
+    expected_impact: str | None = Field(description="What it brought in this portfolio")
+    expected_impact_detail: Impact | None = Field(description="Figures behind")
+    rules: list[TriggeredRule] = Field(description="Triggered rules")
+    reason: str = Field(description="Why this feature")
 
 
 class Barrier(Part):
-    barrier: str
-    tickets: int
-    of: int
-    share: float
+    """A topic of tickets or low answers on a feature."""
+
+    barrier: str = Field(description="Topic")
+    tickets: int = Field(description="Tickets or answers")
+    of: int = Field(description="Of all on the feature")
+    share: float = Field(description="Share")
 
 
 class LowFeature(Part):
-    feature: str
-    feature_category: str
-    adoption_rate: float | None
-    barriers: list[str] | None
-    improvement_strategies: list[str]
-    barriers_detail: list[Barrier] | None
-    total_customers: int
+    """A feature that is little adopted."""
+
+    feature: str = Field(description="Feature")
+    feature_category: str = Field(description="Category")
+    adoption_rate: float | None = Field(description="Adoption")
+    barriers: list[str] | None = Field(description="What stands in the way, in words")
+    improvement_strategies: list[str] = Field(description="What to do")
+    barriers_detail: list[Barrier] | None = Field(description="Figures behind")
+    total_customers: int = Field(description="Customers that could use it")
 
 
 class FeatureAdoption(Result):
-    """track_feature_adoption's response, for one customer or for all; frames: ``features``, ``curves``, ``kept``,
-    ``funnel``, ``effects``, ``low``, and for all customers ``paths``, for one ``peers``.
+    """track_feature_adoption's result for one customer or for all.
+
+    Frames: features, curves, kept, funnel, effects; for all customers also category_curves, paths,
+    customers and abandoned, for one customer peers.
     """
 
     tool: ClassVar[str] = "track_feature_adoption"
 
-    client_id: str | None
-    customer_name: str | None
-    analysis_scope: str
-    analysis_period_days: int
-    period_start: dt.date
-    period_end: dt.date
-    feature_category: str
-    total_customers: int
-    excluded: dict[str, int]
-    rule: str
-    feature_adoption_summary: dict[str, CategorySummary]
-    feature_details: list[FeatureDetail]
-    adoption_funnel: Funnel | None
-    category_funnels: list[NamedFunnel] | None
-    feature_funnels: list[NamedFunnel] | None
-    adoption_patterns: list[Pattern] | None
-    pattern_evidence: PatternEvidence | None
-    correlation_analysis: Correlations | None
-    benchmark_comparison: Benchmark
-    benchmark_standing: Standing | None
-    recommendations: list[Recommendation]
-    low_adoption_features: list[LowFeature]
+    client_id: str | None = Field(description="Customer; null for all")
+    customer_name: str | None = Field(description="Its name")
+    analysis_scope: str = Field(description="Who the response is about")
+    analysis_period_days: int = Field(description="Days over which adoption is judged")
+    period_start: dt.date = Field(description="First day")
+    period_end: dt.date = Field(description="Day after the last")
+    feature_category: str = Field(description="Category requested")
+    total_customers: int = Field(description="Live customers")
+    excluded: dict[str, int] = Field(description="Customers not counted, by reason")
+    rule: str = Field(description="When a feature counts as adopted")
+    feature_adoption_summary: dict[str, CategorySummary] = Field(description="By category")
+    feature_details: list[FeatureDetail] = Field(description="Each feature")
+    adoption_funnel: Funnel | None = Field(description="Funnel over all units")
+    category_funnels: list[NamedFunnel] | None = Field(description="By category")
+    feature_funnels: list[NamedFunnel] | None = Field(description="By feature")
+    adoption_patterns: list[Pattern] | None = Field(
+        description="Groups of customers by how they adopt"
+    )
+    pattern_evidence: PatternEvidence | None = Field(description="How sure the groups are")
+    correlation_analysis: Correlations | None = Field(description="How adoption goes with outcomes")
+    benchmark_comparison: Benchmark = Field(description="Against peers, in words")
+    benchmark_standing: PeerStanding | None = Field(description="Against peers, figures")
+    recommendations: list[Recommendation] = Field(description="Features to promote")
+    low_adoption_features: list[LowFeature] = Field(description="Features that are little adopted")
 
     def charts(self, width: int = 740) -> dict[str, alt.TopLevelMixin]:
         from healthseg.charts import adoption
 
         single = self.client_id is not None
-        found = {
+        charts = {
             "features": adoption.features(self.frame("features"), single, width),
             "funnel": adoption.funnel(self.frame("funnel"), width),
             "effects": adoption.effects(self.frame("effects"), width),
         }
         if single:
-            return {**found, "time_to_adopt": adoption.own_times(self.frame("curves"), width)}
-        return {
-            **found,
+            return charts | {"time_to_adopt": adoption.own_times(self.frame("curves"), width)}
+        return charts | {
             "time_to_adopt": adoption.time_to_adopt(self.frame("category_curves"), width),
             "kept": adoption.kept(self.frame("kept"), width),
         }
 
     @property
     def adoption_rate(self) -> float | None:
-        """Adopted of all pairs of a customer and a feature it could use, all categories together."""
+        """Adopted ÷ usable pairs of a customer and a feature, all categories together."""
         known = [
-            one
-            for one in self.feature_adoption_summary.values()
-            if one.adopted_features is not None
+            (summary.adopted_features, summary.total_features)
+            for summary in self.feature_adoption_summary.values()
+            if summary.adopted_features is not None
         ]
-        total = sum(one.total_features for one in known)
-        return sum(one.adopted_features for one in known) / total if total else None
+        total = sum(usable for _, usable in known)
+        return sum(adopted for adopted, _ in known) / total if total else None
 
     def verdict(self) -> str:
-        who = self.customer_name or f"{self.total_customers} customers"
+        subject = self.customer_name or f"{self.total_customers} customers"
         if self.adoption_rate is None:
-            return f"{who}: adoption is not measured"
-        text = (
-            f"{who}: {100 * self.adoption_rate:.0f} % of the features that can be used are adopted"
-        )
-        if self.client_id is None and self.low_adoption_features:
-            text += f"; {len(self.low_adoption_features)} hardly"
-        compared = self.benchmark_comparison
-        said = compared.vs_tier_average or compared.vs_industry_average or compared.vs_all_customers
-        return text + (f"; {said}" if said else "")
+            return f"{subject}: adoption is not measured"
+        text = f"{subject}: {100 * self.adoption_rate:.0f} % of the features that can be used are adopted"
+        low = len(self.low_adoption_features)
+        if self.client_id is None and low:
+            text += f"; {low} feature{'s are' if low > 1 else ' is'} little adopted"
+        versus = self.benchmark_comparison
+        peers = versus.vs_tier_average or versus.vs_industry_average or versus.vs_all_customers
+        return text + (f"; {peers}" if peers else "")
 
     def summary(self) -> dict[str, Any]:
         return {
             **{
-                name.replace("_", " "): f"{one.adopted_features:g} of {one.total_features:g}"
-                for name, one in self.feature_adoption_summary.items()
-                if one.adopted_features is not None
+                name.replace("_", " "): f"{part.adopted_features:g} of {part.total_features:g}"
+                for name, part in self.feature_adoption_summary.items()
+                if part.adopted_features is not None
             },
-            "Recommendations": "; ".join(one.feature for one in self.recommendations) or "none",
+            "Recommendations": "; ".join(part.feature for part in self.recommendations) or "none",
         }
 
 
 class PortfolioAdoption(FeatureAdoption):
-    """The response for all customers with what its portfolio report shows besides; more frames: ``customers`` (a row a
-    customer: adopted, entitled, rate, arr, fewest first), ``abandoned`` (a row a feature), ``category_curves``."""
+    """The result for all customers, with each customer and what was abandoned."""
 
-    customers: list[dict[str, Any]]
-    abandoned: list[dict[str, Any]]
+    customers: list[dict[str, Any]] = Field(description="Each live customer, lowest rate first")
+    abandoned: list[dict[str, Any]] = Field(description="Each feature, shortest-lived first")

@@ -1,10 +1,10 @@
-"""Does adopting go with staying? At landmarks, raw and adjusted, with one list of every hypothesis tried."""
+"""Does adoption go with retention, health and expansion? At landmark dates, raw and adjusted, all hypotheses in one family."""
 
 from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -12,7 +12,6 @@ import pandas as pd
 from healthseg.data.memory import remember, stored
 from healthseg.metrics import landmarks, panels
 from healthseg.scoring import score_panel
-from healthseg.settings import Component, Scorecard, Settings
 from healthseg.statistics.effects import (
     LEAST,
     Estimate,
@@ -24,20 +23,22 @@ from healthseg.statistics.effects import (
 )
 from healthseg.statistics.multiplicity import benjamini_hochberg
 from healthseg.statistics.rates import wilson
-from healthseg.tools.adoption.figures import Figures
 
-HORIZON_DAYS, STEP_DAYS, EXPANSION_DAYS, TOLD_DAYS, TOLD_HORIZON_DAYS = 90, 30, 180, 30, 60
+if TYPE_CHECKING:
+    from healthseg.data.portfolio import Portfolio
+
+HORIZON_DAYS, STEP_DAYS, EXPANSION_DAYS = 90, 30, 180
+TOLD_DAYS, TOLD_HORIZON_DAYS = 30, 60
 ADOPTION = "feature_adoption_rate_30d"
 OVERALL = ("adoption_vs_health_score", "adoption_vs_retention", "adoption_vs_expansion")
 
 
 @dataclass(frozen=True)
 class Effects:
-    """``frame``: a row per thing tried with its raw and adjusted figures, n, rates, p and q, and the odds of leaving
-    month by month with their own p and q.
+    """A row per hypothesis: raw and adjusted figures, n, rates, p and q, and the monthly odds of churn.
 
-    ``name`` is a feature, one of ``OVERALL``, or ``messages`` (being told of a feature, on having adopted it 60 days
-    later, in points). Figures are NaN where ``reason`` says why there are none.
+    ``name`` is a feature, one of ``OVERALL``, or ``messages`` (being told of a feature, on having
+    adopted it 60 days later, in points). Figures are NaN where ``reason`` says why.
     """
 
     frame: pd.DataFrame
@@ -51,55 +52,64 @@ class Effects:
 
     def to_json(self) -> dict[str, Any]:
         return {
-            **vars(self),
             "frame": self.frame.to_dict("split", index=False),
+            "adjusted_for": self.adjusted_for,
+            "not_adjusted_for": self.not_adjusted_for,
             "landmarks": [day.isoformat() for day in self.landmarks],
         }
 
     @classmethod
-    def from_json(cls, kept: dict[str, Any]) -> Effects:
-        dates = [dt.date.fromisoformat(day) for day in kept["landmarks"]]
-        return cls(**{**kept, "frame": pd.DataFrame(**kept["frame"]), "landmarks": dates})
+    def from_json(cls, values: dict[str, Any]) -> Effects:
+        dates = [dt.date.fromisoformat(day) for day in values["landmarks"]]
+        return cls(**values | {"frame": pd.DataFrame(**values["frame"]), "landmarks": dates})
 
 
-def effects(figures: Figures) -> Effects:
-    """All effects of one day and rule of adoption, made once per state of the portfolio."""
-    name = f"adoption-effects-{figures.period_days}"
-    return remember(
-        figures.portfolio,
-        (name, figures.as_of),
-        lambda: Effects.from_json(
-            stored(figures.portfolio, name, figures.as_of, lambda: _Trials(figures).run().to_json())
-        ),
-    )
+def adoption_effects(
+    portfolio: Portfolio, as_of: dt.date, period_days: int, messages_known: bool
+) -> Effects:
+    """All effects of one day and rule of adoption, computed once per state of the portfolio.
+
+    ``messages_known`` says whether any message names a feature.
+    """
+    name = f"adoption-effects-{period_days}"
+
+    def build() -> Effects:
+        hypotheses = _Hypotheses(portfolio, as_of, period_days, messages_known)
+        values = stored(portfolio, name, as_of, lambda: hypotheses.test().to_json())
+        return Effects.from_json(values)
+
+    return remember(portfolio, (name, as_of), build)
 
 
-class _Trials:
-    def __init__(self, figures: Figures) -> None:
-        self.figures, self.portfolio, self.settings = figures, figures.portfolio, figures.settings
-        self.rows = landmarks.landmark_rows(
-            self.portfolio, figures.as_of, figures.period_days, HORIZON_DAYS
-        )
+class _Hypotheses:
+    """All hypotheses of one day, tested on the same landmark rows."""
+
+    def __init__(
+        self, portfolio: Portfolio, as_of: dt.date, period_days: int, messages_known: bool
+    ) -> None:
+        self.portfolio, self.as_of, self.period_days = portfolio, as_of, period_days
+        self.messages_known, self.settings = messages_known, portfolio.settings
+        self.rows = landmarks.landmark_rows(portfolio, as_of, period_days, HORIZON_DAYS)
         nothing = (np.empty((0, 0)), [], [])
-        self.given, self.names, self.left_out = (
+        self.covariates, self.names, self.left_out = (
             landmarks.given(self.rows) if len(self.rows) else nothing
         )
-        self.complete = np.isfinite(self.given).all(axis=1)
+        self.complete = np.isfinite(self.covariates).all(axis=1)
         self.customer, ids = pd.factorize(self.rows["client_id"], sort=True)
         self.draws = resamples(max(len(ids), 1), self.settings.seed)
-        self.stays = 1 - self.rows["outcome"].to_numpy(dtype=float)
-        self.steps = Steps(figures)
+        self.retained = 1 - self.rows["outcome"].to_numpy(dtype=float)
+        self.monthly = MonthlyOdds(portfolio, as_of, period_days)
 
-    def run(self) -> Effects:
-        pairs = landmarks.adopted_at(self.portfolio, self.rows, self.figures.period_days)
-        found = [self._feature(name, rows) for name, rows in pairs.groupby("feature", sort=True)]
-        found += [
+    def test(self) -> Effects:
+        pairs = landmarks.adopted_at(self.portfolio, self.rows, self.period_days)
+        rows_of = [self._feature(name, rows) for name, rows in pairs.groupby("feature", sort=True)]
+        rows_of += [
             self._health(pairs),
             self._retention(pairs),
             self._expansion(pairs),
             self._messages(pairs),
         ]
-        frame = pd.DataFrame(found)
+        frame = pd.DataFrame(rows_of)
         dates = sorted(pd.to_datetime(self.rows["date"]).dt.date.unique())
         return Effects(_with_q(frame), self.names, self.left_out, dates)
 
@@ -107,28 +117,31 @@ class _Trials:
 
     def _feature(self, name: str, pairs: pd.DataFrame) -> dict[str, Any]:
         at, x = pairs["span_id"].to_numpy(dtype=int), pairs["adopted"].to_numpy(dtype=float)
-        return {**self._tried(name, at, x, self.stays[at], rates=True), **self.steps.odds(name)}
+        return {
+            **self._result(name, at, x, self.retained[at], rates=True),
+            **self.monthly.odds(name),
+        }
 
     def _retention(self, pairs: pd.DataFrame) -> dict[str, Any]:
         at, x = _rates(pairs)
-        return self._tried("adoption_vs_retention", at, x, self.stays[at])
+        return self._result("adoption_vs_retention", at, x, self.retained[at])
 
     def _expansion(self, pairs: pd.DataFrame) -> dict[str, Any]:
         at, x = _rates(pairs)
-        latest = pd.Timestamp(self.figures.as_of - dt.timedelta(days=EXPANSION_DAYS))
+        latest = pd.Timestamp(self.as_of - dt.timedelta(days=EXPANSION_DAYS))
         mature = pd.to_datetime(self.rows["date"]) <= latest
         keep = mature.to_numpy(dtype=bool)[at]
         y = landmarks.rose_within(self.portfolio, self.rows, EXPANSION_DAYS)[at]
         reason = None if self.portfolio.has("arr_changes") else "the portfolio has no arr_changes"
-        return self._tried("adoption_vs_expansion", at[keep], x[keep], y[keep], reason=reason)
+        return self._result("adoption_vs_expansion", at[keep], x[keep], y[keep], reason=reason)
 
     def _health(self, pairs: pd.DataFrame) -> dict[str, Any]:
-        """Spearman: with the score 90 days later, computed without the adoption metric, of those who are still live."""
+        """Spearman: with the score 90 days later, without the adoption metric, of customers still live."""
         at, x = _rates(pairs)
         later = self._scores_later()[at]
         keep = np.isfinite(later)
         at, x, y = at[keep], x[keep], later[keep]
-        return self._tried(
+        return self._result(
             "adoption_vs_health_score", at, ranks(x) if len(x) else x, ranks(y) if len(y) else y
         )
 
@@ -138,7 +151,7 @@ class _Trials:
         then = pd.to_datetime(self.rows["date"]) + pd.Timedelta(days=HORIZON_DAYS)
         rows = panels.panel(self.portfolio, sorted(then.dt.date.unique()))
         rows = rows[rows["live"].astype(bool)]
-        scores = score_panel(rows, without(self.settings, ADOPTION)).frame
+        scores = score_panel(rows, self.settings.without_metric(ADOPTION)).frame
         known = scores.set_index(["client_id", "date"])["score"]
         known.index = pd.MultiIndex.from_arrays(
             [known.index.get_level_values(0), pd.to_datetime(known.index.get_level_values(1))]
@@ -148,20 +161,20 @@ class _Trials:
         )
 
     def _messages(self, pairs: pd.DataFrame) -> dict[str, Any]:
-        """Of those who had not adopted a feature: have more done so 60 days later where they were told of it before?"""
-        if not self.figures.messages_known or not len(self.rows):
-            return self._untried("messages", "no message names a feature")
+        """Do more of the customers without a feature adopt it within 60 days where they were told of it?"""
+        if not self.messages_known or not len(self.rows):
+            return self._missing("messages", "no message names a feature")
         ahead = self.rows.assign(
             date=pd.to_datetime(self.rows["date"]) + pd.Timedelta(days=TOLD_HORIZON_DAYS)
         )
-        later = landmarks.adopted_at(self.portfolio, ahead, self.figures.period_days)
+        later = landmarks.adopted_at(self.portfolio, ahead, self.period_days)
         rows = pairs[pairs["adopted"] == 0].merge(
             later, on=["span_id", "feature"], suffixes=("", "_later")
         )
         at = rows["span_id"].to_numpy(dtype=int)
         told = landmarks.told_before(self.portfolio, self.rows.iloc[at], rows["feature"], TOLD_DAYS)
         which = pd.get_dummies(rows["feature"], drop_first=True, dtype=float).to_numpy()
-        return self._tried(
+        return self._result(
             "messages",
             at,
             told,
@@ -172,7 +185,7 @@ class _Trials:
 
     # -- how each is tried ---------------------------------------------------------------
 
-    def _tried(
+    def _result(
         self,
         name: str,
         at: np.ndarray,
@@ -184,30 +197,30 @@ class _Trials:
         reason: str | None = None,
     ) -> dict[str, Any]:
         keep = self.complete[at] & np.isfinite(y)
-        given = self.given[at] if extra is None else np.column_stack([self.given[at], extra])
-        at, x, y, given = at[keep], x[keep], y[keep], given[keep]
+        covariates = self.covariates[at]
+        if extra is not None:
+            covariates = np.column_stack([covariates, extra])
+        at, x, y, covariates = at[keep], x[keep], y[keep], covariates[keep]
         reason = (
             reason
             or self._too_few(at, y)
             or (None if len(x) and np.ptp(x) > 0 else "all alike in adoption")
         )
         if reason:
-            return self._untried(name, reason, at, y)
-        who, level = self.customer[at], self.settings.effects_interval_level
+            return self._missing(name, reason, at, y)
+        customer, level = self.customer[at], self.settings.effects_interval_level
         estimate = adjusted_difference if points else partial_correlation
-        raw = estimate(x, y, np.empty((len(x), 0)), who, self.draws, level)
-        adjusted = estimate(x, y, given, who, self.draws, level)
+        raw = estimate(x, y, np.empty((len(x), 0)), customer, self.draws, level)
+        adjusted = estimate(x, y, covariates, customer, self.draws, level)
         if adjusted is None:
-            return self._untried(
-                name, "the adjusted figure cannot be told from this few rows", at, y
-            )
-        found = {
+            return self._missing(name, "too few rows for the adjusted figure", at, y)
+        figures = {
             **self._counts(name, at, y),
             **_named("raw", raw),
             **_named("adjusted", adjusted),
             "p": adjusted.p,
         }
-        return {**found, **(self._rates(x, y) if rates else {})}
+        return {**figures, **(self._rates(x, y) if rates else {})}
 
     def _rates(self, x: np.ndarray, y: np.ndarray) -> dict[str, Any]:
         """Both retention rates with their n."""
@@ -231,11 +244,9 @@ class _Trials:
                 else "no row with all figures known"
             )
         if len(np.unique(y)) > 2:
-            people = len(np.unique(self.customer[at]))
+            count = len(np.unique(self.customer[at]))
             return (
-                f"{people} customers, at least {2 * LEAST} are needed"
-                if people < 2 * LEAST
-                else None
+                f"{count} customers, at least {2 * LEAST} are needed" if count < 2 * LEAST else None
             )
         events, others = self._sides(at, y)
         return (
@@ -260,7 +271,7 @@ class _Trials:
             "non_events": others,
         }
 
-    def _untried(
+    def _missing(
         self, name: str, reason: str, at: np.ndarray | None = None, y: np.ndarray | None = None
     ) -> dict[str, Any]:
         at, y = (np.empty(0, dtype=int), np.empty(0)) if at is None else (at, y)
@@ -273,47 +284,41 @@ class _Trials:
         }
 
 
-class Steps:
-    """Leaving month by month: at each month's end, who leaves in the 30 days after it? The odds, pooled over months.
+class MonthlyOdds:
+    """Churn month by month: at each month's end, who churns in the 30 days after it? Odds pooled over months.
 
-    Pooled logistic regression over short steps is the discrete-time hazard model (D'Agostino et al. 1990): what was
-    adopted is as of the step's beginning, so that nothing is stale, and every leaver is seen.
+    Pooled logistic regression over short steps is the discrete-time hazard model (D'Agostino et
+    al. 1990): adoption is as of the step's beginning, so nothing is stale, and every churn counts.
     """
 
-    def __init__(self, figures: Figures) -> None:
-        self.figures, self.settings = figures, figures.settings
-        rows = landmarks.landmark_rows(
-            figures.portfolio, figures.as_of, figures.period_days, STEP_DAYS, every="ME"
-        )
-        self.given = landmarks.given(rows)[0] if len(rows) else np.empty((0, 0))
-        self.complete = np.isfinite(self.given).all(axis=1)
+    def __init__(self, portfolio: Portfolio, as_of: dt.date, period_days: int) -> None:
+        self.settings = portfolio.settings
+        rows = landmarks.landmark_rows(portfolio, as_of, period_days, STEP_DAYS, every="ME")
+        self.covariates = landmarks.given(rows)[0] if len(rows) else np.empty((0, 0))
+        self.complete = np.isfinite(self.covariates).all(axis=1)
         self.customer = pd.factorize(rows["client_id"], sort=True)[0]
-        self.left = rows["outcome"].to_numpy(dtype=float)
+        self.churned = rows["outcome"].to_numpy(dtype=float)
         self.pairs = dict(
-            list(
-                landmarks.adopted_at(figures.portfolio, rows, figures.period_days).groupby(
-                    "feature"
-                )
-            )
+            list(landmarks.adopted_at(portfolio, rows, period_days).groupby("feature"))
         )
 
     def odds(self, feature: str) -> dict[str, Any]:
-        """The odds of leaving of those that had adopted the feature, against the others; none under 20 leavers."""
+        """The odds of churn where the feature was adopted, against the others; none under 20 churned customers."""
         pairs = self.pairs.get(feature)
         if pairs is None:
             return {}
         at, x = pairs["span_id"].to_numpy(dtype=int), pairs["adopted"].to_numpy(dtype=float)
         keep = self.complete[at]
         at, x = at[keep], x[keep]
-        left = int(self.left[at].sum())
-        stayed = len(np.unique(self.customer[at])) - left
+        churned = int(self.churned[at].sum())
+        retained = len(np.unique(self.customer[at])) - churned
         ratio = (
             None
-            if min(left, stayed) < LEAST
+            if min(churned, retained) < LEAST
             else odds_ratio(
                 x,
-                self.left[at],
-                self.given[at],
+                self.churned[at],
+                self.covariates[at],
                 self.customer[at],
                 self.settings.effects_interval_level,
             )
@@ -328,7 +333,7 @@ class Steps:
                 "odds_p": ratio.p,
             }
         )
-        return {"steps_n": len(at), "leavers": left, **known}
+        return {"steps_n": len(at), "leavers": churned, **known}
 
 
 def _with_q(frame: pd.DataFrame) -> pd.DataFrame:
@@ -359,25 +364,3 @@ def _rates(pairs: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
         else pd.Series(dtype=float)
     )
     return rates.index.to_numpy(dtype=int), rates.to_numpy(dtype=float)
-
-
-def without(settings: Settings, metric: str) -> Settings:
-    """The settings with scorecards that leave out one metric."""
-
-    def stripped(components: dict[str, Component]) -> dict[str, Component]:
-        kept = {
-            name: tuple(scored for scored in one.metrics if scored.metric != metric)
-            for name, one in components.items()
-        }
-        return {
-            name: components[name].model_copy(update={"metrics": metrics})
-            for name, metrics in kept.items()
-            if metrics
-        }
-
-    card = Scorecard(components=stripped(settings.scorecard.components))
-    variants = tuple(
-        one.model_copy(update={"components": stripped(one.components)})
-        for one in settings.scorecard_variants
-    )
-    return settings.model_copy(update={"scorecard": card, "scorecard_variants": variants})
