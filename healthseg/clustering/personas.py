@@ -43,7 +43,7 @@ def path_metrics(
     """
     started = signup_day[(signup_day >= first_day) & (signup_day + path_days - 1 <= last_day)]
     rows = lives[lives["client_id"].isin(started.index)]
-    end = rows["client_id"].map(started.astype(float)) + path_days
+    end = rows["client_id"].map(started).astype(float) + path_days
     stayed = rows.groupby("client_id")["until_day"].transform("max") >= end
     inside = stayed & (rows["from_day"] < end)
     rows, end = rows[inside], end[inside]

@@ -13,7 +13,7 @@ import pandas as pd
 from healthseg import rules
 from healthseg.metrics.counting import Counting, Spans, epoch_day
 from healthseg.metrics.feature_times import FeatureTimes
-from healthseg.metrics.lives import provisioned
+from healthseg.metrics.users import provisioned
 from healthseg.scoring.adoption_effects import Effects
 from healthseg.statistics.peers import order_statistic, peers_of
 from healthseg.statistics.rates import wilson

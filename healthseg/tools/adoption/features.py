@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 
 from healthseg.data.memory import remember
-from healthseg.metrics import feature_voice
+from healthseg.metrics import communication
 from healthseg.metrics import spans as metrics
 from healthseg.metrics.counting import customers
-from healthseg.metrics.feature_lives import feature_lives
+from healthseg.metrics.feature_timelines import feature_timelines
 from healthseg.metrics.feature_times import ADOPTED, FIRST_USE, FeatureTimes, MedianTime
 from healthseg.statistics.rates import wilson
 from healthseg.tools.adoption.result import (
@@ -164,7 +164,9 @@ class FeatureUsage:
         return pd.concat(parts, ignore_index=True).drop(columns=["span_id", "start", "end"])
 
     def _told(self, frame: pd.DataFrame, clients: list[str], day: dt.date) -> np.ndarray:
-        sent = feature_voice.said(self.portfolio, "messages", dt.date(1970, 1, 1), day, clients)
+        sent = communication.said_about_features(
+            self.portfolio, "messages", dt.date(1970, 1, 1), day, clients
+        )
         if sent is None:
             return np.zeros(len(frame), dtype=bool)
         keys = ["client_id", "feature"]
@@ -174,7 +176,9 @@ class FeatureUsage:
     def messages_known(self) -> bool:
         """Whether any message of the portfolio names a feature: else awareness is unknown."""
         ids = self.everyone.index.tolist()
-        sent = feature_voice.said(self.portfolio, "messages", self.as_of, self.as_of, ids)
+        sent = communication.said_about_features(
+            self.portfolio, "messages", self.as_of, self.as_of, ids
+        )
         return sent is not None
 
     @cached_property
@@ -210,7 +214,7 @@ class FeatureUsage:
     @cached_property
     def lives(self) -> pd.DataFrame:
         """First use, adoption and abandonment of all customers, churned ones included: else clocks are biased."""
-        frame = feature_lives(self.portfolio, self.as_of, self.period_days, self.silent_days)
+        frame = feature_timelines(self.portfolio, self.as_of, self.period_days, self.silent_days)
         if not self.portfolio.has("features"):
             return frame.assign(category=NO_CATEGORY)
         listed = self.portfolio.table("features").set_index("feature")["category"]
@@ -233,7 +237,7 @@ class FeatureUsage:
 
     def _of_a_year(self, kind: str) -> pd.DataFrame | None:
         start, ids = self.as_of - (YEAR_DAYS - 1) * DAY, self.everyone.index.tolist()
-        return feature_voice.said(self.portfolio, kind, start, self.as_of, ids)
+        return communication.said_about_features(self.portfolio, kind, start, self.as_of, ids)
 
 
 # -- a row a feature -------------------------------------------------------------------

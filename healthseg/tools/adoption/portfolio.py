@@ -10,15 +10,15 @@ import numpy as np
 import pandas as pd
 
 from healthseg import rules
-from healthseg.clustering import patterns as paths
+from healthseg.clustering.personas import path_metrics, stable_groups
 from healthseg.data.memory import remember
 from healthseg.errors import InvalidParameters
 from healthseg.metrics.counting import customers as customers_table
 from healthseg.metrics.counting import epoch_day, epoch_days, epoch_days_or_nan
 from healthseg.metrics.feature_times import FeatureTimes
-from healthseg.metrics.leaving import customers_as_of
 from healthseg.metrics.milestone_times import value_median
 from healthseg.metrics.money import money
+from healthseg.metrics.profile import customers_as_of
 from healthseg.scoring.adoption_effects import adoption_effects
 from healthseg.statistics.rates import percentages
 from healthseg.statistics.survival import kaplan_meier, survival_at
@@ -388,13 +388,14 @@ def _patterns(usage: FeatureUsage) -> PatternsFound:
     known = customers_as_of(usage.portfolio, usage.as_of)
     signup = pd.Series(epoch_days(known["signup_date"]), index=known.index)
     position = usage.lives["feature"].map(usage.features["recommended_position"])
-    measured = paths.path_metrics(
+    measured = path_metrics(
         usage.lives.assign(recommended_position=position),
         signup,
         epoch_day(usage.portfolio.first_event_day),
         epoch_day(usage.as_of),
+        usage.settings.paths_days,
     )
-    groups = paths.groups(measured, usage.settings.seed)
+    groups = stable_groups(measured, usage.settings)
     stable = groups.labels is not None
     frame = measured.assign(group=groups.labels if stable else -1)
     evidence = PatternEvidence(
@@ -460,7 +461,7 @@ def _retention_spells(usage: FeatureUsage, known: pd.DataFrame, signup: pd.Serie
     """Days from day 90 until a customer churned, or was last seen live."""
     churned_day, end = epoch_days_or_nan(known["churned_on"]), epoch_day(usage.as_of)
     churned = churned_day <= end
-    time = np.where(churned, churned_day, end) - signup.to_numpy() - paths.PATH_DAYS
+    time = np.where(churned, churned_day, end) - signup.to_numpy() - usage.settings.paths_days
     return pd.DataFrame({"client_id": known.index, "time": time, "churned": churned})
 
 
