@@ -44,6 +44,11 @@ _MISSING = object()
 _log = logging.getLogger("healthseg")
 
 
+# Digests of code that users added at run time (metrics that they registered), by name: part of every key, as the
+# package's own files are.
+RUNTIME_CODE: dict[str, str] = {}
+
+
 @functools.cache
 def code_digest(*folders: str, contents: bool = False) -> str:
     """Changes with any file of the package, or of some of its folders.
@@ -114,9 +119,11 @@ class Cache:
         bounds how many values of the name stay in memory: those used last.
         """
         if not disk:
-            return self._remembered(name, _memory_key(inputs), build, limit)
-        key = self._key(name, inputs)
-        return self._remembered(name, key, lambda: self._stored(name, key, build), limit)
+            key = (_memory_key(inputs), *RUNTIME_CODE.values())
+            return self._remembered(name, key, build, limit)
+        stored_key = self._key(name, inputs)
+        load = functools.partial(self._stored, name, stored_key, build)
+        return self._remembered(name, stored_key, load, limit)
 
     def get_each(
         self, name: str, inputs: Mapping[K, Any], build: Callable[[list[K]], Mapping[K, T]]
@@ -160,7 +167,7 @@ class Cache:
     def _key(self, name: str, inputs: Any) -> str:
         if not re.fullmatch("[a-z0-9_]+", name):
             raise ValueError(f"{name!r} is no name for the cache: lower-case letters, digits and _")
-        return _fingerprint([code_digest(), name, inputs])
+        return _fingerprint([code_digest(), RUNTIME_CODE, name, inputs])
 
     def _remembered(
         self, name: str, key: Hashable, load: Callable[[], Any], limit: int | None

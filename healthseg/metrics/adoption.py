@@ -36,8 +36,8 @@ def eligible(count: Counting) -> pd.DataFrame:
     From ``features`` and ``entitlements``; without ``features``, what the portfolio was seen to use by then.
     """
     if not count.has("features"):
-        seen = count.rows("features_seen")
-        frame = pd.DataFrame({"k": np.arange(len(count.clients))}).merge(seen, how="cross")
+        used = count.rows("features_seen")
+        frame = pd.DataFrame({"k": np.arange(len(count.clients))}).merge(used, how="cross")
         return frame.rename(columns={"first_day": "from_day"}).assign(until_day=FAR)
     rows = count.rows("entitled_features" if count.has("entitlements") else "eligible_features")
     begin = rows[["released_day", "starts_day"]].to_numpy(dtype=np.float64, na_value=-1).max(axis=1)

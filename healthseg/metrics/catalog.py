@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 
-from healthseg.data.cache import code_digest
+from healthseg.data.cache import RUNTIME_CODE, code_digest
 from healthseg.errors import InvalidParameters, hint
 
 if TYPE_CHECKING:
@@ -247,12 +247,14 @@ def register(metric: Metric) -> Metric:
     if metric.derive is None and (metric.count is None or metric.window_days is None):
         raise _refused(metric, "a metric needs derive, or count and window_days")
     _registered[metric.name] = metric
+    RUNTIME_CODE[f"metric {metric.name}"] = metric.digest
     return metric
 
 
 def unregister(name: str) -> None:
     """Remove a metric that was registered; unknown names are ignored."""
     _registered.pop(name, None)
+    RUNTIME_CODE.pop(f"metric {name}", None)
 
 
 @contextmanager
@@ -264,8 +266,10 @@ def registered(*metrics: Metric) -> Iterator[None]:
             register(metric)
         yield
     finally:
-        _registered.clear()
-        _registered.update(before)
+        for name in list(_registered):
+            unregister(name)
+        for metric in before.values():
+            register(metric)
 
 
 @functools.cache

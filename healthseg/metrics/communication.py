@@ -217,13 +217,13 @@ def rates(rows: pd.DataFrame, by: str, least: int, level: float) -> pd.DataFrame
 
     Left out is what was sent fewer than ``least`` times. Ties are broken by name.
     """
-    found = rows.groupby(by, sort=True)[COUNTS].sum().astype(int)
-    found = found[found["sent"] >= least]
-    lower, upper = wilson(found["engaged"].to_numpy(), found["sent"].to_numpy(), level)
-    found = found.assign(
-        rate=found["engaged"] / found["sent"], lower=lower, upper=upper
+    responses = rows.groupby(by, sort=True)[COUNTS].sum().astype(int)
+    responses = responses[responses["sent"] >= least]
+    lower, upper = wilson(responses["engaged"].to_numpy(), responses["sent"].to_numpy(), level)
+    responses = responses.assign(
+        rate=responses["engaged"] / responses["sent"], lower=lower, upper=upper
     ).reset_index(names=by)
-    return found.sort_values(
+    return responses.sort_values(
         ["rate", by], ascending=[False, True], kind="stable", ignore_index=True
     )
 

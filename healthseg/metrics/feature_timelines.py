@@ -53,7 +53,7 @@ def feature_timelines(
     ``seen_adopting``: watched, or not in use in the first ``silent_days`` of tracking.
     """
     wanted = sorted(customers(portfolio).index) if clients is None else clients
-    parts = [_chunk(portfolio, as_of, rule_days, silent_days, some) for some in chunks(wanted)]
+    parts = [_chunk(portfolio, as_of, rule_days, silent_days, part) for part in chunks(wanted)]
     return (
         pd.concat(parts, ignore_index=True)
         if parts
@@ -130,13 +130,13 @@ class SortedDays:
         known = np.where(np.isnan(day), FAR - 1, day).astype(np.int64)
         return np.searchsorted(self.ordered, self.key * np.int64(FAR) + known)
 
-    def at(self, place: np.ndarray) -> np.ndarray:
+    def at(self, position: np.ndarray) -> np.ndarray:
         """The day at a place where it is the same key's and before the row's end, else NaN."""
         if not len(self.ordered):
-            return np.full(len(place), np.nan)
-        found = self.ordered[np.minimum(place, len(self.ordered) - 1)]
-        day = (found - self.key * np.int64(FAR)).astype(float)
-        good = (place < len(self.ordered)) & (found // FAR == self.key) & (day < self.until)
+            return np.full(len(position), np.nan)
+        nearest = self.ordered[np.minimum(position, len(self.ordered) - 1)]
+        day = (nearest - self.key * np.int64(FAR)).astype(float)
+        good = (position < len(self.ordered)) & (nearest // FAR == self.key) & (day < self.until)
         return np.where(good, day, np.nan)
 
     def nth(self, day: pd.Series, n: int) -> np.ndarray:

@@ -77,15 +77,15 @@ def adopted_at(portfolio: Portfolio, rows: pd.DataFrame, rule_days: int) -> pd.D
             "start": end - pd.Timedelta(days=rule_days),
         }
     )
-    found = [
+    parts = [
         over_spans.over(
-            portfolio, spans[spans["client_id"].isin(some)], ["adopted"], by="entitled_feature"
+            portfolio, spans[spans["client_id"].isin(part)], ["adopted"], by="entitled_feature"
         )
-        for some in chunks(spans["client_id"].unique().tolist())
+        for part in chunks(spans["client_id"].unique().tolist())
     ]
     pairs = (
-        pd.concat(found, ignore_index=True)
-        if found
+        pd.concat(parts, ignore_index=True)
+        if parts
         else pd.DataFrame(columns=["span_id", "feature", "adopted"])
     )
     return pairs[["span_id", "feature", "adopted"]].dropna(ignore_index=True)
@@ -155,14 +155,17 @@ def told_before(
         return np.zeros(len(rows))
     scale = np.int64(2**31)
     names = pd.Index(sorted(set(sent["feature"]) | set(features)))
-    place = pd.Index(clients)
+    customer_index = pd.Index(clients)
     ordered = np.sort(
-        (place.get_indexer(sent["client_id"]) * len(names) + names.get_indexer(sent["feature"]))
+        (
+            customer_index.get_indexer(sent["client_id"]) * len(names)
+            + names.get_indexer(sent["feature"])
+        )
         * scale
         + epoch_days(sent["date"])
     )
-    asked = place.get_indexer(rows["client_id"]) * len(names) + names.get_indexer(features)
-    key = asked * scale + epoch_days(rows["date"])
+    pair = customer_index.get_indexer(rows["client_id"]) * len(names) + names.get_indexer(features)
+    key = pair * scale + epoch_days(rows["date"])
     count = np.searchsorted(ordered, key, side="right") - np.searchsorted(
         ordered, key - days, side="right"
     )
@@ -199,7 +202,7 @@ def feature_events(
     counted = {days: _counted(portfolio, rows, days) for days in WINDOWS}
     if features is None:
         features = sorted(set().union(*(long["feature"] for long in counted.values())))
-    parts = {}
+    parts: dict[str, np.ndarray] = {}
     for days, long in counted.items():
         wide = _wide(long, len(rows), features)
         tracked = _first(rows, days) >= pd.Timestamp(portfolio.first_event_day)
@@ -212,13 +215,13 @@ def feature_events(
 
 def joined(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """Frames with families below each other: a feature that one of them never met was not used there."""
-    whole = pd.concat(frames, ignore_index=True)
+    rows = pd.concat(frames, ignore_index=True)
     for days in WINDOWS:
-        names = [name for name in whole if name.startswith(column("", days)[:-1])]
+        names = [name for name in rows if name.startswith(column("", days)[:-1])]
         if names:
-            tracked = whole[names].notna().any(axis=1)
-            whole[names] = whole[names].where(~tracked, whole[names].fillna(0.0))
-    return whole
+            tracked = rows[names].notna().any(axis=1)
+            rows[names] = rows[names].where(~tracked, rows[names].fillna(0.0))
+    return rows
 
 
 def most_used(rows: pd.DataFrame) -> pd.DataFrame:
@@ -228,7 +231,7 @@ def most_used(rows: pd.DataFrame) -> pd.DataFrame:
     if len(names) <= MOST:
         return rows
     users = (rows[names] > 0).groupby(rows["client_id"]).any().sum()
-    kept = {
+    most_used_features = {
         name[len(first) :]
         for name in users.sort_values(ascending=False, kind="stable").index[:MOST]
     }
@@ -236,7 +239,8 @@ def most_used(rows: pd.DataFrame) -> pd.DataFrame:
         columns=[
             name
             for name in rows
-            if name.startswith("feature_events_") and name.split("[", 1)[1] not in kept
+            if name.startswith("feature_events_")
+            and name.split("[", 1)[1] not in most_used_features
         ]
     )
 
@@ -257,20 +261,20 @@ def _counted(portfolio: Portfolio, rows: pd.DataFrame, days: int) -> pd.DataFram
         }
     )
     length = over_spans.days_counted(frame["start"], frame["end"])
-    found = [
+    parts = [
         over_spans.over(
-            portfolio, frame[frame["client_id"].isin(some)], ["person_events"], by="feature"
+            portfolio, frame[frame["client_id"].isin(part)], ["person_events"], by="feature"
         )
-        for some in chunks(frame["client_id"].unique().tolist(), length)
+        for part in chunks(frame["client_id"].unique().tolist(), length)
     ]
-    return pd.concat(found, ignore_index=True)[["client_id", "span_id", "feature", "person_events"]]
+    return pd.concat(parts, ignore_index=True)[["client_id", "span_id", "feature", "person_events"]]
 
 
 def _wide(long: pd.DataFrame, rows: int, features: Sequence[str]) -> np.ndarray:
     out = np.zeros((rows, len(features)))
-    place = pd.Index(features).get_indexer(long["feature"])
-    kept = place >= 0
-    out[long["span_id"].to_numpy()[kept].astype(int), place[kept]] = long[
+    column_index = pd.Index(features).get_indexer(long["feature"])
+    inside = column_index >= 0
+    out[long["span_id"].to_numpy()[inside].astype(int), column_index[inside]] = long[
         "person_events"
-    ].to_numpy()[kept]
+    ].to_numpy()[inside]
     return out

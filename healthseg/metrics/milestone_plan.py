@@ -81,8 +81,8 @@ def _read(table: pd.DataFrame) -> Plan:
     frame = pd.DataFrame(rows, columns=COLUMNS).astype({"users": np.int64})
     for name in ("feature", "mark"):
         frame[name] = frame[name].astype(object).where(frame[name].notna(), None)
-    place = frame["category"].map({name: at for at, name in enumerate(CATEGORIES)})
-    frame = frame.assign(place=place).sort_values(
+    order = frame["category"].map({name: at for at, name in enumerate(CATEGORIES)})
+    frame = frame.assign(place=order).sort_values(
         ["place", "target_days", "milestone_id"], kind="stable"
     )
     frame = frame.drop(columns="place").reset_index(drop=True)
@@ -138,32 +138,32 @@ def listed(text: Any) -> tuple[str, ...]:
 def _dependencies(frame: pd.DataFrame, warnings: list[str]) -> pd.Series:
     """The dependencies that are milestones, without those that would wait for themselves."""
     known = dict(zip(frame["milestone_id"], frame["depends_on"], strict=True))
-    kept: dict[str, tuple[str, ...]] = {}
+    followed: dict[str, tuple[str, ...]] = {}
     for name, needs in known.items():
-        strangers = [one for one in needs if one not in known]
+        strangers = [needed for needed in needs if needed not in known]
         warnings += [
-            f"milestone {name} depends on {one}, which is no milestone" for one in strangers
+            f"milestone {name} depends on {needed}, which is no milestone" for needed in strangers
         ]
-        kept[name] = tuple(one for one in needs if one in known)
+        followed[name] = tuple(needed for needed in needs if needed in known)
     for name in known:
-        if name in _reached(name, kept):
+        if name in _reached(name, followed):
             warnings.append(
                 f"milestone {name} depends on itself: its dependencies are not followed"
             )
-            kept[name] = ()
-    return frame["milestone_id"].map(kept)
+            followed[name] = ()
+    return frame["milestone_id"].map(followed)
 
 
 def _reached(name: str, needs: dict[str, tuple[str, ...]]) -> set[str]:
     """All that a milestone waits for, directly or not."""
-    found: set[str] = set()
+    reached: set[str] = set()
     ahead = list(needs[name])
     while ahead:
-        one = ahead.pop()
-        if one not in found:
-            found.add(one)
-            ahead += needs[one]
-    return found
+        needed = ahead.pop()
+        if needed not in reached:
+            reached.add(needed)
+            ahead += needs[needed]
+    return reached
 
 
 def holidays(portfolio: Portfolio) -> list[dt.date]:
@@ -183,7 +183,7 @@ def _holidays(portfolio: Portfolio) -> list[dt.date]:
     ]
     starts, ends = (pd.to_datetime(rows[name]) for name in ("starts_on", "ends_on"))
     spans = zip(starts, ends.fillna(starts), strict=True)
-    return sorted({one.date() for start, end in spans for one in pd.date_range(start, end)})
+    return sorted({day.date() for start, end in spans for day in pd.date_range(start, end)})
 
 
 class DayCount:
@@ -217,7 +217,7 @@ class DayCount:
         """Monday to Friday without the portfolio's holidays."""
         return cls(BUSINESS, holidays(portfolio))
 
-    def after(self, day: np.ndarray, count: np.ndarray) -> np.ndarray:
+    def after(self, day: np.ndarray | float, count: np.ndarray | float) -> np.ndarray:
         """The day ``count`` days after each; NaN where either is."""
         day, count = np.broadcast_arrays(
             np.asarray(day, dtype=float), np.asarray(count, dtype=float)
@@ -237,10 +237,10 @@ class DayCount:
         """The ``count``-th day after one; of business days Monday is the first after a Saturday, too."""
         if self.kind == CALENDAR:
             return day + count
-        found = np.busday_offset(
+        days = np.busday_offset(
             _dates(np.array([day])), count, roll="backward", busdaycal=self._week
         )
-        return int(found.astype(np.int64)[0])
+        return int(days.astype(np.int64)[0])
 
     def between(self, first: np.ndarray | float, second: np.ndarray | float) -> np.ndarray:
         """The days from each to each, negative backwards; NaN where either is."""

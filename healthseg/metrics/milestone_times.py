@@ -82,12 +82,12 @@ def marks(plan: Plan) -> dict[str, Mark]:
             "all required onboarding and adoption milestones",
         ),
     }
-    found = {}
+    by_name = {}
     for name in MARKS:
         marked = rows[rows["mark"] == name]
         chosen, text = (marked, " and ".join(marked["name"])) if len(marked) else default[name]
-        found[name] = Mark(name, tuple(chosen["milestone_id"]), name == "first_value", text)
-    return found
+        by_name[name] = Mark(name, tuple(chosen["milestone_id"]), name == "first_value", text)
+    return by_name
 
 
 def values(portfolio: Portfolio, as_of: dt.date) -> pd.DataFrame:
@@ -108,7 +108,7 @@ def values(portfolio: Portfolio, as_of: dt.date) -> pd.DataFrame:
 def _values(portfolio: Portfolio, as_of: dt.date, plan: Plan | None) -> pd.DataFrame:
     rows = states(portfolio, as_of)
     parts = (
-        [_value(rows, one) for one in marks(plan).values()]
+        [_value(rows, mark) for mark in marks(plan).values()]
         if plan is not None and len(rows)
         else []
     )
@@ -166,9 +166,8 @@ def value_median(
     ]
     if len(rows) < least:
         return None
-    return quantile_time(
-        kaplan_meier(rows["time"], rows["happened"], np.full(len(rows), BEFORE))
-    ).time
+    entry = np.full(len(rows), BEFORE).tolist()
+    return quantile_time(kaplan_meier(rows["time"], rows["happened"], entry)).time
 
 
 # -- what is to come --------------------------------------------------------------------------
@@ -197,19 +196,19 @@ def ahead(rows: pd.DataFrame, elapsed: float, level: float) -> Ahead:
     """
     entry = rows["entry"].to_numpy(dtype=float) if "entry" in rows else np.full(len(rows), BEFORE)
     time = rows["time"].to_numpy(dtype=float)
-    here = (time > elapsed) & (entry <= elapsed)
+    at_risk = (time > elapsed) & (entry <= elapsed)
     later = time > np.maximum(elapsed, entry)
     if not later.any():
         return Ahead(None, None, None, 0)
     curve = kaplan_meier(
         time[later], rows["happened"].to_numpy()[later], np.maximum(entry, elapsed)[later]
     )
-    curve, n = curve[curve["at_risk"] >= LEAST_AT_RISK], int(here.sum())
+    curve, n = curve[curve["at_risk"] >= LEAST_AT_RISK], int(at_risk.sum())
     tail, one_more = (1 - level) / 2, (n + 1) / max(n, 1)
 
     def reached(share: float) -> float | None:
-        found = curve.loc[curve["survival"] <= 1 - share + 1e-12, "time"]
-        return float(found.iloc[0]) if len(found) and share > 0 else None
+        times = curve.loc[curve["survival"] <= 1 - share + 1e-12, "time"]
+        return float(times.iloc[0]) if len(times) and share > 0 else None
 
     lower = reached(tail * one_more - 1 / max(n, 1))
     soonest = float(curve["time"].iloc[0]) if len(curve) else None
@@ -258,12 +257,12 @@ def forecast(portfolio: Portfolio, as_of: dt.date, row: Any, least: int, level: 
     for begin, rows, of in _alike(portfolio, as_of, row):
         elapsed = float(count.between(begin, row["day"]))
         if int((rows["time"] > elapsed).sum()) >= least:
-            found = ahead(rows, elapsed, level)
-            days = [
-                None if one is None else float(count.after(begin, one))
-                for one in (found.median, found.lower, found.upper)
-            ]
-            return Ahead(*days, found.n, of)
+            coming = ahead(rows, elapsed, level)
+            median, lower, upper = (
+                None if days is None else float(count.after(begin, days))
+                for days in (coming.median, coming.lower, coming.upper)
+            )
+            return Ahead(median, lower, upper, coming.n, of)
     return Ahead(None, None, None, 0)
 
 
@@ -324,21 +323,24 @@ def blocker_effects(portfolio: Portfolio, as_of: dt.date, level: float) -> pd.Da
 def _effects(rows: pd.DataFrame, level: float) -> pd.DataFrame:
     counts = rows.loc[rows["onset"].notna(), "blocker"].value_counts()
     names = sorted(counts[counts >= LEAST_BLOCKED].index)
-    found = [(name, _effect(rows, name, level)) for name in names]
-    known = [(name, one) for name, one in found if one is not None]
+    effects = [(name, _effect(rows, name, level)) for name in names]
+    known = [(name, effect) for name, effect in effects if effect is not None]
     columns = ["blocker", "factor", "lower", "upper", "p", "n", "events"]
     frame = pd.DataFrame(
-        [(name, one.factor, one.lower, one.upper, one.p, one.n, one.events) for name, one in known],
+        [
+            (name, effect.factor, effect.lower, effect.upper, effect.p, effect.n, effect.events)
+            for name, effect in known
+        ],
         columns=columns,
     ).astype({"lower": float, "upper": float, "p": float})
     return frame.assign(q=benjamini_hochberg(frame["p"].to_numpy()) if len(frame) else frame["p"])
 
 
 def _effect(rows: pd.DataFrame, name: str, level: float) -> TimeFactor | None:
-    other = rows["onset"].notna() & (rows["blocker"] != name)
-    time = rows["time"].where(~other, rows["onset"]).to_numpy(dtype=float)
-    event = (rows["happened"] & ~other).to_numpy(dtype=bool)
-    onset = rows["onset"].where(~other).to_numpy(dtype=float)
+    otherwise_blocked = rows["onset"].notna() & (rows["blocker"] != name)
+    time = rows["time"].where(~otherwise_blocked, rows["onset"]).to_numpy(dtype=float)
+    event = (rows["happened"] & ~otherwise_blocked).to_numpy(dtype=bool)
+    onset = rows["onset"].where(~otherwise_blocked).to_numpy(dtype=float)
     stratum, cluster = (
         pd.factorize(rows[key], sort=True)[0] for key in ("milestone_id", "client_id")
     )

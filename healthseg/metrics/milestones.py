@@ -61,7 +61,7 @@ def states(portfolio: Portfolio, as_of: dt.date) -> pd.DataFrame:
 def _states(portfolio: Portfolio, as_of: dt.date, plan: Plan | None) -> pd.DataFrame:
     rows = _applying(portfolio, as_of, plan, present_spells(portfolio, as_of))
     rows = _measurable(rows, portfolio, as_of) if len(rows) else rows
-    if not len(rows):
+    if plan is None or not len(rows):
         return _nothing()
     count = DayCount.of(portfolio)
     rows = _with_users(_with_entries(rows, portfolio, as_of), portfolio, as_of, plan)
@@ -159,23 +159,23 @@ def _came_back(portfolio: Portfolio, ids: list[str], as_of: dt.date) -> np.ndarr
 
 
 def _days(portfolio: Portfolio, name: str, until: pd.DataFrame) -> dict[str, int]:
-    found = portfolio.sql(f"metrics/{name}", bounds=until).dropna(subset=["day"])
-    return dict(zip(found["client_id"], found["day"].astype(int).tolist(), strict=True))
+    rows = portfolio.sql(f"metrics/{name}", bounds=until).dropna(subset=["day"])
+    return dict(zip(rows["client_id"], rows["day"].astype(int).tolist(), strict=True))
 
 
 def _applying(
-    portfolio: Portfolio, as_of: dt.date, plan: Plan | None, who: pd.DataFrame
+    portfolio: Portfolio, as_of: dt.date, plan: Plan | None, customers_then: pd.DataFrame
 ) -> pd.DataFrame:
     """Customers × milestones, without those of other plans."""
     milestones = pd.DataFrame(columns=["milestone_id"]) if plan is None else plan.frame
-    rows = who.reset_index(drop=True).merge(milestones, how="cross")
+    rows = customers_then.reset_index(drop=True).merge(milestones, how="cross")
     if plan is None or not plan.frame["plans"].map(len).any():
         return rows
     from healthseg.metrics.panels import panel
 
     on_day = panel(portfolio, [as_of]).set_index("client_id")["plan"].astype(object)
-    theirs = rows["client_id"].map(on_day)
-    fits = [not plans or own in plans for plans, own in zip(rows["plans"], theirs, strict=True)]
+    own_plan = rows["client_id"].map(on_day)
+    fits = [not plans or own in plans for plans, own in zip(rows["plans"], own_plan, strict=True)]
     return rows[fits].reset_index(drop=True)
 
 
@@ -198,14 +198,14 @@ def _parts(frame: pd.DataFrame, zone: pd.Series) -> np.ndarray:
     """How much of its account-local day had passed when each was completed; 0 without a time."""
     part, midnight = np.zeros(len(frame)), {}
     moments = pd.to_datetime(frame["completed_at"])
-    for place in np.flatnonzero(moments.notna()):
-        key = (int(frame["completed_day"].iat[place]), zone.iat[place])
+    for row in np.flatnonzero(moments.notna()):
+        key = (int(frame["completed_day"].iat[row]), zone.iat[row])
         if key not in midnight:
             midnight[key] = end_of_day_utc(
                 dt.date(1970, 1, 1) + dt.timedelta(days=key[0] - 1), key[1]
             )
-        passed = (moments.iat[place].tz_localize("UTC") - midnight[key]).total_seconds()
-        part[place] = min(max(passed / DAY_SECONDS, 0.0), 1.0)
+        passed = (moments.iat[row].tz_localize("UTC") - midnight[key]).total_seconds()
+        part[row] = min(max(passed / DAY_SECONDS, 0.0), 1.0)
     return part
 
 
@@ -228,20 +228,22 @@ def _with_users(
     rows: pd.DataFrame, portfolio: Portfolio, as_of: dt.date, plan: Plan
 ) -> pd.DataFrame:
     """How many of the users asked for had used the feature, and when the first and the last of them did."""
-    asked = plan.frame.dropna(subset=["feature"]).groupby("feature", as_index=False)["users"].max()
+    features = (
+        plan.frame.dropna(subset=["feature"]).groupby("feature", as_index=False)["users"].max()
+    )
     rows = rows.assign(reached=np.nan, first_use=np.nan, by_data=np.nan)
-    if len(asked):
-        found = portfolio.cache.get(
+    if len(features):
+        uses = portfolio.cache.get(
             "milestone_uses",
             [as_of, portfolio.state(None, ("milestones",))],
-            lambda: _first_uses(rows, portfolio, asked),
+            lambda: _first_uses(rows, portfolio, features),
         )
-        firsts = found.set_index(["client_id", "feature", "nth"])["day"].astype(float).sort_index()
+        firsts = uses.set_index(["client_id", "feature", "nth"])["day"].astype(float).sort_index()
         of_data = rows["feature"].notna().to_numpy()
         keys = rows.loc[of_data, ["client_id", "feature", "users"]]
         nth = firsts.reindex(pd.MultiIndex.from_frame(keys)).to_numpy(dtype=float)
         first = firsts.reindex(pd.MultiIndex.from_frame(keys.assign(users=1))).to_numpy(dtype=float)
-        seen = (
+        users_so_far = (
             firsts.groupby(level=[0, 1])
             .size()
             .reindex(pd.MultiIndex.from_frame(keys.iloc[:, :2]))
@@ -249,12 +251,13 @@ def _with_users(
         )
         rows.loc[of_data, "by_data"], rows.loc[of_data, "first_use"] = nth, first
         rows.loc[of_data, "reached"] = np.minimum(
-            seen.to_numpy(dtype=float), keys["users"].to_numpy()
+            users_so_far.to_numpy(dtype=float), keys["users"].to_numpy()
         )
     data = rows["by_data"].notna() & ~(rows["by_hand"] <= rows["by_data"])
     rows["completed_day"] = rows["by_data"].where(data, rows["by_hand"])
-    by = np.where(data, DATA, np.where(rows["by_hand"].notna(), HAND, None)).astype(object)
-    hand = pd.Series(by == HAND, index=rows.index)
+    hand = ~data & rows["by_hand"].notna()
+    by = np.select([data, hand], [DATA, HAND], "").astype(object)
+    by[by == ""] = None
     return rows.assign(
         completed_by=by,
         progress=rows["reached"] / rows["users"].where(rows["users"] > 0),
@@ -264,26 +267,26 @@ def _with_users(
     )
 
 
-def _first_uses(rows: pd.DataFrame, portfolio: Portfolio, asked: pd.DataFrame) -> pd.DataFrame:
+def _first_uses(rows: pd.DataFrame, portfolio: Portfolio, features: pd.DataFrame) -> pd.DataFrame:
     """client_id, feature, nth, day: when each further user first used a feature, nth being its place in the row."""
-    who = rows.drop_duplicates("client_id")
+    clients = rows.drop_duplicates("client_id")
     scope = pd.DataFrame(
         {
-            "k": np.arange(len(who), dtype=np.int32),
-            "client_id": who["client_id"].to_numpy(),
-            "from_day": who["began_day"].to_numpy(dtype=np.int64),
-            "until_day": who["day"].to_numpy(dtype=np.int64),
+            "k": np.arange(len(clients), dtype=np.int32),
+            "client_id": clients["client_id"].to_numpy(),
+            "from_day": clients["began_day"].to_numpy(dtype=np.int64),
+            "until_day": clients["day"].to_numpy(dtype=np.int64),
         }
     )
-    back = (who["began_day"] > who["signup_day"]).to_numpy()
+    back = (clients["began_day"] > clients["signup_day"]).to_numpy()
     parts = [
-        portfolio.sql(f"metrics/{name}", scope=scope[chosen], asked=asked)
+        portfolio.sql(f"metrics/{name}", scope=scope[chosen], asked=features)
         for name, chosen in (("milestone_users", ~back), ("milestone_users_again", back))
         if chosen.any()
     ]
-    found = pd.concat(parts, ignore_index=True)
-    ids = scope["client_id"].to_numpy()[found["k"].to_numpy(dtype=np.int64)]
-    return found.assign(client_id=ids)[["client_id", "feature", "nth", "day"]].astype(
+    uses = pd.concat(parts, ignore_index=True)
+    ids = scope["client_id"].to_numpy()[uses["k"].to_numpy(dtype=np.int64)]
+    return uses.assign(client_id=ids)[["client_id", "feature", "nth", "day"]].astype(
         {"nth": np.int64}
     )
 
@@ -311,8 +314,8 @@ def _with_dependencies(rows: pd.DataFrame) -> pd.DataFrame:
     days = dict(zip(zip(rows["client_id"], rows["milestone_id"], strict=True), over, strict=True))
     waits, ready = [], []
     for client, needs in zip(rows["client_id"], rows["depends_on"], strict=True):
-        ends = {one: days[client, one] for one in needs if (client, one) in days}
-        waits.append(tuple(one for one, day in ends.items() if np.isnan(day)))
+        ends = {needed: days[client, needed] for needed in needs if (client, needed) in days}
+        waits.append(tuple(needed for needed, day in ends.items() if np.isnan(day)))
         ready.append(max(ends.values()) if ends and not waits[-1] else np.nan)
     return rows.assign(
         waits_for=waits, ready_day=ready, depends=[bool(needs) for needs in rows["depends_on"]]
@@ -349,8 +352,8 @@ def _with_status(rows: pd.DataFrame, count: DayCount) -> pd.DataFrame:
     )
     stands = rows["blocker"].notna() & rows["cleared_day"].isna() & ~completed & ~skipped
     waits = [
-        waiting if one else ()
-        for waiting, one in zip(rows["waits_for"], ~completed & ~skipped, strict=True)
+        waiting if date else ()
+        for waiting, date in zip(rows["waits_for"], ~completed & ~skipped, strict=True)
     ]
     return rows.assign(
         status=status,

@@ -151,9 +151,9 @@ class Money:
     def total(self) -> float | None:
         return round(float(self.amounts.sum()), 2) if self.addable else None
 
-    def totals(self, given: pd.Series) -> dict[str, float]:
+    def totals(self, amounts: pd.Series) -> dict[str, float]:
         """Sums of the given amounts by currency, none added to another."""
-        known = given[given.notna()]
+        known = amounts[amounts.notna()]
         sums = known.groupby(self.by_currency.reindex(known.index).fillna("unknown")).sum()
         return {str(name): round(float(value), 2) for name, value in sums.sort_index().items()}
 
@@ -170,18 +170,22 @@ def money(portfolio: Portfolio, rows: pd.DataFrame, date: dt.date) -> Money:
         if "currency" in rows
         else pd.Series(None, index=rows.index, dtype=object)
     )
-    given = (
+    snapshot_currency = (
         known["currency"].astype(object)
         if "currency" in known
         else pd.Series(None, index=rows.index, dtype=object)
     )
-    currency = named.where(named.notna(), given)
+    currency = named.where(named.notna(), snapshot_currency)
     currency = currency.where(currency.notna(), portfolio.settings.reporting_currency)
     arr = rows["arr"].astype(float)
-    found = sorted(set(currency[arr.notna()].dropna()))
-    if len(found) <= 1:
+    currencies = sorted(set(currency[arr.notna()].dropna()))
+    if len(currencies) <= 1:
         return Money(
-            arr, currency, found[0] if found else portfolio.settings.reporting_currency, True, False
+            arr,
+            currency,
+            currencies[0] if currencies else portfolio.settings.reporting_currency,
+            True,
+            False,
         )
     rates = _rates(portfolio, date)
     if rates is None:
@@ -228,9 +232,7 @@ def movements(then: pd.Series, now: pd.Series) -> pd.DataFrame:
     """
     everyone = then.index.union(now.index).sort_values()
     unknown = everyone.isin(then.index[then.isna()]) | everyone.isin(now.index[now.isna()])
-    before, after = (
-        given.reindex(everyone).fillna(0.0).to_numpy(dtype=float) for given in (then, now)
-    )
+    before, after = (arr.reindex(everyone).fillna(0.0).to_numpy(dtype=float) for arr in (then, now))
     change = after - before
     frame = pd.DataFrame(
         {
@@ -269,10 +271,10 @@ def retention(rows: pd.DataFrame) -> Retention:
     start = float(cohort["start"].sum())
     if not start > 0:
         return Retention(None, None, 0, 0)
-    kept = np.minimum(cohort["start"], cohort["end"])
+    retained = np.minimum(cohort["start"], cohort["end"])
     return Retention(
         float(cohort["end"].sum()) / start,
-        float(kept.sum()) / start,
+        float(retained.sum()) / start,
         len(cohort),
         int((cohort["end"] == 0).sum()),
     )

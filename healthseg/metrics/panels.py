@@ -47,8 +47,8 @@ def panel(
         if missing:
             rows = [_of_clients(frame, clients) for frame in cached.values()]
             return _joined([*rows, build(portfolio, missing, clients)])
-    whole = _whole(portfolio, wanted)
-    return whole.copy() if clients is None else _of_clients(whole, clients)
+    rows_of_all = _whole(portfolio, wanted)
+    return rows_of_all.copy() if clients is None else _of_clients(rows_of_all, clients)
 
 
 def _inputs(portfolio: Portfolio, date: dt.date) -> list[Any]:
@@ -59,7 +59,6 @@ def _inputs(portfolio: Portfolio, date: dt.date) -> list[Any]:
         portfolio.state(date, ("metrics",)),
         settings.arr_thresholds,
         settings.tier_names,
-        catalog.registered_digest(),
     ]
 
 
@@ -72,8 +71,7 @@ def _whole(portfolio: Portfolio, dates: list[dt.date]) -> pd.DataFrame:
     inputs = [_inputs(portfolio, date) for date in dates]
     if len(dates) >= MANY_DATES:
         return portfolio.cache.get("panel", inputs, build, limit=PANELS_IN_MEMORY)
-    key = repr(inputs)
-    return portfolio.cache.get("panel", key, build, disk=False, limit=PANELS_IN_MEMORY)
+    return portfolio.cache.get("panel", repr(inputs), build, disk=False, limit=PANELS_IN_MEMORY)
 
 
 def _rows_by_date(
@@ -139,13 +137,13 @@ def _build_chunk(portfolio: Portfolio, pairs: pd.DataFrame, clients: list[str]) 
     count, columns = _counted(portfolio, clients, k, day)
     dates = day.astype("datetime64[D]").astype("datetime64[s]")
     ids = pd.DataFrame({"client_id": np.array(clients, dtype=object)[k], "date": dates})
-    who = profile(count, k, day, epoch_day(portfolio.data_until)).drop(columns=["k", "day"])
+    profiles = profile(count, k, day, epoch_day(portfolio.data_until)).drop(columns=["k", "day"])
     static = {
         name: count.customers[name].to_numpy(dtype=object)[k]
         for name in STATIC[1:3]
         if name in count.customers
     }
-    frame = pd.concat([ids, pd.DataFrame(static), who, pd.DataFrame(columns)], axis=1)
+    frame = pd.concat([ids, pd.DataFrame(static), profiles, pd.DataFrame(columns)], axis=1)
     frame["tier"] = tiers(frame["arr"].to_numpy(), portfolio.settings)
     for name, metric in catalog.derived().items():
         frame[name] = _derived(metric, frame)
@@ -203,8 +201,10 @@ def tiers_at(portfolio: Portfolio, days: dict[str, dt.date]) -> dict[str, str | 
         day = np.array([epoch_day(days[client]) for client in clients], dtype=np.int64)
         k = np.arange(len(clients), dtype=np.int64)
         count = Counting(portfolio, clients, Spans(k, day, day + 1))
-        who = profile(count, k, day, epoch_day(portfolio.data_until))
-        names |= dict(zip(clients, tiers(who["arr"].to_numpy(), portfolio.settings), strict=True))
+        profiles = profile(count, k, day, epoch_day(portfolio.data_until))
+        names |= dict(
+            zip(clients, tiers(profiles["arr"].to_numpy(), portfolio.settings), strict=True)
+        )
     return names
 
 

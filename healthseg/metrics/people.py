@@ -29,11 +29,13 @@ class UserTotals:
             .drop_duplicates()
             .sort_values(["k", "user_id"], ignore_index=True)
         )
-        place = users.reset_index().merge(rows, on=["k", "user_id"], how="right")
+        numbered = users.reset_index().merge(rows, on=["k", "user_id"], how="right")
         self.k = users["k"].to_numpy(dtype=np.int64)
         self.user_id = users["user_id"].to_numpy()
-        row, day = place["index"].to_numpy(), place["day"].to_numpy()
-        self.events = cumulate(count.axis, len(users), row, day, place["person_events"].to_numpy())
+        row, day = numbered["index"].to_numpy(), numbered["day"].to_numpy()
+        self.events = cumulate(
+            count.axis, len(users), row, day, numbered["person_events"].to_numpy()
+        )
         self.days = cumulate(count.axis, len(users), row, day, np.ones(len(row), dtype=np.int64))
         self.gone = np.full(len(users), FAR)
         if count.has("users"):
@@ -54,26 +56,26 @@ def _largest(
     Ties go to the lower user id. Spans of one window are worked off together, a column each.
     """
     users = _users(count)
-    who = np.full(len(spans.k), -1, dtype=np.int64)
+    user = np.full(len(spans.k), -1, dtype=np.int64)
     most, total = np.zeros(len(spans.k), dtype=np.int64), np.zeros(len(spans.k), dtype=np.int64)
-    some = users.first[1:] > users.first[:-1]
-    if not some.any():
-        return who, most, total
-    starts = users.first[:-1][some]
+    has_users = users.first[1:] > users.first[:-1]
+    if not has_users.any():
+        return user, most, total
+    starts = users.first[:-1][has_users]
     for end in np.unique(spans.end):
         high, low = (max(0, int(end) - back - count.axis.origin) for back in (until, before))
         events = users.events[:, high] - users.events[:, low]
         best = np.zeros(len(count.clients), dtype=np.int64)
-        best[some] = np.maximum.reduceat(events, starts)
+        best[has_users] = np.maximum.reduceat(events, starts)
         everyone = np.zeros(len(count.clients), dtype=np.int64)
-        everyone[some] = np.add.reduceat(events, starts)
+        everyone[has_users] = np.add.reduceat(events, starts)
         winner = np.full(len(count.clients), -1, dtype=np.int64)
         top = np.flatnonzero((events == best[users.k]) & (events > 0))[::-1]
         winner[users.k[top]] = top  # the first of the tied is written last
-        these = spans.end == end
-        k = spans.k[these]
-        who[these], most[these], total[these] = winner[k], best[k], everyone[k]
-    return who, most, total
+        chosen = spans.end == end
+        k = spans.k[chosen]
+        user[chosen], most[chosen], total[chosen] = winner[k], best[k], everyone[k]
+    return user, most, total
 
 
 def top_user_share(count: Counting, spans: Spans) -> np.ndarray:
@@ -89,42 +91,42 @@ def top_user_share(count: Counting, spans: Spans) -> np.ndarray:
 def _champion(count: Counting, spans: Spans) -> tuple[np.ndarray, np.ndarray]:
     """The champion's row (−1 where there is none) and share, by the 90 days before the last 28 of each span."""
     users, settings = _users(count), count.portfolio.settings
-    who, most, total = _largest(count, spans, CHAMPION_DAYS, 28)
+    user, most, total = _largest(count, spans, CHAMPION_DAYS, 28)
     share = np.where(total > 0, most / np.maximum(total, 1), 0.0)
     high, low = (
         np.maximum(spans.end - back - count.axis.origin, 0) for back in (28, CHAMPION_DAYS)
     )
     active = (
-        np.where(who >= 0, users.days[who, high] - users.days[who, low], 0)
+        np.where(user >= 0, users.days[user, high] - users.days[user, low], 0)
         if len(users.k)
-        else np.zeros(len(who))
+        else np.zeros(len(user))
     )
     good = (share >= settings.champion_min_share) & (active >= settings.champion_min_active_days)
-    return np.where(good, who, -1), share
+    return np.where(good, user, -1), share
 
 
 def champion_share(count: Counting, spans: Spans) -> np.ndarray:
-    who, share = _champion(count, spans)
-    return where(count.tracked(spans, spans.end - CHAMPION_DAYS) & (who >= 0), share)
+    user, share = _champion(count, spans)
+    return where(count.tracked(spans, spans.end - CHAMPION_DAYS) & (user >= 0), share)
 
 
 def champion_departed(count: Counting, spans: Spans) -> np.ndarray:
     """1 where there was a champion who was deactivated, or whose 28 days of silence are no chance, else 0."""
-    who, _ = _champion(count, spans)
+    user, _ = _champion(count, spans)
     measured = count.tracked(spans, spans.end - CHAMPION_DAYS)
     if not len(_users(count).k):
-        return where(measured, np.zeros(len(who)))
+        return where(measured, np.zeros(len(user)))
     users = _users(count)
     slot = spans.end - count.axis.origin
-    recent = users.days[who, slot] - users.days[who, np.maximum(slot - 28, 0)]
+    recent = users.days[user, slot] - users.days[user, np.maximum(slot - 28, 0)]
     active = (
-        users.days[who, np.maximum(slot - 28, 0)]
-        - users.days[who, np.maximum(slot - CHAMPION_DAYS, 0)]
+        users.days[user, np.maximum(slot - 28, 0)]
+        - users.days[user, np.maximum(slot - CHAMPION_DAYS, 0)]
     )
     silent = (recent == 0) & (
         silence_p(active, CHAMPION_DAYS - 28, 28) <= count.portfolio.settings.champion_silence_max_p
     )
-    departed = (who >= 0) & (silent | (users.gone[who] < spans.end))
+    departed = (user >= 0) & (silent | (users.gone[user] < spans.end))
     return where(measured, departed)
 
 
@@ -146,17 +148,17 @@ def champion_of(count: Counting, end: dt.date) -> dict[str, Any] | None:
     """One customer's champion at ``end``: user_id, active_days of the 90, silent_days since; None without one."""
     day = np.array([epoch_day(end)])
     spans = Spans(np.zeros(1, dtype=np.int64), day - 28, day)
-    who = int(_champion(count, spans)[0][0])
-    if who < 0:
+    user = int(_champion(count, spans)[0][0])
+    if user < 0:
         return None
     users, slot = _users(count), int(day[0]) - count.axis.origin
-    days = users.days[who]
+    days = users.days[user]
     last = int(np.searchsorted(days, days[slot]))  # the slot after the last day with an event
     return {
-        "user_id": str(users.user_id[who]),
+        "user_id": str(users.user_id[user]),
         "active_days": int(days[slot - 28] - days[slot - CHAMPION_DAYS]),
         "silent_days": slot - last,
-        "deactivated": bool(users.gone[who] < day[0]),
+        "deactivated": bool(users.gone[user] < day[0]),
     }
 
 

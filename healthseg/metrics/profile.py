@@ -17,7 +17,7 @@ from healthseg.metrics.counting import (
     epoch_day,
     epoch_days_or_nan,
 )
-from healthseg.settings import tier_names
+from healthseg.settings import Settings, tier_names
 
 if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio
@@ -39,8 +39,8 @@ def _moments(k: np.ndarray, day: np.ndarray) -> pd.DataFrame:
     return pd.DataFrame({"k": k.astype(np.int32), "day": day.astype(np.int32)})
 
 
-def _merged(moments: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:
-    return moments.merge(found, on=["k", "day"], how="left")
+def _merged(moments: pd.DataFrame, values: pd.DataFrame) -> pd.DataFrame:
+    return moments.merge(values, on=["k", "day"], how="left")
 
 
 def _numbers(values: pd.Series) -> np.ndarray:
@@ -117,8 +117,8 @@ def profile(
         _from_changes(out, moments, count)
     states = TableStates.of(count, moments)
     _from_contracts(out, states.contract)
-    found = _numbers(states.arr["arr"])
-    out["arr"] = np.where(np.isnan(found), out["arr"], found)
+    arr = _numbers(states.arr["arr"])
+    out["arr"] = np.where(np.isnan(arr), out["arr"], arr)
     out["stage"] = states.stage["stage"].to_numpy(dtype=object)
     return _tenure(out, count, states.churn_day(count))
 
@@ -132,22 +132,24 @@ def _from_snapshot(out: pd.DataFrame, today: pd.DataFrame, known: np.ndarray) ->
 
 
 def _from_changes(out: pd.DataFrame, moments: pd.DataFrame, count: Counting) -> None:
-    found = count.rows("changes_at", moments=moments)
+    changes = count.rows("changes_at", moments=moments)
     for name in ("arr", "seats"):
-        values = _numbers(_merged(moments, found[found["field"] == name])["value"])
+        values = _numbers(_merged(moments, changes[changes["field"] == name])["value"])
         out[name] = np.where(np.isnan(values), out[name], values)
-    plan = _merged(moments, found[found["field"] == "plan"])["value"]
+    plan = _merged(moments, changes[changes["field"] == "plan"])["value"]
     out["plan"] = np.where(plan.isna(), out["plan"], plan.to_numpy(dtype=object))
-    days = epoch_days_or_nan(_merged(moments, found[found["field"] == "renewal_date"])["value"])
+    days = epoch_days_or_nan(_merged(moments, changes[changes["field"] == "renewal_date"])["value"])
     out["renewal_day"] = np.where(np.isnan(days), out["renewal_day"], days)
 
 
-def _from_contracts(out: pd.DataFrame, found: pd.DataFrame) -> None:
+def _from_contracts(out: pd.DataFrame, contracts: pd.DataFrame) -> None:
     for name in ("arr", "seats", "renewal_day"):
-        values = _numbers(found[name])
+        values = _numbers(contracts[name])
         out[name] = np.where(np.isnan(values), out[name], values)
     for name in ("plan", "currency"):
-        out[name] = np.where(found[name].isna(), out[name], found[name].to_numpy(dtype=object))
+        out[name] = np.where(
+            contracts[name].isna(), out[name], contracts[name].to_numpy(dtype=object)
+        )
 
 
 def _tenure(out: pd.DataFrame, count: Counting, left: np.ndarray) -> pd.DataFrame:
@@ -162,12 +164,12 @@ def _tenure(out: pd.DataFrame, count: Counting, left: np.ndarray) -> pd.DataFram
     return out
 
 
-def tiers(arr: np.ndarray, settings) -> np.ndarray:
+def tiers(arr: np.ndarray, settings: Settings) -> np.ndarray:
     """The value tier's name of each ARR: lower edge excluded, upper included; None where ARR is missing."""
     arr = np.asarray(arr, dtype=np.float64)
     names = np.array(tier_names(settings), dtype=object)
-    place = np.searchsorted(np.array(settings.arr_thresholds), np.nan_to_num(arr), side="left")
-    return np.where(np.isnan(arr), None, names[place])
+    index = np.searchsorted(np.array(settings.arr_thresholds), np.nan_to_num(arr), side="left")
+    return np.asarray(pd.Series(names[index]).where(~np.isnan(arr), None), dtype=object)
 
 
 # -- churn -----------------------------------------------------------------------------

@@ -90,19 +90,19 @@ def in_force(
     """
     ordered = sorted(
         (
-            one
-            for one in changes
-            if (effective_by is None or one.effective_at < effective_by)
-            and (known_by is None or one.known_at <= known_by)
+            change
+            for change in changes
+            if (effective_by is None or change.effective_at < effective_by)
+            and (known_by is None or change.known_at <= known_by)
         ),
-        key=lambda one: (one.effective_at, one.known_at, one.seq, one.stage),
+        key=lambda change: (change.effective_at, change.known_at, change.seq, change.stage),
     )
-    last_of = {one.effective_at: one for one in ordered}
-    found: list[Change] = []
-    for one in last_of.values():
-        if not found or found[-1].stage != one.stage:
-            found.append(one)
-    return found
+    last_of = {change.effective_at: change for change in ordered}
+    standing: list[Change] = []
+    for change in last_of.values():
+        if not standing or standing[-1].stage != change.stage:
+            standing.append(change)
+    return standing
 
 
 def spells(changes: Iterable[Change]) -> list[Spell]:
@@ -114,16 +114,16 @@ def spells(changes: Iterable[Change]) -> list[Spell]:
     >>> [(one.stage, one.days(dt.date(2025, 3, 20)), one.visit) for one in spells(made)]
     [('active', 4, 1), ('at_risk', 7, 1), ('active', 8, 2)]
     """
-    made, visits = list(changes), dict[str, int]()
-    found = []
-    for place, one in enumerate(made):
-        following = made[place + 1] if place + 1 < len(made) else None
-        visits[one.stage] = visits.get(one.stage, 0) + 1
+    ordered, visits = list(changes), dict[str, int]()
+    result = []
+    for index, change in enumerate(ordered):
+        following = ordered[index + 1] if index + 1 < len(ordered) else None
+        visits[change.stage] = visits.get(change.stage, 0) + 1
         end = None if following is None else following.day
-        found.append(
-            Spell(one, end, None if following is None else following.stage, visits[one.stage])
+        result.append(
+            Spell(change, end, None if following is None else following.stage, visits[change.stage])
         )
-    return found
+    return result
 
 
 class History:
@@ -198,11 +198,13 @@ def _imported_alone(portfolio: Portfolio) -> History:
 
 def _with_events(known: History, events: list[Any], zone: Mapping[str, str]) -> History:
     by_client = dict(known.by_client)
-    made = [of_event(event, zone[event.client_id]) for event in events if event.client_id in zone]
-    for one in made:
-        by_client[one.client_id] = [*by_client.get(one.client_id, []), one]
+    changes = [
+        of_event(event, zone[event.client_id]) for event in events if event.client_id in zone
+    ]
+    for change in changes:
+        by_client[change.client_id] = [*by_client.get(change.client_id, []), change]
     newest = max(events, key=lambda event: event.seq)
-    return History(by_client, [*known.recorded, *made], newest.seq, newest.digest)
+    return History(by_client, [*known.recorded, *changes], newest.seq, newest.digest)
 
 
 def of_event(event: Any, zone: str) -> Change:
@@ -234,11 +236,11 @@ def zones(portfolio: Portfolio) -> dict[str, str]:
 
 
 def _imported(portfolio: Portfolio) -> dict[str, list[Change]]:
-    found: dict[str, list[Change]] = {}
+    by_client: dict[str, list[Change]] = {}
     for row in portfolio.sql("metrics/stage_history").itertuples(index=False):
         effective = _instant(row.effective_at)
         recorded = effective if pd.isna(row.recorded_at) else _instant(row.recorded_at)
-        found.setdefault(row.client_id, []).append(
+        by_client.setdefault(row.client_id, []).append(
             Change(
                 row.client_id,
                 row.stage,
@@ -250,7 +252,7 @@ def _imported(portfolio: Portfolio) -> dict[str, list[Change]]:
                 _text(row.actor),
             )
         )
-    return found
+    return by_client
 
 
 def _instant(moment: pd.Timestamp) -> dt.datetime:
@@ -297,21 +299,26 @@ def stage_spells(
     for client in sorted(known.by_client):
         if client not in zone:
             continue
-        found = spells(in_force(known.of(client), limits[zone[client]], known_by))
-        for one in found:
-            end, exit_to = one.end, one.exit_to
-            if end is None and one.stage != CHURNED and client in left and left[client] > one.start:
+        client_spells = spells(in_force(known.of(client), limits[zone[client]], known_by))
+        for spell in client_spells:
+            end, exit_to = spell.end, spell.exit_to
+            if (
+                end is None
+                and spell.stage != CHURNED
+                and client in left
+                and left[client] > spell.start
+            ):
                 end, exit_to = left[client], CHURNED
             rows.append(
                 (
                     client,
-                    one.stage,
-                    one.start,
+                    spell.stage,
+                    spell.start,
                     end,
-                    ((end or as_of) - one.start).days,
+                    ((end or as_of) - spell.start).days,
                     exit_to,
-                    one.visit,
-                    one.change.automated,
+                    spell.visit,
+                    spell.change.automated,
                 )
             )
     frame = pd.DataFrame(
@@ -345,10 +352,10 @@ class TimeInStage:
 
     def exited_by(self, day: float, share: float) -> float | None:
         """The day by which ``share`` of those still in it on ``day`` had exited; None where that was not observed."""
-        here = self.still_in(day)
-        reached = self.curve["survival"].to_numpy() <= here * (1 - share) + 1e-12
+        still = self.still_in(day)
+        reached = self.curve["survival"].to_numpy() <= still * (1 - share) + 1e-12
         later = reached & (self.curve["time"].to_numpy() > day)
-        return float(self.curve["time"].to_numpy()[later][0]) if here > 0 and later.any() else None
+        return float(self.curve["time"].to_numpy()[later][0]) if still > 0 and later.any() else None
 
     def exit_shares(self, day: float | None = None) -> dict[str, float]:
         """The share that had exited to each stage by ``day`` (by the curve's end)."""
@@ -368,16 +375,16 @@ def time_in_stage(frame: pd.DataFrame, level: float) -> dict[str, TimeInStage]:
     >>> trial.median.time, trial.still_in(30), trial.exit_shares()
     (20.0, 0.25, {'active': 0.5, 'churned': 0.25})
     """
-    found = {}
+    by_stage = {}
     for stage, group in frame.groupby("stage", sort=True):
         time = np.maximum(group["days"].to_numpy(dtype=float), SAME_DAY)
-        seen = group["entry"].to_numpy(dtype=float) < time
-        group, time = group[seen], time[seen]
+        observed = group["entry"].to_numpy(dtype=float) < time
+        group, time = group[observed], time[observed]
         if not len(group) or stage == CHURNED:
             continue
         entry, door = group["entry"].to_numpy(dtype=float), group["exit_to"].astype(object)
         curve = kaplan_meier(time, door.notna(), entry, level)
-        found[str(stage)] = TimeInStage(
+        by_stage[str(stage)] = TimeInStage(
             str(stage),
             curve,
             aalen_johansen(time, door.tolist(), entry),
@@ -385,7 +392,7 @@ def time_in_stage(frame: pd.DataFrame, level: float) -> dict[str, TimeInStage]:
             int(door.notna().sum()),
             quantile_time(curve),
         )
-    return found
+    return by_stage
 
 
 def portfolio_stage_spells(

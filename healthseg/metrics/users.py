@@ -79,9 +79,9 @@ def possible(count: Counting, end: int) -> pd.DataFrame:
     Listed: created before ``end`` and not deactivated before those days. Not listed: seen in the last 90 days.
     """
     known = known_by(count, end)
-    seen = known["first_day"].notna()
-    here = known["listed"] & known["is_created"] & ~(known["deactivated_day"] < end - WINDOW_DAYS)
-    return known[here | (~known["listed"] & seen & _seen_lately(count, known, end))]
+    active_once = known["first_day"].notna()
+    listed = known["listed"] & known["is_created"] & ~(known["deactivated_day"] < end - WINDOW_DAYS)
+    return known[listed | (~known["listed"] & active_once & _seen_lately(count, known, end))]
 
 
 def _seen_lately(count: Counting, known: pd.DataFrame, end: int) -> np.ndarray:
@@ -96,14 +96,14 @@ def days_of(count: Counting) -> pd.DataFrame:
     def build() -> pd.DataFrame:
         frame, rows = user_records(count), count.rows("user_days")
         key = pd.MultiIndex.from_arrays([frame["k"], frame["user_id"]])
-        place = key.get_indexer(
+        user = key.get_indexer(
             pd.MultiIndex.from_arrays(
                 [rows["k"].to_numpy(dtype=np.int64), rows["user_id"].astype("str")]
             )
         )
         out = pd.DataFrame(
             {
-                "user": place,
+                "user": user,
                 "day": rows["day"].to_numpy(dtype=np.int64),
                 "person_events": rows["person_events"].to_numpy(dtype=np.int64),
             }
@@ -134,7 +134,7 @@ def cohorts(count: Counting, end: int) -> pd.DataFrame:
     born = frame["created_day"].fillna(frame["first_day"]).fillna(-np.inf).to_numpy()
     lived = np.clip(end - born, 1, WINDOW_DAYS)
     share = last * WINDOW_DAYS / lived
-    place = np.select(
+    cohort = np.select(
         [share >= settings.power_min_days, share >= settings.regular_min_days, last > 0],
         [0, 1, 2],
         3,
@@ -143,7 +143,7 @@ def cohorts(count: Counting, end: int) -> pd.DataFrame:
         active_days=last,
         before_days=before,
         lived_days=lived,
-        cohort=np.array(COHORTS, dtype=object)[place],
+        cohort=np.array(COHORTS, dtype=object)[cohort],
     )
 
 
@@ -151,9 +151,9 @@ def _counted(count: Counting, spans: Spans, rows_at: Any, needed_days: int) -> n
     """How many rows of ``rows_at(end)`` each span's customer has; NaN before tracking."""
     out = np.zeros(len(spans.k))
     for end in np.unique(spans.end):
-        these = spans.end == end
-        found = np.bincount(rows_at(int(end))["k"], minlength=len(count.clients))
-        out[these] = found[spans.k[these]]
+        chosen = spans.end == end
+        counts = np.bincount(rows_at(int(end))["k"], minlength=len(count.clients))
+        out[chosen] = counts[spans.k[chosen]]
     return where(
         count.tracked(spans, spans.end - needed_days) & (spans.end > count.signup[spans.k]), out
     )
@@ -178,8 +178,8 @@ power_users, regular_users, at_risk_users, inactive_users = (_cohort(name) for n
 
 def provisioned_users(count: Counting, spans: Spans) -> np.ndarray:
     """Users created by the span's end and not deactivated; not measured without a ``users`` table."""
-    found = _counted(count, spans, lambda end: provisioned(count, end), 0)
-    return found if count.has("users") else np.full(len(found), np.nan)
+    users = _counted(count, spans, lambda end: provisioned(count, end), 0)
+    return users if count.has("users") else np.full(len(users), np.nan)
 
 
 def activated_users(count: Counting, spans: Spans) -> np.ndarray:
@@ -189,7 +189,7 @@ def activated_users(count: Counting, spans: Spans) -> np.ndarray:
 
 def active_before(count: Counting) -> np.ndarray:
     """Whether each user of ``user_records`` may have been active before tracking began: it is never counted as new."""
-    frame, tracked = user_records(count), count.tracked_from
+    frame, tracked = user_records(count), count.tracked_from or 0
     old = count.signup[frame["k"]] < tracked
     early = frame["first_day"].to_numpy() < tracked + TRUNCATED_DAYS
     return old & np.where(
@@ -345,9 +345,9 @@ def retention(
     stop = epoch_day(end)
     origin = stop - 7 * weeks
     users, retained = np.zeros(weeks, dtype=np.int64), np.zeros((weeks, weeks), dtype=np.int64)
-    for some in chunks(clients):
+    for part in chunks(clients):
         _add(
-            counting(portfolio, some, end - dt.timedelta(days=7 * weeks), end),
+            counting(portfolio, part, end - dt.timedelta(days=7 * weeks), end),
             origin,
             stop,
             users,
@@ -393,9 +393,9 @@ def _add(count: Counting, origin: int, stop: int, users: np.ndarray, retained: n
     users += np.bincount(cohort[fresh], minlength=len(users))
     rows = days_of(count)
     user, day = rows["user"].to_numpy(), rows["day"].to_numpy()
-    kept = fresh[user] & (day < stop)
-    week = (day[kept] - first[user[kept]]) // 7
-    pairs = np.unique(np.stack([user[kept], week]), axis=1)
+    counted = fresh[user] & (day < stop)
+    week = (day[counted] - first[user[counted]]) // 7
+    pairs = np.unique(np.stack([user[counted], week]), axis=1)
     np.add.at(retained, (cohort[pairs[0]], pairs[1]), 1)
 
 

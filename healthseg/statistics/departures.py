@@ -49,29 +49,29 @@ def against_weekday(values: np.ndarray, of_usual: np.ndarray | float = 1.0) -> D
     """
     values = np.asarray(values, dtype=float)
     like = around(values, np.arange(len(values)))
-    place = np.flatnonzero(np.isfinite(like).sum(axis=1) >= LEAST_DAYS)
-    value = values[place]
-    if not len(place):
-        return Days(place, value, value, value)
-    usual = _medians(like[place])
+    position = np.flatnonzero(np.isfinite(like).sum(axis=1) >= LEAST_DAYS)
+    value = values[position]
+    if not len(position):
+        return Days(position, value, value, value)
+    usual = _medians(like[position])
     spread = max(1.4826 * float(np.median(np.abs(2 * (np.sqrt(value) - np.sqrt(usual))))), 1.0)
-    expected = usual * np.broadcast_to(np.asarray(of_usual, dtype=float), values.shape)[place]
-    return Days(place, value, expected, 2 * (np.sqrt(value) - np.sqrt(expected)) / spread)
+    expected = usual * np.broadcast_to(np.asarray(of_usual, dtype=float), values.shape)[position]
+    return Days(position, value, expected, 2 * (np.sqrt(value) - np.sqrt(expected)) / spread)
 
 
-def around(values: np.ndarray, places: np.ndarray) -> np.ndarray:
+def around(values: np.ndarray, positions: np.ndarray) -> np.ndarray:
     """The same weekday's values in the weeks around each place, NaN beyond the series' ends."""
     shifts = 7 * np.r_[np.arange(-WEEKS_AROUND, 0), np.arange(1, WEEKS_AROUND + 1)]
-    place = np.asarray(places)[:, None] + shifts[None, :]
-    inside = (place >= 0) & (place < len(values))
-    return np.where(inside, values[np.clip(place, 0, max(len(values) - 1, 0))], np.nan)
+    position = np.asarray(positions)[:, None] + shifts[None, :]
+    inside = (position >= 0) & (position < len(values))
+    return np.where(inside, values[np.clip(position, 0, max(len(values) - 1, 0))], np.nan)
 
 
 def _medians(rows: np.ndarray) -> np.ndarray:
     """The median of each row's values, NaN left out; each row has at least one."""
     ordered, many = np.sort(rows, axis=1), np.isfinite(rows).sum(axis=1)
-    place = np.arange(len(rows))
-    return (ordered[place, (many - 1) // 2] + ordered[place, many // 2]) / 2
+    row = np.arange(len(rows))
+    return (ordered[row, (many - 1) // 2] + ordered[row, many // 2]) / 2
 
 
 def beyond_earlier(values: np.ndarray, least: int = 144) -> np.ndarray:
@@ -93,9 +93,9 @@ def beyond_earlier(values: np.ndarray, least: int = 144) -> np.ndarray:
 
 def _running_extreme(values: np.ndarray) -> np.ndarray:
     """The third smallest of the values before each; infinite before there are three."""
-    lowest, found = [np.inf] * EXTREMES, np.empty(len(values))
-    for place, value in enumerate(values.tolist()):
-        found[place] = lowest[-1]
+    lowest, third = [np.inf] * EXTREMES, np.empty(len(values))
+    for position, value in enumerate(values.tolist()):
+        third[position] = lowest[-1]
         if value < lowest[-1]:
             lowest = sorted([*lowest[:-1], value])
-    return found
+    return third

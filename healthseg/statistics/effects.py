@@ -1,7 +1,7 @@
-"""What goes with an outcome, raw and adjusted, where customers come back at several landmarks?
+"""What goes with an outcome, raw and adjusted, where customers appear at several landmarks?
 
-A landmark row says what was so on a date; its outcome lies after it, so that staying long cannot have caused what was
-so. Rows of one customer hang together: all intervals are over customers.
+A landmark row describes a customer on a date; its outcome lies after it, so that a long tenure cannot have caused the
+description. Rows of one customer depend on each other: all intervals are over customers.
 """
 
 from __future__ import annotations
@@ -9,34 +9,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 import scipy
 
-from healthseg.statistics.rates import standard_errors
+from healthseg.statistics.rates import standard_errors, two_sided_p
 
 RESAMPLES = 400
 FOLDS = 5
-LEAST = 20  # customers with the outcome, and without it, under which nothing is said
-RIDGE = 1e-8  # of a standardised column: keeps a tier that a resample misses from dividing by zero
-PRIOR = 0.1  # precision of a normal prior on log odds, an sd of 3: hardly more than nothing
+LEAST = 20  # customers with the outcome, and without it, under which there is no estimate
+RIDGE = 1e-8  # of a standardised column: a tier that a resample misses does not divide by zero
+PRIOR = 0.1  # precision of a weak normal prior on log odds: a standard deviation of 3
 NEWTON_STEPS, STEP_TOLERANCE = 100, 1e-7
-ROW_RIDGE = 1e-8  # of each row: keeps columns that say the same from dividing by zero
+ROW_RIDGE = 1e-8  # of each row: collinear columns do not divide by zero
 ROWS_AT_ONCE = 20_000
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure with its interval and the p of its being 0."""
-
-    value: float
-    lower: float
-    upper: float
-    p: float
-
-
-@dataclass(frozen=True)
-class OddsRatio:
-    """A factor on the odds with its interval and the p of its being 1."""
+    """A figure with its interval and the p of no effect: 0 of a difference or correlation, 1 of an odds ratio."""
 
     value: float
     lower: float
@@ -53,71 +42,79 @@ def resamples(customers: int, seed: int, count: int = RESAMPLES) -> np.ndarray:
 
 def ranks(values: np.ndarray) -> np.ndarray:
     """Mid-ranks: a correlation of them is Spearman's."""
-    return pd.Series(values).rank().to_numpy()
+    return np.asarray(scipy.stats.rankdata(values, nan_policy="omit"))
 
 
 def partial_correlation(
     x: np.ndarray,
     y: np.ndarray,
-    given: np.ndarray,
+    covariates: np.ndarray,
     customer: np.ndarray,
     draws: np.ndarray,
     level: float = 0.95,
 ) -> Estimate | None:
-    """The correlation of what ``given`` leaves unexplained of x and of y, both by least squares.
+    """The correlation of what the covariates leave unexplained of x and of y, both by least squares.
 
-    ``given`` has a row each and any number of columns (none: Pearson's correlation, of two yes-or-no columns phi);
-    ``customer`` numbers the rows' customers as the columns of ``draws`` (``resamples``). The interval is of Student's t
+    ``covariates`` has any number of columns (none: Pearson's correlation, of two yes-or-no columns phi);
+    ``customer`` numbers the rows' customers as the columns of ``draws`` (``resamples``). The interval is Student's t
     around Fisher's z, with the standard error over resampled customers and as many degrees of freedom as the rarer side
-    of x and y has customers, less one. For p that error is at least 1/√(n − k − 3), Fisher's where nothing goes
-    together: resampling one leaver of ninety cannot tell how many there might have been. None where x or y does not
+    of x and y has customers, less one. For p that error is at least 1/√(n − k − 3), Fisher's without correlation:
+    resampling one churned customer of ninety does not show how many there might have been. None where x or y does not
     vary.
 
     >>> x = np.array([0, 0, 1, 1, 0, 1.0])
     >>> round(partial_correlation(x, x[::-1], np.empty((6, 0)), np.arange(6), resamples(6, seed=7)).value, 4)
     0.3333
     """
-    found = _inverses(x, y, given, customer, draws)
-    if found is None:
+    inverses = _inverses(x, y, covariates, customer, draws)
+    if inverses is None:
         return None
-    value, drawn = (-one[:, -2, -1] / np.sqrt(one[:, -2, -2] * one[:, -1, -1]) for one in found)
-    drawn = np.arctanh(np.clip(drawn, -0.999999, 0.999999))
-    z, free = (
-        float(np.arctanh(np.clip(value[0], -0.999999, 0.999999))),
-        max(len(x) - given.shape[1] - 3, 1),
+    all_rows, resampled = (
+        np.arctanh(
+            np.clip(
+                -inverse[:, -2, -1] / np.sqrt(inverse[:, -2, -2] * inverse[:, -1, -1]),
+                -0.999999,
+                0.999999,
+            )
+        )
+        for inverse in inverses
     )
-    made = _estimate(z, drawn, x, y, customer, level, least_error=1 / np.sqrt(free))
-    return made and Estimate(*np.tanh([made.value, made.lower, made.upper]).tolist(), made.p)
+    least_error = 1 / np.sqrt(max(len(x) - covariates.shape[1] - 3, 1))
+    z = _estimate(float(all_rows[0]), resampled, x, y, customer, level, least_error)
+    if z is None:
+        return None
+    value, lower, upper = (float(np.tanh(figure)) for figure in (z.value, z.lower, z.upper))
+    return Estimate(value, lower, upper, z.p)
 
 
 def adjusted_difference(
     x: np.ndarray,
     y: np.ndarray,
-    given: np.ndarray,
+    covariates: np.ndarray,
     customer: np.ndarray,
     draws: np.ndarray,
     level: float = 0.95,
 ) -> Estimate | None:
-    """By how much does y differ where x is 1 and not 0, ``given`` being equal? By least squares, resampled by
+    """By how much does y differ where x is 1 and not 0, the covariates being equal? By least squares, resampled by
     customer.
     """
-    found = _inverses(x, y, given, customer, draws)
-    if found is None:
+    inverses = _inverses(x, y, covariates, customer, draws)
+    if inverses is None:
         return None
-    value, drawn = (-one[:, -2, -1] / one[:, -1, -1] * np.std(y) / np.std(x) for one in found)
-    return _estimate(float(value[0]), drawn, x, y, customer, level)
+    scale = np.std(y) / np.std(x)
+    all_rows, resampled = (-inverse[:, -2, -1] / inverse[:, -1, -1] * scale for inverse in inverses)
+    return _estimate(float(all_rows[0]), resampled, x, y, customer, level)
 
 
 def _inverses(
-    x: np.ndarray, y: np.ndarray, given: np.ndarray, customer: np.ndarray, draws: np.ndarray
+    x: np.ndarray, y: np.ndarray, covariates: np.ndarray, customer: np.ndarray, draws: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray] | None:
-    """The inverse of the matrix of products of the standardised columns (given, x, y): of all rows, of each resample."""
+    """The inverse of the matrix of products of the standardised columns (covariates, x, y): of all rows, of each resample."""
     if len(x) < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
         return None
-    columns = np.column_stack([given, x, y]).astype(float)
-    columns = (columns - columns.mean(axis=0)) / np.where(
-        columns.std(axis=0) > 0, columns.std(axis=0), 1
-    )
+    columns = np.column_stack([covariates, x, y]).astype(float)
+    spread = columns.std(axis=0)
+    columns = (columns - columns.mean(axis=0)) / np.where(spread > 0, spread, 1)
     columns = np.column_stack([np.ones(len(x)), columns])
     products, size = _products(columns, customer, draws.shape[1]), columns.shape[1]
     return (
@@ -138,11 +135,11 @@ def _inverse(products: np.ndarray, size: int) -> np.ndarray:
 def _products(columns: np.ndarray, customer: np.ndarray, customers: int) -> np.ndarray:
     """Each customer's sums of products of columns, as upper triangles."""
     order = np.argsort(customer, kind="stable")
-    rows, who = columns[order], customer[order]
-    first = np.flatnonzero(np.r_[True, who[1:] != who[:-1]])
+    rows, owner = columns[order], customer[order]
+    first = np.flatnonzero(np.r_[True, owner[1:] != owner[:-1]])
     left, right = np.triu_indices(columns.shape[1])
     out = np.zeros((customers, len(left)))
-    out[who[first]] = np.add.reduceat(rows[:, left] * rows[:, right], first, axis=0)
+    out[owner[first]] = np.add.reduceat(rows[:, left] * rows[:, right], first, axis=0)
     return out
 
 
@@ -173,15 +170,15 @@ def _rarer(values: np.ndarray, customer: np.ndarray) -> int:
 
 
 def odds_ratio(
-    x: np.ndarray, y: np.ndarray, given: np.ndarray, customer: np.ndarray, level: float = 0.95
-) -> OddsRatio | None:
-    """By what factor do the odds of y change with x, ``given`` being equal?
+    x: np.ndarray, y: np.ndarray, covariates: np.ndarray, customer: np.ndarray, level: float = 0.95
+) -> Estimate | None:
+    """By what factor do the odds of y change with x, the covariates being equal?
 
     Logistic regression by Newton's steps under a weak normal prior, which settles where a side has no event. The
     standard error is the larger of the sandwich's over customers (Liang & Zeger 1986) and the information's: of a side
     without events the sandwich knows no spread. None where x or y does not vary.
     """
-    columns = np.column_stack([np.ones(len(x)), given, x]).astype(float)
+    columns = np.column_stack([np.ones(len(x)), covariates, x]).astype(float)
     spread = columns.std(axis=0)
     columns = columns[:, np.r_[True, spread[1:] > 0]]
     if spread[-1] == 0 or np.ptp(y) == 0:
@@ -189,10 +186,11 @@ def odds_ratio(
     beta = log_odds(columns, y)
     if beta is None:
         return None
-    plain, over_customers = covariances(columns, y, beta, weak_prior(columns), customer)
-    error = float(np.sqrt(max(over_customers[-1, -1], plain[-1, -1])))
-    reach, p = standard_errors(level) * error, float(2 * scipy.special.ndtr(-abs(beta[-1]) / error))
-    return OddsRatio(*np.exp([beta[-1], beta[-1] - reach, beta[-1] + reach]).tolist(), p)
+    information_based, sandwich = covariances(columns, y, beta, weak_prior(columns), customer)
+    error = float(np.sqrt(max(sandwich[-1, -1], information_based[-1, -1])))
+    reach = standard_errors(level) * error
+    value, lower, upper = (float(np.exp(beta[-1] + shift)) for shift in (0.0, -reach, reach))
+    return Estimate(value, lower, upper, two_sided_p(beta[-1] / error))
 
 
 def log_odds(columns: np.ndarray, y: np.ndarray) -> np.ndarray | None:
@@ -240,26 +238,26 @@ class Likelihood:
 
 
 def likelihood(columns: np.ndarray, y: np.ndarray, customer: np.ndarray) -> Likelihood | None:
-    """Fits the chance of ``y`` (0 or 1) given ``columns``; ``customer`` numbers the rows' customers.
+    """Fits the chance of ``y`` (0 or 1) by ``columns``; ``customer`` numbers the rows' customers.
 
-    Logistic regression under a weak prior. Each fifth of the customers is foretold by the fit to the others; the
-    regression of what happened on those log odds is the calibration (Cox 1958). The mean squared error (Brier 1950) of
-    each fifth, fitted and calibrated on the others, stands beside that of the others' plain share. Standard errors are
-    over customers (Liang & Zeger 1986). None where a part of the customers knows one outcome only.
+    Logistic regression under a weak prior. Each fifth of the customers is predicted by the fit to the others; the
+    regression of the outcomes on those log odds is the calibration (Cox 1958). The mean squared error (Brier 1950) of
+    each fifth, fitted and calibrated on the others, is compared with that of the others' plain share. Standard errors
+    are over customers (Liang & Zeger 1986). None where a part of the customers has one outcome only.
     """
     groups = customer % FOLDS
     beta = _fit(columns, y)
-    foretold, shares = np.full(len(y), np.nan), np.full(len(y), np.nan)
-    for one in range(FOLDS):
-        inside, others = groups == one, groups != one
-        part = _fit(columns[others], y[others])
-        if part is None or beta is None:
+    predicted, shares = np.full(len(y), np.nan), np.full(len(y), np.nan)
+    for fold in range(FOLDS):
+        inside, others = groups == fold, groups != fold
+        fitted = _fit(columns[others], y[others])
+        if fitted is None:
             return None
-        foretold[inside], shares[inside] = _with_one(columns[inside]) @ part, y[others].mean()
-    calibration = _fit(foretold[:, None], y)
-    if calibration is None:
+        predicted[inside], shares[inside] = _with_one(columns[inside]) @ fitted, y[others].mean()
+    calibration = _fit(predicted[:, None], y)
+    if calibration is None or beta is None:
         return None
-    chance = _calibrated(foretold, y, groups)
+    chance = _calibrated(predicted, y, groups)
     full = _with_one(columns)
     covariance = covariances(full, y, beta, weak_prior(full), customer)[1]
     return Likelihood(
@@ -274,15 +272,14 @@ def likelihood(columns: np.ndarray, y: np.ndarray, customer: np.ndarray) -> Like
     )
 
 
-def _calibrated(foretold: np.ndarray, y: np.ndarray, groups: np.ndarray) -> np.ndarray:
+def _calibrated(predicted: np.ndarray, y: np.ndarray, groups: np.ndarray) -> np.ndarray:
     """The chances of each fifth, calibrated on the others."""
     chance = np.empty(len(y))
-    for one in range(FOLDS):
-        inside = groups == one
-        by = _fit(foretold[~inside][:, None], y[~inside])
-        chance[inside] = scipy.special.expit(
-            foretold[inside] if by is None else by[0] + by[1] * foretold[inside]
-        )
+    for fold in range(FOLDS):
+        inside = groups == fold
+        fitted = _fit(predicted[~inside][:, None], y[~inside])
+        intercept, slope = (0.0, 1.0) if fitted is None else fitted
+        chance[inside] = scipy.special.expit(intercept + slope * predicted[inside])
     return chance
 
 
@@ -334,18 +331,18 @@ def fit_logistic(
     start: np.ndarray | None = None,
     offset: float = 0.0,
 ) -> np.ndarray | None:
-    """β at the top of the posterior; None where that is not found in 100 steps.
+    """β at the maximum of the posterior; None where 100 steps do not reach it.
 
     ``design`` is rows × columns, ``outcome`` 0 or 1, ``precision`` and ``mean`` the prior's by column (0: none).
-    A step is halved until it climbs: a full one may leap over the top.
+    A step is halved until it climbs: a full one may leap over the maximum.
 
     >>> design, outcome = np.ones((4, 1)), np.array([0, 0, 0, 1.0])
     >>> float(np.exp(fit_logistic(design, outcome, np.zeros(1), np.zeros(1))[0]).round(6))
     0.333333
     """
 
-    def height(there: Quadratic) -> float:
-        return there.value - (precision * (there.at - mean) ** 2).sum() / 2
+    def height(point: Quadratic) -> float:
+        return point.value - (precision * (point.at - mean) ** 2).sum() / 2
 
     around = expand(design, outcome, mean if start is None else start, offset)
     for _ in range(NEWTON_STEPS):
@@ -375,7 +372,7 @@ def covariances(
 ) -> tuple[np.ndarray, np.ndarray]:
     """β's covariance as the information has it, and the sandwich over customers (Liang & Zeger 1986).
 
-    ``customer`` numbers the rows' customers, whose rows hang together.
+    ``customer`` numbers the rows' customers, whose rows depend on each other.
     """
     bread = np.linalg.inv(
         information(expand(design, outcome, beta).curvature, precision, len(design))

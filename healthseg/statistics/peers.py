@@ -7,7 +7,11 @@ import pandas as pd
 
 from healthseg.statistics.rates import wilson
 
-GROUPS = (("industry×tier", ["industry", "tier"]), ("tier", ["tier"]), ("portfolio", []))
+GROUPS: tuple[tuple[str, list[str]], ...] = (
+    ("industry×tier", ["industry", "tier"]),
+    ("tier", ["tier"]),
+    ("portfolio", []),
+)
 QUARTILES = (25, 50, 75)
 
 
@@ -81,9 +85,9 @@ def _among_others(values: np.ndarray) -> np.ndarray:
     equal = np.searchsorted(ordered, values, side="right") - below - 1
     columns = [np.full(len(values), others), below + equal / 2]
     for quartile in QUARTILES:
-        place = order_statistic(others, quartile / 100)
+        position = order_statistic(others, quartile / 100)
         columns.append(
-            np.where(below <= place, ordered[place + 1], ordered[place])
+            np.where(below <= position, ordered[position + 1], ordered[position])
         )  # the value itself left out
     return np.stack(columns, axis=1)
 

@@ -192,8 +192,8 @@ class Shift:
     others: int
 
 
-def hodges_lehmann(one: np.ndarray, other: np.ndarray, level: float = 0.9) -> Shift:
-    """By how much is a value of ``one`` larger than one of ``other``, in the median pair?
+def hodges_lehmann(first: np.ndarray, second: np.ndarray, level: float = 0.9) -> Shift:
+    """By how much is a value of ``first`` larger than one of ``second``, in the median pair?
 
     The interval holds the order statistics of the differences that the Mann–Whitney statistic's normal approximation
     gives (Hollander, Wolfe & Chicken 2014, §4.3). Raises ValueError for an empty group.
@@ -201,12 +201,12 @@ def hodges_lehmann(one: np.ndarray, other: np.ndarray, level: float = 0.9) -> Sh
     >>> hodges_lehmann(np.arange(10.0) + 3, np.arange(10.0)).median
     3.0
     """
-    if not len(one) or not len(other):
+    if not len(first) or not len(second):
         raise ValueError("both groups need a value")
     differences = np.sort(
-        (np.asarray(one, dtype=float)[:, None] - np.asarray(other, dtype=float)).ravel()
+        (np.asarray(first, dtype=float)[:, None] - np.asarray(second, dtype=float)).ravel()
     )
-    m, n = len(one), len(other)
+    m, n = len(first), len(second)
     reach = standard_errors(level) * np.sqrt(m * n * (m + n + 1) / 12)
     low = int(np.clip(np.floor(m * n / 2 - reach), 0, m * n - 1))
     return Shift(
@@ -220,7 +220,7 @@ def hodges_lehmann(one: np.ndarray, other: np.ndarray, level: float = 0.9) -> Sh
 
 @dataclass(frozen=True)
 class Dominance:
-    """Cliff's delta (1993): P(one > other) − P(one < other), with its interval and the Mann–Whitney p."""
+    """Cliff's delta (1993): P(first > second) − P(first < second), with its interval and the Mann–Whitney p."""
 
     delta: float
     lower: float
@@ -229,12 +229,12 @@ class Dominance:
 
     @property
     def wins(self) -> float:
-        """The probability that a value of one exceeds one of the other, ties half."""
+        """The probability that a value of the first exceeds one of the second, ties half."""
         return (1 + self.delta) / 2
 
 
-def dominance(one: np.ndarray, other: np.ndarray, level: float = 0.95) -> Dominance:
-    """How often does a value of ``one`` exceed one of ``other``?
+def dominance(first: np.ndarray, second: np.ndarray, level: float = 0.95) -> Dominance:
+    """How often does a value of ``first`` exceed one of ``second``?
 
     The interval is Cliff's asymmetric one, of the consistent variance estimate (Feng & Cliff 2004); p is that of the
     Mann–Whitney test with the variance corrected for ties.
@@ -242,15 +242,13 @@ def dominance(one: np.ndarray, other: np.ndarray, level: float = 0.95) -> Domina
     >>> round(dominance(np.array([3.0, 4, 5]), np.array([1.0, 2, 3])).delta, 3)
     0.889
     """
-    m, n = len(one), len(other)
-    pooled = scipy.stats.rankdata(np.r_[one, other])
-    above = (
-        pooled[:m] - scipy.stats.rankdata(one)
-    ) * 2 - n  # wins less losses of each value of one
-    below = (pooled[m:] - scipy.stats.rankdata(other)) * 2 - m
+    m, n = len(first), len(second)
+    pooled = scipy.stats.rankdata(np.r_[first, second])
+    above = (pooled[:m] - scipy.stats.rankdata(first)) * 2 - n  # wins less losses of each value
+    below = (pooled[m:] - scipy.stats.rankdata(second)) * 2 - m
     delta = float(above.sum()) / (m * n)
     return Dominance(
-        delta, *_around(delta, above / n, -below / m, level), _mann_whitney_p(one, other)
+        delta, *_around(delta, above / n, -below / m, level), _mann_whitney_p(first, second)
     )
 
 

@@ -7,7 +7,7 @@ observed (left truncation).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -114,8 +114,8 @@ def median_times(time: np.ndarray, event: np.ndarray, weights: np.ndarray) -> np
 
 def survival_at(curve: pd.DataFrame, times: Sequence[float]) -> np.ndarray:
     """The curve's value at given times: 1 before its first step."""
-    place = np.searchsorted(curve["time"].to_numpy(), np.asarray(times, dtype=float), side="right")
-    return np.concatenate([[1.0], curve["survival"].to_numpy()])[place]
+    step = np.searchsorted(curve["time"].to_numpy(), np.asarray(times, dtype=float), side="right")
+    return np.concatenate([[1.0], curve["survival"].to_numpy()])[step]
 
 
 def aalen_johansen(
@@ -199,8 +199,8 @@ def log_rank(
     when a spell came under observation (0 by default; at risk on (entry, time]). None where fewer than two groups, or
     nothing that tells them apart.
 
-    >>> found = log_rank([1, 2, 3, 4], [True] * 4, ["a", "a", "b", "b"], entry=[0] * 4)
-    >>> round(found.statistic, 3), found.freedom, found.groups["expected"].round(3).tolist()
+    >>> tested = log_rank([1, 2, 3, 4], [True] * 4, ["a", "a", "b", "b"], entry=[0] * 4)
+    >>> round(tested.statistic, 3), tested.freedom, tested.groups["expected"].round(3).tolist()
     (2.882, 1, [0.833, 3.167])
     """
     names, codes = np.unique(np.asarray(group, dtype=object).astype(str), return_inverse=True)
@@ -215,8 +215,8 @@ def log_rank(
         return None
     observed, expected = np.zeros(len(names)), np.zeros(len(names))
     covariance = np.zeros((len(names), len(names)))
-    for one in range(strata.max() + 1):
-        chosen = strata == one
+    for stratum_number in range(strata.max() + 1):
+        chosen = strata == stratum_number
         parts = _stratum(starts[chosen], ends[chosen], happened[chosen], codes[chosen], len(names))
         observed, expected, covariance = (
             observed + parts[0],
@@ -232,11 +232,11 @@ def _stratum(
     """Observed and expected ends of each group, and the covariance of their difference."""
     at = np.unique(time[event])
     risk, ended = np.zeros((groups, len(at))), np.zeros((groups, len(at)))
-    for one in range(groups):
-        own = code == one
-        risk[one] = _before(entry[own], at) - _before(time[own], at)
+    for group in range(groups):
+        own = code == group
+        risk[group] = _before(entry[own], at) - _before(time[own], at)
         ends = np.sort(time[own & event])
-        ended[one] = np.searchsorted(ends, at, side="right") - np.searchsorted(
+        ended[group] = np.searchsorted(ends, at, side="right") - np.searchsorted(
             ends, at, side="left"
         )
     n, d = risk.sum(axis=0), ended.sum(axis=0)
@@ -268,9 +268,9 @@ def _tested(
 
 @dataclass(frozen=True)
 class TimeFactor:
-    """By what factor what remains is longer once it happened, with its interval and the p of its being 1.
+    """The factor on the remaining time once something happened, with its interval and the p of no effect (1).
 
-    A bound is None where even the largest factor that was looked at (e³) is not ruled out.
+    A bound is None where even the largest factor that was tried (e³) is not ruled out.
     """
 
     factor: float
@@ -289,7 +289,7 @@ def time_factor(
     cluster: np.ndarray,
     level: float = 0.95,
 ) -> TimeFactor | None:
-    """By what factor does a thing that happens during a spell lengthen what remains of it?
+    """By what factor does something that happens during a spell lengthen its remaining time?
 
     ``onset`` is the time at which it happened in each spell, NaN where it did not. A factor f maps what followed the
     onset to what it would have been without: onset + (time − onset)/f. At the true f the mapped spells, unexposed
@@ -303,15 +303,15 @@ def time_factor(
         return None
     edge = standard_errors(level)
     strata = [
-        tuple(column[stratum == one] for column in (time, event, onset, cluster))
-        for one in np.unique(stratum)
+        tuple(column[stratum == name] for column in (time, event, onset, cluster))
+        for name in np.unique(stratum)
     ]
     clusters = int(cluster.max()) + 1
 
     def z(log_factor: float) -> float:
         return _exposure_z(strata, clusters, log_factor)
 
-    values = np.array([z(one) for one in LOG_FACTORS])
+    values = np.array([z(log_factor) for log_factor in LOG_FACTORS])
     root = _crossing(z, values, 0.0)
     if root is None:
         return None
@@ -326,18 +326,18 @@ def time_factor(
     )
 
 
-def _crossing(z: object, values: np.ndarray, height: float) -> float | None:
+def _crossing(z: Callable[[float], float], values: np.ndarray, height: float) -> float | None:
     """The log factor nearest the middle of the scale at which z rises through a height: z rises with the factor."""
     above = values > height
-    places = np.flatnonzero(~above[:-1] & above[1:])
-    if not len(places):
+    rises = np.flatnonzero(~above[:-1] & above[1:])
+    if not len(rises):
         return None
-    place = places[np.argmin(np.abs(LOG_FACTORS[places]))]
+    index = rises[np.argmin(np.abs(LOG_FACTORS[rises]))]
     return float(
         scipy.optimize.bisect(
-            lambda one: z(one) - height,
-            LOG_FACTORS[place],
-            LOG_FACTORS[place + 1],
+            lambda log_factor: z(log_factor) - height,
+            LOG_FACTORS[index],
+            LOG_FACTORS[index + 1],
             xtol=LOG_FACTOR_TOLERANCE,
         )
     )
