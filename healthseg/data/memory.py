@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -19,8 +20,8 @@ def remember(portfolio: Any, key: Hashable, build: Callable[[], T]) -> T:
 
 def stored(portfolio: Any, name: str, day: dt.date | None, build: Callable[[], T]) -> T:
     """Deprecated: ``portfolio.cache.get(name, inputs, build)``."""
-    inputs = [day, portfolio.content(day), portfolio.settings.fingerprint]
-    return portfolio.cache.get(name.replace("-", "_"), inputs, build)
+    inputs = [name, day, portfolio.content(day), portfolio.settings.fingerprint]
+    return portfolio.cache.get(re.sub("[^a-z0-9_]", "_", name), inputs, build)
 
 
 def stored_frame(
@@ -33,5 +34,3 @@ def stored_frame(
 def forget(portfolio: Any) -> None:
     """Deprecated: ``portfolio.reload_ledger()``."""
     portfolio.reload_ledger()
-    for name in ("_panels", "_panel_rows", "_stays"):
-        portfolio.__dict__.pop(name, None)
