@@ -319,6 +319,10 @@ TEXTUAL: dict[str, Callable[[Any], str]] = {
     "sentence": lambda text: sentence(prose(text)),
     "lower": lambda text: plain(text)[:1].lower() + plain(text)[1:],
     "list": _listed,
+    "steps": lambda texts: "; ".join(map(prose, texts or ())),
+    "all_words": lambda names: ", ".join(map(words, names or ())),
+    "path_words": lambda names: " → ".join(map(words, names or ())),
+    "sum_words": lambda names: " + ".join(map(words, names or ())),
     "numbers": lambda values: ", ".join(map(number, values or ())),
     "limits": limits,
 }
@@ -347,9 +351,14 @@ def written(value: Any, form: str = "", sibling: Callable[[str], Any] = lambda n
 
     >>> written(0.0241, "signed_percent.1"), written(2, "number day"), written(1, "number person|people")
     ('+2.4\\xa0%', '2\\xa0days', '1\\xa0person')
+    >>> written(None, "number?not reached")
+    'not reached'
     >>> written(1200, "money", {"currency": "EUR"}.get), written([1, 2], "count customer")
     ('EUR\\xa01,200', '2\\xa0customers')
     """
+    form, optional, otherwise = form.partition("?")
+    if optional and otherwise and is_missing(value):
+        return otherwise
     match = _FORM.fullmatch(form)
     if match is None:
         raise ValueError(f"{form!r} is not a format")

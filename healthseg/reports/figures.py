@@ -228,17 +228,16 @@ def filled(text: Text, scope: Scope, chooser: Any = None) -> Filled:
 
 
 def figure(scope: Scope, path: str, form: str = "") -> Piece:
-    """One figure in its format; one that ends in ``?`` may be unknown."""
+    """One figure in its format; with ``?`` it may be unknown (``number?not reached`` says what is shown then)."""
     target = scope.find(path)
     value = None if target is None else target.value
     if path.rpartition(".")[2] in privacy.USER_KEYS:
         value = privacy.shown(value)
-    name = form.rstrip("?")
     sibling = (target.outer if target and target.outer else scope).sibling
     address = target.path if target else f"{scope.path}.{path}"
     empty = not isinstance(value, list | dict) and formats.is_missing(value)
-    shown = formats.written(value, name, sibling)
-    return Piece(shown, address, name, missing=empty and not form.endswith("?"))
+    shown = formats.written(value, form, sibling)
+    return Piece(shown, address, form, missing=empty and "?" not in form)
 
 
 def sentences(texts: tuple[Text, ...], scope: Scope, chooser: Any = None) -> Filled:

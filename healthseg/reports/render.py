@@ -240,6 +240,7 @@ def _rows(given: Any, scope: Scope) -> list[Scope]:
     where, sort = given.where, getattr(given, "sort", None)
     rows = [row for row in rows if where is None or where(row.value)]
     rows = sorted(rows, key=lambda row: sort(row.value)) if sort else rows
+    rows = rows[::-1] if getattr(given, "newest_first", False) else rows
     return rows[: getattr(given, "limit", None)]
 
 
@@ -353,10 +354,11 @@ class _CellWriter:
         self.path, self.form = "", ""
         if isinstance(self.template, str):
             path, _, form = self.template.strip("{}").partition(":")
-            self.path, self.form = path, form.rstrip("?")
+            self.path, self.form = path, form.partition("?")[0]
             if "{" in self.template[1:]:
                 first = self.template.partition("{")[2].partition("}")[0]
-                self.path, _, self.form = first.partition(":")
+                self.path, _, form = first.partition(":")
+                self.form = form.partition("?")[0]
         self.numeric = formats.is_numeric(self.form)
 
 
@@ -395,7 +397,7 @@ def drawn(result: Any) -> dict[str, theme.Picture]:
 def _missing(missing: spec.Missing, scope: Scope, result: Any) -> str:
     if missing.path and _known(scope, missing.path):
         return ""
-    path = missing.path if missing.path.startswith("$") else f"$.{missing.path}"
+    path = missing.why or f"$.{missing.path}"
     known = scope.find("not_measured")
     if known is not None and path in known.value:
         why = figure(known, f'["{path}"]', "sentence")

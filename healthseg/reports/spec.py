@@ -39,6 +39,7 @@ class Table:
     where: Callable[[Row], bool] | None = None
     sort: Callable[[Row], Any] | None = None
     limit: int | None = None
+    newest_first: bool = False
     empty: str = ""
 
 
@@ -63,6 +64,8 @@ class Missing:
     path: str = ""
     # The reason where the response has none for the path.
     reason: Text = ""
+    # The key of the response's reasons, where it isn't the path's.
+    why: str = ""
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,14 @@ import pandas as pd
 import pytest
 
 from healthseg.charts import theme
-from healthseg.reports.pages import milestones as customer_page
-from healthseg.reports.pages import milestones_portfolio as portfolio_page
+from healthseg.reports.pages import page_spec
+from healthseg.reports.render import ReportPage
 from healthseg.testing import tiny_portfolio
 from healthseg.tools import portfolio_milestones, track_adoption_milestones
+from tests.reports import figure_check
 
 EVIL = "<script>alert(1)</script>"
-SECTIONS = ("opening", "how_far", "blocks", "act", "when", "value", "method")
+TOOL = "track_adoption_milestones"
 
 
 def made(**tables):
@@ -60,16 +61,19 @@ def portfolio():
 
 def test_a_customers_page_shows_all_its_sections_and_no_markup_of_a_name(portfolio):
     response = track_adoption_milestones(portfolio, "a")
-    pieces = [getattr(customer_page, name)(response) for name in SECTIONS]
-    page = "".join(piece.markup for piece in [*pieces, customer_page.footer(response, portfolio)])
+    shown = ReportPage(page_spec(TOOL), response, portfolio)
+    page = figure_check.markup_of(shown) + shown.footer().markup
+    assert figure_check.faults(shown) == []
     assert EVIL not in page and "&lt;script&gt;" in page and page.count("<figure") >= 2
-    assert "overdue by" in page and "1 blocked" in page and pieces[0].facts["verdict"]
+    assert "overdue by" in page and shown.opening().facts["verdict"]
+    assert "1 blocked" in shown.section("late").lead.text
 
 
 def test_the_portfolios_page_shows_all_its_sections(portfolio):
     response = portfolio_milestones(portfolio)
-    names = [name for name in portfolio_page.__all__ if name not in ("footer", "open_portfolio")]
-    page = "".join(getattr(portfolio_page, name)(response).markup for name in names)
+    shown = ReportPage(page_spec(TOOL, portfolio=True), response, portfolio)
+    page = figure_check.markup_of(shown)
+    assert figure_check.faults(shown) == []
     assert EVIL not in page and "Most are overdue at" in page and page.count("<figure") >= 2
 
 
@@ -85,10 +89,10 @@ def test_charts_are_drawn_at_both_widths_or_say_why_not(portfolio):
 def test_a_portfolio_without_milestones_has_pages_that_say_so():
     plain = made()
     response, whole = track_adoption_milestones(plain, "a"), portfolio_milestones(plain)
-    page = "".join(getattr(customer_page, name)(response).markup for name in SECTIONS)
+    page = figure_check.markup_of(ReportPage(page_spec(TOOL), response, plain))
     assert (
         page.count("the portfolio has no milestones table") >= 1
         or page.count("The portfolio has no milestones table") >= 1
     )
-    names = [name for name in portfolio_page.__all__ if name not in ("footer", "open_portfolio")]
-    assert "not measured" in "".join(getattr(portfolio_page, name)(whole).markup for name in names)
+    shown = ReportPage(page_spec(TOOL, portfolio=True), whole, plain)
+    assert "not measured" in figure_check.markup_of(shown)

@@ -18,6 +18,7 @@ MODULES = {
     "track_usage_engagement": "usage",
     "segment_customers": "segments",
     "segment_by_value_tier": "tiers",
+    "track_adoption_milestones": "milestones",
 }
 
 

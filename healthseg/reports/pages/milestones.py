@@ -1,389 +1,688 @@
-"""The page of one customer's milestones: a function for each question that its reader has."""
+"""The pages of adoption milestones: one customer's, and the whole portfolio's."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
 from healthseg.charts import formats
-from healthseg.reports.html import page
-from healthseg.reports.html.page import (
+from healthseg.reports.pages.common import CUSTOMER_ABOUT, portfolio_about
+from healthseg.reports.spec import (
+    Block,
     Card,
+    Chart,
     Column,
-    Html,
-    figure,
-    footer,
-    isolated,
-    joined,
-    lines,
-    missing,
-    paragraph,
-    prose,
-    safe,
-    table,
+    Missing,
+    Page,
+    Points,
+    Row,
+    Section,
+    Table,
 )
-from healthseg.reports.portfolios import open_portfolio
 
-__all__ = [
-    "act",
-    "blocks",
-    "footer",
-    "how_far",
-    "method",
-    "open_portfolio",
-    "opening",
-    "value",
-    "when",
-]
+if TYPE_CHECKING:
+    from healthseg.tools.milestones.result import AdoptionMilestones, PortfolioMilestones
+
+OPEN = ("in_progress", "overdue", "not_started")
+BLOCKED_LONGER = "× {factor:number.1} ({lower:number.1} to {upper:number.1?more})"
 
 
-def opening(response: Any) -> Html:
-    """Who, as of when, the verdict in a line, and five figures."""
-    began = f"Began on {formats.day(response.began_on)}" if response.began_on else ""
-    about = [page.customer_line(response), began]
-    return page.opening(
-        response, "Adoption milestones", response.customer_name, about, _cards(response)
+def log_ranks(paths: dict[str, str]) -> str:
+    """The log-rank tests between quarters, all that were made, by mark and path."""
+    tests = "; ".join(
+        f"{formats.words(mark)} p = {{{path}:number.3}}" for mark, path in paths.items()
     )
+    return f"{tests} (log-rank)" if paths else ""
 
 
-def _cards(response: Any) -> list[Card]:
-    done, likely = response.overall_progress, response.success_probability
-    if done.total_milestones is None:
-        return []
-    worst = max(
-        (one.days_overdue for one in response.milestone_details if one.days_overdue is not None),
-        default=None,
+# -- one customer ---------------------------------------------------------------------------------
+
+
+def _customer_cards(customer: AdoptionMilestones) -> tuple[Card, ...]:
+    progress = customer.overall_progress
+    if progress.total_milestones is None:
+        return ()
+    skipped = (
+        ", {overall_progress.skipped_milestones:number} skipped"
+        if progress.skipped_milestones
+        else ""
     )
-    skipped = f", {done.skipped_milestones} skipped" if done.skipped_milestones else ""
-    found = [
+    late = any(one.days_overdue is not None for one in customer.milestone_details or [])
+    oldest = "; the oldest by {milestone_details[*].days_overdue:max day}" if late else ""
+    blockers = [
+        f"{{blockers[{place}].blocker:words}}" for place in range(len(customer.blockers or []))
+    ]
+    cards = [
         Card(
             "Completed",
-            formats.percent(done.completion_rate),
-            f"{done.completed_milestones} of {done.total_milestones}{skipped}",
+            "{overall_progress.completion_rate:percent}",
+            "{overall_progress.completed_milestones:number} of "
+            f"{{overall_progress.total_milestones:number}}{skipped}",
         ),
         Card(
             "Overdue",
-            formats.number(done.overdue_milestones),
-            f"{formats.number(done.overdue_required)} of them "
-            f"required{'' if worst is None else f'; the oldest by {formats.number(worst)} days'}",
+            "{overall_progress.overdue_milestones:number}",
+            f"{{overall_progress.overdue_required:number}} of them required{oldest}",
         ),
-        Card(
-            "Blocked",
-            formats.number(len(response.blockers)),
-            "; ".join(dict.fromkeys(formats.words(one.blocker) for one in response.blockers[:2]))
-            or "no blocker stands",
-        ),
+        Card("Blocked", "{blockers:count}", "; ".join(blockers[:2]) or "no blocker"),
     ]
-    detail = {one.mark: one for one in response.time_to_value.detail}
-    if "first_value" in detail:
-        found.append(_value_card(detail["first_value"]))
-    return [*found, _likely_card(likely)]
+    marks = [one.mark for one in customer.time_to_value.detail]
+    if "first_value" in marks:
+        cards.append(_value_card(customer, marks.index("first_value")))
+    return (*cards, _likely_card(customer))
 
 
-def _value_card(one: Any) -> Card:
-    days = (
-        "not yet"
-        if one.reached_on is None
-        else "–"
-        if one.days is None
-        else f"{formats.number(one.days, 1)} days"
+def _value_card(customer: AdoptionMilestones, place: int) -> Card:
+    path = f"time_to_value.detail[{place}]"
+    reached = customer.time_to_value.detail[place].reached_on is not None
+    days = f"{{{path}.days:number.1 day}}" if reached else "not yet"
+    return Card(
+        "First value",
+        days,
+        f"target {{{path}.target_days:number}}",
+        f"{{{path}.word:words}}",
     )
-    target = "" if one.target_days is None else f"target {formats.number(one.target_days)}"
-    return Card("First value", days, target, formats.words(one.word or ""))
 
 
-def _likely_card(likely: Any) -> Card:
-    if likely.basis == "observed":
-        reached = likely.overall_success_likelihood == 1
-        return Card(
-            "Required ones in time",
-            "Yes" if reached else "No",
-            f"all of them by {formats.day(likely.by_date)}",
-        )
-    if likely.overall_success_likelihood is None:
-        return Card("Likely to succeed", formats.DASH, "not measured")
-    between = f"{formats.percent(likely.lower)} to {formats.percent(likely.upper)}"
+def _likely_card(customer: AdoptionMilestones) -> Card:
+    success = customer.success_probability
+    if success.basis == "observed":
+        reached = success.overall_success_likelihood == 1
+        name, note = "Required ones in time", "all of them by {success_probability.by_date:day}"
+        return Card(name, "Yes" if reached else "No", note)
+    if success.overall_success_likelihood is None:
+        return Card("Likely to succeed", "", "not measured")
     return Card(
         "Likely to succeed",
-        formats.percent(likely.overall_success_likelihood),
-        f"{between}; all required ones by {formats.day(likely.by_date)}",
+        "{success_probability.overall_success_likelihood:percent}",
+        "{success_probability.lower:percent} to {success_probability.upper:percent}; all required "
+        "ones by {success_probability.by_date:day}",
     )
 
 
-def how_far(response: Any) -> Html:
-    """How far is it?"""
-    if response.milestone_details is None:
-        return Html(missing("The milestones", response.not_measured.get("$.milestone_details", "")))
-    said = [
-        f"{formats.words(name)}: {one.completed} of {one.total}"
-        + (f" after {formats.number(one.avg_days_to_complete)} days on average" if one.n else "")
-        for name, one in response.category_progress.items()
-    ]
-    lead = joined("; ".join(said))
-    columns = [
-        Column("milestone_name", "Milestone", markup=_milestone),
-        Column("target_date", "Due", formats.day, True),
-        Column("completed_on", "Done", formats.day, True),
-        Column("actual_completion_days", "Days", lambda days: formats.number(days, 1), True),
-        Column("days_ahead", "Ahead", lambda days: formats.signed(days, 1), True),
-        Column("progress", "Users", numeric=True),
-        Column("owner", "Owner"),
-    ]
-    rows = [_row(one) for one in response.milestone_details]
-    chart = figure(response, "plan", table(rows, columns, label="milestones"))
-    return Html(paragraph(lead, "lead") + chart, lead)
+def _progress(customer: AdoptionMilestones) -> tuple[str, ...]:
+    categories = []
+    for name, progress in (customer.category_progress or {}).items():
+        path = f"category_progress.{name}"
+        text = f"{formats.words(name)}: {{{path}.completed:number}} of {{{path}.total:number}}"
+        if progress.n:
+            text += f" after {{{path}.avg_days_to_complete:number day}} on average"
+        categories.append(text)
+    return (formats.sentence("; ".join(categories)),)
 
 
-def _milestone(row: dict[str, Any]) -> str:
-    """Its name, and under it how it stands."""
-    by = f" by {formats.words(row['completed_by'])}" if row["completed_by"] else ""
-    return page.noted(row["milestone_name"], formats.words(row["status"]) + by)
-
-
-def _row(one: Any) -> dict[str, Any]:
-    users = (
-        None
-        if one.users_asked is None
-        else f"{formats.number(one.users_reached)} of {one.users_asked}"
+def _by(milestone: Row) -> str:
+    return (
+        "{status:words} by {completed_by:words}" if milestone["completed_by"] else "{status:words}"
     )
-    done = None if one.completion_date is None else one.completion_date[:10]
-    return {**one.model_dump(), "completed_on": done, "progress": users}
 
 
-def blocks(response: Any) -> Html:
-    """What is late, and what blocks it?"""
-    if response.milestone_details is None:
-        return Html(missing("What is late", response.not_measured.get("$.milestone_details", "")))
-    late = [one for one in response.milestone_details if one.status == "overdue"]
-    said = lines(_late(one) for one in late)
-    columns = [
-        Column("blocker", "Blocker", markup=_blocker),
-        Column("age_days", "Stands, days", formats.number, True),
-        Column("usual", "Usually, days", numeric=True),
-        Column("slower", "Longer by", numeric=True),
-        Column("severity", "Severity", formats.words),
-        Column("owner", "Owner"),
-    ]
-    rows = [
-        {**one.model_dump(), "usual": _usual(one), "slower": _slower(one.effect)}
-        for one in response.blockers
-    ]
-    lead = joined(
-        f"{len(late)} overdue" if late else "Nothing is overdue",
-        f"{len(rows)} blocked" if rows else "no blocker stands",
+def _late(customer: AdoptionMilestones) -> tuple[str, ...]:
+    if customer.milestone_details is None:
+        return ()
+    overdue = "{overall_progress.overdue_milestones:number} overdue"
+    return (
+        overdue if customer.overall_progress.overdue_milestones else "Nothing is overdue",
+        "{blockers:count} blocked" if customer.blockers else "No milestone is blocked",
     )
-    return Html(paragraph(lead, "lead") + said + table(rows, columns, label="blockers"), lead)
 
 
-def _blocker(row: dict[str, Any]) -> str:
-    """What stands, and under it at which milestone, and what that holds up."""
-    held = f"; holds up {', '.join(row['holds_up'])}" if row["holds_up"] else ""
-    return page.noted(formats.words(row["blocker"]), f"at {row['milestone_name']}{held}")
-
-
-def _late(one: Any) -> str:
-    need = "" if one.required else "optional, "
-    waits = f"; waits for {' and '.join(one.waits_for)}" if one.waits_for else ""
-    stands = f"; blocked: {formats.words(one.blocker)}" if one.blocker else ""
-    days = formats.number(one.days_overdue)
-    return f"<b>{isolated(one.milestone_name)}</b>{safe(f': {need}overdue by {days} days{stands}{waits}')}"
-
-
-def _usual(one: Any) -> str | None:
-    if one.usual_days_to_clear is None:
-        return None
-    spread = page.between(one.usual_lower, one.usual_upper, beyond="more")
-    return f"{formats.number(one.usual_days_to_clear)} ({spread}; n = {one.usual_n})"
-
-
-def _slower(effect: Any) -> str | None:
-    if effect is None or not effect.found:
-        return None
-    return f"× {formats.number(effect.factor, 1)} ({page.between(effect.lower, effect.upper, 1, 'more')})"
-
-
-def act(response: Any) -> Html:
-    """Who has to act, and how?"""
-    if response.recommendations is None:
-        return Html(missing("Recommendations", response.not_measured.get("$.recommendations", "")))
-    owners = {one.milestone_id: one.owner for one in response.milestone_details or []}
-    rows = [_advice(one, owners.get(one.milestone_id)) for one in response.recommendations]
-    if not rows:
-        return Html(paragraph("No rule fired: nothing open needs a hand today.", "lead"))
-    faster = any(one.estimated_acceleration for one in response.recommendations)
-    why = (
-        ""
-        if faster
-        else response.not_measured.get("$.recommendations[*].estimated_acceleration", "")
-    )
-    return Html(lines(rows, ordered=True) + (missing("What it would save", why) if why else ""))
-
-
-def _advice(one: Any, owner: str | None) -> str:
-    who = f" <small>{safe('owner: ' + owner)}</small>" if owner else ""
-    actions = lines(prose(action) for action in one.recommended_actions)
-    saved = (
-        f"<small>{safe(f'Those who got past it were done sooner by {one.estimated_acceleration}')}</small>"
-        if one.estimated_acceleration
-        else ""
-    )
-    return f"<b>{isolated(one.milestone)}</b>, {safe(formats.words(one.current_status))}{who}{actions}{saved}"
-
-
-def when(response: Any) -> Html:
-    """When will it be done?"""
-    if response.milestone_details is None:
-        return Html(missing("A forecast", response.not_measured.get("$.milestone_details", "")))
-    likely, whole = response.success_probability, response.expected_full_adoption
-    lead = joined(_chance(likely), _whole(whole) if whole is not None else "")
-    open_ones = [
-        one
-        for one in response.milestone_details
-        if one.status in ("in_progress", "overdue", "not_started")
-    ]
-    columns = [
-        Column("milestone_name", "Milestone"),
-        Column("target_date", "Due", formats.day, True),
-        Column("median", "Half by", formats.day, True),
-        Column("between", "Between", numeric=True),
-        Column("among", "Among"),
-        Column("n", "n", formats.number, True),
-    ]
-    rows = [{**one.model_dump(), **_coming(one.forecast_completion)} for one in open_ones]
-    told = table(rows, columns, label="open milestones")
-    factors = [
-        f"<h3>{name}</h3>{lines(prose(text) for text in texts)}"
-        for name, texts in (
-            ("Against it", likely.risk_factors),
-            ("In its favour", likely.positive_factors),
+def _how_late(milestone: Row) -> str:
+    return "".join(
+        (
+            "" if milestone["required"] else "optional, ",
+            "overdue by {days_overdue:number day}",
+            "; blocked: {blocker:words}" if milestone["blocker"] else "",
+            "; waits for {waits_for:list}" if milestone["waits_for"] else "",
         )
-        if texts
-    ]
-    why = response.not_measured.get("$.success_probability.overall_success_likelihood", "")
-    none = missing("The likelihood of success", why) if why else ""
-    return Html((paragraph(lead, "lead") if lead else "") + none + told + "".join(factors), lead)
+    )
 
 
-def _chance(likely: Any) -> str:
-    by = formats.day(likely.by_date)
-    if likely.basis == "observed":
-        outcome = "were" if likely.overall_success_likelihood == 1 else "were not all"
-        return f"The required onboarding and adoption milestones {outcome} completed by {by}"
-    if likely.overall_success_likelihood is None:
-        return ""
+def _slower(blocker: Row) -> str:
+    effect = blocker["effect"]
+    shown = "× {effect.factor:number.1} ({effect.lower:number.1} to {effect.upper:number.1?more})"
+    return shown if effect and effect["found"] else ""
+
+
+def _actions(customer: AdoptionMilestones) -> tuple[Block, ...]:
+    details = [one.milestone_id for one in customer.milestone_details or []]
+
+    def under(action: Row) -> str:
+        parts = []
+        if action["milestone_id"] in details:
+            place = details.index(action["milestone_id"])
+            if customer.milestone_details[place].owner:  # type: ignore[index]
+                parts.append(f"owner: {{milestone_details[{place}].owner}}")
+        if action["estimated_acceleration"]:
+            parts.append("those who got past it finished sooner by {estimated_acceleration}")
+        return "; ".join(parts)
+
+    if customer.recommendations is None:
+        return (Missing("Recommendations", "recommendations"),)
+    saved = any(one.estimated_acceleration for one in customer.recommendations)
+    why = "$.recommendations[*].estimated_acceleration"
+    points = Points(
+        "recommendations",
+        "{current_status:words}: {recommended_actions:steps}",
+        "{milestone}",
+        under,
+        ordered=True,
+        empty="No open milestone needs a hand today.",
+    )
+    if not customer.recommendations or saved or why not in customer.not_measured:
+        return (points,)
+    return points, Missing("The days that it would save", why=why)
+
+
+def _chance(customer: AdoptionMilestones) -> tuple[str, ...]:
+    if customer.milestone_details is None:
+        return ()
+    success, full = customer.success_probability, customer.expected_full_adoption
+    by = "{success_probability.by_date:day}"
+    if success.basis == "observed":
+        outcome = "were" if success.overall_success_likelihood == 1 else "were not all"
+        chance = f"The required onboarding and adoption milestones {outcome} completed by {by}"
+    else:
+        chance = (
+            "With a probability of {success_probability.overall_success_likelihood:percent} "
+            "({success_probability.lower:percent} to {success_probability.upper:percent}) all required "
+            f"onboarding and adoption milestones are complete by {by}"
+        )
+        if success.portfolio_share is not None:
+            chance += "; {success_probability.portfolio_share:percent} of past customers had them"
+    path = "expected_full_adoption"
+    if full is None:
+        return (chance,)
+    if full.median is None:
+        return (
+            chance,
+            f"Fewer than half of the {{{path}.n:number customer}} with {{{path}.among}} have completed all "
+            "since",
+        )
+    return (
+        chance,
+        f"All required ones are expected by {{{path}.median:day}} ({{{path}.lower:day}} to "
+        f"{{{path}.upper:day?later than any customer was followed}}), from {{{path}.n:number customer}} "
+        f"with {{{path}.among}}",
+    )
+
+
+def _compared(value: Row) -> str:
+    """One time to value beside the customers that began in the same quarter."""
+    own = "not yet" if value["reached_on"] is None else "on {reached_on:day}"
+    if value["days"] is not None:
+        own = "after {days:number.1 day}"
     share = (
         ""
-        if likely.portfolio_share is None
-        else f"; of past customers {formats.percent(likely.portfolio_share)} had them"
+        if value["cohort_share_by_then"] is None
+        else "; by that day {cohort_share_by_then:percent} of the {cohort_n:number} others that began in "
+        "{quarter} had reached it"
     )
-    return (
-        f"With a chance of {formats.percent(likely.overall_success_likelihood)} ({formats.percent(likely.lower)} to "
-        f"{formats.percent(likely.upper)}) all required onboarding and adoption milestones are complete by {by}{share}"
-    )
+    if value["log_rank_p"] is None:
+        return own + share
+    differs = "differs from" if value["pace_differs"] else "does not differ significantly from"
+    return f"{own}{share}; that quarter’s pace {differs} the others’"
 
 
-def _whole(one: Any) -> str:
-    if one.median is None:
-        return f"Fewer than half of the {one.n} customers with {one.among} have completed all since"
-    upper = "later than anybody was followed" if one.upper is None else formats.day(one.upper)
-    return (
-        f"All required ones are expected by {formats.day(one.median)} ({formats.day(one.lower)} to {upper}), from "
-        f"{one.n} customers with {one.among}"
-    )
-
-
-def _coming(one: Any) -> dict[str, Any]:
-    if one is None:
-        return {"median": None, "between": None, "among": None, "n": None}
-    upper = "not reached" if one.upper is None else formats.day(one.upper)
-    return {
-        "median": one.median,
-        "between": f"{formats.day(one.lower)} to {upper}",
-        "among": one.among,
-        "n": one.n,
-    }
-
-
-def value(response: Any) -> Html:
-    """How long did value take, beside the others?"""
-    detail = response.time_to_value.detail
-    if not detail:
-        return Html(missing("Time to value", "no milestone stands for it"))
-    said = [prose(_compared(one)) for one in detail]
-    columns = [
-        Column("mark", "Value", formats.words),
-        Column("definition", "Means"),
-        Column("days", "Days", lambda days: formats.number(days, 1), True),
-        Column("target_days", "Target", formats.number, True),
-        Column("word", "Against it", formats.words),
-        Column("cohort_median_days", "Same quarter", formats.number, True),
-        Column("cohort_n", "n", formats.number, True),
-        Column("portfolio_median_days", "Portfolio", formats.number, True),
-        Column("portfolio_n", "n", formats.number, True),
-    ]
-    rows = [one.model_dump() for one in detail]
-    return Html(lines(said) + figure(response, "value", table(rows, columns, label="values")))
-
-
-def _compared(one: Any) -> str:
-    what = formats.sentence(formats.words(one.mark))
-    own = "not yet" if one.reached_on is None else f"on {formats.day(one.reached_on)}"
-    if one.days is not None:
-        own = f"after {formats.number(one.days, 1)} days"
-    share = (
-        ""
-        if one.cohort_share_by_then is None
-        else (
-            f"; by that day {formats.percent(one.cohort_share_by_then)} of the {one.cohort_n} others that began in "
-            f"{one.quarter} were there"
-        )
-    )
-    pace = (
-        ""
-        if one.log_rank_p is None
-        else (
-            f"; that quarter’s pace {'differs from' if one.pace_differs else 'cannot be told from'} the others’"
-        )
-    )
-    return f"{what} ({one.definition}): {own}{share}{pace}"
-
-
-def method(response: Any) -> Html:
-    """How was this computed? Behind a fold."""
-    return page.method(
-        response,
-        "A milestone is completed by hand or by use, whichever was first; else skipped, overdue once its due date has "
-        "passed, in progress once begun",
-        f"Days are {response.day_kind} days from the day the customer began; within half a day of the target is on time",
-        "Forecasts are Kaplan–Meier’s curves of the customers whose milestone was open as long; their intervals are of "
-        "the single customer",
-        "The likelihood is a logistic regression on where past customers stood, calibrated on customers left out of it",
-        pairs=[
-            ("Category", response.milestone_category),
+CUSTOMER = Page(
+    tool="track_adoption_milestones",
+    kind="Adoption milestones",
+    summary="One customer's milestones: how far, what is late and what blocks it, who acts, when it "
+    "will be done, and how long value took.",
+    title="{customer_name}",
+    about=(CUSTOMER_ABOUT, "Began on {began_on:day}"),
+    cards=_customer_cards,
+    sections=(
+        Section(
+            "progress",
+            "How far is it?",
+            _progress,
             (
-                "Quarters compared",
-                log_ranks({one.mark: one.log_rank_p for one in response.time_to_value.detail}),
+                Missing("The milestones", "milestone_details"),
+                Chart(
+                    "plan",
+                    Table(
+                        "milestone_details",
+                        (
+                            Column("Milestone", "milestone_name", under=_by),
+                            Column("Due", "target_date:day"),
+                            Column("Completed", "completion_date:day"),
+                            Column("Days", "actual_completion_days:number.1"),
+                            Column("Ahead", "days_ahead:signed.1"),
+                            Column("Users", "{users_reached:number} of {users_asked:number}"),
+                            Column("Owner", "owner"),
+                        ),
+                        label="milestones",
+                    ),
+                    needs="milestone_details",
+                ),
             ),
-            *_calibration(response.success_probability.calibration),
-        ],
-    )
-
-
-def log_ranks(found: Mapping[str, float | None]) -> str:
-    """The log-rank tests between quarters, all that were made."""
-    known = {formats.words(name): p for name, p in found.items() if p is not None}
-    told = "; ".join(f"{name} p = {formats.number(p, 3)}" for name, p in known.items())
-    return f"{told} (log-rank, {len(known)} tests)" if known else ""
-
-
-def _calibration(one: Any) -> list[tuple[str, str]]:
-    if one is None:
-        return []
-    return [
+        ),
+        Section(
+            "late",
+            "What is late, and what blocks it?",
+            _late,
+            (
+                Missing("What is late", "milestone_details"),
+                Points(
+                    "milestone_details",
+                    _how_late,
+                    "{milestone_name}",
+                    where=lambda milestone: milestone["status"] == "overdue",
+                ),
+                Table(
+                    "blockers",
+                    (
+                        Column(
+                            "Blocker",
+                            "blocker:words",
+                            under=lambda blocker: (
+                                "at {milestone_name}; delays {holds_up:list}"
+                                if blocker["holds_up"]
+                                else "at {milestone_name}"
+                            ),
+                        ),
+                        Column("For, days", "age_days:number"),
+                        Column(
+                            "Usually, days",
+                            "{usual_days_to_clear:number} ({usual_lower:number} to "
+                            "{usual_upper:number?more}; n = {usual_n:number})",
+                        ),
+                        Column("Longer by", _slower),
+                        Column("Severity", "severity:words"),
+                        Column("Owner", "owner"),
+                    ),
+                    label="blockers",
+                ),
+            ),
+        ),
+        Section("actions", "Who has to act, and how?", blocks=_actions),
+        Section(
+            "forecast",
+            "When will it be done?",
+            _chance,
+            (
+                Missing("A forecast", "milestone_details"),
+                Missing(
+                    "The likelihood of success", "success_probability.overall_success_likelihood"
+                ),
+                Table(
+                    "milestone_details",
+                    (
+                        Column("Milestone", "milestone_name"),
+                        Column("Due", "target_date:day"),
+                        Column("Half by", "forecast_completion.median:day"),
+                        Column(
+                            "Interval",
+                            "{forecast_completion.lower:day} to "
+                            "{forecast_completion.upper:day?not reached}",
+                        ),
+                        Column("Among", "forecast_completion.among"),
+                        Column("n", "forecast_completion.n:number"),
+                    ),
+                    label="open milestones",
+                    where=lambda milestone: milestone["status"] in OPEN,
+                ),
+                Points(
+                    "success_probability.risk_factors",
+                    "{page_item:prose}",
+                    heading="Risk factors",
+                ),
+                Points(
+                    "success_probability.positive_factors",
+                    "{page_item:prose}",
+                    heading="Positive factors",
+                ),
+            ),
+        ),
+        Section(
+            "value",
+            "How long did value take, compared with others?",
+            blocks=lambda customer: (
+                (
+                    Points("time_to_value.detail", _compared, "{mark:Words} ({definition})"),
+                    Chart(
+                        "value",
+                        Table(
+                            "time_to_value.detail",
+                            (
+                                Column("Value", "mark:words"),
+                                Column("Definition", "definition"),
+                                Column("Days", "days:number.1"),
+                                Column("Target", "target_days:number"),
+                                Column("Against it", "word:words"),
+                                Column("Same quarter", "cohort_median_days:number"),
+                                Column("n, quarter", "cohort_n:number"),
+                                Column("Portfolio", "portfolio_median_days:number"),
+                                Column("n, portfolio", "portfolio_n:number"),
+                            ),
+                            label="values",
+                        ),
+                    ),
+                )
+                if customer.time_to_value.detail
+                else (Missing("Time to value", reason="no milestone defines it"),)
+            ),
+        ),
+    ),
+    method=(
+        "A milestone is completed by hand or by use, whichever was first; else skipped, overdue once its "
+        "due date has passed, in progress once begun",
+        "Days are {day_kind} days from the day the customer began; within half a day of the target is on "
+        "time",
+        "Forecasts are Kaplan–Meier curves of the customers whose milestone was open as long; their "
+        "intervals are of the single customer",
+        "The likelihood is a logistic regression on the progress of past customers, calibrated on "
+        "customers left out of it",
+    ),
+    method_facts=(
+        ("Category", "{milestone_category}"),
+        (
+            "Quarters compared",
+            lambda customer: log_ranks(
+                {
+                    one.mark: f"time_to_value.detail[{place}].log_rank_p"
+                    for place, one in enumerate(customer.time_to_value.detail)
+                    if one.log_rank_p is not None
+                }
+            ),
+        ),
         (
             "Brier score, left out",
-            f"{formats.number(one.brier, 3)} (plain share {formats.number(one.brier_of_share, 3)})",
+            "{success_probability.calibration.brier:number.3} (plain share "
+            "{success_probability.calibration.brier_of_share:number.3})",
         ),
-        ("Calibration slope", formats.number(one.slope, 2)),
-        ("Past customers", f"{one.customers}, of them {one.failures} failed"),
+        ("Calibration slope", "{success_probability.calibration.slope:number.2}"),
+        (
+            "Past customers",
+            "{success_probability.calibration.customers:number}, of which "
+            "{success_probability.calibration.failures:number} failed",
+        ),
+    ),
+)
+
+
+# -- the portfolio --------------------------------------------------------------------------------
+
+
+def _portfolio_cards(portfolio: PortfolioMilestones) -> tuple[Card, ...]:
+    if not portfolio.tracked_customers:
+        return ()
+    late = "; {customers_late_arr:brief_money} ARR" if portfolio.customers_late_arr else ""
+    cards = [
+        Card(
+            "Late customers",
+            "{customers_late:number}",
+            f"with a required milestone overdue{late}",
+        ),
+        Card("Blocked customers", "{customers_blocked:number}", "with a recorded blocker"),
+        Card(
+            "All required ones done",
+            "{customers_done_share:percent}",
+            "{customers_done:number} of {tracked_customers:number customer}",
+        ),
+        Card(
+            "Done by their date",
+            "{milestones_on_time_share:percent}",
+            "of {milestones_due:number milestone} that were due",
+        ),
     ]
+    marks = [value["mark"] for value in portfolio.values]
+    if "first_value" in marks:
+        path = f"values[{marks.index('first_value')}]"
+        note = f"median, {{{path}.lower:number}} to {{{path}.upper:number?not reached}}; n = {{{path}.n:number}}"
+        cards.append(Card("First value", f"{{{path}.median_days:number day}}", note))
+    return tuple(cards)
+
+
+def _worst(portfolio: PortfolioMilestones) -> tuple[str, ...]:
+    overdue = [row["overdue"] for row in portfolio.funnel]
+    if not portfolio.funnel:
+        return ()
+    if not max(overdue):
+        return ("Nothing is overdue",)
+    path = f"funnel[{overdue.index(max(overdue))}]"
+    return (
+        f"Most are overdue at “{{{path}.name}}”: {{{path}.overdue:number customer}}, "
+        f"{{{path}.waiting:number}} of them because an earlier one is open, "
+        f"{{{path}.blocked:number}} blocked",
+    )
+
+
+def _said(portfolio: PortfolioMilestones) -> Points:
+    def text(value: Row) -> str:
+        half = (
+            "fewer than half reached it"
+            if value["median_days"] is None
+            else "half by day {median_days:number} ({lower:number} to {upper:number?not reached})"
+        )
+        differ = portfolio.quarters_differ[value["mark"]]
+        test = (
+            ""
+            if portfolio.log_rank[value["mark"]] is None
+            else "; quarters do not differ significantly"
+        )
+        test = "; quarters differ" if differ else test
+        return f"{half}, {{share_by_target:percent}} by target, n = {{n:number}}{test}"
+
+    return Points("values", text, "{mark:Words}")
+
+
+def _value_blocks(portfolio: PortfolioMilestones) -> tuple[Block, ...]:
+    if not portfolio.values:
+        return (Missing("Time to value", why="$.values", reason="no milestone defines it"),)
+    return (
+        _said(portfolio),
+        Chart("value"),
+        Chart(
+            "quarters",
+            Table(
+                "cohorts",
+                (
+                    Column("Began in", "quarter"),
+                    Column("Value", "mark:words"),
+                    Column("Customers", "n:number"),
+                    Column("Reached it", "reached:number"),
+                    Column("Half by day", "median_days:number"),
+                    Column("Interval", "{lower:number} to {upper:number?not reached}"),
+                    Column("By target", "share_by_target:percent"),
+                ),
+                label="quarters",
+                newest_first=True,
+            ),
+        ),
+    )
+
+
+def _blockers(portfolio: PortfolioMilestones) -> tuple[str, ...]:
+    if not portfolio.blockers:
+        return ()
+    slower = any(row["found"] for row in portfolio.blockers)
+    return (
+        "{customers_blocked:number customer} are blocked"
+        if portfolio.customers_blocked
+        else "No customer is blocked now",
+        "{blockers[*].found:total} of {blockers:count} lengthen what remains significantly"
+        if slower
+        else "",
+    )
+
+
+def _blocker_where(row: Row) -> str:
+    others = "; others wait for {severe:number}" if row["severe"] else ""
+    return f"at {{milestones:number milestone}}{others}"
+
+
+def _unless(rows: list[Row], missing: Missing, *blocks: Block) -> tuple[Block, ...]:
+    """The blocks, or why there is nothing to show."""
+    return blocks if rows else (missing,)
+
+
+PORTFOLIO = Page(
+    tool="track_adoption_milestones",
+    kind="Adoption milestones",
+    summary="The milestones of all customers: where they get stuck, how long value takes, what blocks "
+    "them, who is late, and who is likely to miss the date.",
+    title="The portfolio’s milestones",
+    about=(portfolio_about,),
+    cards=_portfolio_cards,
+    sections=(
+        Section(
+            "stuck",
+            "Where do customers get stuck?",
+            _worst,
+            lambda portfolio: _unless(
+                portfolio.funnel,
+                Missing("The milestones", why="$.funnel", reason="no customer has any"),
+                Chart(
+                    "funnel",
+                    Table(
+                        "funnel",
+                        (
+                            Column("Milestone", "name"),
+                            Column("Target, days", "target_days:number"),
+                            Column("Customers", "customers:number"),
+                            Column("Completed", "completed:number"),
+                            Column("In progress", "in_progress:number"),
+                            Column("Not started", "not_started:number"),
+                            Column("Overdue", "overdue:number"),
+                            Column("Skipped", "skipped:number"),
+                            Column("Blocked", "blocked:number"),
+                            Column("Half are done by day", "median_days:number"),
+                            Column("Interval", "{lower:number} to {upper:number?not reached}"),
+                            Column("n", "n:number"),
+                        ),
+                        label="milestones",
+                    ),
+                ),
+            ),
+        ),
+        Section(
+            "value", "How long does value take, and is it getting faster?", blocks=_value_blocks
+        ),
+        Section(
+            "blockers",
+            "What blocks them, and how much longer does it take?",
+            _blockers,
+            lambda portfolio: _unless(
+                portfolio.blockers,
+                Missing("Blockers", why="$.blockers", reason="none was ever recorded often enough"),
+                Chart(
+                    "blockers",
+                    Table(
+                        "blockers",
+                        (
+                            Column("Blocker", "blocker:words", under=_blocker_where),
+                            Column("Customers", "customers:number"),
+                            Column("ARR", "arr:money"),
+                            Column("Oldest, days", "oldest_days:number"),
+                            Column("Half cleared by day", "usual_days:number"),
+                            Column("Longer by", BLOCKED_LONGER),
+                            Column("n", "n:number"),
+                        ),
+                        label="blockers",
+                    ),
+                ),
+                Chart("slower"),
+            ),
+        ),
+        Section(
+            "late",
+            "Who is late?",
+            lambda portfolio: (
+                ()
+                if portfolio.late
+                else ("No customer is late",)
+                if portfolio.tracked_customers
+                else ("Not known",)
+            ),
+            (
+                Table(
+                    "late",
+                    (
+                        Column(
+                            "Customer and its oldest overdue milestone",
+                            "name",
+                            under=lambda row: (
+                                "{worst}; blocked: {blocker:words}" if row["blocker"] else "{worst}"
+                            ),
+                        ),
+                        Column("ARR", "arr:money"),
+                        Column("Required overdue", "overdue_required:number"),
+                        Column("Overdue", "overdue:number"),
+                        Column("Days late", "worst_days:number"),
+                        Column("Manager", "csm_id"),
+                    ),
+                    label="customers",
+                ),
+            ),
+        ),
+        Section(
+            "likely",
+            "Who is likely to miss the date?",
+            (
+                "From {calibration.customers:number past customer}, of which "
+                "{calibration.failures:number} failed; on customers left out the probability missed by "
+                "{calibration.brier:number.3} (Brier), the plain share by "
+                "{calibration.brier_of_share:number.3}",
+                lambda portfolio: (
+                    "The date has passed for all customers of today: no outcome is open"
+                    if portfolio.calibration and not portfolio.success
+                    else None
+                ),
+            ),
+            lambda portfolio: (
+                (
+                    Missing(
+                        "The likelihood of success",
+                        why="$.success",
+                        reason="too few past customers",
+                    ),
+                )
+                if portfolio.calibration is None
+                else (
+                    Table(
+                        "success",
+                        (
+                            Column("Customer", "name"),
+                            Column("ARR", "arr:money"),
+                            Column("Likely to succeed", "likelihood:percent", bar=True),
+                            Column("Interval", "{lower:percent} to {upper:percent}"),
+                            Column("Required ones open", "open:number"),
+                            Column("By", "by_date:day"),
+                        ),
+                        label="customers",
+                    ),
+                )
+            ),
+        ),
+        Section(
+            "actions",
+            "What to do?",
+            blocks=(
+                Points("actions", "{text:prose}", ordered=True, empty="No rule asks for anything."),
+            ),
+        ),
+    ),
+    method=(
+        "Statuses are of live customers; times are Kaplan–Meier estimates of all customers, churned ones "
+        "and those not there yet included",
+        "Days are {day_kind} days from the day a customer began",
+        "A blocker’s factor compares what remained of milestones once it was there with the same "
+        "milestone elsewhere, by inverting a log-rank test",
+        "An association of blockers with time does not prove that removing one saves it",
+    ),
+    method_facts=(
+        ("Category", "{milestone_category}"),
+        (
+            "Quarters compared",
+            lambda portfolio: log_ranks(
+                {
+                    mark: f"log_rank.{mark}"
+                    for mark, p in portfolio.log_rank.items()
+                    if p is not None
+                }
+            ),
+        ),
+    ),
+    portfolio=True,
+)

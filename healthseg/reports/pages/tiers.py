@@ -358,9 +358,8 @@ def _risk(tiers: ValueTiers) -> tuple[str, ...]:
 
 def _risk_blocks(tiers: ValueTiers) -> tuple[Block, ...]:
     if tiers.at_risk is None or not tiers.at_risk.customers:
-        why = tiers.not_measured.get("$.at_risk", "the portfolio has no churn rate")
-        known = "$.at_risk" in tiers.not_measured
-        return (Missing("ARR that may churn", "at_risk" if known else "", why),)
+        reason = "the portfolio has no churn rate"
+        return (Missing("ARR that may churn", why="$.at_risk", reason=reason),)
     return (
         Chart(
             "at_risk",
