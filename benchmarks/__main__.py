@@ -25,7 +25,7 @@ FULL: dict[str, list[str]] = {
 }
 
 
-def known() -> list[str]:
+def names() -> list[str]:
     return sorted(path.stem for path in FOLDER.glob("*.py") if not path.stem.startswith("_"))
 
 
@@ -44,40 +44,40 @@ def run(name: str, arguments: list[str]) -> tuple[int, str]:
 
 def section(name: str, arguments: list[str], printed: str) -> str:
     command = " ".join(["python", f"benchmarks/{name}.py", *arguments])
-    made = f"`{command}`, {dt.date.today()}, Python {platform.python_version()}"
-    return f"## {name}\n\n{made}\n\n```\n{printed.strip()}\n```\n"
+    origin = f"`{command}`, {dt.date.today()}, Python {platform.python_version()}"
+    return f"## {name}\n\n{origin}\n\n```\n{printed.strip()}\n```\n"
 
 
-def written(path: Path, name: str, text: str) -> None:
+def write_section(path: Path, name: str, text: str) -> None:
     """Replaces the benchmark's section in the file, or adds it."""
     title = "# Evidence\n\nFigures, and the commands that made them.\n"
-    whole = path.read_text(encoding="utf-8") if path.exists() else title
+    document = path.read_text(encoding="utf-8") if path.exists() else title
     pattern = re.compile(rf"^## {re.escape(name)}\n.*?(?=^## |\Z)", re.MULTILINE | re.DOTALL)
     changed = (
-        pattern.sub(lambda _: text + "\n", whole)
-        if pattern.search(whole)
-        else whole.rstrip() + "\n\n" + text
+        pattern.sub(lambda _: text + "\n", document)
+        if pattern.search(document)
+        else document.rstrip() + "\n\n" + text
     )
     path.write_text(changed.rstrip() + "\n", encoding="utf-8")
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(known()))
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(names()))
     parser.add_argument("--full", action="store_true")
     parser.add_argument("--write", type=Path)
-    given = parser.parse_args()
-    strangers = set(given.names) - set(known())
-    if strangers:
-        parser.error(f"no benchmark {sorted(strangers)[0]!r}; there are {', '.join(known())}")
+    options = parser.parse_args()
+    unknown = set(options.names) - set(names())
+    if unknown:
+        parser.error(f"no benchmark {sorted(unknown)[0]!r}; there are {', '.join(names())}")
     failed = []
-    for name in given.names or known():
-        arguments = FULL.get(name, []) if given.full else []
+    for name in options.names or names():
+        arguments = FULL.get(name, []) if options.full else []
         print(f"\n== {name} {' '.join(arguments)}", flush=True)
         status, printed = run(name, arguments)
         failed += [name] if status else []
-        if given.write:
-            written(given.write, name, section(name, arguments, printed))
+        if options.write:
+            write_section(options.write, name, section(name, arguments, printed))
     if failed:
         print(f"\nnot reached or failed: {', '.join(failed)}")
     return 1 if failed else 0

@@ -31,18 +31,18 @@ TRUTH = ["eta_measured", "p30", "p90", "h_true"]
 
 def rows_of(scenario: str, clients: int, seed: int) -> pd.DataFrame:
     """Customer-months at risk on the training grid, with every metric, ``event_on``, and p30, p90 as planted."""
-    kept = FOLDER / f"{scenario}-{clients}-{seed}.parquet"
-    if not kept.exists():
+    cached = FOLDER / f"{scenario}-{clients}-{seed}.parquet"
+    if not cached.exists():
         with tempfile.TemporaryDirectory() as folder:
             make_demo(folder, clients=clients, scenario=scenario, seed=seed, events="light")
-            made = _made(Path(folder))
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        made.to_parquet(kept, index=False)
-    rows = pd.read_parquet(kept)
+            rows = _rows(Path(folder))
+        cached.parent.mkdir(parents=True, exist_ok=True)
+        rows.to_parquet(cached, index=False)
+    rows = pd.read_parquet(cached)
     return rows.assign(date=rows["date"].astype("datetime64[us]"))
 
 
-def _made(folder: Path) -> pd.DataFrame:
+def _rows(folder: Path) -> pd.DataFrame:
     portfolio = hs.Portfolio.open(folder)
     last = training.grid(portfolio, portfolio.data_until)[-1]
     training.panels.panel(portfolio, training.grid(portfolio, last))
@@ -61,8 +61,8 @@ def gain(truth: np.ndarray, score: np.ndarray) -> float:
 
 
 def fractional_auc(truth: np.ndarray, score: np.ndarray) -> float:
-    _, place = np.unique(score, return_inverse=True)
-    events, others = np.bincount(place, truth), np.bincount(place, 1 - truth)
+    _, position = np.unique(score, return_inverse=True)
+    events, others = np.bincount(position, truth), np.bincount(position, 1 - truth)
     below = np.cumsum(others) - others
     return float((events * (below + others / 2)).sum() / (events.sum() * others.sum()))
 

@@ -39,23 +39,23 @@ def portfolios(
 
 def null(seeds: range, clients: int | None) -> bool:
     """No feature, and none of the three overall figures, stands out where nothing was planted."""
-    found = []
+    results = []
     for seed, figures, _ in portfolios("null", seeds, clients):
         frame = adoption_effects(
             figures.portfolio, figures.as_of, figures.period_days, figures.messages_known
         ).frame
         hits = frame[frame[["q", "odds_q"]].min(axis=1) <= figures.settings.effects_max_q]
-        found.append(len(hits) > 0)
+        results.append(len(hits) > 0)
         print(
             f"  null {seed}: smallest q {frame['q'].min():.3f}, of odds {frame['odds_q'].min():.3f}, tried "
             f"{frame[['p', 'odds_p']].notna().sum().sum()}, found {hits['name'].tolist()}",
             flush=True,
         )
     print(
-        f"null: any adjusted effect in {sum(found)} of {len(seeds)} portfolios (at most 1 of 20)",
+        f"null: any adjusted effect in {sum(results)} of {len(seeds)} portfolios (at most 1 of 20)",
         flush=True,
     )
-    return sum(found) <= max(1, len(seeds) // 20)
+    return sum(results) <= max(1, len(seeds) // 20)
 
 
 def confounded(seeds: range, clients: int | None) -> bool:
@@ -87,22 +87,22 @@ def planted(seeds: range, clients: int | None) -> bool:
     for seed, figures, folder in portfolios("effects", seeds, clients):
         known = pd.read_parquet(folder / "truth" / "feature_effects.parquet")
         causes = known[(known["role"] == "cause") & known["detectable"]]["feature"]
-        found = adoption_effects(
+        results = adoption_effects(
             figures.portfolio, figures.as_of, figures.period_days, figures.messages_known
         )
         for name in causes:
-            row = found.of(name)
-            good, said = (
+            row = results.of(name)
+            good, sentence = (
                 row["odds_upper"] < 1,
                 min(row["q"], row["odds_q"]) <= figures.settings.effects_max_q,
             )
-            recovered, spoken, n = recovered + good, spoken + said, n + 1
+            recovered, spoken, n = recovered + good, spoken + sentence, n + 1
             print(
                 f"  effects {seed}: {name} odds ratio {row['odds_ratio']:.2f} [{row['odds_lower']:.2f}, "
                 f"{row['odds_upper']:.2f}], q {row['odds_q']:.4f}; of the correlation {row['q']:.4f}",
                 flush=True,
             )
-        rest = found.frame[~found.frame["name"].isin([*causes, *OVERALL])]
+        rest = results.frame[~results.frame["name"].isin([*causes, *OVERALL])]
         others += int((rest[["q", "odds_q"]].min(axis=1) <= figures.settings.effects_max_q).sum())
     print(
         f"effects: {recovered} of {n} detectable recovered (90 %), {spoken} also at the false-discovery rate; "
@@ -158,10 +158,10 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=1, help="the first seed")
     parser.add_argument("--clients", type=int)
     parser.add_argument("--scenario", action="append", choices=DEFAULT)
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     studies = {"null": null, "confounded": confounded, "default": days, "effects": planted}
-    seeds = range(given.first, given.first + given.seeds)
-    reached = [studies[name](seeds, given.clients) for name in given.scenario or DEFAULT]
+    seeds = range(arguments.first, arguments.first + arguments.seeds)
+    reached = [studies[name](seeds, arguments.clients) for name in arguments.scenario or DEFAULT]
     return int(not all(reached))
 
 

@@ -1,4 +1,4 @@
-"""Kept responses: how fast one is found, that a changed row is never hidden, and what a cold command costs.
+"""Cached responses: how fast one is found, that a changed row is never hidden, and what a cold command costs.
 
     python benchmarks/caches.py [--clients 250] [--runs 5]
 
@@ -75,24 +75,24 @@ def words(tool: str, folder: str, *more: str) -> list[str]:
     ]
 
 
-def found(folder: str) -> Iterator[bool]:
-    """Milliseconds in which a kept response is found, for each tool that keeps any; the clock's and the processor's."""
+def hit_times(folder: str) -> Iterator[bool]:
+    """Milliseconds in which a cached response is found, for each tool that keeps any; the clock's and the processor's."""
     responses = Responses(folder)
     for tool in TOOLS:
         if tool in WRITERS:
             continue
-        asked = asked_of(tool, CLIENT)
+        parameters = asked_of(tool, CLIENT)
         for _ in range(3):
-            responses.response(tool, asked)
-        taken, worked, hits = [], [], []
+            responses.response(tool, parameters)
+        durations, worked, hits = [], [], []
         for _ in range(200):
             before, at_work = time.perf_counter(), time.process_time()
-            hits.append(responses.response(tool, asked).body["cache"]["hit"])
-            taken.append(1000 * (time.perf_counter() - before))
+            hits.append(responses.response(tool, parameters).body["cache"]["hit"])
+            durations.append(1000 * (time.perf_counter() - before))
             worked.append(1000 * (time.process_time() - at_work))
-        most, of_processor = (statistics.quantiles(each, n=20)[-1] for each in (taken, worked))
+        most, of_processor = (statistics.quantiles(each, n=20)[-1] for each in (durations, worked))
         print(
-            f"{tool}, kept: p50 {statistics.median(taken):.1f} ms, p95 {most:.1f} ms (reach {REACH_MS:.0f}), "
+            f"{tool}, cached: p50 {statistics.median(durations):.1f} ms, p95 {most:.1f} ms (reach {REACH_MS:.0f}), "
             f"of the processor {of_processor:.1f} ms"
             + ("" if all(hits) else f", {200 - sum(hits)} NOT found")
         )
@@ -100,23 +100,23 @@ def found(folder: str) -> Iterator[bool]:
 
 
 def fresh(folder: str) -> Iterator[bool]:
-    """After a change of each table's file no kept response is given."""
+    """After a change of each table's file no cached response is given."""
     responses = Responses(folder)
-    asked = {"client_id": CLIENT}
+    parameters = {"client_id": CLIENT}
     for file in sorted(Path(folder).glob("*.parquet")):
         for _ in range(3):
-            kept = responses.response("track_usage_engagement", asked).body["cache"]
+            cached = responses.response("track_usage_engagement", parameters).body["cache"]
         stat = file.stat()
         data = file.read_bytes()
         file.write_bytes(data)  # as many bytes as before,
         os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))  # and as old as before
-        hidden = responses.response("track_usage_engagement", asked).body["cache"]["hit"]
-        yield kept["hit"] and not hidden
-        if hidden or not kept["hit"]:
-            print(f"{file.name}: kept {kept['hit']}, hidden {hidden}")
+        hidden = responses.response("track_usage_engagement", parameters).body["cache"]["hit"]
+        yield cached["hit"] and not hidden
+        if hidden or not cached["hit"]:
+            print(f"{file.name}: cached {cached['hit']}, hidden {hidden}")
 
 
-def cold(folder: str, runs: int) -> Iterator[bool]:
+def cold_runs(folder: str, runs: int) -> Iterator[bool]:
     """Whole processes with facts stored, against the libraries' imports."""
     for tool in TOOLS:
         base, reach = (FITTING, REACH_FIT) if tool in FITS else (PLAIN, REACH_PLAIN)
@@ -124,7 +124,7 @@ def cold(folder: str, runs: int) -> Iterator[bool]:
         print(f"run {tool}, made: {ratio:.2f} × {base!r} (reach {reach})")
         yield ratio <= reach
     ratio = times(words("calculate_health_score", folder), PLAIN, runs)
-    print(f"run calculate_health_score, kept: {ratio:.2f} × {PLAIN!r} (reach {REACH_PLAIN})")
+    print(f"run calculate_health_score, cached: {ratio:.2f} × {PLAIN!r} (reach {REACH_PLAIN})")
     yield ratio <= REACH_PLAIN
 
 
@@ -132,16 +132,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--clients", type=int, default=250)
     parser.add_argument("--runs", type=int, default=5)
-    given = parser.parse_args()
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        make_demo(folder, clients=given.clients)
-        quick = list(found(folder))
-        seen = list(fresh(folder))
+        make_demo(folder, clients=options.clients)
+        quick = list(hit_times(folder))
+        noticed = list(fresh(folder))
         print(
-            f"a table written anew in {len(seen)} ways: {sum(seen)} times no kept response was given"
+            f"a table written anew in {len(noticed)} ways: {sum(noticed)} times no cached response was given"
         )
-        started = list(cold(folder, given.runs))
-    return int(not all([*quick, *seen, *started]))
+        started = list(cold_runs(folder, options.runs))
+    return int(not all([*quick, *noticed, *started]))
 
 
 if __name__ == "__main__":

@@ -43,39 +43,39 @@ def rates(past: pd.DataFrame, as_of: dt.date) -> BaseRates:
     return base_rates(known.reset_index(drop=True), as_of, first, Settings(), [30, 90])
 
 
-def one(clients: int, seed: int, months: int = MONTHS) -> pd.DataFrame:
+def study(clients: int, seed: int, months: int = MONTHS) -> pd.DataFrame:
     """A row per customer and horizon: the truth, the interval, which kind it is."""
     rows = rows_of("default", clients, seed)
     until = pd.Timestamp(np.unique(rows["date"])[months])
     past = rows[rows["date"] <= until].assign(
-        event_on=lambda kept: kept["event_on"].where(kept["event_on"] <= until)
+        event_on=lambda frame: frame["event_on"].where(frame["event_on"] <= until)
     )
     model = ChurnModel.fit(past, until.date(), Settings())
-    here = rows[(rows["date"] == until) & rows["p30"].notna()].sort_values(
+    current = rows[(rows["date"] == until) & rows["p30"].notna()].sort_values(
         "client_id", ignore_index=True
     )
     if model.eligible:
-        told = model.predict(here, [30, 90])
+        forecast = model.predict(current, [30, 90])
     else:
         base = rates(past, until.date())
         parts = [
             base.of(row.client_id, row.tier)[
                 ["horizon_days", "plausible_lower", "plausible_upper"]
             ].assign(client_id=row.client_id)
-            for row in here.itertuples()
+            for row in current.itertuples()
         ]
-        told = pd.concat(parts).rename(
+        forecast = pd.concat(parts).rename(
             columns={"plausible_lower": "lower", "plausible_upper": "upper"}
         )
-    truth = here.melt("client_id", ["p30", "p90"], value_name="truth", var_name="horizon_days")
+    truth = current.melt("client_id", ["p30", "p90"], value_name="truth", var_name="horizon_days")
     truth["horizon_days"] = truth["horizon_days"].str[1:].astype(int)
-    found = told[["client_id", "horizon_days", "lower", "upper"]].merge(
+    results = forecast[["client_id", "horizon_days", "lower", "upper"]].merge(
         truth, on=["client_id", "horizon_days"]
     )
-    inside = (found["truth"] >= found["lower"]) & (found["truth"] <= found["upper"])
-    return found.assign(
+    inside = (results["truth"] >= results["lower"]) & (results["truth"] <= results["upper"])
+    return results.assign(
         inside=inside,
-        width=found["upper"] - found["lower"],
+        width=results["upper"] - results["lower"],
         seed=seed,
         clients=clients,
         gate="yes" if model.eligible else "no",
@@ -83,25 +83,25 @@ def one(clients: int, seed: int, months: int = MONTHS) -> pd.DataFrame:
 
 
 def main() -> int:
-    given = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    given.add_argument("--overviews", type=int, default=50)
-    asked, started = given.parse_args(), time.monotonic()
-    found = pd.concat(
-        [one(clients, first + at) for clients, first in SIZES for at in range(asked.portfolios)]
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--overviews", type=int, default=50)
+    options, started = parser.parse_args(), time.monotonic()
+    results = pd.concat(
+        [study(clients, first + at) for clients, first in SIZES for at in range(options.portfolios)]
     )
-    by = found.groupby(["clients", "gate", "horizon_days"]).agg(
+    by = results.groupby(["clients", "gate", "horizon_days"]).agg(
         portfolios=("seed", "nunique"),
         customers=("inside", "size"),
         covered=("inside", "mean"),
         width=("width", "median"),
     )
     print(by.round(3).to_string())
-    pooled = found[found["horizon_days"] == 30].groupby("gate")["inside"].agg(["mean", "size"])
+    pooled = results[results["horizon_days"] == 30].groupby("gate")["inside"].agg(["mean", "size"])
     print(
         f"\npooled over the sizes, 30 days (reach {LOW} to {HIGH}):\n{pooled.round(3).to_string()}"
     )
     print(
-        f"\npooled, 90 days:\n{found[found['horizon_days'] == 90].groupby('gate')['inside'].mean().round(3)}"
+        f"\npooled, 90 days:\n{results[results['horizon_days'] == 90].groupby('gate')['inside'].mean().round(3)}"
     )
     print(f"{time.monotonic() - started:.0f} s")
     return int(not pooled["mean"].between(LOW, HIGH).all())

@@ -29,8 +29,10 @@ def without_signal(rows: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame
     leaves = pd.Series(rng.random(len(rows)) < RATE)
     day = rows["date"] + pd.to_timedelta(rng.integers(1, 31, len(rows)), "D")
     first = day.where(leaves).groupby(rows["client_id"]).transform("min")
-    kept = ~(first <= rows["date"])
-    return rows.assign(event_on=first)[kept].sort_values(["date", "client_id"], ignore_index=True)
+    at_risk = ~(first <= rows["date"])
+    return rows.assign(event_on=first)[at_risk].sort_values(
+        ["date", "client_id"], ignore_index=True
+    )
 
 
 def gate_of(rows: pd.DataFrame) -> dict[str, float]:
@@ -44,46 +46,48 @@ def gate_of(rows: pd.DataFrame) -> dict[str, float]:
     }
 
 
-def shown(title: str, found: pd.DataFrame) -> float:
+def print_gate(title: str, results: pd.DataFrame) -> float:
     print(
-        f"{title}: yes in {found['yes'].sum():.0f} of {len(found)}; leavers {found['leavers'].mean():.0f}, "
-        f"AUC {found['auc'].mean():.3f}, z {found['z'].mean():.2f} (sd {found['z'].std():.2f}), "
-        f"skill {found['skill'].mean():.3f}",
+        f"{title}: yes in {results['yes'].sum():.0f} of {len(results)}; leavers {results['leavers'].mean():.0f}, "
+        f"AUC {results['auc'].mean():.3f}, z {results['z'].mean():.2f} (sd {results['z'].std():.2f}), "
+        f"skill {results['skill'].mean():.3f}",
         flush=True,
     )
-    return float(found["yes"].mean())
+    return float(results["yes"].mean())
 
 
 def main() -> int:
-    given = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     for name, count in (("--null", 200), ("--whole", 20), ("--small", 50), ("--medium", 50)):
-        given.add_argument(name, type=int, default=count)
-    asked, started, missed = given.parse_args(), time.monotonic(), False
-    portfolios = [rows_of("null", 250, 201 + at) for at in range(asked.whole)]
+        parser.add_argument(name, type=int, default=count)
+    options, started, missed = parser.parse_args(), time.monotonic(), False
+    portfolios = [rows_of("null", 250, 201 + at) for at in range(options.whole)]
     drawn = [
         gate_of(without_signal(portfolios[at % len(portfolios)], np.random.default_rng(at)))
-        for at in range(asked.null)
+        for at in range(options.null)
     ]
     missed |= (
-        shown("no signal, at the level of metrics (reach: yes in at most 2 %)", pd.DataFrame(drawn))
+        print_gate(
+            "no signal, at the level of metrics (reach: yes in at most 2 %)", pd.DataFrame(drawn)
+        )
         > 0.02
     )
     missed |= (
-        shown(
+        print_gate(
             "no signal, whole portfolios (reach: at most 1 of 20)",
             pd.DataFrame(map(gate_of, portfolios)),
         )
         > 0.05
     )
     for clients, first, count, least in (
-        (120, 301, asked.small, 0.85),
-        (250, 601, asked.medium, 0.95),
+        (120, 301, options.small, 0.85),
+        (250, 601, options.medium, 0.95),
     ):
-        found = pd.DataFrame(
+        results = pd.DataFrame(
             [gate_of(rows_of("default", clients, first + at)) for at in range(count)]
         )
         missed |= (
-            shown(f"demo portfolios of {clients} (reach: yes in {100 * least:.0f} %)", found)
+            print_gate(f"demo portfolios of {clients} (reach: yes in {100 * least:.0f} %)", results)
             < least
         )
     print(f"{time.monotonic() - started:.0f} s")

@@ -69,7 +69,7 @@ def compared(frame: pd.DataFrame, ours: str, theirs: str) -> tuple[float, float,
     return Bootstrap(DRAWS, LEVEL, SEED).interval(difference, frame, ("outcome", ours, theirs))
 
 
-def told(title: str, figures: tuple[float, float, float]) -> None:
+def print_difference(title: str, figures: tuple[float, float, float]) -> None:
     print(f"  {title}: {figures[0]:+.4f} (95 % {figures[1]:+.4f} to {figures[2]:+.4f})", flush=True)
 
 
@@ -122,9 +122,9 @@ def _judged(frame: pd.DataFrame) -> bool:
         )
     against = compared(frame, "log_odds", "regression")
     above = compared(frame, "log_odds", "single")
-    told("model − regression", against)
-    told("model − regression, the last third", compared(last, "log_odds", "regression"))
-    told("model − single count", above)
+    print_difference("model − regression", against)
+    print_difference("model − regression, the last third", compared(last, "log_odds", "regression"))
+    print_difference("model − single count", above)
     return against[0] >= -0.01 and above[0] > 0
 
 
@@ -165,10 +165,10 @@ def oulad() -> bool:
             zip(ids, np.random.default_rng(SEED).permutation(np.arange(len(ids)) % 5), strict=True)
         )
     )
-    place = rows["client_id"].map(fold).to_numpy()
+    fold_of = rows["client_id"].map(fold).to_numpy()
     rows["log_odds"], rows["single"] = np.nan, np.nan
     for one in range(5):
-        early, late = rows[place != one], place == one
+        early, late = rows[fold_of != one], fold_of == one
         model = fit_additive(early, early["outcome"].to_numpy(), portfolio.settings)
         rows.loc[late, "log_odds"] = model.log_odds(model.values(rows[late], portfolio.settings))
         name, sign = picked(early, early["outcome"].to_numpy())
@@ -183,7 +183,7 @@ def oulad() -> bool:
         + ", ".join(f"{name} {value:.4f}" for name, value in found.items())
     )
     against = compared(rows, "log_odds", "single")
-    told("model − single metric", against)
+    print_difference("model − single metric", against)
     slope = Bootstrap(DRAWS, LEVEL, SEED).interval(_slope, rows, ("outcome", "log_odds"))
     print(f"  calibration slope {slope[0]:.2f} (95 % {slope[1]:.2f} to {slope[2]:.2f})")
     return against[2] >= 0 and slope[1] <= 1 <= slope[2]

@@ -56,27 +56,27 @@ def plain(rows: pd.DataFrame, until: pd.Timestamp, test: pd.DataFrame) -> np.nda
     return chain.fit(rows.loc[known, names], outcome[known]).decision_function(test[names])
 
 
-def one(scenario: str, clients: int, seed: int) -> dict[str, float]:
+def simulate(scenario: str, clients: int, seed: int) -> dict[str, float]:
     rows = rows_of(scenario, clients, seed)
     until = pd.Timestamp(np.unique(rows["date"])[MONTHS])
     past = rows[rows["date"] <= until].assign(
-        event_on=lambda kept: kept["event_on"].where(kept["event_on"] <= until)
+        event_on=lambda frame: frame["event_on"].where(frame["event_on"] <= until)
     )
     model = ChurnModel.fit(past, until.date(), Settings())
     test = rows[(rows["date"] >= until) & rows["p30"].notna()].sort_values(
         ["client_id", "date"], ignore_index=True
     )
-    found = {"yes": float(model.eligible), "z": model.gate.z or 0.0}
+    results = {"yes": float(model.eligible), "z": model.gate.z or 0.0}
     if not model.eligible:
-        return found
-    told = model.predict(test, [30, 90])
+        return results
+    predicted = model.predict(test, [30, 90])
     for days in (30, 90):
         truth = test[f"p{days}"].to_numpy()
-        forecast = told.loc[told["horizon_days"] == days, "probability"].to_numpy()
+        forecast = predicted.loc[predicted["horizon_days"] == days, "probability"].to_numpy()
         known = ~np.isnan(truth)
         truth, forecast = truth[known], forecast[known]
         base = np.full(len(truth), model.base_probability(days))
-        found |= {
+        results |= {
             f"gain_{days}": gain(truth, forecast),
             f"slope_{days}": slope(truth, forecast),
             f"brier_ratio_{days}": fractional_brier(truth, forecast)
@@ -84,24 +84,24 @@ def one(scenario: str, clients: int, seed: int) -> dict[str, float]:
             f"auc_{days}": fractional_auc(truth, forecast),
             f"oracle_auc_{days}": expected_auc(truth),
         }
-    found["plain_gain_30"] = gain(test["p30"].to_numpy(), plain(past, until, test))
-    return found
+    results["plain_gain_30"] = gain(test["p30"].to_numpy(), plain(past, until, test))
+    return results
 
 
-def shown(title: str, table: pd.DataFrame) -> None:
+def print_results(title: str, table: pd.DataFrame) -> None:
     print(f"\n{title}")
     print(table.agg(["mean", "min", "max"]).T.round(3).to_string(), flush=True)
 
 
 def small(count: int) -> list[str]:
-    found = pd.DataFrame(
-        [one("default", 250, seed) for seed in range(FIRST_SEED, FIRST_SEED + count)]
+    results = pd.DataFrame(
+        [simulate("default", 250, seed) for seed in range(FIRST_SEED, FIRST_SEED + count)]
     )
-    shown(
+    print_results(
         f"{count} portfolios of 250 customers (reach: mean gain_30 {LEAST_250}, mean slope 0.8 to 1.25, Brier < 1)",
-        found,
+        results,
     )
-    mean = found.mean()
+    mean = results.mean()
     return (
         ["gain at 250"] * (not mean["gain_30"] >= LEAST_250)
         + ["Brier at 250"] * (not mean["brier_ratio_30"] < 1)
@@ -110,34 +110,34 @@ def small(count: int) -> list[str]:
 
 
 def large(count: int) -> list[str]:
-    found = pd.DataFrame([one("default", 5000, seed) for seed in range(101, 101 + count)])
-    shown(
+    results = pd.DataFrame([simulate("default", 5000, seed) for seed in range(101, 101 + count)])
+    print_results(
         f"{count} portfolios of 5,000 customers (reach: gain_30 {LEAST_5000} and the rest, each)",
-        found,
+        results,
     )
     return (
-        ["gain at 5,000"] * (not (found["gain_30"] >= LEAST_5000).all())
-        + ["slope at 5,000"] * (not found["slope_30"].between(0.8, 1.25).all())
-        + ["Brier at 5,000"] * (not (found["brier_ratio_30"] < 1).all())
+        ["gain at 5,000"] * (not (results["gain_30"] >= LEAST_5000).all())
+        + ["slope at 5,000"] * (not results["slope_30"].between(0.8, 1.25).all())
+        + ["Brier at 5,000"] * (not (results["brier_ratio_30"] < 1).all())
     )
 
 
 def leak(count: int) -> list[str]:
-    found = pd.DataFrame([one("leak", 250, seed) for seed in range(1, count + 1)])
-    shown(
+    results = pd.DataFrame([simulate("leak", 250, seed) for seed in range(1, count + 1)])
+    print_results(
         f"{count} portfolios in which usage falls after notice alone (reach: AUC not above the oracle's)",
-        found,
+        results,
     )
-    return ["leak"] * (not (found["auc_30"] <= found["oracle_auc_30"] + 0.005).all())
+    return ["leak"] * (not (results["auc_30"] <= results["oracle_auc_30"] + 0.005).all())
 
 
 def main() -> int:
-    given = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     for study, count in ((small, 20), (large, 3), (leak, 3)):
-        given.add_argument(f"--{study.__name__}", type=int, default=count, help="portfolios")
-    asked, started, missed = given.parse_args(), time.monotonic(), []
+        parser.add_argument(f"--{study.__name__}", type=int, default=count, help="portfolios")
+    options, started, missed = parser.parse_args(), time.monotonic(), []
     for study in (small, large, leak):
-        count = getattr(asked, study.__name__)
+        count = getattr(options, study.__name__)
         missed += study(count) if count else []
     print(
         f"\n{'missed: ' + ', '.join(missed) if missed else 'all reached'}; {time.monotonic() - started:.0f} s"

@@ -159,7 +159,7 @@ def one_more_day(folder: Path, scratch: Path) -> tuple[float, float]:
     files = split_by_day(folder, scratch)
     aside = scratch / "aside.parquet"
     files[-1].rename(aside)
-    whole = build_seconds(scratch)
+    full_build = build_seconds(scratch)
     aside.rename(files[-1])
     added = build_seconds(scratch)
     rewritten = files[len(files) // 2]
@@ -170,22 +170,22 @@ def one_more_day(folder: Path, scratch: Path) -> tuple[float, float]:
     os.replace(aside, rewritten)
     changed = build_seconds(scratch)
     print(
-        f"  a file a day: all {whole:.2f} s, one day more {added:.2f} s, one old day rewritten {changed:.2f} s"
+        f"  a file a day: all {full_build:.2f} s, one day more {added:.2f} s, one old day rewritten {changed:.2f} s"
     )
-    return added / whole, changed / whole
+    return added / full_build, changed / full_build
 
 
 def rewritten_whole(folder: Path) -> float:
     """The one file of events rewritten with a few rows less at its end: seconds over building all."""
     shutil.rmtree(folder / ".healthseg", ignore_errors=True)
-    whole = build_seconds(folder)
+    full_build = build_seconds(folder)
     connection = duckdb.connect()
     connection.execute(
         f"COPY (SELECT * FROM '{folder}/events.parquet' LIMIT (SELECT count(*) - 1000 FROM "
         f"'{folder}/events.parquet')) TO '{folder}/new.parquet' (FORMAT PARQUET)"
     )
     os.replace(folder / "new.parquet", folder / "events.parquet")
-    return build_seconds(folder) / whole
+    return build_seconds(folder) / full_build
 
 
 def memory(folder: Path) -> float:
@@ -208,13 +208,13 @@ def main() -> None:
     parser.add_argument(
         "--memory", type=int, default=0, help="events of the memory test, 50000000 for the full one"
     )
-    given = parser.parse_args()
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
-        make_portfolio(scratch / "one", given.events, given.days)
+        make_portfolio(scratch / "one", options.events, options.days)
         agree(scratch / "one")
         print(
-            f"facts over hand-written queries: {against_rival(scratch / 'one', given.rounds):.2f} (reach 1.5)"
+            f"facts over hand-written queries: {against_rival(scratch / 'one', options.rounds):.2f} (reach 1.5)"
         )
         added, changed = one_more_day(scratch / "one", scratch / "daily")
         print(f"one day more over building all: {added:.3f} (reach 0.10)")
@@ -222,10 +222,10 @@ def main() -> None:
         print(
             f"the single file rewritten over building all: {rewritten_whole(scratch / 'one'):.3f}"
         )
-        if given.memory:
-            make_portfolio(scratch / "large", given.memory, given.days, clients=2500)
+        if options.memory:
+            make_portfolio(scratch / "large", options.memory, options.days, clients=2500)
             print(
-                f"memory of {given.memory:,} events: {memory(scratch / 'large'):.2f} GiB (reach 2)"
+                f"memory of {options.memory:,} events: {memory(scratch / 'large'):.2f} GiB (reach 2)"
             )
     print(
         f"peak of this process {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB"

@@ -29,9 +29,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--clients", type=int, default=250)
     parser.add_argument("--calls", type=int, default=200)
-    given = parser.parse_args()
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        making = timed(make_demo, folder, clients=given.clients)
+        making = timed(make_demo, folder, clients=options.clients)
         portfolio = hs.Portfolio.open(folder)
         ids = portfolio.table("customers")["client_id"].tolist()
         facts = timed(lambda: portfolio.reports)
@@ -40,9 +40,9 @@ def main() -> int:
         if len(gone):
             timed(hs.calculate_health_score, portfolio, gone.iloc[0])
         calls = np.array(
-            [timed(hs.calculate_health_score, portfolio, client) for client in ids[: given.calls]]
+            [timed(hs.calculate_health_score, portfolio, client) for client in ids[: options.calls]]
         )
-        whole = timed(portfolio_health, portfolio)
+        duration = timed(portfolio_health, portfolio)
         weeks = pd.date_range("2024-10-11", periods=53, freq="7D")
         series = pd.DataFrame(
             {"client_id": "a", "date": weeks, "value": 70 + 5 * np.sin(np.arange(53.0))}
@@ -52,14 +52,14 @@ def main() -> int:
         )
     p95 = np.quantile(calls, 0.95)
     print(
-        f"the demo portfolio of {given.clients} customers: {making:.1f} s (reach 8 for 250); facts {facts:.1f} s"
+        f"the demo portfolio of {options.clients} customers: {making:.1f} s (reach 8 for 250); facts {facts:.1f} s"
     )
     print(f"first call (panel and back-test built): {first:.2f} s")
     print(
         f"warm call over {len(calls)} customers: median {1000 * np.median(calls):.0f} ms, p95 {1000 * p95:.0f} ms "
         f"(reach 100), {p95 / bare:.1f} x one bare forecast of 53 weeks"
     )
-    print(f"the whole portfolio: {whole:.2f} s")
+    print(f"the whole portfolio: {duration:.2f} s")
     return int(p95 > 0.1)
 
 

@@ -86,17 +86,17 @@ def worker(place: Place, number: int, requests: int, customers: int, diary: str)
     """Makes its requests in order, from the first that its diary does not have."""
     ledger, path = place.ledger(), Path(diary)
     done = path.read_text().splitlines() if path.exists() else []
-    whole = [line for line in done if line.endswith(".")]
+    complete = [line for line in done if line.endswith(".")]
     with open(path, "a", encoding="utf-8") as handle:
-        if len(whole) < len(done):
+        if len(complete) < len(done):
             handle.write("\n")
-        for request in range(len(whole), requests):
-            one(ledger, f"{number}-{request}", f"c{(number * 7 + request) % customers}")
+        for request in range(len(complete), requests):
+            move_once(ledger, f"{number}-{request}", f"c{(number * 7 + request) % customers}")
             handle.write(f"{number}-{request}.\n")
             handle.flush()
 
 
-def one(ledger: Ledger, request_id: str, client: str) -> None:
+def move_once(ledger: Ledger, request_id: str, client: str) -> None:
     """One transition to any stage that is allowed from where the customer is by then."""
     while True:
         events = ledger.stage_events(client)
@@ -104,14 +104,14 @@ def one(ledger: Ledger, request_id: str, client: str) -> None:
         target = random.choice([stage for stage in RULES.targets(current) if stage != "prospect"])
         try:
             wish = Wish(client, target, TRANSITION, actor="worker", request_id=request_id)
-            made = move(ledger, [], "UTC", SIGNUP, RULES, wish, announce)
+            moved = move(ledger, [], "UTC", SIGNUP, RULES, wish, announce)
         except InvalidParameters as problem:
             known = ledger.stage_event_of(request_id)
             if known is not None:  # it was recorded before this process was killed
                 return
             assert "can go to" in problem.message, problem.message
             continue
-        if made.event is not None:
+        if moved.event is not None:
             return  # else another had moved it to that stage: try another one
 
 
@@ -185,14 +185,14 @@ def _looked_at(
                 before.effective_at >= after.effective_at or before.seq >= after.seq
             )
             illegal += late or source == after.stage or not RULES.allows(source, after.stage)
-    told = Counter(kept.message.request_id for kept in everything(ledger))
+    announced = Counter(row.message.request_id for row in everything(ledger))
     return Found(
         len(events),
         len(answered),
         len(wanted - set(counts)) + len(answered - set(counts)),
         sum(count - 1 for count in counts.values()),
         illegal,
-        sum(told[event.request_id] != 1 for event in events),
+        sum(announced[event.request_id] != 1 for event in events),
         kills,
         seconds,
     )
@@ -205,40 +205,41 @@ def main() -> int:
     parser.add_argument("--customers", type=int, default=20)
     parser.add_argument("--kill-every", type=float, default=1.0)
     parser.add_argument("--only", choices=("sqlite", "postgres"))
-    asked, well = parser.parse_args(), True
+    options, well = parser.parse_args(), True
     for kind in ("sqlite", "postgres"):
-        if asked.only not in (None, kind):
+        if options.only not in (None, kind):
             continue
         with tempfile.TemporaryDirectory() as folder:
             if kind == "postgres":
                 from tests.data.postgres import server
 
                 with server() as address:
-                    found = run(
+                    outcome = run(
                         Place(address),
                         Path(folder),
-                        asked.transitions,
-                        asked.processes,
-                        asked.customers,
-                        asked.kill_every,
+                        options.transitions,
+                        options.processes,
+                        options.customers,
+                        options.kill_every,
                     )
             else:
-                found = run(
+                outcome = run(
                     Place(str(Path(folder) / "healthseg.sqlite")),
                     Path(folder),
-                    asked.transitions,
-                    asked.processes,
-                    asked.customers,
-                    asked.kill_every,
+                    options.transitions,
+                    options.processes,
+                    options.customers,
+                    options.kill_every,
                 )
         print(
-            f"{kind}: {asked.processes} processes, {asked.customers} customers: {found.recorded} transitions "
-            f"recorded, {found.answered} answered, {found.kills} killed; lost {found.lost}, twice {found.twice}, "
-            f"illegal steps {found.illegal}, without message {found.unannounced}; {found.seconds:.0f} s",
+            f"{kind}: {options.processes} processes, {options.customers} customers: {outcome.recorded} transitions "
+            f"recorded, {outcome.answered} answered, {outcome.kills} killed; lost {outcome.lost}, twice {outcome.twice}, "
+            f"illegal steps {outcome.illegal}, without message {outcome.unannounced}; {outcome.seconds:.0f} s",
             flush=True,
         )
         well &= (
-            found.well and found.recorded == asked.transitions // asked.processes * asked.processes
+            outcome.well
+            and outcome.recorded == options.transitions // options.processes * options.processes
         )
     return int(not well)
 

@@ -83,7 +83,7 @@ def hold(path: str, way: str, seconds: float, ready: Any) -> None:
     other.close()
 
 
-def asked(portfolio: hs.Portfolio, stage: str) -> Asked:
+def call(portfolio: hs.Portfolio, stage: str) -> Asked:
     began, refusal = time.monotonic(), None
     try:
         hs.manage_lifecycle_stages(portfolio, "a", "update_stage", stage, "seen", request_id=stage)
@@ -103,11 +103,11 @@ def reading(portfolio: hs.Portfolio) -> float | None:
 
 def run(way: str, seconds: float, short: float, long: float) -> Found:
     """Both calls one after the other, the second one while the rest of the time lasts."""
-    made = tiny_portfolio([("a", f"2025-03-{day:02d} 09:00", "u1") for day in range(1, 31)])
-    path = made.folder / FILE_NAME
+    moved = tiny_portfolio([("a", f"2025-03-{day:02d} 09:00", "u1") for day in range(1, 31)])
+    path = moved.folder / FILE_NAME
     hasty, patient = (
         hs.Portfolio.open(
-            made.path, made.settings.model_copy(update={"ledger": LedgerPlace(busy_seconds=wait)})
+            moved.path, moved.settings.model_copy(update={"ledger": LedgerPlace(busy_seconds=wait)})
         )
         for wait in (short, long)
     )
@@ -117,12 +117,12 @@ def run(way: str, seconds: float, short: float, long: float) -> Found:
     other = SPAWN.Process(target=hold, args=(str(path), way, seconds, ready))
     other.start()
     ready.wait(60)
-    refused = asked(hasty, "engaged")
+    refused = call(hasty, "engaged")
     reader = reading(hasty)
-    served = asked(patient, "active")
+    served = call(patient, "active")
     other.join()
     rows = len(patient.ledger().stage_events())
-    again = asked(hasty, "engaged").refusal is None
+    again = call(hasty, "engaged").refusal is None
     with sqlite3.connect(path) as raw:
         sound = raw.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     raw.close()
@@ -134,20 +134,20 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=30.0)
     parser.add_argument("--short", type=float, default=LedgerPlace().busy_seconds)
     parser.add_argument("--long", type=float, default=60.0)
-    given, well = parser.parse_args(), True
+    options, well = parser.parse_args(), True
     for way in HOLDS:
-        found = run(way, given.seconds, given.short, given.long)
-        well &= found.well(given.seconds)
-        read = "shut out" if found.reader is None else f"answered after {found.reader:.2f} s"
-        said = (found.short.refusal or "nothing").partition(FILE_NAME)[2].strip()
+        outcomes = run(way, options.seconds, options.short, options.long)
+        well &= outcomes.well(options.seconds)
+        read = "shut out" if outcomes.reader is None else f"answered after {outcomes.reader:.2f} s"
+        line = (outcomes.short.refusal or "nothing").partition(FILE_NAME)[2].strip()
         print(
-            f"{way}, {given.seconds:g} s\n"
-            f"  asked with a wait of {found.short.waits:g} s: after {found.short.seconds:.1f} s the error "
-            f"“… {said}”\n"
-            f"  asked next with a wait of {found.long.waits:g} s: "
-            f"{'done' if found.long.refusal is None else 'refused'} after {found.long.seconds:.1f} s\n"
-            f"  reading meanwhile: {read}; rows of the refused change {found.rows_after_refusal - 2}, made again "
-            f"{'yes' if found.again else 'no'}; the file {'sound' if found.sound else 'damaged'}",
+            f"{way}, {options.seconds:g} s\n"
+            f"  asked with a wait of {outcomes.short.waits:g} s: after {outcomes.short.seconds:.1f} s the error "
+            f"“… {line}”\n"
+            f"  asked next with a wait of {outcomes.long.waits:g} s: "
+            f"{'done' if outcomes.long.refusal is None else 'refused'} after {outcomes.long.seconds:.1f} s\n"
+            f"  reading meanwhile: {read}; rows of the refused change {outcomes.rows_after_refusal - 2}, made again "
+            f"{'yes' if outcomes.again else 'no'}; the file {'sound' if outcomes.sound else 'damaged'}",
             flush=True,
         )
     return int(not well)

@@ -54,7 +54,7 @@ def write(portfolio: hs.Portfolio) -> Callable[[str], Any]:
 
 def measured(kind: str, folder: str, settings: dict[str, Any], calls: int) -> bool:
     """Prints a line for reading and one for writing; whether both are within reach."""
-    portfolio, well = hs.Portfolio.open(folder, settings), True
+    portfolio, passed = hs.Portfolio.open(folder, settings), True
     live = (
         portfolio.table("customers").query("churned_on.isna()")["client_id"].tolist()[: calls + 1]
     )
@@ -64,14 +64,14 @@ def measured(kind: str, folder: str, settings: dict[str, Any], calls: int) -> bo
             np.percentile(wall, [50, 95]),
             np.percentile(processor, [50, 95]),
         )
-        well &= bool(most <= REACH_MS[name])
+        passed &= bool(most <= REACH_MS[name])
         print(
             f"{kind}, {name}: {len(wall)} calls, wall p50 {wall_50:.0f} p95 {wall_95:.0f} ms, processor p50 "
             f"{half:.0f} p95 {most:.0f} ms (reach {REACH_MS[name]:.0f})",
             flush=True,
         )
     portfolio.close()
-    return well
+    return passed
 
 
 def main() -> int:
@@ -79,20 +79,20 @@ def main() -> int:
     parser.add_argument("--clients", type=int, default=330)
     parser.add_argument("--calls", type=int, default=200)
     parser.add_argument("--file-only", action="store_true")
-    asked = parser.parse_args()
+    options = parser.parse_args()
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
-        make_demo(folder, clients=asked.clients, events="light")
-        well = measured("file", folder, {}, asked.calls)
-        if not asked.file_only:
+        make_demo(folder, clients=options.clients, events="light")
+        passed = measured("file", folder, {}, options.calls)
+        if not options.file_only:
             from tests.data.postgres import server
 
             (Path(folder) / "healthseg.sqlite").unlink()
             other = stack.enter_context(tempfile.TemporaryDirectory())
             shutil.copytree(folder, other, dirs_exist_ok=True)
             address = stack.enter_context(server())
-            well &= measured("server", other, {"ledger": {"address": address}}, asked.calls)
-    return int(not well)
+            passed &= measured("server", other, {"ledger": {"address": address}}, options.calls)
+    return int(not passed)
 
 
 if __name__ == "__main__":

@@ -37,23 +37,28 @@ DRAWS, LEVEL = 200_000, 0.90
 
 def law(rows: pd.DataFrame, rng: np.random.Generator) -> np.ndarray:
     """Days in a stage under its planted law."""
-    told = [json.loads(text) for text in rows["parameters"]]
-    door = rng.choice(len(told), DRAWS, p=[one["chance"] for one in told])
+    reported = [json.loads(text) for text in rows["parameters"]]
+    door = rng.choice(len(reported), DRAWS, p=[study["chance"] for study in reported])
     median, spread = (
-        np.array([one[name] for one in told])[door] for name in ("median_days", "sd_log")
+        np.array([study[name] for study in reported])[door] for name in ("median_days", "sd_log")
     )
     return np.maximum(1, np.round(median * np.exp(spread * rng.standard_normal(DRAWS))))
 
 
-def one(folder: str) -> dict[str, float]:
+def study(folder: str) -> dict[str, float]:
     portfolio, planted = hs.Portfolio.open(folder), Path(folder) / "truth"
     known, until = history(portfolio), portfolio.data_until
-    found = portfolio_stage_spells(portfolio, known, until, None)
-    exits = found["exit_to"].astype(object)
-    curves = time_in_stage(found.assign(exit_to=exits.where(exits != "churned", None)), LEVEL)
+    results = portfolio_stage_spells(portfolio, known, until, None)
+    exits = results["exit_to"].astype(object)
+    curves = time_in_stage(results.assign(exit_to=exits.where(exits != "churned", None)), LEVEL)
     spells = pd.read_parquet(planted / "stage_spells.parquet")
     ours = set(
-        zip(found["client_id"], found["stage"], found["start"].dt.strftime("%Y-%m-%d"), strict=True)
+        zip(
+            results["client_id"],
+            results["stage"],
+            results["start"].dt.strftime("%Y-%m-%d"),
+            strict=True,
+        )
     )
     ours = {row for row in ours if row[1] != "churned"}
     theirs = set(
@@ -65,7 +70,7 @@ def one(folder: str) -> dict[str, float]:
         )
     )
     response = portfolio_lifecycle(portfolio)
-    told = {
+    reported = {
         (row["client_id"], str(row["since"])[:10])
         for row in response.disagreements
         if row["kind"] == "contract"
@@ -78,7 +83,9 @@ def one(folder: str) -> dict[str, float]:
         if stage not in curves or curves[stage].n < 30:
             continue
         days = law(law_rows, rng)
-        finished = np.sort(found.loc[(found["stage"] == stage) & found["exit_to"].notna(), "days"])
+        finished = np.sort(
+            results.loc[(results["stage"] == stage) & results["exit_to"].notna(), "days"]
+        )
         for share in QUARTILES:
             day = np.quantile(days, share)
             low, high = (
@@ -94,7 +101,7 @@ def one(folder: str) -> dict[str, float]:
     portfolio.close()
     return {
         "stays": len(ours & theirs) / len(theirs | ours),
-        "apart": float(told == apart),
+        "apart": float(reported == apart),
         "inside": inside,
         "tried": tried,
         "naive": naive_inside,
@@ -106,18 +113,18 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--clients", type=int, default=250)
-    asked, found = parser.parse_args(), []
-    for seed in range(1, asked.seeds + 1):
+    options, results = parser.parse_args(), []
+    for seed in range(1, options.seeds + 1):
         with tempfile.TemporaryDirectory() as folder:
-            make_demo(folder, clients=asked.clients, seed=seed, events="light")
-            found.append(one(folder))
+            make_demo(folder, clients=options.clients, seed=seed, events="light")
+            results.append(study(folder))
         print(
-            f"  seed {seed}: stays equal {found[-1]['stays']:.3f}, disagreements exact {found[-1]['apart']:.0f}, "
-            f"law inside {found[-1]['inside']} of {found[-1]['tried']} (naive {found[-1]['naive']}), stuck "
-            f"{found[-1]['stuck']:.0f}",
+            f"  seed {seed}: stays equal {results[-1]['stays']:.3f}, disagreements exact {results[-1]['apart']:.0f}, "
+            f"law inside {results[-1]['inside']} of {results[-1]['tried']} (naive {results[-1]['naive']}), stuck "
+            f"{results[-1]['stuck']:.0f}",
             flush=True,
         )
-    table = pd.DataFrame(found)
+    table = pd.DataFrame(results)
     covered = table["inside"].sum() / table["tried"].sum()
     print(
         f"stays equal to the day in {int((table['stays'] == 1).sum())} of {len(table)} portfolios; disagreements with "

@@ -56,8 +56,11 @@ def series(every: int = 1) -> list[tuple[str, str, np.ndarray, np.ndarray]]:
     period = pd.read_csv(home / "m3_meta.csv").set_index("series")["period"]
     long = pd.read_csv(home / "m3_long.csv.gz").sort_values(["series", "part", "t"])
     parts = {key: part.to_numpy() for key, part in long.groupby(["series", "part"])["value"]}
-    taken = period.groupby(period).nth(slice(None, None, every))
-    return [(name, kind, parts[name, "train"], parts[name, "test"]) for name, kind in taken.items()]
+    seconds_taken = period.groupby(period).nth(slice(None, None, every))
+    return [
+        (name, kind, parts[name, "train"], parts[name, "test"])
+        for name, kind in seconds_taken.items()
+    ]
 
 
 def scored(batch: list[tuple[str, str, np.ndarray, np.ndarray]]) -> pd.DataFrame:
@@ -102,11 +105,11 @@ def scores(
 
 def run(processes: int = 2, every: int = 1) -> pd.DataFrame:
     """Scores of every series, in batches over ``processes``."""
-    taken = series(every)
+    seconds_taken = series(every)
     batches = [
         group[k : k + CHUNK]
         for kind in SEASONS
-        for group in [[one for one in taken if one[1] == kind]]
+        for group in [[one for one in seconds_taken if one[1] == kind]]
         for k in range(0, len(group), CHUNK)
     ]
     if processes == 1:
@@ -115,22 +118,24 @@ def run(processes: int = 2, every: int = 1) -> pd.DataFrame:
         return pd.concat(pool.map(scored, batches), ignore_index=True)
 
 
-def table(found: pd.DataFrame) -> pd.DataFrame:
+def table(results: pd.DataFrame) -> pd.DataFrame:
     """Means by period and in all."""
     columns = [*FIGURES, "ms"]
-    rows = found.groupby("period")[columns].mean().reindex(list(SEASONS))
-    rows.loc["ALL"] = found[columns].mean()
-    rows.insert(0, "series", [*found["period"].value_counts().reindex(list(SEASONS)), len(found)])
+    rows = results.groupby("period")[columns].mean().reindex(list(SEASONS))
+    rows.loc["ALL"] = results[columns].mean()
+    rows.insert(
+        0, "series", [*results["period"].value_counts().reindex(list(SEASONS)), len(results)]
+    )
     return rows
 
 
 def missed(rows: pd.DataFrame) -> list[str]:
     """What was set out to be reached and is not."""
-    whole = rows.loc["ALL"]
+    overall = rows.loc["ALL"]
     words = [
-        f"{name} {whole[name]:.3f} is over {most}"
+        f"{name} {overall[name]:.3f} is over {most}"
         for name, most in REACH.items()
-        if not whole[name] <= most
+        if not overall[name] <= most
     ]
     for name, covered in rows["coverage"].items():
         least, most = COVERED if name == "ALL" else COVERED_EACH

@@ -46,19 +46,24 @@ def questions(portfolio: hs.Portfolio) -> list[tuple[str, dict[str, Any], dict[s
     """Tool, parameters and the right answer: every tool for some customers, and errors."""
     rows = portfolio.table("customers")
     clients = [str(client) for client in rows.loc[rows["churned_on"].isna(), "client_id"]][:6]
-    asked = [(tool, asked_of(tool, client)) for tool in TOOLS for client in clients]
-    asked += [
+    request = [(tool, asked_of(tool, client)) for tool in TOOLS for client in clients]
+    request += [
         (tool, asked_of(tool, wrong))
         for tool in TOOLS
         for wrong in ("nobody", "no@body")
         if "client_id" in asked_of(tool, wrong)
     ]
-    asked += [("calculate_health_score", {"client_id": clients[0], "lookback_period_days": 1000})]
-    return [(tool, arguments, expected(portfolio, tool, arguments)) for tool, arguments in asked]
+    request += [("calculate_health_score", {"client_id": clients[0], "lookback_period_days": 1000})]
+    return [(tool, arguments, expected(portfolio, tool, arguments)) for tool, arguments in request]
 
 
 async def caller(
-    address: str, number: int, calls: int, asked: list[Any], wrong: list[str], taken: list[float]
+    address: str,
+    number: int,
+    calls: int,
+    request: list[Any],
+    wrong: list[str],
+    durations: list[float],
 ) -> None:
     headers = {"Authorization": f"Bearer {TOKEN}"}
     async with (
@@ -67,10 +72,10 @@ async def caller(
     ):
         await client.list_tools()
         for k in range(calls):
-            tool, arguments, right = asked[(number + 7 * k) % len(asked)]
+            tool, arguments, right = request[(number + 7 * k) % len(request)]
             before = time.perf_counter()
             result = await client.call_tool(tool, arguments)
-            taken.append(time.perf_counter() - before)
+            durations.append(time.perf_counter() - before)
             got = {
                 key: value for key, value in result.structured_content.items() if key not in AROUND
             }
@@ -80,21 +85,21 @@ async def caller(
 
 
 async def all_callers(
-    address: str, callers: int, calls: int, asked: list[Any]
+    address: str, callers: int, calls: int, request: list[Any]
 ) -> tuple[list[str], list[float]]:
     wrong: list[str] = []
-    taken: list[float] = []
+    durations: list[float] = []
     async with anyio.create_task_group() as tasks:
         for number in range(callers):
-            tasks.start_soon(caller, address, number, calls // callers, asked, wrong, taken)
-    return wrong, taken
+            tasks.start_soon(caller, address, number, calls // callers, request, wrong, durations)
+    return wrong, durations
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--calls", type=int, default=1000)
     parser.add_argument("--callers", type=int, default=8)
-    given = parser.parse_args()
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         portfolio_folder = Path(folder) / "portfolio"
         make_demo(portfolio_folder, clients=60, months=12, events="light")
@@ -106,7 +111,7 @@ def main() -> int:
             "PYTHONPATH": str(ROOT),
             "HEALTHSEG_LIMITS__IN_ALL_AN_HOUR": "1000000",
         }
-        asked = questions(hs.Portfolio.open(portfolio_folder))
+        request = questions(hs.Portfolio.open(portfolio_folder))
         server = subprocess.Popen(
             [
                 sys.executable,
@@ -127,19 +132,21 @@ def main() -> int:
             address = server.stderr.readline().strip()
             time.sleep(2)
             started = time.monotonic()
-            wrong, taken = anyio.run(all_callers, address, given.callers, given.calls, asked)
+            wrong, durations = anyio.run(
+                all_callers, address, options.callers, options.calls, request
+            )
             seconds = time.monotonic() - started
         finally:
             server.terminate()
             server.wait()
-    most = statistics.quantiles(taken, n=20)[-1]
+    most = statistics.quantiles(durations, n=20)[-1]
     print(
-        f"{len(TOOLS)} tools, {len(asked)} different questions, {len(taken)} of {given.calls} calls answered by "
-        f"{given.callers} clients in {seconds:.0f} s: {len(wrong)} wrong; "
-        f"median {1000 * statistics.median(taken):.0f} ms, p95 {1000 * most:.0f} ms"
+        f"{len(TOOLS)} tools, {len(request)} different questions, {len(durations)} of {options.calls} calls answered by "
+        f"{options.callers} clients in {seconds:.0f} s: {len(wrong)} wrong; "
+        f"median {1000 * statistics.median(durations):.0f} ms, p95 {1000 * most:.0f} ms"
     )
     print("\n".join(wrong[:5]))
-    return int(bool(wrong) or len(taken) != given.calls // given.callers * given.callers)
+    return int(bool(wrong) or len(durations) != options.calls // options.callers * options.callers)
 
 
 if __name__ == "__main__":

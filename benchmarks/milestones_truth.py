@@ -37,9 +37,9 @@ def statuses(portfolio: hs.Portfolio, truth: pd.DataFrame) -> tuple[int, int]:
     """How many rows of the truth there are, and how many differ in status, start or completion."""
     wrong = 0
     for date, rows in truth.groupby("as_of"):
-        found = states(portfolio, date)
+        results = states(portfolio, date)
         merged = rows.merge(
-            found[found["live"]],
+            results[results["live"]],
             on=["client_id", "milestone_id"],
             how="outer",
             suffixes=("_true", ""),
@@ -54,11 +54,11 @@ def statuses(portfolio: hs.Portfolio, truth: pd.DataFrame) -> tuple[int, int]:
 
 def blockers(portfolio: hs.Portfolio, law: pd.DataFrame) -> pd.DataFrame:
     """Each planted factor with the interval found, and whether it was called slower than chance."""
-    found = blocker_effects(portfolio, portfolio.as_of(), 0.95).merge(law, on="blocker")
-    true = np.exp(found["log_time_ratio"])
-    return found.assign(
-        held=(found["lower"] <= true) & ((found["upper"] >= true) | found["upper"].isna()),
-        called=found["q"] <= 0.01,
+    results = blocker_effects(portfolio, portfolio.as_of(), 0.95).merge(law, on="blocker")
+    true = np.exp(results["log_time_ratio"])
+    return results.assign(
+        held=(results["lower"] <= true) & ((results["upper"] >= true) | results["upper"].isna()),
+        called=results["q"] <= 0.01,
     )
 
 
@@ -72,12 +72,12 @@ def foretold(portfolio: hs.Portfolio) -> tuple[list[str], list[tuple[float, bool
     for date in map(dt.date.fromisoformat, EARLY):
         rows = states(portfolio, date)
         for row in rows[rows["live"] & rows["status"].isin(OPEN)].to_dict("records"):
-            end, found = (
+            end, results = (
                 last.loc[(row["client_id"], row["milestone_id"])],
                 forecast(portfolio, date, row, 8, LEVEL),
             )
-            if found.lower is not None and end["status"] != "skipped":
-                fell.append(_fell(found, end["completed_day"], end["day"]))
+            if results.lower is not None and end["status"] != "skipped":
+                fell.append(_fell(results, end["completed_day"], end["day"]))
     model = Success(Figures.of(portfolio, LATE))
     chances = [
         (chance.value, bool(outcome[client]))
@@ -87,20 +87,20 @@ def foretold(portfolio: hs.Portfolio) -> tuple[list[str], list[tuple[float, bool
     return [one for one in fell if one is not None], chances
 
 
-def _fell(found: Ahead, completed: float, seen: float) -> str | None:
+def _fell(results: Ahead, completed: float, observed: float) -> str | None:
     """below, within or above the interval; None where it was not followed far enough to say."""
-    upper = np.inf if found.upper is None else found.upper
+    upper = np.inf if results.upper is None else results.upper
     if completed == completed:
-        return "below" if completed < found.lower else "above" if completed > upper else "within"
-    if seen >= upper:
+        return "below" if completed < results.lower else "above" if completed > upper else "within"
+    if observed >= upper:
         return "above"
-    return "within" if found.upper is None and seen >= found.lower else None
+    return "within" if results.upper is None and observed >= results.lower else None
 
 
 def main() -> int:
-    given = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    given.add_argument("--seeds", type=int, default=20)
-    seeds = range(1, given.parse_args().seeds + 1)
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--seeds", type=int, default=20)
+    seeds = range(1, parser.parse_args().seeds + 1)
     parts, fell, chances, rows, wrong, called = [], [], [], 0, 0, 0
     with tempfile.TemporaryDirectory() as folder:
         for seed in seeds:
@@ -120,13 +120,13 @@ def main() -> int:
                     more = foretold(portfolio)
                     fell, chances = fell + more[0], chances + more[1]
                 portfolio.close()
-    return told(
+    return report(
         pd.concat(parts), pd.Series(fell), np.array(chances), rows, wrong, called, len(seeds)
     )
 
 
-def told(
-    found: pd.DataFrame,
+def report(
+    results: pd.DataFrame,
     fell: pd.Series,
     chances: np.ndarray,
     rows: int,
@@ -137,8 +137,8 @@ def told(
     print(
         f"statuses, starts, completions: {rows:,} rows on five dates of {seeds} portfolios, {wrong} differ (reach 0)"
     )
-    held = found.groupby("blocker")["held"].agg(["sum", "size"])
-    power = found.groupby("blocker")["called"].sum()
+    held = results.groupby("blocker")["held"].agg(["sum", "size"])
+    power = results.groupby("blocker")["called"].sum()
     for name, row in held.iterrows():
         print(
             f"blocker {name}: planted factor within its 95 % interval in {row['sum']} of {row['size']} "
@@ -153,10 +153,10 @@ def told(
         f"within {shares['within']:.1%}, above {shares['above']:.1%}"
     )
     order = np.array_split(chances[np.argsort(chances[:, 0], kind="stable")], 4)
-    said = ", ".join(
+    sentence = ", ".join(
         f"{part[:, 0].mean():.0%} said {part[:, 1].mean():.0%} happened" for part in order
     )
-    print(f"likelihoods made on {LATE}, later known: {len(chances)}; by quarter: {said}")
+    print(f"likelihoods made on {LATE}, later known: {len(chances)}; by quarter: {sentence}")
     good = (
         wrong == 0 and (held["sum"] >= 0.9 * held["size"]).all() and called <= max(1, seeds // 20)
     )

@@ -100,7 +100,7 @@ def main() -> int:
         outcome, seconds, peak = result.recv()
         client.join()
         server.join()
-        written = sum(path.stat().st_size for path in Path(folder).rglob("*.parquet")) / 2**20
+        rows_written = sum(path.stat().st_size for path in Path(folder).rglob("*.parquet")) / 2**20
     sent = events + -(-events // REPEATED)
     exact = (outcome["received"], outcome["events"], outcome["repeats"]) == (
         sent,
@@ -110,7 +110,7 @@ def main() -> int:
     size = len(block(0, 1000, events)) / 1000 * events / 2**30
     print(
         f"a day of {events:,} events ({size:.1f} GiB of lines, {sent - events:,} of them sent twice): "
-        f"{seconds:.0f} s, {peak:.0f} MB at most (reach {REACH_MB}), {written:.0f} MB of Parquet"
+        f"{seconds:.0f} s, {peak:.0f} MB at most (reach {REACH_MB}), {rows_written:.0f} MB of Parquet"
     )
     print(json.dumps({key: outcome[key] for key in ("received", "events", "repeats", "queries")}))
     print("every event once" if exact else "NOT exact")

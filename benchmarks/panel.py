@@ -155,12 +155,12 @@ def prepare(folder: Path, clients: int, events: str) -> None:
 
 def seconds(work: Callable[[], object], times: int) -> float:
     """The shortest of so many runs."""
-    taken = []
+    durations = []
     for _ in range(times):
         start = time.perf_counter()
         work()
-        taken.append(time.perf_counter() - start)
-    return min(taken)
+        durations.append(time.perf_counter() - start)
+    return min(durations)
 
 
 def by_hand(portfolio: Portfolio, dates: list[dt.date], times: int) -> float:
@@ -172,9 +172,9 @@ def by_hand(portfolio: Portfolio, dates: list[dt.date], times: int) -> float:
     )
     total = 0.0
     for name, query in QUERIES.items():
-        taken = seconds(lambda query=query: connection.execute(query).df(), times)
-        print(f"  query of {name:16} {taken:8.2f} s", flush=True)
-        total += taken
+        durations = seconds(lambda query=query: connection.execute(query).df(), times)
+        print(f"  query of {name:16} {durations:8.2f} s", flush=True)
+        total += durations
     return total
 
 
@@ -211,18 +211,18 @@ def main() -> int:
         "--events", choices=("full", "light"), default="light", help="light: the same facts, sooner"
     )
     parser.add_argument("--folder", type=Path, help="a portfolio that was prepared before")
-    given = parser.parse_args()
-    times = 3 if given.clients < MANY else 1
-    if given.folder:
-        return 0 if metric(given.folder, given.clients, times) else 1
+    options = parser.parse_args()
+    times = 3 if options.clients < MANY else 1
+    if options.folder:
+        return 0 if metric(options.folder, options.clients, times) else 1
     with tempfile.TemporaryDirectory(prefix="healthseg-panel-") as name:
         folder = Path(name) / "portfolio"
         child = multiprocessing.get_context("spawn").Process(
-            target=prepare, args=(folder, given.clients, given.events)
+            target=prepare, args=(folder, options.clients, options.events)
         )
         child.start()
         child.join()
-        return 0 if metric(folder, given.clients, times) else 1
+        return 0 if metric(folder, options.clients, times) else 1
 
 
 if __name__ == "__main__":

@@ -55,23 +55,25 @@ def found_in(folder: str, **options) -> tuple[hs.Portfolio, pd.DataFrame]:
 def planted(seed: int, clients: int) -> np.ndarray:
     """Detectable and found of single customers, of the portfolio; reported of both, and of those on no planted day."""
     with tempfile.TemporaryDirectory() as folder:
-        portfolio, found = found_in(folder, seed=seed, clients=clients)
+        portfolio, results = found_in(folder, seed=seed, clients=clients)
         portfolio.close()
         truth = pd.read_parquet(Path(folder) / "truth" / "anomalies.parquet").rename(
             columns={"from": "first"}
         )
-    found = found.assign(who=found["client_id"].where(found["client_id"].notna(), "portfolio"))
+    results = results.assign(
+        who=results["client_id"].where(results["client_id"].notna(), "portfolio")
+    )
     truth = truth.assign(who=truth["client_id"].where(truth["scope"] == "client", "portfolio"))
     out = []
     for scope in ("client", "portfolio"):
         rows = truth[truth["detectable"] & (truth["scope"] == scope)]
-        out += [len(rows), sum(is_named(found, row) for row in rows.itertuples())]
-    known = [is_planted(truth, row) for row in found.itertuples()]
-    return np.array([*out, len(found), len(found) - sum(known)])
+        out += [len(rows), sum(is_named(results, row) for row in rows.itertuples())]
+    known = [is_planted(truth, row) for row in results.itertuples()]
+    return np.array([*out, len(results), len(results) - sum(known)])
 
 
-def is_named(found: pd.DataFrame, row) -> bool:
-    own = found[found["who"] == row.who]
+def is_named(results: pd.DataFrame, row) -> bool:
+    own = results[results["who"] == row.who]
     return bool(((own["date"] >= row.first - DAY) & (own["date"] <= row.to + DAY)).any())
 
 
@@ -84,11 +86,11 @@ def is_planted(truth: pd.DataFrame, row) -> bool:
 def null(seed: int, clients: int) -> tuple[int, float, int]:
     """Alarms of single customers, customer-years, alarms of the portfolio, where nothing was planted."""
     with tempfile.TemporaryDirectory() as folder:
-        portfolio, found = found_in(folder, seed=seed, clients=clients, scenario="null")
+        portfolio, results = found_in(folder, seed=seed, clients=clients, scenario="null")
         lived = daily(portfolio, portfolio.data_until + DAY).lived
         portfolio.close()
-    own = int(found["client_id"].notna().sum())
-    return own, float((lived[:, 1] - lived[:, 0]).sum()) / 365, len(found) - own
+    own = int(results["client_id"].notna().sum())
+    return own, float((lived[:, 1] - lived[:, 0]).sum()) / 365, len(results) - own
 
 
 def nab_folder() -> Path | None:
@@ -121,16 +123,16 @@ def scored(series: Series, flags: dict[str, np.ndarray]) -> dict[str, float]:
     for name, (frame, given) in series.items():
         moments = frame["timestamp"].to_numpy()
         first = moments[int(len(moments) * SKIPPED)]
-        told = merged(moments[flags[name] & (moments >= first)])
+        announced = merged(moments[flags[name] & (moments >= first)])
         given = [window for window in given if window[1] >= first]
         right += sum(
-            any(start <= last and end >= begin for begin, last in given) for start, end in told
+            any(start <= last and end >= begin for begin, last in given) for start, end in announced
         )
         met += sum(
-            any(start <= last and end >= begin for start, end in told) for begin, last in given
+            any(start <= last and end >= begin for start, end in announced) for begin, last in given
         )
         alarms, windows, points = (
-            alarms + len(told),
+            alarms + len(announced),
             windows + len(given),
             points + int((moments >= first).sum()),
         )
@@ -161,15 +163,15 @@ def rivals(series: Series) -> tuple[dict, dict, tuple[int, float]]:
     for window in WINDOWS:
         far = gaussian(series, window)
         for threshold in THRESHOLDS:
-            told = scored(series, {name: z > threshold for name, z in far.items()})
-            if best is None or told["f1"] > best[0]["f1"]:
-                best = (told, (window, threshold))
+            announced = scored(series, {name: z > threshold for name, z in far.items()})
+            if best is None or announced["f1"] > best[0]["f1"]:
+                best = (announced, (window, threshold))
     plain = max(
         (
             scored(series, {name: z > 3 for name, z in gaussian(series, window).items()})
             for window in WINDOWS
         ),
-        key=lambda told: told["f1"],
+        key=lambda announced: announced["f1"],
     )
     return best[0], plain, best[1]
 
@@ -190,10 +192,10 @@ def numenta(folder: Path) -> bool:
         (f"rolling Gaussian, best ({window} points, {threshold} σ)", tuned),
         ("rolling Gaussian, 3 σ, best window", plain),
     )
-    for name, told in rows:
+    for name, announced in rows:
         print(
-            f"{name:45s} F1 {told['f1']:.3f}  precision {told['precision']:.3f}  recall {told['recall']:.3f}  "
-            f"alarms {told['alarms']:3d}"
+            f"{name:45s} F1 {announced['f1']:.3f}  precision {announced['precision']:.3f}  recall {announced['recall']:.3f}  "
+            f"alarms {announced['alarms']:3d}"
         )
     ratios = ours["f1"] / tuned["f1"], ours["f1"] / plain["f1"]
     print(f"F1 over the tuned {ratios[0]:.2f} (reach 1.15), over 3 σ {ratios[1]:.2f} (reach 1.5)")
@@ -205,7 +207,7 @@ def main() -> int:
     given.add_argument("--seeds", type=int, default=20)
     given.add_argument("--null-seeds", type=int, default=50)
     given.add_argument("--clients", type=int, default=250)
-    asked, started, missed = given.parse_args(), time.monotonic(), False
+    arguments, started, missed = given.parse_args(), time.monotonic(), False
     folder = nab_folder()
     if folder is None:
         print(
@@ -214,7 +216,8 @@ def main() -> int:
     else:
         missed |= numenta(folder)
     total = sum(
-        (planted(seed, asked.clients) for seed in range(1, asked.seeds + 1)), np.zeros(6, dtype=int)
+        (planted(seed, arguments.clients) for seed in range(1, arguments.seeds + 1)),
+        np.zeros(6, dtype=int),
     )
     for name, (many, met) in zip(
         ("single customers", "the portfolio"), (total[:2], total[2:4]), strict=True
@@ -228,7 +231,7 @@ def main() -> int:
     print(
         f"reported {reported}, on no planted day {false} ({false / max(reported, 1):.3f}; reach {REACH_FALSE})"
     )
-    rows = [null(seed, asked.clients) for seed in range(1, asked.null_seeds + 1)]
+    rows = [null(seed, arguments.clients) for seed in range(1, arguments.null_seeds + 1)]
     if rows:
         alarms, years, portfolios = (
             sum(row[0] for row in rows),

@@ -29,18 +29,18 @@ REACH_SECONDS, REACH_SECONDS_MANY, REACH_GIB = 3.0, 90.0, 6.0
 
 
 def scopes(portfolio: hs.Portfolio, many: bool) -> dict[str, dict[str, Any]]:
-    asked = {"all_customers": {}}
+    options = {"all_customers": {}}
     if not many:
         run = hs.segment_customers(portfolio, {}, "health")
         segment = max(
             (one for one in run.segments if one.placed), key=lambda one: one.customer_count
         )
-        asked["segment"] = {"segment_id": segment.segment_id}
+        options["segment"] = {"segment_id": segment.segment_id}
         customers = portfolio.table("customers")
-        asked["single_customer"] = {
+        options["single_customer"] = {
             "client_id": customers.loc[customers["churned_on"].isna(), "client_id"].iloc[0]
         }
-    return asked
+    return options
 
 
 def calls(folder: str, many: bool, sent: Any) -> None:
@@ -50,12 +50,12 @@ def calls(folder: str, many: bool, sent: Any) -> None:
         for turn in ("first", "again"):
             before = time.perf_counter(), time.process_time()
             response = hs.analyze_engagement_patterns(portfolio, scope, **named)
-            taken = time.perf_counter() - before[0], time.process_time() - before[1]
+            durations = time.perf_counter() - before[0], time.process_time() - before[1]
             sent.send(
                 (
                     scope,
                     turn,
-                    *taken,
+                    *durations,
                     response.customers_analyzed,
                     len(response.identified_patterns),
                 )
@@ -71,26 +71,26 @@ def in_a_process(folder: str, many: bool) -> list[Any]:
     process = context.Process(target=calls, args=(folder, many, sent))
     process.start()
     sent.close()
-    found = []
+    results = []
     try:
         while True:
-            found.append(received.recv())
+            results.append(received.recv())
     except EOFError:
         process.join()
-    return found
+    return results
 
 
 def main() -> int:
-    given = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    given.add_argument("--clients", type=int, default=250)
-    given.add_argument("--events", default="full")
-    given.add_argument("--folder", help="a portfolio that is there already")
-    asked, missed = given.parse_args(), False
-    many = asked.clients >= MANY
-    with tempfile.TemporaryDirectory() as made:
-        folder = asked.folder or made
-        if not asked.folder:
-            make_demo(folder, clients=asked.clients, events=asked.events)
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--clients", type=int, default=250)
+    parser.add_argument("--events", default="full")
+    parser.add_argument("--folder", help="a portfolio that is there already")
+    options, missed = parser.parse_args(), False
+    many = options.clients >= MANY
+    with tempfile.TemporaryDirectory() as seconds_to_make:
+        folder = options.folder or seconds_to_make
+        if not options.folder:
+            make_demo(folder, clients=options.clients, events=options.events)
         for name in ("stores empty", "stores filled"):
             *rows, gib = in_a_process(folder, many)
             for scope, turn, wall, processor, customers, patterns in rows:

@@ -58,10 +58,12 @@ def passing(families: list) -> pd.DataFrame:
 
 def peaks(portfolio: hs.Portfolio, clients: list[str], end: dt.date) -> set[str]:
     """Days and hours with more sessions than their like."""
-    told = passing(
+    reported = passing(
         [temporal(portfolio, clients, max(end - WINDOW, portfolio.first_event_day), end).family]
     )
-    return set(told.loc[(told["lift"] > 1) & ~told["key"].str.startswith("part:"), "key"])
+    return set(
+        reported.loc[(reported["lift"] > 1) & ~reported["key"].str.startswith("part:"), "key"]
+    )
 
 
 def keys_of(row) -> set[str]:
@@ -89,21 +91,23 @@ def planted(seed: int, clients: int) -> np.ndarray:
         portfolio = hs.Portfolio.open(folder)
         truth = pd.read_parquet(Path(folder) / "truth" / "rhythms.parquet")
         law = pd.read_parquet(Path(folder) / "truth" / "support_law.parquet")
-        told = {
+        reported = {
             client: peaks(portfolio, [client], end) for client, end in last_days(portfolio).items()
         }
-        whole = whole_portfolio(portfolio)
+        all_seeds = whole_portfolio(portfolio)
         portfolio.close()
-    told["portfolio"] = set(whole.loc[whole["lift"] > 1, "key"])
+    reported["portfolio"] = set(all_seeds.loc[all_seeds["lift"] > 1, "key"])
     detectable = list(truth[truth["detectable"]].itertuples())
-    found = sum(bool(told.get(row.id, set()) & keys_of(row)) for row in detectable)
+    results = sum(bool(reported.get(row.id, set()) & keys_of(row)) for row in detectable)
     known = {(row.id, key) for row in truth.itertuples() for key in keys_of(row)}
-    own = [(client, key) for client, keys in told.items() for key in keys if client != "portfolio"]
-    pairs = whole[(whole["kind"] == "support") & (whole["key"].str.count(ARROW) == 1)]
+    own = [
+        (client, key) for client, keys in reported.items() for key in keys if client != "portfolio"
+    ]
+    pairs = all_seeds[(all_seeds["kind"] == "support") & (all_seeds["key"].str.count(ARROW) == 1)]
     return np.array(
         [
             len(detectable),
-            found,
+            results,
             len(own),
             sum(one not in known for one in own),
             len(pairs),
@@ -125,22 +129,23 @@ def null(seed: int, clients: int) -> np.ndarray:
     with tempfile.TemporaryDirectory() as folder:
         make_demo(folder, seed=seed, clients=clients, scenario="null", events="light")
         portfolio = hs.Portfolio.open(folder)
-        whole = len(whole_portfolio(portfolio))
+        all_seeds = len(whole_portfolio(portfolio))
         single = sum(
             bool(peaks(portfolio, [client], end)) for client, end in last_days(portfolio).items()
         )
         portfolio.close()
-    return np.array([whole > 0, single])
+    return np.array([all_seeds > 0, single])
 
 
 def main() -> int:
-    given = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    given.add_argument("--seeds", type=int, default=20)
-    given.add_argument("--null-seeds", type=int, default=50)
-    given.add_argument("--clients", type=int, default=250)
-    asked, started, missed = given.parse_args(), time.monotonic(), False
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--null-seeds", type=int, default=50)
+    parser.add_argument("--clients", type=int, default=250)
+    options, started, missed = parser.parse_args(), time.monotonic(), False
     total = sum(
-        (planted(seed, asked.clients) for seed in range(1, asked.seeds + 1)), np.zeros(6, dtype=int)
+        (planted(seed, options.clients) for seed in range(1, options.seeds + 1)),
+        np.zeros(6, dtype=int),
     )
     missed |= total[1] < REACH_RECALL * total[0]
     print(
@@ -152,14 +157,14 @@ def main() -> int:
             f"{name} reported {many}, false {false} ({false / max(many, 1):.3f}; reach {REACH_FALSE})"
         )
     rows = sum(
-        (null(seed, asked.clients) for seed in range(1, asked.null_seeds + 1)),
+        (null(seed, options.clients) for seed in range(1, options.null_seeds + 1)),
         np.zeros(2, dtype=int),
     )
-    allowed = max((most for many, most in ALLOWED.items() if many <= asked.null_seeds), default=0)
+    allowed = max((most for many, most in ALLOWED.items() if many <= options.null_seeds), default=0)
     missed |= rows[0] > allowed
     print(
-        f"null portfolios with a pattern of all customers {rows[0]} of {asked.null_seeds} (reach {allowed}); "
-        f"single customers with a peak {rows[1]} of {asked.null_seeds * asked.clients}"
+        f"null portfolios with a pattern of all customers {rows[0]} of {options.null_seeds} (reach {allowed}); "
+        f"single customers with a peak {rows[1]} of {options.null_seeds * options.clients}"
     )
     print(f"{time.monotonic() - started:.0f} s")
     return int(missed)

@@ -80,34 +80,34 @@ def null(given: argparse.Namespace) -> bool:
 
 def default(given: argparse.Namespace) -> bool:
     """Orders, bundles and personas: recovered of those detectable, and reported without having been planted."""
-    found, of, right, reported = 0, 0, 0, 0
+    results, of, right, reported = 0, 0, 0, 0
     for seed, portfolio, folder in portfolios("default", given):
         study = Study.of(portfolio, all_customers(portfolio, portfolio.as_of(), 90), FEATURES)
         rows = study.judged[study.judged["passes"]]
-        told = {
+        output = {
             kind: [set(key.split(mark)) for key in rows.loc[rows["kind"] == kind, "key"]]
             for kind, mark in (("sequence", ARROW), ("bundle", PLUS))
         }
         truth = {"sequence": planted(folder, "sequences"), "bundle": planted(folder, "bundles")}
         for kind in truth:
             sure = [features for features, detectable in truth[kind] if detectable]
-            found, of = (
-                found + sum(any(alike(one, two) for two in told[kind]) for one in sure),
+            results, of = (
+                results + sum(any(alike(one, two) for two in output[kind]) for one in sure),
                 of + len(sure),
             )
         known = [features for kind in truth.values() for features, _ in kind]
-        all_told = told["sequence"] + told["bundle"]
+        all_told = output["sequence"] + output["bundle"]
         right += sum(any(one <= features for features in known) for one in all_told)
         reported += len(all_told)
         agreement = _personas(study, folder)
-        found, of = found + (agreement >= SAME), of + 1
-        print(f"  default {seed}: {told}, personas' agreement {agreement:.2f}", flush=True)
+        results, of = results + (agreement >= SAME), of + 1
+        print(f"  default {seed}: {output}, personas' agreement {agreement:.2f}", flush=True)
     print(
-        f"default: {found} of {of} detectable recovered (90 %), {reported - right} of {reported} reported were not "
+        f"default: {results} of {of} detectable recovered (90 %), {reported - right} of {reported} reported were not "
         "planted (at most 10 %)",
         flush=True,
     )
-    return found >= 0.9 * of and reported - right <= 0.1 * reported
+    return results >= 0.9 * of and reported - right <= 0.1 * reported
 
 
 def _personas(study: Study, folder: Path) -> float:
@@ -128,7 +128,7 @@ def effects(given: argparse.Namespace) -> bool:
     Every feature that is used has a small effect in these portfolios, since breadth is a driver of leaving: the hazard
     ratios of all features that were tried are held against their true ones, which their 95 % intervals should hold.
     """
-    found, of, wrong, reported, held, tried = 0, 0, 0, 0, 0, 0
+    results, of, wrong, reported, held, tried = 0, 0, 0, 0, 0, 0
     signs = np.zeros(4, dtype=int)
     for seed, portfolio, folder in portfolios("effects", given):
         study = Study.of(portfolio, all_customers(portfolio, portfolio.as_of(), 90), FEATURES)
@@ -146,7 +146,7 @@ def effects(given: argparse.Namespace) -> bool:
             if key.startswith(ORDER)
             and any(set(key.removeprefix(ORDER).split(ARROW)) <= one for one in orders)
         ]
-        found, of = found + sum(key in rows.index for key in sure), of + len(sure)
+        results, of = results + sum(key in rows.index for key in sure), of + len(sure)
         wrong += sum(key not in causes and key not in by_order for key in rows.index)
         reported += len(rows)
         inside = _holds_truth(habits, truth[~truth["feature"].isin(set().union(*orders))])
@@ -154,7 +154,7 @@ def effects(given: argparse.Namespace) -> bool:
         signs += _signs(study, folder)
         print(f"  effects {seed}: {rows.index.tolist()}", flush=True)
     print(
-        f"effects: {found} of {of} detectable recovered (90 %), {wrong} of {reported} reported are no cause "
+        f"effects: {results} of {of} detectable recovered (90 %), {wrong} of {reported} reported are no cause "
         f"(at most 10 %); {held} of {tried} intervals of features hold the true hazard ratio, breadth included "
         f"({held / max(tried, 1):.3f}; 0.95 is stated)",
         flush=True,
@@ -165,7 +165,7 @@ def effects(given: argparse.Namespace) -> bool:
         flush=True,
     )
     return (
-        found >= 0.9 * of
+        results >= 0.9 * of
         and wrong <= 0.1 * reported
         and signs[0] >= 0.9 * signs[1]
         and signs[2] <= 0.1 * signs[3]
@@ -182,7 +182,7 @@ def _signs(study: Study, folder: Path) -> tuple[int, int, int, int]:
     hazard = pd.read_parquet(
         folder / "truth" / "hazard.parquet", columns=["client_id", "step_start", "h_true"]
     )
-    asked = pd.DataFrame(
+    scenarios_asked = pd.DataFrame(
         {
             "client_id": months["client_id"].astype(str),
             "place": np.arange(len(months)),
@@ -194,7 +194,7 @@ def _signs(study: Study, folder: Path) -> tuple[int, int, int, int]:
         date=pd.to_datetime(hazard["step_start"]).astype("datetime64[ns]"),
     )
     true = pd.merge_asof(
-        asked.sort_values("date"), hazard.sort_values("date"), on="date", by="client_id"
+        scenarios_asked.sort_values("date"), hazard.sort_values("date"), on="date", by="client_id"
     )
     true = true.sort_values("place")["h_true"].to_numpy(dtype=float)
     terms = set(pd.read_parquet(folder / "truth" / "hazard_terms.parquet")["metric"])

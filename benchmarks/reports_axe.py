@@ -28,16 +28,16 @@ def views(page: Path, axe: str, browser) -> list[tuple[str, list]]:
     """What axe-core says of a page's four views, and of what the page asks the network for."""
     from tests.reports.test_every_page import SETTLED
 
-    told = []
+    violations = []
     for width in (390, 1440):
         for dark in (False, True):
             browser.open(page, width, dark)
-            asked = browser.requests[1:]
+            pages = browser.requests[1:]
             browser.run(SETTLED)
             browser.run(OPENED + axe + ";1")
-            found = browser.run(RUN) + [["critical", "request", 1, url] for url in asked]
-            told.append((f"{page.stem} {width} px {'dark' if dark else 'light'}", found))
-    return told
+            faults = browser.run(RUN) + [["critical", "request", 1, url] for url in pages]
+            violations.append((f"{page.stem} {width} px {'dark' if dark else 'light'}", faults))
+    return violations
 
 
 def main() -> int:
@@ -46,17 +46,17 @@ def main() -> int:
     parser.add_argument(
         "--axe", default=os.environ.get("HEALTHSEG_AXE", ""), help="the path of axe.min.js"
     )
-    given = parser.parse_args()
-    if not Path(given.axe).is_file():
+    options = parser.parse_args()
+    if not Path(options.axe).is_file():
         print("not run: HEALTHSEG_AXE or --axe must name axe.min.js (npm pack axe-core)")
         return 0
     from healthseg.data.portfolio import Portfolio
     from healthseg.demo import make_demo
     from tests.reports import browser, every_page
 
-    axe, told = Path(given.axe).read_text("utf-8"), []
+    axe, violations = Path(options.axe).read_text("utf-8"), []
     with tempfile.TemporaryDirectory() as name, browser.browsing() as chromium:
-        make_demo(f"{name}/portfolio", clients=given.clients, events="light")
+        make_demo(f"{name}/portfolio", clients=options.clients, events="light")
         portfolio = Portfolio.open(f"{name}/portfolio")
         live = portfolio.table("customers").query("churned_on.isna()")["client_id"].min()
         portfolio.close()
@@ -69,16 +69,16 @@ def main() -> int:
             uploadThroughput=0,
         )
         for _, page in every_page.pages(Path(name) / "portfolio", live, Path(name)):
-            told += views(page, axe, chromium)
-    impacts = Counter(impact for _, found in told for impact, *_ in found)
-    for view, found in told:
-        for impact, rule, nodes, first in found:
+            violations += views(page, axe, chromium)
+    impacts = Counter(impact for _, faults in violations for impact, *_ in faults)
+    for view, faults in violations:
+        for impact, rule, nodes, first in faults:
             print(f"{view}: {impact}, {rule}, {nodes} places, first {first}")
     counted = ", ".join(
         f"{impacts[impact]} {impact}" for impact in ("critical", "serious", "moderate", "minor")
     )
     print(
-        f"{len(every_page.KINDS)} kinds of pages, {len(told)} views, network off; violations: {counted}"
+        f"{len(every_page.KINDS)} kinds of pages, {len(violations)} views, network off; violations: {counted}"
     )
     return int(impacts["critical"] + impacts["serious"] > 0)
 

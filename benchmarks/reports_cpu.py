@@ -57,20 +57,20 @@ def engine(portfolio: str, folder: str, customers: Sequence[str], repeats: int) 
     for kind, tool in kinds():
         whom = customers if kind == "customer" else [""] * repeats
         for client in whom:
-            asked = plans.Asked((tool,), {}, not client)
-            jobs += plans.jobs(asked, [client] if client else [], portfolio, folder, "", "")
+            command = plans.Asked((tool,), {}, not client)
+            jobs += plans.jobs(command, [client] if client else [], portfolio, folder, "", "")
             keys.append((kind, tool))
     spent: dict[Key, list[float]] = {}
     with reports._template(
         opened, jobs, range(len(jobs)), plans.Asked(tuple(tool for _, tool in kinds()))
     ) as template:
         before = tree_seconds(os.getpid())
-        for place, outcome in pool.run(
+        for target, outcome in pool.run(
             jobs, 1, dt.datetime.now(dt.UTC), lambda: None, template=template
         ):
             assert outcome.ok, outcome.error
             now = tree_seconds(os.getpid())
-            spent.setdefault(keys[place], []).append(now - before)
+            spent.setdefault(keys[target], []).append(now - before)
             before = now
     return {key: sum(each[1:]) / len(each[1:]) for key, each in spent.items()}
 
@@ -88,9 +88,9 @@ def cells(kind: str, tool: str, portfolio: str, client: str) -> float:
     names |= {"portfolio": portfolio, **({"client_id": client} if kind == "customer" else {})}
     before = time.process_time()
     for source in code:
-        shown = every_page.run_cell(source, names)
-        if shown is not None:
-            shown._repr_mimebundle_()
+        printed = every_page.run_cell(source, names)
+        if printed is not None:
+            printed._repr_mimebundle_()
     return time.process_time() - before
 
 
@@ -104,14 +104,14 @@ def bare(portfolio: str, customers: Sequence[str], wanted: Sequence[Key]) -> dic
         registry.report_response(tool, opened, {"client_id": customers[-1]})
     sharing._shared[portfolio] = opened
     cells("customer", "calculate_health_score", portfolio, customers[-1])
-    told = {}
+    line = {}
     for kind, tool in wanted:
         each = [
             cells(kind, tool, portfolio, client)
             for client in (customers if kind == "customer" else [""])
         ]
-        told[f"{kind} {tool}"] = sum(each[1:]) / len(each[1:]) if len(each) > 1 else each[0]
-    return told
+        line[f"{kind} {tool}"] = sum(each[1:]) / len(each[1:]) if len(each) > 1 else each[0]
+    return line
 
 
 def bare_apart(portfolio: str, customers: Sequence[str], wanted: Sequence[Key]) -> dict[str, float]:
@@ -152,11 +152,11 @@ def main() -> int:
         alone = bare_apart(portfolio, customers, [key for key in kinds() if key[0] == "customer"])
         for key in kinds():
             alone |= bare_apart(portfolio, customers, [key]) if key[0] == "portfolio" else {}
-        whole = engine(portfolio, f"{name}/reports", customers, given.overview)
-    beyond = {key: whole[key] - alone[" ".join(key)] for key in kinds()}
+        total = engine(portfolio, f"{name}/reports", customers, given.overview)
+    beyond = {key: total[key] - alone[" ".join(key)] for key in kinds()}
     for key, seconds in beyond.items():
         print(
-            f"{' '.join(key)}: {whole[key]:.2f} s, bare cells {alone[' '.join(key)]:.2f} s, beyond {seconds:.2f} s"
+            f"{' '.join(key)}: {total[key]:.2f} s, bare cells {alone[' '.join(key)]:.2f} s, beyond {seconds:.2f} s"
         )
     means = {}
     for kind in ("customer", "portfolio"):

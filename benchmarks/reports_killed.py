@@ -29,11 +29,11 @@ def main() -> int:
     parser.add_argument("--clients", type=int, default=40)
     parser.add_argument("--reports", type=int, default=12)
     parser.add_argument("--seed", type=int, default=1)
-    given = parser.parse_args()
+    options = parser.parse_args()
     from healthseg.demo import make_demo
     from healthseg.reports.batches import files, manifest
 
-    draw, moments = random.Random(given.seed), []
+    draw, moments = random.Random(options.seed), []
     with tempfile.TemporaryDirectory() as name:
         for part in (
             "healthseg",
@@ -42,7 +42,7 @@ def main() -> int:
             shutil.copytree(
                 ROOT / part, f"{name}/package/{part}", ignore=shutil.ignore_patterns("__pycache__")
             )
-        make_demo(f"{name}/portfolio", clients=given.clients, months=9, events="light")
+        make_demo(f"{name}/portfolio", clients=options.clients, months=9, events="light")
         out, environment = Path(name) / "out", {**os.environ, "PYTHONPATH": f"{name}/package"}
         command = [
             sys.executable,
@@ -53,7 +53,7 @@ def main() -> int:
             "--portfolio",
             f"{name}/portfolio",
             "--riskiest",
-            str(given.reports),
+            str(options.reports),
             "--out",
             str(out),
             "--resume",
@@ -61,15 +61,15 @@ def main() -> int:
             "--workers",
             "2",
         ]
-        start, usual, written = time.perf_counter(), 0.0, {}
-        for kill in range(given.kills + 1):
+        start, usual, finished = time.perf_counter(), 0.0, {}
+        for kill in range(options.kills + 1):
             began = time.perf_counter()
             process = subprocess.Popen(
                 command, env=environment, start_new_session=True, cwd=f"{name}/package"
             )
             try:
                 # Over the whole length of a run as it was last seen; the first is killed within its first half minute.
-                moment = draw.uniform(0.0, usual or 30.0) if kill < given.kills else None
+                moment = draw.uniform(0.0, usual or 30.0) if kill < options.kills else None
                 status = process.wait(moment)
             except subprocess.TimeoutExpired:
                 process.kill()
@@ -82,18 +82,18 @@ def main() -> int:
             assert all(page.read_text("utf-8").rstrip().endswith("</html>") for page in pages), (
                 "a page was cut"
             )
-            assert all(pages.get(page) == then for page, then in written.items()), (
+            assert all(pages.get(page) == then for page, then in finished.items()), (
                 "a page was lost or made twice"
             )
-            written = pages
-            if len(pages) == given.reports and kill < given.kills:
+            finished = pages
+            if len(pages) == options.reports and kill < options.kills:
                 shutil.rmtree(out)  # all there: the next kills have something to interrupt
-                written = {}
+                finished = {}
         last = manifest.latest(out)
-        assert status == 0 and len(written) == given.reports, "not all reports are there"
+        assert status == 0 and len(finished) == options.reports, "not all reports are there"
         assert {line["status"] for line in last.values()} == {"ok"}, "the manifest is not true"
         assert all(
-            files.key_of(page) == last[f"{page.parent.name}/{TOOL}"]["key"] for page in written
+            files.key_of(page) == last[f"{page.parent.name}/{TOOL}"]["key"] for page in finished
         ), "wrong key"
         left = [path for path in out.rglob("*.part")]
     print(

@@ -40,8 +40,8 @@ def stock(
     python = str(Path(sys.executable).parent)
 
     def one(given: tuple[int, dict[str, str | int]]) -> None:
-        place, values = given
-        out = folder / f"stock-{place}.ipynb"
+        target, values = given
+        out = folder / f"stock-{target}.ipynb"
         named = [word for name, value in values.items() for word in ("-p", name, str(value))]
         quiet = {
             "check": True,
@@ -97,13 +97,13 @@ def compared(
     jobs = [
         (
             TOOL,
-            values.get("client_id", f"{kind}_{place}"),
+            values.get("client_id", f"{kind}_{target}"),
             str(notebook),
             values,
             portfolio,
             str(folder),
         )
-        for place, values in enumerate(parameters)
+        for target, values in enumerate(parameters)
     ]
     few, many = jobs[:2], jobs[: given.ours]
     start_cpu, start_wall = ours(few, portfolio)
@@ -138,8 +138,8 @@ def main() -> int:
         opened = Portfolio.open(portfolio)
         live = opened.table("customers").query("churned_on.isna()")["client_id"].tolist()
         opened.close()
-        seeds = [{"seed": place} for place in range(given.ours)]
-        whom = [{"client_id": live[place % len(live)]} for place in range(given.ours)]
+        seeds = [{"seed": target} for target in range(given.ours)]
+        whom = [{"client_id": live[target % len(live)]} for target in range(given.ours)]
         reached = [
             compared("reference", REFERENCE, seeds, given, folder, portfolio),
             compared(

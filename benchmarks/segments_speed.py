@@ -41,9 +41,9 @@ def timed(name: str, reach: float, call: Callable[[], object]) -> bool:
 
 
 def main() -> int:
-    given = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    given.add_argument("--clients", type=int, default=250)
-    clients = given.parse_args().clients
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--clients", type=int, default=250)
+    clients = parser.parse_args().clients
     reach = REACH["small" if clients <= 1_000 else "large"]
     with tempfile.TemporaryDirectory() as folder:
         make_demo(folder, clients=clients, events="light")

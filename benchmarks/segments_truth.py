@@ -62,16 +62,16 @@ def planted(seeds: int) -> bool:
         known = pd.read_parquet(folder / "truth" / "segments.parquet").set_index("client_id")[
             "segment"
         ]
-        told = []
+        reported = []
         for method in METHODS:
-            _, made = placed(figures, "custom", {"method": method})
-            people = made.at[made.at < made.placed]
+            _, formed = placed(figures, "custom", {"method": method})
+            people = formed.at[formed.at < formed.placed]
             index = adjusted_rand_score(
                 pd.factorize(known.reindex(people.index))[0], people.to_numpy()
             )
-            good[method] += made.placed == 4 and index >= 0.9
-            told.append(f"{method}: {made.placed} segments, adjusted Rand {index:.3f}")
-        print(f"  segments {seed}: {'; '.join(told)}", flush=True)
+            good[method] += formed.placed == 4 and index >= 0.9
+            reported.append(f"{method}: {formed.placed} segments, adjusted Rand {index:.3f}")
+        print(f"  segments {seed}: {'; '.join(reported)}", flush=True)
     print(
         "segments: 4 groups with an adjusted Rand index of 0.9 or more in "
         + ", ".join(f"{count} of {seeds} by {method}" for method, count in good.items())
@@ -83,13 +83,13 @@ def planted(seeds: int) -> bool:
 
 def said_of(figures: Figures, kind: str) -> list[str]:
     """The metrics of which an insight is spoken."""
-    placer, made = placed(figures, kind)
-    names = [part.name for part in made.segments if part.placed]
+    placer, formed = placed(figures, kind)
+    names = [part.name for part in formed.segments if part.placed]
     own, level = figures.settings, figures.settings.effects_interval_level
     rows = figures.live.assign(score=figures.live["shown"])
     tried = differences(
         rows,
-        made.at.map(lambda at: made.segments[at].name),
+        formed.at.map(lambda at: formed.segments[at].name),
         names,
         placer.ingredients,
         level,
@@ -106,11 +106,11 @@ def null(seeds: int) -> bool:
         for method in METHODS:
             placer, _ = placed(figures, "custom", {"method": method})
             quiet[method] += placer.grouping.reason is not None
-        said = [text for kind in CRITERIA for text in said_of(figures, kind)]
-        quiet["insights"] += not said
-        print(f"  null {seed}: insights {said or 'none'}", flush=True)
-    told = ", ".join(f"{count} of {seeds} ({name})" for name, count in quiet.items())
-    print(f"null: silent in {told} (19 of 20)", flush=True)
+        sentence = [text for kind in CRITERIA for text in said_of(figures, kind)]
+        quiet["insights"] += not sentence
+        print(f"  null {seed}: insights {sentence or 'none'}", flush=True)
+    reported = ", ".join(f"{count} of {seeds} ({name})" for name, count in quiet.items())
+    print(f"null: silent in {reported} (19 of 20)", flush=True)
     return min(quiet.values()) >= seeds - max(1, seeds // 20)
 
 

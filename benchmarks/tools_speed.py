@@ -40,18 +40,18 @@ def timed(portfolio: hs.Portfolio, name: str, clients: list[str]) -> tuple[np.nd
 
 
 def main() -> int:
-    given = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    given.add_argument("--clients", type=int, default=330)
-    given.add_argument("--calls", type=int, default=200)
-    asked, missed = given.parse_args(), False
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--clients", type=int, default=330)
+    parser.add_argument("--calls", type=int, default=200)
+    options, missed = parser.parse_args(), False
     with tempfile.TemporaryDirectory() as folder:
-        make_demo(folder, clients=asked.clients)
+        make_demo(folder, clients=options.clients)
         portfolio = hs.Portfolio.open(folder)
         clients = [
             row["client_id"]
             for row in portfolio.table("customers").to_dict("records")
             if row["churned_on"] is None or row["churned_on"] != row["churned_on"]
-        ][: asked.calls]
+        ][: options.calls]
         for name, reach in REACH_MS.items():
             wall, processor = timed(portfolio, name, clients)
             (wall_50, wall_95), (half, most) = (

@@ -55,10 +55,10 @@ def last_days(portfolio: hs.Portfolio) -> dict[str, dt.date]:
     }
 
 
-def is_named(found, row: dict) -> bool:
+def is_named(results, row: dict) -> bool:
     if row["kind"] == "weekday":
-        return DAY_NAMES[int(row["weekday"])] in (found.peak_days or [])
-    return any(cell.peak for hour, cell in enumerate(found.hours) if abs(hour - row["hour"]) <= 1)
+        return DAY_NAMES[int(row["weekday"])] in (results.peak_days or [])
+    return any(cell.peak for hour, cell in enumerate(results.hours) if abs(hour - row["hour"]) <= 1)
 
 
 def planted(clients: int, seed: int) -> list[tuple[str, int, int]]:
@@ -120,43 +120,43 @@ def null(seed: int, clients: int) -> dict[str, int]:
         rows = panel.panel(portfolio, [portfolio.data_until])
         departed = int((rows.loc[rows["live"], "champion_departed"] == 1).sum())
         maps = [peaks_of(portfolio, client, end) for client, end in last_days(portfolio).items()]
-        whole = portfolio_usage(portfolio, lookback_period_days=91)
+        all_rows = portfolio_usage(portfolio, lookback_period_days=91)
         portfolio.close()
-    at_customers = sum(bool(found.peak_days or found.peak_hours) for found in maps)
-    of_portfolio = bool(whole.activity_heatmap.peak_days or whole.activity_heatmap.peak_hours)
+    at_customers = sum(bool(results.peak_days or results.peak_hours) for results in maps)
+    of_portfolio = bool(all_rows.activity_heatmap.peak_days or all_rows.activity_heatmap.peak_hours)
     return {
         "peak": at_customers + of_portfolio,
         "departed champion": departed,
-        "unusual day": len(whole.unusual_days),
+        "unusual day": len(all_rows.unusual_days),
     }
 
 
 def main() -> int:
-    given = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    given.add_argument("--seeds", type=int, default=20)
-    given.add_argument("--demo-seeds", type=int, default=3)
-    given.add_argument("--clients", type=int, default=250)
-    asked, started, missed = given.parse_args(), time.monotonic(), False
-    portfolios = [planted(asked.clients, FIRST_DEMO + place) for place in range(asked.demo_seeds)]
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--demo-seeds", type=int, default=3)
+    parser.add_argument("--clients", type=int, default=250)
+    options, started, missed = parser.parse_args(), time.monotonic(), False
+    portfolios = [planted(options.clients, FIRST_DEMO + path) for path in range(options.demo_seeds)]
     for rows in zip(*portfolios, strict=True):
-        name, found, of = rows[0][0], sum(row[1] for row in rows), sum(row[2] for row in rows)
-        missed |= found < REACH * of
-        share = found / max(of, 1)
+        name, results, of = rows[0][0], sum(row[1] for row in rows), sum(row[2] for row in rows)
+        missed |= results < REACH * of
+        share = results / max(of, 1)
         print(
-            f"{name:26s} {found:4d} of {of:4d} detectable found ({share:.3f}; reach {REACH})",
+            f"{name:26s} {results:4d} of {of:4d} detectable found ({share:.3f}; reach {REACH})",
             flush=True,
         )
     totals = {"peak": 0, "departed champion": 0, "unusual day": 0}
-    for seed in range(1, asked.seeds + 1):
-        for name, found in null(seed, asked.clients).items():
-            totals[name] += found > 0
+    for seed in range(1, options.seeds + 1):
+        for name, results in null(seed, options.clients).items():
+            totals[name] += results > 0
     allowed = max(
-        (most for portfolios, most in ALLOWED.items() if portfolios <= asked.seeds), default=0
+        (most for portfolios, most in ALLOWED.items() if portfolios <= options.seeds), default=0
     )
     for name, portfolios in totals.items():
         missed |= portfolios > allowed
         print(
-            f"null portfolios with any {name:18s} {portfolios:3d} of {asked.seeds} (reach {allowed})"
+            f"null portfolios with any {name:18s} {portfolios:3d} of {options.seeds} (reach {allowed})"
         )
     print(f"{time.monotonic() - started:.0f} s")
     return int(missed)
