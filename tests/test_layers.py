@@ -238,10 +238,10 @@ FAULTY = [
     ),
     (
         "data/a.py",
-        "def f():\n    from healthseg.metrics import panels as panel",
-        "data may not import healthseg.metrics.panels",
+        "def f():\n    from healthseg.metrics import panel",
+        "data may not import healthseg.metrics.panel",
     ),
-    ("data/a.py", "from ..metrics import panel", "data may not import healthseg.metrics.panels"),
+    ("data/a.py", "from ..metrics import panel", "data may not import healthseg.metrics.panel"),
     ("data/__init__.py", "from .. import tools", "data may not import healthseg.tools"),
     (
         "metrics/a.py",
