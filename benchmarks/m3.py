@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # so that a checkout that is not installed will do
 
 from healthseg.forecasting import forecast  # noqa: E402
-from healthseg.forecasting.accuracy import scale, smape  # noqa: E402
+from healthseg.forecasting.backtesting import scale, smape  # noqa: E402
 
 SEASONS = {"YEARLY": 1, "QUARTERLY": 4, "MONTHLY": 12, "OTHER": 1}
 CHUNK = 100  # series in one call

@@ -3,48 +3,71 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from healthseg.forecasting import frames
-from healthseg.forecasting.accuracy import scale, smape
-from healthseg.forecasting.fit import MIN_POINTS, Bounds, Fit, fit_series, naive_fit
+from healthseg.forecasting.frames import Bounds, Series, SeriesSet
+from healthseg.forecasting.series import DEFAULTS, SeriesFit, fit_series, naive_fit
+from healthseg.settings.forecasting import ForecastSettings
 
 MODELS = ("forecast", "naive", "seasonal naive")
 METRICS = ["mase", "smape", "coverage", "width"]
-KEYS = ["client_id", "origin", "step", "model"]
-FIGURES = ["actual", "forecast", "lower", "upper", "error", "mase", "smape", "coverage", "width"]
+FIGURES = ["actual", "forecast", "lower", "upper", "error", *METRICS]
 
 
 @dataclass(frozen=True)
 class Backtest:
-    """What ``backtest`` found.
+    """The errors of past forecasts.
 
-    ``overall``: one row per model (forecast, naive, seasonal naive) with ``mase``,
-    ``smape`` (per cent, 0 to 200), ``coverage`` (share of outcomes inside the
-    interval), ``width`` (mean width on the scale of the values), ``clients`` and
-    ``forecasts``; ``by_step``: the same per model and step. Both are means over
-    each client's forecasts, then over clients. ``errors``: every forecast,
-    by ``client_id, origin`` (date of the last value that was read), ``step,
-    model, date`` with ``actual, forecast, lower, upper, error`` (actual minus
-    forecast), its four metrics and the ``method``. ``skipped``: clients too
-    short for a single origin.
+    ``overall``: one row per model (forecast, naive, seasonal naive) with ``mase``, ``smape`` (per cent, 0 to 200),
+    ``coverage`` (share of outcomes inside the interval), ``width`` (mean width on the scale of the values), ``clients``
+    and ``forecasts``; ``by_step``: the same per model and step. Both are means over each client's forecasts, then over
+    clients. ``errors``: every forecast, by ``client_id, origin`` (date of the last value that was read), ``step, model,
+    date`` with ``actual, forecast, lower, upper, error`` (actual minus forecast), its four metrics and the ``method``.
+    ``skipped``: clients too short for a single origin.
     """
 
     overall: pd.DataFrame
     by_step: pd.DataFrame
     errors: pd.DataFrame
-    skipped: tuple
+    skipped: tuple[Any, ...]
     level: float
 
 
-class Within(NamedTuple):
+class WithinTolerance(NamedTuple):
     """``probability`` that the outcome lies within the tolerance, from ``origins`` back-tested forecasts."""
 
     probability: float | None
     origins: int
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """From which origins which steps are forecast."""
+
+    horizon: int
+    level: float
+    limits: Bounds
+    origins: int
+    refit_every: int
+    min_train: int
+    settings: ForecastSettings
+
+    def cuts(self, series: Series) -> np.ndarray:
+        """How many values are known at each origin, oldest first."""
+        counts = np.arange(self.min_train, len(series.values) - self.horizon + 1)
+        return counts[series.known[counts - 1]][-self.origins :]
+
+    def fits(self, series: Series, cut: int) -> list[SeriesFit]:
+        missing, length = 1 - float(series.known[:cut].mean()), series.season_length
+        return [
+            fit_series(series.values[:cut], self.horizon, length, missing, self.settings),
+            naive_fit(),
+            naive_fit(length, "seasonal naive"),
+        ]
 
 
 def backtest(
@@ -52,123 +75,114 @@ def backtest(
     horizon: int,
     level: float = 0.9,
     *,
-    origins: int = 20,
+    origins: int = DEFAULTS.backtest_min_origins,
     refit_every: int = 5,
-    min_train: int = MIN_POINTS,
+    min_train: int = DEFAULTS.forecast_min_points,
     season_length: int | None = None,
     lower_bound: float | None = None,
     upper_bound: float | None = None,
     spacing: str | None = None,
+    settings: ForecastSettings = DEFAULTS,
 ) -> Backtest:
     """How far off were this series' forecasts when they were made at earlier dates?
 
-    From each of the last ``origins`` dates that leave ``horizon`` steps after
-    them and at least ``min_train`` before (values that were interpolated are
-    never an origin nor an outcome), the series up to that date is forecast and
-    held against what came. Parameters, season and method are those of a fit to
-    the values up to an origin, taken anew at every ``refit_every``-th one; in
-    between only the states move on. Nothing after an origin is ever read.
+    From each of the last ``origins`` dates that leave ``horizon`` steps after them and at least ``min_train`` before
+    (interpolated values are neither origins nor outcomes), the series up to that date is forecast and compared with the
+    outcome. Parameters, season and method are those of a fit to the values up to an origin, fitted again at every
+    ``refit_every``-th one; in between only the states move on. Nothing after an origin is ever read.
 
-    MASE divides each absolute error by the mean absolute error of the seasonal
-    naive forecast within the values up to the origin; below 1 is better than
-    that. The other arguments are those of ``forecast``.
+    MASE divides each absolute error by the mean absolute error of the seasonal naive forecast within the values up to
+    the origin; below 1 is better than that. The other arguments are those of ``forecast``.
 
     Raises InvalidParameters as ``forecast`` does.
 
-    >>> import pandas as pd
     >>> frame = pd.DataFrame({"client_id": "a", "date": range(60), "value": [float(k) for k in range(60)]})
-    >>> found = backtest(frame, 3, origins=20)
-    >>> found.overall[["model", "mase", "coverage"]].round(2)
+    >>> past = backtest(frame, 3, origins=20)
+    >>> past.overall[["model", "mase", "coverage"]].round(2)
                 model  mase  coverage
     0        forecast  0.37       1.0
     1           naive  2.00       1.0
     2  seasonal naive  2.00       1.0
-    >>> within_tolerance(found.errors, step=3, tolerance=5)
-    Within(probability=1.0, origins=20)
+    >>> within_tolerance(past.errors, step=3, tolerance=5)
+    WithinTolerance(probability=1.0, origins=20)
     """
-    steps, level = frames.whole(horizon, "horizon"), frames.share(level)
-    wanted, every = frames.whole(origins, "origins"), frames.whole(refit_every, "refit_every")
-    least = frames.whole(min_train, "min_train")
+    plan = _Plan(
+        frames.whole(horizon, "horizon"),
+        frames.share(level),
+        frames.bounds(lower_bound, upper_bound),
+        frames.whole(origins, "origins"),
+        frames.whole(refit_every, "refit_every"),
+        frames.whole(min_train, "min_train"),
+        settings,
+    )
     season = None if season_length is None else frames.whole(season_length, "season_length")
-    limits = frames.bounds(lower_bound, upper_bound)
-    portfolio = frames.read(frame, limits, season, spacing)
-    parts, skipped = [], list(portfolio.empty)
-    for series in portfolio.series:
-        cuts = _origins(series, steps, wanted, least)
-        if len(cuts):
-            parts.append(_rows(series, portfolio, cuts, steps, level, limits, every))
+    data = frames.read(frame, plan.limits, season, spacing)
+    parts, skipped = [], list(data.empty)
+    for series in data.series:
+        if len(plan.cuts(series)):
+            parts.append(_errors(series, data, plan))
         else:
             skipped.append(series.client_id)
-    errors = _joined(parts, portfolio)
-    return Backtest(
-        _means(errors, ["model"]),
-        _means(errors, ["model", "step"]),
-        errors,
-        tuple(sorted(skipped)),
-        level,
-    )
+    errors = pd.concat(parts, ignore_index=True) if parts else _no_errors(data)
+    overall, by_step = _means(errors, ["model"]), _means(errors, ["model", "step"])
+    return Backtest(overall, by_step, errors, tuple(sorted(skipped)), plan.level)
 
 
 def within_tolerance(
-    errors: pd.DataFrame, step: int, tolerance: float = 5.0, min_origins: int = 20
-) -> Within:
+    errors: pd.DataFrame,
+    step: int,
+    tolerance: float = 5.0,
+    min_origins: int = DEFAULTS.backtest_min_origins,
+) -> WithinTolerance:
     """How probable is it that the outcome lies within ``tolerance`` of the forecast ``step`` steps ahead?
 
-    ``errors`` are those of a back-test (of one client, or of as many as are alike).
-    The share of forecasts with |error| <= tolerance; None where fewer than
-    ``min_origins`` forecasts were tested.
+    ``errors`` are those of a back-test (of one client, or of several alike). The share of forecasts with |error| <=
+    tolerance; None where fewer than ``min_origins`` forecasts were tested.
 
-    >>> import pandas as pd
     >>> errors = pd.DataFrame({"model": "forecast", "step": 1, "error": [4.0, -5.0, 6.0, 1.0]})
     >>> within_tolerance(errors, 1, min_origins=4)
-    Within(probability=0.75, origins=4)
+    WithinTolerance(probability=0.75, origins=4)
     >>> within_tolerance(errors, 1)
-    Within(probability=None, origins=4)
+    WithinTolerance(probability=None, origins=4)
     """
-    chosen = errors.loc[
-        (errors["model"] == "forecast") & (errors["step"] == step), "error"
-    ].to_numpy()
-    if len(chosen) < max(min_origins, 1):
-        return Within(None, len(chosen))
-    return Within(float((np.abs(chosen) <= tolerance).mean()), len(chosen))
+    rows = (errors["model"] == "forecast") & (errors["step"] == step)
+    sizes = errors.loc[rows, "error"].abs().to_numpy()
+    if len(sizes) < max(min_origins, 1):
+        return WithinTolerance(None, len(sizes))
+    return WithinTolerance(float((sizes <= tolerance).mean()), len(sizes))
 
 
-def _origins(series: frames.Series, horizon: int, wanted: int, least: int) -> np.ndarray:
-    """How many values each origin has seen, oldest first."""
-    seen = np.arange(least, len(series.values) - horizon + 1)
-    return seen[series.known[seen - 1]][-wanted:]
-
-
-def _rows(
-    series: frames.Series,
-    portfolio: frames.Portfolio,
-    cuts: np.ndarray,
-    horizon: int,
-    level: float,
-    limits: Bounds,
-    every: int,
-) -> pd.DataFrame:
+def _errors(series: Series, data: SeriesSet, plan: _Plan) -> pd.DataFrame:
     """The errors of one series from all its origins."""
+    cuts, horizon = plan.cuts(series), plan.horizon
+    outcomes = np.where(series.known, series.values, np.nan)
     figures, methods = [], []
-    for start in range(0, len(cuts), every):
-        group = cuts[start : start + every]
-        fits = _fits(series, int(group[0]), horizon)
+    for start in range(0, len(cuts), plan.refit_every):
+        group = cuts[start : start + plan.refit_every]
+        fits = plan.fits(series, int(group[0]))
         rolls = [fit.roll(series.values[: group[-1]], horizon) for fit in fits]
         for cut in group:
             size = scale(series.values[:cut], series.season_length)
-            actual = np.where(series.known, series.values, np.nan)[cut : cut + horizon]
-            figures += [_figures(actual, *roll.at(int(cut), level, limits), size) for roll in rolls]
+            actual = outcomes[cut : cut + horizon]
+            for roll in rolls:
+                figures.append(_figures(actual, *roll.at(int(cut), plan.level, plan.limits), size))
             methods += [fit.method for fit in fits]
-    return _table(series, portfolio, cuts, horizon, np.concatenate(figures), methods)
-
-
-def _fits(series: frames.Series, cut: int, horizon: int) -> list[Fit]:
-    missing = 1 - float(series.known[:cut].mean())
-    return [
-        fit_series(series.values[:cut], horizon, series.season_length, missing),
-        naive_fit(),
-        naive_fit(series.season_length, "seasonal naive"),
-    ]
+    steps = np.tile(np.arange(1, horizon + 1), len(cuts) * len(MODELS))
+    origin = np.repeat(cuts, len(MODELS) * horizon)
+    following = series.spacing.following(series.first, len(series.values) - 1)
+    instants = np.r_[series.first, following]
+    rows = pd.DataFrame(
+        {
+            "client_id": data.clients([series.client_id] * len(steps)),
+            "origin": data.dates(instants[origin - 1]),
+            "step": steps,
+            "model": np.tile(np.repeat(MODELS, horizon), len(cuts)),
+            "date": data.dates(instants[origin + steps - 1]),
+            **dict(zip(FIGURES, np.concatenate(figures).T, strict=True)),
+            "method": np.repeat(methods, horizon),
+        }
+    )
+    return rows[np.isfinite(rows["actual"])]
 
 
 def _figures(
@@ -176,56 +190,20 @@ def _figures(
 ) -> np.ndarray:
     error = actual - point
     inside = np.where(np.isfinite(low + high), (low <= actual) & (actual <= high), np.nan)
-    return np.column_stack(
-        [
-            actual,
-            point,
-            low,
-            high,
-            error,
-            np.abs(error) / size,
-            smape(actual, point),
-            inside,
-            high - low,
-        ]
-    )
+    metrics = (np.abs(error) / size, smape(actual, point), inside, high - low)
+    return np.column_stack([actual, point, low, high, error, *metrics])
 
 
-def _table(
-    series: frames.Series,
-    portfolio: frames.Portfolio,
-    cuts: np.ndarray,
-    horizon: int,
-    figures: np.ndarray,
-    methods: list[str],
-) -> pd.DataFrame:
-    grid = np.r_[series.first, series.spacing.following(series.first, len(series.values) - 1)]
-    models, ahead = len(MODELS), np.arange(1, horizon + 1)
-    steps = np.tile(ahead, len(cuts) * models)
-    seen = np.repeat(cuts, models * horizon)
-    rows = pd.DataFrame(figures, columns=FIGURES)
-    rows.insert(0, "client_id", portfolio.clients([series.client_id] * len(rows)))
-    rows.insert(1, "origin", portfolio.dates(grid[seen - 1]))
-    rows.insert(2, "step", steps)
-    rows.insert(3, "model", np.tile(np.repeat(MODELS, horizon), len(cuts)))
-    rows.insert(4, "date", portfolio.dates(grid[seen + steps - 1]))
-    rows["method"] = np.repeat(methods, horizon)
-    return rows[np.isfinite(rows["actual"])]
-
-
-def _joined(parts: list[pd.DataFrame], portfolio: frames.Portfolio) -> pd.DataFrame:
-    if parts:
-        return pd.concat(parts, ignore_index=True)
-    empty = {name: pd.Series(dtype=float) for name in FIGURES}
-    when = portfolio.dates(np.empty(0, dtype=np.int64))
+def _no_errors(data: SeriesSet) -> pd.DataFrame:
+    instants = data.dates(np.empty(0, dtype=np.int64))
     return pd.DataFrame(
         {
-            "client_id": portfolio.clients([]),
-            "origin": when,
+            "client_id": data.clients([]),
+            "origin": instants,
             "step": pd.Series(dtype=np.int64),
             "model": pd.Series(dtype="str"),
-            "date": when,
-            **empty,
+            "date": instants,
+            **{name: pd.Series(dtype=float) for name in FIGURES},
             "method": pd.Series(dtype="str"),
         }
     )
@@ -235,12 +213,33 @@ def _means(errors: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     """Means over each client's forecasts, then over clients, with how many of both."""
     per_client = errors.groupby([*keys, "client_id"])[METRICS].mean()
     grouped = per_client.groupby(level=keys)
-    table = grouped.mean()
-    table["clients"] = grouped.size()
-    table["forecasts"] = errors.groupby(keys).size()
-    table = table.reset_index()
-    return table.sort_values(keys, key=_rank).reset_index(drop=True)
+    table = grouped.mean().assign(clients=grouped.size(), forecasts=errors.groupby(keys).size())
+    return table.reset_index().sort_values(keys, key=_rank, ignore_index=True)
 
 
 def _rank(column: pd.Series) -> pd.Series:
     return column.map(MODELS.index) if column.name == "model" else column
+
+
+def smape(actual: np.ndarray, forecast: np.ndarray) -> np.ndarray:
+    """Symmetric absolute percentage errors, 0 to 200, as in the M3 competition; 0 where both are 0.
+
+    >>> smape(np.array([100.0, 0.0]), np.array([50.0, 0.0])).round(2).tolist()
+    [66.67, 0.0]
+    """
+    size = np.abs(actual) + np.abs(forecast)
+    return 200 * np.abs(actual - forecast) / np.where(size > 0, size, 1.0)
+
+
+def scale(history: np.ndarray, season_length: int = 1) -> float:
+    """MASE's denominator: mean absolute error of the seasonal naive forecast within the history.
+
+    Of the naive forecast where the history is shorter than two seasons; NaN where that is never wrong (Hyndman and
+    Koehler, International Journal of Forecasting 22, 2006).
+
+    >>> scale(np.array([1.0, 3.0, 2.0]))
+    1.5
+    """
+    lag = season_length if len(history) >= 2 * season_length else 1
+    changes = np.abs(history[lag:] - history[:-lag])
+    return float(changes.mean()) if changes.any() else float("nan")

@@ -1,11 +1,15 @@
-"""Long frames in: checked, sorted, and laid on each series' own regular grid."""
+"""Long frames in: checked, sorted, and laid on each series' own regular grid.
+
+Instants are whole microseconds since 1970 without a time zone, so that neither the machine's zone nor a column's
+resolution changes a result.
+"""
 
 from __future__ import annotations
 
 import datetime as dt
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from numbers import Integral, Real
 from typing import Any, NoReturn
@@ -14,20 +18,132 @@ import numpy as np
 import pandas as pd
 
 from healthseg.errors import InvalidParameters, hint
-from healthseg.forecasting.fit import Bounds
-from healthseg.forecasting.spacing import INDEX, Spacing, anchored, detect, named
 
 COLUMNS = ("client_id", "date", "value")
-LARGEST = 1e100  # squares of larger values leave the range of floating point
-LONGEST_GRID = 1_000_000  # steps; more means that the spacing is not what was thought
+MAX_VALUE = 1e100  # squares of larger values leave the range of floating point
+MAX_STEPS = 1_000_000  # of a grid; more means another spacing than the caller thinks
+DATE_RULE = "dates without a time zone, or integers"
+HOUR = 3_600_000_000
+DAY = 24 * HOUR
+# months between dates, by the days between them
+MONTHS_BY_DAYS = {
+    1: (28, 31),
+    2: (59, 62),
+    3: (89, 92),
+    4: (120, 123),
+    6: (181, 184),
+    12: (365, 366),
+}
+
+
+@dataclass(frozen=True)
+class Bounds:
+    lower: float | None = None
+    upper: float | None = None
+
+    def clip(self, values: np.ndarray) -> np.ndarray:
+        low = -np.inf if self.lower is None else self.lower
+        high = np.inf if self.upper is None else self.upper
+        return np.clip(values, low, high)
+
+
+@dataclass(frozen=True)
+class Spacing:
+    """A regular grid: ``months`` calendar months apart, else ``step`` units (microseconds, or 1 of an index).
+
+    ``day`` is the day of the month that a grid of months falls on; 31 is its last.
+    """
+
+    season_length: int
+    step: int = 0
+    months: int = 0
+    day: int = 0
+
+    def positions(self, instants: np.ndarray) -> np.ndarray | None:
+        """Steps since the first instant, or None where one lies off the grid."""
+        offsets, step = instants - instants[0], self.step
+        if self.months:
+            months, days, clock = _calendar(instants)
+            on_day = days == np.minimum(self.day or days[0], _days_in_month(months))
+            if not (on_day.all() and (clock == clock[0]).all()):
+                return None
+            offsets, step = months - months[0], self.months
+        return None if (offsets % step).any() else offsets // step
+
+    def following(self, last: int, horizon: int) -> np.ndarray:
+        """The ``horizon`` instants after ``last``."""
+        ahead = np.arange(1, horizon + 1)
+        if not self.months:
+            return last + ahead * self.step
+        months, days, clock = _calendar(np.array([last]))
+        months = months[0] + ahead * self.months
+        day = np.minimum(self.day or days[0], _days_in_month(months))
+        return _first_of(months) + (day - 1) * DAY + clock[0]
+
+    def anchored(self, instants: np.ndarray) -> Spacing:
+        """The spacing with its day of the month from the dates."""
+        return replace(self, day=_month_day(instants)) if self.months else self
+
+
+INDEX = Spacing(season_length=1, step=1)
+SPACINGS = {
+    "hourly": Spacing(24, HOUR),
+    "daily": Spacing(7, DAY),
+    "weekly": Spacing(52, 7 * DAY),
+    "monthly": Spacing(12, months=1),
+    "quarterly": Spacing(4, months=3),
+    "yearly": Spacing(1, months=12),
+}
+
+
+def detect(instants: np.ndarray) -> Spacing | None:
+    """The spacing of two or more sorted, distinct instants; None for fewer.
+
+    It is their median difference, or where that leaves dates off the grid, as gaps do, their smallest. Months are
+    recognised where every date has the same day of the month (or is a month's last), below a day the season is the day,
+    and any other regular spacing has no season.
+    """
+    if len(instants) < 2:
+        return None
+    gaps = np.sort(np.diff(instants))
+    candidates = [_from_step(int(step), instants) for step in (gaps[(len(gaps) - 1) // 2], gaps[0])]
+    fitting = (spacing for spacing in candidates if spacing.positions(instants) is not None)
+    return next(fitting, candidates[0])
+
+
+def _from_step(step: int, instants: np.ndarray) -> Spacing:
+    for months, (least, most) in MONTHS_BY_DAYS.items():
+        if least * DAY <= step <= most * DAY:
+            spacing = Spacing(12 // months, months=months, day=_month_day(instants))
+            if spacing.positions(instants) is not None:
+                return spacing
+    within_day = DAY // step if step < DAY and DAY % step == 0 else 1
+    return Spacing({DAY: 7, 7 * DAY: 52}.get(step, within_day), step)
+
+
+def _month_day(instants: np.ndarray) -> int:
+    months, days, _ = _calendar(instants)
+    return 31 if (days == _days_in_month(months)).all() else int(days.max())
+
+
+def _calendar(instants: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Months since 1970, day of the month, microseconds of the day."""
+    months = instants.astype("datetime64[us]").astype("datetime64[M]").astype(np.int64)
+    into = instants - _first_of(months)
+    return months, into // DAY + 1, into % DAY
+
+
+def _first_of(months: np.ndarray) -> np.ndarray:
+    return months.astype("datetime64[M]").astype("datetime64[us]").astype(np.int64)
+
+
+def _days_in_month(months: np.ndarray) -> np.ndarray:
+    return (_first_of(months + 1) - _first_of(months)) // DAY
 
 
 @dataclass(frozen=True)
 class Series:
-    """One client's values on a regular grid from ``first``; steps without a value are interpolated and marked.
-
-    ``spacing`` is None only where there is no value at all.
-    """
+    """One client's values on a regular grid from ``first``; steps without a value are interpolated and marked."""
 
     client_id: Any
     first: int
@@ -43,8 +159,8 @@ class Series:
 
 
 @dataclass(frozen=True)
-class Portfolio:
-    """The series of a frame in order of client_id, and what their dates were."""
+class SeriesSet:
+    """The series of a frame in order of client_id, and the types of its columns."""
 
     series: tuple[Series, ...]
     empty: tuple[Any, ...]  # clients whose every value is missing
@@ -54,7 +170,7 @@ class Portfolio:
     def dates(self, instants: np.ndarray) -> np.ndarray:
         return instants.astype("datetime64[us]") if self.by_date else instants
 
-    def clients(self, ids: list) -> pd.Series:
+    def clients(self, ids: list[Any]) -> pd.Series:
         return pd.Series(ids, dtype=self.dtype)
 
 
@@ -64,9 +180,9 @@ def refuse(message: str, parameter: str, value: Any, rule: str) -> NoReturn:
     )
 
 
-def whole(value: Any, parameter: str, least: int = 1) -> int:
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
-        rule = f"a whole number of at least {least}"
+def whole(value: Any, parameter: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
+        rule = "a whole number of at least 1"
         refuse(f"{parameter} {value!r} is not {rule}", parameter, value, rule)
     return int(value)
 
@@ -79,24 +195,16 @@ def share(value: Any, parameter: str = "level") -> float:
 
 
 def bounds(lower: Any, upper: Any) -> Bounds:
-    for name, value in (("lower_bound", lower), ("upper_bound", upper)):
-        if value is not None and (
-            isinstance(value, bool) or not isinstance(value, Real) or not np.isfinite(value)
-        ):
-            refuse(
-                f"{name} {value!r} is not a finite number: leave it out where there is none",
-                name,
-                value,
-                "a finite number or None",
-            )
+    given = {"lower_bound": lower, "upper_bound": upper}
+    for name, value in given.items():
+        is_number = isinstance(value, Real) and not isinstance(value, bool)
+        if value is not None and not (is_number and np.isfinite(value)):
+            message = f"{name} {value!r} is not a finite number: leave it out where there is none"
+            refuse(message, name, value, "a finite number or None")
     if lower is not None and upper is not None and not lower < upper:
-        refuse(
-            f"lower_bound {lower} does not lie below upper_bound {upper}",
-            "lower_bound",
-            lower,
-            "lower_bound < upper_bound",
-        )
-    return Bounds(None if lower is None else float(lower), None if upper is None else float(upper))
+        message = f"lower_bound {lower} does not lie below upper_bound {upper}"
+        refuse(message, "lower_bound", lower, "lower_bound < upper_bound")
+    return Bounds(*(None if value is None else float(value) for value in given.values()))
 
 
 def read(
@@ -104,85 +212,74 @@ def read(
     limits: Bounds,
     season_length: int | None = None,
     spacing: str | None = None,
-) -> Portfolio:
-    """A checked portfolio of series from a long frame; the order of rows and columns does not matter."""
-    _columns(frame)
+) -> SeriesSet:
+    """The checked series of a long frame; the order of rows and columns does not matter."""
+    _check_columns(frame)
     instants, by_date = _instants(frame["date"])
     codes, clients = _clients(frame["client_id"])
     values = _numbers(frame["value"])
-    _within(values, limits)
+    outside = values[(limits.clip(values) != values) & ~np.isnan(values)]
+    if len(outside):
+        lies = f"lies outside the bounds {limits.lower} to {limits.upper} that were given"
+        rule = "lower_bound <= value <= upper_bound"
+        refuse(f"value {outside[0]:g} {lies}", "value", outside[0], rule)
     order = np.lexsort((instants, codes))
     codes, instants, values = codes[order], instants[order], values[order]
-    _no_duplicates(codes, instants, clients, by_date)
+    _check_duplicates(codes, instants, clients, by_date)
     known = ~np.isnan(values)
     present = np.unique(codes[known])
-    empty = tuple(clients[code] for code in np.setdiff1d(np.unique(codes), present))
+    empty = tuple(clients[code] for code in np.setdiff1d(codes, present))
     codes, instants, values = codes[known], instants[known], values[known]
-    starts = np.searchsorted(codes, present)
-    parts = (
-        list(
-            zip(present, np.split(instants, starts[1:]), np.split(values, starts[1:]), strict=True)
-        )
-        if len(present)
-        else []
-    )
-    grids = _spacings([part[1] for part in parts], by_date, spacing)
+    cuts = np.searchsorted(codes, present)[1:]
+    dates, amounts = np.split(instants, cuts), np.split(values, cuts)
+    if not len(present):
+        dates = amounts = []
     series = tuple(
-        _series(clients[code], when, what, grid, season_length)
-        for (code, when, what), grid in zip(parts, grids, strict=True)
-    )
-    return Portfolio(series, empty, by_date, frame["client_id"].dtype)
-
-
-def _columns(frame: Any) -> None:
-    if not isinstance(frame, pd.DataFrame):
-        refuse(
-            f"frame is a {type(frame).__name__}: give a pandas DataFrame with {', '.join(COLUMNS)}",
-            "frame",
-            type(frame).__name__,
-            "a DataFrame",
+        _series(clients[code], *parts, season_length)
+        for code, *parts in zip(
+            present, dates, amounts, _spacings(dates, by_date, spacing), strict=True
         )
+    )
+    return SeriesSet(series, empty, by_date, frame["client_id"].dtype)
+
+
+def _check_columns(frame: Any) -> None:
+    if not isinstance(frame, pd.DataFrame):
+        kind = type(frame).__name__
+        message = f"frame is a {kind}: give a pandas DataFrame with {', '.join(COLUMNS)}"
+        refuse(message, "frame", kind, "a DataFrame")
+    names = [str(name) for name in frame.columns]
+    listed = ", ".join(names)
     for column in COLUMNS:
         if column not in frame.columns:
-            given = [str(name) for name in frame.columns]
-            refuse(
-                f"frame has no column {column!r} (it has {', '.join(given) or 'none'})"
-                f"{hint(column, given)}",
-                "frame",
-                ", ".join(given),
-                "columns " + ", ".join(COLUMNS),
-            )
-        if frame.columns.tolist().count(column) > 1:
-            refuse(
-                f"frame has more than one column {column!r}",
-                "frame",
-                column,
-                "one column of each name",
-            )
+            message = f"frame has no column {column!r} (it has {listed or 'none'})"
+            rule = "columns " + ", ".join(COLUMNS)
+            refuse(message + hint(column, names), "frame", listed, rule)
+        if names.count(column) > 1:
+            message = f"frame has more than one column {column!r}"
+            refuse(message, "frame", column, "one column of each name")
 
 
 def _instants(dates: pd.Series) -> tuple[np.ndarray, bool]:
     """Microseconds since 1970, or the integers of an index."""
-    rule = "dates without a time zone, or integers"
     if dates.isna().any():
-        refuse(f"date is missing in row {dates.index[dates.isna()][0]}", "date", None, rule)
+        row = dates.index[dates.isna()][0]
+        refuse(f"date is missing in row {row}", "date", None, DATE_RULE)
     if pd.api.types.is_integer_dtype(dates):
         return dates.to_numpy(dtype=np.int64), False
     if isinstance(dates.dtype, pd.DatetimeTZDtype):
-        refuse(
-            f"date has the time zone {dates.dt.tz}: turn it into local dates or into UTC without a zone first",
-            "date",
-            dates.dt.tz,
-            rule,
+        zone = dates.dt.tz
+        message = (
+            f"date has the time zone {zone}: turn it into local dates or into UTC without a zone "
+            "first"
         )
-    if pd.api.types.is_datetime64_dtype(dates):
-        return dates.to_numpy().astype("datetime64[us]").astype(np.int64), True
-    return np.array([_instant(date, rule) for date in dates], dtype="datetime64[us]").astype(
-        np.int64
-    ), True
+        refuse(message, "date", zone, DATE_RULE)
+    if not pd.api.types.is_datetime64_dtype(dates):
+        dates = pd.Series([_instant(date) for date in dates], dtype="datetime64[us]")
+    return dates.to_numpy().astype("datetime64[us]").astype(np.int64), True
 
 
-def _instant(date: Any, rule: str) -> np.datetime64:
+def _instant(date: Any) -> np.datetime64:
     try:
         if isinstance(date, str):
             date = dt.datetime.fromisoformat(date.strip())
@@ -190,107 +287,77 @@ def _instant(date: Any, rule: str) -> np.datetime64:
             return np.datetime64(date, "us")
     except ValueError:
         pass
-    refuse(f"date {date!r} is not a date: give {rule}", "date", date, rule)
+    refuse(f"date {date!r} is not a date: give {DATE_RULE}", "date", date, DATE_RULE)
 
 
-def _clients(ids: pd.Series) -> tuple[np.ndarray, list]:
+def _clients(ids: pd.Series) -> tuple[np.ndarray, list[Any]]:
     if ids.isna().any():
-        refuse(
-            f"client_id is missing in row {ids.index[ids.isna()][0]}",
-            "client_id",
-            None,
-            "no missing client_id",
-        )
+        row = ids.index[ids.isna()][0]
+        refuse(f"client_id is missing in row {row}", "client_id", None, "no missing client_id")
     try:
         codes, clients = pd.factorize(ids, sort=True)
     except TypeError:
-        refuse(
-            "client_id holds values that can't be sorted or compared: give text, or whole numbers",
-            "client_id",
-            ids.iloc[0],
-            "text or whole numbers",
+        message = (
+            "client_id holds values that can't be sorted or compared: give text, or whole numbers"
         )
+        refuse(message, "client_id", ids.iloc[0], "text or whole numbers")
     return codes, list(clients)
 
 
 def _numbers(values: pd.Series) -> np.ndarray:
-    rule = f"a finite number of at most {LARGEST:g} in size, or missing"
-    if pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values):
-        numbers = values.to_numpy(dtype=float, na_value=np.nan)
-    else:
-        for value, missing in zip(values, values.isna(), strict=True):
-            if not missing and (isinstance(value, bool) or not isinstance(value, Real | Decimal)):
+    rule = f"a finite number of at most {MAX_VALUE:g} in size, or missing"
+    is_numeric = pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
+    if not is_numeric:
+        for value in values[values.notna()]:
+            if isinstance(value, bool) or not isinstance(value, Real | Decimal):
                 refuse(f"value {value!r} is not {rule}", "value", value, rule)
-        numbers = np.array(
-            [
-                np.nan if missing else float(value)
-                for value, missing in zip(values, values.isna(), strict=True)
-            ],
-            dtype=float,
-        )
-    for number in numbers[~np.isnan(numbers) & ~(np.abs(numbers) <= LARGEST)][:1]:
+        values = values.where(values.notna(), np.nan).astype(float)
+    numbers = values.to_numpy(dtype=float, na_value=np.nan)
+    for number in numbers[~np.isnan(numbers) & ~(np.abs(numbers) <= MAX_VALUE)][:1]:
         refuse(f"value {number} is not {rule}", "value", number, rule)
     return numbers
 
 
-def _within(values: np.ndarray, limits: Bounds) -> None:
-    for value in values[limits.clip(values) != values]:
-        if not np.isnan(value):
-            refuse(
-                f"value {value:g} lies outside the bounds {limits.lower} to {limits.upper} that were given",
-                "value",
-                value,
-                "lower_bound <= value <= upper_bound",
-            )
-
-
-def _no_duplicates(codes: np.ndarray, instants: np.ndarray, clients: list, by_date: bool) -> None:
+def _check_duplicates(
+    codes: np.ndarray, instants: np.ndarray, clients: list[Any], by_date: bool
+) -> None:
     twice = np.flatnonzero((np.diff(codes) == 0) & (np.diff(instants) == 0))
     if len(twice):
-        client, date = clients[codes[twice[0]]], _shown(instants[twice[0]], by_date)
-        refuse(
-            f"client {client!r} has more than one row on {date}: add them up or take one first",
-            "date",
-            date,
-            "one row per client_id and date",
+        client, instant = clients[codes[twice[0]]], np.int64(instants[twice[0]])
+        date = str(instant.astype("datetime64[us]") if by_date else instant)
+        date = date.removesuffix("T00:00:00.000000")
+        message = (
+            f"client {client!r} has more than one row on {date}: add them up or take one first"
         )
+        refuse(message, "date", date, "one row per client_id and date")
 
 
-def _shown(instant: int, by_date: bool) -> str:
+def _spacings(instants: list[np.ndarray], by_date: bool, name: str | None) -> Iterable[Spacing]:
+    """Each series' own spacing; one with a single value takes the commonest."""
     if not by_date:
-        return str(instant)
-    return str(np.int64(instant).astype("datetime64[us]")).removesuffix("T00:00:00.000000")
-
-
-def _spacings(instants: list[np.ndarray], by_date: bool, spacing: str | None) -> Iterator[Spacing]:
-    """Each series' own spacing; one with a single value takes the portfolio's commonest."""
-    if not by_date:
-        if spacing is not None:
-            refuse(
-                "spacing is for dates: an integer index is one step apart",
-                "spacing",
-                spacing,
-                "None with integers",
-            )
-        return iter([INDEX] * len(instants))
-    if spacing is not None:
-        grid = named(spacing)
-        return iter([anchored(grid, when) for when in instants])
-    found = [detect(when) for when in instants]
-    if found and not any(found):
-        refuse(
-            "no series has two dates to tell their spacing from: give spacing, such as spacing='weekly'",
-            "spacing",
-            None,
-            "needed where every series has a single value",
+        if name is not None:
+            message = "spacing is for dates: an integer index is one step apart"
+            refuse(message, "spacing", name, "None with integers")
+        return [INDEX] * len(instants)
+    if name is not None:
+        if name not in SPACINGS:
+            known = ", ".join(SPACINGS)
+            message = f"spacing {name!r} is not known: give one of {known}{hint(name, SPACINGS)}"
+            refuse(message, "spacing", name, "one of " + known)
+        return [SPACINGS[name].anchored(when) for when in instants]
+    detected = [detect(when) for when in instants]
+    counts = Counter(spacing for spacing in detected if spacing)
+    if detected and not counts:
+        message = (
+            "no series has two dates to tell their spacing from: give spacing, such as "
+            "spacing='weekly'"
         )
-    common = Counter(grid for grid in found if grid)
-    usual = (
-        min(common, key=lambda grid: (-common[grid], grid.step, grid.months, grid.day))
-        if common
-        else None
-    )
-    return (grid or anchored(usual, when) for grid, when in zip(found, instants, strict=True))
+        refuse(message, "spacing", None, "needed where every series has a single value")
+    ranked = sorted(counts, key=lambda grid: (-counts[grid], grid.step, grid.months, grid.day))
+    return [
+        spacing or ranked[0].anchored(when)
+        for spacing, when in zip(detected, instants, strict=True)
+    ]
 
 
 def _series(
@@ -298,29 +365,22 @@ def _series(
 ) -> Series:
     positions = spacing.positions(instants)
     if positions is None:
-        refuse(
-            f"the dates of client {client!r} are not evenly spaced: bring them to one per hour, day, week, month, "
-            "quarter or year first (steps may be missing)",
-            "date",
-            client,
-            "evenly spaced dates",
+        message = (
+            f"the dates of client {client!r} are not evenly spaced: bring them to one per hour, day, "
+            "week, month, quarter or year first (steps may be missing)"
         )
+        refuse(message, "date", client, "evenly spaced dates")
     length = int(positions[-1]) + 1
-    if length > LONGEST_GRID:
-        refuse(
-            f"the dates of client {client!r} span {length:,} steps, mostly empty: give coarser dates",
-            "date",
-            client,
-            f"at most {LONGEST_GRID:,} steps from first to last",
-        )
-    grid = np.interp(np.arange(length), positions, values)
+    if length > MAX_STEPS:
+        message = f"the dates of client {client!r} span {length:,} steps, mostly empty: give coarser dates"
+        refuse(message, "date", client, f"at most {MAX_STEPS:,} steps from first to last")
     known = np.zeros(length, dtype=bool)
     known[positions] = True
     return Series(
         client,
         int(instants[0]),
         int(instants[-1]),
-        grid,
+        np.interp(np.arange(length), positions, values),
         known,
         spacing,
         spacing.season_length if season is None else season,

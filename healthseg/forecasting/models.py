@@ -1,14 +1,16 @@
-"""The members of the combination: each is fitted once, then forecasts from every origin.
+"""The members of the combination, each fitted once and forecasting from every origin; and the season removed before.
 
-``fit_*`` estimates parameters from a series without season; ``paths(values,
-horizon)`` of the result gives an array (origins × steps) of what the model with
-those parameters says after 1, 2, ..., n values. The last row is the forecast,
-the rows above are the rolling origins that the interval is measured on, without
-the first ``starting`` ones, where a model has seen too little to be itself.
+``fit_*`` estimates parameters from a series without season; ``paths(values, horizon)`` of the result is an array
+(origins × steps) of the model's forecasts after 1, 2, ..., n values. The last row is the forecast, the rows above are
+the rolling origins that the interval is measured on, without the first ``starting`` ones, where a model knows too
+little. Parameters are searched on fixed grids (or by statsmodels), with the initial state and other linear parameters
+solved exactly by least squares for each grid point: such a search can't run away, and gives the same bits everywhere.
 
-Parameters are sought on fixed grids (or by statsmodels), with the initial state
-and other linear parameters solved exactly by least squares for each grid point:
-such a search can't run away, and gives the same bits everywhere.
+The season: the test asks whether the changes from one step to the next differ by season (one-way analysis of variance
+on ranks; Conover and Iman, The American Statistician 35, 1981). Changes are used because a trend or a random walk makes
+neighbouring values alike without any season. The indices are the classical ones (ratio or difference to a centred
+moving average, median by season), shrunken towards "no season" by 1 - 1/F as in empirical Bayes (Miller and Williams,
+International Journal of Forecasting 19, 2003).
 """
 
 from __future__ import annotations
@@ -16,24 +18,29 @@ from __future__ import annotations
 import functools
 import warnings
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 import numpy as np
 import scipy
 
+from healthseg.settings.forecasting import ForecastSettings
+
 LEVEL_GRID = np.r_[0.02, 0.05, np.arange(2, 20) / 20, 0.98]
 DAMPED_LEVELS = (0.05, 0.15, 0.25, 0.35, 0.5, 0.65, 0.8, 0.95)
-DAMPED_TRENDS = (
-    0.01,
-    0.05,
-    0.1,
-    0.2,
-    0.35,
-    0.55,
-)  # as shares of the level's parameter, as usual for ETS
+# as shares of the level's parameter, as usual for ETS
+DAMPED_TRENDS = (0.01, 0.05, 0.1, 0.2, 0.35, 0.55)
 DAMPINGS = (0.8, 0.85, 0.9, 0.94, 0.98)  # the bounds of R's forecast::ets
 STARTING_ORIGINS = 3  # a line through fewer points says nothing
 CACHED_LENGTH = 1024  # values; longer responses are not worth their memory
+
+
+class Member(Protocol):
+    """A fitted model: its forecasts from every origin of a series."""
+
+    @property
+    def starting(self) -> int: ...
+
+    def paths(self, values: np.ndarray, horizon: int) -> np.ndarray: ...
 
 
 @dataclass(frozen=True)
@@ -70,8 +77,7 @@ class Theta:
     starting: ClassVar[int] = STARTING_ORIGINS
 
     def paths(self, values: np.ndarray, horizon: int) -> np.ndarray:
-        seen = np.arange(1, len(values) + 1)
-        decay = (1 - self.alpha) ** seen
+        decay = (1 - self.alpha) ** np.arange(1, len(values) + 1)
         intercepts, slopes = running_lines(values)
         level = scipy.signal.lfilter([self.alpha], [1, self.alpha - 1], values) + decay * self.start
         drift = (np.arange(horizon) + ((1 - decay) / self.alpha)[:, None]) * slopes[:, None]
@@ -82,18 +88,14 @@ class Theta:
 
 def fit_theta(values: np.ndarray) -> Theta:
     """The Theta method, its smoothing parameter fitted by statsmodels (as in its ThetaModel)."""
-    from statsmodels.tsa.holtwinters import (
-        SimpleExpSmoothing,
-    )  # takes longer to import than a response to make
+    from statsmodels.tsa.holtwinters import SimpleExpSmoothing
 
-    scaled = (
-        values / 2.0 ** np.frexp(np.abs(values).max())[1]
-    )  # so that the search does not depend on the unit
+    # scaled, so that the search does not depend on the unit
+    scaled = values / 2.0 ** np.frexp(np.abs(values).max())[1]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a search that stops early is judged by its forecast
-        fitted = SimpleExpSmoothing(
-            scaled, initialization_method="known", initial_level=scaled[0]
-        ).fit()
+        model = SimpleExpSmoothing(scaled, initialization_method="known", initial_level=scaled[0])
+        fitted = model.fit()
     alpha = min(max(float(fitted.params["smoothing_level"]), 1e-4), 1.0)
     return Theta(alpha, float(values[0]), 0.5, intercept=False)
 
@@ -101,19 +103,20 @@ def fit_theta(values: np.ndarray) -> Theta:
 def fit_dynamic_theta(values: np.ndarray) -> Theta:
     """The dynamic optimised Theta model: alpha on a grid, level and share of the slope by least squares."""
     intercepts, slopes = (np.r_[0.0, line[:-1]] for line in running_lines(values))
-    seen, best, found = np.arange(len(values)), np.inf, None
+    count, best = np.arange(len(values)), np.inf
+    fitted: Theta | None = None
     for alpha in LEVEL_GRID:
-        decay = (1 - alpha) ** seen
+        decay = (1 - alpha) ** count
         level = np.r_[0.0, scipy.signal.lfilter([alpha], [1, alpha - 1], values)[:-1]]
         drift = decay * intercepts + (1 - decay) / alpha * slopes
         target, decay, drift = (part[STARTING_ORIGINS:] for part in (values - level, decay, drift))
         start, share = _two_regressors(target, decay, drift)
         error = float(((target - start * decay - share * drift) ** 2).sum())
         if error < best:
-            best, found = error, Theta(float(alpha), start, share, intercept=True)
-    if found is None:
+            best, fitted = error, Theta(float(alpha), start, share, intercept=True)
+    if fitted is None:
         raise ArithmeticError("no finite sum of squares")
-    return found
+    return fitted
 
 
 def _two_regressors(
@@ -183,18 +186,18 @@ def fit_damped_trend(values: np.ndarray) -> DampedTrend:
     errors = _recursion(_differences(values, damping))
     later, determinant = responses[:-1], square * shifted - cross**2
     first, second = (errors * responses).sum(axis=0), (errors[1:] * later).sum(axis=0)
-    one = (shifted * first - cross * second) / determinant
-    two = (square * second - cross * first) / determinant
-    errors -= one * responses
-    errors[1:] -= two * later
+    at_start = (shifted * first - cross * second) / determinant
+    after = (square * second - cross * first) / determinant
+    errors -= at_start * responses
+    errors[1:] -= after * later
     best = int(np.argmin((errors**2).sum(axis=0)))
-    level = float(-two[best] / damping[best])
+    level = float(-after[best] / damping[best])
     return DampedTrend(
         float(alpha[best]),
         float(beta[best]),
         float(damping[best]),
         level,
-        float((one[best] - level) / damping[best]),
+        float((at_start[best] - level) / damping[best]),
     )
 
 
@@ -228,8 +231,8 @@ def _recursion(inputs: np.ndarray) -> np.ndarray:
     _, (_, once, twice) = _filter(*_damped_grid())
     before = earlier = np.zeros(inputs.shape[1])
     rows = np.empty_like(inputs)
-    for row, given in zip(rows, inputs, strict=True):
-        np.subtract(given - once * before, twice * earlier, out=row)
+    for row, current in zip(rows, inputs, strict=True):
+        np.subtract(current - once * before, twice * earlier, out=row)
         before, earlier = row, before
     return rows
 
@@ -255,3 +258,96 @@ def _computed_responses(size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 _cached_responses = functools.lru_cache(maxsize=8)(_computed_responses)
+
+
+@dataclass(frozen=True)
+class SeasonalIndices:
+    """Indices by position in the season; position 0 is the series' first value."""
+
+    indices: np.ndarray
+    multiplicative: bool
+    parameters: float  # how many the shrunken indices amount to
+
+    def remove(self, values: np.ndarray) -> np.ndarray:
+        indices = self.indices[np.arange(len(values)) % len(self.indices)]
+        return values / indices if self.multiplicative else values - indices
+
+    def restore(self, values: np.ndarray, start: int) -> np.ndarray:
+        """Put the season back on values whose first lies ``start`` steps into the series."""
+        indices = self.indices[(start + np.arange(len(values))) % len(self.indices)]
+        return values * indices if self.multiplicative else values + indices
+
+    def widen(self, half_widths: np.ndarray, start: int) -> np.ndarray:
+        """Half widths on the scale of the data: a multiplicative season scales them, an additive one does not."""
+        return self.restore(half_widths, start) if self.multiplicative else half_widths
+
+
+def find_season(
+    values: np.ndarray, season_length: int, settings: ForecastSettings
+) -> SeasonalIndices | None:
+    """The season of ``season_length`` that the values show, or None.
+
+    >>> find_season(np.tile([10.0, 20.0, 30.0, 20.0], 6), 4, ForecastSettings()).indices.round(2).tolist()
+    [0.5, 1.0, 1.5, 1.0]
+    >>> find_season(np.arange(24.0), 4, ForecastSettings()) is None
+    True
+    """
+    if season_length < 2 or len(values) < settings.season_min_cycles * season_length:
+        return None
+    positive = values.min() > 0
+    scaled = np.log(values) if positive else values
+    if not _differs_by_season(np.diff(scaled), season_length, settings.season_significance):
+        return None
+    smooth = _centred_average(scaled, season_length)
+    inside = np.isfinite(smooth)
+    ratio, _ = _variance_ratio((scaled - smooth)[inside], season_length)
+    keep = max(0.0, 1 - 1 / ratio)
+    return _shrunken(values, season_length, positive, keep, settings.season_min_index)
+
+
+def _shrunken(
+    values: np.ndarray, season_length: int, positive: bool, keep: float, min_index: float
+) -> SeasonalIndices:
+    average, parameters = _centred_average(values, season_length), keep * (season_length - 1)
+    if positive:
+        medians = _median_by_season(values / average, season_length)
+        indices = 1 + keep * (medians / medians.mean() - 1)
+        if indices.min() >= min_index:
+            return SeasonalIndices(indices, True, parameters)
+    medians = _median_by_season(values - average, season_length)
+    return SeasonalIndices(keep * (medians - medians.mean()), False, parameters)
+
+
+def _differs_by_season(changes: np.ndarray, season_length: int, significance: float) -> bool:
+    # A trend without noise has changes that differ in the last digit alone: that is no season.
+    if np.ptp(changes) <= 1e-9 * np.abs(changes).max():
+        return False
+    digits = np.round(changes / np.abs(changes).max(), 9)
+    ratio, degrees = _variance_ratio(scipy.stats.rankdata(digits), season_length)
+    return bool(scipy.special.fdtrc(season_length - 1, degrees, ratio) < significance)
+
+
+def _variance_ratio(values: np.ndarray, season_length: int) -> tuple[float, int]:
+    """F of a one-way analysis of variance by season, and its denominator's degrees of freedom."""
+    group = np.arange(len(values)) % season_length
+    centred = values - values.mean()
+    sizes = np.bincount(group, minlength=season_length)
+    between = (np.bincount(group, centred, season_length) ** 2 / sizes).sum()
+    degrees = len(values) - season_length
+    within = max((centred**2).sum() - between, 1e-12 * between, 1e-300)
+    return float(between / (season_length - 1) / (within / degrees)), degrees
+
+
+def _centred_average(values: np.ndarray, season_length: int) -> np.ndarray:
+    """Moving average over one season, centred; NaN at the ends."""
+    odd = season_length % 2
+    window = np.ones(season_length) if odd else np.r_[0.5, np.ones(season_length - 1), 0.5]
+    average, half = np.full(len(values), np.nan), len(window) // 2
+    average[half : len(values) - half] = np.convolve(values, window / season_length, "valid")
+    return average
+
+
+def _median_by_season(values: np.ndarray, season_length: int) -> np.ndarray:
+    padded = np.full(-(-len(values) // season_length) * season_length, np.nan)
+    padded[: len(values)] = values
+    return np.nanmedian(padded.reshape(-1, season_length), axis=0)

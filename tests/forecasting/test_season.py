@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from healthseg.forecasting import forecast
-from healthseg.forecasting.season import find_season
+from healthseg.forecasting.models import find_season
+from healthseg.settings.forecasting import ForecastSettings
 
 PATTERN = np.array([30.0, 5.0, 0.0, -5.0, 0.0, -10.0, -20.0])
 
@@ -29,14 +30,14 @@ def test_a_planted_week_is_recovered(long, slope):
 
 
 def test_a_season_around_zero_is_added_not_multiplied():
-    found = find_season(seasonal(10, seed=1, noise=2) - 100, 7)
+    found = find_season(seasonal(10, seed=1, noise=2) - 100, 7, ForecastSettings())
     assert not found.multiplicative
     assert found.indices == pytest.approx(PATTERN, abs=4)
 
 
 def test_a_season_that_almost_closes_is_added_since_dividing_would_blow_up():
     values = np.tile([10.0, 10, 10, 10, 10, 0.01, 0.01], 6)
-    assert not find_season(values, 7).multiplicative
+    assert not find_season(values, 7, ForecastSettings()).multiplicative
 
 
 @pytest.mark.parametrize(("season_length", "count"), [(4, 24), (7, 84), (12, 60), (52, 160)])
@@ -45,7 +46,9 @@ def test_no_season_is_claimed_on_noise_or_a_random_walk(season_length, count, ki
     rng = np.random.default_rng(7)
     drawn = rng.normal(size=(200, count))
     series = np.cumsum(drawn, axis=1) if kind == "walk" else drawn
-    claimed = sum(find_season(values, season_length) is not None for values in series)
+    claimed = sum(
+        find_season(values, season_length, ForecastSettings()) is not None for values in series
+    )
     assert claimed <= 10
 
 
@@ -53,12 +56,12 @@ def test_no_season_is_claimed_on_noise_or_a_random_walk(season_length, count, ki
     "values", [np.arange(36.0) * 0.1 + 7, 1.1 ** np.arange(36.0), np.full(36, 5.0)]
 )
 def test_no_season_is_claimed_on_a_smooth_trend(values):
-    assert find_season(values, 12) is None
+    assert find_season(values, 12, ForecastSettings()) is None
 
 
 def test_two_seasons_are_not_enough():
-    assert find_season(np.tile(PATTERN + 100, 2), 7) is None
-    assert find_season(np.tile(PATTERN + 100, 3), 7) is not None
+    assert find_season(np.tile(PATTERN + 100, 2), 7, ForecastSettings()) is None
+    assert find_season(np.tile(PATTERN + 100, 3), 7, ForecastSettings()) is not None
 
 
 def test_the_season_is_read_off_the_dates_or_given(long):

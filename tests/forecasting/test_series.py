@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from healthseg.forecasting import forecast
-from healthseg.forecasting.fit import fit_series
+from healthseg.forecasting.series import fit_series
 
 COMBINATION = "theta + dynamic theta + damped trend"
 VALUES = st.lists(
