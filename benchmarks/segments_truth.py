@@ -28,49 +28,52 @@ from healthseg.clustering.groups import grouping  # noqa: E402
 from healthseg.clustering.mixture import METHODS  # noqa: E402
 from healthseg.demo import make_demo  # noqa: E402
 from healthseg.settings import Settings  # noqa: E402
-from healthseg.tools.segments.answer import placer_of  # noqa: E402
-from healthseg.tools.segments.criteria import checked  # noqa: E402
-from healthseg.tools.segments.figures import Figures  # noqa: E402
-from healthseg.tools.segments.insights import differences, insights  # noqa: E402
-from healthseg.tools.segments.making import Made, make  # noqa: E402
-from healthseg.tools.segments.placing import Placer  # noqa: E402
+from healthseg.tools.context import PortfolioContext  # noqa: E402
+from healthseg.tools.segmentation import SegmentedCustomers, segmented  # noqa: E402
+from healthseg.tools.segmenters import segmenter_of  # noqa: E402
+from healthseg.tools.segments.comparison import (  # noqa: E402
+    differences,
+    significant_differences,
+)
+from healthseg.tools.segments.tool import checked_criteria  # noqa: E402
 
 KINDS = ("independent", "correlated", "correlated skewed", "correlated counts")
 CRITERIA = ("value", "usage", "health", "industry", "lifecycle")
 
 
-def portfolios(scenario: str, seeds: int) -> Iterator[tuple[int, Figures, Path]]:
+def portfolios(scenario: str, seeds: int) -> Iterator[tuple[int, PortfolioContext, Path]]:
     for seed in range(1, seeds + 1):
         with tempfile.TemporaryDirectory() as folder:
             make_demo(folder, seed=seed, scenario=scenario, events="light")
             portfolio = hs.Portfolio.open(folder)
-            yield seed, Figures.of(portfolio, portfolio.as_of()), Path(folder)
+            yield seed, PortfolioContext.of(portfolio, portfolio.as_of()), Path(folder)
             portfolio.close()
 
 
-def placed(figures: Figures, kind: str, given: dict[str, Any] | None = None) -> tuple[Placer, Made]:
+def placed(
+    context: PortfolioContext, kind: str, criteria: dict[str, Any] | None = None
+) -> SegmentedCustomers:
     """The segments of a type with the defaults of the tool."""
-    criteria = checked(kind, given or {}, figures.settings, 10)
-    placer = placer_of(figures, kind, criteria, 5, 10)
-    return placer, make(placer, placer.at(figures.as_of), 5, 10, "benchmark")
+    checked = checked_criteria(kind, criteria or {}, context.settings, 10)
+    return segmented(segmenter_of(context, kind, checked, 5, 10), 5, 10, "benchmark")
 
 
 def planted(seeds: int) -> bool:
     """The true number of groups, and who belongs together."""
     good = dict.fromkeys(METHODS, 0)
-    for seed, figures, folder in portfolios("segments", seeds):
+    for seed, context, folder in portfolios("segments", seeds):
         known = pd.read_parquet(folder / "truth" / "segments.parquet").set_index("client_id")[
             "segment"
         ]
         reported = []
         for method in METHODS:
-            _, formed = placed(figures, "custom", {"method": method})
-            people = formed.at[formed.at < formed.placed]
+            segments = placed(context, "custom", {"method": method})
+            people = segments.number[segments.number < segments.placed]
             index = adjusted_rand_score(
                 pd.factorize(known.reindex(people.index))[0], people.to_numpy()
             )
-            good[method] += formed.placed == 4 and index >= 0.9
-            reported.append(f"{method}: {formed.placed} segments, adjusted Rand {index:.3f}")
+            good[method] += segments.placed == 4 and index >= 0.9
+            reported.append(f"{method}: {segments.placed} segments, adjusted Rand {index:.3f}")
         print(f"  segments {seed}: {'; '.join(reported)}", flush=True)
     print(
         "segments: 4 groups with an adjusted Rand index of 0.9 or more in "
@@ -81,36 +84,28 @@ def planted(seeds: int) -> bool:
     return min(good.values()) >= 0.9 * seeds
 
 
-def said_of(figures: Figures, kind: str) -> list[str]:
-    """The metrics of which an insight is spoken."""
-    placer, formed = placed(figures, kind)
-    names = [part.name for part in formed.segments if part.placed]
-    own, level = figures.settings, figures.settings.effects_interval_level
-    rows = figures.live.assign(score=figures.live["shown"])
-    tried = differences(
-        rows,
-        formed.at.map(lambda at: formed.segments[at].name),
-        names,
-        placer.ingredients,
-        level,
-        own.effects_max_q,
-        own.segment_min_effect,
-    )
-    return [f"{kind}: {one.metric}" for one in insights(tried, level)]
+def significant_metrics(context: PortfolioContext, kind: str) -> list[str]:
+    """The metrics in which segments differ significantly."""
+    segments, settings = placed(context, kind), context.settings
+    names = [part.name for part in segments.segments if part.placed]
+    rows = context.live.assign(score=context.live["shown"])
+    tried = differences(rows, segments.names, names, segments.segmenter.ingredients, settings)
+    level = settings.effects_interval_level
+    return [f"{kind}: {row.metric}" for row in significant_differences(tried, level)]
 
 
 def null(seeds: int) -> bool:
     """Demo portfolios in which nothing was planted: no stable segments, and no difference that is spoken of."""
     quiet = dict.fromkeys((*METHODS, "insights"), 0)
-    for seed, figures, _ in portfolios("null", seeds):
+    for seed, context, _ in portfolios("null", seeds):
         for method in METHODS:
-            placer, _ = placed(figures, "custom", {"method": method})
-            quiet[method] += placer.grouping.reason is not None
-        sentence = [text for kind in CRITERIA for text in said_of(figures, kind)]
-        quiet["insights"] += not sentence
-        print(f"  null {seed}: insights {sentence or 'none'}", flush=True)
-    reported = ", ".join(f"{count} of {seeds} ({name})" for name, count in quiet.items())
-    print(f"null: silent in {reported} (19 of 20)", flush=True)
+            found = placed(context, "custom", {"method": method}).segmenter.grouping
+            quiet[method] += found is not None and found.reason is not None
+        said = [text for kind in CRITERIA for text in significant_metrics(context, kind)]
+        quiet["insights"] += not said
+        print(f"  null {seed}: insights {said or 'none'}", flush=True)
+    told = ", ".join(f"{count} of {seeds} ({name})" for name, count in quiet.items())
+    print(f"null: silent in {told} (19 of 20)", flush=True)
     return min(quiet.values()) >= seeds - max(1, seeds // 20)
 
 

@@ -162,7 +162,7 @@ def _bare(text: str) -> str:
 def differences(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
     """What sets segments apart, in what they were not made of? Effects that stand, with their intervals."""
     title = "Differences between segments"
-    stands = frame[frame["stands"].astype(bool)].head(MOST) if len(frame) else frame
+    stands = frame[frame["significant"].astype(bool)].head(MOST) if len(frame) else frame
     if not len(stands):
         tried = (
             f"{len(frame)} comparisons were made; none stands"
@@ -198,7 +198,7 @@ def flows(frame: pd.DataFrame, width: int = theme.WIDE, order: Sequence[str] = (
     height, gap = 320, 10
     left, right = _ends(frame, "from", height, gap, order), _ends(frame, "to", height, gap, order)
     names = list(dict.fromkeys([*right, *left]))
-    paint = colours(names) | dict.fromkeys(("New", "Left", "Churned"), theme.SOFT)
+    paint = colours(names) | dict.fromkeys(("New", "Churned"), theme.SOFT)
     room = 92 if width < 500 else 170
     inner = width - 2 * room
     ribbons = _ribbons(frame, left, right, paint, inner)
@@ -250,7 +250,7 @@ def _ends(
 ) -> dict[str, tuple[float, float, int]]:
     """Where each segment's block begins and ends on a side, and its customers; least room for a label each."""
     counts = frame.groupby(side)["customers"].sum()
-    last = ["New", "Left", "Churned", "Not placed", "Other"]
+    last = ["New", "Churned", "Not placed", "Other"]
     ranks = {
         name: at
         for at, name in enumerate([*(one for one in order if one not in last), None, *last])
@@ -319,12 +319,16 @@ def matrix(frame: pd.DataFrame, currency: str | None, width: int = theme.WIDE) -
     bands = [band for band in order if band in set(frame["band"])]
     left, high = (82 if width < 500 else 110), 56
     cell = (width - left - 4) / len(bands)
-    most = float(frame["expected_loss"].max()) if frame["expected_loss"].notna().any() else 0.0
+    most = (
+        float(frame["expected_churned_arr"].max())
+        if frame["expected_churned_arr"].notna().any()
+        else 0.0
+    )
     values = []
     for row in frame.to_dict("records"):
         at, down = bands.index(row["band"]) * cell, tiers.index(row["tier"]) * high
-        known = most > 0 and not formats.is_missing(row["expected_loss"])
-        loss = formats.brief_money(row["expected_loss"]) if known else ""
+        known = most > 0 and not formats.is_missing(row["expected_churned_arr"])
+        loss = formats.brief_money(row["expected_churned_arr"]) if known else ""
         values.append(
             {
                 "x": at,
@@ -336,7 +340,7 @@ def matrix(frame: pd.DataFrame, currency: str | None, width: int = theme.WIDE) -
                 "y3": down + 38,
                 "count": formats.number(row["customers"]),
                 "loss": f"{loss} at risk" if loss and cell > 90 else loss,
-                "strength": 0.06 + 0.6 * (float(row["expected_loss"]) / most) ** 0.7
+                "strength": 0.06 + 0.6 * (float(row["expected_churned_arr"]) / most) ** 0.7
                 if known
                 else 0.06,
             }

@@ -8,19 +8,40 @@ from pydantic import Field
 
 from healthseg.settings.base import Frozen
 
+Share = Annotated[float, Field(gt=0, lt=1)]
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+
 
 class SegmentSettings(Frozen):
     """Segments and how customers answer messages."""
 
-    segment_compare_days: Annotated[int, Field(ge=7)] = 90  # who moved since: a quarter
-    segment_min_effect: Annotated[float, Field(gt=0, lt=1)] = (
-        0.33  # Cliff's delta; Romano et al. (2006): medium
-    )
-    messages_window_days: Annotated[int, Field(ge=14)] = (
-        180  # how customers answer messages: two quarters
-    )
-    messages_engaged_days: Annotated[int, Field(ge=1)] = (
-        7  # a click later than that answers something else
-    )
-    messages_min_sent: Annotated[int, Field(ge=1)] = 30  # fewer say nothing of a channel
-    self_service_features: tuple[str, ...] = ()  # help pages, guides: who uses them helps itself
+    # moves are shown since a quarter ago
+    segment_compare_days: Annotated[int, Field(ge=7)] = 90
+    # Cliff's delta that is a medium effect (Romano et al. 2006)
+    segment_min_effect: Share = 0.33
+    # customers of each segment in a comparison: fewer say nothing of a segment
+    segment_min_compared_customers: Count = 8
+    # more groups than a team can treat differently
+    segment_max_groups: Annotated[int, Field(ge=2)] = 8
+    # robust standard deviations from the others: less is not worth a word in a group's name, or
+    # among what distinguishes a segment
+    group_name_min_distance: Positive = 0.5
+    segment_min_distance: Positive = 0.4
+    # segments by usage: which metric, and its thresholds (shares of the seats)
+    usage_segment_metric: str = "weekly_active_users_per_seat"
+    usage_segment_thresholds: tuple[float, ...] = (0.2, 0.5, 0.8)
+    # segments that hold so much of the top fifth by ARR are named
+    pareto_named_share: Share = 0.8
+    # a customer is new for a quarter
+    new_customer_days: Count = 90
+    # an invoice that is overdue for a month needs a manager
+    segment_overdue_days: Count = 30
+    # how customers answer messages: two quarters
+    messages_window_days: Annotated[int, Field(ge=14)] = 180
+    # a click later than that answers something else
+    messages_engaged_days: Count = 7
+    # fewer say nothing of a channel
+    messages_min_sent: Count = 30
+    # help pages, guides: customers that use them help themselves
+    self_service_features: tuple[str, ...] = ()

@@ -73,6 +73,8 @@ class TierSettings(Frozen):
     support_tiers: dict[str, str] = {}
     # seats in use from which more users need more seats
     expansion_min_utilisation: Annotated[float, Field(gt=0, le=1)] = 0.9
+    # a customer is ready to expand after a quarter
+    expansion_min_tenure_days: Annotated[int, Field(ge=1)] = 90
     # customers with a bundle of premium features, and without it: fewer say nothing of its price
     expansion_min_peers: Annotated[int, Field(ge=2)] = 8
     # fewer customers of a year ago say nothing of a tier's net retention

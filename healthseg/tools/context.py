@@ -29,7 +29,6 @@ DAY = dt.timedelta(days=1)
 TREND_DAYS = 84
 LOOKBACK_DAYS = 30
 DAYS_A_MONTH = 30.4375
-NEW_DAYS = 90
 EXPANSION_RULES = {
     "healthy": "score of 80 or more",
     "not_declining": "score not declining",
@@ -296,7 +295,10 @@ class PortfolioContext:
                 "no_critical_ticket": _known(
                     figures["open_high_tickets"], figures["open_high_tickets"] < 1
                 ),
-                "long_enough": _known(figures["tenure_days"], figures["tenure_days"] >= NEW_DAYS),
+                "long_enough": _known(
+                    figures["tenure_days"],
+                    figures["tenure_days"] >= settings.expansion_min_tenure_days,
+                ),
             },
             index=rows.index,
         )

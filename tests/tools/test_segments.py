@@ -16,7 +16,7 @@ from healthseg.charts import segments as charts
 from healthseg.demo import make_demo
 from healthseg.errors import ClientNotFound, DataRetrievalError, InvalidParameters
 from healthseg.testing import tiny_portfolio
-from healthseg.tools.segments.keeping import resolve
+from healthseg.tools.segmentation import resolved_segment
 
 DAYS = [f"2025-03-{day:02d} 09:00:00" for day in range(1, 31)]
 
@@ -52,7 +52,7 @@ def test_by_value_an_upper_end_belongs_to_its_segment_and_the_highest_comes_firs
 def test_small_segments_are_put_together_and_the_response_says_so(small):
     found = hs.segment_customers(small, {"arr_thresholds": [10_000, 50_000, 100_000]}, "value", 3)
     assert sizes(found) == {"Corporate + Enterprise": 3, "Mid-Market": 3, "SMB": 4}
-    assert found.merged == ["Corporate + Enterprise: put together from Corporate, Enterprise"]
+    assert found.merged == ["Corporate + Enterprise: merged from Corporate, Enterprise"]
     assert found.segments[0].segment_criteria == {"arr_above": 50_000, "arr_up_to": None}
     assert sizes(hs.segment_customers(small, {"arr_thresholds": [10_000]}, "value", 50)) == {
         "SMB + Enterprise": 10
@@ -134,14 +134,14 @@ def test_a_run_is_kept_once_and_its_segments_can_be_found_again():
     )
     assert first.run.resolvable and again.to_json() == first.to_json()
     assert len(portfolio.ledger().segment_runs()) == 1
-    run, members = resolve(portfolio, first.segments[0].segment_id)
+    run, members = resolved_segment(portfolio, first.segments[0].segment_id)
     assert members == first.segments[0].client_ids and run.as_of == first.as_of
     other = hs.segment_customers(portfolio, {"arr_thresholds": [5]}, "value", 1)
     assert not {one.segment_id for one in other.segments} & {
         one.segment_id for one in first.segments
     }
     with pytest.raises(InvalidParameters, match="did you mean"):
-        resolve(portfolio, first.segments[0].segment_id[:-1] + "x")
+        resolved_segment(portfolio, first.segments[0].segment_id[:-1] + "x")
 
 
 class NoPlace(hs.Portfolio):
@@ -155,7 +155,7 @@ def test_on_a_folder_that_cannot_be_written_the_response_says_that_it_was_not_ke
     found = hs.segment_customers(
         NoPlace.open(portfolio_of([1000, 2000]).path, {"data_until": "2025-03-30"}), {}, "value", 1
     )
-    assert not found.run.resolvable and found.run.reason.startswith("not kept")
+    assert not found.run.resolvable and found.run.reason.startswith("not recorded")
     assert found.run.reason in found.warnings and sizes(found) == {"Micro": 2}
 
 
@@ -180,10 +180,10 @@ def test_trend_weighting_moves_the_classified_score_by_its_formula(demo):
 
 def test_moves_add_up_to_the_customers_then_and_now(demo):
     found = hs.segment_customers(demo, {}, "health", 1).migration
-    now = sum(one.customers for one in found.flows if one.to_segment != "Left")
+    now = sum(one.customers for one in found.flows if one.to_segment != "Churned")
     assert now == hs.segment_customers(demo, {}, "health", 1).total_customers
-    assert found.stayed + found.moved + found.entered == now
-    assert found.left == sum(one.customers for one in found.flows if one.to_segment == "Left")
+    assert found.unchanged + found.moved + found.entered == now
+    assert found.churned == sum(one.customers for one in found.flows if one.to_segment == "Churned")
     assert found.noise.lower <= found.noise.expected_moves <= found.noise.upper
 
 
@@ -382,7 +382,7 @@ def test_the_planted_segments_of_a_portfolio_are_found_again(tmp_path):
     assert adjusted_rand_score(*labels) >= 0.9
 
 
-def test_who_has_left_is_refused_with_the_day_and_the_date_to_ask_for():
+def test_a_churned_customer_is_refused_with_the_day_and_the_date_to_use():
     changes = pd.DataFrame(
         [("c01", "2024-04-01", 5000), ("c01", "2025-03-20", 0)],
         columns=["client_id", "effective_on", "arr"],
@@ -399,7 +399,7 @@ def test_who_has_left_is_refused_with_the_day_and_the_date_to_ask_for():
         ),
     ):
         with pytest.raises(
-            ClientNotFound, match=r"2025-03-20, .* use as_of 2025-03-1\d"
+            ClientNotFound, match=r"churned on 2025-03-20, .* use as_of 2025-03-19"
         ) as refused:
             asked()
         assert asked(as_of=refused.value.details["last_as_of"]).customer_standing.client_id == "c01"

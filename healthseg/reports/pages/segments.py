@@ -25,8 +25,7 @@ from healthseg.reports.spec import (
 )
 
 if TYPE_CHECKING:
-    from healthseg.tools.segments.result import Place as CustomerPlace
-    from healthseg.tools.segments.result import Segmentation
+    from healthseg.tools.segments.result import Segmentation, SegmentPlace
 
 METHOD = (
     "Every live customer is in exactly one segment; those that cannot be placed are in their own, "
@@ -127,14 +126,14 @@ def _customer_cards(segmentation: Segmentation) -> tuple[Card, ...]:
     )
 
 
-def _certainty(place: CustomerPlace) -> tuple[Card, ...]:
+def _certainty(place: SegmentPlace) -> tuple[Card, ...]:
     if place.certainty is None:
         return ()
     certainty = "{customer_standing.certainty:percent}"
     return (Card("Certainty", certainty, "that it belongs to this segment"),)
 
 
-def _border(place: CustomerPlace) -> tuple[Card, ...]:
+def _border(place: SegmentPlace) -> tuple[Card, ...]:
     if place.border is None or not place.next_segment:
         return ()
     unit = {"score": "number point", "arr": "brief_money", None: "number.2 sd|sd"}
@@ -294,13 +293,13 @@ def _stability(segmentation: Segmentation) -> tuple[str, ...]:
 def _worst(segmentation: Segmentation) -> tuple[str, ...]:
     """The tier and band with the most expected churned ARR."""
     cells = segmentation.value_health_matrix or []
-    losses = [cell.expected_loss or 0.0 for cell in cells]
+    losses = [cell.expected_churned_arr or 0.0 for cell in cells]
     if not any(losses):
         return ()
     cell = f"value_health_matrix[{losses.index(max(losses))}]"
     return (
         f"Most ARR is expected to churn among {{{cell}.tier}} customers that are {{{cell}.band:words}}: "
-        f"{{{cell}.expected_loss:brief_money}} of {{{cell}.arr:brief_money}} in 90 days",
+        f"{{{cell}.expected_churned_arr:brief_money}} of {{{cell}.arr:brief_money}} in 90 days",
         "Expected churned ARR is each customer’s probability of churn times its ARR",
     )
 
@@ -348,7 +347,7 @@ PORTFOLIO = Page(
                         Column("Customers", "customer_count:number"),
                         Column("Share", "{percentage_of_total:number} %"),
                         Column("ARR", "total_arr:money"),
-                        Column("Expected churned ARR, 90 days", "expected_arr_lost_90d:money"),
+                        Column("Expected churned ARR, 90 days", "expected_churned_arr_90d:money"),
                         Column("Score", "characteristics_detail.avg_health_score.mean:number"),
                         Column(
                             "Adoption", "characteristics_detail.feature_adoption_rate.mean:percent"
@@ -383,11 +382,11 @@ PORTFOLIO = Page(
             "Who moved?",
             (
                 "Since {migration.since:day} {migration.moved:number customer} moved, "
-                "{migration.entered:number} are new, {migration.left:number} churned, "
-                "{migration.stayed:number} are in the same segment",
+                "{migration.entered:number} are new, {migration.churned:number} churned, "
+                "{migration.unchanged:number} are in the same segment",
                 "{migration.up:number} moved up, {migration.down:number} down",
                 NOISE,
-                "ARR: {migration.arr_moved:brief_money} moved, {migration.arr_left:brief_money} "
+                "ARR: {migration.arr_moved:brief_money} moved, {migration.arr_churned:brief_money} "
                 "churned",
             ),
             (
@@ -438,7 +437,7 @@ PORTFOLIO = Page(
                             Column("Band", "band:words"),
                             Column("Customers", "customers:number"),
                             Column("ARR", "arr:money"),
-                            Column("Expected churned ARR", "expected_loss:money"),
+                            Column("Expected churned ARR", "expected_churned_arr:money"),
                         ),
                         label="cells",
                     ),

@@ -11,10 +11,7 @@ import pandas as pd
 
 from healthseg.errors import ClientNotFound, InvalidParameters
 from healthseg.metrics.profile import customer_as_of, customers_as_of
-from healthseg.tools.segments import keeping
-from healthseg.tools.segments.answer import placer_of
-from healthseg.tools.segments.figures import Figures
-from healthseg.tools.segments.making import make
+from healthseg.tools.segmentation import SegmentedCustomers, resolved_segment, segmented_run
 
 DAY = dt.timedelta(days=1)
 OUTDATED_DAYS = 31
@@ -156,25 +153,11 @@ def _segment(portfolio: Any, as_of: dt.date, asked: Any) -> Scope:
     run, members = _resolved(portfolio, asked.segment_id)
     told = _how_old(portfolio, run, as_of, asked.segment_id)
     start, end, shortened = _window(portfolio, as_of, asked.analysis_period_days)
-    figures, criteria = Figures.of(portfolio, run.as_of), run.criteria
-    placer = placer_of(
-        figures,
-        criteria["segment_type"],
-        criteria["criteria"],
-        criteria["min_segment_size"],
-        criteria["max_segments"],
-    )
-    made = make(
-        placer,
-        placer.today(figures, criteria["criteria"].get("hysteresis", 0.0)),
-        criteria["min_segment_size"],
-        criteria["max_segments"],
-        run.run_id,
-    )
-    name = _name_of(made, asked.segment_id, members)
+    segmented = segmented_run(portfolio, run)
+    name = _name_of(segmented, asked.segment_id, members)
 
     def belongs(date: dt.date) -> set[str]:
-        names = made.names(placer, placer.at(date))
+        names = segmented.names_on(date)
         return set(names.index[names == name])
 
     lived = set(_lived(customers_as_of(portfolio, as_of), start, end))
@@ -193,18 +176,18 @@ def _segment(portfolio: Any, as_of: dt.date, asked: Any) -> Scope:
     )
 
 
-def _name_of(made: Any, segment_id: str, members: list[str]) -> str:
+def _name_of(segmented: SegmentedCustomers, segment_id: str, members: list[str]) -> str:
     """The segment's name: by its id, else (rules have changed since) that of the segment most members are in now."""
-    for part in made.segments:
+    for part in segmented.segments:
         if part.id == segment_id:
             return part.name
-    now = made.at.reindex(members).dropna()
-    return made.segments[int(now.mode().iloc[0])].name if len(now) else segment_id
+    now = segmented.number.reindex(members).dropna()
+    return segmented.segments[int(now.mode().iloc[0])].name if len(now) else segment_id
 
 
 def _resolved(portfolio: Any, segment_id: str) -> tuple[Any, list[str]]:
     try:
-        return keeping.resolve(portfolio, segment_id)
+        return resolved_segment(portfolio, segment_id)
     except InvalidParameters as problem:
         known = _known(portfolio)
         there = f"; there are {', '.join(known[:10])}" if known else "; run segment_customers first"

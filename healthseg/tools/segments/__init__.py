@@ -1,1 +1,1 @@
-"""segment_customers: who belongs together, why, what sets them apart, who moved."""
+"""segment_customers: which customers belong together, what sets them apart, who moved, what works."""

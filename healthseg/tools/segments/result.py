@@ -1,15 +1,16 @@
-"""What segment_customers answers with: the reference's keys, and what each rests on."""
+"""The result of segment_customers: the reference's keys, and what each figure rests on."""
 
 from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from pydantic import PrivateAttr
+from pydantic import Field, PrivateAttr
 
 from healthseg.errors import ClientNotFound, hint
-from healthseg.tools.result import Part, Result
+from healthseg.tools.base import Part, Result, TriggeredRule
+from healthseg.tools.segmenters import border_distance
 
 if TYPE_CHECKING:
     import altair as alt
@@ -27,302 +28,330 @@ STRATEGY = (
 IDS = ("segment_id", "segment_name", "client_ids")
 
 
-class Fired(Part):
-    """A rule that held, and the figures that made it."""
-
-    rule: str
-    text: str
-    severity: str
-    figures: dict[str, Any]
-
-
 class Characteristic(Part):
-    """A figure of a segment: the mean over the members of whom it is known, n, and the interval of the mean."""
+    """An unweighted mean over the customers of a segment whose figure is known."""
 
-    label: str
-    unit: str
-    mean: float | None
-    n: int
-    lower: float | None
-    upper: float | None
-    level: float
+    label: str = Field(description="Name of the metric")
+    unit: str = Field(description="Its unit")
+    mean: float | None = Field(description="Mean, in the unit")
+    n: int = Field(description="Customers whose figure is known")
+    lower: float | None = Field(description="Lower end of Student's interval")
+    upper: float | None = Field(description="Upper end of Student's interval")
+    level: float = Field(description="Level of the interval")
 
 
-class Answered(Part):
-    """How messages of a channel or content are answered: engaged ÷ sent, with its interval."""
+class MessageAnswers(Part):
+    """How messages of a channel or a content are answered."""
 
-    name: str
-    sent: int
-    opened: int
-    engaged: int
-    rate: float
-    lower: float
-    upper: float
+    name: str = Field(description="Channel or content")
+    sent: int = Field(description="Messages sent")
+    opened: int = Field(description="Messages opened")
+    engaged: int = Field(description="Messages answered")
+    rate: float = Field(description="engaged ÷ sent")
+    lower: float = Field(description="Lower end of Wilson's interval")
+    upper: float = Field(description="Upper end of Wilson's interval")
 
 
 class Strategy(Part):
-    primary_focus: str
-    communication_frequency: str
-    content_themes: list[str]
-    csm_touch_frequency: str
-    automation_level: str
+    """How to work with a segment, by rules over its figures."""
+
+    primary_focus: str = Field(description="What comes first, and why")
+    communication_frequency: str = Field(description="How often to send messages")
+    content_themes: list[str] = Field(description="What messages are about")
+    csm_touch_frequency: str = Field(description="How often a manager is in touch")
+    automation_level: str = Field(description="low, medium or high")
 
 
 class Segment(Part):
-    """A segment with its members, its figures, and what follows from them."""
+    """A segment with its customers, its figures, and what follows from them."""
 
-    segment_id: str
-    segment_name: str
-    segment_description: str
-    placed: bool
-    customer_count: int
-    percentage_of_total: float
-    total_arr: float | None
-    percentage_of_arr: float | None
-    expected_arr_lost_90d: float | None
-    segment_criteria: dict[str, Any]
-    merged_from: list[str]
-    segment_characteristics: dict[str, float | None]
-    characteristics_detail: dict[str, Characteristic]
-    set_apart_by: list[str]
-    recommended_engagement_strategy: Strategy | None
-    recommended_channels: list[str] | None
-    channels_detail: list[Answered] | None
-    recommended_content: dict[str, str] | None
-    content_detail: list[Answered] | None
-    escalation_criteria: list[str] | None
-    recommended_actions: list[str] | None
-    strategy_rules: list[Fired] | None
-    client_ids: list[str]
-
-
-class Pareto(Part):
-    """How unequal the ARR is: of those whose ARR is known (n)."""
-
-    top_20_percent_contribute: str | None
-    segment: str | None
-    top_customers: int | None
-    top_share: float | None
-    top_arr: float | None
-    gini: float | None
-    n: int
-    without_arr: int
+    segment_id: str = Field(description="Stable id that leads back to the customers")
+    segment_name: str = Field(description="Name")
+    segment_description: str = Field(description="What its customers have in common")
+    placed: bool = Field(description="False for customers that could not be placed")
+    customer_count: int = Field(description="Customers")
+    percentage_of_total: float = Field(description="Per cent of the live customers")
+    total_arr: float | None = Field(description="Sum of the ARR")
+    percentage_of_arr: float | None = Field(description="Per cent of the portfolio's ARR")
+    expected_churned_arr_90d: float | None = Field(
+        description="ARR expected to churn: Σ probability × ARR"
+    )
+    segment_criteria: dict[str, Any] = Field(description="Limits or rule of the segment")
+    merged_from: list[str] = Field(description="Segments that were merged into it")
+    segment_characteristics: dict[str, float | None] = Field(description="Means by key")
+    characteristics_detail: dict[str, Characteristic] = Field(description="Means with intervals")
+    set_apart_by: list[str] = Field(description="Metrics farthest from the other customers'")
+    recommended_engagement_strategy: Strategy | None = Field(description="How to work with it")
+    recommended_channels: list[str] | None = Field(description="Channels, the best answered first")
+    channels_detail: list[MessageAnswers] | None = Field(description="Answers by channel")
+    recommended_content: dict[str, str] | None = Field(description="Contents, the best answered")
+    content_detail: list[MessageAnswers] | None = Field(description="Answers by content")
+    escalation_criteria: list[str] | None = Field(description="When to escalate")
+    recommended_actions: list[str] | None = Field(description="What to do now")
+    strategy_rules: list[TriggeredRule] | None = Field(description="The rules behind all of it")
+    client_ids: list[str] = Field(description="Its customers")
 
 
-class Insight(Part):
-    """A difference between two segments that stands."""
+class SegmentPareto(Part):
+    """How concentrated the ARR is."""
 
-    text: str
-    metric: str
-    segment: str
-    other: str
-    median: float
-    other_median: float
-    n: int
-    other_n: int
-    cliffs_delta: float
-    lower: float
-    upper: float
-    level: float
-    p: float
-    q: float
+    top_20_percent_contribute: str | None = Field(description="Share of the top fifth, in words")
+    segment: str | None = Field(description="Segments that hold most of the top fifth")
+    top_customers: int | None = Field(description="Customers in the top fifth by ARR")
+    top_share: float | None = Field(description="Their share of the ARR")
+    top_arr: float | None = Field(description="Their ARR")
+    gini: float | None = Field(description="Gini coefficient of the ARR")
+    n: int = Field(description="Customers with a known ARR")
+    without_arr: int = Field(description="Customers without a known ARR")
 
 
-class Move(Part):
-    """Customers that went from one segment to another (``entered``, ``left`` and ``Not placed`` included)."""
+class SegmentDifference(Part):
+    """A significant difference between two segments."""
 
-    from_segment: str
-    to_segment: str
-    customers: int
-    arr: float | None
-
-
-class Noise(Part):
-    """Moves that measurement alone would cause, with nobody changing: expected number and interval."""
-
-    expected_moves: float
-    lower: float
-    upper: float
-    level: float
-    error_sd: float | None
-    method: str
-
-
-class Migration(Part):
-    """Who is elsewhere than on an earlier date, by today's rules."""
-
-    since: dt.date
-    stayed: int
-    moved: int
-    up: int | None
-    down: int | None
-    entered: int
-    left: int
-    arr_moved: float | None
-    arr_entered: float | None
-    arr_left: float | None
-    flows: list[Move]
-    noise: Noise | None
+    text: str = Field(description="The difference in words")
+    metric: str = Field(description="Metric compared")
+    segment: str = Field(description="Segment with the higher values")
+    other: str = Field(description="Segment with the lower values")
+    median: float = Field(description="Median of the former")
+    other_median: float = Field(description="Median of the latter")
+    n: int = Field(description="Customers of the former")
+    other_n: int = Field(description="Customers of the latter")
+    cliffs_delta: float = Field(description="P(higher) − P(lower) over pairs")
+    lower: float = Field(description="Lower end of its interval")
+    upper: float = Field(description="Upper end of its interval")
+    level: float = Field(description="Level of the interval")
+    p: float = Field(description="p of the Mann–Whitney test")
+    q: float = Field(description="p after false-discovery control over all comparisons")
 
 
-class Cell(Part):
-    """Customers of a value tier and a health band, their ARR, and what of it is expected to be lost in 90 days."""
+class SegmentMove(Part):
+    """Customers by their segment on the earlier date and now."""
 
-    tier: str
-    band: str
-    customers: int
-    arr: float | None
-    expected_loss: float | None
-
-
-class Evidence(Part):
-    """Whether the customers fall into groups at all, and what says so."""
-
-    stable: bool
-    reason: str | None
-    method: str
-    metrics: list[str]
-    transforms: dict[str, str]
-    dropped_metrics: dict[str, str]
-    segments: int | None
-    customers: int
-    sampled: int
-    silhouette: float | None
-    stability: float | None
-    least_jaccard: float | None
-    reference_p: float | None
-    reference_draws: int
-    least_customers: int
-    tried: list[dict[str, Any]]
+    from_segment: str = Field(description="Segment then, or New")
+    to_segment: str = Field(description="Segment now, or Churned")
+    customers: int = Field(description="Customers")
+    arr: float | None = Field(description="Their ARR now; of churned customers, then")
 
 
-class Run(Part):
-    """Whether this segmentation can be found again: its id in the ledger, or why it was not kept."""
+class MoveNoise(Part):
+    """Moves that measurement noise alone would cause, with no customer changing."""
 
-    run_id: str
-    resolvable: bool
-    reason: str | None
+    expected_moves: float = Field(description="Expected number of moves")
+    lower: float = Field(description="Lower end of the interval")
+    upper: float = Field(description="Upper end of the interval")
+    level: float = Field(description="Level of the interval")
+    error_sd: float | None = Field(description="Standard deviation of a value's error")
+    method: str = Field(description="How it was simulated")
 
 
-class Place(Part):
-    """Where one customer stands."""
+class SegmentMigration(Part):
+    """Customers in another segment than on the earlier date, by today's criteria."""
 
-    client_id: str
-    name: str
-    segment_id: str
-    segment_name: str
-    placed: bool
-    reason: str | None
-    metric: str | None
-    value: float | None
-    up_to: float | None
-    above: float | None
-    certainty: float | None
-    next_segment: str | None
-    border: float | None
-    before: str | None
-    since: dt.date | None
-    arr: float | None
-    score: int | None
-    trend: str | None
-    why: list[str]
-    what_would_move_it: list[str]
+    since: dt.date = Field(description="The earlier date")
+    unchanged: int = Field(description="Customers in the same segment")
+    moved: int = Field(description="Customers in another segment")
+    up: int | None = Field(description="Customers in a higher segment")
+    down: int | None = Field(description="Customers in a lower segment")
+    entered: int = Field(description="New customers")
+    churned: int = Field(description="Churned customers")
+    arr_moved: float | None = Field(description="ARR of customers that moved")
+    arr_entered: float | None = Field(description="ARR of new customers")
+    arr_churned: float | None = Field(description="ARR of churned customers, then")
+    flows: list[SegmentMove] = Field(description="Customers by both segments")
+    noise: MoveNoise | None = Field(description="Moves by measurement noise alone")
+
+
+class ValueHealthCell(Part):
+    """Customers of a value tier and a health band."""
+
+    tier: str = Field(description="Value tier")
+    band: str = Field(description="Health band")
+    customers: int = Field(description="Customers")
+    arr: float | None = Field(description="Sum of the ARR")
+    expected_churned_arr: float | None = Field(description="ARR expected to churn in 90 days")
+
+
+class GroupingEvidence(Part):
+    """Whether the customers form groups at all, and the evidence."""
+
+    stable: bool = Field(description="Whether the groups pass all criteria")
+    reason: str | None = Field(description="Why they are not stable")
+    method: str = Field(description="Clustering method")
+    metrics: list[str] = Field(description="Metrics requested")
+    transforms: dict[str, str] = Field(description="Scale of each metric used")
+    dropped_metrics: dict[str, str] = Field(description="Why a metric is not used")
+    segments: int | None = Field(description="Number of groups")
+    customers: int = Field(description="Customers with all metrics")
+    sampled: int = Field(description="Customers the evidence rests on")
+    silhouette: float | None = Field(description="Mean silhouette, −1 to 1")
+    stability: float | None = Field(description="Mean adjusted Rand index over resamples")
+    least_jaccard: float | None = Field(description="Jaccard index of the least stable group")
+    reference_p: float | None = Field(description="p against portfolios without groups")
+    reference_draws: int = Field(description="Portfolios without groups that were drawn")
+    least_customers: int = Field(description="Customers needed")
+    tried: list[dict[str, Any]] = Field(description="Evidence by number of groups")
+
+
+class SegmentationRun(Part):
+    """Whether the segments can be found again by their ids."""
+
+    run_id: str = Field(description="Id of the run in the ledger")
+    resolvable: bool = Field(description="Whether the ledger has it")
+    reason: str | None = Field(description="Why it was not recorded")
+
+
+class SegmentPlace(Part):
+    """One customer's segment, why it is there, and what would move it."""
+
+    client_id: str = Field(description="Customer identifier")
+    name: str = Field(description="Name")
+    segment_id: str = Field(description="Id of its segment")
+    segment_name: str = Field(description="Name of its segment")
+    placed: bool = Field(description="Whether it could be placed")
+    reason: str | None = Field(description="Why it could not be placed")
+    metric: str | None = Field(description="Metric that decides")
+    value: float | None = Field(description="Its value")
+    up_to: float | None = Field(description="Upper limit of the segment")
+    above: float | None = Field(description="Lower limit of the segment")
+    certainty: float | None = Field(description="Probability of its group")
+    next_segment: str | None = Field(description="The nearest other segment")
+    border: float | None = Field(description="Distance to it, in the metric's unit or in sd")
+    before: str | None = Field(description="Its segment on the earlier date")
+    since: dt.date | None = Field(description="The earlier date")
+    arr: float | None = Field(description="ARR")
+    score: int | None = Field(description="Health score")
+    trend: str | None = Field(description="Trend of the score")
+    why: list[str] = Field(description="Figures that decide its segment")
+    what_would_move_it: list[str] = Field(description="Distances to other segments, risks")
 
 
 class Segmentation(Result):
-    """The response of segment_customers."""
+    """The result of segment_customers."""
 
     tool: ClassVar[str] = "segment_customers"
 
-    total_customers: int
-    excluded: dict[str, int]
-    segments_created: int
-    segmentation_type: str
-    segmentation_criteria: dict[str, Any]
-    min_segment_size: int
-    max_segments: int
-    output_format: str
-    currency: str | None
-    total_arr: float | None
-    total_arr_by_currency: dict[str, float]
-    interval_level: float
-    segments: list[Segment]
-    segment_summary: dict[str, int]
-    merged: list[str]
-    unplaced: dict[str, int]
-    pareto_analysis: Pareto
-    cross_segment_insights: list[str]
-    cross_segment_insights_detail: list[Insight]
-    insights_tried: int
-    recommended_actions: list[str]
-    recommended_actions_detail: list[Fired]
-    migration: Migration | None
-    value_health_matrix: list[Cell] | None
-    evidence: Evidence | None
-    run: Run
-    customer_standing: Place | None
+    total_customers: int = Field(description="Live customers")
+    excluded: dict[str, int] = Field(description="Customers not counted, by reason")
+    segments_created: int = Field(description="Segments with placed customers")
+    segmentation_type: str = Field(description="Type of segmentation")
+    segmentation_criteria: dict[str, Any] = Field(description="Criteria with their defaults")
+    min_segment_size: int = Field(description="Minimum customers per segment")
+    max_segments: int = Field(description="Maximum number of segments")
+    output_format: str = Field(description="Output format")
+    currency: str | None = Field(description="Currency of all amounts")
+    total_arr: float | None = Field(description="Sum of the ARR")
+    total_arr_by_currency: dict[str, float] = Field(description="Sum of the ARR by currency")
+    interval_level: float = Field(description="Level of the intervals")
+    segments: list[Segment] = Field(description="The segments, the highest first")
+    segment_summary: dict[str, int] = Field(description="Customers by segment")
+    merged: list[str] = Field(description="Which segments were merged")
+    unplaced: dict[str, int] = Field(description="Customers not placed, by reason")
+    pareto_analysis: SegmentPareto = Field(description="Concentration of the ARR")
+    cross_segment_insights: list[str] = Field(description="Significant differences in words")
+    cross_segment_insights_detail: list[SegmentDifference] = Field(description="Their figures")
+    insights_tried: int = Field(description="Comparisons made")
+    recommended_actions: list[str] = Field(description="Actions, the most severe first")
+    recommended_actions_detail: list[TriggeredRule] = Field(description="Their rules and figures")
+    migration: SegmentMigration | None = Field(description="Moves since the earlier date")
+    value_health_matrix: list[ValueHealthCell] = Field(description="Value tiers by health bands")
+    evidence: GroupingEvidence | None = Field(description="Evidence for groups")
+    run: SegmentationRun = Field(description="The recorded run")
+    customer_standing: SegmentPlace | None = Field(description="The customer's segment")
 
-    _places: dict[str, Place] = PrivateAttr(default_factory=dict)
-    _tell: Callable[[str], Place] | None = PrivateAttr(default=None)
+    _place: Callable[[str], SegmentPlace] | None = PrivateAttr(default=None)
 
-    def with_places(self, places: dict[str, Place], tell: Callable[[str], Place]) -> Segmentation:
-        """The same response, knowing its customers; ``tell`` says all of one, when it is asked for."""
-        self._places.update(places)
-        self._tell = tell
+    def with_places(self, place: Callable[[str], SegmentPlace]) -> Self:
+        """The same result, which finds a customer's segment by ``place``."""
+        self._place = place
         return self
 
-    def customer(self, client_id: str) -> Place:
-        """Where a customer stands; raises ClientNotFound for one that is not in this segmentation."""
-        if client_id not in self._places:
+    def customer(self, client_id: str) -> SegmentPlace:
+        """A customer's segment; raises ClientNotFound for one that is not live at as_of."""
+        clients = self._frames["customers"]["client_id"].tolist()
+        if client_id not in clients or self._place is None:
             raise ClientNotFound(
                 f"{client_id!r} is not among the live customers of this segmentation"
-                f"{hint(client_id, self._places)}",
+                f"{hint(client_id, clients)}",
                 parameter="client_id",
                 value_provided=str(client_id)[:200],
                 validation_rule="a live customer at as_of",
             )
-        return self._tell(client_id)
+        return self._place(client_id)
 
     def segment(self, segment_id: str) -> Segment:
-        return next(one for one in self.segments if one.segment_id == segment_id)
+        return next(segment for segment in self.segments if segment.segment_id == segment_id)
 
     def to_dict(self) -> dict[str, Any]:
-        found = super().to_dict()
-        if self.output_format == "ids_only":
-            found["segments"] = [{key: one[key] for key in IDS} for one in found["segments"]]
-        elif self.output_format == "summary":
-            found["segments"] = [
-                {key: value for key, value in one.items() if key not in (*STRATEGY, "client_ids")}
-                for one in found["segments"]
-            ]
-        return found
+        response = super().to_dict()
+        for segment in response["segments"]:
+            for key in list(segment):
+                brief = self.output_format == "summary" and key in (*STRATEGY, "client_ids")
+                if brief or (self.output_format == "ids_only" and key not in IDS):
+                    del segment[key]
+        return response
 
     def verdict(self) -> str:
-        from healthseg.tools.segments.words import customer_verdict, verdict
+        if self.customer_standing is not None:
+            return self._customer_verdict(self.customer_standing)
+        evidence = self.evidence
+        if evidence is not None and not evidence.stable and self.segments_created <= 1:
+            return f"No stable segments: {evidence.reason}"
+        placed = [segment for segment in self.segments if segment.placed]
+        if not placed:
+            return f"None of {self.total_customers} customers could be placed"
+        largest = max(placed, key=lambda segment: segment.customer_count)
+        plural = "" if len(placed) == 1 else "s"
+        parts = [
+            f"{self.total_customers} customers in {len(placed)} segment{plural}",
+            f"the largest is {largest.segment_name} ({largest.customer_count})",
+        ]
+        if self.migration is not None:
+            moved = f"{self.migration.moved} moved since {self.migration.since}"
+            noise = self.migration.noise
+            if noise is not None:
+                moved += f", {noise.expected_moves:.0f} of them expected from noise alone"
+            parts.append(moved)
+        if self.unplaced:
+            parts.append(f"{sum(self.unplaced.values())} could not be placed")
+        return "; ".join(parts)
 
-        return verdict(self) if self.customer_standing is None else customer_verdict(self)
+    def _customer_verdict(self, place: SegmentPlace) -> str:
+        if not place.placed:
+            return f"{place.name}: not placed, because {place.reason}"
+        others = self.segment(place.segment_id).customer_count - 1
+        plural = "" if others == 1 else "s"
+        parts = [f"{place.name}: {place.segment_name}, with {others} other customer{plural}"]
+        if place.border is not None and place.next_segment:
+            distance = border_distance(place.metric, place.border)
+            parts.append(f"next is {place.next_segment}, {distance} away")
+        if place.before == place.segment_name:
+            parts.append(f"the same as on {place.since}")
+        elif place.before is not None:
+            parts.append(f"on {place.since} it was in {place.before}")
+        return "; ".join(parts)
 
     def charts(self, width: int = 740) -> dict[str, alt.TopLevelMixin]:
         from healthseg.charts import segment_groups, segments
 
-        drawn = {
-            "sizes": segments.sizes(self.frame("segments"), self.currency, width),
-            "profile": segments.profile(self.frame("profile"), width),
-            "differences": segments.differences(self.frame("differences"), width),
-            "flows": segments.flows(
-                self.frame("flows"), width, [one.segment_name for one in self.segments]
-            ),
-            "matrix": segments.matrix(self.frame("matrix"), self.currency, width),
-            "lorenz": segments.lorenz(self.frame("lorenz"), self.pareto_analysis.gini, width),
-            "map": segment_groups.scatter(self.frame("customers"), self.segmentation_type, width),
+        frame, money = self.frame, self.currency
+        names = [segment.segment_name for segment in self.segments]
+        charts = {
+            "sizes": segments.sizes(frame("segments"), money, width),
+            "profile": segments.profile(frame("profile"), width),
+            "differences": segments.differences(frame("differences"), width),
+            "flows": segments.flows(frame("flows"), width, names),
+            "matrix": segments.matrix(frame("matrix"), money, width),
+            "lorenz": segments.lorenz(frame("lorenz"), self.pareto_analysis.gini, width),
+            "map": segment_groups.scatter(frame("customers"), self.segmentation_type, width),
         }
         if self.evidence is not None:
-            drawn["evidence"] = segment_groups.evidence(self.frame("evidence"), width)
+            charts["evidence"] = segment_groups.evidence(frame("evidence"), width)
         if self.customer_standing is not None:
-            drawn["standing"] = segment_groups.standing(
-                self.frame("values"), self.customer_standing.model_dump(), width
-            )
-        return drawn
+            place = self.customer_standing.model_dump()
+            charts["standing"] = segment_groups.standing(frame("values"), place, width)
+        return charts
 
     def summary(self) -> dict[str, Any]:
-        return {one.segment_name: f"{one.customer_count} customers" for one in self.segments}
+        return {
+            segment.segment_name: f"{segment.customer_count} customers" for segment in self.segments
+        }

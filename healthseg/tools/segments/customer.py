@@ -1,0 +1,163 @@
+"""One customer's segment: why it is there, how far the border is, what would move it, where it was before."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from healthseg import rules
+from healthseg.tools.base import Figure, integer, number, rounded, word
+from healthseg.tools.segmenters import border_distance, label, written
+from healthseg.tools.segments.result import SegmentPlace
+
+if TYPE_CHECKING:
+    from healthseg.tools.segmentation import MergedSegment
+    from healthseg.tools.segments.portfolio import SegmentationBuilder
+
+HEALTH_TOOL = "calculate_health_score"
+MOST_RISKS = 4
+
+
+def customer_frame(build: SegmentationBuilder) -> pd.DataFrame:
+    """A row per customer: its segment, value, certainty and border, its segment before, unrounded."""
+    context, segmented, now = build.context, build.segmented, build.context.live
+    part = segmented.number.map(dict(enumerate(segmented.segments)))
+    nearest = [_nearest(build, client, part[client]) for client in now.index]
+    frame = pd.DataFrame(
+        {
+            "client_id": now.index,
+            "name": context.names.astype(str),
+            "segment_id": part.map(lambda segment: segment.id),
+            "segment_name": part.map(lambda segment: segment.name),
+            "placed": part.map(lambda segment: segment.placed),
+            "reason": segmented.placement.reason,
+            "value": segmented.placement.value.astype(float),
+            "certainty": np.array([row[0] for row in nearest], dtype=float),
+            "next_segment": [row[1] for row in nearest],
+            "border": np.array([row[2] for row in nearest], dtype=float),
+            "before": None if build.before is None else build.before.reindex(now.index),
+            "arr": context.money.amounts.astype(float),
+            "score": now["shown"].astype(float),
+            "trend": context.trends["trend"],
+            "currency": context.money.currency or context.money.by_currency,
+            "expected_churned_arr": context.expected_churned_arr.astype(float),
+        },
+        index=now.index,
+    )
+    return frame.join(_coordinates(build)).reset_index(drop=True)
+
+
+def _nearest(
+    build: SegmentationBuilder, client: str, segment: MergedSegment
+) -> tuple[float | None, str | None, float | None]:
+    """Certainty, the nearest other segment, and the distance to the border with it."""
+    segmented, groups = build.segmented, build.segmented.placement.groups
+    position = int(segmented.number[client])
+    if groups is not None and client in groups.index:
+        row, grouping = groups.loc[client], segmented.segmenter.grouping
+        several = grouping is not None and grouping.groups > 1
+        other = segmented.of_base.get(int(row["next_group"])) if several else None
+        if other is None or other == position:
+            return float(row["certainty"]), None, None
+        return float(row["certainty"]), segmented.segments[other].name, number(row["border"])
+    value = number(segmented.placement.value[client])
+    ends = ((segment.low, -1), (segment.high, 1)) if segment.placed else ()
+    ways = [(abs(value - end), step) for end, step in ends if end is not None and value is not None]
+    if not ways:
+        return None, None, None
+    distance, step = min(ways)
+    beside = position + step
+    known = 0 <= beside < segmented.placed
+    return None, segmented.segments[beside].name if known else None, float(distance)
+
+
+def _coordinates(build: SegmentationBuilder) -> pd.DataFrame:
+    """Two coordinates of grouped customers: the directions in which the groups' centres lie farthest apart."""
+    live, found = build.context.live, build.segmented.segmenter.grouping
+    frame = pd.DataFrame({"x": np.nan, "y": np.nan}, index=live.index)
+    if found is None or found.evidence.mixture is None or found.groups < 2 or found.placed.empty:
+        return frame
+    mixture, rows = found.evidence.mixture, live.loc[found.placed.index]
+    columns = [scale.of(rows[scale.metric].to_numpy(dtype=float)) for scale in found.scales]
+    centres = mixture.centres @ mixture.whitener
+    middle = (centres * mixture.shares[:, None]).sum(axis=0)
+    weighted = (centres - middle) * np.sqrt(mixture.shares)[:, None]
+    axes = np.linalg.svd(weighted, full_matrices=True)[2]
+    flat = (mixture.whitened(np.column_stack(columns)) - middle) @ axes[:2].T
+    flat = np.c_[flat, np.zeros(len(flat))][:, :2]
+    flat *= np.where(np.abs(flat).max(axis=0) == flat.max(axis=0), 1, -1)
+    frame.loc[rows.index] = flat
+    return frame
+
+
+def customer_segment(build: SegmentationBuilder, row: dict[str, Any]) -> SegmentPlace:
+    """A customer's place from its row of the frame ``customers``."""
+    segmented, client = build.segmented, row["client_id"]
+    segmenter, position = segmented.segmenter, int(segmented.number[client])
+    segment, value = segmented.segments[position], number(row["value"])
+    low, high = (segment.low, segment.high) if segment.placed else (None, None)
+    no_border = "its segment has no neighbour in order, or it is not placed"
+    return SegmentPlace(
+        client_id=client,
+        name=row["name"],
+        segment_id=segment.id,
+        segment_name=segment.name,
+        placed=segment.placed,
+        reason=word(row["reason"]),
+        metric=Figure(segmenter.metric, "no single metric decides"),
+        value=Figure(rounded(value), "no single metric decides, or it is not measured"),
+        above=Figure(low, "its segment has no lower limit"),
+        up_to=Figure(high, "its segment has no upper limit"),
+        certainty=Figure(rounded(row["certainty"]), "only groups have a certainty"),
+        next_segment=Figure(word(row["next_segment"]), no_border),
+        border=Figure(rounded(row["border"]), no_border),
+        before=Figure(word(row["before"]), "it was not a customer then, or then is not known"),
+        since=Figure(build.since, "the portfolio begins later"),
+        arr=Figure(rounded(row["arr"], 2), "no ARR is known, or its currency has no rate"),
+        score=Figure(integer(row["score"]), "too little is known for a score"),
+        trend=Figure(word(row["trend"]), "too few scores for a trend"),
+        why=_why(build, client, value, segment),
+        what_would_move_it=_movers(build, client, value, position),
+    )
+
+
+def _why(
+    build: SegmentationBuilder, client: str, value: float | None, segment: MergedSegment
+) -> list[str]:
+    segmenter, row = build.segmented.segmenter, build.context.live.loc[client]
+    if segmenter.metric is not None and value is not None:
+        shown = written(segmenter.metric, value)
+        return [f"{label(segmenter.metric)}: {shown} ({segment.description})"]
+    values = {name: row[name] for name in sorted(segmenter.ingredients) if name in row.index}
+    return [
+        f"{label(name)}: {value if isinstance(value, str) else written(name, number(value))}"
+        for name, value in values.items()
+    ]
+
+
+def _movers(
+    build: SegmentationBuilder, client: str, value: float | None, position: int
+) -> list[str]:
+    """What would have to change: the distance to the neighbours, and for health the risks to the score."""
+    segmented, sentences = build.segmented, []
+    segmenter, segment = segmented.segmenter, segmented.segments[position]
+    ends = ((segment.high, 1, "up"), (segment.low, -1, "down"))
+    for end, step, side in ends if segmenter.ordered and segment.placed else ():
+        if value is not None and end is not None and 0 <= position + step < segmented.placed:
+            distance = border_distance(segmenter.metric, abs(value - end))
+            sentences.append(f"{distance} {side} to {segmented.segments[position + step].name}")
+    if segmenter.kind != "health":
+        return sentences
+    figures = {
+        str(name): number(value)
+        for name, value in build.context.live.loc[client].items()
+        if isinstance(value, int | float | np.number) and not isinstance(value, bool)
+    }
+    usage, champion = figures.get("usage_vs_own_baseline"), figures.get("champion_share")
+    figures["score"] = figures.get("shown")
+    figures["usage_drop_percent"] = None if usage is None else 100 * (1 - usage)
+    figures["champion_percent"] = None if champion is None else 100 * champion
+    risks = rules.triggered(HEALTH_TOOL, "risk", figures)
+    return sentences + [f"Against it: {rule.text}" for rule in risks[:MOST_RISKS]]
