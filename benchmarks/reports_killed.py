@@ -31,7 +31,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     from healthseg.demo import make_demo
-    from healthseg.reports.batches import files, manifest
+    from healthseg.reports.batches import job, manifest
 
     draw, moments = random.Random(options.seed), []
     with tempfile.TemporaryDirectory() as name:
@@ -93,7 +93,8 @@ def main() -> int:
         assert status == 0 and len(finished) == options.reports, "not all reports are there"
         assert {line["status"] for line in last.values()} == {"ok"}, "the manifest is not true"
         assert all(
-            files.key_of(page) == last[f"{page.parent.name}/{TOOL}"]["key"] for page in finished
+            job.key_of(page) == last[f"customers/{page.parent.name}/{TOOL}"]["key"]
+            for page in finished
         ), "wrong key"
         left = [path for path in out.rglob("*.part")]
     print(
