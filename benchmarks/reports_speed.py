@@ -50,7 +50,7 @@ class Spent:
 def spending() -> Iterator[Spent]:
     spent, start, before = Spent(), time.perf_counter(), _processor()
     lives, done = Lives(), threading.Event()
-    watching = threading.Thread(target=lives.watch, args=(done,))
+    watching = threading.Thread(target=lives.watch, args=(done,), daemon=True)
     watching.start()
     yield spent
     done.set()
