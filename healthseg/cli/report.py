@@ -1,42 +1,70 @@
-"""``healthseg report``: its options, and what it says."""
+"""``healthseg report``: reports as HTML files, and an index over them."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping
-from typing import Any
+import sys
+from typing import TYPE_CHECKING
 
-EPILOG = """exit status: 0 all are there; 3 some failed, the others are there, and the index says which and why;
+from healthseg.cli import options
+from healthseg.cli.options import Commands
+
+if TYPE_CHECKING:
+    from healthseg.reports.batches.run import Run
+
+EPILOG = """exit status: 0 all reports are there; 3 some failed, the others are there, and the index says which and why;
 1 an error before anything ran; 2 wrong usage; 130 or 143 stopped by a signal, and --resume goes on"""
 
 
-def options(report: argparse.ArgumentParser) -> None:
-    """What to make, where to, how, and within which limits."""
+def add(commands: Commands) -> None:
+    report = commands.add_parser(
+        "report", help="reports as HTML files that open offline, and an index over them"
+    )
     report.epilog = EPILOG
-    what = report.add_argument_group("what to make")
-    what.add_argument(
+    report.add_argument("tools", nargs="*", metavar="TOOL", help="which tools (default: all)")
+    options.tool_options(report)
+    _which(report.add_argument_group("which reports"))
+    _where(report.add_argument_group("where, and in which form"))
+    _limits_of(report.add_argument_group("how it runs"))
+    report.set_defaults(command=run)
+
+
+def _which(which: argparse._ArgumentGroup) -> None:
+    which.add_argument(
         "--client", action="append", default=[], metavar="ID", help="a customer; may be repeated"
     )
-    what.add_argument("--all-clients", action="store_true", help="every live customer")
-    what.add_argument(
-        "--riskiest", type=int, default=0, metavar="N", help="the N customers with most at stake"
+    which.add_argument("--all-clients", action="store_true", help="every live customer")
+    which.add_argument(
+        "--riskiest",
+        type=int,
+        default=0,
+        metavar="N",
+        help="the N customers with the most ARR at risk of churn",
     )
-    what.add_argument("--overview", action="store_true", help="the reports of the whole portfolio")
-    what.add_argument(
+    which.add_argument("--overview", action="store_true", help="the reports of the whole portfolio")
+    which.add_argument(
         "--due",
         action="store_true",
-        help="of these, the tools whose day, week, month or quarter passed",
+        help="only tools whose day, week, month or quarter has passed",
     )
-    what.add_argument(
-        "--resume", action="store_true", help="only what is missing, or was made from other data"
+    which.add_argument(
+        "--resume",
+        action="store_true",
+        help="only reports that are missing or whose inputs changed",
     )
-    what.add_argument(
+    which.add_argument(
         "--shard", default="1/1", metavar="N/M", help="the Nth of M parts, for several machines"
     )
-    where = report.add_argument_group("where to, and how")
+
+
+def _where(where: argparse._ArgumentGroup) -> None:
     where.add_argument("--out", default="reports", help="the folder (default: reports)")
     where.add_argument(
-        "--keep-days", type=int, default=0, metavar="N", help="a folder a day, of which N are kept"
+        "--keep-days",
+        type=int,
+        default=0,
+        metavar="N",
+        help="a folder a day; all but N are removed",
     )
     where.add_argument(
         "--format", action="append", default=[], metavar="KIND", help="beside HTML: pdf or csv"
@@ -49,10 +77,12 @@ def options(report: argparse.ArgumentParser) -> None:
     where.add_argument(
         "--show-users",
         action="store_true",
-        help="users by their names (default: left out, or hidden)",
+        help="users by their names (default: left out, or pseudonyms)",
     )
-    where.add_argument("--quiet", action="store_true", help="say nothing on the way")
-    run = report.add_argument_group("how it runs")
+    where.add_argument("--quiet", action="store_true", help="no progress, no summary")
+
+
+def _limits_of(run: argparse._ArgumentGroup) -> None:
     run.add_argument(
         "--workers", type=int, metavar="N", help="how many at once (default: one a core)"
     )
@@ -76,27 +106,23 @@ def options(report: argparse.ArgumentParser) -> None:
 def usage_error(given: argparse.Namespace) -> str:
     """What is wrong with the options themselves; empty where nothing is."""
     if not (given.client or given.all_clients or given.riskiest or given.overview):
-        return "report what? give --client ID, --all-clients, --riskiest N or --overview"
-    if (
-        given.riskiest < 0
-        or given.keep_days < 0
-        or (given.workers is not None and given.workers < 1)
-    ):
+        return "which reports? use --client ID, --all-clients, --riskiest N or --overview"
+    if given.riskiest < 0 or given.keep_days < 0 or (given.workers or 1) < 1 or given.workers == 0:
         return "--riskiest, --keep-days and --workers take whole numbers from 1"
     if any(limit <= 0 for limit in _limits(given).values()):
         return "--deadline and --memory take numbers above 0"
     return ""
 
 
-def run(
-    given: argparse.Namespace,
-    tools: list[str],
-    parameters: Mapping[str, Any],
-    say: Callable[[str], None],
-) -> int:
-    """Make the reports, say where they are, and give the exit status."""
+def run(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
+    """Make the reports, print where they are, and return the exit status."""
+    from healthseg.reports import registry
     from healthseg.reports.batches.run import Progress, Stopped, make_reports
 
+    options.known_tools(given.tools, parser)
+    if wrong := usage_error(given):
+        parser.error(wrong)
+    tools = given.tools or registry.names()
     try:
         made = make_reports(
             given.portfolio,
@@ -106,7 +132,7 @@ def run(
             riskiest=given.riskiest,
             overview=given.overview,
             out=given.out,
-            parameters=parameters,
+            parameters=options.parameters(given, tools, parser),
             workers=given.workers,
             progress=Progress(given.quiet),
             resume=given.resume,
@@ -120,7 +146,7 @@ def run(
             limits=_limits(given),
         )
     except Stopped as stopped:
-        say(f"{stopped}; what was made is there, and --resume goes on")
+        print(f"{stopped}; finished reports are there, and --resume goes on", file=sys.stderr)
         return 128 + stopped.number
     if not given.quiet or made.failed:
         print(_summary(made))
@@ -128,12 +154,12 @@ def run(
 
 
 def _limits(given: argparse.Namespace) -> dict[str, float]:
-    """What the options say of a report's limits; the settings say the rest."""
+    """The limits among the options; the settings hold the others."""
     limits = {"deadline_seconds": given.deadline, "memory_mb": given.memory}
     return {name: value for name, value in limits.items() if value is not None}
 
 
-def _summary(made: Any) -> str:
+def _summary(made: Run) -> str:
     done = len(made.outcomes) - len(made.failed)
     skipped = f", {made.skipped} of them unchanged" if made.skipped else ""
     failed = f"; {len(made.failed)} failed" if made.failed else ""

@@ -1,24 +1,33 @@
-"""What the faces know of the tools: their names, parameters and responses, from the registry alone."""
+"""The tools as commands, reports and MCP use them: by name, with parameters as they come from outside."""
 
 from __future__ import annotations
 
+import getpass
 import json
+import os
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from healthseg.errors import InvalidParameters, hint
+from healthseg.tools import TOOLS, Tool
+from healthseg.tools.base import validated
+
+if TYPE_CHECKING:
+    from healthseg.data.portfolio import Portfolio
+    from healthseg.tools.base import Result
+
+LIFECYCLE = "manage_lifecycle_stages"
+LONGEST_ACTOR = 100
 
 
 class UnknownTool(InvalidParameters):
-    """A name that is no tool's: a usage error of the command line."""
+    """A name that is not a tool's: wrong usage of the command line."""
 
 
-def tool(name: str) -> Any:
+def tool(name: str) -> Tool:
     """The tool of a name."""
-    from healthseg.tools import TOOLS
-
     if name not in TOOLS:
         raise UnknownTool(
             f"there is no tool {name!r}{hint(name, TOOLS)}",
@@ -31,61 +40,56 @@ def tool(name: str) -> Any:
 
 def names() -> list[str]:
     """The tools' names, in order."""
-    from healthseg.tools import TOOLS
-
     return list(TOOLS)
 
 
-def validated(name: str, given: Mapping[str, Any]) -> None:
-    """Raise InvalidParameters where a tool's parameters are not as they must be."""
-    from healthseg.tools.parameters import validated as checked
+def response(name: str, portfolio: Portfolio, values: Mapping[str, Any]) -> Result:
+    """A tool's response; unknown parameters are refused with the nearest known one."""
+    chosen = tool(name)
+    if not hasattr(chosen.function, "model"):
+        validated(chosen.parameters, values)
+    return chosen.run(portfolio, values)
 
-    checked(tool(name).parameters, given)
+
+def report_response(name: str, portfolio: Portfolio, values: Mapping[str, Any]) -> Result:
+    """The response that a customer's report shows: it only reads, and its notebook adds what the tool requires."""
+    return response(name, portfolio, _of_report(tool(name), values))
+
+
+def portfolio_response(name: str, portfolio: Portfolio, values: Mapping[str, Any]) -> Any:
+    """A tool's response for the whole portfolio, to those of the parameters that it takes."""
+    known = tool(name).portfolio_parameters.model_fields
+    wanted = {key: value for key, value in values.items() if key in known}
+    return tool(name).run(portfolio, wanted, "portfolio")
 
 
 def report_parameters(name: str) -> list[str]:
-    """The parameters of a tool that its reports take: reports only read, and leave out those that record something."""
+    """The parameters of a tool that its reports take: all but those that record something."""
     fields = tool(name).parameters.model_fields
+    extras = {key: field.json_schema_extra for key, field in fields.items()}
     return [
-        key for key, field in fields.items() if not (field.json_schema_extra or {}).get("records")
+        key
+        for key, extra in extras.items()
+        if not (isinstance(extra, dict) and extra.get("records"))
     ]
 
 
-def validated_for_report(name: str, given: Mapping[str, Any]) -> None:
-    """``validated``, of what a report takes: to read, and with what its notebook fills in."""
-    for key in given:
-        if key in tool(name).parameters.model_fields and key not in report_parameters(name):
+def check_report_parameters(name: str, values: Mapping[str, Any]) -> None:
+    """Raise InvalidParameters unless a report of the tool takes these values."""
+    model, readable = tool(name).parameters, report_parameters(name)
+    for key in values:
+        if key in model.model_fields and key not in readable:
             raise InvalidParameters(
                 f"a report only reads, and does not take {key!r}",
                 parameter=key,
-                value_provided=str(given[key])[:200],
-                validation_rule="one of " + ", ".join(report_parameters(name)),
+                value_provided=str(values[key])[:200],
+                validation_rule="one of " + ", ".join(readable),
             )
-    validated(name, {**tool(name).report_defaults, **given, **tool(name).reading})
+    validated(model, _of_report(tool(name), values))
 
 
-def response(name: str, portfolio: Any, given: Mapping[str, Any]) -> Any:
-    """A tool's response; parameters that it does not know are refused with the nearest that it does."""
-    validated(name, given)
-    return tool(name).function(portfolio, **given)
-
-
-def report_response(name: str, portfolio: Any, given: Mapping[str, Any]) -> Any:
-    """The response that a customer's report shows: it only reads, and its notebook fills in what the tool requires."""
-    return response(name, portfolio, {**tool(name).report_defaults, **given, **tool(name).reading})
-
-
-def portfolio_response(name: str, portfolio: Any, given: Mapping[str, Any]) -> Any:
-    """A tool's response for the whole portfolio, with those of the parameters that it takes."""
-    found = tool(name)
-    return found.portfolio(
-        portfolio,
-        **{
-            key: value
-            for key, value in given.items()
-            if key in found.portfolio_parameters.model_fields
-        },
-    )
+def _of_report(chosen: Tool, values: Mapping[str, Any]) -> dict[str, Any]:
+    return {**chosen.report_defaults, **values, **chosen.reading}
 
 
 def from_text(name: str, parameter: str, text: str) -> Any:
@@ -101,43 +105,64 @@ def from_text(name: str, parameter: str, text: str) -> Any:
     return value
 
 
+def user() -> str:
+    """This machine's user; the number of one that has no name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, ImportError, OSError):
+        return f"uid {os.getuid()}" if hasattr(os, "getuid") else "unknown"
+
+
+def signed(name: str, values: Mapping[str, Any], caller: str) -> dict[str, Any]:
+    """A tool's parameters, with the caller as actor where they change a customer's stage and name nobody.
+
+    >>> signed("manage_lifecycle_stages", {"action": "transition"}, "ann")
+    {'action': 'transition', 'actor': 'ann'}
+    >>> signed("manage_lifecycle_stages", {"action": "get_stage"}, "ann")
+    {'action': 'get_stage'}
+    """
+    if values.get("actor") is not None or not _changes_stage(name, values.get("action")):
+        return dict(values)
+    shown = "".join(letter if letter.isprintable() else " " for letter in caller)
+    return {**values, "actor": shown[:LONGEST_ACTOR].strip() or "unknown"}
+
+
+def _changes_stage(name: str, action: object) -> bool:
+    if name != LIFECYCLE:
+        return False
+    from healthseg.tools.lifecycle.tool import WRITES
+
+    return isinstance(action, str) and action in WRITES
+
+
 def described(name: str) -> str:
-    """A tool in words: what it answers, and its parameters with type, default, range and meaning."""
-    found = tool(name)
-    schema = found.parameters.model_json_schema()
+    """A tool in words: its question, and its parameters with type, default, range and meaning."""
+    schema = tool(name).parameters.model_json_schema()
     required = set(schema.get("required", ()))
-    lines = [f"{name}: {found.summary}"]
-    for parameter, told in schema["properties"].items():
-        default = (
-            "required" if parameter in required else f"default {json.dumps(told.get('default'))}"
-        )
-        words = [_kind(told), default, *_ranges(told)]
-        meaning = f": {told['description']}" if "description" in told else ""
-        lines.append(f"  {parameter} ({', '.join(word for word in words if word)}){meaning}")
+    lines = [f"{name}: {tool(name).summary}"]
+    for parameter, field in schema["properties"].items():
+        default = f"default {json.dumps(field.get('default'))}"
+        words = [_kind(field), "required" if parameter in required else default, *_ranges(field)]
+        meaning = f": {field['description']}" if "description" in field else ""
+        lines.append(f"  {parameter} ({', '.join(filter(None, words))}){meaning}")
     return "\n".join(lines)
 
 
-def _kind(told: Mapping[str, Any]) -> str:
-    options = [option for option in told.get("anyOf", [told]) if option.get("type") != "null"]
+def _options(field: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [option for option in field.get("anyOf", [field]) if option.get("type") != "null"]
+
+
+def _kind(field: Mapping[str, Any]) -> str:
     return " or ".join(
         " | ".join(map(str, option["enum"])) if "enum" in option else option.get("type", "value")
-        for option in options
+        for option in _options(field)
     )
 
 
-def _ranges(told: Mapping[str, Any]) -> list[str]:
-    limits = {
-        **told,
-        **{key: value for option in told.get("anyOf", ()) for key, value in option.items()},
-    }
-    low = limits.get("minimum", limits.get("exclusiveMinimum"))
-    high = limits.get("maximum", limits.get("exclusiveMaximum"))
-    if low is None and high is None:
-        return []
-    return [
-        f"from {low:g}"
-        if high is None
-        else f"up to {high:g}"
-        if low is None
-        else f"{low:g} to {high:g}"
-    ]
+def _ranges(field: Mapping[str, Any]) -> list[str]:
+    bounds = {key: value for option in [field, *_options(field)] for key, value in option.items()}
+    low = bounds.get("minimum", bounds.get("exclusiveMinimum"))
+    high = bounds.get("maximum", bounds.get("exclusiveMaximum"))
+    if low is None:
+        return [] if high is None else [f"up to {high:g}"]
+    return [f"from {low:g}" if high is None else f"{low:g} to {high:g}"]

@@ -33,7 +33,7 @@ def test_every_command_is_understood():
     commands = _commands()
     assert len(commands) == 5
     for command in commands:
-        given = cli._parser().parse_args(shlex.split(command)[1:])
+        given = cli.command_parser().parse_args(shlex.split(command)[1:])
         assert report_command.usage_error(given) == "" and plan.shard(given.shard)
 
 

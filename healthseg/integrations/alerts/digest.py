@@ -10,6 +10,7 @@ from typing import Any
 from healthseg.charts import formats
 from healthseg.integrations.alerts.run import ENDED, GOES_ON, NEW, QUIET, Run, Told
 from healthseg.reports import writing
+from healthseg.reports.batches.job import report_name
 from healthseg.reports.html import page, scripting
 
 FILE = "alerts.html"
@@ -118,7 +119,8 @@ def _delivery(run: Run) -> str:
 
 def _links(run: Run, folder: Path) -> dict[str, str]:
     """The health report of each customer, where there is one in the folder."""
-    found = {
-        alert.client_id: f"{alert.client_id}/calculate_health_score.html" for alert in run.alerts
+    links = {
+        alert.client_id: f"{report_name(alert.client_id, 'calculate_health_score')}.html"
+        for alert in run.alerts
     }
-    return {client: link for client, link in found.items() if (folder / link).is_file()}
+    return {client: link for client, link in links.items() if (folder / link).is_file()}

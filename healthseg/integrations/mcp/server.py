@@ -22,7 +22,7 @@ from healthseg.errors import CalculationError, HealthsegError
 from healthseg.integrations.mcp import reports as mcp_reports
 from healthseg.integrations.mcp import tools as mcp_tools
 from healthseg.integrations.mcp.limits import Limits
-from healthseg.reports import acting, registry
+from healthseg.reports import registry
 from healthseg.reports.responses import Responses
 from healthseg.settings.in_force import InForce, in_force
 
@@ -75,7 +75,7 @@ class Desk:
     def _answer(self, caller: str, name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
         try:
             self.limits.take(caller)
-            return self.responses.response(name, acting.signed(name, arguments, caller)).body
+            return self.responses.response(name, registry.signed(name, arguments, caller)).body
         except HealthsegError as problem:
             return problem.to_dict()
         except Exception as problem:
@@ -164,7 +164,7 @@ def _caller(context: Context) -> str:
     client = context.session.client_params
     name = client.client_info.name if client is not None else "unnamed"
     token = get_access_token()
-    return f"{token.client_id if token else acting.user()}:{name}"
+    return f"{token.client_id if token else registry.user()}:{name}"
 
 
 async def _beat(context: Context, name: str) -> None:

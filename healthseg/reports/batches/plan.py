@@ -80,7 +80,9 @@ def shard(text: str) -> tuple[int, int]:
 def checked(request: Request) -> Request:
     """The same request; raises InvalidParameters unless its parameters suit each of its tools."""
     for name in request.tools:
-        registry.validated_for_report(name, {**request.parameters, "client_id": "checked-before"})
+        registry.check_report_parameters(
+            name, {**request.parameters, "client_id": "checked-before"}
+        )
     for kind in request.formats:
         _one_of("format", kind, FORMATS)
     _one_of("charts", request.charts, CHARTS)

@@ -1,0 +1,64 @@
+"""``healthseg mcp``: serve the tools to MCP clients."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+from healthseg.cli.options import OK, Commands, missing_extra, portfolio_option
+
+if TYPE_CHECKING:
+    from healthseg.integrations.mcp.server import Desk
+
+SHORTEST_TOKEN = 16
+
+
+def add(commands: Commands) -> None:
+    mcp = commands.add_parser("mcp", help="serve the tools to MCP clients, over stdio or HTTP")
+    portfolio_option(mcp)
+    mcp.add_argument(
+        "--http",
+        action="store_true",
+        help="over HTTP, with the bearer token of HEALTHSEG_MCP_TOKEN",
+    )
+    mcp.add_argument("--host", help="the address to listen on (default: this machine only)")
+    mcp.add_argument("--port", type=int, help="the port (default: 8765)")
+    mcp.add_argument("--no-cache", action="store_true", help="compute every response anew")
+    mcp.set_defaults(command=run)
+
+
+def run(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
+    if not given.http and (given.host or given.port is not None):
+        parser.error("--host and --port go with --http")
+    try:
+        import anyio
+
+        from healthseg.integrations.mcp import server
+    except ImportError as problem:
+        raise missing_extra(problem, "mcp") from None
+    desk = server.Desk(given.portfolio, cache=not given.no_cache)
+    if given.http:
+        return _over_http(desk, given)
+    anyio.run(server.over_stdio, desk)
+    return OK
+
+
+def _over_http(desk: Desk, given: argparse.Namespace) -> int:
+    import uvicorn
+
+    from healthseg.errors import InvalidParameters
+    from healthseg.integrations.mcp import server
+
+    token = desk.settings.secret("mcp.token")
+    if not token or len(token) < SHORTEST_TOKEN:
+        raise InvalidParameters(
+            f"over HTTP callers present a bearer token: set HEALTHSEG_MCP_TOKEN, {SHORTEST_TOKEN} characters or more",
+            parameter="mcp.token",
+            validation_rule=f"at least {SHORTEST_TOKEN} characters",
+        )
+    host = given.host or desk.settings.mcp.host
+    port = desk.settings.mcp.port if given.port is None else given.port
+    print(f"http://{host}:{port}/mcp", file=sys.stderr, flush=True)
+    uvicorn.run(server.http_app(desk, token, host), host=host, port=port, log_level="warning")
+    return OK

@@ -1,0 +1,55 @@
+"""``healthseg settings``: which settings are in force, and where each comes from."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+
+from healthseg.cli.options import OK, Commands, portfolio_option, print_json
+
+LONGEST = 100  # characters of a value on its line
+
+
+def add(commands: Commands) -> None:
+    settings = commands.add_parser(
+        "settings", help="which settings are in force, and where each comes from"
+    )
+    portfolio_option(settings)
+    settings.add_argument(
+        "--changed", action="store_true", help="only those that differ from their defaults"
+    )
+    settings.add_argument("--json", action="store_true", help="as JSON")
+    settings.add_argument("--schema", action="store_true", help="the JSON Schema of healthseg.toml")
+    settings.set_defaults(command=run)
+
+
+def run(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
+    from healthseg.errors import DataRetrievalError
+    from healthseg.reports import portfolios
+    from healthseg.settings import in_force
+
+    if given.schema:
+        print_json(in_force.schema())
+        return OK
+    try:
+        address = portfolios.address(given.portfolio)
+    except (
+        DataRetrievalError
+    ):  # without any portfolio the environment's settings are still in force
+        address = ""
+    rows = [
+        row
+        for row in in_force.in_force(address).rows()
+        if not given.changed or row[2] != in_force.DEFAULT
+    ]
+    if given.json:
+        print_json({name: {"value": value, "from": origin} for name, value, origin in rows})
+    else:
+        print("\n".join(f"{name} = {_short(value)}  ({origin})" for name, value, origin in rows))
+    return OK
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= LONGEST else text[: LONGEST - 3] + "..."
