@@ -97,9 +97,10 @@ def from_text(name: str, parameter: str, text: str) -> Any:
     field = tool(name).parameters.model_fields.get(parameter)
     if field is None:
         return text
+    kind: Any = field.annotation
     try:
         value = json.loads(text)
-        TypeAdapter(field.annotation).validate_python(value, strict=True)
+        TypeAdapter(kind).validate_python(value, strict=True)
     except (ValueError, ValidationError):
         return text
     return value

@@ -23,6 +23,7 @@ import types
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import nbformat
@@ -161,6 +162,8 @@ class OutputStream(io.TextIOBase):
 class ResultHook(DisplayHook):
     """The value of a cell's last expression becomes an ``execute_result``."""
 
+    shell: NotebookShell
+
     def write_output_prompt(self) -> None:
         """A notebook has the number beside the output."""
 
@@ -175,6 +178,8 @@ class ResultHook(DisplayHook):
 
 class DisplayCollector(DisplayPublisher):
     """What ``display`` shows becomes a ``display_data``."""
+
+    shell: NotebookShell
 
     def publish(  # type: ignore[override]
         self,
@@ -338,20 +343,14 @@ def _process_states() -> Iterator[State]:
     yield os.getcwd, os.chdir
     yield _of_mapping(os.environ)
     yield _of_mapping(builtins.__dict__)
-    yield lambda: list(sys.path), lambda value: sys.path.__setitem__(slice(None), value)
-    yield lambda: list(sys.argv), lambda value: sys.argv.__setitem__(slice(None), value)
+    yield _of_list(sys.path)
+    yield _of_list(sys.argv)
     yield sys.getrecursionlimit, sys.setrecursionlimit
-    yield decimal.getcontext, decimal.setcontext
-    yield (
-        lambda: locale.setlocale(locale.LC_ALL),
-        lambda value: locale.setlocale(locale.LC_ALL, value),
-    )
+    yield lambda: decimal.getcontext().copy(), decimal.setcontext
+    yield partial(locale.setlocale, locale.LC_ALL), partial(locale.setlocale, locale.LC_ALL)
     yield _logging, _restore_logging
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM):
-        yield (
-            lambda number=number: signal.getsignal(number),
-            lambda value, number=number: signal.signal(number, value),
-        )  # type: ignore[misc]
+        yield partial(signal.getsignal, number), partial(signal.signal, number)
     yield from _states_of_libraries()
 
 
@@ -380,6 +379,10 @@ def _of_registry(registry: Any) -> State:
             registry.enable(value[0], **value[1])
 
     return lambda: (registry.active, dict(registry.options)), restore
+
+
+def _of_list(values: list[str]) -> State:
+    return values.copy, lambda before: values.__setitem__(slice(None), before)
 
 
 def _of_mapping(mapping: Any) -> State:

@@ -108,7 +108,9 @@ def jobs(
     pseudonyms: str,
 ) -> list[Job]:
     """The reports of this shard, the portfolio's first, which take longest."""
-    pairs = [(None, tool) for tool in request.tools if request.overview]
+    pairs: list[tuple[str | None, str]] = []
+    if request.overview:
+        pairs += [(None, tool) for tool in request.tools]
     pairs += [(client, tool) for client in clients for tool in request.tools]
     if not pairs:
         raise InvalidParameters(
