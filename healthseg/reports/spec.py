@@ -36,7 +36,7 @@ class Table:
     caption: str = ""
     # What the rows are, in the plural.
     label: str = "rows"
-    where: Callable[[Row], bool] | None = None
+    where: Callable[[Row], Any] | None = None
     sort: Callable[[Row], Any] | None = None
     limit: int | None = None
     newest_first: bool = False
@@ -88,7 +88,8 @@ class Points:
     heading: str = ""
     empty: str = ""
     limit: int | None = None
-    where: Callable[[Row], bool] | None = None
+    where: Callable[[Row], Any] | None = None
+    sort: Callable[[Row], Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,7 @@ class Fold:
     summary: Text
     blocks: Blocks
     rows: str = ""
-    where: Callable[[Row], bool] | None = None
+    where: Callable[[Row], Any] | None = None
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,11 @@ import pytest
 
 from healthseg.charts import patterns as charts
 from healthseg.charts import theme
-from healthseg.reports.pages import patterns as patterns_page
-from healthseg.reports.pages import patterns_portfolio as patterns_portfolio_page
+from healthseg.reports.pages import page_spec
+from healthseg.reports.render import ReportPage
 from healthseg.testing import tiny_portfolio
 from healthseg.tools import analyze_engagement_patterns, portfolio_patterns
+from tests.reports import figure_check
 
 EVIL = "<script>alert(1)</script>"
 
@@ -32,19 +33,18 @@ def test_a_customers_page_shows_all_its_sections_and_no_markup_of_a_name(portfol
     response = analyze_engagement_patterns(
         portfolio, "single_customer", client_id="a", analysis_period_days=28
     )
-    names = ("opening", "particular", "follows", "when", "unusual", "actions", "method")
-    pieces = [getattr(patterns_page, name)(response) for name in names]
-    page = "".join(piece.markup for piece in [*pieces, patterns_page.footer(response, portfolio)])
+    shown = ReportPage(page_spec("analyze_engagement_patterns"), response, portfolio)
+    page = figure_check.markup_of(shown) + shown.footer().markup
+    assert figure_check.faults(shown) == []
     assert "<script>" not in page and "&lt;script&gt;" in page
-    assert "What follows: not measured" in page and pieces[0].facts["verdict"]
+    assert "What follows: not measured" in page and shown.opening().facts["verdict"]
 
 
 def test_the_portfolios_page_shows_all_its_sections_and_says_what_is_not_measured(portfolio):
     response = portfolio_patterns(portfolio, analysis_period_days=28)
-    names = [
-        name for name in patterns_portfolio_page.__all__ if name not in ("footer", "open_portfolio")
-    ]
-    page = "".join(getattr(patterns_portfolio_page, name)(response).markup for name in names)
+    spec = page_spec("analyze_engagement_patterns", portfolio=True)
+    page = figure_check.markup_of(ReportPage(spec, response, portfolio))
+    assert figure_check.faults(ReportPage(spec, response, portfolio)) == []
     assert "<script>" not in page and "No pattern holds" in page and "20 are needed" in page
     assert "there is no messages table" in page.lower() and "There is no tickets table" in page
 

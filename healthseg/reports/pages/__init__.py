@@ -19,6 +19,7 @@ MODULES = {
     "segment_customers": "segments",
     "segment_by_value_tier": "tiers",
     "track_adoption_milestones": "milestones",
+    "analyze_engagement_patterns": "patterns",
 }
 
 

@@ -51,6 +51,7 @@ def evidence(row: dict[str, Any], level: float) -> Evidence:
         n=int(row["n"]),
         prevalence=rounded(row["prevalence"]),
         base_rate=rounded(row["base_rate"]),
+        rate_with=rounded(rounded(row["base_rate"]) * rounded(row["lift"])),
         lift=rounded(row["lift"]),
         lift_lower=rounded(row["lower"]),
         lift_upper=rounded(row["upper"]),

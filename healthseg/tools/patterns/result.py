@@ -33,6 +33,7 @@ class Evidence(Part):
     n: int
     prevalence: float
     base_rate: float
+    rate_with: float  # base_rate × lift
     lift: float
     lift_lower: float | None
     lift_upper: float | None
