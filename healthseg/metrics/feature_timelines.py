@@ -45,11 +45,11 @@ def feature_timelines(
     """One row per customer and feature that it could use by ``as_of``, as known at its end.
 
     ``from_day`` is when the clock begins: the latest of signup, release and entitlement; ``until_day`` (exclusive) when
-    the feature was last open to the customer: its entitlement's end, its leaving, else the day after ``as_of``.
+    the feature was last open to the customer: its entitlement's end, churn, else the day after ``as_of``.
     ``first_use_day`` and ``second_use_day`` are days with a person event from then on; ``adopted_day`` the first by
     whose end the rule of adoption held over ``rule_days``; ``abandoned_day`` the first of ``silent_days`` without use
     after adoption (known only once they have passed); ``readopted_day`` when it was adopted again after them. All are
-    days since 1970, NaN where it did not happen. ``watched``: events were tracked from the clock's beginning on;
+    days since 1970, NaN where it did not happen. ``watched``: events were tracked from ``from_day`` on;
     ``seen_adopting``: watched, or not in use in the first ``silent_days`` of tracking.
     """
     wanted = sorted(customers(portfolio).index) if clients is None else clients

@@ -30,7 +30,7 @@ SPELLS = ["client_id", "milestone_id", "time", "happened"]
 def spells(portfolio: Portfolio, as_of: dt.date) -> pd.DataFrame:
     """A row per customer and milestone: ``time`` from its anchor until completed or last seen open, ``happened``.
 
-    Skipped ones, and those of customers that left, are open until then. Left out are those whose days cannot be known:
+    Skipped ones, and those of churned customers, are open until then. Those whose days cannot be known are left out:
     completed by use that may lie before tracking began, or waiting for a dependency that is open.
     """
 
@@ -188,7 +188,7 @@ def ahead(rows: pd.DataFrame, elapsed: float, level: float) -> Ahead:
     """When will a spell end that has lasted ``elapsed``? The quantiles of Kaplan–Meier's curve of those that did too.
 
     ``rows`` has time, happened and perhaps entry. The interval is of the single spell, not of its median: its shares
-    are those of one spell more (Vovk et al. 2005, conformal). The last spell left is not read.
+    are those of one spell more (Vovk et al. 2005, conformal). The last spell is not read.
 
     >>> rows = pd.DataFrame({"time": [2, *range(5, 25)], "happened": True})
     >>> ahead(rows, 4, 0.4)

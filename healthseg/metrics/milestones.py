@@ -33,12 +33,12 @@ DAY_SECONDS = 86_400
 def states(portfolio: Portfolio, as_of: dt.date) -> pd.DataFrame:
     """One row per customer and milestone that applies to it, as known at the end of ``as_of``; none without milestones.
 
-    A customer that has left is shown as of its last day (``day``). Days are numbers since 1970, NaN where it did not
+    A churned customer is shown as of its last day (``day``). Days are numbers since 1970, NaN where it did not
     happen. Columns: client_id, milestone_id, name, category, required, target_days; ``live``; ``began_day`` (signing
-    up, or coming back), ``anchor_day`` (where the target's days begin), ``target_day``; ``started_day``;
+    up, or win-back), ``anchor_day`` (where the target's days begin), ``target_day``; ``started_day``;
     ``completed_day``, ``completed_by`` (hand, data), ``completed_at`` (UTC, where it has a time), ``days`` (from
-    anchor_day to completion), ``since_began`` (from began_day to completion); ``skipped_day``; ``users`` asked for and
-    ``reached``, ``progress``; ``blocker``, ``blocked_day``, ``cleared_day`` (a blocker that stands has none), owner;
+    anchor_day to completion), ``since_began`` (from began_day to completion); ``skipped_day``; ``users`` needed and
+    ``reached``, ``progress``; ``blocker``, ``blocked_day``, ``cleared_day`` (NaN of an open blocker), owner;
     ``waits_for`` (dependencies that are open); ``watched`` (its days can be known); ``status``.
 
     >>> from healthseg.testing import tiny_portfolio
@@ -110,8 +110,8 @@ def _nothing() -> pd.DataFrame:
 
 
 def present_spells(portfolio: Portfolio, as_of: dt.date) -> pd.DataFrame:
-    """Customers that had signed up: when their present life began (they signed up, or came back), whether it goes on,
-    and its last day: ``as_of``, or the day before they left. By client_id."""
+    """Customers that had signed up, by client_id: when their present spell began (signup or win-back), whether they
+    are live, and its last day: ``as_of``, or the day before churn."""
     return portfolio.cache.get(
         "milestone_lives", as_of, lambda: _spells(portfolio, as_of), disk=False
     )
@@ -120,23 +120,23 @@ def present_spells(portfolio: Portfolio, as_of: dt.date) -> pd.DataFrame:
 def _spells(portfolio: Portfolio, as_of: dt.date) -> pd.DataFrame:
     known = customers_as_of(portfolio, as_of)
     ids, today = known.index.tolist(), epoch_day(as_of)
-    left = epoch_days_or_nan(known["churned_on"])
+    churned = epoch_days_or_nan(known["churned_on"])
     signup = epoch_days(known["signup_date"])
-    began = np.fmax(signup, _came_back(portfolio, ids, as_of))
+    began = np.fmax(signup, _won_back(portfolio, ids, as_of))
     frame = pd.DataFrame(
         {
             "client_id": ids,
             "signup_day": signup,
             "began_day": began,
-            "live": np.isnan(left),
-            "day": np.where(np.isnan(left), today, left - 1),
+            "live": np.isnan(churned),
+            "day": np.where(np.isnan(churned), today, churned - 1),
         }
     )
     frame = frame[(frame["signup_day"] <= today) & (frame["day"] >= frame["signup_day"])]
     return frame.set_index("client_id", drop=False)
 
 
-def _came_back(portfolio: Portfolio, ids: list[str], as_of: dt.date) -> np.ndarray:
+def _won_back(portfolio: Portfolio, ids: list[str], as_of: dt.date) -> np.ndarray:
     """The day on which each customer's present spell began after an earlier one had ended, else NaN."""
     until = bounds(epoch_day(as_of), epoch_day(as_of) + 1)
     by_stage, by_contract = (
@@ -210,7 +210,7 @@ def _parts(frame: pd.DataFrame, zone: pd.Series) -> np.ndarray:
 
 
 def _with_entries(rows: pd.DataFrame, portfolio: Portfolio, as_of: dt.date) -> pd.DataFrame:
-    """What had been entered by each customer's last day; of an earlier life with it nothing."""
+    """What had been entered by each customer's last day, in its present spell."""
     rows = rows.merge(entries(portfolio), on=["client_id", "milestone_id"], how="left")
     first = np.where(rows["began_day"] > rows["signup_day"], rows["began_day"], -np.inf)
     for name in ENTERED:
@@ -227,7 +227,7 @@ def _with_entries(rows: pd.DataFrame, portfolio: Portfolio, as_of: dt.date) -> p
 def _with_users(
     rows: pd.DataFrame, portfolio: Portfolio, as_of: dt.date, plan: Plan
 ) -> pd.DataFrame:
-    """How many of the users asked for had used the feature, and when the first and the last of them did."""
+    """How many of the needed users had used the feature, and when the first and the last of them did."""
     features = (
         plan.frame.dropna(subset=["feature"]).groupby("feature", as_index=False)["users"].max()
     )
@@ -350,14 +350,14 @@ def _with_status(rows: pd.DataFrame, count: DayCount) -> pd.DataFrame:
         ["completed", "skipped", "overdue", "in_progress"],
         "not_started",
     )
-    stands = rows["blocker"].notna() & rows["cleared_day"].isna() & ~completed & ~skipped
+    is_blocked = rows["blocker"].notna() & rows["cleared_day"].isna() & ~completed & ~skipped
     waits = [
         waiting if date else ()
         for waiting, date in zip(rows["waits_for"], ~completed & ~skipped, strict=True)
     ]
     return rows.assign(
         status=status,
-        blocked=stands,
+        blocked=is_blocked,
         waits_for=waits,
         elapsed=count.between(rows["anchor_day"], rows["day"]),
     )

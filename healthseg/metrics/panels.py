@@ -26,7 +26,7 @@ WORDS = ("client_id", "industry", "region", "plan", "currency", "stage", "tier")
 # Of so many dates that are needed together there is one file, too, which is read in a fraction of the time.
 MANY_DATES = 8
 PANELS_IN_MEMORY = 4
-# customers: up to here a date is counted for all, also where one was asked for
+# customers: up to here a date is counted for all, also where a few are needed
 WHOLE_UP_TO = 2_000
 
 

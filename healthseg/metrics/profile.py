@@ -153,7 +153,7 @@ def _from_contracts(out: pd.DataFrame, contracts: pd.DataFrame) -> None:
 
 
 def _tenure(out: pd.DataFrame, count: Counting, left: np.ndarray) -> pd.DataFrame:
-    """Adds tenure and whether the customer is live; one that has left has no ARR."""
+    """Adds tenure and whether the customer is live; a churned one has no ARR."""
     k, day = out["k"].to_numpy(), out["day"].to_numpy()
     notice = epoch_days_or_nan(_column(count.customers, "notice_on"))[k]
     out["days_since_notice"] = np.where(notice <= day, day - notice, np.nan)

@@ -83,9 +83,9 @@ def in_force(
     """One customer's changes that were effective before one instant and known by another, without what they replace.
 
     >>> day = lambda n: dt.datetime(2025, 3, n, tzinfo=UTC)
-    >>> made = [Change("a", stage, day(n), day(n).date(), day(k)) for stage, n, k in
+    >>> changes = [Change("a", stage, day(n), day(n).date(), day(k)) for stage, n, k in
     ...         [("trial", 1, 1), ("active", 9, 9), ("onboarding", 9, 12)]]
-    >>> [change.stage for change in in_force(made)], [change.stage for change in in_force(made, known_by=day(9))]
+    >>> [change.stage for change in in_force(changes)], [change.stage for change in in_force(changes, known_by=day(9))]
     (['trial', 'onboarding'], ['trial', 'active'])
     """
     ordered = sorted(
@@ -109,9 +109,9 @@ def spells(changes: Iterable[Change]) -> list[Spell]:
     """One customer's spells, from its changes in force.
 
     >>> day = lambda n: dt.datetime(2025, 3, n, tzinfo=UTC)
-    >>> made = [Change("a", stage, day(n), day(n).date(), day(n)) for stage, n in
+    >>> changes = [Change("a", stage, day(n), day(n).date(), day(n)) for stage, n in
     ...         [("active", 1), ("at_risk", 5), ("active", 12)]]
-    >>> [(one.stage, one.days(dt.date(2025, 3, 20)), one.visit) for one in spells(made)]
+    >>> [(spell.stage, spell.days(dt.date(2025, 3, 20)), spell.visit) for spell in spells(changes)]
     [('active', 4, 1), ('at_risk', 7, 1), ('active', 8, 2)]
     """
     ordered, visits = list(changes), dict[str, int]()
@@ -293,7 +293,7 @@ def stage_spells(
     churned and no stage says so), visit, automated.
     """
     zone, counted = zones(portfolio), customers_as_of(portfolio, min(as_of, portfolio.data_until))
-    left = counted["churned_on"].dropna().dt.date.to_dict()
+    churned_on = counted["churned_on"].dropna().dt.date.to_dict()
     limits = {name: end_of_day_utc(as_of, name) for name in set(zone.values())}
     rows = []
     for client in sorted(known.by_client):
@@ -305,10 +305,10 @@ def stage_spells(
             if (
                 end is None
                 and spell.stage != CHURNED
-                and client in left
-                and left[client] > spell.start
+                and client in churned_on
+                and churned_on[client] > spell.start
             ):
-                end, exit_to = left[client], CHURNED
+                end, exit_to = churned_on[client], CHURNED
             rows.append(
                 (
                     client,
@@ -325,8 +325,10 @@ def stage_spells(
         rows,
         columns=["client_id", "stage", "start", "end", "days", "exit_to", "visit", "automated"],
     )
-    watched = np.maximum(0, [(portfolio.first_event_day - day).days for day in frame["start"]])
-    frame = frame.assign(entry=watched.astype(float), days=frame["days"].astype(float))
+    untracked_days = np.maximum(
+        0, [(portfolio.first_event_day - day).days for day in frame["start"]]
+    )
+    frame = frame.assign(entry=untracked_days.astype(float), days=frame["days"].astype(float))
     dates = {name: pd.to_datetime(frame[name]).astype("datetime64[s]") for name in ("start", "end")}
     return frame.assign(**dates)[SPELL_COLUMNS]
 
@@ -369,9 +371,9 @@ class TimeInStage:
 def time_in_stage(frame: pd.DataFrame, level: float) -> dict[str, TimeInStage]:
     """The curves of each stage, from ``stage_spells``, without spells that were over before tracking began.
 
-    >>> made = pd.DataFrame({"stage": "trial", "days": [10.0, 20.0, 30.0, 40.0], "entry": 0.0,
+    >>> rows = pd.DataFrame({"stage": "trial", "days": [10.0, 20.0, 30.0, 40.0], "entry": 0.0,
     ...                      "exit_to": ["active", "churned", "active", None]})
-    >>> trial = time_in_stage(made, 0.9)["trial"]
+    >>> trial = time_in_stage(rows, 0.9)["trial"]
     >>> trial.median.time, trial.still_in(30), trial.exit_shares()
     (20.0, 0.25, {'active': 0.5, 'churned': 0.25})
     """
@@ -382,14 +384,14 @@ def time_in_stage(frame: pd.DataFrame, level: float) -> dict[str, TimeInStage]:
         group, time = group[observed], time[observed]
         if not len(group) or stage == CHURNED:
             continue
-        entry, door = group["entry"].to_numpy(dtype=float), group["exit_to"].astype(object)
-        curve = kaplan_meier(time, door.notna(), entry, level)
+        entry, exit_to = group["entry"].to_numpy(dtype=float), group["exit_to"].astype(object)
+        curve = kaplan_meier(time, exit_to.notna(), entry, level)
         by_stage[str(stage)] = TimeInStage(
             str(stage),
             curve,
-            aalen_johansen(time, door.tolist(), entry),
+            aalen_johansen(time, exit_to.tolist(), entry),
             len(group),
-            int(door.notna().sum()),
+            int(exit_to.notna().sum()),
             quantile_time(curve),
         )
     return by_stage

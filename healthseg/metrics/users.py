@@ -27,8 +27,10 @@ if TYPE_CHECKING:
 
 
 WINDOW_DAYS = 28
-SEEN_DAYS = 90  # a user that is not listed belongs to the customer while seen within these days
-TRUNCATED_DAYS = 28  # after tracking began: who is first seen then may have been there before
+UNLISTED_ACTIVE_DAYS = (
+    90  # a user that is not listed belongs to the customer while active within these days
+)
+TRUNCATED_DAYS = 28  # after tracking began: a user first active then may have been active before
 COHORTS = ("power", "regular", "at_risk", "inactive")
 
 
@@ -66,7 +68,7 @@ def known_by(count: Counting, end: int) -> pd.DataFrame:
 
 
 def provisioned(count: Counting, end: int) -> pd.DataFrame:
-    """Users that were created and not deactivated by ``end``; without a ``users`` table all that were ever seen."""
+    """Users that were created and not deactivated by ``end``; without a ``users`` table all that were ever active."""
     known = known_by(count, end)
     if not count.has("users"):
         return known[known["first_day"].notna()]
@@ -76,22 +78,24 @@ def provisioned(count: Counting, end: int) -> pd.DataFrame:
 def possible(count: Counting, end: int) -> pd.DataFrame:
     """Users who could have been active in the 28 days before ``end``.
 
-    Listed: created before ``end`` and not deactivated before those days. Not listed: seen in the last 90 days.
+    Listed: created before ``end`` and not deactivated before those days. Not listed: active in the last 90 days.
     """
     known = known_by(count, end)
     active_once = known["first_day"].notna()
     listed = known["listed"] & known["is_created"] & ~(known["deactivated_day"] < end - WINDOW_DAYS)
-    return known[listed | (~known["listed"] & active_once & _seen_lately(count, known, end))]
+    return known[listed | (~known["listed"] & active_once & _active_lately(count, known, end))]
 
 
-def _seen_lately(count: Counting, known: pd.DataFrame, end: int) -> np.ndarray:
+def _active_lately(count: Counting, known: pd.DataFrame, end: int) -> np.ndarray:
     rows = days_of(count)
-    recent = rows["user"].to_numpy()[(rows["day"] >= end - SEEN_DAYS) & (rows["day"] < end)]
+    recent = rows["user"].to_numpy()[
+        (rows["day"] >= end - UNLISTED_ACTIVE_DAYS) & (rows["day"] < end)
+    ]
     return np.bincount(recent, minlength=len(known)) > 0
 
 
 def days_of(count: Counting) -> pd.DataFrame:
-    """Days with a person event: ``user`` (place in ``user_records``), day, person_events; sorted by user and day."""
+    """Days with a person event: ``user`` (its row in ``user_records``), day, person_events; sorted by user and day."""
 
     def build() -> pd.DataFrame:
         frame, rows = user_records(count), count.rows("user_days")
@@ -126,7 +130,7 @@ def cohorts(count: Counting, end: int) -> pd.DataFrame:
     """Each user who could have been active in the 28 days before ``end``: ``active_days`` of them, and its cohort.
 
     ``before_days`` are the active days of the 28 days before those. Power from 12 days on, regular from 4, at risk
-    from 1, inactive 0 (settings); for a user with fewer than 28 days of life the thresholds shrink with them.
+    from 1, inactive 0 (settings); for a user with fewer than 28 days the thresholds shrink with them.
     """
     settings, frame = count.portfolio.settings, possible(count, end)
     last = active_days_of(count, end - WINDOW_DAYS, end)[frame.index]
@@ -297,7 +301,7 @@ def dormant_users(count: Counting, spans: Spans) -> np.ndarray:
 
 
 def _measured(count: Counting, spans: Spans) -> np.ndarray:
-    """Where the span before was tracked; a customer from before tracking: where its old users had time to be seen."""
+    """Where the span before was tracked; of a customer from before tracking, where its old users had time to be active."""
     old = count.signup[spans.k] < (count.tracked_from or 0)
     since = np.minimum(
         spans.start - spans.days, np.where(old, spans.start - TRUNCATED_DAYS, spans.start)
@@ -317,7 +321,7 @@ def _active(count: Counting, spans: Spans) -> tuple[np.ndarray, np.ndarray, np.n
 
 
 def _firsts(count: Counting) -> np.ndarray:
-    """Cumulative number of users first seen, ``[customer, day]``, without those who may have been there before."""
+    """Cumulative number of new users, ``[customer, day]``, without those who may have been active before tracking."""
 
     def build() -> np.ndarray:
         frame = user_records(count)
@@ -385,7 +389,7 @@ def _table(
 
 
 def _add(count: Counting, origin: int, stop: int, users: np.ndarray, retained: np.ndarray) -> None:
-    """Adds the customers' users, and the weeks in which each came, to the cohorts' counts."""
+    """Adds the customers' users, and the weeks in which each was active, to the cohorts' counts."""
     frame = user_records(count)
     first = frame["first_day"].fillna(-1).to_numpy().astype(np.int64)
     fresh = (first >= origin) & (first < stop) & ~active_before(count)
@@ -401,12 +405,17 @@ def _add(count: Counting, origin: int, stop: int, users: np.ndarray, retained: n
 
 # -- the catalogue's entries ------------------------------------------------------------
 
+BY_ACTIVE_DAYS = (
+    "of the users who could have been active in the 28 days before `end` (listed, created before `end`, not "
+    "deactivated before the 28 days; not listed: active in 90 days), those with {} active days of them; for a user "
+    "with fewer than 28 days the thresholds × days ÷ 28"
+)
 METRICS = (
     Metric(
         "power_users",
         "Power users",
         "users",
-        definition="of the users who could have been active in the 28 days before `end` (listed, created before `end`, not deactivated before the 28 days; not listed: seen in 90 days), those with ≥ 12 (`power_min_days`) active days of them; for a user with fewer than 28 days of life the thresholds × days ÷ 28",
+        definition=BY_ACTIVE_DAYS.format("≥ 12 (`power_min_days`)"),
         question="How many users use it three days a week?",
         format="count",
         better="higher",
@@ -419,7 +428,7 @@ METRICS = (
         "regular_users",
         "Regular users",
         "users",
-        definition="of the users who could have been active in the 28 days before `end` (listed, created before `end`, not deactivated before the 28 days; not listed: seen in 90 days), those with 4–11 (`regular_min_days`) active days of them; for a user with fewer than 28 days of life the thresholds × days ÷ 28",
+        definition=BY_ACTIVE_DAYS.format("4–11 (`regular_min_days`)"),
         question="How many users use it once a week?",
         format="count",
         better="higher",
@@ -432,7 +441,7 @@ METRICS = (
         "at_risk_users",
         "Declining users",
         "users",
-        definition="of the users who could have been active in the 28 days before `end` (listed, created before `end`, not deactivated before the 28 days; not listed: seen in 90 days), those with 1–3 active days of them; for a user with fewer than 28 days of life the thresholds × days ÷ 28",
+        definition=BY_ACTIVE_DAYS.format("1–3"),
         question="How many users use it less than once a week?",
         format="count",
         better="lower",
@@ -445,7 +454,7 @@ METRICS = (
         "inactive_users",
         "Inactive users",
         "users",
-        definition="of the users who could have been active in the 28 days before `end` (listed, created before `end`, not deactivated before the 28 days; not listed: seen in 90 days), those with 0 active days of them; for a user with fewer than 28 days of life the thresholds × days ÷ 28",
+        definition=BY_ACTIVE_DAYS.format("0"),
         question="How many users do not use it?",
         format="count",
         better="lower",
@@ -483,7 +492,9 @@ METRICS = (
         "new_users",
         "New users",
         "users",
-        definition="of the users active in the span, those whose first person event ever lies in it; never one that may have been there before tracking began: the customer signed up before it, and the user was created before it, or, where no creation is known, first seen in its first 28 days",
+        definition="of the users active in the span, those whose first person event ever lies in it; never one that "
+        "may have been there before tracking began: the customer signed up before it, and the user was "
+        "created before it, or, where no creation is known, first seen in its first 28 days",
         question="How many users are new?",
         format="count",
         better="higher",
@@ -509,7 +520,8 @@ METRICS = (
         "resurrected_users",
         "Resurrected users",
         "users",
-        definition="users active in the span, not in the span of equal length before it, and not new; active = new + returning + resurrected",
+        definition="users active in the span, not in the span of equal length before it, and not new; active = new + "
+        "returning + resurrected",
         question="How many users were won back?",
         format="count",
         better="higher",

@@ -1,4 +1,4 @@
-"""Days that are not like the same weekdays around them."""
+"""Days that differ from the same weekdays around them."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def against_weekday(values: np.ndarray, of_usual: np.ndarray | float = 1.0) -> D
     """How far is each day from its weekday?
 
     A day is held against the median m of the same weekday in the eight weeks before and after it (as far as the series
-    goes, at least 6 of them), times ``of_usual`` (what a wider event left of that day), on the scale of roots, where
+    goes, at least 6 of them), times ``of_usual`` (the share of that day that a wider event spared), on the scale of roots, where
     counts of any size have like spreads: 2·(√value − √m). The spread is 1.4826 × the median absolute value of that over
     all days of the series, at least 1 (Poisson's): sixteen weekdays alone tell it too badly. Days with fewer than six
     like them are left out.
@@ -78,8 +78,8 @@ def beyond_earlier(values: np.ndarray, least: int = 144) -> np.ndarray:
     """Which values of a metric, of whose law nothing is known, are like none before?
 
     Those beyond the third largest (below the third smallest) of all values before them, by more than a fifth of the
-    range between those two: a level that has come to stay is soon no news, and of two earlier spikes neither hides the
-    next. Nothing is said before ``least`` values have been seen.
+    range between those two: a lasting new level is soon usual, and of two earlier spikes neither hides the
+    next. The first ``least`` values are never new.
 
     >>> beyond_earlier(np.r_[np.tile([1.0, 2.0], 100), 9.0, 1.0]).nonzero()[0].tolist()
     [200]

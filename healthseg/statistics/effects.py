@@ -210,13 +210,13 @@ def weak_prior(columns: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Likelihood:
-    """A fitted and calibrated chance, and how good it was on customers that it had not seen."""
+    """A fitted and calibrated chance, and how good it was on held-out customers."""
 
     beta: np.ndarray
     covariance: np.ndarray
     intercept: float  # of the calibration: 0 where none is needed
     slope: float  # 1 where none is needed
-    brier: float  # mean squared error of the chance, on customers left out
+    brier: float  # mean squared error of the chance, on held-out customers
     base_brier: float  # of the share alone
     customers: int
     rows: int

@@ -36,8 +36,8 @@ def labels(
 
     ``landmarks`` has client_id and date; ``event_on`` (by client_id) is read up to as_of alone. Added columns:
     outcome (1, 0, or NaN where ``status`` is not "labelled"), status: "labelled"; "after_event" (the event was on or
-    before date: no row of a live customer); "in_lead" (it came too soon to be acted on); "immature" (the window ends
-    after as_of: its events would be seen and its survivors not, so neither is used).
+    before date: no row of a live customer); "in_lead" (it was too early to act on); "immature" (the window ends
+    after as_of: its events would be known and its survivors not, so neither is used).
     """
     date = pd.to_datetime(landmarks["date"]).astype("datetime64[us]").to_numpy()
     known = event_on.where(event_on <= pd.Timestamp(as_of))

@@ -1,4 +1,4 @@
-"""Where does a customer stand among its like? Peers of its industry and tier, else its tier, else the portfolio."""
+"""How does a customer compare with its peers: those of its industry and tier, else its tier, else the portfolio."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ def theil_sen(
     """
     x, rows = np.asarray(x, dtype=float), np.atleast_2d(np.asarray(series, dtype=float))
     if len(np.unique(x)) < len(x):
-        raise ValueError("x must be distinct: two points of a series stand at one place")
+        raise ValueError("x must be distinct: two points of a series have the same x")
     parts = [
         _chunk(x, rows[at : at + CHUNK], level, min_points, overlap)
         for at in range(0, max(len(rows), 1), CHUNK)

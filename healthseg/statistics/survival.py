@@ -7,12 +7,13 @@ observed (left truncation).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 import scipy
+from numpy.typing import ArrayLike
 
 from healthseg.statistics.rates import standard_errors, two_sided_p
 
@@ -22,9 +23,9 @@ LOG_FACTOR_TOLERANCE = 1e-5
 
 
 def kaplan_meier(
-    time: Sequence[float],
-    event: Sequence[bool],
-    entry: Sequence[float] | None = None,
+    time: ArrayLike,
+    event: ArrayLike,
+    entry: ArrayLike | None = None,
     level: float = 0.95,
 ) -> pd.DataFrame:
     """What share lasts beyond each time?
@@ -51,9 +52,7 @@ def kaplan_meier(
     return table.assign(survival=survival, std_error=error, lower=lower, upper=upper)
 
 
-def _spells(
-    time: Sequence[float], event: Sequence[float], entry: Sequence[float] | None
-) -> pd.DataFrame:
+def _spells(time: ArrayLike, event: ArrayLike, entry: ArrayLike | None) -> pd.DataFrame:
     ends = np.asarray(time, dtype=float)
     starts = np.zeros(len(ends)) if entry is None else np.asarray(entry, dtype=float)
     if np.isnan(ends).any() or np.isnan(starts).any() or (starts >= ends).any():
@@ -112,14 +111,14 @@ def median_times(time: np.ndarray, event: np.ndarray, weights: np.ndarray) -> np
     return np.where(reached.any(axis=1), at[reached.argmax(axis=1)], np.inf)
 
 
-def survival_at(curve: pd.DataFrame, times: Sequence[float]) -> np.ndarray:
+def survival_at(curve: pd.DataFrame, times: ArrayLike) -> np.ndarray:
     """The curve's value at given times: 1 before its first step."""
     step = np.searchsorted(curve["time"].to_numpy(), np.asarray(times, dtype=float), side="right")
     return np.concatenate([[1.0], curve["survival"].to_numpy()])[step]
 
 
 def aalen_johansen(
-    time: Sequence[float], cause: Sequence[str | None], entry: Sequence[float] | None = None
+    time: ArrayLike, cause: ArrayLike, entry: ArrayLike | None = None
 ) -> pd.DataFrame:
     """By which time has what share ended by which cause, where the causes compete?
 
@@ -128,7 +127,10 @@ def aalen_johansen(
     incidences of all causes and the survival sum to 1 at every time. Aalen & Johansen (1978); the variance is the
     delta-method one of Marubini & Valsecchi (1995), §10.2, in its binomial form.
     """
-    causes = np.array([None if pd.isna(name) else str(name) for name in cause], dtype=object)
+    causes = np.array(
+        [None if pd.isna(name) else str(name) for name in np.asarray(cause, dtype=object)],
+        dtype=object,
+    )
     spells = _spells(time, causes != None, entry)  # noqa: E711 - element-wise
     table = _risk_table(spells)
     n, d, at = (table[name].to_numpy(dtype=float) for name in ("at_risk", "events", "time"))
@@ -186,11 +188,11 @@ class LogRank:
 
 
 def log_rank(
-    time: Sequence[float],
-    event: Sequence[bool],
-    group: Sequence[str],
-    entry: Sequence[float] | None = None,
-    stratum: Sequence[str] | None = None,
+    time: ArrayLike,
+    event: ArrayLike,
+    group: ArrayLike,
+    entry: ArrayLike | None = None,
+    stratum: ArrayLike | None = None,
 ) -> LogRank | None:
     """Do the groups end at the same pace?
 

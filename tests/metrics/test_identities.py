@@ -214,7 +214,7 @@ def test_an_empty_table_and_a_single_customer_are_kept_as_well():
 
 def panel_files(portfolio: Portfolio) -> dict[str, int]:
     return {
-        path.name: path.stat().st_mtime_ns for path in (portfolio.store.folder / "panel").glob("*")
+        path.name: path.stat().st_mtime_ns for path in portfolio.cache.folder.glob("panel_rows-*")
     }
 
 
