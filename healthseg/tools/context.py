@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from healthseg.periods import weekly
 from healthseg.scoring import score_trend
 from healthseg.scoring.churn.expected import ChurnedArr, churn_probabilities, simulate_churned_arr
 from healthseg.scoring.scored_panel import scorecard_rows
+from healthseg.statistics.rates import percentages
 from healthseg.tools.base import number, word
 
 if TYPE_CHECKING:
@@ -219,6 +221,36 @@ class PortfolioContext:
     @property
     def money(self) -> Money:
         return self.money_on(self.as_of)
+
+    @property
+    def total_arr(self) -> float | None:
+        """The ARR of the live customers, None where it is unknown or cannot be added up."""
+        known = self.money.addable and self.money.amounts.notna().any()
+        return self.money.total() if known else None
+
+    @property
+    def missing_arr(self) -> str:
+        """Why a sum of ARR, or a share of it, is missing."""
+        if not self.money.addable:
+            return "several currencies and no rates"
+        unknown = self.money.amounts.isna().all()
+        return "no table holds ARR as of this date" if unknown else "the ARR is 0"
+
+    @property
+    def currency_warnings(self) -> list[str]:
+        if self.money.addable:
+            return []
+        return [
+            "several currencies and no rates: each amount is compared with the thresholds in its own "
+            "currency, and totals are shown by currency and never added up"
+        ]
+
+    def arr_percentages(self, groups: Sequence[pd.Index]) -> list[float | None]:
+        """Per cent of the ARR by group of client_ids, adding up to 100; None where it has no sum."""
+        sums = [float(self.money.amounts.reindex(group).sum()) for group in groups]
+        if not self.money.addable or not sum(sums) > 0:
+            return [None] * len(sums)
+        return list(percentages([round(100 * amount) for amount in sums]))
 
     # -- scores over time ------------------------------------------------------------------
 

@@ -87,8 +87,8 @@ def segmented(segmenter: Segmenter, least: int, most: int, run: str) -> Segmente
         of_base |= dict.fromkeys(group, position)
         members = tuple(sorted(number.index[number.isin(group)]))
         bases = [segmenter.bases[base] for base in group]
-        whole = len(groups) == 1 and len(group) > 1
-        segments.append(_merge(segmenter, bases, members, position, run, whole))
+        everyone = len(groups) == 1 and len(group) > 1
+        segments.append(_merge(segmenter, bases, members, position, run, everyone))
     unplaced = ~placement.placed
     if unplaced.any():
         reasons = placement.reason[unplaced].value_counts().sort_index()
@@ -108,10 +108,10 @@ def _merge(
     members: tuple[str, ...],
     position: int,
     run: str,
-    whole: bool,
+    everyone: bool,
 ) -> MergedSegment:
     first, last, names = bases[0], bases[-1], [base.name for base in bases]
-    name = joined_name(names, segmenter.ordered, whole)
+    name = joined_name(names, segmenter.ordered, everyone)
     criteria, description = first.criteria, first.description
     if len(bases) > 1 and segmenter.ordered:
         lower, *upper = first.criteria

@@ -167,8 +167,8 @@ class ThresholdSegmenter(Segmenter):
 
     def place(self, date: dt.date) -> Placement:
         values = self.values(date)
-        found = places(values.to_numpy(dtype=float), self.thresholds, self.lower_included)
-        number = pd.Series(found, index=values.index)
+        ranges = places(values.to_numpy(dtype=float), self.thresholds, self.lower_included)
+        number = pd.Series(ranges, index=values.index)
         reasons = pd.Series(self.reasons(values, date), index=values.index, dtype=object)
         return Placement(number, values, reasons.where(number == UNPLACED, None))
 

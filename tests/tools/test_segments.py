@@ -41,31 +41,31 @@ def sizes(response):
     return {one.segment_name: one.customer_count for one in response.segments}
 
 
-def test_by_value_an_upper_end_belongs_to_its_segment_and_the_highest_comes_first(small):
-    found = hs.segment_customers(small, {"arr_thresholds": [10_000, 50_000, 100_000]}, "value", 1)
-    assert sizes(found) == {"Enterprise": 1, "Corporate": 2, "Mid-Market": 3, "SMB": 4}
-    assert list(sizes(found)) == ["Enterprise", "Corporate", "Mid-Market", "SMB"]
-    assert found.segments[2].segment_criteria == {"arr_above": 10_000, "arr_up_to": 50_000}
-    assert found.segments[2].total_arr == 80_001 and found.total_arr == 658_001
+def test_by_value_an_upper_limit_belongs_to_its_segment_and_the_highest_segment_comes_first(small):
+    result = hs.segment_customers(small, {"arr_thresholds": [10_000, 50_000, 100_000]}, "value", 1)
+    assert sizes(result) == {"Enterprise": 1, "Corporate": 2, "Mid-Market": 3, "SMB": 4}
+    assert list(sizes(result)) == ["Enterprise", "Corporate", "Mid-Market", "SMB"]
+    assert result.segments[2].segment_criteria == {"arr_above": 10_000, "arr_up_to": 50_000}
+    assert result.segments[2].total_arr == 80_001 and result.total_arr == 658_001
 
 
-def test_small_segments_are_put_together_and_the_response_says_so(small):
-    found = hs.segment_customers(small, {"arr_thresholds": [10_000, 50_000, 100_000]}, "value", 3)
-    assert sizes(found) == {"Corporate + Enterprise": 3, "Mid-Market": 3, "SMB": 4}
-    assert found.merged == ["Corporate + Enterprise: merged from Corporate, Enterprise"]
-    assert found.segments[0].segment_criteria == {"arr_above": 50_000, "arr_up_to": None}
+def test_small_segments_are_merged_and_the_response_says_so(small):
+    result = hs.segment_customers(small, {"arr_thresholds": [10_000, 50_000, 100_000]}, "value", 3)
+    assert sizes(result) == {"Corporate + Enterprise": 3, "Mid-Market": 3, "SMB": 4}
+    assert result.merged == ["Corporate + Enterprise: merged from Corporate, Enterprise"]
+    assert result.segments[0].segment_criteria == {"arr_above": 50_000, "arr_up_to": None}
     assert sizes(hs.segment_customers(small, {"arr_thresholds": [10_000]}, "value", 50)) == {
         "SMB + Enterprise": 10
     }
 
 
-def test_who_cannot_be_placed_is_in_a_segment_of_its_own_with_the_reason(small):
-    found = hs.segment_customers(small, {}, "industry", 1)
-    assert sizes(found) == {"a": 6, "b": 3, "Not placed": 1}
-    assert found.unplaced == {"no industry is known": 1} and found.segments_created == 2
+def test_customers_that_cannot_be_placed_are_in_their_own_segment_with_the_reason(small):
+    result = hs.segment_customers(small, {}, "industry", 1)
+    assert sizes(result) == {"a": 6, "b": 3, "Not placed": 1}
+    assert result.unplaced == {"no industry is known": 1} and result.segments_created == 2
     assert (
-        not found.segments[-1].placed
-        and "no industry is known" in found.segments[-1].segment_description
+        not result.segments[-1].placed
+        and "no industry is known" in result.segments[-1].segment_description
     )
 
 
@@ -78,7 +78,7 @@ def test_the_top_fifth_is_the_sum_of_the_sorted_amounts(small):
     )
 
 
-def test_every_arr_missing_one_value_zero_and_one_customer_have_a_defined_response():
+def test_missing_arr_one_value_zero_arr_and_one_customer_have_a_defined_response():
     missing = hs.segment_customers(portfolio_of([None] * 3), {}, "value", 1)
     assert sizes(missing) == {"Not placed": 3} and missing.total_arr is None
     assert missing.unplaced == {"no ARR is known": 3} and missing.not_measured["$.total_arr"]
@@ -92,13 +92,13 @@ def test_every_arr_missing_one_value_zero_and_one_customer_have_a_defined_respon
 def test_many_currencies_without_rates_are_never_added_up_and_with_rates_they_are():
     names = [f"X{chr(65 + at // 26)}{chr(65 + at % 26)}" for at in range(40)]
     portfolio = portfolio_of([20_000] * 40, currency=names)
-    found = hs.segment_customers(portfolio, {}, "value", 1)
+    result = hs.segment_customers(portfolio, {}, "value", 1)
     assert (
-        found.total_arr is None
-        and len(found.total_arr_by_currency) == 40
-        and sizes(found) == {"SMB": 40}
+        result.total_arr is None
+        and len(result.total_arr_by_currency) == 40
+        and sizes(result) == {"SMB": 40}
     )
-    assert any("never added up" in text for text in found.warnings)
+    assert any("never added up" in text for text in result.warnings)
     fx = pd.DataFrame(
         {"currency": ["USD", "USD"], "on": ["2025-01-01", "2025-06-01"], "rate_to_book": [0.5, 9]}
     )
@@ -112,21 +112,21 @@ def test_many_currencies_without_rates_are_never_added_up_and_with_rates_they_ar
     )
     events = [(client, day, "u") for client in "abc" for day in DAYS]
     rated = tiny_portfolio(events, customers, {"reporting_currency": "EUR"}, fx=fx)
-    found = hs.segment_customers(rated, {"arr_thresholds": [5_000]}, "value", 1)
-    assert found.total_arr == 15_000 and found.unplaced == {"its ARR's currency has no rate": 1}
-    assert sizes(found) == {"Enterprise": 1, "SMB": 1, "Not placed": 1}
+    result = hs.segment_customers(rated, {"arr_thresholds": [5_000]}, "value", 1)
+    assert result.total_arr == 15_000 and result.unplaced == {"its ARR's currency has no rate": 1}
+    assert sizes(result) == {"Enterprise": 1, "SMB": 1, "Not placed": 1}
 
 
-def test_rules_are_tried_in_order_and_unknown_is_not_no(small):
+def test_rules_apply_in_order_and_an_unknown_figure_does_not_count_as_false(small):
     rules = [{"name": "Large", "when": "arr > 50000"}, {"name": "Loud", "when": "open_tickets > 0"}]
-    found = hs.segment_customers(small, {"rules": rules[:1]}, "custom", 1)
-    assert sizes(found) == {"Large": 3, "No rule applies": 7}
-    found = hs.segment_customers(small, {"rules": rules}, "custom", 1)
-    assert sizes(found) == {"Large": 3, "Not placed": 7}
-    assert "not measured" in next(iter(found.unplaced))
+    result = hs.segment_customers(small, {"rules": rules[:1]}, "custom", 1)
+    assert sizes(result) == {"Large": 3, "No rule applies": 7}
+    result = hs.segment_customers(small, {"rules": rules}, "custom", 1)
+    assert sizes(result) == {"Large": 3, "Not placed": 7}
+    assert "not measured" in next(iter(result.unplaced))
 
 
-def test_a_run_is_kept_once_and_its_segments_can_be_found_again():
+def test_a_run_is_recorded_once_and_a_segment_id_leads_back_to_its_customers():
     portfolio = portfolio_of([1000, 2000, 90_000])
     first = hs.segment_customers(portfolio, {}, "value", 1)
     again = hs.segment_customers(
@@ -151,12 +151,12 @@ class NoPlace(hs.Portfolio):
         raise DataRetrievalError("the ledger's folder cannot be written")
 
 
-def test_on_a_folder_that_cannot_be_written_the_response_says_that_it_was_not_kept():
-    found = hs.segment_customers(
+def test_where_the_folder_is_read_only_the_response_says_that_the_run_was_not_recorded():
+    result = hs.segment_customers(
         NoPlace.open(portfolio_of([1000, 2000]).path, {"data_until": "2025-03-30"}), {}, "value", 1
     )
-    assert not found.run.resolvable and found.run.reason.startswith("not recorded")
-    assert found.run.reason in found.warnings and sizes(found) == {"Micro": 2}
+    assert not result.run.resolvable and result.run.reason.startswith("not recorded")
+    assert result.run.reason in result.warnings and sizes(result) == {"Micro": 2}
 
 
 def test_trend_weighting_moves_the_classified_score_by_its_formula(demo):
@@ -179,15 +179,17 @@ def test_trend_weighting_moves_the_classified_score_by_its_formula(demo):
 
 
 def test_moves_add_up_to_the_customers_then_and_now(demo):
-    found = hs.segment_customers(demo, {}, "health", 1).migration
-    now = sum(one.customers for one in found.flows if one.to_segment != "Churned")
+    result = hs.segment_customers(demo, {}, "health", 1).migration
+    now = sum(one.customers for one in result.flows if one.to_segment != "Churned")
     assert now == hs.segment_customers(demo, {}, "health", 1).total_customers
-    assert found.unchanged + found.moved + found.entered == now
-    assert found.churned == sum(one.customers for one in found.flows if one.to_segment == "Churned")
-    assert found.noise.lower <= found.noise.expected_moves <= found.noise.upper
+    assert result.unchanged + result.moved + result.entered == now
+    assert result.churned == sum(
+        one.customers for one in result.flows if one.to_segment == "Churned"
+    )
+    assert result.noise.lower <= result.noise.expected_moves <= result.noise.upper
 
 
-def test_a_facts_segments_have_no_noise_and_hysteresis_moves_fewer(demo):
+def test_segments_by_recorded_facts_have_no_noise_and_hysteresis_moves_fewer_customers(demo):
     assert hs.segment_customers(demo, {}, "industry", 1).migration.noise is None
     plain = hs.segment_customers(demo, {}, "health", 1)
     held = hs.segment_customers(demo, {"hysteresis": 50}, "health", 1)
@@ -199,47 +201,47 @@ def test_a_facts_segments_have_no_noise_and_hysteresis_moves_fewer(demo):
     assert any("border is crossed only" in text for text in held.warnings)
 
 
-def test_a_customer_has_its_place_its_border_and_what_would_move_it(demo):
-    found = hs.segment_customers(demo, {}, "health", 1)
-    client = found.segments[0].client_ids[0]
+def test_a_customer_has_its_segment_its_border_and_what_would_move_it(demo):
+    result = hs.segment_customers(demo, {}, "health", 1)
+    client = result.segments[0].client_ids[0]
     place = hs.segment_customers(demo, {}, "health", 1, client_id=client).customer_standing
-    assert place == found.customer(client) and place.segment_id == found.segments[0].segment_id
+    assert place == result.customer(client) and place.segment_id == result.segments[0].segment_id
     assert place.why and place.border is not None
     with pytest.raises(ClientNotFound):
-        found.customer("nobody")
+        result.customer("nobody")
 
 
 @pytest.mark.parametrize("output", ["detailed", "summary", "ids_only"])
-def test_the_output_formats_hold_what_they_say(demo, conform, output):
-    found = json.loads(hs.segment_customers(demo, {}, "health", 1, output_format=output).to_json())
+def test_each_output_format_has_its_keys(demo, conform, output):
+    result = json.loads(hs.segment_customers(demo, {}, "health", 1, output_format=output).to_json())
     if output == "detailed":
-        assert conform("segment_customers", found) == []
+        assert conform("segment_customers", result) == []
     if output == "ids_only":
         assert all(
-            set(one) == {"segment_id", "segment_name", "client_ids"} for one in found["segments"]
+            set(one) == {"segment_id", "segment_name", "client_ids"} for one in result["segments"]
         )
     if output == "summary":
-        assert "recommended_engagement_strategy" not in found["segments"][0]
-        assert "client_ids" not in found["segments"][0] and found["segments"][0]["customer_count"]
+        assert "recommended_engagement_strategy" not in result["segments"][0]
+        assert "client_ids" not in result["segments"][0] and result["segments"][0]["customer_count"]
 
 
-def test_without_recommendations_there_are_none_and_the_response_says_why(demo):
-    found = hs.segment_customers(demo, {}, "health", 1, include_recommendations=False)
+def test_without_recommendations_the_response_says_why_they_are_missing(demo):
+    result = hs.segment_customers(demo, {}, "health", 1, include_recommendations=False)
     assert (
-        found.recommended_actions == []
-        and found.segments[0].recommended_engagement_strategy is None
+        result.recommended_actions == []
+        and result.segments[0].recommended_engagement_strategy is None
     )
-    assert found.not_measured["$.segments[*].recommended_channels"] == "not requested"
+    assert result.not_measured["$.segments[*].recommended_channels"] == "not requested"
 
 
-def test_advice_rests_on_rules_and_channels_on_how_they_were_answered(demo):
-    found = hs.segment_customers(demo, {}, "health", 1).segments[0]
-    assert found.strategy_rules and all(rule.figures for rule in found.strategy_rules)
+def test_recommendations_have_rules_with_figures_and_channels_have_rates_of_answers(demo):
+    result = hs.segment_customers(demo, {}, "health", 1).segments[0]
+    assert result.strategy_rules and all(rule.figures for rule in result.strategy_rules)
     assert all(
         0 <= one.lower <= one.rate <= one.upper <= 1 and one.sent >= 30
-        for one in found.channels_detail or []
+        for one in result.channels_detail or []
     )
-    known = [one.rate for one in found.channels_detail]
+    known = [one.rate for one in result.channels_detail]
     assert known == sorted(known, reverse=True)
 
 
@@ -269,26 +271,28 @@ KINDS = st.one_of(
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(KINDS, st.integers(1, 30), st.integers(1, 12))
-def test_segments_part_the_customers_and_all_sums_add_up(demo, kind, least, most):
-    found = hs.segment_customers(demo, kind[1], kind[0], least, most, include_recommendations=False)
-    everybody = [client for one in found.segments for client in one.client_ids]
+def test_every_customer_is_in_one_segment_and_all_sums_add_up(demo, kind, least, most):
+    result = hs.segment_customers(
+        demo, kind[1], kind[0], least, most, include_recommendations=False
+    )
+    everybody = [client for one in result.segments for client in one.client_ids]
     assert (
         len(everybody)
         == len(set(everybody))
-        == found.total_customers
-        == sum(found.segment_summary.values())
+        == result.total_customers
+        == sum(result.segment_summary.values())
     )
-    assert sum(one.customer_count for one in found.segments) == found.total_customers
-    assert sum(round(10 * one.percentage_of_total) for one in found.segments) == 1000
-    assert sum(one.total_arr or 0 for one in found.segments) == pytest.approx(
-        found.total_arr, abs=0.5
+    assert sum(one.customer_count for one in result.segments) == result.total_customers
+    assert sum(round(10 * one.percentage_of_total) for one in result.segments) == 1000
+    assert sum(one.total_arr or 0 for one in result.segments) == pytest.approx(
+        result.total_arr, abs=0.5
     )
-    placed = [one for one in found.segments if one.placed]
-    assert len(placed) == found.segments_created <= most
+    placed = [one for one in result.segments if one.placed]
+    assert len(placed) == result.segments_created <= most
     assert all(one.customer_count >= least for one in placed) or len(placed) == 1
-    arr = found.frame("customers")["arr"].dropna().sort_values(ascending=False).to_numpy()
+    arr = result.frame("customers")["arr"].dropna().sort_values(ascending=False).to_numpy()
     count = int(np.ceil(round(0.2 * len(arr), 9)))
-    assert found.pareto_analysis.top_arr == pytest.approx(arr[:count].sum(), abs=0.5)
+    assert result.pareto_analysis.top_arr == pytest.approx(arr[:count].sum(), abs=0.5)
 
 
 REFUSED = [
@@ -330,9 +334,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("kind", "criteria", "key", "said"), REFUSED, ids=str)
-def test_criteria_that_cannot_be_are_refused_with_key_value_and_rule(
-    small, kind, criteria, key, said
-):
+def test_invalid_criteria_are_refused_with_key_value_and_rule(small, kind, criteria, key, said):
     with pytest.raises(InvalidParameters) as caught:
         hs.segment_customers(small, criteria, kind)
     details = caught.value.to_dict()["details"]
@@ -360,9 +362,9 @@ def test_parameters_outside_their_range_are_refused(small, given):
     assert caught.value.details["parameter"] == next(iter(given))
 
 
-def test_the_planted_segments_of_a_portfolio_are_found_again(tmp_path):
+def test_the_planted_segments_of_a_portfolio_are_recovered(tmp_path):
     make_demo(tmp_path, seed=1, scenario="segments", events="light")
-    found = hs.segment_customers(
+    result = hs.segment_customers(
         hs.Portfolio.open(tmp_path), {"method": "gaussian_mixture"}, "custom"
     )
     planted = pd.read_parquet(tmp_path / "truth" / "segments.parquet").set_index("client_id")[
@@ -370,11 +372,11 @@ def test_the_planted_segments_of_a_portfolio_are_found_again(tmp_path):
     ]
     told = {
         client: one.segment_name
-        for one in found.segments
+        for one in result.segments
         if one.placed
         for client in one.client_ids
     }
-    assert found.segments_created == 4 and len(told) >= 0.95 * found.total_customers
+    assert result.segments_created == 4 and len(told) >= 0.95 * result.total_customers
     labels = [
         pd.factorize(np.array(one))[0]
         for one in (planted.reindex(list(told)).tolist(), list(told.values()))
@@ -405,7 +407,7 @@ def test_a_churned_customer_is_refused_with_the_day_and_the_date_to_use():
         assert asked(as_of=refused.value.details["last_as_of"]).customer_standing.client_id == "c01"
 
 
-def test_the_bands_of_who_moved_stand_in_the_segments_own_order():
+def test_the_chart_of_moves_has_the_segments_in_their_own_order():
     moves = pd.DataFrame(
         [
             ("Healthy", "Healthy", 30),

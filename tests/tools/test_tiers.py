@@ -71,7 +71,7 @@ def sizes(response):
     return {one.tier_name: one.customer_count for one in response.value_tiers}
 
 
-def test_any_number_of_thresholds_makes_one_tier_more_and_an_upper_end_belongs_to_its_tier():
+def test_any_number_of_thresholds_makes_one_tier_more_and_an_upper_limit_belongs_to_its_tier():
     portfolio = portfolio_of([10, 20, 30, 40])
     assert sizes(hs.segment_by_value_tier(portfolio, arr_thresholds=[20])) == {
         "Enterprise": 2,
@@ -96,9 +96,9 @@ def test_any_number_of_thresholds_makes_one_tier_more_and_an_upper_end_belongs_t
 
 
 def test_net_and_gross_retention_and_the_waterfall_can_be_counted_by_hand(year):
-    found = hs.segment_by_value_tier(year, arr_thresholds=[10_000, 50_000])
-    whole = found.retention
-    assert str(found.retention_since) == "2024-03-30" and (whole.cohort, whole.churned) == (4, 1)
+    result = hs.segment_by_value_tier(year, arr_thresholds=[10_000, 50_000])
+    whole = result.retention
+    assert str(result.retention_since) == "2024-03-30" and (whole.cohort, whole.churned) == (4, 1)
     assert (whole.start, whole.new, whole.expansion, whole.contraction, whole.churn, whole.end) == (
         145_000,
         12_000,
@@ -108,19 +108,19 @@ def test_net_and_gross_retention_and_the_waterfall_can_be_counted_by_hand(year):
         137_000,
     )
     assert whole.nrr == round(125 / 145, 4) and whole.grr == round(95 / 145, 4)
-    top = found.tier("Enterprise").retention
+    top = result.tier("Enterprise").retention
     assert (top.start, top.new, top.end, top.nrr, top.grr) == (120_000, 0, 120_000, 1.0, 0.75)
-    moved = found.year_on_year
+    moved = result.year_on_year
     assert (moved.unchanged, moved.up, moved.down, moved.new, moved.churned) == (2, 0, 1, 1, 1)
 
 
 def test_the_waterfalls_of_the_tiers_add_up_to_the_portfolios(demo):
-    found = hs.segment_by_value_tier(demo)
+    result = hs.segment_by_value_tier(demo)
     for part in ("start", "new", "expansion", "contraction", "churn", "end"):
         assert sum(
-            getattr(one.retention, part) for one in found.value_tiers if one.retention
-        ) == pytest.approx(getattr(found.retention, part), abs=1)
-    kept = found.retention
+            getattr(one.retention, part) for one in result.value_tiers if one.retention
+        ) == pytest.approx(getattr(result.retention, part), abs=1)
+    kept = result.retention
     assert kept.start + kept.new + kept.expansion + kept.contraction + kept.churn == pytest.approx(
         kept.end, abs=1
     )
@@ -140,9 +140,9 @@ def test_the_waterfall_is_the_planted_one(demo, truth):
         return known.groupby("client_id")["to"].last()
 
     then, now = standing(since), standing(until)
-    found = hs.segment_by_value_tier(demo).retention
-    assert found.start == pytest.approx(then[then > 0].sum(), abs=1)
-    assert found.end == pytest.approx(now[now > 0].sum(), abs=1)
+    result = hs.segment_by_value_tier(demo).retention
+    assert result.start == pytest.approx(then[then > 0].sum(), abs=1)
+    assert result.end == pytest.approx(now[now > 0].sum(), abs=1)
 
 
 def test_unknown_arr_zero_one_customer_and_ties_have_a_defined_response():
@@ -162,9 +162,12 @@ def test_unknown_arr_zero_one_customer_and_ties_have_a_defined_response():
 
 
 def test_currencies_without_rates_are_never_added_up():
-    found = hs.segment_by_value_tier(portfolio_of([20_000, 30_000], currency=["EUR", "USD"]))
-    assert found.total_arr is None and found.total_arr_by_currency == {"EUR": 20_000, "USD": 30_000}
-    assert found.at_risk is None and sizes(found)["SMB"] == 2
+    result = hs.segment_by_value_tier(portfolio_of([20_000, 30_000], currency=["EUR", "USD"]))
+    assert result.total_arr is None and result.total_arr_by_currency == {
+        "EUR": 20_000,
+        "USD": 30_000,
+    }
+    assert result.at_risk is None and sizes(result)["SMB"] == 2
 
 
 def test_managers_needed_are_the_hours_over_a_managers_hours():
@@ -191,7 +194,7 @@ def test_managers_needed_are_the_hours_over_a_managers_hours():
     assert all(one.current_csm_count is None and one.priority == "unknown" for one in alone)
 
 
-def test_suggested_thresholds_give_each_tier_what_its_hours_carry():
+def test_suggested_thresholds_give_each_tier_as_many_customers_as_its_hours_allow():
     arr = pd.Series([100.0, 90, 80, 70, 60, 50])
     assert suggested_thresholds(arr, [10, 20], [1, 1, 2], [9, 3, 4]) == [
         50,
@@ -204,7 +207,7 @@ def test_suggested_thresholds_give_each_tier_what_its_hours_carry():
     ]  # the rest: the given one stays
 
 
-def test_potential_comes_from_seats_that_are_needed_and_from_the_table_where_it_says():
+def test_potential_comes_from_needed_seats_or_from_the_customers_table():
     users = [f"u{at}" for at in range(10)]
     events = [
         ("a", f"{day:%Y-%m-%d} 09:00:00", user)
@@ -223,8 +226,8 @@ def test_potential_comes_from_seats_that_are_needed_and_from_the_table_where_it_
         }
     )
     portfolio = tiny_portfolio(events, customers)
-    found = hs.segment_by_value_tier(portfolio)
-    a, b = found.customer("a"), found.customer("b")
+    result = hs.segment_by_value_tier(portfolio)
+    a, b = result.customer("a"), result.customer("b")
     assert a.from_seats > 0 and a.potential == a.from_seats + (a.from_premium_features or 0)
     assert a.from_seats == pytest.approx((a.users_in_a_year - 10) * 1_000, abs=60)
     assert (b.potential, b.potential_source, b.contraction_exposure) == (
@@ -235,13 +238,13 @@ def test_potential_comes_from_seats_that_are_needed_and_from_the_table_where_it_
     kept = hs.segment_by_value_tier(
         hs.Portfolio.open(portfolio.path, portfolio.settings)
     )  # the forecast is not made again,
-    assert kept.to_json() == found.to_json()
+    assert kept.to_json() == result.to_json()
     other = portfolio.settings.model_copy(update={"interval_level": 0.8})
     hs.segment_by_value_tier(hs.Portfolio.open(portfolio.path, other))  # for other settings it is
     assert len(list(portfolio.cache.folder.glob("users_ahead*"))) == 2
 
 
-def test_strategic_tiers_have_the_sizes_of_the_arr_tiers_and_show_what_hangs_on_the_weights():
+def test_strategic_tiers_have_the_sizes_of_the_arr_tiers_and_show_how_they_depend_on_the_weights():
     portfolio = portfolio_of([10, 20, 30, 40], strategic_value=[9, 1, 1, 1])
     plain, ranked = (
         hs.segment_by_value_tier(portfolio, model, [25])
@@ -269,37 +272,37 @@ def test_potential_based_tiers_add_the_potential():
 
 
 def test_the_arr_at_risk_is_a_distribution_around_its_expectation(demo):
-    found = hs.segment_by_value_tier(demo).at_risk
-    assert found.draws == 10_000 and found.lower <= found.median <= found.upper
-    assert found.expected >= found.certain and found.lower >= found.certain
+    result = hs.segment_by_value_tier(demo).at_risk
+    assert result.draws == 10_000 and result.lower <= result.median <= result.upper
+    assert result.expected >= result.certain and result.lower >= result.certain
     portfolio = hs.segment_by_value_tier(demo)
     assert sum(one.at_risk.expected for one in portfolio.value_tiers) == pytest.approx(
-        found.expected, abs=1
+        result.expected, abs=1
     )
     mean = (
         portfolio.frame("at_risk").eval("(low + high) / 2 * share").sum()
         / portfolio.frame("at_risk")["share"].sum()
     )
-    assert mean == pytest.approx(found.expected, rel=0.15)
+    assert mean == pytest.approx(result.expected, rel=0.15)
 
 
 def test_a_missing_figure_is_unknown_and_not_ready():
-    found = hs.segment_by_value_tier(portfolio_of([20_000])).customer("c00")
-    assert found.rules["seats_in_use"] is None and found.ready is not True
+    result = hs.segment_by_value_tier(portfolio_of([20_000])).customer("c00")
+    assert result.rules["seats_in_use"] is None and result.ready is not True
 
 
 @pytest.mark.parametrize("level", ["summary", "detailed", "full"])
-def test_the_levels_of_detail_hold_what_they_say(demo, conform, level):
-    found = json.loads(hs.segment_by_value_tier(demo, output_detail_level=level).to_json())
-    first = found["value_tiers"][0]
+def test_each_level_of_detail_has_its_keys(demo, conform, level):
+    result = json.loads(hs.segment_by_value_tier(demo, output_detail_level=level).to_json())
+    first = result["value_tiers"][0]
     if level == "summary":
         assert "characteristics" not in first and first["customer_count"] is not None
     else:
-        assert conform("segment_by_value_tier", found) == []
+        assert conform("segment_by_value_tier", result) == []
         assert (first["client_ids"] is not None) == (level == "full")
 
 
-def test_a_customer_has_its_place_and_the_way_to_the_next_tier():
+def test_a_customer_has_its_tier_and_the_amount_to_the_next():
     portfolio = portfolio_of([20_000, 60_000], currency="EUR")
     place = hs.segment_by_value_tier(portfolio, client_id="c00").customer_standing
     assert (place.tier, place.rank, place.of, place.next_tier, place.to_next) == (
@@ -319,19 +322,21 @@ def test_a_customer_has_its_place_and_the_way_to_the_next_tier():
     st.lists(st.integers(0, 400_000), min_size=1, max_size=8, unique=True).map(sorted),
     st.sampled_from(["arr_based", "potential_based", "strategic_value"]),
 )
-def test_tiers_part_the_customers_and_all_sums_add_up(demo, limits, model):
-    found = hs.segment_by_value_tier(demo, model, limits, output_detail_level="full")
-    everybody = [client for one in found.value_tiers for client in one.client_ids]
-    assert len(everybody) == len(set(everybody)) == found.total_customers
-    assert sum(round(10 * one.percentage_of_customers) for one in found.value_tiers) == 1000
-    assert sum(round(10 * one.percentage_of_arr) for one in found.value_tiers) == 1000
-    assert sum(one.total_arr or 0 for one in found.value_tiers) == pytest.approx(
-        found.total_arr, abs=0.5
+def test_every_customer_is_in_one_tier_and_all_sums_add_up(demo, limits, model):
+    result = hs.segment_by_value_tier(demo, model, limits, output_detail_level="full")
+    everybody = [client for one in result.value_tiers for client in one.client_ids]
+    assert len(everybody) == len(set(everybody)) == result.total_customers
+    assert sum(round(10 * one.percentage_of_customers) for one in result.value_tiers) == 1000
+    assert sum(round(10 * one.percentage_of_arr) for one in result.value_tiers) == 1000
+    assert sum(one.total_arr or 0 for one in result.value_tiers) == pytest.approx(
+        result.total_arr, abs=0.5
     )
-    assert sum(one.hours_needed for one in found.resource_allocation_recommendations) >= 0
-    arr = found.frame("customers")["arr"].dropna().sort_values(ascending=False).to_numpy()
-    count = found.pareto_analysis.top_20_percent_customers
-    assert found.pareto_analysis.top_share == pytest.approx(arr[:count].sum() / arr.sum(), abs=1e-4)
+    assert sum(one.hours_needed for one in result.resource_allocation_recommendations) >= 0
+    arr = result.frame("customers")["arr"].dropna().sort_values(ascending=False).to_numpy()
+    count = result.pareto_analysis.top_20_percent_customers
+    assert result.pareto_analysis.top_share == pytest.approx(
+        arr[:count].sum() / arr.sum(), abs=1e-4
+    )
 
 
 @pytest.mark.parametrize(
@@ -348,7 +353,7 @@ def test_tiers_part_the_customers_and_all_sums_add_up(demo, limits, model):
         ([None], "finite"),
     ],
 )
-def test_thresholds_that_cannot_be_are_refused(limits, said):
+def test_invalid_thresholds_are_refused(limits, said):
     with pytest.raises(InvalidParameters) as caught:
         hs.segment_by_value_tier(portfolio_of([1]), arr_thresholds=limits)
     assert caught.value.details["parameter"] == "arr_thresholds" and said in str(caught.value)
@@ -387,7 +392,7 @@ def test_a_waterfall_ends_where_its_parts_lead(then, now):
     assert kept.grr is None or (kept.grr <= 1 + 1e-12 and kept.grr <= kept.nrr + 1e-12)
 
 
-def test_a_movement_that_is_not_known_is_left_out():
+def test_an_unknown_movement_of_arr_is_left_out():
     assert movements(
         pd.Series({"a": np.nan, "b": 1.0}), pd.Series({"a": 5.0, "b": 1.0})
     ).index.tolist() == ["b"]
@@ -408,9 +413,9 @@ def test_effects_have_published_values():
     at_term = np.array([0.80, 0.83, 1.89, 1.04, 1.45, 1.38, 1.91, 1.64, 0.73, 1.46])
     early = np.array([1.15, 0.88, 0.90, 0.74, 1.21])
     assert hodges_lehmann(at_term, early).median == pytest.approx(0.305)
-    found = dominance(at_term, early)
-    assert found.delta == pytest.approx((2 * 35 - 50) / 50)  # W = 35 of 50 pairs
-    assert found.lower < found.delta < found.upper and 0.2 < found.p < 0.25
+    result = dominance(at_term, early)
+    assert result.delta == pytest.approx((2 * 35 - 50) / 50)  # W = 35 of 50 pairs
+    assert result.lower < result.delta < result.upper and 0.2 < result.p < 0.25
 
 
 def test_answers_have_their_denominator_and_their_interval():
@@ -423,20 +428,20 @@ def test_answers_have_their_denominator_and_their_interval():
             "engaged": [3, 3, 5],
         }
     )
-    found = rates(rows, "channel", 30, 0.9)
-    assert found[["channel", "sent", "engaged", "rate"]].values.tolist() == [["mail", 60, 6, 0.1]]
-    assert found["lower"].iloc[0] < 0.1 < found["upper"].iloc[0]
+    result = rates(rows, "channel", 30, 0.9)
+    assert result[["channel", "sent", "engaged", "rate"]].values.tolist() == [["mail", 60, 6, 0.1]]
+    assert result["lower"].iloc[0] < 0.1 < result["upper"].iloc[0]
 
 
 def test_tiers_whose_names_differ_in_punctuation_alone_keep_their_own_health():
-    found = hs.segment_by_value_tier(
+    result = hs.segment_by_value_tier(
         portfolio_of([10, 20, 30]), arr_thresholds=[15], names=["Tier A", "Tier-A"]
     )
-    assert list(found.tier_health_summary) == ["tier_a", "tier_a_2"]
-    assert sizes(found) == {"Tier-A": 2, "Tier A": 1}
+    assert list(result.tier_health_summary) == ["tier_a", "tier_a_2"]
+    assert sizes(result) == {"Tier-A": 2, "Tier A": 1}
 
 
-def test_the_chart_of_what_may_be_lost_names_the_expectation_of_the_response(demo):
-    found = hs.segment_by_value_tier(demo)
-    expected = formats.brief_money(found.at_risk.expected, found.currency)
-    assert f"expected {expected}" in found.charts()["at_risk"].to_json()
+def test_the_chart_of_arr_that_may_churn_names_the_expected_amount_of_the_response(demo):
+    result = hs.segment_by_value_tier(demo)
+    expected = formats.brief_money(result.at_risk.expected, result.currency)
+    assert f"expected {expected}" in result.charts()["at_risk"].to_json()

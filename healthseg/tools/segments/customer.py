@@ -75,12 +75,13 @@ def _nearest(
 
 def _coordinates(build: SegmentationBuilder) -> pd.DataFrame:
     """Two coordinates of grouped customers: the directions in which the groups' centres lie farthest apart."""
-    live, found = build.context.live, build.segmented.segmenter.grouping
+    live, grouping = build.context.live, build.segmented.segmenter.grouping
     frame = pd.DataFrame({"x": np.nan, "y": np.nan}, index=live.index)
-    if found is None or found.evidence.mixture is None or found.groups < 2 or found.placed.empty:
+    mixture = None if grouping is None else grouping.evidence.mixture
+    if grouping is None or mixture is None or grouping.groups < 2 or grouping.placed.empty:
         return frame
-    mixture, rows = found.evidence.mixture, live.loc[found.placed.index]
-    columns = [scale.of(rows[scale.metric].to_numpy(dtype=float)) for scale in found.scales]
+    rows = live.loc[grouping.placed.index]
+    columns = [scale.of(rows[scale.metric].to_numpy(dtype=float)) for scale in grouping.scales]
     centres = mixture.centres @ mixture.whitener
     middle = (centres * mixture.shares[:, None]).sum(axis=0)
     weighted = (centres - middle) * np.sqrt(mixture.shares)[:, None]

@@ -98,7 +98,7 @@ class SegmentationBuilder:
     @cached_property
     def figures(self) -> dict[str, dict[str, Any]]:
         """The figures that the rules read, by segment id."""
-        total = self.total_arr
+        total = self.context.total_arr
         return {
             part.id: figures.rule_figures(self.context, self._rows(part), total, self.losses)
             for part in self.segmented.segments
@@ -135,19 +135,6 @@ class SegmentationBuilder:
 
     # -- the result --------------------------------------------------------------------------
 
-    @property
-    def total_arr(self) -> float | None:
-        known = self.money.addable and self.money.amounts.notna().any()
-        return self.money.total() if known else None
-
-    @property
-    def no_money(self) -> str:
-        """Why sums of ARR are missing."""
-        if not self.money.addable:
-            return "several currencies and no rates"
-        unknown = self.money.amounts.isna().all()
-        return "no table holds ARR as of this date" if unknown else "the ARR is 0"
-
     def result(self) -> Segmentation:
         context, options, level = self.context, self.options, self.settings.effects_interval_level
         placed = self.segmented.placement.placed
@@ -180,7 +167,7 @@ class SegmentationBuilder:
             max_segments=options.max_segments,
             output_format=options.output_format,
             currency=self.money.currency,
-            total_arr=Figure(self.total_arr, self.no_money),
+            total_arr=Figure(context.total_arr, context.missing_arr),
             total_arr_by_currency=self.money.totals(context.live["arr"].astype(float)),
             interval_level=self.settings.interval_level,
             segments=segments,
@@ -220,15 +207,16 @@ class SegmentationBuilder:
 
     def _segments(self) -> list[Segment]:
         shares = percentages([len(part.members) for part in self.segmented.segments])
-        sums = [float(self._rows(part)["arr"].sum()) for part in self.segmented.segments]
-        arr_shares: list[float | None] = [None] * len(sums)
-        if self.money.addable and sum(sums) > 0:
-            arr_shares = list(percentages([round(100 * amount) for amount in sums]))
-        numbers = {part.id: number for number, part in enumerate(self.segmented.segments)}
-        return [
-            self._segment(part, shares[numbers[part.id]], arr_shares[numbers[part.id]])
-            for part in self.parts
-        ]
+        arr_shares = self.context.arr_percentages(
+            [pd.Index(part.members) for part in self.segmented.segments]
+        )
+        by_id = {
+            part.id: self._segment(part, share, arr_share)
+            for part, share, arr_share in zip(
+                self.segmented.segments, shares, arr_shares, strict=True
+            )
+        }
+        return [by_id[part.id] for part in self.parts]
 
     def _segment(self, part: MergedSegment, share: float, arr_share: float | None) -> Segment:
         rows, loss = self._rows(part), self.losses[list(part.members)]
@@ -251,8 +239,8 @@ class SegmentationBuilder:
             placed=part.placed,
             customer_count=len(rows),
             percentage_of_total=share,
-            total_arr=Figure(total, self.no_money),
-            percentage_of_arr=Figure(arr_share, self.no_money),
+            total_arr=Figure(total, self.context.missing_arr),
+            percentage_of_arr=Figure(arr_share, self.context.missing_arr),
             expected_churned_arr_90d=Figure(
                 churned, "no ARR is known, or the portfolio has no rate of churn"
             ),
@@ -283,7 +271,7 @@ class SegmentationBuilder:
             values = dict.fromkeys(values)
         else:
             values["top_20_percent_contribute"] = f"{100 * top.share:.0f}% of total ARR"
-        reasoned = {name: Figure(value, self.no_money) for name, value in values.items()}
+        reasoned = {name: Figure(value, self.context.missing_arr) for name, value in values.items()}
         return SegmentPareto(**reasoned, n=known, without_arr=len(arr) - known)
 
     def _matrix(self) -> list[ValueHealthCell]:
@@ -374,12 +362,7 @@ class SegmentationBuilder:
         return portfolio.cache.get("segmentation_run", key, record, disk=False)
 
     def _warnings(self, run: SegmentationRun) -> list[str]:
-        warnings = list(self.segmenter.notes)
-        if not self.money.addable:
-            warnings.append(
-                "several currencies and no rates: each amount is compared with the thresholds in its own "
-                "currency, and totals are shown by currency and never added up"
-            )
+        warnings = [*self.segmenter.notes, *self.context.currency_warnings]
         if self.money.no_rate:
             count = len(self.money.no_rate)
             warnings.append(f"{count} customers' currencies have no rate: their ARR is not counted")

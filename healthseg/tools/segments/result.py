@@ -258,11 +258,11 @@ class Segmentation(Result):
     run: SegmentationRun = Field(description="The recorded run")
     customer_standing: SegmentPlace | None = Field(description="The customer's segment")
 
-    _place: Callable[[str], SegmentPlace] | None = PrivateAttr(default=None)
+    _find_place: Callable[[str], SegmentPlace] | None = PrivateAttr(default=None)
 
-    def with_places(self, place: Callable[[str], SegmentPlace]) -> Self:
-        """The same result, which finds a customer's segment by ``place``."""
-        self._place = place
+    def with_places(self, find_place: Callable[[str], SegmentPlace]) -> Self:
+        """The same result, which finds a customer's place by ``find_place``."""
+        self._place = find_place
         return self
 
     def customer(self, client_id: str) -> SegmentPlace:
@@ -315,19 +315,19 @@ class Segmentation(Result):
             parts.append(f"{sum(self.unplaced.values())} could not be placed")
         return "; ".join(parts)
 
-    def _customer_verdict(self, place: SegmentPlace) -> str:
-        if not place.placed:
-            return f"{place.name}: not placed, because {place.reason}"
-        others = self.segment(place.segment_id).customer_count - 1
+    def _customer_verdict(self, customer: SegmentPlace) -> str:
+        if not customer.placed:
+            return f"{customer.name}: not placed, because {customer.reason}"
+        others = self.segment(customer.segment_id).customer_count - 1
         plural = "" if others == 1 else "s"
-        parts = [f"{place.name}: {place.segment_name}, with {others} other customer{plural}"]
-        if place.border is not None and place.next_segment:
-            distance = border_distance(place.metric, place.border)
-            parts.append(f"next is {place.next_segment}, {distance} away")
-        if place.before == place.segment_name:
-            parts.append(f"the same as on {place.since}")
-        elif place.before is not None:
-            parts.append(f"on {place.since} it was in {place.before}")
+        parts = [f"{customer.name}: {customer.segment_name}, with {others} other customer{plural}"]
+        if customer.border is not None and customer.next_segment:
+            distance = border_distance(customer.metric, customer.border)
+            parts.append(f"next is {customer.next_segment}, {distance} away")
+        if customer.before == customer.segment_name:
+            parts.append(f"the same as on {customer.since}")
+        elif customer.before is not None:
+            parts.append(f"on {customer.since} it was in {customer.before}")
         return "; ".join(parts)
 
     def charts(self, width: int = 740) -> dict[str, alt.TopLevelMixin]:
@@ -347,8 +347,8 @@ class Segmentation(Result):
         if self.evidence is not None:
             charts["evidence"] = segment_groups.evidence(frame("evidence"), width)
         if self.customer_standing is not None:
-            place = self.customer_standing.model_dump()
-            charts["standing"] = segment_groups.standing(frame("values"), place, width)
+            customer = self.customer_standing.model_dump()
+            charts["standing"] = segment_groups.standing(frame("values"), customer, width)
         return charts
 
     def summary(self) -> dict[str, Any]:

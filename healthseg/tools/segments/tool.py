@@ -249,8 +249,8 @@ def _custom(criteria: Mapping[str, Any], max_segments: int) -> dict[str, Any]:
     if method not in METHODS:
         message = f"unknown method {str(method)[:80]!r}{hint(str(method), METHODS)}"
         raise _invalid("method", method, "one of " + ", ".join(METHODS), message)
-    whole = isinstance(k, int) and not isinstance(k, bool)
-    if k is not None and not (whole and 2 <= k <= max_segments):
+    is_integer = isinstance(k, int) and not isinstance(k, bool)
+    if k is not None and not (is_integer and 2 <= k <= max_segments):
         rule = f"a whole number from 2 to max_segments ({max_segments}), or left out"
         raise _invalid("k", k, rule)
     return {"metrics": metrics, "method": method, "k": k}

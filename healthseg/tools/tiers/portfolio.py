@@ -181,16 +181,9 @@ class TierRun:
     # -- the result ------------------------------------------------------------------------
 
     @property
-    def no_money(self) -> str:
-        """Why sums of ARR are missing."""
-        if not self.money.addable:
-            return "several currencies and no rates"
-        return "no table holds ARR as of this date" if self.arr.isna().all() else "the ARR is 0"
-
-    @property
     def no_past(self) -> str:
         if not self.money.addable:
-            return "several currencies and no rates"
+            return self.context.missing_arr
         return "the ARR of a year ago is not known, or the portfolio begins later"
 
     def written(self, amount: float | None) -> str | None:
@@ -206,10 +199,7 @@ class TierRun:
     @cached_property
     def arr_percent(self) -> dict[str, float | None]:
         """Per cent of the ARR by tier, adding up to 100."""
-        sums = [float(self.arr.reindex(self.members(name)).sum()) for name in self.shown]
-        if not self.money.addable or not sum(sums) > 0:
-            return dict.fromkeys(self.shown)
-        shares = percentages([round(100 * amount) for amount in sums])
+        shares = self.context.arr_percentages([self.members(name) for name in self.shown])
         return dict(zip(self.shown, shares, strict=True))
 
     @cached_property
@@ -228,7 +218,6 @@ class TierRun:
         ]
         triggered, ranked, addable = self._actions(tiers), self.by_rank, self.money.addable
         placed = self.number != UNPLACED
-        total = self.money.total() if addable and self.arr.notna().any() else None
         highest = self.names[::-1]
         past = None if since is None else figures.revenue(self.movements, self.movements)
         risk = figures.churn_risk(self, self.rows.index) if addable else None
@@ -241,7 +230,7 @@ class TierRun:
             warnings=self._warnings(),
             total_customers=len(self.rows),
             excluded=context.excluded(),
-            total_arr=Figure(total, self.no_money),
+            total_arr=Figure(context.total_arr, context.missing_arr),
             total_arr_by_currency=self.money.totals(self.rows["arr"].astype(float)),
             currency=self.money.currency,
             segmentation_model=options.model,
@@ -262,7 +251,7 @@ class TierRun:
             retention=Figure(past, self.no_past),
             retention_since=Figure(since, self.no_past),
             year_on_year=Figure(None if since is None else self._moves(since), self.no_past),
-            at_risk=Figure(risk, self.no_money),
+            at_risk=Figure(risk, self.context.missing_arr),
             suggested_thresholds=self._suggestion(),
             premium_steps=self._premium_steps(),
             strategic_weights=Figure(self._weights() if ranked else None, no_weights),
@@ -277,7 +266,11 @@ class TierRun:
         known = addable and bool(arr.notna().any())
         low, high = bounds(self.thresholds, self.names.index(name)) if placed else (None, None)
         strategic = self.ranked["strategic_value"].reindex(members).mean()
-        no_mean = self.no_money if not addable or self.arr.isna().all() else "a tier without ARR"
+        no_mean = (
+            self.context.missing_arr
+            if not addable or self.arr.isna().all()
+            else "a tier without ARR"
+        )
         ends = (None, None) if self.by_rank else (low, high)
         open_end = "cut by rank" if self.by_rank else "the tier is open on this side"
 
@@ -295,9 +288,9 @@ class TierRun:
             percentage_of_customers=share,
             total_arr=Figure(
                 round(float(arr.sum()), 2) if known or (addable and members.empty) else None,
-                self.no_money,
+                self.context.missing_arr,
             ),
-            percentage_of_arr=Figure(self.arr_percent[name], self.no_money),
+            percentage_of_arr=Figure(self.arr_percent[name], self.context.missing_arr),
             avg_arr_per_customer=Figure(rounded(arr.mean(), 0) if known else None, no_mean),
             characteristics=detail(figures.characteristics, members, True, ""),
             engagement_strategy=detail(figures.engagement, name, placed, "not a tier"),
@@ -307,7 +300,7 @@ class TierRun:
             retention=detail(
                 figures.tier_revenue, name, placed and self.since is not None, self.no_past
             ),
-            at_risk=detail(figures.churn_risk, members, addable, self.no_money),
+            at_risk=detail(figures.churn_risk, members, addable, self.context.missing_arr),
             avg_strategic_value=Figure(
                 rounded(strategic, 2) if options.with_strategic_value else None,
                 "known of no customer of the tier"
@@ -345,7 +338,7 @@ class TierRun:
         }
         if top.share is None:
             values = dict.fromkeys(values)
-        reasoned = {name: Figure(value, self.no_money) for name, value in values.items()}
+        reasoned = {name: Figure(value, self.context.missing_arr) for name, value in values.items()}
         return TierPareto(**reasoned, n=known, without_arr=len(arr) - known)
 
     def _staffing(self) -> list[TierStaffing]:
@@ -452,12 +445,7 @@ class TierRun:
         return {reason: count for reason, count in counts.items() if count}
 
     def _warnings(self) -> list[str]:
-        warnings = []
-        if not self.money.addable:
-            warnings.append(
-                "several currencies and no rates: each amount is compared with the thresholds in its own "
-                "currency, and totals are shown by currency and never added up"
-            )
+        warnings = self.context.currency_warnings
         if self.by_rank and self.ranked["strategic_value"].isna().all():
             warnings.append("no strategic_value is known: its weight goes to ARR and potential")
         if self.since is not None:

@@ -79,7 +79,7 @@ def pipeline(run: TierRun, members: pd.Index) -> ExpansionPipeline:
     frame, ready = run.potential.reindex(members), run.context.expansion_readiness.reindex(members)
     known = run.money.addable and frame["potential"].notna().any()
     named = frame["source"] == "customers table"
-    reason = "no ARR, seats or users are known" if run.money.addable else run.no_money
+    reason = "no ARR, seats or users are known" if run.money.addable else run.context.missing_arr
 
     def total(values: pd.Series) -> Figure:
         return Figure(round(float(values.sum()), 2) if known else None, reason)
