@@ -1,7 +1,7 @@
-"""The errors a user meets: one base, and the six codes of the reference.
+"""The errors that users see: one base, and the six codes of the reference.
 
 Every error is a sentence that names the value, the rule and the way out, and
-turns into the reference's error object with ``to_dict()``.
+becomes the reference's error object with ``to_dict()``.
 """
 
 from __future__ import annotations
@@ -10,11 +10,8 @@ import difflib
 from collections.abc import Iterable
 from typing import Any
 
-ALWAYS = (
-    "parameter",
-    "value_provided",
-    "validation_rule",
-)  # keys that the reference's error object always has
+# keys that the reference's error object always has
+ALWAYS = ("parameter", "value_provided", "validation_rule")
 
 
 class HealthsegError(Exception):
@@ -67,23 +64,23 @@ class IntegrationError(HealthsegError):
 
 
 def near(value: str, known: Iterable[str]) -> str | None:
-    """The known word nearest to what was typed, or None.
+    """The known word nearest to a typed one, or None.
 
     >>> near("custmers", ["customers", "events"])
     'customers'
     """
-    known = list(known)
     lowered = {word.lower(): word for word in known}
     typed = str(value).lower()
-    found = difflib.get_close_matches(typed, lowered, n=1, cutoff=0.6)
-    begun = {word[: len(typed)]: word for word in lowered}  # "lookbak" begins like a longer name
-    found = found or [
-        begun[word] for word in difflib.get_close_matches(typed, begun, n=1, cutoff=0.8)
-    ]
-    return lowered[found[0]] if found else None
+    for match in difflib.get_close_matches(typed, lowered, n=1, cutoff=0.6):
+        return lowered[match]
+    # "lookbak" begins like a longer name
+    beginnings = {word[: len(typed)]: word for word in lowered}
+    for match in difflib.get_close_matches(typed, beginnings, n=1, cutoff=0.8):
+        return lowered[beginnings[match]]
+    return None
 
 
 def hint(value: str, known: Iterable[str]) -> str:
-    """``'; did you mean customers?'`` or an empty string, to end a message with."""
+    """``'; did you mean customers?'`` or an empty string: the end of a message."""
     word = near(value, known)
     return f"; did you mean {word}?" if word else ""

@@ -1,4 +1,4 @@
-"""as_of, half-open periods, windows and time zones: the only place that knows them.
+"""``as_of``, half-open periods, windows and time zones.
 
 A day is a day of the account's own time zone. Time zones enter SQL as a plain
 table of offsets (``zone_offsets``), so that no engine's own zone data is needed
@@ -174,12 +174,12 @@ def grains(start: dt.date, end: dt.date, granularity: str) -> list[tuple[dt.date
     >>> [(str(a), str(b), whole) for a, b, whole in grains(dt.date(2025, 9, 29), dt.date(2025, 10, 8), "weekly")]
     [('2025-09-29', '2025-10-06', True), ('2025-10-06', '2025-10-08', False)]
     """
-    found, day = [], start
+    rows, day = [], start
     while day < end:
         first, following = _grain(day, granularity)
-        found.append((day, min(following, end), first >= start and following <= end))
+        rows.append((day, min(following, end), first >= start and following <= end))
         day = following
-    return found
+    return rows
 
 
 def _grain(day: dt.date, granularity: str) -> tuple[dt.date, dt.date]:
@@ -202,6 +202,6 @@ def local_hours(start: dt.datetime, end: dt.datetime, zone: str) -> list[tuple[i
     >>> len(hours), hours[2][1].isoformat(), hours[3][1].isoformat()
     (25, '2025-10-26T02:00:00+02:00', '2025-10-26T02:00:00+01:00')
     """
-    where = ZoneInfo(zone)
-    first, last = (int(moment.replace(tzinfo=where).timestamp()) for moment in (start, end))
-    return [(at, dt.datetime.fromtimestamp(at, where)) for at in range(first, last, 3600)]
+    clock = ZoneInfo(zone)
+    first, last = (int(moment.replace(tzinfo=clock).timestamp()) for moment in (start, end))
+    return [(epoch, dt.datetime.fromtimestamp(epoch, clock)) for epoch in range(first, last, 3600)]

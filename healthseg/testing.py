@@ -1,4 +1,4 @@
-"""Tiny portfolios made of literals: for doctests, tests, and for trying a definition by hand."""
+"""Tiny portfolios from literals: for doctests, tests, and for trying a definition by hand."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def tiny_portfolio(
 ) -> Portfolio:
     """A portfolio of a few events, each ``(client_id, occurred_at[, user_id[, feature[, source]]])``, in its own folder.
 
-    Customers that are not given are those of the events, signed up on 2024-01-01. Other tables are given by name.
+    Without ``customers`` they are those of the events, signed up on 2024-01-01. Other tables are passed by name.
 
     >>> tiny_portfolio([("a", "2025-03-03 09:00", "u1")]).data_until.isoformat()
     '2025-03-03'
@@ -50,9 +50,8 @@ def tiny_portfolio(
         customers = customers.assign(name="Customer " + customers["client_id"])
     last = str(max(frame["occurred_at"]))[:10]
     folder = Path(tempfile.mkdtemp(prefix="healthseg-tiny-"))
-    atexit.register(
-        shutil.rmtree, folder, ignore_errors=True
-    )  # others may still open it by its path until then
+    # other portfolios may open it by its path until then
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     for name, table in {"customers": customers, "events": frame, **tables}.items():
         table.to_csv(folder / f"{name}.csv", index=False)
     return Portfolio.open(folder, {"data_until": last, **(settings or {})})

@@ -53,8 +53,8 @@ RUNTIME_CODE: dict[str, str] = {}
 def code_digest(*folders: str, contents: bool = False) -> str:
     """Changes with any file of the package, or of some of its folders.
 
-    By names, sizes and times of change, which costs 2 ms; with ``contents`` by what the files hold, so that it is the
-    same on every machine.
+    By names, sizes and times of change, which costs 2 ms; with ``contents`` by what the files hold, so that it is the same
+    on every machine.
 
     >>> code_digest("data", contents=True) != code_digest("metrics", contents=True)
     True
@@ -177,11 +177,15 @@ class Cache:
             return value
         with self._guard:
             lock = self._locks.setdefault((name, key), threading.RLock())
-        with lock:
-            value = self._recall(name, key)
-            if value is _MISSING:
-                value = load()
-                self._remember(name, key, value, limit)
+        try:
+            with lock:
+                value = self._recall(name, key)
+                if value is _MISSING:
+                    value = load()
+                    self._remember(name, key, value, limit)
+        finally:
+            with self._guard:
+                self._locks.pop((name, key), None)
         return value
 
     def _recall(self, name: str, key: Hashable) -> Any:
@@ -198,7 +202,6 @@ class Cache:
             values[key] = value
             while limit is not None and len(values) > limit:
                 values.pop(next(iter(values)))
-            self._locks.pop((name, key), None)
 
     def _stored(self, name: str, key: str, build: Callable[[], Any]) -> Any:
         for form in _FORMS.values():
@@ -216,7 +219,7 @@ class Cache:
         from healthseg.data.customer_rows import CustomerRows, encode
 
         path = self._path(name, key, _ROWS)
-        if self._intact(path):
+        if self._read(path) is not None:
             return CustomerRows(path, HEADER_BYTES)
         payload = encode(build())
         written = self._write(path, payload)
@@ -225,22 +228,6 @@ class Cache:
     def _path(self, name: str, key: str, form: _Form) -> Path:
         return self.folder / f"{name}-{key}{form.suffix}"
 
-    def _intact(self, path: Path) -> bool:
-        """Whether a file is as it was written; read as a map, so that it need not fit into memory."""
-        import mmap
-
-        try:
-            with (
-                open(path, "rb") as file,
-                mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
-            ):
-                intact = content[:HEADER_BYTES] == _header(memoryview(content)[HEADER_BYTES:])
-        except FileNotFoundError:
-            return False
-        except (OSError, ValueError) as problem:
-            return self._reject(path, str(problem))
-        return self._accept(path) if intact else self._reject(path, "its checksum differs")
-
     def _read(self, path: Path) -> bytes | None:
         """The payload of a file, or None where there is none that is as it was written."""
         try:
@@ -248,22 +235,14 @@ class Cache:
         except FileNotFoundError:
             return None
         except OSError as problem:
-            self._reject(path, str(problem))
+            _log.info("rebuilding %s, which cannot be read: %s", path, problem)
             return None
         payload = content[HEADER_BYTES:]
         if content[:HEADER_BYTES] != _header(payload):
-            self._reject(path, "its checksum differs")
+            _log.info("rebuilding %s: its checksum differs", path)
             return None
-        self._accept(path)
-        return payload
-
-    def _accept(self, path: Path) -> bool:
         mark_used(path)
-        return True
-
-    def _reject(self, path: Path, reason: str) -> bool:
-        _log.info("rebuilding %s, which cannot be read: %s", path, reason)
-        return False
+        return payload
 
     def _write(self, path: Path, payload: bytes) -> bool:
         """Stores a payload; whether that was possible. Without space or permission the value lives in memory alone."""
@@ -349,15 +328,9 @@ _ROWS = _Form(".arrow", bytes, bytes, unused_days=1)
 def _form_of(name: str, value: Any) -> _Form:
     """How a value lies on disk; pandas is not imported for what is no frame."""
     pandas = sys.modules.get("pandas")
-    if pandas is not None and isinstance(value, pandas.DataFrame):
-        return _FORMS["frame"]
-    if (
-        pandas is not None
-        and isinstance(value, dict)
-        and value
-        and all(isinstance(part, pandas.DataFrame) for part in value.values())
-    ):
-        return _FORMS["frames"]
+    parts = list(value.values()) if isinstance(value, dict) else [value]
+    if pandas is not None and parts and all(isinstance(each, pandas.DataFrame) for each in parts):
+        return _FORMS["frames" if isinstance(value, dict) else "frame"]
     try:
         _encode_json(value)
     except TypeError as problem:

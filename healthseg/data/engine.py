@@ -14,7 +14,6 @@ import importlib.resources
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
-from types import TracebackType
 
 import duckdb
 import pandas as pd
@@ -104,11 +103,6 @@ def create_table(
         connection.unregister("frame")
 
 
-def create_zones(connection: duckdb.DuckDBPyConnection) -> None:
-    """``known_zones``: the time zones that values are checked against."""
-    create_table(connection, "known_zones", pd.DataFrame({"zone": sorted(zone_names())}))
-
-
 def create_accounts(connection: duckdb.DuckDBPyConnection, accounts: pd.DataFrame) -> None:
     """``accounts``: the known customers with their time zones."""
     columns = ("client_id", "zone")
@@ -133,7 +127,7 @@ def create_offsets(
     )
 
 
-class BuildConnection:
+class BuildConnection(contextlib.ExitStack):
     """The connection on which tables are cleaned and facts are built, opened when there is something to build.
 
     It holds what validation joins with: ``known_zones`` and ``accounts``. A portfolio whose files did not change opens
@@ -143,32 +137,19 @@ class BuildConnection:
     def __init__(
         self, connect: Callable[[], AbstractContextManager[duckdb.DuckDBPyConnection]]
     ) -> None:
+        super().__init__()
         self._connect = connect
-        self._closing = contextlib.ExitStack()
-        self._opened: duckdb.DuckDBPyConnection | None = None
         self._accounts = NO_ACCOUNTS
 
-    @property
+    @functools.cached_property
     def connection(self) -> duckdb.DuckDBPyConnection:
-        if self._opened is None:
-            self._opened = self._closing.enter_context(self._connect())
-            create_zones(self._opened)
-            create_accounts(self._opened, self._accounts)
-        return self._opened
+        connection = self.enter_context(self._connect())
+        create_table(connection, "known_zones", pd.DataFrame({"zone": sorted(zone_names())}))
+        create_accounts(connection, self._accounts)
+        return connection
 
     def set_accounts(self, accounts: pd.DataFrame) -> None:
         """From now on these are the known customers."""
         self._accounts = accounts
-        if self._opened is not None:
-            create_accounts(self._opened, accounts)
-
-    def __enter__(self) -> BuildConnection:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        problem: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._closing.close()
+        if "connection" in vars(self):
+            create_accounts(self.connection, accounts)

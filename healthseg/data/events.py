@@ -19,9 +19,6 @@ from healthseg.data.staging import EVENTS, Staged
 from healthseg.data.validation import example
 from healthseg.settings import Settings
 
-# every day is whole from this hour of its last event on
-_LAST_HOUR = 23
-
 
 @dataclass(frozen=True)
 class Events:
@@ -61,7 +58,11 @@ class Events:
         times = [dt.datetime.fromisoformat(each["last_at"]) for each in records if each["last_at"]]
         if times:
             last = max(times)
-            days.append(last.date() if last.hour >= _LAST_HOUR else last.date() - facts.DAY)
+            days.append(
+                last.date()
+                if last.hour >= self.staged.settings.whole_day_hour
+                else last.date() - facts.DAY
+            )
         return max(self.first_day, *days)
 
     def report(self, build: BuildConnection, settings: Settings) -> TableReport:
@@ -108,7 +109,8 @@ class Events:
             for label, entry in self.staged.entries.items()
             if any(day > str(last) for day, *_ in entry["days"])
         )
-        reason = "occurred_at lies more than 30 days after the portfolio's other events"
+        days = self.staged.settings.event_gap_days
+        reason = f"occurred_at lies more than {days} days after the portfolio's other events"
         condition = f"fault = 0 AND occurred_at >= DATE '{last + facts.DAY}'"
         yield reason, self.staged.beyond, label, "occurred_at", condition
 

@@ -28,7 +28,6 @@ from healthseg.data.loading import LoadedTables, contract_version, load
 from healthseg.data.quality import Check, TableReport, cross_checks
 from healthseg.data.sources import Sources
 from healthseg.data.storage import FOLDER, read_json, root_for, write_json
-from healthseg.data.store import Store
 from healthseg.data.tables import CLIENT_ID_RULE, TABLES, Table
 from healthseg.data.validation import SQL_TYPES
 from healthseg.errors import (
@@ -72,7 +71,6 @@ class Portfolio:
         self.clock = clock
         self.root = root_for(sources.folder, sources.identity, local=sources.local)
         self.cache = Cache(self.root)
-        self.store = Store(self.root)
         self._sources = sources
         self._token = uuid.uuid4().hex[:8]
         self._connection: duckdb.DuckDBPyConnection | None = None

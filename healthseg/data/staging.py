@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import math
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -37,8 +38,6 @@ from healthseg.settings.base import fingerprint
 EVENTS = TABLES["events"]
 # a Parquet row group that spans more would be read for too many months
 _MAX_SPAN_DAYS = 60
-# impossible dates: no more than one in a thousand rows, after a gap of so many days
-_GAP_DAYS = 30
 _REJECTED = "lines.json"
 _VALUES = ", ".join(f'"{name}"' for name in (*EVENTS.names, "occurred_has_time"))
 _DAY = dt.timedelta(days=1)
@@ -319,22 +318,25 @@ def _together(folder: Path, entries: Entries, parts: Sequence[Part], settings: S
             day = dt.date.fromisoformat(text)
             rows, sums = days.get(day, (0, 0))
             days[day] = (rows + count, (sums + int(total)) % 2**64)
-    last = _last_possible_day(days)
+    last = _last_possible_day(days, settings)
     possible = {day: value for day, value in sorted(days.items()) if last and day <= last}
     beyond = sum(count for day, (count, _) in days.items() if day not in possible)
     by_label = {part.label: part for part in parts}
     return Staged(folder, settings, entries, by_label, possible, beyond, last)
 
 
-def _last_possible_day(days: Mapping[dt.date, tuple[int, int]]) -> dt.date | None:
+def _last_possible_day(
+    days: Mapping[dt.date, tuple[int, int]], settings: Settings
+) -> dt.date | None:
     """The last day before a long gap after which only a handful of rows follow."""
-    limit = max(1, sum(count for count, _ in days.values()) // 1000)
+    rows = sum(count for count, _ in days.values())
+    limit = max(1, math.floor(rows * settings.event_gap_max_share))
     ordered, beyond, last = sorted(days), 0, None
     for earlier, later in zip(reversed(ordered[:-1]), reversed(ordered[1:]), strict=True):
         beyond += days[later][0]
         if beyond > limit:
             break
-        if (later - earlier).days > _GAP_DAYS:
+        if (later - earlier).days > settings.event_gap_days:
             last = earlier
     return last or (ordered[-1] if ordered else None)
 

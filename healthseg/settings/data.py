@@ -14,16 +14,22 @@ from healthseg.settings.base import Frozen
 class DataSettings(Frozen):
     """How tables are read: the day of the data, time zones, currency, what is left out."""
 
-    data_until: dt.date | None = None  # the portfolio's last day, where events cannot tell it
+    # the portfolio's last day, where events do not show it
+    data_until: dt.date | None = None
     default_timezone: str = "UTC"
     reporting_currency: str | None = None
-    max_loss_share: Annotated[float, Field(ge=0, le=1)] = (
-        0.2  # a table that loses more rows is refused
-    )
-    keep_identical_events: bool = (
-        False  # identical rows of one instant are one event unless this is set
-    )
-    exclude_email_domains: tuple[str, ...] = ()  # internal and test users, left out everywhere
+    # a table that loses more of its rows is refused: its figures would be wrong rather than incomplete
+    max_loss_share: Annotated[float, Field(ge=0, le=1)] = 0.2
+    # events after a gap of more days are impossible dates if they are no larger a share of all rows: a slip of the
+    # year moves a row by 365 days, a quiet month does not look like that
+    event_gap_days: Annotated[int, Field(ge=1)] = 30
+    event_gap_max_share: Annotated[float, Field(ge=0, lt=1)] = 0.001
+    # the last day is whole if it has an event at this hour of UTC or later
+    whole_day_hour: Annotated[int, Field(ge=0, le=23)] = 23
+    # identical rows of one instant are one event unless this is set
+    keep_identical_events: bool = False
+    # internal and test users, left out everywhere
+    exclude_email_domains: tuple[str, ...] = ()
     exclude_users: tuple[str, ...] = ()
     csat_max: Annotated[int, Field(ge=2)] = 5
 

@@ -1,31 +1,21 @@
-"""The lifecycle's settings: the nine stages, the moves allowed, what the next stage asks for, what a move sets off.
+"""The lifecycle's settings: the nine stages, allowed moves, the criteria of the next stage, what a move triggers.
 
-They stand under ``[settings.lifecycle]``, ``[settings.outbox]`` and ``[settings.ledger]``. Secrets (addresses with
-passwords, tokens) may be given as ``$NAME`` of an environment variable; they are in no fingerprint, page or message.
+They are ``[settings.lifecycle]``, ``[settings.outbox]`` and ``[settings.ledger]``. Secrets (addresses with passwords,
+tokens) may be written as ``$NAME`` of an environment variable; they are in no fingerprint, page or message.
 """
 
 from __future__ import annotations
 
 import os
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
 from healthseg.errors import InvalidParameters
 from healthseg.rules.expressions import Condition
+from healthseg.settings.base import Frozen
 
 SETBACKS = ("at_risk", "churned")
-STAGES = (
-    "prospect",
-    "trial",
-    "onboarding",
-    "active",
-    "engaged",
-    "at_risk",
-    "renewing",
-    "expanded",
-    "churned",
-)
 Stage = Literal[
     "prospect",
     "trial",
@@ -37,16 +27,13 @@ Stage = Literal[
     "expanded",
     "churned",
 ]
+STAGES: tuple[Stage, ...] = get_args(Stage)
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class Criterion(Frozen):
+    """A criterion of a stage: ``when`` is true of the figures of a day, on each of the last ``days`` days.
 
-
-class Criterion(_Frozen):
-    """One thing that a stage asks for: ``when`` holds for the figures of a day, on each of the last ``days`` days.
-
-    ``figure`` is what a reader is shown beside it, and whose trend says when it may come to hold.
+    ``figure`` is shown beside it, and its trend says when the criterion may be met.
     """
 
     text: str
@@ -54,7 +41,8 @@ class Criterion(_Frozen):
     figure: str
     days: Annotated[int, Field(ge=1, le=60)] = 1
     unit: str = ""
-    target: float | None = None  # the value from which it holds, where there is one
+    # the value from which it is met, if there is one
+    target: float | None = None
 
     @field_validator("when")
     @classmethod
@@ -66,17 +54,18 @@ class Criterion(_Frozen):
         return when
 
 
-class Edge(_Frozen):
-    """A move that follows from figures; the first one of a stage is its way forward."""
+class Edge(Frozen):
+    """A move that follows from figures; the first edge of a stage is its way forward."""
 
     source: Stage
     target: Stage
     criteria: Annotated[tuple[Criterion, ...], Field(min_length=1)]
-    automatic: bool = True  # whether ``healthseg lifecycle advance`` makes it
+    # whether ``healthseg lifecycle advance`` applies it
+    automatic: bool = True
 
 
-class Action(_Frozen):
-    """What a move into a stage sets off."""
+class Action(Frozen):
+    """What a move into a stage triggers."""
 
     action: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,59}$")]
     to: Literal["manager", "customer", "system"] = "system"
@@ -279,8 +268,8 @@ ACTIONS: dict[str, tuple[Action, ...]] = {
 }
 
 
-class Lifecycle(_Frozen):
-    """Stages, moves, criteria and what a move sets off."""
+class Lifecycle(Frozen):
+    """Stages, moves, criteria and what a move triggers."""
 
     transitions: dict[Stage, tuple[Stage, ...]] = TRANSITIONS  # any stage may also go to churned
     edges: tuple[Edge, ...] = EDGES
@@ -294,9 +283,10 @@ class Lifecycle(_Frozen):
         "renewing": 70,
         "expanded": 70,
     }
-    # stuck: of all customers that came into the stage, so small a share is still in it after so many days
+    # stuck: of all customers that entered the stage, so small a share is still in it after so many days
     stuck_share: Annotated[float, Field(gt=0, lt=0.5)] = 0.10
-    min_spells: Annotated[int, Field(ge=2)] = 10  # below it no typical duration is told
+    # below it no typical duration is given
+    min_spells: Annotated[int, Field(ge=2)] = 10
 
     @model_validator(mode="after")
     def _edges_are_moves(self) -> Lifecycle:
@@ -308,7 +298,7 @@ class Lifecycle(_Frozen):
         return self
 
     def targets(self, stage: str | None) -> tuple[str, ...]:
-        """Where a customer may go from a stage; from none anywhere."""
+        """The stages that a customer may enter from a stage; from None any."""
         if stage is None:
             return STAGES
         return tuple(
@@ -321,15 +311,15 @@ class Lifecycle(_Frozen):
         return target in self.targets(source)
 
     def forward(self, stage: str | None) -> Edge | None:
-        """The way forward from a stage: the first of its edges that leads neither back to risk nor out of the portfolio."""
+        """The way forward from a stage: the first of its edges that leads neither to at_risk nor to churned."""
         return next(
             (edge for edge in self.edges if edge.source == stage and edge.target not in SETBACKS),
             None,
         )
 
 
-class Handler(_Frozen):
-    """Where messages of the outbox go."""
+class Handler(Frozen):
+    """How messages of the outbox are delivered."""
 
     kind: Literal["file", "webhook", "smtp"]
     path: str | None = None  # file: JSON lines; relative to the portfolio's folder
@@ -352,8 +342,8 @@ class Handler(_Frozen):
         return self
 
 
-class Outbox(_Frozen):
-    """Who is told, how, and how often that is tried."""
+class Outbox(Frozen):
+    """Who is notified, how, and how often delivery is tried."""
 
     handlers: dict[str, Handler] = {}
     routes: dict[str, str] = {}  # action → handler; "*" stands for all other actions
@@ -379,8 +369,8 @@ class Outbox(_Frozen):
         return self.routes.get(action, self.routes.get("*"))
 
 
-class LedgerPlace(_Frozen):
-    """Where the ledger is kept: a file beside the portfolio, or a PostgreSQL database."""
+class LedgerPlace(Frozen):
+    """Where the ledger is: a file beside the portfolio, or a PostgreSQL database."""
 
     address: SecretStr | None = None  # postgresql://…
     schema_name: str = "healthseg"  # one a portfolio
@@ -388,16 +378,16 @@ class LedgerPlace(_Frozen):
 
 
 def revealed(secret: SecretStr, parameter: str) -> str:
-    """A secret's text: its own, or what the environment variable holds that it names as ``$NAME``."""
-    given = secret.get_secret_value()
-    if not given.startswith("$"):
-        return given
-    value = os.environ.get(given[1:])
+    """A secret's text, or the value of the environment variable that it names as ``$NAME``."""
+    text = secret.get_secret_value()
+    if not text.startswith("$"):
+        return text
+    value = os.environ.get(text[1:])
     if value is None:
         raise InvalidParameters(
-            f"{parameter} names the environment variable {given}, which is not set",
+            f"{parameter} names the environment variable {text}, which is not set",
             parameter=parameter,
-            value_provided=given,
+            value_provided=text,
             validation_rule="a variable that is set",
         )
     return value

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from healthseg.charts import formats
+from healthseg.data.storage import FOLDER, read_json, write_json
 from healthseg.reports import portfolios
 from healthseg.reports.html.page import Column, Html, joined, paragraph, table
 
@@ -26,7 +27,8 @@ def record(
 
     A run of the same configuration on the same data with the same figures is no new run.
     """
-    log = portfolio.store.get_json(LEVEL, kind) or []
+    path = portfolio.root / FOLDER / LEVEL / f"{kind}.json"
+    log = read_json(path) or []
     run = {
         "configuration": {
             key: formats.plain(value) for key, value in sorted(configuration.items())
@@ -37,7 +39,7 @@ def record(
     same = bool(log) and {key: log[-1][key] for key in run} == run
     if not same:
         log = [*log, {"at": clock().isoformat(timespec="seconds"), **run}][-KEPT:]
-        portfolio.store.put_json(LEVEL, kind, log)
+        write_json(path, log)
     return _told(log)
 
 
