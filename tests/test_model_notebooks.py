@@ -59,5 +59,5 @@ def test_it_runs_on_a_small_portfolio_and_the_run_is_remembered(path, small_port
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     kept = Path(small_portfolio.folder) / ".healthseg" / "runs" / f"{path.stem}.json"
-    log = json.loads(kept.read_text(encoding="utf-8"))
+    log = json.loads(kept.read_text(encoding="utf-8"))["value"]
     assert log[-1]["figures"] and log[-1]["fingerprint"] and log[-1]["configuration"]

@@ -17,7 +17,6 @@ from healthseg.data.facts import Month
 from healthseg.data.tables import SNAPSHOT, STATIC, Table
 
 Sums = dict[dt.date | None, int]
-FILE = "sums.json"
 WORD = 2**64
 
 

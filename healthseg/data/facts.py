@@ -9,7 +9,6 @@ settings used and the SQL texts. A month whose key did not change is not built a
 from __future__ import annotations
 
 import datetime as dt
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +27,7 @@ from healthseg.data.engine import (
 )
 from healthseg.data.sources import quoted
 from healthseg.data.staging import EVENTS, Staged
-from healthseg.data.storage import evict, is_intact, read_json, write_folder
+from healthseg.data.storage import evict, is_intact, read_json, write_folder, write_json
 from healthseg.settings import Settings
 from healthseg.settings.base import fingerprint
 
@@ -155,12 +154,11 @@ def _build(
     def fill(target: Path) -> None:
         _write(connection, target)
         staged.require_unchanged()
-        text = json.dumps(record, separators=(",", ":"))
-        (target / _RECORD).write_text(text, encoding="utf-8")
+        write_json(target / _RECORD, record)
 
     name = f"{key}-{fingerprint([record['clients'], record['unknown']])}"
     written = write_folder(folder / name, fill)
-    return Month(written, json.loads((written / _RECORD).read_text(encoding="utf-8")))
+    return Month(written, read_json(written / _RECORD) or record)
 
 
 def _load(connection: duckdb.DuckDBPyConnection, staged: Staged, month: str) -> bool:

@@ -27,7 +27,7 @@ from healthseg.data.ledger.location import LedgerLocation, stage_view
 from healthseg.data.loading import LoadedTables, contract_version, load
 from healthseg.data.quality import Check, TableReport, cross_checks
 from healthseg.data.sources import Sources
-from healthseg.data.storage import FOLDER, read_json, root_for, write_json
+from healthseg.data.storage import FOLDER, root_for
 from healthseg.data.tables import CLIENT_ID_RULE, TABLES, Table
 from healthseg.data.validation import SQL_TYPES
 from healthseg.errors import (
@@ -367,15 +367,16 @@ class Portfolio:
         return dated, snapshots
 
     def _table_sums(self, table: Table) -> tuple[contents.Sums, int]:
-        """A table's sums, stored beside its clean rows unless recorded stages are among them."""
+        """A table's sums, cached unless recorded stages are among its rows."""
         if table.name == "stage_changes" and self.recorded_stages:
             return contents.table_sums(self.connection(), table)
-        file = self._loaded.folders[table.name] / contents.FILE
-        stored = read_json(file)
-        if stored is None:
-            stored = contents.to_json(contents.table_sums(self.connection(), table))
-            write_json(file, stored)
-        return contents.from_json(stored)
+        rows = self._loaded.folders[table.name].name
+        sums = self.cache.get(
+            "table_sums",
+            rows,
+            lambda: contents.to_json(contents.table_sums(self.connection(), table)),
+        )
+        return contents.from_json(sums)
 
     # the object
 

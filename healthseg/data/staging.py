@@ -8,7 +8,6 @@ not change is not read again; new files are read together, as one batch.
 from __future__ import annotations
 
 import datetime as dt
-import json
 import math
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
@@ -231,7 +230,7 @@ def _write_batch(
         folder / batch, lambda target: _write_months(connection, groups, settings, target)
     )
     files = sorted(written.glob("month=*/*.parquet"))
-    rejected = json.loads((written / _REJECTED).read_text(encoding="utf-8"))
+    rejected = read_json(written / _REJECTED) or {}
     return _entries(connection, parquet(files) if files else None, batch, groups, rejected)
 
 
@@ -254,7 +253,7 @@ def _write_months(
     lines: dict[str, list[tuple[int, str]]] = {}
     for number, group in enumerate(groups):
         lines |= take_rejects(connection, f"bad_lines_{number}", group.parts)
-    (folder / _REJECTED).write_text(json.dumps(lines), encoding="utf-8")
+    write_json(folder / _REJECTED, lines)
 
 
 def _entries(

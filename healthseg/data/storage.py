@@ -14,6 +14,7 @@ import shutil
 import sys
 import tempfile
 import time
+import zlib
 from collections.abc import Callable, Container, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,8 @@ from healthseg.settings.base import fingerprint
 FOLDER = ".healthseg"
 TEMPORARY = "."  # the first letter of names that are being written
 DAY_SECONDS = 86_400
-_SIZES = "sizes.json"
+_STATES = "files.json"
+_LARGE_BYTES = 16_000_000
 
 
 def writable(folder: Path) -> bool:
@@ -70,18 +72,26 @@ def writing(target: Path) -> Iterator[Path]:
 
 
 def write_json(target: Path, value: Any) -> None:
+    """Writes a JSON value with a checksum."""
+    text = _json(value)
     with writing(target) as temporary:
-        temporary.write_text(json.dumps(value, separators=(",", ":")), encoding="utf-8")
+        checksum = zlib.crc32(text.encode())
+        temporary.write_text(f'{{"crc32":{checksum},"value":{text}}}', encoding="utf-8")
 
 
 def read_json(path: Path) -> Any | None:
-    """What a file holds, or None where there is none that can be read."""
+    """The value that ``write_json`` wrote, or None where there is none that is as it was written."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        content = json.loads(path.read_text(encoding="utf-8"))
+        checksum, value = content["crc32"], content["value"]
+    except (OSError, ValueError, TypeError, KeyError):
         return None
     mark_used(path)
-    return value
+    return value if zlib.crc32(_json(value).encode()) == checksum else None
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"))
 
 
 def write_folder(target: Path, fill: Callable[[Path], None]) -> Path:
@@ -93,7 +103,7 @@ def write_folder(target: Path, fill: Callable[[Path], None]) -> Path:
     temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f"{TEMPORARY}{target.name}."))
     try:
         fill(temporary)
-        (temporary / _SIZES).write_text(json.dumps(_sizes(temporary)), encoding="utf-8")
+        (temporary / _STATES).write_text(json.dumps(_states(temporary)), encoding="utf-8")
         for path in [*temporary.rglob("*"), temporary]:
             _flush(path)
         try:
@@ -109,17 +119,23 @@ def write_folder(target: Path, fill: Callable[[Path], None]) -> Path:
 
 
 def is_intact(folder: Path) -> bool:
-    """Whether a folder still holds the files that ``write_folder`` wrote, each of its size."""
+    """Whether a folder still holds the files that ``write_folder`` wrote, as they were written."""
     try:
-        sizes = json.loads((folder / _SIZES).read_text(encoding="utf-8"))
-        return all((folder / name).stat().st_size == size for name, size in sizes.items())
+        states = json.loads((folder / _STATES).read_text(encoding="utf-8"))
+        return all(_state(folder / name) == state for name, state in states.items())
     except (OSError, ValueError, AttributeError):
         return False
 
 
-def _sizes(folder: Path) -> dict[str, int]:
-    files = (path for path in folder.rglob("*") if path.is_file())
-    return {path.relative_to(folder).as_posix(): path.stat().st_size for path in files}
+def _states(folder: Path) -> dict[str, list[int]]:
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return {path.relative_to(folder).as_posix(): _state(path) for path in files}
+
+
+def _state(path: Path) -> list[int]:
+    """Size and checksum; of a large file the size alone, since reading it takes too long at each opening."""
+    size = path.stat().st_size
+    return [size, zlib.crc32(path.read_bytes()) if size <= _LARGE_BYTES else 0]
 
 
 def _flush(path: Path) -> None:

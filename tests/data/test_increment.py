@@ -161,3 +161,42 @@ def test_a_file_that_changes_while_it_is_read_stores_nothing_wrong(folder, monke
     with pytest.raises(DataRetrievalError, match="changed while it was being read"):
         portfolio.connection()
     assert Portfolio.open(folder).reports["events"].kept == 9
+
+
+def derived(folder: Path) -> list[Path]:
+    files = [path for path in (folder / ".healthseg").rglob("*") if path.is_file()]
+    return sorted(path.relative_to(folder) for path in files)
+
+
+@pytest.mark.parametrize("damage", ["emptied", "cut", "changed", "removed"])
+def test_every_derived_file_that_is_damaged_is_built_again(folder, damage):
+    daily(folder, days_of("2025-02-27", 4))
+    (folder / "users.csv").write_text("user_id,client_id,role\nann,acme,admin\nbob,acme,\n")
+
+    def answers() -> tuple:
+        portfolio = Portfolio.open(folder)
+        facts = [
+            portfolio.connection().execute(f"SELECT * FROM {name} ORDER BY ALL").fetchall()
+            for name in ("user_day", "feature_day", "user_hour", "sessions", "feature_life")
+        ]
+        frames = [portfolio.table(name).to_dict("records") for name in portfolio.reports]
+        reports = {name: report.to_dict() for name, report in portfolio.reports.items()}
+        return facts, frames, reports, portfolio.content(), portfolio.fingerprint()
+
+    first = answers()
+    files = derived(folder)
+    assert len(files) > 20
+    for path in files:
+        content = (folder / path).read_bytes()
+        if damage == "removed":
+            (folder / path).unlink()
+        else:
+            damaged = {
+                "emptied": b"",
+                "cut": content[: len(content) // 2],
+                "changed": content[:-9] + bytes([content[-9] ^ 1]) + content[-8:],
+            }
+            (folder / path).write_bytes(damaged[damage])
+        again = answers()
+        assert repr(again) == repr(first), path
+        assert derived(folder) == files, path

@@ -221,3 +221,71 @@ def test_an_unchanged_portfolio_opens_without_reading_its_tables(make_portfolio,
     monkeypatch.setattr("healthseg.data.staging.require_readable", refuse)
     monkeypatch.setattr("healthseg.data.facts._build", refuse)
     assert Portfolio.open(first.path).check().to_dict() == expected
+
+
+# a portfolio.toml apart from the data that it maps
+
+QUERIES = """
+[tables]
+customers = "SELECT id AS client_id, since AS signup_date FROM 'accounts.csv'"
+events = "SELECT id AS client_id, seen AS occurred_at FROM 'log.csv'"
+"""
+
+
+@pytest.fixture
+def mapping(tmp_path):
+    """A function: the toml of a mapping whose ``[source]`` is named; the data are in ``raw`` and ``other``."""
+    for name, day in (("raw", "2025-01-02"), ("other", "2025-01-05")):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "accounts.csv").write_text("id,since\na,2025-01-01\n")
+        (folder / "log.csv").write_text(f"id,seen\na,{day}\n")
+
+    def write(source):
+        path = tmp_path / "mapping" / "portfolio.toml"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(source + QUERIES)
+        return path
+
+    return write
+
+
+def last_day(path):
+    return Portfolio.open(path).data_until.isoformat()
+
+
+def test_queries_read_files_relative_to_the_named_folder(mapping):
+    path = mapping('[source]\nfolder = "../raw"\n')
+    assert last_day(path) == last_day(path.parent) == "2025-01-02"
+    assert (path.parent / ".healthseg").is_dir()
+
+
+def test_the_first_folder_that_is_there_is_read_and_a_variable_can_name_it(
+    mapping, monkeypatch, tmp_path
+):
+    path = mapping('[source]\nfolder = ["$PORTFOLIOS_FOR_TESTS/other", "../gone", "../raw"]\n')
+    assert last_day(path) == "2025-01-02"
+    monkeypatch.setenv("PORTFOLIOS_FOR_TESTS", str(tmp_path))
+    assert last_day(path) == "2025-01-05"
+
+
+def test_data_that_are_not_there_are_named_with_where_they_were_looked_for(mapping):
+    with pytest.raises(
+        DataRetrievalError, match=r"not there; looked for \$PORTFOLIOS_FOR_TESTS, \.\./gone"
+    ) as caught:
+        Portfolio.open(mapping('[source]\nfolder = ["$PORTFOLIOS_FOR_TESTS", "../gone"]\n'))
+    assert caught.value.details["parameter"] == "source.folder"
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        'source = "raw"\n',
+        "[source]\nfolder = 3\n",
+        '[source]\nfolders = "../raw"\n',
+        '[source]\nfolder = ["../raw", 3]\n',
+    ],
+)
+def test_a_source_that_is_not_understood_is_refused_with_the_rule(mapping, source):
+    with pytest.raises(InvalidParameters, match="has one key, folder"):
+        Portfolio.open(mapping(source))

@@ -54,9 +54,21 @@ def test_files_and_folders_are_flushed_to_disk_before_they_get_their_name(tmp_pa
     assert steps == ["flush", "flush", "flush", "rename", "flush"]
 
 
-def test_half_a_json_file_counts_as_none(tmp_path):
+def test_half_a_json_file_or_a_changed_one_counts_as_none(tmp_path):
     path = tmp_path / "k.json"
-    for text in ('{"a":', "", "\ufffd"):
+    write_json(path, {"ä": 1.5})
+    whole = path.read_text()
+    assert "1.5" in whole
+    for text in (
+        '{"a":',
+        "",
+        "\ufffd",
+        "[]",
+        "7",
+        '{"a":1}',
+        whole[:-1],
+        whole.replace("1.5", "2.5"),
+    ):
         path.write_text(text)
         assert read_json(path) is None
     path.write_bytes(b"\xff\xfe")
@@ -90,7 +102,7 @@ def test_the_second_of_two_builders_gets_the_firsts_folder(tmp_path):
     assert names(tmp_path / "facts") == ["k"]
 
 
-def test_a_folder_whose_files_were_cut_or_lost_is_built_again(tmp_path):
+def test_a_folder_whose_files_were_cut_changed_or_lost_is_built_again(tmp_path):
     target = tmp_path / "k"
 
     def fill(folder):
@@ -103,10 +115,11 @@ def test_a_folder_whose_files_were_cut_or_lost_is_built_again(tmp_path):
     assert is_intact(target)
     damages = (
         lambda: (target / "part" / "a").write_text("1"),
+        lambda: (target / "part" / "a").write_text("124"),
         lambda: (target / "b").unlink(),
-        lambda: (target / "sizes.json").unlink(),
-        lambda: (target / "sizes.json").write_text(json.dumps([])),
-        lambda: (target / "sizes.json").write_text("{"),
+        lambda: (target / "files.json").unlink(),
+        lambda: (target / "files.json").write_text(json.dumps([])),
+        lambda: (target / "files.json").write_text("{"),
     )
     for damage in damages:
         damage()
