@@ -30,7 +30,7 @@ from healthseg.data.ledger.ledger import Ledger  # noqa: E402
 from healthseg.data.outbox.outbox import Message, everything  # noqa: E402
 from healthseg.errors import InvalidParameters  # noqa: E402
 from healthseg.settings.lifecycle import Lifecycle  # noqa: E402
-from healthseg.tools.lifecycle.moves import TRANSITION, Wish, move  # noqa: E402
+from healthseg.tools.lifecycle.moves import TRANSITION, RequestedMove, move  # noqa: E402
 
 SIGNUP = dt.date(2020, 1, 1)
 RULES = Lifecycle()
@@ -103,8 +103,10 @@ def move_once(ledger: Ledger, request_id: str, client: str) -> None:
         current = events[-1].stage if events else None
         target = random.choice([stage for stage in RULES.targets(current) if stage != "prospect"])
         try:
-            wish = Wish(client, target, TRANSITION, actor="worker", request_id=request_id)
-            moved = move(ledger, [], "UTC", SIGNUP, RULES, wish, announce)
+            request = RequestedMove(
+                client, target, TRANSITION, actor="worker", request_id=request_id
+            )
+            moved = move(ledger, [], "UTC", SIGNUP, RULES, request, announce)
         except InvalidParameters as problem:
             known = ledger.stage_event_of(request_id)
             if known is not None:  # it was recorded before this process was killed

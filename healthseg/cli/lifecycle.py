@@ -33,17 +33,17 @@ def add(commands: Commands) -> None:
 def run(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     """Print the plan as JSON; with ``--apply`` the outcome of each move."""
     from healthseg.reports import portfolios
-    from healthseg.tools.lifecycle import advance
+    from healthseg.tools.lifecycle import criteria
 
     portfolio = portfolios.open_portfolio(given.portfolio)
     clients = [portfolio.client(client)["client_id"] for client in given.client] or None
     as_of = portfolio.as_of(given.as_of)
-    steps = advance.plan(portfolio, as_of, clients, present=given.as_of is None)
+    steps = criteria.plan(portfolio, as_of, clients, present=given.as_of is None)
     head: dict[str, Any] = {"as_of": as_of.isoformat(), "applied": given.apply}
     if not given.apply:
         print_json({**head, "moves": [step.to_dict() for step in steps]})
         return OK
-    moves = advance.apply(portfolio, steps, notify_team=not given.no_notify)
+    moves = criteria.apply(portfolio, steps, notify_team=not given.no_notify)
     manual = [
         {**step.to_dict(), "outcome": "left to a person"} for step in steps if not step.automatic
     ]

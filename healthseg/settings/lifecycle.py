@@ -287,6 +287,12 @@ class Lifecycle(Frozen):
     stuck_share: Annotated[float, Field(gt=0, lt=0.5)] = 0.10
     # below it no typical duration is given
     min_spells: Annotated[int, Field(ge=2)] = 10
+    # four weeks without an active user contradict a stage of a customer in use
+    silent_days: Annotated[int, Field(ge=1)] = 28
+    # the data suggest onboarding in the first quarter
+    new_customer_days: Annotated[int, Field(ge=1)] = 90
+    # setbacks, returns and win-backs that a portfolio report lists: a quarter's
+    recent_moves_days: Annotated[int, Field(ge=7)] = 90
 
     @model_validator(mode="after")
     def _edges_are_moves(self) -> Lifecycle:

@@ -640,7 +640,7 @@ def test_no_typical_duration_under_so_many_stays(portfolio):
         and response.position is None
     )
     why = response.not_measured["$.stage_health.current_stage_typical_duration_days"]
-    assert "stays in this stage were watched, at least 40 are needed" in why
+    assert "times in this stage were watched, at least 40 are needed" in why
 
 
 def test_contracts_leaving_and_silence_that_contradict_a_stage_are_shown():

@@ -19,7 +19,7 @@ from healthseg.reports import registry
 from healthseg.settings import SEVERITIES
 from healthseg.settings.in_force import InForce
 from healthseg.settings.operator import AlertSettings
-from healthseg.tools.lifecycle.announce import contacts
+from healthseg.tools.lifecycle.moves import contacts
 
 HEALTH, USAGE, STAGES = (
     "calculate_health_score",

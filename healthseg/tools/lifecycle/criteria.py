@@ -1,27 +1,194 @@
-"""What the next stage asks for: which of it holds, since when, and when the rest may."""
+"""Criteria of the next stage: the figures they read, which hold, what contradicts a record, which moves follow."""
 
 from __future__ import annotations
 
+import datetime as dt
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
+from healthseg.data.memory import remember
+from healthseg.errors import InvalidParameters
+from healthseg.metrics import panels
+from healthseg.metrics.counting import customers, epoch_day
+from healthseg.metrics.milestones import states
+from healthseg.metrics.stages import Spell, history, in_force, spells, zones
+from healthseg.periods import end_of_day_utc
 from healthseg.rules.expressions import Condition
+from healthseg.scoring import score_panel
+from healthseg.scoring.scored_panel import with_todays_values
 from healthseg.settings.lifecycle import Criterion, Edge
 from healthseg.statistics.robust import theil_sen
-from healthseg.tools.lifecycle.figures import Day
+from healthseg.tools.base import number
+from healthseg.tools.lifecycle.moves import LONGEST_REASON, TRANSITION, RequestedMove, record_move
+from healthseg.tools.lifecycle.result import Disagreement, SuggestedStage
+
+if TYPE_CHECKING:
+    from healthseg.data.portfolio import Portfolio
+    from healthseg.settings import Settings
+
+LOOK_BACK_DAYS = 60  # the longest that a criterion may ask for, and what "since when" looks at
+CONTRACT = ("contract_in_force", "contract_ended", "contract_began_in_stage")
+MILESTONES = "required_onboarding_open"
+DayFigures = dict[str, Any]
+
+
+def days_before(day: dt.date, count: int = LOOK_BACK_DAYS) -> list[dt.date]:
+    """The ``count`` days that end with ``day``, oldest first."""
+    return [day - dt.timedelta(days=back) for back in range(count - 1, -1, -1)]
+
+
+def customer_days(
+    portfolio: Portfolio, day: dt.date, client_id: str, needed: Iterable[str], since: dt.date
+) -> list[DayFigures]:
+    """One customer's figures on each of the last days on which it was live, oldest first.
+
+    ``needed`` are the figures that will be read (contracts and milestones cost a look at their tables); ``since`` is
+    the day on which its stage began.
+    """
+    rows = panels.panel(portfolio, days_before(day), [client_id])
+    return _figures(
+        portfolio,
+        _with_scores(portfolio, rows[rows["live"].astype(bool)]),
+        day,
+        set(needed),
+        {client_id: since},
+    )
+
+
+def _with_scores(portfolio: Portfolio, rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows of the panel with ``health_score``, as it is shown."""
+    rows, _ = with_todays_values(rows)
+    if not len(rows):
+        return rows.assign(health_score=np.nan)
+    return rows.assign(
+        health_score=score_panel(rows, portfolio.settings, None).frame["shown"].to_numpy()
+    )
+
+
+def portfolio_days(
+    portfolio: Portfolio, day: dt.date, needed: Iterable[str], since: Mapping[str, dt.date]
+) -> dict[str, list[DayFigures]]:
+    """``customer_days`` for all customers that are live on ``day`` and have a stage (``since``), by client_id."""
+    rows = panels.panel(portfolio, days_before(day))
+    rows = rows[rows["live"].astype(bool) & rows["client_id"].isin(since)]
+    by_client: dict[str, list[DayFigures]] = {}
+    for day_figures in _figures(portfolio, _with_scores(portfolio, rows), day, set(needed), since):
+        by_client.setdefault(day_figures["client_id"], []).append(day_figures)
+    last = pd.Timestamp(day)
+    return {
+        client: days for client, days in by_client.items() if pd.Timestamp(days[-1]["date"]) == last
+    }
+
+
+def _figures(
+    portfolio: Portfolio,
+    rows: pd.DataFrame,
+    day: dt.date,
+    needed: set[str],
+    since: Mapping[str, dt.date],
+) -> list[DayFigures]:
+    names = [name for name in rows if name in needed]
+    days = [
+        {"client_id": client, "date": date}
+        for client, date in zip(
+            rows["client_id"].tolist(), rows["date"].dt.date.tolist(), strict=True
+        )
+    ]
+    for name in names:
+        for figures, value in zip(days, rows[name].tolist(), strict=True):
+            figures[name] = value if isinstance(value, str) else number(value)
+    if needed & set(CONTRACT):
+        known = contracts(portfolio)
+        for figures in days:
+            client = figures["client_id"]
+            figures |= contract_figures(known, client, figures["date"], since[client])
+    if MILESTONES in needed:
+        _with_milestones(portfolio, days, day)
+    return days
+
+
+def contracts(portfolio: Portfolio) -> dict[str, list[tuple]] | None:
+    """Each customer's contracts as (starts_on, ends_on, signed_on), in order; None where there is no such table."""
+
+    def build() -> dict[str, list[tuple]] | None:
+        if not portfolio.has("contracts"):
+            return None
+        rows = portfolio.table("contracts")
+        dates = [
+            [None if pd.isna(value) else value.date() for value in pd.to_datetime(rows[name])]
+            for name in ("starts_on", "ends_on", "signed_on")
+        ]
+        by_client: dict[str, list[tuple]] = {}
+        for client, *contract in zip(rows["client_id"], *dates, strict=True):
+            by_client.setdefault(client, []).append(tuple(contract))
+        return {client: sorted(rows, key=lambda row: row[0]) for client, rows in by_client.items()}
+
+    return remember(portfolio, "contracts of customers", build)
+
+
+def contract_figures(
+    known: Mapping[str, list[tuple]] | None, client: str, day: dt.date, since: dt.date
+) -> DayFigures:
+    """Whether a contract is in force (and began in the stage), or all have ended, and since when."""
+    rows = [
+        row
+        for row in (known or {}).get(client, [])
+        if row[0] <= day and (row[2] is None or row[2] <= day)
+    ]
+    if not rows:
+        return dict.fromkeys(CONTRACT) | {"contract_ended_on": None, "contract_began_on": None}
+    running = [row for row in rows if row[1] is None or row[1] > day]
+    began = max((row[0] for row in running), default=None)
+    ended = None if running else max(row[1] for row in rows)
+    return {
+        "contract_in_force": float(bool(running)),
+        "contract_ended": float(not running),
+        "contract_began_in_stage": float(began is not None and began >= since),
+        "contract_ended_on": ended,
+        "contract_began_on": began,
+    }
+
+
+def _with_milestones(portfolio: Portfolio, days: list[DayFigures], day: dt.date) -> None:
+    """How many required milestones of the onboarding were open on each day; None where the customer has none."""
+    waiting = remember(portfolio, ("required onboarding", day), lambda: _onboarding(portfolio, day))
+    for figures in days:
+        completed = waiting.get(figures["client_id"])
+        at = epoch_day(figures["date"])
+        figures[MILESTONES] = (
+            None if completed is None else float(sum(done > at for done in completed))
+        )
+
+
+def _onboarding(portfolio: Portfolio, day: dt.date) -> dict[str, list[float]]:
+    rows = states(portfolio, day)
+    if not len(rows):
+        return {}
+    rows = rows[rows["required"].astype(bool) & (rows["category"] == "onboarding")]
+    done = np.fmin(rows["completed_day"].astype(float), rows["skipped_day"].astype(float)).fillna(
+        np.inf
+    )
+    return done.groupby(rows["client_id"]).agg(list).to_dict()
+
+
+# -- criteria ----------------------------------------------------------------------------
 
 _OVERLAP_DAYS = 28  # neighbouring days' figures share so many days
 _TREND_POINTS = 28
 
 
 @dataclass(frozen=True)
-class Held:
-    """One criterion against a customer's days: met (None: not measured), for how many days in a row, since when."""
+class CriterionState:
+    """A criterion against a customer's days: met (None: not measured), days in a row, since when.
+
+    ``days_until_met`` is by its trend: 0 where it is met, None where there is no such trend.
+    """
 
     criterion: Criterion
     met: bool | None
@@ -29,9 +196,7 @@ class Held:
     since: Any
     since_or_earlier: bool
     value: float | None
-    days_until_met: (
-        float | None
-    )  # by its trend; 0 where it is met, None where there is no such trend
+    days_until_met: float | None
 
 
 @functools.lru_cache(maxsize=256)
@@ -41,11 +206,13 @@ def _condition(when: str) -> Condition:
 
 def needed(edges: Sequence[Edge]) -> set[str]:
     """The figures that edges read."""
-    criteria = [one for edge in edges for one in edge.criteria]
-    return {name for one in criteria for name in (*_condition(one.when).names, one.figure)}
+    criteria = [criterion for edge in edges for criterion in edge.criteria]
+    return {name for each in criteria for name in (*_condition(each.when).names, each.figure)}
 
 
-def held(criterion: Criterion, days: Sequence[Day], level: float = 0.9, trend: bool = True) -> Held:
+def criterion_state(
+    criterion: Criterion, days: Sequence[DayFigures], level: float = 0.9, trend: bool = True
+) -> CriterionState:
     """Does it hold, on each of the last ``criterion.days`` days of ``days`` (oldest first)?"""
     condition = _condition(criterion.when)
     run = 0
@@ -61,14 +228,16 @@ def held(criterion: Criterion, days: Sequence[Day], level: float = 0.9, trend: b
     until = (
         0.0 if met else _days_until(criterion, days, run, level) if trend and met is False else None
     )
-    return Held(criterion, met, run, since, bool(run) and run == len(days), value, until)
+    return CriterionState(criterion, met, run, since, bool(run) and run == len(days), value, until)
 
 
-def _unknown(condition: Condition, day: Day) -> bool:
+def _unknown(condition: Condition, day: DayFigures) -> bool:
     return any(day.get(name) is None for name in condition.names)
 
 
-def _days_until(criterion: Criterion, days: Sequence[Day], run: int, level: float) -> float | None:
+def _days_until(
+    criterion: Criterion, days: Sequence[DayFigures], run: int, level: float
+) -> float | None:
     """Days until it is met: it holds and has to go on, or its trend leads to the target; else None."""
     if run:
         return float(criterion.days - run)
@@ -91,5 +260,262 @@ def _days_until(criterion: Criterion, days: Sequence[Day], run: int, level: floa
     return gap / slope + criterion.days
 
 
-def all_met(found: Sequence[Held]) -> bool:
-    return bool(found) and all(one.met is True for one in found)
+def all_met(states: Sequence[CriterionState]) -> bool:
+    return bool(states) and all(state.met is True for state in states)
+
+
+# -- what the data say against the record --------------------------------------------------
+
+IN_USE = ("onboarding", "active", "engaged", "renewing", "expanded")
+NO_CUSTOMER = (None, "prospect", "trial", "churned")
+
+
+def disagreements(
+    stage: str | None,
+    since: dt.date | None,
+    churned_on: dt.date | None,
+    figures: Mapping[str, Any],
+    day: dt.date,
+    settings: Settings,
+) -> list[Disagreement]:
+    """Where other tables contradict a recorded stage; ``figures`` are the customer's on ``day``."""
+    parts = []
+    if (
+        stage is not None
+        and stage != "churned"
+        and churned_on is not None
+        and (since is None or churned_on >= since)
+    ):
+        parts.append(
+            _disagreement(
+                "leaving",
+                stage,
+                "churned",
+                churned_on,
+                f"the customer churned on {_day_text(churned_on)}",
+            )
+        )
+    elif stage not in NO_CUSTOMER and figures.get("contract_ended") == 1:
+        ended = figures["contract_ended_on"]
+        why = f"the contract ended on {_day_text(ended)}, and no other began"
+        parts.append(_disagreement("contract", stage, "churned", ended, why))
+    if (
+        stage == "churned"
+        and since is not None
+        and (figures.get("contract_began_on") or dt.date.min) > since
+    ):
+        began = figures["contract_began_on"]
+        parts.append(
+            _disagreement(
+                "contract",
+                stage,
+                "active",
+                began,
+                f"a contract began on {_day_text(began)}, after it churned",
+            )
+        )
+    silent = figures.get("days_since_last_person_event")
+    if (
+        stage in IN_USE
+        and silent is not None
+        and silent >= settings.lifecycle.silent_days
+        and churned_on is None
+    ):
+        last = day - dt.timedelta(days=int(silent))
+        parts.append(
+            _disagreement(
+                "usage", stage, "at_risk", last, f"no user has been active since {_day_text(last)}"
+            )
+        )
+    return parts
+
+
+def _disagreement(
+    kind: str, stage: str, suggests: str, since: dt.date | None, text: str
+) -> Disagreement:
+    return Disagreement(
+        kind=kind,
+        recorded_stage=stage,
+        suggests=suggests,
+        since=since,
+        text=f"recorded {stage.replace('_', ' ')}, but {text}",
+    )
+
+
+def _day_text(day: dt.date | None) -> str:
+    """A day in words."""
+    return "an unknown day" if day is None else f"{day.day} {day:%b %Y}"
+
+
+def suggestion(
+    churned_on: dt.date | None, figures: Mapping[str, Any], settings: Settings
+) -> SuggestedStage:
+    """The stage that the data suggest, by the first rule that holds: shown beside the record, never recorded."""
+    score, tenure = figures.get("health_score"), figures.get("tenure_days")
+    used = (figures.get("person_events_28d") or 0) > 0
+    by_rule = (
+        (churned_on is not None, "churned", f"the customer churned on {_day_text(churned_on)}"),
+        (figures.get("contract_ended") == 1, "churned", "its contract has ended"),
+        (
+            figures.get("contract_in_force") is None and not used,
+            None,
+            "neither a contract nor usage is known",
+        ),
+        (
+            figures.get("contract_in_force") == 0 and not used,
+            "prospect",
+            "it has neither a contract nor usage",
+        ),
+        (
+            tenure is not None and tenure < settings.lifecycle.new_customer_days,
+            "onboarding",
+            f"it signed up less than {settings.lifecycle.new_customer_days} days ago",
+        ),
+        (
+            score is not None and score < settings.band_edges[0],
+            "at_risk",
+            f"its health score is below {settings.band_edges[0]:.0f}",
+        ),
+        (
+            score is not None and score >= settings.band_edges[2],
+            "engaged",
+            f"its health score is {settings.band_edges[2]:.0f} or more",
+        ),
+    )
+    stage, why = next(
+        ((stage, why) for holds, stage, why in by_rule if holds), ("active", "it is used")
+    )
+    return SuggestedStage(stage=stage, text=why)
+
+
+# -- moves that follow ---------------------------------------------------------------------
+
+ACTOR = "rule"
+
+
+@dataclass(frozen=True)
+class PlannedMove:
+    """A move whose criteria are met: customer, stages, and what holds."""
+
+    client_id: str
+    name: str
+    source: str
+    target: str
+    since: dt.date
+    reason: str
+    automatic: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "client_id": self.client_id,
+            "name": self.name,
+            "from_stage": self.source,
+            "to_stage": self.target,
+            "in_stage_since": self.since.isoformat(),
+            "because": self.reason,
+            "automatic": self.automatic,
+        }
+
+    def request(self) -> RequestedMove:
+        """The transition; for the same time in the stage it is the same request again."""
+        return RequestedMove(
+            self.client_id,
+            self.target,
+            TRANSITION,
+            reason=self.reason[:LONGEST_REASON],
+            automated=True,
+            actor=ACTOR,
+            expected=self.source,
+            request_id=f"advance-{self.client_id}-{self.since:%Y%m%d}-{self.source}-{self.target}"[
+                :100
+            ],
+        )
+
+
+def current_spells(
+    portfolio: Portfolio, as_of: dt.date | None, known_by: dt.datetime | None = None
+) -> dict[str, Spell]:
+    """Each customer's time in its stage at the end of ``as_of`` (None: by all that is recorded), by client_id."""
+    known, zone = history(portfolio), zones(portfolio)
+    limits = {
+        name: None if as_of is None else end_of_day_utc(as_of, name) for name in set(zone.values())
+    }
+    by_client = {
+        client: spells(in_force(changes, limits[zone[client]], known_by))
+        for client, changes in known.by_client.items()
+        if client in zone
+    }
+    return {client: rows[-1] for client, rows in sorted(by_client.items()) if rows}
+
+
+def plan(
+    portfolio: Portfolio, as_of: dt.date, only: Iterable[str] | None = None, present: bool = False
+) -> list[PlannedMove]:
+    """Of each live customer the first of its stage's edges whose criteria are met at ``as_of``.
+
+    Its stage is that of ``as_of``; with ``present`` the one it is in by all that is recorded.
+    """
+    edges: dict[str, list[Edge]] = {}
+    for edge in portfolio.settings.lifecycle.edges:
+        edges.setdefault(edge.source, []).append(edge)
+    spells_now = current_spells(portfolio, None if present else as_of)
+    if only is not None:
+        spells_now = {client: spell for client, spell in spells_now.items() if client in set(only)}
+    names_needed = needed(portfolio.settings.lifecycle.edges)
+    days = portfolio_days(
+        portfolio,
+        as_of,
+        names_needed,
+        {client: spell.start for client, spell in spells_now.items()},
+    )
+    names = _names(portfolio)
+    steps = (
+        _step(
+            client,
+            names[client],
+            spells_now[client],
+            edges.get(spells_now[client].stage, []),
+            days[client],
+        )
+        for client in sorted(days)
+    )
+    return [step for step in steps if step is not None]
+
+
+def _step(
+    client: str, name: str, spell: Spell, edges: list[Edge], days: list[DayFigures]
+) -> PlannedMove | None:
+    for edge in edges:
+        states = [criterion_state(each, days, trend=False) for each in edge.criteria]
+        if all_met(states):
+            reason = "; ".join(state.criterion.text for state in states)
+            return PlannedMove(
+                client, name, edge.source, edge.target, spell.start, reason, edge.automatic
+            )
+    return None
+
+
+def apply(
+    portfolio: Portfolio, steps: Iterable[PlannedMove], notify_team: bool = True
+) -> list[dict[str, Any]]:
+    """Makes the automatic moves, each in its own transaction, and says what became of each.
+
+    The outcome is moved, unchanged (made before), or refused with the reason, where the customer was moved meanwhile.
+    """
+    return [_applied(portfolio, step, notify_team) for step in steps if step.automatic]
+
+
+def _applied(portfolio: Portfolio, step: PlannedMove, notify_team: bool) -> dict[str, Any]:
+    try:
+        move = record_move(portfolio, zones(portfolio)[step.client_id], step.request(), notify_team)
+    except InvalidParameters as problem:
+        return {**step.to_dict(), "outcome": "refused", "reason": problem.message}
+    return {**step.to_dict(), "outcome": "moved" if move.changed else "unchanged"}
+
+
+def _names(portfolio: Portfolio) -> Mapping[str, str]:
+    known = customers(portfolio)
+    return {
+        client: client if pd.isna(name) else str(name)
+        for client, name in (known["name"] if "name" in known else known["client_id"]).items()
+    }

@@ -1,22 +1,33 @@
-"""The one place where a customer's stage is changed: read, checked and recorded in one transaction of the ledger."""
+"""Changes of stage: requested moves, their check and record in one transaction, and the messages they trigger."""
 
 from __future__ import annotations
 
 import datetime as dt
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
+import pandas as pd
+
+from healthseg import rules as rule_engine
+from healthseg.data.memory import remember
 from healthseg.errors import InvalidParameters
-from healthseg.metrics.stages import Change, in_force, of_event
-from healthseg.periods import local_day
-from healthseg.settings import fingerprint
-from healthseg.settings.lifecycle import Lifecycle
+from healthseg.metrics.counting import EPOCH
+from healthseg.metrics.milestone_plan import DayCount
+from healthseg.metrics.panels import panel
+from healthseg.metrics.profile import customer_as_of
+from healthseg.metrics.stages import Change, history, in_force, of_event
+from healthseg.periods import UTC, end_of_day_utc, local_day
+from healthseg.settings import Settings, fingerprint
+from healthseg.settings.lifecycle import Action, Lifecycle
+from healthseg.tools.base import word
 
 if TYPE_CHECKING:
     from healthseg.data.ledger.ledger import Ledger, StageEvent
     from healthseg.data.outbox.outbox import Message
+    from healthseg.data.portfolio import Portfolio
 
 TRANSITION, CORRECTION = "transition", "correction"
 LONGEST_REASON = 2_000
@@ -24,8 +35,11 @@ _TICK = dt.timedelta(microseconds=1)
 
 
 @dataclass(frozen=True)
-class Wish:
-    """What is asked for: ``effective_at`` None means now; ``expected`` the stage that it was planned from."""
+class RequestedMove:
+    """A requested change of stage.
+
+    ``effective_at`` None means now; ``expected`` is the stage from which the change was planned.
+    """
 
     client_id: str
     stage: str
@@ -40,7 +54,7 @@ class Wish:
 
 @dataclass(frozen=True)
 class Move:
-    """What came of it: the event that stands, whether it is new, and the stage that the customer came from."""
+    """What became of a requested move: the recorded event, whether it is new, and the stage before."""
 
     event: StageEvent | None
     changed: bool
@@ -56,67 +70,74 @@ def move(
     zone: str,
     signup: dt.date,
     rules: Lifecycle,
-    wish: Wish,
+    request: RequestedMove,
     announce: Announce,
 ) -> Move:
-    """Records a change of stage with its messages, or finds that it is there already.
+    """Records a change of stage with its messages, or nothing where the customer is in that stage already.
 
-    ``imported`` are the customer's changes from the tables, ``announce(event, previous, first)`` what a transition
-    sets off (a correction sets off nothing). Raises InvalidParameters where the move is not allowed, lies before the
-    customer signed up or in the future, or where the request id was used for something else: nothing is recorded then.
+    ``imported`` are the customer's changes from the tables; ``announce(event, previous, first)``
+    gives the messages of a transition (a correction has none). Raises InvalidParameters, and
+    records nothing, where the move is not allowed, lies before signup or in the future, or where
+    the request id was used for another change.
     """
-    from healthseg.data.outbox.outbox import put  # who only reads stages does not load it
+    from healthseg.data.outbox.outbox import put  # not needed where stages are only read
 
     with ledger.transaction() as now:
-        known = _repeated(ledger, wish)
-        if known is not None:
-            return Move(known, False, _stage_before(ledger, imported, zone, known))
+        repeated = _repeated(ledger, request)
+        if repeated is not None:
+            return Move(repeated, False, _stage_before(ledger, imported, zone, repeated))
         changes = [
             *imported,
-            *(of_event(event, zone) for event in ledger.stage_events(wish.client_id)),
+            *(of_event(event, zone) for event in ledger.stage_events(request.client_id)),
         ]
-        at = _effective(wish, in_force(changes), now, signup, zone)
+        at = _effective(request, in_force(changes), now, signup, zone)
         before, after = _around(changes, at)
         current = before[-1].stage if before else None
-        if wish.expected is not None and current != wish.expected:
+        if request.expected is not None and current != request.expected:
             raise _refused(
-                wish,
-                f"{wish.client_id} is {current} by now, not {wish.expected}: plan anew",
+                request,
+                f"{request.client_id} is {current} now, not {request.expected}: plan again",
                 "new_stage",
             )
-        if current == wish.stage:
+        if current == request.stage:
             return Move(None, False, before[-2].stage if len(before) > 1 else None)
-        if wish.kind == TRANSITION:
-            _check(wish, rules, current, at, before, after)
+        if request.kind == TRANSITION:
+            _check(request, rules, current, at, before, after)
         event = ledger.record_stage_event(
-            wish.request_id or _own_id(wish, at, changes),
-            wish.client_id,
-            wish.stage,
+            request.request_id or _own_id(request, at, changes),
+            request.client_id,
+            request.stage,
             at,
-            actor=wish.actor,
-            reason=wish.reason,
-            automated=wish.automated,
-            kind=wish.kind,
+            actor=request.actor,
+            reason=request.reason,
+            automated=request.automated,
+            kind=request.kind,
         )
-        if wish.kind == TRANSITION:
-            first = not any(change.stage == wish.stage for change in changes)
+        if request.kind == TRANSITION:
+            first = not any(change.stage == request.stage for change in changes)
             put(ledger, announce(event, current, first))
         return Move(event, True, current)
 
 
-def _repeated(ledger: Ledger, wish: Wish) -> StageEvent | None:
-    """What this request id recorded before; refused where that was something else."""
-    event = ledger.stage_event_of(wish.request_id) if wish.request_id else None
+def _repeated(ledger: Ledger, request: RequestedMove) -> StageEvent | None:
+    """What this request id recorded before; refused where that was another change."""
+    event = ledger.stage_event_of(request.request_id) if request.request_id else None
     if event is None:
         return None
-    same = (event.client_id, event.stage, event.kind) == (wish.client_id, wish.stage, wish.kind)
-    if not same or (wish.effective_at is not None and wish.effective_at != event.effective_at):
+    same = (event.client_id, event.stage, event.kind) == (
+        request.client_id,
+        request.stage,
+        request.kind,
+    )
+    if not same or (
+        request.effective_at is not None and request.effective_at != event.effective_at
+    ):
         raise _refused(
-            wish,
-            f"request_id {wish.request_id!r} was used before, for {event.client_id} to {event.stage} "
+            request,
+            f"request_id {request.request_id!r} was used before, for {event.client_id} to {event.stage} "
             f"at {event.effective_at.isoformat()}: give each change an id of its own",
             "request_id",
-            wish.request_id,
+            request.request_id,
             "one id per change",
         )
     return event
@@ -125,22 +146,25 @@ def _repeated(ledger: Ledger, wish: Wish) -> StageEvent | None:
 def _stage_before(
     ledger: Ledger, imported: Iterable[Change], zone: str, event: StageEvent
 ) -> str | None:
-    changes = [*imported, *(of_event(one, zone) for one in ledger.stage_events(event.client_id))]
+    changes = [
+        *imported,
+        *(of_event(event, zone) for event in ledger.stage_events(event.client_id)),
+    ]
     earlier = in_force(changes, effective_by=event.effective_at)
     return earlier[-1].stage if earlier else None
 
 
 def _effective(
-    wish: Wish, standing: list[Change], now: dt.datetime, signup: dt.date, zone: str
+    request: RequestedMove, in_force_now: list[Change], now: dt.datetime, signup: dt.date, zone: str
 ) -> dt.datetime:
-    """When it takes effect: now, behind all that is recorded, or when it was asked for, between signup and now."""
-    at = wish.effective_at
+    """When it takes effect: now, after all that is recorded, or as requested, between signup and now."""
+    at = request.effective_at
     if at is None:
-        last = standing[-1].effective_at if standing else now
-        at = now if last < now or not standing else last + _TICK
+        last = in_force_now[-1].effective_at if in_force_now else now
+        at = now if last < now or not in_force_now else last + _TICK
     elif at > now:
         raise _refused(
-            wish,
+            request,
             f"effective_at {at.isoformat()} is in the future: it is {now.isoformat()}",
             "effective_at",
             at.isoformat(),
@@ -148,8 +172,8 @@ def _effective(
         )
     if local_day(at, zone) < signup:
         raise _refused(
-            wish,
-            f"effective_at {at.isoformat()} lies before {wish.client_id} signed up, on {signup}",
+            request,
+            f"effective_at {at.isoformat()} lies before {request.client_id} signed up, on {signup}",
             "effective_at",
             at.isoformat(),
             f"{signup} or later",
@@ -159,68 +183,67 @@ def _effective(
 
 def _around(changes: list[Change], at: dt.datetime) -> tuple[list[Change], Change | None]:
     """The changes in force up to an instant, and the first one after it."""
-    standing = in_force(changes)
-    later = [one for one in standing if one.effective_at > at]
+    later = [change for change in in_force(changes) if change.effective_at > at]
     return in_force(changes, effective_by=at + _TICK), (later[0] if later else None)
 
 
 def _check(
-    wish: Wish,
+    request: RequestedMove,
     rules: Lifecycle,
     current: str | None,
     at: dt.datetime,
     before: list[Change],
     after: Change | None,
 ) -> None:
-    """A transition starts a new stay: allowed from the stage before it, and to the one after it."""
-    if not rules.allows(current, wish.stage):
+    """A transition must be allowed from the stage before it, and to the one after it."""
+    if not rules.allows(current, request.stage):
         raise _refused(
-            wish,
-            f"{wish.client_id} is {current}: from there it can go to "
-            f"{', '.join(rules.targets(current))}, not to {wish.stage}; update_stage corrects a record",
+            request,
+            f"{request.client_id} is {current}: from there it can go to "
+            f"{', '.join(rules.targets(current))}, not to {request.stage}; update_stage corrects a record",
             "new_stage",
-            wish.stage,
+            request.stage,
             "one of " + ", ".join(rules.targets(current)),
         )
     if before and before[-1].effective_at == at:
         raise _refused(
-            wish,
-            f"{wish.client_id} became {current} at that very instant: update_stage corrects a record",
+            request,
+            f"{request.client_id} became {current} at that very instant: update_stage corrects a record",
             "effective_at",
             at.isoformat(),
         )
     if (
         after is not None
-        and after.stage != wish.stage
-        and not rules.allows(wish.stage, after.stage)
+        and after.stage != request.stage
+        and not rules.allows(request.stage, after.stage)
     ):
         raise _refused(
-            wish,
-            f"{wish.client_id} became {after.stage} on {after.day}, which cannot follow {wish.stage}: "
+            request,
+            f"{request.client_id} became {after.stage} on {after.day}, which cannot follow {request.stage}: "
             "correct that first, with update_stage",
             "effective_at",
             at.isoformat(),
         )
 
 
-def _own_id(wish: Wish, at: dt.datetime, changes: list[Change]) -> str:
-    """An id of the change itself, for who gave none."""
-    last = max((one.seq for one in changes), default=0)
-    return fingerprint([wish.client_id, wish.stage, at.isoformat(), wish.kind, last])
+def _own_id(request: RequestedMove, at: dt.datetime, changes: list[Change]) -> str:
+    """An id made from the change itself, where none was given."""
+    last = max((change.seq for change in changes), default=0)
+    return fingerprint([request.client_id, request.stage, at.isoformat(), request.kind, last])
 
 
 def _refused(
-    wish: Wish, message: str, parameter: str, value: Any = None, rule: str | None = None
+    request: RequestedMove, message: str, parameter: str, value: Any = None, rule: str | None = None
 ) -> InvalidParameters:
     return InvalidParameters(
-        message, parameter=parameter, value_provided=value or wish.stage, validation_rule=rule
+        message, parameter=parameter, value_provided=value or request.stage, validation_rule=rule
     )
 
 
-def checked_reason(reason: str | None) -> str | None:
-    """A reason that can be kept: at most 2,000 characters, all of which can be shown.
+def checked_text(reason: str | None) -> str | None:
+    """A reason that can be recorded: at most 2,000 characters, all printable.
 
-    >>> checked_reason("went live")
+    >>> checked_text("went live")
     'went live'
     """
     if reason is None:
@@ -250,3 +273,158 @@ def checked_reason(reason: str | None) -> str | None:
             validation_rule=rule,
         )
     return reason
+
+
+# -- moments -----------------------------------------------------------------------------
+
+MOMENT_RULE = "a date YYYY-MM-DD, or an instant such as 2025-10-10T14:23:45Z"
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A day of the account's clock with its first and last instant; both are the instant where one was given."""
+
+    day: dt.date
+    first: dt.datetime
+    last: dt.datetime
+
+
+def moment(value: Any, zone: str, parameter: str) -> Moment:
+    """A date or an instant; a time without a zone is UTC's. Raises InvalidParameters for anything else.
+
+    >>> day = moment("2025-10-10", "Europe/Berlin", "effective_at")
+    >>> day.first.isoformat(), day.last.isoformat()
+    ('2025-10-09T22:00:00+00:00', '2025-10-10T21:59:59.999999+00:00')
+    >>> moment("2025-10-10T23:30:00Z", "Europe/Berlin", "as_of").day.isoformat()
+    '2025-10-11'
+    """
+    try:
+        parsed = dt.datetime.fromisoformat(value.strip()) if isinstance(value, str) else value
+        if isinstance(value, str) and len(value.strip()) == len("2025-10-10"):
+            parsed = parsed.date()
+    except ValueError:
+        parsed = None
+    if isinstance(parsed, dt.datetime):
+        at = parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
+        return Moment(at.astimezone(ZoneInfo(zone)).date(), at, at)
+    if isinstance(parsed, dt.date):
+        first = dt.datetime.combine(parsed, dt.time(), ZoneInfo(zone)).astimezone(UTC)
+        return Moment(parsed, first, end_of_day_utc(parsed, zone) - _TICK)
+    raise InvalidParameters(
+        f"{parameter} {str(value)[:80]!r} is not a moment: give {MOMENT_RULE}",
+        parameter=parameter,
+        value_provided=str(value)[:200],
+        validation_rule=MOMENT_RULE,
+    )
+
+
+def utc_text(at: dt.datetime) -> str:
+    """An instant as responses write it, in UTC.
+
+    >>> utc_text(dt.datetime(2025, 10, 10, 14, 23, 45, tzinfo=UTC))
+    '2025-10-10T14:23:45Z'
+    """
+    return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+# -- messages ----------------------------------------------------------------------------
+
+
+class Announcer:
+    """The messages that a customer's transitions trigger, by the settings' actions of each stage."""
+
+    def __init__(
+        self, portfolio: Portfolio, customer: Mapping[str, Any], zone: str, notify_team: bool
+    ) -> None:
+        self.portfolio, self.customer, self.zone = portfolio, customer, zone
+        self.settings: Settings = portfolio.settings
+        self.notify_team = notify_team
+
+    def __call__(self, event: StageEvent, previous: str | None, first: bool) -> list[Message]:
+        actions = self.settings.lifecycle.actions.get(event.stage, ())
+        return [
+            self._message(action, event, previous)
+            for action in actions
+            if (first or not action.first_time) and (self.notify_team or action.to != "manager")
+        ]
+
+    def _message(self, action: Action, event: StageEvent, previous: str | None) -> Message:
+        from healthseg.data.outbox.outbox import Message
+
+        recipients = self._recipients(action)
+        handler = self.settings.outbox.handler_of(action.action)
+        if (
+            handler is not None
+            and self.settings.outbox.handlers[handler].kind == "smtp"
+            and not recipients
+        ):
+            handler = None
+        figures = {
+            "name": str(self.customer.get("name") or event.client_id),
+            "client_id": event.client_id,
+            "stage": event.stage.replace("_", " "),
+            "previous_stage": (previous or "none").replace("_", " "),
+            "reason": event.reason or "",
+        }
+        payload = {
+            "subject": rule_engine.words(action.subject, figures).strip(),
+            "text": rule_engine.words(action.text, figures).strip(),
+            "recipients": recipients,
+            "name": figures["name"],
+            "stage": event.stage,
+            "previous_stage": previous,
+            "effective_at": event.effective_at.isoformat(),
+            "reason": event.reason,
+            "automated": event.automated,
+        }
+        due = None if handler is None else self._due(action, event.effective_at, event.recorded_at)
+        return Message(event.request_id, event.client_id, action.action, handler, payload, due)
+
+    def _recipients(self, action: Action) -> list[str]:
+        """The manager's addresses (by the settings, the table of managers, the tier), or the customer's."""
+        outbox = self.settings.outbox
+        if action.to == "customer":
+            return list(outbox.customers.get(str(self.customer["client_id"]), ()))
+        if action.to != "manager":
+            return []
+        manager = self.customer.get("csm_id")
+        contact = contacts(self.portfolio).get(manager)
+        own = outbox.managers.get(manager, ()) or ((contact,) if contact else ())
+        return list(own or (outbox.tiers.get(self._tier() or "", ()) if outbox.tiers else ()))
+
+    def _tier(self) -> str | None:
+        rows = panel(self.portfolio, [self.portfolio.data_until], [str(self.customer["client_id"])])
+        return word(rows["tier"].iloc[0]) if len(rows) else None
+
+    def _due(self, action: Action, effective_at: dt.datetime, now: dt.datetime) -> dt.datetime:
+        """At once, or at the hour of the n-th business day after it on the customer's clock; never in the past."""
+        if not action.business_days:
+            return now
+        day = (effective_at.astimezone(ZoneInfo(self.zone)).date() - EPOCH).days
+        due = DayCount.business(self.portfolio).nth(day, action.business_days)
+        hour = dt.datetime.combine(
+            EPOCH + dt.timedelta(days=due), dt.time(self.settings.lifecycle.hour)
+        )
+        return max(now, hour.replace(tzinfo=ZoneInfo(self.zone)).astimezone(UTC))
+
+
+def contacts(portfolio: Portfolio) -> Mapping[str, str]:
+    """The managers' addresses, where the csms table has them."""
+
+    def build() -> dict[str, str]:
+        if not portfolio.has("csms"):
+            return {}
+        rows = portfolio.table("csms")[["csm_id", "contact"]].dropna()
+        return dict(zip(rows["csm_id"], rows["contact"], strict=True))
+
+    return remember(portfolio, "contacts of managers", build)
+
+
+def record_move(portfolio: Portfolio, zone: str, request: RequestedMove, notify_team: bool) -> Move:
+    """Makes a move in the portfolio's ledger, with the messages that it triggers."""
+    customer = customer_as_of(portfolio, request.client_id, portfolio.data_until)
+    imported = [change for change in history(portfolio).of(request.client_id) if not change.seq]
+    announce = Announcer(portfolio, customer, zone, notify_team)
+    signup = pd.Timestamp(customer["signup_date"]).date()
+    rules_in_force = portfolio.settings.lifecycle
+    return move(portfolio.ledger(), imported, zone, signup, rules_in_force, request, announce)

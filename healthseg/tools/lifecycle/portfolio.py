@@ -1,35 +1,47 @@
-"""The portfolio's stages on one page: who is where, how they move, who is stuck, fell back or is contradicted by others."""
+"""The portfolio's stages: who is where, how customers move, who is stuck or fell back, what contradicts a record."""
 
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Mapping
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from healthseg import rules
 from healthseg.metrics.counting import customers
-from healthseg.metrics.money import money
+from healthseg.metrics.money import Money, money
 from healthseg.metrics.panels import panel
 from healthseg.metrics.profile import customers_as_of
 from healthseg.metrics.stages import (
     CHURNED,
+    SAME_DAY,
+    TimeInStage,
     history,
     portfolio_stage_spells,
     portfolio_time_in_stage,
 )
 from healthseg.periods import weekly
-from healthseg.settings.lifecycle import STAGES
-from healthseg.tools.lifecycle import advance, figures, frames
-from healthseg.tools.lifecycle.answer import TOOL
-from healthseg.tools.lifecycle.disagree import disagreements
-from healthseg.tools.lifecycle.result import Fired, PortfolioLifecycle
-from healthseg.tools.lifecycle.standing import Standing, standing
-from healthseg.tools.rounding import records
+from healthseg.settings.lifecycle import STAGES, Lifecycle
+from healthseg.statistics.rates import wilson
+from healthseg.tools.base import TriggeredRule, records
+from healthseg.tools.lifecycle.criteria import (
+    contract_figures,
+    contracts,
+    current_spells,
+    disagreements,
+    plan,
+)
+from healthseg.tools.lifecycle.customer import TOOL, PositionOnCurve, position_on_curve
+from healthseg.tools.lifecycle.result import PortfolioLifecycle
+
+if TYPE_CHECKING:
+    from healthseg.data.portfolio import Portfolio
 
 HISTORY_DAYS = 371
-WINDOW_DAYS = 90  # what "lately" means for setbacks
+PROFILE = ("name", "arr", "currency", "csm_id")
 STUCK = [
     "client_id",
     "name",
@@ -57,52 +69,42 @@ DISAGREE = [
 ]
 
 
-def answer(portfolio: Any, as_of: dt.date, known_by: dt.datetime | None) -> PortfolioLifecycle:
-    """The response for the portfolio at ``as_of``, as it was known at an instant (None: all that is recorded).
+class LifecycleOfPortfolio:
+    """The portfolio's stages at ``as_of``, as known at an instant (None: all that is recorded).
 
-    ``as_of`` may lie after the data, where a stage changed since; what is counted is counted on the data's last day.
+    ``as_of`` may lie after the data, where a stage changed since; figures are those of ``day``, the
+    last day with data.
     """
-    return _PortfolioStub(portfolio, as_of, known_by).response()
 
-
-class _PortfolioStub:
-    """What the parts of one response share."""
-
-    def __init__(self, portfolio: Any, as_of: dt.date, known_by: dt.datetime | None) -> None:
-        self.portfolio, self.as_of, self.known_by, self.settings = (
-            portfolio,
-            as_of,
-            known_by,
-            portfolio.settings,
-        )
+    def __init__(self, portfolio: Portfolio, as_of: dt.date, known_by: dt.datetime | None) -> None:
+        self.portfolio, self.as_of, self.known_by = portfolio, as_of, known_by
+        self.settings = portfolio.settings
         self.day = min(as_of, portfolio.data_until)
-        self.known = history(portfolio)
-        self.stays = portfolio_stage_spells(portfolio, self.known, as_of, known_by)
-        self.curves = portfolio_time_in_stage(portfolio, self.known, self.day, known_by)
-        self.spells = advance.standing_spells(portfolio, as_of, known_by)
+        self.history = history(portfolio)
+        self.times = portfolio_stage_spells(portfolio, self.history, as_of, known_by)
+        self.curves = portfolio_time_in_stage(portfolio, self.history, self.day, known_by)
+        self.spells = current_spells(portfolio, as_of, known_by)
         self.rows = panel(portfolio, weekly(self.day, HISTORY_DAYS))
-        today = self.rows[self.rows["date"] == pd.Timestamp(self.day)].set_index(
-            "client_id", drop=False
-        )
-        stage = pd.Series(
-            {client: spell.stage for client, spell in self.spells.items()}, dtype=object
-        )
-        self.everybody = today.assign(stage=stage.reindex(today.index))
-        self.left = ~self.everybody["live"].astype(bool) | (self.everybody["stage"] == CHURNED)
-        self.prospect = ~self.left & (self.everybody["stage"] == "prospect")
-        self.live = self.everybody[~self.left & ~self.prospect]
+        today = self.rows[self.rows["date"] == pd.Timestamp(self.day)]
+        today = today.set_index("client_id", drop=False)
+        stages = {client: spell.stage for client, spell in self.spells.items()}
+        stage = pd.Series(stages, dtype=object).reindex(today.index)
+        self.everyone = today.assign(stage=stage)
+        self.churned = ~today["live"].astype(bool) | (stage == CHURNED)
+        self.prospect = ~self.churned & (stage == "prospect")
+        self.live = self.everyone[~self.churned & ~self.prospect]
 
-    def response(self) -> PortfolioLifecycle:
-        stuck, apart = self.stuck(), self.disagreements()
+    def result(self) -> PortfolioLifecycle:
+        stuck, contradictions = self.stuck(), self.disagreements()
         table, matrix, moves = self.stages(stuck), self.matrix(), self.moves()
-        returns, setbacks = frames.returns(self.stays), moves[moves["kind"] == "setback"]
-        fired = self._fired(stuck, apart, setbacks)
+        returns, setbacks = returns_frame(self.times), moves[moves["kind"] == "setback"]
+        actions = self._recommendations(stuck, contradictions, setbacks)
         counts = self.live["stage"].value_counts()
         amounts = self.money.amounts.groupby(self.live["stage"]).sum()
         return PortfolioLifecycle(
             as_of=self.as_of,
             data_until=self.portfolio.data_until,
-            fingerprint=self.portfolio.fingerprint(self.as_of, ledger=self.known.head),
+            fingerprint=self.portfolio.fingerprint(self.as_of, ledger=self.history.head),
             warnings=self._warnings(),
             not_measured=self._not_measured(),
             total_customers=len(self.live),
@@ -123,33 +125,33 @@ class _PortfolioStub:
             stuck_customers=records(stuck),
             setbacks=records(setbacks),
             returns=records(returns),
-            disagreements=records(apart),
-            window_days=WINDOW_DAYS,
+            disagreements=records(contradictions),
+            window_days=self.settings.lifecycle.recent_moves_days,
             interval_level=self.settings.interval_level,
             stuck_share=self.settings.lifecycle.stuck_share,
-            recommended_actions=[one.text for one in fired],
-            recommended_actions_detail=fired,
+            recommended_actions=[rule.text for rule in actions],
+            recommended_actions_detail=actions,
         ).with_frames(
             stages=table,
             over_time=self.over_time(),
             matrix=matrix,
             stuck=stuck,
             moves=moves,
-            curves=frames.curves(self.curves, self.settings.lifecycle.min_spells),
+            curves=curves_frame(self.curves, self.settings.lifecycle.min_spells),
             returns=returns,
-            durations=frames.durations(self.curves, self.settings.lifecycle),
-            disagreements=apart,
+            durations=durations_frame(self.curves, self.settings.lifecycle),
+            disagreements=contradictions,
         )
 
     # -- the stages ----------------------------------------------------------------------
 
     @cached_property
-    def money(self) -> Any:
+    def money(self) -> Money:
         return money(self.portfolio, self.live, self.day)
 
     def stages(self, stuck: pd.DataFrame) -> pd.DataFrame:
         """A row for each stage that has customers or a curve."""
-        return frames.stages(
+        return stages_frame(
             self.live["stage"],
             self.money.amounts if self.money.addable else None,
             self.curves,
@@ -161,14 +163,14 @@ class _PortfolioStub:
         """Live customers and their ARR by date and stage, weekly."""
         first = pd.Timestamp(self.portfolio.first_event_day)
         rows = self.rows[self.rows["live"].astype(bool) & (self.rows["date"] >= first)]
-        return frames.over_time(rows[["client_id", "date", "arr"]], self.stays, self.money.addable)
+        return over_time_frame(rows[["client_id", "date", "arr"]], self.times, self.money.addable)
 
     def matrix(self) -> pd.DataFrame:
-        return frames.matrix(self.stays, self.settings.interval_level)
+        return matrix_frame(self.times, self.settings.interval_level)
 
     # -- lists ---------------------------------------------------------------------------
 
-    def _who(self, clients: pd.Series) -> pd.DataFrame:
+    def _profiles(self, clients: pd.Series) -> pd.DataFrame:
         """Name, ARR, currency and manager of customers, in their order."""
         known = customers(self.portfolio).reindex(clients)
         ids = pd.Series(clients.to_numpy(dtype=object), index=known.index)
@@ -187,11 +189,11 @@ class _PortfolioStub:
             }
         )
 
-    def _with_who(
-        self, found: list[dict[str, Any]], columns: list[str], order: list[str]
+    def _listed(
+        self, rows: list[dict[str, Any]], columns: list[str], order: list[str]
     ) -> pd.DataFrame:
-        frame = pd.DataFrame(found, columns=[name for name in columns if name not in self._WHO])
-        frame = pd.concat([frame, self._who(frame["client_id"])], axis=1)[columns]
+        frame = pd.DataFrame(rows, columns=[name for name in columns if name not in PROFILE])
+        frame = pd.concat([frame, self._profiles(frame["client_id"])], axis=1)[columns]
         return frame.sort_values(
             [*order, "client_id"],
             ascending=[False] * len(order) + [True],
@@ -199,24 +201,22 @@ class _PortfolioStub:
             ignore_index=True,
         )
 
-    _WHO = ("name", "arr", "currency", "csm_id")
-
     def stuck(self) -> pd.DataFrame:
         """Customers that are in a stage longer than nearly all, most ARR first."""
-        found = []
+        rows = []
         for client in self.live.index.intersection(list(self.spells)):
             spell = self.spells[client]
             leads_on = self.settings.lifecycle.forward(spell.stage) is not None
-            place = standing(
+            position = position_on_curve(
                 self.curves.get(spell.stage), spell.days(self.as_of), self.settings, leads_on
             )
-            if place.stuck:
-                found.append(self._stuck(client, place))
-        return self._with_who(found, STUCK, ["arr"])
+            if position.stuck:
+                rows.append(self._stuck(client, position))
+        return self._listed(rows, STUCK, ["arr"])
 
-    def _stuck(self, client: str, place: Standing) -> dict[str, Any]:
+    def _stuck(self, client: str, position: PositionOnCurve) -> dict[str, Any]:
         spell = self.spells[client]
-        typical, left = (
+        typical, share = (
             self.curves[spell.stage].median.time,
             100 * self.settings.lifecycle.stuck_share,
         )
@@ -224,98 +224,251 @@ class _PortfolioStub:
             "client_id": client,
             "stage": spell.stage,
             "since": spell.start,
-            "days": place.day,
-            "share_still_in": place.still_in,
+            "days": position.day,
+            "share_still_in": position.still_in,
             "typical_days": typical,
-            "reason": f"{place.day} days in {spell.stage.replace('_', ' ')}; half leave it by day {typical:.0f}, "
-            f"and after {place.stuck_from:.0f} days {left:.0f} % are left",
+            "reason": f"{position.day} days in {spell.stage.replace('_', ' ')}; half leave it by day {typical:.0f}, "
+            f"and after {position.stuck_from:.0f} days {share:.0f} % are left",
         }
 
     def moves(self) -> pd.DataFrame:
         """What customers did lately that a reader asks about: fell back, came back to a stage, were won back."""
-        found = frames.moves(self.stays, self.as_of - dt.timedelta(days=WINDOW_DAYS))
-        return pd.concat([found, self._who(found["client_id"])], axis=1)
+        frame = moves_frame(
+            self.times, self.as_of - dt.timedelta(days=self.settings.lifecycle.recent_moves_days)
+        )
+        return pd.concat([frame, self._profiles(frame["client_id"])], axis=1)
 
     def disagreements(self) -> pd.DataFrame:
         """Where a recorded stage and contracts, leaving or usage are two things, most ARR first."""
-        left, known = (
+        churned_on, known = (
             customers_as_of(self.portfolio, self.day)["churned_on"],
-            figures.contracts(self.portfolio),
+            contracts(self.portfolio),
         )
-        silent = self.everybody["days_since_last_person_event"]
-        found = []
+        silent = self.everyone["days_since_last_person_event"]
+        rows = []
         for client, spell in self.spells.items():
-            told = figures.contract_figures(known, client, self.day, spell.start)
+            figures = contract_figures(known, client, self.day, spell.start)
             quiet = silent.get(client)
-            told["days_since_last_person_event"] = (
+            figures["days_since_last_person_event"] = (
                 None if quiet is None or pd.isna(quiet) else float(quiet)
             )
-            gone = None if pd.isna(left[client]) else pd.Timestamp(left[client]).date()
-            found += [
+            day = churned_on[client]
+            churned = None if pd.isna(day) else pd.Timestamp(day).date()
+            rows += [
                 {
                     "client_id": client,
-                    "recorded": one.recorded_stage,
-                    "suggests": one.suggests,
-                    "kind": one.kind,
-                    "since": one.since,
-                    "reason": one.text,
+                    "recorded": part.recorded_stage,
+                    "suggests": part.suggests,
+                    "kind": part.kind,
+                    "since": part.since,
+                    "reason": part.text,
                 }
-                for one in disagreements(spell.stage, spell.start, gone, told, self.day)
+                for part in disagreements(
+                    spell.stage, spell.start, churned, figures, self.day, self.settings
+                )
             ]
-        return self._with_who(found, DISAGREE, ["arr"])
+        return self._listed(rows, DISAGREE, ["arr"])
 
     # -- about the response -----------------------------------------------------------------
 
-    def _fired(
-        self, stuck: pd.DataFrame, apart: pd.DataFrame, setbacks: pd.DataFrame
-    ) -> list[Fired]:
+    def _recommendations(
+        self, stuck: pd.DataFrame, contradictions: pd.DataFrame, setbacks: pd.DataFrame
+    ) -> list[TriggeredRule]:
         ready = None
         if self.known_by is None:
-            steps = advance.plan(self.portfolio, self.day, present=self.as_of > self.day)
+            steps = plan(self.portfolio, self.day, present=self.as_of > self.day)
             ready = sum(step.automatic for step in steps)
-        given = {
+        figures = {
             "customers": len(self.live),
             "stuck": len(stuck),
-            "disagreements": len(apart),
+            "disagreements": len(contradictions),
             "setbacks": setbacks["client_id"].nunique(),
-            "window_days": WINDOW_DAYS,
+            "window_days": self.settings.lifecycle.recent_moves_days,
             "ready": ready,
             "without_stage": int(self.live["stage"].isna().sum()),
         }
-        return [Fired(**one) for one in rules.fired(TOOL, "portfolio_action", given)]
+        return rules.triggered(TOOL, "portfolio_action", figures)
 
     def _excluded(self) -> dict[str, int]:
         signup = pd.to_datetime(customers(self.portfolio)["signup_date"])
         return {
-            "churned": int(self.left.sum()),
+            "churned": int(self.churned.sum()),
             "prospect": int(self.prospect.sum()),
             "not_started": int((signup > pd.Timestamp(self.day)).sum()),
         }
 
     def _warnings(self) -> list[str]:
-        found = []
+        warnings = []
         if self.as_of > self.day:
-            found.append(f"the data end on {self.day}: what is counted from them is as of then")
+            warnings.append(f"the data end on {self.day}: what is counted from them is as of then")
         if not self.money.addable:
-            found.append("several currencies and no rates: amounts are listed, and never added up")
+            warnings.append(
+                "several currencies and no rates: amounts are listed, and never added up"
+            )
         if not self.spells:
-            found.append("no stage was imported or recorded")
-        return found
+            warnings.append("no stage was imported or recorded")
+        return warnings
 
     def _not_measured(self) -> dict[str, str]:
-        found = {}
+        reasons = {}
         if not self.money.addable:
-            found |= dict.fromkeys(
+            reasons |= dict.fromkeys(
                 ("$.total_arr", "$.stage_arr"), "several currencies and no rates"
             )
         few = [
             stage
-            for stage, stay in self.curves.items()
-            if stay.n < self.settings.lifecycle.min_spells
+            for stage, curve in self.curves.items()
+            if curve.n < self.settings.lifecycle.min_spells
         ]
         if few:
-            found["$.stages[*].typical_days"] = (
-                f"fewer than {self.settings.lifecycle.min_spells} stays were watched "
+            reasons["$.stages[*].typical_days"] = (
+                f"fewer than {self.settings.lifecycle.min_spells} times were watched "
                 f"in {', '.join(few)}"
             )
-        return found
+        return reasons
+
+
+# -- frames ------------------------------------------------------------------------------
+
+NO_STAGE = "none"
+EARLY = ("prospect", "trial", "onboarding")
+MOVES = ["client_id", "kind", "source", "target", "on", "visit"]
+
+
+def stages_frame(
+    stage_of: pd.Series,
+    arr: pd.Series | None,
+    curves: Mapping[str, TimeInStage],
+    stuck: pd.Series,
+    least: int,
+) -> pd.DataFrame:
+    """stage, customers, arr, typical_days with lower and upper, n (times behind the curve), stuck."""
+    named, rows = stage_of.astype(object).where(stage_of.notna(), NO_STAGE), []
+    for stage in (*STAGES, NO_STAGE):
+        members, curve = named == stage, curves.get(stage)
+        if stage == CHURNED or (not members.any() and curve is None):
+            continue
+        median = curve.median if curve is not None and curve.n >= least else None
+        rows.append(
+            {
+                "stage": stage,
+                "customers": int(members.sum()),
+                "arr": np.nan if arr is None else float(arr[members].sum()),
+                "typical_days": median.time if median else None,
+                "lower": median.lower if median else None,
+                "upper": median.upper if median else None,
+                "n": 0 if curve is None else curve.n,
+                "stuck": int((stuck == stage).sum()),
+            }
+        )
+    columns = ["stage", "customers", "arr", "typical_days", "lower", "upper", "n", "stuck"]
+    return pd.DataFrame(rows, columns=columns).astype(
+        {"typical_days": float, "lower": float, "upper": float}
+    )
+
+
+def over_time_frame(rows: pd.DataFrame, times: pd.DataFrame, addable: bool) -> pd.DataFrame:
+    """date, stage, customers, arr: of each live row (client_id, date, arr) the stage that it was in on that date."""
+    left = rows.assign(date=rows["date"].astype("datetime64[s]")).sort_values(
+        ["date", "client_id"], kind="stable"
+    )
+    right = times[["client_id", "start", "stage"]].assign(
+        client_id=times["client_id"].astype(left["client_id"].dtype)
+    )
+    right = right.sort_values("start", kind="stable")
+    joined = pd.merge_asof(left, right, left_on="date", right_on="start", by="client_id")
+    joined["stage"] = joined["stage"].astype(object).where(joined["stage"].notna(), NO_STAGE)
+    by = (
+        joined.groupby(["date", "stage"])
+        .agg(customers=("client_id", "size"), arr=("arr", "sum"))
+        .reset_index()
+    )
+    place = by["stage"].map({stage: at for at, stage in enumerate((*STAGES, NO_STAGE))})
+    by = (
+        by.assign(place=place)
+        .sort_values(["date", "place"], ignore_index=True)
+        .drop(columns="place")
+    )
+    return by if addable else by.assign(arr=np.nan)
+
+
+def matrix_frame(times: pd.DataFrame, level: float) -> pd.DataFrame:
+    """source, target, n, of (stays that ended, as far as they were watched), share with its interval."""
+    ended = times[
+        times["exit_to"].notna()
+        & (times["entry"] < np.maximum(times["days"], SAME_DAY))
+        & (times["stage"] != CHURNED)
+    ]
+    columns = ["source", "target", "n", "of", "share", "lower", "upper"]
+    if not len(ended):
+        return pd.DataFrame(columns=columns)
+    counts = ended.groupby(["stage", "exit_to"]).size().rename("n").reset_index()
+    counts["of"] = counts.groupby("stage")["n"].transform("sum")
+    lower, upper = wilson(counts["n"].to_numpy(), counts["of"].to_numpy(), level)
+    counts = counts.rename(columns={"stage": "source", "exit_to": "target"})
+    counts = counts.assign(share=counts["n"] / counts["of"], lower=lower, upper=upper)
+    order = {stage: at for at, stage in enumerate(STAGES)}
+    counts = counts.assign(a=counts["source"].map(order), b=counts["target"].map(order))
+    return counts.sort_values(["a", "b"], ignore_index=True)[columns]
+
+
+def curves_frame(by_stage: Mapping[str, TimeInStage], least: int) -> pd.DataFrame:
+    """stage, days, share (still in it), lower, upper, n; from day 0, of stages with enough stays."""
+    parts = []
+    for stage in STAGES:
+        curve = by_stage.get(stage)
+        if curve is None or curve.n < least or not len(curve.curve):
+            continue
+        rows = curve.curve[["time", "survival", "lower", "upper"]]
+        rows = rows.set_axis(["days", "share", "lower", "upper"], axis=1)
+        start = pd.DataFrame({"days": [0.0], "share": [1.0], "lower": [1.0], "upper": [1.0]})
+        parts.append(pd.concat([start, rows], ignore_index=True).assign(stage=stage, n=curve.n))
+    columns = ["stage", "days", "share", "lower", "upper", "n"]
+    return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
+
+
+def durations_frame(by_stage: Mapping[str, TimeInStage], rules: Lifecycle) -> pd.DataFrame:
+    """stage, q25, median, q75, stuck_from (days by which a quarter, half, three quarters, nearly all had left), n."""
+    shares = {"q25": 0.25, "median": 0.5, "q75": 0.75, "stuck_from": 1 - rules.stuck_share}
+    rows = [
+        {
+            "stage": stage,
+            **{name: by_stage[stage].exited_by(-1, share) for name, share in shares.items()},
+            "n": by_stage[stage].n,
+        }
+        for stage in STAGES
+        if stage in by_stage and by_stage[stage].n >= rules.min_spells
+    ]
+    return pd.DataFrame(rows, columns=["stage", *shares, "n"]).astype(dict.fromkeys(shares, float))
+
+
+def returns_frame(times: pd.DataFrame) -> pd.DataFrame:
+    """stage, stays, returns (a customer's second and later ones), share of returns."""
+    by = (
+        times[times["stage"] != CHURNED]
+        .groupby("stage")["visit"]
+        .agg(["size", lambda visit: int((visit > 1).sum())])
+    )
+    by = by.set_axis(["stays", "returns"], axis=1).reindex(
+        [stage for stage in STAGES if stage in by.index]
+    )
+    return by.assign(share=by["returns"] / by["stays"]).rename_axis("stage").reset_index()
+
+
+def moves_frame(times: pd.DataFrame, since: dt.date) -> pd.DataFrame:
+    """Moves after ``since`` that a reader asks about: setback (to at risk, from engaged to active, or back to a
+    beginning), win-back (from churned), return (to a stage that it was in before); the newest first."""
+    before = times.groupby("client_id")["stage"].shift()
+    rows = times.assign(source=before)[before.notna() & (times["start"] > pd.Timestamp(since))]
+    back = (
+        (rows["stage"] == "at_risk")
+        | ((rows["source"] == "engaged") & (rows["stage"] == "active"))
+        | (rows["stage"].isin(EARLY) & ~rows["source"].isin([*EARLY, CHURNED]))
+    )
+    kind = np.select(
+        [rows["source"] == CHURNED, back, rows["visit"] > 1], ["win-back", "setback", "return"], ""
+    )
+    rows = rows.assign(kind=kind, target=rows["stage"], on=rows["start"])[kind != ""]
+    return rows.sort_values(
+        ["on", "client_id"], ascending=[False, True], kind="stable", ignore_index=True
+    )[MOVES]

@@ -1,182 +1,193 @@
-"""The shape of manage_lifecycle_stages' responses: the reference's keys, and what traces them."""
+"""The results of manage_lifecycle_stages, for a customer and for the portfolio."""
 
 from __future__ import annotations
 
 import datetime as dt
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from healthseg.tools.result import Part, Result
+from pydantic import Field
+
+from healthseg.tools.base import Interval, Part, Result, TriggeredRule
 
 if TYPE_CHECKING:
     import altair as alt
 
 
-class Interval(Part):
-    """Days, from and to; ``upper`` is null where the curve does not get that far."""
-
-    lower: float | None
-    upper: float | None
-
-
 class ProgressionStep(Part):
-    stage: str
-    start_date: dt.date
-    end_date: dt.date | None  # exclusive: the day on which the next stage began
-    duration_days: int
-    visit: int  # which stay in this stage it is
+    """One time in a stage."""
+
+    stage: str = Field(description="Stage")
+    start_date: dt.date = Field(description="First day")
+    end_date: dt.date | None = Field(description="Day on which the next stage began; null: current")
+    duration_days: int = Field(description="Whole days")
+    visit: int = Field(description="Which time in this stage it is")
 
 
 class TypicalDuration(Part):
-    """How long customers of the portfolio stay in the current stage."""
+    """How long customers of the portfolio are in the current stage."""
 
-    median_days: float | None
-    interval: Interval | None
-    interval_level: float
-    n: int  # stays that the curve is made of
-    ended: int
-    watched_until_days: float | None
+    median_days: float | None = Field(description="Median days in the stage")
+    interval: Interval | None = Field(description="Interval of the median, days")
+    interval_level: float = Field(description="Level of the interval")
+    n: int = Field(description="Times in the stage behind the curve")
+    ended: int = Field(description="Of these ended")
+    watched_until_days: float | None = Field(description="Longest time that was watched")
 
 
 class StageHealth(Part):
-    current_stage_typical_duration_days: (
-        int | str | None
-    )  # "ongoing": half of them never leave as far as was seen
-    health_score: int | None
-    stage_appropriate_health: bool | None
-    minimum_health: float | None
-    typical_duration: TypicalDuration | None
+    """Typical duration of the stage, and whether the score fits it."""
+
+    current_stage_typical_duration_days: int | str | None = Field(
+        description="Median days; ongoing: half of them never leave as far as was seen"
+    )
+    health_score: int | None = Field(description="Health score")
+    stage_appropriate_health: bool | None = Field(description="Whether the score fits the stage")
+    minimum_health: float | None = Field(description="Lowest score that fits")
+    typical_duration: TypicalDuration | None = Field(description="Figures behind")
 
 
-class Door(Part):
-    """One way out of the stage, as it was taken in the portfolio."""
+class StageExit(Part):
+    """A stage that follows, with how often in the portfolio."""
 
-    to: str
-    share: float  # of all that come into the stage
-    share_from_here: float | None  # of those still in it on this day
+    to: str = Field(description="Stage")
+    share: float = Field(description="Share of all that enter the stage")
+    share_from_here: float | None = Field(description="Share of those still in it on this day")
 
 
-class Position(Part):
-    """Where the customer stands on its stage's curve."""
+class StagePosition(Part):
+    """Where the customer's time in the stage lies on the stage's curve."""
 
-    day: int
-    share_still_in: float | None  # of all that come into the stage, after so many days
-    half_of_these_left_by_day: float | None
-    text: str | None  # "70 % of those still here on day 40 had left by day 63"
-    stuck: bool | None
-    stuck_from_day: float | None
-    doors: list[Door] | None
+    day: int = Field(description="Days in the stage")
+    share_still_in: float | None = Field(
+        description="Share of all that enter the stage still in it after so many days"
+    )
+    half_of_these_left_by_day: float | None = Field(description="Day by which half of these exit")
+    text: str | None = Field(description="In words")
+    stuck: bool | None = Field(description="Whether the customer is stuck")
+    stuck_from_day: float | None = Field(description="Day from which customers are stuck")
+    doors: list[StageExit] | None = Field(description="Exits")
 
 
 class TriggeredAction(Part):
-    action: str
-    status: str  # scheduled, completed, failed, not_configured
-    scheduled_for: str | None
-    reason: str | None = None
-    attempts: int = 0
+    """An action that a transition triggered."""
+
+    action: str = Field(description="Action")
+    status: str = Field(description="scheduled, completed, failed or not_configured")
+    scheduled_for: str | None = Field(description="UTC instant")
+    reason: str | None = Field(default=None, description="Why it failed")
+    attempts: int = Field(default=0, description="Attempts")
 
 
 class CriterionDetail(Part):
-    text: str
-    figure: str
-    value: float | None
-    unit: str
-    target: float | None
-    days: int  # on each of which it has to hold
-    met: bool | None  # null: a figure is not measured
-    held_days: int  # days in a row, up to this one, on which it held
-    since: dt.date | None
-    since_or_earlier: bool  # it held on all the days that were looked at
+    """One criterion of the next stage."""
+
+    text: str = Field(description="In words")
+    figure: str = Field(description="Figure it reads")
+    value: float | None = Field(description="Value now")
+    unit: str = Field(description="Unit")
+    target: float | None = Field(description="Target")
+    days: int = Field(description="Days in a row on which it has to hold")
+    met: bool | None = Field(description="Whether it is met; null: not measured")
+    held_days: int = Field(description="Days in a row on which it holds")
+    since: dt.date | None = Field(description="Since when it holds")
+    since_or_earlier: bool = Field(description="Whether it holds on all days read")
 
 
-class Progress(Part):
-    criteria_met: int
-    criteria_total: int
-    estimated_days_to_transition: int | None
-    estimated_days_interval: Interval | None
-    interval_level: float
-    estimate_basis: str | None
+class StageProgress(Part):
+    """Progress toward the next stage."""
+
+    criteria_met: int = Field(description="Criteria met")
+    criteria_total: int = Field(description="Criteria")
+    estimated_days_to_transition: int | None = Field(description="Days until the transition")
+    estimated_days_interval: Interval | None = Field(description="Interval, days")
+    interval_level: float = Field(description="Level of the interval")
+    estimate_basis: str | None = Field(description="What the estimate rests on")
 
 
 class NextStage(Part):
-    target_stage: str | None
-    criteria: list[str]
-    progress: Progress
-    criteria_detail: list[CriterionDetail]
-    allowed_stages: list[str]
+    """What the next stage requires."""
+
+    target_stage: str | None = Field(description="Next stage")
+    criteria: list[str] = Field(description="Criteria in words")
+    progress: StageProgress = Field(description="How many are met")
+    criteria_detail: list[CriterionDetail] = Field(description="Each criterion")
+    allowed_stages: list[str] = Field(description="Stages that can follow")
 
 
 class Disagreement(Part):
-    """Where what is recorded and what another table says are two things."""
+    """Where another table contradicts the recorded stage."""
 
-    kind: str  # contract, leaving, usage
-    recorded_stage: str
-    suggests: str
-    since: dt.date | None
-    text: str
-
-
-class Fired(Part):
-    rule: str
-    text: str
-    severity: str
-    figures: dict[str, Any]
+    kind: str = Field(description="contract, leaving or usage")
+    recorded_stage: str = Field(description="Recorded stage")
+    suggests: str = Field(description="Stage that the table suggests")
+    since: dt.date | None = Field(description="Since when")
+    text: str = Field(description="In words")
 
 
 class RecordedChange(Part):
     """A row of the history as it was entered, also where a later one replaced it."""
 
-    stage: str
-    effective_at: str
-    recorded_at: str
-    reason: str | None
-    automated: bool
-    actor: str | None
-    kind: str  # transition, correction
-    source: str  # imported, recorded
-    in_force: bool  # false: replaced, or no change
+    stage: str = Field(description="Stage")
+    effective_at: str = Field(description="UTC instant")
+    recorded_at: str = Field(description="UTC instant")
+    reason: str | None = Field(description="Reason")
+    automated: bool = Field(description="Whether a rule made it")
+    actor: str | None = Field(description="Who made it")
+    kind: str = Field(description="transition or correction")
+    source: str = Field(description="imported or recorded")
+    in_force: bool = Field(description="False: replaced, or no change")
 
 
-class Suggestion(Part):
+class SuggestedStage(Part):
     """The stage that the data would suggest; never recorded by itself."""
 
-    stage: str | None
-    text: str
+    stage: str | None = Field(description="Stage")
+    text: str = Field(description="Why")
 
 
 class LifecycleStage(Result):
-    """manage_lifecycle_stages' response for one customer, whatever was asked."""
+    """One customer's stage, its history, and the next stage.
+
+    Frames: progression, curve, doors, criteria, history.
+    """
 
     tool: ClassVar[str] = "manage_lifecycle_stages"
 
-    client_id: str
-    customer_name: str
-    action: str
-    changed: bool  # whether this call recorded something
-    request_id: str | None
-    previous_stage: str | None
-    current_stage: str | None
-    stage_source: str  # recorded, imported, none
-    transition_date: str | None
-    transition_reason: str | None
-    automated: bool | None
-    actor: str | None
-    recorded_at: str | None
-    correction: bool
-    known_at: str | None
-    days_in_previous_stage: int | None
-    days_in_current_stage: int | None
-    stage_progression: list[ProgressionStep]
-    stage_health: StageHealth
-    position: Position | None
-    stuck_share: float
-    automated_actions_triggered: list[TriggeredAction]
-    last_transition_actions: list[TriggeredAction]
-    next_stage_criteria: NextStage
-    suggestion: Suggestion
-    disagreements: list[Disagreement]
-    recommended_actions: list[str]
-    recommended_actions_detail: list[Fired]
-    history: list[RecordedChange]
+    client_id: str = Field(description="Customer identifier")
+    customer_name: str = Field(description="Name")
+    action: str = Field(description="What was requested")
+    changed: bool = Field(description="Whether this call recorded something")
+    request_id: str | None = Field(description="Identifier of the last change")
+    previous_stage: str | None = Field(description="Stage before")
+    current_stage: str | None = Field(description="Stage")
+    stage_source: str = Field(description="recorded, imported or none")
+    transition_date: str | None = Field(description="UTC instant of the last change")
+    transition_reason: str | None = Field(description="Its reason")
+    automated: bool | None = Field(description="Whether a rule made it")
+    actor: str | None = Field(description="Who made it")
+    recorded_at: str | None = Field(description="When it was recorded, UTC")
+    correction: bool = Field(description="Whether it is a correction")
+    known_at: str | None = Field(description="The record is read as known then")
+    days_in_previous_stage: int | None = Field(description="Whole days")
+    days_in_current_stage: int | None = Field(description="Whole days")
+    stage_progression: list[ProgressionStep] = Field(description="Times in stages, oldest first")
+    stage_health: StageHealth = Field(description="Typical duration and score")
+    position: StagePosition | None = Field(
+        description="Where the time in the stage lies on its curve"
+    )
+    stuck_share: float = Field(
+        description="Share still in the stage below which customers are stuck"
+    )
+    automated_actions_triggered: list[TriggeredAction] = Field(description="Actions of this call")
+    last_transition_actions: list[TriggeredAction] = Field(
+        description="Actions of the last transition"
+    )
+    next_stage_criteria: NextStage = Field(description="What the next stage requires")
+    suggestion: SuggestedStage = Field(description="Stage that the data suggest")
+    disagreements: list[Disagreement] = Field(description="Contradictions with other tables")
+    recommended_actions: list[str] = Field(description="Recommendations, most severe first")
+    recommended_actions_detail: list[TriggeredRule] = Field(description="The rules behind them")
+    history: list[RecordedChange] = Field(description="Each recorded change")
 
     def charts(self, width: int = 740) -> dict[str, alt.TopLevelMixin]:
         from healthseg.charts import lifecycle
@@ -202,7 +213,7 @@ class LifecycleStage(Result):
             )
         text = f"{self.customer_name}: {_words(self.current_stage)} for {_days(self.days_in_current_stage or 0)}"
         if self.position is not None and self.position.stuck:
-            text += ", longer than nearly all who came into it"
+            text += ", longer than nearly all that entered it"
         progress = self.next_stage_criteria.progress
         if self.next_stage_criteria.target_stage is not None and progress.criteria_total:
             text += (
@@ -223,41 +234,43 @@ class LifecycleStage(Result):
                 typical, f"{typical} days"
             ),
             "Next": self.next_stage_criteria.target_stage or "none",
-            "To do": "; ".join(self.recommended_actions) or "nothing",
+            "Recommendations": "; ".join(self.recommended_actions) or "none",
         }
 
 
 class PortfolioLifecycle(Result):
-    """What the portfolio report needs; its frames are:
+    """The portfolio's stages. Frames:
 
-    stages: stage, customers, arr, typical_days, lower, upper, n, stuck (a row a stage with customers or a curve);
+    stages: stage, customers, arr, typical_days, lower, upper, n, stuck (a row a stage with customers or a curve); = Field(description="Each stage")
     over_time: date, stage, customers, arr; matrix: source, target, n, of, share, lower, upper; curves: stage, days,
     share, lower, upper, n; durations: stage, q25, median, q75, stuck_from, n; stuck: client_id, name, stage, since,
     days, share_still_in, typical_days, arr, currency, csm_id, reason; moves: client_id, kind (setback, return,
     win-back), source, target, on, visit, name, arr, currency, csm_id; returns: stage, stays, returns, share;
-    disagreements: client_id, name, recorded, suggests, kind, since, arr, currency, csm_id, reason.
+    disagreements: client_id, name, recorded, suggests, kind, since, arr, currency, csm_id, reason. = Field(description="Contradictions with other tables")
     """
 
     tool: ClassVar[str] = "manage_lifecycle_stages"
 
-    total_customers: int
-    excluded: dict[str, int]
-    without_stage: int
-    currency: str | None
-    total_arr: float | None
-    stage_counts: dict[str, int]
-    stage_arr: dict[str, float] | None
-    stages: list[dict[str, Any]]
-    transition_matrix: list[dict[str, Any]]
-    stuck_customers: list[dict[str, Any]]
-    setbacks: list[dict[str, Any]]
-    returns: list[dict[str, Any]]
-    disagreements: list[dict[str, Any]]
-    window_days: int
-    interval_level: float
-    stuck_share: float
-    recommended_actions: list[str]
-    recommended_actions_detail: list[Fired]
+    total_customers: int = Field(description="Live customers")
+    excluded: dict[str, int] = Field(description="Customers not counted, by reason")
+    without_stage: int = Field(description="Live customers without a stage")
+    currency: str | None = Field(description="Currency of amounts")
+    total_arr: float | None = Field(description="ARR of live customers")
+    stage_counts: dict[str, int] = Field(description="Customers by stage")
+    stage_arr: dict[str, float] | None = Field(description="ARR by stage")
+    stages: list[dict[str, Any]] = Field(description="Each stage")
+    transition_matrix: list[dict[str, Any]] = Field(description="Transitions with shares")
+    stuck_customers: list[dict[str, Any]] = Field(description="Customers stuck in a stage")
+    setbacks: list[dict[str, Any]] = Field(description="Customers that fell back")
+    returns: list[dict[str, Any]] = Field(description="Repeated times by stage")
+    disagreements: list[dict[str, Any]] = Field(description="Contradictions with other tables")
+    window_days: int = Field(description="Days of setbacks")
+    interval_level: float = Field(description="Level of the intervals")
+    stuck_share: float = Field(
+        description="Share still in the stage below which customers are stuck"
+    )
+    recommended_actions: list[str] = Field(description="Recommendations, most severe first")
+    recommended_actions_detail: list[TriggeredRule] = Field(description="The rules behind them")
 
     def charts(self, width: int = 740) -> dict[str, alt.TopLevelMixin]:
         from healthseg.charts import lifecycle_portfolio as charts
