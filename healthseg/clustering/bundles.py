@@ -163,7 +163,7 @@ def frequent_itemsets(
 
     def extend(prefix: Items, rows: np.ndarray, start: int) -> None:
         support = rows[:, start:].sum(axis=0)
-        for at in np.flatnonzero(support >= least) + start:
+        for at in (np.flatnonzero(support >= least) + start).tolist():
             longer = (*prefix, names[at])
             frequent.append((longer, int(support[at - start])))
             if len(longer) < longest:

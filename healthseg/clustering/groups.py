@@ -216,9 +216,15 @@ class _Trial:
     def fit(self, points: np.ndarray, groups: int, seed: int, starts: int = 4) -> Mixture | None:
         return fit(points, groups, self.method, self.floor, seed, starts)
 
+    def _single(self, points: np.ndarray) -> Mixture:
+        """One cloud, which always has a fit."""
+        mixture = self.fit(points, 1, self.settings.seed)
+        assert mixture is not None
+        return mixture
+
     def evidence(self, least: int, most: int, wanted: int | None) -> GroupEvidence:
         seed = self.settings.seed
-        single = self.fit(self.points, 1, seed)
+        single = self._single(self.points)
         fitted = {
             k: mixture
             for k in ([wanted] if wanted else range(2, most + 1))
@@ -300,7 +306,7 @@ class _Trial:
         gain, apart = best.bic - single_bic, _silhouette(best, self.points)
         reached = [0, 0]
         for draw, cloud in enumerate(references(self.points, draws, seed), start=1):
-            single = self.fit(cloud, 1, seed)
+            single = self._single(cloud)
             fitted = {
                 k: self.fit(cloud, k, seed + draw, 3 if k == best.groups else 1)
                 for k in range(2, most + 1)

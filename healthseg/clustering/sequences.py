@@ -30,7 +30,7 @@ from healthseg.settings import Settings
 KIND = "sequence"
 ARROW = " → "
 
-Steps = frozenset[tuple[str, str]]
+Steps = frozenset[tuple[str, ...]]
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def in_order(days: np.ndarray, max_gap_days: float) -> np.ndarray:
     """Rows whose days rise strictly, by at most ``max_gap_days`` a step; an unknown day follows nothing."""
     with np.errstate(invalid="ignore"):
         steps = np.diff(days, axis=1)
-        return ((steps > 0) & (steps <= max_gap_days)).all(axis=1)
+        return np.all((steps > 0) & (steps <= max_gap_days), axis=1)
 
 
 def sequences(lives: pd.DataFrame, limits: PatternLimits, settings: Settings) -> AdoptionOrders:

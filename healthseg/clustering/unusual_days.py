@@ -73,13 +73,15 @@ class DailySeries:
     def columns_of(self, rows: Sequence[int] | np.ndarray) -> dict[str, np.ndarray]:
         rows = np.asarray(rows, dtype=np.int64)
         first, after = int(self.lived[rows, 0].min()), int(self.lived[rows, 1].max())
-        columns = {"day": np.arange(first, max(after, first)) + self.first_day}
+        columns: dict[str, np.ndarray] = {
+            "day": np.arange(first, max(after, first)) + self.first_day
+        }
         for name, table in self.counts.items():
             columns[name] = table[rows, first:after].sum(axis=0, dtype=np.int64)
         if not self.has_sessions:
             columns["sessions"] = np.full(len(columns["day"]), np.nan)
         if columns["api_events"].any():
-            columns["of_usual_length"] = ~self.clocks_changed[rows, first:after].any(axis=0)
+            columns["of_usual_length"] = ~np.any(self.clocks_changed[rows, first:after], axis=0)
         else:
             del columns["api_events"]
         return columns

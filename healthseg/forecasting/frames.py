@@ -188,7 +188,7 @@ def whole(value: Any, parameter: str) -> int:
 
 
 def share(value: Any, parameter: str = "level") -> float:
-    if isinstance(value, bool) or not isinstance(value, Real) or not 0 < value < 1:
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 < float(value) < 1:
         rule = "a number between 0 and 1, such as 0.9"
         refuse(f"{parameter} {value!r} is not {rule}", parameter, value, rule)
     return float(value)
@@ -234,11 +234,10 @@ def read(
     dates, amounts = np.split(instants, cuts), np.split(values, cuts)
     if not len(present):
         dates = amounts = []
+    grids = _spacings(dates, by_date, spacing)
     series = tuple(
-        _series(clients[code], *parts, season_length)
-        for code, *parts in zip(
-            present, dates, amounts, _spacings(dates, by_date, spacing), strict=True
-        )
+        _series(clients[code], when, what, grid, season_length)
+        for code, when, what, grid in zip(present, dates, amounts, grids, strict=True)
     )
     return SeriesSet(series, empty, by_date, frame["client_id"].dtype)
 

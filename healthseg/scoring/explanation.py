@@ -35,7 +35,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -54,7 +54,7 @@ from healthseg.settings import Settings
 from healthseg.statistics.rates import largest_remainder
 
 MetricKey = tuple[str, str]
-Row = Mapping[str, Any] | pd.Series
+Row: TypeAlias = "Mapping[str, Any] | pd.Series"
 KINDS = ("configuration", "newly_missing", "data", "newly_known", "cap", "ramp", "rounding")
 CAP, RAMP = "Cap for an overdue invoice", "Ramp of a new customer"
 RETRAINED = "The churn model was trained again"
@@ -189,8 +189,8 @@ def explain_change(
         reason = f"the score is withheld {which}"
         return Change(before.shown, after.shown, None, (), *missing, reason)
     # then's data under today's settings, and the scorecard of today's plan, tier and stage
-    traits = {name: dict(now).get(name) for name in ("plan", "tier", "stage")}
-    bridge = scored_side({**dict(then), **traits}, settings_now, weights_now)
+    traits = {name: now.get(name) for name in ("plan", "tier", "stage")}
+    bridge = scored_side({**then, **traits}, settings_now, weights_now)
     parts = [part for part in _path(before, bridge, after) if part.points]
     return _change(parts, (before.shown, after.shown), missing)
 
@@ -199,7 +199,7 @@ def scored_side(
     row: Row, settings: Settings, weights: Mapping[str, float] | None = None
 ) -> ScoredSide:
     """A row of the panel under settings, exact; its points and its score are those of ``score_panel``."""
-    row = dict(row)
+    row = {**row}
     columns = {name: np.array([row[name]], dtype=float) for name in metrics_of(settings)}
     words = (row.get(name) for name in ("plan", "tier", "stage"))
     card = settings.scorecard_for(*(word if isinstance(word, str) else None for word in words))
@@ -214,7 +214,7 @@ def scored_side(
     return ScoredSide(
         plain=_known(metrics, score_metrics(columns, metrics, settings, ramp=False)),
         ramped=ramped,
-        final=min(raw, _exact(settings.overdue_cap_score)) if veto else raw,
+        final=min(raw, _exact(settings.overdue_cap_score)) if veto and raw is not None else raw,
         values={weighted.key: float(value) for weighted, value in values},
         metrics={weighted.key: weighted for weighted in metrics},
         shown=None if withheld else int(figures["shown"][0]),
@@ -265,9 +265,16 @@ def _part(
     kind: str, key: MetricKey, points: Fraction, then: ScoredSide, now: ScoredSide
 ) -> ChangePart:
     weighted = now.metrics.get(key) or then.metrics[key]
-    values = [side.values.get(key, np.nan) for side in (then, now)]
-    known = (None if np.isnan(value) else value for value in values)
-    return ChangePart(kind, *key, weighted.label, weighted.unit, *known, points)
+    before, after = (side.values.get(key, np.nan) for side in (then, now))
+    return ChangePart(
+        kind,
+        *key,
+        weighted.label,
+        weighted.unit,
+        None if np.isnan(before) else before,
+        None if np.isnan(after) else after,
+        points,
+    )
 
 
 def component_sums(metrics: KnownMetrics) -> dict[str, tuple[Fraction, Fraction, Fraction]]:
@@ -384,10 +391,11 @@ def explain_predictive_change(
     change = last["log_odds"].to_numpy() - first["log_odds"].to_numpy()
     bridge = float(predictive_score(new, np.array([new.base + first["log_odds"].sum()]))[0])
     slope = _secant(score_now - bridge, float(change.sum()))
-    values = [[*row] for row in zip(first["value"], last["value"], strict=True)]
+    metrics = zip(last["metric"], last["label"], last["unit"], strict=True)
+    values = zip(first["value"], last["value"], (change * slope).tolist(), strict=True)
     parts = [
-        ChangePart("data", None, row.metric, row.label, row.unit, *both, Fraction(float(d * slope)))
-        for row, both, d in zip(last.itertuples(), values, change, strict=True)
+        ChangePart("data", None, *metric, before_value, value, Fraction(points))
+        for metric, (before_value, value, points) in zip(metrics, values, strict=True)
     ]
     if old.trained_until != new.trained_until:
         parts.insert(0, _total("configuration", RETRAINED, Fraction(bridge - score_then)))

@@ -142,8 +142,9 @@ def _ordered(panel: pd.DataFrame) -> pd.DataFrame:
 
 def metrics_of(settings: Settings) -> list[str]:
     """The panel's columns that the scorecards of the settings read, in alphabetical order."""
-    cards = [settings.scorecard, *settings.scorecard_variants]
-    parts = [part for card in cards for part in card.components.values()]
+    components = [settings.scorecard.components]
+    components += [variant.components for variant in settings.scorecard_variants]
+    parts = [part for card in components for part in card.values()]
     return sorted({metric.metric for part in parts for metric in part.metrics} | set(NEEDED))
 
 
@@ -267,7 +268,9 @@ def bands_of(shown_scores: np.ndarray, settings: Settings) -> np.ndarray:
     """The band of each shown score (its lower end included), None where withheld."""
     scores = np.asarray(shown_scores, dtype=float)
     at = np.minimum(np.searchsorted(settings.band_edges, scores, side="right"), len(BANDS) - 1)
-    return np.where(np.isnan(scores), None, np.array(BANDS, dtype=object)[at])
+    bands = np.array(BANDS, dtype=object)[at]
+    bands[np.isnan(scores)] = None
+    return bands
 
 
 def risk_level(shown_score: float | None, threshold: float) -> str | None:

@@ -63,8 +63,10 @@ def churn_probabilities(portfolio: Portfolio, as_of: dt.date, live: pd.DataFrame
         for name in ("probability", "lower", "upper"):
             column = name if name in table else f"plausible_{name}"
             frame[name] = tier.map(table[column]).astype(float)
-        ends = [tier.map(table[f"base_rate_{end}"]).astype(float) for end in ("lower", "upper")]
-        frame["shared_sd"] = _log_odds_sd(*ends, settings.interval_level)
+        lower, upper = (
+            tier.map(table[f"base_rate_{end}"]).astype(float) for end in ("lower", "upper")
+        )
+        frame["shared_sd"] = _log_odds_sd(lower, upper, settings.interval_level)
         frame["own_sd"] = settings.churn_spread_log_odds
     frame = _by_model(portfolio, as_of, frame)
     notice = frame.index.isin(rates.gone)

@@ -112,13 +112,12 @@ class ChurnModel:
             return replace(refused, gate=gate)
         training = rows[known]
         fitted = fit_best(training, outcome[known], step_days + lead, settings)
-        return replace(refused, gate=gate, kind=fitted.kind, fitted=fitted)._finished(
-            training, past
-        )
+        model = replace(refused, gate=gate, kind=fitted.kind, fitted=fitted)
+        return model._finished(fitted, training, past)
 
-    def _finished(self, rows: pd.DataFrame, past: pd.DataFrame) -> ChurnModel:
+    def _finished(self, fitted: FittedHazard, rows: pd.DataFrame, past: pd.DataFrame) -> ChurnModel:
         """With calibration, kindred metrics, usual values, the horizons that could be judged, and intervals' width."""
-        fitted, settings = self.fitted, self.config
+        settings = self.config
         usual = tuple(float(np.nanmedian(measured(rows, one))) for one in fitted.predictors)
         model = replace(
             self,
@@ -248,7 +247,8 @@ class ChurnModel:
         )
 
     def _labels(self, kin: KindredMetrics) -> str:
-        return ", ".join(dict.fromkeys(self.fitted.predictors[at].label for at in kin.members))
+        predictors = self.ready()[0].predictors
+        return ", ".join(dict.fromkeys(predictors[at].label for at in kin.members))
 
     def effects(self, rows: pd.DataFrame) -> pd.DataFrame:
         """By how much do the log odds of churn change when a metric goes from its first to its third quartile?
@@ -322,7 +322,10 @@ class ChurnModel:
             Settings(**saved["config"]),
             dt.date.fromisoformat(saved["trained_until"]),
             Gate(**saved["gate"]),
-            *(saved[name] for name in ("base_log_odds", "lead_days", "step_days", "kind")),
+            saved["base_log_odds"],
+            saved["lead_days"],
+            saved["step_days"],
+            saved["kind"],
             judged=tuple(saved["judged"]),
         )
         if "classifier" not in saved:

@@ -127,10 +127,11 @@ def report_card(
     }
     _refuse_out_of_range(parameters)
     custom = None if component_weights is None else custom_weights(component_weights)
-    rows = rebuilt(portfolio, date, parameters["horizon_days"], custom)
-    _refuse_without_outcomes(rows, date, parameters["horizon_days"])
+    horizon, draws = int(parameters["horizon_days"]), int(parameters["draws"])
+    rows = rebuilt(portfolio, date, horizon, custom)
+    _refuse_without_outcomes(rows, date, horizon)
     bootstrap = accuracy.Bootstrap(
-        parameters["draws"], settings.interval_level, settings.seed if seed is None else seed
+        draws, settings.interval_level, settings.seed if seed is None else seed
     )
     return _Cards(portfolio, date, rows, bootstrap, parameters).card()
 

@@ -59,9 +59,12 @@ def suggest(
     judged = late.assign(now=-_mean(late, now, names), then=-_mean(late, weights, names))
     gain, low, high = bootstrap.interval(auc_gain, judged, ("outcome", "then", "now"))
     outcome, ones = judged["outcome"].to_numpy(), np.ones(len(judged))
-    aucs = [auc(outcome, judged[name].to_numpy(), ones) for name in ("now", "then")]
+    auc_now, auc_suggested = (
+        auc(outcome, judged[name].to_numpy(), ones) for name in ("now", "then")
+    )
     verdict = f"{gain:+.3f} AUC on later time" if low > 0 else NO_BETTER
-    return WeightSuggestion(frame.assign(weight_suggested=weights), gain, low, high, *aucs, verdict)
+    frame = frame.assign(weight_suggested=weights)
+    return WeightSuggestion(frame, gain, low, high, auc_now, auc_suggested, verdict)
 
 
 def _todays_weights(settings: Settings) -> dict[str, float]:
