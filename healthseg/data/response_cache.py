@@ -10,11 +10,10 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from healthseg.data.ledger import FILE_NAME
 from healthseg.data.sources import Sources
 from healthseg.data.storage import FOLDER
 from healthseg.settings.base import fingerprint
@@ -51,8 +50,8 @@ class CachedResponse:
     until: float
 
 
-def data_state(sources: Sources, root: Path) -> DataState | None:
-    """The state of a portfolio's files and of its ledger; None where it cannot be known, as for a query without files.
+def data_state(sources: Sources) -> DataState | None:
+    """The state of a portfolio's files; None where it cannot be known, as for a query without files.
 
     Compares sizes, times of change (of content and of the file's own record) and inodes; reads nothing.
     """
@@ -64,13 +63,31 @@ def data_state(sources: Sources, root: Path) -> DataState | None:
                 return None
             tokens.append([table, part.token])
             files += [part.path] if part.path else []
-    for folder in dict.fromkeys((root, sources.folder)):
-        files += [folder / f"{FILE_NAME}{end}" for end in ("", "-wal")]
     if sources.attach is not None:
         files += [Path(f"{sources.attach}{end}") for end in ("", ".wal")]
     stats = [_stat(path) for path in files]
     tokens += [[path.name, stat] for path, stat in zip(files, stats, strict=True)]
-    return DataState(fingerprint(tokens), max(stat[_CHANGED] for stat in stats) / 1e9)
+    changed = max((stat[_CHANGED] for stat in stats), default=0)
+    return DataState(fingerprint(tokens), changed / 1e9)
+
+
+def ledger_state(path: Path, tables: Sequence[str]) -> str:
+    """Changes with every row of these tables of a ledger's file, read without the library that writes ledgers.
+
+    The digest of a table's last row covers all rows before it. Of a file that is locked or of an older version it is
+    the state of the file itself.
+    """
+    if not path.exists():
+        return ""
+    queries = ["SELECT MAX(version) FROM schema_version"]
+    queries += [f"SELECT digest FROM {table} ORDER BY seq DESC LIMIT 1" for table in tables]
+    with (
+        contextlib.suppress(sqlite3.Error),
+        contextlib.closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as connection,
+    ):
+        connection.execute("BEGIN")
+        return fingerprint([connection.execute(query).fetchone() for query in queries])
+    return fingerprint([_stat(path), _stat(path.with_name(path.name + "-wal"))])
 
 
 def _stat(path: Path) -> tuple[int, int, int, int]:

@@ -12,7 +12,6 @@ from pydantic import TypeAdapter, ValidationError
 
 from healthseg.errors import InvalidParameters, hint
 from healthseg.tools import TOOLS, Tool
-from healthseg.tools.base import validated
 
 if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio
@@ -45,6 +44,8 @@ def names() -> list[str]:
 
 def response(name: str, portfolio: Portfolio, values: Mapping[str, Any]) -> Result:
     """A tool's response; unknown parameters are refused with the nearest known one."""
+    from healthseg.tools.base import validated
+
     chosen = tool(name)
     if not hasattr(chosen.function, "model"):
         validated(chosen.parameters, values)
@@ -76,6 +77,8 @@ def report_parameters(name: str) -> list[str]:
 
 def check_report_parameters(name: str, values: Mapping[str, Any]) -> None:
     """Raise InvalidParameters unless a report of the tool takes these values."""
+    from healthseg.tools.base import validated
+
     model, readable = tool(name).parameters, report_parameters(name)
     for key in values:
         if key in model.model_fields and key not in readable:

@@ -1,42 +1,61 @@
-"""Responses as the faces give them: from the cache where one holds, else made, with what stands around them.
+"""Responses for programs, commands and MCP: from the cache where one is valid, else computed.
 
-``Responses`` is the entry for programs as well; the tools themselves neither keep nor look anything up.
+``Responses`` is the entry; the tools themselves cache no responses.
 """
 
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import json
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from healthseg.data.cache import code_digest
 from healthseg.data.discovery import ADDRESS, locate
-from healthseg.data.response_cache import CachedResponse, DataState, ResponseCache, data_state
+from healthseg.data.ledger import FILE_NAME
+from healthseg.data.response_cache import (
+    CachedResponse,
+    DataState,
+    ResponseCache,
+    data_state,
+    ledger_state,
+)
 from healthseg.data.storage import cache_folder, root_for
 from healthseg.errors import HealthsegError
-from healthseg.integrations import freshness as integrations
+from healthseg.integrations import freshness
 from healthseg.reports import portfolios
 from healthseg.settings import fingerprint
 from healthseg.settings.in_force import InForce, in_force
 
-Given = Mapping[str, Any]
-WRITERS = ("manage_lifecycle_stages",)  # its responses say what was just done: never given twice
+if TYPE_CHECKING:
+    from healthseg.data.portfolio import Portfolio
+
+WRITERS = ("manage_lifecycle_stages",)  # their responses say what was just recorded: never cached
 MINUTES = {
     "calculate_health_score": "health_minutes",
     "segment_customers": "segments_minutes",
     "segment_by_value_tier": "segments_minutes",
 }
-OTHERS = "usage_minutes"
-NOT_ASKED, WRITES, OFF = "not asked for", "this tool writes", "the settings keep none"
-# What stands beside a tool's own keys, as JSON Schema.
+OTHER_MINUTES = "usage_minutes"
+# Tables of the ledger that figures are computed from. Alerts and deliveries leave cached responses as they are.
+LEDGER_TABLES = ("settings_in_force", "stage_events")
+RUN_TABLES = ("segment_runs",)
+SEGMENT_READERS = ("segment_customers", "analyze_engagement_patterns")
+NOT_WANTED, WRITES, OFF = "not wanted", "this tool writes", "switched off by the settings"
+UNKNOWN_STATE = (
+    "the source, or the ledger's server, does not say whether it changed; a database needs "
+    "cache.version_query"
+)
+# The keys beside a tool's own, as JSON Schema.
 AROUND = {
     "cache": {
         "type": "object",
-        "description": "Whether the response was kept from before, its age and how long it holds",
+        "description": "Whether the response comes from the cache, its age and for how long it is valid",
     },
     "degraded": {
         "type": "boolean",
@@ -44,10 +63,9 @@ AROUND = {
     },
     "integrations": {
         "type": "object",
-        "description": "Each outside source that was used, and how old its data are",
+        "description": "Each outside source of the response, and how old its data are",
     },
 }
-UNTOLD = "the source, or the ledger's server, cannot tell whether it changed; a database needs cache.version_query"
 
 
 @dataclass(frozen=True)
@@ -61,25 +79,50 @@ class Response:
 
 
 @dataclass(frozen=True)
-class _Place:
-    """A portfolio as it is now: its settings, its cache, and its state where that can be told."""
+class _Snapshot:
+    """A portfolio as it is now: its settings, its cache, its data's state and its ledger, each where known."""
 
+    address: str
     settings: InForce
-    values: Mapping[str, Any]  # [settings] as given, beside the data and over it
+    values: Mapping[str, Any]  # [settings] beside the data, and those that override them
     cache: ResponseCache
     state: DataState | None
+    ledger_files: tuple[Path, ...]
+
+    def ledger(self, tables: tuple[str, ...]) -> str | None:
+        """Changes with these tables of the ledger; None where its server does not answer."""
+        if not self.values.get("ledger", {}).get("address"):
+            return fingerprint([ledger_state(path, tables) for path in self.ledger_files])
+        from healthseg.data.ledger.location import LedgerLocation
+        from healthseg.settings import settings
+
+        return LedgerLocation(settings(self.values).ledger, None, portfolios.now).watermark(*tables)
+
+    @functools.cached_property
+    def token(self) -> str | None:
+        """Changes with the data, the settings and the ledger's stages; None where that is not known."""
+        ledger = None if self.state is None else self.ledger(LEDGER_TABLES)
+        if self.state is None or ledger is None:
+            return None
+        return fingerprint([self.state.token, self.values, ledger])
+
+    def key(self, tool: str, parameters: Mapping[str, Any]) -> str:
+        """The cache's key of a response."""
+        present = {name: value for name, value in parameters.items() if value is not None}
+        runs = self.ledger(RUN_TABLES) if tool in SEGMENT_READERS else None
+        return fingerprint([code_digest(), tool, present, self.address, self.token, runs])
 
 
 class Responses:
-    """The tools of one portfolio, answering as over the command line or MCP.
+    """The tools of one portfolio, with responses as over the command line or MCP.
 
-    ``cache=False`` makes every response anew. ``clock`` gives seconds since 1970.
+    ``cache=False`` computes every response anew. ``clock`` returns seconds since 1970.
 
     >>> from healthseg.testing import tiny_portfolio
     >>> portfolio = tiny_portfolio([("a", f"2025-03-{day:02d} 09:00", "u1") for day in range(1, 29)])
     >>> responses = Responses(portfolio.path, clock=iter(range(10**10, 10**11, 60)).__next__)
-    >>> asked = {"client_id": "a", "period_start": "2025-03-15", "period_end": "2025-03-29"}
-    >>> first, _, again = (responses.response("track_usage_engagement", asked).body for _ in range(3))
+    >>> parameters = {"client_id": "a", "period_start": "2025-03-15", "period_end": "2025-03-29"}
+    >>> first, _, again = (responses.response("track_usage_engagement", parameters).body for _ in range(3))
     >>> first["cache"]["hit"], again["cache"]["hit"], first["fingerprint"] == again["fingerprint"]
     (False, True, True)
     """
@@ -88,72 +131,61 @@ class Responses:
         self, portfolio: str = "", *, cache: bool = True, clock: Callable[[], float] = time.time
     ) -> None:
         self.address = portfolios.address(portfolio)
-        self._asked, self._clock = cache, clock
-        self._portfolio: Any = None
-        self._opened: tuple[str, str] | None = None
-        self._lock = (
-            threading.Lock()
-        )  # a portfolio answers one caller at a time; what is kept answers any number
+        self._wanted, self._clock = cache, clock
+        self._portfolio: Portfolio | None = None
+        self._opened: str | None = None  # the token of the open portfolio
+        # an open portfolio serves one caller at a time; the cache serves any number
+        self._lock = threading.Lock()
 
-    def response(self, tool: str, given: Given) -> Response:
+    def response(self, tool: str, parameters: Mapping[str, Any]) -> Response:
         """The response of a tool to parameters; raises HealthsegError as the tool does."""
-        return self.typed_response(tool, given, lambda: given)
+        return self.typed_response(tool, parameters, lambda: parameters)
 
-    def typed_response(self, tool: str, typed: Given, read: Callable[[], Given]) -> Response:
-        """The response to parameters as they were typed; they are read only where no response to the same is kept."""
-        place = self._place()
-        minutes, reason = self._minutes(tool, place)
-        found = self._found(tool, typed, place) if reason is None else None
-        if found is not None:
-            return found
+    def typed_response(
+        self, tool: str, typed: Mapping[str, Any], read: Callable[[], Mapping[str, Any]]
+    ) -> Response:
+        """The response to parameters as they were typed; ``read`` parses them where no response is cached."""
+        snapshot = self._snapshot()
+        minutes, reason = self._minutes(tool, snapshot)
+        cached = None if reason else self._cached(tool, typed, snapshot)
+        if cached is not None:
+            return cached
         with self._lock:
-            found = (
-                self._found(tool, typed, place) if reason is None else None
-            )  # of another caller, meanwhile
-            if found is not None:
-                return found
-            body = self._made(tool, read(), place)
-            told = (
-                {"hit": False, "kept": False, "reason": reason}
-                if reason
-                else self._keep(tool, typed, body, minutes)
-            )
-        return self._around(tool, body, told, place)
-
-    def _found(self, tool: str, typed: Given, place: _Place) -> Response | None:
-        now = self._clock()
-        kept = place.cache.get(self._key(tool, typed, place), now)
-        return (
-            self._around(tool, json.loads(kept.text), _told(kept, now), place)
-            if kept is not None
-            else None
-        )
+            # another caller may have computed it meanwhile
+            cached = None if reason else self._cached(tool, typed, snapshot)
+            if cached is not None:
+                return cached
+            body = self._compute(tool, read(), snapshot)
+            facts: dict[str, Any] = {"hit": False, "cached": False, "reason": reason}
+            if reason is None:
+                facts = self._store(tool, typed, body, 60 * minutes)
+        return self._around(tool, body, facts, snapshot)
 
     def close(self) -> None:
-        """Let go of the open portfolio."""
+        """Close the open portfolio."""
         with self._lock:
-            self._let_go()
+            self._close()
 
-    def _let_go(self) -> None:
+    def _close(self) -> None:
         if self._portfolio is not None:
             self._portfolio.close()
         self._portfolio = self._opened = None
 
-    def _place(self) -> _Place:
+    def _snapshot(self) -> _Snapshot:
         settings = in_force(self.address)
+        values: Mapping[str, Any] = settings.overrides
         if ADDRESS.match(self.address):
-            root, state = cache_folder() / fingerprint(self._shown()), self._watermark(settings)
-            values: Mapping[str, Any] = settings.overrides
+            from healthseg.data.database import without_password
+
+            root = cache_folder() / fingerprint(without_password(self.address))
+            state, folders = self._watermark(settings), [root]
         else:
             sources = locate(self.address)
             root = root_for(sources.folder, sources.identity, local=sources.local)
-            values, state = {**sources.settings, **settings.overrides}, data_state(sources, root)
-        return _Place(settings, values, ResponseCache(root), _with_ledger(state, values))
-
-    def _shown(self) -> str:
-        from healthseg.data.database import without_password
-
-        return without_password(self.address)
+            values, state = {**sources.settings, **values}, data_state(sources)
+            folders = [root, sources.folder]
+        files = tuple(dict.fromkeys(folder / FILE_NAME for folder in folders))
+        return _Snapshot(self.address, settings, values, ResponseCache(root), state, files)
 
     def _watermark(self, settings: InForce) -> DataState | None:
         if not settings.cache.version_query:
@@ -162,98 +194,74 @@ class Responses:
 
         return DataState(watermark(self.address, settings.cache.version_query), 0.0)
 
-    def _minutes(self, tool: str, place: _Place) -> tuple[float, str | None]:
-        """For how long the tool's responses hold, and why they are not kept where they aren't."""
-        minutes = getattr(place.settings.cache, MINUTES.get(tool, OTHERS))
-        if not self._asked:
-            return 0.0, NOT_ASKED
+    def _minutes(self, tool: str, snapshot: _Snapshot) -> tuple[float, str | None]:
+        """For how long the tool's responses are valid, and why they are not cached where they aren't."""
+        minutes = float(getattr(snapshot.settings.cache, MINUTES.get(tool, OTHER_MINUTES)))
+        if not self._wanted:
+            return 0.0, NOT_WANTED
         if tool in WRITERS:
             return 0.0, WRITES
-        if not place.settings.cache.enabled or minutes == 0:
+        if not snapshot.settings.cache.enabled or minutes == 0:
             return 0.0, OFF
-        return minutes, UNTOLD if place.state is None else None
+        return minutes, UNKNOWN_STATE if snapshot.token is None else None
 
-    def _key(self, tool: str, given: Given, place: _Place) -> str:
-        asked = {name: value for name, value in given.items() if value is not None}
-        return fingerprint(
-            [code_digest(), tool, asked, self.address, place.values, place.state.token]
-        )
+    def _cached(self, tool: str, typed: Mapping[str, Any], snapshot: _Snapshot) -> Response | None:
+        now = self._clock()
+        cached = snapshot.cache.get(snapshot.key(tool, typed), now)
+        if cached is None:
+            return None
+        return self._around(tool, json.loads(cached.text), _facts(cached, now), snapshot)
 
-    def _made(self, tool: str, given: Given, place: _Place) -> dict[str, Any]:
+    def _compute(
+        self, tool: str, parameters: Mapping[str, Any], snapshot: _Snapshot
+    ) -> dict[str, Any]:
         from healthseg.reports import registry
 
         registry.tool(tool)
-        opened = self._open(place)
-        portfolios.record_settings(opened, portfolios.now)
+        portfolio = self._open(snapshot)
+        portfolios.record_settings(portfolio, portfolios.now)
         try:
-            return registry.response(tool, opened, given).to_dict()
+            return registry.response(tool, portfolio, parameters).to_dict()
         except HealthsegError as problem:
-            raise integrations.instead_of(problem, self._mixpanel(place)) from None
+            raise freshness.instead_of(problem, self._mixpanel(snapshot)) from None
 
-    def _open(self, place: _Place) -> Any:
-        """The portfolio, opened again where its source or settings changed, or cannot tell."""
-        wanted = (place.state.token, fingerprint(place.values)) if place.state is not None else None
-        if self._portfolio is None or wanted is None or wanted != self._opened:
-            self._let_go()
-            settled = place.state is not None and place.state.settled(self._clock())
-            self._portfolio, self._opened = (
-                portfolios.open_portfolio(self.address),
-                wanted if settled else None,
-            )
+    def _open(self, snapshot: _Snapshot) -> Portfolio:
+        """The portfolio, opened again where its source, ledger or settings changed, or do not say so."""
+        token = snapshot.token
+        if self._portfolio is None or token is None or token != self._opened:
+            self._close()
+            settled = snapshot.state is not None and snapshot.state.settled(self._clock())
+            self._portfolio = portfolios.open_portfolio(self.address)
+            self._opened = token if settled else None
         return self._portfolio
 
-    def _keep(
-        self, tool: str, given: Given, body: dict[str, Any], minutes: float
+    def _store(
+        self, tool: str, typed: Mapping[str, Any], body: dict[str, Any], seconds: float
     ) -> dict[str, Any]:
-        """Keep what was made of a state that stayed as it was; what changed meanwhile is made anew next time."""
-        place, now = self._place(), self._clock()
-        same = place.state is not None and self._opened == (
-            place.state.token,
-            fingerprint(place.values),
-        )
-        kept = same and place.cache.put(
-            self._key(tool, given, place), json.dumps(body, ensure_ascii=False), now, 60 * minutes
-        )
-        return {
-            "hit": False,
-            "kept": kept,
-            "age_seconds": 0.0,
-            "holds_seconds": 60 * minutes if kept else 0.0,
-        }
+        """Cache a response unless its data changed while it was computed."""
+        snapshot, now = self._snapshot(), self._clock()
+        text = json.dumps(body, ensure_ascii=False)
+        unchanged = self._opened is not None and snapshot.token == self._opened
+        cached = unchanged and snapshot.cache.put(snapshot.key(tool, typed), text, now, seconds)
+        valid = seconds if cached else 0.0
+        return {"hit": False, "cached": cached, "age_seconds": 0.0, "valid_seconds": valid}
 
-    def _mixpanel(self, place: _Place) -> dict[str, Any] | None:
-        return integrations.mixpanel(
-            self.address, place.settings, dt.datetime.fromtimestamp(self._clock(), dt.UTC)
-        )
+    def _mixpanel(self, snapshot: _Snapshot) -> dict[str, Any] | None:
+        now = dt.datetime.fromtimestamp(self._clock(), dt.UTC)
+        return freshness.mixpanel(self.address, snapshot.settings, now)
 
     def _around(
-        self, tool: str, body: dict[str, Any], cache: dict[str, Any], place: _Place
+        self, tool: str, body: dict[str, Any], facts: dict[str, Any], snapshot: _Snapshot
     ) -> Response:
         return Response(
-            {**body, **integrations.around(tool, self._mixpanel(place)), "cache": cache}
+            {**body, **freshness.around(tool, self._mixpanel(snapshot)), "cache": facts}
         )
 
 
-def _with_ledger(state: DataState | None, values: Mapping[str, Any]) -> DataState | None:
-    """The state of the data and of a ledger on a server; one in a file is among the data's files."""
-    if state is None or not values.get("ledger", {}).get("address"):
-        return state
-    from healthseg.data.ledger.location import LedgerLocation
-    from healthseg.periods import wall_clock
-    from healthseg.settings import settings as checked
-
-    recorded = LedgerLocation(checked(values).ledger, None, wall_clock).watermark()
-    return (
-        None
-        if recorded is None
-        else DataState(fingerprint([state.token, recorded]), state.changed_at)
-    )
-
-
-def _told(kept: CachedResponse, now: float) -> dict[str, Any]:
+def _facts(cached: CachedResponse, now: float) -> dict[str, Any]:
     return {
         "hit": True,
-        "kept": True,
-        "age_seconds": round(now - kept.computed_at, 3),
-        "holds_seconds": round(kept.until - now, 3),
+        "cached": True,
+        "age_seconds": round(now - cached.computed_at, 3),
+        "valid_seconds": round(cached.until - now, 3),
     }

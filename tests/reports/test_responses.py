@@ -18,7 +18,7 @@ from healthseg.cli import main as cli
 from healthseg.data import cache as caching
 from healthseg.data import response_cache as cache
 from healthseg.data.ledger import FILE_NAME, schema
-from healthseg.data.ledger.ledger import Ledger
+from healthseg.data.ledger.ledger import Alert, Ledger
 from healthseg.data.ledger.location import LedgerLocation
 from healthseg.errors import HealthsegError
 from healthseg.reports import registry
@@ -74,9 +74,9 @@ def test_a_response_is_found_again_with_its_age(folder, clock):
     again = responses.response(TOOL, ASKED).body
     assert again["cache"] == {
         "hit": True,
-        "kept": True,
+        "cached": True,
         "age_seconds": 90.0,
-        "holds_seconds": 1710.0,
+        "valid_seconds": 1710.0,
     }
     assert {**again, "cache": None} == {**made, "cache": None}
 
@@ -89,7 +89,12 @@ def test_usage_is_kept_for_30_minutes_and_health_for_an_hour(folder, clock, tool
     asked = {"client_id": "a"}
     for _ in range(2):
         kept = responses.response(tool, asked).body["cache"]
-    assert kept == {"hit": False, "kept": True, "age_seconds": 0.0, "holds_seconds": 60.0 * minutes}
+    assert kept == {
+        "hit": False,
+        "cached": True,
+        "age_seconds": 0.0,
+        "valid_seconds": 60.0 * minutes,
+    }
     clock.now += 60 * minutes - 1
     assert responses.response(tool, asked).body["cache"]["hit"]
     clock.now += 2
@@ -132,18 +137,49 @@ def test_a_new_table_a_changed_value_and_a_changed_setting_are_never_hidden(fold
     assert not hit(responses)
 
 
-def test_what_the_ledger_learns_is_never_hidden(folder, clock):
+def _ledger(folder: Path) -> Ledger:
+    return Ledger(folder / FILE_NAME, lambda: dt.datetime(2025, 3, 28, tzinfo=dt.UTC))
+
+
+def test_a_recorded_stage_and_recorded_settings_are_never_hidden(folder, clock):
     responses = warmed(folder, clock)
-    with sqlite3.connect(folder / FILE_NAME) as ledger:
-        ledger.execute("CREATE TABLE something (new TEXT)")
+    began = dt.datetime(2025, 3, 10, tzinfo=dt.UTC)
+    _ledger(folder).record_stage_event("r1", "a", "at_risk", began, actor="ann")
     assert not hit(responses)
+    assert hit(warmed(folder, clock))
+    _ledger(folder).record_settings("other", {})
+    assert not hit(responses)
+
+
+def test_what_no_figure_is_computed_from_leaves_cached_responses_as_they_are(folder, clock):
+    responses = warmed(folder, clock)
+    alert = Alert("a", "score_drop", "high", dt.date(2025, 3, 20), {})
+    assert _ledger(folder).record_alerts([alert])
+    assert hit(responses)
+
+
+def test_a_segmentation_is_never_hidden_from_the_tools_that_read_them(folder, clock):
+    responses = warmed(folder, clock)
+    before, after = responses._snapshot(), responses._snapshot()
+    keys = {tool: before.key(tool, {}) for tool in TOOLS}
+    _ledger(folder).record_segment_run("data", {}, dt.date(2025, 3, 20), {})
+    changed = {tool for tool in TOOLS if after.key(tool, {}) != keys[tool]}
+    assert changed == {"segment_customers", "analyze_engagement_patterns"}
+
+
+def test_a_ledger_of_another_version_is_never_hidden(folder, clock):
+    responses = warmed(folder, clock)
+    with _ledger(folder).writing() as connection:
+        connection.execute(schema.SCHEMA_VERSION.insert().values(version=schema.LATEST + 1))
+    with pytest.raises(HealthsegError):
+        responses.response(TOOL, ASKED)
 
 
 def test_data_that_changed_a_moment_ago_is_not_kept(folder):
     """Two changes within one tick of a file's clock look alike; the second is waited for."""
     responses = Responses(str(folder), clock=lambda: (folder / "events.csv").stat().st_ctime)
     told = [responses.response(TOOL, ASKED).body["cache"] for _ in range(3)]
-    assert [response["kept"] for response in told] == [False, False, False]
+    assert [response["cached"] for response in told] == [False, False, False]
 
 
 def test_no_cache_neither_looks_nor_keeps(folder, clock):
@@ -151,8 +187,8 @@ def test_no_cache_neither_looks_nor_keeps(folder, clock):
     fresh = Responses(str(folder), cache=False, clock=clock)
     assert fresh.response(TOOL, ASKED).body["cache"] == {
         "hit": False,
-        "kept": False,
-        "reason": "not asked for",
+        "cached": False,
+        "reason": "not wanted",
     }
 
 
@@ -196,7 +232,7 @@ def test_a_query_that_names_no_file_is_never_kept(tmp_path, folder, clock):
         responses.response(TOOL, ASKED | {"period_end": "2025-03-28"}).body["cache"]
         for _ in range(2)
     ]
-    assert [response["hit"] for response in told] == [False, False] and "cannot tell" in told[0][
+    assert [response["hit"] for response in told] == [False, False] and "does not say" in told[0][
         "reason"
     ]
 

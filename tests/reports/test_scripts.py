@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 import json
 import os
-import tempfile
 from pathlib import Path
 
 import pytest
@@ -209,14 +208,3 @@ def test_a_page_without_charts_to_draw_carries_no_bundle():
 def test_pages_stay_within_their_budgets():
     assert len(html_of("customer", samples.health()).encode()) < 400_000
     assert len(html_of("portfolio", samples.portfolio()).encode()) < 3_000_000
-
-
-def test_the_bundle_is_kept_beside_the_template_of_a_batch(monkeypatch):
-    with tempfile.TemporaryDirectory() as folder:
-        monkeypatch.setenv("HEALTHSEG_TEMPLATE", f"{folder}/template")
-        (Path(folder) / "vega.js").write_text("kept")
-        scripting.vega.cache_clear()
-        try:
-            assert scripting.vega() == "kept"
-        finally:
-            scripting.vega.cache_clear()

@@ -38,10 +38,10 @@ class LedgerLocation:
         """Whether something may have been recorded; a server is not connected to for that."""
         return self.settings.address is not None or (self.file is not None and self.file.exists())
 
-    def watermark(self) -> str | None:
+    def watermark(self, *tables: str) -> str | None:
         """A text that changes with every row recorded on a server; None where there is none that answers.
 
-        Why a server does not answer is for ``open`` to say. Raises InvalidParameters for an address that names a
+        Of all tables, or of some. Why a server does not answer is for ``open`` to say. Raises InvalidParameters for an address that names a
         variable which is not set.
         """
         if self.settings.address is None:
@@ -49,7 +49,7 @@ class LedgerLocation:
         from healthseg.data.ledger.schema import HISTORY
 
         try:
-            return self.open().head(*HISTORY)
+            return self.open().head(*(tables or HISTORY))
         except (DataRetrievalError, IntegrationError, ImportError):
             return None
 
