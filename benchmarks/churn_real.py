@@ -173,14 +173,14 @@ def oulad() -> bool:
         rows.loc[late, "log_odds"] = model.log_odds(model.values(rows[late], portfolio.settings))
         name, sign = picked(early, early["outcome"].to_numpy())
         rows.loc[late, "single"] = sign * rows.loc[late, name].fillna(0.0)
-    found = {
+    figures_by_name = {
         name: auc(rows["outcome"].to_numpy(), rows[name].to_numpy(), np.ones(len(rows)))
         for name in ("log_odds", "single")
     }
     students = rows.loc[rows["outcome"] == 1, "client_id"].nunique()
     print(
         f"oulad: {students} withdrawals, {int(rows['outcome'].sum())} of {len(rows)} student-dates; AUC "
-        + ", ".join(f"{name} {value:.4f}" for name, value in found.items())
+        + ", ".join(f"{name} {value:.4f}" for name, value in figures_by_name.items())
     )
     against = compared(rows, "log_odds", "single")
     print_difference("model − single metric", against)

@@ -104,9 +104,9 @@ def nab(folder: Path) -> Series:
     return {
         name: (
             pd.read_csv(folder / name, parse_dates=["timestamp"]),
-            [(np.datetime64(first), np.datetime64(last)) for first, last in given],
+            [(np.datetime64(first), np.datetime64(last)) for first, last in true_windows],
         )
-        for name, given in windows.items()
+        for name, true_windows in windows.items()
     }
 
 
@@ -120,20 +120,22 @@ def merged(moments: np.ndarray) -> list[tuple[np.datetime64, np.datetime64]]:
 def scored(series: Series, flags: dict[str, np.ndarray]) -> dict[str, float]:
     """precision over alarms, recall over windows, their F1, alarms, and alarms a thousand points."""
     right = alarms = met = windows = points = 0
-    for name, (frame, given) in series.items():
+    for name, (frame, true_windows) in series.items():
         moments = frame["timestamp"].to_numpy()
         first = moments[int(len(moments) * SKIPPED)]
         announced = merged(moments[flags[name] & (moments >= first)])
-        given = [window for window in given if window[1] >= first]
+        true_windows = [window for window in true_windows if window[1] >= first]
         right += sum(
-            any(start <= last and end >= begin for begin, last in given) for start, end in announced
+            any(start <= last and end >= begin for begin, last in true_windows)
+            for start, end in announced
         )
         met += sum(
-            any(start <= last and end >= begin for start, end in announced) for begin, last in given
+            any(start <= last and end >= begin for start, end in announced)
+            for begin, last in true_windows
         )
         alarms, windows, points = (
             alarms + len(announced),
-            windows + len(given),
+            windows + len(true_windows),
             points + int((moments >= first).sum()),
         )
     precision, recall = right / max(alarms, 1), met / max(windows, 1)
@@ -203,11 +205,11 @@ def numenta(folder: Path) -> bool:
 
 
 def main() -> int:
-    given = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    given.add_argument("--seeds", type=int, default=20)
-    given.add_argument("--null-seeds", type=int, default=50)
-    given.add_argument("--clients", type=int, default=250)
-    arguments, started, missed = given.parse_args(), time.monotonic(), False
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--null-seeds", type=int, default=50)
+    parser.add_argument("--clients", type=int, default=250)
+    arguments, started, missed = parser.parse_args(), time.monotonic(), False
     folder = nab_folder()
     if folder is None:
         print(

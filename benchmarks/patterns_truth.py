@@ -35,12 +35,12 @@ FEATURES = frozenset({"feature_usage"})
 
 
 def portfolios(
-    scenario: str, given: argparse.Namespace
+    scenario: str, options: argparse.Namespace
 ) -> Iterator[tuple[int, hs.Portfolio, Path]]:
-    for seed in range(1, given.seeds + 1):
+    for seed in range(1, options.seeds + 1):
         with tempfile.TemporaryDirectory() as folder:
             make_demo(
-                folder, clients=given.clients, seed=seed, scenario=scenario, events=given.events
+                folder, clients=options.clients, seed=seed, scenario=scenario, events=options.events
             )
             portfolio = hs.Portfolio.open(folder)
             yield seed, portfolio, Path(folder)
@@ -56,10 +56,10 @@ def alike(one: set[str], other: set[str]) -> bool:
     return len(one & other) / len(one | other) >= SAME
 
 
-def null(given: argparse.Namespace) -> bool:
+def null(options: argparse.Namespace) -> bool:
     """No pattern is reported where nothing was planted; anomalies have a number of their own."""
     hits = 0
-    for seed, portfolio, _ in portfolios("null", given):
+    for seed, portfolio, _ in portfolios("null", options):
         started = time.perf_counter()
         response = analyze_engagement_patterns(
             portfolio, "all_customers", include_predictions=False
@@ -72,16 +72,16 @@ def null(given: argparse.Namespace) -> bool:
             flush=True,
         )
     print(
-        f"null: {hits} of {given.seeds} portfolios report any pattern (at most {max(1, given.seeds // 25)})",
+        f"null: {hits} of {options.seeds} portfolios report any pattern (at most {max(1, options.seeds // 25)})",
         flush=True,
     )
-    return hits <= max(1, given.seeds // 25)
+    return hits <= max(1, options.seeds // 25)
 
 
-def default(given: argparse.Namespace) -> bool:
+def default(options: argparse.Namespace) -> bool:
     """Orders, bundles and personas: recovered of those detectable, and reported without having been planted."""
     results, of, right, reported = 0, 0, 0, 0
-    for seed, portfolio, folder in portfolios("default", given):
+    for seed, portfolio, folder in portfolios("default", options):
         study = Study.of(portfolio, all_customers(portfolio, portfolio.as_of(), 90), FEATURES)
         rows = study.judged[study.judged["passes"]]
         output = {
@@ -122,7 +122,7 @@ def _personas(study: Study, folder: Path) -> float:
     return adjusted_rand_score(labels.to_numpy()[known], pd.factorize(own[known])[0])
 
 
-def effects(given: argparse.Namespace) -> bool:
+def effects(options: argparse.Namespace) -> bool:
     """What keeps customers: recovered of the causes that are detectable, and named beside them.
 
     Every feature that is used has a small effect in these portfolios, since breadth is a driver of leaving: the hazard
@@ -130,7 +130,7 @@ def effects(given: argparse.Namespace) -> bool:
     """
     results, of, wrong, reported, held, tried = 0, 0, 0, 0, 0, 0
     signs = np.zeros(4, dtype=int)
-    for seed, portfolio, folder in portfolios("effects", given):
+    for seed, portfolio, folder in portfolios("effects", options):
         study = Study.of(portfolio, all_customers(portfolio, portfolio.as_of(), 90), FEATURES)
         habits = study.judged[study.judged["kind"] == "habit"].set_index("key")
         rows = habits[habits["passes"] & (habits["lift"] < 1)]
@@ -227,9 +227,9 @@ def main() -> int:
     parser.add_argument("--clients", type=int)
     parser.add_argument("--events", default="light")
     parser.add_argument("--scenario", action="append", choices=("null", "default", "effects"))
-    given = parser.parse_args()
+    options = parser.parse_args()
     tests = {"null": null, "default": default, "effects": effects}
-    return 0 if all([tests[name](given) for name in given.scenario or tests]) else 1
+    return 0 if all([tests[name](options) for name in options.scenario or tests]) else 1
 
 
 if __name__ == "__main__":
