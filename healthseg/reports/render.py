@@ -83,10 +83,7 @@ class ReportPage:
         facts = _facts(spec.Facts(self.spec.method_facts), self.scope, self.result)
         unmeasured = spec.Table(
             "not_measured",
-            (
-                spec.Column("In the response", "page_key"),
-                spec.Column("Why it is not measured", "page_item"),
-            ),
+            {"In the response": "page_key", "Why it is not measured": "page_item"},
             label="keys",
         )
         shown = facts + _table(unmeasured, self.scope, self.result)
@@ -101,12 +98,12 @@ class ReportPage:
             f"{name} = {formats.plain(value, 80)}" for name, value in sorted(settings.items())
         )
         facts = spec.Facts(
-            (
-                ("As of", "{as_of:day}"),
-                ("Data until", "{data_until:day}"),
-                ("Fingerprint", "{fingerprint}"),
-                ("Coverage", "{coverage:percent} of the inputs"),
-            )
+            {
+                "As of": "{as_of:day}",
+                "Data until": "{data_until:day}",
+                "Fingerprint": "{fingerprint}",
+                "Coverage": "{coverage:percent} of the inputs",
+            }
         )
         made = html.facts(
             [
@@ -264,7 +261,7 @@ def _table(table: spec.Table, scope: Scope, result: Any) -> str:
     rows = _rows(table, scope)
     if not rows:
         return f"<p>{safe(table.empty)}</p>" if table.empty else ""
-    columns = [_CellWriter(column) for column in _chosen(table.columns, result)]
+    columns = [_CellWriter(heading, value) for heading, value in table.columns.items()]
     cells = [[_Cell(column, row) for column in columns] for row in rows]
     shown = [at for at in range(len(columns)) if at == 0 or any(line[at].known for line in cells)]
     head = "".join(
@@ -347,9 +344,10 @@ class _Cell:
 class _CellWriter:
     """A column as a template; its first figure decides how it is sorted and aligned."""
 
-    def __init__(self, column: spec.Column) -> None:
-        self.column, self.heading = column, column.heading
-        value = column.value
+    def __init__(self, heading: str, shown: Text | spec.Cell) -> None:
+        self.heading = heading
+        self.column = shown if isinstance(shown, spec.Cell) else spec.Cell(shown)
+        value = self.column.value
         self.template = value if callable(value) or "{" in value else f"{{{value}}}"
         self.path, self.form = "", ""
         if isinstance(self.template, str):
@@ -410,7 +408,9 @@ def _missing(missing: spec.Missing, scope: Scope, result: Any) -> str:
 
 
 def _facts(facts: spec.Facts, scope: Scope, result: Any) -> str:
-    known = [(name, filled(text, scope, _asked(scope, result))) for name, text in facts.pairs]
+    known = [
+        (name, filled(text, scope, _asked(scope, result))) for name, text in facts.pairs.items()
+    ]
     body = "".join(
         f"<div><dt>{safe(name)}</dt><dd>{markup(text)}</dd></div>" for name, text in known if text
     )

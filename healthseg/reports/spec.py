@@ -7,7 +7,7 @@ may stand in place of a text, a block or a tuple of them where the result decide
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from healthseg.reports.figures import Text
@@ -16,23 +16,28 @@ Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Column:
-    """A column of a table: ``value`` is a path with a format (``arr:money``) or a template over the row."""
+class Cell:
+    """What a column shows of a row: a path with a format (``arr:money``) or a template over the row."""
 
-    heading: str
     value: Text
-    # A second line of the cell, in small type.
+    # A second line, in small type.
     under: Text = ""
-    # The share of one that a bar behind the figure shows.
+    # Whether a bar behind the figure shows it as a share of one.
     bar: bool = False
+
+
+Columns = Mapping[str, Text | Cell]
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of the result, one for each item of a list, a mapping or a frame (``frames.weeks``)."""
+    """Rows of the result, one for each item of a list, a mapping or a frame (``frames.weeks``).
+
+    ``columns`` gives by heading what each column shows.
+    """
 
     rows: str
-    columns: tuple[Column, ...] | Callable[[Any], tuple[Column, ...]]
+    columns: Columns
     caption: str = ""
     # What the rows are, in the plural.
     label: str = "rows"
@@ -72,7 +77,7 @@ class Missing:
 class Facts:
     """Names and values beside each other; what is unknown is left out."""
 
-    pairs: tuple[tuple[str, Text], ...]
+    pairs: Mapping[str, Text]
 
 
 @dataclass(frozen=True)
@@ -185,7 +190,7 @@ class Page:
     # The band that colours the opening: a path.
     band: str = ""
     method: tuple[Text, ...] = ()
-    method_facts: tuple[tuple[str, Text], ...] = ()
+    method_facts: Mapping[str, Text] = field(default_factory=dict)
     portfolio: bool = False
 
     def section(self, name: str) -> Section:

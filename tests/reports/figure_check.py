@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -119,13 +119,15 @@ def _texts(value: Any, place: str) -> Iterator[tuple[str, str]]:
                     yield f"{place} / {own} / {field.name}", part
             else:
                 yield from _texts(part, f"{place} / {own}")
+    elif isinstance(value, Mapping):
+        for name, part in value.items():
+            if isinstance(part, str):
+                yield f"{place} / {name}", part
+            else:
+                yield from _texts(part, f"{place} / {name}")
     elif isinstance(value, tuple):
-        named = len(value) == 2 and all(isinstance(part, str) for part in value)
-        if named and "{" in value[1]:
-            yield f"{place} / {value[0]}", value[1]
-        else:
-            for part in value:
-                yield from _texts(part, place)
+        for part in value:
+            yield from _texts(part, place)
 
 
 def _constants(code: Any) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -52,6 +53,8 @@ def _replaced(value: Any, old: str, new: str) -> Any:
         return value.replace(old, new)
     if isinstance(value, tuple):
         return tuple(_replaced(part, old, new) for part in value)
+    if isinstance(value, Mapping):
+        return {name: _replaced(part, old, new) for name, part in value.items()}
     if dataclasses.is_dataclass(value):
         parts = {
             field.name: _replaced(getattr(value, field.name), old, new)

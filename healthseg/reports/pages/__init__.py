@@ -21,11 +21,14 @@ MODULES = {
     "track_adoption_milestones": "milestones",
     "analyze_engagement_patterns": "patterns",
 }
+# Subjects whose portfolio page is a module of its own, <name>_portfolio.
+APART = {"track_adoption_milestones", "analyze_engagement_patterns"}
 
 
 def page_spec(tool: str, portfolio: bool = False) -> Page:
     """The spec of a tool's page, for one customer or for the portfolio."""
-    module = importlib.import_module(f"healthseg.reports.pages.{MODULES[tool]}")
+    name = MODULES[tool] + ("_portfolio" if portfolio and tool in APART else "")
+    module = importlib.import_module(f"healthseg.reports.pages.{name}")
     return module.PORTFOLIO if portfolio else module.CUSTOMER
 
 

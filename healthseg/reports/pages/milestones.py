@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from healthseg.charts import formats
-from healthseg.reports.pages.common import CUSTOMER_ABOUT, portfolio_about
+from healthseg.reports.pages.common import CUSTOMER_ABOUT
 from healthseg.reports.spec import (
     Block,
     Card,
+    Cell,
     Chart,
-    Column,
     Missing,
     Page,
     Points,
@@ -20,10 +20,9 @@ from healthseg.reports.spec import (
 )
 
 if TYPE_CHECKING:
-    from healthseg.tools.milestones.result import AdoptionMilestones, PortfolioMilestones
+    from healthseg.tools.milestones.result import AdoptionMilestones
 
 OPEN = ("in_progress", "overdue", "not_started")
-BLOCKED_LONGER = "× {factor:number.1} ({lower:number.1} to {upper:number.1?more})"
 
 
 def log_ranks(paths: dict[str, str]) -> str:
@@ -32,9 +31,6 @@ def log_ranks(paths: dict[str, str]) -> str:
         f"{formats.words(mark)} p = {{{path}:number.3}}" for mark, path in paths.items()
     )
     return f"{tests} (log-rank)" if paths else ""
-
-
-# -- one customer ---------------------------------------------------------------------------------
 
 
 def _customer_cards(customer: AdoptionMilestones) -> tuple[Card, ...]:
@@ -242,15 +238,15 @@ CUSTOMER = Page(
                     "plan",
                     Table(
                         "milestone_details",
-                        (
-                            Column("Milestone", "milestone_name", under=_by),
-                            Column("Due", "target_date:day"),
-                            Column("Completed", "completion_date:day"),
-                            Column("Days", "actual_completion_days:number.1"),
-                            Column("Ahead", "days_ahead:signed.1"),
-                            Column("Users", "{users_reached:number} of {users_asked:number}"),
-                            Column("Owner", "owner"),
-                        ),
+                        {
+                            "Milestone": Cell("milestone_name", under=_by),
+                            "Due": "target_date:day",
+                            "Completed": "completion_date:day",
+                            "Days": "actual_completion_days:number.1",
+                            "Ahead": "days_ahead:signed.1",
+                            "Users": "{users_reached:number} of {users_asked:number}",
+                            "Owner": "owner",
+                        },
                         label="milestones",
                     ),
                     needs="milestone_details",
@@ -271,9 +267,8 @@ CUSTOMER = Page(
                 ),
                 Table(
                     "blockers",
-                    (
-                        Column(
-                            "Blocker",
+                    {
+                        "Blocker": Cell(
                             "blocker:words",
                             under=lambda blocker: (
                                 "at {milestone_name}; delays {holds_up:list}"
@@ -281,16 +276,13 @@ CUSTOMER = Page(
                                 else "at {milestone_name}"
                             ),
                         ),
-                        Column("For, days", "age_days:number"),
-                        Column(
-                            "Usually, days",
-                            "{usual_days_to_clear:number} ({usual_lower:number} to "
-                            "{usual_upper:number?more}; n = {usual_n:number})",
-                        ),
-                        Column("Longer by", _slower),
-                        Column("Severity", "severity:words"),
-                        Column("Owner", "owner"),
-                    ),
+                        "For, days": "age_days:number",
+                        "Usually, days": "{usual_days_to_clear:number} ({usual_lower:number} to "
+                        "{usual_upper:number?more}; n = {usual_n:number})",
+                        "Longer by": _slower,
+                        "Severity": "severity:words",
+                        "Owner": "owner",
+                    },
                     label="blockers",
                 ),
             ),
@@ -307,18 +299,15 @@ CUSTOMER = Page(
                 ),
                 Table(
                     "milestone_details",
-                    (
-                        Column("Milestone", "milestone_name"),
-                        Column("Due", "target_date:day"),
-                        Column("Half by", "forecast_completion.median:day"),
-                        Column(
-                            "Interval",
-                            "{forecast_completion.lower:day} to "
-                            "{forecast_completion.upper:day?not reached}",
-                        ),
-                        Column("Among", "forecast_completion.among"),
-                        Column("n", "forecast_completion.n:number"),
-                    ),
+                    {
+                        "Milestone": "milestone_name",
+                        "Due": "target_date:day",
+                        "Half by": "forecast_completion.median:day",
+                        "Interval": "{forecast_completion.lower:day} to "
+                        "{forecast_completion.upper:day?not reached}",
+                        "Among": "forecast_completion.among",
+                        "n": "forecast_completion.n:number",
+                    },
                     label="open milestones",
                     where=lambda milestone: milestone["status"] in OPEN,
                 ),
@@ -344,17 +333,17 @@ CUSTOMER = Page(
                         "value",
                         Table(
                             "time_to_value.detail",
-                            (
-                                Column("Value", "mark:words"),
-                                Column("Definition", "definition"),
-                                Column("Days", "days:number.1"),
-                                Column("Target", "target_days:number"),
-                                Column("Against it", "word:words"),
-                                Column("Same quarter", "cohort_median_days:number"),
-                                Column("n, quarter", "cohort_n:number"),
-                                Column("Portfolio", "portfolio_median_days:number"),
-                                Column("n, portfolio", "portfolio_n:number"),
-                            ),
+                            {
+                                "Value": "mark:words",
+                                "Definition": "definition",
+                                "Days": "days:number.1",
+                                "Target": "target_days:number",
+                                "Against it": "word:words",
+                                "Same quarter": "cohort_median_days:number",
+                                "n, quarter": "cohort_n:number",
+                                "Portfolio": "portfolio_median_days:number",
+                                "n, portfolio": "portfolio_n:number",
+                            },
                             label="values",
                         ),
                     ),
@@ -374,315 +363,19 @@ CUSTOMER = Page(
         "The likelihood is a logistic regression on the progress of past customers, calibrated on "
         "customers left out of it",
     ),
-    method_facts=(
-        ("Category", "{milestone_category}"),
-        (
-            "Quarters compared",
-            lambda customer: log_ranks(
-                {
-                    one.mark: f"time_to_value.detail[{place}].log_rank_p"
-                    for place, one in enumerate(customer.time_to_value.detail)
-                    if one.log_rank_p is not None
-                }
-            ),
+    method_facts={
+        "Category": "{milestone_category}",
+        "Quarters compared": lambda customer: log_ranks(
+            {
+                one.mark: f"time_to_value.detail[{place}].log_rank_p"
+                for place, one in enumerate(customer.time_to_value.detail)
+                if one.log_rank_p is not None
+            }
         ),
-        (
-            "Brier score, left out",
-            "{success_probability.calibration.brier:number.3} (plain share "
-            "{success_probability.calibration.brier_of_share:number.3})",
-        ),
-        ("Calibration slope", "{success_probability.calibration.slope:number.2}"),
-        (
-            "Past customers",
-            "{success_probability.calibration.customers:number}, of which "
-            "{success_probability.calibration.failures:number} failed",
-        ),
-    ),
-)
-
-
-# -- the portfolio --------------------------------------------------------------------------------
-
-
-def _portfolio_cards(portfolio: PortfolioMilestones) -> tuple[Card, ...]:
-    if not portfolio.tracked_customers:
-        return ()
-    late = "; {customers_late_arr:brief_money} ARR" if portfolio.customers_late_arr else ""
-    cards = [
-        Card(
-            "Late customers",
-            "{customers_late:number}",
-            f"with a required milestone overdue{late}",
-        ),
-        Card("Blocked customers", "{customers_blocked:number}", "with a recorded blocker"),
-        Card(
-            "All required ones done",
-            "{customers_done_share:percent}",
-            "{customers_done:number} of {tracked_customers:number customer}",
-        ),
-        Card(
-            "Done by their date",
-            "{milestones_on_time_share:percent}",
-            "of {milestones_due:number milestone} that were due",
-        ),
-    ]
-    marks = [value["mark"] for value in portfolio.values]
-    if "first_value" in marks:
-        path = f"values[{marks.index('first_value')}]"
-        note = f"median, {{{path}.lower:number}} to {{{path}.upper:number?not reached}}; n = {{{path}.n:number}}"
-        cards.append(Card("First value", f"{{{path}.median_days:number day}}", note))
-    return tuple(cards)
-
-
-def _worst(portfolio: PortfolioMilestones) -> tuple[str, ...]:
-    overdue = [row["overdue"] for row in portfolio.funnel]
-    if not portfolio.funnel:
-        return ()
-    if not max(overdue):
-        return ("Nothing is overdue",)
-    path = f"funnel[{overdue.index(max(overdue))}]"
-    return (
-        f"Most are overdue at “{{{path}.name}}”: {{{path}.overdue:number customer}}, "
-        f"{{{path}.waiting:number}} of them because an earlier one is open, "
-        f"{{{path}.blocked:number}} blocked",
-    )
-
-
-def _said(portfolio: PortfolioMilestones) -> Points:
-    def text(value: Row) -> str:
-        half = (
-            "fewer than half reached it"
-            if value["median_days"] is None
-            else "half by day {median_days:number} ({lower:number} to {upper:number?not reached})"
-        )
-        differ = portfolio.quarters_differ[value["mark"]]
-        test = (
-            ""
-            if portfolio.log_rank[value["mark"]] is None
-            else "; quarters do not differ significantly"
-        )
-        test = "; quarters differ" if differ else test
-        return f"{half}, {{share_by_target:percent}} by target, n = {{n:number}}{test}"
-
-    return Points("values", text, "{mark:Words}")
-
-
-def _value_blocks(portfolio: PortfolioMilestones) -> tuple[Block, ...]:
-    if not portfolio.values:
-        return (Missing("Time to value", why="$.values", reason="no milestone defines it"),)
-    return (
-        _said(portfolio),
-        Chart("value"),
-        Chart(
-            "quarters",
-            Table(
-                "cohorts",
-                (
-                    Column("Began in", "quarter"),
-                    Column("Value", "mark:words"),
-                    Column("Customers", "n:number"),
-                    Column("Reached it", "reached:number"),
-                    Column("Half by day", "median_days:number"),
-                    Column("Interval", "{lower:number} to {upper:number?not reached}"),
-                    Column("By target", "share_by_target:percent"),
-                ),
-                label="quarters",
-                newest_first=True,
-            ),
-        ),
-    )
-
-
-def _blockers(portfolio: PortfolioMilestones) -> tuple[str, ...]:
-    if not portfolio.blockers:
-        return ()
-    slower = any(row["found"] for row in portfolio.blockers)
-    return (
-        "{customers_blocked:number customer} are blocked"
-        if portfolio.customers_blocked
-        else "No customer is blocked now",
-        "{blockers[*].found:total} of {blockers:count} lengthen what remains significantly"
-        if slower
-        else "",
-    )
-
-
-def _blocker_where(row: Row) -> str:
-    others = "; others wait for {severe:number}" if row["severe"] else ""
-    return f"at {{milestones:number milestone}}{others}"
-
-
-def _unless(rows: list[Row], missing: Missing, *blocks: Block) -> tuple[Block, ...]:
-    """The blocks, or why there is nothing to show."""
-    return blocks if rows else (missing,)
-
-
-PORTFOLIO = Page(
-    tool="track_adoption_milestones",
-    kind="Adoption milestones",
-    summary="The milestones of all customers: where they get stuck, how long value takes, what blocks "
-    "them, who is late, and who is likely to miss the date.",
-    title="The portfolio’s milestones",
-    about=(portfolio_about,),
-    cards=_portfolio_cards,
-    sections=(
-        Section(
-            "stuck",
-            "Where do customers get stuck?",
-            _worst,
-            lambda portfolio: _unless(
-                portfolio.funnel,
-                Missing("The milestones", why="$.funnel", reason="no customer has any"),
-                Chart(
-                    "funnel",
-                    Table(
-                        "funnel",
-                        (
-                            Column("Milestone", "name"),
-                            Column("Target, days", "target_days:number"),
-                            Column("Customers", "customers:number"),
-                            Column("Completed", "completed:number"),
-                            Column("In progress", "in_progress:number"),
-                            Column("Not started", "not_started:number"),
-                            Column("Overdue", "overdue:number"),
-                            Column("Skipped", "skipped:number"),
-                            Column("Blocked", "blocked:number"),
-                            Column("Half are done by day", "median_days:number"),
-                            Column("Interval", "{lower:number} to {upper:number?not reached}"),
-                            Column("n", "n:number"),
-                        ),
-                        label="milestones",
-                    ),
-                ),
-            ),
-        ),
-        Section(
-            "value", "How long does value take, and is it getting faster?", blocks=_value_blocks
-        ),
-        Section(
-            "blockers",
-            "What blocks them, and how much longer does it take?",
-            _blockers,
-            lambda portfolio: _unless(
-                portfolio.blockers,
-                Missing("Blockers", why="$.blockers", reason="none was ever recorded often enough"),
-                Chart(
-                    "blockers",
-                    Table(
-                        "blockers",
-                        (
-                            Column("Blocker", "blocker:words", under=_blocker_where),
-                            Column("Customers", "customers:number"),
-                            Column("ARR", "arr:money"),
-                            Column("Oldest, days", "oldest_days:number"),
-                            Column("Half cleared by day", "usual_days:number"),
-                            Column("Longer by", BLOCKED_LONGER),
-                            Column("n", "n:number"),
-                        ),
-                        label="blockers",
-                    ),
-                ),
-                Chart("slower"),
-            ),
-        ),
-        Section(
-            "late",
-            "Who is late?",
-            lambda portfolio: (
-                ()
-                if portfolio.late
-                else ("No customer is late",)
-                if portfolio.tracked_customers
-                else ("Not known",)
-            ),
-            (
-                Table(
-                    "late",
-                    (
-                        Column(
-                            "Customer and its oldest overdue milestone",
-                            "name",
-                            under=lambda row: (
-                                "{worst}; blocked: {blocker:words}" if row["blocker"] else "{worst}"
-                            ),
-                        ),
-                        Column("ARR", "arr:money"),
-                        Column("Required overdue", "overdue_required:number"),
-                        Column("Overdue", "overdue:number"),
-                        Column("Days late", "worst_days:number"),
-                        Column("Manager", "csm_id"),
-                    ),
-                    label="customers",
-                ),
-            ),
-        ),
-        Section(
-            "likely",
-            "Who is likely to miss the date?",
-            (
-                "From {calibration.customers:number past customer}, of which "
-                "{calibration.failures:number} failed; on customers left out the probability missed by "
-                "{calibration.brier:number.3} (Brier), the plain share by "
-                "{calibration.brier_of_share:number.3}",
-                lambda portfolio: (
-                    "The date has passed for all customers of today: no outcome is open"
-                    if portfolio.calibration and not portfolio.success
-                    else None
-                ),
-            ),
-            lambda portfolio: (
-                (
-                    Missing(
-                        "The likelihood of success",
-                        why="$.success",
-                        reason="too few past customers",
-                    ),
-                )
-                if portfolio.calibration is None
-                else (
-                    Table(
-                        "success",
-                        (
-                            Column("Customer", "name"),
-                            Column("ARR", "arr:money"),
-                            Column("Likely to succeed", "likelihood:percent", bar=True),
-                            Column("Interval", "{lower:percent} to {upper:percent}"),
-                            Column("Required ones open", "open:number"),
-                            Column("By", "by_date:day"),
-                        ),
-                        label="customers",
-                    ),
-                )
-            ),
-        ),
-        Section(
-            "actions",
-            "What to do?",
-            blocks=(
-                Points("actions", "{text:prose}", ordered=True, empty="No rule asks for anything."),
-            ),
-        ),
-    ),
-    method=(
-        "Statuses are of live customers; times are Kaplan–Meier estimates of all customers, churned ones "
-        "and those not there yet included",
-        "Days are {day_kind} days from the day a customer began",
-        "A blocker’s factor compares what remained of milestones once it was there with the same "
-        "milestone elsewhere, by inverting a log-rank test",
-        "An association of blockers with time does not prove that removing one saves it",
-    ),
-    method_facts=(
-        ("Category", "{milestone_category}"),
-        (
-            "Quarters compared",
-            lambda portfolio: log_ranks(
-                {
-                    mark: f"log_rank.{mark}"
-                    for mark, p in portfolio.log_rank.items()
-                    if p is not None
-                }
-            ),
-        ),
-    ),
-    portfolio=True,
+        "Brier score, left out": "{success_probability.calibration.brier:number.3} (plain share "
+        "{success_probability.calibration.brier_of_share:number.3})",
+        "Calibration slope": "{success_probability.calibration.slope:number.2}",
+        "Past customers": "{success_probability.calibration.customers:number}, of which "
+        "{success_probability.calibration.failures:number} failed",
+    },
 )

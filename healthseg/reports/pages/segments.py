@@ -9,8 +9,8 @@ from healthseg.reports.pages.common import NO_CUSTOMER, largest_first, portfolio
 from healthseg.reports.spec import (
     Block,
     Card,
+    Cell,
     Chart,
-    Column,
     Facts,
     Fold,
     Heading,
@@ -40,11 +40,11 @@ METHOD = (
         else "This run was {run.reason}"
     ),
 )
-METHOD_FACTS = (
-    ("Type", "{segmentation_type}"),
-    ("Criteria", "{segmentation_criteria}"),
-    ("At most", "{max_segments:number segment}"),
-)
+METHOD_FACTS = {
+    "Type": "{segmentation_type}",
+    "Criteria": "{segmentation_criteria}",
+    "At most": "{max_segments:number segment}",
+}
 NOISE = (
     "Measurement alone would move {migration.noise.expected_moves:number} "
     "({migration.noise.level:percent} interval {migration.noise.lower:number} to "
@@ -56,12 +56,12 @@ def _responses(rows: str, heading: str) -> Table:
     """How the customers of a segment respond to messages."""
     return Table(
         rows,
-        (
-            Column(heading, "name:words"),
-            Column("Responded", "rate:percent", bar=True),
-            Column("Interval", "{lower:percent} to {upper:percent}"),
-            Column("Sent", "sent:number"),
-        ),
+        {
+            heading: "name:words",
+            "Responded": Cell("rate:percent", bar=True),
+            "Interval": "{lower:percent} to {upper:percent}",
+            "Sent": "sent:number",
+        },
         label=heading.lower(),
     )
 
@@ -70,12 +70,12 @@ def strategy(segment: Row) -> tuple[Block, ...]:
     """What to do for a segment, within its scope."""
     return (
         Facts(
-            (
-                ("Focus", "{recommended_engagement_strategy.primary_focus}"),
-                ("Manager’s touch", "{recommended_engagement_strategy.csm_touch_frequency}"),
-                ("Messages", "{recommended_engagement_strategy.communication_frequency}"),
-                ("Automation", "{recommended_engagement_strategy.automation_level}"),
-            )
+            {
+                "Focus": "{recommended_engagement_strategy.primary_focus}",
+                "Manager’s touch": "{recommended_engagement_strategy.csm_touch_frequency}",
+                "Messages": "{recommended_engagement_strategy.communication_frequency}",
+                "Automation": "{recommended_engagement_strategy.automation_level}",
+            }
         ),
         Points("recommended_actions", "{page_item:prose}", ordered=True, heading="Do now"),
         Points(
@@ -342,20 +342,16 @@ PORTFOLIO = Page(
             (
                 Table(
                     "segments",
-                    (
-                        Column("Segment", "segment_name", under="{segment_description}"),
-                        Column("Customers", "customer_count:number"),
-                        Column("Share", "{percentage_of_total:number} %"),
-                        Column("ARR", "total_arr:money"),
-                        Column("Expected churned ARR, 90 days", "expected_churned_arr_90d:money"),
-                        Column("Score", "characteristics_detail.avg_health_score.mean:number"),
-                        Column(
-                            "Adoption", "characteristics_detail.feature_adoption_rate.mean:percent"
-                        ),
-                        Column(
-                            "Tenure, months", "characteristics_detail.avg_tenure_months.mean:number"
-                        ),
-                    ),
+                    {
+                        "Segment": Cell("segment_name", under="{segment_description}"),
+                        "Customers": "customer_count:number",
+                        "Share": "{percentage_of_total:number} %",
+                        "ARR": "total_arr:money",
+                        "Expected churned ARR, 90 days": "expected_churned_arr_90d:money",
+                        "Score": "characteristics_detail.avg_health_score.mean:number",
+                        "Adoption": "characteristics_detail.feature_adoption_rate.mean:percent",
+                        "Tenure, months": "characteristics_detail.avg_tenure_months.mean:number",
+                    },
                     label="segments",
                 ),
                 Chart("sizes"),
@@ -363,14 +359,14 @@ PORTFOLIO = Page(
                     "profile",
                     Table(
                         "segments[*].characteristics_detail.*",
-                        (
-                            Column("Segment", "segment_name"),
-                            Column("Mean of", "label"),
-                            Column("Mean", "mean:number.2"),
-                            Column("From", "lower:number.2"),
-                            Column("To", "upper:number.2"),
-                            Column("n", "n:number"),
-                        ),
+                        {
+                            "Segment": "segment_name",
+                            "Mean of": "label",
+                            "Mean": "mean:number.2",
+                            "From": "lower:number.2",
+                            "To": "upper:number.2",
+                            "n": "n:number",
+                        },
                         "Means with their intervals",
                         "figures",
                     ),
@@ -395,12 +391,12 @@ PORTFOLIO = Page(
                     "flows",
                     Table(
                         "migration.flows",
-                        (
-                            Column("From", "from_segment"),
-                            Column("To", "to_segment"),
-                            Column("Customers", "customers:number"),
-                            Column("ARR", "arr:money"),
-                        ),
+                        {
+                            "From": "from_segment",
+                            "To": "to_segment",
+                            "Customers": "customers:number",
+                            "ARR": "arr:money",
+                        },
                         label="moves",
                         where=lambda flow: flow["from_segment"] != flow["to_segment"],
                         sort=largest_first("customers"),
@@ -409,13 +405,13 @@ PORTFOLIO = Page(
                 ),
                 Table(
                     "frames.customers",
-                    (
-                        Column("Customer", "name"),
-                        Column("From", "before"),
-                        Column("To", "segment_name"),
-                        Column("Score", "score:number"),
-                        Column("ARR", "arr:money"),
-                    ),
+                    {
+                        "Customer": "name",
+                        "From": "before",
+                        "To": "segment_name",
+                        "Score": "score:number",
+                        "ARR": "arr:money",
+                    },
                     "Who moved, the largest first",
                     "customers",
                     where=_moved,
@@ -432,13 +428,13 @@ PORTFOLIO = Page(
                     "matrix",
                     Table(
                         "value_health_matrix",
-                        (
-                            Column("Tier", "tier"),
-                            Column("Band", "band:words"),
-                            Column("Customers", "customers:number"),
-                            Column("ARR", "arr:money"),
-                            Column("Expected churned ARR", "expected_churned_arr:money"),
-                        ),
+                        {
+                            "Tier": "tier",
+                            "Band": "band:words",
+                            "Customers": "customers:number",
+                            "ARR": "arr:money",
+                            "Expected churned ARR": "expected_churned_arr:money",
+                        },
                         label="cells",
                     ),
                 ),
@@ -462,15 +458,15 @@ PORTFOLIO = Page(
                     "differences",
                     Table(
                         "cross_segment_insights_detail",
-                        (
-                            Column("Metric", "metric:words"),
-                            Column("Higher", "segment"),
-                            Column("Lower", "other"),
-                            Column("Cliff’s delta", "cliffs_delta:number.2"),
-                            Column("From", "lower:number.2"),
-                            Column("To", "upper:number.2"),
-                            Column("q", "q:significant"),
-                        ),
+                        {
+                            "Metric": "metric:words",
+                            "Higher": "segment",
+                            "Lower": "other",
+                            "Cliff’s delta": "cliffs_delta:number.2",
+                            "From": "lower:number.2",
+                            "To": "upper:number.2",
+                            "q": "q:significant",
+                        },
                         label="differences",
                     ),
                 ),

@@ -8,8 +8,9 @@ from healthseg.reports.pages.common import NO_CUSTOMER, largest_first, portfolio
 from healthseg.reports.spec import (
     Block,
     Card,
+    Cell,
     Chart,
-    Column,
+    Columns,
     Facts,
     Heading,
     Missing,
@@ -43,10 +44,10 @@ METHOD = (
     "Managers needed are the tier’s hours over a manager’s hours a month, both settings where the csms "
     "table doesn’t say",
 )
-METHOD_FACTS = (
-    ("Model", "{segmentation_model:words}"),
-    ("Thresholds", "{arr_thresholds:numbers}"),
-)
+METHOD_FACTS = {
+    "Model": "{segmentation_model:words}",
+    "Thresholds": "{arr_thresholds:numbers}",
+}
 
 
 # -- one customer ---------------------------------------------------------------------------------
@@ -118,14 +119,14 @@ def _place_blocks(tiers: ValueTiers) -> tuple[Block, ...]:
     own = _own(tiers)
     plan = f"{own}.engagement_strategy"
     facts = Facts(
-        (
-            ("Touch", f"{{{plan}.touch_frequency}}"),
-            ("Executive", f"{{{plan}.executive_engagement}}"),
-            ("Support", f"{{{plan}.support_sla}}"),
-            ("Programmes", f"{{{plan}.success_programs:list}}"),
-            ("Hours a month", "{customer_standing.hours_per_month:number.1}"),
-            ("Manager", "{customer_standing.csm_id}"),
-        )
+        {
+            "Touch": f"{{{plan}.touch_frequency}}",
+            "Executive": f"{{{plan}.executive_engagement}}",
+            "Support": f"{{{plan}.support_sla}}",
+            "Programmes": f"{{{plan}.success_programs:list}}",
+            "Hours a month": "{customer_standing.hours_per_month:number.1}",
+            "Manager": "{customer_standing.csm_id}",
+        }
     )
     return Chart("standing"), facts
 
@@ -178,23 +179,20 @@ def _potential_blocks(tiers: ValueTiers) -> tuple[Block, ...]:
             "customer_standing",
             (
                 Facts(
-                    (
-                        ("Seats that will be needed", "{from_seats:money}"),
-                        ("Premium features that peers pay for", "{from_premium_features:money}"),
-                        ("Seats that nobody uses", "{contraction_exposure:money}"),
-                        ("Seats in use", "{users:number} of {seats:number}"),
-                        ("Users forecast in a year", "{users_in_a_year:number}"),
-                    )
+                    {
+                        "Seats that will be needed": "{from_seats:money}",
+                        "Premium features that peers pay for": "{from_premium_features:money}",
+                        "Seats that nobody uses": "{contraction_exposure:money}",
+                        "Seats in use": "{users:number} of {seats:number}",
+                        "Users forecast in a year": "{users_in_a_year:number}",
+                    }
                 ),
             ),
         ),
         Heading("Ready to expand?"),
         Note((_ready(place),)),
         Facts(
-            tuple(
-                (words, f"{{customer_standing.rules.{name}:met?}}")
-                for name, words in READINESS.items()
-            )
+            {words: f"{{customer_standing.rules.{name}:met?}}" for name, words in READINESS.items()}
         ),
     )
 
@@ -300,13 +298,13 @@ MOVEMENT = ("start", "new", "expansion", "contraction", "churn", "end")
 MOVEMENT_NAMES = ("Then", "New", "Expansion", "Contraction", "Churn", "Now")
 
 
-def _movement(prefix: str) -> tuple[Column, ...]:
-    money = [
-        Column(name, f"{prefix}{key}:money")
-        for key, name in zip(MOVEMENT, MOVEMENT_NAMES, strict=True)
-    ]
-    rates = (Column("NRR", f"{prefix}nrr:percent"), Column("GRR", f"{prefix}grr:percent"))
-    return (*money, *rates, Column("n", f"{prefix}cohort:number"))
+def _movement(prefix: str) -> Columns:
+    """What became of last year's ARR, by parts."""
+    money = {
+        name: f"{prefix}{key}:money" for key, name in zip(MOVEMENT, MOVEMENT_NAMES, strict=True)
+    }
+    rates = {"NRR": f"{prefix}nrr:percent", "GRR": f"{prefix}grr:percent"}
+    return {**money, **rates, "n": f"{prefix}cohort:number"}
 
 
 def _capacity(tiers: ValueTiers) -> tuple[Block, ...]:
@@ -314,17 +312,17 @@ def _capacity(tiers: ValueTiers) -> tuple[Block, ...]:
         "capacity",
         Table(
             "resource_allocation_recommendations",
-            (
-                Column("Tier", "tier"),
-                Column("Customers", "customers:number"),
-                Column("Hours each", "hours_per_customer:number.1"),
-                Column("Hours needed", "hours_needed:number"),
-                Column("Hours available", "hours_available:number"),
-                Column("Managers needed", "recommended_csm_count:number"),
-                Column("Managers", "current_csm_count:number"),
-                Column("Gap", "gap:signed"),
-                Column("Priority", "priority:words"),
-            ),
+            {
+                "Tier": "tier",
+                "Customers": "customers:number",
+                "Hours each": "hours_per_customer:number.1",
+                "Hours needed": "hours_needed:number",
+                "Hours available": "hours_available:number",
+                "Managers needed": "recommended_csm_count:number",
+                "Managers": "current_csm_count:number",
+                "Gap": "gap:signed",
+                "Priority": "priority:words",
+            },
             label="tiers",
         ),
     )
@@ -333,13 +331,13 @@ def _capacity(tiers: ValueTiers) -> tuple[Block, ...]:
         return chart, Missing(what, reason="{suggested_thresholds.reason:sentence}")
     table = Table(
         "frames.thresholds",
-        (
-            Column("Tier", "tier"),
-            Column("Now above", "given_above:money"),
-            Column("Customers now", "given_customers:number"),
-            Column("Suggested above", "suggested_above:money"),
-            Column("Customers then", "suggested_customers:number"),
-        ),
+        {
+            "Tier": "tier",
+            "Now above": "given_above:money",
+            "Customers now": "given_customers:number",
+            "Suggested above": "suggested_above:money",
+            "Customers then": "suggested_customers:number",
+        },
         label="tiers",
     )
     return chart, Heading(what), table
@@ -365,28 +363,28 @@ def _risk_blocks(tiers: ValueTiers) -> tuple[Block, ...]:
             "at_risk",
             Table(
                 "value_tiers",
-                (
-                    Column("Tier", "tier_name"),
-                    Column("Expected", "at_risk.expected:money"),
-                    Column("From", "at_risk.lower:money"),
-                    Column("To", "at_risk.upper:money"),
-                    Column("Notice given", "at_risk.certain:money"),
-                    Column("Customers", "at_risk.customers:number"),
-                ),
+                {
+                    "Tier": "tier_name",
+                    "Expected": "at_risk.expected:money",
+                    "From": "at_risk.lower:money",
+                    "To": "at_risk.upper:money",
+                    "Notice given": "at_risk.certain:money",
+                    "Customers": "at_risk.customers:number",
+                },
                 label="tiers",
                 where=lambda tier: tier.get("at_risk"),
             ),
         ),
         Table(
             "frames.customers",
-            (
-                Column("Customer", "name"),
-                Column("Tier", "tier"),
-                Column("Score", "score:number"),
-                Column("May churn", "churn_probability:percent", bar=True),
-                Column("Expected churned ARR", "expected_churned_arr:money"),
-                Column("ARR", "arr:money"),
-            ),
+            {
+                "Customer": "name",
+                "Tier": "tier",
+                "Score": "score:number",
+                "May churn": Cell("churn_probability:percent", bar=True),
+                "Expected churned ARR": "expected_churned_arr:money",
+                "ARR": "arr:money",
+            },
             "Most expected churned ARR first",
             "customers",
             sort=largest_first("expected_churned_arr"),
@@ -410,17 +408,17 @@ PORTFOLIO = Page(
             blocks=(
                 Table(
                     "frames.tiers",
-                    (
-                        Column("Tier", "tier", under="{description:limits}"),
-                        Column("Customers", "customers:number"),
-                        Column("Share", "share:percent"),
-                        Column("ARR", "arr:money"),
-                        Column("Of the ARR", "arr_share:percent", bar=True),
-                        Column("Mean ARR", "average_arr:money"),
-                        Column("Mean score", "health:number"),
-                        Column("NRR", "nrr:percent"),
-                        Column("GRR", "grr:percent"),
-                    ),
+                    {
+                        "Tier": Cell("tier", under="{description:limits}"),
+                        "Customers": "customers:number",
+                        "Share": "share:percent",
+                        "ARR": "arr:money",
+                        "Of the ARR": Cell("arr_share:percent", bar=True),
+                        "Mean ARR": "average_arr:money",
+                        "Mean score": "health:number",
+                        "NRR": "nrr:percent",
+                        "GRR": "grr:percent",
+                    },
                     label="tiers",
                 ),
                 Chart("sizes"),
@@ -455,7 +453,10 @@ PORTFOLIO = Page(
                     "waterfall",
                     Table(
                         "value_tiers",
-                        (Column("Tier a year ago", "tier_name"), *_movement("retention.")),
+                        {
+                            "Tier a year ago": "tier_name",
+                            **_movement("retention."),
+                        },
                         label="tiers",
                         where=lambda tier: tier.get("retention"),
                     ),
@@ -465,10 +466,10 @@ PORTFOLIO = Page(
                     "retention",
                     (
                         Facts(
-                            tuple(
-                                (f"All, {name.lower()}", f"{{{key}:money}}")
+                            {
+                                f"All, {name.lower()}": f"{{{key}:money}}"
                                 for key, name in zip(MOVEMENT, MOVEMENT_NAMES, strict=True)
-                            )
+                            }
                         ),
                     ),
                 ),
@@ -490,37 +491,29 @@ PORTFOLIO = Page(
                     "pipeline",
                     Table(
                         "value_tiers",
-                        (
-                            Column("Tier", "tier_name"),
-                            Column(
-                                "Potential", "expansion_pipeline.total_expansion_potential:money"
-                            ),
-                            Column("Seats", "expansion_pipeline.from_seats:money"),
-                            Column(
-                                "Premium features", "expansion_pipeline.from_premium_features:money"
-                            ),
-                            Column("Stated", "expansion_pipeline.from_customers_table:money"),
-                            Column(
-                                "Ready", "expansion_pipeline.high_probability_expansions:number"
-                            ),
-                            Column("Not known", "expansion_pipeline.unknown:number"),
-                            Column(
-                                "Idle seats, ARR", "expansion_pipeline.contraction_exposure:money"
-                            ),
-                        ),
+                        {
+                            "Tier": "tier_name",
+                            "Potential": "expansion_pipeline.total_expansion_potential:money",
+                            "Seats": "expansion_pipeline.from_seats:money",
+                            "Premium features": "expansion_pipeline.from_premium_features:money",
+                            "Stated": "expansion_pipeline.from_customers_table:money",
+                            "Ready": "expansion_pipeline.high_probability_expansions:number",
+                            "Not known": "expansion_pipeline.unknown:number",
+                            "Idle seats, ARR": "expansion_pipeline.contraction_exposure:money",
+                        },
                         label="tiers",
                         where=lambda tier: tier.get("expansion_pipeline"),
                     ),
                 ),
                 Table(
                     "frames.customers",
-                    (
-                        Column("Customer", "name"),
-                        Column("Tier", "tier"),
-                        Column("Potential", "potential:money"),
-                        Column("ARR", "arr:money"),
-                        Column("Score", "score:number"),
-                    ),
+                    {
+                        "Customer": "name",
+                        "Tier": "tier",
+                        "Potential": "potential:money",
+                        "ARR": "arr:money",
+                        "Score": "score:number",
+                    },
                     "Ready to expand, most potential first",
                     "customers",
                     where=lambda customer: customer["ready"] is True,

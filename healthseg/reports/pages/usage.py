@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from healthseg.reports.pages.common import CUSTOMER_ABOUT, NEXT_ACTIONS, portfolio_about
 from healthseg.reports.spec import (
     Card,
+    Cell,
     Chart,
-    Column,
+    Columns,
     Facts,
     Missing,
     Page,
@@ -34,15 +35,15 @@ TREND = Card(
 )
 WEEKS = Table(
     "frames.growth",
-    (
-        Column("Week from", "start:day"),
-        Column("Active", "active_users:number"),
-        Column("New", "new_users:number"),
-        Column("Returning", "returning_users:number"),
-        Column("Resurrected", "resurrected_users:number"),
-        Column("Dormant", "dormant_users:number"),
-        Column("Gains ÷ losses", "pulse_ratio:number.2"),
-    ),
+    {
+        "Week from": "start:day",
+        "Active": "active_users:number",
+        "New": "new_users:number",
+        "Returning": "returning_users:number",
+        "Resurrected": "resurrected_users:number",
+        "Dormant": "dormant_users:number",
+        "Gains ÷ losses": "pulse_ratio:number.2",
+    },
     label="weeks",
 )
 
@@ -125,35 +126,29 @@ CUSTOMER = Page(
             "Who uses it, how much, of the seats paid for?",
             blocks=(
                 Facts(
-                    (
-                        ("Active users in the period", "{engagement_metrics.active_users:number}"),
-                        ("On an average day", "{engagement_metrics.daily_active_users:number}"),
-                        ("Provisioned users", "{engagement_metrics.provisioned_users:number}"),
-                        ("Activated", "{engagement_metrics.user_activation_rate:percent}"),
-                        (
-                            "Features adopted of those entitled",
-                            "{engagement_metrics.feature_adoption_rate:percent}",
-                        ),
-                        ("Events by people", "{usage_analytics.person_events:number}"),
-                        ("API calls", "{usage_analytics.api_calls_count:number}"),
-                        ("Features used", "{usage_analytics.unique_features_used:number}"),
-                        (
-                            "Sessions per user and week",
-                            "{engagement_metrics.sessions_per_user_per_week:number.1}",
-                        ),
-                    )
+                    {
+                        "Active users in the period": "{engagement_metrics.active_users:number}",
+                        "On an average day": "{engagement_metrics.daily_active_users:number}",
+                        "Provisioned users": "{engagement_metrics.provisioned_users:number}",
+                        "Activated": "{engagement_metrics.user_activation_rate:percent}",
+                        "Features adopted of those entitled": "{engagement_metrics.feature_adoption_rate:percent}",
+                        "Events by people": "{usage_analytics.person_events:number}",
+                        "API calls": "{usage_analytics.api_calls_count:number}",
+                        "Features used": "{usage_analytics.unique_features_used:number}",
+                        "Sessions per user and week": "{engagement_metrics.sessions_per_user_per_week:number.1}",
+                    }
                 ),
                 Chart(
                     "series",
                     Table(
                         "series",
-                        (
-                            Column("From", "start"),
-                            Column("Events by people", "person_events:number"),
-                            Column("Active users", "active_users:number"),
-                            Column("Sessions", "sessions:number"),
-                            Column("API calls", "api_events:number"),
-                        ),
+                        {
+                            "From": "start",
+                            "Events by people": "person_events:number",
+                            "Active users": "active_users:number",
+                            "Sessions": "sessions:number",
+                            "API calls": "api_events:number",
+                        },
                         label="parts of the period",
                     ),
                 ),
@@ -184,14 +179,14 @@ CUSTOMER = Page(
                 Chart("growth", WEEKS),
                 Table(
                     "unusual_days",
-                    (
-                        Column("Day", "date:day"),
-                        Column("Events", "person_events:number"),
-                        Column("Usual", "expected:number"),
-                        Column("The rest of the portfolio", "portfolio_ratio:percent"),
-                        Column("What stood out", stood_out),
-                        Column("Likely cause", "likely_cause"),
-                    ),
+                    {
+                        "Day": "date:day",
+                        "Events": "person_events:number",
+                        "Usual": "expected:number",
+                        "The rest of the portfolio": "portfolio_ratio:percent",
+                        "What stood out": stood_out,
+                        "Likely cause": "likely_cause",
+                    },
                     "Days that were not like others",
                     "days",
                 ),
@@ -210,13 +205,13 @@ CUSTOMER = Page(
                     "heatmap",
                     Table(
                         "frames.cells",
-                        (
-                            Column("Day or hour", "name"),
-                            Column("User-hours", "user_hours:number"),
-                            Column("Share", "share:percent.1"),
-                            Column("To the mean in use", "ratio:number.2"),
-                            Column("p", "p:number.3"),
-                        ),
+                        {
+                            "Day or hour": "name",
+                            "User-hours": "user_hours:number",
+                            "Share": "share:percent.1",
+                            "To the mean in use": "ratio:number.2",
+                            "p": "p:number.3",
+                        },
                         label="days and hours",
                         where=lambda cell: cell["user_hours"],
                     ),
@@ -247,27 +242,27 @@ CUSTOMER = Page(
                     "features",
                     Table(
                         "feature_adoption_timeline",
-                        (
-                            Column("Feature", "feature:words"),
-                            Column("First use", "first_use_date:day"),
-                            Column("Users", "active_users:number"),
-                            Column("Users ever", "users_ever:number"),
-                            Column("Events a week", "weekly_usage:number.1"),
-                        ),
+                        {
+                            "Feature": "feature:words",
+                            "First use": "first_use_date:day",
+                            "Users": "active_users:number",
+                            "Users ever": "users_ever:number",
+                            "Events a week": "weekly_usage:number.1",
+                        },
                         label="features",
                     ),
                     needs="feature_adoption_timeline",
                 ),
                 Table(
                     "users",
-                    (
-                        Column("User", "user_id"),
-                        Column("Cohort", cohort),
-                        Column("Active days", "active_days:number"),
-                        Column("28 days before", "before_days:number"),
-                        Column("Events", "person_events:number"),
-                        Column("Last seen", "last_seen_on:day"),
-                    ),
+                    {
+                        "User": "user_id",
+                        "Cohort": cohort,
+                        "Active days": "active_days:number",
+                        "28 days before": "before_days:number",
+                        "Events": "person_events:number",
+                        "Last seen": "last_seen_on:day",
+                    },
                     "Users",
                     "users",
                 ),
@@ -317,13 +312,9 @@ CUSTOMER = Page(
 )
 
 
-def _customers(*columns: Column) -> tuple[Column, ...]:
+def _customers(columns: Columns) -> Columns:
     """A customer with its reason, the columns, and its ARR."""
-    return (
-        Column("Customer", "name", under="{reason:prose}"),
-        *columns,
-        Column("ARR", "arr:money"),
-    )
+    return {"Customer": Cell("name", under="{reason:prose}"), **columns, "ARR": "arr:money"}
 
 
 PORTFOLIO = Page(
@@ -367,9 +358,11 @@ PORTFOLIO = Page(
                 Table(
                     "breaking_away",
                     _customers(
-                        Column("Of own baseline", "usage_ratio:percent", bar=True),
-                        Column("Users in 30 days", "monthly_active_users:number"),
-                        Column("Days since the last event", "days_since_last:number"),
+                        {
+                            "Of own baseline": Cell("usage_ratio:percent", bar=True),
+                            "Users in 30 days": "monthly_active_users:number",
+                            "Days since the last event": "days_since_last:number",
+                        }
                     ),
                     label="customers",
                 ),
@@ -385,9 +378,11 @@ PORTFOLIO = Page(
                 Table(
                     "idle_seats",
                     _customers(
-                        Column("Seats in use", "seat_utilisation:percent", bar=True),
-                        Column("Users in 30 days", "monthly_active_users:number"),
-                        Column("Seats", "seats:number"),
+                        {
+                            "Seats in use": Cell("seat_utilisation:percent", bar=True),
+                            "Users in 30 days": "monthly_active_users:number",
+                            "Seats": "seats:number",
+                        }
                     ),
                     label="customers",
                 ),
@@ -421,19 +416,21 @@ PORTFOLIO = Page(
                 Table(
                     "single_user_customers",
                     _customers(
-                        Column("Events in 28 days", "person_events:number"),
-                        Column("Seats", "seats:number"),
+                        {
+                            "Events in 28 days": "person_events:number",
+                            "Seats": "seats:number",
+                        }
                     ),
                     "On a single user",
                     "customers",
                 ),
                 Table(
                     "champions_departed",
-                    (
-                        Column("Customer", "name"),
-                        Column("Days since the last event", "days_since_last:number"),
-                        Column("ARR", "arr:money"),
-                    ),
+                    {
+                        "Customer": "name",
+                        "Days since the last event": "days_since_last:number",
+                        "ARR": "arr:money",
+                    },
                     "Champion departed",
                     "customers",
                 ),
@@ -447,14 +444,14 @@ PORTFOLIO = Page(
                     "days",
                     Table(
                         "unusual_days",
-                        (
-                            Column("Day", "date:day"),
-                            Column("Events", "person_events:number"),
-                            Column("Usual", "expected:number"),
-                            Column("Ratio", "ratio:percent"),
-                            Column("What stood out", stood_out),
-                            Column("Likely cause", "likely_cause"),
-                        ),
+                        {
+                            "Day": "date:day",
+                            "Events": "person_events:number",
+                            "Usual": "expected:number",
+                            "Ratio": "ratio:percent",
+                            "What stood out": stood_out,
+                            "Likely cause": "likely_cause",
+                        },
                         label="days",
                     ),
                 ),

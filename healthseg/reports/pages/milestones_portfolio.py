@@ -1,0 +1,302 @@
+"""The page of the portfolio's adoption milestones."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from healthseg.reports.pages.common import portfolio_about
+from healthseg.reports.pages.milestones import log_ranks
+from healthseg.reports.spec import (
+    Block,
+    Card,
+    Cell,
+    Chart,
+    Missing,
+    Page,
+    Points,
+    Row,
+    Section,
+    Table,
+)
+
+if TYPE_CHECKING:
+    from healthseg.tools.milestones.result import PortfolioMilestones
+
+
+BLOCKED_LONGER = "× {factor:number.1} ({lower:number.1} to {upper:number.1?more})"
+
+
+def _portfolio_cards(portfolio: PortfolioMilestones) -> tuple[Card, ...]:
+    if not portfolio.tracked_customers:
+        return ()
+    late = "; {customers_late_arr:brief_money} ARR" if portfolio.customers_late_arr else ""
+    cards = [
+        Card(
+            "Late customers",
+            "{customers_late:number}",
+            f"with a required milestone overdue{late}",
+        ),
+        Card("Blocked customers", "{customers_blocked:number}", "with a recorded blocker"),
+        Card(
+            "All required ones done",
+            "{customers_done_share:percent}",
+            "{customers_done:number} of {tracked_customers:number customer}",
+        ),
+        Card(
+            "Done by their date",
+            "{milestones_on_time_share:percent}",
+            "of {milestones_due:number milestone} that were due",
+        ),
+    ]
+    marks = [value["mark"] for value in portfolio.values]
+    if "first_value" in marks:
+        path = f"values[{marks.index('first_value')}]"
+        note = f"median, {{{path}.lower:number}} to {{{path}.upper:number?not reached}}; n = {{{path}.n:number}}"
+        cards.append(Card("First value", f"{{{path}.median_days:number day}}", note))
+    return tuple(cards)
+
+
+def _worst(portfolio: PortfolioMilestones) -> tuple[str, ...]:
+    overdue = [row["overdue"] for row in portfolio.funnel]
+    if not portfolio.funnel:
+        return ()
+    if not max(overdue):
+        return ("Nothing is overdue",)
+    path = f"funnel[{overdue.index(max(overdue))}]"
+    return (
+        f"Most are overdue at “{{{path}.name}}”: {{{path}.overdue:number customer}}, "
+        f"{{{path}.waiting:number}} of them because an earlier one is open, "
+        f"{{{path}.blocked:number}} blocked",
+    )
+
+
+def _said(portfolio: PortfolioMilestones) -> Points:
+    def text(value: Row) -> str:
+        half = (
+            "fewer than half reached it"
+            if value["median_days"] is None
+            else "half by day {median_days:number} ({lower:number} to {upper:number?not reached})"
+        )
+        differ = portfolio.quarters_differ[value["mark"]]
+        test = (
+            ""
+            if portfolio.log_rank[value["mark"]] is None
+            else "; quarters do not differ significantly"
+        )
+        test = "; quarters differ" if differ else test
+        return f"{half}, {{share_by_target:percent}} by target, n = {{n:number}}{test}"
+
+    return Points("values", text, "{mark:Words}")
+
+
+def _value_blocks(portfolio: PortfolioMilestones) -> tuple[Block, ...]:
+    if not portfolio.values:
+        return (Missing("Time to value", why="$.values", reason="no milestone defines it"),)
+    return (
+        _said(portfolio),
+        Chart("value"),
+        Chart(
+            "quarters",
+            Table(
+                "cohorts",
+                {
+                    "Began in": "quarter",
+                    "Value": "mark:words",
+                    "Customers": "n:number",
+                    "Reached it": "reached:number",
+                    "Half by day": "median_days:number",
+                    "Interval": "{lower:number} to {upper:number?not reached}",
+                    "By target": "share_by_target:percent",
+                },
+                label="quarters",
+                newest_first=True,
+            ),
+        ),
+    )
+
+
+def _blockers(portfolio: PortfolioMilestones) -> tuple[str, ...]:
+    if not portfolio.blockers:
+        return ()
+    slower = any(row["found"] for row in portfolio.blockers)
+    return (
+        "{customers_blocked:number customer} are blocked"
+        if portfolio.customers_blocked
+        else "No customer is blocked now",
+        "{blockers[*].found:total} of {blockers:count} lengthen what remains significantly"
+        if slower
+        else "",
+    )
+
+
+def _blocker_where(row: Row) -> str:
+    others = "; others wait for {severe:number}" if row["severe"] else ""
+    return f"at {{milestones:number milestone}}{others}"
+
+
+def _unless(rows: list[Row], missing: Missing, *blocks: Block) -> tuple[Block, ...]:
+    """The blocks, or why there is nothing to show."""
+    return blocks if rows else (missing,)
+
+
+PORTFOLIO = Page(
+    tool="track_adoption_milestones",
+    kind="Adoption milestones",
+    summary="The milestones of all customers: where they get stuck, how long value takes, what blocks "
+    "them, who is late, and who is likely to miss the date.",
+    title="The portfolio’s milestones",
+    about=(portfolio_about,),
+    cards=_portfolio_cards,
+    sections=(
+        Section(
+            "stuck",
+            "Where do customers get stuck?",
+            _worst,
+            lambda portfolio: _unless(
+                portfolio.funnel,
+                Missing("The milestones", why="$.funnel", reason="no customer has any"),
+                Chart(
+                    "funnel",
+                    Table(
+                        "funnel",
+                        {
+                            "Milestone": "name",
+                            "Target, days": "target_days:number",
+                            "Customers": "customers:number",
+                            "Completed": "completed:number",
+                            "In progress": "in_progress:number",
+                            "Not started": "not_started:number",
+                            "Overdue": "overdue:number",
+                            "Skipped": "skipped:number",
+                            "Blocked": "blocked:number",
+                            "Half are done by day": "median_days:number",
+                            "Interval": "{lower:number} to {upper:number?not reached}",
+                            "n": "n:number",
+                        },
+                        label="milestones",
+                    ),
+                ),
+            ),
+        ),
+        Section(
+            "value", "How long does value take, and is it getting faster?", blocks=_value_blocks
+        ),
+        Section(
+            "blockers",
+            "What blocks them, and how much longer does it take?",
+            _blockers,
+            lambda portfolio: _unless(
+                portfolio.blockers,
+                Missing("Blockers", why="$.blockers", reason="none was ever recorded often enough"),
+                Chart(
+                    "blockers",
+                    Table(
+                        "blockers",
+                        {
+                            "Blocker": Cell("blocker:words", under=_blocker_where),
+                            "Customers": "customers:number",
+                            "ARR": "arr:money",
+                            "Oldest, days": "oldest_days:number",
+                            "Half cleared by day": "usual_days:number",
+                            "Longer by": BLOCKED_LONGER,
+                            "n": "n:number",
+                        },
+                        label="blockers",
+                    ),
+                ),
+                Chart("slower"),
+            ),
+        ),
+        Section(
+            "late",
+            "Who is late?",
+            lambda portfolio: (
+                ()
+                if portfolio.late
+                else ("No customer is late",)
+                if portfolio.tracked_customers
+                else ("Not known",)
+            ),
+            (
+                Table(
+                    "late",
+                    {
+                        "Customer and its oldest overdue milestone": Cell(
+                            "name",
+                            under=lambda row: (
+                                "{worst}; blocked: {blocker:words}" if row["blocker"] else "{worst}"
+                            ),
+                        ),
+                        "ARR": "arr:money",
+                        "Required overdue": "overdue_required:number",
+                        "Overdue": "overdue:number",
+                        "Days late": "worst_days:number",
+                        "Manager": "csm_id",
+                    },
+                    label="customers",
+                ),
+            ),
+        ),
+        Section(
+            "likely",
+            "Who is likely to miss the date?",
+            (
+                "From {calibration.customers:number past customer}, of which "
+                "{calibration.failures:number} failed; on customers left out the probability missed by "
+                "{calibration.brier:number.3} (Brier), the plain share by "
+                "{calibration.brier_of_share:number.3}",
+                lambda portfolio: (
+                    "The date has passed for all customers of today: no outcome is open"
+                    if portfolio.calibration and not portfolio.success
+                    else None
+                ),
+            ),
+            lambda portfolio: (
+                (
+                    Missing(
+                        "The likelihood of success",
+                        why="$.success",
+                        reason="too few past customers",
+                    ),
+                )
+                if portfolio.calibration is None
+                else (
+                    Table(
+                        "success",
+                        {
+                            "Customer": "name",
+                            "ARR": "arr:money",
+                            "Likely to succeed": Cell("likelihood:percent", bar=True),
+                            "Interval": "{lower:percent} to {upper:percent}",
+                            "Required ones open": "open:number",
+                            "By": "by_date:day",
+                        },
+                        label="customers",
+                    ),
+                )
+            ),
+        ),
+        Section(
+            "actions",
+            "What to do?",
+            blocks=(
+                Points("actions", "{text:prose}", ordered=True, empty="No rule asks for anything."),
+            ),
+        ),
+    ),
+    method=(
+        "Statuses are of live customers; times are Kaplan–Meier estimates of all customers, churned ones "
+        "and those not there yet included",
+        "Days are {day_kind} days from the day a customer began",
+        "A blocker’s factor compares what remained of milestones once it was there with the same "
+        "milestone elsewhere, by inverting a log-rank test",
+        "An association of blockers with time does not prove that removing one saves it",
+    ),
+    method_facts={
+        "Category": "{milestone_category}",
+        "Quarters compared": lambda portfolio: log_ranks(
+            {mark: f"log_rank.{mark}" for mark, p in portfolio.log_rank.items() if p is not None}
+        ),
+    },
+    portfolio=True,
+)

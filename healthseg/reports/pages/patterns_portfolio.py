@@ -1,0 +1,370 @@
+"""The page of the portfolio's engagement patterns."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from healthseg.reports.pages.common import portfolio_about
+from healthseg.reports.pages.patterns import (
+    METHOD,
+    METHOD_FACTS,
+    SIGNS,
+    TRIED,
+    activity,
+    timing,
+    unusual,
+    with_figures,
+)
+from healthseg.reports.spec import (
+    Block,
+    Card,
+    Cell,
+    Chart,
+    Fold,
+    Heading,
+    Missing,
+    Note,
+    Page,
+    Points,
+    Row,
+    Section,
+    Table,
+)
+
+if TYPE_CHECKING:
+    from healthseg.tools.patterns.result import EngagementPatterns
+
+
+SIGNS_SHOWN = 3
+SIGNS_OF_ALL = {
+    "Of churned customers’ weeks": "among_leavers:percent",
+    "Of retained customers’ weeks": "among_stayers:percent",
+    "Have it now": "shown_now:number",
+}
+
+
+def _portfolio_cards(patterns: EngagementPatterns) -> tuple[Card, ...]:
+    cards = [
+        Card("Significant patterns", "{identified_patterns:count}", TRIED),
+        Card("Customers", "{customers_analyzed:number}", "in {analysis_period.days:number day}"),
+    ]
+    if patterns.predictive_insights is not None:
+        cards += [
+            Card(
+                "Likely to churn",
+                "{predictive_insights.likely_churn_candidates:number}",
+                "of past ones {predictive_insights.confidence_score:percent} churned "
+                "(n = {predictive_insights.confidence_n:number})",
+            ),
+            Card(
+                "Ready to expand",
+                "{predictive_insights.likely_expansion_candidates:number}",
+                "by all six rules",
+            ),
+        ]
+    if patterns.user_personas:
+        note = "of {persona_evidence.users:number user}"
+        cards.append(Card("Personas", "{user_personas:count}", note))
+    return tuple(cards)
+
+
+def _whole(pattern: Row) -> str:
+    """A pattern with its figures, and the groups in which it is the other way round."""
+    groups = [
+        f"{{within[{place}].group}} ({{within[{place}].lift:number.2}} ×)"
+        for place, part in enumerate(pattern["within"])
+        if part["reversed"]
+    ]
+    reversed_in = f". The opposite holds in {', '.join(groups)}" if groups else ""
+    return with_figures(pattern) + reversed_in
+
+
+def _signs(customer: Row) -> str:
+    shown = "; ".join(
+        f"{{signs[{place}]}}" for place in range(min(SIGNS_SHOWN, len(customer["signs"])))
+    )
+    return shown + (
+        "; and more: {signs:count} in all" if len(customer["signs"]) > SIGNS_SHOWN else ""
+    )
+
+
+def _likely(customer: Row) -> str:
+    if customer["likely_to_leave"]:
+        return "likely to churn"
+    return "ready to expand" if customer["ready_to_expand"] else ""
+
+
+def _churn(patterns: EngagementPatterns) -> tuple[Block, ...]:
+    if patterns.risk_patterns is None:
+        return (Missing("What precedes churn", "risk_patterns"),)
+    some = len(patterns.frame("customers")) > 0
+    return (
+        Chart("risk", Table("risk_patterns", (*SIGNS, *SIGNS_OF_ALL), label="signs")),
+        Chart("lead"),
+        Fold(
+            "Early warnings: what is there when a sign begins",
+            (
+                Points(
+                    "risk_patterns",
+                    "often after {early_warning_indicators:steps}",
+                    "{pattern}",
+                    where=lambda risk: risk["early_warning_indicators"],
+                ),
+            ),
+        ),
+        Heading("Which customers show a sign now"),
+        Note(
+            (
+                "{frames.customers:count customer} show one of {risk_patterns:count sign}, or are "
+                "candidates"
+                if some
+                else "No customer shows a significant sign of churn",
+            )
+        ),
+        Table(
+            "frames.customers",
+            {
+                "Customer": "name",
+                "Signs": "count:number",
+                "Which": _signs,
+                "By the model": _likely,
+            },
+            label="customers",
+        ),
+    )
+
+
+def _retained(patterns: EngagementPatterns) -> tuple[Block, ...]:
+    if patterns.success_patterns is None:
+        return (Missing("What precedes retention", "success_patterns"),)
+    if not patterns.success_patterns:
+        text = "Nothing that was tried goes with retention beyond chance at equal size, tenure and tier"
+        return (Note((text,)),)
+    return (
+        Table(
+            "success_patterns",
+            {
+                "Pattern": "pattern",
+                "Retained 90 days with it": Cell("retention_with:percent", bar=True),
+                "n": "n_with:number",
+                "Without": "retention_without:percent",
+                "n without": "n_without:number",
+                "Correlation, adjusted": "correlation:number.2",
+                "Hazard ratio": "{outcome.hazard_ratio:number.2} ({outcome.lower:number.2} to "
+                "{outcome.upper:number.2})",
+            },
+            label="patterns",
+        ),
+    )
+
+
+def _features(patterns: EngagementPatterns) -> tuple[Block, ...]:
+    usage = patterns.feature_usage_patterns
+    if usage is None:
+        return (Missing("Features", "feature_usage_patterns"),)
+    orders = (
+        Chart("gaps"),
+        Points(
+            "feature_usage_patterns.sequential_adoption.gaps",
+            "{customers:number customer}, half a step within {median_days:number day} "
+            "({lower_quartile:number} to {upper_quartile:number}); {unfinished_share:percent} of "
+            "{unfinished_of:number} that began have not finished in time",
+            "{sequence:path_words}",
+        ),
+    )
+    together = Points(
+        "feature_usage_patterns.feature_bundles",
+        "{support:number} of {users_of_any:number} that use any use all ({co_usage_rate:percent}), "
+        "{lift:number.1} times what volume alone explains",
+        "{bundle:sum_words}",
+        heading="Used together",
+    )
+    if not usage.sequential_adoption.gaps:
+        return Note(("No order of adoption is significant",)), together
+    return (*orders, together)
+
+
+def _personas(patterns: EngagementPatterns) -> tuple[str, ...]:
+    if patterns.user_personas is None:
+        return ()
+    if not patterns.user_personas:
+        return (
+            "{persona_evidence.reason:sentence}"
+            if patterns.persona_evidence and patterns.persona_evidence.reason
+            else "No personas",
+        )
+    return (
+        "{persona_evidence.users:number user} with 20 events or more fall into "
+        "{user_personas:count group} by the features that they prefer",
+        "Resampled users fall into the same ones (agreement {persona_evidence.stability:number.2} of 1)",
+        "{persona_evidence.not_clustered:number} did too little to be placed",
+    )
+
+
+def _persona_blocks(patterns: EngagementPatterns) -> tuple[Block, ...]:
+    if patterns.user_personas is None:
+        return (Missing("Personas", "user_personas"),)
+    if not patterns.user_personas:
+        return ()
+    words = Points(
+        "user_personas",
+        "{characteristics:steps}",
+        "{persona_name} ({percentage:number} %, {users:number user})",
+    )
+    return Chart("personas"), Fold("Each persona in words", (words,))
+
+
+def _messages(rows: str, heading: str) -> Table:
+    return Table(
+        f"communication_patterns.detail.{rows}",
+        {
+            "Name": "name:words",
+            "Engaged within 7 days": Cell("rate:percent", bar=True),
+            "Interval": "{lower:percent} to {upper:percent}",
+            "Opened": "opened_rate:percent",
+            "Sent": "sent:number",
+        },
+        heading,
+        rows,
+    )
+
+
+def _tickets(patterns: EngagementPatterns) -> tuple[Block, ...]:
+    support = patterns.support_patterns
+    if support is None:
+        return (Missing("Tickets", "support_patterns"),)
+    topics = (
+        "One after the other more often than by chance: "
+        "{support_patterns.common_issue_sequences:all_words}"
+        if support.common_issue_sequences
+        else "No topic follows another beyond chance"
+    )
+    trend = "Resolution: {support_patterns.time_to_resolution_trends:lower}"
+    return Heading("Tickets"), Note((trend, topics))
+
+
+def _reach(patterns: EngagementPatterns) -> tuple[Block, ...]:
+    messages: tuple[Block, ...] = (Missing("The response to messages", "communication_patterns"),)
+    if patterns.communication_patterns is not None:
+        messages = (
+            Heading("How customers respond to messages"),
+            _messages("channels", "By channel"),
+            _messages("contents", "By content"),
+            _messages("weekdays", "By weekday"),
+        )
+    return (*activity(patterns), *messages, *_tickets(patterns))
+
+
+def _helps(patterns: EngagementPatterns) -> tuple[str, ...]:
+    path = "pattern_transitions.from_at_risk_to_healthy"
+    why = f"$.{path}.success_rate"
+    if why in patterns.not_measured:
+        return (
+            f"Of {{{path}.spells:number spell}} under a score of 60 it is unknown",
+            f'{{not_measured["{why}"]:sentence}}',
+        )
+    return (
+        f"{{{path}.success_rate:percent}} of {{{path}.treated:number low spell}} with an intervention in "
+        f"30 days recovered, {{{path}.matched_success_rate:percent}} of similar ones without: a "
+        f"difference of {{{path}.difference:signed_percent}} ({{{path}.difference_lower:signed_percent}} "
+        f"to {{{path}.difference_upper:signed_percent}})",
+    )
+
+
+PORTFOLIO = Page(
+    tool="analyze_engagement_patterns",
+    kind="Engagement patterns",
+    summary="The portfolio's patterns: what is significant, what precedes churn and retention, which "
+    "features go together, who the users are, when and how to reach them, and what was not significant.",
+    title=lambda patterns: (
+        "Patterns of {analysis_scope.segment_name}"
+        if patterns.analysis_scope.segment_name
+        else "The portfolio’s patterns"
+    ),
+    about=(portfolio_about,),
+    cards=_portfolio_cards,
+    sections=(
+        Section(
+            "significant",
+            "Which patterns are significant, how strong, how sure?",
+            (
+                "{identified_patterns:count} of {testing.hypotheses:number} that were tried are "
+                "significant",
+                "Each is beyond chance among all of them, recurs on held-out time, and recurs in "
+                "resamples",
+            ),
+            (
+                Chart("patterns"),
+                Fold(
+                    "Each pattern in words",
+                    (Points("identified_patterns", _whole, "{pattern_name}"),),
+                ),
+            ),
+        ),
+        Section(
+            "churn",
+            "What precedes churn, and how early?",
+            lambda patterns: (
+                ("Best time to act: {predictive_insights.optimal_intervention_timing}",)
+                if patterns.risk_patterns is not None
+                and patterns.predictive_insights
+                and patterns.predictive_insights.timing_days
+                else ()
+            ),
+            _churn,
+        ),
+        Section("retention", "What precedes retention?", blocks=_retained),
+        Section(
+            "features", "Which features go together, and one after the other?", blocks=_features
+        ),
+        Section("personas", "Who are the users?", _personas, _persona_blocks),
+        Section("reach", "When and how to reach people?", timing, _reach),
+        Section("unusual", "What was unusual, and did all customers see it?", blocks=unusual),
+        Section(
+            "interventions",
+            "Do interventions at customers with low scores help?",
+            _helps,
+            (
+                Table(
+                    "engagement_optimization",
+                    {
+                        "Opportunity": "opportunity",
+                        "Now": "current_state:prose",
+                        "Then": "opportunity_state:prose",
+                        "Impact, from history": "potential_impact:prose",
+                        "Effort": "effort",
+                        "Priority": "priority",
+                    },
+                    label="opportunities",
+                ),
+                Points(
+                    "recommended_actions",
+                    "{page_item:prose}",
+                    ordered=True,
+                    heading="What to do",
+                ),
+            ),
+        ),
+        Section(
+            "not_significant",
+            "What was tried and is not significant?",
+            lambda patterns: () if len(patterns.frame("rejected")) else ("Nothing else came near",),
+            (
+                Table(
+                    "frames.rejected",
+                    {
+                        "Looked like a pattern": "name",
+                        "Factor": "lift:number.2",
+                        "Shown by": "support:number",
+                        "Of": "n:number",
+                        "Why it is not significant": "why:prose",
+                    },
+                    label="patterns",
+                ),
+            ),
+        ),
+    ),
+    method=METHOD,
+    method_facts=METHOD_FACTS,
+    portfolio=True,
+)
