@@ -152,9 +152,7 @@ def _advice(
     if not known or not asked.include_recommendations:
         return None
     return (
-        advice.recommendations(figures, shown, own)
-        if figures.lives.loc[client_id, "live"]
-        else []
+        advice.recommendations(figures, shown, own) if figures.lives.loc[client_id, "live"] else []
     )
 
 
