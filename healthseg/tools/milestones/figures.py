@@ -57,7 +57,7 @@ class Figures:
         return found
 
     @cached_property
-    def lives(self) -> pd.DataFrame:
+    def present_spells(self) -> pd.DataFrame:
         return present_spells(self.portfolio, self.as_of)
 
     @cached_property
