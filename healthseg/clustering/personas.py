@@ -106,7 +106,7 @@ def stable_groups(
     if len(frame) < needed:
         days = settings.paths_days
         return none(
-            f"{len(frame)} customers whose first {days} days were watched, {needed} are needed"
+            f"{len(frame)} customers whose first {days} days were tracked, {needed} are needed"
         )
     if not used:
         return none("no stable patterns: too many customers do exactly the same")
@@ -124,7 +124,7 @@ def stable_groups(
     p = means.null_p(apart[k])
     evidence = {"silhouette": apart[k], "silhouette_p": p, "stability": stability[k]}
     if p > settings.groups_reference_max_p:
-        reason = "no stable patterns: the groups stand no further apart than parts of one cloud"
+        reason = "no stable patterns: the groups are no further apart than parts of one cloud"
         return none(reason, **evidence)
     rank = np.argsort(by_size(partitions[k], k))
     labels = pd.Series(rank[partitions[k]], index=frame.index)
@@ -310,6 +310,6 @@ def _assigned_users(points: np.ndarray, sampled: np.ndarray, labels: np.ndarray)
 
 def _reason_of_users(reason: str, needed: int) -> str:
     """The reason in words of users: customers' paths are grouped the same way."""
-    if "were watched" in reason:
+    if "were tracked" in reason:
         return f"{reason.split()[0]} users with enough events, {needed} are needed"
     return reason.replace("customers", "users").replace("patterns", "personas")

@@ -41,7 +41,7 @@ def test_the_portfolios_page_shows_all_its_sections(portfolio):
         name for name in adoption_portfolio_page.__all__ if name not in ("footer", "open_portfolio")
     ]
     page = "".join(getattr(adoption_portfolio_page, name)(response).markup for name in names)
-    assert EVIL not in page and "customers whose first 90 days were watched" in page
+    assert EVIL not in page and "customers whose first 90 days were tracked" in page
 
 
 def test_charts_are_drawn_at_both_widths_or_say_why_not(portfolio):

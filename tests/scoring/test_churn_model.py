@@ -131,9 +131,9 @@ def test_rows_end_with_notice_and_outcomes_wait_until_they_are_over():
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"event_on": "none"}, "nobody left"),
-        ({"event_on": "all"}, "nobody stayed"),
-        ({"rows": 0}, "no customer was watched"),
+        ({"event_on": "none"}, "no customer churned"),
+        ({"event_on": "all"}, "none was retained"),
+        ({"rows": 0}, "no customer was tracked"),
         ({"rows": 40}, "are needed"),
     ],
 )

@@ -194,7 +194,7 @@ def test_a_portfolio_of_which_nobody_left_and_bad_parameters_are_refused():
         for day in range(1, 29)
     ]
     portfolio = tiny_portfolio(daily)
-    with pytest.raises(CalculationError, match="nobody left"):
+    with pytest.raises(CalculationError, match="recorded churn"):
         report_card(portfolio)
     with pytest.raises(CalculationError, match="no month of scores"):
         report_card(portfolio, as_of="2025-02-20")

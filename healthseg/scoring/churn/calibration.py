@@ -92,11 +92,10 @@ def judge_held_out(
     past, outcome = past[known], outcome[known]
     lost, dates = int(outcome.sum()), past["date"].nunique()
     counts = {"held_out_leavers": lost, "held_out_dates": dates}
-    counted = f"{leavers} customers left in {steps:,} customer-months"
+    counted = f"{leavers} customers churned in {steps:,} customer-months"
     if lost in (0, len(outcome)):
         reason = (
-            f"no account-level model: {counted}, too few of them on dates that a model could be "
-            "held against"
+            f"no account-level model: {counted}, too few of them on dates that could test a model"
         )
         return Gate(False, reason, leavers, steps, **counts)
     odds, base = past["log_odds"].to_numpy(), past["base_log_odds"].to_numpy()
@@ -104,19 +103,19 @@ def judge_held_out(
     skill = log_skill(odds, base, outcome)
     side = "better" if skill > 0 else "worse"
     figures = (
-        f"AUC {auc:.2f}, z {z:.1f} where {settings.churn_gate_z:g} is asked, log score "
+        f"AUC {auc:.2f}, z {z:.1f} where {settings.churn_gate_z:g} is needed, log score "
         f"{100 * abs(skill):.1f} % {side} than the base rate's"
     )
     eligible = z > settings.churn_gate_z and skill > 0
     if eligible:
         reason = (
-            f"{counted}; on {dates} dates that it had not seen the model told leavers from "
-            f"stayers: {figures}"
+            f"{counted}; on {dates} held-out dates the model separated churned from retained "
+            f"customers: {figures}"
         )
     else:
         reason = (
-            f"no account-level model: {counted}, and on {dates} dates that it had not seen a model "
-            f"did not tell leavers from stayers well enough: {figures}"
+            f"no account-level model: {counted}, and on {dates} held-out dates a model did not "
+            f"separate churned from retained customers well enough: {figures}"
         )
     return Gate(eligible, reason, leavers, steps, **counts, auc=auc, z=z, skill=skill)
 

@@ -352,14 +352,14 @@ def refused_model(settings: Settings, as_of: dt.date, leavers: int, reason: str)
 def _refusal(events: int, steps: int, settings: Settings) -> str | None:
     reason = None
     if steps == 0:
-        reason = "no customer was watched for a whole step"
+        reason = "no customer was tracked for a whole step"
     elif events == 0:
-        reason = f"nobody left in {steps:,} customer-months, so that nothing tells leavers apart"
+        reason = f"no customer churned in {steps:,} customer-months"
     elif events == steps:
-        reason = f"all {events} customers that were watched left, and nobody stayed"
+        reason = f"all {events} customers churned, none was retained"
     elif events < settings.churn_min_leavers:
         reason = (
-            f"{events} customers left in {steps:,} customer-months, {settings.churn_min_leavers} "
+            f"{events} customers churned in {steps:,} customer-months, {settings.churn_min_leavers} "
             "are needed"
         )
     return reason and f"no account-level model: {reason}"

@@ -126,7 +126,7 @@ def _trained(portfolio: Portfolio, date: dt.date) -> ChurnModel:
     count = int(known.notna().sum())
     if count < settings.churn_min_leavers:
         needed = f"{settings.churn_min_leavers} are needed"
-        reason = f"{count} customers have left or given notice, {needed}"
+        reason = f"{count} customers have churned or given notice, {needed}"
         return refused_model(settings, date, count, reason)
     rows = training_rows(portfolio, date)
     origins = grid(portfolio, date)[-settings.churn_max_origins :]

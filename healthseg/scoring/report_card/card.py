@@ -87,10 +87,10 @@ class ReportCard:
         """The report card in a line."""
         table = self.frames["accuracy"].set_index("score")
         if COMPOSITE not in table.index or np.isnan(table.loc[COMPOSITE, "auc"]):
-            return "Too few customers have left for a report card"
+            return "Too few customers have churned for a report card"
         row, rival = table.loc[COMPOSITE], float(table["auc"].get("last_activity", np.nan))
         return (
-            f"The health score told leavers from stayers with an AUC of {row['auc']:.2f} "
+            f"The health score separated churned from retained customers with an AUC of {row['auc']:.2f} "
             f"({100 * self.interval_level:.0f} % interval {row['auc_lower']:.2f} to "
             f"{row['auc_upper']:.2f}; the days since the last activity {rival:.2f}); weights from "
             f"outcomes: {self.suggestion.verdict}"
@@ -159,8 +159,8 @@ def _refuse_without_outcomes(rows: pd.DataFrame, date: dt.date, horizon: int) ->
         )
     if not rows["outcome"].sum() > 0:
         raise CalculationError(
-            f"no report card: of {rows['client_id'].nunique()} customers nobody left or gave notice "
-            "that the portfolio knows of",
+            f"no report card: of {rows['client_id'].nunique()} customers none has a recorded churn "
+            "or notice",
             parameter="portfolio",
             validation_rule="churned_on or notice_on, arr_changes or stage_changes that tell it",
         )

@@ -13,7 +13,7 @@ from healthseg.scoring.report_card.accuracy import Bootstrap, auc, auc_gain
 from healthseg.settings import COMPONENTS, Component, Scorecard, ScorecardMetric, Settings
 
 NO_BETTER = "no better than today's"
-TOO_FEW = "too few left on the earlier or the later dates to learn weights and to judge them"
+TOO_FEW = "too few customers churned on the earlier or the later dates to learn and test weights"
 
 
 @dataclass(frozen=True)
