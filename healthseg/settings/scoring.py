@@ -41,14 +41,14 @@ class ScoringSettings(Frozen):
     report_card_accounts: Annotated[int, Field(ge=1)] = 20
     report_card_threshold: Annotated[float, Field(ge=0, le=100)] = 60.0
     # churned customers under which a rate of them says nothing
-    report_card_min_leavers: Annotated[int, Field(ge=1)] = 5
+    report_card_min_churned: Annotated[int, Field(ge=1)] = 5
     # hours for nearly all customers select nobody
     report_card_max_reach: Share = 0.9
     # hours a month of a tier that tier_hours_per_month does not name
     report_card_other_hours: Annotated[float, Field(gt=0)] = 4.0
     # weights are learnt on the earlier dates and judged on the rest; today's count as so many churned customers
     weights_training_share: Share = 0.6
-    weights_prior_leavers: Annotated[float, Field(gt=0)] = 20.0
+    weights_prior_churned: Annotated[float, Field(gt=0)] = 20.0
     # ranks under other settings: each weight and each anchor is multiplied by up to 1 ± this
     ranks_weight_change: Share = 0.5
     ranks_anchor_change: Share = 0.2

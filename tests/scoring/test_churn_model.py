@@ -267,5 +267,5 @@ def test_trees_follow_an_interaction_add_up_and_survive_json():
 def test_the_simpler_model_wins_where_trees_add_nothing():
     made, event = panel(400, MONTHS, seed=6)
     rows = rows_at_risk(made, event, as_of(MONTHS))
-    model = ChurnModel.fit(rows, as_of(MONTHS), settings({"churn_boosting_min_leavers": 50}))
+    model = ChurnModel.fit(rows, as_of(MONTHS), settings({"churn_boosting_min_churned": 50}))
     assert model.gate.leavers > 50 and model.kind == "logistic"

@@ -203,7 +203,7 @@ def fit_best(
     rows: pd.DataFrame, outcome: np.ndarray, complete_days: int, settings: Settings
 ) -> FittedHazard:
     """The candidate to use: the additive hazard, or trees on top of it where they are better on later time."""
-    enough = outcome.sum() >= settings.churn_boosting_min_leavers
+    enough = outcome.sum() >= settings.churn_boosting_min_churned
     if enough and is_better_later("boosted", "logistic", rows, outcome, complete_days, settings):
         return fit_boosted(rows, outcome, settings)
     return fit_additive(rows, outcome, settings)
@@ -330,7 +330,7 @@ def held_out_on(
     if (
         not len(target)
         or training["date"].nunique() < settings.churn_origin_min_dates
-        or outcome.sum() < settings.churn_origin_min_leavers
+        or outcome.sum() < settings.churn_origin_min_churned
         or outcome.all()
     ):
         return _none_held_out(rows)

@@ -156,7 +156,7 @@ class ChurnModel:
             dates, lost = past.loc[known, "date"].nunique(), outcome[known].sum()
             if (
                 dates >= self.config.churn_horizon_min_dates
-                and lost >= self.config.churn_horizon_min_leavers
+                and lost >= self.config.churn_horizon_min_churned
             ):
                 horizons.append(horizon)
         return tuple(horizons)
@@ -357,9 +357,9 @@ def _refusal(events: int, steps: int, settings: Settings) -> str | None:
         reason = f"no customer churned in {steps:,} customer-months"
     elif events == steps:
         reason = f"all {events} customers churned, none was retained"
-    elif events < settings.churn_min_leavers:
+    elif events < settings.churn_min_churned:
         reason = (
-            f"{events} customers churned in {steps:,} customer-months, {settings.churn_min_leavers} "
+            f"{events} customers churned in {steps:,} customer-months, {settings.churn_min_churned} "
             "are needed"
         )
     return reason and f"no account-level model: {reason}"

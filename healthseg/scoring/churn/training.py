@@ -124,8 +124,8 @@ def _inputs(portfolio: Portfolio, date: dt.date) -> list[Any]:
 def _trained(portfolio: Portfolio, date: dt.date) -> ChurnModel:
     settings, known = portfolio.settings, _known_losses(portfolio, date)
     count = int(known.notna().sum())
-    if count < settings.churn_min_leavers:
-        needed = f"{settings.churn_min_leavers} are needed"
+    if count < settings.churn_min_churned:
+        needed = f"{settings.churn_min_churned} are needed"
         reason = f"{count} customers have churned or given notice, {needed}"
         return refused_model(settings, date, count, reason)
     rows = training_rows(portfolio, date)

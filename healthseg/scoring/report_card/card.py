@@ -211,7 +211,7 @@ class _Cards:
         known = rows[rows["outcome"].notna()].reset_index(drop=True)
         scores = [name for name in names if name in SCORES]
         flags = accuracy.flagged(rows, names, threshold)
-        least, level = settings.report_card_min_leavers, self.bootstrap.level
+        least, level = settings.report_card_min_churned, self.bootstrap.level
         capacity = accuracy.TeamCapacity(
             int(self.parameters["accounts"]),
             self.hours,

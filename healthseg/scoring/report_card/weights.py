@@ -52,10 +52,10 @@ def suggest(
         begin = dates[int(settings.weights_training_share * len(dates))]
         early = known[known["date"] + pd.Timedelta(days=horizon_days) < begin]
         late = known[known["date"] >= begin]
-    if min(early["outcome"].sum(), late["outcome"].sum()) < settings.report_card_min_leavers:
+    if min(early["outcome"].sum(), late["outcome"].sum()) < settings.report_card_min_churned:
         unknown = frame.assign(weight_suggested=np.nan)
         return WeightSuggestion(unknown, None, None, None, None, None, TOO_FEW)
-    weights = _learnt(early, now, names, settings.weights_prior_leavers)
+    weights = _learnt(early, now, names, settings.weights_prior_churned)
     judged = late.assign(now=-_mean(late, now, names), then=-_mean(late, weights, names))
     gain, low, high = bootstrap.interval(auc_gain, judged, ("outcome", "then", "now"))
     outcome, ones = judged["outcome"].to_numpy(), np.ones(len(judged))
