@@ -105,7 +105,7 @@ class Bootstrap:
 
 
 def accuracy(
-    rows: pd.DataFrame, names: list[str], min_leavers: int, bootstrap: Bootstrap
+    rows: pd.DataFrame, names: list[str], min_churned: int, bootstrap: Bootstrap
 ) -> pd.DataFrame:
     """Per score and rival: rows, customers, leavers, AUC and average precision with intervals, Brier score."""
     table = []
@@ -118,7 +118,7 @@ def accuracy(
             "customers": known["client_id"].nunique(),
             "leavers": lost,
         }
-        if min_leavers <= lost < len(known):
+        if min_churned <= lost < len(known):
             for key, figure in (("auc", auc), ("average_precision", average_precision)):
                 ends = bootstrap.interval(figure, known, ("outcome", f"risk_{name}"))
                 line |= dict(zip((key, f"{key}_lower", f"{key}_upper"), ends, strict=True))
@@ -164,7 +164,7 @@ def calibration(rows: pd.DataFrame, names: list[str], level: float) -> pd.DataFr
     return pd.DataFrame(table, columns=CALIBRATION)
 
 
-def by_group(rows: pd.DataFrame, names: list[str], min_leavers: int) -> pd.DataFrame:
+def by_group(rows: pd.DataFrame, names: list[str], min_churned: int) -> pd.DataFrame:
     """AUC by tier and by stage, where enough rows were lost and some retained."""
     table = []
     for kind in ("tier", "stage"):
@@ -173,7 +173,7 @@ def by_group(rows: pd.DataFrame, names: list[str], min_leavers: int) -> pd.DataF
                 known = group[group[f"risk_{name}"].notna()]
                 outcome, risk = known["outcome"].to_numpy(), known[f"risk_{name}"].to_numpy()
                 lost, n = int(outcome.sum()), len(known)
-                enough = min_leavers <= lost < n
+                enough = min_churned <= lost < n
                 value = auc(outcome, risk, np.ones(n)) if enough else np.nan
                 table.append((kind, str(word), name, n, lost, value))
     return pd.DataFrame(table, columns=GROUPS)
