@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from healthseg.data.memory import remember, stored
 from healthseg.metrics import landmarks, panels
 from healthseg.scoring import score_panel
 from healthseg.statistics.effects import (
@@ -71,14 +70,16 @@ def adoption_effects(
 
     ``messages_known`` says whether any message names a feature.
     """
-    name = f"adoption-effects-{period_days}"
 
     def build() -> Effects:
         hypotheses = _Hypotheses(portfolio, as_of, period_days, messages_known)
-        values = stored(portfolio, name, as_of, lambda: hypotheses.test().to_json())
+        inputs = [period_days, as_of, portfolio.content(as_of), portfolio.settings.fingerprint]
+        values = portfolio.cache.get(
+            "adoption_effects", inputs, lambda: hypotheses.test().to_json()
+        )
         return Effects.from_json(values)
 
-    return remember(portfolio, (name, as_of), build)
+    return portfolio.cache.get("effects", (period_days, as_of), build, disk=False)
 
 
 class _Hypotheses:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from healthseg.data.memory import remember
 from healthseg.errors import ClientNotFound
 from healthseg.metrics import panels
 from healthseg.metrics.counting import customers
@@ -129,10 +128,11 @@ class CustomerContext:
 
 def panel_rows(portfolio: Portfolio, day: dt.date) -> pd.DataFrame:
     """The panel of a day by client_id, read once."""
-    return remember(
-        portfolio,
-        ("panel rows", day),
+    return portfolio.cache.get(
+        "panel_rows_by_client",
+        day,
         lambda: panels.panel(portfolio, [day]).set_index("client_id", drop=False),
+        disk=False,
     )
 
 
@@ -152,7 +152,7 @@ class PortfolioContext:
 
     @classmethod
     def of(cls, portfolio: Portfolio, as_of: dt.date) -> PortfolioContext:
-        return remember(portfolio, ("context", as_of), lambda: cls(portfolio, as_of))
+        return portfolio.cache.get("context", as_of, lambda: cls(portfolio, as_of), disk=False)
 
     # -- customers -----------------------------------------------------------------------
 
@@ -213,9 +213,11 @@ class PortfolioContext:
 
     def money_on(self, date: dt.date) -> Money:
         """ARR of the live customers of a date, in one currency where the portfolio allows it."""
-        key = ("money", self.as_of, date)
-        return remember(
-            self.portfolio, key, lambda: money(self.portfolio, self.live_on(date), date)
+        return self.portfolio.cache.get(
+            "money",
+            (self.as_of, date),
+            lambda: money(self.portfolio, self.live_on(date), date),
+            disk=False,
         )
 
     @property

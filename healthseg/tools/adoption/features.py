@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from healthseg.data.memory import remember
 from healthseg.metrics import communication
 from healthseg.metrics import spans as metrics
 from healthseg.metrics.counting import customers
@@ -61,8 +61,8 @@ class FeatureUsage:
 
     @classmethod
     def of(cls, portfolio: Portfolio, as_of: dt.date, period_days: int) -> FeatureUsage:
-        key = ("feature usage", as_of, period_days)
-        return remember(portfolio, key, lambda: cls(portfolio, as_of, period_days))
+        build = functools.partial(cls, portfolio, as_of, period_days)
+        return portfolio.cache.get("feature_usage", (as_of, period_days), build, disk=False)
 
     # -- customers and features ------------------------------------------------------------
 

@@ -11,7 +11,6 @@ import pandas as pd
 
 from healthseg import rules
 from healthseg.clustering.personas import path_metrics, stable_groups
-from healthseg.data.memory import remember
 from healthseg.errors import InvalidParameters
 from healthseg.metrics.counting import customers as customers_table
 from healthseg.metrics.counting import epoch_day, epoch_days, epoch_days_or_nan
@@ -380,8 +379,9 @@ PatternsFound = tuple[list[Pattern], PatternEvidence, pd.DataFrame]
 
 def adoption_patterns(usage: FeatureUsage) -> PatternsFound:
     """Groups of customers by their first 90 days with features, the evidence, and the frame of paths."""
-    key = ("adoption paths", usage.as_of, usage.period_days)
-    return remember(usage.portfolio, key, lambda: _patterns(usage))
+    key = usage.as_of, usage.period_days
+    cache = usage.portfolio.cache
+    return cache.get("adoption_paths", key, lambda: _patterns(usage), disk=False)
 
 
 def _patterns(usage: FeatureUsage) -> PatternsFound:

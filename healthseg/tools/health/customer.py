@@ -10,7 +10,6 @@ from typing import Any
 import pandas as pd
 
 from healthseg import rules
-from healthseg.data.memory import remember
 from healthseg.metrics import panels
 from healthseg.metrics.counting import EPOCH, epoch_day
 from healthseg.periods import end_of_day_utc
@@ -462,7 +461,9 @@ class CustomerHealth:
         """Events between the history's start and the day: calendar, changed settings, stages."""
         portfolio, marks = self.portfolio, []
         if portfolio.has("calendar"):
-            calendar = remember(portfolio, "calendar", lambda: portfolio.table("calendar"))
+            calendar = portfolio.cache.get(
+                "calendar", None, lambda: portfolio.table("calendar"), disk=False
+            )
             marks += [
                 Mark(date=pd.Timestamp(row.starts_on).date(), kind="calendar", label=str(row.label))
                 for row in calendar.itertuples()
@@ -473,7 +474,9 @@ class CustomerHealth:
             for entry in portfolio.settings_history[1:]
         ]
         if portfolio.has("stage_changes"):
-            days = remember(portfolio, "stage_days", lambda: portfolio.sql("metrics/stage_days"))
+            days = portfolio.cache.get(
+                "stage_days", None, lambda: portfolio.sql("metrics/stage_days"), disk=False
+            )
             marks += [
                 Mark(
                     date=pd.Timestamp(row.effective_day).date(), kind="stage", label=str(row.stage)

@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 
 from healthseg import rules
-from healthseg.data.memory import remember
 from healthseg.metrics.counting import customers
 from healthseg.rules import SEVERITIES, TriggeredRule, alerts
 from healthseg.scoring import Change, bands_of, explain_change, factors, risk_level, shown
@@ -80,10 +79,11 @@ class HealthOfPortfolio:
         self.portfolio, self.as_of, self.model = portfolio, as_of, model
         self.lookback_days, self.risk_threshold = lookback_days, risk_threshold
         self.settings = portfolio.settings
-        self.scored: ScoredPanel = remember(
-            portfolio,
-            ("scored panel", as_of, lookback_days, model.key),
+        self.scored: ScoredPanel = portfolio.cache.get(
+            "scored_panel",
+            (as_of, lookback_days, model.key),
             lambda: scored_panel(portfolio, as_of, lookback_days, model),
+            disk=False,
         )
         self.start = as_of - dt.timedelta(days=lookback_days)
         rows = self.scored.on(as_of)

@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 
 from healthseg import rules
-from healthseg.data.memory import remember
 from healthseg.metrics import people
 from healthseg.metrics import users as lives
 from healthseg.metrics.counting import EPOCH, Counting
@@ -426,10 +425,11 @@ class CustomerUsage:
         """The features table's names; None without the table."""
         if not self.portfolio.has("features"):
             return None
-        return remember(
-            self.portfolio,
-            "listed features",
+        return self.portfolio.cache.get(
+            "listed_features",
+            None,
             lambda: frozenset(self.portfolio.table("features")["feature"].astype(str)),
+            disk=False,
         )
 
     def adopters(self, used: pd.DataFrame) -> pd.DataFrame:
@@ -515,14 +515,16 @@ class CustomerUsage:
                 frame.assign(**missing), "value", settings.peers_min, settings.interval_level
             )
 
-        return remember(self.portfolio, ("usage standings", day, metric), build)
+        return self.portfolio.cache.get("usage_standings", (day, metric), build, disk=False)
 
     def _industry(self, metric: str) -> dict[str, Any] | None:
         """The industry's median; of several sources the first by name."""
         industry = self.context.industry
         if industry is None or not self.portfolio.has("benchmarks"):
             return None
-        rows = remember(self.portfolio, "benchmarks", lambda: self.portfolio.table("benchmarks"))
+        rows = self.portfolio.cache.get(
+            "benchmarks", None, lambda: self.portfolio.table("benchmarks"), disk=False
+        )
         of_metric = (rows["industry"] == industry) & (rows["metric"] == metric)
         rows = rows[of_metric & (rows["percentile"] == MEDIAN)].sort_values("source")
         return rows.iloc[0].to_dict() if len(rows) else None
