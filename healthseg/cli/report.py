@@ -10,7 +10,7 @@ from healthseg.cli import options
 from healthseg.cli.options import Commands
 
 if TYPE_CHECKING:
-    from healthseg.reports.batches.run import Run
+    from healthseg.reports.batches.run import BatchRun
 
 EPILOG = """exit status: 0 all reports are there; 3 some failed, the others are there, and the index says which and why;
 1 an error before anything ran; 2 wrong usage; 130 or 143 stopped by a signal, and --resume goes on"""
@@ -117,7 +117,7 @@ def usage_error(given: argparse.Namespace) -> str:
 def run(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     """Make the reports, print where they are, and return the exit status."""
     from healthseg.reports import registry
-    from healthseg.reports.batches.run import Progress, Stopped, make_reports
+    from healthseg.reports.batches.run import BatchProgress, Stopped, make_reports
 
     options.known_tools(given.tools, parser)
     if wrong := usage_error(given):
@@ -134,7 +134,7 @@ def run(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
             out=given.out,
             parameters=options.parameters(given, tools, parser),
             workers=given.workers,
-            progress=Progress(given.quiet),
+            progress=BatchProgress(given.quiet),
             resume=given.resume,
             fail_fast=given.fail_fast,
             due=given.due,
@@ -159,7 +159,7 @@ def _limits(given: argparse.Namespace) -> dict[str, float]:
     return {name: value for name, value in limits.items() if value is not None}
 
 
-def _summary(made: Run) -> str:
+def _summary(made: BatchRun) -> str:
     done = len(made.outcomes) - len(made.failed)
     skipped = f", {made.skipped} of them unchanged" if made.skipped else ""
     failed = f"; {len(made.failed)} failed" if made.failed else ""

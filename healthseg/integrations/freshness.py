@@ -27,7 +27,7 @@ def mixpanel(portfolio: str, settings: InForce, now: dt.datetime) -> dict[str, A
     )
     if state is None and not settings.mixpanel.enabled:
         return None
-    state = state or states.State()
+    state = state or states.SyncState()
     age = _hours(state.synced_at, now)
     reasons = _reasons(state, age, settings.mixpanel.max_age_hours)
     return {
@@ -48,27 +48,27 @@ def _hours(synced_at: str | None, now: dt.datetime) -> float | None:
     )
 
 
-def _reasons(state: states.State, age: float | None, most: float) -> list[str]:
-    found = []
+def _reasons(state: states.SyncState, age: float | None, most: float) -> list[str]:
+    reasons = []
     if state.last and not state.last["ok"]:
-        found.append(f"the last sync failed: {state.last['error']}")
+        reasons.append(f"the last sync failed: {state.last['error']}")
     if state.incomplete:
-        found.append(
-            f"{len(state.incomplete)} days could not be had, the first of them {min(state.incomplete)}"
+        reasons.append(
+            f"{len(state.incomplete)} days could not be fetched, the first of them {min(state.incomplete)}"
         )
     if age is None and not state.last:
-        found.append("nothing has been synced yet")
+        reasons.append("nothing has been synced yet")
     if age is not None and age > most:
-        found.append(f"the last good sync is {age:.0f} hours old")
-    return found
+        reasons.append(f"the last good sync is {age:.0f} hours old")
+    return reasons
 
 
 def around(tool: str, known: dict[str, Any] | None) -> dict[str, Any]:
     """The keys that stand beside a response of a tool that reads Mixpanel's events."""
     if known is None or tool not in USERS:
         return {}
-    told = {key: value for key, value in known.items() if key != "degraded"}
-    return {"degraded": known["degraded"], "integrations": {"mixpanel": told}}
+    facts = {key: value for key, value in known.items() if key != "degraded"}
+    return {"degraded": known["degraded"], "integrations": {"mixpanel": facts}}
 
 
 def sentence(known: dict[str, Any] | None) -> str | None:
@@ -100,14 +100,14 @@ def instead_of(problem: HealthsegError, known: dict[str, Any] | None) -> Healths
 
 
 def announce(portfolio: str, settings: InForce, now: dt.datetime) -> None:
-    """In a notebook, the line that says so; anywhere else nothing."""
-    jupyter = sys.modules.get("IPython")
-    said = (
-        sentence(mixpanel(portfolio, settings, now)) if jupyter and jupyter.get_ipython() else None
-    )
-    if said:
+    """In a notebook, a line where the events are behind; anywhere else nothing."""
+    if "IPython" not in sys.modules:
+        return
+    from IPython import get_ipython
+    from IPython.display import display
+
+    line = sentence(mixpanel(portfolio, settings, now)) if get_ipython() else None
+    if line:
         from healthseg.reports.html import page
 
-        jupyter.display.display(
-            page.Html(page.style() + page.lines([page.safe(said)], "warnings"), said)
-        )
+        display(page.Html(page.style() + page.lines([page.safe(line)], "warnings"), line))

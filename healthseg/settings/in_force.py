@@ -92,7 +92,8 @@ def in_force(portfolio: str = "", environment: Mapping[str, str] | None = None) 
     origins: dict[str, str] = {}
     path = _config_path(environment, beside)
     given = _read(path) if path else {}
-    _refuse_secrets(given, path)
+    if path:
+        _refuse_secrets(given, path)
     origins |= {
         f"{section}.{key}": str(path) for section, values in given.items() for key in values
     }
@@ -214,7 +215,8 @@ def _typed(section: str, key: str, text: str) -> Any:
     """A variable's text as JSON where that is of the setting's type, else as it stands."""
     try:
         value = json.loads(text)
-        TypeAdapter(SECTIONS[section].model_fields[key].annotation).validate_python(value)
+        kind: Any = SECTIONS[section].model_fields[key].annotation
+        TypeAdapter(kind).validate_python(value)
     except (ValueError, ValidationError):
         return text
     return value
@@ -248,7 +250,7 @@ def _section(name: str, values: Mapping[str, Any], origins: Mapping[str, str]) -
         ) from None
 
 
-def _refuse_secrets(given: Mapping[str, Any], path: Path | None) -> None:
+def _refuse_secrets(given: Mapping[str, Any], path: Path) -> None:
     for secret in SECRETS:
         if secret.key in given.get(secret.section, {}):
             raise InvalidParameters(
@@ -257,7 +259,7 @@ def _refuse_secrets(given: Mapping[str, Any], path: Path | None) -> None:
                 parameter=secret.name,
                 validation_rule=f"{FILE} holds no secrets",
             )
-    for name in _written_out(given.get("settings", {})) if path and not private(path) else ():
+    for name in _written_out(given.get("settings", {})) if not private(path) else ():
         raise InvalidParameters(
             f"{path.name} holds settings.{name}, which is a secret, and others can read it: write $NAME of a variable "
             f"instead, or chmod 600 {path.name}",

@@ -83,7 +83,7 @@ def _criterion(
     return Criterion(text=text, when=when, figure=figure, days=days, unit=unit, target=target)
 
 
-TRANSITIONS: dict[str, tuple[Stage, ...]] = {
+TRANSITIONS: dict[Stage, tuple[Stage, ...]] = {
     "prospect": ("trial", "onboarding"),
     "trial": ("onboarding", "active"),
     "onboarding": ("active", "at_risk"),
@@ -251,7 +251,7 @@ def _task(action: str, subject: str) -> Action:
     return Action(action=action, to="manager", subject=subject, business_days=1)
 
 
-ACTIONS: dict[str, tuple[Action, ...]] = {
+ACTIONS: dict[Stage, tuple[Action, ...]] = {
     "trial": _ALWAYS,
     "onboarding": (
         _WELCOME,
@@ -307,11 +307,9 @@ class Lifecycle(Frozen):
         """The stages that a customer may enter from a stage; from None any."""
         if stage is None:
             return STAGES
-        return tuple(
-            dict.fromkeys(
-                (*self.transitions.get(stage, ()), *(("churned",) if stage != "churned" else ()))
-            )
-        )
+        allowed = {str(source): targets for source, targets in self.transitions.items()}
+        churned = ("churned",) if stage != "churned" else ()
+        return tuple(dict.fromkeys((*allowed.get(stage, ()), *churned)))
 
     def allows(self, source: str | None, target: str) -> bool:
         return target in self.targets(source)

@@ -201,7 +201,7 @@ def test_a_fault_that_passes_loses_and_repeats_nothing(tmp_path, project, sync, 
     if (
         fault == "empty"
     ):  # an answer without events is one: seen only where there were events before
-        states.write(tmp_path, states.State())
+        states.write(tmp_path, states.SyncState())
         sync()
     assert there(tmp_path) == truth(project.events)
     assert states.read(tmp_path).last["ok"] and not states.read(tmp_path).incomplete

@@ -41,7 +41,7 @@ def no_portfolio() -> None:
 
 def outcomes(
     jobs: list[reports.Job], count: int = 2, fail_fast: bool = False, **settings: float
-) -> list[reports.Outcome | None]:
+) -> list[reports.ReportOutcome | None]:
     """What became of each job, in their order; None of those that were not begun."""
     done = dict(
         run.run_jobs(jobs, count, AT, no_portfolio, ReportSettings(**settings), fail_fast=fail_fast)

@@ -53,7 +53,7 @@ def folder(tmp_path) -> Path:
     return Path(tiny_portfolio(events, customers, invoices=invoices, csms=csms).path)
 
 
-def run_on(folder: Path, day: str, **environment: str) -> alerts.Run:
+def run_on(folder: Path, day: str, **environment: str) -> alerts.AlertRun:
     """A run on a day, with a file as the handler of every action."""
     settings = {
         "data_until": day,
@@ -71,7 +71,7 @@ def run_on(folder: Path, day: str, **environment: str) -> alerts.Run:
     return alerts.run(portfolio, in_force(str(folder), given))
 
 
-def statuses(run: alerts.Run, rule: str = "overdue_invoice") -> list[tuple[str, str]]:
+def statuses(run: alerts.AlertRun, rule: str = "overdue_invoice") -> list[tuple[str, str]]:
     return [(alert.client_id, alert.status) for alert in run.alerts if alert.rule == rule]
 
 
@@ -199,6 +199,6 @@ def test_the_digest_and_the_index_lead_to_each_other(folder, tmp_path):
     overview = registry.portfolio_response("calculate_health_score", portfolio, {})
     assert alerts_page.FILE not in index.page(overview, shelf, (), {}, at, 1.0)
     (tmp_path / "index.html").write_text("the run before")
-    written = alerts_page.write(alerts.Run(dt.date(2025, 5, 31), (), {}), tmp_path, at)
+    written = alerts_page.write(alerts.AlertRun(dt.date(2025, 5, 31), (), {}), tmp_path, at)
     assert '<a href="index.html">All reports</a>' in written.read_text("utf-8")
     assert f'<a href="{alerts_page.FILE}">Alerts' in index.page(overview, shelf, (), {}, at, 1.0)

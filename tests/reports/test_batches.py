@@ -17,8 +17,8 @@ import pytest
 
 from healthseg.errors import InvalidParameters
 from healthseg.reports.batches import manifest, plan, run
-from healthseg.reports.batches.job import Outcome, key_of
-from healthseg.reports.batches.run import Progress
+from healthseg.reports.batches.job import ReportOutcome, key_of
+from healthseg.reports.batches.run import BatchProgress
 from healthseg.reports.html import index
 from tests.reports.made import Portfolio, small_portfolio
 from tests.reports.notebooks import job, outcomes
@@ -276,11 +276,11 @@ def test_a_log_has_a_line_a_report_and_a_terminal_a_bar():
         def isatty(self) -> bool:
             return True
 
-    good = Outcome("t", "a", "a/t.html", 1.25, {})
-    bad = Outcome("t", "b", "b/t.html", 1.0, {}, {"error_message": "no such thing"}, "failed")
+    good = ReportOutcome("t", "a", "a/t.html", 1.25, {})
+    bad = ReportOutcome("t", "b", "b/t.html", 1.0, {}, {"error_message": "no such thing"}, "failed")
     told = {}
     for stream, quiet in ((io.StringIO(), False), (Terminal(), False), (io.StringIO(), True)):
-        progress = Progress(quiet, stream)
+        progress = BatchProgress(quiet, stream)
         progress.begin(2)
         progress.add(good)
         progress.add(bad)

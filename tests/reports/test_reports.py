@@ -18,7 +18,7 @@ from healthseg.errors import CalculationError, HealthsegError, InvalidParameters
 from healthseg.reports import writing
 from healthseg.reports.batches import job as jobs
 from healthseg.reports.batches import plan
-from healthseg.reports.batches.run import Progress, Run, make_reports
+from healthseg.reports.batches.run import BatchProgress, BatchRun, make_reports
 from tests.reports.made import Portfolio, small_portfolio
 from tests.reports.pages import Read
 
@@ -28,7 +28,7 @@ AT = dt.datetime(2026, 1, 2, 3, 4, tzinfo=dt.UTC)
 
 
 @pytest.fixture(scope="module")
-def made(small_portfolio: Portfolio, tmp_path_factory) -> tuple[Run, Path]:
+def made(small_portfolio: Portfolio, tmp_path_factory) -> tuple[BatchRun, Path]:
     out = tmp_path_factory.mktemp("reports")
     run = make_reports(
         str(small_portfolio.folder),
@@ -164,7 +164,7 @@ def test_a_report_that_fails_is_told_and_the_others_are_there(small_portfolio: P
         out=tmp_path,
         clock=lambda: AT,
         as_of=str(before),
-        progress=Progress(stream=told),
+        progress=BatchProgress(stream=told),
     )
     assert run.status == 3 and [outcome.client_id for outcome in run.failed] == [last["client_id"]]
     assert not (tmp_path / "customers" / last["client_id"] / f"{TOOL}.html").exists()

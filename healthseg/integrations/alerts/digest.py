@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from healthseg.charts import formats
-from healthseg.integrations.alerts.run import ENDED, GOES_ON, NEW, QUIET, Run, Told
+from healthseg.integrations.alerts.run import ENDED, GOES_ON, NEW, QUIET, AlertRun, RaisedAlert
 from healthseg.reports import writing
 from healthseg.reports.batches.job import report_name
 from healthseg.reports.html import page, scripting
@@ -17,13 +17,13 @@ FILE = "alerts.html"
 STYLES = ("page.css", "pieces.css", "index.css")
 PARTS = (
     (NEW, "What is new?", "Nothing is new."),
-    (GOES_ON, "What goes on, and is told again?", ""),
+    (GOES_ON, "What goes on after its cooldown?", ""),
     (ENDED, "What is over?", ""),
-    (QUIET, "What was told before, and is as it was?", ""),
+    (QUIET, "What was announced before and goes on?", ""),
 )
 
 
-def write(run: Run, out: str | Path, at: dt.datetime) -> Path:
+def write(run: AlertRun, out: str | Path, at: dt.datetime) -> Path:
     """The page's path; written whole or not at all."""
     folder = writing.output_folder(out)
     path = writing.inside(folder, FILE)
@@ -32,7 +32,7 @@ def write(run: Run, out: str | Path, at: dt.datetime) -> Path:
     return path
 
 
-def digest(run: Run, at: dt.datetime, links: Mapping[str, str], overview: str = "") -> str:
+def digest(run: AlertRun, at: dt.datetime, links: Mapping[str, str], overview: str = "") -> str:
     """The page's markup; ``links`` are the reports of customers, by id, ``overview`` is the address of the index."""
     verdict, style = (
         _verdict(run),
@@ -54,20 +54,20 @@ def digest(run: Run, at: dt.datetime, links: Mapping[str, str], overview: str = 
     )
 
 
-def _verdict(run: Run) -> str:
+def _verdict(run: AlertRun) -> str:
     """The page in one line.
 
-    >>> _verdict(Run(dt.date(2025, 3, 1), (), {}))
+    >>> _verdict(AlertRun(dt.date(2025, 3, 1), (), {}))
     'No alert holds.'
     """
     counts = run.to_dict()["counts"]
     words = [
-        f"{counts[status]} {said}"
-        for status, said in (
+        f"{counts[status]} {word}"
+        for status, word in (
             (NEW, "new"),
             (GOES_ON, "going on"),
             (ENDED, "over"),
-            (QUIET, "told before"),
+            (QUIET, "announced before"),
         )
         if counts[status]
     ]
@@ -77,14 +77,14 @@ def _verdict(run: Run) -> str:
     return f"Alerts of {customers} customer{'' if customers == 1 else 's'}: {', '.join(words)}."
 
 
-def _part(run: Run, status: str, question: str, none: str, links: Mapping[str, str]) -> str:
+def _part(run: AlertRun, status: str, question: str, none: str, links: Mapping[str, str]) -> str:
     rows = [_row(alert, links) for alert in run.alerts if alert.status == status]
     if not rows:
         return f"<h2>{page.safe(question)}</h2>{page.paragraph(none)}" if none else ""
     return f"<h2>{page.safe(question)}</h2>{page.table(rows, COLUMNS, label='alerts')}"
 
 
-def _row(alert: Told, links: Mapping[str, str]) -> dict[str, Any]:
+def _row(alert: RaisedAlert, links: Mapping[str, str]) -> dict[str, Any]:
     return {**alert.to_dict(), "since": alert.since, "href": links.get(alert.client_id, "")}
 
 
@@ -103,21 +103,24 @@ COLUMNS: Sequence[page.Column] = (
 )
 
 
-def _delivery(run: Run) -> str:
+def _delivery(run: AlertRun) -> str:
     """What became of the messages, where any could be sent."""
-    told = run.delivery
-    if not told:
+    delivery = run.delivery
+    if not delivery:
         return ""
     states = ", ".join(
-        f"{count} {formats.words(status)}" for status, count in told["outbox"].items()
+        f"{count} {formats.words(status)}" for status, count in delivery["outbox"].items()
     )
-    problems = [page.safe(f"{one['client_id']}: {one['reason']}") for one in told["problems"]]
+    problems = [
+        page.safe(f"{problem['client_id']}: {problem['reason']}")
+        for problem in delivery["problems"]
+    ]
     waiting = page.lines(problems, "warnings") if problems else ""
-    said = page.paragraph(f"Messages: {states}." if states else "No messages.")
-    return f"<h2>What was delivered?</h2>{said}{waiting}"
+    states_line = page.paragraph(f"Messages: {states}." if states else "No messages.")
+    return f"<h2>What was delivered?</h2>{states_line}{waiting}"
 
 
-def _links(run: Run, folder: Path) -> dict[str, str]:
+def _links(run: AlertRun, folder: Path) -> dict[str, str]:
     """The health report of each customer, where there is one in the folder."""
     links = {
         alert.client_id: f"{report_name(alert.client_id, 'calculate_health_score')}.html"

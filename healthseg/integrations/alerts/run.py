@@ -1,15 +1,15 @@
-"""Alerts of the whole portfolio: evaluated once, each told once until it is over or a cooldown has passed, and delivered.
+"""Alerts of the whole portfolio: evaluated, announced once until they end or a cooldown has passed, and delivered.
 
-What was told stands in the ledger, in one transaction with the message in the outbox: a run that is broken off, or
-made twice, tells nothing twice.
+An announcement is recorded in the ledger in one transaction with its message in the outbox: a run that breaks off, or
+is repeated, announces nothing twice.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 from healthseg.data.ledger.ledger import Alert
 from healthseg.data.outbox import outbox
@@ -21,12 +21,15 @@ from healthseg.settings.in_force import InForce
 from healthseg.settings.operator import AlertSettings
 from healthseg.tools.lifecycle.moves import contacts
 
+if TYPE_CHECKING:
+    from healthseg.data.portfolio import Portfolio
+
 HEALTH, USAGE, STAGES = (
     "calculate_health_score",
     "track_usage_engagement",
     "manage_lifecycle_stages",
 )
-# The rules that a setting stands for: its number is the threshold; without one the rule is off.
+# Rules and the settings that hold their thresholds; without a threshold a rule is off.
 THRESHOLDS = {
     "score_below": "score_below",
     "score_drop": "score_drop",
@@ -35,15 +38,15 @@ THRESHOLDS = {
 }
 ANOMALY, STUCK = "anomaly", "stuck_stage"
 SEVERITY = {ANOMALY: "high", STUCK: "medium"}
-OVER = ".over"  # behind a rule's name in the ledger: it holds no longer
+OVER = ".over"  # after a rule's name in the ledger: it holds no longer
 NEW, GOES_ON, QUIET, ENDED = "new", "goes on", "quiet", "over"
-TOLD = (NEW, GOES_ON, ENDED)
+ANNOUNCED = (NEW, GOES_ON, ENDED)
 ACTIONS = {NEW: "alert", GOES_ON: "alert", ENDED: "alert_over"}
 
 
 @dataclass(frozen=True)
-class Told:
-    """An alert of a customer as a run found it: new, going on after its cooldown, quiet within it, or over."""
+class RaisedAlert:
+    """An alert of a customer in a run: new, going on after its cooldown, quiet within it, or over."""
 
     client_id: str
     name: str
@@ -56,25 +59,25 @@ class Told:
     figures: Mapping[str, Any] = field(default_factory=dict)
 
     @property
-    def told(self) -> bool:
-        return self.status in TOLD
+    def is_announced(self) -> bool:
+        return self.status in ANNOUNCED
 
     def to_dict(self) -> dict[str, Any]:
         return {**asdict(self), "since": self.since.isoformat()}
 
 
 @dataclass(frozen=True)
-class Run:
-    """What a run found for a day, and what became of the messages."""
+class AlertRun:
+    """The alerts of a day, and what became of their messages."""
 
     as_of: dt.date
-    alerts: tuple[Told, ...]
+    alerts: tuple[RaisedAlert, ...]
     delivery: Mapping[str, Any]
 
     def to_dict(self) -> dict[str, Any]:
         counts = {
             status: sum(alert.status == status for alert in self.alerts)
-            for status in (*TOLD, QUIET)
+            for status in (*ANNOUNCED, QUIET)
         }
         return {
             "as_of": self.as_of.isoformat(),
@@ -84,65 +87,73 @@ class Run:
         }
 
 
-def run(portfolio: Any, settings: InForce, *, delivers: bool = True) -> Run:
-    """Evaluate the rules for the portfolio's last day, note and tell what is new, goes on or is over, and deliver it.
+def run(portfolio: Portfolio, in_force: InForce, *, delivers: bool = True) -> AlertRun:
+    """Evaluate the rules for the portfolio's last day; record, announce and deliver what is new, goes on or is over.
 
-    A day before the last one that was evaluated is shown, and nothing of it is told.
+    A day before the last evaluated one is shown, and nothing of it is announced.
     """
-    wishes, day = settings.alerts, portfolio.data_until
-    holding = {(alert.client_id, alert.rule): alert for alert in evaluate(portfolio, wishes)}
+    settings, day = in_force.alerts, portfolio.data_until
+    holding = {(alert.client_id, alert.rule): alert for alert in evaluate(portfolio, settings)}
     ledger = portfolio.ledger()
     with ledger.transaction() as now:
         past = _past(ledger.alerts())
-        found = sorted(_found(portfolio, holding, past, wishes, day), key=_order)
-        if all(day >= one.last_told for one in past.values()):
-            new = {(one.client_id, one.rule) for one in ledger.record_alerts(_rows(found, day))}
-            outbox.put(ledger, _messages(portfolio, found, new, day, now, wishes))
+        alerts = sorted(_with_status(portfolio, holding, past, settings, day), key=_order)
+        if all(day >= alert.last_announced for alert in past.values()):
+            new = {
+                (alert.client_id, alert.rule) for alert in ledger.record_alerts(_rows(alerts, day))
+            }
+            outbox.put(ledger, _messages(portfolio, alerts, new, day, now, settings))
     delivery = deliver(ledger, portfolio.settings.outbox, portfolio.folder) if delivers else {}
-    return Run(day, tuple(found), delivery)
+    return AlertRun(day, tuple(alerts), delivery)
 
 
-def evaluate(portfolio: Any, wishes: AlertSettings) -> list[Told]:
-    """Every alert that holds on the portfolio's last day, whether it was told before or not."""
-    least, day = SEVERITIES.index(wishes.minimum_severity), portfolio.data_until
-    found = [
-        *_of_health(portfolio, wishes, day),
-        *_of_usage(portfolio, wishes, day),
-        *_of_stages(portfolio, wishes, day),
+def evaluate(portfolio: Portfolio, settings: AlertSettings) -> list[RaisedAlert]:
+    """Every alert that holds on the portfolio's last day, whether it was announced before or not."""
+    least, day = SEVERITIES.index(settings.minimum_severity), portfolio.data_until
+    alerts = [
+        *_of_health(portfolio, settings, day),
+        *_of_usage(portfolio, settings, day),
+        *_of_stages(portfolio, settings, day),
     ]
-    return [alert for alert in found if SEVERITIES.index(alert.severity) >= least]
+    return [alert for alert in alerts if SEVERITIES.index(alert.severity) >= least]
 
 
-def _of_health(portfolio: Any, wishes: AlertSettings, day: dt.date) -> Iterator[Told]:
-    limits = {rule: getattr(wishes, key) for rule, key in THRESHOLDS.items()}
-    asked = {"thresholds": {rule: limit for rule, limit in limits.items() if limit is not None}}
+def _of_health(
+    portfolio: Portfolio, settings: AlertSettings, day: dt.date
+) -> Iterator[RaisedAlert]:
+    limits = {rule: getattr(settings, key) for rule, key in THRESHOLDS.items()}
+    preferences = {
+        "thresholds": {rule: limit for rule, limit in limits.items() if limit is not None}
+    }
     response = registry.portfolio_response(
         HEALTH,
         portfolio,
-        {"lookback_period_days": wishes.lookback_days, "alert_preferences": asked},
+        {"lookback_period_days": settings.lookback_days, "alert_preferences": preferences},
     )
     known = {row["client_id"]: row for row in response.customers}
-    for fired in response.alerts:
-        row = known[fired.figures["client_id"]]
-        if limits.get(fired.rule, 0.0) is not None:
-            yield Told(
+    for triggered in response.alerts:
+        row = known[triggered.figures["client_id"]]
+        if limits.get(triggered.rule, 0.0) is not None:
+            yield RaisedAlert(
                 row["client_id"],
                 row["name"],
-                fired.rule,
-                fired.severity,
-                fired.text,
+                triggered.rule,
+                triggered.severity,
+                triggered.text,
                 NEW,
                 day,
                 row["csm_id"],
-                fired.figures,
+                triggered.figures,
             )
 
 
-def _of_usage(portfolio: Any, wishes: AlertSettings, day: dt.date) -> Iterator[Told]:
-    rows = registry.portfolio_response(USAGE, portfolio, {}).breaking_away if wishes.anomaly else []
+def _of_usage(portfolio: Portfolio, settings: AlertSettings, day: dt.date) -> Iterator[RaisedAlert]:
+    rows = (
+        registry.portfolio_response(USAGE, portfolio, {}).breaking_away if settings.anomaly else []
+    )
     for row in rows:
         text = f"Usage breaks away from the portfolio: {row['reason']}"
-        yield Told(
+        yield RaisedAlert(
             row["client_id"],
             row["name"],
             ANOMALY,
@@ -155,14 +166,16 @@ def _of_usage(portfolio: Any, wishes: AlertSettings, day: dt.date) -> Iterator[T
         )
 
 
-def _of_stages(portfolio: Any, wishes: AlertSettings, day: dt.date) -> Iterator[Told]:
+def _of_stages(
+    portfolio: Portfolio, settings: AlertSettings, day: dt.date
+) -> Iterator[RaisedAlert]:
     rows = (
         registry.portfolio_response(STAGES, portfolio, {}).stuck_customers
-        if wishes.stuck_stage
+        if settings.stuck_stage
         else []
     )
     for row in rows:
-        yield Told(
+        yield RaisedAlert(
             row["client_id"],
             row["name"],
             STUCK,
@@ -175,102 +188,104 @@ def _of_stages(portfolio: Any, wishes: AlertSettings, day: dt.date) -> Iterator[
         )
 
 
-def _manager(portfolio: Any, row: Mapping[str, Any]) -> str | None:
+def _manager(portfolio: Portfolio, row: Mapping[str, Any]) -> str | None:
     return portfolio.client(row["client_id"]).get("csm_id")
 
 
-# -- what was told before
+# -- earlier announcements
 
 
 @dataclass
-class _Past:
-    """What the ledger knows of a customer and rule: when it was first and last told, and whether it is over."""
+class _PastAlert:
+    """What the ledger holds of a customer and rule: when it was first and last announced, and whether it is over."""
 
     since: dt.date
-    last_told: dt.date
+    last_announced: dt.date
     severity: str
     open: bool
 
 
-def _past(alerts: Iterable[Alert]) -> dict[tuple[str, str], _Past]:
-    known: dict[tuple[str, str], _Past] = {}
+def _past(alerts: Iterable[Alert]) -> dict[tuple[str, str], _PastAlert]:
+    known: dict[tuple[str, str], _PastAlert] = {}
     for alert in alerts:
         key = (alert.client_id, alert.rule.removesuffix(OVER))
         before = known.get(key)
         if alert.rule.endswith(OVER):
-            before.open = False
+            known[key].open = False
         elif before is not None and before.open:
-            before.last_told = alert.raised_on
+            before.last_announced = alert.raised_on
         else:
-            known[key] = _Past(alert.raised_on, alert.raised_on, alert.severity, True)
+            known[key] = _PastAlert(alert.raised_on, alert.raised_on, alert.severity, True)
     return known
 
 
-def _found(
-    portfolio: Any,
-    holding: Mapping[tuple[str, str], Told],
-    past: Mapping[tuple[str, str], _Past],
-    wishes: AlertSettings,
+def _with_status(
+    portfolio: Portfolio,
+    holding: Mapping[tuple[str, str], RaisedAlert],
+    past: Mapping[tuple[str, str], _PastAlert],
+    settings: AlertSettings,
     day: dt.date,
-) -> Iterator[Told]:
-    """What holds, by what was told of it; and what was told and holds no longer."""
+) -> Iterator[RaisedAlert]:
+    """What holds, with its status; and what was announced and holds no longer."""
     for key, alert in holding.items():
         before = past.get(key)
-        rests = before is not None and (day - before.last_told).days <= wishes.cooldown_days
-        status = (
-            (QUIET if rests else GOES_ON if before.open else NEW) if before is not None else NEW
-        )
-        yield _as(alert, status, before.since if before is not None and before.open else day)
+        rests = before is not None and (day - before.last_announced).days <= settings.cooldown_days
+        goes_on = before is not None and before.open
+        status = QUIET if rests else GOES_ON if goes_on else NEW
+        yield replace(alert, status=status, since=before.since if before and goes_on else day)
     for (client_id, rule), before in past.items():
         if before.open and (client_id, rule) not in holding:
             name = str(_customer(portfolio, client_id).get("name") or client_id)
-            yield Told(client_id, name, rule, before.severity, "It is over", ENDED, before.since)
+            yield RaisedAlert(
+                client_id, name, rule, before.severity, "It is over", ENDED, before.since
+            )
 
 
-def _as(alert: Told, status: str, since: dt.date) -> Told:
-    return Told(**{**vars(alert), "status": status, "since": since})
-
-
-def _order(alert: Told) -> tuple[Any, ...]:
+def _order(alert: RaisedAlert) -> tuple[Any, ...]:
     return (
-        (*TOLD, QUIET).index(alert.status),
+        (*ANNOUNCED, QUIET).index(alert.status),
         -SEVERITIES.index(alert.severity),
         alert.client_id,
         alert.rule,
     )
 
 
-def _rows(found: Iterable[Told], day: dt.date) -> Iterator[Alert]:
-    for alert in found:
-        if alert.told:
+def _rows(alerts: Iterable[RaisedAlert], day: dt.date) -> Iterator[Alert]:
+    for alert in alerts:
+        if alert.is_announced:
             rule = alert.rule + (OVER if alert.status == ENDED else "")
             yield Alert(alert.client_id, rule, alert.severity, day, dict(alert.figures))
 
 
-# -- telling
+# -- messages
 
 
 def _messages(
-    portfolio: Any,
-    found: Iterable[Told],
+    portfolio: Portfolio,
+    alerts: Iterable[RaisedAlert],
     new: set[tuple[str, str]],
     day: dt.date,
     now: dt.datetime,
-    wishes: AlertSettings,
+    settings: AlertSettings,
 ) -> Iterator[outbox.Message]:
     """A message for each alert that the ledger did not know of this day."""
-    for alert in found:
+    for alert in alerts:
         rule = alert.rule + (OVER if alert.status == ENDED else "")
-        if alert.told and (alert.client_id, rule) in new:
-            yield _message(portfolio, alert, rule, day, now, wishes)
+        if alert.is_announced and (alert.client_id, rule) in new:
+            yield _message(portfolio, alert, rule, day, now, settings)
 
 
 def _message(
-    portfolio: Any, alert: Told, rule: str, day: dt.date, now: dt.datetime, wishes: AlertSettings
+    portfolio: Portfolio,
+    alert: RaisedAlert,
+    rule: str,
+    day: dt.date,
+    now: dt.datetime,
+    settings: AlertSettings,
 ) -> outbox.Message:
     row = _customer(portfolio, alert.client_id)
     name, manager = str(row.get("name") or alert.client_id), alert.csm_id or row.get("csm_id")
-    to, action = _recipients(portfolio, manager, wishes), ACTIONS[alert.status]
+    to, action = _recipients(portfolio, manager, settings), ACTIONS[alert.status]
     handler = portfolio.settings.outbox.handler_of(action)
     if (
         handler is not None
@@ -301,7 +316,7 @@ def _message(
     )
 
 
-def _customer(portfolio: Any, client_id: str) -> Mapping[str, Any]:
+def _customer(portfolio: Portfolio, client_id: str) -> Mapping[str, Any]:
     """A customer's row; an empty one for a customer that is no longer in the portfolio."""
     try:
         return portfolio.client(client_id)
@@ -309,11 +324,11 @@ def _customer(portfolio: Any, client_id: str) -> Mapping[str, Any]:
         return {}
 
 
-def _recipients(portfolio: Any, manager: str | None, wishes: AlertSettings) -> list[str]:
+def _recipients(portfolio: Portfolio, manager: str | None, settings: AlertSettings) -> list[str]:
     """The manager's addresses by the settings or the table of managers, else those of the alerts' settings."""
-    contact = contacts(portfolio).get(manager)
+    contact = contacts(portfolio).get(manager or "")
     return list(
         portfolio.settings.outbox.managers.get(manager or "", ())
         or ((contact,) if contact else ())
-        or wishes.recipients
+        or settings.recipients
     )

@@ -13,13 +13,13 @@ PAGE = 200  # resources listed at once
 
 def pages(folder: Path) -> list[Path]:
     """The reports in a folder, the index first, those of the portfolio before those of customers."""
-    found = [
+    paths = [
         path
         for path in folder.rglob("*.html")
         if not any(part.startswith(".") for part in _within(path, folder))
     ]
     return sorted(
-        found,
+        paths,
         key=lambda path: (
             len(_within(path, folder)),
             "overview" not in _within(path, folder),
@@ -30,9 +30,9 @@ def pages(folder: Path) -> list[Path]:
 
 def listed(folder: Path, start: int) -> tuple[list[Resource], int | None]:
     """A page of resources from ``start``, and where the next page begins."""
-    found = pages(folder)
-    told = [_resource(path, folder) for path in found[start : start + PAGE]]
-    return told, start + PAGE if start + PAGE < len(found) else None
+    paths = pages(folder)
+    resources = [_resource(path, folder) for path in paths[start : start + PAGE]]
+    return resources, start + PAGE if start + PAGE < len(paths) else None
 
 
 def read(folder: Path, uri: str) -> str | None:

@@ -35,7 +35,7 @@ Context = ServerRequestContext[Any]
 
 
 class Desk:
-    """What answers the server's requests: one portfolio's responses, the limits, and the folder of reports."""
+    """Serves requests from one portfolio's responses, within the limits, and from the folder of reports."""
 
     def __init__(
         self, portfolio: str = "", *, cache: bool = True, clock: Callable[[], float] = time.time
@@ -51,28 +51,28 @@ class Desk:
     async def call_tool(
         self, context: Context, params: types.CallToolRequestParams
     ) -> types.CallToolResult:
-        """A tool's response, or the error object; only a name that is no tool's is an error of the protocol."""
+        """A tool's response, or the error object; only an unknown tool is an error of the protocol."""
         if params.name not in registry.names():
             raise _unknown(params.name)
-        body = await self._told(context, params.name, params.arguments or {})
+        body = await self._respond(context, params.name, params.arguments or {})
         return types.CallToolResult(
             content=[types.TextContent(type="text", text=json.dumps(body, ensure_ascii=False))],
             structured_content=body,
             is_error=body.get("status") == "error" and "error_code" in body,
         )
 
-    async def _told(
+    async def _respond(
         self, context: Context, name: str, arguments: Mapping[str, Any]
     ) -> dict[str, Any]:
-        """The response, made in a thread while the caller is told that it goes on."""
+        """The response, computed in a thread while the caller gets progress."""
         caller = _caller(context)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_beat, context, name)
-            body = await anyio.to_thread.run_sync(self._answer, caller, name, arguments)
+            body = await anyio.to_thread.run_sync(self._compute, caller, name, arguments)
             tasks.cancel_scope.cancel()
         return body
 
-    def _answer(self, caller: str, name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    def _compute(self, caller: str, name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
         try:
             self.limits.take(caller)
             return self.responses.response(name, registry.signed(name, arguments, caller)).body
@@ -86,10 +86,10 @@ class Desk:
     async def list_resources(self, context: Context, params: Any) -> types.ListResourcesResult:
         cursor = params.cursor if params is not None else None
         if cursor is not None and not cursor.isdigit():
-            raise MCPError(types.INVALID_PARAMS, f"{cursor!r} is no cursor of this server")
-        found, following = mcp_reports.listed(self.reports, int(cursor or 0))
+            raise MCPError(types.INVALID_PARAMS, f"{cursor!r} is not a cursor of this server")
+        resources, following = mcp_reports.listed(self.reports, int(cursor or 0))
         return types.ListResourcesResult(
-            resources=found, next_cursor=str(following) if following else None
+            resources=resources, next_cursor=str(following) if following else None
         )
 
     async def read_resource(self, context: Context, params: types.ReadResourceRequestParams) -> Any:
@@ -117,7 +117,7 @@ def server(desk: Desk) -> Server[Any]:
 
 
 async def over_stdio(desk: Desk) -> None:
-    """Serve the one client that started this process, until it goes."""
+    """Serve the one client that started this process, until it leaves."""
     from mcp.server.stdio import stdio_server
 
     served = server(desk)
@@ -139,7 +139,7 @@ def http_app(desk: Desk, token: str, host: str = "127.0.0.1") -> Any:
 
 
 class _OneToken:
-    """Knows the one bearer token, and compares in constant time."""
+    """Accepts one bearer token, compared in constant time."""
 
     def __init__(self, token: str) -> None:
         self._token = token.encode()
@@ -148,7 +148,7 @@ class _OneToken:
         from mcp.server.auth.provider import AccessToken
 
         same = hmac.compare_digest(token.encode(), self._token)
-        return AccessToken(token="(not kept)", client_id="bearer", scopes=[]) if same else None
+        return AccessToken(token="(hidden)", client_id="bearer", scopes=[]) if same else None
 
 
 def _unknown(name: str) -> MCPError:
@@ -160,7 +160,7 @@ def _unknown(name: str) -> MCPError:
 
 
 def _caller(context: Context) -> str:
-    """Who asks: over HTTP the token and the client's name, else this machine's user and the client's name."""
+    """The caller: over HTTP the token and the client's name, else this machine's user and the client's name."""
     client = context.session.client_params
     name = client.client_info.name if client is not None else "unnamed"
     token = get_access_token()
@@ -168,7 +168,7 @@ def _caller(context: Context) -> str:
 
 
 async def _beat(context: Context, name: str) -> None:
-    """Progress: begun, then each second how long it has been going on."""
+    """Progress: at once, then each second, how long the call has taken."""
     began = time.monotonic()
     while True:
         seconds = time.monotonic() - began

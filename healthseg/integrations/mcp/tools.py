@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from healthseg.reports import registry
 from healthseg.reports.responses import AROUND, WRITERS
 
-APPENDS = ("segment_customers",)  # keeps the run it made, so that its segments are found again
+APPENDS = ("segment_customers",)  # records its run, so that other tools know its segments
 
 # The reference's error object.
 ERROR: dict[str, Any] = {
@@ -35,24 +35,24 @@ def listed() -> tuple[Tool, ...]:
 
 
 def described(name: str) -> Tool:
-    found = registry.tool(name)
+    tool = registry.tool(name)
     return Tool(
         name=name,
         title=name.replace("_", " ").capitalize(),
-        description=_words(found.function.__doc__),
-        input_schema=found.parameters.model_json_schema(),
-        output_schema=response_schema(found.function),
+        description=_words(tool.function.__doc__),
+        input_schema=tool.parameters.model_json_schema(),
+        output_schema=response_schema(tool.function),
         annotations=_annotations(name),
     )
 
 
 def response_schema(function: Any) -> dict[str, Any]:
-    """The JSON Schema of what a tool answers over a face: its result's with what the faces add, or the error object.
+    """The JSON Schema of a tool's response over MCP: its result with the keys around it, or the error object.
 
-    Some clients hold errors against it as well.
+    Some clients validate errors as well.
     """
     result = typing.get_type_hints(function)["return"]
-    schema = (
+    schema: dict[str, Any] = (
         result.model_json_schema(mode="serialization") if _is_model(result) else {"type": "object"}
     )
     definitions = schema.pop("$defs", {})

@@ -56,7 +56,7 @@ _EVENTS = pa.schema(
 )
 
 
-class Window:
+class ExportWindow:
     """The rows of a window, on disk beside the portfolio until ``place`` moves them to it; used in a ``with`` block."""
 
     def __init__(self, portfolio: Path) -> None:
@@ -68,7 +68,7 @@ class Window:
         self._waiting: list[tuple[Any, ...]] = []
         self._written = 0
 
-    def __enter__(self) -> Window:
+    def __enter__(self) -> ExportWindow:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -1,6 +1,6 @@
 """One request of the raw export: its address, its credentials, its lines, and what each failure means.
 
-What may go well the next time is ``Again``; what will not is an IntegrationError that says what to change.
+What may go well the next time is ``TransientFailure``; what will not is an IntegrationError that says what to change.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _RULES = {
 }
 
 
-class Again(Exception):
+class TransientFailure(Exception):
     """A failure that may pass; ``smaller`` where fewer days at once may help, ``busy`` where the limit was met."""
 
     def __init__(self, reason: str, *, smaller: bool = False, busy: bool = False) -> None:
@@ -40,7 +40,7 @@ class Again(Exception):
         self.reason, self.smaller, self.busy = reason, smaller, busy
 
 
-class TooLate(Exception):
+class DayNotBegun(Exception):
     """The last day asked for has not begun in the project's time zone."""
 
 
@@ -110,7 +110,7 @@ class Export:
     def lines(self, first: dt.date, last: dt.date) -> Iterator[bytes]:
         """The answer's lines, from the days ``first`` to ``last``, both included.
 
-        Raises Again, TooLate or IntegrationError; when the lines end without one of them, the answer was whole.
+        Raises TransientFailure, DayNotBegun or IntegrationError; when the lines end without one of them, the answer was whole.
         """
         try:
             response = self._asked(first, last)
@@ -122,7 +122,9 @@ class Export:
                 response.release_conn()
                 response.close()
         except (HTTPError, zlib.error, OSError) as problem:
-            raise Again(f"{type(problem).__name__} while reading", smaller=True) from None
+            raise TransientFailure(
+                f"{type(problem).__name__} while reading", smaller=True
+            ) from None
 
     def _asked(self, first: dt.date, last: dt.date) -> Any:
         """The answer's beginning; a server that is slow to begin may be quicker with fewer days."""
@@ -130,7 +132,7 @@ class Export:
             return self._request(first, last)
         except (HTTPError, OSError) as problem:
             slow = isinstance(problem, ReadTimeoutError)
-            raise Again(f"{type(problem).__name__} while asking", smaller=slow) from None
+            raise TransientFailure(f"{type(problem).__name__} while asking", smaller=slow) from None
 
     def _request(self, first: dt.date, last: dt.date) -> Any:
         fields = {"from_date": first.isoformat(), "to_date": last.isoformat(), "time_in_ms": "true"}
@@ -159,13 +161,13 @@ class Export:
         status, said = response.status, self._credentials.hidden(_said(response))
         lowered = said.lower()
         if status == 429:
-            return Again("429: the limit of queries is met", busy=True)
+            return TransientFailure("429: the limit of queries is met", busy=True)
         if status >= 500 or status == 408:
-            return Again(f"{status}: {said}" if said else str(status))
+            return TransientFailure(f"{status}: {said}" if said else str(status))
         if status == 400 and "timeout error" in lowered:
-            return Again("400: the query took too long", smaller=True)
+            return TransientFailure("400: the query took too long", smaller=True)
         if status == 400 and "later than today" in lowered:
-            return TooLate()
+            return DayNotBegun()
         rule = _RULES.get(status)
         if status == 400 and "authenticate" in lowered:
             rule = _RULES[401]
@@ -203,10 +205,10 @@ def _said(response: Any) -> str:
 
 
 def _whole(response: Any) -> Iterator[bytes]:
-    """The body, decompressed; raises Again where its end is missing or cannot be told."""
+    """The body, decompressed; raises TransientFailure where its end is missing or cannot be told."""
     zipped = "gzip" in response.headers.get("Content-Encoding", "").lower()
     if not zipped and "Content-Length" not in response.headers and not response.chunked:
-        raise Again("the answer does not tell where it ends")
+        raise TransientFailure("the answer does not tell where it ends")
     if not zipped:
         yield from response.stream(_CHUNK, decode_content=False)
         return
@@ -220,7 +222,7 @@ def _whole(response: Any) -> Iterator[bytes]:
             if unzip.eof and chunk:
                 unzip = zlib.decompressobj(16 + zlib.MAX_WBITS)
     if given and not unzip.eof:
-        raise Again("the gzip stream is cut off", smaller=True)
+        raise TransientFailure("the gzip stream is cut off", smaller=True)
 
 
 def _split(chunks: Iterator[bytes]) -> Iterator[bytes]:
@@ -230,6 +232,6 @@ def _split(chunks: Iterator[bytes]) -> Iterator[bytes]:
         *whole, rest = (rest + chunk).split(b"\n")
         yield from whole
         if len(rest) > _LONGEST_LINE:
-            raise Again("a line without end", smaller=True)
+            raise TransientFailure("a line without end", smaller=True)
     if rest:
         yield rest

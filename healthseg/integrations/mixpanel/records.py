@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 from healthseg.data.tables import CLIENT_ID_RULE
 from healthseg.errors import IntegrationError
-from healthseg.integrations.mixpanel.export import Again
+from healthseg.integrations.mixpanel.export import TransientFailure
 from healthseg.settings.mixpanel import IDENTITY_EVENTS, MixpanelSettings
 
 # Ids that stand for nobody, as tracking code sends them by mistake.
@@ -52,7 +52,7 @@ _EARLY_MS, _LATE_MS, _SEEN, _EARLY_SHARE, _LIVE_SHARE = -20 * 60_000, 20 * 60_00
 
 
 def records(lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
-    """Each record of the lines, those split over several put together; raises Again for an answer that is not whole.
+    """Each record of the lines, those split over several put together; raises TransientFailure for an answer that is not whole.
 
     >>> list(records([b'{"event": "a", "prop', b'erties": {"time": 1}}', b""]))
     [{'event': 'a', 'properties': {'time': 1}}]
@@ -63,7 +63,7 @@ def records(lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
         if not text.strip():
             continue
         if "terminated early" in text[:200].lower() and not text.lstrip().startswith("{"):
-            raise Again("the export was terminated early", smaller=True)
+            raise TransientFailure("the export was terminated early", smaller=True)
         record = _record(text)
         if record is None and pieces:
             record = _record("".join([*pieces, text]))
@@ -71,20 +71,22 @@ def records(lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
         elif record is None:
             pieces = [text]
         elif pieces:
-            raise Again(f"a line that is no record: {_shown(pieces[0])}", smaller=True)
+            raise TransientFailure(f"a line that is no record: {_shown(pieces[0])}", smaller=True)
         if record is not None:
             yield record
         elif len(pieces) > _MOST_PIECES or sum(map(len, pieces)) > _MOST_BYTES:
-            raise Again(f"lines that are no record: {_shown(pieces[0])}", smaller=True)
+            raise TransientFailure(f"lines that are no record: {_shown(pieces[0])}", smaller=True)
     if pieces:
-        raise Again(f"the answer ends within a record, or says: {_shown(pieces[0])}", smaller=True)
+        raise TransientFailure(
+            f"the answer ends within a record, or says: {_shown(pieces[0])}", smaller=True
+        )
 
 
 def _text(line: bytes) -> str:
     try:
         return line.decode("utf-8").rstrip("\r")
     except UnicodeDecodeError:
-        raise Again("a line that is not UTF-8", smaller=True) from None
+        raise TransientFailure("a line that is not UTF-8", smaller=True) from None
 
 
 def _record(text: str) -> dict[str, Any] | None:
@@ -95,7 +97,9 @@ def _record(text: str) -> dict[str, Any] | None:
     if isinstance(value, dict) and isinstance(value.get("properties"), dict) and "event" in value:
         return value
     if isinstance(value, dict) and "error" in value:
-        raise Again(f"an error within the answer: {_shown(str(value['error']))}", smaller=True)
+        raise TransientFailure(
+            f"an error within the answer: {_shown(str(value['error']))}", smaller=True
+        )
     return None
 
 
@@ -126,7 +130,7 @@ class Reader:
         self._window = (first - EPOCH).days, (last - EPOCH).days
         self._left_out = {*IDENTITY_EVENTS, *settings.exclude_events}
         self._offsets: dict[int, tuple[int, int]] = {}
-        self._arrivals = Counter()
+        self._arrivals: Counter[str] = Counter()
         self._number = 0
         self.accounting = Accounting()
 
@@ -136,7 +140,7 @@ class Reader:
         stated = _milliseconds(properties.get("time"))
         day = stated // _DAY_MS
         if not self._window[0] <= day <= self._window[1]:
-            raise Again(
+            raise TransientFailure(
                 f"an event of {EPOCH + dt.timedelta(days=day)}, which was not asked for",
                 smaller=True,
             )
@@ -195,11 +199,14 @@ class Reader:
         hour = stated // _HOUR_MS
         if hour not in self._offsets:
             naive = dt.datetime(1970, 1, 1) + dt.timedelta(hours=hour)
-            both = (naive.replace(tzinfo=self._zone, fold=fold).utcoffset() for fold in (0, 1))
-            self._offsets[hour] = tuple(int(offset.total_seconds() * 1000) for offset in both)
+            self._offsets[hour] = self._offset_ms(naive), self._offset_ms(naive.replace(fold=1))
         first, second = self._offsets[hour]
         later = second < first and processed is not None and processed >= stated - second
         return stated - (second if later else first)
+
+    def _offset_ms(self, naive: dt.datetime) -> int:
+        offset = naive.replace(tzinfo=self._zone).utcoffset() or dt.timedelta()
+        return int(offset.total_seconds() * 1000)
 
     def _accounts(self, properties: dict[str, Any]) -> list[str]:
         for key in self._settings.account_key:
@@ -239,7 +246,7 @@ class Reader:
 def _milliseconds(value: Any) -> int:
     number = _whole_number(value)
     if number is None:
-        raise Again(f"an event without a time: {_shown(str(value))}", smaller=True)
+        raise TransientFailure(f"an event without a time: {_shown(str(value))}", smaller=True)
     return number if abs(number) >= _SECONDS_BELOW else 1000 * number
 
 

@@ -20,7 +20,7 @@ DAY = dt.timedelta(days=1)
 
 
 @dataclass
-class State:
+class SyncState:
     """The days that are there, those that could not be had, the last hour's queries, and how the last sync ended.
 
     ``days`` has by date ``fetched_at`` (UTC) and counts; ``rules`` is a fingerprint of the settings that rows follow.
@@ -48,18 +48,18 @@ def folder_of(portfolio: Path) -> Path:
     return portfolio.joinpath(*PLACE)
 
 
-def read(portfolio: Path) -> State | None:
+def read(portfolio: Path) -> SyncState | None:
     """The state of a portfolio's sync; None where there never was one."""
     try:
         told = json.loads((folder_of(portfolio) / FILE).read_text(encoding="utf-8"))
-        return State(**told)
+        return SyncState(**told)
     except FileNotFoundError:
         return None
     except (ValueError, TypeError):
-        return State()  # what cannot be read is fetched again
+        return SyncState()  # what cannot be read is fetched again
 
 
-def write(portfolio: Path, state: State) -> None:
+def write(portfolio: Path, state: SyncState) -> None:
     with writing(folder_of(portfolio) / FILE) as temporary:
         temporary.write_text(json.dumps(vars(state), indent=1, sort_keys=True), encoding="utf-8")
 

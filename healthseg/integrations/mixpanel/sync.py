@@ -13,10 +13,15 @@ from zoneinfo import ZoneInfo
 
 from healthseg.errors import DataRetrievalError, HealthsegError, IntegrationError, InvalidParameters
 from healthseg.integrations.mixpanel import state as states
-from healthseg.integrations.mixpanel.days import Window
-from healthseg.integrations.mixpanel.export import Again, Credentials, Export, TooLate
+from healthseg.integrations.mixpanel.days import ExportWindow
+from healthseg.integrations.mixpanel.export import (
+    Credentials,
+    DayNotBegun,
+    Export,
+    TransientFailure,
+)
 from healthseg.integrations.mixpanel.records import EPOCH, Reader, records
-from healthseg.integrations.mixpanel.state import DAY, State
+from healthseg.integrations.mixpanel.state import DAY, SyncState
 from healthseg.settings import fingerprint
 from healthseg.settings.mixpanel import MixpanelSettings
 
@@ -39,7 +44,7 @@ Span = tuple[dt.date, dt.date]
 
 
 @dataclass
-class Outcome:
+class SyncOutcome:
     """What a sync did: days fetched, rows by day, what was left out and why, days that could not be had."""
 
     first: str
@@ -82,17 +87,17 @@ class Sync:
         self._random = random.Random(seed)
         self._zone = ZoneInfo(str(settings.event_timezone))
 
-    def run(self, first: dt.date | None = None, last: dt.date | None = None) -> Outcome:
+    def run(self, first: dt.date | None = None, last: dt.date | None = None) -> SyncOutcome:
         """Fetch the days from ``first`` to ``last`` (both included; default: the earliest day that is there, and
         yesterday) that are missing or not final yet; raises IntegrationError where Mixpanel is down or refuses.
 
         What was fetched stays, and the next call goes on from there.
         """
         with states.alone(self._portfolio):
-            self._state = states.read(self._portfolio) or State()
+            self._state = states.read(self._portfolio) or SyncState()
             self._begin_anew_for_other_rules()
             span = self._span(first, last)
-            outcome = Outcome(span[0].isoformat(), span[1].isoformat())
+            outcome = SyncOutcome(span[0].isoformat(), span[1].isoformat())
             try:
                 self._fetch_all(self._windows(span, outcome), outcome)
             except HealthsegError as problem:
@@ -153,7 +158,7 @@ class Sync:
         )
         return fetched is not None and fetched >= settled
 
-    def _windows(self, span: Span, outcome: Outcome) -> list[Span]:
+    def _windows(self, span: Span, outcome: SyncOutcome) -> list[Span]:
         """Runs of days that are wanted, none longer than a window, the earliest first."""
         days = [span[0] + k * DAY for k in range((span[1] - span[0]).days + 1)]
         wanted = [day for day in days if not self._final(day)]
@@ -170,7 +175,7 @@ class Sync:
 
     # fetching
 
-    def _fetch_all(self, windows: list[Span], outcome: Outcome) -> None:
+    def _fetch_all(self, windows: list[Span], outcome: SyncOutcome) -> None:
         waiting, total, in_a_row = list(windows), len(windows), 0
         while waiting:
             window = waiting.pop(0)
@@ -194,7 +199,7 @@ class Sync:
                     value_provided=failure.reason,
                 )
 
-    def _tried(self, window: Span, outcome: Outcome) -> Again | None:
+    def _tried(self, window: Span, outcome: SyncOutcome) -> TransientFailure | None:
         """None when the window is there; the failure when it could not be had.
 
         A window that is too much is tried twice as it is, then in halves; a single day as often as any other.
@@ -205,31 +210,33 @@ class Sync:
             try:
                 self._once(window, outcome)
                 return None
-            except TooLate:
-                failure = Again("its last day has not begun in the project's zone", smaller=True)
+            except DayNotBegun:
+                failure = TransientFailure(
+                    "its last day has not begun in the project's zone", smaller=True
+                )
                 if window[0] == window[1]:
                     return failure
                 window = window[0], window[1] - DAY
                 continue
-            except Again as problem:
+            except TransientFailure as problem:
                 failure = problem
             most = self._settings.attempts + (BUSY_ATTEMPTS if failure.busy else 0)
             if attempt >= most or (failure.smaller and window[0] < window[1] and attempt >= 2):
                 return failure
             self._pause(attempt, failure)
 
-    def _pause(self, attempt: int, failure: Again) -> None:
+    def _pause(self, attempt: int, failure: TransientFailure) -> None:
         longest = BUSY_PAUSE if failure.busy else LONGEST_PAUSE
         wait = min(FIRST_PAUSE * 2 ** (attempt - 1), longest) + self._random.uniform(*JITTER)
         self._say(f"  {failure.reason}; again in {wait:.0f} s")
         self._sleep(wait)
 
-    def _once(self, window: Span, outcome: Outcome) -> None:
+    def _once(self, window: Span, outcome: SyncOutcome) -> None:
         """Fetch a window: all of it is there afterwards, or nothing of it has changed."""
         self._wait_for_the_limit()
         outcome.queries += 1
         reader = Reader(self._settings, *window)
-        with Window(self._portfolio) as rows:
+        with ExportWindow(self._portfolio) as rows:
             for number, record in enumerate(records(self._export.lines(*window)), 1):
                 rows.add(reader.rows(record))
                 if number % SAY_EVERY == 0:
@@ -247,9 +254,9 @@ class Sync:
             for k in range((window[1] - window[0]).days + 1)
         )
         if before and not reader.accounting.received.total():
-            raise Again(f"an empty answer where {before:,} events were before")
+            raise TransientFailure(f"an empty answer where {before:,} events were before")
 
-    def _there(self, kept: dict[int, int], reader: Reader, outcome: Outcome) -> None:
+    def _there(self, kept: dict[int, int], reader: Reader, outcome: SyncOutcome) -> None:
         fetched, accounting = self._now().isoformat(), reader.accounting
         for number, events in kept.items():
             day = str(EPOCH + dt.timedelta(days=number))
@@ -267,7 +274,7 @@ class Sync:
         outcome.no_account_example = outcome.no_account_example or accounting.example
         states.write(self._portfolio, self._state)
 
-    def _not_whole(self, window: Span, reason: str, outcome: Outcome) -> None:
+    def _not_whole(self, window: Span, reason: str, outcome: SyncOutcome) -> None:
         for k in range((window[1] - window[0]).days + 1):
             day = str(window[0] + k * DAY)
             self._state.incomplete[day] = outcome.incomplete[day] = reason

@@ -68,7 +68,7 @@ def report_name(client_id: str | None, tool: str) -> str:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ReportOutcome:
     """What became of a job; ``error`` is the reference's error object where there is no report."""
 
     tool: str
@@ -90,7 +90,7 @@ def make_report(
     at: dt.datetime,
     portfolio: Portfolio | None = None,
     on_cell: Callable[[object], None] = NO_CELL,
-) -> Outcome:
+) -> ReportOutcome:
     """Execute and write one report; what goes wrong is in the outcome, not raised.
 
     Notebooks get ``portfolio``, which is already open; ``on_cell`` gets the number of each cell before it runs.
@@ -106,17 +106,17 @@ def make_report(
     except Exception as raised:
         reason = f"{type(raised).__name__}: {str(raised)[:500]}"
         problem = errors.CalculationError(f"the report could not be made: {reason}")
-    outcome = Outcome(job.tool, job.client_id, job.page, time.monotonic() - started, facts)
+    outcome = ReportOutcome(job.tool, job.client_id, job.page, time.monotonic() - started, facts)
     if problem is None:
         return outcome
     status = problem.details.get("status", FAILED)
     return replace(outcome, error=problem.to_dict(), status=status)
 
 
-def lost(job: Job, event: Lost, cell: int | None, seconds: float) -> Outcome:
+def lost(job: Job, event: Lost, cell: int | None, seconds: float) -> ReportOutcome:
     """The outcome of a job whose worker is gone."""
     error = _failure(event.reason, event.status, cell).to_dict()
-    return Outcome(job.tool, job.client_id, job.page, seconds, {}, error, event.status)
+    return ReportOutcome(job.tool, job.client_id, job.page, seconds, {}, error, event.status)
 
 
 def _make(

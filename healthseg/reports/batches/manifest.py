@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from healthseg.reports import writing
-from healthseg.reports.batches.job import Job, Outcome
+from healthseg.reports.batches.job import Job, ReportOutcome
 
 FOLDER = "runs"
 MOST_RUNS = 400
@@ -29,7 +29,7 @@ class Manifest:
         self._file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
         self._write({"run": self.name, "started": at.isoformat(timespec="seconds"), **request})
 
-    def record(self, job: Job, outcome: Outcome, at: dt.datetime) -> None:
+    def record(self, job: Job, outcome: ReportOutcome, at: dt.datetime) -> None:
         """One report's line."""
         error = outcome.error or {}
         details = error.get("details", {})

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from healthseg.reports import portfolios, privacy, registry, writing
 from healthseg.reports.batches import job as reports
 from healthseg.reports.batches import manifest, plan, workers
-from healthseg.reports.batches.job import Job, Outcome
+from healthseg.reports.batches.job import Job, ReportOutcome
 from healthseg.reports.batches.workers import OK, SKIPPED, Lost
 from healthseg.settings.in_force import in_force
 from healthseg.settings.operator import ReportSettings
@@ -34,15 +34,15 @@ _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
 @dataclass(frozen=True)
-class Run:
+class BatchRun:
     """What a call of ``make_reports`` made."""
 
-    outcomes: tuple[Outcome, ...]
+    outcomes: tuple[ReportOutcome, ...]
     index: Path
     seconds: float
 
     @property
-    def failed(self) -> tuple[Outcome, ...]:
+    def failed(self) -> tuple[ReportOutcome, ...]:
         return tuple(outcome for outcome in self.outcomes if not outcome.ok)
 
     @property
@@ -76,7 +76,7 @@ def make_reports(
     parameters: Mapping[str, Any] | None = None,
     workers: int | None = None,
     clock: Clock = portfolios.now,
-    progress: Progress | None = None,
+    progress: BatchProgress | None = None,
     resume: bool = False,
     fail_fast: bool = False,
     due: bool = False,
@@ -86,7 +86,7 @@ def make_reports(
     show_users: bool = False,
     keep_days: int = 0,
     limits: Mapping[str, float] | None = None,
-) -> Run:
+) -> BatchRun:
     """Make reports of customers (named, all, or the ``riskiest`` n) and of the portfolio, and the index.
 
     ``out/customers/<client_id>/<tool>.html``, ``out/overview/<tool>.html`` and ``out/index.html`` are written whole or
@@ -124,7 +124,7 @@ def make_reports(
     content = plan.content(opened, values.get("as_of"), portfolios.ledger_head(opened))
     key = "" if show_users else privacy.key(opened)
     jobs = plan.jobs(request, customers, address, folder, content, key) if request.tools else []
-    progress = progress or Progress(quiet=True)
+    progress = progress or BatchProgress(quiet=True)
     batch = _Batch(top, folder, jobs, request, settings, health, clock, progress, started)
     done = partial(batch.outcomes, opened, workers, resume, fail_fast)
     return batch.run(done, keep_days)
@@ -158,17 +158,17 @@ class _Batch:
     settings: ReportSettings
     health: Any
     clock: Clock
-    progress: Progress
+    progress: BatchProgress
     started: float
 
     def run(
         self,
-        outcomes: Callable[[Callable[[], None]], Iterator[tuple[int, Outcome]]],
+        outcomes: Callable[[Callable[[], None]], Iterator[tuple[int, ReportOutcome]]],
         keep_days: int,
-    ) -> Run:
+    ) -> BatchRun:
         lines = manifest.Manifest(self.top, self.clock(), self._header())
         self.progress.begin(len(self.jobs))
-        done: dict[int, Outcome] = {}
+        done: dict[int, ReportOutcome] = {}
         try:
             with stoppable() as check:
                 for index, outcome in outcomes(check):
@@ -182,7 +182,7 @@ class _Batch:
         self.progress.end()
         made = tuple(done[index] for index in sorted(done))
         page = self._write_index(made, lines.name)
-        run = Run(made, page, time.monotonic() - self.started)
+        run = BatchRun(made, page, time.monotonic() - self.started)
         day, scores = str(self.health.as_of), _scores(self.health)
         lines.end(self.clock(), status=run.status, customers=scores, as_of=day)
         if keep_days:
@@ -208,7 +208,7 @@ class _Batch:
         resume: bool,
         fail_fast: bool,
         check: Callable[[], None],
-    ) -> Iterator[tuple[int, Outcome]]:
+    ) -> Iterator[tuple[int, ReportOutcome]]:
         """Each job's index and outcome, as they come; those that are unchanged first."""
         lines = manifest.latest(self.top) if resume else {}
         todo = []
@@ -223,7 +223,7 @@ class _Batch:
         for position, outcome in run_jobs(jobs, count, at, state, self.settings, check, fail_fast):
             yield todo[position], outcome
 
-    def _write_index(self, outcomes: Sequence[Outcome], name: str) -> Path:
+    def _write_index(self, outcomes: Sequence[ReportOutcome], name: str) -> Path:
         """Write the index, which until now showed the run before."""
         from healthseg.reports.html import index
 
@@ -244,7 +244,7 @@ def run_jobs(
     settings: ReportSettings,
     check: Callable[[], None] = lambda: None,
     fail_fast: bool = False,
-) -> Iterator[tuple[int, Outcome]]:
+) -> Iterator[tuple[int, ReportOutcome]]:
     """Make reports with ``count`` workers (one a core); each one's index and outcome, as they come.
 
     ``setup`` returns the open portfolio in the worker. With ``fail_fast`` no report is begun after one that failed.
@@ -266,7 +266,7 @@ def run_jobs(
 
 def _report(
     job: Job, at: dt.datetime, portfolio: Portfolio | None, tell: Callable[[object], None]
-) -> Outcome:
+) -> ReportOutcome:
     return reports.make_report(job, at, portfolio, tell)
 
 
@@ -278,13 +278,13 @@ def _state(portfolio: Portfolio) -> Portfolio:
     return portfolio
 
 
-def _unchanged(job: Job, line: Mapping[str, Any]) -> Outcome:
+def _unchanged(job: Job, line: Mapping[str, Any]) -> ReportOutcome:
     """A report that exists. Where its run was killed before it recorded it, this run records it as made."""
     if line.get("key") != job.key:
-        return Outcome(job.tool, job.client_id, job.page, 0.0, reports.report_facts(job))
+        return ReportOutcome(job.tool, job.client_id, job.page, 0.0, reports.report_facts(job))
     names = ("fingerprint", "as_of", "verdict", "kind")
     facts = {name: line[name] for name in names if line.get(name)}
-    return Outcome(job.tool, job.client_id, job.page, 0.0, facts, status=SKIPPED)
+    return ReportOutcome(job.tool, job.client_id, job.page, 0.0, facts, status=SKIPPED)
 
 
 def _scores(health: Any) -> dict[str, list[Any]]:
@@ -338,7 +338,7 @@ def remove_days(out: Path, newest: int) -> list[str]:
     return [path.name for path in old]
 
 
-class Progress:
+class BatchProgress:
     """How far a run is: a bar in a terminal, lines in a log, nothing when quiet."""
 
     def __init__(self, quiet: bool = False, stream: TextIO | None = None) -> None:
@@ -351,7 +351,7 @@ class Progress:
         self._started = time.monotonic()
         self._count, self._done, self._failed = count, 0, 0
 
-    def add(self, outcome: Outcome) -> None:
+    def add(self, outcome: ReportOutcome) -> None:
         """One more report is done."""
         self._done += 1
         self._failed += not outcome.ok
@@ -368,7 +368,7 @@ class Progress:
         """The state in a line: bar, count, rate and time left.
 
         >>> import io
-        >>> progress = Progress(stream=io.StringIO())
+        >>> progress = BatchProgress(stream=io.StringIO())
         >>> progress.begin(8)
         >>> progress.words()
         '[....................] 0/8'

@@ -200,7 +200,7 @@ def run_tasks(
     check: Callable[[], None] = lambda: None,
     go_on: Callable[[Any], bool] = lambda value: True,
 ) -> Iterator[tuple[int, Finished | Lost, Any, float, float]]:
-    """Run tasks with ``count`` workers; as they end: index, event, last step, seconds, peak memory in MB.
+    """BatchRun tasks with ``count`` workers; as they end: index, event, last step, seconds, peak memory in MB.
 
     ``check`` is called between, and may raise. No task is begun after one for whose ending ``go_on`` is false.
     """

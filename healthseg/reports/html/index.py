@@ -12,7 +12,7 @@ import jinja2
 
 from healthseg.charts import formats
 from healthseg.integrations.alerts import digest as alerts_page
-from healthseg.reports.batches.job import Outcome, report_name
+from healthseg.reports.batches.job import ReportOutcome, report_name
 from healthseg.reports.html import scripting
 from healthseg.reports.html.page import inert
 
@@ -98,7 +98,7 @@ class Shelf:
 def page(
     overview: Any,
     shelf: Shelf,
-    outcomes: Sequence[Outcome],
+    outcomes: Sequence[ReportOutcome],
     before: Mapping[str, Any],
     at: dt.datetime,
     seconds: float,
@@ -205,7 +205,7 @@ def _changed(row: Row, was: Sequence[Any], shelf: Shelf) -> dict[str, Any] | Non
 
 
 def _provenance(
-    overview: Any, outcomes: Sequence[Outcome], at: dt.datetime, seconds: float
+    overview: Any, outcomes: Sequence[ReportOutcome], at: dt.datetime, seconds: float
 ) -> list[tuple[str, str]]:
     import healthseg
 
