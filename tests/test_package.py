@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 import healthseg
+
+STUB = Path(healthseg.__file__).with_name("__init__.pyi")
 
 
 def run(code: str) -> str:
@@ -33,10 +37,15 @@ def test_every_name_that_is_offered_is_there(name: str) -> None:
     assert getattr(healthseg, name) is not None
 
 
-def test_the_names_offered_are_the_table_of_names() -> None:
-    assert set(healthseg.__all__) == {*healthseg._HOME, "__version__"}
+def test_the_stub_lists_the_names_that_it_imports() -> None:
+    tree = ast.parse(STUB.read_text(encoding="utf-8"))
+    imported = {
+        name.name for node in tree.body if isinstance(node, ast.ImportFrom) for name in node.names
+    }
+    assigned = [node.value for node in tree.body if isinstance(node, ast.Assign)]
+    assert set(ast.literal_eval(assigned[0])) == imported == set(healthseg.__all__)
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:
-    with pytest.raises(AttributeError, match="has no attribute 'Portfolo'"):
+    with pytest.raises(AttributeError, match="No healthseg attribute Portfolo"):
         healthseg.Portfolo  # noqa: B018
