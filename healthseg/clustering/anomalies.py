@@ -1,23 +1,18 @@
-"""Unusual days in one daily series: more or fewer people, more or less activity of each, API calls never seen before.
+"""Unusual days in one daily series: more or fewer people, more or less activity of each, API calls
+never seen before.
 
-Every day is compared with what was expected of it, by three metrics with their own laws. *People*: were the day's users
-as many as on that weekday in the weeks around (``departures.against_weekday``)? *Doing*: did those users do as much as
-they usually do? By the sum of events alone, a day is so far from its mean by the luck of who was active that spikes
-drown in it. *Calls* of the API are a machine's, of whose law little is known: they are compared with their weekday, and
-must also be like none before (``departures.beyond_earlier``). A day is reported where
+*People*: were the day's users as many as on that weekday in the weeks around? *Doing*: did those
+users do as much as usual? In the sum of events, spikes drown in the luck of who was active. *Calls*
+of the API, of whose law little is known, must also be like none before. A day is reported where
+chance gives such a day less often than once in 1 / ``anomaly_max_p`` days and, of people and calls,
+it is a fifth away from what was expected. Where a series is wilder than its law, its scores are
+shrunk until their 95 % point (of doing the 98 % point) is the normal distribution's. Of few people
+no p is smaller than Poisson's.
 
-1. chance gives such a day less often than once in 1 / ``anomaly_max_p`` days (its return time sets its severity),
-2. people and calls: it is at least a fifth away from what was expected.
-
-Where a series is wilder than its law, its own tails show it: its scores are shrunk until their 95 % point (of doing the
-98 % point) is no farther out than the normal distribution's. Of few people no p is smaller than Poisson's. A day that a
-wider event explains (a dip of the whole portfolio) is compared with what that event left of it.
-
-*Doing* in detail: a session is a burst, so the events of a day's sessions have a variance of their own. Given S
-sessions, the events beyond the first of each are negative binomial with mean S·m and dispersion S·r, where m is the
-series' mean within four weeks before and after the day (without it, shrunk to the whole series' by 20 sessions), and r
-is the series' own, by moments. Both are estimated without the days that stand out (at first: without the highest
-fortieth), repeatedly, so that one of them does not hide the next.
+*Doing*: given S sessions, the events beyond the first of each are negative binomial with mean S·m
+and dispersion S·r, m the mean of the four weeks around (without the day, shrunk to the whole
+series' by 20 sessions), r by moments. Both are estimated without the days that stand out,
+repeatedly.
 """
 
 from __future__ import annotations
@@ -64,18 +59,18 @@ def anomalies(
     of_usual: np.ndarray | float = 1.0,
     since: int = 0,
 ) -> pd.DataFrame:
-    """The anomalies of a daily series, on days from ``since`` on (all days are what they are compared with).
+    """The anomalies of a daily series, on days from ``since`` on (all days are what they are
+    compared with).
 
-    ``days`` has a value a day, without gaps: day (since 1970), person_events, users (active), sessions (started; NaN
-    where events have no times: then the events are compared with the users) and, where measured, api_events (with
-    of_usual_length: False for days that a change of clocks made longer or shorter: their calls are not compared).
-    ``of_usual`` is what a wider event left of each day's people (1: nothing happened).
+    ``days`` has a value a day, without gaps: day (since 1970), person_events, users, sessions (NaN
+    where events have no times: then events are compared with users) and, where measured, api_events
+    (with of_usual_length: False for days with a change of clocks). ``of_usual`` is what a wider
+    event left of each day's people.
 
-    Columns: first_day, last_day, day (the farthest out of them), anomaly_type (unusual_spike, unusual_dip), about
-    (people: users; doing: events of those users; calls of the API), value and expected (of that), ratio, z,
-    return_days, severity (from 1e12 days critical, 1e9 high, 1e6 medium, else low), person_events and
-    usual_person_events (median of the weekday around) of the day, open (no usual day since, and at most a week ago).
-    In order of first_day; neighbouring days of one kind are one anomaly.
+    Columns: first_day, last_day, day (the farthest out), anomaly_type (unusual_spike, unusual_dip),
+    about (people, doing, calls), value, expected, ratio, z, return_days, severity, person_events,
+    usual_person_events (median of the weekday around), open (recent, no usual day since).
+    Neighbouring days of one kind are one anomaly.
 
     >>> day, random = np.arange(140), np.random.default_rng(3)
     >>> users = np.where(day % 7 < 5, 40.0, 4.0) + random.integers(-3, 4, 140)

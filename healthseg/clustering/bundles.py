@@ -1,13 +1,11 @@
 """Which features are used together, beyond what volume and popularity alone bring together?
 
-The unit is a customer (of a single customer a user), the cell whether it used the feature in the window; cells of
-features that are not available to it are closed. A set of more than two is as strong as its weakest pair: its p is the
-largest of its own and its pairs', and only sets of promising pairs are tried.
-
-Customers with much activity use more of everything, and popular features are used by all: together they make features
-look bundled that are not (of 190 independent pairs Fisher's test, which keeps one margin, calls 182 significant). Here
-each cell has the probability that keeps both margins and nothing else, the distribution of largest entropy under them
-(Rasch 1960). Sums over customers are then Poisson-binomial.
+The unit is a customer (of a single customer a user), the cell whether it used an available feature.
+A set of more than two is as strong as its weakest pair: its p is the largest of its own and its
+pairs'. Customers with much activity use more of everything, popular features are used by all: of
+190 independent pairs Fisher's test calls 182 significant. Here each cell has the probability that
+keeps both margins and nothing else, the distribution of largest entropy (Rasch 1960); sums over
+customers are then Poisson-binomial.
 """
 
 from __future__ import annotations

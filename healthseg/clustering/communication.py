@@ -1,13 +1,13 @@
 """Which messages do customers engage with: by channel, content, weekday and frequency?
 
-Engaged means clicked within a week or, but for mails, opened (``metrics.messages``); opened mails are reported apart. A
-content, or a weekday of sending, is compared with the others *of the same channel*: channels differ so much (engaging
-with a mail is a click, with others an opening) that a content which goes by a good one looks good, and that they differ
-is no finding. The excess of a cell over the others of its stratum, summed by customer (of a single one: by week), has
-mean zero where they are alike; its Student's t over customers is the test, whatever their habits.
+Engaged means clicked within a week or, but for mails, opened; opened mails are reported apart. A
+content, or a weekday, is compared with the others *of the same channel*. The excess of a cell over
+its stratum, summed by customer (of a single one: by week), has mean zero where they are alike; its
+Student's t over customers is the test.
 
-Frequency: customers by how often they receive a content. Their engagement is compared with that of the same channel and
-weekday; the trend of the excess with the log of the frequency is tested by Student's t with customers as units.
+Frequency: engagement of customers by how often they receive a content, compared with that of the
+same channel and weekday; the trend of the excess with the log of the frequency is tested by
+Student's t over customers.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
-"""Customers grouped by metrics: how many groups there are, if any, and which customer belongs to which.
+"""Customers grouped by metrics: how many groups there are, if any, and which customer belongs to
+which.
 
-A number of groups is reported only where resampled customers fall into the same groups again, all together and each
-group by itself; where the groups describe the portfolio better than one cloud for their price (BIC); and where both
-that gain and the silhouette exceed those of clouds with this portfolio's own values and rank correlations. The
-silhouette chooses between numbers that pass. Without the reference up to three of four structureless clouds would pass.
+A number of groups is reported only where resampled customers fall into the same groups again,
+together and each group by itself; where the groups beat one cloud (BIC); and where that gain and
+the silhouette exceed those of clouds with the portfolio's own values and rank correlations: without
+this reference three of four structureless clouds would pass.
 """
 
 from __future__ import annotations

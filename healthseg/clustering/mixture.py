@@ -1,9 +1,9 @@
-"""Groups that share one shape: a Gaussian mixture with a tied covariance, or the k-means of its metric.
+"""Groups that share one shape: a Gaussian mixture with a tied covariance, or the k-means of its
+metric.
 
-Metrics of customers are correlated within any group (who is active more often also uses more). Plain k-means cuts such
-a long cloud in two; on metrics that are whitened within groups it doesn't. Soft memberships make it a Gaussian mixture
-with one covariance for all groups; hard ones with equal shares make it k-means by the determinant of the spread within
-groups (Friedman & Rubin 1967, JASA 62).
+Metrics are correlated within any group; plain k-means cuts such a long cloud in two, on metrics
+whitened within groups it doesn't. Hard memberships with equal shares make the mixture k-means by
+the determinant of the spread within groups (Friedman & Rubin 1967, JASA 62).
 """
 
 from __future__ import annotations

@@ -1,15 +1,10 @@
 """Which of all the patterns that were tried are significant?
 
-Finders return families: every hypothesis of one kind, promising or not. All families of a call are evaluated together,
-as one Benjamini–Hochberg family. A pattern passes where
-
-1. it reaches its kind's least support and least lift,
-2. its q over everything tried in the call is at most ``effects_max_q``,
-3. it is replicated on held-out time: on the same side of its base rate, with p at most ``pattern_held_out_max_p``
-   (one-sided). What could not be tested on held-out time is not replicated.
-
-Its ``confidence`` is the share of bootstrap resamples of the units (customers; of a single customer its weeks) in
-which support and lift reach their limits again, on the same side. It decides nothing here: a tool filters by it.
+All hypotheses of all kinds of a call are one Benjamini–Hochberg family. A pattern passes where it
+reaches its kind's least support and lift, its q is at most ``effects_max_q``, and it is replicated
+on held-out time: on the same side of its base rate, with a one-sided p of at most
+``pattern_held_out_max_p``. Its ``confidence`` is the share of bootstrap resamples of the units in
+which support and lift reach their limits again; it decides nothing here.
 """
 
 from __future__ import annotations
@@ -45,12 +40,11 @@ class PatternLimits:
 class PatternFamily:
     """Everything of one kind that was tried.
 
-    ``tried`` has a row per hypothesis: key (unique in the kind), support (units that show it), n (units in which it
-    can be measured), prevalence, base_rate, lift (below 1 for what is rarer than its base rate), lower, upper (of the
-    lift) and p. Further columns are carried along; ``sure_lift``, where present, must reach the least lift instead.
-    ``resample(weights, rows)`` computes support and lift, each ``[draw, hypothesis]``, of the hypotheses at positions
-    ``rows`` where unit j is drawn ``weights[draw, j]`` times. ``held_out`` has key, lift and one-sided p on the later
-    part of the window; None where the window is too short to be split.
+    ``tried`` has a row per hypothesis: key, support (units that show it), n (units where it can be
+    measured), prevalence, base_rate, lift, lower, upper and p; ``sure_lift``, where present, must
+    reach the least lift instead. ``resample(weights, rows)`` computes support and lift, each
+    ``[draw, hypothesis]``, where unit j is drawn ``weights[draw, j]`` times. ``held_out`` has key,
+    lift and one-sided p on the later part of the window; None where it is too short.
     """
 
     kind: str

@@ -1,11 +1,9 @@
 """Personas of users and adoption paths of customers: groups by k-means, where they are stable.
 
-An adoption path is what a customer did in its first 90 days: how much of what it could use it tried, how soon, in which
-order, and how much it came back to. A persona is a group of users by the features that they use more than others: a
-user is described by the log-ratio of its shares of feature-days to those of the portfolio's users over the same
-features, shrunk by a few days, so that the zeros of an occasional user say little. Groups are reported only where
-resampled rows fall into them again, and where they are further apart than k-means separates one normal cloud of the
-same covariance.
+A path is what a customer did in its first 90 days. A persona is a group of users by the log-ratio
+of their shares of feature-days to the portfolio's over the same features, shrunk by a few days.
+Groups are reported only where resampled rows fall into them again, and where they are further apart
+than k-means separates one normal cloud of the same covariance.
 """
 
 from __future__ import annotations
@@ -91,11 +89,12 @@ class StableGroups:
 def stable_groups(
     frame: pd.DataFrame, settings: Settings, standardise: bool = True
 ) -> StableGroups:
-    """The stable groups of a frame of metrics (a row per customer), or the reason why there are none.
+    """The stable groups of a frame of metrics (a row per customer), or the reason why there are
+    none.
 
-    k-means for 2 to ``paths_max_groups`` groups; of those whose mean adjusted Rand index over resampled rows is high
-    enough the one with the largest silhouette, if it exceeds that of simulated portfolios in which all rows come from
-    one normal cloud. Metrics in one unit are not standardised: those that differ little shall count little.
+    k-means for 2 to ``paths_max_groups`` groups; of the stable ones (mean adjusted Rand index over
+    resampled rows) that with the largest silhouette, if it exceeds that of simulated portfolios
+    from one normal cloud. Metrics in one unit are not standardised.
     """
     used = [name for name in frame.columns if _is_graded(frame[name])]
 

@@ -1,22 +1,18 @@
 """At which hours and on which days of the week are people active, and which of them are no chance?
 
-The unit is an active user-hour: a user, a day and an hour of the account's own clock with any activity, so that a busy
-session counts once. Only whole weeks are read: each weekday is equally frequent.
+The unit is an active user-hour on the account's own clock, so that a busy session counts once; only
+whole weeks are read. Chance is what remains when each user's week (of twenty customers or more: all
+weeks of a customer) is rolled by an offset of its own, from 0 to 167 hours: volumes and gaps stay,
+the clock is lost.
 
-Chance is what is left when each user's week is rolled by an offset of its own, from 0 to 167 hours: volumes, sessions
-and their gaps stay, the clock is lost. Of twenty customers or more all weeks of a customer are rolled together, so that
-the habits of a few large ones are no habit of all. Of days and of hours:
+Is there a rhythm at all? Rolling turns a week on the circle of the week (of the day), so the
+squared resultant over its variance is exponential (Rayleigh's test, three harmonics, p is three
+times the least). Without a p below ``rhythm_max_p`` there are no peaks. Which are peaks? Those in
+use with ``peak_min_ratio`` times the mean whose excess, in standard errors, the largest excess of
+any day (hour) reaches in less than ``peak_max_p`` of the rollings (a max-statistic).
 
-1. Is there a rhythm at all? Rolling turns a user's week on the circle of the week (of the day), so the squared
-   resultant of all of them, over its variance, is exponential (Rayleigh's test, with weeks of users, or customers, as
-   the vectors); the first three harmonics are tried, p is three times the least. Without a p below ``rhythm_max_p``
-   there are no peaks: a portfolio of hundreds of customers then shows none by chance.
-2. Which days (hours) are peaks? Of those in use (5 % of the user-hours; hours 2 %) one with ``peak_min_ratio`` times
-   their mean whose excess, in standard errors, the largest excess of any day (hour) reaches in less than ``peak_max_p``
-   of the rollings (a max-statistic: all are tried at once).
-
-Lows, and parts of days, are tested by ``compare_cells``: under the same null the excess of a cell over its like in one
-user's week has mean zero, and weeks (customers) are independent, so that its mean over its standard error has Student's
+Lows, and parts of days (``compare_cells``): the excess of a cell over its like in one week has mean
+zero and weeks (customers) are independent: its mean over its standard error has Student's
 distribution, whatever the volumes.
 """
 

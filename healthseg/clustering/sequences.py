@@ -1,14 +1,15 @@
-"""Which features are adopted one after the other: does b follow a sooner than customers without a adopt it?
+"""Which features are adopted one after the other: does b follow a sooner than customers without a
+adopt it?
 
-Popular features come first by themselves, and broad customers adopt everything: neither is a pattern. So each first use
-of b is compared with the customers who could have made it then: of the same breadth (share of all other features that
-they adopted), as long after b became available to them, and without b so far. A share of these had adopted a in the
-last weeks: the chance that this taker is one of them, were a irrelevant. How many takers of b had a shortly before is
-then Poisson-binomial: the log-rank test (Mantel 1966) of a's last weeks, exact given the times.
+Each first use of b is compared with the customers who could have made it then: of the same breadth
+(share of all other features adopted), as long after b became available, and without b so far. A
+share of these had adopted a in the last weeks: the chance that this taker is one of them, were a
+irrelevant. The takers of b with a shortly before are then Poisson-binomial: the log-rank test
+(Mantel 1966), exact given the times.
 
-A step has a direction only where b soon after a is at least twice as frequent as a soon after b. A longer sequence is
-as strong as its weakest step: its p is the largest, its lift the least of its steps'. Only first uses that were tracked
-from the day on which the feature became available enter.
+A step has a direction only where it is at least twice as frequent as its reverse. A longer sequence
+is as strong as its weakest step: the largest p, the least lift. Only first uses tracked from the
+day of availability enter.
 """
 
 from __future__ import annotations
@@ -259,9 +260,9 @@ def prefixspan(
 ) -> pd.DataFrame:
     """Which sequences of items do at least ``least`` units show?
 
-    ``rows`` has unit, item and time (any ordered numbers); a unit shows (a, b) where it has an a before a b, strictly:
-    items of one time have no order. Columns: items (a tuple), support (units); sorted by length, then items. Pei et
-    al. (2001), with the projections as the earliest time at which each unit has the prefix; items may recur. With
+    ``rows`` has unit, item and time; a unit shows (a, b) where it has an a strictly before a b.
+    Columns: items (a tuple), support; sorted by length, then items. Pei et al. (2001), with the
+    earliest time at which each unit has the prefix as its projection; items may recur. With
     ``steps``, a sequence consists of them alone.
 
     >>> rows = pd.DataFrame({"unit": [1, 1, 2, 2], "item": ["a", "b", "a", "b"], "time": [0, 1, 5, 9]})

@@ -1,10 +1,10 @@
-"""Which support topics follow each other, how long tickets take, and how many users help themselves.
+"""Which support topics follow each other, how long tickets take, and how many users help
+themselves.
 
-A sequence of topics counts where it occurs in consecutive tickets of a customer. Chance keeps each customer's own
-topics and shuffles their order: of n tickets with n_a of topic a the pair a → b is then expected n_a·n_b / n times
-(a → a: n_a·(n_a − 1) / n), so that a customer which only ever asks about one thing makes no sequence. The excess over
-that has mean zero in every customer; its Student's t over customers is the test. Of three topics in a row p is the
-largest of its own and its two pairs'.
+A sequence counts in consecutive tickets of a customer. Chance keeps each customer's topics and
+shuffles their order: of n tickets a → b is expected n_a·n_b / n times (a → a: n_a·(n_a − 1) / n).
+The excess has mean zero in every customer; its Student's t over customers is the test. Of three
+topics p is the largest of its own and its two pairs'.
 """
 
 from __future__ import annotations

@@ -1,12 +1,9 @@
 """Rhythms of the week, trend and seasons of some customers: what of them is no chance?
 
-``temporal(portfolio, clients, start, end)`` reads active user-hours of whole weeks that end with ``end``. Its
-``family`` is evaluated with everything else that is tried in the call; ``peaks_and_lows(evaluated)`` says what passed.
-
-Seasons: STL (Cleveland et al. 1990) splits the logs of a series into trend, season and rest. The strength of the season
-is 1 − Var(rest) / Var(season + rest) (Wang, Smith & Hyndman 2006). A season is significant from a strength of 0.64 on
-(Hyndman & Athanasopoulos 2021, §4.3), where also each cycle turned by a chance offset gives so strong a mean cycle in
-at most one of a hundred drawings: two cycles of noise agree by chance more often than it seems.
+Seasons: STL (Cleveland et al. 1990) splits the logs into trend, season and rest; the strength is 1
+− Var(rest) / Var(season + rest) (Wang, Smith & Hyndman 2006). A season is significant from 0.64 on
+(Hyndman & Athanasopoulos 2021, §4.3), where cycles turned by chance offsets give so strong a mean
+cycle in at most one of a hundred drawings.
 """
 
 from __future__ import annotations
@@ -100,12 +97,13 @@ class TemporalPatterns:
 def temporal(
     portfolio: Portfolio, clients: Sequence[str], start: dt.date, end: dt.date
 ) -> TemporalPatterns:
-    """When are these customers active, on their own clocks, and does it rise or fall with the weeks and the seasons?
+    """When are these customers active, on their own clocks, and does it rise or fall with the weeks
+    and the seasons?
 
-    Keys of the family: ``day:Tuesday``, ``hour:10``, ``part:Friday afternoon``; lift is the user-hours over the mean of
-    the days (hours, the same part of days) in use; support are the customers (of a single one: its users) that show it,
-    by the same lift, of the n with 20 user-hours or more. A day or an hour above that mean is a peak where ``rhythms``
-    names it, with the p of any rhythm at all; the others have a p of 1.
+    Keys of the family: ``day:Tuesday``, ``hour:10``, ``part:Friday afternoon``; lift is over the
+    mean of the days (hours, parts) in use; support are the customers (of a single one: its users)
+    that show it, of the n with enough user-hours. A day or an hour above the mean is a peak where
+    ``rhythms`` names it, with the p of any rhythm at all; else its p is 1.
 
     >>> from healthseg.clustering.patterns import evaluate_patterns
     >>> from healthseg.testing import tiny_portfolio

@@ -1,8 +1,8 @@
-"""Unusual days of customers and of the portfolio, each told from the other, and their likely causes.
+"""Unusual days of customers and of the portfolio, each told from the other, and their likely
+causes.
 
-A dip of all customers is one event, not one a customer: a customer's days are compared with what the rest of the
-portfolio had of its usual people. Only what the portfolio itself holds is a likely cause: missing data, its calendar,
-its tickets.
+A customer's days are compared with what the rest of the portfolio had of its usual people. Only
+missing data, the portfolio's calendar and its tickets are likely causes.
 """
 
 from __future__ import annotations
@@ -159,14 +159,14 @@ def anomalies_of(
     each: bool = True,
     until: dt.date | None = None,
 ) -> pd.DataFrame:
-    """The anomalies that touch ``[start, end)``: of the sum of ``clients``, and (``each``) of every single one.
+    """The anomalies that touch ``[start, end)``: of the sum of ``clients``, and (``each``) of every
+    single one.
 
-    A row per anomaly: client_id (None: the sum of ``clients``), the columns of ``anomalies``, date (of the day farthest
-    out), of_usual (the share of its usual people that the rest of the portfolio had on that day; 1 where it was as
-    always), cause, likely_cause, action_required (a dip without a cause in calendar or gaps, with no usual day since).
-    Days are compared with the whole history before ``until`` (None: ``end``). What the rest of the portfolio explains,
-    and days whose data is missing, are left out of the customers' rows; in the sum of all customers they appear once.
-    Customers with fewer than ``anomaly_min_days`` days are left out.
+    Columns: client_id (None: the sum), those of ``anomalies``, date, of_usual (the share of its
+    usual people that the rest of the portfolio had), cause, likely_cause, action_required (a dip
+    without a cause in calendar or gaps, with no usual day since). Days are compared with the whole
+    history before ``until`` (None: ``end``). What the rest of the portfolio explains, and days of
+    missing data, are left out of the customers' rows.
     """
     search = _AnomalySearch(portfolio, start, end, until or end)
     rows = pd.Index(search.days.clients).get_indexer(sorted(clients))

@@ -86,15 +86,13 @@ def backtest(
 ) -> Backtest:
     """How far off were this series' forecasts when they were made at earlier dates?
 
-    From each of the last ``origins`` dates that leave ``horizon`` steps after them and at least ``min_train`` before
-    (interpolated values are neither origins nor outcomes), the series up to that date is forecast and compared with the
-    outcome. Parameters, season and method are those of a fit to the values up to an origin, fitted again at every
-    ``refit_every``-th one; in between only the states move on. Nothing after an origin is ever read.
+    From each of the last ``origins`` dates with ``horizon`` steps after them and ``min_train``
+    before (interpolated values are neither origins nor outcomes) the series is forecast and
+    compared with the outcome. Parameters, season and method are fitted at every ``refit_every``-th
+    origin, in between only the states move on. Nothing after an origin is read.
 
-    MASE divides each absolute error by the mean absolute error of the seasonal naive forecast within the values up to
-    the origin; below 1 is better than that. The other arguments are those of ``forecast``.
-
-    Raises InvalidParameters as ``forecast`` does.
+    MASE divides each absolute error by the mean absolute error of the seasonal naive forecast up to
+    the origin. The other arguments, and errors, are those of ``forecast``.
 
     >>> frame = pd.DataFrame({"client_id": "a", "date": range(60), "value": [float(k) for k in range(60)]})
     >>> past = backtest(frame, 3, origins=20)

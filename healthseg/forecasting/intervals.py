@@ -1,18 +1,10 @@
-"""How far off forecasts are: half widths measured on the series' own rolling origins.
+"""How far off are forecasts? Half widths measured on the series' own rolling origins.
 
-A model's textbook interval covers about 80 % where it says 90: it takes the
-model and its parameters for known. Here the errors of the forecasts from every
-earlier origin are measured step by step, and four things are added, each with
-its reason:
-
-- the spread grows with the step as a power between 0 and 1, fitted to the
-  measured spreads and drawn towards a random walk's 1/2 where they are few;
-- Student's t with the degrees of freedom that the fitted parameters leave, since
-  errors within a fit are smaller than those after it;
-- the factor 1 + h/n of a random walk's variance whose drift was estimated from
-  its n values (h²σ²/n on top of hσ²);
-- for positive values without an upper bound, variance in proportion to the
-  level (as of counts): what grew fivefold is not as steady as it was.
+A model's textbook interval takes its parameters for known and covers about 80 % where it says 90.
+Here past errors are measured by step, their spread fitted to a power of the step (shrunk towards a
+random walk's 1/2), with Student's t for the fitted parameters, the factor 1 + h/n of an estimated
+drift (h²σ²/n on top of hσ²), and, for positive values without an upper bound, variance in
+proportion to the level (as of counts).
 """
 
 from __future__ import annotations

@@ -1,16 +1,15 @@
-"""The members of the combination, each fitted once and forecasting from every origin; and the season removed before.
+"""The members of the combination, each fitted once and forecasting from every origin; and the
+season removed before.
 
-``fit_*`` estimates parameters from a series without season; ``paths(values, horizon)`` of the result is an array
-(origins × steps) of the model's forecasts after 1, 2, ..., n values. The last row is the forecast, the rows above are
-the rolling origins that the interval is measured on, without the first ``starting`` ones, where a model knows too
-little. Parameters are searched on fixed grids (or by statsmodels), with the initial state and other linear parameters
-solved exactly by least squares for each grid point: such a search can't run away, and gives the same bits everywhere.
+``paths(values, horizon)`` is an array (origins × steps) of forecasts after 1, 2, ..., n values: the
+last row is the forecast, the rows above are the rolling origins that the interval is measured on,
+but for the first ``starting`` ones. Parameters are searched on fixed grids, linear ones solved
+exactly: such a search can't run away, and gives the same bits everywhere.
 
-The season: the test asks whether the changes from one step to the next differ by season (one-way analysis of variance
-on ranks; Conover and Iman, The American Statistician 35, 1981). Changes are used because a trend or a random walk makes
-neighbouring values alike without any season. The indices are the classical ones (ratio or difference to a centred
-moving average, median by season), shrunken towards "no season" by 1 - 1/F as in empirical Bayes (Miller and Williams,
-International Journal of Forecasting 19, 2003).
+Whether there is a season: do the changes from step to step differ by season (analysis of variance
+on ranks; Conover and Iman, The American Statistician 35, 1981)? A trend or a random walk has like
+neighbours, not like changes. The indices are the classical ones, shrunken by 1 - 1/F (Miller and
+Williams, International Journal of Forecasting 19, 2003).
 """
 
 from __future__ import annotations

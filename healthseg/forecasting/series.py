@@ -1,8 +1,7 @@
 """Forecasts of one series or ten thousand, each with an interval and the name of its method.
 
-Season off, the members fitted, the failed ones replaced and named, season back on. The forecast is the mean of three
-methods that err in different ways: Theta, the dynamic optimised Theta model and the damped trend. Means of simple
-methods have won or come near the top in every M competition (Makridakis and Hibon 2000; Makridakis, Spiliotis and
+The mean of Theta, the dynamic optimised Theta model and the damped trend: means of simple methods
+came near the top in every M competition (Makridakis and Hibon 2000; Makridakis, Spiliotis and
 Assimakopoulos 2020).
 """
 
@@ -49,30 +48,23 @@ def forecast(
     spacing: str | None = None,
     settings: ForecastSettings = DEFAULTS,
 ) -> pd.DataFrame:
-    """What comes next, and how far off it may be?
+    """What comes next, and how far off may it be?
 
-    ``frame`` has one row per ``client_id`` and ``date`` with a ``value`` (other
-    columns are ignored); ``date`` holds dates, or integers one step apart. Each
-    series is read by itself: its forecast has the same bits alone or among
-    thousands, and the order of rows does not matter. A missing value or a
-    missing row is the same, a gap: inner gaps are bridged by straight lines, and
-    the first step forecast is the one after the last known value.
+    ``frame`` has one row per ``client_id`` and ``date`` with a ``value``; ``date`` holds dates, or
+    integers one step apart. Each series is forecast by itself: the same bits alone or among
+    thousands, whatever the order of rows. Missing values and rows are gaps: inner ones are bridged
+    by straight lines, and the first step is the one after the last known value.
 
-    ``season_length`` is a count of steps (1: none); left out, it follows from the
-    spacing of the dates: hourly 24, daily 7, weekly 52, monthly 12, quarterly 4,
-    yearly 1; 1 for integers. A season is used only where a test finds it.
-    ``lower_bound`` and ``upper_bound`` are bounds of the values, which forecasts
-    and intervals keep. ``spacing`` (hourly, daily, weekly, monthly, quarterly,
-    yearly) is needed only where a single value leaves the dates' spacing open.
+    ``season_length`` (1: none) follows from the spacing of the dates: hourly 24, daily 7, weekly
+    52, monthly 12, quarterly 4, else 1; a season is used only where a test confirms it. Forecasts
+    and intervals keep the bounds. ``spacing`` is needed only where a single value leaves it open.
 
-    Returns ``client_id, date, forecast, lower, upper, method`` in order of client
-    and date, ``horizon`` rows for each client with a value. ``lower`` and
-    ``upper`` enclose the outcome with probability ``level`` (missing where a
-    single value gives no metric of it, unless bounds do). ``method`` names the
-    models whose mean is the forecast, those that failed, and the season used.
+    Returns ``client_id, date, forecast, lower, upper, method``, ``horizon`` rows per client with a
+    value. ``lower`` and ``upper`` enclose the outcome with probability ``level`` (missing where a
+    single value gives no error, unless bounds do). ``method`` names the models whose mean is the
+    forecast, those that failed, and the season.
 
-    Raises InvalidParameters for columns, dates, values, horizon, level or bounds
-    that can't be used.
+    Raises InvalidParameters for unusable columns, dates, values, horizon, level or bounds.
 
     >>> frame = pd.DataFrame({"client_id": "a", "date": pd.date_range("2025-01-06", periods=4, freq="7D"),
     ...                       "value": [60.0, 62.0, 61.0, 62.0]})

@@ -31,11 +31,10 @@ OPPORTUNITIES = [*METRIC, "target", "target_points", "peers_points", "peers", "i
 def factors(points: pd.DataFrame, settings: Settings) -> pd.DataFrame:
     """What does each measured metric add to the score, and what does it cost against full points?
 
-    ``points`` is ``Scores.points`` of one customer and date. Columns: component, metric, label, unit, value, points,
-    weight, effective_weight, contribution (points of the score that it adds), lost (points of the score that full
-    points would add), lost_in_component (the same in its component's score), side: "positive" from the champions'
-    edge up, "negative" below the healthy edge, else "neutral". Positive ones by contribution, then the others by their
-    lost points.
+    ``points`` is ``Scores.points`` of one customer and date. Adds contribution (points of the
+    score), lost (points that full points would add), lost_in_component (in its component's score),
+    side: "positive" from the champions' edge up, "negative" below the healthy edge, else "neutral".
+    Positive ones by contribution, then the others by lost points.
     """
     rows = points[~points["missing"] & (points["effective_weight"] > 0)]
     weight, lost = rows["effective_weight"], 100 - rows["points"]
@@ -104,14 +103,15 @@ def opportunities(
     peers: Mapping[str, np.ndarray],
     settings: Settings,
 ) -> pd.DataFrame:
-    """What would the next step on each metric add to the score, as far as peers show that it can be reached?
+    """What would the next step on each metric add to the score, as far as peers show that it can be
+    reached?
 
-    ``points`` is ``Scores.points`` of one customer and date, ``score`` its row of ``Scores.frame``, ``peers`` the
-    values of each metric among the customer's peers. The target is the nearest anchor of the scorecard that earns
-    more than today, unless it earns more than three quarters of the peers do (an order statistic of their points on
-    the customer's own anchors): then there is none. impact = the score with that one metric at its target − the
-    score, the cap included. Columns: component, metric, label, unit, value, points, target, target_points,
-    peers_points, peers, impact; by impact.
+    ``points`` is ``Scores.points`` of one customer and date, ``score`` its row of ``Scores.frame``,
+    ``peers`` the peers' values by metric. The target is the nearest anchor that earns more than
+    today, unless it earns more than three quarters of the peers do (an order statistic). impact =
+    the score with that one metric at its target − the score, the cap included. Columns: component,
+    metric, label, unit, value, points, target, target_points, peers_points, peers, impact; by
+    impact.
     """
     steps = [
         _next_step(metric, score, peers.get(metric["metric"]), settings)

@@ -1,33 +1,19 @@
 """Why did the score change? Parts that add up to the change exactly.
 
-Both sides of the change are recomputed in exact arithmetic (``fractions.Fraction`` of the same points and weights that
-make the score) along a fixed path; each step is attributed in closed form, and the steps telescope:
+Both sides are recomputed in exact arithmetic along a fixed path, each step attributed in closed
+form: **configuration** (today's settings on then's data), **newly missing** metrics removed,
+**data** (the metrics known on both sides), **newly known** metrics added, **cap** and **ramp**.
 
-1. **configuration**: today's settings on then's data, against then's settings;
-2. **newly missing**: the metrics that today lacks are removed;
-3. **data**: the metrics known on both sides move;
-4. **newly known**: the metrics that then lacked are added;
-5. **cap** and **ramp**: the effect of a veto and of the ramp of a new customer (steps 1–4 leave them out).
+The score is a mean of means: S = Σ V_c·s_c / V over the components with a known metric, s_c = Σ
+u_m·p_m / U_c. Data: part_m = e_m·Δp_m, e_m = (V_c/V)·(u_m/U_c). Removing R from components that
+keep a metric: part_m = (V_c/V)·u_m·(s_c − p_m)/(U_c − U_R); then components G that lose all, with
+S' the mean so far: part_m = V_c·(u_m/U_c)·(S' − p_m)/(V − V_G). Adding a set is removing it from
+the result, with the sign turned; where there was nothing, it is compared with the old score.
+Configuration (e → e', p → p'): part_m = e'_m·(p'_m − p_m) + (e'_m − e_m)·(p_m − S).
 
-The score is a mean of means: S = Σ_c V_c·s_c / V over the components with a known metric, s_c = Σ_m u_m·p_m / U_c over
-its known metrics. Hence, exactly:
-
-*Data*, the known set fixed: part_m = e_m·Δp_m with e_m = (V_c/V)·(u_m/U_c), since S is linear.
-
-*Removing a set* happens at two levels, in this order. (a) Metrics R of components that keep another one: s_c moves by
-Σ u_m·(s_c − p_m)/(U_c − U_R), so part_m = (V_c/V)·u_m·(s_c − p_m)/(U_c − U_R). (b) Components G that lose all: with S'
-the mean after (a) it moves by Σ_G V_c·(S' − s_c)/(V − V_G), and V_c·(S' − s_c) = Σ_m V_c·(u_m/U_c)·(S' − p_m), so
-part_m = V_c·(u_m/U_c)·(S' − p_m)/(V − V_G). *Adding a set* is removing it from the result, with the sign turned.
-
-*Configuration* (weights e → e', points p → p'): part_m = e'_m·(p'_m − p_m) + (e'_m − e_m)·(p_m − S), and the second
-terms add up to Σe'p − Σep because both weights sum to 1. A metric in one scorecard alone has weight 0 in the other.
-
-A mean of nothing keeps the level it had: where no metric is known on both sides, nothing is left after step 2, and the
-newly known ones are compared with the old score.
-
-The ``ml_predictive`` score is a monotone function g of the model's log odds η, and η is a sum of parts. A change from
-η₀ to η₁ moves the score by g(η₁) − g(η₀); a part that moves η by d gets d·(g(η₁) − g(η₀))/(η₁ − η₀), the secant, so
-that the parts add up. Where another model was in force then, today's model on then's data is the first step.
+The ``ml_predictive`` score is a monotone function g of the log odds η, a sum of parts: a part that
+moves η by d gets d·(g(η₁) − g(η₀))/(η₁ − η₀), the secant. Where another model was in force then,
+today's model on then's data is the first step.
 """
 
 from __future__ import annotations

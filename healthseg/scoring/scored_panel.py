@@ -1,8 +1,9 @@
-"""The panel's rows with their scores, on the dates that a response reads; the ``ml_predictive`` score among them.
+"""The panel's rows with their scores, on the dates that a response reads; the ``ml_predictive``
+score among them.
 
-``ml_predictive`` maps the odds of churn within 90 days, relative to the portfolio's base rate, to points: 100·(1 − p)
-would call nearly all customers healthy. The base rate itself is 70 points, half the base odds 82, three times them 45,
-ten times 20; linear in the log of the odds ratio between these, and beyond them by the nearest two, within 0 to 100.
+``ml_predictive`` maps the odds of churn relative to the portfolio's base rate to points, linear in
+the log of the ratio (base 70, half 82, three times 45, ten times 20): 100·(1 − p) would call nearly
+all customers healthy.
 """
 
 from __future__ import annotations

@@ -25,11 +25,11 @@ def score_trend(
 ) -> pd.DataFrame:
     """Is each customer's score improving, declining or stable, and by how much a week?
 
-    ``scores`` has client_id, date, live, score (``Scores.frame``). Read are the weekly dates as_of − 7k within
-    ``trend_window_days``, while the customer was live and the score not withheld. Columns, by client_id: client_id,
-    slope_per_week, lower, upper, weeks, trend (null under six scores; stable where the interval holds zero). The
-    interval allows for windows that overlap from week to week: taken as independent, four in ten customers whose
-    behaviour never changes would be called improving or declining.
+    Reads the weekly ``scores`` (``Scores.frame``) within ``trend_window_days``, while the customer
+    was live and the score not withheld. Columns: client_id, slope_per_week, lower, upper, weeks,
+    trend (null under six scores; stable where the interval holds zero). The interval allows for
+    overlapping windows: taken as independent, four in ten customers whose behaviour never changes
+    would be called improving or declining.
     """
     dates = weekly(as_of, trend_window_days(lookback_days, settings))
     grid = pd.to_datetime(dates).astype("datetime64[us]")

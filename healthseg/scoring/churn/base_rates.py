@@ -1,15 +1,14 @@
-"""How likely does a customer of this tier churn? The tier's base rate, and what it says about a single customer.
+"""How likely does a customer of this tier churn? The tier's base rate, and what it says about a
+single customer.
 
-The rate is churned customers over customer-30-day-steps at risk, and shrunk: tiers scatter around the portfolio,
-rate_t ~ Gamma(mean m, shape 1/τ²), events_t ~ Poisson(rate_t · steps_t). Neither m nor τ is fixed at a best guess, as
-in a small portfolio neither is known: both are integrated over a grid (a flat prior on τ from 0.05 to 1.5, on the
-scale of log rates; Jeffreys' m^−½ on m). Given both, a tier's rate is Gamma(1/τ² + events, 1/(τ²m) + steps), so the
-posterior is a mixture of gammas and all figures are quadrature: no draws, no seed.
+Tiers scatter around the portfolio: rate_t ~ Gamma(mean m, shape 1/τ²), events_t ~ Poisson(rate_t ·
+steps_t). m and τ are integrated over a grid (flat on τ from 0.05 to 1.5 of log rates; Jeffreys'
+m^−½): the posterior is a mixture of Gamma(1/τ² + events, 1/(τ²m) + steps), all figures are
+quadrature: no draws, no seed.
 
-The probability over h days is 1 − exp(−rate·h/30), its mean and its interval the mixture's. That interval is about
-the tier's *rate*. A customer's own probability is another question: its log odds scatter around the tier's with the
-standard deviation ``churn_spread_log_odds``. A customer churns once, so the base rate alone cannot estimate that
-spread: it is a stated prior until a model of single customers can.
+The probability over h days is 1 − exp(−rate·h/30). Its interval is about the tier's *rate*; a
+customer's own log odds scatter around it with ``churn_spread_log_odds``, a stated prior until a
+model of single customers can estimate it.
 """
 
 from __future__ import annotations

@@ -1,10 +1,9 @@
-"""Does the model hold on dates that it had not seen, and how are its log odds turned into probabilities?
+"""Does the model hold on dates that it had not seen (the gate), and how do its log odds become
+probabilities?
 
-The gate: whether the portfolio may have a model of single customers. The calibration: from a classifier's log odds to
-probabilities over horizons. Calibrated log odds of a step = c + a + s·(x − c), with c the portfolio's base,
-a ~ Normal(0, 0.3²) and s ~ Normal(1, 0.2²) a priori: shrunk towards no change, as a small portfolio's held-out time
-cannot tell much. j steps ahead a customer's deviation has faded: c + ρʲ·(x − c), ρ ~ Normal(0.9, 0.1²). All three are
-learnt on held-out time alone.
+Calibrated log odds of a step = c + a + s·(x − c), c the portfolio's base, a ~ Normal(0, 0.3²), s ~
+Normal(1, 0.2²): shrunk towards no change. j steps ahead a customer's deviation has faded to ρʲ·(x −
+c), ρ ~ Normal(0.9, 0.1²). All are learnt on held-out time alone.
 """
 
 from __future__ import annotations

@@ -1,12 +1,11 @@
-"""Customer-steps at risk, the candidate models of them, and their predictions for dates that they had not seen.
+"""Customer-steps at risk, the candidate models of them, and their predictions for dates that they
+had not seen.
 
-A candidate is a function ``(rows, outcome, settings, integrate=True) -> FittedHazard``. ``CANDIDATES`` lists them from
-the simplest to the most complex; ``fit_best`` prefers a later one only where it is better on later time.
-
-Boosted trees follow what bends and interacts in ways that the additive model cannot: Newton boosting (Friedman 2001;
-Chen & Guestrin 2016) of regression trees of depth 2 that starts at the additive model's log odds: without signal left
-nothing is added. Each tree is stored as plain arrays, so that a saved model is JSON, and a row's path through a tree
-says which metrics moved it.
+``CANDIDATES`` are functions ``(rows, outcome, settings, integrate=True) -> FittedHazard`` from the
+simplest to the most complex; ``fit_best`` prefers a later one only where it is better on later
+time. Boosted trees: Newton boosting (Friedman 2001; Chen & Guestrin 2016) of trees of depth 2 that
+starts at the additive model's log odds; stored as plain arrays, so that a saved model is JSON and a
+row's path says which metrics moved it.
 """
 
 from __future__ import annotations

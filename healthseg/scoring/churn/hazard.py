@@ -1,13 +1,10 @@
 """An additive hazard: the probability that an event falls into one step, with its posterior.
 
-A discrete-time hazard is a logistic regression on customer-steps (Allison 1982; Singer & Willett 1993): each step that
-a customer was at risk is a row, and its outcome says whether the event fell into it.
-
-outcome ~ Bernoulli(logit⁻¹(Zβ)), β ~ Normal(μ, diag(σ²)), where the columns of Z fall into groups with one σ each. The
-posterior of β is Laplace's: Newton's method finds its mode, the curvature there its covariance. The evidence of the
-groups' σ follows from the same quadratic (MacKay 1992), so that trying other σ costs no pass over the data. The result
-is the mean and covariance over a grid of σ around the best, weighted by evidence: a posterior with the penalty
-integrated, whose intervals are wider than those at the best σ alone.
+A discrete-time hazard is a logistic regression on customer-steps (Allison 1982; Singer & Willett
+1993). β ~ Normal(μ, diag(σ²)), one σ per group of columns. The posterior is Laplace's; the evidence
+of the σ follows from the same quadratic (MacKay 1992), so that other σ cost no pass over the data.
+The result integrates over a grid of σ around the best, weighted by evidence: its intervals are
+wider than those at the best σ alone.
 """
 
 from __future__ import annotations
@@ -155,14 +152,13 @@ def _integrated(
 class HazardClassifier(ClassifierMixin, BaseEstimator):
     """A penalised additive logistic model with directions as its prior, and a posterior.
 
-    Coefficients are of standardised columns. ``directions`` gives each feature a prior direction: +1 where more of it
-    means more of the event, −1 where less, 0 where it is unknown (fractions share one direction among forms of the
-    same metric). The directed coefficients are m · direction + deviation, m ~ Normal(``strength``, ``strength_sd``²):
-    equal weights are the prior (Dawes 1979), from which the data move all together and each alone. Each group
-    of coefficients (``groups``, one name a feature) has its own standard deviation, started at ``scales`` and chosen by
-    evidence. NaN is missing, not a number.
+    ``directions``: +1 where more of a feature means more of the event, −1 less, 0 unknown. Directed
+    coefficients are m · direction + deviation, m ~ Normal(``strength``, ``strength_sd``²): equal
+    weights are the prior (Dawes 1979). Each group of coefficients (``groups``, one name a feature)
+    has its own standard deviation, started at ``scales`` and chosen by evidence. NaN is missing.
 
-    Attributes after ``fit``: classes_, n_features_in_, design_, direction_, posterior_, group_names_.
+    Attributes after ``fit``: classes_, n_features_in_, design_, direction_, posterior_,
+    group_names_.
 
     >>> X = np.array([[0.0], [1.0], [2.0], [3.0]] * 20)
     >>> model = HazardClassifier().fit(X, [0, 0, 1, 1] * 20)

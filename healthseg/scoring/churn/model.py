@@ -88,10 +88,10 @@ class ChurnModel:
     ) -> ChurnModel:
         """Learn from rows at risk (``rows_at_risk``) what was known at the end of ``as_of``.
 
-        The steps after each row have ``step_days`` days and begin ``churn_lead_days`` after it. ``past`` are the
-        held-out log odds of earlier dates, where they are known already (``held_out``). The gate judges them; the
-        calibration is learnt from them; then the best candidate is refitted to all rows with a complete outcome. Never
-        raises for data that cannot carry a model: ``gate.reason`` says why.
+        Steps have ``step_days`` days and begin ``churn_lead_days`` after each row. The gate judges
+        ``past``, the held-out log odds of earlier dates (``held_out``); the calibration is learnt
+        from them; then the best candidate is refitted to all rows. Never raises for data that
+        cannot carry a model: ``gate.reason`` says why.
         """
         lead, until = settings.churn_lead_days, pd.Timestamp(as_of)
         rows = rows[rows["date"] <= until]
@@ -251,12 +251,13 @@ class ChurnModel:
         return ", ".join(dict.fromkeys(predictors[at].label for at in kin.members))
 
     def effects(self, rows: pd.DataFrame) -> pd.DataFrame:
-        """By how much do the log odds of churn change when a metric goes from its first to its third quartile?
+        """By how much do the log odds of churn change when a metric goes from its first to its
+        third quartile?
 
-        ``rows`` are rows at risk with the model's metrics. A group of kindred metrics moves together: every member goes
-        from the mean of the rows in the lead's lowest quarter to that of its highest. Columns: label, metric, members,
-        low, high (of the lead), log_odds, sd, lower, upper (at the interval level), direction (1 more churn, −1 less, 0
-        where the interval holds zero); the largest first. CalculationError where the gate said no.
+        A group of kindred metrics moves together: every member from the mean of the rows in the
+        lead's lowest quarter to that of its highest. Columns: label, metric, members, low, high (of
+        the lead), log_odds, sd, lower, upper, direction (1 more churn, −1 less, 0 where the
+        interval holds zero); the largest first. CalculationError where the gate said no.
         """
         fitted, calibration = self.ready()
         values = fitted.values(rows, self.config)

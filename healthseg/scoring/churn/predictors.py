@@ -1,9 +1,9 @@
 """From metrics to the columns of a hazard model.
 
-A predictor is a metric in one form (its value, its logarithm, its points of the scorecard, a word that it equals) with
-a prior direction. Every predictor gives one standardised column (0 where it is missing: the mean), a column that marks
-it as missing, where that varies, and hinges max(0, z − knot) at its quartiles, which let its effect bend. All are
-centred on the training rows, so that a coefficient times a column is a difference from the average row.
+A predictor is a metric in one form (value, logarithm, points of the scorecard, a word) with a prior
+direction. It gives one standardised column (0 where missing), a column that marks it as missing,
+and hinges max(0, z − knot) at its quartiles. All are centred on the training rows, so that a
+coefficient times a column is a difference from the average row.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Churn models of a portfolio: trained once a month on a fixed grid of dates, cached as JSON.
 
-The grid begins with the first whole window of tracking and goes on by steps of 30 days, so that all runs share it: the
-model of a day is that of the last date of the grid, and knows what was known at the end of that date. Each date's
-held-out log odds are cached beside it; a new date costs one classifier and one model, and changes none before it.
+The grid goes on by 30 days, so that all runs share it; the model of a day is that of the grid's
+last date, and knows what was known at its end. Held-out log odds are cached by date; a new date
+changes none before it.
 """
 
 from __future__ import annotations

@@ -109,11 +109,11 @@ def report_card(
 ) -> ReportCard:
     """How well did every score predict who would churn, as it would have been shown on past dates?
 
-    Each month's scores (composite, a ``custom`` one with ``component_weights``, the churn model's) are rebuilt from
-    what was known then, end with notice, and are held against losses in the next ``horizon_days`` (default: the setting
-    ``churn_horizon_days``). Beside them stand the days since the last activity, the usage component alone, and the
-    tier's base rate. Intervals are bootstraps by customer (``draws``, ``seed``). Raises CalculationError where the
-    portfolio records no churn, InvalidParameters for bad parameters. Formulas: docs/methods.md.
+    Each month's scores (composite, a ``custom`` one with ``component_weights``, the churn model's)
+    are rebuilt from what was known then and compared with losses in the next ``horizon_days``,
+    beside the days since the last activity, the usage component alone, and the tier's base rate.
+    Intervals are bootstraps by customer. Raises CalculationError where the portfolio records no
+    churn, InvalidParameters for bad parameters. Formulas: docs/methods.md.
     """
     settings, date = portfolio.settings, portfolio.as_of(as_of)
     values = {
