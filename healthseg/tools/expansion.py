@@ -104,9 +104,9 @@ def _seats(
 def _stored_future_users(
     context: PortfolioContext, clients: list[str], date: dt.date
 ) -> pd.DataFrame:
-    """``_future_users``, stored by all rows of the portfolio: today's seats say whose users are forecast."""
-    portfolio = context.portfolio
-    inputs = [context.as_of, date, portfolio.content(None), portfolio.settings.fingerprint]
+    """``_future_users``, stored: by these clients, whom today's seats and stages decide."""
+    portfolio, fingerprint = context.portfolio, context.settings.fingerprint
+    inputs = [context.as_of, date, clients, portfolio.content(None), fingerprint]
 
     def build() -> pd.DataFrame:
         return _future_users(context, clients, date).reset_index(names="client_id")
