@@ -127,11 +127,11 @@ def _mark_repeats(connection: duckdb.DuckDBPyConnection, table: Table) -> None:
         WITH known AS (
           SELECT * REPLACE (CASE WHEN fault = 0 AND {unknown} THEN {UNKNOWN} ELSE fault END AS fault) FROM loaded
         ), placed AS (
-          SELECT *, ROW_NUMBER() OVER {window} AS place, FIRST_VALUE(HASH({every})) OVER {window} AS kept FROM known
+          SELECT *, ROW_NUMBER() OVER {window} AS position, FIRST_VALUE(HASH({every})) OVER {window} AS first_hash FROM known
         )
-        SELECT * EXCLUDE (place, kept) REPLACE (
-          CASE WHEN fault > 0 OR place = 1 OR NOT ({repeats}) THEN fault
-               WHEN HASH({every}) = kept THEN {IDENTICAL} ELSE {CONFLICT} END AS fault)
+        SELECT * EXCLUDE (position, first_hash) REPLACE (
+          CASE WHEN fault > 0 OR position = 1 OR NOT ({repeats}) THEN fault
+               WHEN HASH({every}) = first_hash THEN {IDENTICAL} ELSE {CONFLICT} END AS fault)
         FROM placed""")
 
 

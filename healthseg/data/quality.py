@@ -112,7 +112,7 @@ class Check:
         for report in self.tables.values():
             lines += report.to_text()
         if self.missing:
-            lines.append("not given: " + ", ".join(self.missing))
+            lines.append("missing: " + ", ".join(self.missing))
         return "\n".join(lines)
 
 

@@ -55,7 +55,7 @@ class Parsed:
     """SQL for a column's clean value, whether the source has any value, and whether it has a time of day."""
 
     value: str
-    given: str
+    present: str
     has_time: str = "FALSE"
 
 
@@ -178,7 +178,7 @@ def reasons(table: Table, settings: DataSettings) -> list[Reason]:
 
 def _column_reasons(column: Column, settings: DataSettings) -> Iterator[Reason]:
     name, quoted_name = column.name, f'"{column.name}"'
-    yield Reason(f"{name} is missing", f"NOT given_{name}", name)
+    yield Reason(f"{name} is missing", f"NOT has_{name}", name)
     if column.kind == "id":
         condition = f"NOT regexp_matches({quoted_name}, {quoted(CLIENT_ID_RULE)})"
         yield Reason(f"{name} does not match {CLIENT_ID_RULE}", condition, name)
@@ -248,7 +248,7 @@ def _unusable(table: Table, column: Column, settings: DataSettings) -> str:
         for order in table.orders
         if order.later == column.name and not order.drops_row
     ]
-    return f"given_{column.name} AND COALESCE({' OR '.join(conditions)}, FALSE)"
+    return f"has_{column.name} AND COALESCE({' OR '.join(conditions)}, FALSE)"
 
 
 def checked(
@@ -300,7 +300,7 @@ def _parsed(table: Table, layout: Layout, relation: str, row: str, carried: Sequ
         if column.name in layout.types:
             day_only = column.name in layout.day_only
             parsed = parse(column, layout.types[column.name], day_only=day_only)
-        items += [f'{parsed.value} AS "{column.name}"', f"{parsed.given} AS given_{column.name}"]
+        items += [f'{parsed.value} AS "{column.name}"', f"{parsed.present} AS has_{column.name}"]
         if column.kind == "timestamp":
             items.append(f"COALESCE({parsed.has_time}, FALSE) AS {column.stem}_has_time")
     return f"SELECT {', '.join(items)} FROM {relation}"
@@ -364,9 +364,9 @@ def example(
     """The first value of ``column`` in a part for which ``condition`` holds over the checked rows, and its line."""
     if column not in layout.types:
         return None, None
-    raw = f'CAST("{column}" AS VARCHAR) AS given_text'
+    raw = f'CAST("{column}" AS VARCHAR) AS source_text'
     select = checked(table, layout, part.relation, settings, row=numbered(part), carried=(raw,))
-    first = f"SELECT given_text, row_number FROM ({select}) WHERE {condition} ORDER BY row_number LIMIT 1"
+    first = f"SELECT source_text, row_number FROM ({select}) WHERE {condition} ORDER BY row_number LIMIT 1"
     for value, row in connection.execute(first).fetchall():
         return value, line_of(part, layout, row)
     return None, None

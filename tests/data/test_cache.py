@@ -171,7 +171,7 @@ def test_the_values_used_last_stay_in_memory(cache):
     for number in (0, 1, 0, 2, 0, 3):
         cache.get("few", number, builds[number], disk=False, limit=2)
     assert [builds[number].calls for number in range(4)] == [1, 1, 1, 1]
-    assert list(cache.memory["few"]) == [0, 3]
+    assert [inputs for inputs, *_ in cache.memory["few"]] == [0, 3]
     cache.get("few", 1, builds[1], disk=False, limit=2)
     assert builds[1].calls == 2
 

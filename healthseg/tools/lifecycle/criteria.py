@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from healthseg.data.memory import remember
 from healthseg.errors import InvalidParameters
 from healthseg.metrics import panels
 from healthseg.metrics.counting import customers, epoch_day
@@ -129,7 +128,7 @@ def contracts(portfolio: Portfolio) -> dict[str, list[tuple]] | None:
             by_client.setdefault(client, []).append(tuple(contract))
         return {client: sorted(rows, key=lambda row: row[0]) for client, rows in by_client.items()}
 
-    return remember(portfolio, "contracts of customers", build)
+    return portfolio.cache.get("contracts_of_customers", None, build, disk=False)
 
 
 def contract_figures(
@@ -157,7 +156,9 @@ def contract_figures(
 
 def _with_milestones(portfolio: Portfolio, days: list[DayFigures], day: dt.date) -> None:
     """How many required milestones of the onboarding were open on each day; None where the customer has none."""
-    waiting = remember(portfolio, ("required onboarding", day), lambda: _onboarding(portfolio, day))
+    waiting = portfolio.cache.get(
+        "required_onboarding", day, lambda: _onboarding(portfolio, day), disk=False
+    )
     for figures in days:
         completed = waiting.get(figures["client_id"])
         at = epoch_day(figures["date"])

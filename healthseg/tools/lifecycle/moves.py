@@ -12,7 +12,6 @@ from zoneinfo import ZoneInfo
 import pandas as pd
 
 from healthseg import rules as rule_engine
-from healthseg.data.memory import remember
 from healthseg.errors import InvalidParameters
 from healthseg.metrics.counting import EPOCH
 from healthseg.metrics.milestone_plan import DayCount
@@ -417,7 +416,7 @@ def contacts(portfolio: Portfolio) -> Mapping[str, str]:
         rows = portfolio.table("csms")[["csm_id", "contact"]].dropna()
         return dict(zip(rows["csm_id"], rows["contact"], strict=True))
 
-    return remember(portfolio, "contacts of managers", build)
+    return portfolio.cache.get("contacts_of_managers", None, build, disk=False)
 
 
 def record_move(portfolio: Portfolio, zone: str, request: RequestedMove, notify_team: bool) -> Move:
