@@ -300,6 +300,11 @@ class Portfolio:
         """The settings that were in force, oldest first, as the ledger had them when first read."""
         return self.ledger().settings_history() if self.has_ledger else []
 
+    def settings_at(self, day: dt.date) -> dict[str, Any] | None:
+        """The settings in force at the end of a day, as the ledger has them; None before its first."""
+        known = [entry for entry in self.settings_history if entry.first_used_at.date() <= day]
+        return dict(known[-1].settings) if known else None
+
     def reload_ledger(self) -> None:
         """Reads the ledger anew when it is next needed, and drops from memory what was computed with it."""
         self.close()

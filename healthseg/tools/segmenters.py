@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -89,7 +90,7 @@ class Placement:
         return self.number != UNPLACED
 
 
-class Segmenter:
+class Segmenter(ABC):
     """The base segments of some criteria, and where the live customers of a date are placed.
 
     ``ingredients`` are the metrics that the segments follow from, ``notes`` what a reader has to know.
@@ -108,15 +109,15 @@ class Segmenter:
     def __init__(self, context: PortfolioContext, criteria: Mapping[str, Any]) -> None:
         self.context, self.criteria = context, criteria
 
-    def place(self, date: dt.date) -> Placement:
-        raise NotImplementedError
+    @abstractmethod
+    def place(self, date: dt.date) -> Placement: ...
 
-    def describe(self, low: float | None, high: float | None) -> str:
-        raise NotImplementedError
+    @abstractmethod
+    def describe(self, low: float | None, high: float | None) -> str: ...
 
+    @abstractmethod
     def weekly_values(self) -> pd.DataFrame:
         """The value that decides on the weekly dates of 12 weeks: customers × dates."""
-        raise NotImplementedError
 
     def place_today(self) -> Placement:
         """The placement of ``as_of``; a border is crossed only by ``hysteresis`` or more."""
@@ -154,16 +155,16 @@ class ThresholdSegmenter(Segmenter):
     def write(self, value: float) -> str:
         return f"{value:g}"
 
+    @abstractmethod
     def limits(self, low: float | None, high: float | None) -> dict[str, Any]:
         """The criteria of a range."""
-        raise NotImplementedError
 
-    def values(self, date: dt.date) -> pd.Series:
-        raise NotImplementedError
+    @abstractmethod
+    def values(self, date: dt.date) -> pd.Series: ...
 
+    @abstractmethod
     def reasons(self, values: pd.Series, date: dt.date) -> pd.Series | str:
         """Why a value is missing."""
-        raise NotImplementedError
 
     def place(self, date: dt.date) -> Placement:
         values = self.values(date)

@@ -431,7 +431,7 @@ class CustomerHealth:
                 self.portfolio, self.client_id, (self.start, self.then), (self.day, self.now)
             )
         else:
-            before = settings_at(self.portfolio, self.start)
+            before = self.portfolio.settings_at(self.start)
             rules_then = settings(before) if before is not None else self.settings
             weights = self.model.weights
             change = explain_change(
@@ -530,12 +530,6 @@ class CustomerHealth:
         if not self.now["live"]:
             return NEVER_LIVE
         return ahead.NO_MODEL_SCORE if self.model.predictive else WITHHELD
-
-
-def settings_at(portfolio: Any, day: dt.date) -> dict[str, Any] | None:
-    """The settings in force at the end of a day, as the ledger has them; None without any from then."""
-    known = [entry for entry in portfolio.settings_history if entry.first_used_at.date() <= day]
-    return dict(known[-1].settings) if known else None
 
 
 def _factor(row: Any, side: str) -> Factor:

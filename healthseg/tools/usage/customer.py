@@ -16,8 +16,7 @@ from healthseg.metrics.counting import EPOCH, Counting
 from healthseg.metrics.spans import over, over_one
 from healthseg.metrics.users import retention_of
 from healthseg.periods import grains
-from healthseg.statistics.peers import peer_standing
-from healthseg.tools.base import Alert, Figure, Interval, integer, number, rounded
+from healthseg.tools.base import Alert, Figure, integer, number, rounded
 from healthseg.tools.context import DAY, CustomerContext, live_rows
 from healthseg.tools.usage.period import UsagePeriod, hourly_series
 from healthseg.tools.usage.result import (
@@ -36,11 +35,14 @@ from healthseg.tools.usage.sections import (
     growth_accounting,
     growth_period,
     heatmap,
+    no_peers,
+    peer_benchmark,
     retention_cohorts,
     spans_of,
     trends,
     unusual_day_parts,
     unusual_days,
+    user_histogram,
     weeks_before,
 )
 
@@ -70,11 +72,6 @@ COHORT_METRICS = tuple(f"{name}_users" for name in lives.COHORTS)
 SERIES_METRICS = ("person_events", "api_events", "active_users", "sessions")
 FEATURE_METRICS = ("person_events", "active_days", "active_users")
 RETENTION_COLUMNS = ["cohort", "week", "users", "retained", "share"]
-MEDIAN = 50
-PER = {
-    "wau_per_seat": "weekly active users per seat",
-    "wau_per_user": "weekly active users per provisioned user",
-}
 # the figures of which the response's coverage is the share that is measured
 COVERED = {
     "engagement_metrics": (
@@ -129,7 +126,7 @@ class CustomerUsage:
         series = self.series()
         cohorts = self.cohorts() if segmentation else None
         retention, retention_frame = self._retention(segmentation)
-        peers, peer_frame = self._benchmark() if benchmark else (None, _no_peers())
+        peers, peer_frame = self._benchmark() if benchmark else (None, no_peers())
         parts: dict[str, Any] = {
             "engagement_metrics": self.engagement(),
             "usage_trends": trend,
@@ -179,7 +176,7 @@ class CustomerUsage:
             features=used,
             adopters=self.adopters(used),
             **rhythm_frames,
-            histogram=_histogram(users),
+            histogram=user_histogram(users),
             **({"users": self.users} if self.include_users else {}),
             peers=peer_frame,
             unusual_days=odd,
@@ -447,87 +444,10 @@ class CustomerUsage:
             ]
         return pd.DataFrame(rows, columns=["week_end", "feature", "users"])
 
-    # -- peers -----------------------------------------------------------------------------
-
     def _benchmark(self) -> tuple[Benchmark, pd.DataFrame]:
-        """The comparison with peers and the industry, and the customers behind it."""
         provisioned = number(self.metrics["provisioned_users"])
-        metric = "wau_per_seat" if self.seats else "wau_per_user" if provisioned else None
-        if metric is None:
-            return _no_benchmark(), _no_peers()
-        table = self._standings(metric)
-        own = table[table["client_id"] == self.client_id]
-        row = own.iloc[0].to_dict() if len(own) else {}
-        industry = self._industry(metric)
-        value, rank, peer_median = (number(row.get(key)) for key in ("value", "percentile", "p50"))
-        median = None if industry is None else float(industry["value"])
-        label = row.get("peer_label") if rank is not None else None
-        peers = int(row["n"]) if rank is not None else 0
-        no_rank = (
-            f"fewer than {self.settings.peers_min} peers have {PER[metric]}"
-            if value is not None
-            else f"{PER[metric]} are not measured"
-        )
-        no_industry = (
-            f"the benchmarks table has no median of {metric} for the customer's industry"
-            if self.portfolio.has("benchmarks")
-            else "no benchmarks table with a source"
-        )
-        against = "" if industry is None else f"the industry's median ({industry['source']})"
-        interval = (
-            Figure(None, no_rank)
-            if rank is None
-            else Interval(lower=rounded(row["lower"], 1), upper=rounded(row["upper"], 1))
-        )
-        part = Benchmark(
-            vs_industry_average=Figure(_versus(value, median, metric, against), no_industry),
-            percentile_rank=Figure(rounded(rank, 1), no_rank),
-            percentile_interval=interval,
-            metric=metric,
-            value=Figure(rounded(value), f"{PER[metric]} are not measured"),
-            industry_median=Figure(rounded(median), no_industry),
-            source=Figure(None if industry is None else str(industry["source"]), no_industry),
-            vs_peers=Figure(
-                _versus(value, peer_median, metric, f"the median of {peers} peers ({label})"),
-                no_rank,
-            ),
-            peer_median=Figure(rounded(peer_median), no_rank),
-            peer_group=Figure(label, no_rank),
-            peers=peers,
-        )
-        return part, table[["client_id", "value"]].dropna(ignore_index=True)
-
-    def _standings(self, metric: str) -> pd.DataFrame:
-        """Every live customer's value and standing on the last day, once a day and metric."""
-        day, end = self.period.last_day, self.end
-
-        def build() -> pd.DataFrame:
-            rows = self.peers.reset_index(drop=True)
-            divisor = rows["seats"]
-            if metric == "wau_per_user":
-                spans = spans_of(rows["client_id"].tolist(), [(0, day, end)])
-                users = over(self.portfolio, spans, ["provisioned_users"])
-                divisor = rows["client_id"].map(users.set_index("client_id")["provisioned_users"])
-            frame = rows.assign(value=rows["weekly_active_users"] / divisor.where(divisor > 0))
-            missing = {name: None for name in ("industry", "tier") if name not in frame}
-            settings = self.settings
-            return peer_standing(
-                frame.assign(**missing), "value", settings.peers_min, settings.interval_level
-            )
-
-        return self.portfolio.cache.get("usage_standings", (day, metric), build, disk=False)
-
-    def _industry(self, metric: str) -> dict[str, Any] | None:
-        """The industry's median; of several sources the first by name."""
-        industry = self.context.industry
-        if industry is None or not self.portfolio.has("benchmarks"):
-            return None
-        rows = self.portfolio.cache.get(
-            "benchmarks", None, lambda: self.portfolio.table("benchmarks"), disk=False
-        )
-        of_metric = (rows["industry"] == industry) & (rows["metric"] == metric)
-        rows = rows[of_metric & (rows["percentile"] == MEDIAN)].sort_values("source")
-        return rows.iloc[0].to_dict() if len(rows) else None
+        span = (self.period.last_day, self.end)
+        return peer_benchmark(self.context, span, self.seats, provisioned, self.peers)
 
     # -- rules -----------------------------------------------------------------------------
 
@@ -624,12 +544,6 @@ def _coverage(parts: dict[str, Any]) -> float:
     return round(sum(value is not None for value in values) / len(values), 4)
 
 
-def _histogram(users: pd.DataFrame) -> pd.DataFrame:
-    """Users by active days of the last 28 and cohort."""
-    sizes = users.groupby(["active_days", "cohort"], sort=True).size()
-    return sizes.rename("users").reset_index().astype({"active_days": int, "users": int})
-
-
 def _series_records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     return [
         {
@@ -639,22 +553,6 @@ def _series_records(frame: pd.DataFrame) -> list[dict[str, Any]]:
         }
         for row in frame.to_dict("records")
     ]
-
-
-def _no_peers() -> pd.DataFrame:
-    return pd.DataFrame({"client_id": pd.Series(dtype="str"), "value": pd.Series(dtype=float)})
-
-
-def _no_benchmark() -> Benchmark:
-    missing = Figure(None, "neither seats nor users are known to divide by")
-    names = [name for name in Benchmark.model_fields if name != "peers"]
-    return Benchmark(**dict.fromkeys(names, missing), peers=0)
-
-
-def _versus(value: float | None, other: float | None, metric: str, reference: str) -> str | None:
-    if value is None or not other:
-        return None
-    return f"{100 * (value / other - 1):+.0f} % {PER[metric]} against {reference}"
 
 
 def _percent(share: float | None) -> float | None:

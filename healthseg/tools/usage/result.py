@@ -10,8 +10,6 @@ from pydantic import Field
 from healthseg.tools.base import Alert, Interval, Part, Result, TriggeredRule
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from healthseg.charts.theme import Picture
 
 
@@ -266,113 +264,6 @@ class UnusualDay(Part):
     )
 
 
-# -- charts that both results have ---------------------------------------------------------
-
-
-def _histogram(users: pd.DataFrame) -> Picture:
-    from healthseg.charts import columns, theme
-
-    names = ("power", "regular", "at_risk", "inactive")
-    paints = dict(
-        zip(names, (columns.BLUE, columns.GREEN, columns.AMBER, theme.FAINT), strict=True)
-    )
-    words = {**{name: name.capitalize() for name in names}, "at_risk": "Occasional"}
-    counts = users.groupby("cohort")["users"].sum() if len(users) else {}
-    return columns.columns(
-        users.assign(start=users["active_days"] - 0.42, end=users["active_days"] + 0.42),
-        "Users by active days",
-        f"Active days of the last 28, by cohort; n = {users['users'].sum():.0f} users",
-        "No user could have been active in the last 28 days, or they were not tracked.",
-        "start",
-        "end",
-        [("users", "", "")],
-        by=("cohort", paints),
-        legend=[(f"{words[name]} {counts.get(name, 0)}", paints[name]) for name in names],
-        time=False,
-        ticks=(0, 4, 8, 12, 16, 20, 24, 28),
-        height=150,
-    )
-
-
-def _series(parts: pd.DataFrame) -> Picture:
-    from healthseg.charts import columns
-
-    cut = " Lighter: not a whole part." if len(parts) and not parts["complete"].all() else ""
-    return columns.columns(
-        parts,
-        "Events by people",
-        f"Account-local time, without API calls; n = {parts['person_events'].sum():,.0f}.{cut}",
-        "No person used it in this period.",
-        "start",
-        "end",
-        [("person_events", "events", columns.BLUE)],
-        light=lambda part: not part["complete"],
-    )
-
-
-def _trend(weeks: pd.DataFrame) -> Picture:
-    from healthseg.charts import columns, theme
-
-    fitted = weeks["fitted"].notna().any() if len(weeks) else False
-    said = "the line is their trend" if fitted else "too few weeks for a trend"
-    return columns.columns(
-        weeks,
-        "Events by week, and their trend",
-        f"Blocks of seven days; {said}; n = {len(weeks)} weeks",
-        "No whole week with events lies before the end of the period.",
-        "start",
-        "end",
-        [("person_events", "events", theme.FAINT)],
-        line=("fitted", "trend"),
-    )
-
-
-def _growth(weeks: pd.DataFrame) -> Picture:
-    from healthseg.charts import columns, theme
-
-    return columns.columns(
-        weeks,
-        "Joining and dormant users",
-        "Users of a week; returning: active the week before; dormant: not seen again; "
-        f"n = {len(weeks)} weeks",
-        "No week has active users and a tracked week before it.",
-        "start",
-        "end",
-        [
-            ("returning_users", "Returning", theme.FAINT),
-            ("resurrected_users", "Resurrected", columns.BLUE),
-            ("new_users", "New", columns.GREEN),
-        ],
-        below=[("dormant_users", "Dormant", theme.DOWN)],
-        height=190,
-    )
-
-
-def _heatmap(grid: pd.DataFrame) -> Picture:
-    from healthseg.charts import heat
-
-    return heat.weekly(
-        grid,
-        "Hours of the week",
-        "Hours in which a user was active, local time; "
-        f"n = {grid['user_hours'].sum() if len(grid) else 0:,.0f} user-hours",
-        "No event of a user has a time of day in this period.",
-    )
-
-
-def _retention(cohorts: pd.DataFrame) -> Picture:
-    from healthseg.charts import heat
-
-    users = cohorts.groupby("cohort")["users"].first().sum() if len(cohorts) else 0
-    return heat.cohorts(
-        cohorts,
-        "Retention of new users",
-        "Share of the users first seen in a week, by weeks since; users in brackets; "
-        f"n = {users:,.0f}",
-        "No week of the users first seen in the last twelve is over.",
-    )
-
-
 class UsageEngagement(Result):
     """One customer's usage. Frames, unrounded:
 
@@ -411,37 +302,17 @@ class UsageEngagement(Result):
     alerts: list[Alert] = Field(description="Alerts that hold")
 
     def charts(self) -> dict[str, Picture]:
-        from healthseg.charts import bars, scatter
+        from healthseg.charts import usage
 
-        peers = self.frame("peers")
         return {
-            "series": _series(self.frame("series")),
-            "trend": _trend(self.frame("weeks")),
-            "growth": _growth(self.frame("growth")),
-            "heatmap": _heatmap(self.frame("heatmap")),
-            "histogram": _histogram(self.frame("histogram")),
-            "retention": _retention(self.frame("retention")),
-            "features": bars.bars(
-                self.frame("features").dropna(subset="adoption_rate"),
-                "Features in use",
-                "Share of the period's active users; n = {n} features",
-                "No feature was used by a person in this period.",
-                bars.row(
-                    "{feature:words}",
-                    "{adoption_rate:percent} of users · {weekly_usage:rate} a week",
-                    "adoption_rate",
-                ),
-                bars.shares(),
-            ),
-            "peers": scatter.strip(
-                peers,
-                "Among all customers",
-                f"Weekly active users per seat or user; n = {peers['value'].notna().sum()} customers",
-                "No other customer can be compared.",
-                "value",
-                lambda row: row["client_id"] == self.client_id,
-                "{value:number.2} weekly active users per seat or user",
-            ),
+            "series": usage.series(self.frame("series")),
+            "trend": usage.trend(self.frame("weeks")),
+            "growth": usage.growth(self.frame("growth")),
+            "heatmap": usage.heatmap(self.frame("heatmap")),
+            "histogram": usage.histogram(self.frame("histogram")),
+            "retention": usage.retention(self.frame("retention")),
+            "features": usage.features(self.frame("features")),
+            "peers": usage.peers(self.frame("peers"), self.client_id),
         }
 
     def verdict(self) -> str:
@@ -526,61 +397,16 @@ class PortfolioUsage(Result):
     alerts: list[Alert] = Field(description="Alerts that hold")
 
     def charts(self) -> dict[str, Picture]:
-        from healthseg.charts import bars, columns, lines, theme
+        from healthseg.charts import usage
 
-        seats, days = self.frame("utilisation"), self.frame("days")
-        customers = self.frame("customers")
-        dropped = customers[customers["breaks_away"].fillna(False).astype(bool)]
-        median = float(customers["usage_ratio"].median())
-        unusual = int(days["unusual"].sum()) if len(days) else 0
         return {
-            "breaking_away": bars.bars(
-                dropped,
-                "Sharp drops against the portfolio",
-                f"28 days against the 84 before; the mark is the portfolio's median, "
-                f"{100 * median:.0f} %; n = {{n}} of {len(customers)} customers",
-                "No customer's usage dropped far below what the others show.",
-                bars.row(
-                    "{name}",
-                    "{usage_ratio:percent} of its baseline",
-                    "usage_ratio",
-                    colour=theme.DOWN,
-                    target=median,
-                ),
-                bars.shares(1.1 * median),
-                most=12,
-            ),
-            "utilisation": columns.columns(
-                seats,
-                "Seats in use",
-                "Customers by share of seats used in 30 days, the last bar all above; "
-                f"n = {seats['customers'].sum():.0f}",
-                "No customer's seats are known.",
-                "low",
-                "high",
-                [("customers", "customers", columns.BLUE)],
-                colour=lambda step: theme.DOWN if step["high"] <= 0.5 + 1e-9 else columns.BLUE,
-                time=False,
-                ticks=(0, 0.2, 0.4, 0.6, 0.8, 1),
-                tick_form="percent",
-                labelled=True,
-                height=160,
-            ),
-            "trend": _trend(self.frame("weeks")),
-            "days": lines.marked_line(
-                days,
-                "Days of the whole portfolio",
-                "Events by people over the weekday's usual number; "
-                f"n = {days['ratio'].notna().sum()} days, {unusual} of them unusual",
-                "The portfolio has too few weeks to tell what is usual on a weekday.",
-                "date",
-                "ratio",
-                "unusual",
-                "{calendar}",
-            ),
-            "growth": _growth(self.frame("growth")),
-            "retention": _retention(self.frame("retention")),
-            "heatmap": _heatmap(self.frame("heatmap")),
+            "breaking_away": usage.breaking_away(self.frame("customers")),
+            "utilisation": usage.utilisation(self.frame("utilisation")),
+            "trend": usage.trend(self.frame("weeks")),
+            "days": usage.days(self.frame("days")),
+            "growth": usage.growth(self.frame("growth")),
+            "retention": usage.retention(self.frame("retention")),
+            "heatmap": usage.heatmap(self.frame("heatmap")),
         }
 
     def verdict(self) -> str:

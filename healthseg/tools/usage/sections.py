@@ -1,4 +1,4 @@
-"""What the customer's and the portfolio's usage share: trend, growth, retention, rhythm, unusual days."""
+"""Sections of the responses: trend, growth, retention, rhythm, unusual days, peers."""
 
 from __future__ import annotations
 
@@ -12,10 +12,14 @@ import pandas as pd
 from healthseg.clustering.rhythms import CELLS, DAY_NAMES, Rhythm, hour_ranges, rhythms
 from healthseg.clustering.unusual_days import anomalies_of, daily
 from healthseg.metrics.counting import EPOCH, epoch_day
+from healthseg.metrics.spans import over
 from healthseg.statistics.departures import against_weekday
+from healthseg.statistics.peers import peer_standing
 from healthseg.statistics.robust import VELOCITY_MIN_POINTS, theil_sen, velocity
 from healthseg.tools.base import Figure, Interval, integer, number, rounded, word
+from healthseg.tools.context import CustomerContext
 from healthseg.tools.usage.result import (
+    Benchmark,
     GrowthAccounting,
     GrowthPeriod,
     Heatmap,
@@ -32,6 +36,11 @@ if TYPE_CHECKING:
 
 WEEK = dt.timedelta(days=7)
 GROWTH = ("active_users", "new_users", "returning_users", "resurrected_users", "dormant_users")
+MEDIAN = 50
+PER = {
+    "wau_per_seat": "weekly active users per seat",
+    "wau_per_user": "weekly active users per provisioned user",
+}
 SpanOf = tuple[Any, dt.date, dt.date]
 
 
@@ -321,3 +330,123 @@ def unusual_day_parts(frame: pd.DataFrame) -> list[UnusualDay]:
         )
         for row in frame.to_dict("records")
     ]
+
+
+def user_histogram(users: pd.DataFrame) -> pd.DataFrame:
+    """Users by active days of the last 28 and cohort."""
+    sizes = users.groupby(["active_days", "cohort"], sort=True).size()
+    return sizes.rename("users").reset_index().astype({"active_days": int, "users": int})
+
+
+# -- peers ---------------------------------------------------------------------------------
+
+
+def peer_benchmark(
+    context: CustomerContext,
+    span: tuple[dt.date, dt.date],
+    seats: float | None,
+    provisioned_users: float | None,
+    live_rows: pd.DataFrame,
+) -> tuple[Benchmark, pd.DataFrame]:
+    """The comparison with peers and the industry, and the customers behind it.
+
+    ``span`` is the last day and the day after; ``live_rows`` are the live customers on it, with
+    their weekly active users, seats, industry and tier.
+    """
+    settings = context.settings
+    metric = "wau_per_seat" if seats else "wau_per_user" if provisioned_users else None
+    if metric is None:
+        return _no_benchmark(), no_peers()
+    table = _standings(context.portfolio, span, metric, live_rows)
+    own = table[table["client_id"] == context.client_id]
+    row = own.iloc[0].to_dict() if len(own) else {}
+    industry = _industry_median(context, metric)
+    value, rank, peer_median = (number(row.get(key)) for key in ("value", "percentile", "p50"))
+    median = None if industry is None else float(industry["value"])
+    label = row.get("peer_label") if rank is not None else None
+    peers = int(row["n"]) if rank is not None else 0
+    no_rank = (
+        f"fewer than {settings.peers_min} peers have {PER[metric]}"
+        if value is not None
+        else f"{PER[metric]} are not measured"
+    )
+    no_industry = (
+        f"the benchmarks table has no median of {metric} for the customer's industry"
+        if context.portfolio.has("benchmarks")
+        else "no benchmarks table with a source"
+    )
+    against = "" if industry is None else f"the industry's median ({industry['source']})"
+    interval = (
+        Figure(None, no_rank)
+        if rank is None
+        else Interval(lower=rounded(row["lower"], 1), upper=rounded(row["upper"], 1))
+    )
+    part = Benchmark(
+        vs_industry_average=Figure(_versus(value, median, metric, against), no_industry),
+        percentile_rank=Figure(rounded(rank, 1), no_rank),
+        percentile_interval=interval,
+        metric=metric,
+        value=Figure(rounded(value), f"{PER[metric]} are not measured"),
+        industry_median=Figure(rounded(median), no_industry),
+        source=Figure(None if industry is None else str(industry["source"]), no_industry),
+        vs_peers=Figure(
+            _versus(value, peer_median, metric, f"the median of {peers} peers ({label})"),
+            no_rank,
+        ),
+        peer_median=Figure(rounded(peer_median), no_rank),
+        peer_group=Figure(label, no_rank),
+        peers=peers,
+    )
+    return part, table[["client_id", "value"]].dropna(ignore_index=True)
+
+
+def _standings(
+    portfolio: Portfolio, span: tuple[dt.date, dt.date], metric: str, live_rows: pd.DataFrame
+) -> pd.DataFrame:
+    """Every live customer's value and standing on the last day, once a day and metric."""
+    day, end = span
+
+    def build() -> pd.DataFrame:
+        rows = live_rows.reset_index(drop=True)
+        divisor = rows["seats"]
+        if metric == "wau_per_user":
+            spans = spans_of(rows["client_id"].tolist(), [(0, day, end)])
+            users = over(portfolio, spans, ["provisioned_users"])
+            divisor = rows["client_id"].map(users.set_index("client_id")["provisioned_users"])
+        frame = rows.assign(value=rows["weekly_active_users"] / divisor.where(divisor > 0))
+        missing = {name: None for name in ("industry", "tier") if name not in frame}
+        settings = portfolio.settings
+        return peer_standing(
+            frame.assign(**missing), "value", settings.peers_min, settings.interval_level
+        )
+
+    return portfolio.cache.get("usage_standings", (day, metric), build, disk=False)
+
+
+def _industry_median(context: CustomerContext, metric: str) -> dict[str, Any] | None:
+    """The industry's median; of several sources the first by name."""
+    industry, portfolio = context.industry, context.portfolio
+    if industry is None or not portfolio.has("benchmarks"):
+        return None
+    rows = portfolio.cache.get(
+        "benchmarks", None, lambda: portfolio.table("benchmarks"), disk=False
+    )
+    of_metric = (rows["industry"] == industry) & (rows["metric"] == metric)
+    rows = rows[of_metric & (rows["percentile"] == MEDIAN)].sort_values("source")
+    return rows.iloc[0].to_dict() if len(rows) else None
+
+
+def no_peers() -> pd.DataFrame:
+    return pd.DataFrame({"client_id": pd.Series(dtype="str"), "value": pd.Series(dtype=float)})
+
+
+def _no_benchmark() -> Benchmark:
+    missing = Figure(None, "neither seats nor users are known to divide by")
+    names = [name for name in Benchmark.model_fields if name != "peers"]
+    return Benchmark(**dict.fromkeys(names, missing), peers=0)
+
+
+def _versus(value: float | None, other: float | None, metric: str, reference: str) -> str | None:
+    if value is None or not other:
+        return None
+    return f"{100 * (value / other - 1):+.0f} % {PER[metric]} against {reference}"
