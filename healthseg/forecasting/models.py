@@ -291,17 +291,17 @@ def find_season(
     >>> find_season(np.arange(24.0), 4, ForecastSettings()) is None
     True
     """
-    if season_length < 2 or len(values) < settings.season_min_cycles * season_length:
+    if season_length < 2 or len(values) < settings.forecast_season_min_cycles * season_length:
         return None
     positive = values.min() > 0
     scaled = np.log(values) if positive else values
-    if not _differs_by_season(np.diff(scaled), season_length, settings.season_significance):
+    if not _differs_by_season(np.diff(scaled), season_length, settings.forecast_season_max_p):
         return None
     smooth = _centred_average(scaled, season_length)
     inside = np.isfinite(smooth)
     ratio, _ = _variance_ratio((scaled - smooth)[inside], season_length)
     keep = max(0.0, 1 - 1 / ratio)
-    return _shrunken(values, season_length, positive, keep, settings.season_min_index)
+    return _shrunken(values, season_length, positive, keep, settings.forecast_season_min_index)
 
 
 def _shrunken(

@@ -19,10 +19,10 @@ class ForecastSettings(Frozen):
     # times what the series' whole range, continued at its pace, would reach: farther is a failed fit
     forecast_max_straying: Annotated[float, Field(gt=0)] = 2.0
     # with two seasons one odd year looks like a season
-    season_min_cycles: Annotated[int, Field(ge=2)] = 3
+    forecast_season_min_cycles: Annotated[int, Field(ge=2)] = 3
     # a false season costs more than a faint one that is missed
-    season_significance: Annotated[float, Field(gt=0, lt=1)] = 0.01
+    forecast_season_max_p: Annotated[float, Field(gt=0, lt=1)] = 0.01
     # below it dividing would inflate noise: differences are used instead
-    season_min_index: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    forecast_season_min_index: Annotated[float, Field(gt=0, lt=1)] = 0.05
     # back-tested forecasts below which "within the tolerance" has no probability
     backtest_min_origins: Annotated[int, Field(ge=1)] = 20

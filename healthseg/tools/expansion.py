@@ -131,8 +131,15 @@ def _future_users(context: PortfolioContext, clients: list[str], date: dt.date) 
             "value": rows["monthly_active_users"].astype(float),
         }
     )
-    level = context.settings.interval_level
-    future = forecast(series, STEPS, level, season_length=1, lower_bound=0)
+    settings = context.settings
+    future = forecast(
+        series,
+        STEPS,
+        settings.interval_level,
+        season_length=1,
+        lower_bound=0,
+        settings=settings,
+    )
     return future[future["date"] == STEPS].set_index("client_id")[columns]
 
 

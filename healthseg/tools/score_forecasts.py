@@ -48,6 +48,7 @@ def score_forecast(scored: ScoredPanel, settings: Settings) -> pd.DataFrame:
         lower_bound=0,
         upper_bound=100,
         spacing="weekly",
+        settings=settings,
     )
 
 
@@ -75,6 +76,7 @@ def _back_tested(portfolio: Portfolio, as_of: dt.date, model: ScoreModel) -> pd.
         lower_bound=0,
         upper_bound=100,
         spacing="weekly",
+        settings=portfolio.settings,
     ).errors
     compared = errors["model"].isin(["forecast", "naive"])
     return errors.loc[compared, ERROR_COLUMNS].reset_index(drop=True)
