@@ -16,14 +16,15 @@ from healthseg.metrics.catalog import Metric
 from healthseg.metrics.panels import build, panel
 from healthseg.metrics.spans import over
 from healthseg.metrics.usage import person_events
+from healthseg.reports.pages import health as health_page
 from healthseg.rules import Rule
 from healthseg.rules.expressions import Condition
 from healthseg.scoring import explain_change, score_panel
 from healthseg.scoring.churn.predictors import predictors_of, values_of
 from healthseg.settings import COMPONENTS, DEFAULT_SCORECARD, Settings
 from healthseg.testing import tiny_portfolio
+from healthseg.tools import calculate_health_score, segment_customers, segmenters
 from healthseg.tools.health import words
-from healthseg.tools.segments import metrics as segment_metrics
 
 DOCS = Path(__file__).parents[2] / "docs"
 DAY = dt.date(2025, 6, 30)
@@ -126,6 +127,15 @@ def test_the_documents_have_the_tables_of_the_catalogue():
     assert catalog.with_tables(text) == text, "write catalog.with_tables(text) to docs/metrics.md"
 
 
+def test_the_example_of_the_documents_registers_a_metric_of_the_panel():
+    text = (DOCS / "metrics.md").read_text(encoding="utf-8")
+    example = text.split("## Your own metrics")[1].split("```python")[1].split("```")[0]
+    with catalog.registered():
+        exec(compile(example, "docs/metrics.md", "exec"), {})
+        assert "logins_per_seat" in panel(portfolio(), [DAY])
+    assert "logins_per_seat" not in catalog.entries()
+
+
 # -- a metric of a user ----------------------------------------------------------------------
 
 
@@ -190,12 +200,31 @@ def test_churn_models_read_a_registered_metric():
         assert values_of(rows, mine, Settings()).ravel().tolist() == [2.0, 7.0]
 
 
-def test_segments_offer_and_describe_a_registered_metric():
+def test_customers_are_segmented_by_a_registered_metric():
+    criteria = {"metric": "events_per_seat", "thresholds": [3]}
     with catalog.registered(EVENTS_PER_SEAT):
-        assert "events_per_seat" in segment_metrics.numbers()
-        assert segment_metrics.label("events_per_seat") == "Events per seat"
-        assert segment_metrics.described()["events_per_seat"].low == "quiet seats"
-    assert "events_per_seat" not in segment_metrics.numbers()
+        found = segment_customers(portfolio(), criteria, "usage", min_segment_size=1)
+        assert segmenters.described_metrics()["events_per_seat"].low == "quiet seats"
+    members = {each.segment_name: each.client_ids for each in found.segments}
+    assert members == {"3\xa0events and above": ["b"], "below 3\xa0events": ["a"]}
+    with pytest.raises(InvalidParameters, match="events_per_seat"):
+        segment_customers(portfolio(), criteria, "usage", min_segment_size=1)
+
+
+def test_the_health_of_a_customer_shows_a_registered_metric_of_its_scorecard():
+    with catalog.registered(EVENTS_PER_SEAT):
+        health = calculate_health_score(portfolio(scorecard=SCORECARD), client_id="a")
+        response, page = health.to_dict(), health_page.components(health).markup
+    assert "Events per seat" in page
+    assert response["component_scores"]["usage_score"] == 20
+    (metric,) = response["components"][0]["metrics"]
+    assert [metric[key] for key in ("metric", "label", "unit", "value", "points")] == [
+        "events_per_seat",
+        "Events per seat",
+        "events",
+        2.0,
+        20.0,
+    ]
 
 
 def test_a_rule_over_a_registered_metric_is_triggered():
