@@ -110,7 +110,7 @@ def _words(
         and activation.target_days is not None
     ):
         gap = round(activation.days - activation.target_days, 1)
-    lived = figures.lives.loc[client_id, "live"]
+    lived = figures.present_spells.loc[client_id, "live"]
     return {
         **words,
         "overdue_required": done.overdue_required,

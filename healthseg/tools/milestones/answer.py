@@ -74,8 +74,8 @@ def of_one(
         client_id=client_id,
         customer_name=str(customer.get("name") or client_id),
         milestone_category=asked.milestone_category,
-        began_on=date_of(figures.lives.loc[client_id, "began_day"])
-        if client_id in figures.lives.index
+        began_on=date_of(figures.present_spells.loc[client_id, "began_day"])
+        if client_id in figures.present_spells.index
         else None,
         day_kind=figures.settings.milestone_days,
         overall_progress=done,
@@ -152,7 +152,9 @@ def _advice(
     if not known or not asked.include_recommendations:
         return None
     return (
-        advice.recommendations(figures, shown, own) if figures.lives.loc[client_id, "live"] else []
+        advice.recommendations(figures, shown, own)
+        if figures.present_spells.loc[client_id, "live"]
+        else []
     )
 
 
@@ -169,8 +171,8 @@ def _warnings(
     if left is not None and not pd.isna(left) and pd.Timestamp(left) <= pd.Timestamp(as_of):
         day = pd.Timestamp(left).date()
         found.append(f"churned on {day}: shown as of {day - dt.timedelta(days=1)}")
-    if client_id in figures.lives.index:
-        life = figures.lives.loc[client_id]
+    if client_id in figures.present_spells.index:
+        life = figures.present_spells.loc[client_id]
         if life["began_day"] > life["signup_day"]:
             found.append(
                 f"came back on {date_of(life['began_day'])}: what was done before does not count"

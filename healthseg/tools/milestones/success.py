@@ -39,7 +39,7 @@ class Success:
             rows["required"] & rows["category"].isin(NEEDED) & (rows["status"] != "skipped")
         ]
         self.ids = pd.Index(sorted(rows["client_id"].unique()))
-        lives = figures.lives.loc[self.ids]
+        lives = figures.present_spells.loc[self.ids]
         self.began = lives["began_day"].to_numpy(dtype=float)
         self.done = self._ages(rows, "completed_day", np.inf)  # inf: not yet; NaN: not asked for
         self.due = self._ages(rows, "target_day", np.inf)
@@ -61,7 +61,7 @@ class Success:
     def _watched_from(self) -> float:
         """The first day from which on leavers are in the portfolio: of customers that began before it, only those are that
         stayed until then."""
-        days = self.figures.lives
+        days = self.figures.present_spells
         left = days.loc[~days["live"], "day"]
         return float(min([epoch_day(self.figures.portfolio.first_event_day), *left]))
 

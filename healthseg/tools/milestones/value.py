@@ -95,7 +95,7 @@ def _word(figures: Figures, row: dict[str, Any], target: float) -> str | None:
     if np.isnan(row["target_day"]):
         return None
     if not row["happened"]:
-        late = row["target_day"] < figures.lives.loc[row["client_id"], "day"]
+        late = row["target_day"] < figures.present_spells.loc[row["client_id"], "day"]
         return "overdue" if late else "in_progress"
     if np.isnan(row["days"]):
         return None
@@ -107,7 +107,7 @@ def _word(figures: Figures, row: dict[str, Any], target: float) -> str | None:
 
 def _forecast(figures: Figures, row: dict[str, Any], everyone: pd.DataFrame) -> Forecast | None:
     """For a customer that is not there yet and has not left."""
-    if row["happened"] or not figures.lives.loc[row["client_id"], "live"]:
+    if row["happened"] or not figures.present_spells.loc[row["client_id"], "live"]:
         return None
     others = everyone[everyone["client_id"] != row["client_id"]]
     found = ahead(others, row["time"], figures.level)
