@@ -5,8 +5,8 @@ from __future__ import annotations
 import pandas as pd
 
 from healthseg.charts import formats, theme
+from healthseg.charts.bars import Axis, Bar, Row, rows
 from healthseg.charts.curves import shares
-from healthseg.charts.rows import Axis, Bar, Row, rows
 
 BLUE, GREEN, AMBER = (theme.BAND_COLOURS[band] for band in ("champion", "healthy", "at_risk"))
 CATEGORIES = {"core": BLUE, "advanced": GREEN, "premium": AMBER}
@@ -28,15 +28,13 @@ PERCENT = Axis(
 MOST = 20
 
 
-def features(frame: pd.DataFrame, single: bool, width: int = theme.WIDE) -> theme.Picture:
+def features(frame: pd.DataFrame, single: bool) -> theme.Picture:
     """What is adopted of what can be used? A bar for each feature, the most adopted of each category first."""
     title = "Users of each feature" if single else "Adoption by feature"
     known = frame[frame["rate"].notna()] if len(frame) else frame
     if not len(known):
         return theme.nothing(
-            title,
-            "No adoption is measured: no feature could be used, or tracking had not begun.",
-            width,
+            title, "No adoption is measured: no feature could be used, or tracking had not begun."
         )
     items: list[Row] = []
     for category, group in _by_category(known):
@@ -48,7 +46,7 @@ def features(frame: pd.DataFrame, single: bool, width: int = theme.WIDE) -> them
         if single
         else "Share of the customers that could use it and have adopted it; lighter: the interval"
     )
-    return rows(items, PERCENT, title, f"{words}; n = {len(known)} features", width)
+    return rows(items, PERCENT, title, f"{words}; n = {len(known)} features")
 
 
 def _by_category(frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
@@ -75,13 +73,11 @@ def _feature(row: dict, single: bool) -> Row:
     return Row(formats.words(row["feature"]), f"{note}{' · ' + often if often else ''}", bars=bars)
 
 
-def own_times(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
+def own_times(frame: pd.DataFrame) -> theme.Picture:
     """How fast, compared with others? A bar to the day of adoption, or to today; the mark is the portfolio's median."""
     title = "Days to adopt"
     if not len(frame):
-        return theme.nothing(
-            title, "All its features could be used before events were tracked.", width
-        )
+        return theme.nothing(title, "All its features could be used before events were tracked.")
     ordered = frame.sort_values(["days", "waited", "name"], na_position="last", kind="stable")
     reach = float(ordered[["days", "waited", "median"]].max().max()) or 1.0
     items = [_own_time(row) for row in ordered.to_dict("records")]
@@ -95,7 +91,7 @@ def own_times(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
         labels=tuple(formats.number(tick) for tick in ticks),
     )
     subtitle = f"From when it could be used; lighter: not adopted yet; mark: half of the portfolio had; n = {len(ordered)}"
-    return rows(items, axis, title, subtitle, width)
+    return rows(items, axis, title, subtitle)
 
 
 def _own_time(row: dict) -> Row:
@@ -117,32 +113,27 @@ def _own_time(row: dict) -> Row:
     )
 
 
-def time_to_adopt(curves: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
+def time_to_adopt(curves: pd.DataFrame) -> theme.Picture:
     """How long until it is adopted? The share that has by each day, with those not there yet."""
     subtitle = "Share of customer and feature pairs adopted by each day from when they could be"
     return shares(
-        curves,
-        CATEGORIES,
-        "Time to adopt",
-        subtitle,
-        "No pair was watched from its beginning.",
-        width,
+        curves, CATEGORIES, "Time to adopt", subtitle, "No pair was watched from its beginning."
     )
 
 
-def kept(curves: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
+def kept(curves: pd.DataFrame) -> theme.Picture:
     """Does it last? The share of adoptions that has not been abandoned by each day."""
     subtitle = "Share of adoptions still in use by each day after them"
     nothing = "No adoption was followed long enough."
-    return shares(curves, CATEGORIES, "Retention after adoption", subtitle, nothing, width)
+    return shares(curves, CATEGORIES, "Retention after adoption", subtitle, nothing)
 
 
-def funnel(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
+def funnel(frame: pd.DataFrame) -> theme.Picture:
     """How far do they come? A bar for each stage, as a share of what could be used."""
     title = "The funnel"
     known = frame[(frame["scope"] == "all") & frame["share"].notna()] if len(frame) else frame
     if not len(known):
-        return theme.nothing(title, "Nothing could be used.", width)
+        return theme.nothing(title, "Nothing could be used.")
     items = [
         Row(
             STAGES[row["stage"]],
@@ -156,16 +147,15 @@ def funnel(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
         PERCENT,
         title,
         f"Each stage holds the next; n = {formats.number(known['units'].iloc[0])}",
-        width,
     )
 
 
-def effects(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
+def effects(frame: pd.DataFrame) -> theme.Picture:
     """What goes with staying? The adjusted correlation with its interval; the mark is the raw one."""
     title = "Adopting and staying"
     known = frame[frame["adjusted"].notna()].head(MOST) if len(frame) else frame
     if not len(known):
-        return theme.nothing(title, "Too few customers have left, or stayed, to tell.", width)
+        return theme.nothing(title, "Too few customers have left, or stayed, to tell.")
     reach = max(0.1, float(known[["lower", "upper", "raw"]].abs().max().max()))
     step = 0.1 if reach <= 0.35 else 0.25
     ticks = tuple(
@@ -178,7 +168,7 @@ def effects(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
         "Correlation of adoption with staying for 90 days, at equal size, tenure, tier, activity, with its interval; "
         f"mark: not adjusted; blue: beyond chance; n = {len(known)} features"
     )
-    return rows(items, axis, title, subtitle, width)
+    return rows(items, axis, title, subtitle)
 
 
 def _effect(row: dict) -> Row:

@@ -130,7 +130,7 @@ def bars(
     stand together in the frame, have the group's name above them.
     """
     if not len(frame):
-        return theme.nothing(title, empty, canvas.WIDTH)
+        return theme.nothing(title, empty)
     records = frame.head(most).to_dict("records")
     items: list[Row] = []
     group = None

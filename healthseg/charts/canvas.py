@@ -1,27 +1,25 @@
 """What the builders share: layers of marks over rows, scales and axes, and room for labels.
 
-A chart is drawn once, ``WIDTH`` wide, and scales to its place; its colours are variables of the page, so that the same
-drawing serves light and dark. Each mark that shows a figure has a ``tip``: what an interactive page says under the pointer.
+Each mark that shows a figure has a ``tip``: what an interactive page says under the pointer.
 """
 
 from __future__ import annotations
 
 import json
-import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import altair as alt
 import pandas as pd
-from altair.utils.schemapi import debug_mode
 
 from healthseg.charts import formats, theme
+from healthseg.charts.theme import WIDTH, picture
 
-WIDTH = 640
+__all__ = ["WIDTH", "picture"]
+
 # Widths of a letter: as drawn, and where a phone's page enlarges the texts (templates/pieces.css).
 LETTER, PHONE_LETTER = 6.9, 11.0
 Rows = list[dict[str, Any]]
-_TITLE_ROOM = 52
 
 
 def layer(
@@ -32,7 +30,7 @@ def layer(
     if rows and "tip" in rows[0]:
         encoding["tooltip"] = {"field": "tip", "type": "nominal"}
     look = {"type": kind, "tooltip": None if "tooltip" not in encoding else {"content": "encoding"}}
-    with debug_mode(False):
+    with theme.unvalidated():
         return alt.Chart(
             alt.Data(values=rows),
             mark={**look, **(mark or {})},
@@ -104,37 +102,6 @@ def axis(
         "date": {"format": "%-d %b", "labelFlush": True, "labelOverlap": True},
     }
     return {"title": title, "tickCount": ticks, **labels.get(kind, {}), **more}
-
-
-def picture(
-    layers: Sequence[alt.Chart],
-    title: str,
-    subtitle: str,
-    height: float,
-    left: float = 0,
-    right: float = 0,
-    top: float = 8,
-    bottom: float = 28,
-) -> theme.Picture:
-    """Layers as one chart of the common width; ``left`` and ``right`` are room for axes and labels."""
-    lines = textwrap.wrap(formats.plain(subtitle), WIDTH // 6) or [""]
-    texts = {"title": formats.plain(title), "subtitle": formats.plain(subtitle)}
-    with debug_mode(False):
-        return theme.Picture(
-            layer=list(layers),
-            width=WIDTH - left - right,
-            height=height,
-            autosize={"type": "none"},
-            padding={
-                "left": left,
-                "right": right,
-                "top": top + _TITLE_ROOM + 15 * (len(lines) - 1),
-                "bottom": bottom,
-            },
-            title={"text": texts["title"], "subtitle": lines},
-            usermeta={"top": top, **texts},
-            config=theme.config()["config"],
-        )
 
 
 def records(frame: pd.DataFrame, *needed: str) -> Rows:

@@ -48,7 +48,7 @@ def columns(
     needed = [name for name, _, _ in (*parts, *below)]
     rows = canvas.records(frame, *needed)
     if not any(row[name] for row in rows for name, _, _ in parts):
-        return theme.nothing(title, empty, canvas.WIDTH)
+        return theme.nothing(title, empty)
     place = canvas.moment if time else float
     boxes = _boxes(rows, start, end, parts, below, by, place, unit, form, light, colour)
     points = _line(rows, start, end, line, form)

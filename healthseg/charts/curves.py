@@ -8,6 +8,7 @@ import altair as alt
 import pandas as pd
 
 from healthseg.charts import formats, theme
+from healthseg.charts.canvas import WIDTH
 
 
 def shares(
@@ -16,19 +17,18 @@ def shares(
     title: str,
     subtitle: str,
     nothing: str,
-    width: int,
 ) -> theme.Picture:
     """Shares by day: a stepped line with its interval for each name of the frame (name, days, share, lower, upper)."""
     if not len(curves):
-        return theme.nothing(title, nothing, width)
+        return theme.nothing(title, nothing)
     last = float(curves["days"].max()) or 1.0
     x = alt.X(
         "days:Q",
         scale=alt.Scale(domain=[0, last], nice=False),
-        axis=alt.Axis(title="days", grid=False, tickCount=4 if width < 500 else 8),
+        axis=alt.Axis(title="days", grid=False, tickCount=8),
     )
     y = alt.Scale(domain=[0, 1], nice=False)
-    layers, ends, right = [], [], _right(curves["name"], width)
+    layers, ends, right = [], [], _right(curves["name"])
     for name, rows_ in curves.groupby("name", sort=False):
         colour = colours.get(str(name), theme.BAND_COLOURS["champion"])
         points = rows_[["days", "share", "lower", "upper"]].astype(float)
@@ -48,14 +48,12 @@ def shares(
             x=x, y=alt.Y("place:Q", scale=y), text="text:N", color=alt.Color("colour:N", scale=None)
         )
     )
-    return theme.picture(
-        [*layers, label], title, subtitle, width, 240, left=44, right=right, bottom=40
-    )
+    return theme.picture([*layers, label], title, subtitle, 240, left=44, right=right, bottom=40)
 
 
-def _right(names: pd.Series, width: int) -> int:
+def _right(names: pd.Series) -> int:
     """Room for the lines' names, at most a quarter of a screen and a third of a phone."""
-    most = width // 4 if width >= 500 else width // 3
+    most = WIDTH // 4
     return max(
         92, min(most, int(7.1 * max(map(formats.cells, map(formats.words, names.unique())))) + 10)
     )

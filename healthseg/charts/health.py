@@ -7,7 +7,7 @@ import re
 import pandas as pd
 
 from healthseg.charts import formats, theme, timeline
-from healthseg.charts.rows import Axis, Bar, Row, rows
+from healthseg.charts.bars import Axis, Bar, Row, rows
 
 EDGES = (40.0, 60.0, 80.0)
 _POINTS = Axis(0, 100, ticks=(0, 25, 50, 75, 100), labels=("0", "25", "50", "75", "100 points"))
@@ -25,7 +25,6 @@ def history(
     scores: pd.DataFrame,
     forecast: pd.DataFrame,
     marks: pd.DataFrame,
-    width: int = theme.WIDE,
     edges: tuple[float, float, float] = EDGES,
 ) -> theme.Picture:
     """Where is the score heading? Past scores with the range that missing inputs allow, then the forecast with its fan.
@@ -38,12 +37,10 @@ def history(
     known = past[past["score"].notna()] if len(past) else past
     if not len(known):
         return theme.nothing(
-            title,
-            "There is no score yet to draw: too few of its inputs are known on every date.",
-            width,
+            title, "There is no score yet to draw: too few of its inputs are known on every date."
         )
     ahead = forecast.assign(day=forecast["date"].map(formats.iso)) if len(forecast) else forecast
-    frame = timeline.Frame(past, ahead, width, edges)
+    frame = timeline.Frame(past, ahead, edges)
     named, top = timeline.placed(marks, frame)
     layers = [
         *timeline.bands(frame),
@@ -61,7 +58,6 @@ def history(
         [frame.scaled(layer) for layer in layers],
         title,
         subtitle,
-        width,
         230,
         left=30,
         right=frame.right,
@@ -70,7 +66,7 @@ def history(
     )
 
 
-def change(parts: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
+def change(parts: pd.DataFrame) -> theme.Picture:
     """Why did it move? A bar for each part of the change, from where the score stood to where the part took it.
 
     ``parts``: kind, label, points, start, end, value_then, value_now, unit; the first and the last row are the totals.
@@ -78,9 +74,9 @@ def change(parts: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
     title = "What moved the score"
     moved = parts[~parts["kind"].isin(["from", "to"])] if len(parts) else parts
     if not len(parts) or parts["end"].isna().all():
-        return theme.nothing(title, "There is no earlier score to compare with.", width)
+        return theme.nothing(title, "There is no earlier score to compare with.")
     if not len(moved):
-        return theme.nothing(title, "No input moved: the score is what it was.", width)
+        return theme.nothing(title, "No input moved: the score is what it was.")
     reach = pd.concat([parts["start"], parts["end"]]).where(lambda value: value > 0)
     low, high = (
         float(moved[["start", "end"]].min().min()),
@@ -100,7 +96,6 @@ def change(parts: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
         axis,
         title,
         f"Points of the score; n = {len(moved)} parts, which add up to the change",
-        width,
     )
 
 
@@ -150,16 +145,14 @@ def _round_ticks(low: float, high: float) -> tuple[float, ...]:
     return tuple(first + step * place for place in range(int((high - first) // step) + 1))
 
 
-def components(
-    metrics: pd.DataFrame, width: int = theme.WIDE, edges: tuple[float, float, float] = EDGES
-) -> theme.Picture:
+def components(metrics: pd.DataFrame, edges: tuple[float, float, float] = EDGES) -> theme.Picture:
     """What is behind each component? Each metric's points, with its value; what is not measured says why.
 
     ``metrics``: component, metric, label, unit, value, points, weight, effective_weight, target, missing_reason.
     """
     title = "The points of each input"
     if not len(metrics):
-        return theme.nothing(title, "The scorecard has no inputs.", width)
+        return theme.nothing(title, "The scorecard has no inputs.")
     items: list[Row] = []
     for component, group in metrics.groupby("component", sort=False):
         share = formats.percent(group["effective_weight"].fillna(0).sum())
@@ -173,7 +166,6 @@ def components(
         _POINTS,
         title,
         f"Each value, and its points from 0 to 100; n = {n} of {len(metrics)} inputs measured",
-        width,
     )
 
 
@@ -199,7 +191,7 @@ def band_colour(score: float, edges: tuple[float, float, float] = EDGES) -> str:
     return theme.BAND_COLOURS[theme.BANDS[sum(score >= edge for edge in edges)]]
 
 
-def outlook(churn: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
+def outlook(churn: pd.DataFrame) -> theme.Picture:
     """How likely is leaving? The estimate with its interval, and apart from it the range plausible for one customer.
 
     ``churn``: horizon_days, probability, lower, upper, kind (model, base_rate or plausible). A model's estimate is the
@@ -211,7 +203,6 @@ def outlook(churn: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
         return theme.nothing(
             title,
             "The portfolio has too few customers that left, or stayed long enough, for an estimate.",
-            width,
         )
     items = [_horizon(int(days), group) for days, group in known.groupby("horizon_days")]
     top = max(0.1, min(1.0, float(known["upper"].max()) * 1.08))
@@ -225,7 +216,7 @@ def outlook(churn: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
         if "model" in kinds
         else "dark: the rate with its interval, light: what is plausible for a single customer"
     )
-    return rows(items, axis, title, f"Probability of leaving within each horizon; {what}", width)
+    return rows(items, axis, title, f"Probability of leaving within each horizon; {what}")
 
 
 def _share_ticks(top: float) -> tuple[float, ...]:

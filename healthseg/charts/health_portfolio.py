@@ -6,22 +6,20 @@ import altair as alt
 import pandas as pd
 
 from healthseg.charts import formats, theme
+from healthseg.charts.bars import Axis, Bar, Row, rows
 from healthseg.charts.health import EDGES, band_colour
-from healthseg.charts.rows import Axis, Bar, Row, rows
 
 MOST = 12
 
 
-def attention(customers: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
+def attention(customers: pd.DataFrame) -> theme.Picture:
     """Who has most at stake? A bar for each of the first twelve, in the colour of its band."""
     title = "Most at stake"
     known = (
         customers[customers["at_stake"].fillna(0) > 0].head(MOST) if len(customers) else customers
     )
     if not len(known):
-        return theme.nothing(
-            title, "No customer has an ARR and a risk that could be put together.", width
-        )
+        return theme.nothing(title, "No customer has an ARR and a risk that could be put together.")
     items = [_stake(row) for row in known.to_dict("records")]
     basis = (
         formats.words(known["at_stake_basis"].dropna().iloc[0])
@@ -34,7 +32,6 @@ def attention(customers: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture
         axis,
         title,
         f"Money a year, by {basis}; n = {len(known)} of {len(customers)} customers; the colour is the score's band",
-        width,
     )
 
 
@@ -67,13 +64,13 @@ def _money_axis(low: float, high: float, currency: str | None) -> Axis:
     return Axis(low * 1.02, high * 1.02 or 1.0, baseline=0, ticks=ticks, labels=names)
 
 
-def movers(moved: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
+def movers(moved: pd.DataFrame) -> theme.Picture:
     """Who moved most? Bars to the right for those who rose, to the left for those who fell."""
     title = "Who moved most"
     known = moved[moved["change"].fillna(0) != 0] if len(moved) else moved
     if not len(known):
         return theme.nothing(
-            title, "No score moved over the look-back, or none is old enough to compare.", width
+            title, "No score moved over the look-back, or none is old enough to compare."
         )
     reach = max(5.0, float(known["change"].abs().max()))
     items: list[Row] = []
@@ -96,7 +93,6 @@ def movers(moved: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
         axis,
         title,
         f"Change of the score in points over the look-back; n = {len(known)} customers",
-        width,
     )
 
 
@@ -110,15 +106,13 @@ def _move(row: dict) -> Row:
     )
 
 
-def disagreements(
-    found: pd.DataFrame, width: int = theme.WIDE, edges: tuple[float, float, float] = EDGES
-) -> theme.Picture:
+def disagreements(found: pd.DataFrame, edges: tuple[float, float, float] = EDGES) -> theme.Picture:
     """Where do score and money disagree? The change of ARR of healthy customers that shrank, of unhealthy that grew."""
     title = "Score and money disagree"
     known = found[found["arr_change"].notna()] if len(found) else found
     if not len(known):
         return theme.nothing(
-            title, "Nowhere: no healthy customer's ARR fell, and no unhealthy one's grew.", width
+            title, "Nowhere: no healthy customer's ARR fell, and no unhealthy one's grew."
         )
     items: list[Row] = []
     for kind, group in known.groupby("kind", sort=False):
@@ -140,15 +134,14 @@ def disagreements(
         axis,
         title,
         f"Change of ARR a year; n = {len(known)} customers; the colour is the score's band",
-        width,
     )
 
 
-def distribution(bins: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
+def distribution(bins: pd.DataFrame) -> theme.Picture:
     """How is health spread? Customers by score, in steps, each in the colour of its band."""
     title = "Customers by score"
     if not len(bins) or not bins["customers"].fillna(0).sum():
-        return theme.nothing(title, "No customer has a score yet.", width)
+        return theme.nothing(title, "No customer has a score yet.")
     values = [
         {
             "low": float(row["low"]),
@@ -185,7 +178,6 @@ def distribution(bins: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
         layers,
         title,
         f"Customers with a score in each step of points; n = {total}",
-        width,
         170,
         left=10,
         right=10,
@@ -193,26 +185,25 @@ def distribution(bins: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
     )
 
 
-def bands_over_time(bands: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
+def bands_over_time(bands: pd.DataFrame) -> theme.Picture:
     """How did the bands' ARR (or customers, where no ARR is known) develop?"""
     metric = "arr" if len(bands) and bands["arr"].fillna(0).sum() > 0 else "customers"
     title = "ARR by band over time" if metric == "arr" else "Customers by band over time"
     if not len(bands) or not bands[metric].fillna(0).sum():
-        return theme.nothing(title, "No past date has a score.", width)
+        return theme.nothing(title, "No past date has a score.")
     stacked = _stacked(bands, metric)
     if stacked["day"].nunique() == 1:
-        return _one_date(stacked, title, metric, width)
+        return _one_date(stacked, title, metric)
     labels = _labels_apart(stacked[stacked["day"] == stacked["day"].max()], metric, 210)
-    layers = _areas(stacked, labels, width)
+    layers = _areas(stacked, labels)
     unit = "Money a year" if metric == "arr" else "Customers"
     return theme.picture(
         layers,
         title,
         f"{unit}; n = {stacked['day'].nunique()} dates",
-        width,
         210,
         left=52,
-        right=122 if width < 500 else 150,
+        right=150,
         bottom=26,
     )
 
@@ -243,12 +234,12 @@ def _stacked(bands: pd.DataFrame, metric: str) -> pd.DataFrame:
     return wide
 
 
-def _areas(stacked: pd.DataFrame, labels: list[dict], width: int) -> list[alt.Chart]:
+def _areas(stacked: pd.DataFrame, labels: list[dict]) -> list[alt.Chart]:
     days = sorted(stacked["day"].unique())
     top = float(stacked["high"].max()) * 1.04
     axis = alt.Axis(
         format="%b %Y",
-        tickCount=3 if width < 500 else 7,
+        tickCount=7,
         title=None,
         grid=False,
         labelFlush=True,
@@ -292,7 +283,7 @@ def _labels_apart(last: pd.DataFrame, metric: str, height: int) -> list[dict]:
     return [{**label, "at": label["at"] - over} for label in labels]
 
 
-def _one_date(stacked: pd.DataFrame, title: str, metric: str, width: int) -> theme.Picture:
+def _one_date(stacked: pd.DataFrame, title: str, metric: str) -> theme.Picture:
     items = [
         Row(
             formats.sentence(formats.words(row["band"])),
@@ -306,15 +297,14 @@ def _one_date(stacked: pd.DataFrame, title: str, metric: str, width: int) -> the
         _money_axis(0, float(stacked["value"].max()), None),
         title,
         f"On {formats.day(stacked['day'].iloc[0])}",
-        width,
     )
 
 
-def coverage(inputs: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
+def coverage(inputs: pd.DataFrame) -> theme.Picture:
     """What is missing in the data? For how many customers each input of the score could be measured."""
     title = "Inputs that could be measured"
     if not len(inputs):
-        return theme.nothing(title, "The scorecard has no inputs.", width)
+        return theme.nothing(title, "The scorecard has no inputs.")
     items: list[Row] = []
     for component, group in inputs.groupby("component", sort=False):
         items.append(
@@ -350,5 +340,4 @@ def coverage(inputs: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
         axis,
         title,
         f"Share of the {formats.number(inputs['customers'].max())} customers for whom each is known",
-        width,
     )

@@ -42,7 +42,7 @@ def heat_map(
     """
     cells = canvas.records(frame, value)
     if not any(one[value] for one in cells):
-        return theme.nothing(title, empty, canvas.WIDTH)
+        return theme.nothing(title, empty)
     names = rows or {key: formats.plain(key) for key in dict.fromkeys(frame[row])}
     heads = columns or {key: formats.plain(key) for key in dict.fromkeys(frame[column])}
     down, across = list(names), list(heads)

@@ -9,7 +9,8 @@ import altair as alt
 import pandas as pd
 
 from healthseg.charts import formats, theme
-from healthseg.charts.rows import Axis, Bar, Row, rows
+from healthseg.charts.bars import Axis, Bar, Row, rows
+from healthseg.charts.canvas import WIDTH
 
 STAGES = (
     "prospect",
@@ -48,16 +49,16 @@ def _data(values: list[dict]) -> alt.Chart:
     return alt.Chart(alt.Data(values=values))
 
 
-def timeline(progression: pd.DataFrame, as_of: dt.date, width: int = theme.WIDE) -> theme.Picture:
+def timeline(progression: pd.DataFrame, as_of: dt.date) -> theme.Picture:
     """The way so far: a bar for each stay, a line of the ladder for each stage that the customer was in.
 
     ``progression``: stage, start_date, end_date (missing while it lasts), duration_days, visit.
     """
     title = "The way so far"
     if not len(progression):
-        return theme.nothing(title, "No stage was imported or recorded.", width)
+        return theme.nothing(title, "No stage was imported or recorded.")
     lanes = [stage for stage in reversed(STAGES) if stage in set(progression["stage"])]
-    values = _stays(progression, lanes, as_of, width)
+    values = _stays(progression, lanes, as_of)
     first, last = (
         values[0]["start"],
         max(formats.iso(as_of) or "", *(value["end"] for value in values)),
@@ -70,7 +71,7 @@ def timeline(progression: pd.DataFrame, as_of: dt.date, width: int = theme.WIDE)
     )
     axis = alt.Axis(
         format=form,
-        tickCount=4 if width < 500 else 6,
+        tickCount=6,
         title=None,
         grid=False,
         labelFlush=True,
@@ -106,12 +107,10 @@ def timeline(progression: pd.DataFrame, as_of: dt.date, width: int = theme.WIDE)
         .encode(y=at, text="text:N"),
     ]
     subtitle = f"Days in each stay; n = {len(values)}, the last one until {formats.day(as_of)}"
-    return theme.picture(
-        layers, title, subtitle, width, height, left=_LEFT, right=22, top=6, bottom=26
-    )
+    return theme.picture(layers, title, subtitle, height, left=_LEFT, right=22, top=6, bottom=26)
 
 
-def _stays(progression: pd.DataFrame, lanes: list[str], as_of: dt.date, width: int) -> list[dict]:
+def _stays(progression: pd.DataFrame, lanes: list[str], as_of: dt.date) -> list[dict]:
     found = []
     first = pd.Timestamp(progression["start_date"].iloc[0])
     whole = max((pd.Timestamp(as_of) - first).days, 1)
@@ -119,7 +118,7 @@ def _stays(progression: pd.DataFrame, lanes: list[str], as_of: dt.date, width: i
         start = pd.Timestamp(row["start_date"])
         end = pd.Timestamp(as_of if formats.is_missing(row["end_date"]) else row["end_date"])
         end = max(end, start + pd.Timedelta(days=max(1, whole // 200)))
-        room = (end - start).days / whole * (width - _LEFT - 22)
+        room = (end - start).days / whole * (WIDTH - _LEFT - 22)
         text = formats.number(row["duration_days"])
         top = lanes.index(row["stage"]) + 0.225
         found.append(
@@ -142,7 +141,6 @@ def position(
     stage: str | None,
     day: int | None,
     stuck_share: float,
-    width: int = theme.WIDE,
 ) -> theme.Picture:
     """Is it usual to be here so long? The share of those that came into the stage still in it, and this customer's day.
 
@@ -151,7 +149,7 @@ def position(
     title = "Time in this stage"
     if stage is None or day is None or not len(curve):
         return theme.nothing(
-            title, "Too few customers were seen in this stage to draw how long they stay.", width
+            title, "Too few customers were seen in this stage to draw how long they stay."
         )
     rows_ = curve[["time", "survival", "lower", "upper"]].astype(float)
     start = pd.DataFrame({"time": [0.0], "survival": [1.0], "lower": [1.0], "upper": [1.0]})
@@ -167,13 +165,13 @@ def position(
     x = alt.X(
         "day:Q",
         scale=alt.Scale(domain=[0, last], nice=False),
-        axis=alt.Axis(title="days in the stage", grid=False, tickCount=4 if width < 500 else 8),
+        axis=alt.Axis(title="days in the stage", grid=False, tickCount=8),
     )
     scale, axis = alt.Scale(domain=[0, 1], nice=False), theme.percent_axis()
     y, colour = alt.Y("share:Q", scale=scale, axis=axis), COLOURS[stage]
     label = f"day {formats.number(day)}: {formats.percent(here)} still here"
-    label = label if width < 500 else f"this customer, {label}"
-    at, room = min(float(day), last), (formats.cells(label) * 7.2 + 20) / (width - 58) * last
+    label = f"this customer, {label}"
+    at, room = min(float(day), last), (formats.cells(label) * 7.2 + 20) / (WIDTH - 58) * last
     mark = [{"day": at, "share": here}]
     side, start, height = _clear(values, at, room, last)
     told = [{"day": start, "height": height, "text": label}]
@@ -209,7 +207,7 @@ def position(
         f"Share of the customers that came to {formats.words(stage)} and are still in it, with its interval; "
         f"n = {formats.number(n)}"
     )
-    return theme.picture(layers, title, subtitle, width, 230, left=44, right=14, top=10, bottom=40)
+    return theme.picture(layers, title, subtitle, 230, left=44, right=14, top=10, bottom=40)
 
 
 def _clear(values: list[dict], day: float, room: float, last: float) -> tuple[str, float, float]:
@@ -232,14 +230,14 @@ def _shown_until(rows_: pd.DataFrame) -> float:
     return float(rare.iloc[0] if len(rare) else rows_["time"].iloc[-1])
 
 
-def doors(frame: pd.DataFrame, stage: str | None, width: int = theme.WIDE) -> theme.Picture:
+def doors(frame: pd.DataFrame, stage: str | None) -> theme.Picture:
     """Where do customers go from here? For each door the share of all that came in, and of those still here so long.
 
     ``frame``: to, share, share_from_here.
     """
     title = "Where others went from this stage"
     if stage is None or not len(frame):
-        return theme.nothing(title, "Too few customers were seen to leave this stage.", width)
+        return theme.nothing(title, "Too few customers were seen to leave this stage.")
     items = []
     for row in frame.to_dict("records"):
         now = 0.0 if formats.is_missing(row["share_from_here"]) else float(row["share_from_here"])
@@ -247,14 +245,11 @@ def doors(frame: pd.DataFrame, stage: str | None, width: int = theme.WIDE) -> th
             Bar(0, float(row["share"]), theme.FAINT, 0.55, 17),
             Bar(0, now, COLOURS[row["to"]], 1.0, 8),
         )
-        wide, here = (
-            width > 500,
-            "" if formats.is_missing(row["share_from_here"]) else f" · {formats.percent(now)}",
-        )
-        note = f"{formats.percent(row['share'])}{' of all' if wide else ''}{here}"
-        note += " of those still here so long" if wide and here else ""
+        here = "" if formats.is_missing(row["share_from_here"]) else f" · {formats.percent(now)}"
+        note = f"{formats.percent(row['share'])} of all{here}"
+        note += " of those still here so long" if here else ""
         items.append(Row(formats.sentence(formats.words(row["to"])), note, bars=bars))
     subtitle = (
         "Grey: of all that came into the stage; colour: of those still in it after as many days"
     )
-    return rows(items, PERCENT, title, subtitle, width)
+    return rows(items, PERCENT, title, subtitle)

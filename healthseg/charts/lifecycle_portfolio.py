@@ -6,8 +6,8 @@ import altair as alt
 import pandas as pd
 
 from healthseg.charts import formats, theme
+from healthseg.charts.bars import Axis, Bar, Row, rows
 from healthseg.charts.lifecycle import COLOURS, STAGES
-from healthseg.charts.rows import Axis, Bar, Row, rows
 
 ORDER = (
     "none",
@@ -26,7 +26,7 @@ _HEIGHT, _GAP = 250, 17
 STEPS = (5, 10, 15, 30, 60, 90, 180, 365, 730)
 
 
-def over_time(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
+def over_time(frame: pd.DataFrame) -> theme.Picture:
     """How did the stages' ARR (customers, where no ARR is known) develop? Areas on each other, at risk at the bottom.
 
     ``frame``: date, stage, customers, arr.
@@ -34,15 +34,15 @@ def over_time(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
     metric = "arr" if len(frame) and frame["arr"].fillna(0).sum() > 0 else "customers"
     title = "ARR by stage over time" if metric == "arr" else "Customers by stage over time"
     if not len(frame):
-        return theme.nothing(title, "No customer was live on the dates looked at.", width)
+        return theme.nothing(title, "No customer was live on the dates looked at.")
     stacked = _stacked(frame, metric)
     days = sorted(stacked["day"].unique())
     if len(days) == 1:
-        return theme.nothing(title, "Only one date is known so far.", width)
+        return theme.nothing(title, "Only one date is known so far.")
     top = float(stacked["high"].max()) * 1.03
     axis = alt.Axis(
         format="%b %Y",
-        tickCount=3 if width < 500 else 7,
+        tickCount=7,
         title=None,
         grid=False,
         labelFlush=True,
@@ -74,10 +74,9 @@ def over_time(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
         layers,
         title,
         f"{unit} of the live customers; n = {len(days)} dates",
-        width,
         _HEIGHT,
         left=52,
-        right=118 if width < 500 else 150,
+        right=150,
         bottom=26,
     )
 
@@ -119,24 +118,23 @@ def _labels(last: pd.DataFrame, metric: str, top: float) -> list[dict]:
     return [{**label, "at": label["at"] - over} for label in found]
 
 
-def matrix(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
+def matrix(frame: pd.DataFrame) -> theme.Picture:
     """Where do customers go from each stage? A row for each stage left, a column for each stage entered.
 
     ``frame``: source, target, n, of, share.
     """
     title = "From stage to stage"
     if not len(frame):
-        return theme.nothing(title, "No customer was seen to leave a stage.", width)
+        return theme.nothing(title, "No customer was seen to leave a stage.")
     sources = [stage for stage in STAGES if stage in set(frame["source"])]
     targets = [stage for stage in STAGES if stage in set(frame["target"])]
-    wide = width > 500
-    left, top, row_height = (110 if wide else 78), (28 if wide else 74), (40 if wide else 34)
+    left, top, row_height = (110), (28), (40)
     values = [
         {
             "x": targets.index(row["target"]),
             "y": sources.index(row["source"]),
             "share": float(row["share"]),
-            "text": formats.percent(row["share"]) if wide else formats.number(100 * row["share"]),
+            "text": formats.percent(row["share"]),
             "n": f"n = {formats.number(row['n'])}",
             "ink": theme.PAPER if row["share"] > 0.45 else theme.INK,
         }
@@ -152,7 +150,7 @@ def matrix(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
             "x2": value["x"] + 1,
             "y2": value["y"] + 1,
             "cx": value["x"] + 0.5,
-            "cy": value["y"] + (0.38 if wide else 0.5),
+            "cy": value["y"] + (0.38),
             "ny": value["y"] + 0.74,
         }
         for value in values
@@ -180,17 +178,17 @@ def matrix(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
             ),
         ),
         alt.Chart(alt.Data(values=cells))
-        .mark_text(fontSize=13 if wide else 12, fontWeight=600)
+        .mark_text(fontSize=13, fontWeight=600)
         .encode(x=middle, y=centre, text="text:N", color=ink),
-        alt.Chart(alt.Data(values=cells if wide else []))
+        alt.Chart(alt.Data(values=cells))
         .mark_text(fontSize=10.5)
         .encode(x=middle, y=alt.Y("ny:Q", scale=y, axis=None), text="n:N", color=ink),
         alt.Chart(alt.Data(values=heads))
         .mark_text(
             fontSize=12,
             y=-10,
-            angle=0 if wide else 300,
-            align="center" if wide else "left",
+            angle=0,
+            align="center",
             color=theme.SOFT,
         )
         .encode(x=middle, text="text:N"),
@@ -200,23 +198,22 @@ def matrix(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
     ]
     subtitle = (
         "Share of the stays in the stage at the left that ended in the stage above"
-        + ("" if wide else ", per cent")
+        + ("")
         + f"; n = {int(frame['n'].sum()):,} stays that ended"
     )
     return theme.picture(
         layers,
         title,
         subtitle,
-        width,
         row_height * len(sources),
         left=left,
-        right=4 if wide else 30,
+        right=4,
         top=top,
         bottom=6,
     )
 
 
-def durations(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
+def durations(frame: pd.DataFrame) -> theme.Picture:
     """How long do customers stay in each stage? The middle half as a bar, the median as a dot, stuck from the mark on.
 
     ``frame``: stage, q25, median, q75, stuck_from, n.
@@ -224,7 +221,7 @@ def durations(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
     title = "Time in each stage"
     known = frame[frame["median"].notna()] if len(frame) else frame
     if not len(known):
-        return theme.nothing(title, "Too few stays were watched in any stage.", width)
+        return theme.nothing(title, "Too few stays were watched in any stage.")
     reach = float(known[["q75", "stuck_from", "median"]].max().max()) * 1.05
     items = []
     for row in known.to_dict("records"):
@@ -238,7 +235,7 @@ def durations(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
         items.append(
             Row(
                 formats.sentence(formats.words(row["stage"])),
-                f"half by day {formats.number(row['median'])}{stuck if width > 500 else ''} · "
+                f"half by day {formats.number(row['median'])}{stuck} · "
                 f"n = {formats.number(row['n'])}",
                 bars=(Bar(start, end, COLOURS[row["stage"]], 0.55),),
                 dot=float(row["median"]),
@@ -248,19 +245,17 @@ def durations(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
     subtitle = (
         "Days; bar: the middle half leaves then, dot: the median, mark: nine of ten have left"
     )
-    return rows(items, _days(reach), title, subtitle, width)
+    return rows(items, _days(reach), title, subtitle)
 
 
-def stuck(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
+def stuck(frame: pd.DataFrame) -> theme.Picture:
     """Who has been in a stage longer than nearly all? Days so far; the mark is the stage's median.
 
     ``frame``: name, stage, days, typical_days.
     """
     title = "Stuck customers"
     if not len(frame):
-        return theme.nothing(
-            title, "Nobody is in a stage longer than nearly all who came into it.", width
-        )
+        return theme.nothing(title, "Nobody is in a stage longer than nearly all who came into it.")
     shown = frame.head(12)
     reach = float(shown[["days", "typical_days"]].max().max()) * 1.03
     items = [
@@ -273,7 +268,7 @@ def stuck(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
         for row in shown.to_dict("records")
     ]
     subtitle = f"Days in the stage so far; mark: when half of all have left it; n = {len(shown)} of {len(frame)}"
-    return rows(items, _days(reach), title, subtitle, width)
+    return rows(items, _days(reach), title, subtitle)
 
 
 def _days(reach: float) -> Axis:

@@ -30,7 +30,7 @@ def marked_line(
     """A line over dates whose unusual points are dots; ``label`` names them, once in ``label_days``."""
     rows = canvas.records(frame, value)
     if not rows:
-        return theme.nothing(title, empty, canvas.WIDTH)
+        return theme.nothing(title, empty)
     points = [
         {
             "start": canvas.moment(row[date]),
@@ -94,7 +94,7 @@ def curves(
 ) -> theme.Picture:
     """Shares by day: a line with its interval for each name (``name``, ``days``, ``share``, ``lower``, ``upper``)."""
     if not len(frame):
-        return theme.nothing(title, empty, canvas.WIDTH)
+        return theme.nothing(title, empty)
     last = float(frame["days"].max()) or 1.0
     right = _name_room(frame["name"])
     x = at("days", canvas.span(0, last), canvas.axis("", 8, unit, grid=False))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pandas as pd
 
 from healthseg.charts import formats, theme
+from healthseg.charts.bars import Axis, Bar, Row, rows
+from healthseg.charts.canvas import WIDTH
 from healthseg.charts.curves import shares
-from healthseg.charts.rows import Axis, Bar, Row, rows
 
 BLUE, GREEN, AMBER, RED = (
     theme.BAND_COLOURS[band] for band in ("champion", "healthy", "at_risk", "critical")
@@ -44,11 +45,11 @@ def _days(reach: float) -> Axis:
     )
 
 
-def plan(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
+def plan(frame: pd.DataFrame) -> theme.Picture:
     """How far, what is late, when will it be done? A bar for each milestone, over the days since the customer began."""
     title = "The plan, and what became of it"
     if not len(frame):
-        return theme.nothing(title, "No milestone of this customer is known.", width)
+        return theme.nothing(title, "No milestone of this customer is known.")
     began = float(frame["began_day"].iloc[0])
     ages = {
         name: frame[f"{name}_day"] - began
@@ -64,7 +65,7 @@ def plan(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
         "Days since the customer began; mark: due; blue: completed, green: in progress, vermilion: overdue; "
         "dot and lighter bar: when those whose was open as long completed it"
     )
-    return rows(items, _days(reach), title, subtitle, width)
+    return rows(items, _days(reach), title, subtitle)
 
 
 def _reach(frame: pd.DataFrame) -> float:
@@ -128,11 +129,11 @@ def _told(row: dict) -> str:
     return f"{formats.words(row['status'])}{progress}{blocked}{due}"
 
 
-def value(curves: pd.DataFrame, marks: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
+def value(curves: pd.DataFrame, marks: pd.DataFrame) -> theme.Picture:
     """How long did value take, beside the others? A row for each mark: the customer's days over the others' spread."""
     title = "Time to value"
     if not len(marks):
-        return theme.nothing(title, "No milestone stands for value.", width)
+        return theme.nothing(title, "No milestone stands for value.")
     spread = {
         (row["mark"], name): _spread(curves, row["mark"], name)
         for row in marks.to_dict("records")
@@ -150,12 +151,12 @@ def value(curves: pd.DataFrame, marks: pd.DataFrame, width: int = theme.WIDE) ->
         ]
     )
     reach = 1.06 * max(known, min(float(marks["days"].max()), 1.5 * known))
-    items = [_mark(row, spread, reach, width) for row in marks.to_dict("records")]
+    items = [_mark(row, spread, reach) for row in marks.to_dict("records")]
     subtitle = (
         "Days since the customer began; dot: this customer (amber: not yet); mark: due; darker bar: the middle "
         "80 % of those who began in the same quarter, lighter: of the portfolio, those not there yet included"
     )
-    return rows(items, _days(reach), title, subtitle, width)
+    return rows(items, _days(reach), title, subtitle)
 
 
 def _spread(curves: pd.DataFrame, mark: str, name: str) -> tuple[float, float, float] | None:
@@ -171,7 +172,7 @@ def _spread(curves: pd.DataFrame, mark: str, name: str) -> tuple[float, float, f
     )
 
 
-def _mark(row: dict, spread: dict, reach: float, width: int) -> Row:
+def _mark(row: dict, spread: dict, reach: float) -> Row:
     bars, medians = [], []
     for name, words, opacity, thickness in (
         ("portfolio", "portfolio", 0.35, 17),
@@ -193,7 +194,7 @@ def _mark(row: dict, spread: dict, reach: float, width: int) -> Row:
     )
     return Row(
         MARKS[row["mark"]],
-        " · ".join([own, *(medians if width >= theme.WIDE else [])]),
+        " · ".join([own, *medians]),
         bars=tuple(bars),
         dot=min(float(row["days"]), reach),
         dot_colour=BLUE if row["happened"] else AMBER,
@@ -201,11 +202,11 @@ def _mark(row: dict, spread: dict, reach: float, width: int) -> Row:
     )
 
 
-def funnel(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
+def funnel(frame: pd.DataFrame) -> theme.Picture:
     """Where do customers get stuck? A bar of statuses for each milestone."""
     title = "Through the milestones"
     if not len(frame):
-        return theme.nothing(title, "No milestones are known.", width)
+        return theme.nothing(title, "No milestones are known.")
     items: list[Row] = []
     for category, group in frame.groupby("category", sort=False):
         items.append(Row(formats.sentence(formats.words(category)), header=True))
@@ -214,7 +215,7 @@ def funnel(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
         "Share of the live customers it applies to and who did not skip it; blue: completed, green: in progress, "
         "grey: not started, vermilion: overdue"
     )
-    return rows(items, PERCENT, title, subtitle, width)
+    return rows(items, PERCENT, title, subtitle)
 
 
 def _step(row: dict) -> Row:
@@ -234,18 +235,13 @@ def _step(row: dict) -> Row:
     )
 
 
-def values(curves: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
+def values(curves: pd.DataFrame) -> theme.Picture:
     """How long does value take? The share of customers that had got there by each day, with those not there yet."""
     known = curves[curves["name"] == "portfolio"] if len(curves) else curves
     known = known.assign(name=known["mark"].map(MARKS))
     subtitle = "Share of all customers, those who left included, that had got there by each day"
     return shares(
-        _cut(known),
-        MARK_COLOURS,
-        "Time to value",
-        subtitle,
-        "No milestone stands for value.",
-        width,
+        _cut(known), MARK_COLOURS, "Time to value", subtitle, "No milestone stands for value."
     )
 
 
@@ -260,7 +256,7 @@ def _cut(curves: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([kept, ends], ignore_index=True)
 
 
-def quarters(frame: pd.DataFrame, p: float | None, width: int = theme.WIDE) -> theme.Picture:
+def quarters(frame: pd.DataFrame, p: float | None) -> theme.Picture:
     """Is it getting faster? The median with its interval of those who began in each quarter."""
     title = "Days to first value, by the quarter in which customers began"
     known = (
@@ -270,14 +266,14 @@ def quarters(frame: pd.DataFrame, p: float | None, width: int = theme.WIDE) -> t
     )
     if not len(known):
         return theme.nothing(
-            title, "In no quarter did enough customers begin, or half of them get there.", width
+            title, "In no quarter did enough customers begin, or half of them get there."
         )
     known = known.tail(MOST_QUARTERS)
     reach = 1.06 * float(known[["median_days", "upper"]].max().max())
     items = [
         Row(
             row["quarter"],
-            _quarter(row, width),
+            _quarter(row),
             bars=(Bar(*_bounds(row["lower"], row["upper"], reach), BLUE, 0.35),),
             dot=float(row["median_days"]),
             dot_colour=BLUE,
@@ -286,11 +282,7 @@ def quarters(frame: pd.DataFrame, p: float | None, width: int = theme.WIDE) -> t
     ]
     test = "" if p is None else f"; a difference between quarters: p = {formats.number(p, 2)}"
     return rows(
-        items,
-        _days(reach),
-        title,
-        f"Half got there by the dot; bar: its 90 % interval{test}",
-        width,
+        items, _days(reach), title, f"Half got there by the dot; bar: its 90 % interval{test}"
     )
 
 
@@ -302,19 +294,17 @@ def _bounds(lower: float | None, upper: float | None, reach: float) -> tuple[flo
     )
 
 
-def _quarter(row: dict, width: int) -> str:
-    by_target = (
-        f" · {formats.percent(row['share_by_target'])} by target" if width >= theme.WIDE else ""
-    )
+def _quarter(row: dict) -> str:
+    by_target = f" · {formats.percent(row['share_by_target'])} by target"
     return f"{formats.number(row['median_days'])} days{by_target} · n = {formats.number(row['n'])}"
 
 
-def blockers(frame: pd.DataFrame, currency: str | None, width: int = theme.WIDE) -> theme.Picture:
+def blockers(frame: pd.DataFrame, currency: str | None) -> theme.Picture:
     """What blocks, and how much stands behind it? ARR of the customers at which each blocker stands."""
     title = "Blockers that stand"
     known = frame[frame["customers"] > 0] if len(frame) else frame
     if not len(known):
-        return theme.nothing(title, "No blocker stands at a live customer.", width)
+        return theme.nothing(title, "No blocker stands at a live customer.")
     by = "arr" if known["arr"].notna().all() else "customers"
     reach = 1.04 * float(known[by].max())
     items = [
@@ -326,7 +316,7 @@ def blockers(frame: pd.DataFrame, currency: str | None, width: int = theme.WIDE)
                     *([formats.brief_money(row["arr"], currency)] if by == "arr" else []),
                     *(
                         [f"oldest {formats.number(row['oldest_days'])} days"]
-                        if width >= theme.WIDE
+                        if WIDTH >= theme.WIDE
                         else []
                     ),
                 ]
@@ -338,16 +328,16 @@ def blockers(frame: pd.DataFrame, currency: str | None, width: int = theme.WIDE)
     subtitle = (
         "ARR of the customers at which it stands" if by == "arr" else "Customers at which it stands"
     )
-    return rows(items, Axis(0, max(reach, 1.0), baseline=0), title, subtitle, width)
+    return rows(items, Axis(0, max(reach, 1.0), baseline=0), title, subtitle)
 
 
-def slower(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
+def slower(frame: pd.DataFrame) -> theme.Picture:
     """How much longer does a blocker make it? The factor on what remains, with its interval."""
     title = "How much longer a blocker makes it"
     known = frame[frame["factor"].notna()] if len(frame) else frame
     if not len(known):
         return theme.nothing(
-            title, "Too few milestones with the same blocker were followed to tell.", width
+            title, "Too few milestones with the same blocker were followed to tell."
         )
     high = known["upper"].fillna(known["factor"] * 1.5)
     reach = 1.05 * float(max(high.max(), 2.0))
@@ -376,4 +366,4 @@ def slower(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
         "Factor on the time that remains once it is there, the milestone being equal, with its 95 % interval; "
         "vermilion: beyond chance"
     )
-    return rows(items, axis, title, subtitle, width)
+    return rows(items, axis, title, subtitle)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from healthseg.charts import formats, theme
-from healthseg.charts.rows import Axis, Bar, Row, rows
+from healthseg.charts.bars import Axis, Bar, Row, rows
 
 MOST = 15
 
@@ -20,7 +20,7 @@ def _shares(top: float = 1.0, low: float = 0.0) -> Axis:
     )
 
 
-def accuracy(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
+def accuracy(frame: pd.DataFrame) -> theme.Picture:
     """Which score tells leavers from stayers? AUC with its interval.
 
     ``frame``: name, score, auc, auc_lower, auc_upper, leavers, rows.
@@ -28,7 +28,7 @@ def accuracy(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
     title = "Who tells leavers from stayers"
     known = frame[frame["auc"].notna()]
     if not len(known):
-        return theme.nothing(title, "Too few customers left to judge any score.", width)
+        return theme.nothing(title, "Too few customers left to judge any score.")
     rivals = {"last_activity", "usage_alone", "base_rate"}
     items = [
         Row(
@@ -55,15 +55,11 @@ def accuracy(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
     )
     leavers = formats.number(known["leavers"].max())
     return rows(
-        items,
-        axis,
-        title,
-        f"AUC with its interval; 0.5 is chance; n = {leavers} losses at most",
-        width,
+        items, axis, title, f"AUC with its interval; 0.5 is chance; n = {leavers} losses at most"
     )
 
 
-def calibration(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
+def calibration(frame: pd.DataFrame) -> theme.Picture:
     """Do as many leave as was said? Tenths of a probability's rows, else of the score's.
 
     ``frame``: score, bin, rows, leavers, said, probability, rate, lower, upper.
@@ -72,7 +68,7 @@ def calibration(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
     chosen = frame[frame["score"] == "ml_predictive"]
     chosen = chosen if len(chosen) else frame[frame["score"] == "weighted_composite"]
     if not len(chosen):
-        return theme.nothing(title, "There is no score to hold against what happened.", width)
+        return theme.nothing(title, "There is no score to hold against what happened.")
     told = bool(chosen["probability"].iloc[0])
     items = [_tenth(row, told) for row in chosen.to_dict("records")]
     what = (
@@ -85,7 +81,6 @@ def calibration(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
         _shares(min(1.0, max(0.1, 1.1 * float(chosen["upper"].max())))),
         title,
         f"Share that left, with its interval; {what}; n = {formats.number(chosen['rows'].sum())} customer-months",
-        width,
     )
 
 
@@ -100,7 +95,7 @@ def _tenth(row: dict, told: bool) -> Row:
     )
 
 
-def capture(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
+def capture(frame: pd.DataFrame) -> theme.Picture:
     """How many of those who left were among the accounts that the team can look after?
 
     ``frame``: name, capacity, share, caught, leavers, lift.
@@ -108,7 +103,7 @@ def capture(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
     title = "Caught within the team's capacity"
     known = frame[frame["share"].notna()]
     if not len(known):
-        return theme.nothing(title, "Nobody left within the horizon of any date.", width)
+        return theme.nothing(title, "Nobody left within the horizon of any date.")
     items = []
     for capacity, group in known.groupby("capacity", sort=False):
         items.append(Row(formats.sentence(str(capacity)), header=True))
@@ -122,10 +117,10 @@ def capture(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
             for row in group.to_dict("records")
         ]
     subtitle = "Share of losses among the riskiest customers of each date; × : against customers drawn by lot"
-    return rows(items, _shares(), title, subtitle, width)
+    return rows(items, _shares(), title, subtitle)
 
 
-def lead_times(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
+def lead_times(frame: pd.DataFrame) -> theme.Picture:
     """How early did an alarm stand? The share of leavers warned so many days before, without a break.
 
     ``frame``: score, name, lead_days, leavers, warned, share.
@@ -135,7 +130,7 @@ def lead_times(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
         frame["share"].notna() & frame["score"].isin(["weighted_composite", "ml_predictive"])
     ]
     if not len(known):
-        return theme.nothing(title, "No leaver was watched long enough before it left.", width)
+        return theme.nothing(title, "No leaver was watched long enough before it left.")
     items = []
     for name, group in known.groupby("name", sort=False):
         items.append(Row(str(name), header=True))
@@ -148,15 +143,11 @@ def lead_times(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
             for row in group.to_dict("records")
         ]
     return rows(
-        items,
-        _shares(),
-        title,
-        "Share of leavers below the threshold from then on until they left",
-        width,
+        items, _shares(), title, "Share of leavers below the threshold from then on until they left"
     )
 
 
-def ranks(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
+def ranks(frame: pd.DataFrame) -> theme.Picture:
     """Who is among the riskiest whatever the weights? The share of perturbed scorecards that say so.
 
     ``frame``: name, score, share, rank.
@@ -164,7 +155,7 @@ def ranks(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
     title = "Among the riskiest, whatever the weights"
     known = frame[frame["share"] > 0].head(MOST) if len(frame) else frame
     if not len(known):
-        return theme.nothing(title, "No customer has a score today.", width)
+        return theme.nothing(title, "No customer has a score today.")
     items = [
         Row(
             formats.plain(row["name"]),
@@ -176,10 +167,10 @@ def ranks(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
         for row in known.to_dict("records")
     ]
     subtitle = "Share of scorecards with other weights and thresholds that place a customer among the riskiest"
-    return rows(items, _shares(), title, f"{subtitle}; first {len(known)} of {len(frame)}", width)
+    return rows(items, _shares(), title, f"{subtitle}; first {len(known)} of {len(frame)}")
 
 
-def weights(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
+def weights(frame: pd.DataFrame) -> theme.Picture:
     """Today's weights, and those that outcomes suggest.
 
     ``frame``: component, weight_now, weight_suggested.
@@ -187,9 +178,7 @@ def weights(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
     title = "Weights, today's and from outcomes"
     if not len(frame) or frame["weight_suggested"].isna().all():
         return theme.nothing(
-            title,
-            "Too few left on earlier or later dates to learn weights and to judge them.",
-            width,
+            title, "Too few left on earlier or later dates to learn weights and to judge them."
         )
     items = [
         Row(
@@ -202,15 +191,11 @@ def weights(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
     ]
     top = max(0.5, float(frame[["weight_now", "weight_suggested"]].max().max()) * 1.05)
     return rows(
-        items,
-        _shares(min(1.0, top)),
-        title,
-        "Bar: from outcomes of earlier dates; mark: today's",
-        width,
+        items, _shares(min(1.0, top)), title, "Bar: from outcomes of earlier dates; mark: today's"
     )
 
 
-def effects(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
+def effects(frame: pd.DataFrame) -> theme.Picture:
     """What goes with leaving and staying in the model? Odds ratios of the spread-out half of customers.
 
     ``frame``: label, log_odds, lower, upper (of going from the first to the third quartile).
@@ -218,7 +203,7 @@ def effects(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
     title = "What goes with leaving and with staying"
     known = frame.head(MOST)
     if not len(known):
-        return theme.nothing(title, "There is no model of single customers.", width)
+        return theme.nothing(title, "There is no model of single customers.")
     items = [
         Row(
             formats.plain(row["label"]),
@@ -244,4 +229,4 @@ def effects(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
     ticks = (-round(reach, 1), 0.0, round(reach, 1))
     axis = Axis(-reach, reach, baseline=0.0, ticks=ticks, labels=("stays", "no effect", "leaves"))
     subtitle = "Change of the log odds from a low (first quartile) to a high value (third), with its interval"
-    return rows(items, axis, title, f"{subtitle}; the {len(known)} largest", width)
+    return rows(items, axis, title, f"{subtitle}; the {len(known)} largest")

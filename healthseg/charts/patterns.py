@@ -7,8 +7,8 @@ import math
 import pandas as pd
 
 from healthseg.charts import formats, heat, theme
+from healthseg.charts.bars import Axis, Bar, Row, rows
 from healthseg.charts.curves import shares
-from healthseg.charts.rows import Axis, Bar, Row, rows
 
 BLUE, GREEN, AMBER, RED = (
     theme.BAND_COLOURS[band] for band in ("champion", "healthy", "at_risk", "critical")
@@ -40,14 +40,12 @@ def _log_axis(low: float, high: float) -> Axis:
     return Axis(math.log(low), math.log(high), 0.0, tuple(math.log(mark) for mark in marks), labels)
 
 
-def lifts(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
+def lifts(frame: pd.DataFrame) -> theme.Picture:
     """What holds, and how strong? Each pattern's factor over its base rate with its interval, on a scale of ratios."""
     title = "How many times as often as otherwise"
     if not len(frame):
         return theme.nothing(
-            title,
-            "No pattern holds: nothing that was tried is beyond chance and comes back.",
-            width,
+            title, "No pattern holds: nothing that was tried is beyond chance and comes back."
         )
     shown = frame.head(MOST)
     edges = shown[["lift", "lift_lower", "lift_upper"]].astype(float)
@@ -63,7 +61,7 @@ def lifts(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
         "Above 1 more often, below 1 less often than without it, or than usual; bar: the interval; right: how many "
         "customers show it, of how many"
     )
-    return rows(items, _log_axis(low, high), title, subtitle, width)
+    return rows(items, _log_axis(low, high), title, subtitle)
 
 
 def _lift(row: dict, colour: str, low: float) -> Row:
@@ -81,13 +79,13 @@ def _lift(row: dict, colour: str, low: float) -> Row:
     )
 
 
-def risks(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
+def risks(frame: pd.DataFrame) -> theme.Picture:
     """How likely is leaving after a sign? The rate within 90 days of its first day, beside that without it."""
     title = "Lost within 90 days of a sign"
     known = frame[frame["probability_of_churn"].notna()] if len(frame) else frame
     if not len(known):
         return theme.nothing(
-            title, "No sign of leaving stands, or too few spells of one could be followed.", width
+            title, "No sign of leaving stands, or too few spells of one could be followed."
         )
     known = known.sort_values("probability_of_churn", ascending=False, kind="stable").head(MOST)
     top = min(1.0, float(known["probability_upper"].max()) * 1.1)
@@ -95,7 +93,7 @@ def risks(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
     ticks = tuple(round(step * place, 2) for place in range(int(top / step) + 1))
     axis = Axis(0, top, 0, ticks, tuple(formats.percent(tick) for tick in ticks))
     subtitle = "Bar: after the sign's first day, lighter: the interval; mark: at the same time without it; n: times"
-    return rows([_risk(row) for row in known.to_dict("records")], axis, title, subtitle, width)
+    return rows([_risk(row) for row in known.to_dict("records")], axis, title, subtitle)
 
 
 def _risk(row: dict) -> Row:
@@ -113,12 +111,12 @@ def _risk(row: dict) -> Row:
     )
 
 
-def leads(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
+def leads(frame: pd.DataFrame) -> theme.Picture:
     """How early? The share of leavers that showed a sign, by days before leaving."""
     title = "How early the signs show"
     nothing = "No sign of leaving stands: there is nothing to be seen early."
     if not len(frame):
-        return theme.nothing(title, nothing, width)
+        return theme.nothing(title, nothing)
     gaps = (
         frame.groupby("sign", sort=False)["gap"].mean().sort_values(ascending=False, kind="stable")
     )
@@ -131,14 +129,14 @@ def leads(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
     stayers = frame.groupby("sign")["stayers"].first()
     told = ", ".join(f"{formats.percent(stayers[name])} ({formats.plain(name)})" for name in chosen)
     subtitle = f"Share of leavers that showed the sign so many days before they left; among those who stayed: {told}"
-    return shares(known, colours, title, subtitle, nothing, width)
+    return shares(known, colours, title, subtitle, nothing)
 
 
-def personas(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
+def personas(frame: pd.DataFrame) -> theme.Picture:
     """Who are the users? Each persona's share, and what it turns to more often than others do."""
     title = "Personas and what they turn to"
     if not len(frame):
-        return theme.nothing(title, "Users do not fall into stable groups by what they do.", width)
+        return theme.nothing(title, "Users do not fall into stable groups by what they do.")
     items: list[Row] = []
     high = max(2.0, float(frame["factor"].max()) * 1.08)
     for name, group in frame.groupby("persona", sort=False):
@@ -152,14 +150,14 @@ def personas(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
             for row in group.to_dict("records")
         ]
     subtitle = "How many times as often as other users of the same features; a scale of ratios"
-    return rows(items, _log_axis(1.0, high), title, subtitle, width)
+    return rows(items, _log_axis(1.0, high), title, subtitle)
 
 
-def gaps(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
+def gaps(frame: pd.DataFrame) -> theme.Picture:
     """How long between two steps? The middle half of customers, and the median."""
     title = "Days between the steps"
     if not len(frame):
-        return theme.nothing(title, "No order of adoption holds.", width)
+        return theme.nothing(title, "No order of adoption holds.")
     items, reach = [], float(frame["days"].max())
     for _, group in frame.groupby(["sequence", "step"], sort=False):
         first, second = (formats.words(group[name].iloc[0]) for name in ("first", "second"))
@@ -179,10 +177,10 @@ def gaps(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
     ticks = tuple(float(tick) for tick in range(0, int(reach) + 1, 15))
     axis = Axis(0, max(reach, 1.0) * 1.03, 0, ticks, tuple(f"{tick:.0f}" for tick in ticks))
     subtitle = "From the first use of one feature to the first of the next; bar: the middle half, dot: the median"
-    return rows(items, axis, title, subtitle, width)
+    return rows(items, axis, title, subtitle)
 
 
-def week(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
+def week(frame: pd.DataFrame) -> theme.Picture:
     """When do they come? Active user-hours by weekday and hour of the accounts' own clocks."""
     return heat.weekly(
         frame,

@@ -26,7 +26,7 @@ def strip(
     """A tick for each customer on one axis, this one named and in colour; what lies far out stands at the end."""
     rows = canvas.records(frame, value)
     if len(rows) < 2:
-        return theme.nothing(title, empty, canvas.WIDTH)
+        return theme.nothing(title, empty)
     end = max(least, float(frame[value].quantile(0.99))) * 1.05
     ticks = [
         {

@@ -8,7 +8,8 @@ import altair as alt
 import pandas as pd
 
 from healthseg.charts import formats, theme
-from healthseg.charts.rows import Axis, Bar, Row, rows
+from healthseg.charts.bars import Axis, Bar, Row, rows
+from healthseg.charts.canvas import WIDTH
 from healthseg.charts.segments import BLUE, GREEN, colours
 
 
@@ -20,12 +21,12 @@ def _paint() -> alt.Color:
     return alt.Color("colour:N", scale=None)
 
 
-def scatter(frame: pd.DataFrame, kind: str, width: int = theme.WIDE) -> theme.Picture:
+def scatter(frame: pd.DataFrame, kind: str) -> theme.Picture:
     """How far apart do groups stand? Customers in the two directions that part the groups best."""
     title = "Customers in the two directions that part them best"
     known = frame[frame["x"].notna()] if "x" in frame else frame.iloc[:0]
     if not len(known) or known["segment_name"].nunique() < 2:
-        return theme.nothing(title, "There are no groups by metrics to draw.", width)
+        return theme.nothing(title, "There are no groups by metrics to draw.")
     counts = known["segment_name"].value_counts()
     names = sorted(counts.index, key=lambda name: (-counts[name], name))
     paint = colours(names)
@@ -43,7 +44,7 @@ def scatter(frame: pd.DataFrame, kind: str, width: int = theme.WIDE) -> theme.Pi
         {
             "x": float(middles.loc[name, "x"]),
             "y": float(middles.loc[name, "y"]),
-            "text": formats.fitted(name, 210 if width > 500 else 130),
+            "text": formats.fitted(name, 210),
         }
         for name in names
     ]
@@ -77,7 +78,6 @@ def scatter(frame: pd.DataFrame, kind: str, width: int = theme.WIDE) -> theme.Pi
         layers,
         title,
         f"A point a customer, fainter where its segment is less sure; n = {len(known)}",
-        width,
         320,
         left=34,
         right=10,
@@ -85,15 +85,13 @@ def scatter(frame: pd.DataFrame, kind: str, width: int = theme.WIDE) -> theme.Pi
     )
 
 
-def evidence(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
+def evidence(frame: pd.DataFrame) -> theme.Picture:
     """Into how many segments do the customers fall? Stability and silhouette for each number tried."""
     title = "How many segments?"
     known = frame[frame["groups"] > 1] if len(frame) else frame
     known = known[known["stability"].notna()] if len(known) else known
     if not len(known):
-        return theme.nothing(
-            title, "One cloud describes the customers as well as any parts of it.", width
-        )
+        return theme.nothing(title, "One cloud describes the customers as well as any parts of it.")
     items = []
     for row in known.to_dict("records"):
         passes = bool(row["passes"])
@@ -113,20 +111,17 @@ def evidence(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
         axis,
         title,
         "Stability: agreement of resampled customers' segments (adjusted Rand index)",
-        width,
     )
 
 
-def standing(frame: pd.DataFrame, place: dict[str, Any], width: int = theme.WIDE) -> theme.Picture:
+def standing(frame: pd.DataFrame, place: dict[str, Any]) -> theme.Picture:
     """Where does this customer stand? Its value among all customers', with the borders of its segment."""
     title = "Where it stands"
     if not len(frame) or formats.is_missing(place["value"]):
         return theme.nothing(
-            title,
-            "These segments come from words or from several metrics: there is no one scale.",
-            width,
+            title, "These segments come from words or from several metrics: there is no one scale."
         )
-    points, low, high = stacked(frame["value"].tolist(), width - 20)
+    points, low, high = stacked(frame["value"].tolist(), WIDTH - 20)
     height = 22 + 7 * max(point["level"] for point in points) + 30
     ends = [edge for edge in (place["above"], place["up_to"]) if edge is not None]
     low, high = min([low, place["value"], *ends]), max([high, place["value"], *ends])
@@ -139,9 +134,7 @@ def standing(frame: pd.DataFrame, place: dict[str, Any], width: int = theme.WIDE
         point["y"] = height - 12 - 7 * point["level"]
         point["colour"] = BLUE if inside[0] <= point["x"] <= inside[1] else theme.FAINT
     x = alt.Scale(domain=[low - pad, high + pad], nice=False, zero=False)
-    across = alt.X(
-        "x:Q", scale=x, axis=alt.Axis(title=None, tickCount=5 if width < 500 else 9, grid=False)
-    )
+    across = alt.X("x:Q", scale=x, axis=alt.Axis(title=None, tickCount=9, grid=False))
     y = alt.Scale(domain=[0, height], range=[0, height], nice=False)
     down = alt.Y("y:Q", scale=y, axis=None)
     here = [
@@ -149,7 +142,7 @@ def standing(frame: pd.DataFrame, place: dict[str, Any], width: int = theme.WIDE
             "x": place["value"],
             "y": 20,
             "y2": height,
-            "text": formats.fitted(place["name"], width / 2),
+            "text": formats.fitted(place["name"], WIDTH / 2),
         }
     ]
     right = place["value"] > (low + high) / 2
@@ -169,7 +162,7 @@ def standing(frame: pd.DataFrame, place: dict[str, Any], width: int = theme.WIDE
         .encode(x=across, y=alt.Y("y:Q", scale=y, axis=None), text="text:N"),
     ]
     subtitle = f"A point a customer, blue in its segment ({place['segment_name']}); dashed: its borders; n = {len(frame)}"
-    return theme.picture(layers, title, subtitle, width, height, left=10, right=10, bottom=26)
+    return theme.picture(layers, title, subtitle, height, left=10, right=10, bottom=26)
 
 
 def stacked(values: list[float], width: float) -> tuple[list[dict[str, Any]], float, float]:

@@ -10,7 +10,8 @@ import altair as alt
 import pandas as pd
 
 from healthseg.charts import formats, theme
-from healthseg.charts.rows import Axis, Bar, Row, rows
+from healthseg.charts.bars import Axis, Bar, Row, rows
+from healthseg.charts.canvas import WIDTH
 
 BLUE, GREEN, AMBER, RED = (
     theme.BAND_COLOURS[band] for band in ("champion", "healthy", "at_risk", "critical")
@@ -42,11 +43,11 @@ def colours(names: list[str]) -> dict[str, str]:
     return {name: found.get(name, theme.FAINT) for name in names}
 
 
-def sizes(frame: pd.DataFrame, currency: str | None, width: int = theme.WIDE) -> theme.Picture:
+def sizes(frame: pd.DataFrame, currency: str | None) -> theme.Picture:
     """How large is each segment? Its share of the customers, and beneath it its share of the ARR."""
     title = "Share of customers and of ARR"
     if not len(frame):
-        return theme.nothing(title, "There are no customers to part.", width)
+        return theme.nothing(title, "There are no customers to part.")
     paint = colours(frame["segment"].tolist())
     items = []
     for row in frame.to_dict("records"):
@@ -63,7 +64,7 @@ def sizes(frame: pd.DataFrame, currency: str | None, width: int = theme.WIDE) ->
     subtitle = (
         f"Solid: customers; light: ARR; n = {formats.number(frame['customers'].sum())} customers"
     )
-    return rows(items, percent_axis(reach), title, subtitle, width)
+    return rows(items, percent_axis(reach), title, subtitle)
 
 
 def percent_axis(reach: float) -> Axis:
@@ -78,14 +79,14 @@ def percent_axis(reach: float) -> Axis:
     )
 
 
-def profile(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
+def profile(frame: pd.DataFrame) -> theme.Picture:
     """What is each segment like? Its median in each metric, against the portfolio's: blue higher, vermilion lower."""
     title = "Medians, against all customers"
     if not len(frame) or frame["segment"].nunique() < 2:
-        return theme.nothing(title, "There is one segment only: nothing to compare it with.", width)
+        return theme.nothing(title, "There is one segment only: nothing to compare it with.")
     names, labels = list(dict.fromkeys(frame["segment"])), list(dict.fromkeys(frame["label"]))
-    left = max(118, min(156, width - 4 - 68 * len(names))) if width < 500 else 232
-    cell = (width - left - 4) / len(names)
+    left = 232
+    cell = (WIDTH - left - 4) / len(names)
     values = [
         {
             "x": names.index(row["segment"]) * cell + cell / 2,
@@ -100,7 +101,7 @@ def profile(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
         }
         for row in frame.to_dict("records")
     ]
-    short = 6.6 if width >= 500 else 6.2
+    short = 6.6
     heads = [
         {"x": at * cell + cell / 2, "y": -12 - 14 * (len(lines) - 1 - line), "text": text}
         for at, name in enumerate(names)
@@ -117,7 +118,7 @@ def profile(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
         for at, label in enumerate(labels)
     ]
     height = 30 * len(labels)
-    wide = alt.Scale(domain=[0, width - left - 4], nice=False)
+    wide = alt.Scale(domain=[0, WIDTH - left - 4], nice=False)
     deep = alt.Scale(domain=[0, height], range=[0, height], nice=False)
     x, y = alt.X("x:Q", scale=wide, axis=None), alt.Y("y:Q", scale=deep, axis=None)
     layers = [
@@ -140,9 +141,7 @@ def profile(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
         .encode(x=x, y=y, text="text:N"),
     ]
     subtitle = "Blue: above the portfolio's median, vermilion: below, the stronger the farther; * what the segments were made of"
-    return theme.picture(
-        layers, title, subtitle, width, height, left=left, right=4, top=42, bottom=6
-    )
+    return theme.picture(layers, title, subtitle, height, left=left, right=4, top=42, bottom=6)
 
 
 def _wrapped(name: str, room: float) -> list[str]:
@@ -159,7 +158,7 @@ def _bare(text: str) -> str:
     return text if text.endswith("%") else text.partition(" ")[0]
 
 
-def differences(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
+def differences(frame: pd.DataFrame) -> theme.Picture:
     """What sets segments apart, in what they were not made of? Effects that stand, with their intervals."""
     title = "Differences between segments"
     stands = frame[frame["significant"].astype(bool)].head(MOST) if len(frame) else frame
@@ -169,7 +168,7 @@ def differences(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
             if len(frame)
             else "there was nothing to compare"
         )
-        return theme.nothing(title, f"No difference beyond chance: {tried}.", width)
+        return theme.nothing(title, f"No difference beyond chance: {tried}.")
     items = [
         Row(
             f"{row['label']}: {formats.plain(row['segment'])} above {formats.plain(row['other'])}",
@@ -187,20 +186,20 @@ def differences(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
         40, 102, baseline=50, ticks=(50, 75, 100), labels=("50 %: no difference", "75 %", "100 %")
     )
     subtitle = "Of all pairs of customers, one of each segment: how often the first has the higher value; bars: 95 %"
-    return rows(items, axis, title, subtitle, width)
+    return rows(items, axis, title, subtitle)
 
 
-def flows(frame: pd.DataFrame, width: int = theme.WIDE, order: Sequence[str] = ()) -> theme.Picture:
+def flows(frame: pd.DataFrame, order: Sequence[str] = ()) -> theme.Picture:
     """Who moved? Segments then at the left, now at the right, as ``order`` has them; the bands are customers."""
     title = "Who moved"
     if not len(frame):
-        return theme.nothing(title, "The portfolio has no earlier date to compare with.", width)
+        return theme.nothing(title, "The portfolio has no earlier date to compare with.")
     height, gap = 320, 10
     left, right = _ends(frame, "from", height, gap, order), _ends(frame, "to", height, gap, order)
     names = list(dict.fromkeys([*right, *left]))
     paint = colours(names) | dict.fromkeys(("New", "Churned"), theme.SOFT)
-    room = 92 if width < 500 else 170
-    inner = width - 2 * room
+    room = 170
+    inner = WIDTH - 2 * room
     ribbons = _ribbons(frame, left, right, paint, inner)
     blocks = [
         {"x": side, "x2": side + 9, "y": top, "y2": bottom, "colour": paint[name]}
@@ -240,9 +239,7 @@ def flows(frame: pd.DataFrame, width: int = theme.WIDE, order: Sequence[str] = (
     ]
     moved = frame.loc[frame["from"] != frame["to"], "customers"].sum()
     subtitle = f"Left: then, right: now; grey: stayed; n = {formats.number(frame['customers'].sum())}, {moved} elsewhere"
-    return theme.picture(
-        layers, title, subtitle, width, height, left=room, right=room, top=14, bottom=10
-    )
+    return theme.picture(layers, title, subtitle, height, left=room, right=room, top=14, bottom=10)
 
 
 def _ends(
@@ -309,16 +306,16 @@ def _ribbons(
     return found
 
 
-def matrix(frame: pd.DataFrame, currency: str | None, width: int = theme.WIDE) -> theme.Picture:
+def matrix(frame: pd.DataFrame, currency: str | None) -> theme.Picture:
     """Where do value and health meet, and where is ARR at risk? Customers and expected loss by tier and band."""
     title = "Value and health"
     if not len(frame) or not frame["customers"].sum():
-        return theme.nothing(title, "There are no customers to show.", width)
+        return theme.nothing(title, "There are no customers to show.")
     tiers = list(dict.fromkeys(frame["tier"]))
     order = ["critical", "at_risk", "healthy", "champion", "unknown"]
     bands = [band for band in order if band in set(frame["band"])]
-    left, high = (82 if width < 500 else 110), 56
-    cell = (width - left - 4) / len(bands)
+    left, high = (110), 56
+    cell = (WIDTH - left - 4) / len(bands)
     most = (
         float(frame["expected_churned_arr"].max())
         if frame["expected_churned_arr"].notna().any()
@@ -354,7 +351,7 @@ def matrix(frame: pd.DataFrame, currency: str | None, width: int = theme.WIDE) -
         for at, tier in enumerate(tiers)
     ]
     height = high * len(tiers)
-    x = alt.Scale(domain=[0, width - left - 4], nice=False)
+    x = alt.Scale(domain=[0, WIDTH - left - 4], nice=False)
     y = alt.Scale(domain=[0, height], range=[0, height], nice=False)
     across = alt.X("xm:Q", scale=x, axis=None)
 
@@ -384,16 +381,14 @@ def matrix(frame: pd.DataFrame, currency: str | None, width: int = theme.WIDE) -
     subtitle = (
         f"Customers; beneath: ARR expected to be lost in 90 days{unit}; the stronger the more"
     )
-    return theme.picture(
-        layers, title, subtitle, width, height, left=left, right=4, top=28, bottom=6
-    )
+    return theme.picture(layers, title, subtitle, height, left=left, right=4, top=28, bottom=6)
 
 
-def lorenz(frame: pd.DataFrame, gini: float | None, width: int = theme.WIDE) -> theme.Picture:
+def lorenz(frame: pd.DataFrame, gini: float | None) -> theme.Picture:
     """How unequal is the ARR? The share of it that the smallest customers hold, up to all."""
     title = "Concentration of ARR"
     if not len(frame):
-        return theme.nothing(title, "No ARR is known, or it cannot be added up.", width)
+        return theme.nothing(title, "No ARR is known, or it cannot be added up.")
     points = [
         {"x": float(a), "y": float(b)}
         for a, b in frame[["share_of_customers", "share_of_total"]].to_numpy()
@@ -426,4 +421,4 @@ def lorenz(frame: pd.DataFrame, gini: float | None, width: int = theme.WIDE) -> 
         .encode(x=across, y=up, text="text:N"),
     ]
     subtitle = f"Share of the ARR; Gini {formats.number(gini, 2)}; dashed: all alike; n = {len(points) - 1} customers"
-    return theme.picture(layers, title, subtitle, width, 250, left=54, right=14, bottom=44)
+    return theme.picture(layers, title, subtitle, 250, left=54, right=14, bottom=44)

@@ -6,6 +6,7 @@ context. In a page each colour is a CSS variable, so that a chart follows light 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import html
 import json
@@ -15,10 +16,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import altair as alt
+from altair.utils.schemapi import debug_mode
 
-from healthseg.charts import formats, texts
+from healthseg.charts import formats
 
-WIDE, NARROW = 740, 340
+# A chart is drawn once and scales to its place (templates/pieces.css).
+WIDTH = 640
 INK, SOFT, FAINT, GRID, PAPER = "#1c2733", "#5a6675", "#98a3b0", "#dfe4ea", "#ffffff"
 BAND_COLOURS = {
     "critical": "#d55e00",
@@ -29,7 +32,8 @@ BAND_COLOURS = {
 }
 BANDS = ("critical", "at_risk", "healthy", "champion")
 UP, DOWN = BAND_COLOURS["champion"], BAND_COLOURS["critical"]
-FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Liberation Sans', Arial, sans-serif"
+# A page sets its own font; the renderer is quick where it finds the first.
+FONT = "Liberation Sans, Arial, sans-serif"
 VARIABLES = {
     INK: "ink",
     SOFT: "soft",
@@ -85,90 +89,59 @@ def config() -> alt.theme.ThemeConfig:
 class Picture(alt.LayerChart):
     """A chart of layers that shows itself as an SVG where its grammar is not known (JupyterLab 4 reads Vega-Lite 5)."""
 
-    def __init__(
-        self, data: Any = alt.Undefined, layer: Sequence[alt.Chart] = (), **given: Any
-    ) -> None:
-        if any(_has_own(one) for one in layer):
-            super().__init__(data=data, layer=layer, **given)
-            return
-        # altair copies each layer three times over, to merge the parameters and sizes that ours have not
-        if data is alt.Undefined and layer and all(one.data is layer[0].data for one in layer):
-            data, layer = layer[0].data, [_without_data(one) for one in layer]
-        super(alt.LayerChart, self).__init__(data=data, layer=list(layer), **given)
-
     def _repr_mimebundle_(self, *_: Any, **__: Any) -> dict[str, Any]:
         return {"image/svg+xml": svg(self, titled=True), "text/plain": describe(self)}
 
 
-def _has_own(layer: Any) -> bool:
-    """Whether a layer has what altair lifts to the chart of layers."""
-    kept = layer._kwds
-    return any(
-        kept.get(name, alt.Undefined) is not alt.Undefined
-        for name in ("params", "width", "height", "view")
-    )
-
-
-def _without_data(layer: alt.Chart) -> alt.Chart:
-    bare = layer.copy(deep=False)
-    bare.data = alt.Undefined
-    return bare
+def unvalidated() -> contextlib.AbstractContextManager[None]:
+    """Charts that are built within are not held against altair's schema, which takes nine tenths of the time."""
+    return debug_mode(False)
 
 
 def picture(
-    layers: list[alt.Chart],
+    layers: Sequence[alt.Chart],
     title: str,
     subtitle: str,
-    width: int,
     height: float,
-    left: int = 0,
-    right: int = 0,
-    top: int = 8,
-    bottom: int = 28,
+    left: float = 0,
+    right: float = 0,
+    top: float = 8,
+    bottom: float = 28,
     **marks: Any,
 ) -> Picture:
-    """Layers as one chart of a fixed outer width: what is drawn leaves ``left`` and ``right`` for axes and labels."""
-    lines = textwrap.wrap(formats.plain(subtitle), max(30, width // 6)) or [""]
-    return Picture(
-        layer=layers,
-        width=width - left - right,
-        height=height,
-        autosize=alt.AutoSizeParams(type="none"),
-        padding={
-            "left": left,
-            "right": right,
-            "top": top + _TITLE_ROOM + 15 * (len(lines) - 1),
-            "bottom": bottom,
-        },
-        title=alt.TitleParams(text=formats.plain(title), subtitle=lines),
-        usermeta={
-            "top": top,
-            "title": formats.plain(title),
-            "subtitle": formats.plain(subtitle),
-            **marks,
-        },
-        config=alt.Config(**config()["config"]),
-    )
+    """Layers as one chart of the common width; ``left`` and ``right`` are room for axes and labels."""
+    lines = textwrap.wrap(formats.plain(subtitle), WIDTH // 6) or [""]
+    texts = {"title": formats.plain(title), "subtitle": formats.plain(subtitle)}
+    with unvalidated():
+        return Picture(
+            layer=list(layers),
+            width=WIDTH - left - right,
+            height=height,
+            autosize={"type": "none"},
+            padding={
+                "left": left,
+                "right": right,
+                "top": top + _TITLE_ROOM + 15 * (len(lines) - 1),
+                "bottom": bottom,
+            },
+            title={"text": texts["title"], "subtitle": lines},
+            usermeta={"top": top, **texts, **marks},
+            config=config()["config"],
+        )
 
 
-def nothing(title: str, reason: str, width: int = WIDE) -> Picture:
-    """What stands in the place of a chart that has nothing to draw: the reason, in words."""
-    lines = textwrap.wrap(formats.plain(reason), max(24, width // 8))
-    layer = (
-        alt.Chart(alt.Data(values=[{"line": lines}]))
-        .mark_text(align="left", baseline="top", color=SOFT, fontSize=13, lineHeight=18, x=0, y=6)
-        .encode(text="line:N")
-    )
-    return picture(
-        [layer],
-        title,
-        "",
-        width,
-        18 * len(lines) + 12,
-        bottom=4,
-        empty=True,
-        reason=formats.plain(reason),
-    )
+def nothing(title: str, reason: str) -> Picture:
+    """What is shown in place of a chart that has nothing to draw: the reason, in words."""
+    lines = textwrap.wrap(formats.plain(reason), WIDTH // 8)
+    mark = {"type": "text", "align": "left", "baseline": "top", "color": SOFT, "fontSize": 13}
+    with unvalidated():
+        layer = alt.Chart(
+            alt.Data(values=[{"line": lines}]),
+            mark={**mark, "lineHeight": 18, "x": 0, "y": 6},
+            encoding=alt.FacetedEncoding(text={"field": "line", "type": "nominal"}),
+        )
+    height = 18 * len(lines) + 12
+    return picture([layer], title, "", height, bottom=4, empty=True, reason=formats.plain(reason))
 
 
 def is_empty(chart: Picture) -> bool:
@@ -232,11 +205,7 @@ def draw(spec: str) -> str:
     import vl_convert
 
     version = ".".join(alt.SCHEMA_VERSION.lstrip("v").split(".")[:2])
-    marked, shown = texts.marked(json.loads(spec))
-    given = json.dumps(marked) if shown else spec
-    return texts.restored(
-        vl_convert.vegalite_to_svg(given, vl_version=version, allowed_base_urls=[]), shown
-    )
+    return vl_convert.vegalite_to_svg(spec, vl_version=version, allowed_base_urls=[])
 
 
 def named(drawn: str, label: str) -> str:

@@ -10,7 +10,8 @@ import altair as alt
 import pandas as pd
 
 from healthseg.charts import formats, segment_groups, segments, theme
-from healthseg.charts.rows import Axis, Bar, Row, rows
+from healthseg.charts.bars import Axis, Bar, Row, rows
+from healthseg.charts.canvas import WIDTH
 
 BLUE, GREEN, AMBER, RED = (
     theme.BAND_COLOURS[band] for band in ("champion", "healthy", "at_risk", "critical")
@@ -42,11 +43,11 @@ def money_axis(low: float, high: float, currency: str | None) -> Axis:
     return Axis(low * 1.02, high * 1.02 or 1.0, baseline=0, ticks=ticks, labels=names)
 
 
-def sizes(frame: pd.DataFrame, currency: str | None, width: int = theme.WIDE) -> theme.Picture:
+def sizes(frame: pd.DataFrame, currency: str | None) -> theme.Picture:
     """How are customers and ARR spread over the tiers?"""
     title = "Customers and ARR by tier"
     if not len(frame) or not frame["customers"].sum():
-        return theme.nothing(title, "There are no customers.", width)
+        return theme.nothing(title, "There are no customers.")
     items = []
     for row in frame.to_dict("records"):
         bars = [Bar(0, float(row["share"]), theme.FAINT)]
@@ -72,23 +73,22 @@ def sizes(frame: pd.DataFrame, currency: str | None, width: int = theme.WIDE) ->
         segments.percent_axis(reach),
         title,
         f"Blue: share of the ARR, dark: share of the customers; n = {formats.number(frame['customers'].sum())}",
-        width,
     )
 
 
-def lorenz(frame: pd.DataFrame, gini: float | None, width: int = theme.WIDE) -> theme.Picture:
+def lorenz(frame: pd.DataFrame, gini: float | None) -> theme.Picture:
     """How unequal is the ARR?"""
-    return segments.lorenz(frame, gini, width)
+    return segments.lorenz(frame, gini)
 
 
 def waterfall(
-    frame: pd.DataFrame, currency: str | None, width: int = theme.WIDE, scope: str = "the portfolio"
+    frame: pd.DataFrame, currency: str | None, scope: str = "the portfolio"
 ) -> theme.Picture:
     """What became of last year's ARR? Each part hangs where the one before ended."""
     title = "ARR, a year ago and now"
     own = frame[frame["scope"] == scope] if len(frame) else frame
     if not len(own) or not own["amount"].abs().sum():
-        return theme.nothing(title, "The ARR of a year ago is not known.", width)
+        return theme.nothing(title, "The ARR of a year ago is not known.")
     amount = own.set_index("part")["amount"]
     items, at = [], 0.0
     for part, name in PARTS.items():
@@ -119,16 +119,15 @@ def waterfall(
         money_axis(0, peak, currency),
         title,
         "Net change of each customer over twelve months",
-        width,
     )
 
 
-def retention(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
+def retention(frame: pd.DataFrame) -> theme.Picture:
     """How much of last year's ARR did each tier keep? Gross in the bar, net as the mark."""
     title = "Revenue retention by tier"
     known = frame[frame["nrr"].notna()] if len(frame) else frame
     if not len(known):
-        return theme.nothing(title, "The ARR of a year ago is not known.", width)
+        return theme.nothing(title, "The ARR of a year ago is not known.")
     items = [
         Row(
             formats.plain(row["tier"]),
@@ -150,20 +149,19 @@ def retention(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
         axis,
         title,
         "Bar: gross (without growth), dot: net; customers of the tier a year ago",
-        width,
     )
 
 
-def moves(frame: pd.DataFrame, width: int = theme.WIDE, order: Sequence[str] = ()) -> theme.Picture:
+def moves(frame: pd.DataFrame, order: Sequence[str] = ()) -> theme.Picture:
     """Who is in another tier than a year ago? Tiers as ``order`` has them."""
-    return segments.flows(frame, width, order)
+    return segments.flows(frame, order)
 
 
-def capacity(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
+def capacity(frame: pd.DataFrame) -> theme.Picture:
     """Do the managers' hours suffice? The hours that each tier takes, and the mark of those there are."""
     title = "Managers' hours"
     if not len(frame):
-        return theme.nothing(title, "There are no tiers.", width)
+        return theme.nothing(title, "There are no tiers.")
     items = []
     for row in reversed(frame.to_dict("records")):
         there = "hours there are not known"
@@ -198,23 +196,15 @@ def capacity(frame: pd.DataFrame, width: int = theme.WIDE) -> theme.Picture:
         labels=tuple(f"{formats.number(tick)} h" for tick in ticks),
     )
     return rows(
-        items,
-        axis,
-        title,
-        "Hours a month; mark: what the tier's managers have; amber: too few",
-        width,
+        items, axis, title, "Hours a month; mark: what the tier's managers have; amber: too few"
     )
 
 
-def at_risk(
-    frame: pd.DataFrame, expected: float | None, currency: str | None, width: int = theme.WIDE
-) -> theme.Picture:
+def at_risk(frame: pd.DataFrame, expected: float | None, currency: str | None) -> theme.Picture:
     """How much ARR may be lost? Its distribution over simulated quarters, and what is expected."""
     title = "ARR that may be lost in 90 days"
     if not len(frame):
-        return theme.nothing(
-            title, "No ARR is known, or the portfolio has no rate of leaving.", width
-        )
+        return theme.nothing(title, "No ARR is known, or the portfolio has no rate of leaving.")
     values = [
         {
             "low": float(row["low"]),
@@ -252,7 +242,6 @@ def at_risk(
         layers,
         title,
         "How often each sum was lost, of 10,000 simulated quarters",
-        width,
         170,
         left=10,
         right=14,
@@ -260,12 +249,12 @@ def at_risk(
     )
 
 
-def pipeline(frame: pd.DataFrame, currency: str | None, width: int = theme.WIDE) -> theme.Picture:
+def pipeline(frame: pd.DataFrame, currency: str | None) -> theme.Picture:
     """What could each tier come to pay more? The potential with its interval."""
     title = "Expansion potential by tier"
     known = frame[frame["potential"].fillna(0) > 0] if len(frame) else frame
     if not len(known):
-        return theme.nothing(title, "No potential is known, or there is none.", width)
+        return theme.nothing(title, "No potential is known, or there is none.")
     items = [
         Row(
             formats.plain(row["tier"]),
@@ -284,7 +273,6 @@ def pipeline(frame: pd.DataFrame, currency: str | None, width: int = theme.WIDE)
         axis,
         title,
         "Seats that will be needed and premium features that peers pay for; light: interval",
-        width,
     )
 
 
@@ -293,15 +281,14 @@ def standing(
     place: dict[str, Any],
     thresholds: list[float],
     currency: str | None,
-    width: int = theme.WIDE,
 ) -> theme.Picture:
     """Where does this customer stand by value? Its ARR among all, with the thresholds, on a scale of ratios."""
     title = "ARR among all customers"
     known = frame[frame["arr"].fillna(0) > 0] if len(frame) else frame
     if not len(known) or formats.is_missing(place["arr"]) or not place["arr"] > 0:
-        return theme.nothing(title, "Its ARR is not known, or 0.", width)
+        return theme.nothing(title, "Its ARR is not known, or 0.")
     points, low, high = segment_groups.stacked(
-        [math.log10(float(value)) for value in known["arr"]], width - 20
+        [math.log10(float(value)) for value in known["arr"]], WIDTH - 20
     )
     height = 22 + 7 * max(point["level"] for point in points) + 30
     ends = [(place["above"] or 0.0), place["up_to"] or float("inf")]
@@ -327,7 +314,7 @@ def standing(
             "x": float(place["arr"]),
             "y": 14,
             "y2": height,
-            "text": formats.fitted(place["name"], width / 2),
+            "text": formats.fitted(place["name"], WIDTH / 2),
         }
     ]
     right = math.log10(place["arr"]) > (low + high) / 2
@@ -349,4 +336,4 @@ def standing(
         .encode(x=across, y=down, text="text:N"),
     ]
     subtitle = f"A point a customer, blue in its tier ({place['tier']}); dashed: thresholds; n = {len(known)}"
-    return theme.picture(layers, title, subtitle, width, height, left=10, right=14, bottom=42)
+    return theme.picture(layers, title, subtitle, height, left=10, right=14, bottom=42)

@@ -25,7 +25,6 @@ class Frame:
 
     past: pd.DataFrame
     ahead: pd.DataFrame
-    width: int
     edges: tuple[float, float, float]
 
     @property
@@ -62,7 +61,7 @@ class Frame:
         form = "%-d %b" if days <= 150 else "%b %Y"
         axis = alt.Axis(
             format=form,
-            tickCount=4 if self.width < 500 else 8,
+            tickCount=6,
             title=None,
             grid=False,
             labelFlush=True,
@@ -247,7 +246,7 @@ def placed(marks: pd.DataFrame, frame: Frame) -> tuple[list[dict], int]:
     inside = inside[(inside["day"] >= frame.first) & (inside["day"] <= frame.last)].sort_values(
         ["day", "kind", "label"], kind="stable"
     )
-    span, ends, flags = frame.width - 30 - frame.right, [], []
+    span, ends, flags = theme.WIDTH - 30 - frame.right, [], []
     for place, row in enumerate(inside.to_dict("records")):
         flag = {
             "day": row["day"],

@@ -144,7 +144,7 @@ class PageSection:
     @property
     def charts(self) -> dict[str, theme.Picture]:
         """The section's altair charts by name."""
-        charts = drawn(self.page.result)
+        charts = html.drawn(self.page.result)
         names = [block.name for block in self.blocks if isinstance(block, spec.Chart)]
         return {name: charts[name] for name in names}
 
@@ -363,7 +363,7 @@ class _CellWriter:
 def _chart(chart: spec.Chart, scope: Scope, result: Any) -> str:
     if chart.needs and not _known(scope, chart.needs):
         return ""
-    picture = drawn(result)[chart.name]
+    picture = html.drawn(result)[chart.name]
     if theme.is_empty(picture):
         return f'<p class="hs-lead">{_caption(picture, chart.name, "reason")}</p>'
     figures = _table(chart.table, scope, result) if chart.table else ""
@@ -380,16 +380,6 @@ def _chart(chart: spec.Chart, scope: Scope, result: Any) -> str:
 def _caption(picture: theme.Picture, name: str, part: str) -> str:
     text = formats.prose(picture.usermeta[part])
     return _figure(Piece(text, f"$.page.charts.{name}.{part}", "prose"))
-
-
-_DRAWN: list[tuple[Any, dict[str, theme.Picture]]] = []
-
-
-def drawn(result: Any) -> dict[str, theme.Picture]:
-    """A result's charts; those of the last result stay, since a page asks for each in turn."""
-    if not _DRAWN or _DRAWN[0][0] is not result:
-        _DRAWN[:] = [(result, result.charts())]
-    return _DRAWN[0][1]
 
 
 def _missing(missing: spec.Missing, scope: Scope, result: Any) -> str:

@@ -34,11 +34,9 @@ DRAWN = {
 each_chart = pytest.mark.parametrize("name", DRAWN)
 
 
-def _drawn(
-    name: str, change=lambda frame: frame, width: int = theme.NARROW
-) -> tuple[theme.Picture, str]:
+def _drawn(name: str, change=lambda frame: frame) -> tuple[theme.Picture, str]:
     draw, frames = DRAWN[name]
-    picture = draw(*(change(frame) for frame in frames), width)
+    picture = draw(*(change(frame) for frame in frames))
     return picture, theme.svg(picture)
 
 
@@ -51,11 +49,10 @@ def _texts(svg: str) -> list[str]:
 
 
 @each_chart
-@pytest.mark.parametrize("width", [theme.WIDE, theme.NARROW])
-def test_a_chart_is_as_wide_as_asked_and_has_a_name(name, width):
-    picture, svg = _drawn(name, width=width)
+def test_a_chart_has_the_common_width_and_has_a_name(name):
+    picture, svg = _drawn(name)
     root = ET.fromstring(svg)
-    assert float(root.get("width")) == pytest.approx(width, abs=12)
+    assert float(root.get("width")) == pytest.approx(theme.WIDTH, abs=12)
     assert root.get("role") == "img" and root.get("aria-label").startswith(
         picture.usermeta["title"]
     )

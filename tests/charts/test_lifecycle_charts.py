@@ -73,14 +73,14 @@ STUCK = pd.DataFrame(
     }
 )
 DRAWN = {
-    "timeline": lambda width: lifecycle.timeline(WAY, AS_OF, width),
-    "position": lambda width: lifecycle.position(CURVE, "at_risk", 45, 0.1, width),
-    "late": lambda width: lifecycle.position(CURVE, "at_risk", 900, 0.1, width),
-    "doors": lambda width: lifecycle.doors(DOORS, "at_risk", width),
-    "over_time": lambda width: lifecycle_portfolio.over_time(TIME, width),
-    "matrix": lambda width: lifecycle_portfolio.matrix(MATRIX, width),
-    "durations": lambda width: lifecycle_portfolio.durations(LENGTHS, width),
-    "stuck": lambda width: lifecycle_portfolio.stuck(STUCK, width),
+    "timeline": lambda: lifecycle.timeline(WAY, AS_OF),
+    "position": lambda: lifecycle.position(CURVE, "at_risk", 45, 0.1),
+    "late": lambda: lifecycle.position(CURVE, "at_risk", 900, 0.1),
+    "doors": lambda: lifecycle.doors(DOORS, "at_risk"),
+    "over_time": lambda: lifecycle_portfolio.over_time(TIME),
+    "matrix": lambda: lifecycle_portfolio.matrix(MATRIX),
+    "durations": lambda: lifecycle_portfolio.durations(LENGTHS),
+    "stuck": lambda: lifecycle_portfolio.stuck(STUCK),
 }
 NOTHING = {
     "timeline": lifecycle.timeline(WAY.iloc[:0], AS_OF),
@@ -96,12 +96,11 @@ NOTHING = {
 
 
 @pytest.mark.parametrize("name", DRAWN)
-@pytest.mark.parametrize("width", [theme.WIDE, theme.NARROW])
-def test_a_chart_is_drawn_at_both_widths_and_keeps_to_them(name, width):
-    picture = DRAWN[name](width)
+def test_a_chart_is_drawn_and_keeps_to_its_width(name):
+    picture = DRAWN[name]()
     drawn = theme.svg(picture)
     assert not theme.is_empty(picture) and drawn.startswith("<svg")
-    assert float(drawn.split('width="')[1].split('"')[0]) == pytest.approx(width, abs=40)
+    assert float(drawn.split('width="')[1].split('"')[0]) == pytest.approx(theme.WIDTH, abs=40)
 
 
 @pytest.mark.parametrize("name", NOTHING)
@@ -114,12 +113,11 @@ def values(picture) -> str:
 
 
 def test_the_customers_own_day_is_marked_with_the_share_still_there():
-    assert "day 45: 40\u00a0% still here" in values(DRAWN["position"](theme.WIDE))
+    assert "day 45: 40\u00a0% still here" in values(DRAWN["position"]())
 
 
-@pytest.mark.parametrize("width", [theme.WIDE, theme.NARROW])
 @pytest.mark.parametrize("day", [0, 11, 60, 120, 200, 290])
-def test_the_words_at_the_customers_day_stand_clear_of_the_curve(day, width):
+def test_the_words_at_the_customers_day_stand_clear_of_the_curve(day):
     times = [float(time) for time in range(5, 301, 5)]
     share = pd.Series([2 ** -((time / 100) ** 2) for time in times])
     curve = pd.DataFrame(
@@ -131,11 +129,11 @@ def test_the_words_at_the_customers_day_stand_clear_of_the_curve(day, width):
             "upper": (share + 0.03).clip(upper=1),
         }
     )
-    drawn = lifecycle.position(curve, "engaged", day, 0.1, width).to_dict()
+    drawn = lifecycle.position(curve, "engaged", day, 0.1).to_dict()
     told = next(layer for layer in drawn["layer"] if "still here" in str(layer["data"]["values"]))
     (words,) = told["data"]["values"]
     across = told["encoding"]["x"]["scale"]["domain"][1]
-    room = len(words["text"]) * 6.9 / (width - 58) * across
+    room = len(words["text"]) * 6.9 / (theme.WIDTH - 58) * across
     first, last = (
         (words["day"] - room, words["day"])
         if told["mark"]["align"] == "right"
@@ -151,12 +149,12 @@ def test_the_words_at_the_customers_day_stand_clear_of_the_curve(day, width):
 
 
 def test_areas_lie_on_each_other_and_end_with_their_names():
-    told = values(DRAWN["over_time"](theme.WIDE))
+    told = values(DRAWN["over_time"]())
     assert '"text": "active 400"' in told and '"high": 350.0' in told and "no stage" not in told
 
 
 def test_a_short_stay_is_still_seen_and_a_long_one_has_its_days():
-    told = json.loads(values(DRAWN["timeline"](theme.WIDE)))
+    told = json.loads(values(DRAWN["timeline"]()))
     bars = next(
         layer["data"]["values"] for layer in told["layer"] if layer["mark"]["type"] == "rect"
     )

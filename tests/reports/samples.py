@@ -6,6 +6,7 @@ import datetime as dt
 
 import pandas as pd
 
+from healthseg.tools.base import Interval, TriggeredRule
 from healthseg.tools.health.result import (
     ChangeExplanation,
     ChangePart,
@@ -15,7 +16,6 @@ from healthseg.tools.health.result import (
     CustomerCard,
     Factor,
     Factors,
-    Fired,
     Forecast,
     HealthMetrics,
     HealthScore,
@@ -25,7 +25,6 @@ from healthseg.tools.health.result import (
     Opportunity,
     PortfolioHealth,
     PredictedScore,
-    Range,
     Trend,
 )
 from tests.reports.sample_frames import (
@@ -117,13 +116,13 @@ def health(
         "current_health_score": 69,
         "band": "healthy",
         "band_edges": (40.0, 60.0, 80.0),
-        "possible_range": Range(lower=63.0, upper=72.0),
+        "possible_range": Interval(lower=63.0, upper=72.0),
         "ramping": False,
         "caps": [],
         "health_trend": "declining",
         "trend": Trend(
             slope_per_week=-0.52,
-            interval=Range(lower=-0.8, upper=-0.2),
+            interval=Interval(lower=-0.8, upper=-0.2),
             interval_level=0.9,
             weeks=13,
             window_days=84,
@@ -145,7 +144,7 @@ def health(
         "risk_threshold": 60.0,
         "risk_indicators": ["2 high tickets are open"],
         "risk_indicators_detail": [
-            Fired(
+            TriggeredRule(
                 rule="open_high_tickets",
                 text="2 high tickets are open",
                 severity="medium",
@@ -162,8 +161,8 @@ def health(
             reason="the rate of its tier; 31 leavers are too few for a model",
             horizon_days=90,
             interval_level=0.9,
-            base_rate_interval=Range(lower=0.027, upper=0.064),
-            plausible_range=Range(lower=0.006, upper=0.17),
+            base_rate_interval=Interval(lower=0.027, upper=0.064),
+            plausible_range=Interval(lower=0.006, upper=0.17),
             by_horizon=[],
             customers_at_risk=204,
             leavers=31,
@@ -267,13 +266,13 @@ def health(
             "Invite the 46 seats that nobody uses",
         ],
         "recommended_actions_detail": [
-            Fired(
+            TriggeredRule(
                 rule="open_high_tickets",
                 text="Agree a date for each of the 2 open high tickets",
                 severity="high",
                 figures={"open_high_tickets": 2},
             ),
-            Fired(
+            TriggeredRule(
                 rule="idle_seats",
                 text="Invite the 46 seats that nobody uses",
                 severity="medium",

@@ -90,7 +90,7 @@ def test_the_words_of_a_chart_can_be_read(browser: Browser, pages, dark):
       const light = text => text.match(/[\\d.]+/g).slice(0, 3).map(part => linear(part / 255))
         .reduce((sum, part, at) => sum + part * [.2126, .7152, .0722][at], 0);
       const paper = light(getComputedStyle(document.body).backgroundColor);
-      const inks = [...document.querySelectorAll('.hs-wide svg text')].map(text => light(getComputedStyle(text).fill));
+      const inks = [...document.querySelectorAll('.hs-drawn svg text')].map(text => light(getComputedStyle(text).fill));
       return Math.min(...inks.map(ink => (Math.max(ink, paper) + .05) / (Math.min(ink, paper) + .05)));
     })()""")
     assert contrast >= 4.5

@@ -49,16 +49,14 @@ def test_the_portfolios_page_shows_all_its_sections_and_says_what_is_not_measure
     assert "there is no messages table" in page.lower() and "There is no tickets table" in page
 
 
-def test_charts_of_a_response_are_drawn_at_both_widths_or_say_why_not(portfolio):
+def test_charts_of_a_response_are_drawn_or_say_why_not(portfolio):
     response = portfolio_patterns(portfolio, analysis_period_days=28)
-    for width in (theme.WIDE, theme.NARROW):
-        for name, chart in response.charts(width).items():
-            assert theme.svg(chart).startswith("<svg"), name
+    for name, chart in response.charts().items():
+        assert theme.svg(chart).startswith("<svg"), name
     assert theme.is_empty(response.charts()["risk"])
 
 
-@pytest.mark.parametrize("width", [theme.WIDE, theme.NARROW])
-def test_charts_of_patterns_draw_what_they_are_given(width):
+def test_charts_of_patterns_draw_what_they_are_given():
     held = pd.DataFrame(
         {
             "name": ["Reports with exports", EVIL],
@@ -99,11 +97,11 @@ def test_charts_of_patterns_draw_what_they_are_given(width):
         {"persona": "Reports users", "feature": ["reports"], "factor": [2.0], "percentage": [40.0]}
     )
     drawn = [
-        charts.lifts(held, width),
-        charts.risks(risk, width),
-        charts.leads(lead, width),
-        charts.gaps(steps, width),
-        charts.personas(people, width),
+        charts.lifts(held),
+        charts.risks(risk),
+        charts.leads(lead),
+        charts.gaps(steps),
+        charts.personas(people),
     ]
     assert all(theme.svg(one).startswith("<svg") and not theme.is_empty(one) for one in drawn)
     assert "<script>" not in theme.svg(drawn[0]) and "Reports with exports" in theme.svg(drawn[0])

@@ -147,13 +147,13 @@ def test_the_portfolios_charts_are_drawn_again_with_figures_under_the_pointer(
     states = browser.run(drawn)
     assert states and set(states) == {"again"}
     assert browser.run(
-        "[...document.querySelectorAll('.hs-wide svg')].every(svg => svg.getAttribute('aria-label') &&"
+        "[...document.querySelectorAll('.hs-drawn svg')].every(svg => svg.getAttribute('aria-label') &&"
         "svg.getBoundingClientRect().width > 600)"
     )
     assert browser.problems == [] and browser.requests == [pages["portfolio"].resolve().as_uri()]
     if dark:
         inks = browser.run(
-            "[...document.querySelectorAll('.hs-wide svg text')].map(one => one.getAttribute('fill'))"
+            "[...document.querySelectorAll('.hs-drawn svg text')].map(one => one.getAttribute('fill'))"
         )
         assert "#1c2733" not in inks
 

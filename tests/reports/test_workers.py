@@ -112,7 +112,7 @@ def test_a_notebook_has_the_same_outputs_in_a_worker_and_in_a_kernel(tmp_path):
         "print('error', file=sys.stderr); display({'x': 1}); os.getcwd()",
         "import altair as alt\nalt.Chart(pd.DataFrame({'a': [1, 2]})).mark_bar().encode(x='a:Q').to_dict()",
         "from healthseg.charts import theme\nimport altair as alt\n"
-        "theme.picture([alt.Chart(alt.Data(values=[{'a': 1}])).mark_bar().encode(x='a:Q')], 'T', 's', 300, 80)",
+        "theme.picture([alt.Chart(alt.Data(values=[{'a': 1}])).mark_bar().encode(x='a:Q')], 'T', 's', 80)",
         "shown = display('one', display_id='d')\nfrom IPython.display import update_display\nupdate_display('two', display_id='d')",
         "from IPython.display import clear_output\nprint('gone'); clear_output(); print('stays')",
         "!echo shell",

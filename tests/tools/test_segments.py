@@ -417,7 +417,7 @@ def test_the_chart_of_moves_has_the_segments_in_their_own_order():
         ],
         columns=["from", "to", "customers"],
     )
-    drawn = charts.flows(moves, 740, ["Champion", "Healthy", "At risk"]).to_json()
+    drawn = charts.flows(moves, ["Champion", "Healthy", "At risk"]).to_json()
     names = [
         drawn.index(f'"{name} {count}')
         for name, count in (("Champion", 2), ("Healthy", 30), ("At risk", 50), ("New", 9))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
-from healthseg.charts import formats, schemas, theme
+from healthseg.charts import formats, theme
 from healthseg.reports import privacy
 
 ROWS_SHOWN = 12
@@ -243,15 +243,15 @@ def _sorted_by(column: Column, row: Mapping[str, Any]) -> str:
 
 
 def figure(result: Any, name: str, figures: str = "") -> str:
-    """A chart of a result, drawn for a screen and for a phone, with its figures as a table behind a fold."""
-    wide, narrow = (drawn(result, width)[name] for width in (theme.WIDE, theme.NARROW))
-    if theme.is_empty(wide):
-        return paragraph(wide.usermeta["reason"], "lead")
-    caption = f'<h3>{safe(wide.usermeta["title"])}</h3><p class="hs-sub">{safe(wide.usermeta["subtitle"])}</p>'
-    data, spec = fold("The figures as a table", figures) if figures else "", theme.spec(wide)
+    """A chart of a result, with its figures as a table behind a fold."""
+    chart = drawn(result)[name]
+    if theme.is_empty(chart):
+        return paragraph(chart.usermeta["reason"], "lead")
+    caption = f'<h3>{safe(chart.usermeta["title"])}</h3><p class="hs-sub">{safe(chart.usermeta["subtitle"])}</p>'
+    data, spec = fold("The figures as a table", figures) if figures else "", theme.spec(chart)
     return (
-        f'<figure class="hs-chart"><figcaption>{caption}</figcaption><div class="hs-wide">{theme.svg_of(spec, wide)}'
-        f'</div><div class="hs-narrow">{theme.svg(narrow)}</div>{data}{inert_data(spec, SPEC, "hs-spec")}</figure>'
+        f'<figure class="hs-chart"><figcaption>{caption}</figcaption><div class="hs-drawn">'
+        f"{theme.svg_of(spec, chart)}</div>{data}{inert_data(spec, SPEC, 'hs-spec')}</figure>"
     )
 
 
@@ -273,17 +273,15 @@ def inert(value: Any) -> str:
 _INERT = {ord(mark): f"\\u{ord(mark):04x}" for mark in "<>&\u2028\u2029"}
 
 
-_LAST: dict[int, tuple[Any, dict[str, Any]]] = {}
+_LAST: list[tuple[Any, dict[str, theme.Picture]]] = []
 
 
-def drawn(result: Any, width: int) -> dict[str, Any]:
-    """A result's charts of a width; the last result's are kept, since a page asks for each in turn."""
-    schemas.remember()
-    kept = _LAST.get(width)
-    if kept is None or kept[0] is not result:
-        with schemas.unchecked():
-            kept = _LAST[width] = (result, result.charts(width))
-    return kept[1]
+def drawn(result: Any) -> dict[str, theme.Picture]:
+    """A result's charts; those of the last result stay, since a page asks for each in turn."""
+    if not _LAST or _LAST[0][0] is not result:
+        with theme.unvalidated():
+            _LAST[:] = [(result, result.charts())]
+    return _LAST[0][1]
 
 
 def facts(pairs: Iterable[tuple[str, str]]) -> str:

@@ -86,7 +86,7 @@ def _block(node: Node) -> list[dict[str, Any]]:
 
 
 _PLAIN = frozenset({"p", "h1", "h2", "h3", "pre", "span", "b", "small", "bdi"})
-_LEFT_OUT = frozenset({"hs-ends", "hs-narrow", "hs-sliders", "hs-more"})
+_LEFT_OUT = frozenset({"hs-ends", "hs-sliders", "hs-more"})
 _KINDS = {"hs-verdict": "verdict", "hs-about": "soft", "hs-missing": "soft", "hs-sub": "soft"}
 
 
@@ -114,7 +114,7 @@ def _tile(tile: Node) -> list[str]:
 def _figure(node: Node) -> list[dict[str, Any]]:
     """A chart with its title, drawn for paper; its figures are in the HTML report."""
     words = [{"kind": _kind(part), "text": part.text} for part in node.elements[0].elements]
-    wide = next(part for part in node.elements if part.names & {"hs-drawn", "hs-wide"})
+    wide = next(part for part in node.elements if "hs-drawn" in part.names)
     return [{"kind": "figure", "words": words, "svg": _painted(wide.all("svg")[0])}]
 
 

@@ -45,8 +45,8 @@ class View:
     fingerprint: str
     warnings: tuple[str, ...] = ()
 
-    def charts(self, width: int = 740) -> dict[str, Any]:
-        return {"effects": models.effects(self.effects, width)}
+    def charts(self) -> dict[str, Any]:
+        return {"effects": models.effects(self.effects)}
 
     def verdict(self) -> str:
         told = self.model.gate

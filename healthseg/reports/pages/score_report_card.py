@@ -34,9 +34,9 @@ class View:
     def __getattr__(self, name: str) -> Any:
         return getattr(object.__getattribute__(self, "card"), name)
 
-    def charts(self, width: int = 740) -> dict[str, Any]:
+    def charts(self) -> dict[str, Any]:
         names = ("accuracy", "calibration", "capture", "lead_times", "ranks", "weights")
-        return {name: getattr(models, name)(self.card.frame(name), width) for name in names}
+        return {name: getattr(models, name)(self.card.frame(name)) for name in names}
 
     def to_dict(self) -> dict[str, Any]:
         return {

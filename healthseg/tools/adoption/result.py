@@ -280,20 +280,20 @@ class FeatureAdoption(Result):
     recommendations: list[Recommendation] = Field(description="Features to promote")
     low_adoption_features: list[LowFeature] = Field(description="Features that are little adopted")
 
-    def charts(self, width: int = 740) -> dict[str, alt.TopLevelMixin]:
+    def charts(self) -> dict[str, alt.TopLevelMixin]:
         from healthseg.charts import adoption
 
         single = self.client_id is not None
         charts = {
-            "features": adoption.features(self.frame("features"), single, width),
-            "funnel": adoption.funnel(self.frame("funnel"), width),
-            "effects": adoption.effects(self.frame("effects"), width),
+            "features": adoption.features(self.frame("features"), single),
+            "funnel": adoption.funnel(self.frame("funnel")),
+            "effects": adoption.effects(self.frame("effects")),
         }
         if single:
-            return charts | {"time_to_adopt": adoption.own_times(self.frame("curves"), width)}
+            return charts | {"time_to_adopt": adoption.own_times(self.frame("curves"))}
         return charts | {
-            "time_to_adopt": adoption.time_to_adopt(self.frame("category_curves"), width),
-            "kept": adoption.kept(self.frame("kept"), width),
+            "time_to_adopt": adoption.time_to_adopt(self.frame("category_curves")),
+            "kept": adoption.kept(self.frame("kept")),
         }
 
     @property

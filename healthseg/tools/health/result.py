@@ -335,15 +335,15 @@ class HealthScore(Result):
     alerts: list[TriggeredRule] = Field(description="Alerts that hold")
     marks: list[Mark] = Field(description="Events on the time axis")
 
-    def charts(self, width: int = 740) -> dict[str, alt.TopLevelMixin]:
+    def charts(self) -> dict[str, alt.TopLevelMixin]:
         from healthseg.charts import health
 
         history, forecast, marks = (self.frame(name) for name in ("history", "forecast", "marks"))
         return {
-            "history": health.history(history, forecast, marks, width, self.band_edges),
-            "change": health.change(self.frame("change"), width),
-            "components": health.components(self.frame("metrics"), width, self.band_edges),
-            "outlook": health.outlook(self.frame("churn"), width),
+            "history": health.history(history, forecast, marks, self.band_edges),
+            "change": health.change(self.frame("change")),
+            "components": health.components(self.frame("metrics"), self.band_edges),
+            "outlook": health.outlook(self.frame("churn")),
         }
 
     def verdict(self) -> str:
@@ -425,17 +425,17 @@ class PortfolioHealth(Result):
     )
     alerts: list[TriggeredRule] = Field(description="Alerts that hold, by customer")
 
-    def charts(self, width: int = 740) -> dict[str, alt.TopLevelMixin]:
+    def charts(self) -> dict[str, alt.TopLevelMixin]:
         from healthseg.charts import health_portfolio as charts
 
         edges = self.band_edges
         return {
-            "attention": charts.attention(self.frame("customers"), width),
-            "movers": charts.movers(self.frame("movers"), width),
-            "distribution": charts.distribution(self.frame("distribution"), width),
-            "bands": charts.bands_over_time(self.frame("bands"), width),
-            "disagreements": charts.disagreements(self.frame("disagreements"), width, edges),
-            "coverage": charts.coverage(self.frame("coverage"), width),
+            "attention": charts.attention(self.frame("customers")),
+            "movers": charts.movers(self.frame("movers")),
+            "distribution": charts.distribution(self.frame("distribution")),
+            "bands": charts.bands_over_time(self.frame("bands")),
+            "disagreements": charts.disagreements(self.frame("disagreements"), edges),
+            "coverage": charts.coverage(self.frame("coverage")),
         }
 
     def verdict(self) -> str:

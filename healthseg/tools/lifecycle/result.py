@@ -189,19 +189,18 @@ class LifecycleStage(Result):
     recommended_actions_detail: list[TriggeredRule] = Field(description="The rules behind them")
     history: list[RecordedChange] = Field(description="Each recorded change")
 
-    def charts(self, width: int = 740) -> dict[str, alt.TopLevelMixin]:
+    def charts(self) -> dict[str, alt.TopLevelMixin]:
         from healthseg.charts import lifecycle
 
         return {
-            "timeline": lifecycle.timeline(self.frame("progression"), self.as_of, width),
+            "timeline": lifecycle.timeline(self.frame("progression"), self.as_of),
             "position": lifecycle.position(
                 self.frame("curve"),
                 self.current_stage,
                 self.days_in_current_stage,
                 self.stuck_share,
-                width,
             ),
-            "doors": lifecycle.doors(self.frame("doors"), self.current_stage, width),
+            "doors": lifecycle.doors(self.frame("doors"), self.current_stage),
         }
 
     def verdict(self) -> str:
@@ -272,14 +271,14 @@ class PortfolioLifecycle(Result):
     recommended_actions: list[str] = Field(description="Recommendations, most severe first")
     recommended_actions_detail: list[TriggeredRule] = Field(description="The rules behind them")
 
-    def charts(self, width: int = 740) -> dict[str, alt.TopLevelMixin]:
+    def charts(self) -> dict[str, alt.TopLevelMixin]:
         from healthseg.charts import lifecycle_portfolio as charts
 
         return {
-            "stages": charts.over_time(self.frame("over_time"), width),
-            "matrix": charts.matrix(self.frame("matrix"), width),
-            "durations": charts.durations(self.frame("durations"), width),
-            "stuck": charts.stuck(self.frame("stuck"), width),
+            "stages": charts.over_time(self.frame("over_time")),
+            "matrix": charts.matrix(self.frame("matrix")),
+            "durations": charts.durations(self.frame("durations")),
+            "stuck": charts.stuck(self.frame("stuck")),
         }
 
     def verdict(self) -> str:

@@ -225,12 +225,12 @@ class AdoptionMilestones(Result):
     success_probability: Success
     expected_full_adoption: Forecast | None
 
-    def charts(self, width: int = 740) -> dict[str, alt.TopLevelMixin]:
+    def charts(self) -> dict[str, alt.TopLevelMixin]:
         from healthseg.charts import milestones
 
         return {
-            "plan": milestones.plan(self.frame("milestones"), width),
-            "value": milestones.value(self.frame("value"), self.frame("marks"), width),
+            "plan": milestones.plan(self.frame("milestones")),
+            "value": milestones.value(self.frame("value"), self.frame("marks")),
         }
 
     def verdict(self) -> str:
@@ -294,17 +294,17 @@ class PortfolioMilestones(Result):
     calibration: Calibration | None
     actions: list[dict[str, Any]]
 
-    def charts(self, width: int = 740) -> dict[str, alt.TopLevelMixin]:
+    def charts(self) -> dict[str, alt.TopLevelMixin]:
         from healthseg.charts import milestones
 
         return {
-            "funnel": milestones.funnel(self.frame("funnel"), width),
-            "value": milestones.values(self.frame("value"), width),
+            "funnel": milestones.funnel(self.frame("funnel")),
+            "value": milestones.values(self.frame("value")),
             "quarters": milestones.quarters(
-                self.frame("cohorts"), self.log_rank.get("first_value"), width
+                self.frame("cohorts"), self.log_rank.get("first_value")
             ),
-            "blockers": milestones.blockers(self.frame("blockers"), self.currency, width),
-            "slower": milestones.slower(self.frame("blockers"), width),
+            "blockers": milestones.blockers(self.frame("blockers"), self.currency),
+            "slower": milestones.slower(self.frame("blockers")),
         }
 
     def verdict(self) -> str:

@@ -333,16 +333,16 @@ class EngagementPatterns(Result):
     def client_id(self) -> str | None:
         return self.analysis_scope.client_id
 
-    def charts(self, width: int = 740) -> dict[str, alt.TopLevelMixin]:
+    def charts(self) -> dict[str, alt.TopLevelMixin]:
         from healthseg.charts import patterns
 
         found = {
-            "patterns": patterns.lifts(self.frame("held"), width),
-            "risk": patterns.risks(self.frame("risk"), width),
-            "lead": patterns.leads(self.frame("lead"), width),
-            "personas": patterns.personas(self.frame("personas"), width),
-            "gaps": patterns.gaps(self.frame("gaps"), width),
-            "week": patterns.week(self.frame("week"), width),
+            "patterns": patterns.lifts(self.frame("held")),
+            "risk": patterns.risks(self.frame("risk")),
+            "lead": patterns.leads(self.frame("lead")),
+            "personas": patterns.personas(self.frame("personas")),
+            "gaps": patterns.gaps(self.frame("gaps")),
+            "week": patterns.week(self.frame("week")),
         }
         return found
 

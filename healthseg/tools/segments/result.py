@@ -330,25 +330,25 @@ class Segmentation(Result):
             parts.append(f"on {customer.since} it was in {customer.before}")
         return "; ".join(parts)
 
-    def charts(self, width: int = 740) -> dict[str, alt.TopLevelMixin]:
+    def charts(self) -> dict[str, alt.TopLevelMixin]:
         from healthseg.charts import segment_groups, segments
 
         frame, money = self.frame, self.currency
         names = [segment.segment_name for segment in self.segments]
         charts = {
-            "sizes": segments.sizes(frame("segments"), money, width),
-            "profile": segments.profile(frame("profile"), width),
-            "differences": segments.differences(frame("differences"), width),
-            "flows": segments.flows(frame("flows"), width, names),
-            "matrix": segments.matrix(frame("matrix"), money, width),
-            "lorenz": segments.lorenz(frame("lorenz"), self.pareto_analysis.gini, width),
-            "map": segment_groups.scatter(frame("customers"), self.segmentation_type, width),
+            "sizes": segments.sizes(frame("segments"), money),
+            "profile": segments.profile(frame("profile")),
+            "differences": segments.differences(frame("differences")),
+            "flows": segments.flows(frame("flows"), names),
+            "matrix": segments.matrix(frame("matrix"), money),
+            "lorenz": segments.lorenz(frame("lorenz"), self.pareto_analysis.gini),
+            "map": segment_groups.scatter(frame("customers"), self.segmentation_type),
         }
         if self.evidence is not None:
-            charts["evidence"] = segment_groups.evidence(frame("evidence"), width)
+            charts["evidence"] = segment_groups.evidence(frame("evidence"))
         if self.customer_standing is not None:
             customer = self.customer_standing.model_dump()
-            charts["standing"] = segment_groups.standing(frame("values"), customer, width)
+            charts["standing"] = segment_groups.standing(frame("values"), customer)
         return charts
 
     def summary(self) -> dict[str, Any]:

@@ -342,27 +342,27 @@ class ValueTiers(Result):
             parts.append(f"potential {brief_money(customer.potential, self.currency)}")
         return "; ".join(parts)
 
-    def charts(self, width: int = 740) -> dict[str, alt.TopLevelMixin]:
+    def charts(self) -> dict[str, alt.TopLevelMixin]:
         from healthseg.charts import tiers as draw
 
         frame, money = self.frame, self.currency
         names = [tier.tier_name for tier in self.value_tiers]
         charts = {
-            "sizes": draw.sizes(frame("tiers"), money, width),
-            "lorenz": draw.lorenz(frame("lorenz"), self.pareto_analysis.gini, width),
-            "waterfall": draw.waterfall(frame("waterfall"), money, width),
-            "retention": draw.retention(frame("tiers"), width),
-            "moves": draw.moves(frame("moves"), width, names),
-            "capacity": draw.capacity(frame("capacity"), width),
+            "sizes": draw.sizes(frame("tiers"), money),
+            "lorenz": draw.lorenz(frame("lorenz"), self.pareto_analysis.gini),
+            "waterfall": draw.waterfall(frame("waterfall"), money),
+            "retention": draw.retention(frame("tiers")),
+            "moves": draw.moves(frame("moves"), names),
+            "capacity": draw.capacity(frame("capacity")),
             "at_risk": draw.at_risk(
-                frame("at_risk"), self.at_risk and self.at_risk.expected, money, width
+                frame("at_risk"), self.at_risk and self.at_risk.expected, money
             ),
-            "pipeline": draw.pipeline(frame("tiers"), money, width),
+            "pipeline": draw.pipeline(frame("tiers"), money),
         }
         if self.customer_standing is not None:
             standing = self.customer_standing.model_dump()
             charts["standing"] = draw.standing(
-                frame("customers"), standing, self.arr_thresholds, money, width
+                frame("customers"), standing, self.arr_thresholds, money
             )
         return charts
 

@@ -24,7 +24,7 @@
   const loader = { load: () => Promise.reject(new Error("nothing is loaded")), sanitize: () => Promise.reject(new Error("nothing is loaded")) };
   const views = new Map();
   const draw = async script => {
-    const figure = script.closest("figure"), wide = figure.querySelector(".hs-drawn,.hs-wide");
+    const figure = script.closest("figure"), wide = figure.querySelector(".hs-drawn");
     const spec = painted(JSON.parse(script.textContent), getComputedStyle(figure));
     const place = document.createElement("div");
     const label = wide.querySelector("svg") && wide.querySelector("svg").getAttribute("aria-label");
