@@ -6,7 +6,6 @@ import pandas as pd
 
 from healthseg.charts import formats, theme
 from healthseg.charts.bars import Axis, Bar, Row, rows
-from healthseg.charts.canvas import WIDTH
 from healthseg.charts.curves import shares
 
 BLUE, GREEN, AMBER, RED = (
@@ -314,11 +313,7 @@ def blockers(frame: pd.DataFrame, currency: str | None) -> theme.Picture:
                 [
                     f"{formats.number(row['customers'])} customer{'' if row['customers'] == 1 else 's'}",
                     *([formats.brief_money(row["arr"], currency)] if by == "arr" else []),
-                    *(
-                        [f"oldest {formats.number(row['oldest_days'])} days"]
-                        if WIDTH >= theme.WIDE
-                        else []
-                    ),
+                    f"oldest {formats.number(row['oldest_days'])} days",
                 ]
             ),
             bars=(Bar(0, float(row[by]), AMBER),),
