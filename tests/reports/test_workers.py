@@ -54,6 +54,12 @@ BAD = {
     ),
     "prints": ("for i in range(100): print('x' * 1_000_000)", "killed", "printed more than 20 MB"),
     "forks": ("import os, time\npid = os.fork()\nif pid == 0: time.sleep(1000)", "ok", ""),
+    "forks and goes on": ("import os\nos.fork()", "ok", ""),
+    "forks and exits": (
+        "import os, time\nif os.fork() == 0: time.sleep(1000)\nos._exit(4)",
+        "killed",
+        "its process ended (exit status 4)",
+    ),
     "escapes": (
         "import subprocess\nsubprocess.Popen(['sleep', '98765'], start_new_session=True).pid",
         "ok",

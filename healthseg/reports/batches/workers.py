@@ -113,6 +113,9 @@ class Worker:
             yield self._lost(KILLED, f"its process ended{self._ending()}")
             return
         reason = self._beyond_limits()
+        if reason is None and self.process.poll() is not None and not self.connection.poll():
+            # what it started holds the pipe open
+            reason = KILLED, f"its process ended{self._ending()}"
         if reason is not None:
             yield self._lost(*reason)
 
@@ -267,17 +270,26 @@ def main(descriptor: int, starter: int) -> None:
     state = setup()
     gc.collect()
     gc.freeze()
+    owner = os.getpid()
     with contextlib.suppress(EOFError, OSError):
         for done in range(1, settings.worker_reports + 1):
-            value = connection.recv()(state, partial(_tell, connection))
+            value = connection.recv()(state, partial(_tell, connection, owner))
+            _end_unless(owner)
             retires = not _tidy(settings) or done == settings.worker_reports
             connection.send(Finished(value, retires))
             if retires:
                 return
 
 
-def _tell(connection: Connection, step: object) -> None:
+def _tell(connection: Connection, owner: int, step: object) -> None:
+    _end_unless(owner)
     connection.send(Step(step))
+
+
+def _end_unless(owner: int) -> None:
+    """A process that a notebook forked, and that came back from its cell, must not speak for the worker."""
+    if os.getpid() != owner:
+        os._exit(0)
 
 
 def _end_with(starter: int) -> None:
