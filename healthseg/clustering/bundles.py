@@ -180,7 +180,7 @@ def maximal(sets: Iterable[Sequence[str]]) -> list[Items]:
     [('a', 'b'), ('c',)]
     """
     largest: list[Items] = []
-    for items in sorted((tuple(some) for some in sets), key=lambda some: (-len(some), some)):
+    for items in sorted(map(tuple, sets), key=lambda items: (-len(items), items)):
         if not any(set(items) <= set(other) for other in largest):
             largest.append(items)
     return largest

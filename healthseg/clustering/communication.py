@@ -271,29 +271,29 @@ def frequencies(rows: pd.DataFrame, weeks: float, settings: Settings) -> list[Co
         str(name): _by_customer(part, weeks)
         for name, part in rows.dropna(subset=["content"]).groupby("content")
     }
-    seen = {name: _by_frequency(frame) for name, frame in customers.items()}
+    by_frequency = {name: _by_frequency(frame) for name, frame in customers.items()}
     least, levels = settings.frequency_min_customers, settings.frequency_min_levels
     trends = {
         name: _frequency_trend(frame)
         for name, frame in customers.items()
-        if (seen[name]["customers"] >= least).sum() >= levels
+        if (by_frequency[name]["customers"] >= least).sum() >= levels
     }
     q_values = benjamini_hochberg([p for _, p in trends.values()])
     q_of = dict(zip(trends, q_values, strict=True))
 
     def result(name: str) -> ContentFrequency:
-        enough = seen[name][seen[name]["customers"] >= least]
+        enough = by_frequency[name][by_frequency[name]["customers"] >= least]
         if name not in trends:
             reason = (
                 f"{len(enough)} frequencies with {least} customers or more, {levels} are needed"
             )
-            return ContentFrequency(name, None, reason, seen[name], None, None)
+            return ContentFrequency(name, None, reason, by_frequency[name], None, None)
         slope, q = trends[name][0], float(q_of[name])
         if q > settings.frequency_max_q:
             reason = f"how often it comes makes no difference that shows (q = {q:.2f})"
-            return ContentFrequency(name, None, reason, seen[name], slope, q)
+            return ContentFrequency(name, None, reason, by_frequency[name], slope, q)
         best = str(enough.loc[enough["ratio"].idxmax(), "frequency"])
-        return ContentFrequency(name, best, None, seen[name], slope, q)
+        return ContentFrequency(name, best, None, by_frequency[name], slope, q)
 
     return [result(name) for name in customers]
 

@@ -247,10 +247,10 @@ def exposures(
     ([0.5], [True])
     """
     stop = np.minimum(begin + lasts_days, end)
-    some = begin < stop
+    exposed_ever = begin < stop
     at = end[took]
-    started = np.searchsorted(np.sort(begin[some]), at, side="left")
-    exposed = started - np.searchsorted(np.sort(stop[some]), at, side="left")
+    started = np.searchsorted(np.sort(begin[exposed_ever]), at, side="left")
+    exposed = started - np.searchsorted(np.sort(stop[exposed_ever]), at, side="left")
     at_risk = len(end) - np.searchsorted(np.sort(end), at, side="left")
     return exposed / np.maximum(at_risk, 1), ((begin < end) & (end <= begin + lasts_days))[took]
 

@@ -153,8 +153,8 @@ class _TemporalFamily:
         self.week = (rows["day"].to_numpy(dtype=np.int64) - first) // 7
         self.customer = rows["k"].to_numpy()
         self.user = np.unique(rows["user"], return_inverse=True)[1].astype(np.int64)
-        whole = week_table(rows, np.zeros(len(rows), dtype=np.int64), 1)[0]
-        self.cells: WeekCells = cells_of(whole, settings)
+        total = week_table(rows, np.zeros(len(rows), dtype=np.int64), 1)[0]
+        self.cells: WeekCells = cells_of(total, settings)
 
     def family(self) -> PatternFamily:
         single = len(self.clients) == 1
@@ -182,9 +182,9 @@ class _TemporalFamily:
 
     def _p_with_peaks(self, tried: pd.DataFrame) -> np.ndarray:
         """Days and hours above the mean with the p of the rhythm of which they are peaks, the others with 1."""
-        found = rhythms(self.rows, self.first, self.end_day, self.settings)
-        peaks = {f"day:{DAY_NAMES[at]}": found["day"].p for at in found["day"].peaks}
-        peaks |= {f"hour:{at:02d}": found["hour"].p for at in found["hour"].peaks}
+        rhythm = rhythms(self.rows, self.first, self.end_day, self.settings)
+        peaks = {f"day:{DAY_NAMES[at]}": rhythm["day"].p for at in rhythm["day"].peaks}
+        peaks |= {f"hour:{at:02d}": rhythm["hour"].p for at in rhythm["hour"].peaks}
         return np.where(_is_above(tried), tried["key"].map(peaks).fillna(1.0), tried["p"])
 
     def _held_out(self, unit: np.ndarray) -> pd.DataFrame | None:
@@ -298,9 +298,9 @@ def seasons(days: pd.DataFrame, settings: Settings) -> list[SeasonalCycle]:
     """
     day, events = days["day"].to_numpy(dtype=np.int64), days["person_events"].to_numpy(dtype=float)
     first = int(-(day[0] + 3) % 7) if len(day) else 0
-    whole = (len(day) - first) // 7
-    weekly = events[first : first + 7 * whole].reshape(whole, 7).sum(axis=1)
-    mondays = [EPOCH + dt.timedelta(days=int(at)) for at in day[first : first + 7 * whole : 7]]
+    weeks = (len(day) - first) // 7
+    weekly = events[first : first + 7 * weeks].reshape(weeks, 7).sum(axis=1)
+    mondays = [EPOCH + dt.timedelta(days=int(at)) for at in day[first : first + 7 * weeks : 7]]
     places = {
         "week": (day + 3) % 7,
         "quarter": np.array([_week_of_quarter(date) for date in mondays], dtype=int),
@@ -319,10 +319,10 @@ def _week_of_quarter(date: dt.date) -> int:
 
 def _season(name: str, logs: np.ndarray, place: np.ndarray, settings: Settings) -> SeasonalCycle:
     length = CYCLES[name]
-    seen = len(logs) / length
-    if seen < MIN_CYCLES:
-        reason = f"{seen:.1f} cycles seen, two full ones are needed"
-        return SeasonalCycle(name, seen, None, None, None, False, reason)
+    cycles = len(logs) / length
+    if cycles < MIN_CYCLES:
+        reason = f"{cycles:.1f} cycles seen, two full ones are needed"
+        return SeasonalCycle(name, cycles, None, None, None, False, reason)
     from statsmodels.tsa.seasonal import STL
 
     parts = STL(logs, period=length, robust=True).fit()
@@ -335,7 +335,7 @@ def _season(name: str, logs: np.ndarray, place: np.ndarray, settings: Settings) 
         for at in range(length)
     ]
     significant = strong and p <= settings.season_max_p
-    return SeasonalCycle(name, seen, strength, p, effect, significant)
+    return SeasonalCycle(name, cycles, strength, p, effect, significant)
 
 
 def _turned_p(detrended: np.ndarray, length: int, settings: Settings) -> float:

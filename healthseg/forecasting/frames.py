@@ -195,8 +195,8 @@ def share(value: Any, parameter: str = "level") -> float:
 
 
 def bounds(lower: Any, upper: Any) -> Bounds:
-    given = {"lower_bound": lower, "upper_bound": upper}
-    for name, value in given.items():
+    limits = {"lower_bound": lower, "upper_bound": upper}
+    for name, value in limits.items():
         is_number = isinstance(value, Real) and not isinstance(value, bool)
         if value is not None and not (is_number and np.isfinite(value)):
             message = f"{name} {value!r} is not a finite number: leave it out where there is none"
@@ -204,7 +204,7 @@ def bounds(lower: Any, upper: Any) -> Bounds:
     if lower is not None and upper is not None and not lower < upper:
         message = f"lower_bound {lower} does not lie below upper_bound {upper}"
         refuse(message, "lower_bound", lower, "lower_bound < upper_bound")
-    return Bounds(*(None if value is None else float(value) for value in given.values()))
+    return Bounds(*(None if value is None else float(value) for value in limits.values()))
 
 
 def read(

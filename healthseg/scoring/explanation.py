@@ -328,12 +328,12 @@ def removed(metrics: KnownMetrics, out: set[MetricKey]) -> dict[MetricKey, Fract
         if key in out and key[0] in left
     }
     level = (mean(metrics) or ZERO) + sum(within.values(), ZERO)
-    whole = {
+    of_components = {
         key: known.outer * known.inner / sums[key[0]][1] * (level - known.points) / remaining
         for key, known in metrics.items()
         if key in out and key[0] not in left
     }
-    return {**within, **whole}
+    return {**within, **of_components}
 
 
 def added(

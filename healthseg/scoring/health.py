@@ -189,9 +189,9 @@ def score_rows(
     outer = component_weights(metrics)
     raw = _weighted_mean([(outer[name], mean) for name, mean in means.items()])
     by_metric = list(zip(metrics, scored.points.T, strict=True))
-    coverage = np.round(sum(one.weight * ~np.isnan(points) for one, points in by_metric), 12)
-    low = sum(one.weight * np.nan_to_num(points) for one, points in by_metric)
-    high = low + 100.0 * (sum(one.weight for one in metrics) - coverage)
+    coverage = np.round(sum(metric.weight * ~np.isnan(points) for metric, points in by_metric), 12)
+    low = sum(metric.weight * np.nan_to_num(points) for metric, points in by_metric)
+    high = low + 100.0 * (sum(metric.weight for metric in metrics) - coverage)
     in_use = sum(shares[name] for name in ("usage", "engagement") if name in shares) > 0
     withheld = ~in_use | (coverage < settings.min_coverage) | np.isnan(raw)
     raw = np.where(withheld, np.nan, np.round(raw, DECIMALS))
@@ -249,9 +249,9 @@ def effective_weights(metrics: Metrics, points: np.ndarray) -> np.ndarray:
     total = sum(outer[name] * ~np.isnan(mean) for name, mean in means.items())
     columns = []
     for weighted, column in zip(metrics, points.T, strict=True):
-        whole = total * shares[weighted.component]
-        measured = ~np.isnan(column) & (whole > 0)
-        columns.append(np.where(measured, weighted.weight / np.where(whole > 0, whole, 1.0), 0.0))
+        in_use = total * shares[weighted.component]
+        measured = ~np.isnan(column) & (in_use > 0)
+        columns.append(np.where(measured, weighted.weight / np.where(in_use > 0, in_use, 1.0), 0.0))
     return np.stack(columns, axis=1)
 
 

@@ -300,9 +300,9 @@ class HazardClassifier(ClassifierMixin, BaseEstimator):
         parts, sds = (np.empty((len(columns), len(groups))) for _ in range(2))
         for at, group in enumerate(groups):
             of_group = np.flatnonzero(np.isin(owner, group))
-            some = columns[:, of_group]
-            parts[:, at] = some @ weights[of_group]
-            variance = ((some @ covariance[np.ix_(of_group, of_group)]) * some).sum(axis=1)
+            selected = columns[:, of_group]
+            parts[:, at] = selected @ weights[of_group]
+            variance = ((selected @ covariance[np.ix_(of_group, of_group)]) * selected).sum(axis=1)
             sds[:, at] = np.sqrt(np.maximum(variance, 0.0))
         return parts, sds
 

@@ -118,7 +118,9 @@ class ChurnModel:
     def _finished(self, fitted: FittedHazard, rows: pd.DataFrame, past: pd.DataFrame) -> ChurnModel:
         """With calibration, kindred metrics, usual values, the horizons that could be judged, and intervals' width."""
         settings = self.config
-        usual = tuple(float(np.nanmedian(measured(rows, one))) for one in fitted.predictors)
+        usual = tuple(
+            float(np.nanmedian(measured(rows, predictor))) for predictor in fitted.predictors
+        )
         model = replace(
             self,
             calibration=self._calibrated(past),
@@ -386,7 +388,7 @@ def kindred_metrics(
         tree = scipy.cluster.hierarchy.linkage(pairs, "average")
         label = scipy.cluster.hierarchy.fcluster(tree, 1 - min_correlation, "distance")
     moved = fitted.classifier.parts(values).std(axis=0)
-    groups = [np.flatnonzero(label == one) for one in dict.fromkeys(label.tolist())]
+    groups = [np.flatnonzero(label == number) for number in dict.fromkeys(label.tolist())]
     return tuple(
         KindredMetrics(int(group[np.argmax(moved[group])]), tuple(group.tolist()))
         for group in groups

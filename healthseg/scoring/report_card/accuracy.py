@@ -72,8 +72,8 @@ def average_precision(outcome: np.ndarray, risk: np.ndarray, weight: np.ndarray)
     0.8333
     """
     _, rank = np.unique(-risk, return_inverse=True)
-    lost, whole = np.bincount(rank, weight * outcome), np.bincount(rank, weight)
-    caught, taken = np.cumsum(lost), np.cumsum(whole)
+    lost, total = np.bincount(rank, weight * outcome), np.bincount(rank, weight)
+    caught, taken = np.cumsum(lost), np.cumsum(total)
     precision = np.divide(caught, taken, out=np.zeros(len(taken)), where=taken > 0)
     return float((precision * lost).sum() / lost.sum()) if lost.sum() else np.nan
 
