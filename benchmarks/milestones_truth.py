@@ -25,8 +25,7 @@ import healthseg as hs  # noqa: E402
 from healthseg.demo import make_demo  # noqa: E402
 from healthseg.metrics.milestone_times import Ahead, blocker_effects, forecast  # noqa: E402
 from healthseg.metrics.milestones import states  # noqa: E402
-from healthseg.tools.milestones.figures import OPEN, Figures  # noqa: E402
-from healthseg.tools.milestones.success import Success  # noqa: E402
+from healthseg.tools.milestones.milestone_day import OPEN, MilestoneDay  # noqa: E402
 
 EARLY = ("2024-07-01", "2024-10-15", "2025-02-01")
 LATE = dt.date(2025, 6, 8)
@@ -65,7 +64,7 @@ def blockers(portfolio: hs.Portfolio, law: pd.DataFrame) -> pd.DataFrame:
 def foretold(portfolio: hs.Portfolio) -> tuple[list[str], list[tuple[float, bool]]]:
     """Of forecasts made early, where the completion fell (of those followed so far); of likelihoods, what happened."""
     last = states(portfolio, portfolio.as_of()).set_index(["client_id", "milestone_id"])
-    final = Success(Figures.of(portfolio, portfolio.as_of()))
+    final = MilestoneDay.of(portfolio, portfolio.as_of()).success_model
     outcome = dict(zip(final.ids, final.succeeded, strict=True))
     over = dict(zip(final.ids, final.began + final.horizon <= last["day"].max(), strict=True))
     fell = []
@@ -78,7 +77,7 @@ def foretold(portfolio: hs.Portfolio) -> tuple[list[str], list[tuple[float, bool
             )
             if results.lower is not None and end["status"] != "skipped":
                 fell.append(_fell(results, end["completed_day"], end["day"]))
-    model = Success(Figures.of(portfolio, LATE))
+    model = MilestoneDay.of(portfolio, LATE).success_model
     chances = [
         (chance.value, bool(outcome[client]))
         for client in model.ids

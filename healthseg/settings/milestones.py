@@ -1,4 +1,4 @@
-"""Milestones: from when they are due, and how long after they may be done."""
+"""Milestones: when they are due and on time, and what a forecast of success needs."""
 
 from __future__ import annotations
 
@@ -10,12 +10,23 @@ from healthseg.settings.base import Frozen
 
 
 class MilestoneSettings(Frozen):
-    """Milestones: from when they are due, and how long after they may be done."""
+    """Milestones: when they are due and on time, and what a forecast of success needs."""
 
-    # when a milestone is due: so many days after signing up, or after the last milestone that it depends on
+    # when a milestone is due: so many days after signing up, or after the last milestone that it
+    # depends on
     milestone_anchor: Literal["signup", "dependency"] = "signup"
-    milestone_days: Literal["calendar", "business"] = (
-        "calendar"  # business: Monday to Friday, without holidays
-    )
+    # business: Monday to Friday, without holidays
+    milestone_days: Literal["calendar", "business"] = "calendar"
     # after the last due date: who has all required milestones by then has succeeded
     milestone_grace_days: Annotated[int, Field(ge=0)] = 30
+    # nearer to the target than half a day is neither ahead nor behind
+    milestone_on_time_days: Annotated[float, Field(ge=0)] = 0.5
+    # with fewer past customers, or failures among them, a success probability has no basis
+    success_min_past_customers: Annotated[int, Field(ge=1)] = 30
+    success_min_failures: Annotated[int, Field(ge=1)] = 10
+    # past customers are observed once a week of their time
+    success_step_days: Annotated[int, Field(ge=1)] = 7
+    # resamples of customers behind the interval of the days that a cleared blocker saves …
+    acceleration_draws: Annotated[int, Field(ge=100)] = 400
+    # … and the share of them that must have a median: with less there is no interval
+    acceleration_min_valid_share: Annotated[float, Field(gt=0, le=1)] = 0.95

@@ -13,6 +13,7 @@ import healthseg as hs
 from healthseg.errors import ClientNotFound, InvalidClientId, InvalidParameters
 from healthseg.testing import tiny_portfolio
 from healthseg.tools import portfolio_milestones
+from healthseg.tools.milestones.milestone_day import MilestoneDay
 
 PLAN = pd.DataFrame(
     [
@@ -471,12 +472,9 @@ def test_an_outcome_that_is_known_is_observed_and_not_foretold():
 def test_customers_that_stayed_until_anybody_kept_count_are_no_proof_of_success():
     """Those who began before leavers are known are in the portfolio only because they stayed: what they had done by then
     does not count."""
-    from healthseg.tools.milestones.answer import success_of
-    from healthseg.tools.milestones.figures import Figures
-
     models = [
-        success_of(Figures.of(one, one.as_of()))
-        for one in (onboarding_portfolio("2024-05-01"), onboarding_portfolio())
+        MilestoneDay.of(portfolio, portfolio.as_of()).success_model
+        for portfolio in (onboarding_portfolio("2024-05-01"), onboarding_portfolio())
     ]
     whole, cut = models
     naive = cut.succeeded[(cut.began + cut.horizon <= cut.began.max()) & cut.known].mean()

@@ -12,8 +12,7 @@ import healthseg as hs
 from healthseg.metrics.milestone_times import blocker_effects
 from healthseg.metrics.milestones import states
 from healthseg.tools import TOOLS, portfolio_milestones
-from healthseg.tools.milestones.answer import success_of
-from healthseg.tools.milestones.figures import Figures
+from healthseg.tools.milestones.milestone_day import MilestoneDay
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +130,7 @@ def test_two_openings_give_the_same_bytes(demo_folder, demo, whole):
 
 
 def test_an_observed_outcome_is_what_the_days_say(demo):
-    model = success_of(Figures.of(demo, demo.as_of()))
+    model = MilestoneDay.of(demo, demo.as_of()).success_model
     for client in model.ids[::7]:
         response = hs.track_adoption_milestones(demo, client)
         success, details = response.success_probability, response.milestone_details

@@ -1,138 +1,330 @@
-"""What to do next, milestone by milestone; and what speaks for and against success."""
+"""What blocks a customer's milestones, what to do about them, and what past customers saved by it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+import numpy as np
+import pandas as pd
 
 from healthseg import rules
 from healthseg.metrics.milestone_plan import date_of
-from healthseg.tools.milestones.blockers import acceleration, sooner, words_of
-from healthseg.tools.milestones.figures import OPEN, TOOL, Figures
-from healthseg.tools.milestones.result import Calibration, Progress, Recommendation, TimeToValue
-from healthseg.tools.milestones.result import Success as Told
-from healthseg.tools.milestones.success import Success
-from healthseg.tools.rounding import number, rounded
+from healthseg.statistics.effects import resamples
+from healthseg.statistics.survival import median_times
+from healthseg.tools.base import Figure, integer, number, rounded, word
+from healthseg.tools.milestones.milestone_day import OPEN, TOOL, MilestoneDay
+from healthseg.tools.milestones.result import (
+    Acceleration,
+    BlockerEffect,
+    MilestoneBlocker,
+    MilestoneProgress,
+    MilestoneRecommendation,
+    SuccessProbability,
+    TimeToValue,
+)
 
-MOST = 5
+MAX_RECOMMENDATIONS = 5
+SEVERITIES = ("high", "medium", "low")
+NO_ACCELERATION = (
+    "too few customers that were blocked by the same for as long got past it, or it saved them no "
+    "significant time"
+)
+NOT_BLOCKED = "no blocker is recorded: nothing is known to delay it"
+Milestone = Mapping[str, Any]
 
 
-def recommendations(
-    figures: Figures, rows: list[dict[str, Any]], own: Mapping[str, Mapping[str, Any]]
-) -> list[Recommendation]:
-    """Open milestones for which a rule says what to do: overdue and required ones first."""
-    found = []
-    for row in rows:
-        if row["status"] in OPEN:
-            fired = rules.fired(TOOL, "action", words_of(row, figures, own))
-            if fired:
-                found.append((_order(row), _recommended(figures, row, fired)))
-    return [one for _, one in sorted(found, key=lambda pair: pair[0])[:MOST]]
+class OpenMilestones:
+    """The open milestones of a customer: ``shown`` are those of the response, ``own`` all by id."""
+
+    def __init__(
+        self, day: MilestoneDay, shown: Sequence[Milestone], own: Sequence[Milestone]
+    ) -> None:
+        self.day, self.settings = day, day.settings
+        self.shown = [row for row in shown if row["status"] in OPEN]
+        self.own = {row["milestone_id"]: row for row in own}
+
+    # -- blockers ------------------------------------------------------------------------
+
+    def blockers(self) -> list[MilestoneBlocker]:
+        """The recorded blockers that are not cleared, most severe and oldest first."""
+        parts = [self._blocker(row) for row in self.shown if row["blocked"]]
+        return sorted(
+            parts,
+            key=lambda part: (
+                SEVERITIES.index(part.severity),
+                -(part.age_days or 0),
+                part.milestone_id,
+            ),
+        )
+
+    def _blocker(self, row: Milestone) -> MilestoneBlocker:
+        figures, (usual, usual_n) = self._figures(row), self.day.clearing(row["blocker"])
+        triggered = [
+            rule for rule in rules.triggered(TOOL, "action", figures) if "blocked" in rule.figures
+        ]
+        age = integer(figures["blocker_days"])
+        return MilestoneBlocker(
+            milestone_id=row["milestone_id"],
+            milestone_name=row["name"],
+            milestone_status=row["status"],
+            blocker=row["blocker"],
+            severity=severity(self.day, row),
+            age_days=Figure(age, "the day on which it began was not entered"),
+            since=date_of(row["blocked_day"]),
+            owner=word(row["owner"]),
+            holds_up=[self.day.names[name] for name in self._waiting_for(row)],
+            usual_days_to_clear=usual.time,
+            usual_lower=usual.lower,
+            usual_upper=usual.upper,
+            usual_n=usual_n,
+            effect=blocker_effect(self.day, row["blocker"]),
+            recommended_action=triggered[0].text if triggered else None,
+            rules=triggered,
+        )
+
+    def _waiting_for(self, row: Milestone) -> list[str]:
+        """The customer's open milestones that depend on this one."""
+        return [
+            name
+            for name in self.day.dependents(row["milestone_id"])
+            if name in self.own and self.own[name]["status"] in OPEN
+        ]
+
+    def _figures(self, row: Milestone) -> dict[str, Any]:
+        """The named figures of an open milestone that the rules read."""
+        blocked, left, owner = bool(row["blocked"]), self.day.days_left(row), word(row["owner"])
+        overdue = row["status"] == "overdue"
+        required = 0 if row["feature"] is None else int(row["users"])
+        reached = integer(row["reached"]) if required else None
+        owners_known = self.day.as_of >= self.day.portfolio.data_until
+        return {
+            "overdue": int(overdue),
+            "days_overdue": -left if overdue else None,
+            "days_remaining": left if not overdue and np.isfinite(left) else None,
+            "started": int(np.isfinite(row["started_day"])),
+            "required": int(row["required"]),
+            "blocked": int(blocked),
+            "blocker": _words(row["blocker"]) if blocked else None,
+            "blocker_days": number(row["day"] - row["blocked_day"]) if blocked else None,
+            "usual_days": self.day.clearing(row["blocker"])[0].time if blocked else None,
+            "owner": owner,
+            "owner_known": int(owner is not None) if owners_known else None,
+            "held_up": len(self._waiting_for(row)),
+            "waits": len(row["waits_for"]),
+            "waits_for": " and ".join(self.day.names[name] for name in row["waits_for"]) or None,
+            "feature": None if row["feature"] is None else _words(row["feature"]),
+            "users_asked": required,
+            "users_reached": reached,
+            "users_missing": None if reached is None else required - reached,
+        }
+
+    # -- recommendations -----------------------------------------------------------------
+
+    def recommendations(self) -> list[MilestoneRecommendation]:
+        """Milestones for which a rule says what to do, overdue and required ones first."""
+        parts: list[MilestoneRecommendation] = []
+        for row in sorted(self.shown, key=_urgency):
+            triggered = rules.triggered(TOOL, "action", self._figures(row))
+            if triggered and len(parts) < MAX_RECOMMENDATIONS:
+                parts.append(self._recommendation(row, triggered))
+        return parts
+
+    def _recommendation(
+        self, row: Milestone, triggered: list[rules.TriggeredRule]
+    ) -> MilestoneRecommendation:
+        saved = acceleration(self.day, row)
+        blocked = any(row["blocked"] for row in self.shown)
+        return MilestoneRecommendation(
+            milestone=row["name"],
+            milestone_id=row["milestone_id"],
+            current_status=row["status"],
+            recommended_actions=[rule.text for rule in triggered],
+            estimated_acceleration=Figure(
+                saved and _acceleration_text(saved), NO_ACCELERATION if blocked else NOT_BLOCKED
+            ),
+            estimated_acceleration_detail=saved,
+            rules=triggered,
+        )
 
 
-def _order(row: Mapping[str, Any]) -> tuple[Any, ...]:
+def _words(name: Any) -> str:
+    return str(name).replace("_", " ")
+
+
+def _urgency(row: Milestone) -> tuple[Any, ...]:
     return (row["status"] != "overdue", not row["required"], row["target_day"], row["milestone_id"])
 
 
-def _recommended(
-    figures: Figures, row: Mapping[str, Any], fired: list[dict[str, Any]]
-) -> Recommendation:
-    faster = acceleration(figures, row)
-    return Recommendation(
-        milestone=row["name"],
-        milestone_id=row["milestone_id"],
-        current_status=row["status"],
-        recommended_actions=[rule["text"] for rule in fired],
-        estimated_acceleration=sooner(faster),
-        estimated_acceleration_detail=faster,
-        rules=fired,
+def severity(day: MilestoneDay, row: Milestone) -> str:
+    """high: required, and another milestone depends on it; medium: required; else low."""
+    if not row["required"]:
+        return "low"
+    return "high" if day.dependents(row["milestone_id"]) else "medium"
+
+
+def blocker_effect(day: MilestoneDay, blocker: str) -> BlockerEffect | None:
+    row = day.effects.get(blocker)
+    if row is None:
+        return None
+    return BlockerEffect(
+        **{name: rounded(row[name], 2) for name in ("factor", "lower", "upper")},
+        **{name: rounded(row[name]) for name in ("p", "q")},
+        n=int(row["n"]),
+        interval_level=day.settings.effects_interval_level,
+        found=bool(row["q"] <= day.settings.effects_max_q),
     )
 
 
-def success(
-    figures: Figures,
-    model: Success,
+# -- what clearing a blocker saves -----------------------------------------------------
+
+
+def acceleration(day: MilestoneDay, row: Milestone) -> Acceleration | None:
+    """How many days sooner is a blocked milestone completed once its blocker is cleared?
+
+    The median of what remained for those blocked by the same for at least as long, less the median
+    from clearing it until completion, with an interval over resampled customers: of the same
+    milestone where enough cleared it there, else of any. None with too few, or where the interval
+    reaches 0.
+    """
+    if not row["blocked"] or not np.isfinite(row["blocked_day"]):
+        return None
+    age = float(day.count.between(row["blocked_day"], row["day"]))
+    same = day.blocked_spells(row["blocker"])
+    same = same[same["client_id"] != row["client_id"]]
+    alike = same[same["milestone_id"] == row["milestone_id"]]
+    for rows, scope in ((alike, "on this milestone"), (same, "on any milestone")):
+        saved = _days_saved(day, rows, age)
+        if saved is not None:
+            median, lower, upper, n = saved
+            if lower <= 0:
+                return None
+            return Acceleration(
+                median_days=round(median, 1),
+                lower_days=round(lower, 1),
+                upper_days=round(upper, 1),
+                interval_level=day.level,
+                n=n,
+                basis=f"what remained after {age:.0f} days with this blocker, less what remained "
+                f"once it was cleared; customers with it {scope} that got past it",
+            )
+    return None
+
+
+def _days_saved(
+    day: MilestoneDay, rows: pd.DataFrame, age: float
+) -> tuple[float, float, float, int] | None:
+    """Median, lower and upper end of the days saved, and the number of cleared blockers."""
+    settings = day.settings
+    lasted, after, cleared = (
+        (rows[end] - rows[start]).to_numpy(dtype=float)
+        for end, start in (("time", "onset"), ("time", "cleared"), ("cleared", "onset"))
+    )
+    happened = rows["happened"].to_numpy(dtype=bool)
+    still, past = lasted > age, (after >= 0) & (cleared >= 0)
+    if min(still.sum(), past.sum()) < settings.peers_min:
+        return None
+    codes = pd.factorize(rows["client_id"], sort=True)[0]
+    draws = resamples(codes.max() + 1, settings.seed, settings.acceleration_draws)[:, codes]
+    weights = np.vstack([np.ones((1, len(rows)), dtype=np.int64), draws])
+    blocked = median_times(lasted[still] - age, happened[still], weights[:, still])
+    unblocked = median_times(after[past], happened[past], weights[:, past])
+    valid = np.isfinite(blocked) & np.isfinite(unblocked)
+    if not valid[0] or valid[1:].mean() < settings.acceleration_min_valid_share:
+        return None
+    saved = blocked[valid] - unblocked[valid]
+    drawn, tail = np.sort(saved[1:]), (1 - day.level) / 2
+    last = min(int(np.ceil((1 - tail) * len(drawn))), len(drawn)) - 1
+    lower, upper = drawn[int(tail * len(drawn))], drawn[last]
+    return float(saved[0]), float(lower), float(upper), int(past.sum())
+
+
+def _acceleration_text(saved: Acceleration) -> str:
+    interval = f"{saved.lower_days:.0f} to {saved.upper_days:.0f} days"
+    return f"{interval} ({100 * saved.interval_level:.0f} %, n = {saved.n})"
+
+
+# -- success ---------------------------------------------------------------------------
+
+
+def success_probability(
+    day: MilestoneDay,
     client_id: str,
-    done: Progress,
-    value: TimeToValue,
-    rows: list[dict[str, Any]],
-) -> tuple[Told, str | None]:
-    """The likelihood with what speaks for and against it; and why there is none."""
-    chance, words = model.of(client_id), _words(figures, client_id, done, value, rows)
-    against, favour = (rules.fired(TOOL, kind, words) for kind in ("risk", "strength"))
-    by_day = model.by_day(client_id)
-    fitted = model.model if chance.basis == "model" else None
-    return Told(
-        overall_success_likelihood=rounded(chance.value),
+    figures: Mapping[str, Any],
+) -> SuccessProbability:
+    """The probability, and the risk and positive factors that the rules find in the figures."""
+    model = day.success_model
+    chance = model.of(client_id)
+    risks, strengths = (rules.triggered(TOOL, kind, figures) for kind in ("risk", "strength"))
+    return SuccessProbability(
+        overall_success_likelihood=Figure(rounded(chance.value), chance.reason),
         lower=rounded(chance.lower),
         upper=rounded(chance.upper),
-        interval_level=figures.level,
+        interval_level=day.level,
         basis=chance.basis,
-        by_date=date_of(by_day),
+        by_date=date_of(model.by_day(client_id)),
         portfolio_share=rounded(model.share),
         past_customers=model.past,
         past_failures=model.failures,
-        calibration=calibration(model) if fitted is not None else None,
-        risk_factors=[rule["text"] for rule in against],
-        positive_factors=[rule["text"] for rule in favour],
-        rules=[*against, *favour],
-    ), chance.reason
-
-
-def calibration(model: Success) -> Calibration | None:
-    fitted = model.model
-    return (
-        None
-        if fitted is None
-        else Calibration(
-            brier=rounded(fitted.brier),
-            brier_of_share=rounded(fitted.base_brier),
-            slope=rounded(fitted.slope),
-            intercept=rounded(fitted.intercept),
-            customers=model.past,
-            failures=model.failures,
-        )
+        calibration=model.calibration if chance.basis == "model" else None,
+        risk_factors=[rule.text for rule in risks],
+        positive_factors=[rule.text for rule in strengths],
+        rules=[*risks, *strengths],
     )
 
 
-def _words(
-    figures: Figures, client_id: str, done: Progress, value: TimeToValue, rows: list[dict[str, Any]]
+def unknown_success(day: MilestoneDay, reason: str) -> SuccessProbability:
+    """The probability for a customer without milestones."""
+    unknown = ("lower", "upper", "basis", "by_date", "portfolio_share", "calibration")
+    return SuccessProbability(
+        overall_success_likelihood=Figure(None, reason),
+        **dict.fromkeys(unknown),
+        interval_level=day.level,
+        past_customers=0,
+        past_failures=0,
+        risk_factors=[],
+        positive_factors=[],
+        rules=[],
+    )
+
+
+def success_figures(
+    day: MilestoneDay,
+    rows: Sequence[Milestone],
+    progress: MilestoneProgress,
+    value: TimeToValue,
+    panel_row: Mapping[str, Any],
 ) -> dict[str, Any]:
-    row = figures.panel_rows.get(client_id, {})
-    ages = [one["day"] - one["blocked_day"] for one in rows if one["blocked"]]
-    detail = {one.mark: one for one in value.detail}
-    activation = detail.get("activation")
-    words = {f"{name}_word": one.word for name, one in detail.items()}
-    gap = None
-    if (
-        activation is not None
-        and activation.days is not None
-        and activation.target_days is not None
-    ):
-        gap = round(activation.days - activation.target_days, 1)
-    lived = figures.present_spells.loc[client_id, "live"]
+    """The named figures of a customer that the rules of success read."""
+    ages = [row["day"] - row["blocked_day"] for row in rows if row["blocked"]]
+    known_ages = [age for age in ages if not np.isnan(age)]
+    detail = {part.mark: part for part in value.detail}
+    days, targets = (
+        {mark: getattr(part, name) for mark, part in detail.items()}
+        for name in ("days", "target_days")
+    )
+    late = None
+    if days.get("activation") is not None and targets.get("activation") is not None:
+        late = round(days["activation"] - targets["activation"], 1)
+    metrics = {
+        "sessions": "sessions_per_user_per_week_28d",
+        "stickiness": "stickiness_30d",
+        "days_since_last_person_event": "days_since_last_person_event",
+        "active_users": "monthly_active_users",
+    }
     return {
-        **words,
-        "overdue_required": done.overdue_required,
-        "overdue": done.overdue_milestones,
-        "completed": done.completed_milestones,
-        "total": done.total_milestones,
+        **{f"{mark}_word": part.word for mark, part in detail.items()},
+        "overdue_required": progress.overdue_required,
+        "overdue": progress.overdue_milestones,
+        "completed": progress.completed_milestones,
+        "total": progress.total_milestones,
         "blocked": len(ages),
-        "oldest_blocker": max((age for age in ages if age == age), default=None),
-        "activation_days": None if activation is None else activation.days,
-        "activation_target": None if activation is None else activation.target_days,
-        "activation_late": gap,
+        "oldest_blocker": max(known_ages, default=None),
+        "activation_days": days.get("activation"),
+        "activation_target": targets.get("activation"),
+        "activation_late": late,
         "first_value_days": value.first_value_days,
-        "first_value_target": detail["first_value"].target_days
-        if "first_value" in detail
-        else None,
-        **{
-            name: number(row.get(column)) if lived else None
-            for name, column in (
-                ("sessions", "sessions_per_user_per_week_28d"),
-                ("stickiness", "stickiness_30d"),
-                ("silent_days", "days_since_last_person_event"),
-                ("active_users", "monthly_active_users"),
-            )
-        },
+        "first_value_target": targets.get("first_value"),
+        "silent_days": day.settings.silent_days,
+        **{name: number(panel_row.get(column)) for name, column in metrics.items()},
     }

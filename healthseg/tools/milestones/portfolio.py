@@ -1,34 +1,40 @@
-"""The portfolio's milestones: the funnel, who gets stuck where, time to value by quarter, blockers by ARR, who is late."""
+"""The portfolio's milestones: where customers are late, time to value by quarter, blockers by ARR."""
 
 from __future__ import annotations
 
 import datetime as dt
-from functools import cached_property
-from typing import Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from healthseg import rules
-from healthseg.metrics.counting import customers
 from healthseg.metrics.milestone_plan import date_of
 from healthseg.metrics.milestone_times import spells
 from healthseg.metrics.milestones import STATUSES
-from healthseg.metrics.money import money
+from healthseg.rules import TriggeredRule
 from healthseg.statistics.survival import quantile_time, survival_at
-from healthseg.tools.milestones import advice, value
-from healthseg.tools.milestones.answer import success_of
-from healthseg.tools.milestones.blockers import effect, severity
-from healthseg.tools.milestones.figures import NO_PLAN, TOOL, Figures, kaplan, ranked
+from healthseg.tools.base import records, rounded
+from healthseg.tools.context import PortfolioContext, share
+from healthseg.tools.milestones.advice import blocker_effect, severity
+from healthseg.tools.milestones.milestone_day import (
+    NO_MEDIAN,
+    NO_PLAN,
+    TOOL,
+    MilestoneDay,
+    SuccessChance,
+    compared,
+    survival_curve,
+)
 from healthseg.tools.milestones.result import PortfolioMilestones
-from healthseg.tools.rounding import records, rounded
 
+if TYPE_CHECKING:
+    from healthseg.data.portfolio import Portfolio
+
+MILESTONE = ["milestone_id", "name", "category", "required", "target_days"]
 FUNNEL = [
-    "milestone_id",
-    "name",
-    "category",
-    "required",
-    "target_days",
+    *MILESTONE,
     "customers",
     *STATUSES,
     "completed_share",
@@ -42,21 +48,8 @@ FUNNEL = [
     "upper",
     "n",
 ]
-BLOCKERS = [
-    "blocker",
-    "customers",
-    "milestones",
-    "severe",
-    "arr",
-    "oldest_days",
-    "usual_days",
-    "factor",
-    "lower",
-    "upper",
-    "q",
-    "found",
-    "n",
-]
+EFFECT = ["factor", "lower", "upper", "q", "found", "n"]
+BLOCKERS = ["blocker", "customers", "milestones", "severe", "arr", "oldest_days", "usual_days"]
 LATE = [
     "client_id",
     "name",
@@ -85,156 +78,191 @@ SUCCESS = [
 ]
 
 
-def of_portfolio(portfolio: Any, as_of: dt.date, asked: Any) -> PortfolioMilestones:
-    return _PortfolioStub(Figures.of(portfolio, as_of), asked.milestone_category).response()
+class MilestonesOfPortfolio:
+    """The milestones of a category of the customers that are live at ``as_of``."""
 
+    def __init__(self, portfolio: Portfolio, as_of: dt.date, category: str) -> None:
+        self.day, self.category = MilestoneDay.of(portfolio, as_of), category
+        self.context = PortfolioContext.of(portfolio, as_of)
+        self.settings, self.model = self.day.settings, self.day.success_model
+        rows = self.day.states
+        rows = rows[rows["client_id"].isin(self.context.live.index)]
+        self.rows = rows[(rows["category"] == category) | (category == "all")]
+        self.tracked = int(self.rows["client_id"].nunique())
 
-class _PortfolioStub:
-    """What the parts of one response share."""
-
-    def __init__(self, figures: Figures, category: str) -> None:
-        self.figures, self.category = figures, category
-        rows = figures.states
-        if len(rows):
-            rows = rows[rows["client_id"].isin(figures.live.index)]
-            rows = rows[(rows["category"] == category) | (category == "all")]
-        self.rows = rows
-
-    def response(self) -> PortfolioMilestones:
-        funnel, blockers, late, success = self.funnel(), self.blockers(), self.late, self.success()
+    def result(self) -> PortfolioMilestones:
+        day, context, money = self.day, self.context, self.context.money
+        funnel, blockers = self.funnel(), self.blockers()
+        late, success = self.late(), self.success()
+        late_clients = late.loc[late["overdue_required"] > 0, "client_id"]
         cohorts, values = self.cohorts()
-        ranks = {mark: self._between(mark) for mark in self.figures.marks}
-        done = self.figures
-        response = PortfolioMilestones(
-            as_of=done.as_of,
-            data_until=done.portfolio.data_until,
-            fingerprint=done.portfolio.fingerprint(done.as_of),
-            warnings=[NO_PLAN] if done.plan is None else done.plan.warnings,
-            not_measured=self._missing(),
-            coverage=self._coverage(),
+        ranks = {mark: self._log_rank(mark) for mark in day.marks}
+        due, on_time = int(funnel["due"].sum()), int(funnel["on_time"].sum())
+        done = self._done()
+        return PortfolioMilestones(
+            as_of=day.as_of,
+            data_until=day.portfolio.data_until,
+            fingerprint=day.portfolio.fingerprint(day.as_of),
+            coverage=rounded(share(self.tracked, len(context.live))),
+            warnings=[NO_PLAN] if day.plan is None else day.plan.warnings,
+            not_measured=self._not_measured(),
             milestone_category=self.category,
-            total_customers=len(done.live),
+            total_customers=len(context.live),
             tracked_customers=self.tracked,
-            excluded=done.excluded(),
-            currency=self.money.currency,
-            day_kind=done.settings.milestone_days,
-            customers_late=int((late["overdue_required"] > 0).sum()),
-            customers_late_arr=self._sum(late.loc[late["overdue_required"] > 0, "client_id"]),
-            customers_blocked=self._customers("blocked"),
-            customers_done=self._done(),
-            customers_done_share=_share(self._done(), self.tracked),
-            milestones_due=int(funnel["due"].sum()),
-            milestones_on_time=int(funnel["on_time"].sum()),
-            milestones_on_time_share=_share(int(funnel["on_time"].sum()), int(funnel["due"].sum())),
+            excluded=context.excluded(),
+            currency=money.currency,
+            day_kind=self.settings.milestone_days,
+            customers_late=len(late_clients),
+            customers_late_arr=self._arr(late_clients),
+            customers_blocked=self._blocked_customers,
+            customers_done=done,
+            customers_done_share=rounded(share(done, self.tracked)),
+            milestones_due=due,
+            milestones_on_time=on_time,
+            milestones_on_time_share=rounded(share(on_time, due)),
             funnel=records(funnel),
             values=records(values),
             cohorts=records(cohorts),
             log_rank=ranks,
-            quarters_differ=value.beyond_chance(done, ranks),
+            quarters_differ=day.significant(ranks),
             blockers=records(blockers),
             late=records(late),
             success=records(success),
-            calibration=self._calibration(),
+            calibration=self.model.calibration if self.tracked else None,
             actions=self._actions(funnel, blockers, late),
-        )
-        return response.with_frames(
+        ).with_frames(
             funnel=funnel,
             blockers=blockers,
             late=late,
             cohorts=cohorts,
             success=success,
-            value=value.curves(done, []),
+            value=day.curves([]),
         )
+
+    def _not_measured(self) -> dict[str, str]:
+        if self.day.plan is None:
+            lists = ("funnel", "values", "cohorts", "blockers", "late")
+            return {f"$.{name}": NO_PLAN for name in lists}
+        reasons = {}
+        if not self.context.money.addable:
+            reasons["$.customers_late_arr"] = "the portfolio has several currencies and no rates"
+        if self.model.model is None:
+            reasons["$.success"] = (
+                f"{self.model.past} past customers with {self.model.failures} failures are too few "
+                "for a success probability"
+            )
+        return reasons
+
+    # -- customers -----------------------------------------------------------------------
 
     @property
-    def tracked(self) -> int:
-        return int(self.rows["client_id"].nunique()) if len(self.rows) else 0
-
-    def _customers(self, column: str) -> int:
-        return (
-            int(self.rows.loc[self.rows[column].astype(bool), "client_id"].nunique())
-            if len(self.rows)
-            else 0
-        )
+    def _blocked_customers(self) -> int:
+        return int(self.rows.loc[self.rows["blocked"].astype(bool), "client_id"].nunique())
 
     def _done(self) -> int:
-        model = success_of(self.figures) if self.tracked else None
-        live = self.figures.live.index
-        return (
-            0 if model is None else int((np.isfinite(model.all_done) & model.ids.isin(live)).sum())
-        )
+        """Live customers that have all required onboarding and adoption milestones."""
+        live = self.model.ids.isin(self.context.live.index)
+        return int((np.isfinite(self.model.all_done) & live).sum()) if self.tracked else 0
 
-    # -- money ---------------------------------------------------------------------------
+    def _arr(self, clients: Iterable[str]) -> float | None:
+        """ARR of these customers; None where amounts of several currencies cannot be added up."""
+        money = self.context.money
+        if not money.addable:
+            return None
+        return round(float(money.amounts.reindex(sorted(set(clients))).sum()), 2)
 
-    @cached_property
-    def money(self) -> Any:
-        return money(self.figures.portfolio, self.figures.live, self.figures.as_of)
-
-    def _sum(self, clients: Any) -> float | None:
-        """ARR of these customers; None where amounts of several currencies can't be added up."""
-        return (
-            round(float(self.money.amounts.reindex(sorted(set(clients))).sum()), 2)
-            if self.money.addable
-            else None
-        )
-
-    def _who(self, clients: pd.Series) -> pd.DataFrame:
-        """Name, tier, ARR and currency of customers, in their order."""
-        known = customers(self.figures.portfolio).reindex(clients)
-        ids = pd.Series(clients.to_numpy(), index=known.index)
-        currency = self.money.by_currency.reindex(clients).to_numpy(dtype=object)
-        name = known["name"].fillna(ids) if "name" in known else ids
-        today = self.figures.as_of >= self.figures.portfolio.data_until
-        manager = known["csm_id"].astype(object) if "csm_id" in known and today else None
-        return pd.DataFrame(
+    def _profiles(self, clients: pd.Index) -> pd.DataFrame:
+        """Name, tier, ARR, currency and manager of live customers, in their order."""
+        context, money = self.context, self.context.money
+        frame = pd.DataFrame(
             {
-                "client_id": clients.to_numpy(),
-                "name": name.to_numpy(dtype=object),
-                "tier": self.figures.live["tier"].reindex(clients).to_numpy(dtype=object),
-                "arr": self.money.amounts.reindex(clients).to_numpy(dtype=float),
-                "currency": currency if self.money.currency is None else self.money.currency,
-                "csm_id": None if manager is None else manager.to_numpy(),
-            }
+                "name": context.names.reindex(clients).astype(object),
+                "tier": context.live["tier"].reindex(clients).astype(object),
+                "arr": money.amounts.reindex(clients).astype(float),
+                "currency": money.by_currency.reindex(clients).astype(object),
+                "csm_id": context.static("csm_id", snapshot=True).reindex(clients),
+            },
+            index=clients,
         )
+        if money.currency is not None:
+            frame["currency"] = money.currency
+        return frame.rename_axis("client_id").reset_index()
 
-    # -- the funnel ----------------------------------------------------------------------
+    def late(self) -> pd.DataFrame:
+        """Customers with something overdue: those with a required one first, by ARR."""
+        rows = self.rows[self.rows["status"] == "overdue"]
+        if not len(rows):
+            return pd.DataFrame(columns=LATE).astype({"overdue_required": int, "overdue": int})
+        order, ascending = ["required", "target_day", "milestone_id"], [False, True, True]
+        rows = rows.sort_values(order, ascending=ascending, kind="stable")
+        by_customer = rows.groupby("client_id")
+        worst, clients = by_customer.first(), by_customer.first().index
+        # the plan's order, not that of the worst
+        blocked = self.rows[(self.rows["status"] == "overdue") & self.rows["blocked"].astype(bool)]
+        blocker = blocked.groupby("client_id")["blocker"].first().reindex(clients).astype(object)
+        table = self._profiles(clients).assign(
+            overdue_required=by_customer["required"].sum().to_numpy(dtype=np.int64),
+            overdue=by_customer.size().to_numpy(),
+            worst=worst["name"].to_numpy(dtype=object),
+            worst_days=self.day.count.between(worst["target_day"], worst["day"]),
+            blocker=blocker.where(blocker.notna(), None).to_numpy(),
+            likelihood=[_modelled(self.model.of(client)) for client in clients],
+        )
+        keys = table.assign(
+            optional=table["overdue_required"] == 0, negative_arr=-table["arr"].fillna(-1.0)
+        )
+        keys = keys.sort_values(["optional", "negative_arr", "client_id"], kind="stable")
+        return keys[LATE].reset_index(drop=True)
+
+    def success(self) -> pd.DataFrame:
+        """Customers whose outcome is open, the lowest probability first."""
+        model, live = self.model, self.context.live.index
+        if not self.tracked:
+            return pd.DataFrame(columns=SUCCESS)
+        chances = {client: model.of(client) for client in model.ids if client in live}
+        chances = {client: part for client, part in chances.items() if part.basis == "model"}
+        figures = {"likelihood": "value", "lower": "lower", "upper": "upper"}
+        table = self._profiles(pd.Index(list(chances), dtype=object)).assign(
+            **{
+                name: np.array([getattr(part, key) for part in chances.values()], dtype=float)
+                for name, key in figures.items()
+            },
+            by_date=[str(date_of(model.by_day(client))) for client in chances],
+            open=model.open_count(chances),
+        )
+        table = table.sort_values(["likelihood", "client_id"], kind="stable")
+        return table[SUCCESS].reset_index(drop=True)
+
+    # -- milestones ----------------------------------------------------------------------
 
     def funnel(self) -> pd.DataFrame:
-        """A row a milestone: where the live customers stand with it, and how long it takes over the portfolio."""
-        if not self.tracked:
+        """A row a milestone: the live customers by status, and days over the portfolio."""
+        if not self.tracked or self.day.plan is None:
             return pd.DataFrame(columns=FUNNEL).astype({"due": int, "on_time": int})
-        times = spells(self.figures.portfolio, self.figures.as_of)
-        names = self.figures.plan.ids(self.category)
+        times = spells(self.day.portfolio, self.day.as_of)
         groups = dict(list(self.rows.groupby("milestone_id")))
-        return pd.DataFrame(
-            [
-                self._step(groups[name], times[times["milestone_id"] == name])
-                for name in names
-                if name in groups
-            ],
-            columns=FUNNEL,
-        )
+        steps = [
+            self._step(groups[name], times[times["milestone_id"] == name])
+            for name in self.day.plan.ids(self.category)
+            if name in groups
+        ]
+        return pd.DataFrame(steps, columns=FUNNEL)
 
     def _step(self, rows: pd.DataFrame, times: pd.DataFrame) -> dict[str, Any]:
-        first, counts = (
-            rows.iloc[0],
-            {name: int((rows["status"] == name).sum()) for name in STATUSES},
-        )
-        asked = len(rows) - counts["skipped"]
-        overdue = rows["status"] == "overdue"
+        counts = {name: int((rows["status"] == name).sum()) for name in STATUSES}
+        planned, overdue = len(rows) - counts["skipped"], rows["status"] == "overdue"
         due = (rows["target_day"] <= rows["day"]) & (rows["status"] != "skipped")
-        median = quantile_time(kaplan(times, self.figures.level)) if len(times) else value.NOBODY
+        median = NO_MEDIAN
+        if len(times):
+            median = quantile_time(survival_curve(times, self.day.level))
         return {
-            **{
-                name: first[name]
-                for name in ("milestone_id", "name", "category", "required", "target_days")
-            },
+            **{name: rows.iloc[0][name] for name in MILESTONE},
             "customers": len(rows),
             **counts,
-            "completed_share": counts["completed"] / asked if asked else np.nan,
+            "completed_share": counts["completed"] / planned if planned else np.nan,
             "blocked": int(rows["blocked"].sum()),
             "waiting": int((overdue & rows["waits_for"].map(bool)).sum()),
-            "overdue_arr": self._sum(rows.loc[overdue, "client_id"]),
+            "overdue_arr": self._arr(rows.loc[overdue, "client_id"]),
             "due": int(due.sum()),
             "on_time": int((due & (rows["completed_day"] <= rows["target_day"])).sum()),
             "median_days": median.time,
@@ -243,198 +271,96 @@ class _PortfolioStub:
             "n": len(times),
         }
 
-    # -- time to value -------------------------------------------------------------------
-
     def cohorts(self) -> tuple[pd.DataFrame, pd.DataFrame]:
-        """Time to each mark by the quarter in which customers began, and over the portfolio."""
-        by, whole = [], []
-        for mark in self.figures.marks:
-            everyone = self.figures.cohort(mark)
-            by += [
-                self._cohort(mark, quarter, self.figures.cohort(mark, quarter))
-                for quarter in sorted(everyone["quarter"].unique())
-            ]
-            if len(everyone):
-                whole.append(self._cohort(mark, None, everyone))
-        return tuple(
+        """Days to each mark by the quarter in which customers began, and over the portfolio."""
+        marks = self.day.marks
+        by_quarter = [
+            self._cohort(mark, quarter) for mark in marks for quarter in self.day.quarters(mark)
+        ]
+        overall = [self._cohort(mark, None) for mark in marks if len(self.day.cohort(mark))]
+        quarters, values = (
             pd.DataFrame(rows, columns=COHORTS).astype({"n": int, "reached": int})
-            for rows in (by, whole)
+            for rows in (by_quarter, overall)
         )
+        return quarters, values
 
-    def _cohort(self, mark: str, quarter: str | None, rows: pd.DataFrame) -> dict[str, Any]:
-        median, target = self.figures.median(mark, quarter), rows["target_day"] - rows["began_day"]
-        few = len(rows) < self.figures.settings.peers_min
-        share = np.nan
-        if not few and target.notna().any():
-            share = 1 - float(survival_at(self.figures.curve(mark, quarter), [target.median()])[0])
-        figures = (None, None, None) if few else (median.time, median.lower, median.upper)
-        return dict(
-            zip(
-                COHORTS,
-                (mark, quarter, len(rows), int(rows["happened"].sum()), *figures, share),
-                strict=True,
-            )
-        )
+    def _cohort(self, mark: str, quarter: str | None) -> dict[str, Any]:
+        rows, median = self.day.cohort(mark, quarter), self.day.median(mark, quarter)
+        few = len(rows) < self.settings.peers_min
+        target = (rows["target_day"] - rows["began_day"]).median()
+        by_target = np.nan
+        if not few and not np.isnan(target):
+            by_target = 1 - float(survival_at(self.day.curve(mark, quarter), [target])[0])
+        return {
+            "mark": mark,
+            "quarter": quarter,
+            "n": len(rows),
+            "reached": int(rows["happened"].sum()),
+            "median_days": None if few else median.time,
+            "lower": None if few else median.lower,
+            "upper": None if few else median.upper,
+            "share_by_target": by_target,
+        }
 
-    def _between(self, mark: str) -> float | None:
-        """The p of all quarters with enough customers getting there at one pace."""
-        rows = self.figures.cohort(mark)
+    def _log_rank(self, mark: str) -> float | None:
+        """p that all quarters with enough customers reach the mark at one pace."""
+        rows = self.day.cohort(mark)
         sizes = rows.groupby("quarter")["client_id"].transform("size")
-        found = ranked(
-            rows[sizes >= self.figures.settings.peers_min],
-            rows.loc[sizes >= self.figures.settings.peers_min, "quarter"],
-        )
-        return None if found is None else rounded(found.p)
+        rows = rows[sizes >= self.settings.peers_min]
+        test = compared(rows, rows["quarter"])
+        return None if test is None else rounded(test.p)
 
     # -- blockers ------------------------------------------------------------------------
 
     def blockers(self) -> pd.DataFrame:
-        """A row a blocker: where it stands now, with its ARR; how long it usually stands, what it costs."""
-        rows = self.rows[self.rows["blocked"].astype(bool)] if self.tracked else self.rows
-        standing = dict(list(rows.groupby("blocker"))) if len(rows) else {}
-        names = sorted({*standing, *self.figures.effects}) if self.tracked else []
-        found = [self._blocker(name, standing.get(name, rows.iloc[:0])) for name in names]
-        found = pd.DataFrame(found, columns=BLOCKERS).astype(
-            dict.fromkeys(
-                ("arr", "oldest_days", "usual_days", "factor", "lower", "upper", "q"), float
-            )
+        """A row a blocker, most ARR first: customers that have it now, its days, its effect."""
+        rows = self.rows[self.rows["blocked"].astype(bool)]
+        names = sorted({*rows["blocker"], *self.day.effects}) if self.tracked else []
+        parts = [self._blocker(name, rows[rows["blocker"] == name]) for name in names]
+        columns = ("arr", "oldest_days", "usual_days", "factor", "lower", "upper", "q")
+        table = pd.DataFrame(parts, columns=[*BLOCKERS, *EFFECT]).astype(
+            dict.fromkeys(columns, float)
         )
-        order = (
-            found.assign(stake=-found["arr"].fillna(-1.0))
-            .sort_values(
-                ["stake", "customers", "blocker"], ascending=[True, False, True], kind="stable"
-            )
-            .index
-        )
-        return found.loc[order].reset_index(drop=True)
+        keys = table.assign(negative_arr=-table["arr"].fillna(-1.0))
+        order, ascending = ["negative_arr", "customers", "blocker"], [True, False, True]
+        keys = keys.sort_values(order, ascending=ascending, kind="stable")
+        return keys[table.columns].reset_index(drop=True)
 
     def _blocker(self, name: str, rows: pd.DataFrame) -> dict[str, Any]:
-        usual, _ = self.figures.clearing(name)
-        found = effect(self.figures, name)
-        severe = [severity(self.figures, row) == "high" for row in rows.to_dict("records")]
-        known = {} if found is None else found.model_dump()
+        effect = blocker_effect(self.day, name)
+        severities = [severity(self.day, row) for row in rows.to_dict("records")]
         return {
             "blocker": name,
             "customers": rows["client_id"].nunique(),
             "milestones": len(rows),
-            "severe": sum(severe),
-            "arr": self._sum(rows["client_id"]),
+            "severe": severities.count("high"),
+            "arr": self._arr(rows["client_id"]),
             "oldest_days": (rows["day"] - rows["blocked_day"]).max(),
-            "usual_days": usual.time,
-            **{key: known.get(key) for key in ("factor", "lower", "upper", "q", "found", "n")},
+            "usual_days": self.day.clearing(name)[0].time,
+            **{key: getattr(effect, key, None) for key in EFFECT},
         }
 
-    # -- who -----------------------------------------------------------------------------
-
-    @cached_property
-    def late(self) -> pd.DataFrame:
-        """Customers with something overdue: those with a required one first, by ARR."""
-        rows = self.rows[self.rows["status"] == "overdue"] if self.tracked else self.rows
-        if not len(rows):
-            return pd.DataFrame(columns=LATE).astype({"overdue_required": int, "overdue": int})
-        worst = (
-            rows.sort_values(
-                ["client_id", "required", "target_day", "milestone_id"],
-                ascending=[True, False, True, True],
-                kind="stable",
-            )
-            .groupby("client_id")
-            .first()
-        )
-        by = rows.groupby("client_id")
-        found = self._who(pd.Series(worst.index))
-        blocked = rows[rows["blocked"]].groupby("client_id")["blocker"].first()
-        found = found.assign(
-            overdue_required=by["required"].sum().to_numpy(dtype=np.int64),
-            overdue=by.size().to_numpy(),
-            worst=worst["name"].to_numpy(dtype=object),
-            worst_days=self.figures.count.between(worst["target_day"], worst["day"]),
-            blocker=blocked.reindex(worst.index)
-            .astype(object)
-            .where(lambda one: one.notna(), None)
-            .to_numpy(),
-            likelihood=self._likely(worst.index),
-        )
-        order = found.assign(
-            optional=found["overdue_required"] == 0, stake=-found["arr"].fillna(-1.0)
-        )
-        order = order.sort_values(["optional", "stake", "client_id"], kind="stable").index
-        return found.loc[order, LATE].reset_index(drop=True)
-
-    def _likely(self, clients: Any) -> list[float]:
-        model = success_of(self.figures)
-        found = (model.of(client) for client in clients)
-        return [np.nan if one.value is None or one.basis != "model" else one.value for one in found]
-
-    def success(self) -> pd.DataFrame:
-        """Customers whose outcome is open, the least likely first."""
-        if not self.tracked:
-            return pd.DataFrame(columns=SUCCESS)
-        model = success_of(self.figures)
-        found = [
-            (client, chance)
-            for client in model.ids
-            if client in self.figures.live.index and (chance := model.of(client)).basis == "model"
-        ]
-        frame = self._who(pd.Series([client for client, _ in found], dtype=object))
-        at = model.ids.get_indexer(frame["client_id"])
-        frame = frame.assign(
-            **{
-                key: np.array([getattr(one, name) for _, one in found], dtype=float)
-                for key, name in (("likelihood", "value"), ("lower", "lower"), ("upper", "upper"))
-            },
-            by_date=[str(date_of(model.by_day(client))) for client, _ in found],
-            open=(model.done[at] > model.today[at][:, None]).sum(axis=1),
-        )
-        return frame.sort_values(["likelihood", "client_id"], kind="stable")[SUCCESS].reset_index(
-            drop=True
-        )
-
-    # -- what is said --------------------------------------------------------------------
+    # -- actions -------------------------------------------------------------------------
 
     def _actions(
         self, funnel: pd.DataFrame, blockers: pd.DataFrame, late: pd.DataFrame
-    ) -> list[dict[str, Any]]:
-        top = blockers.iloc[0] if len(blockers) and blockers["customers"].iloc[0] else None
-        worst = funnel.sort_values(["overdue", "milestone_id"], ascending=[False, True]).head(1)
+    ) -> list[TriggeredRule]:
+        blocker = blockers.iloc[0] if blockers["customers"].head(1).gt(0).any() else None
+        worst = funnel.sort_values(["overdue", "milestone_id"], ascending=[False, True])
+        step = worst.iloc[0] if len(worst) else None
         required = late[late["overdue_required"] > 0]
-        return rules.fired(
-            TOOL,
-            "portfolio_action",
-            {
-                "late": len(required),
-                "first": None if not len(required) else required["name"].iloc[0],
-                "blocked": self._customers("blocked"),
-                "blocker": None if top is None else top["blocker"].replace("_", " "),
-                "blocker_customers": 0 if top is None else int(top["customers"]),
-                "stuck": None if not len(worst) else worst["name"].iloc[0],
-                "stuck_customers": 0 if not len(worst) else int(worst["overdue"].iloc[0]),
-                "stuck_waiting": 0 if not len(worst) else int(worst["waiting"].iloc[0]),
-            },
-        )
-
-    def _calibration(self) -> Any:
-        return advice.calibration(success_of(self.figures)) if self.tracked else None
-
-    def _coverage(self) -> float | None:
-        """The share of live customers of which milestones are known."""
-        return rounded(self.tracked / len(self.figures.live)) if len(self.figures.live) else None
-
-    def _missing(self) -> dict[str, str]:
-        if self.figures.plan is None:
-            return dict.fromkeys(
-                ("$.funnel", "$.values", "$.cohorts", "$.blockers", "$.late"), NO_PLAN
-            )
-        found = {}
-        if not self.money.addable:
-            found["$.customers_late_arr"] = "the portfolio has several currencies and no rates"
-        model = success_of(self.figures)
-        if model.model is None:
-            found["$.success"] = (
-                f"{model.past} past customers with {model.failures} failures are too few to tell"
-            )
-        return found
+        figures = {
+            "late": len(required),
+            "first": required["name"].iloc[0] if len(required) else None,
+            "blocked": self._blocked_customers,
+            "blocker": None if blocker is None else blocker["blocker"].replace("_", " "),
+            "blocker_customers": 0 if blocker is None else int(blocker["customers"]),
+            "stuck": None if step is None else step["name"],
+            "stuck_customers": 0 if step is None else int(step["overdue"]),
+            "stuck_waiting": 0 if step is None else int(step["waiting"]),
+        }
+        return rules.triggered(TOOL, "portfolio_action", figures)
 
 
-def _share(part: int, whole: int) -> float | None:
-    return rounded(part / whole) if whole else None
+def _modelled(chance: SuccessChance) -> float:
+    return np.nan if chance.value is None or chance.basis != "model" else chance.value

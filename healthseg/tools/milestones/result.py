@@ -1,229 +1,256 @@
-"""The shape of track_adoption_milestones' response: the reference's keys, and what traces them."""
+"""The results of track_adoption_milestones, for a customer and for the portfolio."""
 
 from __future__ import annotations
 
 import datetime as dt
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from pydantic import Field
+
 from healthseg.rules import counted
-from healthseg.tools.result import Part, Result
+from healthseg.tools.base import Part, Result, TriggeredRule
 
 if TYPE_CHECKING:
     import altair as alt
 
 
-class Progress(Part):
-    """Counts; the five statuses partition the total. ``completion_rate`` is of those not skipped."""
+class MilestoneProgress(Part):
+    """Counts of milestones by status; the five statuses partition the total."""
 
-    total_milestones: int | None
-    completed_milestones: int | None
-    in_progress_milestones: int | None
-    overdue_milestones: int | None
-    not_started_milestones: int | None
-    skipped_milestones: int | None
-    completion_rate: float | None
-    on_track: bool | None  # no required milestone is overdue
-    overdue_required: int | None
-    next_due: dt.date | None
-
-
-class Forecast(Part):
-    """When it will be completed, by those whose was open as long; a bound is null where their curve does not get there."""
-
-    median: dt.date | None
-    lower: dt.date | None
-    upper: dt.date | None
-    interval_level: float
-    n: int
-    among: str
+    total_milestones: int | None = Field(description="Milestones that apply to the customer")
+    completed_milestones: int | None = Field(description="Completed, by hand or by use")
+    in_progress_milestones: int | None = Field(description="Begun and not due yet")
+    overdue_milestones: int | None = Field(description="Open after their due date")
+    not_started_milestones: int | None = Field(description="Not begun and not due yet")
+    skipped_milestones: int | None = Field(description="Recorded as skipped")
+    completion_rate: float | None = Field(description="Completed ÷ milestones not skipped")
+    on_track: bool | None = Field(description="Whether no required milestone is overdue")
+    overdue_required: int | None = Field(description="Required milestones that are overdue")
+    next_due: dt.date | None = Field(description="The next due date")
 
 
-class Detail(Part):
-    milestone_id: str
-    milestone_name: str
-    milestone_category: str
-    status: str
-    required: bool
-    target_completion_days: int
-    target_date: dt.date | None
-    anchor_date: dt.date | None  # where the days to the target begin
-    actual_completion_days: float | None
-    completion_date: str | None  # with its time where it has one
-    completed_by: str | None  # hand or data
-    ahead_behind: str | None  # ahead, on_time, behind
-    days_ahead: float | None  # negative: behind
-    started_date: dt.date | None
-    expected_completion_date: dt.date | None  # the target's date, while open
-    days_remaining: float | None
-    days_overdue: float | None
-    elapsed_days: float | None  # of an open one
-    progress_percentage: float | None  # 0 to 1, where use completes it
-    users_reached: int | None
-    users_asked: int | None
-    skipped_date: dt.date | None
-    blocker: str | None
-    blocked_since: dt.date | None
-    waits_for: list[str]  # dependencies that are open
-    owner: str | None
-    forecast_completion: Forecast | None
+class MilestoneForecast(Part):
+    """When a customer completes it, by those whose was open as long."""
+
+    median: dt.date | None = Field(description="Half of them had completed it; null where fewer")
+    lower: dt.date | None = Field(description="Earlier end of this customer's interval")
+    upper: dt.date | None = Field(description="Later end; null where their curve does not reach it")
+    interval_level: float = Field(description="Level of the interval")
+    n: int = Field(description="Customers it is derived from")
+    among: str = Field(description="Which customers these are")
+
+
+class MilestoneDetail(Part):
+    """One milestone of a customer."""
+
+    milestone_id: str = Field(description="Milestone")
+    milestone_name: str = Field(description="Its name")
+    milestone_category: str = Field(description="onboarding, adoption or expansion")
+    status: str = Field(description="completed, skipped, overdue, in_progress or not_started")
+    required: bool = Field(description="Whether success needs it")
+    target_completion_days: int = Field(description="Days from the anchor to the target")
+    target_date: dt.date | None = Field(description="Due date")
+    anchor_date: dt.date | None = Field(description="Day on which the days to the target begin")
+    actual_completion_days: float | None = Field(description="Days from the anchor to completion")
+    completion_date: str | None = Field(description="Day, or instant in UTC where it has a time")
+    completed_by: str | None = Field(description="hand or data")
+    ahead_behind: str | None = Field(description="ahead, on_time or behind")
+    days_ahead: float | None = Field(description="Target less actual days; negative: behind")
+    started_date: dt.date | None = Field(description="Day on which it was begun")
+    expected_completion_date: dt.date | None = Field(description="Due date of an open milestone")
+    days_remaining: float | None = Field(description="Days until it is due")
+    days_overdue: float | None = Field(description="Days since it was due")
+    elapsed_days: float | None = Field(description="Days since the anchor, of an open milestone")
+    progress_percentage: float | None = Field(
+        description="Users reached ÷ users required, 0 to 1, where use completes it"
+    )
+    users_reached: int | None = Field(description="Users that have used its feature")
+    users_asked: int | None = Field(description="Users that complete it")
+    skipped_date: dt.date | None = Field(description="Day on which it was skipped")
+    blocker: str | None = Field(description="Recorded blocker that is not cleared")
+    blocked_since: dt.date | None = Field(description="Day on which the blocker began")
+    waits_for: list[str] = Field(description="Names of open milestones that it depends on")
+    owner: str | None = Field(description="Who is responsible, as of today")
+    forecast_completion: MilestoneForecast | None = Field(description="When it is completed")
 
 
 class CategoryProgress(Part):
-    completed: int
-    total: int
-    in_progress: int
-    overdue: int
-    not_started: int
-    skipped: int
-    completion_rate: float | None
-    avg_days_to_complete: float | None
-    n: int  # completed with known days
+    """A customer's milestones of one category."""
+
+    completed: int = Field(description="Completed")
+    total: int = Field(description="All that apply")
+    in_progress: int = Field(description="In progress")
+    overdue: int = Field(description="Overdue")
+    not_started: int = Field(description="Not started")
+    skipped: int = Field(description="Skipped")
+    completion_rate: float | None = Field(description="Completed ÷ milestones not skipped")
+    avg_days_to_complete: float | None = Field(description="Mean days to completion")
+    n: int = Field(description="Completed milestones whose days are known")
 
 
-class VsTarget(Part):
-    """ahead, on_target, behind, in_progress, overdue; null where no milestone says so."""
+class ValueVersusTarget(Part):
+    """ahead, on_target, behind, in_progress or overdue; null where no milestone defines it."""
 
-    first_value: str | None
-    activation: str | None
-    full_adoption: str | None
+    first_value: str | None = Field(description="First value against its target")
+    activation: str | None = Field(description="Activation against its target")
+    full_adoption: str | None = Field(description="Full adoption against its target")
 
 
-class Value(Part):
-    """One of the three times to value beside those who began in the same quarter and the whole portfolio."""
+class ValueTime(Part):
+    """One time to value, with customers that began in the same quarter and the whole portfolio."""
 
-    mark: str
-    definition: str
-    days: float | None
-    reached_on: dt.date | None
-    target_days: float | None
-    target_date: dt.date | None
-    word: str | None
-    quarter: str
-    cohort_n: int
-    cohort_reached: int
-    cohort_median_days: float | None
-    cohort_lower: float | None
-    cohort_upper: float | None
-    cohort_share_by_then: float | None  # that had reached it by this customer's day
-    portfolio_n: int
-    portfolio_median_days: float | None
-    portfolio_lower: float | None
-    portfolio_upper: float | None
-    log_rank_p: float | None  # the quarter against the others
-    pace_differs: bool | None  # its q within the setting effects_max_q
-    interval_level: float
-    forecast: Forecast | None
+    mark: str = Field(description="first_value, activation or full_adoption")
+    definition: str = Field(description="The milestones that define it")
+    days: float | None = Field(description="Days from the beginning until it was reached")
+    reached_on: dt.date | None = Field(description="Day on which it was reached")
+    target_days: float | None = Field(description="Days from the beginning to the target")
+    target_date: dt.date | None = Field(description="Due date")
+    word: str | None = Field(description="Against the target, in one word")
+    quarter: str = Field(description="Quarter in which the customer began")
+    cohort_n: int = Field(description="Other customers that began in the quarter")
+    cohort_reached: int = Field(description="How many of them reached it")
+    cohort_median_days: float | None = Field(description="Their Kaplan–Meier median, days")
+    cohort_lower: float | None = Field(description="Lower end, days")
+    cohort_upper: float | None = Field(description="Upper end, days")
+    cohort_share_by_then: float | None = Field(
+        description="Share of them that had reached it by this customer's day"
+    )
+    portfolio_n: int = Field(description="Customers of the portfolio")
+    portfolio_median_days: float | None = Field(description="Their Kaplan–Meier median, days")
+    portfolio_lower: float | None = Field(description="Lower end, days")
+    portfolio_upper: float | None = Field(description="Upper end, days")
+    log_rank_p: float | None = Field(description="p: the quarter against the others")
+    pace_differs: bool | None = Field(description="Whether its q is within effects_max_q")
+    interval_level: float = Field(description="Level of the intervals")
+    forecast: MilestoneForecast | None = Field(description="When it is reached")
 
 
 class TimeToValue(Part):
-    first_value_days: float | None
-    activation_days: float | None
-    full_adoption_days: float | None
-    vs_target: VsTarget
-    detail: list[Value]
+    """How long value took."""
+
+    first_value_days: float | None = Field(description="Days to first value")
+    activation_days: float | None = Field(description="Days to activation")
+    full_adoption_days: float | None = Field(description="Days to full adoption")
+    vs_target: ValueVersusTarget = Field(description="Against the targets")
+    detail: list[ValueTime] = Field(description="Figures behind it")
 
 
-class Effect(Part):
-    """By what factor a blocker makes what remains longer, the milestone being equal."""
+class BlockerEffect(Part):
+    """By what factor a blocker lengthens what remains, the milestone being equal."""
 
-    factor: float
-    lower: float | None
-    upper: float | None
-    p: float
-    q: float
-    n: int
-    interval_level: float
-    found: bool
+    factor: float = Field(description="Factor on the remaining time")
+    lower: float | None = Field(description="Lower end")
+    upper: float | None = Field(description="Upper end; null where it is not ruled out")
+    p: float = Field(description="p of a factor of 1")
+    q: float = Field(description="False-discovery rate over the portfolio's blockers")
+    n: int = Field(description="Milestones that were blocked by it")
+    interval_level: float = Field(description="Level of the interval")
+    found: bool = Field(description="Whether q is within effects_max_q")
 
 
-class Blocker(Part):
-    milestone_id: str
-    milestone_name: str
-    milestone_status: str
-    blocker: str
-    severity: str
-    age_days: int | None
-    since: dt.date | None
-    owner: str | None
-    holds_up: list[str]  # milestones that wait for this one
-    usual_days_to_clear: float | None  # Kaplan–Meier median of this blocker in the portfolio
-    usual_lower: float | None
-    usual_upper: float | None
-    usual_n: int
-    effect: Effect | None
-    recommended_action: str | None
-    rules: list[dict[str, Any]]
+class MilestoneBlocker(Part):
+    """A recorded blocker that is not cleared."""
+
+    milestone_id: str = Field(description="Blocked milestone")
+    milestone_name: str = Field(description="Its name")
+    milestone_status: str = Field(description="Its status")
+    blocker: str = Field(description="What blocks it, as recorded")
+    severity: str = Field(description="high: required, and others depend on it; medium: required")
+    age_days: int | None = Field(description="Days since it began")
+    since: dt.date | None = Field(description="Day on which it began")
+    owner: str | None = Field(description="Who is responsible for the milestone")
+    holds_up: list[str] = Field(description="Names of open milestones that depend on this one")
+    usual_days_to_clear: float | None = Field(
+        description="Kaplan–Meier median over the portfolio, days"
+    )
+    usual_lower: float | None = Field(description="Lower end, days")
+    usual_upper: float | None = Field(description="Upper end, days")
+    usual_n: int = Field(description="Milestones that were blocked by it")
+    effect: BlockerEffect | None = Field(description="How much longer it makes milestones")
+    recommended_action: str | None = Field(description="First rule's text")
+    rules: list[TriggeredRule] = Field(description="Triggered rules about the blocker")
 
 
 class Acceleration(Part):
-    """How many days sooner, as those with the same blocker who got past it were."""
+    """How many days sooner customers completed it once they had got past the same blocker."""
 
-    median_days: float
-    lower_days: float
-    upper_days: float
-    interval_level: float
-    n: int
-    basis: str
-
-
-class Recommendation(Part):
-    milestone: str
-    milestone_id: str
-    current_status: str
-    recommended_actions: list[str]
-    estimated_acceleration: str | None
-    estimated_acceleration_detail: Acceleration | None
-    rules: list[dict[str, Any]]
+    median_days: float = Field(description="Days saved")
+    lower_days: float = Field(description="Lower end, days")
+    upper_days: float = Field(description="Upper end, days")
+    interval_level: float = Field(description="Level of the interval")
+    n: int = Field(description="Milestones at which the blocker was cleared")
+    basis: str = Field(description="What is compared")
 
 
-class Calibration(Part):
-    """How good the likelihood was on customers it had not seen."""
+class MilestoneRecommendation(Part):
+    """What to do about an open milestone."""
 
-    brier: float
-    brier_of_share: float
-    slope: float
-    intercept: float
-    customers: int
-    failures: int
+    milestone: str = Field(description="Name of the milestone")
+    milestone_id: str = Field(description="Milestone")
+    current_status: str = Field(description="Its status")
+    recommended_actions: list[str] = Field(description="Texts of the triggered rules")
+    estimated_acceleration: str | None = Field(description="Days sooner: interval, level and n")
+    estimated_acceleration_detail: Acceleration | None = Field(description="Figures behind it")
+    rules: list[TriggeredRule] = Field(description="Triggered rules")
 
 
-class Success(Part):
-    """Will all required onboarding and adoption milestones be complete by ``by_date``?"""
+class SuccessCalibration(Part):
+    """How well the probability did on customers left out of the fit."""
 
-    overall_success_likelihood: float | None
-    lower: float | None
-    upper: float | None
-    interval_level: float
-    basis: str | None  # observed, or model
-    by_date: dt.date | None
-    portfolio_share: float | None  # of past customers that were watched from their beginning
-    past_customers: int
-    past_failures: int
-    calibration: Calibration | None
-    risk_factors: list[str]
-    positive_factors: list[str]
-    rules: list[dict[str, Any]]
+    brier: float = Field(description="Mean squared error of the probability")
+    brier_of_share: float = Field(description="The same of the plain share of past customers")
+    slope: float = Field(description="Calibration slope; 1 is perfect")
+    intercept: float = Field(description="Calibration intercept; 0 is perfect")
+    customers: int = Field(description="Past customers")
+    failures: int = Field(description="How many of them failed")
+
+
+class SuccessProbability(Part):
+    """Whether all required onboarding and adoption milestones are complete by ``by_date``."""
+
+    overall_success_likelihood: float | None = Field(description="Probability; 0 or 1 once known")
+    lower: float | None = Field(description="Lower end")
+    upper: float | None = Field(description="Upper end")
+    interval_level: float = Field(description="Level of the interval")
+    basis: str | None = Field(description="observed or model")
+    by_date: dt.date | None = Field(description="Last due date plus milestone_grace_days")
+    portfolio_share: float | None = Field(
+        description="Share of past customers, observed from their beginning, that succeeded"
+    )
+    past_customers: int = Field(description="Past customers whose outcome is known")
+    past_failures: int = Field(description="How many of them failed")
+    calibration: SuccessCalibration | None = Field(description="How well the model did")
+    risk_factors: list[str] = Field(description="Texts of the triggered risk rules")
+    positive_factors: list[str] = Field(description="Texts of the triggered strength rules")
+    rules: list[TriggeredRule] = Field(description="Triggered rules")
 
 
 class AdoptionMilestones(Result):
-    """track_adoption_milestones' response; frames: ``milestones`` (a row a milestone, unrounded), ``value`` (curves of the
-    customer's quarter and of the portfolio), ``marks`` (the customer's own days)."""
+    """track_adoption_milestones' result.
+
+    Frames: ``milestones`` (a row a milestone, unrounded), ``marks`` (the customer's own days),
+    ``value`` (curves of the customer's quarter and of the portfolio).
+    """
 
     tool: ClassVar[str] = "track_adoption_milestones"
 
-    client_id: str
-    customer_name: str
-    milestone_category: str
-    began_on: dt.date | None
-    day_kind: str
-    overall_progress: Progress
-    milestone_details: list[Detail] | None
-    category_progress: dict[str, CategoryProgress] | None
-    time_to_value: TimeToValue
-    blockers: list[Blocker] | None
-    recommendations: list[Recommendation] | None
-    success_probability: Success
-    expected_full_adoption: Forecast | None
+    client_id: str = Field(description="Customer")
+    customer_name: str = Field(description="Its name")
+    milestone_category: str = Field(description="Category requested")
+    began_on: dt.date | None = Field(description="Day of signup, or of coming back")
+    day_kind: str = Field(description="calendar or business days")
+    overall_progress: MilestoneProgress = Field(description="Counts by status")
+    milestone_details: list[MilestoneDetail] | None = Field(description="Each milestone")
+    category_progress: dict[str, CategoryProgress] | None = Field(description="By category")
+    time_to_value: TimeToValue = Field(description="How long value took")
+    blockers: list[MilestoneBlocker] | None = Field(description="Most severe and oldest first")
+    recommendations: list[MilestoneRecommendation] | None = Field(
+        description="Overdue and required milestones first"
+    )
+    success_probability: SuccessProbability = Field(description="Whether it will succeed in time")
+    expected_full_adoption: MilestoneForecast | None = Field(
+        description="When all required milestones are completed"
+    )
 
     def charts(self) -> dict[str, alt.TopLevelMixin]:
         from healthseg.charts import milestones
@@ -234,84 +261,92 @@ class AdoptionMilestones(Result):
         }
 
     def verdict(self) -> str:
-        done = self.overall_progress
-        if not done.total_milestones:
+        progress = self.overall_progress
+        if not progress.total_milestones:
             return f"{self.customer_name}: no milestones are known"
-        asked = done.total_milestones - done.skipped_milestones
-        text = f"{self.customer_name}: {done.completed_milestones} of {counted(asked, 'milestone')} completed"
-        if done.overdue_milestones:
-            text += f", {done.overdue_milestones} overdue"
+        required = progress.total_milestones - (progress.skipped_milestones or 0)
+        completed = progress.completed_milestones or 0
+        text = f"{self.customer_name}: {completed} of {counted(required, 'milestone')} completed"
+        if progress.overdue_milestones:
+            text += f", {progress.overdue_milestones} overdue"
         if self.blockers:
             text += f", {len(self.blockers)} blocked"
-        return text + (
-            ""
-            if done.overdue_milestones
-            else "; on track"
-            if asked > done.completed_milestones
-            else ""
-        )
+        on_track = not progress.overdue_milestones and required > completed
+        return text + ("; on track" if on_track else "")
 
     def summary(self) -> dict[str, Any]:
-        done = self.overall_progress
+        progress = self.overall_progress
+        actions = [item.recommended_actions[0] for item in self.recommendations or []]
         return {
-            "Completed": f"{done.completed_milestones} of {done.total_milestones}",
-            "Overdue": done.overdue_milestones,
+            "Completed": f"{progress.completed_milestones} of {progress.total_milestones}",
+            "Overdue": progress.overdue_milestones,
             "Blocked": len(self.blockers or []),
             "Likely to succeed": self.success_probability.overall_success_likelihood,
-            "Next": "; ".join(one.recommended_actions[0] for one in self.recommendations or [])
-            or "nothing",
+            "Next": "; ".join(actions) or "nothing",
         }
 
 
 class PortfolioMilestones(Result):
-    """portfolio_milestones's response: the funnel, where customers get stuck, time to value by quarter,
-    blockers, who is late; frames of the same names, and ``value`` (the curves)."""
+    """portfolio_milestones's result.
+
+    Frames: funnel, blockers, late, cohorts, success (the lists of these names, unrounded) and
+    ``value`` (the portfolio's curves).
+    """
 
     tool: ClassVar[str] = "track_adoption_milestones"
 
-    milestone_category: str
-    total_customers: int
-    tracked_customers: int
-    excluded: dict[str, int]
-    currency: str | None
-    day_kind: str
-    customers_late: int  # with a required milestone overdue
-    customers_late_arr: float | None
-    customers_blocked: int
-    customers_done: int  # all required onboarding and adoption milestones
-    customers_done_share: float | None
-    milestones_due: int  # of live customers, not skipped, due by as_of
-    milestones_on_time: int  # of them completed by their date
-    milestones_on_time_share: float | None
-    funnel: list[dict[str, Any]]
-    values: list[dict[str, Any]]  # time to each mark, over the portfolio
-    cohorts: list[dict[str, Any]]  # and by quarter
-    log_rank: dict[str, float | None]  # p that the quarters are alike, by mark
-    quarters_differ: dict[str, bool | None]  # its q within the setting effects_max_q
-    blockers: list[dict[str, Any]]
-    late: list[dict[str, Any]]
-    success: list[dict[str, Any]]  # open customers by their likelihood, lowest first
-    calibration: Calibration | None
-    actions: list[dict[str, Any]]
+    milestone_category: str = Field(description="Category requested")
+    total_customers: int = Field(description="Live customers")
+    tracked_customers: int = Field(description="Live customers with milestones")
+    excluded: dict[str, int] = Field(description="Customers not counted, by reason")
+    currency: str | None = Field(description="Currency of ARR")
+    day_kind: str = Field(description="calendar or business days")
+    customers_late: int = Field(description="Customers with a required milestone overdue")
+    customers_late_arr: float | None = Field(description="Their ARR")
+    customers_blocked: int = Field(description="Customers with a recorded blocker")
+    customers_done: int = Field(
+        description="Customers with all required onboarding and adoption milestones"
+    )
+    customers_done_share: float | None = Field(description="Share of the tracked customers")
+    milestones_due: int = Field(description="Milestones due by as_of, not skipped")
+    milestones_on_time: int = Field(description="How many were completed by their due date")
+    milestones_on_time_share: float | None = Field(description="Share of those due")
+    funnel: list[dict[str, Any]] = Field(description="Each milestone: customers by status, days")
+    values: list[dict[str, Any]] = Field(description="Days to each mark over the portfolio")
+    cohorts: list[dict[str, Any]] = Field(description="Days to each mark by quarter of beginning")
+    log_rank: dict[str, float | None] = Field(description="p of equal quarters, by mark")
+    quarters_differ: dict[str, bool | None] = Field(
+        description="Whether its q is within effects_max_q, by mark"
+    )
+    blockers: list[dict[str, Any]] = Field(description="Each blocker: customers, ARR, days, effect")
+    late: list[dict[str, Any]] = Field(description="Customers with overdue milestones")
+    success: list[dict[str, Any]] = Field(
+        description="Customers whose outcome is open, lowest probability first"
+    )
+    calibration: SuccessCalibration | None = Field(description="How well the probability did")
+    actions: list[TriggeredRule] = Field(description="What to do")
 
     def charts(self) -> dict[str, alt.TopLevelMixin]:
         from healthseg.charts import milestones
 
+        first_value_p = self.log_rank.get("first_value")
+        blockers = self.frame("blockers")
         return {
             "funnel": milestones.funnel(self.frame("funnel")),
             "value": milestones.values(self.frame("value")),
-            "quarters": milestones.quarters(
-                self.frame("cohorts"), self.log_rank.get("first_value")
-            ),
-            "blockers": milestones.blockers(self.frame("blockers"), self.currency),
-            "slower": milestones.slower(self.frame("blockers")),
+            "quarters": milestones.quarters(self.frame("cohorts"), first_value_p),
+            "blockers": milestones.blockers(blockers, self.currency),
+            "slower": milestones.slower(blockers),
         }
 
     def verdict(self) -> str:
         if not self.tracked_customers:
             return "The portfolio’s milestones: none are known"
-        text = f"The portfolio’s milestones: {self.customers_late} of {counted(self.tracked_customers, 'customer')} late"
-        return f"{text} with a required one; {self.customers_blocked} blocked"
+        customers = counted(self.tracked_customers, "customer")
+        return (
+            f"The portfolio’s milestones: {self.customers_late} of {customers} late with a required "
+            f"one; {self.customers_blocked} blocked"
+        )
 
     def summary(self) -> dict[str, Any]:
         return {
