@@ -46,6 +46,7 @@ MAY_IMPORT = {
     "reports": BELOW_INTERFACES | {"integrations"},
     "integrations": BELOW_INTERFACES,
     "cli": BELOW_INTERFACES | {"demo", "integrations"},
+    "__main__": {"cli"},
 }
 DATABASES = {"duckdb", "sqlalchemy", "sqlite3", "psycopg"}
 NUMBERS = {"numpy", "pandas", "scipy", "statsmodels", "sklearn", "pyarrow"}
