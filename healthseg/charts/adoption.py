@@ -6,7 +6,7 @@ import pandas as pd
 
 from healthseg.charts import formats, theme
 from healthseg.charts.bars import Axis, Bar, Row, rows
-from healthseg.charts.curves import shares
+from healthseg.charts.lines import curves as shares
 
 BLUE, GREEN, AMBER = (theme.BAND_COLOURS[band] for band in ("champion", "healthy", "at_risk"))
 CATEGORIES = {"core": BLUE, "advanced": GREEN, "premium": AMBER}
@@ -117,7 +117,7 @@ def time_to_adopt(curves: pd.DataFrame) -> theme.Picture:
     """How long until it is adopted? The share that has by each day, with those not there yet."""
     subtitle = "Share of customer and feature pairs adopted by each day from when they could be"
     return shares(
-        curves, CATEGORIES, "Time to adopt", subtitle, "No pair was watched from its beginning."
+        curves, "Time to adopt", subtitle, "No pair was watched from its beginning.", CATEGORIES
     )
 
 
@@ -125,7 +125,7 @@ def kept(curves: pd.DataFrame) -> theme.Picture:
     """Does it last? The share of adoptions that has not been abandoned by each day."""
     subtitle = "Share of adoptions still in use by each day after them"
     nothing = "No adoption was followed long enough."
-    return shares(curves, CATEGORIES, "Retention after adoption", subtitle, nothing)
+    return shares(curves, "Retention after adoption", subtitle, nothing, CATEGORIES)
 
 
 def funnel(frame: pd.DataFrame) -> theme.Picture:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import altair as alt
 import pandas as pd
 
-from healthseg.charts import formats, theme
+from healthseg.charts import areas, columns, formats, theme
 from healthseg.charts.bars import Axis, Bar, Row, rows
 from healthseg.charts.health import EDGES, band_colour
 
@@ -139,164 +138,27 @@ def disagreements(found: pd.DataFrame, edges: tuple[float, float, float] = EDGES
 
 def distribution(bins: pd.DataFrame) -> theme.Picture:
     """How is health spread? Customers by score, in steps, each in the colour of its band."""
-    title = "Customers by score"
-    if not len(bins) or not bins["customers"].fillna(0).sum():
-        return theme.nothing(title, "No customer has a score yet.")
-    values = [
-        {
-            "low": float(row["low"]),
-            "high": float(row["high"]),
-            "customers": int(row["customers"]),
-            "zero": 0,
-            "text": formats.number(row["customers"]) if row["customers"] else "",
-            "middle": (float(row["low"]) + float(row["high"])) / 2,
-            "colour": theme.BAND_COLOURS.get(str(row["band"]), theme.FAINT),
-        }
-        for row in bins.to_dict("records")
-    ]
-    most = max(value["customers"] for value in values)
-    x = alt.Scale(domain=[0, 100], nice=False)
-    y = alt.Y("customers:Q", scale=alt.Scale(domain=[0, most * 1.1], nice=False), axis=None)
-    axis = alt.Axis(values=[0, 20, 40, 60, 80, 100], title=None, grid=False)
-    data = alt.Chart(alt.Data(values=values))
-    layers = [
-        data.mark_rect(
-            xOffset=1, x2Offset=-1, cornerRadiusTopLeft=2, cornerRadiusTopRight=2
-        ).encode(
-            x=alt.X("low:Q", scale=x, axis=axis),
-            x2="high:Q",
-            y=y,
-            y2="zero:Q",
-            color=alt.Color("colour:N", scale=None),
-        ),
-        data.mark_text(dy=-9, fontWeight=600).encode(
-            x=alt.X("middle:Q", scale=x, axis=axis), y=y, text="text:N"
-        ),
-    ]
-    total = sum(value["customers"] for value in values)
-    return theme.picture(
-        layers,
-        title,
+    total = int(bins["customers"].fillna(0).sum()) if len(bins) else 0
+    return columns.columns(
+        bins,
+        "Customers by score",
         f"Customers with a score in each step of points; n = {total}",
-        170,
-        left=10,
-        right=10,
-        bottom=26,
+        "No customer has a score yet.",
+        "low",
+        "high",
+        [("customers", "customers", columns.BLUE)],
+        time=False,
+        ticks=(0, 20, 40, 60, 80, 100),
+        colour=lambda step: theme.BAND_COLOURS.get(str(step["band"]), theme.FAINT),
+        labelled=True,
+        height=170,
     )
 
 
 def bands_over_time(bands: pd.DataFrame) -> theme.Picture:
-    """How did the bands' ARR (or customers, where no ARR is known) develop?"""
-    metric = "arr" if len(bands) and bands["arr"].fillna(0).sum() > 0 else "customers"
-    title = "ARR by band over time" if metric == "arr" else "Customers by band over time"
-    if not len(bands) or not bands[metric].fillna(0).sum():
-        return theme.nothing(title, "No past date has a score.")
-    stacked = _stacked(bands, metric)
-    if stacked["day"].nunique() == 1:
-        return _one_date(stacked, title, metric)
-    labels = _labels_apart(stacked[stacked["day"] == stacked["day"].max()], metric, 210)
-    layers = _areas(stacked, labels)
-    unit = "Money a year" if metric == "arr" else "Customers"
-    return theme.picture(
-        layers,
-        title,
-        f"{unit}; n = {stacked['day'].nunique()} dates",
-        210,
-        left=52,
-        right=150,
-        bottom=26,
-    )
-
-
-_ORDER = ("critical", "at_risk", "healthy", "champion", "unknown")
-
-
-def _stacked(bands: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """Where each band's area begins and ends: critical at the bottom, on the axis, where it is read best."""
-    frame = bands.assign(
-        day=bands["date"].map(formats.iso),
-        band=bands["band"].fillna("unknown"),
-        value=bands[metric].fillna(0).astype(float),
-    )
-    grid = pd.MultiIndex.from_product(
-        [sorted(frame["day"].unique()), [band for band in _ORDER if band in set(frame["band"])]],
-        names=["day", "band"],
-    )
-    wide = (
-        frame.groupby(["day", "band"])[["value", "customers"]]
-        .sum()
-        .reindex(grid, fill_value=0)
-        .reset_index()
-    )
-    wide["high"] = wide.groupby("day")["value"].cumsum()
-    wide["low"] = wide["high"] - wide["value"]
-    wide["colour"] = wide["band"].map(theme.BAND_COLOURS)
-    return wide
-
-
-def _areas(stacked: pd.DataFrame, labels: list[dict]) -> list[alt.Chart]:
-    days = sorted(stacked["day"].unique())
-    top = float(stacked["high"].max()) * 1.04
-    axis = alt.Axis(
-        format="%b %Y",
-        tickCount=7,
-        title=None,
-        grid=False,
-        labelFlush=True,
-        labelOverlap=True,
-    )
-    x = alt.X("day:T", scale=theme.time_scale(days[0], days[-1]), axis=axis)
-    scale = alt.Scale(domain=[0, top], nice=False)
-    y = alt.Y("low:Q", scale=scale, axis=alt.Axis(labelExpr=theme.BRIEF, tickCount=4, title=None))
-    paint = alt.Color("colour:N", scale=None)
-    values = stacked[["day", "band", "low", "high", "colour"]].to_dict("records")
-    end = [{**label, "day": days[-1]} for label in labels]
-    return [
-        alt.Chart(alt.Data(values=values))
-        .mark_area(opacity=0.9, stroke=theme.PAPER, strokeWidth=1)
-        .encode(x=x, y=y, y2="high:Q", color=paint, detail="band:N"),
-        alt.Chart(alt.Data(values=end))
-        .mark_circle(size=60, opacity=1, dx=0, xOffset=10)
-        .encode(x=x, y=alt.Y("at:Q", scale=scale), color=paint),
-        alt.Chart(alt.Data(values=end))
-        .mark_text(align="left", dx=19, fontSize=12)
-        .encode(x=x, y=alt.Y("at:Q", scale=scale), text="text:N"),
-    ]
-
-
-def _labels_apart(last: pd.DataFrame, metric: str, height: int) -> list[dict]:
-    """The bands' labels at the right end, pushed apart where they would lie on each other."""
-    top = float(last["high"].max() or 1) * 1.04
-    gap, labels, floor = top * 17 / height, [], -1.0
-    for row in last.to_dict("records"):
-        at = max((row["low"] + row["high"]) / 2, floor + gap, gap / 2)
-        floor = at
-        value = (
-            formats.brief_money(row["value"])
-            if metric == "arr"
-            else formats.number(row["customers"])
-        )
-        labels.append(
-            {"at": at, "colour": row["colour"], "text": f"{formats.words(row['band'])} {value}"}
-        )
-    over = max(0.0, floor - top)
-    return [{**label, "at": label["at"] - over} for label in labels]
-
-
-def _one_date(stacked: pd.DataFrame, title: str, metric: str) -> theme.Picture:
-    items = [
-        Row(
-            formats.sentence(formats.words(row["band"])),
-            formats.brief_money(row["value"]) if metric == "arr" else formats.number(row["value"]),
-            bars=(Bar(0, float(row["value"]), row["colour"]),),
-        )
-        for row in stacked.to_dict("records")
-    ]
-    return rows(
-        items,
-        _money_axis(0, float(stacked["value"].max()), None),
-        title,
-        f"On {formats.day(stacked['day'].iloc[0])}",
+    """How did the bands' ARR (or customers, where no ARR is known) develop? Critical at the bottom, read best."""
+    return areas.arr_over_time(
+        bands, "band", "band", theme.BAND_COLOURS, "No past date has a score."
     )
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import altair as alt
 import pandas as pd
 
-from healthseg.charts import formats, theme
+from healthseg.charts import areas, formats, heat, theme
 from healthseg.charts.bars import Axis, Bar, Row, rows
 from healthseg.charts.lifecycle import COLOURS, STAGES
 
@@ -22,194 +21,53 @@ ORDER = (
     "churned",
 )
 BLUE, RED = theme.BAND_COLOURS["champion"], theme.BAND_COLOURS["critical"]
-_HEIGHT, _GAP = 250, 17
 STEPS = (5, 10, 15, 30, 60, 90, 180, 365, 730)
 
 
 def over_time(frame: pd.DataFrame) -> theme.Picture:
-    """How did the stages' ARR (customers, where no ARR is known) develop? Areas on each other, at risk at the bottom.
+    """How did the stages' ARR (customers, where no ARR is known) develop? At risk at the bottom, read best.
 
     ``frame``: date, stage, customers, arr.
     """
-    metric = "arr" if len(frame) and frame["arr"].fillna(0).sum() > 0 else "customers"
-    title = "ARR by stage over time" if metric == "arr" else "Customers by stage over time"
-    if not len(frame):
-        return theme.nothing(title, "No customer was live on the dates looked at.")
-    stacked = _stacked(frame, metric)
-    days = sorted(stacked["day"].unique())
-    if len(days) == 1:
-        return theme.nothing(title, "Only one date is known so far.")
-    top = float(stacked["high"].max()) * 1.03
-    axis = alt.Axis(
-        format="%b %Y",
-        tickCount=7,
-        title=None,
-        grid=False,
-        labelFlush=True,
-        labelOverlap=True,
+    if len(frame) and frame["date"].nunique() == 1:
+        return theme.nothing("Stages over time", "Only one date is known so far.")
+    return areas.arr_over_time(
+        frame,
+        "stage",
+        "stage",
+        {stage: COLOURS[stage] for stage in ORDER},
+        "No customer was live on these dates.",
+        lambda stage: "no stage" if stage == "none" else formats.words(stage),
     )
-    x = alt.X("day:T", scale=theme.time_scale(days[0], days[-1]), axis=axis)
-    scale = alt.Scale(domain=[0, top], nice=False)
-    y = alt.Y("low:Q", scale=scale, axis=alt.Axis(labelExpr=theme.BRIEF, tickCount=4, title=None))
-    paint = alt.Color("colour:N", scale=None)
-    ends = [
-        {**label, "day": days[-1]}
-        for label in _labels(stacked[stacked["day"] == days[-1]], metric, top)
-    ]
-    layers = [
-        alt.Chart(
-            alt.Data(values=stacked[["day", "stage", "low", "high", "colour"]].to_dict("records"))
-        )
-        .mark_area(opacity=0.9, stroke=theme.PAPER, strokeWidth=1)
-        .encode(x=x, y=y, y2="high:Q", color=paint, detail="stage:N"),
-        alt.Chart(alt.Data(values=ends))
-        .mark_circle(size=55, opacity=1, xOffset=10)
-        .encode(x=x, y=alt.Y("at:Q", scale=scale), color=paint),
-        alt.Chart(alt.Data(values=ends))
-        .mark_text(align="left", dx=18, fontSize=12)
-        .encode(x=x, y=alt.Y("at:Q", scale=scale), text="text:N"),
-    ]
-    unit = "Money a year" if metric == "arr" else "Customers"
-    return theme.picture(
-        layers,
-        title,
-        f"{unit} of the live customers; n = {len(days)} dates",
-        _HEIGHT,
-        left=52,
-        right=150,
-        bottom=26,
-    )
-
-
-def _stacked(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
-    frame = frame.assign(
-        day=frame["date"].map(formats.iso), value=frame[metric].fillna(0).astype(float)
-    )
-    present = [stage for stage in ORDER if stage in set(frame["stage"])]
-    grid = pd.MultiIndex.from_product(
-        [sorted(frame["day"].unique()), present], names=["day", "stage"]
-    )
-    wide = (
-        frame.groupby(["day", "stage"])[["value", "customers"]]
-        .sum()
-        .reindex(grid, fill_value=0)
-        .reset_index()
-    )
-    wide["high"] = wide.groupby("day")["value"].cumsum()
-    wide["low"] = wide["high"] - wide["value"]
-    wide["colour"] = wide["stage"].map(COLOURS)
-    return wide
-
-
-def _labels(last: pd.DataFrame, metric: str, top: float) -> list[dict]:
-    """The stages' names at the right end, pushed apart where they would lie on each other."""
-    gap, found, floor = top * _GAP / _HEIGHT, [], -1.0
-    for row in last[last["customers"] > 0].to_dict("records"):
-        at = max((row["low"] + row["high"]) / 2, floor + gap, gap / 2)
-        floor = at
-        value = (
-            formats.brief_money(row["value"])
-            if metric == "arr"
-            else formats.number(row["customers"])
-        )
-        name = "no stage" if row["stage"] == "none" else formats.words(row["stage"])
-        found.append({"at": at, "colour": row["colour"], "text": f"{name} {value}"})
-    over = max(0.0, floor - top)
-    return [{**label, "at": label["at"] - over} for label in found]
 
 
 def matrix(frame: pd.DataFrame) -> theme.Picture:
-    """Where do customers go from each stage? A row for each stage left, a column for each stage entered.
+    """Where do customers go from each stage? A row for each stage exited, a column for each stage entered.
 
     ``frame``: source, target, n, of, share.
     """
-    title = "From stage to stage"
-    if not len(frame):
-        return theme.nothing(title, "No customer was seen to leave a stage.")
-    sources = [stage for stage in STAGES if stage in set(frame["source"])]
-    targets = [stage for stage in STAGES if stage in set(frame["target"])]
-    left, top, row_height = (110), (28), (40)
-    values = [
-        {
-            "x": targets.index(row["target"]),
-            "y": sources.index(row["source"]),
-            "share": float(row["share"]),
-            "text": formats.percent(row["share"]),
-            "n": f"n = {formats.number(row['n'])}",
-            "ink": theme.PAPER if row["share"] > 0.45 else theme.INK,
-        }
-        for row in frame.to_dict("records")
-    ]
-    x = alt.Scale(domain=[0, len(targets)], nice=False)
-    y = alt.Scale(
-        domain=[0, len(sources)], range=[0, row_height * len(sources)], nice=False, zero=False
-    )
-    cells = [
-        {
-            **value,
-            "x2": value["x"] + 1,
-            "y2": value["y"] + 1,
-            "cx": value["x"] + 0.5,
-            "cy": value["y"] + (0.38),
-            "ny": value["y"] + 0.74,
-        }
-        for value in values
-    ]
-    across, down = alt.X("x:Q", scale=x, axis=None), alt.Y("y:Q", scale=y, axis=None)
-    middle, centre = alt.X("cx:Q", scale=x, axis=None), alt.Y("cy:Q", scale=y, axis=None)
-    ink = alt.Color("ink:N", scale=None)
-    heads = [{"cx": at + 0.5, "text": formats.words(stage)} for at, stage in enumerate(targets)]
-    sides = [
-        {"cy": at + 0.5, "text": formats.sentence(formats.words(stage))}
-        for at, stage in enumerate(sources)
-    ]
-    layers = [
-        alt.Chart(alt.Data(values=cells))
-        .mark_rect(color=BLUE, stroke=theme.PAPER, strokeWidth=2)
-        .encode(
-            x=across,
-            x2="x2:Q",
-            y=down,
-            y2="y2:Q",
-            opacity=alt.Opacity(
-                "share:Q",
-                scale=alt.Scale(domain=[0, 0.8], range=[0.06, 1], clamp=True),
-                legend=None,
-            ),
+    sources = [stage for stage in STAGES if len(frame) and stage in set(frame["source"])]
+    targets = [stage for stage in STAGES if len(frame) and stage in set(frame["target"])]
+    total = int(frame["n"].sum()) if len(frame) else 0
+    return heat.heat_map(
+        frame,
+        "From stage to stage",
+        "Share of the stays in the stage at the left that ended in the stage above; "
+        f"n = {total:,} stays that ended",
+        "No customer was seen to exit a stage.",
+        "source",
+        "target",
+        "share",
+        text=lambda move: formats.percent(move["share"]),
+        under=lambda move: f"n = {formats.number(move['n'])}",
+        tip=lambda move: (
+            f"{formats.words(move['source'])} to {formats.words(move['target'])}: "
+            f"{formats.percent(move['share'])} of {formats.number(move['of'])} stays"
         ),
-        alt.Chart(alt.Data(values=cells))
-        .mark_text(fontSize=13, fontWeight=600)
-        .encode(x=middle, y=centre, text="text:N", color=ink),
-        alt.Chart(alt.Data(values=cells))
-        .mark_text(fontSize=10.5)
-        .encode(x=middle, y=alt.Y("ny:Q", scale=y, axis=None), text="n:N", color=ink),
-        alt.Chart(alt.Data(values=heads))
-        .mark_text(
-            fontSize=12,
-            y=-10,
-            angle=0,
-            align="center",
-            color=theme.SOFT,
-        )
-        .encode(x=middle, text="text:N"),
-        alt.Chart(alt.Data(values=sides))
-        .mark_text(align="left", x=-left + 2, fontSize=12.5)
-        .encode(y=centre, text="text:N"),
-    ]
-    subtitle = (
-        "Share of the stays in the stage at the left that ended in the stage above"
-        + ("")
-        + f"; n = {int(frame['n'].sum()):,} stays that ended"
-    )
-    return theme.picture(
-        layers,
-        title,
-        subtitle,
-        row_height * len(sources),
-        left=left,
-        right=4,
-        top=top,
-        bottom=6,
+        rows={stage: formats.sentence(formats.words(stage)) for stage in sources},
+        columns={stage: formats.words(stage) for stage in targets},
+        cell=40,
+        strongest=1.0,
     )
 
 

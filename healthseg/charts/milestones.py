@@ -6,7 +6,7 @@ import pandas as pd
 
 from healthseg.charts import formats, theme
 from healthseg.charts.bars import Axis, Bar, Row, rows
-from healthseg.charts.curves import shares
+from healthseg.charts.lines import curves as shares
 
 BLUE, GREEN, AMBER, RED = (
     theme.BAND_COLOURS[band] for band in ("champion", "healthy", "at_risk", "critical")
@@ -240,7 +240,7 @@ def values(curves: pd.DataFrame) -> theme.Picture:
     known = known.assign(name=known["mark"].map(MARKS))
     subtitle = "Share of all customers, those who left included, that had got there by each day"
     return shares(
-        _cut(known), MARK_COLOURS, "Time to value", subtitle, "No milestone stands for value."
+        _cut(known), "Time to value", subtitle, "No milestone stands for value.", MARK_COLOURS
     )
 
 

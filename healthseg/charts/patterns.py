@@ -8,7 +8,7 @@ import pandas as pd
 
 from healthseg.charts import formats, heat, theme
 from healthseg.charts.bars import Axis, Bar, Row, rows
-from healthseg.charts.curves import shares
+from healthseg.charts.lines import curves as shares
 
 BLUE, GREEN, AMBER, RED = (
     theme.BAND_COLOURS[band] for band in ("champion", "healthy", "at_risk", "critical")
@@ -129,7 +129,7 @@ def leads(frame: pd.DataFrame) -> theme.Picture:
     stayers = frame.groupby("sign")["stayers"].first()
     told = ", ".join(f"{formats.percent(stayers[name])} ({formats.plain(name)})" for name in chosen)
     subtitle = f"Share of leavers that showed the sign so many days before they left; among those who stayed: {told}"
-    return shares(known, colours, title, subtitle, nothing)
+    return shares(known, title, subtitle, nothing, colours)
 
 
 def personas(frame: pd.DataFrame) -> theme.Picture:

@@ -9,7 +9,7 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from healthseg.charts import formats, theme
+from healthseg.charts import formats, heat, theme
 from healthseg.charts.bars import Axis, Bar, Row, rows
 from healthseg.charts.canvas import WIDTH
 
@@ -84,64 +84,28 @@ def profile(frame: pd.DataFrame) -> theme.Picture:
     title = "Medians, against all customers"
     if not len(frame) or frame["segment"].nunique() < 2:
         return theme.nothing(title, "There is one segment only: nothing to compare it with.")
-    names, labels = list(dict.fromkeys(frame["segment"])), list(dict.fromkeys(frame["label"]))
-    left = 232
-    cell = (WIDTH - left - 4) / len(names)
-    values = [
-        {
-            "x": names.index(row["segment"]) * cell + cell / 2,
-            "y": labels.index(row["label"]) * 30 + 15,
-            "x2": names.index(row["segment"]) * cell,
-            "xe": (names.index(row["segment"]) + 1) * cell - 2,
-            "y2": labels.index(row["label"]) * 30 + 1,
-            "ye": labels.index(row["label"]) * 30 + 29,
-            "colour": BLUE if row["distance"] > 0 else RED,
-            "strength": min(abs(float(row["distance"])) / 2, 1) * 0.55,
-            "text": formats.fitted(_bare(row["text"]) if cell < 92 else row["text"], cell - 6, 6.4),
-        }
-        for row in frame.to_dict("records")
-    ]
-    short = 6.6
-    heads = [
-        {"x": at * cell + cell / 2, "y": -12 - 14 * (len(lines) - 1 - line), "text": text}
-        for at, name in enumerate(names)
-        for lines in [_wrapped(name, cell - 4)]
-        for line, text in enumerate(lines)
-    ]
-    own = {row["label"] for row in frame[frame["ingredient"].astype(bool)].to_dict("records")}
-    marks = [
-        {
-            "x": -left + 2,
-            "y": at * 30 + 15,
-            "text": formats.fitted(label + (" *" if label in own else ""), left - 8, short),
-        }
-        for at, label in enumerate(labels)
-    ]
-    height = 30 * len(labels)
-    wide = alt.Scale(domain=[0, WIDTH - left - 4], nice=False)
-    deep = alt.Scale(domain=[0, height], range=[0, height], nice=False)
-    x, y = alt.X("x:Q", scale=wide, axis=None), alt.Y("y:Q", scale=deep, axis=None)
-    layers = [
-        _data(values)
-        .mark_rect(cornerRadius=2)
-        .encode(
-            x=alt.X("x2:Q", scale=wide, axis=None),
-            x2="xe:Q",
-            y=alt.Y("y2:Q", scale=deep, axis=None),
-            y2="ye:Q",
-            color=_paint(),
-            opacity=alt.Opacity("strength:Q", scale=None),
-        ),
-        _data(values).mark_text(baseline="middle", fontSize=12).encode(x=x, y=y, text="text:N"),
-        _data(heads)
-        .mark_text(baseline="middle", fontWeight=600, fontSize=12, clip=False)
-        .encode(x=x, y=y, text="text:N"),
-        _data(marks)
-        .mark_text(align="left", baseline="middle", fontSize=12, color=theme.SOFT)
-        .encode(x=x, y=y, text="text:N"),
-    ]
-    subtitle = "Blue: above the portfolio's median, vermilion: below, the stronger the farther; * what the segments were made of"
-    return theme.picture(layers, title, subtitle, height, left=left, right=4, top=42, bottom=6)
+    own = set(frame.loc[frame["ingredient"].astype(bool), "label"])
+    return heat.heat_map(
+        frame.assign(strength=frame["distance"].astype(float).abs() + 1e-9),
+        title,
+        "Above or below the portfolio's median, the stronger the farther; * what defines the segments",
+        "No metric is known.",
+        "label",
+        "segment",
+        "strength",
+        text=lambda cell: formats.plain(cell["text"]),
+        tip=lambda cell: f"{cell['segment']}, {cell['label']}: {cell['text']}",
+        rows={
+            label: label + (" *" if label in own else "") for label in dict.fromkeys(frame["label"])
+        },
+        columns={
+            name: formats.fitted(name, 400 / frame["segment"].nunique())
+            for name in dict.fromkeys(frame["segment"])
+        },
+        colour=lambda cell: BLUE if cell["distance"] > 0 else RED,
+        cell=30,
+        strongest=2.0,
+    )
 
 
 def _wrapped(name: str, room: float) -> list[str]:
@@ -151,11 +115,6 @@ def _wrapped(name: str, room: float) -> list[str]:
         formats.fitted(line, room, 6.6)
         for line in [*lines[:1], *([" ".join(lines[1:])] if lines[1:] else [])]
     ]
-
-
-def _bare(text: str) -> str:
-    """A figure without its unit where there is little room."""
-    return text if text.endswith("%") else text.partition(" ")[0]
 
 
 def differences(frame: pd.DataFrame) -> theme.Picture:
@@ -307,81 +266,44 @@ def _ribbons(
 
 
 def matrix(frame: pd.DataFrame, currency: str | None) -> theme.Picture:
-    """Where do value and health meet, and where is ARR at risk? Customers and expected loss by tier and band."""
-    title = "Value and health"
-    if not len(frame) or not frame["customers"].sum():
-        return theme.nothing(title, "There are no customers to show.")
-    tiers = list(dict.fromkeys(frame["tier"]))
-    order = ["critical", "at_risk", "healthy", "champion", "unknown"]
-    bands = [band for band in order if band in set(frame["band"])]
-    left, high = (110), 56
-    cell = (WIDTH - left - 4) / len(bands)
-    most = (
-        float(frame["expected_churned_arr"].max())
-        if frame["expected_churned_arr"].notna().any()
-        else 0.0
+    """Where do value and health meet, and where may ARR churn? Customers and expected churned ARR by tier and band."""
+    known = len(frame) > 0
+    cells = (
+        frame.assign(strength=frame["expected_loss"].astype(float).fillna(0.0)) if known else frame
     )
-    values = []
-    for row in frame.to_dict("records"):
-        at, down = bands.index(row["band"]) * cell, tiers.index(row["tier"]) * high
-        known = most > 0 and not formats.is_missing(row["expected_churned_arr"])
-        loss = formats.brief_money(row["expected_churned_arr"]) if known else ""
-        values.append(
-            {
-                "x": at,
-                "xe": at + cell - 3,
-                "y": down,
-                "ye": down + high - 3,
-                "xm": at + cell / 2 - 1,
-                "y1": down + 19,
-                "y3": down + 38,
-                "count": formats.number(row["customers"]),
-                "loss": f"{loss} at risk" if loss and cell > 90 else loss,
-                "strength": 0.06 + 0.6 * (float(row["expected_churned_arr"]) / most) ** 0.7
-                if known
-                else 0.06,
-            }
-        )
-    heads = [
-        {"xm": at * cell + cell / 2, "y": -12, "text": BAND_NAMES.get(band, "Unknown")}
-        for at, band in enumerate(bands)
-    ]
-    sides = [
-        {"xm": -left + 2, "y": at * high + 26, "text": formats.fitted(tier, left - 6, 6.8)}
-        for at, tier in enumerate(tiers)
-    ]
-    height = high * len(tiers)
-    x = alt.Scale(domain=[0, WIDTH - left - 4], nice=False)
-    y = alt.Scale(domain=[0, height], range=[0, height], nice=False)
-    across = alt.X("xm:Q", scale=x, axis=None)
-
-    def text(values_: list, column: str, place: str, **marks: Any) -> alt.Chart:
-        return (
-            _data(values_)
-            .mark_text(baseline="middle", **marks)
-            .encode(x=across, y=alt.Y(f"{place}:Q", scale=y, axis=None), text=f"{column}:N")
-        )
-
-    layers = [
-        _data(values)
-        .mark_rect(cornerRadius=3, color=RED)
-        .encode(
-            x=alt.X("x:Q", scale=x, axis=None),
-            x2="xe:Q",
-            y=alt.Y("y:Q", scale=y, axis=None),
-            y2="ye:Q",
-            opacity=alt.Opacity("strength:Q", scale=None),
-        ),
-        text(values, "count", "y1", fontWeight=600, fontSize=14),
-        text(values, "loss", "y3", fontSize=11.5),
-        text(heads, "text", "y", fontWeight=600, fontSize=12 if cell > 72 else 11),
-        text(sides, "text", "y", align="left", fontSize=12, color=theme.SOFT),
-    ]
+    if known and not cells["strength"].sum():
+        cells = cells.assign(strength=cells["customers"].astype(float))
+    tiers = list(dict.fromkeys(frame["tier"])) if known else []
+    bands = [band for band in (*BAND_NAMES, "unknown") if known and band in set(frame["band"])]
+    order = sorted(bands, key=[*theme.BANDS, "unknown"].index)
     unit = f", {currency}" if currency else ""
-    subtitle = (
-        f"Customers; beneath: ARR expected to be lost in 90 days{unit}; the stronger the more"
+
+    def loss(cell: dict[str, Any]) -> str:
+        return (
+            ""
+            if formats.is_missing(cell["expected_loss"])
+            else formats.brief_money(cell["expected_loss"])
+        )
+
+    return heat.heat_map(
+        cells,
+        "Value and health",
+        f"Customers; beneath: ARR expected to churn in 90 days{unit}; the stronger the more",
+        "There are no customers to show.",
+        "tier",
+        "band",
+        "strength",
+        text=lambda cell: formats.number(cell["customers"]),
+        under=loss,
+        tip=lambda cell: (
+            f"{cell['tier']}, {formats.words(cell['band'])}: "
+            f"{formats.written(cell['customers'], 'number customer')}, {loss(cell) or 'unknown'} ARR may churn"
+        ),
+        rows={tier: formats.plain(tier) for tier in tiers},
+        columns={band: BAND_NAMES.get(band, "Unknown") for band in order},
+        colour=lambda cell: RED,
+        cell=56,
     )
-    return theme.picture(layers, title, subtitle, height, left=left, right=4, top=28, bottom=6)
 
 
 def lorenz(frame: pd.DataFrame, gini: float | None) -> theme.Picture:

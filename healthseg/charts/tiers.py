@@ -9,7 +9,7 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from healthseg.charts import formats, segment_groups, segments, theme
+from healthseg.charts import columns, formats, segment_groups, segments, theme
 from healthseg.charts.bars import Axis, Bar, Row, rows
 from healthseg.charts.canvas import WIDTH
 
@@ -201,51 +201,20 @@ def capacity(frame: pd.DataFrame) -> theme.Picture:
 
 
 def at_risk(frame: pd.DataFrame, expected: float | None, currency: str | None) -> theme.Picture:
-    """How much ARR may be lost? Its distribution over simulated quarters, and what is expected."""
-    title = "ARR that may be lost in 90 days"
-    if not len(frame):
-        return theme.nothing(title, "No ARR is known, or the portfolio has no rate of leaving.")
-    values = [
-        {
-            "low": float(row["low"]),
-            "high": float(row["high"]),
-            "share": float(row["share"]),
-            "zero": 0,
-        }
-        for row in frame.to_dict("records")
-    ]
-    top = max(value["share"] for value in values)
-    x = alt.X(
-        "low:Q",
-        scale=alt.Scale(domain=[0, values[-1]["high"]], nice=False),
-        axis=alt.Axis(
-            labelExpr=theme.BRIEF, tickCount=5, title=formats.plain(currency) or None, grid=False
-        ),
-    )
-    y = alt.Y("share:Q", scale=alt.Scale(domain=[0, top * 1.08], nice=False), axis=None)
-    text = f"expected {formats.brief_money(expected, currency)}"
-    mark = (
-        []
-        if expected is None
-        else [{"low": expected, "share": top * 1.03, "zero": 0, "text": text}]
-    )
-    layers = [
-        _data(values)
-        .mark_rect(color=RED, opacity=0.55, xOffset=0.5, x2Offset=-0.5)
-        .encode(x=x, x2="high:Q", y=y, y2="zero:Q"),
-        _data(mark).mark_rule(color=theme.INK, strokeWidth=2).encode(x=x, y=y, y2="zero:Q"),
-        _data(mark)
-        .mark_text(align="left", dx=6, fontWeight=600, baseline="middle")
-        .encode(x=x, y=y, text="text:N"),
-    ]
-    return theme.picture(
-        layers,
-        title,
-        "How often each sum was lost, of 10,000 simulated quarters",
-        170,
-        left=10,
-        right=14,
-        bottom=42,
+    """How much ARR may churn? Its distribution over simulated quarters, and what is expected."""
+    words = f"expected {formats.brief_money(expected, currency)}"
+    return columns.columns(
+        frame,
+        "ARR that may churn in 90 days",
+        "How often each sum churned, of 10,000 simulated quarters",
+        "No ARR is known, or the portfolio has no churn rate.",
+        "low",
+        "high",
+        [("share", "of the quarters", RED)],
+        time=False,
+        form="percent.1",
+        marks=[] if expected is None else [(expected, words, theme.INK)],
+        height=170,
     )
 
 

@@ -265,3 +265,10 @@ def test_charts_know_nothing_else_of_healthseg():
             r"^\s*(?:from|import) (healthseg\S*)", path.read_text("utf-8"), re.MULTILINE
         ):
             assert found.startswith("healthseg.charts"), f"{path.name} imports {found}"
+
+
+def test_no_chart_tells_of_fields_under_the_pointer():
+    for name in DRAWN:
+        for layer in _drawn(name)[0].to_dict(validate=False)["layer"]:
+            tooltip = layer.get("encoding", {}).get("tooltip")
+            assert tooltip in (None, {"field": "tip", "type": "nominal"}), name

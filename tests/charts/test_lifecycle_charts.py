@@ -150,7 +150,11 @@ def test_the_words_at_the_customers_day_stand_clear_of_the_curve(day):
 
 def test_areas_lie_on_each_other_and_end_with_their_names():
     told = values(DRAWN["over_time"]())
-    assert '"text": "active 400"' in told and '"high": 350.0' in told and "no stage" not in told
+    assert (
+        '"text": "active 400"' in told
+        and '"high": 350.0' in told
+        and '"text": "no stage' not in told
+    )
 
 
 def test_a_short_stay_is_still_seen_and_a_long_one_has_its_days():

@@ -1,0 +1,106 @@
+"""Areas on each other over time: how a whole and its parts developed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import pandas as pd
+
+from healthseg.charts import canvas, formats, theme
+from healthseg.charts.bars import Bar, Row, rows, scale
+from healthseg.charts.canvas import Rows, at
+
+_HEIGHT, _ROOM = 230, 17
+
+
+def arr_over_time(
+    frame: pd.DataFrame,
+    what: str,
+    by: str,
+    colours: Mapping[str, str],
+    empty: str,
+    name: Callable[[str], str] = formats.words,
+) -> theme.Picture:
+    """How did the parts' ARR (or customers, where no ARR is known) develop?
+
+    ``frame``: date, ``by``, customers, arr; ``colours`` has the parts' colours, the lowest area first. With one date
+    alone a bar for each part.
+    """
+    metric = "arr" if len(frame) and frame["arr"].fillna(0).sum() > 0 else "customers"
+    title = f"{'ARR' if metric == 'arr' else 'Customers'} by {what} over time"
+    if not len(frame) or not frame[metric].fillna(0).sum():
+        return theme.nothing(title, empty)
+    stacked = _stacked(frame, metric, by, colours)
+    form = "brief_money" if metric == "arr" else "number"
+    days = sorted(stacked["day"].unique())
+    if len(days) == 1:
+        items = [
+            Row(
+                formats.sentence(name(row["part"])),
+                formats.written(row["value"], form),
+                bars=(Bar(0, row["value"], row["colour"]),),
+            )
+            for row in stacked.to_dict("records")
+        ]
+        axis = scale(0, float(stacked["value"].max()), form)
+        return rows(items, axis, title, f"On {formats.day(days[0])}")
+    top = float(stacked["high"].max()) * 1.04
+    x = at(
+        "day", canvas.days(days[0], days[-1]), canvas.axis("date", 5, grid=False, format="%b %Y")
+    )
+    y = at("low", canvas.span(0, top), canvas.axis("number", 4))
+    values = [
+        {
+            **{key: row[key] for key in ("day", "part", "low", "high", "colour")},
+            "tip": f"{name(row['part'])}, {formats.day(row['day'])}: {formats.written(row['value'], form)}",
+        }
+        for row in stacked.to_dict("records")
+    ]
+    ends = _ends(stacked[stacked["day"] == days[-1]], form, top, name)
+    look = {"opacity": 0.9, "stroke": theme.PAPER, "strokeWidth": 1}
+    place = {"x": x, "y": {**y, "field": "place"}}
+    layers = [
+        canvas.layer(values, "area", look, x=x, y=y, y2="high", color="colour", detail="part"),
+        canvas.layer(
+            ends, "circle", {"size": 60, "opacity": 1, "xOffset": 10}, **place, color="colour"
+        ),
+        canvas.layer(
+            ends, "text", {"align": "left", "dx": 19, "fontSize": 12}, **place, text="text"
+        ),
+    ]
+    unit = "ARR" if metric == "arr" else "Customers"
+    subtitle = f"{unit} of the live customers; n = {len(days)} dates"
+    return canvas.picture(layers, title, subtitle, _HEIGHT, left=52, right=160, bottom=26)
+
+
+def _stacked(frame: pd.DataFrame, metric: str, by: str, colours: Mapping[str, str]) -> pd.DataFrame:
+    """Where each part's area begins and ends on each date."""
+    known = frame.assign(
+        day=frame["date"].map(formats.iso),
+        part=frame[by].fillna("unknown"),
+        value=frame[metric].fillna(0).astype(float),
+    )
+    parts = [part for part in colours if part in set(known["part"])]
+    grid = pd.MultiIndex.from_product([sorted(known["day"].unique()), parts], names=["day", "part"])
+    sums = known.groupby(["day", "part"])[["value", "customers"]].sum()
+    wide = sums.reindex(grid, fill_value=0).reset_index()
+    wide["high"] = wide.groupby("day")["value"].cumsum()
+    wide["low"] = wide["high"] - wide["value"]
+    wide["colour"] = wide["part"].map(colours)
+    return wide
+
+
+def _ends(last: pd.DataFrame, form: str, top: float, name: Callable[[str], str]) -> Rows:
+    """The parts' names at the right end, apart from each other."""
+    parts = last[last["value"] > 0].to_dict("records")
+    gap = top * _ROOM / _HEIGHT
+    middles = [(row["low"] + row["high"]) / 2 for row in parts]
+    return [
+        {
+            "day": row["day"],
+            "colour": row["colour"],
+            "place": place,
+            "text": f"{name(row['part'])} {formats.written(row['value'], form)}",
+        }
+        for row, place in zip(parts, canvas.apart(middles, gap, gap / 2, top), strict=True)
+    ]
