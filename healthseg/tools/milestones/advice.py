@@ -31,32 +31,32 @@ NO_ACCELERATION = (
     "significant time"
 )
 NOT_BLOCKED = "no blocker is recorded: nothing is known to delay it"
+# figures of the rules of success that are metrics of the panel
+METRICS = {
+    "sessions": "sessions_per_user_per_week_28d",
+    "stickiness": "stickiness_30d",
+    "days_since_last_person_event": "days_since_last_person_event",
+    "active_users": "monthly_active_users",
+}
 Milestone = Mapping[str, Any]
 
 
 class OpenMilestones:
-    """The open milestones of a customer: ``shown`` are those of the response, ``own`` all by id."""
+    """The open milestones of a customer: ``shown`` are those of the response, ``own`` all."""
 
     def __init__(
         self, day: MilestoneDay, shown: Sequence[Milestone], own: Sequence[Milestone]
     ) -> None:
         self.day, self.settings = day, day.settings
         self.shown = [row for row in shown if row["status"] in OPEN]
-        self.own = {row["milestone_id"]: row for row in own}
+        self.open_ids = {row["milestone_id"] for row in own if row["status"] in OPEN}
 
     # -- blockers ------------------------------------------------------------------------
 
     def blockers(self) -> list[MilestoneBlocker]:
         """The recorded blockers that are not cleared, most severe and oldest first."""
         parts = [self._blocker(row) for row in self.shown if row["blocked"]]
-        return sorted(
-            parts,
-            key=lambda part: (
-                SEVERITIES.index(part.severity),
-                -(part.age_days or 0),
-                part.milestone_id,
-            ),
-        )
+        return sorted(parts, key=_by_severity)
 
     def _blocker(self, row: Milestone) -> MilestoneBlocker:
         figures, (usual, usual_n) = self._figures(row), self.day.clearing(row["blocker"])
@@ -85,11 +85,8 @@ class OpenMilestones:
 
     def _waiting_for(self, row: Milestone) -> list[str]:
         """The customer's open milestones that depend on this one."""
-        return [
-            name
-            for name in self.day.dependents(row["milestone_id"])
-            if name in self.own and self.own[name]["status"] in OPEN
-        ]
+        dependents = self.day.dependents(row["milestone_id"])
+        return [name for name in dependents if name in self.open_ids]
 
     def _figures(self, row: Milestone) -> dict[str, Any]:
         """The named figures of an open milestone that the rules read."""
@@ -146,6 +143,10 @@ class OpenMilestones:
             estimated_acceleration_detail=saved,
             rules=triggered,
         )
+
+
+def _by_severity(part: MilestoneBlocker) -> tuple[int, int, str]:
+    return SEVERITIES.index(part.severity), -(part.age_days or 0), part.milestone_id
 
 
 def _words(name: Any) -> str:
@@ -297,34 +298,21 @@ def success_figures(
 ) -> dict[str, Any]:
     """The named figures of a customer that the rules of success read."""
     ages = [row["day"] - row["blocked_day"] for row in rows if row["blocked"]]
-    known_ages = [age for age in ages if not np.isnan(age)]
-    detail = {part.mark: part for part in value.detail}
-    days, targets = (
-        {mark: getattr(part, name) for mark, part in detail.items()}
-        for name in ("days", "target_days")
-    )
-    late = None
-    if days.get("activation") is not None and targets.get("activation") is not None:
-        late = round(days["activation"] - targets["activation"], 1)
-    metrics = {
-        "sessions": "sessions_per_user_per_week_28d",
-        "stickiness": "stickiness_30d",
-        "days_since_last_person_event": "days_since_last_person_event",
-        "active_users": "monthly_active_users",
-    }
+    targets = {part.mark: part.target_days for part in value.detail}
+    days, target = value.activation_days, targets.get("activation")
     return {
-        **{f"{mark}_word": part.word for mark, part in detail.items()},
+        **{f"{part.mark}_word": part.word for part in value.detail},
         "overdue_required": progress.overdue_required,
         "overdue": progress.overdue_milestones,
         "completed": progress.completed_milestones,
         "total": progress.total_milestones,
         "blocked": len(ages),
-        "oldest_blocker": max(known_ages, default=None),
-        "activation_days": days.get("activation"),
-        "activation_target": targets.get("activation"),
-        "activation_late": late,
+        "oldest_blocker": max((age for age in ages if not np.isnan(age)), default=None),
+        "activation_days": days,
+        "activation_target": target,
+        "activation_late": None if days is None or target is None else round(days - target, 1),
         "first_value_days": value.first_value_days,
         "first_value_target": targets.get("first_value"),
         "silent_days": day.settings.silent_days,
-        **{name: number(panel_row.get(column)) for name, column in metrics.items()},
+        **{name: number(panel_row.get(metric)) for name, metric in METRICS.items()},
     }

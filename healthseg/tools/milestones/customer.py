@@ -295,13 +295,9 @@ class CustomerMilestones:
     @cached_property
     def _values(self) -> dict[str, dict[str, Any]]:
         """The customer's own days by mark, with the days from its beginning to the target."""
-        own = {name: self.day.value_of(self.client_id, name) for name in self.day.marks}
-        return {
-            name: row
-            | {"target": float(self.day.count.between(row["began_day"], row["target_day"]))}
-            for name, row in own.items()
-            if row is not None
-        }
+        rows = self.day.values[self.day.values["client_id"] == self.client_id]
+        target = self.day.count.between(rows["began_day"], rows["target_day"])
+        return {row["mark"]: row for row in rows.assign(target=target).to_dict("records")}
 
     def time_to_value(self) -> TimeToValue:
         ranks = {

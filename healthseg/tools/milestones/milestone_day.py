@@ -60,13 +60,9 @@ class MilestoneDay:
         """By client_id: signup_day, began_day, live, day (the last that is shown)."""
         return present_spells(self.portfolio, self.as_of)
 
-    @cached_property
-    def _by_customer(self) -> dict[str, pd.DataFrame]:
-        return {str(name): rows for name, rows in self.states.groupby("client_id", sort=False)}
-
     def milestones_of(self, client_id: str) -> pd.DataFrame:
         """A customer's rows of ``states``, in the plan's order."""
-        return self._by_customer.get(client_id, self.states.iloc[:0])
+        return self.states[self.states["client_id"] == client_id]
 
     @cached_property
     def names(self) -> dict[str, str]:
@@ -88,13 +84,6 @@ class MilestoneDay:
         return times.values(self.portfolio, self.as_of)
 
     @cached_property
-    def _value_rows(self) -> dict[tuple[str, str], dict[str, Any]]:
-        return {(row["client_id"], row["mark"]): row for row in self.values.to_dict("records")}
-
-    def value_of(self, client_id: str, mark: str) -> dict[str, Any] | None:
-        return self._value_rows.get((client_id, mark))
-
-    @cached_property
     def _cohorts(self) -> dict[tuple[str, str | None], pd.DataFrame]:
         rows = self.values[self.values["known"].astype(bool)]
         cohorts: dict[tuple[str, str | None], pd.DataFrame] = {}
@@ -111,13 +100,14 @@ class MilestoneDay:
     def quarters(self, mark: str) -> list[str]:
         return [quarter for name, quarter in self._cohorts if name == mark and quarter is not None]
 
+    @cached_property
+    def _curves(self) -> dict[tuple[str, str | None], pd.DataFrame]:
+        known = {key: rows for key, rows in self._cohorts.items() if len(rows)}
+        return {key: survival_curve(rows, self.level) for key, rows in known.items()}
+
     def curve(self, mark: str, quarter: str | None = None) -> pd.DataFrame:
-        return self.portfolio.cache.get(
-            "milestone_curve",
-            (self.as_of, mark, quarter),
-            lambda: survival_curve(self.cohort(mark, quarter), self.level),
-            disk=False,
-        )
+        """Kaplan–Meier of a cohort that is not empty."""
+        return self._curves[mark, quarter]
 
     def median(self, mark: str, quarter: str | None = None) -> Median:
         return quantile_time(self.curve(mark, quarter))
@@ -177,14 +167,15 @@ class MilestoneDay:
         rows = times.from_start(self.portfolio, self.as_of)
         return rows[(rows["blocker"] == blocker) & rows["onset"].notna()]
 
+    @cached_property
+    def _clearing(self) -> dict[str, tuple[Median, int]]:
+        rows = times.from_start(self.portfolio, self.as_of)
+        groups = rows[rows["onset"].notna()].groupby("blocker")
+        return {str(name): _time_to_clear(part, self.level) for name, part in groups}
+
     def clearing(self, blocker: str) -> tuple[Median, int]:
         """Days until this blocker is cleared: median over the portfolio, and of how many."""
-        return self.portfolio.cache.get(
-            "milestone_clearing",
-            (self.as_of, blocker),
-            lambda: _clearing(self.blocked_spells(blocker), self.level),
-            disk=False,
-        )
+        return self._clearing.get(blocker, (NO_MEDIAN, 0))
 
     # -- success -------------------------------------------------------------------------
 
@@ -214,9 +205,7 @@ def dated(coming: Ahead, day_of: Callable[[float], Any], among: str) -> Ahead:
     return Ahead(median, lower, upper, coming.n, among)
 
 
-def _clearing(rows: pd.DataFrame, level: float) -> tuple[Median, int]:
-    if not len(rows):
-        return NO_MEDIAN, 0
+def _time_to_clear(rows: pd.DataFrame, level: float) -> tuple[Median, int]:
     end = np.fmin(rows["cleared"], rows["time"])
     cleared = (rows["cleared"] <= rows["time"]) | rows["happened"]
     spells = pd.DataFrame({"time": np.maximum(end - rows["onset"], 0), "happened": cleared})

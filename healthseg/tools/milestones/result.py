@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
 
@@ -12,6 +12,12 @@ from healthseg.tools.base import Part, Result, TriggeredRule
 
 if TYPE_CHECKING:
     import altair as alt
+
+Lower = Annotated[float | None, Field(description="Lower end, in the unit of its figure")]
+Upper = Annotated[float | None, Field(description="Upper end; null: not reached")]
+Level = Annotated[float, Field(description="Level of the interval")]
+Rules = Annotated[list[TriggeredRule], Field(description="Triggered rules")]
+Rows = list[dict[str, Any]]
 
 
 class MilestoneProgress(Part):
@@ -35,7 +41,7 @@ class MilestoneForecast(Part):
     median: dt.date | None = Field(description="Half of them had completed it; null where fewer")
     lower: dt.date | None = Field(description="Earlier end of this customer's interval")
     upper: dt.date | None = Field(description="Later end; null where their curve does not reach it")
-    interval_level: float = Field(description="Level of the interval")
+    interval_level: Level
     n: int = Field(description="Customers it is derived from")
     among: str = Field(description="Which customers these are")
 
@@ -110,18 +116,18 @@ class ValueTime(Part):
     cohort_n: int = Field(description="Other customers that began in the quarter")
     cohort_reached: int = Field(description="How many of them reached it")
     cohort_median_days: float | None = Field(description="Their Kaplan–Meier median, days")
-    cohort_lower: float | None = Field(description="Lower end, days")
-    cohort_upper: float | None = Field(description="Upper end, days")
+    cohort_lower: Lower
+    cohort_upper: Upper
     cohort_share_by_then: float | None = Field(
         description="Share of them that had reached it by this customer's day"
     )
     portfolio_n: int = Field(description="Customers of the portfolio")
     portfolio_median_days: float | None = Field(description="Their Kaplan–Meier median, days")
-    portfolio_lower: float | None = Field(description="Lower end, days")
-    portfolio_upper: float | None = Field(description="Upper end, days")
+    portfolio_lower: Lower
+    portfolio_upper: Upper
     log_rank_p: float | None = Field(description="p: the quarter against the others")
     pace_differs: bool | None = Field(description="Whether its q is within effects_max_q")
-    interval_level: float = Field(description="Level of the intervals")
+    interval_level: Level
     forecast: MilestoneForecast | None = Field(description="When it is reached")
 
 
@@ -139,12 +145,12 @@ class BlockerEffect(Part):
     """By what factor a blocker lengthens what remains, the milestone being equal."""
 
     factor: float = Field(description="Factor on the remaining time")
-    lower: float | None = Field(description="Lower end")
-    upper: float | None = Field(description="Upper end; null where it is not ruled out")
+    lower: Lower
+    upper: Upper
     p: float = Field(description="p of a factor of 1")
     q: float = Field(description="False-discovery rate over the portfolio's blockers")
     n: int = Field(description="Milestones that were blocked by it")
-    interval_level: float = Field(description="Level of the interval")
+    interval_level: Level
     found: bool = Field(description="Whether q is within effects_max_q")
 
 
@@ -163,12 +169,12 @@ class MilestoneBlocker(Part):
     usual_days_to_clear: float | None = Field(
         description="Kaplan–Meier median over the portfolio, days"
     )
-    usual_lower: float | None = Field(description="Lower end, days")
-    usual_upper: float | None = Field(description="Upper end, days")
+    usual_lower: Lower
+    usual_upper: Upper
     usual_n: int = Field(description="Milestones that were blocked by it")
     effect: BlockerEffect | None = Field(description="How much longer it makes milestones")
     recommended_action: str | None = Field(description="First rule's text")
-    rules: list[TriggeredRule] = Field(description="Triggered rules about the blocker")
+    rules: Rules
 
 
 class Acceleration(Part):
@@ -177,7 +183,7 @@ class Acceleration(Part):
     median_days: float = Field(description="Days saved")
     lower_days: float = Field(description="Lower end, days")
     upper_days: float = Field(description="Upper end, days")
-    interval_level: float = Field(description="Level of the interval")
+    interval_level: Level
     n: int = Field(description="Milestones at which the blocker was cleared")
     basis: str = Field(description="What is compared")
 
@@ -191,7 +197,7 @@ class MilestoneRecommendation(Part):
     recommended_actions: list[str] = Field(description="Texts of the triggered rules")
     estimated_acceleration: str | None = Field(description="Days sooner: interval, level and n")
     estimated_acceleration_detail: Acceleration | None = Field(description="Figures behind it")
-    rules: list[TriggeredRule] = Field(description="Triggered rules")
+    rules: Rules
 
 
 class SuccessCalibration(Part):
@@ -209,9 +215,9 @@ class SuccessProbability(Part):
     """Whether all required onboarding and adoption milestones are complete by ``by_date``."""
 
     overall_success_likelihood: float | None = Field(description="Probability; 0 or 1 once known")
-    lower: float | None = Field(description="Lower end")
-    upper: float | None = Field(description="Upper end")
-    interval_level: float = Field(description="Level of the interval")
+    lower: Lower
+    upper: Upper
+    interval_level: Level
     basis: str | None = Field(description="observed or model")
     by_date: dt.date | None = Field(description="Last due date plus milestone_grace_days")
     portfolio_share: float | None = Field(
@@ -222,7 +228,7 @@ class SuccessProbability(Part):
     calibration: SuccessCalibration | None = Field(description="How well the model did")
     risk_factors: list[str] = Field(description="Texts of the triggered risk rules")
     positive_factors: list[str] = Field(description="Texts of the triggered strength rules")
-    rules: list[TriggeredRule] = Field(description="Triggered rules")
+    rules: Rules
 
 
 class AdoptionMilestones(Result):
@@ -311,18 +317,16 @@ class PortfolioMilestones(Result):
     milestones_due: int = Field(description="Milestones due by as_of, not skipped")
     milestones_on_time: int = Field(description="How many were completed by their due date")
     milestones_on_time_share: float | None = Field(description="Share of those due")
-    funnel: list[dict[str, Any]] = Field(description="Each milestone: customers by status, days")
-    values: list[dict[str, Any]] = Field(description="Days to each mark over the portfolio")
-    cohorts: list[dict[str, Any]] = Field(description="Days to each mark by quarter of beginning")
+    funnel: Rows = Field(description="Each milestone: customers by status, days")
+    values: Rows = Field(description="Days to each mark over the portfolio")
+    cohorts: Rows = Field(description="Days to each mark by quarter of beginning")
     log_rank: dict[str, float | None] = Field(description="p of equal quarters, by mark")
     quarters_differ: dict[str, bool | None] = Field(
         description="Whether its q is within effects_max_q, by mark"
     )
-    blockers: list[dict[str, Any]] = Field(description="Each blocker: customers, ARR, days, effect")
-    late: list[dict[str, Any]] = Field(description="Customers with overdue milestones")
-    success: list[dict[str, Any]] = Field(
-        description="Customers whose outcome is open, lowest probability first"
-    )
+    blockers: Rows = Field(description="Each blocker: customers, ARR, days, effect")
+    late: Rows = Field(description="Customers with overdue milestones")
+    success: Rows = Field(description="Customers whose outcome is open, lowest probability first")
     calibration: SuccessCalibration | None = Field(description="How well the probability did")
     actions: list[TriggeredRule] = Field(description="What to do")
 
