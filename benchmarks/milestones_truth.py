@@ -1,9 +1,9 @@
-"""Milestones against what was planted: statuses, the cost of blockers, forecasts and likelihoods that happened.
+"""Milestones against what was planted: statuses, the cost of blockers, forecasts, likelihoods and what happened.
 
     python benchmarks/milestones_truth.py [--seeds 20]
 
 Of each simulated portfolio: every status, start and completion on five dates against the truth; the planted factor of each
-blocker against its 95 % interval; in a portfolio without effects, blockers that are called slow; and of forecasts and
+blocker against its 95 % interval; in a portfolio without effects, blockers that are called slow; and for forecasts and
 likelihoods made on early dates, what happened later.
 """
 
@@ -52,7 +52,7 @@ def statuses(portfolio: hs.Portfolio, truth: pd.DataFrame) -> tuple[int, int]:
 
 
 def blockers(portfolio: hs.Portfolio, law: pd.DataFrame) -> pd.DataFrame:
-    """Each planted factor with the interval found, and whether it was called slower than chance."""
+    """Each planted factor with its interval, and whether it is significant."""
     results = blocker_effects(portfolio, portfolio.as_of(), 0.95).merge(law, on="blocker")
     true = np.exp(results["log_time_ratio"])
     return results.assign(
@@ -61,8 +61,8 @@ def blockers(portfolio: hs.Portfolio, law: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def foretold(portfolio: hs.Portfolio) -> tuple[list[str], list[tuple[float, bool]]]:
-    """Of forecasts made early, where the completion fell (of those followed so far); of likelihoods, what happened."""
+def forecasts(portfolio: hs.Portfolio) -> tuple[list[str], list[tuple[float, bool]]]:
+    """Where completions fell against early forecasts (where known so far), and likelihoods with their outcomes."""
     last = states(portfolio, portfolio.as_of()).set_index(["client_id", "milestone_id"])
     final = MilestoneDay.of(portfolio, portfolio.as_of()).success_model
     outcome = dict(zip(final.ids, final.succeeded, strict=True))
@@ -76,18 +76,18 @@ def foretold(portfolio: hs.Portfolio) -> tuple[list[str], list[tuple[float, bool
                 forecast(portfolio, date, row, 8, LEVEL),
             )
             if results.lower is not None and end["status"] != "skipped":
-                fell.append(_fell(results, end["completed_day"], end["day"]))
+                fell.append(_side(results, end["completed_day"], end["day"]))
     model = MilestoneDay.of(portfolio, LATE).success_model
     chances = [
         (chance.value, bool(outcome[client]))
         for client in model.ids
         if (chance := model.of(client)).basis == "model" and over[client]
     ]
-    return [one for one in fell if one is not None], chances
+    return [side for side in fell if side is not None], chances
 
 
-def _fell(results: Ahead, completed: float, observed: float) -> str | None:
-    """below, within or above the interval; None where it was not followed far enough to say."""
+def _side(results: Ahead, completed: float, observed: float) -> str | None:
+    """below, within or above the interval; None where it is not known yet."""
     upper = np.inf if results.upper is None else results.upper
     if completed == completed:
         return "below" if completed < results.lower else "above" if completed > upper else "within"
@@ -116,7 +116,7 @@ def main() -> int:
                     )
                     rows, wrong = rows + counted[0], wrong + counted[1]
                     parts.append(blockers(portfolio, law))
-                    more = foretold(portfolio)
+                    more = forecasts(portfolio)
                     fell, chances = fell + more[0], chances + more[1]
                 portfolio.close()
     return report(
@@ -148,7 +148,7 @@ def report(
     )
     shares = fell.value_counts(normalize=True)
     print(
-        f"forecasts made early, followed since: {len(fell)}; below their {LEVEL:.0%} interval {shares['below']:.1%}, "
+        f"early forecasts whose outcome is known: {len(fell)}; below their {LEVEL:.0%} interval {shares['below']:.1%}, "
         f"within {shares['within']:.1%}, above {shares['above']:.1%}"
     )
     order = np.array_split(chances[np.argsort(chances[:, 0], kind="stable")], 4)

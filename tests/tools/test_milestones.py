@@ -1,4 +1,4 @@
-"""track_adoption_milestones, counted by hand: every key, every parameter, what is absent and why."""
+"""track_adoption_milestones, counted by hand: every key, every parameter, what is missing and why."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def response(portfolio):
     return hs.track_adoption_milestones(portfolio, "a")
 
 
-def one(response, name):
+def milestone(response, name):
     return next(part for part in response.milestone_details if part.milestone_id == name)
 
 
@@ -112,7 +112,7 @@ def test_the_five_statuses_partition_the_total(portfolio):
 
 def test_a_milestone_done_half_a_day_early_is_ahead_by_it(response):
     """The reference's own example: a target of one day, done after half a day."""
-    admin = one(response, "admin")
+    admin = milestone(response, "admin")
     assert (admin.actual_completion_days, admin.ahead_behind, admin.days_ahead) == (
         0.5,
         "ahead",
@@ -121,54 +121,54 @@ def test_a_milestone_done_half_a_day_early_is_ahead_by_it(response):
     assert admin.completion_date == "2025-04-01T12:00:00Z" and admin.status == "completed"
 
 
-def test_what_was_done_on_its_due_day_is_on_time(response):
-    imported = one(response, "import")
+def test_a_milestone_completed_on_its_due_day_is_on_time(response):
+    imported = milestone(response, "import")
     assert (imported.target_date, imported.actual_completion_days) == (dt.date(2025, 4, 21), 20.0)
     assert (imported.ahead_behind, imported.days_ahead) == ("on_time", 0.0)
 
 
 def test_an_overdue_milestone_has_no_completion_and_says_by_how_much(response):
-    api = one(response, "api")
+    api = milestone(response, "api")
     assert (api.status, api.actual_completion_days, api.completion_date) == ("overdue", None, None)
     assert (api.days_overdue, api.days_remaining, api.elapsed_days) == (15.0, None, 60.0)
     assert api.expected_completion_date == dt.date(2025, 5, 16) and api.blocker == "legal review"
 
 
-def test_progress_is_users_reached_of_users_asked_and_only_where_use_completes_it(response):
-    team = one(response, "team")
+def test_progress_is_users_reached_of_users_required_and_only_where_use_completes_it(response):
+    team = milestone(response, "team")
     assert (team.status, team.users_reached, team.users_asked, team.progress_percentage) == (
         "overdue",
         3,
         4,
         0.75,
     )
-    assert one(response, "api").progress_percentage is None
+    assert milestone(response, "api").progress_percentage is None
     assert "$.milestone_details[*].progress_percentage" in response.not_measured
 
 
-def test_what_waits_says_for_what(response):
-    extra = one(response, "extra")
+def test_a_waiting_milestone_names_what_it_waits_for(response):
+    extra = milestone(response, "extra")
     assert extra.status == "not_started" and extra.waits_for == ["API integration active"]
     assert extra.days_remaining == 30.0
 
 
-def test_a_blocker_has_its_age_owner_severity_and_what_it_holds_up(response):
+def test_a_blocker_has_its_age_owner_severity_and_what_it_delays(response):
     (blocker,) = response.blockers
     assert (blocker.milestone_id, blocker.age_days, blocker.owner) == ("api", 30, "bob")
     assert (blocker.severity, blocker.holds_up) == ("high", ["Second product"])
     assert blocker.recommended_action and blocker.rules
 
 
-def test_the_severity_follows_from_necessity_and_dependants(portfolio):
+def test_the_severity_follows_from_necessity_and_dependants():
     optional = PLAN.assign(required=[True, True, True, False, False])
     alone = PLAN.assign(depends_on=[None, "admin", None, "import", None])
     for plan, severity in ((optional, "low"), (alone, "medium")):
-        given = tiny_portfolio(
+        portfolio = tiny_portfolio(
             used(), WHO, {"data_until": "2025-05-31"}, milestones=plan, milestone_progress=DONE
         )
-        assert [part.severity for part in hs.track_adoption_milestones(given, "a").blockers] == [
-            severity
-        ]
+        assert [
+            part.severity for part in hs.track_adoption_milestones(portfolio, "a").blockers
+        ] == [severity]
 
 
 def test_times_to_value_are_days_from_the_beginning_against_their_targets(response):
@@ -187,9 +187,9 @@ def test_times_to_value_are_days_from_the_beginning_against_their_targets(respon
 
 
 def test_categories_filter_everything(portfolio):
-    found = hs.track_adoption_milestones(portfolio, "a", "adoption")
-    assert {part.milestone_category for part in found.milestone_details} == {"adoption"}
-    assert found.overall_progress.total_milestones == 2 and list(found.category_progress) == [
+    result = hs.track_adoption_milestones(portfolio, "a", "adoption")
+    assert {part.milestone_category for part in result.milestone_details} == {"adoption"}
+    assert result.overall_progress.total_milestones == 2 and list(result.category_progress) == [
         "adoption"
     ]
     assert [
@@ -208,16 +208,19 @@ def test_the_mean_days_of_a_category_come_with_their_number(response):
     assert response.category_progress["expansion"].avg_days_to_complete is None
 
 
-def test_without_overdue_ones_details_and_blockers_go_and_counts_stay(portfolio, response):
-    found = hs.track_adoption_milestones(portfolio, "a", include_overdue=False)
-    assert [part.milestone_id for part in found.milestone_details] == ["admin", "import", "extra"]
-    assert found.blockers == [] and found.overall_progress == response.overall_progress
+def test_without_overdue_milestones_details_and_blockers_lack_them_and_counts_stay(
+    portfolio, response
+):
+    result = hs.track_adoption_milestones(portfolio, "a", include_overdue=False)
+    assert [part.milestone_id for part in result.milestone_details] == ["admin", "import", "extra"]
+    assert result.blockers == [] and result.overall_progress == response.overall_progress
 
 
 def test_without_recommendations_there_is_null_and_the_reason(portfolio):
-    found = hs.track_adoption_milestones(portfolio, "a", include_recommendations=False)
+    result = hs.track_adoption_milestones(portfolio, "a", include_recommendations=False)
     assert (
-        found.recommendations is None and found.not_measured["$.recommendations"] == "not requested"
+        result.recommendations is None
+        and result.not_measured["$.recommendations"] == "not requested"
     )
 
 
@@ -242,49 +245,54 @@ def test_a_likelihood_needs_thirty_past_customers(response):
     assert any("overdue required" in text for text in success.risk_factors)
 
 
-def test_a_customer_that_left_is_shown_as_of_its_last_day(portfolio):
-    found = hs.track_adoption_milestones(portfolio, "b")
-    assert "churned on 2025-05-11: shown as of 2025-05-10" in found.warnings
-    assert one(found, "api").status == "not_started" and one(found, "extra").status == "skipped"
-    assert found.recommendations == [] and one(found, "api").forecast_completion is None
+def test_a_churned_customer_is_shown_as_of_its_last_day(portfolio):
+    result = hs.track_adoption_milestones(portfolio, "b")
+    assert "churned on 2025-05-11: shown as of 2025-05-10" in result.warnings
+    assert (
+        milestone(result, "api").status == "not_started"
+        and milestone(result, "extra").status == "skipped"
+    )
+    assert result.recommendations == [] and milestone(result, "api").forecast_completion is None
 
 
 def test_an_earlier_date_knows_nothing_of_what_came_after(portfolio):
     early = hs.track_adoption_milestones(portfolio, "a", as_of="2025-04-20")
-    assert [one(early, name).status for name in ("admin", "import", "team", "api")] == [
+    assert [milestone(early, name).status for name in ("admin", "import", "team", "api")] == [
         "completed",
         "in_progress",
         "in_progress",
         "not_started",
     ]
-    assert early.blockers == [] and one(early, "team").users_reached == 2
-    assert one(early, "import").owner is None  # owners are known as of today
+    assert early.blockers == [] and milestone(early, "team").users_reached == 2
+    assert milestone(early, "import").owner is None  # owners are known as of today
     assert "$.milestone_details[*].owner" in early.not_measured
 
 
 def test_a_portfolio_without_milestones_says_so_everywhere():
     plain = tiny_portfolio(used(), WHO, {"data_until": "2025-05-31"})
-    found = hs.track_adoption_milestones(plain, "a")
+    result = hs.track_adoption_milestones(plain, "a")
     assert (
-        found.milestone_details is None
-        and found.blockers is None
-        and found.overall_progress.on_track is None
+        result.milestone_details is None
+        and result.blockers is None
+        and result.overall_progress.on_track is None
     )
-    assert found.not_measured["$.milestone_details"] == "the portfolio has no milestones table"
-    whole = portfolio_milestones(plain)
+    assert result.not_measured["$.milestone_details"] == "the portfolio has no milestones table"
+    overall = portfolio_milestones(plain)
     assert (
-        whole.funnel == [] and whole.tracked_customers == 0 and "none are known" in whole.verdict()
+        overall.funnel == []
+        and overall.tracked_customers == 0
+        and "none are known" in overall.verdict()
     )
-    json.dumps([found.to_dict(), whole.to_dict()], allow_nan=False)
+    json.dumps([result.to_dict(), overall.to_dict()], allow_nan=False)
 
 
 def test_a_customer_from_before_anything_was_entered_is_not_called_late(portfolio):
-    found = hs.track_adoption_milestones(portfolio, "old")
-    assert [part.milestone_id for part in found.milestone_details] == ["team"]
+    result = hs.track_adoption_milestones(portfolio, "old")
+    assert [part.milestone_id for part in result.milestone_details] == ["team"]
 
 
 @pytest.mark.parametrize(
-    ("given", "error", "said"),
+    ("parameters", "error", "message"),
     [
         ({"client_id": "a b"}, InvalidClientId, "not valid"),
         ({"client_id": "acme"}, ClientNotFound, "acme"),
@@ -296,9 +304,9 @@ def test_a_customer_from_before_anything_was_entered_is_not_called_late(portfoli
         ({"client_id": "a", "as_of": "2025-03-10"}, ClientNotFound, "2025-04-01"),
     ],
 )
-def test_what_is_asked_wrongly_is_refused_with_the_way_out(portfolio, given, error, said):
-    with pytest.raises(error, match=said) as caught:
-        hs.track_adoption_milestones(portfolio, **given)
+def test_an_invalid_parameter_is_refused_with_the_way_out(portfolio, parameters, error, message):
+    with pytest.raises(error, match=message) as caught:
+        hs.track_adoption_milestones(portfolio, **parameters)
     assert caught.value.to_dict()["status"] == "error"
 
 
@@ -307,11 +315,11 @@ def test_a_client_id_is_needed(portfolio):
         hs.track_adoption_milestones(portfolio, None)
 
 
-# -- what others' history brings ---------------------------------------------------------------
+# -- what past customers saved ---------------------------------------------------------------
 
 
 def blocked_portfolio(saves):
-    """Sixty customers that were blocked by the same for 10 to 60 days and done soon after, and one that still is."""
+    """Sixty customers that were blocked by the same for 10 to 60 days and done soon after, and one still blocked."""
     rng, rows = np.random.default_rng(1), []
     for place in range(60):
         start, stood = dt.date(2025, 1, 2), int(rng.integers(10, 61))
@@ -351,20 +359,20 @@ def blocked_portfolio(saves):
 
 
 def test_acceleration_is_what_those_who_got_past_the_same_blocker_saved():
-    found = hs.track_adoption_milestones(blocked_portfolio(saves=True), "now")
-    detail = found.recommendations[0].estimated_acceleration_detail
+    result = hs.track_adoption_milestones(blocked_portfolio(saves=True), "now")
+    detail = result.recommendations[0].estimated_acceleration_detail
     # after 11 days blocked the median of what remains is about 25 + 2 days; once past it, 2 days
     assert (
         detail.n == 60 and detail.lower_days > 10 and detail.lower_days < 25 < detail.upper_days + 5
     )
-    assert found.recommendations[0].estimated_acceleration.startswith(
+    assert result.recommendations[0].estimated_acceleration.startswith(
         f"{detail.lower_days:.0f} to "
     )
 
 
 def test_there_is_no_acceleration_where_getting_past_it_saved_nothing():
-    found = hs.track_adoption_milestones(blocked_portfolio(saves=False), "now")
-    detail = found.recommendations[0].estimated_acceleration_detail
+    result = hs.track_adoption_milestones(blocked_portfolio(saves=False), "now")
+    detail = result.recommendations[0].estimated_acceleration_detail
     assert detail is None or detail.lower_days > 0
     assert (
         hs.track_adoption_milestones(
@@ -374,8 +382,8 @@ def test_there_is_no_acceleration_where_getting_past_it_saved_nothing():
     )
 
 
-def test_a_forecast_is_of_those_whose_was_open_as_long_with_its_number():
-    api = one(hs.track_adoption_milestones(blocked_portfolio(saves=True), "now"), "api")
+def test_a_forecast_is_derived_from_milestones_open_as_long_and_has_its_n():
+    api = milestone(hs.track_adoption_milestones(blocked_portfolio(saves=True), "now"), "api")
     coming = api.forecast_completion
     assert coming.among == "with the same blocker as long" and 50 <= coming.n <= 60
     assert (
@@ -389,7 +397,7 @@ def test_a_forecast_is_of_those_whose_was_open_as_long_with_its_number():
 
 def onboarding_portfolio(watched_from="2025-01-01"):
     """Customers that begin three a week from May 2024 on and need two milestones within 75 days: a third is slow with
-    the first, and then mostly fails; events, and leavers, are known from ``watched_from`` on."""
+    the first, and then mostly fails; events and churn are tracked from ``watched_from`` on."""
     rng, who, done = np.random.default_rng(5), [], []
     for place in range(150):
         began = dt.date(2024, 5, 6) + dt.timedelta(days=7 * (place // 3))
@@ -405,7 +413,7 @@ def onboarding_portfolio(watched_from="2025-01-01"):
             )
         )
         if leaves is not None and str(leaves) < watched_from:
-            who.pop()  # left before anybody kept count: not in the portfolio
+            who.pop()  # churned before tracking began: not in the portfolio
             continue
         ends = [began + dt.timedelta(days=days) for days in (first, second)]
         done += [
@@ -433,45 +441,46 @@ def onboarding_portfolio(watched_from="2025-01-01"):
     )
 
 
-def test_the_likelihood_follows_from_where_past_customers_stood():
-    given = onboarding_portfolio()
+def test_the_likelihood_follows_from_the_progress_of_past_customers():
+    portfolio = onboarding_portfolio()
     date = "2025-04-20"
     responses = {}
-    for client in given.table("customers")["client_id"].tolist()[-60:]:
-        if str(given.client(client)["signup_date"]) <= date:
+    for client in portfolio.table("customers")["client_id"].tolist()[-60:]:
+        if str(portfolio.client(client)["signup_date"]) <= date:
             responses[client] = hs.track_adoption_milestones(
-                given, client, as_of=date
+                portfolio, client, as_of=date
             ).success_probability
-    told = {client: one for client, one in responses.items() if one.basis == "model"}
-    assert len(told) >= 10 and all(
-        one.lower <= one.overall_success_likelihood <= one.upper for one in told.values()
+    modelled = [success for success in responses.values() if success.basis == "model"]
+    assert len(modelled) >= 10 and all(
+        success.lower <= success.overall_success_likelihood <= success.upper for success in modelled
     )
-    one = next(iter(told.values()))
-    assert one.past_customers >= 30 and one.past_failures >= 10
+    first = modelled[0]
+    assert first.past_customers >= 30 and first.past_failures >= 10
     assert (
-        one.calibration.brier < one.calibration.brier_of_share and 0.5 < one.calibration.slope < 2
+        first.calibration.brier < first.calibration.brier_of_share
+        and 0.5 < first.calibration.slope < 2
     )
     late = [
-        one.overall_success_likelihood
-        for one in told.values()
-        if "overdue" in " ".join(one.risk_factors)
+        success.overall_success_likelihood
+        for success in modelled
+        if "overdue" in " ".join(success.risk_factors)
     ]
-    calm = [one.overall_success_likelihood for one in told.values() if not one.risk_factors]
+    calm = [success.overall_success_likelihood for success in modelled if not success.risk_factors]
     assert late and calm and max(late) < max(calm) and np.mean(late) < np.mean(calm) - 0.2
 
 
-def test_an_outcome_that_is_known_is_observed_and_not_foretold():
-    given = onboarding_portfolio()
-    known = given.table("customers")
+def test_a_known_outcome_is_observed_and_not_forecast():
+    portfolio = onboarding_portfolio()
+    known = portfolio.table("customers")
     for client in known.loc[known["churned_on"].isna(), "client_id"].tolist()[40:90:9]:
-        success = hs.track_adoption_milestones(given, client).success_probability
+        success = hs.track_adoption_milestones(portfolio, client).success_probability
         assert success.basis == "observed" and success.overall_success_likelihood in (0.0, 1.0)
         assert success.lower is None and success.calibration is None
 
 
-def test_customers_that_stayed_until_anybody_kept_count_are_no_proof_of_success():
-    """Those who began before leavers are known are in the portfolio only because they stayed: what they had done by then
-    does not count."""
+def test_customers_retained_until_tracking_began_are_no_proof_of_success():
+    """Of customers that began before tracking, only the retained ones are in the portfolio: what they had completed by
+    then does not count."""
     models = [
         MilestoneDay.of(portfolio, portfolio.as_of()).success_model
         for portfolio in (onboarding_portfolio("2024-05-01"), onboarding_portfolio())

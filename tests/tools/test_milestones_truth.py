@@ -1,4 +1,4 @@
-"""track_adoption_milestones on simulated portfolios: what was planted is found to the day, and every key is there."""
+"""track_adoption_milestones on simulated portfolios: it recovers what was planted to the day, and every key is there."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from healthseg.tools.milestones.milestone_day import MilestoneDay
 
 
 @pytest.fixture(scope="module")
-def whole(demo):
+def overall(demo):
     return portfolio_milestones(demo)
 
 
-def test_every_status_start_and_completion_of_the_truth_is_found_to_the_day(demo, truth):
+def test_every_status_start_and_completion_of_the_truth_is_recovered_to_the_day(demo, truth):
     planted = truth("milestone_status")
     for date, rows in planted.groupby("as_of"):
-        found = states(demo, date)
+        results = states(demo, date)
         merged = rows.merge(
-            found[found["live"]],
+            results[results["live"]],
             on=["client_id", "milestone_id"],
             how="outer",
             indicator=True,
@@ -41,14 +41,18 @@ def test_every_status_start_and_completion_of_the_truth_is_found_to_the_day(demo
     assert planted["status"].nunique() == 5 and planted["as_of"].nunique() == 5
 
 
-def test_the_blockers_spells_of_the_truth_are_those_that_are_read(demo, truth):
-    found = states(demo, demo.as_of())
-    found = found[found["blocker"].notna()][
+def test_the_spells_of_blockers_are_those_of_the_truth(demo, truth):
+    results = states(demo, demo.as_of())
+    results = results[results["blocker"].notna()][
         ["client_id", "milestone_id", "blocker", "blocked_day", "cleared_day"]
     ]
     planted = truth("blocker_spells")
     merged = planted.merge(
-        found, on=["client_id", "milestone_id"], how="outer", indicator=True, suffixes=("_true", "")
+        results,
+        on=["client_id", "milestone_id"],
+        how="outer",
+        indicator=True,
+        suffixes=("_true", ""),
     )
     assert (merged["_merge"] == "both").all() and (
         merged["blocker"] == merged["blocker_true"]
@@ -60,10 +64,12 @@ def test_the_blockers_spells_of_the_truth_are_those_that_are_read(demo, truth):
 
 def test_the_planted_cost_of_a_blocker_lies_in_its_interval(demo, truth):
     law = truth("blocker_law")
-    found = blocker_effects(demo, demo.as_of(), 0.95).merge(law, on="blocker")
-    true = np.exp(found["log_time_ratio"])
-    assert len(found) == 4 and ((found["lower"] <= true) & ~(found["upper"] < true)).sum() >= 3
-    assert found.sort_values("log_time_ratio")["factor"].iloc[-1] > 1.5
+    results = blocker_effects(demo, demo.as_of(), 0.95).merge(law, on="blocker")
+    true = np.exp(results["log_time_ratio"])
+    assert (
+        len(results) == 4 and ((results["lower"] <= true) & ~(results["upper"] < true)).sum() >= 3
+    )
+    assert results.sort_values("log_time_ratio")["factor"].iloc[-1] > 1.5
 
 
 def test_the_response_has_every_key_of_the_reference(demo, conform):
@@ -73,26 +79,28 @@ def test_the_response_has_every_key_of_the_reference(demo, conform):
         "include_recommendations": False,
     }
     for client in demo.table("customers")["client_id"].tolist()[::9]:
-        for asked in ({}, least):
-            response = hs.track_adoption_milestones(demo, client, **asked)
+        for parameters in ({}, least):
+            response = hs.track_adoption_milestones(demo, client, **parameters)
             assert conform("track_adoption_milestones", response.to_dict()) == []
             json.dumps(response.to_dict(), allow_nan=False)
 
 
-def test_what_is_null_has_its_reason(demo):
+def test_null_keys_have_their_reasons(demo):
     for client in demo.table("customers")["client_id"].tolist()[::9]:
         response = hs.track_adoption_milestones(demo, client)
-        told = response.not_measured
+        reasons = response.not_measured
         for mark in ("first_value", "activation", "full_adoption"):
             assert (
                 getattr(response.time_to_value, f"{mark}_days") is not None
-                or f"$.time_to_value.{mark}_days" in told
+                or f"$.time_to_value.{mark}_days" in reasons
             )
         likely = "$.success_probability.overall_success_likelihood"
-        assert response.success_probability.overall_success_likelihood is not None or told[likely]
+        assert (
+            response.success_probability.overall_success_likelihood is not None or reasons[likely]
+        )
 
 
-def test_the_funnel_counts_what_the_customers_responses_count(demo, whole):
+def test_the_funnel_counts_the_same_as_the_customers_responses(demo, overall):
     responses = [
         hs.track_adoption_milestones(demo, row["client_id"])
         for row in demo.table("customers").to_dict("records")
@@ -102,31 +110,31 @@ def test_the_funnel_counts_what_the_customers_responses_count(demo, whole):
         counted = sum(
             getattr(response.overall_progress, f"{name}_milestones") for response in responses
         )
-        assert sum(row[name] for row in whole.funnel) == counted
-    assert whole.tracked_customers == len(responses) == whole.total_customers
-    assert whole.customers_blocked == sum(bool(response.blockers) for response in responses)
-    assert whole.customers_late == sum(
+        assert sum(row[name] for row in overall.funnel) == counted
+    assert overall.tracked_customers == len(responses) == overall.total_customers
+    assert overall.customers_blocked == sum(bool(response.blockers) for response in responses)
+    assert overall.customers_late == sum(
         not response.overall_progress.on_track for response in responses
     )
 
 
-def test_who_is_late_is_listed_with_what_is_required_first_by_arr(whole):
-    optional = [row["overdue_required"] == 0 for row in whole.late]
-    assert optional == sorted(optional) and whole.customers_late == optional.count(False)
+def test_late_customers_with_required_milestones_come_first_by_arr(overall):
+    optional = [row["overdue_required"] == 0 for row in overall.late]
+    assert optional == sorted(optional) and overall.customers_late == optional.count(False)
     required = [
-        row["arr"] for row in whole.late if row["overdue_required"] and row["arr"] is not None
+        row["arr"] for row in overall.late if row["overdue_required"] and row["arr"] is not None
     ]
     assert required == sorted(required, reverse=True)
 
 
-def test_two_openings_give_the_same_bytes(demo_folder, demo, whole):
+def test_two_openings_give_the_same_bytes(demo_folder, demo, overall):
     other = hs.Portfolio.open(demo_folder)
     for client in ("cs_client_003", "cs_client_010"):
         first, second = (
-            hs.track_adoption_milestones(one, client).to_json() for one in (demo, other)
+            hs.track_adoption_milestones(portfolio, client).to_json() for portfolio in (demo, other)
         )
         assert first == second
-    assert portfolio_milestones(other).to_json() == whole.to_json()
+    assert portfolio_milestones(other).to_json() == overall.to_json()
 
 
 def test_an_observed_outcome_is_what_the_days_say(demo):
@@ -136,17 +144,18 @@ def test_an_observed_outcome_is_what_the_days_say(demo):
         success, details = response.success_probability, response.milestone_details
         if success.basis == "observed":
             needed = [
-                one for one in details if one.required and one.milestone_category != "expansion"
+                part for part in details if part.required and part.milestone_category != "expansion"
             ]
             done = all(
-                one.completion_date is not None and one.completion_date[:10] <= str(success.by_date)
-                for one in needed
-                if one.status != "skipped"
+                part.completion_date is not None
+                and part.completion_date[:10] <= str(success.by_date)
+                for part in needed
+                if part.status != "skipped"
             )
             assert success.overall_success_likelihood == float(done)
 
 
-def test_the_tool_stands_in_the_registry_with_its_parameters():
+def test_the_registry_has_the_tool_with_its_parameters():
     tool = TOOLS["track_adoption_milestones"]
     assert set(tool.parameters.model_fields) == {
         "client_id",

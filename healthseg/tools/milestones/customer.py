@@ -102,9 +102,8 @@ class CustomerMilestones:
         details = [self.detail(row) for row in shown]
         value, progress = self.time_to_value(), self.progress()
         advice = OpenMilestones(day, shown, self.all_rows)
-        actions = advice.recommendations() if self.live else []
         coming = day.success_model.completion_of_all(self.client_id) if self.known else None
-        unknown = {} if self.known else {"$.overall_progress", "$.time_to_value"}
+        unknown = () if self.known else ("$.overall_progress", "$.time_to_value")
         marks = self._marks_frame()
         return AdoptionMilestones(
             as_of=context.as_of,
@@ -123,7 +122,7 @@ class CustomerMilestones:
             category_progress=self._if_known(self.category_progress()),
             time_to_value=value,
             blockers=self._if_known(advice.blockers()),
-            recommendations=self._if_known(actions)
+            recommendations=self._if_known(advice.recommendations() if self.live else [])
             if include_recommendations
             else Figure(None, "not requested"),
             success_probability=self._success(progress, value),

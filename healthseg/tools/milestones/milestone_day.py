@@ -143,14 +143,13 @@ class MilestoneDay:
         if len(rows) < self.settings.peers_min:
             return rows.iloc[:0]
         curve = self.curve(mark, quarter)
-        shares = {
+        steps = {
             "days": curve["time"],
             "share": 1 - curve["survival"],
             "lower": 1 - curve["upper"],
             "upper": 1 - curve["lower"],
         }
-        start = pd.DataFrame(0.0, index=[0], columns=list(shares))
-        frame = pd.concat([start, pd.DataFrame(shares)]) if len(curve) else start
+        frame = pd.DataFrame({name: [0.0, *values] for name, values in steps.items()})
         last = frame.tail(1).assign(days=float(rows["time"].max()))
         return pd.concat([frame, last]).assign(mark=mark, name=quarter or "portfolio", n=len(rows))
 
