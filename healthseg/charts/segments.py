@@ -269,7 +269,9 @@ def matrix(frame: pd.DataFrame, currency: str | None) -> theme.Picture:
     """Where do value and health meet, and where may ARR churn? Customers and expected churned ARR by tier and band."""
     known = len(frame) > 0
     cells = (
-        frame.assign(strength=frame["expected_loss"].astype(float).fillna(0.0)) if known else frame
+        frame.assign(strength=frame["expected_churned_arr"].astype(float).fillna(0.0))
+        if known
+        else frame
     )
     if known and not cells["strength"].sum():
         cells = cells.assign(strength=cells["customers"].astype(float))
@@ -281,8 +283,8 @@ def matrix(frame: pd.DataFrame, currency: str | None) -> theme.Picture:
     def loss(cell: dict[str, Any]) -> str:
         return (
             ""
-            if formats.is_missing(cell["expected_loss"])
-            else formats.brief_money(cell["expected_loss"])
+            if formats.is_missing(cell["expected_churned_arr"])
+            else formats.brief_money(cell["expected_churned_arr"])
         )
 
     return heat.heat_map(

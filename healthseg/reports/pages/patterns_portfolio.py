@@ -99,7 +99,7 @@ def _churn(patterns: EngagementPatterns) -> tuple[Block, ...]:
         return (Missing("What precedes churn", "risk_patterns"),)
     some = len(patterns.frame("customers")) > 0
     return (
-        Chart("risk", Table("risk_patterns", (*SIGNS, *SIGNS_OF_ALL), label="signs")),
+        Chart("risk", Table("risk_patterns", {**SIGNS, **SIGNS_OF_ALL}, label="signs")),
         Chart("lead"),
         Fold(
             "Early warnings: what is there when a sign begins",
