@@ -23,12 +23,12 @@ from sklearn.metrics import adjusted_rand_score
 
 import healthseg as hs
 from healthseg.clustering.bundles import PLUS
+from healthseg.clustering.churn_patterns import ORDER, USED
+from healthseg.clustering.churn_signs import BY_NAME, SIGNS
 from healthseg.clustering.sequences import ARROW
 from healthseg.demo import make_demo
 from healthseg.tools import analyze_engagement_patterns
-from healthseg.tools.patterns.scope import all_customers
-from healthseg.tools.patterns.signs import BY_NAME, SIGNS
-from healthseg.tools.patterns.study import ORDER, USED, Study
+from healthseg.tools.patterns.study import Study, all_customers
 
 SAME = 0.8
 FEATURES = frozenset({"feature_usage"})
@@ -201,7 +201,7 @@ def _signs(study: Study, folder: Path) -> tuple[int, int, int, int]:
     drivers = [sign.name for sign in SIGNS if {metric for metric, _, _ in sign.parts} <= terms]
     passing = rows.index[rows["passes"]]
     lifts = {
-        name: np.nanmean(true[(shown := BY_NAME[name].shown(months)) == 1])
+        name: np.nanmean(true[(shown := BY_NAME[name].shown(months, study.settings)) == 1])
         / np.nanmean(true[shown == 0])
         for name in passing
     }

@@ -93,3 +93,94 @@ class PatternSettings(Frozen):
     anomaly_tickets_max_p: Share = 1e-3
     # usual events of a day on which none means that data is missing, not that nobody worked
     data_gap_min_events: Count = 20
+
+    # customers in one order of adoption: its p and held-out time keep chance away
+    order_min_customers: Count = 10
+    # p of an order below which it is also tested against churn
+    order_tested_on_churn_max_p: Share = 1e-4
+    # of one customer: users that use all of a bundle
+    bundle_min_users: Count = 5
+    # events of a user in the window from which on its choice of features says something
+    persona_min_user_events: Count = 20
+    # features that the profile of a persona names
+    persona_features_shown: Count = 4
+    # users below which the personas are unknown, not absent
+    personas_min_users: Count = 40
+    # a persona works on weekends: share of its activity, and ratio to all users
+    persona_weekend_min_share: Share = 0.1
+    persona_weekend_min_ratio: Annotated[float, Field(ge=1)] = 1.5
+    # hypotheses that are listed though they are not significant: how many, and their largest p
+    rejected_patterns_shown: Count = 20
+    rejected_patterns_max_p: Share = 0.05
+    # a pattern within a tier or tenure: units that show it, and the opposite lift that counts as a reversal
+    pattern_group_min_units: Count = 10
+    pattern_reversal_min_ratio: Annotated[float, Field(ge=1)] = 1.25
+    pattern_group_year_days: Count = 365
+    # share of the ARR from which on a pattern matters to many
+    pattern_impact_min_arr_share: Share = 0.25
+    # a segment of an older run says little of these days
+    segment_run_max_age_days: Count = 31
+    unusual_days_shown: Count = 50
+
+    # churn signs: a month of events behind each month end, and the month after it
+    sign_month_days: Count = 30
+    # weekly history, a year; of a large portfolio every fourth week
+    sign_history_weeks: Count = 53
+    sign_history_large_step_weeks: Count = 4
+    # from the first day of a spell to churn, and the retention that patterns are correlated with
+    sign_horizon_days: Count = 90
+    # p below which a feature is tested again on later months and beside rivals, and how many rivals
+    churn_pattern_promising_max_p: Share = 0.05
+    churn_pattern_rivals: Count = 3
+    # weeks without the sign before a new spell of it can begin
+    sign_quiet_weeks: Count = 4
+    # spells below which no rate is stated
+    sign_min_spells: Count = 20
+    # an early sign is a quarter more frequent when a spell begins, with 99% confidence; the most telling are shown
+    early_sign_min_ratio: Annotated[float, Field(ge=1)] = 1.25
+    early_sign_min_z: Annotated[float, Field(gt=0)] = 2.58
+    early_signs_shown: Count = 4
+    # the best time to act: a gap between churned and retained customers with 95% confidence
+    timing_min_z: Annotated[float, Field(gt=0)] = 1.96
+    timing_min_customers: Count = 20
+    # a candidate's probability of churn over the portfolio's: churn_risk_level is then high or critical
+    churn_candidate_min_ratio: Annotated[float, Field(ge=1)] = 2.0
+    # past dates on which the candidates are checked, and how many candidates a precision needs
+    churn_candidate_past_dates: Count = 4
+    churn_candidate_min_count: Count = 20
+
+    # signs of churn: where the scorecard's points turn, or a fifth to a quarter of the customer's own before
+    sign_usage_drop_max_ratio: float = 0.8
+    sign_fewer_users_max_ratio: float = 0.8
+    sign_fewer_features_max_ratio: float = 0.75
+    sign_silence_min_days: float = 5
+    sign_idle_seats_max_utilisation: float = 0.6
+    sign_seldom_used_max_stickiness: float = 0.15
+    sign_narrow_use_max_share: float = 0.4
+    sign_one_user_min_share: float = 0.6
+    sign_champion_left_min_count: float = 1
+    sign_serious_tickets_min_count: float = 1
+    sign_many_tickets_min_rate: float = 2
+    sign_slow_support_min_hours: float = 72
+    sign_detractors_max_nps: float = 0
+    sign_overdue_min_days: float = 15
+    # signs of retention, by the same rule
+    sign_growing_use_min_ratio: float = 1.2
+    sign_full_seats_min_utilisation: float = 0.9
+    sign_daily_habit_min_stickiness: float = 0.3
+    sign_broad_use_min_share: float = 0.7
+    sign_promoters_min_nps: float = 50
+
+    # a low spell: scores under this, the lower end of the band Healthy
+    recovery_score: Annotated[float, Field(gt=0, lt=100)] = 60
+    # recovered: above it for so many weekly dates in a row, the first within so many days
+    recovery_steady_weeks: Count = 4
+    recovery_days: Count = 90
+    # an intervention counts as a treatment of a spell in its first month
+    recovery_treated_days: Count = 30
+    # weeks before a spell that its slope is measured over
+    recovery_slope_weeks: Count = 4
+    # untreated spells that a treated one is compared with
+    recovery_matches: Count = 3
+    recovery_min_spells: Count = 20
+    recovery_resamples: Count = 400

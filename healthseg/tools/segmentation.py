@@ -144,18 +144,51 @@ def segment_id(name: str, number: int, run: str) -> str:
     return f"seg_{slug(name)}_{fingerprint([run, name, number])[:8]}"
 
 
-def resolved_segment(portfolio: Portfolio, segment: str) -> tuple[SegmentRun, list[str]]:
-    """The recorded run of a segment and its members; raises InvalidParameters with the nearest id."""
+def resolved_segment(
+    portfolio: Portfolio, segment: str, as_of: dt.date
+) -> tuple[SegmentRun, list[str]]:
+    """The recorded run of a segment and its members; raises InvalidParameters with the nearest id.
+
+    A run further from ``as_of`` than ``segment_run_max_age_days`` is refused.
+    """
     runs = portfolio.ledger().segment_runs() if portfolio.has_ledger else []
+    known = list(dict.fromkeys(name for run in reversed(runs) for name in run.members))
     for run in reversed(runs):
         if segment in run.members:
+            _check_age(portfolio, run, segment, as_of, runs)
             return run, list(run.members[segment])
-    known = [name for run in runs for name in run.members]
+    choices = f"; there are {', '.join(known[:10])}" if known else "; run segment_customers first"
     raise InvalidParameters(
-        f"no segmentation run has a segment {segment[:80]!r}{hint(segment, known)}",
+        f"no segmentation run has a segment {segment[:80]!r}{hint(segment, known)}{choices}",
         parameter="segment_id",
         value_provided=segment[:200],
         validation_rule="a segment_id of a recorded run",
+        known_segments=known[:50],
+    )
+
+
+def _check_age(
+    portfolio: Portfolio,
+    run: SegmentRun,
+    segment: str,
+    as_of: dt.date,
+    runs: Sequence[SegmentRun],
+) -> None:
+    limit = portfolio.settings.segment_run_max_age_days
+    days = abs((as_of - run.as_of).days)
+    if days <= limit:
+        return
+    current = [
+        name for other in runs if abs((as_of - other.as_of).days) <= limit for name in other.members
+    ]
+    choices = f"current ones: {', '.join(current[:10])}"
+    raise InvalidParameters(
+        f"segment {segment!r} is as of {run.as_of}, {days} days from {as_of}; "
+        + (choices if current else "run segment_customers as of this date"),
+        parameter="segment_id",
+        value_provided=segment,
+        current_segments=current[:50],
+        validation_rule=f"a segment of a run at most {limit} days from as_of",
     )
 
 

@@ -9,19 +9,18 @@ import pandas as pd
 import pytest
 
 import healthseg as hs
+from healthseg.clustering.churn_signs import BY_NAME, SIGNS
 from healthseg.demo import make_demo
 from healthseg.errors import ClientNotFound, InvalidClientId, InvalidParameters
 from healthseg.metrics.profile import customers_as_of
+from healthseg.settings import Settings
 from healthseg.testing import tiny_portfolio
 from healthseg.tools import (
     analyze_engagement_patterns,
     portfolio_patterns,
     segment_customers,
 )
-from healthseg.tools.patterns.held import pattern_id
-from healthseg.tools.patterns.scope import all_customers
-from healthseg.tools.patterns.signs import BY_NAME, SIGNS
-from healthseg.tools.patterns.study import Study
+from healthseg.tools.patterns.study import Study, all_customers, pattern_id
 
 TOOL = "analyze_engagement_patterns"
 
@@ -35,7 +34,7 @@ def portfolio(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def found(portfolio):
+def of_portfolio(portfolio):
     return analyze_engagement_patterns(portfolio, "all_customers")
 
 
@@ -46,7 +45,7 @@ def live(portfolio):
 
 
 @pytest.fixture(scope="module")
-def one(portfolio, live):
+def of_customer(portfolio, live):
     return analyze_engagement_patterns(portfolio, "single_customer", client_id=live[0])
 
 
@@ -61,23 +60,25 @@ def of_segment(portfolio, segment):
     return analyze_engagement_patterns(portfolio, "segment", segment_id=segment.segment_id)
 
 
-def test_the_response_of_each_scope_has_the_references_shape(found, one, of_segment, conform):
-    for response in (found, one, of_segment):
+def test_the_response_of_each_scope_has_the_shape_of_the_reference(
+    of_portfolio, of_customer, of_segment, conform
+):
+    for response in (of_portfolio, of_customer, of_segment):
         assert conform(TOOL, json.loads(response.to_json())) == []
 
 
-def test_a_customers_response_is_the_same_from_what_was_kept_of_the_portfolio(
-    portfolio, found, one, live
+def test_a_customers_response_is_the_same_when_the_portfolio_is_cached(
+    portfolio, of_portfolio, of_customer, live
 ):
     again = hs.Portfolio.open(portfolio.path)
     assert (
         analyze_engagement_patterns(again, "single_customer", client_id=live[0]).to_json()
-        == one.to_json()
+        == of_customer.to_json()
     )
     again.close()
 
 
-def test_of_all_customers_those_who_left_count_with_their_last_days(portfolio):
+def test_churned_customers_count_with_their_last_days_before_churn(portfolio):
     scope = all_customers(portfolio, portfolio.as_of(), 90)
     study = Study.of(portfolio, scope, frozenset({"feature_usage"}))
     left = customers_as_of(portfolio, portfolio.as_of())["churned_on"].dropna()
@@ -101,23 +102,26 @@ def test_of_all_customers_those_who_left_count_with_their_last_days(portfolio):
     used = set(
         own.loc[(day_of >= day - dt.timedelta(days=90)) & (day_of < day), "feature"].dropna()
     )
-    told = study.bundles.used.loc[client].dropna()
-    assert {name for name, value in told.items() if value} == used & set(told.index) != set()
-    assert set(study.gone) == set(study.used.index) - set(scope.clients)
+    row = study.bundles.used.loc[client].dropna()
+    assert {name for name, value in row.items() if value} == used & set(row.index) != set()
+    assert set(study.churned_before) == set(study.used.index) - set(scope.clients)
 
 
-def test_how_many_use_a_bundle_today_is_told_of_the_window(portfolio, found):
-    shown = found.feature_usage_patterns.feature_bundles
+def test_the_users_of_a_bundle_are_counted_within_the_window(portfolio, of_portfolio):
+    shown = of_portfolio.feature_usage_patterns.feature_bundles
     scope = all_customers(portfolio, portfolio.as_of(), 90)
     used = Study.of(portfolio, scope, frozenset({"feature_usage"})).used.reindex(scope.clients)
     assert shown
-    for one in shown:
-        cells = used[one.bundle].dropna()
-        assert (one.support, one.users_of_any) == (cells.all(axis=1).sum(), cells.any(axis=1).sum())
+    for bundle in shown:
+        cells = used[bundle.bundle].dropna()
+        assert (bundle.support, bundle.users_of_any) == (
+            cells.all(axis=1).sum(),
+            cells.any(axis=1).sum(),
+        )
 
 
-def test_each_null_key_of_the_reference_has_its_reason(found, one, of_segment):
-    for response in (found, one, of_segment):
+def test_each_null_section_of_the_reference_has_its_reason(of_portfolio, of_customer, of_segment):
+    for response in (of_portfolio, of_customer, of_segment):
         for key in (
             "temporal_patterns",
             "feature_usage_patterns",
@@ -133,26 +137,32 @@ def test_each_null_key_of_the_reference_has_its_reason(found, one, of_segment):
                 assert response.not_measured[f"$.{key}"]
 
 
-def test_every_pattern_carries_its_evidence_and_has_passed(found):
-    assert found.identified_patterns
-    for pattern in found.identified_patterns:
-        told = pattern.evidence
-        assert told.q <= found.testing.max_q and told.found_again and told.confidence >= 0.7
-        assert told.support <= told.n and told.prevalence == pytest.approx(
-            told.support / told.n, abs=1e-4
+def test_every_reported_pattern_has_evidence_that_reaches_the_limits(of_portfolio):
+    assert of_portfolio.identified_patterns
+    for pattern in of_portfolio.identified_patterns:
+        evidence = pattern.evidence
+        assert (
+            evidence.q <= of_portfolio.testing.max_q
+            and evidence.found_again
+            and evidence.confidence >= 0.7
         )
-        assert max(told.lift, 1 / told.lift) >= 1.25
+        assert evidence.support <= evidence.n and evidence.prevalence == pytest.approx(
+            evidence.support / evidence.n, abs=1e-4
+        )
+        assert max(evidence.lift, 1 / evidence.lift) >= 1.25
 
 
-def test_all_that_was_tried_is_one_family_and_counted(found):
-    rows = found.frame("patterns")
-    assert len(rows) == found.testing.hypotheses == sum(found.testing.by_type.values())
+def test_all_hypotheses_are_counted_as_one_family(of_portfolio):
+    rows = of_portfolio.frame("patterns")
+    assert (
+        len(rows) == of_portfolio.testing.hypotheses == sum(of_portfolio.testing.by_type.values())
+    )
     assert (rows["q"] >= rows["p"] - 1e-12).all()
 
 
-def test_a_risk_pattern_stands_beside_the_rate_without_it_and_among_stayers(found):
-    assert found.risk_patterns
-    for risk in found.risk_patterns:
+def test_a_risk_pattern_has_the_rates_of_churned_and_retained_customers(of_portfolio):
+    assert of_portfolio.risk_patterns
+    for risk in of_portfolio.risk_patterns:
         assert risk.outcome.lower > 1 and risk.outcome.hazard_ratio > 1
         assert risk.among_leavers is not None and risk.among_stayers is not None
         if risk.n < 20:
@@ -161,7 +171,7 @@ def test_a_risk_pattern_stands_beside_the_rate_without_it_and_among_stayers(foun
             assert risk.probability_lower <= risk.probability_of_churn <= risk.probability_upper
 
 
-def test_the_signs_found_are_those_that_were_planted(found):
+def test_most_significant_signs_are_those_that_drive_the_demos_churn(of_portfolio):
     """The demo's hazard is made of these metrics; usage by users and of features falls with them, and so do others
     that have a cause in common with them."""
     planted = {
@@ -179,29 +189,31 @@ def test_the_signs_found_are_those_that_were_planted(found):
         "top_user_share_28d",
         "tickets_per_10_mau_90d",
     }
-    keys = [one.key for one in found.identified_patterns if one.key in BY_NAME]
+    keys = [pattern.key for pattern in of_portfolio.identified_patterns if pattern.key in BY_NAME]
     right = [key for key in keys if {metric for metric, _, _ in BY_NAME[key].parts} & planted]
     assert len(right) >= 5 and len(right) >= 0.8 * len(keys)
 
 
-def test_personas_sum_to_100(found):
-    if found.user_personas:
-        assert sum(one.percentage for one in found.user_personas) == pytest.approx(100)
+def test_the_percentages_of_the_personas_add_up_to_100(of_portfolio):
+    if of_portfolio.user_personas:
+        assert sum(persona.percentage for persona in of_portfolio.user_personas) == pytest.approx(
+            100
+        )
 
 
-def test_a_higher_confidence_leaves_fewer_patterns(portfolio, found):
+def test_a_higher_confidence_leaves_fewer_patterns(portfolio, of_portfolio):
     strict = analyze_engagement_patterns(portfolio, "all_customers", min_pattern_confidence=1.0)
-    assert {one.key for one in strict.identified_patterns} <= {
-        one.key for one in found.identified_patterns
+    assert {pattern.key for pattern in strict.identified_patterns} <= {
+        pattern.key for pattern in of_portfolio.identified_patterns
     }
-    assert all(one.confidence == 1.0 for one in strict.identified_patterns)
+    assert all(pattern.confidence == 1.0 for pattern in strict.identified_patterns)
 
 
-def test_the_portfolios_response_is_that_of_all_customers(portfolio, found):
-    assert portfolio_patterns(portfolio).to_json() == found.to_json()
+def test_the_portfolio_function_returns_the_response_of_all_customers(portfolio, of_portfolio):
+    assert portfolio_patterns(portfolio).to_json() == of_portfolio.to_json()
 
 
-def test_a_category_that_is_not_asked_for_is_not_answered(portfolio):
+def test_a_category_that_is_not_requested_is_null_with_its_reason(portfolio):
     response = analyze_engagement_patterns(
         portfolio, "all_customers", pattern_categories=["support"], include_predictions=False
     )
@@ -217,23 +229,23 @@ def test_a_category_that_is_not_asked_for_is_not_answered(portfolio):
     )
 
 
-def test_one_customer_is_told_what_it_shows_of_the_portfolios_patterns(one, found):
-    assert one.customers_analyzed == 1 and one.analysis_scope.client_id
-    learnt = {pattern.key for pattern in found.identified_patterns}
+def test_one_customers_churn_patterns_are_patterns_of_the_portfolio(of_customer, of_portfolio):
+    assert of_customer.customers_analyzed == 1 and of_customer.analysis_scope.client_id
+    learned = {pattern.key for pattern in of_portfolio.identified_patterns}
     assert all(
-        pattern.key in learnt
-        for pattern in one.identified_patterns
+        pattern.key in learned
+        for pattern in of_customer.identified_patterns
         if pattern.pattern_type in ("risk", "success")
     )
-    assert all(risk.shown_by_customer for risk in one.risk_patterns or [])
+    assert all(risk.shown_by_customer for risk in of_customer.risk_patterns or [])
 
 
-def test_a_segment_is_found_again_by_its_id(of_segment, segment):
+def test_a_segment_is_analyzed_by_its_id(of_segment, segment):
     assert of_segment.analysis_scope.segment_name == segment.segment_name
     assert of_segment.customers_analyzed == segment.customer_count
 
 
-def test_an_unknown_segment_is_refused_with_those_there_are(portfolio, segment):
+def test_an_unknown_segment_is_refused_with_the_known_ones(portfolio, segment):
     with pytest.raises(InvalidParameters) as problem:
         analyze_engagement_patterns(portfolio, "segment", segment_id="seg_nothing_0")
     assert segment.segment_id in problem.value.details["known_segments"]
@@ -247,7 +259,7 @@ def test_an_outdated_segment_is_refused(portfolio, segment):
 
 
 @pytest.mark.parametrize(
-    ("given", "kind", "told"),
+    ("parameters", "kind", "message"),
     [
         ({"analysis_scope": "single_customer"}, InvalidParameters, "needs a client_id"),
         ({"analysis_scope": "segment"}, InvalidParameters, "needs a segment_id"),
@@ -285,13 +297,13 @@ def test_an_outdated_segment_is_refused(portfolio, segment):
         ),
     ],
 )
-def test_what_cannot_be_asked_is_refused_in_words(portfolio, given, kind, told):
-    with pytest.raises(kind, match=told) as problem:
-        analyze_engagement_patterns(portfolio, **given)
+def test_invalid_parameters_are_refused_with_their_rule(portfolio, parameters, kind, message):
+    with pytest.raises(kind, match=message) as problem:
+        analyze_engagement_patterns(portfolio, **parameters)
     assert problem.value.to_dict()["details"]["validation_rule"]
 
 
-def test_a_window_longer_than_the_data_is_shortened_and_said():
+def test_a_window_longer_than_the_data_is_shortened_with_a_warning():
     short = tiny_portfolio(
         [("a", f"2025-03-{day:02d} 09:00", "u1", "search") for day in range(1, 29)]
     )
@@ -303,7 +315,7 @@ def test_a_window_longer_than_the_data_is_shortened_and_said():
     assert "20 are needed" in response.not_measured["$.risk_patterns"]
 
 
-def test_a_customer_that_left_is_shown_as_of_its_last_day(portfolio):
+def test_a_churned_customer_is_shown_as_of_its_last_day(portfolio):
     rows = portfolio.table("customers").dropna(subset=["churned_on"])
     later = pd.Timestamp(portfolio.first_event_day) + pd.Timedelta(days=120)
     gone = rows[pd.to_datetime(rows["churned_on"]) > later].iloc[0]
@@ -314,10 +326,10 @@ def test_a_customer_that_left_is_shown_as_of_its_last_day(portfolio):
     assert response.warnings[0].startswith("churned on")
 
 
-def test_a_pattern_has_its_id_in_every_call(found, one):
+def test_a_pattern_has_the_same_id_in_every_call(of_portfolio, of_customer):
     shared = [
         pattern
-        for pattern in [*found.identified_patterns, *one.identified_patterns]
+        for pattern in [*of_portfolio.identified_patterns, *of_customer.identified_patterns]
         if pattern.pattern_type == "risk"
     ]
     assert shared and all(
@@ -325,20 +337,20 @@ def test_a_pattern_has_its_id_in_every_call(found, one):
     )
 
 
-def test_a_sign_is_unknown_where_a_metric_is():
+def test_a_sign_is_unknown_where_a_metric_is_unknown():
     rows = pd.DataFrame(
         {"seat_utilisation": [0.5, 0.5, 0.7, None], "open_high_tickets": [1, None, 1, 1]}
     )
-    shown = BY_NAME["idle_and_broken"].shown(rows)
+    shown = BY_NAME["idle_and_broken"].shown(rows, Settings())
     assert shown[[0, 2]].tolist() == [1, 0] and pd.isna(shown[[1, 3]]).all()
 
 
-def test_every_sign_has_its_words():
+def test_every_sign_has_a_label_and_advice():
     assert all(sign.label and sign.advice for sign in SIGNS)
 
 
-def test_the_verdict_says_how_many_hold_of_how_many(found):
+def test_the_verdict_counts_the_patterns_that_hold(of_portfolio):
     assert (
-        f"{len(found.identified_patterns)} of {found.testing.hypotheses} possible patterns hold"
-        in found.verdict()
+        f"{len(of_portfolio.identified_patterns)} of {of_portfolio.testing.hypotheses} possible patterns hold"
+        in of_portfolio.verdict()
     )

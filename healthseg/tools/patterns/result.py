@@ -1,333 +1,335 @@
-"""The shape of analyze_engagement_patterns' response: the reference's keys, and what traces them."""
+"""The shape of analyze_engagement_patterns' response: the reference's keys, and the figures behind them."""
 
 from __future__ import annotations
 
 import datetime as dt
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from healthseg.tools.result import Part, Result
+from pydantic import Field
+
+from healthseg.tools.base import Part, Result, TriggeredRule
 
 if TYPE_CHECKING:
     import altair as alt
 
 
-class Scope(Part):
-    scope_type: str
-    segment_id: str | None
-    segment_name: str | None
-    client_id: str | None
-    customer_name: str | None
+class AnalysisScope(Part):
+    scope_type: str = Field(description="single_customer, segment or all_customers")
+    segment_id: str | None = Field(description="The segment, where the scope is one")
+    segment_name: str | None = Field(description="The segment's name")
+    client_id: str | None = Field(description="The customer, where the scope is one")
+    customer_name: str | None = Field(description="The customer's name")
 
 
-class Period(Part):
-    start_date: dt.date
-    end_date: dt.date  # exclusive
-    days: int
-    asked_days: int
+class PatternWindow(Part):
+    start_date: dt.date = Field(description="First day")
+    end_date: dt.date = Field(description="The day after the last, exclusive")
+    days: int = Field(description="Days of the window")
+    asked_days: int = Field(description="Days requested; more where the data begins later")
 
 
-class Evidence(Part):
-    """What a pattern rests on; ``lift`` is over ``base_rate``, in units that ``basis`` names."""
-
-    support: int
-    n: int
-    prevalence: float
-    base_rate: float
-    rate_with: float  # base_rate × lift
-    lift: float
-    lift_lower: float | None
-    lift_upper: float | None
-    interval_level: float
-    p: float
-    q: float
-    held_out_lift: float | None
-    held_out_p: float | None
-    found_again: bool
-    confidence: float | None
-    basis: str
+class HypothesisFigures(Part):
+    support: int = Field(description="Units that show the pattern")
+    n: int = Field(description="Units in which it can be measured")
+    prevalence: float = Field(description="support ÷ n")
+    base_rate: float = Field(description="The rate that the lift is over")
+    rate_with: float = Field(description="base_rate × lift")
+    lift: float = Field(description="Ratio to the base rate, by basis")
+    lift_lower: float | None = Field(description="Lower end of the lift's interval")
+    lift_upper: float | None = Field(description="Upper end of the lift's interval")
+    interval_level: float = Field(description="Level of the interval")
+    p: float = Field(description="p of the hypothesis alone")
+    q: float = Field(description="False-discovery rate among all that was tried in the call")
+    held_out_lift: float | None = Field(description="Lift on held-out time")
+    held_out_p: float | None = Field(description="One-sided p on held-out time")
+    found_again: bool = Field(description="Whether it recurs on held-out time")
+    confidence: float | None = Field(description="Share of resamples in which it recurs")
+    basis: str = Field(description="What the lift compares")
 
 
-class Within(Part):
-    """The same pattern among customers of one tier, or of one tenure."""
-
-    group: str
-    support: int
-    lift: float | None
-    reversed: bool
+class PatternInGroup(Part):
+    group: str = Field(description="A tier, or a range of tenure")
+    support: int = Field(description="Units of the group that show the pattern")
+    lift: float | None = Field(description="Lift within the group")
+    reversed: bool = Field(description="Whether the opposite holds within the group")
 
 
-class Pattern(Part):
-    pattern_id: str
-    pattern_name: str
-    pattern_type: str
-    confidence: float
-    prevalence: float
-    description: str
-    business_impact: str | None
-    actionable_insight: str | None
-    key: str
-    evidence: Evidence
-    within: list[Within]
+class EngagementPattern(Part):
+    pattern_id: str = Field(description="Follows from kind and key: the same in every call")
+    pattern_name: str = Field(description="Its name for readers")
+    pattern_type: str = Field(
+        description="temporal, feature_usage, communication, support, risk or success"
+    )
+    confidence: float = Field(description="Share of resamples in which it recurs")
+    prevalence: float = Field(description="Share of the units that show it")
+    description: str = Field(description="What the data say, in figures")
+    business_impact: str | None = Field(description="low, medium or high")
+    actionable_insight: str | None = Field(description="What may be done with it")
+    key: str = Field(description="What it is made of, within its kind")
+    evidence: HypothesisFigures = Field(description="The figures that it rests on")
+    within: list[PatternInGroup] = Field(description="The pattern within tiers and tenures")
 
 
-class Rejected(Part):
-    """A hypothesis that looked like a pattern and did not hold, and where it failed."""
-
-    pattern_name: str
-    pattern_type: str
-    why: str
-    evidence: Evidence
+class RejectedPattern(Part):
+    pattern_name: str = Field(description="Its name for readers")
+    pattern_type: str = Field(description="As of the patterns")
+    why: str = Field(description="Where it failed")
+    evidence: HypothesisFigures = Field(description="The figures that it was judged by")
 
 
-class Testing(Part):
-    """How many hypotheses were tried in this call, all judged as one family."""
-
-    hypotheses: int
-    by_type: dict[str, int]
-    passed: int
-    below_confidence: int
-    max_q: float
-    held_out_max_p: float
-    resamples: int
-    min_pattern_confidence: float
+class HypothesisCounts(Part):
+    hypotheses: int = Field(description="Hypotheses tried in the call, judged as one family")
+    by_type: dict[str, int] = Field(description="Hypotheses by kind")
+    passed: int = Field(description="Those that are significant and recur on held-out time")
+    below_confidence: int = Field(description="Those that passed and recur in too few resamples")
+    max_q: float = Field(description="Largest false-discovery rate")
+    held_out_max_p: float = Field(description="Largest p on held-out time")
+    resamples: int = Field(description="Resamples behind the confidence")
+    min_pattern_confidence: float = Field(description="Least confidence requested")
 
 
-class Temporal(Part):
-    peak_activity_days: list[str] | None
-    peak_activity_hours: list[str] | None
-    low_activity_periods: list[str] | None
-    seasonal_trends: str | None
-    detail: dict[str, Any]
+class ActivityTimes(Part):
+    peak_activity_days: list[str] | None = Field(description="Weekdays of more use than others")
+    peak_activity_hours: list[str] | None = Field(description="Hours of more use than others")
+    low_activity_periods: list[str] | None = Field(description="Days and hours of less use")
+    seasonal_trends: str | None = Field(description="Significant cycles longer than a week")
+    detail: dict[str, Any] = Field(description="User-hours, weeks, trend and seasons")
 
 
-class Gap(Part):
-    sequence: list[str]
-    customers: int
-    median_days: float
-    lower_quartile: float
-    upper_quartile: float
-    unfinished_share: float | None
-    unfinished_of: int
+class SequenceGaps(Part):
+    sequence: list[str] = Field(description="Features in the order of adoption")
+    customers: int = Field(description="Customers that completed it in time")
+    median_days: float = Field(description="Median days of a step")
+    lower_quartile: float = Field(description="Lower quartile of a step's days")
+    upper_quartile: float = Field(description="Upper quartile of a step's days")
+    unfinished_share: float | None = Field(description="Share of those that began and stopped")
+    unfinished_of: int = Field(description="Customers that began it")
 
 
-class Sequences(Part):
-    common_sequences: list[list[str]]
-    optimal_sequence: list[str] | None
-    avg_time_between_steps_days: float | None
-    gaps: list[Gap]
+class AdoptionSequences(Part):
+    common_sequences: list[list[str]] = Field(description="Significant orders of adoption")
+    optimal_sequence: list[str] | None = Field(
+        description="The order whose customers churn significantly less, all else equal"
+    )
+    avg_time_between_steps_days: float | None = Field(description="Median days of all steps")
+    gaps: list[SequenceGaps] = Field(description="Days between the steps of each order")
 
 
-class Bundle(Part):
-    bundle: list[str]
-    co_usage_rate: float
-    success_correlation: float | None
-    success_lower: float | None
-    success_upper: float | None
-    support: int
-    users_of_any: int
-    lift: float
-    confidence: float
+class FeatureBundle(Part):
+    bundle: list[str] = Field(description="Features that are used together")
+    co_usage_rate: float = Field(description="Users of all ÷ users of any")
+    success_correlation: float | None = Field(description="Partial correlation with retention")
+    success_lower: float | None = Field(description="Lower end of its interval")
+    success_upper: float | None = Field(description="Upper end of its interval")
+    support: int = Field(description="Units that use all")
+    users_of_any: int = Field(description="Units that use any")
+    lift: float = Field(description="Ratio to what volume and popularity explain")
+    confidence: float = Field(description="Share of resamples in which it recurs")
 
 
-class FeatureUsage(Part):
-    sequential_adoption: Sequences
-    feature_bundles: list[Bundle]
+class FeatureUsagePatterns(Part):
+    sequential_adoption: AdoptionSequences = Field(description="Orders of adoption")
+    feature_bundles: list[FeatureBundle] = Field(description="Features used together")
 
 
-class Communication(Part):
-    preferred_channels: dict[str, float | None] | None
-    optimal_frequency: dict[str, str] | None
-    engagement_rate_by_content: dict[str, float | None] | None
-    detail: dict[str, Any]
+class MessageResponse(Part):
+    preferred_channels: dict[str, float | None] | None = Field(
+        description="Share of messages answered by use within 7 days, by channel"
+    )
+    optimal_frequency: dict[str, str] | None = Field(description="Best frequency by content")
+    engagement_rate_by_content: dict[str, float | None] | None = Field(
+        description="The same share by content"
+    )
+    detail: dict[str, Any] = Field(description="Messages sent; rates with intervals")
 
 
-class Support(Part):
-    common_issue_sequences: list[str] | None
-    time_to_resolution_trends: str | None
-    self_service_adoption: float | None
-    detail: dict[str, Any]
+class TicketPatterns(Part):
+    common_issue_sequences: list[str] | None = Field(description="Topics that follow another")
+    time_to_resolution_trends: str | None = Field(description="Change within the window")
+    self_service_adoption: float | None = Field(description="Share that needed no ticket")
+    detail: dict[str, Any] = Field(description="Tickets and hours by half of the window")
 
 
-class Persona(Part):
-    persona_name: str
-    percentage: float
-    characteristics: list[str]
-    recommended_engagement: str | None
-    users: int
-    set_apart_by: dict[str, float]
+class UserPersona(Part):
+    persona_name: str = Field(description="The features that distinguish it")
+    percentage: float = Field(description="Per cent of the users; all add up to 100")
+    characteristics: list[str] = Field(description="What its users do, in figures")
+    recommended_engagement: str | None = Field(description="What to tell them about first")
+    users: int = Field(description="Its users")
+    set_apart_by: dict[str, float] = Field(description="Ratio of use to other users by feature")
 
 
 class PersonaEvidence(Part):
-    stable: bool
-    reason: str | None
-    users: int
-    not_clustered: int
-    silhouette: float | None
-    silhouette_p: float | None
-    stability: float | None
+    stable: bool = Field(description="Whether there are personas")
+    reason: str | None = Field(description="Why there are none")
+    users: int = Field(description="Users that were clustered")
+    not_clustered: int = Field(description="Users with too few events")
+    silhouette: float | None = Field(description="Mean silhouette")
+    silhouette_p: float | None = Field(description="Its p against users without groups")
+    stability: float | None = Field(description="Mean adjusted Rand index over resamples")
 
 
-class Outcome(Part):
-    """Leaving in the month after, with and without it, over the portfolio's history; the ratio adjusted."""
-
-    hazard_ratio: float
-    lower: float
-    upper: float
-    interval_level: float
-    adjusted_for: list[str]
-    monthly_rate_with: float
-    monthly_rate_without: float
-    months_with: int
-    months_without: int
-    left_with: int
-    left_without: int
+class ChurnOutcome(Part):
+    hazard_ratio: float = Field(description="Adjusted odds ratio of churn in the month after")
+    lower: float = Field(description="Lower end of its interval")
+    upper: float = Field(description="Upper end of its interval")
+    interval_level: float = Field(description="Level of the interval")
+    adjusted_for: list[str] = Field(description="What is held equal")
+    monthly_rate_with: float = Field(description="Monthly churn rate with it")
+    monthly_rate_without: float = Field(description="Monthly churn rate without it")
+    months_with: int = Field(description="Customer-months with it")
+    months_without: int = Field(description="Customer-months without it")
+    left_with: int = Field(description="Churned in the month after, with it")
+    left_without: int = Field(description="Churned in the month after, without it")
 
 
-class Success(Part):
-    pattern: str
-    success_metric: str
-    correlation: float | None
-    insight: str
-    correlation_lower: float | None
-    correlation_upper: float | None
-    retention_with: float | None
-    retention_without: float | None
-    n_with: int | None
-    n_without: int | None
-    outcome: Outcome
-    confidence: float
-    shown_by_customer: bool | None
+class SuccessPattern(Part):
+    pattern: str = Field(description="Its name")
+    success_metric: str = Field(description="What it is correlated with")
+    correlation: float | None = Field(description="Partial correlation with 90-day retention")
+    insight: str = Field(description="What the data say, in figures")
+    correlation_lower: float | None = Field(description="Lower end of its interval")
+    correlation_upper: float | None = Field(description="Upper end of its interval")
+    retention_with: float | None = Field(description="90-day retention with it")
+    retention_without: float | None = Field(description="90-day retention without it")
+    n_with: int | None = Field(description="Customer-quarters with it")
+    n_without: int | None = Field(description="Customer-quarters without it")
+    outcome: ChurnOutcome = Field(description="Churn in the month after, with and without it")
+    confidence: float = Field(description="Share of resamples in which it recurs")
+    shown_by_customer: bool | None = Field(description="Whether the scope's customer shows it")
 
 
-class Warning_(Part):
-    sign: str
-    share_at_beginning: float
-    share_otherwise: float
+class EarlySign(Part):
+    sign: str = Field(description="Another sign")
+    share_at_beginning: float = Field(description="Share of a spell's first days that show it")
+    share_otherwise: float = Field(description="Share of all other days")
 
 
-class Risk(Part):
-    pattern: str
-    risk_type: str
-    early_warning_indicators: list[str]
-    probability_of_churn: float | None
-    recommended_intervention: str | None
-    probability_lower: float | None
-    probability_upper: float | None
-    n: int
-    base_rate: float | None
-    base_n: int
-    horizon_days: int
-    lead_days: float | None
-    lead_quartiles: list[float] | None
-    among_leavers: float | None
-    among_stayers: float | None
-    indicators: list[Warning_]
-    outcome: Outcome
-    confidence: float
-    shown_now: int | None
-    shown_by_customer: bool | None
-    within: list[Within]
+class RiskPattern(Part):
+    pattern: str = Field(description="Its name")
+    risk_type: str = Field(description="churn")
+    early_warning_indicators: list[str] = Field(description="Signs that are there before")
+    probability_of_churn: float | None = Field(
+        description="Share that churned within the horizon of a spell's first day"
+    )
+    recommended_intervention: str | None = Field(description="What may be done")
+    probability_lower: float | None = Field(description="Lower end of its interval")
+    probability_upper: float | None = Field(description="Upper end of its interval")
+    n: int = Field(description="Spells followed for the horizon")
+    base_rate: float | None = Field(description="The same of the same dates without the sign")
+    base_n: int = Field(description="Customer-dates without the sign")
+    horizon_days: int = Field(description="Days of the horizon")
+    lead_days: float | None = Field(description="Median days from the first day to churn")
+    lead_quartiles: list[float] | None = Field(description="Quartiles of these days")
+    among_leavers: float | None = Field(description="Share of weeks before churn that show it")
+    among_stayers: float | None = Field(description="Share of other weeks that show it")
+    indicators: list[EarlySign] = Field(description="The early signs with their shares")
+    outcome: ChurnOutcome = Field(description="Churn in the month after, with and without it")
+    confidence: float = Field(description="Share of resamples in which it recurs")
+    shown_now: int | None = Field(description="Customers that show it on the last weekly date")
+    shown_by_customer: bool | None = Field(description="Whether the scope's customer shows it")
+    within: list[PatternInGroup] = Field(description="The pattern within tiers and tenures")
 
 
-class Anomaly(Part):
-    anomaly_type: str
-    date: dt.date
-    description: str
-    likely_cause: str | None
-    action_required: bool
-    scope: str
-    client_id: str | None
-    customer_name: str | None
-    series: str
-    until: dt.date
-    return_days: float | None  # how seldom as much would come by chance
-    factor: float | None
+class ActivityAnomaly(Part):
+    anomaly_type: str = Field(description="unusual_spike or unusual_drop")
+    date: dt.date = Field(description="First day")
+    description: str = Field(description="What was measured, and what was expected")
+    likely_cause: str | None = Field(description="Known cause within a day")
+    action_required: bool = Field(description="Whether it may last and has no known cause")
+    scope: str = Field(description="customer, segment or portfolio")
+    client_id: str | None = Field(description="The customer, where it is one's")
+    customer_name: str | None = Field(description="The customer's name")
+    series: str = Field(description="users, person_events or api_events")
+    until: dt.date = Field(description="Last day")
+    return_days: float | None = Field(description="Days until as much comes by chance")
+    factor: float | None = Field(description="Measured ÷ expected")
 
 
-class Kind(Part):
-    kind: str
-    spells: int
-    recovered: int
+class TreatedSpells(Part):
+    kind: str = Field(description="Kind of intervention")
+    spells: int = Field(description="Low spells that it came first in")
+    recovered: int = Field(description="Those that recovered")
 
 
-class Transition(Part):
-    common_interventions: list[str] | None
-    success_rate: float | None
-    avg_transition_time_days: float | None
-    success_lower: float | None
-    success_upper: float | None
-    treated: int
-    matched_success_rate: float | None
-    matched_lower: float | None
-    matched_upper: float | None
-    matched: int
-    difference: float | None
-    difference_lower: float | None
-    difference_upper: float | None
-    interval_level: float
-    by_kind: list[Kind]
-    spells: int
+class RecoveryRates(Part):
+    common_interventions: list[str] | None = Field(description="Kinds, most frequent first")
+    success_rate: float | None = Field(description="Share of treated spells that recovered")
+    avg_transition_time_days: float | None = Field(description="Median days to recovery")
+    success_lower: float | None = Field(description="Lower end of the success rate's interval")
+    success_upper: float | None = Field(description="Upper end of the success rate's interval")
+    treated: int = Field(description="Low spells with an intervention")
+    matched_success_rate: float | None = Field(description="Recovered of similar spells without")
+    matched_lower: float | None = Field(description="Lower end of its interval")
+    matched_upper: float | None = Field(description="Upper end of its interval")
+    matched: int = Field(description="Similar spells without an intervention")
+    difference: float | None = Field(description="Success rate less that of similar spells")
+    difference_lower: float | None = Field(description="Lower end of the difference's interval")
+    difference_upper: float | None = Field(description="Upper end of the difference's interval")
+    interval_level: float = Field(description="Level of the intervals")
+    by_kind: list[TreatedSpells] = Field(description="Treated spells by kind")
+    spells: int = Field(description="All low spells")
 
 
-class Predictive(Part):
-    likely_expansion_candidates: int | None
-    likely_churn_candidates: int | None
-    optimal_intervention_timing: str | None
-    confidence_score: float | None
-    confidence_n: int | None
-    churn_candidates: list[str] | None
-    expansion_candidates: list[str] | None
-    timing_days: int | None
-    timing_sign: str | None
+class PredictiveInsights(Part):
+    likely_expansion_candidates: int | None = Field(description="Customers ready to expand")
+    likely_churn_candidates: int | None = Field(
+        description="Customers of at least twice the portfolio's probability of churn"
+    )
+    optimal_intervention_timing: str | None = Field(description="When signs tell most")
+    confidence_score: float | None = Field(description="Share of past candidates that churned")
+    confidence_n: int | None = Field(description="Past candidates")
+    churn_candidates: list[str] | None = Field(description="Their client_ids")
+    expansion_candidates: list[str] | None = Field(description="Their client_ids")
+    timing_days: int | None = Field(description="Days before churn")
+    timing_sign: str | None = Field(description="The sign that tells most then")
 
 
-class Optimisation(Part):
-    opportunity: str
-    current_state: str
-    opportunity_state: str
-    potential_impact: str | None
-    effort: str
-    priority: str
-    rule: str
-    figures: dict[str, Any]
-
-
-class Fired(Part):
-    rule: str
-    text: str
-    severity: str
-    figures: dict[str, Any]
+class OptimizationOpportunity(Part):
+    opportunity: str = Field(description="What to improve")
+    current_state: str = Field(description="How it is, in figures")
+    opportunity_state: str = Field(description="How it may be, in figures")
+    potential_impact: str | None = Field(description="Only what history proves")
+    effort: str = Field(description="Low, Medium or High")
+    priority: str = Field(description="Low, Medium or High")
+    rule: str = Field(description="The triggered rule")
+    figures: dict[str, Any] = Field(description="The figures that the rule reads")
 
 
 class EngagementPatterns(Result):
-    """analyze_engagement_patterns' response; frames: ``patterns`` (everything tried and what came of it), ``risk``,
-    ``lead`` (the lead-time curves), ``gaps``, ``personas``, ``anomalies``, ``customers`` and more by section."""
+    """analyze_engagement_patterns' response.
+
+    Frames: ``patterns`` (everything tried, with its verdict), ``risk``, ``lead`` (lead-time curves), ``gaps``,
+    ``personas``, ``anomalies``, ``customers`` and more by section.
+    """
 
     tool: ClassVar[str] = "analyze_engagement_patterns"
 
-    analysis_id: str
-    analysis_scope: Scope
-    customers_analyzed: int
-    analysis_period: Period
-    pattern_categories: list[str]
-    excluded: dict[str, int]
-    identified_patterns: list[Pattern]
-    not_held: list[Rejected]
-    testing: Testing
-    temporal_patterns: Temporal | None
-    feature_usage_patterns: FeatureUsage | None
-    communication_patterns: Communication | None
-    support_patterns: Support | None
-    user_personas: list[Persona] | None
-    persona_evidence: PersonaEvidence | None
-    success_patterns: list[Success] | None
-    risk_patterns: list[Risk] | None
-    anomalies: list[Anomaly] | None
-    pattern_transitions: dict[str, Transition] | None
-    predictive_insights: Predictive | None
-    engagement_optimization: list[Optimisation]
-    recommended_actions: list[str]
-    recommended_actions_detail: list[Fired]
+    analysis_id: str = Field(description="Names data, settings, version and parameters")
+    analysis_scope: AnalysisScope = Field(description="Which customers are analyzed")
+    customers_analyzed: int = Field(description="Customers of the scope within the window")
+    analysis_period: PatternWindow = Field(description="The window")
+    pattern_categories: list[str] = Field(description="Categories of patterns")
+    excluded: dict[str, int] = Field(description="Customers that are not counted, by reason")
+    identified_patterns: list[EngagementPattern] = Field(description="Significant patterns")
+    not_held: list[RejectedPattern] = Field(description="The most promising of the rejected")
+    testing: HypothesisCounts = Field(description="How much was tried, and the limits")
+    temporal_patterns: ActivityTimes | None = Field(description="When users are active")
+    feature_usage_patterns: FeatureUsagePatterns | None = Field(description="Orders and bundles")
+    communication_patterns: MessageResponse | None = Field(description="Response to messages")
+    support_patterns: TicketPatterns | None = Field(description="Tickets and their resolution")
+    user_personas: list[UserPersona] | None = Field(description="Groups of users by feature use")
+    persona_evidence: PersonaEvidence | None = Field(description="Evidence for the personas")
+    success_patterns: list[SuccessPattern] | None = Field(description="What precedes retention")
+    risk_patterns: list[RiskPattern] | None = Field(description="What precedes churn")
+    anomalies: list[ActivityAnomaly] | None = Field(description="Unusual days, the largest first")
+    pattern_transitions: dict[str, RecoveryRates] | None = Field(
+        description="Recovery of low scores with and without interventions"
+    )
+    predictive_insights: PredictiveInsights | None = Field(description="Likely next moves")
+    engagement_optimization: list[OptimizationOpportunity] = Field(description="Opportunities")
+    recommended_actions: list[str] = Field(description="Texts of the triggered actions")
+    recommended_actions_detail: list[TriggeredRule] = Field(description="The triggered actions")
 
     @property
     def client_id(self) -> str | None:
@@ -336,7 +338,7 @@ class EngagementPatterns(Result):
     def charts(self) -> dict[str, alt.TopLevelMixin]:
         from healthseg.charts import patterns
 
-        found = {
+        return {
             "patterns": patterns.lifts(self.frame("held")),
             "risk": patterns.risks(self.frame("risk")),
             "lead": patterns.leads(self.frame("lead")),
@@ -344,27 +346,24 @@ class EngagementPatterns(Result):
             "gaps": patterns.gaps(self.frame("gaps")),
             "week": patterns.week(self.frame("week")),
         }
-        return found
 
     def verdict(self) -> str:
-        who = (
-            self.analysis_scope.customer_name or self.analysis_scope.segment_name or "The portfolio"
-        )
-        held, tried = len(self.identified_patterns), self.testing.hypotheses
-        text = f"{who}: {held} of {tried:,} possible patterns {'show here' if self.client_id else 'hold'}"
+        scope = self.analysis_scope
+        subject = scope.customer_name or scope.segment_name or "The portfolio"
+        verb = "show here" if self.client_id else "hold"
+        count, tried = len(self.identified_patterns), self.testing.hypotheses
+        text = f"{subject}: {count} of {tried:,} possible patterns {verb}"
         if self.risk_patterns:
-            first = self.risk_patterns[0]
-            text += f"; leaving is foretold most by: {first.pattern.lower()}"
+            text += f"; the strongest sign of churn: {self.risk_patterns[0].pattern.lower()}"
         if self.predictive_insights and self.predictive_insights.likely_churn_candidates:
-            count = self.predictive_insights.likely_churn_candidates
-            text += "; likely to leave" if self.client_id else f"; {count} likely to leave"
+            candidates = self.predictive_insights.likely_churn_candidates
+            text += "; likely to churn" if self.client_id else f"; {candidates} likely to churn"
         return text
 
     def summary(self) -> dict[str, Any]:
-        return {
-            "Patterns": "; ".join(one.pattern_name for one in self.identified_patterns[:6])
-            or "none",
-            "Signs of leaving": "; ".join(one.pattern for one in (self.risk_patterns or [])[:4])
-            or "none",
-            "Personas": "; ".join(one.persona_name for one in self.user_personas or []) or "none",
+        names = {
+            "Patterns": [pattern.pattern_name for pattern in self.identified_patterns[:6]],
+            "Signs of churn": [risk.pattern for risk in (self.risk_patterns or [])[:4]],
+            "Personas": [persona.persona_name for persona in self.user_personas or []],
         }
+        return {name: "; ".join(texts) or "none" for name, texts in names.items()}

@@ -1,64 +1,141 @@
-"""What is tried in a call, and what came of it: all families of a scope, judged together."""
+"""What is tried in a call, and what is significant: all families of a scope, judged together."""
 
 from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from healthseg.clustering.bundles import Bundles, bundles
+from healthseg.clustering.bundles import PLUS, Bundles, bundles
+from healthseg.clustering.churn_patterns import (
+    ORDER,
+    OUTCOME_COLUMNS,
+    USED,
+    ChurnHypotheses,
+    QuarterRetention,
+    features_adopted,
+    share_of_other_features,
+)
+from healthseg.clustering.churn_signs import BY_NAME, RISK, SIGNS, SUCCESS, SignHistory
 from healthseg.clustering.communication import MessagePatterns, communication
+from healthseg.clustering.feature_use import (
+    features_used,
+    features_used_by_users,
+    last_days_of_churned,
+    user_rows,
+)
+from healthseg.clustering.pattern_words import basis, pattern_name, pattern_type
 from healthseg.clustering.patterns import PatternFamily, PatternLimits, evaluate_patterns
 from healthseg.clustering.personas import Personas, personas
-from healthseg.clustering.sequences import ARROW, AdoptionOrders, sequences
+from healthseg.clustering.sequences import ARROW, AdoptionOrders, contains, sequences
 from healthseg.clustering.support import SupportPatterns, support
 from healthseg.clustering.temporal import TemporalPatterns, temporal
-from healthseg.data.memory import remember, stored_frame
-from healthseg.metrics import landmarks as measured
-from healthseg.metrics import spans
-from healthseg.metrics.counting import Counting, Spans, chunks, epoch_day
+from healthseg.data.portfolio import Portfolio
+from healthseg.metrics import panels
 from healthseg.metrics.feature_timelines import feature_timelines
 from healthseg.metrics.profile import customers_as_of
-from healthseg.tools.patterns.landmarks import RULE_DAYS, Landmarks
-from healthseg.tools.patterns.leaving import EXTRA, Leaving
-from healthseg.tools.patterns.scope import ALL, SINGLE, Scope, all_customers
-from healthseg.tools.patterns.signs import BY_NAME, RISK, SIGNS, SUCCESS
+from healthseg.settings import fingerprint
+from healthseg.tools.base import rounded
+from healthseg.tools.patterns.result import (
+    HypothesisCounts,
+    HypothesisFigures,
+    PatternInGroup,
+    RejectedPattern,
+)
 
-SEQUENCES = PatternLimits(
-    support=10
-)  # customers in one order; p and held-out time keep chance away
-BUNDLES = SIGNS_LIMITS = PatternLimits()
-USERS = PatternLimits(support=5)  # of one customer: users that use all of a bundle
-LEAST_EVENTS = 20  # of a user in the window, from which on what it does says something
-KINDS = ("temporal", "communication", "support", "sequence", "bundle", RISK, SUCCESS, "habit")
-USED = "uses "
-ORDER = "took up "
+SINGLE, SEGMENT, ALL = "single_customer", "segment", "all_customers"
+CATEGORIES = ("temporal", "feature_usage", "communication", "support")
+CHURN_KINDS = (RISK, SUCCESS, "habit")
+KINDS = ("temporal", "communication", "support", "sequence", "bundle", *CHURN_KINDS)
+MEMBERS_MARKS = {"sequence": ARROW, "bundle": PLUS}
+Resampled = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
-Weighed = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+# -- customers and days --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class StudyScope:
+    """``clients`` were live on a day of ``[start, end)``; ``members(date)`` are those of a date, None: all."""
+
+    kind: str
+    clients: list[str]
+    start: dt.date
+    end: dt.date
+    requested_days: int
+    as_of: dt.date
+    members: Callable[[dt.date], set[str] | None] = lambda date: None
+    client_id: str | None = None
+    customer_name: str | None = None
+    segment_id: str | None = None
+    segment_name: str | None = None
+    excluded: dict[str, int] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def days(self) -> int:
+        return (self.end - self.start).days
+
+    @property
+    def middle(self) -> dt.date:
+        """The first day of the later half of the window, which is held out."""
+        return self.start + dt.timedelta(days=self.days // 2)
+
+
+def all_customers(portfolio: Portfolio, as_of: dt.date, days: int) -> StudyScope:
+    start, end, warnings = window_of(portfolio, as_of, days)
+    known = customers_as_of(portfolio, as_of)
+    excluded = {
+        "churned": int((known["churned_on"] <= pd.Timestamp(start)).sum()),
+        "not_started": int((pd.to_datetime(known["signup_date"]) > pd.Timestamp(as_of)).sum()),
+    }
+    clients = customers_in(portfolio, as_of, start, end)
+    return StudyScope(ALL, clients, start, end, days, as_of, excluded=excluded, warnings=warnings)
+
+
+def window_of(
+    portfolio: Portfolio, last: dt.date, days: int
+) -> tuple[dt.date, dt.date, tuple[str, ...]]:
+    """First day, day after the last, and the warning where the data begins later."""
+    end = last + dt.timedelta(days=1)
+    start, first = end - dt.timedelta(days=days), portfolio.first_event_day
+    if start >= first:
+        return start, end, ()
+    warning = (
+        f"the window of {days} days begins before the data: shortened to the {(end - first).days} "
+        f"days from {first}"
+    )
+    return first, end, (warning,)
+
+
+def customers_in(portfolio: Portfolio, as_of: dt.date, start: dt.date, end: dt.date) -> list[str]:
+    """Customers that were live on a day of the window."""
+    known = customers_as_of(portfolio, as_of)
+    signup = pd.to_datetime(known["signup_date"])
+    churned = known["churned_on"] <= pd.Timestamp(start)
+    return sorted(known.index[(signup < pd.Timestamp(end)) & ~churned])
+
+
+# -- what is tried -------------------------------------------------------------------------------
 
 
 class Study:
-    """The families of one scope and window. Of one customer, what leaves is learnt on the portfolio (``portfolio_wide``)."""
+    """The families of one scope and window. One customer's churn signs are learned from ``portfolio_study``."""
 
-    def __init__(self, portfolio: Any, scope: Scope, categories: frozenset[str]) -> None:
-        self.portfolio, self.scope, self.categories, self.settings = (
-            portfolio,
-            scope,
-            categories,
-            portfolio.settings,
-        )
+    def __init__(self, portfolio: Portfolio, scope: StudyScope, categories: frozenset[str]) -> None:
+        self.portfolio, self.scope, self.categories = portfolio, scope, categories
+        self.settings = portfolio.settings
         self.level = portfolio.settings.interval_level
         self._families: dict[str, PatternFamily | None] = {}
 
     @classmethod
-    def of(cls, portfolio: Any, scope: Scope, categories: frozenset[str]) -> Study:
-        key = (
-            "patterns",
+    def of(cls, portfolio: Portfolio, scope: StudyScope, categories: frozenset[str]) -> Study:
+        inputs = (
             scope.kind,
             scope.client_id,
             scope.segment_id,
@@ -66,255 +143,175 @@ class Study:
             scope.days,
             tuple(sorted(categories)),
         )
-        return remember(portfolio, key, lambda: cls(portfolio, scope, categories))
-
-    @cached_property
-    def portfolio_wide(self) -> Study:
-        """The same window of all customers, as of the portfolio's own date: what a single customer is held against."""
-        if self.scope.kind != SINGLE:
-            return self
-        return Study.of(
-            self.portfolio,
-            all_customers(self.portfolio, self.scope.as_of, self.scope.asked_days),
-            self.categories,
+        return portfolio.cache.get(
+            "pattern_studies", inputs, lambda: cls(portfolio, scope, categories), disk=False
         )
 
-    @property
-    def features_asked(self) -> bool:
-        return "feature_usage" in self.categories
+    @cached_property
+    def portfolio_study(self) -> Study:
+        """The same window of all customers, which one customer is compared with."""
+        scope = self.scope
+        if scope.kind != SINGLE:
+            return self
+        wide = all_customers(self.portfolio, scope.as_of, scope.requested_days)
+        return Study.of(self.portfolio, wide, self.categories)
 
-    # -- features ------------------------------------------------------------------------
+    def cached(self, name: str, build: Callable[[], Any]) -> Any:
+        """What follows from the portfolio's data and settings; of other scopes it is computed."""
+        if self.scope.kind == SEGMENT:
+            return build()
+        as_of = self.scope.as_of
+        inputs = [as_of, self.portfolio.content(as_of), self.settings.fingerprint]
+        return self.portfolio.cache.get(name, inputs, build)
+
+    # -- features ----------------------------------------------------------------------------
 
     @cached_property
     def lives(self) -> pd.DataFrame:
-        """Of all: also of customers that left before the window, whose orders of adoption are history as well."""
-        whole = remember(
-            self.portfolio,
-            ("pattern lives", self.scope.as_of),
-            lambda: stored_frame(
-                self.portfolio,
-                "pattern-lives",
-                self.scope.as_of,
-                lambda: feature_timelines(
-                    self.portfolio, self.scope.as_of, RULE_DAYS, self.settings.abandoned_after_days
-                ),
+        """Feature timelines; of all customers also those of customers that churned before the window."""
+        as_of, settings = self.scope.as_of, self.settings
+        inputs = [as_of, self.portfolio.content(as_of), settings.fingerprint]
+        lives = self.portfolio.cache.get(
+            "pattern_lives",
+            inputs,
+            lambda: feature_timelines(
+                self.portfolio, as_of, settings.sign_month_days, settings.abandoned_after_days
             ),
         )
         if self.scope.kind == ALL:
-            return whole
-        return whole[whole["client_id"].isin(self.scope.clients)].reset_index(drop=True)
+            return lives
+        return lives[lives["client_id"].isin(self.scope.clients)].reset_index(drop=True)
 
     @cached_property
     def orders(self) -> AdoptionOrders | None:
+        """Orders of adoption; one customer's are the portfolio's."""
         if self.scope.kind == SINGLE:
-            return self.portfolio_wide.orders
-        return sequences(self.lives, SEQUENCES, self.settings) if len(self.lives) else None
+            return self.portfolio_study.orders
+        limits = PatternLimits(support=self.settings.order_min_customers)
+        return sequences(self.lives, limits, self.settings) if len(self.lives) else None
 
     @cached_property
     def used(self) -> pd.DataFrame:
-        """Units × features of the window: 1 used, 0 not, NaN not open to it. Units are customers, or one's users.
+        """Units × features of the window: 1 used, 0 not, NaN not entitled. Units are customers, or one's users.
 
-        Of all customers also those that left before: the as many days until they did, as their orders are history too.
+        Of all customers also those that churned before: the as many days before their churn.
         """
         return self._used(self.scope.start)
 
     def _used(self, start: dt.date) -> pd.DataFrame:
-        if self.scope.kind == SINGLE:
-            rows = self.feature_days
-            rows = rows[rows["day"] >= epoch_day(start)] if len(rows) else rows
-            return (
-                rows.pivot_table(
-                    index="user_id", columns="feature", values="day", aggfunc="nunique"
-                )
-                .notna()
-                .astype(float)
-            )
-        frame = pd.concat(
-            [
-                pd.DataFrame(
-                    {"client_id": self.scope.clients, "start": start, "end": self.scope.end}
-                ),
-                self._before_leaving((self.scope.end - start).days),
-            ]
-        ).assign(span_id=0)
-        found = [
-            spans.over(
-                self.portfolio,
-                frame[frame["client_id"].isin(some)],
-                ["active_days"],
-                by="entitled_feature",
-            )
-            for some in spans.chunks(frame["client_id"].tolist())
-        ]
-        rows = pd.concat(found, ignore_index=True)
-        days = rows.pivot(index="client_id", columns="feature", values="active_days").astype(float)
-        return (days > 0).astype(float).where(days.notna())
+        scope = self.scope
+        if scope.kind == SINGLE:
+            return features_used_by_users(self.feature_days, start)
+        windows = pd.DataFrame({"client_id": scope.clients, "start": start, "end": scope.end})
+        before = pd.DataFrame(columns=["client_id", "start", "end"])
+        if scope.kind == ALL:
+            days = (scope.end - start).days
+            before = last_days_of_churned(self.portfolio, scope.as_of, days, scope.clients)
+        return features_used(self.portfolio, pd.concat([windows, before]))
 
     @property
-    def gone(self) -> list[str]:
-        """Customers that tell which bundles there are, and are no part of the window."""
-        return (
-            self.used.index.difference(self.scope.clients).tolist()
-            if self.scope.kind == ALL
-            else []
-        )
-
-    def _before_leaving(self, days: int) -> pd.DataFrame:
-        """The last days of each customer of the portfolio that left before the window."""
+    def churned_before(self) -> list[str]:
+        """Customers that say which bundles there are, and are not within the window."""
         if self.scope.kind != ALL:
-            return pd.DataFrame(columns=["client_id", "start", "end"])
-        left = (
-            customers_as_of(self.portfolio, self.scope.as_of)["churned_on"]
-            .dropna()
-            .dt.date.drop(self.scope.clients, errors="ignore")
-        )
-        first = self.portfolio.first_event_day
-        start = [max(first, day - dt.timedelta(days=days)) for day in left]
-        frame = pd.DataFrame({"client_id": left.index, "start": start, "end": left.to_numpy()})
-        return frame[frame["start"] < frame["end"]]
+            return []
+        return self.used.index.difference(self.scope.clients).tolist()
 
     @cached_property
     def bundles(self) -> Bundles:
-        limits = USERS if self.scope.kind == SINGLE else BUNDLES
-        return bundles(
-            self.used,
-            self._used(self.scope.middle).reindex(columns=self.used.columns, fill_value=0.0),
-            limits,
-            self.settings,
+        single = self.scope.kind == SINGLE
+        limits = (
+            PatternLimits(support=self.settings.bundle_min_users) if single else PatternLimits()
         )
+        later = self._used(self.scope.middle).reindex(columns=self.used.columns, fill_value=0.0)
+        return bundles(self.used, later, limits, self.settings)
 
     @cached_property
     def feature_days(self) -> pd.DataFrame:
         """client_id, user_id, feature, day: a row where a user used a feature on a day of the window."""
-        return (
-            pd.concat(
-                [self._rows("feature_user_days", some) for some in chunks(self.scope.clients)],
-                ignore_index=True,
-            )
-            if self.scope.clients
-            else pd.DataFrame()
-        )
+        return user_rows(*self._rows_of("feature_user_days"))
 
-    def _rows(self, name: str, clients: list[str]) -> pd.DataFrame:
-        every, start, end = (
-            np.arange(len(clients)),
-            epoch_day(self.scope.start),
-            epoch_day(self.scope.end),
-        )
-        count = Counting(
-            self.portfolio,
-            clients,
-            Spans(every, np.full(len(clients), start), np.full(len(clients), end)),
-        )
-        rows = count.rows(name)
-        rows = rows[(rows["day"] >= start) & (rows["day"] < end)]
-        named = rows.assign(client_id=np.array(clients, dtype=object)[rows["k"].to_numpy()]).drop(
-            columns="k"
-        )
-        return named.astype({"user_id": object})
-
-    @cached_property
-    def user_events(self) -> pd.Series:
-        """Person events of the window by client_id and user_id."""
-        parts = [self._rows("user_days", some) for some in chunks(self.scope.clients)]
-        rows = pd.concat(parts, ignore_index=True)
-        return rows.groupby(["client_id", "user_id"], sort=True)["person_events"].sum()
+    def _rows_of(self, name: str) -> tuple[Portfolio, str, list[str], dt.date, dt.date]:
+        return self.portfolio, name, self.scope.clients, self.scope.start, self.scope.end
 
     @cached_property
     def personas(self) -> tuple[Personas, int]:
-        """The personas, and how many users did too little to be placed."""
-        events = self.user_events
-        enough = events[events >= LEAST_EVENTS]
+        """The personas, and how many users had too few events to be placed."""
+        days = user_rows(*self._rows_of("user_days"))
+        events = days.groupby(["client_id", "user_id"], sort=True)["person_events"].sum()
+        enough = events[events >= self.settings.persona_min_user_events]
         rows = self.feature_days
-        known = pd.MultiIndex.from_frame(rows[["client_id", "user_id"]]).isin(enough.index)
-        days = (
-            rows[known]
-            .groupby(["client_id", "user_id", "feature"], sort=True)["day"]
-            .nunique()
-            .rename("days")
-        )
-        found = personas(days.reset_index(), self.settings)
-        return found, len(events) - found.users
+        placed = pd.MultiIndex.from_frame(rows[["client_id", "user_id"]]).isin(enough.index)
+        by_feature = rows[placed].groupby(["client_id", "user_id", "feature"], sort=True)
+        clusters = personas(by_feature["day"].nunique().rename("days").reset_index(), self.settings)
+        return clusters, len(events) - clusters.users
 
-    # -- leaving and staying -----------------------------------------------------------------
+    # -- churn and retention -----------------------------------------------------------------
 
     @cached_property
-    def landmarks(self) -> Landmarks:
-        return Landmarks(self.portfolio, self.scope.as_of, self.scope.belongs)
+    def history(self) -> SignHistory:
+        return SignHistory(self.portfolio, self.scope.as_of, self.scope.members)
 
-    @cached_property
+    @property
     def months(self) -> pd.DataFrame:
-        return self.landmarks.months()
+        return self.history.months
 
     @cached_property
-    def foretold(self) -> Leaving:
-        """What signs are tried with."""
-        return Leaving(
-            self.months, SIGNS_LIMITS, self.settings.effects_interval_level, at_equal_activity=False
-        )
+    def retention(self) -> QuarterRetention:
+        return QuarterRetention(self.portfolio, self.months, self.scope.as_of)
+
+    def churn_hypotheses(self, kind: str) -> ChurnHypotheses:
+        """What customers use and adopted in which order is tested at equal activity, signs are not."""
+        return self._of_habits if kind == "habit" else self.of_signs
 
     @cached_property
-    def advised(self) -> Leaving:
-        """What customers use, together, and took up in which order is tried with."""
-        return Leaving(
-            self.months, SIGNS_LIMITS, self.settings.effects_interval_level, at_equal_activity=True
-        )
+    def of_signs(self) -> ChurnHypotheses:
+        return ChurnHypotheses(self.months, self.settings, at_equal_activity=False)
 
-    def _signs(self, kind: str) -> PatternFamily:
-        return self.foretold.family(
-            kind, {sign.name: sign.shown(self.months) for sign in SIGNS if sign.kind == kind}
-        )
-
-    def _habits(self) -> PatternFamily:
-        shown = self.uses | {ORDER + key: self._completed(key) for key in self._promising()}
-        beside = {key: _share_of_others(key, self.uses, len(self.months)) for key in shown}
-        return self.advised.family("habit", shown, beside)
-
-    def shown(self, kind: str, key: str) -> np.ndarray | None:
-        """1, 0 or NaN by month row of what may be tried against leaving; None for what can't be."""
-        if kind in (RISK, SUCCESS):
-            return BY_NAME[key].shown(self.months)
-        return (
-            self._completed(key.removeprefix(ORDER))
-            if key.startswith(ORDER)
-            else self.uses.get(key)
-        )
+    @cached_property
+    def _of_habits(self) -> ChurnHypotheses:
+        return ChurnHypotheses(self.months, self.settings, at_equal_activity=True)
 
     @cached_property
     def uses(self) -> dict[str, np.ndarray]:
-        """Of each feature, by month row: adopted then (1), not (0), not open to it (NaN)."""
-        if not len(self.months):
-            return {}
-        pairs = measured.adopted_at(self.portfolio, self.months, RULE_DAYS)
-        found = {}
-        for feature, rows in pairs.groupby("feature", sort=True):
-            shown = np.full(len(self.months), np.nan)
-            shown[rows["span_id"].to_numpy(dtype=int)] = rows["adopted"].to_numpy(dtype=float)
-            found[USED + str(feature)] = shown
-        return found
+        """Of each feature, by month row: adopted then (1), not (0), not entitled (NaN)."""
+        return features_adopted(self.portfolio, self.months, self.settings.sign_month_days)
 
-    def _promising(self) -> list[str]:
-        """Orders that are worth trying against leaving."""
+    def shown(self, kind: str, key: str) -> np.ndarray | None:
+        """1, 0 or NaN by month row of a pattern; None for what cannot be tested against churn."""
+        if kind in (RISK, SUCCESS):
+            return BY_NAME[key].shown(self.months, self.settings)
+        if kind == "bundle":
+            parts = [self.uses.get(USED + feature) for feature in key.split(PLUS)]
+            known = [part for part in parts if part is not None]
+            return np.prod(known, axis=0) if len(known) == len(parts) else None
+        if key.startswith(ORDER):
+            return self._completed(key.removeprefix(ORDER))
+        return self.uses.get(key)
+
+    def _completed(self, order: str) -> np.ndarray:
+        """By month row: an order was completed by then (1) or not (0); NaN where it could not be."""
+        assert self.orders is not None
+        features = order.split(ARROW)
+        row = self.orders.days.index.get_indexer(self.months["client_id"])
+        day = (pd.to_datetime(self.months["date"]) - pd.Timestamp(1970, 1, 1)).dt.days.to_numpy()
+        could = self.orders.clocks[features].notna().all(axis=1).to_numpy()
+        last_step = self.orders.days[features[-1]].to_numpy()
+        last = np.where(self.orders.shows(order), last_step, np.inf)
+        return np.where(could[row] & (row >= 0), (last[row] <= day).astype(float), np.nan)
+
+    def _orders_to_test(self) -> list[str]:
+        """Orders that are worth testing against churn."""
         if self.orders is None or not len(self.months):
             return []
         tried = self.orders.family.tried
-        return tried.loc[
-            (tried["p"] <= 1e-4) & (tried["support"] >= SEQUENCES.support), "key"
-        ].tolist()
+        significant = tried["p"] <= self.settings.order_tested_on_churn_max_p
+        frequent = tried["support"] >= self.settings.order_min_customers
+        return [ORDER + key for key in tried.loc[significant & frequent, "key"]]
 
-    def _completed(self, order: str) -> np.ndarray:
-        """By month row: an order was taken to its end by then (1) or not (0); NaN where it could not be."""
-        names = order.split(ARROW)
-        place = self.orders.days.index.get_indexer(self.months["client_id"])
-        day = (pd.to_datetime(self.months["date"]) - pd.Timestamp(1970, 1, 1)).dt.days.to_numpy()
-        could = self.orders.clocks[names].notna().all(axis=1).to_numpy()
-        last = np.where(self.orders.shows(order), self.orders.days[names[-1]].to_numpy(), np.inf)
-        return np.where(could[place] & (place >= 0), (last[place] <= day).astype(float), np.nan)
-
-    # -- days, hours, messages, tickets ------------------------------------------------------
+    # -- days, hours, messages, tickets --------------------------------------------------------
 
     @property
-    def _window(self) -> tuple[Any, list[str], dt.date, dt.date]:
+    def _window(self) -> tuple[Portfolio, list[str], dt.date, dt.date]:
         return self.portfolio, self.scope.clients, self.scope.start, self.scope.end
 
     @cached_property
@@ -329,79 +326,223 @@ class Study:
     def tickets(self) -> SupportPatterns:
         return support(*self._window)
 
-    # -- all together ------------------------------------------------------------------------
-
-    @property
-    def families(self) -> list[PatternFamily]:
-        return [family for kind in KINDS if (family := self.family(kind)) is not None]
+    # -- all together --------------------------------------------------------------------------
 
     def family(self, kind: str) -> PatternFamily | None:
-        """What is tried of a kind; None where it is not asked for, or nothing can be tried."""
+        """What is tried of a kind; None where it is not requested, or nothing can be tried."""
         if kind not in self._families:
             self._families[kind] = self._family(kind)
         return self._families[kind]
 
     def _family(self, kind: str) -> PatternFamily | None:
-        of_portfolio, by_category = (
-            self.scope.kind != SINGLE,
-            {"temporal": "time", "communication": "messages", "support": "tickets"},
-        )
-        if kind in by_category:
-            return (
-                getattr(self, by_category[kind]).family
-                if kind in self.categories and self.scope.clients
-                else None
-            )
-        if kind in ("sequence", "bundle"):
-            if not self.features_asked or not self.scope.clients:
-                return None
-            if kind == "bundle":
-                return self.bundles.family if self.used.size else None
-            return self.orders.family if of_portfolio and self.orders is not None else None
-        if not of_portfolio:
+        single = self.scope.kind == SINGLE
+        if kind in CHURN_KINDS:
+            return None if single else self._churn_family(kind)
+        category = "feature_usage" if kind in ("sequence", "bundle") else kind
+        if category not in self.categories or not self.scope.clients:
             return None
-        return self._habits() if kind == "habit" else self._signs(kind)
+        if kind == "bundle":
+            return self.bundles.family if self.used.size else None
+        if kind == "sequence":
+            return None if single or self.orders is None else self.orders.family
+        finder = {"temporal": "time", "communication": "messages", "support": "tickets"}[kind]
+        family: PatternFamily | None = getattr(self, finder).family
+        return family
 
-    def asked_again(self, kind: str, key: str) -> tuple[Sequence[str], Weighed | None]:
-        """The units of a kind, and a pattern asked again of them weighted: its support and lift by weighting."""
-        if kind in (RISK, SUCCESS, "habit"):
-            tries = self.advised if kind == "habit" else self.foretold
-            return tries.units.tolist(), lambda weights: tries.drawn(weights, self.shown(kind, key))
-        family = self.family(kind)
-        if family is None or family.resample is None:
-            return [], None
-        at = np.flatnonzero((family.tried["key"] == key).to_numpy())[:1]
-        return family.units, lambda weights: tuple(
-            one[:, 0] for one in family.resample(weights, at)
-        )
+    def _churn_family(self, kind: str) -> PatternFamily:
+        if kind != "habit":
+            signs = [sign for sign in SIGNS if sign.kind == kind]
+            shown = {sign.name: sign.shown(self.months, self.settings) for sign in signs}
+            return self.of_signs.family(kind, shown)
+        orders = {key: self._completed(key.removeprefix(ORDER)) for key in self._orders_to_test()}
+        shown = self.uses | orders
+        rows = len(self.months)
+        beside = {key: share_of_other_features(key, self.uses, rows) for key in shown}
+        return self._of_habits.family(kind, shown, beside)
 
     @cached_property
     def judged(self) -> pd.DataFrame:
-        """Everything tried. Of the whole portfolio it is kept: each of its customers is held against it."""
+        """Everything tried, with its verdict. The portfolio's is cached: its customers are compared with it."""
 
-        def make() -> pd.DataFrame:
-            return evaluate_patterns(self.families, self.settings)
+        def build() -> pd.DataFrame:
+            families = [family for kind in KINDS if (family := self.family(kind)) is not None]
+            return evaluate_patterns(families, self.settings)
 
         if self.scope.kind != ALL:
-            return make()
-        portfolio, as_of = self.portfolio, self.scope.as_of
-        inputs = [as_of, portfolio.content(as_of), portfolio.settings.fingerprint]
-        inputs += [self.scope.asked_days, sorted(self.categories)]
-        return portfolio.cache.get("patterns", inputs, make)
+            return build()
+        as_of = self.scope.as_of
+        inputs = [as_of, self.portfolio.content(as_of), self.settings.fingerprint]
+        inputs += [self.scope.requested_days, sorted(self.categories)]
+        return self.portfolio.cache.get("patterns", inputs, build)
 
     def tried(self, kind: str) -> pd.DataFrame:
-        """What was tried of a kind, with the figures of leaving (NaN where those were not asked)."""
+        """What was tried of a kind, with the figures of churn (NaN where those were not tested)."""
         rows = self.judged[self.judged["kind"] == kind]
-        return rows.reindex(columns=list(dict.fromkeys([*rows, *EXTRA])))
+        return rows.reindex(columns=list(dict.fromkeys([*rows, *OUTCOME_COLUMNS])))
+
+    def significant(self, min_confidence: float) -> pd.DataFrame:
+        """The rows that pass and are sure enough; only the longest orders and the largest bundles."""
+        rows = self.judged[_reported(self.judged, min_confidence)]
+        return rows[~_contained(rows)].reset_index(drop=True)
+
+    def resampled(self, kind: str, key: str) -> tuple[Sequence[str], Resampled | None]:
+        """The units of a kind, and a pattern's support and lift where they are weighted."""
+        if kind in CHURN_KINDS:
+            hypotheses, shown = self.churn_hypotheses(kind), self.shown(kind, key)
+            assert shown is not None
+            return hypotheses.units.tolist(), lambda weights: hypotheses.resampled(weights, shown)
+        family = self.family(kind)
+        if family is None or family.resample is None:
+            return [], None
+        resample = family.resample
+        at = np.flatnonzero((family.tried["key"] == key).to_numpy())[:1]
+
+        def of_pattern(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            support, lift = resample(weights, at)
+            return support[:, 0], lift[:, 0]
+
+        return family.units, of_pattern
 
 
-def _share_of_others(key: str, uses: dict[str, np.ndarray], rows: int) -> np.ndarray:
-    """By month row: of the features that are no part of a habit, the share used of those open; the mean where none."""
-    part_of = {USED + name for name in key.removeprefix(ORDER).split(ARROW)} | {key}
-    others = [shown for name, shown in uses.items() if name not in part_of]
-    used = np.sum([np.nan_to_num(shown) for shown in others], axis=0) if others else np.zeros(rows)
-    open_to = np.sum([np.isfinite(shown) for shown in others], axis=0) if others else np.zeros(rows)
-    share = np.divide(used, open_to, out=np.full(rows, np.nan), where=open_to > 0)
-    return np.where(
-        np.isfinite(share), share, np.nanmean(share) if np.isfinite(share).any() else 0.0
+def _reported(rows: pd.DataFrame, min_confidence: float) -> pd.Series:
+    return rows["passes"] & (rows["confidence"].fillna(0) >= min_confidence)
+
+
+def _contained(rows: pd.DataFrame) -> np.ndarray:
+    """Whether another order or bundle has all of the row's features, in its order."""
+    contained = np.zeros(len(rows), dtype=bool)
+    for kind, mark in MEMBERS_MARKS.items():
+        at = np.flatnonzero((rows["kind"] == kind).to_numpy())
+        keys = [rows["key"].iloc[row].split(mark) for row in at]
+        contained[at] = [
+            any(
+                len(other) > len(own)
+                and (contains(other, own) if kind == "sequence" else set(own) <= set(other))
+                for other in keys
+            )
+            for own in keys
+        ]
+    return contained
+
+
+# -- evidence ------------------------------------------------------------------------------------
+
+
+def pattern_id(kind: str, key: str) -> str:
+    """From the pattern's definition alone: the same pattern has it in every call."""
+    return f"ptn_{fingerprint([kind, key])[:8]}"
+
+
+def hypothesis_figures(row: dict[str, Any], level: float) -> HypothesisFigures:
+    base_rate, lift = rounded(row["base_rate"]) or 0.0, rounded(row["lift"]) or 0.0
+    return HypothesisFigures(
+        support=int(row["support"]),
+        n=int(row["n"]),
+        prevalence=rounded(row["prevalence"]),
+        base_rate=base_rate,
+        rate_with=rounded(base_rate * lift),
+        lift=lift,
+        lift_lower=rounded(row["lower"]),
+        lift_upper=rounded(row["upper"]),
+        interval_level=level,
+        p=float(f"{row['p']:.3g}"),
+        q=float(f"{row['q']:.3g}"),
+        held_out_lift=rounded(row["held_out_lift"]),
+        held_out_p=rounded(row["held_out_p"], 6),
+        found_again=bool(row["found_again"]),
+        confidence=rounded(row["confidence"]),
+        basis=basis(row["kind"]),
     )
+
+
+def hypothesis_counts(study: Study, min_confidence: float) -> HypothesisCounts:
+    """How much was tried; of one customer also what was tried on the portfolio."""
+    rows = study.judged
+    if study.portfolio_study is not study:
+        rows = pd.concat([rows, study.portfolio_study.judged], ignore_index=True)
+    below = rows["passes"] & ~(rows["confidence"] >= min_confidence)
+    return HypothesisCounts(
+        hypotheses=len(rows),
+        by_type={kind: int(n) for kind, n in rows["kind"].value_counts().sort_index().items()},
+        passed=int(rows["passes"].sum()),
+        below_confidence=int(below.sum()),
+        max_q=study.settings.effects_max_q,
+        held_out_max_p=study.settings.pattern_held_out_max_p,
+        resamples=study.settings.pattern_resamples,
+        min_pattern_confidence=min_confidence,
+    )
+
+
+def rejected_patterns(study: Study, min_confidence: float) -> list[RejectedPattern]:
+    """The most promising of what is not reported, with where it failed."""
+    rows, settings = study.judged, study.settings
+    promising = rows["p"] <= settings.rejected_patterns_max_p
+    rows = rows[~_reported(rows, min_confidence) & promising]
+    rows = rows.sort_values(["q", "kind", "key"], kind="stable")
+    return [
+        RejectedPattern(
+            pattern_name=pattern_name(row["kind"], row["key"]),
+            pattern_type=pattern_type(row["kind"]),
+            why=_why_rejected(row, study, min_confidence),
+            evidence=hypothesis_figures(row, study.level),
+        )
+        for row in rows.head(settings.rejected_patterns_shown).to_dict("records")
+    ]
+
+
+def _why_rejected(row: dict[Any, Any], study: Study, min_confidence: float) -> str:
+    family = study.family(row["kind"])
+    limits = PatternLimits() if family is None else family.limits
+    if row["support"] < limits.support:
+        return f"shown by {row['support']:.0f}, {limits.support:.0f} are needed"
+    near = row.get("sure_lift", np.nan)
+    if np.isfinite(near) and max(near, 1 / max(near, 1e-9)) < limits.lift:
+        return (
+            f"at equal activity and breadth the odds may be {near:.2f} times those without it: "
+            "too near to matter"
+        )
+    if max(row["lift"], 1 / max(row["lift"], 1e-9)) < limits.lift:
+        return f"{row['lift']:.2f} times its base rate: too near to it to matter"
+    if row["q"] > study.settings.effects_max_q:
+        return f"among {len(study.judged):,} tried, as much comes by chance (q = {row['q']:.2g})"
+    if not row["found_again"]:
+        return "does not recur on held-out time"
+    return (
+        f"recurs in {100 * row['confidence']:.0f} % of resamples, {100 * min_confidence:.0f} % are "
+        "required"
+    )
+
+
+def pattern_in_groups(study: Study, row: dict[str, Any]) -> list[PatternInGroup]:
+    """The pattern among customers of each tier and tenure that shows it often enough."""
+    if study.scope.kind == SINGLE:
+        return []
+    units, resampled = study.resampled(row["kind"], row["key"])
+    groups = _groups(study)
+    if resampled is None or not groups:
+        return []
+    weights = np.array([[unit in members for unit in units] for members in groups.values()], int)
+    supports, lifts = resampled(weights)
+    side = np.sign(np.log(max(row["lift"], 1e-9)))
+    reversal = -np.log(study.settings.pattern_reversal_min_ratio)
+    return [
+        PatternInGroup(
+            group=name,
+            support=int(count),
+            lift=rounded(lift),
+            reversed=bool(np.log(max(lift, 1e-9)) * side <= reversal),
+        )
+        for name, count, lift in zip(groups, supports, lifts, strict=True)
+        if count >= study.settings.pattern_group_min_units
+    ]
+
+
+def _groups(study: Study) -> dict[str, set[str]]:
+    """Customers by tier and by tenure, as last known in the months."""
+    rows = panels.panel(study.portfolio, [study.scope.as_of])
+    rows = pd.concat([study.months, rows[rows["live"].astype(bool)]])
+    last = rows.drop_duplicates("client_id", keep="last")
+    tier, client = last["tier"].astype(object), last["client_id"].astype(str)
+    groups = {f"tier {name}": set(client[tier == name]) for name in sorted(tier.dropna().unique())}
+    year = last["tenure_days"].to_numpy(dtype=float) >= study.settings.pattern_group_year_days
+    return groups | {"first year": set(client[~year]), "after the first year": set(client[year])}

@@ -1,4 +1,4 @@
-"""From at risk to healthy: what comes back by itself is no success of what was done; what helps is told as helping."""
+"""From at risk to healthy: what recovers by itself is no success of an intervention; what helps is measured as helping."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from healthseg.tools.patterns.transitions import transitions
+from healthseg.scoring.recoveries import recoveries
+from healthseg.settings import Settings
 
 FIRST, WEEKS, WELL = pd.Timestamp("2024-01-01"), 40, 70.0
 SHALLOW, DEEP = 57.0, 44.0  # scores at the beginning of a spell
@@ -26,21 +27,23 @@ def scores_of(client, low, recovers):
     )
 
 
-def found(rates, seed=1):
+def result_of(rates, seed=1):
     """``rates``: (score, treated): customers, share that recovers. The treated have a call on the tenth day."""
     random, scores, calls = np.random.default_rng(seed), [], []
     for at, ((low, treated), (many, share)) in enumerate(rates.items()):
-        for place in range(many):
-            client = f"c{at}_{place:03d}"
+        for number in range(many):
+            client = f"c{at}_{number:03d}"
             scores.append(scores_of(client, low + random.normal(0, 0.5), random.random() < share))
             calls += [(client, "call", FIRST + pd.Timedelta(days=80))] if treated else []
-    given = pd.DataFrame(calls, columns=["client_id", "kind", "happened_at"])
-    return transitions(pd.concat(scores, ignore_index=True), given, 60.0, seed=7, level=0.9)
+    interventions = pd.DataFrame(calls, columns=["client_id", "kind", "happened_at"])
+    return recoveries(
+        pd.concat(scores, ignore_index=True), interventions, Settings(), seed=7, level=0.9
+    )
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
-def test_calls_to_those_who_come_back_anyway_are_no_success(seed):
-    told = found(
+def test_calls_to_customers_that_recover_anyway_are_no_success(seed):
+    result = result_of(
         {
             (SHALLOW, True): (60, 0.8),
             (SHALLOW, False): (60, 0.8),
@@ -49,15 +52,15 @@ def test_calls_to_those_who_come_back_anyway_are_no_success(seed):
         },
         seed,
     )
-    untreated = told.spells.loc[~told.spells["treated"], "recovered"].mean()
-    assert told.success_rate - untreated > 0.3  # what a plain comparison would call a success
-    assert told.difference_lower < 0 < told.difference_upper
-    assert told.matched_rate == pytest.approx(0.75, abs=0.12) and told.treated == 65
+    untreated = result.spells.loc[~result.spells["treated"], "recovered"].mean()
+    assert result.success_rate - untreated > 0.3  # what a plain comparison would call a success
+    assert result.difference_lower < 0 < result.difference_upper
+    assert result.matched_rate == pytest.approx(0.75, abs=0.12) and result.treated == 65
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
-def test_calls_that_help_are_told_though_they_went_to_the_hard_cases(seed):
-    told = found(
+def test_calls_that_help_are_measured_though_they_went_to_the_hard_cases(seed):
+    result = result_of(
         {
             (DEEP, True): (60, 0.6),
             (DEEP, False): (80, 0.1),
@@ -66,10 +69,13 @@ def test_calls_that_help_are_told_though_they_went_to_the_hard_cases(seed):
         },
         seed,
     )
-    untreated = told.spells.loc[~told.spells["treated"], "recovered"].mean()
-    assert told.success_rate - untreated < 0.25  # a plain comparison sees half of it, or none
-    assert told.difference_lower > 0.2 and told.difference == pytest.approx(0.45, abs=0.15)
-    assert told.median_days == 35 and told.kinds.loc[0, ["kind", "size"]].tolist() == ["call", 70]
+    untreated = result.spells.loc[~result.spells["treated"], "recovered"].mean()
+    assert result.success_rate - untreated < 0.25  # a plain comparison sees half of it, or none
+    assert result.difference_lower > 0.2 and result.difference == pytest.approx(0.45, abs=0.15)
+    assert result.median_days == 35 and result.kinds.loc[0, ["kind", "size"]].tolist() == [
+        "call",
+        70,
+    ]
 
 
 def test_a_spell_is_matched_within_its_tier_first():
@@ -83,14 +89,14 @@ def test_a_spell_is_matched_within_its_tier_first():
             "happened_at": FIRST + pd.Timedelta(days=80),
         }
     )
-    told = transitions(pd.concat(scores, ignore_index=True), calls, 60.0, seed=7, level=0.9)
-    assert (told.success_rate, told.matched_rate, told.difference) == (1.0, 1.0, 0.0)
+    result = recoveries(pd.concat(scores, ignore_index=True), calls, Settings(), seed=7, level=0.9)
+    assert (result.success_rate, result.matched_rate, result.difference) == (1.0, 1.0, 0.0)
 
 
-def test_nineteen_on_either_side_are_too_few():
-    told = found({(DEEP, True): (19, 0.5), (DEEP, False): (60, 0.5)})
-    assert told.success_rate is None and told.matched_rate is None
+def test_nineteen_spells_on_either_side_are_too_few():
+    result = result_of({(DEEP, True): (19, 0.5), (DEEP, False): (60, 0.5)})
+    assert result.success_rate is None and result.matched_rate is None
     assert (
-        told.reason
+        result.reason
         == "too few: 19 spells with an intervention and 60 without, 20 of each are needed"
     )

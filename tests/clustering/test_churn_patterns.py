@@ -1,0 +1,72 @@
+"""Features and churn: those that reduce it by themselves, and those that only come with broad use."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy
+
+from healthseg.clustering.churn_patterns import USED, ChurnHypotheses, share_of_other_features
+from healthseg.settings import Settings
+
+CUSTOMERS, MONTHS, FEATURES = 1500, 10, 6
+
+
+def months(cause: float, of_breadth: float) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
+    """Customers use features by how broad they are; churn depends on the first feature and on how many are used."""
+    random = np.random.default_rng(11)
+    customer = np.repeat(np.arange(CUSTOMERS), MONTHS)
+    broad = random.normal(size=CUSTOMERS)
+    used = (random.normal(size=(CUSTOMERS, FEATURES)) + 1.2 * broad[:, None] > 0).astype(float)[
+        customer
+    ]
+    odds = -2.2 - cause * used[:, 0] - of_breadth * (used.mean(axis=1) - 0.5)
+    left = (random.random(len(customer)) < scipy.special.expit(odds)).astype(float)
+    rows = pd.DataFrame(
+        {
+            "client_id": [f"c{number:04d}" for number in customer],
+            "tier": "growth",
+            "seats": 20.0,
+            "date": np.tile(pd.date_range("2025-01-31", periods=MONTHS, freq="ME"), CUSTOMERS),
+            "tenure_days": 400.0 + np.tile(np.arange(MONTHS) * 30.0, CUSTOMERS),
+            "seat_utilisation": 0.7,
+            "person_events_28d": 100.0,
+            "outcome": left,
+        }
+    )
+    return rows, {f"{USED}f{feature}": used[:, feature] for feature in range(FEATURES)}
+
+
+def tried(cause: float, of_breadth: float) -> pd.DataFrame:
+    rows, uses = months(cause, of_breadth)
+    beside = {key: share_of_other_features(key, uses, len(rows)) for key in uses}
+    hypotheses = ChurnHypotheses(rows, Settings(), at_equal_activity=True)
+    family = hypotheses.family("habit", uses, beside)
+    return family.tried.set_index("key")
+
+
+def test_features_are_not_recommended_where_only_breadth_reduces_churn():
+    results = tried(cause=0.0, of_breadth=1.0)
+    assert (results["lift"] < 0.9).all()  # unadjusted, customers that use any of them churn less
+    assert (results["sure_lift"] > 0.8).all()
+
+
+def test_a_feature_that_reduces_churn_is_distinguished_from_those_that_accompany_it():
+    results = tried(cause=1.0, of_breadth=0.0)
+    assert results.index[results["sure_lift"] <= 0.8].tolist() == [f"{USED}f0"]
+    assert (
+        results.loc[f"{USED}f0", "hazard_lower"]
+        < np.exp(-1.0)
+        < results.loc[f"{USED}f0", "hazard_upper"]
+    )
+
+
+def test_the_share_of_other_features_excludes_those_of_the_habit_and_those_not_entitled():
+    uses = {
+        f"{USED}a": np.array([1.0, 1.0]),
+        f"{USED}b": np.array([1.0, 0.0]),
+        f"{USED}c": np.array([np.nan, 1.0]),
+    }
+    assert share_of_other_features(f"{USED}a", uses, 2).tolist() == [1.0, 0.5]
+    assert share_of_other_features("took up a → b", uses, 2).tolist() == pytest.approx([1.0, 1.0])
