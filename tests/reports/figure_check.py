@@ -132,7 +132,7 @@ def _texts(value: Any, place: str) -> Iterator[tuple[str, str]]:
 
 def _constants(code: Any) -> Iterator[str]:
     for constant in code.co_consts:
-        if isinstance(constant, str) and "{" in constant:
+        if isinstance(constant, str) and re.search(r"\{|\w:\w", constant):
             yield constant
         elif hasattr(constant, "co_consts"):
             yield from _constants(constant)
