@@ -319,6 +319,8 @@ TEXTUAL: dict[str, Callable[[Any], str]] = {
     "sentence": lambda text: sentence(prose(text)),
     "lower": lambda text: plain(text)[:1].lower() + plain(text)[1:],
     "list": _listed,
+    # A text up to its first bracket or comma.
+    "short": lambda text: re.split(r" \(|,", prose(text))[0],
     "steps": lambda texts: "; ".join(map(prose, texts or ())),
     "all_words": lambda names: ", ".join(map(words, names or ())),
     "path_words": lambda names: " → ".join(map(words, names or ())),

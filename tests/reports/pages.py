@@ -12,22 +12,19 @@ from nbformat.v4 import new_output
 
 from healthseg import settings as config
 from healthseg.reports.html import export, scripting
-from healthseg.reports.pages import health as health_page
-from healthseg.reports.pages import health_portfolio as health_portfolio_page
+from healthseg.reports.pages import page_spec
+from healthseg.reports.render import ReportPage
 
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 MADE = export.Made(dt.datetime(2025, 10, 11, 4, 30, tzinfo=dt.UTC), 3.2)
-_PAGES = {"customer": health_page, "portfolio": health_portfolio_page}
 
 
 def shown(kind: str, result, settings=None) -> nbformat.NotebookNode:
     """The notebook of a kind with the outputs that its cells have for this result."""
     notebook = nbformat.read(NOTEBOOKS / kind / "calculate_health_score.ipynb", as_version=4)
-    names = {
-        "page": _PAGES[kind],
-        "health": result,
-        "portfolio": SimpleNamespace(settings=settings or config.Settings()),
-    }
+    opened = SimpleNamespace(settings=settings or config.Settings())
+    spec = page_spec("calculate_health_score", portfolio=kind == "portfolio")
+    names = {"page": ReportPage(spec, result, opened)}
     for cell in notebook.cells[3:]:
         if cell.cell_type == "code":
             bundle = eval(cell.source, names)._repr_mimebundle_()
@@ -42,6 +39,10 @@ def html_of(kind: str, result, settings=None) -> str:
 
 
 OWN = (scripting.report, scripting.vega, scripting.charts)
+
+
+# Tags within a sentence, which part no words.
+INLINE = ("span", "bdi", "b")
 
 
 class Read(HTMLParser):
@@ -59,12 +60,14 @@ class Read(HTMLParser):
     def handle_starttag(self, tag, attrs):
         self.tags.append((tag, dict(attrs)))
         self._open.append(tag)
+        self._texts += [" "] * (tag not in INLINE)
         if tag == "script":
             self.scripts.append((dict(attrs).get("type") or "", ""))
         if tag in ("h1", "h2", "h3", "h4", "h5", "h6"):
             self.headings.append((int(tag[1]), ""))
 
     def handle_endtag(self, tag):
+        self._texts += [" "] * (tag not in INLINE)
         while self._open and self._open.pop() != tag:
             pass
 
@@ -90,4 +93,4 @@ class Read(HTMLParser):
 
     @property
     def text(self) -> str:
-        return " ".join(" ".join(self._texts).replace("\u00a0", " ").split())
+        return " ".join("".join(self._texts).replace("\u00a0", " ").split())

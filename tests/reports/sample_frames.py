@@ -434,6 +434,7 @@ def portfolio_frames() -> dict[str, pd.DataFrame]:
     inputs["measured"] = (inputs["measured_share"] * 60).round().astype(int)
     return {
         "what_if": what_if_frame(customers),
+        "weights": pd.DataFrame({"component": COMPONENTS, "weight": WEIGHTS, "customers": 60}),
         "customers": customers,
         "movers": moved,
         "disagreements": disagreements,
@@ -443,15 +444,13 @@ def portfolio_frames() -> dict[str, pd.DataFrame]:
     }
 
 
+COMPONENTS = ("usage", "engagement", "support", "satisfaction", "payment")
+WEIGHTS = (0.35, 0.25, 0.15, 0.15, 0.1)
+
+
 def what_if_frame(customers: pd.DataFrame) -> pd.DataFrame:
     """Components whose mean by the usual weights is the score shown."""
-    weights = {
-        "usage": 0.35,
-        "engagement": 0.25,
-        "support": 0.15,
-        "satisfaction": 0.15,
-        "payment": 0.1,
-    }
+    weights = dict(zip(COMPONENTS, WEIGHTS, strict=True))
     frame = pd.DataFrame(
         {
             "client_id": customers["client_id"],

@@ -102,7 +102,7 @@ def test_every_picture_has_a_name_and_no_code_is_shown(pages, kind):
         "The forecast for 8 Jan 2026 is 63 (90 % interval 50 to 75)",
         "On 41 past forecasts it was off by 3.1 points on average, a forecast of no change by 3.6",
         "NPS of the last 365 days: not measured. Nobody answered an NPS survey in the last 365 days",
-        "4.2 % of such customers leave within 90 days (90 % interval 2.7 % to 6.4 %)",
+        "4.2 % of such customers churn within 90 days (90 % interval 2.7 % to 6.4 %)",
         "from 0.6 % to 17.0 % is plausible",
         "Agree a date for each of the 2 open high tickets",
         "Launch of Insights 2",
@@ -125,7 +125,7 @@ def test_the_customers_page_says(pages, words):
         "usage is 41 % under its own baseline; 2 high tickets are open",
         "Show all 60 customers",
         "ARR fell by EUR 24,000 on 1 Sep 2025",
-        "is told by its report card",
+        "is in its report card",
         "Least known: NPS of the last 365 days (44 %)",
     ],
 )
@@ -167,7 +167,7 @@ def test_a_withheld_score_is_no_number_anywhere():
         "Too few inputs are known for a score" in text
         and "The forecast: not measured. Too few scores" in text
     )
-    assert "The likelihood of leaving: not measured. Not requested" in text
+    assert "The probability of churn: not measured. Not requested" in text
 
 
 def test_hostile_texts_are_shown_as_text():

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio
 
 MODULES = {
+    "calculate_health_score": "health",
     "track_usage_engagement": "usage",
     "segment_customers": "segments",
     "segment_by_value_tier": "tiers",
@@ -22,7 +23,7 @@ MODULES = {
     "analyze_engagement_patterns": "patterns",
 }
 # Subjects whose portfolio page is a module of its own, <name>_portfolio.
-APART = {"track_adoption_milestones", "analyze_engagement_patterns"}
+APART = {"calculate_health_score", "track_adoption_milestones", "analyze_engagement_patterns"}
 
 
 def page_spec(tool: str, portfolio: bool = False) -> Page:

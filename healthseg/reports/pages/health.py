@@ -1,366 +1,433 @@
-"""The page of one customer's health: a function for each question that its reader has."""
+"""The page of one customer's health."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
-from healthseg.charts import formats, small
-from healthseg.reports.html import page
-from healthseg.reports.html.page import (
-    Column,
-    Html,
-    cards,
-    figure,
-    footer,
-    isolated,
-    joined,
-    lines,
-    missing,
-    paragraph,
-    prose,
-    safe,
-    table,
+from healthseg.charts import formats, small, theme
+from healthseg.reports.html.page import safe
+from healthseg.reports.spec import (
+    Block,
+    Card,
+    Cards,
+    Chart,
+    Columns,
+    Custom,
+    Fold,
+    Missing,
+    Note,
+    Page,
+    Points,
+    Section,
+    Table,
 )
-from healthseg.reports.pages.health_cards import between, five, odds, share_range
-from healthseg.reports.portfolios import open_portfolio
 
-__all__ = [
-    "actions",
-    "components",
-    "footer",
-    "heading",
-    "likelihood",
-    "method",
-    "movement",
-    "open_portfolio",
-    "opening",
-    "standing",
-]
+if TYPE_CHECKING:
+    from healthseg.tools.base import Interval
+    from healthseg.tools.health.result import ChurnPrediction, HealthScore
+
+# Below this a probability has a decimal.
+SMALL_SHARE = 0.2
 
 
-def opening(health: Any) -> Html:
-    """Who, as of when, and the verdict in a line."""
-    who = health.customer
-    known = [
-        who.industry,
-        who.region,
-        f"{who.tier} tier" if who.tier else None,
-        f"{who.plan} plan" if who.plan else None,
-        f"stage {formats.words(who.stage)}" if who.stage else None,
-        f"manager {who.csm_id}" if who.csm_id else None,
-    ]
-    about = [" · ".join(isolated(word) for word in known if word), page.customer_line(health)]
-    return page.opening(health, "Customer health", who.name, about, band=health.band or "unknown")
+def _about(health: HealthScore) -> str:
+    """What is known of the customer."""
+    parts = {
+        "industry": "{customer.industry}",
+        "region": "{customer.region}",
+        "tier": "{customer.tier} tier",
+        "plan": "{customer.plan} plan",
+        "stage": "stage {customer.stage:words}",
+        "csm_id": "manager {customer.csm_id}",
+    }
+    return " · ".join(text for name, text in parts.items() if getattr(health.customer, name))
 
 
-def standing(health: Any) -> Html:
-    """How healthy, and how sure?"""
-    spread = health.possible_range
-    shown = (
-        "withheld"
-        if health.current_health_score is None
-        else f"{health.current_health_score} of 100"
+def _share(path: str, share: float) -> str:
+    """A probability, with a decimal where it is small."""
+    return f"{{{path}:{'percent.1' if share < SMALL_SHARE else 'percent'}}}"
+
+
+def _range(path: str, interval: Interval | None) -> str:
+    """An interval of a probability."""
+    if interval is None or interval.lower is None or interval.upper is None:
+        return "unknown"
+    lower = _share(f"{path}.lower", interval.lower)
+    return f"{lower} to {_share(f'{path}.upper', interval.upper)}"
+
+
+SLOPE = "{trend.slope_per_week:signed.1}"
+SLOPE_INTERVAL = (
+    "{trend.interval_level:percent} interval {trend.interval.lower:signed.1} to "
+    "{trend.interval.upper:signed.1}"
+)
+
+
+def _churn_card(health: HealthScore) -> Card:
+    risk = health.churn_prediction
+    if risk is None or risk.churn_probability is None:
+        return Card("Probability of churn", "", "not estimated")
+    range_ = _range("churn_prediction.plausible_range", risk.plausible_range)
+    if risk.method == "base_rate":
+        note, change = f"its tier’s rate; for one customer {range_} is plausible", ""
+    else:
+        base = _share("churn_prediction.base_rate", risk.base_rate or 0.0)
+        note = (
+            f"{{churn_prediction.interval_level:percent}} interval {range_}; such customers {base}"
+        )
+        change = "{churn_prediction.churn_risk_level} risk"
+    return Card(
+        "Churn in {churn_prediction.horizon_days:number day}",
+        _share("churn_prediction.churn_probability", risk.churn_probability),
+        note,
+        change,
     )
-    label = f"Score {shown}; possible from {formats.number(spread.lower)} to {formats.number(spread.upper)}"
-    picture = small.strip(
-        health.current_health_score, spread.lower, spread.upper, label, health.band_edges
+
+
+def _renewal_card(health: HealthScore) -> Card:
+    days = health.customer.days_to_renewal
+    if days is None:
+        return Card("Renewal", "", "no contract is known")
+    return Card(
+        "Renewal in" if days >= 0 else "Renewal passed",
+        "{customer.days_to_renewal:number day}" if days >= 0 else "{customer.renewal_on:day}",
+        "{customer.renewal_on:day}" if days >= 0 else "{customer.days_to_renewal:number day}",
     )
-    sure = _sure(health)
-    withheld = "Too few inputs are known for a score" if health.current_health_score is None else ""
-    ramp = (
+
+
+def _customer_cards(health: HealthScore) -> tuple[Card, ...]:
+    moved, trend, who = health.score_change, health.trend, health.customer
+    return (
+        Card(
+            "Health score",
+            "{current_health_score:number}",
+            "since {change_explanation.from_date:day}" if moved is not None else "",
+            "" if moved is None else "{score_change:signed}" if moved else "unchanged",
+            "score_change",
+            "band" if health.current_health_score is not None else "",
+            "frames.history.score",
+            "score over the look-back",
+        ),
+        Card(
+            "Trend",
+            "{health_trend:words}",
+            f"{{trend.weeks:number week}}; {SLOPE_INTERVAL}"
+            if trend.slope_per_week is not None
+            else "too few weeks to tell",
+            f"{SLOPE} a week",
+            "" if health.health_trend == "stable" else "trend.slope_per_week",
+        ),
+        _churn_card(health),
+        Card(
+            "ARR",
+            "{customer.arr:brief_money}",
+            " · ".join(f"{{customer.{name}}}" for name in ("tier", "plan") if getattr(who, name)),
+        ),
+        _renewal_card(health),
+    )
+
+
+def _strip(health: HealthScore) -> str:
+    """The score on the four bands, with the range that missing inputs allow."""
+    score, spread = health.current_health_score, health.possible_range
+    shown = "withheld" if score is None else f"{score} of 100"
+    label = (
+        f"Score {shown}; possible from {formats.number(spread.lower)} to "
+        f"{formats.number(spread.upper)}"
+    )
+    names = "".join(f"<span>{safe(formats.words(band))}</span>" for band in theme.BANDS)
+    picture = small.strip(score, spread.lower, spread.upper, label, health.band_edges)
+    return f'<div class="hs-scale">{picture}<p class="hs-ends">{names}</p></div>'
+
+
+def _standing(health: HealthScore) -> tuple[str, ...]:
+    """How sure the score is, and what holds or caps it."""
+    complete = health.coverage is not None and health.coverage > 0.9999
+    return (
+        "Too few inputs are known for a score" if health.current_health_score is None else "",
+        "All inputs are known: nothing is missing that could change the score"
+        if complete
+        else "{coverage:percent} of the inputs are known; with all of them the score would lie "
+        "between {possible_range.lower:number} and {possible_range.upper:number}",
         "The customer is new: usage is judged by how long it has been here"
         if health.ramping
-        else ""
-    )
-    frozen = (
-        "The customer has left: the score is that of its last day"
+        else "",
+        "The customer churned: the score is that of its last day"
         if health.status == "churned"
-        else ""
-    )
-    caps = [f"The score is capped: {formats.words(cap)}" for cap in health.caps]
-    return Html(
-        cards(five(health))
-        + f'<div class="hs-scale">{picture}<p class="hs-ends"><span>critical</span><span>at risk</span>'
-        f"<span>healthy</span><span>champion</span></p></div>"
-        + paragraph(joined(withheld, sure, ramp, frozen, *caps), "lead"),
-        label,
+        else "",
+        *(f"The score is capped: {{caps[{place}]:words}}" for place in range(len(health.caps))),
     )
 
 
-def _sure(health: Any) -> str:
-    spread = health.possible_range
-    if health.coverage is not None and health.coverage > 0.9999:
-        return "All inputs are known: nothing is missing that could change the score"
-    return (
-        f"{formats.percent(health.coverage)} of the inputs are known; with all of them the score would lie between "
-        f"{formats.number(spread.lower)} and {formats.number(spread.upper)}"
-    )
+CHANGE_COLUMNS: Columns = {
+    "Part": "label",
+    "Kind": "kind:words",
+    "Then": "value_then:quantity",
+    "Now": "value_now:quantity",
+    "Points": "points:signed.1",
+}
 
 
-def movement(health: Any) -> Html:
-    """Why did it move?"""
+def _movement(health: HealthScore) -> tuple[str, ...]:
+    """From where to where the score moved, and the three largest parts of that."""
     change = health.change_explanation
     if change.change is None:
-        return Html(
-            missing("The change", change.reason or "there is no earlier score to compare with")
-        )
-    parts = sorted(
-        (part for part in change.parts if part.points), key=lambda part: -abs(part.points)
-    )
-    most = "; ".join(
-        f"{formats.plain(part.label, 80)} {formats.signed(part.points, 1)}" for part in parts[:3]
-    )
-    lead = joined(
-        f"From {change.score_then} on {formats.day(change.from_date)} to {change.score_now} on "
-        f"{formats.day(change.to_date)}",
+        return ()
+    moved = [(-abs(part.points), place) for place, part in enumerate(change.parts) if part.points]
+    largest = [f"change_explanation.parts[{place}]" for _, place in sorted(moved)[:3]]
+    most = "; ".join(f"{{{part}.label}} {{{part}.points:signed.1}}" for part in largest)
+    return (
+        "From {change_explanation.score_then:number} on {change_explanation.from_date:day} to "
+        "{change_explanation.score_now:number} on {change_explanation.to_date:day}",
         f"Most of it: {most}" if most else "No input moved it",
     )
-    columns = [
-        Column("label", "Part"),
-        Column("kind", "Kind", formats.words),
-        Column("then", "Then", formats.plain, True),
-        Column("now", "Now", formats.plain, True),
-        Column("points", "Points", lambda value: formats.signed(value, 1), True),
-    ]
-    rows = [
-        {
-            "label": part.label,
-            "kind": part.kind,
-            "points": part.points,
-            "then": formats.quantity(part.value_then, part.unit),
-            "now": formats.quantity(part.value_now, part.unit),
-        }
-        for part in change.parts
-    ]
-    return Html(
-        paragraph(lead, "lead")
-        + figure(health, "change", table(rows, columns, "Parts of the change", "parts")),
-        lead,
-    )
 
 
-def heading(health: Any) -> Html:
-    """Where is it heading?"""
-    trend, lead = health.trend, []
-    if trend.slope_per_week is not None:
-        lead.append(
-            f"{health.health_trend}, {formats.signed(trend.slope_per_week, 1)} points a week over {trend.weeks} weeks "
-            f"({formats.percent(trend.interval_level)} interval {between(trend.interval, 1)})"
+def _movement_blocks(health: HealthScore) -> tuple[Block, ...]:
+    if health.change_explanation.change is None:
+        reason = (
+            "{change_explanation.reason:sentence}"
+            if health.change_explanation.reason
+            else "there is no earlier score to compare with"
         )
-    last = health.predicted_scores[-1] if health.predicted_scores else None
-    if last is not None:
-        level = (
-            f"{formats.percent(health.forecast.interval_level)} interval"
-            if health.forecast
-            else "interval"
-        )
-        lead.append(
-            f"The forecast for {formats.day(last.date)} is {last.predicted_score} ({level} {last.lower} to "
-            f"{last.upper})"
-        )
-    lead.append(_tested(health.forecast))
-    rows = [
-        {"date": score.date, "score": score.score, "kind": "score", "span": score.note or ""}
-        for score in health.historical_scores
-    ]
-    rows += [
-        {
-            "date": point.date,
-            "score": point.predicted_score,
-            "kind": "forecast",
-            "span": f"{point.lower} to {point.upper}",
-        }
-        for point in health.predicted_scores or []
-    ]
-    columns = [
-        Column("date", "Date", formats.day),
-        Column("kind", "Kind", formats.plain),
-        Column("score", "Score", formats.number, True),
-        Column("span", "Interval or note", formats.plain),
-    ]
-    marks = [
-        f"{formats.day(mark.date)} · {safe(mark.kind)} · {isolated(mark.label)}"
-        for mark in health.marks
-    ]
-    data = table(rows, columns, "Scores", "dates") + lines(marks, "marks")
-    return Html(
-        paragraph(joined(*lead), "lead") + figure(health, "history", data) + _no_forecast(health),
-        joined(*lead),
-    )
+        return (Missing("The change", reason=reason),)
+    table = Table("change_explanation.parts", CHANGE_COLUMNS, "Parts of the change", "parts")
+    return (Chart("change", table),)
 
 
-def _tested(forecast: Any) -> str:
-    if forecast is None:
-        return ""
-    if forecast.mean_absolute_error is None:
-        return "Too few past dates to test it on"
+def _outlook(health: HealthScore) -> tuple[str, ...]:
+    """The trend, the last forecast, and how well forecasts did in the past."""
+    ahead = f"predicted_scores[{len(health.predicted_scores or ()) - 1}]"
+    level = "{forecast.interval_level:percent} interval" if health.forecast else "interval"
+    tested = health.forecast and health.forecast.mean_absolute_error is not None
     return (
-        f"On {formats.number(forecast.origins)} past forecasts it was off by "
-        f"{formats.number(forecast.mean_absolute_error, 1)} points on average, a forecast of no change by "
-        f"{formats.number(forecast.naive_mean_absolute_error, 1)}"
+        f"{{health_trend:sentence}}, {SLOPE} points a week over {{trend.weeks:number week}} "
+        f"({SLOPE_INTERVAL})"
+        if health.trend.slope_per_week is not None
+        else "",
+        f"The forecast for {{{ahead}.date:day}} is {{{ahead}.predicted_score:number}} ({level} "
+        f"{{{ahead}.lower:number}} to {{{ahead}.upper:number}})"
+        if health.predicted_scores
+        else "",
+        "On {forecast.origins:number past forecast} it was off by "
+        "{forecast.mean_absolute_error:number.1} points on average, a forecast of no change by "
+        "{forecast.naive_mean_absolute_error:number.1}"
+        if tested
+        else "Too few past dates to test it on"
+        if health.forecast
+        else "",
     )
 
 
-def _no_forecast(health: Any) -> str:
-    why = health.not_measured.get("$.predicted_scores")
-    return missing("The forecast", why) if health.predicted_scores is None and why else ""
-
-
-def components(health: Any) -> Html:
-    """What is behind each component?"""
-    tiles = "".join(_tile(part) for part in health.components)
-    rows = [
-        {**metric.model_dump(), "component": part.component}
-        for part in health.components
-        for metric in part.metrics
-    ]
-    columns = [
-        Column("label", "Input"),
-        Column("component", "Component", formats.words),
-        _measured("value", "Value"),
-        _measured("target", "Full points at"),
-        Column("points", "Points", formats.number, True),
-        Column(
-            "effective_weight", "Share of the score", lambda value: formats.percent(value, 1), True
-        ),
-    ]
-    unknown: dict[str, list[str]] = {}
-    for row in rows:
-        if row["points"] is None:
-            unknown.setdefault(
-                row["missing_reason"] or "the input is not in the portfolio", []
-            ).append(row["label"])
-    gaps = "".join(missing(", ".join(labels), why) for why, labels in unknown.items())
-    return Html(
-        f'<div class="hs-tiles">{tiles}</div>{gaps}'
-        + figure(health, "components", table(rows, columns, "Inputs", "inputs"))
+def _outlook_blocks(health: HealthScore) -> tuple[Block, ...]:
+    scores = Table(
+        "historical_scores",
+        {"Date": "date:day", "Score": "score:number", "Note": "note"},
+        label="dates",
     )
-
-
-def _measured(key: str, name: str) -> Column:
-    return Column(
-        key, name, numeric=True, markup=lambda row: safe(formats.quantity(row[key], row["unit"]))
+    forecast = Table(
+        "predicted_scores",
+        {"Date": "date:day", "Forecast": "predicted_score:number", "Interval": INTERVAL},
+        label="dates",
     )
-
-
-def _tile(part: Any) -> str:
-    known = "" if part.coverage > 0.999 else f", {formats.percent(part.coverage)} known"
+    events = Points("marks", "{date:day} · {kind:words} · {label}")
+    unknown = Missing("The forecast", "predicted_scores")
+    known = health.predicted_scores is None and "$.predicted_scores" in health.not_measured
     return (
-        f'<div class="hs-tile"><b>{formats.number(part.score)}</b><span>{safe(formats.sentence(part.component))}</span>'
-        f"<small>{formats.percent(part.weight)} of the weight{known}</small></div>"
+        Chart("history", scores),
+        Fold("The forecast as a table", (forecast,)),
+        Fold("Events on the time axis", (events,)),
+        *((unknown,) if known else ()),
     )
 
 
-def likelihood(health: Any) -> Html:
-    """How likely to leave, and why?"""
+INTERVAL = "{lower:number} to {upper:number}"
+INPUT_COLUMNS: Columns = {
+    "Input": "label",
+    "Component": "component:words",
+    "Value": "value:quantity",
+    "Full points at": "target:quantity",
+    "Points": "points:number",
+    "Share of the score": "effective_weight:percent.1",
+}
+
+
+def _component_cards(health: HealthScore) -> tuple[Card, ...]:
+    return tuple(
+        Card(
+            f"{{components[{place}].component:Words}}",
+            f"{{components[{place}].score:number}}",
+            f"{{components[{place}].weight:percent}} of the weight"
+            + (
+                f", {{components[{place}].coverage:percent}} known"
+                if part.coverage <= 0.999
+                else ""
+            ),
+        )
+        for place, part in enumerate(health.components)
+    )
+
+
+def _unknown_inputs(health: HealthScore) -> tuple[Note, ...]:
+    """A line for each reason why inputs are not measured."""
+    labels: dict[str, list[str]] = {}
+    reasons: dict[str, str] = {}
+    for at, part in enumerate(health.components):
+        for place, metric in enumerate(part.metrics):
+            path, why = f"components[{at}].metrics[{place}]", metric.missing_reason
+            if metric.points is None:
+                labels.setdefault(why or "", []).append(f"{{{path}.label}}")
+                reasons[why or ""] = (
+                    f"{{{path}.missing_reason:sentence}}" if why else "Not in the portfolio"
+                )
+    return tuple(
+        Note((f"{', '.join(names)}: not measured", reasons[why])) for why, names in labels.items()
+    )
+
+
+def _component_blocks(health: HealthScore) -> tuple[Block, ...]:
+    return (
+        Cards(_component_cards(health)),
+        *_unknown_inputs(health),
+        Chart("components", Table("components[*].metrics[*]", INPUT_COLUMNS, "Inputs", "inputs")),
+    )
+
+
+def _churn(health: HealthScore) -> tuple[str, ...]:
+    """How likely the customer churns, and what that rests on."""
     risk = health.churn_prediction
     if risk is None:
-        return Html(
-            missing(
-                "The likelihood of leaving",
-                health.not_measured.get("$.churn_prediction", "it was not asked for"),
-            )
-        )
-    rows = health.frame("churn").to_dict("records")
-    columns = [
-        Column("horizon_days", "Within", lambda value: f"{value:.0f} days"),
-        Column("kind", "Kind", formats.words),
-        Column("probability", "Probability", lambda value: formats.percent(value, 1), True),
-        Column("lower", "From", lambda value: formats.percent(value, 1), True),
-        Column("upper", "To", lambda value: formats.percent(value, 1), True),
-    ]
-    signs = [*health.risk_indicators, *(risk.key_risk_factors or [])]
-    reasons = _reasons("What speaks for leaving", signs)
-    reasons += _reasons("What speaks for staying", risk.protective_factors or [])
-    lead = _odds(risk)
-    return Html(
-        paragraph(lead, "lead")
-        + figure(health, "outlook", table(rows, columns, "Likelihood of leaving", "horizons"))
-        + f'<div class="hs-two">{reasons}</div>',
-        lead,
-    )
-
-
-def _odds(risk: Any) -> str:
+        return ()
     if risk.churn_probability is None:
-        return joined(f"No estimate: {risk.reason}")
-    level = formats.percent(risk.interval_level)
-    if risk.method != "base_rate":
-        return joined(
-            f"{formats.percent(risk.churn_probability, 1)} within {risk.horizon_days} days ({level} interval "
-            f"{share_range(risk.plausible_range)}), {risk.churn_risk_level} against the portfolio; the base rate of such "
-            f"customers is {odds(risk.base_rate)}",
-            f"Confidence {formats.percent(risk.confidence)}: the chance that the customer’s own probability is within "
-            "5 points of it",
-        )
-    first = (
-        f"{odds(risk.churn_probability)} of such customers leave within {risk.horizon_days} days "
-        f"({level} interval {share_range(risk.base_rate_interval)})"
+        return ("No estimate: {churn_prediction.reason:prose}",)
+    probability = _share("churn_prediction.churn_probability", risk.churn_probability)
+    within = "within {churn_prediction.horizon_days:number day}"
+    level = "{churn_prediction.interval_level:percent} interval"
+    single = _range("churn_prediction.plausible_range", risk.plausible_range)
+    if risk.method == "base_rate":
+        return _base_rate(risk, f"{probability} of such customers churn {within}", level, single)
+    base = _share("churn_prediction.base_rate", risk.base_rate or 0.0)
+    return (
+        f"{{churn_prediction.churn_probability:percent.1}} {within} ({level} {single}), "
+        "{churn_prediction.churn_risk_level} against the portfolio; the base rate of such customers "
+        f"is {base}",
+        "Confidence {churn_prediction.confidence:percent}: the chance that the customer’s own "
+        "probability is within 5 points of it",
     )
-    single = (
-        f"For a single customer anything from {share_range(risk.plausible_range)} is plausible"
+
+
+def _base_rate(risk: ChurnPrediction, rate: str, level: str, single: str) -> tuple[str, ...]:
+    own = _range("churn_prediction.base_rate_interval", risk.base_rate_interval)
+    return (
+        f"{rate} ({level} {own})",
+        f"For a single customer anything from {single} is plausible"
         if risk.plausible_range
-        else ""
+        else "",
+        "The rate rests on {churn_prediction.leavers:number customer} that churned",
+        "{churn_prediction.reason:sentence}",
     )
-    seen = f"Seen: {formats.number(risk.leavers)} that left" if risk.leavers is not None else ""
-    return joined(first, single, seen, risk.reason)
 
 
-def _reasons(title: str, texts: list[str]) -> str:
-    found = list(dict.fromkeys(texts))
-    points = lines(f"<bdi>{prose(text)}</bdi>" for text in found)
-    return f"<div><h3>{safe(title)}</h3>{points}</div>" if found else ""
-
-
-def actions(health: Any) -> Html:
-    """What to do, and what it would bring?"""
-    todo = lines(
-        (_action(fired) for fired in health.recommended_actions_detail), "todo", ordered=True
+def _churn_blocks(health: HealthScore) -> tuple[Block, ...]:
+    risk = health.churn_prediction
+    if risk is None:
+        return (Missing("The probability of churn", "churn_prediction", "it was not requested"),)
+    table = Table(
+        "frames.churn",
+        {
+            "Within": "horizon_days:number day",
+            "Kind": "kind:words",
+            "Probability": "probability:percent.1",
+            "From": "lower:percent.1",
+            "To": "upper:percent.1",
+        },
+        "Probability of churn",
+        "horizons",
     )
-    if not todo:
-        todo = paragraph("No rule asks for anything now.", "lead")
-    rows = [part.model_dump() for part in health.improvement_opportunities]
-    columns = [
-        Column("area", "What could rise"),
-        Column("current_state", "Now", formats.plain),
-        Column("target_state", "Target", formats.plain),
-        Column("points", "Points of the score", lambda value: formats.signed(value, 1), True),
-    ]
-    gains = f"<h3>What it would bring</h3>{table(rows, columns, label='inputs')}" if rows else ""
-    alerts = lines(
-        f"{page.severity(alert.severity)} {prose(alert.text)}" for alert in health.alerts
+    signs, drivers = health.risk_indicators, "churn_prediction.key_risk_factors"
+    against = "What speaks for churn"
+    return (
+        Chart("outlook", table),
+        Points("risk_indicators", "{page_item:prose}", heading=against if signs else ""),
+        Points(
+            drivers,
+            "{page_item:prose}",
+            heading=against if risk.key_risk_factors and not signs else "",
+            where=lambda text: text not in signs,
+        ),
+        Points(
+            "churn_prediction.protective_factors",
+            "{page_item:prose}",
+            heading="What speaks for staying",
+        ),
     )
-    raised = f"<h3>Alerts</h3>{alerts}" if alerts else ""
-    return Html(todo + gains + raised, "; ".join(health.recommended_actions) or "nothing to do")
 
 
-def _action(fired: Any) -> str:
-    because = f"<small>Rule: {safe(formats.words(fired.rule))}</small>"
-    return f"{page.severity(fired.severity)} {prose(fired.text)}{because}"
-
-
-def method(health: Any) -> Html:
-    """How was this computed? Behind a fold."""
-    weights = ", ".join(
-        f"{formats.words(name.removesuffix('_weight'))} {formats.percent(weight)}"
-        for name, weight in health.component_weights.items()
+def _weights(health: HealthScore) -> str:
+    """The weights in force."""
+    return "Weights: " + ", ".join(
+        f"{formats.words(name.removesuffix('_weight'))} {{component_weights.{name}:percent}}"
+        for name in health.component_weights
     )
-    return page.method(
-        health,
-        "The score is the weighted mean of the components that can be measured; each input becomes 0 to 100 points "
-        "along straight lines between the anchors of the scorecard",
-        f"Weights: {weights}",
-        "Missing inputs are left out, and the range says what they could change; they never count as average",
-        "The parts of a change, in order rules, inputs lost, data, inputs gained, caps, add up to it exactly",
-        "The history is rebuilt by today's rules from what was known on each date",
-        pairs=[
-            ("Scoring model", formats.words(health.scoring_model)),
-            ("Risk threshold", formats.number(health.risk_threshold)),
-            ("Risk level", health.risk_level or "unknown"),
-            ("Forecast", formats.words(health.forecast.method) if health.forecast else ""),
-            (
-                "Likelihood of leaving",
-                health.churn_prediction.reason if health.churn_prediction else "",
+
+
+CUSTOMER = Page(
+    tool="calculate_health_score",
+    kind="Customer health",
+    summary="One customer's health: the score and how sure it is, why it moved, where it goes, what is "
+    "behind it, and what to do.",
+    title="{customer.name}",
+    about=(_about, "As of {as_of:day} · {client_id}"),
+    cards=_customer_cards,
+    band="band",
+    sections=(
+        Section("standing", "How healthy, and how sure?", _standing, (Custom(_strip),)),
+        Section("movement", "Why did it move?", _movement, _movement_blocks),
+        Section("outlook", "Where is it heading?", _outlook, _outlook_blocks),
+        Section("components", "What is behind each component?", blocks=_component_blocks),
+        Section("churn", "How likely to churn, and why?", _churn, _churn_blocks),
+        Section(
+            "actions",
+            "What to do, and what would it bring?",
+            blocks=(
+                Points(
+                    "recommended_actions_detail",
+                    "{text:prose}",
+                    under="Rule: {rule:words}",
+                    severity="severity",
+                    ordered=True,
+                    empty="No rule asks for anything now.",
+                ),
+                Table(
+                    "improvement_opportunities",
+                    {
+                        "What could rise": "area",
+                        "Now": "current_state:prose",
+                        "Target": "target_state:prose",
+                        "Points of the score": "points:signed.1",
+                    },
+                    "What it would bring",
+                    "inputs",
+                ),
+                Points("alerts", "{text:prose}", severity="severity", heading="Alerts"),
             ),
-        ],
-    )
+        ),
+    ),
+    method=(
+        "The score is the weighted mean of the components that can be measured; each input becomes "
+        "0 to 100 points along straight lines between the anchors of the scorecard",
+        _weights,
+        "Missing inputs are left out, and the range says what they could change; they never count as "
+        "average",
+        "The parts of a change, in order rules, inputs lost, data, inputs gained, caps, add up to it "
+        "exactly",
+        "The history is rebuilt by today’s rules from what was known on each date",
+    ),
+    method_facts={
+        "Scoring model": "{scoring_model:words}",
+        "Risk threshold": "{risk_threshold:number}",
+        "Risk level": "{risk_level:?unknown}",
+        "Forecast": "{forecast.method:words}",
+        "Probability of churn": "{churn_prediction.reason:prose}",
+    },
+)

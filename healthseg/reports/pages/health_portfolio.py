@@ -1,303 +1,296 @@
-"""The page of the portfolio's health: a function for each question of a Monday morning."""
+"""The page of the portfolio's health."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from healthseg.charts import formats
-from healthseg.reports.html import page
-from healthseg.reports.html.page import (
-    Card,
-    Column,
-    Html,
-    figure,
-    footer,
-    isolated,
-    joined,
-    paragraph,
-    prose,
-    safe,
-    table,
-)
+from healthseg.charts.theme import BANDS
+from healthseg.reports.pages.common import portfolio_about
 from healthseg.reports.pages.what_if import what_if
-from healthseg.reports.portfolios import open_portfolio
+from healthseg.reports.spec import (
+    Block,
+    Card,
+    Cards,
+    Cell,
+    Chart,
+    Columns,
+    Custom,
+    Heading,
+    Note,
+    Page,
+    Section,
+    Table,
+)
 
-__all__ = [
-    "attention",
-    "disagreement",
-    "footer",
-    "gaps",
-    "method",
-    "movers",
-    "open_portfolio",
-    "opening",
-    "spread",
-    "trust",
-    "what_if",
-]
+if TYPE_CHECKING:
+    from healthseg.tools.health.result import PortfolioHealth
 
-
-def opening(portfolio: Any) -> Html:
-    """The portfolio, as of when, the verdict, and its figures at a glance."""
-    return page.portfolio_opening(
-        portfolio, "Portfolio health", "The portfolio’s health", _cards(portfolio)
-    )
+# An input that is known for fewer customers than this share of them is named in the lead.
+WELL_KNOWN = 0.9
 
 
-def _cards(portfolio: Any) -> list[Card]:
-    moved = portfolio.average_change
-    arr = [
-        Card(
-            "ARR",
-            formats.brief_money(portfolio.total_arr, portfolio.currency),
-            f"{formats.number(portfolio.total_customers)} live customers",
-        )
-    ]
-    if portfolio.total_arr is None and portfolio.total_arr_by_currency:
-        arr = [
-            Card(
-                "ARR",
-                formats.DASH,
-                "; ".join(
-                    formats.brief_money(value, name)
-                    for name, value in portfolio.total_arr_by_currency.items()
-                ),
-            )
-        ]
-    change = "" if moved is None else formats.signed(moved, 1)
-    return [
+def _has_arr(health: PortfolioHealth) -> bool:
+    """Whether any ARR is known: where none is, amounts are unknown, not zero."""
+    return health.total_arr is not None or bool(health.total_arr_by_currency)
+
+
+def _portfolio_cards(health: PortfolioHealth) -> tuple[Card, ...]:
+    known = _has_arr(health)
+    mixed = health.total_arr is None and health.total_arr_by_currency
+    return (
         Card(
             "Average score",
-            formats.number(portfolio.average_score),
-            f"{formats.number(portfolio.scored_customers)} of {formats.number(portfolio.total_customers)} have one; change in "
-            f"{portfolio.lookback_period_days} days",
-            change,
-            "" if not moved else "up" if moved > 0 else "down",
+            "{average_score:number}",
+            "{scored_customers:number} of {total_customers:number} have one; change in "
+            "{lookback_period_days:number day}",
+            "{average_change:signed.1}",
+            "average_change",
+        ),
+        Card("Below {risk_threshold:number}", "{at_risk_customers:number}", "customers at risk"),
+        Card(
+            "ARR at risk",
+            "{at_risk_arr:brief_money}" if known else "",
+            "of the customers below" if known else "no ARR is known",
         ),
         Card(
-            f"Below {formats.number(portfolio.risk_threshold)}",
-            formats.number(portfolio.at_risk_customers),
-            "customers at risk",
-        ),
-        _amount(portfolio, "ARR at risk", portfolio.at_risk_arr, "of the customers below"),
-        _amount(
-            portfolio,
             "At stake",
-            portfolio.at_stake,
-            portfolio.at_stake_basis.partition(" (where")[0].partition(",")[0],
+            "{at_stake:brief_money}" if known else "",
+            "{at_stake_basis:short}" if known else "no ARR is known",
         ),
-        *arr,
-    ]
-
-
-def _has_arr(portfolio: Any) -> bool:
-    return portfolio.total_arr is not None or bool(portfolio.total_arr_by_currency)
-
-
-def _amount(portfolio: Any, name: str, amount: float | None, note: str) -> Card:
-    """An amount of the whole portfolio: none where no ARR is known, which is not zero."""
-    known = _has_arr(portfolio)
-    figure = formats.brief_money(amount, portfolio.currency) if known else formats.DASH
-    return Card(name, figure, note if known else "no ARR is known")
-
-
-def _score(key: str = "score") -> Column:
-    return Column(key, "Score", numeric=True, markup=_score_markup)
-
-
-def _score_markup(row: Any) -> str:
-    if formats.is_missing(row["score"]):
-        return '<span class="hs-dot hs-is-unknown"></span>–'
-    band = row.get("band") or ""
-    dot = (
-        f'<span class="hs-dot hs-is-{safe(band)}" title="{safe(formats.words(band))}"></span>'
-        if band
-        else ""
+        Card(
+            "ARR",
+            "{total_arr:brief_money}",
+            "in {total_arr_by_currency:count currency|currencies}"
+            if mixed
+            else "{total_customers:number live customer}",
+        ),
     )
-    return f"{dot}{formats.number(row['score'])}"
 
 
-_CHANGE = Column("change", "Change", formats.signed, True)
-_NAME = Column(
-    "name",
-    "Customer and why",
-    markup=lambda row: f"{isolated(row['name'])}<small>{prose(row['reason'])}</small>",
-)
+def _money(health: PortfolioHealth, name: str, path: str) -> Columns:
+    """A column of amounts: a single currency is in the heading, several in the cells."""
+    if health.currency:
+        return {f"{name}, {formats.plain(health.currency, 8)}": f"{path}:number"}
+    return {name: f"{path}:money"}
 
 
-def attention(portfolio: Any) -> Html:
-    """Who needs attention today?"""
-    columns = [
-        _NAME,
-        _score(),
-        _CHANGE,
-        page.money_column(portfolio, "at_stake", "At stake"),
-        page.money_column(portfolio),
-        Column("renewal_on", "Renewal", formats.day, True),
-        Column("csm_id", "Manager"),
-    ]
-    lead = joined(
-        f"{formats.number(portfolio.at_risk_customers)} of {formats.number(portfolio.total_customers)} customers are below "
-        f"{formats.number(portfolio.risk_threshold)}",
-        f"First come those with most at stake, by {portfolio.at_stake_basis}"
-        if _has_arr(portfolio)
-        else "No ARR is known, so that nothing can be said of what is at stake: the lowest scores come first",
+WHO = Cell("name", under="{reason:prose}")
+SCORE: Columns = {"Score": "score:number", "Band": "band:words", "Change": "change:signed"}
+
+
+def _attention(health: PortfolioHealth) -> tuple[str, ...]:
+    return (
+        "{at_risk_customers:number} of {total_customers:number customer} are below "
+        "{risk_threshold:number}",
+        "First come those with most at stake, by {at_stake_basis}"
+        if _has_arr(health)
+        else "No ARR is known, so that nothing can be said of what is at stake: the lowest scores "
+        "come first",
     )
-    rows = portfolio.frame("customers").to_dict("records")
-    return Html(
-        paragraph(lead, "lead")
-        + table(
-            rows,
-            columns,
-            "Most at stake first" if _has_arr(portfolio) else "Lowest score first",
-            "customers",
+
+
+def _attention_blocks(health: PortfolioHealth) -> tuple[Block, ...]:
+    table = Table(
+        "frames.customers",
+        {
+            "Customer and why": WHO,
+            **SCORE,
+            **_money(health, "At stake", "at_stake"),
+            **_money(health, "ARR", "arr"),
+            "Renewal": "renewal_on:day",
+            "Manager": "csm_id",
+        },
+        "Most at stake first" if _has_arr(health) else "Lowest score first",
+        "customers",
+    )
+    return table, Chart("attention")
+
+
+def _movers_blocks(health: PortfolioHealth) -> tuple[Block, ...]:
+    blocks: list[Block] = []
+    for direction in ("up", "down"):
+        table = Table(
+            "frames.movers",
+            {"Customer and why": WHO, **SCORE, **_money(health, "ARR", "arr")},
+            label="customers",
+            where=lambda row, direction=direction: row["direction"] == direction,
+            empty="Nobody.",
         )
-        + figure(portfolio, "attention"),
-        lead,
+        blocks += [Heading(direction.capitalize()), table]
+    return (*blocks, Chart("movers"))
+
+
+def _spread_blocks(health: PortfolioHealth) -> tuple[Block, ...]:
+    currencies = Table(
+        "total_arr_by_currency",
+        {"Currency": "page_key", "ARR": "page_item:number"},
+        "ARR by currency",
+        "currencies",
+    )
+    return (
+        Cards(
+            tuple(
+                Card(
+                    formats.sentence(formats.words(band)),
+                    f"{{bands.{band}:number customer}}",
+                    f"ARR {{arr_by_band.{band}:money}}",
+                )
+                for band in BANDS
+            )
+        ),
+        *((currencies,) if len(health.total_arr_by_currency) > 1 else ()),
+        Chart(
+            "distribution",
+            Table(
+                "frames.distribution",
+                {
+                    "Score": "{low:number} to {high:number}",
+                    "Customers": "customers:number",
+                    "ARR": "arr:money",
+                },
+                label="steps",
+            ),
+        ),
+        Chart(
+            "bands",
+            Table(
+                "frames.bands",
+                {
+                    "Date": "date:day",
+                    "Band": "band:words",
+                    "Customers": "customers:number",
+                    "ARR": "arr:money",
+                },
+                label="rows",
+            ),
+        ),
     )
 
 
-def movers(portfolio: Any) -> Html:
-    """Who moved most, up and down?"""
-    found = portfolio.frame("movers")
-    columns = [_NAME, _score(), _CHANGE, page.money_column(portfolio)]
-    lead = f"Over the last {portfolio.lookback_period_days} days."
-    pieces = []
-    for direction, title in (("up", "Up"), ("down", "Down")):
-        rows = found[found["direction"] == direction].to_dict("records")
-        pieces.append(
-            f"<h3>{title}</h3>" + (table(rows, columns, label="customers") or paragraph("Nobody."))
-        )
-    return Html(paragraph(lead, "lead") + "".join(pieces) + figure(portfolio, "movers"), lead)
-
-
-def disagreement(portfolio: Any) -> Html:
-    """Where do score and money disagree?"""
-    rows = portfolio.frame("disagreements").to_dict("records")
-    columns = [
-        _NAME,
-        Column("kind", "Kind", formats.words),
-        _score(),
-        Column("arr", "ARR", formats.money, True),
-        Column("arr_change", "Change of ARR", formats.signed, True),
+def _gaps(health: PortfolioHealth) -> tuple[str, ...]:
+    """The three inputs that are known for the fewest customers."""
+    shares = [
+        (row["measured_share"], place)
+        for place, row in enumerate(health.input_coverage)
+        if not formats.is_missing(row["measured_share"]) and row["measured_share"] < WELL_KNOWN
     ]
-    lead = (
-        f"{formats.number(len(rows))} customers whose money says another thing than their score; look here first."
-        if rows
-        else ""
-    )
-    return Html(
-        (paragraph(lead, "lead") if lead else "")
-        + table(rows, columns, label="customers")
-        + figure(portfolio, "disagreements"),
-        lead,
-    )
+    inputs = [f"input_coverage[{place}]" for _, place in sorted(shares)[:3]]
+    worst = "; ".join(f"{{{path}.label}} ({{{path}.measured_share:percent}})" for path in inputs)
+    if worst:
+        return (f"Least known: {worst}",)
+    return ("Every input is known for nine customers of ten",)
 
 
-def spread(portfolio: Any) -> Html:
-    """How is health spread, by band and ARR, over time?"""
-    names = [*portfolio.bands]
-    rows = [
-        {"band": band, "customers": portfolio.bands[band], "arr": portfolio.arr_by_band.get(band)}
-        for band in names
-    ]
-    columns = [
-        Column("band", "Band", markup=_band),
-        Column("customers", "Customers", formats.number, True),
-        Column("arr", "ARR", lambda value: formats.money(value, portfolio.currency), True),
-    ]
-    past = [
-        {**row, "date": formats.day(row["date"])}
-        for row in portfolio.frame("bands").to_dict("records")
-    ]
-    over = [
-        Column("date", "Date", formats.plain),
-        Column("band", "Band", formats.words),
-        Column("customers", "Customers", formats.number, True),
-        Column("arr", "ARR", formats.money, True),
-    ]
-    steps = [
-        {"step": f"{row['low']:.0f} to {row['high']:.0f}", **row}
-        for row in portfolio.frame("distribution").to_dict("records")
-    ]
-    bins = [
-        Column("step", "Score", formats.plain),
-        Column("customers", "Customers", formats.number, True),
-        Column("arr", "ARR", formats.money, True),
-    ]
-    return Html(
-        table(rows, columns, label="bands")
-        + figure(portfolio, "distribution", table(steps, bins, label="steps"))
-        + figure(portfolio, "bands", table(past, over, label="rows"))
-    )
-
-
-def _band(row: Any) -> str:
-    return f'<span><span class="hs-dot hs-is-{safe(row["band"])}"></span>{safe(formats.words(row["band"]))}</span>'
-
-
-def trust(portfolio: Any) -> Html:
-    """Can the score be trusted?"""
-    known = joined(
-        f"{portfolio.scored_customers:,} of {portfolio.total_customers:,} live customers have a score",
-        f"on average {formats.percent(portfolio.coverage)} of its inputs are known"
-        if portfolio.coverage is not None
-        else "",
-    )
-    card = (
-        "How often the score was right, how early and beside what, is told by its report card: "
-        "the notebook score_report_card holds every past score against who left"
-    )
-    return Html(
-        paragraph(known, "lead")
-        + paragraph(joined(portfolio.leaving_model or ""))
-        + paragraph(joined(card)),
-        known,
-    )
-
-
-def gaps(portfolio: Any) -> Html:
-    """What is missing in the data?"""
-    rows = portfolio.frame("coverage").to_dict("records")
-    columns = [
-        Column("label", "Input"),
-        Column("component", "Component", formats.words),
-        Column("measured_share", "Measured", formats.percent, True),
-        Column("measured", "Customers", formats.number, True),
-        Column("weight", "Weight", lambda value: formats.percent(value, 1), True),
-    ]
-    short = [
-        row
-        for row in rows
-        if not formats.is_missing(row["measured_share"]) and row["measured_share"] < 0.9
-    ]
-    worst = "; ".join(
-        f"{formats.plain(row['label'], 60)} ({formats.percent(row['measured_share'])})"
-        for row in sorted(short, key=lambda row: row["measured_share"])[:3]
-    )
-    lead = (
-        joined(f"Least known: {worst}")
-        if worst
-        else "Every input is known for nine customers of ten."
-    )
-    return Html(
-        paragraph(lead, "lead")
-        + figure(portfolio, "coverage", table(rows, columns, label="inputs")),
-        lead,
-    )
-
-
-def method(portfolio: Any) -> Html:
-    """How was this computed? Behind a fold."""
-    return page.method(
-        portfolio,
-        "Each live customer has the score of its own report: the weighted mean of the components that can be measured",
+PORTFOLIO = Page(
+    tool="calculate_health_score",
+    kind="Portfolio health",
+    summary="The health of all customers: who needs attention, who moved, where score and money "
+    "disagree, how health is spread, and what is missing.",
+    title="The portfolio’s health",
+    about=(portfolio_about,),
+    cards=_portfolio_cards,
+    sections=(
+        Section("attention", "Who needs attention today?", _attention, _attention_blocks),
+        Section(
+            "movers",
+            "Who moved most, up and down?",
+            ("Over the last {lookback_period_days:number day}",),
+            _movers_blocks,
+        ),
+        Section(
+            "disagreement",
+            "Where do score and money disagree?",
+            lambda health: (
+                "The money of {disagreements:count customer} says another thing than the score; look "
+                "here first"
+                if health.disagreements
+                else "",
+            ),
+            (
+                Table(
+                    "frames.disagreements",
+                    {
+                        "Customer and why": WHO,
+                        "Kind": "kind:words",
+                        "Score": "score:number",
+                        "ARR": "arr:money",
+                        "Change of ARR": "arr_change:signed",
+                    },
+                    label="customers",
+                ),
+                Chart("disagreements"),
+            ),
+        ),
+        Section(
+            "spread",
+            "How is health spread, by band and ARR, over time?",
+            blocks=_spread_blocks,
+        ),
+        Section(
+            "what_if",
+            "What if the weights were others?",
+            lambda health: (
+                "Move the weights: scores, bands and customers at risk follow"
+                if len(health.frame("what_if"))
+                else "",
+                "Inputs, targets and caps stay as they are, and nothing is saved"
+                if len(health.frame("what_if"))
+                else "",
+            ),
+            (Custom(what_if),),
+        ),
+        Section(
+            "trust",
+            "Can the score be trusted?",
+            (
+                "{scored_customers:number} of {total_customers:number live customer} have a score",
+                "On average {coverage:percent} of its inputs are known",
+            ),
+            (
+                Note(("{leaving_model:sentence}",)),
+                Note(
+                    (
+                        "How often the score was right, how early and against what, is in its report "
+                        "card: the notebook score_report_card holds every past score against who "
+                        "churned",
+                    )
+                ),
+            ),
+        ),
+        Section(
+            "gaps",
+            "What is missing in the data?",
+            _gaps,
+            (
+                Chart(
+                    "coverage",
+                    Table(
+                        "input_coverage",
+                        {
+                            "Input": "label",
+                            "Component": "component:words",
+                            "Measured": Cell("measured_share:percent", bar=True),
+                            "Customers": "measured:number",
+                            "Weight": "weight:percent.1",
+                        },
+                        label="inputs",
+                    ),
+                ),
+            ),
+        ),
+    ),
+    method=(
+        "Each live customer has the score of its own report: the weighted mean of the components that "
+        "can be measured",
         "Customers with too few known inputs have none, and are listed as unknown, never as healthy",
-        f"At stake is {portfolio.at_stake_basis}",
-        "Past dates are rebuilt from what was known on each of them, by today's rules",
+        "At stake is {at_stake_basis}",
+        "Past dates are rebuilt from what was known on each of them, by today’s rules",
         "Amounts of different currencies are never added up",
-        pairs=[
-            ("Look-back", f"{portfolio.lookback_period_days} days"),
-            ("Risk threshold", formats.number(portfolio.risk_threshold)),
-        ],
-    )
+    ),
+    method_facts={
+        "Look-back": "{lookback_period_days:number day}",
+        "Risk threshold": "{risk_threshold:number}",
+    },
+    portfolio=True,
+)

@@ -2,38 +2,46 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from healthseg.charts import formats
-from healthseg.reports.html.page import Column, Html, inert_data, missing, paragraph, safe, table
+from healthseg.reports.figures import root
+from healthseg.reports.html.page import inert_data, missing, safe
+from healthseg.reports.render import blocks
+from healthseg.reports.spec import Table
+
+if TYPE_CHECKING:
+    from healthseg.tools.health.result import PortfolioHealth
+
+# Shown where no script runs, as in JupyterLab.
+WEIGHTS = Table(
+    "frames.weights",
+    {
+        "Component": "component:words",
+        "Weight": "weight:percent",
+        "Customers with it": "customers:number",
+    },
+    "The weights in force",
+    "components",
+)
 
 
-def what_if(portfolio: Any) -> Html:
+def what_if(health: PortfolioHealth) -> str:
     """Sliders of the weights, and what they would make of scores, bands and customers at risk."""
-    rows = portfolio.frame("what_if").to_dict("records") if "what_if" in portfolio.frames else []
+    rows = health.frame("what_if").to_dict("records")
     if not rows:
-        return Html(missing("Other weights", "no customer has a score"))
-    names = [key.removesuffix("_points") for key in rows[0] if key.endswith("_points")]
-    usual = {name: _usual(rows, name) for name in names}
-    lead = (
-        "Move the weights: scores, bands and customers at risk follow. Inputs, targets and caps stay as they are, "
-        "and nothing is saved."
+        return missing("Other weights", "no customer has a score")
+    weights = health.frame("weights")
+    sliders = "".join(
+        _slider(name, weight)
+        for name, weight in zip(weights["component"], weights["weight"], strict=True)
     )
-    sliders = "".join(_slider(name, usual[name]) for name in names)
-    return Html(
-        paragraph(lead, "lead")
-        + f'<div class="hs-whatif"><div class="hs-sliders">{sliders}</div>'
-        + '<button type="button" hidden>The weights as configured</button>'
-        + f'<div class="hs-whatif-told" role="status">{_averages(rows, usual)}</div>'
-        + f"{inert_data(_given(portfolio, rows, names))}</div>",
-        lead,
+    return (
+        f'<div class="hs-whatif"><div class="hs-sliders">{sliders}</div>'
+        '<button type="button" hidden>The weights as configured</button>'
+        f'<div class="hs-whatif-told" role="status">{blocks((WEIGHTS,), root(health), health)}</div>'
+        f"{inert_data(_inputs(health, rows, list(weights['component'])))}</div>"
     )
-
-
-def _usual(rows: list[dict[str, Any]], name: str) -> float:
-    """The weight that most customers' scorecards give a component."""
-    weights = [row[f"{name}_weight"] for row in rows]
-    return max(sorted(set(weights)), key=weights.count)
 
 
 def _slider(name: str, weight: float) -> str:
@@ -44,31 +52,15 @@ def _slider(name: str, weight: float) -> str:
     )
 
 
-def _averages(rows: list[dict[str, Any]], usual: dict[str, float]) -> str:
-    """What stands here where no script runs, as in JupyterLab: the weights in force."""
-    shown = [
-        {
-            "component": name,
-            "weight": weight,
-            "known": sum(row[f"{name}_known"] > 0 for row in rows),
-        }
-        for name, weight in usual.items()
-    ]
-    columns = [
-        Column("component", "Component", formats.words),
-        Column("weight", "Weight", formats.percent, True),
-        Column("known", "Customers with it", formats.number, True),
-    ]
-    return table(shown, columns, "The weights in force", "components")
-
-
-def _given(portfolio: Any, rows: list[dict[str, Any]], names: list[str]) -> dict[str, Any]:
+def _inputs(
+    health: PortfolioHealth, rows: list[dict[str, Any]], names: list[str]
+) -> dict[str, Any]:
     """The figures that the page's script computes from: points and known shares, rounded to what decides a score."""
     return {
         "components": names,
-        "bands": list(portfolio.bands),
-        "edges": list(portfolio.band_edges),
-        "threshold": portfolio.risk_threshold,
+        "bands": list(health.bands),
+        "edges": list(health.band_edges),
+        "threshold": health.risk_threshold,
         "least": rows[0]["least_coverage"],
         "customers": [
             {

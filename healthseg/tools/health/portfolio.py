@@ -102,6 +102,7 @@ class HealthOfPortfolio:
         table = self._customers()
         movers, disagreements = self._movers(table), self._disagreements(table)
         distribution, inputs = self._distribution(table), self._input_coverage()
+        what_if = self._what_if(table)
         currencies = self._currencies(table)
         single = len(currencies) == 1  # none: no ARR is known
         below = table[table["score"] < self.risk_threshold]
@@ -157,7 +158,8 @@ class HealthOfPortfolio:
             bands=self._bands(),
             distribution=distribution,
             coverage=inputs,
-            what_if=self._what_if(table),
+            what_if=what_if,
+            weights=_usual_weights(what_if),
         )
 
     # -- the customers -------------------------------------------------------------------
@@ -447,6 +449,20 @@ def _dates(days: pd.Series) -> list[dt.date | None]:
     return [
         None if pd.isna(day) else dt.date(1970, 1, 1) + dt.timedelta(days=int(day)) for day in days
     ]
+
+
+def _usual_weights(what_if: pd.DataFrame) -> pd.DataFrame:
+    """component, weight (of most customers' scorecards), customers (of whom it is known)."""
+    rows = [
+        {
+            "component": name,
+            "weight": what_if[f"{name}_weight"].mode()[0],
+            "customers": int((what_if[f"{name}_known"] > 0).sum()),
+        }
+        for name in COMPONENTS
+        if len(what_if)
+    ]
+    return pd.DataFrame(rows, columns=["component", "weight", "customers"])
 
 
 def _sum(money: pd.Series) -> float:

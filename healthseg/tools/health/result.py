@@ -389,7 +389,8 @@ class PortfolioHealth(Result):
     client_id, name, change, score, arr, currency, direction, reason; disagreements: client_id,
     name, score, arr, currency, arr_change, kind, reason; bands: date, band, customers, arr;
     distribution: low, high, band, customers, arr; coverage: component, metric, label, weight,
-    measured_share, measured, customers; what_if: what other weights need, a row a customer.
+    measured_share, measured, customers; what_if: what other weights need, a row a customer;
+    weights: component, weight, customers.
     """
 
     tool: ClassVar[str] = "calculate_health_score"
