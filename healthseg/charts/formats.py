@@ -284,7 +284,7 @@ NUMERIC: dict[str, Callable[[Any, int], str]] = {
     "signed_percent": signed_percent,
     "significant": significant,
     "count": _count,
-    "total": _over(sum),
+    "total": lambda items, decimals=0: _over(sum)(items or [0], decimals),
     "max": _over(max),
 }
 
