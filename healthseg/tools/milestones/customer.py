@@ -81,14 +81,10 @@ class CustomerMilestones:
         self.context, self.category = context, category
         self.day = MilestoneDay.of(context.portfolio, context.as_of)
         self.settings, self.client_id = context.settings, context.client_id
-        self.all_rows: list[dict[str, Any]] = self._states.to_dict("records")
+        self.all_rows = self.day.rows_of.get(self.client_id, [])
         self.rows = [row for row in self.all_rows if category in ("all", row["category"])]
         self.known = bool(self.all_rows)
         self.unknown = NO_PLAN if self.day.plan is None else NO_MILESTONES
-
-    @property
-    def _states(self) -> pd.DataFrame:
-        return self.day.milestones_of(self.client_id)
 
     @cached_property
     def live(self) -> bool:
@@ -293,10 +289,8 @@ class CustomerMilestones:
 
     @cached_property
     def _values(self) -> dict[str, dict[str, Any]]:
-        """The customer's own days by mark, with the days from its beginning to the target."""
-        rows = self.day.values[self.day.values["client_id"] == self.client_id]
-        target = self.day.count.between(rows["began_day"], rows["target_day"])
-        return {row["mark"]: row for row in rows.assign(target=target).to_dict("records")}
+        """The customer's own days by mark."""
+        return {row["mark"]: row for row in self.day.values_of.get(self.client_id, [])}
 
     def time_to_value(self) -> TimeToValue:
         ranks = {
@@ -332,7 +326,7 @@ class CustomerMilestones:
         peers = self.day.cohort(mark.name, row["quarter"])
         peers = peers[peers["client_id"] != self.client_id]
         median, share = self._peers(peers, row["time"])
-        portfolio = self.day.median(mark.name) if len(everyone) else NO_MEDIAN
+        portfolio = self.day.median(mark.name)
         few = (
             f"fewer than {self.settings.peers_min} others began in the same quarter, or fewer than "
             "half got there"
@@ -409,7 +403,8 @@ class CustomerMilestones:
 
     def _milestones_frame(self) -> pd.DataFrame:
         """A row a milestone, unrounded; days since 1970, with those of the forecasts."""
-        rows = self._states
+        states = self.day.states
+        rows = states[states["client_id"] == self.client_id]
         rows = rows[(rows["category"] == self.category) | (self.category == "all")]
         parts = [self.forecasts.get(name) for name in rows["milestone_id"]]
         forecast_days = {

@@ -60,9 +60,10 @@ class MilestoneDay:
         """By client_id: signup_day, began_day, live, day (the last that is shown)."""
         return present_spells(self.portfolio, self.as_of)
 
-    def milestones_of(self, client_id: str) -> pd.DataFrame:
-        """A customer's rows of ``states``, in the plan's order."""
-        return self.states[self.states["client_id"] == client_id]
+    @cached_property
+    def rows_of(self) -> dict[str, list[dict[str, Any]]]:
+        """Each customer's rows of ``states``, in the plan's order."""
+        return by_customer(self.states)
 
     @cached_property
     def names(self) -> dict[str, str]:
@@ -80,8 +81,17 @@ class MilestoneDay:
 
     @cached_property
     def values(self) -> pd.DataFrame:
-        """A row a customer and mark; churned customers are in, to be without survivorship bias."""
-        return times.values(self.portfolio, self.as_of)
+        """A row a customer and mark, with ``target``, the days from its beginning to the due date.
+
+        Churned customers are in: without them the days would be biased to survivors.
+        """
+        rows = times.values(self.portfolio, self.as_of)
+        return rows.assign(target=self.count.between(rows["began_day"], rows["target_day"]))
+
+    @cached_property
+    def values_of(self) -> dict[str, list[dict[str, Any]]]:
+        """Each customer's rows of ``values``."""
+        return by_customer(self.values)
 
     @cached_property
     def _cohorts(self) -> dict[tuple[str, str | None], pd.DataFrame]:
@@ -109,8 +119,13 @@ class MilestoneDay:
         """Kaplan–Meier of a cohort that is not empty."""
         return self._curves[mark, quarter]
 
+    @cached_property
+    def _medians(self) -> dict[tuple[str, str | None], Median]:
+        return {key: quantile_time(curve) for key, curve in self._curves.items()}
+
     def median(self, mark: str, quarter: str | None = None) -> Median:
-        return quantile_time(self.curve(mark, quarter))
+        """Days until half of a cohort had reached it."""
+        return self._medians.get((mark, quarter), NO_MEDIAN)
 
     def quarter_log_rank(self, mark: str, quarter: str) -> LogRank | None:
         """Do customers that began in this quarter reach the mark at another pace than the others?"""
@@ -132,7 +147,12 @@ class MilestoneDay:
     def curves(self, quarters: Iterable[str]) -> pd.DataFrame:
         """Shares that reached each mark by day, of the portfolio and of quarters (CURVE_COLUMNS)."""
         names = (None, *quarters)
-        parts = [self._share_curve(mark, quarter) for mark in self.marks for quarter in names]
+        return self.portfolio.cache.get(
+            "milestone_curves", (self.as_of, names), lambda: self._share_curves(names), disk=False
+        ).copy()
+
+    def _share_curves(self, quarters: Iterable[str | None]) -> pd.DataFrame:
+        parts = [self._share_curve(mark, quarter) for mark in self.marks for quarter in quarters]
         known = [part for part in parts if len(part)]
         if not known:
             return pd.DataFrame(columns=CURVE_COLUMNS)
@@ -181,6 +201,14 @@ class MilestoneDay:
     @cached_property
     def success_model(self) -> SuccessModel:
         return SuccessModel(self)
+
+
+def by_customer(frame: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
+    """A frame's rows by client_id."""
+    rows: dict[str, list[dict[str, Any]]] = {}
+    for row in frame.to_dict("records"):
+        rows.setdefault(str(row["client_id"]), []).append(row)
+    return rows
 
 
 def survival_curve(rows: pd.DataFrame, level: float) -> pd.DataFrame:
