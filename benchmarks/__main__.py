@@ -55,7 +55,7 @@ def section(name: str, arguments: list[str], printed: str) -> str:
 
 def write_section(path: Path, name: str, text: str) -> None:
     """Replaces the benchmark's section in the file, or adds it."""
-    title = "# Evidence\n\nFigures, and the commands that made them.\n"
+    title = "# Evidence\n\nFigures, and the commands that printed them.\n"
     document = path.read_text(encoding="utf-8") if path.exists() else title
     pattern = re.compile(rf"^## {re.escape(name)}\n.*?(?=^## |\Z)", re.MULTILINE | re.DOTALL)
     changed = (
