@@ -14,6 +14,7 @@ from healthseg.charts.canvas import at
 _HEADER, _ROW, _BAR = 32, 41, 11
 BLUE = theme.BAND_COLOURS["champion"]
 MOST = 14
+DAY_STEPS = (5, 7, 14, 30, 60, 90, 180, 365, 730)
 Record = dict[str, Any]
 
 
@@ -83,29 +84,45 @@ def shares(high: float = 1.0) -> Axis:
     return Axis(0, max(1.0, high), 0, (0, 0.5, 1), tuple(map(formats.percent, (0, 0.5, 1))))
 
 
+def days(high: float) -> Axis:
+    """An axis of days from zero, with ticks at weeks, months or years."""
+    step = next((step for step in DAY_STEPS if high / step <= 5), 2 * DAY_STEPS[-1])
+    ticks = tuple(float(step * place) for place in range(int(high // step) + 1))
+    return Axis(0, max(1.02 * high, 1.0), 0, ticks, tuple(map(formats.number, ticks)))
+
+
 def row(
     label: str,
-    figure: str,
-    end: str,
+    figure: str | Callable[[Record], str],
+    end: str | None,
     start: str | float = 0.0,
     colour: str | Callable[[Record], str] = BLUE,
     dot: str | None = None,
     target: str | float | None = None,
+    interval: tuple[str | float, str] | None = None,
 ) -> Callable[[Record], Row]:
-    """A row from a frame's columns: ``label`` and ``figure`` are templates, the others names of columns."""
+    """A row from a frame's columns: ``label`` and ``figure`` are templates, the others names of columns.
+
+    ``interval`` is drawn lighter behind the bar; without ``end`` there is no bar.
+    """
 
     def value(record: Record, name: str | float | None) -> float | None:
         known = record[name] if isinstance(name, str) else name
         return None if formats.is_missing(known) else float(known)  # type: ignore[arg-type]
 
+    def bar(record: Record, ends: tuple[Any, Any], paint: str, *look: float) -> tuple[Bar, ...]:
+        first, last = (value(record, name) for name in ends)
+        if first is None or last is None:
+            return ()
+        return (Bar(min(first, last), max(first, last), paint, *look),)
+
     def built(record: Record) -> Row:
-        first, last = value(record, start), value(record, end)
         paint = colour(record) if callable(colour) else colour
-        known = first is not None and last is not None
         return Row(
             formats.filled(label, record),
-            formats.filled(figure, record),
-            bars=(Bar(min(first, last), max(first, last), paint),) if known else (),  # type: ignore[type-var]
+            formats.filled(figure(record) if callable(figure) else figure, record),
+            bars=bar(record, interval or (None, None), paint, 0.3, 17)
+            + bar(record, (start, end), paint),
             dot=value(record, dot),
             dot_colour=paint,
             target=value(record, target),

@@ -103,7 +103,7 @@ def _texts(
     place = {"x": at("x", x), "y": at("y", y)}
     layers = [canvas.layer(_bare(middle), "text", mark, text="text", **place)]
     if under:
-        small = {**mark, "dy": 16, "fontSize": SMALL, "color": theme.SOFT}
+        small = {**mark, "dy": 16, "fontSize": SMALL}
         layers.append(canvas.layer(_bare(middle), "text", small, text="under", **place))
     return layers
 

@@ -8,7 +8,7 @@ import json
 import pandas as pd
 import pytest
 
-from healthseg.charts import lifecycle, lifecycle_portfolio, theme
+from healthseg.charts import lifecycle, theme
 
 AS_OF = dt.date(2025, 6, 30)
 WAY = pd.DataFrame(
@@ -76,27 +76,27 @@ DRAWN = {
     "timeline": lambda: lifecycle.timeline(WAY, AS_OF),
     "position": lambda: lifecycle.position(CURVE, "at_risk", 45, 0.1),
     "late": lambda: lifecycle.position(CURVE, "at_risk", 900, 0.1),
-    "doors": lambda: lifecycle.doors(DOORS, "at_risk"),
-    "over_time": lambda: lifecycle_portfolio.over_time(TIME),
-    "matrix": lambda: lifecycle_portfolio.matrix(MATRIX),
-    "durations": lambda: lifecycle_portfolio.durations(LENGTHS),
-    "stuck": lambda: lifecycle_portfolio.stuck(STUCK),
+    "doors": lambda: lifecycle.doors(DOORS),
+    "over_time": lambda: lifecycle.over_time(TIME),
+    "matrix": lambda: lifecycle.matrix(MATRIX),
+    "durations": lambda: lifecycle.durations(LENGTHS),
+    "stuck": lambda: lifecycle.stuck(STUCK),
 }
 NOTHING = {
     "timeline": lifecycle.timeline(WAY.iloc[:0], AS_OF),
     "position": lifecycle.position(CURVE.iloc[:0], "active", 3, 0.1),
     "no stage": lifecycle.position(CURVE, None, None, 0.1),
-    "doors": lifecycle.doors(DOORS.iloc[:0], "active"),
-    "over_time": lifecycle_portfolio.over_time(TIME.iloc[:0]),
-    "one date": lifecycle_portfolio.over_time(TIME.iloc[:2]),
-    "matrix": lifecycle_portfolio.matrix(MATRIX.iloc[:0]),
-    "durations": lifecycle_portfolio.durations(LENGTHS.assign(median=float("nan"))),
-    "stuck": lifecycle_portfolio.stuck(STUCK.iloc[:0]),
+    "doors": lifecycle.doors(DOORS.iloc[:0]),
+    "over_time": lifecycle.over_time(TIME.iloc[:0]),
+    "one date": lifecycle.over_time(TIME.iloc[:2]),
+    "matrix": lifecycle.matrix(MATRIX.iloc[:0]),
+    "durations": lifecycle.durations(LENGTHS.assign(median=float("nan"))),
+    "stuck": lifecycle.stuck(STUCK.iloc[:0]),
 }
 
 
 @pytest.mark.parametrize("name", DRAWN)
-def test_a_chart_is_drawn_and_keeps_to_its_width(name):
+def test_a_chart_is_drawn_within_its_width(name):
     picture = DRAWN[name]()
     drawn = theme.svg(picture)
     assert not theme.is_empty(picture) and drawn.startswith("<svg")
@@ -104,7 +104,7 @@ def test_a_chart_is_drawn_and_keeps_to_its_width(name):
 
 
 @pytest.mark.parametrize("name", NOTHING)
-def test_where_there_is_nothing_to_draw_stands_the_reason(name):
+def test_a_chart_with_nothing_to_draw_gives_the_reason(name):
     assert theme.is_empty(NOTHING[name]) and NOTHING[name].usermeta["reason"].endswith(".")
 
 
@@ -112,12 +112,12 @@ def values(picture) -> str:
     return json.dumps(picture.to_dict(validate=False), ensure_ascii=False)
 
 
-def test_the_customers_own_day_is_marked_with_the_share_still_there():
-    assert "day 45: 40\u00a0% still here" in values(DRAWN["position"]())
+def test_the_customers_own_day_is_marked_with_the_share_still_in_the_stage():
+    assert "day 45: 40\u00a0% still in it" in values(DRAWN["position"]())
 
 
 @pytest.mark.parametrize("day", [0, 11, 60, 120, 200, 290])
-def test_the_words_at_the_customers_day_stand_clear_of_the_curve(day):
+def test_the_words_at_the_customers_day_are_clear_of_the_curve(day):
     times = [float(time) for time in range(5, 301, 5)]
     share = pd.Series([2 ** -((time / 100) ** 2) for time in times])
     curve = pd.DataFrame(
@@ -130,37 +130,35 @@ def test_the_words_at_the_customers_day_stand_clear_of_the_curve(day):
         }
     )
     drawn = lifecycle.position(curve, "engaged", day, 0.1).to_dict()
-    told = next(layer for layer in drawn["layer"] if "still here" in str(layer["data"]["values"]))
-    (words,) = told["data"]["values"]
-    across = told["encoding"]["x"]["scale"]["domain"][1]
-    room = len(words["text"]) * 6.9 / (theme.WIDTH - 58) * across
+    texts = [layer for layer in drawn["layer"] if layer["mark"]["type"] == "text"]
+    label = next(layer for layer in texts if "still in it" in str(layer["data"]["values"]))
+    (words,) = label["data"]["values"]
+    across = label["encoding"]["x"]["scale"]["domain"][1]
+    room = len(words["text"]) * 6.9 / (theme.WIDTH - 74) * across
     first, last = (
         (words["day"] - room, words["day"])
-        if told["mark"]["align"] == "right"
+        if label["mark"]["align"] == "right"
         else (words["day"], words["day"] + room)
     )
     assert first >= 0 and last <= across
     band = curve[(curve["time"] > first) & (curve["time"] <= last)]
     under, over = (
-        words["height"] + 0.03 <= band["lower"].min(),
-        words["height"] - 0.03 >= band["upper"].max(),
+        words["share"] + 0.03 <= band["lower"].min(),
+        words["share"] - 0.03 >= band["upper"].max(),
     )
     assert under or over
 
 
-def test_areas_lie_on_each_other_and_end_with_their_names():
-    told = values(DRAWN["over_time"]())
-    assert (
-        '"text": "active 400"' in told
-        and '"high": 350.0' in told
-        and '"text": "no stage' not in told
-    )
+def test_areas_are_stacked_and_end_with_their_names():
+    drawn = values(DRAWN["over_time"]())
+    assert '"text": "active 400"' in drawn and '"high": 350.0' in drawn
+    assert '"text": "no stage' not in drawn
 
 
-def test_a_short_stay_is_still_seen_and_a_long_one_has_its_days():
-    told = json.loads(values(DRAWN["timeline"]()))
+def test_a_short_time_in_a_stage_is_still_seen_and_a_long_one_has_its_days():
+    drawn = json.loads(values(DRAWN["timeline"]()))
     bars = next(
-        layer["data"]["values"] for layer in told["layer"] if layer["mark"]["type"] == "rect"
+        layer["data"]["values"] for layer in drawn["layer"] if layer["mark"]["type"] == "rect"
     )
     assert [bar["text"] for bar in bars] == ["31", "59", "89", ""] and bars[-1]["end"] > bars[-1][
         "start"

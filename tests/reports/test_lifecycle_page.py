@@ -13,26 +13,16 @@ from mcp.types import Implementation
 import healthseg as hs
 from healthseg.cli import main as cli
 from healthseg.integrations.mcp import server as mcp_server
-from healthseg.reports.pages import lifecycle as page
-from healthseg.reports.pages import lifecycle_portfolio as portfolio_page
+from healthseg.reports.html.page import safe
+from healthseg.reports.pages import page_spec
+from healthseg.reports.render import ReportPage
 from healthseg.testing import tiny_portfolio
 from healthseg.tools import manage_lifecycle_stages, portfolio_lifecycle
 from tests.reports.made import small_portfolio
 from tests.reports.test_mcp import own_cache, talk
 
 __all__ = ["own_cache", "small_portfolio"]
-PIECES = ("opening", "usual", "next_stage", "to_do", "apart", "way", "method")
-PORTFOLIO_PIECES = (
-    "opening",
-    "stages",
-    "to_do",
-    "stuck",
-    "back",
-    "apart",
-    "matrix",
-    "times",
-    "method",
-)
+TOOL = "manage_lifecycle_stages"
 
 
 @pytest.fixture(scope="module")
@@ -40,47 +30,49 @@ def portfolio(small_portfolio):
     return hs.Portfolio.open(small_portfolio.folder)
 
 
-def pieces(module, names, response) -> dict[str, str]:
-    return {name: getattr(module, name)(response).markup for name in names}
+def sections(response, portfolio, whole: bool = False) -> dict[str, str]:
+    """The markup of the page's opening, sections and method by name."""
+    shown = ReportPage(page_spec(TOOL, whole), response, portfolio)
+    parts = {"opening": shown.opening(), **{name: shown.section(name) for name in shown.names}}
+    parts["method"] = shown.method()
+    return {name: part._repr_mimebundle_()["text/html"] for name, part in parts.items()}
 
 
 def test_a_customers_page_answers_each_question(portfolio, small_portfolio):
     response = manage_lifecycle_stages(portfolio, small_portfolio.client_id, "get_stage")
-    shown = pieces(page, PIECES, response)
+    shown = sections(response, portfolio)
     assert response.current_stage.replace("_", " ").capitalize() in shown["opening"]
-    assert "<svg" in shown["way"] and "Each change as it was entered" in shown["way"]
+    assert "<svg" in shown["history"] and "Each change as it was entered" in shown["history"]
     assert all(
-        text in shown["next_stage"]
-        for text in map(page.safe, response.next_stage_criteria.criteria)
+        text in shown["next_stage"] for text in map(safe, response.next_stage_criteria.criteria)
     )
-    assert f"{response.next_stage_criteria.progress.criteria_met} of" in shown["next_stage"]
+    met = f"{response.next_stage_criteria.progress.criteria_met}</span> of"
+    assert met in shown["next_stage"]
     assert "Kaplan" in shown["method"]
 
 
 def test_the_portfolios_page_answers_each_question(portfolio):
     response = portfolio_lifecycle(portfolio)
-    shown = pieces(portfolio_page, PORTFOLIO_PIECES, response)
+    shown = sections(response, portfolio, whole=True)
     assert f"{response.total_customers} customers in" in shown["opening"]
     for name, words in (
         ("stages", "ARR by stage over time"),
         ("matrix", "From stage to stage"),
-        ("times", "Time in each stage"),
+        ("durations", "Time in each stage"),
     ):
         assert words in shown[name] and "<svg" in shown[name]
     assert "Returns" in shown["back"]
     for row in response.disagreements:
-        assert page.safe(row["name"]) in shown["apart"]
+        assert safe(row["name"]) in shown["apart"]
 
 
 def test_a_customer_without_a_stage_and_a_portfolio_without_any_have_pages_that_say_so():
     empty = tiny_portfolio([("a", f"2025-03-{day:02d} 09:00", "u1") for day in range(1, 31)])
-    shown = pieces(page, PIECES, manage_lifecycle_stages(empty, "a", "get_stage"))
+    shown = sections(manage_lifecycle_stages(empty, "a", "get_stage"), empty)
     assert "no stage is recorded" in shown["opening"].lower() and "not measured" in shown["usual"]
-    told = pieces(portfolio_page, PORTFOLIO_PIECES, portfolio_lifecycle(empty))
-    assert (
-        "no stage was imported or recorded" in told["opening"].lower()
-        and "Nothing contradicts" in told["apart"]
-    )
+    whole = sections(portfolio_lifecycle(empty), empty, whole=True)
+    assert "no stage was imported or recorded" in whole["opening"].lower()
+    assert "Nothing contradicts" in whole["apart"]
 
 
 def test_names_and_reasons_of_a_portfolio_are_text_on_the_page():
@@ -96,12 +88,9 @@ def test_names_and_reasons_of_a_portfolio_are_text_on_the_page():
         }
     )
     portfolio = tiny_portfolio([("a", "2025-03-01 09:00", "u1")], who, stage_changes=stages)
-    markup = "".join(
-        pieces(page, PIECES, manage_lifecycle_stages(portfolio, "a", "get_stage")).values()
-    )
-    markup += "".join(
-        pieces(portfolio_page, PORTFOLIO_PIECES, portfolio_lifecycle(portfolio)).values()
-    )
+    customer = sections(manage_lifecycle_stages(portfolio, "a", "get_stage"), portfolio)
+    whole = sections(portfolio_lifecycle(portfolio), portfolio, whole=True)
+    markup = "".join((*customer.values(), *whole.values()))
     assert "<script>alert" not in markup and "&lt;script&gt;alert" in markup
 
 

@@ -21,6 +21,7 @@ MODULES = {
     "segment_by_value_tier": "tiers",
     "track_adoption_milestones": "milestones",
     "analyze_engagement_patterns": "patterns",
+    "manage_lifecycle_stages": "lifecycle",
 }
 # Subjects whose portfolio page is a module of its own, <name>_portfolio.
 APART = {"calculate_health_score", "track_adoption_milestones", "analyze_engagement_patterns"}

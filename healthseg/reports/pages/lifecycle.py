@@ -1,296 +1,490 @@
-"""The page of one customer's stage: a function for each question that its manager has."""
+"""The pages of lifecycle stages: one customer's, and the whole portfolio's."""
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from healthseg.charts import formats
-from healthseg.reports.html import page
-from healthseg.reports.html.page import (
-    Card,
-    Column,
-    Html,
-    figure,
-    fold,
-    footer,
-    joined,
-    lines,
-    missing,
-    paragraph,
-    prose,
-    safe,
-    table,
+from healthseg.reports.pages.common import (
+    CUSTOMER_ABOUT,
+    NEXT_ACTIONS,
+    largest_first,
+    portfolio_about,
 )
-from healthseg.reports.portfolios import open_portfolio
+from healthseg.reports.spec import (
+    Block,
+    Card,
+    Cell,
+    Chart,
+    Columns,
+    Fold,
+    Heading,
+    Missing,
+    Note,
+    Page,
+    Points,
+    Row,
+    Section,
+    Table,
+)
 
-__all__ = [
-    "apart",
-    "footer",
-    "method",
-    "next_stage",
-    "open_portfolio",
-    "opening",
-    "to_do",
-    "usual",
-    "way",
-]
+if TYPE_CHECKING:
+    from healthseg.tools.lifecycle.result import LifecycleStage, PortfolioLifecycle
+
+ACTIONS = Section(
+    "actions", "What to do?", blocks=(replace(NEXT_ACTIONS, rows="recommended_actions_detail"),)
+)
+TYPICAL = "stage_health.typical_duration"
+NEXT = "next_stage_criteria"
+DAYS_LEFT = f"{NEXT}.progress.estimated_days_to_transition"
 
 
-def opening(response: Any) -> Html:
-    """Who, as of when, and the verdict in a line."""
-    return page.opening(
-        response,
-        "Lifecycle",
-        response.customer_name,
-        [page.customer_line(response)],
-        _cards(response),
-    )
+# -- one customer ---------------------------------------------------------------------------------
 
 
-def _cards(response: Any) -> list[Card]:
-    if response.current_stage is None:
-        return [
-            Card(
-                "Suggested by the data",
-                formats.words(response.suggestion.stage) or formats.DASH,
-                formats.sentence(response.suggestion.text),
-            )
-        ]
-    place, health, progress = (
-        response.position,
-        response.stage_health,
-        response.next_stage_criteria.progress,
-    )
-    since = f"since {formats.day(response.transition_date[:10])}"
-    found = [Card("Stage", formats.sentence(formats.words(response.current_stage)), since)]
-    found.append(
-        Card("Days in it", formats.number(response.days_in_current_stage), _typical(health))
-    )
-    if place is not None:
-        found.append(
-            Card(
-                "Still in it after so long",
-                formats.percent(place.share_still_in),
-                "stuck: nearly all have left by then"
-                if place.stuck
-                else "of all that came into it",
-            )
+def _customer_cards(customer: LifecycleStage) -> tuple[Card, ...]:
+    if customer.current_stage is None:
+        return (
+            Card("Suggested by the data", "{suggestion.stage:Words}", "{suggestion.text:sentence}"),
         )
-    if response.next_stage_criteria.target_stage:
-        days = progress.estimated_days_to_transition
-        coming = (
-            "no estimate" if days is None else "due now" if days == 0 else f"in about {_days(days)}"
+    cards = [
+        Card("Stage", "{current_stage:Words}", "since {transition_date:day}"),
+        Card("Days in stage", "{days_in_current_stage:number}", _typical),
+    ]
+    if customer.position is not None:
+        stuck = customer.position.stuck
+        note = "stuck: nearly all exited by then" if stuck else "of all that entered it"
+        cards.append(
+            Card("Still in it after as many days", "{position.share_still_in:percent}", note)
         )
-        found.append(
+    if customer.next_stage_criteria.target_stage:
+        cards.append(
             Card(
-                f"Criteria of {formats.words(response.next_stage_criteria.target_stage)}",
-                f"{progress.criteria_met} of {progress.criteria_total}",
-                coming,
+                f"Criteria of {{{NEXT}.target_stage:words}}",
+                f"{{{NEXT}.progress.criteria_met:number}} of {{{NEXT}.progress.criteria_total:number}}",
+                _coming,
             )
         )
-    least = health.minimum_health
-    note = (
-        ""
-        if least is None
-        else f"{formats.words(response.current_stage)} asks for {formats.number(least)}"
-    )
-    found.append(Card("Health score", formats.number(health.health_score), note))
-    return found
+    least = "{current_stage:words} requires {stage_health.minimum_health:number}"
+    return (*cards, Card("Health score", "{stage_health.health_score:number}", least))
 
 
-def _days(count: float) -> str:
-    return f"{formats.number(count)} day{'' if count == 1 else 's'}"
+def _typical(customer: LifecycleStage) -> str:
+    """When customers exit this stage."""
+    match customer.stage_health.current_stage_typical_duration_days:
+        case None:
+            return "too few customers to say what is usual"
+        case "ongoing":
+            return "half of all never exit it"
+    return "half of all exit by day {stage_health.current_stage_typical_duration_days:number}"
 
 
-def _typical(health: Any) -> str:
-    typical = health.current_stage_typical_duration_days
-    if typical is None:
-        return "too few customers to say what is usual"
+def _coming(customer: LifecycleStage) -> str:
+    """When the next stage may come."""
+    match customer.next_stage_criteria.progress.estimated_days_to_transition:
+        case None:
+            return "no estimate"
+        case 0:
+            return "due now"
+    return f"in about {{{DAYS_LEFT}:number day}}"
+
+
+def _usual(customer: LifecycleStage) -> tuple[str, ...]:
+    if customer.position is None:
+        return ()
+    typical = customer.stage_health.typical_duration
+    watched = typical is not None and typical.interval is not None
     return (
-        "half of all never leave it"
-        if typical == "ongoing"
-        else f"half of all leave by day {typical}"
-    )
-
-
-def usual(response: Any) -> Html:
-    """Is it usual to be in this stage so long?"""
-    if response.position is None:
-        why = response.not_measured.get(
-            "$.stage_health.current_stage_typical_duration_days", "no stage is recorded"
-        )
-        return Html(missing("What is usual", why), why)
-    place, typical = response.position, response.stage_health.typical_duration
-    between = typical.interval
-    median = (
-        ""
-        if typical.median_days is None or between is None
-        else (
-            f"Half of the {formats.number(typical.n)} stays watched ended by day {formats.number(typical.median_days)} "
-            f"({formats.percent(typical.interval_level)} interval {page.between(between.lower, between.upper)})"
-        )
-    )
-    lead = joined(
-        place.text or "",
-        median,
-        "This customer is stuck: no more than "
-        f"{formats.percent(response.stuck_share)} are still in the stage after so long"
-        if place.stuck
+        "{position.text:sentence}",
+        f"Half of the {{{TYPICAL}.n:number}} times in this stage that were watched ended by day "
+        f"{{{TYPICAL}.median_days:number}} ({{{TYPICAL}.interval_level:percent}} interval "
+        f"{{{TYPICAL}.interval.lower:number}} to {{{TYPICAL}.interval.upper:number?not reached}})"
+        if watched
+        else "",
+        "This customer is stuck: no more than {stuck_share:percent} are still in the stage after "
+        "as many days"
+        if customer.position.stuck
         else "",
     )
-    columns = [
-        Column("to", "To", formats.words),
-        Column("share", "Of all that came in", formats.percent, True),
-        Column("share_from_here", "Of those still here so long", formats.percent, True),
-    ]
-    rows = response.frame("doors").to_dict("records")
-    return Html(
-        paragraph(lead, "lead")
-        + figure(response, "position")
-        + figure(response, "doors", table(rows, columns, label="doors")),
-        lead,
+
+
+def _usual_blocks(customer: LifecycleStage) -> tuple[Block, ...]:
+    if customer.position is None:
+        why = "$.stage_health.current_stage_typical_duration_days"
+        return (Missing("What is usual", "position", "no stage is recorded", why=why),)
+    exits = Table(
+        "position.doors",
+        {
+            "To": "to:words",
+            "Of all that entered": Cell("share:percent", bar=True),
+            "Of those still in it": Cell("share_from_here:percent", bar=True),
+        },
+        label="exits",
     )
+    return Chart("position"), Chart("doors", exits)
 
 
-def next_stage(response: Any) -> Html:
-    """What is missing for the next stage?"""
-    coming = response.next_stage_criteria
-    allowed = joined(
-        "From here it can go to " + ", ".join(formats.words(one) for one in coming.allowed_stages)
-    )
-    if coming.target_stage is None:
-        why = joined(
-            response.not_measured.get("$.next_stage_criteria.target_stage", "no way forward is set")
-        )
-        return Html(paragraph(why, "lead") + paragraph(allowed, "sub"), why)
-    columns = [
-        Column("text", "Criterion"),
-        Column("met", "Met", markup=lambda row: safe(_met(row))),
-        Column("value", "Now", markup=lambda row: safe(_value(row)), numeric=True),
-        Column("since", "Holds since", markup=lambda row: safe(_since(row))),
-    ]
-    rows = [one.model_dump() for one in coming.criteria_detail]
-    progress = coming.progress
-    lead = joined(
-        f"{progress.criteria_met} of {progress.criteria_total} criteria of "
-        f"{formats.words(coming.target_stage)} are met",
-        _estimate(progress),
-    )
-    why = response.not_measured.get(
-        "$.next_stage_criteria.progress.estimated_days_to_transition", ""
-    )
-    return Html(
-        paragraph(lead, "lead")
-        + table(rows, columns, label="criteria")
-        + (missing("When it may come", why) if why else "")
-        + paragraph(allowed, "sub"),
-        lead,
-    )
-
-
-def _met(row: Any) -> str:
-    return "not measured" if row["met"] is None else "yes" if row["met"] else "not yet"
-
-
-def _value(row: Any) -> str:
-    if row["unit"] == "" and row["value"] in (0, 1):
-        return "yes" if row["value"] else "no"
-    return formats.quantity(row["value"], row["unit"])
-
-
-def _since(row: Any) -> str:
-    if row["since"] is None:
-        return formats.DASH
-    known = f"{formats.day(row['since'])}{' or earlier' if row['since_or_earlier'] else ''}"
-    return known if row["met"] else f"{known}, needs {_days(row['days'])}"
-
-
-def _estimate(progress: Any) -> str:
-    days, between = progress.estimated_days_to_transition, progress.estimated_days_interval
-    if days is None:
-        return ""
-    if days == 0:
-        return "the move is due"
+def _next_stage(customer: LifecycleStage) -> tuple[str, ...]:
+    if customer.next_stage_criteria.target_stage is None:
+        why = f"$.{NEXT}.target_stage"
+        known = why in customer.not_measured
+        return (f'{{not_measured["{why}"]:sentence}}' if known else "No next stage is set",)
     return (
-        f"It may come in about {_days(days)} ({formats.percent(progress.interval_level)} interval "
-        f"{page.between(between.lower, between.upper)}): {progress.estimate_basis}"
+        f"{{{NEXT}.progress.criteria_met:number}} of {{{NEXT}.progress.criteria_total:number}} "
+        f"criteria of {{{NEXT}.target_stage:words}} are met",
+        _estimate(customer),
     )
 
 
-def way(response: Any) -> Html:
-    """How did it get here?"""
-    columns = [
-        Column("stage", "Stage", formats.words),
-        Column("start_date", "From", formats.day, True),
-        Column("end_date", "Until", formats.day, True),
-        Column("duration_days", "Days", formats.number, True),
-        Column("visit", "Stay no.", formats.number, True),
-    ]
-    steps = [one.model_dump() for one in response.stage_progression]
-    entries = [
-        Column("effective_at", "Took effect", lambda value: formats.day(value[:10])),
-        Column("stage", "Stage", formats.words),
-        Column("recorded_at", "Known since", lambda value: formats.day(value[:10])),
-        Column("actor", "By", formats.words),
-        Column("reason", "Reason", formats.words),
-    ]
-    changes = [one.model_dump() for one in reversed(response.history)]
-    if any(one["kind"] != "transition" for one in changes):
-        entries.append(Column("kind", "Kind", formats.words))
-    if not all(one["in_force"] for one in changes):
-        entries.append(Column("in_force", "Stands", lambda value: "yes" if value else "replaced"))
-    said = [
-        f"{safe(formats.words(one.action))}: {safe(formats.words(one.status))}"
-        + (f" ({prose(one.reason)})" if one.reason else "")
-        for one in response.last_transition_actions
-    ]
-    actions = f"<h3>What the last move set off</h3>{lines(said)}" if said else ""
-    log = (
-        fold("Each change as it was entered", table(changes, entries, label="changes"))
-        if changes
-        else ""
+def _estimate(customer: LifecycleStage) -> str:
+    progress = customer.next_stage_criteria.progress
+    if progress.estimated_days_to_transition == 0:
+        return "The move is due"
+    path = f"{NEXT}.progress"
+    bounds = f"{path}.estimated_days_interval"
+    return (
+        f"It may come in about {{{DAYS_LEFT}:number day}} ({{{path}.interval_level:percent}} "
+        f"interval {{{bounds}.lower:number}} to {{{bounds}.upper:number?not reached}}): "
+        f"{{{path}.estimate_basis:prose}}"
     )
-    return Html(figure(response, "timeline", table(steps, columns, label="stays")) + actions + log)
 
 
-def apart(response: Any) -> Html:
-    """Do contracts and usage say the same?"""
-    hint = response.suggestion
-    told = (
-        f"The data alone would suggest {formats.words(hint.stage)}: {hint.text}"
-        if hint.stage
-        else f"The data alone suggest no stage: {hint.text}"
+def _next_stage_blocks(customer: LifecycleStage) -> tuple[Block, ...]:
+    allowed = Note((f"From here it can move to {{{NEXT}.allowed_stages:all_words}}",))
+    if customer.next_stage_criteria.target_stage is None:
+        return (allowed,)
+    criteria = Table(
+        f"{NEXT}.criteria_detail",
+        {"Criterion": "text:prose", "Met": _met, "Now": _value, "Holds since": _since},
+        label="criteria",
     )
-    if not response.disagreements:
-        calm = (
-            "Nothing contradicts what is recorded"
-            if response.current_stage
-            else "No stage is recorded"
-        )
-        return Html(paragraph(joined(calm, told)))
-    rows = [
-        f"<b>{safe(formats.sentence(one.text))}</b><br><small>{safe(formats.sentence(one.kind))} suggests "
-        f"{safe(formats.words(one.suggests))}, since {safe(formats.day(one.since))}</small>"
-        for one in response.disagreements
-    ]
-    return Html(lines(rows) + paragraph(joined(told)))
+    unknown = f"$.{DAYS_LEFT}" in customer.not_measured
+    why = (Missing("When it may come", DAYS_LEFT),) if unknown else ()
+    return (criteria, *why, allowed)
 
 
-def to_do(response: Any) -> Html:
-    """What to do?"""
-    return Html(page.advice(one.text for one in response.recommended_actions_detail))
+def _met(criterion: Row) -> str:
+    known = {None: "not measured", True: "yes", False: "not yet"}
+    return known[criterion["met"]]
 
 
-def method(response: Any) -> Html:
-    """How was this computed? Behind a fold."""
-    return page.method(
-        response,
-        "A stay runs from one change of stage to the next; its last day is the day on which the next stage began, "
-        "and is not counted",
-        "What is usual is the share of stays that lasted so long, over the whole portfolio: stays that go on count with the "
-        "time so far, stays that began before events were tracked count from then on (Kaplan–Meier with late entry)",
-        "The doors compete: their shares and the share still in the stage add up to all (Aalen–Johansen)",
-        "Criteria are rules over each day's figures, as they were known on that day",
-        "Imported and recorded changes are one history; of two at one instant the later recorded one stands",
-        pairs=[("As known at", response.known_at or ""), ("Stage from", response.stage_source)],
+def _value(criterion: Row) -> str:
+    if criterion["unit"] == "" and criterion["value"] in (0, 1):
+        return "yes" if criterion["value"] else "no"
+    return "{value:quantity}"
+
+
+def _since(criterion: Row) -> str | None:
+    if criterion["since"] is None:
+        return None
+    known = "{since:day} or earlier" if criterion["since_or_earlier"] else "{since:day}"
+    return known if criterion["met"] else f"{known}, needs {{days:number day}}"
+
+
+def _apart_blocks(customer: LifecycleStage) -> tuple[Block, ...]:
+    calm = "Nothing contradicts the record" if customer.current_stage else "No stage is recorded"
+    suggested = (
+        "The data alone suggest {suggestion.stage:words}: {suggestion.text:prose}"
+        if customer.suggestion.stage
+        else "The data alone suggest no stage: {suggestion.text:prose}"
     )
+    return (
+        Points(
+            "disagreements",
+            "",
+            "{text:sentence}",
+            under="{kind:Words} suggests {suggests:words}, since {since:day?}",
+        ),
+        Note(("" if customer.disagreements else calm, suggested)),
+    )
+
+
+def _history_blocks(customer: LifecycleStage) -> tuple[Block, ...]:
+    columns: Columns = {
+        "Took effect": "effective_at:day",
+        "Stage": "stage:words",
+        "Known since": "recorded_at:day",
+        "By": "actor:words",
+        "Reason": "reason:words",
+    }
+    if any(change.kind != "transition" for change in customer.history):
+        columns = {**columns, "Kind": "kind:words"}
+    if not all(change.in_force for change in customer.history):
+        columns = {**columns, "In force": lambda row: "yes" if row["in_force"] else "replaced"}
+    times = Table(
+        "stage_progression",
+        {
+            "Stage": "stage:words",
+            "From": "start_date:day",
+            "Until": "end_date:day",
+            "Days": "duration_days:number",
+            "Time no.": "visit:number",
+        },
+        label="times in a stage",
+    )
+    triggered = Points(
+        "last_transition_actions",
+        lambda action: "{status:words} ({reason:prose})" if action["reason"] else "{status:words}",
+        "{action:Words}",
+        heading="What the last move triggered" if customer.last_transition_actions else "",
+    )
+    changes = Table("history", columns, label="changes", newest_first=True)
+    return Chart("timeline", times), triggered, Fold("Each change as it was entered", (changes,))
+
+
+CUSTOMER = Page(
+    tool="manage_lifecycle_stages",
+    kind="Customer lifecycle",
+    summary="In which stage one customer is, since when, whether that is usual, and what is missing "
+    "for the next. It only reads.",
+    title="{customer_name}",
+    about=(CUSTOMER_ABOUT,),
+    cards=_customer_cards,
+    sections=(
+        Section("usual", "Is it usual to be in this stage so long?", _usual, _usual_blocks),
+        Section(
+            "next_stage", "What is missing for the next stage?", _next_stage, _next_stage_blocks
+        ),
+        ACTIONS,
+        Section("apart", "Do contracts and usage say the same?", blocks=_apart_blocks),
+        Section("history", "How did it get here?", blocks=_history_blocks),
+    ),
+    method=(
+        "A time in a stage runs from one change of stage to the next; its last day is the day on which "
+        "the next stage began, and is not counted",
+        "What is usual is the share of times in the stage that lasted as long, over the whole "
+        "portfolio: those that go on count with the days so far, those that began before events were "
+        "tracked count from then on (Kaplan–Meier with late entry)",
+        "Exits compete: their shares and the share still in the stage add up to all (Aalen–Johansen)",
+        "Criteria are rules over each day’s figures, as they were known on that day",
+        "Imported and recorded changes are one history; of two at one instant the later recorded one "
+        "is in force",
+    ),
+    method_facts={"As known at": "{known_at}", "Stage from": "{stage_source:words}"},
+)
+
+
+# -- the portfolio --------------------------------------------------------------------------------
+
+
+def _listed(columns: Columns, reason: bool = True) -> Columns:
+    """A customer with its reason, the columns, its ARR and its manager."""
+    who: Columns = (
+        {"Customer and why": Cell("name", under="{reason:prose}")}
+        if reason
+        else {"Customer": "name"}
+    )
+    return {**who, **columns, "ARR": "arr:money", "Manager": "csm_id"}
+
+
+def _in_stage_at_risk(portfolio: PortfolioLifecycle) -> str:
+    known = portfolio.stage_arr is not None and "at_risk" in portfolio.stage_arr
+    return "ARR {stage_arr.at_risk:brief_money}" if known else "customers"
+
+
+def _moved(kind: str, label: str) -> Table:
+    rows, where = ("setbacks", None) if kind == "setback" else ("frames.moves", kind)
+    return Table(
+        rows,
+        _listed({"On": "on:day", "From": "source:words", "To": "target:words"}, reason=False),
+        label=label,
+        where=(lambda row: row["kind"] == where) if where else None,
+        sort=largest_first("arr"),
+    )
+
+
+def _back_blocks(portfolio: PortfolioLifecycle) -> tuple[Block, ...]:
+    moves = portfolio.frame("moves")
+    won = (
+        (Heading("Won back"), _moved("win-back", "customers"))
+        if (moves["kind"] == "win-back").any()
+        else ()
+    )
+    returns = Table(
+        "returns",
+        {
+            "Stage": "stage:words",
+            "Times": "stays:number",
+            "Returns": "returns:number",
+            "Share": Cell("share:percent", bar=True),
+        },
+        label="stages",
+    )
+    heading = Heading("Returns: times of customers that were in the stage before")
+    return (_moved("setback", "moves"), *won, heading, returns)
+
+
+PORTFOLIO = Page(
+    tool="manage_lifecycle_stages",
+    kind="Portfolio lifecycle",
+    summary="Who is in which stage, how customers move, who is stuck, who fell back, where other data "
+    "disagree. It only reads.",
+    title="The portfolio’s stages",
+    about=(portfolio_about,),
+    cards=(
+        Card(
+            "Live customers",
+            "{total_customers:number}",
+            "ARR {total_arr:brief_money}",
+        ),
+        Card("In stage at risk", "{stage_counts.at_risk:number}", _in_stage_at_risk),
+        Card("Stuck", "{stuck_customers:count}", "longer in a stage than nearly all"),
+        Card("Fell back", "{setbacks:count}", "in {window_days:number day}"),
+        Card("Contradicted", "{disagreements:count}", "by contracts, churn or usage"),
+    ),
+    sections=(
+        Section(
+            "stages",
+            "Who is in which stage, and how did that develop?",
+            (
+                lambda portfolio: (
+                    "{without_stage:number live customer} have no stage"
+                    if portfolio.without_stage > 1
+                    else "{without_stage:number live customer} has no stage"
+                    if portfolio.without_stage
+                    else None
+                ),
+            ),
+            (
+                Table(
+                    "stages",
+                    {
+                        "Stage": "stage:words",
+                        "Customers": "customers:number",
+                        "ARR": "arr:money",
+                        "Half exit by day": "typical_days:number",
+                        "Times watched": "n:number",
+                        "Stuck": "stuck:number",
+                    },
+                    label="stages",
+                ),
+                Chart(
+                    "stages",
+                    Table(
+                        "frames.over_time",
+                        {
+                            "Date": "date:day",
+                            "Stage": "stage:words",
+                            "Customers": "customers:number",
+                            "ARR": "arr:money",
+                        },
+                    ),
+                ),
+            ),
+        ),
+        ACTIONS,
+        Section(
+            "stuck",
+            "Who is stuck?",
+            lambda portfolio: (
+                (
+                    "A customer is stuck that is still in a stage when no more than "
+                    "{stuck_share:percent} of all that entered it are; most ARR first",
+                )
+                if portfolio.stuck_customers
+                else ()
+            ),
+            (
+                Table(
+                    "stuck_customers",
+                    _listed({"Stage": "stage:words", "Days": "days:number"}),
+                    label="customers",
+                ),
+                Chart("stuck"),
+            ),
+        ),
+        Section(
+            "back",
+            "Who fell back, and who comes to a stage again?",
+            (
+                "{setbacks:count move} back in {window_days:number day}: to at risk, from engaged to "
+                "active, or to an early stage; most ARR first",
+            ),
+            _back_blocks,
+        ),
+        Section(
+            "apart",
+            "Where do contracts and usage say something else?",
+            lambda portfolio: (
+                (
+                    "{disagreements:count customer} whose stage and another table contradict each "
+                    "other; most ARR first",
+                )
+                if portfolio.disagreements
+                else ("Nothing contradicts the record",)
+            ),
+            (
+                Table(
+                    "disagreements",
+                    _listed(
+                        {
+                            "Recorded": "recorded:words",
+                            "Suggested": "suggests:words",
+                            "Since": "since:day",
+                        }
+                    ),
+                    label="customers",
+                ),
+            ),
+        ),
+        Section(
+            "matrix",
+            "How do customers move from stage to stage?",
+            (
+                "Of the times in a stage that ended while the portfolio was watched",
+                "Intervals are at {interval_level:percent} (Wilson)",
+            ),
+            (
+                Chart(
+                    "matrix",
+                    Table(
+                        "transition_matrix",
+                        {
+                            "From": "source:words",
+                            "To": "target:words",
+                            "Share": Cell("share:percent", bar=True),
+                            "At least": "lower:percent",
+                            "At most": "upper:percent",
+                            "Moves": "n:number",
+                            "Of": "of:number",
+                        },
+                        label="moves",
+                    ),
+                ),
+            ),
+        ),
+        Section(
+            "durations",
+            "How long are customers in a stage?",
+            blocks=(
+                Chart(
+                    "durations",
+                    Table(
+                        "frames.durations",
+                        {
+                            "Stage": "stage:words",
+                            "A quarter exits by day": "q25:number",
+                            "Half": "median:number",
+                            "Three quarters": "q75:number",
+                            "Nearly all": "stuck_from:number",
+                            "Times watched": "n:number",
+                        },
+                        label="stages",
+                    ),
+                ),
+            ),
+        ),
+    ),
+    method=(
+        "Stages are those in force by the end of the day; imported and recorded changes are one history",
+        "Shares still in a stage are Kaplan–Meier’s with late entry; churn is an exit like the others",
+        "A time in a stage that began before events were tracked counts from then on",
+        "Past dates show live customers in the stage that is known of them today, with the ARR of the date",
+        "Amounts of different currencies are never added up",
+    ),
+    method_facts={
+        "Window of moves": "{window_days:number day}",
+        "Stuck": "{stuck_share:percent}",
+    },
+    portfolio=True,
+)

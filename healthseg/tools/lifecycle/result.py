@@ -200,7 +200,7 @@ class LifecycleStage(Result):
                 self.days_in_current_stage,
                 self.stuck_share,
             ),
-            "doors": lifecycle.doors(self.frame("doors"), self.current_stage),
+            "doors": lifecycle.doors(self.frame("doors")),
         }
 
     def verdict(self) -> str:
@@ -272,7 +272,7 @@ class PortfolioLifecycle(Result):
     recommended_actions_detail: list[TriggeredRule] = Field(description="The rules behind them")
 
     def charts(self) -> dict[str, alt.TopLevelMixin]:
-        from healthseg.charts import lifecycle_portfolio as charts
+        from healthseg.charts import lifecycle as charts
 
         return {
             "stages": charts.over_time(self.frame("over_time")),
