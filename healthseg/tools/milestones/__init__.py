@@ -1,1 +1,1 @@
-"""track_adoption_milestones: how far has a customer come, what is late, what blocks, when will it be done?"""
+"""track_adoption_milestones: how far a customer is, what is late, what blocks, when it is completed."""

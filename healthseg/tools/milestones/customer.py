@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
@@ -87,9 +86,14 @@ class CustomerMilestones:
         self.unknown = NO_PLAN if self.day.plan is None else NO_MILESTONES
 
     @cached_property
-    def live(self) -> bool:
+    def spell(self) -> dict[str, Any]:
+        """Its present spell: signup_day, began_day, live and the last day; empty where unknown."""
         spells = self.day.present_spells
-        return self.client_id in spells.index and bool(spells.loc[self.client_id, "live"])
+        return spells.loc[self.client_id].to_dict() if self.client_id in spells.index else {}
+
+    @property
+    def live(self) -> bool:
+        return bool(self.spell.get("live"))
 
     def result(self, include_overdue: bool, include_recommendations: bool) -> AdoptionMilestones:
         """The response; without overdue milestones the counts still hold them."""
@@ -111,7 +115,7 @@ class CustomerMilestones:
             client_id=self.client_id,
             customer_name=context.name,
             milestone_category=self.category,
-            began_on=self._began_on,
+            began_on=date_of(self.spell.get("began_day", np.nan)),
             day_kind=self.settings.milestone_days,
             overall_progress=progress,
             milestone_details=self._if_known(details),
@@ -132,23 +136,15 @@ class CustomerMilestones:
     def _if_known(self, value: Any) -> Any:
         return value if self.known else Figure(None, self.unknown)
 
-    @property
-    def _began_on(self) -> dt.date | None:
-        spells = self.day.present_spells
-        known = self.client_id in spells.index
-        return date_of(spells.loc[self.client_id, "began_day"]) if known else None
-
     def _warnings(self) -> list[str]:
-        plan, context, spells = self.day.plan, self.context, self.day.present_spells
+        plan, context, spell = self.day.plan, self.context, self.spell
         warnings = [NO_PLAN] if plan is None else list(plan.warnings)
         if context.churned_on is not None:
             last = context.churned_on - DAY
             warnings.append(f"churned on {context.churned_on}: shown as of {last}")
-        if self.client_id in spells.index:
-            spell = spells.loc[self.client_id]
-            if spell["began_day"] > spell["signup_day"]:
-                since = date_of(spell["began_day"])
-                warnings.append(f"came back on {since}: what was done before does not count")
+        if spell and spell["began_day"] > spell["signup_day"]:
+            since = date_of(spell["began_day"])
+            warnings.append(f"came back on {since}: what was done before does not count")
         return warnings
 
     # -- progress ------------------------------------------------------------------------
@@ -368,8 +364,7 @@ class CustomerMilestones:
         if np.isnan(row["target_day"]):
             return None
         if not row["happened"]:
-            last = self.day.present_spells.loc[self.client_id, "day"]
-            return "overdue" if row["target_day"] < last else "in_progress"
+            return "overdue" if row["target_day"] < self.spell["day"] else "in_progress"
         if np.isnan(row["days"]):
             return None
         early = round(row["target"] - round(row["days"], 1), 1)

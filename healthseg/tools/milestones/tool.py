@@ -1,4 +1,4 @@
-"""track_adoption_milestones: how far is a customer, what is late, what blocks, when will it be done?"""
+"""track_adoption_milestones: which milestones are completed, late or blocked, when are they done?"""
 
 from __future__ import annotations
 
