@@ -10,8 +10,9 @@ which support and lift reach their limits again; it decides nothing here.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -86,6 +87,34 @@ def evaluate_patterns(families: Sequence[PatternFamily], settings: Settings) -> 
         return pd.DataFrame({name: pd.Series(dtype=kinds.get(name, float)) for name in columns})
     frame = pd.concat(evaluated, ignore_index=True)
     return frame[[*columns, *(name for name in frame if name not in columns)]]
+
+
+def why_rejected(
+    row: Mapping[Any, Any],
+    limits: PatternLimits,
+    settings: Settings,
+    tried: int,
+    min_confidence: float,
+) -> str:
+    """Where an evaluated hypothesis failed, one of ``tried``, or that it recurs too seldom."""
+    if row["support"] < limits.support:
+        return f"shown by {row['support']:.0f}, {limits.support:.0f} are needed"
+    near = row.get("sure_lift", np.nan)
+    if np.isfinite(near) and max(near, 1 / max(near, 1e-9)) < limits.lift:
+        return (
+            f"at equal activity and breadth the odds may be {near:.2f} times those without it: "
+            "too near to matter"
+        )
+    if max(row["lift"], 1 / max(row["lift"], 1e-9)) < limits.lift:
+        return f"{row['lift']:.2f} times its base rate: too near to it to matter"
+    if row["q"] > settings.effects_max_q:
+        return f"among {tried:,} tried, as much comes by chance (q = {row['q']:.2g})"
+    if not row["found_again"]:
+        return "does not recur on held-out time"
+    return (
+        f"recurs in {100 * row['confidence']:.0f} % of resamples, {100 * min_confidence:.0f} % are "
+        "required"
+    )
 
 
 def _with_held_out(family: PatternFamily) -> pd.DataFrame:

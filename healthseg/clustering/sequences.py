@@ -65,6 +65,22 @@ class AdoptionOrders:
         """Days between consecutive steps of the customers that show a sequence: customers × steps."""
         return np.diff(self.days.loc[self.shows(key), key.split(ARROW)].to_numpy(), axis=1)
 
+    def frequent(self, max_p: float) -> list[str]:
+        """Orders that enough customers show, with p at most ``max_p``."""
+        tried = self.family.tried
+        rows = (tried["p"] <= max_p) & (tried["support"] >= self.limits.support)
+        return tried.loc[rows, "key"].tolist()
+
+    def completed(self, key: str, rows: pd.DataFrame) -> np.ndarray:
+        """By row (client_id, date): completed by then (1) or not (0); NaN where it could not be."""
+        features = key.split(ARROW)
+        customer = self.days.index.get_indexer(rows["client_id"])
+        day = (pd.to_datetime(rows["date"]) - pd.Timestamp(1970, 1, 1)).dt.days.to_numpy()
+        could = self.clocks[features].notna().all(axis=1).to_numpy()
+        last = np.where(self.shows(key), self.days[features[-1]].to_numpy(), np.inf)
+        known = could[customer] & (customer >= 0)
+        return np.where(known, (last[customer] <= day).astype(float), np.nan)
+
     def unfinished(self, key: str) -> tuple[int, int]:
         """Customers that made the first step but not all in time, of those with access to all features."""
         names = key.split(ARROW)

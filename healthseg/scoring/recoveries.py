@@ -39,7 +39,7 @@ class Recoveries:
     success_rate: float | None = None
     success_lower: float | None = None
     success_upper: float | None = None
-    matched_rate: float | None = None
+    matched_success_rate: float | None = None
     matched_lower: float | None = None
     matched_upper: float | None = None
     difference: float | None = None
@@ -82,7 +82,7 @@ def recoveries(
         success_rate=float(own.mean()),
         success_lower=float(success_lower),
         success_upper=float(success_upper),
-        matched_rate=float(theirs.mean()),
+        matched_success_rate=float(theirs.mean()),
         matched_lower=float(matched_lower),
         matched_upper=float(matched_upper),
         difference=float((own - theirs).mean()),

@@ -55,7 +55,7 @@ def test_calls_to_customers_that_recover_anyway_are_no_success(seed):
     untreated = result.spells.loc[~result.spells["treated"], "recovered"].mean()
     assert result.success_rate - untreated > 0.3  # what a plain comparison would call a success
     assert result.difference_lower < 0 < result.difference_upper
-    assert result.matched_rate == pytest.approx(0.75, abs=0.12) and result.treated == 65
+    assert result.matched_success_rate == pytest.approx(0.75, abs=0.12) and result.treated == 65
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
@@ -90,12 +90,12 @@ def test_a_spell_is_matched_within_its_tier_first():
         }
     )
     result = recoveries(pd.concat(scores, ignore_index=True), calls, Settings(), seed=7, level=0.9)
-    assert (result.success_rate, result.matched_rate, result.difference) == (1.0, 1.0, 0.0)
+    assert (result.success_rate, result.matched_success_rate, result.difference) == (1.0, 1.0, 0.0)
 
 
 def test_nineteen_spells_on_either_side_are_too_few():
     result = result_of({(DEEP, True): (19, 0.5), (DEEP, False): (60, 0.5)})
-    assert result.success_rate is None and result.matched_rate is None
+    assert result.success_rate is None and result.matched_success_rate is None
     assert (
         result.reason
         == "too few: 19 spells with an intervention and 60 without, 20 of each are needed"

@@ -14,6 +14,7 @@ from healthseg.metrics import panels
 from healthseg.metrics.profile import customers_as_of
 from healthseg.scoring.churn import training
 from healthseg.scoring.churn.base_rates import HORIZONS, THE_PORTFOLIO, BaseRates, base_rates
+from healthseg.statistics.outcomes import label_event_dates
 from healthseg.statistics.rates import standard_errors
 
 if TYPE_CHECKING:
@@ -149,3 +150,37 @@ def _draw(
     common = rng.standard_normal((draws, tier.max() + 1))[:, tier] * shared
     odds = centre + common + rng.standard_normal((draws, len(arr))) * own
     return ((rng.random((draws, len(arr))) < expit(odds)) * arr).sum(axis=1)
+
+
+# -- customers that are likely to churn ----------------------------------------------------------
+
+
+def likely_to_churn(portfolio: Portfolio, as_of: dt.date, client_ids: list[str]) -> list[str]:
+    """Customers whose probability of churn is ``churn_candidate_min_ratio`` times the portfolio's."""
+    settings = portfolio.settings
+    model = training.churn_model(portfolio, as_of)
+    rows = training.predictions(portfolio, as_of, client_ids)
+    rows = rows[rows["horizon_days"] == settings.sign_horizon_days]
+    base = model.base_probability(settings.sign_horizon_days)
+    likely = rows["probability"] >= settings.churn_candidate_min_ratio * base
+    return sorted(rows.loc[likely, "client_id"])
+
+
+def churned_of_likely(portfolio: Portfolio, as_of: dt.date, client_ids: list[str]) -> list[int]:
+    """Of the customers likely to churn on past dates, each by the model of its day.
+
+    How many churned or gave notice within the horizon, and how many there were.
+    """
+    settings = portfolio.settings
+    horizon = dt.timedelta(days=settings.sign_horizon_days)
+    event = label_event_dates(customers_as_of(portfolio, as_of).reset_index(drop=True))
+    dates = [date for date in training.grid(portfolio, as_of) if date <= as_of - horizon]
+    churned, n = 0, 0
+    for date in dates[-settings.churn_candidate_past_dates :]:
+        if not training.churn_model(portfolio, date).eligible:
+            continue
+        names, start = likely_to_churn(portfolio, date, client_ids), pd.Timestamp(date)
+        events = event.reindex(names)
+        churned += int(((events > start) & (events <= start + horizon)).sum())
+        n += len(names)
+    return [churned, n]

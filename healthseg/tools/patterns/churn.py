@@ -16,7 +16,8 @@ from healthseg.clustering.pattern_words import description, features_of, pattern
 from healthseg.clustering.sequences import ARROW
 from healthseg.metrics import panels
 from healthseg.scoring.churn import training
-from healthseg.scoring.recoveries import Recoveries, recoveries
+from healthseg.scoring.churn.expected import churned_of_likely, likely_to_churn
+from healthseg.scoring.recoveries import recoveries
 from healthseg.scoring.scored_panel import scorecard_rows
 from healthseg.statistics.spells import (
     best_lead,
@@ -38,6 +39,17 @@ from healthseg.tools.patterns.result import (
 )
 from healthseg.tools.patterns.study import SEGMENT, Study, StudyScope, pattern_in_groups
 
+RECOVERY_SHARES = (
+    "success_rate",
+    "success_lower",
+    "success_upper",
+    "matched_success_rate",
+    "matched_lower",
+    "matched_upper",
+    "difference",
+    "difference_lower",
+    "difference_upper",
+)
 LEAD_COLUMNS = ["sign", "lead_days", "leavers", "n", "stayers", "gap"]
 
 
@@ -280,31 +292,20 @@ def _recovery_rates(study: Study) -> tuple[RecoveryRates, str | None]:
         TreatedSpells(kind=row["kind"], spells=int(row["size"]), recovered=int(row["sum"]))
         for row in result.kinds.to_dict("records")
     ]
-    return _rates_of(result, kinds, interventions is not None, study.level), result.reason
-
-
-def _rates_of(
-    result: Recoveries, kinds: list[TreatedSpells], known: bool, level: float
-) -> RecoveryRates:
     by_frequency = sorted(kinds, key=lambda treated: (-treated.spells, treated.kind))
-    return RecoveryRates(
-        common_interventions=[treated.kind for treated in by_frequency] if known else None,
-        success_rate=rounded(result.success_rate),
+    rates = RecoveryRates(
+        common_interventions=None
+        if interventions is None
+        else [treated.kind for treated in by_frequency],
         avg_transition_time_days=rounded(result.median_days, 1),
-        success_lower=rounded(result.success_lower),
-        success_upper=rounded(result.success_upper),
         treated=result.treated,
-        matched_success_rate=rounded(result.matched_rate),
-        matched_lower=rounded(result.matched_lower),
-        matched_upper=rounded(result.matched_upper),
         matched=result.matched,
-        difference=rounded(result.difference),
-        difference_lower=rounded(result.difference_lower),
-        difference_upper=rounded(result.difference_upper),
-        interval_level=level,
+        interval_level=study.level,
         by_kind=kinds,
         spells=len(result.spells),
+        **{name: rounded(getattr(result, name)) for name in RECOVERY_SHARES},
     )
+    return rates, result.reason
 
 
 # -- who is likely next --------------------------------------------------------------------------
@@ -317,9 +318,12 @@ def predictive_insights(study: Study, curves: pd.DataFrame) -> PredictiveInsight
     reason, needed = model.gate.reason, settings.churn_candidate_min_count
     candidates, precision, n = None, None, None
     if model.eligible:
-        candidates = _churn_candidates(study, scope.as_of)
+        candidates = likely_to_churn(portfolio, scope.as_of, scope.clients)
         wide = study.portfolio_study
-        churned, n = wide.cached("pattern_candidates", lambda: _past_candidates(wide))
+        churned, n = wide.cached(
+            "pattern_candidates",
+            lambda: churned_of_likely(portfolio, scope.as_of, wide.scope.clients),
+        )
         precision = churned / n if n >= needed else None
         reason = f"{n} candidates on past dates, {needed} are needed"
     ready = PortfolioContext.of(portfolio, scope.as_of).expansion_readiness["ready"]
@@ -338,31 +342,3 @@ def predictive_insights(study: Study, curves: pd.DataFrame) -> PredictiveInsight
         timing_days=Figure(days, no_timing),
         timing_sign=Figure(sign, no_timing),
     )
-
-
-def _churn_candidates(study: Study, date: dt.date) -> list[str]:
-    """Customers whose probability of churn is at least twice the portfolio's."""
-    settings = study.settings
-    model = training.churn_model(study.portfolio, date)
-    rows = training.predictions(study.portfolio, date, study.scope.clients)
-    rows = rows[rows["horizon_days"] == settings.sign_horizon_days]
-    base = model.base_probability(settings.sign_horizon_days)
-    likely = rows["probability"] >= settings.churn_candidate_min_ratio * base
-    return sorted(rows.loc[likely, "client_id"])
-
-
-def _past_candidates(study: Study) -> list[int]:
-    """Of the candidates on past dates, each by the model of its day: churned within the horizon, and all."""
-    horizon = dt.timedelta(days=study.settings.sign_horizon_days)
-    last = study.scope.as_of - horizon
-    dates = [date for date in training.grid(study.portfolio, study.scope.as_of) if date <= last]
-    churned, n = 0, 0
-    for date in dates[-study.settings.churn_candidate_past_dates :]:
-        if not training.churn_model(study.portfolio, date).eligible:
-            continue
-        names = _churn_candidates(study, date)
-        events = study.history.event.reindex(names)
-        start = pd.Timestamp(date)
-        churned += int(((events > start) & (events <= start + horizon)).sum())
-        n += len(names)
-    return [churned, n]

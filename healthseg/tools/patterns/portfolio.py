@@ -306,13 +306,7 @@ class PatternRequest:
     def _figures(self) -> dict[str, Any]:
         """Named figures for the rules; None where unknown."""
         risks = None if self.wide.of_signs.reason else self.churn.risks
-        figures = {
-            "scope": self.scope.kind,
-            "customers": len(self.scope.clients),
-            "patterns": len(self.patterns),
-            "risk_patterns": None if risks is None else len(risks),
-            **self._feature_figures(),
-        }
+        figures = {"scope": self.scope.kind, **self._feature_figures()}
         if self.unusual is not None:
             figures["open_anomalies"] = sum(day.action_required for day in self.unusual)
         if risks:
@@ -320,30 +314,23 @@ class PatternRequest:
             figures |= {
                 "top_risk": top.pattern.lower(),
                 "top_risk_now": top.shown_now,
-                "top_risk_advice": top.recommended_intervention,
                 "top_risk_percent": _percent(top.probability_of_churn),
                 "top_risk_base_percent": _percent(top.base_rate),
-                "top_risk_lead": top.lead_days,
             }
         if self.ahead is not None:
             figures |= {
                 "churn_candidates": self.ahead.likely_churn_candidates,
                 "expansion_candidates": self.ahead.likely_expansion_candidates,
-                "precision_percent": _percent(self.ahead.confidence_score),
                 "timing_days": self.ahead.timing_days,
                 "timing_sign": self.ahead.timing_sign,
             }
         if not isinstance(self.times, Figure):
-            hours, days = self.times.peak_activity_hours or [], self.times.peak_activity_days or []
-            figures |= {
-                "peaks": len(hours),
-                "peak_hours": ", ".join(hours) or None,
-                "peak_days": ", ".join(days) or None,
-            }
+            hours = self.times.peak_activity_hours or []
+            figures |= {"peaks": len(hours), "peak_hours": ", ".join(hours) or None}
         recovery, _ = self.recovery
         return figures | {
             "treated": recovery.treated,
-            "difference_percent": _percent(recovery.difference),
+            "recovery_min_spells": self.study.settings.recovery_min_spells,
             "difference_lower_percent": _percent(recovery.difference_lower),
             "difference_upper_percent": _percent(recovery.difference_upper),
         }
@@ -364,7 +351,6 @@ class PatternRequest:
                 "bundle": listed(bundle.bundle),
                 "bundle_users": bundle.support,
                 "bundle_any": bundle.users_of_any,
-                "bundle_percent": 100 * bundle.co_usage_rate,
             }
         return figures
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
 
@@ -11,6 +11,13 @@ from healthseg.tools.base import Part, Result, TriggeredRule
 
 if TYPE_CHECKING:
     import altair as alt
+
+
+Lower = Annotated[float | None, Field(description="Lower end of its interval")]
+Upper = Annotated[float | None, Field(description="Upper end of its interval")]
+Level = Annotated[float, Field(description="Level of the interval")]
+Confidence = Annotated[float, Field(description="Share of resamples in which it recurs")]
+ShownByCustomer = Annotated[bool | None, Field(description="Whether the scope's customer shows it")]
 
 
 class AnalysisScope(Part):
@@ -35,9 +42,9 @@ class HypothesisFigures(Part):
     base_rate: float = Field(description="The rate that the lift is over")
     rate_with: float = Field(description="base_rate × lift")
     lift: float = Field(description="Ratio to the base rate, by basis")
-    lift_lower: float | None = Field(description="Lower end of the lift's interval")
-    lift_upper: float | None = Field(description="Upper end of the lift's interval")
-    interval_level: float = Field(description="Level of the interval")
+    lift_lower: Lower
+    lift_upper: Upper
+    interval_level: Level
     p: float = Field(description="p of the hypothesis alone")
     q: float = Field(description="False-discovery rate among all that was tried in the call")
     held_out_lift: float | None = Field(description="Lift on held-out time")
@@ -54,20 +61,25 @@ class PatternInGroup(Part):
     reversed: bool = Field(description="Whether the opposite holds within the group")
 
 
+WithinGroups = Annotated[
+    list[PatternInGroup], Field(description="The pattern within tiers and tenures")
+]
+
+
 class EngagementPattern(Part):
     pattern_id: str = Field(description="Follows from kind and key: the same in every call")
     pattern_name: str = Field(description="Its name for readers")
     pattern_type: str = Field(
         description="temporal, feature_usage, communication, support, risk or success"
     )
-    confidence: float = Field(description="Share of resamples in which it recurs")
+    confidence: Confidence
     prevalence: float = Field(description="Share of the units that show it")
     description: str = Field(description="What the data say, in figures")
     business_impact: str | None = Field(description="low, medium or high")
     actionable_insight: str | None = Field(description="What may be done with it")
     key: str = Field(description="What it is made of, within its kind")
     evidence: HypothesisFigures = Field(description="The figures that it rests on")
-    within: list[PatternInGroup] = Field(description="The pattern within tiers and tenures")
+    within: WithinGroups
 
 
 class RejectedPattern(Part):
@@ -119,12 +131,12 @@ class FeatureBundle(Part):
     bundle: list[str] = Field(description="Features that are used together")
     co_usage_rate: float = Field(description="Users of all ÷ users of any")
     success_correlation: float | None = Field(description="Partial correlation with retention")
-    success_lower: float | None = Field(description="Lower end of its interval")
-    success_upper: float | None = Field(description="Upper end of its interval")
+    success_lower: Lower
+    success_upper: Upper
     support: int = Field(description="Units that use all")
     users_of_any: int = Field(description="Units that use any")
     lift: float = Field(description="Ratio to what volume and popularity explain")
-    confidence: float = Field(description="Share of resamples in which it recurs")
+    confidence: Confidence
 
 
 class FeatureUsagePatterns(Part):
@@ -173,7 +185,7 @@ class ChurnOutcome(Part):
     hazard_ratio: float = Field(description="Adjusted odds ratio of churn in the month after")
     lower: float = Field(description="Lower end of its interval")
     upper: float = Field(description="Upper end of its interval")
-    interval_level: float = Field(description="Level of the interval")
+    interval_level: Level
     adjusted_for: list[str] = Field(description="What is held equal")
     monthly_rate_with: float = Field(description="Monthly churn rate with it")
     monthly_rate_without: float = Field(description="Monthly churn rate without it")
@@ -188,15 +200,15 @@ class SuccessPattern(Part):
     success_metric: str = Field(description="What it is correlated with")
     correlation: float | None = Field(description="Partial correlation with 90-day retention")
     insight: str = Field(description="What the data say, in figures")
-    correlation_lower: float | None = Field(description="Lower end of its interval")
-    correlation_upper: float | None = Field(description="Upper end of its interval")
+    correlation_lower: Lower
+    correlation_upper: Upper
     retention_with: float | None = Field(description="90-day retention with it")
     retention_without: float | None = Field(description="90-day retention without it")
     n_with: int | None = Field(description="Customer-quarters with it")
     n_without: int | None = Field(description="Customer-quarters without it")
     outcome: ChurnOutcome = Field(description="Churn in the month after, with and without it")
-    confidence: float = Field(description="Share of resamples in which it recurs")
-    shown_by_customer: bool | None = Field(description="Whether the scope's customer shows it")
+    confidence: Confidence
+    shown_by_customer: ShownByCustomer
 
 
 class EarlySign(Part):
@@ -213,8 +225,8 @@ class RiskPattern(Part):
         description="Share that churned within the horizon of a spell's first day"
     )
     recommended_intervention: str | None = Field(description="What may be done")
-    probability_lower: float | None = Field(description="Lower end of its interval")
-    probability_upper: float | None = Field(description="Upper end of its interval")
+    probability_lower: Lower
+    probability_upper: Upper
     n: int = Field(description="Spells followed for the horizon")
     base_rate: float | None = Field(description="The same of the same dates without the sign")
     base_n: int = Field(description="Customer-dates without the sign")
@@ -225,10 +237,10 @@ class RiskPattern(Part):
     among_stayers: float | None = Field(description="Share of other weeks that show it")
     indicators: list[EarlySign] = Field(description="The early signs with their shares")
     outcome: ChurnOutcome = Field(description="Churn in the month after, with and without it")
-    confidence: float = Field(description="Share of resamples in which it recurs")
+    confidence: Confidence
     shown_now: int | None = Field(description="Customers that show it on the last weekly date")
-    shown_by_customer: bool | None = Field(description="Whether the scope's customer shows it")
-    within: list[PatternInGroup] = Field(description="The pattern within tiers and tenures")
+    shown_by_customer: ShownByCustomer
+    within: WithinGroups
 
 
 class ActivityAnomaly(Part):
@@ -256,17 +268,17 @@ class RecoveryRates(Part):
     common_interventions: list[str] | None = Field(description="Kinds, most frequent first")
     success_rate: float | None = Field(description="Share of treated spells that recovered")
     avg_transition_time_days: float | None = Field(description="Median days to recovery")
-    success_lower: float | None = Field(description="Lower end of the success rate's interval")
-    success_upper: float | None = Field(description="Upper end of the success rate's interval")
+    success_lower: Lower
+    success_upper: Upper
     treated: int = Field(description="Low spells with an intervention")
     matched_success_rate: float | None = Field(description="Recovered of similar spells without")
-    matched_lower: float | None = Field(description="Lower end of its interval")
-    matched_upper: float | None = Field(description="Upper end of its interval")
+    matched_lower: Lower
+    matched_upper: Upper
     matched: int = Field(description="Similar spells without an intervention")
     difference: float | None = Field(description="Success rate less that of similar spells")
-    difference_lower: float | None = Field(description="Lower end of the difference's interval")
-    difference_upper: float | None = Field(description="Upper end of the difference's interval")
-    interval_level: float = Field(description="Level of the intervals")
+    difference_lower: Lower
+    difference_upper: Upper
+    interval_level: Level
     by_kind: list[TreatedSpells] = Field(description="Treated spells by kind")
     spells: int = Field(description="All low spells")
 

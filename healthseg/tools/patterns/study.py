@@ -30,7 +30,12 @@ from healthseg.clustering.feature_use import (
     user_rows,
 )
 from healthseg.clustering.pattern_words import basis, pattern_name, pattern_type
-from healthseg.clustering.patterns import PatternFamily, PatternLimits, evaluate_patterns
+from healthseg.clustering.patterns import (
+    PatternFamily,
+    PatternLimits,
+    evaluate_patterns,
+    why_rejected,
+)
 from healthseg.clustering.personas import Personas, personas
 from healthseg.clustering.sequences import ARROW, AdoptionOrders, contains, sequences
 from healthseg.clustering.support import SupportPatterns, support
@@ -284,29 +289,9 @@ class Study:
             parts = [self.uses.get(USED + feature) for feature in key.split(PLUS)]
             known = [part for part in parts if part is not None]
             return np.prod(known, axis=0) if len(known) == len(parts) else None
-        if key.startswith(ORDER):
-            return self._completed(key.removeprefix(ORDER))
+        if key.startswith(ORDER) and self.orders is not None:
+            return self.orders.completed(key.removeprefix(ORDER), self.months)
         return self.uses.get(key)
-
-    def _completed(self, order: str) -> np.ndarray:
-        """By month row: an order was completed by then (1) or not (0); NaN where it could not be."""
-        assert self.orders is not None
-        features = order.split(ARROW)
-        row = self.orders.days.index.get_indexer(self.months["client_id"])
-        day = (pd.to_datetime(self.months["date"]) - pd.Timestamp(1970, 1, 1)).dt.days.to_numpy()
-        could = self.orders.clocks[features].notna().all(axis=1).to_numpy()
-        last_step = self.orders.days[features[-1]].to_numpy()
-        last = np.where(self.orders.shows(order), last_step, np.inf)
-        return np.where(could[row] & (row >= 0), (last[row] <= day).astype(float), np.nan)
-
-    def _orders_to_test(self) -> list[str]:
-        """Orders that are worth testing against churn."""
-        if self.orders is None or not len(self.months):
-            return []
-        tried = self.orders.family.tried
-        significant = tried["p"] <= self.settings.order_tested_on_churn_max_p
-        frequent = tried["support"] >= self.settings.order_min_customers
-        return [ORDER + key for key in tried.loc[significant & frequent, "key"]]
 
     # -- days, hours, messages, tickets --------------------------------------------------------
 
@@ -334,6 +319,10 @@ class Study:
             self._families[kind] = self._family(kind)
         return self._families[kind]
 
+    def limits(self, kind: str) -> PatternLimits:
+        family = self.family(kind)
+        return PatternLimits() if family is None else family.limits
+
     def _family(self, kind: str) -> PatternFamily | None:
         single = self.scope.kind == SINGLE
         if kind in CHURN_KINDS:
@@ -354,8 +343,11 @@ class Study:
             signs = [sign for sign in SIGNS if sign.kind == kind]
             shown = {sign.name: sign.shown(self.months, self.settings) for sign in signs}
             return self.of_signs.family(kind, shown)
-        orders = {key: self._completed(key.removeprefix(ORDER)) for key in self._orders_to_test()}
-        shown = self.uses | orders
+        shown = dict(self.uses)
+        if self.orders is not None and len(self.months):
+            max_p = self.settings.order_tested_on_churn_max_p
+            for key in self.orders.frequent(max_p):
+                shown[ORDER + key] = self.orders.completed(key, self.months)
         rows = len(self.months)
         beside = {key: share_of_other_features(key, self.uses, rows) for key in shown}
         return self._of_habits.family(kind, shown, beside)
@@ -483,34 +475,13 @@ def rejected_patterns(study: Study, min_confidence: float) -> list[RejectedPatte
         RejectedPattern(
             pattern_name=pattern_name(row["kind"], row["key"]),
             pattern_type=pattern_type(row["kind"]),
-            why=_why_rejected(row, study, min_confidence),
+            why=why_rejected(
+                row, study.limits(row["kind"]), settings, len(study.judged), min_confidence
+            ),
             evidence=hypothesis_figures(row, study.level),
         )
         for row in rows.head(settings.rejected_patterns_shown).to_dict("records")
     ]
-
-
-def _why_rejected(row: dict[Any, Any], study: Study, min_confidence: float) -> str:
-    family = study.family(row["kind"])
-    limits = PatternLimits() if family is None else family.limits
-    if row["support"] < limits.support:
-        return f"shown by {row['support']:.0f}, {limits.support:.0f} are needed"
-    near = row.get("sure_lift", np.nan)
-    if np.isfinite(near) and max(near, 1 / max(near, 1e-9)) < limits.lift:
-        return (
-            f"at equal activity and breadth the odds may be {near:.2f} times those without it: "
-            "too near to matter"
-        )
-    if max(row["lift"], 1 / max(row["lift"], 1e-9)) < limits.lift:
-        return f"{row['lift']:.2f} times its base rate: too near to it to matter"
-    if row["q"] > study.settings.effects_max_q:
-        return f"among {len(study.judged):,} tried, as much comes by chance (q = {row['q']:.2g})"
-    if not row["found_again"]:
-        return "does not recur on held-out time"
-    return (
-        f"recurs in {100 * row['confidence']:.0f} % of resamples, {100 * min_confidence:.0f} % are "
-        "required"
-    )
 
 
 def pattern_in_groups(study: Study, row: dict[str, Any]) -> list[PatternInGroup]:
