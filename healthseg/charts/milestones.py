@@ -238,7 +238,7 @@ def values(curves: pd.DataFrame) -> theme.Picture:
     """How long does value take? The share of customers that had got there by each day, with those not there yet."""
     known = curves[curves["name"] == "portfolio"] if len(curves) else curves
     known = known.assign(name=known["mark"].map(MARKS))
-    subtitle = "Share of all customers, those who left included, that had got there by each day"
+    subtitle = "Share of all customers, churned ones included, that had reached it by each day"
     return shares(
         _cut(known), "Time to value", subtitle, "No milestone stands for value.", MARK_COLOURS
     )
@@ -358,7 +358,7 @@ def slower(frame: pd.DataFrame) -> theme.Picture:
         for row in ordered.to_dict("records")
     ]
     subtitle = (
-        "Factor on the time that remains once it is there, the milestone being equal, with its 95 % interval; "
-        "vermilion: beyond chance"
+        "Factor on the time that remains once it occurs, at equal milestone, with its 95% interval; "
+        "vermilion: significant"
     )
     return rows(items, axis, title, subtitle)

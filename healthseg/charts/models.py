@@ -21,14 +21,14 @@ def _shares(top: float = 1.0, low: float = 0.0) -> Axis:
 
 
 def accuracy(frame: pd.DataFrame) -> theme.Picture:
-    """Which score tells leavers from stayers? AUC with its interval.
+    """Which score separates churned from retained customers? AUC with its interval.
 
     ``frame``: name, score, auc, auc_lower, auc_upper, leavers, rows.
     """
-    title = "Who tells leavers from stayers"
+    title = "What separates churned from retained customers"
     known = frame[frame["auc"].notna()]
     if not len(known):
-        return theme.nothing(title, "Too few customers left to judge any score.")
+        return theme.nothing(title, "Too few customers churned to evaluate any score.")
     rivals = {"last_activity", "usage_alone", "base_rate"}
     items = [
         Row(
@@ -103,7 +103,7 @@ def capture(frame: pd.DataFrame) -> theme.Picture:
     title = "Caught within the team's capacity"
     known = frame[frame["share"].notna()]
     if not len(known):
-        return theme.nothing(title, "Nobody left within the horizon of any date.")
+        return theme.nothing(title, "No customer churned within the horizon of any date.")
     items = []
     for capacity, group in known.groupby("capacity", sort=False):
         items.append(Row(formats.sentence(str(capacity)), header=True))
@@ -130,7 +130,7 @@ def lead_times(frame: pd.DataFrame) -> theme.Picture:
         frame["share"].notna() & frame["score"].isin(["weighted_composite", "ml_predictive"])
     ]
     if not len(known):
-        return theme.nothing(title, "No leaver was watched long enough before it left.")
+        return theme.nothing(title, "No churned customer was watched long enough before churn.")
     items = []
     for name, group in known.groupby("name", sort=False):
         items.append(Row(str(name), header=True))
@@ -143,7 +143,10 @@ def lead_times(frame: pd.DataFrame) -> theme.Picture:
             for row in group.to_dict("records")
         ]
     return rows(
-        items, _shares(), title, "Share of leavers below the threshold from then on until they left"
+        items,
+        _shares(),
+        title,
+        "Share of churned customers below the threshold from then on until churn",
     )
 
 
@@ -178,7 +181,8 @@ def weights(frame: pd.DataFrame) -> theme.Picture:
     title = "Weights, today's and from outcomes"
     if not len(frame) or frame["weight_suggested"].isna().all():
         return theme.nothing(
-            title, "Too few left on earlier or later dates to learn weights and to judge them."
+            title,
+            "Too few churned on earlier or later dates to learn weights and to evaluate them.",
         )
     items = [
         Row(
@@ -200,7 +204,7 @@ def effects(frame: pd.DataFrame) -> theme.Picture:
 
     ``frame``: label, log_odds, lower, upper (of going from the first to the third quartile).
     """
-    title = "What goes with leaving and with staying"
+    title = "What is associated with churn and retention"
     known = frame.head(MOST)
     if not len(known):
         return theme.nothing(title, "There is no model of single customers.")

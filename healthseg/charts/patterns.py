@@ -45,7 +45,7 @@ def lifts(frame: pd.DataFrame) -> theme.Picture:
     title = "How many times as often as otherwise"
     if not len(frame):
         return theme.nothing(
-            title, "No pattern holds: nothing that was tried is beyond chance and comes back."
+            title, "No pattern holds: nothing that was tested is significant and replicates."
         )
     shown = frame.head(MOST)
     edges = shown[["lift", "lift_lower", "lift_upper"]].astype(float)
@@ -128,7 +128,7 @@ def leads(frame: pd.DataFrame) -> theme.Picture:
     colours = dict(zip(chosen, (RED, BLUE, AMBER, GREEN), strict=False))
     stayers = frame.groupby("sign")["stayers"].first()
     told = ", ".join(f"{formats.percent(stayers[name])} ({formats.plain(name)})" for name in chosen)
-    subtitle = f"Share of leavers that showed the sign so many days before they left; among those who stayed: {told}"
+    subtitle = f"Share of churned customers that showed the sign so many days before churn; among retained customers: {told}"
     return shares(known, title, subtitle, nothing, colours)
 
 

@@ -127,7 +127,7 @@ def differences(frame: pd.DataFrame) -> theme.Picture:
             if len(frame)
             else "there was nothing to compare"
         )
-        return theme.nothing(title, f"No difference beyond chance: {tried}.")
+        return theme.nothing(title, f"No significant difference: {tried}.")
     items = [
         Row(
             f"{row['label']}: {formats.plain(row['segment'])} above {formats.plain(row['other'])}",

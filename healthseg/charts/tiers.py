@@ -223,7 +223,7 @@ def pipeline(frame: pd.DataFrame, currency: str | None) -> theme.Picture:
     title = "Expansion potential by tier"
     known = frame[frame["potential"].fillna(0) > 0] if len(frame) else frame
     if not len(known):
-        return theme.nothing(title, "No potential is known, or there is none.")
+        return theme.nothing(title, "No potential is known, or all are 0.")
     items = [
         Row(
             formats.plain(row["tier"]),

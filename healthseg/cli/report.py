@@ -39,7 +39,7 @@ def _which(which: argparse._ArgumentGroup) -> None:
         type=int,
         default=0,
         metavar="N",
-        help="the N customers with the most ARR at risk of churn",
+        help="the N customers with the highest expected churned ARR",
     )
     which.add_argument("--overview", action="store_true", help="the reports of the whole portfolio")
     which.add_argument(

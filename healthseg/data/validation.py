@@ -207,7 +207,7 @@ def _fault(column: Column, settings: DataSettings) -> Reason | None:
     name, quoted_name = column.name, f'"{column.name}"'
     if column.allowed:
         words = ", ".join(map(quoted, column.allowed))
-        text = f"{name} is none of {', '.join(column.allowed)}"
+        text = f"{name} must be one of {', '.join(column.allowed)}"
         return Reason(text, f"{quoted_name} NOT IN ({words})", name)
     if column.kind in ("timestamp", "date"):
         outside = (

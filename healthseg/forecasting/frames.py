@@ -199,7 +199,7 @@ def bounds(lower: Any, upper: Any) -> Bounds:
     for name, value in limits.items():
         is_number = isinstance(value, Real) and not isinstance(value, bool)
         if value is not None and not (is_number and np.isfinite(value)):
-            message = f"{name} {value!r} is not a finite number: leave it out where there is none"
+            message = f"{name} {value!r} is not a finite number: leave it out if unknown"
             refuse(message, name, value, "a finite number or None")
     if lower is not None and upper is not None and not lower < upper:
         message = f"lower_bound {lower} does not lie below upper_bound {upper}"

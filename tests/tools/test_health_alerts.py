@@ -67,7 +67,7 @@ def test_a_threshold_moves_its_own_rule_only(silent):
     )
     alert = next(one for one in health.alerts if one.rule == "inactive")
     assert (alert.figures["threshold"], alert.figures["days_since_last_person_event"]) == (10, 10)
-    assert alert.text == "Nobody has used it for 10 days"
+    assert alert.text == "No active user for 10 days"
 
 
 @pytest.mark.parametrize("least", SEVERITIES)

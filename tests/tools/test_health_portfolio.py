@@ -112,7 +112,7 @@ def test_a_withheld_score_is_unknown_and_never_healthy(daily_events):
     portfolio = portfolio_health(tiny_portfolio(events, customers))
     assert [row["client_id"] for row in portfolio.customers] == ["a", "b"]
     assert portfolio.customers[1]["score"] is None and portfolio.customers[1]["band"] is None
-    assert portfolio.customers[1]["reason"] == "Nobody has used it for 120 days"
+    assert portfolio.customers[1]["reason"] == "No active user for 120 days"
     assert (
         sum(portfolio.bands.values()) == portfolio.scored_customers == 1
         and portfolio.total_customers == 2

@@ -141,7 +141,7 @@ class Reader:
         day = stated // _DAY_MS
         if not self._window[0] <= day <= self._window[1]:
             raise TransientFailure(
-                f"an event of {EPOCH + dt.timedelta(days=day)}, which was not asked for",
+                f"an event of {EPOCH + dt.timedelta(days=day)}, which was not requested",
                 smaller=True,
             )
         self._number += 1

@@ -65,7 +65,7 @@ COLUMNS = (
     Shown("score", "Score", formats.number, True),
     Shown("change", "Change", formats.signed, True),
     Shown("risk_level", "Risk", formats.words),
-    Shown("at_stake", "At stake", numeric=True, money=True),
+    Shown("at_stake", "Expected churned ARR", numeric=True, money=True),
     Shown("arr", "ARR", numeric=True, money=True),
     Shown("renewal_on", "Renewal", formats.day, tight=True),
     Shown("stage", "Stage", formats.words),

@@ -126,7 +126,7 @@ def learnt(found: View) -> Html:
     rows = found.effects.to_dict("records")
     lead = joined(
         "Metrics that move together are one line: apart, their signs would be artefacts of each other",
-        "What goes with leaving need not cause it",
+        "What is associated with churn need not cause it",
     )
     return Html(
         paragraph(lead, "lead") + figure(found, "effects", table(rows, columns, label="metrics")),
@@ -166,7 +166,7 @@ def calibration(found: View) -> Html:
         ("Intercept", formats.signed(told.intercept, 2)),
         ("A standing kept from month to month", formats.percent(told.fade)),
         (
-            "Horizons judged on held-out time",
+            "Horizons evaluated on held-out time",
             ", ".join(f"{days} days" for days in found.model.judged),
         ),
     ]

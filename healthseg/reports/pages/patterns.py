@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 TRIED = "of {testing.hypotheses:number} tried"
 METHOD = (
-    "{testing.hypotheses:number pattern} were tried and are judged as one family: reported is what has a "
+    "{testing.hypotheses:number pattern} were tested as one family. A pattern is reported if it has a "
     "false-discovery q of at most {testing.max_q:significant}, recurs on held-out time "
     "(p ≤ {testing.held_out_max_p:significant}), and recurs in "
     "{testing.min_pattern_confidence:percent} of {testing.resamples:number resample}",
@@ -124,7 +124,7 @@ def timing(patterns: EngagementPatterns) -> tuple[str, ...]:
         "Peak hours: {temporal_patterns.peak_activity_hours:list}"
         if temporal.peak_activity_hours
         else "",
-        "" if peaks else "No day or hour is a peak beyond chance",
+        "" if peaks else "No day or hour is a significant peak",
         "Low activity: {temporal_patterns.low_activity_periods:list}"
         if temporal.low_activity_periods
         else "",
@@ -207,7 +207,7 @@ CUSTOMER = Page(
                 )
                 if patterns.identified_patterns
                 else (
-                    "It shows none of the portfolio’s patterns, and none of its own beyond chance",
+                    "It shows none of the portfolio’s patterns, and no significant ones of its own",
                 )
             ),
             _particular,

@@ -138,7 +138,7 @@ def _retained(patterns: EngagementPatterns) -> tuple[Block, ...]:
     if patterns.success_patterns is None:
         return (Missing("What precedes retention", "success_patterns"),)
     if not patterns.success_patterns:
-        text = "Nothing that was tried goes with retention beyond chance at equal size, tenure and tier"
+        text = "Nothing that was tested is significantly associated with retention at equal size, tenure and tier"
         return (Note((text,)),)
     return (
         Table(
@@ -237,7 +237,7 @@ def _tickets(patterns: EngagementPatterns) -> tuple[Block, ...]:
         "One after the other more often than by chance: "
         "{support_patterns.common_issue_sequences:all_words}"
         if support.common_issue_sequences
-        else "No topic follows another beyond chance"
+        else "No topic significantly follows another"
     )
     trend = "Resolution: {support_patterns.time_to_resolution_trends:lower}"
     return Heading("Tickets"), Note((trend, topics))
@@ -290,7 +290,7 @@ PORTFOLIO = Page(
             (
                 "{identified_patterns:count} of {testing.hypotheses:number} that were tried are "
                 "significant",
-                "Each is beyond chance among all of them, recurs on held-out time, and recurs in "
+                "Each is significant among all of them, recurs on held-out time, and recurs in "
                 "resamples",
             ),
             (

@@ -80,7 +80,7 @@ def opening(card: Any) -> Html:
 
 
 def accuracy(card: Any) -> Html:
-    """Does the score tell leavers from stayers, and better than what costs nothing?"""
+    """Does the score separate churned from retained customers, and better than simple rivals?"""
     rows = card.frame("accuracy").to_dict("records")
     columns = [
         Column("name", "Score"),
@@ -156,8 +156,8 @@ def warning(card: Any) -> Html:
         Column("name", "Score"),
         Column("lead_days", "Days before", formats.number, True),
         Column("share", "Warned", formats.percent, True),
-        Column("warned", "Leavers warned", formats.number, True),
-        Column("leavers", "Leavers", formats.number, True),
+        Column("warned", "Churned customers warned", formats.number, True),
+        Column("leavers", "Churned", formats.number, True),
     ]
     lead = joined(
         f"A customer counts as warned from the first month on which its score was below "
@@ -182,7 +182,8 @@ def alarms(card: Any) -> Html:
         _figure("false_a_manager_and_month", "False a manager and month", 1),
     ]
     return Html(
-        table(rows, columns, "Alarms, and those whose customer stayed", "scores"), "false alarms"
+        table(rows, columns, "Alarms, and those whose customer was retained", "scores"),
+        "false alarms",
     )
 
 
@@ -200,8 +201,8 @@ def groups(card: Any) -> Html:
         Column("rows", "Customer-months", formats.number, True),
     ]
     if not rows:
-        return Html(missing("Tiers and stages", "in none of them at least five customers left"))
-    return Html(table(rows, columns, "Where at least five left", "groups"), "by tier and stage")
+        return Html(missing("Tiers and stages", "in each fewer than five customers churned"))
+    return Html(table(rows, columns, "With at least five churned", "groups"), "by tier and stage")
 
 
 def ranks(card: Any) -> Html:
@@ -264,7 +265,7 @@ def method(card: Any) -> Html:
     return page.method(
         card,
         "Every score is rebuilt on a month's grid of past dates from what was known on each, ends with notice, and is "
-        f"held against notice or leaving within {card.horizon_days} days",
+        f"compared with notice or churn within {card.horizon_days} days",
         "Intervals are bootstraps over customers, who are drawn with all their months",
         "The churn model's score on a date is by the model that had been trained by then",
         pairs=[

@@ -270,7 +270,7 @@ def told_impact(usage: FeatureUsage, tested: Effects | None) -> Impact | None:
         upper_percentage_points=round(100 * row["adjusted_upper"], 1),
         interval_level=usage.settings.effects_interval_level,
         n=int(row["n"]),
-        basis="customers told of a feature they had not adopted against those not told, at equal "
+        basis="customers with a message about a feature that they had not adopted against those without, at equal "
         + ", ".join(tested.adjusted_for),
     )
 
@@ -434,7 +434,7 @@ def _retention_text(
 def _unsure_text(what: str, outcome: str, row: Mapping[str, Any], figures: str) -> str:
     """An interval that leaves out 0 is not yet a finding where many hypotheses were tested."""
     if row["adjusted_lower"] <= 0 <= row["adjusted_upper"]:
-        return f"{what} cannot be told to go with {outcome} ({figures})"
+        return f"{what} has no clear association with {outcome} ({figures})"
     return (
         f"{what} may go with {outcome} ({figures}), but it is not significant over all that was "
         f"tested (q = {row['q']:.2g})"

@@ -129,7 +129,7 @@ class Funnel(Part):
     """Counts of units that reached each stage; each stage holds the next."""
 
     eligible: int = Field(description="Units that could use it")
-    awareness: int | None = Field(description="Told of it, or used it")
+    awareness: int | None = Field(description="Received a message about it, or used it")
     trial: int = Field(description="Used on one day")
     first_use: int = Field(description="Used on two days")
     regular_use: int = Field(description="Used on 4 of the last 28 days")
@@ -258,7 +258,7 @@ class FeatureAdoption(Result):
     client_id: str | None = Field(description="Customer; null for all")
     customer_name: str | None = Field(description="Its name")
     analysis_scope: str = Field(description="Who the response is about")
-    analysis_period_days: int = Field(description="Days over which adoption is judged")
+    analysis_period_days: int = Field(description="Days over which adoption is measured")
     period_start: dt.date = Field(description="First day")
     period_end: dt.date = Field(description="Day after the last")
     feature_category: str = Field(description="Category requested")

@@ -15,7 +15,7 @@ from healthseg.tools.context import CustomerContext
 Category = Annotated[
     Literal["core", "advanced", "premium", "all"], Field(description="Category of features")
 ]
-Days = Annotated[int, Field(ge=7, le=365, description="Days over which adoption is judged")]
+Days = Annotated[int, Field(ge=7, le=365, description="Days over which adoption is measured")]
 
 
 @tool

@@ -98,7 +98,7 @@ class ChurnFactor(Part):
     log_odds: float = Field(description="Change of the log odds of churn")
     sd: float = Field(description="Standard deviation of the change")
     odds_ratio: float = Field(description="Change of the odds, as a factor")
-    metrics: list[str] = Field(description="Metrics that move together and cannot be told apart")
+    metrics: list[str] = Field(description="Metrics that are too correlated to separate")
 
 
 class ChurnGate(Part):
