@@ -31,7 +31,6 @@ from healthseg.scoring.components import (
 from healthseg.settings import BANDS, COMPONENTS, Scorecard, ScorecardMetric, Settings
 
 NEEDED = (*SILENCE_METRICS, "worst_days_overdue")
-RISK_STEP_POINTS = 20  # between the risk levels
 SCORE_COLUMNS = (
     *(f"{name}_score" for name in COMPONENTS),
     "score",
@@ -273,15 +272,15 @@ def bands_of(shown_scores: np.ndarray, settings: Settings) -> np.ndarray:
     return bands
 
 
-def risk_level(shown_score: float | None, threshold: float) -> str | None:
-    """critical < T−20 ≤ high < T ≤ medium < T+20 ≤ low, the edges clipped to 0–100; None where withheld.
+def risk_level(shown_score: float | None, threshold: float, step_points: float) -> str | None:
+    """critical < T−s ≤ high < T ≤ medium < T+s ≤ low, the edges clipped to 0–100; None where withheld.
 
-    >>> [risk_level(score, 60) for score in (39, 40, 60, 80, None)]
+    >>> [risk_level(score, 60, 20) for score in (39, 40, 60, 80, None)]
     ['critical', 'high', 'medium', 'low', None]
     """
     if shown_score is None or np.isnan(shown_score):
         return None
-    edges = np.clip(threshold + RISK_STEP_POINTS * np.array([-1, 0, 1]), 0, 100)
+    edges = np.clip(threshold + step_points * np.array([-1, 0, 1]), 0, 100)
     at = int(np.searchsorted(edges, shown_score, side="right"))
     return ("critical", "high", "medium", "low")[at]
 

@@ -21,7 +21,6 @@ from healthseg.statistics.rates import wilson
 from healthseg.statistics.survival import kaplan_meier, quantile_time
 
 COLUMNS = ["client_id", "day", "score", "slope", "tier", "recovered", "days"]
-TIER_DISTANCE = 4.0  # of another tier, in squared standard deviations of score and slope
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,7 @@ def recoveries(
     reason = _reason(len(treated), len(untreated), interventions, settings)
     if reason:
         return Recoveries(spells, kinds, len(treated), len(untreated), reason)
-    similar = _most_similar(treated, untreated, settings.recovery_matches)
+    similar = _most_similar(treated, untreated, settings)
     own = treated["recovered"].to_numpy(dtype=float)
     theirs = untreated["recovered"].to_numpy(dtype=float)[similar].mean(axis=1)
     drawn = _resampled_difference(treated["client_id"].to_numpy(), own - theirs, seed, settings)
@@ -162,7 +161,7 @@ def _with_treatment(
     return spells.assign(treated=treated, kind=kind)
 
 
-def _most_similar(treated: pd.DataFrame, untreated: pd.DataFrame, count: int) -> np.ndarray:
+def _most_similar(treated: pd.DataFrame, untreated: pd.DataFrame, settings: Settings) -> np.ndarray:
     """For each treated spell the positions of the most similar others: same tier first, then score and slope."""
     names = ["score", "slope"]
     both = pd.concat([treated[names], untreated[names]]).to_numpy(dtype=float)
@@ -172,8 +171,8 @@ def _most_similar(treated: pd.DataFrame, untreated: pd.DataFrame, count: int) ->
         for name, scale in zip(names, spread, strict=True)
     )
     tiers = [frame["tier"].astype(str).to_numpy() for frame in (treated, untreated)]
-    distance = distance + TIER_DISTANCE * (tiers[0][:, None] != tiers[1])
-    return np.argsort(distance, axis=1, kind="stable")[:, :count]
+    distance = distance + settings.recovery_other_tier_distance * (tiers[0][:, None] != tiers[1])
+    return np.argsort(distance, axis=1, kind="stable")[:, : settings.recovery_matches]
 
 
 def _resampled_difference(

@@ -29,8 +29,6 @@ from healthseg.settings import Settings
 if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio
 
-HISTORY_DAYS = 371  # 53 weekly scores: a year's look-back and its forecast
-ARR_DAYS = 90
 PREDICTIVE = "ml_predictive"
 TODAYS_VALUE = "today's value of seats and plan"
 
@@ -85,10 +83,12 @@ class ScoredPanel:
         return trend.set_index("client_id", drop=False)
 
 
-def response_dates(as_of: dt.date, lookback_days: int) -> list[dt.date]:
+def response_dates(as_of: dt.date, lookback_days: int, settings: Settings) -> list[dt.date]:
     """Weekly dates of a year, the look-back's start, and the date with which ARR is compared."""
-    extra = {as_of - dt.timedelta(days=days) for days in (lookback_days, ARR_DAYS)}
-    return sorted({*weekly(as_of, HISTORY_DAYS), *extra})
+    extra = {
+        as_of - dt.timedelta(days=days) for days in (lookback_days, settings.arr_comparison_days)
+    }
+    return sorted({*weekly(as_of, settings.score_history_days), *extra})
 
 
 def scored_panel(
@@ -99,7 +99,9 @@ def scored_panel(
     clients: list[str] | None = None,
 ) -> ScoredPanel:
     """Metrics and scores of some customers (default: all) on the dates of a response at ``as_of``."""
-    rows = panels.panel(portfolio, response_dates(as_of, lookback_days), clients)
+    rows = panels.panel(
+        portfolio, response_dates(as_of, lookback_days, portfolio.settings), clients
+    )
     return score_rows_of(portfolio, rows, as_of, lookback_days, model)
 
 
@@ -152,7 +154,9 @@ def churned_rows(
         pairs = [
             (row.client_id, date)
             for row in churned.itertuples()
-            for date in response_dates(last_day(row.signup_date, row.churned_on), lookback_days)
+            for date in response_dates(
+                last_day(row.signup_date, row.churned_on), lookback_days, portfolio.settings
+            )
         ]
         return panels.build_pairs(portfolio, pd.DataFrame(pairs, columns=["client_id", "date"]))
 

@@ -37,5 +37,11 @@ class ChurnSettings(Frozen):
     # held-out losses and dates from which on a longer horizon is no extrapolation
     churn_horizon_min_churned: Annotated[int, Field(ge=1)] = 20
     churn_horizon_min_dates: Annotated[int, Field(ge=1)] = 6
+    # a driver is named where 9 of 10 draws have its sign, and where it moves the odds at least so far
+    churn_driver_min_sds: Annotated[float, Field(ge=0)] = 1.28
+    churn_driver_min_odds_ratio: Annotated[float, Field(ge=1)] = 1.05
+    churn_max_drivers: Annotated[int, Field(ge=1)] = 5
+    # churn_risk_level is low, medium, high below so many times the portfolio's base rate, else critical
+    churn_risk_base_rates: tuple[float, float, float] = (1.0, 2.0, 4.0)
     # absolute correlation from which on metrics are explained as one: apart, their signs are artefacts of each other
     churn_kindred_correlation: Annotated[float, Field(gt=0, lt=1)] = 0.7

@@ -182,5 +182,7 @@ class PatternSettings(Frozen):
     recovery_slope_weeks: Count = 4
     # untreated spells that a treated one is compared with
     recovery_matches: Count = 3
+    # distance of another tier, in squared standard deviations of score and slope: two of them
+    recovery_other_tier_distance: Annotated[float, Field(ge=0)] = 4.0
     recovery_min_spells: Count = 20
     recovery_resamples: Count = 400

@@ -30,12 +30,31 @@ class ScoringSettings(Frozen):
     trend_min_scores: Annotated[int, Field(ge=3)] = 6
     # windows of 28 and 30 days share data for four weeks, those of 90 and more for longer
     trend_overlap_weeks: Annotated[int, Field(ge=1)] = 5
+    # weekly scores of a year's look-back and of the day itself: 53
+    score_history_days: Annotated[int, Field(ge=7)] = 371
+    # the change of a score that no response names a look-back for: a month's
+    score_lookback_days: Annotated[int, Field(ge=7)] = 30
+    # ARR is compared with that of a quarter ago
+    arr_comparison_days: Annotated[int, Field(ge=1)] = 90
+    # between the levels of risk, as wide as the band below the highest
+    risk_step_points: Annotated[float, Field(gt=0, lt=100)] = 20
+    # forecasts of scores: the farthest is 90 days ahead; off by a quarter of a band's width is close enough
+    score_forecast_weeks: Annotated[int, Field(ge=13)] = 13
+    score_forecast_tolerance_points: Annotated[float, Field(gt=0)] = 5.0
+    # past forecasts are checked on a fixed sample of customers, each with as many weeks as a forecast learns from
+    score_backtest_customers: Annotated[int, Field(ge=1)] = 40
+    score_backtest_min_weeks: Annotated[int, Field(ge=2)] = 30
     # ml_predictive: points by the odds of churn relative to the portfolio's base rate, linear in their log
     predictive_horizon_days: Annotated[int, Field(ge=1, le=365)] = 90
     predictive_odds_ratios: tuple[float, float, float, float] = (0.5, 1.0, 3.0, 10.0)
     predictive_points: tuple[float, float, float, float] = (82.0, 70.0, 45.0, 20.0)
     # an explanation names metrics that moved the ml_predictive score by a twentieth of a point
     predictive_min_points: Annotated[float, Field(ge=0)] = 0.05
+    # factors of the model's score: less is not seen in the shown score, and more of a kind are not read
+    score_factor_min_points: Annotated[float, Field(ge=0)] = 0.5
+    score_max_factors: Annotated[int, Field(ge=1)] = 6
+    # customers whose scores rose, and fell, the most
+    score_max_movers: Annotated[int, Field(ge=1)] = 10
     # the report card: bootstrap draws, accounts that a team can look after at once, the score of an alarm
     report_card_draws: Annotated[int, Field(ge=20, le=10_000)] = 200
     report_card_accounts: Annotated[int, Field(ge=1)] = 20

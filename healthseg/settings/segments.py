@@ -18,6 +18,13 @@ class SegmentSettings(Frozen):
 
     # moves are shown since a quarter ago
     segment_compare_days: Annotated[int, Field(ge=7)] = 90
+    # the trend of a score or a metric: twelve weeks
+    segment_trend_days: Annotated[int, Field(ge=7)] = 84
+    # what distinguishes a segment, and the risks of a customer: more are not read
+    segment_max_differences: Count = 8
+    segment_max_risks: Count = 4
+    # draws of the values' errors, for the moves that noise alone makes
+    segment_noise_draws: Annotated[int, Field(ge=100)] = 1_000
     # Cliff's delta that is a medium effect (Romano et al. 2006)
     segment_min_effect: Share = 0.33
     # customers of each segment in a comparison: fewer say nothing of a segment

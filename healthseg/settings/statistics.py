@@ -17,5 +17,7 @@ class StatisticsSettings(Frozen):
     effects_max_q: Annotated[float, Field(gt=0, lt=1)] = (
         0.01  # false-discovery rate at which an effect is spoken of
     )
+    # errors below which their spread is unknown
+    error_spread_min_values: Annotated[int, Field(ge=2)] = 20
     at_risk_draws: Annotated[int, Field(ge=100)] = 10_000
     seed: int = 7

@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from healthseg.settings import Settings
 
 DAY = dt.timedelta(days=1)
-TREND_DAYS = 84
-LOOKBACK_DAYS = 30
 DAYS_A_MONTH = 30.4375
 EXPANSION_RULES = {
     "healthy": "score of 80 or more",
@@ -168,7 +166,9 @@ class PortfolioContext:
         """
         if date not in self._days:
             rows = panels.panel(self.portfolio, sorted({date, self.as_of}))
-            scored = scorecard_rows(rows, self.as_of, LOOKBACK_DAYS, self.settings)
+            scored = scorecard_rows(
+                rows, self.as_of, self.settings.score_lookback_days, self.settings
+            )
             self._days[date] = _with_derived(scored.on(date))
         return self._days[date]
 
@@ -260,7 +260,7 @@ class PortfolioContext:
     def trends(self) -> pd.DataFrame:
         """Slope and verdict of each live customer's weekly scores, by client_id."""
         scored = self._weekly_scores()[1]
-        trend = score_trend(scored, self.as_of, LOOKBACK_DAYS, self.settings)
+        trend = score_trend(scored, self.as_of, self.settings.score_lookback_days, self.settings)
         return trend.set_index("client_id").reindex(self.live.index)
 
     def weekly_values(self, metric: str) -> pd.DataFrame:
@@ -273,8 +273,12 @@ class PortfolioContext:
         return wide.reindex(self.live.index).astype(float)
 
     def _weekly_scores(self) -> tuple[pd.DataFrame, pd.DataFrame]:
-        rows = panels.panel(self.portfolio, sorted(weekly(self.as_of, TREND_DAYS)))
-        return rows, scorecard_rows(rows, self.as_of, LOOKBACK_DAYS, self.settings).frame
+        rows = panels.panel(
+            self.portfolio, sorted(weekly(self.as_of, self.settings.segment_trend_days))
+        )
+        return rows, scorecard_rows(
+            rows, self.as_of, self.settings.score_lookback_days, self.settings
+        ).frame
 
     # -- churn and expansion ---------------------------------------------------------------
 

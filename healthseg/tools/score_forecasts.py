@@ -18,10 +18,6 @@ if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio
     from healthseg.settings import Settings
 
-WEEKS = 13  # the farthest prediction is 90 days
-SAMPLE_CUSTOMERS = 40
-MIN_WEEKS = 30
-MIN_ERRORS = 20
 COLUMNS = ["date", "forecast", "lower", "upper", "method"]
 ERROR_COLUMNS = ["client_id", "origin", "step", "model", "error", "coverage"]
 
@@ -42,7 +38,7 @@ def score_forecast(scored: ScoredPanel, settings: Settings) -> pd.DataFrame:
         return pd.DataFrame(columns=["client_id", *COLUMNS])
     return forecast(
         frame,
-        WEEKS,
+        settings.score_forecast_weeks,
         settings.interval_level,
         season_length=1,
         lower_bound=0,
@@ -68,7 +64,7 @@ def _back_tested(portfolio: Portfolio, as_of: dt.date, model: ScoreModel) -> pd.
         return pd.DataFrame(columns=ERROR_COLUMNS)
     errors = backtest(
         frame,
-        WEEKS,
+        portfolio.settings.score_forecast_weeks,
         portfolio.settings.interval_level,
         origins=6,
         refit_every=6,
@@ -85,10 +81,11 @@ def _back_tested(portfolio: Portfolio, as_of: dt.date, model: ScoreModel) -> pd.
 def sample_series(
     portfolio: Portfolio,
     as_of: dt.date,
-    count: int = SAMPLE_CUSTOMERS,
     model: ScoreModel = SCORECARD,
 ) -> pd.DataFrame:
     """Weekly scores of a fixed sample of customers with 30 weeks or more, as a long frame."""
+    count = portfolio.settings.score_backtest_customers
+    least = portfolio.settings.score_backtest_min_weeks
     known = customers(portfolio).reset_index(drop=True)
     signed_up = pd.to_datetime(known["signup_date"]) <= pd.Timestamp(as_of)
     ids = sorted(
@@ -96,7 +93,7 @@ def sample_series(
     )[: 4 * count]
     frame = weekly_series(scored_panel(portfolio, as_of, 7, model, sorted(ids)))
     weeks = frame.groupby("client_id").size()
-    sample = [name for name in ids if weeks.get(name, 0) >= MIN_WEEKS][:count]
+    sample = [name for name in ids if weeks.get(name, 0) >= least][:count]
     return frame[frame["client_id"].isin(sample)]
 
 
@@ -105,6 +102,6 @@ def score_error_sd(portfolio: Portfolio, as_of: dt.date) -> float | None:
     errors = past_errors(portfolio, as_of)
     first = errors[(errors["model"] == "forecast") & (errors["step"] == 1)]
     values = first["error"].to_numpy(dtype=float)
-    if len(values) < MIN_ERRORS:
+    if len(values) < portfolio.settings.error_spread_min_values:
         return None
     return float(1.4826 * np.median(np.abs(values - np.median(values))))

@@ -240,12 +240,12 @@ def test_scores_are_shown_rounded_half_up_and_bands_follow_what_is_shown():
     ],
 )
 def test_the_risk_level_follows_the_threshold(threshold, levels):
-    assert {score: risk_level(score, threshold) for score in levels} == levels
+    assert {score: risk_level(score, threshold, 20) for score in levels} == levels
 
 
 def test_the_risk_of_a_withheld_score_is_unknown():
-    assert risk_level(None, 60) is None
-    assert risk_level(NAN, 60) is None
+    assert risk_level(None, 60, 20) is None
+    assert risk_level(NAN, 60, 20) is None
 
 
 def test_the_long_form_gives_each_metrics_share_of_the_score(panel):

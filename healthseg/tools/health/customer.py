@@ -23,8 +23,6 @@ from healthseg.scoring import (
 from healthseg.scoring import factors as score_factors
 from healthseg.scoring import opportunities as score_opportunities
 from healthseg.scoring.scored_panel import (
-    ARR_DAYS,
-    HISTORY_DAYS,
     ScoredPanel,
     ScoreModel,
     churned_rows,
@@ -120,18 +118,20 @@ class CustomerHealth:
             else []
         )
         marks = self.marks(history["date"].min())
-        opportunities, no_opportunities = self.opportunities()
+        opportunities, reason = self.opportunities()
+        not_measured = {"$.improvement_opportunities": reason} if reason else {}
         why_withheld = self._why_withheld()
-        weeks = int(self.trend["weeks"])
+        step_points = self.settings.risk_step_points
+        level = risk_level(number(now["shown"]), self.risk_threshold, step_points)
+        weeks, least = int(self.trend["weeks"]), self.settings.trend_min_scores
+        few_scores = f"{weeks} weekly scores, at least {least} are needed"
         return HealthScore(
             as_of=self.as_of,
             data_until=self.portfolio.data_until,
             fingerprint=self.portfolio.fingerprint(self.as_of),
             coverage=round(float(now["coverage"]), 4),
             warnings=self._warnings(),
-            not_measured={"$.improvement_opportunities": no_opportunities}
-            if no_opportunities
-            else {},
+            not_measured=not_measured,
             client_id=self.client_id,
             status=self.context.status,
             customer=self.card(),
@@ -146,15 +146,13 @@ class CustomerHealth:
             possible_range=Interval(lower=round(now["lowest"], 1), upper=round(now["highest"], 1)),
             ramping=bool(now["ramping"]),
             caps=self.caps(),
-            health_trend=Figure(
-                self.trend["trend"], f"{weeks} weekly scores, at least 6 are needed"
-            ),
+            health_trend=Figure(self.trend["trend"], few_scores),
             trend=self.trend_part(),
             score_change=Figure(self.score_change, "no score at one end of the look-back"),
             component_scores=self.component_scores(),
             components=self.components(metrics),
             health_metrics=self.health_metrics(),
-            risk_level=Figure(risk_level(number(now["shown"]), self.risk_threshold), why_withheld),
+            risk_level=Figure(level, why_withheld),
             risk_threshold=self.risk_threshold,
             risk_indicators=[rule.text for rule in risks],
             risk_indicators_detail=risks,
@@ -213,7 +211,7 @@ class CustomerHealth:
     @cached_property
     def figures(self) -> dict[str, Any]:
         """The named figures that the rules read."""
-        earlier = self.row(self.day - dt.timedelta(days=ARR_DAYS))
+        earlier = self.row(self.day - dt.timedelta(days=self.settings.arr_comparison_days))
         return words.rule_figures(
             self.now, self.then, earlier, self.trend, self.lookback_days, self.risk_threshold
         )
@@ -221,15 +219,18 @@ class CustomerHealth:
     def figures_before(self, days: int) -> list[Mapping[str, Any] | None]:
         """The figures of each of the ``days`` days before, oldest first: for an alert's cooldown."""
         past = [self.as_of - dt.timedelta(days=back) for back in range(days, 0, -1)]
-        dates = sorted({date for day in past for date in response_dates(day, self.lookback_days)})
+        dates = sorted({date for day in past for date in self._dates(day)})
         rows = panels.build(self.portfolio, dates, [self.client_id])
         signed_up = set(rows["date"])
         return [
             self._figures_on(rows, day) if pd.Timestamp(day) in signed_up else None for day in past
         ]
 
+    def _dates(self, day: dt.date) -> list[dt.date]:
+        return response_dates(day, self.lookback_days, self.settings)
+
     def _figures_on(self, rows: pd.DataFrame, day: dt.date) -> dict[str, Any]:
-        dates = pd.to_datetime(response_dates(day, self.lookback_days))
+        dates = pd.to_datetime(self._dates(day))
         rows = rows[rows["date"].isin(dates)]
         scored = score_rows_of(self.portfolio, rows, day, self.lookback_days, self.model)
         context = CustomerContext(self.portfolio, self.client_id, self.as_of)
@@ -379,7 +380,7 @@ class CustomerHealth:
     def history(self) -> pd.DataFrame:
         """A year's scores by today's rules: date, score, shown, coverage, lower, upper, note."""
         first = min(self.portfolio.first_event_day, self.day)
-        since = max(self.day - dt.timedelta(days=HISTORY_DAYS), first)
+        since = max(self.day - dt.timedelta(days=self.settings.score_history_days), first)
         frame = self.scored.frame
         rows = frame[frame["date"] >= pd.Timestamp(since)].reset_index(drop=True)
         note = self.scored.notes.get(self.client_id)
@@ -501,7 +502,7 @@ class CustomerHealth:
             return fields, empty
         forecast = score_forecasts.score_forecast(self.scored, self.settings)
         errors = score_forecasts.past_errors(self.portfolio, self.as_of, self.model)
-        predicted = ahead.predicted_scores(forecast, errors, self.as_of)
+        predicted = ahead.predicted_scores(forecast, errors, self.as_of, self.settings)
         prediction, churn_frame = ahead.churn_prediction(
             self.portfolio, self.client_id, word(self.now["tier"]), self.as_of
         )

@@ -39,18 +39,10 @@ if TYPE_CHECKING:
     from healthseg.settings import Settings
 
 AHEAD_DAYS = (30, 60, 90)
-TOLERATED_POINTS = 5.0
 NO_MODEL_SCORE = "no churn model was in force on that day, or notice had been given"
 NO_OPPORTUNITIES = "the model's score promises nothing: what predicts churn need not cause it"
-MAX_SCORE_FACTORS = 6
-MIN_POINTS = 0.5
 ScoredRow = tuple[dt.date, Mapping[str, Any]]
 CHURN_COLUMNS = ["horizon_days", "probability", "lower", "upper", "kind"]
-# below so many times the portfolio's base rate
-RISK_LEVELS = ((1.0, "low"), (2.0, "medium"), (4.0, "high"))
-SURE_SDS = 1.28  # a driver is named where 9 of 10 draws have its sign …
-MIN_ODDS_RATIO = 1.05  # … and where it moves the odds at least so far
-MAX_FACTORS = 5  # of each kind
 NO_CUSTOMER = "a base rate says nothing of a single customer"
 BY_SCORE = "(100 − score) / 100 × ARR"
 BY_NOTICE = "the whole ARR: notice was given"
@@ -124,7 +116,9 @@ def _by_model(
     fields = {
         "method": f"hazard_{model.kind}",
         "churn_probability": rounded(at["probability"]),
-        "churn_risk_level": risk_level(at["probability"], base_probability(rates, horizon)),
+        "churn_risk_level": risk_level(
+            at["probability"], base_probability(rates, horizon), portfolio.settings
+        ),
         "confidence": rounded(at["confidence"]),
         "key_risk_factors": [driver.text for driver in risks],
         "protective_factors": [driver.text for driver in protective],
@@ -156,27 +150,31 @@ def base_probability(rates: BaseRates, horizon_days: int) -> float:
     return float(frame.loc[at, "probability"].iloc[0])
 
 
-def risk_level(probability: float, base: float) -> str:
+def risk_level(probability: float, base: float, settings: Settings) -> str:
     """The customer's probability against the portfolio's base rate of the same horizon.
 
-    >>> [risk_level(p, 0.1) for p in (0.09, 0.1, 0.25, 0.4)]
+    >>> from healthseg.settings import Settings
+    >>> [risk_level(p, 0.1, Settings()) for p in (0.09, 0.1, 0.25, 0.4)]
     ['low', 'medium', 'high', 'critical']
     """
-    return next((name for times, name in RISK_LEVELS if probability < times * base), "critical")
+    levels = zip(settings.churn_risk_base_rates, ("low", "medium", "high"), strict=True)
+    return next((name for times, name in levels if probability < times * base), "critical")
 
 
 def drivers(
     portfolio: Portfolio, client_id: str, as_of: dt.date
 ) -> tuple[list[ChurnFactor], list[ChurnFactor]]:
     """Risk factors and protective factors, the strongest first, where their sign is sure."""
+    settings = portfolio.settings
     rows = training.explanations(portfolio, as_of, [client_id])
     size = rows["log_odds"].abs()
-    sure = rows[(size >= np.log(MIN_ODDS_RATIO)) & (size >= SURE_SDS * rows["sd"])]
+    least = np.log(settings.churn_driver_min_odds_ratio)
+    sure = rows[(size >= least) & (size >= settings.churn_driver_min_sds * rows["sd"])]
     sure = sure.assign(size=-sure["log_odds"].abs()).sort_values(["size", "kin"], kind="stable")
     parts = [_driver(row) for row in sure.to_dict("records")]
     return (
-        [part for part in parts if part.log_odds > 0][:MAX_FACTORS],
-        [part for part in parts if part.log_odds < 0][:MAX_FACTORS],
+        [part for part in parts if part.log_odds > 0][: settings.churn_max_drivers],
+        [part for part in parts if part.log_odds < 0][: settings.churn_max_drivers],
     )
 
 
@@ -329,12 +327,13 @@ def model_score_factors(
         return [], []
     model = training.churn_model(portfolio, day)
     rows = predictive_parts(model, _row(portfolio, client_id, day, model))
-    rows = rows[rows["points"].abs() >= MIN_POINTS]
+    rows = rows[rows["points"].abs() >= portfolio.settings.score_factor_min_points]
     rows = rows.assign(size=-rows["points"].abs()).sort_values(["size", "kin"], kind="stable")
     parts = [_score_factor(part) for part in rows.to_dict("records")]
+    most = portfolio.settings.score_max_factors
     return (
-        [part for part in parts if part.effect > 0][:MAX_SCORE_FACTORS],
-        [part for part in parts if part.effect < 0][:MAX_SCORE_FACTORS],
+        [part for part in parts if part.effect > 0][:most],
+        [part for part in parts if part.effect < 0][:most],
     )
 
 
@@ -353,20 +352,20 @@ def _score_factor(row: dict[str, Any]) -> Factor:
 
 
 def predicted_scores(
-    forecast: pd.DataFrame, errors: pd.DataFrame, as_of: dt.date
+    forecast: pd.DataFrame, errors: pd.DataFrame, as_of: dt.date, settings: Settings
 ) -> list[PredictedScore]:
     """The scores in 30, 60 and 90 days, interpolated between the weekly forecasts."""
     if forecast.empty:
         return []
     days = (forecast["date"] - pd.Timestamp(as_of)).dt.days.to_numpy()
-    parts = []
+    tolerance, parts = settings.score_forecast_tolerance_points, []
     for day in AHEAD_DAYS:
         point, low, high = (
             float(np.interp(day, days, forecast[name])) for name in ("forecast", "lower", "upper")
         )
         if not np.isfinite([point, low, high]).all():
             continue
-        confidence = within_tolerance(errors, round(day / 7), TOLERATED_POINTS).probability
+        confidence = within_tolerance(errors, round(day / 7), tolerance).probability
         parts.append(
             PredictedScore(
                 date=as_of + dt.timedelta(days=day),

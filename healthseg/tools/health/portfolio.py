@@ -16,8 +16,6 @@ from healthseg.rules import SEVERITIES, TriggeredRule, alerts
 from healthseg.scoring import Change, bands_of, explain_change, factors, risk_level, shown
 from healthseg.scoring.churn import training
 from healthseg.scoring.scored_panel import (
-    ARR_DAYS,
-    HISTORY_DAYS,
     ScoredPanel,
     ScoreModel,
     scored_panel,
@@ -36,7 +34,6 @@ if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio
 
 TOOL = words.TOOL
-MOVERS = 10
 STEP = 5  # points a bar of the distribution is wide
 LISTED = [
     "client_id",
@@ -91,7 +88,7 @@ class HealthOfPortfolio:
         self.prospect = self.live & (rows["stage"] == "prospect")
         self.today = rows[self.live & ~self.prospect]
         self.then = self.scored.on(self.start)
-        self.before = self.scored.on(as_of - dt.timedelta(days=ARR_DAYS))
+        self.before = self.scored.on(as_of - dt.timedelta(days=self.settings.arr_comparison_days))
         self.trends = self.scored.trends(self.settings)
         self.customers = customers(portfolio)
         self.losses = expected_losses(portfolio, as_of, self.today)
@@ -196,7 +193,10 @@ class HealthOfPortfolio:
                 "band": rows["band"],
                 "change": [self.figures[client]["score_change"] for client in ids],
                 "trend": self.trends["trend"].reindex(ids),
-                "risk_level": [risk_level(score, self.risk_threshold) for score in rows["shown"]],
+                "risk_level": [
+                    risk_level(score, self.risk_threshold, self.settings.risk_step_points)
+                    for score in rows["shown"]
+                ],
                 "reason": [self._reason(client) for client in ids],
                 "arr": rows["arr"],
                 "currency": self._currency(rows, known),
@@ -285,9 +285,13 @@ class HealthOfPortfolio:
         up = (
             moved[moved["change"] > 0]
             .sort_values(["change", "client_id"], ascending=[False, True])
-            .head(MOVERS)
+            .head(self.settings.score_max_movers)
         )
-        down = moved[moved["change"] < 0].sort_values(["change", "client_id"]).head(MOVERS)
+        down = (
+            moved[moved["change"] < 0]
+            .sort_values(["change", "client_id"])
+            .head(self.settings.score_max_movers)
+        )
         found = pd.concat(
             [up.assign(direction="up"), down.assign(direction="down")], ignore_index=True
         )
@@ -365,7 +369,7 @@ class HealthOfPortfolio:
         frame = self.scored.frame
         grid = [
             pd.Timestamp(self.as_of - dt.timedelta(days=7 * back))
-            for back in range(HISTORY_DAYS // 7 + 1)
+            for back in range(self.settings.score_history_days // 7 + 1)
         ]
         first = pd.Timestamp(self.portfolio.first_event_day or self.as_of)
         here = (frame["live"] & frame["date"].isin(grid) & (frame["date"] >= first)).to_numpy()

@@ -40,7 +40,6 @@ from healthseg.tools.lifecycle.result import PortfolioLifecycle
 if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio
 
-HISTORY_DAYS = 371
 PROFILE = ("name", "arr", "currency", "csm_id")
 STUCK = [
     "client_id",
@@ -84,7 +83,7 @@ class LifecycleOfPortfolio:
         self.times = portfolio_stage_spells(portfolio, self.history, as_of, known_by)
         self.curves = portfolio_time_in_stage(portfolio, self.history, self.day, known_by)
         self.spells = current_spells(portfolio, as_of, known_by)
-        self.rows = panel(portfolio, weekly(self.day, HISTORY_DAYS))
+        self.rows = panel(portfolio, weekly(self.day, self.settings.score_history_days))
         today = self.rows[self.rows["date"] == pd.Timestamp(self.day)]
         today = today.set_index("client_id", drop=False)
         stages = {client: spell.stage for client, spell in self.spells.items()}

@@ -27,7 +27,7 @@ from healthseg.statistics.spells import (
     spell_starts,
 )
 from healthseg.tools.base import Figure, rounded
-from healthseg.tools.context import LOOKBACK_DAYS, PortfolioContext
+from healthseg.tools.context import PortfolioContext
 from healthseg.tools.patterns.result import (
     ChurnOutcome,
     EarlySign,
@@ -278,7 +278,7 @@ def recovery_rates(study: Study) -> tuple[RecoveryRates, str | None]:
 def _recovery_rates(study: Study) -> tuple[RecoveryRates, str | None]:
     portfolio, scope, settings = study.portfolio, study.scope, study.settings
     rows = panels.panel(portfolio, study.history.dates)
-    scored = scorecard_rows(rows, scope.as_of, LOOKBACK_DAYS, settings)
+    scored = scorecard_rows(rows, scope.as_of, settings.score_lookback_days, settings)
     scores = scored.frame.assign(tier=scored.rows["tier"].to_numpy())
     if scope.kind == SEGMENT:
         scores = scores[scores["client_id"].isin(scope.clients)]

@@ -16,7 +16,7 @@ from healthseg.statistics.multiplicity import Hypotheses
 from healthseg.statistics.rates import standard_errors
 from healthseg.statistics.robust import dominance
 from healthseg.tools.base import Figure
-from healthseg.tools.score_forecasts import MIN_ERRORS, score_error_sd
+from healthseg.tools.score_forecasts import score_error_sd
 from healthseg.tools.segmenters import Segmenter, described_metrics, label, written
 from healthseg.tools.segments.result import (
     MoveNoise,
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from healthseg.tools.context import PortfolioContext
     from healthseg.tools.segmentation import SegmentedCustomers
 
-MOST_DIFFERENCES = 8
-NOISE_DRAWS = 1_000
 MAD_TO_SD = 1.4826
 NEW, CHURNED = "New", "Churned"
 FLOWS = ["from", "to", "customers", "arr"]
@@ -144,7 +142,9 @@ def _compare(tried: Hypotheses, metric: str, values: dict[str, np.ndarray], leve
     )
 
 
-def significant_differences(frame: pd.DataFrame, level: float) -> list[SegmentDifference]:
+def significant_differences(
+    frame: pd.DataFrame, level: float, most: int
+) -> list[SegmentDifference]:
     """The largest significant difference in each metric, in words."""
     best = frame[frame["significant"].astype(bool)].drop_duplicates("metric")
     columns = [name for name in DIFFERENCES if name not in ("label", "significant")]
@@ -157,7 +157,7 @@ def significant_differences(frame: pd.DataFrame, level: float) -> list[SegmentDi
                 for name in columns
             },
         )
-        for row in best.head(MOST_DIFFERENCES).to_dict("records")
+        for row in best.head(most).to_dict("records")
     ]
 
 
@@ -267,14 +267,12 @@ def noise(context: PortfolioContext, segmented: SegmentedCustomers) -> MoveNoise
     # a base segment that is empty today is a segment of its own
     segment_of = np.array([segmented.of_base.get(base, -2 - base) for base in bases])
     values = placement.value.dropna().to_numpy(dtype=float)
-    rng = np.random.default_rng([settings.seed, 11])
+    rng, draws = np.random.default_rng([settings.seed, 11]), settings.segment_noise_draws
     moves = np.array(
-        [_drawn_moves(values, error, segmenter, segment_of, rng) for _ in range(NOISE_DRAWS)]
+        [_drawn_moves(values, error, segmenter, segment_of, rng) for _ in range(draws)]
     )
     tail = (1 - level) / 2
-    lower, upper = (
-        float(np.sort(moves)[round(share * (NOISE_DRAWS - 1))]) for share in (tail, 1 - tail)
-    )
+    lower, upper = (float(np.sort(moves)[round(share * (draws - 1))]) for share in (tail, 1 - tail))
     return MoveNoise(
         expected_moves=round(float(moves.mean()), 2),
         lower=lower,
@@ -293,7 +291,7 @@ def _error_sd(context: PortfolioContext, segmenter: Segmenter) -> float | None:
         return None
     changes = np.diff(segmenter.weekly_values().to_numpy(dtype=float), axis=1)
     changes = changes[np.isfinite(changes)]
-    if len(changes) < MIN_ERRORS:
+    if len(changes) < context.settings.error_spread_min_values:
         return None
     spread = np.median(np.abs(changes - np.median(changes)))
     return float(MAD_TO_SD * spread / np.sqrt(2))

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from healthseg.tools.segments.portfolio import SegmentationBuilder
 
 HEALTH_TOOL = "calculate_health_score"
-MOST_RISKS = 4
 
 
 def customer_frame(build: SegmentationBuilder) -> pd.DataFrame:
@@ -161,4 +160,6 @@ def _movers(
     figures["usage_drop_percent"] = None if usage is None else 100 * (1 - usage)
     figures["champion_percent"] = None if champion is None else 100 * champion
     risks = rules.triggered(HEALTH_TOOL, "risk", figures)
-    return sentences + [f"Against it: {rule.text}" for rule in risks[:MOST_RISKS]]
+    return sentences + [
+        f"Against it: {rule.text}" for rule in risks[: build.context.settings.segment_max_risks]
+    ]

@@ -145,7 +145,9 @@ class SegmentationBuilder:
             self.segmenter.ingredients,
             self.settings,
         )
-        significant = significant_differences(compared, level)
+        significant = significant_differences(
+            compared, level, self.settings.segment_max_differences
+        )
         actions = self._actions() if options.recommendations else []
         run, summary = self._record(), slugs(part.name for part in self.parts)
         first = context.portfolio.first_event_day
