@@ -132,7 +132,7 @@ def position(
         f"Share of the customers that entered {formats.words(stage)} and are still in it, with its "
         f"interval; n = {formats.number(curve['at_risk'].max())}"
     )
-    return canvas.picture(layers, title, subtitle, 230, left=60, right=14, top=10, bottom=40)
+    return canvas.picture(layers, title, subtitle, 230, left=68, right=14, top=10, bottom=40)
 
 
 _AT_THE_RULE = {"align": "right", "dx": -2, "dy": -8, "color": theme.SOFT, "fontSize": 11.5}
@@ -144,7 +144,7 @@ def _bare(rows: Rows) -> Rows:
 
 def _room(words: str, last: float) -> float:
     """How many days of the axis a label takes."""
-    return (canvas.text_width(words, 7.2) + 20) / (canvas.WIDTH - 74) * last
+    return (canvas.text_width(words, 7.2) + 20) / (canvas.WIDTH - 82) * last
 
 
 def _steps(curve: pd.DataFrame, day: int) -> Rows:

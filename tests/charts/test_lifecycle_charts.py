@@ -134,7 +134,7 @@ def test_the_words_at_the_customers_day_are_clear_of_the_curve(day):
     label = next(layer for layer in texts if "still in it" in str(layer["data"]["values"]))
     (words,) = label["data"]["values"]
     across = label["encoding"]["x"]["scale"]["domain"][1]
-    room = len(words["text"]) * 6.9 / (theme.WIDTH - 74) * across
+    room = len(words["text"]) * 6.9 / (theme.WIDTH - 82) * across
     first, last = (
         (words["day"] - room, words["day"])
         if label["mark"]["align"] == "right"

@@ -6,11 +6,13 @@ import pandas as pd
 import pytest
 
 from healthseg.charts import theme
-from healthseg.reports.pages import adoption as adoption_page
-from healthseg.reports.pages import adoption_portfolio as adoption_portfolio_page
+from healthseg.reports.pages import page_spec
+from healthseg.reports.render import ReportPage
 from healthseg.testing import tiny_portfolio
 from healthseg.tools import portfolio_adoption, track_feature_adoption
+from tests.reports import figure_check
 
+TOOL = "track_feature_adoption"
 EVIL = "<script>alert(1)</script>"
 
 
@@ -27,21 +29,20 @@ def portfolio():
 
 
 def test_a_customers_page_shows_all_its_sections_and_no_markup_of_a_name(portfolio):
-    response = track_feature_adoption(portfolio, "a")
-    names = ("opening", "used", "depth", "next_ones", "fast", "method")
-    pieces = [getattr(adoption_page, name)(response) for name in names]
-    page = "".join(piece.markup for piece in [*pieces, adoption_page.footer(response, portfolio)])
+    shown = ReportPage(page_spec(TOOL), track_feature_adoption(portfolio, "a"), portfolio)
+    page = figure_check.markup_of(shown) + shown.footer().markup
     assert EVIL not in page and "&lt;script&gt;" in page and page.count("<figure") >= 1
-    assert pieces[0].facts["title"] and pieces[0].facts["verdict"]
+    facts = shown.opening().facts
+    assert facts["title"] and facts["verdict"]
+    assert shown.names == ["used", "depth", "next", "fast"]
 
 
 def test_the_portfolios_page_shows_all_its_sections(portfolio):
-    response = portfolio_adoption(portfolio)
-    names = [
-        name for name in adoption_portfolio_page.__all__ if name not in ("footer", "open_portfolio")
-    ]
-    page = "".join(getattr(adoption_portfolio_page, name)(response).markup for name in names)
+    shown = ReportPage(page_spec(TOOL, portfolio=True), portfolio_adoption(portfolio), portfolio)
+    page = figure_check.markup_of(shown)
     assert EVIL not in page and "customers whose first 90 days were tracked" in page
+    sections = ["adoption", "fast", "funnel", "retention", "abandoned", "paths", "next", "least"]
+    assert shown.names == sections
 
 
 def test_charts_are_drawn_or_say_why_not(portfolio):

@@ -22,6 +22,7 @@ MODULES = {
     "track_adoption_milestones": "milestones",
     "analyze_engagement_patterns": "patterns",
     "manage_lifecycle_stages": "lifecycle",
+    "track_feature_adoption": "adoption",
 }
 # Subjects whose portfolio page is a module of its own, <name>_portfolio.
 APART = {"calculate_health_score", "track_adoption_milestones", "analyze_engagement_patterns"}

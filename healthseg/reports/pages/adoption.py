@@ -1,144 +1,386 @@
-"""The page of one customer's features: a function for each question that its reader has."""
+"""The pages of feature adoption: one customer's, and the whole portfolio's."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
-from healthseg.charts import formats
-from healthseg.reports.html import page
-from healthseg.reports.html.page import (
+from healthseg.reports.pages.common import CUSTOMER_ABOUT, portfolio_about
+from healthseg.reports.spec import (
+    Block,
     Card,
-    Column,
-    Html,
-    figure,
-    footer,
-    joined,
-    lines,
-    missing,
-    paragraph,
-    prose,
-    safe,
-    table,
+    Cell,
+    Chart,
+    Columns,
+    Missing,
+    Page,
+    Points,
+    Row,
+    Section,
+    Table,
 )
-from healthseg.reports.portfolios import open_portfolio
 
-__all__ = ["depth", "fast", "footer", "method", "next_ones", "open_portfolio", "opening", "used"]
+if TYPE_CHECKING:
+    from healthseg.tools.adoption.result import FeatureAdoption, PortfolioAdoption
+
+METHOD = (
+    "Adopted means {rule}; the denominator is what is released and entitled at the end of the day",
+    "Times are Kaplan–Meier medians: what is not adopted yet counts with the days so far",
+    "Effects on retention are the portfolio’s, measured at quarter ends on the 90 days after them",
+)
+METHOD_FACTS = {
+    "Period": "{analysis_period_days:number day}",
+    "Category": "{feature_category:words}",
+}
+UNITS = "Units are {adoption_funnel.unit}; each stage includes the next"
+NO_FUNNEL = Missing("The funnel", "adoption_funnel", "not requested")
+STAGES: Columns = {
+    "Stage": "stage:words",
+    "Pairs": "units:number",
+    "Of all": Cell("share:percent", bar=True),
+    "Of the stage before": "of_before:percent",
+}
 
 
-def opening(response: Any) -> Html:
-    """Who, as of when, and the verdict in a line."""
-    return page.opening(
-        response,
-        "Feature adoption",
-        response.customer_name,
-        [page.customer_line(response)],
-        _cards(response),
-    )
+def _why(feature: Row) -> str:
+    expected = ". Expected: {expected_impact:prose}" if feature["expected_impact"] else ""
+    return "{reason:prose}" + expected
 
 
-def _cards(response: Any) -> list[Card]:
-    found = [
+NEXT_FEATURES = Points(
+    "recommendations",
+    "{recommended_actions:steps}",
+    title="{feature:Words}",
+    under=_why,
+    ordered=True,
+)
+
+
+def _next_blocks(adoption: FeatureAdoption) -> tuple[Block, ...]:
+    """The features to promote, and the reason where their impact is unknown."""
+    why = "$.recommendations[*].expected_impact"
+    unknown = Missing("The expected impact", why=why)
+    return NEXT_FEATURES, *((unknown,) if why in adoption.not_measured else ())
+
+
+def _category(name: str) -> str:
+    """A category's name, as a card's."""
+    return name.replace("_", " ").capitalize()
+
+
+# -- one customer ---------------------------------------------------------------------------------
+
+
+def _customer_cards(adoption: FeatureAdoption) -> tuple[Card, ...]:
+    cards = [
         Card(
-            formats.sentence(formats.words(name)),
-            formats.percent(one.adoption_rate),
-            f"{formats.number(one.adopted_features)} of {formats.number(one.total_features)} adopted",
+            _category(name),
+            f"{{feature_adoption_summary.{name}.adoption_rate:percent}}",
+            f"{{feature_adoption_summary.{name}.adopted_features:number?}} of "
+            f"{{feature_adoption_summary.{name}.total_features:number}} adopted",
         )
-        for name, one in response.feature_adoption_summary.items()
-        if one.total_features
+        for name, category in adoption.feature_adoption_summary.items()
+        if category.total_features
     ]
-    standing = response.benchmark_standing
-    if standing.peer_median is not None:
-        note = f"{standing.peer_group}, n = {standing.n}; above {formats.number(standing.percentile)} % of them"
-        found.append(Card("Median of the peers", formats.percent(standing.peer_median), note))
-    return found
+    standing = adoption.benchmark_standing
+    if standing is not None and standing.peer_median is not None:
+        cards.append(
+            Card(
+                "Median of the peers",
+                "{benchmark_standing.peer_median:percent}",
+                "{benchmark_standing.peer_group}, n = {benchmark_standing.n:number}; above "
+                "{benchmark_standing.percentile:number} % of them",
+            )
+        )
+    return tuple(cards)
 
 
-def used(response: Any) -> Html:
-    """What is used of what is paid for?"""
-    waste = [one.feature_name for one in response.feature_details if one.adopted is False]
-    lead = joined(
-        f"Adopted means {response.rule}",
-        f"{len(waste)} of {len(response.feature_details)} features that it could use are not adopted"
-        if waste
-        else "",
+def _customer_next(adoption: FeatureAdoption) -> tuple[Block, ...]:
+    barriers = Points(
+        "low_adoption_features",
+        "{barriers:all_words}",
+        title="{feature:Words}",
+        heading="Barriers",
+        where=lambda feature: feature["barriers"],
     )
-    columns = [
-        Column("feature_name", "Feature", formats.words),
-        Column("feature_category", "Category", formats.words),
-        Column("adoption_rate", "Of active users", formats.percent, True),
-        Column("users", "Users", formats.number, True),
-        Column("usage_frequency", "How often", formats.words),
-        Column("average_time_to_first_use_days", "Days to first use", formats.number, True),
-    ]
-    rows = [one.model_dump() for one in response.feature_details]
-    return Html(
-        paragraph(lead, "lead")
-        + figure(response, "features", table(rows, columns, label="features")),
-        lead,
+    if adoption.recommendations:
+        return *_next_blocks(adoption), barriers
+    why = "its peers adopted nothing more, or too few peers are known"
+    return (Missing("A next feature", reason=why),)
+
+
+CUSTOMER = Page(
+    tool="track_feature_adoption",
+    kind="Customer feature adoption",
+    summary="What one customer uses of what it pays for, what it could adopt next, and how fast it is "
+    "compared with others.",
+    title="{customer_name}",
+    about=(CUSTOMER_ABOUT,),
+    cards=_customer_cards,
+    sections=(
+        Section(
+            "used",
+            "What is used of what is paid for?",
+            (
+                "Adopted means {rule}",
+                "{feature_adoption_summary[*].adopted_features:total} of "
+                "{feature_adoption_summary[*].total_features:total} features that it can use are "
+                "adopted",
+            ),
+            (
+                Chart(
+                    "features",
+                    Table(
+                        "feature_details",
+                        {
+                            "Feature": "feature_name:words",
+                            "Category": "feature_category:words",
+                            "Of active users": Cell("adoption_rate:percent", bar=True),
+                            "Users": "users:number",
+                            "How often": "usage_frequency:words",
+                            "Days to first use": "average_time_to_first_use_days:number",
+                        },
+                        label="features",
+                    ),
+                ),
+            ),
+        ),
+        Section(
+            "depth",
+            "How deep does it go?",
+            (UNITS,),
+            (
+                NO_FUNNEL,
+                Chart(
+                    "funnel",
+                    Table(
+                        "frames.funnel",
+                        STAGES,
+                        label="stages",
+                        where=lambda stage: stage["scope"] == "all",
+                    ),
+                    needs="adoption_funnel",
+                ),
+            ),
+        ),
+        Section("next", "What next?", blocks=_customer_next),
+        Section("fast", "How fast compared with others?", blocks=(Chart("time_to_adopt"),)),
+    ),
+    method=METHOD,
+    method_facts=METHOD_FACTS,
+)
+
+
+# -- the portfolio --------------------------------------------------------------------------------
+
+
+def _portfolio_cards(adoption: PortfolioAdoption) -> tuple[Card, ...]:
+    return tuple(
+        Card(
+            _category(name),
+            f"{{feature_adoption_summary.{name}.adoption_rate:percent}}",
+            f"a customer adopted {{feature_adoption_summary.{name}.adopted_features:number.1}} of "
+            f"{{feature_adoption_summary.{name}.total_features:number.1}} on average",
+        )
+        for name in adoption.feature_adoption_summary
     )
 
 
-def depth(response: Any) -> Html:
-    """How deep does it go?"""
-    if response.adoption_funnel is None:
-        return Html(missing("The funnel", "not requested"))
-    lead = f"Counted are {response.adoption_funnel.unit}; each stage holds the next."
-    columns = [
-        Column("stage", "Stage", formats.words),
-        Column("units", "Pairs", formats.number, True),
-        Column("share", "Of all", formats.percent, True),
-        Column("of_before", "Of the stage before", formats.percent, True),
-    ]
-    stages = response.frame("funnel")
-    rows = stages[stages["scope"] == "all"].to_dict("records")
-    return Html(
-        paragraph(lead, "lead") + figure(response, "funnel", table(rows, columns, label="stages")),
-        lead,
+def _barriers(feature: Row) -> str:
+    barriers = "{barriers:all_words}" if feature["barriers"] else "no barrier is known"
+    return f"{{adoption_rate:percent}} adopted it; {barriers}"
+
+
+def _retention(adoption: PortfolioAdoption) -> tuple[str, ...]:
+    if adoption.correlation_analysis is None:
+        return ()
+    return (
+        "{correlation_analysis.hypotheses_tried:number hypothesis|hypotheses} were tested, with "
+        "false-discovery control",
+        "A correlation does not prove a cause",
     )
 
 
-def next_ones(response: Any) -> Html:
-    """What next? Features that similar customers adopted and kept."""
-    if not response.recommendations:
-        why = "nothing is left that its peers adopted, or there are too few peers to tell"
-        return Html(missing("A next feature", why), why)
-    rows = [
-        f"<b>{safe(formats.words(one.feature))}</b>: {prose('; '.join(one.recommended_actions))}<br>"
-        f"<small>{prose(one.reason)}"
-        f"{safe('. Expected: ' + one.expected_impact) if one.expected_impact else ''}</small>"
-        for one in response.recommendations
-    ]
-    why = response.not_measured.get("$.recommendations[*].expected_impact", "")
-    impact = "" if not why else missing("What it would bring", why)
-    barriers = [
-        safe(formats.words(f"{one.feature}: {'; '.join(one.barriers)}"))
-        for one in _blocked(response)
-    ]
-    return Html(
-        lines(rows, ordered=True)
-        + impact
-        + (f"<h3>What stands in the way</h3>{lines(barriers)}" if barriers else "")
+def _abandoned(adoption: PortfolioAdoption) -> tuple[str, ...]:
+    if not adoption.feature_details:
+        return ()
+    return (
+        "A feature is abandoned when nobody at the customer used it for "
+        "{feature_details[0].kept.silent_days:number day}",
     )
 
 
-def _blocked(response: Any) -> list[Any]:
-    return [one for one in response.low_adoption_features if one.barriers]
+def _paths(adoption: PortfolioAdoption) -> tuple[str, ...]:
+    if adoption.adoption_patterns:
+        return ()
+    evidence = adoption.pattern_evidence
+    known = evidence is not None and evidence.reason
+    return ("{pattern_evidence.reason:sentence}" if known else "No stable groups of customers",)
 
 
-def fast(response: Any) -> Html:
-    """How fast compared with others?"""
-    return Html(figure(response, "time_to_adopt"))
+EFFECTS = Table(
+    "frames.effects",
+    {
+        "Feature": "name:words",
+        "Adjusted": "adjusted:number.2",
+        "At least": "lower:number.2",
+        "At most": "upper:number.2",
+        "q": "q:number.2",
+        "Raw": "raw:number.2",
+        "Odds of churn ×": "odds_ratio:number.2",
+        "Odds at least": "odds_lower:number.2",
+        "Odds at most": "odds_upper:number.2",
+        "n": "n:number",
+    },
+    label="features",
+)
 
 
-def method(response: Any) -> Html:
-    """How was this computed? Behind a fold."""
-    return page.method(
-        response,
-        f"Adopted means {response.rule}; the denominator is what is released and entitled at the end of the day",
-        "Times are Kaplan–Meier medians: who has not got there yet counts with the time waited",
-        "Effects on staying are the portfolio's, measured at quarter ends on the 90 days after them",
-        pairs=[
-            ("Period", f"{response.analysis_period_days} days"),
-            ("Category", response.feature_category),
-        ],
-    )
+PORTFOLIO = Page(
+    tool="track_feature_adoption",
+    kind="Portfolio feature adoption",
+    summary="Which features are adopted and how deep, how long that takes, what goes with retention, "
+    "what is abandoned.",
+    title="The portfolio’s features",
+    about=(portfolio_about,),
+    cards=_portfolio_cards,
+    sections=(
+        Section(
+            "adoption",
+            "What is adopted, and how deep?",
+            ("Adopted means {rule}; of the customers that could use the feature",),
+            (
+                Chart(
+                    "features",
+                    Table(
+                        "frames.features",
+                        {
+                            "Feature": Cell("feature:words", under="{category:words}"),
+                            "Adopted": Cell("rate:percent", bar=True),
+                            "Customers": "adopted:number",
+                            "Could use it": "customers:number",
+                            "Events of an adopter": "events_per_adopter:number",
+                            "Of its users": "user_share:percent",
+                            "How often": "usage_frequency:words",
+                            "CSAT": "satisfaction:number.1",
+                        },
+                        label="features",
+                    ),
+                ),
+                Points(
+                    "low_adoption_features",
+                    _barriers,
+                    title="{feature:Words}",
+                    heading="Little adopted, and its barriers",
+                ),
+            ),
+        ),
+        Section(
+            "fast",
+            "How long does it take?",
+            blocks=(
+                Chart(
+                    "time_to_adopt",
+                    Table(
+                        "feature_details",
+                        {
+                            "Feature": "feature_name:words",
+                            "Half adopted it by day": "time_to_adopt.days:number",
+                            "Interval": "{time_to_adopt.lower:number} to "
+                            "{time_to_adopt.upper:number?not reached}",
+                            "Watched": "time_to_adopt.n:number",
+                            "Adopted": "time_to_adopt.events:number",
+                        },
+                        label="features",
+                    ),
+                ),
+            ),
+        ),
+        Section(
+            "funnel",
+            "How far do they come?",
+            (UNITS,),
+            (
+                NO_FUNNEL,
+                Chart(
+                    "funnel",
+                    Table("frames.funnel", {"Features": "scope:words", **STAGES}, label="stages"),
+                    needs="adoption_funnel",
+                ),
+            ),
+        ),
+        Section(
+            "retention",
+            "What goes with retention, raw and adjusted?",
+            _retention,
+            (
+                Missing("Correlations", "correlation_analysis", "not requested"),
+                Points("correlation_analysis.detail", "{text:prose}"),
+                Chart("effects", EFFECTS, needs="correlation_analysis"),
+            ),
+        ),
+        Section(
+            "abandoned",
+            "What is abandoned?",
+            _abandoned,
+            (
+                Chart("kept"),
+                Table(
+                    "abandoned",
+                    {
+                        "Feature": "feature:words",
+                        "Observed to adopt it": "adopters:number",
+                        "Abandoned it": "abandoned:number",
+                        "Adopted it again": "readopted:number",
+                        "In use after 180 days": Cell("share:percent", bar=True),
+                    },
+                    label="features",
+                ),
+            ),
+        ),
+        Section(
+            "paths",
+            "Are there distinct paths?",
+            _paths,
+            (
+                Table(
+                    "adoption_patterns",
+                    {
+                        "Path": "pattern",
+                        "Of customers, %": "percentage:number.1",
+                        "What sets it apart": "characteristics:prose",
+                        "Half had value by day": "avg_time_to_value:number",
+                        "Retained for a year": "retention_rate:percent",
+                    },
+                    label="paths",
+                ),
+            ),
+        ),
+        Section(
+            "next",
+            "What to do?",
+            lambda adoption: () if adoption.recommendations else ("No rule asks for anything",),
+            _next_blocks,
+        ),
+        Section(
+            "least",
+            "Who adopts least?",
+            blocks=(
+                Table(
+                    "customers",
+                    {
+                        "Customer": "name",
+                        "Tier": "tier",
+                        "Adopted": "adopted:number",
+                        "Could use": "entitled:number",
+                        "Share": Cell("rate:percent", bar=True),
+                        "ARR": "arr:money",
+                    },
+                    label="customers",
+                ),
+            ),
+        ),
+    ),
+    method=METHOD,
+    method_facts=METHOD_FACTS,
+    portfolio=True,
+)

@@ -431,7 +431,7 @@ PORTFOLIO = Page(
             "matrix",
             "How do customers move from stage to stage?",
             (
-                "Of the times in a stage that ended while the portfolio was watched",
+                "Shares are of the times in a stage that ended while the portfolio was watched",
                 "Intervals are at {interval_level:percent} (Wilson)",
             ),
             (

@@ -283,15 +283,18 @@ class FeatureAdoption(Result):
     def charts(self) -> dict[str, alt.TopLevelMixin]:
         from healthseg.charts import adoption
 
-        single = self.client_id is not None
+        features = self.frame("features")
         charts = {
-            "features": adoption.features(self.frame("features"), single),
             "funnel": adoption.funnel(self.frame("funnel")),
             "effects": adoption.effects(self.frame("effects")),
         }
-        if single:
-            return charts | {"time_to_adopt": adoption.own_times(self.frame("curves"))}
+        if self.client_id is not None:
+            return charts | {
+                "features": adoption.own_features(features),
+                "time_to_adopt": adoption.own_times(self.frame("curves")),
+            }
         return charts | {
+            "features": adoption.features(features),
             "time_to_adopt": adoption.time_to_adopt(self.frame("category_curves")),
             "kept": adoption.kept(self.frame("kept")),
         }
