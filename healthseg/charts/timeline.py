@@ -1,306 +1,254 @@
-"""The layers of a score on a time axis: bands, range, line, forecast fan, and flags for what happened."""
+"""A score along time: bands, the range that missing inputs allow, the forecast's fan, and what happened."""
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cached_property
 from itertools import groupby
-from operator import itemgetter
 from typing import Any
 
-import altair as alt
 import pandas as pd
 
-from healthseg.charts import formats, theme
+from healthseg.charts import canvas, formats, theme
+from healthseg.charts.canvas import Rows, at
 
-_LETTER, _LINE, _FLAGS = 6.4, 17, 6
-_GLYPHS = {"calendar": "▼", "configuration": "◆", "stage": "●"}
-
-
-@dataclass(frozen=True)
-class Frame:
-    """The axes that all layers of a timeline share, and how much room is at the right."""
-
-    past: pd.DataFrame
-    ahead: pd.DataFrame
-    edges: tuple[float, float, float]
-
-    @property
-    def right(self) -> int:
-        return 74
-
-    @cached_property
-    def first(self) -> str:
-        return str(self.past["day"].min())
-
-    @cached_property
-    def last(self) -> str:
-        last = max([*self.past["day"], *(self.ahead["day"] if len(self.ahead) else [])])
-        if last > self.first:
-            return str(last)
-        return (dt.date.fromisoformat(last) + dt.timedelta(days=1)).isoformat()
-
-    def at(self, day: str) -> float:
-        """How far along the axis a day is, from 0 to 1."""
-        first, last, this = (dt.date.fromisoformat(text) for text in (self.first, self.last, day))
-        return (this - first).days / (last - first).days
-
-    def scaled(self, layer: alt.Chart) -> alt.Chart:
-        """The layer on the shared axes."""
-        layer.encoding.x = (
-            self._x(str(layer.encoding.x.shorthand))
-            if layer.encoding.x is not alt.Undefined
-            else layer.encoding.x
-        )
-        return layer
-
-    def _x(self, shorthand: str) -> alt.X:
-        days = (dt.date.fromisoformat(self.last) - dt.date.fromisoformat(self.first)).days
-        form = "%-d %b" if days <= 150 else "%b %Y"
-        axis = alt.Axis(
-            format=form,
-            tickCount=6,
-            title=None,
-            grid=False,
-            labelFlush=True,
-            labelOverlap=True,
-            ticks=True,
-            tickColor=theme.GRID,
-        )
-        return alt.X(shorthand, scale=theme.time_scale(self.first, self.last), axis=axis)
+LETTER, LINE, LAST_FLAGS = 6.4, 17, 6
+LEFT, RIGHT = 30, 74
+SPAN = canvas.WIDTH - LEFT - RIGHT
+GLYPHS = {"calendar": "▼", "configuration": "◆", "stage": "●"}
+BLUE = theme.BAND_COLOURS["champion"]
 
 
-def y(field: str) -> alt.Y:
-    """The score's axis, always 0 to 100: two customers' charts are compared."""
-    axis = alt.Axis(values=[0, 20, 40, 60, 80, 100], title=None, gridOpacity=0.7)
-    return alt.Y(field, scale=alt.Scale(domain=[0, 100], nice=False), axis=axis)
+def history(
+    scores: pd.DataFrame,
+    forecast: pd.DataFrame,
+    marks: pd.DataFrame,
+    edges: tuple[float, float, float],
+) -> theme.Picture:
+    """Past scores with the range that missing inputs allow, then the forecast with its interval.
 
-
-def _data(values: list[dict]) -> alt.Chart:
-    return alt.Chart(alt.Data(values=values))
-
-
-def bands(frame: Frame) -> list[alt.Chart]:
-    """A strip of colour along the right edge, with the bands' names."""
-    bounds = (0.0, *frame.edges, 100.0)
-    strips = [
-        {
-            "day": frame.first,
-            "end": frame.last,
-            "low": low,
-            "high": high,
-            "name": formats.words(band),
-            "middle": (low + high) / 2,
-            "colour": theme.BAND_COLOURS[band],
-        }
-        for band, low, high in zip(theme.BANDS, bounds[:-1], bounds[1:], strict=True)
-    ]
-    paint = alt.Color("colour:N", scale=None)
-    tint = (
-        _data(strips)
-        .mark_rect(opacity=0.07)
-        .encode(x="day:T", x2="end:T", y=y("low:Q"), y2="high:Q", color=paint)
-    )
-    edge = (
-        _data(strips)
-        .mark_rect(width=4, xOffset=4)
-        .encode(x="end:T", y=y("low:Q"), y2="high:Q", color=paint)
-    )
-    names = (
-        _data(strips)
-        .mark_text(align="left", dx=12, color=theme.SOFT, fontSize=12)
-        .encode(x="end:T", y=y("middle:Q"), text="name:N")
-    )
-    return [tint, edge, names]
-
-
-def ranges(past: pd.DataFrame) -> list[alt.Chart]:
-    """What the missing inputs allow, on each date."""
-    known = past[past["lower"].notna() & past["upper"].notna()]
-    values = [
-        {"day": row.day, "low": float(row.lower), "high": float(row.upper)}
-        for row in known.itertuples()
-    ]
-    return [
-        _data(values)
-        .mark_area(color=theme.FAINT, opacity=0.22)
-        .encode(x="day:T", y=y("low:Q"), y2="high:Q")
-    ]
-
-
-def line(known: pd.DataFrame, frame: Frame) -> list[alt.Chart]:
-    """The score, broken where it is not known, with its last figure."""
-    dates = list(frame.past["day"])
-    run, runs = 0, []
-    for day in dates:
-        run += day not in set(known["day"])
-        runs.append(run)
-    place = dict(zip(dates, runs, strict=True))
-    values = [
-        {"day": row.day, "score": float(row.score), "run": place[row.day]}
-        for row in known.itertuples()
-    ]
-    last = {
-        "day": values[-1]["day"],
-        "score": values[-1]["score"],
-        "text": formats.number(known.iloc[-1]["shown"]),
-    }
+    ``scores``: date, score, shown, lower, upper; ``forecast``: date, forecast, lower, upper;
+    ``marks``: date, kind (calendar, configuration, stage), label.
+    """
+    title = "The score over time, and ahead"
+    known = scores[scores["score"].notna()]
+    if not len(known):
+        reason = "There is no score yet to draw: too few of its inputs are known on every date."
+        return theme.nothing(title, reason)
+    chart = _Chart(scores, forecast, edges)
+    flags, lines = chart.flags(marks)
     layers = [
-        _data(values).mark_line(color=theme.INK).encode(x="day:T", y=y("score:Q"), detail="run:N")
+        *chart.bands(),
+        chart.ranges(),
+        *chart.fan(),
+        *chart.flag_layers(flags),
+        *chart.line(),
+        *chart.ahead(),
     ]
-    lonely = [
-        value for value in values if sum(other["run"] == value["run"] for other in values) == 1
-    ]
-    layers.append(
-        _data(lonely)
-        .mark_circle(color=theme.INK, size=26, opacity=1)
-        .encode(x="day:T", y=y("score:Q"))
+    subtitle = (
+        f"Points of 100; n = {len(known)} dates. The grey band is what the missing inputs allow"
+        + ("; dashed is the forecast, the tone around it its interval" if len(forecast) else "")
     )
-    layers.append(
-        _data([last])
-        .mark_circle(color=theme.INK, size=90, opacity=1, stroke=theme.PAPER, strokeWidth=2)
-        .encode(x="day:T", y=y("score:Q"))
-    )
-    layers.append(
-        _data([last])
-        .mark_text(
-            dy=18 if _falls(values) or last["score"] > 85 else -15,
-            fontSize=16,
-            fontWeight=700,
-            align="center",
-        )
-        .encode(x="day:T", y=y("score:Q"), text="text:N")
-    )
-    return layers
+    top = 14 + LINE * lines
+    return canvas.picture(layers, title, subtitle, 230, left=LEFT, right=RIGHT, top=top, bottom=26)
 
 
-def _falls(values: list[dict]) -> bool:
-    """Whether the line comes from above, so that its last figure stands below it."""
-    return len(values) > 1 and values[-2]["score"] > values[-1]["score"] >= 12
+def _up(field: str) -> dict[str, Any]:
+    """The score's axis, always 0 to 100: two customers' charts are compared."""
+    axis = canvas.axis(values=[0, 20, 40, 60, 80, 100], gridOpacity=0.7, labelExpr="datum.label")
+    return at(field, canvas.span(0, 100), axis)
 
 
-def fan(known: pd.DataFrame, ahead: pd.DataFrame) -> list[alt.Chart]:
-    """The forecast from the last score on: dashed, in a lighter tone for its interval."""
-    if not len(ahead):
-        return []
-    start = {"day": known.iloc[-1]["day"], "forecast": float(known.iloc[-1]["score"])}
-    start |= {"low": start["forecast"], "high": start["forecast"]}
-    values = [
-        start,
-        *(
-            {
-                "day": row.day,
-                "forecast": float(row.forecast),
-                "low": float(row.lower),
-                "high": float(row.upper),
-            }
-            for row in ahead.itertuples()
-        ),
-    ]
-    colour = theme.BAND_COLOURS["champion"]
-    return [
-        _data(values)
-        .mark_area(color=colour, opacity=0.16)
-        .encode(x="day:T", y=y("low:Q"), y2="high:Q"),
-        _data(values)
-        .mark_line(color=colour, strokeDash=[6, 4])
-        .encode(x="day:T", y=y("forecast:Q")),
-    ]
+def _days(dates: pd.Series) -> list[str]:
+    return [str(formats.iso(date)) for date in dates]
 
 
-def ahead_label(ahead: pd.DataFrame, frame: Frame) -> list[alt.Chart]:
-    """The last forecast's figure, beside its point."""
-    if not len(ahead):
-        return []
-    row = ahead.iloc[-1]
-    value = {
-        "day": row["day"],
-        "score": float(row["forecast"]),
-        "text": formats.number(row["forecast"]),
-    }
-    colour = theme.BAND_COLOURS["champion"]
-    return [
-        _data([value])
-        .mark_circle(color=colour, size=50, opacity=1)
-        .encode(x="day:T", y=y("score:Q")),
-        _data([value])
-        .mark_text(
-            color=colour,
-            dy=-13 if value["score"] < 88 else 15,
-            dx=-4,
-            align="right",
-            fontWeight=600,
-            fontSize=13,
-        )
-        .encode(x="day:T", y=y("score:Q"), text="text:N"),
-    ]
+class _Chart:
+    """The layers of a history, over one axis of days."""
 
-
-def placed(marks: pd.DataFrame, frame: Frame) -> tuple[list[dict], int]:
-    """The flags within the axis, the latest with words on a line where they meet no others; and the room above."""
-    if not len(marks):
-        return [], 14
-    inside = marks.assign(day=marks["date"].map(formats.iso))
-    inside = inside[(inside["day"] >= frame.first) & (inside["day"] <= frame.last)].sort_values(
-        ["day", "kind", "label"], kind="stable"
-    )
-    span, ends, flags = theme.WIDTH - 30 - frame.right, [], []
-    for place, row in enumerate(inside.to_dict("records")):
-        flag = {
-            "day": row["day"],
-            "glyph": _GLYPHS.get(row["kind"], "▼"),
-            "text": "",
-            "line": 0,
-            "align": "left",
+    def __init__(
+        self, scores: pd.DataFrame, forecast: pd.DataFrame, edges: tuple[float, float, float]
+    ) -> None:
+        self.edges = edges
+        self.past = scores.assign(day=_days(scores["date"]))
+        self.known = self.past[self.past["score"].notna()]
+        self.future = forecast.assign(day=_days(forecast["date"]))
+        self.first = str(self.past["day"].min())
+        last = max([*self.past["day"], *self.future["day"]])
+        start, end = (dt.date.fromisoformat(day) for day in (self.first, last))
+        end = max(end, start + dt.timedelta(days=1))
+        self.start, self.length = start, (end - start).days
+        self.last = end.isoformat()
+        form = "%-d %b" if self.length <= 150 else "%b %Y"
+        axis = canvas.axis("date", 6, grid=False, tickColor=theme.GRID) | {
+            "ticks": True,
+            "format": form,
         }
-        if place >= len(inside) - _FLAGS:
-            _set_text(
-                flag,
-                formats.words(row["label"]) if row["kind"] == "stage" else row["label"],
-                frame.at(row["day"]) * span,
-                span,
-                ends,
-            )
-        flags.append(flag)
-    return flags, 14 + _LINE * len(ends)
+        self.x = at("day", canvas.days(self.first, self.last), axis)
 
+    def bands(self) -> list[Any]:
+        """The bands as tints, a strip of colour at the right edge, and their names."""
+        bounds = (0.0, *self.edges, 100.0)
+        strips = [
+            {
+                "day": self.first,
+                "end": self.last,
+                "low": low,
+                "high": high,
+                "name": formats.words(band),
+                "middle": (low + high) / 2,
+                "colour": theme.BAND_COLOURS[band],
+            }
+            for band, low, high in zip(theme.BANDS, bounds[:-1], bounds[1:], strict=True)
+        ]
+        end, low = {**self.x, "field": "end"}, _up("low")
+        tall = {"y": low, "y2": "high", "color": "colour"}
+        edge = {"width": 4, "xOffset": 4}
+        name = {"align": "left", "dx": 12, "color": theme.SOFT, "fontSize": 12}
+        return [
+            canvas.layer(strips, "rect", {"opacity": 0.07}, x=self.x, x2="end", **tall),
+            canvas.layer(strips, "rect", edge, x=end, **tall),
+            canvas.layer(strips, "text", name, x=end, y=_up("middle"), text="name"),
+        ]
 
-def _set_text(
-    flag: dict, label: str, at: float, span: float, ends: list[list[tuple[float, float]]]
-) -> None:
-    flag["align"] = "left" if at < span * 0.55 else "right"
-    room = (span - at if flag["align"] == "left" else at) - 12
-    flag["text"] = formats.fitted(label, min(room, 230), _LETTER)
-    long = formats.cells(flag["text"]) * _LETTER + 22
-    start, end = (at, at + long) if flag["align"] == "left" else (at - long, at)
-    for number, taken in enumerate(ends):
-        if all(end < low or start > high for low, high in taken):
-            flag["line"] = number
-            taken.append((start, end))
-            return
-    flag["line"] = len(ends)
-    ends.append([(start, end)])
+    def ranges(self) -> Any:
+        """What the missing inputs allow, on each date."""
+        known = self.past.dropna(subset=["lower", "upper"])
+        rows = [
+            {"day": row["day"], "low": float(row["lower"]), "high": float(row["upper"])}
+            for row in canvas.records(known)
+        ]
+        look = {"color": theme.FAINT, "opacity": 0.22}
+        return canvas.layer(rows, "area", look, x=self.x, y=_up("low"), y2="high")
 
+    def line(self) -> list[Any]:
+        """The score, broken where it is not known, with its last figure."""
+        run = self.past["score"].isna().cumsum()
+        rows = [
+            {
+                "day": row["day"],
+                "score": float(row["score"]),
+                "run": row["run"],
+                "tip": f"{formats.day(row['day'])}: score {formats.number(row['shown'])}",
+            }
+            for row in canvas.records(self.past.assign(run=run), "score")
+        ]
+        runs = [row["run"] for row in rows]
+        lonely = [row for row in rows if runs.count(row["run"]) == 1]
+        last = {**rows[-1], "text": formats.number(self.known.iloc[-1]["shown"])}
+        # Below the line where it comes from above.
+        falls = len(rows) > 1 and rows[-2]["score"] > last["score"] >= 12
+        text = {"dy": 18 if falls or last["score"] > 85 else -15, "fontSize": 16, "fontWeight": 700}
+        dot = {"size": 90, "stroke": theme.PAPER, "strokeWidth": 2}
+        ink = {"color": theme.INK, "opacity": 1}
+        place = {"x": self.x, "y": _up("score")}
+        words = [{key: value for key, value in last.items() if key != "tip"}]
+        return [
+            canvas.layer(rows, "line", {"color": theme.INK}, **place, detail="run"),
+            canvas.layer(lonely, "circle", {"size": 26, **ink}, **place),
+            canvas.layer([last], "circle", {**dot, **ink}, **place),
+            canvas.layer(words, "text", {"align": "center", **text}, **place, text="text"),
+        ]
 
-def flags(named: list[dict]) -> list[alt.Chart]:
-    """A thin line for each, its kind as a glyph and its words above the plot."""
-    if not named:
-        return []
-    marks: dict[str, Any] = {"color": theme.SOFT, "y": 0}
-    layers = [_data(named).mark_rule(color=theme.FAINT, strokeDash=[2, 3]).encode(x="day:T")]
-    for line, flags in _by(named, "line"):
-        mark = {**marks, "dy": -10 - _LINE * line, "align": "center", "fontSize": 10}
-        layers.append(_data(flags).mark_text(**mark).encode(x="day:T", text="glyph:N"))
-    for (line, align), flags in _by([flag for flag in named if flag["text"]], "line", "align"):
-        aside = {"dx": 9 if align == "left" else -9, "align": align, "fontSize": 12}
-        mark = {**marks, "dy": -10 - _LINE * line, **aside}
-        layers.append(_data(flags).mark_text(**mark).encode(x="day:T", text="text:N"))
-    return layers
+    def fan(self) -> list[Any]:
+        """The forecast from the last score on: dashed, in a lighter tone for its interval."""
+        if not len(self.future):
+            return []
+        now = self.known.iloc[-1]
+        start = dict.fromkeys(("forecast", "lower", "upper"), float(now["score"]))
+        rows = [{"day": now["day"], **start}] + [
+            {"day": row["day"], **{key: float(row[key]) for key in start}}
+            for row in canvas.records(self.future)
+        ]
+        tone, dashes = {"color": BLUE, "opacity": 0.16}, {"color": BLUE, "strokeDash": [6, 4]}
+        return [
+            canvas.layer(rows, "area", tone, x=self.x, y=_up("lower"), y2="upper"),
+            canvas.layer(rows, "line", dashes, x=self.x, y=_up("forecast")),
+        ]
 
+    def ahead(self) -> list[Any]:
+        """The forecast's dates as dots, and its last figure."""
+        if not len(self.future):
+            return []
+        rows = [
+            {
+                "day": row["day"],
+                "score": float(row["forecast"]),
+                "text": formats.number(row["forecast"]),
+                "tip": f"{formats.day(row['day'])}: forecast {formats.number(row['forecast'])} "
+                f"({formats.number(row['lower'])} to {formats.number(row['upper'])})",
+            }
+            for row in canvas.records(self.future)
+        ]
+        words = [{key: rows[-1][key] for key in ("day", "score", "text")}]
+        text = {"dy": -13 if words[0]["score"] < 88 else 15, "dx": -4, "align": "right"}
+        look = {"color": BLUE, "fontWeight": 600, "fontSize": 13}
+        place = {"x": self.x, "y": _up("score")}
+        return [
+            canvas.layer(rows, "circle", {"color": BLUE, "size": 50, "opacity": 1}, **place),
+            canvas.layer(words, "text", {**text, **look}, **place, text="text"),
+        ]
 
-def _by(named: list[dict], *keys: str) -> Iterator[tuple[Any, list[dict]]]:
-    """The flags that share a layer, since they share what is no figure of theirs."""
-    key = itemgetter(*keys)
-    return ((shared, list(flags)) for shared, flags in groupby(sorted(named, key=key), key))
+    def flags(self, marks: pd.DataFrame) -> tuple[Rows, int]:
+        """What happened within the axis, the latest with words that meet no others; and the lines of words."""
+        inside = marks.assign(day=_days(marks["date"])) if len(marks) else pd.DataFrame()
+        if len(inside):
+            inside = inside[inside["day"].between(self.first, self.last)]
+            inside = inside.sort_values(["day", "kind", "label"], kind="stable")
+        flags: Rows = []
+        lines: list[list[tuple[float, float]]] = []
+        for place, row in enumerate(canvas.records(inside)):
+            label = formats.words(row["label"]) if row["kind"] == "stage" else row["label"]
+            flag = {
+                "day": row["day"],
+                "glyph": GLYPHS.get(row["kind"], "▼"),
+                "tip": f"{formats.day(row['day'])}: {formats.plain(label)}",
+                "text": "",
+                "line": 0,
+                "align": "left",
+            }
+            if place >= len(inside) - LAST_FLAGS:
+                flag |= self._words(row["day"], label, lines)
+            flags.append(flag)
+        return flags, len(lines)
+
+    def _words(
+        self, day: str, label: Any, lines: list[list[tuple[float, float]]]
+    ) -> dict[str, Any]:
+        """A flag's words, on the first line where they meet no others; the line is taken from then on."""
+        middle = (dt.date.fromisoformat(day) - self.start).days / self.length * SPAN
+        left = middle < SPAN * 0.55
+        text = formats.fitted(label, min((SPAN - middle if left else middle) - 12, 230), LETTER)
+        long = canvas.text_width(text, LETTER) + 22
+        start, end = (middle, middle + long) if left else (middle - long, middle)
+        line = next(
+            (
+                number
+                for number, taken in enumerate(lines)
+                if all(end < low or start > high for low, high in taken)
+            ),
+            len(lines),
+        )
+        if line == len(lines):
+            lines.append([])
+        lines[line].append((start, end))
+        return {"text": text, "line": line, "align": "left" if left else "right"}
+
+    def flag_layers(self, flags: Rows) -> list[Any]:
+        """A thin line for each flag, its kind as a glyph and its words above the plot."""
+        if not flags:
+            return []
+        rules = [{"day": flag["day"]} for flag in flags]
+        layers = [
+            canvas.layer(rules, "rule", {"color": theme.FAINT, "strokeDash": [2, 3]}, x=self.x)
+        ]
+        ordered = sorted(flags, key=lambda flag: (flag["line"], flag["align"]))
+        for (line, align), group in groupby(ordered, lambda flag: (flag["line"], flag["align"])):
+            rows = list(group)
+            look = {"color": theme.SOFT, "y": 0, "dy": -10 - LINE * line}
+            glyph = {**look, "align": "center", "fontSize": 10}
+            layers.append(canvas.layer(rows, "text", glyph, x=self.x, text="glyph"))
+            named = [{key: flag[key] for key in ("day", "text")} for flag in rows if flag["text"]]
+            if named:
+                words = {**look, "align": align, "dx": 9 if align == "left" else -9, "fontSize": 12}
+                layers.append(canvas.layer(named, "text", words, x=self.x, text="text"))
+        return layers

@@ -336,11 +336,11 @@ class HealthScore(Result):
     marks: list[Mark] = Field(description="Events on the time axis")
 
     def charts(self) -> dict[str, alt.TopLevelMixin]:
-        from healthseg.charts import health
+        from healthseg.charts import health, timeline
 
         history, forecast, marks = (self.frame(name) for name in ("history", "forecast", "marks"))
         return {
-            "history": health.history(history, forecast, marks, self.band_edges),
+            "history": timeline.history(history, forecast, marks, self.band_edges),
             "change": health.change(self.frame("change")),
             "components": health.components(self.frame("metrics"), self.band_edges),
             "outlook": health.outlook(self.frame("churn")),
@@ -427,7 +427,7 @@ class PortfolioHealth(Result):
     alerts: list[TriggeredRule] = Field(description="Alerts that hold, by customer")
 
     def charts(self) -> dict[str, alt.TopLevelMixin]:
-        from healthseg.charts import health_portfolio as charts
+        from healthseg.charts import health as charts
 
         edges = self.band_edges
         return {
