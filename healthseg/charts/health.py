@@ -17,6 +17,8 @@ Record = dict[str, Any]
 Edges = tuple[float, float, float]
 EDGES = (40.0, 60.0, 80.0)
 MOST = 12
+# Letters that a phone shows beside a figure.
+LONGEST_LABEL = 52
 POINTS = Axis(0, 100, None, (0, 25, 50, 75, 100), ("0", "25", "50", "75", "100 points"))
 KINDS = {
     "configuration": "the rules changed",
@@ -82,7 +84,8 @@ def _part(row: Record) -> Row:
 
 def _part_label(row: Record, label: str) -> str:
     if not formats.is_missing(row["value_then"]) and not formats.is_missing(row["value_now"]):
-        return f"{label}: {formats.filled('{value_then:quantity} → {value_now:quantity}', row)}"
+        text = f"{label}: {formats.filled('{value_then:quantity} → {value_now:quantity}', row)}"
+        return text if len(text) <= LONGEST_LABEL else label
     kind = KINDS.get(row["kind"], "")
     return f"{label} ({kind})" if kind and kind not in label.lower() else label
 

@@ -54,7 +54,7 @@ def history(
 
 def _up(field: str) -> dict[str, Any]:
     """The score's axis, always 0 to 100: two customers' charts are compared."""
-    axis = canvas.axis(values=[0, 20, 40, 60, 80, 100], gridOpacity=0.7, labelExpr="datum.label")
+    axis = canvas.axis("", 6, values=[0, 20, 40, 60, 80, 100], gridOpacity=0.7)
     return at(field, canvas.span(0, 100), axis)
 
 
@@ -166,26 +166,23 @@ class _Chart:
         ]
 
     def ahead(self) -> list[Any]:
-        """The forecast's dates as dots, and its last figure."""
+        """The last forecast's figure, beside its point."""
         if not len(self.future):
             return []
-        rows = [
-            {
-                "day": row["day"],
-                "score": float(row["forecast"]),
-                "text": formats.number(row["forecast"]),
-                "tip": f"{formats.day(row['day'])}: forecast {formats.number(row['forecast'])} "
-                f"({formats.number(row['lower'])} to {formats.number(row['upper'])})",
-            }
-            for row in canvas.records(self.future)
-        ]
-        words = [{key: rows[-1][key] for key in ("day", "score", "text")}]
-        text = {"dy": -13 if words[0]["score"] < 88 else 15, "dx": -4, "align": "right"}
+        row = canvas.records(self.future)[-1]
+        words = {
+            "day": row["day"],
+            "score": float(row["forecast"]),
+            "text": formats.number(row["forecast"]),
+        }
+        span = formats.filled("{forecast:number} ({lower:number} to {upper:number})", row)
+        point = {**words, "tip": f"{formats.day(row['day'])}: forecast {span}"}
+        text = {"dy": -13 if words["score"] < 88 else 15, "dx": -4, "align": "right"}
         look = {"color": BLUE, "fontWeight": 600, "fontSize": 13}
         place = {"x": self.x, "y": _up("score")}
         return [
-            canvas.layer(rows, "circle", {"color": BLUE, "size": 50, "opacity": 1}, **place),
-            canvas.layer(words, "text", {**text, **look}, **place, text="text"),
+            canvas.layer([point], "circle", {"color": BLUE, "size": 50, "opacity": 1}, **place),
+            canvas.layer([words], "text", {**text, **look}, **place, text="text"),
         ]
 
     def flags(self, marks: pd.DataFrame) -> tuple[Rows, int]:

@@ -76,7 +76,6 @@ def _money(health: PortfolioHealth, name: str, path: str) -> Columns:
 
 
 WHO = Cell("name", under="{reason:prose}")
-SCORE: Columns = {"Score": "score:number", "Band": "band:words", "Change": "change:signed"}
 
 
 def _attention(health: PortfolioHealth) -> tuple[str, ...]:
@@ -95,7 +94,9 @@ def _attention_blocks(health: PortfolioHealth) -> tuple[Block, ...]:
         "frames.customers",
         {
             "Customer and why": WHO,
-            **SCORE,
+            "Score": "score:number",
+            "Band": "band:words",
+            "Change": "change:signed",
             **_money(health, "At stake", "at_stake"),
             **_money(health, "ARR", "arr"),
             "Renewal": "renewal_on:day",
@@ -112,7 +113,12 @@ def _movers_blocks(health: PortfolioHealth) -> tuple[Block, ...]:
     for direction in ("up", "down"):
         table = Table(
             "frames.movers",
-            {"Customer and why": WHO, **SCORE, **_money(health, "ARR", "arr")},
+            {
+                "Customer and why": WHO,
+                "Score": "score:number",
+                "Change": "change:signed",
+                **_money(health, "ARR", "arr"),
+            },
             label="customers",
             where=lambda row, direction=direction: row["direction"] == direction,
             empty="Nobody.",
@@ -133,8 +139,10 @@ def _spread_blocks(health: PortfolioHealth) -> tuple[Block, ...]:
             tuple(
                 Card(
                     formats.sentence(formats.words(band)),
-                    f"{{bands.{band}:number customer}}",
-                    f"ARR {{arr_by_band.{band}:money}}",
+                    f"{{bands.{band}:number}}",
+                    f"customers, ARR {{arr_by_band.{band}:brief_money}}"
+                    if health.arr_by_band
+                    else "customers",
                 )
                 for band in BANDS
             )
