@@ -345,14 +345,15 @@ class CustomerHealth:
     def factors(self) -> Factors:
         """What holds the score up (points it brings) and what pulls it down (points it costs)."""
         if self.model.predictive:
-            sides = ahead.model_score_factors(self.portfolio, self.client_id, self.day, self.now)
+            positive, negative = ahead.model_score_factors(
+                self.portfolio, self.client_id, self.day, self.now
+            )
         else:
             rows = score_factors(self.points, self.settings)
-            sides = tuple(
+            positive, negative = (
                 [_factor(row, side) for row in rows[rows["side"] == side].itertuples()]
                 for side in ("positive", "negative")
             )
-        positive, negative = sides
         return Factors(
             positive=[factor.text for factor in positive],
             negative=[factor.text for factor in negative],
@@ -498,8 +499,11 @@ class CustomerHealth:
                 "forecast": pd.DataFrame(columns=score_forecasts.COLUMNS),
                 "churn": pd.DataFrame(columns=ahead.CHURN_COLUMNS),
             }
-            fields = {"churn_prediction": missing, "predicted_scores": missing, "forecast": None}
-            return fields, empty
+            return {
+                "churn_prediction": missing,
+                "predicted_scores": missing,
+                "forecast": None,
+            }, empty
         forecast = score_forecasts.score_forecast(self.scored, self.settings)
         errors = score_forecasts.past_errors(self.portfolio, self.as_of, self.model)
         predicted = ahead.predicted_scores(forecast, errors, self.as_of, self.settings)

@@ -146,6 +146,8 @@ def _by_model(
 def base_probability(rates: BaseRates, horizon_days: int) -> float:
     """The whole portfolio's base rate of a horizon."""
     frame = rates.frame
+    if frame is None:
+        raise ValueError("the portfolio has no base rates")
     at = (frame["tier"] == THE_PORTFOLIO) & (frame["horizon_days"] == horizon_days)
     return float(frame.loc[at, "probability"].iloc[0])
 

@@ -305,7 +305,7 @@ class HealthOfPortfolio:
         change = self._change(client)
         if not change.parts:
             return change.reason or "no part changed"
-        sign = 1 if change.exact > 0 else -1
+        sign = 1 if (change.exact or 0) > 0 else -1
         parts = [
             part for part in change.parts if part.kind != "rounding" and sign * part.points > 0
         ]
