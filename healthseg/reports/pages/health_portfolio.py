@@ -109,9 +109,8 @@ def _attention_blocks(health: PortfolioHealth) -> tuple[Block, ...]:
 
 
 def _movers_blocks(health: PortfolioHealth) -> tuple[Block, ...]:
-    blocks: list[Block] = []
-    for direction in ("up", "down"):
-        table = Table(
+    def table(direction: str) -> Table:
+        return Table(
             "frames.movers",
             {
                 "Customer and why": WHO,
@@ -120,11 +119,11 @@ def _movers_blocks(health: PortfolioHealth) -> tuple[Block, ...]:
                 **_money(health, "ARR", "arr"),
             },
             label="customers",
-            where=lambda row, direction=direction: row["direction"] == direction,
+            where=lambda row: row["direction"] == direction,
             empty="Nobody.",
         )
-        blocks += [Heading(direction.capitalize()), table]
-    return (*blocks, Chart("movers"))
+
+    return Heading("Up"), table("up"), Heading("Down"), table("down"), Chart("movers")
 
 
 def _spread_blocks(health: PortfolioHealth) -> tuple[Block, ...]:
