@@ -16,6 +16,8 @@ from zoneinfo import ZoneInfo, available_timezones
 from healthseg.errors import InvalidParameters
 
 UTC = dt.UTC
+DAY_SECONDS = 86_400
+DAYS_A_MONTH = 30.4375  # a twelfth of 365.25 days
 _DATE = re.compile(r"^\d{4}-\d{2}-\d{2}$")
 
 

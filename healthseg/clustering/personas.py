@@ -26,7 +26,6 @@ STARTS, ROUNDS = 4, 25
 # k-means finds "groups" in any few values: a metric is used with so many known and distinct values,
 # and no value shared by more customers than this
 MIN_KNOWN_SHARE, MIN_DISTINCT, MAX_ALIKE_SHARE = 0.8, 10, 1 / 3
-MIN_FEATURES = 3
 
 
 def path_metrics(
@@ -248,8 +247,8 @@ def personas(feature_days: pd.DataFrame, settings: Settings) -> Personas:
         sort=True,
     )
     users, min_log_ratio = len(table), settings.persona_min_log_ratio
-    if table.shape[1] < MIN_FEATURES:
-        reason = f"{table.shape[1]} features in use, {MIN_FEATURES} are needed"
+    if table.shape[1] < settings.personas_min_features:
+        reason = f"{table.shape[1]} features in use, {settings.personas_min_features} are needed"
         return Personas(None, reason, users, min_log_ratio)
     ratios = log_ratios(table, settings.persona_prior_days)
     points = _directions(ratios)

@@ -27,6 +27,7 @@ import numpy as np
 import pandas as pd
 import scipy
 
+from healthseg.clustering.support import Z_95
 from healthseg.metrics.counting import counting
 from healthseg.metrics.users import hours_of
 from healthseg.settings import Settings
@@ -38,10 +39,8 @@ DAY_NAMES = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday",
 PARTS = ("night", "morning", "afternoon", "evening")  # six hours each, from midnight
 CELLS = {"day": 7, "hour": 24}
 WEEK_HOURS = 168
-MIN_WEEKS = 2
 HARMONICS = 3
 AT_ONCE = 20_000_000  # rolled user-hours in memory
-Z_95 = 1.96
 
 
 @dataclass(frozen=True)
@@ -162,8 +161,8 @@ def _whole_weeks(
     weeks, needed = (end_day - start_day) // 7, settings.rhythm_min_user_hours
     rows = hours[(hours["day"] >= end_day - 7 * weeks) & (hours["day"] < end_day)]
     rows = rows.drop_duplicates(["user", "day", "hour"])
-    if weeks < MIN_WEEKS:
-        return rows, f"{weeks} whole weeks, at least {MIN_WEEKS} are needed"
+    if weeks < settings.rhythm_min_weeks:
+        return rows, f"{weeks} whole weeks, at least {settings.rhythm_min_weeks} are needed"
     if len(rows) < needed:
         return rows, f"{len(rows)} active user-hours, at least {needed} are needed"
     return rows, None

@@ -21,6 +21,7 @@ import scipy
 
 from healthseg.clustering.patterns import HELD_OUT, PatternFamily, PatternLimits
 from healthseg.metrics.counting import counting, customers, epoch_day
+from healthseg.periods import DAY_SECONDS
 from healthseg.settings import Settings
 from healthseg.statistics.survival import kaplan_meier, median_times, quantile_time
 
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
 ARROW = " → "
 Z_95 = 1.96
-DAY_SECONDS = 86_400.0
 TICKETS = [
     "client_id",
     "ticket_id",
@@ -255,7 +255,7 @@ def resolution(rows: pd.DataFrame, start: dt.date, end: dt.date, settings: Setti
     rows = rows[rows["opened_second"].notna()].sort_values(order, kind="stable")
     seconds, level = rows["seconds"].to_numpy(dtype=float), settings.interval_level
     resolved = np.isfinite(seconds)
-    censored = epoch_day(end) * DAY_SECONDS - rows["opened_second"].to_numpy(dtype=float)
+    censored = float(epoch_day(end) * DAY_SECONDS) - rows["opened_second"].to_numpy(dtype=float)
     hours = np.maximum(np.where(resolved, seconds, censored), 60.0) / 3600
     middle = (epoch_day(start) + epoch_day(end)) / 2
     second = rows["opened_day"].to_numpy(dtype=float) >= middle

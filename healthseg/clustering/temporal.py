@@ -37,8 +37,6 @@ if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio
 
 CYCLES = {"week": 7, "quarter": 13, "year": 52}  # in days; in weeks
-MIN_CYCLES = 2
-MIN_HELD_OUT_WEEKS = 2
 
 
 @dataclass(frozen=True)
@@ -190,7 +188,7 @@ class _TemporalFamily:
     def _held_out(self, unit: np.ndarray) -> pd.DataFrame | None:
         """The same cells in the last weeks."""
         share = self.settings.pattern_held_out_share
-        weeks = max(round(self.weeks * share), MIN_HELD_OUT_WEEKS)
+        weeks = max(round(self.weeks * share), self.settings.pattern_held_out_min_weeks)
         late = self.week >= self.weeks - weeks
         if not late.any():
             return None
@@ -320,7 +318,7 @@ def _week_of_quarter(date: dt.date) -> int:
 def _season(name: str, logs: np.ndarray, place: np.ndarray, settings: Settings) -> SeasonalCycle:
     length = CYCLES[name]
     cycles = len(logs) / length
-    if cycles < MIN_CYCLES:
+    if cycles < settings.season_min_cycles:
         reason = f"{cycles:.1f} cycles seen, two full ones are needed"
         return SeasonalCycle(name, cycles, None, None, None, False, reason)
     from statsmodels.tsa.seasonal import STL

@@ -28,6 +28,7 @@ from healthseg.data.engine import (
 from healthseg.data.sources import quoted
 from healthseg.data.staging import EVENTS, Staged
 from healthseg.data.storage import evict, is_intact, read_json, write_folder, write_json
+from healthseg.periods import DAY_SECONDS
 from healthseg.settings import Settings
 from healthseg.settings.base import fingerprint
 
@@ -43,7 +44,6 @@ _TEXTS = tuple(f"facts/{name}" for name in ("local_events", *FACTS))
 _VALUES = ", ".join(f'"{name}"' for name in (*EVENTS.names, "occurred_has_time"))
 _RECORD = "record.json"
 DAY = dt.timedelta(days=1)
-_DAY_SECONDS = 86_400
 
 
 @dataclass(frozen=True)
@@ -249,7 +249,7 @@ def _drop_identical(connection: duckdb.DuckDBPyConnection, inside: str) -> dict[
 
 def _create_bounds(connection: duckdb.DuckDBPyConnection, month: str, settings: Settings) -> None:
     first, following = (
-        (day - dt.date(1970, 1, 1)).days * _DAY_SECONDS for day in month_bounds(month)
+        (day - dt.date(1970, 1, 1)).days * DAY_SECONDS for day in month_bounds(month)
     )
     connection.execute(
         f"CREATE OR REPLACE TEMP TABLE bounds AS SELECT CAST({first} AS BIGINT) AS first_epoch, "
@@ -274,7 +274,7 @@ def _content(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
     )
     ((last_at, last_day),) = last.fetchall()
     days = connection.execute(
-        f"SELECT DATE '1970-01-01' + CAST(local_epoch // {_DAY_SECONDS} AS INTEGER) AS day, COUNT(*), "
+        f"SELECT DATE '1970-01-01' + CAST(local_epoch // {DAY_SECONDS} AS INTEGER) AS day, COUNT(*), "
         "SUM(CAST(row_hash AS HUGEINT)) FROM month_events GROUP BY 1 ORDER BY 1"
     ).fetchall()
     return {

@@ -19,11 +19,11 @@ from collections.abc import Callable, Container, Iterator
 from pathlib import Path
 from typing import Any
 
+from healthseg.periods import DAY_SECONDS
 from healthseg.settings.base import fingerprint
 
 FOLDER = ".healthseg"
 TEMPORARY = "."  # the first letter of names that are being written
-DAY_SECONDS = 86_400
 _STATES = "files.json"
 _LARGE_BYTES = 16_000_000
 

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 EPOCH = dt.date(1970, 1, 1)
 FAR = 2**31 - 1  # a day that never comes
-LOOK_BACK_DAYS = 84  # before a span's start: its own baseline
-CHAMPION_DAYS = 118  # before a span's end: the champion's 90 days and the 28 after them
 CUSTOMER_DAYS_AT_ONCE = 500_000  # bounds the memory: a few tables of customers' users by days
 
 # A middling portfolio's rows are cached for all customers, in order of customer: a query costs some ten milliseconds
@@ -215,10 +213,10 @@ class Counting:
         self.portfolio = portfolio
         self.clients = clients
         # the span before, or its own baseline
-        before = spans.start - np.maximum(spans.days, LOOK_BACK_DAYS)
-        self.axis = Axis(
-            min(int(before.min()), int(spans.end.min()) - CHAMPION_DAYS), int(spans.end.max())
-        )
+        settings = portfolio.settings
+        before = spans.start - np.maximum(spans.days, settings.own_baseline_days)
+        champion = int(spans.end.min()) - settings.champion_look_back_days
+        self.axis = Axis(min(int(before.min()), champion), int(spans.end.max()))
         self.customers = customers(portfolio).loc[clients]
         self.signup = epoch_days(self.customers["signup_date"])
         self.tracked_from = (

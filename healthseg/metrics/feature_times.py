@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from healthseg.settings import Settings
 
 FIRST_USE, ADOPTED = "first_use_day", "adopted_day"
-LASTING_DAYS = 180
 DRAWS = 200
 
 
@@ -49,6 +48,7 @@ class FeatureTimes:
 
     def __init__(self, lives: pd.DataFrame, silent_days: int, settings: Settings) -> None:
         self.lives, self.seed, self.level = lives, settings.seed, settings.interval_level
+        self.lasting_days = settings.adoption_lasting_days
         self.spells = {event: _spells(lives, event) for event in (FIRST_USE, ADOPTED)}
         self.durations = _durations(lives, silent_days)
         self.untracked = (~lives["watched"].astype(bool)).groupby(lives["feature"]).sum()
@@ -88,7 +88,7 @@ class FeatureTimes:
         observed = self.lives["adopted_day"].notna() & self.lives["seen_adopting"].astype(bool)
         adopted = self.lives[(self.lives["feature"] == feature) & observed]
         rows = self.durations[self.durations["feature"] == feature]
-        share, lower, upper = _share_after(rows, LASTING_DAYS, self.level) or (np.nan,) * 3
+        share, lower, upper = _share_after(rows, self.lasting_days, self.level) or (np.nan,) * 3
         return {
             "adopters": len(adopted),
             "abandoned": int(adopted["abandoned_day"].notna().sum()),

@@ -260,7 +260,7 @@ def _counted(portfolio: Portfolio, rows: pd.DataFrame, days: int) -> pd.DataFram
             "end": end.to_numpy(),
         }
     )
-    length = over_spans.days_counted(frame["start"], frame["end"])
+    length = over_spans.days_counted(frame["start"], frame["end"], portfolio.settings)
     parts = [
         over_spans.over(
             portfolio, frame[frame["client_id"].isin(part)], ["person_events"], by="feature"

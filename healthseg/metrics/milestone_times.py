@@ -23,7 +23,6 @@ BEFORE = -1.0  # a spell of length 0 (done on the very first day) was at risk to
 LEAST_AT_RISK = (
     2  # the last step of a curve is not read: it is one spell's, and takes the curve to 0
 )
-LEAST_BLOCKED = 10  # spells with a blocker under which nothing is said of it
 SPELLS = ["client_id", "milestone_id", "time", "happened"]
 
 
@@ -315,14 +314,16 @@ def blocker_effects(portfolio: Portfolio, as_of: dt.date, level: float) -> pd.Da
     return portfolio.cache.get(
         "milestone_blockers",
         (as_of, level),
-        lambda: _effects(from_start(portfolio, as_of), level),
+        lambda: _effects(
+            from_start(portfolio, as_of), level, portfolio.settings.blocker_min_spells
+        ),
         disk=False,
     )
 
 
-def _effects(rows: pd.DataFrame, level: float) -> pd.DataFrame:
+def _effects(rows: pd.DataFrame, level: float, min_spells: int) -> pd.DataFrame:
     counts = rows.loc[rows["onset"].notna(), "blocker"].value_counts()
-    names = sorted(counts[counts >= LEAST_BLOCKED].index)
+    names = sorted(counts[counts >= min_spells].index)
     effects = [(name, _effect(rows, name, level)) for name in names]
     known = [(name, effect) for name, effect in effects if effect is not None]
     columns = ["blocker", "factor", "lower", "upper", "p", "n", "events"]

@@ -18,7 +18,7 @@ from healthseg.metrics.counting import (
 )
 from healthseg.metrics.milestone_plan import DayCount, Plan, plan_of
 from healthseg.metrics.profile import customers_as_of
-from healthseg.periods import end_of_day_utc
+from healthseg.periods import DAY_SECONDS, end_of_day_utc
 
 if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 STATUSES = ("completed", "in_progress", "overdue", "not_started", "skipped")
 HAND, DATA = "hand", "data"
 ENTERED = ["started_day", "completed_day", "skipped_day", "blocked_day", "cleared_day"]
-DAY_SECONDS = 86_400
 
 
 def states(portfolio: Portfolio, as_of: dt.date) -> pd.DataFrame:

@@ -123,7 +123,7 @@ def build(portfolio: Portfolio, dates: list[dt.date], clients: list[str]) -> pd.
 
 def build_pairs(portfolio: Portfolio, pairs: pd.DataFrame) -> pd.DataFrame:
     """The panel's rows of any pairs of ``client_id`` and ``date``, each customer on its own dates, counted now."""
-    days = over_spans.days_counted(pairs["date"], pairs["date"])
+    days = over_spans.days_counted(pairs["date"], pairs["date"], portfolio.settings)
     parts = [
         _build_chunk(portfolio, pairs[pairs["client_id"].isin(clients)], clients)
         for clients in chunks(pairs["client_id"].unique().tolist(), days)

@@ -9,7 +9,6 @@ import numpy as np
 
 from healthseg.metrics.catalog import Metric
 from healthseg.metrics.counting import (
-    CHAMPION_DAYS,
     FAR,
     Counting,
     Spans,
@@ -91,10 +90,11 @@ def top_user_share(count: Counting, spans: Spans) -> np.ndarray:
 def _champion(count: Counting, spans: Spans) -> tuple[np.ndarray, np.ndarray]:
     """The champion's row (−1 where there is none) and share, by the 90 days before the last 28 of each span."""
     users, settings = _users(count), count.portfolio.settings
-    user, most, total = _largest(count, spans, CHAMPION_DAYS, 28)
+    back_days, silence_days = settings.champion_look_back_days, settings.champion_silence_days
+    user, most, total = _largest(count, spans, back_days, silence_days)
     share = np.where(total > 0, most / np.maximum(total, 1), 0.0)
     high, low = (
-        np.maximum(spans.end - back - count.axis.origin, 0) for back in (28, CHAMPION_DAYS)
+        np.maximum(spans.end - back - count.axis.origin, 0) for back in (silence_days, back_days)
     )
     active = (
         np.where(user >= 0, users.days[user, high] - users.days[user, low], 0)
@@ -107,24 +107,24 @@ def _champion(count: Counting, spans: Spans) -> tuple[np.ndarray, np.ndarray]:
 
 def champion_share(count: Counting, spans: Spans) -> np.ndarray:
     user, share = _champion(count, spans)
-    return where(count.tracked(spans, spans.end - CHAMPION_DAYS) & (user >= 0), share)
+    since = spans.end - count.portfolio.settings.champion_look_back_days
+    return where(count.tracked(spans, since) & (user >= 0), share)
 
 
 def champion_departed(count: Counting, spans: Spans) -> np.ndarray:
     """1 where there was a champion who was deactivated, or whose 28 days of silence are no chance, else 0."""
-    user, _ = _champion(count, spans)
-    measured = count.tracked(spans, spans.end - CHAMPION_DAYS)
+    user, settings = _champion(count, spans)[0], count.portfolio.settings
+    back_days, silence_days = settings.champion_look_back_days, settings.champion_silence_days
+    measured = count.tracked(spans, spans.end - back_days)
     if not len(_users(count).k):
         return where(measured, np.zeros(len(user)))
     users = _users(count)
     slot = spans.end - count.axis.origin
-    recent = users.days[user, slot] - users.days[user, np.maximum(slot - 28, 0)]
-    active = (
-        users.days[user, np.maximum(slot - 28, 0)]
-        - users.days[user, np.maximum(slot - CHAMPION_DAYS, 0)]
-    )
+    silent_since = users.days[user, np.maximum(slot - silence_days, 0)]
+    recent = users.days[user, slot] - silent_since
+    active = silent_since - users.days[user, np.maximum(slot - back_days, 0)]
     silent = (recent == 0) & (
-        silence_p(active, CHAMPION_DAYS - 28, 28) <= count.portfolio.settings.champion_silence_max_p
+        silence_p(active, settings.champion_days, silence_days) <= settings.champion_silence_max_p
     )
     departed = (user >= 0) & (silent | (users.gone[user] < spans.end))
     return where(measured, departed)
@@ -146,8 +146,9 @@ def silence_p(active_days: np.ndarray, of_days: int, silent_days: int) -> np.nda
 
 def champion_of(count: Counting, end: dt.date) -> dict[str, Any] | None:
     """One customer's champion at ``end``: user_id, active_days of the 90, silent_days since; None without one."""
-    day = np.array([epoch_day(end)])
-    spans = Spans(np.zeros(1, dtype=np.int64), day - 28, day)
+    settings = count.portfolio.settings
+    day, silence_days = np.array([epoch_day(end)]), settings.champion_silence_days
+    spans = Spans(np.zeros(1, dtype=np.int64), day - silence_days, day)
     user = int(_champion(count, spans)[0][0])
     if user < 0:
         return None
@@ -156,7 +157,9 @@ def champion_of(count: Counting, end: dt.date) -> dict[str, Any] | None:
     last = int(np.searchsorted(days, days[slot]))  # the slot after the last day with an event
     return {
         "user_id": str(users.user_id[user]),
-        "active_days": int(days[slot - 28] - days[slot - CHAMPION_DAYS]),
+        "active_days": int(
+            days[slot - silence_days] - days[slot - settings.champion_look_back_days]
+        ),
         "silent_days": slot - last,
         "deactivated": bool(users.gone[user] < day[0]),
     }

@@ -17,13 +17,13 @@ from healthseg.metrics.counting import (
     epoch_day,
     epoch_days_or_nan,
 )
+from healthseg.periods import DAYS_A_MONTH
 from healthseg.settings import Settings, tier_names
 
 if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio
 
 
-DAYS_A_MONTH = 30.4375
 STATIC = ("name", "industry", "region", "timezone", "parent_id")
 
 

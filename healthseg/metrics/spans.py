@@ -18,7 +18,6 @@ from healthseg.errors import InvalidParameters
 from healthseg.metrics import adoption, catalog
 from healthseg.metrics.catalog import Metric
 from healthseg.metrics.counting import (
-    CHAMPION_DAYS,
     Counting,
     Spans,
     chunks,
@@ -30,6 +29,7 @@ from healthseg.metrics.counting import (
 
 if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio
+    from healthseg.settings import Settings
 
 # by → the rows that are counted, their key, the metrics that have such a form
 BY = {
@@ -69,7 +69,7 @@ def over(
     if by != "client":
         return _over_keys(portfolio, frame, names, by)
     chosen = catalog.known_over_spans(names)
-    days = days_counted(frame["start"], frame["end"])
+    days = days_counted(frame["start"], frame["end"], portfolio.settings)
     parts = [
         _chunk(portfolio, frame, part, chosen)
         for part in chunks(frame["client_id"].unique().tolist(), days)
@@ -92,10 +92,10 @@ def over_one(
     return frame.assign(**_values(count, spans, catalog.known_over_spans(metrics)))
 
 
-def days_counted(start: pd.Series, end: pd.Series) -> int:
+def days_counted(start: pd.Series, end: pd.Series, settings: Settings) -> int:
     """Days from the farthest that metrics look back before the first ``start`` to the last ``end``."""
     first, last = pd.to_datetime(start).min(), pd.to_datetime(end).max()
-    return CHAMPION_DAYS + (0 if pd.isna(first) else (last - first).days)
+    return settings.champion_look_back_days + (0 if pd.isna(first) else (last - first).days)
 
 
 def as_spans(frame: pd.DataFrame, clients: list[str]) -> Spans:

@@ -11,7 +11,6 @@ import pandas as pd
 from healthseg.metrics.adoption import features_used
 from healthseg.metrics.catalog import SCORED, Metric
 from healthseg.metrics.counting import (
-    LOOK_BACK_DAYS,
     Counting,
     Spans,
     ratio,
@@ -104,9 +103,10 @@ def _last_seen(count: Counting) -> np.ndarray:
 
 def usage_vs_own_baseline(count: Counting, spans: Spans) -> np.ndarray:
     """Person events of the span ÷ the mean per as many days of the 84 days before it."""
-    start, length = spans.start - LOOK_BACK_DAYS, spans.days
+    baseline_days = count.portfolio.settings.own_baseline_days
+    start, length = spans.start - baseline_days, spans.days
     begin = np.maximum(np.maximum(start, count.signup[spans.k]), count.tracked_from or 0)
-    tracked_days = np.clip(spans.start - begin, 0, LOOK_BACK_DAYS)
+    tracked_days = np.clip(spans.start - begin, 0, baseline_days)
     total = count.total("usage_days", "person_events")
     now = count.between(total, spans)
     before = count.between(total, Spans(spans.k, start, spans.start))

@@ -27,10 +27,6 @@ if TYPE_CHECKING:
 
 
 WINDOW_DAYS = 28
-UNLISTED_ACTIVE_DAYS = (
-    90  # a user that is not listed belongs to the customer while active within these days
-)
-TRUNCATED_DAYS = 28  # after tracking began: a user first active then may have been active before
 COHORTS = ("power", "regular", "at_risk", "inactive")
 
 
@@ -87,10 +83,8 @@ def possible(count: Counting, end: int) -> pd.DataFrame:
 
 
 def _active_lately(count: Counting, known: pd.DataFrame, end: int) -> np.ndarray:
-    rows = days_of(count)
-    recent = rows["user"].to_numpy()[
-        (rows["day"] >= end - UNLISTED_ACTIVE_DAYS) & (rows["day"] < end)
-    ]
+    rows, days = days_of(count), count.portfolio.settings.unlisted_user_active_days
+    recent = rows["user"].to_numpy()[(rows["day"] >= end - days) & (rows["day"] < end)]
     return np.bincount(recent, minlength=len(known)) > 0
 
 
@@ -195,7 +189,8 @@ def active_before(count: Counting) -> np.ndarray:
     """Whether each user of ``user_records`` may have been active before tracking began: it is never counted as new."""
     frame, tracked = user_records(count), count.tracked_from or 0
     old = count.signup[frame["k"]] < tracked
-    early = frame["first_day"].to_numpy() < tracked + TRUNCATED_DAYS
+    days = count.portfolio.settings.tracking_start_days
+    early = frame["first_day"].to_numpy() < tracked + days
     return old & np.where(
         frame["created_day"].notna(), frame["created_day"].to_numpy() < tracked, early
     )
@@ -303,9 +298,8 @@ def dormant_users(count: Counting, spans: Spans) -> np.ndarray:
 def _measured(count: Counting, spans: Spans) -> np.ndarray:
     """Where the span before was tracked; of a customer from before tracking, where its old users had time to be active."""
     old = count.signup[spans.k] < (count.tracked_from or 0)
-    since = np.minimum(
-        spans.start - spans.days, np.where(old, spans.start - TRUNCATED_DAYS, spans.start)
-    )
+    days = count.portfolio.settings.tracking_start_days
+    since = np.minimum(spans.start - spans.days, np.where(old, spans.start - days, spans.start))
     return count.tracked(spans, since) & (count.lived_days(spans) > 0)
 
 

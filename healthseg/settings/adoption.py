@@ -14,6 +14,10 @@ class AdoptionSettings(Frozen):
 
     # two months without a use: longer than a quarter's routine
     abandoned_after_days: Annotated[int, Field(ge=14)] = 60
+    # use in the last four weeks is recent
+    adoption_recent_days: Annotated[int, Field(ge=1)] = 28
+    # adoption lasts where the feature is in use half a year later
+    adoption_lasting_days: Annotated[int, Field(ge=1)] = 180
     # ever: the second day is the first that was chosen
     funnel_first_use_days: Annotated[int, Field(ge=2)] = 2
     low_adoption_share: Annotated[float, Field(gt=0, lt=1)] = 0.25

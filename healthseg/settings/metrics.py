@@ -17,6 +17,9 @@ class MetricSettings(Frozen):
     )
     adopted_min_days: Annotated[int, Field(ge=1)] = 2  # once is a look, twice is a choice
     adopted_min_users: Annotated[int, Field(ge=1)] = 1
+    # the champion is looked for in a quarter, and then may be silent for four weeks
+    champion_days: Annotated[int, Field(ge=28)] = 90
+    champion_silence_days: Annotated[int, Field(ge=1)] = 28
     champion_min_share: Annotated[float, Field(gt=0, le=1)] = 0.2
     champion_min_active_days: Annotated[int, Field(ge=1)] = 12
     # 28 days without the champion are a departure only where that seldom: of 100 champions who stay, a tenth of one
@@ -30,4 +33,14 @@ class MetricSettings(Frozen):
         14  # after creation, where activation_features are set
     )
     baseline_min_tracked_days: Annotated[int, Field(ge=1)] = 28
+    # before a span: what usage is compared with, twelve weeks
+    own_baseline_days: Annotated[int, Field(ge=28)] = 84
+    # a user that is not listed belongs to the customer while active within a quarter
+    unlisted_user_active_days: Annotated[int, Field(ge=28)] = 90
+    # after tracking began: a user first active then may have been active before
+    tracking_start_days: Annotated[int, Field(ge=0)] = 28
     paid_late_days: Annotated[int, Field(ge=0)] = 5
+
+    @property
+    def champion_look_back_days(self) -> int:
+        return self.champion_days + self.champion_silence_days

@@ -30,3 +30,5 @@ class MilestoneSettings(Frozen):
     acceleration_draws: Annotated[int, Field(ge=100)] = 400
     # … and the share of them that must have a median: with less there is no interval
     acceleration_min_valid_share: Annotated[float, Field(gt=0, le=1)] = 0.95
+    # open milestones with a blocker under which nothing is said of what it delays
+    blocker_min_spells: Annotated[int, Field(ge=2)] = 10

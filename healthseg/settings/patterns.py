@@ -104,6 +104,12 @@ class PatternSettings(Frozen):
     persona_min_user_events: Count = 20
     # features that the profile of a persona names
     persona_features_shown: Count = 4
+    # features in use below which choices of features have no directions
+    personas_min_features: Annotated[int, Field(ge=2)] = 3
+    # a season needs two full cycles; rhythms, and the weeks held out for them, two whole weeks
+    season_min_cycles: Count = 2
+    rhythm_min_weeks: Count = 2
+    pattern_held_out_min_weeks: Count = 2
     # users below which the personas are unknown, not absent
     personas_min_users: Count = 40
     # a persona works on weekends: share of its activity, and ratio to all users

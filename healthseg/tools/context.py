@@ -15,7 +15,7 @@ from healthseg.metrics import panels
 from healthseg.metrics.counting import customers
 from healthseg.metrics.money import Money, money
 from healthseg.metrics.profile import customer_as_of, customers_as_of
-from healthseg.periods import weekly
+from healthseg.periods import DAYS_A_MONTH, weekly
 from healthseg.scoring import score_trend
 from healthseg.scoring.churn.expected import ChurnedArr, churn_probabilities, simulate_churned_arr
 from healthseg.scoring.scored_panel import scorecard_rows
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from healthseg.settings import Settings
 
 DAY = dt.timedelta(days=1)
-DAYS_A_MONTH = 30.4375
 EXPANSION_RULES = {
     "healthy": "score of 80 or more",
     "not_declining": "score not declining",

@@ -25,9 +25,9 @@ from healthseg.scoring.churn.candidates import (
 )
 from healthseg.scoring.churn.hazard import HazardClassifier
 from healthseg.scoring.churn.predictors import FAMILY, LEVEL, Predictor, measured
+from healthseg.scoring.components import DECIMALS
 from healthseg.settings import Settings
 
-DECIMALS = 9
 VERSION = 1  # of the saved form: a model of another one is refused
 CALIBRATED = (30, 90)
 STEPS_AHEAD = 6  # of which the fading is learnt

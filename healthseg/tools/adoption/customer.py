@@ -19,7 +19,6 @@ from healthseg.statistics.peers import order_statistic, peers_of
 from healthseg.statistics.rates import wilson
 from healthseg.tools.adoption import advice
 from healthseg.tools.adoption.features import (
-    RECENT_DAYS,
     FeatureUsage,
     customer_features,
 )
@@ -75,7 +74,9 @@ class CustomerAdoption:
 
     @cached_property
     def recent(self) -> pd.DataFrame:
-        return self.usage.user_days_of([self.client_id], self.day, RECENT_DAYS)
+        return self.usage.user_days_of(
+            [self.client_id], self.day, self.usage.portfolio.settings.adoption_recent_days
+        )
 
     @cached_property
     def ever(self) -> pd.DataFrame:

@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 CATEGORIES = ("core", "advanced", "premium")
 NO_CATEGORY = "uncategorised"
-RECENT_DAYS = 28
 YEAR_DAYS = 365
 PAIR_COLUMNS = [
     "client_id",
@@ -136,7 +135,9 @@ class FeatureUsage:
         period = self._over(
             clients, day, self.period_days, ["adopted", "person_events", "active_users"]
         ).rename(columns={"person_events": "events", "active_users": "users"})
-        recent = self._over(clients, day, RECENT_DAYS, ["active_days"])
+        recent = self._over(
+            clients, day, self.portfolio.settings.adoption_recent_days, ["active_days"]
+        )
         ever = self._over(clients, day, tracked_days, ["active_days"])
         keys = ["client_id", "feature"]
         frame = period.merge(recent.rename(columns={"active_days": "recent_days"}), on=keys)
@@ -183,7 +184,9 @@ class FeatureUsage:
 
     @cached_property
     def user_days(self) -> pd.DataFrame:
-        return self.user_days_of(self.clients, self.as_of, RECENT_DAYS)
+        return self.user_days_of(
+            self.clients, self.as_of, self.portfolio.settings.adoption_recent_days
+        )
 
     def user_days_of(self, clients: list[str], day: dt.date, days: int) -> pd.DataFrame:
         """Active days per customer, user and feature in the ``days`` days that end with ``day``."""

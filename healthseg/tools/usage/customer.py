@@ -399,7 +399,7 @@ class CustomerUsage:
         timeline = []
         for row in rows:
             first = EPOCH + dt.timedelta(days=int(row["first_use_day"]))
-            early = first - dt.timedelta(days=lives.TRUNCATED_DAYS) < tracked
+            early = first - dt.timedelta(days=self.settings.tracking_start_days) < tracked
             timeline.append(
                 FeatureUse(
                     feature=str(row["feature"]),
