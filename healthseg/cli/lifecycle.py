@@ -18,7 +18,7 @@ def add(commands: Commands) -> None:
     )
     portfolio_option(advance)
     advance.add_argument(
-        "--apply", action="store_true", help="make the moves (default: only print them)"
+        "--apply", action="store_true", help="record the moves (default: only print them)"
     )
     advance.add_argument(
         "--client", action="append", default=[], metavar="ID", help="a customer; may be repeated"

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from healthseg.reports.batches.run import BatchRun
 
 EPILOG = """exit status: 0 all reports are there; 3 some failed, the others are there, and the index says which and why;
-1 an error before anything ran; 2 wrong usage; 130 or 143 stopped by a signal, and --resume goes on"""
+1 an error before anything ran; 2 wrong usage; 130 or 143 stopped by a signal, and --resume continues"""
 
 
 def add(commands: Commands) -> None:
@@ -146,7 +146,7 @@ def run(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
             limits=_limits(given),
         )
     except Stopped as stopped:
-        print(f"{stopped}; finished reports are there, and --resume goes on", file=sys.stderr)
+        print(f"{stopped}; finished reports are there, and --resume continues", file=sys.stderr)
         return 128 + stopped.number
     if not given.quiet or made.failed:
         print(_summary(made))

@@ -50,7 +50,7 @@ def run(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     names = ("api_secret", "service_account_secret", "project_token")
     secrets = {name: settings.secret(f"mixpanel.{name}") for name in names}
     if secrets["api_secret"] and not settings.mixpanel.service_account:
-        _say("MIXPANEL_API_SECRET ends in March 2027: make a service account")
+        _say("MIXPANEL_API_SECRET ends in March 2027: create a service account")
     sync = Sync(
         Path(address),
         settings.mixpanel,

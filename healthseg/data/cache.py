@@ -166,7 +166,9 @@ class Cache:
 
     def _key(self, name: str, inputs: Any) -> str:
         if not re.fullmatch("[a-z0-9_]+", name):
-            raise ValueError(f"{name!r} is no name for the cache: lower-case letters, digits and _")
+            raise ValueError(
+                f"{name!r} is not a valid name for the cache: lower-case letters, digits and _"
+            )
         return _fingerprint([code_digest(), RUNTIME_CODE, name, inputs])
 
     def _remembered(

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
 _CHUNK_ROWS = 200_000
-_NO_ANSWER = "does not answer ({kind}): check that it runs, that it can be reached from here, and the user and password"
+_NO_ANSWER = "does not respond ({kind}): check that it runs, that it can be reached from this machine, and the user and password"
 
 
 def without_password(address: str) -> str:
@@ -70,12 +70,12 @@ def watermark(address: str, query: str) -> str:
     import sqlalchemy
 
     with _connected(
-        address, "cache.version_query", "does not answer the version query ({kind})"
+        address, "cache.version_query", "does not respond to the version query ({kind})"
     ) as connection:
         rows = connection.execute(sqlalchemy.text(query)).fetchmany(2)
     if len(rows) != 1:
         raise InvalidParameters(
-            "the version query must give one row, as in select max(updated_at), count(*) from …",
+            "the version query must return one row, as in select max(updated_at), count(*) from …",
             parameter="cache.version_query",
             value_provided=f"{len(rows)} rows or more",
             validation_rule="one row",

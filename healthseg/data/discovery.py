@@ -55,7 +55,7 @@ def locate(path: str | os.PathLike[str]) -> Sources:
         sources = _from_duckdb(target)
     else:
         raise InvalidParameters(
-            f"{text!r} is no portfolio: give the folder that holds the tables, a portfolio.toml, "
+            f"{text!r} is not a portfolio: expected the folder with the tables, a portfolio.toml, "
             "a DuckDB file or a database address",
             parameter="portfolio",
             value_provided=text,
@@ -101,7 +101,7 @@ def _folder_parts(folder: Path) -> tuple[dict[str, tuple[Part, ...]], list[str]]
         tops = sorted({part.label.split("/")[0] for part in files_of_table})
         if len(tops) > 1:
             raise InvalidParameters(
-                f"table {name} is given more than once: {', '.join(tops)}; keep one of them",
+                f"table {name} exists more than once: {', '.join(tops)}; remove all but one",
                 parameter="portfolio",
                 value_provided=name,
             )

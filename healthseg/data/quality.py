@@ -17,7 +17,7 @@ _CROSS_CHECKS = {
     "events_after_churn": "{n:,} customers have events on or after churned_on, for example {example}",
     "arr_disagrees": "{n:,} customers whose ARR differs between arr_changes, contracts and customers, "
     "for example {example}",
-    "churn_disagrees": "{n:,} customers whose leaving differs between churned_on, arr_changes and stage_changes, "
+    "churn_disagrees": "{n:,} customers whose churn differs between churned_on, arr_changes and stage_changes, "
     "for example {example}",
     "many_contents": "messages.content is meant as a category: {n:,} values are too many or too long, "
     "for example {example}",

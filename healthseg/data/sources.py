@@ -171,7 +171,7 @@ def _require_text(path: Path, label: str) -> None:
         while chunk := handle.read(_CHUNK_BYTES):
             if b"\0" in chunk:
                 raise Refused(
-                    f"{label} is no text file: it holds NUL bytes (UTF-16 or binary); save it as CSV in UTF-8"
+                    f"{label} is not a text file: it contains NUL bytes (UTF-16 or binary); save it as CSV in UTF-8"
                 )
             try:
                 decoder.decode(chunk)

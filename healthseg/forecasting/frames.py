@@ -341,7 +341,7 @@ def _spacings(instants: list[np.ndarray], by_date: bool, name: str | None) -> It
     if name is not None:
         if name not in SPACINGS:
             known = ", ".join(SPACINGS)
-            message = f"spacing {name!r} is not known: give one of {known}{hint(name, SPACINGS)}"
+            message = f"spacing {name!r} is unknown: must be one of {known}{hint(name, SPACINGS)}"
             refuse(message, "spacing", name, "one of " + known)
         return [SPACINGS[name].anchored(when) for when in instants]
     detected = [detect(when) for when in instants]

@@ -93,9 +93,9 @@ def instead_of(problem: HealthsegError, known: dict[str, Any] | None) -> Healths
         return problem
     why = "; ".join(known["reasons"]) or "it has no events of these customers"
     return IntegrationError(
-        f"there are no events, which are to come from Mixpanel: {why}; run healthseg sync mixpanel",
+        f"there are no events, which are expected from Mixpanel: {why}; run healthseg sync mixpanel",
         parameter="mixpanel",
-        validation_rule="a sync that went well",
+        validation_rule="a successful sync",
     )
 
 

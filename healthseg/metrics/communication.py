@@ -365,7 +365,7 @@ METRICS = (
         "NPS respondents in 365 days",
         "persons",
         definition="respondents of nps_365d",
-        question="How many users answered the NPS question?",
+        question="How many users responded to the NPS survey?",
         format="count",
         missing="no surveys",
         tables=("surveys",),

@@ -142,7 +142,8 @@ def _dependencies(frame: pd.DataFrame, warnings: list[str]) -> pd.Series:
     for name, needs in known.items():
         strangers = [needed for needed in needs if needed not in known]
         warnings += [
-            f"milestone {name} depends on {needed}, which is no milestone" for needed in strangers
+            f"milestone {name} depends on {needed}, which is not a milestone"
+            for needed in strangers
         ]
         followed[name] = tuple(needed for needed in needs if needed in known)
     for name in known:

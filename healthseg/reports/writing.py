@@ -40,7 +40,7 @@ def inside(folder: Path, *names: str) -> Path:
             or any(mark in name for mark in "/\\\0")
         ):
             raise InvalidParameters(
-                f"{name[:80]!r} is no name of a file",
+                f"{name[:80]!r} is not a valid file name",
                 parameter="out",
                 value_provided=name[:200],
                 validation_rule="plain names of at most 200 bytes, without separators",

@@ -75,7 +75,7 @@ class Condition:
             known = set(known)
             for name in self.names:
                 if name not in known:
-                    raise _refused(text, f"{name!r} is no known figure{hint(name, known)}")
+                    raise _refused(text, f"{name!r} is not a known figure{hint(name, known)}")
 
     def holds(self, figures: Mapping[str, Any]) -> bool:
         """Whether the condition is known to hold."""

@@ -152,7 +152,7 @@ def _refuse_unknown_metrics(panel: pd.DataFrame, names: list[str]) -> None:
     for metric in names:
         if metric not in numeric:
             raise InvalidParameters(
-                f"the scorecard's metric {metric!r} is no number of the panel{hint(metric, numeric)}",
+                f"the scorecard's metric {metric!r} is not a number in the panel{hint(metric, numeric)}",
                 parameter="settings.scorecard",
                 value_provided=metric,
                 validation_rule="a metric of docs/metrics.md",

@@ -39,5 +39,5 @@ class DataSettings(Frozen):
         from healthseg.periods import zone_names
 
         if name not in zone_names():
-            raise ValueError(f"{name!r} is no IANA time zone{hint(name, zone_names())}")
+            raise ValueError(f"{name!r} is not an IANA time zone{hint(name, zone_names())}")
         return name

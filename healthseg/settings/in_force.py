@@ -136,7 +136,7 @@ def _config_path(environment: Mapping[str, str], beside: Path | None) -> Path | 
         named = Path(environment[FILE_VARIABLE]).expanduser()
         if not named.is_file():
             raise DataRetrievalError(
-                f"{FILE_VARIABLE} names {named}, which is no file",
+                f"{FILE_VARIABLE} names {named}, which is not a file",
                 parameter=FILE_VARIABLE,
                 value_provided=str(named),
             )
@@ -203,7 +203,7 @@ def _target(variable: str) -> tuple[str, str]:
     }
     if variable.upper() not in known:
         raise InvalidParameters(
-            f"the environment sets {variable}, which is no setting{hint(variable, known)}",
+            f"the environment sets {variable}, which is not a setting{hint(variable, known)}",
             parameter=variable,
             value_provided=variable,
             validation_rule=f"{PREFIX}<SECTION>{BETWEEN}<KEY>; see 'healthseg settings'",
@@ -309,7 +309,7 @@ def _secrets_path(
 def _read_secrets(place: Path) -> dict[str, str]:
     if not place.is_file():
         raise DataRetrievalError(
-            f"{SECRETS_VARIABLE} names {place}, which is no file",
+            f"{SECRETS_VARIABLE} names {place}, which is not a file",
             parameter=SECRETS_VARIABLE,
             value_provided=str(place),
         )
@@ -339,7 +339,7 @@ def _named(given: Mapping[str, Any], place: Path) -> Iterator[tuple[str, str]]:
             name = f"{section}.{key}"
             if name not in known or not isinstance(value, str):
                 raise InvalidParameters(
-                    f"{place.name} holds {name!r}, which is no secret's name{hint(name, known)}",
+                    f"{place.name} holds {name!r}, which is not a secret's name{hint(name, known)}",
                     parameter=SECRETS_VARIABLE,
                     value_provided=name,
                     validation_rule="one of " + ", ".join(known),

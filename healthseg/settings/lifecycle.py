@@ -263,7 +263,7 @@ ACTIONS: dict[Stage, tuple[Action, ...]] = {
     "at_risk": (*_ALWAYS, _task("create_rescue_task", "Call {name}: {reason}")),
     "renewing": (*_ALWAYS, _task("create_renewal_task", "Prepare the renewal of {name}")),
     "expanded": _ALWAYS,
-    "churned": (*_ALWAYS, _task("create_exit_task", "Ask {name} why it left")),
+    "churned": (*_ALWAYS, _task("create_exit_task", "Ask {name} why it churned")),
     "prospect": _ALWAYS[:1],
 }
 
@@ -299,7 +299,7 @@ class Lifecycle(Frozen):
         for edge in self.edges:
             if not self.allows(edge.source, edge.target):
                 raise ValueError(
-                    f"{edge.source} to {edge.target} has criteria, but is no allowed transition"
+                    f"{edge.source} to {edge.target} has criteria, but is not an allowed transition"
                 )
         return self
 
@@ -366,7 +366,9 @@ class Outbox(Frozen):
     def _routes_lead_somewhere(self) -> Outbox:
         for action, handler in self.routes.items():
             if handler not in self.handlers:
-                raise ValueError(f"the route of {action!r} names {handler!r}, which is no handler")
+                raise ValueError(
+                    f"the route of {action!r} names {handler!r}, which is not a handler"
+                )
         return self
 
     def handler_of(self, action: str) -> str | None:

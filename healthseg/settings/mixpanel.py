@@ -67,7 +67,7 @@ class MixpanelSettings(Frozen):
         from healthseg.periods import zone_names
 
         if name is not None and name not in zone_names():
-            raise ValueError(f"{name!r} is no IANA time zone{hint(name, zone_names())}")
+            raise ValueError(f"{name!r} is not an IANA time zone{hint(name, zone_names())}")
         return name
 
     @field_validator("api_url")
@@ -76,7 +76,7 @@ class MixpanelSettings(Frozen):
         if url is not None and not url.startswith(("https://", *LOOPBACK)):
             raise ValueError("api_url must begin with https://: secrets are not sent in the clear")
         if url is not None and "@" in url:
-            raise ValueError("api_url holds no user and password: those are secrets")
+            raise ValueError("api_url must not contain user and password: those are secrets")
         return url
 
     @property

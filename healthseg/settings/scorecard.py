@@ -124,7 +124,7 @@ DEFAULT_SCORECARD = Scorecard(
                     "feature_adoption_rate_30d",
                     0.2,
                     [(0, 0), (0.4, 50), (0.75, 100)],
-                    "breadth makes leaving costly; few customers adopt everything",
+                    "breadth makes churn costly; few customers adopt everything",
                     per_tenure=True,
                 ),
             ),
@@ -159,7 +159,7 @@ DEFAULT_SCORECARD = Scorecard(
                     "open_high_tickets",
                     0.4,
                     [(0, 100), (1, 50), (3, 0)],
-                    "each is a promise not yet kept",
+                    "each is an open promise",
                 ),
                 _scored(
                     "tickets_per_10_mau_90d",

@@ -154,7 +154,7 @@ def test_what_no_file_can_hold_is_refused_in_words(cache):
         cache.get("lock", [], threading.Lock)
     with pytest.raises(TypeError, match="object is not possible among the inputs"):
         cache.get("value", [object()], dict)
-    with pytest.raises(ValueError, match="'a/b' is no name for the cache"):
+    with pytest.raises(ValueError, match="'a/b' is not a valid name for the cache"):
         cache.get("a/b", [], dict)
     assert not cache.folder.exists()
 

@@ -348,7 +348,7 @@ def test_nothing_at_a_path_is_said_with_a_near_name(make_portfolio, tmp_path):
     make_portfolio()
     with pytest.raises(DataRetrievalError, match="did you mean portfolio"):
         Portfolio.open(tmp_path / "portfolo")
-    with pytest.raises(InvalidParameters, match="is no portfolio"):
+    with pytest.raises(InvalidParameters, match="is not a portfolio"):
         Portfolio.open(tmp_path / "portfolio" / "events.csv")
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataRetrievalError, match="holds no tables"):

@@ -131,7 +131,7 @@ def test_a_newer_schema_on_a_server_is_refused(place):
 def test_a_server_that_is_not_there_is_an_integration_error_that_tells_no_password(tmp_path):
     ledger = Ledger(f"postgresql://ann:secret@/db?host={tmp_path}", lambda: at(1), busy_seconds=1)
     for use in (ledger.stage_events, lambda: ledger.record_settings("a", {})):
-        with pytest.raises(IntegrationError, match="does not answer") as refused:
+        with pytest.raises(IntegrationError, match="does not respond") as refused:
             use()
         assert "secret" not in str(refused.value.to_dict())
 
@@ -146,5 +146,5 @@ def test_an_address_that_is_none_of_postgresql_is_refused(address):
 
 
 def test_a_schema_name_is_a_plain_word(postgres):
-    with pytest.raises(InvalidParameters, match="no name of a schema"):
+    with pytest.raises(InvalidParameters, match="not a valid schema name"):
         Ledger(postgres, schema_name="x; drop")

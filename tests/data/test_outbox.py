@@ -262,7 +262,7 @@ def test_a_webhook_that_answers_500_is_tried_again_with_back_off_under_the_same_
         told = run(ledger, chosen, tmp_path)
         assert (told["to_be_retried"], told["problems"][0]["reason"]) == (
             1,
-            "the webhook answered 500 Internal Server Error",
+            "the webhook responded 500 Internal Server Error",
         )
         assert run(ledger, chosen, tmp_path)["delivered"] == 0 and len(hook.keys) == 1, (
             "not before a minute"
@@ -294,7 +294,7 @@ def test_after_the_stated_number_of_attempts_a_message_is_given_up_and_its_reaso
     assert (kept.status, kept.attempts, kept.reason) == (
         "failed",
         3,
-        "the webhook answered 500 Internal Server Error",
+        "the webhook responded 500 Internal Server Error",
     )
 
 
@@ -309,7 +309,8 @@ def test_a_webhook_that_hangs_costs_its_time_once_a_run_and_is_tried_again(
         told = run(ledger, chosen, tmp_path)
         assert time.monotonic() - began < 10
         assert (
-            told["to_be_retried"] == 1 and "no answer within 0.5 s" in told["problems"][0]["reason"]
+            told["to_be_retried"] == 1
+            and "no response within 0.5 s" in told["problems"][0]["reason"]
         )
         assert len(hook.keys) == 1 and statuses(ledger) == ["scheduled"] * 5
         assert sorted(kept.attempts for kept in outbox.everything(ledger)) == [0, 0, 0, 0, 1]
@@ -389,7 +390,7 @@ def test_a_refused_recipient_and_a_silent_server_are_reasons(ledger, tmp_path):
             sender="x@y.example",
             timeout_seconds=0.3,
         )
-        with pytest.raises(Undelivered, match=r"no answer within 0\.3 s"):
+        with pytest.raises(Undelivered, match=r"no response within 0\.3 s"):
             deliverer(slow, tmp_path)(message())
 
 
@@ -444,5 +445,5 @@ def test_a_handler_without_what_it_needs_is_refused(values, reason):
 
 
 def test_a_route_to_no_handler_is_refused():
-    with pytest.raises(ValueError, match="which is no handler"):
+    with pytest.raises(ValueError, match="which is not a handler"):
         Outbox(routes={"notify_csm": "nowhere"})

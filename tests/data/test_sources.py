@@ -157,7 +157,7 @@ def test_an_unknown_kind_of_database_is_refused_without_the_password():
 
 
 def test_a_table_given_twice_is_refused(make_portfolio):
-    with pytest.raises(InvalidParameters, match="events is given more than once"):
+    with pytest.raises(InvalidParameters, match="events exists more than once"):
         make_portfolio(**{"events.parquet": pd.DataFrame({"a": [1]})})
 
 

@@ -313,7 +313,7 @@ def test_a_plan_that_cannot_be_read_says_so():
     )
     found = plan_of(portfolio(plan))
     assert [one for one in found.warnings if "x depends on itself" in one]
-    assert [one for one in found.warnings if "gone, which is no milestone" in one]
+    assert [one for one in found.warnings if "gone, which is not a milestone" in one]
     assert [one for one in found.warnings if "completes_when 'soon' is not read" in one]
     assert row(portfolio(plan))["feature"] is None
 

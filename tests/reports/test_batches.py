@@ -225,7 +225,7 @@ def test_a_signal_stops_a_run_cleanly(small_portfolio: Portfolio, package, tmp_p
         time.sleep(0.05)
     process.send_signal(number)
     _, said = process.communicate(timeout=60)
-    assert process.returncode == 128 + number and "--resume goes on" in said
+    assert process.returncode == 128 + number and "--resume continues" in said
     assert _lines(tmp_path)[-1]["stopped"] == number and not (tmp_path / "index.html").exists()
     assert not list(tmp_path.rglob("*.part"))
 

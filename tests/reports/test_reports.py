@@ -216,7 +216,7 @@ def test_a_link_in_the_way_is_not_followed(small_portfolio: Portfolio, tmp_path)
 
 @pytest.mark.parametrize("name", ["..", ".", "", "a/b", "a\\b", "nul\0l"])
 def test_a_path_is_made_of_plain_names(tmp_path, name):
-    with pytest.raises(HealthsegError, match="no name of a file"):
+    with pytest.raises(HealthsegError, match="not a valid file name"):
         writing.inside(tmp_path, name, "page.html")
 
 

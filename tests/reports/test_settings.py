@@ -80,7 +80,7 @@ def test_what_cannot_be_is_refused_with_the_way_out(tmp_path, text, environment,
 
 
 def test_a_file_that_is_named_must_be_there(tmp_path):
-    with pytest.raises(DataRetrievalError, match="no file"):
+    with pytest.raises(DataRetrievalError, match="not a file"):
         in_force("", {"HEALTHSEG_CONFIG": str(tmp_path / "none.toml")})
 
 

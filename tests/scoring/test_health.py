@@ -268,7 +268,7 @@ def test_a_panel_with_two_rows_of_one_customer_and_date_is_refused(panel):
 
 def test_a_scorecard_that_names_an_unknown_metric_is_refused_with_the_near_match(panel):
     with pytest.raises(
-        InvalidParameters, match=r"'stickiness_30d' is no number .*; did you mean stickiness_3d"
+        InvalidParameters, match=r"'stickiness_30d' is not a number .*; did you mean stickiness_3d"
     ):
         score_panel(panel().rename(columns={"stickiness_30d": "stickiness_3d"}), Settings())
     with pytest.raises(CalculationError, match="lacks the column 'open_tickets'"):

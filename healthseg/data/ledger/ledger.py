@@ -251,7 +251,7 @@ class Ledger(AppendOnlyTables):
         if any(known._mapping[name] != value for name, value in row.items()):
             raise InvalidParameters(
                 f"request_id {request_id!r} was used before, for {known.client_id} to {known.stage} at "
-                f"{known.effective_at}: give each change an id of its own",
+                f"{known.effective_at}: use a different id for each change",
                 parameter="request_id",
                 value_provided=request_id,
                 validation_rule="one id per change",

@@ -34,7 +34,7 @@ class PostgresDatabase:
     def __init__(self, address: str, schema_name: str, busy_seconds: float) -> None:
         if not re.fullmatch(SCHEMA_RULE[1:-1], schema_name):
             raise InvalidParameters(
-                f"{schema_name!r} is no name of a schema: lower-case letters, digits and _",
+                f"{schema_name!r} is not a valid schema name: lower-case letters, digits and _",
                 parameter="settings.ledger.schema_name",
                 value_provided=schema_name,
                 validation_rule=SCHEMA_RULE,
@@ -142,7 +142,7 @@ class PostgresDatabase:
     def _unreachable(self, problem: DBAPIError) -> HealthsegError:
         kind = type(problem.orig).__name__
         return IntegrationError(
-            f"the ledger {self.name} does not answer ({kind}): check that the server runs, that it "
+            f"the ledger {self.name} does not respond ({kind}): check that the server runs, that it "
             "can be reached from here, and the user and password",
             path=self.name,
         )
@@ -151,7 +151,7 @@ class PostgresDatabase:
         return {
             "55P03": f"has been locked by another process for more than {self.busy_seconds:g} seconds: "
             "try again when that one has ended",
-            "57014": "took too long to answer: nothing of this was recorded",
+            "57014": "took too long to respond: nothing was recorded",
             "53100": "cannot grow, the disk is full: nothing of this was recorded",
             "53": "has no room for another connection: try again later",
             "25006": "cannot be written: the server is read-only, a standby perhaps",

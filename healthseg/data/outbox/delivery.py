@@ -129,7 +129,7 @@ def deliverer(handler: Handler, folder: Path) -> Deliver:
             raise Undelivered(problem.message) from None
         except _UNREACHABLE as problem:
             raise Undelivered(
-                f"no answer within {handler.timeout_seconds:g} s: {_reason(problem)}", True
+                f"no response within {handler.timeout_seconds:g} s: {_reason(problem)}", True
             ) from None
         except (OSError, http.client.HTTPException, smtplib.SMTPException, ValueError) as problem:
             raise Undelivered(_reason(problem)) from None
@@ -190,7 +190,7 @@ def _to_webhook(handler: Handler, message: Message, folder: Path) -> None:
         )
         response = connection.getresponse()
     if not 200 <= response.status < 300:
-        raise Undelivered(f"the webhook answered {response.status} {response.reason}")
+        raise Undelivered(f"the webhook responded {response.status} {response.reason}")
 
 
 @contextmanager
@@ -211,7 +211,7 @@ def _in_time(connection: http.client.HTTPConnection, seconds: float) -> Iterator
         yield
     except (OSError, http.client.HTTPException):
         if late.is_set():
-            raise TimeoutError("it took too long to answer") from None
+            raise TimeoutError("it took too long to respond") from None
         raise
     finally:
         timer.cancel()

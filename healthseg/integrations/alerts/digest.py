@@ -17,9 +17,9 @@ FILE = "alerts.html"
 STYLES = ("page.css", "pieces.css", "index.css")
 PARTS = (
     (NEW, "What is new?", "Nothing is new."),
-    (GOES_ON, "What goes on after its cooldown?", ""),
+    (GOES_ON, "What continues after its cooldown?", ""),
     (ENDED, "What is over?", ""),
-    (QUIET, "What was announced before and goes on?", ""),
+    (QUIET, "What was announced before and continues?", ""),
 )
 
 

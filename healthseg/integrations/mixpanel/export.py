@@ -25,7 +25,7 @@ _CHUNK = 1 << 16
 _LONGEST_LINE = 1 << 25
 _CONNECT_SECONDS = 30.0
 _RULES = {
-    401: "check the secret (no blank or colon at its end), that it is no project token, and the region",
+    401: "check the secret (no blank or colon at its end), that it is not a project token, and the region",
     402: "the project's plan has no access to the export",
     403: "the service account needs the role of an analyst or above, and access to classified data where there are any",
     404: "check the region, the project_id and api_url",
@@ -208,7 +208,7 @@ def _whole(response: Any) -> Iterator[bytes]:
     """The body, decompressed; raises TransientFailure where its end is missing or cannot be told."""
     zipped = "gzip" in response.headers.get("Content-Encoding", "").lower()
     if not zipped and "Content-Length" not in response.headers and not response.chunked:
-        raise TransientFailure("the answer does not tell where it ends")
+        raise TransientFailure("the response has no end marker")
     if not zipped:
         yield from response.stream(_CHUNK, decode_content=False)
         return

@@ -71,14 +71,16 @@ def records(lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
         elif record is None:
             pieces = [text]
         elif pieces:
-            raise TransientFailure(f"a line that is no record: {_shown(pieces[0])}", smaller=True)
+            raise TransientFailure(
+                f"a line that is not a record: {_shown(pieces[0])}", smaller=True
+            )
         if record is not None:
             yield record
         elif len(pieces) > _MOST_PIECES or sum(map(len, pieces)) > _MOST_BYTES:
             raise TransientFailure(f"lines that are no record: {_shown(pieces[0])}", smaller=True)
     if pieces:
         raise TransientFailure(
-            f"the answer ends within a record, or says: {_shown(pieces[0])}", smaller=True
+            f"the response ends within a record, or says: {_shown(pieces[0])}", smaller=True
         )
 
 
@@ -98,7 +100,7 @@ def _record(text: str) -> dict[str, Any] | None:
         return value
     if isinstance(value, dict) and "error" in value:
         raise TransientFailure(
-            f"an error within the answer: {_shown(str(value['error']))}", smaller=True
+            f"an error within the response: {_shown(str(value['error']))}", smaller=True
         )
     return None
 
@@ -182,7 +184,7 @@ class Reader:
             )
             raise IntegrationError(
                 f"read in {self._zone.key}, {'many' if early > _EARLY_SHARE else 'all'} events arrived {how}: "
-                "event_timezone is wrong (UTC for projects made since 2023, else the project's own zone); where the "
+                "event_timezone is wrong (UTC for projects created since 2023, else the project's own zone); where the "
                 "events are sent in batches, set check_timezone = false",
                 parameter="mixpanel.event_timezone",
                 value_provided=self._zone.key,

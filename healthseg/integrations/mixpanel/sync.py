@@ -111,7 +111,7 @@ class Sync:
                     parameter="portfolio",
                 ) from None
             self._ended(
-                None if not outcome.incomplete else f"{len(outcome.incomplete)} days are not whole"
+                None if not outcome.incomplete else f"{len(outcome.incomplete)} days are incomplete"
             )
             return outcome
 
@@ -193,8 +193,8 @@ class Sync:
             in_a_row += 1
             if not failure.smaller or in_a_row == MOST_IN_A_ROW:
                 raise IntegrationError(
-                    f"Mixpanel does not answer as it should ({failure.reason}), tried {self._settings.attempts} times; "
-                    "what was fetched before stays",
+                    f"Mixpanel’s response is invalid ({failure.reason}), tried {self._settings.attempts} times; "
+                    "events fetched before remain",
                     parameter="mixpanel",
                     value_provided=failure.reason,
                 )
@@ -254,7 +254,7 @@ class Sync:
             for k in range((window[1] - window[0]).days + 1)
         )
         if before and not reader.accounting.received.total():
-            raise TransientFailure(f"an empty answer where {before:,} events were before")
+            raise TransientFailure(f"an empty response where there were {before:,} events before")
 
     def _there(self, kept: dict[int, int], reader: Reader, outcome: SyncOutcome) -> None:
         fetched, accounting = self._now().isoformat(), reader.accounting
@@ -318,7 +318,7 @@ def _require(portfolio: Path, settings: MixpanelSettings) -> None:
         )
     if not portfolio.is_dir():
         raise InvalidParameters(
-            f"{portfolio} is no folder: events are synced into the folder of a portfolio",
+            f"{portfolio} is not a folder: events are synced into the folder of a portfolio",
             parameter="portfolio",
             value_provided=str(portfolio),
         )

@@ -71,7 +71,7 @@ class HealthMetrics(Part):
     support_ticket_count: int | None = Field(description="Tickets opened in the look-back")
     open_tickets: int | None = Field(description="Tickets open now")
     nps_score: int | None = Field(description="NPS of 365 days, −100 to 100")
-    nps_respondents: int | None = Field(description="Persons that answered")
+    nps_respondents: int | None = Field(description="Respondents")
     payment_status: str | None = Field(description="current, due or overdue")
     days_overdue: int | None = Field(description="Days the oldest open invoice is overdue")
 

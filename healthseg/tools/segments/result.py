@@ -46,7 +46,7 @@ class MessageAnswers(Part):
     name: str = Field(description="Channel or content")
     sent: int = Field(description="Messages sent")
     opened: int = Field(description="Messages opened")
-    engaged: int = Field(description="Messages answered")
+    engaged: int = Field(description="Messages with engagement")
     rate: float = Field(description="engaged ÷ sent")
     lower: float = Field(description="Lower end of Wilson's interval")
     upper: float = Field(description="Upper end of Wilson's interval")
@@ -82,9 +82,11 @@ class Segment(Part):
     characteristics_detail: dict[str, Characteristic] = Field(description="Means with intervals")
     set_apart_by: list[str] = Field(description="Metrics farthest from the other customers'")
     recommended_engagement_strategy: Strategy | None = Field(description="How to work with it")
-    recommended_channels: list[str] | None = Field(description="Channels, the best answered first")
+    recommended_channels: list[str] | None = Field(description="Channels, highest engagement first")
     channels_detail: list[MessageAnswers] | None = Field(description="Answers by channel")
-    recommended_content: dict[str, str] | None = Field(description="Contents, the best answered")
+    recommended_content: dict[str, str] | None = Field(
+        description="Contents with the highest engagement"
+    )
     content_detail: list[MessageAnswers] | None = Field(description="Answers by content")
     escalation_criteria: list[str] | None = Field(description="When to escalate")
     recommended_actions: list[str] | None = Field(description="What to do now")

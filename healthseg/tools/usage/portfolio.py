@@ -153,7 +153,7 @@ def _reason(row: dict[str, Any], settings: Settings) -> str:
     if row["days_since_last"] >= settings.silent_days:
         return f"no active user for {row['days_since_last']:.0f} days"
     if row["champion_departed"] == 1:
-        return "the champion has left"
+        return "the champion has departed"
     if row["breaks_away"]:
         return f"usage {100 * (row['usage_ratio'] - 1):+.0f} % against its own baseline"
     if row["single_user"]:

@@ -160,7 +160,7 @@ class Dependence(Part):
         description="Days of those 90 on which the champion was active"
     )
     champion_silent_days: int | None = Field(description="Days since the champion's last event")
-    champion_departed: bool | None = Field(description="Whether the champion has left")
+    champion_departed: bool | None = Field(description="Whether the champion has departed")
     champion_user_id: str | None = Field(description="The champion, with include_users")
 
 
