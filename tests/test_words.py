@@ -45,6 +45,12 @@ BANNED = {
     r"\b(?:leaving|staying) (?:customers?|within|in \d)": "churn, retention",
     r"\b(?:reply|replies)\b": "response",
     r"\b(?:the|a|an|each|every|this) answer (?:has|is|says|was)\b": "response",
+    r"\bis no (?:allowed|column|date|file|folder|handler|key|known|layer|milestone|name|number|portfolio|secret|"
+    r"setting|table|text|valid)\b": "is not a, must be one of",
+    r"\bnobody has used\b": "no active user",
+    r"\b(?:champions?|users?|contacts?) (?:has|have) left\b": "departed",
+    r"\b(?:does|did|do) not answer\b": "does not respond",
+    r"\bgoes on\b(?=.)": "continues",
     r"\bjudged?\b": "evaluated, compared",
     r"\bkept (?:in memory|models?|on disk|replies|responses?|rows?|values?)\b": "cached",
 }
