@@ -73,9 +73,7 @@ OLD_WORDS = {"CHANGELOG.md", "docs/decisions/0039-one-house-one-language.md"}
 
 # Not yet in our words; an entry goes once its sentences are.
 NOT_YET = (
-    "healthseg/charts/adoption",
     "healthseg/charts/health",
-    "healthseg/reports/pages/adoption",
     "healthseg/reports/pages/health",
     "healthseg/tools/milestones/",
     "healthseg/tools/patterns/",

@@ -331,7 +331,8 @@ def test_a_redirect_is_no_delivery(ledger, tmp_path):
     with Hook(302) as hook:
         outbox.put(ledger, [message()])
         assert (
-            "responded 302" in run(ledger, settings(hook.handler), tmp_path)["problems"][0]["reason"]
+            "responded 302"
+            in run(ledger, settings(hook.handler), tmp_path)["problems"][0]["reason"]
         )
 
 
