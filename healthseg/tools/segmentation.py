@@ -20,7 +20,13 @@ from healthseg.metrics import catalog
 from healthseg.settings import fingerprint
 from healthseg.tools.base import slug
 from healthseg.tools.context import PortfolioContext
-from healthseg.tools.segmenters import BaseSegment, Placement, Segmenter, segmenter_of
+from healthseg.tools.segmenters import (
+    BaseSegment,
+    Placement,
+    Segmenter,
+    ThresholdSegmenter,
+    segmenter_of,
+)
 
 if TYPE_CHECKING:
     from healthseg.data.ledger.ledger import SegmentRun
@@ -113,7 +119,7 @@ def _merge(
     first, last, names = bases[0], bases[-1], [base.name for base in bases]
     name = joined_name(names, segmenter.ordered, everyone)
     criteria, description = first.criteria, first.description
-    if len(bases) > 1 and segmenter.ordered:
+    if len(bases) > 1 and isinstance(segmenter, ThresholdSegmenter):
         lower, *upper = first.criteria
         criteria = {lower: first.criteria[lower]} | {key: last.criteria[key] for key in upper}
         description = segmenter.describe(first.low, last.high)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -112,23 +112,9 @@ class Segmenter(ABC):
     @abstractmethod
     def place(self, date: dt.date) -> Placement: ...
 
-    @abstractmethod
-    def describe(self, low: float | None, high: float | None) -> str: ...
-
-    @abstractmethod
-    def weekly_values(self) -> pd.DataFrame:
-        """The value that decides on the weekly dates of 12 weeks: customers × dates."""
-
     def place_today(self) -> Placement:
-        """The placement of ``as_of``; a border is crossed only by ``hysteresis`` or more."""
-        placement, margin = self.place(self.context.as_of), self.criteria.get("hysteresis", 0.0)
-        if not margin or not self.thresholds:
-            return placement
-        history = self.weekly_values().reindex(placement.value.index)
-        history = history.assign(today=placement.value).to_numpy(dtype=float)
-        number = settled(history, self.thresholds, margin, self.lower_included)
-        index = placement.number.index
-        return Placement(pd.Series(number, index=index), placement.value, placement.reason)
+        """The placement of ``as_of``."""
+        return self.place(self.context.as_of)
 
 
 class ThresholdSegmenter(Segmenter):
@@ -147,6 +133,20 @@ class ThresholdSegmenter(Segmenter):
             BaseSegment(name, self.describe(*ends), self.limits(*ends), *ends)
             for name, ends in zip(names, ranges, strict=True)
         )
+
+    @abstractmethod
+    def describe(self, low: float | None, high: float | None) -> str: ...
+
+    def place_today(self) -> Placement:
+        """The placement of ``as_of``; a border is crossed only by ``hysteresis`` or more."""
+        placement, margin = self.place(self.context.as_of), self.criteria.get("hysteresis", 0.0)
+        if not margin:
+            return placement
+        history = self.weekly_values().reindex(placement.value.index)
+        history = history.assign(today=placement.value).to_numpy(dtype=float)
+        number = settled(history, self.thresholds, margin, self.lower_included)
+        index = placement.number.index
+        return Placement(pd.Series(number, index=index), placement.value, placement.reason)
 
     def default_names(self) -> Sequence[str]:
         usual = len(self.usual_names) == len(self.thresholds) + 1
@@ -449,7 +449,11 @@ def segmenter_of(
         if "rules" in criteria:
             return RuleSegmenter(context, criteria)
         return GroupSegmenter(context, criteria, least, most)
-    types = {"value": ValueSegmenter, "health": HealthSegmenter, "usage": UsageSegmenter}
+    types: dict[str, Callable[..., Segmenter]] = {
+        "value": ValueSegmenter,
+        "health": HealthSegmenter,
+        "usage": UsageSegmenter,
+    }
     return types[kind](context, criteria)
 
 

@@ -134,14 +134,14 @@ def test_a_run_is_recorded_once_and_a_segment_id_leads_back_to_its_customers():
     )
     assert first.run.resolvable and again.to_json() == first.to_json()
     assert len(portfolio.ledger().segment_runs()) == 1
-    run, members = resolved_segment(portfolio, first.segments[0].segment_id)
+    run, members = resolved_segment(portfolio, first.segments[0].segment_id, first.as_of)
     assert members == first.segments[0].client_ids and run.as_of == first.as_of
     other = hs.segment_customers(portfolio, {"arr_thresholds": [5]}, "value", 1)
     assert not {one.segment_id for one in other.segments} & {
         one.segment_id for one in first.segments
     }
     with pytest.raises(InvalidParameters, match="did you mean"):
-        resolved_segment(portfolio, first.segments[0].segment_id[:-1] + "x")
+        resolved_segment(portfolio, first.segments[0].segment_id[:-1] + "x", first.as_of)
 
 
 class NoPlace(hs.Portfolio):

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from healthseg import rules
+from healthseg.charts import formats
 from healthseg.metrics import catalog
 from healthseg.metrics.catalog import Metric
 from healthseg.tools.base import number
@@ -23,20 +24,20 @@ MISSING = {
 def _ratio(value: float) -> str:
     if abs(value - 1) < 0.005:
         return "level with"
-    return f"{100 * abs(value - 1):.0f} % {'above' if value > 1 else 'below'}"
+    return f"{formats.percent(abs(value - 1))} {'above' if value > 1 else 'below'}"
 
 
-FORMATS: dict[str, Callable[[float], str]] = {
-    "percent": lambda value: f"{100 * value:.0f} %",
-    "ratio": _ratio,
-    "days": lambda value: rules.counted(value, "day"),
-    "hours": lambda value: rules.counted(value, "hour"),
-    "tickets": lambda value: rules.counted(value, "ticket"),
-    "count": lambda value: f"{value:.0f}",
-    "number": lambda value: f"{value:.1f}",
-    "money": lambda value: f"{value:,.0f}",
-    "word": str,
-    "signed": lambda value: f"{value:+.0f}".replace("-", "−"),
+# the catalogue's formats, as those of pages
+FORMS: dict[str, str] = {
+    "percent": "percent",
+    "days": "number day",
+    "hours": "number hour",
+    "tickets": "number ticket",
+    "count": "number",
+    "number": "number.1",
+    "money": "number",
+    "word": "",
+    "signed": "signed",
 }
 
 
@@ -70,19 +71,20 @@ def said(metric: str, value: float) -> str:
     """A metric's value as a reader meets it.
 
     >>> said("seat_utilisation", 0.64), said("usage_vs_own_baseline", 0.8)
-    ('64 %', '20 % below')
+    ('64\\xa0%', '20\\xa0% below')
     >>> said("days_since_last_person_event", 1)
-    '1 day'
+    '1\\xa0day'
     """
     entry = _entry(metric)
-    return FORMATS[entry.format if entry else "number"](value)
+    form = entry.format if entry else "number"
+    return _ratio(value) if form == "ratio" else formats.written(value, FORMS[form])
 
 
 def measured(metric: str, label: str, value: float, usual: float) -> str:
     """A metric's value beside the usual one, as a driver of a model.
 
     >>> measured("open_high_tickets", "Open high tickets", 3, 0)
-    'Open high tickets: 3 tickets, usually 0 tickets'
+    'Open high tickets: 3\\xa0tickets, usually 0\\xa0tickets'
     """
     if metric == "tier":
         return label if value == 1 else "Its value tier"
