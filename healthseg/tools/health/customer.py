@@ -345,9 +345,8 @@ class CustomerHealth:
     def factors(self) -> Factors:
         """What holds the score up (points it brings) and what pulls it down (points it costs)."""
         if self.model.predictive:
-            positive, negative = ahead.model_score_factors(
-                self.portfolio, self.client_id, self.day, self.now
-            )
+            args = self.portfolio, self.client_id, self.day, self.now
+            positive, negative = ahead.model_score_factors(*args)
         else:
             rows = score_factors(self.points, self.settings)
             positive, negative = (
@@ -499,11 +498,8 @@ class CustomerHealth:
                 "forecast": pd.DataFrame(columns=score_forecasts.COLUMNS),
                 "churn": pd.DataFrame(columns=ahead.CHURN_COLUMNS),
             }
-            return {
-                "churn_prediction": missing,
-                "predicted_scores": missing,
-                "forecast": None,
-            }, empty
+            absent = {"churn_prediction": missing, "predicted_scores": missing, "forecast": None}
+            return absent, empty
         forecast = score_forecasts.score_forecast(self.scored, self.settings)
         errors = score_forecasts.past_errors(self.portfolio, self.as_of, self.model)
         predicted = ahead.predicted_scores(forecast, errors, self.as_of, self.settings)
