@@ -70,7 +70,7 @@ def arr_over_time(
     ]
     unit = "ARR" if metric == "arr" else "Customers"
     subtitle = f"{unit} of the live customers; n = {len(days)} dates"
-    return canvas.picture(layers, title, subtitle, _HEIGHT, left=52, right=160, bottom=26)
+    return canvas.picture(layers, title, subtitle, _HEIGHT, left=52, right=176, bottom=26)
 
 
 def _stacked(frame: pd.DataFrame, metric: str, by: str, colours: Mapping[str, str]) -> pd.DataFrame:

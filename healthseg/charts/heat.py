@@ -84,8 +84,11 @@ def heat_map(
     ]
     if text:
         layers += _texts(boxes, x, y, cell, "under" if under else "")
-    layers += _names(names, heads, x, y, cell, height if heads_below else 0.0)
-    above, beneath = (8, 26) if heads_below else (24, 8)
+    width = (canvas.WIDTH - room - 8) / len(across)
+    tight = any(canvas.text_width(head, canvas.PHONE_LETTER) > width for head in heads.values())
+    lines = 2 if tight and not heads_below else 1
+    layers += _names(names, heads, x, y, cell, height if heads_below else 0.0, lines)
+    above, beneath = (8, 26) if heads_below else (6 + 18 * lines, 8)
     return canvas.picture(
         layers, title, subtitle, height, left=room, right=8, top=above, bottom=beneath
     )
@@ -120,8 +123,9 @@ def _names(
     y: Mapping[str, Any],
     cell: float,
     foot: float,
+    lines: int,
 ) -> list[Any]:
-    """The rows' names at the left, the columns' above or, with ``foot``, below."""
+    """The rows' names at the left, the columns' above, by turns on as many lines, or, with ``foot``, below."""
     rows = [
         {"y": cell * (place + 0.5), "text": formats.fitted(name, 210)}
         for place, name in enumerate(names.values())
@@ -130,17 +134,12 @@ def _names(
         {"x": place + 0.5, "text": name} for place, name in enumerate(heads.values()) if name
     ]
     side = {"align": "right", "baseline": "middle", "x": -8, "color": theme.SOFT, "fontSize": 12}
-    head = {"baseline": "top" if foot else "bottom", "y": foot + 6 if foot else -4}
-    return [
-        canvas.layer(rows, "text", side, y=at("y", y), text="text"),
-        canvas.layer(
-            columns,
-            "text",
-            {**head, "color": theme.SOFT, "fontSize": 12},
-            x=at("x", x),
-            text="text",
-        ),
-    ]
+    layers = [canvas.layer(rows, "text", side, y=at("y", y), text="text")]
+    for line in range(lines):
+        head = {"baseline": "top" if foot else "bottom", "y": foot + 6 if foot else -4 - 18 * line}
+        look = {**head, "color": theme.SOFT, "fontSize": 12}
+        layers.append(canvas.layer(columns[line::lines], "text", look, x=at("x", x), text="text"))
+    return layers
 
 
 def weekly(frame: pd.DataFrame, title: str, subtitle: str, empty: str) -> theme.Picture:

@@ -125,7 +125,7 @@ def curves(
         title,
         subtitle,
         240,
-        left=44,
+        left=68,
         right=right,
         bottom=40,
     )
@@ -144,7 +144,9 @@ def _share_rows(group: pd.DataFrame, name: str, unit: str) -> Rows:
 
 
 def _name_room(names: pd.Series) -> float:
-    longest = max(canvas.text_width(formats.words(name), 7.1) for name in names.unique())
+    longest = max(
+        canvas.text_width(formats.words(name), canvas.PHONE_LETTER) for name in names.unique()
+    )
     return max(92.0, min(canvas.WIDTH / 4, longest + 10))
 
 
@@ -156,4 +158,5 @@ def end_labels(ends: Rows, x: Mapping[str, Any], scale: Mapping[str, Any], last:
         {**end, "days": last, "place": place} for end, place in zip(ordered, places, strict=True)
     ]
     mark = {"align": "left", "dx": 6}
-    return canvas.layer(rows, "text", mark, x=x, y=at("place", scale), text="text", color="colour")
+    y = at("place", scale, canvas.axis("percent"))
+    return canvas.layer(rows, "text", mark, x=x, y=y, text="text", color="colour")

@@ -93,35 +93,6 @@ def fold(summary: str, body: str) -> str:
     return f'<details class="hs-fold"><summary>{safe(summary)}</summary><div>{body}</div></details>'
 
 
-def noted(text: Any, note: str) -> str:
-    """A name with a line under it, for the first cell of a row."""
-    return f"{isolated(text)}<small>{prose(note)}</small>"
-
-
-def severity(name: Any) -> str:
-    """How grave something is, as a mark before its words."""
-    said = f'{safe(formats.words(name))}<span class="hs-unseen">:</span>'
-    return f'<span class="hs-severity hs-{safe(name)}">{said}</span>'
-
-
-def advice(texts: Iterable[str]) -> str:
-    """What the rules say, in their order."""
-    return lines(map(prose, texts), ordered=True) or paragraph("No rule fired.", "lead")
-
-
-def between(
-    lower: float | None, upper: float | None, digits: int = 0, beyond: str = "not reached"
-) -> str | None:
-    """An interval in words; None without one.
-
-    >>> between(3, None), between(1.26, 2, 1, "more")
-    ('3 to not reached', '1.3 to 2.0')
-    """
-    if lower is None:
-        return None
-    return f"{formats.number(lower, digits)} to {beyond if upper is None else formats.number(upper, digits)}"
-
-
 @dataclass(frozen=True)
 class Card:
     """A figure with its name, its change and its past."""
@@ -371,38 +342,10 @@ def opening(
     return Html(markup, response.verdict(), told)
 
 
-def customer_line(response: Any) -> str:
-    """As of when, and whose: the line under a customer's name."""
-    return f"As of {formats.day(response.as_of)} · {safe(response.client_id)}"
-
-
-def portfolio_opening(response: Any, kind: str, title: str, items: Sequence[Card]) -> Html:
-    """How a portfolio's page begins: with who is not counted, and why."""
-    excluded = "; ".join(
-        f"{count} {formats.words(why)}" for why, count in response.excluded.items() if count
-    )
-    about = f"As of {formats.day(response.as_of)}" + (
-        f" · not counted: {excluded}" if excluded else ""
-    )
-    return opening(response, kind, title, [safe(about)], items)
-
-
 def method(response: Any, *sentences: str, pairs: Iterable[tuple[str, str]] = ()) -> Html:
     """How was this computed? Behind a fold, with what could not be measured."""
     text, known = joined(*sentences), list(pairs)
     shown = facts(known) if known else ""
     return Html(
         fold("How this was computed", f"<p>{prose(text)}</p>{shown}{unmeasured(response)}"), text
-    )
-
-
-def money_column(response: Any, key: str = "arr", name: str = "ARR") -> Column:
-    """A column of amounts: in the portfolio's currency, or each row with its own."""
-    if response.currency:
-        return Column(key, f"{name}, {response.currency}", formats.money, True)
-    return Column(
-        key,
-        name,
-        numeric=True,
-        markup=lambda row: safe(formats.money(row.get(key), row.get("currency"))),
     )
