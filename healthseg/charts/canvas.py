@@ -32,7 +32,7 @@ def layer(
     look = {"type": kind, "tooltip": None if "tooltip" not in encoding else {"content": "encoding"}}
     with theme.unvalidated():
         return alt.Chart(
-            alt.Data(values=rows),
+            theme.Values(values=rows),
             mark={**look, **(mark or {})},
             encoding=alt.FacetedEncoding(**encoding),
         )

@@ -98,6 +98,22 @@ def unvalidated() -> contextlib.AbstractContextManager[None]:
     return debug_mode(False)
 
 
+_PLAIN = frozenset({str, int, float, bool, type(None)})
+
+
+class Values(alt.Data):
+    """The rows of a layer, by reference: altair copies those of its own class, value by value, with each chart."""
+
+    def __deepcopy__(self, memo: Any) -> Values:
+        return self
+
+    def to_dict(self, *args: Any, **options: Any) -> dict[str, Any]:
+        rows = self.values
+        if all(type(value) in _PLAIN for row in rows for value in row.values()):
+            return {"values": [dict(row) for row in rows]}
+        return super().to_dict(*args, **options)
+
+
 def picture(
     layers: Sequence[alt.Chart],
     title: str,
@@ -136,7 +152,7 @@ def nothing(title: str, reason: str) -> Picture:
     mark = {"type": "text", "align": "left", "baseline": "top", "color": SOFT, "fontSize": 13}
     with unvalidated():
         layer = alt.Chart(
-            alt.Data(values=[{"line": lines}]),
+            Values(values=[{"line": lines}]),
             mark={**mark, "lineHeight": 18, "x": 0, "y": 6},
             encoding=alt.FacetedEncoding(text={"field": "line", "type": "nominal"}),
         )
