@@ -155,7 +155,11 @@ def _across(boxes: Rows, time: bool, ticks: Sequence[float], form: str) -> dict[
         return at("start", canvas.days(first, last), canvas.axis("date", 5, grid=False))
     low, high = (min(ticks, default=first), max(ticks, default=last))
     scale = canvas.span(min(first, low), max(last, high))
-    return at("start", scale, canvas.axis(form, 8, values=list(ticks) or None, grid=False))
+    return at(
+        "start",
+        scale,
+        canvas.axis(form, 8, grid=False, **({"values": list(ticks)} if ticks else {})),
+    )
 
 
 def _values(boxes: Rows, x: Mapping[str, Any], up: Mapping[str, Any]) -> Any:
