@@ -335,7 +335,7 @@ def test_sources_that_disagree_are_listed(make_portfolio):
     assert "1 customers have events on or after churned_on, for example beta" in warnings
     assert (
         "1 customers whose ARR differs" in warnings
-        and "1 customers whose leaving differs" in warnings
+        and "1 customers whose churn differs" in warnings
     )
 
 
