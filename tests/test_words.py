@@ -66,7 +66,8 @@ PATTERNS = {re.compile(text, re.IGNORECASE): say for text, say in BANNED.items()
 }
 CODE = re.compile(r"```.*?```|`[^`]*`", re.DOTALL)
 SQL = re.compile(r"\b(?:SELECT|FROM|MIN)\b")
-TAGS = re.compile(r"<[^<>]+>")
+# Markup, and the paths of templates.
+TAGS = re.compile(r"<[^<>]+>|\{[^{}]*\}")
 # Documents that name the old words, with what they became.
 OLD_WORDS = {"CHANGELOG.md", "docs/decisions/0039-one-house-one-language.md"}
 
@@ -81,7 +82,7 @@ NOT_YET = (
 
 
 def faults(text: str) -> list[str]:
-    text = TAGS.sub(" ", text)
+    text = TAGS.sub("…", text)
     return [
         f"…{text[max(0, hit.start() - 30) : hit.end() + 30]}… → {say}"
         for pattern, say in PATTERNS.items()
