@@ -70,24 +70,17 @@ class Rule:
         self, figures: Mapping[str, Any], threshold: float | None = None
     ) -> TriggeredRule | None:
         """The triggered rule, or None where its condition is not known to hold."""
-        outcome = self.fires(figures, threshold)
-        return None if outcome is None else TriggeredRule(**outcome)
-
-    def fires(
-        self, figures: Mapping[str, Any], threshold: float | None = None
-    ) -> dict[str, Any] | None:
-        """The fired rule as ``rule, text, severity, figures``, or None where it is not known to hold."""
         limit = self.threshold if threshold is None else threshold
         figures = {**figures, "threshold": limit} if limit is not None else figures
         if not self.condition.holds(figures):
             return None
         used = {name: figures.get(name) for name in self.figures}
-        return {
-            "rule": self.name,
-            "text": words(self.text, figures),
-            "severity": self.severity,
-            "figures": used,
-        }
+        return TriggeredRule(
+            rule=self.name,
+            text=words(self.text, figures),
+            severity=self.severity,
+            figures=used,
+        )
 
 
 class _Plain(string.Formatter):
@@ -174,12 +167,6 @@ def rules(tool: str, kind: str) -> tuple[Rule, ...]:
             )
         )
     return tuple(sorted(found, key=lambda rule: (-rule.priority, rule.name)))
-
-
-def fired(tool: str, kind: str, figures: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """What fires for these figures, most severe first."""
-    found = [outcome for rule in rules(tool, kind) if (outcome := rule.fires(figures)) is not None]
-    return sorted(found, key=lambda outcome: -SEVERITIES.index(outcome["severity"]))
 
 
 def triggered(tool: str, kind: str, figures: Mapping[str, Any]) -> list[TriggeredRule]:

@@ -6,7 +6,6 @@ the tool is first used: a call of one tool does not pay for what the others impo
 
 from __future__ import annotations
 
-import functools
 import importlib
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
@@ -56,12 +55,12 @@ class Tool:
     @property
     def parameters(self) -> type[Parameters]:
         """The parameters of ``function``, as a pydantic model."""
-        return _parameters(self.function, "CustomerParameters")
+        return self.function.model()
 
     @property
     def portfolio_parameters(self) -> type[Parameters]:
         """The parameters of ``portfolio``, as a pydantic model."""
-        return _parameters(self.portfolio, "PortfolioParameters")
+        return self.portfolio.model()
 
     @property
     def summary(self) -> str:
@@ -71,32 +70,10 @@ class Tool:
     def run(self, portfolio: Any, values: Mapping[str, Any], scope: Scope = "customer") -> Result:
         """The result for parameters by name; unknown names and bad values are refused once, here."""
         function = self.function if scope == "customer" else self.portfolio
-        if hasattr(function, "run"):
-            return function.run(portfolio, values)
-        return function(portfolio, **values)
+        return function.run(portfolio, values)
 
     def _load(self, name: str) -> Callable[..., Any]:
-        function = getattr(importlib.import_module(f"healthseg.tools.{self.folder}.tool"), name)
-        return function if hasattr(function, "run") else _on_one_thread(function)
-
-
-# Until every tool declares its parameters by its signature alone (healthseg.tools.base.tool).
-def _parameters(function: Callable[..., Any], name: str) -> Any:
-    if hasattr(function, "model"):
-        return function.model()
-    return getattr(importlib.import_module(function.__module__), name)
-
-
-@functools.cache
-def _on_one_thread(function: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(function)
-    def call(*arguments: Any, **named: Any) -> Any:
-        from threadpoolctl import threadpool_limits
-
-        with threadpool_limits(1, "blas"):
-            return function(*arguments, **named)
-
-    return call
+        return getattr(importlib.import_module(f"healthseg.tools.{self.folder}.tool"), name)
 
 
 TOOLS: dict[str, Tool] = {

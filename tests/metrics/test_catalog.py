@@ -16,7 +16,8 @@ from healthseg.metrics.catalog import Metric
 from healthseg.metrics.panels import build, panel
 from healthseg.metrics.spans import over
 from healthseg.metrics.usage import person_events
-from healthseg.reports.pages import health as health_page
+from healthseg.reports.pages import page_spec
+from healthseg.reports.render import ReportPage
 from healthseg.rules import Rule
 from healthseg.rules.expressions import Condition
 from healthseg.scoring import explain_change, score_panel
@@ -213,8 +214,11 @@ def test_customers_are_segmented_by_a_registered_metric():
 
 def test_the_health_of_a_customer_shows_a_registered_metric_of_its_scorecard():
     with catalog.registered(EVENTS_PER_SEAT):
-        health = calculate_health_score(portfolio(scorecard=SCORECARD), client_id="a")
-        response, page = health.to_dict(), health_page.components(health).markup
+        data = portfolio(scorecard=SCORECARD)
+        health = calculate_health_score(data, client_id="a")
+        response = health.to_dict()
+        page = ReportPage(page_spec("calculate_health_score"), health, data).section("components")
+        page = page._repr_mimebundle_()["text/html"]
     assert "Events per seat" in page
     assert response["component_scores"]["usage_score"] == 20
     (metric,) = response["components"][0]["metrics"]
@@ -237,7 +241,7 @@ def test_a_rule_over_a_registered_metric_is_triggered():
     )
     with catalog.registered(EVENTS_PER_SEAT):
         rows = panel(portfolio(), [DAY]).to_dict("records")
-    assert [outcome and outcome["text"] for outcome in map(rule.fires, rows)] == [
+    assert [outcome and outcome.text for outcome in map(rule.evaluate, rows)] == [
         "2 events per seat",
         None,
     ]
