@@ -7,8 +7,8 @@ the tool is first used: a call of one tool does not pay for what the others impo
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
 if TYPE_CHECKING:
     from healthseg.tools.adoption.tool import portfolio_adoption, track_feature_adoption
@@ -22,6 +22,16 @@ if TYPE_CHECKING:
     from healthseg.tools.usage.tool import portfolio_usage, track_usage_engagement
 
 Scope = Literal["customer", "portfolio"]
+
+
+class ToolFunction(Protocol):
+    """A function made by ``healthseg.tools.base.tool``."""
+
+    def __call__(self, portfolio: Any, /, *arguments: Any, **named: Any) -> Result: ...
+
+    def model(self) -> type[Parameters]: ...
+
+    def run(self, portfolio: Any, values: Mapping[str, Any]) -> Result: ...
 
 
 class Tool:
@@ -43,12 +53,12 @@ class Tool:
         self.reading, self.report_defaults = dict(reading or {}), dict(report_defaults or {})
 
     @property
-    def function(self) -> Callable[..., Any]:
+    def function(self) -> ToolFunction:
         """The function for one customer."""
         return self._load(self.name)
 
     @property
-    def portfolio(self) -> Callable[..., Any]:
+    def portfolio(self) -> ToolFunction:
         """The function for the whole portfolio."""
         return self._load(self.portfolio_name)
 
@@ -72,8 +82,9 @@ class Tool:
         function = self.function if scope == "customer" else self.portfolio
         return function.run(portfolio, values)
 
-    def _load(self, name: str) -> Callable[..., Any]:
-        return getattr(importlib.import_module(f"healthseg.tools.{self.folder}.tool"), name)
+    def _load(self, name: str) -> ToolFunction:
+        module = importlib.import_module(f"healthseg.tools.{self.folder}.tool")
+        return cast("ToolFunction", getattr(module, name))
 
 
 TOOLS: dict[str, Tool] = {
