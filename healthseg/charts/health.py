@@ -165,7 +165,7 @@ def attention(customers: pd.DataFrame) -> Picture:
     currency = currencies.iloc[0] if currencies.nunique() == 1 else None
     return bars.bars(
         known.head(MOST),
-        "Most at stake",
+        "Expected churned ARR" if basis.startswith("probability") else "ARR weighted by score",
         f"Money a year, by {basis}; n = {{n}} of {len(customers)} customers; the colour is the "
         "score's band",
         "No customer has an ARR and a risk that could be put together.",

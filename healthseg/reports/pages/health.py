@@ -149,7 +149,7 @@ def _standing(health: HealthScore) -> tuple[str, ...]:
         if complete
         else "{coverage:percent} of the inputs are known; with all of them the score would lie "
         "between {possible_range.lower:number} and {possible_range.upper:number}",
-        "The customer is new: usage is judged by how long it has been here"
+        "The customer is new: usage is scored by how long it has been here"
         if health.ramping
         else "",
         "The customer churned: the score is that of its last day"
@@ -345,7 +345,7 @@ def _churn_blocks(health: HealthScore) -> tuple[Block, ...]:
         "horizons",
     )
     signs, drivers = health.risk_indicators, "churn_prediction.key_risk_factors"
-    against = "What speaks for churn"
+    against = "Risk factors"
     return (
         Chart("outlook", table),
         Points("risk_indicators", "{page_item:prose}", heading=against if signs else ""),
@@ -358,7 +358,7 @@ def _churn_blocks(health: HealthScore) -> tuple[Block, ...]:
         Points(
             "churn_prediction.protective_factors",
             "{page_item:prose}",
-            heading="What speaks for staying",
+            heading="Protective factors",
         ),
     )
 
@@ -388,7 +388,7 @@ CUSTOMER = Page(
         Section("churn", "How likely to churn, and why?", _churn, _churn_blocks),
         Section(
             "actions",
-            "What to do, and what would it bring?",
+            "Which actions are next, and with what impact?",
             blocks=(
                 Points(
                     "recommended_actions_detail",

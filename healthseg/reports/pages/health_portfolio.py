@@ -49,12 +49,12 @@ def _portfolio_cards(health: PortfolioHealth) -> tuple[Card, ...]:
         ),
         Card("Below {risk_threshold:number}", "{at_risk_customers:number}", "customers at risk"),
         Card(
-            "ARR at risk",
+            "ARR below the threshold",
             "{at_risk_arr:brief_money}" if known else "",
             "of the customers below" if known else "no ARR is known",
         ),
         Card(
-            "At stake",
+            _at_stake(health),
             "{at_stake:brief_money}" if known else "",
             "{at_stake_basis:short}" if known else "no ARR is known",
         ),
@@ -75,6 +75,11 @@ def _money(health: PortfolioHealth, name: str, path: str) -> Columns:
     return {name: f"{path}:money"}
 
 
+def _at_stake(health: PortfolioHealth) -> str:
+    by_probability = (health.at_stake_basis or "").startswith("probability")
+    return "Expected churned ARR" if by_probability else "ARR weighted by score"
+
+
 WHO = Cell("name", under="{reason:prose}")
 
 
@@ -82,10 +87,9 @@ def _attention(health: PortfolioHealth) -> tuple[str, ...]:
     return (
         "{at_risk_customers:number} of {total_customers:number customer} are below "
         "{risk_threshold:number}",
-        "First come those with most at stake, by {at_stake_basis}"
+        "The first rows have the most ARR by {at_stake_basis}"
         if _has_arr(health)
-        else "No ARR is known, so that nothing can be said of what is at stake: the lowest scores "
-        "come first",
+        else "No ARR is known: the lowest scores come first",
     )
 
 
@@ -97,12 +101,12 @@ def _attention_blocks(health: PortfolioHealth) -> tuple[Block, ...]:
             "Score": "score:number",
             "Band": "band:words",
             "Change": "change:signed",
-            **_money(health, "At stake", "at_stake"),
+            **_money(health, _at_stake(health), "at_stake"),
             **_money(health, "ARR", "arr"),
             "Renewal": "renewal_on:day",
             "Manager": "csm_id",
         },
-        "Most at stake first" if _has_arr(health) else "Lowest score first",
+        "Most ARR first" if _has_arr(health) else "Lowest score first",
         "customers",
     )
     return table, Chart("attention")
@@ -291,7 +295,7 @@ PORTFOLIO = Page(
         "Each live customer has the score of its own report: the weighted mean of the components that "
         "can be measured",
         "Customers with too few known inputs have none, and are listed as unknown, never as healthy",
-        "At stake is {at_stake_basis}",
+        "Customers are ordered by {at_stake_basis}",
         "Past dates are rebuilt from what was known on each of them, by today’s rules",
         "Amounts of different currencies are never added up",
     ),

@@ -144,7 +144,7 @@ class CustomerMilestones:
             warnings.append(f"churned on {context.churned_on}: shown as of {last}")
         if spell and spell["began_day"] > spell["signup_day"]:
             since = date_of(spell["began_day"])
-            warnings.append(f"came back on {since}: what was done before does not count")
+            warnings.append(f"returned on {since}: steps done before do not count")
         return warnings
 
     # -- progress ------------------------------------------------------------------------

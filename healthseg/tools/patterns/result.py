@@ -86,11 +86,11 @@ class RejectedPattern(Part):
     pattern_name: str = Field(description="Its name for readers")
     pattern_type: str = Field(description="As of the patterns")
     why: str = Field(description="Where it failed")
-    evidence: HypothesisFigures = Field(description="The figures that it was judged by")
+    evidence: HypothesisFigures = Field(description="The figures that it was tested with")
 
 
 class HypothesisCounts(Part):
-    hypotheses: int = Field(description="Hypotheses tried in the call, judged as one family")
+    hypotheses: int = Field(description="Hypotheses tried in the call, tested as one family")
     by_type: dict[str, int] = Field(description="Hypotheses by kind")
     passed: int = Field(description="Those that are significant and recur on held-out time")
     below_confidence: int = Field(description="Those that passed and recur in too few resamples")
