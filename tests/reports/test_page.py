@@ -256,7 +256,7 @@ def test_a_portfolio_without_arr_has_no_amounts_and_no_empty_columns():
     read = Read(html_of("portfolio", without.with_frames(customers=blank)))
     assert (
         "ARR weighted by score – no ARR is known" in read.text
-        and "No ARR is known, so that nothing can be said" in read.text
+        and "No ARR is known: the lowest scores come first" in read.text
     )
     head = read.text[read.text.index("Customer and why") :][:60]
     assert "Manager" in head and "Renewal" not in head and "ARR" not in head
