@@ -377,6 +377,12 @@ def _plain(value: Any) -> Any:
 def _invalid(problem: ValidationError, values: Mapping[str, Any]) -> InvalidParameters:
     first = problem.errors()[0]
     name = str(first["loc"][0])
+    if first["type"] == "missing":
+        return InvalidParameters(
+            f"{name} is missing: it has no default, so give {name}=…",
+            parameter=name,
+            validation_rule="required",
+        )
     rules = [_rule(error["msg"]) for error in problem.errors() if error["loc"][0] == name]
     rule = ("it must be " if first["msg"].startswith(PYDANTIC_PREFIX) else "") + " or ".join(rules)
     value = values.get(name)
@@ -465,9 +471,10 @@ def tool(
 
     @functools.wraps(function)
     def call(portfolio: Any, *args: P.args, **kwargs: P.kwargs) -> R:
-        values = dict(signature.bind(portfolio, *args, **kwargs).arguments)
-        values.pop(next(iter(signature.parameters)))
-        return run(portfolio, values)
+        names = list(signature.parameters)[1:]
+        if len(args) > len(names) or kwargs.keys() & set(names[: len(args)]):
+            signature.bind(portfolio, *args, **kwargs)  # raises Python's own TypeError
+        return run(portfolio, {**dict(zip(names, args, strict=False)), **kwargs})
 
     call.model, call.run = model, run  # type: ignore[attr-defined]
     return call
