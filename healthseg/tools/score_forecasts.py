@@ -81,10 +81,14 @@ def _back_tested(portfolio: Portfolio, as_of: dt.date, model: ScoreModel) -> pd.
 def sample_series(
     portfolio: Portfolio,
     as_of: dt.date,
+    customers_at_most: int | None = None,
     model: ScoreModel = SCORECARD,
 ) -> pd.DataFrame:
-    """Weekly scores of a fixed sample of customers with 30 weeks or more, as a long frame."""
-    count = portfolio.settings.score_backtest_customers
+    """Weekly scores of a fixed sample of customers with enough weeks, as a long frame.
+
+    ``customers_at_most`` is the setting ``score_backtest_customers`` by default.
+    """
+    count = customers_at_most or portfolio.settings.score_backtest_customers
     least = portfolio.settings.score_backtest_min_weeks
     known = customers(portfolio).reset_index(drop=True)
     signed_up = pd.to_datetime(known["signup_date"]) <= pd.Timestamp(as_of)

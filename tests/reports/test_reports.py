@@ -73,15 +73,17 @@ def test_a_page_shows_the_figures_of_the_response(made, small_portfolio: Portfol
     )
     for component in told["components"]:
         assert (
-            f"{'–' if component['score'] is None else component['score']} {component['component'].capitalize()}"
+            f"{component['component'].capitalize()} {'–' if component['score'] is None else component['score']}"
             in text
         )
     for point in told["historical_scores"]:
         date = dt.date.fromisoformat(point["date"])
         shown = "–" if point["score"] is None else point["score"]
-        assert f"{date.day} {date:%b} {date.year} score {shown}" in text
+        assert f"{date.day} {date:%b} {date.year} {shown}" in text
     for point in told["predicted_scores"] or []:
-        assert f"forecast {point['predicted_score']} {point['lower']} to {point['upper']}" in text
+        date = dt.date.fromisoformat(point["date"])
+        shown = f"{point['predicted_score']} {point['lower']} to {point['upper']}"
+        assert f"{date.day} {date:%b} {date.year} {shown}" in text
     for action in told["recommended_actions"] + told["risk_indicators"]:
         assert " ".join(action.split()) in text
 

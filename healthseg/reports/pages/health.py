@@ -406,7 +406,7 @@ CUSTOMER = Page(
                         "Target": "target_state:prose",
                         "Points of the score": "points:signed.1",
                     },
-                    "What it would bring",
+                    "Impact",
                     "inputs",
                 ),
                 Points("alerts", "{text:prose}", severity="severity", heading="Alerts"),
