@@ -162,10 +162,6 @@ class Batch:
         return rows[rows[day] < self.until[rows["client"]]]
 
 
-def _events_until(events: activity.Events, until: np.ndarray) -> activity.Events:
-    return events.where(events.day < until[events.client])
-
-
 def draw_batch(world: World, first: int, count: int, light: bool) -> Batch:
     """Draw all activity, count the drivers, draw churn from them, remove what comes after it."""
     batch = Batch(world, draw_customers(world, first, count))
