@@ -55,7 +55,7 @@ def test_a_tables_figures_are_figures_in_csv():
     found = tables.csv_files(_document("portfolio").parts)
     rows = list(csv.DictReader(io.StringIO(next(iter(found.values())).removeprefix("\ufeff"))))
     customers = samples.portfolio().customers
-    assert len(rows) == len(customers) and next(iter(found)) == "01-most-arr-first.csv"
+    assert len(rows) == len(customers) and next(iter(found)) == "01-highest-first.csv"
     for row, customer in zip(rows, customers, strict=True):
         assert row["Customer and why"].startswith(customer["name"])
         assert float(row["ARR, EUR"]) == customer["arr"] and row["Renewal"] == str(

@@ -87,7 +87,7 @@ def _attention(health: PortfolioHealth) -> tuple[str, ...]:
     return (
         "{at_risk_customers:number} of {total_customers:number customer} are below "
         "{risk_threshold:number}",
-        "The first rows have the most ARR by {at_stake_basis}"
+        "Customers are ordered by {at_stake_basis}"
         if _has_arr(health)
         else "No ARR is known: the lowest scores come first",
     )
@@ -106,7 +106,7 @@ def _attention_blocks(health: PortfolioHealth) -> tuple[Block, ...]:
             "Renewal": "renewal_on:day",
             "Manager": "csm_id",
         },
-        "Most ARR first" if _has_arr(health) else "Lowest score first",
+        "Highest first" if _has_arr(health) else "Lowest score first",
         "customers",
     )
     return table, Chart("attention")
