@@ -121,13 +121,17 @@ class Settings(
         return fingerprint(self.model_dump(mode="json", include=names))
 
 
+# names of before 0.1.0 that are still read
+FORMER_NAMES = {"book_currency": "reporting_currency"}
+
+
 def settings(values: Mapping[str, Any] | None = None) -> Settings:
     """Settings from a mapping; refuses unknown names and bad values with the rule.
 
     >>> settings({"session_gap_minutes": 15}).session_gap_minutes
     15
     """
-    values = dict(values or {})
+    values = {FORMER_NAMES.get(name, name): value for name, value in (values or {}).items()}
     known = Settings.model_fields
     for name in values:
         if name not in known:

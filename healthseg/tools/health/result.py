@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pandas as pd
-from pydantic import Field
+from pydantic import Field, computed_field
 
 from healthseg.tools.base import Interval, Part, Result, TriggeredRule
 
@@ -49,6 +49,10 @@ class MetricDetail(Part):
     effective_weight: float = Field(description="Share of this score, after missing inputs")
     target: float | None = Field(default=None, description="Value that reaches full points")
     missing_reason: str | None = Field(default=None, description="Why it is not measured")
+
+    @computed_field(description="The same as metric: its name before 0.1.0")
+    def measure(self) -> str:
+        return self.metric
 
 
 class ComponentDetail(Part):
