@@ -17,6 +17,8 @@ import pandas as pd
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # so that a checkout that is not installed will do
 
+from _worlds import make_tables  # noqa: E402
+
 import healthseg as hs  # noqa: E402
 from healthseg.demo import make_demo  # noqa: E402
 from healthseg.demo.churn import expected_auc  # noqa: E402
@@ -42,16 +44,37 @@ def rows_of(scenario: str, clients: int, seed: int) -> pd.DataFrame:
     return rows.assign(date=rows["date"].astype("datetime64[us]"))
 
 
-def _rows(folder: Path) -> pd.DataFrame:
+def rows_of_law(law: str, seed: int, clients: int = 300) -> pd.DataFrame:
+    """Those of a portfolio whose churn follows a law of ``_worlds``, with its p30 and p90."""
+    cached = FOLDER / f"law-{law}-{clients}-{seed}.parquet"
+    if not cached.exists():
+        tables = make_tables(law, seed, clients)
+        known = tables.pop("truth")
+        with tempfile.TemporaryDirectory() as folder:
+            for name, table in tables.items():
+                table.to_parquet(Path(folder) / f"{name}.parquet", index=False)
+            rows = _training_rows(Path(folder))
+        cached.parent.mkdir(parents=True, exist_ok=True)
+        known["date"] = known["date"].astype("datetime64[us]")
+        rows.merge(known, on=["client_id", "date"], how="left").to_parquet(cached, index=False)
+    rows = pd.read_parquet(cached)
+    return rows.assign(date=rows["date"].astype("datetime64[us]"))
+
+
+def _training_rows(folder: Path) -> pd.DataFrame:
     portfolio = hs.Portfolio.open(folder)
     last = training.grid(portfolio, portfolio.data_until)[-1]
-    training.panels.panel(portfolio, training.grid(portfolio, last))
     rows = training.training_rows(portfolio, last)
+    portfolio.close()
+    return rows
+
+
+def _rows(folder: Path) -> pd.DataFrame:
+    rows = _training_rows(folder)
     known = pd.read_parquet(folder / "truth" / "hazard.parquet")
     known["date"] = pd.to_datetime(known["step_start"]).astype("datetime64[us]") - pd.Timedelta(
         days=1
     )
-    portfolio.close()
     return rows.merge(known[["client_id", "date", *TRUTH]], on=["client_id", "date"], how="left")
 
 

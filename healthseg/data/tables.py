@@ -131,7 +131,7 @@ TABLES: dict[str, Table] = {
         _table(
             "contracts",
             "client_id:id starts_on:date ends_on?:date arr:number signed_on?:date seats?:integer plan?:text"
-            " currency?:text renews_on?:date",
+            " currency?:text renews_on?:date auto_renews?:boolean",
             "signed_on|starts_on",
             orders=(Order("starts_on", "ends_on"),),
             marks={"seats": _POSITIVE, "arr": _POSITIVE},

@@ -36,6 +36,7 @@ USES = frozenset({"scorecard", "churn", "segments", "rules", "pages"})
 SCORED = USES - {"churn"}
 RULES_AND_PAGES = frozenset({"rules", "pages"})
 ON_PAGES = frozenset({"pages"})
+ONLY_CHURN = frozenset({"churn"})
 
 
 @dataclass(frozen=True)

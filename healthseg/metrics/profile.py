@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from healthseg.metrics.catalog import SCORED, Metric
+from healthseg.metrics.catalog import ONLY_CHURN, SCORED, Metric
 from healthseg.metrics.counting import (
     Counting,
     Spans,
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio
 
 
+PRICE_DAYS = 90
 STATIC = ("name", "industry", "region", "timezone", "parent_id")
 
 
@@ -70,7 +71,10 @@ class TableStates:
             state(
                 "contracts",
                 "contracts_at",
-                ["arr", "seats", "plan", "currency", "renewal_day", "from_day"],
+                [
+                    *("arr", "seats", "plan", "currency", "renewal_day"),
+                    *("term_days", "auto_renews", "from_day"),
+                ],
             ),
             state("arr_changes", "arr_at", ["arr", "from_day", "ended"]),
             state("stage_changes", "stage_at", ["stage", "from_day"]),
@@ -120,6 +124,9 @@ def profile(
     arr = _numbers(states.arr["arr"])
     out["arr"] = np.where(np.isnan(arr), out["arr"], arr)
     out["stage"] = states.stage["stage"].to_numpy(dtype=object)
+    out["contract_term_days"] = _numbers(states.contract["term_days"])
+    out["contract_auto_renews"] = _numbers(states.contract["auto_renews"])
+    out["price_change_90d"] = _price_change(states.contract, count, moments)
     return _tenure(out, count, states.churn_day(count))
 
 
@@ -150,6 +157,21 @@ def _from_contracts(out: pd.DataFrame, contracts: pd.DataFrame) -> None:
         out[name] = np.where(
             contracts[name].isna(), out[name], contracts[name].to_numpy(dtype=object)
         )
+
+
+def _price_change(now: pd.DataFrame, count: Counting, moments: pd.DataFrame) -> np.ndarray:
+    """The contract's ARR a seat (its ARR where no seats are known) ÷ that of 90 days before, less 1."""
+    if not count.has("contracts"):
+        return np.full(len(moments), np.nan)
+    earlier = moments.assign(day=(moments["day"] - PRICE_DAYS).astype(np.int32))
+    before = _merged(earlier, count.rows("contracts_at", moments=earlier))
+    price, old_price = (_price(contract) for contract in (now, before))
+    return np.divide(price, old_price, out=np.full(len(price), np.nan), where=old_price > 0) - 1
+
+
+def _price(contract: pd.DataFrame) -> np.ndarray:
+    arr, seats = _numbers(contract["arr"]), _numbers(contract["seats"])
+    return arr / np.where(seats > 0, seats, 1.0)
 
 
 def _tenure(out: pd.DataFrame, count: Counting, left: np.ndarray) -> pd.DataFrame:
@@ -313,6 +335,41 @@ METRICS = (
         high="renewal far off",
         low="renewal soon",
         kind="contract",
+    ),
+    Metric(
+        "contract_term_days",
+        "Contract term",
+        "days",
+        definition="days from the start to the end of the contract of d",
+        question="For how long does the contract run?",
+        format="days",
+        missing="no contract with an end is known of that day",
+        tables=("contracts",),
+        uses=ONLY_CHURN,
+        logarithm=True,
+    ),
+    Metric(
+        "contract_auto_renews",
+        "Automatic renewal",
+        "share",
+        definition="1 where the contract of d renews by itself, 0 where it does not",
+        question="Does the contract renew by itself?",
+        format="percent",
+        missing="no contract of that day says whether it renews by itself",
+        tables=("contracts",),
+        uses=ONLY_CHURN,
+    ),
+    Metric(
+        "price_change_90d",
+        "Change of price in 90 days",
+        "share",
+        definition="ARR a seat of the contract of d ÷ that of the contract of d − 90 days, less 1; ARR alone where no "
+        "seats are known",
+        question="Has the price changed lately?",
+        format="percent",
+        missing="no contract is known of that day or of 90 days before",
+        tables=("contracts",),
+        uses=ONLY_CHURN,
     ),
     Metric(
         "days_since_notice",

@@ -7,6 +7,8 @@ WITH ranked AS (
       WHEN c.renews_on IS NOT NULL THEN c.renews_on
       WHEN DATEDIFF('day', c.starts_on, c.ends_on) >= 60 THEN c.ends_on
       END) AS renewal_day,
+    CAST(DATEDIFF('day', c.starts_on, c.ends_on) AS DOUBLE) AS term_days,
+    CASE WHEN c.auto_renews THEN 1.0 WHEN NOT c.auto_renews THEN 0.0 END AS auto_renews,
     ROW_NUMBER() OVER (
       PARTITION BY m.k, m.day ORDER BY c.starts_on DESC, c.ends_on DESC, c.arr DESC, c.seats DESC, c.plan DESC) AS place
   FROM moments AS m
@@ -16,4 +18,4 @@ WITH ranked AS (
     AND (c.ends_on IS NULL OR DATEDIFF('day', DATE '1970-01-01', c.ends_on) > m.day)
     AND (c.signed_on IS NULL OR DATEDIFF('day', DATE '1970-01-01', c.signed_on) <= m.day)
 )
-SELECT k, day, arr, seats, plan, currency, renewal_day, from_day FROM ranked WHERE place = 1
+SELECT k, day, arr, seats, plan, currency, renewal_day, term_days, auto_renews, from_day FROM ranked WHERE place = 1
