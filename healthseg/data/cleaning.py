@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 ROWS = "rows.parquet"
 # reasons that depend on other rows than the row itself
-UNKNOWN, IDENTICAL, CONFLICT = 201, 202, 203
+UNKNOWN, IDENTICAL, CONFLICT, EARLIER = 201, 202, 203, 204
 Layouts = dict[str, tuple[Part, Layout]]
 
 
@@ -111,28 +111,42 @@ def _load(
 def _mark_repeats(connection: duckdb.DuckDBPyConnection, table: Table) -> None:
     """``judged``: the loaded rows with unknown customers and repeated rows marked as well.
 
-    Of rows with the same key, the one whose values sort last is kept, column by
-    column in the contract's order: an order that no file order changes.
+    Of versions of one row the one recorded last is used; where that is not recorded, the later row of the file (files
+    in order of name), and the others are conflicts.
     """
     names = [f'"{name}"' for name in table.names]
     marks = [f"{column.stem}_has_time" for column in table.timestamps]
-    identity = ", ".join([f'"{name}"' for name in table.key] or [*names, *marks])
-    one_row = table.key or table.identical == "state"
+    identity = ", ".join(table.versioned or [*names, *marks])
+    one_row = table.versioned or table.identical == "state"
     repeats = "TRUE" if one_row else marks[0]
-    every, latest = ", ".join(names), ", ".join(f"{name} DESC NULLS LAST" for name in names)
-    window = f"(PARTITION BY fault, {identity} ORDER BY {latest}, file, row_number)"
+    recorded = ", ".join(_recorded(table))
+    newest = ", ".join(f"{part} DESC NULLS LAST" for part in _recorded(table))
+    window = f"(PARTITION BY fault, {identity} ORDER BY {newest}, file DESC, row_number DESC)"
     unknown = "client_id NOT IN (SELECT client_id FROM accounts)" if table.of_customers else "FALSE"
     connection.execute(f"""
         CREATE OR REPLACE TEMP TABLE judged AS
         WITH known AS (
           SELECT * REPLACE (CASE WHEN fault = 0 AND {unknown} THEN {UNKNOWN} ELSE fault END AS fault) FROM loaded
         ), placed AS (
-          SELECT *, ROW_NUMBER() OVER {window} AS position, FIRST_VALUE(HASH({every})) OVER {window} AS first_hash FROM known
+          SELECT *, ROW_NUMBER() OVER {window} AS position, FIRST_VALUE(HASH({", ".join(names)})) OVER {window} AS last_hash,
+            FIRST_VALUE(HASH({recorded})) OVER {window} AS last_recorded FROM known
         )
-        SELECT * EXCLUDE (position, first_hash) REPLACE (
+        SELECT * EXCLUDE (position, last_hash, last_recorded) REPLACE (
           CASE WHEN fault > 0 OR position = 1 OR NOT ({repeats}) THEN fault
-               WHEN HASH({every}) = first_hash THEN {IDENTICAL} ELSE {CONFLICT} END AS fault)
+               WHEN HASH({", ".join(names)}) = last_hash THEN {IDENTICAL}
+               WHEN HASH({recorded}) <> last_recorded THEN {EARLIER} ELSE {CONFLICT} END AS fault)
         FROM placed""")
+
+
+def _recorded(table: Table) -> list[str]:
+    """What tells which version is the newest: when it was recorded; of a history of customers, until when it holds."""
+    if not table.versioned:
+        return ["CAST(NULL AS TIMESTAMP)"]
+    recorded = ["COALESCE(recorded_at, updated_at)"]
+    if "valid_from" not in table.names:
+        return recorded
+    open_end = "CASE WHEN valid_from IS NOT NULL THEN COALESCE(valid_to, DATE '9999-12-31') ELSE valid_to END"
+    return [open_end, "valid_from", *recorded]
 
 
 def _account(
@@ -154,7 +168,8 @@ def _account(
         *drops_by_reason(connection, table, settings, counts, layouts),
         *_repeat_drops(connection, table, settings, layouts),
     ]
-    reason = excessive_loss(read, read - kept - totals.get(IDENTICAL, 0), settings, drops)
+    replaced = sum(totals.get(fault, 0) for fault in (IDENTICAL, CONFLICT, EARLIER))
+    reason = excessive_loss(read, read - kept - replaced, settings, drops)
     if table.required and not kept and reason is None:
         reason = "it holds no rows"
     return TableReport(
@@ -174,11 +189,13 @@ def _account(
 def _repeat_drops(
     connection: duckdb.DuckDBPyConnection, table: Table, settings: DataSettings, layouts: Layouts
 ) -> list[Drop]:
-    key = " and ".join(table.key)
+    names = [name for name in table.versioned if name.strip('"') not in ("client_id", "system")]
+    key = " and ".join(name.strip('"') for name in names[:2])
     reasons = {
         UNKNOWN: "client_id is not in customers",
         IDENTICAL: "identical to another row",
-        CONFLICT: f"another row has the same {key} (kept: the one whose values sort last)",
+        CONFLICT: f"another row has the same {key} (used: the later row, since recorded_at does not tell which is newer)",
+        EARLIER: "an earlier version of another row",
     }
     drops = []
     for fault, text in reasons.items():
@@ -221,14 +238,23 @@ def _warnings(layouts: Mapping[str, tuple[Part, Layout]]) -> list[str]:
 def _localise(connection: duckdb.DuckDBPyConnection, table: Table) -> str:
     """The kept rows with each timestamp's account-local day, in a fixed order."""
     names, joins = [f't."{name}"' for name in table.names], []
-    if table.timestamps:
+    if not table.of_customers:
+        names += [
+            mark
+            for column in table.timestamps
+            for mark in (
+                f'CAST(t."{column.name}" AS DATE) AS {column.stem}_day',
+                f"t.{column.stem}_has_time",
+            )
+        ]
+    elif table.timestamps:
         stamps = ", ".join(f'"{column.name}"' for column in table.timestamps)
         query = f"SELECT MIN(LEAST({stamps})), MAX(GREATEST({stamps})) FROM judged WHERE fault = 0"
         first, last = (
             value or dt.datetime(2000, 1, 1) for value in connection.execute(query).fetchall()[0]
         )
         create_offsets(connection, dt.date(first.year, 1, 1), dt.date(last.year + 1, 1, 2))
-    for number, column in enumerate(table.timestamps):
+    for number, column in enumerate(table.timestamps if table.of_customers else ()):
         stamp, offsets = f't."{column.name}"', f"o{number}"
         joins.append(
             f"LEFT JOIN account_offsets AS {offsets} ON {offsets}.client_id = t.client_id "

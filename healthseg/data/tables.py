@@ -58,11 +58,15 @@ class Order:
 @dataclass(frozen=True)
 class Table:
     """One table. ``identical`` says what identical rows without a key are: one row
-    (``state``), or one occurrence where they have a time of day (``instant``)."""
+    (``state``), or one occurrence where they have a time of day (``instant``).
+
+    Rows with one ``key`` are versions of one row: the one recorded last is used. ``statement`` names, in SQL, what
+    versions of one statement share in a table that keeps them all, so that each date is read as it was known then."""
 
     name: str
     columns: tuple[Column, ...]
     key: tuple[str, ...] = ()
+    statement: tuple[str, ...] = ()
     required: bool = False
     identical: Literal["state", "instant"] = "state"
     orders: tuple[Order, ...] = ()
@@ -73,6 +77,13 @@ class Table:
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(column.name for column in self.columns)
+
+    @property
+    def versioned(self) -> tuple[str, ...]:
+        """SQL of what rows share of which one is used: the key, or a statement and the moment it was recorded."""
+        if self.key:
+            return tuple(f'"{name}"' for name in self.key)
+        return (*self.statement, "recorded_at") if self.statement else ()
 
     @property
     def of_customers(self) -> bool:
@@ -93,6 +104,10 @@ def _column(word: str, known_from: str, marks: Mapping[str, Any]) -> Column:
     return Column(name, cast(Kind, kind), required, known_columns, **marks.get(name, {}))
 
 
+# any table whose rows have versions may say when each was recorded
+_RECORDED = " recorded_at?:timestamp@recorded_at updated_at?:timestamp@updated_at"
+
+
 def _table(
     name: str,
     columns: str,
@@ -102,6 +117,9 @@ def _table(
     marks: Mapping[str, Any] | None = None,
     **rest: Any,
 ) -> Table:
+    if key or rest.get("statement"):
+        words = _RECORDED.split()
+        columns += "".join(f" {word}" for word in words if f" {word.split('?')[0]}?" not in columns)
     parsed = tuple(_column(word, known_from, marks or {}) for word in columns.split())
     return Table(name, parsed, key=tuple(key.split()), **rest)
 
@@ -116,7 +134,8 @@ TABLES: dict[str, Table] = {
             " arr?:number@snapshot"
             " currency?:text@snapshot seats?:integer@snapshot renewal_date?:date@snapshot churned_on?:date@churned_on"
             " notice_on?:date@notice_on csm_id?:text@snapshot timezone?:zone parent_id?:text"
-            " strategic_value?:number@snapshot potential_arr?:number@snapshot",
+            " strategic_value?:number@snapshot potential_arr?:number@snapshot valid_from?:date@snapshot"
+            " valid_to?:date@snapshot",
             "signup_date",
             key="client_id",
             required=True,
@@ -127,14 +146,22 @@ TABLES: dict[str, Table] = {
             "customer_changes",
             "client_id:id field:text value?:text effective_on:date recorded_at?:timestamp",
             "recorded_at|effective_on",
+            statement=("client_id", "field", "effective_on"),
         ),
         _table(
             "contracts",
-            "client_id:id starts_on:date ends_on?:date arr:number signed_on?:date seats?:integer plan?:text"
-            " currency?:text renews_on?:date auto_renews?:boolean",
-            "signed_on|starts_on",
+            "client_id:id starts_on:date ends_on?:date arr:number contract_id?:text replaces?:text signed_on?:date"
+            " seats?:integer plan?:text currency?:text renews_on?:date auto_renews?:boolean list_price?:number"
+            " recorded_at?:timestamp",
+            "recorded_at|signed_on|starts_on",
+            statement=(
+                "client_id",
+                "contract_id",
+                "starts_on",
+                "CASE WHEN contract_id IS NULL THEN ends_on END",
+            ),
             orders=(Order("starts_on", "ends_on"),),
-            marks={"seats": _POSITIVE, "arr": _POSITIVE},
+            marks={"seats": _POSITIVE, "arr": _POSITIVE, "list_price": _POSITIVE},
         ),
         _table(
             "fx",
@@ -183,9 +210,9 @@ TABLES: dict[str, Table] = {
             "ticket_id:text client_id:id opened_at:timestamp user_id?:text feature?:text topic?:text"
             " severity?:text@severity_set_at|opened_at severity_set_at?:timestamp@severity_set_at"
             " first_response_at?:timestamp@first_response_at"
-            " resolved_at?:timestamp@resolved_at csat?:number@resolved_at",
+            " resolved_at?:timestamp@resolved_at csat?:number@resolved_at system?:text",
             "opened_at",
-            key="ticket_id",
+            key="client_id ticket_id system",
             orders=(
                 Order("opened_at", "resolved_at"),
                 Order("opened_at", "first_response_at", drops_row=False),
@@ -202,15 +229,17 @@ TABLES: dict[str, Table] = {
         ),
         _table(
             "invoices",
-            "invoice_id:text client_id:id amount:number issued_on:date due_on:date paid_on?:date@paid_on",
+            "invoice_id:text client_id:id amount:number issued_on:date due_on:date paid_on?:date@paid_on"
+            " paid_amount?:number@paid_on|issued_on system?:text",
             "issued_on",
-            key="invoice_id",
+            key="client_id invoice_id system",
             orders=(Order("issued_on", "due_on"),),
         ),
         _table(
             "arr_changes",
-            "client_id:id effective_on:date arr:number reason?:text",
-            "effective_on",
+            "client_id:id effective_on:date arr:number reason?:text recorded_at?:timestamp",
+            "recorded_at|effective_on",
+            statement=("client_id", "effective_on"),
             marks={
                 "reason": {"allowed": ("new", "expansion", "contraction", "churn")},
                 "arr": _POSITIVE,
@@ -256,6 +285,7 @@ TABLES: dict[str, Table] = {
             "client_id:id stage:text effective_at:timestamp recorded_at?:timestamp reason?:text automated?:boolean"
             " actor?:text",
             "recorded_at|effective_at",
+            statement=("client_id", "effective_at"),
             marks={"stage": {"allowed": STAGES}},
         ),
         _table(

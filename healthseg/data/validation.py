@@ -91,13 +91,20 @@ def parse(column: Column, raw: str, *, day_only: bool = False) -> Parsed:
         "integer": f"CASE WHEN {number} = FLOOR({number}) AND ABS({number}) < 9e15 THEN CAST({number} AS BIGINT) END",
         "number": f"CASE WHEN ISFINITE({number}) THEN {number} END",
         "boolean": f"TRY_CAST({text} AS BOOLEAN)",
-        "text": f"LOWER({text})" if column.allowed else text,
+        "text": _cased(column, text),
     }.get(column.kind, text)
     if raw in _NUMERIC and column.kind == "number":
         value = f"CASE WHEN ISFINITE(CAST({name} AS DOUBLE)) THEN CAST({name} AS DOUBLE) END"
     if raw in _WHOLE and column.kind == "integer":
         value = f"CAST({name} AS BIGINT)"
     return Parsed(value, f"{text} IS NOT NULL")
+
+
+def _cased(column: Column, text: str) -> str:
+    """Words of a list in lower case, codes of currencies in upper case."""
+    if column.allowed:
+        return f"LOWER({text})"
+    return f"UPPER({text})" if column.name == "currency" else text
 
 
 def _parse_timestamp(name: str, text: str, raw: str, day_only: bool) -> Parsed:
